@@ -1,0 +1,34 @@
+// Compares generated/ with what a fresh `buf generate` makes, without touching it.
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+
+const fresh = mkdtempSync(join(tmpdir(), 'roster-generated-'));
+try {
+  const buf = (...args) => execFileSync('buf', args, { stdio: ['ignore', 'inherit', 'inherit'] });
+  // buf.gen.yaml says `out: generated`; --output is what that is relative to.
+  buf('generate', '--output', fresh);
+  const made = join(fresh, 'generated');
+  buf('build', '-o', join(made, 'descriptors.binpb'));
+
+  const committed = resolve('generated');
+  const files = new Set([made, committed].flatMap((folder) => filesBelow(folder)));
+  const stale = [...files].sort().filter((file) => !isSame(join(made, file), join(committed, file)));
+  if (stale.length > 0) {
+    console.error(`generated/ is not what the contract makes: ${stale.join(', ')}\nRun: npm run generate`);
+    process.exitCode = 1;
+  }
+} finally {
+  rmSync(fresh, { recursive: true, force: true });
+}
+
+function filesBelow(folder) {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1));
+}
+
+function isSame(a, b) {
+  return existsSync(a) && existsSync(b) && readFileSync(a).equals(readFileSync(b));
+}

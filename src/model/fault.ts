@@ -1,0 +1,78 @@
+/**
+ * Everything that may go wrong with a call and is no bug, as one closed set of reasons.
+ *
+ * A fault's message and violations reach the caller: they never hold a value that a caller sent (it may be personal
+ * data), nor anything internal. What is internal goes into `cause`, which only the log sees.
+ */
+
+/** The gRPC status that each stable reason goes out with. docs/errors.md explains each to its callers. */
+export const faultCodes = {
+  INVALID_FIELD: 'INVALID_ARGUMENT',
+  INVALID_FILTER: 'INVALID_ARGUMENT',
+  INVALID_ORDER_BY: 'INVALID_ARGUMENT',
+  INVALID_PAGE_TOKEN: 'INVALID_ARGUMENT',
+  REQUEST_ID_REUSED: 'INVALID_ARGUMENT',
+  USER_NOT_FOUND: 'NOT_FOUND',
+  EMAIL_TAKEN: 'ALREADY_EXISTS',
+  ETAG_MISMATCH: 'ABORTED',
+  OVERLOADED: 'RESOURCE_EXHAUSTED',
+  MESSAGE_TOO_LARGE: 'RESOURCE_EXHAUSTED',
+  CALL_CANCELLED: 'CANCELLED',
+  DEADLINE_PASSED: 'DEADLINE_EXCEEDED',
+  DATABASE_UNAVAILABLE: 'UNAVAILABLE',
+  SERVER_STOPPING: 'UNAVAILABLE',
+  NOT_IMPLEMENTED: 'UNIMPLEMENTED',
+  INTERNAL: 'INTERNAL',
+} as const;
+
+export type FaultReason = keyof typeof faultCodes;
+export type FaultCode = (typeof faultCodes)[FaultReason];
+
+/** One bad field: its path in the request as protobuf names it (`users[57].email`) and what is allowed there. */
+export interface Violation {
+  readonly field: string;
+  readonly description: string;
+}
+
+export class Fault extends Error {
+  override readonly name = 'Fault';
+
+  constructor(
+    readonly reason: FaultReason,
+    message: string,
+    readonly violations: readonly Violation[] = [],
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+  }
+
+  get code(): FaultCode {
+    return faultCodes[this.reason];
+  }
+}
+
+/** An INVALID_ARGUMENT for all the bad fields of a request at once. */
+export function invalid(violations: readonly Violation[], reason: FaultReason = 'INVALID_FIELD'): Fault {
+  const [first] = violations;
+  const message =
+    first === undefined
+      ? 'The request is invalid.'
+      : violations.length === 1
+        ? `${first.field}: ${first.description}`
+        : `${first.field}: ${first.description} (and ${violations.length - 1} more)`;
+  return new Fault(reason, message, violations);
+}
+
+export function userNotFound(): Fault {
+  return new Fault('USER_NOT_FOUND', 'There is no such user.');
+}
+
+/** `field` is the path of the email in the request. */
+export function emailTaken(field: string): Fault {
+  const description = 'Another user has this email.';
+  return new Fault('EMAIL_TAKEN', description, [{ field, description }]);
+}
+
+export function etagMismatch(): Fault {
+  return new Fault('ETAG_MISMATCH', 'The user has changed since it was read; read it again.');
+}

@@ -1,0 +1,398 @@
+/**
+ * Which users a list or an export is about: a CEL expression, parsed and type-checked into a small tree of our own.
+ *
+ * Pure: knows the names and types of fields, not where they are kept. An error says what is allowed and at which
+ * character, and never repeats what the caller wrote: constants are personal data, and so is a constant whose quotes
+ * were forgotten. `true` and `false` alone are conditions, and so is an attribute, which then must be `true`.
+ */
+import { parse } from '@bufbuild/cel';
+import { type Fault, invalid } from './fault.js';
+import { attributesLevelsMax, hasAtMost, uuidForm } from './user.js';
+
+/** Unicode code points. */
+export const filterCharactersMax = 2048;
+/** Parentheses and brackets within one another, or signs of negation in a row. Chains of && and || are no levels. */
+export const filterLevelsMax = 32;
+
+/** The fields that a filter may name, apart from attributes, and what they are compared as. */
+export const filterFields = {
+  id: 'id',
+  first_name: 'text',
+  last_name: 'text',
+  display_name: 'text',
+  email: 'email',
+  profile_image_url: 'text',
+  create_time: 'timestamp',
+  update_time: 'timestamp',
+} as const;
+
+export type FilterField = keyof typeof filterFields;
+
+export type Column = { readonly kind: 'column'; readonly name: FilterField };
+/** At least one key, at most as many as attributes have levels. */
+export type Attribute = { readonly kind: 'attribute'; readonly path: readonly string[] };
+/**
+ * A string can be stored (no U+0000, well-formed) and a number is finite. A timestamp is RFC 3339 in UTC with six
+ * digits, so that it sorts as text; one that lies between two milliseconds stands in the middle, which compares with
+ * the table's whole milliseconds as the exact one would.
+ */
+export type Constant = { readonly kind: 'constant' } & (
+  | { readonly type: 'string'; readonly value: string }
+  | { readonly type: 'number'; readonly value: number }
+  | { readonly type: 'boolean'; readonly value: boolean }
+  | { readonly type: 'null'; readonly value: null }
+  | { readonly type: 'timestamp'; readonly value: string }
+);
+export type Operand = Column | Attribute | Constant;
+
+export type Comparison = '==' | '!=' | '<' | '<=' | '>' | '>=';
+export type TextMatch = 'startsWith' | 'endsWith' | 'contains';
+
+/**
+ * Two-valued: a leaf about an attribute that is missing or of another type is false.
+ *
+ * `and` of nothing is true and `or` of nothing is false; neither holds one of its own kind. Types fit: an attribute
+ * goes with everything but a timestamp, and == or != of id with a constant has a UUID in lower case. There is a field
+ * in every leaf; `compare` and `member` have it on the left. Nothing but == and != has null.
+ */
+export type Filter =
+  | { readonly kind: 'and' | 'or'; readonly terms: readonly Filter[] }
+  | { readonly kind: 'not'; readonly term: Filter }
+  | {
+      readonly kind: 'compare';
+      readonly comparison: Comparison;
+      readonly left: Column | Attribute;
+      readonly right: Operand;
+    }
+  | { readonly kind: 'member'; readonly left: Column | Attribute; readonly of: readonly Constant[] }
+  | { readonly kind: 'match'; readonly match: TextMatch; readonly left: Operand; readonly right: Operand }
+  | { readonly kind: 'has'; readonly attribute: Attribute };
+
+type Expr = ReturnType<typeof parse>['expr'];
+
+/** What is wrong with a part of a filter; becomes a Fault that also says where. */
+class Refusal extends Error {
+  constructor(
+    description: string,
+    readonly expr: Expr,
+  ) {
+    super(description);
+  }
+}
+
+/** Undefined for a blank filter, which all users match. Throws INVALID_FILTER. */
+export function parseFilter(text: string): Filter | undefined {
+  if (!hasAtMost(text, filterCharactersMax)) throw fault(`must have at most ${filterCharactersMax} characters`);
+  const compact = compactText(text);
+  if (compact.text.trim() === '') return undefined;
+  const where = (offset: number) =>
+    `at character ${[...text.slice(0, compact.origins[offset] ?? text.length)].length + 1}`;
+
+  let parsed: ReturnType<typeof parse>;
+  try {
+    parsed = parse(compact.text);
+  } catch (error) {
+    const offset = syntaxErrorOffset(error);
+    throw fault(`must be a CEL expression${offset === undefined ? '' : `; the mistake is ${where(offset)}`}`);
+  }
+  try {
+    return parseCondition(parsed.expr);
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    const offset = parsed.sourceInfo?.positions[String(error.expr.id)];
+    throw fault(offset === undefined ? error.message : `${error.message} (${where(offset)})`);
+  }
+}
+
+function fault(description: string): Fault {
+  return invalid([{ field: 'filter', description }], 'INVALID_FILTER');
+}
+
+function syntaxErrorOffset(error: unknown): number | undefined {
+  // The parser does not export the class of its errors. Its message holds a piece of the filter and stays here.
+  if (!(error instanceof Error) || !('location' in error)) return undefined;
+  const location = error.location as { readonly start?: { readonly offset?: unknown } } | undefined;
+  return typeof location?.start?.offset === 'number' ? location.start.offset : undefined;
+}
+
+// Strings must end here where they end for the parser, or levels would be counted wrongly.
+const tokenForm = new RegExp(
+  [
+    String.raw`[rR](?:"""[^]*?"""|'''[^]*?'''|"[^"\r\n]*"|'[^'\r\n]*')`,
+    String.raw`"""(?:[^\\]|\\[^])*?"""|'''(?:[^\\]|\\[^])*?'''`,
+    String.raw`"(?:[^"\\\r\n]|\\[^])*"|'(?:[^'\\\r\n]|\\[^])*'`,
+    String.raw`(?<blank>(?:[\t\n\f\r ]|//[^\r\n]*)+)`,
+    String.raw`(?<open>[([{])|(?<close>[)\]}])|(?<not>!+(?!=))|[^]`,
+  ].join('|'),
+  'g',
+);
+
+/**
+ * The filter with every run of blanks and comments as one blank, and where each of its UTF-16 units came from.
+ *
+ * The parser tries a run of blanks again from each of its ends, at 80 ms for 2,000 of them, and it recurses with no
+ * limit: so blanks and levels are dealt with before it.
+ */
+function compactText(text: string): { readonly text: string; readonly origins: readonly number[] } {
+  let compact = '';
+  const origins: number[] = [];
+  let levels = 0;
+  for (const match of text.matchAll(tokenForm)) {
+    const [token] = match;
+    if (match.groups?.open !== undefined) levels++;
+    if (match.groups?.close !== undefined) levels--;
+    if (levels + (match.groups?.not?.length ?? 0) > filterLevelsMax)
+      throw fault(`must have at most ${filterLevelsMax} levels`);
+    const kept = match.groups?.blank === undefined ? token : ' ';
+    for (let unit = 0; unit < kept.length; unit++) origins.push(match.index + unit);
+    compact += kept;
+  }
+  return { text: compact, origins };
+}
+
+const flipped: Readonly<Record<Comparison, Comparison>> = {
+  '==': '==',
+  '!=': '!=',
+  '<': '>',
+  '<=': '>=',
+  '>': '<',
+  '>=': '<=',
+};
+
+const allowed =
+  'a filter is made of ==, !=, <, <=, >, >=, in [..], startsWith, endsWith, contains, timestamp(), has(), &&, ||, ! and parentheses';
+
+// Recurses only as deep as there are levels in the text, thrice each at most (|| of && of !): what else the parser
+// nests, such as chains of + or ==, is refused at its top.
+function parseCondition(expr: Expr): Filter {
+  const { exprKind } = expr;
+  switch (exprKind.case) {
+    case 'constExpr':
+      if (exprKind.value.constantKind.case !== 'boolValue') break;
+      return { kind: exprKind.value.constantKind.value ? 'and' : 'or', terms: [] };
+    case 'identExpr':
+      parseOperand(expr);
+      throw new Refusal('must compare a field with something', expr);
+    case 'selectExpr':
+      if (exprKind.value.testOnly) return { kind: 'has', attribute: parseAttribute(expr) };
+      return parseFlag(expr);
+    case 'callExpr': {
+      const { function: name, target, args } = exprKind.value;
+      const [first, second] = args;
+      if (first === undefined) break;
+      if (target !== undefined) {
+        if ((name === 'startsWith' || name === 'endsWith' || name === 'contains') && args.length === 1) {
+          return parseMatch(name, target, first);
+        }
+        break;
+      }
+      if (name === '!_') return { kind: 'not', term: parseCondition(first) };
+      if (name === '_[_]') return parseFlag(expr);
+      // The parser knows has() of a.b itself, but not that of a["b"].
+      if (name === 'has' && args.length === 1) return { kind: 'has', attribute: parseAttribute(first) };
+      if (second === undefined) break;
+      if (name === '_&&_') return join('and', args);
+      if (name === '_||_') return join('or', args);
+      if (name === '@in') return parseMember(first, second);
+      const comparison = name.slice(1, -1);
+      if (Object.hasOwn(flipped, comparison)) return parseComparison(comparison as Comparison, first, second);
+      break;
+    }
+  }
+  throw new Refusal(`must be a condition; ${allowed}`, expr);
+}
+
+function join(kind: 'and' | 'or', args: readonly Expr[]): Filter {
+  const terms = args.map(parseCondition).flatMap((term) => (term.kind === kind ? term.terms : [term]));
+  return { kind, terms };
+}
+
+function parseFlag(expr: Expr): Filter {
+  const right = { kind: 'constant', type: 'boolean', value: true } as const;
+  return { kind: 'compare', comparison: '==', left: parseAttribute(expr), right };
+}
+
+function parseComparison(comparison: Comparison, first: Expr, second: Expr): Filter {
+  const left = parseOperand(first);
+  const right = parseOperand(second);
+  if (left.kind === 'constant') {
+    if (right.kind === 'constant') throw new Refusal('must not compare two constants', first);
+    return compare(flipped[comparison], right, left, first);
+  }
+  return compare(comparison, left, right, second);
+}
+
+function compare(comparison: Comparison, left: Column | Attribute, right: Operand, rightExpr: Expr): Filter {
+  const equality = comparison === '==' || comparison === '!=';
+  if (!equality && typeOf(right) === 'null') throw new Refusal('must not order null; it has == and !=', rightExpr);
+  return { kind: 'compare', comparison, left, right: checked(left, right, equality, rightExpr) };
+}
+
+function parseMember(first: Expr, second: Expr): Filter {
+  const left = parseOperand(first);
+  if (left.kind === 'constant') throw new Refusal('must have a field before in', first);
+  if (second.exprKind.case !== 'listExpr') throw new Refusal('must have a list of constants, [..], after in', second);
+  const of = second.exprKind.value.elements.map((element) => {
+    const constant = parseOperand(element);
+    if (constant.kind !== 'constant') throw new Refusal('must have only constants in a list', element);
+    return checked(left, constant, true, element);
+  });
+  return { kind: 'member', left, of };
+}
+
+function parseMatch(match: TextMatch, target: Expr, argument: Expr): Filter {
+  const left = parseOperand(target);
+  const right = parseOperand(argument);
+  for (const [operand, expr] of [[left, target] as const, [right, argument] as const]) {
+    const type = typeOf(operand);
+    if (type !== 'text' && type !== 'attribute') throw new Refusal(`must have texts on both sides of ${match}`, expr);
+  }
+  if (left.kind === 'constant' && right.kind === 'constant')
+    throw new Refusal('must not compare two constants', target);
+  return { kind: 'match', match, left, right };
+}
+
+function typeOf(operand: Operand): 'attribute' | 'text' | 'timestamp' | 'number' | 'boolean' | 'null' {
+  if (operand.kind === 'attribute') return 'attribute';
+  if (operand.kind === 'column') return filterFields[operand.name] === 'timestamp' ? 'timestamp' : 'text';
+  return operand.type === 'string' ? 'text' : operand.type;
+}
+
+/** The right side of a comparison, where its type goes with the left side's. */
+function checked<Right extends Operand>(
+  left: Column | Attribute,
+  right: Right,
+  equality: boolean,
+  rightExpr: Expr,
+): Right {
+  const leftType = typeOf(left);
+  const rightType = typeOf(right);
+  const both = [leftType, rightType];
+  if (leftType !== rightType && (both.includes('timestamp') || !both.includes('attribute'))) {
+    throw new Refusal(
+      both.includes('timestamp')
+        ? 'must compare create_time and update_time with each other or with timestamp("2026-01-01T00:00:00Z")'
+        : `must not compare a ${leftType} with a ${rightType}`,
+      rightExpr,
+    );
+  }
+  if (
+    equality &&
+    left.kind === 'column' &&
+    left.name === 'id' &&
+    right.kind === 'constant' &&
+    right.type === 'string'
+  ) {
+    if (!uuidForm.test(right.value)) throw new Refusal('must compare id with a UUID', rightExpr);
+    return { ...right, value: right.value.toLowerCase() };
+  }
+  return right;
+}
+
+function parseOperand(expr: Expr): Operand {
+  const { exprKind } = expr;
+  switch (exprKind.case) {
+    case 'constExpr':
+      return parseConstant(expr, 1);
+    case 'identExpr': {
+      const { name } = exprKind.value;
+      if (Object.hasOwn(filterFields, name)) return { kind: 'column', name: name as FilterField };
+      if (name === 'attributes') throw new Refusal('must name a key of attributes, as in attributes.department', expr);
+      throw new Refusal(
+        `must name one of the fields ${Object.keys(filterFields).join(', ')} and attributes.KEY; texts stand in quotes`,
+        expr,
+      );
+    }
+    case 'selectExpr':
+      if (exprKind.value.testOnly) break;
+      return parseAttribute(expr);
+    case 'callExpr': {
+      const { function: name, target, args } = exprKind.value;
+      const [argument] = args;
+      if (target !== undefined || argument === undefined) break;
+      if (name === '_[_]') return parseAttribute(expr);
+      if (name === 'timestamp' && args.length === 1) return parseTimestamp(argument);
+      // A minus that a blank or a parenthesis parts from its number is no part of the literal.
+      if (name === '-_') return parseConstant(argument, -1);
+      break;
+    }
+  }
+  throw new Refusal(`must have a field or a constant here; ${allowed}`, expr);
+}
+
+function parseAttribute(expr: Expr): Attribute {
+  const path: string[] = [];
+  let parent: Expr | undefined = expr;
+  while (parent !== undefined) {
+    const { exprKind }: Expr = parent;
+    if (exprKind.case === 'selectExpr' && (parent === expr || !exprKind.value.testOnly)) {
+      path.unshift(exprKind.value.field);
+      parent = exprKind.value.operand;
+    } else if (exprKind.case === 'callExpr' && exprKind.value.function === '_[_]') {
+      const [operand, index]: Expr[] = exprKind.value.args;
+      const key = index?.exprKind.case === 'constExpr' ? parseConstant(index, 1) : undefined;
+      if (key?.type !== 'string') throw new Refusal('must have a text in brackets, as in attributes["a key"]', parent);
+      path.unshift(key.value);
+      parent = operand;
+    } else {
+      break;
+    }
+    if (path.length > attributesLevelsMax) throw new Refusal(`must name at most ${attributesLevelsMax} keys`, expr);
+  }
+  if (path.length > 0 && parent?.exprKind.case === 'identExpr' && parent.exprKind.value.name === 'attributes') {
+    return { kind: 'attribute', path };
+  }
+  throw new Refusal('must name a key of attributes; no other field has keys', expr);
+}
+
+function parseConstant(expr: Expr, sign: 1 | -1): Constant {
+  const literal = expr.exprKind.case === 'constExpr' ? expr.exprKind.value.constantKind : undefined;
+  switch (literal?.case) {
+    case 'int64Value':
+    case 'uint64Value': {
+      const value = BigInt(sign) * literal.value;
+      // The bounds of CEL's integers. In attributes all numbers are doubles, so here they become what they are there.
+      const [min, max] = literal.case === 'uint64Value' ? [0n, 2n ** 64n - 1n] : [-(2n ** 63n), 2n ** 63n - 1n];
+      if (value < min || value > max) throw new Refusal('must have integers of at most 64 bits', expr);
+      return { kind: 'constant', type: 'number', value: Number(value) };
+    }
+    case 'doubleValue':
+      if (!Number.isFinite(literal.value)) throw new Refusal('must have finite numbers', expr);
+      return { kind: 'constant', type: 'number', value: sign * literal.value };
+  }
+  if (sign === 1) {
+    switch (literal?.case) {
+      case 'stringValue':
+        // Postgres can hold neither.
+        if (literal.value.includes('\0')) throw new Refusal('must not contain U+0000', expr);
+        if (!literal.value.isWellFormed()) throw new Refusal('must be well-formed Unicode', expr);
+        return { kind: 'constant', type: 'string', value: literal.value };
+      case 'boolValue':
+        return { kind: 'constant', type: 'boolean', value: literal.value };
+      case 'nullValue':
+        return { kind: 'constant', type: 'null', value: null };
+    }
+  }
+  throw new Refusal('must have texts, numbers, true, false, null and timestamp() for constants', expr);
+}
+
+const timestampForm =
+  /^(?<time>(?!0000)\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(?<ms>\d{1,3})(?<rest>\d*))?(?:Z|(?<sign>[+-])(?<hours>[01]\d|2[0-3]):(?<minutes>[0-5]\d))$/;
+// What google.protobuf.Timestamp holds, and Postgres too.
+const timestampMin = Date.parse('0001-01-01T00:00:00Z');
+const timestampMax = Date.parse('9999-12-31T23:59:59.999Z');
+
+function parseTimestamp(expr: Expr): Constant {
+  const constant = parseConstant(expr, 1);
+  const parts = constant.type === 'string' ? timestampForm.exec(constant.value)?.groups : undefined;
+  const local = Date.parse(`${parts?.time}Z`);
+  // Date.parse takes the 30th of February for the 2nd of March.
+  if (parts?.time === undefined || Number.isNaN(local) || !new Date(local).toISOString().startsWith(parts.time)) {
+    throw new Refusal('must have a time as in timestamp("2026-01-01T00:00:00Z") (RFC 3339)', expr);
+  }
+  const offsetMinutes = Number(`${parts.sign ?? ''}1`) * (Number(parts.hours ?? 0) * 60 + Number(parts.minutes ?? 0));
+  const ms = local - offsetMinutes * 60_000 + Number((parts.ms ?? '').padEnd(3, '0'));
+  if (ms < timestampMin || ms > timestampMax) throw new Refusal('must have years from 1 to 9999 (UTC)', expr);
+  const micros = /[1-9]/.test(parts.rest ?? '') ? '500' : '000';
+  return { kind: 'constant', type: 'timestamp', value: new Date(ms).toISOString().replace('Z', `${micros}Z`) };
+}

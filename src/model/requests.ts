@@ -1,0 +1,336 @@
+/**
+ * What each call asks for, parsed out of what a caller sent.
+ *
+ * Pure. Every parser looks at the whole request and throws one INVALID_ARGUMENT with all that is wrong with it. Its
+ * input has the field names of the generated messages, but nothing here knows the wire.
+ */
+import { z } from 'zod';
+import { Fault, type FaultReason, invalid, type Violation } from './fault.js';
+import { type Filter, parseFilter } from './filter.js';
+import { type OrderTerm, parseOrderBy } from './order-by.js';
+import {
+  attributesSchema,
+  firstNameSchema,
+  hasAtMost,
+  type JsonObject,
+  type JsonValue,
+  lastNameSchema,
+  parseWith,
+  profileImageUrlSchema,
+  refuseAttributes,
+  refuseEmail,
+  refuseLegacyEmail,
+  textThat,
+  type User,
+  type UserFields,
+  userFieldsSchema,
+  uuidForm,
+  versionOf,
+} from './user.js';
+
+export const batchUsersMax = 1000;
+export const pageSizeDefault = 50;
+export const pageSizeMax = 1000;
+export const queryCharactersMax = 256;
+
+function refuseUuid(text: string): string | undefined {
+  return uuidForm.test(text) ? undefined : 'must be a UUID';
+}
+
+const idSchema = textThat(refuseUuid).transform((id) => id.toLowerCase());
+const requestIdSchema = textThat((id) =>
+  id === '' || uuidForm.test(id) ? undefined : 'must be a UUID or empty',
+).transform((id) => (id === '' ? undefined : id.toLowerCase()));
+
+export interface CreateUserRequest {
+  fields: UserFields;
+  requestId: string | undefined;
+}
+
+const createUserSchema = z
+  .object({ user: userFieldsSchema, requestId: requestIdSchema })
+  .transform(({ user, requestId }): CreateUserRequest => ({ fields: user, requestId }));
+
+export function parseCreateUser(request: unknown): CreateUserRequest {
+  return parseWith(createUserSchema, request);
+}
+
+export interface BatchCreateUsersRequest {
+  users: UserFields[];
+  requestId: string | undefined;
+}
+
+const batchCreateUsersSchema = z.object({
+  users: z
+    .array(z.unknown())
+    .max(batchUsersMax, `must have at most ${batchUsersMax} users`)
+    .pipe(z.array(userFieldsSchema)),
+  requestId: requestIdSchema,
+});
+
+export function parseBatchCreateUsers(request: unknown): BatchCreateUsersRequest {
+  return parseWith(batchCreateUsersSchema, request);
+}
+
+// The first contract's form: any text is an email, and nothing else can be set.
+const createProfileSchema = z
+  .object({
+    firstName: firstNameSchema,
+    lastName: lastNameSchema,
+    email: textThat(refuseLegacyEmail),
+  })
+  .transform((profile): UserFields => ({ ...profile, profileImageUrl: '', attributes: {} }));
+
+/** A user in the first contract's form, where any text of 1 to 256 characters is an email. */
+export function parseCreateProfile(request: unknown): UserFields {
+  return parseWith(createProfileSchema, request);
+}
+
+const getUserSchema = z.object({ id: idSchema });
+
+export function parseGetUser(request: unknown): { id: string } {
+  return parseWith(getUserSchema, request);
+}
+
+const getUserByEmailSchema = z.object({ email: textThat(refuseLegacyEmail) });
+
+export function parseGetUserByEmail(request: unknown): { email: string } {
+  return parseWith(getUserByEmailSchema, request);
+}
+
+const batchGetUsersSchema = z.object({
+  ids: z.array(z.unknown()).max(batchUsersMax, `must have at most ${batchUsersMax} ids`).pipe(z.array(idSchema)),
+});
+
+export function parseBatchGetUsers(request: unknown): { ids: string[] } {
+  return parseWith(batchGetUsersSchema, request);
+}
+
+export interface DeleteUserRequest {
+  id: string;
+  /** The version that the etag names; undefined where there is none to check. */
+  version: number | undefined;
+  allowMissing: boolean;
+}
+
+const deleteUserSchema = z
+  .object({ id: idSchema, etag: z.string(), allowMissing: z.boolean() })
+  .transform(({ id, etag, allowMissing }): DeleteUserRequest => ({ id, version: versionOf(etag), allowMissing }));
+
+export function parseDeleteUser(request: unknown): DeleteUserRequest {
+  return parseWith(deleteUserSchema, request);
+}
+
+/** What an update writes. A field that is undefined stays as it is. */
+export interface UserPatch {
+  firstName?: string;
+  lastName?: string;
+  email?: string;
+  profileImageUrl?: string;
+  /** All of the attributes. */
+  attributes?: JsonObject;
+  /** Single keys of the attributes, undefined to remove one. Never together with `attributes`. */
+  attributeKeys?: ReadonlyMap<string, JsonValue | undefined>;
+}
+
+export interface UpdateUserRequest {
+  id: string;
+  version: number | undefined;
+  patch: UserPatch;
+  /** What is wrong with the patch's email; no fault where the user has this very email already. */
+  emailRefusal: Violation | undefined;
+  /** All else that is wrong. Where there is an emailRefusal too, the two are reported together. */
+  violations: readonly Violation[];
+}
+
+const writablePaths = ['first_name', 'last_name', 'email', 'profile_image_url', 'attributes'] as const;
+type WritablePath = (typeof writablePaths)[number];
+const attributePrefix = 'attributes.';
+
+const updateUserSchema = z.object({
+  user: z.object(
+    {
+      id: z.string(),
+      firstName: z.string(),
+      lastName: z.string(),
+      email: z.string(),
+      profileImageUrl: z.string(),
+      attributes: z.custom<JsonObject | undefined>(),
+      etag: z.string(),
+    },
+    'is required',
+  ),
+  updateMask: z.array(z.string()).optional(),
+});
+
+const patchSchemas = {
+  first_name: firstNameSchema,
+  last_name: lastNameSchema,
+  profile_image_url: profileImageUrlSchema,
+  attributes: attributesSchema,
+};
+
+/**
+ * An update, as far as it can be judged without the user. Throws where all that is wrong is known; leaves
+ * `emailRefusal` and `violations` to the operation where that depends on the user's present email.
+ */
+export function parseUpdateUser(request: unknown): UpdateUserRequest {
+  const { user, updateMask } = parseWith(updateUserSchema, request);
+  const violations: Violation[] = [];
+  const idRefusal = refuseUuid(user.id);
+  if (idRefusal !== undefined) violations.push({ field: 'user.id', description: idRefusal });
+  const { paths, keys } = parseUpdateMask(updateMask ?? [], user, violations);
+
+  const patch: UserPatch = {};
+  const read = <P extends keyof typeof patchSchemas>(
+    path: P,
+    value: unknown,
+  ): z.output<(typeof patchSchemas)[P]> | undefined => {
+    const result = patchSchemas[path].safeParse(value);
+    if (result.success) return result.data as z.output<(typeof patchSchemas)[P]>;
+    for (const issue of result.error.issues) violations.push({ field: `user.${path}`, description: issue.message });
+    return undefined;
+  };
+  if (paths.has('first_name')) patch.firstName = read('first_name', user.firstName);
+  if (paths.has('last_name')) patch.lastName = read('last_name', user.lastName);
+  if (paths.has('profile_image_url')) patch.profileImageUrl = read('profile_image_url', user.profileImageUrl);
+  if (paths.has('attributes')) patch.attributes = read('attributes', user.attributes);
+  else if (keys.size > 0) patch.attributeKeys = readAttributeKeys(keys, user.attributes ?? {}, violations);
+
+  let emailRefusal: Violation | undefined;
+  if (paths.has('email')) {
+    patch.email = user.email;
+    const description = refuseEmail(user.email);
+    // A text that no stored email can be needs no look at the user.
+    if (refuseLegacyEmail(user.email) !== undefined)
+      violations.push({ field: 'user.email', description: description ?? '' });
+    else if (description !== undefined) emailRefusal = { field: 'user.email', description };
+  }
+  if (violations.length > 0 && (emailRefusal === undefined || idRefusal !== undefined)) {
+    throw invalid(emailRefusal === undefined ? violations : [...violations, emailRefusal]);
+  }
+  return { id: user.id.toLowerCase(), version: versionOf(user.etag), patch, emailRefusal, violations };
+}
+
+/** Which fields and which keys of the attributes are to be written. */
+function parseUpdateMask(
+  mask: readonly string[],
+  user: z.output<typeof updateUserSchema>['user'],
+  violations: Violation[],
+): { paths: ReadonlySet<WritablePath>; keys: ReadonlySet<string> } {
+  const paths = new Set<WritablePath>();
+  const keys = new Set<string>();
+  if (mask.length === 0) {
+    if (user.firstName !== '') paths.add('first_name');
+    if (user.lastName !== '') paths.add('last_name');
+    if (user.email !== '') paths.add('email');
+    if (user.profileImageUrl !== '') paths.add('profile_image_url');
+    if (user.attributes !== undefined && Object.keys(user.attributes).length > 0) paths.add('attributes');
+    return { paths, keys };
+  }
+  if (mask.length === 1 && mask[0] === '*') return { paths: new Set(writablePaths), keys };
+  mask.forEach((path, index) => {
+    const writable = writablePaths.find((known) => known === path);
+    if (writable !== undefined) paths.add(writable);
+    else if (path.startsWith(attributePrefix)) keys.add(path.slice(attributePrefix.length));
+    else {
+      const description =
+        path === '*' ? '"*" must stand alone' : `must be one of ${writablePaths.join(', ')}, attributes.KEY`;
+      violations.push({ field: `update_mask.paths[${index}]`, description });
+    }
+  });
+  return { paths, keys };
+}
+
+function readAttributeKeys(
+  keys: ReadonlySet<string>,
+  attributes: JsonObject,
+  violations: Violation[],
+): Map<string, JsonValue | undefined> {
+  const values = new Map<string, JsonValue | undefined>();
+  for (const key of keys) {
+    const value = Object.hasOwn(attributes, key) ? attributes[key] : undefined;
+    const refusal = value === undefined ? undefined : refuseAttributes({ [key]: value });
+    if (refusal === undefined) values.set(key, value);
+    else violations.push({ field: 'user.attributes', description: refusal });
+  }
+  return values;
+}
+
+/** The attributes of `user` after a patch of single keys; throws INVALID_FIELD where they become too large. */
+export function patchAttributes(user: User, keys: ReadonlyMap<string, JsonValue | undefined>): JsonObject {
+  const attributes = new Map(Object.entries(user.attributes));
+  for (const [key, value] of keys) {
+    if (value === undefined) attributes.delete(key);
+    else attributes.set(key, value);
+  }
+  // fromEntries defines properties, so that a key named __proto__ is one like any other.
+  const patched = Object.fromEntries(attributes);
+  const description = refuseAttributes(patched);
+  if (description !== undefined) throw invalid([{ field: 'user.attributes', description }]);
+  return patched;
+}
+
+export interface ListUsersRequest {
+  pageSize: number;
+  /** Still sealed; empty for the first page. */
+  pageToken: string;
+  filter: Filter | undefined;
+  /** The words of `query`, each of which must occur. */
+  words: readonly string[];
+  orderBy: readonly OrderTerm[];
+  includeTotalSize: boolean;
+  /** The three texts that a page token is bound to, as they were sent. */
+  scope: { filter: string; query: string; orderBy: string };
+}
+
+const listUsersSchema = z.object({
+  pageSize: z.int(),
+  pageToken: z.string(),
+  filter: z.string(),
+  query: z.string(),
+  orderBy: z.string(),
+  includeTotalSize: z.boolean(),
+});
+
+export function parseListUsers(request: unknown): ListUsersRequest {
+  const { pageSize, pageToken, filter, query, orderBy, includeTotalSize } = parseWith(listUsersSchema, request);
+  const faults: Fault[] = [];
+  const attempt = <T>(parse: () => T, otherwise: T): T => {
+    try {
+      return parse();
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error;
+      faults.push(error);
+      return otherwise;
+    }
+  };
+  const parsed: ListUsersRequest = {
+    pageSize: attempt(() => parsePageSize(pageSize), 0),
+    pageToken,
+    filter: attempt(() => parseFilter(filter), undefined),
+    words: attempt(() => parseQuery(query), []),
+    orderBy: attempt(() => parseOrderBy(orderBy), []),
+    includeTotalSize,
+    scope: { filter, query, orderBy },
+  };
+  if (faults.length === 0) return parsed;
+  // The most specific reason speaks for the request; the violations name all that is wrong.
+  const reason: FaultReason = faults.find((fault) => fault.reason !== 'INVALID_FIELD')?.reason ?? 'INVALID_FIELD';
+  throw invalid(
+    faults.flatMap((fault) => fault.violations),
+    reason,
+  );
+}
+
+function parsePageSize(pageSize: number): number {
+  if (pageSize < 0) throw invalid([{ field: 'page_size', description: 'must not be negative' }]);
+  return pageSize === 0 ? pageSizeDefault : Math.min(pageSize, pageSizeMax);
+}
+
+function parseQuery(query: string): string[] {
+  const refuse = (description: string) => invalid([{ field: 'query', description }]);
+  if (!hasAtMost(query, queryCharactersMax)) throw refuse(`must have at most ${queryCharactersMax} characters`);
+  if (query.includes('\0') || !query.isWellFormed()) throw refuse('must be well-formed Unicode without U+0000');
+  return [...new Set(query.split(/\s+/u).filter((word) => word !== ''))];
+}

@@ -1,0 +1,190 @@
+/**
+ * The user as the directory knows it, and the form that its fields must have.
+ *
+ * Pure: knows neither the wire nor the table. The parsers here are the only place where a field's form is checked.
+ */
+import { z } from 'zod';
+import { invalid, type Violation } from './fault.js';
+
+/** JSON as it may stand in `attributes`. */
+export type JsonValue = string | number | boolean | null | JsonValue[] | { [key: string]: JsonValue };
+export type JsonObject = { [key: string]: JsonValue };
+
+/** What a caller may write of a user. */
+export interface UserFields {
+  firstName: string;
+  lastName: string;
+  email: string;
+  profileImageUrl: string;
+  attributes: JsonObject;
+}
+
+/** A user in the directory. */
+export interface User extends UserFields {
+  /** A UUID version 7 in lower case. */
+  id: string;
+  createTime: Date;
+  updateTime: Date;
+  /** 1 for a new user, one more with every change; the etag is made of it. */
+  version: number;
+}
+
+export const namesCharactersMax = 256;
+export const emailCharactersMax = 256;
+export const urlCharactersMax = 2048;
+export const attributesBytesMax = 16_384;
+export const attributesLevelsMax = 32;
+
+/** A UUID of any version, in either case. */
+export const uuidForm = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+
+export function displayName(user: Pick<User, 'firstName' | 'lastName'>): string {
+  return user.lastName === '' ? user.firstName : `${user.firstName} ${user.lastName}`;
+}
+
+/** An etag is opaque to callers; that it holds the version is nobody's business but this file's. */
+export function etagOf(user: Pick<User, 'version'>): string {
+  return `v${user.version.toString(36)}`;
+}
+
+/** The version that an etag names; 0, which no user has, for a text that is none of ours. Undefined for an empty one. */
+export function versionOf(etag: string): number | undefined {
+  if (etag === '') return undefined;
+  const version = /^v[1-9a-z][0-9a-z]{0,5}$/.test(etag) ? Number.parseInt(etag.slice(1), 36) : 0;
+  // The column is an integer of 32 bits.
+  return version <= 0x7fff_ffff ? version : 0;
+}
+
+/** Whether a text has at most `max` Unicode code points, without counting those of a text that cannot. */
+export function hasAtMost(text: string, max: number): boolean {
+  if (text.length <= max) return true;
+  if (text.length > 2 * max) return false;
+  let count = 0;
+  for (const _ of text) count++;
+  return count <= max;
+}
+
+function refuseUnstorable(text: string): string | undefined {
+  // Postgres has no U+0000, and stores a lone surrogate as U+FFFD.
+  if (text.includes('\0')) return 'must not contain U+0000';
+  if (!text.isWellFormed()) return 'must be well-formed Unicode';
+  return undefined;
+}
+
+function refuseName(text: string, required: boolean): string | undefined {
+  if (required && text.trim() === '') return `must have 1 to ${namesCharactersMax} characters, not only blanks`;
+  if (!hasAtMost(text, namesCharactersMax)) return `must have at most ${namesCharactersMax} characters`;
+  if (/\p{Cc}/u.test(text)) return 'must not contain control characters';
+  return refuseUnstorable(text);
+}
+
+// RFC 5322's dot-atom or quoted string, before a host name or an address literal; with RFC 6531's letters outside ASCII.
+const emailForm =
+  /^(?:[\w!#$%&'*+/=?^`{|}~\u0080-\u{10ffff}-]+(?:\.[\w!#$%&'*+/=?^`{|}~\u0080-\u{10ffff}-]+)*|"(?:[^"\\]|\\.)+")@(?:[a-z0-9\u0080-\u{10ffff}](?:[a-z0-9\u0080-\u{10ffff}-]*[a-z0-9\u0080-\u{10ffff}])?(?:\.[a-z0-9\u0080-\u{10ffff}](?:[a-z0-9\u0080-\u{10ffff}-]*[a-z0-9\u0080-\u{10ffff}])?)*|\[(?:[0-9.]+|ipv6:[a-f0-9:.]+)\])$/iu;
+
+/** What is wrong with an email that someone sets, or undefined. */
+export function refuseEmail(text: string): string | undefined {
+  const unbounded = refuseLegacyEmail(text);
+  if (unbounded !== undefined) return unbounded;
+  // White space is allowed nowhere but inside a quoted local part, and there only a blank.
+  if (/[\p{Cc}\u2028\u2029]/u.test(text)) return 'must not contain control characters';
+  if (!emailForm.test(text) || /[^\S ]/u.test(text)) return 'must be one email address, like ada@example.com';
+  return undefined;
+}
+
+/** What is wrong with an email for the first contract, where any text will do. */
+export function refuseLegacyEmail(text: string): string | undefined {
+  if (text === '' || !hasAtMost(text, emailCharactersMax)) return `must have 1 to ${emailCharactersMax} characters`;
+  return refuseUnstorable(text);
+}
+
+function refuseUrl(text: string): string | undefined {
+  if (text === '') return undefined;
+  if (!hasAtMost(text, urlCharactersMax)) return `must have at most ${urlCharactersMax} characters`;
+  if (/\p{Cc}/u.test(text)) return 'must not contain control characters';
+  if (!/^https?:\/\/[^\s]+$/iu.test(text) || !URL.canParse(text))
+    return 'must be an absolute http or https URL, or empty';
+  return refuseUnstorable(text);
+}
+
+/** What is wrong with attributes, or undefined. Walks them itself because JSON.stringify neither counts levels nor minds infinities. */
+export function refuseAttributes(attributes: unknown): string | undefined {
+  const refusal = refuseJson(attributes, 1);
+  if (refusal !== undefined) return refusal;
+  return Buffer.byteLength(JSON.stringify(attributes)) > attributesBytesMax
+    ? `must have at most ${attributesBytesMax} bytes as compact JSON`
+    : undefined;
+}
+
+function refuseJson(value: unknown, level: number): string | undefined {
+  switch (typeof value) {
+    case 'boolean':
+      return undefined;
+    case 'number':
+      return Number.isFinite(value) ? undefined : 'must have finite numbers';
+    case 'string':
+      return refuseUnstorable(value);
+    case 'object': {
+      if (value === null) return undefined;
+      if (level > attributesLevelsMax) return `must have at most ${attributesLevelsMax} levels`;
+      for (const [key, child] of Object.entries(value)) {
+        const refusal = refuseUnstorable(key) ?? refuseJson(child, level + 1);
+        if (refusal !== undefined) return refusal;
+      }
+      return undefined;
+    }
+    default:
+      // A google.protobuf.Value of which no kind is set arrives as undefined.
+      return 'must have a kind for each value';
+  }
+}
+
+/** Turns a function that says what is wrong with a text into a schema. */
+export function textThat(refuse: (text: string) => string | undefined): z.ZodType<string> {
+  return z.string().superRefine((text, context) => {
+    const message = refuse(text);
+    if (message !== undefined) context.addIssue({ code: 'custom', message });
+  });
+}
+
+export const firstNameSchema = textThat((text) => refuseName(text, true));
+export const lastNameSchema = textThat((text) => refuseName(text, false));
+export const profileImageUrlSchema = textThat(refuseUrl);
+export const attributesSchema = z
+  .custom<JsonObject | undefined>()
+  .superRefine((attributes, context) => {
+    const message = attributes === undefined ? undefined : refuseAttributes(attributes);
+    if (message !== undefined) context.addIssue({ code: 'custom', message });
+  })
+  .transform((attributes): JsonObject => attributes ?? {});
+
+/** The fields of a user who is to be created. */
+export const userFieldsSchema = z.object(
+  {
+    firstName: firstNameSchema,
+    lastName: lastNameSchema,
+    email: textThat(refuseEmail),
+    profileImageUrl: profileImageUrlSchema,
+    attributes: attributesSchema,
+  },
+  'is required',
+);
+
+/** Runs a schema over what is untrusted; throws INVALID_FIELD with one violation for each bad field. */
+export function parseWith<T>(schema: z.ZodType<T>, value: unknown): T {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  throw invalid(
+    result.error.issues.map((issue): Violation => ({ field: pathOf(issue.path), description: issue.message })),
+  );
+}
+
+/** A path in a message as protobuf names it: snake_case, indexes in brackets. */
+function pathOf(path: readonly PropertyKey[]): string {
+  let text = '';
+  for (const step of path) {
+    if (typeof step === 'number') text += `[${step}]`;
+    else text += `${text === '' ? '' : '.'}${String(step).replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}`;
+  }
+  return text;
+}

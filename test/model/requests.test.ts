@@ -1,0 +1,488 @@
+/** What each request may be, and that a refusal names every bad field by its path. Fields: test/model/user.test.ts. */
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { Fault } from '../../src/model/fault.js';
+import {
+  parseBatchCreateUsers,
+  parseBatchGetUsers,
+  parseCreateProfile,
+  parseCreateUser,
+  parseDeleteUser,
+  parseGetUser,
+  parseGetUserByEmail,
+  parseListUsers,
+  parseUpdateUser,
+  patchAttributes,
+} from '../../src/model/requests.js';
+import type { JsonObject } from '../../src/model/user.js';
+
+const id = '0190a5b0-1234-7abc-8def-0123456789ab';
+const ada = {
+  firstName: 'Ada',
+  lastName: 'Lovelace',
+  email: 'ada@example.com',
+  profileImageUrl: 'https://example.com/ada.png',
+  attributes: { department: 'engines' } as JsonObject,
+};
+/** As the generated messages have users: with the output-only fields. */
+const message = { ...ada, id: '', displayName: '', createTime: undefined, updateTime: undefined, etag: '' };
+
+function faultOf(parse: () => unknown): Fault {
+  try {
+    parse();
+  } catch (error) {
+    if (error instanceof Fault) return error;
+    throw error;
+  }
+  throw new Error('the request was taken');
+}
+
+/** The paths of a refusal for bad fields, in order. */
+function badFields(parse: () => unknown): string[] {
+  const fault = faultOf(parse);
+  expect(fault).toMatchObject({ reason: 'INVALID_FIELD', code: 'INVALID_ARGUMENT' });
+  for (const { description } of fault.violations) expect(description).not.toBe('');
+  return fault.violations.map((violation) => violation.field);
+}
+
+describe('parseCreateUser', () => {
+  const parse = (user: object | undefined, requestId = '') => parseCreateUser({ user, requestId });
+
+  it('takes what a caller may write and leaves the rest', () => {
+    const sent = { ...message, id: 'not an id', displayName: 'X', createTime: new Date(0), etag: 'v9' };
+    expect(parse(sent)).toEqual({ fields: ada, requestId: undefined });
+  });
+
+  it('takes a user of a first name and an email', () => {
+    const fields = { firstName: 'Plato', lastName: '', email: 'a@b', profileImageUrl: '', attributes: {} };
+    expect(parse({ ...fields, attributes: undefined }).fields).toEqual(fields);
+  });
+
+  it('changes no text', () => {
+    const fields = { ...ada, firstName: '  e\u0301 ', email: 'ADA@Exa\u0301mple.COM' };
+    expect(parse(fields).fields).toEqual(fields);
+  });
+
+  it('reads a request id in either case', () => {
+    expect(parse(ada, id.toUpperCase()).requestId).toBe(id);
+  });
+
+  it.each(['x', `${id} `, ` ${id}`, `{${id}}`, id.replaceAll('-', ''), `${id}0`, id.replace('0', 'g'), `${id}\n`])(
+    'refuses the request id %j',
+    (requestId) => {
+      const fault = faultOf(() => parse(ada, requestId));
+      expect(fault.violations).toEqual([{ field: 'request_id', description: 'must be a UUID or empty' }]);
+    },
+  );
+
+  it('refuses a request without a user', () => {
+    expect(faultOf(() => parse(undefined)).violations).toEqual([{ field: 'user', description: 'is required' }]);
+  });
+
+  it('names all that is wrong at once', () => {
+    const bad = {
+      ...message,
+      firstName: ' ',
+      lastName: 'a\n',
+      email: 'this',
+      profileImageUrl: 'x',
+      attributes: { a: Number.NaN },
+    };
+    expect(badFields(() => parse(bad, 'x'))).toEqual([
+      'user.first_name',
+      'user.last_name',
+      'user.email',
+      'user.profile_image_url',
+      'user.attributes',
+      'request_id',
+    ]);
+  });
+
+  it('repeats nothing of what was sent', () => {
+    const secret = 'MyHiddenValue';
+    const fault = faultOf(() =>
+      parse(
+        {
+          firstName: `${secret}\0`,
+          lastName: `${secret}\n`,
+          email: `${secret}@`,
+          profileImageUrl: secret,
+          attributes: { [secret]: `${secret}\0` },
+        },
+        secret,
+      ),
+    );
+    expect(fault.violations).toHaveLength(6);
+    expect(JSON.stringify([fault.message, fault.violations])).not.toContain(secret);
+  });
+
+  it('says in its message how many more there are', () => {
+    expect(faultOf(() => parse({ ...ada, email: 'x', firstName: '' })).message).toMatch(
+      /^user\.first_name: .* \(and 1 more\)$/,
+    );
+    expect(faultOf(() => parse({ ...ada, email: 'x' })).message).toMatch(/^user\.email: [^(]*$/);
+  });
+});
+
+describe('parseBatchCreateUsers', () => {
+  const parse = (users: unknown[], requestId = '') => parseBatchCreateUsers({ users, requestId });
+
+  it('takes none and takes 1000', () => {
+    expect(parse([])).toEqual({ users: [], requestId: undefined });
+    expect(parse(Array(1000).fill(message)).users).toEqual(Array(1000).fill(ada));
+  });
+
+  it('refuses 1001, without a word on each', () => {
+    expect(badFields(() => parse(Array(1001).fill({ ...ada, email: 'x' }), 'x'))).toEqual(['users', 'request_id']);
+  });
+
+  it('names the bad fields of every user by index, counted from 0', () => {
+    const users: object[] = Array(100).fill(message);
+    users[0] = { ...message, firstName: '' };
+    users[57] = { ...message, email: 'this', profileImageUrl: 'x' };
+    users[99] = { ...message, attributes: { a: undefined } };
+    expect(badFields(() => parse(users, 'x'))).toEqual([
+      'users[0].first_name',
+      'users[57].email',
+      'users[57].profile_image_url',
+      'users[99].attributes',
+      'request_id',
+    ]);
+  });
+
+  it('names a thousand bad users', () => {
+    expect(badFields(() => parse(Array(1000).fill({ ...ada, email: '' })))).toHaveLength(1000);
+  });
+});
+
+describe('parseCreateProfile', () => {
+  it('takes any text for an email', () => {
+    expect(parseCreateProfile({ firstName: 'lets', lastName: 'do', email: 'this' })).toEqual({
+      firstName: 'lets',
+      lastName: 'do',
+      email: 'this',
+      profileImageUrl: '',
+      attributes: {},
+    });
+  });
+
+  it('refuses a missing first name and a missing email, with the names of the first contract', () => {
+    expect(badFields(() => parseCreateProfile({ firstName: '', lastName: '', email: '' }))).toEqual([
+      'first_name',
+      'email',
+    ]);
+  });
+});
+
+describe('ids', () => {
+  it('are read in either case and given in lower case', () => {
+    expect(parseGetUser({ id: id.toUpperCase() })).toEqual({ id });
+    expect(parseBatchGetUsers({ ids: [id.toUpperCase(), id] })).toEqual({ ids: [id, id] });
+    expect(parseDeleteUser({ id: id.toUpperCase(), etag: '', allowMissing: false }).id).toBe(id);
+    expect(parseUpdateUser({ user: { ...message, id: id.toUpperCase() }, updateMask: [] }).id).toBe(id);
+  });
+
+  it('may be of any version, also all zeros', () => {
+    expect(parseGetUser({ id: '00000000-0000-0000-0000-000000000000' }).id).toBe(
+      '00000000-0000-0000-0000-000000000000',
+    );
+  });
+
+  it.each(['', 'x', ` ${id}`, `${id}\n`, `{${id}}`, `urn:uuid:${id}`, id.replaceAll('-', ''), id.slice(1), `${id}a`])(
+    'that are malformed are refused, each by its path: %j',
+    (bad) => {
+      expect(badFields(() => parseGetUser({ id: bad }))).toEqual(['id']);
+      expect(badFields(() => parseDeleteUser({ id: bad, etag: '', allowMissing: true }))).toEqual(['id']);
+      expect(badFields(() => parseBatchGetUsers({ ids: [id, bad, id, bad] }))).toEqual(['ids[1]', 'ids[3]']);
+      expect(badFields(() => parseUpdateUser({ user: { ...message, id: bad }, updateMask: [] }))).toEqual(['user.id']);
+    },
+  );
+
+  it('may be 1000 in a batch, or none, and not 1001', () => {
+    expect(parseBatchGetUsers({ ids: [] })).toEqual({ ids: [] });
+    expect(parseBatchGetUsers({ ids: Array(1000).fill(id) }).ids).toHaveLength(1000);
+    expect(badFields(() => parseBatchGetUsers({ ids: Array(1001).fill('x') }))).toEqual(['ids']);
+  });
+});
+
+describe('parseGetUserByEmail', () => {
+  it.each(['this', 'a@b', ' ', 'a\nb'])('takes %j, as the first contract may have stored it', (email) => {
+    expect(parseGetUserByEmail({ email })).toEqual({ email });
+  });
+
+  it('takes 1 to 256 characters of what can be stored', () => {
+    expect(parseGetUserByEmail({ email: '😀'.repeat(256) }).email).toHaveLength(512);
+    for (const email of ['', 'a'.repeat(257), '😀'.repeat(257), '\0', '\ud800']) {
+      expect(badFields(() => parseGetUserByEmail({ email }))).toEqual(['email']);
+    }
+  });
+});
+
+describe('parseDeleteUser', () => {
+  it('reads the etag as the version that it names', () => {
+    const parse = (etag: string) => parseDeleteUser({ id, etag, allowMissing: true });
+    expect(parse('')).toEqual({ id, version: undefined, allowMissing: true });
+    expect(parse('vz')).toEqual({ id, version: 35, allowMissing: true });
+    expect(parse('anything else')).toEqual({ id, version: 0, allowMissing: true });
+  });
+});
+
+describe('parseUpdateUser', () => {
+  const parse = (user: object, updateMask?: string[]) =>
+    parseUpdateUser({ user: { ...message, id, ...user }, updateMask });
+  const patchOf = (user: object, updateMask?: string[]) => parse(user, updateMask).patch;
+  const empty = { firstName: '', lastName: '', email: '', profileImageUrl: '', attributes: undefined };
+
+  it('reads the etag', () => {
+    expect(parse({ etag: 'v1' }).version).toBe(1);
+    expect(parse({ etag: '' }).version).toBeUndefined();
+    expect(parse({ etag: 'W/"1"' }).version).toBe(0);
+  });
+
+  it('with an empty mask or none writes what is set, and so clears nothing', () => {
+    for (const mask of [undefined, []]) {
+      expect(patchOf({}, mask)).toEqual(ada);
+      expect(patchOf({ ...empty, lastName: 'King' }, mask)).toEqual({ lastName: 'King' });
+      expect(patchOf(empty, mask)).toEqual({});
+      expect(patchOf({ ...empty, attributes: {} }, mask)).toEqual({});
+    }
+  });
+
+  it('with "*" alone writes everything, and so clears what is unset', () => {
+    expect(patchOf({ ...empty, firstName: 'Plato', email: 'a@b' }, ['*'])).toEqual({
+      firstName: 'Plato',
+      lastName: '',
+      email: 'a@b',
+      profileImageUrl: '',
+      attributes: {},
+    });
+    expect(badFields(() => parse(empty, ['*']))).toEqual(['user.first_name', 'user.email']);
+  });
+
+  it('writes what the mask names and looks at nothing else', () => {
+    const bad = { firstName: '\0', lastName: '\0', email: 'x', profileImageUrl: 'x', attributes: { a: Number.NaN } };
+    expect(patchOf({ ...bad, lastName: 'King' }, ['last_name'])).toEqual({ lastName: 'King' });
+    expect(patchOf({ ...bad, profileImageUrl: '' }, ['profile_image_url'])).toEqual({ profileImageUrl: '' });
+    expect(patchOf({ ...bad, attributes: undefined }, ['attributes'])).toEqual({ attributes: {} });
+  });
+
+  it('does not mind a path that comes twice', () => {
+    expect(patchOf({}, ['last_name', 'last_name'])).toEqual({ lastName: 'Lovelace' });
+    expect(patchOf({}, ['attributes.a', 'attributes.a']).attributeKeys).toEqual(new Map([['a', undefined]]));
+  });
+
+  it.each([
+    'id',
+    'display_name',
+    'create_time',
+    'update_time',
+    'etag',
+    'nickname',
+    'firstName',
+    'user.first_name',
+    'first_name.x',
+    'attribute',
+    'attributes[0]',
+    '',
+    ' first_name',
+    'FIRST_NAME',
+    '**',
+    '__proto__',
+  ])('refuses the path %j by its index', (path) => {
+    expect(badFields(() => parse({}, ['last_name', path]))).toEqual(['update_mask.paths[1]']);
+  });
+
+  it('refuses "*" beside others', () => {
+    const fault = faultOf(() => parse({}, ['last_name', '*']));
+    expect(fault.violations).toEqual([{ field: 'update_mask.paths[1]', description: '"*" must stand alone' }]);
+    expect(badFields(() => parse({}, ['*', '*']))).toEqual(['update_mask.paths[0]', 'update_mask.paths[1]']);
+  });
+
+  it('names everything that is wrong at once', () => {
+    const bad = {
+      id: 'x',
+      firstName: '',
+      lastName: '\n',
+      email: 'this',
+      profileImageUrl: 'x',
+      attributes: { a: '\0' },
+    };
+    const mask = ['first_name', 'last_name', 'id', 'email', 'profile_image_url', 'attributes', 'x'];
+    expect(badFields(() => parse(bad, mask)).sort()).toEqual([
+      'update_mask.paths[2]',
+      'update_mask.paths[6]',
+      'user.attributes',
+      'user.email',
+      'user.first_name',
+      'user.id',
+      'user.last_name',
+      'user.profile_image_url',
+    ]);
+  });
+
+  it('refuses a request without a user', () => {
+    expect(badFields(() => parseUpdateUser({ user: undefined, updateMask: ['last_name'] }))).toEqual(['user']);
+  });
+
+  it('leaves an email that only the first contract takes to whoever knows the present one', () => {
+    const { patch, emailRefusal, violations } = parse({ email: 'this' }, ['email', 'last_name']);
+    expect(patch).toEqual({ email: 'this', lastName: 'Lovelace' });
+    expect(emailRefusal?.field).toBe('user.email');
+    expect(violations).toEqual([]);
+    expect(parse({ email: 'this', lastName: '\n' }, ['email', 'last_name']).violations).toHaveLength(1);
+  });
+
+  it('refuses an email that nobody can have at once', () => {
+    for (const email of ['', 'a'.repeat(257), '\0', '\ud800']) {
+      expect(badFields(() => parse({ email }, ['email']))).toEqual(['user.email']);
+    }
+  });
+
+  describe('for single keys of the attributes', () => {
+    const keysOf = (attributes: JsonObject | undefined, ...paths: string[]) =>
+      patchOf({ attributes }, paths).attributeKeys;
+
+    it('sets those that are set and removes those that are unset', () => {
+      expect(keysOf({ a: 1, b: null, c: 3 }, 'attributes.a', 'attributes.b', 'attributes.d')).toEqual(
+        new Map<string, unknown>([
+          ['a', 1],
+          ['b', null],
+          ['d', undefined],
+        ]),
+      );
+      expect(keysOf(undefined, 'attributes.a')).toEqual(new Map([['a', undefined]]));
+    });
+
+    it('takes everything behind the first dot for the key', () => {
+      const attributes: JsonObject = { 'a.b': 1, a: { b: 2 }, ' ': 3, 'é"`\\': 4, attributes: 5 };
+      expect(keysOf(attributes, 'attributes.a.b', 'attributes. ', 'attributes.é"`\\', 'attributes.attributes')).toEqual(
+        new Map([
+          ['a.b', 1],
+          [' ', 3],
+          ['é"`\\', 4],
+          ['attributes', 5],
+        ]),
+      );
+    });
+
+    it('never takes what an object inherits for a key', () => {
+      for (const key of ['__proto__', 'constructor', 'toString', 'hasOwnProperty']) {
+        expect(keysOf({}, `attributes.${key}`)).toEqual(new Map([[key, undefined]]));
+      }
+      expect(keysOf(JSON.parse('{"__proto__":1}'), 'attributes.__proto__')).toEqual(new Map([['__proto__', 1]]));
+    });
+
+    it('yields to all of the attributes where both are named', () => {
+      const patch = patchOf({ attributes: { a: 1 } }, ['attributes.b', 'attributes']);
+      expect(patch).toEqual({ attributes: { a: 1 } });
+    });
+
+    it('refuses a value that cannot stand there, and looks at no other', () => {
+      expect(badFields(() => keysOf({ a: Number.NaN }, 'attributes.a'))).toEqual(['user.attributes']);
+      expect(badFields(() => keysOf({ a: 'a'.repeat(16_384) }, 'attributes.a'))).toEqual(['user.attributes']);
+      expect(keysOf({ a: Number.NaN, b: 1 }, 'attributes.b')).toEqual(new Map([['b', 1]]));
+    });
+  });
+});
+
+describe('patchAttributes', () => {
+  const user = (attributes: JsonObject) => ({
+    ...ada,
+    id,
+    createTime: new Date(0),
+    updateTime: new Date(0),
+    version: 1,
+    attributes,
+  });
+
+  it('does what setting and deleting properties does, also for __proto__', () => {
+    const key = fc.constantFrom('a', 'b', '', '__proto__', 'constructor');
+    const object = fc
+      .uniqueArray(fc.tuple(key, fc.integer()), { selector: ([k]) => k })
+      .map(Object.fromEntries<number>);
+    const patch = fc.array(fc.tuple(key, fc.option(fc.integer(), { nil: undefined })));
+    fc.assert(
+      fc.property(object, patch, (before, changes) => {
+        const expected = new Map(Object.entries(before));
+        for (const [k, value] of changes) value === undefined ? expected.delete(k) : expected.set(k, value);
+        const sent = user(before);
+        const after = patchAttributes(sent, new Map(changes));
+        // Of a key that comes twice a Map keeps the last, as the loop above does not where that one is a removal.
+        const last = new Map(changes);
+        for (const [k, value] of last) value === undefined ? expected.delete(k) : expected.set(k, value);
+        expect(new Map(Object.entries(after))).toEqual(expected);
+        expect(sent.attributes).toBe(before);
+      }),
+    );
+  });
+
+  it('refuses what becomes too large together', () => {
+    const half = 'a'.repeat(9_000);
+    expect(badFields(() => patchAttributes(user({ a: half }), new Map([['b', half]])))).toEqual(['user.attributes']);
+    expect(
+      patchAttributes(
+        user({ a: half }),
+        new Map([
+          ['b', half],
+          ['a', undefined],
+        ]),
+      ),
+    ).toEqual({ b: half });
+  });
+});
+
+describe('parseListUsers', () => {
+  const request = { pageSize: 0, pageToken: '', filter: '', query: '', orderBy: '', includeTotalSize: false };
+  const parse = (changes: Partial<typeof request>) => parseListUsers({ ...request, ...changes });
+
+  it('takes a request of nothing', () => {
+    expect(parse({})).toEqual({
+      pageSize: 50,
+      pageToken: '',
+      filter: undefined,
+      words: [],
+      orderBy: [{ field: 'create_time', descending: false }],
+      includeTotalSize: false,
+      scope: { filter: '', query: '', orderBy: '' },
+    });
+  });
+
+  it.each([
+    [0, 50],
+    [1, 1],
+    [1000, 1000],
+    [1001, 1000],
+    [2 ** 31 - 1, 1000],
+  ])('reads a page size of %d as %d', (sent, read) => {
+    expect(parse({ pageSize: sent }).pageSize).toBe(read);
+  });
+
+  it.each([-1, -(2 ** 31)])('refuses a page size of %d', (pageSize) => {
+    expect(badFields(() => parse({ pageSize }))).toEqual(['page_size']);
+  });
+
+  it('cuts a query into words at any white space, each once', () => {
+    expect(parse({ query: ' ada\tLovelace \u00a0ada\u3000%_\\ ' }).words).toEqual(['ada', 'Lovelace', '%_\\']);
+    expect(parse({ query: ' \n ' }).words).toEqual([]);
+  });
+
+  it('takes a query of 256 characters and refuses more, or what no text in the table can be', () => {
+    expect(parse({ query: '😀'.repeat(256) }).words).toHaveLength(1);
+    for (const query of ['😀'.repeat(257), 'a'.repeat(257), 'a\0', '\ud800']) {
+      expect(badFields(() => parse({ query }))).toEqual(['query']);
+    }
+  });
+
+  it('keeps the texts that a page token is bound to as they were sent', () => {
+    const scope = { filter: ' first_name == "Ada"', query: ' a ', orderBy: ' email , create_time desc' };
+    expect(parse(scope).scope).toEqual(scope);
+  });
+
+  it('names all that is wrong, and says the most specific reason', () => {
+    const fault = faultOf(() => parse({ pageSize: -1, filter: '(', query: '\0', orderBy: 'x' }));
+    expect(fault.violations.map((violation) => violation.field)).toEqual(['page_size', 'filter', 'query', 'order_by']);
+    expect(fault.reason).toBe('INVALID_FILTER');
+    expect(faultOf(() => parse({ pageSize: -1, orderBy: 'x' })).reason).toBe('INVALID_ORDER_BY');
+    expect(faultOf(() => parse({ filter: '(' })).reason).toBe('INVALID_FILTER');
+  });
+});

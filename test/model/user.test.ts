@@ -1,0 +1,396 @@
+/** The form of each field of a user, at its bounds. How violations are named is test/model/requests.test.ts. */
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { Fault } from '../../src/model/fault.js';
+import {
+  attributesSchema,
+  displayName,
+  etagOf,
+  firstNameSchema,
+  hasAtMost,
+  lastNameSchema,
+  parseWith,
+  profileImageUrlSchema,
+  refuseAttributes,
+  refuseEmail,
+  refuseLegacyEmail,
+  versionOf,
+} from '../../src/model/user.js';
+
+const astral = '𝔸';
+
+/** What is said of a value, or undefined where it is taken. */
+function refusalOf(schema: Parameters<typeof parseWith>[0], value: unknown): string | undefined {
+  try {
+    parseWith(schema, value);
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof Fault)) throw error;
+    expect(error.violations).toHaveLength(1);
+    return error.violations[0]?.description;
+  }
+}
+
+describe('hasAtMost', () => {
+  it('counts code points, as spreading a text does', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary', maxLength: 20 }), fc.nat(20), (text, max) => {
+        expect(hasAtMost(text, max)).toBe([...text].length <= max);
+      }),
+    );
+  });
+});
+
+describe('a name', () => {
+  it.each([
+    ['one letter', 'A'],
+    ['256 ASCII letters', 'a'.repeat(256)],
+    ['256 characters outside the basic plane', astral.repeat(256)],
+    ['blanks around letters', '  Ada  '],
+    ['decomposed letters', 'e\u0301'],
+    ['markup, which is nobody’s business here', '<b>\'"; drop table users; --'],
+    ['an emoji of several code points', '👩‍👩‍👧'],
+  ])('may be %s', (_, name) => {
+    expect(parseWith(firstNameSchema, name)).toBe(name);
+    expect(parseWith(lastNameSchema, name)).toBe(name);
+  });
+
+  it.each([
+    ['257 ASCII letters', 'a'.repeat(257), 'at most 256 characters'],
+    ['257 characters outside the basic plane', astral.repeat(257), 'at most 256 characters'],
+    ['U+0000', 'A\0', 'control characters'],
+    ['a line break', 'A\nB', 'control characters'],
+    ['a tab', 'A\tB', 'control characters'],
+    ['U+007F', 'A\u007f', 'control characters'],
+    ['U+0085', 'A\u0085B', 'control characters'],
+    ['a lone high surrogate', 'A\ud800', 'well-formed'],
+    ['a lone low surrogate', '\udc00A', 'well-formed'],
+    ['surrogates in the wrong order', 'A\udc00\ud800', 'well-formed'],
+  ])('must not have %s', (_, name, said) => {
+    expect(refusalOf(firstNameSchema, name)).toContain(said);
+    expect(refusalOf(lastNameSchema, name)).toContain(said);
+  });
+
+  it.each(['', ' ', '   ', '\u00a0', '\u3000 \u2003'])('that is %j is no first name', (name) => {
+    expect(refusalOf(firstNameSchema, name)).toBe('must have 1 to 256 characters, not only blanks');
+  });
+
+  it('may be empty where it is the last one', () => {
+    expect(parseWith(lastNameSchema, '')).toBe('');
+  });
+
+  it('is shown without a blank behind it where there is only one', () => {
+    expect(displayName({ firstName: 'Ada', lastName: 'Lovelace' })).toBe('Ada Lovelace');
+    expect(displayName({ firstName: 'Plato', lastName: '' })).toBe('Plato');
+  });
+});
+
+describe('an email', () => {
+  it.each([
+    'a@b',
+    'ada@example.com',
+    'Ada.Lovelace+tag@Mail.Example.COM',
+    "!#$%&'*+/=?^_`{|}~-@example.com",
+    'ädä@exämple.com',
+    '用户@例子.公司',
+    '😀@example.com',
+    'İ@x',
+    '"ada lovelace"@example.com',
+    '"ada\\"lovelace"@example.com',
+    '"a@b"@example.com',
+    'ada@[127.0.0.1]',
+    'ada@[IPv6:2001:db8::1]',
+    'ada@xn--exmple-cua.com',
+    'ada@1.2',
+  ])('may be %s', (email) => {
+    expect(refuseEmail(email)).toBeUndefined();
+  });
+
+  it('may have 256 characters, whatever their plane', () => {
+    expect(refuseEmail(`${'a'.repeat(254)}@b`)).toBeUndefined();
+    expect(refuseEmail(`${astral.repeat(254)}@b`)).toBeUndefined();
+  });
+
+  it.each([
+    'this',
+    '@',
+    'a@',
+    '@b',
+    'a@@b',
+    'a@b@c',
+    'a b@c',
+    'a@b c',
+    ' a@b',
+    'a@b ',
+    '.a@b',
+    'a.@b',
+    'a..a@b',
+    'a@b.',
+    'a@.b',
+    'a@b..c',
+    'a@-b',
+    'a@b-',
+    'a@b.-c',
+    'a@b_c',
+    'a@[b]',
+    'a@[2001:db8::1]',
+    'a@[]',
+    'a@[127.0.0.1',
+    'Ada <ada@example.com>',
+    '<ada@example.com>',
+    'mailto:ada@exa:mple.com',
+    'a@b,c@d',
+    'a@b, c@d',
+    'a@b;c@d',
+    '""@example.com',
+    '"a"b"@example.com',
+    '"a\\"@example.com',
+    'a(comment)@example.com',
+    'a\u00a0b@example.com',
+    'a\u3000b@example.com',
+    'a\ufeff@example.com',
+    '"a\u00a0b"@example.com',
+  ])('must not be %j', (email) => {
+    expect(refuseEmail(email)).toBe('must be one email address, like ada@example.com');
+  });
+
+  it.each([
+    ['nothing', '', '1 to 256 characters'],
+    ['257 characters', `${'a'.repeat(255)}@b`, '1 to 256 characters'],
+    ['257 characters outside the basic plane', `${astral.repeat(255)}@b`, '1 to 256 characters'],
+    ['U+0000', 'a\0@b', 'U+0000'],
+    ['a lone surrogate', 'a\ud800@b', 'well-formed'],
+    ['a line break', 'a@b\n', 'control characters'],
+    ['a line break in quotes', '"a\nb"@c', 'control characters'],
+    ['a tab in quotes', '"a\tb"@c', 'control characters'],
+    ['a line separator in quotes', '"a\u2028b"@c', 'control characters'],
+  ])('must not have %s', (_, email, said) => {
+    expect(refuseEmail(email)).toContain(said);
+  });
+
+  it('is judged in a time that does not depend on what is in it', () => {
+    // The texts that a careless pattern would try exponentially many ways for.
+    const traps = ['a.', 'a-', '"\\', '\\"', 'a@', '-.', 'ä', '"'].flatMap((part) => [
+      `${part.repeat(120)}@${part.repeat(7)}!`,
+      `a@${part.repeat(120)}!`,
+    ]);
+    const start = process.cpuUsage();
+    for (const trap of traps) refuseEmail(trap);
+    // Microseconds of this process: linear takes some hundreds, exponential for ever.
+    expect(process.cpuUsage(start).user).toBeLessThan(2_000_000);
+  });
+
+  it('is never taken with a blank, a control character or two @ outside quotes', () => {
+    fc.assert(
+      fc.property(
+        fc.string({ unit: fc.constantFrom('a', '@', '.', '"', '\\', ' ', '\n', 'é', '-'), maxLength: 12 }),
+        (text) => {
+          if (refuseEmail(text) !== undefined) return;
+          const outside = text.replace(/^"(?:[^"\\]|\\.)*"/u, '');
+          expect(outside).toMatch(/^[^\s"\\@]*@[^\s"\\@]+$/u);
+          expect(text).not.toMatch(/\n/);
+        },
+      ),
+      { numRuns: 2000 },
+    );
+  });
+
+  it.each(['this', ' ', '\n', 'a'.repeat(256), astral.repeat(256)])(
+    'is any text in the first contract: %j',
+    (email) => {
+      expect(refuseLegacyEmail(email)).toBeUndefined();
+    },
+  );
+
+  it.each(['', 'a'.repeat(257), astral.repeat(257), '\0', '\ud800'])(
+    'is not every text even there (case %#)',
+    (email) => {
+      expect(refuseLegacyEmail(email)).toBeDefined();
+    },
+  );
+});
+
+describe('a profile image URL', () => {
+  const ofCharacters = (count: number, letter: string) => `https://example.com/${letter.repeat(count - 20)}`;
+
+  it.each([
+    '',
+    'http://a',
+    'HTTPS://Example.com/a?b=c#d',
+    'https://user@example.com:8443/%20',
+    'http://[::1]:80/',
+    'https://exämple.com/ü/😀',
+  ])('may be %s', (url) => {
+    expect(parseWith(profileImageUrlSchema, url)).toBe(url);
+  });
+
+  it('may have 2048 characters, whatever their plane', () => {
+    for (const letter of ['a', astral]) {
+      const url = ofCharacters(2048, letter);
+      expect(parseWith(profileImageUrlSchema, url)).toBe(url);
+    }
+  });
+
+  it.each([
+    'example.com',
+    '/a.png',
+    '//example.com/a.png',
+    'ftp://example.com/a.png',
+    'javascript:alert(1)',
+    'data:image/png;base64,AA==',
+    'http:example.com',
+    'http:/example.com',
+    'http://',
+    'https://?',
+    'https://a b',
+    'https://example.com/a b',
+    ' https://example.com',
+    'https://example.com\u2028',
+    'https://example.com:99999/',
+    'https://%/',
+  ])('must not be %j', (url) => {
+    expect(refusalOf(profileImageUrlSchema, url)).toBe('must be an absolute http or https URL, or empty');
+  });
+
+  it.each([
+    ['2049 characters', ofCharacters(2049, 'a'), 'at most 2048 characters'],
+    ['2049 characters outside the basic plane', ofCharacters(2049, astral), 'at most 2048 characters'],
+    ['a line break', 'https://example.com/\n', 'control characters'],
+    ['U+0000', 'https://example.com/\0', 'control characters'],
+    ['a lone surrogate', 'https://example.com/\ud800', 'well-formed'],
+  ])('must not have %s', (_, url, said) => {
+    expect(refusalOf(profileImageUrlSchema, url)).toContain(said);
+  });
+});
+
+describe('attributes', () => {
+  /** Of exactly so many bytes as compact JSON. */
+  const ofBytes = (bytes: number, letter = 'a') => {
+    const room = bytes - Buffer.byteLength('{"k":""}');
+    return { k: letter.repeat(Math.floor(room / Buffer.byteLength(letter))) };
+  };
+  const nested = (levels: number, wrap: (inner: unknown) => unknown) => {
+    let value: unknown = {};
+    for (let level = 1; level < levels; level++) value = wrap(value);
+    return value;
+  };
+
+  it('may have 16384 bytes and not one more', () => {
+    expect(Buffer.byteLength(JSON.stringify(ofBytes(16_384)))).toBe(16_384);
+    expect(refuseAttributes(ofBytes(16_384))).toBeUndefined();
+    expect(refuseAttributes(ofBytes(16_385))).toBe('must have at most 16384 bytes as compact JSON');
+  });
+
+  it('count bytes of UTF-8, not characters', () => {
+    expect(refuseAttributes(ofBytes(16_384, '€'))).toBeUndefined();
+    expect(refuseAttributes({ k: '€'.repeat(5_500) })).toContain('16384 bytes');
+  });
+
+  it('count what JSON escapes as it is written', () => {
+    expect(refuseAttributes({ k: '"'.repeat(8_188) })).toBeUndefined();
+    expect(refuseAttributes({ k: '"'.repeat(8_189) })).toContain('16384 bytes');
+  });
+
+  it('may be 32 levels deep and not one more, in maps and in lists', () => {
+    const map = (levels: number) => nested(levels, (inner) => ({ a: inner }));
+    expect(refuseAttributes(map(32))).toBeUndefined();
+    expect(refuseAttributes(map(33))).toBe('must have at most 32 levels');
+    expect(refuseAttributes({ ...(map(32) as object), b: 'a text is no level' })).toBeUndefined();
+    const list = (levels: number) => ({ a: JSON.parse('['.repeat(levels) + ']'.repeat(levels)) });
+    expect(refuseAttributes(list(31))).toBeUndefined();
+    expect(refuseAttributes(list(32))).toBe('must have at most 32 levels');
+  });
+
+  it('that nest without end are refused before they can exhaust the stack', () => {
+    expect(refuseAttributes(nested(100_000, (inner) => ({ a: inner })))).toBe('must have at most 32 levels');
+  });
+
+  it.each([Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])(
+    'must not have %d, however deep',
+    (number) => {
+      expect(refuseAttributes({ a: number })).toBe('must have finite numbers');
+      expect(refuseAttributes({ a: [{ b: number }] })).toBe('must have finite numbers');
+    },
+  );
+
+  it.each([
+    ['U+0000 in a text', { a: 'b\0' }, 'U+0000'],
+    ['U+0000 in a key', { 'a\0': 1 }, 'U+0000'],
+    ['a lone surrogate in a text', { a: ['\ud800'] }, 'well-formed'],
+    ['a lone surrogate in a key', { a: { '\udfff': 1 } }, 'well-formed'],
+    ['a value of no kind', { a: undefined }, 'kind'],
+    ['a value of no kind in a list', { a: [1, undefined] }, 'kind'],
+  ])('must not have %s', (_, attributes, said) => {
+    expect(refuseAttributes(attributes)).toContain(said);
+  });
+
+  it('may have null, empty keys, control characters and every other JSON', () => {
+    const attributes = {
+      '': null,
+      a: [null, true, 1e308, -5e-324, 'x\n\u0001'],
+      b: { c: {} },
+      toJSON: 'no',
+      constructor: 1,
+    };
+    expect(parseWith(attributesSchema, attributes)).toEqual(attributes);
+  });
+
+  it('may have a key __proto__, which counts and stays', () => {
+    const attributes = JSON.parse('{"__proto__":{"a":1}}');
+    const parsed = parseWith(attributesSchema, attributes);
+    expect(JSON.stringify(parsed)).toBe('{"__proto__":{"a":1}}');
+    expect(Object.getPrototypeOf(parsed)).toBe(Object.prototype);
+    expect(refuseAttributes(JSON.parse(`{"__proto__":{"a":"${'a'.repeat(16_384)}"}}`))).toContain('16384 bytes');
+  });
+
+  it('are empty where they are unset', () => {
+    expect(parseWith(attributesSchema, undefined)).toEqual({});
+  });
+
+  it('are taken exactly where JSON can hold them', () => {
+    fc.assert(
+      fc.property(
+        fc.dictionary(fc.string({ unit: 'binary' }), fc.jsonValue({ maxDepth: 5, stringUnit: 'binary' })),
+        (attributes) => {
+          const text = JSON.stringify(attributes);
+          const storable = !text.includes('\\u0000') && !/\\ud[89a-f]/.test(text);
+          if (Buffer.byteLength(text) <= 16_384 && storable) expect(refuseAttributes(attributes)).toBeUndefined();
+        },
+      ),
+    );
+  });
+});
+
+describe('an etag', () => {
+  it('names its version', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 2 ** 31 - 1 }), (version) => {
+        expect(versionOf(etagOf({ version }))).toBe(version);
+      }),
+    );
+  });
+
+  it('that is empty names none', () => {
+    expect(versionOf('')).toBeUndefined();
+  });
+
+  it.each([
+    'v',
+    'v0',
+    'v01',
+    '1',
+    'V1',
+    'v1 ',
+    ' v1',
+    'v-1',
+    'v1.5',
+    'vé',
+    'W/"v1"',
+    'v1\n',
+    'vzzzzzz',
+    'v10000000',
+    'x'.repeat(100_000),
+  ])('that is none of ours names a version that nobody has (case %#)', (etag) => {
+    expect(versionOf(etag)).toBe(0);
+  });
+});

@@ -1,0 +1,790 @@
+/**
+ * The environment and the flags as one typed, frozen configuration, or one error that names every bad value.
+ *
+ * The tables here drive parsing, `--help` and docs/configuration.md. Nothing else reads `process.env`, and no text
+ * made here holds a secret: neither the value of DATABASE_URL or ROSTER_TOKEN, nor what stands where it does not belong.
+ */
+import { X509Certificate } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
+import { BlockList, isIP, isIPv4, isIPv6 } from 'node:net';
+import { dirname, join, resolve } from 'node:path';
+import { createSecureContext } from 'node:tls';
+import { parseArgs } from 'node:util';
+
+interface SettingBase {
+  readonly name: string;
+  readonly description: string;
+  /** What having no value means, for a setting without a default. */
+  readonly unset?: string;
+  /** Said behind what is allowed, where that surprises. */
+  readonly note?: string;
+}
+
+type Setting = SettingBase &
+  (
+    | { readonly kind: 'whole number'; readonly default: number; readonly min: number; readonly max: number }
+    | { readonly kind: 'switch'; readonly default?: boolean }
+    | { readonly kind: 'choice'; readonly default: string; readonly values: readonly string[] }
+    | { readonly kind: 'address'; readonly default: string }
+    | { readonly kind: 'addresses'; readonly default: string }
+    | { readonly kind: 'folder'; readonly default: string }
+    | { readonly kind: 'file' }
+    | { readonly kind: 'database'; readonly secret: true }
+    | { readonly kind: 'token'; readonly secret: true }
+  );
+
+/** Where something listens or is called; an IPv6 host stands without brackets. */
+export interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+interface Kinds {
+  'whole number': number;
+  switch: boolean;
+  address: Address;
+  addresses: readonly string[];
+  folder: string;
+  file: string;
+  database: string;
+  token: string;
+}
+
+type ValueOf<S extends Setting> =
+  | (S extends { values: readonly (infer V)[] } ? V : S extends { kind: keyof Kinds } ? Kinds[S['kind']] : never)
+  | (S extends { default: unknown } ? never : undefined);
+
+type Values<T extends readonly Setting[]> = { readonly [S in T[number] as S['name']]: ValueOf<S> };
+
+const minuteMs = 60_000;
+const hourMs = 60 * minuteMs;
+const dayMs = 24 * hourMs;
+
+const serverSettings = [
+  {
+    name: 'DATABASE_URL',
+    kind: 'database',
+    secret: true,
+    unset: 'the embedded Postgres',
+    description:
+      "The Postgres (15 to 18) that keeps the users. Rather the variable than the flag: other users of the machine can read a process's flags.",
+  },
+  {
+    name: 'DATA_DIR',
+    kind: 'folder',
+    default: '.roster',
+    description:
+      "Where the embedded Postgres keeps its data. The default is in the package's folder; any other relative path is one from the working directory.",
+  },
+  {
+    name: 'GRPC_ADDRESS',
+    kind: 'address',
+    default: 'localhost:50051',
+    description: 'Where gRPC listens; localhost is IPv4 and IPv6, port 0 picks a free one.',
+  },
+  {
+    name: 'HTTP_ADDRESS',
+    kind: 'address',
+    default: 'localhost:8080',
+    description:
+      'Where the gateway for browsers will listen. There is none yet: the value is checked, nothing listens.',
+  },
+  {
+    name: 'WORKERS',
+    kind: 'whole number',
+    default: 1,
+    min: 1,
+    max: 1,
+    note: 'more, and auto, are not there yet',
+    description: 'The number of processes that serve.',
+  },
+  {
+    name: 'LOG_LEVEL',
+    kind: 'choice',
+    default: 'info',
+    values: ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
+    description:
+      'The least severe lines that are logged. Each call is one line: warn or error where the server failed, else info.',
+  },
+  {
+    name: 'LOG_FORMAT',
+    kind: 'choice',
+    default: 'auto',
+    values: ['auto', 'pretty', 'json'],
+    description: 'How lines look; auto is pretty on a terminal and JSON elsewhere.',
+  },
+  {
+    name: 'TLS_CERT',
+    kind: 'file',
+    unset: 'no TLS',
+    description: "The server's certificate in PEM, with those between it and its authority. Needs TLS_KEY.",
+  },
+  { name: 'TLS_KEY', kind: 'file', unset: 'no TLS', description: "The certificate's key in PEM, not encrypted." },
+  {
+    name: 'TLS_CLIENT_CA',
+    kind: 'file',
+    unset: 'no client certificates',
+    description:
+      "The authorities in PEM, one of which must have signed each client's certificate. Needs TLS_CERT and TLS_KEY.",
+  },
+  {
+    name: 'INSECURE',
+    kind: 'switch',
+    default: false,
+    description: 'Lets addresses that other machines reach be served without TLS.',
+  },
+  {
+    name: 'DATABASE_CONNECTIONS_MAX',
+    kind: 'whole number',
+    // pg's own default.
+    default: 10,
+    // One to hold the migrations' lock, one to migrate.
+    min: 2,
+    max: 1000,
+    description: 'Connections to Postgres that this process holds.',
+  },
+  {
+    name: 'DATABASE_CONNECT_TIMEOUT_MS',
+    kind: 'whole number',
+    default: 5000,
+    min: 1,
+    max: 10 * minuteMs,
+    description: 'How long a new connection to Postgres may take.',
+  },
+  {
+    name: 'STATEMENT_TIMEOUT_MS',
+    kind: 'whole number',
+    default: 30_000,
+    min: 1,
+    max: hourMs,
+    description: 'How long Postgres may work on one statement.',
+  },
+  {
+    name: 'LOCK_TIMEOUT_MS',
+    kind: 'whole number',
+    default: 5000,
+    min: 1,
+    max: hourMs,
+    description: 'How long a statement may wait for one lock.',
+  },
+  {
+    name: 'PREPARED_STATEMENTS',
+    kind: 'switch',
+    default: true,
+    description:
+      'Names hot statements, so that Postgres parses them once. Off for PgBouncer before 1.21 in transaction mode.',
+  },
+  {
+    name: 'BATCH_ROWS_MAX',
+    kind: 'whole number',
+    default: 256,
+    min: 1,
+    max: 4096,
+    description: 'Calls that share one statement.',
+  },
+  {
+    name: 'QUEUE_ROWS_MAX',
+    kind: 'whole number',
+    default: 10_000,
+    min: 1,
+    max: 1_000_000,
+    description: 'Calls that wait for a statement; past it they fail with RESOURCE_EXHAUSTED.',
+  },
+  {
+    name: 'CONCURRENT_STREAMS_MAX',
+    kind: 'whole number',
+    default: 1000,
+    min: 1,
+    max: 1_000_000,
+    description: "Calls in flight on one client's connection.",
+  },
+  {
+    name: 'CONNECTION_AGE_MS_MAX',
+    kind: 'whole number',
+    default: 30 * minuteMs,
+    min: 1000,
+    max: dayMs,
+    description: "How old a client's connection gets before it is asked to make a new one, so that load spreads again.",
+  },
+  {
+    name: 'CONNECTION_AGE_GRACE_MS',
+    kind: 'whole number',
+    default: 5 * minuteMs,
+    min: 0,
+    max: dayMs,
+    description: 'How long calls may still run on a connection that is too old.',
+  },
+  {
+    name: 'KEEPALIVE_TIME_MS',
+    kind: 'whole number',
+    // Below the minute or more after which balancers drop idle connections.
+    default: 30_000,
+    min: 1000,
+    // gRPC's own default.
+    max: 2 * hourMs,
+    description: 'After how much silence the server asks whether a client is still there.',
+  },
+  {
+    name: 'KEEPALIVE_TIMEOUT_MS',
+    kind: 'whole number',
+    // gRPC's own default.
+    default: 20_000,
+    min: 1,
+    max: 10 * minuteMs,
+    description: "How long the client's answer to that may take.",
+  },
+  {
+    name: 'SHUTDOWN_DELAY_MS',
+    kind: 'whole number',
+    default: 0,
+    min: 0,
+    max: 10 * minuteMs,
+    description: 'How long health says NOT_SERVING before the server stops taking calls. Behind a balancer about 5000.',
+  },
+  {
+    name: 'SHUTDOWN_TIMEOUT_MS',
+    kind: 'whole number',
+    default: 10_000,
+    min: 0,
+    max: 10 * minuteMs,
+    description: 'How long calls in flight may take after that.',
+  },
+] as const satisfies readonly Setting[];
+
+const clientSettings = [
+  {
+    name: 'ROSTER_ADDRESS',
+    kind: 'addresses',
+    default: 'localhost:50051',
+    description: 'The server, or several of one directory, with commas between.',
+  },
+  {
+    name: 'ROSTER_TOKEN',
+    kind: 'token',
+    secret: true,
+    unset: 'no token',
+    description:
+      "Sent with each call as a bearer token. Rather the variable than the flag: other users of the machine can read a process's flags.",
+  },
+  {
+    name: 'ROSTER_TLS',
+    kind: 'switch',
+    unset: 'on where one of the files below is given',
+    description: 'Whether calls go over TLS.',
+  },
+  {
+    name: 'ROSTER_CA',
+    kind: 'file',
+    unset: 'those that Node knows',
+    description: "The authorities in PEM, one of which must have signed the server's certificate.",
+  },
+  {
+    name: 'ROSTER_CERT',
+    kind: 'file',
+    unset: 'no client certificate',
+    description: "The client's certificate in PEM. Needs ROSTER_KEY.",
+  },
+  { name: 'ROSTER_KEY', kind: 'file', unset: 'no client certificate', description: 'Its key in PEM, not encrypted.' },
+  {
+    name: 'ROSTER_DEADLINE_MS',
+    kind: 'whole number',
+    default: 10_000,
+    min: 1,
+    max: hourMs,
+    description: 'How long a call may take.',
+  },
+] as const satisfies readonly Setting[];
+
+/** Paths of PEM files that were there, readable and made for each other when they were checked. */
+export interface TlsFiles {
+  readonly cert: string;
+  readonly key: string;
+  /** With it every client must show a certificate. */
+  readonly clientCa?: string;
+}
+
+export type LogLevelSetting = Values<typeof serverSettings>['LOG_LEVEL'];
+export type LogFormatSetting = Values<typeof serverSettings>['LOG_FORMAT'];
+
+/** What a server needs to know; docs/configuration.md explains each value. */
+export interface ServerConfig {
+  readonly database: {
+    /** A secret. Without it the embedded Postgres serves, with its data in `dataDir`. */
+    readonly url?: string;
+    readonly dataDir: string;
+    readonly connectionsMax: number;
+    readonly connectTimeoutMs: number;
+    readonly statementTimeoutMs: number;
+    readonly lockTimeoutMs: number;
+    readonly preparedStatements: boolean;
+  };
+  readonly batch: { readonly rowsMax: number; readonly queueRowsMax: number };
+  readonly grpc: {
+    readonly address: Address;
+    readonly concurrentStreamsMax: number;
+    readonly connectionAgeMsMax: number;
+    readonly connectionAgeGraceMs: number;
+    readonly keepaliveTimeMs: number;
+    readonly keepaliveTimeoutMs: number;
+  };
+  readonly http: { readonly address: Address };
+  /** Without it everything listens on loopback addresses only, or somebody said INSECURE. */
+  readonly tls?: TlsFiles;
+  readonly workers: number;
+  readonly log: { readonly level: LogLevelSetting; readonly format: LogFormatSetting };
+  readonly shutdown: { readonly delayMs: number; readonly timeoutMs: number };
+}
+
+/** What a command that calls a server needs to know. */
+export interface ClientConfig {
+  /** At least one, each as host:port or [IPv6]:port. */
+  readonly addresses: readonly string[];
+  /** A secret. */
+  readonly token?: string;
+  /** Paths of checked PEM files; without it calls go in the clear. `cert` and `key` come together. */
+  readonly tls?: { readonly ca?: string; readonly cert?: string; readonly key?: string };
+  readonly deadlineMs: number;
+}
+
+/** Every bad value at once, and what is allowed instead; the command line prints the message and exits with 2. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+
+  constructor(readonly problems: readonly string[]) {
+    super(problems.join('\n'));
+  }
+}
+
+/** Flags win over the environment. `args` is what stands behind the command's name. */
+export function parseServerConfig(env: Record<string, string | undefined>, args: readonly string[]): ServerConfig {
+  const problems: string[] = [];
+  const flags = readFlags(serverSettings, args, problems);
+  const { values, labels } = readSettings(serverSettings, env, flags, problems);
+
+  const { TLS_CERT: cert, TLS_KEY: key, TLS_CLIENT_CA: clientCa } = values;
+  checkPair(cert, key, 'TLS_CERT', 'TLS_KEY', labels, problems);
+  checkAuthorities(clientCa, labels.TLS_CLIENT_CA, problems);
+  if (clientCa !== undefined && cert === undefined && key === undefined) {
+    problems.push(`${labels.TLS_CLIENT_CA} needs TLS_CERT and TLS_KEY`);
+  }
+  if (cert === undefined && key === undefined && !values.INSECURE) {
+    for (const name of ['GRPC_ADDRESS', 'HTTP_ADDRESS'] as const) {
+      if (isLoopback(values[name].host)) continue;
+      problems.push(
+        `${labels[name]} is no loopback address (localhost, 127.0.0.0/8, ::1), and without TLS others can read what ` +
+          'goes over the wire: set TLS_CERT and TLS_KEY, or INSECURE=true (--insecure) to serve in the clear',
+      );
+    }
+  }
+  if (problems.length > 0) throw new ConfigError(problems);
+
+  return freeze({
+    database: {
+      url: values.DATABASE_URL,
+      dataDir: values.DATA_DIR,
+      connectionsMax: values.DATABASE_CONNECTIONS_MAX,
+      connectTimeoutMs: values.DATABASE_CONNECT_TIMEOUT_MS,
+      statementTimeoutMs: values.STATEMENT_TIMEOUT_MS,
+      lockTimeoutMs: values.LOCK_TIMEOUT_MS,
+      preparedStatements: values.PREPARED_STATEMENTS,
+    },
+    batch: { rowsMax: values.BATCH_ROWS_MAX, queueRowsMax: values.QUEUE_ROWS_MAX },
+    grpc: {
+      address: values.GRPC_ADDRESS,
+      concurrentStreamsMax: values.CONCURRENT_STREAMS_MAX,
+      connectionAgeMsMax: values.CONNECTION_AGE_MS_MAX,
+      connectionAgeGraceMs: values.CONNECTION_AGE_GRACE_MS,
+      keepaliveTimeMs: values.KEEPALIVE_TIME_MS,
+      keepaliveTimeoutMs: values.KEEPALIVE_TIMEOUT_MS,
+    },
+    http: { address: values.HTTP_ADDRESS },
+    // Paths and not contents: a key in the configuration would be one careless log line away from everybody.
+    tls: cert === undefined || key === undefined ? undefined : { cert, key, clientCa },
+    workers: values.WORKERS,
+    log: { level: values.LOG_LEVEL, format: values.LOG_FORMAT },
+    shutdown: { delayMs: values.SHUTDOWN_DELAY_MS, timeoutMs: values.SHUTDOWN_TIMEOUT_MS },
+  });
+}
+
+/** Keyed as commander keys the options of `settingRows('client')`. */
+export type ClientFlags = Partial<
+  Record<'address' | 'token' | 'tls' | 'ca' | 'cert' | 'key' | 'deadlineMs', string | boolean>
+>;
+
+export function parseClientConfig(env: Record<string, string | undefined>, flags: ClientFlags = {}): ClientConfig {
+  const problems: string[] = [];
+  const given = new Map<string, Given>();
+  for (const { name } of clientSettings) {
+    const flag = flagOf(name);
+    const value = flags[flag.replaceAll(/-([a-z])/g, (_, letter: string) => letter.toUpperCase()) as keyof ClientFlags];
+    if (value !== undefined) given.set(name, { label: `--${flag}`, text: String(value) });
+  }
+  const { values, labels } = readSettings(clientSettings, env, given, problems);
+
+  const { ROSTER_CA: ca, ROSTER_CERT: cert, ROSTER_KEY: key } = values;
+  checkPair(cert, key, 'ROSTER_CERT', 'ROSTER_KEY', labels, problems);
+  checkAuthorities(ca, labels.ROSTER_CA, problems);
+  if (values.ROSTER_ADDRESS.some((address) => /:0+$/.test(address))) {
+    problems.push(`${labels.ROSTER_ADDRESS} must have ports from 1 to 65535: there is nobody to call at port 0`);
+  }
+  const files = [ca, cert, key].some((file) => file !== undefined);
+  if (values.ROSTER_TLS === false && files) {
+    problems.push(`${labels.ROSTER_TLS} is off, but ROSTER_CA, ROSTER_CERT and ROSTER_KEY are for calls over TLS`);
+  }
+  if (problems.length > 0) throw new ConfigError(problems);
+
+  return freeze({
+    addresses: values.ROSTER_ADDRESS,
+    token: values.ROSTER_TOKEN,
+    tls: (values.ROSTER_TLS ?? files) ? { ca, cert, key } : undefined,
+    deadlineMs: values.ROSTER_DEADLINE_MS,
+  });
+}
+
+/** A setting as help and documentation show it. */
+export interface SettingRow {
+  readonly name: string;
+  /** `--grpc-address <host:port>`, or `--[no-]insecure`; the client's as commander reads them. */
+  readonly flag: string;
+  /** The default, or in brackets what having no value means. */
+  readonly default: string;
+  readonly allowed: string;
+  readonly description: string;
+}
+
+export function settingRows(side: 'server' | 'client'): readonly SettingRow[] {
+  const settings: readonly Setting[] = side === 'server' ? serverSettings : clientSettings;
+  return settings.map((setting) => ({
+    name: setting.name,
+    // commander knows no brackets.
+    flag: `--${side === 'server' && setting.kind === 'switch' ? '[no-]' : ''}${flagOf(setting.name)}${placeholders[setting.kind]}`,
+    default: defaultOf(setting) ?? `(${setting.unset ?? 'none'})`,
+    allowed: allowedIn(setting),
+    description: setting.description,
+  }));
+}
+
+/** The server's settings for `--help`, in at most 100 columns. */
+export function settingsHelp(): string {
+  const lines = ['Settings, each a flag or a variable of the environment; the flag wins:'];
+  for (const row of settingRows('server')) {
+    lines.push('', `  ${row.flag}`, `      ${row.name}, default ${row.default}`);
+    for (const line of wrap(`${row.description} Allowed: ${row.allowed}.`, 94)) lines.push(`      ${line}`);
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+/** As gRPC and URLs write it, with an IPv6 host in brackets. */
+export function formatAddress({ host, port }: Address): string {
+  return `${isIPv6(host) ? `[${host}]` : host}:${port}`;
+}
+
+const loopback = new BlockList();
+loopback.addSubnet('127.0.0.0', 8, 'ipv4');
+loopback.addAddress('::1', 'ipv6');
+
+/** Whether only this machine reaches the host; of names, localhost alone (RFC 6761). */
+export function isLoopback(host: string): boolean {
+  if (isIP(host) === 0) return host.toLowerCase() === 'localhost';
+  return loopback.check(host, isIPv6(host) ? 'ipv6' : 'ipv4');
+}
+
+/** A value as somebody gave it, and the name that they gave it by. */
+interface Given {
+  readonly label: string;
+  readonly text: string;
+}
+
+/**
+ * Bad values are added to `problems` and replaced by their defaults, so that the checks that follow can run too.
+ * The labels say by which name each value came, for their texts.
+ */
+function readSettings<const T extends readonly Setting[]>(
+  settings: T,
+  env: Record<string, string | undefined>,
+  flags: ReadonlyMap<string, Given>,
+  problems: string[],
+): { values: Values<T>; labels: Record<T[number]['name'], string> } {
+  const values: Record<string, unknown> = {};
+  const labels: Record<string, string> = {};
+  for (const setting of settings) {
+    const given = flags.get(setting.name) ?? { label: setting.name, text: env[setting.name] ?? '' };
+    const text = given.text.trim();
+    labels[setting.name] = given.label;
+    // Nothing is unset: compose files and shells write `NAME=` for a value that nobody gave.
+    if (text !== '') values[setting.name] = parseSetting(setting, text);
+    if (text !== '' && values[setting.name] === undefined) {
+      problems.push(`${given.label} must be ${allowedIn(setting)}${shown(setting, text)}`);
+    }
+    values[setting.name] ??= defaultIn(setting);
+  }
+  // What parseSetting makes of each kind is what Kinds says of it, which TypeScript cannot see through a loop.
+  return { values: values as Values<T>, labels: labels as Record<T[number]['name'], string> };
+}
+
+function readFlags(settings: readonly Setting[], args: readonly string[], problems: string[]): Map<string, Given> {
+  const byFlag = new Map(settings.map((setting) => [flagOf(setting.name), setting]));
+  // Not strict, which stops at the first problem and repeats values, be they secret or not.
+  const { tokens } = parseArgs({
+    args: [...args],
+    options: Object.fromEntries(
+      [...byFlag].map(([flag, { kind }]) => [flag, { type: kind === 'switch' ? 'boolean' : 'string' } as const]),
+    ),
+    strict: false,
+    allowPositionals: true,
+    allowNegative: true,
+    tokens: true,
+  });
+  const given = new Map<string, Given>();
+  let unknownAt = Number.NEGATIVE_INFINITY;
+  for (const token of tokens) {
+    if (token.kind === 'positional') {
+      // Behind an unknown flag it is most likely that flag's value. It is never repeated: it may be a secret.
+      if (token.index === unknownAt + 1) continue;
+      problems.push(`Argument ${token.index + 1} is unexpected: settings are flags, like --log-level debug`);
+    }
+    if (token.kind !== 'option') continue;
+    const setting = byFlag.get(token.name);
+    const negative = token.rawName.startsWith('--no-');
+    if (setting === undefined || (negative && (setting.kind !== 'switch' || token.inlineValue))) {
+      if (!token.inlineValue) unknownAt = token.index;
+      problems.push(unknownFlag(token.rawName, settings));
+    } else if (setting.kind === 'switch') {
+      given.set(setting.name, { label: token.rawName, text: token.value ?? String(!negative) });
+    } else if (token.value === undefined || (!token.inlineValue && token.value.startsWith('--'))) {
+      problems.push(`${token.rawName} needs a value: ${allowedIn(setting)}`);
+    } else {
+      given.set(setting.name, { label: token.rawName, text: token.value });
+    }
+  }
+  return given;
+}
+
+function unknownFlag(flag: string, settings: readonly Setting[]): string {
+  // What does not look like a flag's name may be a value that lost its flag.
+  if (!/^--?[a-z][a-z0-9_-]{0,39}$/i.test(flag)) return 'There is an unknown flag; --help lists those that there are';
+  const known = settings.flatMap(({ name, kind }) =>
+    kind === 'switch' ? [`--${flagOf(name)}`, `--no-${flagOf(name)}`] : [`--${flagOf(name)}`],
+  );
+  const spelled = flag.toLowerCase().replaceAll('_', '-');
+  const [nearest] = known
+    .map((other) => ({ other, distance: editDistance(spelled, other) }))
+    .sort((a, b) => a.distance - b.distance);
+  // A third of the letters: more than slips of the fingers, less than another word.
+  const close = nearest !== undefined && nearest.distance <= spelled.length / 3;
+  const meant = close ? nearest.other : known.find((other) => spelled.length > 4 && other.startsWith(spelled));
+  return `${flag} is an unknown flag; ${meant === undefined ? '--help lists those that there are' : `did you mean ${meant}?`}`;
+}
+
+/** Levenshtein's distance, row by row. */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (const [i, letter] of [...a].entries()) {
+    const next = [i + 1];
+    for (const [j, other] of [...b].entries()) {
+      next.push(Math.min((row[j] ?? 0) + (letter === other ? 0 : 1), (row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] ?? 0;
+}
+
+/** The value, or undefined for a text that is not allowed. */
+function parseSetting(setting: Setting, text: string): unknown {
+  switch (setting.kind) {
+    case 'whole number': {
+      const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
+      return value >= setting.min && value <= setting.max ? value : undefined;
+    }
+    case 'switch':
+      if (/^(?:true|1)$/i.test(text)) return true;
+      return /^(?:false|0)$/i.test(text) ? false : undefined;
+    case 'choice':
+      return setting.values.find((value) => value === text.toLowerCase());
+    case 'address':
+      return parseAddress(text);
+    case 'addresses': {
+      const addresses = text.split(',').map((part) => part.trim());
+      return addresses.every((address) => parseAddress(address) !== undefined) ? addresses : undefined;
+    }
+    case 'folder':
+    case 'file':
+      return text.includes('\0') ? undefined : resolve(text);
+    case 'database':
+      return isDatabaseUrl(text) ? text : undefined;
+    case 'token':
+      // What an HTTP header may hold without quotes (RFC 6750's b64token and a little more).
+      return /^[\x21-\x7e]{1,4096}$/.test(text) ? text : undefined;
+  }
+}
+
+function parseAddress(text: string): Address | undefined {
+  // Neither `:50051` nor `50051`: programs differ in whether that means this machine or everybody.
+  const match = /^(?:\[([^\]]+)\]|([a-z0-9._-]{1,253})):(\d{1,5})$/i.exec(text);
+  const [, ipv6, name, digits] = match ?? [];
+  const port = Number(digits);
+  const host = ipv6 ?? name;
+  if (host === undefined || !(port <= 65_535)) return undefined;
+  if (ipv6 !== undefined && !isIPv6(ipv6)) return undefined;
+  // A host that ends in a number is an IPv4 address or nothing (the URL standard says the same).
+  if (name !== undefined && !isIPv4(name) && /(?:^|\.)\d+$/.test(name)) return undefined;
+  return { host, port };
+}
+
+function isDatabaseUrl(text: string): boolean {
+  if (!/^postgres(?:ql)?:\/\//i.test(text) || !URL.canParse(text)) return false;
+  const { username, password, hostname, pathname, hash } = new URL(text);
+  // An unescaped # would cut the password in two.
+  if (hash !== '') return false;
+  try {
+    // As pg does when it connects, which would be too late.
+    for (const part of [username, password, hostname, pathname]) decodeURIComponent(part);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function checkPair<Name extends string>(
+  cert: string | undefined,
+  key: string | undefined,
+  certName: Name,
+  keyName: Name,
+  labels: Readonly<Record<Name, string>>,
+  problems: string[],
+): void {
+  if ((cert === undefined) !== (key === undefined)) {
+    problems.push(
+      `${cert === undefined ? labels[keyName] : labels[certName]} needs ${cert === undefined ? certName : keyName}`,
+    );
+  }
+  const certPem = cert === undefined ? undefined : readPem(cert, labels[certName], problems);
+  const keyPem = key === undefined ? undefined : readPem(key, labels[keyName], problems);
+  if (certPem === undefined || keyPem === undefined) return;
+  try {
+    createSecureContext({ cert: certPem, key: keyPem });
+  } catch {
+    problems.push(
+      `${labels[certName]} and ${labels[keyName]} must be a certificate and its own key, in PEM and not encrypted`,
+    );
+  }
+}
+
+function checkAuthorities(path: string | undefined, label: string, problems: string[]): void {
+  const pem = path === undefined ? undefined : readPem(path, label, problems);
+  if (pem === undefined) return;
+  try {
+    // A secure context takes any text for authorities, and then trusts nobody.
+    new X509Certificate(pem);
+  } catch {
+    problems.push(`${label} must hold certificates in PEM`);
+  }
+}
+
+function readPem(path: string, label: string, problems: string[]): Buffer | undefined {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    const why =
+      code === 'ENOENT'
+        ? 'there is no such file'
+        : code === 'EACCES'
+          ? 'this user may not read it'
+          : code === 'EISDIR'
+            ? 'it is a folder'
+            : 'it cannot be read';
+    // Without the path: some put the key itself where its path belongs.
+    problems.push(`${label} must be the path of a PEM file, and ${why}`);
+    return undefined;
+  }
+}
+
+/** The value in a problem's text, unless it is a secret or looks like something that may hold one. */
+function shown(setting: Setting, text: string): string {
+  if ('secret' in setting || !/^[\w.,:*[\]+ -]{1,60}$/.test(text)) return '';
+  return `, not "${text}"`;
+}
+
+function allowedIn(setting: Setting): string {
+  return setting.note === undefined ? formOf(setting) : `${formOf(setting)} (${setting.note})`;
+}
+
+function formOf(setting: Setting): string {
+  switch (setting.kind) {
+    case 'whole number':
+      return setting.min === setting.max ? `${setting.min}` : `a whole number from ${setting.min} to ${setting.max}`;
+    case 'switch':
+      return 'true or false';
+    case 'choice':
+      return `${setting.values.slice(0, -1).join(', ')} or ${setting.values.at(-1)}`;
+    case 'address':
+      return 'host:port or [IPv6]:port, with both parts (0.0.0.0 or [::] for every interface)';
+    case 'addresses':
+      return 'host:port or [IPv6]:port, or several of them with commas between';
+    case 'folder':
+      return 'the path of a folder';
+    case 'file':
+      return 'the path of a PEM file';
+    case 'database':
+      return 'a URL like postgres://user:password@host:5432/name, with %XX for characters like # and / in its parts';
+    case 'token':
+      return 'at most 4096 characters of ASCII without blanks';
+  }
+}
+
+const placeholders = {
+  'whole number': ' <number>',
+  switch: '',
+  choice: ' <word>',
+  address: ' <host:port>',
+  addresses: ' <host:port,...>',
+  folder: ' <path>',
+  file: ' <path>',
+  database: ' <url>',
+  token: ' <token>',
+} as const satisfies Record<Setting['kind'], string>;
+
+function defaultOf(setting: Setting): string | undefined {
+  return 'default' in setting && setting.default !== undefined ? String(setting.default) : undefined;
+}
+
+function defaultIn(setting: Setting): unknown {
+  const text = defaultOf(setting);
+  if (text === undefined) return undefined;
+  return setting.kind === 'folder' ? join(packageRoot(), text) : parseSetting(setting, text);
+}
+
+/** The same folder from src/ and from dist/src/. */
+export function packageRoot(): string {
+  let folder = import.meta.dirname;
+  while (!existsSync(join(folder, 'package.json')) && dirname(folder) !== folder) folder = dirname(folder);
+  return folder;
+}
+
+/** GRPC_ADDRESS is --grpc-address; ROSTER_TOKEN, among commands that all are Roster's, is --token. */
+function flagOf(name: string): string {
+  return name
+    .replace(/^ROSTER_/, '')
+    .toLowerCase()
+    .replaceAll('_', '-');
+}
+
+function wrap(text: string, columnsMax: number): string[] {
+  const lines: string[] = [];
+  let line = '';
+  for (const word of text.split(' ')) {
+    if (line !== '' && line.length + 1 + word.length > columnsMax) {
+      lines.push(line);
+      line = word;
+    } else {
+      line = line === '' ? word : `${line} ${word}`;
+    }
+  }
+  return [...lines, line];
+}
+
+function freeze<T extends object>(value: T): T {
+  for (const part of Object.values(value)) if (typeof part === 'object' && part !== null) freeze(part);
+  return Object.freeze(value);
+}

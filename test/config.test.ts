@@ -1,0 +1,446 @@
+/** Every setting, good and bad, and that documentation and help say what the code does. */
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { Command } from 'commander';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import {
+  type ClientFlags,
+  ConfigError,
+  formatAddress,
+  isLoopback,
+  parseClientConfig,
+  parseServerConfig,
+  settingRows,
+  settingsHelp,
+} from '../src/config.js';
+import { createAuthority } from './certificates.js';
+
+const root = resolve(import.meta.dirname, '..');
+const secret = 'hunter2-is-secret';
+
+let folder: string;
+const file = (name: string) => join(folder, name);
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'roster-config-'));
+  mkdirSync(file('folder'));
+  const authority = createAuthority();
+  const { cert, key } = authority.issue('server');
+  const texts = {
+    'ca.pem': authority.cert,
+    'cert.pem': cert,
+    'key.pem': key,
+    'other-key.pem': authority.issue('x').key,
+  };
+  for (const [name, text] of Object.entries({ ...texts, 'garbage.pem': 'garbage' })) writeFileSync(file(name), text);
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+function problemsOf(parse: () => unknown): readonly string[] {
+  try {
+    parse();
+  } catch (error) {
+    if (error instanceof ConfigError) return error.problems;
+    throw error;
+  }
+  return [];
+}
+const serverProblems = (env: Record<string, string>, ...args: string[]) =>
+  problemsOf(() => parseServerConfig(env, args));
+const clientProblems = (env: Record<string, string>, flags?: ClientFlags) =>
+  problemsOf(() => parseClientConfig(env, flags));
+
+describe('the configuration of a server', () => {
+  it('has a default for everything', () => {
+    expect(parseServerConfig({}, [])).toEqual({
+      database: {
+        url: undefined,
+        dataDir: join(root, '.roster'),
+        connectionsMax: 10,
+        connectTimeoutMs: 5000,
+        statementTimeoutMs: 30_000,
+        lockTimeoutMs: 5000,
+        preparedStatements: true,
+      },
+      batch: { rowsMax: 256, queueRowsMax: 10_000 },
+      grpc: {
+        address: { host: 'localhost', port: 50_051 },
+        concurrentStreamsMax: 1000,
+        connectionAgeMsMax: 1_800_000,
+        connectionAgeGraceMs: 300_000,
+        keepaliveTimeMs: 30_000,
+        keepaliveTimeoutMs: 20_000,
+      },
+      http: { address: { host: 'localhost', port: 8080 } },
+      tls: undefined,
+      workers: 1,
+      log: { level: 'info', format: 'auto' },
+      shutdown: { delayMs: 0, timeoutMs: 10_000 },
+    });
+  });
+
+  it('takes every setting from the environment', () => {
+    const tls = { TLS_CERT: file('cert.pem'), TLS_KEY: file('key.pem'), TLS_CLIENT_CA: file('ca.pem') };
+    const config = parseServerConfig(
+      {
+        ...tls,
+        DATABASE_URL: 'postgresql://ada:p%23w@db.example:5433/roster?application_name=roster',
+        DATA_DIR: 'some/where',
+        GRPC_ADDRESS: '0.0.0.0:0',
+        HTTP_ADDRESS: '[::]:80',
+        WORKERS: '1',
+        LOG_LEVEL: 'SILENT',
+        LOG_FORMAT: ' json\n',
+        INSECURE: '1',
+        DATABASE_CONNECTIONS_MAX: '2',
+        DATABASE_CONNECT_TIMEOUT_MS: '1',
+        STATEMENT_TIMEOUT_MS: '3600000',
+        LOCK_TIMEOUT_MS: '4',
+        PREPARED_STATEMENTS: 'False',
+        BATCH_ROWS_MAX: '5',
+        QUEUE_ROWS_MAX: '6',
+        CONCURRENT_STREAMS_MAX: '7',
+        CONNECTION_AGE_MS_MAX: '8000',
+        CONNECTION_AGE_GRACE_MS: '0',
+        KEEPALIVE_TIME_MS: '9000',
+        KEEPALIVE_TIMEOUT_MS: '10',
+        SHUTDOWN_DELAY_MS: '11',
+        SHUTDOWN_TIMEOUT_MS: '12',
+        PATH: '/not/ours',
+      },
+      [],
+    );
+    expect(config).toEqual({
+      database: {
+        url: 'postgresql://ada:p%23w@db.example:5433/roster?application_name=roster',
+        dataDir: resolve('some/where'),
+        connectionsMax: 2,
+        connectTimeoutMs: 1,
+        statementTimeoutMs: 3_600_000,
+        lockTimeoutMs: 4,
+        preparedStatements: false,
+      },
+      batch: { rowsMax: 5, queueRowsMax: 6 },
+      grpc: {
+        address: { host: '0.0.0.0', port: 0 },
+        concurrentStreamsMax: 7,
+        connectionAgeMsMax: 8000,
+        connectionAgeGraceMs: 0,
+        keepaliveTimeMs: 9000,
+        keepaliveTimeoutMs: 10,
+      },
+      http: { address: { host: '::', port: 80 } },
+      tls: { cert: file('cert.pem'), key: file('key.pem'), clientCa: file('ca.pem') },
+      workers: 1,
+      log: { level: 'silent', format: 'json' },
+      shutdown: { delayMs: 11, timeoutMs: 12 },
+    });
+  });
+
+  it('takes every setting from a flag too, and flags win', () => {
+    const args = settingRows('server').flatMap(({ name, flag }) => {
+      const [given = ''] = flag.replace('[no-]', '').split(' ');
+      if (name === 'DATABASE_URL') return [given, 'postgres:///roster'];
+      if (name === 'TLS_CERT') return [`${given}=${file('cert.pem')}`];
+      if (name === 'TLS_KEY') return [given, file('key.pem')];
+      if (name === 'TLS_CLIENT_CA') return [given, file('ca.pem')];
+      if (name === 'DATA_DIR') return [given, file('folder')];
+      if (name.endsWith('_ADDRESS')) return [`${given}=127.0.0.1:7`];
+      if (name === 'LOG_LEVEL') return [given, 'warn'];
+      if (name === 'LOG_FORMAT') return [given, 'pretty'];
+      if (name === 'INSECURE') return [given];
+      if (name === 'PREPARED_STATEMENTS') return ['--no-prepared-statements'];
+      return name === 'WORKERS' ? [given, '1'] : [given, '1000'];
+    });
+    const env = Object.fromEntries(settingRows('server').map(({ name }) => [name, 'bad']));
+    const config = parseServerConfig(env, args);
+    expect(config.database).toMatchObject({ url: 'postgres:///roster', dataDir: file('folder'), connectionsMax: 1000 });
+    expect(config.database.preparedStatements).toBe(false);
+    expect(config.grpc).toMatchObject({ address: { host: '127.0.0.1', port: 7 }, keepaliveTimeoutMs: 1000 });
+    expect(config.log).toEqual({ level: 'warn', format: 'pretty' });
+    expect(config.tls?.clientCa).toBe(file('ca.pem'));
+  });
+
+  it('takes the last of a flag that comes twice, and either form of a switch', () => {
+    expect(parseServerConfig({}, ['--log-level', 'warn', '--log-level=error']).log.level).toBe('error');
+    const open = ['--grpc-address=0.0.0.0:1'];
+    expect(serverProblems({ INSECURE: 'true' }, ...open, '--no-insecure')).toHaveLength(1);
+    expect(serverProblems({ INSECURE: 'true' }, ...open, '--insecure=false')).toHaveLength(1);
+    expect(serverProblems({}, ...open, '--no-insecure', '--insecure')).toEqual([]);
+  });
+
+  it('takes an empty value for none', () => {
+    const env = Object.fromEntries(settingRows('server').map(({ name }) => [name, ' ']));
+    expect(parseServerConfig(env, [])).toEqual(parseServerConfig({}, []));
+    expect(parseServerConfig({ DATABASE_URL: 'postgres://h/x' }, ['--database-url=']).database.url).toBeUndefined();
+  });
+
+  it('is frozen all the way down', () => {
+    const frozen = (value: unknown): boolean =>
+      typeof value !== 'object' || value === null || (Object.isFrozen(value) && Object.values(value).every(frozen));
+    const tls = { TLS_CERT: file('cert.pem'), TLS_KEY: file('key.pem') };
+    expect(frozen(parseServerConfig(tls, []))).toBe(true);
+    expect(frozen(parseClientConfig({}))).toBe(true);
+  });
+
+  const numbers = settingRows('server').filter(({ allowed }) => allowed.startsWith('a whole number'));
+  it.each(numbers)('$name is $allowed', ({ name, allowed }) => {
+    const [min = 0, max = 0] = allowed.match(/\d+/g)?.map(Number) ?? [];
+    for (const good of [min, max]) expect(serverProblems({ [name]: `${good}` })).toEqual([]);
+    for (const bad of [`${min - 1}`, `${max + 1}`, '1.5', '1e3', '0x10', '-1', 'ten', '9'.repeat(40)]) {
+      const [problem, ...others] = serverProblems({ [name]: bad });
+      expect(problem).toBe(`${name} must be ${allowed}, not "${bad}"`);
+      expect(others).toEqual([]);
+    }
+  });
+
+  it.each([
+    ['WORKERS', ['0', '2', 'auto'], 'WORKERS must be 1 (more, and auto, are not there yet)'],
+    ['LOG_LEVEL', ['loud', '30'], 'LOG_LEVEL must be trace, debug, info, warn, error, fatal or silent'],
+    ['LOG_FORMAT', ['yaml'], 'LOG_FORMAT must be auto, pretty or json'],
+    ['INSECURE', ['yes', 'on', '2'], 'INSECURE must be true or false'],
+    ['PREPARED_STATEMENTS', ['off'], 'PREPARED_STATEMENTS must be true or false'],
+  ])('%s is nothing like %j', (name, bad, problem) => {
+    for (const text of bad) expect(serverProblems({ [name]: text })).toEqual([`${problem}, not "${text}"`]);
+  });
+
+  it.each(['GRPC_ADDRESS', 'HTTP_ADDRESS'])('%s has a host and a port', (name) => {
+    for (const good of ['localhost:1', 'LOCALHOST:1', '127.8.8.8:65535', '[::1]:0', '[0:0:0:0:0:0:0:1]:9']) {
+      expect(serverProblems({ [name]: good })).toEqual([]);
+    }
+    for (const bad of [
+      ':1',
+      '1',
+      'localhost',
+      'localhost:',
+      '::1:1',
+      '[::1]',
+      '[1.2.3.4]:1',
+      '[::g]:1',
+      '1.2.3:4',
+      '256.1.1.1:1',
+    ]) {
+      expect(serverProblems({ [name]: bad })[0]).toContain(`${name} must be host:port or [IPv6]:port, with both parts`);
+    }
+    for (const bad of ['localhost:65536', 'http://localhost:1', 'local host:1', '*:1', 'localhost:-1']) {
+      expect(serverProblems({ [name]: bad })).toHaveLength(1);
+    }
+  });
+
+  it('refuses other than loopback addresses without TLS, and says both ways out', () => {
+    for (const host of ['0.0.0.0', '[::]', '10.0.0.1', '[fe80::1%eth0]', 'roster.example', 'localhost.example']) {
+      const problems = serverProblems({ GRPC_ADDRESS: `${host}:1` }, `--http-address=${host}:2`);
+      expect(problems).toHaveLength(2);
+      for (const problem of problems) expect(problem).toMatch(/TLS_CERT and TLS_KEY, or INSECURE=true \(--insecure\)/);
+      expect(problems[0]).toMatch(/^GRPC_ADDRESS is no loopback/);
+      expect(problems[1]).toMatch(/^--http-address is no loopback/);
+      expect(serverProblems({ GRPC_ADDRESS: `${host}:1` }, '--insecure')).toEqual([]);
+      expect(
+        serverProblems({ GRPC_ADDRESS: `${host}:1`, TLS_CERT: file('cert.pem'), TLS_KEY: file('key.pem') }),
+      ).toEqual([]);
+    }
+  });
+
+  it('knows loopback addresses in every spelling', () => {
+    for (const host of ['localhost', '127.0.0.1', '127.255.0.3', '::1', '::ffff:127.0.0.1'])
+      expect(isLoopback(host)).toBe(true);
+    for (const host of ['128.0.0.1', '::', '::2', '::ffff:10.0.0.1', '127.0.0.1.example'])
+      expect(isLoopback(host)).toBe(false);
+    expect(formatAddress({ host: '::1', port: 5 })).toBe('[::1]:5');
+    expect(formatAddress({ host: 'localhost', port: 5 })).toBe('localhost:5');
+  });
+
+  it('takes URLs of Postgres only, and of those only what pg can read', () => {
+    for (const good of [
+      'postgres://h/d',
+      'POSTGRESQL://u:p@[::1]:5432/d?sslmode=require',
+      'postgres:///d?host=/run/postgresql',
+    ]) {
+      expect(serverProblems({ DATABASE_URL: good })).toEqual([]);
+    }
+    for (const bad of [
+      'mysql://h/d',
+      'h:5432',
+      'postgres:h',
+      'postgres://u:p#w@h/d',
+      'postgres://u:p%w@h/d',
+      'postgres://a:1,b:2/d',
+    ]) {
+      expect(serverProblems({ DATABASE_URL: bad })).toEqual([
+        expect.stringMatching(/^DATABASE_URL must be a URL like postgres:/),
+      ]);
+    }
+  });
+
+  it('wants files that are there, readable, PEM and made for each other', () => {
+    const [cert, key, ca] = [file('cert.pem'), file('key.pem'), file('ca.pem')];
+    const garbage = file('garbage.pem');
+    const noPair = 'TLS_CERT and TLS_KEY must be a certificate and its own key, in PEM and not encrypted';
+    expect(serverProblems({ TLS_CERT: cert })).toEqual(['TLS_CERT needs TLS_KEY']);
+    expect(serverProblems({}, '--tls-key', key)).toEqual(['--tls-key needs TLS_CERT']);
+    expect(serverProblems({ TLS_CLIENT_CA: ca })).toEqual(['TLS_CLIENT_CA needs TLS_CERT and TLS_KEY']);
+    expect(serverProblems({ TLS_CERT: cert, TLS_KEY: file('other-key.pem') })).toEqual([noPair]);
+    expect(serverProblems({ TLS_CERT: garbage, TLS_KEY: key })).toEqual([noPair]);
+    expect(serverProblems({ TLS_CERT: file('none'), TLS_KEY: file('folder'), TLS_CLIENT_CA: garbage })).toEqual([
+      'TLS_CERT must be the path of a PEM file, and there is no such file',
+      'TLS_KEY must be the path of a PEM file, and it is a folder',
+      'TLS_CLIENT_CA must hold certificates in PEM',
+    ]);
+  });
+
+  it('names every problem at once, in one error', () => {
+    const problems = serverProblems(
+      { LOG_LEVEL: 'loud', WORKERS: '8' },
+      '--grpc-address',
+      ':1',
+      '--frobnicate',
+      '--queue-rows-max',
+      '0',
+    );
+    expect(problems.map((problem) => problem.split(' ')[0])).toEqual([
+      '--frobnicate',
+      '--grpc-address',
+      'WORKERS',
+      'LOG_LEVEL',
+      '--queue-rows-max',
+    ]);
+    expect(new ConfigError(problems).message.split('\n')).toEqual(problems);
+  });
+
+  it.each([
+    [['--grpc-adress=localhost:1'], '--grpc-adress is an unknown flag; did you mean --grpc-address?'],
+    [['--GRPC_ADDRESS', 'localhost:1'], '--GRPC_ADDRESS is an unknown flag; did you mean --grpc-address?'],
+    [['--keepalive'], '--keepalive is an unknown flag; did you mean --keepalive-time-ms?'],
+    [['--no-insecur'], '--no-insecur is an unknown flag; did you mean --no-insecure?'],
+    [['--no-log-level'], '--no-log-level is an unknown flag; did you mean --log-level?'],
+    [['--frobnicate', 'x'], '--frobnicate is an unknown flag; --help lists those that there are'],
+    [['-x'], '-x is an unknown flag; --help lists those that there are'],
+    [['--log-level'], '--log-level needs a value: trace, debug, info, warn, error, fatal or silent'],
+    [['--log-level', '--insecure'], '--log-level needs a value: trace, debug, info, warn, error, fatal or silent'],
+    [['debug'], 'Argument 1 is unexpected: settings are flags, like --log-level debug'],
+    [['--insecure', '--', '--insecure'], 'Argument 3 is unexpected: settings are flags, like --log-level debug'],
+  ])('says what is wrong with %j', (args, problem) => {
+    expect(serverProblems({}, ...args)).toEqual([problem]);
+  });
+
+  it('never repeats a secret, wherever it stands', () => {
+    const url = `postgres://ada:${secret}@h/d`;
+    const mistakes = [
+      ['--databse-url', url],
+      [`--databse-url=${url}`],
+      [url],
+      ['serve', url],
+      [`--${url}`],
+      ['--database-url', `mysql://ada:${secret}@h`],
+      ['--grpc-address', url],
+      ['--log-level', url],
+      ['--workers', `${secret}@`],
+      ['--tls-key', `-----BEGIN PRIVATE KEY-----\n${secret}`],
+      ['--tls-cert', `${secret}.pem`],
+      ['--insecure', url],
+    ];
+    for (const args of mistakes) {
+      const problems = serverProblems({ DATABASE_URL: `x${url}` }, ...args);
+      expect(problems.length).toBeGreaterThan(0);
+      expect(problems.join()).not.toContain(secret);
+    }
+  });
+});
+
+describe('the configuration of a client', () => {
+  it('has a default for everything', () => {
+    expect(parseClientConfig({})).toEqual({
+      addresses: ['localhost:50051'],
+      token: undefined,
+      tls: undefined,
+      deadlineMs: 10_000,
+    });
+  });
+
+  it('takes every setting from the environment, and options win', () => {
+    const env = {
+      ROSTER_ADDRESS: 'a.example:1, [::1]:2',
+      ROSTER_TOKEN: 'token',
+      ROSTER_TLS: 'true',
+      ROSTER_CA: file('ca.pem'),
+      ROSTER_CERT: file('cert.pem'),
+      ROSTER_KEY: file('key.pem'),
+      ROSTER_DEADLINE_MS: '7',
+    };
+    const tls = { ca: file('ca.pem'), cert: file('cert.pem'), key: file('key.pem') };
+    expect(parseClientConfig(env)).toEqual({
+      addresses: ['a.example:1', '[::1]:2'],
+      token: 'token',
+      tls,
+      deadlineMs: 7,
+    });
+    const flags = { address: 'b:3', token: 'other', deadlineMs: '8', tls: true, ca: '', cert: '', key: '' };
+    expect(parseClientConfig(env, flags)).toEqual({ addresses: ['b:3'], token: 'other', tls: {}, deadlineMs: 8 });
+  });
+
+  it('takes the options that commander makes of its rows', () => {
+    const command = new Command('get');
+    for (const { flag, description } of settingRows('client')) command.option(flag, description);
+    command.parse(['--address', 'b:3', '--token', 't', '--tls', '--deadline-ms', '9'], { from: 'user' });
+    expect(parseClientConfig({}, command.opts())).toEqual({ addresses: ['b:3'], token: 't', tls: {}, deadlineMs: 9 });
+  });
+
+  it('turns TLS on for whoever names a file for it, and refuses files without it', () => {
+    expect(parseClientConfig({ ROSTER_CA: file('ca.pem') }).tls).toEqual({ ca: file('ca.pem') });
+    expect(clientProblems({ ROSTER_CA: file('ca.pem'), ROSTER_TLS: 'false' })).toEqual([
+      'ROSTER_TLS is off, but ROSTER_CA, ROSTER_CERT and ROSTER_KEY are for calls over TLS',
+    ]);
+    expect(clientProblems({ ROSTER_CERT: file('cert.pem') })).toEqual(['ROSTER_CERT needs ROSTER_KEY']);
+    expect(clientProblems({}, { ca: file('none') })).toEqual([
+      '--ca must be the path of a PEM file, and there is no such file',
+    ]);
+  });
+
+  it('names every problem at once and never the token', () => {
+    const problems = clientProblems(
+      { ROSTER_ADDRESS: 'a:1,b', ROSTER_TOKEN: `${secret} ${secret}`, ROSTER_TLS: 'maybe' },
+      { deadlineMs: '0' },
+    );
+    expect(problems.map((problem) => problem.split(' ')[0])).toEqual([
+      'ROSTER_ADDRESS',
+      'ROSTER_TOKEN',
+      'ROSTER_TLS',
+      '--deadline-ms',
+    ]);
+    expect(problems.join()).not.toContain(secret);
+    expect(clientProblems({ ROSTER_ADDRESS: 'a:0' })[0]).toContain('ports from 1 to 65535');
+  });
+});
+
+describe('what is said of the settings', () => {
+  it.each(['server', 'client'] as const)('docs/configuration.md has the table of the %s as the code has it', (side) => {
+    const rows = settingRows(side).map(
+      (row) => `| \`${row.name}\` | ${row.default} | ${row.allowed} | ${row.description} |`,
+    );
+    const table = ['| Name | Default | Allowed | What it is |', '| --- | --- | --- | --- |', ...rows].join('\n');
+    expect(readFileSync(join(root, 'docs', 'configuration.md'), 'utf8')).toContain(`\n\n${table}\n`);
+  });
+
+  it('the help names every setting, flag, default and what is allowed, in 100 columns', () => {
+    const written: string[] = [];
+    const command = new Command('serve').addHelpText('after', `\n${settingsHelp()}`);
+    command.configureOutput({ writeOut: (text) => written.push(text) }).outputHelp();
+    const help = written.join('');
+    const unwrapped = help.replaceAll(/\s+/g, ' ');
+    for (const row of settingRows('server')) {
+      expect(unwrapped).toContain(
+        `${row.flag} ${row.name}, default ${row.default} ${row.description} Allowed: ${row.allowed}.`,
+      );
+    }
+    for (const line of help.split('\n')) expect(line.length).toBeLessThanOrEqual(100);
+  });
+
+  it('no name comes twice, and units and bounds come last', () => {
+    const names = [...settingRows('server'), ...settingRows('client')].map(({ name }) => name);
+    expect(new Set(names).size).toBe(names.length);
+    for (const name of names) expect(name).toMatch(/^[A-Z]+(_[A-Z]+)*$/);
+    for (const name of names.filter((name) => /TIME|DELAY|GRACE|DEADLINE|AGE/.test(name)))
+      expect(name).toMatch(/_MS(_MAX)?$/);
+  });
+});

@@ -1,0 +1,365 @@
+/** What a line holds, and above all what it never holds. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { text } from 'node:stream/consumers';
+import fc from 'fast-check';
+import pg from 'pg';
+import { QueryFailedError } from 'typeorm';
+import { describe, expect, it } from 'vitest';
+import { Fault } from '../../src/model/fault.js';
+import { createLog, describeError, type Log, type LogOptions } from '../../src/telemetry/log.js';
+
+function capture(options: Partial<LogOptions> = {}): {
+  log: Log;
+  written: string[];
+  lines: () => Record<string, unknown>[];
+} {
+  const written: string[] = [];
+  const destination = { write: (line: string) => void written.push(line) };
+  return {
+    log: createLog({ level: 'trace', format: 'json', destination, ...options }),
+    written,
+    lines: () => written.map((line) => JSON.parse(line)),
+  };
+}
+
+const call = {
+  method: 'users.v1.UserService/GetUser',
+  status: 'OK',
+  durationMs: 1.23456,
+  peer: '127.0.0.1:5000',
+  requestId: 'r1',
+};
+const time = expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
+const secret = 'ada@example.com';
+
+describe('the log', () => {
+  it('writes one line of JSON with time, level and message for each event', () => {
+    const { log, written, lines } = capture();
+    for (const level of ['trace', 'debug', 'info', 'warn', 'error', 'fatal'] as const)
+      log[level]({ port: 5 }, 'line\nfeed');
+    expect(written.every((line) => line.indexOf('\n') === line.length - 1)).toBe(true);
+    expect(lines()).toEqual(
+      ['trace', 'debug', 'info', 'warn', 'error', 'fatal'].map((level) => ({
+        level,
+        time,
+        port: 5,
+        msg: 'line\nfeed',
+      })),
+    );
+  });
+
+  it('leaves out what is below its level, and everything when silent', () => {
+    const { log, lines } = capture({ level: 'warn' });
+    log.info({}, 'no');
+    log.call(call);
+    log.warn({}, 'yes');
+    expect(lines().map(({ msg }) => msg)).toEqual(['yes']);
+    const silent = capture({ level: 'silent' });
+    silent.log.fatal({}, 'no');
+    expect(silent.written).toEqual([]);
+  });
+
+  it('repeats the fields of a child in its lines', () => {
+    const { log, lines } = capture();
+    log.child({ part: 'store' }).child({ requestId: 'r1' }).info({ rows: 3 }, 'done');
+    expect(lines()).toEqual([{ level: 'info', time, part: 'store', requestId: 'r1', rows: 3, msg: 'done' }]);
+  });
+
+  it('has exactly the promised fields in the line of a call', () => {
+    const { log, lines } = capture();
+    log.call(call);
+    const more = {
+      ...call,
+      status: 'NOT_FOUND',
+      deadlineMs: 500,
+      reason: 'USER_NOT_FOUND',
+      request: { email: secret },
+    };
+    log.call(more);
+    expect(lines()).toEqual([
+      { level: 'info', time, ...call, durationMs: 1.23, msg: 'call' },
+      {
+        level: 'info',
+        time,
+        ...call,
+        durationMs: 1.23,
+        status: 'NOT_FOUND',
+        deadlineMs: 500,
+        reason: 'USER_NOT_FOUND',
+        msg: 'call',
+      },
+    ]);
+  });
+
+  it.each([
+    ['INTERNAL', 'error'],
+    ['UNKNOWN', 'error'],
+    ['DATA_LOSS', 'error'],
+    ['UNAVAILABLE', 'warn'],
+    ['RESOURCE_EXHAUSTED', 'warn'],
+    ['INVALID_ARGUMENT', 'info'],
+    ['DEADLINE_EXCEEDED', 'info'],
+  ])('logs a call that ends with %s as %s', (status, level) => {
+    const { log, lines } = capture();
+    log.call({ ...call, status });
+    expect(lines()).toMatchObject([{ level, status }]);
+  });
+
+  it('describes errors wherever they stand, and leaves out objects that it does not know', () => {
+    const { log, lines } = capture();
+    const bug = new TypeError('bug');
+    class Holder {
+      email = secret;
+    }
+    log.warn({ error: bug, causes: [{ inner: bug }], holder: new Holder(), bytes: Buffer.from(secret), big: 1n }, 'x');
+    const described = JSON.parse(JSON.stringify(describeError(bug)));
+    expect(lines()).toEqual([
+      { level: 'warn', time, error: described, causes: [{ inner: described }], big: '1', msg: 'x' },
+    ]);
+    log.error({ error: secret }, 'thrown');
+    expect(lines()[1]?.error).toEqual({ type: 'string', message: 'Something was thrown that is no Error.' });
+  });
+
+  it('redacts connection strings and emails in every text', () => {
+    const { log, written } = capture();
+    const url = 'postgres://ada:hunter2@db.example/roster';
+    log.info({ url, nested: { list: [url, `host=h password=hunter2`] } }, `connecting to ${url} for <${secret}>`);
+    log.error({ error: new Error(`no ${url}`, { cause: new Error(`no ${secret}`) }) }, 'failed');
+    log.child({ url }).info({}, 'child');
+    expect(written.join()).not.toMatch(/hunter2|ada[:@]/);
+    expect(written[0]).toContain('connecting to postgres://… for <…@…>');
+  });
+
+  it('is quick with texts that are long and strange', () => {
+    const { log, written } = capture();
+    log.info({ long: `${'a'.repeat(1e6)}@${'b.'.repeat(1e6)}` }, 'x');
+    expect(written.join().length).toBeLessThan(10_000);
+  });
+});
+
+describe('the pretty log', () => {
+  it('shows time, level, message and fields in one line, without colours where there is no terminal', () => {
+    const { log, written } = capture({ format: 'pretty' });
+    log.info({ address: 'localhost:50051' }, 'listening');
+    log.call(call);
+    expect(written.map((line) => line.replace(/^\[\d\d:\d\d:\d\d\.\d{3}\]/, '[time]'))).toEqual([
+      '[time] INFO: listening {"address":"localhost:50051"}\n',
+      '[time] INFO: call {"method":"users.v1.UserService/GetUser","status":"OK","durationMs":1.23,"peer":"127.0.0.1:5000","requestId":"r1"}\n',
+    ]);
+  });
+
+  it('shows the stack of an error below its line, and nothing that a terminal would obey', () => {
+    const { log, written } = capture({ format: 'pretty' });
+    log.error({ error: new TypeError('bug \u001b[2J') }, 'failed \u009b2J');
+    expect(written.join('')).toMatch(/^\[[\d:.]+\] ERROR: failed .*\n {4}error: \{\n(.*\n)* +TypeError: bug .*\n +at /);
+    for (const control of ['\u001b', '\u009b']) expect(written.join('')).not.toContain(control);
+  });
+
+  it('is not what auto means where there is no terminal', () => {
+    const { log, lines } = capture({ format: 'auto' });
+    log.info({}, 'x');
+    expect(lines()).toHaveLength(1);
+  });
+});
+
+describe('the description of an error', () => {
+  it('has type, message, stack and code', () => {
+    const error = Object.assign(new TypeError('bug'), { code: 'ERR_BUG', email: secret });
+    const { stack, ...rest } = describeError(error);
+    expect(rest).toEqual({ type: 'TypeError', message: 'bug', code: 'ERR_BUG' });
+    expect(stack).toBe(error.stack);
+  });
+
+  it('has the reason of a fault and its cause', () => {
+    const fault = new Fault('DATABASE_UNAVAILABLE', 'The database is away.', [], {
+      cause: new Error('connect ECONNREFUSED'),
+    });
+    expect(describeError(fault)).toMatchObject({
+      type: 'Fault',
+      message: 'The database is away.',
+      code: 'UNAVAILABLE',
+      reason: 'DATABASE_UNAVAILABLE',
+      cause: { type: 'Error', message: 'connect ECONNREFUSED' },
+    });
+  });
+
+  it('follows causes a few levels, and no circle', () => {
+    const error = new Error('round');
+    error.cause = error;
+    expect(JSON.stringify(describeError(error)).match(/"message":"round"/g)).toHaveLength(4);
+  });
+
+  it('has what each address answered when a host with several refuses', async () => {
+    // What net throws where localhost is IPv4 and IPv6; port 1 (tcpmux) has no listener on a machine of this century.
+    const socket = connect({
+      port: 1,
+      host: 'localhost',
+      autoSelectFamily: true,
+      lookup: (_host, _options, done) =>
+        done(null, [
+          { address: '127.0.0.1', family: 4 },
+          { address: '::1', family: 6 },
+        ]),
+    });
+    const [error] = await once(socket, 'error').catch((thrown: unknown) => [thrown]);
+    const described = describeError(error);
+    expect(described).toMatchObject({ type: 'AggregateError', message: '' });
+    expect(described.errors?.map(({ message }) => message)).toEqual(
+      expect.arrayContaining([expect.stringMatching(/^connect E\w+ 127\.0\.0\.1:1/)]),
+    );
+    expect(described.stack).not.toMatch(/AggregateError.*AggregateError/s);
+  });
+
+  it('keeps the text that JSON.parse could not read out', () => {
+    let thrown: unknown;
+    try {
+      JSON.parse('Lovelace {');
+    } catch (error) {
+      thrown = error;
+    }
+    expect(describeError(thrown).type).toBe('SyntaxError');
+    expect(JSON.stringify(describeError(thrown))).not.toContain('Lovelace');
+  });
+});
+
+describe('the description of an error from Postgres', () => {
+  function databaseError(message: string, fields: Partial<pg.DatabaseError> = {}): pg.DatabaseError {
+    return Object.assign(new pg.DatabaseError(message, 1, 'error'), { severity: 'ERROR', code: '23505', ...fields });
+  }
+  const taken = databaseError('duplicate key value violates unique constraint "users_email_key"', {
+    detail: `Key (email)=(${secret}) already exists.`,
+    hint: secret,
+    where: `COPY users, line 1: "${secret}"`,
+    internalQuery: `select '${secret}'`,
+    schema: 'public',
+    table: 'users',
+    column: 'email',
+    dataType: 'text',
+    constraint: 'users_email_key',
+    file: 'nbtinsert.c',
+    routine: '_bt_check_unique',
+  });
+  const kept = {
+    type: 'DatabaseError',
+    message: 'duplicate key value violates unique constraint "…"',
+    code: '23505',
+    severity: 'ERROR',
+    table: 'users',
+    column: 'email',
+    constraint: 'users_email_key',
+    routine: '_bt_check_unique',
+  };
+
+  it('has its code, what it is about, and no value', () => {
+    const { stack, ...rest } = describeError(taken);
+    expect(rest).toEqual(kept);
+    expect(stack).toMatch(/^DatabaseError: duplicate key value violates unique constraint "…"\n\s+at /);
+  });
+
+  it('has the same of what TypeORM makes of it, without query and parameters', () => {
+    const failed = new QueryFailedError(`select '${secret}'`, [secret], taken);
+    const { stack: _, ...rest } = describeError(failed);
+    expect(rest).toEqual({ ...kept, type: 'QueryFailedError' });
+    const lost = new QueryFailedError('select 1', [secret], new Error(`Connection "${secret}" terminated`));
+    expect(describeError(lost)).toMatchObject({ message: 'Connection "…" terminated', cause: { type: 'Error' } });
+  });
+
+  it.each([
+    ['invalid input syntax for type uuid: "VALUE"', 'invalid input syntax for type uuid: "…"'],
+    ['invalid input syntax for type uuid: "a"VALUE"b"', 'invalid input syntax for type uuid: "…"'],
+    ['invalid input syntax for type json: "line\nVALUE"', 'invalid input syntax for type json: "…"'],
+    ['ungültige Eingabesyntax für Typ uuid: „VALUE“', 'ungültige Eingabesyntax für Typ uuid: "…"'],
+    ['syntaxe en entrée invalide pour le type uuid : « VALUE »', 'syntaxe en entrée invalide pour le type uuid : "…"'],
+    ['invalid byte sequence for encoding "UTF8": 0xc3 0x28', 'invalid byte sequence for encoding "…": 0x… 0x…'],
+  ])('cuts the value out of %j', (message, redacted) => {
+    const described = describeError(databaseError(message.replace('VALUE', 'Lovelace'), { code: '22P02' }));
+    expect(described.message).toBe(redacted);
+    expect(JSON.stringify(described)).not.toContain('Lovelace');
+  });
+
+  it('holds no value, whatever it is', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'grapheme' }), (value) => {
+        const marked = `«zq7f3aqz${value}zq7f3aqz»`;
+        const error = databaseError(`invalid input syntax for type uuid: "${marked}"`, {
+          detail: marked,
+          where: marked,
+        });
+        const wrapped = new Error('failed', { cause: new QueryFailedError(marked, [marked], error) });
+        expect(JSON.stringify(describeError(wrapped))).not.toContain('zq7f3aqz');
+      }),
+    );
+  });
+
+  it.runIf(process.env.DATABASE_URL)('is right about errors of a real one', async () => {
+    const client = new pg.Client({ connectionString: process.env.DATABASE_URL });
+    await client.connect();
+    try {
+      await client.query(
+        'create temporary table people (email text constraint people_key unique, id uuid, age int not null)',
+      );
+      await client.query(`insert into people values ('${secret}', null, 1)`);
+      const failing = (sql: string, values: unknown[]) =>
+        client.query(sql, values).then(() => undefined, describeError);
+      const described = [
+        await failing('insert into people values ($1, null, 1)', [secret]),
+        await failing('select $1::uuid', [secret]),
+        await failing('insert into people values ($1, null, null)', [secret]),
+        await failing('select $1::text::jsonb', [`{"${secret}`]),
+        await failing('do $$ begin perform 1 / 0; end $$', []),
+      ];
+      expect(described.map((one) => one?.code)).toEqual(['23505', '22P02', '23502', '22P02', '22012']);
+      expect(described[0]).toMatchObject({
+        table: 'people',
+        constraint: 'people_key',
+        message: expect.stringContaining('"…"'),
+      });
+      expect(described[2]).toMatchObject({ table: 'people', column: 'age' });
+      expect(JSON.stringify(described)).not.toContain('ada@');
+    } finally {
+      await client.end();
+    }
+  });
+});
+
+// The time is for starting processes on a machine that is busy with other tests.
+describe('the log on the standard output', { timeout: 60_000 }, () => {
+  // Ten times what a pipe holds.
+  const linesCount = 5000;
+  function run(after: string) {
+    const program = `
+      import { createLog } from ${JSON.stringify(new URL('../../src/telemetry/log.ts', import.meta.url).href)};
+      const log = createLog({ level: 'info', format: 'auto' });
+      for (let i = 0; i < ${linesCount}; i++) {
+        log.info({ i }, 'x'.repeat(100));
+        if (i % 100 === 0) await new Promise(setImmediate);
+      }
+      ${after}`;
+    const args = ['--experimental-strip-types', '--no-warnings', '--input-type=module', '--eval', program];
+    return spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  }
+
+  it.each([
+    ['exits', 'process.exit(0)'],
+    ['fails', 'throw new Error("bug")'],
+    ['is done', ''],
+    ['made the pipe non-blocking', 'process.stdout; process.exit(0)'],
+  ])('loses no line when the process %s, nor the order', async (_, after) => {
+    const output = await text(run(after).stdout);
+    const numbers = output
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line).i);
+    expect(numbers).toEqual(Array.from({ length: linesCount }, (_, i) => i));
+  });
+
+  it('does not end the process when its reader goes', async () => {
+    const child = run('console.error("alive")');
+    child.stdout.destroy();
+    const [errors, [code]] = await Promise.all([text(child.stderr), once(child, 'exit')]);
+    expect(errors).toBe('alive\n');
+    expect(code).toBe(0);
+  });
+});

@@ -1,0 +1,48 @@
+-- What the migrations make, for reading and for review. UPDATE_SCHEMA=1 renews it: test/store/schema.test.ts.
+
+CREATE OR REPLACE FUNCTION public.email_key(email text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN lower((NORMALIZE(email, NFC) COLLATE "und-x-icu"));
+
+create table directory (
+  id uuid not null,
+  secret bytea not null,
+  constraint directory_pkey PRIMARY KEY (id)
+);
+
+create table request_ids (
+  request_id uuid not null,
+  digest bytea not null,
+  user_ids uuid[] not null,
+  create_time timestamp(3) with time zone not null default now(),
+  constraint request_ids_pkey PRIMARY KEY (request_id)
+);
+
+create table roster_migrations (
+  id integer not null default nextval('roster_migrations_id_seq'::regclass),
+  "timestamp" bigint not null,
+  name character varying not null,
+  constraint "PK_1abf5edc4ab94a466f8c4c93e2f" PRIMARY KEY (id)
+);
+
+create table users (
+  id uuid not null,
+  first_name text collate "C" not null,
+  last_name text collate "C" not null default ''::text,
+  email text collate "C" not null,
+  profile_image_url text collate "C" not null default ''::text,
+  attributes jsonb not null default '{}'::jsonb,
+  create_time timestamp(3) with time zone not null default now(),
+  update_time timestamp(3) with time zone not null default now(),
+  version integer not null default 1,
+  constraint users_pkey PRIMARY KEY (id)
+);
+
+CREATE UNIQUE INDEX directory_is_one ON public.directory USING btree ((true));
+CREATE INDEX request_ids_create_time ON public.request_ids USING btree (create_time);
+CREATE INDEX users_create_time_id ON public.users USING btree (create_time, id);
+CREATE UNIQUE INDEX users_email_key ON public.users USING btree (email_key(email));
+
+-- sequence roster_migrations_id_seq

@@ -1,0 +1,191 @@
+/**
+ * The connection to Postgres: one TypeORM data source, and named statements on its pool.
+ *
+ * Every error that leaves here is a Fault, or a bug of ours. A connection that was lost is never put back.
+ */
+import 'reflect-metadata';
+import pg from 'pg';
+import { DataSource, type QueryRunner } from 'typeorm';
+import { Fault } from '../model/fault.js';
+import { faultOf, isConnectionLost, lostRace } from './faults.js';
+import { migrations, migrationsTableName } from './migrations.js';
+import { DirectoryRow, RequestIdRow, UserRow } from './rows.js';
+
+export interface DatabaseOptions {
+  url: string;
+  connectionsMax: number;
+  connectTimeoutMs: number;
+  statementTimeoutMs: number;
+  lockTimeoutMs: number;
+  /** Off behind a PgBouncer before 1.21 in transaction mode, which forgets them. */
+  preparedStatements: boolean;
+}
+
+/** A statement that is sent often: Postgres parses and plans it once for each connection under its name. */
+export interface Statement {
+  readonly name: string;
+  readonly text: string;
+}
+
+/** A row as an array of its columns, in the statement's order. */
+export type Row = readonly unknown[];
+
+export interface Database {
+  readonly dataSource: DataSource;
+  /** Runs a statement in a transaction of its own. One that lost a race to another transaction is run again. */
+  run(statement: Statement, values: readonly unknown[]): Promise<Row[]>;
+  /** Lends a connection; what runs on it is cancelled in the server as soon as `signal` is aborted. */
+  withRunner<T>(signal: AbortSignal, work: (runner: QueryRunner) => Promise<T>): Promise<T>;
+  close(): Promise<void>;
+}
+
+// A race that is lost this often in a row is no accident.
+const racesMax = 4;
+
+// The driver gives up on a server that does not even answer that it has cancelled the statement.
+const answerGraceMs = 5_000;
+
+// Long enough for a burst to find its connections again, short enough to give them back to other services.
+const idleConnectionMs = 60_000;
+
+export async function openDatabase(options: DatabaseOptions): Promise<Database> {
+  const dataSource = createDataSource(options);
+  try {
+    await dataSource.initialize();
+  } catch (error) {
+    throw faultOf(error);
+  }
+  const pool = poolOf(dataSource);
+
+  async function attempt(statement: Statement, values: readonly unknown[]): Promise<Row[]> {
+    const client = await pool.connect();
+    let lost = false;
+    try {
+      const result = await client.query<unknown[]>({
+        name: options.preparedStatements ? statement.name : undefined,
+        text: statement.text,
+        values: [...values],
+        rowMode: 'array',
+      });
+      return result.rows;
+    } catch (error) {
+      lost = isConnectionLost(error);
+      throw error;
+    } finally {
+      // pool.query() would close the connection after every error, a taken email too.
+      client.release(lost);
+    }
+  }
+
+  return {
+    dataSource,
+
+    async run(statement, values) {
+      for (let races = 0; ; races++) {
+        try {
+          return await attempt(statement, values);
+        } catch (error) {
+          if (lostRace(error) && races < racesMax) continue;
+          throw faultOf(error);
+        }
+      }
+    },
+
+    async withRunner(signal, work) {
+      signal.throwIfAborted();
+      const runner = dataSource.createQueryRunner();
+      let cancelled: Promise<void> | undefined;
+      try {
+        const client: pg.PoolClient = await runner.connect();
+        const cancel = () => {
+          cancelled = cancelStatement(options, client);
+        };
+        signal.addEventListener('abort', cancel, { once: true });
+        try {
+          signal.throwIfAborted();
+          return await work(runner);
+        } finally {
+          signal.removeEventListener('abort', cancel);
+        }
+      } catch (error) {
+        signal.throwIfAborted();
+        throw faultOf(error);
+      } finally {
+        // A cancel hits whatever the connection runs when it arrives: nobody else may have it before.
+        await cancelled;
+        await runner.release();
+      }
+    },
+
+    async close() {
+      await dataSource.destroy();
+    },
+  };
+}
+
+export function createDataSource(options: DatabaseOptions): DataSource {
+  return new DataSource({
+    type: 'postgres',
+    url: options.url,
+    applicationName: 'roster',
+    entities: [UserRow, RequestIdRow, DirectoryRow],
+    migrations: [...migrations],
+    migrationsTableName,
+    installExtensions: false,
+    logging: false,
+    // An idle connection that breaks is replaced when it is needed; there is nothing to do or to say about it.
+    poolErrorHandler: () => {},
+    extra: {
+      max: options.connectionsMax,
+      connectionTimeoutMillis: options.connectTimeoutMs,
+      idleTimeoutMillis: idleConnectionMs,
+      keepAlive: true,
+      statement_timeout: options.statementTimeoutMs,
+      lock_timeout: options.lockTimeoutMs,
+      idle_in_transaction_session_timeout: options.statementTimeoutMs,
+      query_timeout: options.statementTimeoutMs === 0 ? 0 : options.statementTimeoutMs + answerGraceMs,
+      onConnect: prepareConnection,
+    },
+  });
+}
+
+async function prepareConnection(client: pg.Client): Promise<void> {
+  // Without a listener, a connection that breaks while it is lent out ends the process.
+  client.on('error', () => {});
+  const { rows } = await client.query(`select pg_is_in_recovery(), current_setting('server_encoding')`);
+  const [{ pg_is_in_recovery: standby, current_setting: encoding }] = rows;
+  if (standby) throw new Fault('DATABASE_UNAVAILABLE', 'The database is a standby, which takes no writes.');
+  if (encoding !== 'UTF8') throw new Error(`The database's encoding is ${encoding}; Roster needs UTF8.`);
+}
+
+function poolOf(dataSource: DataSource): pg.Pool {
+  // TypeORM has no public name for its pool.
+  return (dataSource.driver as unknown as { master: pg.Pool }).master;
+}
+
+/**
+ * Cancels what a connection runs, through another one that is not of the pool, which may be exhausted. Never fails:
+ * what cannot be cancelled, for example behind a pooler that hides the server's process, ends by statement_timeout.
+ */
+async function cancelStatement(options: DatabaseOptions, client: pg.PoolClient): Promise<void> {
+  const { processID } = client as unknown as { processID: number };
+  const canceller = new pg.Client({
+    connectionString: options.url,
+    application_name: 'roster-cancel',
+    connectionTimeoutMillis: options.connectTimeoutMs,
+    query_timeout: options.connectTimeoutMs,
+  });
+  canceller.on('error', () => {});
+  try {
+    await canceller.connect();
+    // A pooler makes process numbers up: without the second condition this could hit somebody else's statement.
+    await canceller.query(
+      `select pg_cancel_backend(pid) from pg_stat_activity where pid = $1 and application_name = 'roster'`,
+      [processID],
+    );
+  } catch {
+    // See above.
+  } finally {
+    await canceller.end().catch(() => {});
+  }
+}

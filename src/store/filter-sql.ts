@@ -1,0 +1,168 @@
+/**
+ * A filter as a condition of SQL over a row `u` of users.
+ *
+ * Nothing of a filter but its shape becomes SQL text: constants and keys go through `bind`. The SQL never raises,
+ * whatever attributes hold, and has no `:`, `?` or `$` of its own, which query builders take for parameters.
+ */
+import {
+  type Attribute,
+  type Column,
+  type Comparison,
+  type Constant,
+  type Filter,
+  type FilterField,
+  filterFields,
+  type Operand,
+} from '../model/filter.js';
+import { uuidForm } from '../model/user.js';
+
+/** Takes a value and gives the placeholder that stands for it, which may come more than once in the SQL. */
+export type Bind = (value: unknown) => string;
+
+const columnSql: Readonly<Record<FilterField, string>> = {
+  id: 'CAST(u.id AS text)',
+  first_name: 'u.first_name',
+  last_name: 'u.last_name',
+  display_name: "CASE WHEN u.last_name = '' THEN u.first_name ELSE u.first_name || ' ' || u.last_name END",
+  email: 'u.email',
+  profile_image_url: 'u.profile_image_url',
+  create_time: 'u.create_time',
+  update_time: 'u.update_time',
+};
+
+const operatorSql: Readonly<Record<Comparison, string>> = {
+  '==': '=',
+  '!=': '<>',
+  '<': '<',
+  '<=': '<=',
+  '>': '>',
+  '>=': '>=',
+};
+
+/** What operands may be ordered as, and the SQL type for it. The first three are also what JSON calls them. */
+const scalarSql = { string: 'text', number: 'numeric', boolean: 'boolean', timestamp: 'timestamptz' } as const;
+type Scalar = keyof typeof scalarSql;
+
+/**
+ * The condition is true, false or null, and null means false. So a negation in it asks whether its term IS NOT TRUE,
+ * and nobody may write NOT before it. (A coalesce around each comparison would keep it from every index.)
+ *
+ * The columns must not be nullable.
+ */
+export function filterSql(filter: Filter, bind: Bind): string {
+  switch (filter.kind) {
+    case 'and':
+      return filter.terms.length === 0 ? 'TRUE' : `(${filter.terms.map((t) => filterSql(t, bind)).join(' AND ')})`;
+    case 'or':
+      return filter.terms.length === 0 ? 'FALSE' : `(${filter.terms.map((t) => filterSql(t, bind)).join(' OR ')})`;
+    case 'not':
+      return `(${filterSql(filter.term, bind)} IS NOT TRUE)`;
+    case 'has':
+      return `(${attributeSql(filter.attribute, bind).json} IS NOT NULL)`;
+    case 'compare':
+      return `(${compareSql(filter.comparison, filter.left, filter.right, bind)})`;
+    case 'member':
+      return filter.of.length === 0 ? 'FALSE' : `(${memberSql(filter.left, filter.of, bind)})`;
+    case 'match':
+      return `(${scalarsSql('string', [filter.left, filter.right], bind, (left, right) => {
+        // Each takes its right side literally; LIKE has wildcards.
+        switch (filter.match) {
+          case 'startsWith':
+            return `starts_with(${left}, ${right})`;
+          case 'endsWith':
+            return `right(${left}, length(${right})) = ${right}`;
+          case 'contains':
+            return `strpos(${left}, ${right}) > 0`;
+        }
+      })})`;
+  }
+}
+
+function compareSql(comparison: Comparison, left: Column | Attribute, right: Operand, bind: Bind): string {
+  const operator = operatorSql[comparison];
+  if (left.kind === 'attribute' && right.kind !== 'column') {
+    if (comparison === '==' || comparison === '!=') {
+      const { json } = attributeSql(left, bind);
+      const other = right.kind === 'attribute' ? attributeSql(right, bind).json : jsonConstantSql(right, bind);
+      // Equal JSON has one type, but what differs may have two.
+      const typed = comparison === '==' ? '' : `jsonb_typeof(${json}) = jsonb_typeof(${other}) AND `;
+      return `${typed}${json} ${operator} ${other}`;
+    }
+    if (right.kind === 'attribute') {
+      const scalars = ['string', 'number', 'boolean'] as const;
+      const ways = scalars.map((s) => scalarsSql(s, [left, right], bind, (l, r) => `${l} ${operator} ${r}`));
+      return ways.join(' OR ');
+    }
+  }
+  // In the order of their bytes UUIDs are in that of their text, and this way they have an index.
+  if (left.kind === 'column' && left.name === 'id' && right.kind === 'constant' && uuidForm.test(String(right.value))) {
+    return `u.id ${operator} CAST(${bind(right.value)} AS uuid)`;
+  }
+  return scalarsSql(scalarOf(left, right), [left, right], bind, (l, r) => `${l} ${operator} ${r}`);
+}
+
+function memberSql(left: Column | Attribute, of: readonly Constant[], bind: Bind): string {
+  if (left.kind === 'attribute') {
+    return `${attributeSql(left, bind).json} IN (${of.map((constant) => jsonConstantSql(constant, bind)).join(', ')})`;
+  }
+  if (left.name === 'id') return `u.id IN (${of.map(({ value }) => `CAST(${bind(value)} AS uuid)`).join(', ')})`;
+  const scalar = scalarOf(left, left);
+  const member = (operand: Operand) => foldedSql(scalar, operandSql(scalar, operand, bind).sql, [left]);
+  return `${member(left)} IN (${of.map(member).join(', ')})`;
+}
+
+/** What two operands whose types go together are compared as, where one of them has a type of its own. */
+function scalarOf(left: Operand, right: Operand): Scalar {
+  for (const operand of [left, right]) {
+    if (operand.kind === 'column') return filterFields[operand.name] === 'timestamp' ? 'timestamp' : 'string';
+    if (operand.kind === 'constant' && operand.type !== 'null') return operand.type;
+  }
+  throw new TypeError('a filter that compares neither columns nor constants has no type');
+}
+
+function scalarsSql(
+  scalar: Scalar,
+  operands: readonly [Operand, Operand],
+  bind: Bind,
+  write: (left: string, right: string) => string,
+): string {
+  const [left, right] = [operandSql(scalar, operands[0], bind), operandSql(scalar, operands[1], bind)];
+  const condition = write(foldedSql(scalar, left.sql, operands), foldedSql(scalar, right.sql, operands));
+  const guards = [left.guard, right.guard].filter((guard) => guard !== undefined);
+  // Postgres may evaluate the sides of AND in any order, so only a CASE keeps a cast behind its guard.
+  return guards.length === 0 ? condition : `CASE WHEN ${guards.join(' AND ')} THEN ${condition} ELSE FALSE END`;
+}
+
+function operandSql(scalar: Scalar, operand: Operand, bind: Bind): { readonly sql: string; readonly guard?: string } {
+  switch (operand.kind) {
+    case 'column':
+      return { sql: columnSql[operand.name] };
+    case 'constant':
+      return { sql: `CAST(${bind(String(operand.value))} AS ${scalarSql[scalar]})` };
+    case 'attribute': {
+      const { json, text } = attributeSql(operand, bind);
+      return { sql: `CAST(${text} AS ${scalarSql[scalar]})`, guard: `jsonb_typeof(${json}) = '${scalar}'` };
+    }
+  }
+}
+
+/** One side of a comparison of `operands` in the form in which their texts are compared. */
+function foldedSql(scalar: Scalar, sql: string, operands: readonly Operand[]): string {
+  if (scalar !== 'string') return sql;
+  const names = operands.map((operand) => (operand.kind === 'column' ? operand.name : undefined));
+  // By code point; without it an attribute's text has the collation of the database.
+  if (names.includes('email')) return `email_key(${sql}) COLLATE "C"`;
+  if (names.includes('id')) return `lower((${sql}) COLLATE "C")`;
+  return `(${sql}) COLLATE "C"`;
+}
+
+/** An attribute as JSON and as text, both null where it is missing. Never `#>`, whose keys also count a list's elements. */
+function attributeSql(attribute: Attribute, bind: Bind): { readonly json: string; readonly text: string } {
+  const keys = attribute.path.map((key) => `CAST(${bind(key)} AS text)`);
+  const parent = ['u.attributes', ...keys.slice(0, -1)].join(' -> ');
+  return { json: `(${parent} -> ${keys.at(-1)})`, text: `(${parent} ->> ${keys.at(-1)})` };
+}
+
+function jsonConstantSql(constant: Constant, bind: Bind): string {
+  return `CAST(${bind(JSON.stringify(constant.value))} AS jsonb)`;
+}

@@ -1,0 +1,7 @@
+/** The list of migrations, in order. A new one is added at the end; one that was released is never changed. */
+import { CreateUsers1795305600000 } from '../../migrations/1795305600000-create-users.js';
+
+export const migrations = [CreateUsers1795305600000] as const;
+
+/** Not TypeORM's `migrations`, which another application in the same schema may have. */
+export const migrationsTableName = 'roster_migrations';

@@ -1,0 +1,391 @@
+/**
+ * Every statement on the users' table but lists: sets of rows in, one outcome for each row out, by index.
+ *
+ * Each is one statement and so one transaction. Where one row's outcome is a Fault, its neighbours' are not touched.
+ * Rows are locked in one order (emails by their key, users by id), so that two batches never wait for each other.
+ */
+import { emailTaken, etagMismatch, Fault, invalid, userNotFound, type Violation } from '../model/fault.js';
+import type { JsonObject, User, UserFields } from '../model/user.js';
+import type { Database, Row, Statement } from './database.js';
+
+/** Written out, never `*`: a column that a later migration adds changes nothing here. */
+const columns = 'id, first_name, last_name, email, profile_image_url, attributes, create_time, update_time, version';
+const qualifiedColumns = columns.replaceAll(/\w+/g, 'users.$&');
+
+function userOf(row: Row, start = 0): User {
+  // In the order of `columns`.
+  const [id, firstName, lastName, email, profileImageUrl, attributes, createTime, updateTime, version] = row.slice(
+    start,
+  ) as [string, string, string, string, string, JsonObject, Date, Date, number];
+  return { id, firstName, lastName, email, profileImageUrl, attributes, createTime, updateTime, version };
+}
+
+/** What makes a repeated call the same call: a UUID, and a digest of what it asked for. */
+export interface RequestKey {
+  id: string;
+  digest: Buffer;
+}
+
+export interface NewUser {
+  id: string;
+  fields: UserFields;
+  request: RequestKey | undefined;
+}
+
+/** Users that an earlier call with the same request id has made. */
+export interface Repeated {
+  readonly repeatedUserIds: readonly string[];
+}
+
+const insertStatement: Statement = {
+  name: 'insert-users',
+  text: `
+    insert into users (id, first_name, last_name, email, profile_image_url, attributes)
+    select id, first_name, last_name, email, profile_image_url, attributes
+    from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::jsonb[])
+      with ordinality as input(id, first_name, last_name, email, profile_image_url, attributes, ord)
+    order by email_key(email), ord
+    on conflict (email_key(email)) do nothing
+    returning id, create_time`,
+};
+
+// How long a request id is remembered: the contract's 24 hours.
+const requestAge = `interval '24 hours'`;
+
+// A request id that somebody else has taken since this statement's snapshot sets a null where none may be, which
+// undoes the whole statement: the user must not be there without it. `lostRace` knows that error.
+const rememberRequest = `
+  on conflict (request_id) do update set
+    digest = excluded.digest,
+    create_time = excluded.create_time,
+    user_ids = case when request_ids.create_time <= now() - ${requestAge} then excluded.user_ids end`;
+
+const insertOnceStatement: Statement = {
+  name: 'insert-users-once',
+  text: `
+    with input as (
+      select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::uuid[], $8::bytea[])
+        with ordinality as input(id, first_name, last_name, email, profile_image_url, attributes, request_id, digest, ord)
+    ), known as (
+      select input.id, request_ids.digest = input.digest as same, request_ids.user_ids
+      from input join request_ids using (request_id)
+      where request_ids.create_time > now() - ${requestAge}
+    ), inserted as (
+      insert into users (id, first_name, last_name, email, profile_image_url, attributes)
+      select id, first_name, last_name, email, profile_image_url, attributes
+      from input where not exists (select from known where known.id = input.id)
+      order by email_key(email), ord
+      on conflict (email_key(email)) do nothing
+      returning id, create_time
+    ), remembered as (
+      insert into request_ids (request_id, digest, user_ids)
+      select input.request_id, input.digest, array[input.id]
+      from inserted join input using (id) where input.request_id is not null
+      ${rememberRequest}
+    )
+    select input.id, inserted.create_time, known.same, known.user_ids
+    from input left join inserted using (id) left join known using (id)`,
+};
+
+const findRequestsStatement: Statement = {
+  name: 'find-requests',
+  text: `
+    select input.id, request_ids.digest = input.digest, request_ids.user_ids
+    from unnest($1::uuid[], $2::uuid[], $3::bytea[]) as input(id, request_id, digest) join request_ids using (request_id)
+    where request_ids.create_time > now() - ${requestAge}`,
+};
+
+function columnsOf(users: readonly NewUser[]): unknown[] {
+  return [
+    users.map((user) => user.id),
+    users.map((user) => user.fields.firstName),
+    users.map((user) => user.fields.lastName),
+    users.map((user) => user.fields.email),
+    users.map((user) => user.fields.profileImageUrl),
+    users.map((user) => JSON.stringify(user.fields.attributes)),
+  ];
+}
+
+function created(user: NewUser, createTime: Date): User {
+  return { id: user.id, ...user.fields, createTime, updateTime: createTime, version: 1 };
+}
+
+function requestOutcome(same: boolean, userIds: readonly string[]): Repeated | Fault {
+  return same ? { repeatedUserIds: userIds } : requestIdReused();
+}
+
+function requestIdReused(): Fault {
+  const description = 'must be another one than that of an earlier call with other users';
+  return invalid([{ field: 'request_id', description }], 'REQUEST_ID_REUSED');
+}
+
+/** Adds each user whose email is free. Outcomes: the user, Repeated, EMAIL_TAKEN, REQUEST_ID_REUSED. */
+export async function insertUsers(database: Database, users: readonly NewUser[]): Promise<(User | Repeated | Fault)[]> {
+  const requests = users.filter((user) => user.request !== undefined);
+  if (requests.length === 0) {
+    const rows = await database.run(insertStatement, columnsOf(users));
+    const times = new Map(rows.map((row) => [row[0] as string, row[1] as Date]));
+    return users.map((user) => {
+      const time = times.get(user.id);
+      return time === undefined ? emailTaken('user.email') : created(user, time);
+    });
+  }
+  const rows = await database.run(insertOnceStatement, [
+    ...columnsOf(users),
+    users.map((user) => user.request?.id ?? null),
+    users.map((user) => user.request?.digest ?? null),
+  ]);
+  const outcomes = new Map<string, User | Repeated | Fault>();
+  const byId = new Map(users.map((user) => [user.id, user]));
+  for (const [id, createTime, same, userIds] of rows as [string, Date | null, boolean | null, string[] | null][]) {
+    const user = byId.get(id);
+    if (user !== undefined && createTime !== null) outcomes.set(id, created(user, createTime));
+    else if (same !== null && userIds !== null) outcomes.set(id, requestOutcome(same, userIds));
+  }
+  // An email may be taken by the same call, sent before and committed after this statement had begun.
+  const late = requests.filter((user) => !outcomes.has(user.id));
+  for (const [id, outcome] of await findRequests(database, late)) outcomes.set(id, outcome);
+  return users.map((user) => outcomes.get(user.id) ?? emailTaken('user.email'));
+}
+
+async function findRequests(
+  database: Database,
+  users: readonly Pick<NewUser, 'id' | 'request'>[],
+): Promise<Map<string, Repeated | Fault>> {
+  if (users.length === 0) return new Map();
+  const rows = await database.run(findRequestsStatement, [
+    users.map((user) => user.id),
+    users.map((user) => user.request?.id),
+    users.map((user) => user.request?.digest),
+  ]);
+  return new Map(
+    (rows as [string, boolean, string[]][]).map(([id, same, userIds]) => [id, requestOutcome(same, userIds)]),
+  );
+}
+
+const insertAllStatement: Statement = {
+  name: 'insert-all-users',
+  text: `
+    with remembered as (
+      insert into request_ids (request_id, digest, user_ids)
+      select $7::uuid, $8::bytea, $1::uuid[] where $7::uuid is not null
+      ${rememberRequest}
+    )
+    insert into users (id, first_name, last_name, email, profile_image_url, attributes)
+    select id, first_name, last_name, email, profile_image_url, attributes
+    from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::jsonb[])
+      as input(id, first_name, last_name, email, profile_image_url, attributes)
+    order by email_key(email)
+    returning create_time`,
+};
+
+const takenEmailsStatement: Statement = {
+  name: 'find-taken-emails',
+  text: `
+    select ord from (
+      select ord, row_number() over (partition by email_key(email) order by ord) > 1
+        or exists (select from users where email_key(users.email) = email_key(input.email)) as taken
+      from unnest($1::text[]) with ordinality as input(email, ord)
+    ) as input where taken order by ord`,
+};
+
+// Somebody may take one email after the other, or free it, while we look; not this often.
+const insertAllAttemptsMax = 5;
+
+/**
+ * Adds all of the users or none. Answers with them or with those that an earlier call made; throws EMAIL_TAKEN with a
+ * violation for each user who is too late, or REQUEST_ID_REUSED.
+ */
+export async function insertAllUsers(
+  database: Database,
+  users: readonly Omit<NewUser, 'request'>[],
+  request: RequestKey | undefined,
+): Promise<User[] | Repeated> {
+  const rows = users.map((user) => ({ ...user, request: undefined }));
+  const marker = { id: users[0]?.id ?? '', request };
+  for (let attempts = 1; ; attempts++) {
+    if (request !== undefined) {
+      const known = (await findRequests(database, [marker])).get(marker.id);
+      if (known instanceof Fault) throw known;
+      if (known !== undefined) return known;
+    }
+    try {
+      const inserted = await database.run(insertAllStatement, [
+        ...columnsOf(rows),
+        request?.id ?? null,
+        request?.digest ?? null,
+      ]);
+      const createTime = inserted[0]?.[0] as Date;
+      return rows.map((user) => created(user, createTime));
+    } catch (error) {
+      if (!(error instanceof Fault) || error.reason !== 'EMAIL_TAKEN') throw error;
+      // The same call may have got there first, or whoever had the email has just been deleted.
+      if (attempts < insertAllAttemptsMax && request !== undefined) {
+        if ((await findRequests(database, [marker])).size > 0) continue;
+      }
+      const taken = await database.run(takenEmailsStatement, [rows.map((user) => user.fields.email)]);
+      if (taken.length === 0 && attempts < insertAllAttemptsMax) continue;
+      throw emailsTaken(taken.map((row) => Number(row[0]) - 1));
+    }
+  }
+}
+
+function emailsTaken(indexes: readonly number[]): Fault {
+  const description = 'Another user has this email.';
+  const violations = indexes.map((index): Violation => ({ field: `users[${index}].email`, description }));
+  return new Fault('EMAIL_TAKEN', `${indexes.length} of the emails are taken; no user was created.`, violations);
+}
+
+const selectStatement: Statement = {
+  name: 'select-users',
+  text: `select ${columns} from users where id = any($1::uuid[])`,
+};
+
+/** Outcomes: the user, or undefined. Ids may come twice. */
+export async function selectUsers(database: Database, ids: readonly string[]): Promise<(User | undefined)[]> {
+  const rows = await database.run(selectStatement, [ids]);
+  const users = new Map(rows.map((row) => [row[0] as string, userOf(row)]));
+  return ids.map((id) => users.get(id));
+}
+
+const selectByEmailStatement: Statement = {
+  name: 'select-users-by-email',
+  text: `
+    select ord, ${qualifiedColumns}
+    from unnest($1::text[]) with ordinality as input(email, ord)
+      join users on email_key(users.email) = email_key(input.email)`,
+};
+
+/** Outcomes: the user, or undefined. */
+export async function selectUsersByEmail(database: Database, emails: readonly string[]): Promise<(User | undefined)[]> {
+  const rows = await database.run(selectByEmailStatement, [emails]);
+  const users = new Map(rows.map((row) => [Number(row[0]) - 1, userOf(row, 1)]));
+  return emails.map((_, index) => users.get(index));
+}
+
+/** What to write of one user; a field that is undefined stays. */
+export interface UserUpdate {
+  id: string;
+  /** The only version that may be changed; undefined for any. */
+  version: number | undefined;
+  fields: Partial<UserFields>;
+}
+
+// A change of nothing writes nothing. `found` holds the rows as they are once they are locked, not as they were when
+// the statement began; an email that is free then may still be taken at the write, which fails the whole statement.
+const updateStatement: Statement = {
+  name: 'update-users',
+  text: `
+    with input as (
+      select * from unnest($1::uuid[], $2::integer[], $3::text[], $4::text[], $5::text[], $6::text[], $7::jsonb[])
+        as input(id, version, first_name, last_name, email, profile_image_url, attributes)
+    ), found as (
+      select ${qualifiedColumns} from users join input using (id) order by users.id for update of users
+    ), next as (
+      select found.id, found.create_time, found.update_time, found.version,
+        input.version is not null and input.version <> found.version as stale,
+        (coalesce(input.first_name, found.first_name), coalesce(input.last_name, found.last_name),
+          coalesce(input.email, found.email), coalesce(input.profile_image_url, found.profile_image_url),
+          coalesce(input.attributes, found.attributes)) is distinct from
+          (found.first_name, found.last_name, found.email, found.profile_image_url, found.attributes) as changed,
+        input.email is not null and email_key(input.email) <> email_key(found.email) and exists (
+          select from users as other where email_key(other.email) = email_key(input.email) and other.id <> found.id
+        ) as taken,
+        coalesce(input.first_name, found.first_name) as first_name,
+        coalesce(input.last_name, found.last_name) as last_name,
+        coalesce(input.email, found.email) as email,
+        coalesce(input.profile_image_url, found.profile_image_url) as profile_image_url,
+        coalesce(input.attributes, found.attributes) as attributes
+      from found join input using (id)
+    ), updated as (
+      update users set
+        first_name = next.first_name,
+        last_name = next.last_name,
+        email = next.email,
+        profile_image_url = next.profile_image_url,
+        attributes = next.attributes,
+        -- Never back, whatever the clock does, and never the same twice.
+        update_time = greatest(now()::timestamptz(3), next.update_time + interval '1 millisecond'),
+        version = next.version + 1
+      from next
+      where users.id = next.id and next.changed and not next.stale and not next.taken
+      returning users.id, users.update_time, users.version
+    )
+    select next.stale, next.taken, next.id, next.first_name, next.last_name, next.email, next.profile_image_url,
+      next.attributes, next.create_time, coalesce(updated.update_time, next.update_time),
+      coalesce(updated.version, next.version)
+    from next left join updated using (id)`,
+};
+
+/** No id may come twice. Outcomes: the user as it is now, USER_NOT_FOUND, ETAG_MISMATCH, EMAIL_TAKEN. */
+export async function updateUsers(database: Database, updates: readonly UserUpdate[]): Promise<(User | Fault)[]> {
+  const rows = await database.run(updateStatement, [
+    updates.map((update) => update.id),
+    updates.map((update) => update.version ?? null),
+    updates.map((update) => update.fields.firstName ?? null),
+    updates.map((update) => update.fields.lastName ?? null),
+    updates.map((update) => update.fields.email ?? null),
+    updates.map((update) => update.fields.profileImageUrl ?? null),
+    updates.map((update) => (update.fields.attributes === undefined ? null : JSON.stringify(update.fields.attributes))),
+  ]);
+  const outcomes = new Map(
+    rows.map((row) => {
+      const user = userOf(row, 2);
+      const [stale, taken] = row;
+      return [user.id, stale ? etagMismatch() : taken ? emailTaken('user.email') : user];
+    }),
+  );
+  return updates.map((update) => outcomes.get(update.id) ?? userNotFound());
+}
+
+export interface UserDeletion {
+  id: string;
+  /** The only version that may be deleted; undefined for any. */
+  version: number | undefined;
+}
+
+const deleteStatement: Statement = {
+  name: 'delete-users',
+  text: `
+    with input as (
+      select * from unnest($1::uuid[], $2::integer[]) as input(id, version)
+    ), found as (
+      select users.id, users.version from users join input using (id) order by users.id for update of users
+    ), deleted as (
+      delete from users using found join input using (id)
+      where users.id = found.id and (input.version is null or input.version = found.version)
+      returning users.id
+    )
+    select found.id, deleted.id is not null from found left join deleted using (id)`,
+};
+
+/** No id may come twice. Outcomes: undefined where the user has been deleted, USER_NOT_FOUND, ETAG_MISMATCH. */
+export async function deleteUsers(
+  database: Database,
+  deletions: readonly UserDeletion[],
+): Promise<(undefined | Fault)[]> {
+  const rows = await database.run(deleteStatement, [
+    deletions.map((deletion) => deletion.id),
+    deletions.map((deletion) => deletion.version ?? null),
+  ]);
+  const deleted = new Map(rows.map((row) => [row[0] as string, row[1] as boolean]));
+  return deletions.map((deletion) => {
+    const outcome = deleted.get(deletion.id);
+    if (outcome === undefined) return userNotFound();
+    return outcome ? undefined : etagMismatch();
+  });
+}
+
+const forgetRequestsStatement: Statement = {
+  name: 'forget-requests',
+  text: `
+    delete from request_ids where request_id in (
+      select request_id from request_ids where create_time <= now() - ${requestAge} order by create_time limit $1
+      for update skip locked
+    ) returning request_id`,
+};
+
+/** Deletes up to `rowsMax` request ids that are too old to count, and says how many it was. */
+export async function forgetRequests(database: Database, rowsMax: number): Promise<number> {
+  return (await database.run(forgetRequestsStatement, [rowsMax])).length;
+}

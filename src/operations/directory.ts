@@ -1,0 +1,168 @@
+/**
+ * What the directory can do, one method for each verb.
+ *
+ * Callers are already authorised and their requests parsed; whatever goes wrong comes back as a Fault.
+ */
+import { v7 as uuidv7 } from 'uuid';
+import { type Fault, userNotFound } from '../model/fault.js';
+import { createPageTokens } from '../model/page-token.js';
+import type {
+  BatchCreateUsersRequest,
+  CreateUserRequest,
+  DeleteUserRequest,
+  ListUsersRequest,
+  UpdateUserRequest,
+} from '../model/requests.js';
+import type { User } from '../model/user.js';
+import type { Database } from '../store/database.js';
+import { mayRunAgain } from '../store/faults.js';
+import type { DirectoryIdentity } from '../store/identity.js';
+import {
+  deleteUsers,
+  insertAllUsers,
+  insertUsers,
+  type NewUser,
+  type Repeated,
+  selectUsers,
+  selectUsersByEmail,
+  type UserDeletion,
+  type UserUpdate,
+  updateUsers,
+} from '../store/users.js';
+import { createBatcher } from './batcher.js';
+import { listPage, type UserPage } from './list-page.js';
+import { createRequestKeys } from './request-keys.js';
+import { updateUser } from './update-user.js';
+
+/** `signal` is aborted when the caller has gone or its deadline has passed. */
+export interface Directory {
+  /** Throws EMAIL_TAKEN, REQUEST_ID_REUSED, and USER_NOT_FOUND where a repeated call's user was deleted since. */
+  createUser(request: CreateUserRequest, signal: AbortSignal): Promise<User>;
+  /** Throws EMAIL_TAKEN with a violation for each user who is too late, REQUEST_ID_REUSED, USER_NOT_FOUND. */
+  batchCreateUsers(request: BatchCreateUsersRequest, signal: AbortSignal): Promise<User[]>;
+  /** Throws USER_NOT_FOUND. */
+  getUser(id: string, signal: AbortSignal): Promise<User>;
+  /** Throws USER_NOT_FOUND. */
+  getUserByEmail(email: string, signal: AbortSignal): Promise<User>;
+  /** In the order of the ids, undefined for one who is missing. */
+  batchGetUsers(ids: readonly string[], signal: AbortSignal): Promise<(User | undefined)[]>;
+  /** Throws USER_NOT_FOUND, ETAG_MISMATCH, EMAIL_TAKEN, INVALID_FIELD. */
+  updateUser(request: UpdateUserRequest, signal: AbortSignal): Promise<User>;
+  /** Throws USER_NOT_FOUND, ETAG_MISMATCH. */
+  deleteUser(request: DeleteUserRequest, signal: AbortSignal): Promise<void>;
+  /** Throws INVALID_PAGE_TOKEN. */
+  listUsers(request: ListUsersRequest, signal: AbortSignal): Promise<UserPage>;
+  /** Takes no new calls, and resolves when all have been answered. */
+  close(): Promise<void>;
+}
+
+export interface DirectoryOptions {
+  database: Database;
+  identity: DirectoryIdentity;
+  batchRowsMax: number;
+  queueRowsMax: number;
+}
+
+// Of one verb; the pool's own bound holds for all of them together.
+const statementsMax = 4;
+
+// A statement that takes longer waits for a lock or a slow disk; shorter, and a busy server would send small ones.
+const patienceMs = 50;
+
+export function createDirectory({ database, identity, batchRowsMax, queueRowsMax }: DirectoryOptions): Directory {
+  const pageTokens = createPageTokens(identity.secret);
+  const requestKeys = createRequestKeys(identity.secret);
+  const limits = { batchRowsMax, queueRowsMax, statementsMax, patienceMs, mayRunAgain };
+
+  const creates = createBatcher<NewUser, User | Repeated>({
+    ...limits,
+    run: (users) => insertUsers(database, users),
+    keyOf: (user) => user.request?.id,
+  });
+  const reads = createBatcher<string, User | undefined>({
+    ...limits,
+    run: (ids) => selectUsers(database, ids),
+  });
+  const readsByEmail = createBatcher<string, User | undefined>({
+    ...limits,
+    run: (emails) => selectUsersByEmail(database, emails),
+  });
+  const updates = createBatcher<UserUpdate, User>({
+    ...limits,
+    run: (rows) => updateUsers(database, rows),
+    keyOf: (update) => update.id,
+  });
+  const deletions = createBatcher<UserDeletion, undefined>({
+    ...limits,
+    run: (rows) => deleteUsers(database, rows),
+    keyOf: (deletion) => deletion.id,
+  });
+
+  async function getUser(id: string, signal: AbortSignal): Promise<User> {
+    return found(await reads.submit(id, signal));
+  }
+
+  async function batchGetUsers(ids: readonly string[], signal: AbortSignal): Promise<(User | undefined)[]> {
+    signal.throwIfAborted();
+    return ids.length === 0 ? [] : selectUsers(database, ids);
+  }
+
+  return {
+    async createUser({ fields, requestId }, signal) {
+      const request = requestId === undefined ? undefined : requestKeys.keyOf(requestId, [fields]);
+      const outcome = await creates.submit({ id: uuidv7(), fields, request }, signal);
+      if (!isRepeated(outcome)) return outcome;
+      const [id] = outcome.repeatedUserIds;
+      if (id === undefined) throw userNotFound();
+      return getUser(id, signal);
+    },
+
+    async batchCreateUsers({ users, requestId }, signal) {
+      if (users.length === 0) return [];
+      const request = requestId === undefined ? undefined : requestKeys.keyOf(requestId, users);
+      signal.throwIfAborted();
+      const outcome = await insertAllUsers(
+        database,
+        users.map((fields) => ({ id: uuidv7(), fields })),
+        request,
+      );
+      if (!isRepeated(outcome)) return outcome;
+      return (await batchGetUsers(outcome.repeatedUserIds, signal)).map(found);
+    },
+
+    getUser,
+
+    async getUserByEmail(email, signal) {
+      return found(await readsByEmail.submit(email, signal));
+    },
+
+    batchGetUsers,
+
+    updateUser: (request, signal) =>
+      updateUser(request, { read: (id) => getUser(id, signal), write: (update) => updates.submit(update, signal) }),
+
+    async deleteUser({ id, version, allowMissing }, signal) {
+      try {
+        await deletions.submit({ id, version }, signal);
+      } catch (error) {
+        if (allowMissing && (error as Fault).reason === 'USER_NOT_FOUND') return;
+        throw error;
+      }
+    },
+
+    listUsers: (request, signal) => listPage(database, pageTokens, request, signal),
+
+    async close() {
+      await Promise.all([creates, reads, readsByEmail, updates, deletions].map((batcher) => batcher.close()));
+    },
+  };
+}
+
+function found(user: User | undefined): User {
+  if (user === undefined) throw userNotFound();
+  return user;
+}
+
+function isRepeated(outcome: object): outcome is Repeated {
+  return 'repeatedUserIds' in outcome;
+}

@@ -1,0 +1,55 @@
+/** Lists one page of users, with a token for the next. */
+import type { PageTokens } from '../model/page-token.js';
+import type { ListUsersRequest } from '../model/requests.js';
+import type { User } from '../model/user.js';
+import type { Database } from '../store/database.js';
+import { countUsers, type ListedUser, listUsers } from '../store/list-users.js';
+
+export interface UserPage {
+  users: User[];
+  /** Empty on the last page. */
+  nextPageToken: string;
+  /** Set where it was asked for. */
+  totalSize: number | undefined;
+}
+
+// A message has at most 4 MiB; what is around the users is small.
+const pageBytesMax = 4 * 1024 * 1024 - 64 * 1024;
+
+export async function listPage(
+  database: Database,
+  pageTokens: PageTokens,
+  request: ListUsersRequest,
+  signal: AbortSignal,
+): Promise<UserPage> {
+  const { filter, words, orderBy, pageSize, pageToken, scope } = request;
+  const after = pageToken === '' ? undefined : pageTokens.open(pageToken, scope);
+  // One more than asked for tells whether there is a next page.
+  const rows = await listUsers(database, { filter, words, orderBy, after, rowsMax: pageSize + 1 }, signal);
+  const totalSize = request.includeTotalSize ? await countUsers(database, { filter, words }, signal) : undefined;
+  const page = rows.slice(0, fitting(rows, pageSize));
+  const last = page.at(-1);
+  return {
+    users: page.map((row) => row.user),
+    nextPageToken: last === undefined || page.length === rows.length ? '' : pageTokens.seal(last.position, scope),
+    totalSize,
+  };
+}
+
+/** How many of the rows go into one message: a page may be shorter than asked for, but never empty. */
+function fitting(rows: readonly ListedUser[], pageSize: number): number {
+  let bytes = 0;
+  for (const [index, row] of rows.entries()) {
+    bytes += messageBytesMax(row);
+    if (index === pageSize || (index > 0 && bytes > pageBytesMax)) return index;
+  }
+  return rows.length;
+}
+
+/** More than a user's message can have, without encoding it. */
+function messageBytesMax({ user, attributesBytes }: ListedUser): number {
+  // UTF-8 has at most 3 bytes for a UTF-16 unit, and names come twice. An id, two times, an etag, tags and lengths are
+  // under 200 bytes. JSON grows most where it is a list of one-digit numbers: 3 bytes each there ("1, "), 11 here.
+  const text = 2 * (user.firstName.length + user.lastName.length) + user.email.length + user.profileImageUrl.length;
+  return 200 + 3 * text + 4 * attributesBytes;
+}

@@ -1,0 +1,54 @@
+/**
+ * The other side of a batcher in its tests: statements that stay in flight until the test settles them, so that no
+ * test depends on how long anything takes.
+ */
+import { setImmediate as turn } from 'node:timers/promises';
+import type { BatcherOptions } from '../../src/operations/batcher.js';
+
+export interface HeldStatement {
+  readonly items: readonly string[];
+  /** Without outcomes each item is answered with itself, in capitals. */
+  succeed(outcomes?: readonly (string | Error)[]): Promise<void>;
+  fail(error: unknown): Promise<void>;
+}
+
+/** A failure that blames a row, so that the statement may be run again in halves. */
+export class GuiltyRowError extends Error {}
+
+/** The options of a batcher together with the statements that it has sent so far, in order. */
+export interface HeldStatements extends BatcherOptions<string, string> {
+  readonly statements: readonly HeldStatement[];
+  /** The items of each statement: `a` or, with a key, `key:a`. */
+  readonly sent: readonly (readonly string[])[];
+}
+
+export function holdStatements(bounds: Partial<BatcherOptions<string, string>> = {}): HeldStatements {
+  const statements: HeldStatement[] = [];
+  return {
+    batchRowsMax: 100,
+    queueRowsMax: 1000,
+    statementsMax: 1,
+    patienceMs: 1000,
+    keyOf: (item) => (item.includes(':') ? item.split(':')[0] : undefined),
+    mayRunAgain: (error) => error instanceof GuiltyRowError,
+    run: (items) =>
+      new Promise((resolve, reject) => {
+        statements.push({
+          items,
+          async succeed(outcomes = items.map((item) => item.toUpperCase())) {
+            resolve(outcomes);
+            await turn();
+          },
+          async fail(error) {
+            reject(error);
+            await turn();
+          },
+        });
+      }),
+    ...bounds,
+    statements,
+    get sent() {
+      return statements.map((statement) => statement.items);
+    },
+  };
+}

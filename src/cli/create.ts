@@ -1,0 +1,20 @@
+/** `roster create`: adds one user. */
+import type { Command } from 'commander';
+import { type ClientCommandOptions, type Context, createClientCommand, withClient } from './client-command.js';
+import { addUserFlags, printUser, type UserFlags, userOf } from './user-fields.js';
+
+export function createCreateCommand(context: Context): Command {
+  const command = createClientCommand('create', 'Add a user, and show them as they are in the directory.', [
+    'create --first-name Ada --last-name Lovelace --email ada@example.com',
+    'create --first-name Ada --email ada@example.com --attribute department=ops --attribute floor=3',
+  ]);
+  return addUserFlags(command)
+    .option('--request-id <uuid>', 'makes it safe to run the same command again: the second time creates nobody')
+    .action((options: ClientCommandOptions & UserFlags & { requestId?: string }) =>
+      withClient(context, options, async (client) => {
+        const request = { user: userOf(options), requestId: options.requestId };
+        const { user } = await client.createUser(request, { signal: context.signal });
+        await printUser(context.terminal, user, options.json);
+      }),
+    );
+}

@@ -1,0 +1,99 @@
+/**
+ * How a command ends that did not do what it was asked: its text, and the exit code that a script can act on.
+ */
+import { CommanderError } from 'commander';
+import { RosterError, type StatusName } from '../client/index.js';
+import { ConfigError } from '../config.js';
+import { Interrupted } from './terminal.js';
+import { safeJson, safeText } from './text.js';
+
+export const exitCodes = {
+  done: 0,
+  unexpected: 1,
+  usage: 2,
+  notFound: 3,
+  conflict: 4,
+  unavailable: 5,
+  refused: 6,
+  interrupted: 130,
+} as const;
+
+/** For `--help` and the documentation. */
+export const exitCodesHelp = `Exit codes:
+  0    done
+  1    something unexpected, or a no to a question
+  2    a bad argument or setting, here or for the server
+  3    there is no such user
+  4    a conflict: the email is taken, or the user has changed since the etag was read
+  5    not now: the server is away, overloaded or too slow
+  6    not allowed: no token, a wrong one, or one that may not do this
+  130  interrupted by Ctrl-C (143 by SIGTERM)`;
+
+const exitCodeByStatus: Partial<Record<StatusName, number>> = {
+  INVALID_ARGUMENT: exitCodes.usage,
+  NOT_FOUND: exitCodes.notFound,
+  ALREADY_EXISTS: exitCodes.conflict,
+  ABORTED: exitCodes.conflict,
+  UNAVAILABLE: exitCodes.unavailable,
+  DEADLINE_EXCEEDED: exitCodes.unavailable,
+  RESOURCE_EXHAUSTED: exitCodes.unavailable,
+  UNAUTHENTICATED: exitCodes.refused,
+  PERMISSION_DENIED: exitCodes.refused,
+};
+
+/** Arguments that commander took and that still make no sense. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
+
+export function exitCodeOf(error: unknown): number {
+  if (error instanceof RosterError) return exitCodeByStatus[error.code] ?? exitCodes.unexpected;
+  if (error instanceof Interrupted) return error.exitCode;
+  if (error instanceof UsageError || error instanceof ConfigError || error instanceof CommanderError) {
+    return exitCodes.usage;
+  }
+  return exitCodes.unexpected;
+}
+
+/** Whole lines, for the standard error output. */
+export function describeFailure(error: unknown, json: boolean): string {
+  return json ? `${safeJson({ error: jsonOf(error) })}\n` : `${linesOf(error).map(safeText).join('\n')}\n`;
+}
+
+function jsonOf(error: unknown): object {
+  const exitCode = exitCodeOf(error);
+  if (!(error instanceof RosterError)) {
+    return { message: messageOf(error), ...(error instanceof ConfigError && { problems: error.problems }), exitCode };
+  }
+  const { code, reason, message, violations, metadata, requestId } = error;
+  return { code, reason, message, violations, metadata, requestId, exitCode };
+}
+
+function linesOf(error: unknown): string[] {
+  if (error instanceof ConfigError) return error.problems.map((problem) => `error: ${problem}`);
+  if (!(error instanceof RosterError)) return [`error: ${messageOf(error)}`];
+  const { code, reason, message, violations } = error;
+  const lines = [`error: ${message} (${code}${reason === undefined ? '' : `, ${reason}`})`];
+  // A message about a single field has said it all.
+  const isTold = violations.length === 1 && message.includes(violations[0]?.description ?? '');
+  if (!isTold) for (const { field, description } of violations) lines.push(`  ${field}: ${description}`);
+  if (code === 'UNAVAILABLE' && reason === undefined) {
+    lines.push('Is the server running? "roster serve" starts one; --address or ROSTER_ADDRESS says where it is.');
+  }
+  return lines;
+}
+
+/** With what caused it: a server that does not start says "the database is away", its cause says why. */
+function messageOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  // An AggregateError, as for a name with two addresses, has no text of its own.
+  const own = error instanceof AggregateError && error.message === '' ? error.errors[0] : error;
+  const message =
+    own instanceof Error
+      ? own.message
+          .replace(/^error: /, '')
+          .replace(/\s*\n\s*/g, ' ')
+          .trim()
+      : String(own);
+  return error.cause instanceof Error ? `${message} (${messageOf(error.cause)})` : message;
+}

@@ -1,0 +1,23 @@
+/** `roster get`: shows one user. */
+import type { Command } from 'commander';
+import { type ClientCommandOptions, type Context, createClientCommand, withClient } from './client-command.js';
+import { printUser } from './user-fields.js';
+
+const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+export function createGetCommand(context: Context): Command {
+  return createClientCommand('get', 'Show one user.', [
+    'get ada@example.com',
+    'get 0198c0de-0000-7000-8000-000000000000 --json',
+  ])
+    .argument('<id or email>', 'a UUID is taken for an id, anything else for an email')
+    .action((who: string, options: ClientCommandOptions) =>
+      withClient(context, options, async (client) => {
+        const { signal } = context;
+        const { user } = uuid.test(who)
+          ? await client.getUser({ id: who }, { signal })
+          : await client.getUserByEmail({ email: who }, { signal });
+        await printUser(context.terminal, user, options.json);
+      }),
+    );
+}

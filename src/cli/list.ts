@@ -1,0 +1,91 @@
+/** `roster list`: shows users page by page as they come, so that a long list needs no memory. */
+import { type Command, InvalidArgumentError } from 'commander';
+import type { Client, User } from '../client/index.js';
+import { type ClientCommandOptions, type Context, createClientCommand, withClient } from './client-command.js';
+import { print, type Terminal } from './terminal.js';
+import { createTable, safeJson } from './text.js';
+
+// Large enough that a long list is not ruled by round trips, small enough that users with long fields fit a message.
+const pageSizeDefault = 200;
+
+type ListOptions = ClientCommandOptions & {
+  filter?: string;
+  query?: string;
+  orderBy?: string;
+  limit: number;
+  pageSize: number;
+  total?: boolean;
+};
+
+export function createListCommand(context: Context): Command {
+  return createClientCommand('list', 'List users; with --json one on each line.', [
+    'list --query "ada lovelace"',
+    `list --filter 'attributes.department == "ops"' --order-by "last_name, create_time desc"`,
+    'list --limit 0 --json > users.ndjson',
+  ])
+    .option('--filter <expression>', 'a CEL expression that users must match')
+    .option('--query <words>', 'words that must occur in the first name, the last name or the email')
+    .option(
+      '--order-by <fields>',
+      'create_time (the default), update_time, first_name, last_name, email; " desc" behind one',
+    )
+    .option('--limit <number>', 'how many at most, 0 for all', parseCount, 50)
+    .option('--page-size <number>', 'how many one call asks for, at most 1000', parseCount, pageSizeDefault)
+    .option('--total', 'also say, on the standard error output, how many match')
+    .action((options: ListOptions) => withClient(context, options, (client) => list(client, context, options)));
+}
+
+async function list(client: Client, { terminal, signal }: Context, options: ListOptions): Promise<void> {
+  const { filter, query, orderBy, limit, json } = options;
+  const show = json ? showJson : createRows(terminal);
+  let left = limit === 0 ? Number.POSITIVE_INFINITY : limit;
+  let pageToken = '';
+  let shown = 0;
+  let totalSize: number | undefined;
+  do {
+    const pageSize = Math.min(options.pageSize || pageSizeDefault, left);
+    const includeTotalSize = options.total && shown === 0;
+    const request = { filter, query, orderBy, pageSize, pageToken, includeTotalSize };
+    const page = await client.listUsers(request, { signal });
+    totalSize ??= page.totalSize;
+    if (page.users.length > 0) await print(terminal.stdout, show(page.users));
+    shown += page.users.length;
+    left -= page.users.length;
+    pageToken = page.nextPageToken;
+  } while (left > 0 && pageToken !== '');
+
+  // Apart from the users, so that whoever reads those gets nothing else.
+  const more = pageToken !== '';
+  if (json) {
+    // protobuf's JSON has 64-bit numbers as texts.
+    if (more || options.total)
+      await print(terminal.stderr, `${safeJson({ more, totalSize: totalSize?.toString() })}\n`);
+    return;
+  }
+  if (totalSize !== undefined) await print(terminal.stderr, `${shown} of ${totalSize} users.\n`);
+  else if (shown === 0) await print(terminal.stderr, 'No users.\n');
+  if (more) await print(terminal.stderr, 'There are more; --limit 0 lists all.\n');
+}
+
+function showJson(users: readonly User[]): string {
+  return users.map((user) => `${safeJson(user)}\n`).join('');
+}
+
+function createRows(terminal: Terminal): (users: readonly User[]) => string {
+  const columns = [
+    { title: 'ID', whole: true },
+    { title: 'NAME' },
+    { title: 'EMAIL' },
+    { title: 'CREATED', whole: true },
+  ];
+  const table = createTable(columns, terminal.stdout.columns);
+  return (users) =>
+    table(
+      users.map((user) => [user.id, user.displayName, user.email, user.createTime?.toISOString().slice(0, 10) ?? '']),
+    );
+}
+
+function parseCount(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.');
+  return Number(text);
+}

@@ -1,0 +1,36 @@
+/** `roster migrate`: moves the database's schema, or says how far it is. */
+import { Argument, Command } from 'commander';
+import { parseServerConfig, settingsHelp } from '../config.js';
+import type { Context } from './client-command.js';
+import { print } from './terminal.js';
+
+export function createMigrateCommand(context: Context): Command {
+  return new Command('migrate')
+    .description('Apply all pending migrations, undo the last one, or show which there are.')
+    .usage('up|down|status [settings]')
+    .addArgument(new Argument('<direction>').choices(['up', 'down', 'status']))
+    .addHelpText('after', () => `\n${settingsHelp()}`)
+    .allowUnknownOption()
+    .allowExcessArguments()
+    .action((direction: 'up' | 'down' | 'status', _options, command: Command) =>
+      runMigrate(context, direction, command.args.slice(1)),
+    );
+}
+
+async function runMigrate({ terminal }: Context, direction: 'up' | 'down' | 'status', args: readonly string[]) {
+  const config = parseServerConfig(terminal.env, args);
+  const [{ migrate }, { createLog }] = await Promise.all([import('../app.js'), import('../telemetry/log.js')]);
+  // The standard output is for the answer.
+  const log = createLog({ ...config.log, destination: { write: (text) => void terminal.stderr.write(text) } });
+  const { applied, pending, unknown, changed } = await migrate(config, direction, log);
+  const verb = direction === 'up' ? 'applied' : 'undone';
+  const lines = direction === 'status' ? [] : [`${changed.length} ${verb}${changed.length === 0 ? '' : ':'}`];
+  for (const name of changed) lines.push(`  ${name}`);
+  lines.push(`${applied.length} applied, ${pending.length} pending`);
+  if (direction === 'status') {
+    for (const name of applied) lines.push(`  applied  ${name}`);
+    for (const name of pending) lines.push(`  pending  ${name}`);
+    for (const name of unknown) lines.push(`  unknown  ${name} (of a newer version)`);
+  }
+  await print(terminal.stdout, `${lines.join('\n')}\n`);
+}

@@ -1,0 +1,96 @@
+/**
+ * The command line as a whole: from arguments to an exit code. Each command is a file of its own.
+ */
+import { createRequire } from 'node:module';
+import { Command, CommanderError } from 'commander';
+import { addClientFlags, type Context } from './client-command.js';
+import { createCreateCommand } from './create.js';
+import { createDeleteCommand } from './delete.js';
+import { describeFailure, exitCodeOf, exitCodes, exitCodesHelp } from './failure.js';
+import { createGetCommand } from './get.js';
+import { createHealthCommand } from './health.js';
+import { createListCommand } from './list.js';
+import { createMigrateCommand } from './migrate.js';
+import { createServeCommand } from './serve.js';
+import { Interrupted, OutputClosed, print, type Terminal } from './terminal.js';
+import { createUpdateCommand } from './update.js';
+
+/** Resolves with the exit code; never rejects, and never ends the process but for a second Ctrl-C. */
+export async function run(args: readonly string[], terminal: Terminal): Promise<number> {
+  // What fails to be written is told to who wrote it; without a listener it would also end the process.
+  const ignore = () => {};
+  for (const stream of [terminal.stdout, terminal.stderr]) stream.on('error', ignore);
+  const stop = new AbortController();
+  let kill: () => void = ignore;
+  const interrupt = (signal: NodeJS.Signals) => {
+    const reason = new Interrupted(signal);
+    if (stop.signal.aborted) {
+      kill();
+      terminal.exit(reason.exitCode);
+    }
+    stop.abort(reason);
+  };
+  for (const signal of ['SIGINT', 'SIGTERM']) terminal.signals.on(signal, interrupt);
+
+  const context: Context = {
+    terminal,
+    signal: stop.signal,
+    onKill: (callback) => {
+      kill = callback;
+    },
+  };
+  try {
+    await createProgram(context).parseAsync(args, { from: 'user' });
+    return exitCodes.done;
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) return exitCodes.done;
+    if (error instanceof OutputClosed) return exitCodes.done;
+    if (!isTold(error)) {
+      await print(terminal.stderr, describeFailure(error, args.includes('--json'))).catch(ignore);
+    }
+    return exitCodeOf(error);
+  } finally {
+    for (const signal of ['SIGINT', 'SIGTERM']) terminal.signals.off(signal, interrupt);
+  }
+}
+
+/** Help that stands in for a missing command is written already, and whoever interrupts knows that they did. */
+function isTold(error: unknown): boolean {
+  return error instanceof Interrupted || (error instanceof CommanderError && error.code === 'commander.help');
+}
+
+function createProgram(context: Context): Command {
+  const { stdout, stderr } = context.terminal;
+  const program = new Command('roster')
+    .description('A user directory as a service.')
+    .version(version())
+    .addHelpText('after', `\n${exitCodesHelp}`)
+    .showSuggestionAfterError();
+  const clientCommands = [
+    createCreateCommand(context),
+    createGetCommand(context),
+    createUpdateCommand(context),
+    createDeleteCommand(context),
+    createListCommand(context),
+    createHealthCommand(context),
+  ];
+  for (const command of clientCommands) addClientFlags(command);
+  const commands = [createServeCommand(context), createMigrateCommand(context), ...clientCommands];
+  for (const command of commands) program.addCommand(command);
+  for (const command of [program, ...commands]) {
+    command.exitOverride().configureOutput({
+      writeOut: (text) => stdout.write(text),
+      writeErr: (text) => stderr.write(text),
+      getOutHelpWidth: () => stdout.columns ?? 100,
+      // run() writes errors, as text or as JSON.
+      outputError: () => {},
+    });
+  }
+  return program;
+}
+
+function version(): string {
+  // By the package's own name, because src/ and dist/src/ are not equally far from package.json.
+  const { version } = createRequire(import.meta.url)('roster/package.json') as { version: string };
+  return version;
+}

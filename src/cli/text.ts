@@ -1,0 +1,109 @@
+/**
+ * How data becomes text for a terminal: aligned, cut to what fits, and with nothing in it that a terminal would obey.
+ */
+
+// Controls, and what makes text read in another direction or adds lines (https://trojansource.codes): data holds such
+// things by accident or malice, never for the reader's good.
+const unsafe = /[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu;
+
+function escapeUnit(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
+}
+
+/** On one line, with `\u001b` in place of an escape. */
+export function safeText(text: string): string {
+  return text.replace(unsafe, escapeUnit);
+}
+
+/** JSON that means the same, also for a terminal: JSON.stringify leaves the controls from U+007F on as they are. */
+export function safeJson(value: unknown, indent?: number): string {
+  return JSON.stringify(value, null, indent).replace(unsafe, (character) =>
+    character === '\n' ? character : escapeUnit(character),
+  );
+}
+
+const graphemes = new Intl.Segmenter();
+
+// East Asian Wide and Fullwidth (Unicode's EastAsianWidth.txt, by blocks), and what is shown as a picture.
+const wide =
+  /^[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\ua960-\ua97c\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff01-\uff60\uffe0-\uffe6\u{17000}-\u{18cff}\u{1b000}-\u{1b2ff}\u{20000}-\u{3fffd}]|^\p{Emoji_Presentation}|\ufe0f/u;
+
+/** Columns of a terminal: what a reader sees as one character takes one or two. */
+export function displayWidth(text: string): number {
+  if (/^[\x20-\x7e]*$/.test(text)) return text.length;
+  let width = 0;
+  for (const { segment } of graphemes.segment(text)) width += widthOf(segment);
+  return width;
+}
+
+function widthOf(grapheme: string): number {
+  if (/^[\p{Mn}\p{Me}\p{Cf}]+$/u.test(grapheme)) return 0;
+  return wide.test(grapheme) ? 2 : 1;
+}
+
+/** With `…` at its end where something had to go. */
+export function cut(text: string, widthMax: number): string {
+  if (displayWidth(text) <= widthMax) return text;
+  let kept = '';
+  let width = 1;
+  for (const { segment } of graphemes.segment(text)) {
+    width += widthOf(segment);
+    if (width > widthMax) break;
+    kept += segment;
+  }
+  return `${kept}…`;
+}
+
+export interface Column {
+  title: string;
+  /** Never cut: half an id is of no use. */
+  whole?: boolean;
+}
+
+const gap = '  ';
+// Still shows which one it is.
+const cutColumnsMin = 8;
+
+/** Rows come in parts; each part is aligned with the ones before. Without `columnsMax` nothing is cut. */
+export function createTable(columns: readonly Column[], columnsMax?: number) {
+  const widths = columns.map(({ title }) => displayWidth(title));
+  let begun = false;
+
+  function fitWidths(): number[] {
+    const fitted = [...widths];
+    if (columnsMax === undefined) return fitted;
+    let excess = fitted.reduce((sum, width) => sum + width + gap.length, -gap.length) - columnsMax;
+    while (excess-- > 0) {
+      const candidates = fitted.map((width, index) => (columns[index]?.whole ? 0 : width));
+      const widest = Math.max(...candidates);
+      if (widest <= cutColumnsMin) break;
+      fitted[candidates.indexOf(widest)] = widest - 1;
+    }
+    return fitted;
+  }
+
+  /** Whole lines, the titles before the first. */
+  return (rows: readonly (readonly string[])[]): string => {
+    const cells = rows.map((row) => row.map(safeText));
+    for (const row of cells) {
+      row.forEach((cell, index) => {
+        widths[index] = Math.max(widths[index] ?? 0, displayWidth(cell));
+      });
+    }
+    if (!begun) cells.unshift(columns.map(({ title }) => title));
+    begun = true;
+    const fitted = fitWidths();
+    return cells.map((row) => `${alignRow(row, fitted)}\n`).join('');
+  };
+}
+
+function alignRow(row: readonly string[], widths: readonly number[]): string {
+  return row
+    .map((cell, index) => {
+      const width = widths[index] ?? 0;
+      const text = cut(cell, width);
+      return text + ' '.repeat(width - displayWidth(text));
+    })
+    .join(gap)
+    .trimEnd();
+}

@@ -1,0 +1,43 @@
+/** What other projects import as `roster/client`. Nothing else of the project may be imported from outside. */
+export { Metadata } from 'nice-grpc';
+export { User, UserChange, UserChange_Type } from '../../generated/users/v1/user.js';
+export {
+  BatchCreateUsersRequest,
+  BatchCreateUsersResponse,
+  BatchGetUsersRequest,
+  BatchGetUsersResponse,
+  CreateUserRequest,
+  CreateUserResponse,
+  type DeepPartial,
+  DeleteUserRequest,
+  DeleteUserResponse,
+  ExportUsersRequest,
+  ExportUsersResponse,
+  GetUserByEmailRequest,
+  GetUserByEmailResponse,
+  GetUserRequest,
+  GetUserResponse,
+  ImportError,
+  ImportOptions,
+  ImportOptions_OnConflict,
+  ImportUsersRequest,
+  ImportUsersResponse,
+  ListUsersRequest,
+  ListUsersResponse,
+  ResolveUsersRequest,
+  ResolveUsersResponse,
+  UpdateUserRequest,
+  UpdateUserResponse,
+  UserServiceDefinition,
+  WatchUsersRequest,
+  WatchUsersResponse,
+} from '../../generated/users/v1/user_service.js';
+export {
+  type CallLimits,
+  type CallOptions,
+  type Client,
+  type ClientOptions,
+  createClient,
+  type TlsOptions,
+} from './client.js';
+export { type FieldViolation, RosterError, type StatusName } from './roster-error.js';

@@ -1,0 +1,271 @@
+/** The commands that call a server, against a real one: what they print, and the exit code that a script acts on. */
+import { randomUUID } from 'node:crypto';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startTestApp, type TestApp } from '../support/app.js';
+import { type Ran, roster, start, type World } from './command-line.js';
+
+let app: TestApp;
+beforeAll(async () => {
+  app = await startTestApp();
+});
+afterAll(async () => {
+  await app[Symbol.asyncDispose]();
+});
+
+function call(args: readonly string[], world: World = {}): Promise<Ran> {
+  return roster(args, { ...world, env: { ROSTER_ADDRESS: app.address, ...world.env } });
+}
+
+async function createAda(...more: string[]): Promise<{ id: string; email: string; etag: string }> {
+  const email = `ada-${randomUUID()}@example.com`;
+  const { out } = await call(['create', '--first-name', 'Ada', '--email', email, '--json', ...more]);
+  return JSON.parse(out);
+}
+
+describe('roster create', () => {
+  it('shows whom it made', async () => {
+    const ran = await call([
+      'create',
+      '--first-name',
+      'Ada',
+      '--last-name',
+      'Lovelace',
+      '--email',
+      'table@example.com',
+    ]);
+    expect(ran).toMatchObject({ code: 0, err: '' });
+    expect(ran.out).toMatch(/^Id +[0-9a-f-]{36}\nName +Ada Lovelace\n/);
+  });
+
+  it('writes JSON as protobuf maps it, with attributes of any type', async () => {
+    const user = await createAda('--attribute', 'floor=3', '--attribute', 'team=ops=1', '--attributes', '{"a":[null]}');
+    expect(user).toMatchObject({ firstName: 'Ada', attributes: { floor: 3, team: 'ops=1', a: [null] } });
+    expect(user).toHaveProperty('createTime', expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:]+\.\d{3}Z$/));
+  });
+
+  it('ends with 2 and a line for each bad field', async () => {
+    const ran = await call(['create', '--email', 'none']);
+    expect(ran).toMatchObject({ code: 2, out: '' });
+    expect(ran.err).toMatch(
+      /^error: .*\(INVALID_ARGUMENT, INVALID_FIELD\)\n {2}user\.first_name: .*\n {2}user\.email: .*\n$/,
+    );
+  });
+
+  it('ends with 4 where the email is taken, in JSON where JSON was asked for', async () => {
+    const { email } = await createAda();
+    const ran = await call(['create', '--first-name', 'B', '--email', email, '--json']);
+    expect(ran).toMatchObject({ code: 4, out: '' });
+    expect(JSON.parse(ran.err)).toMatchObject({
+      error: { code: 'ALREADY_EXISTS', reason: 'EMAIL_TAKEN', violations: [{ field: 'user.email' }], exitCode: 4 },
+    });
+  });
+
+  it('makes nobody the second time with the same request id', async () => {
+    const again = [
+      'create',
+      '--first-name',
+      'A',
+      '--email',
+      `${randomUUID()}@x`,
+      '--request-id',
+      randomUUID(),
+      '--json',
+    ];
+    const first = await call(again);
+    expect(await call(again)).toEqual(first);
+  });
+});
+
+describe('roster get', () => {
+  it('takes an id in either case, or an email', async () => {
+    const { id, email } = await createAda();
+    for (const who of [id, id.toUpperCase(), email, email.toUpperCase()]) {
+      const { code, out } = await call(['get', who, '--json']);
+      expect(code).toBe(0);
+      expect(JSON.parse(out)).toMatchObject({ id, email });
+    }
+  });
+
+  it('ends with 3 where there is nobody', async () => {
+    expect(await call(['get', 'nobody@example.com'])).toEqual({
+      code: 3,
+      out: '',
+      err: 'error: There is no such user. (NOT_FOUND, USER_NOT_FOUND)\n',
+    });
+  });
+
+  it('shows no control character as it is', async () => {
+    const { id } = await createAda('--attribute', 'note=\u001b[31mred\u009b0m');
+    for (const flags of [[], ['--json']]) {
+      const { out } = await call(['get', id, ...flags]);
+      expect(out).toContain('\\u001b[31mred\\u009b0m');
+      expect(out).not.toMatch(/[^\P{Cc}\n]/u);
+    }
+  });
+});
+
+describe('roster update', () => {
+  it('changes what is given, clears what is named, and leaves the rest', async () => {
+    const { id } = await createAda('--last-name', 'Byron', '--attribute', 'a=1', '--attribute', 'b=2');
+    const { code, out } = await call([
+      'update',
+      id,
+      '--first-name',
+      'Augusta',
+      '--clear',
+      'last-name',
+      '--attribute',
+      'a=3',
+      '--clear',
+      'attributes.b',
+      '--json',
+    ]);
+    expect(code).toBe(0);
+    expect(JSON.parse(out)).toMatchObject({ id, displayName: 'Augusta', lastName: '', attributes: { a: 3 } });
+    expect(JSON.parse(out).attributes).not.toHaveProperty('b');
+  });
+
+  it('ends with 4 where the etag is an old one', async () => {
+    const { id, etag } = await createAda();
+    expect(await call(['update', id, '--first-name', 'B', '--etag', etag])).toMatchObject({ code: 0 });
+    const ran = await call(['update', id, '--first-name', 'C', '--etag', etag]);
+    expect(ran.code).toBe(4);
+    expect(ran.err).toContain('ETAG_MISMATCH');
+  });
+
+  it.each([[[]], [['--clear', 'email']], [['--clear', 'last-name', '--last-name', 'B']], [['--attributes', '[]']]])(
+    'ends with 2 for %j',
+    async (flags) => {
+      const { id } = await createAda();
+      expect(await call(['update', id, ...flags])).toMatchObject({ code: 2, out: '' });
+    },
+  );
+});
+
+describe('roster delete', () => {
+  it('asks a person, and takes anything but a yes for a no', async () => {
+    const { id } = await createAda();
+    const env = { ROSTER_ADDRESS: app.address };
+    const declined = start(['delete', id], { env, columns: 80 });
+    declined.stdin.end('\n');
+    expect(await declined.ended).toMatchObject({ code: 1, out: '' });
+    const asked = start(['delete', id], { env, columns: 80 });
+    asked.stdin.write('yes\n');
+    expect(await asked.ended).toEqual({ code: 0, out: `Erased ${id}.\n`, err: `Erase user ${id}? [y/N] ` });
+    expect(await call(['get', id])).toMatchObject({ code: 3 });
+  });
+
+  it('wants --yes where there is nobody to ask', async () => {
+    const { id } = await createAda();
+    expect(await call(['delete', id])).toMatchObject({ code: 2 });
+    expect(await call(['delete', id, '--yes', '--json'])).toEqual({ code: 0, out: '{}\n', err: '' });
+    expect(await call(['delete', id, '--yes'])).toMatchObject({ code: 3 });
+    expect(await call(['delete', id, '--yes', '--allow-missing'])).toMatchObject({ code: 0 });
+  });
+
+  it('is interrupted at its question', async () => {
+    const asked = start(['delete', randomUUID()], { env: { ROSTER_ADDRESS: app.address }, columns: 80 });
+    await expect.poll(() => asked.output().err).toContain('[y/N]');
+    asked.signals.emit('SIGINT');
+    expect(await asked.ended).toMatchObject({ code: 130, out: '' });
+  });
+});
+
+describe('roster list', () => {
+  const filter = 'attributes.suite == "list"';
+  const ids: string[] = [];
+  beforeAll(async () => {
+    for (let index = 0; index < 7; index++) {
+      ids.push((await createAda('--attribute', 'suite=list', '--last-name', `Number ${index}`)).id);
+    }
+  });
+  const listed = ({ out }: Ran) =>
+    out
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line).id);
+
+  it('walks all pages, one user on a line', async () => {
+    const ran = await call(['list', '--filter', filter, '--limit', '0', '--page-size', '2', '--json']);
+    expect(ran).toMatchObject({ code: 0, err: '' });
+    expect(listed(ran)).toEqual(ids);
+  });
+
+  it('stops at the limit, and says so apart from the users', async () => {
+    const ran = await call(['list', '--filter', filter, '--limit', '3', '--page-size', '2', '--total', '--json']);
+    expect(listed(ran)).toEqual(ids.slice(0, 3));
+    expect(JSON.parse(ran.err)).toEqual({ more: true, totalSize: '7' });
+  });
+
+  it('orders and searches', async () => {
+    const ran = await call(['list', '--filter', filter, '--query', 'NUMBER', '--order-by', 'last_name desc', '--json']);
+    expect(listed(ran)).toEqual(ids.toReversed());
+  });
+
+  it('is a table that fits the terminal', async () => {
+    const ran = await call(['list', '--filter', filter, '--limit', '2', '--total'], { columns: 80 });
+    const lines = ran.out.trimEnd().split('\n');
+    expect(lines[0]).toMatch(/^ID +NAME +EMAIL +CREATED$/);
+    expect(lines).toHaveLength(3);
+    for (const line of lines) expect(line.length).toBeLessThanOrEqual(80);
+    expect(ran.err).toBe('2 of 7 users.\nThere are more; --limit 0 lists all.\n');
+  });
+
+  it('says where there is nobody', async () => {
+    expect(await call(['list', '--query', randomUUID()])).toEqual({ code: 0, out: '', err: 'No users.\n' });
+  });
+
+  it('ends with 2 for a filter that is none', async () => {
+    const ran = await call(['list', '--filter', '==']);
+    expect(ran.code).toBe(2);
+    expect(ran.err).toContain('INVALID_FILTER');
+  });
+
+  it('ends quietly where its reader has enough', async () => {
+    const flags = ['--filter', filter, '--page-size', '1', '--json'];
+    const ran = await call(['list', ...flags], { writesMax: 1 });
+    expect(ran).toMatchObject({ code: 0, err: '' });
+    expect(listed(ran)).toEqual(ids.slice(0, 1));
+  });
+});
+
+describe('roster health', () => {
+  it('ends with 0 where the server serves, and with 5 where nobody does', async () => {
+    expect(await call(['health'])).toMatchObject({ code: 0, out: 'SERVING\n' });
+    expect(await roster(['health', '--address', 'localhost:1'])).toMatchObject({ code: 5, out: '' });
+  });
+});
+
+describe('every call', () => {
+  it('ends with 5 where nobody answers', async () => {
+    // A port that nobody may listen on.
+    const ran = await roster(['get', 'a@b', '--address', 'localhost:1']);
+    expect(ran).toMatchObject({ code: 5, out: '' });
+    expect(ran.err).toContain('UNAVAILABLE');
+    expect(ran.err).toContain('roster serve');
+  });
+
+  it('ends with 2 and all that is wrong with its settings', async () => {
+    const ran = await roster(['get', 'a@b', '--address', 'nowhere', '--deadline-ms', 'soon']);
+    expect(ran).toMatchObject({ code: 2, out: '' });
+    expect(ran.err.match(/^error: --(address|deadline-ms) /gm)).toHaveLength(2);
+  });
+
+  it('takes a token from a file, and sends none in the clear to another machine', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'roster-'));
+    try {
+      const file = join(folder, 'token');
+      await writeFile(file, 'secret\n');
+      expect(await call(['list', '--token-file', file])).toMatchObject({ code: 0 });
+      const refused = await roster(['list', '--token-file', file, '--address', 'roster.example:1']);
+      expect(refused.code).toBe(2);
+      expect(refused.err).not.toContain('secret');
+      expect(await call(['list', '--token-file', join(folder, 'missing')])).toMatchObject({ code: 2 });
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+});

@@ -1,0 +1,64 @@
+/** Runs the command line in this process, as a person at a terminal or a program behind a pipe would. */
+import { EventEmitter } from 'node:events';
+import { PassThrough, Writable } from 'node:stream';
+import { run } from '../../src/cli/run.js';
+
+export interface Ran {
+  code: number;
+  out: string;
+  err: string;
+}
+
+export interface Started {
+  signals: EventEmitter;
+  stdin: PassThrough;
+  /** What has been written so far. */
+  output(): { out: string; err: string };
+  ended: Promise<Ran>;
+  /** What the command asked the process to exit with at once. */
+  exits: number[];
+}
+
+export interface World {
+  env?: Record<string, string>;
+  /** Columns of the terminal that a person sits at; without it everything is a pipe. */
+  columns?: number;
+  /** How many writes the reader of the output takes before it goes away. */
+  writesMax?: number;
+}
+
+export function start(
+  args: readonly string[],
+  { env = {}, columns, writesMax = Number.POSITIVE_INFINITY }: World = {},
+): Started {
+  const text = { out: '', err: '' };
+  let writes = 0;
+  const stream = (name: 'out' | 'err') =>
+    new Writable({
+      write(chunk, _encoding, callback) {
+        if (name === 'out' && ++writes > writesMax) {
+          callback(Object.assign(new Error('write EPIPE'), { code: 'EPIPE' }));
+          return;
+        }
+        text[name] += chunk;
+        callback();
+      },
+    });
+  const isTTY = columns !== undefined;
+  const stdin = Object.assign(new PassThrough(), { isTTY });
+  const signals = new EventEmitter();
+  const exits: number[] = [];
+  const ended = run(args, {
+    env,
+    stdin,
+    stdout: Object.assign(stream('out'), { isTTY, columns }),
+    stderr: Object.assign(stream('err'), { isTTY }),
+    signals,
+    exit: (code) => exits.push(code),
+  }).then((code) => ({ code, ...text }));
+  return { signals, stdin, output: () => ({ ...text }), ended, exits };
+}
+
+export function roster(args: readonly string[], world?: World): Promise<Ran> {
+  return start(args, world).ended;
+}

@@ -1,0 +1,81 @@
+/** The command line without a server: help, mistakes, interruptions. */
+import { createServer } from 'node:net';
+import { describe, expect, it } from 'vitest';
+import { roster, start } from './command-line.js';
+
+describe('roster', () => {
+  it('says what it can do and what its exit codes mean', async () => {
+    const { code, out, err } = await roster(['--help']);
+    expect({ code, err }).toEqual({ code: 0, err: '' });
+    for (const word of ['serve', 'migrate', 'create', 'get', 'update', 'delete', 'list', 'Exit codes:']) {
+      expect(out).toContain(word);
+    }
+  });
+
+  it.each(['create', 'get', 'update', 'delete', 'list'])(
+    '%s --help has an example and says where the server is',
+    async (name) => {
+      const { code, out } = await roster([name, '--help']);
+      expect(code).toBe(0);
+      expect(out).toContain(`roster ${name} `);
+      expect(out).toContain('ROSTER_ADDRESS');
+    },
+  );
+
+  it.each(['serve', 'migrate'])('%s --help lists the settings', async (name) => {
+    const { code, out } = await roster([name, '--help']);
+    expect(code).toBe(0);
+    expect(out).toContain('DATABASE_URL');
+  });
+
+  it('tells its version', async () => {
+    expect((await roster(['--version'])).out).toMatch(/^\d+\.\d+\.\d+\n$/);
+  });
+
+  it.each([
+    [[]],
+    [['lost']],
+    [['get']],
+    [['get', 'a', 'b']],
+    [['list', '--limit', 'x']],
+    [['list', '--lost']],
+    [['create', '--attribute', 'x']],
+    [['migrate', 'sideways']],
+    [['migrate']],
+  ])('%j ends with 2 and says why', async (args) => {
+    const { code, out, err } = await roster(args);
+    expect({ code, out }).toEqual({ code: 2, out: '' });
+    expect(err).not.toBe('');
+  });
+
+  it('suggests what may have been meant', async () => {
+    expect((await roster(['lsit'])).err).toContain('list');
+  });
+
+  it('reports a mistake as JSON where JSON was asked for', async () => {
+    const { code, err } = await roster(['list', '--json', '--lost']);
+    expect(code).toBe(2);
+    expect(JSON.parse(err)).toMatchObject({ error: { exitCode: 2 } });
+  });
+
+  it('lists all that is wrong with the settings of a server', async () => {
+    const { code, err } = await roster(['serve', '--log-level', 'loud', '--grpc-address', 'nowhere']);
+    expect(code).toBe(2);
+    expect(err.match(/^error: /gm)).toHaveLength(2);
+  });
+
+  it.each([
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ])('ends a call at %s with %d, and the process at the second one', async (signal, code) => {
+    // Takes connections and never speaks.
+    const silent = createServer(() => started.signals.emit(signal, signal));
+    await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+    const address = silent.address();
+    const port = typeof address === 'object' && address !== null ? address.port : 0;
+    const started = start(['get', 'a@b', '--address', `127.0.0.1:${port}`]);
+    expect(await started.ended).toEqual({ code, out: '', err: '' });
+    expect(started.exits).toEqual([]);
+    silent.close();
+  });
+});

@@ -1,0 +1,30 @@
+/** What happens around one call, where no server is needed to see it. */
+import { describe, expect, it } from 'vitest';
+import { deadlineIn, grpcTimeout, withRetries } from '../../src/client/call.js';
+import { RosterError } from '../../src/client/index.js';
+
+describe('grpc-timeout', () => {
+  it.each([
+    [0.2, '1m'],
+    [1500.5, '1501m'],
+    [99_999_999, '99999999m'],
+    [100_000_000, '100000S'],
+    [2 ** 31 - 1, '2147483S'],
+  ])('writes %d ms as %s', (leftMs, text) => {
+    expect(grpcTimeout(leftMs)).toBe(text);
+  });
+});
+
+describe('retries', () => {
+  it('do not begin where the deadline comes before the next attempt', async () => {
+    const failure = new RosterError('a/b', 'UNAVAILABLE', 'Not now.');
+    let attempts = 0;
+    const attempt = () => {
+      attempts++;
+      return Promise.reject(failure);
+    };
+    // The first wait is 50 ms at least.
+    await expect(withRetries(3, deadlineIn(49), undefined, attempt)).rejects.toBe(failure);
+    expect(attempts).toBe(1);
+  });
+});

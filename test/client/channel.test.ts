@@ -1,0 +1,99 @@
+/** Where calls go: addresses as people write them, and several servers of one directory. */
+import { describe, expect, it, vi } from 'vitest';
+import { parseAddress } from '../../src/client/channel.js';
+import { createClient } from '../../src/client/index.js';
+import { type ScriptedServer, startScriptedServer } from './scripted-server.js';
+
+describe('an address', () => {
+  it.each([
+    ['localhost:50051', 'localhost:50051', true],
+    ['roster.example', 'roster.example:50051', false],
+    ['127.0.0.1:1', '127.0.0.1:1', true],
+    ['[::1]:1', '[::1]:1', true],
+    ['[2001:db8::1]', '[2001:db8::1]:50051', false],
+    ['dns:///roster.example:1', 'dns:///roster.example:1', false],
+    ['dns://8.8.8.8/localhost:1', 'dns://8.8.8.8/localhost:1', true],
+    ['ipv4:127.0.0.1:1,10.0.0.1:1', 'ipv4:127.0.0.1:1,10.0.0.1:1', false],
+    ['unix:/run/roster', 'unix:/run/roster', true],
+    ['localhost.example:1', 'localhost.example:1', false],
+  ])('%s leads to %s', (address, target, local) => {
+    expect(parseAddress(address)).toEqual({ target, local });
+  });
+
+  it.each(['', ' ', 'https://roster.example', 'http://localhost:50051', '::1', 'a/b', 'localhost:port', 'xds:///a'])(
+    'is not "%s"',
+    (address) => {
+      expect(() => parseAddress(address)).toThrow(TypeError);
+    },
+  );
+
+  it('is needed', () => {
+    expect(() => createClient({ address: [] })).toThrow(TypeError);
+  });
+});
+
+describe('several servers', () => {
+  const answer = { getUser: async () => ({}), updateUser: async () => ({}) };
+
+  function count(servers: readonly ScriptedServer[]): number[] {
+    return servers.map(({ calls }) => calls.length);
+  }
+
+  it('are called in turn', async () => {
+    await using first = await startScriptedServer(answer);
+    await using second = await startScriptedServer(answer);
+    await using third = await startScriptedServer(answer);
+    const servers = [first, second, third];
+    using client = createClient({ address: servers.map(({ address }) => address) });
+    // Until all are connected those that are get the calls.
+    await vi.waitFor(async () => {
+      await client.getUser({});
+      expect(Math.min(...count(servers))).toBeGreaterThan(0);
+    });
+    const before = count(servers);
+    for (let call = 0; call < 9; call++) await client.updateUser({});
+    expect(count(servers).map((calls, index) => calls - (before[index] ?? 0))).toEqual([3, 3, 3]);
+  });
+
+  it('behind one name are called in turn as well', async () => {
+    await using first = await startScriptedServer(answer);
+    await using second = await startScriptedServer(answer);
+    using client = createClient({ address: `ipv4:${first.address},${second.address}` });
+    await vi.waitFor(async () => {
+      await client.getUser({});
+      expect(Math.min(...count([first, second]))).toBeGreaterThan(0);
+    });
+  });
+
+  it('share the attempts of one call', async () => {
+    const unavailable = await startScriptedServer({});
+    await unavailable[Symbol.asyncDispose]();
+    await using server = await startScriptedServer(answer);
+    using client = createClient({ address: [unavailable.address, server.address] });
+    await client.getUser({}, { attemptsMax: 2 });
+    // Now the dead one is known, so that what may not run twice does not go there.
+    for (let call = 0; call < 4; call++) await client.updateUser({});
+    expect(server.calls).toHaveLength(5);
+  });
+
+  it('get their calls again after they came back', async () => {
+    await using steady = await startScriptedServer(answer);
+    const stopped = await startScriptedServer(answer);
+    using client = createClient({ address: [stopped.address, steady.address] });
+    await vi.waitFor(async () => {
+      await client.getUser({});
+      expect(stopped.calls.length).toBeGreaterThan(0);
+    });
+    await stopped[Symbol.asyncDispose]();
+    await client.getUser({});
+    await client.getUser({});
+    await using back = await startScriptedServer(answer, { port: stopped.port });
+    await vi.waitFor(
+      async () => {
+        await client.getUser({});
+        expect(back.calls.length).toBeGreaterThan(0);
+      },
+      { timeout: 30_000 },
+    );
+  });
+});

@@ -1,8 +1,8 @@
 #!/usr/bin/env node
-/** The command line's entry: hands the process to it and knows nothing else. */
+/** The command line's entry: hands the process to it, ends it with the exit code, and knows nothing else. */
 import { run } from './cli/run.js';
 
-process.exitCode = await run(process.argv.slice(2), {
+const exitCode = await run(process.argv.slice(2), {
   env: process.env,
   stdin: process.stdin,
   stdout: process.stdout,
@@ -10,3 +10,6 @@ process.exitCode = await run(process.argv.slice(2), {
   signals: process,
   exit: (code) => process.exit(code),
 });
+
+// All that was to be done or written has been; what may still wait for a database that does not answer has no say.
+process.exit(exitCode);

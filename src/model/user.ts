@@ -35,6 +35,9 @@ export const urlCharactersMax = 2048;
 export const attributesBytesMax = 16_384;
 export const attributesLevelsMax = 32;
 
+/** Of one message, in either direction; what a client receives at most unless it is told otherwise. */
+export const messageBytesMax = 4 * 1024 * 1024;
+
 /** A UUID of any version, in either case. */
 export const uuidForm = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 

@@ -1,7 +1,7 @@
 /** Lists one page of users, with a token for the next. */
 import type { PageTokens } from '../model/page-token.js';
 import type { ListUsersRequest } from '../model/requests.js';
-import type { User } from '../model/user.js';
+import { messageBytesMax, type User } from '../model/user.js';
 import type { Database } from '../store/database.js';
 import { countUsers, type ListedUser, listUsers } from '../store/list-users.js';
 
@@ -13,8 +13,8 @@ export interface UserPage {
   totalSize: number | undefined;
 }
 
-// A message has at most 4 MiB; what is around the users is small.
-const pageBytesMax = 4 * 1024 * 1024 - 64 * 1024;
+// What is around the users, a token above all, is small.
+const pageBytesMax = messageBytesMax - 64 * 1024;
 
 export async function listPage(
   database: Database,
@@ -40,14 +40,14 @@ export async function listPage(
 function fitting(rows: readonly ListedUser[], pageSize: number): number {
   let bytes = 0;
   for (const [index, row] of rows.entries()) {
-    bytes += messageBytesMax(row);
+    bytes += userBytesMax(row);
     if (index === pageSize || (index > 0 && bytes > pageBytesMax)) return index;
   }
   return rows.length;
 }
 
 /** More than a user's message can have, without encoding it. */
-function messageBytesMax({ user, attributesBytes }: ListedUser): number {
+function userBytesMax({ user, attributesBytes }: ListedUser): number {
   // UTF-8 has at most 3 bytes for a UTF-16 unit, and names come twice. An id, two times, an etag, tags and lengths are
   // under 200 bytes. JSON grows most where it is a list of one-digit numbers: 3 bytes each there ("1, "), 11 here.
   const text = 2 * (user.firstName.length + user.lastName.length) + user.email.length + user.profileImageUrl.length;

@@ -1,0 +1,142 @@
+/**
+ * Wires everything. Production, tests and benchmarks all start here, and stop what they started in reverse order.
+ */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { packageRoot, type ServerConfig, type TlsFiles } from './config.js';
+import { createDirectory } from './operations/directory.js';
+import { startHousekeeping } from './operations/housekeeping.js';
+import { startServer } from './rpc/server.js';
+import { type DatabaseOptions, openDatabase } from './store/database.js';
+import { watchDatabase } from './store/database-watch.js';
+import { type EmbeddedPostgres, startEmbeddedPostgres } from './store/embedded-postgres.js';
+import { readIdentity } from './store/identity.js';
+import { type MigrationResult, migrateDown, migrateUp, migrationStatus } from './store/migrate.js';
+import type { Log } from './telemetry/log.js';
+
+export interface App {
+  /** Where gRPC listens; the port is the one that was picked where 0 was asked for. */
+  readonly grpc: { readonly host: string; readonly port: number };
+  /** Lets calls in flight finish, then closes everything, the database last. May be called twice. */
+  close(): Promise<void>;
+  /** At once, for somebody who will not wait for close(). */
+  kill(): void;
+}
+
+// What reflection tells: `npm run generate` makes it beside the code, of the same contract.
+const descriptorsPath = 'generated/descriptors.binpb';
+
+/** Resolves when calls are served. `signal` gives up a start that is under way. */
+export async function startApp(config: ServerConfig, log: Log, signal?: AbortSignal): Promise<App> {
+  // As node --disable-proto=delete does: else an attribute of that name would be lost between message and object.
+  Reflect.deleteProperty(Object.prototype, '__proto__');
+  const closers: (() => Promise<void>)[] = [];
+  const closeAll = async () => {
+    for (let closer = closers.pop(); closer !== undefined; closer = closers.pop()) await closer();
+  };
+  try {
+    const { url, embedded } = await findDatabase(config, log, signal);
+    if (embedded !== undefined) closers.push(() => embedded.stop());
+    const options: DatabaseOptions = { ...config.database, url };
+
+    const { changed } = await migrateUp(options);
+    for (const migration of changed) log.info({ migration }, 'migrated');
+    signal?.throwIfAborted();
+
+    // A database that does not answer holds up an end only so long.
+    const inTime = async (closed: Promise<void>) => {
+      const timeout = new AbortController();
+      const late = sleep(config.shutdown.timeoutMs, true, { signal: timeout.signal }).catch(() => false);
+      if (await Promise.race([closed, late])) log.warn({}, 'the database did not answer in time; ending without it');
+      timeout.abort();
+    };
+    const database = await openDatabase(options);
+    closers.push(() => inTime(database.close()));
+    const directory = createDirectory({
+      database,
+      identity: await readIdentity(database),
+      batchRowsMax: config.batch.rowsMax,
+      queueRowsMax: config.batch.queueRowsMax,
+    });
+    closers.push(() => inTime(directory.close()));
+    const housekeeping = startHousekeeping(database, (error) => log.warn({ error }, 'housekeeping failed'));
+    closers.push(() => inTime(housekeeping.close()));
+
+    const server = await startServer({
+      directory,
+      log,
+      grpc: config.grpc,
+      tls: config.tls && (await readTls(config.tls)),
+      descriptors: await readFile(join(packageRoot(), descriptorsPath)),
+    });
+    const watch = watchDatabase({
+      url,
+      onChange(isThere, error) {
+        server.setServing(isThere);
+        if (isThere) log.info({}, 'the database is there');
+        else log.error({ error }, 'the database is away');
+      },
+      revive: embedded && (() => embedded.ensureRunning()),
+    });
+    closers.push(() => server.close(config.shutdown));
+    // Before the server, whose readiness goes off first and stays off.
+    closers.push(() => watch.close());
+    signal?.throwIfAborted();
+
+    let closing: Promise<void> | undefined;
+    return {
+      grpc: { host: config.grpc.address.host, port: server.port },
+      close() {
+        closing ??= closeAll();
+        return closing;
+      },
+      kill() {
+        server.kill();
+        embedded?.kill();
+      },
+    };
+  } catch (error) {
+    await closeAll().catch((cause: unknown) => log.warn({ error: cause }, 'could not clean up after a failed start'));
+    throw error;
+  }
+}
+
+/** What `roster migrate` does: one step, on the database that `roster serve` would use. */
+export async function migrate(
+  config: ServerConfig,
+  direction: 'up' | 'down' | 'status',
+  log: Log,
+): Promise<MigrationResult> {
+  const { url, embedded } = await findDatabase(config, log);
+  try {
+    const options: DatabaseOptions = { ...config.database, url };
+    if (direction === 'up') return await migrateUp(options);
+    if (direction === 'down') return await migrateDown(options);
+    return { ...(await migrationStatus(options)), changed: [] };
+  } finally {
+    await embedded?.stop();
+  }
+}
+
+async function readTls({ cert, key, clientCa }: TlsFiles) {
+  return {
+    cert: await readFile(cert),
+    key: await readFile(key),
+    clientCa: clientCa === undefined ? undefined : await readFile(clientCa),
+  };
+}
+
+async function findDatabase(
+  { database }: ServerConfig,
+  log: Log,
+  signal?: AbortSignal,
+): Promise<{ url: string; embedded?: EmbeddedPostgres }> {
+  if (database.url !== undefined) return { url: database.url };
+  const embedded = await startEmbeddedPostgres({
+    dataDir: database.dataDir,
+    log: (message) => log.info({}, message),
+    signal,
+  });
+  return { url: embedded.url, embedded };
+}

@@ -1,0 +1,182 @@
+/**
+ * What every call has around it, whatever becomes of it: a request id, a deadline, one line in the log, and an end.
+ *
+ * The outermost layer. It sees what grpc-js itself answers below the handlers as well: deadlines, messages that are too
+ * large. It logs nothing of requests and replies.
+ */
+import { randomBytes } from 'node:crypto';
+import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
+import { type Metadata as GrpcMetadata, Metadata, ServerInterceptingCall, type ServerInterceptor } from '@grpc/grpc-js';
+import { type Metadata as CallMetadata, Status } from 'nice-grpc';
+import type { FaultReason } from '../model/fault.js';
+import type { CallLine, Log } from '../telemetry/log.js';
+import { boundMessage, encodeErrorStatus, errorDetailsKey } from './error-status.js';
+
+export const requestIdKey = 'x-request-id';
+// How the middleware, which sees converted metadata only, finds the call. What a caller sends under it is overwritten.
+const callKey = 'roster-call';
+
+const saneRequestId = /^[\w.-]{1,64}$/;
+// A caller gives up at its own deadline, which comes before ours by what the request took on its way.
+const deadlineSlackMs = 20;
+
+/** A call that has not ended. */
+export interface OpenCall {
+  readonly method: string;
+  readonly requestId: string;
+  /** Whether it is over because its deadline is, and not because the caller has gone. */
+  deadlinePassed(): boolean;
+  /** The reason in its log line; set by whoever knows why the call fails. */
+  reason: FaultReason | undefined;
+}
+
+export interface CallObserver {
+  readonly interceptor: ServerInterceptor;
+  /** The call that a handler's or a middleware's metadata is of. */
+  find(metadata: CallMetadata): OpenCall | undefined;
+  /** Logs a stream for which grpc-js has no handler, so that no interceptor sees it. */
+  streamOpened(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void;
+  /** Answers every open call with UNAVAILABLE, which a caller may try again elsewhere. */
+  endAll(): void;
+}
+
+/** `paths` are those of all methods that are served. */
+export function createCallObserver(log: Log, paths: ReadonlySet<string>): CallObserver {
+  const open = new Map<string, OpenCall & { end(): void }>();
+  const idPrefix = randomBytes(4).toString('hex');
+  let callCount = 0;
+  const requestIdFrom = (sent: unknown, key: string): string =>
+    typeof sent === 'string' && saneRequestId.test(sent) ? sent : `${idPrefix}-${key}`;
+
+  const interceptor: ServerInterceptor = ({ path }, call) => {
+    const startedMs = performance.now();
+    const key = (callCount++).toString(36);
+    const method = path.slice(1);
+    // Read now: a socket that has closed has forgotten it.
+    const peer = call.getPeer();
+    const deadline = Number(call.getDeadline());
+    const deadlineMs = Number.isFinite(deadline) ? Math.max(0, deadline - Date.now()) : undefined;
+    let requestId = '';
+    const observed = {
+      method,
+      get requestId() {
+        return requestId;
+      },
+      deadlinePassed: () => Date.now() >= deadline - deadlineSlackMs,
+      reason: undefined as FaultReason | undefined,
+      end: () => {
+        observed.reason = 'SERVER_STOPPING';
+        call.sendStatus({ code: Status.UNAVAILABLE, details: 'The server is stopping.' });
+      },
+    };
+    open.set(key, observed);
+
+    const finish = (code: Status): void => {
+      if (!open.delete(key)) return;
+      const durationMs = performance.now() - startedMs;
+      const line = { method, status: Status[code], durationMs, peer, requestId, deadlineMs, reason: observed.reason };
+      if (path.startsWith('/grpc.')) log.debug(line, 'call');
+      else log.call(line);
+    };
+
+    // grpc-js ends calls of its own accord through this method, which is below all interceptors; where it should stop
+    // doing so, onCancel still ends the call here.
+    const sendStatus = call.sendStatus.bind(call);
+    call.sendStatus = (status) => {
+      if (!open.has(key)) {
+        sendStatus(status);
+        return;
+      }
+      const code: Status = status.code ?? Status.UNKNOWN;
+      observed.reason ??= reasonOfCode(code);
+      sendStatus(completeStatus(code, status.details ?? '', status.metadata, observed.reason, requestId));
+      finish(code);
+    };
+
+    return new ServerInterceptingCall(call, {
+      start(next) {
+        let received = false;
+        const ended = (): void => {
+          const passed = observed.deadlinePassed();
+          observed.reason ??= passed ? 'DEADLINE_PASSED' : 'CALL_CANCELLED';
+          finish(passed ? Status.DEADLINE_EXCEEDED : Status.CANCELLED);
+        };
+        next({
+          onReceiveMetadata(metadata, forward) {
+            received = true;
+            requestId = requestIdFrom(metadata.get(requestIdKey)[0], key);
+            metadata.set(requestIdKey, requestId);
+            metadata.set(callKey, key);
+            forward(metadata);
+          },
+          onCancel: () => {
+            if (open.has(key)) ended();
+          },
+        });
+        // A stream that closed before it was looked at says nothing more.
+        if (!received) ended();
+      },
+    });
+  };
+
+  return {
+    interceptor,
+
+    find: (metadata) => open.get(metadata.get(callKey) ?? ''),
+
+    streamOpened(stream, headers) {
+      const path = headers[':path'] ?? '';
+      const isGrpc = headers['content-type']?.startsWith('application/grpc') === true;
+      if (isGrpc && paths.has(path)) return;
+      const socket = stream.session?.socket;
+      const line: CallLine = {
+        // Whatever is not like a method's name may hold anything.
+        method: /^\/[\w.]{1,128}\/\w{1,128}$/.test(path) ? path.slice(1) : 'unknown',
+        status: isGrpc ? 'UNIMPLEMENTED' : 'HTTP_415',
+        durationMs: 0,
+        peer: socket === undefined ? 'unknown' : `${socket.remoteAddress}:${socket.remotePort}`,
+        requestId: requestIdFrom(headers[requestIdKey], (callCount++).toString(36)),
+      };
+      if (path.startsWith('/grpc.')) log.debug({ ...line }, 'call');
+      else log.call(line);
+    },
+
+    endAll() {
+      for (const call of [...open.values()]) call.end();
+    },
+  };
+}
+
+/** Why grpc-js ended a call by itself. */
+function reasonOfCode(code: Status): FaultReason | undefined {
+  switch (code) {
+    case Status.DEADLINE_EXCEEDED:
+      return 'DEADLINE_PASSED';
+    case Status.CANCELLED:
+      return 'CALL_CANCELLED';
+    case Status.RESOURCE_EXHAUSTED:
+      return 'MESSAGE_TOO_LARGE';
+    case Status.INTERNAL:
+    case Status.UNKNOWN:
+      return 'INTERNAL';
+    default:
+      return undefined;
+  }
+}
+
+function completeStatus(
+  code: Status,
+  details: string,
+  sent: GrpcMetadata | null | undefined,
+  reason: FaultReason | undefined,
+  requestId: string,
+) {
+  // Strict clients take a message beside OK for an error; grpc-js leaves no way to send none but an empty one.
+  const message = code === Status.OK ? '' : boundMessage(details);
+  const metadata = sent ?? new Metadata();
+  if (code !== Status.OK && reason !== undefined && metadata.get(errorDetailsKey).length === 0) {
+    metadata.set(errorDetailsKey, Buffer.from(encodeErrorStatus({ code, message, reason, requestId })));
+  }
+  metadata.set(requestIdKey, requestId);
+  return { code, details: message, metadata };
+}

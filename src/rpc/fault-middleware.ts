@@ -1,0 +1,129 @@
+/**
+ * Turns whatever a handler throws into what its caller may know: the one place where a Fault becomes a gRPC status.
+ *
+ * What is no Fault is a bug: its caller gets a fixed text and the request id, the log gets the rest.
+ */
+import { type CallContext, ServerError, type ServerMiddleware, Status } from 'nice-grpc';
+import { Fault, type FaultReason } from '../model/fault.js';
+import type { Log } from '../telemetry/log.js';
+import type { CallObserver, OpenCall } from './call-observer.js';
+import { boundMessage, encodeErrorStatus, errorDetailsKey } from './error-status.js';
+import { undecodable } from './wire-definition.js';
+
+// While the database is away each call fails, and one line a second says as much as one for each.
+const causeLineEveryMs = 1000;
+
+/** `stopping` ends streams of responses, which would otherwise hold up a shutdown for as long as their callers like. */
+export function createFaultMiddleware(log: Log, calls: CallObserver, stopping: AbortSignal): ServerMiddleware {
+  const causeLoggedMs = new Map<FaultReason, number>();
+
+  function faultOf(thrown: unknown, { signal }: CallContext, call: OpenCall | undefined): Fault {
+    if (!signal.aborted) {
+      if (thrown instanceof Fault) return thrown;
+      if (isAbortError(thrown)) return stopping.aborted ? serverStopping() : callEnded(call);
+    } else if (thrown instanceof Fault || isAbortError(thrown)) {
+      return callEnded(call);
+    }
+    log.error({ error: thrown, method: call?.method, requestId: call?.requestId }, 'a call failed with a bug');
+    const message = `An internal error; the server's log has it under request id ${call?.requestId ?? 'unknown'}.`;
+    return new Fault('INTERNAL', message);
+  }
+
+  function logCause(fault: Fault, call: OpenCall | undefined): void {
+    const nowMs = performance.now();
+    const due = nowMs - (causeLoggedMs.get(fault.reason) ?? Number.NEGATIVE_INFINITY) >= causeLineEveryMs;
+    if (due) causeLoggedMs.set(fault.reason, nowMs);
+    const fields = { error: fault, method: call?.method, requestId: call?.requestId };
+    log[due ? 'warn' : 'debug'](fields, 'a call failed');
+  }
+
+  function serverErrorOf(thrown: unknown, context: CallContext): ServerError {
+    // Of libraries, like the health service's NOT_FOUND: a status already.
+    if (thrown instanceof ServerError) return thrown;
+    const call = calls.find(context.metadata);
+    const fault = faultOf(thrown, context, call);
+    if (fault.cause !== undefined) logCause(fault, call);
+    const { reason, violations } = fault;
+    if (call !== undefined) call.reason = reason;
+    const code = Status[fault.code];
+    const message = boundMessage(fault.message);
+    const requestId = call?.requestId ?? '';
+    context.trailer.set(errorDetailsKey, encodeErrorStatus({ code, message, reason, requestId, violations }));
+    return new ServerError(code, message);
+  }
+
+  return async function* faultMiddleware(call, context) {
+    try {
+      if (!call.requestStream && call.request === undecodable) throw undecodableRequest();
+      const request = call.requestStream ? decoded(call.request) : call.request;
+      if (!call.responseStream) return yield* call.next(request, context);
+      const signal = AbortSignal.any([context.signal, stopping]);
+      return yield* untilAborted(call.next(request, { ...context, signal }), signal);
+    } catch (thrown) {
+      throw serverErrorOf(thrown, context);
+    }
+  };
+}
+
+async function* decoded<T>(requests: AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
+  for await (const request of requests) {
+    if (request === undecodable) throw undecodableRequest();
+    yield request;
+  }
+}
+
+/**
+ * The same messages, until the signal fires. A generator that waits for something else would not notice by itself, so it
+ * is left behind then.
+ */
+async function* untilAborted<T>(messages: AsyncGenerator<T>, signal: AbortSignal): AsyncGenerator<T, void, undefined> {
+  let ended = false;
+  try {
+    while (true) {
+      const result = await nextUnlessAborted(messages, signal);
+      if (result.done) {
+        ended = true;
+        return;
+      }
+      yield result.value;
+    }
+  } finally {
+    if (!ended) messages.return(undefined).catch(() => {});
+  }
+}
+
+// Not Promise.race with one promise for the signal: that one would keep something of every message that was sent.
+function nextUnlessAborted<T>(messages: AsyncGenerator<T>, signal: AbortSignal): Promise<IteratorResult<T>> {
+  return new Promise((resolve, reject) => {
+    const abort = (): void => reject(signal.reason);
+    if (signal.aborted) {
+      abort();
+      return;
+    }
+    signal.addEventListener('abort', abort, { once: true });
+    messages
+      .next()
+      .then(resolve, reject)
+      .finally(() => signal.removeEventListener('abort', abort));
+  });
+}
+
+function isAbortError(thrown: unknown): boolean {
+  return thrown instanceof Error && thrown.name === 'AbortError';
+}
+
+function callEnded(call: OpenCall | undefined): Fault {
+  return call?.deadlinePassed()
+    ? new Fault('DEADLINE_PASSED', 'The deadline has passed.')
+    : new Fault('CALL_CANCELLED', 'The call was cancelled.');
+}
+
+function serverStopping(): Fault {
+  return new Fault('SERVER_STOPPING', 'The server is stopping.');
+}
+
+function undecodableRequest(): Fault {
+  const message =
+    'The request cannot be decoded: it must be of its type, not nest too deeply, and have UTF-8 in its texts.';
+  return new Fault('INVALID_FIELD', message);
+}

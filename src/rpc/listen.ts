@@ -1,0 +1,131 @@
+/**
+ * Where the server listens: every address of its host, or none and an error that names the one which failed.
+ *
+ * A nice-grpc server listens once, so that each address has one of its own.
+ */
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import type { Http2Server } from 'node:http2';
+import { isIPv6, Server as NetServer, type Socket } from 'node:net';
+import type { ServerCredentials } from '@grpc/grpc-js';
+import type { Server } from 'nice-grpc';
+
+export interface Listener {
+  readonly server: Server;
+  /** As in `127.0.0.1:50051` or `[::1]:50051`. */
+  readonly address: string;
+  readonly port: number;
+  /** The server below grpc-js, for what grpc-js has no way to say or do. Undefined where Node does not tell. */
+  readonly http2Server: Http2Server | undefined;
+  /** Its connections, with those that have not sent a byte. */
+  readonly sockets: ReadonlySet<Socket>;
+}
+
+export interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+export class ListenError extends Error {
+  override readonly name = 'ListenError';
+}
+
+// localhost is both, whatever /etc/hosts says: in containers it often knows one of them only, and clients try either.
+const loopbackHosts = ['127.0.0.1', '::1'];
+// How often another process may happen to have, on IPv6, the free port that IPv4 was given.
+const freePortTriesMax = 10;
+
+/** Throws ListenError. With port 0 all addresses get the same free port. */
+export async function listen(
+  createServer: () => Server,
+  { host, port }: Address,
+  credentials: ServerCredentials,
+): Promise<Listener[]> {
+  const isLoopback = host.toLowerCase() === 'localhost';
+  const hosts = isLoopback ? loopbackHosts : [host];
+  for (let tries = 1; ; tries++) {
+    const listeners: Listener[] = [];
+    try {
+      let failure: ListenError | undefined;
+      for (const each of hosts) {
+        try {
+          const listener = await listenOn(
+            createServer(),
+            { host: each, port: listeners[0]?.port ?? port },
+            credentials,
+          );
+          listeners.push(listener);
+        } catch (error) {
+          if (!(error instanceof ListenError) || !isLoopback || !isMissingFamily(error)) throw error;
+          failure = error;
+        }
+      }
+      if (listeners.length > 0 || failure === undefined) return listeners;
+      throw failure;
+    } catch (error) {
+      for (const { server } of listeners) server.forceShutdown();
+      const unlucky = port === 0 && listeners.length > 0 && tries < freePortTriesMax;
+      if (!(unlucky && error instanceof ListenError && codeOf(error) === 'EADDRINUSE')) throw error;
+    }
+  }
+}
+
+async function listenOn(server: Server, { host, port }: Address, credentials: ServerCredentials): Promise<Listener> {
+  const literal = isIPv6(host) ? `[${host}]` : host;
+  const seen = new Set<NetServer>();
+  const onListen = (message: unknown): void => {
+    if (isListenMessage(message)) seen.add(message.server);
+  };
+  subscribe(listenChannel, onListen);
+  try {
+    const bound = await server.listen(`${literal}:${port}`, credentials);
+    const http2Server = [...seen].find((candidate) => portOf(candidate) === bound) as Http2Server | undefined;
+    const sockets = new Set<Socket>();
+    http2Server?.on('connection', (socket: Socket) => {
+      sockets.add(socket);
+      socket.once('close', () => sockets.delete(socket));
+    });
+    return { server, address: `${literal}:${bound}`, port: bound, http2Server, sockets };
+  } catch (error) {
+    throw new ListenError(`Cannot listen on ${literal}:${port}: ${whyNot(codeOf(error))}.`, { cause: error });
+  } finally {
+    unsubscribe(listenChannel, onListen);
+  }
+}
+
+// Node's own, documented channel: grpc-js keeps the servers it makes to itself.
+const listenChannel = 'tracing:net.server.listen:asyncStart';
+
+function isListenMessage(message: unknown): message is { server: NetServer } {
+  return typeof message === 'object' && message !== null && 'server' in message && message.server instanceof NetServer;
+}
+
+function portOf(server: NetServer): number | undefined {
+  const address = server.address();
+  return typeof address === 'object' ? address?.port : undefined;
+}
+
+/** grpc-js gives the system's error as a part of a text only. */
+function codeOf(error: unknown): string | undefined {
+  const texts = error instanceof Error ? [error.message, String(error.cause)] : [];
+  return /\bE[A-Z]{4,}\b/.exec(texts.join(' '))?.[0];
+}
+
+function isMissingFamily(error: ListenError): boolean {
+  return ['EADDRNOTAVAIL', 'EAFNOSUPPORT', 'EINVAL'].includes(codeOf(error) ?? '');
+}
+
+function whyNot(code: string | undefined): string {
+  switch (code) {
+    case 'EADDRINUSE':
+      return 'the address is in use already';
+    case 'EACCES':
+      return 'this user may not';
+    case 'EADDRNOTAVAIL':
+    case 'EAFNOSUPPORT':
+      return 'this machine has no such address';
+    case undefined:
+      return 'the host cannot be resolved, or the certificate and the key do not go together';
+    default:
+      return code;
+  }
+}

@@ -1,0 +1,174 @@
+/**
+ * The gRPC server: the services, what surrounds every call, health, reflection, and its end.
+ *
+ * Knows nothing of the database: whoever does says whether it is serving.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ServerCredentials, setLogger } from '@grpc/grpc-js';
+import { createServer } from 'nice-grpc';
+import { HealthDefinition, HealthServiceImpl, HealthState } from 'nice-grpc-server-health';
+import { ServerReflection, ServerReflectionService } from 'nice-grpc-server-reflection';
+import { ProfileServiceDefinition } from '../../generated/profileservice/profile.js';
+import { UserServiceDefinition } from '../../generated/users/v1/user_service.js';
+import { messageBytesMax } from '../model/user.js';
+import type { Directory } from '../operations/directory.js';
+import type { Log } from '../telemetry/log.js';
+import { createCallObserver } from './call-observer.js';
+import { createFaultMiddleware } from './fault-middleware.js';
+import { type Address, type Listener, listen } from './listen.js';
+import { createProfileService, profileServiceDefinition } from './profile-service.js';
+import { createUserService, userServiceDefinition } from './user-service.js';
+
+// What one connection may hold in memory, in megabytes: many answers of the size above. Node's own limit of 10 breaks
+// connections with a few of them, and grpc-js would have none.
+const sessionMegabytesMax = 256;
+// How long the statuses of calls that are ended by force may take to be sent.
+const lastWordsMs = 250;
+
+export interface RpcServerOptions {
+  readonly directory: Directory;
+  readonly log: Log;
+  readonly grpc: {
+    /** The host localhost is 127.0.0.1 and ::1; port 0 picks a free one. */
+    readonly address: Address;
+    readonly concurrentStreamsMax: number;
+    readonly connectionAgeMsMax: number;
+    readonly connectionAgeGraceMs: number;
+    readonly keepaliveTimeMs: number;
+    readonly keepaliveTimeoutMs: number;
+  };
+  /** PEM. With clientCa every client must show a certificate. */
+  readonly tls?: { readonly cert: Buffer; readonly key: Buffer; readonly clientCa?: Buffer };
+  /** The FileDescriptorSet that reflection answers from. */
+  readonly descriptors: Uint8Array;
+}
+
+export interface RpcServer {
+  readonly port: number;
+  /** As in `127.0.0.1:50051`. */
+  readonly addresses: readonly string[];
+  /** What health says, of all services; true from the start. Without effect once the server is closing. */
+  setServing(serving: boolean): void;
+  /**
+   * Says NOT_SERVING, waits `delayMs`, takes no more calls, ends streams of responses with UNAVAILABLE
+   * (SERVER_STOPPING), and lets other calls finish; after `timeoutMs` more ends them, too.
+   */
+  close(options: { delayMs: number; timeoutMs: number }): Promise<void>;
+  /** Ends everything at once. */
+  kill(): void;
+}
+
+/** Throws ListenError where it cannot listen on every address. */
+export async function startServer({ directory, log, grpc, tls, descriptors }: RpcServerOptions): Promise<RpcServer> {
+  // grpc-js would write to the standard error.
+  const logLine = (text: unknown): void => log.debug({ text: String(text) }, 'grpc-js');
+  setLogger({ error: logLine, info: logLine, debug: logLine });
+
+  const serviceNames = [UserServiceDefinition.fullName, ProfileServiceDefinition.fullName];
+  const health = HealthState();
+  // One listener for each watcher.
+  health.setMaxListeners(0);
+  let closing: Promise<void> | undefined;
+  const setHealth = (serving: boolean): void => {
+    for (const name of ['', ...serviceNames]) health.setStatus(serving ? 'healthy' : 'unhealthy', name);
+  };
+  setHealth(true);
+
+  const stopping = new AbortController();
+  const paths = new Set([
+    ...Object.values(userServiceDefinition).map(({ path }) => path),
+    ...Object.values(profileServiceDefinition).map(({ path }) => path),
+    ...Object.values(HealthDefinition.methods).map(({ name }) => `/${HealthDefinition.fullName}/${name}`),
+    ServerReflectionService.serverReflectionInfo.path,
+  ]);
+  const calls = createCallObserver(log, paths);
+  const middleware = createFaultMiddleware(log, calls, stopping.signal);
+  const userService = createUserService(directory);
+  const profileService = createProfileService(directory);
+  const healthService = HealthServiceImpl(health);
+  const reflection = ServerReflection(descriptors, serviceNames);
+
+  const createRosterServer = () => {
+    const server = createServer({
+      interceptors: [calls.interceptor],
+      'grpc.max_receive_message_length': messageBytesMax,
+      'grpc.max_send_message_length': messageBytesMax,
+      'grpc.max_concurrent_streams': grpc.concurrentStreamsMax,
+      'grpc.max_connection_age_ms': grpc.connectionAgeMsMax,
+      'grpc.max_connection_age_grace_ms': grpc.connectionAgeGraceMs,
+      'grpc.keepalive_time_ms': grpc.keepaliveTimeMs,
+      'grpc.keepalive_timeout_ms': grpc.keepaliveTimeoutMs,
+      'grpc.enable_channelz': 0,
+      'grpc-node.max_session_memory': sessionMegabytesMax,
+    }).use(middleware);
+    server.add(userServiceDefinition, userService);
+    server.add(profileServiceDefinition, profileService);
+    server.add(HealthDefinition, healthService);
+    server.add(ServerReflectionService, reflection);
+    return server;
+  };
+
+  const listeners = await listen(createRosterServer, grpc.address, credentialsOf(tls));
+  for (const { http2Server } of listeners) http2Server?.on('stream', calls.streamOpened);
+  const killed = new AbortController();
+
+  async function close(delayMs: number, timeoutMs: number): Promise<void> {
+    setHealth(false);
+    await pause(delayMs, killed.signal);
+    stopping.abort();
+    const finished = Promise.all(listeners.map(({ server }) => server.shutdown()));
+    // HTTP/2 has no goodbye for a connection on which nothing has been said, like a prober's; it would stay.
+    for (const { sockets } of listeners) {
+      for (const socket of sockets) if (socket.bytesRead === 0) socket.destroy();
+    }
+    const timeout = new AbortController();
+    const timedOut = pause(timeoutMs, AbortSignal.any([killed.signal, timeout.signal]));
+    await Promise.race([finished, timedOut]);
+    timeout.abort();
+    calls.endAll();
+    await Promise.race([finished, sleep(lastWordsMs, undefined, { ref: false })]);
+    destroy(listeners);
+  }
+
+  return {
+    port: listeners[0]?.port ?? 0,
+    addresses: listeners.map(({ address }) => address),
+    setServing(serving) {
+      if (closing === undefined) setHealth(serving);
+    },
+    close: ({ delayMs, timeoutMs }) => {
+      closing ??= close(delayMs, timeoutMs);
+      return closing;
+    },
+    kill() {
+      closing ??= Promise.resolve();
+      killed.abort();
+      stopping.abort();
+      calls.endAll();
+      destroy(listeners);
+    },
+  };
+}
+
+/** grpc-js's forceShutdown closes connections only where channelz is on. */
+function destroy(listeners: readonly Listener[]): void {
+  for (const { server, sockets } of listeners) {
+    server.forceShutdown();
+    for (const socket of sockets) socket.destroy();
+  }
+}
+
+/** Ends early, and without an error, where the signal fires. */
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await sleep(ms, undefined, { signal }).catch(() => {});
+}
+
+function credentialsOf(tls: RpcServerOptions['tls']): ServerCredentials {
+  if (tls === undefined) return ServerCredentials.createInsecure();
+  const { cert, key, clientCa } = tls;
+  return ServerCredentials.createSsl(
+    clientCa ?? null,
+    [{ cert_chain: cert, private_key: key }],
+    clientCa !== undefined,
+  );
+}

@@ -1,0 +1,102 @@
+/** The handlers of users.v1.UserService: parse, ask the directory, answer. Faults pass through to the middleware. */
+import type { ServiceImplementation } from 'nice-grpc';
+import { UserServiceDefinition } from '../../generated/users/v1/user_service.js';
+import { Fault } from '../model/fault.js';
+import {
+  parseBatchCreateUsers,
+  parseBatchGetUsers,
+  parseCreateUser,
+  parseDeleteUser,
+  parseGetUser,
+  parseGetUserByEmail,
+  parseListUsers,
+  parseUpdateUser,
+} from '../model/requests.js';
+import { displayName, messageBytesMax, type UserFields } from '../model/user.js';
+import type { Directory } from '../operations/directory.js';
+import { userMessage } from './user-codec.js';
+import { bytesOf, wireDefinition } from './wire-definition.js';
+
+export const userServiceDefinition = wireDefinition(UserServiceDefinition);
+
+export function createUserService(directory: Directory): ServiceImplementation<typeof userServiceDefinition> {
+  return {
+    async createUser(request, { signal }) {
+      return { user: userMessage(await directory.createUser(parseCreateUser(request), signal)) };
+    },
+
+    async getUser(request, { signal }) {
+      return { user: userMessage(await directory.getUser(parseGetUser(request).id, signal)) };
+    },
+
+    async getUserByEmail(request, { signal }) {
+      return { user: userMessage(await directory.getUserByEmail(parseGetUserByEmail(request).email, signal)) };
+    },
+
+    async updateUser(request, { signal }) {
+      return { user: userMessage(await directory.updateUser(parseUpdateUser(request), signal)) };
+    },
+
+    async deleteUser(request, { signal }) {
+      await directory.deleteUser(parseDeleteUser(request), signal);
+      return {};
+    },
+
+    async listUsers(request, { signal }) {
+      const { users, nextPageToken, totalSize } = await directory.listUsers(parseListUsers(request), signal);
+      return { users: users.map(userMessage), nextPageToken, totalSize };
+    },
+
+    async batchGetUsers(request, { signal }) {
+      const found = await directory.batchGetUsers(parseBatchGetUsers(request).ids, signal);
+      return {
+        users: found.filter((user) => user !== undefined).map(userMessage),
+        // As the caller wrote them, and as often, so that they can be found in what was asked for.
+        missingIds: request.ids.filter((_, index) => found[index] === undefined),
+      };
+    },
+
+    async batchCreateUsers(request, { signal }) {
+      const parsed = parseBatchCreateUsers(request);
+      refuseLargeAnswer(bytesOf(request), parsed.users);
+      const users = await directory.batchCreateUsers(parsed, signal);
+      return { users: users.map(userMessage) };
+    },
+
+    async importUsers() {
+      throw notImplemented();
+    },
+
+    // biome-ignore lint/correctness/useYield: an async generator is what a streaming handler is; this one has nothing to send yet
+    async *exportUsers() {
+      throw notImplemented();
+    },
+
+    // biome-ignore lint/correctness/useYield: as above
+    async *watchUsers() {
+      throw notImplemented();
+    },
+
+    // biome-ignore lint/correctness/useYield: as above
+    async *resolveUsers() {
+      throw notImplemented();
+    },
+  };
+}
+
+// An id, two times, an etag, and what frames them and the display name.
+const addedBytesMax = 120;
+
+/** Before anything is written: an answer too large to send would hide that it was. */
+function refuseLargeAnswer(requestBytes: number | undefined, users: readonly UserFields[]): void {
+  if (requestBytes === undefined) return;
+  let bytes = requestBytes;
+  for (const user of users) bytes += addedBytesMax + Buffer.byteLength(displayName(user));
+  if (bytes > messageBytesMax) {
+    throw new Fault('MESSAGE_TOO_LARGE', 'The answer would have more than 4 MiB: create fewer users at once.');
+  }
+}
+
+function notImplemented(): Fault {
+  return new Fault('NOT_IMPLEMENTED', 'This server does not have this method yet.');
+}

@@ -1,0 +1,48 @@
+import { createChannel, createClient } from 'nice-grpc';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { ProfileServiceDefinition } from '../../generated/profileservice/profile.js';
+import { emailTaken, Fault } from '../../src/model/fault.js';
+import { ada, startTestServer } from './harness.js';
+
+function profiles(target: string) {
+  const channel = createChannel(target);
+  onTestFinished(() => channel.close());
+  return createClient(ProfileServiceDefinition, channel);
+}
+
+const refused = { status: 400, msg: 'Invalid Request not enough credentials' };
+
+describe('the first contract', () => {
+  it('answers 200, and 400 with a sentence when the email is taken', async () => {
+    let taken = false;
+    const server = await startTestServer({
+      createUser: async () => {
+        if (taken) throw emailTaken('user.email');
+        taken = true;
+        return ada;
+      },
+    });
+    const client = profiles(server.target);
+    const request = { firstName: 'lets', lastName: 'do', email: 'this' };
+    expect(await client.createProfile(request)).toEqual({ status: 200, msg: 'profile created', error: '' });
+    expect(await client.createProfile(request)).toEqual({ ...refused, error: 'Another user has this email.' });
+  });
+
+  it('answers 400 with all that is wrong', async () => {
+    const server = await startTestServer();
+    expect(await profiles(server.target).createProfile({})).toEqual({
+      ...refused,
+      error: 'first_name must have 1 to 256 characters, not only blanks; email must have 1 to 256 characters.',
+    });
+  });
+
+  it('fails with a gRPC status where it is not the caller who is wrong', async () => {
+    const server = await startTestServer({
+      createUser: async () => {
+        throw new Fault('DATABASE_UNAVAILABLE', 'The database is away.');
+      },
+    });
+    const call = profiles(server.target).createProfile({ firstName: 'lets', email: 'this' });
+    await expect(call).rejects.toMatchObject({ code: 14, details: 'The database is away.' });
+  });
+});

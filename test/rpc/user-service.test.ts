@@ -1,0 +1,66 @@
+import { describe, expect, it } from 'vitest';
+import { ada, startTestServer, typedClient } from './harness.js';
+
+describe('the user service', () => {
+  it('answers with the whole user, without attributes where there are none', async () => {
+    const server = await startTestServer({ getUser: async (id) => ({ ...ada, id }) });
+    const { user } = await typedClient(server.target).getUser({ id: ada.id.toUpperCase() });
+    expect(user).toEqual({
+      id: ada.id,
+      firstName: 'Ada',
+      lastName: 'Lovelace',
+      email: 'ada@example.com',
+      profileImageUrl: '',
+      attributes: undefined,
+      displayName: 'Ada Lovelace',
+      createTime: ada.createTime,
+      updateTime: ada.updateTime,
+      etag: 'v11',
+    });
+  });
+
+  it('answers with attributes as they are', async () => {
+    const attributes = { department: 'ops', nested: { list: [1, 'two', null, { three: true }] } };
+    const server = await startTestServer({ getUser: async () => ({ ...ada, attributes }) });
+    const { user } = await typedClient(server.target).getUser({ id: ada.id });
+    expect(user?.attributes).toEqual(attributes);
+  });
+
+  it('lists the missing of a batch as they were sent and as often', async () => {
+    const missing = '01890A5D-AC96-774B-BCCE-B302099A8058';
+    const server = await startTestServer({
+      batchGetUsers: async (ids) => ids.map((id) => (id === ada.id ? ada : undefined)),
+    });
+    const answer = await typedClient(server.target).batchGetUsers({ ids: [missing, ada.id, missing, ada.id] });
+    expect(answer.users.map(({ id }) => id)).toEqual([ada.id, ada.id]);
+    expect(answer.missingIds).toEqual([missing, missing]);
+  });
+
+  it('leaves the total of a list unset where nobody asked', async () => {
+    const server = await startTestServer({
+      listUsers: async ({ includeTotalSize }) => ({
+        users: [ada],
+        nextPageToken: 'next',
+        totalSize: includeTotalSize ? 0 : undefined,
+      }),
+    });
+    const client = typedClient(server.target);
+    expect(await client.listUsers({})).toMatchObject({ nextPageToken: 'next', totalSize: undefined });
+    expect((await client.listUsers({ includeTotalSize: true })).totalSize).toBe(0);
+  });
+
+  it('refuses an answer above 4 MiB instead of sending what no client takes', async () => {
+    const large = { ...ada, attributes: { text: 'x'.repeat(16_000) } };
+    const server = await startTestServer({ batchGetUsers: async (ids) => ids.map(() => large) });
+    const call = typedClient(server.target).batchGetUsers({ ids: Array.from({ length: 1000 }, () => ada.id) });
+    await expect(call).rejects.toMatchObject({
+      code: 8,
+      extra: [
+        expect.objectContaining({ $type: 'google.rpc.ErrorInfo', reason: 'MESSAGE_TOO_LARGE' }),
+        expect.objectContaining({ $type: 'google.rpc.RequestInfo' }),
+      ],
+    });
+    expect(server.callLines()).toHaveLength(1);
+    expect(server.callLines()[0]).toMatchObject({ status: 'RESOURCE_EXHAUSTED', reason: 'MESSAGE_TOO_LARGE' });
+  });
+});

@@ -1,0 +1,484 @@
+/**
+ * What users.v1 promises to every caller, whichever way a call comes in.
+ *
+ * Looks at answers only, never behind them, so that the same suite runs against every transport.
+ */
+import { randomUUID } from 'node:crypto';
+import { describe, expect, it } from 'vitest';
+import type { Client, User } from '../../src/client/index.js';
+
+const nobody = '01890000-0000-7000-8000-000000000000';
+
+let people = 0;
+function person(fields: Partial<User> = {}): Partial<User> {
+  people++;
+  return { firstName: 'Ada', lastName: 'Lovelace', email: `Ada.${people}.${randomUUID()}@Example.com`, ...fields };
+}
+
+async function refusal(call: Promise<unknown>): Promise<{ code: string; reason?: string; fields: string[] }> {
+  try {
+    await call;
+  } catch (error) {
+    const { code, reason, violations } = error as { code: string; reason: string; violations: { field: string }[] };
+    return { code, reason, fields: violations.map(({ field }) => field) };
+  }
+  throw new Error('the call succeeded');
+}
+
+export function describeContract(transport: string, client: () => Client): void {
+  async function create(fields: Partial<User> = {}): Promise<User> {
+    const { user } = await client().createUser({ user: person(fields) });
+    if (user === undefined) throw new Error('no user in the answer');
+    return user;
+  }
+  const get = async (id: string) => (await client().getUser({ id })).user;
+
+  describe(`users.v1 through ${transport}`, () => {
+    describe('CreateUser', () => {
+      it('answers with the user as it was written, and what the server adds', async () => {
+        const sent = person({
+          profileImageUrl: 'https://img.example.com/a.png?x=1#y',
+          attributes: {
+            department: 'ops',
+            level: 3,
+            nested: { list: [1, 'two', null, true, { deep: [] }] },
+            '': 'empty key',
+          },
+        });
+        const { user } = await client().createUser({ user: sent });
+        expect(user).toMatchObject(sent);
+        expect(user?.id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+        expect(user?.displayName).toBe('Ada Lovelace');
+        expect(user?.createTime).toBeInstanceOf(Date);
+        expect(user?.updateTime).toEqual(user?.createTime);
+        expect(user?.etag).not.toBe('');
+        expect(await get(user?.id ?? '')).toEqual(user);
+      });
+
+      it('gives text back byte for byte', async () => {
+        const odd = ['\u0065\u0301 \u00e9', '👩‍👩‍👧‍👦 %_\\ \'"$1:p0', 'İıßſ', '日本語', '{"a":1}', '  padded  '];
+        for (const text of odd) {
+          const user = await create({ firstName: text, lastName: text, attributes: { [text]: text } });
+          expect(await get(user.id)).toMatchObject({ firstName: text, lastName: text, attributes: { [text]: text } });
+        }
+      });
+
+      it('ignores output-only fields', async () => {
+        const user = await create({
+          id: nobody,
+          displayName: 'X',
+          etag: 'x',
+          createTime: new Date(0),
+          updateTime: new Date(0),
+        });
+        expect(user.id).not.toBe(nobody);
+        expect(user.displayName).toBe('Ada Lovelace');
+        expect(user.createTime?.getTime()).toBeGreaterThan(0);
+      });
+
+      it('shows a single name alone', async () => {
+        expect((await create({ lastName: '' })).displayName).toBe('Ada');
+      });
+
+      it('leaves empty attributes unset', async () => {
+        expect((await create({ attributes: {} })).attributes).toBeUndefined();
+      });
+
+      it('counts characters as code points', async () => {
+        const user = await create({ firstName: '🦊'.repeat(256) });
+        expect((await get(user.id))?.firstName).toBe('🦊'.repeat(256));
+        expect(await refusal(create({ firstName: '🦊'.repeat(257) }))).toMatchObject({ fields: ['user.first_name'] });
+      });
+
+      it('names every bad field at once', async () => {
+        const user = {
+          firstName: ' ',
+          lastName: 'x'.repeat(257),
+          email: 'Ada <a@b>',
+          profileImageUrl: 'ftp://x',
+          attributes: { a: Number.NaN },
+        };
+        expect(await refusal(client().createUser({ user, requestId: 'no uuid' }))).toEqual({
+          code: 'INVALID_ARGUMENT',
+          reason: 'INVALID_FIELD',
+          fields: [
+            'user.first_name',
+            'user.last_name',
+            'user.email',
+            'user.profile_image_url',
+            'user.attributes',
+            'request_id',
+          ],
+        });
+        expect(await refusal(client().createUser({}))).toMatchObject({ fields: ['user'] });
+      });
+
+      it('refuses an email that differs in case or composition only', async () => {
+        const { email } = await create({ email: `\u00e9.${randomUUID()}@Example.com` });
+        for (const same of [email, email.toUpperCase(), email.normalize('NFD')]) {
+          expect(await refusal(create({ email: same }))).toMatchObject({
+            code: 'ALREADY_EXISTS',
+            reason: 'EMAIL_TAKEN',
+          });
+        }
+      });
+
+      it('makes one user of calls with one request id', async () => {
+        const request = { user: person({ attributes: { a: 1, b: 2 } }), requestId: randomUUID() };
+        const again = { ...request, user: { ...request.user, attributes: { b: 2, a: 1 } } };
+        const answers = await Promise.all([request, again, request, again].map((each) => client().createUser(each)));
+        expect(new Set(answers.map(({ user }) => user?.id)).size).toBe(1);
+        expect(await refusal(client().createUser({ ...request, user: person() }))).toEqual({
+          code: 'INVALID_ARGUMENT',
+          reason: 'REQUEST_ID_REUSED',
+          fields: ['request_id'],
+        });
+        const id = answers[0]?.user?.id ?? '';
+        await client().updateUser({ user: { id, firstName: 'Grace' } });
+        expect((await client().createUser(request)).user?.firstName).toBe('Grace');
+        await client().deleteUser({ id });
+        expect(await refusal(client().createUser(request))).toMatchObject({ reason: 'USER_NOT_FOUND' });
+      });
+
+      it('does not use up the request id of a call that failed', async () => {
+        const taken = await create();
+        const requestId = randomUUID();
+        expect(await refusal(client().createUser({ user: person({ email: taken.email }), requestId }))).toMatchObject({
+          reason: 'EMAIL_TAKEN',
+        });
+        expect((await client().createUser({ user: person(), requestId })).user?.id).toBeTruthy();
+      });
+    });
+
+    describe('GetUser and GetUserByEmail', () => {
+      it('read ids in either case', async () => {
+        const user = await create();
+        expect(await get(user.id.toUpperCase())).toEqual(user);
+      });
+
+      it('find an email in any case and composition', async () => {
+        const user = await create({ email: `\u00c9.${randomUUID()}@example.com` });
+        for (const email of [user.email.toLowerCase(), user.email.normalize('NFD')]) {
+          expect((await client().getUserByEmail({ email })).user).toEqual(user);
+        }
+      });
+
+      it('tell a malformed id from one that names nobody', async () => {
+        expect(await refusal(get('123'))).toEqual({
+          code: 'INVALID_ARGUMENT',
+          reason: 'INVALID_FIELD',
+          fields: ['id'],
+        });
+        expect(await refusal(get(nobody))).toMatchObject({ code: 'NOT_FOUND', reason: 'USER_NOT_FOUND' });
+        expect(await refusal(client().getUserByEmail({ email: 'nobody' }))).toMatchObject({ code: 'NOT_FOUND' });
+        for (const email of ['', 'x'.repeat(257), 'a\0b']) {
+          expect(await refusal(client().getUserByEmail({ email }))).toMatchObject({ fields: ['email'] });
+        }
+      });
+    });
+
+    describe('UpdateUser', () => {
+      it('writes what the mask names and nothing else', async () => {
+        const user = await create({ attributes: { a: 1, b: 2 }, profileImageUrl: 'http://x.org/' });
+        const { user: updated } = await client().updateUser({
+          user: { id: user.id, firstName: 'Grace', lastName: 'ignored', attributes: { b: 3, c: { d: 4 } } },
+          updateMask: ['first_name', 'attributes.a', 'attributes.c', 'profile_image_url'],
+        });
+        expect(updated).toMatchObject({
+          firstName: 'Grace',
+          lastName: 'Lovelace',
+          profileImageUrl: '',
+          attributes: { b: 2, c: { d: 4 } },
+        });
+        expect(updated?.etag).not.toBe(user.etag);
+        expect(updated?.createTime).toEqual(user.createTime);
+        expect(updated?.updateTime?.getTime()).toBeGreaterThan(user.updateTime?.getTime() ?? 0);
+        expect(await get(user.id)).toEqual(updated);
+      });
+
+      it('writes what is set where the mask is empty, and all of it where it is *', async () => {
+        const user = await create({ attributes: { a: 1 } });
+        const { user: first } = await client().updateUser({ user: { id: user.id, lastName: 'King' } });
+        expect(first).toMatchObject({ firstName: 'Ada', lastName: 'King', attributes: { a: 1 } });
+        const { user: second } = await client().updateUser({
+          user: { id: user.id, firstName: 'Grace', email: user.email },
+          updateMask: ['*'],
+        });
+        expect(second).toMatchObject({ firstName: 'Grace', lastName: '', email: user.email, attributes: undefined });
+      });
+
+      it('does nothing where nothing changes', async () => {
+        const user = await create({ attributes: { a: [1, 2] } });
+        const { id, firstName, lastName, email, attributes } = user;
+        for (const updateMask of [['*'], ['first_name', 'attributes.a'], []]) {
+          const answer = await client().updateUser({
+            user: { id, firstName, lastName, email, attributes },
+            updateMask,
+          });
+          expect(answer.user).toEqual(user);
+        }
+      });
+
+      it('takes the current etag, and refuses every other', async () => {
+        const user = await create();
+        const update = (etag: string, firstName: string) =>
+          client().updateUser({ user: { id: user.id, etag, firstName } });
+        const { user: updated } = await update(user.etag, 'Grace');
+        expect(await refusal(update(user.etag, 'Eve'))).toMatchObject({ code: 'ABORTED', reason: 'ETAG_MISMATCH' });
+        expect(await refusal(update('nonsense', 'Eve'))).toMatchObject({ code: 'ABORTED', reason: 'ETAG_MISMATCH' });
+        expect(await get(user.id)).toEqual(updated);
+      });
+
+      it('lets one of many win who hold the same etag', async () => {
+        const user = await create();
+        const names = Array.from({ length: 20 }, (_, index) => `Name ${index}`);
+        const answers = await Promise.allSettled(
+          names.map((firstName) => client().updateUser({ user: { id: user.id, etag: user.etag, firstName } })),
+        );
+        expect(answers.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+      });
+
+      it('loses no key of the attributes when many write different ones at once', async () => {
+        const user = await create();
+        const keys = Array.from({ length: 20 }, (_, index) => `key.${index}`);
+        await Promise.all(
+          keys.map((key) =>
+            client().updateUser({
+              user: { id: user.id, attributes: { [key]: key } },
+              updateMask: [`attributes.${key}`],
+            }),
+          ),
+        );
+        expect((await get(user.id))?.attributes).toEqual(Object.fromEntries(keys.map((key) => [key, key])));
+      });
+
+      it('keeps the attributes within their bounds', async () => {
+        const user = await create({ attributes: { a: 'x'.repeat(16_000) } });
+        const update = client().updateUser({
+          user: { id: user.id, attributes: { b: 'y'.repeat(1_000) } },
+          updateMask: ['attributes.b'],
+        });
+        expect(await refusal(update)).toMatchObject({ code: 'INVALID_ARGUMENT', fields: ['user.attributes'] });
+      });
+
+      it('refuses a taken email, and changes the spelling of an own one', async () => {
+        const [ada, grace] = [await create(), await create()];
+        const update = (email: string) => client().updateUser({ user: { id: grace.id, email } });
+        expect(await refusal(update(ada.email.toUpperCase()))).toMatchObject({
+          code: 'ALREADY_EXISTS',
+          reason: 'EMAIL_TAKEN',
+        });
+        expect((await update(grace.email.toUpperCase())).user?.email).toBe(grace.email.toUpperCase());
+      });
+
+      it('names every bad path and field at once', async () => {
+        const user = await create();
+        expect(
+          await refusal(
+            client().updateUser({
+              user: { id: user.id, firstName: '', email: 'no address' },
+              updateMask: ['first_name', 'id', 'email', 'nonsense', '*'],
+            }),
+          ),
+        ).toEqual({
+          code: 'INVALID_ARGUMENT',
+          reason: 'INVALID_FIELD',
+          fields: [
+            'update_mask.paths[1]',
+            'update_mask.paths[3]',
+            'update_mask.paths[4]',
+            'user.first_name',
+            'user.email',
+          ],
+        });
+        expect(await refusal(client().updateUser({ user: { id: nobody, firstName: 'X' } }))).toMatchObject({
+          code: 'NOT_FOUND',
+        });
+      });
+    });
+
+    describe('DeleteUser', () => {
+      it('erases, once', async () => {
+        const user = await create();
+        expect(await refusal(client().deleteUser({ id: user.id, etag: 'old' }))).toMatchObject({
+          reason: 'ETAG_MISMATCH',
+        });
+        await client().deleteUser({ id: user.id, etag: user.etag });
+        expect(await refusal(get(user.id))).toMatchObject({ code: 'NOT_FOUND' });
+        expect(await refusal(client().deleteUser({ id: user.id }))).toMatchObject({
+          code: 'NOT_FOUND',
+          reason: 'USER_NOT_FOUND',
+        });
+        await client().deleteUser({ id: user.id, etag: 'whatever', allowMissing: true });
+        expect((await create({ email: user.email })).id).not.toBe(user.id);
+      });
+    });
+
+    describe('BatchGetUsers', () => {
+      it('answers in the order of the request, with the missing apart', async () => {
+        const [ada, grace] = [await create(), await create()];
+        const { users, missingIds } = await client().batchGetUsers({
+          ids: [grace.id, nobody, ada.id.toUpperCase(), grace.id],
+        });
+        expect(users).toEqual([grace, ada, grace]);
+        expect(missingIds).toEqual([nobody]);
+        expect(await client().batchGetUsers({})).toMatchObject({ users: [], missingIds: [] });
+      });
+
+      it('refuses more than 1000 ids, and malformed ones by their place', async () => {
+        const ids = Array.from({ length: 1001 }, () => nobody);
+        expect(await refusal(client().batchGetUsers({ ids }))).toMatchObject({ fields: ['ids'] });
+        expect((await client().batchGetUsers({ ids: ids.slice(1) })).missingIds).toHaveLength(1000);
+        expect(await refusal(client().batchGetUsers({ ids: [nobody, 'x', nobody, ''] }))).toMatchObject({
+          fields: ['ids[1]', 'ids[3]'],
+        });
+      });
+    });
+
+    describe('BatchCreateUsers', () => {
+      it('adds all of them, in order', async () => {
+        const sent = Array.from({ length: 1000 }, () => person());
+        const { users } = await client().batchCreateUsers({ users: sent });
+        expect(users.map(({ email }) => email)).toEqual(sent.map(({ email }) => email));
+        expect((await client().batchGetUsers({ ids: users.map(({ id }) => id) })).users).toEqual(users);
+        expect((await client().batchCreateUsers({})).users).toEqual([]);
+      });
+
+      it('adds none of them where one is bad, and names all that are', async () => {
+        const users = Array.from({ length: 60 }, () => person());
+        users[7] = person({ firstName: '' });
+        users[57] = person({ email: 'x', profileImageUrl: 'y' });
+        expect(await refusal(client().batchCreateUsers({ users }))).toEqual({
+          code: 'INVALID_ARGUMENT',
+          reason: 'INVALID_FIELD',
+          fields: ['users[7].first_name', 'users[57].email', 'users[57].profile_image_url'],
+        });
+        expect(await refusal(client().getUserByEmail({ email: users[0]?.email }))).toMatchObject({ code: 'NOT_FOUND' });
+        expect(
+          await refusal(client().batchCreateUsers({ users: Array.from({ length: 1001 }, () => person()) })),
+        ).toMatchObject({
+          fields: ['users'],
+        });
+      });
+
+      it('adds none of them where emails are taken, and names everybody who is too late', async () => {
+        const taken = await create();
+        const [ada, grace] = [person(), person()];
+        const users = [
+          ada,
+          person({ email: taken.email.toUpperCase() }),
+          grace,
+          person({ email: ada.email?.toUpperCase() }),
+        ];
+        expect(await refusal(client().batchCreateUsers({ users }))).toEqual({
+          code: 'ALREADY_EXISTS',
+          reason: 'EMAIL_TAKEN',
+          fields: ['users[1].email', 'users[3].email'],
+        });
+        expect(await refusal(client().getUserByEmail({ email: grace.email }))).toMatchObject({ code: 'NOT_FOUND' });
+      });
+
+      it('writes nothing where the answer would be too large to send', async () => {
+        // Names come twice in the answer, alone and as the display name.
+        const [firstName, lastName] = ['🦊'.repeat(256), '🐻'.repeat(256)];
+        const users = Array.from({ length: 1000 }, () => person({ firstName, lastName }));
+        expect(await refusal(client().batchCreateUsers({ users }))).toMatchObject({
+          code: 'RESOURCE_EXHAUSTED',
+          reason: 'MESSAGE_TOO_LARGE',
+        });
+        expect(await refusal(client().getUserByEmail({ email: users[0]?.email }))).toMatchObject({ code: 'NOT_FOUND' });
+      });
+
+      it('makes one batch of calls with one request id', async () => {
+        const request = { users: [person(), person()], requestId: randomUUID() };
+        const answers = await Promise.all([1, 2, 3].map(() => client().batchCreateUsers(request)));
+        expect(new Set(answers.flatMap(({ users }) => users.map(({ id }) => id))).size).toBe(2);
+        const other = { ...request, users: [person()] };
+        expect(await refusal(client().batchCreateUsers(other))).toMatchObject({ reason: 'REQUEST_ID_REUSED' });
+      });
+    });
+
+    describe('ListUsers', () => {
+      const marker = `List${randomUUID().slice(0, 8)}`;
+      const query = marker;
+
+      it('walks every order by pages, each user once', async () => {
+        const users = Array.from({ length: 25 }, (_, index) =>
+          person({ firstName: `${marker} ${'ABC'[index % 3]}`, lastName: ['z', 'Z', 'ä', '', '🦊'][index % 5] }),
+        );
+        await client().batchCreateUsers({ users });
+        const orders = ['create_time', 'update_time', 'first_name', 'last_name', 'email'].flatMap((field) => [
+          field,
+          `${field} desc`,
+        ]);
+        for (const orderBy of [...orders, '', ' last_name desc , first_name', 'first_name,last_name desc,email desc']) {
+          const seen: User[] = [];
+          for await (const user of client().listAllUsers({ query, orderBy, pageSize: 4 })) seen.push(user);
+          expect(new Set(seen.map(({ id }) => id)).size, orderBy).toBe(25);
+          expect(seen, orderBy).toHaveLength(25);
+          const { users: whole } = await client().listUsers({ query, orderBy });
+          expect(seen, orderBy).toEqual(whole);
+        }
+        const { users: byName } = await client().listUsers({ query, orderBy: 'last_name desc' });
+        const names = byName.map(({ lastName }) => lastName);
+        expect(names).toEqual(names.toSorted((a, b) => Buffer.compare(Buffer.from(b), Buffer.from(a))));
+      });
+
+      it('counts over all pages only where it is asked to', async () => {
+        expect((await client().listUsers({ query, pageSize: 3, includeTotalSize: true })).totalSize).toBe(25);
+        expect((await client().listUsers({ query, pageSize: 3 })).totalSize).toBeUndefined();
+      });
+
+      it('filters, and searches for every word in any case', async () => {
+        const { users } = await client().listUsers({
+          query: `${marker.toLowerCase()} b`,
+          filter: 'last_name != "z"',
+          pageSize: 1000,
+        });
+        expect(users.length).toBeGreaterThan(0);
+        for (const user of users) expect(user.lastName).not.toBe('z');
+        expect((await client().listUsers({ query: `${marker} %` })).users).toEqual([]);
+      });
+
+      it('has pages of 50, of at most 1000, and no token on the last', async () => {
+        const { users, nextPageToken } = await client().listUsers({});
+        expect(users).toHaveLength(50);
+        expect(nextPageToken).not.toBe('');
+        expect((await client().listUsers({ pageSize: 2_000_000_000 })).users.length).toBe(1000);
+        expect((await client().listUsers({ query, pageSize: 25 })).nextPageToken).toBe('');
+      });
+
+      it('refuses what is bad with a reason of its own', async () => {
+        const list = (request: Parameters<Client['listUsers']>[0]) => refusal(client().listUsers(request));
+        expect(await list({ pageSize: -1 })).toMatchObject({ reason: 'INVALID_FIELD', fields: ['page_size'] });
+        expect(await list({ query: 'x'.repeat(257) })).toMatchObject({ reason: 'INVALID_FIELD', fields: ['query'] });
+        for (const orderBy of ['nonsense', 'email, email', 'email up', 'email;drop table users', ',']) {
+          expect(await list({ orderBy }), orderBy).toMatchObject({ reason: 'INVALID_ORDER_BY', fields: ['order_by'] });
+        }
+        for (const filter of [
+          '(',
+          'nonsense == 1',
+          'first_name == 1',
+          '"a" == "a"',
+          'size(email) > 3',
+          '('.repeat(2048),
+        ]) {
+          expect(await list({ filter }), filter).toMatchObject({ reason: 'INVALID_FILTER', fields: ['filter'] });
+        }
+        const { nextPageToken } = await client().listUsers({ query, pageSize: 3 });
+        expect(await list({ pageToken: nextPageToken })).toMatchObject({
+          reason: 'INVALID_PAGE_TOKEN',
+          fields: ['page_token'],
+        });
+        expect(await list({ query, pageToken: nextPageToken, orderBy: 'email' })).toMatchObject({
+          reason: 'INVALID_PAGE_TOKEN',
+        });
+        expect(await list({ query, pageToken: `${nextPageToken}A` })).toMatchObject({ reason: 'INVALID_PAGE_TOKEN' });
+        expect(await list({ pageSize: -1, filter: '(', orderBy: 'x' })).toMatchObject({
+          reason: 'INVALID_FILTER',
+          fields: ['page_size', 'filter', 'order_by'],
+        });
+      });
+    });
+  });
+}

@@ -1,0 +1,86 @@
+"""Calls `npm run serve` as Python services do: with stubs that grpc_tools makes from proto/, and nothing else of ours."""
+
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+root = pathlib.Path(__file__).resolve().parents[2]
+work = tempfile.TemporaryDirectory()
+stubs = pathlib.Path(work.name)
+# For root the embedded Postgres runs as somebody else, who must be able to enter.
+stubs.chmod(0o755)
+subprocess.run(
+    [sys.executable, "-m", "grpc_tools.protoc", f"-I{root}/proto", f"--python_out={stubs}", f"--grpc_python_out={stubs}"]
+    + [str(path) for path in root.glob("proto/**/*.proto")],
+    check=True,
+)
+sys.path.insert(0, str(stubs))
+
+import grpc  # noqa: E402
+from google.protobuf.struct_pb2 import Struct  # noqa: E402
+from profileservice import profile_pb2, profile_pb2_grpc  # noqa: E402
+from users.v1 import user_pb2, user_service_pb2, user_service_pb2_grpc  # noqa: E402
+
+with socket.socket() as probe:
+    probe.bind(("127.0.0.1", 0))
+    address = f"localhost:{probe.getsockname()[1]}"
+environment = {**os.environ, "GRPC_ADDRESS": address, "DATA_DIR": str(stubs / "data"), "LOG_LEVEL": "warn"}
+environment.pop("DATABASE_URL", None)
+service = subprocess.Popen(["npm", "run", "--silent", "serve"], cwd=root, env=environment, start_new_session=True)
+try:
+    channel = grpc.insecure_channel(address)
+    for _ in range(240):
+        try:
+            grpc.channel_ready_future(channel).result(timeout=0.5)
+            break
+        except grpc.FutureTimeoutError:
+            assert service.poll() is None, "npm run serve has ended"
+
+    # The tutorial's client, word for word but for the port.
+    client = profile_pb2_grpc.ProfileServiceStub(channel)
+
+    def create_profile(**fields):
+        response = client.CreateProfile(profile_pb2.CreateProfileRequest(**fields))
+        print(response.status, response.msg, response.error)
+        return response
+
+    first = create_profile(first_name="lets", last_name="do", email="this")
+    assert (first.status, first.msg, first.error) == (200, "profile created", ""), first
+    bad = "Invalid Request not enough credentials"
+    for fields in (
+        dict(first_name="lets", last_name="do", email="this"),
+        dict(last_name="do", email="that"),
+        dict(first_name="lets", last_name="do"),
+        dict(first_name="x" * 257, last_name="do", email="that"),
+    ):
+        again = create_profile(**fields)
+        assert (again.status, again.msg) == (400, bad) and again.error, again
+
+    users = user_service_pb2_grpc.UserServiceStub(channel)
+    attributes = Struct()
+    attributes.update({"department": "ops", "tags": ["a", "b"], "level": 3})
+    ada = users.CreateUser(
+        user_service_pb2.CreateUserRequest(
+            user=user_pb2.User(first_name="Ada", last_name="Lovelace", email="ada@example.com", attributes=attributes)
+        ),
+        timeout=10,
+    ).user
+    assert ada.display_name == "Ada Lovelace" and ada.attributes == attributes, ada
+    assert users.GetUserByEmail(user_service_pb2.GetUserByEmailRequest(email="ADA@example.com")).user == ada
+    try:
+        users.CreateUser(user_service_pb2.CreateUserRequest(user=user_pb2.User(first_name="", email="x")))
+        raise AssertionError("a user without a name")
+    except grpc.RpcError as error:
+        assert error.code() == grpc.StatusCode.INVALID_ARGUMENT, error
+        details = dict(error.trailing_metadata())["grpc-status-details-bin"]
+        assert b"users.v1" in details and b"user.first_name" in details and b"user.email" in details, details
+finally:
+    os.killpg(service.pid, signal.SIGINT)
+    code = service.wait(timeout=60)
+print("npm run serve ended with", code)
+work.cleanup()

@@ -1,0 +1,43 @@
+/** The whole application over a database of its own, for a test file. */
+import { startApp } from '../../src/app.js';
+import { type Client, type ClientOptions, createClient } from '../../src/client/index.js';
+import { parseServerConfig } from '../../src/config.js';
+import { createLog } from '../../src/telemetry/log.js';
+import { createTestDatabase, type TestDatabase } from './database.js';
+
+export interface TestApp extends AsyncDisposable {
+  /** host:port of the gRPC port. */
+  readonly address: string;
+  readonly client: Client;
+  readonly database: TestDatabase;
+  /** Lines of the log so far, parsed. */
+  readonly lines: readonly Record<string, unknown>[];
+}
+
+/** `settings` are environment variables; `options` are for the client. */
+export async function startTestApp(
+  settings: Record<string, string> = {},
+  options: ClientOptions = {},
+): Promise<TestApp> {
+  const database = await createTestDatabase();
+  const lines: Record<string, unknown>[] = [];
+  const config = parseServerConfig(
+    { DATABASE_URL: database.url, GRPC_ADDRESS: 'localhost:0', LOG_FORMAT: 'json', ...settings },
+    [],
+  );
+  const destination = { write: (text: string) => void lines.push(JSON.parse(text)) };
+  const app = await startApp(config, createLog({ ...config.log, destination }));
+  const address = `localhost:${app.grpc.port}`;
+  const client = createClient({ address, ...options });
+  return {
+    address,
+    client,
+    database,
+    lines,
+    async [Symbol.asyncDispose]() {
+      client.close();
+      await app.close();
+      await database[Symbol.asyncDispose]();
+    },
+  };
+}

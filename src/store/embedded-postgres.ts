@@ -1,0 +1,494 @@
+/**
+ * The database for a machine that has none: makes a cluster in a folder, runs it and shares it between the processes
+ * that use the folder. It never listens to other machines, never deletes data, and outlives a Roster that is killed.
+ *
+ * Nobody holds a lock file. Postgres itself sees to it that one server runs in a folder; who uses that server holds a
+ * session with a shared advisory lock (the lease), which the kernel takes back from a process that dies. The last one
+ * to leave gets the lock exclusively and stops the server; who arrives meanwhile is refused the lease, waits, and
+ * starts the server again.
+ */
+import { execFile, spawn, spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import * as fs from 'node:fs';
+import { createServer } from 'node:net';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import pg from 'pg';
+import {
+  type Account,
+  EmbeddedPostgresError,
+  findPlace,
+  findPrograms,
+  handOver,
+  isAlive,
+  type Place,
+  type PostgresPrograms,
+  programsEnvironment,
+  removeLeftovers,
+  renameOrYield,
+  runAs,
+} from './postgres-programs.js';
+
+export interface EmbeddedPostgresOptions {
+  dataDir: string;
+  /** Gets sentences for a person, without secrets. */
+  log?: (message: string) => void;
+  /** Gives up the start; a server that it had begun to start is told to stop. */
+  signal?: AbortSignal;
+}
+
+export interface EmbeddedPostgres {
+  /** Holds the password. Stays the same for as long as this object lives. */
+  readonly url: string;
+  /** Where the data really is: for root it may be elsewhere than asked for. */
+  readonly dataDir: string;
+  /**
+   * For whoever has lost a connection: starts the server again, on the same port, if it is down. Cheap when it is not;
+   * calls at the same time share one attempt. Also after stop().
+   */
+  ensureRunning(): Promise<void>;
+  /** Stops the server, unless another process uses it too. Returns when the data is safely closed. */
+  stop(): Promise<void>;
+  /** At once and synchronously, for somebody who will not wait for stop(): tells the server to stop and looks away. */
+  kill(): void;
+}
+
+const userName = 'roster';
+const databaseName = 'roster';
+
+// Any number will do that no other program is likely to take; the lock is in the database `postgres`, the lease's.
+const leaseLock = 7_237_001;
+const createLock = 7_237_002;
+
+// Recovery after a crash replays at most max_wal_size (1 GB) of log: minutes on a slow disk.
+const startMs = 600_000;
+const stopMs = 600_000;
+const reportMs = 5_000;
+const pollMs = 50;
+const connectMs = 5_000;
+const logBytesMax = 4 * 1024 * 1024;
+
+const settings = {
+  listen_addresses: '127.0.0.1',
+  // A path to a socket may have at most 107 bytes, and a folder of data may lie deeper.
+  unix_socket_directories: '',
+  max_connections: '200',
+  // Errors belong to those who made them, and their details hold values of rows: only the server's own life is logged.
+  log_min_messages: 'log',
+  log_error_verbosity: 'terse',
+  log_checkpoints: 'off',
+};
+
+interface Session {
+  client: pg.Client;
+  isOpen: boolean;
+}
+
+interface Lease extends Session {
+  pid: number;
+  port: number;
+}
+
+interface Cluster extends Place {
+  programs: PostgresPrograms;
+  password: string;
+  log: (message: string) => void;
+}
+
+/** Makes the cluster if there is none, starts its server if it is down, and has the database ready when it returns. */
+export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
+  const { log = () => {}, signal } = options;
+  const place = findPlace(path.resolve(options.dataDir), log);
+  const programs = await findPrograms(place.account, log);
+  const cluster: Cluster = { ...place, programs, log, password: await createCluster(place, programs, log) };
+
+  let lease: Lease | undefined = await takeLease(cluster, undefined, signal);
+  const { port } = lease;
+  try {
+    await createDatabase(lease.client);
+    writeRemembered(cluster, port);
+  } catch (error) {
+    await lease.client.end().catch(() => {});
+    throw error;
+  }
+
+  let attempt: Promise<void> | undefined;
+  let leftToOthers = false;
+
+  async function restart(): Promise<void> {
+    if (lease?.isOpen) {
+      // A session outlives a server that is killed by a moment; only a new one tells.
+      const probe = await connect(cluster, port);
+      if (!(probe instanceof Error)) {
+        await probe.client.end().catch(() => {});
+        if (lease.isOpen) return;
+      }
+    }
+    const lost = lease;
+    lease = undefined;
+    leftToOthers = false;
+    // Not awaited: a socket whose other end has vanished may take long to close.
+    void lost?.client.end().catch(() => {});
+    lease = await takeLease(cluster, port);
+  }
+
+  return {
+    url: `postgresql://${userName}:${cluster.password}@127.0.0.1:${port}/${databaseName}`,
+    dataDir: cluster.folder,
+    ensureRunning() {
+      attempt ??= restart().finally(() => {
+        attempt = undefined;
+      });
+      return attempt;
+    },
+    async stop() {
+      await attempt?.catch(() => {});
+      const held = lease;
+      lease = undefined;
+      const session = held?.isOpen ? held : await connect(cluster, port);
+      // Without an answer there is no server, or one that is busy starting: who else waits for it will start it again.
+      if (session instanceof Error) return stopServer(cluster);
+      // Given back first, asked for second: of two who leave at once, the later one gets it.
+      if (held?.isOpen) await isTrue(held, 'SELECT pg_advisory_unlock_shared($1)', leaseLock);
+      const last = await isTrue(session, 'SELECT pg_try_advisory_lock($1)', leaseLock);
+      leftToOthers = !last && session.isOpen;
+      try {
+        if (leftToOthers) log('Postgres goes on: another process uses it.');
+        else await stopServer(cluster);
+      } finally {
+        await session.client.end().catch(() => {});
+      }
+    },
+    kill() {
+      const pid = readServer(cluster.folder)?.pid;
+      if (leftToOthers || pid === undefined || !isServerOf(cluster.folder, pid)) return;
+      interrupt(cluster, pid);
+    },
+  };
+}
+
+/** The cluster's password; the cluster itself appears whole or not at all, however many processes make it at once. */
+async function createCluster(
+  place: Place,
+  programs: PostgresPrograms,
+  log: (message: string) => void,
+): Promise<string> {
+  const { folder, account } = place;
+  const pgdata = path.join(folder, 'pgdata');
+  removeLeftovers(folder, 'new-pgdata-');
+  removeLeftovers(folder, 'new-password-');
+  const passwordFile = path.join(folder, 'password');
+  if (!fs.existsSync(path.join(pgdata, 'PG_VERSION'))) {
+    if (fs.existsSync(pgdata)) {
+      throw new EmbeddedPostgresError(`${pgdata} is no Postgres cluster: move it away, or choose another DATA_DIR.`);
+    }
+    createPassword(passwordFile, place);
+    log(`Making a database in ${folder}`);
+    const unfinished = fs.mkdtempSync(path.join(folder, `new-pgdata-${process.pid}-`));
+    handOver(unfinished, account);
+    const flags = ['--encoding=UTF8', '--locale=C', '--auth=scram-sha-256', `--username=${userName}`];
+    try {
+      await promisify(execFile)(
+        programs.initdb,
+        [`--pgdata=${unfinished}`, `--pwfile=${passwordFile}`, ...flags, '--no-instructions'],
+        { cwd: folder, env: programsEnvironment, ...runAs(account) },
+      );
+    } catch (cause) {
+      fs.rmSync(unfinished, { recursive: true, force: true });
+      const { stderr = '', message } = cause as Error & { stderr?: string };
+      throw new EmbeddedPostgresError(
+        `A new database could not be made in ${folder}:\n${lastLines(stderr) || message}\nFree some space or choose another DATA_DIR, or set DATABASE_URL.`,
+        { cause },
+      );
+    }
+    renameOrYield(unfinished, pgdata);
+  }
+  const major = fs.readFileSync(path.join(pgdata, 'PG_VERSION'), 'utf8').trim();
+  if (major !== programs.major) {
+    throw new EmbeddedPostgresError(
+      `The database in ${folder} was made by Postgres ${major}, and this is Postgres ${programs.major}. ` +
+        `Export the users with the Roster that made it and import them into a new DATA_DIR, or move ${pgdata} away to start empty.`,
+    );
+  }
+  try {
+    return fs.readFileSync(passwordFile, 'utf8').trim();
+  } catch (cause) {
+    throw new EmbeddedPostgresError(
+      `The database in ${folder} has lost its password file (${(cause as Error).message}): put it back, or move ${pgdata} away to start empty.`,
+      { cause },
+    );
+  }
+}
+
+/** Of several who make a password at once, the first one's counts. */
+function createPassword(file: string, place: Place): void {
+  if (fs.existsSync(file)) return;
+  const random = randomBytes(24).toString('base64url');
+  const unfinished = path.join(place.folder, `new-password-${process.pid}-${random.slice(0, 6)}`);
+  fs.writeFileSync(unfinished, `${random}\n`, { mode: 0o600, flag: 'wx', flush: true });
+  handOver(unfinished, place.account);
+  try {
+    fs.linkSync(unfinished, file);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  } finally {
+    fs.unlinkSync(unfinished);
+  }
+}
+
+async function createDatabase(client: pg.Client): Promise<void> {
+  await client.query('SELECT pg_advisory_lock($1)', [createLock]);
+  const exists = await client.query('SELECT FROM pg_database WHERE datname = $1', [databaseName]);
+  if (exists.rowCount === 0) await client.query(`CREATE DATABASE ${databaseName}`);
+  await client.query('SELECT pg_advisory_unlock($1)', [createLock]);
+}
+
+/**
+ * Whatever state the folder is in, waits or acts until its server runs and this process has a lease on it: there is
+ * none (start one), a stale file says that there is one (remove it), another process starts or stops it (wait).
+ */
+async function takeLease(cluster: Cluster, fixedPort: number | undefined, signal?: AbortSignal): Promise<Lease> {
+  const began = Date.now();
+  let reported = began;
+  let launched: ReturnType<typeof launch> | undefined;
+  let port = fixedPort ?? (await choosePort(cluster));
+  for (;;) {
+    if (signal?.aborted) {
+      if (launched?.isRunning()) interrupt(cluster, launched.pid);
+      throw new EmbeddedPostgresError('The start of Postgres was given up.');
+    }
+    const server = readServer(cluster.folder);
+    if (server !== undefined && isAlive(server.pid)) {
+      const session = await connect(cluster, server.port);
+      if (!(session instanceof Error)) {
+        const leased = await isTrue(session, 'SELECT pg_try_advisory_lock_shared($1)', leaseLock);
+        if (leased && (fixedPort ?? server.port) === server.port) return Object.assign(session, server);
+        await session.client.end().catch(() => {});
+        if (leased) {
+          throw new EmbeddedPostgresError('Another process has started Postgres on another port: restart Roster.');
+        }
+      } else if (!isServerOf(cluster.folder, server.pid)) {
+        discardStale(cluster, server);
+        continue;
+      } else if ('code' in session && session.code === '28P01') {
+        throw new EmbeddedPostgresError(
+          `The database in ${cluster.folder} has another password than the file beside it: put the right one there.`,
+        );
+      }
+    } else if (launched === undefined) {
+      // Postgres itself removes a file that names a process which is gone.
+      launched = launch(cluster, port);
+    }
+    if (launched !== undefined && !launched.isRunning()) {
+      const said = launched.said();
+      launched = undefined;
+      if (/could not bind|could not create any TCP/.test(said) && fixedPort === undefined) port = await freePort(0);
+      else if (!/lock file ".*" already exists|shared memory block .* is still in use/.test(said)) {
+        throw new EmbeddedPostgresError(
+          `Postgres does not start. The end of ${path.join(cluster.folder, 'postgres.log')}:\n${lastLines(said)}`,
+        );
+      }
+      // Else another process was faster, or the last session of a server that was killed is not gone yet.
+    }
+    const now = Date.now();
+    if (now - began > startMs) {
+      throw new EmbeddedPostgresError(
+        `Postgres has not become ready within ${startMs / 60_000} minutes. The end of ${path.join(cluster.folder, 'postgres.log')}:\n${lastLines(readLog(cluster))}`,
+      );
+    }
+    if (now - reported > reportMs) {
+      reported = now;
+      cluster.log(
+        `Waiting for Postgres (${Math.round((now - began) / 1000)} s); it says: ${lastLines(readLog(cluster), 1)}`,
+      );
+    }
+    await sleep(pollMs);
+  }
+}
+
+function launch(cluster: Cluster, port: number) {
+  const { folder, account, programs } = cluster;
+  const log = openOwn(path.join(folder, 'postgres.log'), fs.constants.O_APPEND, account);
+  if (fs.fstatSync(log).size > logBytesMax) fs.ftruncateSync(log);
+  const from = fs.fstatSync(log).size;
+  // Detached makes a session of its own, which Ctrl-C does not reach; pg_ctl does the same but passes the folder's
+  // name through a shell. The file in place of pipes lets the server outlive this process.
+  const child = spawn(
+    programs.postgres,
+    [
+      ...['-D', path.join(folder, 'pgdata'), '-p', String(port)],
+      ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
+    ],
+    {
+      cwd: folder,
+      env: programsEnvironment,
+      detached: true,
+      windowsHide: true,
+      stdio: ['ignore', log, log],
+      ...runAs(account),
+    },
+  );
+  fs.closeSync(log);
+  child.unref();
+  let failure: string | undefined;
+  child.on('error', (error) => {
+    failure = error.message;
+  });
+  return {
+    pid: child.pid ?? 0,
+    isRunning: () => failure === undefined && child.exitCode === null && child.signalCode === null,
+    said: () => failure ?? (readLog(cluster, from) || `ended with ${child.signalCode ?? child.exitCode}`),
+  };
+}
+
+/** Waits for the process and not for its file, as `pg_ctl stop` does: that may be another server's already. */
+async function stopServer(cluster: Cluster): Promise<void> {
+  const server = readServer(cluster.folder);
+  if (server === undefined || !isServerOf(cluster.folder, server.pid)) return;
+  interrupt(cluster, server.pid);
+  const began = Date.now();
+  while (readServer(cluster.folder)?.pid === server.pid && isServerOf(cluster.folder, server.pid)) {
+    if (Date.now() - began > stopMs) {
+      throw new EmbeddedPostgresError(
+        `Postgres (process ${server.pid}) has not stopped within ${stopMs / 60_000} minutes.`,
+      );
+    }
+    await sleep(pollMs);
+  }
+}
+
+/** A fast shutdown; by pg_ctl, because Windows has no signals. */
+function interrupt({ folder, account, programs }: Cluster, pid: number): void {
+  const options = { cwd: folder, env: programsEnvironment, ...runAs(account) };
+  spawnSync(programs.pgCtl, ['kill', 'INT', String(pid)], options);
+}
+
+/** In the database `postgres`, so that it is in nobody's way who drops or clones `roster`. */
+async function connect(cluster: Cluster, port: number): Promise<Session | Error> {
+  const client = new pg.Client({
+    ...{ host: '127.0.0.1', port, user: userName, password: cluster.password, database: 'postgres', ssl: false },
+    application_name: 'roster lease',
+    connectionTimeoutMillis: connectMs,
+    keepAlive: true,
+  });
+  const session: Session = { client, isOpen: true };
+  client.on('error', () => {
+    session.isOpen = false;
+  });
+  client.on('end', () => {
+    session.isOpen = false;
+  });
+  try {
+    await client.connect();
+    return session;
+  } catch (error) {
+    void client.end().catch(() => {});
+    return error instanceof Error ? error : new Error(String(error));
+  }
+}
+
+/** False as well when the server goes away meanwhile. */
+async function isTrue({ client }: Session, statement: string, lock: number): Promise<boolean> {
+  try {
+    const { rows } = await client.query<{ answer: boolean }>(`${statement} AS answer`, [lock]);
+    return rows[0]?.answer === true;
+  } catch {
+    return false;
+  }
+}
+
+function readServer(folder: string): { pid: number; port: number } | undefined {
+  try {
+    const lines = fs.readFileSync(path.join(folder, 'pgdata', 'postmaster.pid'), 'utf8').split('\n');
+    const [pid, port] = [Number(lines[0]), Number(lines[3])];
+    return Number.isInteger(pid) && pid > 0 && port > 0 ? { pid, port } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether the process is this folder's server, and not another one that got the pid of a server that is gone. */
+function isServerOf(folder: string, pid: number): boolean {
+  if (!isAlive(pid)) return false;
+  // Windows has no such look; Postgres judges there alone.
+  if (process.platform === 'win32') return true;
+  const pgdata = path.join(folder, 'pgdata');
+  try {
+    if (process.platform === 'linux') {
+      const command = fs.readFileSync(`/proc/${pid}/cmdline`, 'latin1');
+      return command.includes('postgres') && fs.readlinkSync(`/proc/${pid}/cwd`) === fs.realpathSync(pgdata);
+    }
+  } catch {
+    // Gone, or another user's: the command alone has to tell.
+  }
+  const { stdout } = spawnSync('ps', ['-o', 'command=', '-p', String(pid)], { encoding: 'utf8' });
+  return stdout.includes('postgres') && stdout.includes(pgdata);
+}
+
+/**
+ * Removes a postmaster.pid that a crash of the machine left and whose pid is another process's now: Postgres would
+ * refuse to start. Moved first and looked at second, so that a file which a new server has just made is put back.
+ */
+function discardStale({ folder, log }: Cluster, stale: { pid: number }): void {
+  const file = path.join(folder, 'pgdata', 'postmaster.pid');
+  const moved = `${file}.${process.pid}`;
+  try {
+    fs.renameSync(file, moved);
+    if (Number.parseInt(fs.readFileSync(moved, 'utf8'), 10) !== stale.pid) fs.linkSync(moved, file);
+    else log(`Removed a stale postmaster.pid: process ${stale.pid} is not Postgres.`);
+    fs.unlinkSync(moved);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
+}
+
+/** The port of the last time if it is free, so that what people have noted stays true. */
+async function choosePort({ folder }: Cluster): Promise<number> {
+  let remembered = 0;
+  try {
+    remembered = Number.parseInt(fs.readFileSync(path.join(folder, 'port'), 'utf8'), 10);
+  } catch {
+    // The first start.
+  }
+  const valid = remembered > 0 && remembered < 65_536;
+  return freePort(valid ? remembered : 0).catch(() => freePort(0));
+}
+
+async function freePort(wanted: number): Promise<number> {
+  const server = createServer();
+  return new Promise((resolve, reject) => {
+    server.on('error', reject);
+    server.listen(wanted, '127.0.0.1', () => {
+      const address = server.address();
+      const port = typeof address === 'object' && address !== null ? address.port : wanted;
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+function writeRemembered({ folder, account }: Cluster, port: number): void {
+  const file = openOwn(path.join(folder, 'port'), fs.constants.O_TRUNC, account);
+  fs.writeSync(file, `${port}\n`);
+  fs.closeSync(file);
+}
+
+/** For the account as well as for root, who follows no link that somebody else may have put there. */
+function openOwn(file: string, flags: number, account: Account | undefined): number {
+  const { O_CREAT, O_NOFOLLOW = 0, O_WRONLY } = fs.constants;
+  const opened = fs.openSync(file, O_WRONLY | O_CREAT | O_NOFOLLOW | flags, 0o600);
+  if (account !== undefined) fs.fchownSync(opened, account.uid, account.gid);
+  return opened;
+}
+
+function readLog({ folder }: Cluster, from = 0): string {
+  try {
+    return fs.readFileSync(path.join(folder, 'postgres.log')).subarray(from).toString();
+  } catch {
+    return '';
+  }
+}
+
+function lastLines(text: string, count = 10): string {
+  return text.trimEnd().split('\n').slice(-count).join('\n');
+}

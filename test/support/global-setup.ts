@@ -1,0 +1,93 @@
+/**
+ * One Postgres for a whole run of the tests, with a migrated template that each test file clones. With DATABASE_URL it
+ * is a guest there: it makes databases with names of its own, and drops nothing else.
+ */
+import { randomBytes } from 'node:crypto';
+import * as fs from 'node:fs';
+import path from 'node:path';
+import pg from 'pg';
+import type { TestProject } from 'vitest/node';
+import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/store/embedded-postgres.js';
+import { migrateUp } from '../../src/store/migrate.js';
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    /** Of a role that may create databases, in a database that the tests do not touch. */
+    adminUrl: string;
+    /** Starts the names of all databases of this run; the template's is exactly this. */
+    databasePrefix: string;
+  }
+}
+
+// Run by hand, a test may be held in a debugger; but not for a day.
+const leftoverSeconds = 86_400;
+
+// Kept between runs, which saves initdb and stops the server that a killed run has left.
+const dataDir = path.resolve(import.meta.dirname, '../../.roster/test');
+
+let embedded: EmbeddedPostgres | undefined;
+let adminUrl: string;
+let prefix: string;
+
+export async function setup(project: TestProject): Promise<void> {
+  if (process.env.DATABASE_URL) {
+    adminUrl = process.env.DATABASE_URL;
+  } else {
+    embedded = await startEmbeddedPostgres({ dataDir, log: (message) => console.error(message) });
+    adminUrl = embedded.url;
+  }
+  const seconds = Math.floor(Date.now() / 1000);
+  prefix = `roster_test_${seconds}_${randomBytes(4).toString('hex')}`;
+  await dropDatabases((name) => Number(name.split('_')[2]) < seconds - leftoverSeconds);
+  // From template0 and in UTF-8, whatever locale that Postgres was made in: without LANG initdb takes SQL_ASCII.
+  await withAdmin((admin) => admin.query(`CREATE DATABASE ${prefix} TEMPLATE template0 ENCODING 'UTF8'`));
+  const url = new URL(adminUrl);
+  url.pathname = `/${prefix}`;
+  await migrateUp({
+    url: url.href,
+    connectionsMax: 1,
+    connectTimeoutMs: 30_000,
+    statementTimeoutMs: 0,
+    lockTimeoutMs: 0,
+    preparedStatements: true,
+  });
+  project.provide('adminUrl', adminUrl);
+  project.provide('databasePrefix', prefix);
+}
+
+export async function teardown(): Promise<void> {
+  try {
+    if (prefix !== undefined) await dropDatabases((name) => name.startsWith(prefix));
+  } finally {
+    await embedded?.stop();
+    // Elsewhere for root in a closed clone: nobody who deletes the clone would find it.
+    if (
+      embedded !== undefined &&
+      embedded.dataDir !== dataDir &&
+      !fs.existsSync(`${embedded.dataDir}/pgdata/postmaster.pid`)
+    ) {
+      fs.rmSync(embedded.dataDir, { recursive: true, force: true });
+    }
+  }
+}
+
+async function dropDatabases(isMeant: (name: string) => boolean): Promise<void> {
+  await withAdmin(async (admin) => {
+    const { rows } = await admin.query<{ datname: string }>(
+      `SELECT datname FROM pg_database WHERE datname ~ '^roster_test_[0-9]+_[0-9a-f]+'`,
+    );
+    for (const { datname } of rows) {
+      if (isMeant(datname)) await admin.query(`DROP DATABASE IF EXISTS ${datname} WITH (FORCE)`);
+    }
+  });
+}
+
+async function withAdmin<T>(work: (admin: pg.Client) => Promise<T>): Promise<T> {
+  const admin = new pg.Client({ connectionString: adminUrl });
+  await admin.connect();
+  try {
+    return await work(admin);
+  } finally {
+    await admin.end();
+  }
+}

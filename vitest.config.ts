@@ -1,0 +1,15 @@
+/** How the tests run: against one real Postgres that global-setup brings, each file in a process of its own. */
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  test: {
+    include: ['test/**/*.test.ts'],
+    environment: 'node',
+    pool: 'forks',
+    globalSetup: ['test/support/global-setup.ts'],
+    // Bounds for a test that hangs, far above what the slowest machine needs: nothing waits for them otherwise.
+    testTimeout: 60_000,
+    hookTimeout: 120_000,
+    teardownTimeout: 60_000,
+  },
+});

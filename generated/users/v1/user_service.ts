@@ -33,6 +33,7 @@ export interface CreateUserResponse {
 }
 
 export interface GetUserRequest {
+  /** In either case. */
   id: string;
 }
 
@@ -41,6 +42,7 @@ export interface GetUserResponse {
 }
 
 export interface GetUserByEmailRequest {
+  /** Compared as in User, so that case does not matter. */
   email: string;
 }
 
@@ -67,7 +69,9 @@ export interface UpdateUserResponse {
 }
 
 export interface DeleteUserRequest {
+  /** In either case. */
   id: string;
+  /** Where it is set, it must be the user's current one. */
   etag: string;
   /** With it, deleting nobody succeeds, whatever the etag. */
   allowMissing: boolean;
@@ -107,6 +111,10 @@ export interface ListUsersRequest {
 }
 
 export interface ListUsersResponse {
+  /**
+   * At most page_size. Fewer where more would not fit into a message: only an empty next_page_token means that there are
+   * no more.
+   */
   users: User[];
   /** Empty on the last page. Opaque; a changed one, or one of another filter, query or order_by, is refused. */
   nextPageToken: string;
@@ -115,16 +123,19 @@ export interface ListUsersResponse {
 }
 
 export interface BatchGetUsersRequest {
+  /** At most 1000, in either case. */
   ids: string[];
 }
 
 export interface BatchGetUsersResponse {
   /** In the order of the request, without those that are missing; an id that was given twice is answered twice. */
   users: User[];
+  /** As the request wrote them, in its order and as often. */
   missingIds: string[];
 }
 
 export interface BatchCreateUsersRequest {
+  /** At most 1000. Output-only fields in them are ignored. */
   users: User[];
   /** As in CreateUserRequest, for the whole batch. */
   requestId: string;

@@ -1,0 +1,116 @@
+/** The documentation against what it speaks of: links, anchors, npm scripts and the table of errors. */
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { faultCodes } from '../src/model/fault.js';
+
+const root = join(import.meta.dirname, '..');
+const files = [
+  ...readdirSync(root).filter((name) => name.endsWith('.md')),
+  ...readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => join('docs', name)),
+];
+
+function read(file: string): string {
+  return readFileSync(join(root, file), 'utf8');
+}
+
+function proseOf(file: string): string {
+  return read(file).replace(/^ *```.*?^ *```$/gms, '');
+}
+
+/** As GitHub names headings. */
+function anchorsOf(file: string): string[] {
+  return [...proseOf(file).matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) =>
+    heading
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N} _-]/gu, '')
+      .replaceAll(' ', '-'),
+  );
+}
+
+function brokenLinksOf(file: string): string[] {
+  const links = [...proseOf(file).matchAll(/\]\(([^)\s]+)\)/g)].map(([, link = '']) => link);
+  return links.filter((link) => {
+    if (/^https:/.test(link)) return false;
+    const [path = '', anchor] = link.split('#');
+    const target = path === '' ? file : relative(root, join(root, dirname(file), path));
+    if (!existsSync(join(root, target))) return true;
+    return anchor !== undefined && !anchorsOf(target).includes(anchor);
+  });
+}
+
+/** Cells of the rows of the first table behind a heading, without its titles. */
+function tableOf(file: string, firstTitle: string): string[][] {
+  const lines = read(file).split('\n');
+  const start = lines.findIndex((line) => line.startsWith(`| ${firstTitle} |`));
+  const rows = lines.slice(start + 2);
+  const end = rows.findIndex((line) => !line.startsWith('|'));
+  return rows.slice(0, end).map((line) =>
+    line
+      .slice(1, -1)
+      .split('|')
+      .map((cell) => cell.trim()),
+  );
+}
+
+describe('the documentation', () => {
+  it.each(files)('%s has no broken link', (file) => {
+    expect(brokenLinksOf(file)).toEqual([]);
+  });
+
+  it('names only npm scripts that there are', () => {
+    const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
+    const named = files.flatMap((file) =>
+      [...read(file).matchAll(/\bnpm (?:run (?:--silent )?([\w:-]+)|(test)\b)/g)].map(
+        ([, script, test]) => script ?? test,
+      ),
+    );
+    expect(named).toContain('serve');
+    expect([...new Set(named)].filter((script) => script === undefined || !(script in scripts))).toEqual([]);
+  });
+
+  it('names only commands of roster that there are', () => {
+    const run = read('src/cli/run.ts');
+    const named = files.flatMap((file) => [...read(file).matchAll(/\bnpx roster ([a-z]+)/g)].map(([, name]) => name));
+    expect(named).toContain('create');
+    expect([...new Set(named)].filter((name) => !run.includes(`'./${name}.js'`))).toEqual([]);
+  });
+
+  it('links to every other file of it from the README', () => {
+    const linked = [...read('README.md').matchAll(/\]\(([^)#\s]+)/g)].map(([, link]) => link);
+    const others = files.filter((file) => file !== 'README.md' && !file.startsWith(join('docs', 'decisions')));
+    expect(others.filter((file) => !linked.includes(file.replaceAll('\\', '/')))).toEqual([]);
+  });
+});
+
+describe('docs/errors.md', () => {
+  it('has every reason, in order, with the status that it goes out with', () => {
+    const documented = tableOf('docs/errors.md', 'Reason').map(([reason, status]) => [
+      reason?.replaceAll('`', ''),
+      status,
+    ]);
+    expect(documented).toEqual(Object.entries(faultCodes));
+  });
+
+  it('says of each when, what to do and whether to try again', () => {
+    const rows = tableOf('docs/errors.md', 'Reason');
+    expect(rows.filter((row) => row.length !== 5 || row.includes(''))).toEqual([]);
+  });
+});
+
+describe('the table of the API', () => {
+  it('has every method of the contract', () => {
+    const methods = [...read('proto/users/v1/user_service.proto').matchAll(/^ {2}rpc (\w+)/gm)].map(([, name]) => name);
+    const documented = tableOf('README.md', 'Method').flatMap(([names = '']) => names.split(', '));
+    expect([...documented].sort()).toEqual([...methods].sort());
+  });
+});
+
+describe('docs/decisions', () => {
+  it.each(files.filter((file) => file.startsWith(join('docs', 'decisions'))))('%s has its four parts', (file) => {
+    const parts = [...read(file).matchAll(/^\*\*(\w+)\.\*\*/gm)].map(([, part]) => part);
+    expect(parts).toEqual(['Context', 'Decision', 'Consequences', 'Rejected']);
+  });
+});

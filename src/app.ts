@@ -88,7 +88,11 @@ export async function startApp(config: ServerConfig, log: Log, signal?: AbortSig
     return {
       grpc: { host: config.grpc.address.host, port: server.port },
       close() {
-        closing ??= closeAll();
+        closing ??= (async () => {
+          log.info({}, 'stopping');
+          await closeAll();
+          log.info({}, 'stopped');
+        })();
         return closing;
       },
       kill() {

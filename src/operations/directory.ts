@@ -4,7 +4,7 @@
  * Callers are already authorised and their requests parsed; whatever goes wrong comes back as a Fault.
  */
 import { v7 as uuidv7 } from 'uuid';
-import { type Fault, userNotFound } from '../model/fault.js';
+import { Fault, userNotFound } from '../model/fault.js';
 import { createPageTokens } from '../model/page-token.js';
 import type {
   BatchCreateUsersRequest,
@@ -145,7 +145,7 @@ export function createDirectory({ database, identity, batchRowsMax, queueRowsMax
       try {
         await deletions.submit({ id, version }, signal);
       } catch (error) {
-        if (allowMissing && (error as Fault).reason === 'USER_NOT_FOUND') return;
+        if (allowMissing && error instanceof Fault && error.reason === 'USER_NOT_FOUND') return;
         throw error;
       }
     },

@@ -48,6 +48,8 @@ const answerGraceMs = 5_000;
 // Long enough for a burst to find its connections again, short enough to give them back to other services.
 const idleConnectionMs = 60_000;
 
+const applicationName = 'roster';
+
 export async function openDatabase(options: DatabaseOptions): Promise<Database> {
   const dataSource = createDataSource(options);
   try {
@@ -127,7 +129,7 @@ export function createDataSource(options: DatabaseOptions): DataSource {
   return new DataSource({
     type: 'postgres',
     url: options.url,
-    applicationName: 'roster',
+    applicationName,
     entities: [UserRow, RequestIdRow, DirectoryRow],
     migrations: [...migrations],
     migrationsTableName,
@@ -171,16 +173,18 @@ async function cancelStatement(options: DatabaseOptions, client: pg.PoolClient):
   const { processID } = client as unknown as { processID: number };
   const canceller = new pg.Client({
     connectionString: options.url,
-    application_name: 'roster-cancel',
+    application_name: applicationName,
     connectionTimeoutMillis: options.connectTimeoutMs,
     query_timeout: options.connectTimeoutMs,
   });
   canceller.on('error', () => {});
   try {
     await canceller.connect();
-    // A pooler makes process numbers up: without the second condition this could hit somebody else's statement.
+    // A pooler makes process numbers up: without the second condition this could hit somebody else's statement. The
+    // name is not a constant here, because one in the URL goes before ours.
     await canceller.query(
-      `select pg_cancel_backend(pid) from pg_stat_activity where pid = $1 and application_name = 'roster'`,
+      `select pg_cancel_backend(pid) from pg_stat_activity
+       where pid = $1 and application_name = current_setting('application_name')`,
       [processID],
     );
   } catch {

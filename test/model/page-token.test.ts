@@ -52,7 +52,8 @@ describe('a page token', () => {
     fc.assert(
       fc.property(anyPosition, anyScope, (other, of) => {
         const token = tokens.seal(other, of);
-        // The nonce is the first 16 characters: it must never serve two texts.
+        // The nonce is the first 16 characters: it must never serve two texts, nor one for two scopes.
+        expect(token.slice(0, 16)).not.toBe(tokens.seal(other, { ...of, query: `${of.query}x` }).slice(0, 16));
         expect(token.slice(0, 16)).not.toBe(tokens.seal(position, scope).slice(0, 16));
         expect(token.slice(0, 16)).not.toBe(tokens.seal({ ...other, keys: [...other.keys, 1] }, of).slice(0, 16));
       }),

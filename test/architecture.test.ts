@@ -1,0 +1,147 @@
+/** The rules of the tree that a compiler does not hold: who may import whom, who reads the environment, how files begin. */
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe, expect, it } from 'vitest';
+
+const root = path.resolve(import.meta.dirname, '..');
+/** The table in docs/architecture.md: what each place may import, apart from itself. */
+const mayImport = new Map<string, readonly string[]>();
+for (const row of readFileSync(path.join(root, 'docs/architecture.md'), 'utf8').matchAll(
+  /^\| \[([\w./-]+?)\/?\]\([^)]*\) \|[^|]*\|([^|]*)\|$/gm,
+)) {
+  const [, place = '', column = ''] = row;
+  mayImport.set(
+    place,
+    column
+      .split(',')
+      .map((name) => name.trim())
+      .filter((name) => name !== ''),
+  );
+}
+
+const files = ['src', 'migrations'].flatMap((folder) =>
+  readdirSync(path.join(root, folder), { recursive: true, encoding: 'utf8' })
+    .filter((name) => /\.tsx?$/.test(name))
+    .map((name) => path.posix.join(folder, name.replaceAll(path.sep, '/'))),
+);
+const sources = new Map(files.map((file) => [file, readFileSync(path.join(root, file), 'utf8')]));
+
+/** The row of the table that a file is in: `src/store`, `src/app.ts`, `migrations`, `generated`. */
+function placeOf(file: string): string {
+  const [first = '', second = ''] = file.split('/');
+  return first === 'src' ? `${first}/${second}` : first;
+}
+
+/** As the table's last column has it: `store`, `app`, `generated`. */
+function nameOf(place: string): string {
+  return path.posix.basename(place, '.ts');
+}
+
+/** What stands behind `from` and in `import(…)`: at the beginning of a line, so that prose in comments is none. */
+function importsOf(source: string): string[] {
+  const statements = source.matchAll(/^(?:import|export)\b[^'"`;]*?['"]([^'"]+)['"]|\bimport\(\s*['"]([^'"]+)['"]/gm);
+  return [...statements].map(([, fromStatement, fromCall]) => fromStatement ?? fromCall ?? '');
+}
+
+/** The files of the repository that a file imports. */
+function neighboursOf(file: string, source: string): string[] {
+  return importsOf(source)
+    .filter((name) => name.startsWith('.'))
+    .map((name) => path.posix.join(path.posix.dirname(file), name).replace(/\.js$/, '.ts'));
+}
+
+/** The files for which a rule does not hold. */
+function breaches(rule: (file: string, source: string) => boolean): string[] {
+  return [...sources].filter(([file, source]) => !rule(file, source)).map(([file]) => file);
+}
+
+describe('the tree', () => {
+  it('has its code where these tests look', () => {
+    expect(files.length).toBeGreaterThan(10);
+    expect(mayImport.get('src/operations')).toEqual(['model', 'store', 'telemetry']);
+    const imports = [...sources.values()].flatMap(importsOf);
+    expect(imports).toContain('./fault.js');
+    expect(imports).toContain('typeorm');
+  });
+
+  it('has no place that the table does not name', () => {
+    expect([...new Set(files.map(placeOf))].filter((place) => !mayImport.has(place))).toEqual([]);
+  });
+
+  it('imports along the table only', () => {
+    const wrong: string[] = [];
+    for (const [file, source] of sources) {
+      const place = placeOf(file);
+      const allowed = mayImport.get(place) ?? [];
+      for (const neighbour of neighboursOf(file, source)) {
+        const target = placeOf(neighbour);
+        if (target === place || allowed.includes(nameOf(target)) || allowed.includes('all of src')) continue;
+        wrong.push(`${file} → ${neighbour}`);
+      }
+    }
+    expect(wrong).toEqual([]);
+  });
+
+  it('imports across folders by relative paths to files that are there', () => {
+    const missing = [...sources].flatMap(([file, source]) =>
+      neighboursOf(file, source)
+        .filter((neighbour) => !sources.has(neighbour) && !neighbour.startsWith('generated/'))
+        .map((neighbour) => `${file} → ${neighbour}`),
+    );
+    expect(missing).toEqual([]);
+  });
+
+  it('keeps TypeORM and Postgres’ driver in the store, and gRPC out of it', () => {
+    const imports = (source: string, pattern: RegExp) => importsOf(source).some((name) => pattern.test(name));
+    const inStore = (file: string) => ['src/store', 'migrations'].includes(placeOf(file));
+    expect(breaches((file, source) => inStore(file) || !imports(source, /^(?:typeorm|pg)(?:\/|$)/))).toEqual([]);
+    const pure = (file: string) => ['src/model', 'src/store', 'src/operations'].includes(placeOf(file));
+    expect(breaches((file, source) => !pure(file) || !imports(source, /grpc|protobuf/))).toEqual([]);
+  });
+
+  it('keeps the model pure: no clock, no files, no sockets, nothing that waits', () => {
+    const impure = /^node:(?!crypto$)/;
+    expect(
+      breaches((file, source) => placeOf(file) !== 'src/model' || !importsOf(source).some((name) => impure.test(name))),
+    ).toEqual([]);
+    const waits = /\basync\b|\bawait\b|\bPromise\b|Date\.now|new Date\(\)|Math\.random/;
+    expect(breaches((file, source) => placeOf(file) !== 'src/model' || !waits.test(withoutComments(source)))).toEqual(
+      [],
+    );
+  });
+});
+
+describe('each file', () => {
+  it('opens with a comment that says what it owns', () => {
+    expect(breaches((file, source) => placeOf(file) === 'migrations' || /^(?:#!.*\n)?\/\*\*/.test(source))).toEqual([]);
+  });
+
+  it('has named exports only', () => {
+    expect(breaches((_, source) => !/^export\s+default\b|\bas\s+default\b/m.test(source))).toEqual([]);
+  });
+
+  it('re-exports nothing, but for the client’s index', () => {
+    expect(
+      breaches((file, source) => file === 'src/client/index.ts' || !/^export\s[^;=]*\bfrom\s+'/m.test(source)),
+    ).toEqual([]);
+  });
+
+  it('is named in kebab-case, and for what it holds', () => {
+    const names = files.filter((file) => !/^(?:[a-z0-9-]+\/)+[a-z0-9]+(?:-[a-z0-9]+)*\.ts$/.test(file));
+    expect(names).toEqual([]);
+    expect(files.filter((file) => /\b(?:utils?|helpers?|common|misc|service\.ts$.*\.service)\b/.test(file))).toEqual(
+      [],
+    );
+  });
+
+  it('leaves the environment to src/config.ts, which main.ts may hand it to', () => {
+    const readers = ['src/config.ts', 'src/main.ts'];
+    expect(
+      breaches((file, source) => readers.includes(file) || !/\bprocess\s*\.\s*env\b/.test(withoutComments(source))),
+    ).toEqual([]);
+  });
+});
+
+function withoutComments(source: string): string {
+  return source.replaceAll(/\/\*[\s\S]*?\*\/|^\s*\/\/.*$/gm, '');
+}

@@ -1,0 +1,318 @@
+/** What a caller is told of real errors of a real Postgres, and that the pool outlives all of them. */
+import { setImmediate as turn } from 'node:timers/promises';
+import pg from 'pg';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { Fault } from '../../src/model/fault.js';
+import { type Database, type DatabaseOptions, openDatabase } from '../../src/store/database.js';
+import { faultOf, isConnectionLost, lostRace, mayRunAgain } from '../../src/store/faults.js';
+import { createTestDatabase, type TestDatabase } from '../support/database.js';
+import { databaseOptions } from '../support/open-database.js';
+
+let testDatabase: TestDatabase;
+const opened: Database[] = [];
+
+beforeAll(async () => {
+  testDatabase = await createTestDatabase();
+  // Raises `state` on the first `times` calls since the sequence was made, and then answers.
+  await testDatabase.query(`
+    create function raise_times(state text, times integer) returns text language plpgsql as $$
+    begin
+      if nextval('raised') <= times then raise exception 'the secret of %', state using errcode = state; end if;
+      return 'answered';
+    end $$`);
+});
+
+afterEach(async () => {
+  await Promise.all(opened.splice(0).map((database) => database.close()));
+});
+
+afterAll(async () => {
+  await testDatabase?.[Symbol.asyncDispose]();
+});
+
+async function open(changes: Partial<DatabaseOptions> = {}): Promise<Database> {
+  const database = await openDatabase(databaseOptions(testDatabase.url, { connectionsMax: 1, ...changes }));
+  opened.push(database);
+  return database;
+}
+
+function run(database: Database, text: string, values: unknown[] = []) {
+  return database.run({ name: text.slice(0, 60), text }, values);
+}
+
+async function pidOf(database: Database): Promise<number> {
+  const [row] = await run(database, 'select pg_backend_pid()');
+  return row?.[0] as number;
+}
+
+async function faultFrom(promise: Promise<unknown>): Promise<Fault> {
+  const error = await promise.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  if (error instanceof Fault) return error;
+  throw error ?? new Error('nothing was thrown');
+}
+
+async function raise(database: Database, state: string, times: number) {
+  await testDatabase.query('drop sequence if exists raised');
+  await testDatabase.query('create sequence raised');
+  return run(database, 'select raise_times($1, $2)', [state, times]);
+}
+
+/** Waits until something is running that has `text` in it, and gives its process. */
+function waitUntilRunning(text: string): Promise<number> {
+  return vi.waitFor(
+    async () => {
+      const [row] = await testDatabase.query<{ pid: number }>(
+        `select pid from pg_stat_activity where datname = $1 and state = 'active' and strpos(query, $2) > 0 and pid <> pg_backend_pid()`,
+        [testDatabase.name, text],
+      );
+      if (row === undefined) throw new Error(`nothing runs ${text}`);
+      return row.pid;
+    },
+    { timeout: 30_000 },
+  );
+}
+
+function terminate(pid: number): Promise<unknown> {
+  return testDatabase.query('select pg_terminate_backend($1)', [pid]);
+}
+
+const insertUser = 'insert into users (id, first_name, email) values ($1, $2, $3)';
+const idOf = (n: number) => `00000000-0000-7000-8000-00000000000${n}`;
+
+describe('an error of Postgres', () => {
+  it('about a taken email is EMAIL_TAKEN, says nothing of the email, and leaves the connection in the pool', async () => {
+    const database = await open();
+    const pid = await pidOf(database);
+    await run(database, insertUser, [idOf(1), 'Ada', 'secret@example.com']);
+    const fault = await faultFrom(run(database, insertUser, [idOf(2), 'Ada', 'SECRET@example.com']));
+    expect(fault).toMatchObject({ reason: 'EMAIL_TAKEN', violations: [{ field: 'user.email' }] });
+    expect(JSON.stringify([fault.message, fault.violations])).not.toMatch(/secret/i);
+    expect(fault.cause).toMatchObject({ code: '23505' });
+    expect(mayRunAgain(fault)).toBe(true);
+    expect(await pidOf(database)).toBe(pid);
+  });
+
+  it('that blames a row is no reason to blame its email', async () => {
+    const database = await open();
+    await run(database, insertUser, [idOf(3), 'Ada', 'three@example.com']);
+    const twice = run(database, insertUser, [idOf(3), 'Ada', 'four@example.com']);
+    await expect(twice).rejects.toMatchObject({ code: '23505', constraint: 'users_pkey' });
+    await expect(twice).rejects.not.toBeInstanceOf(Fault);
+  });
+
+  it.each([
+    ['42601', 'selekt 1'],
+    ['42P01', 'select from nowhere'],
+    ['42703', 'select nothing from users'],
+    ['22P02', `select 'x'::uuid`],
+    ['22021', `select convert_from('\\xff', 'UTF8')`],
+    ['22P05', `select '"\\u0000"'::jsonb #>> '{}'`],
+    ['22012', 'select 1/0'],
+    ['23502', `insert into users (id, email) values (gen_random_uuid(), 'a')`],
+    [
+      '54000',
+      `insert into users (id, first_name, email) select gen_random_uuid(), 'a', string_agg(md5(i::text), '') from generate_series(1, 1000) as i`,
+    ],
+  ])(
+    'that only a bug of ours can make (%s) stays as it is, and its statement may run again in halves',
+    async (state, text) => {
+      const database = await open();
+      const pid = await pidOf(database);
+      const error = await run(database, text).catch((reason: unknown) => reason);
+      expect(error).not.toBeInstanceOf(Fault);
+      expect(error).toMatchObject({ code: state });
+      expect(mayRunAgain(error)).toBe(true);
+      expect(await pidOf(database)).toBe(pid);
+    },
+  );
+
+  it.each(['53100', '53200', '53400', '58000', '58030'])(
+    'about what the server is short of (%s) is DATABASE_UNAVAILABLE, on a connection that is still good',
+    async (state) => {
+      const database = await open();
+      const pid = await pidOf(database);
+      const fault = await faultFrom(raise(database, state, 1));
+      expect(fault).toMatchObject({ reason: 'DATABASE_UNAVAILABLE', cause: { code: state } });
+      expect(fault.message).not.toContain('secret');
+      expect(await pidOf(database)).toBe(pid);
+    },
+  );
+
+  it.each(['08000', '08006', '53300', '57P01', '57P02', '57P03', '57P05', '28000', '28P01', '3D000'])(
+    'about the connection (%s) is DATABASE_UNAVAILABLE, and the next statement has another connection',
+    async (state) => {
+      const database = await open();
+      const pid = await pidOf(database);
+      const fault = await faultFrom(raise(database, state, 1));
+      expect(fault).toMatchObject({ reason: 'DATABASE_UNAVAILABLE', cause: { code: state } });
+      expect(mayRunAgain(fault)).toBe(false);
+      expect(await pidOf(database)).not.toBe(pid);
+    },
+  );
+
+  it('about a server that takes no writes is DATABASE_UNAVAILABLE', async () => {
+    const database = await open();
+    await run(database, 'set default_transaction_read_only = on');
+    const pid = await pidOf(database);
+    const fault = await faultFrom(run(database, insertUser, [idOf(9), 'Ada', 'nine@example.com']));
+    expect(fault).toMatchObject({ reason: 'DATABASE_UNAVAILABLE', cause: { code: '25006' } });
+    expect(await pidOf(database)).not.toBe(pid);
+  });
+});
+
+describe('a statement that lost a race', () => {
+  it.each(['40001', '40P01'])('(%s) is run again, and its caller sees nothing of it', async (state) => {
+    const database = await open();
+    expect(await raise(database, state, 4)).toEqual([['answered']]);
+  });
+
+  it.each(['40001', '40P01'])('(%s) every time is DATABASE_UNAVAILABLE in the end', async (state) => {
+    const database = await open();
+    const fault = await faultFrom(raise(database, state, 1000));
+    expect(fault).toMatchObject({ reason: 'DATABASE_UNAVAILABLE', cause: { code: state } });
+    const [row] = await testDatabase.query<{ last_value: string }>('select last_value from raised');
+    expect(Number(row?.last_value)).toBe(5);
+  });
+
+  it('is no statement that failed for another reason', async () => {
+    const database = await open();
+    await expect(raise(database, '23514', 1)).rejects.toMatchObject({ code: '23514' });
+    expect(lostRace(new Error('40001'))).toBe(false);
+    // A null in the users' table is a bug; in that of request ids it is the sign that rememberRequest gives.
+    expect(lostRace(Object.assign(new Error(), { code: '23502', table: 'users' }))).toBe(false);
+    expect(lostRace(Object.assign(new Error(), { code: '23502', table: 'request_ids' }))).toBe(true);
+  });
+});
+
+describe('a statement that takes too long', () => {
+  it('is stopped in the server by statement_timeout, as DEADLINE_PASSED, and is not run again in halves', async () => {
+    const database = await open({ statementTimeoutMs: 100 });
+    const pid = await pidOf(database);
+    const fault = await faultFrom(run(database, 'select pg_sleep(600)'));
+    expect(fault).toMatchObject({ reason: 'DEADLINE_PASSED', cause: { code: '57014' } });
+    expect(mayRunAgain(fault)).toBe(false);
+    expect(await pidOf(database)).toBe(pid);
+  });
+
+  it('to get a lock is stopped by lock_timeout, as DATABASE_UNAVAILABLE', async () => {
+    const database = await open({ lockTimeoutMs: 50 });
+    const holder = new pg.Client(testDatabase.url);
+    await holder.connect();
+    try {
+      await holder.query('begin; lock table directory');
+      const fault = await faultFrom(run(database, 'select id from directory'));
+      expect(fault).toMatchObject({ reason: 'DATABASE_UNAVAILABLE', cause: { code: '55P03' } });
+    } finally {
+      await holder.end();
+    }
+    expect(await run(database, 'select id from directory')).toHaveLength(1);
+  });
+
+  it('to get a connection is DATABASE_UNAVAILABLE', async () => {
+    const database = await open({ connectTimeoutMs: 200 });
+    const busy = run(database, `select 'busy', pg_sleep(600)`).catch(() => {});
+    const pid = await waitUntilRunning(`select 'busy'`);
+    expect(await faultFrom(run(database, 'select 1'))).toMatchObject({ reason: 'DATABASE_UNAVAILABLE' });
+    await terminate(pid);
+    await busy;
+    expect(await run(database, 'select 1')).toEqual([[1]]);
+  });
+});
+
+describe('a connection that is lost', () => {
+  it('in the middle of a statement is DATABASE_UNAVAILABLE, and the next statement is answered', async () => {
+    const database = await open();
+    const answer = faultFrom(run(database, `select 'middle', pg_sleep(600)`));
+    await terminate(await waitUntilRunning(`select 'middle'`));
+    const fault = await answer;
+    expect(fault.reason).toBe('DATABASE_UNAVAILABLE');
+    expect(fault.message).not.toMatch(/terminat/);
+    // It may have been committed.
+    expect(mayRunAgain(fault)).toBe(false);
+    expect(await run(database, 'select 1')).toEqual([[1]]);
+  });
+
+  it('while it is idle is replaced, and nobody hears of it', async () => {
+    const database = await open();
+    await terminate(await pidOf(database));
+    const { master } = database.dataSource.driver as unknown as { master: pg.Pool };
+    await vi.waitUntil(() => master.totalCount === 0, { timeout: 30_000 });
+    expect(await run(database, 'select 1')).toEqual([[1]]);
+  });
+
+  it('while it is lent out is DATABASE_UNAVAILABLE to whoever has it', async () => {
+    const database = await open();
+    const lent = database.withRunner(new AbortController().signal, async (runner) => {
+      const [{ pid }] = await runner.query('select pg_backend_pid() as pid');
+      await terminate(pid);
+      // Until its end has arrived here, which is when the pool counts it no more.
+      const { master } = database.dataSource.driver as unknown as { master: pg.Pool };
+      await vi.waitUntil(() => master.totalCount === 0, { timeout: 30_000 });
+      await turn();
+      return runner.query('select 1');
+    });
+    expect(await faultFrom(lent)).toMatchObject({ reason: 'DATABASE_UNAVAILABLE' });
+    expect(await run(database, 'select 1')).toEqual([[1]]);
+  });
+
+  it('many times and at once harms no other', async () => {
+    const database = await open({ connectionsMax: 4 });
+    const killer = (async () => {
+      for (let kills = 0; kills < 30; kills++) {
+        await testDatabase.query(
+          `select pg_terminate_backend(pid) from pg_stat_activity where datname = $1 and application_name = 'roster' order by random() limit 1`,
+          [testDatabase.name],
+        );
+      }
+    })();
+    let isOver = false;
+    const outcomes: unknown[] = [];
+    const callers = Array.from({ length: 8 }, async () => {
+      while (!isOver) outcomes.push(await run(database, 'select 1').catch((error: unknown) => error));
+    });
+    await killer;
+    isOver = true;
+    await Promise.all(callers);
+    for (const outcome of outcomes) {
+      if (outcome instanceof Fault) expect(outcome.reason).toBe('DATABASE_UNAVAILABLE');
+      else expect(outcome).toEqual([[1]]);
+    }
+    await vi.waitFor(async () => expect(await run(database, 'select 1')).toEqual([[1]]));
+  });
+});
+
+describe('a database that cannot be opened', () => {
+  it.each([
+    ['nobody listens', (url: URL) => Object.assign(url, { port: '1' })],
+    ['it is not there', (url: URL) => Object.assign(url, { pathname: '/there_is_none' })],
+  ])('because %s is DATABASE_UNAVAILABLE', async (_, change) => {
+    const url = change(new URL(testDatabase.url)).href;
+    const fault = await faultFrom(openDatabase(databaseOptions(url)));
+    expect(fault).toMatchObject({ reason: 'DATABASE_UNAVAILABLE' });
+    expect(fault.message).not.toMatch(/127|there_is_none|refused/);
+  });
+});
+
+describe('faultOf', () => {
+  it('leaves a fault and whatever is no error of a database alone', () => {
+    const fault = new Fault('OVERLOADED', 'x');
+    expect(faultOf(fault)).toBe(fault);
+    for (const bug of [new TypeError('x'), new Error('x'), undefined, null, 'x', { code: '23505' }]) {
+      expect(faultOf(bug)).toBe(bug);
+      expect(mayRunAgain(bug)).toBe(false);
+    }
+  });
+
+  it('knows a bug of ours from a broken socket', () => {
+    const coded = (code: string) => Object.assign(new Error('x'), { code });
+    for (const code of ['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH']) {
+      expect(isConnectionLost(coded(code))).toBe(true);
+    }
+    for (const code of ['ERR_INVALID_ARG_TYPE', 'ERR_OUT_OF_RANGE', 'ERR_ASSERTION']) {
+      expect(isConnectionLost(coded(code))).toBe(false);
+    }
+  });
+});

@@ -1,0 +1,544 @@
+/** Pages in every order: each user once, whoever writes meanwhile, cut to what a message may hold, and cancelled with its caller. */
+import { randomBytes } from 'node:crypto';
+import fc from 'fast-check';
+import { v7 as uuidv7 } from 'uuid';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { ListUsersResponse } from '../../generated/users/v1/user_service.js';
+import { Fault } from '../../src/model/fault.js';
+import { orderFields } from '../../src/model/order-by.js';
+import { createPageTokens } from '../../src/model/page-token.js';
+import { parseListUsers } from '../../src/model/requests.js';
+import { displayName, type JsonObject, type User, type UserFields } from '../../src/model/user.js';
+import { listPage } from '../../src/operations/list-page.js';
+import { type Database, openDatabase } from '../../src/store/database.js';
+import { deleteUsers, insertUsers } from '../../src/store/users.js';
+import { createTestDatabase, type TestDatabase } from '../support/database.js';
+import { databaseOptions, someFields } from '../support/open-database.js';
+
+const never = new AbortController().signal;
+const pageTokens = createPageTokens(randomBytes(32));
+const request = { pageSize: 0, pageToken: '', filter: '', query: '', orderBy: '', includeTotalSize: false };
+
+async function insert(database: Database, list: readonly Partial<UserFields>[]): Promise<User[]> {
+  const users: User[] = [];
+  for (let start = 0; start < list.length; start += 1000) {
+    const rows = list
+      .slice(start, start + 1000)
+      .map((fields) => ({ id: uuidv7(), fields: someFields(fields), request: undefined }));
+    for (const outcome of await insertUsers(database, rows)) {
+      if (!('version' in outcome)) throw outcome;
+      users.push(outcome);
+    }
+  }
+  return users;
+}
+
+function page(database: Database, changes: Partial<typeof request>) {
+  return listPage(database, pageTokens, parseListUsers({ ...request, ...changes }), never);
+}
+
+/** All pages one after the other, with what `between` does between them. */
+async function walk(
+  database: Database,
+  changes: Partial<typeof request>,
+  between: () => Promise<void> = async () => {},
+): Promise<User[]> {
+  const users: User[] = [];
+  for (let pageToken = ''; ; ) {
+    const { users: more, nextPageToken } = await page(database, { ...changes, pageToken });
+    users.push(...more);
+    if (nextPageToken === '') return users;
+    expect(more.length).toBeGreaterThan(0);
+    expect(more.length).toBeLessThanOrEqual(changes.pageSize ?? 50);
+    pageToken = nextPageToken;
+    await between();
+  }
+}
+
+/** By code point, which is how UTF-8 sorts. */
+function compareText(a: string, b: string): number {
+  return Buffer.compare(Buffer.from(a), Buffer.from(b));
+}
+
+const comparisons: Record<(typeof orderFields)[number], (a: User, b: User) => number> = {
+  create_time: (a, b) => a.createTime.getTime() - b.createTime.getTime(),
+  update_time: (a, b) => a.updateTime.getTime() - b.updateTime.getTime(),
+  first_name: (a, b) => compareText(a.firstName, b.firstName),
+  last_name: (a, b) => compareText(a.lastName, b.lastName),
+  email: (a, b) => compareText(a.email.normalize('NFC').toLowerCase(), b.email.normalize('NFC').toLowerCase()),
+};
+
+/** What an order must come to, said once more and in another way than SQL. */
+function sorted(users: readonly User[], orderBy: string): string[] {
+  const terms = orderBy === '' ? ['create_time'] : orderBy.split(',').map((term) => term.trim());
+  return users
+    .toSorted((a, b) => {
+      for (const term of terms) {
+        const [field, direction] = term.split(' ') as [(typeof orderFields)[number], string?];
+        const order = comparisons[field](a, b);
+        if (order !== 0) return direction === 'desc' ? -order : order;
+      }
+      return compareText(a.id, b.id);
+    })
+    .map((user) => user.id);
+}
+
+const directions = orderFields.flatMap((field) => [field, `${field} desc`]);
+
+describe('pages', () => {
+  let testDatabase: TestDatabase;
+  let database: Database;
+  let users: User[];
+
+  beforeAll(async () => {
+    testDatabase = await createTestDatabase();
+    database = await openDatabase(databaseOptions(testDatabase.url));
+    // Few different names, so that most rows tie; of several cases, planes and lengths, so that collations would differ.
+    const names = ['a', 'A', 'b', 'ä', 'Z', '😀', '\uffee', 'a b', 'a-b', '_'];
+    await insert(
+      database,
+      Array.from({ length: 120 }, (_, index) => ({
+        firstName: names[index % 3] ?? '',
+        lastName: ['', ...names][Math.floor(index / 7) % 11],
+        email: `${names[index % 10]?.replaceAll(' ', '.')}${index % 2 === 0 ? 'X' : 'x'}${index}@x`,
+      })),
+    );
+    await testDatabase.query(`
+      update users set create_time = timestamptz '2026-01-01' + (ascii(email) % 4) * interval '1 ms',
+        update_time = timestamptz '2026-01-01' + (length(email) % 3) * interval '1 ms'`);
+    const all = await walk(database, { pageSize: 1000 });
+    users = all;
+  });
+
+  afterAll(async () => {
+    await database?.close();
+    await testDatabase?.[Symbol.asyncDispose]();
+  });
+
+  it('of nobody are one, and empty', async () => {
+    expect(await page(database, { filter: 'first_name == "nobody"' })).toEqual({
+      users: [],
+      nextPageToken: '',
+      totalSize: undefined,
+    });
+  });
+
+  it.each(['', ...directions])('ordered by %j hold every user once and in that order, ties by id', async (orderBy) => {
+    expect(users).toHaveLength(120);
+    for (const pageSize of [7, 50, 119, 120, 121]) {
+      expect((await walk(database, { orderBy, pageSize })).map((user) => user.id)).toEqual(sorted(users, orderBy));
+    }
+  });
+
+  it('ordered by several fields hold every user once and in that order', async () => {
+    const orders = fc
+      .shuffledSubarray([...orderFields], { minLength: 2 })
+      .chain((fields) =>
+        fc.tuple(...fields.map((field) => fc.boolean().map((desc) => (desc ? `${field} desc` : field)))),
+      )
+      .map((terms) => terms.join(', '));
+    await fc.assert(
+      fc.asyncProperty(orders, fc.integer({ min: 5, max: 60 }), async (orderBy, pageSize) => {
+        expect((await walk(database, { orderBy, pageSize })).map((user) => user.id)).toEqual(sorted(users, orderBy));
+      }),
+      { numRuns: 30 },
+    );
+  });
+
+  it('of one user each are as many as there are users', async () => {
+    const filter = 'first_name == "a" && last_name != ""';
+    const expected = users.filter((user) => user.firstName === 'a' && user.lastName !== '');
+    expect((await walk(database, { filter, pageSize: 1, orderBy: 'last_name desc' })).map((user) => user.id)).toEqual(
+      sorted(expected, 'last_name desc'),
+    );
+  });
+
+  it('have users as they were stored', async () => {
+    const attributes = { a: [1, 'ü', null, { b: 1e21 }], z: '"' };
+    const [stored] = await insert(database, [{ firstName: 'Stored', attributes, profileImageUrl: 'https://x' }]);
+    expect((await page(database, { filter: 'first_name == "Stored"' })).users).toEqual([stored]);
+    await deleteUsers(database, [{ id: stored?.id ?? '', version: undefined }]);
+  });
+
+  it('count everybody who matches, over all pages, where that is asked for', async () => {
+    const counted = { includeTotalSize: true, pageSize: 10 };
+    const first = await page(database, counted);
+    expect(first.totalSize).toBe(120);
+    expect((await page(database, { ...counted, pageToken: first.nextPageToken })).totalSize).toBe(120);
+    expect((await page(database, { ...counted, filter: 'first_name == "a"' })).totalSize).toBe(40);
+    expect((await page(database, { ...counted, query: 'nobody' })).totalSize).toBe(0);
+  });
+
+  it('go on with another page size, and with no other filter, query or order', async () => {
+    const { nextPageToken: pageToken } = await page(database, { pageSize: 10, orderBy: 'email' });
+    expect((await page(database, { pageToken, pageSize: 20, orderBy: 'email' })).users).toHaveLength(20);
+    for (const other of [
+      {},
+      { orderBy: 'email desc' },
+      { orderBy: 'email', filter: 'email != ""' },
+      { orderBy: 'email', query: 'x' },
+    ]) {
+      await expect(page(database, { pageToken, ...other })).rejects.toMatchObject({ reason: 'INVALID_PAGE_TOKEN' });
+    }
+  });
+
+  it('go on where they were when the user at their end is gone', async () => {
+    const [gone] = await insert(database, [{ firstName: 'a', lastName: 'a' }]);
+    const orderBy = 'last_name desc, first_name';
+    const before = sorted([...users, gone as User], orderBy);
+    const place = before.indexOf(gone?.id ?? '');
+    const first = await page(database, { orderBy, pageSize: place + 1 });
+    expect(first.users.at(-1)?.id).toBe(gone?.id);
+    await deleteUsers(database, [{ id: gone?.id ?? '', version: undefined }]);
+    const second = await page(database, { orderBy, pageSize: 1000, pageToken: first.nextPageToken });
+    expect(second.users.map((user) => user.id)).toEqual(before.slice(place + 1));
+  });
+
+  it.each([
+    '',
+    'first_name',
+    'last_name desc',
+    'email',
+    'update_time desc, email desc',
+    'first_name desc, last_name, email',
+  ])('ordered by %j hold everybody who stays exactly once while others come and go', async (orderBy) => {
+    const other = await openDatabase(databaseOptions(testDatabase.url));
+    let isOver = false;
+    const writer = (async () => {
+      while (!isOver) {
+        const names = ['a', 'b', '', '😀', 'zz'];
+        const guests = await insert(
+          other,
+          names.map((name) => ({ firstName: name || 'A', lastName: name })),
+        );
+        await deleteUsers(
+          other,
+          guests.map(({ id }) => ({ id, version: undefined })),
+        );
+      }
+    })();
+    try {
+      const seen = (await walk(database, { orderBy, pageSize: 9 })).map((user) => user.id);
+      expect(new Set(seen).size).toBe(seen.length);
+      const residents = new Set(users.map((user) => user.id));
+      expect(seen.filter((id) => residents.has(id))).toEqual(sorted(users, orderBy));
+    } finally {
+      isOver = true;
+      await writer;
+      await other.close();
+    }
+  });
+});
+
+describe('a search', () => {
+  let testDatabase: TestDatabase;
+  let database: Database;
+
+  beforeAll(async () => {
+    testDatabase = await createTestDatabase();
+    database = await openDatabase(databaseOptions(testDatabase.url));
+    await insert(database, [
+      { firstName: 'Ada', lastName: 'Lovelace', email: 'countess@example.com' },
+      { firstName: 'Grace', lastName: 'Hopper', email: 'grace@navy.mil' },
+      { firstName: '100%', lastName: 'a_b', email: 'back\\slash@x' },
+      {
+        firstName: 'Ångström',
+        lastName: 'ΣΟΦΟΣ',
+        email: 'İ@x',
+        profileImageUrl: 'https://hidden',
+        attributes: { a: 'hidden' },
+      },
+    ]);
+  });
+
+  afterAll(async () => {
+    await database?.close();
+    await testDatabase?.[Symbol.asyncDispose]();
+  });
+
+  it.each([
+    ['ada', ['Ada']],
+    ['ADA', ['Ada']],
+    ['LACE ada', ['Ada']],
+    ['love example', ['Ada']],
+    ['ada hopper', []],
+    ['a', ['Ada', 'Grace', '100%']],
+    ['x', ['Ada', '100%', 'Ångström']],
+    ['grace grace', ['Grace']],
+    ['adalovelace', []],
+    ['a v', ['Ada', 'Grace']],
+    ['%', ['100%']],
+    ['a_b', ['100%']],
+    ['_', ['100%']],
+    ['\\', ['100%']],
+    ["' or true --", []],
+    ['ångström', ['Ångström']],
+    ['A\u030angstro\u0308m', ['Ångström']],
+    ['σοφος', ['Ångström']],
+    ['i\u0307@X', ['Ångström']],
+    ['hidden', []],
+    [':p0 $1 ?', []],
+  ])('for %j finds %j', async (query, expected) => {
+    const { users, totalSize } = await page(database, { query, includeTotalSize: true });
+    expect(users.map((user) => user.firstName)).toEqual(expected);
+    expect(totalSize).toBe(expected.length);
+  });
+
+  it('goes together with a filter and with pages', async () => {
+    const changes = {
+      query: 'x',
+      filter: 'last_name != "Hopper" && email.contains("x")',
+      orderBy: 'first_name desc',
+      pageSize: 1,
+    };
+    expect((await walk(database, changes)).map((user) => user.firstName)).toEqual(['Ångström', 'Ada', '100%']);
+  });
+
+  it('for as many words as fit is answered', async () => {
+    const query = Array.from({ length: 128 }, (_, index) => String.fromCodePoint(0x4e00 + index)).join(' ');
+    expect((await page(database, { query })).users).toEqual([]);
+  });
+});
+
+describe('a page of large users', () => {
+  let testDatabase: TestDatabase;
+  let database: Database;
+
+  beforeAll(async () => {
+    testDatabase = await createTestDatabase();
+    database = await openDatabase(databaseOptions(testDatabase.url));
+  });
+
+  afterAll(async () => {
+    await database?.close();
+    await testDatabase?.[Symbol.asyncDispose]();
+  });
+
+  const numbers = (text: string) =>
+    JSON.parse(
+      `[${Array(Math.floor(16_370 / (text.length + 1)))
+        .fill(text)
+        .join()}]`,
+    );
+  const shapes: [string, JsonObject][] = [
+    ['lists of digits', { a: numbers('1') }],
+    ['lists of empty lists', { a: numbers('[]') }],
+    ['lists of lists of a digit', { a: numbers('[1]') }],
+    ['short keys', Object.fromEntries(Array.from({ length: 1900 }, (_, index) => [index.toString(36), 1]))],
+    ['letters of three bytes', { a: '€'.repeat(5_400) }],
+    [
+      'deep lists',
+      {
+        a: JSON.parse(
+          `[${Array(220)
+            .fill(`${'['.repeat(30)}1${']'.repeat(30)}`)
+            .join()}]`,
+        ),
+      },
+    ],
+  ];
+
+  it.each(shapes)('with %s fits into a message, and the pages hold everybody', async (_, attributes) => {
+    await testDatabase.query('delete from users');
+    const name = '€'.repeat(256);
+    const users = await insert(database, Array(90).fill({ firstName: name, lastName: name, attributes }));
+    const seen: string[] = [];
+    for (let pageToken = ''; ; ) {
+      const { users: more, nextPageToken } = await page(database, { pageSize: 1000, pageToken });
+      const message = ListUsersResponse.encode(
+        ListUsersResponse.fromPartial({
+          users: more.map((user) => ({ ...user, displayName: displayName(user), etag: 'v'.repeat(7) })),
+          nextPageToken,
+          totalSize: Number.MAX_SAFE_INTEGER,
+        }),
+      ).finish();
+      expect(message.length).toBeLessThan(4 * 1024 * 1024);
+      // The bound is a guess upwards, but no wild one.
+      if (nextPageToken !== '') expect(message.length).toBeGreaterThan(512 * 1024);
+      seen.push(...more.map((user) => user.id));
+      if (nextPageToken === '') break;
+      pageToken = nextPageToken;
+    }
+    expect(seen.toSorted()).toEqual(users.map((user) => user.id).toSorted());
+  });
+});
+
+describe('a list whose caller has gone', () => {
+  let testDatabase: TestDatabase;
+
+  beforeAll(async () => {
+    testDatabase = await createTestDatabase();
+    const database = await openDatabase(databaseOptions(testDatabase.url));
+    await insert(database, [{}]);
+    await database.close();
+    // Stands for a long scan: a list waits here for as long as somebody lets it.
+    await testDatabase.query(`
+      alter table users rename to users_table;
+      create function slowly() returns boolean language sql volatile as $$ select pg_sleep(600) is not null $$;
+      create view users as select * from users_table where slowly()`);
+  });
+
+  afterAll(async () => {
+    await testDatabase?.[Symbol.asyncDispose]();
+  });
+
+  const sleepers = () =>
+    testDatabase.query<{ pid: number }>(
+      `select pid from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'`,
+    );
+
+  it.each([
+    ['', 'with our name'],
+    ['?application_name=theirs', 'with a name that the URL gives it'],
+  ])('is cancelled in the server, and its connection serves the next (%j: %s)', async (query) => {
+    const database = await openDatabase(databaseOptions(testDatabase.url + query, { connectionsMax: 1 }));
+    try {
+      const [before] = await database.run({ name: 'pid', text: 'select pg_backend_pid()' }, []);
+      const caller = new AbortController();
+      const reason = new Fault('CALL_CANCELLED', 'gone');
+      const answer = listPage(database, pageTokens, parseListUsers(request), caller.signal).catch(
+        (error: unknown) => error,
+      );
+      await vi.waitUntil(async () => (await sleepers()).length === 1, { timeout: 30_000 });
+      caller.abort(reason);
+      expect(await answer).toBe(reason);
+      expect(await sleepers()).toEqual([]);
+      expect(await database.run({ name: 'pid', text: 'select pg_backend_pid()' }, [])).toEqual([before]);
+    } finally {
+      await database.close();
+    }
+  });
+
+  it('is not even begun', async () => {
+    const database = await openDatabase(databaseOptions(testDatabase.url));
+    try {
+      const reason = new Fault('DEADLINE_PASSED', 'late');
+      await expect(listPage(database, pageTokens, parseListUsers(request), AbortSignal.abort(reason))).rejects.toBe(
+        reason,
+      );
+    } finally {
+      await database.close();
+    }
+  });
+
+  it('is not begun either where it goes while it waits for a connection', async () => {
+    const database = await openDatabase(databaseOptions(testDatabase.url, { connectionsMax: 1 }));
+    try {
+      const callers = [new AbortController(), new AbortController()];
+      const [first, second] = callers.map(({ signal }) =>
+        listPage(database, pageTokens, parseListUsers(request), signal).catch((error: unknown) => error),
+      );
+      await vi.waitUntil(async () => (await sleepers()).length === 1, { timeout: 30_000 });
+      const reasons = callers.map((_, index) => new Fault('CALL_CANCELLED', `${index}`));
+      callers[1]?.abort(reasons[1]);
+      callers[0]?.abort(reasons[0]);
+      expect(await first).toBe(reasons[0]);
+      expect(await second).toBe(reasons[1]);
+      expect(await sleepers()).toEqual([]);
+    } finally {
+      await database.close();
+    }
+  });
+
+  it('just when its statement has ended cancels nothing of the next on its connection', async () => {
+    const database = await openDatabase(databaseOptions(testDatabase.url, { connectionsMax: 1 }));
+    try {
+      for (let turn = 0; turn < 5; turn++) {
+        const caller = new AbortController();
+        const answer = database.withRunner(caller.signal, async () => {
+          caller.abort();
+          return 'answered';
+        });
+        // Long enough for a cancel that is late to arrive in the midst of it.
+        const next = database.run({ name: 'next', text: 'select 1 from pg_sleep(0.2)' }, []);
+        expect(await answer).toBe('answered');
+        expect(await next).toEqual([[1]]);
+      }
+    } finally {
+      await database.close();
+    }
+  });
+
+  it('many times at once cancels nobody else’s statement', async () => {
+    const database = await openDatabase(databaseOptions(testDatabase.url, { connectionsMax: 3 }));
+    try {
+      await testDatabase.query(
+        'create or replace function slowly() returns boolean language sql volatile as $$ select pg_sleep(0.002) is not null $$',
+      );
+      const outcomes = await Promise.all(
+        Array.from({ length: 60 }, async (_, index) => {
+          const caller = new AbortController();
+          const isImpatient = index % 2 === 0;
+          if (isImpatient) setTimeout(() => caller.abort(new Fault('CALL_CANCELLED', 'gone')), index / 4);
+          const outcome = await listPage(database, pageTokens, parseListUsers(request), caller.signal).catch(
+            (error: unknown) => error,
+          );
+          return { isImpatient, outcome };
+        }),
+      );
+      for (const { isImpatient, outcome } of outcomes) {
+        if (outcome instanceof Error)
+          expect([isImpatient, outcome]).toMatchObject([true, { reason: 'CALL_CANCELLED' }]);
+      }
+    } finally {
+      await database.close();
+    }
+  });
+});
+
+describe('the plan of a list', () => {
+  let testDatabase: TestDatabase;
+  let database: Database;
+
+  beforeAll(async () => {
+    testDatabase = await createTestDatabase();
+    database = await openDatabase(databaseOptions(testDatabase.url));
+    await testDatabase.query(`
+      insert into users (id, first_name, last_name, email, create_time)
+      select gen_random_uuid(), 'f' || i % 100, 'l' || i % 1000, 'e' || i || '@x', now() - (i / 3) * interval '1 second'
+      from generate_series(1, 10000) as i`);
+    await testDatabase.query('analyze users');
+  });
+
+  afterAll(async () => {
+    await database?.close();
+    await testDatabase?.[Symbol.asyncDispose]();
+  });
+
+  /** How Postgres runs the first page and the one after a hundred users. */
+  async function plans(orderBy: string): Promise<string[]> {
+    const statements: { text: string; values: unknown[] }[] = [];
+    const { dataSource } = database;
+    const { logger } = dataSource;
+    dataSource.logger = {
+      ...logger,
+      logQuery: (text: string, values?: unknown[]) => statements.push({ text, values: values ?? [] }),
+    } as typeof logger;
+    try {
+      const { nextPageToken } = await page(database, { orderBy, pageSize: 100 });
+      await page(database, { orderBy, pageSize: 10, pageToken: nextPageToken });
+    } finally {
+      dataSource.logger = logger;
+    }
+    expect(statements).toHaveLength(2);
+    return Promise.all(
+      statements.map(async ({ text, values }) => {
+        const rows = await testDatabase.query<{ 'QUERY PLAN': string }>(`explain ${text}`, values);
+        return rows.map((row) => row['QUERY PLAN']).join('\n');
+      }),
+    );
+  }
+
+  it.each([
+    ['', 'users_create_time_id'],
+    ['create_time', 'users_create_time_id'],
+    ['email', 'users_email_key'],
+    ['email desc', 'users_email_key'],
+  ])('ordered by %j goes along an index and enters it where the page begins', async (orderBy, index) => {
+    const [first, later] = await plans(orderBy);
+    expect(first).toContain(`using ${index}`);
+    expect(later).toContain(`using ${index}`);
+    expect(later).toContain('Index Cond');
+    expect(later).not.toContain('Seq Scan');
+  });
+});

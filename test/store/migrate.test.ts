@@ -1,0 +1,127 @@
+/** That the schema moves as a whole or not at all, once, whoever else moves it at the same time. */
+import { describe, expect, it } from 'vitest';
+import { migrateDown, migrateUp, migrationStatus, SchemaTooNewError } from '../../src/store/migrate.js';
+import { migrations, migrationsTableName } from '../../src/store/migrations.js';
+import { createTestDatabase, type TestDatabase } from '../support/database.js';
+import { databaseOptions } from '../support/open-database.js';
+import { dumpSchema } from '../support/schema-dump.js';
+
+const names = migrations.map((migration) => migration.name);
+
+async function onDatabase(work: (database: TestDatabase) => Promise<void>, empty = false): Promise<void> {
+  const database = await createTestDatabase();
+  try {
+    if (empty) {
+      await database.query('drop schema public cascade');
+      await database.query('create schema public');
+    }
+    await work(database);
+  } finally {
+    await database[Symbol.asyncDispose]();
+  }
+}
+
+const onEmptyDatabase = (work: (database: TestDatabase) => Promise<void>) => onDatabase(work, true);
+
+describe('migrations', () => {
+  it('go up, down and up again to the same schema', () =>
+    onDatabase(async (database) => {
+      const options = databaseOptions(database.url);
+      const before = await dumpSchema(database);
+      for (const name of names.toReversed()) {
+        expect((await migrateDown(options)).changed).toEqual([name]);
+      }
+      expect(await dumpSchema(database)).not.toMatch(/users|email_key|request_ids|directory/);
+      expect(await migrationStatus(options)).toEqual({ applied: [], pending: names, unknown: [] });
+      expect(await migrateUp(options)).toEqual({ applied: names, pending: [], unknown: [], changed: names });
+      expect(await dumpSchema(database)).toBe(before);
+    }));
+
+  it('leave nothing behind when all are undone but the empty list of them', () =>
+    onDatabase(async (database) => {
+      for (const _ of names) await migrateDown(databaseOptions(database.url));
+      const left = await database.query<{ relname: string }>(
+        `select relname from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'v', 'm')`,
+      );
+      expect(left).toEqual([{ relname: migrationsTableName }]);
+      expect(await database.query(`select from ${migrationsTableName}`)).toEqual([]);
+      expect(await database.query(`select from pg_proc where pronamespace = 'public'::regnamespace`)).toEqual([]);
+    }));
+
+  it('do nothing where there is nothing to do', () =>
+    onDatabase(async (database) => {
+      const options = databaseOptions(database.url);
+      expect((await migrateUp(options)).changed).toEqual([]);
+      for (const _ of names) await migrateDown(options);
+      expect(await migrateDown(options)).toEqual({ applied: [], pending: names, unknown: [], changed: [] });
+    }));
+
+  it('say where a database stands that has seen none, and touch nothing', () =>
+    onEmptyDatabase(async (database) => {
+      expect(await migrationStatus(databaseOptions(database.url))).toEqual({
+        applied: [],
+        pending: names,
+        unknown: [],
+      });
+      expect(await database.query(`select from pg_class where relnamespace = 'public'::regnamespace`)).toEqual([]);
+    }));
+
+  it('run once, however many processes start at once', () =>
+    onEmptyDatabase(async (database) => {
+      const results = await Promise.all(Array.from({ length: 20 }, () => migrateUp(databaseOptions(database.url))));
+      expect(results.filter((result) => result.changed.length > 0)).toHaveLength(1);
+      for (const result of results) expect(result.applied).toEqual(names);
+      expect(await database.query(`select name from ${migrationsTableName}`)).toEqual(names.map((name) => ({ name })));
+      expect(await database.query('select from directory')).toHaveLength(1);
+    }));
+
+  it('wait longer for others than any statement may take', () =>
+    onEmptyDatabase(async (database) => {
+      const impatient = databaseOptions(database.url, { statementTimeoutMs: 1, lockTimeoutMs: 1 });
+      const results = await Promise.all([1, 2, 3].map(() => migrateUp(impatient)));
+      expect(results.flatMap((result) => result.changed)).toEqual(names);
+    }));
+
+  it('leave nothing where one fails in the middle', () =>
+    onEmptyDatabase(async (database) => {
+      const options = databaseOptions(database.url);
+      // Somebody else's table, in the way of the second one that is made.
+      await database.query('create table request_ids (theirs text)');
+      const before = await dumpSchema(database);
+      await expect(migrateUp(options)).rejects.toThrow(/request_ids/);
+      expect(await dumpSchema(database)).toBe(before);
+      await database.query('drop table request_ids');
+      expect((await migrateUp(options)).changed).toEqual(names);
+    }));
+
+  it('refuse a schema that is newer than this program, and show what it has', () =>
+    onDatabase(async (database) => {
+      const options = databaseOptions(database.url);
+      const newer = 'FromTheFuture9999999999999';
+      await database.query(`insert into ${migrationsTableName} (timestamp, name) values (9999999999999, $1)`, [newer]);
+      await expect(migrateUp(options)).rejects.toThrow(SchemaTooNewError);
+      await expect(migrateUp(options)).rejects.toThrow(newer);
+      await expect(migrateDown(options)).rejects.toThrow(SchemaTooNewError);
+      expect(await migrationStatus(options)).toEqual({ applied: [...names, newer], pending: [], unknown: [newer] });
+      expect(await database.query('select from users')).toEqual([]);
+    }));
+
+  it('say that the database is away where it is', async () => {
+    // Port 1 is nobody's.
+    await expect(migrateUp(databaseOptions('postgres://postgres@127.0.0.1:1/x'))).rejects.toMatchObject({
+      reason: 'DATABASE_UNAVAILABLE',
+    });
+  });
+
+  it('make the same rules whatever schema comes first in the search path', () =>
+    onEmptyDatabase(async (database) => {
+      await database.query('create schema directory_of_ours');
+      await database.query(`alter database ${database.name} set search_path = directory_of_ours`);
+      const options = databaseOptions(database.url);
+      expect((await migrateUp(options)).changed).toEqual(names);
+      expect((await migrateUp(options)).changed).toEqual([]);
+      const made = await database.query(`select from pg_class where relnamespace = 'directory_of_ours'::regnamespace`);
+      expect(made).not.toEqual([]);
+      expect(await database.query(`select from pg_class where relnamespace = 'public'::regnamespace`)).toEqual([]);
+    }));
+});

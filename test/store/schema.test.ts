@@ -1,0 +1,60 @@
+/** What the migrations make: the golden dump, and that the entities describe the same. */
+import { readFile, writeFile } from 'node:fs/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Database, openDatabase } from '../../src/store/database.js';
+import { createTestDatabase, type TestDatabase } from '../support/database.js';
+import { databaseOptions } from '../support/open-database.js';
+import { dumpSchema } from '../support/schema-dump.js';
+
+const goldenFile = new URL('../../migrations/schema.sql', import.meta.url);
+const goldenHead =
+  '-- What the migrations make, for reading and for review. UPDATE_SCHEMA=1 renews it: test/store/schema.test.ts.\n\n';
+
+let testDatabase: TestDatabase;
+let database: Database;
+
+beforeAll(async () => {
+  testDatabase = await createTestDatabase();
+  database = await openDatabase(databaseOptions(testDatabase.url));
+});
+
+afterAll(async () => {
+  await database?.close();
+  await testDatabase?.[Symbol.asyncDispose]();
+});
+
+describe('the schema', () => {
+  it('is the one in migrations/schema.sql', async () => {
+    const dump = goldenHead + (await dumpSchema(testDatabase));
+    if (process.env.UPDATE_SCHEMA === '1') await writeFile(goldenFile, dump);
+    const golden = await readFile(goldenFile, 'utf8');
+    expect(
+      dump,
+      'The migrations make another schema. If that is meant: UPDATE_SCHEMA=1 npx vitest run test/store/schema.test.ts',
+    ).toBe(golden);
+  });
+
+  it('is what the entities say', async () => {
+    const changes = async () => (await database.dataSource.driver.createSchemaBuilder().log()).upQueries;
+    expect((await changes()).map((change) => change.query)).toEqual([]);
+    // That this test can fail at all:
+    await testDatabase.query('alter table users alter column last_name drop default');
+    expect(await changes()).toHaveLength(1);
+    await testDatabase.query(`alter table users alter column last_name set default ''`);
+  });
+
+  it('has no index that TypeORM would drop', async () => {
+    const { upQueries } = await database.dataSource.driver.createSchemaBuilder().log();
+    expect(upQueries.filter(({ query }) => /drop/i.test(query))).toEqual([]);
+  });
+
+  it('has one directory with a secret of its own', async () => {
+    const [row] = await testDatabase.query<{ id: string; bytes: number }>(
+      'select id, length(secret) as bytes from directory',
+    );
+    expect(row?.bytes).toBe(32);
+    await expect(
+      testDatabase.query(`insert into directory (id, secret) values (gen_random_uuid(), '')`),
+    ).rejects.toMatchObject({ constraint: 'directory_is_one' });
+  });
+});

@@ -13,9 +13,10 @@ import { watchDatabase } from './store/database-watch.js';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from './store/embedded-postgres.js';
 import { readIdentity } from './store/identity.js';
 import { type MigrationResult, migrateDown, migrateUp, migrationStatus } from './store/migrate.js';
-import type { Log } from './telemetry/log.js';
+import { createLog, type Log, type LogDestination } from './telemetry/log.js';
 
 export interface App {
+  readonly log: Log;
   /** Where gRPC listens; the port is the one that was picked where 0 was asked for. */
   readonly grpc: { readonly host: string; readonly port: number };
   /** Lets calls in flight finish, then closes everything, the database last. May be called twice. */
@@ -27,8 +28,16 @@ export interface App {
 // What reflection tells: `npm run generate` makes it beside the code, of the same contract.
 const descriptorsPath = 'generated/descriptors.binpb';
 
-/** Resolves when calls are served. `signal` gives up a start that is under way. */
-export async function startApp(config: ServerConfig, log: Log, signal?: AbortSignal): Promise<App> {
+export interface StartOptions {
+  /** Gives up a start that is under way. */
+  signal?: AbortSignal;
+  /** Where the log goes instead of the standard output. */
+  logTo?: LogDestination;
+}
+
+/** Resolves when calls are served. */
+export async function startApp(config: ServerConfig, { signal, logTo }: StartOptions = {}): Promise<App> {
+  const log = createLog({ ...config.log, destination: logTo });
   // As node --disable-proto=delete does: else an attribute of that name would be lost between message and object.
   Reflect.deleteProperty(Object.prototype, '__proto__');
   const closers: (() => Promise<void>)[] = [];
@@ -86,6 +95,7 @@ export async function startApp(config: ServerConfig, log: Log, signal?: AbortSig
 
     let closing: Promise<void> | undefined;
     return {
+      log,
       grpc: { host: config.grpc.address.host, port: server.port },
       close() {
         closing ??= (async () => {
@@ -110,9 +120,10 @@ export async function startApp(config: ServerConfig, log: Log, signal?: AbortSig
 export async function migrate(
   config: ServerConfig,
   direction: 'up' | 'down' | 'status',
-  log: Log,
+  { signal, logTo }: StartOptions = {},
 ): Promise<MigrationResult> {
-  const { url, embedded } = await findDatabase(config, log);
+  const log = createLog({ ...config.log, destination: logTo });
+  const { url, embedded } = await findDatabase(config, log, signal);
   try {
     const options: DatabaseOptions = { ...config.database, url };
     if (direction === 'up') return await migrateUp(options);

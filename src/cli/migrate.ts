@@ -17,12 +17,12 @@ export function createMigrateCommand(context: Context): Command {
     );
 }
 
-async function runMigrate({ terminal }: Context, direction: 'up' | 'down' | 'status', args: readonly string[]) {
+async function runMigrate({ terminal, signal }: Context, direction: 'up' | 'down' | 'status', args: readonly string[]) {
   const config = parseServerConfig(terminal.env, args);
-  const [{ migrate }, { createLog }] = await Promise.all([import('../app.js'), import('../telemetry/log.js')]);
+  const { migrate } = await import('../app.js');
   // The standard output is for the answer.
-  const log = createLog({ ...config.log, destination: { write: (text) => void terminal.stderr.write(text) } });
-  const { applied, pending, unknown, changed } = await migrate(config, direction, log);
+  const logTo = { write: (text: string) => void terminal.stderr.write(text) };
+  const { applied, pending, unknown, changed } = await migrate(config, direction, { signal, logTo });
   const verb = direction === 'up' ? 'applied' : 'undone';
   const lines = direction === 'status' ? [] : [`${changed.length} ${verb}${changed.length === 0 ? '' : ':'}`];
   for (const name of changed) lines.push(`  ${name}`);

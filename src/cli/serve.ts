@@ -20,9 +20,8 @@ export function createServeCommand(context: Context): Command {
 async function serve({ terminal, signal, onKill }: Context, args: readonly string[]): Promise<void> {
   const config = parseServerConfig(terminal.env, args);
   // Here and not above, so that commands which only call a server do not load one.
-  const [{ startApp }, { createLog }] = await Promise.all([import('../app.js'), import('../telemetry/log.js')]);
-  const log = createLog(config.log);
-  const app = await startApp(config, log, signal);
+  const { startApp } = await import('../app.js');
+  const app = await startApp(config, { signal });
   onKill(() => app.kill());
 
   const { host, port } = app.grpc;
@@ -36,7 +35,7 @@ async function serve({ terminal, signal, onKill }: Context, args: readonly strin
     await print(terminal.stdout, `Roster listens on ${address}. Try:\n  ${command}\n`).catch(() => {});
   } else {
     // A line of its own would be no JSON. Another command, because a log shows no email, not even this one.
-    log.info({ address, try: `npx roster list${flags}` }, 'listening');
+    app.log.info({ address, try: `npx roster list${flags}` }, 'listening');
   }
 
   await aborted(signal);

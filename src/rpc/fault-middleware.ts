@@ -123,7 +123,8 @@ function serverStopping(): Fault {
 }
 
 function undecodableRequest(): Fault {
-  const message =
+  const description =
     'The request cannot be decoded: it must be of its type, not nest too deeply, and have UTF-8 in its texts.';
-  return new Fault('INVALID_FIELD', message);
+  // An empty path is the request itself; which of its fields it was, nobody knows.
+  return new Fault('INVALID_FIELD', description, [{ field: '', description }]);
 }

@@ -8,6 +8,7 @@ import pg from 'pg';
 import { DataSource, type QueryRunner } from 'typeorm';
 import { Fault } from '../model/fault.js';
 import { faultOf, isConnectionLost, lostRace } from './faults.js';
+import { parseJson } from './json.js';
 import { migrations, migrationsTableName } from './migrations.js';
 import { DirectoryRow, RequestIdRow, UserRow } from './rows.js';
 
@@ -125,6 +126,9 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
   };
 }
 
+const types = new pg.TypeOverrides();
+types.setTypeParser(pg.types.builtins.JSONB, parseJson);
+
 export function createDataSource(options: DatabaseOptions): DataSource {
   return new DataSource({
     type: 'postgres',
@@ -147,6 +151,7 @@ export function createDataSource(options: DatabaseOptions): DataSource {
       idle_in_transaction_session_timeout: options.statementTimeoutMs,
       query_timeout: options.statementTimeoutMs === 0 ? 0 : options.statementTimeoutMs + answerGraceMs,
       onConnect: prepareConnection,
+      types,
     },
   });
 }

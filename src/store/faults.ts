@@ -10,6 +10,7 @@ interface DatabaseError extends Error {
   constraint?: string;
   table?: string;
   column?: string;
+  routine?: string;
 }
 
 function isDatabaseError(error: unknown): error is DatabaseError {
@@ -28,10 +29,20 @@ function sqlState(error: unknown): string | undefined {
 // by a restored setting. https://www.postgresql.org/docs/18/errcodes-appendix.html
 const lostStates = /^(?:08...|25006|57P0[1-5]|53300|28...|3D...)$/;
 
+/**
+ * Whether a connection no longer has a prepared statement as it was: a migration has changed the type of a column, or a
+ * pooler has changed the session. Before anything ran; another connection prepares it anew, this one never would.
+ */
+function isStatementLost(error: unknown): boolean {
+  const state = sqlState(error);
+  // 0A000 is any feature that is not supported, and the server's texts are in its own language.
+  return state === '26000' || (state === '0A000' && (error as DatabaseError).routine === 'RevalidateCachedQuery');
+}
+
 /** Whether the connection is of no more use, or the server behind it. */
 export function isConnectionLost(error: unknown): boolean {
   const state = sqlState(error);
-  if (state !== undefined) return lostStates.test(state);
+  if (state !== undefined) return lostStates.test(state) || isStatementLost(error);
   if (!isDatabaseError(error) || error instanceof Fault) return false;
   // The driver's own errors have texts only; the socket's have codes (ECONNREFUSED, ECONNRESET, ETIMEDOUT, ENOTFOUND).
   // Node's other codes that start with ERR_ are bugs. TypeORM takes a runner back as soon as its connection breaks.
@@ -55,7 +66,7 @@ export function mayRunAgain(error: unknown): boolean {
 export function lostRace(error: unknown): boolean {
   const state = sqlState(error);
   // 40001, 40P01: serialization failure, deadlock.
-  if (state === '40001' || state === '40P01') return true;
+  if (state === '40001' || state === '40P01' || isStatementLost(error)) return true;
   // The statement that remembers a request id sets a null where somebody else has just remembered the same one.
   return state === '23502' && isDatabaseError(error) && error.table === 'request_ids';
 }

@@ -10,6 +10,7 @@ import type { PagePosition } from '../model/page-token.js';
 import type { JsonObject, User } from '../model/user.js';
 import type { Database } from './database.js';
 import { filterSql } from './filter-sql.js';
+import { parseJson } from './json.js';
 import { UserRow } from './rows.js';
 
 export interface ListedUser {
@@ -158,7 +159,7 @@ function listedUser(row: ListedRow, orderBy: readonly OrderTerm[]): ListedUser {
       lastName: row.last_name,
       email: row.email,
       profileImageUrl: row.profile_image_url,
-      attributes: JSON.parse(row.attributes) as JsonObject,
+      attributes: parseJson(row.attributes) as JsonObject,
       createTime: row.create_time,
       updateTime: row.update_time,
       version: row.version,

@@ -36,16 +36,11 @@ export interface PostgresPrograms {
 /** What root uses for programs and data that lie where an unprivileged account cannot go; nobody else may write there. */
 const systemFolder = '/var/lib/roster';
 
-/** What is left of the environment: nothing that steers Postgres (PGPORT, PGDATA), and messages that this code can read. */
-export const programsEnvironment: NodeJS.ProcessEnv = {
-  ...Object.fromEntries(
-    ['PATH', 'TMPDIR', 'TEMP', 'TMP', 'TZ', 'SystemRoot', 'LD_LIBRARY_PATH'].flatMap((name) => {
-      const value = process.env[name];
-      return value === undefined ? [] : [[name, value]];
-    }),
-  ),
-  LC_ALL: 'C',
-};
+/**
+ * All that the programs get of an environment: nothing that steers Postgres (PGPORT, PGDATA), messages that this code
+ * can read, a shell to be found, and the one variable that programs on Windows cannot do without.
+ */
+export const programsEnvironment = { LC_ALL: 'C', PATH: '/usr/local/bin:/usr/bin:/bin', SystemRoot: 'C:\\Windows' };
 
 /** The part of spawn's options that makes a program run as the account. */
 export function runAs(account: Account | undefined): { uid?: number; gid?: number } {

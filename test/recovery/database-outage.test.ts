@@ -9,7 +9,6 @@ import { type App, startApp } from '../../src/app.js';
 import { createClient } from '../../src/client/index.js';
 import { parseServerConfig } from '../../src/config.js';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/store/embedded-postgres.js';
-import { createLog } from '../../src/telemetry/log.js';
 
 // Of grpc.health.v1.HealthCheckResponse.ServingStatus, which the package does not export.
 const SERVING = 1;
@@ -35,10 +34,7 @@ beforeAll(async () => {
     },
     [],
   );
-  app = await startApp(
-    config,
-    createLog({ ...config.log, destination: { write: (text) => lines.push(JSON.parse(text)) } }),
-  );
+  app = await startApp(config, { logTo: { write: (text) => lines.push(JSON.parse(text)) } });
 });
 afterAll(async () => {
   await app?.close();

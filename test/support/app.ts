@@ -2,7 +2,6 @@
 import { startApp } from '../../src/app.js';
 import { type Client, type ClientOptions, createClient } from '../../src/client/index.js';
 import { parseServerConfig } from '../../src/config.js';
-import { createLog } from '../../src/telemetry/log.js';
 import { createTestDatabase, type TestDatabase } from './database.js';
 
 export interface TestApp extends AsyncDisposable {
@@ -25,8 +24,8 @@ export async function startTestApp(
     { DATABASE_URL: database.url, GRPC_ADDRESS: 'localhost:0', LOG_FORMAT: 'json', ...settings },
     [],
   );
-  const destination = { write: (text: string) => void lines.push(JSON.parse(text)) };
-  const app = await startApp(config, createLog({ ...config.log, destination }));
+  const logTo = { write: (text: string) => void lines.push(JSON.parse(text)) };
+  const app = await startApp(config, { logTo });
   const address = `localhost:${app.grpc.port}`;
   const client = createClient({ address, ...options });
   return {

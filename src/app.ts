@@ -42,7 +42,12 @@ export async function startApp(config: ServerConfig, { signal, logTo }: StartOpt
   Reflect.deleteProperty(Object.prototype, '__proto__');
   const closers: (() => Promise<void>)[] = [];
   const closeAll = async () => {
-    for (let closer = closers.pop(); closer !== undefined; closer = closers.pop()) await closer();
+    const failures: unknown[] = [];
+    // Whatever fails to close, the rest is closed all the same: an embedded Postgres must not stay behind.
+    for (let closer = closers.pop(); closer !== undefined; closer = closers.pop()) {
+      await closer().catch((error: unknown) => failures.push(error));
+    }
+    if (failures.length > 0) throw new AggregateError(failures, 'Not everything could be closed.');
   };
   try {
     const { url, embedded } = await findDatabase(config, log, signal);
@@ -53,12 +58,11 @@ export async function startApp(config: ServerConfig, { signal, logTo }: StartOpt
     for (const migration of changed) log.info({ migration }, 'migrated');
     signal?.throwIfAborted();
 
-    // A database that does not answer holds up an end only so long.
+    // A database that does not answer holds up an end only so long, all that waits for it together.
+    let late: Promise<boolean> | undefined;
     const inTime = async (closed: Promise<void>) => {
-      const timeout = new AbortController();
-      const late = sleep(config.shutdown.timeoutMs, true, { signal: timeout.signal }).catch(() => false);
+      late ??= sleep(config.shutdown.timeoutMs, true, { ref: false });
       if (await Promise.race([closed, late])) log.warn({}, 'the database did not answer in time; ending without it');
-      timeout.abort();
     };
     const database = await openDatabase(options);
     closers.push(() => inTime(database.close()));
@@ -88,9 +92,8 @@ export async function startApp(config: ServerConfig, { signal, logTo }: StartOpt
       },
       revive: embedded && (() => embedded.ensureRunning()),
     });
+    closers.push(() => inTime(watch.close()));
     closers.push(() => server.close(config.shutdown));
-    // Before the server, whose readiness goes off first and stays off.
-    closers.push(() => watch.close());
     signal?.throwIfAborted();
 
     let closing: Promise<void> | undefined;
@@ -152,6 +155,10 @@ async function findDatabase(
     dataDir: database.dataDir,
     log: (message) => log.info({}, message),
     signal,
+  }).catch((error: unknown) => {
+    // initdb hears Ctrl-C too: what was interrupted has not failed.
+    signal?.throwIfAborted();
+    throw error;
   });
   return { url: embedded.url, embedded };
 }

@@ -105,7 +105,7 @@ function refuseUrl(text: string): string | undefined {
   if (text === '') return undefined;
   if (!hasAtMost(text, urlCharactersMax)) return `must have at most ${urlCharactersMax} characters`;
   if (/\p{Cc}/u.test(text)) return 'must not contain control characters';
-  if (!/^https?:\/\/[^\s]+$/iu.test(text) || !URL.canParse(text))
+  if (!/^https?:\/\/[^\s/]\S*$/iu.test(text) || !URL.canParse(text))
     return 'must be an absolute http or https URL, or empty';
   return refuseUnstorable(text);
 }
@@ -114,9 +114,22 @@ function refuseUrl(text: string): string | undefined {
 export function refuseAttributes(attributes: unknown): string | undefined {
   const refusal = refuseJson(attributes, 1);
   if (refusal !== undefined) return refusal;
-  return Buffer.byteLength(JSON.stringify(attributes)) > attributesBytesMax
-    ? `must have at most ${attributesBytesMax} bytes as compact JSON`
-    : undefined;
+  const text = JSON.stringify(attributes);
+  if (Buffer.byteLength(text) > attributesBytesMax)
+    return `must have at most ${attributesBytesMax} bytes as compact JSON`;
+  if (/\de[+-]\d/.test(text) && digitsAdded(attributes) > digitsAddedMax) {
+    return `must have at most ${digitsAddedMax} digits behind exponents`;
+  }
+  return undefined;
+}
+
+// jsonb knows no exponents: it writes 1e300 with 301 digits. Without this bound one user's 16 KiB could become 800.
+const digitsAddedMax = 65_536;
+
+function digitsAdded(value: unknown): number {
+  if (typeof value === 'number') return Math.abs(Number(/e(.*)/.exec(String(value))?.[1] ?? 0));
+  if (typeof value !== 'object' || value === null) return 0;
+  return Object.values(value).reduce((sum: number, child) => sum + digitsAdded(child), 0);
 }
 
 function refuseJson(value: unknown, level: number): string | undefined {

@@ -17,7 +17,9 @@ export function startHousekeeping(database: Database, onError: (error: unknown) 
 
   async function sweep(): Promise<void> {
     try {
-      while (!isClosed && (await forgetRequests(database, rowsMax)) === rowsMax);
+      let forgotten: number;
+      do forgotten = await forgetRequests(database, rowsMax);
+      while (!isClosed && forgotten === rowsMax);
     } catch (error) {
       // The next turn comes.
       onError(error);

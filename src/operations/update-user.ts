@@ -14,10 +14,14 @@ export interface UpdateUserSteps {
   write(update: UserUpdate): Promise<User>;
 }
 
+/** Whether an update depends on what the user is now. */
+export function readsFirst({ patch, emailRefusal }: UpdateUserRequest): boolean {
+  return patch.attributeKeys !== undefined || emailRefusal !== undefined;
+}
+
 export async function updateUser(request: UpdateUserRequest, { read, write }: UpdateUserSteps): Promise<User> {
-  const { id, version, patch, emailRefusal } = request;
-  const { attributeKeys, ...fields } = patch;
-  if (attributeKeys === undefined && emailRefusal === undefined) return write({ id, version, fields });
+  const { id, version, patch } = request;
+  if (!readsFirst(request)) return write({ id, version, fields: patch });
 
   // Every turn that fails has let somebody else's update through; the caller's deadline ends it.
   for (;;) {

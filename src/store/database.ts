@@ -98,10 +98,12 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
       signal.throwIfAborted();
       const runner = dataSource.createQueryRunner();
       let cancelled: Promise<void> | undefined;
+      let client: (pg.PoolClient & Pick<pg.Client, 'end'>) | undefined;
       try {
-        const client: pg.PoolClient = await runner.connect();
+        const connected: NonNullable<typeof client> = await runner.connect();
+        client = connected;
         const cancel = () => {
-          cancelled = cancelStatement(options, client);
+          cancelled = cancelStatement(options, connected);
         };
         signal.addEventListener('abort', cancel, { once: true });
         try {
@@ -111,6 +113,9 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
           signal.removeEventListener('abort', cancel);
         }
       } catch (error) {
+        // TypeORM has no release() with an error. The pool takes no connection back that is ending; not awaited, because a
+        // server that has fallen silent does not say goodbye.
+        if (isConnectionLost(error)) client?.end().catch(() => {});
         signal.throwIfAborted();
         throw faultOf(error);
       } finally {

@@ -2,22 +2,59 @@
  * Every statement on the users' table but lists: sets of rows in, one outcome for each row out, by index.
  *
  * Each is one statement and so one transaction. Where one row's outcome is a Fault, its neighbours' are not touched.
- * Rows are locked in one order (emails by their key, then request ids; users by id), so that two batches never wait for each other.
+ * Rows are locked in one order (emails by their key, then request ids; users by id), so that two batches seldom wait for
+ * each other in a ring; where they do, as in a swap of emails, `run` runs the loser again.
  */
 import { emailTaken, etagMismatch, Fault, invalid, userNotFound, type Violation } from '../model/fault.js';
 import type { JsonObject, User, UserFields } from '../model/user.js';
 import type { Database, Row, Statement } from './database.js';
 
+/**
+ * The columns that callers write, with their types. Every statement takes its lists from here: a field that is not in
+ * it is a type error, and none is forgotten in one of them.
+ */
+const writable = {
+  firstName: ['first_name', 'text'],
+  lastName: ['last_name', 'text'],
+  email: ['email', 'text'],
+  profileImageUrl: ['profile_image_url', 'text'],
+  attributes: ['attributes', 'jsonb'],
+} as const satisfies Record<keyof UserFields, readonly [column: string, type: string]>;
+
+const fieldNames = Object.keys(writable) as (keyof UserFields)[];
+
+/** A list in SQL with one entry for each writable column. */
+function each(entry: (column: string) => string): string {
+  return fieldNames.map((name) => entry(writable[name][0])).join(', ');
+}
+
+const written = each((column) => column);
+
+/** The parameters from `$first` on, as arrays of the writable columns' types. */
+function arrays(first: number): string {
+  return fieldNames.map((name, index) => `$${first + index}::${writable[name][1]}[]`).join(', ');
+}
+
 /** Written out, never `*`: a column that a later migration adds changes nothing here. */
-const columns = 'id, first_name, last_name, email, profile_image_url, attributes, create_time, update_time, version';
+const columns = `id, create_time, update_time, version, ${written}`;
 const qualifiedColumns = columns.replaceAll(/\w+/g, 'users.$&');
 
 function userOf(row: Row, start = 0): User {
   // In the order of `columns`.
-  const [id, firstName, lastName, email, profileImageUrl, attributes, createTime, updateTime, version] = row.slice(
+  const [id, createTime, updateTime, version, firstName, lastName, email, profileImageUrl, attributes] = row.slice(
     start,
-  ) as [string, string, string, string, string, JsonObject, Date, Date, number];
-  return { id, firstName, lastName, email, profileImageUrl, attributes, createTime, updateTime, version };
+  ) as [string, Date, Date, number, string, string, string, string, JsonObject];
+  return { id, createTime, updateTime, version, firstName, lastName, email, profileImageUrl, attributes };
+}
+
+/** The values for `arrays`; null for a field that is not to be written. */
+function valuesOf(rows: readonly Partial<UserFields>[]): unknown[][] {
+  return fieldNames.map((name) =>
+    rows.map((row) => {
+      const value = row[name];
+      return typeof value === 'object' ? JSON.stringify(value) : (value ?? null);
+    }),
+  );
 }
 
 /** What makes a repeated call the same call: a UUID, and a digest of what it asked for. */
@@ -40,10 +77,9 @@ export interface Repeated {
 const insertStatement: Statement = {
   name: 'insert-users',
   text: `
-    insert into users (id, first_name, last_name, email, profile_image_url, attributes)
-    select id, first_name, last_name, email, profile_image_url, attributes
-    from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::jsonb[])
-      with ordinality as input(id, first_name, last_name, email, profile_image_url, attributes, ord)
+    insert into users (id, ${written})
+    select id, ${written}
+    from unnest($1::uuid[], ${arrays(2)}) with ordinality as input(id, ${written}, ord)
     order by email_key(email), ord
     on conflict (email_key(email)) do nothing
     returning id, create_time`,
@@ -64,15 +100,15 @@ const insertOnceStatement: Statement = {
   name: 'insert-users-once',
   text: `
     with input as (
-      select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::uuid[], $8::bytea[])
-        with ordinality as input(id, first_name, last_name, email, profile_image_url, attributes, request_id, digest, ord)
+      select * from unnest($1::uuid[], $2::uuid[], $3::bytea[], ${arrays(4)})
+        with ordinality as input(id, request_id, digest, ${written}, ord)
     ), known as (
       select input.id, request_ids.digest = input.digest as same, request_ids.user_ids
       from input join request_ids using (request_id)
       where request_ids.create_time > now() - ${requestAge}
     ), inserted as (
-      insert into users (id, first_name, last_name, email, profile_image_url, attributes)
-      select id, first_name, last_name, email, profile_image_url, attributes
+      insert into users (id, ${written})
+      select id, ${written}
       from input where not exists (select from known where known.id = input.id)
       order by email_key(email), ord
       on conflict (email_key(email)) do nothing
@@ -96,18 +132,11 @@ const findRequestsStatement: Statement = {
     where request_ids.create_time > now() - ${requestAge}`,
 };
 
-function columnsOf(users: readonly NewUser[]): unknown[] {
-  return [
-    users.map((user) => user.id),
-    users.map((user) => user.fields.firstName),
-    users.map((user) => user.fields.lastName),
-    users.map((user) => user.fields.email),
-    users.map((user) => user.fields.profileImageUrl),
-    users.map((user) => JSON.stringify(user.fields.attributes)),
-  ];
+function idsOf(rows: readonly { id: string }[]): string[] {
+  return rows.map((row) => row.id);
 }
 
-function created(user: NewUser, createTime: Date): User {
+function created(user: Omit<NewUser, 'request'>, createTime: Date): User {
   return { id: user.id, ...user.fields, createTime, updateTime: createTime, version: 1 };
 }
 
@@ -120,11 +149,12 @@ function requestIdReused(): Fault {
   return invalid([{ field: 'request_id', description }], 'REQUEST_ID_REUSED');
 }
 
-/** Adds each user whose email is free. Outcomes: the user, Repeated, EMAIL_TAKEN, REQUEST_ID_REUSED. */
+/** Adds each user whose email is free. No request id may come twice. Outcomes: the user, Repeated, EMAIL_TAKEN, REQUEST_ID_REUSED. */
 export async function insertUsers(database: Database, users: readonly NewUser[]): Promise<(User | Repeated | Fault)[]> {
+  const fieldValues = valuesOf(users.map((user) => user.fields));
   const requests = users.filter((user) => user.request !== undefined);
   if (requests.length === 0) {
-    const rows = await database.run(insertStatement, columnsOf(users));
+    const rows = await database.run(insertStatement, [idsOf(users), ...fieldValues]);
     const times = new Map(rows.map((row) => [row[0] as string, row[1] as Date]));
     return users.map((user) => {
       const time = times.get(user.id);
@@ -132,9 +162,10 @@ export async function insertUsers(database: Database, users: readonly NewUser[])
     });
   }
   const rows = await database.run(insertOnceStatement, [
-    ...columnsOf(users),
+    idsOf(users),
     users.map((user) => user.request?.id ?? null),
     users.map((user) => user.request?.digest ?? null),
+    ...fieldValues,
   ]);
   const outcomes = new Map<string, User | Repeated | Fault>();
   const byId = new Map(users.map((user) => [user.id, user]));
@@ -169,16 +200,15 @@ const insertAllStatement: Statement = {
   name: 'insert-all-users',
   text: `
     with known as (
-      select from request_ids where request_id = $7::uuid and create_time > now() - ${requestAge}
+      select from request_ids where request_id = $2::uuid and create_time > now() - ${requestAge}
     ), remembered as (
       insert into request_ids (request_id, digest, user_ids)
-      select $7::uuid, $8::bytea, $1::uuid[] where $7::uuid is not null and not exists (select from known)
+      select $2::uuid, $3::bytea, $1::uuid[] where $2::uuid is not null and not exists (select from known)
       ${rememberRequest}
     )
-    insert into users (id, first_name, last_name, email, profile_image_url, attributes)
-    select id, first_name, last_name, email, profile_image_url, attributes
-    from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::jsonb[])
-      as input(id, first_name, last_name, email, profile_image_url, attributes)
+    insert into users (id, ${written})
+    select id, ${written}
+    from unnest($1::uuid[], ${arrays(4)}) as input(id, ${written})
     where not exists (select from known)
     order by email_key(email)
     returning create_time`,
@@ -206,7 +236,7 @@ export async function insertAllUsers(
   users: readonly Omit<NewUser, 'request'>[],
   request: RequestKey | undefined,
 ): Promise<User[] | Repeated> {
-  const rows = users.map((user) => ({ ...user, request: undefined }));
+  const fieldValues = valuesOf(users.map((user) => user.fields));
   const marker = { id: users[0]?.id ?? '', request };
   for (let attempts = 1; ; attempts++) {
     if (request !== undefined) {
@@ -216,20 +246,21 @@ export async function insertAllUsers(
     }
     try {
       const inserted = await database.run(insertAllStatement, [
-        ...columnsOf(rows),
+        idsOf(users),
         request?.id ?? null,
         request?.digest ?? null,
+        ...fieldValues,
       ]);
       const [first] = inserted;
-      if (first === undefined && rows.length > 0) continue;
-      return rows.map((user) => created(user, first?.[0] as Date));
+      if (first === undefined && users.length > 0) continue;
+      return users.map((user) => created(user, first?.[0] as Date));
     } catch (error) {
       if (!(error instanceof Fault) || error.reason !== 'EMAIL_TAKEN') throw error;
       // The same call may have got there first, or whoever had the email has just been deleted.
       if (attempts < insertAllAttemptsMax && request !== undefined) {
         if ((await findRequests(database, [marker])).size > 0) continue;
       }
-      const taken = await database.run(takenEmailsStatement, [rows.map((user) => user.fields.email)]);
+      const taken = await database.run(takenEmailsStatement, [users.map((user) => user.fields.email)]);
       if (taken.length === 0 && attempts < insertAllAttemptsMax) continue;
       throw emailsTaken(taken.map((row) => Number(row[0]) - 1));
     }
@@ -285,33 +316,22 @@ const updateStatement: Statement = {
   name: 'update-users',
   text: `
     with input as (
-      select * from unnest($1::uuid[], $2::integer[], $3::text[], $4::text[], $5::text[], $6::text[], $7::jsonb[])
-        as input(id, version, first_name, last_name, email, profile_image_url, attributes)
+      select * from unnest($1::uuid[], $2::integer[], ${arrays(3)}) as input(id, version, ${written})
     ), found as (
       select ${qualifiedColumns} from users join input using (id) order by users.id for update of users
     ), next as (
       select found.id, found.create_time, found.update_time, found.version,
         input.version is not null and input.version <> found.version as stale,
-        (coalesce(input.first_name, found.first_name), coalesce(input.last_name, found.last_name),
-          coalesce(input.email, found.email), coalesce(input.profile_image_url, found.profile_image_url),
-          coalesce(input.attributes, found.attributes)) is distinct from
-          (found.first_name, found.last_name, found.email, found.profile_image_url, found.attributes) as changed,
         input.email is not null and email_key(input.email) <> email_key(found.email) and exists (
           select from users as other where email_key(other.email) = email_key(input.email) and other.id <> found.id
         ) as taken,
-        coalesce(input.first_name, found.first_name) as first_name,
-        coalesce(input.last_name, found.last_name) as last_name,
-        coalesce(input.email, found.email) as email,
-        coalesce(input.profile_image_url, found.profile_image_url) as profile_image_url,
-        coalesce(input.attributes, found.attributes) as attributes
+        (${each((column) => `coalesce(input.${column}, found.${column})`)}) is distinct from
+          (${each((column) => `found.${column}`)}) as changed,
+        ${each((column) => `coalesce(input.${column}, found.${column}) as ${column}`)}
       from found join input using (id)
     ), updated as (
       update users set
-        first_name = next.first_name,
-        last_name = next.last_name,
-        email = next.email,
-        profile_image_url = next.profile_image_url,
-        attributes = next.attributes,
+        ${each((column) => `${column} = next.${column}`)},
         -- Never back, whatever the clock does, and never the same twice.
         update_time = greatest(now()::timestamptz(3), next.update_time + interval '1 millisecond'),
         version = next.version + 1
@@ -319,22 +339,17 @@ const updateStatement: Statement = {
       where users.id = next.id and next.changed and not next.stale and not next.taken
       returning users.id, users.update_time, users.version
     )
-    select next.stale, next.taken, next.id, next.first_name, next.last_name, next.email, next.profile_image_url,
-      next.attributes, next.create_time, coalesce(updated.update_time, next.update_time),
-      coalesce(updated.version, next.version)
+    select next.stale, next.taken, next.id, next.create_time, coalesce(updated.update_time, next.update_time),
+      coalesce(updated.version, next.version), ${each((column) => `next.${column}`)}
     from next left join updated using (id)`,
 };
 
 /** No id may come twice. Outcomes: the user as it is now, USER_NOT_FOUND, ETAG_MISMATCH, EMAIL_TAKEN. */
 export async function updateUsers(database: Database, updates: readonly UserUpdate[]): Promise<(User | Fault)[]> {
   const rows = await database.run(updateStatement, [
-    updates.map((update) => update.id),
+    idsOf(updates),
     updates.map((update) => update.version ?? null),
-    updates.map((update) => update.fields.firstName ?? null),
-    updates.map((update) => update.fields.lastName ?? null),
-    updates.map((update) => update.fields.email ?? null),
-    updates.map((update) => update.fields.profileImageUrl ?? null),
-    updates.map((update) => (update.fields.attributes === undefined ? null : JSON.stringify(update.fields.attributes))),
+    ...valuesOf(updates.map((update) => update.fields)),
   ]);
   const outcomes = new Map(
     rows.map((row) => {
@@ -373,7 +388,7 @@ export async function deleteUsers(
   deletions: readonly UserDeletion[],
 ): Promise<(undefined | Fault)[]> {
   const rows = await database.run(deleteStatement, [
-    deletions.map((deletion) => deletion.id),
+    idsOf(deletions),
     deletions.map((deletion) => deletion.version ?? null),
   ]);
   const deleted = new Map(rows.map((row) => [row[0] as string, row[1] as boolean]));

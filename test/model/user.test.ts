@@ -239,6 +239,7 @@ describe('a profile image URL', () => {
     'javascript:alert(1)',
     'data:image/png;base64,AA==',
     'http:example.com',
+    'http:///example.com',
     'http:/example.com',
     'http://',
     'https://?',
@@ -289,6 +290,15 @@ describe('attributes', () => {
   it('count what JSON escapes as it is written', () => {
     expect(refuseAttributes({ k: '"'.repeat(8_188) })).toBeUndefined();
     expect(refuseAttributes({ k: '"'.repeat(8_189) })).toContain('16384 bytes');
+  });
+
+  it('may have large numbers, but not so many that the database would write out a multiple of what came in', () => {
+    const large = (count: number) => ({
+      k: Array.from({ length: count }, (_, index) => (index % 2 ? 1e300 : -2e-300)),
+    });
+    expect(refuseAttributes(large(218))).toBeUndefined();
+    expect(refuseAttributes(large(219))).toBe('must have at most 65536 digits behind exponents');
+    expect(refuseAttributes({ k: 'as text 1e+300 '.repeat(1_000) })).toBeUndefined();
   });
 
   it('may be 32 levels deep and not one more, in maps and in lists', () => {

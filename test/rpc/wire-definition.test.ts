@@ -75,6 +75,7 @@ describe('a request that cannot be decoded', () => {
     const { code, trailer } = await server.call(path, bytes);
     expect(code).toBe('INVALID_ARGUMENT');
     expect(trailer.get('grpc-status-details-bin')[0]?.toString()).toContain('INVALID_FIELD');
+    expect(trailer.get('grpc-status-details-bin')[0]?.toString()).toContain('google.rpc.BadRequest');
     expect(server.callLines()[0]).toMatchObject({ status: 'INVALID_ARGUMENT', reason: 'INVALID_FIELD' });
   });
 

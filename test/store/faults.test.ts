@@ -187,6 +187,32 @@ describe('a statement that lost a race', () => {
   });
 });
 
+describe('a prepared statement that the connection no longer has as it was', () => {
+  it('because a migration has changed a type is prepared anew on another connection', async () => {
+    const database = await open();
+    await testDatabase.query('create table outgrown as select 1 as number');
+    const pid = await pidOf(database);
+    expect(await run(database, 'select number from outgrown')).toEqual([[1]]);
+    await testDatabase.query('alter table outgrown alter number type text');
+    expect(await run(database, 'select number from outgrown')).toEqual([['1']]);
+    expect(await pidOf(database)).not.toBe(pid);
+  });
+
+  it('because a pooler has changed the session is prepared anew as well', async () => {
+    const database = await open();
+    expect(await run(database, 'select 1')).toEqual([[1]]);
+    await run(database, 'deallocate all');
+    expect(await run(database, 'select 1')).toEqual([[1]]);
+  });
+
+  it('is not every feature that Postgres does not support', async () => {
+    const database = await open();
+    const error = await run(database, 'select 1 for update of users').catch((reason: unknown) => reason);
+    expect(isConnectionLost(error)).toBe(false);
+    await expect(raise(database, '0A000', 1)).rejects.not.toBeInstanceOf(Fault);
+  });
+});
+
 describe('a statement that takes too long', () => {
   it('is stopped in the server by statement_timeout, as DEADLINE_PASSED, and is not run again in halves', async () => {
     const database = await open({ statementTimeoutMs: 100 });
@@ -241,6 +267,17 @@ describe('a connection that is lost', () => {
     const { master } = database.dataSource.driver as unknown as { master: pg.Pool };
     await vi.waitUntil(() => master.totalCount === 0, { timeout: 30_000 });
     expect(await run(database, 'select 1')).toEqual([[1]]);
+  });
+
+  it('that a list was using is not put back, even where nobody has said that it is gone', async () => {
+    const database = await open();
+    const pid = await pidOf(database);
+    // What the driver says of a server that has fallen silent: the connection looks as good as any.
+    const silent = database.withRunner(new AbortController().signal, async () => {
+      throw new Error('Query read timeout');
+    });
+    await expect(silent).rejects.toMatchObject({ reason: 'DATABASE_UNAVAILABLE' });
+    expect(await pidOf(database)).not.toBe(pid);
   });
 
   it('while it is lent out is DATABASE_UNAVAILABLE to whoever has it', async () => {

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { Fault } from '../../src/model/fault.js';
 import type { User, UserFields } from '../../src/model/user.js';
 import { type Database, openDatabase } from '../../src/store/database.js';
+import { parseJson } from '../../src/store/json.js';
 import {
   deleteUsers,
   forgetRequests,
@@ -119,29 +120,41 @@ describe('insertUsers', () => {
 
   it('keeps every text and every attribute that the model lets through', async () => {
     const text = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 20 });
-    const json = fc.jsonValue({ maxDepth: 4, noNegativeZero: true } as fc.JsonSharedConstraints);
+    const attributes = fc.dictionary(fc.string(), fc.jsonValue({ maxDepth: 4 }));
+    const users = fc.array(fc.record({ firstName: text, lastName: text, attributes }), { minLength: 1, maxLength: 30 });
     await fc.assert(
-      fc.asyncProperty(
-        fc.array(fc.record({ firstName: text, lastName: text, attributes: fc.dictionary(fc.string(), json) }), {
-          minLength: 1,
-          maxLength: 30,
-        }),
-        async (list) => {
-          const rows = list.map((fields) =>
-            newUser(JSON.parse(JSON.stringify(fields).replaceAll('\\u0000', '').replaceAll('-0,', '0,'))),
-          );
-          const users = (await insertUsers(database, rows)).map(userIn);
-          expect(
-            await selectUsers(
-              database,
-              users.map((user) => user.id),
-            ),
-          ).toEqual(users);
-          for (const [index, user] of users.entries()) expect(user).toMatchObject({ ...rows[index]?.fields });
-        },
-      ),
+      fc.asyncProperty(users, async (list) => {
+        // Once through JSON, which knows no -0.
+        const rows = list.map((fields) => newUser(parseJson(JSON.stringify(fields)) as Partial<UserFields>));
+        const made = (await insertUsers(database, rows)).map(userIn);
+        const ids = made.map((user) => user.id);
+        expect(await selectUsers(database, ids)).toEqual(made);
+        for (const [index, user] of made.entries()) expect(user).toMatchObject({ ...rows[index]?.fields });
+      }),
       { numRuns: 20 },
     );
+  });
+
+  it('keeps the names of attributes apart, whatever others are called', async () => {
+    // What JSON.parse of today's V8 mixes up; the empty key, because jsonb puts it first.
+    const lists: UserFields['attributes'][] = [
+      { '': 0, '\\': 0 },
+      { '': 0, '"': 0 },
+      { '': 0, '\n': 0 },
+    ];
+    const made = (
+      await insertUsers(
+        database,
+        lists.map((attributes) => newUser({ attributes })),
+      )
+    ).map(userIn);
+    for (let turn = 0; turn < 3; turn++) {
+      const read = await selectUsers(
+        database,
+        made.map((user) => user.id),
+      );
+      expect(read.map((user) => user?.attributes)).toEqual(lists);
+    }
   });
 
   it('takes the longest texts there can be, whatever their normal form grows to', async () => {

@@ -28,6 +28,9 @@ export interface App {
 // What reflection tells: `npm run generate` makes it beside the code, of the same contract.
 const descriptorsPath = 'generated/descriptors.binpb';
 
+// How long each part that needs the database has for its end when the time for all of it is over.
+const lastAnswerMs = 250;
+
 export interface StartOptions {
   /** Gives up a start that is under way. */
   signal?: AbortSignal;
@@ -58,10 +61,10 @@ export async function startApp(config: ServerConfig, { signal, logTo }: StartOpt
     for (const migration of changed) log.info({ migration }, 'migrated');
     signal?.throwIfAborted();
 
-    // A database that does not answer holds up an end only so long, all that waits for it together.
-    let late: Promise<boolean> | undefined;
+    // A database that does not answer holds up the end no longer than calls may, and a little: one time for all of it.
+    let closeBefore = 0;
     const inTime = async (closed: Promise<void>) => {
-      late ??= sleep(config.shutdown.timeoutMs, true, { ref: false });
+      const late = sleep(Math.max(lastAnswerMs, closeBefore - performance.now()), true, { ref: false });
       if (await Promise.race([closed, late])) log.warn({}, 'the database did not answer in time; ending without it');
     };
     const database = await openDatabase(options);
@@ -103,6 +106,7 @@ export async function startApp(config: ServerConfig, { signal, logTo }: StartOpt
       close() {
         closing ??= (async () => {
           log.info({}, 'stopping');
+          closeBefore = performance.now() + config.shutdown.delayMs + config.shutdown.timeoutMs;
           await closeAll();
           log.info({}, 'stopped');
         })();

@@ -11,8 +11,22 @@ import { dirname, join, resolve } from 'node:path';
 import { createSecureContext } from 'node:tls';
 import { parseArgs } from 'node:util';
 
-interface SettingBase {
+/** What a setting may be. */
+interface Kind<T> {
+  /** Undefined for a text that is not allowed. */
+  parse(text: string): T | undefined;
+  /** What is allowed, as help, documentation and problems say it. */
+  readonly form: string;
+  /** What stands behind the flag in help. */
+  readonly placeholder: string;
+  /** Its values are in no text. */
+  readonly secret?: true;
+}
+
+interface Setting {
   readonly name: string;
+  readonly kind: Kind<unknown>;
+  readonly default?: string | number | boolean;
   readonly description: string;
   /** What having no value means, for a setting without a default. */
   readonly unset?: string;
@@ -20,41 +34,81 @@ interface SettingBase {
   readonly note?: string;
 }
 
-type Setting = SettingBase &
-  (
-    | { readonly kind: 'whole number'; readonly default: number; readonly min: number; readonly max: number }
-    | { readonly kind: 'switch'; readonly default?: boolean }
-    | { readonly kind: 'choice'; readonly default: string; readonly values: readonly string[] }
-    | { readonly kind: 'address'; readonly default: string }
-    | { readonly kind: 'addresses'; readonly default: string }
-    | { readonly kind: 'folder'; readonly default: string }
-    | { readonly kind: 'file' }
-    | { readonly kind: 'database'; readonly secret: true }
-    | { readonly kind: 'token'; readonly secret: true }
-  );
+type ValueOf<S extends Setting> =
+  | (S['kind'] extends Kind<infer T> ? T : never)
+  | (S extends { default: unknown } ? never : undefined);
 
-/** Where something listens or is called; an IPv6 host stands without brackets. */
+type Values<T extends readonly Setting[]> = { readonly [S in T[number] as S['name']]: ValueOf<S> };
+
+/** Where something listens; an IPv6 host stands without brackets. */
 export interface Address {
   readonly host: string;
   readonly port: number;
 }
 
-interface Kinds {
-  'whole number': number;
-  switch: boolean;
-  address: Address;
-  addresses: readonly string[];
-  folder: string;
-  file: string;
-  database: string;
-  token: string;
-}
+const wholeNumber = (min: number, max: number): Kind<number> => ({
+  form: min === max ? `${min}` : `a whole number from ${min} to ${max}`,
+  placeholder: '<number>',
+  parse(text) {
+    const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
+    return value >= min && value <= max ? value : undefined;
+  },
+});
 
-type ValueOf<S extends Setting> =
-  | (S extends { values: readonly (infer V)[] } ? V : S extends { kind: keyof Kinds } ? Kinds[S['kind']] : never)
-  | (S extends { default: unknown } ? never : undefined);
+/** The one kind whose flag may stand alone. */
+const onOff: Kind<boolean> = {
+  form: 'true or false',
+  placeholder: '',
+  parse(text) {
+    if (/^(?:true|1)$/i.test(text)) return true;
+    return /^(?:false|0)$/i.test(text) ? false : undefined;
+  },
+};
 
-type Values<T extends readonly Setting[]> = { readonly [S in T[number] as S['name']]: ValueOf<S> };
+const choice = <const T extends string>(...values: readonly T[]): Kind<T> => ({
+  form: `${values.slice(0, -1).join(', ')} or ${values.at(-1)}`,
+  placeholder: '<word>',
+  parse: (text) => values.find((value) => value === text.toLowerCase()),
+});
+
+const address: Kind<Address> = {
+  form: 'host:port or [IPv6]:port, with both parts (0.0.0.0 or [::] for every interface)',
+  placeholder: '<host:port>',
+  parse: parseAddress,
+};
+
+/** Of servers to call; the client knows what they may look like. */
+const addresses: Kind<readonly string[]> = {
+  form: 'host:port, where a missing port is 50051, or a target of gRPC such as dns:///host:port; several with commas between',
+  placeholder: '<host:port,...>',
+  parse(text) {
+    const parts = text.split(',').map((part) => part.trim());
+    return parts.every((part) => /^\S+$/.test(part)) ? parts : undefined;
+  },
+};
+
+const pathOf = (what: string): Kind<string> => ({
+  form: `the path of ${what}`,
+  placeholder: '<path>',
+  parse: (text) => (text.includes('\0') ? undefined : resolve(text)),
+});
+const folder = pathOf('a folder');
+const pemFile = pathOf('a PEM file');
+
+const databaseUrl: Kind<string> = {
+  form: 'a URL like postgres://user:password@host:5432/name, with %XX for characters like # and / in its parts',
+  placeholder: '<url>',
+  secret: true,
+  parse: (text) => (isDatabaseUrl(text) ? text : undefined),
+};
+
+const token: Kind<string> = {
+  form: 'at most 4096 characters of ASCII without blanks',
+  placeholder: '<token>',
+  secret: true,
+  // What an HTTP header may hold without quotes (RFC 6750's b64token and a little more).
+  parse: (text) => (/^[\x21-\x7e]{1,4096}$/.test(text) ? text : undefined),
+};
 
 const minuteMs = 60_000;
 const hourMs = 60 * minuteMs;
@@ -63,190 +117,157 @@ const dayMs = 24 * hourMs;
 const serverSettings = [
   {
     name: 'DATABASE_URL',
-    kind: 'database',
-    secret: true,
+    kind: databaseUrl,
     unset: 'the embedded Postgres',
     description:
-      "The Postgres (15 to 18) that keeps the users. Rather the variable than the flag: other users of the machine can read a process's flags.",
+      "The Postgres (15 to 18) that keeps the users. Prefer the variable: other users of the machine can read a process's flags.",
   },
   {
     name: 'DATA_DIR',
-    kind: 'folder',
-    default: '.roster',
-    description:
-      "Where the embedded Postgres keeps its data. The default is in the package's folder; any other relative path is one from the working directory.",
+    kind: folder,
+    unset: ".roster in the package's folder",
+    description: 'Where the embedded Postgres keeps its data. A relative path is one from the working directory.',
   },
   {
     name: 'GRPC_ADDRESS',
-    kind: 'address',
+    kind: address,
     default: 'localhost:50051',
     description: 'Where gRPC listens; localhost is IPv4 and IPv6, port 0 picks a free one.',
   },
   {
     name: 'HTTP_ADDRESS',
-    kind: 'address',
+    kind: address,
     default: 'localhost:8080',
     description:
       'Where the gateway for browsers will listen. There is none yet: the value is checked, nothing listens.',
   },
   {
     name: 'WORKERS',
-    kind: 'whole number',
+    kind: wholeNumber(1, 1),
     default: 1,
-    min: 1,
-    max: 1,
     note: 'more, and auto, are not there yet',
     description: 'The number of processes that serve.',
   },
   {
     name: 'LOG_LEVEL',
-    kind: 'choice',
+    kind: choice('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'),
     default: 'info',
-    values: ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
     description:
       'The least severe lines that are logged. Each call is one line: warn or error where the server failed, else info.',
   },
   {
     name: 'LOG_FORMAT',
-    kind: 'choice',
+    kind: choice('auto', 'pretty', 'json'),
     default: 'auto',
-    values: ['auto', 'pretty', 'json'],
     description: 'How lines look; auto is pretty on a terminal and JSON elsewhere.',
   },
   {
     name: 'TLS_CERT',
-    kind: 'file',
+    kind: pemFile,
     unset: 'no TLS',
-    description: "The server's certificate in PEM, with those between it and its authority. Needs TLS_KEY.",
+    description: "The server's certificate in PEM, with any intermediate certificates. Needs TLS_KEY.",
   },
-  { name: 'TLS_KEY', kind: 'file', unset: 'no TLS', description: "The certificate's key in PEM, not encrypted." },
+  { name: 'TLS_KEY', kind: pemFile, unset: 'no TLS', description: "The certificate's key in PEM, not encrypted." },
   {
     name: 'TLS_CLIENT_CA',
-    kind: 'file',
+    kind: pemFile,
     unset: 'no client certificates',
     description:
       "The authorities in PEM, one of which must have signed each client's certificate. Needs TLS_CERT and TLS_KEY.",
   },
   {
     name: 'INSECURE',
-    kind: 'switch',
+    kind: onOff,
     default: false,
     description: 'Lets addresses that other machines reach be served without TLS.',
   },
   {
     name: 'DATABASE_CONNECTIONS_MAX',
-    kind: 'whole number',
+    kind: wholeNumber(1, 1000),
     // pg's own default.
     default: 10,
-    // One to hold the migrations' lock, one to migrate.
-    min: 2,
-    max: 1000,
-    description: 'Connections to Postgres that this process holds.',
+    description: 'Connections to Postgres that calls share; one more watches whether it is there.',
   },
   {
     name: 'DATABASE_CONNECT_TIMEOUT_MS',
-    kind: 'whole number',
+    kind: wholeNumber(1, 10 * minuteMs),
     default: 5000,
-    min: 1,
-    max: 10 * minuteMs,
     description: 'How long a new connection to Postgres may take.',
   },
   {
     name: 'STATEMENT_TIMEOUT_MS',
-    kind: 'whole number',
+    kind: wholeNumber(1, hourMs),
     default: 30_000,
-    min: 1,
-    max: hourMs,
     description: 'How long Postgres may work on one statement.',
   },
   {
     name: 'LOCK_TIMEOUT_MS',
-    kind: 'whole number',
+    kind: wholeNumber(1, hourMs),
     default: 5000,
-    min: 1,
-    max: hourMs,
     description: 'How long a statement may wait for one lock.',
   },
   {
     name: 'PREPARED_STATEMENTS',
-    kind: 'switch',
+    kind: onOff,
     default: true,
     description:
       'Names hot statements, so that Postgres parses them once. Off for PgBouncer before 1.21 in transaction mode.',
   },
   {
     name: 'BATCH_ROWS_MAX',
-    kind: 'whole number',
+    kind: wholeNumber(1, 4096),
     default: 256,
-    min: 1,
-    max: 4096,
     description: 'Calls that share one statement.',
   },
   {
     name: 'QUEUE_ROWS_MAX',
-    kind: 'whole number',
+    kind: wholeNumber(1, 1_000_000),
     default: 10_000,
-    min: 1,
-    max: 1_000_000,
     description: 'Calls that wait for a statement; past it they fail with RESOURCE_EXHAUSTED.',
   },
   {
     name: 'CONCURRENT_STREAMS_MAX',
-    kind: 'whole number',
+    kind: wholeNumber(1, 1_000_000),
     default: 1000,
-    min: 1,
-    max: 1_000_000,
     description: "Calls in flight on one client's connection.",
   },
   {
     name: 'CONNECTION_AGE_MS_MAX',
-    kind: 'whole number',
+    kind: wholeNumber(1000, dayMs),
     default: 30 * minuteMs,
-    min: 1000,
-    max: dayMs,
     description: "How old a client's connection gets before it is asked to make a new one, so that load spreads again.",
   },
   {
     name: 'CONNECTION_AGE_GRACE_MS',
-    kind: 'whole number',
+    kind: wholeNumber(0, dayMs),
     default: 5 * minuteMs,
-    min: 0,
-    max: dayMs,
     description: 'How long calls may still run on a connection that is too old.',
   },
   {
     name: 'KEEPALIVE_TIME_MS',
-    kind: 'whole number',
+    // At most what gRPC itself waits where nothing is set.
+    kind: wholeNumber(1000, 2 * hourMs),
     // Below the minute or more after which balancers drop idle connections.
     default: 30_000,
-    min: 1000,
-    // gRPC's own default.
-    max: 2 * hourMs,
     description: 'After how much silence the server asks whether a client is still there.',
   },
   {
     name: 'KEEPALIVE_TIMEOUT_MS',
-    kind: 'whole number',
+    kind: wholeNumber(1, 10 * minuteMs),
     // gRPC's own default.
     default: 20_000,
-    min: 1,
-    max: 10 * minuteMs,
     description: "How long the client's answer to that may take.",
   },
   {
     name: 'SHUTDOWN_DELAY_MS',
-    kind: 'whole number',
+    kind: wholeNumber(0, 10 * minuteMs),
     default: 0,
-    min: 0,
-    max: 10 * minuteMs,
     description: 'How long health says NOT_SERVING before the server stops taking calls. Behind a balancer about 5000.',
   },
   {
     name: 'SHUTDOWN_TIMEOUT_MS',
-    kind: 'whole number',
+    kind: wholeNumber(0, 10 * minuteMs),
     default: 10_000,
-    min: 0,
-    max: 10 * minuteMs,
     description: 'How long calls in flight may take after that.',
   },
 ] as const satisfies readonly Setting[];
@@ -254,43 +275,40 @@ const serverSettings = [
 const clientSettings = [
   {
     name: 'ROSTER_ADDRESS',
-    kind: 'addresses',
+    kind: addresses,
     default: 'localhost:50051',
     description: 'The server, or several of one directory, with commas between.',
   },
   {
     name: 'ROSTER_TOKEN',
-    kind: 'token',
-    secret: true,
+    kind: token,
     unset: 'no token',
     description:
-      "Sent with each call as a bearer token. Rather the variable than the flag: other users of the machine can read a process's flags.",
+      "Sent with each call as a bearer token. Prefer the variable: other users of the machine can read a process's flags.",
   },
   {
     name: 'ROSTER_TLS',
-    kind: 'switch',
+    kind: onOff,
     unset: 'on where one of the files below is given',
     description: 'Whether calls go over TLS.',
   },
   {
     name: 'ROSTER_CA',
-    kind: 'file',
+    kind: pemFile,
     unset: 'those that Node knows',
     description: "The authorities in PEM, one of which must have signed the server's certificate.",
   },
   {
     name: 'ROSTER_CERT',
-    kind: 'file',
+    kind: pemFile,
     unset: 'no client certificate',
     description: "The client's certificate in PEM. Needs ROSTER_KEY.",
   },
-  { name: 'ROSTER_KEY', kind: 'file', unset: 'no client certificate', description: 'Its key in PEM, not encrypted.' },
+  { name: 'ROSTER_KEY', kind: pemFile, unset: 'no client certificate', description: 'Its key in PEM, not encrypted.' },
   {
     name: 'ROSTER_DEADLINE_MS',
-    kind: 'whole number',
+    kind: wholeNumber(1, hourMs),
     default: 10_000,
-    min: 1,
-    max: hourMs,
     description: 'How long a call may take.',
   },
 ] as const satisfies readonly Setting[];
@@ -337,7 +355,7 @@ export interface ServerConfig {
 
 /** What a command that calls a server needs to know. */
 export interface ClientConfig {
-  /** At least one, each as host:port or [IPv6]:port. */
+  /** At least one; what each may look like is the client's to say. */
   readonly addresses: readonly string[];
   /** A secret. */
   readonly token?: string;
@@ -381,7 +399,7 @@ export function parseServerConfig(env: Record<string, string | undefined>, args:
   return freeze({
     database: {
       url: values.DATABASE_URL,
-      dataDir: values.DATA_DIR,
+      dataDir: values.DATA_DIR ?? join(packageRoot(), '.roster'),
       connectionsMax: values.DATABASE_CONNECTIONS_MAX,
       connectTimeoutMs: values.DATABASE_CONNECT_TIMEOUT_MS,
       statementTimeoutMs: values.STATEMENT_TIMEOUT_MS,
@@ -424,9 +442,6 @@ export function parseClientConfig(env: Record<string, string | undefined>, flags
   const { ROSTER_CA: ca, ROSTER_CERT: cert, ROSTER_KEY: key } = values;
   checkPair(cert, key, 'ROSTER_CERT', 'ROSTER_KEY', labels, problems);
   checkAuthorities(ca, labels.ROSTER_CA, problems);
-  if (values.ROSTER_ADDRESS.some((address) => /:0+$/.test(address))) {
-    problems.push(`${labels.ROSTER_ADDRESS} must have ports from 1 to 65535: there is nobody to call at port 0`);
-  }
   const files = [ca, cert, key].some((file) => file !== undefined);
   if (values.ROSTER_TLS === false && files) {
     problems.push(`${labels.ROSTER_TLS} is off, but ROSTER_CA, ROSTER_CERT and ROSTER_KEY are for calls over TLS`);
@@ -457,8 +472,8 @@ export function settingRows(side: 'server' | 'client'): readonly SettingRow[] {
   return settings.map((setting) => ({
     name: setting.name,
     // commander knows no brackets.
-    flag: `--${side === 'server' && setting.kind === 'switch' ? '[no-]' : ''}${flagOf(setting.name)}${placeholders[setting.kind]}`,
-    default: defaultOf(setting) ?? `(${setting.unset ?? 'none'})`,
+    flag: `--${side === 'server' && setting.kind === onOff ? '[no-]' : ''}${flagOf(setting.name)} ${setting.kind.placeholder}`.trimEnd(),
+    default: setting.default === undefined ? `(${setting.unset ?? 'none'})` : String(setting.default),
     allowed: allowedIn(setting),
     description: setting.description,
   }));
@@ -512,13 +527,14 @@ function readSettings<const T extends readonly Setting[]>(
     const text = given.text.trim();
     labels[setting.name] = given.label;
     // Nothing is unset: compose files and shells write `NAME=` for a value that nobody gave.
-    if (text !== '') values[setting.name] = parseSetting(setting, text);
-    if (text !== '' && values[setting.name] === undefined) {
+    const { kind, default: fallback } = setting;
+    const value = text === '' ? undefined : kind.parse(text);
+    if (text !== '' && value === undefined) {
       problems.push(`${given.label} must be ${allowedIn(setting)}${shown(setting, text)}`);
     }
-    values[setting.name] ??= defaultIn(setting);
+    values[setting.name] = value ?? (fallback === undefined ? undefined : kind.parse(String(fallback)));
   }
-  // What parseSetting makes of each kind is what Kinds says of it, which TypeScript cannot see through a loop.
+  // In a loop TypeScript forgets which name goes with which kind.
   return { values: values as Values<T>, labels: labels as Record<T[number]['name'], string> };
 }
 
@@ -528,7 +544,7 @@ function readFlags(settings: readonly Setting[], args: readonly string[], proble
   const { tokens } = parseArgs({
     args: [...args],
     options: Object.fromEntries(
-      [...byFlag].map(([flag, { kind }]) => [flag, { type: kind === 'switch' ? 'boolean' : 'string' } as const]),
+      [...byFlag].map(([flag, { kind }]) => [flag, { type: kind === onOff ? 'boolean' : 'string' } as const]),
     ),
     strict: false,
     allowPositionals: true,
@@ -546,10 +562,10 @@ function readFlags(settings: readonly Setting[], args: readonly string[], proble
     if (token.kind !== 'option') continue;
     const setting = byFlag.get(token.name);
     const negative = token.rawName.startsWith('--no-');
-    if (setting === undefined || (negative && (setting.kind !== 'switch' || token.inlineValue))) {
+    if (setting === undefined || (negative && (setting.kind !== onOff || token.inlineValue))) {
       if (!token.inlineValue) unknownAt = token.index;
       problems.push(unknownFlag(token.rawName, settings));
-    } else if (setting.kind === 'switch') {
+    } else if (setting.kind === onOff) {
       given.set(setting.name, { label: token.rawName, text: token.value ?? String(!negative) });
     } else if (token.value === undefined || (!token.inlineValue && token.value.startsWith('--'))) {
       problems.push(`${token.rawName} needs a value: ${allowedIn(setting)}`);
@@ -564,7 +580,7 @@ function unknownFlag(flag: string, settings: readonly Setting[]): string {
   // What does not look like a flag's name may be a value that lost its flag.
   if (!/^--?[a-z][a-z0-9_-]{0,39}$/i.test(flag)) return 'There is an unknown flag; --help lists those that there are';
   const known = settings.flatMap(({ name, kind }) =>
-    kind === 'switch' ? [`--${flagOf(name)}`, `--no-${flagOf(name)}`] : [`--${flagOf(name)}`],
+    kind === onOff ? [`--${flagOf(name)}`, `--no-${flagOf(name)}`] : [`--${flagOf(name)}`],
   );
   const spelled = flag.toLowerCase().replaceAll('_', '-');
   const [nearest] = known
@@ -587,35 +603,6 @@ function editDistance(a: string, b: string): number {
     row = next;
   }
   return row[b.length] ?? 0;
-}
-
-/** The value, or undefined for a text that is not allowed. */
-function parseSetting(setting: Setting, text: string): unknown {
-  switch (setting.kind) {
-    case 'whole number': {
-      const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
-      return value >= setting.min && value <= setting.max ? value : undefined;
-    }
-    case 'switch':
-      if (/^(?:true|1)$/i.test(text)) return true;
-      return /^(?:false|0)$/i.test(text) ? false : undefined;
-    case 'choice':
-      return setting.values.find((value) => value === text.toLowerCase());
-    case 'address':
-      return parseAddress(text);
-    case 'addresses': {
-      const addresses = text.split(',').map((part) => part.trim());
-      return addresses.every((address) => parseAddress(address) !== undefined) ? addresses : undefined;
-    }
-    case 'folder':
-    case 'file':
-      return text.includes('\0') ? undefined : resolve(text);
-    case 'database':
-      return isDatabaseUrl(text) ? text : undefined;
-    case 'token':
-      // What an HTTP header may hold without quotes (RFC 6750's b64token and a little more).
-      return /^[\x21-\x7e]{1,4096}$/.test(text) ? text : undefined;
-  }
 }
 
 function parseAddress(text: string): Address | undefined {
@@ -702,57 +689,12 @@ function readPem(path: string, label: string, problems: string[]): Buffer | unde
 
 /** The value in a problem's text, unless it is a secret or looks like something that may hold one. */
 function shown(setting: Setting, text: string): string {
-  if ('secret' in setting || !/^[\w.,:*[\]+ -]{1,60}$/.test(text)) return '';
+  if (setting.kind.secret || !/^[\w.,:*[\]+ -]{1,60}$/.test(text)) return '';
   return `, not "${text}"`;
 }
 
-function allowedIn(setting: Setting): string {
-  return setting.note === undefined ? formOf(setting) : `${formOf(setting)} (${setting.note})`;
-}
-
-function formOf(setting: Setting): string {
-  switch (setting.kind) {
-    case 'whole number':
-      return setting.min === setting.max ? `${setting.min}` : `a whole number from ${setting.min} to ${setting.max}`;
-    case 'switch':
-      return 'true or false';
-    case 'choice':
-      return `${setting.values.slice(0, -1).join(', ')} or ${setting.values.at(-1)}`;
-    case 'address':
-      return 'host:port or [IPv6]:port, with both parts (0.0.0.0 or [::] for every interface)';
-    case 'addresses':
-      return 'host:port or [IPv6]:port, or several of them with commas between';
-    case 'folder':
-      return 'the path of a folder';
-    case 'file':
-      return 'the path of a PEM file';
-    case 'database':
-      return 'a URL like postgres://user:password@host:5432/name, with %XX for characters like # and / in its parts';
-    case 'token':
-      return 'at most 4096 characters of ASCII without blanks';
-  }
-}
-
-const placeholders = {
-  'whole number': ' <number>',
-  switch: '',
-  choice: ' <word>',
-  address: ' <host:port>',
-  addresses: ' <host:port,...>',
-  folder: ' <path>',
-  file: ' <path>',
-  database: ' <url>',
-  token: ' <token>',
-} as const satisfies Record<Setting['kind'], string>;
-
-function defaultOf(setting: Setting): string | undefined {
-  return 'default' in setting && setting.default !== undefined ? String(setting.default) : undefined;
-}
-
-function defaultIn(setting: Setting): unknown {
-  const text = defaultOf(setting);
-  if (text === undefined) return undefined;
-  return setting.kind === 'folder' ? join(packageRoot(), text) : parseSetting(setting, text);
+function allowedIn({ kind, note }: Setting): string {
+  return note === undefined ? kind.form : `${kind.form} (${note})`;
 }
 
 /** The same folder from src/ and from dist/src/. */

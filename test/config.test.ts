@@ -375,8 +375,9 @@ describe('the configuration of a client', () => {
       tls,
       deadlineMs: 7,
     });
-    const flags = { address: 'b:3', token: 'other', deadlineMs: '8', tls: true, ca: '', cert: '', key: '' };
-    expect(parseClientConfig(env, flags)).toEqual({ addresses: ['b:3'], token: 'other', tls: {}, deadlineMs: 8 });
+    const flags = { address: 'dns:///b:3,unix:/run/c,d', token: 'other', deadlineMs: '8', tls: true, ca: '', cert: '', key: '' };
+    const addresses = ['dns:///b:3', 'unix:/run/c', 'd'];
+    expect(parseClientConfig(env, flags)).toEqual({ addresses, token: 'other', tls: {}, deadlineMs: 8 });
   });
 
   it('takes the options that commander makes of its rows', () => {
@@ -399,7 +400,7 @@ describe('the configuration of a client', () => {
 
   it('names every problem at once and never the token', () => {
     const problems = clientProblems(
-      { ROSTER_ADDRESS: 'a:1,b', ROSTER_TOKEN: `${secret} ${secret}`, ROSTER_TLS: 'maybe' },
+      { ROSTER_ADDRESS: 'a:1,,b', ROSTER_TOKEN: `${secret} ${secret}`, ROSTER_TLS: 'maybe' },
       { deadlineMs: '0' },
     );
     expect(problems.map((problem) => problem.split(' ')[0])).toEqual([
@@ -409,7 +410,7 @@ describe('the configuration of a client', () => {
       '--deadline-ms',
     ]);
     expect(problems.join()).not.toContain(secret);
-    expect(clientProblems({ ROSTER_ADDRESS: 'a:0' })[0]).toContain('ports from 1 to 65535');
+    expect(clientProblems({ ROSTER_ADDRESS: 'a b' })).toHaveLength(1);
   });
 });
 

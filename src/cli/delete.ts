@@ -14,7 +14,7 @@ export function createDeleteCommand(context: Context): Command {
   ])
     .argument('<id>')
     .option('--etag <etag>', 'fails where the user has changed since this was read')
-    .option('--allow-missing', 'is content where there is no such user')
+    .option('--allow-missing', 'succeeds when there is no such user')
     .option('-y, --yes', 'does not ask; needed where nobody can be asked')
     .action((id: string, options: DeleteOptions) =>
       withClient(context, options, async (client) => {

@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { type ClientCommandOptions, type Context, createClientCommand, withClient } from './client-command.js';
 import { printUser } from './user-fields.js';
 
+// The model has the same; a command, as a caller like any other, imports the client only.
 const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 export function createGetCommand(context: Context): Command {

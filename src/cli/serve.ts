@@ -28,8 +28,7 @@ async function serve({ terminal, signal, onKill }: Context, args: readonly strin
   const address = formatAddress(app.grpc);
   const reachable = host === '0.0.0.0' || host === '::' ? `localhost:${port}` : address;
   const flags = `${reachable === 'localhost:50051' ? '' : ` --address ${reachable}`}${config.tls ? ' --tls' : ''}`;
-  const isForPeople = config.log.format === 'pretty' || (config.log.format === 'auto' && terminal.stdout.isTTY);
-  if (isForPeople) {
+  if (app.log.pretty) {
     const command = `npx roster create --first-name Ada --email ada@example.com${flags}`;
     // A server goes on without anybody who reads.
     await print(terminal.stdout, `Roster listens on ${address}. Try:\n  ${command}\n`).catch(() => {});

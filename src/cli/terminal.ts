@@ -11,7 +11,7 @@ export interface Terminal {
   env: Record<string, string | undefined>;
   stdin: Readable & { isTTY?: boolean };
   /** `columns` is there where a person reads. */
-  stdout: Writable & { isTTY?: boolean; columns?: number };
+  stdout: Writable & { columns?: number };
   stderr: Writable & { isTTY?: boolean };
   /** Emits SIGINT and SIGTERM, as a process does. */
   signals: EventEmitter;
@@ -53,6 +53,7 @@ export function confirm(terminal: Terminal, question: string, signal: AbortSigna
   return new Promise((resolve, reject) => {
     // Not in terminal mode, where Ctrl-C would be readline's and no signal.
     const lines = createInterface({ input: terminal.stdin, terminal: false });
+    let answered = false;
     const abort = () => {
       reject(signal.reason);
       lines.close();
@@ -63,7 +64,6 @@ export function confirm(terminal: Terminal, question: string, signal: AbortSigna
       resolve(/^\s*y(es)?\s*$/i.test(line));
       lines.close();
     });
-    let answered = false;
     lines.once('close', () => {
       signal.removeEventListener('abort', abort);
       resolve(false);

@@ -92,7 +92,7 @@ export interface Client extends UserServiceClient<CallLimits>, Disposable {
   /**
    * Every user that matches, page by page as they are asked for, in the order of the request. Deadline and retries
    * are those of each page. Users that others add or delete meanwhile may or may not be seen; no other one is missed
-   * or comes twice. For a consistent snapshot there is exportUsers.
+   * or comes twice. A consistent snapshot is exportUsers', which the server does not have yet.
    */
   listAllUsers(request?: DeepPartial<ListUsersRequest>, options?: CallOptions): AsyncIterable<User>;
 

@@ -315,6 +315,6 @@ function hasCaller<Item, Outcome>(call: Call<Item, Outcome>): boolean {
 }
 
 /** A rejection is an Error always. The text stays fixed: what was thrown may hold personal data. */
-export function toError(thrown: unknown): Error {
+function toError(thrown: unknown): Error {
   return thrown instanceof Error ? thrown : new Error('A statement failed with no Error.', { cause: thrown });
 }

@@ -21,6 +21,7 @@ import {
   deleteUsers,
   insertAllUsers,
   insertUsers,
+  locked,
   type NewUser,
   type Repeated,
   selectUsers,
@@ -29,9 +30,10 @@ import {
   type UserUpdate,
   updateUsers,
 } from '../store/users.js';
-import { createBatcher, toError } from './batcher.js';
+import { type Batcher, createBatcher } from './batcher.js';
 import { listPage, type UserPage } from './list-page.js';
 import { createRequestKeys } from './request-keys.js';
+import { createTurns } from './turns.js';
 import { readsFirst, updateUser } from './update-user.js';
 
 /** `signal` is aborted when the caller has gone or its deadline has passed. */
@@ -87,26 +89,39 @@ export function createDirectory({ database, identity, batchRowsMax, queueRowsMax
     ...limits,
     run: (emails) => selectUsersByEmail(database, emails),
   });
-  const updates = createBatcher<UserUpdate, User>({
+  const updates = createBatcher<UserUpdate, User | typeof locked>({
     ...limits,
-    run: (rows) => updateUsers(database, rows),
+    run: (rows) => updateUsers(database, rows, 'skip'),
     keyOf: (update) => update.id,
   });
-  // Turns for updates that read first. Without them, of n that come for one user one wins each round and the others have
-  // written in vain, in n²/2 statements. These are no statements themselves: what bounds those is behind them.
-  const turns = createBatcher<{ readonly userId: string; run(): Promise<User> }, User>({
+  const deletions = createBatcher<UserDeletion, undefined | typeof locked>({
     ...limits,
-    run: (items) => Promise.all(items.map((item) => item.run().catch(toError))),
-    keyOf: ({ userId }) => userId,
-    mayRunAgain: () => false,
-    statementsMax: queueRowsMax,
-    patienceMs: 1,
-  });
-  const deletions = createBatcher<UserDeletion, undefined>({
-    ...limits,
-    run: (rows) => deleteUsers(database, rows),
+    run: (rows) => deleteUsers(database, rows, 'skip'),
     keyOf: (deletion) => deletion.id,
   });
+
+  // What may take long has a share of the connections only, so that short calls always find one.
+  const share = (of: number) => Math.max(1, Math.floor(database.connectionsMax * of));
+  const lists = createTurns({ atOnceMax: share(0.4), waitingMax: queueRowsMax });
+  const batches = createTurns({ atOnceMax: share(0.2), waitingMax: queueRowsMax });
+  // Writes to users whom somebody else has locked wait here, where they hold up nobody.
+  const waits = createTurns({ atOnceMax: share(0.2), waitingMax: queueRowsMax });
+  // Of updates that read first one in each round wins; without turns the others of that round have written in vain.
+  const readers = createTurns({ atOnceMax: 1, waitingMax: queueRowsMax });
+
+  /** Sends a write with those of other callers, and once more alone where its user is locked. */
+  async function write<Item, Outcome>(
+    batcher: Batcher<Item, Outcome | typeof locked>,
+    runAlone: (item: Item) => Promise<(Outcome | Fault)[]>,
+    item: Item,
+    signal: AbortSignal,
+  ): Promise<Outcome> {
+    const outcome = await batcher.submit(item, signal);
+    if (outcome !== locked) return outcome;
+    const [waited] = await waits.take('', () => runAlone(item), signal);
+    if (waited instanceof Fault) throw waited;
+    return waited as Outcome;
+  }
 
   async function getUser(id: string, signal: AbortSignal): Promise<User> {
     return found(await reads.submit(id, signal));
@@ -114,7 +129,7 @@ export function createDirectory({ database, identity, batchRowsMax, queueRowsMax
 
   async function batchGetUsers(ids: readonly string[], signal: AbortSignal): Promise<(User | undefined)[]> {
     signal.throwIfAborted();
-    return ids.length === 0 ? [] : selectUsers(database, ids);
+    return ids.length === 0 ? [] : batches.take('', () => selectUsers(database, ids), signal);
   }
 
   return {
@@ -130,12 +145,8 @@ export function createDirectory({ database, identity, batchRowsMax, queueRowsMax
     async batchCreateUsers({ users, requestId }, signal) {
       if (users.length === 0) return [];
       const request = requestId === undefined ? undefined : requestKeys.keyOf(requestId, users);
-      signal.throwIfAborted();
-      const outcome = await insertAllUsers(
-        database,
-        users.map((fields) => ({ id: uuidv7(), fields })),
-        request,
-      );
+      const rows = users.map((fields) => ({ id: uuidv7(), fields }));
+      const outcome = await batches.take('', () => insertAllUsers(database, rows, request), signal);
       if (!isRepeated(outcome)) return outcome;
       return (await batchGetUsers(outcome.repeatedUserIds, signal)).map(found);
     },
@@ -150,23 +161,26 @@ export function createDirectory({ database, identity, batchRowsMax, queueRowsMax
 
     async updateUser(request, signal) {
       const run = () =>
-        updateUser(request, { read: (id) => getUser(id, signal), write: (update) => updates.submit(update, signal) });
-      return readsFirst(request) ? turns.submit({ userId: request.id, run }, signal) : run();
+        updateUser(request, {
+          read: (id) => getUser(id, signal),
+          write: (update) => write(updates, (alone) => updateUsers(database, [alone]), update, signal),
+        });
+      return readsFirst(request) ? readers.take(request.id, run, signal) : run();
     },
 
     async deleteUser({ id, version, allowMissing }, signal) {
       try {
-        await deletions.submit({ id, version }, signal);
+        await write(deletions, (alone) => deleteUsers(database, [alone]), { id, version }, signal);
       } catch (error) {
         if (allowMissing && error instanceof Fault && error.reason === 'USER_NOT_FOUND') return;
         throw error;
       }
     },
 
-    listUsers: (request, signal) => listPage(database, pageTokens, request, signal),
+    listUsers: (request, signal) => lists.take('', () => listPage(database, pageTokens, request, signal), signal),
 
     async close() {
-      await Promise.all([turns, creates, reads, readsByEmail, updates, deletions].map((batcher) => batcher.close()));
+      await Promise.all([creates, reads, readsByEmail, updates, deletions].map((batcher) => batcher.close()));
     },
   };
 }

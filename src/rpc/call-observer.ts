@@ -47,6 +47,9 @@ export function createCallObserver(log: Log, paths: ReadonlySet<string>): CallOb
   let callCount = 0;
   const requestIdFrom = (sent: unknown, key: string): string =>
     typeof sent === 'string' && saneRequestId.test(sent) ? sent : `${idPrefix}-${key}`;
+  // Probes come every few seconds, from several sides.
+  const logCall = (path: string, line: CallLine): void =>
+    log.call(line, path.startsWith('/grpc.') ? 'debug' : undefined);
 
   const interceptor: ServerInterceptor = ({ path }, call) => {
     const startedMs = performance.now();
@@ -56,12 +59,9 @@ export function createCallObserver(log: Log, paths: ReadonlySet<string>): CallOb
     const peer = call.getPeer();
     const deadline = Number(call.getDeadline());
     const deadlineMs = Number.isFinite(deadline) ? Math.max(0, deadline - Date.now()) : undefined;
-    let requestId = '';
     const observed = {
       method,
-      get requestId() {
-        return requestId;
-      },
+      requestId: '',
       deadlinePassed: () => Date.now() >= deadline - deadlineSlackMs,
       reason: undefined as FaultReason | undefined,
       end: () => {
@@ -74,9 +74,8 @@ export function createCallObserver(log: Log, paths: ReadonlySet<string>): CallOb
     const finish = (code: Status): void => {
       if (!open.delete(key)) return;
       const durationMs = performance.now() - startedMs;
-      const line = { method, status: Status[code], durationMs, peer, requestId, deadlineMs, reason: observed.reason };
-      if (path.startsWith('/grpc.')) log.debug(line, 'call');
-      else log.call(line);
+      const { requestId, reason } = observed;
+      logCall(path, { method, status: Status[code], durationMs, peer, requestId, deadlineMs, reason });
     };
 
     // grpc-js ends calls of its own accord through this method, which is below all interceptors; where it should stop
@@ -89,7 +88,7 @@ export function createCallObserver(log: Log, paths: ReadonlySet<string>): CallOb
       }
       const code: Status = status.code ?? Status.UNKNOWN;
       observed.reason ??= reasonOfCode(code);
-      sendStatus(completeStatus(code, status.details ?? '', status.metadata, observed.reason, requestId));
+      sendStatus(completeStatus(code, status.details ?? '', status.metadata, observed.reason, observed.requestId));
       finish(code);
     };
 
@@ -104,8 +103,8 @@ export function createCallObserver(log: Log, paths: ReadonlySet<string>): CallOb
         next({
           onReceiveMetadata(metadata, forward) {
             received = true;
-            requestId = requestIdFrom(metadata.get(requestIdKey)[0], key);
-            metadata.set(requestIdKey, requestId);
+            observed.requestId = requestIdFrom(metadata.get(requestIdKey)[0], key);
+            metadata.set(requestIdKey, observed.requestId);
             metadata.set(callKey, key);
             forward(metadata);
           },
@@ -129,16 +128,14 @@ export function createCallObserver(log: Log, paths: ReadonlySet<string>): CallOb
       const isGrpc = headers['content-type']?.startsWith('application/grpc') === true;
       if (isGrpc && paths.has(path)) return;
       const socket = stream.session?.socket;
-      const line: CallLine = {
+      logCall(path, {
         // Whatever is not like a method's name may hold anything.
         method: /^\/[\w.]{1,128}\/\w{1,128}$/.test(path) ? path.slice(1) : 'unknown',
         status: isGrpc ? 'UNIMPLEMENTED' : 'HTTP_415',
         durationMs: 0,
         peer: socket === undefined ? 'unknown' : `${socket.remoteAddress}:${socket.remotePort}`,
         requestId: requestIdFrom(headers[requestIdKey], (callCount++).toString(36)),
-      };
-      if (path.startsWith('/grpc.')) log.debug({ ...line }, 'call');
-      else log.call(line);
+      });
     },
 
     endAll() {

@@ -14,7 +14,7 @@ export const errorDomain = 'users.v1';
 
 // In base64 it grows by a third: 4.5 KiB, which with the message and the rest is less than 6.
 const statusBytesMax = 3400;
-const messageBytesMax = 1024;
+const statusMessageBytesMax = 1024;
 
 export interface ErrorStatus {
   readonly code: Status;
@@ -31,7 +31,7 @@ export interface ErrorStatus {
 export function encodeErrorStatus({ code, message, reason, requestId, violations = [] }: ErrorStatus): Uint8Array {
   const writer = new BinaryWriter().uint32(8).int32(code).uint32(18).string(boundMessage(message));
   const requestInfo = RequestInfo.encode(RequestInfo.fromPartial({ requestId })).finish();
-  const fitting = violations.slice(0, fittingCount(violations, statusBytesMax - messageBytesMax));
+  const fitting = violations.slice(0, fittingCount(violations, statusBytesMax - statusMessageBytesMax));
   const metadata: Record<string, string> =
     fitting.length < violations.length ? { violations_total: String(violations.length) } : {};
   const errorInfo = ErrorInfo.encode(ErrorInfo.fromPartial({ reason, domain: errorDomain, metadata })).finish();
@@ -69,12 +69,12 @@ function fittingCount(violations: readonly Violation[], bytesMax: number): numbe
 export function boundMessage(message: string): string {
   const text = message.toWellFormed();
   // Percent-encoding makes nine bytes of one UTF-16 unit at most.
-  if (text.length * 9 <= messageBytesMax || encodeURI(text).length <= messageBytesMax) return text;
+  if (text.length * 9 <= statusMessageBytesMax || encodeURI(text).length <= statusMessageBytesMax) return text;
   let bytes = encodeURI('…').length;
   let end = 0;
   for (const character of text) {
     bytes += encodeURI(character).length;
-    if (bytes > messageBytesMax) break;
+    if (bytes > statusMessageBytesMax) break;
     end += character.length;
   }
   return `${text.slice(0, end)}…`;

@@ -30,7 +30,7 @@ export class ListenError extends Error {
 }
 
 // localhost is both, whatever /etc/hosts says: in containers it often knows one of them only, and clients try either.
-const loopbackHosts = ['127.0.0.1', '::1'];
+const localHosts = ['127.0.0.1', '::1'];
 // How often another process may happen to have, on IPv6, the free port that IPv4 was given.
 const freePortTriesMax = 10;
 
@@ -40,33 +40,42 @@ export async function listen(
   { host, port }: Address,
   credentials: ServerCredentials,
 ): Promise<Listener[]> {
-  const isLoopback = host.toLowerCase() === 'localhost';
-  const hosts = isLoopback ? loopbackHosts : [host];
+  const isLocalhost = host.toLowerCase() === 'localhost';
   for (let tries = 1; ; tries++) {
-    const listeners: Listener[] = [];
     try {
-      let failure: ListenError | undefined;
-      for (const each of hosts) {
-        try {
-          const listener = await listenOn(
-            createServer(),
-            { host: each, port: listeners[0]?.port ?? port },
-            credentials,
-          );
-          listeners.push(listener);
-        } catch (error) {
-          if (!(error instanceof ListenError) || !isLoopback || !isMissingFamily(error)) throw error;
-          failure = error;
-        }
-      }
-      if (listeners.length > 0 || failure === undefined) return listeners;
-      throw failure;
+      if (isLocalhost) return await listenOnAll(createServer, localHosts, port, credentials);
+      return [await listenOn(createServer(), { host, port }, credentials)];
     } catch (error) {
-      for (const { server } of listeners) server.forceShutdown();
-      const unlucky = port === 0 && listeners.length > 0 && tries < freePortTriesMax;
-      if (!(unlucky && error instanceof ListenError && codeOf(error) === 'EADDRINUSE')) throw error;
+      const unlucky = isLocalhost && port === 0 && codeOf(error) === 'EADDRINUSE';
+      if (!unlucky || tries === freePortTriesMax) throw error;
     }
   }
+}
+
+/** On all the hosts that this machine has, and on one at least; where one of them is taken, on none. */
+async function listenOnAll(
+  createServer: () => Server,
+  hosts: readonly string[],
+  port: number,
+  credentials: ServerCredentials,
+): Promise<Listener[]> {
+  const listeners: Listener[] = [];
+  let missing: unknown;
+  try {
+    for (const host of hosts) {
+      try {
+        listeners.push(await listenOn(createServer(), { host, port: listeners[0]?.port ?? port }, credentials));
+      } catch (error) {
+        if (!isMissingFamily(error)) throw error;
+        missing = error;
+      }
+    }
+  } catch (error) {
+    for (const { server } of listeners) server.forceShutdown();
+    throw error;
+  }
+  if (listeners.length === 0) throw missing;
+  return listeners;
 }
 
 async function listenOn(server: Server, { host, port }: Address, credentials: ServerCredentials): Promise<Listener> {
@@ -110,7 +119,7 @@ function codeOf(error: unknown): string | undefined {
   return /\bE[A-Z]{4,}\b/.exec(texts.join(' '))?.[0];
 }
 
-function isMissingFamily(error: ListenError): boolean {
+function isMissingFamily(error: unknown): boolean {
   return ['EADDRNOTAVAIL', 'EAFNOSUPPORT', 'EINVAL'].includes(codeOf(error) ?? '');
 }
 
@@ -119,7 +128,7 @@ function whyNot(code: string | undefined): string {
     case 'EADDRINUSE':
       return 'the address is in use already';
     case 'EACCES':
-      return 'this user may not';
+      return 'this user may not listen there';
     case 'EADDRNOTAVAIL':
     case 'EAFNOSUPPORT':
       return 'this machine has no such address';

@@ -44,8 +44,9 @@ export function watchDatabase({ url, onChange, revive }: DatabaseWatchOptions): 
       client = fresh;
       await fresh.connect();
     }
-    const { rows } = await client.query('select pg_is_in_recovery() as is_standby');
-    if (rows[0].is_standby) throw new Error('the database is a standby');
+    const { rows } = await client.query(`select current_setting('transaction_read_only')::boolean as is_read_only`);
+    // A standby is, and so is a database that somebody has set so.
+    if (rows[0].is_read_only) throw new Error('the database takes no writes');
   }
 
   function drop(): void {
@@ -84,6 +85,8 @@ export function watchDatabase({ url, onChange, revive }: DatabaseWatchOptions): 
   return {
     close() {
       isClosed = true;
+      // A look that is under way ends with its connection.
+      drop();
       wake();
       return running;
     },

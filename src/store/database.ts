@@ -33,6 +33,8 @@ export type Row = readonly unknown[];
 
 export interface Database {
   readonly dataSource: DataSource;
+  /** How many statements may run at once. */
+  readonly connectionsMax: number;
   /** Runs a statement in a transaction of its own. One that lost a race to another transaction is run again. */
   run(statement: Statement, values: readonly unknown[]): Promise<Row[]>;
   /** Lends a connection; what runs on it is cancelled in the server as soon as `signal` is aborted. */
@@ -82,6 +84,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
 
   return {
     dataSource,
+    connectionsMax: options.connectionsMax,
 
     async run(statement, values) {
       for (let races = 0; ; races++) {

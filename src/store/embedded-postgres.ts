@@ -99,15 +99,20 @@ interface Cluster extends Place {
 /** Makes the cluster if there is none, starts its server if it is down, and has the database ready when it returns. */
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
   const { log = () => {}, signal } = options;
+  if (process.platform === 'win32') {
+    throw new EmbeddedPostgresError(
+      'There is no embedded Postgres for Windows: set DATABASE_URL to a Postgres of your own.',
+    );
+  }
   const place = findPlace(path.resolve(options.dataDir), log);
   const programs = await findPrograms(place.account, log);
-  const cluster: Cluster = { ...place, programs, log, password: await createCluster(place, programs, log) };
+  const cluster: Cluster = { ...place, programs, log, password: await ensureCluster(place, programs, log) };
 
   let lease: Lease | undefined = await takeLease(cluster, undefined, signal);
   const { port } = lease;
   try {
     await createDatabase(lease.client);
-    writeRemembered(cluster, port);
+    rememberPort(cluster, port);
   } catch (error) {
     await lease.client.end().catch(() => {});
     throw error;
@@ -150,8 +155,8 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
       // Without an answer there is no server, or one that is busy starting: who else waits for it will start it again.
       if (session instanceof Error) return stopServer(cluster);
       // Given back first, asked for second: of two who leave at once, the later one gets it.
-      if (held?.isOpen) await isTrue(held, 'SELECT pg_advisory_unlock_shared($1)', leaseLock);
-      const last = await isTrue(session, 'SELECT pg_try_advisory_lock($1)', leaseLock);
+      if (held?.isOpen) await held.client.query('SELECT pg_advisory_unlock_shared($1)', [leaseLock]).catch(() => {});
+      const last = await tryLock(session, 'pg_try_advisory_lock');
       leftToOthers = !last && session.isOpen;
       try {
         if (leftToOthers) log('Postgres goes on: another process uses it.');
@@ -163,13 +168,13 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     kill() {
       const pid = readServer(cluster.folder)?.pid;
       if (leftToOthers || pid === undefined || !isServerOf(cluster.folder, pid)) return;
-      interrupt(cluster, pid);
+      interrupt(pid);
     },
   };
 }
 
 /** The cluster's password; the cluster itself appears whole or not at all, however many processes make it at once. */
-async function createCluster(
+async function ensureCluster(
   place: Place,
   programs: PostgresPrograms,
   log: (message: string) => void,
@@ -208,7 +213,8 @@ async function createCluster(
   if (major !== programs.major) {
     throw new EmbeddedPostgresError(
       `The database in ${folder} was made by Postgres ${major}, and this is Postgres ${programs.major}. ` +
-        `Export the users with the Roster that made it and import them into a new DATA_DIR, or move ${pgdata} away to start empty.`,
+        'Dump it with pg_dump while the Roster that made it runs and restore it into a new DATA_DIR (docs/operations.md), ' +
+        `or move ${pgdata} away to start empty.`,
     );
   }
   try {
@@ -255,14 +261,14 @@ async function takeLease(cluster: Cluster, fixedPort: number | undefined, signal
   let port = fixedPort ?? (await choosePort(cluster));
   for (;;) {
     if (signal?.aborted) {
-      if (launched?.isRunning()) interrupt(cluster, launched.pid);
+      if (launched?.isRunning()) launched.interrupt();
       throw new EmbeddedPostgresError('The start of Postgres was given up.');
     }
     const server = readServer(cluster.folder);
     if (server !== undefined && isAlive(server.pid)) {
       const session = await connect(cluster, server.port);
       if (!(session instanceof Error)) {
-        const leased = await isTrue(session, 'SELECT pg_try_advisory_lock_shared($1)', leaseLock);
+        const leased = await tryLock(session, 'pg_try_advisory_lock_shared');
         if (leased && (fixedPort ?? server.port) === server.port) return Object.assign(session, server);
         await session.client.end().catch(() => {});
         if (leased) {
@@ -324,7 +330,6 @@ function launch(cluster: Cluster, port: number) {
       cwd: folder,
       env: programsEnvironment,
       detached: true,
-      windowsHide: true,
       stdio: ['ignore', log, log],
       ...runAs(account),
     },
@@ -336,7 +341,7 @@ function launch(cluster: Cluster, port: number) {
     failure = error.message;
   });
   return {
-    pid: child.pid ?? 0,
+    interrupt: () => child.kill('SIGINT'),
     isRunning: () => failure === undefined && child.exitCode === null && child.signalCode === null,
     said: () => failure ?? (readLog(cluster, from) || `ended with ${child.signalCode ?? child.exitCode}`),
   };
@@ -346,7 +351,7 @@ function launch(cluster: Cluster, port: number) {
 async function stopServer(cluster: Cluster): Promise<void> {
   const server = readServer(cluster.folder);
   if (server === undefined || !isServerOf(cluster.folder, server.pid)) return;
-  interrupt(cluster, server.pid);
+  interrupt(server.pid);
   const began = Date.now();
   while (readServer(cluster.folder)?.pid === server.pid && isServerOf(cluster.folder, server.pid)) {
     if (Date.now() - began > stopMs) {
@@ -358,10 +363,14 @@ async function stopServer(cluster: Cluster): Promise<void> {
   }
 }
 
-/** A fast shutdown; by pg_ctl, because Windows has no signals. */
-function interrupt({ folder, account, programs }: Cluster, pid: number): void {
-  const options = { cwd: folder, env: programsEnvironment, ...runAs(account) };
-  spawnSync(programs.pgCtl, ['kill', 'INT', String(pid)], options);
+/** Asks for a fast shutdown. */
+function interrupt(pid: number): void {
+  try {
+    process.kill(pid, 'SIGINT');
+  } catch (error) {
+    // It has just ended by itself.
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
 }
 
 /** In the database `postgres`, so that it is in nobody's way who drops or clones `roster`. */
@@ -388,11 +397,14 @@ async function connect(cluster: Cluster, port: number): Promise<Session | Error>
   }
 }
 
-/** False as well when the server goes away meanwhile. */
-async function isTrue({ client }: Session, statement: string, lock: number): Promise<boolean> {
+/** Whether the session got the lease's lock; false as well when the server goes away meanwhile. */
+async function tryLock(
+  { client }: Session,
+  attempt: 'pg_try_advisory_lock' | 'pg_try_advisory_lock_shared',
+): Promise<boolean> {
   try {
-    const { rows } = await client.query<{ answer: boolean }>(`${statement} AS answer`, [lock]);
-    return rows[0]?.answer === true;
+    const { rows } = await client.query<{ locked: boolean }>(`SELECT ${attempt}($1) AS locked`, [leaseLock]);
+    return rows[0]?.locked === true;
   } catch {
     return false;
   }
@@ -411,8 +423,6 @@ function readServer(folder: string): { pid: number; port: number } | undefined {
 /** Whether the process is this folder's server, and not another one that got the pid of a server that is gone. */
 function isServerOf(folder: string, pid: number): boolean {
   if (!isAlive(pid)) return false;
-  // Windows has no such look; Postgres judges there alone.
-  if (process.platform === 'win32') return true;
   const pgdata = path.join(folder, 'pgdata');
   try {
     if (process.platform === 'linux') {
@@ -467,7 +477,7 @@ async function freePort(wanted: number): Promise<number> {
   });
 }
 
-function writeRemembered({ folder, account }: Cluster, port: number): void {
+function rememberPort({ folder, account }: Cluster, port: number): void {
   const file = openOwn(path.join(folder, 'port'), fs.constants.O_TRUNC, account);
   fs.writeSync(file, `${port}\n`);
   fs.closeSync(file);
@@ -475,7 +485,7 @@ function writeRemembered({ folder, account }: Cluster, port: number): void {
 
 /** For the account as well as for root, who follows no link that somebody else may have put there. */
 function openOwn(file: string, flags: number, account: Account | undefined): number {
-  const { O_CREAT, O_NOFOLLOW = 0, O_WRONLY } = fs.constants;
+  const { O_CREAT, O_NOFOLLOW, O_WRONLY } = fs.constants;
   const opened = fs.openSync(file, O_WRONLY | O_CREAT | O_NOFOLLOW | flags, 0o600);
   if (account !== undefined) fs.fchownSync(opened, account.uid, account.gid);
   return opened;

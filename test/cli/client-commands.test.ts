@@ -168,7 +168,7 @@ describe('roster delete', () => {
 
   it('is interrupted at its question', async () => {
     const asked = start(['delete', randomUUID()], { env: { ROSTER_ADDRESS: app.address }, columns: 80 });
-    await expect.poll(() => asked.output().err).toContain('[y/N]');
+    await expect.poll(() => asked.output().err, { timeout: 30_000 }).toContain('[y/N]');
     asked.signals.emit('SIGINT');
     expect(await asked.ended).toMatchObject({ code: 130, out: '' });
   });
@@ -249,9 +249,13 @@ describe('every call', () => {
   });
 
   it('ends with 2 and all that is wrong with its settings', async () => {
-    const ran = await roster(['get', 'a@b', '--address', 'nowhere', '--deadline-ms', 'soon']);
+    const ran = await roster(['get', 'a@b', '--address', 'no where', '--deadline-ms', 'soon']);
     expect(ran).toMatchObject({ code: 2, out: '' });
     expect(ran.err.match(/^error: --(address|deadline-ms) /gm)).toHaveLength(2);
+    // What an address may look like is the client's to say.
+    const refused = await roster(['get', 'a@b', '--address', 'http://localhost:50051']);
+    expect(refused).toMatchObject({ code: 2, out: '' });
+    expect(refused.err).toMatch(/^error: An address is host:port, .*\n$/);
   });
 
   it('takes a token from a file, and sends none in the clear to another machine', async () => {

@@ -27,4 +27,14 @@ describe('retries', () => {
     await expect(withRetries(3, deadlineIn(49), undefined, attempt)).rejects.toBe(failure);
     expect(attempts).toBe(1);
   });
+
+  it('do not begin either where an abort ends the wait for them', async () => {
+    const abort = new AbortController();
+    const attempt = () => {
+      // When the wait has begun.
+      setImmediate(() => abort.abort());
+      return Promise.reject(new RosterError('a/b', 'UNAVAILABLE', 'Not now.'));
+    };
+    await expect(withRetries(3, undefined, abort.signal, attempt)).rejects.toMatchObject({ name: 'AbortError' });
+  });
 });

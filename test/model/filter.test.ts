@@ -324,13 +324,15 @@ describe('parseFilter', () => {
     );
     let slowestMs = 0;
     for (const filter of hostile) {
-      const start = performance.now();
+      const start = process.cpuUsage();
       try {
         parseFilter(filter);
       } catch (error) {
         expect(error).toBeInstanceOf(Fault);
       }
-      slowestMs = Math.max(slowestMs, performance.now() - start);
+      // The processor's time and not the clock's, which runs while others have the machine.
+      const { user, system } = process.cpuUsage(start);
+      slowestMs = Math.max(slowestMs, (user + system) / 1000);
     }
     expect(slowestMs).toBeLessThan(1000);
   });

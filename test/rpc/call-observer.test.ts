@@ -6,6 +6,9 @@ import { ada, clientFor, rawCall, startTestServer } from './harness.js';
 const path = '/users.v1.UserService/GetUser';
 const request = Buffer.from(`\n\x24${ada.id}`);
 
+/** A bound for what never happens, far above what the slowest machine needs. */
+const patience = { timeout: 30_000 };
+
 function withRequestId(id: string): Metadata {
   const metadata = new Metadata();
   metadata.set('x-request-id', id);
@@ -59,7 +62,7 @@ describe('the line of a call', () => {
     const answer = await server.call('/users.v1.UserService/Nothing', request, withRequestId('r1'));
     expect(answer.code).toBe('UNIMPLEMENTED');
     await server.call('/who/ada@example.com', request);
-    await vi.waitUntil(() => server.callLines().length === 2);
+    await vi.waitUntil(() => server.callLines().length === 2, patience);
     expect(server.callLines()).toMatchObject([
       { method: 'users.v1.UserService/Nothing', status: 'UNIMPLEMENTED', requestId: 'r1' },
       { method: 'unknown', status: 'UNIMPLEMENTED' },
@@ -72,7 +75,7 @@ describe('the line of a call', () => {
     onTestFinished(() => session.destroy());
     const stream = session.request({ ':method': 'GET', ':path': '/' });
     await new Promise((resolve) => stream.on('response', resolve));
-    await vi.waitUntil(() => server.callLines().length === 1);
+    await vi.waitUntil(() => server.callLines().length === 1, patience);
     expect(server.callLines()[0]).toMatchObject({ method: 'unknown', status: 'HTTP_415' });
   });
 

@@ -6,6 +6,9 @@ import { ada, detailOf, failureOf, startTestServer, typedClient } from './harnes
 
 const id = ada.id;
 
+/** A bound for what never happens, far above what the slowest machine needs. */
+const patience = { timeout: 30_000 };
+
 describe('the status of a failed call', () => {
   it.each(Object.entries(faultCodes))('of %s is %s, with ErrorInfo and the request id', async (reason, code) => {
     const server = await startTestServer({
@@ -158,10 +161,10 @@ describe('a call that is over before it is answered', () => {
     });
     const caller = new AbortController();
     const call = typedClient(server.target).getUser({ id }, { signal: caller.signal });
-    await vi.waitUntil(() => begun);
+    await vi.waitUntil(() => begun, patience);
     caller.abort();
     await expect(call).rejects.toThrow(/abort/);
-    await vi.waitUntil(() => fired && server.callLines().length > 0);
+    await vi.waitUntil(() => fired && server.callLines().length > 0, patience);
     expect(server.callLines()).toHaveLength(1);
     expect(server.callLines()[0]).toMatchObject({ status: 'CANCELLED', reason: 'CALL_CANCELLED', level: 'info' });
     expect(server.lines.filter(({ level }) => level === 'error')).toEqual([]);
@@ -181,7 +184,7 @@ describe('a call that is over before it is answered', () => {
     const answer = await server.call('/users.v1.UserService/GetUser', Buffer.from(`\n\x24${id}`), metadata);
     expect(answer.code).toBe('DEADLINE_EXCEEDED');
     expect(answer.trailer.get('grpc-status-details-bin')[0]?.toString()).toContain('DEADLINE_PASSED');
-    await vi.waitUntil(() => fired && server.callLines().length > 0);
+    await vi.waitUntil(() => fired && server.callLines().length > 0, patience);
     expect(server.callLines()).toHaveLength(1);
     const [line] = server.callLines();
     expect(line).toMatchObject({ status: 'DEADLINE_EXCEEDED', reason: 'DEADLINE_PASSED' });

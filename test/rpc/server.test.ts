@@ -19,6 +19,9 @@ function healthClient(target: string) {
   return createClient(HealthDefinition, channel);
 }
 
+/** A bound for what never happens, far above what the slowest machine needs. */
+const patience = { timeout: 30_000 };
+
 /** Answers when `open` is called, and says when it has been asked. */
 function createGate() {
   let open = (): void => {};
@@ -28,7 +31,7 @@ function createGate() {
   });
   return {
     open: () => open(),
-    entered: () => vi.waitUntil(() => entered),
+    entered: () => vi.waitUntil(() => entered, patience),
     async getUser(): Promise<User> {
       entered = true;
       await opened;
@@ -209,7 +212,7 @@ describe('a shutdown', () => {
       while (!(await watch.next()).done);
     })();
     await expect(rest).rejects.toMatchObject({ code: 14, details: 'The server is stopping.' });
-    await vi.waitUntil(async () => !(await accepts('127.0.0.1', server.port)));
+    await vi.waitUntil(async () => !(await accepts('127.0.0.1', server.port)), patience);
     gate.open();
     expect((await slow).code).toBe('OK');
     await closed;

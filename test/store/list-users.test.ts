@@ -1,6 +1,7 @@
 /** Pages in every order: each user once, whoever writes meanwhile, cut to what a message may hold, and cancelled with its caller. */
 import { randomBytes } from 'node:crypto';
 import fc from 'fast-check';
+import pg from 'pg';
 import { v7 as uuidv7 } from 'uuid';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { ListUsersResponse } from '../../generated/users/v1/user_service.js';
@@ -374,6 +375,8 @@ describe('a page of large users', () => {
 });
 
 describe('a list whose caller has gone', () => {
+  // A bound for what never happens, far above what the slowest machine needs.
+  const patience = { timeout: 30_000 };
   let testDatabase: TestDatabase;
 
   beforeAll(async () => {
@@ -409,7 +412,7 @@ describe('a list whose caller has gone', () => {
       const answer = listPage(database, pageTokens, parseListUsers(request), caller.signal).catch(
         (error: unknown) => error,
       );
-      await vi.waitUntil(async () => (await sleepers()).length === 1, { timeout: 30_000 });
+      await vi.waitUntil(async () => (await sleepers()).length === 1, patience);
       caller.abort(reason);
       expect(await answer).toBe(reason);
       expect(await sleepers()).toEqual([]);
@@ -438,7 +441,7 @@ describe('a list whose caller has gone', () => {
       const [first, second] = callers.map(({ signal }) =>
         listPage(database, pageTokens, parseListUsers(request), signal).catch((error: unknown) => error),
       );
-      await vi.waitUntil(async () => (await sleepers()).length === 1, { timeout: 30_000 });
+      await vi.waitUntil(async () => (await sleepers()).length === 1, patience);
       const reasons = callers.map((_, index) => new Fault('CALL_CANCELLED', `${index}`));
       callers[1]?.abort(reasons[1]);
       callers[0]?.abort(reasons[0]);
@@ -452,19 +455,28 @@ describe('a list whose caller has gone', () => {
 
   it('just when its statement has ended cancels nothing of the next on its connection', async () => {
     const database = await openDatabase(databaseOptions(testDatabase.url, { connectionsMax: 1 }));
+    const holder = new pg.Client({ connectionString: testDatabase.url });
+    await holder.connect();
+    // Who cancels comes on a connection of its own, and says goodbye when the cancel is sent.
+    const goodbyes = vi.spyOn(pg.Client.prototype, 'end');
     try {
-      for (let turn = 0; turn < 5; turn++) {
+      for (let turn = 1; turn <= 5; turn++) {
+        await holder.query('select pg_advisory_lock(1)');
         const caller = new AbortController();
         const answer = database.withRunner(caller.signal, async () => {
           caller.abort();
           return 'answered';
         });
-        // Long enough for a cancel that is late to arrive in the midst of it.
-        const next = database.run({ name: 'next', text: 'select 1 from pg_sleep(0.2)' }, []);
+        // Lasts until whatever cancel there is has arrived.
+        const next = database.run({ name: 'next', text: 'select 1 from pg_advisory_xact_lock(1)' }, []);
         expect(await answer).toBe('answered');
+        await vi.waitUntil(() => goodbyes.mock.calls.length === turn, patience);
+        await holder.query('select pg_advisory_unlock(1)');
         expect(await next).toEqual([[1]]);
       }
     } finally {
+      goodbyes.mockRestore();
+      await holder.end();
       await database.close();
     }
   });
@@ -472,23 +484,25 @@ describe('a list whose caller has gone', () => {
   it('many times at once cancels nobody else’s statement', async () => {
     const database = await openDatabase(databaseOptions(testDatabase.url, { connectionsMax: 3 }));
     try {
-      await testDatabase.query(
-        'create or replace function slowly() returns boolean language sql volatile as $$ select pg_sleep(0.002) is not null $$',
-      );
       const outcomes = await Promise.all(
         Array.from({ length: 60 }, async (_, index) => {
           const caller = new AbortController();
           const isImpatient = index % 2 === 0;
-          if (isImpatient) setTimeout(() => caller.abort(new Fault('CALL_CANCELLED', 'gone')), index / 4);
-          const outcome = await listPage(database, pageTokens, parseListUsers(request), caller.signal).catch(
-            (error: unknown) => error,
-          );
-          return { isImpatient, outcome };
+          // Half of the impatient ask for what never ends; the others go just when their answer comes.
+          const seconds = index % 4 === 0 ? 600 : 0.002;
+          const outcome = await database
+            .withRunner(caller.signal, async (runner) => {
+              if (isImpatient) setTimeout(() => caller.abort(new Fault('CALL_CANCELLED', 'gone')), index % 5);
+              return await runner.query('select 1 from pg_sleep($1)', [seconds]);
+            })
+            .catch((error: unknown) => error);
+          return { isImpatient, seconds, outcome };
         }),
       );
-      for (const { isImpatient, outcome } of outcomes) {
-        if (outcome instanceof Error)
+      for (const { isImpatient, seconds, outcome } of outcomes) {
+        if (seconds === 600 || outcome instanceof Error) {
           expect([isImpatient, outcome]).toMatchObject([true, { reason: 'CALL_CANCELLED' }]);
+        }
       }
     } finally {
       await database.close();

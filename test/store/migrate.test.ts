@@ -1,4 +1,5 @@
 /** That the schema moves as a whole or not at all, once, whoever else moves it at the same time. */
+import { readdir } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import { migrateDown, migrateUp, migrationStatus, SchemaTooNewError } from '../../src/store/migrate.js';
 import { migrations, migrationsTableName } from '../../src/store/migrations.js';
@@ -24,6 +25,15 @@ async function onDatabase(work: (database: TestDatabase) => Promise<void>, empty
 const onEmptyDatabase = (work: (database: TestDatabase) => Promise<void>) => onDatabase(work, true);
 
 describe('migrations', () => {
+  it('are all in the list, in the order of their numbers', async () => {
+    const files = (await readdir(new URL('../../migrations/', import.meta.url))).filter((file) => file.endsWith('.ts'));
+    // 1-create-users.ts holds CreateUsers1.
+    const listed = names.map((name) => name.replace(/^(.*?)(\d+)$/, (_, words: string, number: string) => {
+      return `${number}${words.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}.ts`;
+    }));
+    expect(listed).toEqual(files.toSorted());
+  });
+
   it('go up, down and up again to the same schema', () =>
     onDatabase(async (database) => {
       const options = databaseOptions(database.url);

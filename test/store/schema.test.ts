@@ -43,11 +43,6 @@ describe('the schema', () => {
     await testDatabase.query(`alter table users alter column last_name set default ''`);
   });
 
-  it('has no index that TypeORM would drop', async () => {
-    const { upQueries } = await database.dataSource.driver.createSchemaBuilder().log();
-    expect(upQueries.filter(({ query }) => /drop/i.test(query))).toEqual([]);
-  });
-
   it('has one directory with a secret of its own', async () => {
     const [row] = await testDatabase.query<{ id: string; bytes: number }>(
       'select id, length(secret) as bytes from directory',

@@ -1,0 +1,174 @@
+/** The application from its start to its end: what a start that does not get there leaves, and ends and deaths of Postgres. */
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import pg from 'pg';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { type App, startApp } from '../src/app.js';
+import { createClient } from '../src/client/index.js';
+import { parseServerConfig } from '../src/config.js';
+import { startEmbeddedPostgres } from '../src/store/embedded-postgres.js';
+import { createTestDatabase, type TestDatabase } from './support/database.js';
+
+/** A bound for what never happens, far above what the slowest machine needs. */
+const patience = { timeout: 30_000 };
+
+// Servers of its own, because they are killed and stopped; one folder for all, because initdb takes a second.
+const dataDir = mkdtempSync(join(tmpdir(), 'roster-app-'));
+// For root the server runs as somebody else, who must be able to enter.
+chmodSync(dataDir, 0o755);
+afterAll(() => rmSync(dataDir, { recursive: true, force: true }));
+
+interface Start {
+  lines: Record<string, unknown>[];
+  app: Promise<App>;
+}
+
+function start(settings: Record<string, string>, signal?: AbortSignal, onLine = (_message: unknown) => {}): Start {
+  const lines: Record<string, unknown>[] = [];
+  const logTo = {
+    write(text: string) {
+      const line = JSON.parse(text);
+      lines.push(line);
+      onLine(line.msg);
+    },
+  };
+  const config = parseServerConfig({ GRPC_ADDRESS: 'localhost:0', LOG_FORMAT: 'json', ...settings }, []);
+  return { lines, app: startApp(config, { signal, logTo }) };
+}
+
+function postmasterPid(): number | undefined {
+  const file = join(dataDir, 'pgdata', 'postmaster.pid');
+  return existsSync(file) ? Number.parseInt(readFileSync(file, 'utf8'), 10) || undefined : undefined;
+}
+
+/** How many sockets of this process take connections. */
+function listeners(): number {
+  return process.getActiveResourcesInfo().filter((name) => name === 'TCPServerWrap').length;
+}
+
+async function takePort(): Promise<string> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => void server.close());
+  const address = server.address();
+  return `127.0.0.1:${typeof address === 'object' ? address?.port : ''}`;
+}
+
+describe('a start that does not get to its end', () => {
+  let database: TestDatabase;
+  beforeAll(async () => {
+    database = await createTestDatabase();
+  });
+  afterAll(() => database[Symbol.asyncDispose]());
+
+  const connected = () =>
+    database.query(
+      `select from pg_stat_activity where datname = current_database() and application_name like 'roster%'`,
+    );
+
+  it('because its port is taken, leaves no connection behind', async () => {
+    const GRPC_ADDRESS = await takePort();
+    const before = listeners();
+    await expect(start({ DATABASE_URL: database.url, GRPC_ADDRESS }).app).rejects.toThrow(GRPC_ADDRESS.split(':')[1]);
+    await vi.waitUntil(async () => (await connected()).length === 0, patience);
+    expect(listeners()).toBe(before);
+  });
+
+  it('because it is given up last of all, leaves no connection and no listener behind', async () => {
+    const before = listeners();
+    const holder = new pg.Client({ connectionString: database.url });
+    await holder.connect();
+    // Holds back what comes after the pool is open and before the socket is.
+    await holder.query('begin; lock table directory in access exclusive mode');
+    const caller = new AbortController();
+    const { app } = start({ DATABASE_URL: database.url }, caller.signal);
+    const outcome = app.catch((error: unknown) => error);
+    await vi.waitUntil(
+      async () =>
+        (
+          await database.query(
+            `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
+          )
+        ).length === 1,
+      patience,
+    );
+    const reason = new Error('given up');
+    caller.abort(reason);
+    await holder.end();
+    expect(await outcome).toBe(reason);
+    await vi.waitUntil(async () => (await connected()).length === 0, patience);
+    await vi.waitUntil(() => listeners() === before, patience);
+  });
+
+  it('because it is given up half-way, stops the Postgres that it has started', async () => {
+    const caller = new AbortController();
+    const reason = new Error('given up');
+    const { app, lines } = start({ DATA_DIR: dataDir }, caller.signal, (message) => {
+      if (message === 'migrated') caller.abort(reason);
+    });
+    await expect(app).rejects.toBe(reason);
+    expect(lines.at(-1)).toMatchObject({ msg: 'migrated' });
+    expect(postmasterPid()).toBeUndefined();
+  });
+
+  it('because its port is taken, stops the Postgres that it has started', async () => {
+    const GRPC_ADDRESS = await takePort();
+    await expect(start({ DATA_DIR: dataDir, GRPC_ADDRESS }).app).rejects.toThrow(GRPC_ADDRESS.split(':')[1]);
+    expect(postmasterPid()).toBeUndefined();
+  });
+});
+
+describe('a Postgres of its own', () => {
+  it('that is killed is started again, and calls are served as before', async () => {
+    const { lines, app: starting } = start({ DATA_DIR: dataDir });
+    const app = await starting;
+    onTestFinished(() => app.close());
+    using client = createClient({ address: `localhost:${app.grpc.port}` });
+    const { user } = await client.createUser({ user: { firstName: 'Ada', email: 'ada@example.com' } });
+    const killed = postmasterPid();
+    expect(killed).toBeDefined();
+    process.kill(killed ?? Number.NaN, 'SIGKILL');
+    await vi.waitUntil(() => ![killed, undefined].includes(postmasterPid()), patience);
+    await vi.waitFor(async () => expect(await client.isServing()).toBe(true), patience);
+    await vi.waitFor(async () => expect((await client.getUser({ id: user?.id })).user).toEqual(user), patience);
+    const states = lines.map(({ msg }) => String(msg)).filter((message) => message.startsWith('the database is '));
+    expect(states).toEqual(['the database is there', 'the database is away', 'the database is there']);
+  });
+});
+
+describe('an end', () => {
+  it('comes although the database has fallen silent, with a call in flight', async () => {
+    const postgres = await startEmbeddedPostgres({ dataDir });
+    onTestFinished(() => postgres.stop());
+    const { lines, app: starting } = start({ DATABASE_URL: postgres.url, SHUTDOWN_TIMEOUT_MS: '1000' });
+    const app = await starting;
+    using client = createClient({ address: `localhost:${app.grpc.port}`, attemptsMax: 1, deadlineMs: 0 });
+    const holder = new pg.Client({ connectionString: postgres.url });
+    await holder.connect();
+    await holder.query('begin; lock table users in access exclusive mode');
+    const held = client.createUser({ user: { firstName: 'Ada', email: 'held@example.com' } }).catch((error) => error);
+    const sessions = await vi.waitUntil(async () => {
+      const { rows } = await holder.query<{ pid: number; wait: string }>(
+        `select pid, wait_event_type as wait from pg_stat_activity
+         where backend_type = 'client backend' and pid <> pg_backend_pid()`,
+      );
+      return rows.some(({ wait }) => wait === 'Lock') ? rows : undefined;
+    }, patience);
+    const processes = [postmasterPid() ?? Number.NaN, ...sessions.map(({ pid }) => pid)];
+    for (const pid of processes) process.kill(pid, 'SIGSTOP');
+    try {
+      const began = performance.now();
+      await app.close();
+      // Far from what it takes, and far below what a connection or a statement may take that nobody bounds.
+      expect(performance.now() - began).toBeLessThan(20_000);
+      expect(await held).toMatchObject({ code: 'UNAVAILABLE' });
+      expect(lines).toContainEqual(expect.objectContaining({ level: 'warn', msg: expect.stringMatching(/in time/) }));
+      expect(lines.at(-1)).toMatchObject({ msg: 'stopped' });
+    } finally {
+      for (const pid of processes) process.kill(pid, 'SIGCONT');
+      await holder.end();
+    }
+  });
+});

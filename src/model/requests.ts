@@ -143,32 +143,29 @@ export interface UpdateUserRequest {
   violations: readonly Violation[];
 }
 
-const writablePaths = ['first_name', 'last_name', 'email', 'profile_image_url', 'attributes'] as const;
-type WritablePath = (typeof writablePaths)[number];
+/** What a mask may name, with its form. An email's is no schema: it may stay what it is, whatever that is. */
+const writable = {
+  firstName: { path: 'first_name', schema: firstNameSchema },
+  lastName: { path: 'last_name', schema: lastNameSchema },
+  email: { path: 'email', schema: z.string() },
+  profileImageUrl: { path: 'profile_image_url', schema: profileImageUrlSchema },
+  attributes: { path: 'attributes', schema: attributesSchema },
+} satisfies Record<keyof UserFields, { path: string; schema: z.ZodType }>;
+
+const fieldNames = Object.keys(writable) as (keyof UserFields)[];
+const writablePaths = fieldNames.map((name) => writable[name].path);
 const attributePrefix = 'attributes.';
 
-const updateUserSchema = z.object({
-  user: z.object(
-    {
-      id: z.string(),
-      firstName: z.string(),
-      lastName: z.string(),
-      email: z.string(),
-      profileImageUrl: z.string(),
-      attributes: z.custom<JsonObject | undefined>(),
-      etag: z.string(),
-    },
-    'is required',
-  ),
-  updateMask: z.array(z.string()).optional(),
-});
+interface WrittenUser extends Omit<UserFields, 'attributes'> {
+  id: string;
+  etag: string;
+  attributes: JsonObject | undefined;
+}
 
-const patchSchemas = {
-  first_name: firstNameSchema,
-  last_name: lastNameSchema,
-  profile_image_url: profileImageUrlSchema,
-  attributes: attributesSchema,
-};
+const updateUserSchema = z.object({
+  user: z.custom<WrittenUser>((user) => typeof user === 'object' && user !== null, 'is required'),
+  updateMask: z.array(z.string()).default([]),
+});
 
 /**
  * An update, as far as it can be judged without the user. Throws where all that is wrong is known; leaves
@@ -179,27 +176,22 @@ export function parseUpdateUser(request: unknown): UpdateUserRequest {
   const violations: Violation[] = [];
   const idRefusal = refuseUuid(user.id);
   if (idRefusal !== undefined) violations.push({ field: 'user.id', description: idRefusal });
-  const { paths, keys } = parseUpdateMask(updateMask ?? [], user, violations);
+  const { names, keys } = parseUpdateMask(updateMask, user, violations);
 
   const patch: UserPatch = {};
-  const read = <P extends keyof typeof patchSchemas>(
-    path: P,
-    value: unknown,
-  ): z.output<(typeof patchSchemas)[P]> | undefined => {
-    const result = patchSchemas[path].safeParse(value);
-    if (result.success) return result.data as z.output<(typeof patchSchemas)[P]>;
-    for (const issue of result.error.issues) violations.push({ field: `user.${path}`, description: issue.message });
-    return undefined;
-  };
-  if (paths.has('first_name')) patch.firstName = read('first_name', user.firstName);
-  if (paths.has('last_name')) patch.lastName = read('last_name', user.lastName);
-  if (paths.has('profile_image_url')) patch.profileImageUrl = read('profile_image_url', user.profileImageUrl);
-  if (paths.has('attributes')) patch.attributes = read('attributes', user.attributes);
-  else if (keys.size > 0) patch.attributeKeys = readAttributeKeys(keys, user.attributes ?? {}, violations);
+  for (const name of names) {
+    const { path, schema } = writable[name];
+    const result = schema.safeParse(user[name]);
+    if (result.success) Object.assign(patch, { [name]: result.data });
+    else
+      violations.push(...result.error.issues.map(({ message }) => ({ field: `user.${path}`, description: message })));
+  }
+  if (keys.size > 0 && !names.has('attributes')) {
+    patch.attributeKeys = readAttributeKeys(keys, user.attributes ?? {}, violations);
+  }
 
   let emailRefusal: Violation | undefined;
-  if (paths.has('email')) {
-    patch.email = user.email;
+  if (names.has('email')) {
     const description = refuseEmail(user.email);
     // A text that no stored email can be needs no look at the user.
     if (refuseLegacyEmail(user.email) !== undefined)
@@ -215,23 +207,16 @@ export function parseUpdateUser(request: unknown): UpdateUserRequest {
 /** Which fields and which keys of the attributes are to be written. */
 function parseUpdateMask(
   mask: readonly string[],
-  user: z.output<typeof updateUserSchema>['user'],
+  user: WrittenUser,
   violations: Violation[],
-): { paths: ReadonlySet<WritablePath>; keys: ReadonlySet<string> } {
-  const paths = new Set<WritablePath>();
+): { names: ReadonlySet<keyof UserFields>; keys: ReadonlySet<string> } {
   const keys = new Set<string>();
-  if (mask.length === 0) {
-    if (user.firstName !== '') paths.add('first_name');
-    if (user.lastName !== '') paths.add('last_name');
-    if (user.email !== '') paths.add('email');
-    if (user.profileImageUrl !== '') paths.add('profile_image_url');
-    if (user.attributes !== undefined && Object.keys(user.attributes).length > 0) paths.add('attributes');
-    return { paths, keys };
-  }
-  if (mask.length === 1 && mask[0] === '*') return { paths: new Set(writablePaths), keys };
+  if (mask.length === 0) return { names: new Set(fieldNames.filter((name) => !isEmpty(user[name]))), keys };
+  if (mask.length === 1 && mask[0] === '*') return { names: new Set(fieldNames), keys };
+  const names = new Set<keyof UserFields>();
   mask.forEach((path, index) => {
-    const writable = writablePaths.find((known) => known === path);
-    if (writable !== undefined) paths.add(writable);
+    const name = fieldNames.find((known) => writable[known].path === path);
+    if (name !== undefined) names.add(name);
     else if (path.startsWith(attributePrefix)) keys.add(path.slice(attributePrefix.length));
     else {
       const description =
@@ -239,7 +224,11 @@ function parseUpdateMask(
       violations.push({ field: `update_mask.paths[${index}]`, description });
     }
   });
-  return { paths, keys };
+  return { names, keys };
+}
+
+function isEmpty(value: string | JsonObject | undefined): boolean {
+  return typeof value === 'object' ? Object.keys(value).length === 0 : value === undefined || value === '';
 }
 
 function readAttributeKeys(

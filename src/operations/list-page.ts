@@ -1,7 +1,7 @@
 /** Lists one page of users, with a token for the next. */
 import type { PageTokens } from '../model/page-token.js';
 import type { ListUsersRequest } from '../model/requests.js';
-import { messageBytesMax, type User } from '../model/user.js';
+import { displayName, messageBytesMax, type User } from '../model/user.js';
 import type { Database } from '../store/database.js';
 import { countUsers, type ListedUser, listUsers } from '../store/list-users.js';
 
@@ -46,10 +46,11 @@ function fitting(rows: readonly ListedUser[], pageSize: number): number {
   return rows.length;
 }
 
-/** More than a user's message can have, without encoding it. */
-function userBytesMax({ user, attributesBytes }: ListedUser): number {
+/** More than a user's message can have, without encoding it: `user` has texts, but for the attributes and what is short. */
+function userBytesMax({ user: { attributes: _, ...user }, attributesBytes }: ListedUser): number {
   // UTF-8 has at most 3 bytes for a UTF-16 unit, and names come twice. An id, two times, an etag, tags and lengths are
   // under 200 bytes. JSON grows most where it is a list of one-digit numbers: 3 bytes each there ("1, "), 11 here.
-  const text = 2 * (user.firstName.length + user.lastName.length) + user.email.length + user.profileImageUrl.length;
-  return 200 + 3 * text + 4 * attributesBytes;
+  const texts = Object.values(user).filter((value) => typeof value === 'string');
+  const units = texts.reduce((sum, text) => sum + text.length, displayName(user).length);
+  return 200 + 3 * units + 4 * attributesBytes;
 }

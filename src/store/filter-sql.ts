@@ -149,10 +149,10 @@ function operandSql(scalar: Scalar, operand: Operand, bind: Bind): { readonly sq
 /** One side of a comparison of `operands` in the form in which their texts are compared. */
 function foldedSql(scalar: Scalar, sql: string, operands: readonly Operand[]): string {
   if (scalar !== 'string') return sql;
-  const names = operands.map((operand) => (operand.kind === 'column' ? operand.name : undefined));
+  const kinds = operands.map((operand) => (operand.kind === 'column' ? filterFields[operand.name] : undefined));
+  if (kinds.includes('email')) return `email_key(${sql}) COLLATE "C"`;
+  if (kinds.includes('id')) return `lower((${sql}) COLLATE "C")`;
   // By code point; without it an attribute's text has the collation of the database.
-  if (names.includes('email')) return `email_key(${sql}) COLLATE "C"`;
-  if (names.includes('id')) return `lower((${sql}) COLLATE "C")`;
   return `(${sql}) COLLATE "C"`;
 }
 

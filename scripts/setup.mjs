@@ -1,6 +1,6 @@
 /**
  * Brings a clone to where it can run: installs the packages that package-lock.json names and compiles src to dist, each
- * only if it is not done yet. Needs nothing but Node 20 itself; without work to do it uses no network and says nothing.
+ * only if it is not done yet. Needs nothing but Node 20.17 itself; without work to do it uses no network and says nothing.
  *
  * It runs before npm's main scripts and not inside them, because the Node that they should run on is one of the packages.
  * `prepare` as an argument means that npm itself runs it, while it installs this folder here or into another project.
@@ -15,7 +15,7 @@ const root = fs.realpathSync(path.resolve(path.dirname(fileURLToPath(import.meta
 const at = (...names) => path.join(root, ...names);
 
 // npm 11, which wrote the lock, runs on Node 20 from 20.17 on; what is older cannot even unpack a newer one.
-const nodeMajorMin = 20;
+const nodeMin = [20, 17];
 // As in package.json: what Roster itself runs on, when the package `node` could not bring its own.
 const rosterNodeMin = [22, 12];
 
@@ -46,9 +46,9 @@ if (interrupted !== undefined) process.exitCode = interrupted === 'SIGINT' ? 130
 
 async function main() {
   if (process.env.ROSTER_SETUP !== undefined) return;
-  if (Number.parseInt(process.versions.node, 10) < nodeMajorMin) {
+  if (!isNodeAtLeast(nodeMin)) {
     throw new SetupError(
-      `Node ${process.versions.node} is too old: install Node 24 (https://nodejs.org), at least ${nodeMajorMin}.`,
+      `Node ${process.versions.node} is too old: install Node 24 (https://nodejs.org), at least ${nodeMin.join('.')}.`,
     );
   }
   // While npm installs this very folder it has the packages in hand, and without development packages there is no compiler.
@@ -114,13 +114,16 @@ async function install() {
 function checkNode() {
   const own = at('node_modules', '.bin', process.platform === 'win32' ? 'node.cmd' : 'node');
   if (fs.existsSync(own)) return;
-  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
-  const [majorMin, minorMin] = rosterNodeMin;
-  if (major > majorMin || (major === majorMin && minor >= minorMin)) return;
+  if (isNodeAtLeast(rosterNodeMin)) return;
   throw new SetupError(
     `Node ${process.versions.node} is too old to run Roster, and npm has not installed the package \`node\` that brings a newer one ` +
       '(are install scripts switched off?): run `npm rebuild node`, or install Node 24.',
   );
+}
+
+function isNodeAtLeast([majorMin, minorMin]) {
+  const [major, minor] = process.versions.node.split('.').map(Number);
+  return major > majorMin || (major === majorMin && minor >= minorMin);
 }
 
 function isBuilt() {

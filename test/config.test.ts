@@ -375,7 +375,15 @@ describe('the configuration of a client', () => {
       tls,
       deadlineMs: 7,
     });
-    const flags = { address: 'dns:///b:3,unix:/run/c,d', token: 'other', deadlineMs: '8', tls: true, ca: '', cert: '', key: '' };
+    const flags = {
+      address: 'dns:///b:3,unix:/run/c,d',
+      token: 'other',
+      deadlineMs: '8',
+      tls: true,
+      ca: '',
+      cert: '',
+      key: '',
+    };
     const addresses = ['dns:///b:3', 'unix:/run/c', 'd'];
     expect(parseClientConfig(env, flags)).toEqual({ addresses, token: 'other', tls: {}, deadlineMs: 8 });
   });

@@ -122,14 +122,8 @@ export function parseDeleteUser(request: unknown): DeleteUserRequest {
 }
 
 /** What an update writes. A field that is undefined stays as it is. */
-export interface UserPatch {
-  firstName?: string;
-  lastName?: string;
-  email?: string;
-  profileImageUrl?: string;
-  /** All of the attributes. */
-  attributes?: JsonObject;
-  /** Single keys of the attributes, undefined to remove one. Never together with `attributes`. */
+export interface UserPatch extends Partial<UserFields> {
+  /** Single keys of the attributes, undefined to remove one. Never together with `attributes`, which is all of them. */
   attributeKeys?: ReadonlyMap<string, JsonValue | undefined>;
 }
 

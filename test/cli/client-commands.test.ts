@@ -4,6 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startTestServer } from '../rpc/harness.js';
 import { startTestApp, type TestApp } from '../support/app.js';
 import { type Ran, roster, start, type World } from './command-line.js';
 
@@ -236,6 +237,18 @@ describe('roster health', () => {
   it('ends with 0 where the server serves, and with 5 where nobody does', async () => {
     expect(await call(['health'])).toMatchObject({ code: 0, out: 'SERVING\n' });
     expect(await roster(['health', '--address', 'localhost:1'])).toMatchObject({ code: 5, out: '' });
+  });
+
+  it('ends with 5 where a server answers that it does not serve', async () => {
+    const server = await startTestServer();
+    const health = (...flags: string[]) => roster(['health', '--address', server.target, ...flags]);
+    expect(await health('--json')).toEqual({ code: 0, out: '{"status":"SERVING"}\n', err: '' });
+    server.setServing(false);
+    const ran = await health();
+    expect(ran).toMatchObject({ code: 5, out: '' });
+    expect(ran.err).toContain('NOT_SERVING');
+    // It is there: nobody needs to be told how to start one.
+    expect(ran.err).not.toContain('roster serve');
   });
 });
 

@@ -1,5 +1,9 @@
 /** `roster serve` and `roster migrate` over a database of their own. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createAuthority } from '../certificates.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { roster, start } from './command-line.js';
 
@@ -13,8 +17,8 @@ afterAll(async () => {
   await database[Symbol.asyncDispose]();
 });
 
-async function serve(...args: string[]) {
-  const started = start(['serve', '--grpc-address', 'localhost:0', ...args], { env });
+async function serve(settings: Record<string, string> = {}) {
+  const started = start(['serve', '--grpc-address', 'localhost:0'], { env: { ...env, ...settings } });
   const listening = /listens on (localhost:\d+)\. Try:\n {2}npx roster (create .*)\n/;
   await expect.poll(() => started.output().out, { timeout: 30_000 }).toMatch(listening);
   const [, address = '', command = ''] = listening.exec(started.output().out) ?? [];
@@ -37,6 +41,29 @@ describe('roster serve', () => {
     server.signals.emit('SIGINT', 'SIGINT');
     expect(server.exits).toEqual([130]);
     await server.ended;
+  });
+
+  it('speaks TLS where it has a certificate, to those whose certificate its authority has signed', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'roster-'));
+    try {
+      const authority = createAuthority();
+      const files = { ca: authority.cert, ...authority.issue('localhost'), other: createAuthority('Another').cert };
+      const file = (name: keyof typeof files) => join(folder, `${name}.pem`);
+      for (const name of ['ca', 'cert', 'key', 'other'] as const) await writeFile(file(name), files[name]);
+
+      const server = await serve({ TLS_CERT: file('cert'), TLS_KEY: file('key'), TLS_CLIENT_CA: file('ca') });
+      expect(server.command).toMatch(/ --tls$/);
+      const health = (...flags: string[]) => roster(['health', '--address', server.address, ...flags]);
+      const own = ['--cert', file('cert'), '--key', file('key')];
+      expect(await health('--ca', file('ca'), ...own)).toEqual({ code: 0, out: 'SERVING\n', err: '' });
+      expect(await health('--ca', file('ca'))).toMatchObject({ code: 5, out: '' });
+      expect(await health('--ca', file('other'), ...own)).toMatchObject({ code: 5, out: '' });
+      expect(await health()).toMatchObject({ code: 5, out: '' });
+      server.signals.emit('SIGINT', 'SIGINT');
+      expect(await server.ended).toMatchObject({ code: 0, err: '' });
+    } finally {
+      await rm(folder, { recursive: true });
+    }
   });
 
   it('says in one line that its port is taken', async () => {

@@ -91,12 +91,9 @@ describe('several servers', () => {
     await client.getUser({});
     await client.getUser({});
     await using back = await startScriptedServer(answer, { port: stopped.port });
-    await vi.waitFor(
-      async () => {
-        await client.getUser({});
-        expect(back.calls.length).toBeGreaterThan(0);
-      },
-      patience,
-    );
+    await vi.waitFor(async () => {
+      await client.getUser({});
+      expect(back.calls.length).toBeGreaterThan(0);
+    }, patience);
   });
 });

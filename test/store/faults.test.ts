@@ -65,17 +65,14 @@ async function raise(database: Database, state: string, times: number) {
 
 /** Waits until something is running that has `text` in it, and gives its process. */
 function waitUntilRunning(text: string): Promise<number> {
-  return vi.waitFor(
-    async () => {
-      const [row] = await testDatabase.query<{ pid: number }>(
-        `select pid from pg_stat_activity where datname = $1 and state = 'active' and strpos(query, $2) > 0 and pid <> pg_backend_pid()`,
-        [testDatabase.name, text],
-      );
-      if (row === undefined) throw new Error(`nothing runs ${text}`);
-      return row.pid;
-    },
-    patience,
-  );
+  return vi.waitFor(async () => {
+    const [row] = await testDatabase.query<{ pid: number }>(
+      `select pid from pg_stat_activity where datname = $1 and state = 'active' and strpos(query, $2) > 0 and pid <> pg_backend_pid()`,
+      [testDatabase.name, text],
+    );
+    if (row === undefined) throw new Error(`nothing runs ${text}`);
+    return row.pid;
+  }, patience);
 }
 
 function terminate(pid: number): Promise<unknown> {

@@ -28,9 +28,11 @@ describe('migrations', () => {
   it('are all in the list, in the order of their numbers', async () => {
     const files = (await readdir(new URL('../../migrations/', import.meta.url))).filter((file) => file.endsWith('.ts'));
     // 1-create-users.ts holds CreateUsers1.
-    const listed = names.map((name) => name.replace(/^(.*?)(\d+)$/, (_, words: string, number: string) => {
-      return `${number}${words.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}.ts`;
-    }));
+    const listed = names.map((name) =>
+      name.replace(/^(.*?)(\d+)$/, (_, words: string, number: string) => {
+        return `${number}${words.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}.ts`;
+      }),
+    );
     expect(listed).toEqual(files.toSorted());
   });
 

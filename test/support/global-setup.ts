@@ -2,6 +2,7 @@
  * One Postgres for a whole run of the tests, with a migrated template that each test file clones. With DATABASE_URL it
  * is a guest there: it makes databases with names of its own, and drops nothing else.
  */
+import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import * as fs from 'node:fs';
 import path from 'node:path';
@@ -22,14 +23,17 @@ declare module 'vitest' {
 // Run by hand, a test may be held in a debugger; but not for a day.
 const leftoverSeconds = 86_400;
 
+const root = path.resolve(import.meta.dirname, '../..');
+
 // Kept between runs, which saves initdb and stops the server that a killed run has left.
-const dataDir = path.resolve(import.meta.dirname, '../../.roster/test');
+const dataDir = path.join(root, '.roster/test');
 
 let embedded: EmbeddedPostgres | undefined;
 let adminUrl: string;
 let prefix: string;
 
 export async function setup(project: TestProject): Promise<void> {
+  compile();
   if (process.env.DATABASE_URL) {
     adminUrl = process.env.DATABASE_URL;
   } else {
@@ -53,6 +57,12 @@ export async function setup(project: TestProject): Promise<void> {
   });
   project.provide('adminUrl', adminUrl);
   project.provide('databasePrefix', prefix);
+}
+
+/** Some tests run dist/, which must be what src is. Packages stay as they are: this process runs on them. */
+function compile(): void {
+  const { status } = spawnSync(process.execPath, ['scripts/setup.mjs', 'prepare'], { cwd: root, stdio: 'inherit' });
+  if (status !== 0) throw new Error('What the tests run could not be compiled; see above.');
 }
 
 export async function teardown(): Promise<void> {

@@ -1,4 +1,4 @@
-/** `roster serve` as a process of its own, which can be killed. Runs what `npm test` has compiled into dist/. */
+/** `roster serve` as a process of its own, which can be killed. Runs dist/, which global-setup has compiled. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';

@@ -54,6 +54,8 @@ function setup(): { status: number | null; said: string; npm: string[] } {
   const { status, stdout, stderr } = spawnSync(process.execPath, [at('scripts/setup.mjs')], {
     cwd: root,
     encoding: 'utf8',
+    // Nothing else could end a wait that holds this process up.
+    timeout: 30_000,
     env: { PATH: process.env.PATH, npm_execpath: at('npm.mjs'), npm_node_execpath: process.execPath },
   });
   // What comes after it in a pipe may be read by a program.
@@ -106,7 +108,8 @@ describe('the setup', () => {
   });
 
   it.each([
-    ['names another version', { 'node_modules/one': { version: '1.0.1', integrity: 'sha512-new' } }],
+    ['names another version', { 'node_modules/one': { version: '1.0.1', integrity: 'sha512-one' } }],
+    ['names other content', { 'node_modules/one': { version: '1.0.0', integrity: 'sha512-other' } }],
     ['names one package more', { 'node_modules/two': { version: '1.0.0', integrity: 'sha512-two' } }],
   ])('installs, and compiles, where the lock %s', (_, change) => {
     write('package-lock.json', { packages: { ...lock.packages, ...change } });

@@ -126,6 +126,7 @@ describe('a Postgres of its own', () => {
     const { lines, app: starting } = start({ DATA_DIR: dataDir });
     const app = await starting;
     onTestFinished(() => app.close());
+    await vi.waitUntil(() => lines.some(({ msg }) => msg === 'the database is there'), patience);
     using client = createClient({ address: `localhost:${app.grpc.port}` });
     const { user } = await client.createUser({ user: { firstName: 'Ada', email: 'ada@example.com' } });
     const killed = postmasterPid();

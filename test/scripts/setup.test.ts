@@ -56,6 +56,7 @@ function setup(): { status: number | null; said: string; npm: string[] } {
     encoding: 'utf8',
     // Nothing else could end a wait that holds this process up.
     timeout: 30_000,
+    killSignal: 'SIGKILL',
     env: { PATH: process.env.PATH, npm_execpath: at('npm.mjs'), npm_node_execpath: process.execPath },
   });
   // What comes after it in a pipe may be read by a program.

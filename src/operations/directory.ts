@@ -76,9 +76,9 @@ export function createDirectory({ database, identity, batchRowsMax, queueRowsMax
   const requestKeys = createRequestKeys(identity.secret);
   const limits = { batchRowsMax, queueRowsMax, statementsMax, patienceMs, mayRunAgain };
 
-  const creates = createBatcher<NewUser, User | Repeated>({
+  const creates = createBatcher<NewUser, User | Repeated | typeof locked>({
     ...limits,
-    run: (users) => insertUsers(database, users),
+    run: (users) => insertUsers(database, users, 'skip'),
     keyOf: (user) => user.request?.id,
   });
   const reads = createBatcher<string, User | undefined>({
@@ -104,12 +104,12 @@ export function createDirectory({ database, identity, batchRowsMax, queueRowsMax
   const share = (of: number) => Math.max(1, Math.floor(database.connectionsMax * of));
   const lists = createTurns({ atOnceMax: share(0.4), waitingMax: queueRowsMax });
   const batches = createTurns({ atOnceMax: share(0.2), waitingMax: queueRowsMax });
-  // Writes to users whom somebody else has locked wait here, where they hold up nobody.
+  // Writes that have to wait for somebody else's transaction do so here, where they hold up nobody.
   const waits = createTurns({ atOnceMax: share(0.2), waitingMax: queueRowsMax });
   // Of updates that read first one in each round wins; without turns the others of that round have written in vain.
   const readers = createTurns({ atOnceMax: 1, waitingMax: queueRowsMax });
 
-  /** Sends a write with those of other callers, and once more alone where its user is locked. */
+  /** Sends a write with those of other callers, and once more alone where it has to wait for somebody else's. */
   async function write<Item, Outcome>(
     batcher: Batcher<Item, Outcome | typeof locked>,
     runAlone: (item: Item) => Promise<(Outcome | Fault)[]>,
@@ -135,7 +135,8 @@ export function createDirectory({ database, identity, batchRowsMax, queueRowsMax
   return {
     async createUser({ fields, requestId }, signal) {
       const request = requestId === undefined ? undefined : requestKeys.keyOf(requestId, [fields]);
-      const outcome = await creates.submit({ id: uuidv7(), fields, request }, signal);
+      const user: NewUser = { id: uuidv7(), fields, request };
+      const outcome = await write(creates, (alone) => insertUsers(database, [alone]), user, signal);
       if (!isRepeated(outcome)) return outcome;
       const [id] = outcome.repeatedUserIds;
       if (id === undefined) throw userNotFound();

@@ -64,6 +64,11 @@ export function mayRunAgain(error: unknown): boolean {
   return state !== undefined && !lostStates.test(state) && state !== '57014' && state !== '55P03';
 }
 
+/** Whether a statement waited for a lock for as long as it may. It wrote nothing. */
+export function waitedTooLong(error: unknown): boolean {
+  return sqlState(error instanceof Fault ? error.cause : error) === '55P03';
+}
+
 /** Whether the statement lost a race that it would see the end of if it ran now: it wrote nothing. */
 export function lostRace(error: unknown): boolean {
   const state = sqlState(error);

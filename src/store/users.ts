@@ -8,6 +8,7 @@
 import { emailTaken, etagMismatch, Fault, invalid, userNotFound, type Violation } from '../model/fault.js';
 import type { JsonObject, User, UserFields } from '../model/user.js';
 import type { Database, Row, Statement } from './database.js';
+import { waitedTooLong } from './faults.js';
 
 /**
  * The columns that callers write, with their types. Every statement takes its lists from here: a field that is not in
@@ -74,16 +75,37 @@ export interface Repeated {
   readonly repeatedUserIds: readonly string[];
 }
 
-const insertStatement: Statement = {
-  name: 'insert-users',
+/** Stands for a row that somebody else's transaction has locked, in a statement that does not wait for it. */
+export const locked = Symbol('locked');
+
+/**
+ * What a statement does about locks: `wait` for the connection's lock_timeout, or `skip`. Then it passes over users who
+ * are locked; and where it must wait all the same, for whoever is about to take an email, it gives up soon and has done
+ * nothing.
+ */
+export type Locking = 'wait' | 'skip';
+
+const forUpdate: Record<Locking, string> = { wait: 'for update of users', skip: 'for update of users skip locked' };
+
+// Well above what a statement of ours holds a lock for. A setting of the one transaction that the statement is; what
+// reads from it is evaluated before anything is locked.
+const patience: Record<Locking, string> = {
+  wait: 'select',
+  skip: `select set_config('lock_timeout', '200ms', true)`,
+};
+
+const insertStatement = (locking: Locking): Statement => ({
+  name: `insert-users-${locking}`,
   text: `
+    with patience as materialized (${patience[locking]})
     insert into users (id, ${written})
     select id, ${written}
-    from unnest($1::uuid[], ${arrays(2)}) with ordinality as input(id, ${written}, ord)
+    from unnest($1::uuid[], ${arrays(2)}) with ordinality as input(id, ${written}, ord) cross join patience
     order by email_key(email), ord
     on conflict (email_key(email)) do nothing
     returning id, create_time`,
-};
+});
+const insertStatements = { wait: insertStatement('wait'), skip: insertStatement('skip') };
 
 // How long a request id is remembered: the contract's 24 hours.
 const requestAge = `interval '24 hours'`;
@@ -96,10 +118,10 @@ const rememberRequest = `
     create_time = excluded.create_time,
     user_ids = case when request_ids.create_time <= now() - ${requestAge} then excluded.user_ids end`;
 
-const insertOnceStatement: Statement = {
-  name: 'insert-users-once',
+const insertOnceStatement = (locking: Locking): Statement => ({
+  name: `insert-users-once-${locking}`,
   text: `
-    with input as (
+    with patience as materialized (${patience[locking]}), input as (
       select * from unnest($1::uuid[], $2::uuid[], $3::bytea[], ${arrays(4)})
         with ordinality as input(id, request_id, digest, ${written}, ord)
     ), known as (
@@ -109,7 +131,7 @@ const insertOnceStatement: Statement = {
     ), inserted as (
       insert into users (id, ${written})
       select id, ${written}
-      from input where not exists (select from known where known.id = input.id)
+      from input cross join patience where not exists (select from known where known.id = input.id)
       order by email_key(email), ord
       on conflict (email_key(email)) do nothing
       returning id, create_time
@@ -122,7 +144,8 @@ const insertOnceStatement: Statement = {
     )
     select input.id, inserted.create_time, known.same, known.user_ids
     from input left join inserted using (id) left join known using (id)`,
-};
+});
+const insertOnceStatements = { wait: insertOnceStatement('wait'), skip: insertOnceStatement('skip') };
 
 const findRequestsStatement: Statement = {
   name: 'find-requests',
@@ -149,19 +172,58 @@ function requestIdReused(): Fault {
   return invalid([{ field: 'request_id', description }], 'REQUEST_ID_REUSED');
 }
 
-/** Adds each user whose email is free. No request id may come twice. Outcomes: the user, Repeated, EMAIL_TAKEN, REQUEST_ID_REUSED. */
-export async function insertUsers(database: Database, users: readonly NewUser[]): Promise<(User | Repeated | Fault)[]> {
+/**
+ * Adds each user whose email is free. No request id may come twice. Outcomes: the user, Repeated, `locked`, EMAIL_TAKEN,
+ * REQUEST_ID_REUSED.
+ */
+export function insertUsers(
+  database: Database,
+  users: readonly NewUser[],
+  locking?: 'wait',
+): Promise<(User | Repeated | Fault)[]>;
+export function insertUsers(
+  database: Database,
+  users: readonly NewUser[],
+  locking: Locking,
+): Promise<(User | Repeated | typeof locked | Fault)[]>;
+export function insertUsers(
+  database: Database,
+  users: readonly NewUser[],
+  locking: Locking = 'wait',
+): Promise<(User | Repeated | typeof locked | Fault)[]> {
+  return orLocked(locking, users, () => insertOrWait(database, users, locking));
+}
+
+/** In a statement that skips, gives `locked` for all of the rows where it gave up: it is not known for which. */
+async function orLocked<Outcome>(
+  locking: Locking,
+  rows: readonly unknown[],
+  run: () => Promise<Outcome[]>,
+): Promise<(Outcome | typeof locked)[]> {
+  try {
+    return await run();
+  } catch (error) {
+    if (locking === 'skip' && waitedTooLong(error)) return rows.map(() => locked);
+    throw error;
+  }
+}
+
+async function insertOrWait(
+  database: Database,
+  users: readonly NewUser[],
+  locking: Locking,
+): Promise<(User | Repeated | Fault)[]> {
   const fieldValues = valuesOf(users.map((user) => user.fields));
   const requests = users.filter((user) => user.request !== undefined);
   if (requests.length === 0) {
-    const rows = await database.run(insertStatement, [idsOf(users), ...fieldValues]);
+    const rows = await database.run(insertStatements[locking], [idsOf(users), ...fieldValues]);
     const times = new Map(rows.map((row) => [row[0] as string, row[1] as Date]));
     return users.map((user) => {
       const time = times.get(user.id);
       return time === undefined ? emailTaken('user.email') : created(user, time);
     });
   }
-  const rows = await database.run(insertOnceStatement, [
+  const rows = await database.run(insertOnceStatements[locking], [
     idsOf(users),
     users.map((user) => user.request?.id ?? null),
     users.map((user) => user.request?.digest ?? null),
@@ -310,23 +372,15 @@ export interface UserUpdate {
   fields: Partial<UserFields>;
 }
 
-/** Stands for a user who is locked by somebody else's transaction, in a statement that does not wait. */
-export const locked = Symbol('locked');
-
-/** Whether a statement waits for locked users, at most for the connection's lock_timeout, or passes over them. */
-export type Locking = 'wait' | 'skip';
-
 // A change of nothing writes nothing. `found` holds the rows as they are once they are locked, not as they were when
 // the statement began; an email that is free then may still be taken at the write, which fails the whole statement.
-const forUpdate: Record<Locking, string> = { wait: 'for update of users', skip: 'for update of users skip locked' };
-
 const updateStatement = (locking: Locking): Statement => ({
   name: `update-users-${locking}`,
   text: `
-    with input as (
+    with patience as materialized (${patience[locking]}), input as (
       select * from unnest($1::uuid[], $2::integer[], ${arrays(3)}) as input(id, version, ${written})
     ), found as (
-      select ${qualifiedColumns} from users join input using (id) order by users.id
+      select ${qualifiedColumns} from users join input using (id) cross join patience order by users.id
       ${forUpdate[locking]}
     ), next as (
       select found.id, found.create_time, found.update_time, found.version,
@@ -365,10 +419,18 @@ export function updateUsers(
   updates: readonly UserUpdate[],
   locking: Locking,
 ): Promise<(User | typeof locked | Fault)[]>;
-export async function updateUsers(
+export function updateUsers(
   database: Database,
   updates: readonly UserUpdate[],
   locking: Locking = 'wait',
+): Promise<(User | typeof locked | Fault)[]> {
+  return orLocked(locking, updates, () => updateOrWait(database, updates, locking));
+}
+
+async function updateOrWait(
+  database: Database,
+  updates: readonly UserUpdate[],
+  locking: Locking,
 ): Promise<(User | typeof locked | Fault)[]> {
   const rows = await database.run(updateStatements[locking], [
     idsOf(updates),
@@ -398,10 +460,10 @@ export interface UserDeletion {
 const deleteStatement = (locking: Locking): Statement => ({
   name: `delete-users-${locking}`,
   text: `
-    with input as (
+    with patience as materialized (${patience[locking]}), input as (
       select * from unnest($1::uuid[], $2::integer[]) as input(id, version)
     ), found as (
-      select users.id, users.version from users join input using (id) order by users.id
+      select users.id, users.version from users join input using (id) cross join patience order by users.id
       ${forUpdate[locking]}
     ), deleted as (
       delete from users using found join input using (id)
@@ -424,10 +486,18 @@ export function deleteUsers(
   deletions: readonly UserDeletion[],
   locking: Locking,
 ): Promise<(undefined | typeof locked | Fault)[]>;
-export async function deleteUsers(
+export function deleteUsers(
   database: Database,
   deletions: readonly UserDeletion[],
   locking: Locking = 'wait',
+): Promise<(undefined | typeof locked | Fault)[]> {
+  return orLocked(locking, deletions, () => deleteOrWait(database, deletions, locking));
+}
+
+async function deleteOrWait(
+  database: Database,
+  deletions: readonly UserDeletion[],
+  locking: Locking,
 ): Promise<(undefined | typeof locked | Fault)[]> {
   const rows = await database.run(deleteStatements[locking], [
     idsOf(deletions),

@@ -52,6 +52,46 @@ describe('users whom somebody else has locked', () => {
   });
 });
 
+describe('an email that somebody else is about to take', () => {
+  it('is waited for, and everybody else is created and updated meanwhile', async () => {
+    const holder = new pg.Client({ connectionString: app.database.url });
+    await holder.connect();
+    await holder.query('begin');
+    await holder.query(
+      `insert into users (id, first_name, email) values (gen_random_uuid(), 'Eve', 'new@example.com')`,
+    );
+    const done = new Set<string>();
+    const limits = { deadlineMs: 60_000 };
+    const create = async (email: string) => {
+      await app.client.createUser({ user: { firstName: 'Ada', email } }, limits);
+      done.add(email);
+    };
+    const update = async (index: number, email: string) => {
+      await app.client.updateUser({ user: { id: idOf(index), email } }, limits);
+      done.add(email);
+    };
+    const emails = Array.from({ length: 10 }, (_, index) => `other.${index}@example.com`);
+    const moved = Array.from({ length: 5 }, (_, index) => `moved.${index}@example.com`);
+    const created = create('New@example.com');
+    const others = [...emails.map(create), ...moved.map((email, index) => update(10 + index, email))];
+    const updated = update(15, 'NEW@example.com').catch((error) => error);
+    await Promise.all(others);
+    expect([...done].sort()).toEqual([...emails, ...moved].sort());
+    await holder.query('rollback');
+    await holder.end();
+    // One of the two gets it, whoever comes first.
+    const [first, second] = await Promise.all([
+      created.then(
+        () => 'made',
+        ({ reason }) => reason,
+      ),
+      updated,
+    ]);
+    expect([first, second?.reason]).toContain('EMAIL_TAKEN');
+    expect(done.has('New@example.com') !== done.has('NEW@example.com')).toBe(true);
+  });
+});
+
 describe('slow lists', () => {
   it('leave connections for calls that are quick', async () => {
     // Makes every list slow, and nothing else.

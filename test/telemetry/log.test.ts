@@ -6,7 +6,7 @@ import { text } from 'node:stream/consumers';
 import fc from 'fast-check';
 import pg from 'pg';
 import { QueryFailedError } from 'typeorm';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, inject, it } from 'vitest';
 import { Fault } from '../../src/model/fault.js';
 import { createLog, describeError, type Log, type LogOptions } from '../../src/telemetry/log.js';
 
@@ -295,8 +295,8 @@ describe('the description of an error from Postgres', () => {
     );
   });
 
-  it.runIf(process.env.DATABASE_URL)('is right about errors of a real one', async () => {
-    const client = new pg.Client({ connectionString: process.env.DATABASE_URL });
+  it('is right about errors of a real one', async () => {
+    const client = new pg.Client({ connectionString: inject('adminUrl') });
     await client.connect();
     try {
       await client.query(

@@ -15,9 +15,12 @@ import { createTestDatabase, type TestDatabase } from './support/database.js';
 const patience = { timeout: 30_000 };
 
 // Servers of its own, because they are killed and stopped; one folder for all, because initdb takes a second.
-const dataDir = mkdtempSync(join(tmpdir(), 'roster-app-'));
-// For root the server runs as somebody else, who must be able to enter.
-chmodSync(dataDir, 0o755);
+let dataDir: string;
+beforeAll(() => {
+  dataDir = mkdtempSync(join(tmpdir(), 'roster-app-'));
+  // For root the server runs as somebody else, who must be able to enter.
+  chmodSync(dataDir, 0o755);
+});
 afterAll(() => rmSync(dataDir, { recursive: true, force: true }));
 
 interface Start {

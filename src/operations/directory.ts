@@ -21,6 +21,7 @@ import {
   deleteUsers,
   insertAllUsers,
   insertUsers,
+  type Locking,
   locked,
   type NewUser,
   type Repeated,
@@ -54,7 +55,7 @@ export interface Directory {
   deleteUser(request: DeleteUserRequest, signal: AbortSignal): Promise<void>;
   /** Throws INVALID_PAGE_TOKEN. */
   listUsers(request: ListUsersRequest, signal: AbortSignal): Promise<UserPage>;
-  /** Takes no new calls, and resolves when all have been answered. */
+  /** For when no call is left: takes no new ones, and resolves when what callers have left behind has ended. */
   close(): Promise<void>;
 }
 
@@ -104,21 +105,31 @@ export function createDirectory({ database, identity, batchRowsMax, queueRowsMax
   const share = (of: number) => Math.max(1, Math.floor(database.connectionsMax * of));
   const lists = createTurns({ atOnceMax: share(0.4), waitingMax: queueRowsMax });
   const batches = createTurns({ atOnceMax: share(0.2), waitingMax: queueRowsMax });
-  // Writes that have to wait for somebody else's transaction do so here, where they hold up nobody.
+  // Writes that have to wait for somebody else's transaction do so here, where they hold up nobody: first all that a
+  // batch did not do, to find out which of them have to; then those, one at a time for each user or email.
+  const tries = createTurns({ atOnceMax: share(0.2), waitingMax: queueRowsMax });
+  const lines = createTurns({ atOnceMax: 1, waitingMax: queueRowsMax });
   const waits = createTurns({ atOnceMax: share(0.2), waitingMax: queueRowsMax });
   // Of updates that read first one in each round wins; without turns the others of that round have written in vain.
   const readers = createTurns({ atOnceMax: 1, waitingMax: queueRowsMax });
 
-  /** Sends a write with those of other callers, and once more alone where it has to wait for somebody else's. */
+  /**
+   * Sends a write with those of other callers, and where it was not done there alone. `lockedKey` names what it may have
+   * to wait for.
+   */
   async function write<Item, Outcome>(
     batcher: Batcher<Item, Outcome | typeof locked>,
-    runAlone: (item: Item) => Promise<(Outcome | Fault)[]>,
+    runAlone: (item: Item, locking: Locking) => Promise<(Outcome | typeof locked | Fault)[]>,
     item: Item,
+    lockedKey: string,
     signal: AbortSignal,
   ): Promise<Outcome> {
     const outcome = await batcher.submit(item, signal);
     if (outcome !== locked) return outcome;
-    const [waited] = await waits.take('', () => runAlone(item), signal);
+    const [tried] = await tries.take('', () => runAlone(item, 'skip'), signal);
+    if (tried instanceof Fault) throw tried;
+    if (tried !== locked) return tried as Outcome;
+    const [waited] = await lines.take(lockedKey, () => waits.take('', () => runAlone(item, 'wait'), signal), signal);
     if (waited instanceof Fault) throw waited;
     return waited as Outcome;
   }
@@ -136,7 +147,8 @@ export function createDirectory({ database, identity, batchRowsMax, queueRowsMax
     async createUser({ fields, requestId }, signal) {
       const request = requestId === undefined ? undefined : requestKeys.keyOf(requestId, [fields]);
       const user: NewUser = { id: uuidv7(), fields, request };
-      const outcome = await write(creates, (alone) => insertUsers(database, [alone]), user, signal);
+      const runAlone = (alone: NewUser, locking: Locking) => insertUsers(database, [alone], locking);
+      const outcome = await write(creates, runAlone, user, fields.email.toLowerCase(), signal);
       if (!isRepeated(outcome)) return outcome;
       const [id] = outcome.repeatedUserIds;
       if (id === undefined) throw userNotFound();
@@ -161,17 +173,19 @@ export function createDirectory({ database, identity, batchRowsMax, queueRowsMax
     batchGetUsers,
 
     async updateUser(request, signal) {
+      const runAlone = (alone: UserUpdate, locking: Locking) => updateUsers(database, [alone], locking);
       const run = () =>
         updateUser(request, {
           read: (id) => getUser(id, signal),
-          write: (update) => write(updates, (alone) => updateUsers(database, [alone]), update, signal),
+          write: (update) => write(updates, runAlone, update, update.id, signal),
         });
       return readsFirst(request) ? readers.take(request.id, run, signal) : run();
     },
 
     async deleteUser({ id, version, allowMissing }, signal) {
+      const runAlone = (alone: UserDeletion, locking: Locking) => deleteUsers(database, [alone], locking);
       try {
-        await write(deletions, (alone) => deleteUsers(database, [alone]), { id, version }, signal);
+        await write(deletions, runAlone, { id, version }, id, signal);
       } catch (error) {
         if (allowMissing && error instanceof Fault && error.reason === 'USER_NOT_FOUND') return;
         throw error;

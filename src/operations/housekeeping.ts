@@ -16,6 +16,7 @@ export function startHousekeeping(database: Database, onError: (error: unknown) 
   let underWay = Promise.resolve();
 
   async function sweep(): Promise<void> {
+    if (isClosed) return;
     try {
       let forgotten: number;
       do forgotten = await forgetRequests(database, rowsMax);

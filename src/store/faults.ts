@@ -12,6 +12,7 @@ interface DatabaseError extends Error {
   table?: string;
   column?: string;
   routine?: string;
+  where?: string;
 }
 
 function isError(error: unknown): error is DatabaseError {
@@ -64,9 +65,11 @@ export function mayRunAgain(error: unknown): boolean {
   return state !== undefined && !lostStates.test(state) && state !== '57014' && state !== '55P03';
 }
 
-/** Whether a statement waited for a lock for as long as it may. It wrote nothing. */
+/** Whether a statement waited for one row's lock for as long as it may. It wrote nothing. */
 export function waitedTooLong(error: unknown): boolean {
-  return sqlState(error instanceof Fault ? error.cause : error) === '55P03';
+  const raw = error instanceof Fault ? error.cause : error;
+  // Only of a row Postgres says where that was; a lock of the whole table is everybody's, and no row is to blame.
+  return sqlState(raw) === '55P03' && isError(raw) && raw.where !== undefined;
 }
 
 /** Whether the statement lost a race that it would see the end of if it ran now: it wrote nothing. */

@@ -238,7 +238,12 @@ async function insertOrWait(
   }
   // An email may be taken by the same call, sent before and committed after this statement had begun.
   const late = requests.filter((user) => !outcomes.has(user.id));
-  for (const [id, outcome] of await findRequests(database, late)) outcomes.set(id, outcome);
+  // The others' users are there by now, whatever becomes of this second look.
+  const found = await findRequests(database, late).catch((cause: unknown) => {
+    const fault = cause instanceof Fault ? cause : new Fault('INTERNAL', 'An internal error.', [], { cause });
+    return new Map(late.map((user) => [user.id, fault]));
+  });
+  for (const [id, outcome] of found) outcomes.set(id, outcome);
   return users.map((user) => outcomes.get(user.id) ?? emailTaken('user.email'));
 }
 

@@ -72,9 +72,10 @@ describe('an email that somebody else is about to take', () => {
     };
     const emails = Array.from({ length: 10 }, (_, index) => `other.${index}@example.com`);
     const moved = Array.from({ length: 5 }, (_, index) => `moved.${index}@example.com`);
+    // First, and enough to take all the turns of those that wait.
     const created = create('New@example.com');
-    const others = [...emails.map(create), ...moved.map((email, index) => update(10 + index, email))];
     const updated = update(15, 'NEW@example.com').catch((error) => error);
+    const others = [...emails.map(create), ...moved.map((email, index) => update(10 + index, email))];
     await Promise.all(others);
     expect([...done].sort()).toEqual([...emails, ...moved].sort());
     await holder.query('rollback');

@@ -67,10 +67,11 @@ export function userNotFound(): Fault {
   return new Fault('USER_NOT_FOUND', 'There is no such user.');
 }
 
+export const emailTakenText = 'Another user has this email.';
+
 /** `field` is the path of the email in the request. */
 export function emailTaken(field: string): Fault {
-  const description = 'Another user has this email.';
-  return new Fault('EMAIL_TAKEN', description, [{ field, description }]);
+  return new Fault('EMAIL_TAKEN', emailTakenText, [{ field, description: emailTakenText }]);
 }
 
 export function etagMismatch(): Fault {

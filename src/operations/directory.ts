@@ -77,9 +77,14 @@ export function createDirectory({ database, identity, batchRowsMax, queueRowsMax
   const requestKeys = createRequestKeys(identity.secret);
   const limits = { batchRowsMax, queueRowsMax, statementsMax, patienceMs, mayRunAgain };
 
+  // Once for a batch, where they skip what is locked, and where need be again for one row alone.
+  const insert = (rows: readonly NewUser[], locking: Locking) => insertUsers(database, rows, locking);
+  const update = (rows: readonly UserUpdate[], locking: Locking) => updateUsers(database, rows, locking);
+  const remove = (rows: readonly UserDeletion[], locking: Locking) => deleteUsers(database, rows, locking);
+
   const creates = createBatcher<NewUser, User | Repeated | typeof locked>({
     ...limits,
-    run: (users) => insertUsers(database, users, 'skip'),
+    run: (rows) => insert(rows, 'skip'),
     keyOf: (user) => user.request?.id,
   });
   const reads = createBatcher<string, User | undefined>({
@@ -92,13 +97,13 @@ export function createDirectory({ database, identity, batchRowsMax, queueRowsMax
   });
   const updates = createBatcher<UserUpdate, User | typeof locked>({
     ...limits,
-    run: (rows) => updateUsers(database, rows, 'skip'),
-    keyOf: (update) => update.id,
+    run: (rows) => update(rows, 'skip'),
+    keyOf: ({ id }) => id,
   });
   const deletions = createBatcher<UserDeletion, undefined | typeof locked>({
     ...limits,
-    run: (rows) => deleteUsers(database, rows, 'skip'),
-    keyOf: (deletion) => deletion.id,
+    run: (rows) => remove(rows, 'skip'),
+    keyOf: ({ id }) => id,
   });
 
   // What may take long has a share of the connections only, so that short calls always find one.
@@ -119,19 +124,22 @@ export function createDirectory({ database, identity, batchRowsMax, queueRowsMax
    */
   async function write<Item, Outcome>(
     batcher: Batcher<Item, Outcome | typeof locked>,
-    runAlone: (item: Item, locking: Locking) => Promise<(Outcome | typeof locked | Fault)[]>,
+    run: (items: readonly Item[], locking: Locking) => Promise<(Outcome | typeof locked | Fault)[]>,
     item: Item,
     lockedKey: string,
     signal: AbortSignal,
   ): Promise<Outcome> {
-    const outcome = await batcher.submit(item, signal);
-    if (outcome !== locked) return outcome;
-    const [tried] = await tries.take('', () => runAlone(item, 'skip'), signal);
-    if (tried instanceof Fault) throw tried;
-    if (tried !== locked) return tried as Outcome;
-    const [waited] = await lines.take(lockedKey, () => waits.take('', () => runAlone(item, 'wait'), signal), signal);
-    if (waited instanceof Fault) throw waited;
-    return waited as Outcome;
+    const runAlone = async (locking: Locking) => {
+      const [outcome] = await run([item], locking);
+      if (outcome instanceof Fault) throw outcome;
+      return outcome as Outcome | typeof locked;
+    };
+    let outcome = await batcher.submit(item, signal);
+    if (outcome === locked) outcome = await tries.take('', () => runAlone('skip'), signal);
+    if (outcome === locked) {
+      outcome = await lines.take(lockedKey, () => waits.take('', () => runAlone('wait'), signal), signal);
+    }
+    return outcome as Outcome;
   }
 
   async function getUser(id: string, signal: AbortSignal): Promise<User> {
@@ -139,7 +147,6 @@ export function createDirectory({ database, identity, batchRowsMax, queueRowsMax
   }
 
   async function batchGetUsers(ids: readonly string[], signal: AbortSignal): Promise<(User | undefined)[]> {
-    signal.throwIfAborted();
     return ids.length === 0 ? [] : batches.take('', () => selectUsers(database, ids), signal);
   }
 
@@ -147,8 +154,7 @@ export function createDirectory({ database, identity, batchRowsMax, queueRowsMax
     async createUser({ fields, requestId }, signal) {
       const request = requestId === undefined ? undefined : requestKeys.keyOf(requestId, [fields]);
       const user: NewUser = { id: uuidv7(), fields, request };
-      const runAlone = (alone: NewUser, locking: Locking) => insertUsers(database, [alone], locking);
-      const outcome = await write(creates, runAlone, user, fields.email.toLowerCase(), signal);
+      const outcome = await write(creates, insert, user, fields.email.toLowerCase(), signal);
       if (!isRepeated(outcome)) return outcome;
       const [id] = outcome.repeatedUserIds;
       if (id === undefined) throw userNotFound();
@@ -173,19 +179,17 @@ export function createDirectory({ database, identity, batchRowsMax, queueRowsMax
     batchGetUsers,
 
     async updateUser(request, signal) {
-      const runAlone = (alone: UserUpdate, locking: Locking) => updateUsers(database, [alone], locking);
       const run = () =>
         updateUser(request, {
           read: (id) => getUser(id, signal),
-          write: (update) => write(updates, runAlone, update, update.id, signal),
+          write: (change) => write(updates, update, change, change.id, signal),
         });
       return readsFirst(request) ? readers.take(request.id, run, signal) : run();
     },
 
     async deleteUser({ id, version, allowMissing }, signal) {
-      const runAlone = (alone: UserDeletion, locking: Locking) => deleteUsers(database, [alone], locking);
       try {
-        await write(deletions, runAlone, { id, version }, id, signal);
+        await write(deletions, remove, { id, version }, id, signal);
       } catch (error) {
         if (allowMissing && error instanceof Fault && error.reason === 'USER_NOT_FOUND') return;
         throw error;

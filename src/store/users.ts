@@ -5,7 +5,15 @@
  * Rows are locked in one order (emails by their key, then request ids; users by id), so that two batches seldom wait for
  * each other in a ring; where they do, as in a swap of emails, `run` runs the loser again.
  */
-import { emailTaken, etagMismatch, Fault, invalid, userNotFound, type Violation } from '../model/fault.js';
+import {
+  emailTaken,
+  emailTakenText,
+  etagMismatch,
+  Fault,
+  invalid,
+  userNotFound,
+  type Violation,
+} from '../model/fault.js';
 import type { JsonObject, User, UserFields } from '../model/user.js';
 import type { Database, Row, Statement } from './database.js';
 import { waitedTooLong } from './faults.js';
@@ -253,7 +261,7 @@ async function findRequests(
 ): Promise<Map<string, Repeated | Fault>> {
   if (users.length === 0) return new Map();
   const rows = await database.run(findRequestsStatement, [
-    users.map((user) => user.id),
+    idsOf(users),
     users.map((user) => user.request?.id),
     users.map((user) => user.request?.digest),
   ]);
@@ -335,8 +343,9 @@ export async function insertAllUsers(
 }
 
 function emailsTaken(indexes: readonly number[]): Fault {
-  const description = 'Another user has this email.';
-  const violations = indexes.map((index): Violation => ({ field: `users[${index}].email`, description }));
+  const violations = indexes.map(
+    (index): Violation => ({ field: `users[${index}].email`, description: emailTakenText }),
+  );
   return new Fault('EMAIL_TAKEN', `${indexes.length} of the emails are taken; no user was created.`, violations);
 }
 
@@ -407,8 +416,8 @@ const updateStatement = (locking: Locking): Statement => ({
       where users.id = next.id and next.changed and not next.stale and not next.taken
       returning users.id, users.update_time, users.version
     )
-    select input.id, next.id is not null, next.stale, next.taken, next.id, next.create_time, coalesce(updated.update_time, next.update_time),
-      coalesce(updated.version, next.version), ${each((column) => `next.${column}`)}
+    select input.id, next.id is not null, next.stale, next.taken, next.id, next.create_time,
+      coalesce(updated.update_time, next.update_time), coalesce(updated.version, next.version), ${each((column) => `next.${column}`)}
     from input join users using (id) left join next using (id) left join updated using (id)`,
 });
 const updateStatements = { wait: updateStatement('wait'), skip: updateStatement('skip') };

@@ -73,7 +73,10 @@ describe('an email that somebody else is about to take', () => {
     const emails = Array.from({ length: 10 }, (_, index) => `other.${index}@example.com`);
     const moved = Array.from({ length: 5 }, (_, index) => `moved.${index}@example.com`);
     // First, and enough to take all the turns of those that wait.
-    const created = create('New@example.com');
+    const created = create('New@example.com').then(
+      () => 'made',
+      ({ reason }) => reason,
+    );
     const updated = update(15, 'NEW@example.com').catch((error) => error);
     const others = [...emails.map(create), ...moved.map((email, index) => update(10 + index, email))];
     await Promise.all(others);

@@ -6,6 +6,23 @@ CREATE OR REPLACE FUNCTION public.email_key(email text)
  IMMUTABLE PARALLEL SAFE
 RETURN lower((NORMALIZE(email, NFC) COLLATE "und-x-icu"));
 
+create table change_feed (
+  id uuid not null default gen_random_uuid(),
+  xid xid8 not null default pg_current_xact_id(),
+  trimmed_xid xid8 not null default '0'::xid8,
+  constraint change_feed_pkey PRIMARY KEY (id)
+);
+
+create table changes (
+  seq bigint not null identity,
+  xid xid8 not null default pg_current_xact_id(),
+  user_id uuid not null,
+  type smallint not null,
+  change_time timestamp(3) with time zone not null default now(),
+  constraint changes_pkey PRIMARY KEY (seq),
+  constraint changes_type CHECK ((type = ANY (ARRAY[2, 3, 4])))
+);
+
 create table directory (
   id uuid not null,
   secret bytea not null,
@@ -40,9 +57,12 @@ create table users (
   constraint users_pkey PRIMARY KEY (id)
 );
 
+CREATE UNIQUE INDEX change_feed_is_one ON public.change_feed USING btree ((true));
+CREATE INDEX changes_xid ON public.changes USING btree (xid);
 CREATE UNIQUE INDEX directory_is_one ON public.directory USING btree ((true));
 CREATE INDEX request_ids_create_time ON public.request_ids USING btree (create_time);
 CREATE INDEX users_create_time_id ON public.users USING btree (create_time, id);
 CREATE UNIQUE INDEX users_email_key ON public.users USING btree (email_key(email));
 
+-- sequence changes_seq_seq
 -- sequence roster_migrations_id_seq

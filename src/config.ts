@@ -226,6 +226,39 @@ const serverSettings = [
     description: 'Calls that wait for a statement; past it they fail with RESOURCE_EXHAUSTED.',
   },
   {
+    name: 'STREAM_CONNECTIONS_MAX',
+    kind: wholeNumber(1, 1000),
+    default: 4,
+    description:
+      'Connections to Postgres for imports, exports and watches that begin with existing users, one for each, beside DATABASE_CONNECTIONS_MAX. Who comes when all are in use waits.',
+  },
+  {
+    name: 'STREAM_STALL_TIMEOUT_MS',
+    kind: wholeNumber(1000, hourMs),
+    default: 30_000,
+    description: 'How long an import may send nothing, and a watcher take nothing of what waits for it.',
+  },
+  {
+    name: 'SNAPSHOT_TIMEOUT_MS',
+    kind: wholeNumber(1000, dayMs),
+    default: 10 * minuteMs,
+    description:
+      'How long an export may hold its snapshot, which keeps Postgres from cleaning up; it can be resumed with another one.',
+  },
+  {
+    name: 'CHANGES_KEPT_HOURS',
+    kind: wholeNumber(1, 8760),
+    default: 168,
+    description: 'How long the change log remembers, so that a watcher that was away can resume.',
+  },
+  {
+    name: 'CHANGES_KEPT_MAX',
+    kind: wholeNumber(1000, 1_000_000_000_000),
+    // About 150 bytes each, indexes included.
+    default: 10_000_000,
+    description: 'How many changes it remembers at most; older ones are forgotten first.',
+  },
+  {
     name: 'CONCURRENT_STREAMS_MAX',
     kind: wholeNumber(1, 1_000_000),
     default: 1000,
@@ -337,6 +370,12 @@ export interface ServerConfig {
     readonly preparedStatements: boolean;
   };
   readonly batch: { readonly rowsMax: number; readonly queueRowsMax: number };
+  readonly streams: {
+    readonly connectionsMax: number;
+    readonly stallTimeoutMs: number;
+    readonly snapshotTimeoutMs: number;
+  };
+  readonly changes: { readonly keptHours: number; readonly keptMax: number };
   readonly grpc: {
     readonly address: Address;
     readonly concurrentStreamsMax: number;
@@ -407,6 +446,12 @@ export function parseServerConfig(env: Record<string, string | undefined>, args:
       preparedStatements: values.PREPARED_STATEMENTS,
     },
     batch: { rowsMax: values.BATCH_ROWS_MAX, queueRowsMax: values.QUEUE_ROWS_MAX },
+    streams: {
+      connectionsMax: values.STREAM_CONNECTIONS_MAX,
+      stallTimeoutMs: values.STREAM_STALL_TIMEOUT_MS,
+      snapshotTimeoutMs: values.SNAPSHOT_TIMEOUT_MS,
+    },
+    changes: { keptHours: values.CHANGES_KEPT_HOURS, keptMax: values.CHANGES_KEPT_MAX },
     grpc: {
       address: values.GRPC_ADDRESS,
       concurrentStreamsMax: values.CONCURRENT_STREAMS_MAX,

@@ -4,6 +4,8 @@
  * Every error that leaves here is a Fault, or a bug of ours. A connection that was lost is never put back.
  */
 import 'reflect-metadata';
+import type { Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { DataSource, type QueryRunner } from 'typeorm';
 import { Fault } from '../model/fault.js';
@@ -39,7 +41,21 @@ export interface Database {
   run(statement: Statement, values: readonly unknown[]): Promise<Row[]>;
   /** Lends a connection; what runs on it is cancelled in the server as soon as `signal` is aborted. */
   withRunner<T>(signal: AbortSignal, work: (runner: QueryRunner) => Promise<T>): Promise<T>;
+  /**
+   * Opens a connection outside the pool, for what holds a transaction or temporary tables for longer than a call. What
+   * runs on it is cancelled in the server as soon as `signal` is aborted, and it is of no use afterwards. It has no
+   * statement_timeout of its own.
+   */
+  openSession(signal: AbortSignal): Promise<Session>;
   close(): Promise<void>;
+}
+
+/** A connection of one caller's own; it is closed, and with it what was not committed undone, when it is disposed of. */
+export interface Session extends AsyncDisposable {
+  /** For COPY and cursors, as the driver has them. */
+  readonly client: pg.Client;
+  /** Throws Faults, as everything of Database does. */
+  query(text: string, values?: readonly unknown[]): Promise<Row[]>;
 }
 
 // A race that is lost this often in a row is no accident.
@@ -128,10 +144,72 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
       }
     },
 
+    openSession: (signal) => openSession(options, signal),
+
     async close() {
       await dataSource.destroy();
     },
   };
+}
+
+// How long a session's goodbye may take before its socket is simply closed.
+const goodbyeMs = 1_000;
+
+async function openSession(options: DatabaseOptions, signal: AbortSignal): Promise<Session> {
+  signal.throwIfAborted();
+  const client = new pg.Client({
+    connectionString: options.url,
+    application_name: applicationName,
+    connectionTimeoutMillis: options.connectTimeoutMs,
+    lock_timeout: options.lockTimeoutMs,
+    keepAlive: true,
+    types,
+  });
+  let cancelled: Promise<void> | undefined;
+  const cancel = () => {
+    // Without the cancel the server would work on until it looks at its socket again.
+    cancelled = cancelStatement(options, client).finally(() => client.end().catch(() => {}));
+  };
+  const dispose = async () => {
+    signal.removeEventListener('abort', cancel);
+    await cancelled;
+    const late = sleep(goodbyeMs, true, { ref: false });
+    const ended = client.end().then(
+      () => false,
+      () => true,
+    );
+    if (await Promise.race([ended, late])) socketOf(client)?.destroy();
+  };
+  try {
+    await client.connect();
+    await prepareConnection(client);
+  } catch (error) {
+    await dispose();
+    throw faultOf(error);
+  }
+  signal.addEventListener('abort', cancel, { once: true });
+  if (signal.aborted) {
+    await dispose();
+    signal.throwIfAborted();
+  }
+  return {
+    client,
+    async query(text, values = []) {
+      try {
+        signal.throwIfAborted();
+        return (await client.query<unknown[]>({ text, values: [...values], rowMode: 'array' })).rows;
+      } catch (error) {
+        signal.throwIfAborted();
+        throw faultOf(error);
+      }
+    },
+    [Symbol.asyncDispose]: dispose,
+  };
+}
+
+function socketOf(client: pg.Client): Socket | undefined {
+  // The driver has no public name for it.
+  return (client as unknown as { connection?: { stream?: Socket } }).connection?.stream;
 }
 
 const types = new pg.TypeOverrides();
@@ -182,7 +260,7 @@ function poolOf(dataSource: DataSource): pg.Pool {
  * Cancels what a connection runs, through another one that is not of the pool, which may be exhausted. Never fails:
  * what cannot be cancelled, for example behind a pooler that hides the server's process, ends by statement_timeout.
  */
-async function cancelStatement(options: DatabaseOptions, client: pg.PoolClient): Promise<void> {
+async function cancelStatement(options: DatabaseOptions, client: pg.ClientBase): Promise<void> {
   const { processID } = client as unknown as { processID: number };
   const canceller = new pg.Client({
     connectionString: options.url,

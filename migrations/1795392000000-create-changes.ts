@@ -1,0 +1,37 @@
+import type { MigrationInterface, QueryRunner } from 'typeorm';
+
+/**
+ * The change log: one row for each change of a user, and none of the user's data.
+ *
+ * Read by windows between two snapshots (src/store/changes.ts), because neither seq nor xid alone tells what is new.
+ */
+export class CreateChanges1795392000000 implements MigrationInterface {
+  async up(runner: QueryRunner): Promise<void> {
+    // No foreign key: a deletion is a change, too. The types are those of users.v1.UserChange.
+    await runner.query(`
+      create table changes (
+        seq bigint generated always as identity constraint changes_pkey primary key,
+        xid xid8 not null default pg_current_xact_id(),
+        user_id uuid not null,
+        type smallint not null constraint changes_type check (type in (2, 3, 4)),
+        change_time timestamptz(3) not null default now()
+      )`);
+    await runner.query('create index changes_xid on changes (xid)');
+
+    // The one row that tokens are checked against. Its xid is its own transaction's, which its hidden xmin holds as well
+    // for as long as this is the database that it was written in: a dump that is restored has the one but not the other.
+    await runner.query(`
+      create table change_feed (
+        id uuid constraint change_feed_pkey primary key default gen_random_uuid(),
+        xid xid8 not null default pg_current_xact_id(),
+        trimmed_xid xid8 not null default '0'
+      )`);
+    await runner.query('create unique index change_feed_is_one on change_feed ((true))');
+    await runner.query('insert into change_feed default values');
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query('drop table change_feed');
+    await runner.query('drop table changes');
+  }
+}

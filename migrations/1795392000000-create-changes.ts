@@ -19,15 +19,18 @@ export class CreateChanges1795392000000 implements MigrationInterface {
     await runner.query('create index changes_xid on changes (xid)');
 
     // The one row that tokens are checked against. Its xid is its own transaction's, which its hidden xmin holds as well
-    // for as long as this is the database that it was written in: a dump that is restored has the one but not the other.
+    // for as long as this is the server that it was written in: a dump that is restored has the one but not the other. A
+    // database that was cloned on the same server has another oid.
     await runner.query(`
       create table change_feed (
         id uuid constraint change_feed_pkey primary key default gen_random_uuid(),
         xid xid8 not null default pg_current_xact_id(),
+        database_oid oid not null,
         trimmed_xid xid8 not null default '0'
       )`);
     await runner.query('create unique index change_feed_is_one on change_feed ((true))');
-    await runner.query('insert into change_feed default values');
+    await runner.query(`
+      insert into change_feed (database_oid) select oid from pg_database where datname = current_database()`);
   }
 
   async down(runner: QueryRunner): Promise<void> {

@@ -9,6 +9,7 @@ RETURN lower((NORMALIZE(email, NFC) COLLATE "und-x-icu"));
 create table change_feed (
   id uuid not null default gen_random_uuid(),
   xid xid8 not null default pg_current_xact_id(),
+  database_oid oid not null,
   trimmed_xid xid8 not null default '0'::xid8,
   constraint change_feed_pkey PRIMARY KEY (id)
 );

@@ -26,6 +26,7 @@ export interface DatabaseOptions {
 
 /** A statement that is sent often: Postgres parses and plans it once for each connection under its name. */
 export interface Statement {
+  /** Empty for one that is planned anew for each of its values. */
   readonly name: string;
   readonly text: string;
 }
@@ -83,7 +84,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
     let lost = false;
     try {
       const result = await client.query<unknown[]>({
-        name: options.preparedStatements ? statement.name : undefined,
+        name: (options.preparedStatements && statement.name) || undefined,
         text: statement.text,
         values: [...values],
         rowMode: 'array',

@@ -15,6 +15,7 @@ import {
   type Violation,
 } from '../model/fault.js';
 import type { JsonObject, User, UserFields } from '../model/user.js';
+import { logChanges } from './changes.js';
 import type { Database, Row, Statement } from './database.js';
 import { waitedTooLong } from './faults.js';
 
@@ -22,7 +23,7 @@ import { waitedTooLong } from './faults.js';
  * The columns that callers write, with their types. Every statement takes its lists from here: a field that is not in
  * it is a type error, and none is forgotten in one of them.
  */
-const writable = {
+export const writable = {
   firstName: ['first_name', 'text'],
   lastName: ['last_name', 'text'],
   email: ['email', 'text'],
@@ -30,25 +31,26 @@ const writable = {
   attributes: ['attributes', 'jsonb'],
 } as const satisfies Record<keyof UserFields, readonly [column: string, type: string]>;
 
-const fieldNames = Object.keys(writable) as (keyof UserFields)[];
+export const fieldNames = Object.keys(writable) as (keyof UserFields)[];
 
 /** A list in SQL with one entry for each writable column. */
 function each(entry: (column: string) => string): string {
   return fieldNames.map((name) => entry(writable[name][0])).join(', ');
 }
 
-const written = each((column) => column);
+export const written = each((column) => column);
 
 /** The parameters from `$first` on, as arrays of the writable columns' types. */
 function arrays(first: number): string {
   return fieldNames.map((name, index) => `$${first + index}::${writable[name][1]}[]`).join(', ');
 }
 
-/** Written out, never `*`: a column that a later migration adds changes nothing here. */
+/** In the order that `userOf` reads. Written out, never `*`: a column that a later migration adds changes nothing here. */
 const columns = `id, create_time, update_time, version, ${written}`;
-const qualifiedColumns = columns.replaceAll(/\w+/g, 'users.$&');
+export const qualifiedColumns = columns.replaceAll(/\w+/g, 'users.$&');
 
-function userOf(row: Row, start = 0): User {
+/** The user in a row, from column `start` on. */
+export function userOf(row: Row, start = 0): User {
   // In the order of `columns`.
   const [id, createTime, updateTime, version, firstName, lastName, email, profileImageUrl, attributes] = row.slice(
     start,
@@ -105,13 +107,15 @@ const patience: Record<Locking, string> = {
 const insertStatement = (locking: Locking): Statement => ({
   name: `insert-users-${locking}`,
   text: `
-    with patience as materialized (${patience[locking]})
-    insert into users (id, ${written})
-    select id, ${written}
-    from unnest($1::uuid[], ${arrays(2)}) with ordinality as input(id, ${written}, ord) cross join patience
-    order by email_key(email), ord
-    on conflict (email_key(email)) do nothing
-    returning id, create_time`,
+    with patience as materialized (${patience[locking]}), inserted as (
+      insert into users (id, ${written})
+      select id, ${written}
+      from unnest($1::uuid[], ${arrays(2)}) with ordinality as input(id, ${written}, ord) cross join patience
+      order by email_key(email), ord
+      on conflict (email_key(email)) do nothing
+      returning id, create_time
+    ), logged as (${logChanges('created', 'inserted', 'create_time')})
+    select id, create_time from inserted`,
 });
 const insertStatements = { wait: insertStatement('wait'), skip: insertStatement('skip') };
 
@@ -149,7 +153,7 @@ const insertOnceStatement = (locking: Locking): Statement => ({
       from inserted join input using (id) where input.request_id is not null
       order by input.request_id
       ${rememberRequest}
-    )
+    ), logged as (${logChanges('created', 'inserted', 'create_time')})
     select input.id, inserted.create_time, known.same, known.user_ids
     from input left join inserted using (id) left join known using (id)`,
 });
@@ -280,13 +284,15 @@ const insertAllStatement: Statement = {
       insert into request_ids (request_id, digest, user_ids)
       select $2::uuid, $3::bytea, $1::uuid[] where $2::uuid is not null and not exists (select from known)
       ${rememberRequest}
-    )
-    insert into users (id, ${written})
-    select id, ${written}
-    from unnest($1::uuid[], ${arrays(4)}) as input(id, ${written})
-    where not exists (select from known)
-    order by email_key(email)
-    returning create_time`,
+    ), inserted as (
+      insert into users (id, ${written})
+      select id, ${written}
+      from unnest($1::uuid[], ${arrays(4)}) as input(id, ${written})
+      where not exists (select from known)
+      order by email_key(email)
+      returning id, create_time
+    ), logged as (${logChanges('created', 'inserted', 'create_time')})
+    select create_time from inserted`,
 };
 
 const takenEmailsStatement: Statement = {
@@ -415,7 +421,7 @@ const updateStatement = (locking: Locking): Statement => ({
       from next
       where users.id = next.id and next.changed and not next.stale and not next.taken
       returning users.id, users.update_time, users.version
-    )
+    ), logged as (${logChanges('updated', 'updated', 'update_time')})
     select input.id, next.id is not null, next.stale, next.taken, next.id, next.create_time,
       coalesce(updated.update_time, next.update_time), coalesce(updated.version, next.version), ${each((column) => `next.${column}`)}
     from input join users using (id) left join next using (id) left join updated using (id)`,
@@ -483,7 +489,7 @@ const deleteStatement = (locking: Locking): Statement => ({
       delete from users using found join input using (id)
       where users.id = found.id and (input.version is null or input.version = found.version)
       returning users.id
-    )
+    ), logged as (${logChanges('deleted', 'deleted', 'now()')})
     select input.id, found.id is not null, deleted.id is not null
     from input join users using (id) left join found using (id) left join deleted using (id)`,
 });

@@ -1,0 +1,132 @@
+/**
+ * Reads the change log by windows between two snapshots: what the newer one sees and the older one does not.
+ *
+ * Neither seq nor xid alone is a cursor: a transaction may commit after another that has higher ones of both. Whatever
+ * a snapshot sees, it sees with all that it was built on, so windows that follow one another hold each change once; and
+ * inside a window seq has the order in which one user's changes were made (`logChanges`). No transaction that stays open
+ * holds the reader back. The idea is that of authzed/spicedb's watch.
+ */
+import { Fault } from '../model/fault.js';
+import type { User } from '../model/user.js';
+import { snapshotOf, type WatchPosition } from '../model/watch-token.js';
+import { type ChangeType, changeTypes } from './changes.js';
+import type { Database, Row, Statement } from './database.js';
+import { qualifiedColumns, userOf } from './users.js';
+
+export interface Change {
+  readonly type: ChangeType;
+  readonly userId: string;
+  /** As it is now, which is at or after the change; undefined where it has been deleted. */
+  readonly user: User | undefined;
+  readonly changeTime: Date;
+  /** Where in the log the change stands. */
+  readonly position: WatchPosition;
+}
+
+export interface ChangesPage {
+  readonly changes: readonly Change[];
+  /** Where the next page begins: the middle of a window, where `within` is set, or a window's end. */
+  readonly position: WatchPosition;
+}
+
+const typeNames = new Map<number, ChangeType>(
+  (Object.keys(changeTypes) as ChangeType[]).map((name) => [changeTypes[name], name]),
+);
+
+const pageOf = (entries: string, until: string): string => `
+    select ${until}::text, feed.id, feed.trimmed_xid::text, pg_snapshot_xmax(pg_current_snapshot())::text,
+      page.seq, page.type, page.user_id, page.change_time, ${qualifiedColumns}
+    from change_feed as feed left join lateral (${entries}) as page on true left join users on users.id = page.user_id
+    order by page.seq`;
+
+// What began after the older snapshot, or was under way then: what it does not see, read from the index on xid. seq + 0,
+// because with seq the planner may read the log from its beginning in search of a page.
+const openWindow: Statement = {
+  // Planned anew each time: a plan for any xid would take a third of the log for what is new.
+  name: '',
+  text: pageOf(
+    `select seq, type, user_id, change_time from changes
+     where (xid >= $1::xid8 or xid = any($2::xid8[]))
+       and pg_visible_in_snapshot(xid, coalesce($3::pg_snapshot, pg_current_snapshot()))
+     order by seq + 0 limit $4`,
+    'coalesce($3::pg_snapshot, pg_current_snapshot())',
+  ),
+};
+
+const continueWindow: Statement = {
+  name: 'continue-changes',
+  text: pageOf(
+    `select seq, type, user_id, change_time from changes
+     where seq > $1::bigint
+       and pg_visible_in_snapshot(xid, $2::pg_snapshot) and not pg_visible_in_snapshot(xid, $3::pg_snapshot)
+     order by seq limit $4`,
+    '$2::pg_snapshot',
+  ),
+};
+
+/**
+ * The first changes behind a position, at most `rowsMax`. In the middle of a window they are of that; else of the window
+ * that ends at the snapshot `until`, or now. Throws RESUME_TOKEN_EXPIRED.
+ */
+export async function readChanges(
+  database: Database,
+  position: WatchPosition,
+  rowsMax: number,
+  until?: string,
+): Promise<ChangesPage> {
+  const { behind, within } = position;
+  const from = snapshotOf(behind);
+  const rows = within
+    ? await database.run(continueWindow, [within.seq, within.until, behind, rowsMax])
+    : await database.run(openWindow, [from.xmax, from.inProgress.map(String), until ?? null, rowsMax]);
+  const [first] = rows;
+  if (first === undefined) throw new Error('The table "change_feed" is empty: was the database restored in part?');
+  const [end, feedId, trimmedXid, nextXid, firstSeq] = first as [string, string, string, string, string | null];
+  // The last: the database has gone back to where it was before, by a standby that lacked its last transactions.
+  if (feedId !== position.feedId || BigInt(trimmedXid) >= from.xmin || BigInt(nextXid) < from.xmax) {
+    throw new Fault(
+      'RESUME_TOKEN_EXPIRED',
+      'The change log does not reach back to this token: start with existing users.',
+    );
+  }
+  const changes = firstSeq === null ? [] : rows.map((row) => changeOf(row, feedId, behind, end));
+  return {
+    changes,
+    position: changes.length < rowsMax ? { feedId, behind: end } : (changes.at(-1) ?? { position }).position,
+  };
+}
+
+function changeOf(row: Row, feedId: string, behind: string, until: string): Change {
+  const [, , , , seq, type, userId, changeTime, foundId] = row as [
+    unknown,
+    unknown,
+    unknown,
+    unknown,
+    string,
+    number,
+    string,
+    Date,
+    string | null,
+  ];
+  const typeName = typeNames.get(type);
+  if (typeName === undefined) throw new Error(`The change log has an entry of type ${type}.`);
+  return {
+    type: typeName,
+    userId,
+    user: foundId === null ? undefined : userOf(row, 8),
+    changeTime,
+    position: { feedId, behind, within: { until, seq: BigInt(seq) } },
+  };
+}
+
+const positionStatement: Statement = {
+  name: 'change-feed-position',
+  text: 'select id, pg_current_snapshot()::text from change_feed',
+};
+
+/** Where the log ends now. */
+export async function readFeedPosition(database: Database): Promise<WatchPosition> {
+  const [row] = await database.run(positionStatement, []);
+  const [feedId, behind] = row as [string, string];
+  return { feedId, behind };
+}

@@ -1,0 +1,74 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { parseWatchToken, snapshotOf, type WatchPosition, watchTokenOf } from '../../src/model/watch-token.js';
+
+const xid = fc.bigInt({ min: 1n, max: 2n ** 64n - 1n });
+const snapshot = fc.uniqueArray(xid, { minLength: 2, maxLength: 40 }).map((xids) => {
+  const [xmin = 1n, ...rest] = xids.sort((a, b) => (a < b ? -1 : 1));
+  const xmax = rest.pop() ?? xmin;
+  return `${xmin}:${xmax}:${rest.join(',')}`;
+});
+const position: fc.Arbitrary<WatchPosition> = fc.record(
+  {
+    feedId: fc.uuid(),
+    behind: snapshot,
+    within: fc.record({ until: snapshot, seq: fc.bigInt({ min: 0n, max: 2n ** 63n - 1n }) }),
+  },
+  { requiredKeys: ['feedId', 'behind'] },
+);
+
+const refused = { reason: 'INVALID_RESUME_TOKEN', violations: [{ field: 'resume_token' }] };
+const parsing = (token: string) => {
+  try {
+    return parseWatchToken(token);
+  } catch (error) {
+    return error;
+  }
+};
+
+describe('a watch token', () => {
+  it('comes back as the position that it was made of', () => {
+    fc.assert(fc.property(position, (given) => void expect(parseWatchToken(watchTokenOf(given))).toEqual(given)));
+  });
+
+  it('is refused where a character of it was changed, left out or added', () => {
+    fc.assert(
+      fc.property(position, fc.nat(), fc.constantFrom('', 'x', '.', 'AA'), (given, at, instead) => {
+        const token = watchTokenOf(given);
+        const index = at % token.length;
+        const changed = token.slice(0, index) + instead + token.slice(index + 1);
+        fc.pre(changed !== token);
+        expect(parsing(changed)).toMatchObject(refused);
+      }),
+    );
+  });
+
+  it.each([
+    ['no UUID', { feedId: 'x', behind: '1:1:' }],
+    ['no snapshot', { feedId: crypto.randomUUID(), behind: '1:1' }],
+    ['an xid of 0', { feedId: crypto.randomUUID(), behind: '0:1:' }],
+    ['xmin above xmax', { feedId: crypto.randomUUID(), behind: '2:1:' }],
+    ['an xid outside', { feedId: crypto.randomUUID(), behind: '1:3:3' }],
+    ['an xid twice', { feedId: crypto.randomUUID(), behind: '1:5:3,3' }],
+    ['an xid that is too large', { feedId: crypto.randomUUID(), behind: '1:18446744073709551616:' }],
+    [
+      'a seq that is too large',
+      { feedId: crypto.randomUUID(), behind: '1:1:', within: { until: '1:1:', seq: 2n ** 63n } },
+    ],
+    ['SQL', { feedId: crypto.randomUUID(), behind: "1:1:'; drop table users" }],
+  ])('with the right checksum and %s in it is refused before it reaches the database', (_, made) => {
+    expect(parsing(watchTokenOf(made))).toMatchObject(refused);
+  });
+
+  it('is refused where it is any text, or a very long one', () => {
+    fc.assert(fc.property(fc.string(), (text) => void expect(parsing(text)).toMatchObject(refused)));
+    expect(parsing('A'.repeat(2_000_000))).toMatchObject(refused);
+  });
+});
+
+describe('snapshotOf', () => {
+  it("reads the parts of Postgres' text", () => {
+    expect(snapshotOf('10:20:10,14,15')).toEqual({ xmin: 10n, xmax: 20n, inProgress: [10n, 14n, 15n] });
+    expect(snapshotOf('10:10:')).toEqual({ xmin: 10n, xmax: 10n, inProgress: [] });
+  });
+});

@@ -27,6 +27,7 @@ import {
   uuidForm,
   versionOf,
 } from './user.js';
+import { parseWatchToken, type WatchPosition } from './watch-token.js';
 
 export const batchUsersMax = 1000;
 export const pageSizeDefault = 50;
@@ -316,4 +317,85 @@ function parseQuery(query: string): string[] {
   if (!hasAtMost(query, queryCharactersMax)) throw refuse(`must have at most ${queryCharactersMax} characters`);
   if (query.includes('\0') || !query.isWellFormed()) throw refuse('must be well-formed Unicode without U+0000');
   return [...new Set(query.split(/\s+/u).filter((word) => word !== ''))];
+}
+
+export interface WatchUsersRequest {
+  /** Where to go on; undefined for now. */
+  position: WatchPosition | undefined;
+  /** Never together with a position. */
+  includeExisting: boolean;
+  heartbeatMs: number;
+}
+
+const heartbeatMsDefault = 10_000;
+const heartbeatMsMin = 100;
+const heartbeatMsMax = 600_000;
+
+const watchUsersSchema = z.object({
+  resumeToken: z.string(),
+  includeExisting: z.boolean(),
+  // Seconds of 64 bits may come as a number that is not whole; all of those are out of bounds.
+  heartbeat: z
+    .object({ seconds: z.number(), nanos: z.number() })
+    .optional()
+    .transform((duration) => (duration === undefined ? 0 : duration.seconds * 1000 + duration.nanos / 1_000_000))
+    .refine((ms) => ms === 0 || (ms >= heartbeatMsMin && ms <= heartbeatMsMax), 'must be 0 or 100 ms to 10 minutes'),
+});
+
+export function parseWatchUsers(request: unknown): WatchUsersRequest {
+  const { resumeToken, includeExisting, heartbeat } = parseWith(watchUsersSchema, request);
+  if (includeExisting && resumeToken !== '') {
+    throw invalid([{ field: 'include_existing', description: 'must not be set together with a resume_token' }]);
+  }
+  return {
+    position: resumeToken === '' ? undefined : parseWatchToken(resumeToken),
+    includeExisting,
+    heartbeatMs: heartbeat === 0 ? heartbeatMsDefault : heartbeat,
+  };
+}
+
+export interface ExportUsersRequest {
+  filter: Filter | undefined;
+  /** As it was sent, which a resume_token is bound to. */
+  filterText: string;
+  /** Still sealed; empty for an export from the beginning. */
+  resumeToken: string;
+}
+
+const exportUsersSchema = z.object({ filter: z.string(), resumeToken: z.string() });
+
+export function parseExportUsers(request: unknown): ExportUsersRequest {
+  const { filter, resumeToken } = parseWith(exportUsersSchema, request);
+  return { filter: parseFilter(filter), filterText: filter, resumeToken };
+}
+
+export interface ResolveUsersRequest {
+  tag: string;
+  ids: string[];
+  emails: string[];
+  /** The ids as the request wrote them. */
+  idsWritten: readonly string[];
+}
+
+export const tagCharactersMax = 256;
+
+// Of what is too much nothing else is looked at.
+const resolveUsersSchema = z
+  .object({ tag: z.unknown(), ids: z.array(z.unknown()), emails: z.array(z.unknown()) })
+  .refine(({ ids, emails }) => ids.length + emails.length <= batchUsersMax, {
+    path: ['ids'],
+    message: `must be at most ${batchUsersMax} together with emails`,
+  })
+  .pipe(
+    z.object({
+      tag: textThat((tag) =>
+        hasAtMost(tag, tagCharactersMax) ? undefined : `must have at most ${tagCharactersMax} characters`,
+      ),
+      ids: z.array(idSchema),
+      emails: z.array(textThat(refuseLegacyEmail)),
+    }),
+  );
+
+export function parseResolveUsers(request: { readonly ids: readonly string[] }): ResolveUsersRequest {
+  return { ...parseWith(resolveUsersSchema, request), idsWritten: request.ids };
 }

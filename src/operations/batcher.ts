@@ -26,6 +26,8 @@ export interface BatcherOptions<Item, Outcome> {
    * Undefined: no key.
    */
   keyOf?(item: Item): string | undefined;
+  /** How many of a statement's rows an item takes; one that takes more than `batchRowsMax` goes alone. Undefined: 1. */
+  rowsOf?(item: Item): number;
   /**
    * Whether a run that failed as a whole wrote nothing for sure and may succeed with fewer rows, so that it is run
    * again in halves: about 2 log2(n) statements for one guilty row among n, but 2n when every row fails.
@@ -121,8 +123,11 @@ export function createBatcher<Item, Outcome>(options: BatcherOptions<Item, Outco
   function sendNext(): void {
     if (holding !== undefined || inFlight >= statementsMax || first === undefined) return;
     const calls: Call<Item, Outcome>[] = [];
-    while (first !== undefined && calls.length < batchRowsMax) {
+    let rows = 0;
+    while (first !== undefined) {
       const call = first;
+      rows += options.rowsOf?.(call.item) ?? 1;
+      if (rows > batchRowsMax && calls.length > 0) break;
       unready(call);
       calls.push(call);
     }

@@ -5,13 +5,17 @@
  */
 import { v7 as uuidv7 } from 'uuid';
 import { Fault, userNotFound } from '../model/fault.js';
+import type { ImportPart, ImportReport } from '../model/import-request.js';
 import { createPageTokens } from '../model/page-token.js';
 import type {
   BatchCreateUsersRequest,
   CreateUserRequest,
   DeleteUserRequest,
+  ExportUsersRequest,
   ListUsersRequest,
+  ResolveUsersRequest,
   UpdateUserRequest,
+  WatchUsersRequest,
 } from '../model/requests.js';
 import type { User } from '../model/user.js';
 import type { Database } from '../store/database.js';
@@ -32,10 +36,15 @@ import {
   updateUsers,
 } from '../store/users.js';
 import { type Batcher, createBatcher } from './batcher.js';
+import { createChangeFeed } from './change-feed.js';
+import { createExportTokens, type ExportedUsers, exportUsers } from './export-users.js';
+import { importUsers } from './import-users.js';
 import { listPage, type UserPage } from './list-page.js';
 import { createRequestKeys } from './request-keys.js';
+import { createResolver, type ResolvedUsers } from './resolve-users.js';
 import { createTurns } from './turns.js';
 import { readsFirst, updateUser } from './update-user.js';
+import { type WatchMessage, watchUsers } from './watch-users.js';
 
 /** `signal` is aborted when the caller has gone or its deadline has passed. */
 export interface Directory {
@@ -55,6 +64,17 @@ export interface Directory {
   deleteUser(request: DeleteUserRequest, signal: AbortSignal): Promise<void>;
   /** Throws INVALID_PAGE_TOKEN. */
   listUsers(request: ListUsersRequest, signal: AbortSignal): Promise<UserPage>;
+  /** Writes at the end of `parts`, or nothing. Throws IMPORT_INCOMPLETE, and whatever `parts` throws. */
+  importUsers(parts: AsyncIterable<ImportPart>, signal: AbortSignal): Promise<ImportReport>;
+  /** Until the signal is aborted. Throws RESUME_TOKEN_EXPIRED. */
+  watchUsers(request: WatchUsersRequest, signal: AbortSignal): AsyncGenerator<WatchMessage, void, undefined>;
+  /** Throws INVALID_RESUME_TOKEN, SNAPSHOT_TOO_OLD. */
+  exportUsers(request: ExportUsersRequest, signal: AbortSignal): AsyncGenerator<ExportedUsers, void, undefined>;
+  /** Answers in the order of the requests; throws what they throw, after the answers to those before. */
+  resolveUsers(
+    requests: AsyncIterable<ResolveUsersRequest>,
+    signal: AbortSignal,
+  ): AsyncGenerator<ResolvedUsers, void, undefined>;
   /** For when no call is left: takes no new ones, and resolves when what callers have left behind has ended. */
   close(): Promise<void>;
 }
@@ -64,6 +84,16 @@ export interface DirectoryOptions {
   identity: DirectoryIdentity;
   batchRowsMax: number;
   queueRowsMax: number;
+  streams: StreamLimits;
+  /** Hears of what goes wrong in the background. */
+  onError(error: unknown): void;
+}
+
+export interface StreamLimits {
+  /** How many imports, exports and watches that begin with existing users there may be at once. */
+  connectionsMax: number;
+  stallTimeoutMs: number;
+  snapshotTimeoutMs: number;
 }
 
 // Of one verb; the pool's own bound holds for all of them together.
@@ -72,15 +102,31 @@ const statementsMax = 4;
 // A statement that takes longer waits for a lock or a slow disk; shorter, and a busy server would send small ones.
 const patienceMs = 50;
 
-export function createDirectory({ database, identity, batchRowsMax, queueRowsMax }: DirectoryOptions): Directory {
+export function createDirectory({
+  database,
+  identity,
+  batchRowsMax,
+  queueRowsMax,
+  streams,
+  onError,
+}: DirectoryOptions): Directory {
   const pageTokens = createPageTokens(identity.secret);
+  const exportTokens = createExportTokens(identity.secret);
   const requestKeys = createRequestKeys(identity.secret);
   const limits = { batchRowsMax, queueRowsMax, statementsMax, patienceMs, mayRunAgain };
 
+  const feed = createChangeFeed({ database, onError });
+  /** Lets this process's watchers know at once, instead of at the next poll. */
+  async function written<T>(write: Promise<T>): Promise<T> {
+    const outcome = await write;
+    feed.wake();
+    return outcome;
+  }
+
   // Once for a batch, where they skip what is locked, and where need be again for one row alone.
-  const insert = (rows: readonly NewUser[], locking: Locking) => insertUsers(database, rows, locking);
-  const update = (rows: readonly UserUpdate[], locking: Locking) => updateUsers(database, rows, locking);
-  const remove = (rows: readonly UserDeletion[], locking: Locking) => deleteUsers(database, rows, locking);
+  const insert = (rows: readonly NewUser[], locking: Locking) => written(insertUsers(database, rows, locking));
+  const update = (rows: readonly UserUpdate[], locking: Locking) => written(updateUsers(database, rows, locking));
+  const remove = (rows: readonly UserDeletion[], locking: Locking) => written(deleteUsers(database, rows, locking));
 
   const creates = createBatcher<NewUser, User | Repeated | typeof locked>({
     ...limits,
@@ -115,6 +161,12 @@ export function createDirectory({ database, identity, batchRowsMax, queueRowsMax
   const tries = createTurns({ atOnceMax: share(0.2), waitingMax: queueRowsMax });
   const lines = createTurns({ atOnceMax: 1, waitingMax: queueRowsMax });
   const waits = createTurns({ atOnceMax: share(0.2), waitingMax: queueRowsMax });
+  // Connections of their own, beside the pool.
+  const sessions = createTurns({ atOnceMax: streams.connectionsMax, waitingMax: queueRowsMax });
+  const imports = { stallTimeoutMs: streams.stallTimeoutMs, onWritten: () => feed.wake() };
+  const exports = { database, tokens: exportTokens, sessions, snapshotTimeoutMs: streams.snapshotTimeoutMs };
+  const resolver = createResolver({ database, statementsMax: Math.min(statementsMax, share(0.2)) });
+  const catchUps = createTurns({ atOnceMax: share(0.2), waitingMax: queueRowsMax });
   // Of updates that read first one in each round wins; without turns the others of that round have written in vain.
   const readers = createTurns({ atOnceMax: 1, waitingMax: queueRowsMax });
 
@@ -165,7 +217,7 @@ export function createDirectory({ database, identity, batchRowsMax, queueRowsMax
       if (users.length === 0) return [];
       const request = requestId === undefined ? undefined : requestKeys.keyOf(requestId, users);
       const rows = users.map((fields) => ({ id: uuidv7(), fields }));
-      const outcome = await batches.take('', () => insertAllUsers(database, rows, request), signal);
+      const outcome = await batches.take('', () => written(insertAllUsers(database, rows, request)), signal);
       if (!isRepeated(outcome)) return outcome;
       return (await batchGetUsers(outcome.repeatedUserIds, signal)).map(found);
     },
@@ -198,8 +250,16 @@ export function createDirectory({ database, identity, batchRowsMax, queueRowsMax
 
     listUsers: (request, signal) => lists.take('', () => listPage(database, pageTokens, request, signal), signal),
 
+    importUsers: (parts, signal) => sessions.take('', () => importUsers(database, imports, parts, signal), signal),
+
+    watchUsers: (request, signal) => watchUsers({ database, feed, sessions, catchUps }, request, signal),
+
+    exportUsers: (request, signal) => exportUsers(exports, request, signal),
+
+    resolveUsers: (requests, signal) => resolver.resolve(requests, signal),
+
     async close() {
-      await Promise.all([creates, reads, readsByEmail, updates, deletions].map((batcher) => batcher.close()));
+      await Promise.all([creates, reads, readsByEmail, updates, deletions, resolver, feed].map((part) => part.close()));
     },
   };
 }

@@ -1,4 +1,5 @@
-/** What has to be done now and then, whoever calls: forgetting request ids after their day. */
+/** What has to be done now and then, whoever calls: forgetting request ids after their day, and old changes. */
+import { type ChangesKept, trimChanges } from '../store/changes.js';
 import type { Database } from '../store/database.js';
 import { forgetRequests } from '../store/users.js';
 
@@ -11,16 +12,25 @@ const everyMs = 10 * 60_000;
 // Small steps hold no lock for long, and leave the disk to calls in between.
 const rowsMax = 1_000;
 
-export function startHousekeeping(database: Database, onError: (error: unknown) => void): Housekeeping {
+export function startHousekeeping(
+  database: Database,
+  changes: ChangesKept,
+  onError: (error: unknown) => void,
+): Housekeeping {
   let isClosed = false;
   let underWay = Promise.resolve();
+
+  const trim = (_: Database, rowsMax: number) => trimChanges(database, changes, rowsMax);
 
   async function sweep(): Promise<void> {
     if (isClosed) return;
     try {
-      let forgotten: number;
-      do forgotten = await forgetRequests(database, rowsMax);
-      while (!isClosed && forgotten === rowsMax);
+      for (const step of [forgetRequests, trim]) {
+        // A step that finds less has found the last.
+        let done: number;
+        do done = await step(database, rowsMax);
+        while (!isClosed && done === rowsMax);
+      }
     } catch (error) {
       // The next turn comes.
       onError(error);

@@ -1,9 +1,10 @@
 /** Lists one page of users, with a token for the next. */
 import type { PageTokens } from '../model/page-token.js';
 import type { ListUsersRequest } from '../model/requests.js';
-import { displayName, messageBytesMax, type User } from '../model/user.js';
+import type { User } from '../model/user.js';
 import type { Database } from '../store/database.js';
 import { countUsers, type ListedUser, listUsers } from '../store/list-users.js';
+import { userBytesMax, usersBytesMax } from './message-bytes.js';
 
 export interface UserPage {
   users: User[];
@@ -12,9 +13,6 @@ export interface UserPage {
   /** Set where it was asked for. */
   totalSize: number | undefined;
 }
-
-// What is around the users, a token above all, is small.
-const pageBytesMax = messageBytesMax - 64 * 1024;
 
 export async function listPage(
   database: Database,
@@ -40,17 +38,8 @@ export async function listPage(
 function fitting(rows: readonly ListedUser[], pageSize: number): number {
   let bytes = 0;
   for (const [index, row] of rows.entries()) {
-    bytes += userBytesMax(row);
-    if (index === pageSize || (index > 0 && bytes > pageBytesMax)) return index;
+    bytes += userBytesMax(row.user, row.attributesBytes);
+    if (index === pageSize || (index > 0 && bytes > usersBytesMax)) return index;
   }
   return rows.length;
-}
-
-/** More than a user's message can have, without encoding it: `user` has texts, but for the attributes and what is short. */
-function userBytesMax({ user: { attributes: _, ...user }, attributesBytes }: ListedUser): number {
-  // UTF-8 has at most 3 bytes for a UTF-16 unit, and names come twice. An id, two times, an etag, tags and lengths are
-  // under 200 bytes. JSON grows most where it is a list of one-digit numbers: 3 bytes each there ("1, "), 11 here.
-  const texts = Object.values(user).filter((value) => typeof value === 'string');
-  const units = texts.reduce((sum, text) => sum + text.length, displayName(user).length);
-  return 200 + 3 * units + 4 * attributesBytes;
 }

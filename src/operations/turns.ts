@@ -15,27 +15,36 @@ export interface TurnsOptions {
 export interface Turns {
   /** Runs `work` when it is its turn; rejects with the signal's reason, without running it, where that is aborted before. */
   take<T>(key: string, work: () => Promise<T>, signal: AbortSignal): Promise<T>;
+  /** As take(), for work that is no single promise: it is over when what this gives is disposed of. */
+  enter(key: string, signal: AbortSignal): Promise<Disposable>;
 }
 
 export function createTurns({ atOnceMax, waitingMax }: TurnsOptions): Turns {
   const lines = new Map<string, { active: number; waiting: Set<() => void> }>();
   let waitingCount = 0;
 
-  return {
-    async take(key, work, signal) {
-      signal.throwIfAborted();
-      const line = lines.get(key) ?? { active: 0, waiting: new Set() };
-      lines.set(key, line);
-      if (line.active < atOnceMax) line.active++;
-      else await wait(line.waiting, signal);
-      try {
-        return await work();
-      } finally {
+  async function enter(key: string, signal: AbortSignal): Promise<Disposable> {
+    signal.throwIfAborted();
+    const line = lines.get(key) ?? { active: 0, waiting: new Set() };
+    lines.set(key, line);
+    if (line.active < atOnceMax) line.active++;
+    else await wait(line.waiting, signal);
+    return {
+      [Symbol.dispose]() {
         const [next] = line.waiting;
         // A turn is handed on and not given back, so that nobody who has just come gets in between.
         if (next !== undefined) next();
         else if (--line.active === 0) lines.delete(key);
-      }
+      },
+    };
+  }
+
+  return {
+    enter,
+
+    async take(key, work, signal) {
+      using _turn = await enter(key, signal);
+      return await work();
     },
   };
 

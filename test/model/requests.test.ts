@@ -8,9 +8,11 @@ import {
   parseCreateProfile,
   parseCreateUser,
   parseDeleteUser,
+  parseExportUsers,
   parseGetUser,
   parseGetUserByEmail,
   parseListUsers,
+  parseResolveUsers,
   parseUpdateUser,
   patchAttributes,
 } from '../../src/model/requests.js';
@@ -484,5 +486,46 @@ describe('parseListUsers', () => {
     expect(fault.reason).toBe('INVALID_FILTER');
     expect(faultOf(() => parse({ pageSize: -1, orderBy: 'x' })).reason).toBe('INVALID_ORDER_BY');
     expect(faultOf(() => parse({ filter: '(' })).reason).toBe('INVALID_FILTER');
+  });
+});
+
+describe('parseExportUsers', () => {
+  it('reads the filter and keeps its text', () => {
+    const text = 'first_name == "Ada"';
+    const { filter, filterText, resumeToken } = parseExportUsers({ filter: text, resumeToken: 'x' });
+    expect(filter).toMatchObject({ kind: 'compare' });
+    expect([filterText, resumeToken]).toEqual([text, 'x']);
+    expect(parseExportUsers({ filter: '', resumeToken: '' }).filter).toBeUndefined();
+  });
+
+  it('refuses a filter that is none', () => {
+    expect(faultOf(() => parseExportUsers({ filter: '(', resumeToken: '' })).reason).toBe('INVALID_FILTER');
+  });
+});
+
+describe('parseResolveUsers', () => {
+  const parse = (request: { tag?: string; ids?: string[]; emails?: string[] }) =>
+    parseResolveUsers({ tag: '', ids: [], emails: [], ...request });
+
+  it('keeps ids as they were written beside their one form', () => {
+    const ids = [id.toUpperCase(), id];
+    expect(parse({ tag: '\0😀', ids, emails: ['this'] })).toEqual({
+      tag: '\0😀',
+      ids: [id, id],
+      emails: ['this'],
+      idsWritten: ids,
+    });
+  });
+
+  it('refuses all that is bad at once', () => {
+    const request = { tag: '😀'.repeat(257), ids: [id, 'x'], emails: ['', 'a@b', '\0', 'a'.repeat(257)] };
+    expect(badFields(() => parse(request))).toEqual(['tag', 'ids[1]', 'emails[0]', 'emails[2]', 'emails[3]']);
+    expect(parse({ tag: '😀'.repeat(256) }).tag).toHaveLength(512);
+  });
+
+  it('takes 1000 ids and emails together', () => {
+    const some = (count: number, text: string) => Array.from({ length: count }, () => text);
+    expect(parse({ ids: some(400, id), emails: some(600, 'a@b') }).ids).toHaveLength(400);
+    expect(badFields(() => parse({ ids: some(401, 'x'), emails: some(600, '') }))).toEqual(['ids']);
   });
 });

@@ -108,6 +108,17 @@ describe('while a statement is in flight', () => {
   });
 });
 
+describe('items of several rows', () => {
+  it('fill a statement by their rows, and one that is larger than that goes alone', async () => {
+    const held = holdStatements({ batchRowsMax: 3 });
+    const batcher = createBatcher({ ...held, rowsOf: (item) => item.length });
+    for (const item of ['a', 'bb', 'c', 'dddd', '', 'ee', 'ff']) batcher.submit(item);
+    await turn();
+    for (let sent = 0; sent < held.statements.length; sent++) await held.statements[sent]?.succeed();
+    expect(held.sent).toEqual([['a', 'bb'], ['c'], ['dddd'], ['', 'ee'], ['ff']]);
+  });
+});
+
 describe('a statement that outlasts the patience', () => {
   it('no longer holds the next one back, up to the bound of statements', async () => {
     useFakeTimeouts();

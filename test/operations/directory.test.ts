@@ -53,6 +53,8 @@ async function start(): Promise<Process> {
     identity: await readIdentity(database),
     batchRowsMax: 200,
     queueRowsMax: 10_000,
+    streams: { connectionsMax: 2, stallTimeoutMs: 60_000, snapshotTimeoutMs: 60_000 },
+    onError: (error) => expect.unreachable(String(error)),
   });
   return {
     directory: started,

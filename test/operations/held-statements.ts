@@ -16,7 +16,7 @@ export interface HeldStatement {
 export class GuiltyRowError extends Error {}
 
 /** The options of a batcher together with the statements that it has sent so far, in order. */
-export interface HeldStatements extends BatcherOptions<string, string> {
+export interface HeldStatements extends Omit<BatcherOptions<string, string>, 'rowsOf'> {
   readonly statements: readonly HeldStatement[];
   /** The items of each statement: `a` or, with a key, `key:a`. */
   readonly sent: readonly (readonly string[])[];

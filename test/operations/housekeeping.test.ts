@@ -36,11 +36,13 @@ async function remembered(): Promise<number> {
   return (await testDatabase.query('select from request_ids')).length;
 }
 
+const kept = { keptHours: 1, keptMax: 2_000 };
+
 describe('housekeeping', () => {
   it('forgets in one turn all the request ids that are older than a day, and no other', async () => {
     await remember(2500, '25 hours');
     await remember(3, '23 hours');
-    const housekeeping = startHousekeeping(database, (error) => expect.unreachable(String(error)));
+    const housekeeping = startHousekeeping(database, kept, (error) => expect.unreachable(String(error)));
     expect(vi.getTimerCount()).toBe(1);
     vi.advanceTimersToNextTimer();
     await expect.poll(remembered, patience).toBe(3);
@@ -51,7 +53,7 @@ describe('housekeeping', () => {
 
   it('goes on after a turn that failed', async () => {
     const errors: unknown[] = [];
-    const housekeeping = startHousekeeping(database, (error) => errors.push(error));
+    const housekeeping = startHousekeeping(database, kept, (error) => errors.push(error));
     await testDatabase.query('alter table request_ids rename to elsewhere');
     vi.advanceTimersToNextTimer();
     await expect.poll(() => errors, patience).toHaveLength(1);

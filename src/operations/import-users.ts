@@ -1,0 +1,159 @@
+/**
+ * Adds any number of users from a stream, all of them at its end.
+ *
+ * Until the stream has ended as it should, nothing is written. Of the rows nothing is kept here but the errors of the
+ * first bad ones.
+ */
+import { randomFillSync, randomInt } from 'node:crypto';
+import { v7 as uuidv7 } from 'uuid';
+import { emailTakenText, Fault, invalid } from '../model/fault.js';
+import {
+  type ImportError,
+  type ImportOptions,
+  type ImportPart,
+  type ImportReport,
+  importErrorsMax,
+} from '../model/import-request.js';
+import { refuseUser } from '../model/user.js';
+import type { Database } from '../store/database.js';
+import { openStaging, type StagedRow, type Staging } from '../store/import-users.js';
+
+export interface ImportLimits {
+  /** A caller who sends nothing for so long, although the import waits for it, is given up. */
+  stallTimeoutMs: number;
+  /** Called when users may have been written. */
+  onWritten(): void;
+}
+
+/**
+ * Nothing of `parts` is read before this is called. Throws IMPORT_INCOMPLETE, INVALID_FIELD, DEADLINE_PASSED for a caller
+ * who has fallen silent, DATABASE_UNAVAILABLE.
+ */
+export async function importUsers(
+  database: Database,
+  { stallTimeoutMs, onWritten }: ImportLimits,
+  parts: AsyncIterable<ImportPart>,
+  signal: AbortSignal,
+): Promise<ImportReport> {
+  await using staging = await openStaging(database, { takenRowsMax: importErrorsMax, onWritten }, signal);
+  const { options, rejected, errors } = await stageAll(staging, parts, stallTimeoutMs);
+  const { onConflict, keepGoing, validateOnly } = options;
+  const isHopeless = rejected > 0 && !keepGoing;
+  const { taken, takenRows, ...counts } =
+    validateOnly || isHopeless
+      ? { ...(await staging.preview(onConflict)), committed: false }
+      : await staging.merge(onConflict, !keepGoing);
+  const takenErrors = takenRows.map(
+    (row): ImportError => ({ row, field: 'email', reason: 'EMAIL_TAKEN', message: emailTakenText }),
+  );
+  return {
+    ...counts,
+    rejected: rejected + taken,
+    errors: [...errors, ...takenErrors].sort((a, b) => a.row - b.row).slice(0, importErrorsMax),
+  };
+}
+
+/** Checks and stages all the rows, up to the right end of the stream. */
+async function stageAll(
+  staging: Staging,
+  parts: AsyncIterable<ImportPart>,
+  stallTimeoutMs: number,
+): Promise<{ options: ImportOptions; rejected: number; errors: ImportError[] }> {
+  let options: ImportOptions | undefined;
+  let rowCount = 0;
+  let totalRows: number | undefined;
+  let rejected = 0;
+  const errors: ImportError[] = [];
+  const idOf = createRowIds();
+  for await (const part of unlessStalled(parts, stallTimeoutMs, staging.signal)) {
+    options ??= part.options;
+    totalRows = part.totalRows;
+    const rows: StagedRow[] = [];
+    for (const fields of part.users) {
+      const row = rowCount++;
+      const violation = refuseUser(fields);
+      if (violation === undefined) {
+        rows.push({ row, id: idOf(row), fields });
+        continue;
+      }
+      rejected++;
+      if (errors.length >= importErrorsMax) continue;
+      errors.push({ row, field: violation.field, reason: 'INVALID_FIELD', message: violation.description });
+    }
+    await staging.stage(rows);
+  }
+  if (options === undefined || totalRows !== rowCount) {
+    const description = `must be in the last message, and the number of users in the stream, of which ${rowCount} have come`;
+    throw invalid([{ field: 'total_rows', description }], 'IMPORT_INCOMPLETE');
+  }
+  return { options, rejected, errors };
+}
+
+// Random bytes are fetched for so many ids at once: one by one, as the library does it, they take as long as all else that
+// is done to a row here.
+const idsAtOnce = 512;
+const idBytes = 16;
+
+/** Gives each row an id, so that the ids of one import have the order of its rows. */
+function createRowIds(): (row: number) => string {
+  const random = Buffer.alloc(idsAtOnce * idBytes);
+  let used = random.length;
+  let msecs = 0;
+  const start = randomInt(2 ** 31);
+  return (row) => {
+    if (used === random.length) {
+      randomFillSync(random);
+      used = 0;
+      msecs = Math.max(msecs, Date.now());
+    }
+    const bytes = random.subarray(used, used + idBytes);
+    used += idBytes;
+    return uuidv7({ msecs, seq: start + row, random: bytes });
+  };
+}
+
+/** The same parts; ends with an error when the signal fires, or when none has come for too long while one was waited for. */
+async function* unlessStalled<T>(
+  parts: AsyncIterable<T>,
+  stallTimeoutMs: number,
+  signal: AbortSignal,
+): AsyncGenerator<T, void, undefined> {
+  const iterator = parts[Symbol.asyncIterator]();
+  let isOver = false;
+  try {
+    while (true) {
+      const result = await nextUnlessStalled(iterator, stallTimeoutMs, signal);
+      isOver = result.done === true;
+      if (result.done) return;
+      yield result.value;
+    }
+  } finally {
+    // Not awaited: it answers only when the caller does.
+    if (!isOver) iterator.return?.().catch(() => {});
+  }
+}
+
+function nextUnlessStalled<T>(
+  iterator: AsyncIterator<T>,
+  stallTimeoutMs: number,
+  signal: AbortSignal,
+): Promise<IteratorResult<T>> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) {
+      reject(signal.reason);
+      return;
+    }
+    const abort = () => reject(signal.reason);
+    const stall = () =>
+      reject(new Fault('DEADLINE_PASSED', 'The caller sent nothing for too long; nothing was written.'));
+    signal.addEventListener('abort', abort, { once: true });
+    const timer = setTimeout(stall, stallTimeoutMs);
+    iterator
+      .next()
+      .then(resolve, reject)
+      .finally(() => {
+        clearTimeout(timer);
+        signal.removeEventListener('abort', abort);
+      });
+  });
+}

@@ -1,0 +1,133 @@
+/**
+ * A walk over all users as one snapshot has them, on a connection of its own.
+ *
+ * Memory depends on neither the number of users nor how fast they are taken: there is one piece at hand and one under way.
+ */
+import type { Filter } from '../model/filter.js';
+import type { JsonObject, User } from '../model/user.js';
+import type { Database, Row } from './database.js';
+import { filterSql } from './filter-sql.js';
+import { parseJson } from './json.js';
+
+export interface SnapshotUser {
+  user: User;
+  /** Bytes of the attributes as Postgres' JSON text. */
+  attributesBytes: number;
+}
+
+export interface SnapshotPiece {
+  /** In ascending order of ids. */
+  users: SnapshotUser[];
+  /** Then the snapshot is needed no longer; only such a piece may be empty. */
+  isLast: boolean;
+}
+
+export interface UsersSnapshot extends AsyncDisposable {
+  /** Postgres' own text of it, for a place in the change log. */
+  readonly snapshot: string;
+  /** Which change log that is a place in. */
+  readonly feedId: string;
+  /**
+   * For one walk. Throws the signal's reason once that is aborted, and Faults of the database. Whoever stops early
+   * disposes of the snapshot.
+   */
+  pieces(): AsyncGenerator<SnapshotPiece, void, undefined>;
+}
+
+// FETCH counts rows and not bytes, so these bound what comes where small users are followed by large ones: 256 of the
+// largest are 20 MB. More at once is hardly faster.
+const rowsFirst = 64;
+const rowsMax = 256;
+// Of the rows as they come from Postgres, on the average.
+const pieceBytes = 256 * 1024;
+
+// Times as milliseconds: the driver's parsing of timestamps took a tenth of an export's time.
+const columns = `u.id, u.first_name, u.last_name, u.email, u.profile_image_url, u.attributes::text,
+  (extract(epoch from u.create_time) * 1000)::float8, (extract(epoch from u.update_time) * 1000)::float8, u.version`;
+
+function snapshotUser(row: Row): SnapshotUser {
+  // In the order of `columns`.
+  const [id, firstName, lastName, email, profileImageUrl, attributes, createTime, updateTime, version] = row as [
+    string,
+    string,
+    string,
+    string,
+    string,
+    string,
+    number,
+    number,
+    number,
+  ];
+  return {
+    user: {
+      id,
+      firstName,
+      lastName,
+      email,
+      profileImageUrl,
+      attributes: parseJson(attributes) as JsonObject,
+      createTime: new Date(createTime),
+      updateTime: new Date(updateTime),
+      version,
+    },
+    attributesBytes: attributes.length,
+  };
+}
+
+/**
+ * Opens the snapshot; `after` leaves out the users up to that id. The connection is closed when the snapshot is disposed
+ * of, or as soon as the signal is aborted; only this cancels what runs on it then.
+ */
+export async function openUsersSnapshot(
+  database: Database,
+  { filter, after }: { filter?: Filter | undefined; after?: string | undefined },
+  signal: AbortSignal,
+): Promise<UsersSnapshot> {
+  const session = await database.openSession(signal);
+
+  async function* pieces(): AsyncGenerator<SnapshotPiece, void, undefined> {
+    let rowsAsked = rowsFirst;
+    let next = session.query(`fetch ${rowsAsked} from users_walk`);
+    while (true) {
+      const rows = await next;
+      const isLast = rows.length < rowsAsked;
+      if (!isLast) {
+        rowsAsked = rowsOf(rows, rowsAsked);
+        next = session.query(`fetch ${rowsAsked} from users_walk`);
+        // It may fail while nobody waits for it.
+        next.catch(() => {});
+      }
+      yield { users: rows.map(snapshotUser), isLast };
+      if (isLast) return;
+    }
+  }
+
+  try {
+    await session.query('begin isolation level repeatable read, read only');
+    // The first statement that reads takes the snapshot.
+    const [head] = await session.query('select pg_current_snapshot()::text, id from change_feed');
+    const [snapshot, feedId] = head as [string, string];
+    const values: unknown[] = [];
+    const bind = (value: unknown) => `$${values.push(value)}`;
+    const conditions = [
+      ...(after === undefined ? [] : [`u.id > cast(${bind(after)} as uuid)`]),
+      ...(filter === undefined ? [] : [filterSql(filter, bind)]),
+    ];
+    const where = conditions.length === 0 ? '' : `where ${conditions.join(' and ')}`;
+    await session.query(
+      `declare users_walk no scroll cursor for select ${columns} from users u ${where} order by u.id`,
+      values,
+    );
+    return { snapshot, feedId, pieces, [Symbol.asyncDispose]: () => session[Symbol.asyncDispose]() };
+  } catch (error) {
+    await session[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+/** How many rows to ask for next, from what the last ones had; growing slowly, because users may become larger again. */
+function rowsOf(rows: readonly Row[], rowsAsked: number): number {
+  let units = 0;
+  for (const row of rows) for (const value of row) units += typeof value === 'string' ? value.length : 8;
+  return Math.max(1, Math.min(rowsMax, 2 * rowsAsked, Math.floor((pieceBytes * rows.length) / units)));
+}

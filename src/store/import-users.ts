@@ -1,0 +1,347 @@
+/**
+ * Bulk loading: rows are staged in a temporary table of a connection's own, and merged into the users by a few
+ * statements over all of them.
+ *
+ * Nobody else sees what is staged, and it vanishes with the connection, however that ends. Nothing but `merge` writes
+ * users, and that in one transaction. Memory does not depend on the number of rows.
+ */
+import { finished } from 'node:stream/promises';
+import { from as copyFrom } from 'pg-copy-streams';
+import { Fault } from '../model/fault.js';
+import type { OnConflict } from '../model/import-request.js';
+import type { UserInput } from '../model/user.js';
+import { logChanges } from './changes.js';
+import type { Database, Row } from './database.js';
+import { faultOf, isConnectionLost, lostRace } from './faults.js';
+import { fieldNames, writable, written } from './users.js';
+
+export interface StagedRow {
+  /** In ascending order over all calls. */
+  row: number;
+  id: string;
+  fields: UserInput;
+}
+
+/** What became of the staged rows, or would have. */
+export interface MergeCounts {
+  created: number;
+  updated: number;
+  skipped: number;
+  /** Rows whose email another user or an earlier row has; only where those are rejected. */
+  taken: number;
+  /** The first of them, in ascending order. */
+  takenRows: readonly number[];
+}
+
+export interface Staging extends AsyncDisposable {
+  /** Aborted with the caller's own signal, and with a Fault as soon as the connection is lost. */
+  readonly signal: AbortSignal;
+  /** Resolves when there is room for more. */
+  stage(rows: readonly StagedRow[]): Promise<void>;
+  /** Says what merge() would do, and writes nothing. */
+  preview(onConflict: OnConflict): Promise<MergeCounts>;
+  /** Writes the users; with `allOrNothing` not a single one where a row is rejected. */
+  merge(onConflict: OnConflict, allOrNothing: boolean): Promise<MergeCounts & { committed: boolean }>;
+}
+
+export interface StagingOptions {
+  takenRowsMax: number;
+  /** Called when users may have been written, also where it is not known whether they were. */
+  onWritten(): void;
+}
+
+// Rows gather here and go to Postgres in one COPY, which so never waits for the caller while it holds its transaction
+// open. One piece is sent while the next one gathers. Larger ones are not faster.
+const pieceCharactersMax = 512 * 1024;
+
+// A merge that has lost this many races to other transactions would rather lose the next one, too.
+const racesMax = 4;
+
+/** A part of a statement for each writable column; `unset` is what a field that is not set has in a row. */
+function each(part: (column: string, unset: string, type: string) => string, separator = ', '): string {
+  return fieldNames
+    .map((name) => {
+      const [column, type] = writable[name];
+      return part(column, type === 'jsonb' ? `'{}'` : `''`, type === 'text' ? 'text collate "C"' : type);
+    })
+    .join(separator);
+}
+
+// The key is computed once, and while the caller is still sending. In the C collation, as the index has it.
+const createStagingStatement = `
+  create temp table staged_users (
+    row bigint not null,
+    id uuid not null,
+    ${each((column, _, type) => `${column} ${type} not null`)},
+    repeated boolean not null default false,
+    key text collate "C" not null generated always as (email_key(email)) stored
+  )`;
+
+const copyStatement = `copy staged_users (row, id, ${written}) from stdin (format text, encoding 'UTF8')`;
+
+// Not the attributes: nothing is chosen by them.
+const analyzeStagingStatement = 'analyze staged_users (row, id, key, repeated)';
+
+/** The user who has a row's email; looked up one by one, because the planner does not know what email_key costs. */
+const holderOf = (rows: string, columns: string) =>
+  `lateral (select ${columns} from users where email_key(users.email) = ${rows}.key limit 1) as holder`;
+
+// In order of the keys, as single creates do, so that those and this seldom wait for each other in a ring. Of rows of
+// one key the first is inserted.
+const insertStatement = `
+  with inserted as (
+    insert into users (id, ${written})
+    select id, ${written} from staged_users order by key, row
+    on conflict (email_key(email)) do nothing
+    returning id, create_time
+  ), logged as (${logChanges('created', 'inserted', 'create_time')})
+  select count(*)::integer from inserted`;
+
+const notInsertedStatement = `
+  select row::integer from staged_users where not exists (select from users where users.id = staged_users.id)
+  order by row limit $1`;
+
+const takenStatement = `
+  with taken as materialized (
+    select row from (
+      select row, key, row_number() over (partition by key order by row) > 1 as is_late from staged_users
+    ) as numbered
+    where is_late or exists (select from ${holderOf('numbered', 'id')})
+  )
+  select (select count(*)::integer from taken), array(select row::integer from taken order by row limit $1)`;
+
+// What each row does to its user, where rows of one key apply one after the other. A field that is set changes the user
+// if the last row before that sets it has another value. Where there is no such row, that depends on the user, and the
+// field's value is kept here; otherwise it is null.
+const createStepsStatement = (rows: 'all' | 'repeated') => `
+  create temp table import_steps as
+  select key, is_first,
+    ${each((column, unset) => `coalesce(${column} <> ${unset} and ${column}_before <> ${column}, false)`, ' or ')} as changes,
+    ${each((column, unset) => `case when ${column} <> ${unset} and ${column}_before is null then ${column} end as ${column}`)}
+  from (
+    select key, ${written}, row_number() over (partition by key order by row) = 1 as is_first,
+      ${each((column, unset) => `lag(${column}) over (partition by key, ${column} = ${unset} order by row) as ${column}_before`)}
+    from staged_users
+    ${rows === 'all' ? '' : 'where key in (select key from staged_users group by key having count(*) > 1)'}
+  ) as numbered`;
+
+const analyzeStepsStatement = 'analyze import_steps (key, is_first)';
+
+const countStepsStatement = `
+  select count(*) filter (where creates)::integer, count(*) filter (where not creates and changes)::integer
+  from (
+    select is_first and holder.id is null as creates,
+      changes or ${each((column) => `steps.${column} is not null and steps.${column} is distinct from holder.${column}`, ' or ')} as changes
+    from import_steps as steps left join ${holderOf('steps', `id, ${written}`)} on true
+  ) as judged`;
+
+// Rows of one key become one, with the last value of each field that is set in any of them.
+const joinRepeatedStatement = `
+  with ends as (
+    select key, min(row) as first, ${each((column, unset) => `max(row) filter (where ${column} <> ${unset}) as ${column}_row`)}
+    from staged_users where key in (select key from import_steps where is_first) group by key
+  ), removed as (
+    delete from staged_users using ends where staged_users.key = ends.key
+  )
+  insert into staged_users (row, id, ${written}, repeated)
+  select first.row, first.id, ${each((column) => `coalesce(last_${column}.${column}, first.${column})`)}, true
+  from ends join staged_users as first on first.row = ends.first
+    ${each((column) => `left join staged_users as last_${column} on last_${column}.row = ends.${column}_row`, '\n    ')}`;
+
+// In order of ids, as updates do.
+const lockStatement = `
+  with locked as (
+    select from users where id in (select holder.id from staged_users cross join ${holderOf('staged_users', 'id')})
+    order by id for update
+  )
+  select count(*)::integer from locked`;
+
+const merged = (column: string, unset: string) => `coalesce(nullif(excluded.${column}, ${unset}), held.${column})`;
+
+// A change of nothing writes nothing. A user who has just been made has the first version, and nobody else has it now.
+const upsertStatement = `
+  with written as (
+    insert into users as held (id, ${written})
+    select id, ${written} from staged_users where repeated = $1 order by key
+    on conflict (email_key(email)) do update set
+      ${each((column, unset) => `${column} = ${merged(column, unset)}`)},
+      update_time = greatest(now()::timestamptz(3), held.update_time + interval '1 millisecond'),
+      version = held.version + 1
+    where (${each(merged)}) is distinct from (${each((column) => `held.${column}`)})
+    returning id, create_time, update_time, version = 1 as is_new
+  ), created as (
+    select id, create_time from written where is_new
+  ), updated as (
+    select id, update_time from written where not is_new
+  ), logged_created as (${logChanges('created', 'created', 'create_time')}
+  ), logged_updated as (${logChanges('updated', 'updated', 'update_time')})
+  select (select count(*)::integer from created), (select count(*)::integer from updated)`;
+
+/** Opens a connection for one import. Throws the signal's reason once that is aborted, and Faults of the database. */
+export async function openStaging(
+  database: Database,
+  { takenRowsMax, onWritten }: StagingOptions,
+  callSignal: AbortSignal,
+): Promise<Staging> {
+  const session = await database.openSession(callSignal);
+  const lost = new AbortController();
+  session.client.once('error', (error) => lost.abort(faultOf(error)));
+  const signal = AbortSignal.any([callSignal, lost.signal]);
+
+  let text = '';
+  let stagedCount = 0;
+  // The COPY that is under way. Where it fails while nobody looks, the next one to wait for it finds out.
+  let copying: Promise<void> = Promise.resolve();
+  let isPrepared = false;
+
+  async function query(statement: string, values?: readonly unknown[]): Promise<Row> {
+    const [row = []] = await session.query(statement, values);
+    return row;
+  }
+
+  async function copy(rows: string): Promise<void> {
+    try {
+      const stream = session.client.query(copyFrom(copyStatement));
+      stream.end(rows);
+      await finished(stream);
+    } catch (error) {
+      signal.throwIfAborted();
+      throw faultOf(error);
+    }
+  }
+
+  async function sendPiece(): Promise<void> {
+    await copying;
+    const piece = text;
+    text = '';
+    copying = copy(piece);
+    copying.catch(() => {});
+  }
+
+  /** All that needs to be done once before users are looked at. */
+  async function prepare(onConflict: OnConflict, rows: 'all' | 'repeated'): Promise<void> {
+    if (isPrepared) throw new Error('An import is merged once.');
+    isPrepared = true;
+    if (text !== '') await sendPiece();
+    await copying;
+    await query(analyzeStagingStatement);
+    if (onConflict !== 'update') return;
+    await query(createStepsStatement(rows));
+    await query(analyzeStepsStatement);
+    if (rows === 'all') return;
+    await query(joinRepeatedStatement);
+  }
+
+  async function insert(onConflict: OnConflict): Promise<MergeCounts> {
+    const [created] = (await query(insertStatement)) as [number];
+    const left = stagedCount - created;
+    if (onConflict === 'skip') return { created, updated: 0, skipped: left, taken: 0, takenRows: [] };
+    const rows = left === 0 ? [] : await session.query(notInsertedStatement, [takenRowsMax]);
+    return { created, updated: 0, skipped: 0, taken: left, takenRows: rows.map(([row]) => row as number) };
+  }
+
+  /** Undefined where somebody made a user meanwhile, so that it is not known what the rows of that user did. */
+  async function upsert(): Promise<MergeCounts | undefined> {
+    await query(lockStatement);
+    const [stepsCreated, stepsUpdated] = (await query(countStepsStatement)) as [number, number];
+    const [repeatedCreated] = (await query(upsertStatement, [true])) as [number, number];
+    if (repeatedCreated !== stepsCreated) return undefined;
+    const [singleCreated, singleUpdated] = (await query(upsertStatement, [false])) as [number, number];
+    return counted(stepsCreated + singleCreated, stepsUpdated + singleUpdated);
+  }
+
+  function counted(created: number, updated: number): MergeCounts {
+    return { created, updated, skipped: stagedCount - created - updated, taken: 0, takenRows: [] };
+  }
+
+  async function commit(): Promise<void> {
+    try {
+      await query('commit');
+    } catch (error) {
+      const cause = error instanceof Fault ? error.cause : undefined;
+      if (!isConnectionLost(cause)) throw error;
+      const message = 'The database went away while the import was committed: all of it was written, or nothing.';
+      throw new Fault('DATABASE_UNAVAILABLE', message, [], { cause });
+    } finally {
+      onWritten();
+    }
+  }
+
+  /** Undefined where a race was lost. */
+  async function attempt(onConflict: OnConflict, allOrNothing: boolean) {
+    await query('begin');
+    try {
+      const counts = onConflict === 'update' ? await upsert() : await insert(onConflict);
+      if (counts !== undefined && !(allOrNothing && counts.taken > 0)) {
+        await commit();
+        return { ...counts, committed: true };
+      }
+      await query('rollback');
+      return counts && { ...counts, committed: false };
+    } catch (error) {
+      if (!(error instanceof Fault && lostRace(error.cause))) throw error;
+      await query('rollback');
+      return undefined;
+    }
+  }
+
+  try {
+    // Whatever the server's or the role's own are: an import is as long as its caller lets it be.
+    await query('set statement_timeout = 0');
+    await query('set idle_session_timeout = 0');
+    await query(createStagingStatement);
+  } catch (error) {
+    await session[Symbol.asyncDispose]();
+    throw error;
+  }
+  return {
+    signal,
+
+    async stage(rows) {
+      for (const row of rows) {
+        text += copyLine(row);
+        stagedCount++;
+        if (text.length >= pieceCharactersMax) await sendPiece();
+      }
+    },
+
+    async preview(onConflict) {
+      await prepare(onConflict, 'all');
+      if (onConflict === 'update') {
+        const [created, updated] = (await query(countStepsStatement)) as [number, number];
+        return counted(created, updated);
+      }
+      const [taken, takenRows] = (await query(takenStatement, [takenRowsMax])) as [number, number[]];
+      const created = stagedCount - taken;
+      if (onConflict === 'skip') return { created, updated: 0, skipped: taken, taken: 0, takenRows: [] };
+      return { created, updated: 0, skipped: 0, taken, takenRows };
+    },
+
+    async merge(onConflict, allOrNothing) {
+      await prepare(onConflict, 'repeated');
+      for (let races = 0; races <= racesMax; races++) {
+        const outcome = await attempt(onConflict, allOrNothing);
+        if (outcome !== undefined) return outcome;
+      }
+      throw new Fault('DATABASE_UNAVAILABLE', 'Others write to the same users; nothing was written, try again.');
+    },
+
+    [Symbol.asyncDispose]: () => session[Symbol.asyncDispose](),
+  };
+}
+
+/** A row in COPY's text format: https://www.postgresql.org/docs/18/sql-copy.html */
+function copyLine({ row, id, fields }: StagedRow): string {
+  let line = `${row}\t${id}`;
+  for (const name of fieldNames) line += `\t${copyText(fields[name])}`;
+  return `${line}\n`;
+}
+
+function copyText(value: UserInput[keyof UserInput]): string {
+  if (value === undefined) return '{}';
+  const text = typeof value === 'string' ? value : JSON.stringify(value);
+  return /[\\\t\n\r]/.test(text) ? text.replaceAll(/[\\\t\n\r]/g, (character) => copyEscapes[character] ?? '') : text;
+}
+
+// All that COPY reads as anything but itself, but for U+0000, which the model refuses.
+const copyEscapes: Readonly<Record<string, string>> = { '\\': '\\\\', '\t': '\\t', '\n': '\\n', '\r': '\\r' };

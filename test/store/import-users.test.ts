@@ -1,0 +1,436 @@
+/** Staged rows and what a merge makes of them: every text as it was, every mode as the model has it, and all or nothing. */
+import { randomBytes } from 'node:crypto';
+import fc from 'fast-check';
+import pg from 'pg';
+import { v7 as uuidv7 } from 'uuid';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { OnConflict } from '../../src/model/import-request.js';
+import type { JsonObject, UserFields } from '../../src/model/user.js';
+import { type Database, openDatabase } from '../../src/store/database.js';
+import { type MergeCounts, openStaging, type Staging } from '../../src/store/import-users.js';
+import { parseJson } from '../../src/store/json.js';
+import { insertUsers, selectUsers, selectUsersByEmail, updateUsers } from '../../src/store/users.js';
+import { createTestDatabase, type TestDatabase } from '../support/database.js';
+import { databaseOptions, someFields } from '../support/open-database.js';
+
+let testDatabase: TestDatabase;
+let database: Database;
+
+beforeAll(async () => {
+  testDatabase = await createTestDatabase();
+  database = await openDatabase(databaseOptions(testDatabase.url));
+});
+
+afterAll(async () => {
+  await database?.close();
+  await testDatabase?.[Symbol.asyncDispose]();
+});
+
+const never = new AbortController().signal;
+const options = { takenRowsMax: 100, onWritten: () => {} };
+
+async function staged<T>(rows: readonly UserFields[], work: (staging: Staging) => Promise<T>): Promise<T> {
+  await using staging = await openStaging(database, options, never);
+  await staging.stage(rows.map((fields, row) => ({ row, id: uuidv7(), fields })));
+  return await work(staging);
+}
+
+const merge = (rows: readonly UserFields[], onConflict: OnConflict, allOrNothing = false) =>
+  staged(rows, (staging) => staging.merge(onConflict, allOrNothing));
+
+const preview = (rows: readonly UserFields[], onConflict: OnConflict) =>
+  staged(rows, (staging) => staging.preview(onConflict));
+
+interface StoredRow extends pg.QueryResultRow {
+  id: string;
+  first_name: string;
+  last_name: string;
+  email: string;
+  profile_image_url: string;
+  attributes: JsonObject;
+  version: number;
+  create_time: Date;
+  update_time: Date;
+}
+
+/** The users whose emails end so, by key. */
+async function stored(domain: string): Promise<Map<string, StoredRow & { fields: UserFields }>> {
+  const rows = await testDatabase.query<StoredRow & { key: string }>(
+    'select *, email_key(email) as key, attributes::text from users where right(email_key(email), length($1)) = $1',
+    [domain],
+  );
+  return new Map(
+    rows.map((row) => {
+      const attributes = parseJson(row.attributes as unknown as string) as JsonObject;
+      const { first_name: firstName, last_name: lastName, email, profile_image_url: profileImageUrl } = row;
+      return [row.key, { ...row, fields: { firstName, lastName, email, profileImageUrl, attributes } }];
+    }),
+  );
+}
+
+async function changesOf(ids: readonly string[]): Promise<Map<string, number[]>> {
+  const rows = await testDatabase.query<{ user_id: string; type: number }>(
+    'select user_id, type from changes where user_id = any($1) order by seq',
+    [ids],
+  );
+  const changes = new Map<string, number[]>();
+  for (const { user_id: id, type } of rows) changes.set(id, [...(changes.get(id) ?? []), type]);
+  return changes;
+}
+
+// ICU's lower case in NFC, for what the tests use.
+const keyOf = (email: string) => email.normalize('NFC').toLowerCase();
+const someDomain = () => `@${randomBytes(6).toString('hex')}.example`;
+
+/** What a merge should do, row by row. */
+function expected(before: ReadonlyMap<string, UserFields>, rows: readonly UserFields[], onConflict: OnConflict) {
+  const after = new Map(before);
+  const counts: MergeCounts = { created: 0, updated: 0, skipped: 0, taken: 0, takenRows: [] };
+  rows.forEach((row, index) => {
+    const key = keyOf(row.email);
+    const held = after.get(key);
+    if (held === undefined) {
+      counts.created++;
+      after.set(key, row);
+    } else if (onConflict === 'reject') {
+      counts.taken++;
+      counts.takenRows = [...counts.takenRows, index];
+    } else if (onConflict === 'skip') {
+      counts.skipped++;
+    } else {
+      const next = {
+        firstName: row.firstName || held.firstName,
+        lastName: row.lastName || held.lastName,
+        email: row.email,
+        profileImageUrl: row.profileImageUrl || held.profileImageUrl,
+        attributes: Object.keys(row.attributes).length > 0 ? row.attributes : held.attributes,
+      };
+      if (JSON.stringify(next) === JSON.stringify(held)) counts.skipped++;
+      else counts.updated++;
+      after.set(key, next);
+    }
+  });
+  return { after, counts };
+}
+
+const conflictModes = ['reject', 'skip', 'update'] as const;
+const fieldsArbitrary = (domain: string) =>
+  fc.record({
+    firstName: fc.constantFrom('Ada', 'Grace'),
+    lastName: fc.constantFrom('', 'Lovelace', 'Hopper'),
+    email: fc.constantFrom('a', 'A', 'b', 'é', 'e\u0301', 'É', 'c').map((name) => `${name}${domain}`),
+    profileImageUrl: fc.constantFrom('', 'https://a.example/1', 'https://a.example/2'),
+    attributes: fc.constantFrom<JsonObject>({}, { a: 1 }, { a: 2, b: [null] }),
+  });
+
+describe('a merge', () => {
+  it('keeps every text as it came', async () => {
+    const special = fc.constantFrom(
+      '\t',
+      '\n',
+      '\r',
+      '\\',
+      '\\.',
+      '\\N',
+      '\\n',
+      '\\x41',
+      '"',
+      "'",
+      '😀',
+      'e\u0301',
+      '\u0001',
+      '\u007f',
+      '\u2028',
+      '\ufeff',
+      '{}',
+      ',',
+    );
+    const text = fc
+      .array(fc.oneof(special, fc.string({ unit: 'binary', maxLength: 5 })), { minLength: 1, maxLength: 8 })
+      .map((parts) => parts.join('').replaceAll('\0', ''))
+      .filter((joined) => joined.isWellFormed() && joined !== '');
+    const attributes = fc
+      .dictionary(text, fc.oneof(text, fc.array(text), fc.jsonValue({ maxDepth: 3 })))
+      .map((value) => JSON.parse(JSON.stringify(value).replaceAll('\\u0000', '')) as JsonObject);
+    // As the store gets them: it must keep what the model would refuse, such as control characters in names.
+    const user = fc.record({ firstName: text, lastName: text, email: text, profileImageUrl: text, attributes });
+    await fc.assert(
+      fc.asyncProperty(fc.array(user, { minLength: 1, maxLength: 30 }), async (list) => {
+        const rows = list.map((fields, index) => ({
+          row: index,
+          id: uuidv7(),
+          fields: { ...fields, email: `${fields.email} ${uuidv7()}` },
+        }));
+        await using staging = await openStaging(database, options, never);
+        await staging.stage(rows);
+        expect(await staging.merge('reject', true)).toMatchObject({ created: rows.length, committed: true });
+        const users = await selectUsers(
+          database,
+          rows.map(({ id }) => id),
+        );
+        expect(users.map((found) => ({ ...found, attributes: undefined }))).toMatchObject(
+          rows.map(({ id, fields }) => ({ id, ...fields, attributes: undefined, version: 1 })),
+        );
+        expect(users.map((found) => found?.attributes)).toEqual(rows.map(({ fields }) => fields.attributes));
+      }),
+      { numRuns: 30 },
+    );
+  });
+
+  it('does in every mode what the rows do one after the other', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.constantFrom(...conflictModes),
+        fc.array(fieldsArbitrary(''), { maxLength: 4 }),
+        fc.array(fieldsArbitrary(''), { maxLength: 12 }),
+        async (onConflict, there, imported) => {
+          const domain = someDomain();
+          const at = (list: readonly UserFields[]) =>
+            list.map((fields) => ({ ...fields, email: `${fields.email}${domain}` }));
+          const old = new Map(at(there).map((fields) => [keyOf(fields.email), fields]));
+          await insertUsers(
+            database,
+            [...old.values()].map((fields) => ({ id: uuidv7(), fields, request: undefined })),
+          );
+          const before = await stored(domain);
+          const rows = at(imported);
+          const { after, counts } = expected(old, rows, onConflict);
+
+          expect(await preview(rows, onConflict)).toEqual(counts);
+          expect(await stored(domain)).toEqual(before);
+          expect(await merge(rows, onConflict)).toEqual({ ...counts, committed: true });
+
+          const users = await stored(domain);
+          expect(new Map([...users].map(([key, { fields }]) => [key, fields]))).toEqual(after);
+          const changes = await changesOf([...users.values()].map(({ id }) => id));
+          for (const [key, user] of users) {
+            const held = before.get(key);
+            const isChanged = JSON.stringify(held?.fields) !== JSON.stringify(user.fields);
+            expect(user.id).toBe(held?.id ?? user.id);
+            expect(user.version).toBe(held === undefined ? 1 : held.version + (isChanged ? 1 : 0));
+            if (held !== undefined) expect(user.update_time.getTime() > held.update_time.getTime()).toBe(isChanged);
+            else expect(user.update_time).toEqual(user.create_time);
+            expect(changes.get(user.id)).toEqual(held !== undefined && isChanged ? [2, 3] : [2]);
+          }
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
+
+  it('of nobody does nothing', async () => {
+    for (const onConflict of conflictModes) {
+      const nothing = { created: 0, updated: 0, skipped: 0, taken: 0, takenRows: [] };
+      expect(await preview([], onConflict)).toEqual(nothing);
+      expect(await merge([], onConflict, true)).toEqual({ ...nothing, committed: true });
+    }
+  });
+
+  it('of all or nothing writes nothing where one email is taken, and says what it would have done', async () => {
+    const domain = someDomain();
+    const rows = ['a', 'b', 'A', 'c', 'B'].map((name) => someFields({ email: `${name}${domain}` }));
+    expect(await merge(rows, 'reject', true)).toEqual({
+      created: 3,
+      updated: 0,
+      skipped: 0,
+      taken: 2,
+      takenRows: [2, 4],
+      committed: false,
+    });
+    expect((await stored(domain)).size).toBe(0);
+  });
+
+  it('names the first of the taken rows only', async () => {
+    const domain = someDomain();
+    const rows = Array.from({ length: 300 }, (_, index) => someFields({ email: `${index % 2}${domain}` }));
+    const late = Array.from({ length: 100 }, (_, index) => index + 2);
+    expect(await preview(rows, 'reject')).toMatchObject({ created: 2, taken: 298, takenRows: late });
+    expect(await merge(rows, 'reject')).toMatchObject({ created: 2, taken: 298, takenRows: late });
+  });
+
+  it('takes rows of many pieces, and one row that is larger than a piece', async () => {
+    const domain = someDomain();
+    const large = someFields({ email: `large${domain}`, firstName: 'x'.repeat(2_000_000) });
+    const rows = Array.from({ length: 3000 }, (_, index) =>
+      someFields({ email: `${index}${domain}`, attributes: { text: 'x'.repeat(1000) } }),
+    );
+    expect(await merge([...rows, large, ...rows], 'skip', true)).toMatchObject({ created: 3001, skipped: 3000 });
+    const users = await stored(domain);
+    expect(users.get(`large${domain}`)?.first_name).toBe(large.firstName);
+    expect(users.size).toBe(3001);
+  });
+
+  it('does not mind how often one user comes', async () => {
+    const domain = someDomain();
+    const rows = Array.from({ length: 5000 }, (_, index) =>
+      someFields({ email: `one${domain}`, lastName: index < 100 ? 'First' : '', attributes: { index } }),
+    );
+    expect(await merge(rows, 'update', true)).toMatchObject({ created: 1, updated: 4999, skipped: 0 });
+    const [user] = (await stored(domain)).values();
+    expect(user).toMatchObject({ version: 1, last_name: 'First', attributes: '{"index": 4999}' });
+  });
+
+  it('lets the service be killed or the caller go, with nothing staged left behind', async () => {
+    const controller = new AbortController();
+    const staging = await openStaging(database, options, controller.signal);
+    const fields = someFields();
+    await staging.stage([{ row: 0, id: uuidv7(), fields }]);
+    controller.abort(new Error('gone'));
+    await expect(staging.merge('reject', true)).rejects.toThrow('gone');
+    await staging[Symbol.asyncDispose]();
+    expect(await selectUsersByEmail(database, [fields.email])).toEqual([undefined]);
+    await expect.poll(stagingTables, { timeout: 30_000 }).toBe(0);
+  });
+
+  it('says so as soon as the connection is lost', async () => {
+    await using staging = await openStaging(database, options, never);
+    await staging.stage([{ row: 0, id: uuidv7(), fields: someFields() }]);
+    await endSessions();
+    await expect.poll(() => staging.signal.aborted, { timeout: 30_000 }).toBe(true);
+    expect(staging.signal.reason).toMatchObject({ reason: 'DATABASE_UNAVAILABLE' });
+    await expect(staging.merge('reject', true)).rejects.toMatchObject({ reason: 'DATABASE_UNAVAILABLE' });
+  });
+});
+
+async function stagingTables(): Promise<number> {
+  const [row] = await testDatabase.query<{ count: string }>(
+    `select count(*) from pg_class where relname = 'staged_users'`,
+  );
+  return Number(row?.count);
+}
+
+async function endSessions(): Promise<void> {
+  await testDatabase.query(`
+    select pg_terminate_backend(pid) from pg_stat_activity
+    where datname = current_database() and query like '%staged_users%' and pid <> pg_backend_pid()`);
+}
+
+describe('a merge beside others', () => {
+  it('waits for whoever is about to take an email, and goes by what became of that', async () => {
+    for (const [end, created] of [
+      ['commit', 1],
+      ['rollback', 2],
+    ] as const) {
+      const domain = someDomain();
+      const holder = new pg.Client({ connectionString: testDatabase.url });
+      await holder.connect();
+      await holder.query('begin');
+      await holder.query('insert into users (id, first_name, email) values (gen_random_uuid(), $1, $2)', [
+        'Eve',
+        `A${domain}`,
+      ]);
+      const rows = ['a', 'b'].map((name) => someFields({ email: `${name}${domain}` }));
+      const merging = merge(rows, 'reject');
+      await expect.poll(waiting, { timeout: 30_000 }).toBe(1);
+      await holder.query(end);
+      expect(await merging).toMatchObject({ created, taken: 2 - created, takenRows: end === 'commit' ? [0] : [] });
+      await holder.end();
+    }
+  });
+
+  it('updates whom others have changed or made meanwhile as they are then', async () => {
+    const domain = someDomain();
+    await insertUsers(database, [
+      { id: uuidv7(), fields: someFields({ email: `a${domain}`, lastName: 'Old' }), request: undefined },
+    ]);
+    const holder = new pg.Client({ connectionString: testDatabase.url });
+    await holder.connect();
+    await holder.query('begin');
+    await holder.query(`update users set last_name = 'Other', version = version + 1 where email = $1`, [`a${domain}`]);
+    await holder.query('insert into users (id, first_name, last_name, email) values (gen_random_uuid(), $1, $2, $3)', [
+      'Eve',
+      'Made',
+      `b${domain}`,
+    ]);
+    // Both come twice: what the first row does depends on a user who is not there yet when the merge begins.
+    const rows = ['a', 'b', 'a', 'b'].map((name) =>
+      someFields({ email: `${name}${domain}`, firstName: 'Ada', lastName: '' }),
+    );
+    const merging = merge(rows, 'update');
+    await expect.poll(waiting, { timeout: 30_000 }).toBe(1);
+    await holder.query('commit');
+    await holder.end();
+    expect(await merging).toMatchObject({ created: 0, updated: 1, skipped: 3 });
+    const users = await stored(domain);
+    expect(users.get(`a${domain}`)).toMatchObject({ first_name: 'Ada', last_name: 'Other', version: 2 });
+    expect(users.get(`b${domain}`)).toMatchObject({ first_name: 'Ada', last_name: 'Made', version: 2 });
+  });
+
+  it('judges again where somebody else has made a user whose rows come more than once', async () => {
+    const domain = someDomain();
+    const holder = new pg.Client({ connectionString: testDatabase.url });
+    await holder.connect();
+    await holder.query('begin');
+    await holder.query('insert into users (id, first_name, last_name, email) values (gen_random_uuid(), $1, $2, $3)', [
+      'Ada',
+      'Made',
+      `a${domain}`,
+    ]);
+    const row = someFields({ email: `a${domain}`, firstName: 'Ada', lastName: 'Made' });
+    const merging = merge([row, row, { ...row, lastName: 'New' }], 'update');
+    await expect.poll(waiting, { timeout: 30_000 }).toBe(1);
+    await holder.query('commit');
+    await holder.end();
+    expect(await merging).toMatchObject({ created: 0, updated: 1, skipped: 2 });
+    expect((await stored(domain)).get(`a${domain}`)).toMatchObject({ last_name: 'New', version: 2 });
+  });
+
+  it('neither deadlocks nor breaks uniqueness, whatever imports and single writes do at once', async () => {
+    const domain = someDomain();
+    const emails = Array.from({ length: 60 }, (_, index) => `${index}${domain}`);
+    const shuffled = () =>
+      emails
+        .map((email) => [Math.random(), email] as const)
+        .sort(([a], [b]) => a - b)
+        .map(([, email]) => email);
+    const someone = (email: string) =>
+      someFields({
+        email: Math.random() < 0.5 ? email : email.toUpperCase(),
+        lastName: randomBytes(2).toString('hex'),
+      });
+    const imports = conflictModes.flatMap((onConflict) =>
+      [0, 1].map(async () => {
+        for (let round = 0; round < 5; round++) {
+          const rows = [...shuffled(), ...shuffled()].map(someone);
+          const { created, updated, skipped, taken, committed } = await merge(rows, onConflict);
+          expect(committed).toBe(true);
+          expect(created + updated + skipped + taken).toBe(rows.length);
+        }
+      }),
+    );
+    const singles = [0, 1].map(async () => {
+      for (let round = 0; round < 15; round++) {
+        const rows = shuffled().slice(0, 10).map(someone);
+        await insertUsers(
+          database,
+          rows.map((fields) => ({ id: uuidv7(), fields, request: undefined })),
+        );
+        const found = (await selectUsersByEmail(database, shuffled().slice(0, 10))).filter(
+          (user) => user !== undefined,
+        );
+        // Swapped emails among the rest: the statement that most likely waits in a ring.
+        const updates = found.map((user, index) => ({
+          id: user.id,
+          version: undefined,
+          fields: { lastName: 'Single', email: found[(index + 1) % found.length]?.email.toLowerCase() ?? user.email },
+        }));
+        await updateUsers(database, updates).catch((error) => expect(error).toMatchObject({ reason: 'EMAIL_TAKEN' }));
+      }
+    });
+    await Promise.all([...imports, ...singles]);
+    const users = await stored(domain);
+    const [row] = await testDatabase.query<{ count: string }>(
+      'select count(*) from users where right(email_key(email), length($1)) = $1',
+      [domain],
+    );
+    expect(Number(row?.count)).toBe(users.size);
+    expect(users.size).toBe(emails.length);
+  });
+});
+
+async function waiting(): Promise<number> {
+  const [row] = await testDatabase.query<{ count: string }>(
+    `select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
+  );
+  return Number(row?.count);
+}

@@ -8,6 +8,7 @@ import { packageRoot, type ServerConfig, type TlsFiles } from './config.js';
 import { createDirectory } from './operations/directory.js';
 import { startHousekeeping } from './operations/housekeeping.js';
 import { startServer } from './rpc/server.js';
+import { renewChangeFeed } from './store/changes.js';
 import { type DatabaseOptions, openDatabase } from './store/database.js';
 import { watchDatabase } from './store/database-watch.js';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from './store/embedded-postgres.js';
@@ -69,20 +70,27 @@ export async function startApp(config: ServerConfig, { signal, logTo }: StartOpt
     };
     const database = await openDatabase(options);
     closers.push(() => inTime(database.close()));
+    if (await renewChangeFeed(database))
+      log.warn({}, 'the database was restored from a dump, or cloned: its watchers start over');
     const directory = createDirectory({
       database,
       identity: await readIdentity(database),
       batchRowsMax: config.batch.rowsMax,
       queueRowsMax: config.batch.queueRowsMax,
+      streams: config.streams,
+      onError: (error) => log.error({ error }, 'the change log cannot be read'),
     });
     closers.push(() => inTime(directory.close()));
-    const housekeeping = startHousekeeping(database, (error) => log.warn({ error }, 'housekeeping failed'));
+    const housekeeping = startHousekeeping(database, config.changes, (error) =>
+      log.warn({ error }, 'housekeeping failed'),
+    );
     closers.push(() => inTime(housekeeping.close()));
 
     const server = await startServer({
       directory,
       log,
       grpc: config.grpc,
+      stallTimeoutMs: config.streams.stallTimeoutMs,
       tls: config.tls && (await readTls(config.tls)),
       descriptors: await readFile(join(packageRoot(), descriptorsPath)),
     });

@@ -8,7 +8,7 @@ import { randomBytes } from 'node:crypto';
 import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import { type Metadata as GrpcMetadata, Metadata, ServerInterceptingCall, type ServerInterceptor } from '@grpc/grpc-js';
 import { type Metadata as CallMetadata, Status } from 'nice-grpc';
-import type { FaultReason } from '../model/fault.js';
+import { Fault, type FaultReason } from '../model/fault.js';
 import type { CallLine, Log } from '../telemetry/log.js';
 import { boundMessage, encodeErrorStatus, errorDetailsKey } from './error-status.js';
 
@@ -28,6 +28,8 @@ export interface OpenCall {
   deadlinePassed(): boolean;
   /** The reason in its log line; set by whoever knows why the call fails. */
   reason: FaultReason | undefined;
+  /** Answers it behind what has been sent already, whatever its handler does. */
+  end(fault: Fault): void;
 }
 
 export interface CallObserver {
@@ -42,7 +44,7 @@ export interface CallObserver {
 
 /** `paths` are those of all methods that are served. */
 export function createCallObserver(log: Log, paths: ReadonlySet<string>): CallObserver {
-  const open = new Map<string, OpenCall & { end(): void }>();
+  const open = new Map<string, OpenCall>();
   const idPrefix = randomBytes(4).toString('hex');
   let callCount = 0;
   const requestIdFrom = (sent: unknown, key: string): string =>
@@ -64,9 +66,11 @@ export function createCallObserver(log: Log, paths: ReadonlySet<string>): CallOb
       requestId: '',
       deadlinePassed: () => Date.now() >= deadline - deadlineSlackMs,
       reason: undefined as FaultReason | undefined,
-      end: () => {
-        observed.reason = 'SERVER_STOPPING';
-        call.sendStatus({ code: Status.UNAVAILABLE, details: 'The server is stopping.' });
+      end: ({ code, reason, message }: Fault) => {
+        observed.reason = reason;
+        // What still waits in the handler's stream would be written behind the end, which breaks the HTTP/2 stream.
+        call.sendMessage = (_message, sent) => sent();
+        call.sendStatus({ code: Status[code], details: message });
       },
     };
     open.set(key, observed);
@@ -139,7 +143,8 @@ export function createCallObserver(log: Log, paths: ReadonlySet<string>): CallOb
     },
 
     endAll() {
-      for (const call of [...open.values()]) call.end();
+      const stopping = new Fault('SERVER_STOPPING', 'The server is stopping.');
+      for (const call of [...open.values()]) call.end(stopping);
     },
   };
 }

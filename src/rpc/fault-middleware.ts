@@ -13,8 +13,18 @@ import { undecodable } from './wire-definition.js';
 // While the database is away each call fails, and one line a second says as much as one for each.
 const causeLineEveryMs = 1000;
 
-/** `stopping` ends streams of responses, which would otherwise hold up a shutdown for as long as their callers like. */
-export function createFaultMiddleware(log: Log, calls: CallObserver, stopping: AbortSignal): ServerMiddleware {
+export interface FaultMiddlewareOptions {
+  /** Ends streams of responses, which would otherwise hold up a shutdown for as long as their callers like. */
+  stopping: AbortSignal;
+  /** The paths of methods whose callers must go on taking what is sent to them, and for how long they may not. */
+  stalls: { paths: ReadonlySet<string>; timeoutMs: number };
+}
+
+export function createFaultMiddleware(
+  log: Log,
+  calls: CallObserver,
+  { stopping, stalls }: FaultMiddlewareOptions,
+): ServerMiddleware {
   const causeLoggedMs = new Map<FaultReason, number>();
 
   function faultOf(thrown: unknown, { signal }: CallContext, call: OpenCall | undefined): Fault {
@@ -58,7 +68,11 @@ export function createFaultMiddleware(log: Log, calls: CallObserver, stopping: A
       const request = call.requestStream ? decoded(call.request) : call.request;
       if (!call.responseStream) return yield* call.next(request, context);
       const signal = AbortSignal.any([context.signal, stopping]);
-      return yield* untilAborted(call.next(request, { ...context, signal }), signal);
+      const messages = untilAborted(call.next(request, { ...context, signal }), signal);
+      if (!stalls.paths.has(call.method.path)) return yield* messages;
+      return yield* unlessStalled(messages, stalls.timeoutMs, () =>
+        calls.find(context.metadata)?.end(watcherTooSlow()),
+      );
     } catch (thrown) {
       throw serverErrorOf(thrown, context);
     }
@@ -108,6 +122,31 @@ function nextUnlessAborted<T>(messages: AsyncGenerator<T>, signal: AbortSignal):
   });
 }
 
+/**
+ * The same messages, as long as each is taken in time. Else they end, and `onStall` says so to the caller behind what was
+ * sent: whoever waits at a yield cannot throw.
+ */
+async function* unlessStalled<T>(
+  messages: AsyncGenerator<T>,
+  timeoutMs: number,
+  onStall: () => void,
+): AsyncGenerator<T, void, undefined> {
+  let stalled = false;
+  for await (const message of messages) {
+    const timer = setTimeout(() => {
+      stalled = true;
+      messages.return(undefined).catch(() => {});
+      onStall();
+    }, timeoutMs);
+    try {
+      yield message;
+    } finally {
+      clearTimeout(timer);
+    }
+    if (stalled) return;
+  }
+}
+
 function isAbortError(thrown: unknown): boolean {
   return thrown instanceof Error && thrown.name === 'AbortError';
 }
@@ -116,6 +155,10 @@ function callEnded(call: OpenCall | undefined): Fault {
   return call?.deadlinePassed()
     ? new Fault('DEADLINE_PASSED', 'The deadline has passed.')
     : new Fault('CALL_CANCELLED', 'The call was cancelled.');
+}
+
+function watcherTooSlow(): Fault {
+  return new Fault('WATCHER_TOO_SLOW', 'Changes were waiting, and nobody took them: resume from the last token.');
 }
 
 function serverStopping(): Fault {

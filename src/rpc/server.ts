@@ -37,6 +37,8 @@ export interface RpcServerOptions {
     readonly keepaliveTimeMs: number;
     readonly keepaliveTimeoutMs: number;
   };
+  /** How long a watcher may take nothing of what waits for it. */
+  readonly stallTimeoutMs: number;
   /** PEM. With clientCa every client must show a certificate. */
   readonly tls?: { readonly cert: Buffer; readonly key: Buffer; readonly clientCa?: Buffer };
   /** The FileDescriptorSet that reflection answers from. */
@@ -59,7 +61,14 @@ export interface RpcServer {
 }
 
 /** Throws ListenError where it cannot listen on every address. */
-export async function startServer({ directory, log, grpc, tls, descriptors }: RpcServerOptions): Promise<RpcServer> {
+export async function startServer({
+  directory,
+  log,
+  grpc,
+  stallTimeoutMs,
+  tls,
+  descriptors,
+}: RpcServerOptions): Promise<RpcServer> {
   // grpc-js would write to the standard error.
   const logLine = (text: unknown): void => log.debug({ text: String(text) }, 'grpc-js');
   setLogger({ error: logLine, info: logLine, debug: logLine });
@@ -82,7 +91,8 @@ export async function startServer({ directory, log, grpc, tls, descriptors }: Rp
     ServerReflectionService.serverReflectionInfo.path,
   ]);
   const calls = createCallObserver(log, paths);
-  const middleware = createFaultMiddleware(log, calls, stopping.signal);
+  const stalls = { paths: new Set([userServiceDefinition.watchUsers.path]), timeoutMs: stallTimeoutMs };
+  const middleware = createFaultMiddleware(log, calls, { stopping: stopping.signal, stalls });
   const userService = createUserService(directory);
   const profileService = createProfileService(directory);
   const healthService = HealthServiceImpl(health);

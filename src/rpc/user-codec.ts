@@ -3,8 +3,10 @@
  *
  * Requests need none: the model's parsers take the generated messages as they are.
  */
-import type { User as UserMessage } from '../../generated/users/v1/user.js';
+import { type UserChange, UserChange_Type, User as UserMessage } from '../../generated/users/v1/user.js';
+import type { WatchUsersResponse } from '../../generated/users/v1/user_service.js';
 import { displayName, etagOf, type User } from '../model/user.js';
+import type { WatchedChange, WatchMessage } from '../operations/watch-users.js';
 
 export function userMessage(user: User): UserMessage {
   return {
@@ -18,5 +20,32 @@ export function userMessage(user: User): UserMessage {
     createTime: user.createTime,
     updateTime: user.updateTime,
     etag: etagOf(user),
+  };
+}
+
+const changeTypes: Record<WatchedChange['type'], UserChange_Type> = {
+  existing: UserChange_Type.TYPE_EXISTING,
+  created: UserChange_Type.TYPE_CREATED,
+  updated: UserChange_Type.TYPE_UPDATED,
+  deleted: UserChange_Type.TYPE_DELETED,
+};
+
+const watchMessages = new WeakMap<WatchMessage, WatchUsersResponse>();
+
+/** Made once for all watchers who get the same message. */
+export function watchMessage(message: WatchMessage): WatchUsersResponse {
+  const known = watchMessages.get(message);
+  if (known !== undefined) return known;
+  const { changes, resumeToken, caughtUp } = message;
+  const made = { changes: changes.map(changeMessage), resumeToken, caughtUp };
+  watchMessages.set(message, made);
+  return made;
+}
+
+function changeMessage({ type, userId, user, changeTime }: WatchedChange): UserChange {
+  return {
+    type: changeTypes[type],
+    user: user === undefined ? UserMessage.fromPartial({ id: userId }) : userMessage(user),
+    changeTime,
   };
 }

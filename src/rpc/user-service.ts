@@ -2,19 +2,23 @@
 import type { ServiceImplementation } from 'nice-grpc';
 import { UserServiceDefinition } from '../../generated/users/v1/user_service.js';
 import { Fault } from '../model/fault.js';
+import { createImportParser } from '../model/import-request.js';
 import {
   parseBatchCreateUsers,
   parseBatchGetUsers,
   parseCreateUser,
   parseDeleteUser,
+  parseExportUsers,
   parseGetUser,
   parseGetUserByEmail,
   parseListUsers,
+  parseResolveUsers,
   parseUpdateUser,
+  parseWatchUsers,
 } from '../model/requests.js';
 import { displayName, messageBytesMax, type UserFields } from '../model/user.js';
 import type { Directory } from '../operations/directory.js';
-import { userMessage } from './user-codec.js';
+import { userMessage, watchMessage } from './user-codec.js';
 import { bytesOf, wireDefinition } from './wire-definition.js';
 
 export const userServiceDefinition = wireDefinition(UserServiceDefinition);
@@ -63,25 +67,37 @@ export function createUserService(directory: Directory): ServiceImplementation<t
       return { users: users.map(userMessage) };
     },
 
-    async importUsers() {
-      throw notImplemented();
+    async importUsers(requests, { signal }) {
+      const { errors, ...report } = await directory.importUsers(each(requests, createImportParser()), signal);
+      return { ...report, errors: [...errors] };
     },
 
-    // biome-ignore lint/correctness/useYield: an async generator is what a streaming handler is; this one has nothing to send yet
-    async *exportUsers() {
-      throw notImplemented();
+    async *exportUsers(request, { signal }) {
+      for await (const { users, resumeToken, watchToken } of directory.exportUsers(parseExportUsers(request), signal)) {
+        yield { users: users.map(userMessage), resumeToken, watchToken };
+      }
     },
 
-    // biome-ignore lint/correctness/useYield: as above
-    async *watchUsers() {
-      throw notImplemented();
+    async *watchUsers(request, { signal }) {
+      for await (const message of directory.watchUsers(parseWatchUsers(request), signal)) yield watchMessage(message);
     },
 
-    // biome-ignore lint/correctness/useYield: as above
-    async *resolveUsers() {
-      throw notImplemented();
+    async *resolveUsers(requests, { signal }) {
+      const parsed = each(requests, parseResolveUsers);
+      for await (const { request, byId, byEmail } of directory.resolveUsers(parsed, signal)) {
+        yield {
+          tag: request.tag,
+          users: [...byId, ...byEmail].filter((user) => user !== undefined).map(userMessage),
+          missingIds: request.idsWritten.filter((_, index) => byId[index] === undefined),
+          missingEmails: request.emails.filter((_, index) => byEmail[index] === undefined),
+        };
+      }
     },
   };
+}
+
+async function* each<T, R>(items: AsyncIterable<T>, map: (item: T) => R): AsyncGenerator<R, void, undefined> {
+  for await (const item of items) yield map(item);
 }
 
 // An id, two times, an etag, and what frames them and the display name.
@@ -95,8 +111,4 @@ function refuseLargeAnswer(requestBytes: number | undefined, users: readonly Use
   if (bytes > messageBytesMax) {
     throw new Fault('MESSAGE_TOO_LARGE', 'The answer would have more than 4 MiB: create fewer users at once.');
   }
-}
-
-function notImplemented(): Fault {
-  return new Fault('NOT_IMPLEMENTED', 'This server does not have this method yet.');
 }

@@ -17,17 +17,3 @@ describe('what every call leaves in the log', () => {
     expect(text).not.toMatch(/ada\.|lovelace|@|🦊/i);
   });
 });
-
-describe('the calls that are not there yet', () => {
-  it('answer UNIMPLEMENTED with a reason', async () => {
-    const streams = [
-      () => app.client.importUsers((async function* () {})()),
-      () => Array.fromAsync(app.client.exportUsers({})),
-      () => Array.fromAsync(app.client.watchUsers({})),
-      () => Array.fromAsync(app.client.resolveUsers((async function* () {})())),
-    ];
-    for (const stream of streams) {
-      await expect(stream()).rejects.toMatchObject({ code: 'UNIMPLEMENTED', reason: 'NOT_IMPLEMENTED' });
-    }
-  });
-});

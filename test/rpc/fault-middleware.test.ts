@@ -126,22 +126,6 @@ describe('the status of a failed call', () => {
     const { code, details } = await server.call('/users.v1.UserService/GetUser', Buffer.from(`\n\x24${id}`));
     expect({ code, details }).toEqual({ code: 'FAILED_PRECONDITION', details: 'as it is' });
   });
-
-  it('is UNIMPLEMENTED for the streaming calls', async () => {
-    const server = await startTestServer();
-    const client = typedClient(server.target);
-    const first = (stream: AsyncIterable<unknown>) => stream[Symbol.asyncIterator]().next();
-    const failures = [
-      client.importUsers((async function* () {})()),
-      first(client.exportUsers({})),
-      first(client.watchUsers({})),
-      first(client.resolveUsers((async function* () {})())),
-    ];
-    for (const error of await Promise.all(failures.map(failureOf))) {
-      expect(Status[error.code]).toBe('UNIMPLEMENTED');
-      expect(detailOf(error, 'ErrorInfo')).toMatchObject({ reason: 'NOT_IMPLEMENTED' });
-    }
-  });
 });
 
 describe('a call that is over before it is answered', () => {

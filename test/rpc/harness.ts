@@ -12,7 +12,12 @@ import { type RpcServer, type RpcServerOptions, startServer } from '../../src/rp
 import { createLog } from '../../src/telemetry/log.js';
 
 const absent = async (): Promise<never> => {
-  throw new Fault('NOT_IMPLEMENTED', 'not in this test');
+  throw new Fault('INTERNAL', 'not in this test');
+};
+
+// biome-ignore lint/correctness/useYield: a stream that fails before its first message
+const absentStream = async function* (): AsyncGenerator<never, void, undefined> {
+  return absent();
 };
 
 export function directoryOf(methods: Partial<Directory>): Directory {
@@ -25,6 +30,10 @@ export function directoryOf(methods: Partial<Directory>): Directory {
     updateUser: absent,
     deleteUser: absent,
     listUsers: absent,
+    importUsers: absent,
+    exportUsers: absentStream,
+    watchUsers: absentStream,
+    resolveUsers: absentStream,
     close: async () => {},
     ...methods,
   };
@@ -82,6 +91,7 @@ export async function startTestServer(
       keepaliveTimeMs: 600_000,
       keepaliveTimeoutMs: 20_000,
     },
+    stallTimeoutMs: 600_000,
     descriptors: readFileSync(new URL('../../generated/descriptors.binpb', import.meta.url)),
     ...rest,
   });

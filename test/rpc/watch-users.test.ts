@@ -1,0 +1,237 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import {
+  createClient,
+  UserChange_Type,
+  type WatchUsersRequest,
+  type WatchUsersResponse,
+} from '../../src/client/index.js';
+import { startTestApp, type TestApp } from '../support/app.js';
+import { someFields } from '../support/open-database.js';
+
+const patience = { timeout: 30_000 };
+
+let app: TestApp;
+beforeAll(async () => {
+  app = await startTestApp();
+});
+afterAll(() => app[Symbol.asyncDispose]());
+beforeEach(async () => {
+  await app.database.query('delete from users');
+});
+
+interface Watch extends Disposable {
+  readonly messages: WatchUsersResponse[];
+  /** As in `created 01890a5d-…`. */
+  changes(): string[];
+  token(): string;
+  /** How it ended. */
+  readonly end: Promise<unknown>;
+}
+
+async function watch(request: Partial<WatchUsersRequest> = {}, client = app.client): Promise<Watch> {
+  const stop = new AbortController();
+  const messages: WatchUsersResponse[] = [];
+  const end = (async () => {
+    for await (const message of client.watchUsers(request, { signal: stop.signal })) messages.push(message);
+  })().catch((error: unknown) => error);
+  await Promise.race([end, expect.poll(() => messages.length, patience).toBeGreaterThan(0)]);
+  return {
+    messages,
+    changes: () =>
+      messages.flatMap((message) =>
+        message.changes.map(({ type, user }) => `${UserChange_Type[type].slice(5).toLowerCase()} ${user?.id}`),
+      ),
+    token: () => messages.at(-1)?.resumeToken ?? '',
+    end,
+    [Symbol.dispose]: () => stop.abort(),
+  };
+}
+
+async function create(changes: Parameters<typeof someFields>[0] = {}): Promise<string> {
+  const { user } = await app.client.createUser({ user: someFields(changes) });
+  return user?.id ?? '';
+}
+
+const update = (id: string, firstName: string) =>
+  app.client.updateUser({ user: { id, firstName }, updateMask: ['first_name'] });
+
+describe('WatchUsers', () => {
+  it('sends a first message at once, and what is committed after it, of every way to write', async () => {
+    await create();
+    using watching = await watch();
+    expect(watching.messages[0]).toMatchObject({ changes: [], caughtUp: true });
+    expect(watching.token()).not.toBe('');
+    const ada = await create();
+    await update(ada, 'Augusta');
+    await update(ada, 'Augusta');
+    await app.client.deleteUser({ id: ada });
+    const { users } = await app.client.batchCreateUsers({
+      users: [someFields({ email: 'a@b' }), someFields({ email: 'b@b' })],
+    });
+    const batch = users.map(({ id }) => `created ${id}`);
+    await expect
+      .poll(() => watching.changes(), patience)
+      .toEqual([`created ${ada}`, `updated ${ada}`, `deleted ${ada}`, ...batch]);
+    const last = watching.messages.at(-1)?.changes.at(-1);
+    expect(last?.user).toEqual(users[1]);
+    expect(last?.changeTime).toEqual(users[1]?.createTime);
+    expect(watching.messages.every(({ caughtUp, resumeToken }) => caughtUp && resumeToken !== '')).toBe(true);
+  });
+
+  it('sends only the id of a user who has been deleted since', async () => {
+    using first = await watch();
+    const token = first.token();
+    const id = await create();
+    await app.client.deleteUser({ id });
+    using resumed = await watch({ resumeToken: token });
+    await expect.poll(() => resumed.changes(), patience).toEqual([`created ${id}`, `deleted ${id}`]);
+    const sent = resumed.messages.flatMap(({ changes }) => changes.map(({ user }) => user));
+    expect(sent).toEqual(
+      [1, 2].map(() => expect.objectContaining({ id, email: '', firstName: '', createTime: undefined })),
+    );
+  });
+
+  it('resumes behind every token that it gave, in the middle of a transaction too', async () => {
+    using first = await watch();
+    await app.database.query(
+      `insert into changes (user_id, type) select gen_random_uuid(), 2 from generate_series(1, 1200)`,
+    );
+    await create();
+    await expect.poll(() => first.changes().length, patience).toBe(1201);
+    const all = first.changes();
+    expect(new Set(all).size).toBe(1201);
+    let sent = 0;
+    for (const { changes, resumeToken } of [...first.messages]) {
+      sent += changes.length;
+      using resumed = await watch({ resumeToken });
+      await expect.poll(() => resumed.changes(), patience).toEqual(all.slice(sent));
+    }
+  });
+
+  it('begins with all existing users, and says when it has sent them', async () => {
+    const ids = await Promise.all(Array.from({ length: 700 }, () => create()));
+    using watching = await watch({ includeExisting: true });
+    expect(watching.messages[0]).toEqual({ changes: [], resumeToken: '', caughtUp: false });
+    await expect.poll(() => watching.messages.at(-1)?.caughtUp, patience).toBe(true);
+    expect(watching.changes().sort()).toEqual(ids.map((id) => `existing ${id}`).sort());
+    for (const { caughtUp, resumeToken } of watching.messages) expect(resumeToken !== '').toBe(caughtUp);
+    const late = await create();
+    await expect.poll(() => watching.changes().at(-1), patience).toBe(`created ${late}`);
+  });
+
+  it('loses nothing between existing users and changes, and sends nobody as existing who came later', async () => {
+    for (let count = 0; count < 300; count++) await create();
+    const created: string[] = [];
+    const watches = [];
+    let isDone = false;
+    const writing = (async () => {
+      while (!isDone) created.push(await create());
+    })();
+    for (let count = 0; count < 8; count++) watches.push(await watch({ includeExisting: true }));
+    isDone = true;
+    await writing;
+    const everybody = await app.client.listUsers({ pageSize: 1000 });
+    for (const watching of watches) {
+      const names = () => watching.changes().map((change) => change.split(' ')[1]);
+      await expect.poll(() => names().length, patience).toBeGreaterThanOrEqual(everybody.users.length);
+      // Each as existing or as created, and nobody as both.
+      expect(names().sort()).toEqual(everybody.users.map(({ id }) => id).sort());
+      watching[Symbol.dispose]();
+    }
+  });
+
+  it('says where it is when nothing changes', async () => {
+    using watching = await watch({ heartbeat: { seconds: 0, nanos: 100_000_000 } });
+    await expect.poll(() => watching.messages.length, patience).toBeGreaterThan(5);
+    expect(watching.changes()).toEqual([]);
+    // Transactions of others move the end of the log on, and so the token.
+    await app.database.query('select pg_current_xact_id()');
+    const before = watching.token();
+    await expect.poll(() => watching.token(), patience).not.toBe(before);
+  });
+
+  it.each([
+    ['a token that is none', { resumeToken: 'x' }, 'INVALID_RESUME_TOKEN', 'resume_token'],
+    ['a token and existing users', { resumeToken: 'x', includeExisting: true }, 'INVALID_FIELD', 'include_existing'],
+    ['a heartbeat below 100 ms', { heartbeat: { seconds: 0, nanos: 99_999_999 } }, 'INVALID_FIELD', 'heartbeat'],
+    ['a heartbeat above 10 minutes', { heartbeat: { seconds: 600, nanos: 1 } }, 'INVALID_FIELD', 'heartbeat'],
+    ['a negative heartbeat', { heartbeat: { seconds: -1, nanos: 0 } }, 'INVALID_FIELD', 'heartbeat'],
+  ])('refuses %s', async (_, request, reason, field) => {
+    const watching = await watch(request);
+    expect(await watching.end).toMatchObject({ code: 'INVALID_ARGUMENT', reason, violations: [{ field }] });
+  });
+
+  it('refuses the token of another database, or of before the log begins', async () => {
+    await using other = await startTestApp();
+    const token = (await watch({}, other.client)).token();
+    const watching = await watch({ resumeToken: token });
+    expect(await watching.end).toMatchObject({ code: 'OUT_OF_RANGE', reason: 'RESUME_TOKEN_EXPIRED' });
+  });
+
+  it('ends when the caller goes, with its connection to the database', async () => {
+    await create();
+    const watches = await Promise.all([watch({ includeExisting: true }), watch()]);
+    for (const watching of watches) watching[Symbol.dispose]();
+    for (const watching of watches) expect(await watching.end).toMatchObject({ name: 'AbortError' });
+    const lines = () =>
+      app.lines.filter(({ method, status }) => method === 'users.v1.UserService/WatchUsers' && status === 'CANCELLED');
+    await expect.poll(() => lines().length, patience).toBeGreaterThanOrEqual(2);
+  });
+
+  it('goes on when its connections to the database are cut, and misses nothing', async () => {
+    using watching = await watch();
+    const ids: string[] = [];
+    for (let count = 0; count < 5; count++) {
+      await app.database.query(
+        `select pg_terminate_backend(pid) from pg_stat_activity
+         where datname = current_database() and application_name = 'roster' and pid <> pg_backend_pid()`,
+      );
+      await expect
+        .poll(
+          () =>
+            create().then(
+              (id) => ids.push(id),
+              () => 0,
+            ),
+          patience,
+        )
+        .toBeGreaterThan(count);
+    }
+    await expect.poll(() => watching.changes(), patience).toEqual(ids.map((id) => `created ${id}`));
+  });
+
+  it('hears of what another process writes', async () => {
+    using watching = await watch();
+    await app.database.query(`insert into changes (user_id, type) values ('01890a5d-ac96-774b-bcce-b302099a8057', 4)`);
+    await expect.poll(() => watching.changes(), patience).toEqual(['deleted 01890a5d-ac96-774b-bcce-b302099a8057']);
+  });
+});
+
+describe('a watcher that does not read', () => {
+  it('is cut off with a reason behind what it was sent, while others miss nothing', async () => {
+    await using small = await startTestApp({ STREAM_STALL_TIMEOUT_MS: '1000' });
+    using reading = await watch({}, small.client);
+    using sleeper = createClient({ address: small.address });
+    const stream = sleeper.watchUsers({})[Symbol.asyncIterator]();
+    const received = [(await stream.next()).value as WatchUsersResponse];
+    // More than the sockets and windows between the two hold.
+    const attributes = { text: 'x'.repeat(15_000) };
+    let created = 0;
+    const lines = () => small.lines.filter(({ reason }) => reason === 'WATCHER_TOO_SLOW');
+    while (lines().length === 0) {
+      const users = Array.from({ length: 100 }, () => ({ ...someFields(), attributes }));
+      created += (await small.client.batchCreateUsers({ users })).users.length;
+      await sleep(20);
+    }
+    await expect.poll(() => reading.changes().length, patience).toBe(created);
+    const end = (async () => {
+      for (let next = await stream.next(); !next.done; next = await stream.next()) received.push(next.value);
+    })();
+    await expect(end).rejects.toMatchObject({ code: 'RESOURCE_EXHAUSTED', reason: 'WATCHER_TOO_SLOW' });
+    // Nothing is missing behind its last token.
+    using resumed = await watch({ resumeToken: received.at(-1)?.resumeToken ?? '' }, small.client);
+    const before = received.flatMap(({ changes }) => changes).length;
+    await expect.poll(() => resumed.changes().length, patience).toBe(created - before);
+  });
+});

@@ -88,15 +88,37 @@ async function readToken(token: Token, method: string): Promise<string> {
   }
 }
 
-/** One signal for the caller's abort and the deadline. By hand: AbortSignal.any() leaks on a signal that outlives its calls. */
+/** A controller that an abort of any of the signals aborts too, until it is disposed of. */
+export interface LinkedController extends Disposable {
+  readonly signal: AbortSignal;
+  abort(reason?: unknown): void;
+}
+
+/** By hand: AbortSignal.any() leaks on a signal that outlives its calls. */
+export function linkAborts(...signals: readonly (AbortSignal | undefined)[]): LinkedController {
+  const controller = new AbortController();
+  const links = signals.flatMap((signal) => {
+    if (signal === undefined) return [];
+    const abort = () => controller.abort(signal.reason);
+    if (signal.aborted) abort();
+    signal.addEventListener('abort', abort);
+    return () => signal.removeEventListener('abort', abort);
+  });
+  return {
+    signal: controller.signal,
+    abort: (reason) => controller.abort(reason),
+    [Symbol.dispose]() {
+      for (const unlink of links) unlink();
+    },
+  };
+}
+
+/** One signal for the caller's abort and the deadline. */
 function endingOf(signal: AbortSignal | undefined, deadline: Deadline | undefined) {
   if (deadline === undefined && signal === undefined) {
     return { signal, isLate: () => false, race: <T>(promise: Promise<T>) => promise, forget: () => {} };
   }
-  const controller = new AbortController();
-  const abort = () => controller.abort(signal?.reason);
-  if (signal?.aborted) abort();
-  signal?.addEventListener('abort', abort);
+  const controller = linkAborts(signal);
   let late = false;
   const timer =
     deadline &&
@@ -119,30 +141,53 @@ function endingOf(signal: AbortSignal | undefined, deadline: Deadline | undefine
       }),
     forget: () => {
       clearTimeout(timer);
-      signal?.removeEventListener('abort', abort);
+      controller[Symbol.dispose]();
     },
   };
 }
 
+/** How long to wait after so many failures in a row, before the next attempt. */
+export function backoffAfter(failures: number, waitMsMax = backoffMsMax): number {
+  return Math.min(waitMsMax, backoffMs * 2 ** (failures - 1)) * (0.5 + Math.random() / 2);
+}
+
+/** Rejects with the signal's reason where that is aborted before. */
+export async function pause(waitMs: number, signal: AbortSignal | undefined): Promise<void> {
+  try {
+    await sleep(waitMs, undefined, { signal });
+  } catch {
+    // The timer's own AbortError would hide what the caller gave as the reason.
+    signal?.throwIfAborted();
+  }
+}
+
+export interface Retries {
+  /** How many failures in a row are too many. */
+  attemptsMax: number;
+  deadline: Deadline | undefined;
+  signal: AbortSignal | undefined;
+  waitMsMax?: number;
+}
+
 /**
- * Runs attempts until one is answered with anything but UNAVAILABLE, `attemptsMax` are used up, or the deadline leaves
- * no time to wait for another: then the failure that there was is worth more than the deadline's.
+ * Waits until the next attempt may begin. Throws the failure where there is none: where it is not UNAVAILABLE,
+ * `attemptsMax` are used up, or the deadline leaves no time to wait: then it is worth more than the deadline's.
  */
-export async function withRetries<Response>(
-  attemptsMax: number,
-  deadline: Deadline | undefined,
-  signal: AbortSignal | undefined,
-  attempt: () => Promise<Response>,
-): Promise<Response> {
-  for (let attempts = 1; ; attempts++) {
+export async function waitToRetry(error: unknown, failures: number, retries: Retries): Promise<void> {
+  const { attemptsMax, deadline, signal, waitMsMax } = retries;
+  if (failures >= attemptsMax || !(error instanceof RosterError) || error.status !== Status.UNAVAILABLE) throw error;
+  const waitMs = backoffAfter(failures, waitMsMax);
+  if (deadline !== undefined && performance.now() + waitMs >= deadline.atMs) throw error;
+  await pause(waitMs, signal);
+}
+
+/** Runs attempts until one succeeds or `waitToRetry` throws. */
+export async function withRetries<Response>(retries: Retries, attempt: () => Promise<Response>): Promise<Response> {
+  for (let failures = 1; ; failures++) {
     try {
       return await attempt();
     } catch (error) {
-      if (attempts >= attemptsMax || !(error instanceof RosterError) || error.status !== Status.UNAVAILABLE)
-        throw error;
-      const waitMs = Math.min(backoffMsMax, backoffMs * 2 ** (attempts - 1)) * (0.5 + Math.random() / 2);
-      if (deadline !== undefined && performance.now() + waitMs >= deadline.atMs) throw error;
-      await sleep(waitMs, undefined, { signal });
+      await waitToRetry(error, failures, retries);
     }
   }
 }

@@ -1,5 +1,6 @@
 /**
  * The typed client of the directory: which call may run twice, where it goes, and all pages of a list as one sequence.
+ * What makes more of the streams has files of its own.
  *
  * Speaks users.v1 only; the first contract, profileservice, has callers of its own.
  */
@@ -10,12 +11,18 @@ import { HealthDefinition } from 'nice-grpc-server-health';
 import type { User } from '../../generated/users/v1/user.js';
 import {
   type DeepPartial,
+  type ExportUsersRequest,
+  type ImportUsersResponse,
   type ListUsersRequest,
   type UserServiceClient,
   UserServiceDefinition,
 } from '../../generated/users/v1/user_service.js';
 import { type AttemptOptions, createAttempts, deadlineIn, type Token, withRetries } from './call.js';
 import { createRotation, openChannel, parseAddress } from './channel.js';
+import { type ExportedUsers, exportAllUsers } from './export-all-users.js';
+import { type FollowUsersOptions, followUsers, type UserFeedMessage } from './follow-users.js';
+import { type ImportAllUsersOptions, importAllUsers } from './import-all-users.js';
+import { RosterError } from './roster-error.js';
 
 const deadlineMsDefault = 10_000;
 const attemptsMaxDefault = 3;
@@ -75,7 +82,7 @@ export interface ClientOptions {
 export interface CallLimits {
   /** As in ClientOptions; for a stream too. */
   deadlineMs?: number;
-  /** As in ClientOptions; streams are never retried. */
+  /** As in ClientOptions; of the streams only `exportAllUsers` and `followUsers` begin again. */
   attemptsMax?: number;
 }
 
@@ -92,9 +99,69 @@ export interface Client extends UserServiceClient<CallLimits>, Disposable {
   /**
    * Every user that matches, page by page as they are asked for, in the order of the request. Deadline and retries
    * are those of each page. Users that others add or delete meanwhile may or may not be seen; no other one is missed
-   * or comes twice. A consistent snapshot is exportUsers', which the server does not have yet.
+   * or comes twice. `exportAllUsers` reads a consistent snapshot, and costs the server less where they are many.
    */
   listAllUsers(request?: DeepPartial<ListUsersRequest>, options?: CallOptions): AsyncIterable<User>;
+
+  /**
+   * Adds all the users, at the speed of the database's bulk load and written together at the end. The response says how
+   * many, and which of them were rejected; it is no failure that some were. Users are taken as fast as the server takes
+   * them, so the source may be larger than the memory. Where the source throws, the call is cancelled, nothing is
+   * written, and its error is thrown; that it ends means that it is complete. No deadline unless the call sets one; a
+   * source that gives nothing for longer than the server's STREAM_STALL_TIMEOUT_MS ends the import.
+   *
+   * Never tried again, because a source can be read only once. After a failure nothing was written, unless the connection
+   * broke or the call was aborted in the very moment of writing (UNAVAILABLE, CANCELLED, DEADLINE_EXCEEDED, the abort's
+   * own reason): then either all of it was or nothing. With `onConflict: 'skip'` the same import can be run again safely.
+   */
+  importAllUsers(
+    users: Iterable<DeepPartial<User>> | AsyncIterable<DeepPartial<User>>,
+    options?: ImportAllUsersOptions & CallOptions,
+  ): Promise<ImportUsersResponse>;
+
+  /**
+   * Every user that matches, each once, in the order of ids, from one consistent snapshot. After UNAVAILABLE it goes on
+   * where it was, from a new snapshot, as often as it must; `attemptsMax` failures in a row end it, 10 (about 15 s) where
+   * the call sets none, and before the first message as many as the client's. No deadline unless the call sets one, for
+   * the whole of it.
+   *
+   * For the tokens, ask for the messages: each one's `resumeToken` lets another export go on behind it, and the last
+   * one's `watchToken` is where `followUsers` starts to miss nothing since the first snapshot.
+   *
+   *     for await (const { users, resumeToken, watchToken } of client.exportAllUsers().batches()) …
+   */
+  exportAllUsers(request?: DeepPartial<ExportUsersRequest>, options?: CallOptions): ExportedUsers;
+
+  /**
+   * The directory's changes for as long as the caller likes. It reconnects by itself, to another address where there are
+   * several, and goes on behind the last token: after UNAVAILABLE, CANCELLED, DEADLINE_EXCEEDED, WATCHER_TOO_SLOW,
+   * OVERLOADED, INTERNAL or UNKNOWN that no directory said, the end of the stream, and silence. It waits 10 s at the most
+   * before an attempt, and never gives up. What would not mend is thrown: INVALID_ARGUMENT, UNAUTHENTICATED,
+   * PERMISSION_DENIED, UNIMPLEMENTED, the directory's own INTERNAL and whatever else there is. Leaving the loop or
+   * aborting the `signal` ends it at once.
+   *
+   * After a reconnect the changes behind the last message come again, and none is missed. Where the token has expired,
+   * or the connection broke while existing users were being sent, it starts over with all existing users and says so by
+   * `startedOver`, asked for them or not. So this keeps a copy in step, with its token beside it:
+   *
+   *     let unheard = token === '' ? new Set(copy.keys()) : undefined;
+   *     for await (const message of client.followUsers({ resumeToken: token, includeExisting: true })) {
+   *       if (message.startedOver) unheard = new Set(copy.keys());
+   *       for (const { user } of message.changes) {
+   *         if (user === undefined) continue;
+   *         // Of a user that is gone there is the id and nothing else.
+   *         if (user.email === '') copy.delete(user.id);
+   *         else copy.set(user.id, user);
+   *         unheard?.delete(user.id);
+   *       }
+   *       if (message.caughtUp) {
+   *         for (const id of unheard ?? []) copy.delete(id);
+   *         unheard = undefined;
+   *         token = message.resumeToken;
+   *       }
+   *     }
+   */
+  followUsers(options?: FollowUsersOptions): AsyncIterable<UserFeedMessage>;
 
   /**
    * Whether the server says that it serves, by grpc.health.v1: false while its database is away and while it is stopping.
@@ -128,11 +195,11 @@ export function createClient(options: ClientOptions = {}): Client {
   const serverName = typeof tls === 'object' ? tls.serverName : undefined;
   const channels = addresses.map((address) => openChannel(address, credentials, serverName));
   const next = createRotation(channels);
-  let closed = false;
+  const closing = new AbortController();
 
   const factory = createClientFactory()
     .use(errorDetailsClientMiddleware)
-    .use(createAttempts(token, () => closed));
+    .use(createAttempts(token, () => closing.signal.aborted));
   const services = channels.map((channel): Service => factory.create(UserServiceDefinition, channel));
   const healths = channels.map((channel) => factory.create(HealthDefinition, channel));
 
@@ -150,18 +217,26 @@ export function createClient(options: ClientOptions = {}): Client {
     return limits?.attemptsMax === undefined ? attemptsMaxOfClient : parseAttemptsMax(limits.attemptsMax);
   }
 
+  /** Attempts of one call: each goes to another address than the one before, where there is one. */
+  function attemptsAt<Request, Result>(
+    method: (service: Service) => (request: Request, options?: NiceCallOptions & AttemptOptions) => Result,
+  ) {
+    let index: number | undefined;
+    return (request: Request, options: NiceCallOptions & AttemptOptions): Result => {
+      index = next(index);
+      return method(service(index))(request, options);
+    };
+  }
+
   function unary<Request, Response>(
     method: (service: Service) => (request: Request, options?: NiceCallOptions & AttemptOptions) => Promise<Response>,
     mayRunTwice: (request: Request) => boolean,
   ) {
     return async (request: Request, { deadlineMs, attemptsMax, ...rest }: CallOptions = {}): Promise<Response> => {
       const deadline = deadlineIn(deadlineMs ?? deadlineMsOfClient);
-      let index: number | undefined;
-      const attempts = mayRunTwice(request) ? attemptsMaxOf({ attemptsMax }) : 1;
-      return withRetries(attempts, deadline, rest.signal, () => {
-        index = next(index);
-        return method(service(index))(request, { ...rest, deadline });
-      });
+      const retries = { attemptsMax: mayRunTwice(request) ? attemptsMaxOf({ attemptsMax }) : 1, deadline };
+      const attempt = attemptsAt(method);
+      return withRetries({ ...retries, signal: rest.signal }, () => attempt(request, { ...rest, deadline }));
     };
   }
 
@@ -194,7 +269,8 @@ export function createClient(options: ClientOptions = {}): Client {
   }
 
   function close(): void {
-    closed = true;
+    // For those who follow, who would otherwise take the end of their connection for one to be mended.
+    closing.abort(new RosterError('users.v1.UserService/WatchUsers', 'CANCELLED', 'This client is closed.'));
     for (const channel of channels) channel.close();
   }
 
@@ -219,6 +295,29 @@ export function createClient(options: ClientOptions = {}): Client {
     watchUsers: streaming((service) => service.watchUsers),
     resolveUsers: streaming((service) => service.resolveUsers),
     listAllUsers,
+    importAllUsers: async (users, { deadlineMs = 0, attemptsMax: _, ...rest } = {}) =>
+      importAllUsers(
+        attemptsAt((service) => service.importUsers),
+        users,
+        { ...rest, deadline: deadlineIn(deadlineMs) },
+      ),
+    exportAllUsers: (request = {}, { deadlineMs = 0, attemptsMax, ...rest } = {}) =>
+      exportAllUsers(
+        () => ({
+          attempt: attemptsAt((service) => service.exportUsers),
+          deadline: deadlineIn(deadlineMs),
+          attemptsMax: attemptsMaxOf({ attemptsMax }),
+          resumesMax: attemptsMax,
+        }),
+        request,
+        rest,
+      ),
+    followUsers: (options = {}) =>
+      followUsers(
+        attemptsAt((service) => service.watchUsers),
+        closing.signal,
+        options,
+      ),
     isServing,
     close,
     [Symbol.dispose]: close,

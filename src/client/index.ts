@@ -40,4 +40,7 @@ export {
   createClient,
   type TlsOptions,
 } from './client.js';
+export type { ExportedUsers } from './export-all-users.js';
+export type { FollowUsersOptions, UserFeedMessage } from './follow-users.js';
+export type { ImportAllUsersOptions } from './import-all-users.js';
 export { type FieldViolation, RosterError, type StatusName } from './roster-error.js';

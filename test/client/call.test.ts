@@ -24,7 +24,9 @@ describe('retries', () => {
       return Promise.reject(failure);
     };
     // The first wait is 50 ms at least.
-    await expect(withRetries(3, deadlineIn(49), undefined, attempt)).rejects.toBe(failure);
+    await expect(withRetries({ attemptsMax: 3, deadline: deadlineIn(49), signal: undefined }, attempt)).rejects.toBe(
+      failure,
+    );
     expect(attempts).toBe(1);
   });
 
@@ -35,6 +37,8 @@ describe('retries', () => {
       setImmediate(() => abort.abort());
       return Promise.reject(new RosterError('a/b', 'UNAVAILABLE', 'Not now.'));
     };
-    await expect(withRetries(3, undefined, abort.signal, attempt)).rejects.toMatchObject({ name: 'AbortError' });
+    await expect(
+      withRetries({ attemptsMax: 3, deadline: undefined, signal: abort.signal }, attempt),
+    ).rejects.toMatchObject({ name: 'AbortError' });
   });
 });

@@ -1,0 +1,130 @@
+/** An export that goes on by itself, against a server that breaks off where it is told. */
+import { ServerError, Status } from 'nice-grpc';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import type { DeepPartial, ExportUsersRequest, ExportUsersResponse } from '../../src/client/index.js';
+import { type Client, type ClientOptions, createClient } from '../../src/client/index.js';
+import { type ScriptedServer, startScriptedServer } from './scripted-server.js';
+
+type Step = DeepPartial<ExportUsersResponse> | ServerError;
+
+/** Each call plays the next list of steps, the last one again and again. */
+async function start(
+  calls: readonly (readonly Step[])[],
+  options: ClientOptions = {},
+): Promise<{ server: ScriptedServer; client: Client; requests: ExportUsersRequest[] }> {
+  const requests: ExportUsersRequest[] = [];
+  const server = await startScriptedServer({
+    async *exportUsers(request) {
+      requests.push(request);
+      for (const step of calls[Math.min(requests.length, calls.length) - 1] ?? []) {
+        if (step instanceof ServerError) throw step;
+        yield step;
+      }
+    },
+  });
+  const client = createClient({ address: server.address, ...options });
+  onTestFinished(async () => {
+    client.close();
+    await server[Symbol.asyncDispose]();
+  });
+  return { server, client, requests };
+}
+
+const unavailable = new ServerError(Status.UNAVAILABLE, 'Not now.');
+const first: Step = { users: [{ id: '1' }, { id: '2' }], resumeToken: 'a' };
+const second: Step = { users: [{ id: '3' }], resumeToken: 'b' };
+const last: Step = { users: [{ id: '4' }], resumeToken: 'c', watchToken: 'w' };
+
+async function idsOf(client: Client, ...args: Parameters<Client['exportAllUsers']>): Promise<string[]> {
+  const ids: string[] = [];
+  for await (const { id } of client.exportAllUsers(...args)) ids.push(id);
+  return ids;
+}
+
+describe('exportAllUsers', () => {
+  it('gives user by user', async () => {
+    const { client, requests } = await start([[first, second, last]]);
+    expect(await idsOf(client, { filter: 'f' })).toEqual(['1', '2', '3', '4']);
+    expect(requests).toEqual([{ filter: 'f', resumeToken: '' }]);
+  });
+
+  it('gives the messages with their tokens, behind the token that it is given', async () => {
+    const { client, requests } = await start([[second, last]]);
+    const batches: unknown[] = [];
+    for await (const batch of client.exportAllUsers({ resumeToken: 'a' }).batches()) {
+      batches.push([batch.users.map(({ id }) => id), batch.resumeToken, batch.watchToken]);
+    }
+    expect(batches).toEqual([
+      [['3'], 'b', ''],
+      [['4'], 'c', 'w'],
+    ]);
+    expect(requests).toEqual([{ filter: '', resumeToken: 'a' }]);
+  });
+
+  it('begins anew with each iteration', async () => {
+    const { client } = await start([[first, last]]);
+    const exported = client.exportAllUsers();
+    expect([await Array.fromAsync(exported), await Array.fromAsync(exported)].map(({ length }) => length)).toEqual([
+      3, 3,
+    ]);
+  });
+
+  it('goes on behind the last message after UNAVAILABLE, with the same filter', async () => {
+    const { client, requests } = await start([[unavailable], [first, unavailable], [unavailable], [second, last]]);
+    expect(await idsOf(client, { filter: 'f' })).toEqual(['1', '2', '3', '4']);
+    expect(requests.map(({ filter, resumeToken }) => [filter, resumeToken])).toEqual([
+      ['f', ''],
+      ['f', ''],
+      ['f', 'a'],
+      ['f', 'a'],
+    ]);
+  });
+
+  it('is complete with its last message, whatever happens to the connection then', async () => {
+    const { client, requests } = await start([[first, last, unavailable]]);
+    expect(await idsOf(client)).toEqual(['1', '2', '4']);
+    expect(requests).toHaveLength(1);
+  });
+
+  it('gives up where failures follow each other', async () => {
+    const { client, requests } = await start([[first, unavailable], [second, unavailable], [unavailable]]);
+    await expect(idsOf(client, {}, { attemptsMax: 2 })).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    expect(requests.map(({ resumeToken }) => resumeToken)).toEqual(['', 'a', 'b']);
+  });
+
+  it('gives up soon where it never began, and later where it had', async () => {
+    const begun = await start([[first, unavailable], [unavailable], [unavailable], [last]], { attemptsMax: 2 });
+    expect(await idsOf(begun.client)).toEqual(['1', '2', '4']);
+    const never = await start([[unavailable]], { attemptsMax: 2 });
+    await expect(idsOf(never.client)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    expect(never.requests).toHaveLength(2);
+  });
+
+  it.each([Status.INTERNAL, Status.INVALID_ARGUMENT, Status.CANCELLED])(
+    'does not go on after status %d',
+    async (status) => {
+      const { client, requests } = await start([[first, new ServerError(status, 'No.')]]);
+      await expect(idsOf(client)).rejects.toMatchObject({ status });
+      expect(requests).toHaveLength(1);
+    },
+  );
+
+  it('ends by an abort, with its reason, while it waits too', async () => {
+    const { client } = await start([[first, unavailable], [unavailable]]);
+    const abort = new AbortController();
+    const reason = new Error('enough');
+    const exported = client.exportAllUsers({}, { signal: abort.signal })[Symbol.asyncIterator]();
+    await exported.next();
+    await exported.next();
+    const next = exported.next();
+    setImmediate(() => abort.abort(reason));
+    await expect(next).rejects.toBe(reason);
+  });
+
+  it('has one deadline, where it has one', async () => {
+    const { client } = await start([[first, unavailable], [unavailable]]);
+    const failure = await idsOf(client, {}, { deadlineMs: 300, attemptsMax: 1000 }).catch((error: unknown) => error);
+    // Whichever comes first: no time to wait for another attempt, or the end of one.
+    expect(['UNAVAILABLE', 'DEADLINE_EXCEEDED']).toContain((failure as { code?: string }).code);
+  });
+});

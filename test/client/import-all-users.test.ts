@@ -1,0 +1,225 @@
+/** An import of whatever can be iterated, against a server that says what arrived, or fails, or reads nothing. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ServerError, Status } from 'nice-grpc';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { ImportUsersRequest } from '../../generated/users/v1/user_service.js';
+import { type Client, createClient, ImportOptions_OnConflict } from '../../src/client/index.js';
+import { hang, type Script, startScriptedServer } from './scripted-server.js';
+
+const patience = { timeout: 30_000 };
+
+async function start(importUsers: Script['importUsers']): Promise<Client> {
+  const server = await startScriptedServer({ importUsers });
+  const client = createClient({ address: server.address });
+  onTestFinished(async () => {
+    client.close();
+    await server[Symbol.asyncDispose]();
+  });
+  return client;
+}
+
+/** A server that keeps what it read. */
+async function startReader(): Promise<{ client: Client; requests: ImportUsersRequest[] }> {
+  const requests: ImportUsersRequest[] = [];
+  const client = await start(async (stream) => {
+    for await (const request of stream) requests.push(request);
+    return { committed: true, created: requests.at(-1)?.totalRows };
+  });
+  return { client, requests };
+}
+
+function numbered(count: number) {
+  return Array.from({ length: count }, (_, row) => ({ firstName: 'Ada', email: `ada${row}@example.com` }));
+}
+
+/** Users without end, and whether somebody has told it to stop. */
+function endless() {
+  const source = {
+    rows: 0,
+    returned: false,
+    async *users() {
+      try {
+        for (;;) yield { firstName: 'a'.repeat(250), email: `ada${source.rows++}@example.com` };
+      } finally {
+        source.returned = true;
+      }
+    },
+  };
+  return source;
+}
+
+describe('importAllUsers', () => {
+  it('sends every user once, the options first and the number of rows last', async () => {
+    const { client, requests } = await startReader();
+    const users = numbered(2500);
+    const response = await client.importAllUsers(users, { onConflict: 'update', keepGoing: true });
+    expect(response).toMatchObject({ committed: true, created: 2500 });
+    expect(requests.flatMap((request) => request.users).map(({ email }) => email)).toEqual(
+      users.map(({ email }) => email),
+    );
+    expect(requests.length).toBeGreaterThan(1);
+    expect(requests[0]?.options).toEqual({
+      onConflict: ImportOptions_OnConflict.ON_CONFLICT_UPDATE,
+      keepGoing: true,
+      validateOnly: false,
+    });
+    expect(requests.slice(1).filter(({ options }) => options !== undefined)).toEqual([]);
+    expect(requests.map(({ totalRows }) => totalRows).filter((rows) => rows !== undefined)).toEqual([2500]);
+    expect(requests.at(-1)?.totalRows).toBe(2500);
+  });
+
+  it('of nobody is one message', async () => {
+    const { client, requests } = await startReader();
+    await client.importAllUsers(endlessUntil(0), { validateOnly: true });
+    expect(requests).toEqual([
+      { options: { onConflict: 0, keepGoing: false, validateOnly: true }, users: [], totalRows: 0 },
+    ]);
+  });
+
+  async function* endlessUntil(count: number) {
+    yield* numbered(count);
+  }
+
+  it.each([
+    ['three bytes a character', { firstName: '€'.repeat(256), lastName: '€'.repeat(256) }],
+    ['lists of numbers', { attributes: { list: Array.from({ length: 2000 }, (_, index) => index) } }],
+    ['many small keys', { attributes: Object.fromEntries(numbered(1000).map((_, index) => [`${index}`, true])) }],
+    ['deep lists', { attributes: { deep: [[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]] } }],
+  ])('keeps messages far below 4 MiB where users have %s', async (_, fields) => {
+    const { client, requests } = await startReader();
+    await client.importAllUsers(numbered(400).map((user) => ({ ...user, ...fields })));
+    const sizes = requests.map((request) => ImportUsersRequest.encode(request).finish().length);
+    expect(Math.max(...sizes)).toBeLessThanOrEqual(1024 * 1024);
+    expect(requests.at(-1)?.totalRows).toBe(400);
+  });
+
+  it('says how many have gone out', async () => {
+    const { client } = await startReader();
+    const progress: number[] = [];
+    await client.importAllUsers(numbered(2500), { onProgress: (rowsSent) => void progress.push(rowsSent) });
+    expect(progress.length).toBeGreaterThan(1);
+    expect(progress).toEqual(progress.toSorted((a, b) => a - b));
+    expect(progress.at(-1)).toBe(2500);
+  });
+
+  it('does not keep the users of a slow source to itself', async () => {
+    let seen = false;
+    const client = await start(async (stream) => {
+      for await (const _ of stream) seen = true;
+      return {};
+    });
+    let rows = 0;
+    async function* trickle() {
+      while (!seen && rows < 900) {
+        yield { email: `ada${rows++}@example.com` };
+        await sleep(10);
+      }
+    }
+    await client.importAllUsers(trickle());
+    expect(rows).toBeLessThan(900);
+  });
+
+  it('has no deadline but its own', async () => {
+    const client = await start((_, context) => hang(context));
+    await expect(client.importAllUsers(endless().users(), { deadlineMs: 100 })).rejects.toMatchObject({
+      code: 'DEADLINE_EXCEEDED',
+    });
+  });
+});
+
+describe('a source', () => {
+  it.each([
+    ['an error', new Error('no such row')],
+    ['an AbortError', new DOMException('stopped', 'AbortError')],
+  ])('that ends with %s cancels the import, which throws that error', async (_, failure) => {
+    const arrived = Promise.withResolvers<void>();
+    const left = Promise.withResolvers<void>();
+    let complete = false;
+    const client = await start(async (stream, context) => {
+      context.signal.addEventListener('abort', () => left.resolve());
+      for await (const { totalRows } of stream) {
+        complete ||= totalRows !== undefined;
+        arrived.resolve();
+      }
+      // What Node sends before it cancels looks like an end, which is why there is total_rows.
+      left.resolve();
+      return {};
+    });
+    async function* broken() {
+      yield* numbered(1500);
+      await arrived.promise;
+      throw failure;
+    }
+    await expect(client.importAllUsers(broken())).rejects.toBe(failure);
+    await left.promise;
+    expect(complete).toBe(false);
+  });
+
+  it('waits for a server that does not read, and is closed when that fails', async () => {
+    const giveUp = Promise.withResolvers<void>();
+    const client = await start(async () => {
+      await giveUp.promise;
+      throw new ServerError(Status.UNAVAILABLE, 'Not now.');
+    });
+    const source = endless();
+    const imported = client.importAllUsers(source.users());
+    // It does not move any more where two looks at it see the same.
+    let before = -1;
+    await vi.waitFor(
+      () => {
+        const [seen, last] = [source.rows, before];
+        before = seen;
+        expect(seen).toBeGreaterThan(0);
+        expect(seen).toBe(last);
+      },
+      { ...patience, interval: 300 },
+    );
+    // At about 300 bytes each: what a message, the stream and the sockets hold.
+    expect(source.rows).toBeLessThan(30_000);
+    giveUp.resolve();
+    await expect(imported).rejects.toMatchObject({ code: 'UNAVAILABLE', message: 'Not now.' });
+    await vi.waitFor(() => expect(source.returned).toBe(true), patience);
+  });
+
+  it.each([0, 1, 3])(
+    'is closed where the server refuses after %d messages, and the refusal is thrown',
+    async (count) => {
+      const client = await start(async (stream) => {
+        let left = count;
+        if (left > 0) {
+          for await (const _ of stream) if (--left === 0) break;
+        }
+        throw new ServerError(Status.INVALID_ARGUMENT, 'No.');
+      });
+      const source = endless();
+      await expect(client.importAllUsers(source.users())).rejects.toMatchObject({
+        code: 'INVALID_ARGUMENT',
+        message: 'No.',
+      });
+      await vi.waitFor(() => expect(source.returned).toBe(true), patience);
+    },
+  );
+
+  it('that gives nothing does not hold back the refusal', async () => {
+    const client = await start(async () => {
+      throw new ServerError(Status.RESOURCE_EXHAUSTED, 'No.');
+    });
+    async function* silent() {
+      yield {};
+      await new Promise(() => {});
+    }
+    await expect(client.importAllUsers(silent())).rejects.toMatchObject({ code: 'RESOURCE_EXHAUSTED' });
+  });
+
+  it('is closed by an abort', async () => {
+    const abort = new AbortController();
+    const client = await start((_, context) => hang(context));
+    const source = endless();
+    const imported = client.importAllUsers(source.users(), { signal: abort.signal });
+    await vi.waitFor(() => expect(source.rows).toBeGreaterThan(0), patience);
+    const reason = new Error('enough');
+    abort.abort(reason);
+    await expect(imported).rejects.toBe(reason);
+    await vi.waitFor(() => expect(source.returned).toBe(true), patience);
+  });
+});

@@ -15,6 +15,7 @@ export const exitCodes = {
   conflict: 4,
   unavailable: 5,
   refused: 6,
+  rejected: 7,
   interrupted: 130,
 } as const;
 
@@ -27,6 +28,7 @@ export const exitCodesHelp = `Exit codes:
   4    a conflict: the email is taken, or the user has changed since the etag was read
   5    not now: the server is away, overloaded or too slow
   6    not allowed: no token, a wrong one, or one that may not do this
+  7    an import had rows that were rejected
   130  interrupted by Ctrl-C (143 by SIGTERM)`;
 
 const exitCodeByStatus: Partial<Record<StatusName, number>> = {
@@ -46,9 +48,15 @@ export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
 
+/** An import that went as it should, with rows in it that did not get in. */
+export class RowsRejected extends Error {
+  override readonly name = 'RowsRejected';
+}
+
 export function exitCodeOf(error: unknown): number {
   if (error instanceof RosterError) return exitCodeByStatus[error.code] ?? exitCodes.unexpected;
   if (error instanceof Interrupted) return error.exitCode;
+  if (error instanceof RowsRejected) return exitCodes.rejected;
   if (error instanceof UsageError || error instanceof ConfigError || error instanceof CommanderError) {
     return exitCodes.usage;
   }
@@ -95,5 +103,7 @@ function messageOf(error: unknown): string {
           .replace(/\s*\n\s*/g, ' ')
           .trim()
       : String(own);
-  return error.cause instanceof Error ? `${message} (${messageOf(error.cause)})` : message;
+  const causes = error instanceof AggregateError && own === error ? error.errors : [error.cause];
+  const told = causes.filter((cause) => cause instanceof Error).map(messageOf);
+  return told.length > 0 ? `${message} (${told.join('; ')})` : message;
 }

@@ -6,14 +6,17 @@ import { Command, CommanderError } from 'commander';
 import { addClientFlags, type Context } from './client-command.js';
 import { createCreateCommand } from './create.js';
 import { createDeleteCommand } from './delete.js';
+import { createExportCommand } from './export.js';
 import { describeFailure, exitCodeOf, exitCodes, exitCodesHelp } from './failure.js';
 import { createGetCommand } from './get.js';
 import { createHealthCommand } from './health.js';
+import { createImportCommand } from './import.js';
 import { createListCommand } from './list.js';
 import { createMigrateCommand } from './migrate.js';
 import { createServeCommand } from './serve.js';
 import { Interrupted, OutputClosed, print, type Terminal } from './terminal.js';
 import { createUpdateCommand } from './update.js';
+import { createWatchCommand } from './watch.js';
 
 /** Resolves with the exit code; never rejects, and never ends the process but for a second Ctrl-C. */
 export async function run(args: readonly string[], terminal: Terminal): Promise<number> {
@@ -72,6 +75,9 @@ function createProgram(context: Context): Command {
     createUpdateCommand(context),
     createDeleteCommand(context),
     createListCommand(context),
+    createImportCommand(context),
+    createExportCommand(context),
+    createWatchCommand(context),
     createHealthCommand(context),
   ];
   for (const command of clientCommands) addClientFlags(command);

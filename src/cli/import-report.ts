@@ -1,0 +1,99 @@
+/**
+ * What became of an import's rows: the counts, the first rejected rows, and where in the file they are.
+ */
+import type { ImportUsersResponse } from '../client/index.js';
+import { count } from './progress.js';
+import { safeJson, safeText } from './text.js';
+import type { RowProblem } from './user-columns.js';
+
+// As many as the contract names.
+const rejectedRowsMax = 100;
+const rejectedLinesMax = 20;
+
+/** Counted from 0 over the file's rows, and from 1 over its lines. */
+interface Place {
+  row: number;
+  line: number;
+}
+
+/**
+ * Finds the place of the row that the server calls the n-th, though some were never sent and some begin behind others' breaks.
+ *
+ * Keeps only where the distances change, which in most files is nowhere.
+ */
+export function createPlaces() {
+  const runs: (Place & { index: number })[] = [];
+  let sent = 0;
+  return {
+    add(place: Place): void {
+      const last = runs.at(-1);
+      const index = sent++;
+      const isInRun =
+        last && place.row - index === last.row - last.index && place.line - index === last.line - last.index;
+      if (!isInRun) runs.push({ index, ...place });
+    },
+    find(index: number): Place {
+      const run = runs.findLast((each) => each.index <= index);
+      if (run === undefined || index >= sent) throw new Error('The server named a row that was not sent.');
+      return { row: run.row + index - run.index, line: run.line + index - run.index };
+    },
+  };
+}
+
+export function createImportReport() {
+  const counts = { created: 0, updated: 0, skipped: 0, rejected: 0 };
+  let committed = false;
+  let errors: (Place & RowProblem)[] = [];
+
+  function keep(error: Place & RowProblem): void {
+    errors.push(error);
+    // Rows that were not sent are found before the server names the others.
+    if (errors.length > 2 * rejectedRowsMax) prune();
+  }
+  function prune(): void {
+    errors = errors.sort((a, b) => a.row - b.row).slice(0, rejectedRowsMax);
+  }
+
+  return {
+    counts,
+    get committed(): boolean {
+      return committed;
+    },
+    reject({ row, line }: Place, { field, reason, message }: RowProblem): void {
+      counts.rejected++;
+      keep({ row, line, field, reason, message });
+    },
+    /** Of rows that are in the directory now, or would be. */
+    addCounts(response: ImportUsersResponse): void {
+      committed ||= response.committed;
+      counts.created += response.created;
+      counts.updated += response.updated;
+      counts.skipped += response.skipped;
+    },
+    addRejected(response: ImportUsersResponse, placeOf: (index: number) => Place): void {
+      counts.rejected += response.rejected;
+      for (const { row, field, reason, message } of response.errors) keep({ ...placeOf(row), field, reason, message });
+    },
+    /** As protobuf's JSON maps an ImportUsersResponse, numbers of 64 bits as texts, and each error with its line. */
+    toJson(): string {
+      prune();
+      const numbers = Object.entries(counts).map(([name, number]) => [name, number.toString()]);
+      const rows = errors.map((error) => ({ ...error, row: error.row.toString() }));
+      return `${safeJson({ committed, ...Object.fromEntries(numbers), errors: rows })}\n`;
+    },
+    /** Whole lines for a person, who counts rows from 1. */
+    toText(): string {
+      prune();
+      const { created, updated, skipped, rejected } = counts;
+      const would = committed ? '' : ' would be';
+      const lines = [
+        `${count(created)}${would} created, ${count(updated)} updated, ${count(skipped)} skipped, ${count(rejected)} rejected`,
+      ];
+      for (const { row, line, field, message } of errors.slice(0, rejectedLinesMax)) {
+        lines.push(`  row ${row + 1} (line ${line}): ${field === '' ? '' : `${field}: `}${message}`);
+      }
+      if (rejected > rejectedLinesMax) lines.push(`  and ${count(rejected - rejectedLinesMax)} more`);
+      return `${lines.map(safeText).join('\n')}\n`;
+    },
+  };
+}

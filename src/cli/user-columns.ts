@@ -1,0 +1,151 @@
+/**
+ * Which column or member of a row is which field of a user, and the user that a row's values make.
+ *
+ * What a field may hold is the server's to say: only what could not be sent as it stands is refused here.
+ */
+import { InvalidArgumentError } from 'commander';
+import type { DeepPartial, User } from '../client/index.js';
+import { UsageError } from './failure.js';
+import { isObject, parseJson } from './json.js';
+
+/** Why one row is not in the directory; `field` is empty where it is the row as a whole. */
+export interface RowProblem {
+  field: string;
+  /** The contract's INVALID_FIELD or EMAIL_TAKEN, or INVALID_ROW for a row that could not be sent. */
+  reason: string;
+  message: string;
+}
+
+/** What a row's values make: a user, or why they make none. */
+export type Draft =
+  | { readonly user: DeepPartial<User>; readonly problem?: undefined }
+  | { readonly user?: undefined; readonly problem: RowProblem };
+
+export type Row = Draft & {
+  /** Of its beginning in the file, counted from 1. */
+  readonly line: number;
+  /** As it stood there, for the format that read it. */
+  readonly original: string | readonly string[];
+};
+
+const writableFields = {
+  first_name: 'firstName',
+  last_name: 'lastName',
+  email: 'email',
+  profile_image_url: 'profileImageUrl',
+  attributes: 'attributes',
+} as const;
+
+// What an export writes and nobody may set, and what a file of rejected rows says of each: both can be imported.
+const ignoredFields = ['id', 'display_name', 'create_time', 'update_time', 'etag'];
+export const errorColumns = ['error_field', 'error_reason', 'error_message'] as const;
+export const errorMember = 'error';
+
+const attributePrefix = 'attributes.';
+
+type Field = (typeof writableFields)[keyof typeof writableFields];
+
+/** What a value is for: a field, one attribute, or nothing; undefined where nobody knows. */
+export type Target = { field: Field } | { attribute: string } | 'ignored' | undefined;
+
+export interface ColumnOptions {
+  /** From `--column`: the names in the file and the fields that they stand for. */
+  column?: ReadonlyMap<string, string>;
+  ignoreUnknownColumns?: boolean;
+}
+
+/** `first_name=Given name`, for commander; a repeated flag adds to the ones before. */
+export function parseColumn(text: string, before: ReadonlyMap<string, string> = new Map()): Map<string, string> {
+  const [, field = '', name = ''] = /^([^=]+)=(.+)$/s.exec(text) ?? [];
+  const known = snakeCase(field);
+  if (!isWritable(known)) {
+    throw new InvalidArgumentError(
+      `It must be field=name, with a field of ${Object.keys(writableFields).join(', ')} or attributes.KEY.`,
+    );
+  }
+  if (before.has(name) || [...before.values()].includes(known)) {
+    throw new InvalidArgumentError('A field and a column can be named once.');
+  }
+  return new Map(before).set(name, known);
+}
+
+/** In snake_case or lowerCamelCase. A field that `--column` gives to another name is not known by its own. */
+export function targetOf(name: string, { column = new Map() }: ColumnOptions): Target {
+  const mapped = column.get(name);
+  if (mapped !== undefined) return targetOfField(mapped);
+  const field = snakeCase(name);
+  if ([...column.values()].includes(field)) return undefined;
+  if (isWritable(field)) return targetOfField(field);
+  const ignored = ignoredFields.includes(field) || (errorColumns as readonly string[]).includes(name);
+  return ignored ? 'ignored' : undefined;
+}
+
+function targetOfField(field: string): Target {
+  if (field.startsWith(attributePrefix)) return { attribute: field.slice(attributePrefix.length) };
+  return { field: writableFields[field as keyof typeof writableFields] };
+}
+
+function isWritable(field: string): boolean {
+  return (
+    Object.hasOwn(writableFields, field) || (field.startsWith(attributePrefix) && field.length > attributePrefix.length)
+  );
+}
+
+/** The part behind "attributes." is data, and stays. */
+function snakeCase(name: string): string {
+  return name.includes('.') ? name : name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
+
+/** Throws a UsageError that says how names nobody knows can be dealt with. */
+export function unknownColumns(names: readonly string[]): UsageError {
+  const quoted = names.map((name) => JSON.stringify(name)).join(', ');
+  const known = [...Object.keys(writableFields), 'attributes.KEY'].join(', ');
+  return new UsageError(
+    `Unknown columns: ${quoted}. Known are ${known}. ` +
+      `Say what they are (--column email=${JSON.stringify(names[0])}) or leave them out (--ignore-unknown-columns).`,
+  );
+}
+
+/** Collects a row's values; what is empty stays unset. */
+export function createUserDraft() {
+  const user: DeepPartial<User> = {};
+  let whole: Record<string, unknown> | undefined;
+  // No object, because a key may be "__proto__".
+  const single: [string, unknown][] = [];
+  let problem: RowProblem | undefined;
+
+  return {
+    /** A cell's text. `attributes` is JSON, a single attribute the text itself. */
+    setText(target: Target, text: string): void {
+      if (text === '' || target === undefined || target === 'ignored') return;
+      if ('attribute' in target || target.field !== 'attributes') this.setValue(target, text);
+      else {
+        const value = parseJson(text);
+        if (isObject(value)) whole = value;
+        else problem ??= { field: 'attributes', reason: 'INVALID_FIELD', message: 'It must be a JSON object.' };
+      }
+    },
+    /** A JSON value of the right type; null is unset. */
+    setValue(target: Target, value: unknown): void {
+      if (value === null || target === undefined || target === 'ignored') return;
+      if ('attribute' in target) {
+        single.push([target.attribute, value]);
+      } else if (target.field === 'attributes') {
+        if (isObject(value)) whole = value;
+        else problem ??= { field: 'attributes', reason: 'INVALID_FIELD', message: 'It must be an object.' };
+      } else if (typeof value === 'string') {
+        user[target.field] = value;
+      } else {
+        problem ??= { field: snakeCase(target.field), reason: 'INVALID_FIELD', message: 'It must be a text.' };
+      }
+    },
+    /** The attributes' own columns go before the same keys in `attributes`. */
+    finish(): Draft {
+      if (problem !== undefined) return { problem };
+      if (whole !== undefined || single.length > 0) {
+        user.attributes = Object.fromEntries([...Object.entries(whole ?? {}), ...single]);
+      }
+      return { user };
+    },
+  };
+}

@@ -1,0 +1,253 @@
+/** `roster import` against a real server: what is in the directory afterwards, what is said of it, and the exit code. */
+import { randomUUID } from 'node:crypto';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Fault } from '../../src/model/fault.js';
+import { startTestServer } from '../rpc/harness.js';
+import { startTestApp, type TestApp } from '../support/app.js';
+import { type Ran, roster, start } from './command-line.js';
+
+let app: TestApp;
+let folder: string;
+beforeAll(async () => {
+  app = await startTestApp();
+  folder = await mkdtemp(join(tmpdir(), 'roster-'));
+});
+afterAll(async () => {
+  await rm(folder, { recursive: true });
+  await app[Symbol.asyncDispose]();
+});
+
+async function fileOf(content: string | Uint8Array, extension = 'csv'): Promise<string> {
+  const path = join(folder, `${randomUUID()}.${extension}`);
+  await writeFile(path, content);
+  return path;
+}
+
+function importFile(file: string, ...flags: string[]): Promise<Ran> {
+  return roster(['import', file, ...flags], { env: { ROSTER_ADDRESS: app.address } });
+}
+
+/** Emails that no other test has; a row that is bad has none. */
+function csvOf(rows: number, isBad: (row: number) => boolean = () => false): { text: string; suffix: string } {
+  const suffix = `${randomUUID()}.example`;
+  const lines = Array.from({ length: rows }, (_, row) => `Ada,${isBad(row) ? '' : `${row}@${suffix}`}`);
+  return { text: `first_name,email\n${lines.join('\n')}\n`, suffix };
+}
+
+async function countOf(suffix: string): Promise<number | undefined> {
+  const request = { filter: `email.endsWith("@${suffix}")`, includeTotalSize: true };
+  return (await app.client.listUsers(request)).totalSize;
+}
+
+describe('roster import', () => {
+  it('adds the users of a spreadsheet as they are', async () => {
+    const email = `${randomUUID()}@example.com`;
+    const file = await fileOf(
+      `\ufeffGiven name;last_name;email;attributes.team;attributes\r\n"\\N ""A;""";"\\.";${email};ops;"{""a"":[1.5,null]}"\r\n`,
+    );
+    const ran = await importFile(file, '--delimiter', ';', '--column', 'first_name=Given name');
+    expect(ran).toEqual({ code: 0, out: '1 created, 0 updated, 0 skipped, 0 rejected\n', err: '' });
+    expect((await app.client.getUserByEmail({ email })).user).toMatchObject({
+      firstName: '\\N "A;"',
+      lastName: '\\.',
+      attributes: { team: 'ops', a: [1.5, null] },
+    });
+  });
+
+  it('adds the users of NDJSON from the standard input', async () => {
+    const email = `${randomUUID()}@example.com`;
+    const started = start(['import', '-', '--format', 'ndjson', '--json'], { env: { ROSTER_ADDRESS: app.address } });
+    started.stdin.write(`{"firstName":"A","email":"${email}"}\n{"first_na`);
+    started.stdin.end(`me":"B","email":"b${email}"}`);
+    const { code, out, err } = await started.ended;
+    expect({ code, err }).toEqual({ code: 0, err: '' });
+    expect(JSON.parse(out)).toEqual({
+      committed: true,
+      created: '2',
+      updated: '0',
+      skipped: '0',
+      rejected: '0',
+      errors: [],
+    });
+  });
+
+  it('writes nothing where a row is bad, says which, and ends with 7', async () => {
+    const { text, suffix } = csvOf(30, (row) => row === 1 || row === 28);
+    const rows = text.replaceAll(/^Ada/gm, ',Ada').replace(',Ada', '"\n\n",Ada');
+    const file = await fileOf(rows.replace('first_name,email\n', 'id,first_name,email\n\n'));
+    const ran = await importFile(file);
+    expect(ran).toMatchObject({ code: 7, err: 'error: 2 rows were rejected, so nothing was written.\n' });
+    expect(ran.out).toMatch(
+      /^28 would be created, .*2 rejected\n {2}row 2 \(line 6\): email: .*\n {2}row 29 \(line 33\): /,
+    );
+    expect(await countOf(suffix)).toBe(0);
+    const asJson = await importFile(file, '--json');
+    expect(JSON.parse(asJson.out)).toMatchObject({
+      committed: false,
+      rejected: '2',
+      errors: [{ row: '1', line: 6, field: 'email', reason: 'INVALID_FIELD' }, { row: '28' }],
+    });
+    expect(JSON.parse(asJson.err)).toMatchObject({ error: { exitCode: 7 } });
+  });
+
+  it('keeps going, and counts a row that cannot be read among the rejected', async () => {
+    const { text, suffix } = csvOf(20, (row) => row === 9);
+    const ran = await importFile(await fileOf(text.replace('Ada,4@', 'Ada,,4@')), '--keep-going');
+    expect(ran.code).toBe(7);
+    expect(ran.out).toMatch(
+      /^18 created, .*2 rejected\n {2}row 5 \(line 6\): The row has 3 cells.*\n {2}row 10 \(line 11\)/,
+    );
+    expect(await countOf(suffix)).toBe(18);
+  });
+
+  it.each(['csv', 'ndjson'])(
+    'keeps every rejected row in a %s file that can be corrected and imported',
+    async (format) => {
+      const { text, suffix } = csvOf(700, (row) => row % 2 === 1);
+      const asNdjson = () =>
+        text
+          .trim()
+          .split('\n')
+          .slice(1)
+          .map((line) => JSON.stringify({ firstName: 'Ada', email: line.slice(4) }))
+          .join('\n');
+      const file = await fileOf(format === 'csv' ? text : asNdjson(), format);
+      const rejected = join(folder, `${randomUUID()}.${format}`);
+      const ran = await importFile(file, '--keep-going', '--rejected', rejected);
+      expect(ran.code).toBe(7);
+      expect(ran.out).toMatch(
+        /^350 created, 0 updated, 0 skipped, 350 rejected\n {2}row 2 \(line \d\): email: .*\n {2}row 4 /,
+      );
+      expect(await countOf(suffix)).toBe(350);
+
+      let next = 1000;
+      const bad = await readFile(rejected, 'utf8');
+      const corrected = bad.replaceAll(
+        format === 'csv' ? /Ada,$/gm : /"email":"(?=")/g,
+        (match) => `${match}${next++}@${suffix}`,
+      );
+      const again = await importFile(await fileOf(corrected, format));
+      expect(again).toMatchObject({ code: 0, out: '350 created, 0 updated, 0 skipped, 0 rejected\n' });
+
+      // What somebody may be correcting is not written over, and no file is left without a reason.
+      expect(await importFile(file, '--keep-going', '--rejected', rejected)).toMatchObject({ code: 2 });
+      const unused = join(folder, randomUUID());
+      expect(await importFile(await fileOf(csvOf(3).text), '--keep-going', '--rejected', unused)).toMatchObject({
+        code: 0,
+      });
+      await expect(readFile(unused)).rejects.toThrow('ENOENT');
+    },
+  );
+
+  it('does with a taken email what it is told, and a dry run writes nothing', async () => {
+    const { text, suffix } = csvOf(3);
+    const dry = await importFile(await fileOf(text), '--dry-run');
+    expect(dry).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/^3 would be created, .*\nA dry run: nothing was/),
+    });
+    expect(await countOf(suffix)).toBe(0);
+    await importFile(await fileOf(text));
+    const changed = await fileOf(text.replace('Ada,0', 'Eve,0'));
+    const taken = await importFile(changed);
+    expect(taken).toMatchObject({ code: 7 });
+    expect(taken.out).toContain('3 rejected');
+    expect((await importFile(changed, '--on-conflict', 'skip')).out).toMatch(/^0 created, 0 updated, 3 skipped/);
+    expect((await importFile(changed, '--on-conflict', 'update')).out).toMatch(/^0 created, 1 updated, 2 skipped/);
+  });
+});
+
+describe('roster import writes nothing and ends', () => {
+  it.each<[string, string | Uint8Array, string[], number, RegExp]>([
+    ['broken quotes', 'first_name,email\n"A"a,a@x\n', ['--keep-going'], 2, /from line 2 on/],
+    ['an unknown column', 'first_name,email,Team\n', [], 2, /Unknown columns: "Team"/],
+    [
+      'a row that is not JSON',
+      '{"firstName":"A","email":"a@x"}\n{',
+      ['--format', 'ndjson'],
+      7,
+      /Row 2 \(line 2\): The line is/,
+    ],
+    [
+      'what is not UTF-8',
+      Buffer.from('first_name,email\nZo\xeb,z@x\n', 'latin1'),
+      [],
+      2,
+      /behind byte 0 it is not UTF-8/,
+    ],
+    ['rejected rows that nobody lets pass', 'first_name,email\n', ['--rejected', 'x'], 2, /goes with --keep-going/],
+    ['a column mapped to no field', 'first_name,email\n', ['--column', 'id=ID'], 2, /must be field=name/],
+  ])('at %s', async (_, content, flags, code, message) => {
+    const before = (await app.client.listUsers({ includeTotalSize: true })).totalSize;
+    const ran = await importFile(await fileOf(content), ...flags);
+    expect(ran).toMatchObject({ code, out: '' });
+    expect(ran.err).toMatch(message);
+    expect((await app.client.listUsers({ includeTotalSize: true })).totalSize).toBe(before);
+  });
+
+  it('where there is no file, no format or no server', async () => {
+    expect(await importFile(join(folder, 'missing.csv'))).toMatchObject({
+      code: 2,
+      err: expect.stringMatching(/ENOENT/),
+    });
+    expect(await importFile(folder)).toMatchObject({ code: 2 });
+    expect(await importFile('-')).toMatchObject({ code: 2, err: expect.stringMatching(/--format csv/) });
+    const ran = await roster(['import', await fileOf(csvOf(1).text), '--address', 'localhost:1']);
+    expect(ran).toMatchObject({ code: 5, out: '' });
+    expect(ran.err).not.toContain('not known');
+  });
+});
+
+describe('an import that is interrupted', () => {
+  it('says that nothing was written while rows were still to come', async () => {
+    const { text, suffix } = csvOf(2500);
+    const started = start(['import', '-', '--format', 'csv'], { env: { ROSTER_ADDRESS: app.address }, columns: 80 });
+    started.stdin.write(text);
+    await expect.poll(() => started.output().err, { timeout: 30_000 }).toMatch(/2,\d+ rows/);
+    started.signals.emit('SIGINT');
+    const { code, out, err } = await started.ended;
+    expect({ code, out }).toEqual({ code: 130, out: '' });
+    expect(err).toMatch(/Interrupted: nothing was written\.\n$/);
+    expect(await countOf(suffix)).toBe(0);
+  });
+
+  it.each(['interrupted', 'unanswered'])(
+    'says that it does not know where it was %s while the server wrote',
+    async (how) => {
+      let isComplete = false;
+      const server = await startTestServer({
+        async importUsers(requests, signal) {
+          for await (const { totalRows } of requests) isComplete ||= totalRows !== undefined;
+          if (how === 'unanswered') throw new Fault('DATABASE_UNAVAILABLE', 'It went away.');
+          return new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+        },
+      });
+      const file = await fileOf(csvOf(3).text);
+      const started = start(['import', file, '--json'], { env: { ROSTER_ADDRESS: server.target } });
+      await expect.poll(() => isComplete, { timeout: 30_000 }).toBe(true);
+      if (how === 'interrupted') started.signals.emit('SIGTERM', 'SIGTERM');
+      const { code, out, err } = await started.ended;
+      expect({ code, out }).toEqual({ code: how === 'interrupted' ? 143 : 5, out: '' });
+      expect(JSON.parse(err.split('\n')[0] ?? '')).toMatchObject({
+        state: 'UNKNOWN',
+        message: expect.stringMatching(/--dry-run/),
+      });
+    },
+  );
+
+  it('says how many rows are done where it goes in parts', async () => {
+    const { text, suffix } = csvOf(5001);
+    const rejected = join(folder, randomUUID());
+    const args = ['import', '-', '--format', 'csv', '--keep-going', '--rejected', rejected];
+    const started = start(args, { env: { ROSTER_ADDRESS: app.address } });
+    started.stdin.write(text);
+    await expect.poll(() => countOf(suffix), { timeout: 30_000 }).toBe(5000);
+    started.signals.emit('SIGINT');
+    const { code, err } = await started.ended;
+    expect(code).toBe(130);
+    expect(err).toMatch(/^Interrupted: the first 5,000 rows of the file are done\. The rest was not written\./m);
+  });
+});

@@ -1,0 +1,60 @@
+/** How far a long command is: a bar for a person, plain lines for a log. */
+import { PassThrough } from 'node:stream';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { type Progress, showProgress } from '../../src/cli/progress.js';
+import type { Terminal } from '../../src/cli/terminal.js';
+
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval', 'setTimeout', 'clearTimeout', 'performance', 'Date'] });
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+function showOn(isTTY: boolean, progress: Progress, from?: Pick<Progress, 'rows' | 'position'>) {
+  const stderr = Object.assign(new PassThrough(), { isTTY });
+  const shown = showProgress({ stderr } as unknown as Terminal, () => progress, from);
+  return { shown, written: () => String(stderr.read() ?? '') };
+}
+
+it('is a line every five seconds and at the end, with the rate and the time left', () => {
+  const progress = { doing: 'Importing', rows: 0, position: 0, total: 1000 as number | undefined };
+  const { shown, written } = showOn(false, progress);
+  Object.assign(progress, { rows: 5000, position: 100 });
+  vi.advanceTimersByTime(5_000);
+  expect(written()).toBe('Importing: 10% | 5,000 rows | 1,000/s | 45s left\n');
+  Object.assign(progress, { rows: 50_000, position: 1000 });
+  vi.advanceTimersByTime(3_000);
+  shown[Symbol.dispose]();
+  expect(written()).toBe('Importing: 100% | 50,000 rows | 6,250/s | 8s\n');
+  vi.advanceTimersByTime(60_000);
+  expect(written()).toBe('');
+});
+
+it('counts the rate from where a resumed command began, and knows no end where nobody does', () => {
+  const progress = { doing: 'Exporting', rows: 100, position: 100, total: undefined };
+  const { shown, written } = showOn(false, progress, { rows: 100, position: 100 });
+  progress.rows = 1100;
+  vi.advanceTimersByTime(90_000);
+  shown[Symbol.dispose]();
+  expect(written()).toMatch(/Exporting: 1,100 rows \| 11\/s \| 1m 30s\n$/);
+});
+
+it('says nothing of what is over at once', () => {
+  const { shown, written } = showOn(false, { doing: 'Importing', rows: 3, position: 9, total: 9 });
+  shown[Symbol.dispose]();
+  expect(written()).toBe('');
+});
+
+it('is a bar on a terminal, which is gone afterwards and has changed no setting of it', () => {
+  const progress = { doing: 'Importing', rows: 0, position: 0, total: 1000 };
+  const { shown, written } = showOn(true, progress);
+  Object.assign(progress, { rows: 2000, position: 500 });
+  vi.advanceTimersByTime(2_100);
+  const text = written();
+  expect(text).toContain('Importing [============------------] 50% | 2,000 rows | 1,000/s | 2s left');
+  shown[Symbol.dispose]();
+  // Erases its line; hides no cursor, stops no wrapping.
+  expect((text + written()).endsWith('\u001b[2K')).toBe(true);
+  expect(text).not.toContain('\u001b[?');
+});

@@ -1,0 +1,181 @@
+/** Users as CSV: what is read from what people and spreadsheets write, and that what export writes comes back as it was. */
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { ColumnOptions, Row } from '../../src/cli/user-columns.js';
+import { csvHeader, formatCsvUsers, readCsvUsers } from '../../src/cli/user-csv.js';
+import { User } from '../../src/client/index.js';
+
+type Options = ColumnOptions & { delimiter?: string };
+
+/** In pieces, so that no test passes only because a file fits into one. */
+async function* inPieces(text: string, length: number): AsyncGenerator<string> {
+  const characters = Array.from(text);
+  for (let at = 0; at < characters.length; at += length) yield characters.slice(at, at + length).join('');
+}
+
+async function read(text: string, options: Options = {}, pieceLength = 3): Promise<Row[]> {
+  return Array.fromAsync(readCsvUsers(inPieces(text, pieceLength), options).rows);
+}
+
+async function usersOf(text: string, options?: Options): Promise<unknown[]> {
+  return (await read(text, options)).map(({ user, problem }) => user ?? problem);
+}
+
+const ada = { firstName: 'Ada', email: 'ada@example.com' };
+
+describe('the rows of a CSV file', () => {
+  it.each(['\n', '\r\n', '\r'])('are found whatever ends a line: %j', async (end) => {
+    const text = ['first_name,email', 'Ada,ada@example.com', '"B ""b"", c",b@x', ''].join(end);
+    expect(await usersOf(text)).toEqual([ada, { firstName: 'B "b", c', email: 'b@x' }]);
+  });
+
+  it('know the line where they begin, behind blank lines and breaks within quotes', async () => {
+    for (const end of ['\n', '\r\n']) {
+      const lines = ['first_name,email', 'A,a@x', '', '"B', '', 'b",b@x', 'C,c@x', '"D', 'd","d', '@x"', 'E,e@x'];
+      expect((await read(lines.join(end))).map(({ line }) => line)).toEqual([2, 4, 7, 8, 11]);
+    }
+  });
+
+  it('leave empty cells unset and take blanks for what they are', async () => {
+    expect(await usersOf('first_name,last_name,email,attributes\n Ada ,,a@x,\n')).toEqual([
+      { firstName: ' Ada ', email: 'a@x' },
+    ]);
+  });
+
+  it('hold attributes as JSON and one by one, the latter before the former', async () => {
+    const text = `first_name,email,attributes.a.b,attributes,attributes.__proto__
+Ada,ada@example.com,1,"{""a.b"":0,""floor"":3}",x
+Bad,b@x,,[1],
+`;
+    const [good, bad] = await usersOf(text);
+    expect(good).toMatchObject(ada);
+    const attributes = Object.entries((good as { attributes: object }).attributes);
+    expect(new Map(attributes)).toEqual(
+      new Map<string, unknown>([
+        ['a.b', '1'],
+        ['floor', 3],
+        ['__proto__', 'x'],
+      ]),
+    );
+    expect(bad).toEqual({ field: 'attributes', reason: 'INVALID_FIELD', message: 'It must be a JSON object.' });
+  });
+
+  it('are refused where they have another number of cells than the header', async () => {
+    expect(await usersOf('first_name,email\nAda\nAda,ada@example.com\na,b,c\n')).toEqual([
+      { field: '', reason: 'INVALID_ROW', message: 'The row has 1 cells, the header has 2.' },
+      ada,
+      { field: '', reason: 'INVALID_ROW', message: 'The row has 3 cells, the header has 2.' },
+    ]);
+  });
+
+  it('refuse half a surrogate pair, which would arrive as another character', async () => {
+    const [row] = await usersOf('first_name,email,attributes\nA,a@x,"{""a"":[""\\ud800""]}"\n');
+    expect(row).toHaveProperty('field', 'attributes');
+  });
+});
+
+describe('the header', () => {
+  it('may write names as JSON does, map them, and hold what only the directory writes', async () => {
+    const text = 'id,firstName,Mail,etag,error_field,Team\nx,Ada,ada@example.com,y,email,ops\n';
+    const column = new Map([
+      ['Mail', 'email'],
+      ['Team', 'attributes.team'],
+    ]);
+    expect(await usersOf(text, { column })).toEqual([{ ...ada, attributes: { team: 'ops' } }]);
+  });
+
+  it.each<[string, Options, RegExp]>([
+    ['first_name,email,Age,Äge\n', {}, /^Unknown columns: "Age", "Äge"\..*--ignore-unknown-columns/],
+    ['first_name;email\n', {}, /--delimiter ';'/],
+    ['first_name,last_name\n', {}, /No column is email/],
+    ['first_name,email,firstName\n', {}, /twice/],
+    ['first_name,email\n', { column: new Map([['Mail', 'email']]), ignoreUnknownColumns: true }, /no column "Mail"/],
+    ['', {}, /There is no header/],
+  ])('%j is refused', async (text, options, message) => {
+    await expect(read(text, options)).rejects.toThrow(message);
+  });
+
+  it('may hold unknown columns where that is said', async () => {
+    expect(await usersOf('Age,first_name,email\n3,Ada,ada@example.com\n', { ignoreUnknownColumns: true })).toEqual([
+      ada,
+    ]);
+  });
+
+  it('tells of another delimiter', async () => {
+    expect(await usersOf('first_name;email\n"Ada";ada@example.com\n', { delimiter: ';' })).toEqual([ada]);
+  });
+});
+
+it('ends at broken quotes with the line, and without what the row holds', async () => {
+  for (const row of ['"secret"x,a@x', 'sec"ret,a@x', '"secret,a@x']) {
+    const text = `first_name,email\nA,a@x\n${row}\nB,b@x\n`;
+    const failure = read(text);
+    await expect(failure).rejects.toThrow(/^The file cannot be read from line 3 on: /);
+    await expect(failure).rejects.not.toThrow(/sec/);
+  }
+});
+
+it('ends where a quote is never closed before it fills the memory', async () => {
+  await expect(read(`first_name,email\n"${'x'.repeat(1_100_000)}`, {}, 65_536)).rejects.toThrow(/longer than 1 MiB/);
+});
+
+it('gives a rejected row back with what is wrong with it, and takes it again', async () => {
+  const text = 'error_field;error_reason;error_message;first_name;email\nold;old;old;"A;a";a@x\n;;;B;b@x;c\n';
+  const file = readCsvUsers(inPieces(text, 5), { delimiter: ';' });
+  let rejected = '';
+  for await (const row of file.rows) {
+    rejected += file.formatRejected(row, row.problem ?? { field: 'email', reason: 'EMAIL_TAKEN', message: 'It; is.' });
+  }
+  expect(rejected).toBe(
+    'error_field;error_reason;error_message;first_name;email\n' +
+      'email;EMAIL_TAKEN;"It; is.";"A;a";a@x\n' +
+      ';INVALID_ROW;The row has 6 cells, the header has 5.;B;b@x;c\n',
+  );
+  expect((await read(rejected, { delimiter: ';' }))[0]).toMatchObject({ user: { firstName: 'A;a', email: 'a@x' } });
+});
+
+it('reads what it writes, byte for byte', async () => {
+  const hard = fc.constantFrom(
+    '"',
+    '""',
+    ',',
+    '\\.',
+    '\\N',
+    '\\',
+    "'",
+    ';',
+    '=1+1',
+    '@',
+    ' ',
+    '\u2028',
+    'é',
+    '👩‍👩‍👧',
+    '\ufeff',
+    'x',
+  );
+  const text = fc.array(hard, { minLength: 1, maxLength: 6 }).map((parts) => parts.join(''));
+  const breaks = fc.constantFrom('\n', '\r\n', '\r', '\t', '\u0000', '\u009b');
+  // JSON has no minus zero.
+  const number = fc.double({ noNaN: true, noDefaultInfinity: true }).map((value) => value + 0);
+  const user = fc.record({
+    firstName: text,
+    email: text,
+    lastName: fc.oneof(fc.constant(''), text),
+    attributes: fc.option(fc.dictionary(text, fc.oneof(text, breaks, number)), {
+      nil: undefined,
+    }),
+  });
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(user, { minLength: 1, maxLength: 5 }),
+      fc.integer({ min: 1, max: 20 }),
+      async (users, length) => {
+        const rows = await read(csvHeader + formatCsvUsers(users.map((each) => User.fromPartial(each))), {}, length);
+        expect(rows.map((row) => User.fromPartial(row.user ?? {}))).toEqual(
+          users.map((each) => User.fromPartial(each)),
+        );
+      },
+    ),
+    { numRuns: 200 },
+  );
+});

@@ -269,8 +269,9 @@ export function createClient(options: ClientOptions = {}): Client {
   }
 
   function close(): void {
-    // For those who follow, who would otherwise take the end of their connection for one to be mended.
-    closing.abort(new RosterError('users.v1.UserService/WatchUsers', 'CANCELLED', 'This client is closed.'));
+    // For those who follow, who would otherwise take the end of their connection for one to be mended, and for imports,
+    // which the channel would leave open.
+    closing.abort(new RosterError('users.v1.UserService', 'CANCELLED', 'This client is closed.'));
     for (const channel of channels) channel.close();
   }
 
@@ -298,6 +299,7 @@ export function createClient(options: ClientOptions = {}): Client {
     importAllUsers: async (users, { deadlineMs = 0, attemptsMax: _, ...rest } = {}) =>
       importAllUsers(
         attemptsAt((service) => service.importUsers),
+        closing.signal,
         users,
         { ...rest, deadline: deadlineIn(deadlineMs) },
       ),

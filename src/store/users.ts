@@ -111,7 +111,7 @@ const insertStatement = (locking: Locking): Statement => ({
       insert into users (id, ${written})
       select id, ${written}
       from unnest($1::uuid[], ${arrays(2)}) with ordinality as input(id, ${written}, ord) cross join patience
-      order by email_key(email), ord
+      order by email_key(email) collate "C", ord
       on conflict (email_key(email)) do nothing
       returning id, create_time
     ), logged as (${logChanges('created', 'inserted', 'create_time')})
@@ -144,7 +144,7 @@ const insertOnceStatement = (locking: Locking): Statement => ({
       insert into users (id, ${written})
       select id, ${written}
       from input cross join patience where not exists (select from known where known.id = input.id)
-      order by email_key(email), ord
+      order by email_key(email) collate "C", ord
       on conflict (email_key(email)) do nothing
       returning id, create_time
     ), remembered as (
@@ -289,7 +289,7 @@ const insertAllStatement: Statement = {
       select id, ${written}
       from unnest($1::uuid[], ${arrays(4)}) as input(id, ${written})
       where not exists (select from known)
-      order by email_key(email)
+      order by email_key(email) collate "C"
       returning id, create_time
     ), logged as (${logChanges('created', 'inserted', 'create_time')})
     select create_time from inserted`,

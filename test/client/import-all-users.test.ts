@@ -222,4 +222,28 @@ describe('a source', () => {
     await expect(imported).rejects.toBe(reason);
     await vi.waitFor(() => expect(source.returned).toBe(true), patience);
   });
+
+  it('is closed with the client, and the server sees an end without total_rows', async () => {
+    const arrived = Promise.withResolvers<void>();
+    const gone = Promise.withResolvers<number | undefined>();
+    const client = await start(async (stream) => {
+      let totalRows: number | undefined;
+      try {
+        for await (const message of stream) {
+          arrived.resolve();
+          totalRows = message.totalRows;
+        }
+      } finally {
+        gone.resolve(totalRows);
+      }
+      return {};
+    });
+    const source = endless();
+    const imported = client.importAllUsers(source.users());
+    await arrived.promise;
+    client.close();
+    await expect(imported).rejects.toMatchObject({ code: 'CANCELLED', message: 'This client is closed.' });
+    expect(await gone.promise).toBeUndefined();
+    await vi.waitFor(() => expect(source.returned).toBe(true), patience);
+  });
 });

@@ -10,6 +10,7 @@ const files = [
   ...readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith('.md'))
     .map((name) => join('docs', name)),
+  ...readdirSync(join(root, 'examples')).map((name) => join('examples', name, 'README.md')),
 ];
 
 function read(file: string): string {
@@ -103,7 +104,9 @@ describe('docs/errors.md', () => {
 describe('the table of the API', () => {
   it('has every method of the contract', () => {
     const methods = [...read('proto/users/v1/user_service.proto').matchAll(/^ {2}rpc (\w+)/gm)].map(([, name]) => name);
-    const documented = tableOf('README.md', 'Method').flatMap(([names = '']) => names.split(', '));
+    const documented = tableOf('README.md', 'Method').flatMap(([names = '']) =>
+      names.replace(/^\[(\w+)\]\(.*\)$/, '$1').split(', '),
+    );
     expect([...documented].sort()).toEqual([...methods].sort());
   });
 });

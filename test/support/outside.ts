@@ -1,0 +1,91 @@
+/** A folder outside the repository, where `roster` is installed as other projects have it: for examples, and those of the documentation. */
+import { spawn, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cp, mkdir } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+
+const root = path.resolve(import.meta.dirname, '../..');
+
+export interface OutsideProject extends Disposable {
+  readonly folder: string;
+  /** Paths in the folder. */
+  write(name: string, text: string): void;
+  copyFrom(source: string): Promise<void>;
+  /** The compiler's errors in all of the folder's .ts files. */
+  typeErrors(): string;
+  /** Runs a line of bash; `npx roster`, `npx buf` and `node` are this repository's. Standard output and errors come as one text. */
+  start(line: string, env: Record<string, string>): Started;
+}
+
+export interface Started {
+  readonly output: () => string;
+  /** The exit code, or null where a signal ended it. */
+  readonly ended: Promise<number | null>;
+  kill(signal: NodeJS.Signals): void;
+}
+
+const compilerOptions = {
+  module: 'nodenext',
+  target: 'es2024',
+  lib: ['es2024', 'esnext.disposable'],
+  strict: true,
+  erasableSyntaxOnly: true,
+  allowImportingTsExtensions: true,
+  noEmit: true,
+  skipLibCheck: true,
+  types: ['node'],
+  typeRoots: [path.join(root, 'node_modules/@types')],
+};
+
+export async function createOutsideProject(): Promise<OutsideProject> {
+  const folder = mkdtempSync(path.join(tmpdir(), 'roster-outside-'));
+  await mkdir(path.join(folder, 'node_modules'));
+  symlinkSync(root, path.join(folder, 'node_modules/roster'), 'dir');
+  const write = (name: string, text: string) => writeFileSync(path.join(folder, name), text);
+  write('package.json', JSON.stringify({ private: true, type: 'module' }));
+  return {
+    folder,
+    write,
+
+    async copyFrom(source) {
+      // Not what somebody who tried it has left there.
+      const isLeft = (name: string) => /^node_modules$|\.db(?:-\w+)?$/.test(path.basename(name));
+      await cp(path.join(root, source), folder, { recursive: true, filter: (name) => !isLeft(name) });
+    },
+
+    typeErrors() {
+      write('tsconfig.json', JSON.stringify({ compilerOptions, include: ['*.ts'] }));
+      const tsc = path.join(root, 'node_modules/typescript/bin/tsc');
+      return spawnSync(process.execPath, [tsc], { cwd: folder, encoding: 'utf8' }).stdout;
+    },
+
+    start(line, env) {
+      const shell = line
+        .replaceAll(/\bnpx roster\b/g, `${process.execPath} ${path.join(root, 'dist/src/main.js')}`)
+        .replaceAll(/\bnpx (?=buf\b)/g, `${path.join(root, 'node_modules/.bin')}/`);
+      const child = spawn('bash', ['-c', `exec 2>&1; ${shell}`], {
+        cwd: folder,
+        // So that a signal reaches all of a pipe, as Ctrl-C does.
+        detached: true,
+        stdio: ['ignore', 'pipe', 'inherit'],
+        env: { PATH: `${path.dirname(process.execPath)}:${process.env.PATH}`, HOME: process.env.HOME, ...env },
+      });
+      let output = '';
+      child.stdout.setEncoding('utf8').on('data', (text: string) => {
+        output += text;
+      });
+      return {
+        output: () => output,
+        ended: new Promise((resolve) => child.once('close', resolve)),
+        kill(signal) {
+          if (child.exitCode === null && child.signalCode === null) process.kill(-(child.pid ?? 0), signal);
+        },
+      };
+    },
+
+    [Symbol.dispose]() {
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}

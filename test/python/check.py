@@ -79,6 +79,82 @@ try:
         assert error.code() == grpc.StatusCode.INVALID_ARGUMENT, error
         details = dict(error.trailing_metadata())["grpc-status-details-bin"]
         assert b"users.v1" in details and b"user.first_name" in details and b"user.email" in details, details
+
+    # The four streams.
+    request = user_service_pb2
+
+    def idas(first, last):
+        return [user_pb2.User(first_name="Ida", email=f"ida{number}@example.com") for number in range(first, last)]
+
+    def rows(**end):
+        options = request.ImportOptions(on_conflict=request.ImportOptions.ON_CONFLICT_SKIP)
+        yield request.ImportUsersRequest(options=options, users=idas(0, 1000))
+        yield request.ImportUsersRequest(users=idas(1000, 2000))
+        yield request.ImportUsersRequest(users=[user_pb2.User(first_name="Ada", email="ADA@example.com")], **end)
+
+    try:
+        users.ImportUsers(rows(), timeout=60)
+        raise AssertionError("an import without its end")
+    except grpc.RpcError as error:
+        assert b"IMPORT_INCOMPLETE" in dict(error.trailing_metadata())["grpc-status-details-bin"], error
+    imported = users.ImportUsers(rows(total_rows=2001), timeout=60)
+    assert (imported.committed, imported.created, imported.skipped, imported.rejected) == (True, 2000, 1, 0), imported
+    print("imported", imported.created)
+
+    exported = list(users.ExportUsers(request.ExportUsersRequest(filter='first_name == "Ida"'), timeout=60))
+    emails = {user.email for message in exported for user in message.users}
+    assert emails == {user.email for user in idas(0, 2000)}, len(emails)
+    assert [bool(message.watch_token) for message in exported] == [False] * (len(exported) - 1) + [True], exported
+    print("exported", len(emails), "in", len(exported), "messages")
+
+    def watched(**start):
+        """Gives a watch, and its changes one by one with the token behind them; None where it has caught up."""
+        watch = users.WatchUsers(request.WatchUsersRequest(**start), timeout=60)
+
+        def changes():
+            caught_up = False
+            for message in watch:
+                for change in message.changes:
+                    yield change.type, change.user, message.resume_token
+                if message.caught_up and not caught_up:
+                    caught_up = True
+                    yield None, None, message.resume_token
+
+        return watch, changes()
+
+    watch, changes = watched(include_existing=True)
+    existing = set()
+    for kind, user, token in changes:
+        if kind is None:
+            break
+        assert (kind, token) == (user_pb2.UserChange.TYPE_EXISTING, ""), (kind, token)
+        existing.add(user.email)
+    assert emails < existing and "ada@example.com" in existing and token, len(existing)
+    renamed = user_pb2.User(id=ada.id, last_name="King")
+    users.UpdateUser(request.UpdateUserRequest(user=renamed))
+    kind, user, token = next(changes)
+    assert (kind, user.display_name) == (user_pb2.UserChange.TYPE_UPDATED, "Ada King"), user
+    watch.cancel()
+    users.DeleteUser(request.DeleteUserRequest(id=ada.id))
+    for resumed, kinds in (
+        (token, [user_pb2.UserChange.TYPE_DELETED]),
+        (exported[-1].watch_token, [user_pb2.UserChange.TYPE_UPDATED, user_pb2.UserChange.TYPE_DELETED]),
+    ):
+        watch, changes = watched(resume_token=resumed)
+        missed = [next(change for change in changes if change[0] is not None) for _ in kinds]
+        assert [(kind, user) for kind, user, _ in missed] == [(kind, user_pb2.User(id=ada.id)) for kind in kinds], missed
+        watch.cancel()
+    print("watched", len(existing), "users and their changes")
+
+    def questions():
+        for number in range(2000):
+            yield request.ResolveUsersRequest(tag=str(number), emails=[f"IDA{number}@example.com"], ids=[ada.id])
+
+    for number, answer in enumerate(users.ResolveUsers(questions(), timeout=60)):
+        found = [user.email for user in answer.users]
+        assert (answer.tag, found, list(answer.missing_ids)) == (str(number), [f"ida{number}@example.com"], [ada.id])
+    assert number == 1999, number
+    print("resolved", number + 1)
 finally:
     os.killpg(service.pid, signal.SIGINT)
     code = service.wait(timeout=60)

@@ -82,6 +82,16 @@ export function snapshotOf(text: string): Snapshot {
   };
 }
 
+/** Whether a transaction that has been committed was so when the snapshot was taken. */
+export function isVisible(xid: bigint, { xmax, inProgress }: Snapshot): boolean {
+  return xid < xmax && !inProgress.includes(xid);
+}
+
+/** Whether `later` sees all that `earlier` sees. Of two snapshots of one server this is so one way or the other. */
+export function hasSeenAll(later: Snapshot, earlier: Snapshot): boolean {
+  return later.xmax >= earlier.xmax && later.inProgress.every((xid) => !isVisible(xid, earlier));
+}
+
 function checksumOf(text: Buffer): Buffer {
   return createHash('sha256').update(text).digest().subarray(0, checksumBytes);
 }

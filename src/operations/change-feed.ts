@@ -14,7 +14,10 @@ import { type Change, readChanges, readFeedPosition } from '../store/read-change
 export interface ChangeFeed {
   /** Says that this process has written something, so that its watchers hear of it at once. */
   wake(): void;
-  /** Begins at a position that is no older than the call. Rejects where the log cannot be read. */
+  /**
+   * Begins where the feed stands when this resolves, which may be before what a caller has read for itself, never behind
+   * what it reads from now on. Rejects where the log cannot be read.
+   */
   subscribe(): Promise<Subscription>;
   close(): Promise<void>;
 }
@@ -27,9 +30,7 @@ export interface FeedPage {
 }
 
 export interface Subscription extends Disposable {
-  /** Where it began. */
-  readonly start: WatchPosition;
-  /** Where it stands: there is nothing between what was taken last and here. */
+  /** Where it stands: there is nothing between what was taken last, or its beginning, and here. */
   readonly position: WatchPosition;
   /**
    * Waits for changes and gives them, page by page. Undefined where too much has waited: then the subscription is over.
@@ -73,7 +74,9 @@ export function createChangeFeed({ database, onError }: ChangeFeedOptions): Chan
   const watchers = new Set<Watcher>();
   // Those of them that have changes waiting.
   const behind = new Set<Watcher>();
-  const newcomers: { resolve(position: WatchPosition): void; reject(error: unknown): void }[] = [];
+  // Who came before it was known where the log ends.
+  const newcomers = new Set<{ resolve(position: WatchPosition): void; reject(error: unknown): void }>();
+  let position: WatchPosition | undefined;
   let running: Promise<void> | undefined;
   let isClosed = false;
   let isWoken = false;
@@ -125,31 +128,33 @@ export function createChangeFeed({ database, onError }: ChangeFeedOptions): Chan
 
   function failAll(error: unknown): void {
     for (const watcher of watchers) end(watcher, error);
-    for (const newcomer of newcomers.splice(0)) newcomer.reject(error);
+    for (const newcomer of newcomers) newcomer.reject(error);
+    newcomers.clear();
+  }
+
+  async function read(): Promise<void> {
+    // Forgotten first, read second: a change that is committed between the two would otherwise wake nobody.
+    isWoken = false;
+    if (position === undefined) {
+      position = await readFeedPosition(database);
+      for (const newcomer of newcomers) newcomer.resolve(position);
+      newcomers.clear();
+      return;
+    }
+    const page = await readChanges(database, position, pageChangesMax);
+    position = page.position;
+    deliver(page);
+    if (position.within !== undefined) return pace();
+    await sleep(pauseMs);
+    await rest();
   }
 
   async function run(): Promise<void> {
-    let position: WatchPosition | undefined;
     let failingSinceMs: number | undefined;
-    while (!isClosed && (watchers.size > 0 || newcomers.length > 0)) {
-      // Forgotten first, read second: a change that is committed between the two would otherwise wake nobody.
-      isWoken = false;
-      // In the middle of a window nobody can begin: its end was fixed before they came.
-      const arrived = position?.within === undefined ? newcomers.length : 0;
+    while (!isClosed && (watchers.size > 0 || newcomers.size > 0)) {
       try {
-        const page: FeedPage = position
-          ? await readChanges(database, position, pageChangesMax)
-          : { changes: [], position: await readFeedPosition(database) };
-        position = page.position;
+        await read();
         failingSinceMs = undefined;
-        deliver(page);
-        if (position.within === undefined) {
-          for (const { resolve } of newcomers.splice(0, arrived)) resolve(position);
-          await sleep(pauseMs);
-          await rest();
-        } else {
-          await pace();
-        }
       } catch (error) {
         const nowMs = performance.now();
         failingSinceMs ??= nowMs;
@@ -161,11 +166,26 @@ export function createChangeFeed({ database, onError }: ChangeFeedOptions): Chan
         onError(error);
         failAll(error);
         position = undefined;
+        failingSinceMs = undefined;
       }
     }
     // In the same turn as the condition, so that nobody subscribes to a reader that is about to end.
     running = undefined;
+    position = undefined;
     if (isClosed) failAll(new Fault('SERVER_STOPPING', 'The server is stopping.'));
+  }
+
+  function subscriptionAt(start: WatchPosition): Subscription {
+    const watcher: Watcher = {
+      position: start,
+      pages: [],
+      waitingChanges: 0,
+      over: false,
+      failure: undefined,
+      wake: ignore,
+    };
+    watchers.add(watcher);
+    return subscriptionOf(watcher);
   }
 
   return {
@@ -173,23 +193,10 @@ export function createChangeFeed({ database, onError }: ChangeFeedOptions): Chan
 
     subscribe: () =>
       new Promise<Subscription>((resolve, reject) => {
-        newcomers.push({
-          resolve(position) {
-            // Now, and not when the promise's waiters run: the next page is behind this position.
-            const watcher: Watcher = {
-              position,
-              pages: [],
-              waitingChanges: 0,
-              over: false,
-              failure: undefined,
-              wake: ignore,
-            };
-            watchers.add(watcher);
-            resolve(subscriptionOf(watcher));
-          },
-          reject,
-        });
-        wake();
+        // At once, and not when the promise's waiters run: the next page is behind the position.
+        const begin = (start: WatchPosition) => resolve(subscriptionAt(start));
+        if (position !== undefined && !isClosed) return begin(position);
+        newcomers.add({ resolve: begin, reject });
         running ??= run();
       }),
 
@@ -203,8 +210,6 @@ export function createChangeFeed({ database, onError }: ChangeFeedOptions): Chan
 
   function subscriptionOf(watcher: Watcher): Subscription {
     return {
-      start: watcher.position,
-
       get position() {
         return watcher.position;
       },

@@ -252,7 +252,8 @@ export function createDirectory({
 
     importUsers: (parts, signal) => sessions.take('', () => importUsers(database, imports, parts, signal), signal),
 
-    watchUsers: (request, signal) => watchUsers({ database, feed, sessions, catchUps }, request, signal),
+    watchUsers: (request, signal) =>
+      watchUsers({ database, feed, sessions, catchUps, snapshotTimeoutMs: streams.snapshotTimeoutMs }, request, signal),
 
     exportUsers: (request, signal) => exportUsers(exports, request, signal),
 

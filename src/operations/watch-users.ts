@@ -2,13 +2,14 @@
  * Watches the change log for one caller: existing users where it asks for them, then what it has missed, read for it
  * alone, then what comes, from the feed that all watchers share. A watcher that falls behind the feed goes back a step.
  */
+import { Fault } from '../model/fault.js';
 import type { WatchUsersRequest } from '../model/requests.js';
 import type { User } from '../model/user.js';
-import { type WatchPosition, watchTokenOf } from '../model/watch-token.js';
+import { hasSeenAll, isVisible, snapshotOf, type WatchPosition, watchTokenOf } from '../model/watch-token.js';
 import type { ChangeType } from '../store/changes.js';
 import type { Database } from '../store/database.js';
 import { openUsersSnapshot } from '../store/export-users.js';
-import { readChanges } from '../store/read-changes.js';
+import { readChanges, readFeedPosition } from '../store/read-changes.js';
 import type { ChangeFeed, FeedPage, Subscription } from './change-feed.js';
 import { cutByBytes } from './message-bytes.js';
 import type { Turns } from './turns.js';
@@ -36,6 +37,8 @@ export interface WatchUsersParts {
   sessions: Turns;
   /** For reading what a single watcher has missed. */
   catchUps: Turns;
+  /** How long the snapshot that existing users are read from may be held. */
+  snapshotTimeoutMs: number;
 }
 
 // Of one reading for one watcher; a little of what a message may hold.
@@ -47,8 +50,7 @@ export async function* watchUsers(
   request: WatchUsersRequest,
   signal: AbortSignal,
 ): AsyncGenerator<WatchMessage, void, undefined> {
-  // Where a watcher stands that nothing is being sent to.
-  const standing: Standing = { position: undefined, subscription: undefined };
+  const standing: Standing = { position: request.position, subscription: undefined };
   const messages = messagesFor(parts, request, standing, signal);
   let next = messages.next();
   try {
@@ -58,8 +60,9 @@ export async function* watchUsers(
         if (done) return;
         yield value;
         next = messages.next();
-      } else {
-        yield messageAt([], standing.subscription?.position ?? standing.position);
+      } else if (request.includeExisting || standing.position !== undefined) {
+        // Not before it is known from where on everything is seen, which the first message promises.
+        yield messageAt([], whereItStands(standing));
       }
     }
   } finally {
@@ -68,15 +71,25 @@ export async function* watchUsers(
   }
 }
 
+/** What a heartbeat tells of. */
 interface Standing {
-  /** Undefined while existing users are being sent. */
+  /** Where everything before has been sent; undefined while existing users are, and before it is known where now is. */
   position: WatchPosition | undefined;
   /** While it waits for the feed, which moves on even when there are no changes. */
   subscription: Subscription | undefined;
 }
 
+function whereItStands({ position, subscription }: Standing): WatchPosition | undefined {
+  if (position === undefined || subscription === undefined) return position;
+  // The feed may not yet be where this watcher has been when it came.
+  const idle = subscription.position;
+  return idle.within === undefined && hasSeenAll(snapshotOf(idle.behind), snapshotOf(position.behind))
+    ? idle
+    : position;
+}
+
 async function* messagesFor(
-  { database, feed, sessions, catchUps }: WatchUsersParts,
+  { database, feed, sessions, catchUps, snapshotTimeoutMs }: WatchUsersParts,
   request: WatchUsersRequest,
   standing: Standing,
   signal: AbortSignal,
@@ -84,52 +97,59 @@ async function* messagesFor(
   if (request.includeExisting) {
     using _turn = await sessions.enter('', signal);
     await using snapshot = await openUsersSnapshot(database, {}, signal);
+    const endMs = performance.now() + snapshotTimeoutMs;
     yield messageAt([], undefined);
     for await (const { users } of snapshot.pieces()) {
       const changes = users.map(({ user }) => existing(user));
       for (const part of cutByBytes(changes)) yield messageAt(part, undefined);
+      if (performance.now() > endMs) throw tooSlow();
     }
     standing.position = { feedId: snapshot.feedId, behind: snapshot.snapshot };
-  } else {
-    standing.position = request.position;
   }
 
   // Whether the caller has yet to hear that it is caught up, and where.
   let isNews = true;
   while (true) {
+    // Listen first, read second: what is committed between the two would otherwise be in neither.
     using subscription = await feed.subscribe();
-    const end = subscription.start;
-    let position = standing.position ?? end;
-    while (!isSame(position, end)) {
-      const from = position;
-      const page = await catchUps.take('', () => readChanges(database, from, pageChangesMax, end.behind), signal);
-      for (const message of messagesOf(page)) {
-        isNews = false;
-        yield message;
-      }
-      position = page.position;
-      standing.position = position;
+    const from = standing.position;
+    const missed: FeedPage =
+      from === undefined
+        ? { changes: [], position: await readFeedPosition(database) }
+        : await catchUps.take('', () => readChanges(database, from, pageChangesMax), signal);
+    for (const message of messagesOf(missed)) {
+      isNews = false;
+      yield message;
     }
-    standing.position = position;
-    if (isNews) yield messageAt([], position);
+    standing.position = missed.position;
+    // That was a window that ended long ago, or a part of one: the feed would have too much waiting before all is read.
+    if (from?.within !== undefined || missed.position.within !== undefined) continue;
+    if (isNews) yield messageAt([], missed.position);
     isNews = false;
 
+    // Until the feed, too, has read all of it.
+    let reached: WatchPosition | undefined = missed.position;
     while (true) {
       standing.subscription = subscription;
       const pages = await subscription.take(signal);
       standing.subscription = undefined;
       if (pages === undefined) break;
       for (const page of pages) {
-        for (const message of messagesOf(page)) yield message;
-        standing.position = page.position;
+        const fresh = reached === undefined ? page : unread(page, reached);
+        if (fresh === page) reached = undefined;
+        for (const message of messagesOf(fresh)) yield message;
+        standing.position = fresh.position;
       }
     }
   }
 }
 
-/** `end` is the end of a window. One server's databases have snapshots in common. */
-function isSame({ feedId, behind, within }: WatchPosition, end: WatchPosition): boolean {
-  return feedId === end.feedId && behind === end.behind && within === undefined;
+// Whoever takes nothing at all is found out sooner, by who sends.
+function tooSlow(): Fault {
+  return new Fault(
+    'WATCHER_TOO_SLOW',
+    'Existing users were read too slowly: export them, and watch from its watch_token.',
+  );
 }
 
 function existing(user: User): WatchedChange {
@@ -153,6 +173,23 @@ function messagesOf(page: FeedPage): readonly WatchMessage[] {
   );
   messagesOfPage.set(page, messages);
   return messages;
+}
+
+/**
+ * What a page of the feed has that was not read before it was handed out: the feed may have begun it before `reached`, and
+ * a user would seem to go back, or come back when gone. `reached` is the end of a window.
+ */
+function unread(page: FeedPage, reached: WatchPosition): FeedPage {
+  const { behind } = reached;
+  const seen = snapshotOf(behind);
+  const begin = page.changes[0]?.position.behind;
+  if (begin === undefined || hasSeenAll(snapshotOf(begin), seen)) return page;
+  const { within } = page.position;
+  if (!hasSeenAll(snapshotOf(within?.until ?? page.position.behind), seen)) return { changes: [], position: reached };
+  const changes = page.changes
+    .filter(({ xid }) => !isVisible(xid, seen))
+    .map((change) => ({ ...change, position: { ...change.position, behind } }));
+  return { changes, position: within === undefined ? page.position : { ...page.position, behind } };
 }
 
 /** Whether a promise is settled within `ms`; rejects with the signal's reason where that is aborted before. */

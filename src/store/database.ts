@@ -166,6 +166,8 @@ async function openSession(options: DatabaseOptions, signal: AbortSignal): Promi
     keepAlive: true,
     types,
   });
+  // Before it connects: a connection may break in the same moment as it is there.
+  client.on('error', () => {});
   let cancelled: Promise<void> | undefined;
   const cancel = () => {
     // Without the cancel the server would work on until it looks at its socket again.

@@ -19,6 +19,8 @@ export interface Change {
   /** As it is now, which is at or after the change; undefined where it has been deleted. */
   readonly user: User | undefined;
   readonly changeTime: Date;
+  /** The transaction that made it. */
+  readonly xid: bigint;
   /** Where in the log the change stands. */
   readonly position: WatchPosition;
 }
@@ -35,7 +37,7 @@ const typeNames = new Map<number, ChangeType>(
 
 const pageOf = (entries: string, until: string): string => `
     select ${until}::text, feed.id, feed.trimmed_xid::text, pg_snapshot_xmax(pg_current_snapshot())::text,
-      page.seq, page.type, page.user_id, page.change_time, ${qualifiedColumns}
+      page.seq, page.xid::text, page.type, page.user_id, page.change_time, ${qualifiedColumns}
     from change_feed as feed left join lateral (${entries}) as page on true left join users on users.id = page.user_id
     order by page.seq`;
 
@@ -45,7 +47,7 @@ const openWindow: Statement = {
   // Planned anew each time: a plan for any xid would take a third of the log for what is new.
   name: '',
   text: pageOf(
-    `select seq, type, user_id, change_time from changes
+    `select seq, xid, type, user_id, change_time from changes
      where (xid >= $1::xid8 or xid = any($2::xid8[]))
        and pg_visible_in_snapshot(xid, coalesce($3::pg_snapshot, pg_current_snapshot()))
      order by seq + 0 limit $4`,
@@ -56,7 +58,7 @@ const openWindow: Statement = {
 const continueWindow: Statement = {
   name: 'continue-changes',
   text: pageOf(
-    `select seq, type, user_id, change_time from changes
+    `select seq, xid, type, user_id, change_time from changes
      where seq > $1::bigint
        and pg_visible_in_snapshot(xid, $2::pg_snapshot) and not pg_visible_in_snapshot(xid, $3::pg_snapshot)
      order by seq limit $4`,
@@ -97,11 +99,12 @@ export async function readChanges(
 }
 
 function changeOf(row: Row, feedId: string, behind: string, until: string): Change {
-  const [, , , , seq, type, userId, changeTime, foundId] = row as [
+  const [, , , , seq, xid, type, userId, changeTime, foundId] = row as [
     unknown,
     unknown,
     unknown,
     unknown,
+    string,
     string,
     number,
     string,
@@ -113,8 +116,9 @@ function changeOf(row: Row, feedId: string, behind: string, until: string): Chan
   return {
     type: typeName,
     userId,
-    user: foundId === null ? undefined : userOf(row, 8),
+    user: foundId === null ? undefined : userOf(row, 9),
     changeTime,
+    xid: BigInt(xid),
     position: { feedId, behind, within: { until, seq: BigInt(seq) } },
   };
 }

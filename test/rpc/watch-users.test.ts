@@ -208,6 +208,24 @@ describe('WatchUsers', () => {
   });
 });
 
+describe('a watcher that reads existing users slowly', () => {
+  it('is told so when it has held its snapshot for as long as it may', async () => {
+    await using small = await startTestApp({ SNAPSHOT_TIMEOUT_MS: '1000' });
+    await small.database.query(`
+      insert into users (id, first_name, email, attributes)
+      select gen_random_uuid(), 'Ada', n || '@example.com', jsonb_build_object('text', repeat('x', 15000))
+      from generate_series(1, 3000) as n`);
+    const slow = (async () => {
+      for await (const _ of small.client.watchUsers({ includeExisting: true })) await sleep(100);
+    })();
+    await expect(slow).rejects.toMatchObject({ code: 'RESOURCE_EXHAUSTED', reason: 'WATCHER_TOO_SLOW' });
+    const sessions = () =>
+      small.database.query(`
+        select from pg_stat_activity where datname = current_database() and state = 'idle in transaction'`);
+    await expect.poll(sessions, patience).toEqual([]);
+  });
+});
+
 describe('a watcher that does not read', () => {
   it('is cut off with a reason behind what it was sent, while others miss nothing', async () => {
     await using small = await startTestApp({ STREAM_STALL_TIMEOUT_MS: '1000' });

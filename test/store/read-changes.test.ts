@@ -7,7 +7,7 @@ import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Fault } from '../../src/model/fault.js';
 import { snapshotOf, type WatchPosition } from '../../src/model/watch-token.js';
-import { renewChangeFeed, trimChanges } from '../../src/store/changes.js';
+import { type ChangesKept, renewChangeFeed, trimChanges } from '../../src/store/changes.js';
 import { type Database, openDatabase } from '../../src/store/database.js';
 import { readChanges, readFeedPosition } from '../../src/store/read-changes.js';
 import { deleteUsers, insertAllUsers, insertUsers, updateUsers } from '../../src/store/users.js';
@@ -225,7 +225,15 @@ describe('readChanges, beside writers that pause, roll back and change the same 
       await Promise.all(Array.from({ length: 12 }, () => write(users, 12, committed)));
       isDone = true;
       await Promise.all(reading);
-      for (const reader of readers) await reader.look();
+      await mutants.bySeq.look();
+      // Transactions of other tests on this server, too, hold up those that wait for the oldest.
+      for (const reader of [right, mutants.byXid, mutants.byXidInOrderOfSeq]) {
+        const seen = async () => {
+          await reader.look();
+          return reader.seen.length;
+        };
+        await expect.poll(seen, { timeout: 30_000 }).toBeGreaterThanOrEqual(committed.length);
+      }
       expect(faultIn(right.seen, committed)).toBeUndefined();
     }
     expect(committed.length).toBeGreaterThan(50);
@@ -243,7 +251,7 @@ describe('readChanges, beside writers that pause, roll back and change the same 
     );
     const first = await readAll(start, 400);
     expect(first.changes).toHaveLength(1000);
-    expect(snapshotOf(first.position.behind).inProgress).toHaveLength(1);
+    expect(snapshotOf(first.position.behind).inProgress).not.toEqual([]);
     expect((await readAll(first.position)).changes).toEqual([]);
     await open.query(`insert into changes (user_id, type) values (gen_random_uuid(), 2)`);
     await open.query('commit');
@@ -275,16 +283,22 @@ describe('a position that the log does not reach back to', () => {
     );
   const count = async () => (await testDatabase.query('select from changes')).length;
   const kept = { keptHours: 24, keptMax: 1_000_000 };
+  /** Waits for other tests on this server: what they have open keeps what was logged since. */
+  async function trimmedTo(left: number, limits: ChangesKept, rowsMax: number): Promise<void> {
+    const trim = async () => {
+      expect(await trimChanges(database, limits, rowsMax)).toBeLessThanOrEqual(rowsMax);
+      return count();
+    };
+    await expect.poll(trim, { timeout: 30_000 }).toBe(left);
+  }
 
   it('is refused once what was behind it has been trimmed by age, and no other is', async () => {
     const old = await readFeedPosition(database);
     await log(3, '25 hours');
     const later = await readFeedPosition(database);
     await log(2, '23 hours');
-    expect(await trimChanges(database, kept, 2)).toBe(2);
-    expect(await trimChanges(database, kept, 2)).toBe(1);
+    await trimmedTo(2, kept, 2);
     expect(await trimChanges(database, kept, 2)).toBe(0);
-    expect(await count()).toBe(2);
     await expired(old);
     expect((await readAll(later)).changes).toHaveLength(2);
   });
@@ -292,8 +306,7 @@ describe('a position that the log does not reach back to', () => {
   it('is refused once the log has grown too long', async () => {
     const old = await readFeedPosition(database);
     await log(10, '1 hour');
-    expect(await trimChanges(database, { ...kept, keptMax: 4 }, 100)).toBe(6);
-    expect(await count()).toBe(4);
+    await trimmedTo(4, { ...kept, keptMax: 4 }, 100);
     await expired(old);
   });
 
@@ -308,7 +321,7 @@ describe('a position that the log does not reach back to', () => {
     expect((await readAll(old)).changes).toHaveLength(3);
     await open.query('rollback');
     await open.end();
-    expect(await trimChanges(database, kept, 100)).toBe(3);
+    await trimmedTo(0, kept, 100);
   });
 
   it('is refused where the database has fewer transactions behind it than the position', async () => {
@@ -337,7 +350,7 @@ describe('a position that the log does not reach back to', () => {
 
   it('survives trimming and vacuuming as the same feed', async () => {
     await log(3, '25 hours');
-    await trimChanges(database, kept, 100);
+    await trimmedTo(0, kept, 100);
     const { feedId } = await readFeedPosition(database);
     await testDatabase.query('vacuum (freeze) change_feed');
     await testDatabase.query('vacuum full change_feed');

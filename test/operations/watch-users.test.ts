@@ -1,0 +1,109 @@
+/** Watchers over a real database whose statements a test can hold back. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { WatchPosition } from '../../src/model/watch-token.js';
+import { type ChangeFeed, createChangeFeed } from '../../src/operations/change-feed.js';
+import { createTurns } from '../../src/operations/turns.js';
+import { type WatchedChange, watchUsers } from '../../src/operations/watch-users.js';
+import { renewChangeFeed } from '../../src/store/changes.js';
+import { type Database, openDatabase } from '../../src/store/database.js';
+import { readFeedPosition } from '../../src/store/read-changes.js';
+import { insertUsers, updateUsers } from '../../src/store/users.js';
+import { createTestDatabase, type TestDatabase } from '../support/database.js';
+import { databaseOptions, someFields } from '../support/open-database.js';
+
+const patience = { timeout: 30_000 };
+const id = '01890a5d-ac96-774b-bcce-b302099a8057';
+
+let testDatabase: TestDatabase;
+let database: Database;
+beforeAll(async () => {
+  testDatabase = await createTestDatabase();
+  database = await openDatabase(databaseOptions(testDatabase.url));
+  await renewChangeFeed(database);
+});
+afterAll(async () => {
+  await database.close();
+  await testDatabase[Symbol.asyncDispose]();
+});
+
+/** Called around each statement of the next watcher, not of the feed that all share. */
+type Around = <T>(run: () => Promise<T>) => Promise<T>;
+
+let feed: ChangeFeed;
+let stop: AbortController;
+beforeEach(async () => {
+  await testDatabase.query('truncate users, changes');
+  stop = new AbortController();
+  feed = createChangeFeed({ database, onError: () => {} });
+});
+afterEach(async () => {
+  stop.abort();
+  await feed.close();
+});
+
+function held(around: Around): Database {
+  return { ...database, run: (statement, values) => around(() => database.run(statement, values)) };
+}
+
+function watch(position: WatchPosition | undefined, around: Around, heartbeatMs = 60_000) {
+  const turns = createTurns({ atOnceMax: 2, waitingMax: 100 });
+  const parts = { database: held(around), feed, sessions: turns, catchUps: turns, snapshotTimeoutMs: 60_000 };
+  return watchUsers(parts, { position, includeExisting: false, heartbeatMs }, stop.signal);
+}
+
+/** Gathers its changes until the test ends. */
+function follow(position?: WatchPosition, around: Around = (run) => run()): WatchedChange[] {
+  const changes: WatchedChange[] = [];
+  const following = (async () => {
+    for await (const message of watch(position, around)) changes.push(...message.changes);
+  })();
+  following.catch(() => {});
+  return changes;
+}
+
+async function update(firstName: string): Promise<void> {
+  await updateUsers(database, [{ id, version: undefined, fields: { firstName } }]);
+  feed.wake();
+}
+
+describe('watchUsers', () => {
+  it('sends no user as they were before what it has sent already, after reading for itself what it had missed', async () => {
+    await insertUsers(database, [{ id, fields: someFields(), request: undefined }]);
+    const start = await readFeedPosition(database);
+    await update('Update 1');
+    const others = follow();
+    let updates = 1;
+    const updateNow = () => update(`Update ${++updates}`);
+    // What the feed reads before a statement of the watcher, what it reads after it, and what comes between two of them.
+    const changes = follow(start, async (run) => {
+      if (updates > 12) return run();
+      await updateNow();
+      await expect.poll(() => others.at(-1)?.user?.firstName, patience).toBe(`Update ${updates}`);
+      await updateNow();
+      const rows = await run();
+      await updateNow();
+      return rows;
+    });
+    await expect.poll(() => updates > 3 && changes.length === updates, patience).toBe(true);
+    const versions = changes.map(({ user }) => user?.version ?? 0);
+    expect(versions).toEqual(versions.toSorted((a, b) => a - b));
+  });
+
+  it('says first from where it sees everything, and sends no heartbeat before', async () => {
+    const found = Promise.withResolvers<void>();
+    const messages = watch(undefined, (run) => found.promise.then(run), 1);
+    const first = messages.next();
+    // Many heartbeats.
+    await sleep(50);
+    found.resolve();
+    const { value } = await first;
+    expect(value).toMatchObject({ changes: [], caughtUp: true, resumeToken: expect.stringMatching(/./) });
+    await insertUsers(database, [{ id, fields: someFields(), request: undefined }]);
+    for await (const { changes } of messages) {
+      if (changes.length === 0) continue;
+      expect(changes).toMatchObject([{ type: 'created', userId: id }]);
+      return;
+    }
+  });
+});

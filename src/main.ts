@@ -2,6 +2,9 @@
 /** The command line's entry: hands the process to it, ends it with the exit code, and knows nothing else. */
 import { run } from './cli/run.js';
 
+// As app.ts does for a server: else an attribute of that name would be lost between a file and a message.
+Reflect.deleteProperty(Object.prototype, '__proto__');
+
 const exitCode = await run(process.argv.slice(2), {
   env: process.env,
   stdin: process.stdin,

@@ -171,7 +171,16 @@ async function say(terminal: Terminal, { json }: ExportOptions, error: unknown, 
 }
 
 async function tellWatchToken(terminal: Terminal, options: ExportOptions, watchToken: string): Promise<void> {
-  if (options.watchToken !== undefined) await replaceFile(options.watchToken, `${watchToken}\n`);
-  else if (options.json) await print(terminal.stderr, `${safeJson({ watchToken })}\n`);
+  if (options.watchToken !== undefined) {
+    try {
+      await replaceFile(options.watchToken, `${watchToken}\n`);
+      return;
+    } catch (error) {
+      // Else all would have to be exported again for it.
+      await tellWatchToken(terminal, { ...options, watchToken: undefined }, watchToken).catch(() => {});
+      throw error;
+    }
+  }
+  if (options.json) await print(terminal.stderr, `${safeJson({ watchToken })}\n`);
   else await print(terminal.stderr, `Changes since then: roster watch --resume-token '${watchToken}'\n`);
 }

@@ -160,21 +160,21 @@ interface State {
 // After these the server may have done what it was asked, and the answer was lost.
 const unclear: readonly StatusName[] = ['UNAVAILABLE', 'DEADLINE_EXCEEDED', 'CANCELLED', 'UNKNOWN', 'INTERNAL'];
 
-const howToSee = 'The same command with --dry-run --on-conflict skip tells: what it skips is there.';
-
 function createImportRun(
   client: Client,
   { rows, formatRejected }: UserFile,
   options: ImportOptions,
   signal: AbortSignal,
 ) {
-  const { onConflict, keepGoing, dryRun } = options;
+  const { onConflict, keepGoing, dryRun, rejected: rejectedFile } = options;
   const report = createImportReport();
   const doing = dryRun ? 'Checking' : 'Importing';
   let rowsRead = 0;
   let rowsDone = 0;
   // Whether the server has all it needs to write, and has not said that it did or did not.
   let isPending = false;
+  // Whether good rows behind those are in the directory, though the bad ones among them are in no file yet.
+  let isPartWritten = false;
 
   /** All rows in one import, which is written at its end or not at all. */
   async function whole(): Promise<void> {
@@ -218,6 +218,7 @@ function createImportRun(
         );
         isPending = false;
         if (response.committed) {
+          isPartWritten = true;
           report.addCounts(response);
           break;
         }
@@ -233,18 +234,31 @@ function createImportRun(
       for (const [row, problem] of rejected) report.reject(row, problem);
       await file.write(rejected.map(([row, problem]) => formatRejected(row, problem)).join(''));
       rowsDone = rowsRead;
+      isPartWritten = false;
     }
   }
 
   function stateAfter(error: unknown): State {
     const isUnclear = !(error instanceof RosterError) || unclear.includes(error.code);
     const isUnknown = isPending && isUnclear && !dryRun;
-    if (rowsDone > 0) {
-      const next = isUnknown ? ` Of the rows ${count(rowsDone + 1)} to ${count(rowsRead)} it is not known.` : '';
-      const message = `the first ${count(rowsDone)} rows of the file are done.${next} The rest was not written. The same command with --on-conflict skip goes on.`;
+    if (rowsDone > 0 || isPartWritten) {
+      const rowsNext = `the rows ${count(rowsDone + 1)} to ${count(rowsRead)}`;
+      const message = [
+        ...(rowsDone > 0 ? [`the first ${count(rowsDone)} rows of the file are done.`] : []),
+        ...(isUnknown ? [`Of ${rowsNext} it is not known.`] : []),
+        ...(isPartWritten
+          ? [
+              `${rowsDone > 0 ? 'Of' : 'of'} ${rowsNext} the good ones are in the directory, but not all others in the file.`,
+            ]
+          : []),
+        'The rest was not written.',
+        `The same command goes on, with ${onConflict === 'reject' ? '--on-conflict skip and ' : ''}another file for --rejected.`,
+      ].join(' ');
       return { state: 'PARTLY_WRITTEN', message };
     }
     if (!isUnknown) return { state: 'NOTHING_WRITTEN', message: 'nothing was written.' };
+    const instead = rejectedFile === undefined ? '' : ' instead of --rejected';
+    const howToSee = `The same command with --dry-run --on-conflict skip${instead} tells: what it skips is there.`;
     return { state: 'UNKNOWN', message: `it is not known whether anything was written. ${howToSee}` };
   }
 

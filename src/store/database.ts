@@ -185,7 +185,7 @@ async function openSession(options: DatabaseOptions, signal: AbortSignal): Promi
   };
   try {
     await client.connect();
-    await prepareConnection(client);
+    await prepareConnection(client, options.connectTimeoutMs);
   } catch (error) {
     await dispose();
     throw faultOf(error);
@@ -239,16 +239,19 @@ export function createDataSource(options: DatabaseOptions): DataSource {
       lock_timeout: options.lockTimeoutMs,
       idle_in_transaction_session_timeout: options.statementTimeoutMs,
       query_timeout: options.statementTimeoutMs === 0 ? 0 : options.statementTimeoutMs + answerGraceMs,
-      onConnect: prepareConnection,
+      onConnect: (client: pg.Client) => prepareConnection(client, options.connectTimeoutMs),
       types,
     },
   });
 }
 
-async function prepareConnection(client: pg.Client): Promise<void> {
+async function prepareConnection(client: pg.Client, timeoutMs: number): Promise<void> {
   // Without a listener, a connection that breaks while it is lent out ends the process.
   client.on('error', () => {});
-  const { rows } = await client.query(`select pg_is_in_recovery(), current_setting('server_encoding')`);
+  const text = `select pg_is_in_recovery(), current_setting('server_encoding')`;
+  // The driver's timeout of a connection ends before this; without one of its own a silent server would be waited for.
+  const query: pg.QueryConfig & { query_timeout: number } = { text, query_timeout: timeoutMs };
+  const { rows } = await client.query(query);
   const [{ pg_is_in_recovery: standby, current_setting: encoding }] = rows;
   if (standby) throw new Fault('DATABASE_UNAVAILABLE', 'The database is a standby, which takes no writes.');
   if (encoding !== 'UTF8') throw new Error(`The database's encoding is ${encoding}; Roster needs UTF8.`);

@@ -104,6 +104,9 @@ export async function openUsersSnapshot(
 
   try {
     await session.query('begin isolation level repeatable read, read only');
+    // Whatever the server's or the role's own are: a slow reader and a filter that few match are no reason to end it.
+    await session.query('set local statement_timeout = 0');
+    await session.query('set local idle_in_transaction_session_timeout = 0');
     // The first statement that reads takes the snapshot.
     const [head] = await session.query('select pg_current_snapshot()::text, id from change_feed');
     const [snapshot, feedId] = head as [string, string];

@@ -50,7 +50,7 @@ export function isConnectionLost(error: unknown): boolean {
   // Node's other codes that start with ERR_ are bugs. TypeORM takes a runner back as soon as its connection breaks.
   return (
     (error.code !== undefined && /^(?:E(?!RR_)[A-Z_]+|ERR_(?:SOCKET|SSL|TLS)_[A-Z_]+)$/.test(error.code)) ||
-    /connection terminated|query runner already released|client has encountered a connection error|timeout exceeded when trying to connect|query read timeout|client was closed|cannot use a pool after|not queryable/i.test(
+    /connection terminated|query runner already released|client has encountered a connection error|timeout exceeded when trying to connect|^timeout expired$|query read timeout|client was closed|cannot use a pool after|not queryable/i.test(
       error.message,
     )
   );

@@ -48,6 +48,17 @@ describe('roster export', () => {
     expect(err).toMatch(/^Changes since then: roster watch --resume-token '\S+'\n$/);
   });
 
+  it('tells the token where its file cannot be written', async () => {
+    const { code, err } = await call([
+      'export',
+      await newPath('csv'),
+      '--watch-token',
+      join(folder, 'missing', 'token'),
+    ]);
+    expect(code).toBe(1);
+    expect(err).toMatch(/^Changes since then: roster watch --resume-token '\S+'\nerror: ENOENT/);
+  });
+
   it('writes those that match, and the token to a file', async () => {
     const tokenFile = join(folder, randomUUID());
     const filter = 'email == "7@export.example"';

@@ -1,8 +1,9 @@
 /** `roster import` against a real server: what is in the directory afterwards, what is said of it, and the exit code. */
+import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Fault } from '../../src/model/fault.js';
 import { startTestServer } from '../rpc/harness.js';
@@ -28,6 +29,18 @@ async function fileOf(content: string | Uint8Array, extension = 'csv'): Promise<
 
 function importFile(file: string, ...flags: string[]): Promise<Ran> {
   return roster(['import', file, ...flags], { env: { ROSTER_ADDRESS: app.address } });
+}
+
+/** In a process of its own, which global-setup has compiled, after what a shell does before. */
+function inShell(before: string, ...args: string[]): Promise<Ran> {
+  const shell = `${before}; exec "$0" "$@"`;
+  const main = resolve(import.meta.dirname, '../../dist/src/main.js');
+  const env = { PATH: process.env.PATH, ROSTER_ADDRESS: app.address };
+  return new Promise((done) => {
+    const child = execFile('bash', ['--norc', '-c', shell, process.execPath, main, ...args], { env }, (_, out, err) => {
+      done({ code: child.exitCode ?? -1, out, err });
+    });
+  });
 }
 
 /** Emails that no other test has; a row that is bad has none. */
@@ -142,6 +155,14 @@ describe('roster import', () => {
     },
   );
 
+  it('keeps an attribute __proto__, and so does an export', async () => {
+    const email = `${randomUUID()}@example.com`;
+    const file = await fileOf(`first_name,email,attributes.__proto__\nAda,${email},x\n`);
+    expect(await inShell(':', 'import', file)).toMatchObject({ code: 0 });
+    const { out } = await inShell(':', 'export', '--filter', `email == "${email}"`);
+    expect(out).toContain('"attributes":{"__proto__":"x"}');
+  });
+
   it('does with a taken email what it is told, and a dry run writes nothing', async () => {
     const { text, suffix } = csvOf(3);
     const dry = await importFile(await fileOf(text), '--dry-run');
@@ -237,6 +258,20 @@ describe('an import that is interrupted', () => {
       });
     },
   );
+
+  it('says that good rows are there where the disk has no room for the others', async () => {
+    const { text, suffix } = csvOf(1000, (row) => row % 2 === 1);
+    const args = ['import', await fileOf(text), '--keep-going', '--rejected', join(folder, randomUUID()), '--json'];
+    const { code, err } = await inShell('ulimit -f 4', ...args);
+    expect(code).toBe(1);
+    expect(await countOf(suffix)).toBe(500);
+    expect(JSON.parse(err.split('\n')[0] ?? '')).toMatchObject({
+      state: 'PARTLY_WRITTEN',
+      message: expect.stringMatching(
+        /^Of the rows 1 to 1,000 the good ones are in the directory, but not all others in/,
+      ),
+    });
+  });
 
   it('says how many rows are done where it goes in parts', async () => {
     const { text, suffix } = csvOf(5001);

@@ -58,6 +58,19 @@ describe('a walk over a snapshot', () => {
     expect(piece?.users.map(({ user }) => user)).toEqual([{ id, ...fields, ...times, version: 1 }]);
   });
 
+  it('outlasts what the server or the role allows a transaction that waits', async () => {
+    const ids = await insert(many(300));
+    const url = `${testDatabase.url}?options=${encodeURIComponent('-c idle_in_transaction_session_timeout=50ms')}`;
+    const impatient = await openDatabase(databaseOptions(url));
+    try {
+      await using snapshot = await openUsersSnapshot(impatient, {}, never);
+      await testDatabase.query('select pg_sleep(0.5)');
+      expect(await idsOf(snapshot)).toEqual(ids);
+    } finally {
+      await impatient.close();
+    }
+  });
+
   it('has one empty piece where there is nobody', async () => {
     await using snapshot = await openUsersSnapshot(database, {}, never);
     expect(await Array.fromAsync(snapshot.pieces())).toEqual([{ users: [], isLast: true }]);

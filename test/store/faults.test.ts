@@ -1,4 +1,6 @@
 /** What a caller is told of real errors of a real Postgres, and that the pool outlives all of them. */
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { setImmediate as turn } from 'node:timers/promises';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
@@ -261,6 +263,42 @@ describe('a connection that is lost', () => {
     // It may have been committed.
     expect(mayRunAgain(fault)).toBe(false);
     expect(await run(database, 'select 1')).toEqual([[1]]);
+  });
+
+  it('that is not made in time is DATABASE_UNAVAILABLE', async () => {
+    // As a server that is frozen: the kernel still takes connections for it.
+    const silent = createServer().listen(0, '127.0.0.1');
+    await once(silent, 'listening');
+    const { port } = silent.address() as AddressInfo;
+    const client = new pg.Client({ host: '127.0.0.1', port, connectionTimeoutMillis: 50 });
+    const error = await client.connect().catch((reason: unknown) => reason);
+    expect(faultOf(error)).toMatchObject({ reason: 'DATABASE_UNAVAILABLE' });
+    silent.close();
+  });
+
+  it('whose server falls silent behind the handshake is DATABASE_UNAVAILABLE', async () => {
+    const url = new URL(testDatabase.url);
+    const { hostname, port } = url;
+    let isSilent = false;
+    const proxy = createServer((caller) => {
+      const server = connect(Number(port), hostname);
+      caller.pipe(server);
+      server.on('data', (bytes) => {
+        // ReadyForQuery: from here on the server hears nothing.
+        if (isSilent && bytes.includes('Z\0\0\0\x05I')) caller.unpipe(server);
+        caller.write(bytes);
+      });
+      caller.on('close', () => server.destroy());
+      for (const socket of [caller, server]) socket.on('error', () => {});
+    }).listen(0, '127.0.0.1');
+    await once(proxy, 'listening');
+    url.host = `127.0.0.1:${(proxy.address() as AddressInfo).port}`;
+    const database = await openDatabase(databaseOptions(url.href, { connectTimeoutMs: 1000 }));
+    opened.push(database);
+    isSilent = true;
+    const session = database.openSession(new AbortController().signal);
+    expect(await faultFrom(session)).toMatchObject({ reason: 'DATABASE_UNAVAILABLE' });
+    proxy.close();
   });
 
   it('while it is idle is replaced, and nobody hears of it', async () => {

@@ -108,7 +108,7 @@ export interface Client extends UserServiceClient<CallLimits>, Disposable {
    * many, and which of them were rejected; it is no failure that some were. Users are taken as fast as the server takes
    * them, so the source may be larger than the memory. Where the source throws, the call is cancelled, nothing is
    * written, and its error is thrown; that it ends means that it is complete. No deadline unless the call sets one; a
-   * source that gives nothing for longer than the server's STREAM_STALL_TIMEOUT_MS ends the import.
+   * source may be silent for as long as it likes, the server is told every half second that the caller is there.
    *
    * Never tried again, because a source can be read only once. After a failure nothing was written, unless the connection
    * broke or the call was aborted in the very moment of writing (UNAVAILABLE, CANCELLED, DEADLINE_EXCEEDED, the abort's

@@ -4,6 +4,7 @@ import { ServerError, Status } from 'nice-grpc';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { ImportUsersRequest } from '../../generated/users/v1/user_service.js';
 import { type Client, createClient, ImportOptions_OnConflict } from '../../src/client/index.js';
+import { startTestApp } from '../support/app.js';
 import { hang, type Script, startScriptedServer } from './scripted-server.js';
 
 const patience = { timeout: 30_000 };
@@ -119,6 +120,65 @@ describe('importAllUsers', () => {
     expect(rows).toBeLessThan(900);
   });
 
+  it('sends empty messages while its source is silent, and then what that gives', async () => {
+    const requests: ImportUsersRequest[] = [];
+    const client = await start(async (stream) => {
+      for await (const request of stream) requests.push(request);
+      return {};
+    });
+    const progress: number[] = [];
+    async function* halting() {
+      await vi.waitFor(() => expect(requests.length).toBeGreaterThanOrEqual(2), patience);
+      yield* numbered(300);
+      const before = requests.length;
+      await vi.waitFor(() => expect(requests.length).toBeGreaterThan(before + 2), patience);
+      yield* numbered(3);
+    }
+    await client.importAllUsers(halting(), { keepGoing: true, onProgress: (rowsSent) => void progress.push(rowsSent) });
+    const expected = { options: undefined, users: [], totalRows: undefined };
+    expect(requests[0]).toEqual({ ...expected, options: { onConflict: 0, keepGoing: true, validateOnly: false } });
+    expect(requests[1]).toEqual(expected);
+    expect(requests.slice(2).filter(({ users }) => users.length === 0).length).toBeGreaterThan(0);
+    expect(requests.flatMap((request) => request.users).map(({ email }) => email)).toEqual(
+      [...numbered(300), ...numbered(3)].map(({ email }) => email),
+    );
+    expect(requests.map(({ totalRows }) => totalRows).filter((rows) => rows !== undefined)).toEqual([303]);
+    expect(requests.at(-1)?.totalRows).toBe(303);
+    expect(progress).toEqual(progress.toSorted((a, b) => a - b));
+    expect(progress.at(-1)).toBe(303);
+  });
+
+  it('sends what a source has given that computes without ever waiting', async () => {
+    let seen = false;
+    const client = await start(async (stream) => {
+      for await (const _ of stream) seen = true;
+      return {};
+    });
+    let rows = 0;
+    function* busy() {
+      while (!seen && rows < 190) {
+        const untilMs = performance.now() + 20;
+        while (performance.now() < untilMs);
+        yield { email: `ada${rows++}@example.com` };
+      }
+    }
+    await client.importAllUsers(busy());
+    // All of them would be one message.
+    expect(rows).toBeLessThan(190);
+  });
+
+  it('outlasts a source that is silent for longer than a server waits for a message', async () => {
+    await using app = await startTestApp({ STREAM_STALL_TIMEOUT_MS: '2500' });
+    async function* halting() {
+      await sleep(5000);
+      yield* numbered(300);
+      await sleep(5000);
+      yield { firstName: 'Ida', email: 'ida@example.com' };
+    }
+    const response = await app.client.importAllUsers(halting());
+    expect(response).toMatchObject({ committed: true, created: 301 });
+  });
+
   it('has no deadline but its own', async () => {
     const client = await start((_, context) => hang(context));
     await expect(client.importAllUsers(endless().users(), { deadlineMs: 100 })).rejects.toMatchObject({
@@ -199,6 +259,30 @@ describe('a source', () => {
       await vi.waitFor(() => expect(source.returned).toBe(true), patience);
     },
   );
+
+  it('that is stuck is closed too, and its late answer hurts nobody', async () => {
+    const client = await start(async () => {
+      throw new ServerError(Status.RESOURCE_EXHAUSTED, 'No.');
+    });
+    const late = Promise.withResolvers<IteratorResult<{ email: string }>>();
+    let asked = 0;
+    const returned = vi.fn(async () => {
+      late.reject(new Error('closed'));
+      return { done: true as const, value: undefined };
+    });
+    const stuck = {
+      [Symbol.asyncIterator]: () => ({
+        next() {
+          asked++;
+          return late.promise;
+        },
+        return: returned,
+      }),
+    };
+    await expect(client.importAllUsers(stuck)).rejects.toMatchObject({ code: 'RESOURCE_EXHAUSTED' });
+    expect(returned).toHaveBeenCalledTimes(1);
+    expect(asked).toBe(1);
+  });
 
   it('that gives nothing does not hold back the refusal', async () => {
     const client = await start(async () => {

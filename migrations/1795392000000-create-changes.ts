@@ -3,7 +3,7 @@ import type { MigrationInterface, QueryRunner } from 'typeorm';
 /**
  * The change log: one row for each change of a user, and none of the user's data.
  *
- * Read by windows between two snapshots (src/store/changes.ts), because neither seq nor xid alone tells what is new.
+ * Read by windows between two snapshots (src/store/read-changes.ts), because neither seq nor xid alone tells what is new.
  */
 export class CreateChanges1795392000000 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {

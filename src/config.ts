@@ -256,7 +256,8 @@ const serverSettings = [
     kind: wholeNumber(1000, 1_000_000_000_000),
     // About 150 bytes each, indexes included.
     default: 10_000_000,
-    description: 'How many changes it remembers at most; older ones are forgotten first.',
+    description:
+      'How many changes it remembers at most, more than the largest import has users; older ones are forgotten first.',
   },
   {
     name: 'CONCURRENT_STREAMS_MAX',

@@ -81,3 +81,7 @@ export function emailTaken(field: string): Fault {
 export function etagMismatch(): Fault {
   return new Fault('ETAG_MISMATCH', 'The user has changed since it was read; read it again.');
 }
+
+export function serverStopping(): Fault {
+  return new Fault('SERVER_STOPPING', 'The server is stopping.');
+}

@@ -20,8 +20,9 @@ export interface WatchPosition {
   readonly within?: { readonly until: string; readonly seq: bigint };
 }
 
-// A snapshot lists the transactions in flight, of which there are about as many as connections.
-const tokenCharactersMax = 1_000_000;
+// A snapshot lists the transactions in flight, of which there are about as many as connections: this is enough for
+// thousands, and a longer one would cost Postgres more than a caller should.
+const tokenCharactersMax = 131_072;
 const checksumBytes = 6;
 const version = '1';
 

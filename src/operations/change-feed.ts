@@ -6,7 +6,7 @@
  * write's transaction was rejected: it takes one lock for the whole database at commit.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Fault } from '../model/fault.js';
+import { Fault, serverStopping } from '../model/fault.js';
 import type { WatchPosition } from '../model/watch-token.js';
 import type { Database } from '../store/database.js';
 import { type Change, readChanges, readFeedPosition } from '../store/read-changes.js';
@@ -54,7 +54,7 @@ const pageChangesMax = 500;
 const waitingChangesMax = 2_000;
 // When many pages follow one another, as after an import, each waits until all have taken the one before, but not for
 // longer: who takes nothing has too much waiting after four pages, and is let go.
-const paceMs = 250;
+const paceMs = 100;
 // How long the database may be away before watchers are told, who then come back by themselves.
 const outageMsMax = 5_000;
 const retryEveryMs = 200;
@@ -172,7 +172,7 @@ export function createChangeFeed({ database, onError }: ChangeFeedOptions): Chan
     // In the same turn as the condition, so that nobody subscribes to a reader that is about to end.
     running = undefined;
     position = undefined;
-    if (isClosed) failAll(new Fault('SERVER_STOPPING', 'The server is stopping.'));
+    if (isClosed) failAll(serverStopping());
   }
 
   function subscriptionAt(start: WatchPosition): Subscription {
@@ -193,9 +193,10 @@ export function createChangeFeed({ database, onError }: ChangeFeedOptions): Chan
 
     subscribe: () =>
       new Promise<Subscription>((resolve, reject) => {
+        if (isClosed) return reject(serverStopping());
         // At once, and not when the promise's waiters run: the next page is behind the position.
         const begin = (start: WatchPosition) => resolve(subscriptionAt(start));
-        if (position !== undefined && !isClosed) return begin(position);
+        if (position !== undefined) return begin(position);
         newcomers.add({ resolve: begin, reject });
         running ??= run();
       }),

@@ -110,9 +110,10 @@ async function* messagesFor(
   // Whether the caller has yet to hear that it is caught up, and where.
   let isNews = true;
   while (true) {
-    // Listen first, read second: what is committed between the two would otherwise be in neither.
-    using subscription = await feed.subscribe();
     const from = standing.position;
+    // Listen first, read second: what is committed between the two would otherwise be in neither. Not in the middle of a
+    // window: there is more to read behind it in any case, and the others would wait for who listens and takes nothing.
+    using subscription = from?.within === undefined ? await feed.subscribe() : undefined;
     const missed: FeedPage =
       from === undefined
         ? { changes: [], position: await readFeedPosition(database) }
@@ -123,7 +124,7 @@ async function* messagesFor(
     }
     standing.position = missed.position;
     // That was a window that ended long ago, or a part of one: the feed would have too much waiting before all is read.
-    if (from?.within !== undefined || missed.position.within !== undefined) continue;
+    if (subscription === undefined || missed.position.within !== undefined) continue;
     if (isNews) yield messageAt([], missed.position);
     isNews = false;
 

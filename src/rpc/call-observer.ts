@@ -8,7 +8,7 @@ import { randomBytes } from 'node:crypto';
 import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import { type Metadata as GrpcMetadata, Metadata, ServerInterceptingCall, type ServerInterceptor } from '@grpc/grpc-js';
 import { type Metadata as CallMetadata, Status } from 'nice-grpc';
-import { Fault, type FaultReason } from '../model/fault.js';
+import { type Fault, type FaultReason, serverStopping } from '../model/fault.js';
 import type { CallLine, Log } from '../telemetry/log.js';
 import { boundMessage, encodeErrorStatus, errorDetailsKey } from './error-status.js';
 
@@ -143,7 +143,7 @@ export function createCallObserver(log: Log, paths: ReadonlySet<string>): CallOb
     },
 
     endAll() {
-      const stopping = new Fault('SERVER_STOPPING', 'The server is stopping.');
+      const stopping = serverStopping();
       for (const call of [...open.values()]) call.end(stopping);
     },
   };

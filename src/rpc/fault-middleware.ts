@@ -4,7 +4,7 @@
  * What is no Fault is a bug: its caller gets a fixed text and the request id, the log gets the rest.
  */
 import { type CallContext, ServerError, type ServerMiddleware, Status } from 'nice-grpc';
-import { Fault, type FaultReason } from '../model/fault.js';
+import { Fault, type FaultReason, serverStopping } from '../model/fault.js';
 import type { Log } from '../telemetry/log.js';
 import type { CallObserver, OpenCall } from './call-observer.js';
 import { boundMessage, encodeErrorStatus, errorDetailsKey } from './error-status.js';
@@ -159,10 +159,6 @@ function callEnded(call: OpenCall | undefined): Fault {
 
 function watcherTooSlow(): Fault {
   return new Fault('WATCHER_TOO_SLOW', 'Changes were waiting, and nobody took them: resume from the last token.');
-}
-
-function serverStopping(): Fault {
-  return new Fault('SERVER_STOPPING', 'The server is stopping.');
 }
 
 function undecodableRequest(): Fault {

@@ -90,6 +90,29 @@ describe('watchUsers', () => {
     expect(versions).toEqual(versions.toSorted((a, b) => a - b));
   });
 
+  it('listens to the feed no sooner than it may be near it: others would wait for who listens and takes nothing', async () => {
+    const start = await readFeedPosition(database);
+    await testDatabase.query(
+      'insert into changes (user_id, type) select gen_random_uuid(), 2 from generate_series(1, 2200)',
+    );
+    const shared = feed;
+    let listens = 0;
+    feed = {
+      ...shared,
+      subscribe() {
+        listens++;
+        return shared.subscribe();
+      },
+    };
+    const changes = follow(start);
+    await expect.poll(() => changes.length, patience).toBe(2200);
+    await update('Nobody');
+    await insertUsers(database, [{ id, fields: someFields(), request: undefined }]);
+    await expect.poll(() => changes.length, patience).toBe(2201);
+    // At the window's beginning, and behind its end.
+    expect(listens).toBe(2);
+  });
+
   it('says first from where it sees everything, and sends no heartbeat before', async () => {
     const found = Promise.withResolvers<void>();
     const messages = watch(undefined, (run) => found.promise.then(run), 1);
@@ -105,5 +128,12 @@ describe('watchUsers', () => {
       expect(changes).toMatchObject([{ type: 'created', userId: id }]);
       return;
     }
+  });
+});
+
+describe('the feed', () => {
+  it('refuses everybody who comes when it has been closed', async () => {
+    await feed.close();
+    for (let n = 0; n < 2; n++) await expect(feed.subscribe()).rejects.toMatchObject({ reason: 'SERVER_STOPPING' });
   });
 });

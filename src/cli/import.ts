@@ -132,9 +132,8 @@ async function importFile(client: Client, context: Context, file: string, option
   const rows = bad === 1 ? 'One row was rejected' : `${count(bad)} rows were rejected`;
   if (dryRun) throw new RowsRejected(`${rows}.`);
   if (!report.committed) throw new RowsRejected(keepGoing ? `${rows}.` : `${rows}, so nothing was written.`);
-  throw new RowsRejected(
-    `${rows}${rejected === undefined ? '' : ' and can be corrected in the file for them'}; the others are in the directory.`,
-  );
+  const where = rejected === undefined ? '' : ` and ${bad === 1 ? 'is' : 'are'} in ${rejected}, to be corrected`;
+  throw new RowsRejected(`${rows}${where}; the others are in the directory.`);
 }
 
 /** Whoever is told at the start that nobody answers need not ask whether anything was written. */

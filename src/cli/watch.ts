@@ -1,7 +1,8 @@
 /**
  * `roster watch`: shows the directory's changes until it is interrupted, across whatever happens to the connection.
  */
-import { readFile } from 'node:fs/promises';
+import { access, constants, readFile } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { type Client, type RosterError, type UserChange, UserChange_Type } from '../client/index.js';
 import { type ClientCommandOptions, type Context, createClientCommand, withClient } from './client-command.js';
@@ -17,10 +18,12 @@ A line is the time, what happened, the id, the name and the email; of a user who
 
 With --json each change is a line, {"type":"TYPE_CREATED","user":{…},"changeTime":"…"}, and behind those that came
 together is one like {"caughtUp":true,"resumeToken":"…"}: all up to that token has been shown. It also comes about every
-10 s where nothing happens. {"startedOver":true} says that the changes since the last token are no longer kept, or that the connection
-broke among the existing users: all existing users follow, and whoever is not among them before "caughtUp" is gone.
+10 s where nothing happens. {"startedOver":true} says that the changes since the last token are no longer kept, or that
+the connection broke among the existing users: all existing users follow, and whoever is not among them before
+"caughtUp" is gone.
 
-A lost connection is made again and nothing is missed; the last changes may come twice, also after --state and --resume-token.`;
+A lost connection is made again and nothing is missed; the last changes may come twice, also after --state and
+--resume-token.`;
 
 export function createWatchCommand(context: Context): Command {
   return createClientCommand('watch', 'Show changes of users as they happen.', [
@@ -93,9 +96,18 @@ async function readToken(path: string | undefined): Promise<string> {
     return (await readFile(path, 'utf8')).trim();
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? error.code : undefined;
-    if (code === 'ENOENT') return '';
-    throw new UsageError(`--state must be the path of a file that can be read (${code}).`);
+    // Found out now, and not when the first changes have been shown.
+    const isNew = code === 'ENOENT' && (await canWrite(dirname(resolve(path))));
+    if (isNew) return '';
+    throw new UsageError(`--state must be the path of a file that can be read and written (${code}).`);
   }
+}
+
+function canWrite(folder: string): Promise<boolean> {
+  return access(folder, constants.W_OK).then(
+    () => true,
+    () => false,
+  );
 }
 
 function toJson({ type, user, changeTime }: UserChange): object {

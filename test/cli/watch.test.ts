@@ -147,4 +147,6 @@ it('ends where a token is none, and where its reader has enough', async () => {
   expect(await roster(['watch', '--resume-token', 'none'], { env })).toMatchObject({ code: 2 });
   expect(await roster(['watch', '--json'], { env, writesMax: 0 })).toMatchObject({ code: 0, err: '' });
   expect(await roster(['watch', '--state', folder], { env })).toMatchObject({ code: 2 });
+  const nowhere = join(folder, 'none', 'token');
+  expect(await roster(['watch', '--state', nowhere], { env })).toMatchObject({ code: 2, out: '' });
 });

@@ -6,7 +6,7 @@
 import { InvalidArgumentError } from 'commander';
 import type { DeepPartial, User } from '../client/index.js';
 import { UsageError } from './failure.js';
-import { isObject, parseJson } from './json.js';
+import { isObject, readJson } from './json.js';
 
 /** Why one row is not in the directory; `field` is empty where it is the row as a whole. */
 export interface RowProblem {
@@ -120,7 +120,7 @@ export function createUserDraft() {
       if (text === '' || target === undefined || target === 'ignored') return;
       if ('attribute' in target || target.field !== 'attributes') this.setValue(target, text);
       else {
-        const value = parseJson(text);
+        const value = readJson(text);
         if (isObject(value)) whole = value;
         else problem ??= { field: 'attributes', reason: 'INVALID_FIELD', message: 'It must be a JSON object.' };
       }

@@ -5,7 +5,9 @@
  */
 import { type Command, InvalidArgumentError } from 'commander';
 import type { User } from '../client/index.js';
+import { parseJson } from '../json.js';
 import { UsageError } from './failure.js';
+import { isObject } from './json.js';
 import { print, type Terminal } from './terminal.js';
 import { safeJson, safeText } from './text.js';
 
@@ -60,7 +62,7 @@ function collect(text: string, before: [string, unknown][] = []): [string, unkno
 
 function parseLoosely(text: string): unknown {
   try {
-    return JSON.parse(text);
+    return parseJson(text);
   } catch {
     return text;
   }
@@ -68,10 +70,8 @@ function parseLoosely(text: string): unknown {
 
 function parseObject(text: string): Record<string, unknown> {
   const value = parseLoosely(text);
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new InvalidArgumentError('It must be a JSON object.');
-  }
-  return value as Record<string, unknown>;
+  if (!isObject(value)) throw new InvalidArgumentError('It must be a JSON object.');
+  return value;
 }
 
 /** One user, whole: a line for each field that is set, or a JSON document. */

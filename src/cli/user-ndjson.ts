@@ -2,7 +2,7 @@
  * Users as NDJSON: one on a line, as protobuf maps them to JSON; snake_case names are read, too.
  */
 import type { User } from '../client/index.js';
-import { isObject, parseJson } from './json.js';
+import { isObject, readJson } from './json.js';
 import { safeJson } from './text.js';
 import {
   type ColumnOptions,
@@ -58,12 +58,12 @@ export function readNdjsonUsers(text: AsyncIterable<string>, options: ColumnOpti
 
 /** A line that is no object has to go somewhere, too. */
 function membersOf(original: string): Record<string, unknown> {
-  const value = parseJson(original);
+  const value = readJson(original);
   return isObject(value) ? value : { text: original.trim() };
 }
 
 function userOf(original: string, find: (name: string) => Target, ignoresUnknown = false): Draft {
-  const value = parseJson(original);
+  const value = readJson(original);
   const invalid = (field: string, message: string) => ({ problem: { field, reason: 'INVALID_ROW', message } });
   if (value === undefined) return invalid('', 'The line is not JSON.');
   if (!isObject(value)) return invalid('', 'The line is not a JSON object; a file has one user on each line.');

@@ -8,9 +8,9 @@ import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { DataSource, type QueryRunner } from 'typeorm';
+import { parseJson } from '../json.js';
 import { Fault } from '../model/fault.js';
 import { faultOf, isConnectionLost, lostRace } from './faults.js';
-import { parseJson } from './json.js';
 import { migrations, migrationsTableName } from './migrations.js';
 import { DirectoryRow, RequestIdRow, UserRow } from './rows.js';
 
@@ -216,7 +216,7 @@ function socketOf(client: pg.Client): Socket | undefined {
 }
 
 const types = new pg.TypeOverrides();
-types.setTypeParser(pg.types.builtins.JSONB, parseJson);
+types.setTypeParser(pg.types.builtins.JSONB, (text) => parseJson(text));
 
 export function createDataSource(options: DatabaseOptions): DataSource {
   return new DataSource({

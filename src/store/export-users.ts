@@ -3,11 +3,11 @@
  *
  * Memory depends on neither the number of users nor how fast they are taken: there is one piece at hand and one under way.
  */
+import { parseJson } from '../json.js';
 import type { Filter } from '../model/filter.js';
 import type { JsonObject, User } from '../model/user.js';
 import type { Database, Row } from './database.js';
 import { filterSql } from './filter-sql.js';
-import { parseJson } from './json.js';
 
 export interface SnapshotUser {
   user: User;

@@ -4,13 +4,13 @@
  * Built with TypeORM's query builder from closed lists of expressions; what a caller sent is only ever a parameter.
  */
 import type { SelectQueryBuilder } from 'typeorm';
+import { parseJson } from '../json.js';
 import type { Filter } from '../model/filter.js';
 import type { OrderField, OrderTerm } from '../model/order-by.js';
 import type { PagePosition } from '../model/page-token.js';
 import type { JsonObject, User } from '../model/user.js';
 import type { Database } from './database.js';
 import { filterSql } from './filter-sql.js';
-import { parseJson } from './json.js';
 import { UserRow } from './rows.js';
 
 export interface ListedUser {

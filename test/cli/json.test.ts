@@ -1,22 +1,22 @@
 /** JSON that somebody else wrote is read as it stands, or not at all. */
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { parseJson } from '../../src/cli/json.js';
+import { readJson } from '../../src/cli/json.js';
 
 it('reads a key that is written with an escape, whatever was read before', () => {
   for (const key of ['"', '\n', '\u0001', '\\', 'b"']) {
-    parseJson('{"first":1,"\\\\":1,"b\\\\":1}');
+    readJson('{"first":1,"\\\\":1,"b\\\\":1}');
     const text = JSON.stringify({ first: 1, [key]: 1 });
-    expect(Object.keys(parseJson(text) as object)).toEqual(['first', key]);
+    expect(Object.keys(readJson(text) as object)).toEqual(['first', key]);
   }
 });
 
 it('reads any JSON', () => {
-  expect(parseJson('{"\\ud83d\\ude00":"\\u00e9\\\\"}')).toEqual({ '😀': 'é\\' });
+  expect(readJson('{"\\ud83d\\ude00":"\\u00e9\\\\"}')).toEqual({ '😀': 'é\\' });
   fc.assert(
     fc.property(fc.json({ stringUnit: 'binary' }), (text) => {
       fc.pre(!/\\ud[89a-f]/i.test(text));
-      expect(JSON.stringify(parseJson(text))).toBe(text);
+      expect(JSON.stringify(readJson(text))).toBe(text);
     }),
   );
 });
@@ -24,6 +24,6 @@ it('reads any JSON', () => {
 it.each(['', '{', '{"a":1,}', '"\\x"', '"a\nb\\n"', '\\', '{"a":"\\ud800"}', '["\\udc00x"]', '{"\\ud800":1}'])(
   'refuses %j',
   (text) => {
-    expect(parseJson(text)).toBeUndefined();
+    expect(readJson(text)).toBeUndefined();
   },
 );

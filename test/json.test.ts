@@ -1,8 +1,8 @@
-/** That what Postgres writes is read as it was meant, whatever has been read before. */
+/** That JSON is read as it was meant, whatever has been read before. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { JsonValue } from '../../src/model/user.js';
-import { parseJson } from '../../src/store/json.js';
+import { parseJson } from '../src/json.js';
+import type { JsonValue } from '../src/model/user.js';
 
 /** Compared as text, in which -0 is 0, because matchers and JSON.parse each have opinions of their own on keys. */
 const canonical = (value: unknown): string =>

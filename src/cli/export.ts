@@ -6,13 +6,12 @@ import { type Client, RosterError, type User } from '../client/index.js';
 import { type ClientCommandOptions, type Context, createClientCommand, withClient } from './client-command.js';
 import { type ExportFile, openExportFile, readProgress, refuseSpecialFile, resumePath } from './export-file.js';
 import { UsageError } from './failure.js';
-import { formatOption } from './import.js';
 import { count, showProgress, showsProgress } from './progress.js';
 import { replaceFile } from './saved-file.js';
 import { Interrupted, OutputClosed, print, type Terminal } from './terminal.js';
 import { safeJson } from './text.js';
 import { csvHeader, formatCsvUsers } from './user-csv.js';
-import { formatOf, type UserFormat } from './user-file.js';
+import { formatOf, formatOption, type UserFormat } from './user-file.js';
 import { formatNdjsonUsers } from './user-ndjson.js';
 
 // Longer nobody should wait for a bar's end.

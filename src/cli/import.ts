@@ -14,7 +14,7 @@ import { Interrupted, print } from './terminal.js';
 import { safeJson } from './text.js';
 import { type ColumnOptions, parseColumn, type Row, type RowProblem } from './user-columns.js';
 import { readCsvUsers } from './user-csv.js';
-import { formatOf, openText, type UserFile, type UserFormat } from './user-file.js';
+import { formatOf, formatOption, openText, type UserFile, type UserFormat } from './user-file.js';
 import { readNdjsonUsers } from './user-ndjson.js';
 
 // With --rejected. As many users as keep a part's share of the round trips small, and of the largest users no more than 64 MiB.
@@ -79,10 +79,6 @@ export function createImportCommand(context: Context): Command {
     .action((file: string, options: ImportOptions) =>
       withClient(context, options, (client) => importFile(client, context, file, options)),
     );
-}
-
-export function formatOption(defaults: string): Option {
-  return new Option('--format <format>', `csv or ndjson (default: ${defaults})`).choices(['csv', 'ndjson']);
 }
 
 function parseDelimiter(text: string): string {

@@ -7,6 +7,7 @@ import { stat } from 'node:fs/promises';
 import { extname } from 'node:path';
 import { addAbortSignal, type Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Option } from 'commander';
 import { UsageError } from './failure.js';
 import type { Terminal } from './terminal.js';
 import type { Row, RowProblem } from './user-columns.js';
@@ -15,6 +16,10 @@ import type { Row, RowProblem } from './user-columns.js';
 const pipeEndMs = 100;
 
 export type UserFormat = 'csv' | 'ndjson';
+
+export function formatOption(defaults: string): Option {
+  return new Option('--format <format>', `csv or ndjson (default: ${defaults})`).choices(['csv', 'ndjson']);
+}
 
 /** Rows as they are read, and a rejected one as text that can be corrected and read again. */
 export interface UserFile {

@@ -20,15 +20,16 @@ export function startHousekeeping(
   let isClosed = false;
   let underWay = Promise.resolve();
 
-  const trim = (_: Database, rowsMax: number) => trimChanges(database, changes, rowsMax);
+  /** Each says how many rows it has dealt with. */
+  const steps = [() => forgetRequests(database, rowsMax), () => trimChanges(database, changes, rowsMax)];
 
   async function sweep(): Promise<void> {
     if (isClosed) return;
     try {
-      for (const step of [forgetRequests, trim]) {
+      for (const step of steps) {
         // A step that finds less has found the last.
         let done: number;
-        do done = await step(database, rowsMax);
+        do done = await step();
         while (!isClosed && done === rowsMax);
       }
     } catch (error) {

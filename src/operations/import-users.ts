@@ -17,6 +17,7 @@ import {
 import { refuseUser } from '../model/user.js';
 import type { Database } from '../store/database.js';
 import { openStaging, type StagedRow, type Staging } from '../store/import-users.js';
+import { settlesWithin } from './settles-within.js';
 
 export interface ImportLimits {
   /** A caller who sends nothing for so long, although the import waits for it, is given up. */
@@ -122,7 +123,12 @@ async function* unlessStalled<T>(
   let isOver = false;
   try {
     while (true) {
-      const result = await nextUnlessStalled(iterator, stallTimeoutMs, signal);
+      signal.throwIfAborted();
+      const next = iterator.next();
+      if (!(await settlesWithin(next, stallTimeoutMs, signal))) {
+        throw new Fault('DEADLINE_PASSED', 'The caller sent nothing for too long; nothing was written.');
+      }
+      const result = await next;
       isOver = result.done === true;
       if (result.done) return;
       yield result.value;
@@ -131,29 +137,4 @@ async function* unlessStalled<T>(
     // Not awaited: it answers only when the caller does.
     if (!isOver) iterator.return?.().catch(() => {});
   }
-}
-
-function nextUnlessStalled<T>(
-  iterator: AsyncIterator<T>,
-  stallTimeoutMs: number,
-  signal: AbortSignal,
-): Promise<IteratorResult<T>> {
-  return new Promise((resolve, reject) => {
-    if (signal.aborted) {
-      reject(signal.reason);
-      return;
-    }
-    const abort = () => reject(signal.reason);
-    const stall = () =>
-      reject(new Fault('DEADLINE_PASSED', 'The caller sent nothing for too long; nothing was written.'));
-    signal.addEventListener('abort', abort, { once: true });
-    const timer = setTimeout(stall, stallTimeoutMs);
-    iterator
-      .next()
-      .then(resolve, reject)
-      .finally(() => {
-        clearTimeout(timer);
-        signal.removeEventListener('abort', abort);
-      });
-  });
 }

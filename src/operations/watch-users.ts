@@ -12,6 +12,7 @@ import { openUsersSnapshot } from '../store/export-users.js';
 import { readChanges, readFeedPosition } from '../store/read-changes.js';
 import type { ChangeFeed, FeedPage, Subscription } from './change-feed.js';
 import { cutByBytes } from './message-bytes.js';
+import { settlesWithin } from './settles-within.js';
 import type { Turns } from './turns.js';
 
 export interface WatchMessage {
@@ -44,7 +45,7 @@ export interface WatchUsersParts {
 // Of one reading for one watcher; a little of what a message may hold.
 const pageChangesMax = 500;
 
-/** Ends only with an error or the signal. Throws INVALID_RESUME_TOKEN, RESUME_TOKEN_EXPIRED. */
+/** Ends only with an error or the signal. Throws RESUME_TOKEN_EXPIRED, WATCHER_TOO_SLOW. */
 export async function* watchUsers(
   parts: WatchUsersParts,
   request: WatchUsersRequest,
@@ -191,21 +192,4 @@ function unread(page: FeedPage, reached: WatchPosition): FeedPage {
     .filter(({ xid }) => !isVisible(xid, seen))
     .map((change) => ({ ...change, position: { ...change.position, behind } }));
   return { changes, position: within === undefined ? page.position : { ...page.position, behind } };
-}
-
-/** Whether a promise is settled within `ms`; rejects with the signal's reason where that is aborted before. */
-function settlesWithin(promise: Promise<unknown>, ms: number, signal: AbortSignal): Promise<boolean> {
-  return new Promise((resolve, reject) => {
-    const end = (settle: () => void) => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', abort);
-      settle();
-    };
-    const abort = () => end(() => reject(signal.reason));
-    const timer = setTimeout(() => end(() => resolve(false)), ms);
-    if (signal.aborted) return abort();
-    signal.addEventListener('abort', abort);
-    const settled = () => end(() => resolve(true));
-    promise.then(settled, settled);
-  });
 }

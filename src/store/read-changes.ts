@@ -11,7 +11,7 @@ import type { User } from '../model/user.js';
 import { snapshotOf, type WatchPosition } from '../model/watch-token.js';
 import { type ChangeType, changeTypes } from './changes.js';
 import type { Database, Row, Statement } from './database.js';
-import { qualifiedColumns, userOf } from './users.js';
+import { columns, qualifiedColumns, userOf } from './users.js';
 
 export interface Change {
   readonly type: ChangeType;
@@ -35,12 +35,12 @@ const typeNames = new Map<number, ChangeType>(
   (Object.keys(changeTypes) as ChangeType[]).map((name) => [changeTypes[name], name]),
 );
 
-// offset 0, because in a join the planner reads all users for one page where they are not very many.
+// limit 1, because in a plain join the planner reads all users for one page where they are not very many.
 const pageOf = (entries: string, until: string): string => `
     select ${until}::text, feed.id, feed.trimmed_xid::text, pg_snapshot_xmax(pg_current_snapshot())::text,
       page.seq, page.xid::text, page.type, page.user_id, page.change_time, ${qualifiedColumns}
     from change_feed as feed left join lateral (${entries}) as page on true
-      left join lateral (select * from users where id = page.user_id offset 0) as users on true
+      left join lateral (select ${columns} from users where id = page.user_id limit 1) as users on true
     order by page.seq`;
 
 // What began after the older snapshot, or was under way then: what it does not see, read from the index on xid. seq + 0,

@@ -46,7 +46,7 @@ function arrays(first: number): string {
 }
 
 /** In the order that `userOf` reads. Written out, never `*`: a column that a later migration adds changes nothing here. */
-const columns = `id, create_time, update_time, version, ${written}`;
+export const columns = `id, create_time, update_time, version, ${written}`;
 export const qualifiedColumns = columns.replaceAll(/\w+/g, 'users.$&');
 
 /** The user in a row, from column `start` on. */

@@ -3,7 +3,7 @@ import type { PageTokens } from '../model/page-token.js';
 import type { ListUsersRequest } from '../model/requests.js';
 import type { User } from '../model/user.js';
 import type { Database } from '../store/database.js';
-import { countUsers, type ListedUser, listUsers } from '../store/list-users.js';
+import { countUsers, type ListedUser, listUsers, positionOf } from '../store/list-users.js';
 import { userBytesMax, usersBytesMax } from './message-bytes.js';
 
 export interface UserPage {
@@ -29,7 +29,8 @@ export async function listPage(
   const last = page.at(-1);
   return {
     users: page.map((row) => row.user),
-    nextPageToken: last === undefined || page.length === rows.length ? '' : pageTokens.seal(last.position, scope),
+    nextPageToken:
+      last === undefined || page.length === rows.length ? '' : pageTokens.seal(positionOf(last, orderBy), scope),
     totalSize,
   };
 }

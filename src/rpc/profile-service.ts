@@ -9,7 +9,7 @@ import { parseCreateProfile } from '../model/requests.js';
 import type { Directory } from '../operations/directory.js';
 import { wireDefinition } from './wire-definition.js';
 
-export const profileServiceDefinition = wireDefinition(ProfileServiceDefinition);
+export const profileServiceDefinition = wireDefinition(ProfileServiceDefinition, {});
 
 export function createProfileService(directory: Directory): ServiceImplementation<typeof profileServiceDefinition> {
   return {

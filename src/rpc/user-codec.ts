@@ -1,26 +1,141 @@
 /**
- * The one codec between the generated message and the model's user.
+ * The one codec between the model's users and what is sent: straight to bytes, by the field numbers of proto/users/v1.
  *
- * Requests need none: the model's parsers take the generated messages as they are.
+ * Requests need none: the model's parsers take the generated messages as they are. A test holds what is written here
+ * against the generated decoders, field by field.
  */
-import { type UserChange, UserChange_Type, User as UserMessage } from '../../generated/users/v1/user.js';
-import type { WatchUsersResponse } from '../../generated/users/v1/user_service.js';
-import { displayName, etagOf, type User } from '../model/user.js';
+import { UserChange_Type } from '../../generated/users/v1/user.js';
+import { displayName, etagOf, type JsonObject, type JsonValue, type User } from '../model/user.js';
+import type { ExportedUsers } from '../operations/export-users.js';
+import type { UserPage } from '../operations/list-page.js';
 import type { WatchedChange, WatchMessage } from '../operations/watch-users.js';
+import { close, open, putDouble, putNumber, putSigned, putText, written } from './message-writer.js';
 
-export function userMessage(user: User): UserMessage {
-  return {
-    id: user.id,
-    firstName: user.firstName,
-    lastName: user.lastName,
-    email: user.email,
-    profileImageUrl: user.profileImageUrl,
-    attributes: Object.keys(user.attributes).length === 0 ? undefined : user.attributes,
-    displayName: displayName(user),
-    createTime: user.createTime,
-    updateTime: user.updateTime,
-    etag: etagOf(user),
-  };
+/** How the responses that hold users are encoded; those of the other methods are the generated code's. */
+export const userResponses = {
+  createUser: encoder(writeUser),
+  getUser: encoder(writeUser),
+  getUserByEmail: encoder(writeUser),
+  updateUser: encoder(writeUser),
+  listUsers: encoder(({ users, nextPageToken, totalSize }: UserPage) => {
+    putUsers(1, users);
+    putTextUnlessEmpty(2, nextPageToken);
+    if (totalSize !== undefined) putNumber(3, totalSize);
+  }),
+  batchGetUsers: encoder(({ users, missingIds }: Pick<ResolvedMessage, 'users' | 'missingIds'>) => {
+    putUsers(1, users);
+    for (const id of missingIds) putText(2, id);
+  }),
+  batchCreateUsers: encoder(({ users }: { users: readonly User[] }) => putUsers(1, users)),
+  exportUsers: encoder(({ users, resumeToken, watchToken }: ExportedUsers) => {
+    putUsers(1, users);
+    putTextUnlessEmpty(2, resumeToken);
+    putTextUnlessEmpty(3, watchToken);
+  }),
+  watchUsers: encodeWatchMessage,
+  resolveUsers: encoder(({ tag, users, missingIds, missingEmails }: ResolvedMessage) => {
+    putTextUnlessEmpty(1, tag);
+    putUsers(2, users);
+    for (const id of missingIds) putText(3, id);
+    for (const email of missingEmails) putText(4, email);
+  }),
+};
+
+export interface ResolvedMessage {
+  tag: string;
+  /** Undefined for one who is missing. */
+  users: readonly (User | undefined)[];
+  missingIds: readonly string[];
+  missingEmails: readonly string[];
+}
+
+function encoder<Message>(write: (message: Message) => void): (message: Message) => Uint8Array {
+  return (message) => written(write, message);
+}
+
+function writeUser({ user }: { user: User }): void {
+  putUser(1, user);
+}
+
+/** Leaves out those who are missing. */
+function putUsers(field: number, users: readonly (User | undefined)[]): void {
+  for (const user of users) if (user !== undefined) putUser(field, user);
+}
+
+// Most users have more than 127 bytes.
+const userBytesGuess = 200;
+
+function putUser(field: number, user: User): void {
+  const mark = open(field, userBytesGuess);
+  putText(1, user.id);
+  putTextUnlessEmpty(2, user.firstName);
+  putTextUnlessEmpty(3, user.lastName);
+  putTextUnlessEmpty(4, user.email);
+  putTextUnlessEmpty(5, user.profileImageUrl);
+  putAttributes(6, user.attributes);
+  putTextUnlessEmpty(7, displayName(user));
+  putTime(8, user.createTime);
+  putTime(9, user.updateTime);
+  putText(10, etagOf(user));
+  close(mark);
+}
+
+function putTextUnlessEmpty(field: number, text: string): void {
+  if (text !== '') putText(field, text);
+}
+
+/** A google.protobuf.Timestamp. */
+function putTime(field: number, time: Date): void {
+  const ms = time.getTime();
+  const seconds = Math.floor(ms / 1000);
+  const nanos = (ms - seconds * 1000) * 1_000_000;
+  const mark = open(field);
+  if (seconds !== 0) putSigned(1, seconds);
+  if (nanos !== 0) putNumber(2, nanos);
+  close(mark);
+}
+
+/** A google.protobuf.Struct, left out where it is empty. */
+function putAttributes(field: number, attributes: JsonObject): void {
+  for (const _ in attributes) {
+    putStruct(field, attributes);
+    return;
+  }
+}
+
+function putStruct(field: number, object: JsonObject): void {
+  const mark = open(field);
+  for (const key of Object.keys(object)) {
+    const entry = open(1);
+    putText(1, key);
+    putValue(2, object[key] ?? null);
+    close(entry);
+  }
+  close(mark);
+}
+
+/** A google.protobuf.Value: one of its fields, also where that is a default. */
+function putValue(field: number, value: JsonValue): void {
+  const mark = open(field);
+  switch (typeof value) {
+    case 'number':
+      putDouble(2, value);
+      break;
+    case 'string':
+      putText(3, value);
+      break;
+    case 'boolean':
+      putNumber(4, value ? 1 : 0);
+      break;
+    default:
+      if (value === null) putNumber(1, 0);
+      else if (Array.isArray(value)) {
+        const list = open(6);
+        for (const child of value) putValue(1, child);
+        close(list);
+      } else putStruct(5, value);
+  }
+  close(mark);
 }
 
 const changeTypes: Record<WatchedChange['type'], UserChange_Type> = {
@@ -30,22 +145,32 @@ const changeTypes: Record<WatchedChange['type'], UserChange_Type> = {
   deleted: UserChange_Type.TYPE_DELETED,
 };
 
-const watchMessages = new WeakMap<WatchMessage, WatchUsersResponse>();
-
-/** Made once for all watchers who get the same message. */
-export function watchMessage(message: WatchMessage): WatchUsersResponse {
-  const known = watchMessages.get(message);
-  if (known !== undefined) return known;
-  const { changes, resumeToken, caughtUp } = message;
-  const made = { changes: changes.map(changeMessage), resumeToken, caughtUp };
-  watchMessages.set(message, made);
-  return made;
+function writeWatchMessage({ changes, resumeToken, caughtUp }: WatchMessage): void {
+  for (const change of changes) putChange(1, change);
+  putTextUnlessEmpty(2, resumeToken);
+  if (caughtUp) putNumber(3, 1);
 }
 
-function changeMessage({ type, userId, user, changeTime }: WatchedChange): UserChange {
-  return {
-    type: changeTypes[type],
-    user: user === undefined ? UserMessage.fromPartial({ id: userId }) : userMessage(user),
-    changeTime,
-  };
+function putChange(field: number, { type, userId, user, changeTime }: WatchedChange): void {
+  const mark = open(field, userBytesGuess);
+  putNumber(1, changeTypes[type]);
+  if (user !== undefined) putUser(2, user);
+  else {
+    const only = open(2);
+    putText(1, userId);
+    close(only);
+  }
+  putTime(3, changeTime);
+  close(mark);
+}
+
+const watchMessages = new WeakMap<WatchMessage, Uint8Array>();
+
+/** Once for all watchers who get the same message. */
+function encodeWatchMessage(message: WatchMessage): Uint8Array {
+  const known = watchMessages.get(message);
+  if (known !== undefined) return known;
+  const bytes = Uint8Array.from(written(writeWatchMessage, message));
+  watchMessages.set(message, bytes);
+  return bytes;
 }

@@ -18,27 +18,27 @@ import {
 } from '../model/requests.js';
 import { displayName, messageBytesMax, type UserFields } from '../model/user.js';
 import type { Directory } from '../operations/directory.js';
-import { userMessage, watchMessage } from './user-codec.js';
+import { userResponses } from './user-codec.js';
 import { bytesOf, wireDefinition } from './wire-definition.js';
 
-export const userServiceDefinition = wireDefinition(UserServiceDefinition);
+export const userServiceDefinition = wireDefinition(UserServiceDefinition, userResponses);
 
 export function createUserService(directory: Directory): ServiceImplementation<typeof userServiceDefinition> {
   return {
     async createUser(request, { signal }) {
-      return { user: userMessage(await directory.createUser(parseCreateUser(request), signal)) };
+      return { user: await directory.createUser(parseCreateUser(request), signal) };
     },
 
     async getUser(request, { signal }) {
-      return { user: userMessage(await directory.getUser(parseGetUser(request).id, signal)) };
+      return { user: await directory.getUser(parseGetUser(request).id, signal) };
     },
 
     async getUserByEmail(request, { signal }) {
-      return { user: userMessage(await directory.getUserByEmail(parseGetUserByEmail(request).email, signal)) };
+      return { user: await directory.getUserByEmail(parseGetUserByEmail(request).email, signal) };
     },
 
     async updateUser(request, { signal }) {
-      return { user: userMessage(await directory.updateUser(parseUpdateUser(request), signal)) };
+      return { user: await directory.updateUser(parseUpdateUser(request), signal) };
     },
 
     async deleteUser(request, { signal }) {
@@ -46,25 +46,20 @@ export function createUserService(directory: Directory): ServiceImplementation<t
       return {};
     },
 
-    async listUsers(request, { signal }) {
-      const { users, nextPageToken, totalSize } = await directory.listUsers(parseListUsers(request), signal);
-      return { users: users.map(userMessage), nextPageToken, totalSize };
+    listUsers(request, { signal }) {
+      return directory.listUsers(parseListUsers(request), signal);
     },
 
     async batchGetUsers(request, { signal }) {
-      const found = await directory.batchGetUsers(parseBatchGetUsers(request).ids, signal);
-      return {
-        users: found.filter((user) => user !== undefined).map(userMessage),
-        // As the caller wrote them, and as often, so that they can be found in what was asked for.
-        missingIds: request.ids.filter((_, index) => found[index] === undefined),
-      };
+      const users = await directory.batchGetUsers(parseBatchGetUsers(request).ids, signal);
+      // As the caller wrote them, and as often, so that they can be found in what was asked for.
+      return { users, missingIds: request.ids.filter((_, index) => users[index] === undefined) };
     },
 
     async batchCreateUsers(request, { signal }) {
       const parsed = parseBatchCreateUsers(request);
       refuseLargeAnswer(bytesOf(request), parsed.users);
-      const users = await directory.batchCreateUsers(parsed, signal);
-      return { users: users.map(userMessage) };
+      return { users: await directory.batchCreateUsers(parsed, signal) };
     },
 
     async importUsers(requests, { signal }) {
@@ -72,14 +67,12 @@ export function createUserService(directory: Directory): ServiceImplementation<t
       return { ...report, errors: [...errors] };
     },
 
-    async *exportUsers(request, { signal }) {
-      for await (const { users, resumeToken, watchToken } of directory.exportUsers(parseExportUsers(request), signal)) {
-        yield { users: users.map(userMessage), resumeToken, watchToken };
-      }
+    exportUsers(request, { signal }) {
+      return directory.exportUsers(parseExportUsers(request), signal);
     },
 
-    async *watchUsers(request, { signal }) {
-      for await (const message of directory.watchUsers(parseWatchUsers(request), signal)) yield watchMessage(message);
+    watchUsers(request, { signal }) {
+      return directory.watchUsers(parseWatchUsers(request), signal);
     },
 
     async *resolveUsers(requests, { signal }) {
@@ -87,7 +80,7 @@ export function createUserService(directory: Directory): ServiceImplementation<t
       for await (const { request, byId, byEmail } of directory.resolveUsers(parsed, signal)) {
         yield {
           tag: request.tag,
-          users: [...byId, ...byEmail].filter((user) => user !== undefined).map(userMessage),
+          users: [...byId, ...byEmail],
           missingIds: request.idsWritten.filter((_, index) => byId[index] === undefined),
           missingEmails: request.emails.filter((_, index) => byEmail[index] === undefined),
         };

@@ -27,25 +27,36 @@ interface GeneratedDefinition {
 
 type MessageOf<T extends MessageType> = ReturnType<T['decode']>;
 
-type WireMethod<M extends GeneratedMethod> = MethodDefinition<
+type WireMethod<M extends GeneratedMethod, Response> = MethodDefinition<
   MessageOf<M['requestType']>,
   MessageOf<M['requestType']>,
-  MessageOf<M['responseType']>,
+  Response,
   MessageOf<M['responseType']>,
   M['requestStream'],
   M['responseStream']
 >;
 
-export type WireDefinition<D extends GeneratedDefinition> = { [M in keyof D['methods']]: WireMethod<D['methods'][M]> };
+/** Of some methods, by name: what a handler answers with, as bytes. Copied before the next is asked for. */
+export type Encoders = Readonly<Record<string, (response: never) => Uint8Array>>;
+
+export type WireDefinition<D extends GeneratedDefinition, E extends Encoders> = {
+  [M in keyof D['methods']]: WireMethod<
+    D['methods'][M],
+    M extends keyof E ? Parameters<E[M]>[0] : MessageOf<D['methods'][M]['responseType']>
+  >;
+};
 
 /** Stands in the place of a request that could not be decoded; the fault middleware refuses it. */
 export const undecodable: unknown = Object.freeze({ undecodable: true });
 
 /**
- * A service of ts-proto for nice-grpc, with requests read strictly. Responses are whole messages: they are encoded as
- * they are, where nice-grpc alone would copy each through fromPartial first.
+ * A service of ts-proto for nice-grpc, with requests read strictly. Responses are what `encoders` take, or else whole
+ * messages: they are encoded as they are, where nice-grpc alone would copy each through fromPartial first.
  */
-export function wireDefinition<D extends GeneratedDefinition>(definition: D): WireDefinition<D> {
+export function wireDefinition<D extends GeneratedDefinition, E extends Encoders>(
+  definition: D,
+  encoders: E,
+): WireDefinition<D, E> {
   const methods = Object.entries(definition.methods).map(([key, method]): [string, unknown] => {
     const { requestType, responseType } = method;
     const wireMethod: MethodDefinition<never, unknown, never, unknown> = {
@@ -54,13 +65,13 @@ export function wireDefinition<D extends GeneratedDefinition>(definition: D): Wi
       responseStream: method.responseStream,
       requestSerialize: (message) => requestType.encode(message).finish(),
       requestDeserialize: (bytes) => decodeStrictly(requestType, bytes),
-      responseSerialize: (message) => responseType.encode(message).finish(),
+      responseSerialize: encoders[key] ?? ((message) => responseType.encode(message).finish()),
       responseDeserialize: (bytes) => responseType.decode(bytes),
       options: method.options,
     };
     return [key, wireMethod];
   });
-  return Object.fromEntries(methods) as WireDefinition<D>;
+  return Object.fromEntries(methods) as WireDefinition<D, E>;
 }
 
 // ts-proto's own limit, and the property of the reader in which it counts.

@@ -7,11 +7,12 @@ import 'reflect-metadata';
 import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
-import { DataSource, type QueryRunner } from 'typeorm';
+import { DataSource } from 'typeorm';
 import { parseJson } from '../json.js';
 import { Fault } from '../model/fault.js';
 import { faultOf, isConnectionLost, lostRace } from './faults.js';
 import { migrations, migrationsTableName } from './migrations.js';
+import { parseTime } from './parse-time.js';
 import { DirectoryRow, RequestIdRow, UserRow } from './rows.js';
 
 export interface DatabaseOptions {
@@ -34,6 +35,8 @@ export interface Statement {
 /** A row as an array of its columns, in the statement's order. */
 export type Row = readonly unknown[];
 
+export type RunStatement = (statement: Statement, values: readonly unknown[]) => Promise<Row[]>;
+
 export interface Database {
   readonly dataSource: DataSource;
   /** How many statements may run at once. */
@@ -41,7 +44,7 @@ export interface Database {
   /** Runs a statement in a transaction of its own. One that lost a race to another transaction is run again. */
   run(statement: Statement, values: readonly unknown[]): Promise<Row[]>;
   /** Lends a connection; what runs on it is cancelled in the server as soon as `signal` is aborted. */
-  withRunner<T>(signal: AbortSignal, work: (runner: QueryRunner) => Promise<T>): Promise<T>;
+  withConnection<T>(signal: AbortSignal, work: (run: RunStatement) => Promise<T>): Promise<T>;
   /**
    * Opens a connection outside the pool, for what holds a transaction or temporary tables for longer than a call. What
    * runs on it is cancelled in the server as soon as `signal` is aborted, and it is of no use afterwards. It has no
@@ -79,17 +82,11 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
   }
   const pool = poolOf(dataSource);
 
-  async function attempt(statement: Statement, values: readonly unknown[]): Promise<Row[]> {
+  async function lend<T>(work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
     const client = await pool.connect();
     let lost = false;
     try {
-      const result = await client.query<unknown[]>({
-        name: (options.preparedStatements && statement.name) || undefined,
-        text: statement.text,
-        values: [...values],
-        rowMode: 'array',
-      });
-      return result.rows;
+      return await work(client);
     } catch (error) {
       lost = isConnectionLost(error);
       throw error;
@@ -99,6 +96,16 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
     }
   }
 
+  async function query(client: pg.PoolClient, statement: Statement, values: readonly unknown[]): Promise<Row[]> {
+    const { rows } = await client.query<unknown[]>({
+      name: (options.preparedStatements && statement.name) || undefined,
+      text: statement.text,
+      values: [...values],
+      rowMode: 'array',
+    });
+    return rows;
+  }
+
   return {
     dataSource,
     connectionsMax: options.connectionsMax,
@@ -106,7 +113,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
     async run(statement, values) {
       for (let races = 0; ; races++) {
         try {
-          return await attempt(statement, values);
+          return await lend((client) => query(client, statement, values));
         } catch (error) {
           if (lostRace(error) && races < racesMax) continue;
           throw faultOf(error);
@@ -114,34 +121,27 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
       }
     },
 
-    async withRunner(signal, work) {
+    async withConnection(signal, work) {
       signal.throwIfAborted();
-      const runner = dataSource.createQueryRunner();
-      let cancelled: Promise<void> | undefined;
-      let client: (pg.PoolClient & Pick<pg.Client, 'end'>) | undefined;
       try {
-        const connected: NonNullable<typeof client> = await runner.connect();
-        client = connected;
-        const cancel = () => {
-          cancelled = cancelStatement(options, connected);
-        };
-        signal.addEventListener('abort', cancel, { once: true });
-        try {
-          signal.throwIfAborted();
-          return await work(runner);
-        } finally {
-          signal.removeEventListener('abort', cancel);
-        }
+        return await lend(async (client) => {
+          let cancelled: Promise<void> | undefined;
+          const cancel = () => {
+            cancelled = cancelStatement(options, client);
+          };
+          signal.addEventListener('abort', cancel, { once: true });
+          try {
+            signal.throwIfAborted();
+            return await work((statement, values) => query(client, statement, values));
+          } finally {
+            signal.removeEventListener('abort', cancel);
+            // A cancel hits whatever the connection runs when it arrives: nobody else may have it before.
+            await cancelled;
+          }
+        });
       } catch (error) {
-        // TypeORM has no release() with an error. The pool takes no connection back that is ending; not awaited, because a
-        // server that has fallen silent does not say goodbye.
-        if (isConnectionLost(error)) client?.end().catch(() => {});
         signal.throwIfAborted();
         throw faultOf(error);
-      } finally {
-        // A cancel hits whatever the connection runs when it arrives: nobody else may have it before.
-        await cancelled;
-        await runner.release();
       }
     },
 
@@ -217,6 +217,7 @@ function socketOf(client: pg.Client): Socket | undefined {
 
 const types = new pg.TypeOverrides();
 types.setTypeParser(pg.types.builtins.JSONB, (text) => parseJson(text));
+types.setTypeParser(pg.types.builtins.TIMESTAMPTZ, parseTime);
 
 export function createDataSource(options: DatabaseOptions): DataSource {
   return new DataSource({

@@ -1,21 +1,20 @@
 /**
  * Pages of users in any order, by keyset: a page starts behind the last one's last row, wherever that is by now.
  *
- * Built with TypeORM's query builder from closed lists of expressions; what a caller sent is only ever a parameter.
+ * Built from closed lists of expressions; what a caller sent is only ever a parameter.
  */
-import type { SelectQueryBuilder } from 'typeorm';
 import { parseJson } from '../json.js';
 import type { Filter } from '../model/filter.js';
 import type { OrderField, OrderTerm } from '../model/order-by.js';
 import type { PagePosition } from '../model/page-token.js';
 import type { JsonObject, User } from '../model/user.js';
-import type { Database } from './database.js';
-import { filterSql } from './filter-sql.js';
-import { UserRow } from './rows.js';
+import type { Database, Row, Statement } from './database.js';
+import { type Bind, filterSql } from './filter-sql.js';
 
 export interface ListedUser {
   user: User;
-  position: PagePosition;
+  /** Where the order is by email; else empty. */
+  emailKey: string;
   /** Bytes of the attributes as Postgres' JSON text. */
   attributesBytes: number;
 }
@@ -40,74 +39,80 @@ const orderExpressions: Record<OrderField, string> = {
 // A word has no white space in it, so it never matches across the line break between two fields.
 const searchText = `lower(normalize(u.first_name || chr(10) || u.last_name || chr(10) || u.email, NFC) collate "und-x-icu")`;
 
-interface ListedRow {
-  id: string;
-  first_name: string;
-  last_name: string;
-  email: string;
-  email_key: string;
-  profile_image_url: string;
-  attributes: string;
-  create_time: Date;
-  update_time: Date;
-  version: number;
+// In the order that `listedUser` reads.
+const columns =
+  'u.id, u.create_time, u.update_time, u.version, u.first_name, u.last_name, u.email, u.profile_image_url, u.attributes::text';
+
+// Statements of one shape are planned once for each connection. Filters and searches have no end of shapes, and where the
+// limit were a parameter, Postgres would not trust a plan without knowing it and plan each page anew: so these are lists
+// in one order with one page size, as far as there are not too many of them.
+const namesMax = 40;
+const names = new Set<string>();
+
+function nameOf({ filter, words, orderBy, after, rowsMax }: UserListing): string {
+  if (filter !== undefined || words.length > 0) return '';
+  const order = orderBy.map(({ field, descending }) => `${field}${descending ? '-desc' : ''}`).join('-');
+  const name = `list-users-${order}-${rowsMax}${after === undefined ? '' : '-after'}`;
+  // Postgres cuts names behind 63 bytes.
+  if (names.has(name) || (names.size < namesMax && name.length < 64)) {
+    names.add(name);
+    return name;
+  }
+  return '';
 }
 
-export async function listUsers(database: Database, listing: UserListing, signal: AbortSignal): Promise<ListedUser[]> {
-  return database.withRunner(signal, async (runner) => {
-    const query = runner.manager.createQueryBuilder(UserRow, 'u').select([]);
-    for (const column of [
-      'id',
-      'first_name',
-      'last_name',
-      'email',
-      'profile_image_url',
-      'create_time',
-      'update_time',
-      'version',
-    ]) {
-      query.addSelect(`u.${column}`, column);
-    }
-    query.addSelect('email_key(u.email)', 'email_key').addSelect('CAST(u.attributes AS text)', 'attributes');
-    restrict(query, listing);
-    if (listing.after !== undefined) query.andWhere(behind(listing.orderBy, listing.after, binder(query)));
-    for (const { field, descending } of listing.orderBy) {
-      query.addOrderBy(orderExpressions[field], descending ? 'DESC' : 'ASC');
-    }
-    const rows = await query.addOrderBy('u.id', 'ASC').limit(listing.rowsMax).getRawMany<ListedRow>();
-    return rows.map((row) => listedUser(row, listing.orderBy));
+/** The statement for a page, and its values. */
+export function listStatement(listing: UserListing): { statement: Statement; values: readonly unknown[] } {
+  const { orderBy, after, rowsMax } = listing;
+  const { bind, values } = createBinder();
+  const conditions = conditionsOf(listing, bind);
+  if (after !== undefined) conditions.push(behind(orderBy, after, bind));
+  const order = orderBy.map(({ field, descending }) => `${orderExpressions[field]} ${descending ? 'DESC' : 'ASC'}`);
+  // It costs more than all other columns together.
+  const emailKey = orderBy.some(({ field }) => field === 'email') ? orderExpressions.email : "''";
+  const text = `select ${columns}, ${emailKey} from users u ${whereOf(conditions)}
+    order by ${[...order, 'u.id ASC'].join(', ')} limit ${rowsMax}`;
+  return { statement: { name: nameOf(listing), text }, values };
+}
+
+export function listUsers(database: Database, listing: UserListing, signal: AbortSignal): Promise<ListedUser[]> {
+  return database.withConnection(signal, async (run) => {
+    const { statement, values } = listStatement(listing);
+    const rows = await run(statement, values);
+    return rows.map(listedUser);
   });
 }
 
 /** How many users match, over all pages. */
-export async function countUsers(
+export function countUsers(
   database: Database,
   listing: Pick<UserListing, 'filter' | 'words'>,
   signal: AbortSignal,
 ): Promise<number> {
-  return database.withRunner(signal, async (runner) => {
-    const query = runner.manager.createQueryBuilder(UserRow, 'u').select('count(*)', 'count');
-    restrict(query, listing);
-    const row = await query.getRawOne<{ count: string }>();
-    return Number(row?.count);
+  return database.withConnection(signal, async (run) => {
+    const { bind, values } = createBinder();
+    const text = `select count(*) from users u ${whereOf(conditionsOf(listing, bind))}`;
+    const [row] = await run({ name: '', text }, values);
+    return Number(row?.[0]);
   });
 }
 
 /** Gives each value a parameter of its own, and back the text that stands for it. */
-function binder(query: SelectQueryBuilder<UserRow>): (value: unknown) => string {
-  return (value) => {
-    const name = `p${Object.keys(query.getParameters()).length}`;
-    query.setParameter(name, value);
-    return `:${name}`;
-  };
+function createBinder(): { bind: Bind; values: readonly unknown[] } {
+  const values: unknown[] = [];
+  return { values, bind: (value) => `$${values.push(value)}` };
 }
 
-function restrict(query: SelectQueryBuilder<UserRow>, { filter, words }: Pick<UserListing, 'filter' | 'words'>): void {
-  const bind = binder(query);
-  if (filter !== undefined) query.andWhere(filterSql(filter, bind));
-  for (const word of words) {
-    query.andWhere(`strpos(${searchText}, lower(normalize(CAST(${bind(word)} AS text), NFC) collate "und-x-icu")) > 0`);
-  }
+function conditionsOf({ filter, words }: Pick<UserListing, 'filter' | 'words'>, bind: Bind): string[] {
+  const conditions = words.map(
+    (word) => `strpos(${searchText}, lower(normalize(CAST(${bind(word)} AS text), NFC) collate "und-x-icu")) > 0`,
+  );
+  if (filter !== undefined) conditions.push(filterSql(filter, bind));
+  return conditions;
+}
+
+function whereOf(conditions: readonly string[]): string {
+  return conditions.length === 0 ? '' : `where ${conditions.join(' and ')}`;
 }
 
 const keyTypes: Record<OrderField, string> = {
@@ -119,7 +124,7 @@ const keyTypes: Record<OrderField, string> = {
 };
 
 /** The condition for the rows behind a position in an order. */
-function behind(orderBy: readonly OrderTerm[], after: PagePosition, bind: (value: unknown) => string): string {
+function behind(orderBy: readonly OrderTerm[], after: PagePosition, bind: Bind): string {
   const columns = orderBy.map(({ field, descending }, index) => {
     const key = after.keys[index];
     const value = typeof key === 'number' ? new Date(key).toISOString() : key;
@@ -144,27 +149,30 @@ function behind(orderBy: readonly OrderTerm[], after: PagePosition, bind: (value
     : `(${first.expression} ${first.descending ? '<=' : '>='} ${first.value} AND ${condition})`;
 }
 
-function listedUser(row: ListedRow, orderBy: readonly OrderTerm[]): ListedUser {
+function listedUser(row: Row): ListedUser {
+  const attributes = row[8] as string;
+  const user: User = {
+    id: row[0] as string,
+    createTime: row[1] as Date,
+    updateTime: row[2] as Date,
+    version: row[3] as number,
+    firstName: row[4] as string,
+    lastName: row[5] as string,
+    email: row[6] as string,
+    profileImageUrl: row[7] as string,
+    attributes: parseJson(attributes) as JsonObject,
+  };
+  return { user, emailKey: row[9] as string, attributesBytes: attributes.length };
+}
+
+/** Where a user stands in the order that it was listed in. */
+export function positionOf({ user, emailKey }: ListedUser, orderBy: readonly OrderTerm[]): PagePosition {
   const keys: Record<OrderField, string | number> = {
-    create_time: row.create_time.getTime(),
-    update_time: row.update_time.getTime(),
-    first_name: row.first_name,
-    last_name: row.last_name,
-    email: row.email_key,
+    create_time: user.createTime.getTime(),
+    update_time: user.updateTime.getTime(),
+    first_name: user.firstName,
+    last_name: user.lastName,
+    email: emailKey,
   };
-  return {
-    user: {
-      id: row.id,
-      firstName: row.first_name,
-      lastName: row.last_name,
-      email: row.email,
-      profileImageUrl: row.profile_image_url,
-      attributes: parseJson(row.attributes) as JsonObject,
-      createTime: row.create_time,
-      updateTime: row.update_time,
-      version: row.version,
-    },
-    position: { keys: orderBy.map(({ field }) => keys[field]), id: row.id },
-    attributesBytes: row.attributes.length,
-  };
+  return { keys: orderBy.map(({ field }) => keys[field]), id: user.id };
 }

@@ -52,10 +52,17 @@ export const qualifiedColumns = columns.replaceAll(/\w+/g, 'users.$&');
 /** The user in a row, from column `start` on. */
 export function userOf(row: Row, start = 0): User {
   // In the order of `columns`.
-  const [id, createTime, updateTime, version, firstName, lastName, email, profileImageUrl, attributes] = row.slice(
-    start,
-  ) as [string, Date, Date, number, string, string, string, string, JsonObject];
-  return { id, createTime, updateTime, version, firstName, lastName, email, profileImageUrl, attributes };
+  return {
+    id: row[start] as string,
+    createTime: row[start + 1] as Date,
+    updateTime: row[start + 2] as Date,
+    version: row[start + 3] as number,
+    firstName: row[start + 4] as string,
+    lastName: row[start + 5] as string,
+    email: row[start + 6] as string,
+    profileImageUrl: row[start + 7] as string,
+    attributes: row[start + 8] as JsonObject,
+  };
 }
 
 /** The values for `arrays`; null for a field that is not to be written. */

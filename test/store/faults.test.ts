@@ -313,7 +313,7 @@ describe('a connection that is lost', () => {
     const database = await open();
     const pid = await pidOf(database);
     // What the driver says of a server that has fallen silent: the connection looks as good as any.
-    const silent = database.withRunner(new AbortController().signal, async () => {
+    const silent = database.withConnection(new AbortController().signal, async () => {
       throw new Error('Query read timeout');
     });
     await expect(silent).rejects.toMatchObject({ reason: 'DATABASE_UNAVAILABLE' });
@@ -322,14 +322,10 @@ describe('a connection that is lost', () => {
 
   it('while it is lent out is DATABASE_UNAVAILABLE to whoever has it', async () => {
     const database = await open();
-    const lent = database.withRunner(new AbortController().signal, async (runner) => {
-      const [{ pid }] = await runner.query('select pg_backend_pid() as pid');
-      await terminate(pid);
-      // Until its end has arrived here, which is when the pool counts it no more.
-      const { master } = database.dataSource.driver as unknown as { master: pg.Pool };
-      await vi.waitUntil(() => master.totalCount === 0, patience);
-      await turn();
-      return runner.query('select 1');
+    const lent = database.withConnection(new AbortController().signal, async (run) => {
+      const [row] = await run({ name: '', text: 'select pg_backend_pid()' }, []);
+      await terminate(Number(row?.[0]));
+      return run({ name: '', text: 'select 1' }, []);
     });
     expect(await faultFrom(lent)).toMatchObject({ reason: 'DATABASE_UNAVAILABLE' });
     expect(await run(database, 'select 1')).toEqual([[1]]);

@@ -12,6 +12,7 @@ import { parseListUsers } from '../../src/model/requests.js';
 import { displayName, type JsonObject, type User, type UserFields } from '../../src/model/user.js';
 import { listPage } from '../../src/operations/list-page.js';
 import { type Database, openDatabase } from '../../src/store/database.js';
+import { listStatement } from '../../src/store/list-users.js';
 import { deleteUsers, insertUsers } from '../../src/store/users.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { databaseOptions, someFields } from '../support/open-database.js';
@@ -463,7 +464,7 @@ describe('a list whose caller has gone', () => {
       for (let turn = 1; turn <= 5; turn++) {
         await holder.query('select pg_advisory_lock(1)');
         const caller = new AbortController();
-        const answer = database.withRunner(caller.signal, async () => {
+        const answer = database.withConnection(caller.signal, async () => {
           caller.abort();
           return 'answered';
         });
@@ -491,9 +492,9 @@ describe('a list whose caller has gone', () => {
           // Half of the impatient ask for what never ends; the others go just when their answer comes.
           const seconds = index % 4 === 0 ? 600 : 0.002;
           const outcome = await database
-            .withRunner(caller.signal, async (runner) => {
+            .withConnection(caller.signal, async (run) => {
               if (isImpatient) setTimeout(() => caller.abort(new Fault('CALL_CANCELLED', 'gone')), index % 5);
-              return await runner.query('select 1 from pg_sleep($1)', [seconds]);
+              return await run({ name: '', text: 'select 1 from pg_sleep($1)' }, [seconds]);
             })
             .catch((error: unknown) => error);
           return { isImpatient, seconds, outcome };
@@ -531,23 +532,15 @@ describe('the plan of a list', () => {
 
   /** How Postgres runs the first page and the one after a hundred users. */
   async function plans(orderBy: string): Promise<string[]> {
-    const statements: { text: string; values: unknown[] }[] = [];
-    const { dataSource } = database;
-    const { logger } = dataSource;
-    dataSource.logger = {
-      ...logger,
-      logQuery: (text: string, values?: unknown[]) => statements.push({ text, values: values ?? [] }),
-    } as typeof logger;
-    try {
-      const { nextPageToken } = await page(database, { orderBy, pageSize: 100 });
-      await page(database, { orderBy, pageSize: 10, pageToken: nextPageToken });
-    } finally {
-      dataSource.logger = logger;
-    }
-    expect(statements).toHaveLength(2);
+    const { nextPageToken } = await page(database, { orderBy, pageSize: 100 });
+    const statements = ['', nextPageToken].map((pageToken) => {
+      const { scope, ...listing } = parseListUsers({ ...request, orderBy });
+      const after = pageToken === '' ? undefined : pageTokens.open(pageToken, scope);
+      return listStatement({ ...listing, after, rowsMax: 101 });
+    });
     return Promise.all(
-      statements.map(async ({ text, values }) => {
-        const rows = await testDatabase.query<{ 'QUERY PLAN': string }>(`explain ${text}`, values);
+      statements.map(async ({ statement: { text }, values }) => {
+        const rows = await testDatabase.query<{ 'QUERY PLAN': string }>(`explain ${text}`, [...values]);
         return rows.map((row) => row['QUERY PLAN']).join('\n');
       }),
     );

@@ -1,0 +1,21 @@
+/**
+ * Reads Postgres' text of a timestamptz. The driver's own parser, with its regular expressions, took a fifth of the time
+ * that a page of users took.
+ */
+import pg from 'pg';
+
+const parseAny = pg.types.getTypeParser(pg.types.builtins.TIMESTAMPTZ, 'text');
+
+const zero = 48;
+
+/** As the driver does; the common form is `2026-11-22 16:14:47.963+00`, with 0 to 3 decimals. */
+export function parseTime(text: string): Date {
+  // The year is one from 1000 to 9999, and the zone is UTC.
+  if (text[0] === '0' || text[4] !== '-' || text[10] !== ' ' || !text.endsWith('+00')) return parseAny(text);
+  const decimals = text.length - '2026-11-22 16:14:47+00'.length;
+  if (decimals > 4) return parseAny(text);
+  const two = (at: number): number => 10 * (text.charCodeAt(at) - zero) + text.charCodeAt(at + 1) - zero;
+  let ms = 0;
+  for (let at = 20, unit = 100; at < 19 + decimals; at++, unit /= 10) ms += unit * (text.charCodeAt(at) - zero);
+  return new Date(Date.UTC(100 * two(0) + two(2), two(5) - 1, two(8), two(11), two(14), two(17), ms));
+}

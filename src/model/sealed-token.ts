@@ -3,7 +3,7 @@
  *
  * Encrypted and not only signed, because a place in a list may hold names and emails, and tokens end up in URLs and logs.
  */
-import { createCipheriv, createDecipheriv, createHmac, hkdfSync } from 'node:crypto';
+import { createCipheriv, createDecipheriv, createHmac, createSecretKey, hkdfSync } from 'node:crypto';
 import type { z } from 'zod';
 
 export interface SealedTokens<Value> {
@@ -29,7 +29,9 @@ export interface SealedTokensOptions<Value> {
 
 export function createSealedTokens<Value>(options: SealedTokensOptions<Value>): SealedTokens<Value> {
   const { secret, kind, schema, tokenCharactersMax } = options;
-  const derive = (purpose: string) => Buffer.from(hkdfSync('sha256', secret, '', `${kind} ${purpose}`, 32));
+  // As key objects: from bytes, Node would make one for each token, which takes five times as long as all the rest.
+  const derive = (purpose: string) =>
+    createSecretKey(Buffer.from(hkdfSync('sha256', secret, '', `${kind} ${purpose}`, 32)));
   const cipherKey = derive('cipher');
   const nonceKey = derive('nonce');
   // As a list: the same letters cut another way are another scope.

@@ -1,5 +1,5 @@
 /** Request ids with a digest of all the fields that were asked for, so that a repeated call is told from another one with the same id. */
-import { createHmac, hkdfSync } from 'node:crypto';
+import { createHmac, createSecretKey, hkdfSync } from 'node:crypto';
 import type { JsonValue, UserFields } from '../model/user.js';
 import type { RequestKey } from '../store/users.js';
 
@@ -9,7 +9,7 @@ export interface RequestKeys {
 
 /** The digest is keyed with the directory's secret: alone it cannot be used to try out whom it was made of. */
 export function createRequestKeys(secret: Buffer): RequestKeys {
-  const key = Buffer.from(hkdfSync('sha256', secret, '', 'request digest', 32));
+  const key = createSecretKey(Buffer.from(hkdfSync('sha256', secret, '', 'request digest', 32)));
   return {
     keyOf(requestId, users) {
       const hmac = createHmac('sha256', key);

@@ -58,7 +58,7 @@ export function createCallObserver(log: Log, paths: ReadonlySet<string>): CallOb
   const logCall = (path: string, line: CallLine): void =>
     log.call(line, path.startsWith('/grpc.') ? 'debug' : undefined);
 
-  const interceptor: ServerInterceptor = ({ path }, call) => {
+  const interceptor: ServerInterceptor = ({ path, responseStream }, call) => {
     const startedMs = performance.now();
     const key = (callCount++).toString(36);
     const method = path.slice(1);
@@ -102,6 +102,15 @@ export function createCallObserver(log: Log, paths: ReadonlySet<string>): CallOb
       sendStatus(completeStatus(code, status.details ?? '', status.metadata, observed.reason, observed.requestId));
       finish(code);
     };
+
+    if (!responseStream) {
+      // grpc-js sends the status once the message has left, in packets of its own; at once they leave together.
+      const sendMessage = call.sendMessage.bind(call);
+      call.sendMessage = (message, sent) => {
+        sendMessage(message, () => {});
+        sent();
+      };
+    }
 
     const start = call.start.bind(call);
     call.start = (listener) => {

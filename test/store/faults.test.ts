@@ -1,7 +1,6 @@
 /** What a caller is told of real errors of a real Postgres, and that the pool outlives all of them. */
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer } from 'node:net';
-import { setImmediate as turn } from 'node:timers/promises';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { Fault } from '../../src/model/fault.js';

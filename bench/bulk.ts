@@ -1,22 +1,35 @@
 /**
- * `roster import` and `roster export` of generated users, beside psql's \copy of the same rows into the same table.
+ * Bulk loads beside what they cost without a service, one after the other in the same rounds.
  *
  *     node dist/bench/bulk.js [rows] [rounds]
  *
- * Everything on this machine at once: the command line, the service, Postgres. \copy checks nothing, logs no changes and
- * merges nothing; it is what the disk and the indexes cost. It also says whether what came out is what went in, and the
- * service's peak memory, once for a tenth of the rows and once for all.
+ * | import | `roster import` of a CSV file: the command line, the service and Postgres share this machine |
+ * | messages | ImportUsers alone, with messages that were encoded beforehand |
+ * | same work | psql: \copy into the import's own staging table, then its own statement with its change log |
+ * | \copy | psql: \copy into the users' table; checks nothing, logs no changes, merges nothing |
+ * | export | `roster export` to a CSV file |
+ *
+ * It also says whether what came out is what went in, and the service's peak memory, once for a tenth of the rows and
+ * then for all.
  */
 import { spawn, spawnSync } from 'node:child_process';
-import { createHash, randomUUID } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { createReadStream, createWriteStream } from 'node:fs';
-import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { finished } from 'node:stream/promises';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Client, credentials } from '@grpc/grpc-js';
 import { parse } from 'csv-parse';
 import pg from 'pg';
+import { v7 as uuidv7 } from 'uuid';
+import { User } from '../generated/users/v1/user.js';
+import { ImportUsersRequest, ImportUsersResponse } from '../generated/users/v1/user_service.js';
+import { addingStatements } from '../src/store/import-users.js';
+import { postmasterOf, processorSeconds } from './processor-time.js';
 import { openBenchDatabase, quantile, startService } from './service.js';
 
 const rows = Number(process.argv[2] ?? 1_000_000);
@@ -27,26 +40,67 @@ const psql = process.env.PSQL ?? 'psql';
 const folder = await mkdtemp(join(tmpdir(), 'roster-bulk-'));
 const fields = ['first_name', 'last_name', 'email', 'profile_image_url', 'attributes'];
 
-/** As CSV for the import, and with ids as text for \copy. */
-async function generate(count: number): Promise<{ csv: string; copy: string }> {
-  const csv = join(folder, `${count}.csv`);
-  const copy = join(folder, `${count}.copy`);
-  const outputs = [createWriteStream(csv), createWriteStream(copy)] as const;
-  outputs[0].write(`${fields.join(',')}\n`);
-  for (let row = 0; row < count; row++) {
-    const email = `user${row}@${row % 977}.example`;
-    const attributes = `{"department":"d${row % 50}","level":${row % 9}}`;
-    const url = row % 3 === 0 ? `https://img.example/${row}.png` : '';
-    const quoted = attributes.replaceAll('"', '""');
-    const isFull = [
-      outputs[0].write(`Zoë ${row % 1000},"O'Neil, ${row % 333}",${email},${url},"${quoted}"\n`),
-      outputs[1].write(`${randomUUID()}\tZoë ${row % 1000}\tO'Neil, ${row % 333}\t${email}\t${url}\t${attributes}\n`),
-    ].includes(false);
-    if (isFull) await Promise.all(outputs.map((output) => output.writableNeedDrain && once(output, 'drain')));
+interface Files {
+  csv: string;
+  /** Of ImportUsers, each behind its length in four bytes. */
+  messages: string;
+  staging: string;
+  copy: string;
+}
+
+// As many as the client sends.
+const messageUsers = 200;
+
+async function generate(count: number): Promise<Files> {
+  const msecs = Date.now();
+  // The service gives ids in the order of the rows, too: it decides what an index costs.
+  const idOf = (row: number) => uuidv7({ msecs, seq: row });
+  const textOf = (user: User) =>
+    [user.firstName, user.lastName, user.email, user.profileImageUrl, JSON.stringify(user.attributes)].join('\t');
+
+  function* csv() {
+    yield `${fields.join(',')}\n`;
+    for (let row = 0; row < count; row++) {
+      const { firstName, lastName, email, profileImageUrl, attributes } = userOf(row);
+      const quoted = JSON.stringify(attributes).replaceAll('"', '""');
+      yield `${firstName},"${lastName}",${email},${profileImageUrl},"${quoted}"\n`;
+    }
   }
-  for (const output of outputs) output.end();
-  await Promise.all(outputs.map((output) => finished(output)));
-  return { csv, copy };
+  function* messages() {
+    for (let first = 0; first < count; first += messageUsers) {
+      const users = Array.from({ length: Math.min(messageUsers, count - first) }, (_, index) => userOf(first + index));
+      const totalRows = first + users.length === count ? count : undefined;
+      const message = ImportUsersRequest.encode({ options: undefined, users, totalRows }).finish();
+      const length = Buffer.alloc(4);
+      length.writeUInt32BE(message.length);
+      yield Buffer.concat([length, message]);
+    }
+  }
+  function* staging() {
+    for (let row = 0; row < count; row++) yield `${row}\t${idOf(row)}\t${textOf(userOf(row))}\n`;
+  }
+  function* copy() {
+    for (let row = 0; row < count; row++) yield `${idOf(row)}\t${textOf(userOf(row))}\n`;
+  }
+
+  const files: Partial<Record<keyof Files, string>> = {};
+  for (const [name, parts] of Object.entries({ csv, messages, staging, copy })) {
+    const file = join(folder, `users.${name}`);
+    files[name as keyof Files] = file;
+    await pipeline(Readable.from(parts()), createWriteStream(file));
+  }
+  return files as Files;
+}
+
+function userOf(row: number): User {
+  return {
+    ...User.create(),
+    firstName: `Zoë ${row % 1000}`,
+    lastName: `O'Neil, ${row % 333}`,
+    email: `user${row}@${row % 977}.example`,
+    profileImageUrl: row % 3 === 0 ? `https://img.example/${row}.png` : '',
+    attributes: { department: `d${row % 50}`, level: row % 9 },
+  };
 }
 
 /** The same for the same users in any order. */
@@ -65,12 +119,6 @@ function sorted(json: string): unknown {
   return Object.entries(JSON.parse(json || '{}')).sort(([a], [b]) => (a < b ? -1 : 1));
 }
 
-async function timed(work: () => Promise<unknown>): Promise<number> {
-  const startMs = performance.now();
-  await work();
-  return (performance.now() - startMs) / 1000;
-}
-
 async function run(command: string, args: readonly string[]): Promise<void> {
   const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'pipe'] });
   let errors = '';
@@ -83,52 +131,127 @@ async function run(command: string, args: readonly string[]): Promise<void> {
 
 const roster = (...args: string[]) => run(process.execPath, [main, ...args]);
 
+/** Sends messages as they are, so that this side costs next to nothing. */
+async function sendMessages(address: string, file: string, count: number): Promise<void> {
+  using client = Object.assign(new Client(address, credentials.createInsecure()), {
+    [Symbol.dispose]: () => client.close(),
+  });
+  const answered = Promise.withResolvers<ImportUsersResponse>();
+  const call = client.makeClientStreamRequest(
+    '/users.v1.UserService/ImportUsers',
+    (message: Buffer) => message,
+    (bytes) => ImportUsersResponse.decode(bytes),
+    (error, response) => (response === undefined ? answered.reject(error) : answered.resolve(response)),
+  );
+  const all = await readFile(file);
+  for (let start = 0; start < all.length; ) {
+    const end = start + 4 + all.readUInt32BE(start);
+    if (!call.write(all.subarray(start + 4, end))) await Promise.race([once(call, 'drain'), answered.promise]);
+    start = end;
+  }
+  call.end();
+  const { committed, created } = await answered.promise;
+  if (!committed || created !== count) throw new Error(`${created} of ${count} were created.`);
+}
+
+/** A session of psql's own, which ends with the first error. */
+async function runScript(url: string, script: string): Promise<void> {
+  const file = join(folder, 'script.sql');
+  await writeFile(file, script);
+  await run(psql, [url, '--no-psqlrc', '--quiet', '--set=ON_ERROR_STOP=1', `--file=${file}`]);
+}
+
+const sameWork = ({ staging }: Files) => `
+  ${addingStatements.createStaging};
+  \\copy ${addingStatements.copyTarget} from '${staging}'
+  begin;
+  ${addingStatements.insert};
+  commit;`;
+
+interface Measured {
+  rate: number;
+  /** Processor time, in microseconds for each row. */
+  service: number;
+  postgres: number;
+}
+
 await using database = await openBenchDatabase();
 const admin = new pg.Client({ connectionString: database.url });
 await admin.connect();
+const postmaster = await postmasterOf(admin);
 const hasPsql = spawnSync(psql, ['--version']).status === 0;
-if (!hasPsql) console.log('There is no psql here (PSQL=path): no \\copy beside the import.');
+if (!hasPsql) console.log('There is no psql here (PSQL=path), and nothing to compare with.');
 
-const rates: Record<string, number[]> = { import: [], copy: [], export: [] };
+const measured = new Map<string, Measured[]>();
+const columns = { import: 'import', messages: 'messages', same: 'same work', copy: '\\copy', export: 'export' };
+
+/** Gives rows in a second. */
+async function measure(name: string, count: number, service: number, work: () => Promise<unknown>): Promise<number> {
+  const used = async () => [await processorSeconds(service), await processorSeconds(postmaster)] as const;
+  const before = await used();
+  const startMs = performance.now();
+  await work();
+  const rate = count / ((performance.now() - startMs) / 1000);
+  // The time of a backend that has just ended is its parent's once that has looked after it.
+  await sleep(200);
+  const after = await used();
+  const [ofService, ofPostgres] = [0, 1].map((index) => (((after[index] ?? 0) - (before[index] ?? 0)) * 1e6) / count);
+  if (count === rows) {
+    const values = measured.get(name) ?? [];
+    measured.set(name, [...values, { rate, service: ofService ?? Number.NaN, postgres: ofPostgres ?? Number.NaN }]);
+  }
+  return rate;
+}
+
+async function empty(): Promise<void> {
+  await admin.query('truncate users, changes');
+  await admin.query('checkpoint');
+}
+
 try {
-  for (const [index, count] of [rows / 10, ...Array<number>(rounds).fill(rows)].entries()) {
+  // Migrates as it starts.
+  await (await startService(database.url))[Symbol.asyncDispose]();
+  for (const [round, count] of [rows / 10, ...Array<number>(rounds).fill(rows)].entries()) {
     const files = await generate(count);
     const output = join(folder, 'exported.csv');
-    let memory: number;
-    let seconds: { import: number; export: number };
-    {
+    const notes: string[] = [];
+    const through = async () => {
       await using service = await startService(database.url);
-      await admin.query('truncate users, changes');
-      await admin.query('checkpoint');
-      const imported = await timed(() => roster('import', files.csv, '--address', service.address));
+      const { pid = Number.NaN } = service.process;
+      const imported = () => roster('import', files.csv, '--address', service.address);
+      await measure(columns.import, count, pid, imported);
       await rm(output, { force: true });
-      const exported = await timed(() => roster('export', output, '--address', service.address));
-      seconds = { import: imported, export: exported };
-      memory = await service.peakMemory();
+      await measure(columns.export, count, pid, () => roster('export', output, '--address', service.address));
+      const [given, got] = [await digest(files.csv), await digest(output)];
+      notes.push(given.count === got.count && given.sum === got.sum && given.count === count ? 'equal' : 'NOT EQUAL');
+      await empty();
+      await measure(columns.messages, count, pid, () => sendMessages(service.address, files.messages, count));
+      notes.push(`service's peak memory ${(await service.peakMemory()).toFixed(0)} MiB`);
+    };
+    const same = () => measure(columns.same, count, Number.NaN, () => runScript(database.url, sameWork(files)));
+    const into = `users (id, ${fields.join(', ')})`;
+    const copy = () =>
+      measure(columns.copy, count, Number.NaN, () => runScript(database.url, `\\copy ${into} from '${files.copy}'`));
+    const works = hasPsql ? [through, same, copy] : [through];
+    // Another one is first in each round: a machine is not the same for long.
+    for (const index of works.keys()) {
+      await empty();
+      await works[(round + index) % works.length]?.();
     }
-    const [given, got] = [await digest(files.csv), await digest(output)];
-    const isEqual = given.count === got.count && given.sum === got.sum && given.count === count;
-    let copied = Number.NaN;
-    if (hasPsql) {
-      await admin.query('truncate users, changes');
-      await admin.query('checkpoint');
-      const command = `\\copy users (id, ${fields.join(', ')}) from '${files.copy}'`;
-      copied = await timed(() => run(psql, [database.url, '-q', '-c', command]));
-    }
-    const { size } = await stat(files.csv);
-    console.log(
-      `${count} users, ${(size / 1e6).toFixed(0)} MB: import ${seconds.import.toFixed(1)} s, export ${seconds.export.toFixed(1)} s, ` +
-        `\\copy ${copied.toFixed(1)} s; ${isEqual ? 'equal' : 'NOT EQUAL'}; service's peak memory ${memory.toFixed(0)} MiB`,
-    );
-    if (index === 0) continue;
-    rates.import?.push(count / seconds.import);
-    rates.export?.push(count / seconds.export);
-    rates.copy?.push(count / copied);
+    console.log(`${count} users: ${notes.join(', ')}`);
   }
-  console.log('rows/s, median (least to most)');
-  for (const [name, values] of Object.entries(rates)) {
-    const [median, least, most] = [0.5, 0, 1].map((share) => quantile(values, share).toFixed(0));
-    console.log(`${name.padEnd(8)} ${median} (${least} to ${most})`);
+  console.log(`${'rows/s'.padStart(20)} ${'least to most'.padStart(18)} of same work   service  postgres, µs a row`);
+  const same = measured.get(columns.same) ?? [];
+  for (const [name, values] of measured) {
+    const median = (of: (value: Measured, index: number) => number) => quantile(values.map(of), 0.5);
+    const rates = values.map(({ rate }) => rate);
+    const [least, most] = [0, 1].map((share) => quantile(rates, share).toFixed(0));
+    const share = median(({ rate }, index) => rate / (same[index]?.rate ?? Number.NaN));
+    const times = [median(({ service }) => service), median(({ postgres }) => postgres)];
+    console.log(
+      `${name.padEnd(10)} ${quantile(rates, 0.5).toFixed(0).padStart(9)} ${`${least} to ${most}`.padStart(18)} ` +
+        `${`${(100 * share).toFixed(0)} %`.padStart(12)} ${times.map((time) => time.toFixed(1).padStart(9)).join(' ')}`,
+    );
   }
 } finally {
   await admin.end();

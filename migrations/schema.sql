@@ -4,7 +4,7 @@ CREATE OR REPLACE FUNCTION public.email_key(email text)
  RETURNS text
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-RETURN lower((NORMALIZE(email, NFC) COLLATE "und-x-icu"));
+RETURN CASE WHEN (octet_length(email) = char_length(email)) THEN (lower((email COLLATE "C")) COLLATE "und-x-icu") ELSE lower((NORMALIZE(email, NFC) COLLATE "und-x-icu")) END;
 
 create table change_feed (
   id uuid not null default gen_random_uuid(),

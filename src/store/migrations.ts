@@ -1,8 +1,9 @@
 /** The list of migrations, in order. A new one is added at the end; one that was released is never changed. */
 import { CreateUsers1795305600000 } from '../../migrations/1795305600000-create-users.js';
 import { CreateChanges1795392000000 } from '../../migrations/1795392000000-create-changes.js';
+import { EmailKeyOfAscii1795396000000 } from '../../migrations/1795396000000-email-key-of-ascii.js';
 
-export const migrations = [CreateUsers1795305600000, CreateChanges1795392000000] as const;
+export const migrations = [CreateUsers1795305600000, CreateChanges1795392000000, EmailKeyOfAscii1795396000000] as const;
 
 /** Not TypeORM's `migrations`, which another application in the same schema may have. */
 export const migrationsTableName = 'roster_migrations';

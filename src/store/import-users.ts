@@ -89,21 +89,26 @@ const holderOf = (rows: string, columns: string) =>
 
 // In order of the keys, as single creates do, so that those and this seldom wait for each other in a ring. Of rows of
 // one key the first is inserted.
-const insertStatement = `
+const insertStatement = (onTaken: string) => `
   with inserted as (
     insert into users (id, ${written})
-    select id, ${written} from staged_users order by key, row
-    on conflict (email_key(email)) do nothing
+    select id, ${written} from staged_users order by key, row ${onTaken}
     returning id, create_time
   ), logged as (${logChanges('created', 'inserted', 'create_time')})
   select count(*)::integer from inserted`;
+
+const insertFreeStatement = insertStatement('on conflict (email_key(email)) do nothing');
+
+// Fails with the first email that is taken. Where that ends the import anyway it is tried first: ON CONFLICT looks each
+// email up beforehand, and marks each row afterwards, which is an eighth of the merge.
+const insertAllStatement = insertStatement('');
 
 /** What an import that only adds users runs, in this order: for those who measure what it costs without a service. */
 export const addingStatements = {
   createStaging: createStagingStatement,
   /** Behind COPY; its rows have the order of these columns. */
   copyTarget,
-  insert: insertStatement,
+  insert: insertAllStatement,
 };
 
 const notInsertedStatement = `
@@ -233,6 +238,8 @@ export async function openStaging(
     isPrepared = true;
     if (text !== '') await sendPiece();
     await copying;
+    // What only inserts sorts all rows, whatever is known of them.
+    if (onConflict !== 'update' && rows === 'repeated') return;
     await query(analyzeStagingStatement);
     if (onConflict !== 'update') return;
     await query(createStepsStatement(rows));
@@ -241,8 +248,9 @@ export async function openStaging(
     await query(joinRepeatedStatement);
   }
 
-  async function insert(onConflict: OnConflict): Promise<MergeCounts> {
-    const [created] = (await query(insertStatement)) as [number];
+  /** With `allOrNothing` throws EMAIL_TAKEN where another one would leave rows out. */
+  async function insert(onConflict: OnConflict, allOrNothing: boolean): Promise<MergeCounts> {
+    const [created] = (await query(allOrNothing ? insertAllStatement : insertFreeStatement)) as [number];
     const left = stagedCount - created;
     if (onConflict === 'skip') return { created, updated: 0, skipped: left, taken: 0, takenRows: [] };
     const rows = left === 0 ? [] : await session.query(notInsertedStatement, [takenRowsMax]);
@@ -276,11 +284,12 @@ export async function openStaging(
     }
   }
 
-  /** Undefined where a race was lost. */
-  async function attempt(onConflict: OnConflict, allOrNothing: boolean) {
+  /** Undefined where it must be tried again: a race was lost, or all were to be inserted and one is taken. */
+  async function attempt(onConflict: OnConflict, allOrNothing: boolean, isFirst: boolean) {
     await query('begin');
     try {
-      const counts = onConflict === 'update' ? await upsert() : await insert(onConflict);
+      const insertsAll = isFirst && allOrNothing && onConflict === 'reject';
+      const counts = onConflict === 'update' ? await upsert() : await insert(onConflict, insertsAll);
       if (counts !== undefined && !(allOrNothing && counts.taken > 0)) {
         await commit();
         return { ...counts, committed: true };
@@ -288,7 +297,7 @@ export async function openStaging(
       await query('rollback');
       return counts && { ...counts, committed: false };
     } catch (error) {
-      if (!(error instanceof Fault && lostRace(error.cause))) throw error;
+      if (!(error instanceof Fault && (error.reason === 'EMAIL_TAKEN' || lostRace(error.cause)))) throw error;
       await query('rollback');
       return undefined;
     }
@@ -329,7 +338,7 @@ export async function openStaging(
     async merge(onConflict, allOrNothing) {
       await prepare(onConflict, 'repeated');
       for (let races = 0; races <= racesMax; races++) {
-        const outcome = await attempt(onConflict, allOrNothing);
+        const outcome = await attempt(onConflict, allOrNothing, races === 0);
         if (outcome !== undefined) return outcome;
       }
       throw new Fault('DATABASE_UNAVAILABLE', 'Others write to the same users; nothing was written, try again.');

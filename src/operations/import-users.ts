@@ -5,7 +5,6 @@
  * first bad ones.
  */
 import { randomFillSync, randomInt } from 'node:crypto';
-import { v7 as uuidv7 } from 'uuid';
 import { emailTakenText, Fault, invalid } from '../model/fault.js';
 import {
   type ImportError,
@@ -90,26 +89,37 @@ async function stageAll(
   return { options, rejected, errors };
 }
 
-// Random bytes are fetched for so many ids at once: one by one, as the library does it, they take as long as all else that
-// is done to a row here.
-const idsAtOnce = 512;
-const idBytes = 16;
+// So many ids have all but their last six bytes in common, and get their random bytes together: one by one, as the
+// library makes them, they took a tenth of the time that a row takes here.
+const idsAtOnce = 64;
+const idRandomBytes = 5;
+const idPlaces = Array.from({ length: idsAtOnce }, (_, place) => (place * 4).toString(16).padStart(2, '0'));
 
-/** Gives each row an id, so that the ids of one import have the order of its rows. */
+/**
+ * Gives each row an id, so that the ids of one import have the order of its rows: UUIDs of version 7 with a counter of 32
+ * bits behind the time, as RFC 9562 has it in 6.2, method 1, and 40 random bits.
+ */
 function createRowIds(): (row: number) => string {
-  const random = Buffer.alloc(idsAtOnce * idBytes);
-  let used = random.length;
-  let msecs = 0;
+  const random = Buffer.alloc(idsAtOnce * idRandomBytes);
   const start = randomInt(2 ** 31);
+  let msecs = 0;
+  let block = -1;
+  let common = '';
+  let randomText = '';
   return (row) => {
-    if (used === random.length) {
-      randomFillSync(random);
-      used = 0;
+    const count = start + row;
+    const place = count % idsAtOnce;
+    if (block !== Math.floor(count / idsAtOnce)) {
+      block = Math.floor(count / idsAtOnce);
       msecs = Math.max(msecs, Date.now());
+      const time = msecs.toString(16).padStart(12, '0');
+      const high = ((block >>> 14) & 0xfff).toString(16).padStart(3, '0');
+      const low = (0x8000 | (block & 0x3fff)).toString(16);
+      common = `${time.slice(0, 8)}-${time.slice(8)}-7${high}-${low}-`;
+      randomText = randomFillSync(random).toString('hex');
     }
-    const bytes = random.subarray(used, used + idBytes);
-    used += idBytes;
-    return uuidv7({ msecs, seq: start + row, random: bytes });
+    const digits = 2 * idRandomBytes;
+    return `${common}${idPlaces[place]}${randomText.slice(place * digits, (place + 1) * digits)}`;
   };
 }
 

@@ -84,6 +84,20 @@ const badRows: readonly [field: string, Partial<UserInput>][] = [
 ];
 
 describe('an import', () => {
+  it('gives users ids of version 7 in the order of their rows', async () => {
+    const domain = someDomain();
+    // Not in the order of their emails.
+    const users = Array.from({ length: 200 }, (_, row) => someFields({ email: `${(row * 37) % 200}x${row}${domain}` }));
+    await run(streamOf(users));
+    const rows = await testDatabase.query<{ id: string; email: string }>(
+      'select id, email from users where email like $1 order by id',
+      [`%${domain}`],
+    );
+    expect(rows.map(({ email }) => email)).toEqual(users.map(({ email }) => email));
+    for (const { id } of rows)
+      expect(id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+  });
+
   it('reports each bad row with its first bad field, in the order of rows and beside taken emails', async () => {
     const domain = someDomain();
     const rows: UserInput[] = [];

@@ -20,6 +20,7 @@ import {
   refuseAttributes,
   refuseEmail,
   refuseLegacyEmail,
+  textsThat,
   textThat,
   type User,
   type UserFields,
@@ -39,6 +40,7 @@ function refuseUuid(text: string): string | undefined {
 }
 
 const idSchema = textThat(refuseUuid).transform((id) => id.toLowerCase());
+const idsSchema = textsThat(refuseUuid).transform((ids) => ids.map((id) => id.toLowerCase()));
 const requestIdSchema = textThat((id) =>
   id === '' || uuidForm.test(id) ? undefined : 'must be a UUID or empty',
 ).transform((id) => (id === '' ? undefined : id.toLowerCase()));
@@ -100,7 +102,10 @@ export function parseGetUserByEmail(request: unknown): { email: string } {
 }
 
 const batchGetUsersSchema = z.object({
-  ids: z.array(z.unknown()).max(batchUsersMax, `must have at most ${batchUsersMax} ids`).pipe(z.array(idSchema)),
+  ids: z
+    .custom<string[]>()
+    .refine((ids) => ids.length <= batchUsersMax, `must have at most ${batchUsersMax} ids`)
+    .pipe(idsSchema),
 });
 
 export function parseBatchGetUsers(request: unknown): { ids: string[] } {
@@ -381,7 +386,7 @@ export const tagCharactersMax = 256;
 
 // Of what is too much nothing else is looked at.
 const resolveUsersSchema = z
-  .object({ tag: z.unknown(), ids: z.array(z.unknown()), emails: z.array(z.unknown()) })
+  .object({ tag: z.unknown(), ids: z.custom<string[]>(), emails: z.custom<string[]>() })
   .refine(({ ids, emails }) => ids.length + emails.length <= batchUsersMax, {
     path: ['ids'],
     message: `must be at most ${batchUsersMax} together with emails`,
@@ -391,8 +396,8 @@ const resolveUsersSchema = z
       tag: textThat((tag) =>
         hasAtMost(tag, tagCharactersMax) ? undefined : `must have at most ${tagCharactersMax} characters`,
       ),
-      ids: z.array(idSchema),
-      emails: z.array(textThat(refuseLegacyEmail)),
+      ids: idsSchema,
+      emails: textsThat(refuseLegacyEmail),
     }),
   );
 

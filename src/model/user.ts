@@ -163,6 +163,16 @@ export function textThat(refuse: (text: string) => string | undefined): z.ZodTyp
   });
 }
 
+/** The same for many texts at once: an array of schemas takes five times as long. */
+export function textsThat(refuse: (text: string) => string | undefined): z.ZodType<string[], string[]> {
+  return z.custom<string[]>().superRefine((texts, context) => {
+    for (const [index, text] of texts.entries()) {
+      const message = refuse(text);
+      if (message !== undefined) context.addIssue({ code: 'custom', message, path: [index] });
+    }
+  });
+}
+
 /** A user as a message has it, as far as callers write it. */
 export type UserInput = Omit<UserFields, 'attributes'> & { readonly attributes: JsonObject | undefined };
 

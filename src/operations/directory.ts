@@ -3,7 +3,6 @@
  *
  * Callers are already authorised and their requests parsed; whatever goes wrong comes back as a Fault.
  */
-import { v7 as uuidv7 } from 'uuid';
 import { Fault, userNotFound } from '../model/fault.js';
 import type { ImportPart, ImportReport } from '../model/import-request.js';
 import { createPageTokens } from '../model/page-token.js';
@@ -44,6 +43,7 @@ import { createRequestKeys } from './request-keys.js';
 import { createResolver, type ResolvedUsers } from './resolve-users.js';
 import { createTurns } from './turns.js';
 import { readsFirst, updateUser } from './update-user.js';
+import { createUserId } from './user-ids.js';
 import { type WatchMessage, watchUsers } from './watch-users.js';
 
 /** `signal` is aborted when the caller has gone or its deadline has passed. */
@@ -205,7 +205,7 @@ export function createDirectory({
   return {
     async createUser({ fields, requestId }, signal) {
       const request = requestId === undefined ? undefined : requestKeys.keyOf(requestId, [fields]);
-      const user: NewUser = { id: uuidv7(), fields, request };
+      const user: NewUser = { id: createUserId(), fields, request };
       const outcome = await write(creates, insert, user, fields.email.toLowerCase(), signal);
       if (!isRepeated(outcome)) return outcome;
       const [id] = outcome.repeatedUserIds;
@@ -216,7 +216,7 @@ export function createDirectory({
     async batchCreateUsers({ users, requestId }, signal) {
       if (users.length === 0) return [];
       const request = requestId === undefined ? undefined : requestKeys.keyOf(requestId, users);
-      const rows = users.map((fields) => ({ id: uuidv7(), fields }));
+      const rows = users.map((fields) => ({ id: createUserId(), fields }));
       const outcome = await batches.take('', () => written(insertAllUsers(database, rows, request)), signal);
       if (!isRepeated(outcome)) return outcome;
       return (await batchGetUsers(outcome.repeatedUserIds, signal)).map(found);

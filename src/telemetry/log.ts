@@ -56,6 +56,8 @@ export interface LogOptions {
   readonly level: LogLevel | 'silent';
   /** `auto` is pretty on a terminal and JSON elsewhere. */
   readonly format: 'auto' | 'pretty' | 'json';
+  /** Which of several processes that share one output it is; in each line. */
+  readonly worker?: number;
   /** Instead of the standard output. Gets each line at once, and never colours. */
   readonly destination?: LogDestination;
 }
@@ -64,7 +66,7 @@ export interface LogOptions {
  * Lines go to the standard output, pretty ones too: they are all that a server has to say there, and collectors take
  * what comes on the standard error for errors. Commands that print answers make no log.
  */
-export function createLog({ level, format, destination }: LogOptions): Log {
+export function createLog({ level, format, worker, destination }: LogOptions): Log {
   const terminal = destination === undefined && isatty(1);
   const lines = destination ?? standardOutput;
   const pretty = format === 'pretty' || (format === 'auto' && terminal);
@@ -72,13 +74,14 @@ export function createLog({ level, format, destination }: LogOptions): Log {
     {
       level,
       // No process id and host: whoever collects lines knows where each came from.
-      base: null,
+      base: worker === undefined ? null : { worker },
       timestamp: stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
     },
     // hasColors also obeys NO_COLOR.
     pretty ? prettyLines(lines, terminal && process.stdout.hasColors()) : lines,
   );
+  const whose = worker === undefined ? '' : `,"worker":${worker}`;
   const at =
     (level: LogLevel): LogMethod =>
     (fields, message) => {
@@ -95,7 +98,7 @@ export function createLog({ level, format, destination }: LogOptions): Log {
     call(line, level = levelOfStatus(line.status)) {
       if (!logger.isLevelEnabled(level)) return;
       if (pretty) logger[level]({ ...line, durationMs: roundMs(line.durationMs) }, 'call');
-      else lines.write(callLineJson(line, level));
+      else lines.write(callLineJson(line, level, whose));
     },
   };
 }
@@ -108,11 +111,11 @@ function roundMs(ms: number): number {
  * As pino writes it, in a tenth of the time: this runs for each call. Its texts hold nothing to redact and nothing that
  * JSON escapes; a test holds it against the general way.
  */
-function callLineJson(line: CallLine, level: LogLevel): string {
+function callLineJson(line: CallLine, level: LogLevel, whose: string): string {
   const { method, status, durationMs, peer, requestId, deadlineMs, reason } = line;
   const deadline = deadlineMs === undefined ? '' : `,"deadlineMs":${deadlineMs}`;
   const why = reason === undefined ? '' : `,"reason":"${reason}"`;
-  return `{"level":"${level}","time":"${isoTime()}","method":"${method}","status":"${status}","durationMs":${roundMs(durationMs)},"peer":"${peer}","requestId":"${requestId}"${deadline}${why},"msg":"call"}\n`;
+  return `{"level":"${level}","time":"${isoTime()}"${whose},"method":"${method}","status":"${status}","durationMs":${roundMs(durationMs)},"peer":"${peer}","requestId":"${requestId}"${deadline}${why},"msg":"call"}\n`;
 }
 
 let isoTimeMs = 0;
@@ -156,10 +159,22 @@ function prettyLines(lines: LogDestination, colorize: boolean): LogDestination {
 /** How long a reader may take nothing while lines wait. */
 const readerTimeoutMs = 5000;
 
+// What Linux writes to a pipe as a whole or not at all (PIPE_BUF): more may have lines of other workers in between.
+const writeBytesMax = 4096;
+const lineFeed = 0x0a;
+
+/** Where a write of whole lines that begins at `start` ends; a line that is too long for one is written alone. */
+function endOfWrite(bytes: Buffer, start: number): number {
+  if (bytes.length - start <= writeBytesMax) return bytes.length;
+  const last = bytes.lastIndexOf(lineFeed, start + writeBytesMax - 1);
+  return (last >= start ? last : bytes.indexOf(lineFeed, start)) + 1;
+}
+
 /**
- * The lines of one turn of the event loop in one write: calls that shared a statement end in the same turn. Written
- * synchronously, so that no line is lost but those of the very turn in which somebody kills the process with SIGKILL;
- * a slow reader slows the server down. Not by sonic-boom, whose flush never returns once the reader has gone.
+ * The lines of one turn of the event loop together, in as few writes as may be: calls that shared a statement end in the
+ * same turn. Written synchronously, so that no line is lost but those of the very turn in which somebody kills the
+ * process with SIGKILL; a slow reader slows the server down. Not by sonic-boom, whose flush never returns once the reader
+ * has gone.
  */
 function createLineWriter(fd: number): LogDestination {
   const never = new Int32Array(new SharedArrayBuffer(4));
@@ -170,9 +185,11 @@ function createLineWriter(fd: number): LogDestination {
     const bytes = Buffer.from(waiting);
     waiting = '';
     let progressAt = performance.now();
+    let end = 0;
     for (let written = 0; written < bytes.length; ) {
+      if (written === end) end = endOfWrite(bytes, written);
       try {
-        written += writeSync(fd, bytes, written);
+        written += writeSync(fd, bytes, written, end - written);
         progressAt = performance.now();
       } catch (error) {
         const full = error instanceof Error && 'code' in error && error.code === 'EAGAIN';

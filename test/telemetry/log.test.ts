@@ -61,6 +61,16 @@ describe('the log', () => {
     expect(silent.written).toEqual([]);
   });
 
+  it('says in each line which worker it is, where there are several', () => {
+    const { log, lines } = capture({ worker: 2 });
+    log.info({}, 'line');
+    log.call(call);
+    expect(lines()).toEqual([
+      { level: 'info', time, worker: 2, msg: 'line' },
+      { level: 'info', time, worker: 2, ...call, durationMs: 1.23, msg: 'call' },
+    ]);
+  });
+
   it('has exactly the promised fields in the line of a call', () => {
     const { log, lines } = capture();
     log.call(call);
@@ -355,6 +365,34 @@ describe('the log on the standard output', { timeout: 60_000 }, () => {
       .split('\n')
       .map((line) => JSON.parse(line).i);
     expect(numbers).toEqual(Array.from({ length: linesCount }, (_, i) => i));
+  });
+
+  it('is whole lines too where several processes write to one pipe, whose reader is slow', async () => {
+    const program = `
+      import { createLog } from ${JSON.stringify(new URL('../../src/telemetry/log.ts', import.meta.url).href)};
+      const log = createLog({ level: 'info', format: 'json', worker: Number(process.argv[1]) });
+      for (let turn = 0; turn < 100; turn++) {
+        // Several times what a pipe takes as a whole.
+        for (let line = 0; line < 100; line++) log.info({ number: turn * 100 + line }, 'x'.repeat(50 + line * 2));
+        await new Promise(setImmediate);
+      }`;
+    const writer = `"$NODE" --experimental-strip-types --no-warnings --input-type=module --eval "$PROGRAM"`;
+    const all = [1, 2, 3, 4].map((worker) => `${writer} ${worker} &`).join(' ');
+    // Small readings leave room for a part of what a writer has.
+    const child = spawn('bash', ['-c', `(${all} wait) | dd bs=700 status=none`], {
+      env: { PATH: process.env.PATH, NODE: process.execPath, PROGRAM: program },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const numbers = new Map<number, number[]>();
+    for (const line of (await text(child.stdout)).trimEnd().split('\n')) {
+      const { worker, number } = JSON.parse(line);
+      const known = numbers.get(worker);
+      if (known === undefined) numbers.set(worker, [number]);
+      else known.push(number);
+    }
+    const expected = Array.from({ length: 10_000 }, (_, number) => number);
+    expect(numbers).toEqual(new Map([...numbers.keys()].map((worker) => [worker, expected])));
+    expect([...numbers.keys()].sort()).toEqual([1, 2, 3, 4]);
   });
 
   it('does not end the process when its reader goes', async () => {

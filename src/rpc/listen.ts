@@ -4,10 +4,10 @@
  * A nice-grpc server listens once, so that each address has one of its own.
  */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
-import type { Http2Server } from 'node:http2';
+import { constants, type Http2Server, type ServerHttp2Session } from 'node:http2';
 import { isIPv6, Server as NetServer, type Socket } from 'node:net';
-import type { ServerCredentials } from '@grpc/grpc-js';
-import type { Server } from 'nice-grpc';
+import { ServerCredentials, setLogger } from '@grpc/grpc-js';
+import { createServer, type Server } from 'nice-grpc';
 
 export interface Listener {
   readonly server: Server;
@@ -18,6 +18,11 @@ export interface Listener {
   readonly http2Server: Http2Server | undefined;
   /** Its connections, with those that have not sent a byte. */
   readonly sockets: ReadonlySet<Socket>;
+  /**
+   * Takes no more connections, and tells clients to use those that there are for no more calls. What they have sent
+   * before they hear that is served: a connection that is closed under a call which is on its way fails it.
+   */
+  refuse(): void;
 }
 
 export interface Address {
@@ -33,6 +38,11 @@ export class ListenError extends Error {
 const localHosts = ['127.0.0.1', '::1'];
 // How often another process may happen to have, on IPv6, the free port that IPv4 was given.
 const freePortTriesMax = 10;
+
+// Behind every call that a client may have made (RFC 9113, 6.8).
+const streamIdMax = 2 ** 31 - 1;
+
+const ignore = () => {};
 
 /** Throws ListenError. With port 0 all addresses get the same free port. */
 export async function listen(
@@ -50,6 +60,18 @@ export async function listen(
       if (!unlucky || tries === freePortTriesMax) throw error;
     }
   }
+}
+
+/**
+ * The port that `listen` would get, or its ListenError: for whoever has to know before others listen. Nobody holds the
+ * port meanwhile.
+ */
+export async function findPort(address: Address): Promise<number> {
+  // grpc-js would write to the standard error what the ListenError says.
+  setLogger({ error: ignore, info: ignore, debug: ignore });
+  const listeners = await listen(() => createServer(), address, ServerCredentials.createInsecure());
+  for (const { server } of listeners) server.forceShutdown();
+  return listeners[0]?.port ?? 0;
 }
 
 /** On all the hosts that this machine has, and on one at least; where one of them is taken, on none. */
@@ -93,7 +115,18 @@ async function listenOn(server: Server, { host, port }: Address, credentials: Se
       sockets.add(socket);
       socket.once('close', () => sockets.delete(socket));
     });
-    return { server, address: `${literal}:${bound}`, port: bound, http2Server, sockets };
+    const sessions = new Set<ServerHttp2Session>();
+    http2Server?.on('session', (session: ServerHttp2Session) => {
+      sessions.add(session);
+      session.once('close', () => sessions.delete(session));
+    });
+    const refuse = () => {
+      if (http2Server === undefined) return;
+      // Not its own, which closes the connections, too.
+      NetServer.prototype.close.call(http2Server);
+      for (const session of sessions) if (!session.closed) session.goaway(constants.NGHTTP2_NO_ERROR, streamIdMax);
+    };
+    return { server, address: `${literal}:${bound}`, port: bound, http2Server, sockets, refuse };
   } catch (error) {
     throw new ListenError(`Cannot listen on ${literal}:${port}: ${whyNot(codeOf(error))}.`, { cause: error });
   } finally {

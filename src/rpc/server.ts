@@ -3,6 +3,7 @@
  *
  * Knows nothing of the database: whoever does says whether it is serving.
  */
+import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ServerCredentials, setLogger } from '@grpc/grpc-js';
 import { createServer } from 'nice-grpc';
@@ -12,6 +13,7 @@ import { ProfileServiceDefinition } from '../../generated/profileservice/profile
 import { UserServiceDefinition } from '../../generated/users/v1/user_service.js';
 import { messageBytesMax } from '../model/user.js';
 import type { Directory } from '../operations/directory.js';
+import { settlesWithin } from '../operations/settles-within.js';
 import type { Log } from '../telemetry/log.js';
 import { createCallObserver } from './call-observer.js';
 import { createFaultMiddleware } from './fault-middleware.js';
@@ -22,6 +24,8 @@ import { createUserService, userServiceDefinition } from './user-service.js';
 // What one connection may hold in memory, in megabytes: many answers of the size above. Node's own limit of 10 breaks
 // connections with a few of them, and grpc-js would have none.
 const sessionMegabytesMax = 256;
+// How long calls may be on their way when clients are told that none are taken; far more than a packet takes.
+const onTheirWayMs = 100;
 // How long the statuses of calls that are ended by force may take to be sent.
 const lastWordsMs = 250;
 
@@ -125,7 +129,9 @@ export async function startServer({
   async function close(delayMs: number, timeoutMs: number): Promise<void> {
     setHealth(false);
     await pause(delayMs, killed.signal);
+    for (const listener of listeners) listener.refuse();
     stopping.abort();
+    await settlesWithin(Promise.all(listeners.map(unused)), onTheirWayMs, killed.signal).catch(() => {});
     const finished = Promise.all(listeners.map(({ server }) => server.shutdown()));
     // HTTP/2 has no goodbye for a connection on which nothing has been said, like a prober's; it would stay.
     for (const { sockets } of listeners) {
@@ -166,6 +172,11 @@ function destroy(listeners: readonly Listener[]): void {
     server.forceShutdown();
     for (const socket of sockets) socket.destroy();
   }
+}
+
+/** Resolves when the last connection of those that there are has been closed. */
+async function unused({ sockets }: Listener): Promise<void> {
+  await Promise.all([...sockets].map((socket) => once(socket, 'close')));
 }
 
 /** Ends early, and without an error, where the signal fires. */

@@ -39,6 +39,9 @@ export function openChannel(
     'grpc.service_config': JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] }),
     // Else a TXT record could put another one in its place, at the price of a look-up for each connection.
     'grpc.service_config_disable_resolution': 1,
+    // Clients of one process do not share connections, nor do addresses that are given twice: behind one port may stand
+    // several processes, and each connection is one's.
+    'grpc.use_local_subchannel_pool': 1,
     // A connection that died without a word is found out in 40 s, not in the quarter of an hour that TCP takes. Pings only
     // while a call is open: servers are free to hang up on a client that pings more often than it calls.
     'grpc.keepalive_time_ms': 30_000,

@@ -20,10 +20,25 @@ export interface App {
   readonly log: Log;
   /** Where gRPC listens; the port is the one that was picked where 0 was asked for. */
   readonly grpc: { readonly host: string; readonly port: number };
+  /** Replaces the processes that serve by new ones, one after the other, where there are several. */
+  restart(): void;
   /** Lets calls in flight finish, then closes everything, the database last. May be called twice. */
-  close(): Promise<void>;
+  close(options?: CloseOptions): Promise<void>;
   /** At once, for somebody who will not wait for close(). */
   kill(): void;
+}
+
+export interface CloseOptions {
+  /** How long health says NOT_SERVING first; without it the configuration's. */
+  readonly delayMs?: number;
+}
+
+/** A database that is there, with the schema of this program. */
+export interface PreparedDatabase {
+  /** A secret. */
+  readonly url: string;
+  /** Where it is ours: it is to be stopped last of all. */
+  readonly embedded?: EmbeddedPostgres;
 }
 
 // What reflection tells: `npm run generate` makes it beside the code, of the same contract.
@@ -39,9 +54,38 @@ export interface StartOptions {
   logTo?: LogDestination;
 }
 
-/** Resolves when calls are served. */
+/** One process that does everything. Resolves when calls are served. */
 export async function startApp(config: ServerConfig, { signal, logTo }: StartOptions = {}): Promise<App> {
   const log = createLog({ ...config.log, destination: logTo });
+  const database = await prepareDatabase(config, log, signal);
+  return startServing(config, { log, database, signal });
+}
+
+/** Finds the database, or starts it, and migrates. */
+export async function prepareDatabase(config: ServerConfig, log: Log, signal?: AbortSignal): Promise<PreparedDatabase> {
+  const database = await findDatabase(config, log, signal);
+  try {
+    const { changed } = await migrateUp({ ...config.database, url: database.url });
+    for (const migration of changed) log.info({ migration }, 'migrated');
+    signal?.throwIfAborted();
+    return database;
+  } catch (error) {
+    await database.embedded?.stop().catch((cause: unknown) => cannotCleanUp(log, cause));
+    throw error;
+  }
+}
+
+export interface ServingOptions {
+  readonly log: Log;
+  readonly database: PreparedDatabase;
+  readonly signal?: AbortSignal;
+}
+
+/** What comes after the database: all that several processes on one database do each for itself. */
+export async function startServing(
+  config: ServerConfig,
+  { log, database: { url, embedded }, signal }: ServingOptions,
+): Promise<App> {
   // As node --disable-proto=delete does: else an attribute of that name would be lost between message and object.
   Reflect.deleteProperty(Object.prototype, '__proto__');
   const closers: (() => Promise<void>)[] = [];
@@ -53,22 +97,15 @@ export async function startApp(config: ServerConfig, { signal, logTo }: StartOpt
     }
     if (failures.length > 0) throw new AggregateError(failures, 'Not everything could be closed.');
   };
+  if (embedded !== undefined) closers.push(() => embedded.stop());
   try {
-    const { url, embedded } = await findDatabase(config, log, signal);
-    if (embedded !== undefined) closers.push(() => embedded.stop());
-    const options: DatabaseOptions = { ...config.database, url };
-
-    const { changed } = await migrateUp(options);
-    for (const migration of changed) log.info({ migration }, 'migrated');
-    signal?.throwIfAborted();
-
     // A database that does not answer holds up the end no longer than calls may, and a little: one time for all of it.
     let closeBefore = 0;
     const inTime = async (closed: Promise<void>) => {
       const late = sleep(Math.max(lastAnswerMs, closeBefore - performance.now()), true, { ref: false });
       if (await Promise.race([closed, late])) log.warn({}, 'the database did not answer in time; ending without it');
     };
-    const database = await openDatabase(options);
+    const database = await openDatabase({ ...config.database, url });
     closers.push(() => inTime(database.close()));
     if (await renewChangeFeed(database))
       log.warn({}, 'the database was restored from a dump, or cloned: its watchers start over');
@@ -104,17 +141,22 @@ export async function startApp(config: ServerConfig, { signal, logTo }: StartOpt
       revive: embedded && (() => embedded.ensureRunning()),
     });
     closers.push(() => inTime(watch.close()));
-    closers.push(() => server.close(config.shutdown));
+    const closingDown = { ...config.shutdown };
+    closers.push(() => server.close(closingDown));
     signal?.throwIfAborted();
 
     let closing: Promise<void> | undefined;
     return {
       log,
       grpc: { host: config.grpc.address.host, port: server.port },
-      close() {
+      restart() {
+        log.warn({}, 'there is one process only, which is not restarted: WORKERS is 1');
+      },
+      close({ delayMs = config.shutdown.delayMs } = {}) {
         closing ??= (async () => {
           log.info({}, 'stopping');
-          closeBefore = performance.now() + config.shutdown.delayMs + config.shutdown.timeoutMs;
+          closingDown.delayMs = delayMs;
+          closeBefore = performance.now() + delayMs + config.shutdown.timeoutMs;
           await closeAll();
           log.info({}, 'stopped');
         })();
@@ -126,9 +168,13 @@ export async function startApp(config: ServerConfig, { signal, logTo }: StartOpt
       },
     };
   } catch (error) {
-    await closeAll().catch((cause: unknown) => log.warn({ error: cause }, 'could not clean up after a failed start'));
+    await closeAll().catch((cause: unknown) => cannotCleanUp(log, cause));
     throw error;
   }
+}
+
+function cannotCleanUp(log: Log, error: unknown): void {
+  log.warn({ error }, 'could not clean up after a failed start');
 }
 
 /** What `roster migrate` does: one step, on the database that `roster serve` would use. */
@@ -157,11 +203,7 @@ async function readTls({ cert, key, clientCa }: TlsFiles) {
   };
 }
 
-async function findDatabase(
-  { database }: ServerConfig,
-  log: Log,
-  signal?: AbortSignal,
-): Promise<{ url: string; embedded?: EmbeddedPostgres }> {
+async function findDatabase({ database }: ServerConfig, log: Log, signal?: AbortSignal): Promise<PreparedDatabase> {
   if (database.url !== undefined) return { url: database.url };
   const embedded = await startEmbeddedPostgres({
     dataDir: database.dataDir,

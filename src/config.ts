@@ -7,6 +7,7 @@
 import { X509Certificate } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { BlockList, isIP, isIPv4, isIPv6 } from 'node:net';
+import { availableParallelism } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { createSecureContext } from 'node:tls';
 import { parseArgs } from 'node:util';
@@ -30,8 +31,6 @@ interface Setting {
   readonly description: string;
   /** What having no value means, for a setting without a default. */
   readonly unset?: string;
-  /** Said behind what is allowed, where that surprises. */
-  readonly note?: string;
 }
 
 type ValueOf<S extends Setting> =
@@ -47,13 +46,26 @@ export interface Address {
 }
 
 const wholeNumber = (min: number, max: number): Kind<number> => ({
-  form: min === max ? `${min}` : `a whole number from ${min} to ${max}`,
+  form: `a whole number from ${min} to ${max}`,
   placeholder: '<number>',
   parse(text) {
     const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
     return value >= min && value <= max ? value : undefined;
   },
 });
+
+/** More than machines have cores; each takes memory and connections. */
+const processesMax = 256;
+
+/** Resolved here, so that the configuration says how many it is. */
+const processes: Kind<number> = {
+  form: `a whole number from 1 to ${processesMax}, or auto`,
+  placeholder: '<number>',
+  parse(text) {
+    if (text.toLowerCase() === 'auto') return Math.min(availableParallelism(), processesMax);
+    return wholeNumber(1, processesMax).parse(text);
+  },
+};
 
 /** The one kind whose flag may stand alone. */
 const onOff: Kind<boolean> = {
@@ -143,10 +155,10 @@ const serverSettings = [
   },
   {
     name: 'WORKERS',
-    kind: wholeNumber(1, 1),
+    kind: processes,
     default: 1,
-    note: 'more, and auto, are not there yet',
-    description: 'The number of processes that serve.',
+    description:
+      'The number of processes that serve, on one port; auto is one for each core. Each has connections, queues and memory of its own.',
   },
   {
     name: 'LOG_LEVEL',
@@ -186,7 +198,7 @@ const serverSettings = [
     kind: wholeNumber(1, 1000),
     // pg's own default.
     default: 10,
-    description: 'Connections to Postgres that calls share; one more watches whether it is there.',
+    description: 'Connections to Postgres that calls share, in each of WORKERS; one more watches whether it is there.',
   },
   {
     name: 'DATABASE_CONNECT_TIMEOUT_MS',
@@ -230,7 +242,7 @@ const serverSettings = [
     kind: wholeNumber(1, 1000),
     default: 4,
     description:
-      'Connections to Postgres for imports, exports and watches that begin with existing users, one for each, beside DATABASE_CONNECTIONS_MAX. Who comes when all are in use waits.',
+      'Connections to Postgres for imports, exports and watches that begin with existing users, one for each, beside DATABASE_CONNECTIONS_MAX and as those in each of WORKERS. Who comes when all are in use waits.',
   },
   {
     name: 'STREAM_STALL_TIMEOUT_MS',
@@ -388,6 +400,7 @@ export interface ServerConfig {
   readonly http: { readonly address: Address };
   /** Without it everything listens on loopback addresses only, or somebody said INSECURE. */
   readonly tls?: TlsFiles;
+  /** How many processes serve; with 1 it is the one that was started. */
   readonly workers: number;
   readonly log: { readonly level: LogLevelSetting; readonly format: LogFormatSetting };
   readonly shutdown: { readonly delayMs: number; readonly timeoutMs: number };
@@ -520,7 +533,7 @@ export function settingRows(side: 'server' | 'client'): readonly SettingRow[] {
     // commander knows no brackets.
     flag: `--${side === 'server' && setting.kind === onOff ? '[no-]' : ''}${flagOf(setting.name)} ${setting.kind.placeholder}`.trimEnd(),
     default: setting.default === undefined ? `(${setting.unset ?? 'none'})` : String(setting.default),
-    allowed: allowedIn(setting),
+    allowed: setting.kind.form,
     description: setting.description,
   }));
 }
@@ -576,7 +589,7 @@ function readSettings<const T extends readonly Setting[]>(
     const { kind, default: fallback } = setting;
     const value = text === '' ? undefined : kind.parse(text);
     if (text !== '' && value === undefined) {
-      problems.push(`${given.label} must be ${allowedIn(setting)}${shown(setting, text)}`);
+      problems.push(`${given.label} must be ${setting.kind.form}${shown(setting, text)}`);
     }
     values[setting.name] = value ?? (fallback === undefined ? undefined : kind.parse(String(fallback)));
   }
@@ -614,7 +627,7 @@ function readFlags(settings: readonly Setting[], args: readonly string[], proble
     } else if (setting.kind === onOff) {
       given.set(setting.name, { label: token.rawName, text: token.value ?? String(!negative) });
     } else if (token.value === undefined || (!token.inlineValue && token.value.startsWith('--'))) {
-      problems.push(`${token.rawName} needs a value: ${allowedIn(setting)}`);
+      problems.push(`${token.rawName} needs a value: ${setting.kind.form}`);
     } else {
       given.set(setting.name, { label: token.rawName, text: token.value });
     }
@@ -737,10 +750,6 @@ function readPem(path: string, label: string, problems: string[]): Buffer | unde
 function shown(setting: Setting, text: string): string {
   if (setting.kind.secret || !/^[\w.,:*[\]+ -]{1,60}$/.test(text)) return '';
   return `, not "${text}"`;
-}
-
-function allowedIn({ kind, note }: Setting): string {
-  return note === undefined ? kind.form : `${kind.form} (${note})`;
 }
 
 /** The same folder from src/ and from dist/src/. */

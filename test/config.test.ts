@@ -1,6 +1,6 @@
 /** Every setting, good and bad, and that documentation and help say what the code does. */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -91,7 +91,7 @@ describe('the configuration of a server', () => {
         DATA_DIR: 'some/where',
         GRPC_ADDRESS: '0.0.0.0:0',
         HTTP_ADDRESS: '[::]:80',
-        WORKERS: '1',
+        WORKERS: '3',
         LOG_LEVEL: 'SILENT',
         LOG_FORMAT: ' json\n',
         INSECURE: '1',
@@ -141,7 +141,7 @@ describe('the configuration of a server', () => {
       },
       http: { address: { host: '::', port: 80 } },
       tls: { cert: file('cert.pem'), key: file('key.pem'), clientCa: file('ca.pem') },
-      workers: 1,
+      workers: 3,
       log: { level: 'silent', format: 'json' },
       shutdown: { delayMs: 11, timeoutMs: 12 },
     });
@@ -160,7 +160,7 @@ describe('the configuration of a server', () => {
       if (name === 'LOG_FORMAT') return [given, 'pretty'];
       if (name === 'INSECURE') return [given];
       if (name === 'PREPARED_STATEMENTS') return ['--no-prepared-statements'];
-      return name === 'WORKERS' ? [given, '1'] : [given, '1000'];
+      return name === 'WORKERS' ? [given, 'auto'] : [given, '1000'];
     });
     const env = Object.fromEntries(settingRows('server').map(({ name }) => [name, 'bad']));
     const config = parseServerConfig(env, args);
@@ -169,6 +169,8 @@ describe('the configuration of a server', () => {
     expect(config.grpc).toMatchObject({ address: { host: '127.0.0.1', port: 7 }, keepaliveTimeoutMs: 1000 });
     expect(config.log).toEqual({ level: 'warn', format: 'pretty' });
     expect(config.tls?.clientCa).toBe(file('ca.pem'));
+    // One for each core; as many as this runs on.
+    expect(config.workers).toBe(availableParallelism());
   });
 
   it('takes the last of a flag that comes twice, and either form of a switch', () => {
@@ -205,7 +207,7 @@ describe('the configuration of a server', () => {
   });
 
   it.each([
-    ['WORKERS', ['0', '2', 'auto'], 'WORKERS must be 1 (more, and auto, are not there yet)'],
+    ['WORKERS', ['all', 'automatic'], 'WORKERS must be a whole number from 1 to 256, or auto'],
     ['LOG_LEVEL', ['loud', '30'], 'LOG_LEVEL must be trace, debug, info, warn, error, fatal or silent'],
     ['LOG_FORMAT', ['yaml'], 'LOG_FORMAT must be auto, pretty or json'],
     ['INSECURE', ['yes', 'on', '2'], 'INSECURE must be true or false'],
@@ -300,7 +302,7 @@ describe('the configuration of a server', () => {
 
   it('names every problem at once, in one error', () => {
     const problems = serverProblems(
-      { LOG_LEVEL: 'loud', WORKERS: '8' },
+      { LOG_LEVEL: 'loud', WORKERS: 'eight' },
       '--grpc-address',
       ':1',
       '--frobnicate',

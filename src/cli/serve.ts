@@ -1,8 +1,9 @@
 /** `roster serve`: runs the server until a signal ends it. */
 import { Command } from 'commander';
-import { formatAddress, parseServerConfig, settingsHelp } from '../config.js';
+import type { App } from '../app.js';
+import { formatAddress, parseServerConfig, type ServerConfig, settingsHelp } from '../config.js';
 import type { Context } from './client-command.js';
-import { print } from './terminal.js';
+import { Interrupted, print, type Terminal } from './terminal.js';
 
 export function createServeCommand(context: Context): Command {
   return (
@@ -20,25 +21,43 @@ export function createServeCommand(context: Context): Command {
 async function serve({ terminal, signal, onKill }: Context, args: readonly string[]): Promise<void> {
   const config = parseServerConfig(terminal.env, args);
   // Here and not above, so that commands which only call a server do not load one.
-  const { startApp } = await import('../app.js');
-  const app = await startApp(config, { signal });
-  onKill(() => app.kill());
+  const start =
+    config.workers === 1
+      ? (await import('../app.js')).startApp
+      : (await import('../workers/start-workers.js')).startWorkers;
+  const hungUp = new AbortController();
+  const stop = AbortSignal.any([signal, hungUp.signal]);
+  let app: App | undefined;
+  const hangUp = () => {
+    // A terminal that goes away says so, and nobody else would end what was started there.
+    if (terminal.stdin.isTTY || terminal.stdout.isTTY) hungUp.abort(new Interrupted('SIGHUP'));
+    else app?.restart();
+  };
+  terminal.signals.on('SIGHUP', hangUp);
+  try {
+    app = await start(config, { signal: stop });
+    onKill(app.kill);
+    await sayListening(app, config, terminal);
+    await aborted(stop);
+    await app.close();
+  } finally {
+    terminal.signals.off('SIGHUP', hangUp);
+  }
+}
 
-  const { host, port } = app.grpc;
-  const address = formatAddress(app.grpc);
+async function sayListening({ grpc, log }: App, { tls }: ServerConfig, terminal: Terminal): Promise<void> {
+  const { host, port } = grpc;
+  const address = formatAddress(grpc);
   const reachable = host === '0.0.0.0' || host === '::' ? `localhost:${port}` : address;
-  const flags = `${reachable === 'localhost:50051' ? '' : ` --address ${reachable}`}${config.tls ? ' --tls' : ''}`;
-  if (app.log.pretty) {
+  const flags = `${reachable === 'localhost:50051' ? '' : ` --address ${reachable}`}${tls ? ' --tls' : ''}`;
+  if (log.pretty) {
     const command = `npx roster create --first-name Ada --email ada@example.com${flags}`;
     // A server goes on without anybody who reads.
     await print(terminal.stdout, `Roster listens on ${address}. Try:\n  ${command}\n`).catch(() => {});
   } else {
     // A line of its own would be no JSON. Another command, because a log shows no email, not even this one.
-    app.log.info({ address, try: `npx roster list${flags}` }, 'listening');
+    log.info({ address, try: `npx roster list${flags}` }, 'listening');
   }
-
-  await aborted(signal);
-  await app.close();
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

@@ -11,23 +11,25 @@ export interface Terminal {
   env: Record<string, string | undefined>;
   stdin: Readable & { isTTY?: boolean };
   /** `columns` is there where a person reads. */
-  stdout: Writable & { columns?: number };
+  stdout: Writable & { columns?: number; isTTY?: boolean };
   stderr: Writable & { isTTY?: boolean };
-  /** Emits SIGINT and SIGTERM, as a process does. */
+  /** Emits SIGINT, SIGTERM and SIGHUP, as a process does. */
   signals: EventEmitter;
   /** Ends everything at once. */
   exit(code: number): void;
 }
 
-/** Why a command is to stop: somebody pressed Ctrl-C, or a supervisor ends it. */
+// What a shell makes of a signal's number.
+const exitCodes: Partial<Record<NodeJS.Signals, number>> = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 };
+
+/** Why a command is to stop: somebody pressed Ctrl-C, a terminal has gone, or a supervisor ends it. */
 export class Interrupted extends Error {
   override readonly name = 'Interrupted';
   readonly exitCode: number;
 
   constructor(signal: NodeJS.Signals) {
     super('Interrupted.');
-    // What a shell makes of a signal's number.
-    this.exitCode = signal === 'SIGTERM' ? 143 : 130;
+    this.exitCode = exitCodes[signal] ?? 130;
   }
 }
 

@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
+import { text } from 'node:stream/consumers';
 
 const root = path.resolve(import.meta.dirname, '../..');
 
@@ -10,13 +11,19 @@ export interface Served {
   /** host:port of the gRPC port. */
   readonly address: string;
   readonly process: ChildProcess;
+  /** Lines of the log so far, parsed. */
+  readonly lines: readonly Record<string, unknown>[];
   /** Sends the signal and resolves with the exit code, null where the signal itself ended it. */
   end(signal: NodeJS.Signals): Promise<number | null>;
 }
 
-/** Resolves when it serves. */
-export async function serve(settings: Record<string, string>): Promise<Served> {
-  const child = spawn(process.execPath, ['dist/src/main.js', 'serve'], {
+export interface ServeOptions {
+  /** In a process group of its own, for signals that reach all of it. */
+  readonly isGroup?: boolean;
+}
+
+function run(settings: Record<string, string>, { isGroup = false }: ServeOptions = {}) {
+  return spawn(process.execPath, ['dist/src/main.js', 'serve'], {
     cwd: root,
     env: {
       PATH: process.env.PATH,
@@ -25,23 +32,41 @@ export async function serve(settings: Record<string, string>): Promise<Served> {
       LOG_FORMAT: 'json',
       ...settings,
     },
-    stdio: ['ignore', 'pipe', 'inherit'],
+    detached: isGroup,
+    stdio: ['ignore', 'pipe', 'pipe'],
   });
+}
+
+/** Resolves when it serves. */
+export async function serve(settings: Record<string, string>, options?: ServeOptions): Promise<Served> {
+  const child = run(settings, options);
+  child.stderr.pipe(process.stderr, { end: false });
   const exited = once(child, 'exit');
+  const lines: Record<string, unknown>[] = [];
   const address = await new Promise<string>((resolve, reject) => {
     createInterface(child.stdout).on('line', (line) => {
-      const { msg, address } = JSON.parse(line);
-      if (msg === 'listening') resolve(address);
+      const fields = JSON.parse(line);
+      lines.push(fields);
+      if (fields.msg === 'listening') resolve(fields.address);
     });
     void exited.then(([code]) => reject(new Error(`roster serve ended with ${code} before it served`)));
   });
   return {
     address,
     process: child,
+    lines,
     async end(signal) {
       child.kill(signal);
       const [code] = await exited;
       return code;
     },
   };
+}
+
+/** A start that fails: its exit code, and what it wrote on the standard error. */
+export async function serveInVain(settings: Record<string, string>): Promise<{ code: number | null; errors: string }> {
+  const child = run(settings);
+  child.stdout.resume();
+  const [errors, [code]] = await Promise.all([text(child.stderr), once(child, 'exit')]);
+  return { code, errors };
 }

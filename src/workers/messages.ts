@@ -1,0 +1,33 @@
+/**
+ * What the process that was started and those that serve say to each other, over node:cluster's channel.
+ *
+ * The database's URL goes this way and no other: arguments and variables of a process can be read by others.
+ */
+import type { ServerConfig } from '../config.js';
+import { describeError, type ErrorDescription } from '../telemetry/log.js';
+
+export type ToWorker =
+  /** Answers `ready`. `config` has the database's URL and the port. */
+  | { readonly type: 'start'; readonly worker: number; readonly config: ServerConfig }
+  | { readonly type: 'close'; readonly delayMs?: number };
+
+export type FromWorker =
+  /** It hears what is said to it from now on. */
+  { readonly type: 'ready' } | { readonly type: 'serving' } | { readonly type: 'failed'; readonly error: SentError };
+
+/** An error on its way to another process. */
+export type SentError = ErrorDescription;
+
+/** Without what an error of the database may hold of rows, as in the log. */
+export function sendableError(error: unknown): SentError {
+  return describeError(error);
+}
+
+export function receivedError({ type, message, stack, code, reason, cause, errors }: SentError): Error {
+  const options = { cause: cause && receivedError(cause) };
+  const error =
+    errors === undefined
+      ? new Error(message, options)
+      : new AggregateError(errors.map(receivedError), message, options);
+  return Object.assign(error, { name: type, stack, code, reason });
+}

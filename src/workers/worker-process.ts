@@ -1,0 +1,92 @@
+/** One worker as the process that forked it sees it: it serves, it ends, and it can be told to. Decides nothing. */
+import cluster from 'node:cluster';
+import { fileURLToPath } from 'node:url';
+import type { CloseOptions } from '../app.js';
+import type { ServerConfig } from '../config.js';
+import { type FromWorker, receivedError, type ToWorker } from './messages.js';
+
+export interface WorkerProcess {
+  /** Undefined where the system had no process to give. */
+  readonly pid: number | undefined;
+  /** Rejects with why it does not serve. */
+  readonly serving: Promise<void>;
+  /** Never rejects. */
+  readonly ended: Promise<WorkerEnd>;
+  /** Lets its calls finish, or gives up its start. */
+  close(options?: CloseOptions): void;
+  /** At once. */
+  kill(): void;
+}
+
+export interface WorkerEnd {
+  readonly exitCode: number | undefined;
+  readonly signal: string | undefined;
+  /** Why it never served, where it could say so. */
+  readonly error: Error | undefined;
+  /** How long it has served. */
+  readonly servedMs: number;
+}
+
+/** Of Node, for workers only, beside those that this process was started with. A heap's sizes would stand here. */
+const workerFlags: readonly string[] = [];
+
+const ignore = () => {};
+
+/** `config` with the database's URL, and a port where it is not to pick one. */
+export function forkWorker(config: ServerConfig, number: number): WorkerProcess {
+  // The only policy in which the port is this process's: it goes with it, and workers share connections out evenly.
+  cluster.schedulingPolicy = cluster.SCHED_RR;
+  cluster.setupPrimary({
+    exec: fileURLToPath(new URL('worker.js', import.meta.url)),
+    args: [],
+    execArgv: [...process.execArgv, ...workerFlags],
+  });
+  const worker = cluster.fork();
+  const tell = (message: ToWorker) => {
+    // One that has ended hears nothing; `ended` says so.
+    if (worker.isConnected()) worker.send(message, ignore);
+  };
+
+  const serving = Promise.withResolvers<void>();
+  const ended = Promise.withResolvers<WorkerEnd>();
+  let error: Error | undefined;
+  let servesSinceMs: number | undefined;
+  // What is said before it is ready is lost.
+  let first: ToWorker = { type: 'start', worker: number, config };
+  worker.on('message', (message: FromWorker) => {
+    if (message.type === 'ready') tell(first);
+    if (message.type === 'failed') error = receivedError(message.error);
+    if (message.type === 'serving') {
+      servesSinceMs = performance.now();
+      serving.resolve();
+    }
+  });
+  const end = (exitCode?: number, signal?: string) => {
+    const how = signal ?? `exit code ${exitCode}`;
+    serving.reject(error ?? new Error(`A worker ended before it served (${how}).`));
+    const servedMs = servesSinceMs === undefined ? 0 : performance.now() - servesSinceMs;
+    ended.resolve({ exitCode, signal, error, servedMs });
+  };
+  worker.on('exit', (exitCode: number | null, signal: string | null) =>
+    end(exitCode ?? undefined, signal ?? undefined),
+  );
+  worker.on('error', (cause) => {
+    // A channel that breaks is one thing; a process that never was has no exit.
+    if (worker.process.pid !== undefined) return;
+    error = cause;
+    end();
+  });
+  // Nobody waits for that of a worker that is closed meanwhile.
+  serving.promise.catch(ignore);
+
+  return {
+    pid: worker.process.pid,
+    serving: serving.promise,
+    ended: ended.promise,
+    close(options) {
+      first = { type: 'close', ...options };
+      tell(first);
+    },
+    kill: () => void worker.process.kill('SIGKILL'),
+  };
+}

@@ -1,0 +1,58 @@
+/**
+ * What a worker's process runs: serves what it is told to, until it is told to close or nobody is left to tell it.
+ *
+ * It starts no Postgres and migrates nothing, and obeys no signal: a terminal and a supervisor send those to all processes
+ * at once, and who forked it knows the order.
+ */
+import cluster from 'node:cluster';
+import type { App, CloseOptions } from '../app.js';
+import type { ServerConfig } from '../config.js';
+import { type FromWorker, sendableError, type ToWorker } from './messages.js';
+
+// Before anything that takes long to load.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => {});
+// Else Node ends this process at once where the other end of the channel has gone, with calls in flight.
+if (cluster.worker !== undefined) cluster.worker.exitedAfterDisconnect = true;
+
+const stop = new AbortController();
+let starting: Promise<App> | undefined;
+
+process.on('message', (message: ToWorker) => {
+  if (message.type === 'start') {
+    starting = start(message.config, message.worker);
+    starting.then(
+      () => tell({ type: 'serving' }),
+      (error: unknown) => tell({ type: 'failed', error: sendableError(error) }, () => process.exit(1)),
+    );
+  } else void close(message);
+});
+process.on('disconnect', () => void close());
+tell({ type: 'ready' });
+
+async function start(config: ServerConfig, worker: number): Promise<App> {
+  const { startServing } = await import('../app.js');
+  const { createLog } = await import('../telemetry/log.js');
+  const log = createLog({ ...config.log, worker });
+  const { url } = config.database;
+  if (url === undefined) throw new Error('A worker starts no database.');
+  return startServing(config, { log, database: { url }, signal: stop.signal });
+}
+
+async function close(options?: CloseOptions): Promise<void> {
+  stop.abort(new Error('The start was given up.'));
+  // What fails to start ends the process by itself.
+  const app = await starting?.catch(() => undefined);
+  try {
+    await app?.close(options);
+    process.exit(0);
+  } catch (error) {
+    app?.log.error({ error }, 'could not close');
+    process.exit(1);
+  }
+}
+
+function tell(message: FromWorker, then = () => {}): void {
+  // Whoever has gone hears nothing; 'disconnect' says so.
+  if (process.connected) process.send?.(message, undefined, undefined, then);
+  else then();
+}

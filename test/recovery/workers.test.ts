@@ -1,0 +1,364 @@
+/** Several workers on one port: what a client sees while they are killed, restarted and stopped, and what is left. */
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { connect } from 'node:tls';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { type Client, createClient } from '../../src/client/index.js';
+import { createAuthority } from '../certificates.js';
+import { createTestDatabase, type TestDatabase } from '../support/database.js';
+import { type Served, type ServeOptions, serve, serveInVain } from '../support/served.js';
+
+/** A bound for what never happens, far above what the slowest machine needs. */
+const patience = { timeout: 30_000 };
+
+let database: TestDatabase;
+let folder: string;
+beforeAll(async () => {
+  database = await createTestDatabase();
+  folder = mkdtempSync(join(tmpdir(), 'roster-workers-'));
+  // For root the embedded Postgres runs as somebody else, who must be able to enter.
+  chmodSync(folder, 0o755);
+});
+afterAll(async () => {
+  rmSync(folder, { recursive: true, force: true });
+  await database[Symbol.asyncDispose]();
+});
+
+async function serveWorkers(settings: Record<string, string> = {}, options?: ServeOptions): Promise<Served> {
+  const service = await serve({ DATABASE_URL: database.url, WORKERS: '2', ...settings }, options);
+  onTestFinished(async () => {
+    if (isAlive(service.process.pid)) await service.end('SIGTERM');
+  });
+  return service;
+}
+
+function isAlive(pid: number | undefined): boolean {
+  try {
+    return pid !== undefined && process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
+
+/** What the log says of workers that have come to serve, the last one of each number. */
+function pids(service: Served): Map<number, number> {
+  const lines = service.lines.filter(({ msg }) => msg === 'a worker serves');
+  return new Map(lines.map(({ worker, pid }) => [worker as number, pid as number]));
+}
+
+function messages(service: Served): unknown[] {
+  return service.lines.map(({ msg }) => msg);
+}
+
+/** Connections of its own to both addresses; no retries. */
+function connectClient(service: Served, connections = 1): Client {
+  const address = Array.from({ length: connections }, () => service.address);
+  const client = createClient({ address, attemptsMax: 1 });
+  onTestFinished(() => client.close());
+  return client;
+}
+
+/** Calls again and again, two at once; says what failed. */
+function callOn(client: Client) {
+  let isRunning = true;
+  let answered = 0;
+  const failures: unknown[] = [];
+  const callers = Array.from({ length: 2 }, async () => {
+    while (isRunning) {
+      await client.listUsers({ pageSize: 1 }).then(
+        () => answered++,
+        (error: unknown) => failures.push(error),
+      );
+      // Leaves the machine to workers that start.
+      await sleep(2);
+    }
+  });
+  return {
+    answered: () => answered,
+    async stop(): Promise<unknown[]> {
+      isRunning = false;
+      await Promise.all(callers);
+      return failures;
+    },
+  };
+}
+
+/** Makes creates of one name wait in the database until somebody lets them go. */
+async function holdCreates(firstName: string): Promise<{ waits(): Promise<boolean>; letGo(): Promise<unknown> }> {
+  const name = `hold_${firstName.toLowerCase()}`;
+  await database.query(`create table ${name} (id integer)`);
+  await database.query(`
+    create function ${name}() returns trigger language plpgsql as $$
+    begin
+      while new.first_name = '${firstName}' and not exists (select from ${name}) loop perform pg_sleep(0.01); end loop;
+      return new;
+    end $$`);
+  await database.query(`create trigger ${name} before insert on users for each row execute function ${name}()`);
+  return {
+    async waits() {
+      const sleepers = await database.query(
+        `select from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()`,
+      );
+      return sleepers.length > 0;
+    },
+    letGo: () => database.query(`insert into ${name} values (1)`),
+  };
+}
+
+describe('workers', () => {
+  it('serve on one port, a connection each in turn', async () => {
+    const service = await serveWorkers();
+    const client = connectClient(service, 4);
+    for (let count = 0; count < 8; count++) await client.listUsers({});
+    await vi.waitFor(() => {
+      const workers = service.lines.filter(({ msg }) => msg === 'call').map(({ worker }) => worker);
+      expect(new Set(workers)).toEqual(new Set([1, 2]));
+    }, patience);
+    expect(messages(service).filter((message) => message === 'listening')).toHaveLength(1);
+  });
+
+  it('that are killed are replaced on the same port, and the others go on', async () => {
+    const service = await serveWorkers();
+    const before = pids(service);
+    const clients = Array.from({ length: 4 }, () => connectClient(service));
+    const loads = clients.map(callOn);
+    await vi.waitFor(() => expect(loads.every((load) => load.answered() > 10)).toBe(true), patience);
+    process.kill(before.get(1) ?? Number.NaN, 'SIGKILL');
+    await vi.waitFor(() => expect(pids(service).get(1)).not.toBe(before.get(1)), patience);
+    expect(pids(service).get(2)).toBe(before.get(2));
+    const failures = await Promise.all(loads.map((load) => load.stop()));
+    // Those whose connection it had, and nobody else; each client has two.
+    expect(failures.flat().map((error) => (error as { code: string }).code)).not.toContain('INTERNAL');
+    expect(service.lines).toContainEqual(
+      expect.objectContaining({ msg: 'a worker has ended', worker: 1, signal: 'SIGKILL', againInMs: 0 }),
+    );
+    await vi.waitFor(() => connectClient(service).listUsers({}), patience);
+  });
+
+  it('that all die at once all come back, each later than the time before', async () => {
+    const service = await serveWorkers();
+    for (const againInMs of [0, 500]) {
+      const before = pids(service);
+      for (const pid of before.values()) process.kill(pid, 'SIGKILL');
+      await vi.waitFor(() => {
+        for (const [number, pid] of before) expect(pids(service).get(number)).not.toBe(pid);
+      }, patience);
+      const ends = service.lines.filter(({ msg }) => msg === 'a worker has ended').slice(-2);
+      expect(ends).toEqual([expect.objectContaining({ againInMs }), expect.objectContaining({ againInMs })]);
+      await vi.waitFor(() => connectClient(service).listUsers({}), patience);
+    }
+  });
+});
+
+describe('SIGHUP', () => {
+  it('restarts all workers, and no call fails that is made meanwhile, without a retry', async () => {
+    const service = await serveWorkers();
+    const before = pids(service);
+    const loads = Array.from({ length: 4 }, () => callOn(connectClient(service)));
+    let isRunning = true;
+    const newcomers = (async () => {
+      while (isRunning) {
+        using client = createClient({ address: service.address, attemptsMax: 1 });
+        await client.listUsers({ pageSize: 1 });
+      }
+    })();
+    await vi.waitFor(() => expect(loads.every((load) => load.answered() > 10)).toBe(true), patience);
+    service.process.kill('SIGHUP');
+    await vi.waitFor(() => expect(messages(service)).toContain('the workers were restarted'), patience);
+    const answered = loads.map((load) => load.answered());
+    await vi.waitFor(
+      () => expect(loads.every((load, index) => load.answered() > (answered[index] ?? 0) + 10)).toBe(true),
+      patience,
+    );
+    for (const load of loads) expect(await load.stop()).toEqual([]);
+    isRunning = false;
+    await newcomers;
+    for (const [number, pid] of before) {
+      expect(pids(service).get(number)).not.toBe(pid);
+      expect(isAlive(pid)).toBe(false);
+    }
+  });
+
+  it('that comes again and again meanwhile restarts them once more', async () => {
+    const service = await serveWorkers();
+    for (let count = 0; count < 3; count++) {
+      service.process.kill('SIGHUP');
+      await vi.waitFor(() => expect(messages(service)).toContain('restarting the workers'), patience);
+    }
+    await vi.waitFor(
+      () => expect(messages(service).filter((message) => message === 'the workers were restarted')).toHaveLength(2),
+      patience,
+    );
+    expect(await service.end('SIGTERM')).toBe(0);
+    expect(messages(service).filter((message) => message === 'restarting the workers')).toHaveLength(2);
+  });
+
+  it('brings new certificates into use, and keeps the old workers where the new files are no good', async () => {
+    const authority = createAuthority();
+    const [certFile, keyFile] = [join(folder, 'cert.pem'), join(folder, 'key.pem')];
+    const use = (name: string) => {
+      const { cert, key } = authority.issue(name);
+      writeFileSync(certFile, cert);
+      writeFileSync(keyFile, key);
+    };
+    use('first');
+    const service = await serveWorkers({ TLS_CERT: certFile, TLS_KEY: keyFile });
+    const port = Number(service.address.split(':')[1]);
+    const shown = () =>
+      new Promise((resolve, reject) => {
+        const socket = connect({
+          host: '127.0.0.1',
+          port,
+          ca: authority.cert,
+          servername: 'localhost',
+          ALPNProtocols: ['h2'],
+        });
+        socket.once('error', reject).once('secureConnect', () => {
+          resolve(socket.getPeerCertificate().subject.CN);
+          socket.destroy();
+        });
+      });
+    const shownByAll = async () => new Set(await Promise.all(Array.from({ length: 4 }, shown)));
+    expect(await shownByAll()).toEqual(new Set(['first']));
+
+    use('second');
+    service.process.kill('SIGHUP');
+    await vi.waitFor(() => expect(messages(service)).toContain('the workers were restarted'), patience);
+    expect(await shownByAll()).toEqual(new Set(['second']));
+
+    const before = pids(service);
+    writeFileSync(keyFile, createAuthority().key);
+    service.process.kill('SIGHUP');
+    await vi.waitFor(
+      () =>
+        expect(service.lines).toContainEqual(
+          expect.objectContaining({
+            level: 'error',
+            worker: 1,
+            msg: expect.stringMatching(/^the restart has stopped/),
+          }),
+        ),
+      patience,
+    );
+    expect(await shownByAll()).toEqual(new Set(['second']));
+    expect(pids(service)).toEqual(before);
+    for (const pid of before.values()) expect(isAlive(pid)).toBe(true);
+  });
+
+  it('leaves a process that serves alone as it is', async () => {
+    const service = await serveWorkers({ WORKERS: '1' });
+    service.process.kill('SIGHUP');
+    await vi.waitFor(
+      () =>
+        expect(service.lines).toContainEqual(
+          expect.objectContaining({ level: 'warn', msg: expect.stringMatching(/WORKERS is 1/) }),
+        ),
+      patience,
+    );
+    await connectClient(service).listUsers({});
+    expect(await service.end('SIGTERM')).toBe(0);
+  });
+});
+
+describe('an end with workers', () => {
+  it('comes in order, the embedded Postgres last, and leaves nothing behind', async () => {
+    const dataDir = join(folder, 'data');
+    const service = await serveWorkers({ DATABASE_URL: '', DATA_DIR: dataDir });
+    await connectClient(service).listUsers({});
+    const postmaster = join(dataDir, 'pgdata/postmaster.pid');
+    const postgres = Number.parseInt(readFileSync(postmaster, 'utf8'), 10);
+    const workers = [...pids(service).values()];
+    expect(await service.end('SIGTERM')).toBe(0);
+    expect(existsSync(postmaster)).toBe(false);
+    expect(workers.some(isAlive)).toBe(false);
+    // It has removed its file and has only to go.
+    await vi.waitFor(() => expect(isAlive(postgres)).toBe(false), patience);
+    await vi.waitFor(
+      () => expect(messages(service).filter((message) => message === 'stopped')).toHaveLength(3),
+      patience,
+    );
+    expect(service.lines.at(-1)).not.toHaveProperty('worker');
+    // A worker that outlives its database, or is told to stop after it, has something to say about that.
+    expect(messages(service)).not.toContain('the database is away');
+  });
+
+  it('by Ctrl-C, which all processes hear, answers the calls that there are', async () => {
+    const service = await serveWorkers({}, { isGroup: true });
+    const held = await holdCreates('Grace');
+    const client = connectClient(service);
+    const call = client.createUser({ user: { firstName: 'Grace', email: 'grace@example.com' } });
+    await vi.waitFor(async () => expect(await held.waits()).toBe(true), patience);
+    const exited = new Promise((resolve) => service.process.once('exit', resolve));
+    process.kill(-(service.process.pid ?? Number.NaN), 'SIGINT');
+    await vi.waitFor(
+      () => expect(messages(service).filter((message) => message === 'stopping')).toHaveLength(3),
+      patience,
+    );
+    await held.letGo();
+    expect((await call).user?.email).toBe('grace@example.com');
+    expect(await exited).toBe(0);
+  });
+
+  it('is there at once when a second signal comes', async () => {
+    const service = await serveWorkers({ SHUTDOWN_DELAY_MS: '600000' });
+    const workers = [...pids(service).values()];
+    service.process.kill('SIGTERM');
+    await vi.waitFor(
+      () => expect(messages(service).filter((message) => message === 'stopping')).toHaveLength(3),
+      patience,
+    );
+    expect(await service.end('SIGTERM')).toBe(143);
+    await vi.waitFor(() => expect(workers.some(isAlive)).toBe(false), patience);
+  });
+
+  it('of the process that keeps them, by kill -9, is theirs too', async () => {
+    const service = await serveWorkers();
+    const client = connectClient(service);
+    const held = await holdCreates('Edsger');
+    const call = client.createUser({ user: { firstName: 'Edsger', email: 'edsger@example.com' } });
+    await vi.waitFor(async () => expect(await held.waits()).toBe(true), patience);
+    const workers = [...pids(service).values()];
+    expect(await service.end('SIGKILL')).toBeNull();
+    // The port is free at once, while a worker still answers the call that it has.
+    await serveWorkers({ GRPC_ADDRESS: service.address });
+    await held.letGo();
+    expect((await call).user?.email).toBe('edsger@example.com');
+    await vi.waitFor(() => expect(workers.some(isAlive)).toBe(false), patience);
+  });
+});
+
+describe('a start with workers that fails', () => {
+  it('because the port is taken says so once', async () => {
+    const server = createServer();
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    onTestFinished(() => new Promise<void>((resolve) => server.close(() => resolve())));
+    const address = server.address();
+    const port = typeof address === 'object' ? address?.port : undefined;
+    const settings = { DATABASE_URL: database.url, GRPC_ADDRESS: `127.0.0.1:${port}`, LOG_LEVEL: 'silent' };
+    const alone = await serveInVain(settings);
+    expect(alone.code).toBe(1);
+    expect(await serveInVain({ ...settings, WORKERS: '2' })).toEqual(alone);
+  });
+
+  it('because a worker cannot serve says so once, and leaves nothing behind', async () => {
+    await using own = await createTestDatabase();
+    // Found after the migrations, and not by who runs them.
+    await own.query('drop table directory cascade');
+    const settings = { DATABASE_URL: own.url, GRPC_ADDRESS: 'localhost:0', LOG_LEVEL: 'silent' };
+    const alone = await serveInVain(settings);
+    expect(alone.code).toBe(1);
+    expect(alone.errors).toMatch(/^error: .*\n$/);
+    const many = await serveInVain({ ...settings, WORKERS: '2' });
+    expect(many.code).toBe(1);
+    expect(many.errors).toMatch(/^error: .*\n$/);
+    await vi.waitFor(async () => {
+      const sessions = await own.query(
+        `select from pg_stat_activity where datname = current_database() and application_name like 'roster%'`,
+      );
+      expect(sessions).toEqual([]);
+    }, patience);
+  });
+});

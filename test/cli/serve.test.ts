@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createAuthority } from '../certificates.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
-import { roster, start } from './command-line.js';
+import { roster, start, type World } from './command-line.js';
 
 let database: TestDatabase;
 let env: Record<string, string>;
@@ -17,8 +17,8 @@ afterAll(async () => {
   await database[Symbol.asyncDispose]();
 });
 
-async function serve(settings: Record<string, string> = {}) {
-  const started = start(['serve', '--grpc-address', 'localhost:0'], { env: { ...env, ...settings } });
+async function serve(settings: Record<string, string> = {}, world: World = {}) {
+  const started = start(['serve', '--grpc-address', 'localhost:0'], { ...world, env: { ...env, ...settings } });
   const listening = /listens on (localhost:\d+)\. Try:\n {2}npx roster (create .*)\n/;
   await expect.poll(() => started.output().out, { timeout: 30_000 }).toMatch(listening);
   const [, address = '', command = ''] = listening.exec(started.output().out) ?? [];
@@ -41,6 +41,16 @@ describe('roster serve', () => {
     server.signals.emit('SIGINT', 'SIGINT');
     expect(server.exits).toEqual([130]);
     await server.ended;
+  });
+
+  it('ends when its terminal has gone, and goes on where it has none', async () => {
+    const atTerminal = await serve({}, { columns: 80 });
+    const behindPipe = await serve();
+    for (const server of [atTerminal, behindPipe]) server.signals.emit('SIGHUP', 'SIGHUP');
+    expect(await atTerminal.ended).toMatchObject({ code: 0, err: '' });
+    expect(await roster(['health', '--address', behindPipe.address])).toMatchObject({ code: 0 });
+    behindPipe.signals.emit('SIGTERM', 'SIGTERM');
+    expect(await behindPipe.ended).toMatchObject({ code: 0, err: '' });
   });
 
   it('speaks TLS where it has a certificate, to those whose certificate its authority has signed', async () => {

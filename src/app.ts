@@ -5,7 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { packageRoot, type ServerConfig, type TlsFiles } from './config.js';
-import { createDirectory } from './operations/directory.js';
+import { createDirectory, type Siblings } from './operations/directory.js';
 import { startHousekeeping } from './operations/housekeeping.js';
 import { startServer } from './rpc/server.js';
 import { renewChangeFeed } from './store/changes.js';
@@ -79,12 +79,13 @@ export interface ServingOptions {
   readonly log: Log;
   readonly database: PreparedDatabase;
   readonly signal?: AbortSignal;
+  readonly siblings?: Siblings;
 }
 
 /** What comes after the database: all that several processes on one database do each for itself. */
 export async function startServing(
   config: ServerConfig,
-  { log, database: { url, embedded }, signal }: ServingOptions,
+  { log, database: { url, embedded }, signal, siblings }: ServingOptions,
 ): Promise<App> {
   // As node --disable-proto=delete does: else an attribute of that name would be lost between message and object.
   Reflect.deleteProperty(Object.prototype, '__proto__');
@@ -116,6 +117,7 @@ export async function startServing(
       queueRowsMax: config.batch.queueRowsMax,
       streams: config.streams,
       onError: (error) => log.error({ error }, 'the change log cannot be read'),
+      siblings,
     });
     closers.push(() => inTime(directory.close()));
     const housekeeping = startHousekeeping(database, config.changes, (error) =>

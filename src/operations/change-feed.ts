@@ -12,7 +12,7 @@ import type { Database } from '../store/database.js';
 import { type Change, readChanges, readFeedPosition } from '../store/read-changes.js';
 
 export interface ChangeFeed {
-  /** Says that this process has written something, so that its watchers hear of it at once. */
+  /** Says that something was written, so that this process's watchers hear of it at once. */
   wake(): void;
   /**
    * Begins where the feed stands when this resolves, which may be before what a caller has read for itself, never behind
@@ -43,6 +43,8 @@ export interface ChangeFeedOptions {
   database: Database;
   /** For the log of the server. */
   onError(error: unknown): void;
+  /** Hears when the first watcher comes, and when the last has gone. */
+  onWatched?(isWatched: boolean): void;
 }
 
 // Well below the 300 ms in which another process's change is to arrive. The statement costs Postgres 0.1 ms.
@@ -70,7 +72,7 @@ interface Watcher {
 
 const ignore = () => {};
 
-export function createChangeFeed({ database, onError }: ChangeFeedOptions): ChangeFeed {
+export function createChangeFeed({ database, onError, onWatched = ignore }: ChangeFeedOptions): ChangeFeed {
   const watchers = new Set<Watcher>();
   // Those of them that have changes waiting.
   const behind = new Set<Watcher>();
@@ -151,6 +153,7 @@ export function createChangeFeed({ database, onError }: ChangeFeedOptions): Chan
 
   async function run(): Promise<void> {
     let failingSinceMs: number | undefined;
+    onWatched(true);
     while (!isClosed && (watchers.size > 0 || newcomers.size > 0)) {
       try {
         await read();
@@ -172,6 +175,7 @@ export function createChangeFeed({ database, onError }: ChangeFeedOptions): Chan
     // In the same turn as the condition, so that nobody subscribes to a reader that is about to end.
     running = undefined;
     position = undefined;
+    onWatched(false);
     if (isClosed) failAll(serverStopping());
   }
 

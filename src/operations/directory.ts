@@ -87,6 +87,17 @@ export interface DirectoryOptions {
   streams: StreamLimits;
   /** Hears of what goes wrong in the background. */
   onError(error: unknown): void;
+  readonly siblings?: Siblings;
+}
+
+/** Other processes on the same database, as far as they can be reached sooner than by its change log. */
+export interface Siblings {
+  /** Hears when this process's first watcher comes, and when its last has gone. */
+  watched(isWatched: boolean): void;
+  /** Hears of each write that was committed; cheap. */
+  wrote(): void;
+  /** `listener` is called when others may have written. */
+  onWrote(listener: () => void): void;
 }
 
 export interface StreamLimits {
@@ -109,17 +120,23 @@ export function createDirectory({
   queueRowsMax,
   streams,
   onError,
+  siblings,
 }: DirectoryOptions): Directory {
   const pageTokens = createPageTokens(identity.secret);
   const exportTokens = createExportTokens(identity.secret);
   const requestKeys = createRequestKeys(identity.secret);
   const limits = { batchRowsMax, queueRowsMax, statementsMax, patienceMs, mayRunAgain };
 
-  const feed = createChangeFeed({ database, onError });
-  /** Lets this process's watchers know at once, instead of at the next poll. */
+  const feed = createChangeFeed({ database, onError, onWatched: siblings?.watched });
+  siblings?.onWrote(feed.wake);
+  /** Lets watchers know at once, instead of at the next poll. */
+  function wake(): void {
+    feed.wake();
+    siblings?.wrote();
+  }
   async function written<T>(write: Promise<T>): Promise<T> {
     const outcome = await write;
-    feed.wake();
+    wake();
     return outcome;
   }
 
@@ -163,7 +180,7 @@ export function createDirectory({
   const waits = createTurns({ atOnceMax: share(0.2), waitingMax: queueRowsMax });
   // Connections of their own, beside the pool.
   const sessions = createTurns({ atOnceMax: streams.connectionsMax, waitingMax: queueRowsMax });
-  const imports = { stallTimeoutMs: streams.stallTimeoutMs, onWritten: () => feed.wake() };
+  const imports = { stallTimeoutMs: streams.stallTimeoutMs, onWritten: wake };
   const exports = { database, tokens: exportTokens, sessions, snapshotTimeoutMs: streams.snapshotTimeoutMs };
   const resolver = createResolver({ database, statementsMax: Math.min(statementsMax, share(0.2)) });
   const catchUps = createTurns({ atOnceMax: share(0.2), waitingMax: queueRowsMax });

@@ -9,11 +9,23 @@ import { describeError, type ErrorDescription } from '../telemetry/log.js';
 export type ToWorker =
   /** Answers `ready`. `config` has the database's URL and the port. */
   | { readonly type: 'start'; readonly worker: number; readonly config: ServerConfig }
-  | { readonly type: 'close'; readonly delayMs?: number };
+  | { readonly type: 'close'; readonly delayMs?: number }
+  | ToSibling;
 
 export type FromWorker =
   /** It hears what is said to it from now on. */
-  { readonly type: 'ready' } | { readonly type: 'serving' } | { readonly type: 'failed'; readonly error: SentError };
+  | { readonly type: 'ready' }
+  | { readonly type: 'serving' }
+  | { readonly type: 'failed'; readonly error: SentError }
+  | FromSibling;
+
+/** Whether anybody watches the directory in another worker; and that another one has written, to those where somebody does. */
+export type ToSibling =
+  | { readonly type: 'watched elsewhere'; readonly isWatched: boolean }
+  | { readonly type: 'written' };
+
+/** Whether anybody watches here; and that this one has written. */
+export type FromSibling = { readonly type: 'watched'; readonly isWatched: boolean } | { readonly type: 'written' };
 
 /** An error on its way to another process. */
 export type SentError = ErrorDescription;

@@ -9,6 +9,7 @@ import type { ServerConfig } from '../config.js';
 import { findPort, ListenError } from '../rpc/listen.js';
 import { watchDatabase } from '../store/database-watch.js';
 import { createLog, type Log } from '../telemetry/log.js';
+import { createRelay } from './siblings.js';
 import { createWorkerPool, type WorkerPool } from './worker-pool.js';
 import { forkWorker } from './worker-process.js';
 
@@ -69,9 +70,14 @@ async function startPool(
     const { address } = config.grpc;
     const port = await findPort(address);
     const workerConfig = { ...config, grpc: { ...config.grpc, address: { ...address, port } } };
+    const relay = createRelay();
     const pool = createWorkerPool({
       count: config.workers,
-      start: (number) => forkWorker(workerConfig, number),
+      start(number) {
+        const worker = forkWorker(workerConfig, number);
+        relay.add(worker);
+        return worker;
+      },
       closeMs: config.shutdown.timeoutMs + lastWordsMs,
       log,
     });

@@ -3,7 +3,7 @@ import cluster from 'node:cluster';
 import { fileURLToPath } from 'node:url';
 import type { CloseOptions } from '../app.js';
 import type { ServerConfig } from '../config.js';
-import { type FromWorker, receivedError, type ToWorker } from './messages.js';
+import { type FromSibling, type FromWorker, receivedError, type ToSibling, type ToWorker } from './messages.js';
 
 export interface WorkerProcess {
   /** Undefined where the system had no process to give. */
@@ -16,6 +16,10 @@ export interface WorkerProcess {
   close(options?: CloseOptions): void;
   /** At once. */
   kill(): void;
+  /** What it has to say to the others, once it serves. */
+  onSay(listener: (message: FromSibling) => void): void;
+  /** Says something of the others to it, once it serves. */
+  say(message: ToSibling): void;
 }
 
 export interface WorkerEnd {
@@ -51,10 +55,12 @@ export function forkWorker(config: ServerConfig, number: number): WorkerProcess 
   const ended = Promise.withResolvers<WorkerEnd>();
   let error: Error | undefined;
   let servesSinceMs: number | undefined;
+  let hear: (message: FromSibling) => void = ignore;
   // What is said before it is ready is lost.
   let first: ToWorker = { type: 'start', worker: number, config };
   worker.on('message', (message: FromWorker) => {
     if (message.type === 'ready') tell(first);
+    if (message.type === 'watched' || message.type === 'written') hear(message);
     if (message.type === 'failed') error = receivedError(message.error);
     if (message.type === 'serving') {
       servesSinceMs = performance.now();
@@ -88,5 +94,9 @@ export function forkWorker(config: ServerConfig, number: number): WorkerProcess 
       tell(first);
     },
     kill: () => void worker.process.kill('SIGKILL'),
+    onSay(listener) {
+      hear = listener;
+    },
+    say: tell,
   };
 }

@@ -8,6 +8,7 @@ import cluster from 'node:cluster';
 import type { App, CloseOptions } from '../app.js';
 import type { ServerConfig } from '../config.js';
 import { type FromWorker, sendableError, type ToWorker } from './messages.js';
+import { createSiblings } from './siblings.js';
 
 // Before anything that takes long to load.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => {});
@@ -16,6 +17,7 @@ if (cluster.worker !== undefined) cluster.worker.exitedAfterDisconnect = true;
 
 const stop = new AbortController();
 let starting: Promise<App> | undefined;
+const siblings = createSiblings(tell);
 
 process.on('message', (message: ToWorker) => {
   if (message.type === 'start') {
@@ -24,7 +26,8 @@ process.on('message', (message: ToWorker) => {
       () => tell({ type: 'serving' }),
       (error: unknown) => tell({ type: 'failed', error: sendableError(error) }, () => process.exit(1)),
     );
-  } else void close(message);
+  } else if (message.type === 'close') void close(message);
+  else siblings.hear(message);
 });
 process.on('disconnect', () => void close());
 tell({ type: 'ready' });
@@ -35,7 +38,7 @@ async function start(config: ServerConfig, worker: number): Promise<App> {
   const log = createLog({ ...config.log, worker });
   const { url } = config.database;
   if (url === undefined) throw new Error('A worker starts no database.');
-  return startServing(config, { log, database: { url }, signal: stop.signal });
+  return startServing(config, { log, database: { url }, signal: stop.signal, siblings });
 }
 
 async function close(options?: CloseOptions): Promise<void> {

@@ -122,6 +122,28 @@ describe('workers', () => {
     expect(messages(service).filter((message) => message === 'listening')).toHaveLength(1);
   });
 
+  it('show their watchers what was written through others', async () => {
+    const service = await serveWorkers();
+    const seen = Array.from({ length: 4 }, () => new Set<string>());
+    const stop = new AbortController();
+    const watches = seen.map(async (ids) => {
+      const watch = connectClient(service).followUsers({ includeExisting: true, signal: stop.signal });
+      for await (const { changes } of watch) for (const { user } of changes) ids.add(user?.id ?? '');
+    });
+    const writer = connectClient(service, 4);
+    const written = await Promise.all(
+      Array.from({ length: 20 }, async (_, count) => {
+        const { user } = await writer.createUser({ user: { firstName: 'Ada', email: `watched.${count}@example.com` } });
+        return user?.id ?? '';
+      }),
+    );
+    await vi.waitFor(() => {
+      for (const ids of seen) expect(written.filter((id) => !ids.has(id))).toEqual([]);
+    }, patience);
+    stop.abort();
+    await Promise.allSettled(watches);
+  });
+
   it('that are killed are replaced on the same port, and the others go on', async () => {
     const service = await serveWorkers();
     const before = pids(service);

@@ -32,7 +32,7 @@ export interface WorkerPoolOptions {
 // A worker that ends is replaced at once, as most of what ends one does not come again soon. One that ends again and
 // again is not: a start takes about a second of a core, which those that serve need.
 const backOffMs = 500;
-// A twentieth of a core for each worker that does not start; and so late, at the worst, it is noticed that it can again.
+// About a twentieth of a core for each worker that does not start; and so late, at the worst, it is noticed that it can again.
 const backOffMsMax = 20_000;
 // Who has served for so long has not ended by what it began with: the next one comes at once again.
 const steadyMs = 60_000;
@@ -53,8 +53,8 @@ export function createWorkerPool({ count, start, closeMs, log }: WorkerPoolOptio
     { length: count },
     (_, index): Slot => ({ number: index + 1, worker: undefined, isRestarting: false, endings: 0 }),
   );
-  // All processes, with those that close.
-  const living = new Set<WorkerProcess>();
+  // All processes, with those that close, and their numbers.
+  const living = new Map<WorkerProcess, number>();
   const started = Promise.withResolvers<void>();
   let isRestarting = false;
   let isRestartWanted = false;
@@ -62,7 +62,7 @@ export function createWorkerPool({ count, start, closeMs, log }: WorkerPoolOptio
 
   function launch({ number }: Slot): WorkerProcess {
     const worker = start(number);
-    living.add(worker);
+    living.set(worker, number);
     void worker.ended.then(() => living.delete(worker));
     worker.serving.then(
       () => log.info({ worker: number, pid: worker.pid }, 'a worker serves'),
@@ -118,7 +118,7 @@ export function createWorkerPool({ count, start, closeMs, log }: WorkerPoolOptio
     if (old === undefined) return true;
     // No delay: no balancer has to notice anything, as the others take this one's connections.
     old.close({ delayMs: 0 });
-    await endWithin(slot.number, old, closeMs);
+    await endWithin(old, closeMs);
     return true;
   }
 
@@ -134,10 +134,10 @@ export function createWorkerPool({ count, start, closeMs, log }: WorkerPoolOptio
     isRestarting = false;
   }
 
-  async function endWithin(number: number | undefined, worker: WorkerProcess, ms: number): Promise<void> {
+  async function endWithin(worker: WorkerProcess, ms: number): Promise<void> {
     const late = sleep(ms, true, { ref: false });
     if ((await Promise.race([worker.ended, late])) === true) {
-      log.warn({ worker: number, pid: worker.pid }, 'a worker did not end in time, and is killed');
+      log.warn({ worker: living.get(worker), pid: worker.pid }, 'a worker did not end in time, and is killed');
       worker.kill();
     }
     await worker.ended;
@@ -162,14 +162,14 @@ export function createWorkerPool({ count, start, closeMs, log }: WorkerPoolOptio
     async close(ms) {
       isClosing = true;
       for (const { timer } of slots) clearTimeout(timer);
-      for (const worker of living) worker.close();
-      await Promise.all([...living].map((worker) => endWithin(undefined, worker, ms)));
+      for (const worker of living.keys()) worker.close();
+      await Promise.all([...living.keys()].map((worker) => endWithin(worker, ms)));
     },
 
     kill() {
       isClosing = true;
       for (const { timer } of slots) clearTimeout(timer);
-      for (const worker of living) worker.kill();
+      for (const worker of living.keys()) worker.kill();
     },
   };
 }

@@ -1,71 +1,120 @@
-/** A Postgres and services over it for a measurement, each a process of its own, and all gone at its end. */
+/** A Postgres, and services over it for a measurement, each a process of its own, and all gone at its end. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { closeSync, openSync } from 'node:fs';
+import { mkdtemp, readFile, rm, truncate } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+import pg from 'pg';
 import { startEmbeddedPostgres } from '../src/store/embedded-postgres.js';
+import { peakMemory, postmasterOf } from './usage.js';
 
 const main = resolve(import.meta.dirname, '../src/main.js');
 
 export interface BenchDatabase extends AsyncDisposable {
   readonly url: string;
+  readonly version: string;
+  /** Its first process; undefined where that is on another machine. */
+  readonly postmasterPid: number | undefined;
+  /** Makes an empty database in the same Postgres; it is dropped at the end. */
+  create(name: string): Promise<string>;
+  /** Transactions that were committed in one of them so far; lags by a second. */
+  commits(name: string): Promise<number>;
 }
 
 /** The one of DATABASE_URL, which should be an empty one, or an embedded one that is deleted afterwards. */
 export async function openBenchDatabase(): Promise<BenchDatabase> {
-  const given = process.env.DATABASE_URL;
-  if (given !== undefined) return { url: given, [Symbol.asyncDispose]: async () => {} };
-  const folder = await mkdtemp(join(tmpdir(), 'roster-bench-'));
-  const embedded = await startEmbeddedPostgres({ dataDir: join(folder, 'data') });
-  return {
-    url: embedded.url,
-    async [Symbol.asyncDispose]() {
+  await using cleanUp = new AsyncDisposableStack();
+  let url = process.env.DATABASE_URL;
+  if (url === undefined) {
+    const folder = await mkdtemp(join(tmpdir(), 'roster-bench-'));
+    const embedded = await startEmbeddedPostgres({ dataDir: join(folder, 'data') });
+    cleanUp.defer(async () => {
       await embedded.stop();
       await Promise.all([folder, embedded.dataDir].map((path) => rm(path, { recursive: true, force: true })));
+    });
+    url = embedded.url;
+  }
+  const given = url;
+  const admin = new pg.Client({ connectionString: given });
+  await admin.connect();
+  cleanUp.defer(() => admin.end());
+  const backend = await admin.query<{ pid: number; version: string }>(
+    `select pg_backend_pid() as pid, current_setting('server_version') as version`,
+  );
+  const created: string[] = [];
+  const drop = (name: string) => admin.query(`drop database if exists ${name} with (force)`);
+  cleanUp.defer(async () => {
+    for (const name of created) await drop(name);
+  });
+  const owned = cleanUp.move();
+  return {
+    url: given,
+    version: backend.rows[0]?.version ?? '',
+    postmasterPid: postmasterOf(backend.rows[0]?.pid ?? 0),
+    async create(name) {
+      await drop(name);
+      await admin.query(`create database ${name}`);
+      created.push(name);
+      return Object.assign(new URL(given), { pathname: `/${name}` }).href;
     },
+    async commits(name) {
+      const { rows } = await admin.query('select xact_commit from pg_stat_database where datname = $1', [name]);
+      return Number(rows[0]?.xact_commit);
+    },
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }
 
 export interface BenchService extends AsyncDisposable {
   readonly address: string;
   readonly process: ChildProcess;
-  /** The most memory that it has had so far, in MiB. Linux only; else NaN. */
+  readonly pid: number;
+  /** The most memory that it, or one of its workers, has had so far, in MiB. Linux only; else NaN. */
   peakMemory(): Promise<number>;
+  /** Empties the log, which has a line for each call. */
+  truncateLog(): Promise<void>;
 }
 
-/** Resolves when it serves. Logs warnings only, as the measured thing should not be the terminal. */
-export async function startService(databaseUrl: string, settings: Record<string, string> = {}): Promise<BenchService> {
-  const child = spawn(process.execPath, [main, 'serve'], {
-    env: {
-      PATH: process.env.PATH,
-      HOME: process.env.HOME,
-      DATABASE_URL: databaseUrl,
-      GRPC_ADDRESS: 'localhost:0',
-      LOG_FORMAT: 'json',
-      ...settings,
-    },
-    stdio: ['ignore', 'pipe', 'inherit'],
+/** Resolves when it serves. It logs as it does by default, into a file, as the measured thing should not be a terminal. */
+export function startService(databaseUrl: string, settings: Record<string, string> = {}): Promise<BenchService> {
+  const env = { DATABASE_URL: databaseUrl, GRPC_ADDRESS: 'localhost:0', LOG_FORMAT: 'json', ...settings };
+  return startServer([main, 'serve'], env);
+}
+
+/** Runs a program that logs `listening` with its address, as the service does. */
+export async function startServer(args: readonly string[], env: Record<string, string> = {}): Promise<BenchService> {
+  const folder = await mkdtemp(join(tmpdir(), 'roster-log-'));
+  const logFile = join(folder, 'log');
+  const log = openSync(logFile, 'a');
+  const child = spawn(process.execPath, ['--enable-source-maps', ...args], {
+    env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
+    stdio: ['ignore', log, 'inherit'],
   });
+  closeSync(log);
   const exited = once(child, 'exit');
-  const address = await new Promise<string>((resolveAddress, reject) => {
-    createInterface(child.stdout).on('line', (line) => {
-      const { msg, address } = JSON.parse(line);
-      if (msg === 'listening') resolveAddress(address);
-    });
-    exited.then(([code]) => reject(new Error(`the service ended with ${code}`)));
-  });
+  let address: string | undefined;
+  while (address === undefined) {
+    const ended = await Promise.race([exited, sleep(20)]);
+    const lines = (await readFile(logFile, 'utf8')).split('\n').filter((line) => line.includes('"listening"'));
+    address = lines[0] === undefined ? undefined : JSON.parse(lines[0]).address;
+    if (ended !== undefined) {
+      await rm(folder, { recursive: true });
+      throw new Error(`the service ended with ${ended[0]}`);
+    }
+  }
+  const pid = child.pid ?? Number.NaN;
   return {
     address,
     process: child,
-    async peakMemory() {
-      const status = await readFile(`/proc/${child.pid}/status`, 'utf8').catch(() => '');
-      return Number(/VmHWM:\s+(\d+)/.exec(status)?.[1]) / 1024;
-    },
+    pid,
+    peakMemory: async () => peakMemory(pid),
+    truncateLog: () => truncate(logFile),
     async [Symbol.asyncDispose]() {
       child.kill('SIGTERM');
       await exited;
+      await rm(folder, { recursive: true, force: true });
     },
   };
 }

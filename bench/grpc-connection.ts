@@ -1,0 +1,263 @@
+/**
+ * gRPC over HTTP/2 in the clear, by hand and only as far as a load needs it: one path for each connection, requests at once,
+ * answers counted. It must never serve as a client: node:http2 takes four times the CPU for a call, which on a small
+ * machine the measured server lacks, and that is the only reason for it.
+ *
+ * RFC 9113 and 7541. Its headers use no table of the connection's; it tells the server to use none either, so that the
+ * same field always has the same bytes and a trailer's grpc-status is found without decoding HPACK.
+ */
+import { once } from 'node:events';
+import { connect } from 'node:net';
+
+export interface CallListener {
+  onData(chunk: Buffer): void;
+  /** gRPC's code; 14 where the call was cut off. */
+  onEnd(status: number): void;
+}
+
+export interface GrpcConnection {
+  /** False once it has closed, or the server has said that it will; whoever is then on it hears status 14. */
+  readonly isOpen: boolean;
+  /**
+   * Waits here while the server's limit of calls at once is reached, as every client does. Gives what cancels the call, after
+   * which its listener hears nothing more.
+   */
+  call(message: Uint8Array, listener: CallListener): () => void;
+}
+
+const frameHeaderBytes = 9;
+const [typeData, typeHeaders, typeReset, typeSettings, typePing, typeGoaway, typeWindow] = [0, 1, 3, 4, 6, 7, 8];
+const [flagEnd, flagAck, flagEndHeaders] = [1, 1, 4];
+const [settingTable, settingPush, settingStreams, settingWindow, settingFrame] = [1, 2, 3, 4, 5];
+const errorCancel = 8;
+const windowBytesMax = 2 ** 31 - 1;
+const windowBytesDefault = 65_535;
+// Given back to the server whenever so much was received.
+const windowStepBytes = 2 ** 26;
+const statusUnavailable = 14;
+
+// `grpc-status` in HPACK's Huffman code, with its length, and as it is.
+const statusNames = [Buffer.from('889acac8b21234da8f', 'hex'), Buffer.from('\x0bgrpc-status')];
+
+export async function openGrpcConnection(
+  address: string,
+  path: string,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<GrpcConnection> {
+  const [, host = '', port = ''] = /^(.*):(\d+)$/.exec(address) ?? [];
+  const socket = connect({ host: host.replace(/^\[(.*)\]$/, '$1'), port: Number(port), noDelay: true });
+  await once(socket, 'connect');
+
+  const block = headerBlock(address, path, headers);
+  const calls = new Map<number, CallListener>();
+  let streamsMax = Number.POSITIVE_INFINITY;
+  /** What stands in line until a stream is free. */
+  const waiting = new Set<{ message: Uint8Array; listener: CallListener; id?: number }>();
+  let isOpen = true;
+  let lastId = -1;
+  let received = 0;
+  // What the server lets us send: on the connection, on a new stream, in one frame.
+  let window = windowBytesDefault;
+  let streamWindow = windowBytesDefault;
+  let frameBytesMax = 16_384;
+  /** Requests that are not wholly sent. */
+  const sending = new Map<number, { rest: Buffer; window: number }>();
+
+  let isCorked = false;
+  function write(bytes: Buffer): void {
+    if (!isCorked) {
+      isCorked = true;
+      socket.cork();
+      // All that one turn of the event loop has to say is one write.
+      setImmediate(() => {
+        isCorked = false;
+        socket.uncork();
+      });
+    }
+    socket.write(bytes);
+  }
+
+  function sendMore(): void {
+    for (const [id, request] of sending) {
+      while (request.rest.length > 0) {
+        const bytes = Math.min(request.rest.length, frameBytesMax, request.window, window);
+        if (bytes <= 0) break;
+        window -= bytes;
+        request.window -= bytes;
+        const [part, rest] = [request.rest.subarray(0, bytes), request.rest.subarray(bytes)];
+        request.rest = rest;
+        write(frame(typeData, rest.length === 0 ? flagEnd : 0, id, part));
+      }
+      if (request.rest.length === 0) sending.delete(id);
+      if (window <= 0) break;
+    }
+  }
+
+  function end(id: number, status: number): void {
+    const listener = calls.get(id);
+    calls.delete(id);
+    sending.delete(id);
+    listener?.onEnd(status);
+    openWaiting();
+  }
+
+  function openWaiting(): void {
+    for (const call of waiting) {
+      if (calls.size >= streamsMax || !isOpen) return;
+      waiting.delete(call);
+      call.id = openStream(call.message, call.listener);
+    }
+  }
+
+  function openStream(message: Uint8Array, listener: CallListener): number {
+    lastId += 2;
+    calls.set(lastId, listener);
+    const body = Buffer.allocUnsafe(5 + message.length);
+    body.writeUInt8(0, 0);
+    body.writeUInt32BE(message.length, 1);
+    body.set(message, 5);
+    const head = frame(typeHeaders, flagEndHeaders, lastId, block);
+    if (body.length <= Math.min(window, streamWindow, frameBytesMax) && sending.size === 0) {
+      window -= body.length;
+      write(Buffer.concat([head, frame(typeData, flagEnd, lastId, body)]));
+    } else {
+      write(head);
+      sending.set(lastId, { rest: body, window: streamWindow });
+      sendMore();
+    }
+    return lastId;
+  }
+
+  function onFrame(type: number, flags: number, id: number, payload: Buffer): void {
+    if (type === typeData) {
+      received += payload.length;
+      if (received >= windowStepBytes) {
+        write(frame(typeWindow, 0, 0, uint32(received)));
+        received = 0;
+      }
+      calls.get(id)?.onData(payload);
+      // gRPC ends with trailers.
+      if ((flags & flagEnd) !== 0) end(id, statusUnavailable);
+    } else if (type === typeHeaders) {
+      if ((flags & flagEnd) !== 0) end(id, statusOf(payload));
+    } else if (type === typeReset) {
+      end(id, statusUnavailable);
+    } else if (type === typeWindow) {
+      const more = payload.readUInt32BE(0);
+      const request = sending.get(id);
+      if (id === 0) window += more;
+      else if (request !== undefined) request.window += more;
+      if (sending.size > 0) sendMore();
+    } else if (type === typeSettings && (flags & flagAck) === 0) {
+      for (let at = 0; at < payload.length; at += 6) {
+        const value = payload.readUInt32BE(at + 2);
+        if (payload.readUInt16BE(at) === settingStreams) streamsMax = value;
+        if (payload.readUInt16BE(at) === settingWindow) streamWindow = value;
+        if (payload.readUInt16BE(at) === settingFrame) frameBytesMax = value;
+      }
+      write(frame(typeSettings, flagAck, 0));
+      openWaiting();
+    } else if (type === typePing && (flags & flagAck) === 0) {
+      write(frame(typePing, flagAck, 0, payload));
+    } else if (type === typeGoaway) {
+      isOpen = false;
+      // An error, and no end in peace: nothing that is in flight will be answered.
+      if (payload.readUInt32BE(4) !== 0) socket.destroy();
+    }
+  }
+
+  let rest: Buffer = Buffer.alloc(0);
+  socket.on('data', (chunk) => {
+    let bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
+    while (bytes.length >= frameHeaderBytes) {
+      const ends = frameHeaderBytes + bytes.readUIntBE(0, 3);
+      if (bytes.length < ends) break;
+      const id = bytes.readUInt32BE(5) & windowBytesMax;
+      onFrame(bytes.readUInt8(3), bytes.readUInt8(4), id, bytes.subarray(frameHeaderBytes, ends));
+      bytes = bytes.subarray(ends);
+    }
+    rest = bytes;
+  });
+  socket.on('error', () => {});
+  socket.on('close', () => {
+    isOpen = false;
+    for (const id of calls.keys()) end(id, statusUnavailable);
+    for (const { listener } of waiting) listener.onEnd(statusUnavailable);
+    waiting.clear();
+  });
+
+  const settings: [number, number][] = [
+    [settingTable, 0],
+    [settingPush, 0],
+    [settingWindow, windowBytesMax],
+    [settingFrame, 2 ** 20],
+  ];
+  const settingsBytes = Buffer.concat(
+    settings.map(([name, value]) => Buffer.concat([Buffer.from([0, name]), uint32(value)])),
+  );
+  write(Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'));
+  write(frame(typeSettings, 0, 0, settingsBytes));
+  write(frame(typeWindow, 0, 0, uint32(windowBytesMax - windowBytesDefault)));
+
+  return {
+    get isOpen() {
+      return isOpen;
+    },
+    call(message, listener) {
+      const call: { message: Uint8Array; listener: CallListener; id?: number } = { message, listener };
+      waiting.add(call);
+      openWaiting();
+      return () => {
+        waiting.delete(call);
+        if (call.id === undefined || !calls.delete(call.id)) return;
+        sending.delete(call.id);
+        write(frame(typeReset, 0, call.id, uint32(errorCancel)));
+        openWaiting();
+      };
+    },
+  };
+}
+
+function frame(type: number, flags: number, id: number, payload: Buffer = Buffer.alloc(0)): Buffer {
+  const bytes = Buffer.allocUnsafe(frameHeaderBytes + payload.length);
+  bytes.writeUIntBE(payload.length, 0, 3);
+  bytes.writeUInt8(type, 3);
+  bytes.writeUInt8(flags, 4);
+  bytes.writeUInt32BE(id, 5);
+  bytes.set(payload, frameHeaderBytes);
+  return bytes;
+}
+
+function uint32(value: number): Buffer {
+  const bytes = Buffer.allocUnsafe(4);
+  bytes.writeUInt32BE(value);
+  return bytes;
+}
+
+function statusOf(block: Buffer): number {
+  for (const name of statusNames) {
+    const at = block.indexOf(name);
+    if (at === -1) continue;
+    // Digits are never shorter in Huffman's code, so they stand there as they are.
+    const from = at + name.length + 1;
+    return Number(block.toString('latin1', from, from + block.readUInt8(from - 1)));
+  }
+  throw new Error('a call ended without grpc-status');
+}
+
+function headerBlock(authority: string, path: string, headers: Readonly<Record<string, string>>): Buffer {
+  const text = (value: string) => {
+    // Longer ones have another form.
+    if (value.length > 126) throw new RangeError('a header is too long');
+    return Buffer.concat([Buffer.from([value.length]), Buffer.from(value, 'latin1')]);
+  };
+  const fields = { 'content-type': 'application/grpc', te: 'trailers', ...headers };
+  return Buffer.concat([
+    // The static table's `:method: POST`, `:scheme: http`, and the names `:path` and `:authority`.
+    Buffer.from([0x83, 0x86, 0x04]),
+    text(path),
+    Buffer.from([0x01]),
+    text(authority),
+    ...Object.entries(fields).flatMap(([name, value]) => [Buffer.from([0x00]), text(name), text(value)]),
+  ]);
+}

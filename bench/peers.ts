@@ -1,0 +1,286 @@
+/**
+ * Roster beside other servers of the same contract, on the same Postgres and with the same load, and the table of it in
+ * docs/benchmarks.md.
+ *
+ *     npm run bench:peers -- [--peers go,nest,tonic,grpcjs] [--ops get,create] [--rounds 5] [--seconds 4] [--users 100000]
+ *                            [--from ../shared/peers] [--scratch folder] [--quick]
+ *
+ * The peers and the two tools that measure them are no part of this repository: they stand beside the clone where the
+ * project is developed. They are copied into a scratch folder, which keeps what was built for the next time.
+ */
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { cpSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { packageRoot, parseServerConfig } from '../src/config.js';
+import { conditionsLine, formatNumber, formatTable, formatValues, median, writeBlock } from './report.js';
+import { openBenchDatabase } from './service.js';
+
+const toolsOf: Record<string, readonly string[]> = {
+  go: [],
+  nest: [],
+  grpcjs: [],
+  connect: [],
+  tonic: ['cargo'],
+  django: ['python3'],
+};
+
+const { values } = parseArgs({
+  options: {
+    peers: { type: 'string', default: 'go,nest,tonic,grpcjs' },
+    ops: { type: 'string', default: 'get,get-by-email,create,update,list,batch-get,import,export' },
+    rounds: { type: 'string' },
+    seconds: { type: 'string' },
+    users: { type: 'string' },
+    from: { type: 'string', default: join(packageRoot(), '../shared/peers') },
+    scratch: { type: 'string', default: join(tmpdir(), 'roster-peers') },
+    quick: { type: 'boolean', default: false },
+  },
+});
+const peers = values.peers.split(',');
+const ops = values.ops.split(',');
+const rounds = Number(values.rounds ?? (values.quick ? 1 : 5));
+const seconds = Number(values.seconds ?? (values.quick ? 1 : 4));
+const users = Number(values.users ?? (values.quick ? 20_000 : 100_000));
+
+function fail(message: string): never {
+  console.error(message);
+  process.exit(1);
+}
+
+const source = resolve(values.from);
+const folder = join(resolve(values.scratch), 'peers');
+if (!existsSync(join(folder, 'Makefile'))) {
+  const contract = join(dirname(source), 'contract');
+  for (const part of [source, contract]) {
+    if (!existsSync(part))
+      fail(`There is no ${part}: the peers stand beside the clone only where Roster is developed.`);
+  }
+  mkdirSync(folder, { recursive: true });
+  cpSync(source, folder, { recursive: true });
+  cpSync(contract, join(folder, '../contract'), { recursive: true });
+}
+
+const missing = [
+  'make',
+  'go',
+  'npm',
+  ...peers.flatMap((peer) => toolsOf[peer] ?? fail(`There is no peer ${peer}.`)),
+].filter((tool) => spawnSync('which', [tool]).status !== 0);
+if (missing.length > 0) fail(`To build and measure ${values.peers}, this machine lacks ${missing.join(', ')}.`);
+
+// What the npm around this one says of its own project would send the one in there to the wrong folder.
+const env = Object.fromEntries(
+  Object.entries(process.env).filter(
+    ([name]) => !/^npm_(package|lifecycle|config_(local_|global_)?prefix)/i.test(name),
+  ),
+);
+
+async function run(command: string, args: readonly string[], more: Record<string, string> = {}): Promise<void> {
+  const child = spawn(command, args, { cwd: folder, env: { ...env, ...more }, stdio: ['ignore', 2, 2] });
+  const interrupt = () => child.kill('SIGINT');
+  process.on('SIGINT', interrupt);
+  const [code] = await once(child, 'exit');
+  process.off('SIGINT', interrupt);
+  if (code !== 0) throw new Error(`${command} ended with ${code}`);
+}
+
+function hasWorkers(count: number): boolean {
+  try {
+    return parseServerConfig({ WORKERS: String(count) }, []).workers === count;
+  } catch {
+    return false;
+  }
+}
+
+const subjects = [1, 2].filter(hasWorkers).map((workers) => {
+  const root = `'${packageRoot().replaceAll("'", `'\\''`)}'`;
+  const settings = `WORKERS=${workers} GRPC_ADDRESS=localhost:$PORT`;
+  return {
+    name: `roster-${workers}`,
+    command: `roster-${workers}: cd ${root} && ${settings} exec '${process.execPath}' --enable-source-maps dist/src/main.js serve`,
+  };
+});
+
+await run('make', ['tools', ...peers]);
+const results = join(folder, 'roster.jsonl');
+let postgresVersion: string;
+{
+  await using database = await openBenchDatabase();
+  postgresVersion = database.version;
+  await run(
+    'bin/compare',
+    [
+      ...['-peers', values.peers, '-ops', values.ops, '-rounds', String(rounds), '-d', `${seconds}s`],
+      ...['-users', String(users), '-conns', '4', '-out', results],
+      ...subjects.flatMap(({ command }) => ['-subject', command]),
+    ],
+    { DATABASE_URL: database.url },
+  );
+}
+
+/** A line of the load tool; CPU in microseconds for each call or row. */
+interface Line {
+  name: string;
+  op: string;
+  unit: string;
+  unsupported?: boolean;
+  per_second: number;
+  p50_ms: number;
+  p99_ms: number;
+  server_cpu_us: number;
+  postgres_cpu_us: number;
+  server_peak_rss_mb: number;
+  other_cpu_cores: number;
+  errors: number;
+}
+
+const lines = readFileSync(results, 'utf8')
+  .split('\n')
+  .filter((line) => line !== '')
+  .map((line): Line => JSON.parse(line));
+const linesOf = (op: string, name: string) =>
+  lines.filter((line) => line.op === op && line.name === name && !line.unsupported);
+const perSecond = (line: Line) => line.per_second;
+const postgresUs = (line: Line) => line.postgres_cpu_us;
+const cpuUs = (line: Line) => line.server_cpu_us + line.postgres_cpu_us;
+const of = (op: string, name: string, figure: (line: Line) => number) => median(linesOf(op, name).map(figure));
+const servers = [...peers, ...subjects.map(({ name }) => name)];
+
+function tableOf(op: string): string {
+  const unit = lines.find((line) => line.op === op)?.unit === 'row' ? 'row' : 'call';
+  const headings = [
+    op,
+    `${unit}s/s`,
+    'to Go',
+    'p50 ms',
+    'p99 ms',
+    'server µs',
+    'Postgres µs',
+    'both µs',
+    'to Go',
+    'peak MB',
+    'other cores',
+    'errors',
+  ];
+  const rows = servers.map((name) => {
+    const measured = linesOf(op, name);
+    const show = (figure: (line: Line) => number, digits = 0, spread?: true) =>
+      formatValues(measured.map(figure), { digits, spread });
+    const toGo = (figure: (line: Line) => number) => formatNumber(of(op, name, figure) / of(op, 'go', figure), 2);
+    const digits = unit === 'row' ? 1 : 0;
+    return [
+      name,
+      show(perSecond, 0, true),
+      toGo(perSecond),
+      show((line) => line.p50_ms, 1),
+      show((line) => line.p99_ms, 1),
+      show((line) => line.server_cpu_us, digits),
+      show(postgresUs, digits),
+      show(cpuUs, digits, true),
+      toGo(cpuUs),
+      show((line) => line.server_peak_rss_mb),
+      show((line) => line.other_cpu_cores, 2),
+      String(measured.reduce((sum, line) => sum + line.errors, 0)),
+    ];
+  });
+  return formatTable(headings, 1, rows);
+}
+
+interface Target {
+  readonly ops: readonly string[];
+  readonly text: string;
+  /** Of what is measured to what it is compared with. */
+  readonly isAtLeast: boolean;
+  readonly limit: number;
+  ratio(op: string, name: string): number;
+}
+
+const toServer = (figure: (line: Line) => number, other: string): Target['ratio'] => {
+  return (op, name) => of(op, name, figure) / of(op, other, figure);
+};
+const toBestPeer = (figure: (line: Line) => number): Target['ratio'] => {
+  return (op, name) => {
+    const peersCpu = peers.map((peer) => of(op, peer, figure)).filter((value) => !Number.isNaN(value));
+    return of(op, name, figure) / Math.min(...peersCpu);
+  };
+};
+const [gets, pages] = [
+  ['get', 'get-by-email'],
+  ['list', 'batch-get'],
+];
+const targets: readonly Target[] = [
+  {
+    ops: ['create', 'update'],
+    text: "throughput, to Go's",
+    isAtLeast: true,
+    limit: 1.8,
+    ratio: toServer(perSecond, 'go'),
+  },
+  {
+    ops: ['create'],
+    text: "throughput, to NestJS + TypeORM's",
+    isAtLeast: true,
+    limit: 4,
+    ratio: toServer(perSecond, 'nest'),
+  },
+  { ops: ['create', 'update'], text: "CPU, to Go's", isAtLeast: false, limit: 0.6, ratio: toServer(cpuUs, 'go') },
+  {
+    ops: ['create'],
+    text: "CPU in Postgres, to Go's",
+    isAtLeast: false,
+    limit: 0.333,
+    ratio: toServer(postgresUs, 'go'),
+  },
+  { ops: gets, text: "CPU, to the best peer's", isAtLeast: false, limit: 1, ratio: toBestPeer(cpuUs) },
+  {
+    ops: gets,
+    text: "throughput with two workers, to Go's",
+    isAtLeast: true,
+    limit: 1,
+    ratio: toServer(perSecond, 'go'),
+  },
+  { ops: pages, text: "CPU, to Go's", isAtLeast: false, limit: 1, ratio: toServer(cpuUs, 'go') },
+  {
+    ops: pages,
+    text: "throughput, to NestJS + TypeORM's",
+    isAtLeast: true,
+    limit: 2,
+    ratio: toServer(perSecond, 'nest'),
+  },
+  { ops: ['export'], text: "rows/s, to Go's", isAtLeast: true, limit: 1, ratio: toServer(perSecond, 'go') },
+  { ops: ['export'], text: "CPU, to Go's", isAtLeast: false, limit: 1, ratio: toServer(cpuUs, 'go') },
+];
+
+const targetRows = ops.flatMap((op) =>
+  targets
+    .filter((target) => target.ops.includes(op))
+    .map(({ text, isAtLeast, limit, ratio }) => [
+      op,
+      text,
+      `${isAtLeast ? 'at least' : 'at most'} ${formatNumber(limit, 2)}`,
+      ...subjects.map(({ name }) => {
+        const value = ratio(op, name);
+        if (Number.isNaN(value)) return '';
+        return `${formatNumber(value, 2)}, ${(isAtLeast ? value >= limit : value <= limit) ? 'met' : 'missed'}`;
+      }),
+    ]),
+);
+
+const goVersion = spawnSync('go', ['env', 'GOVERSION'], { cwd: folder, encoding: 'utf8' }).stdout.trim();
+writeBlock(
+  'peers',
+  [
+    '## Other servers',
+    `Servers of the same contract in other stacks, each with at most 10 connections to one Postgres, and Roster with one worker and with two, all with ${formatNumber(users)} ` +
+      'users and up at once. 64 calls in flight over 4 connections (one import or export at a time); each call is measured on one server after the other, round by round. CPU ' +
+      'is for each call or row. The peers do less for each call: no error details, request ids, filters, change log or log line.',
+    conditionsLine({ postgresVersion, rounds, measureMs: seconds * 1000, isQuick: values.quick }),
+    `The Go peer was built by ${goVersion}.`,
+    ...ops.map(tableOf),
+    '### Targets',
+    formatTable(['', 'what', 'target', ...subjects.map(({ name }) => name)], 2, targetRows),
+  ].join('\n\n'),
+);

@@ -1,0 +1,162 @@
+/** What a scenario is, and what all of them share: one Postgres, directories in it, users in those. */
+import pg from 'pg';
+import { createPageTokens } from '../src/model/page-token.js';
+import { type Target, type Times, userEmail, userId } from './load.js';
+import { type BenchDatabase, type BenchService, startService } from './service.js';
+
+export interface Scenario {
+  /** Its file's name, what the command line calls it, and its place in docs/benchmarks.md. */
+  readonly name: string;
+  readonly title: string;
+  /** What is measured and how, in a sentence or two for the reader of its table. */
+  readonly about: string;
+  open(bench: Bench): Promise<OpenScenario>;
+}
+
+export interface OpenScenario extends AsyncDisposable {
+  /** Each is measured once in each round, in an order that changes from round to round. */
+  readonly cases: readonly Case[];
+  /** What the table has beside the labels. */
+  readonly columns: readonly Column[];
+  /** Between rounds; leaves the tables as they were. */
+  settle?(): Promise<void>;
+  /** Sentences about the figures, and plots of them, below the table. */
+  report?(results: Results): Report;
+}
+
+export interface Case {
+  /** Its place in the table: heading and text. All of them together are its name. */
+  readonly labels: Readonly<Record<string, string>>;
+  measure(): Promise<Figures>;
+}
+
+export type Figures = Readonly<Record<string, number>>;
+
+export interface Column {
+  readonly figure: string;
+  readonly heading: string;
+  /** Behind the point. */
+  readonly digits?: number;
+  /** Shown with the least and the most of all rounds. */
+  readonly spread?: true;
+}
+
+export interface Report {
+  readonly sentences: readonly string[];
+  /** SVGs by name. */
+  readonly plots?: Readonly<Record<string, string>>;
+}
+
+export interface Results {
+  /** Over the rounds; NaN where there are none. */
+  median(labels: Case['labels'], figure: string): number;
+}
+
+export const loadColumns: readonly Column[] = [
+  { figure: 'perSecond', heading: 'calls/s', spread: true },
+  { figure: 'p50Ms', heading: 'p50 ms', digits: 2 },
+  { figure: 'p99Ms', heading: 'p99 ms', digits: 2 },
+  { figure: 'serviceUs', heading: 'service µs', spread: true },
+  { figure: 'postgresUs', heading: 'Postgres µs', spread: true },
+  { figure: 'loadUs', heading: 'load µs' },
+  { figure: 'otherCores', heading: 'other cores', digits: 2 },
+];
+
+export interface Bench {
+  readonly isQuick: boolean;
+  readonly times: Times;
+  readonly database: BenchDatabase;
+  /** Users in a directory, unless its size is what is measured. */
+  readonly users: number;
+  /** In the large directory. */
+  readonly usersLarge: number;
+  /** A directory of `users` with default settings that all may use; who writes to it settles it afterwards. */
+  shared(): Promise<Directory>;
+}
+
+/** A database and the service over it. */
+export interface Directory extends Target, AsyncDisposable {
+  readonly service: BenchService;
+  readonly url: string;
+  readonly admin: pg.Client;
+  readonly pageTokens: readonly string[];
+  /** Removes whom calls have created, and what is left of rows that were there before; Postgres has written all down. */
+  settle(): Promise<void>;
+}
+
+export async function openDirectory(
+  { database }: Pick<Bench, 'database'>,
+  name: string,
+  users: number,
+  settings: Record<string, string> = {},
+): Promise<Directory> {
+  await using cleanUp = new AsyncDisposableStack();
+  const databaseName = `bench_${name}`;
+  const url = await database.create(databaseName);
+  const service = cleanUp.use(await startService(url, settings));
+  const admin = new pg.Client({ connectionString: url });
+  await admin.connect();
+  cleanUp.defer(() => admin.end());
+  await fill(admin, users);
+  const settle = async () => {
+    await admin.query('delete from users where id > $1', [userId(users - 1)]);
+    for (const command of ['vacuum analyze users', 'vacuum analyze changes', 'checkpoint']) await admin.query(command);
+  };
+  await settle();
+  const pageTokens = await makePageTokens(admin, users);
+  const owned = cleanUp.move();
+  return {
+    service,
+    url,
+    admin,
+    users,
+    pageTokens,
+    settle,
+    address: service.address,
+    pid: service.pid,
+    postmasterPid: database.postmasterPid,
+    commits: () => database.commits(databaseName),
+    truncateLog: () => service.truncateLog(),
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+// So that a large fill says how far it is, and no transaction is too large.
+const fillRows = 500_000;
+
+/** The same people in every database, one a second up to now. */
+export async function fill(admin: pg.Client, users: number): Promise<void> {
+  // What Postgres does behind a measurement's back would count as the calls'. settle() does it instead.
+  for (const table of ['users', 'changes']) await admin.query(`alter table ${table} set (autovacuum_enabled = off)`);
+  for (let from = 0; from < users; from += fillRows) {
+    if (from > 0) console.error(`${from} of ${users} users`);
+    await admin.query(
+      `insert into users (id, first_name, last_name, email, profile_image_url, attributes, create_time, update_time)
+       select (left($4, 24) || lpad(to_hex(n), 12, '0'))::uuid,
+         (array['Ada', 'Grace', 'Edsger', 'Barbara', 'Donald', 'Frances', 'Alan', 'Radia'])[1 + n % 8],
+         (array['Lovelace', 'Hopper', 'Dijkstra', 'Liskov', 'Knuth', 'Allen', 'Turing', 'Perlman'])[1 + n / 8 % 8],
+         replace($5, '0', n::text), 'https://img.example.com/' || n || '.png',
+         jsonb_build_object('department', (array['ops', 'dev', 'sales', 'legal'])[1 + n % 4], 'level', n % 10), t, t
+       from generate_series($1::int, $2::int - 1) as n,
+         lateral (select date_trunc('minute', now()) - ($3::int - n) * interval '1 second' as t) as times`,
+      [from, Math.min(users, from + fillRows), users, userId(0), userEmail(0)],
+    );
+  }
+}
+
+const pageTokensCount = 2000;
+
+/** Of pages all over the table, as the service would give them: to get them from it one would walk through all pages. */
+async function makePageTokens(admin: pg.Client, users: number): Promise<string[]> {
+  const { rows: directories } = await admin.query<{ secret: Buffer }>('select secret from directory');
+  const secret = directories[0]?.secret;
+  if (secret === undefined) throw new Error('the directory has no secret');
+  const tokens = createPageTokens(secret);
+  const ids = Array.from({ length: pageTokensCount }, () => userId(Math.floor(Math.random() * (users - 100))));
+  const { rows } = await admin.query<{ id: string; create_time: Date }>(
+    'select id, create_time from users where id = any ($1)',
+    [ids],
+  );
+  const scope = { filter: '', query: '', orderBy: '' };
+  return rows.map(({ id, create_time }) => tokens.seal({ keys: [create_time.getTime()], id }, scope));
+}

@@ -1,0 +1,32 @@
+/** The service as it is, beside one whose statements take one call each (BATCH_ROWS_MAX=1) and still go one after the other. */
+import { measureLoad } from '../load.js';
+import { loadColumns, openDirectory, type Scenario } from '../scenario.js';
+
+export const batchRows: Scenario = {
+  name: 'batch-rows',
+  title: 'Shared statements, over the wire',
+  about:
+    'BATCH_ROWS_MAX=256, the default, and 1, with which every call is a statement of its own and still waits for the one before.',
+
+  async open(bench) {
+    await using cleanUp = new AsyncDisposableStack();
+    const directories = new Map([['256', await bench.shared()]]);
+    directories.set('1', cleanUp.use(await openDirectory(bench, 'batch_rows', bench.users, { BATCH_ROWS_MAX: '1' })));
+    const owned = cleanUp.move();
+    return {
+      cases: (['get', 'create', 'update'] as const).flatMap((op) =>
+        [1, 64].flatMap((inFlight) =>
+          [...directories].map(([rowsMax, directory]) => ({
+            labels: { call: op, 'in flight': String(inFlight), BATCH_ROWS_MAX: rowsMax },
+            measure: () => measureLoad(directory, { op, inFlight, connections: Math.min(4, inFlight) }, bench.times),
+          })),
+        ),
+      ),
+      columns: [...loadColumns, { figure: 'callsPerStatement', heading: 'calls/statement', digits: 1 }],
+      async settle() {
+        for (const directory of directories.values()) await directory.settle();
+      },
+      [Symbol.asyncDispose]: () => owned.disposeAsync(),
+    };
+  },
+};

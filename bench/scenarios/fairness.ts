@@ -1,0 +1,49 @@
+/** What single calls notice of others who send large batches. */
+import { measureLoad, startLoad, type Work } from '../load.js';
+import { loadColumns, type Scenario } from '../scenario.js';
+
+const besides: Record<string, Work['op'] | undefined> = {
+  nobody: undefined,
+  'BatchGetUsers(1000)': 'batch-get',
+  'BatchCreateUsers(1000)': 'batch-create',
+};
+const batchesInFlight = 16;
+
+export const fairness: Scenario = {
+  name: 'fairness',
+  title: 'Fairness',
+  about:
+    `8 callers of single calls over 4 connections of their own, alone and beside ${batchesInFlight} who send one batch of 1000 after the other. ` +
+    'The figures are those of the single calls; CPU is all that was used, put down to them.',
+
+  async open(bench) {
+    const directory = await bench.shared();
+    return {
+      cases: (['get', 'create'] as const).flatMap((op) =>
+        Object.entries(besides).map(([beside, batch]) => ({
+          labels: { call: op, beside },
+          async measure() {
+            const { address, users } = directory;
+            const work = { address, users, connections: 2, inFlight: batchesInFlight, rows: 1000 };
+            await using burst = batch === undefined ? undefined : await startLoad({ ...work, op: batch });
+            burst?.measure();
+            const figures = await measureLoad(directory, { op, inFlight: 8 }, bench.times);
+            const result = await burst?.stop();
+            const failed = result?.status.find((status) => status !== 0);
+            if (failed !== undefined) throw new Error(`a batch failed with status ${failed}`);
+            return {
+              ...figures,
+              batchesPerSecond: result === undefined ? Number.NaN : result.status.length / result.seconds,
+            };
+          },
+        })),
+      ),
+      columns: [
+        ...loadColumns.filter(({ figure }) => ['perSecond', 'p50Ms', 'p99Ms'].includes(figure)),
+        { figure: 'batchesPerSecond', heading: 'batches/s' },
+      ],
+      settle: () => directory.settle(),
+      async [Symbol.asyncDispose]() {},
+    };
+  },
+};

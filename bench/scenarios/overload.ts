@@ -1,0 +1,161 @@
+/** What becomes of a server that is called three times as often as it can answer. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type LoadResult, measureLoad, startLoad } from '../load.js';
+import { drawPlot } from '../plot.js';
+import { formatNumber } from '../report.js';
+import { type Figures, openDirectory, type Results, type Scenario } from '../scenario.js';
+import { quantile } from '../service.js';
+import { readUsage } from '../usage.js';
+
+const ops = { GetUser: 'get', CreateUser: 'create', UpdateUser: 'update', 'ListUsers(50)': 'list' } as const;
+const factor = 3;
+// What a caller might wait for at most; the service itself has no default.
+const deadlineMs = 1000;
+// A connection takes 1000 calls at once (CONCURRENT_STREAMS_MAX); what is more waits in the client. The second is so many that
+// all calls reach the service.
+const connectionCounts = [4, 32];
+const bucketMs = 250;
+const calmMs = 50;
+
+const [ok, deadlineExceeded, resourceExhausted, unavailable] = [0, 4, 8, 14];
+
+export const overload: Scenario = {
+  name: 'overload',
+  title: 'Overload',
+  about:
+    `The peak is what 64 callers get who wait for each answer. Then calls begin at ${factor} times that rate, whatever becomes of those before, each ` +
+    `with a deadline of ${deadlineMs} ms, useful is what is answered with OK within it. Callers give up at the deadline and reset the stream, as clients of gRPC do. Load, service and Postgres share the ` +
+    'machine: the load takes CPU from the service, the more the cheaper a call is.',
+
+  async open(bench) {
+    const directory = await openDirectory(bench, 'overload', bench.users);
+    const timelines = new Map<string, (readonly [number, number])[]>();
+    const labelsOf = (call: string, connections: number) => ({ call, connections: String(connections) });
+    const overloadMs = Math.max(4000, 2 * bench.times.measureMs);
+
+    /** When all of the load has gone: how long until one call after the other is answered at once again. */
+    async function untilRecovered(): Promise<number> {
+      const sinceMs = performance.now();
+      for (;;) {
+        const beganMs = performance.now();
+        const times = { warmUpMs: 0, measureMs: 250 };
+        const { p99Ms = Number.NaN } = await measureLoad(directory, { op: 'get', inFlight: 1, connections: 1 }, times);
+        if (p99Ms < calmMs) return beganMs - sinceMs;
+      }
+    }
+
+    async function measure(name: string, op: (typeof ops)[keyof typeof ops], connections: number): Promise<Figures> {
+      const peak = (await measureLoad(directory, { op, inFlight: 64 }, bench.times)).perSecond ?? Number.NaN;
+      const { address, users, pageTokens } = directory;
+      const perSecond = factor * peak;
+      await using load = await startLoad({
+        address,
+        users,
+        pageTokens,
+        op,
+        connections,
+        perSecond,
+        deadlineMs,
+      });
+      load.measure();
+      // What was there before the queues are full is no overload.
+      await sleep(deadlineMs + 500);
+      const roots = [directory.pid, directory.postmasterPid, load.pid];
+      const before = readUsage(roots);
+      await sleep(overloadMs);
+      const after = readUsage(roots);
+      const result = await load.stop();
+      const recoveryMs = await untilRecovered();
+      await directory.truncateLog?.();
+      timelines.set(name, timelineOf(result, peak));
+      const [serviceCores, postgresCores, loadCores] = after.cpuMs.map(
+        (ms, index) => (ms - (before.cpuMs[index] ?? 0)) / overloadMs,
+      );
+      const fromMs = result.seconds * 1000 - overloadMs;
+      const latencies = (...codes: number[]) =>
+        result.latencyMs.filter((_, i) => codes.includes(result.status[i] ?? -1) && (result.endMs[i] ?? 0) >= fromMs);
+      const rate = (...codes: number[]) => (latencies(...codes).length * 1000) / overloadMs;
+      const known = [ok, deadlineExceeded, resourceExhausted, unavailable];
+      const others = result.status.filter((code) => !known.includes(code));
+      if (others.length > 0)
+        throw new Error(`${others.length} calls failed with another status, one of them ${others[0]}`);
+      const useful = rate(ok);
+      return {
+        peak,
+        offered: rate(...known),
+        useful,
+        share: (100 * useful) / peak,
+        usefulP99Ms: quantile(latencies(ok), 0.99),
+        refused: rate(resourceExhausted),
+        refusedP50Ms: quantile(latencies(resourceExhausted), 0.5),
+        refusedP99Ms: quantile(latencies(resourceExhausted), 0.99),
+        expired: rate(deadlineExceeded),
+        unavailable: rate(unavailable),
+        lost: result.lost / result.seconds,
+        unsent: result.unsent / result.seconds,
+        serviceCores: serviceCores ?? Number.NaN,
+        postgresCores: postgresCores ?? Number.NaN,
+        loadCores: loadCores ?? Number.NaN,
+        recoveryMs,
+        peakMiB: await directory.service.peakMemory(),
+      };
+    }
+
+    const columns = [
+      { figure: 'peak', heading: 'peak/s', spread: true },
+      { figure: 'offered', heading: 'ended/s' },
+      { figure: 'useful', heading: 'useful/s', spread: true },
+      { figure: 'share', heading: '% of peak', spread: true },
+      { figure: 'usefulP99Ms', heading: 'useful p99 ms' },
+      { figure: 'refused', heading: 'RESOURCE_EXHAUSTED/s' },
+      { figure: 'refusedP50Ms', heading: 'p50 ms', digits: 1 },
+      { figure: 'refusedP99Ms', heading: 'p99 ms', digits: 1 },
+      { figure: 'expired', heading: 'DEADLINE_EXCEEDED/s' },
+      { figure: 'unavailable', heading: 'UNAVAILABLE/s' },
+      { figure: 'lost', heading: 'connections lost/s', digits: 1 },
+      { figure: 'unsent', heading: 'not sent/s' },
+      { figure: 'serviceCores', heading: 'service cores', digits: 2 },
+      { figure: 'postgresCores', heading: 'Postgres cores', digits: 2 },
+      { figure: 'loadCores', heading: 'load cores', digits: 2 },
+      { figure: 'recoveryMs', heading: 'ms until calm' },
+      { figure: 'peakMiB', heading: 'peak MiB' },
+    ] as const;
+    return {
+      cases: Object.entries(ops).flatMap(([call, op]) =>
+        connectionCounts.map((connections) => {
+          const labels = labelsOf(call, connections);
+          return { labels, measure: () => measure(Object.values(labels).join(', '), op, connections) };
+        }),
+      ),
+      columns,
+      settle: () => directory.settle(),
+      report: (results: Results) => ({
+        sentences: Object.keys(ops).flatMap((call) =>
+          connectionCounts.map((connections) => {
+            const share = formatNumber(results.median(labelsOf(call, connections), 'share'));
+            return `${call} over ${connections} connections: ${share} % of the peak is left (target: at least 80 %).`;
+          }),
+        ),
+        plots: {
+          'useful answers': drawPlot({
+            title: `Useful answers while ${factor} times as many calls begin, last round`,
+            x: { label: 's' },
+            y: { label: '% of the peak' },
+            lines: [...timelines].map(([name, points]) => ({ name, points })),
+          }),
+        },
+      }),
+      [Symbol.asyncDispose]: () => directory[Symbol.asyncDispose](),
+    };
+  },
+};
+
+/** Useful answers in each quarter of a second, in percent of the peak. */
+function timelineOf({ status, endMs, seconds }: LoadResult, peak: number): (readonly [number, number])[] {
+  const buckets = Array<number>(Math.floor((seconds * 1000) / bucketMs)).fill(0);
+  for (const [index, code] of status.entries()) {
+    const bucket = Math.floor((endMs[index] ?? 0) / bucketMs);
+    if (code === ok && bucket < buckets.length) buckets[bucket] = (buckets[bucket] ?? 0) + 1;
+  }
+  return buckets.map((count, index) => [((index + 1) * bucketMs) / 1000, (count * 1000 * 100) / bucketMs / peak]);
+}

@@ -16,13 +16,26 @@ export interface CallListener {
 }
 
 export interface GrpcConnection {
-  /** False once it has closed, or the server has said that it will; whoever is then on it hears status 14. */
-  readonly isOpen: boolean;
   /**
-   * Waits here while the server's limit of calls at once is reached, as every client does. Gives what cancels the call, after
-   * which its listener hears nothing more.
+   * Waits here while the server's limit of calls at once is reached, or for another connection where this one was lost, as
+   * every client does. Gives what cancels the call, after which its listener hears nothing more.
    */
   call(message: Uint8Array, listener: CallListener): () => void;
+  /** How often the server has closed it. */
+  readonly lost: number;
+}
+
+interface Call {
+  readonly message: Uint8Array;
+  readonly listener: CallListener;
+  /** Undefined while it waits. */
+  cancel?: () => void;
+}
+
+/** One connection, until it is closed. */
+interface Session {
+  readonly hasRoom: boolean;
+  open(call: Call): void;
 }
 
 const frameHeaderBytes = 9;
@@ -44,19 +57,52 @@ export async function openGrpcConnection(
   path: string,
   headers: Readonly<Record<string, string>> = {},
 ): Promise<GrpcConnection> {
+  const waiting = new Set<Call>();
+  const block = headerBlock(address, path, headers);
+  const openWaiting = () => {
+    for (const call of waiting) {
+      if (session?.hasRoom !== true) return;
+      waiting.delete(call);
+      session.open(call);
+    }
+  };
+  const onLost = () => {
+    lost++;
+    session = undefined;
+    void openSession(address, block, openWaiting, onLost).then((another) => {
+      session = another;
+      openWaiting();
+    });
+  };
+  let lost = 0;
+  let session: Session | undefined = await openSession(address, block, openWaiting, onLost);
+
+  return {
+    get lost() {
+      return lost;
+    },
+    call(message, listener) {
+      const call: Call = { message, listener };
+      waiting.add(call);
+      openWaiting();
+      return () => {
+        if (!waiting.delete(call)) call.cancel?.();
+      };
+    },
+  };
+}
+
+/** `onRoom` hears when there may be room for calls that wait, `onLost` when the server has closed the connection. */
+async function openSession(address: string, block: Buffer, onRoom: () => void, onLost: () => void): Promise<Session> {
   const [, host = '', port = ''] = /^(.*):(\d+)$/.exec(address) ?? [];
   const socket = connect({ host: host.replace(/^\[(.*)\]$/, '$1'), port: Number(port), noDelay: true });
   await once(socket, 'connect');
 
-  const block = headerBlock(address, path, headers);
   const calls = new Map<number, CallListener>();
-  let streamsMax = Number.POSITIVE_INFINITY;
-  /** What stands in line until a stream is free. */
-  const waiting = new Set<{ message: Uint8Array; listener: CallListener; id?: number }>();
-  let isOpen = true;
   let lastId = -1;
   let received = 0;
-  // What the server lets us send: on the connection, on a new stream, in one frame.
+  // What the server lets us send: streams at once; bytes on the connection, on a new stream, in one frame.
+  let streamsMax = Number.POSITIVE_INFINITY;
   let window = windowBytesDefault;
   let streamWindow = windowBytesDefault;
   let frameBytesMax = 16_384;
@@ -98,34 +144,7 @@ export async function openGrpcConnection(
     calls.delete(id);
     sending.delete(id);
     listener?.onEnd(status);
-    openWaiting();
-  }
-
-  function openWaiting(): void {
-    for (const call of waiting) {
-      if (calls.size >= streamsMax || !isOpen) return;
-      waiting.delete(call);
-      call.id = openStream(call.message, call.listener);
-    }
-  }
-
-  function openStream(message: Uint8Array, listener: CallListener): number {
-    lastId += 2;
-    calls.set(lastId, listener);
-    const body = Buffer.allocUnsafe(5 + message.length);
-    body.writeUInt8(0, 0);
-    body.writeUInt32BE(message.length, 1);
-    body.set(message, 5);
-    const head = frame(typeHeaders, flagEndHeaders, lastId, block);
-    if (body.length <= Math.min(window, streamWindow, frameBytesMax) && sending.size === 0) {
-      window -= body.length;
-      write(Buffer.concat([head, frame(typeData, flagEnd, lastId, body)]));
-    } else {
-      write(head);
-      sending.set(lastId, { rest: body, window: streamWindow });
-      sendMore();
-    }
-    return lastId;
+    onRoom();
   }
 
   function onFrame(type: number, flags: number, id: number, payload: Buffer): void {
@@ -156,13 +175,12 @@ export async function openGrpcConnection(
         if (payload.readUInt16BE(at) === settingFrame) frameBytesMax = value;
       }
       write(frame(typeSettings, flagAck, 0));
-      openWaiting();
+      onRoom();
     } else if (type === typePing && (flags & flagAck) === 0) {
       write(frame(typePing, flagAck, 0, payload));
     } else if (type === typeGoaway) {
-      isOpen = false;
-      // An error, and no end in peace: nothing that is in flight will be answered.
-      if (payload.readUInt32BE(4) !== 0) socket.destroy();
+      // Nothing that is in flight matters to a measurement that has lost its connection.
+      socket.destroy();
     }
   }
 
@@ -180,10 +198,9 @@ export async function openGrpcConnection(
   });
   socket.on('error', () => {});
   socket.on('close', () => {
-    isOpen = false;
-    for (const id of calls.keys()) end(id, statusUnavailable);
-    for (const { listener } of waiting) listener.onEnd(statusUnavailable);
-    waiting.clear();
+    onLost();
+    for (const listener of calls.values()) listener.onEnd(statusUnavailable);
+    calls.clear();
   });
 
   const settings: [number, number][] = [
@@ -192,28 +209,38 @@ export async function openGrpcConnection(
     [settingWindow, windowBytesMax],
     [settingFrame, 2 ** 20],
   ];
-  const settingsBytes = Buffer.concat(
-    settings.map(([name, value]) => Buffer.concat([Buffer.from([0, name]), uint32(value)])),
-  );
+  const settingsBytes = settings.map(([name, value]) => Buffer.concat([Buffer.from([0, name]), uint32(value)]));
   write(Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'));
-  write(frame(typeSettings, 0, 0, settingsBytes));
+  write(frame(typeSettings, 0, 0, Buffer.concat(settingsBytes)));
   write(frame(typeWindow, 0, 0, uint32(windowBytesMax - windowBytesDefault)));
 
   return {
-    get isOpen() {
-      return isOpen;
+    get hasRoom() {
+      return calls.size < streamsMax && !socket.destroyed;
     },
-    call(message, listener) {
-      const call: { message: Uint8Array; listener: CallListener; id?: number } = { message, listener };
-      waiting.add(call);
-      openWaiting();
-      return () => {
-        waiting.delete(call);
-        if (call.id === undefined || !calls.delete(call.id)) return;
-        sending.delete(call.id);
-        write(frame(typeReset, 0, call.id, uint32(errorCancel)));
-        openWaiting();
+    open(call) {
+      lastId += 2;
+      const id = lastId;
+      calls.set(id, call.listener);
+      call.cancel = () => {
+        if (!calls.delete(id)) return;
+        sending.delete(id);
+        write(frame(typeReset, 0, id, uint32(errorCancel)));
+        onRoom();
       };
+      const body = Buffer.allocUnsafe(5 + call.message.length);
+      body.writeUInt8(0, 0);
+      body.writeUInt32BE(call.message.length, 1);
+      body.set(call.message, 5);
+      const head = frame(typeHeaders, flagEndHeaders, id, block);
+      if (body.length <= Math.min(window, streamWindow, frameBytesMax) && sending.size === 0) {
+        window -= body.length;
+        write(Buffer.concat([head, frame(typeData, flagEnd, id, body)]));
+      } else {
+        write(head);
+        sending.set(id, { rest: body, window: streamWindow });
+        sendMore();
+      }
     },
   };
 }

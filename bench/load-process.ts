@@ -112,26 +112,15 @@ const ops: Record<Work['op'], () => Op> = {
 
 const op = ops[work.op]();
 const statusDeadlineExceeded = 4;
-const statusUnavailable = 14;
 const statusDataLoss = 15;
 const sampleEvery = 64;
 
 const headers: Record<string, string> = work.deadlineMs === undefined ? {} : { 'grpc-timeout': `${work.deadlineMs}m` };
-const open = () => openGrpcConnection(work.address, op.path, headers);
-const connections = await Promise.all(Array.from({ length: work.connections }, open));
-let lost = 0;
-
-/** Undefined while a connection that the server has closed is opened again. */
-function connectionAt(index: number): GrpcConnection | undefined {
-  const connection = connections[index];
-  if (connection?.isOpen !== false) return connection;
-  delete connections[index];
-  lost++;
-  void open().then((another) => {
-    connections[index] = another;
-  });
-  return undefined;
-}
+const connections = await Promise.all(
+  Array.from({ length: work.connections }, () => openGrpcConnection(work.address, op.path, headers)),
+);
+const countLost = () => connections.reduce((sum, connection) => sum + connection.lost, 0);
+let lostBefore = 0;
 
 let measuredSinceMs = 0;
 let isStopped = false;
@@ -145,12 +134,7 @@ let status: number[] = [];
 const inFlight = new Map<() => void, number>();
 
 function call(connection: GrpcConnection | undefined, done: () => void): void {
-  if (connection === undefined) {
-    endMs.push(performance.now() - measuredSinceMs);
-    latencyMs.push(0);
-    status.push(statusUnavailable);
-    return;
-  }
+  if (connection === undefined) throw new Error('there is no connection');
   const startMs = performance.now();
   const isSample = calls++ % sampleEvery === 0;
   const chunks: Buffer[] = [];
@@ -193,7 +177,7 @@ function callAtARate(perSecond: number): void {
     // What this process itself could not send in time is no longer due: it would come as one burst.
     const late = Math.max(0, upTo - due - Math.ceil(perSecond / 10));
     unsent += late;
-    for (due += late; due < upTo; due++) call(connectionAt(due % work.connections), () => {});
+    for (due += late; due < upTo; due++) call(connections[due % connections.length], () => {});
   }, 1);
 }
 
@@ -237,13 +221,13 @@ process.on('message', (command: 'measure' | 'stop') => {
   if (command === 'measure') {
     measuredSinceMs = performance.now();
     [endMs, latencyMs, status] = [[], [], []];
-    [unsent, lost] = [0, 0];
+    [unsent, lostBefore] = [0, countLost()];
     changes = 0;
     watched.fill(0);
     return;
   }
   isStopped = true;
-  const counts = { endMs, latencyMs, status, unsent, lost, changes };
+  const counts = { endMs, latencyMs, status, unsent, lost: countLost() - lostBefore, changes };
   const behind = watched.filter((bytes) => bytes < (watched[0] ?? 0)).length;
   const result: LoadResult = { ...counts, seconds: (performance.now() - measuredSinceMs) / 1000, behind };
   process.send?.(result, () => process.exit());

@@ -114,7 +114,7 @@ let postgresVersion: string;
     'bin/compare',
     [
       ...['-peers', values.peers, '-ops', values.ops, '-rounds', String(rounds), '-d', `${seconds}s`],
-      ...['-users', String(users), '-conns', '4', '-out', results],
+      ...['-discard', values.quick ? '0' : '1', '-users', String(users), '-conns', '4', '-out', results],
       ...subjects.flatMap(({ command }) => ['-subject', command]),
     ],
     { DATABASE_URL: database.url },

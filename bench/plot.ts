@@ -16,7 +16,7 @@ interface Axis {
 const [width, height] = [720, 360];
 const area = { left: 70, right: 560, top: 40, bottom: 310 };
 // Okabe and Ito's colours, which colour-blind readers can tell apart.
-const colours = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#000000'];
+const colours = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#000000', '#999999'];
 
 export function drawPlot({ title, x, y, lines }: Plot): string {
   const points = lines.flatMap((line) => line.points).filter(isFinitePoint);
@@ -66,6 +66,7 @@ export function drawPlot({ title, x, y, lines }: Plot): string {
     }),
   ];
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" font-family="sans-serif" font-size="12" fill="#222">
+<title>${escapeText(title)}</title>
 <rect width="${width}" height="${height}" fill="#fff"/>
 ${parts.join('\n')}
 </svg>

@@ -11,7 +11,7 @@ const ops = { GetUser: 'get', CreateUser: 'create', UpdateUser: 'update', 'ListU
 const factor = 3;
 // What a caller might wait for at most; the service itself has no default.
 const deadlineMs = 1000;
-// A connection takes 1000 calls at once (CONCURRENT_STREAMS_MAX); what is more waits in the client. The second is so many that
+// A connection takes 100 calls at once (CONCURRENT_STREAMS_MAX); what is more waits in the client. The second is so many that
 // all calls reach the service.
 const connectionCounts = [4, 32];
 const bucketMs = 250;

@@ -38,6 +38,7 @@ export interface Violation {
   readonly description: string;
 }
 
+/** It has no stack: faults are expected, many at once under overload, and a stack takes longer than the call. */
 export class Fault extends Error {
   override readonly name = 'Fault';
 
@@ -47,7 +48,10 @@ export class Fault extends Error {
     readonly violations: readonly Violation[] = [],
     options?: ErrorOptions,
   ) {
+    const { stackTraceLimit } = Error;
+    Error.stackTraceLimit = 0;
     super(message, options);
+    Error.stackTraceLimit = stackTraceLimit;
   }
 
   get code(): FaultCode {
@@ -80,6 +84,10 @@ export function emailTaken(field: string): Fault {
 
 export function etagMismatch(): Fault {
   return new Fault('ETAG_MISMATCH', 'The user has changed since it was read; read it again.');
+}
+
+export function overloaded(): Fault {
+  return new Fault('OVERLOADED', 'Too many calls are waiting; try again later.');
 }
 
 export function serverStopping(): Fault {

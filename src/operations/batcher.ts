@@ -13,7 +13,7 @@
  * its turn comes. So a busy key holds up nobody else, and nothing ever searches past calls that cannot go yet.
  */
 import { AsyncResource } from 'node:async_hooks';
-import { Fault } from '../model/fault.js';
+import { Fault, overloaded } from '../model/fault.js';
 
 export interface BatcherOptions<Item, Outcome> {
   /**
@@ -84,7 +84,7 @@ export function createBatcher<Item, Outcome>(options: BatcherOptions<Item, Outco
     return new Promise((resolve, reject) => {
       if (closed !== undefined) throw new Fault('SERVER_STOPPING', 'The server is stopping.');
       signal?.throwIfAborted();
-      if (queued >= queueRowsMax) throw new Fault('OVERLOADED', 'Too many calls are waiting; try again later.');
+      if (queued >= queueRowsMax) throw overloaded();
       const key = options.keyOf?.(item);
       const call = new Call(item, key, arrivals++, signal, resolve, reject, forget);
       signal?.addEventListener('abort', call);

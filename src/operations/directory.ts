@@ -113,6 +113,9 @@ const statementsMax = 4;
 // A statement that takes longer waits for a lock or a slow disk; shorter, and a busy server would send small ones.
 const patienceMs = 50;
 
+// More than lists and batches wait for as long as the server keeps up.
+const newestFirstAfterMs = 100;
+
 export function createDirectory({
   database,
   identity,
@@ -171,8 +174,8 @@ export function createDirectory({
 
   // What may take long has a share of the connections only, so that short calls always find one.
   const share = (of: number) => Math.max(1, Math.floor(database.connectionsMax * of));
-  const lists = createTurns({ atOnceMax: share(0.4), waitingMax: queueRowsMax });
-  const batches = createTurns({ atOnceMax: share(0.2), waitingMax: queueRowsMax });
+  const lists = createTurns({ atOnceMax: share(0.4), waitingMax: queueRowsMax, newestFirstAfterMs });
+  const batches = createTurns({ atOnceMax: share(0.2), waitingMax: queueRowsMax, newestFirstAfterMs });
   // Writes that have to wait for somebody else's transaction do so here, where they hold up nobody: first all that a
   // batch did not do, to find out which of them have to; then those, one at a time for each user or email.
   const tries = createTurns({ atOnceMax: share(0.2), waitingMax: queueRowsMax });

@@ -59,7 +59,7 @@ export function createFaultMiddleware(
     const message = boundMessage(fault.message);
     const requestId = call?.requestId ?? '';
     context.trailer.set(errorDetailsKey, encodeErrorStatus({ code, message, reason, requestId, violations }));
-    return new ServerError(code, message);
+    return serverError(code, message);
   }
 
   return async function* faultMiddleware(call, context) {
@@ -77,6 +77,17 @@ export function createFaultMiddleware(
       throw serverErrorOf(thrown, context);
     }
   };
+}
+
+/** Without a stack, as a Fault: its constructor reads it, which takes longer than the call. */
+function serverError(code: Status, message: string): ServerError {
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 0;
+  try {
+    return new ServerError(code, message);
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit;
+  }
 }
 
 async function* decoded<T>(requests: AsyncIterable<T>): AsyncGenerator<T, void, undefined> {

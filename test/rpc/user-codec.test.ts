@@ -1,0 +1,183 @@
+/** What is written by hand, read by the generated code: every field, and every value that a field may have. */
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { UserChange_Type, User as UserMessage } from '../../generated/users/v1/user.js';
+import {
+  BatchGetUsersResponse,
+  ExportUsersResponse,
+  GetUserResponse,
+  ListUsersResponse,
+  ResolveUsersResponse,
+  WatchUsersResponse,
+} from '../../generated/users/v1/user_service.js';
+import { displayName, etagOf, type JsonObject, type JsonValue, type User } from '../../src/model/user.js';
+import { userResponses } from '../../src/rpc/user-codec.js';
+
+const text = fc.string({ unit: 'grapheme', maxLength: 60 });
+const longText = fc.string({ unit: 'binary', minLength: 100, maxLength: 400 }).map((value) => value.toWellFormed());
+// Milliseconds before and after 1970, and in years of five digits.
+const time = fc.date({ noInvalidDate: true, min: new Date(-1e13), max: new Date(1e15) });
+const { value: json } = fc.letrec<{ value: JsonValue }>((tie) => ({
+  value: fc.oneof(
+    { depthSize: 'medium' },
+    fc.constant(null),
+    fc.boolean(),
+    fc.double({ noNaN: true, noDefaultInfinity: true }),
+    text,
+    longText,
+    fc.array(tie('value'), { maxLength: 5 }),
+    fc.dictionary(text, tie('value'), { maxKeys: 5, noNullPrototype: true }),
+  ),
+}));
+const attributes = fc.dictionary(text, json, { maxKeys: 5, noNullPrototype: true });
+
+const user: fc.Arbitrary<User> = fc.record({
+  id: fc.uuid({ version: 7 }),
+  firstName: fc.oneof(text, longText),
+  lastName: text,
+  email: fc.oneof(text, longText),
+  profileImageUrl: fc.oneof(fc.constant(''), longText),
+  attributes,
+  createTime: time,
+  updateTime: time,
+  version: fc.integer({ min: 1, max: 2 ** 31 - 1 }),
+});
+
+/** What ts-proto makes of a user; a Struct of its own holds no -0 and no key twice. */
+function messageOf(of: User): UserMessage {
+  return {
+    id: of.id,
+    firstName: of.firstName,
+    lastName: of.lastName,
+    email: of.email,
+    profileImageUrl: of.profileImageUrl,
+    attributes: Object.keys(of.attributes).length === 0 ? undefined : of.attributes,
+    displayName: displayName(of),
+    createTime: of.createTime,
+    updateTime: of.updateTime,
+    etag: etagOf(of),
+  };
+}
+
+const someUser: User = {
+  id: '01890000-0000-7000-8000-000000000000',
+  firstName: 'Ada',
+  lastName: 'Lovelace',
+  email: 'ada@example.com',
+  profileImageUrl: 'https://img.example.com/1.png',
+  attributes: { level: 3 },
+  createTime: new Date(1_700_000_000_123),
+  updateTime: new Date(1_700_000_000_456),
+  version: 36,
+};
+
+describe('a user', () => {
+  it('is read as it was, whatever its fields hold', () => {
+    fc.assert(
+      fc.property(user, (of) => {
+        expect(GetUserResponse.decode(userResponses.getUser({ user: of }))).toEqual({ user: messageOf(of) });
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it('has every field of the contract, as the generated code writes it', () => {
+    const bytes = userResponses.getUser({ user: someUser });
+    expect(Buffer.from(bytes)).toEqual(Buffer.from(GetUserResponse.encode({ user: messageOf(someUser) }).finish()));
+    // A field that the contract gains is missed here.
+    const read = GetUserResponse.decode(bytes).user ?? {};
+    expect(Object.entries(read).filter(([, value]) => value === undefined || value === '')).toEqual([]);
+    expect(Object.keys(read).sort()).toEqual(Object.keys(UserMessage.create()).sort());
+  });
+
+  it.each([126, 127, 128, 129, 16_382, 16_383, 16_384, 16_385, 300_000])('has a name of %i bytes', (length) => {
+    for (const of of [
+      { ...someUser, firstName: 'x'.repeat(length) },
+      { ...someUser, attributes: { name: 'x'.repeat(length) } },
+      { ...someUser, attributes: { ['x'.repeat(length)]: [{}] } },
+    ]) {
+      expect(GetUserResponse.decode(userResponses.getUser({ user: of })).user).toEqual(messageOf(of));
+    }
+  });
+
+  it('has attributes of as many levels as there may be', () => {
+    let attributes: JsonObject = { leaf: null };
+    for (let level = 1; level < 32; level++) attributes = { level: attributes };
+    const of = { ...someUser, attributes };
+    expect(GetUserResponse.decode(userResponses.getUser({ user: of })).user).toEqual(messageOf(of));
+  });
+
+  it('is whole behind one that was too large for the buffer that is kept', () => {
+    const large = { ...someUser, firstName: 'é'.repeat(1_000_000) };
+    expect(GetUserResponse.decode(userResponses.getUser({ user: large })).user?.firstName).toBe(large.firstName);
+    expect(GetUserResponse.decode(userResponses.getUser({ user: someUser })).user).toEqual(messageOf(someUser));
+  });
+});
+
+describe('a response', () => {
+  it('of a list has a token and a total where there are, and a total of none', () => {
+    const page = { users: [someUser, someUser], nextPageToken: 'next', totalSize: 5_000_000_000 };
+    expect(ListUsersResponse.decode(userResponses.listUsers(page))).toEqual({
+      ...page,
+      users: [messageOf(someUser), messageOf(someUser)],
+    });
+    const empty = { users: [], nextPageToken: '', totalSize: 0 };
+    expect(ListUsersResponse.decode(userResponses.listUsers(empty))).toEqual(empty);
+    const last = { users: [], nextPageToken: '', totalSize: undefined };
+    expect(ListUsersResponse.decode(userResponses.listUsers(last))).toEqual(last);
+  });
+
+  it('leaves out users who are missing, and names them', () => {
+    const users = [undefined, someUser, undefined];
+    const missingIds = ['a', 'b'];
+    expect(BatchGetUsersResponse.decode(userResponses.batchGetUsers({ users, missingIds }))).toEqual({
+      users: [messageOf(someUser)],
+      missingIds,
+    });
+    const missingEmails = ['c@example.com'];
+    const resolved = { tag: '7', users, missingIds, missingEmails };
+    expect(ResolveUsersResponse.decode(userResponses.resolveUsers(resolved))).toEqual({
+      ...resolved,
+      users: [messageOf(someUser)],
+    });
+  });
+
+  it('of an export has its tokens', () => {
+    const message = { users: [someUser], resumeToken: 'here', watchToken: 'there' };
+    expect(ExportUsersResponse.decode(userResponses.exportUsers(message))).toEqual({
+      ...message,
+      users: [messageOf(someUser)],
+    });
+  });
+
+  it('of a watch has each kind of change, is encoded once, and outlives what is written next', () => {
+    const { id: userId, updateTime: changeTime } = someUser;
+    const message = {
+      changes: (['existing', 'created', 'updated', 'deleted'] as const).map((type) => ({
+        type,
+        userId,
+        user: type === 'deleted' ? undefined : someUser,
+        changeTime,
+      })),
+      resumeToken: 'here',
+      caughtUp: true,
+    };
+    const bytes = userResponses.watchUsers(message);
+    userResponses.getUser({ user: someUser });
+    expect(userResponses.watchUsers(message)).toBe(bytes);
+    const types = [
+      UserChange_Type.TYPE_EXISTING,
+      UserChange_Type.TYPE_CREATED,
+      UserChange_Type.TYPE_UPDATED,
+      UserChange_Type.TYPE_DELETED,
+    ];
+    expect(WatchUsersResponse.decode(bytes)).toEqual({
+      ...message,
+      changes: types.map((type) => ({
+        type,
+        user: type === UserChange_Type.TYPE_DELETED ? UserMessage.fromPartial({ id: userId }) : messageOf(someUser),
+        changeTime,
+      })),
+    });
+  });
+});

@@ -2,8 +2,10 @@
  * Turns calls that overlap in time into one statement.
  *
  * While a statement is in flight new calls wait for the next one, so an idle server adds no delay and a busy one
- * sends fewer, larger statements. Nothing is cached; callers are already authorised. It must never learn what a user
- * or Postgres is.
+ * sends fewer, larger statements. Measured against it, over 1 to 512 calls in flight, and dropped: up to four statements
+ * in flight at once (Postgres takes 27 % more for each of 64 creates, the service is no faster with 512), and 1 ms of
+ * waiting for company (one call at a time takes 3.0 ms instead of 1.3, and many gain nothing). Nothing is cached; callers
+ * are already authorised. It must never learn what a user or Postgres is.
  *
  *     submit ──► ready ──► in flight ──► answered
  *        └─► behind ─┘
@@ -166,7 +168,8 @@ export function createBatcher<Item, Outcome>(options: BatcherOptions<Item, Outco
     clearTimeout(patience);
     if (holding === patience) holding = undefined;
     inFlight -= 1;
-    // Now, not in a turn: what is sent before the answers' continuations run keeps the database busy meanwhile.
+    // Now: what is sent before the answers' continuations run keeps the database busy meanwhile. In the next turn instead,
+    // a get took as much CPU with 1, 8, 64 and 512 calls in flight, a create as much with 8 and 64, and more with 512.
     sendNext();
     closeWhenDone();
   }

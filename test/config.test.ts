@@ -68,7 +68,7 @@ describe('the configuration of a server', () => {
       changes: { keptHours: 168, keptMax: 10_000_000 },
       grpc: {
         address: { host: 'localhost', port: 50_051 },
-        concurrentStreamsMax: 1000,
+        concurrentStreamsMax: 100,
         connectionAgeMsMax: 1_800_000,
         connectionAgeGraceMs: 300_000,
         keepaliveTimeMs: 30_000,

@@ -1,5 +1,5 @@
 /**
- * Where the server listens: every address of its host, or none and an error that names the one which failed.
+ * Where a server listens: every address of its host, or none and an error that names the one which failed.
  *
  * A nice-grpc server listens once, so that each address has one of its own.
  */
@@ -45,16 +45,29 @@ const streamIdMax = 2 ** 31 - 1;
 const ignore = () => {};
 
 /** Throws ListenError. With port 0 all addresses get the same free port. */
-export async function listen(
+export function listen(
   createServer: () => Server,
-  { host, port }: Address,
+  address: Address,
   credentials: ServerCredentials,
 ): Promise<Listener[]> {
+  return listenOnHost(
+    address,
+    (one) => listenOn(createServer(), one, credentials),
+    ({ server }) => server.forceShutdown(),
+  );
+}
+
+/** The same for servers of any kind. `listenOn` throws what listenError() makes; `stop` is for those that listen already. */
+export async function listenOnHost<T extends { readonly port: number }>(
+  { host, port }: Address,
+  listenOn: (address: Address) => Promise<T>,
+  stop: (listener: T) => void,
+): Promise<T[]> {
   const isLocalhost = host.toLowerCase() === 'localhost';
   for (let tries = 1; ; tries++) {
     try {
-      if (isLocalhost) return await listenOnAll(createServer, localHosts, port, credentials);
-      return [await listenOn(createServer(), { host, port }, credentials)];
+      if (isLocalhost) return await listenOnAll(localHosts, port, listenOn, stop);
+      return [await listenOn({ host, port })];
     } catch (error) {
       const unlucky = isLocalhost && port === 0 && codeOf(error) === 'EADDRINUSE';
       if (!unlucky || tries === freePortTriesMax) throw error;
@@ -75,25 +88,25 @@ export async function findPort(address: Address): Promise<number> {
 }
 
 /** On all the hosts that this machine has, and on one at least; where one of them is taken, on none. */
-async function listenOnAll(
-  createServer: () => Server,
+async function listenOnAll<T extends { readonly port: number }>(
   hosts: readonly string[],
   port: number,
-  credentials: ServerCredentials,
-): Promise<Listener[]> {
-  const listeners: Listener[] = [];
+  listenOn: (address: Address) => Promise<T>,
+  stop: (listener: T) => void,
+): Promise<T[]> {
+  const listeners: T[] = [];
   let missing: unknown;
   try {
     for (const host of hosts) {
       try {
-        listeners.push(await listenOn(createServer(), { host, port: listeners[0]?.port ?? port }, credentials));
+        listeners.push(await listenOn({ host, port: listeners[0]?.port ?? port }));
       } catch (error) {
         if (!isMissingFamily(error)) throw error;
         missing = error;
       }
     }
   } catch (error) {
-    for (const { server } of listeners) server.forceShutdown();
+    for (const listener of listeners) stop(listener);
     throw error;
   }
   if (listeners.length === 0) throw missing;
@@ -128,10 +141,15 @@ async function listenOn(server: Server, { host, port }: Address, credentials: Se
     };
     return { server, address: `${literal}:${bound}`, port: bound, http2Server, sockets, refuse };
   } catch (error) {
-    throw new ListenError(`Cannot listen on ${literal}:${port}: ${whyNot(codeOf(error))}.`, { cause: error });
+    throw listenError({ host, port }, error);
   } finally {
     unsubscribe(listenChannel, onListen);
   }
+}
+
+export function listenError({ host, port }: Address, cause: unknown): ListenError {
+  const literal = isIPv6(host) ? `[${host}]` : host;
+  return new ListenError(`Cannot listen on ${literal}:${port}: ${whyNot(codeOf(cause))}.`, { cause });
 }
 
 // Node's own, documented channel: grpc-js keeps the servers it makes to itself.

@@ -97,7 +97,7 @@ function hasWorkers(count: number): boolean {
 
 const subjects = [1, 2].filter(hasWorkers).map((workers) => {
   const root = `'${packageRoot().replaceAll("'", `'\\''`)}'`;
-  const settings = `WORKERS=${workers} GRPC_ADDRESS=localhost:$PORT`;
+  const settings = `WORKERS=${workers} GRPC_ADDRESS=localhost:$PORT HTTP_ADDRESS=localhost:0`;
   return {
     name: `roster-${workers}`,
     command: `roster-${workers}: cd ${root} && ${settings} exec '${process.execPath}' --enable-source-maps dist/src/main.js serve`,

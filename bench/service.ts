@@ -79,7 +79,8 @@ export interface BenchService extends AsyncDisposable {
 
 /** Resolves when it serves. It logs as it does by default, into a file, as the measured thing should not be a terminal. */
 export function startService(databaseUrl: string, settings: Record<string, string> = {}): Promise<BenchService> {
-  const env = { DATABASE_URL: databaseUrl, GRPC_ADDRESS: 'localhost:0', LOG_FORMAT: 'json', ...settings };
+  const addresses = { GRPC_ADDRESS: 'localhost:0', HTTP_ADDRESS: 'localhost:0' };
+  const env = { DATABASE_URL: databaseUrl, ...addresses, LOG_FORMAT: 'json', ...settings };
   return startServer([main, 'serve'], env);
 }
 

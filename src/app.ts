@@ -4,9 +4,11 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { packageRoot, type ServerConfig, type TlsFiles } from './config.js';
+import { formatAddress, packageRoot, type ServerConfig, type TlsFiles } from './config.js';
+import { type HttpServer, startHttp } from './gateway/http.js';
 import { createDirectory, type Siblings } from './operations/directory.js';
 import { startHousekeeping } from './operations/housekeeping.js';
+import { ListenError } from './rpc/listen.js';
 import { startServer } from './rpc/server.js';
 import { renewChangeFeed } from './store/changes.js';
 import { type DatabaseOptions, openDatabase } from './store/database.js';
@@ -15,11 +17,14 @@ import { type EmbeddedPostgres, startEmbeddedPostgres } from './store/embedded-p
 import { readIdentity } from './store/identity.js';
 import { type MigrationResult, migrateDown, migrateUp, migrationStatus } from './store/migrate.js';
 import { createLog, type Log, type LogDestination } from './telemetry/log.js';
+import { createMetrics, figuresContentType, figuresText, type Metrics } from './telemetry/metrics.js';
 
 export interface App {
   readonly log: Log;
   /** Where gRPC listens; the port is the one that was picked where 0 was asked for. */
   readonly grpc: { readonly host: string; readonly port: number };
+  /** Where HTTP listens; undefined where its default address is taken, and in a worker. */
+  readonly http?: { readonly host: string; readonly port: number };
   /** Replaces the processes that serve by new ones, one after the other, where there are several. */
   restart(): void;
   /** Lets calls in flight finish, then closes everything, the database last. May be called twice. */
@@ -57,8 +62,54 @@ export interface StartOptions {
 /** One process that does everything. Resolves when calls are served. */
 export async function startApp(config: ServerConfig, { signal, logTo }: StartOptions = {}): Promise<App> {
   const log = createLog({ ...config.log, destination: logTo });
-  const database = await prepareDatabase(config, log, signal);
-  return startServing(config, { log, database, signal });
+  const metrics = createMetrics();
+  let isServing = false;
+  const http = await openHttp(config, log, {
+    text: async () => figuresText([await metrics.figures()]),
+    isReady: () => isServing,
+  });
+  try {
+    const database = await prepareDatabase(config, log, signal);
+    const onServing = (now: boolean) => {
+      isServing = now;
+    };
+    const app = await startServing(config, { log, metrics, database, signal, onServing });
+    return {
+      ...app,
+      http: http && { host: config.http.address.host, port: http.port },
+      close: (options) => app.close(options).finally(() => http?.close()),
+    };
+  } catch (error) {
+    await http?.close();
+    throw error;
+  }
+}
+
+/**
+ * Before anything else, so that probes are answered from the beginning. Undefined where the address is taken and nobody
+ * asked for it: a second Roster on a machine, which has a port of its own for gRPC, should not fail for want of probes.
+ */
+export async function openHttp(
+  config: ServerConfig,
+  log: Log,
+  { text, isReady }: { text(): Promise<string>; isReady(): boolean },
+): Promise<HttpServer | undefined> {
+  const { address, isDefault } = config.http;
+  try {
+    return await startHttp({
+      address,
+      tls: config.tls && (await readTls(config.tls)),
+      figures: { contentType: figuresContentType, text },
+      isReady,
+      onError: (error) => log.error({ error }, 'HTTP has failed'),
+    });
+  } catch (error) {
+    if (!isDefault || !(error instanceof ListenError)) throw error;
+    const message =
+      'no metrics and probes over HTTP: the default address is taken; set HTTP_ADDRESS, where port 0 picks a free one';
+    log.warn({ address: formatAddress(address) }, message);
+    return undefined;
+  }
 }
 
 /** Finds the database, or starts it, and migrates. */
@@ -77,15 +128,18 @@ export async function prepareDatabase(config: ServerConfig, log: Log, signal?: A
 
 export interface ServingOptions {
   readonly log: Log;
+  readonly metrics: Metrics;
   readonly database: PreparedDatabase;
   readonly signal?: AbortSignal;
   readonly siblings?: Siblings;
+  /** Hears whether calls are served, at each change. */
+  onServing?(isServing: boolean): void;
 }
 
 /** What comes after the database: all that several processes on one database do each for itself. */
 export async function startServing(
   config: ServerConfig,
-  { log, database: { url, embedded }, signal, siblings }: ServingOptions,
+  { log, metrics, database: { url, embedded }, signal, siblings, onServing }: ServingOptions,
 ): Promise<App> {
   // As node --disable-proto=delete does: else an attribute of that name would be lost between message and object.
   Reflect.deleteProperty(Object.prototype, '__proto__');
@@ -108,6 +162,7 @@ export async function startServing(
     };
     const database = await openDatabase({ ...config.database, url });
     closers.push(() => inTime(database.close()));
+    metrics.observe({ connections: () => database.connections() });
     if (await renewChangeFeed(database))
       log.warn({}, 'the database was restored from a dump, or cloned: its watchers start over');
     const directory = createDirectory({
@@ -118,6 +173,7 @@ export async function startServing(
       streams: config.streams,
       onError: (error) => log.error({ error }, 'the change log cannot be read'),
       siblings,
+      metrics,
     });
     closers.push(() => inTime(directory.close()));
     const housekeeping = startHousekeeping(database, config.changes, (error) =>
@@ -128,15 +184,19 @@ export async function startServing(
     const server = await startServer({
       directory,
       log,
+      metrics,
       grpc: config.grpc,
       stallTimeoutMs: config.streams.stallTimeoutMs,
       tls: config.tls && (await readTls(config.tls)),
       descriptors: await readFile(join(packageRoot(), descriptorsPath)),
     });
+    let closing: Promise<void> | undefined;
+    onServing?.(true);
     const watch = watchDatabase({
       url,
       onChange(isThere, error) {
         server.setServing(isThere);
+        if (closing === undefined) onServing?.(isThere);
         if (isThere) log.info({}, 'the database is there');
         else log.error({ error }, 'the database is away');
       },
@@ -147,7 +207,6 @@ export async function startServing(
     closers.push(() => server.close(closingDown));
     signal?.throwIfAborted();
 
-    let closing: Promise<void> | undefined;
     return {
       log,
       grpc: { host: config.grpc.address.host, port: server.port },
@@ -157,6 +216,7 @@ export async function startServing(
       close({ delayMs = config.shutdown.delayMs } = {}) {
         closing ??= (async () => {
           log.info({}, 'stopping');
+          onServing?.(false);
           closingDown.delayMs = delayMs;
           closeBefore = performance.now() + delayMs + config.shutdown.timeoutMs;
           await closeAll();
@@ -197,7 +257,8 @@ export async function migrate(
   }
 }
 
-async function readTls({ cert, key, clientCa }: TlsFiles) {
+/** PEM, read anew. */
+export async function readTls({ cert, key, clientCa }: TlsFiles) {
   return {
     cert: await readFile(cert),
     key: await readFile(key),

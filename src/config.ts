@@ -151,7 +151,7 @@ const serverSettings = [
     kind: address,
     default: 'localhost:8080',
     description:
-      'Where the gateway for browsers will listen. There is none yet: the value is checked, nothing listens.',
+      'Where /metrics, /healthz and /readyz are, with TLS where gRPC has it. Where the default is taken, they are nowhere, and the log says so.',
   },
   {
     name: 'WORKERS',
@@ -398,7 +398,11 @@ export interface ServerConfig {
     readonly keepaliveTimeMs: number;
     readonly keepaliveTimeoutMs: number;
   };
-  readonly http: { readonly address: Address };
+  readonly http: {
+    readonly address: Address;
+    /** Whether nobody asked for the address: then it may be in use by somebody else. */
+    readonly isDefault: boolean;
+  };
   /** Without it everything listens on loopback addresses only, or somebody said INSECURE. */
   readonly tls?: TlsFiles;
   /** How many processes serve; with 1 it is the one that was started. */
@@ -475,7 +479,10 @@ export function parseServerConfig(env: Record<string, string | undefined>, args:
       keepaliveTimeMs: values.KEEPALIVE_TIME_MS,
       keepaliveTimeoutMs: values.KEEPALIVE_TIMEOUT_MS,
     },
-    http: { address: values.HTTP_ADDRESS },
+    http: {
+      address: values.HTTP_ADDRESS,
+      isDefault: (flags.get('HTTP_ADDRESS')?.text ?? env.HTTP_ADDRESS ?? '').trim() === '',
+    },
     // Paths and not contents: a key in the configuration would be one careless log line away from everybody.
     tls: cert === undefined || key === undefined ? undefined : { cert, key, clientCa },
     workers: values.WORKERS,

@@ -37,7 +37,8 @@ function start(settings: Record<string, string>, signal?: AbortSignal, onLine = 
       onLine(line.msg);
     },
   };
-  const config = parseServerConfig({ GRPC_ADDRESS: 'localhost:0', LOG_FORMAT: 'json', ...settings }, []);
+  const addresses = { GRPC_ADDRESS: 'localhost:0', HTTP_ADDRESS: 'localhost:0' };
+  const config = parseServerConfig({ ...addresses, LOG_FORMAT: 'json', ...settings }, []);
   return { lines, app: startApp(config, { signal, logTo }) };
 }
 

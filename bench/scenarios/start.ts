@@ -35,6 +35,7 @@ export const start: Scenario = {
           HOME: process.env.HOME,
           DATA_DIR: dataDir,
           GRPC_ADDRESS: 'localhost:0',
+          HTTP_ADDRESS: 'localhost:0',
           LOG_FORMAT: 'json',
         },
         stdio: ['ignore', 'pipe', 'inherit'],

@@ -45,7 +45,7 @@ async function serve({ terminal, signal, onKill }: Context, args: readonly strin
   }
 }
 
-async function sayListening({ grpc, log }: App, { tls }: ServerConfig, terminal: Terminal): Promise<void> {
+async function sayListening({ grpc, http, log }: App, { tls }: ServerConfig, terminal: Terminal): Promise<void> {
   const { host, port } = grpc;
   const address = formatAddress(grpc);
   const reachable = host === '0.0.0.0' || host === '::' ? `localhost:${port}` : address;
@@ -56,7 +56,7 @@ async function sayListening({ grpc, log }: App, { tls }: ServerConfig, terminal:
     await print(terminal.stdout, `Roster listens on ${address}. Try:\n  ${command}\n`).catch(() => {});
   } else {
     // A line of its own would be no JSON. Another command, because a log shows no email, not even this one.
-    log.info({ address, try: `npx roster list${flags}` }, 'listening');
+    log.info({ address, http: http && formatAddress(http), try: `npx roster list${flags}` }, 'listening');
   }
 }
 

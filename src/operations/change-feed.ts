@@ -19,6 +19,10 @@ export interface ChangeFeed {
    * what it reads from now on. Rejects where the log cannot be read.
    */
   subscribe(): Promise<Subscription>;
+  /** Those that follow it now. */
+  readonly watcherCount: number;
+  /** For how long it has not been at the end of the log; 0 while nobody watches. */
+  readonly lagMs: number;
   close(): Promise<void>;
 }
 
@@ -79,6 +83,8 @@ export function createChangeFeed({ database, onError, onWatched = ignore }: Chan
   // Who came before it was known where the log ends.
   const newcomers = new Set<{ resolve(position: WatchPosition): void; reject(error: unknown): void }>();
   let position: WatchPosition | undefined;
+  // When it began to read what turned out to be the rest of the log.
+  let atEndMs = 0;
   let running: Promise<void> | undefined;
   let isClosed = false;
   let isWoken = false;
@@ -137,8 +143,10 @@ export function createChangeFeed({ database, onError, onWatched = ignore }: Chan
   async function read(): Promise<void> {
     // Forgotten first, read second: a change that is committed between the two would otherwise wake nobody.
     isWoken = false;
+    const startedMs = performance.now();
     if (position === undefined) {
       position = await readFeedPosition(database);
+      atEndMs = startedMs;
       for (const newcomer of newcomers) newcomer.resolve(position);
       newcomers.clear();
       return;
@@ -147,12 +155,14 @@ export function createChangeFeed({ database, onError, onWatched = ignore }: Chan
     position = page.position;
     deliver(page);
     if (position.within !== undefined) return pace();
+    atEndMs = startedMs;
     await sleep(pauseMs);
     await rest();
   }
 
   async function run(): Promise<void> {
     let failingSinceMs: number | undefined;
+    atEndMs = performance.now();
     onWatched(true);
     while (!isClosed && (watchers.size > 0 || newcomers.size > 0)) {
       try {
@@ -204,6 +214,14 @@ export function createChangeFeed({ database, onError, onWatched = ignore }: Chan
         newcomers.add({ resolve: begin, reject });
         running ??= run();
       }),
+
+    get watcherCount() {
+      return watchers.size;
+    },
+
+    get lagMs() {
+      return running === undefined ? 0 : performance.now() - atEndMs;
+    },
 
     async close() {
       isClosed = true;

@@ -34,6 +34,7 @@ import {
   type UserUpdate,
   updateUsers,
 } from '../store/users.js';
+import type { Metrics } from '../telemetry/metrics.js';
 import { type Batcher, createBatcher } from './batcher.js';
 import { createChangeFeed } from './change-feed.js';
 import { createExportTokens, type ExportedUsers, exportUsers } from './export-users.js';
@@ -88,6 +89,7 @@ export interface DirectoryOptions {
   /** Hears of what goes wrong in the background. */
   onError(error: unknown): void;
   readonly siblings?: Siblings;
+  readonly metrics?: Metrics;
 }
 
 /** Other processes on the same database, as far as they can be reached sooner than by its change log. */
@@ -129,6 +131,7 @@ export function createDirectory({
   streams,
   onError,
   siblings,
+  metrics,
 }: DirectoryOptions): Directory {
   const pageTokens = createPageTokens(identity.secret);
   const exportTokens = createExportTokens(identity.secret);
@@ -153,29 +156,38 @@ export function createDirectory({
   const update = (rows: readonly UserUpdate[], locking: Locking) => written(updateUsers(database, rows, locking));
   const remove = (rows: readonly UserDeletion[], locking: Locking) => written(deleteUsers(database, rows, locking));
 
+  const counted = <Item, Outcomes>(statement: string, run: (items: readonly Item[]) => Outcomes) => {
+    return (items: readonly Item[]): Outcomes => {
+      metrics?.batch(statement, items.length);
+      return run(items);
+    };
+  };
   const creates = createBatcher<NewUser, User | Repeated | typeof locked>({
     ...limits,
-    run: (rows) => insert(rows, 'skip'),
+    run: counted('create', (rows) => insert(rows, 'skip')),
     keyOf: (user) => user.request?.id,
   });
   const reads = createBatcher<string, User | undefined>({
     ...limits,
-    run: (ids) => selectUsers(database, ids),
+    run: counted('get', (ids) => selectUsers(database, ids)),
   });
   const readsByEmail = createBatcher<string, User | undefined>({
     ...limits,
-    run: (emails) => selectUsersByEmail(database, emails),
+    run: counted('get_by_email', (emails) => selectUsersByEmail(database, emails)),
   });
   const updates = createBatcher<UserUpdate, User | typeof locked>({
     ...limits,
-    run: (rows) => update(rows, 'skip'),
+    run: counted('update', (rows) => update(rows, 'skip')),
     keyOf: ({ id }) => id,
   });
   const deletions = createBatcher<UserDeletion, undefined | typeof locked>({
     ...limits,
-    run: (rows) => remove(rows, 'skip'),
+    run: counted('delete', (rows) => remove(rows, 'skip')),
     keyOf: ({ id }) => id,
   });
+
+  const queues = { create: creates, get: reads, get_by_email: readsByEmail, update: updates, delete: deletions };
+  metrics?.observe({ queues, feed });
 
   // What may take long has a share of the connections only, so that short calls always find one.
   const share = (of: number) => Math.max(1, Math.floor(database.connectionsMax * of));
@@ -188,7 +200,7 @@ export function createDirectory({
   const waits = createTurns({ atOnceMax: share(0.2), waitingMax: queueRowsMax });
   // Connections of their own, beside the pool.
   const sessions = createTurns({ atOnceMax: streams.connectionsMax, waitingMax: queueRowsMax });
-  const imports = { stallTimeoutMs: streams.stallTimeoutMs, onWritten: wake };
+  const imports = { stallTimeoutMs: streams.stallTimeoutMs, onWritten: wake, metrics };
   const exports = { database, tokens: exportTokens, sessions, snapshotTimeoutMs: streams.snapshotTimeoutMs };
   const resolver = createResolver({ database, statementsMax: Math.min(statementsMax, share(0.2)) });
   const catchUps = createTurns({ atOnceMax: share(0.2), waitingMax: queueRowsMax });

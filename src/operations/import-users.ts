@@ -15,6 +15,7 @@ import {
 import { refuseUser } from '../model/user.js';
 import type { Database } from '../store/database.js';
 import { openStaging, type StagedRow, type Staging } from '../store/import-users.js';
+import type { Metrics } from '../telemetry/metrics.js';
 import { settlesWithin } from './settles-within.js';
 import { createRowIds } from './user-ids.js';
 
@@ -23,6 +24,7 @@ export interface ImportLimits {
   stallTimeoutMs: number;
   /** Called when users may have been written. */
   onWritten(): void;
+  metrics?: Pick<Metrics, 'imported'>;
 }
 
 /**
@@ -31,7 +33,7 @@ export interface ImportLimits {
  */
 export async function importUsers(
   database: Database,
-  { stallTimeoutMs, onWritten }: ImportLimits,
+  { stallTimeoutMs, onWritten, metrics }: ImportLimits,
   parts: AsyncIterable<ImportPart>,
   signal: AbortSignal,
 ): Promise<ImportReport> {
@@ -46,6 +48,9 @@ export async function importUsers(
   const takenErrors = takenRows.map(
     (row): ImportError => ({ row, field: 'email', reason: 'EMAIL_TAKEN', message: emailTakenText }),
   );
+  metrics?.imported('rejected', rejected + taken);
+  if (counts.committed)
+    for (const outcome of ['created', 'updated', 'skipped'] as const) metrics?.imported(outcome, counts[outcome]);
   return {
     ...counts,
     rejected: rejected + taken,

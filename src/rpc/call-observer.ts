@@ -15,6 +15,7 @@ import {
 import { type Metadata as CallMetadata, Status } from 'nice-grpc';
 import { type Fault, type FaultReason, serverStopping } from '../model/fault.js';
 import type { CallLine, Log } from '../telemetry/log.js';
+import type { Metrics } from '../telemetry/metrics.js';
 import { boundMessage, encodeErrorStatus, errorDetailsKey } from './error-status.js';
 
 export const requestIdKey = 'x-request-id';
@@ -48,15 +49,21 @@ export interface CallObserver {
 }
 
 /** `paths` are those of all methods that are served. */
-export function createCallObserver(log: Log, paths: ReadonlySet<string>): CallObserver {
+export function createCallObserver(
+  log: Log,
+  paths: ReadonlySet<string>,
+  metrics?: Pick<Metrics, 'call'>,
+): CallObserver {
   const open = new Map<string, OpenCall>();
   const idPrefix = randomBytes(4).toString('hex');
   let callCount = 0;
   const requestIdFrom = (sent: unknown, key: string): string =>
     typeof sent === 'string' && saneRequestId.test(sent) ? sent : `${idPrefix}-${key}`;
-  // Probes come every few seconds, from several sides.
-  const logCall = (path: string, line: CallLine): void =>
+  const logCall = (path: string, line: CallLine): void => {
+    metrics?.call(paths.has(path) ? line.method : 'unknown', line.status, line.durationMs);
+    // Probes come every few seconds, from several sides.
     log.call(line, path.startsWith('/grpc.') ? 'debug' : undefined);
+  };
 
   const interceptor: ServerInterceptor = ({ path, responseStream }, call) => {
     const startedMs = performance.now();

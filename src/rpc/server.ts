@@ -15,6 +15,7 @@ import { messageBytesMax } from '../model/user.js';
 import type { Directory } from '../operations/directory.js';
 import { settlesWithin } from '../operations/settles-within.js';
 import type { Log } from '../telemetry/log.js';
+import type { Metrics } from '../telemetry/metrics.js';
 import { createCallObserver } from './call-observer.js';
 import { createFaultMiddleware } from './fault-middleware.js';
 import { type Address, type Listener, listen } from './listen.js';
@@ -32,6 +33,7 @@ const lastWordsMs = 250;
 export interface RpcServerOptions {
   readonly directory: Directory;
   readonly log: Log;
+  readonly metrics?: Pick<Metrics, 'call'>;
   readonly grpc: {
     /** The host localhost is 127.0.0.1 and ::1; port 0 picks a free one. */
     readonly address: Address;
@@ -68,6 +70,7 @@ export interface RpcServer {
 export async function startServer({
   directory,
   log,
+  metrics,
   grpc,
   stallTimeoutMs,
   tls,
@@ -94,7 +97,7 @@ export async function startServer({
     ...Object.values(HealthDefinition.methods).map(({ name }) => `/${HealthDefinition.fullName}/${name}`),
     ServerReflectionService.serverReflectionInfo.path,
   ]);
-  const calls = createCallObserver(log, paths);
+  const calls = createCallObserver(log, paths, metrics);
   const stalls = { paths: new Set([userServiceDefinition.watchUsers.path]), timeoutMs: stallTimeoutMs };
   const middleware = createFaultMiddleware(log, calls, { stopping: stopping.signal, stalls });
   const userService = createUserService(directory);

@@ -41,6 +41,8 @@ export interface Database {
   readonly dataSource: DataSource;
   /** How many statements may run at once. */
   readonly connectionsMax: number;
+  /** Those of the pool now, and what waits for one of them. */
+  connections(): { readonly total: number; readonly idle: number; readonly waiting: number };
   /** Runs a statement in a transaction of its own. One that lost a race to another transaction is run again. */
   run(statement: Statement, values: readonly unknown[]): Promise<Row[]>;
   /** Lends a connection; what runs on it is cancelled in the server as soon as `signal` is aborted. */
@@ -109,6 +111,8 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
   return {
     dataSource,
     connectionsMax: options.connectionsMax,
+
+    connections: () => ({ total: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }),
 
     async run(statement, values) {
       for (let races = 0; ; races++) {

@@ -5,17 +5,24 @@
  */
 import type { ServerConfig } from '../config.js';
 import { describeError, type ErrorDescription } from '../telemetry/log.js';
+import type { Figures } from '../telemetry/metrics.js';
 
 export type ToWorker =
   /** Answers `ready`. `config` has the database's URL and the port. */
   | { readonly type: 'start'; readonly worker: number; readonly config: ServerConfig }
   | { readonly type: 'close'; readonly delayMs?: number }
+  /** Answers `figures`. */
+  | { readonly type: 'gather' }
   | ToSibling;
 
 export type FromWorker =
   /** It hears what is said to it from now on. */
   | { readonly type: 'ready' }
   | { readonly type: 'serving' }
+  /** Whether its health is SERVING; at each change. */
+  | { readonly type: 'health'; readonly isServing: boolean }
+  /** Unasked, too, as the last that a worker says which was told to close. */
+  | { readonly type: 'figures'; readonly figures: Figures }
   | { readonly type: 'failed'; readonly error: SentError }
   | FromSibling;
 

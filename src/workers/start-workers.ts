@@ -4,12 +4,14 @@
  *
  * It serves no calls and knows nothing of what workers do for them.
  */
-import { type App, prepareDatabase, type StartOptions } from '../app.js';
+import { type App, openHttp, prepareDatabase, readTls, type StartOptions } from '../app.js';
 import type { ServerConfig } from '../config.js';
 import { findPort, ListenError } from '../rpc/listen.js';
 import { watchDatabase } from '../store/database-watch.js';
 import { createLog, type Log } from '../telemetry/log.js';
+import { createMetrics } from '../telemetry/metrics.js';
 import { createRelay } from './siblings.js';
+import { createTotals, type Totals } from './totals.js';
 import { createWorkerPool, type WorkerPool } from './worker-pool.js';
 import { forkWorker } from './worker-process.js';
 
@@ -22,24 +24,43 @@ const freePortTriesMax = 3;
 /** What startApp() does, in `config.workers` processes. Resolves when all of them serve; throws what one of them throws. */
 export async function startWorkers(config: ServerConfig, { signal }: Pick<StartOptions, 'signal'> = {}): Promise<App> {
   const log = createLog(config.log);
-  const { url, embedded } = await prepareDatabase(config, log, signal);
+  const totals = createTotals(createMetrics());
+  let isClosing = false;
+  const http = await openHttp(config, log, {
+    text: () => totals.text(),
+    isReady: () => !isClosing && totals.isServing(),
+  });
+  const { url, embedded } = await prepareDatabase(config, log, signal).catch(async (error: unknown) => {
+    await http?.close();
+    throw error;
+  });
   // Workers tell whether it is there; this brings it back, also while there is no worker.
   const watch = embedded && watchDatabase({ url, onChange() {}, revive: () => embedded.ensureRunning() });
   const closeDatabase = async () => {
     await watch?.close();
     await embedded?.stop();
+    await http?.close();
   };
 
   const { delayMs, timeoutMs } = config.shutdown;
   try {
-    const { pool, port } = await startPool({ ...config, database: { ...config.database, url } }, log, signal);
+    const { pool, port } = await startPool({ ...config, database: { ...config.database, url } }, log, totals, signal);
     let closing: Promise<void> | undefined;
     return {
       log,
       grpc: { host: config.grpc.address.host, port },
-      restart: () => pool.restart(),
+      http: http && { host: config.http.address.host, port: http.port },
+      restart() {
+        pool.restart();
+        // Workers say what is wrong with the files.
+        if (config.tls)
+          readTls(config.tls)
+            .then(http?.useTls)
+            .catch(() => {});
+      },
       close() {
         closing ??= (async () => {
+          isClosing = true;
           log.info({}, 'stopping');
           await pool.close(delayMs + timeoutMs + lastWordsMs);
           await closeDatabase();
@@ -64,6 +85,7 @@ export async function startWorkers(config: ServerConfig, { signal }: Pick<StartO
 async function startPool(
   config: ServerConfig,
   log: Log,
+  totals: Totals,
   signal: AbortSignal | undefined,
 ): Promise<{ pool: WorkerPool; port: number }> {
   for (let tries = 1; ; tries++) {
@@ -76,6 +98,7 @@ async function startPool(
       start(number) {
         const worker = forkWorker(workerConfig, number);
         relay.add(worker);
+        totals.add(worker);
         return worker;
       },
       closeMs: config.shutdown.timeoutMs + lastWordsMs,

@@ -3,6 +3,7 @@ import cluster from 'node:cluster';
 import { fileURLToPath } from 'node:url';
 import type { CloseOptions } from '../app.js';
 import type { ServerConfig } from '../config.js';
+import type { Figures } from '../telemetry/metrics.js';
 import { type FromSibling, type FromWorker, receivedError, type ToSibling, type ToWorker } from './messages.js';
 
 export interface WorkerProcess {
@@ -12,6 +13,10 @@ export interface WorkerProcess {
   readonly serving: Promise<void>;
   /** Never rejects. */
   readonly ended: Promise<WorkerEnd>;
+  /** Whether its health is SERVING. */
+  isServing(): boolean;
+  /** Its figures now, or where it has ended or does not answer for a second those that it told last. */
+  figures(): Promise<Figures>;
   /** Lets its calls finish, or gives up its start. */
   close(options?: CloseOptions): void;
   /** At once. */
@@ -34,6 +39,9 @@ export interface WorkerEnd {
 /** Of Node, for workers only, beside those that this process was started with. A heap's sizes would stand here. */
 const workerFlags: readonly string[] = [];
 
+// A scrape has ten seconds by default; a worker that is busy for so long tells the next one.
+const figuresMsMax = 1_000;
+
 const ignore = () => {};
 
 /** `config` with the database's URL, and a port where it is not to pick one. */
@@ -55,11 +63,27 @@ export function forkWorker(config: ServerConfig, number: number): WorkerProcess 
   const ended = Promise.withResolvers<WorkerEnd>();
   let error: Error | undefined;
   let servesSinceMs: number | undefined;
+  let isReady = false;
+  let isServing = false;
+  let figures: Figures = [];
+  // Who has asked for figures.
+  const askers = new Set<() => void>();
+  const answerAskers = () => {
+    for (const answer of askers) answer();
+  };
   let hear: (message: FromSibling) => void = ignore;
   // What is said before it is ready is lost.
   let first: ToWorker = { type: 'start', worker: number, config };
   worker.on('message', (message: FromWorker) => {
-    if (message.type === 'ready') tell(first);
+    if (message.type === 'ready') {
+      isReady = true;
+      tell(first);
+    }
+    if (message.type === 'health') isServing = message.isServing;
+    if (message.type === 'figures') {
+      figures = message.figures;
+      answerAskers();
+    }
     if (message.type === 'watched' || message.type === 'written') hear(message);
     if (message.type === 'failed') error = receivedError(message.error);
     if (message.type === 'serving') {
@@ -71,6 +95,9 @@ export function forkWorker(config: ServerConfig, number: number): WorkerProcess 
     const how = signal ?? `exit code ${exitCode}`;
     serving.reject(error ?? new Error(`A worker ended before it served (${how}).`));
     const servedMs = servesSinceMs === undefined ? 0 : performance.now() - servesSinceMs;
+    isServing = false;
+    isReady = false;
+    answerAskers();
     ended.resolve({ exitCode, signal, error, servedMs });
   };
   worker.on('exit', (exitCode: number | null, signal: string | null) =>
@@ -89,6 +116,20 @@ export function forkWorker(config: ServerConfig, number: number): WorkerProcess 
     pid: worker.process.pid,
     serving: serving.promise,
     ended: ended.promise,
+    isServing: () => isServing,
+    figures() {
+      if (!isReady) return Promise.resolve(figures);
+      return new Promise((resolve) => {
+        const answer = () => {
+          clearTimeout(timer);
+          askers.delete(answer);
+          resolve(figures);
+        };
+        const timer = setTimeout(answer, figuresMsMax);
+        askers.add(answer);
+        tell({ type: 'gather' });
+      });
+    },
     close(options) {
       first = { type: 'close', ...options };
       tell(first);

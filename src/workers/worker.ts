@@ -7,6 +7,7 @@
 import cluster from 'node:cluster';
 import type { App, CloseOptions } from '../app.js';
 import type { ServerConfig } from '../config.js';
+import type { Metrics } from '../telemetry/metrics.js';
 import { type FromWorker, sendableError, type ToWorker } from './messages.js';
 import { createSiblings } from './siblings.js';
 
@@ -17,6 +18,7 @@ if (cluster.worker !== undefined) cluster.worker.exitedAfterDisconnect = true;
 
 const stop = new AbortController();
 let starting: Promise<App> | undefined;
+let metrics: Metrics | undefined;
 const siblings = createSiblings(tell);
 
 process.on('message', (message: ToWorker) => {
@@ -27,6 +29,7 @@ process.on('message', (message: ToWorker) => {
       (error: unknown) => tell({ type: 'failed', error: sendableError(error) }, () => process.exit(1)),
     );
   } else if (message.type === 'close') void close(message);
+  else if (message.type === 'gather') void tellFigures();
   else siblings.hear(message);
 });
 process.on('disconnect', () => void close());
@@ -35,10 +38,19 @@ tell({ type: 'ready' });
 async function start(config: ServerConfig, worker: number): Promise<App> {
   const { startServing } = await import('../app.js');
   const { createLog } = await import('../telemetry/log.js');
+  const { createMetrics } = await import('../telemetry/metrics.js');
   const log = createLog({ ...config.log, worker });
+  metrics = createMetrics();
   const { url } = config.database;
   if (url === undefined) throw new Error('A worker starts no database.');
-  return startServing(config, { log, database: { url }, signal: stop.signal, siblings });
+  return startServing(config, {
+    log,
+    metrics,
+    database: { url },
+    signal: stop.signal,
+    siblings,
+    onServing: (isServing) => tell({ type: 'health', isServing }),
+  });
 }
 
 async function close(options?: CloseOptions): Promise<void> {
@@ -47,11 +59,17 @@ async function close(options?: CloseOptions): Promise<void> {
   const app = await starting?.catch(() => undefined);
   try {
     await app?.close(options);
+    await tellFigures();
     process.exit(0);
   } catch (error) {
     app?.log.error({ error }, 'could not close');
     process.exit(1);
   }
+}
+
+async function tellFigures(): Promise<void> {
+  const figures = (await metrics?.figures()) ?? [];
+  await new Promise<void>((resolve) => tell({ type: 'figures', figures }, resolve));
 }
 
 function tell(message: FromWorker, then = () => {}): void {

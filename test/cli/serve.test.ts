@@ -11,7 +11,13 @@ let database: TestDatabase;
 let env: Record<string, string>;
 beforeAll(async () => {
   database = await createTestDatabase();
-  env = { DATABASE_URL: database.url, LOG_LEVEL: 'silent', LOG_FORMAT: 'pretty', SHUTDOWN_TIMEOUT_MS: '0' };
+  env = {
+    DATABASE_URL: database.url,
+    HTTP_ADDRESS: 'localhost:0',
+    LOG_LEVEL: 'silent',
+    LOG_FORMAT: 'pretty',
+    SHUTDOWN_TIMEOUT_MS: '0',
+  };
 });
 afterAll(async () => {
   await database[Symbol.asyncDispose]();

@@ -29,7 +29,13 @@ from users.v1 import user_pb2, user_service_pb2, user_service_pb2_grpc  # noqa: 
 with socket.socket() as probe:
     probe.bind(("127.0.0.1", 0))
     address = f"localhost:{probe.getsockname()[1]}"
-environment = {**os.environ, "GRPC_ADDRESS": address, "DATA_DIR": str(stubs / "data"), "LOG_LEVEL": "warn"}
+environment = {
+    **os.environ,
+    "GRPC_ADDRESS": address,
+    "HTTP_ADDRESS": "localhost:0",
+    "DATA_DIR": str(stubs / "data"),
+    "LOG_LEVEL": "warn",
+}
 environment.pop("DATABASE_URL", None)
 service = subprocess.Popen(["npm", "run", "--silent", "serve"], cwd=root, env=environment, start_new_session=True)
 try:

@@ -29,6 +29,7 @@ beforeAll(async () => {
     {
       DATABASE_URL: postgres.url,
       GRPC_ADDRESS: 'localhost:0',
+      HTTP_ADDRESS: 'localhost:0',
       LOG_FORMAT: 'json',
       DATABASE_CONNECT_TIMEOUT_MS: '1000',
     },
@@ -88,11 +89,13 @@ describe('a database that goes away under load', () => {
       await served();
       killPostgres();
       await expect.poll(() => states.at(-1), { timeout: 30_000 }).toBe(NOT_SERVING);
+      expect((await fetch(`http://localhost:${app.http?.port}/readyz`)).status).toBe(503);
       const answer = profiles.createProfile({ firstName: 'lets', lastName: 'do', email: `this ${round}` });
       await expect(answer).rejects.toMatchObject({ code: 14 });
       expect(await client.isServing()).toBe(false);
       await postgres.ensureRunning();
       await expect.poll(() => states.at(-1), { timeout: 30_000 }).toBe(SERVING);
+      expect((await fetch(`http://localhost:${app.http?.port}/readyz`)).status).toBe(200);
       await served();
     }
     isRunning = false;

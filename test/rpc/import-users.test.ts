@@ -162,7 +162,8 @@ describe('ImportUsers', () => {
 
   it('is ended by a server that stops, and leaves nothing', async () => {
     await using database = await createTestDatabase();
-    const settings = { DATABASE_URL: database.url, GRPC_ADDRESS: '127.0.0.1:0', SHUTDOWN_TIMEOUT_MS: '200' };
+    const addresses = { GRPC_ADDRESS: '127.0.0.1:0', HTTP_ADDRESS: '127.0.0.1:0' };
+    const settings = { DATABASE_URL: database.url, ...addresses, SHUTDOWN_TIMEOUT_MS: '200' };
     const stopping = await startApp(parseServerConfig(settings, []), { logTo: { write: () => {} } });
     using client = createClient({ address: `127.0.0.1:${stopping.grpc.port}` });
     const importing = client.importUsers(open({ users: usersIn(someDomain(), 3) })).catch((error) => error);

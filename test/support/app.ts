@@ -7,6 +7,8 @@ import { createTestDatabase, type TestDatabase } from './database.js';
 export interface TestApp extends AsyncDisposable {
   /** host:port of the gRPC port. */
   readonly address: string;
+  /** As in `http://localhost:8080`. */
+  readonly http: string;
   readonly client: Client;
   readonly database: TestDatabase;
   /** Lines of the log so far, parsed. */
@@ -21,7 +23,13 @@ export async function startTestApp(
   const database = await createTestDatabase();
   const lines: Record<string, unknown>[] = [];
   const config = parseServerConfig(
-    { DATABASE_URL: database.url, GRPC_ADDRESS: 'localhost:0', LOG_FORMAT: 'json', ...settings },
+    {
+      DATABASE_URL: database.url,
+      GRPC_ADDRESS: 'localhost:0',
+      HTTP_ADDRESS: 'localhost:0',
+      LOG_FORMAT: 'json',
+      ...settings,
+    },
     [],
   );
   const logTo = { write: (text: string) => void lines.push(JSON.parse(text)) };
@@ -30,6 +38,7 @@ export async function startTestApp(
   const client = createClient({ address, ...options });
   return {
     address,
+    http: `http://localhost:${app.http?.port}`,
     client,
     database,
     lines,

@@ -10,6 +10,8 @@ const root = path.resolve(import.meta.dirname, '../..');
 export interface Served {
   /** host:port of the gRPC port. */
   readonly address: string;
+  /** As in `http://localhost:8080`; empty where HTTP is nowhere. */
+  readonly http: string;
   readonly process: ChildProcess;
   /** Lines of the log so far, parsed. */
   readonly lines: readonly Record<string, unknown>[];
@@ -29,6 +31,7 @@ function run(settings: Record<string, string>, { isGroup = false }: ServeOptions
       PATH: process.env.PATH,
       HOME: process.env.HOME,
       GRPC_ADDRESS: 'localhost:0',
+      HTTP_ADDRESS: 'localhost:0',
       LOG_FORMAT: 'json',
       ...settings,
     },
@@ -43,16 +46,17 @@ export async function serve(settings: Record<string, string>, options?: ServeOpt
   child.stderr.pipe(process.stderr, { end: false });
   const exited = once(child, 'exit');
   const lines: Record<string, unknown>[] = [];
-  const address = await new Promise<string>((resolve, reject) => {
+  const { address, http } = await new Promise<{ address: string; http?: string }>((resolve, reject) => {
     createInterface(child.stdout).on('line', (line) => {
       const fields = JSON.parse(line);
       lines.push(fields);
-      if (fields.msg === 'listening') resolve(fields.address);
+      if (fields.msg === 'listening') resolve(fields);
     });
     void exited.then(([code]) => reject(new Error(`roster serve ended with ${code} before it served`)));
   });
   return {
     address,
+    http: http === undefined ? '' : `http://${http}`,
     process: child,
     lines,
     async end(signal) {

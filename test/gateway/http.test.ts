@@ -1,0 +1,250 @@
+/** What HTTP shows of one process and of several: whether they run and serve, and what they have counted. */
+import { once } from 'node:events';
+import { connect } from 'node:http2';
+import { get } from 'node:https';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { text } from 'node:stream/consumers';
+import type { TLSSocket } from 'node:tls';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { createClient } from '../../src/client/index.js';
+import { startHttp } from '../../src/gateway/http.js';
+import { createAuthority } from '../certificates.js';
+import { startTestApp } from '../support/app.js';
+import { createTestDatabase, type TestDatabase } from '../support/database.js';
+import { type Served, serve, serveInVain } from '../support/served.js';
+
+/** A bound for what never happens, far above what the slowest machine needs. */
+const patience = { timeout: 30_000 };
+
+let database: TestDatabase;
+beforeAll(async () => {
+  database = await createTestDatabase();
+});
+afterAll(async () => {
+  await database[Symbol.asyncDispose]();
+});
+
+async function serveHere(settings: Record<string, string> = {}): Promise<Served> {
+  const service = await serve({ DATABASE_URL: database.url, ...settings });
+  onTestFinished(async () => {
+    if (service.process.exitCode === null && service.process.signalCode === null) await service.end('SIGTERM');
+  });
+  return service;
+}
+
+/** Of a series of one line, which stands for none where it is missing. */
+async function figure(url: string, series: string): Promise<number> {
+  const lines = (await (await fetch(`${url}/metrics`)).text()).split('\n');
+  return Number(lines.find((line) => line.startsWith(`${series} `))?.slice(series.length) ?? 0);
+}
+
+const lists = 'roster_call_duration_seconds_count{method="users.v1.UserService/ListUsers",status="OK"}';
+
+async function listTimes(service: Served, times: number): Promise<void> {
+  using client = createClient({ address: Array.from({ length: 4 }, () => service.address) });
+  for (let count = 0; count < times; count++) await client.listUsers({ pageSize: 1 });
+}
+
+describe('/metrics', () => {
+  it('has the calls, statements, imports and watchers of a process, and nothing of users', async () => {
+    await using app = await startTestApp();
+    await app.client.createUser({ user: { firstName: 'Ada', email: 'ada@example.com' } });
+    await app.client.getUser({ id: '0190b5a0-0000-7000-8000-000000000000' }).catch(() => {});
+    await app.client.importAllUsers([{ firstName: 'Grace', email: 'grace@example.com' }]);
+    const stop = new AbortController();
+    const watch = app.client.followUsers({ signal: stop.signal })[Symbol.asyncIterator]().next();
+    const name = 'roster_call_duration_seconds_count';
+    expect(await figure(app.http, `${name}{method="users.v1.UserService/CreateUser",status="OK"}`)).toBe(1);
+    expect(await figure(app.http, `${name}{method="users.v1.UserService/GetUser",status="NOT_FOUND"}`)).toBe(1);
+    expect(await figure(app.http, 'roster_batch_rows_count{statement="create"}')).toBe(1);
+    expect(await figure(app.http, 'roster_imported_rows_total{outcome="created"}')).toBe(1);
+    expect(await figure(app.http, 'roster_pool_connections{state="idle"}')).toBeGreaterThan(0);
+    await vi.waitFor(async () => expect(await figure(app.http, 'roster_watchers')).toBe(1), patience);
+    const response = await fetch(`${app.http}/metrics`);
+    expect(response.headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8');
+    expect(await response.text()).not.toMatch(/ada|grace|example/i);
+    stop.abort();
+    await watch.catch(() => {});
+    await vi.waitFor(async () => expect(await figure(app.http, 'roster_watchers')).toBe(0), patience);
+  });
+
+  it('counts what nobody serves as of an unknown method', async () => {
+    const service = await serveHere();
+    const session = connect(`http://${service.address}`);
+    const stream = session.request({
+      ':method': 'POST',
+      ':path': '/any.Service/AtAll',
+      'content-type': 'application/grpc',
+    });
+    stream.resume();
+    await once(stream, 'close');
+    session.close();
+    const unknown = 'roster_call_duration_seconds_count{method="unknown",status="UNIMPLEMENTED"}';
+    await vi.waitFor(async () => expect(await figure(service.http, unknown)).toBe(1), patience);
+  });
+
+  it('has all workers added up, and keeps what those that were restarted or killed had counted', async () => {
+    const service = await serveHere({ WORKERS: '2' });
+    expect(await figure(service.http, 'roster_processes')).toBe(3);
+    await listTimes(service, 8);
+    const calls = service.lines.filter(({ msg }) => msg === 'call');
+    expect(new Set(calls.map(({ worker }) => worker))).toEqual(new Set([1, 2]));
+    await vi.waitFor(async () => expect(await figure(service.http, lists)).toBe(8), patience);
+
+    service.process.kill('SIGHUP');
+    await vi.waitFor(
+      () => expect(service.lines).toContainEqual(expect.objectContaining({ msg: 'the workers were restarted' })),
+      patience,
+    );
+    expect(await figure(service.http, lists)).toBe(8);
+    await listTimes(service, 8);
+    await vi.waitFor(async () => expect(await figure(service.http, lists)).toBe(16), patience);
+
+    const served = service.lines.filter(({ msg }) => msg === 'a worker serves');
+    process.kill(Number(served.at(-1)?.pid), 'SIGKILL');
+    await vi.waitFor(
+      () => expect(service.lines.filter(({ msg }) => msg === 'a worker serves')).toHaveLength(served.length + 1),
+      patience,
+    );
+    expect(await figure(service.http, lists)).toBe(16);
+    expect(await figure(service.http, 'roster_processes')).toBe(3);
+  });
+});
+
+describe('/healthz and /readyz', () => {
+  it.each(['1', '2'])('say that it serves and then that it is closing, with %s workers', async (WORKERS) => {
+    const service = await serveHere({ WORKERS, SHUTDOWN_DELAY_MS: '600000' });
+    const status = async (path: string) => (await fetch(service.http + path)).status;
+    expect(await status('/healthz')).toBe(200);
+    expect(await status('/readyz')).toBe(200);
+    service.process.kill('SIGTERM');
+    await vi.waitFor(async () => expect(await status('/readyz')).toBe(503), patience);
+    expect(await status('/healthz')).toBe(200);
+    await service.end('SIGTERM');
+  });
+
+  it('are answered while it starts', async () => {
+    const free = createServer().listen(0, '127.0.0.1');
+    await once(free, 'listening');
+    const { port } = free.address() as AddressInfo;
+    free.close();
+    await using own = await createTestDatabase();
+    // Takes connections and does not answer, as a database that is slow to come up.
+    const sockets: Socket[] = [];
+    const silent = createServer((socket) => void sockets.push(socket)).listen(0, '127.0.0.1');
+    await once(silent, 'listening');
+    const url = Object.assign(new URL(own.url), { host: `127.0.0.1:${(silent.address() as AddressInfo).port}` });
+    const starting = serveInVain({
+      DATABASE_URL: url.href,
+      DATABASE_CONNECT_TIMEOUT_MS: '600000',
+      HTTP_ADDRESS: `127.0.0.1:${port}`,
+    });
+    await vi.waitFor(async () => expect((await fetch(`http://127.0.0.1:${port}/readyz`)).status).toBe(503), patience);
+    expect((await fetch(`http://127.0.0.1:${port}/healthz`)).status).toBe(200);
+    silent.close();
+    for (const socket of sockets) socket.destroy();
+    expect((await starting).code).toBe(1);
+  });
+});
+
+describe('HTTP_ADDRESS', () => {
+  it.each(['1', '2'])('that is taken is an error where somebody asked for it, with %s workers', async (WORKERS) => {
+    const taken = createServer().listen(0, '127.0.0.1');
+    await once(taken, 'listening');
+    onTestFinished(() => void taken.close());
+    const address = `127.0.0.1:${(taken.address() as AddressInfo).port}`;
+    const settings = { DATABASE_URL: database.url, LOG_LEVEL: 'silent', HTTP_ADDRESS: address, WORKERS };
+    const { code, errors } = await serveInVain(settings);
+    expect(code).toBe(1);
+    expect(errors).toMatch(/^error: .*\n$/);
+    expect(errors).toContain(`Cannot listen on ${address}: the address is in use already`);
+  });
+
+  it.each(['1', '2'])('is given up with a warning where nobody did, with %s workers', async (WORKERS) => {
+    // By somebody else, if not by this test.
+    const taken = createServer().listen(8080, '127.0.0.1');
+    taken.on('error', () => {});
+    onTestFinished(() => void taken.close());
+    const service = await serveHere({ HTTP_ADDRESS: '', WORKERS });
+    expect(service.http).toBe('');
+    expect(service.lines).toContainEqual(
+      expect.objectContaining({
+        level: 'warn',
+        address: 'localhost:8080',
+        msg: expect.stringContaining('set HTTP_ADDRESS'),
+      }),
+    );
+    await listTimes(service, 1);
+  });
+});
+
+describe('the server', () => {
+  const figures = { contentType: 'text/plain', text: async () => 'figures\n' };
+
+  it('answers GET and HEAD, and nothing that it does not know', async () => {
+    const errors: unknown[] = [];
+    const failing = { ...figures, text: () => Promise.reject(new Error('of ada@example.com')) };
+    const server = await startHttp({
+      address: { host: 'localhost', port: 0 },
+      figures: failing,
+      isReady: () => false,
+      onError: (error) => errors.push(error),
+    });
+    onTestFinished(() => server.close());
+    for (const host of ['127.0.0.1', '[::1]']) {
+      const url = `http://${host}:${server.port}`;
+      expect(await (await fetch(`${url}/healthz?full`)).text()).toBe('running\n');
+      const head = await fetch(`${url}/readyz`, { method: 'HEAD' });
+      expect([head.status, head.headers.get('content-length'), await head.text()]).toEqual([503, '12', '']);
+      for (const path of ['/', '/healthz/', '/constructor', '//metrics'])
+        expect((await fetch(url + path)).status).toBe(404);
+      const posted = await fetch(`${url}/healthz`, { method: 'POST', body: 'x' });
+      expect([posted.status, posted.headers.get('allow')]).toEqual([405, 'GET, HEAD']);
+      const failed = await fetch(`${url}/metrics`);
+      expect([failed.status, await failed.text()]).toEqual([500, 'an internal error\n']);
+    }
+    expect(errors).toHaveLength(2);
+  });
+
+  it('speaks TLS where it has a certificate, and takes another one without a new start', async () => {
+    const authority = createAuthority();
+    const tlsOf = (name: string) => {
+      const { cert, key } = authority.issue(name);
+      return { cert: Buffer.from(cert), key: Buffer.from(key) };
+    };
+    const address = { host: '127.0.0.1', port: 0 };
+    const server = await startHttp({ address, tls: tlsOf('first'), figures, isReady: () => true, onError: () => {} });
+    onTestFinished(() => server.close());
+    const ask = () =>
+      new Promise<{ body: string; name: string }>((resolve, reject) => {
+        const options = { ca: authority.cert, servername: 'localhost', agent: false } as const;
+        get(`https://127.0.0.1:${server.port}/metrics`, options, async (response) => {
+          const socket = response.socket as TLSSocket;
+          const name = String(socket.getPeerCertificate().subject.CN);
+          resolve({ body: await text(response), name });
+        }).once('error', reject);
+      });
+    expect(await ask()).toEqual({ body: 'figures\n', name: 'first' });
+    server.useTls(tlsOf('second'));
+    expect(await ask()).toMatchObject({ name: 'second' });
+  });
+
+  it('with an authority for clients answers those only that show a certificate', async () => {
+    const authority = createAuthority();
+    const { cert, key } = authority.issue('localhost');
+    const tls = { cert: Buffer.from(cert), key: Buffer.from(key), clientCa: Buffer.from(authority.cert) };
+    const address = { host: '127.0.0.1', port: 0 };
+    const server = await startHttp({ address, tls, figures, isReady: () => true, onError: () => {} });
+    onTestFinished(() => server.close());
+    const ask = (own: { cert?: string; key?: string }) =>
+      new Promise<number | undefined>((resolve, reject) => {
+        const options = { ca: authority.cert, servername: 'localhost', agent: false, ...own } as const;
+        get(`https://127.0.0.1:${server.port}/metrics`, options, (response) => {
+          response.resume();
+          resolve(response.statusCode);
+        }).once('error', reject);
+      });
+    expect(await ask({ cert, key })).toBe(200);
+    await expect(ask({})).rejects.toThrow();
+  });
+});

@@ -1,0 +1,124 @@
+import { describe, expect, it } from 'vitest';
+import { createMetrics, figuresLeft, figuresText, type Metrics } from '../../src/telemetry/metrics.js';
+
+async function linesOf(...metrics: Metrics[]): Promise<string[]> {
+  return (await figuresText(await Promise.all(metrics.map((one) => one.figures())))).split('\n');
+}
+
+const get = 'users.v1.UserService/GetUser';
+
+describe('the figures', () => {
+  it('have calls by method, status and how long they took', async () => {
+    const metrics = createMetrics();
+    metrics.call(get, 'OK', 1);
+    metrics.call(get, 'OK', 1.5);
+    metrics.call(get, 'OK', 60_000);
+    metrics.call(get, 'NOT_FOUND', 3);
+    const lines = await linesOf(metrics);
+    const name = 'roster_call_duration_seconds';
+    expect(lines).toContain(`# TYPE ${name} histogram`);
+    const labels = `method="${get}",status="OK"`;
+    const buckets = lines.filter((line) => line.startsWith(`${name}_bucket`) && line.includes(labels));
+    expect(buckets.map((line) => line.split(' ').at(-1))).toEqual('1 2 2 2 2 2 2 2 2 2 2 3'.split(' '));
+    expect(buckets[0]).toContain('le="0.001"');
+    expect(buckets.at(-1)).toContain('le="+Inf"');
+    expect(lines).toContain(`${name}_sum{${labels}} 60.0025`);
+    expect(lines).toContain(`${name}_count{${labels}} 3`);
+    expect(lines).toContain(`${name}_count{method="${get}",status="NOT_FOUND"} 1`);
+  });
+
+  it('have statements by their size, and rows of imports by what became of them', async () => {
+    const metrics = createMetrics();
+    metrics.batch('create', 3);
+    metrics.batch('create', 5000);
+    metrics.imported('created', 7);
+    metrics.imported('created', 2);
+    const lines = await linesOf(metrics);
+    expect(lines).toContain('roster_batch_rows_bucket{le="2",statement="create"} 0');
+    expect(lines).toContain('roster_batch_rows_bucket{le="4",statement="create"} 1');
+    expect(lines).toContain('roster_batch_rows_bucket{le="4096",statement="create"} 1');
+    expect(lines).toContain('roster_batch_rows_sum{statement="create"} 5003');
+    expect(lines).toContain('roster_imported_rows_total{outcome="created"} 9');
+  });
+
+  it('ask what is observed each time, and not before', async () => {
+    const metrics = createMetrics();
+    let queued = 3;
+    metrics.observe({
+      queues: {
+        get: {
+          get queued() {
+            return queued;
+          },
+          inFlight: 1,
+        },
+      },
+    });
+    metrics.observe({ connections: () => ({ total: 5, idle: 2, waiting: 4 }), feed: { watcherCount: 6, lagMs: 250 } });
+    expect(await linesOf(metrics)).toEqual(
+      expect.arrayContaining([
+        'roster_queued_calls{statement="get"} 3',
+        'roster_statements_in_flight{statement="get"} 1',
+        'roster_pool_connections{state="busy"} 3',
+        'roster_pool_connections{state="idle"} 2',
+        'roster_pool_waiting 4',
+        'roster_watchers 6',
+        'roster_change_log_lag_seconds 0.25',
+      ]),
+    );
+    queued = 0;
+    expect(await linesOf(metrics)).toContain('roster_queued_calls{statement="get"} 0');
+  });
+
+  it('have the process and its event loop', async () => {
+    const lines = await linesOf(createMetrics());
+    for (const name of [
+      'process_cpu_seconds_total',
+      'process_start_time_seconds',
+      'process_resident_memory_bytes',
+      'nodejs_heap_size_used_bytes',
+    ]) {
+      expect(Number(lines.find((line) => line.startsWith(`${name} `))?.split(' ')[1])).toBeGreaterThan(0);
+    }
+    expect(lines.filter((line) => /^nodejs_eventloop_lag_(?:p50|p99|max)_seconds /.test(line))).toHaveLength(3);
+  });
+});
+
+describe('the figures of several processes', () => {
+  it('are added up, but for the worst of them where a sum means nothing', async () => {
+    const [first, second] = [createMetrics(), createMetrics()];
+    first.call(get, 'OK', 1);
+    second.call(get, 'OK', 20);
+    second.call(get, 'INTERNAL', 1);
+    first.observe({ feed: { watcherCount: 1, lagMs: 1000 } });
+    second.observe({ feed: { watcherCount: 2, lagMs: 3000 } });
+    const lines = await linesOf(first, second);
+    expect(lines).toContain(`roster_call_duration_seconds_count{method="${get}",status="OK"} 2`);
+    expect(lines).toContain(`roster_call_duration_seconds_bucket{le="0.001",method="${get}",status="OK"} 1`);
+    expect(lines).toContain(`roster_call_duration_seconds_count{method="${get}",status="INTERNAL"} 1`);
+    expect(lines).toContain('roster_watchers 3');
+    expect(lines).toContain('roster_change_log_lag_seconds 3');
+    expect(lines).toContain('roster_processes 2');
+  });
+
+  it('keep the counters of those that have ended, and nothing else of them', async () => {
+    const [ended, living] = [createMetrics(), createMetrics()];
+    ended.call(get, 'OK', 1);
+    ended.imported('created', 5);
+    ended.observe({ feed: { watcherCount: 1, lagMs: 1 } });
+    living.call(get, 'OK', 1);
+    const left = await figuresLeft([await figuresLeft([]), await ended.figures()]);
+    const lines = (await figuresText([await living.figures(), left])).split('\n');
+    expect(lines).toContain(`roster_call_duration_seconds_count{method="${get}",status="OK"} 2`);
+    expect(lines).toContain('roster_imported_rows_total{outcome="created"} 5');
+    expect(lines).toContain('roster_watchers 0');
+    expect(lines).toContain('roster_processes 1');
+  });
+
+  it('go through a channel between processes', async () => {
+    const metrics = createMetrics();
+    metrics.call(get, 'OK', 1);
+    const figures = await metrics.figures();
+    expect(JSON.parse(JSON.stringify(figures))).toEqual(figures);
+  });
+});

@@ -16,7 +16,7 @@ COPY --from=build /roster/node_modules node_modules
 COPY --from=build /roster/dist dist
 COPY --from=build /roster/generated/descriptors.binpb generated/descriptors.binpb
 USER node
-EXPOSE 50051
+EXPOSE 50051 8080
 # localhost is this container alone; another container or machine asks grpc.health.v1 itself.
 HEALTHCHECK --interval=5s --timeout=3s --start-period=15s CMD ["node", "dist/src/main.js", "health"]
 ENTRYPOINT ["node", "--enable-source-maps", "dist/src/main.js"]

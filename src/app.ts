@@ -65,7 +65,7 @@ export async function startApp(config: ServerConfig, { signal, logTo }: StartOpt
   const metrics = createMetrics();
   let isServing = false;
   const http = await openHttp(config, log, {
-    text: async () => figuresText([await metrics.figures()]),
+    text: () => figuresText([metrics.figures()]),
     isReady: () => isServing,
   });
   try {

@@ -5,8 +5,6 @@
  * for each call; whatever can be read when somebody asks is read then.
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import { AggregatorRegistry, Counter, Gauge, Histogram, Registry } from 'prom-client';
-
 export interface Metrics {
   /** Counts a call that has ended. Method and status must be of a closed list. */
   call(method: string, status: string, durationMs: number): void;
@@ -17,7 +15,7 @@ export interface Metrics {
   /** What is asked for its state whenever the figures are. */
   observe(sources: Partial<MetricSources>): void;
   /** All figures of this process now, in a form that goes through a channel to another one. */
-  figures(): Promise<Figures>;
+  figures(): Figures;
 }
 
 /** Each is only read, and only when somebody asks for the figures. */
@@ -29,9 +27,23 @@ export interface MetricSources {
   readonly feed: { readonly watcherCount: number; readonly lagMs: number };
 }
 
-export type Figures = Awaited<ReturnType<Registry['getMetricsAsJSON']>>;
+/** Of one name, as prom-client has it when it adds up. */
+interface Figure {
+  readonly name: string;
+  readonly help: string;
+  readonly type: 'counter' | 'gauge' | 'histogram';
+  /** What several processes have of it together. */
+  readonly aggregator: 'sum' | 'max' | 'min';
+  readonly values: readonly {
+    readonly metricName?: string;
+    readonly labels: Readonly<Record<string, string | number>>;
+    readonly value: number;
+  }[];
+}
 
-export const figuresContentType = Registry.PROMETHEUS_CONTENT_TYPE;
+export type Figures = readonly Figure[];
+
+export const figuresContentType = 'text/plain; version=0.0.4; charset=utf-8';
 
 // From an answer out of the database's memory to what most callers no longer wait for. Few, as there is one series for
 // each of them, each method and each status.
@@ -44,71 +56,73 @@ const rowsBounds = [1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096];
 const delayEveryMs = 50;
 
 export function createMetrics(): Metrics {
-  // Not prom-client's global one, which several services in one process, as in tests, would share.
-  const registry = new Registry();
-  const registers = [registry];
   let sources: Partial<MetricSources> = {};
-
-  const calls = countedHistogram(registry, {
+  const calls = createHistogram({
     name: 'roster_call_duration_seconds',
     help: 'Calls that have ended, and how long they took; of a stream, how long it was open.',
     bounds: secondsBounds,
   });
   const callSeries = new Map<string, Map<string, Series>>();
-  const batches = countedHistogram(registry, {
+  const batches = createHistogram({
     name: 'roster_batch_rows',
     help: 'Statements that calls share, by how many calls each of them does the work of.',
     bounds: rowsBounds,
   });
   const batchSeries = new Map<string, Series>();
-  const importedRows = new Counter({
-    name: 'roster_imported_rows_total',
-    help: 'Rows of imports that have ended, by what became of them.',
-    labelNames: ['outcome'],
-    registers,
-  });
+  const importedRows: Record<string, number> = {};
 
   const ofQueues = (read: (queue: MetricSources['queues'][string]) => number) => () =>
     Object.fromEntries(Object.entries(sources.queues ?? {}).map(([kind, queue]) => [kind, read(queue)]));
-  addGauge(registry, {
-    name: 'roster_queued_calls',
-    help: 'Calls that wait for a statement that they share.',
-    label: 'statement',
-    read: ofQueues(({ queued }) => queued),
-  });
-  addGauge(registry, {
-    name: 'roster_statements_in_flight',
-    help: 'Statements that calls share and that the database works on.',
-    label: 'statement',
-    read: ofQueues(({ inFlight }) => inFlight),
-  });
-  addGauge(registry, {
-    name: 'roster_pool_connections',
-    help: 'Connections to the database that calls share.',
-    label: 'state',
-    read() {
-      const { total, idle } = sources.connections?.() ?? { total: 0, idle: 0 };
-      return { busy: total - idle, idle };
-    },
-  });
-  addGauge(registry, {
-    name: 'roster_pool_waiting',
-    help: 'Statements that wait for a connection.',
-    read: () => sources.connections?.().waiting ?? 0,
-  });
-  addGauge(registry, {
-    name: 'roster_watchers',
-    help: 'Watchers that follow the change log.',
-    read: () => sources.feed?.watcherCount ?? 0,
-  });
-  addGauge(registry, {
-    name: 'roster_change_log_lag_seconds',
-    help: 'For how long the change log has not been read to its end for watchers; 0 without any.',
-    aggregator: 'max',
-    read: () => (sources.feed?.lagMs ?? 0) / 1000,
-  });
-  addGauge(registry, { name: 'roster_processes', help: 'Processes whose figures these are.', read: () => 1 });
-  addProcessFigures(registry);
+  const all: readonly (() => Figure)[] = [
+    calls.figure,
+    batches.figure,
+    gauge({
+      name: 'roster_imported_rows_total',
+      help: 'Rows of imports that have ended, by what became of them.',
+      type: 'counter',
+      label: 'outcome',
+      read: () => importedRows,
+    }),
+    gauge({
+      name: 'roster_queued_calls',
+      help: 'Calls that wait for a statement that they share.',
+      label: 'statement',
+      read: ofQueues(({ queued }) => queued),
+    }),
+    gauge({
+      name: 'roster_statements_in_flight',
+      help: 'Statements that calls share and that the database works on.',
+      label: 'statement',
+      read: ofQueues(({ inFlight }) => inFlight),
+    }),
+    gauge({
+      name: 'roster_pool_connections',
+      help: 'Connections to the database that calls share.',
+      label: 'state',
+      read() {
+        const { total, idle } = sources.connections?.() ?? { total: 0, idle: 0 };
+        return { busy: total - idle, idle };
+      },
+    }),
+    gauge({
+      name: 'roster_pool_waiting',
+      help: 'Statements that wait for a connection.',
+      read: () => sources.connections?.().waiting ?? 0,
+    }),
+    gauge({
+      name: 'roster_watchers',
+      help: 'Watchers that follow the change log.',
+      read: () => sources.feed?.watcherCount ?? 0,
+    }),
+    gauge({
+      name: 'roster_change_log_lag_seconds',
+      help: 'For how long the change log has not been read to its end for watchers; 0 without any.',
+      aggregator: 'max',
+      read: () => (sources.feed?.lagMs ?? 0) / 1000,
+    }),
+    gauge({ name: 'roster_processes', help: 'Processes whose figures these are.', read: () => 1 }),
+    ...processFigures(),
+  ];
 
   function addCallSeries(method: string, status: string): Series {
     const series = calls.add({ method, status });
@@ -124,7 +138,7 @@ export function createMetrics(): Metrics {
   }
 
   return {
-    // By maps and not by prom-client's labels(), which takes longer than all else that is done here.
+    // Not prom-client's labels(), which takes seven times as long.
     call(method, status, durationMs) {
       const series = callSeries.get(method)?.get(status) ?? addCallSeries(method, status);
       count(series, durationMs / 1000);
@@ -135,86 +149,87 @@ export function createMetrics(): Metrics {
       count(series, rows);
     },
 
-    imported: (outcome, rows) => importedRows.inc({ outcome }, rows),
+    imported(outcome, rows) {
+      importedRows[outcome] = (importedRows[outcome] ?? 0) + rows;
+    },
 
     observe(more) {
       sources = { ...sources, ...more };
     },
 
-    figures: () => registry.getMetricsAsJSON(),
+    figures: () => all.map((read) => read()),
   };
 }
 
 /** Under the names that other Node services have them by, so that dashboards fit. */
-function addProcessFigures(registry: Registry): void {
-  // Not prom-client's collectDefaultMetrics(): it watches each garbage collection, misses some of those that come
-  // together, and has a hundred lines that nobody asks for.
-  new Counter({
-    name: 'process_cpu_seconds_total',
-    help: 'Time that processors have worked, in user and system mode.',
-    registers: [registry],
-    collect() {
-      const { user, system } = process.cpuUsage();
-      this.reset();
-      this.inc((user + system) / 1e6);
-    },
-  });
-  addGauge(registry, {
-    name: 'process_start_time_seconds',
-    help: 'When it started, since 1970; the first of several.',
-    aggregator: 'min',
-    read: () => performance.timeOrigin / 1000,
-  });
-  const memory: readonly [string, string, keyof NodeJS.MemoryUsage][] = [
-    ['process_resident_memory_bytes', 'Memory that is not swapped out.', 'rss'],
-    ['nodejs_heap_size_total_bytes', "Memory of JavaScript's objects, with what is free of it.", 'heapTotal'],
-    ['nodejs_heap_size_used_bytes', "Memory of JavaScript's objects.", 'heapUsed'],
-    ['nodejs_external_memory_bytes', 'Memory outside of that, such as of buffers.', 'external'],
-  ];
-  for (const [name, help, field] of memory)
-    addGauge(registry, { name, help, read: () => process.memoryUsage()[field] });
+function processFigures(): (() => Figure)[] {
+  const memory = (name: string, help: string, field: keyof NodeJS.MemoryUsage) =>
+    gauge({ name, help, read: () => process.memoryUsage()[field] });
 
   const delay = monitorEventLoopDelay({ resolution: delayEveryMs });
   delay.enable();
-  const secondsOf = (nanoseconds: number) => Math.max(0, nanoseconds / 1e9 - delayEveryMs / 1000);
-  const worst = {
-    help: 'How late the event loop was since this was asked last; of several, the worst.',
-    aggregator: 'max',
-  } as const;
-  const addDelay = (name: string, read: () => number) => addGauge(registry, { ...worst, name, read });
-  addDelay('nodejs_eventloop_lag_p50_seconds', () => secondsOf(delay.percentile(50)));
-  addDelay('nodejs_eventloop_lag_p99_seconds', () => secondsOf(delay.percentile(99)));
-  addDelay('nodejs_eventloop_lag_max_seconds', () => {
-    const seconds = secondsOf(delay.max);
-    delay.reset();
-    return seconds;
-  });
+  const lag = (name: string, read: () => number) =>
+    gauge({
+      name,
+      help: 'How late the event loop was since this was asked last; of several, the worst.',
+      aggregator: 'max',
+      read: () => Math.max(0, read() / 1e9 - delayEveryMs / 1000),
+    });
+
+  // Not prom-client's collectDefaultMetrics(): it watches each garbage collection, misses some of those that come
+  // together, and has a hundred lines that nobody asks for.
+  return [
+    gauge({
+      name: 'process_cpu_seconds_total',
+      help: 'Time that processors have worked, in user and system mode.',
+      type: 'counter',
+      read() {
+        const { user, system } = process.cpuUsage();
+        return (user + system) / 1e6;
+      },
+    }),
+    gauge({
+      name: 'process_start_time_seconds',
+      help: 'When it started, since 1970; the first of several.',
+      aggregator: 'min',
+      read: () => performance.timeOrigin / 1000,
+    }),
+    memory('process_resident_memory_bytes', 'Memory that is not swapped out.', 'rss'),
+    memory('nodejs_heap_size_total_bytes', "Memory of JavaScript's objects, with what is free of it.", 'heapTotal'),
+    memory('nodejs_heap_size_used_bytes', "Memory of JavaScript's objects.", 'heapUsed'),
+    memory('nodejs_external_memory_bytes', 'Memory outside of that, such as of buffers.', 'external'),
+    lag('nodejs_eventloop_lag_p50_seconds', () => delay.percentile(50)),
+    lag('nodejs_eventloop_lag_p99_seconds', () => delay.percentile(99)),
+    // The last of them: the next ones are of what comes from here on.
+    lag('nodejs_eventloop_lag_max_seconds', () => {
+      const { max } = delay;
+      delay.reset();
+      return max;
+    }),
+  ];
 }
 
 interface GaugeOptions {
   readonly name: string;
   readonly help: string;
+  /** A counter is one that only grows while its process runs. */
+  readonly type?: 'gauge' | 'counter';
   /** Without it `read` gives one number. */
   readonly label?: string;
-  /** Of several processes. */
-  readonly aggregator?: 'sum' | 'max' | 'min';
+  readonly aggregator?: Figure['aggregator'];
   read(): number | Readonly<Record<string, number>>;
 }
 
-function addGauge(registry: Registry, { name, help, label, aggregator = 'sum', read }: GaugeOptions): void {
-  new Gauge({
-    name,
-    help,
-    aggregator,
-    labelNames: label === undefined ? [] : [label],
-    registers: [registry],
-    collect() {
-      const values = read();
-      if (typeof values === 'number') this.set(values);
-      else if (label !== undefined)
-        for (const [key, value] of Object.entries(values)) this.set({ [label]: key }, value);
-    },
-  });
+/** What is only read when it is asked for. */
+function gauge({ name, help, type = 'gauge', label = '', aggregator = 'sum', read }: GaugeOptions): () => Figure {
+  return () => {
+    const now = read();
+    const values =
+      typeof now === 'number'
+        ? [{ labels: {}, value: now }]
+        : Object.entries(now).map(([key, value]) => ({ labels: { [label]: key }, value }));
+    return { name, help, type, aggregator, values };
+  };
 }
 
 /** One line of a histogram: how many values there were up to each bound and not up to the one before, and their sum. */
@@ -234,13 +249,8 @@ function count(series: Series, value: number): void {
   series.sum += value;
 }
 
-/** A histogram of prom-client's whose numbers are kept here, and handed over when they are asked for. */
-function countedHistogram(
-  registry: Registry,
-  { name, help, bounds }: { name: string; help: string; bounds: readonly number[] },
-): { add(labels: Record<string, string>): Series } {
+function createHistogram({ name, help, bounds }: { name: string; help: string; bounds: readonly number[] }) {
   const all: Series[] = [];
-  const histogram = new Histogram({ name, help, buckets: [...bounds], registers: [registry] });
   const valuesOf = ({ labels, counts, sum }: Series) => {
     let total = 0;
     const buckets = counts.map((count, at) => {
@@ -253,13 +263,9 @@ function countedHistogram(
       { metricName: `${name}_count`, labels, value: total },
     ];
   };
-  const { type, aggregator } = histogram as unknown as Figures[number];
-  // What getMetricsAsJSON() calls.
-  Object.assign(histogram, {
-    get: async () => ({ name, help, type, aggregator, values: all.flatMap(valuesOf) }),
-  });
   return {
-    add(labels) {
+    figure: (): Figure => ({ name, help, type: 'histogram', aggregator: 'sum', values: all.flatMap(valuesOf) }),
+    add(labels: Record<string, string>): Series {
       const series = { labels, bounds, counts: [...bounds, 0].map(() => 0), sum: 0 };
       all.push(series);
       return series;
@@ -267,9 +273,15 @@ function countedHistogram(
   };
 }
 
+/** Loaded by who is asked, and no earlier: a worker never needs it, and it takes time at a start. */
+async function addUp(figures: readonly Figures[]) {
+  const { AggregatorRegistry } = await import('prom-client');
+  return AggregatorRegistry.aggregate([...figures]);
+}
+
 /** The figures of several processes added up, as Prometheus reads them. */
-export function figuresText(figures: readonly Figures[]): Promise<string> {
-  return AggregatorRegistry.aggregate([...figures]).metrics();
+export async function figuresText(figures: readonly Figures[]): Promise<string> {
+  return (await addUp(figures)).metrics();
 }
 
 /**
@@ -277,6 +289,7 @@ export function figuresText(figures: readonly Figures[]): Promise<string> {
  * whenever one ends, and Prometheus would take that for a new start of all.
  */
 export async function figuresLeft(figures: readonly Figures[]): Promise<Figures> {
-  const sum = await AggregatorRegistry.aggregate([...figures]).getMetricsAsJSON();
-  return sum.filter(({ type }) => String(type) === 'counter' || String(type) === 'histogram');
+  // They are what it was given, whatever its types say.
+  const sum = (await (await addUp(figures)).getMetricsAsJSON()) as unknown as Figures;
+  return sum.filter(({ type }) => type === 'counter' || type === 'histogram');
 }

@@ -67,9 +67,9 @@ async function close(options?: CloseOptions): Promise<void> {
   }
 }
 
-async function tellFigures(): Promise<void> {
-  const figures = (await metrics?.figures()) ?? [];
-  await new Promise<void>((resolve) => tell({ type: 'figures', figures }, resolve));
+function tellFigures(): Promise<void> {
+  const figures = metrics?.figures() ?? [];
+  return new Promise((resolve) => tell({ type: 'figures', figures }, resolve));
 }
 
 function tell(message: FromWorker, then = () => {}): void {

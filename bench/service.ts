@@ -67,6 +67,9 @@ export async function openBenchDatabase(): Promise<BenchDatabase> {
   };
 }
 
+/** As `npm run serve` starts Node. */
+export const serveFlags = ['--enable-source-maps', '--max-semi-space-size=8'];
+
 export interface BenchService extends AsyncDisposable {
   readonly address: string;
   readonly process: ChildProcess;
@@ -89,7 +92,7 @@ export async function startServer(args: readonly string[], env: Record<string, s
   const folder = await mkdtemp(join(tmpdir(), 'roster-log-'));
   const logFile = join(folder, 'log');
   const log = openSync(logFile, 'a');
-  const child = spawn(process.execPath, ['--enable-source-maps', ...args], {
+  const child = spawn(process.execPath, [...serveFlags, ...args], {
     env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
     stdio: ['ignore', log, 'inherit'],
   });

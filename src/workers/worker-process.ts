@@ -36,9 +36,6 @@ export interface WorkerEnd {
   readonly servedMs: number;
 }
 
-/** Of Node, for workers only, beside those that this process was started with. A heap's sizes would stand here. */
-const workerFlags: readonly string[] = [];
-
 // A scrape has ten seconds by default; a worker that is busy for so long tells the next one.
 const figuresMsMax = 1_000;
 
@@ -51,7 +48,6 @@ export function forkWorker(config: ServerConfig, number: number): WorkerProcess 
   cluster.setupPrimary({
     exec: fileURLToPath(new URL('worker.js', import.meta.url)),
     args: [],
-    execArgv: [...process.execArgv, ...workerFlags],
   });
   const worker = cluster.fork();
   const tell = (message: ToWorker) => {

@@ -16,7 +16,7 @@ import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { packageRoot, parseServerConfig } from '../src/config.js';
 import { conditionsLine, formatNumber, formatTable, formatValues, median, writeBlock } from './report.js';
-import { openBenchDatabase } from './service.js';
+import { openBenchDatabase, serveFlags } from './service.js';
 
 const toolsOf: Record<string, readonly string[]> = {
   go: [],
@@ -100,7 +100,7 @@ const subjects = [1, 2].filter(hasWorkers).map((workers) => {
   const settings = `WORKERS=${workers} GRPC_ADDRESS=localhost:$PORT HTTP_ADDRESS=localhost:0`;
   return {
     name: `roster-${workers}`,
-    command: `roster-${workers}: cd ${root} && ${settings} exec '${process.execPath}' --enable-source-maps dist/src/main.js serve`,
+    command: `roster-${workers}: cd ${root} && ${settings} exec '${process.execPath}' ${serveFlags.join(' ')} dist/src/main.js serve`,
   };
 });
 

@@ -44,7 +44,7 @@ import { createRequestKeys } from './request-keys.js';
 import { createResolver, type ResolvedUsers } from './resolve-users.js';
 import { createTurns } from './turns.js';
 import { readsFirst, updateUser } from './update-user.js';
-import { createUserId } from './user-ids.js';
+import { createRowIds, createUserId } from './user-ids.js';
 import { type WatchMessage, watchUsers } from './watch-users.js';
 
 /** `signal` is aborted when the caller has gone or its deadline has passed. */
@@ -237,6 +237,7 @@ export function createDirectory({
 
   async function batchGetUsers(ids: readonly string[], signal: AbortSignal): Promise<(User | undefined)[]> {
     const users: (User | undefined)[] = [];
+    if (ids.length === 0) return users;
     await batches.take(
       '',
       async () => {
@@ -264,7 +265,8 @@ export function createDirectory({
     async batchCreateUsers({ users, requestId }, signal) {
       if (users.length === 0) return [];
       const request = requestId === undefined ? undefined : requestKeys.keyOf(requestId, users);
-      const rows = users.map((fields) => ({ id: createUserId(), fields }));
+      const idOf = createRowIds();
+      const rows = users.map((fields, row) => ({ id: idOf(row), fields }));
       const outcome = await batches.take('', () => written(insertAllUsers(database, rows, request)), signal);
       if (!isRepeated(outcome)) return outcome;
       return (await batchGetUsers(outcome.repeatedUserIds, signal)).map(found);

@@ -1,4 +1,4 @@
-/** Ids of new users: UUIDs of version 7, which stand in an index in the order in which they are made. */
+/** Ids of new users: UUIDs of version 7, which stand in an index in the order of the milliseconds in which they are made. */
 import { randomFillSync, randomInt } from 'node:crypto';
 import { v7 as uuidv7 } from 'uuid';
 
@@ -20,7 +20,7 @@ export function createUserId(): string {
   return uuidv7({ random: takeRandom() });
 }
 
-/** Gives each row of one import an id, so that the ids have the order of the rows: behind the time stands a counter. */
+/** Gives each row of one call an id, so that the ids have the order of the rows: behind the time stands a counter. */
 export function createRowIds(): (row: number) => string {
   const start = randomInt(2 ** 31);
   let msecs = 0;

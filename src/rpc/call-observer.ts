@@ -26,6 +26,9 @@ const saneRequestId = /^[\w.-]{1,64}$/;
 // A caller gives up at its own deadline, which comes before ours by what the request took on its way.
 const deadlineSlackMs = 20;
 
+// How long the system may take to take an answer that has been sent.
+const leavingMsMax = 1000;
+
 /** A call that has not ended. */
 export interface OpenCall {
   readonly method: string;
@@ -89,9 +92,9 @@ export function createCallObserver(
     };
     open.set(key, observed);
 
-    const finish = (code: Status): void => {
+    const finish = (code: Status, endedMs = performance.now()): void => {
       if (!open.delete(key)) return;
-      const durationMs = performance.now() - startedMs;
+      const durationMs = endedMs - startedMs;
       const { requestId, reason } = observed;
       logCall(path, { method, status: Status[code], durationMs, peer, requestId, deadlineMs, reason });
     };
@@ -107,14 +110,20 @@ export function createCallObserver(
       const code: Status = status.code ?? Status.UNKNOWN;
       observed.reason ??= reasonOfCode(code);
       sendStatus(completeStatus(code, status.details ?? '', status.metadata, observed.reason, observed.requestId));
-      finish(code);
+      if (!(code === Status.OK && isLeaving)) finish(code);
     };
 
+    // Of a unary answer: the status is on its way, the message has not left.
+    let isLeaving = false;
     if (!responseStream) {
       // grpc-js sends the status once the message has left, in packets of its own; at once they leave together.
       const sendMessage = call.sendMessage.bind(call);
       call.sendMessage = (message, sent) => {
-        sendMessage(message, () => {});
+        isLeaving = true;
+        sendMessage(message, () => {
+          isLeaving = false;
+          finish(Status.OK);
+        });
         sent();
       };
     }
@@ -124,8 +133,15 @@ export function createCallObserver(
       let received = false;
       const ended = (): void => {
         const passed = observed.deadlinePassed();
-        observed.reason ??= passed ? 'DEADLINE_PASSED' : 'CALL_CANCELLED';
-        finish(passed ? Status.DEADLINE_EXCEEDED : Status.CANCELLED);
+        const endedMs = performance.now();
+        const end = () => {
+          if (!open.has(key)) return;
+          observed.reason ??= passed ? 'DEADLINE_PASSED' : 'CALL_CANCELLED';
+          finish(passed ? Status.DEADLINE_EXCEEDED : Status.CANCELLED, endedMs);
+        };
+        // grpc-js says the same where all has been sent, and where somebody has gone. Then nothing more leaves.
+        if (isLeaving) setTimeout(end, leavingMsMax).unref();
+        else end();
       };
       start({
         onReceiveMetadata(sent) {
@@ -139,7 +155,7 @@ export function createCallObserver(
         onReceiveMessage: (message) => listener.onReceiveMessage(message),
         onReceiveHalfClose: () => listener.onReceiveHalfClose(),
         onCancel() {
-          if (open.has(key)) ended();
+          ended();
           listener.onCancel();
         },
       });

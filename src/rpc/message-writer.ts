@@ -5,7 +5,7 @@
  * It knows the wire and no message. Field numbers up to 15 only, whose tags are one byte.
  */
 
-// Of a page of users; a larger message has a buffer that is dropped after it.
+// Of a page of users; a larger message has a buffer that is dropped for the next one.
 const bufferBytes = 256 * 1024;
 
 const kept = Buffer.allocUnsafeSlow(bufferBytes);

@@ -170,7 +170,7 @@ const watchMessages = new WeakMap<WatchMessage, Uint8Array>();
 function encodeWatchMessage(message: WatchMessage): Uint8Array {
   const known = watchMessages.get(message);
   if (known !== undefined) return known;
-  const bytes = Uint8Array.from(written(writeWatchMessage, message));
+  const bytes = new Uint8Array(written(writeWatchMessage, message));
   watchMessages.set(message, bytes);
   return bytes;
 }

@@ -45,7 +45,10 @@ export interface Database {
   connections(): { readonly total: number; readonly idle: number; readonly waiting: number };
   /** Runs a statement in a transaction of its own. One that lost a race to another transaction is run again. */
   run(statement: Statement, values: readonly unknown[]): Promise<Row[]>;
-  /** Lends a connection; what runs on it is cancelled in the server as soon as `signal` is aborted. */
+  /**
+   * Lends a connection for reading; what runs on it is cancelled in the server as soon as `signal` is aborted. Statements
+   * without a name may read whole tables. Where a race is lost, all of `work` is done again.
+   */
   withConnection<T>(signal: AbortSignal, work: (run: RunStatement) => Promise<T>): Promise<T>;
   /**
    * Opens a connection outside the pool, for what holds a transaction or temporary tables for longer than a call. What
@@ -84,7 +87,18 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
   }
   const pool = poolOf(dataSource);
 
+  /** Work that lost a race is done again. */
   async function lend<T>(work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
+    for (let races = 0; ; races++) {
+      try {
+        return await lendOnce(work);
+      } catch (error) {
+        if (!lostRace(error) || races === racesMax) throw error;
+      }
+    }
+  }
+
+  async function lendOnce<T>(work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
     const client = await pool.connect();
     let lost = false;
     try {
@@ -108,6 +122,18 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
     return rows;
   }
 
+  /** A statement that may have to read a whole table, which those that are kept must not. */
+  async function scan(client: pg.PoolClient, statement: Statement, values: readonly unknown[]): Promise<Row[]> {
+    if (!options.preparedStatements) return query(client, statement, values);
+    await client.query('set enable_seqscan = on');
+    try {
+      return await query(client, statement, values);
+    } finally {
+      // Where this fails, the connection goes with it, or plans like any other.
+      await client.query('set enable_seqscan = off').catch(() => {});
+    }
+  }
+
   return {
     dataSource,
     connectionsMax: options.connectionsMax,
@@ -115,13 +141,10 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
     connections: () => ({ total: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }),
 
     async run(statement, values) {
-      for (let races = 0; ; races++) {
-        try {
-          return await lend((client) => query(client, statement, values));
-        } catch (error) {
-          if (lostRace(error) && races < racesMax) continue;
-          throw faultOf(error);
-        }
+      try {
+        return await lend((client) => query(client, statement, values));
+      } catch (error) {
+        throw faultOf(error);
       }
     },
 
@@ -136,7 +159,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
           signal.addEventListener('abort', cancel, { once: true });
           try {
             signal.throwIfAborted();
-            return await work((statement, values) => query(client, statement, values));
+            return await work((statement, values) => (statement.name === '' ? scan : query)(client, statement, values));
           } finally {
             signal.removeEventListener('abort', cancel);
             // A cancel hits whatever the connection runs when it arrives: nobody else may have it before.
@@ -244,16 +267,22 @@ export function createDataSource(options: DatabaseOptions): DataSource {
       lock_timeout: options.lockTimeoutMs,
       idle_in_transaction_session_timeout: options.statementTimeoutMs,
       query_timeout: options.statementTimeoutMs === 0 ? 0 : options.statementTimeoutMs + answerGraceMs,
-      onConnect: (client: pg.Client) => prepareConnection(client, options.connectTimeoutMs),
+      onConnect: (client: pg.Client) =>
+        prepareConnection(client, options.connectTimeoutMs, options.preparedStatements ? planOnce : ''),
       types,
     },
   });
 }
 
-async function prepareConnection(client: pg.Client, timeoutMs: number): Promise<void> {
+// Postgres keeps the plan of a named statement, and one that was made while there were few users would go on reading the
+// whole table until autovacuum has looked at it again: at 100,000 more, 19 ms for a get, and seconds for 64 updates. Up to
+// Postgres 17 what is off costs so much that compiling the statement seems worth it, which takes longer than to run it.
+const planOnce = `, set_config('enable_seqscan', 'off', false), set_config('jit', 'off', false)`;
+
+async function prepareConnection(client: pg.Client, timeoutMs: number, settings = ''): Promise<void> {
   // Without a listener, a connection that breaks while it is lent out ends the process.
   client.on('error', () => {});
-  const text = `select pg_is_in_recovery(), current_setting('server_encoding')`;
+  const text = `select pg_is_in_recovery(), current_setting('server_encoding')${settings}`;
   // The driver's timeout of a connection ends before this; without one of its own a silent server would be waited for.
   const query: pg.QueryConfig & { query_timeout: number } = { text, query_timeout: timeoutMs };
   const { rows } = await client.query(query);

@@ -2,7 +2,7 @@
  * A filter as a condition of SQL over a row `u` of users.
  *
  * Nothing of a filter but its shape becomes SQL text: constants and keys go through `bind`. The SQL never raises,
- * whatever attributes hold, and has no `:`, `?` or `$` of its own, which query builders take for parameters.
+ * whatever attributes hold.
  */
 import {
   type Attribute,

@@ -286,9 +286,9 @@ export async function openStaging(
 
   /** Undefined where it must be tried again: a race was lost, or all were to be inserted and one is taken. */
   async function attempt(onConflict: OnConflict, allOrNothing: boolean, isFirst: boolean) {
+    const insertsAll = isFirst && allOrNothing && onConflict === 'reject';
     await query('begin');
     try {
-      const insertsAll = isFirst && allOrNothing && onConflict === 'reject';
       const counts = onConflict === 'update' ? await upsert() : await insert(onConflict, insertsAll);
       if (counts !== undefined && !(allOrNothing && counts.taken > 0)) {
         await commit();
@@ -297,7 +297,8 @@ export async function openStaging(
       await query('rollback');
       return counts && { ...counts, committed: false };
     } catch (error) {
-      if (!(error instanceof Fault && (error.reason === 'EMAIL_TAKEN' || lostRace(error.cause)))) throw error;
+      const isTaken = insertsAll && error instanceof Fault && error.reason === 'EMAIL_TAKEN';
+      if (!isTaken && !(error instanceof Fault && lostRace(error.cause))) throw error;
       await query('rollback');
       return undefined;
     }

@@ -36,6 +36,8 @@ const orderExpressions: Record<OrderField, string> = {
   email: 'email_key(u.email)',
 };
 
+const indexedFields: readonly OrderField[] = ['create_time', 'email'];
+
 // A word has no white space in it, so it never matches across the line break between two fields.
 const searchText = `lower(normalize(u.first_name || chr(10) || u.last_name || chr(10) || u.email, NFC) collate "und-x-icu")`;
 
@@ -45,20 +47,14 @@ const columns =
 
 // Statements of one shape are planned once for each connection. Filters and searches have no end of shapes, and where the
 // limit were a parameter, Postgres would not trust a plan without knowing it and plan each page anew: so these are lists
-// in one order with one page size, as far as there are not too many of them.
-const namesMax = 40;
-const names = new Set<string>();
+// with one of the usual page sizes, and in the order that an index has. One more than the page, which tells of the next.
+const plannedRows = [10, 20, 25, 50, 100, 200, 250, 500, 1000].map((pageSize) => pageSize + 1);
 
 function nameOf({ filter, words, orderBy, after, rowsMax }: UserListing): string {
-  if (filter !== undefined || words.length > 0) return '';
-  const order = orderBy.map(({ field, descending }) => `${field}${descending ? '-desc' : ''}`).join('-');
-  const name = `list-users-${order}-${rowsMax}${after === undefined ? '' : '-after'}`;
-  // Postgres cuts names behind 63 bytes.
-  if (names.has(name) || (names.size < namesMax && name.length < 64)) {
-    names.add(name);
-    return name;
-  }
-  return '';
+  if (filter !== undefined || words.length > 0 || !plannedRows.includes(rowsMax)) return '';
+  const [term, ...others] = orderBy;
+  if (term === undefined || others.length > 0 || term.descending || !indexedFields.includes(term.field)) return '';
+  return `list-users-${term.field}-${rowsMax}${after === undefined ? '' : '-after'}`;
 }
 
 /** The statement for a page, and its values. */

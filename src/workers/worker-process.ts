@@ -49,7 +49,8 @@ export function forkWorker(config: ServerConfig, number: number): WorkerProcess 
     exec: fileURLToPath(new URL('worker.js', import.meta.url)),
     args: [],
   });
-  const worker = cluster.fork();
+  // The URL of the database goes over the channel only.
+  const worker = cluster.fork({ DATABASE_URL: undefined });
   const tell = (message: ToWorker) => {
     // One that has ended hears nothing; `ended` says so.
     if (worker.isConnected()) worker.send(message, ignore);

@@ -57,6 +57,18 @@ describe('the line of a call', () => {
     expect(JSON.stringify(server.lines)).not.toContain('ada');
   });
 
+  it('is not OK for a caller who takes nothing until the deadline', async () => {
+    const server = await startTestServer({ getUser: async () => ada });
+    const session = connectHttp2(`http://${server.target}`, { settings: { initialWindowSize: 0 } });
+    onTestFinished(() => session.destroy());
+    const headers = { ':method': 'POST', ':path': path, 'content-type': 'application/grpc', 'grpc-timeout': '300m' };
+    const stream = session.request(headers);
+    stream.on('error', () => {});
+    stream.end(Buffer.concat([Buffer.from([0, 0, 0, 0, request.length]), request]));
+    await vi.waitUntil(() => server.callLines().length === 1, patience);
+    expect(server.callLines()).toMatchObject([{ status: 'DEADLINE_EXCEEDED', reason: 'DEADLINE_PASSED' }]);
+  });
+
   it('is there for an unknown method', async () => {
     const server = await startTestServer();
     const answer = await server.call('/users.v1.UserService/Nothing', request, withRequestId('r1'));

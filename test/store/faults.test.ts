@@ -208,6 +208,15 @@ describe('a prepared statement that the connection no longer has as it was', () 
     expect(await run(database, 'select 1')).toEqual([[1]]);
   });
 
+  it('is prepared anew for a list, too', async () => {
+    const database = await open();
+    const number = () =>
+      database.withConnection(new AbortController().signal, (query) => query({ name: 'n', text: 'select 1' }, []));
+    expect(await number()).toEqual([[1]]);
+    await run(database, 'deallocate all');
+    expect(await number()).toEqual([[1]]);
+  });
+
   it('is not every feature that Postgres does not support', async () => {
     const database = await open();
     const error = await run(database, 'select 1 for update of users').catch((reason: unknown) => reason);

@@ -821,3 +821,34 @@ describe('two processes that update and delete the same users in random orders',
     expect(deleted.size).toBeGreaterThan(0);
   });
 });
+
+describe('a statement that Postgres has planned once', () => {
+  it('goes along indexes, however few users there were', async () => {
+    await using few = await createTestDatabase();
+    const one = await openDatabase(databaseOptions(few.url, { connectionsMax: 1 }));
+    try {
+      const [user] = (await insertUsers(one, [newUser()])).map(userIn);
+      if (user === undefined) throw new Error('nobody');
+      await few.query('analyze users');
+      // Postgres makes the plan that it keeps once it has made five others.
+      for (let count = 0; count < 8; count++) {
+        await selectUsers(one, [user.id]);
+        await selectUsersByEmail(one, [user.email]);
+        await updateUsers(one, [{ id: user.id, version: undefined, fields: { lastName: `${count}` } }]);
+      }
+      const plans = await Promise.all(
+        [
+          `"select-users"('{${user.id}}')`,
+          `"select-users-by-email"('{${user.email}}')`,
+          `"update-users-wait"('{${user.id}}', '{null}', '{x}', '{null}', '{y}', '{null}', '{null}')`,
+        ].map((statement) => one.run({ name: '', text: `explain (verbose) execute ${statement}` }, [])),
+      );
+      for (const plan of plans) {
+        expect(plan.join('\n')).toContain('Index Scan using users_');
+        expect(plan.join('\n')).not.toContain('Seq Scan on public.users');
+      }
+    } finally {
+      await one.close();
+    }
+  });
+});

@@ -85,11 +85,9 @@ export const watchers: Scenario = {
         const at = (watching: number, perSecond: number, figure: string) =>
           results.median(labelsOf(watching, perSecond), figure);
         const fanOutMs = at(many, busy, 'serviceMs') - at(none, busy, 'serviceMs');
-        const idle = at(many, 0, 'statements') - at(none, 0, 'statements');
         return {
           sentences: [
             `Fan-out costs the service ${formatNumber((fanOutMs * 1000) / (many * at(many, busy, 'seen')), 1)} µs for each watcher and change.`,
-            `${formatNumber(many)} watchers to whom nothing happens cost ${formatNumber(idle, 1)} statements a second, and ${formatNumber(at(many, 0, 'serviceMs') - at(none, 0, 'serviceMs'), 1)} ms of the service's CPU.`,
           ],
         };
       },

@@ -156,7 +156,9 @@ describe('workers', () => {
     const failures = await Promise.all(loads.map((load) => load.stop()));
     // Of those whose connection it had, and what every client may try again.
     const codes = failures.flat().map((error) => (error as { code: string }).code);
-    expect(codes.filter((code) => code !== 'UNAVAILABLE')).toEqual([]);
+    // node:cluster keeps a connection that it was about to hand to the worker which died: that client waits for its deadline.
+    const expected = ['UNAVAILABLE', 'DEADLINE_EXCEEDED'];
+    expect(codes.filter((code) => !expected.includes(code))).toEqual([]);
     expect(service.lines).toContainEqual(
       expect.objectContaining({ msg: 'a worker has ended', worker: 1, signal: 'SIGKILL', againInMs: 0 }),
     );

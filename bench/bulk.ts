@@ -29,8 +29,8 @@ import { v7 as uuidv7 } from 'uuid';
 import { User } from '../generated/users/v1/user.js';
 import { ImportUsersRequest, ImportUsersResponse } from '../generated/users/v1/user_service.js';
 import { addingStatements } from '../src/store/import-users.js';
-import { postmasterOf, processorSeconds } from './processor-time.js';
 import { openBenchDatabase, quantile, startService } from './service.js';
+import { readUsage } from './usage.js';
 
 const rows = Number(process.argv[2] ?? 1_000_000);
 const rounds = Number(process.argv[3] ?? 3);
@@ -178,7 +178,6 @@ interface Measured {
 await using database = await openBenchDatabase();
 const admin = new pg.Client({ connectionString: database.url });
 await admin.connect();
-const postmaster = await postmasterOf(admin);
 const hasPsql = spawnSync(psql, ['--version']).status === 0;
 if (!hasPsql) console.log('There is no psql here (PSQL=path), and nothing to compare with.');
 
@@ -186,16 +185,21 @@ const measured = new Map<string, Measured[]>();
 const columns = { import: 'import', messages: 'messages', same: 'same work', copy: '\\copy', export: 'export' };
 
 /** Gives rows in a second. */
-async function measure(name: string, count: number, service: number, work: () => Promise<unknown>): Promise<number> {
-  const used = async () => [await processorSeconds(service), await processorSeconds(postmaster)] as const;
-  const before = await used();
+async function measure(
+  name: string,
+  count: number,
+  service: number | undefined,
+  work: () => Promise<unknown>,
+): Promise<number> {
+  const usedMs = () => readUsage([service, database.postmasterPid]).cpuMs;
+  const before = usedMs();
   const startMs = performance.now();
   await work();
   const rate = count / ((performance.now() - startMs) / 1000);
   // The time of a backend that has just ended is its parent's once that has looked after it.
   await sleep(200);
-  const after = await used();
-  const [ofService, ofPostgres] = [0, 1].map((index) => (((after[index] ?? 0) - (before[index] ?? 0)) * 1e6) / count);
+  const after = usedMs();
+  const [ofService, ofPostgres] = [0, 1].map((index) => (((after[index] ?? 0) - (before[index] ?? 0)) * 1000) / count);
   if (count === rows) {
     const values = measured.get(name) ?? [];
     measured.set(name, [...values, { rate, service: ofService ?? Number.NaN, postgres: ofPostgres ?? Number.NaN }]);
@@ -217,7 +221,7 @@ try {
     const notes: string[] = [];
     const through = async () => {
       await using service = await startService(database.url);
-      const { pid = Number.NaN } = service.process;
+      const { pid } = service;
       const imported = () => roster('import', files.csv, '--address', service.address);
       await measure(columns.import, count, pid, imported);
       await rm(output, { force: true });
@@ -228,10 +232,10 @@ try {
       await measure(columns.messages, count, pid, () => sendMessages(service.address, files.messages, count));
       notes.push(`service's peak memory ${(await service.peakMemory()).toFixed(0)} MiB`);
     };
-    const same = () => measure(columns.same, count, Number.NaN, () => runScript(database.url, sameWork(files)));
+    const same = () => measure(columns.same, count, undefined, () => runScript(database.url, sameWork(files)));
     const into = `users (id, ${fields.join(', ')})`;
     const copy = () =>
-      measure(columns.copy, count, Number.NaN, () => runScript(database.url, `\\copy ${into} from '${files.copy}'`));
+      measure(columns.copy, count, undefined, () => runScript(database.url, `\\copy ${into} from '${files.copy}'`));
     const works = hasPsql ? [through, same, copy] : [through];
     // Another one is first in each round: a machine is not the same for long.
     for (const index of works.keys()) {

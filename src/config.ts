@@ -435,7 +435,7 @@ export class ConfigError extends Error {
 export function parseServerConfig(env: Record<string, string | undefined>, args: readonly string[]): ServerConfig {
   const problems: string[] = [];
   const flags = readFlags(serverSettings, args, problems);
-  const { values, labels } = readSettings(serverSettings, env, flags, problems);
+  const { values, labels, unset } = readSettings(serverSettings, env, flags, problems);
 
   const { TLS_CERT: cert, TLS_KEY: key, TLS_CLIENT_CA: clientCa } = values;
   checkPair(cert, key, 'TLS_CERT', 'TLS_KEY', labels, problems);
@@ -481,7 +481,7 @@ export function parseServerConfig(env: Record<string, string | undefined>, args:
     },
     http: {
       address: values.HTTP_ADDRESS,
-      isDefault: (flags.get('HTTP_ADDRESS')?.text ?? env.HTTP_ADDRESS ?? '').trim() === '',
+      isDefault: unset.has('HTTP_ADDRESS'),
     },
     // Paths and not contents: a key in the configuration would be one careless log line away from everybody.
     tls: cert === undefined || key === undefined ? undefined : { cert, key, clientCa },
@@ -579,20 +579,22 @@ interface Given {
 
 /**
  * Bad values are added to `problems` and replaced by their defaults, so that the checks that follow can run too.
- * The labels say by which name each value came, for their texts.
+ * The labels say by which name each value came, for their texts; `unset` are the settings that nobody gave.
  */
 function readSettings<const T extends readonly Setting[]>(
   settings: T,
   env: Record<string, string | undefined>,
   flags: ReadonlyMap<string, Given>,
   problems: string[],
-): { values: Values<T>; labels: Record<T[number]['name'], string> } {
+): { values: Values<T>; labels: Record<T[number]['name'], string>; unset: ReadonlySet<T[number]['name']> } {
   const values: Record<string, unknown> = {};
   const labels: Record<string, string> = {};
+  const unset = new Set<T[number]['name']>();
   for (const setting of settings) {
     const given = flags.get(setting.name) ?? { label: setting.name, text: env[setting.name] ?? '' };
     const text = given.text.trim();
     labels[setting.name] = given.label;
+    if (text === '') unset.add(setting.name);
     // Nothing is unset: compose files and shells write `NAME=` for a value that nobody gave.
     const { kind, default: fallback } = setting;
     const value = text === '' ? undefined : kind.parse(text);
@@ -602,7 +604,7 @@ function readSettings<const T extends readonly Setting[]>(
     values[setting.name] = value ?? (fallback === undefined ? undefined : kind.parse(String(fallback)));
   }
   // In a loop TypeScript forgets which name goes with which kind.
-  return { values: values as Values<T>, labels: labels as Record<T[number]['name'], string> };
+  return { values: values as Values<T>, labels: labels as Record<T[number]['name'], string>, unset };
 }
 
 function readFlags(settings: readonly Setting[], args: readonly string[], problems: string[]): Map<string, Given> {

@@ -15,7 +15,7 @@
  * its turn comes. So a busy key holds up nobody else, and nothing ever searches past calls that cannot go yet.
  */
 import { AsyncResource } from 'node:async_hooks';
-import { Fault, overloaded } from '../model/fault.js';
+import { overloaded, serverStopping } from '../model/fault.js';
 
 export interface BatcherOptions<Item, Outcome> {
   /**
@@ -84,7 +84,7 @@ export function createBatcher<Item, Outcome>(options: BatcherOptions<Item, Outco
 
   function submit(item: Item, signal?: AbortSignal): Promise<Outcome> {
     return new Promise((resolve, reject) => {
-      if (closed !== undefined) throw new Fault('SERVER_STOPPING', 'The server is stopping.');
+      if (closed !== undefined) throw serverStopping();
       signal?.throwIfAborted();
       if (queued >= queueRowsMax) throw overloaded();
       const key = options.keyOf?.(item);

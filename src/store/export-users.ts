@@ -9,7 +9,7 @@ import type { JsonObject, User } from '../model/user.js';
 import { nextRows, type TextRow } from './cursor-rows.js';
 import type { Database } from './database.js';
 import { faultOf } from './faults.js';
-import { filterSql } from './filter-sql.js';
+import { createBinder, filterSql, whereOf } from './filter-sql.js';
 
 export interface SnapshotUser {
   user: User;
@@ -115,15 +115,13 @@ export async function openUsersSnapshot(
     // The first statement that reads takes the snapshot.
     const [head] = await session.query('select pg_current_snapshot()::text, id from change_feed');
     const [snapshot, feedId] = head as [string, string];
-    const values: unknown[] = [];
-    const bind = (value: unknown) => `$${values.push(value)}`;
+    const { bind, values } = createBinder();
     const conditions = [
       ...(after === undefined ? [] : [`u.id > cast(${bind(after)} as uuid)`]),
       ...(filter === undefined ? [] : [filterSql(filter, bind)]),
     ];
-    const where = conditions.length === 0 ? '' : `where ${conditions.join(' and ')}`;
     await session.query(
-      `declare users_walk no scroll cursor for select ${columns} from users u ${where} order by u.id`,
+      `declare users_walk no scroll cursor for select ${columns} from users u ${whereOf(conditions)} order by u.id`,
       values,
     );
     return { snapshot, feedId, pieces, [Symbol.asyncDispose]: () => session[Symbol.asyncDispose]() };

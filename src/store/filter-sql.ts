@@ -19,6 +19,17 @@ import { uuidForm } from '../model/user.js';
 /** Takes a value and gives the placeholder that stands for it, which may come more than once in the SQL. */
 export type Bind = (value: unknown) => string;
 
+/** Gives each value a parameter of its own, in the order of `values`. */
+export function createBinder(): { readonly bind: Bind; readonly values: readonly unknown[] } {
+  const values: unknown[] = [];
+  return { values, bind: (value) => `$${values.push(value)}` };
+}
+
+/** The clause of rows that meet all of the conditions; empty where there are none. */
+export function whereOf(conditions: readonly string[]): string {
+  return conditions.length === 0 ? '' : `where ${conditions.join(' and ')}`;
+}
+
 const columnSql: Readonly<Record<FilterField, string>> = {
   id: 'CAST(u.id AS text)',
   first_name: 'u.first_name',

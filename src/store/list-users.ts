@@ -9,7 +9,8 @@ import type { OrderField, OrderTerm } from '../model/order-by.js';
 import type { PagePosition } from '../model/page-token.js';
 import type { JsonObject, User } from '../model/user.js';
 import type { Database, Row, Statement } from './database.js';
-import { type Bind, filterSql } from './filter-sql.js';
+import { type Bind, createBinder, filterSql, whereOf } from './filter-sql.js';
+import { columns, userOf } from './users.js';
 
 export interface ListedUser {
   user: User;
@@ -41,9 +42,8 @@ const indexedFields: readonly OrderField[] = ['create_time', 'email'];
 // A word has no white space in it, so it never matches across the line break between two fields.
 const searchText = `lower(normalize(u.first_name || chr(10) || u.last_name || chr(10) || u.email, NFC) collate "und-x-icu")`;
 
-// In the order that `listedUser` reads.
-const columns =
-  'u.id, u.create_time, u.update_time, u.version, u.first_name, u.last_name, u.email, u.profile_image_url, u.attributes::text';
+// The same columns with the attributes as text, whose length is that of what the driver would parse.
+const textColumns = columns.replace('attributes', 'attributes::text');
 
 // Statements of one shape are planned once for each connection. Filters and searches have no end of shapes, and where the
 // limit were a parameter, Postgres would not trust a plan without knowing it and plan each page anew: so these are lists
@@ -66,7 +66,7 @@ export function listStatement(listing: UserListing): { statement: Statement; val
   const order = orderBy.map(({ field, descending }) => `${orderExpressions[field]} ${descending ? 'DESC' : 'ASC'}`);
   // It costs more than all other columns together.
   const emailKey = orderBy.some(({ field }) => field === 'email') ? orderExpressions.email : "''";
-  const text = `select ${columns}, ${emailKey} from users u ${whereOf(conditions)}
+  const text = `select ${textColumns}, ${emailKey} from users u ${whereOf(conditions)}
     order by ${[...order, 'u.id ASC'].join(', ')} limit ${rowsMax}`;
   return { statement: { name: nameOf(listing), text }, values };
 }
@@ -93,22 +93,12 @@ export function countUsers(
   });
 }
 
-/** Gives each value a parameter of its own, and back the text that stands for it. */
-function createBinder(): { bind: Bind; values: readonly unknown[] } {
-  const values: unknown[] = [];
-  return { values, bind: (value) => `$${values.push(value)}` };
-}
-
 function conditionsOf({ filter, words }: Pick<UserListing, 'filter' | 'words'>, bind: Bind): string[] {
   const conditions = words.map(
     (word) => `strpos(${searchText}, lower(normalize(CAST(${bind(word)} AS text), NFC) collate "und-x-icu")) > 0`,
   );
   if (filter !== undefined) conditions.push(filterSql(filter, bind));
   return conditions;
-}
-
-function whereOf(conditions: readonly string[]): string {
-  return conditions.length === 0 ? '' : `where ${conditions.join(' and ')}`;
 }
 
 const keyTypes: Record<OrderField, string> = {
@@ -146,19 +136,9 @@ function behind(orderBy: readonly OrderTerm[], after: PagePosition, bind: Bind):
 }
 
 function listedUser(row: Row): ListedUser {
-  const attributes = row[8] as string;
-  const user: User = {
-    id: row[0] as string,
-    createTime: row[1] as Date,
-    updateTime: row[2] as Date,
-    version: row[3] as number,
-    firstName: row[4] as string,
-    lastName: row[5] as string,
-    email: row[6] as string,
-    profileImageUrl: row[7] as string,
-    attributes: parseJson(attributes) as JsonObject,
-  };
-  return { user, emailKey: row[9] as string, attributesBytes: attributes.length };
+  const [attributes, emailKey] = row.slice(-2) as [string, string];
+  const user = { ...userOf(row), attributes: parseJson(attributes) as JsonObject };
+  return { user, emailKey, attributesBytes: attributes.length };
 }
 
 /** Where a user stands in the order that it was listed in. */

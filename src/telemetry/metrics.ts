@@ -5,6 +5,7 @@
  * for each call; whatever can be read when somebody asks is read then.
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks';
+
 export interface Metrics {
   /** Counts a call that has ended. Method and status must be of a closed list. */
   call(method: string, status: string, durationMs: number): void;

@@ -1,11 +1,14 @@
 /**
  * Wires everything. Production, tests and benchmarks all start here, and stop what they started in reverse order.
  */
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { formatAddress, packageRoot, type ServerConfig, type TlsFiles } from './config.js';
+import { createGateway } from './gateway/gateway.js';
 import { type HttpServer, startHttp } from './gateway/http.js';
+import { loadWebFiles } from './gateway/web-files.js';
 import { createDirectory, type Siblings } from './operations/directory.js';
 import { startHousekeeping } from './operations/housekeeping.js';
 import { ListenError } from './rpc/listen.js';
@@ -23,7 +26,7 @@ export interface App {
   readonly log: Log;
   /** Where gRPC listens; the port is the one that was picked where 0 was asked for. */
   readonly grpc: { readonly host: string; readonly port: number };
-  /** Where HTTP listens; undefined where its default address is taken, and in a worker. */
+  /** Where HTTP listens; undefined where its default address is taken. */
   readonly http?: { readonly host: string; readonly port: number };
   /** Replaces the processes that serve by new ones, one after the other, where there are several. */
   restart(): void;
@@ -46,8 +49,12 @@ export interface PreparedDatabase {
   readonly embedded?: EmbeddedPostgres;
 }
 
-// What reflection tells: `npm run generate` makes it beside the code, of the same contract.
+// What reflection tells and the gateway goes by: `npm run generate` makes it beside the code, of the same contract.
 const descriptorsPath = 'generated/descriptors.binpb';
+// What the gateway calls the server that it finds in its own process.
+const ownUrl = 'http://roster';
+// The page, which is built where the code is.
+const pagePath = 'dist/web';
 
 // How long each part that needs the database has for its end when the time for all of it is over.
 const lastAnswerMs = 250;
@@ -73,10 +80,10 @@ export async function startApp(config: ServerConfig, { signal, logTo }: StartOpt
     const onServing = (now: boolean) => {
       isServing = now;
     };
-    const app = await startServing(config, { log, metrics, database, signal, onServing });
+    const app = await startServing(config, { log, metrics, database, http, signal, onServing });
     return {
       ...app,
-      http: http && { host: config.http.address.host, port: http.port },
+      http: whereHttp(config, http),
       close: (options) => app.close(options).finally(() => http?.close()),
     };
   } catch (error) {
@@ -87,18 +94,20 @@ export async function startApp(config: ServerConfig, { signal, logTo }: StartOpt
 
 /**
  * Before anything else, so that probes are answered from the beginning. Undefined where the address is taken and nobody
- * asked for it: a second Roster on a machine, which has a port of its own for gRPC, should not fail for want of probes.
+ * asked for it: a second Roster on a machine, which has a port of its own for gRPC, should not fail for want of a page.
  */
 export async function openHttp(
-  config: ServerConfig,
+  { http, tls }: ServerConfig,
   log: Log,
   { text, isReady }: { text(): Promise<string>; isReady(): boolean },
 ): Promise<HttpServer | undefined> {
-  const { address, isDefault } = config.http;
+  if (http === undefined) return undefined;
+  const { address, isDefault, corsOrigins } = http;
   try {
     return await startHttp({
       address,
-      tls: config.tls && (await readTls(config.tls)),
+      tls: tls && (await readTls(tls)),
+      corsOrigins,
       figures: { contentType: figuresContentType, text },
       isReady,
       onError: (error) => log.error({ error }, 'HTTP has failed'),
@@ -106,7 +115,7 @@ export async function openHttp(
   } catch (error) {
     if (!isDefault || !(error instanceof ListenError)) throw error;
     const message =
-      'no metrics and probes over HTTP: the default address is taken; set HTTP_ADDRESS, where port 0 picks a free one';
+      'no page, metrics and probes over HTTP: the default address is taken; set HTTP_ADDRESS, where port 0 picks a free one';
     log.warn({ address: formatAddress(address) }, message);
     return undefined;
   }
@@ -130,6 +139,8 @@ export interface ServingOptions {
   readonly log: Log;
   readonly metrics: Metrics;
   readonly database: PreparedDatabase;
+  /** Where calls come in over HTTP as well. Whoever opened it closes it. */
+  readonly http?: HttpServer;
   readonly signal?: AbortSignal;
   readonly siblings?: Siblings;
   /** Hears whether calls are served, at each change. */
@@ -139,7 +150,7 @@ export interface ServingOptions {
 /** What comes after the database: all that several processes on one database do each for itself. */
 export async function startServing(
   config: ServerConfig,
-  { log, metrics, database: { url, embedded }, signal, siblings, onServing }: ServingOptions,
+  { log, metrics, database: { url, embedded }, http, signal, siblings, onServing }: ServingOptions,
 ): Promise<App> {
   // As node --disable-proto=delete does: else an attribute of that name would be lost between message and object.
   Reflect.deleteProperty(Object.prototype, '__proto__');
@@ -181,6 +192,7 @@ export async function startServing(
     );
     closers.push(() => inTime(housekeeping.close()));
 
+    const descriptors = await readFile(join(packageRoot(), descriptorsPath));
     const server = await startServer({
       directory,
       log,
@@ -188,8 +200,20 @@ export async function startServing(
       grpc: config.grpc,
       stallTimeoutMs: config.streams.stallTimeoutMs,
       tls: config.tls && (await readTls(config.tls)),
-      descriptors: await readFile(join(packageRoot(), descriptorsPath)),
+      descriptors,
     });
+    if (http !== undefined) {
+      const gateway = createGateway({
+        descriptors,
+        url: ownUrl,
+        connect: server.connect,
+        stallTimeoutMs: config.streams.stallTimeoutMs,
+        onError: (error) => log.error({ error }, 'the gateway has failed'),
+      });
+      closers.push(async () => gateway.close());
+      const page = join(packageRoot(), pagePath);
+      http.serve({ gateway, files: await loadWebFiles(existsSync(page) ? page : undefined, {}) });
+    }
     let closing: Promise<void> | undefined;
     onServing?.(true);
     const watch = watchDatabase({
@@ -203,7 +227,7 @@ export async function startServing(
       revive: embedded && (() => embedded.ensureRunning()),
     });
     closers.push(() => inTime(watch.close()));
-    const closingDown = { ...config.shutdown };
+    const closingDown = { ...config.shutdown, onDelayed: async () => http?.refuse() };
     closers.push(() => server.close(closingDown));
     signal?.throwIfAborted();
 
@@ -233,6 +257,11 @@ export async function startServing(
     await closeAll().catch((cause: unknown) => cannotCleanUp(log, cause));
     throw error;
   }
+}
+
+/** As App has it. */
+export function whereHttp({ http: wanted }: ServerConfig, http: HttpServer | undefined): App['http'] {
+  return wanted && http && { host: wanted.address.host, port: http.port };
 }
 
 function cannotCleanUp(log: Log, error: unknown): void {

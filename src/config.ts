@@ -99,6 +99,17 @@ const addresses: Kind<readonly string[]> = {
   },
 };
 
+/** Of pages, as a browser says them: scheme and host in lower case, and the port where it is not the scheme's own. */
+const origins: Kind<readonly string[]> = {
+  form: '* or origins like https://app.example.com, with commas between',
+  placeholder: '<origin,...>',
+  parse(text) {
+    const parts = text.split(',').map((part) => part.trim());
+    const isOrigin = (part: string) => /^https?:/.test(part) && URL.canParse(part) && new URL(part).origin === part;
+    return text === '*' || parts.every(isOrigin) ? parts : undefined;
+  },
+};
+
 const pathOf = (what: string): Kind<string> => ({
   form: `the path of ${what}`,
   placeholder: '<path>',
@@ -151,7 +162,14 @@ const serverSettings = [
     kind: address,
     default: 'localhost:8080',
     description:
-      'Where /metrics, /healthz and /readyz are, with TLS where gRPC has it. Where the default is taken, they are nowhere, and the log says so.',
+      'Where the page, gRPC-Web, Connect and JSON, /metrics, /healthz and /readyz are, with TLS where gRPC has it. Where the default is taken, they are nowhere, and the log says so.',
+  },
+  {
+    name: 'CORS_ORIGINS',
+    kind: origins,
+    unset: "the page's own",
+    description:
+      "Origins whose pages may call over HTTP; * is every one. A proxy in front that passes on another Host than the browser's needs its own here.",
   },
   {
     name: 'WORKERS',
@@ -398,10 +416,13 @@ export interface ServerConfig {
     readonly keepaliveTimeMs: number;
     readonly keepaliveTimeoutMs: number;
   };
-  readonly http: {
+  /** Without it HTTP is nowhere. */
+  readonly http?: {
     readonly address: Address;
     /** Whether nobody asked for the address: then it may be in use by somebody else. */
     readonly isDefault: boolean;
+    /** Of pages that may call, beside this server's own; `*` is every one. */
+    readonly corsOrigins: readonly string[];
   };
   /** Without it everything listens on loopback addresses only, or somebody said INSECURE. */
   readonly tls?: TlsFiles;
@@ -482,6 +503,7 @@ export function parseServerConfig(env: Record<string, string | undefined>, args:
     http: {
       address: values.HTTP_ADDRESS,
       isDefault: unset.has('HTTP_ADDRESS'),
+      corsOrigins: values.CORS_ORIGINS ?? [],
     },
     // Paths and not contents: a key in the configuration would be one careless log line away from everybody.
     tls: cert === undefined || key === undefined ? undefined : { cert, key, clientCa },

@@ -74,7 +74,7 @@ describe('the configuration of a server', () => {
         keepaliveTimeMs: 30_000,
         keepaliveTimeoutMs: 20_000,
       },
-      http: { address: { host: 'localhost', port: 8080 }, isDefault: true },
+      http: { address: { host: 'localhost', port: 8080 }, isDefault: true, corsOrigins: [] },
       tls: undefined,
       workers: 1,
       log: { level: 'info', format: 'auto' },
@@ -91,6 +91,7 @@ describe('the configuration of a server', () => {
         DATA_DIR: 'some/where',
         GRPC_ADDRESS: '0.0.0.0:0',
         HTTP_ADDRESS: '[::]:80',
+        CORS_ORIGINS: 'https://app.example.com, http://localhost:5173',
         WORKERS: '3',
         LOG_LEVEL: 'SILENT',
         LOG_FORMAT: ' json\n',
@@ -139,7 +140,11 @@ describe('the configuration of a server', () => {
         keepaliveTimeMs: 9000,
         keepaliveTimeoutMs: 10,
       },
-      http: { address: { host: '::', port: 80 }, isDefault: false },
+      http: {
+        address: { host: '::', port: 80 },
+        isDefault: false,
+        corsOrigins: ['https://app.example.com', 'http://localhost:5173'],
+      },
       tls: { cert: file('cert.pem'), key: file('key.pem'), clientCa: file('ca.pem') },
       workers: 3,
       log: { level: 'silent', format: 'json' },
@@ -156,6 +161,7 @@ describe('the configuration of a server', () => {
       if (name === 'TLS_CLIENT_CA') return [given, file('ca.pem')];
       if (name === 'DATA_DIR') return [given, file('folder')];
       if (name.endsWith('_ADDRESS')) return [`${given}=127.0.0.1:7`];
+      if (name === 'CORS_ORIGINS') return [given, '*'];
       if (name === 'LOG_LEVEL') return [given, 'warn'];
       if (name === 'LOG_FORMAT') return [given, 'pretty'];
       if (name === 'INSECURE') return [given];

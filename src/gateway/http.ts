@@ -1,17 +1,25 @@
 /**
- * What is there over HTTP: figures for Prometheus, and for probes whether the process runs and whether it serves.
+ * What is there over HTTP, and for whom: figures for Prometheus, probes, files, and the calls that a gateway takes.
  *
- * Knows nothing of what is counted or served, and has nothing of what anybody keeps in the directory.
+ * Knows nothing of what is counted, served or called. Pages of other origins get nothing but what they are allowed to.
  */
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { createServer as createTlsServer, Server as TlsServer } from 'node:https';
+import { createServer, type Server } from 'node:http';
+import { createSecureServer, type Http2SecureServer } from 'node:http2';
+import type { Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { cors } from '@connectrpc/connect';
 import { type Address, listenError, listenOnHost } from '../rpc/listen.js';
+import type { Gateway, HttpRequest, HttpResponse } from './gateway.js';
+import { createOriginRule } from './origins.js';
+import type { WebFiles } from './web-files.js';
 
 export interface HttpOptions {
   readonly address: Address;
   /** PEM. With clientCa every client must show a certificate. */
   readonly tls?: HttpTls;
+  /** Other origins whose pages may call, as in `https://app.example.com`; `*` is every one. */
+  readonly corsOrigins: readonly string[];
   readonly figures: {
     readonly contentType: string;
     text(): Promise<string>;
@@ -28,63 +36,116 @@ export interface HttpTls {
   readonly clientCa?: Buffer;
 }
 
+export interface ServedParts {
+  readonly gateway: Gateway;
+  readonly files: WebFiles;
+}
+
 export interface HttpServer {
   readonly port: number;
-  /** For connections from now on. */
-  useTls(tls: HttpTls): void;
-  /** At once: nobody loses anything by it. */
+  /** From now on; before, whoever wants more than probes and figures hears that it is too early. */
+  serve(parts: ServedParts): void;
+  /** Takes no more connections; those that there are end with what is in flight on them. */
+  refuse(): void;
+  /** Ends all; what has just been answered has a moment to leave. */
   close(): Promise<void>;
 }
 
-// Nobody has much to say here. Node's own would let somebody who says nothing stay for five minutes.
-const requestTimeoutMs = 10_000;
+// Node's own would let somebody who says nothing stay for a minute. What a call may take is the gateway's to say.
+const headersTimeoutMs = 10_000;
+// Longer than balancers keep idle connections, commonly a minute: who closes first fails a request that is on its way.
+const keepAliveTimeoutMs = 75_000;
+// How long the last answers may take to leave.
+const lastWordsMs = 250;
+// How long a browser remembers what another origin may do; Chromium takes no more.
+const preflightSeconds = 7200;
 
-const plainText = 'text/plain; charset=utf-8';
+const exposedHeaders = ['*', ...cors.exposedHeaders].join(', ');
 
-interface Answer {
+/** What there is at a path, for whoever reads it. */
+export interface Answer {
   readonly status: number;
-  readonly contentType?: string;
-  readonly body: string;
+  readonly body: string | Buffer;
+  /** Text, and not to be kept by anybody, where they do not say something else. */
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
+const notFound: Answer = { status: 404, body: 'not found\n' };
+const readOnly: Answer = { status: 405, body: 'GET or HEAD\n', headers: { allow: 'GET, HEAD' } };
+const tooEarly: Answer = { status: 503, body: 'not serving yet\n', headers: { 'retry-after': '1' } };
+const failed: Answer = { status: 500, body: 'an internal error\n' };
+const foreignHost: Answer = {
+  status: 403,
+  body: 'This server listens for its own machine only. To serve it by another name, say so with CORS_ORIGINS.\n',
+};
+// As the Connect protocol has it; a gRPC-Web client goes by the status.
+const foreignOrigin: Answer = {
+  status: 403,
+  body: JSON.stringify({ code: 'permission_denied', message: 'Pages of this origin may not call: see CORS_ORIGINS.' }),
+  headers: { 'content-type': 'application/json' },
+};
+
 /** Throws ListenError. */
-export async function startHttp({ address, tls, figures, isReady, onError }: HttpOptions): Promise<HttpServer> {
-  const routes: Readonly<Record<string, () => Answer | Promise<Answer>>> = {
+export async function startHttp(options: HttpOptions): Promise<HttpServer> {
+  const { address, tls, figures, isReady, onError } = options;
+  const originOf = createOriginRule(address.host, options.corsOrigins);
+  let served: ServedParts | undefined;
+
+  const probes: Readonly<Record<string, () => Answer | Promise<Answer>>> = {
     '/healthz': () => ({ status: 200, body: 'running\n' }),
     '/readyz': () => (isReady() ? { status: 200, body: 'serving\n' } : { status: 503, body: 'not serving\n' }),
-    '/metrics': async () => ({ status: 200, contentType: figures.contentType, body: await figures.text() }),
+    '/metrics': async () => ({
+      status: 200,
+      body: await figures.text(),
+      headers: { 'content-type': figures.contentType },
+    }),
   };
 
-  async function answerTo({ method, url = '' }: IncomingMessage): Promise<Answer> {
-    const [path = ''] = url.split('?');
-    const route = Object.hasOwn(routes, path) ? routes[path] : undefined;
-    if (route === undefined) return { status: 404, body: 'not found\n' };
-    if (method !== 'GET' && method !== 'HEAD') return { status: 405, body: 'GET or HEAD\n' };
-    try {
-      return await route();
-    } catch (error) {
-      onError(error);
-      return { status: 500, body: 'an internal error\n' };
+  async function handle(request: HttpRequest, response: HttpResponse): Promise<void> {
+    const [path = ''] = (request.url ?? '').split('?');
+    const isReading = request.method === 'GET' || request.method === 'HEAD';
+    const probe = Object.hasOwn(probes, path) ? probes[path] : undefined;
+    // Of any host: a prober knows this one by its address.
+    if (probe !== undefined) return answer(response, isReading ? await probe() : readOnly);
+    const origin = originOf(request);
+    if (origin === 'foreign host') return answer(response, foreignHost);
+    response.setHeader('vary', 'origin');
+    if (origin === 'allowed') {
+      response.setHeader('access-control-allow-origin', request.headers.origin ?? '');
+      response.setHeader('access-control-expose-headers', exposedHeaders);
+      if (request.method === 'OPTIONS') return answer(response, preflight(request));
     }
+    if (served === undefined) return answer(response, tooEarly);
+    if (served.gateway.serves(path)) {
+      if (origin === 'foreign') return answer(response, foreignOrigin);
+      // Also of reads by GET: whoever keeps an answer keeps people's data.
+      response.setHeader('cache-control', 'no-store');
+      return served.gateway.handle(request, response);
+    }
+    const file = served.files.find(path, request.headers);
+    answer(response, file === undefined ? notFound : isReading ? file : readOnly);
   }
 
-  async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { status, contentType = plainText, body } = await answerTo(request);
-    response.writeHead(status, {
-      'content-type': contentType,
-      'content-length': Buffer.byteLength(body),
-      'cache-control': 'no-store',
-      'x-content-type-options': 'nosniff',
-      ...(status === 405 ? { allow: 'GET, HEAD' } : {}),
+  function listener(request: HttpRequest, response: HttpResponse): void {
+    response.setHeader('x-content-type-options', 'nosniff');
+    handle(request, response).catch((error: unknown) => {
+      onError(error);
+      if (response.headersSent) response.destroy();
+      else answer(response, failed);
     });
-    // Node leaves the body out where HEAD was asked for.
-    response.end(body);
   }
 
-  async function listenOn(one: Address): Promise<{ server: Server | TlsServer; port: number }> {
-    const options = { requestTimeout: requestTimeoutMs, headersTimeout: requestTimeoutMs };
-    const server = tls === undefined ? createServer(options) : createTlsServer({ ...options, ...secureContext(tls) });
-    server.on('request', (request: IncomingMessage, response: ServerResponse) => void handle(request, response));
+  const sockets = new Set<Socket>();
+  async function listenOn(one: Address): Promise<{ server: Server | Http2SecureServer; port: number }> {
+    const limits = { headersTimeout: headersTimeoutMs, requestTimeout: 0, keepAliveTimeout: keepAliveTimeoutMs };
+    const server: Server | Http2SecureServer =
+      tls === undefined
+        ? createServer(limits, listener)
+        : createSecureServer({ ...limits, ...secureContext(tls), allowHTTP1: true }, listener);
+    server.on('connection', (socket: Socket) => {
+      sockets.add(socket);
+      socket.once('close', () => sockets.delete(socket));
+    });
     try {
       server.listen(one);
       await once(server, 'listening');
@@ -98,17 +159,43 @@ export async function startHttp({ address, tls, figures, isReady, onError }: Htt
   }
 
   const listeners = await listenOnHost(address, listenOn, ({ server }) => server.close());
+  const refuse = () => {
+    for (const { server } of listeners) if (server.listening) server.close();
+  };
   return {
     port: listeners[0]?.port ?? 0,
-    useTls(fresh) {
-      for (const { server } of listeners)
-        if (server instanceof TlsServer) server.setSecureContext(secureContext(fresh));
+    serve(parts) {
+      served = parts;
     },
+    refuse,
     async close() {
-      for (const { server } of listeners) {
-        server.close();
-        server.closeAllConnections();
-      }
+      refuse();
+      const closed = Promise.all([...sockets].map((socket) => once(socket, 'close')));
+      await Promise.race([closed, sleep(lastWordsMs, undefined, { ref: false })]);
+      for (const socket of sockets) socket.destroy();
+    },
+  };
+}
+
+function answer(response: HttpResponse, { status, body, headers }: Answer): void {
+  response.statusCode = status;
+  response.setHeader('content-type', 'text/plain; charset=utf-8');
+  response.setHeader('cache-control', 'no-store');
+  for (const [name, value] of Object.entries(headers ?? {})) response.setHeader(name, value);
+  if (status !== 204 && status !== 304) response.setHeader('content-length', Buffer.byteLength(body));
+  // Node leaves the body out where HEAD was asked for.
+  response.end(body);
+}
+
+/** Whatever metadata it likes: who may call at all may say anything. */
+function preflight({ headers }: HttpRequest): Answer {
+  return {
+    status: 204,
+    body: '',
+    headers: {
+      'access-control-allow-methods': cors.allowedMethods.join(', '),
+      'access-control-allow-headers': headers['access-control-request-headers'] ?? cors.allowedHeaders.join(', '),
+      'access-control-max-age': String(preflightSeconds),
     },
   };
 }

@@ -22,6 +22,8 @@ export const requestIdKey = 'x-request-id';
 // How the middleware, which sees converted metadata only, finds the call. What a caller sends under it is overwritten.
 const callKey = 'roster-call';
 
+const forwardedForKey = 'x-forwarded-for';
+
 const saneRequestId = /^[\w.-]{1,64}$/;
 // A caller gives up at its own deadline, which comes before ours by what the request took on its way.
 const deadlineSlackMs = 20;
@@ -74,7 +76,7 @@ export function createCallObserver(
     const method = path.slice(1);
     // Read when the call began: a socket that has closed has forgotten it.
     const { remoteAddress, remotePort } = call.getConnectionInfo();
-    const peer = remoteAddress === undefined ? 'unknown' : `${remoteAddress}:${remotePort}`;
+    let peer = remoteAddress === undefined ? 'unknown' : `${remoteAddress}:${remotePort}`;
     call.getPeer = () => peer;
     const deadline = Number(call.getDeadline());
     const deadlineMs = Number.isFinite(deadline) ? Math.max(0, deadline - Date.now()) : undefined;
@@ -147,6 +149,8 @@ export function createCallObserver(
         onReceiveMetadata(sent) {
           received = true;
           observed.requestId = requestIdFrom(sent.get(requestIdKey)[0], key);
+          // From within this process, by somebody who has set it: no one else comes without an address.
+          if (remoteAddress === undefined) peer = peerFrom(sent.get(forwardedForKey)[0]);
           // Nobody behind this asks for more, and nice-grpc converts all that there is.
           const metadata = new Metadata();
           metadata.set(callKey, key);
@@ -191,6 +195,11 @@ export function createCallObserver(
       for (const call of [...open.values()]) call.end(stopping);
     },
   };
+}
+
+/** Of what looks like an address; a connection that has closed since has none either, and its caller may say anything. */
+function peerFrom(forwarded: unknown): string {
+  return typeof forwarded === 'string' && /^[\da-f.:]{2,45}$/i.test(forwarded) ? forwarded : 'unknown';
 }
 
 /** Why grpc-js ended a call by itself. */

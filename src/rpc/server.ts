@@ -4,6 +4,7 @@
  * Knows nothing of the database: whoever does says whether it is serving.
  */
 import { once } from 'node:events';
+import { type Duplex, duplexPair } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ServerCredentials, setLogger } from '@grpc/grpc-js';
 import { createServer } from 'nice-grpc';
@@ -11,6 +12,7 @@ import { HealthDefinition, HealthServiceImpl, HealthState } from 'nice-grpc-serv
 import { ServerReflection, ServerReflectionService } from 'nice-grpc-server-reflection';
 import { ProfileServiceDefinition } from '../../generated/profileservice/profile.js';
 import { UserServiceDefinition } from '../../generated/users/v1/user_service.js';
+import { serverStopping } from '../model/fault.js';
 import { messageBytesMax } from '../model/user.js';
 import type { Directory } from '../operations/directory.js';
 import { settlesWithin } from '../operations/settles-within.js';
@@ -55,13 +57,19 @@ export interface RpcServer {
   readonly port: number;
   /** As in `127.0.0.1:50051`. */
   readonly addresses: readonly string[];
+  /**
+   * A connection from within this process, for somebody who translates: in the clear whatever TLS says, of any age. Its
+   * calls are logged as of the address that their metadata has under `x-forwarded-for`. Throws a Fault once it is closing.
+   */
+  connect(): Duplex;
   /** What health says, of all services; true from the start. Without effect once the server is closing. */
   setServing(serving: boolean): void;
   /**
    * Says NOT_SERVING, waits `delayMs`, takes no more calls, ends streams of responses with UNAVAILABLE
-   * (SERVER_STOPPING), and lets other calls finish; after `timeoutMs` more ends them, too.
+   * (SERVER_STOPPING), and lets other calls finish; after `timeoutMs` more ends them, too. `onDelayed` runs before it
+   * takes no more calls, and may wait.
    */
-  close(options: { delayMs: number; timeoutMs: number }): Promise<void>;
+  close(options: { delayMs: number; timeoutMs: number; onDelayed?: () => Promise<void> }): Promise<void>;
   /** Ends everything at once. */
   kill(): void;
 }
@@ -105,16 +113,13 @@ export async function startServer({
   const healthService = HealthServiceImpl(health);
   const reflection = ServerReflection(descriptors, serviceNames);
 
-  const createRosterServer = () => {
+  const createRosterServer = (limits: Readonly<Record<string, number>>) => {
     const server = createServer({
       interceptors: [calls.interceptor],
       'grpc.max_receive_message_length': messageBytesMax,
       'grpc.max_send_message_length': messageBytesMax,
       'grpc.max_concurrent_streams': grpc.concurrentStreamsMax,
-      'grpc.max_connection_age_ms': grpc.connectionAgeMsMax,
-      'grpc.max_connection_age_grace_ms': grpc.connectionAgeGraceMs,
-      'grpc.keepalive_time_ms': grpc.keepaliveTimeMs,
-      'grpc.keepalive_timeout_ms': grpc.keepaliveTimeoutMs,
+      ...limits,
       'grpc.enable_channelz': 0,
       'grpc-node.max_session_memory': sessionMegabytesMax,
     }).use(middleware);
@@ -125,13 +130,31 @@ export async function startServer({
     return server;
   };
 
-  const listeners = await listen(createRosterServer, grpc.address, credentialsOf(tls));
+  // grpc-js makes an HTTP/2 server only where it listens: so this one does, for a moment, and hears nobody.
+  const inner = await listen(
+    () => createRosterServer({}),
+    { host: 'localhost', port: 0 },
+    ServerCredentials.createInsecure(),
+  );
+  for (const { refuse, sockets } of inner) {
+    refuse();
+    for (const socket of sockets) socket.destroy();
+  }
+  const limits = {
+    'grpc.max_connection_age_ms': grpc.connectionAgeMsMax,
+    'grpc.max_connection_age_grace_ms': grpc.connectionAgeGraceMs,
+    'grpc.keepalive_time_ms': grpc.keepaliveTimeMs,
+    'grpc.keepalive_timeout_ms': grpc.keepaliveTimeoutMs,
+  };
+  const outer = await listen(() => createRosterServer(limits), grpc.address, credentialsOf(tls));
+  const listeners = [...outer, ...inner];
   for (const { http2Server } of listeners) http2Server?.on('stream', calls.streamOpened);
   const killed = new AbortController();
 
-  async function close(delayMs: number, timeoutMs: number): Promise<void> {
+  async function close(delayMs: number, timeoutMs: number, onDelayed?: () => Promise<void>): Promise<void> {
     setHealth(false);
     await pause(delayMs, killed.signal);
+    await onDelayed?.();
     for (const listener of listeners) listener.refuse();
     stopping.abort();
     await settlesWithin(Promise.all(listeners.map(unused)), onTheirWayMs, killed.signal).catch(() => {});
@@ -150,13 +173,19 @@ export async function startServer({
   }
 
   return {
-    port: listeners[0]?.port ?? 0,
-    addresses: listeners.map(({ address }) => address),
+    port: outer[0]?.port ?? 0,
+    addresses: outer.map(({ address }) => address),
+    connect() {
+      const [here, there] = duplexPair();
+      if (stopping.signal.aborted) throw serverStopping();
+      inner[0]?.http2Server?.emit('connection', there);
+      return here;
+    },
     setServing(serving) {
       if (closing === undefined) setHealth(serving);
     },
-    close: ({ delayMs, timeoutMs }) => {
-      closing ??= close(delayMs, timeoutMs);
+    close: ({ delayMs, timeoutMs, onDelayed }) => {
+      closing ??= close(delayMs, timeoutMs, onDelayed);
       return closing;
     },
     kill() {

@@ -13,16 +13,18 @@ export type ToWorker =
   | { readonly type: 'close'; readonly delayMs?: number }
   /** Answers `figures`. */
   | { readonly type: 'gather' }
+  /** To those who have asked. */
+  | { readonly type: 'totals'; readonly text: string }
   | ToSibling;
 
 export type FromWorker =
   /** It hears what is said to it from now on. */
   | { readonly type: 'ready' }
   | { readonly type: 'serving' }
-  /** Whether its health is SERVING; at each change. */
-  | { readonly type: 'health'; readonly isServing: boolean }
   /** Unasked, too, as the last that a worker says which was told to close. */
   | { readonly type: 'figures'; readonly figures: Figures }
+  /** Asks for the figures of all workers as Prometheus reads them. */
+  | { readonly type: 'count' }
   | { readonly type: 'failed'; readonly error: SentError }
   | FromSibling;
 

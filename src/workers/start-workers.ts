@@ -4,7 +4,7 @@
  *
  * It serves no calls and knows nothing of what workers do for them.
  */
-import { type App, openHttp, prepareDatabase, readTls, type StartOptions } from '../app.js';
+import { type App, openHttp, prepareDatabase, type StartOptions, whereHttp } from '../app.js';
 import type { ServerConfig } from '../config.js';
 import { findPort, ListenError } from '../rpc/listen.js';
 import { watchDatabase } from '../store/database-watch.js';
@@ -25,42 +25,33 @@ const freePortTriesMax = 3;
 export async function startWorkers(config: ServerConfig, { signal }: Pick<StartOptions, 'signal'> = {}): Promise<App> {
   const log = createLog(config.log);
   const totals = createTotals(createMetrics());
-  let isClosing = false;
-  const http = await openHttp(config, log, {
-    text: () => totals.text(),
-    isReady: () => !isClosing && totals.isServing(),
-  });
-  const { url, embedded } = await prepareDatabase(config, log, signal).catch(async (error: unknown) => {
-    await http?.close();
-    throw error;
-  });
+  // For probes until there are workers, who then have the address.
+  const http = await openHttp(config, log, { text: () => totals.text(), isReady: () => false });
+  const { url, embedded } = await prepareDatabase(config, log, signal).finally(() => http?.close());
   // Workers tell whether it is there; this brings it back, also while there is no worker.
   const watch = embedded && watchDatabase({ url, onChange() {}, revive: () => embedded.ensureRunning() });
   const closeDatabase = async () => {
     await watch?.close();
     await embedded?.stop();
-    await http?.close();
   };
 
   const { delayMs, timeoutMs } = config.shutdown;
   try {
-    const { pool, port } = await startPool({ ...config, database: { ...config.database, url } }, log, totals, signal);
+    const where = whereHttp(config, http);
+    const workerConfig = {
+      ...config,
+      database: { ...config.database, url },
+      http: config.http && where && { ...config.http, address: where, isDefault: false },
+    };
+    const { pool, port } = await startPool(workerConfig, log, totals, signal);
     let closing: Promise<void> | undefined;
     return {
       log,
       grpc: { host: config.grpc.address.host, port },
-      http: http && { host: config.http.address.host, port: http.port },
-      restart() {
-        pool.restart();
-        // Workers say what is wrong with the files.
-        if (config.tls)
-          readTls(config.tls)
-            .then(http?.useTls)
-            .catch(() => {});
-      },
+      http: where,
+      restart: pool.restart,
       close() {
         closing ??= (async () => {
-          isClosing = true;
           log.info({}, 'stopping');
           await pool.close(delayMs + timeoutMs + lastWordsMs);
           await closeDatabase();
@@ -96,7 +87,7 @@ async function startPool(
     const pool = createWorkerPool({
       count: config.workers,
       start(number) {
-        const worker = forkWorker(workerConfig, number);
+        const worker = forkWorker(workerConfig, number, totals.text);
         relay.add(worker);
         totals.add(worker);
         return worker;

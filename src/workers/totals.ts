@@ -1,13 +1,12 @@
-/** What all processes are together: their figures added up, and whether one of them serves. */
+/** The figures of all processes, added up. */
 import { type Figures, figuresLeft, figuresText, type Metrics } from '../telemetry/metrics.js';
 import type { WorkerProcess } from './worker-process.js';
 
 /** What is asked of a worker. */
-export type Counted = Pick<WorkerProcess, 'ended' | 'isServing' | 'figures'>;
+export type Counted = Pick<WorkerProcess, 'ended' | 'figures'>;
 
 export interface Totals {
   add(worker: Counted): void;
-  isServing(): boolean;
   /**
    * As Prometheus reads it. Counters of workers that have ended stay in it: all that they counted where they closed, else
    * what they had when this was asked last.
@@ -28,8 +27,6 @@ export function createTotals(own: Metrics): Totals {
         left = Promise.all([left, worker.figures()]).then(figuresLeft);
       });
     },
-
-    isServing: () => [...workers].some((worker) => worker.isServing()),
 
     async text() {
       return figuresText(await Promise.all([own.figures(), left, ...[...workers].map((worker) => worker.figures())]));

@@ -13,8 +13,6 @@ export interface WorkerProcess {
   readonly serving: Promise<void>;
   /** Never rejects. */
   readonly ended: Promise<WorkerEnd>;
-  /** Whether its health is SERVING. */
-  isServing(): boolean;
   /** Its figures now, or where it has ended or does not answer for a second those that it told last. */
   figures(): Promise<Figures>;
   /** Lets its calls finish, or gives up its start. */
@@ -41,8 +39,8 @@ const figuresMsMax = 1_000;
 
 const ignore = () => {};
 
-/** `config` with the database's URL, and a port where it is not to pick one. */
-export function forkWorker(config: ServerConfig, number: number): WorkerProcess {
+/** `config` with the database's URL, and ports where it is not to pick one; `totalsText` is what all workers come to. */
+export function forkWorker(config: ServerConfig, number: number, totalsText: () => Promise<string>): WorkerProcess {
   // The only policy in which the port is this process's: it goes with it, and workers share connections out evenly.
   cluster.schedulingPolicy = cluster.SCHED_RR;
   cluster.setupPrimary({
@@ -61,7 +59,6 @@ export function forkWorker(config: ServerConfig, number: number): WorkerProcess 
   let error: Error | undefined;
   let servesSinceMs: number | undefined;
   let isReady = false;
-  let isServing = false;
   let figures: Figures = [];
   // Who has asked for figures.
   const askers = new Set<() => void>();
@@ -76,11 +73,11 @@ export function forkWorker(config: ServerConfig, number: number): WorkerProcess 
       isReady = true;
       tell(first);
     }
-    if (message.type === 'health') isServing = message.isServing;
     if (message.type === 'figures') {
       figures = message.figures;
       answerAskers();
     }
+    if (message.type === 'count') void totalsText().then((text) => tell({ type: 'totals', text }));
     if (message.type === 'watched' || message.type === 'written') hear(message);
     if (message.type === 'failed') error = receivedError(message.error);
     if (message.type === 'serving') {
@@ -92,7 +89,6 @@ export function forkWorker(config: ServerConfig, number: number): WorkerProcess 
     const how = signal ?? `exit code ${exitCode}`;
     serving.reject(error ?? new Error(`A worker ended before it served (${how}).`));
     const servedMs = servesSinceMs === undefined ? 0 : performance.now() - servesSinceMs;
-    isServing = false;
     isReady = false;
     answerAskers();
     ended.resolve({ exitCode, signal, error, servedMs });
@@ -113,7 +109,6 @@ export function forkWorker(config: ServerConfig, number: number): WorkerProcess 
     pid: worker.process.pid,
     serving: serving.promise,
     ended: ended.promise,
-    isServing: () => isServing,
     figures() {
       if (!isReady) return Promise.resolve(figures);
       return new Promise((resolve) => {

@@ -20,6 +20,7 @@ const stop = new AbortController();
 let starting: Promise<App> | undefined;
 let metrics: Metrics | undefined;
 const siblings = createSiblings(tell);
+const totals = createTotalsQuestion();
 
 process.on('message', (message: ToWorker) => {
   if (message.type === 'start') {
@@ -30,27 +31,50 @@ process.on('message', (message: ToWorker) => {
     );
   } else if (message.type === 'close') void close(message);
   else if (message.type === 'gather') void tellFigures();
+  else if (message.type === 'totals') totals.tell(message.text);
   else siblings.hear(message);
 });
 process.on('disconnect', () => void close());
 tell({ type: 'ready' });
 
 async function start(config: ServerConfig, worker: number): Promise<App> {
-  const { startServing } = await import('../app.js');
+  const { openHttp, startServing } = await import('../app.js');
   const { createLog } = await import('../telemetry/log.js');
   const { createMetrics } = await import('../telemetry/metrics.js');
   const log = createLog({ ...config.log, worker });
   metrics = createMetrics();
   const { url } = config.database;
   if (url === undefined) throw new Error('A worker starts no database.');
-  return startServing(config, {
+  let isServing = false;
+  const http = await openHttp(config, log, { text: totals.ask, isReady: () => isServing });
+  const app = await startServing(config, {
     log,
     metrics,
     database: { url },
+    http,
     signal: stop.signal,
     siblings,
-    onServing: (isServing) => tell({ type: 'health', isServing }),
+    onServing(now) {
+      isServing = now;
+    },
   });
+  return { ...app, close: (closing) => app.close(closing).finally(() => http?.close()) };
+}
+
+/** Who asks here for the figures of all workers, and the process that knows them. */
+function createTotalsQuestion() {
+  const askers = new Set<(text: string) => void>();
+  return {
+    ask: () =>
+      new Promise<string>((resolve) => {
+        askers.add(resolve);
+        tell({ type: 'count' });
+      }),
+    tell(text: string) {
+      for (const answer of askers) answer(text);
+      askers.clear();
+    },
+  };
 }
 
 async function close(options?: CloseOptions): Promise<void> {

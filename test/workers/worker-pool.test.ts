@@ -35,7 +35,6 @@ async function startPool(count: number) {
         worker.isClosed = true;
       },
       kill: () => void worker.end({ signal: 'SIGKILL' }),
-      isServing: () => false,
       figures: async () => [],
       onSay() {},
       say() {},

@@ -1,0 +1,55 @@
+/** Error details as JSON beside their bytes, for callers that have JSON only and could not read them otherwise. */
+import { fromBinary, type JsonValue, type Registry, toJson } from '@bufbuild/protobuf';
+import type { ConnectError } from '@connectrpc/connect';
+import {
+  BadRequest,
+  ErrorInfo,
+  Help,
+  LocalizedMessage,
+  PreconditionFailure,
+  QuotaFailure,
+  RequestInfo,
+  ResourceInfo,
+} from 'nice-grpc-error-details';
+
+type Details = ConnectError['details'];
+
+/** Of strings, lists and maps only, so that they are as JSON what they are in memory. RetryInfo and DebugInfo are not. */
+const plainTypes = {
+  BadRequest,
+  ErrorInfo,
+  Help,
+  LocalizedMessage,
+  PreconditionFailure,
+  QuotaFailure,
+  RequestInfo,
+  ResourceInfo,
+};
+const plain = new Map(Object.entries(plainTypes).map(([name, type]) => [`google.rpc.${name}`, type]));
+
+/** `registry` knows the types that the services have themselves. What nobody knows stays as it is. */
+export function readableDetails(details: Details, registry: Registry): Details {
+  return details.map((detail) => {
+    if ('desc' in detail) return detail;
+    try {
+      const debug = asJson(detail.type, detail.value, registry);
+      return debug === undefined ? detail : { ...detail, debug };
+    } catch {
+      // Bytes that are not what they say they are.
+      return detail;
+    }
+  });
+}
+
+function asJson(type: string, bytes: Uint8Array, registry: Registry): JsonValue | undefined {
+  const known = registry.getMessage(type);
+  if (known !== undefined) return toJson(known, fromBinary(known, bytes), { registry });
+  const decoded = plain.get(type)?.decode(bytes);
+  if (decoded === undefined) return undefined;
+  return JSON.parse(JSON.stringify(decoded, (key, value) => (key === '$type' || isUnset(value) ? undefined : value)));
+}
+
+/** What protobuf leaves out of JSON. */
+function isUnset(value: unknown): boolean {
+  return value === '' || (typeof value === 'object' && value !== null && Object.keys(value).length === 0);
+}

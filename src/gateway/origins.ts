@@ -1,0 +1,40 @@
+/**
+ * Whose pages may call. A browser sends what any page tells it to; only its Origin and Host say which one that was.
+ */
+import { isLoopback } from '../config.js';
+import type { HttpRequest } from './gateway.js';
+
+/**
+ * `own` is this server's page, or no page at all; `allowed` another one that may call; `foreign` one that may not.
+ *
+ * `foreign host` is a name that leads to this machine and should not: where only this machine can connect, a page
+ * elsewhere could have its own name point here, and would then be of the same origin (DNS rebinding).
+ */
+export type Verdict = 'own' | 'allowed' | 'foreign' | 'foreign host';
+
+/** `host` is where the server listens; `corsOrigins` are as in `https://app.example.com`, `*` is every one. */
+export function createOriginRule(host: string, corsOrigins: readonly string[]): (request: HttpRequest) => Verdict {
+  const isAnyAllowed = corsOrigins.includes('*');
+  const allowed = new Set(corsOrigins);
+  // A proxy in front may pass on the name that it has itself.
+  const names = new Set(corsOrigins.filter((origin) => origin !== '*').map((origin) => new URL(origin).hostname));
+  const isLocal = isLoopback(host);
+
+  return (request) => {
+    const { origin } = request.headers;
+    const own = 'authority' in request ? request.authority : request.headers.host;
+    const name = hostnameOf(own);
+    if (isLocal && !isAnyAllowed && !isLoopback(name) && !names.has(name)) return 'foreign host';
+    if (origin === undefined) return 'own';
+    if (isAnyAllowed || allowed.has(origin)) return 'allowed';
+    // Of the host alone, as a proxy in front may be the one who has TLS.
+    return URL.canParse(origin) && new URL(origin).host === own?.toLowerCase() ? 'own' : 'foreign';
+  };
+}
+
+/** Without brackets and port; empty for what is none. */
+function hostnameOf(authority: string | undefined): string {
+  const url = `http://${authority}`;
+  if (authority === undefined || !URL.canParse(url)) return '';
+  return new URL(url).hostname.replace(/^\[|\]$/g, '');
+}

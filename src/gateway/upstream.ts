@@ -1,0 +1,58 @@
+/**
+ * Connections to the gRPC server behind the gateway: as many as the calls in flight need, because a server lets only so
+ * many of them share one, and a watch of each browser would leave none for anybody else.
+ */
+import type { Duplex } from 'node:stream';
+import type { Transport } from '@connectrpc/connect';
+import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
+
+export interface Upstream {
+  /** Lends a connection for a call; `release` must be called when that has ended. */
+  lend(): { readonly transport: Transport; release(): void };
+  /** Ends the connections, and calls that are left on them. */
+  close(): void;
+}
+
+export interface UpstreamOptions {
+  /** As in `http://localhost:50051`; of a connection that `connect` makes, what the server is told it was called. */
+  readonly url: string;
+  connect(): Duplex;
+}
+
+// As many calls as any server lets share a connection (RFC 9113, 6.5.2, recommends no less).
+const streamsMax = 100;
+// A connection that has died in silence, as behind a firewall, fails its calls after so long and so long again.
+const pingIntervalMs = 30_000;
+const pingTimeoutMs = 10_000;
+
+export function createUpstream({ url, connect }: UpstreamOptions): Upstream {
+  const links: { readonly transport: Transport; readonly session: Http2SessionManager; inFlight: number }[] = [];
+
+  function open() {
+    const session = new Http2SessionManager(url, { pingIntervalMs, pingTimeoutMs }, { createConnection: connect });
+    const transport = createGrpcTransport({ baseUrl: url, sessionManager: session, acceptCompression: [] });
+    const link = { transport, session, inFlight: 0 };
+    links.push(link);
+    return link;
+  }
+
+  return {
+    lend() {
+      // The first that has room: what is no longer needed gets idle, and closes itself.
+      const link = links.find(({ inFlight }) => inFlight < streamsMax) ?? open();
+      link.inFlight++;
+      let isReleased = false;
+      return {
+        transport: link.transport,
+        release() {
+          if (isReleased) return;
+          isReleased = true;
+          link.inFlight--;
+        },
+      };
+    },
+    close() {
+      for (const { session } of links) session.abort();
+    },
+  };
+}

@@ -1,14 +1,12 @@
 /**
  * Wires everything. Production, tests and benchmarks all start here, and stop what they started in reverse order.
  */
-import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { formatAddress, packageRoot, type ServerConfig, type TlsFiles } from './config.js';
+import { formatAddress, readTls, type ServerConfig } from './config.js';
 import { createGateway } from './gateway/gateway.js';
 import { type HttpServer, startHttp } from './gateway/http.js';
-import { loadWebFiles } from './gateway/web-files.js';
+import { descriptorsPath, loadOwnFiles } from './gateway/own-files.js';
 import { createDirectory, type Siblings } from './operations/directory.js';
 import { startHousekeeping } from './operations/housekeeping.js';
 import { ListenError } from './rpc/listen.js';
@@ -49,12 +47,8 @@ export interface PreparedDatabase {
   readonly embedded?: EmbeddedPostgres;
 }
 
-// What reflection tells and the gateway goes by: `npm run generate` makes it beside the code, of the same contract.
-const descriptorsPath = 'generated/descriptors.binpb';
 // What the gateway calls the server that it finds in its own process.
 const ownUrl = 'http://roster';
-// The page, which is built where the code is.
-const pagePath = 'dist/web';
 
 // How long each part that needs the database has for its end when the time for all of it is over.
 const lastAnswerMs = 250;
@@ -192,7 +186,7 @@ export async function startServing(
     );
     closers.push(() => inTime(housekeeping.close()));
 
-    const descriptors = await readFile(join(packageRoot(), descriptorsPath));
+    const descriptors = await readFile(descriptorsPath());
     const server = await startServer({
       directory,
       log,
@@ -206,13 +200,12 @@ export async function startServing(
       const gateway = createGateway({
         descriptors,
         url: ownUrl,
-        connect: server.connect,
+        session: { createConnection: server.connect },
         stallTimeoutMs: config.streams.stallTimeoutMs,
         onError: (error) => log.error({ error }, 'the gateway has failed'),
       });
       closers.push(async () => gateway.close());
-      const page = join(packageRoot(), pagePath);
-      http.serve({ gateway, files: await loadWebFiles(existsSync(page) ? page : undefined, {}) });
+      http.serve({ gateway, files: await loadOwnFiles() });
     }
     let closing: Promise<void> | undefined;
     onServing?.(true);
@@ -284,15 +277,6 @@ export async function migrate(
   } finally {
     await embedded?.stop();
   }
-}
-
-/** PEM, read anew. */
-export async function readTls({ cert, key, clientCa }: TlsFiles) {
-  return {
-    cert: await readFile(cert),
-    key: await readFile(key),
-    clientCa: clientCa === undefined ? undefined : await readFile(clientCa),
-  };
 }
 
 async function findDatabase({ database }: ServerConfig, log: Log, signal?: AbortSignal): Promise<PreparedDatabase> {

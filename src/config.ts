@@ -6,6 +6,7 @@
  */
 import { X509Certificate } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { BlockList, isIP, isIPv4, isIPv6 } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
@@ -110,6 +111,13 @@ const origins: Kind<readonly string[]> = {
   },
 };
 
+/** Of the one server behind a gateway. */
+const target: Kind<Address> = {
+  form: 'host:port or [IPv6]:port, with both parts',
+  placeholder: '<host:port>',
+  parse: parseAddress,
+};
+
 const pathOf = (what: string): Kind<string> => ({
   form: `the path of ${what}`,
   placeholder: '<path>',
@@ -117,6 +125,7 @@ const pathOf = (what: string): Kind<string> => ({
 });
 const folder = pathOf('a folder');
 const pemFile = pathOf('a PEM file');
+const descriptorsFile = pathOf('a google.protobuf.FileDescriptorSet with all imports, as buf build -o writes it');
 
 const databaseUrl: Kind<string> = {
   form: 'a URL like postgres://user:password@host:5432/name, with %XX for characters like # and / in its parts',
@@ -337,6 +346,62 @@ const serverSettings = [
   },
 ] as const satisfies readonly Setting[];
 
+/** What of the server's settings a gateway on its own has, too. */
+const gatewayServerSettings = [
+  'HTTP_ADDRESS',
+  'CORS_ORIGINS',
+  'LOG_LEVEL',
+  'LOG_FORMAT',
+  'TLS_CERT',
+  'TLS_KEY',
+  'TLS_CLIENT_CA',
+  'INSECURE',
+  'STREAM_STALL_TIMEOUT_MS',
+  'SHUTDOWN_DELAY_MS',
+] as const;
+
+type GatewayServerSetting = Extract<
+  (typeof serverSettings)[number],
+  { readonly name: (typeof gatewayServerSettings)[number] }
+>;
+
+const gatewaySettings = [
+  {
+    name: 'TARGET',
+    kind: target,
+    default: 'localhost:50051',
+    description: 'The gRPC server that the gateway stands in front of.',
+  },
+  {
+    name: 'DESCRIPTORS',
+    kind: descriptorsFile,
+    unset: "Roster's own",
+    description: 'What that serves; services in it that it does not have answer with UNIMPLEMENTED.',
+  },
+  {
+    name: 'TARGET_TLS',
+    kind: onOff,
+    unset: 'on where one of the files below is given',
+    description: 'Whether it speaks TLS.',
+  },
+  {
+    name: 'TARGET_CA',
+    kind: pemFile,
+    unset: 'those that Node knows',
+    description: 'The authorities in PEM, one of which must have signed its certificate.',
+  },
+  {
+    name: 'TARGET_CERT',
+    kind: pemFile,
+    unset: 'no client certificate',
+    description: "The gateway's certificate for it in PEM. Needs TARGET_KEY.",
+  },
+  { name: 'TARGET_KEY', kind: pemFile, unset: 'no client certificate', description: 'Its key in PEM, not encrypted.' },
+  ...serverSettings.filter((setting): setting is GatewayServerSetting =>
+    gatewayServerSettings.some((name) => name === setting.name),
+  ),
+] as const satisfies readonly Setting[];
+
 const clientSettings = [
   {
     name: 'ROSTER_ADDRESS',
@@ -432,6 +497,21 @@ export interface ServerConfig {
   readonly shutdown: { readonly delayMs: number; readonly timeoutMs: number };
 }
 
+/** What a gateway on its own needs to know. */
+export interface GatewayConfig {
+  readonly target: Address;
+  /** Paths of checked PEM files; without it the target is called in the clear. `cert` and `key` come together. */
+  readonly targetTls?: { readonly ca?: string; readonly cert?: string; readonly key?: string };
+  /** A path; without it Roster's own. */
+  readonly descriptors?: string;
+  readonly http: { readonly address: Address; readonly corsOrigins: readonly string[] };
+  /** Without it it listens on a loopback address only, or somebody said INSECURE. */
+  readonly tls?: TlsFiles;
+  readonly stallTimeoutMs: number;
+  readonly log: { readonly level: LogLevelSetting; readonly format: LogFormatSetting };
+  readonly shutdown: { readonly delayMs: number };
+}
+
 /** What a command that calls a server needs to know. */
 export interface ClientConfig {
   /** At least one; what each may look like is the client's to say. */
@@ -458,21 +538,8 @@ export function parseServerConfig(env: Record<string, string | undefined>, args:
   const flags = readFlags(serverSettings, args, problems);
   const { values, labels, unset } = readSettings(serverSettings, env, flags, problems);
 
-  const { TLS_CERT: cert, TLS_KEY: key, TLS_CLIENT_CA: clientCa } = values;
-  checkPair(cert, key, 'TLS_CERT', 'TLS_KEY', labels, problems);
-  checkAuthorities(clientCa, labels.TLS_CLIENT_CA, problems);
-  if (clientCa !== undefined && cert === undefined && key === undefined) {
-    problems.push(`${labels.TLS_CLIENT_CA} needs TLS_CERT and TLS_KEY`);
-  }
-  if (cert === undefined && key === undefined && !values.INSECURE) {
-    for (const name of ['GRPC_ADDRESS', 'HTTP_ADDRESS'] as const) {
-      if (isLoopback(values[name].host)) continue;
-      problems.push(
-        `${labels[name]} is no loopback address (localhost, 127.0.0.0/8, ::1), and without TLS others can read what ` +
-          'goes over the wire: set TLS_CERT and TLS_KEY, or INSECURE=true (--insecure) to serve in the clear',
-      );
-    }
-  }
+  const tls = tlsFiles(values, labels, problems);
+  checkWire(['GRPC_ADDRESS', 'HTTP_ADDRESS'], values, labels, problems);
   if (problems.length > 0) throw new ConfigError(problems);
 
   return freeze({
@@ -505,11 +572,32 @@ export function parseServerConfig(env: Record<string, string | undefined>, args:
       isDefault: unset.has('HTTP_ADDRESS'),
       corsOrigins: values.CORS_ORIGINS ?? [],
     },
-    // Paths and not contents: a key in the configuration would be one careless log line away from everybody.
-    tls: cert === undefined || key === undefined ? undefined : { cert, key, clientCa },
+    tls,
     workers: values.WORKERS,
     log: { level: values.LOG_LEVEL, format: values.LOG_FORMAT },
     shutdown: { delayMs: values.SHUTDOWN_DELAY_MS, timeoutMs: values.SHUTDOWN_TIMEOUT_MS },
+  });
+}
+
+/** Flags win over the environment. `args` is what stands behind the command's name. */
+export function parseGatewayConfig(env: Record<string, string | undefined>, args: readonly string[]): GatewayConfig {
+  const problems: string[] = [];
+  const flags = readFlags(gatewaySettings, args, problems);
+  const { values, labels } = readSettings(gatewaySettings, env, flags, problems);
+  const tls = tlsFiles(values, labels, problems);
+  checkWire(['HTTP_ADDRESS'], values, labels, problems);
+  const { TARGET_TLS, TARGET_CA: ca, TARGET_CERT: cert, TARGET_KEY: key } = values;
+  const targetTls = callerTls('TARGET', { tls: TARGET_TLS, ca, cert, key }, labels, problems);
+  if (problems.length > 0) throw new ConfigError(problems);
+  return freeze({
+    target: values.TARGET,
+    targetTls,
+    descriptors: values.DESCRIPTORS,
+    http: { address: values.HTTP_ADDRESS, corsOrigins: values.CORS_ORIGINS ?? [] },
+    tls,
+    stallTimeoutMs: values.STREAM_STALL_TIMEOUT_MS,
+    log: { level: values.LOG_LEVEL, format: values.LOG_FORMAT },
+    shutdown: { delayMs: values.SHUTDOWN_DELAY_MS },
   });
 }
 
@@ -528,19 +616,14 @@ export function parseClientConfig(env: Record<string, string | undefined>, flags
   }
   const { values, labels } = readSettings(clientSettings, env, given, problems);
 
-  const { ROSTER_CA: ca, ROSTER_CERT: cert, ROSTER_KEY: key } = values;
-  checkPair(cert, key, 'ROSTER_CERT', 'ROSTER_KEY', labels, problems);
-  checkAuthorities(ca, labels.ROSTER_CA, problems);
-  const files = [ca, cert, key].some((file) => file !== undefined);
-  if (values.ROSTER_TLS === false && files) {
-    problems.push(`${labels.ROSTER_TLS} is off, but ROSTER_CA, ROSTER_CERT and ROSTER_KEY are for calls over TLS`);
-  }
+  const { ROSTER_TLS, ROSTER_CA: ca, ROSTER_CERT: cert, ROSTER_KEY: key } = values;
+  const tls = callerTls('ROSTER', { tls: ROSTER_TLS, ca, cert, key }, labels, problems);
   if (problems.length > 0) throw new ConfigError(problems);
 
   return freeze({
     addresses: values.ROSTER_ADDRESS,
     token: values.ROSTER_TOKEN,
-    tls: (values.ROSTER_TLS ?? files) ? { ca, cert, key } : undefined,
+    tls,
     deadlineMs: values.ROSTER_DEADLINE_MS,
   });
 }
@@ -556,22 +639,24 @@ export interface SettingRow {
   readonly description: string;
 }
 
-export function settingRows(side: 'server' | 'client'): readonly SettingRow[] {
-  const settings: readonly Setting[] = side === 'server' ? serverSettings : clientSettings;
+export function settingRows(side: 'server' | 'gateway' | 'client'): readonly SettingRow[] {
+  const settings: readonly Setting[] = { server: serverSettings, gateway: gatewaySettings, client: clientSettings }[
+    side
+  ];
   return settings.map((setting) => ({
     name: setting.name,
     // commander knows no brackets.
-    flag: `--${side === 'server' && setting.kind === onOff ? '[no-]' : ''}${flagOf(setting.name)} ${setting.kind.placeholder}`.trimEnd(),
+    flag: `--${side !== 'client' && setting.kind === onOff ? '[no-]' : ''}${flagOf(setting.name)} ${setting.kind.placeholder}`.trimEnd(),
     default: setting.default === undefined ? `(${setting.unset ?? 'none'})` : String(setting.default),
     allowed: setting.kind.form,
     description: setting.description,
   }));
 }
 
-/** The server's settings for `--help`, in at most 100 columns. */
-export function settingsHelp(): string {
+/** The settings for `--help`, in at most 100 columns. */
+export function settingsHelp(side: 'server' | 'gateway'): string {
   const lines = ['Settings, each a flag or a variable of the environment; the flag wins:'];
-  for (const row of settingRows('server')) {
+  for (const row of settingRows(side)) {
     lines.push('', `  ${row.flag}`, `      ${row.name}, default ${row.default}`);
     for (const line of wrap(`${row.description} Allowed: ${row.allowed}.`, 94)) lines.push(`      ${line}`);
   }
@@ -723,6 +808,65 @@ function isDatabaseUrl(text: string): boolean {
   }
 }
 
+/** Paths and not contents: a key in the configuration would be one careless log line away from everybody. */
+function tlsFiles(
+  values: { readonly TLS_CERT?: string; readonly TLS_KEY?: string; readonly TLS_CLIENT_CA?: string },
+  labels: Readonly<Record<'TLS_CERT' | 'TLS_KEY' | 'TLS_CLIENT_CA', string>>,
+  problems: string[],
+): TlsFiles | undefined {
+  const { TLS_CERT: cert, TLS_KEY: key, TLS_CLIENT_CA: clientCa } = values;
+  checkPair(cert, key, 'TLS_CERT', 'TLS_KEY', labels, problems);
+  checkAuthorities(clientCa, labels.TLS_CLIENT_CA, problems);
+  if (clientCa !== undefined && cert === undefined && key === undefined) {
+    problems.push(`${labels.TLS_CLIENT_CA} needs TLS_CERT and TLS_KEY`);
+  }
+  return cert === undefined || key === undefined ? undefined : { cert, key, clientCa };
+}
+
+/** What other machines reach goes over TLS, or somebody has said that it need not. */
+function checkWire<Name extends string>(
+  names: readonly Name[],
+  values: Readonly<Record<NoInfer<Name>, Address>> & {
+    readonly TLS_CERT?: string;
+    readonly TLS_KEY?: string;
+    readonly INSECURE: boolean;
+  },
+  labels: Readonly<Record<NoInfer<Name>, string>>,
+  problems: string[],
+): void {
+  if (values.TLS_CERT !== undefined || values.TLS_KEY !== undefined || values.INSECURE) return;
+  for (const name of names) {
+    if (isLoopback(values[name].host)) continue;
+    problems.push(
+      `${labels[name]} is no loopback address (localhost, 127.0.0.0/8, ::1), and without TLS others can read what ` +
+        'goes over the wire: set TLS_CERT and TLS_KEY, or INSECURE=true (--insecure) to serve in the clear',
+    );
+  }
+}
+
+/** The files for calls over TLS; undefined for calls in the clear. `side` begins the settings' names. */
+function callerTls<Side extends 'ROSTER' | 'TARGET'>(
+  side: Side,
+  {
+    tls,
+    ca,
+    cert,
+    key,
+  }: { readonly tls?: boolean; readonly ca?: string; readonly cert?: string; readonly key?: string },
+  labels: Readonly<Record<`${Side}_${'TLS' | 'CA' | 'CERT' | 'KEY'}`, string>>,
+  problems: string[],
+) {
+  checkPair(cert, key, `${side}_CERT`, `${side}_KEY`, labels, problems);
+  checkAuthorities(ca, labels[`${side}_CA`], problems);
+  const files = [ca, cert, key].some((file) => file !== undefined);
+  if (tls === false && files) {
+    problems.push(
+      `${labels[`${side}_TLS`]} is off, but ${side}_CA, ${side}_CERT and ${side}_KEY are for calls over TLS`,
+    );
+  }
+  return (tls ?? files) ? { ca, cert, key } : undefined;
+}
+
 function checkPair<Name extends string>(
   cert: string | undefined,
   key: string | undefined,
@@ -776,6 +920,15 @@ function readPem(path: string, label: string, problems: string[]): Buffer | unde
     problems.push(`${label} must be the path of a PEM file, and ${why}`);
     return undefined;
   }
+}
+
+/** PEM, read anew. */
+export async function readTls({ cert, key, clientCa }: TlsFiles) {
+  return {
+    cert: await readFile(cert),
+    key: await readFile(key),
+    clientCa: clientCa === undefined ? undefined : await readFile(clientCa),
+  };
 }
 
 /** The value in a problem's text, unless it is a secret or looks like something that may hold one. */

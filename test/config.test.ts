@@ -440,7 +440,7 @@ describe('the configuration of a client', () => {
 });
 
 describe('what is said of the settings', () => {
-  it.each(['server', 'client'] as const)('docs/configuration.md has the table of the %s as the code has it', (side) => {
+  it.each(['server', 'gateway', 'client'] as const)('docs/configuration.md has the table of the %s as the code has it', (side) => {
     const rows = settingRows(side).map(
       (row) => `| \`${row.name}\` | ${row.default} | ${row.allowed} | ${row.description} |`,
     );
@@ -450,7 +450,7 @@ describe('what is said of the settings', () => {
 
   it('the help names every setting, flag, default and what is allowed, in 100 columns', () => {
     const written: string[] = [];
-    const command = new Command('serve').addHelpText('after', `\n${settingsHelp()}`);
+    const command = new Command('serve').addHelpText('after', `\n${settingsHelp('server')}`);
     command.configureOutput({ writeOut: (text) => written.push(text) }).outputHelp();
     const help = written.join('');
     const unwrapped = help.replaceAll(/\s+/g, ' ');

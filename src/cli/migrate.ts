@@ -9,7 +9,7 @@ export function createMigrateCommand(context: Context): Command {
     .description('Apply all pending migrations, undo the last one, or show which there are.')
     .usage('up|down|status [settings]')
     .addArgument(new Argument('<direction>').choices(['up', 'down', 'status']))
-    .addHelpText('after', () => `\n${settingsHelp()}`)
+    .addHelpText('after', () => `\n${settingsHelp('server')}`)
     .allowUnknownOption()
     .allowExcessArguments()
     .action((direction: 'up' | 'down' | 'status', _options, command: Command) =>

@@ -8,6 +8,7 @@ import { createCreateCommand } from './create.js';
 import { createDeleteCommand } from './delete.js';
 import { createExportCommand } from './export.js';
 import { describeFailure, exitCodeOf, exitCodes, exitCodesHelp } from './failure.js';
+import { createGatewayCommand } from './gateway.js';
 import { createGetCommand } from './get.js';
 import { createHealthCommand } from './health.js';
 import { createImportCommand } from './import.js';
@@ -81,7 +82,12 @@ function createProgram(context: Context): Command {
     createHealthCommand(context),
   ];
   for (const command of clientCommands) addClientFlags(command);
-  const commands = [createServeCommand(context), createMigrateCommand(context), ...clientCommands];
+  const commands = [
+    createServeCommand(context),
+    createMigrateCommand(context),
+    createGatewayCommand(context),
+    ...clientCommands,
+  ];
   for (const command of commands) program.addCommand(command);
   for (const command of [program, ...commands]) {
     command.exitOverride().configureOutput({

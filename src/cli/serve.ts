@@ -3,14 +3,14 @@ import { Command } from 'commander';
 import type { App } from '../app.js';
 import { formatAddress, parseServerConfig, type ServerConfig, settingsHelp } from '../config.js';
 import type { Context } from './client-command.js';
-import { Interrupted, print, type Terminal } from './terminal.js';
+import { aborted, Interrupted, print, type Terminal } from './terminal.js';
 
 export function createServeCommand(context: Context): Command {
   return (
     new Command('serve')
       .description('Serve the directory, with a Postgres of its own where DATABASE_URL names none.')
       .usage('[settings]')
-      .addHelpText('after', () => `\n${settingsHelp()}`)
+      .addHelpText('after', () => `\n${settingsHelp('server')}`)
       // The settings are config's to read: it reports all that is wrong with them at once.
       .allowUnknownOption()
       .allowExcessArguments()
@@ -51,16 +51,13 @@ async function sayListening({ grpc, http, log }: App, { tls }: ServerConfig, ter
   const reachable = host === '0.0.0.0' || host === '::' ? `localhost:${port}` : address;
   const flags = `${reachable === 'localhost:50051' ? '' : ` --address ${reachable}`}${tls ? ' --tls' : ''}`;
   if (log.pretty) {
+    const page = http && `The page is at ${tls ? 'https' : 'http'}://${formatAddress(http)}/\n`;
     const command = `npx roster create --first-name Ada --email ada@example.com${flags}`;
+    const text = `Roster listens on ${address}. ${page ?? ''}Try:\n  ${command}\n`;
     // A server goes on without anybody who reads.
-    await print(terminal.stdout, `Roster listens on ${address}. Try:\n  ${command}\n`).catch(() => {});
+    await print(terminal.stdout, text).catch(() => {});
   } else {
     // A line of its own would be no JSON. Another command, because a log shows no email, not even this one.
     log.info({ address, http: http && formatAddress(http), try: `npx roster list${flags}` }, 'listening');
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 }

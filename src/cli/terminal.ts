@@ -75,3 +75,9 @@ export function confirm(terminal: Terminal, question: string, signal: AbortSigna
     print(terminal.stderr, `${question} [y/N] `).catch(reject);
   });
 }
+
+/** Resolves when it is. */
+export function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+}

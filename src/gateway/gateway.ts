@@ -47,6 +47,8 @@ export interface Gateway {
   handle(request: HttpRequest, response: HttpResponse): void;
   /** As in `users.v1.UserService`. */
   readonly serviceNames: ReadonlySet<string>;
+  /** Whether the server behind answers. */
+  isReachable(): Promise<boolean>;
   /** Ends calls that are still there. */
   close(): void;
 }
@@ -146,7 +148,8 @@ export function createGateway({ descriptors, stallTimeoutMs, onError, ...upstrea
       });
     },
     serviceNames,
-    close: () => upstream.close(),
+    isReachable: upstream.isReachable,
+    close: upstream.close,
   };
 }
 

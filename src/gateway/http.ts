@@ -25,7 +25,7 @@ export interface HttpOptions {
     text(): Promise<string>;
   };
   /** Whether calls are served now. */
-  isReady(): boolean;
+  isReady(): boolean | Promise<boolean>;
   /** For the log of the server. */
   onError(error: unknown): void;
 }
@@ -93,7 +93,8 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
 
   const probes: Readonly<Record<string, () => Answer | Promise<Answer>>> = {
     '/healthz': () => ({ status: 200, body: 'running\n' }),
-    '/readyz': () => (isReady() ? { status: 200, body: 'serving\n' } : { status: 503, body: 'not serving\n' }),
+    '/readyz': async () =>
+      (await isReady()) ? { status: 200, body: 'serving\n' } : { status: 503, body: 'not serving\n' },
     '/metrics': async () => ({
       status: 200,
       body: await figures.text(),

@@ -2,21 +2,24 @@
  * Connections to the gRPC server behind the gateway: as many as the calls in flight need, because a server lets only so
  * many of them share one, and a watch of each browser would leave none for anybody else.
  */
-import type { Duplex } from 'node:stream';
+import type { ClientSessionOptions, SecureClientSessionOptions } from 'node:http2';
 import type { Transport } from '@connectrpc/connect';
 import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
 
 export interface Upstream {
   /** Lends a connection for a call; `release` must be called when that has ended. */
   lend(): { readonly transport: Transport; release(): void };
+  /** Whether somebody answers there. */
+  isReachable(): Promise<boolean>;
   /** Ends the connections, and calls that are left on them. */
   close(): void;
 }
 
 export interface UpstreamOptions {
-  /** As in `http://localhost:50051`; of a connection that `connect` makes, what the server is told it was called. */
+  /** As in `http://localhost:50051`, or with `https`. */
   readonly url: string;
-  connect(): Duplex;
+  /** Certificates, or another way to connect than by the URL. */
+  readonly session?: ClientSessionOptions | SecureClientSessionOptions;
 }
 
 // As many calls as any server lets share a connection (RFC 9113, 6.5.2, recommends no less).
@@ -25,11 +28,11 @@ const streamsMax = 100;
 const pingIntervalMs = 30_000;
 const pingTimeoutMs = 10_000;
 
-export function createUpstream({ url, connect }: UpstreamOptions): Upstream {
+export function createUpstream({ url, session: sessionOptions }: UpstreamOptions): Upstream {
   const links: { readonly transport: Transport; readonly session: Http2SessionManager; inFlight: number }[] = [];
 
   function open() {
-    const session = new Http2SessionManager(url, { pingIntervalMs, pingTimeoutMs }, { createConnection: connect });
+    const session = new Http2SessionManager(url, { pingIntervalMs, pingTimeoutMs }, sessionOptions);
     const transport = createGrpcTransport({ baseUrl: url, sessionManager: session, acceptCompression: [] });
     const link = { transport, session, inFlight: 0 };
     links.push(link);
@@ -50,6 +53,10 @@ export function createUpstream({ url, connect }: UpstreamOptions): Upstream {
           link.inFlight--;
         },
       };
+    },
+    async isReachable() {
+      const { session } = links[0] ?? open();
+      return (await session.connect()) !== 'error';
     },
     close() {
       for (const { session } of links) session.abort();

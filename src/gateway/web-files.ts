@@ -13,6 +13,8 @@ export interface WebFiles {
   find(path: string, headers: IncomingHttpHeaders): Answer | undefined;
 }
 
+export const noFiles: WebFiles = { find: () => undefined };
+
 interface WebFile {
   readonly bytes: Buffer;
   readonly headers: Readonly<Record<string, string>>;

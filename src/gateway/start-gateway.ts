@@ -1,0 +1,81 @@
+/** A gateway on its own, in front of any gRPC server: wires it, and ends it. */
+import { readFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { formatAddress, type GatewayConfig, readTls } from '../config.js';
+import { createLog, type Log, type LogDestination } from '../telemetry/log.js';
+import { createMetrics, figuresContentType, figuresText } from '../telemetry/metrics.js';
+import { createGateway, type Gateway } from './gateway.js';
+import { startHttp } from './http.js';
+import { descriptorsPath, loadOwnFiles } from './own-files.js';
+import { noFiles } from './web-files.js';
+
+export interface RunningGateway {
+  readonly log: Log;
+  readonly http: { readonly host: string; readonly port: number };
+  /** Says for SHUTDOWN_DELAY_MS that it is not ready, then takes no more and ends what is left. */
+  close(): Promise<void>;
+}
+
+/** What the descriptors lack to be some. */
+export class DescriptorsError extends Error {
+  override readonly name = 'DescriptorsError';
+}
+
+// Whose page it is.
+const rosterService = 'users.v1.UserService';
+
+/** Resolves when it listens, whether the target is there or not. Throws ListenError and DescriptorsError. */
+export async function startGateway(
+  config: GatewayConfig,
+  { logTo }: { readonly logTo?: LogDestination } = {},
+): Promise<RunningGateway> {
+  const log = createLog({ ...config.log, destination: logTo });
+  const metrics = createMetrics();
+  const gateway = await openGateway(config, log);
+  let isClosing = false;
+  const http = await startHttp({
+    address: config.http.address,
+    corsOrigins: config.http.corsOrigins,
+    tls: config.tls && (await readTls(config.tls)),
+    figures: { contentType: figuresContentType, text: () => figuresText([metrics.figures()]) },
+    isReady: async () => !isClosing && (await gateway.isReachable()),
+    onError: (error) => log.error({ error }, 'HTTP has failed'),
+  });
+  http.serve({ gateway, files: gateway.serviceNames.has(rosterService) ? await loadOwnFiles() : noFiles });
+  return {
+    log,
+    http: { host: config.http.address.host, port: http.port },
+    async close() {
+      isClosing = true;
+      log.info({}, 'stopping');
+      await sleep(config.shutdown.delayMs);
+      http.refuse();
+      gateway.close();
+      await http.close();
+      log.info({}, 'stopped');
+    },
+  };
+}
+
+async function openGateway(config: GatewayConfig, log: Log): Promise<Gateway> {
+  const { target, targetTls, stallTimeoutMs } = config;
+  const path = config.descriptors ?? descriptorsPath();
+  const read = (file: string | undefined) => (file === undefined ? undefined : readFile(file));
+  try {
+    return createGateway({
+      descriptors: await readFile(path),
+      url: `${targetTls === undefined ? 'http' : 'https'}://${formatAddress(target)}`,
+      session: targetTls && {
+        ca: await read(targetTls.ca),
+        cert: await read(targetTls.cert),
+        key: await read(targetTls.key),
+      },
+      stallTimeoutMs,
+      onError: (error) => log.error({ error }, 'the gateway has failed'),
+    });
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    const message = `The descriptors cannot be used: ${why}. \`buf build -o FILE\` writes some with all that they import.`;
+    throw new DescriptorsError(message, { cause: error });
+  }
+}

@@ -15,7 +15,8 @@ Fields have their names in lowerCamelCase, also in the mask of an update ("first
 and filters use the contract's names (first_name). A response leaves out what is empty, 0 or false. Integers of 64 bits are strings.`;
 
 const wellKnown = {
-  'google.protobuf.FieldMask': 'Paths in lowerCamelCase, separated by commas: "firstName,email".',
+  'google.protobuf.FieldMask':
+    'Paths in lowerCamelCase, separated by commas. "firstName,attributes.costCenter" names first_name and the key cost_center: one with capitals of its own cannot be named, only all attributes.',
   'google.protobuf.Struct': 'Any JSON object.',
   'google.protobuf.Timestamp': 'RFC 3339, in UTC where the server writes it: "2026-01-15T01:30:15.010Z".',
   'google.protobuf.Value': 'Any JSON value.',
@@ -98,17 +99,19 @@ function mendOperation(method, operation) {
     .map(({ required, ...parameter }) =>
       ['message', 'encoding'].includes(parameter.name) ? { ...parameter, required: true } : parameter,
     );
-  return { ...operation, parameters };
+  // The one failure of a known path that comes with no JSON: the protocol leaves its body open.
+  const responses = { ...operation.responses, 415: { description: 'The request is not said to be JSON.' } };
+  return { ...operation, parameters, responses };
 }
 
 /** In place of the generator's own, which are looser than the protocol (https://connectrpc.com/docs/protocol). */
 function connectSchemas() {
   return {
     'connect-protocol-version': { type: 'string', const: '1', description: "The Connect protocol's version." },
-    // At most 10 digits, as the protocol has it.
+    // Positive and at most 10 digits, as the protocol has it.
     'connect-timeout-header': {
       type: 'integer',
-      minimum: 0,
+      minimum: 1,
       maximum: 9_999_999_999,
       description: "The call's deadline, in milliseconds from now.",
     },

@@ -7,7 +7,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { connect } from 'node:net';
 import { createFileRegistry, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 import { createGateway } from '../../dist/src/gateway/gateway.js';
@@ -61,7 +60,6 @@ const { host, port } = await readMessage(server.stdout, responseSchema);
 const gateway = createGateway({
   descriptors,
   url: `http://${host}:${port}`,
-  connect: () => connect(port, host),
   stallTimeoutMs,
   onError: (error) => console.error(error),
 });

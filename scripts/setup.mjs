@@ -1,6 +1,6 @@
 /**
- * Brings a clone to where it can run: installs the packages that package-lock.json names and compiles src to dist, each
- * only if it is not done yet. Needs nothing but Node 20.17 itself; without work to do it uses no network and says nothing.
+ * Brings a clone to where it can run: installs the packages that package-lock.json names and compiles src to dist, and
+ * builds the web page to dist/web, each only if it is not done yet. Needs nothing but Node 20.17 itself; without work to do it uses no network and says nothing.
  *
  * It runs before npm's main scripts and not inside them, because the Node that they should run on is one of the packages.
  * `prepare` as an argument means that npm itself runs it, while it installs this folder here or into another project.
@@ -127,17 +127,31 @@ function isNodeAtLeast([majorMin, minorMin]) {
 }
 
 function isBuilt() {
-  const note = readJson(at('dist', '.setup.json'));
+  return isCompiled() && isPageBuilt();
+}
+
+function isCompiled() {
   const sources = listSources();
-  return note?.fingerprint === fingerprint(sources) && outputsOf(sources).every((file) => fs.existsSync(file));
+  return readNote().fingerprint === codeFingerprint(sources) && outputsOf(sources).every((file) => fs.existsSync(file));
+}
+
+function isPageBuilt() {
+  if (!hasPage()) return true;
+  const note = readNote().page;
+  return note?.fingerprint === pageFingerprint() && note.files.every((file) => fs.existsSync(at('dist', 'web', file)));
+}
+
+async function build() {
+  if (!isCompiled()) await compile();
+  if (!isPageBuilt()) await buildPage();
 }
 
 /** Over what is there, so that a server which runs from dist never misses a file. */
-async function build() {
+async function compile() {
   console.error('roster: compiling …');
   const sources = listSources();
-  const before = fingerprint(sources);
-  fs.rmSync(at('dist', '.setup.json'), { force: true });
+  const before = codeFingerprint(sources);
+  note({ fingerprint: undefined });
   const tsc = at('node_modules', 'typescript', 'bin', 'tsc');
   const code = await run(process.execPath, [
     tsc,
@@ -156,7 +170,31 @@ async function build() {
     }
   }
   // Last, and of the sources as they were before: an edit meanwhile means another build.
-  fs.writeFileSync(at('dist', '.setup.json'), `${JSON.stringify({ fingerprint: before })}\n`);
+  note({ fingerprint: before });
+}
+
+async function buildPage() {
+  console.error('roster: building the page …');
+  const before = pageFingerprint();
+  note({ page: undefined });
+  const vite = at('node_modules', 'vite', 'bin', 'vite.js');
+  // Vite wants a newer Node than this setup does.
+  const own = at('node_modules', 'node', 'bin', process.platform === 'win32' ? 'node.exe' : 'node');
+  const node = fs.existsSync(own) ? own : process.execPath;
+  const code = await run(node, [vite, 'build', 'web', '--logLevel', 'warn']);
+  if (code !== 0) throw new SetupError('the page cannot be built (see above).');
+  const files = listFiles(at('dist', 'web')).map((file) => path.relative(at('dist', 'web'), file));
+  note({ page: { fingerprint: before, files } });
+}
+
+function readNote() {
+  return readJson(at('dist', '.setup.json')) ?? {};
+}
+
+/** What was built from what, each part by itself. */
+function note(change) {
+  fs.mkdirSync(at('dist'), { recursive: true });
+  fs.writeFileSync(at('dist', '.setup.json'), `${JSON.stringify({ ...readNote(), ...change })}\n`);
 }
 
 function sourceFolders() {
@@ -176,15 +214,28 @@ function outputsOf(sources) {
     .map((file) => at('dist', `${path.relative(root, file).slice(0, -3)}.js`));
 }
 
-/** By content: a checkout changes times and not what is in the files. */
-function fingerprint(sources) {
-  const hash = createHash('sha256');
-  for (const file of [
+function hasPage() {
+  return fs.existsSync(at('web', 'index.html'));
+}
+
+function codeFingerprint(sources) {
+  return fingerprint([
     ...sources,
     at('tsconfig.json'),
     at('tsconfig.build.json'),
     at('node_modules', 'typescript', 'package.json'),
-  ]) {
+  ]);
+}
+
+/** The lock stands for the packages that are bundled. */
+function pageFingerprint() {
+  return fingerprint([...listFiles(at('web')).sort(), ...listFiles(at('generated')).sort(), at('package-lock.json')]);
+}
+
+/** By content: a checkout changes times and not what is in the files. */
+function fingerprint(files) {
+  const hash = createHash('sha256');
+  for (const file of files) {
     const content = fs.readFileSync(file);
     hash.update(`${path.relative(root, file)} ${content.length}\n`).update(content);
   }

@@ -1,4 +1,4 @@
-/** The setup before npm's scripts, on a small project with the real compiler and an npm that writes down what it is told. */
+/** The setup before npm's scripts, on a small project with the real compiler, the real Vite and an npm that writes down what it is told. */
 import { spawnSync } from 'node:child_process';
 import * as fs from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -36,11 +36,18 @@ beforeEach(() => {
   write('node_modules/.bin/node', '');
   write('node_modules/.bin/node.cmd', '');
   fs.symlinkSync(path.join(repository, 'node_modules/typescript'), at('node_modules/typescript'), 'junction');
+  fs.symlinkSync(path.join(repository, 'node_modules/vite'), at('node_modules/vite'), 'junction');
   const compilerOptions = { module: 'nodenext', lib: ['es5'], types: [], skipLibCheck: true, rootDir: '.' };
   write('tsconfig.json', { compilerOptions });
   write('tsconfig.build.json', { extends: './tsconfig.json', compilerOptions: { outDir: 'dist' }, include: ['src'] });
   write('src/one.ts', 'export const one: number = 1;\n');
   write('src/two.ts', 'export const two: number = 2;\n');
+  write(
+    'web/vite.config.mjs',
+    `export default { root: import.meta.dirname, build: { outDir: '../dist/web', emptyOutDir: true } };`,
+  );
+  write('web/index.html', '<script type="module" src="./page.js"></script>');
+  write('web/page.js', 'console.log("page one");\n');
   // Installs what `to-install.json` says, if it is there.
   write(
     'npm.mjs',
@@ -67,6 +74,11 @@ function setup(): { status: number | null; said: string; npm: string[] } {
 
 const done = { status: 0, said: '', npm: [] };
 const built = { status: 0, said: expect.stringMatching(/compiling/), npm: [] };
+const pageBuilt = { status: 0, said: 'roster: building the page …\n', npm: [] };
+const script = () => {
+  const [name = ''] = fs.readdirSync(at('dist/web/assets')).filter((file) => file.endsWith('.js'));
+  return `dist/web/assets/${name}`;
+};
 
 describe('the setup', () => {
   it('compiles what is not compiled, and does nothing the second time', () => {
@@ -87,6 +99,39 @@ describe('the setup', () => {
     fs.rmSync(at('src/two.ts'));
     expect(setup()).toEqual(built);
     expect(fs.readdirSync(at('dist/src'))).toEqual(['one.js']);
+  });
+
+  it('builds the page, and after a change to the page that alone', () => {
+    setup();
+    expect(fs.readFileSync(at(script()), 'utf8')).toContain('page one');
+    const before = fs.statSync(at('dist/src/one.js')).mtimeMs;
+    write('web/page.js', 'console.log("page two");\n');
+    expect(setup()).toEqual(pageBuilt);
+    expect(fs.readFileSync(at(script()), 'utf8')).toContain('page two');
+    expect(fs.statSync(at('dist/src/one.js')).mtimeMs).toBe(before);
+    expect(setup()).toEqual(done);
+  });
+
+  it('builds the page again where what it is made from or made to has changed', () => {
+    setup();
+    fs.rmSync(at(script()));
+    expect(setup()).toEqual(pageBuilt);
+    write('generated/service.ts', '');
+    expect(setup()).toEqual(pageBuilt);
+    // Nor does it need to be there.
+    fs.rmSync(at('web'), { recursive: true });
+    expect(setup()).toEqual(done);
+  });
+
+  it('fails on a page that cannot be built, each time until it can', () => {
+    write('web/page.js', 'import "./nowhere.js";\n');
+    for (let time = 0; time < 2; time++) {
+      const { status, said } = setup();
+      expect(status).toBe(1);
+      expect(said).toMatch(/nowhere\.js/);
+    }
+    write('web/page.js', '');
+    expect(setup()).toEqual(pageBuilt);
   });
 
   it('compiles again where a compiled file is missing', () => {

@@ -1,0 +1,189 @@
+/**
+ * The directory's server as the page sees it: calls by gRPC-Web to where the page came from, and one kind of error.
+ *
+ * Holds the token, in memory only. Never calls another host, and never repeats a call by itself.
+ */
+import {
+  type BadRequest,
+  type ErrorInfo,
+  errorDetailsClientMiddleware,
+  RichClientError,
+} from 'nice-grpc-error-details';
+import {
+  type CallOptions,
+  type Client,
+  ClientError,
+  type ClientMiddleware,
+  createChannel,
+  createClientFactory,
+  Metadata,
+  Status,
+} from 'nice-grpc-web';
+import { UserServiceDefinition as definition, type UserServiceDefinition } from '../generated/users/v1/user_service.js';
+
+/** The name of a gRPC status other than OK, such as 'NOT_FOUND'. */
+export type StatusName = Exclude<keyof typeof Status, 'OK'>;
+
+export interface FieldViolation {
+  /** Its path in the request as protobuf names it: `user.email`, `users[57].email`, `filter`. */
+  readonly field: string;
+  readonly description: string;
+}
+
+/** Every failure of a call. A caller's own abort is not one: it stays an AbortError (`isAborted`). */
+export class CallError extends Error {
+  override readonly name = 'CallError';
+  /** UNAVAILABLE also where nobody answers or the connection broke, DEADLINE_EXCEEDED also where this side stopped waiting. */
+  readonly code: StatusName;
+  /** The server's stable word, such as 'EMAIL_TAKEN'; empty where no server of this contract said it. */
+  readonly reason: string;
+  readonly violations: readonly FieldViolation[];
+  readonly metadata: Readonly<Record<string, string>>;
+
+  constructor(
+    code: StatusName,
+    message: string,
+    details: Partial<Pick<CallError, 'reason' | 'violations' | 'metadata'>> = {},
+  ) {
+    super(message === '' ? code : message);
+    this.code = code;
+    this.reason = details.reason ?? '';
+    this.violations = details.violations ?? [];
+    this.metadata = details.metadata ?? {};
+  }
+}
+
+/** Whether the caller itself gave up the call. */
+export function isAborted(error: unknown): boolean {
+  return error instanceof Error && error.name === 'AbortError';
+}
+
+type Service = Client<UserServiceDefinition, { deadlineMs?: number }>;
+
+/**
+ * The calls as nice-grpc-web has them: `request, { signal, deadlineMs }`. They reject with a CallError or, where the
+ * signal was aborted, an AbortError. A unary call has 15 s unless told, a stream has no end; 0 is no deadline.
+ */
+export interface Directory
+  extends Pick<
+    Service,
+    | 'createUser'
+    | 'getUser'
+    | 'updateUser'
+    | 'deleteUser'
+    | 'listUsers'
+    | 'batchCreateUsers'
+    | 'exportUsers'
+    | 'watchUsers'
+  > {
+  /** Sent with every call from now on; undefined forgets it. */
+  signIn(token: string | undefined): void;
+  /** Whether a call was refused for want of a token, or with a wrong one, since the last signIn. */
+  readonly needsSignIn: boolean;
+  /** Hears each change of needsSignIn. Returns what ends that. */
+  onSignIn(listener: () => void): () => void;
+}
+
+// The server's own STATEMENT_TIMEOUT_MS is shorter; this is for a network that swallows an answer.
+const deadlineMsDefault = 15_000;
+
+/** Where `address` is left out, for the server that the page came from. */
+export function createDirectory(address: string = location.origin): Directory {
+  let token: string | undefined;
+  let needsSignIn = false;
+  const listeners = new Set<() => void>();
+  const setNeedsSignIn = (needs: boolean) => {
+    if (needs === needsSignIn) return;
+    needsSignIn = needs;
+    for (const listener of listeners) listener();
+  };
+
+  const around: ClientMiddleware<{ deadlineMs?: number }> = async function* around(call, { deadlineMs, ...options }) {
+    const limitMs = deadlineMs ?? (call.responseStream ? 0 : deadlineMsDefault);
+    const controller = new AbortController();
+    const abort = () => controller.abort();
+    if (options.signal?.aborted) abort();
+    options.signal?.addEventListener('abort', abort);
+    let isLate = false;
+    const timer =
+      limitMs === 0
+        ? undefined
+        : setTimeout(() => {
+            isLate = true;
+            abort();
+          }, limitMs);
+    const metadata = Metadata(options.metadata);
+    if (limitMs !== 0) metadata.set('grpc-timeout', `${Math.ceil(limitMs)}m`);
+    const usedToken = token;
+    if (usedToken !== undefined) metadata.set('authorization', `Bearer ${usedToken}`);
+    try {
+      return yield* call.next(call.request, { ...options, metadata, signal: controller.signal });
+    } catch (error) {
+      if (isLate) throw new CallError('DEADLINE_EXCEEDED', 'The server did not answer in time.');
+      if (!(error instanceof ClientError)) throw error;
+      const failure = toCallError(error);
+      // An answer to the token before says nothing about this one.
+      if (failure.code === 'UNAUTHENTICATED' && usedToken === token) setNeedsSignIn(true);
+      throw failure;
+    } finally {
+      clearTimeout(timer);
+      options.signal?.removeEventListener('abort', abort);
+    }
+  };
+
+  const service: Service = createClientFactory()
+    .use(errorDetailsClientMiddleware)
+    .use(around)
+    .create(definition, createChannel(address));
+
+  return {
+    createUser: service.createUser,
+    getUser: service.getUser,
+    updateUser: service.updateUser,
+    deleteUser: service.deleteUser,
+    listUsers: service.listUsers,
+    batchCreateUsers: service.batchCreateUsers,
+    exportUsers: service.exportUsers,
+    watchUsers: service.watchUsers,
+    signIn(fresh) {
+      token = fresh;
+      setNeedsSignIn(false);
+    },
+    get needsSignIn() {
+      return needsSignIn;
+    },
+    onSignIn(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+  };
+}
+
+function toCallError(error: ClientError): CallError {
+  const details: { reason?: string; violations?: FieldViolation[]; metadata?: Record<string, string> } = {};
+  for (const detail of error instanceof RichClientError ? error.extra : []) {
+    if (isDetail<ErrorInfo>(detail, 'google.rpc.ErrorInfo')) {
+      details.reason = detail.reason;
+      details.metadata = detail.metadata;
+    } else if (isDetail<BadRequest>(detail, 'google.rpc.BadRequest')) {
+      details.violations = detail.fieldViolations.map(({ field, description }) => ({ field, description }));
+    }
+  }
+  // What nice-grpc-web says of a fetch that failed and of a response that broke off: there was no status at all.
+  if (error.code === Status.UNKNOWN && /^(?:Transport error|Response stream closed without)/.test(error.details)) {
+    return new CallError('UNAVAILABLE', 'The server cannot be reached.');
+  }
+  return new CallError(nameOf(error.code), error.details, details);
+}
+
+function nameOf(status: Status): StatusName {
+  const name = Status[status] as keyof typeof Status | undefined;
+  return name === undefined || name === 'OK' ? 'UNKNOWN' : name;
+}
+
+function isDetail<T extends { $type: string }>(detail: { $type: string }, type: T['$type']): detail is T {
+  return detail.$type === type;
+}
+
+/** For callers that pass options on. */
+export type DirectoryCallOptions = CallOptions & { deadlineMs?: number };

@@ -1,0 +1,8 @@
+/** The page's entry. */
+import { render } from 'preact';
+import { App } from './app.js';
+import { createDirectory } from './directory.js';
+import './style.css';
+
+const page = document.getElementById('page');
+if (page !== null) render(<App directory={createDirectory()} />, page);

@@ -1,0 +1,73 @@
+/**
+ * Where in the page somebody is, as the URL's hash has it: `#query=ada&order_by=last_name&user=…`.
+ *
+ * In the hash and not in the query string, because what people search for is personal data and a query string is told to
+ * the server, its log and every proxy between. Reload and the back button bring a place back.
+ */
+import { useCallback, useEffect, useState } from 'preact/hooks';
+
+export interface Place {
+  readonly view: 'list' | 'activity';
+  readonly query: string;
+  readonly filter: string;
+  /** As ListUsers has it: a field, perhaps with ` desc`. */
+  readonly orderBy: string;
+  /** The id of the user who is open, or `new`; empty for none. */
+  readonly user: string;
+  readonly dialog: '' | 'import';
+}
+
+/** Newest first: whoever was just added is on top. */
+const start: Place = { view: 'list', query: '', filter: '', orderBy: 'create_time desc', user: '', dialog: '' };
+
+const names = { view: 'view', query: 'query', filter: 'filter', orderBy: 'order_by', user: 'user', dialog: 'dialog' };
+
+const orderForm = /^(?:create_time|update_time|first_name|last_name|email)(?: desc)?$/;
+
+/** Never fails: what is not understood is left out. */
+export function readPlace(hash: string): Place {
+  const given = new URLSearchParams(hash.replace(/^#/, ''));
+  const text = (name: keyof typeof names) => given.get(names[name]) ?? start[name];
+  const orderBy = text('orderBy');
+  return {
+    view: text('view') === 'activity' ? 'activity' : 'list',
+    query: text('query'),
+    filter: text('filter'),
+    orderBy: orderForm.test(orderBy) ? orderBy : start.orderBy,
+    user: text('user'),
+    dialog: text('dialog') === 'import' ? 'import' : '',
+  };
+}
+
+/** Without what is as it is at the start. */
+export function writePlace(place: Place): string {
+  const written = new URLSearchParams();
+  for (const key of Object.keys(names) as (keyof Place)[]) {
+    if (place[key] !== start[key]) written.set(names[key], place[key]);
+  }
+  return written.size === 0 ? '' : `#${written}`;
+}
+
+export type Go = (change: Partial<Place>, how?: { replace?: boolean }) => void;
+
+/** The place now, and how to go to another one: as a step that the back button undoes, or, with `replace`, not. */
+export function usePlace(): readonly [Place, Go] {
+  const [place, setPlace] = useState(() => readPlace(location.hash));
+  useEffect(() => {
+    const read = () => setPlace(readPlace(location.hash));
+    window.addEventListener('popstate', read);
+    window.addEventListener('hashchange', read);
+    return () => {
+      window.removeEventListener('popstate', read);
+      window.removeEventListener('hashchange', read);
+    };
+  }, []);
+  const go = useCallback<Go>((change, { replace = false } = {}) => {
+    const next = { ...readPlace(location.hash), ...change };
+    const url = `${location.pathname}${location.search}${writePlace(next)}`;
+    if (replace) history.replaceState(null, '', url);
+    else history.pushState(null, '', url);
+    setPlace(next);
+  }, []);
+  return [place, go];
+}

@@ -1,0 +1,22 @@
+/** How the page is built into dist/web: one script, one style sheet, nothing inline, names that change with the content. */
+import { defineConfig } from 'vite';
+
+export default defineConfig({
+  root: import.meta.dirname,
+  // Relative, so that the page may be served below a path.
+  base: './',
+  build: {
+    outDir: '../dist/web',
+    emptyOutDir: true,
+    // Since light-dark(): the browsers of the middle of 2024.
+    target: ['chrome123', 'edge123', 'firefox120', 'safari17.5'],
+    assetsInlineLimit: 0,
+    cssCodeSplit: false,
+    modulePreload: false,
+    sourcemap: false,
+    rolldownOptions: { output: { codeSplitting: false } },
+  },
+  oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
+  // `npx vite web` for work on the page, beside a server that runs.
+  server: { proxy: { '^/(users\\.v1\\.|metrics|healthz|readyz)': 'http://localhost:8080' } },
+});

@@ -1,18 +1,95 @@
 /**
  * The page as a whole: its header, which view is shown, which dialog is open.
  *
- * What is open stands in the URL's hash (place.ts), which no server is told; nothing here talks to the network itself.
+ * What is open stands in the URL's hash (place.ts), which no server is told. Owns the list and the feed for as long as
+ * the page lives.
  */
+import { useCallback, useEffect, useReducer, useRef, useState } from 'preact/hooks';
 import type { Directory } from './directory.js';
-import { usePlace } from './place.js';
+import { Header } from './header.js';
+import { ListView } from './list-view.js';
+import { type Place, usePlace } from './place.js';
+import { SignIn } from './sign-in.js';
+import { createUserFeed, type FeedState } from './user-feed.js';
+import { createUserList, type Question } from './user-list.js';
 
 export function App({ directory }: { directory: Directory }) {
-  const [place] = usePlace();
-  // <UserDialog>, <ImportDialog> and <ActivityView> have their places here: as `place.user`, `place.dialog` and
-  // `place.view` say.
+  const [place, go] = usePlace();
+  const [list] = useState(() => createUserList(directory, questionOf(place)));
+  const [version, redraw] = useReducer<number, void>((before) => before + 1, 0);
+  const [feedState, setFeedState] = useState<FeedState>('connecting');
+
+  useEffect(() => list.onChange(() => redraw()), [list]);
+  useEffect(() => {
+    let hasFailed = false;
+    const feed = createUserFeed({
+      directory,
+      onChanges(changes) {
+        list.apply(changes);
+      },
+      onGap: () => list.refresh(),
+      onState(state) {
+        setFeedState(state);
+        if (state === 'live' && hasFailed) list.resume();
+        hasFailed = state === 'reconnecting' || state === 'offline' || (hasFailed && state !== 'live');
+      },
+    });
+    return () => feed.close();
+  }, [directory, list]);
+
+  const asked = useRef(questionOf(place));
+  useEffect(() => {
+    const question = questionOf(place);
+    if (isSame(question, asked.current)) return;
+    asked.current = question;
+    list.ask(question);
+  }, [place, list]);
+
+  const signIns = useSignIns(directory, () => list.retry());
+  const open = useCallback((id: string) => go({ user: id }), [go]);
+
+  if (directory.needsSignIn) {
+    return (
+      <div class="page">
+        <SignIn key={signIns} directory={directory} wasRefused={signIns > 1} />
+      </div>
+    );
+  }
   return (
-    <div class="page" data-view={place.view}>
-      <main>{directory.needsSignIn ? 'Sign in' : 'Roster'}</main>
+    <div class="page">
+      <Header
+        place={place}
+        go={go}
+        feedState={feedState}
+        total={list.answer === 0 ? undefined : list.total}
+        rows={list.rows}
+        isSearch={list.question.query !== '' || list.question.filter !== ''}
+      />
+      {place.view === 'list' && <ListView list={list} version={version} place={place} go={go} onOpen={open} />}
     </div>
   );
+}
+
+function questionOf({ query, filter, orderBy }: Place): Question {
+  return { query, filter, orderBy };
+}
+
+function isSame(a: Question, b: Question): boolean {
+  return a.query === b.query && a.filter === b.filter && a.orderBy === b.orderBy;
+}
+
+/** How often somebody was asked for a token so far. */
+function useSignIns(directory: Directory, onSignedIn: () => void): number {
+  const [times, setTimes] = useState(directory.needsSignIn ? 1 : 0);
+  const [, redraw] = useReducer<number, void>((before) => before + 1, 0);
+  useEffect(
+    () =>
+      directory.onSignIn(() => {
+        if (directory.needsSignIn) setTimes((before) => before + 1);
+        else onSignedIn();
+        redraw();
+      }),
+    [directory],
+  );
+  return times;
 }

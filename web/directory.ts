@@ -159,6 +159,8 @@ export function createDirectory(address: string = location.origin): Directory {
   };
 }
 
+const unreachable = 'The server cannot be reached.';
+
 function toCallError(error: ClientError): CallError {
   const details: { reason?: string; violations?: FieldViolation[]; metadata?: Record<string, string> } = {};
   for (const detail of error instanceof RichClientError ? error.extra : []) {
@@ -171,7 +173,11 @@ function toCallError(error: ClientError): CallError {
   }
   // What nice-grpc-web says of a fetch that failed and of a response that broke off: there was no status at all.
   if (error.code === Status.UNKNOWN && /^(?:Transport error|Response stream closed without)/.test(error.details)) {
-    return new CallError('UNAVAILABLE', 'The server cannot be reached.');
+    return new CallError('UNAVAILABLE', unreachable);
+  }
+  // What stands between has its own words for it, which are no reader's.
+  if (error.code === Status.UNAVAILABLE && details.reason === undefined) {
+    return new CallError('UNAVAILABLE', unreachable);
   }
   return new CallError(nameOf(error.code), error.details, details);
 }

@@ -14,13 +14,15 @@ export interface Place {
   readonly orderBy: string;
   /** The id of the user who is open, or `new`; empty for none. */
   readonly user: string;
-  readonly dialog: '' | 'import';
+  readonly dialog: '' | 'import' | 'export';
 }
 
 /** Newest first: whoever was just added is on top. */
 const start: Place = { view: 'list', query: '', filter: '', orderBy: 'create_time desc', user: '', dialog: '' };
 
 const names = { view: 'view', query: 'query', filter: 'filter', orderBy: 'order_by', user: 'user', dialog: 'dialog' };
+
+const dialogs = ['import', 'export'] as const;
 
 const orderForm = /^(?:create_time|update_time|first_name|last_name|email)(?: desc)?$/;
 
@@ -35,7 +37,7 @@ export function readPlace(hash: string): Place {
     filter: text('filter'),
     orderBy: orderForm.test(orderBy) ? orderBy : start.orderBy,
     user: text('user'),
-    dialog: text('dialog') === 'import' ? 'import' : '',
+    dialog: dialogs.find((dialog) => dialog === text('dialog')) ?? '',
   };
 }
 

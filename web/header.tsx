@@ -1,0 +1,180 @@
+/** What is at the top of every view: the name, how many there are, whether the page is up to date, what one can do. */
+import type { ComponentChildren } from 'preact';
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { ActivityIcon, ExportIcon, ImportIcon, MenuIcon, MoonIcon, PlusIcon, SunIcon, UsersIcon } from './icons.js';
+import type { Go, Place } from './place.js';
+import { useTheme } from './theme.js';
+import { formatCount } from './times.js';
+import type { FeedState } from './user-feed.js';
+import type { Total } from './user-list.js';
+
+export interface HeaderProps {
+  readonly place: Place;
+  readonly go: Go;
+  readonly feedState: FeedState;
+  /** Undefined where nothing was read yet. */
+  readonly total: Total | undefined;
+  readonly rows: number;
+  readonly isSearch: boolean;
+}
+
+export function Header({ place, go, feedState, total, rows, isSearch }: HeaderProps) {
+  const [theme, setTheme] = useTheme();
+  const isActivity = place.view === 'activity';
+  const otherTheme = theme === 'dark' ? 'light' : 'dark';
+  return (
+    <header class="header">
+      <h1 class="line brand">
+        <img src={new URL('./icon.svg', import.meta.url).href} alt="" width="24" height="24" />
+        Roster
+      </h1>
+      <p class="soft numeric truncate total" aria-live="polite" aria-atomic="true">
+        {total !== undefined && textOf(total, rows, isSearch)}
+      </p>
+      <ConnectionSign state={feedState} />
+      <nav class="line views" aria-label="Views">
+        <button
+          type="button"
+          class="button quiet"
+          aria-current={isActivity ? undefined : 'page'}
+          onClick={() => go({ view: 'list' })}
+        >
+          <UsersIcon />
+          People
+        </button>
+        <button
+          type="button"
+          class="button quiet"
+          aria-current={isActivity ? 'page' : undefined}
+          onClick={() => go({ view: 'activity' })}
+        >
+          <ActivityIcon />
+          Activity
+        </button>
+      </nav>
+      <Menu
+        items={[
+          { label: 'Import from CSV', icon: <ImportIcon />, run: () => go({ dialog: 'import' }) },
+          { label: 'Export as CSV', icon: <ExportIcon />, run: () => go({ dialog: 'export' }) },
+          isActivity
+            ? { label: 'People', icon: <UsersIcon />, isNarrow: true, run: () => go({ view: 'list' }) }
+            : { label: 'Activity', icon: <ActivityIcon />, isNarrow: true, run: () => go({ view: 'activity' }) },
+          {
+            label: theme === 'dark' ? 'Light theme' : 'Dark theme',
+            icon: theme === 'dark' ? <SunIcon /> : <MoonIcon />,
+            run: () => setTheme(otherTheme),
+          },
+        ]}
+      />
+      <button type="button" class="button primary new-user" onClick={() => go({ user: 'new' })}>
+        <PlusIcon />
+        <span>New user</span>
+      </button>
+    </header>
+  );
+}
+
+function textOf(total: Total, rows: number, isSearch: boolean): string {
+  const noun = (count: number) => (isSearch ? (count === 1 ? 'match' : 'matches') : count === 1 ? 'user' : 'users');
+  if (total.kind === 'exact') return `${formatCount(total.count)} ${noun(total.count)}`;
+  if (total.kind === 'counting') return 'Counting…';
+  return rows === 0 ? '' : `${formatCount(rows)}+ ${noun(rows)}`;
+}
+
+const signs: Readonly<Record<FeedState, { text: string; explanation: string }>> = {
+  connecting: { text: 'Connecting', explanation: 'Connecting to the live feed' },
+  live: { text: 'Live', explanation: 'Changes by others appear at once' },
+  reconnecting: { text: 'Reconnecting', explanation: 'The connection was lost; trying again' },
+  offline: { text: 'Offline', explanation: 'The server cannot be reached; what is shown may be out of date' },
+  paused: { text: 'Paused', explanation: 'Changes are read again when this page is in view' },
+};
+
+function ConnectionSign({ state }: { state: FeedState }) {
+  const { text, explanation } = signs[state];
+  return (
+    <p class="sign" data-state={state} role="status" title={explanation}>
+      <span class="dot" aria-hidden="true" />
+      <span class="sign-text">{text}</span>
+    </p>
+  );
+}
+
+interface MenuItem {
+  readonly label: string;
+  readonly icon: ComponentChildren;
+  /** Where there is no room for it elsewhere. */
+  readonly isNarrow?: boolean;
+  run(): void;
+}
+
+function Menu({ items }: { items: readonly MenuItem[] }) {
+  const [isOpen, setOpen] = useState(false);
+  const box = useRef<HTMLDivElement>(null);
+  const opener = useRef<HTMLButtonElement>(null);
+  const options = () => [...(box.current?.querySelectorAll<HTMLElement>('[role=menuitem]') ?? [])];
+  const close = (how?: 'back') => {
+    setOpen(false);
+    if (how === 'back') opener.current?.focus();
+  };
+  useEffect(() => {
+    if (!isOpen) return;
+    options()
+      .find((option) => option.offsetParent !== null)
+      ?.focus();
+    const onDown = (event: PointerEvent) => {
+      if (event.target instanceof Node && !box.current?.contains(event.target)) close();
+    };
+    document.addEventListener('pointerdown', onDown);
+    return () => document.removeEventListener('pointerdown', onDown);
+  }, [isOpen]);
+  const onKeyDown = (event: KeyboardEvent) => {
+    if (!isOpen) return;
+    const shown = options().filter((option) => option.offsetParent !== null);
+    const at = shown.findIndex((option) => option.matches(':focus'));
+    if (event.key === 'Escape') close('back');
+    else if (event.key === 'Tab') return close();
+    else if (event.key === 'ArrowDown') shown[(at + 1) % shown.length]?.focus();
+    else if (event.key === 'ArrowUp') shown.at(at - 1)?.focus();
+    else if (event.key === 'Home') shown[0]?.focus();
+    else if (event.key === 'End') shown.at(-1)?.focus();
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  };
+  return (
+    // biome-ignore lint/a11y/noStaticElementInteractions: hears the keys of the menu in it.
+    <div class="menu-box" ref={box} onKeyDown={onKeyDown}>
+      <button
+        ref={opener}
+        type="button"
+        class="button quiet icon"
+        aria-label="More"
+        aria-haspopup="menu"
+        aria-expanded={isOpen}
+        onClick={() => setOpen(!isOpen)}
+      >
+        <MenuIcon />
+      </button>
+      {isOpen && (
+        <div class="menu" role="menu" aria-label="More">
+          {items.map(({ label, icon, isNarrow = false, run }) => (
+            <button
+              key={label}
+              type="button"
+              role="menuitem"
+              tabIndex={-1}
+              class={isNarrow ? 'is-narrow' : ''}
+              onClick={() => {
+                close('back');
+                run();
+              }}
+            >
+              {icon}
+              {label}
+            </button>
+          ))}
+        </div>
+      )}
+    </div>
+  );
+}

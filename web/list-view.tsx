@@ -1,0 +1,155 @@
+/** The list with all that is around it: the search, what is new, and what is shown where there are no rows. */
+import { useEffect, useRef } from 'preact/hooks';
+import { ImportIcon, PlusIcon } from './icons.js';
+import type { Go, Place } from './place.js';
+import { SearchBar } from './search-bar.js';
+import { formatCount } from './times.js';
+import { UserGrid } from './user-grid.js';
+import { pageSize, type UserList } from './user-list.js';
+
+export interface ListViewProps {
+  readonly list: UserList;
+  readonly version: number;
+  readonly place: Place;
+  readonly go: Go;
+  onOpen(id: string): void;
+}
+
+export function ListView({ list, version, place, go, onOpen }: ListViewProps) {
+  const search = useRef<HTMLInputElement>(null);
+  const focusGrid = useRef<() => void>(undefined);
+  useEffect(() => {
+    const onKeyDown = (event: KeyboardEvent) => {
+      if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+      if (document.querySelector('dialog[open]') !== null || isEditable(event.target)) return;
+      if (event.key === '/') search.current?.select();
+      else if (event.key === 'n') go({ user: 'new' });
+      else return;
+      event.preventDefault();
+    };
+    document.addEventListener('keydown', onKeyDown);
+    return () => document.removeEventListener('keydown', onKeyDown);
+  }, [go]);
+
+  const { rows, arrivals, refusal, failure, isAsking, question } = list;
+  const isSearch = question.query !== '' || question.filter !== '';
+  const filterRefused = refusal?.reason === 'INVALID_FILTER';
+  const problem = failure ?? (filterRefused ? undefined : refusal);
+  const isEmpty = list.answer > 0 && rows === 0 && !list.hasMore;
+  const showArrivals = () => {
+    if (question.orderBy !== 'create_time desc') go({ orderBy: 'create_time desc' });
+    else list.ask(question);
+  };
+  return (
+    <main class="list-view" aria-label="People">
+      <SearchBar
+        place={place}
+        go={go}
+        isAsking={isAsking && list.answer > 0}
+        refusal={refusal}
+        searchRef={search}
+        onLeave={() => focusGrid.current?.()}
+      />
+      <p class="visually-hidden" role="status">
+        {list.answer > 0 && !isAsking ? resultText(list, isSearch) : ''}
+      </p>
+      {problem !== undefined && list.answer > 0 && (
+        <div class="notice danger problem" role="alert">
+          <span class="grow">{problem.message}</span>
+          <button type="button" class="button" onClick={() => list.retry()}>
+            Try again
+          </button>
+        </div>
+      )}
+      <div class="grid-frame">
+        {arrivals.count > 0 && (
+          <button type="button" class="button arrivals" onClick={showArrivals}>
+            {formatCount(arrivals.count)}
+            {arrivals.isMany && '+'} new · show
+          </button>
+        )}
+        {isEmpty ? (
+          <Empty isSearch={isSearch} go={go} />
+        ) : list.answer === 0 && problem !== undefined ? (
+          <div class="empty" role="alert">
+            <h2>The list cannot be read</h2>
+            <p class="soft">{problem.message}</p>
+            <button type="button" class="button" onClick={() => list.retry()}>
+              Try again
+            </button>
+          </div>
+        ) : list.answer === 0 ? (
+          <Loading />
+        ) : (
+          <UserGrid
+            list={list}
+            version={version}
+            isDimmed={isAsking || filterRefused}
+            onOpen={onOpen}
+            onOrder={(orderBy) => go({ orderBy })}
+            focusRef={focusGrid}
+          />
+        )}
+      </div>
+    </main>
+  );
+}
+
+function resultText({ total, rows, hasMore }: UserList, isSearch: boolean): string {
+  const noun = isSearch ? 'matches' : 'users';
+  if (total.kind === 'exact') return total.count === 1 ? '1 result' : `${formatCount(total.count)} ${noun}`;
+  return hasMore ? `More than ${formatCount(Math.min(rows, pageSize))} ${noun}` : `${formatCount(rows)} ${noun}`;
+}
+
+function Empty({ isSearch, go }: { isSearch: boolean; go: Go }) {
+  if (isSearch) {
+    return (
+      <div class="empty">
+        <h2>Nobody matches</h2>
+        <p class="soft">Every word must occur in a name or in the email.</p>
+        <button type="button" class="button" onClick={() => go({ query: '', filter: '' })}>
+          Show everybody
+        </button>
+      </div>
+    );
+  }
+  return (
+    <div class="empty">
+      <h2>Nobody is here yet</h2>
+      <p class="soft">Add the first person by hand, or bring everybody at once from a CSV file.</p>
+      <div class="line wrap">
+        <button type="button" class="button primary" onClick={() => go({ user: 'new' })}>
+          <PlusIcon />
+          New user
+        </button>
+        <button type="button" class="button" onClick={() => go({ dialog: 'import' })}>
+          <ImportIcon />
+          Import from CSV
+        </button>
+      </div>
+    </div>
+  );
+}
+
+/** Before the first answer, in the shape that the rows will have. */
+function Loading() {
+  return (
+    <div class="grid" aria-hidden="true">
+      {Array.from({ length: 12 }, (_, row) => (
+        <div key={row} class="grid-row skeleton still">
+          <div class="cell-name">
+            <span class="avatar" />
+            <span class="bar" />
+          </div>
+          <div class="cell-2">
+            <span class="bar" />
+          </div>
+        </div>
+      ))}
+    </div>
+  );
+}
+
+function isEditable(target: EventTarget | null): boolean {
+  return target instanceof HTMLElement && target.closest('input, textarea, select, [contenteditable]') !== null;
+}

@@ -1,0 +1,236 @@
+/** What is asked of the list: words, a filter with its mistakes shown where they are, and on a phone the order. */
+import { useEffect, useRef, useState } from 'preact/hooks';
+import type { CallError } from './directory.js';
+import { CloseIcon, FilterIcon, SearchIcon } from './icons.js';
+import type { Go, Place } from './place.js';
+
+export interface SearchBarProps {
+  readonly place: Place;
+  readonly go: Go;
+  readonly isAsking: boolean;
+  /** Why the list does not answer what was asked last. */
+  readonly refusal: CallError | undefined;
+  readonly searchRef: { current: HTMLInputElement | null };
+  /** Arrow down leaves the field for the list. */
+  onLeave(): void;
+}
+
+/** Short enough not to be felt, long enough for most of a word. */
+const searchAfterMs = 150;
+/** A filter that is being written is wrong most of the time. */
+const filterAfterMs = 600;
+
+const orders = [
+  ['create_time desc', 'Newest first'],
+  ['create_time', 'Oldest first'],
+  ['update_time desc', 'Last changed first'],
+  ['update_time', 'Last changed last'],
+  ['last_name', 'Last name A–Z'],
+  ['last_name desc', 'Last name Z–A'],
+  ['first_name', 'First name A–Z'],
+  ['first_name desc', 'First name Z–A'],
+  ['email', 'Email A–Z'],
+  ['email desc', 'Email Z–A'],
+] as const;
+
+export function SearchBar({ place, go, isAsking, refusal, searchRef, onLeave }: SearchBarProps) {
+  const [isOpen, setOpen] = useState(place.filter !== '');
+  // The back button may bring a filter into view.
+  useEffect(() => {
+    if (place.filter !== '') setOpen(true);
+  }, [place.filter]);
+  const search = useDraft(place.query, searchAfterMs, (query) => {
+    // The first letter is a step that the back button undoes; the rest belongs to it.
+    go({ query }, { replace: place.query !== '' });
+  });
+  const filter = useDraft(place.filter, filterAfterMs, (text) => go({ filter: text }));
+  const filterField = useRef<HTMLInputElement>(null);
+
+  return (
+    <search class="search-bar">
+      <div class="line search-line">
+        <div class="search-field grow">
+          <SearchIcon />
+          <input
+            ref={searchRef}
+            class="input"
+            type="search"
+            aria-label="Search by name or email"
+            placeholder="Search by name or email"
+            maxLength={256}
+            autocomplete="off"
+            spellcheck={false}
+            value={search.draft}
+            onInput={(event) => search.write(event.currentTarget.value)}
+            onKeyDown={(event) => {
+              if (event.key === 'ArrowDown') onLeave();
+              else if (event.key === 'Enter') search.now(event.currentTarget.value);
+              else if (event.key === 'Escape') {
+                if (search.draft === '') event.currentTarget.blur();
+                else search.now('');
+              } else return;
+              event.preventDefault();
+            }}
+          />
+          {isAsking ? (
+            <span class="spinner" />
+          ) : (
+            <span class="key" title="Press / to search" aria-hidden="true">
+              /
+            </span>
+          )}
+        </div>
+        <button
+          type="button"
+          class="button"
+          aria-expanded={isOpen}
+          aria-controls="filter"
+          onClick={() => {
+            setOpen(!isOpen);
+            if (isOpen) filter.now('');
+            else requestAnimationFrame(() => filterField.current?.focus());
+          }}
+        >
+          <FilterIcon />
+          Filter
+        </button>
+        <label class="order">
+          <span class="visually-hidden">Order</span>
+          <select class="input" value={place.orderBy} onChange={(event) => go({ orderBy: event.currentTarget.value })}>
+            {orders.map(([value, label]) => (
+              <option key={value} value={value}>
+                {label}
+              </option>
+            ))}
+          </select>
+        </label>
+      </div>
+      {isOpen && (
+        <FilterField
+          inputRef={filterField}
+          draft={filter.draft}
+          onWrite={filter.write}
+          onEnter={filter.now}
+          // A draft that was not asked yet has no answer.
+          mistake={filter.draft === place.filter ? mistakeOf(refusal) : undefined}
+        />
+      )}
+    </search>
+  );
+}
+
+interface FilterFieldProps {
+  readonly inputRef: { current: HTMLInputElement | null };
+  readonly draft: string;
+  readonly mistake: Mistake | undefined;
+  onWrite(text: string): void;
+  onEnter(text: string): void;
+}
+
+function FilterField({ inputRef, draft, mistake, onWrite, onEnter }: FilterFieldProps) {
+  const mark = useRef<HTMLDivElement>(null);
+  // The mark stays under its character when a long filter is scrolled in its field.
+  const follow = () => {
+    const { scrollLeft = 0 } = inputRef.current ?? {};
+    if (mark.current !== null) mark.current.style.transform = `translateX(${-scrollLeft}px)`;
+  };
+  useEffect(follow);
+  return (
+    <div class="field filter-field" id="filter">
+      <label for="filter-text" class="visually-hidden">
+        Filter
+      </label>
+      <div class="filter-box">
+        <input
+          id="filter-text"
+          ref={inputRef}
+          class="input mono"
+          placeholder={'last_name == "Lovelace" && attributes.department == "ops"'}
+          maxLength={2048}
+          autocomplete="off"
+          autocapitalize="off"
+          spellcheck={false}
+          value={draft}
+          aria-invalid={mistake !== undefined}
+          aria-describedby={mistake === undefined ? 'filter-hint' : 'filter-mistake'}
+          onInput={(event) => onWrite(event.currentTarget.value)}
+          onScroll={follow}
+          onKeyDown={(event) => {
+            if (event.key === 'Enter') onEnter(event.currentTarget.value);
+            else if (event.key === 'Escape') onEnter('');
+            else return;
+            event.preventDefault();
+          }}
+        />
+        {draft !== '' && (
+          <button type="button" class="button quiet icon" aria-label="Clear the filter" onClick={() => onEnter('')}>
+            <CloseIcon />
+          </button>
+        )}
+      </div>
+      {mistake?.character !== undefined && (
+        <div class="filter-mark mono" aria-hidden="true">
+          <div ref={mark}>
+            <span class="ghost">{[...draft].slice(0, mistake.character - 1).join('')}</span>
+            <span class="caret">▲</span>
+          </div>
+        </div>
+      )}
+      {mistake === undefined ? (
+        <p class="hint" id="filter-hint">
+          Compare <code>first_name</code>, <code>last_name</code>, <code>email</code>, <code>create_time</code>,{' '}
+          <code>update_time</code> or <code>attributes.KEY</code>; also <code>contains</code>, <code>startsWith</code>,{' '}
+          <code>in [..]</code>, <code>has()</code>.
+        </p>
+      ) : (
+        <p class="error" id="filter-mistake" role="alert">
+          {mistake.text}
+        </p>
+      )}
+    </div>
+  );
+}
+
+interface Mistake {
+  readonly text: string;
+  /** Counted from 1 in Unicode code points. */
+  readonly character: number | undefined;
+}
+
+/** Where the server's text says at which character. */
+function mistakeOf(refusal: CallError | undefined): Mistake | undefined {
+  const violation = refusal?.violations.find(({ field }) => field === 'filter');
+  if (violation === undefined) return undefined;
+  const { description } = violation;
+  const [, character] = /at character (\d+)/.exec(description) ?? [];
+  return { text: `The filter ${description}.`, character: character === undefined ? undefined : Number(character) };
+}
+
+/** What somebody is writing, and hands in when they pause or press Enter. What comes from elsewhere replaces it. */
+function useDraft(value: string, afterMs: number, hand: (text: string) => void) {
+  const [draft, setDraft] = useState(value);
+  const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
+  const handed = useRef(value);
+  const handIn = useRef(hand);
+  handIn.current = hand;
+  useEffect(() => {
+    if (value === handed.current) return;
+    handed.current = value;
+    clearTimeout(timer.current);
+    setDraft(value);
+  }, [value]);
+  useEffect(() => () => clearTimeout(timer.current), []);
+  const now = (text: string) => {
+    clearTimeout(timer.current);
+    setDraft(text);
+    if (text === handed.current) return;
+    handed.current = text;
+    handIn.current(text);
+  };
+  const write = (text: string) => {
+    setDraft(text);
+    clearTimeout(timer.current);
+    timer.current = setTimeout(() => now(text), afterMs);
+  };
+  return { draft, write, now };
+}

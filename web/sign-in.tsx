@@ -1,0 +1,56 @@
+/** Asks for the token that the server wants. It stays in memory: a reload asks again, and nothing of it is stored. */
+import { useState } from 'preact/hooks';
+import type { Directory } from './directory.js';
+
+export interface SignInProps {
+  readonly directory: Directory;
+  /** Whether a token was refused before. */
+  readonly wasRefused: boolean;
+}
+
+export function SignIn({ directory, wasRefused }: SignInProps) {
+  const [token, setToken] = useState('');
+  return (
+    <main class="sign-in">
+      <form
+        class="card stack"
+        onSubmit={(event) => {
+          event.preventDefault();
+          const given = token.trim();
+          if (given !== '') directory.signIn(given);
+        }}
+      >
+        <div class="stack tight">
+          <h2>Sign in</h2>
+          <p class="soft">This directory answers only to those who have a token.</p>
+        </div>
+        <div class="field">
+          <label for="token">Token</label>
+          <input
+            id="token"
+            class="input mono"
+            type="password"
+            autocomplete="off"
+            autofocus
+            value={token}
+            aria-invalid={wasRefused}
+            aria-describedby={wasRefused ? 'token-error' : 'token-hint'}
+            onInput={(event) => setToken(event.currentTarget.value)}
+          />
+          {wasRefused ? (
+            <p class="error" id="token-error" role="alert">
+              The server has refused this token.
+            </p>
+          ) : (
+            <p class="hint" id="token-hint">
+              It is kept until this page is closed or loaded again, and nowhere else.
+            </p>
+          )}
+        </div>
+        <button type="submit" class="button primary">
+          Sign in
+        </button>
+      </form>
+    </main>
+  );
+}

@@ -1,0 +1,46 @@
+/** Light or dark: as the machine has it until somebody chooses, which this browser remembers. */
+import { useEffect, useState } from 'preact/hooks';
+
+export type Theme = 'light' | 'dark';
+
+const key = 'roster-theme';
+
+export function useTheme(): readonly [Theme, (theme: Theme) => void] {
+  const [chosen, choose] = useState(readChoice);
+  const isDark = useMedia('(prefers-color-scheme: dark)');
+  useEffect(() => {
+    if (chosen === undefined) delete document.documentElement.dataset.theme;
+    else document.documentElement.dataset.theme = chosen;
+  }, [chosen]);
+  const set = (theme: Theme) => {
+    choose(theme);
+    try {
+      localStorage.setItem(key, theme);
+    } catch {
+      // A browser that stores nothing remembers it for as long as the page is open.
+    }
+  };
+  return [chosen ?? (isDark ? 'dark' : 'light'), set];
+}
+
+function readChoice(): Theme | undefined {
+  try {
+    const stored = localStorage.getItem(key);
+    return stored === 'light' || stored === 'dark' ? stored : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether a media query holds, now and whenever that changes. */
+export function useMedia(query: string): boolean {
+  const [holds, setHolds] = useState(() => matchMedia(query).matches);
+  useEffect(() => {
+    const list = matchMedia(query);
+    const read = () => setHolds(list.matches);
+    read();
+    list.addEventListener('change', read);
+    return () => list.removeEventListener('change', read);
+  }, [query]);
+  return holds;
+}

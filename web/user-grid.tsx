@@ -1,0 +1,323 @@
+/**
+ * The list as a grid: only the rows in view and some around are in the document, however long the list is.
+ *
+ * One row takes part in the tab order and stays in the document where it is out of view; the keys move it. The list is
+ * the owner of what is shown; this only says which rows are looked at.
+ */
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
+import type { User } from '../generated/users/v1/user.js';
+import { Avatar } from './avatar.js';
+import { ArrowDownIcon, ArrowUpIcon } from './icons.js';
+import { createScrollMap } from './scroll-map.js';
+import { useMedia } from './theme.js';
+import { formatTime, formatWholeTime } from './times.js';
+import { flashMs, type UserList } from './user-list.js';
+
+export interface UserGridProps {
+  readonly list: UserList;
+  /** The list as it is now: another number whenever it has changed. */
+  readonly version: number;
+  readonly isDimmed: boolean;
+  onOpen(id: string): void;
+  onOrder(orderBy: string): void;
+  /** Filled with what moves the keyboard into the grid. */
+  readonly focusRef: { current: (() => void) | undefined };
+}
+
+/** As in the style sheet's --row. */
+const rowPx = 48;
+const cardPx = 68;
+/** Rows in the document on either side of those in view. */
+const rowsAround = 8;
+/** Rows that are promised at the end while there are more to come. */
+const rowsPromised = 30;
+
+const columns = [
+  { label: 'First name', field: 'first_name', descendsFirst: false },
+  { label: 'Last name', field: 'last_name', descendsFirst: false },
+  { label: 'Email', field: 'email', descendsFirst: false },
+  { label: 'Attributes', field: '', descendsFirst: false },
+  { label: 'Created', field: 'create_time', descendsFirst: true },
+  { label: 'Updated', field: 'update_time', descendsFirst: true },
+];
+
+export function UserGrid({ list, version, isDimmed, onOpen, onOrder, focusRef }: UserGridProps) {
+  const isCards = useMedia('(max-width: 639px)');
+  const heightPx = isCards ? cardPx : rowPx;
+  const scroller = useRef<HTMLDivElement>(null);
+  const head = useRef<HTMLDivElement>(null);
+  const [map] = useState(createScrollMap);
+  const [viewPx, setViewPx] = useState(600);
+  const [topPx, setTopPx] = useState(0);
+  const [active, setActive] = useState(0);
+  const mustFocus = useRef(false);
+
+  const rowsShown = list.rows + (list.hasMore ? rowsPromised : 0);
+  map.resize(rowsShown * heightPx, viewPx);
+  const first = Math.min(Math.floor(topPx / heightPx), Math.max(0, rowsShown - 1));
+  const last = Math.min(Math.ceil((topPx + viewPx) / heightPx), rowsShown) - 1;
+
+  const scrollTo = (px: number) => {
+    const element = scroller.current;
+    if (element === null) return;
+    element.scrollTop = map.goTo(px);
+    setTopPx(Math.max(0, Math.min(px, rowsShown * heightPx - viewPx)));
+  };
+
+  useLayoutEffect(() => {
+    const element = scroller.current;
+    if (element === null) return;
+    const measure = () => setViewPx(element.clientHeight - (head.current?.offsetHeight ?? 0));
+    const observer = new ResizeObserver(measure);
+    observer.observe(element);
+    measure();
+    return () => observer.disconnect();
+  }, []);
+
+  // Another answer begins at the top, whatever the one before had there.
+  const anchor = useRef({ answer: 0, heightPx, firstPx: 0, ids: [] as string[], first: 0 });
+  useLayoutEffect(() => {
+    const was = anchor.current;
+    if (was.answer !== list.answer) {
+      scrollTo(0);
+      setActive(0);
+    } else if (was.heightPx !== heightPx) {
+      scrollTo(was.first * heightPx);
+    } else if (topPx > 0) {
+      // Rows that have come or gone above the view must not move it: the first row that is still there stays in place.
+      const index = was.ids.findIndex((id) => id !== '' && list.rowOf(id) >= 0);
+      const row = list.rowOf(was.ids[index] ?? '');
+      const movedRows = row - (was.first + index);
+      if (index >= 0 && movedRows !== 0 && was.firstPx === topPx) {
+        scrollTo(topPx + movedRows * heightPx);
+        setActive((before) => (before >= was.first ? Math.max(0, before + movedRows) : before));
+      }
+    }
+  }, [version, list.answer, heightPx]);
+  useLayoutEffect(() => {
+    const ids: string[] = [];
+    for (let row = first; row <= last; row++) ids.push(list.userAt(row)?.id ?? '');
+    anchor.current = { answer: list.answer, heightPx, firstPx: topPx, ids, first };
+  });
+
+  useEffect(() => {
+    if (list.answer > 0) list.show(first, Math.max(first, last));
+  }, [list, first, last, version]);
+
+  const onScroll = () => {
+    const element = scroller.current;
+    if (element === null) return;
+    const { topPx: px, scrollTo: again } = map.scrolled(element.scrollTop);
+    if (again !== undefined) element.scrollTop = again;
+    setTopPx(px);
+  };
+
+  const reveal = (row: number) => {
+    const target = Math.max(0, Math.min(row, list.rows - 1));
+    setActive(target);
+    mustFocus.current = true;
+    if (target * heightPx < topPx) scrollTo(target * heightPx);
+    else if ((target + 1) * heightPx > topPx + viewPx) scrollTo((target + 1) * heightPx - viewPx);
+  };
+  useLayoutEffect(() => {
+    if (!mustFocus.current) return;
+    mustFocus.current = false;
+    scroller.current?.querySelector<HTMLElement>('[data-active]')?.focus({ preventScroll: true });
+  });
+  focusRef.current = () => reveal(Math.max(first, Math.min(active, last)));
+
+  const rowsInView = Math.max(1, Math.floor(viewPx / heightPx) - 1);
+  const onKeyDown = (event: KeyboardEvent) => {
+    if (!(event.target instanceof HTMLElement) || event.target.closest('[role=row][data-row]') === null) return;
+    if (event.altKey || event.metaKey) return;
+    const steps: Record<string, number> = {
+      ArrowDown: active + 1,
+      ArrowUp: active - 1,
+      PageDown: active + rowsInView,
+      PageUp: active - rowsInView,
+      Home: 0,
+      End: list.rows - 1,
+    };
+    const target = steps[event.key];
+    if (target !== undefined) reveal(target);
+    else if (event.key === 'Enter' || event.key === ' ') {
+      const user = list.userAt(active);
+      if (user !== undefined) onOpen(user.id);
+    } else return;
+    event.preventDefault();
+  };
+
+  const rows: number[] = [];
+  for (let row = Math.max(0, first - rowsAround); row <= Math.min(last + rowsAround, rowsShown - 1); row++)
+    rows.push(row);
+  if (active < list.rows && !rows.includes(active)) rows.push(active);
+
+  const total = list.total.kind === 'exact' ? list.total.count : -1;
+  const { orderBy } = list.question;
+  const now = performance.now();
+  return (
+    <div
+      class="grid"
+      role="grid"
+      aria-label="Users"
+      aria-rowcount={total < 0 ? -1 : total + 1}
+      aria-colcount={columns.length}
+      aria-busy={isDimmed}
+      data-dimmed={isDimmed}
+      ref={scroller}
+      onScroll={onScroll}
+      onKeyDown={onKeyDown}
+    >
+      <div role="rowgroup" class="grid-head" ref={head}>
+        <div role="row" aria-rowindex={1} class="grid-row">
+          {columns.map((column, index) => (
+            <ColumnHead key={column.label} column={column} index={index} orderBy={orderBy} onOrder={onOrder} />
+          ))}
+        </div>
+      </div>
+      <div role="rowgroup" class="grid-canvas" style={{ height: `${map.heightPx}px` }}>
+        {rows.map((row) => {
+          const user = list.userAt(row);
+          const id = user?.id ?? '';
+          const changedAt = list.changedAt(id);
+          return (
+            <Row
+              key={row}
+              row={row}
+              user={user}
+              yPx={row * heightPx - map.offsetPx}
+              isActive={row === active}
+              isLeaving={list.isLeaving(id)}
+              flashedAt={now - changedAt < flashMs ? changedAt : 0}
+              onOpen={onOpen}
+              onActivate={setActive}
+            />
+          );
+        })}
+      </div>
+    </div>
+  );
+}
+
+interface ColumnHeadProps {
+  readonly column: (typeof columns)[number];
+  readonly index: number;
+  readonly orderBy: string;
+  onOrder(orderBy: string): void;
+}
+
+function ColumnHead({ column: { label, field, descendsFirst }, index, orderBy, onOrder }: ColumnHeadProps) {
+  const [by, direction] = orderBy.split(' ');
+  const isSorted = field !== '' && by === field;
+  const descends = direction === 'desc';
+  const next = isSorted ? !descends : descendsFirst;
+  return (
+    <div
+      role="columnheader"
+      class={`cell-${index}`}
+      aria-colindex={index + 1}
+      aria-sort={field === '' ? undefined : isSorted ? (descends ? 'descending' : 'ascending') : 'none'}
+    >
+      {field === '' ? (
+        label
+      ) : (
+        <button type="button" onClick={() => onOrder(`${field}${next ? ' desc' : ''}`)}>
+          {label}
+          {isSorted && (descends ? <ArrowDownIcon /> : <ArrowUpIcon />)}
+        </button>
+      )}
+    </div>
+  );
+}
+
+interface RowProps {
+  readonly row: number;
+  readonly user: User | undefined;
+  readonly yPx: number;
+  readonly isActive: boolean;
+  readonly isLeaving: boolean;
+  readonly flashedAt: number;
+  onOpen(id: string): void;
+  onActivate(row: number): void;
+}
+
+/** The same element as before where nothing has changed, which spares the comparison. */
+function Row({ row, user, yPx, isActive, isLeaving, flashedAt, onOpen, onActivate }: RowProps) {
+  return useMemo(() => {
+    const shared = {
+      role: 'row',
+      'aria-rowindex': row + 2,
+      'data-row': row,
+      'data-active': isActive ? '' : undefined,
+      tabIndex: isActive ? 0 : -1,
+      style: { transform: `translateY(${yPx}px)` },
+      onFocus: () => onActivate(row),
+    } as const;
+    if (user === undefined) {
+      return (
+        <div {...shared} class="grid-row skeleton" aria-busy="true">
+          <div role="gridcell" class="cell-name" aria-colindex={1} aria-colspan={2}>
+            <span class="avatar" />
+            <span class="bar" />
+            <span class="visually-hidden">Loading</span>
+          </div>
+          <div role="gridcell" class="cell-2" aria-colindex={3}>
+            <span class="bar" />
+          </div>
+        </div>
+      );
+    }
+    const { id } = user;
+    // The class changes with each change, which begins the animation anew.
+    const flash = flashedAt === 0 ? '' : Math.round(flashedAt) % 2 === 0 ? ' flash-even' : ' flash-odd';
+    return (
+      <div
+        {...shared}
+        class={`grid-row${flash}${isLeaving ? ' leaving' : ''}`}
+        data-id={id}
+        onClick={(event) => {
+          // A middle click and one with a key pressed are the browser's, and so is a text that was marked.
+          if (event.ctrlKey || event.metaKey || event.shiftKey || getSelection()?.isCollapsed === false) return;
+          event.preventDefault();
+          onActivate(row);
+          onOpen(id);
+        }}
+      >
+        <div role="gridcell" class="cell-name" aria-colindex={1} aria-colspan={2}>
+          <Avatar user={user} />
+          <a href={`#user=${id}`} tabIndex={-1} class="truncate">
+            {user.displayName}
+          </a>
+          {isLeaving && <span class="badge danger">Deleted</span>}
+        </div>
+        <div role="gridcell" class="cell-2 truncate" aria-colindex={3} title={user.email}>
+          {user.email}
+        </div>
+        <div role="gridcell" class="cell-3" aria-colindex={4}>
+          {attributesOf(user).map(([key, value]) => (
+            <span key={key} class="badge" title={`${key}: ${value}`}>
+              <span class="truncate">{value}</span>
+            </span>
+          ))}
+        </div>
+        <div role="gridcell" class="cell-4 numeric" aria-colindex={5} title={formatWholeTime(user.createTime)}>
+          {formatTime(user.createTime)}
+        </div>
+        <div role="gridcell" class="cell-5 numeric" aria-colindex={6} title={formatWholeTime(user.updateTime)}>
+          {formatTime(user.updateTime)}
+        </div>
+      </div>
+    );
+  }, [row, user, yPx, isActive, isLeaving, flashedAt, onOpen, onActivate]);
+}
+
+/** As many as fit: two that are short enough to be read at a glance. */
+function attributesOf(user: User): [string, string][] {
+  const found: [string, string][] = [];
+  for (const [key, value] of Object.entries(user.attributes ?? {})) {
+    if (found.length === 2) break;
+    if (typeof value === 'string' && value !== '' && value.length <= 40) found.push([key, value]);
+    else if (typeof value === 'number') found.push([key, String(value)]);
+  }
+  return found;
+}

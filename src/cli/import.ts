@@ -6,13 +6,14 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { type Client, type DeepPartial, RosterError, type StatusName, type User } from '../client/index.js';
 import { type ClientCommandOptions, type Context, createClientCommand, withClient } from './client-command.js';
+import { parseColumn } from './column-option.js';
 import { RowsRejected, UsageError } from './failure.js';
 import { createImportReport, createPlaces } from './import-report.js';
 import { count, showProgress, showsProgress } from './progress.js';
 import { openRejectedFile } from './rejected-file.js';
 import { Interrupted, print } from './terminal.js';
 import { safeJson } from './text.js';
-import { type ColumnOptions, parseColumn, type Row, type RowProblem } from './user-columns.js';
+import type { ColumnOptions, Row, RowProblem } from './user-columns.js';
 import { readCsvUsers } from './user-csv.js';
 import { formatOf, formatOption, openText, type UserFile, type UserFormat } from './user-file.js';
 import { readNdjsonUsers } from './user-ndjson.js';

@@ -1,11 +1,10 @@
 /**
  * Which column or member of a row is which field of a user, and the user that a row's values make.
  *
- * What a field may hold is the server's to say: only what could not be sent as it stands is refused here.
+ * What a field may hold is the server's to say: only what could not be sent as it stands is refused here. The web page
+ * imports this too, so that it takes the same files: nothing of Node may come in.
  */
-import { InvalidArgumentError } from 'commander';
 import type { DeepPartial, User } from '../client/index.js';
-import { UsageError } from './failure.js';
 import { isObject, readJson } from './json.js';
 
 /** Why one row is not in the directory; `field` is empty where it is the row as a whole. */
@@ -28,7 +27,7 @@ export type Row = Draft & {
   readonly original: string | readonly string[];
 };
 
-const writableFields = {
+export const writableFields = {
   first_name: 'firstName',
   last_name: 'lastName',
   email: 'email',
@@ -54,21 +53,6 @@ export interface ColumnOptions {
   ignoreUnknownColumns?: boolean;
 }
 
-/** `first_name=Given name`, for commander; a repeated flag adds to the ones before. */
-export function parseColumn(text: string, before: ReadonlyMap<string, string> = new Map()): Map<string, string> {
-  const [, field = '', name = ''] = /^([^=]+)=(.+)$/s.exec(text) ?? [];
-  const known = snakeCase(field);
-  if (!isWritable(known)) {
-    throw new InvalidArgumentError(
-      `It must be field=name, with a field of ${Object.keys(writableFields).join(', ')} or attributes.KEY.`,
-    );
-  }
-  if (before.has(name) || [...before.values()].includes(known)) {
-    throw new InvalidArgumentError('A field and a column can be named once.');
-  }
-  return new Map(before).set(name, known);
-}
-
 /** In snake_case or lowerCamelCase. A field that `--column` gives to another name is not known by its own. */
 export function targetOf(name: string, { column = new Map() }: ColumnOptions): Target {
   const mapped = column.get(name);
@@ -85,25 +69,16 @@ function targetOfField(field: string): Target {
   return { field: writableFields[field as keyof typeof writableFields] };
 }
 
-function isWritable(field: string): boolean {
+/** Whether a name in snake_case is a field that callers may write. */
+export function isWritable(field: string): boolean {
   return (
     Object.hasOwn(writableFields, field) || (field.startsWith(attributePrefix) && field.length > attributePrefix.length)
   );
 }
 
 /** The part behind "attributes." is data, and stays. */
-function snakeCase(name: string): string {
+export function snakeCase(name: string): string {
   return name.includes('.') ? name : name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-}
-
-/** Throws a UsageError that says how names nobody knows can be dealt with. */
-export function unknownColumns(names: readonly string[]): UsageError {
-  const quoted = names.map((name) => JSON.stringify(name)).join(', ');
-  const known = [...Object.keys(writableFields), 'attributes.KEY'].join(', ');
-  return new UsageError(
-    `Unknown columns: ${quoted}. Known are ${known}. ` +
-      `Say what they are (--column email=${JSON.stringify(names[0])}) or leave them out (--ignore-unknown-columns).`,
-  );
 }
 
 /** Collects a row's values; what is empty stays unset. */

@@ -8,6 +8,7 @@ import { pipeline, Readable } from 'node:stream';
 import { CsvError, parse } from 'csv-parse';
 import { stringify } from 'csv-stringify/sync';
 import type { User } from '../client/index.js';
+import { unknownColumns } from './column-option.js';
 import { UsageError } from './failure.js';
 import { safeJson } from './text.js';
 import {
@@ -19,7 +20,6 @@ import {
   type RowProblem,
   type Target,
   targetOf,
-  unknownColumns,
 } from './user-columns.js';
 import { UnreadableFile, type UserFile } from './user-file.js';
 

@@ -5,9 +5,14 @@
  * the page lives.
  */
 import { useCallback, useEffect, useReducer, useRef, useState } from 'preact/hooks';
+import { User, UserChange_Type } from '../generated/users/v1/user.js';
+import { ActivityView } from './activity.js';
 import type { Directory } from './directory.js';
+import { ExportDialog } from './export-dialog.js';
 import { Header } from './header.js';
+import { ImportDialog } from './import-dialog.js';
 import { ListView } from './list-view.js';
+import { type Hearers, OpenUser } from './open-user.js';
 import { type Place, usePlace } from './place.js';
 import { SignIn } from './sign-in.js';
 import { createUserFeed, type FeedState } from './user-feed.js';
@@ -17,6 +22,7 @@ export function App({ directory }: { directory: Directory }) {
   const [place, go] = usePlace();
   const [list] = useState(() => createUserList(directory, questionOf(place)));
   const [version, redraw] = useReducer<number, void>((before) => before + 1, 0);
+  const [hearers] = useState<Hearers>(() => new Set());
   const [feedState, setFeedState] = useState<FeedState>('connecting');
 
   useEffect(() => list.onChange(() => redraw()), [list]);
@@ -26,8 +32,12 @@ export function App({ directory }: { directory: Directory }) {
       directory,
       onChanges(changes) {
         list.apply(changes);
+        for (const hear of hearers) hear(changes);
       },
-      onGap: () => list.refresh(),
+      onGap() {
+        list.refresh();
+        for (const hear of hearers) hear([]);
+      },
       onState(state) {
         setFeedState(state);
         if (state === 'live' && hasFailed) list.resume();
@@ -35,7 +45,7 @@ export function App({ directory }: { directory: Directory }) {
       },
     });
     return () => feed.close();
-  }, [directory, list]);
+  }, [directory, list, hearers]);
 
   const asked = useRef(questionOf(place));
   useEffect(() => {
@@ -47,6 +57,7 @@ export function App({ directory }: { directory: Directory }) {
 
   const signIns = useSignIns(directory, () => list.retry());
   const open = useCallback((id: string) => go({ user: id }), [go]);
+  const close = useCallback(() => go({ user: '', dialog: '' }, { replace: true }), [go]);
 
   if (directory.needsSignIn) {
     return (
@@ -66,6 +77,31 @@ export function App({ directory }: { directory: Directory }) {
         isSearch={list.question.query !== '' || list.question.filter !== ''}
       />
       {place.view === 'list' && <ListView list={list} version={version} place={place} go={go} onOpen={open} />}
+      {place.view === 'activity' && <ActivityView />}
+      {place.user !== '' && (
+        <OpenUser
+          key={place.user}
+          directory={directory}
+          id={place.user}
+          hearers={hearers}
+          onClose={close}
+          onSaved={(user) => {
+            const type = place.user === 'new' ? UserChange_Type.TYPE_CREATED : UserChange_Type.TYPE_UPDATED;
+            list.apply([{ type, user, changeTime: user.updateTime }]);
+            close();
+          }}
+          onDeleted={({ id }) => {
+            list.apply([{ type: UserChange_Type.TYPE_DELETED, user: User.fromPartial({ id }), changeTime: undefined }]);
+            close();
+          }}
+        />
+      )}
+      {place.dialog === 'import' && (
+        <ImportDialog directory={directory} onClose={close} onImported={() => list.refresh()} />
+      )}
+      {place.dialog === 'export' && (
+        <ExportDialog directory={directory} selection={questionOf(place)} onClose={close} />
+      )}
     </div>
   );
 }

@@ -1,0 +1,252 @@
+/**
+ * What the server is doing now, drawn from its figures: they are asked for every two seconds while somebody looks, and the
+ * last five minutes are kept.
+ */
+import { useEffect, useMemo, useState } from 'preact/hooks';
+import { Chart, type Line } from './chart.js';
+import { type Activity, activityBetween, type Figures, parseFigures } from './figures.js';
+
+const everyMs = 2_000;
+const spanMs = 300_000;
+// Until five minutes are full, the charts are of what there is, and of a minute at least.
+const spanMsMin = 60_000;
+// An answer that takes longer is of another time than it says.
+const answerMsMax = 5_000;
+// More often than that nobody reads a table.
+const tableEveryMs = 10_000;
+// More lines than colours that can be told apart make no chart.
+const statementsMax = 4;
+
+interface State {
+  readonly samples: readonly Activity[];
+  /** Why there is nothing newer; empty while all is well. */
+  readonly problem: string;
+}
+
+function useActivity(address: string): State {
+  const [state, setState] = useState<State>({ samples: [], problem: '' });
+  useEffect(() => {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    let before: { figures: Figures; atMs: number } | undefined;
+    let isEnded = false;
+
+    async function look(): Promise<void> {
+      let problem = '';
+      try {
+        const response = await fetch(address, { cache: 'no-store', signal: AbortSignal.timeout(answerMsMax) });
+        if (!response.ok) throw new Error(`${response.status}`);
+        const now = { figures: parseFigures(await response.text()), atMs: Date.now() };
+        if (isEnded) return;
+        const last = before;
+        before = now;
+        if (last !== undefined && now.atMs > last.atMs) {
+          const sample = activityBetween(last.figures, now.figures, (now.atMs - last.atMs) / 1000, now.atMs);
+          setState(({ samples }) => ({
+            samples: [...samples.filter(({ atMs }) => atMs > now.atMs - spanMs), sample],
+            problem: '',
+          }));
+        }
+      } catch {
+        problem = 'The server’s figures cannot be reached just now; what is here is from before.';
+        if (!isEnded) setState(({ samples }) => ({ samples, problem }));
+      }
+      // Behind the answer, so that a slow server is not asked twice at once.
+      if (!isEnded && document.visibilityState === 'visible') timer = setTimeout(look, everyMs);
+    }
+
+    function onVisibility(): void {
+      clearTimeout(timer);
+      if (document.visibilityState === 'visible') void look();
+    }
+
+    onVisibility();
+    document.addEventListener('visibilitychange', onVisibility);
+    return () => {
+      isEnded = true;
+      clearTimeout(timer);
+      document.removeEventListener('visibilitychange', onVisibility);
+    };
+  }, [address]);
+  return state;
+}
+
+const plain = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 3 });
+
+function formatCount(value: number): string {
+  return value >= 100 ? new Intl.NumberFormat().format(Math.round(value)) : plain.format(value);
+}
+
+function formatSeconds(seconds: number): string {
+  return seconds < 1 ? `${plain.format(seconds * 1000)} ms` : `${plain.format(seconds)} s`;
+}
+
+const mebibyte = 1_048_576;
+
+function formatBytes(bytes: number): string {
+  return `${plain.format(bytes / mebibyte)} MiB`;
+}
+
+export interface ActivityViewProps {
+  /** Where the figures are. */
+  readonly address?: string;
+}
+
+export function ActivityView({ address = '/metrics' }: ActivityViewProps) {
+  const { samples, problem } = useActivity(address);
+  const times = samples.map(({ atMs }) => atMs);
+  const last = samples.at(-1);
+  const line = (label: string, read: (sample: Activity) => number | undefined): Line => ({
+    label,
+    values: samples.map(read),
+  });
+  const shownMs = Math.min(spanMs, Math.max(spanMsMin, (times.at(-1) ?? 0) - (times[0] ?? 0)));
+  const chart = { times, spanMs: shownMs };
+
+  const statements = useMemo(() => {
+    const seen = new Map<string, number>();
+    for (const { batchRows } of samples) for (const name of batchRows.keys()) seen.set(name, (seen.get(name) ?? 0) + 1);
+    return [...seen]
+      .sort(([, a], [, b]) => b - a)
+      .slice(0, statementsMax)
+      .map(([name]) => name)
+      .sort();
+  }, [samples]);
+
+  return (
+    <main class="activity" aria-labelledby="activity-title">
+      <header class="line wrap">
+        <h2 id="activity-title" class="grow">
+          Activity
+        </h2>
+        <p class="faint">The last five minutes, all processes together</p>
+      </header>
+      <p class="notice danger" role="status">
+        {problem}
+      </p>
+      {last === undefined ? (
+        <p class="soft" role="status">
+          {problem === '' ? 'Watching… the first figures come in two seconds.' : ''}
+        </p>
+      ) : (
+        <>
+          <div class="charts">
+            <Chart
+              {...chart}
+              title="Calls per second"
+              lines={[line('All', (s) => s.callsPerSecond), line('Not OK', (s) => s.failedPerSecond)]}
+              format={formatCount}
+            />
+            <Chart
+              {...chart}
+              title="Latency of calls"
+              unit={0.001}
+              lines={[line('p50', (s) => s.p50), line('p95', (s) => s.p95)]}
+              format={formatSeconds}
+            />
+            <Chart
+              {...chart}
+              title="Calls for each statement"
+              lines={statements.map((name) => line(name, (s) => s.batchRows.get(name)))}
+              format={formatCount}
+            />
+            <Chart {...chart} title="Watchers" lines={[line('', (s) => s.watchers)]} format={formatCount}>
+              {last.changeLogLag === undefined ? null : (
+                <p class="hint numeric">The change log is {formatSeconds(last.changeLogLag)} behind.</p>
+              )}
+            </Chart>
+            <Chart
+              {...chart}
+              title="Database connections"
+              lines={[
+                line('Busy', (s) => s.poolBusy),
+                line('Idle', (s) => s.poolIdle),
+                line('Waiting', (s) => s.poolWaiting),
+              ]}
+              format={formatCount}
+            />
+            <Chart
+              {...chart}
+              title="Event-loop delay"
+              unit={0.001}
+              lines={[line('p99', (s) => s.loopDelay)]}
+              format={formatSeconds}
+            />
+            <Chart {...chart} title="Processors in use" lines={[line('', (s) => s.processors)]} format={formatCount} />
+            <Chart
+              {...chart}
+              title="Memory"
+              unit={mebibyte}
+              lines={[line('', (s) => s.memoryBytes)]}
+              format={formatBytes}
+            />
+          </div>
+          <FiguresTable samples={samples} />
+        </>
+      )}
+    </main>
+  );
+}
+
+const timeFormat = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium' });
+
+/** Only made while it is open. */
+function FiguresTable({ samples }: { samples: readonly Activity[] }) {
+  const [isOpen, setOpen] = useState(false);
+  const rows: Activity[] = [];
+  if (isOpen) {
+    for (const sample of samples.toReversed()) {
+      const newer = rows.at(-1);
+      if (newer === undefined || newer.atMs - sample.atMs >= tableEveryMs) rows.push(sample);
+    }
+  }
+  const show = (value: number | undefined, format: (value: number) => string) =>
+    value === undefined ? '–' : format(value);
+  return (
+    <details class="figures" onToggle={(event) => setOpen(event.currentTarget.open)}>
+      <summary>The same as a table</summary>
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard */}
+      <section class="figures-table" tabIndex={0} aria-label="Activity as a table">
+        <table class="table numeric">
+          <thead>
+            <tr>
+              {[
+                'Time',
+                'Calls/s',
+                'Not OK/s',
+                'p50',
+                'p95',
+                'Calls for each statement',
+                'Watchers',
+                'Busy',
+                'Idle',
+                'Loop delay',
+                'Memory',
+              ].map((title) => (
+                <th key={title} scope="col">
+                  {title}
+                </th>
+              ))}
+            </tr>
+          </thead>
+          <tbody>
+            {rows.map((sample) => (
+              <tr key={sample.atMs}>
+                <th scope="row">{timeFormat.format(sample.atMs)}</th>
+                <td>{formatCount(sample.callsPerSecond)}</td>
+                <td>{formatCount(sample.failedPerSecond)}</td>
+                <td>{show(sample.p50, formatSeconds)}</td>
+                <td>{show(sample.p95, formatSeconds)}</td>
+                <td>{[...sample.batchRows].map(([name, size]) => `${name} ${formatCount(size)}`).join(', ') || '–'}</td>
+                <td>{show(sample.watchers, formatCount)}</td>
+                <td>{show(sample.poolBusy, formatCount)}</td>
+                <td>{show(sample.poolIdle, formatCount)}</td>
+                <td>{show(sample.loopDelay, formatSeconds)}</td>
+                <td>{show(sample.memoryBytes, formatBytes)}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </section>
+    </details>
+  );
+}

@@ -1,0 +1,148 @@
+/** The rows in which a person edits attributes. Holds nothing: what is typed goes to whoever shows it. */
+import { useId, useRef } from 'preact/hooks';
+import {
+  type AttributeProblem,
+  type AttributeRow,
+  type AttributeType,
+  attributeTypes,
+  newRow,
+  withText,
+  withType,
+} from './attributes.js';
+
+export interface AttributesEditorProps {
+  readonly rows: readonly AttributeRow[];
+  /** By the id of the row. */
+  readonly problems: ReadonlyMap<number, AttributeProblem>;
+  /** What the server says of the attributes as a whole. */
+  readonly problem?: string | undefined;
+  onChange(rows: readonly AttributeRow[]): void;
+}
+
+export function AttributesEditor({ rows, problems, problem, onChange }: AttributesEditorProps) {
+  const groupRef = useRef<HTMLFieldSetElement>(null);
+  const addRef = useRef<HTMLButtonElement>(null);
+  const problemId = useId();
+
+  function replace(row: AttributeRow): void {
+    onChange(rows.map((each) => (each.id === row.id ? row : each)));
+  }
+
+  function add(): void {
+    onChange([...rows, newRow()]);
+    requestAnimationFrame(() => {
+      groupRef.current?.querySelector<HTMLElement>('.attribute:last-of-type input')?.focus();
+    });
+  }
+
+  function remove(row: AttributeRow): void {
+    onChange(rows.filter(({ id }) => id !== row.id));
+    // The button that had the focus is gone with its row.
+    addRef.current?.focus();
+  }
+
+  return (
+    <fieldset
+      ref={groupRef}
+      class="attributes"
+      data-field="attributes"
+      aria-describedby={problem === undefined ? undefined : problemId}
+    >
+      <legend>Attributes</legend>
+      {rows.map((row, index) => (
+        <AttributeFields
+          key={row.id}
+          row={row}
+          number={index + 1}
+          problem={problems.get(row.id)}
+          onChange={replace}
+          onRemove={() => remove(row)}
+        />
+      ))}
+      <button ref={addRef} type="button" class="button small" onClick={add}>
+        Add attribute
+      </button>
+      {problem === undefined ? null : (
+        <p class="error" id={problemId}>
+          Attributes {problem}
+        </p>
+      )}
+    </fieldset>
+  );
+}
+
+interface AttributeFieldsProps {
+  readonly row: AttributeRow;
+  readonly number: number;
+  readonly problem: AttributeProblem | undefined;
+  onChange(row: AttributeRow): void;
+  onRemove(): void;
+}
+
+function AttributeFields({ row, number, problem, onChange, onRemove }: AttributeFieldsProps) {
+  const problemId = useId();
+  // Of a row that has a key, its name; the empty text is one, too.
+  const name = row.key === '' ? `attribute ${number}` : row.key;
+  const described = (part: AttributeProblem['part']) =>
+    problem?.part === part ? { 'aria-invalid': true, 'aria-describedby': problemId } : {};
+  const value = {
+    class: row.type === 'number' || row.type === 'json' ? 'input mono' : 'input',
+    'aria-label': `Value of ${name}`,
+    ...described('value'),
+    value: row.text,
+  };
+  const onText = (event: { currentTarget: { value: string } }) => onChange(withText(row, event.currentTarget.value));
+
+  return (
+    <div class="attribute">
+      <input
+        class="input"
+        aria-label={`Key of attribute ${number}`}
+        placeholder="key"
+        autocomplete="off"
+        autocapitalize="none"
+        spellcheck={false}
+        value={row.key}
+        {...described('key')}
+        onInput={(event) => onChange({ ...row, key: event.currentTarget.value })}
+      />
+      <select
+        class="input"
+        aria-label={`Type of ${name}`}
+        value={row.type}
+        onChange={(event) => onChange(withType(row, event.currentTarget.value as AttributeType))}
+      >
+        {Object.entries(attributeTypes).map(([type, label]) => (
+          <option key={type} value={type}>
+            {label}
+          </option>
+        ))}
+      </select>
+      <div class="attribute-value">
+        {row.type === 'number' ? (
+          <input {...value} inputMode="decimal" autocomplete="off" onInput={onText} />
+        ) : row.type === 'boolean' ? (
+          <select {...value} onChange={onText}>
+            <option value="true">true</option>
+            <option value="false">false</option>
+          </select>
+        ) : row.type === 'null' ? (
+          <span class="attribute-null">null</span>
+        ) : (
+          // An <input> would drop line breaks.
+          <textarea {...value} rows={1} spellcheck={row.type === 'text'} onInput={onText} />
+        )}
+      </div>
+      <button type="button" class="button quiet icon" aria-label={`Remove ${name}`} onClick={onRemove}>
+        <svg viewBox="0 0 16 16" width="16" height="16" aria-hidden="true">
+          <path d="M3.5 8h9" fill="none" stroke="currentColor" stroke-width="1.6" stroke-linecap="round" />
+        </svg>
+      </button>
+      {problem === undefined ? null : (
+        <p class="error" id={problemId}>
+          {problem.message}
+        </p>
+      )}
+    </div>
+  );
+}

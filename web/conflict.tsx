@@ -1,0 +1,138 @@
+/** Two versions of one user side by side, and for each field that differs which one is to stay. Saves nothing itself. */
+import { useId } from 'preact/hooks';
+import { differences, isEqual, type JsonValue, labelOf, type UserFields, valueAt, withValues } from './user-fields.js';
+
+export type Choices = Readonly<Record<string, 'mine' | 'theirs' | undefined>>;
+
+/**
+ * What to begin with: what only one side has changed is that side's. Left open is what both have changed: there a person
+ * must decide.
+ */
+export function firstChoices(base: UserFields, mine: UserFields, theirs: UserFields): Choices {
+  return Object.fromEntries(
+    differences(mine, theirs).map((path) => {
+      if (isEqual(valueAt(base, path), valueAt(mine, path))) return [path, 'theirs'];
+      return [path, isEqual(valueAt(base, path), valueAt(theirs, path)) ? 'mine' : undefined];
+    }),
+  );
+}
+
+/** The fields that the choices come to, or the first path that is still open. */
+export function resolve(
+  choices: Choices,
+  mine: UserFields,
+  theirs: UserFields,
+): { fields: UserFields } | { open: string } {
+  const open = Object.keys(choices).find((path) => choices[path] === undefined);
+  if (open !== undefined) return { open };
+  return {
+    fields: withValues(
+      theirs,
+      mine,
+      Object.keys(choices).filter((path) => choices[path] === 'mine'),
+    ),
+  };
+}
+
+export interface ConflictProps {
+  readonly mine: UserFields;
+  readonly theirs: UserFields;
+  readonly choices: Choices;
+  /** To be pointed out, because nothing can be saved before it is chosen. */
+  readonly openPath: string | undefined;
+  onChoose(choices: Choices): void;
+}
+
+export function Conflict({ mine, theirs, choices, openPath, onChoose }: ConflictProps) {
+  const paths = Object.keys(choices);
+  const all = (side: 'mine' | 'theirs') => onChoose(Object.fromEntries(paths.map((path) => [path, side])));
+  return (
+    <div class="stack">
+      <p>
+        Somebody else has saved this user since you opened it. Choose what is to stay of each field in which the two
+        versions differ.
+      </p>
+      <div class="line wrap">
+        <button type="button" class="button small" data-first onClick={() => all('mine')}>
+          Take all of mine
+        </button>
+        <button type="button" class="button small" onClick={() => all('theirs')}>
+          Take all of theirs
+        </button>
+      </div>
+      {paths.map((path) => (
+        <ConflictField
+          key={path}
+          path={path}
+          mine={valueAt(mine, path)}
+          theirs={valueAt(theirs, path)}
+          chosen={choices[path]}
+          isOpen={openPath === path}
+          onChoose={(side) => onChoose({ ...choices, [path]: side })}
+        />
+      ))}
+    </div>
+  );
+}
+
+interface ConflictFieldProps {
+  readonly path: string;
+  readonly mine: JsonValue | undefined;
+  readonly theirs: JsonValue | undefined;
+  readonly chosen: 'mine' | 'theirs' | undefined;
+  readonly isOpen: boolean;
+  onChoose(side: 'mine' | 'theirs'): void;
+}
+
+function ConflictField({ path, mine, theirs, chosen, isOpen, onChoose }: ConflictFieldProps) {
+  const name = useId();
+  const problemId = useId();
+  const sides = [
+    { side: 'mine', title: 'Mine', value: mine },
+    { side: 'theirs', title: 'Theirs', value: theirs },
+  ] as const;
+  return (
+    <fieldset class="conflict-field" data-field={path} aria-describedby={isOpen ? problemId : undefined}>
+      <legend>
+        {path.startsWith('attributes.') ? <span class="soft">Attribute </span> : null}
+        {labelOf(path) === '' ? '(empty key)' : labelOf(path)}
+      </legend>
+      <div class="conflict-sides">
+        {sides.map(({ side, title, value }) => (
+          <label key={side} class="conflict-side">
+            <input
+              type="radio"
+              name={name}
+              checked={chosen === side}
+              aria-invalid={isOpen}
+              onChange={() => onChoose(side)}
+            />
+            <span class="conflict-title">{title}</span>
+            <Value value={value} />
+          </label>
+        ))}
+      </div>
+      {isOpen ? (
+        <p class="error" id={problemId}>
+          Both of you have changed this. Choose one.
+        </p>
+      ) : null}
+    </fieldset>
+  );
+}
+
+function Value({ value }: { value: JsonValue | undefined }) {
+  if (value === undefined) return <em class="conflict-value">not there</em>;
+  if (value === '') return <em class="conflict-value">empty</em>;
+  const isText = typeof value === 'string';
+  return (
+    <span class={isText ? 'conflict-value' : 'conflict-value mono'}>
+      {isText ? value : JSON.stringify(value, null, 2)}
+    </span>
+  );
+}
+
+/** Names of fields for a sentence: "Email, department". */
+export function listLabels(paths: readonly string[]): string {
+  return paths.map((path) => labelOf(path) || '(empty key)').join(', ');
+}

@@ -1,0 +1,135 @@
+/** Exports the users of the list as CSV, and says how far that is. */
+import { useEffect, useId, useState } from 'preact/hooks';
+import { Dialog } from './dialog.js';
+import { type Directory, isAborted } from './directory.js';
+import { download, openSink, readUsers, type Selection, writeUsers } from './export-users.js';
+import { describeFailure } from './save-user.js';
+
+export interface ExportDialogProps {
+  readonly directory: Directory;
+  readonly selection: Selection;
+  onClose(): void;
+}
+
+type Step =
+  | { readonly kind: 'ready' }
+  | { readonly kind: 'running'; readonly rows: number }
+  | { readonly kind: 'done'; readonly rows: number }
+  | { readonly kind: 'failed'; readonly rows: number; readonly problem: string };
+
+const numberFormat = new Intl.NumberFormat();
+
+export function ExportDialog({ directory, selection, onClose }: ExportDialogProps) {
+  const [step, setStep] = useState<Step>({ kind: 'ready' });
+  const [stopping, setStopping] = useState<AbortController>();
+  const id = useId();
+
+  useEffect(() => () => stopping?.abort(), [stopping]);
+
+  async function run(): Promise<void> {
+    if (step.kind === 'running') return;
+    const name = `roster-${new Date().toISOString().slice(0, 10)}.csv`;
+    const controller = new AbortController();
+    let rows = 0;
+    try {
+      const sink = await openSink(name);
+      if (sink === undefined) return;
+      setStopping(controller);
+      setStep({ kind: 'running', rows });
+      const file = await writeUsers(sink, readUsers(directory, selection, controller.signal), (so) => {
+        rows = so;
+        setStep({ kind: 'running', rows });
+      });
+      if (file !== undefined) download(file, name);
+      setStep({ kind: 'done', rows });
+    } catch (error) {
+      const problem = isAborted(error) ? '' : describeFailure(error);
+      setStep({ kind: 'failed', rows, problem });
+    }
+  }
+
+  const { query, filter } = selection;
+  return (
+    <Dialog
+      title="Export users"
+      onClose={() => {
+        if (step.kind === 'running') stopping?.abort();
+        else onClose();
+      }}
+      onSubmit={() => {
+        if (step.kind === 'done') onClose();
+        else void run();
+      }}
+      footer={
+        step.kind === 'running' ? (
+          <button type="button" class="button" onClick={() => stopping?.abort()}>
+            Stop
+          </button>
+        ) : step.kind === 'done' ? (
+          <button type="submit" class="button primary">
+            Close
+          </button>
+        ) : (
+          <>
+            <button type="button" class="button" onClick={onClose}>
+              Cancel
+            </button>
+            <button type="submit" class="button primary" data-focus>
+              {step.kind === 'failed' ? 'Try again' : 'Export'}
+            </button>
+          </>
+        )
+      }
+    >
+      <div class="stack">
+        <p id={id}>
+          {query === '' && filter === '' ? 'All users' : 'The users of the list'} as CSV, which can be imported again.
+        </p>
+        {query === '' && filter === '' ? null : (
+          <dl class="details">
+            {query === '' ? null : (
+              <div>
+                <dt>Search</dt>
+                <dd>{query}</dd>
+              </div>
+            )}
+            {filter === '' ? null : (
+              <div>
+                <dt>Filter</dt>
+                <dd>
+                  <code>{filter}</code>
+                </dd>
+              </div>
+            )}
+          </dl>
+        )}
+        {step.kind === 'ready' ? (
+          <p class="hint">
+            {query === ''
+              ? 'All are of one moment, in the order of their ids.'
+              : 'They come page by page: what others change meanwhile may be in the file or not.'}{' '}
+            Cells are written as they are; a spreadsheet may take one that begins with =, +, - or @ for a formula, so
+            let it import such columns as text.
+          </p>
+        ) : null}
+        {step.kind === 'running' ? <progress class="progress" aria-labelledby={id} /> : null}
+        {step.kind === 'ready' ? null : (
+          <p class={noticeClass(step.kind)} role="status">
+            <span class="numeric">{sayRows(step)}</span>
+          </p>
+        )}
+      </div>
+    </Dialog>
+  );
+}
+
+function noticeClass(kind: Step['kind']): string {
+  return kind === 'done' ? 'notice success' : kind === 'failed' ? 'notice danger' : '';
+}
+
+function sayRows(step: Exclude<Step, { kind: 'ready' }>): string {
+  const users = step.rows === 1 ? 'One user' : `${numberFormat.format(step.rows)} users`;
+  if (step.kind === 'running') return `${users} so far`;
+  if (step.kind === 'done') return `${users} exported.`;
+  return step.problem === '' ? 'Stopped; no file was written.' : `${step.problem} No file was written.`;
+}

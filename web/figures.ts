@@ -1,0 +1,128 @@
+/**
+ * The server's figures (Prometheus' text format) and what they come to between two looks at them. A counter that went back
+ * began anew at 0, as after a restart.
+ */
+import { UserServiceDefinition } from '../generated/users/v1/user_service.js';
+
+/** Of one moment: by name, and by the labels as they stand in the text. */
+export type Figures = ReadonlyMap<string, ReadonlyMap<string, number>>;
+
+/** Lines that are none are left out. */
+export function parseFigures(text: string): Figures {
+  const figures = new Map<string, Map<string, number>>();
+  for (const [, name = '', labels = '', value = ''] of text.matchAll(/^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)/gm)) {
+    const series = figures.get(name) ?? new Map<string, number>();
+    figures.set(name, series.set(labels, Number(value.replace('Inf', 'Infinity'))));
+  }
+  return figures;
+}
+
+/** What the page shows of one interval. Undefined is what nothing is known of: no call means no latency. */
+export interface Activity {
+  readonly atMs: number;
+  readonly callsPerSecond: number;
+  /** Calls that did not end with OK. */
+  readonly failedPerSecond: number;
+  /** In seconds, of calls that are no streams: those are open for as long as their callers like. */
+  readonly p50: number | undefined;
+  readonly p95: number | undefined;
+  /** How many calls a statement did the work of, by kind of statement. */
+  readonly batchRows: ReadonlyMap<string, number>;
+  readonly watchers: number | undefined;
+  /** In seconds, as all that follows. */
+  readonly changeLogLag: number | undefined;
+  readonly poolBusy: number | undefined;
+  readonly poolIdle: number | undefined;
+  readonly poolWaiting: number | undefined;
+  readonly loopDelay: number | undefined;
+  /** Seconds of a processor for each second. */
+  readonly processors: number | undefined;
+  readonly memoryBytes: number | undefined;
+}
+
+const streams = Object.values(UserServiceDefinition.methods)
+  .filter(({ requestStream, responseStream }) => requestStream || responseStream)
+  .map(({ name }) => `method="${UserServiceDefinition.fullName}/${name}"`);
+
+const calls = 'roster_call_duration_seconds';
+const batches = 'roster_batch_rows';
+
+/** `seconds` are those between the two. */
+export function activityBetween(before: Figures, now: Figures, seconds: number, atMs: number): Activity {
+  const grown = (name: string, includes: (labels: string) => boolean = () => true) =>
+    growth(before.get(name), now.get(name), includes);
+  const sum = (name: string, includes?: (labels: string) => boolean) =>
+    grown(name, includes).reduce((total, [, value]) => total + value, 0);
+  const gauge = (name: string, labels = '') => now.get(name)?.get(labels);
+
+  const durations = grown(`${calls}_bucket`, (labels) => !streams.some((stream) => labels.includes(stream)));
+  const batchRows = new Map<string, number>();
+  const batchSums = new Map(grown(`${batches}_sum`));
+  for (const [labels, count] of grown(`${batches}_count`)) {
+    if (count > 0) batchRows.set(labelOf(labels, 'statement'), (batchSums.get(labels) ?? 0) / count);
+  }
+  const cpu = 'process_cpu_seconds_total';
+  return {
+    atMs,
+    callsPerSecond: sum(`${calls}_count`) / seconds,
+    failedPerSecond: sum(`${calls}_count`, (labels) => !labels.includes('status="OK"')) / seconds,
+    p50: quantile(0.5, durations),
+    p95: quantile(0.95, durations),
+    batchRows,
+    watchers: gauge('roster_watchers'),
+    changeLogLag: gauge('roster_change_log_lag_seconds'),
+    poolBusy: gauge('roster_pool_connections', 'state="busy"'),
+    poolIdle: gauge('roster_pool_connections', 'state="idle"'),
+    poolWaiting: gauge('roster_pool_waiting'),
+    loopDelay: gauge('nodejs_eventloop_lag_p99_seconds'),
+    processors: now.has(cpu) ? sum(cpu) / seconds : undefined,
+    memoryBytes: gauge('process_resident_memory_bytes'),
+  };
+}
+
+function growth(
+  before: ReadonlyMap<string, number> | undefined,
+  now: ReadonlyMap<string, number> | undefined,
+  includes: (labels: string) => boolean,
+): [string, number][] {
+  return [...(now ?? [])]
+    .filter(([labels]) => includes(labels))
+    .map(([labels, value]) => {
+      const last = before?.get(labels) ?? 0;
+      return [labels, value < last ? value : value - last];
+    });
+}
+
+function labelOf(labels: string, name: string): string {
+  return new RegExp(`(?:^|,)${name}="((?:[^"\\\\]|\\\\.)*)"`).exec(labels)?.[1] ?? '';
+}
+
+/**
+ * Within the bucket that holds it as if values lay evenly there, as Prometheus' histogram_quantile does; above the last
+ * bound that bound. Undefined where there are no values.
+ */
+export function quantile(
+  share: number,
+  buckets: readonly (readonly [labels: string, count: number])[],
+): number | undefined {
+  const totals = new Map<number, number>();
+  for (const [labels, count] of buckets) {
+    const bound = Number(labelOf(labels, 'le').replace('Inf', 'Infinity'));
+    totals.set(bound, (totals.get(bound) ?? 0) + count);
+  }
+  const sorted = [...totals].sort(([a], [b]) => a - b);
+  const total = sorted.at(-1)?.[1] ?? 0;
+  if (total === 0) return undefined;
+  const rank = share * total;
+  let lower = 0;
+  let below = 0;
+  for (const [bound, count] of sorted) {
+    if (count >= rank) {
+      if (bound === Number.POSITIVE_INFINITY) return lower;
+      return lower + ((bound - lower) * (rank - below)) / Math.max(1e-9, count - below);
+    }
+    lower = bound;
+    below = count;
+  }
+  return lower;
+}

@@ -1,0 +1,434 @@
+/**
+ * Imports a CSV file: what it holds is shown before anything is sent, how far it is while it runs, and at the end what is
+ * not in the directory and why.
+ */
+import { useEffect, useId, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import {
+  type Column,
+  columnsOf,
+  fieldNames,
+  guessDelimiter,
+  readRecords,
+  readText,
+  refuseColumns,
+  UnreadableCsv,
+} from './csv.js';
+import { Dialog } from './dialog.js';
+import type { Directory } from './directory.js';
+import { download } from './export-users.js';
+import { type ImportOptions, type ImportProgress, type ImportReport, importUsers } from './import-users.js';
+import { labelOf } from './user-fields.js';
+
+export interface ImportDialogProps {
+  readonly directory: Directory;
+  onClose(): void;
+  /** Users were created, at least some. */
+  onImported(): void;
+}
+
+// Enough to see what is in a column.
+const sampleRowsMax = 3;
+
+interface Preview {
+  readonly file: File;
+  readonly delimiter: string;
+  readonly columns: readonly Column[];
+  readonly samples: readonly (readonly string[])[];
+}
+
+type Step =
+  | { readonly kind: 'choose'; readonly problem: string }
+  | { readonly kind: 'preview'; readonly preview: Preview }
+  | { readonly kind: 'running'; readonly preview: Preview; readonly begunMs: number; readonly progress: ImportProgress }
+  | { readonly kind: 'report'; readonly preview: Preview; readonly report: ImportReport };
+
+/** Throws UnreadableCsv. */
+async function preview(file: File): Promise<Preview> {
+  let delimiter = ',';
+  // Not of a slice of the file, which could end within a letter.
+  for await (const text of readText(file)) {
+    delimiter = guessDelimiter(text);
+    break;
+  }
+  const records: (readonly string[])[] = [];
+  for await (const some of readRecords(readText(file), delimiter)) {
+    records.push(...some.slice(0, sampleRowsMax + 1).map(({ cells }) => cells));
+    if (records.length > sampleRowsMax) break;
+  }
+  const [header, ...samples] = records;
+  if (header === undefined) throw new UnreadableCsv('it is empty; its first line must name the columns');
+  return { file, delimiter, columns: columnsOf(header), samples: samples.slice(0, sampleRowsMax) };
+}
+
+const numberFormat = new Intl.NumberFormat();
+
+export function ImportDialog({ directory, onClose, onImported }: ImportDialogProps) {
+  const [step, setStep] = useState<Step>({ kind: 'choose', problem: '' });
+  const [onTaken, setOnTaken] = useState<ImportOptions['onTaken']>('reject');
+  const [stopping, setStopping] = useState<AbortController>();
+  const bodyRef = useRef<HTMLDivElement>(null);
+
+  // Where the next step begins; the button that led there is gone.
+  useLayoutEffect(() => {
+    bodyRef.current?.querySelector<HTMLElement>('[data-first]')?.focus();
+  }, [step.kind]);
+
+  // Left by whatever way: what is not on its way by then is not sent.
+  useEffect(() => () => stopping?.abort(), [stopping]);
+
+  async function choose(file: File | undefined): Promise<void> {
+    if (file === undefined) return;
+    try {
+      setStep({ kind: 'preview', preview: await preview(file) });
+    } catch (error) {
+      const problem = error instanceof UnreadableCsv ? error.message : 'The file cannot be read.';
+      setStep({ kind: 'choose', problem });
+    }
+  }
+
+  async function run(of: Preview): Promise<void> {
+    const controller = new AbortController();
+    const begunMs = performance.now();
+    setStopping(controller);
+    const nothing = { created: 0, skipped: 0, rejected: 0, share: 0, isWaiting: false };
+    setStep({ kind: 'running', preview: of, begunMs, progress: nothing });
+    const report = await importUsers(directory, of.file, {
+      delimiter: of.delimiter,
+      columns: of.columns,
+      onTaken,
+      signal: controller.signal,
+      onProgress: (progress) => setStep({ kind: 'running', preview: of, begunMs, progress }),
+    });
+    setStep({ kind: 'report', preview: of, report });
+    if (report.created > 0) onImported();
+  }
+
+  const close = () => {
+    if (step.kind === 'running') stopping?.abort();
+    else onClose();
+  };
+  const refusal = step.kind === 'preview' ? refuseColumns(step.preview.columns) : undefined;
+
+  return (
+    <Dialog
+      title="Import users"
+      size={step.kind === 'choose' ? 'narrow' : 'wide'}
+      onClose={close}
+      onSubmit={() => {
+        if (step.kind === 'preview' && refusal === undefined) void run(step.preview);
+      }}
+      footer={
+        step.kind === 'running' ? (
+          <button type="button" class="button" aria-disabled={stopping?.signal.aborted} onClick={close}>
+            {stopping?.signal.aborted ? 'Stopping…' : 'Stop'}
+          </button>
+        ) : step.kind === 'report' ? (
+          <>
+            {step.report.rejectedFile === undefined ? null : (
+              <button
+                type="button"
+                class="button start"
+                onClick={() => {
+                  const { rejectedFile } = step.report;
+                  if (rejectedFile !== undefined) download(rejectedFile, rejectedNameOf(step.preview.file.name));
+                }}
+              >
+                Download rejected rows
+              </button>
+            )}
+            <button type="button" class="button primary" onClick={onClose}>
+              Close
+            </button>
+          </>
+        ) : (
+          <>
+            <button type="button" class="button" onClick={onClose}>
+              Cancel
+            </button>
+            {step.kind === 'preview' ? (
+              <button type="submit" class="button primary" aria-disabled={refusal !== undefined}>
+                Import
+              </button>
+            ) : null}
+          </>
+        )
+      }
+    >
+      <div ref={bodyRef} class="stack">
+        {step.kind === 'choose' ? (
+          <Chooser problem={step.problem} onChoose={(file) => void choose(file)} />
+        ) : step.kind === 'preview' ? (
+          <PreviewStep
+            preview={step.preview}
+            refusal={refusal}
+            onTaken={onTaken}
+            onOther={() => setStep({ kind: 'choose', problem: '' })}
+            onColumns={(columns) => setStep({ kind: 'preview', preview: { ...step.preview, columns } })}
+            onTakenChange={setOnTaken}
+          />
+        ) : step.kind === 'running' ? (
+          <Running {...step} />
+        ) : (
+          <Report report={step.report} />
+        )}
+      </div>
+    </Dialog>
+  );
+}
+
+function rejectedNameOf(name: string): string {
+  return `${name.replace(/\.csv$/i, '')}-rejected.csv`;
+}
+
+function Chooser({ problem, onChoose }: { problem: string; onChoose(file: File | undefined): void }) {
+  const id = useId();
+  const [isOver, setOver] = useState(false);
+  return (
+    <>
+      <p class="notice danger" role="alert">
+        {problem}
+      </p>
+      {/* biome-ignore lint/a11y/noStaticElementInteractions: dropping a file is a shortcut to the field within */}
+      <div
+        class={isOver ? 'drop over' : 'drop'}
+        onDragOver={(event) => {
+          event.preventDefault();
+          setOver(true);
+        }}
+        onDragLeave={() => setOver(false)}
+        onDrop={(event) => {
+          event.preventDefault();
+          setOver(false);
+          onChoose(event.dataTransfer?.files[0]);
+        }}
+      >
+        <label for={id}>CSV file</label>
+        <input
+          id={id}
+          type="file"
+          accept=".csv,.tsv,.txt,text/csv"
+          data-focus
+          data-first
+          aria-describedby={`${id}-hint`}
+          onChange={(event) => onChoose(event.currentTarget.files?.[0])}
+        />
+        <p class="hint" id={`${id}-hint`}>
+          Choose one or drop it here. Its first line names the columns: first_name, last_name, email, profile_image_url,
+          attributes (a JSON object) and attributes.KEY for single ones. Other names can be assigned in the next step,
+          before anything is sent.
+        </p>
+      </div>
+    </>
+  );
+}
+
+const delimiterNames: Readonly<Record<string, string>> = { ',': 'commas', ';': 'semicolons', '\t': 'tabs' };
+
+interface PreviewStepProps {
+  readonly preview: Preview;
+  readonly refusal: string | undefined;
+  readonly onTaken: ImportOptions['onTaken'];
+  onOther(): void;
+  onColumns(columns: readonly Column[]): void;
+  onTakenChange(onTaken: ImportOptions['onTaken']): void;
+}
+
+function PreviewStep({ preview, refusal, onTaken, onOther, onColumns, onTakenChange }: PreviewStepProps) {
+  const { file, delimiter, columns, samples } = preview;
+  const name = useId();
+  return (
+    <>
+      <p class="line wrap">
+        <span class="grow">
+          <strong>{file.name}</strong>{' '}
+          <span class="soft">
+            {formatBytes(file.size)}, between cells {delimiterNames[delimiter]}
+          </span>
+        </span>
+        <button type="button" class="button small" data-first onClick={onOther}>
+          Another file
+        </button>
+      </p>
+      <p class="notice warning" role="status">
+        {refusal}
+      </p>
+      <table class="table columns">
+        <caption class="visually-hidden">Columns of the file and what they are of a user</caption>
+        <thead>
+          <tr>
+            <th scope="col">Column</th>
+            <th scope="col">Is</th>
+            <th scope="col">First rows</th>
+          </tr>
+        </thead>
+        <tbody>
+          {columns.map((column, index) => (
+            // Names may come twice.
+            <tr key={index}>
+              <th scope="row">{column.name}</th>
+              <td>
+                {column.isIgnored ? (
+                  <span class="soft">left out: only the directory sets it</span>
+                ) : (
+                  <ColumnSelect
+                    column={column}
+                    onChange={(field) =>
+                      onColumns(columns.map((each, at) => (at === index ? { ...each, field } : each)))
+                    }
+                  />
+                )}
+              </td>
+              <td class="samples">
+                {samples.map((cells, row) => (
+                  <span key={row} class="truncate">
+                    {cells[index] === '' || cells[index] === undefined ? <i>empty</i> : cells[index]}
+                  </span>
+                ))}
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+      <fieldset class="choices">
+        <legend>Rows whose email is taken</legend>
+        <label>
+          <input type="radio" name={name} checked={onTaken === 'reject'} onChange={() => onTakenChange('reject')} />
+          Report as rejected
+        </label>
+        <label>
+          <input type="radio" name={name} checked={onTaken === 'skip'} onChange={() => onTakenChange('skip')} />
+          Skip silently
+        </label>
+      </fieldset>
+      <p class="hint">
+        Good rows are created even where others are rejected. What is created stays, also when you stop the import.
+      </p>
+    </>
+  );
+}
+
+function ColumnSelect({ column, onChange }: { column: Column; onChange(field: string): void }) {
+  const key = column.name.replace(/^attributes\./, '');
+  return (
+    <select
+      class="input"
+      aria-label={`What ${column.name} is`}
+      value={column.field}
+      onChange={(event) => onChange(event.currentTarget.value)}
+    >
+      <option value="">left out</option>
+      {fieldNames.map((field) => (
+        <option key={field} value={field}>
+          {field === 'attributes' ? 'Attributes, as JSON' : labelOf(field)}
+        </option>
+      ))}
+      {key === '' ? null : <option value={`attributes.${key}`}>Attribute “{key}”</option>}
+    </select>
+  );
+}
+
+function Running({ preview, begunMs, progress }: Step & { kind: 'running' }) {
+  const id = useId();
+  const done = progress.created + progress.skipped + progress.rejected;
+  const seconds = (performance.now() - begunMs) / 1000;
+  return (
+    <>
+      <p id={id}>
+        Importing <strong>{preview.file.name}</strong>
+      </p>
+      <progress class="progress" aria-labelledby={id} max={1} value={progress.share} />
+      <p class="numeric">
+        {numberFormat.format(done)} rows done
+        {seconds > 1 && done > 0 ? `, ${numberFormat.format(Math.round(done / seconds))} a second` : ''}
+      </p>
+      <Counts {...progress} />
+      {progress.isWaiting ? (
+        <p class="notice warning" role="status">
+          The server cannot be reached just now. The import goes on as soon as it answers; no row is created twice.
+        </p>
+      ) : null}
+    </>
+  );
+}
+
+function Counts({ created, skipped, rejected }: Pick<ImportProgress, 'created' | 'skipped' | 'rejected'>) {
+  return (
+    <dl class="counts">
+      {[
+        ['Created', created],
+        ['Skipped', skipped],
+        ['Rejected', rejected],
+      ].map(([label, count]) => (
+        <div key={label}>
+          <dt>{label}</dt>
+          <dd class="numeric">{numberFormat.format(Number(count))}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}
+
+function Report({ report }: { report: ImportReport }) {
+  const { created, skipped, rejected, isWhole, problem, unclear, rejectedRows, rejectedFile } = report;
+  const done = created + skipped + rejected;
+  const summary = isWhole
+    ? rejected === 0
+      ? 'The whole file is done.'
+      : `The whole file is done, but ${rejected === 1 ? 'one row was' : `${numberFormat.format(rejected)} rows were`} rejected.`
+    : `${problem === '' ? 'Stopped' : 'Ended early'}: ${numberFormat.format(done)} rows of the file are done, the others were not sent. What was created stays in the directory.`;
+  return (
+    <>
+      <p class={isWhole && rejected === 0 ? 'notice success' : 'notice warning'} role="status" tabIndex={-1} data-first>
+        {summary}
+      </p>
+      {problem === '' ? null : <p class="notice danger">{problem}</p>}
+      {unclear === undefined ? null : (
+        <p class="notice danger">
+          Of the rows {numberFormat.format(unclear.from)} to {numberFormat.format(unclear.to)} it is not known whether
+          they are in the directory: the answer was lost. The same import with taken emails skipped finds out.
+        </p>
+      )}
+      <Counts {...report} />
+      {rejectedFile === undefined ? null : (
+        <>
+          {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard */}
+          <section class="rejected" tabIndex={0} aria-label="Rejected rows">
+            <table class="table">
+              <thead>
+                <tr>
+                  <th scope="col">Row</th>
+                  <th scope="col">Field</th>
+                  <th scope="col">Problem</th>
+                </tr>
+              </thead>
+              <tbody>
+                {rejectedRows.map(({ row, line, field, message }) => (
+                  <tr key={row}>
+                    <td class="numeric">
+                      {numberFormat.format(row)} <span class="faint">(line {numberFormat.format(line)})</span>
+                    </td>
+                    <td>{field}</td>
+                    <td>{message}</td>
+                  </tr>
+                ))}
+              </tbody>
+            </table>
+          </section>
+          {rejected > rejectedRows.length ? (
+            <p class="hint">
+              These are the first {rejectedRows.length}. The file of rejected rows has all{' '}
+              {numberFormat.format(rejected)}.
+            </p>
+          ) : null}
+          <p class="hint">That file has what is wrong with each row beside it; corrected, it can be imported again.</p>
+        </>
+      )}
+    </>
+  );
+}
+
+function formatBytes(bytes: number): string {
+  if (bytes < 1000) return `${bytes} bytes`;
+  const [size, unit] = bytes < 1e6 ? [bytes / 1e3, 'kB'] : [bytes / 1e6, 'MB'];
+  return `${new Intl.NumberFormat(undefined, { maximumFractionDigits: 1 }).format(size)} ${unit}`;
+}

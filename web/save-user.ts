@@ -1,0 +1,111 @@
+/**
+ * Writes one user so that nothing happens twice and nothing of somebody else's is overwritten, whatever becomes of the
+ * connection. Never repeats a call by itself: that is for the person to say.
+ */
+import type { User } from '../generated/users/v1/user.js';
+import { CallError, type Directory, type StatusName } from './directory.js';
+import { differences, fieldsOf, noFields, type UserFields, withValues } from './user-fields.js';
+
+// After these the server may have done what it was asked, and the answer was lost.
+const unclearCodes: readonly StatusName[] = ['UNAVAILABLE', 'DEADLINE_EXCEEDED', 'CANCELLED', 'UNKNOWN', 'INTERNAL'];
+
+export function isUnclear(error: unknown): boolean {
+  return error instanceof CallError && unclearCodes.includes(error.code);
+}
+
+export function hasReason(error: unknown, reason: string): boolean {
+  return error instanceof CallError && error.reason === reason;
+}
+
+/** A UUID version 4. By hand, as crypto.randomUUID is not there on pages that came over plain HTTP from another machine. */
+export function newRequestId(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  const digits = Array.from(bytes, (byte, at) => {
+    const marked = at === 6 ? (byte & 0x0f) | 0x40 : at === 8 ? (byte & 0x3f) | 0x80 : byte;
+    return marked.toString(16).padStart(2, '0');
+  }).join('');
+  return digits.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
+}
+
+/** Makes one user at the most, however often and with whatever changes it is called until it succeeds. */
+export function createCreator(directory: Directory): (fields: UserFields) => Promise<User> {
+  const requestId = newRequestId();
+  // Each may have made the user before its answer was lost.
+  const unclear: UserFields[] = [];
+
+  async function create(fields: UserFields): Promise<User> {
+    const { user } = await directory.createUser({ user: fields, requestId });
+    return present(user);
+  }
+
+  return async (fields) => {
+    try {
+      return await create(fields);
+    } catch (error) {
+      if (isUnclear(error)) unclear.push(fields);
+      if (!hasReason(error, 'REQUEST_ID_REUSED')) throw error;
+      for (const earlier of unclear) {
+        try {
+          return await updateUser(directory, await create(earlier), fields);
+        } catch (again) {
+          if (!hasReason(again, 'REQUEST_ID_REUSED')) throw again;
+        }
+      }
+      throw error;
+    }
+  };
+}
+
+/** Sends the fields that differ from the user as it was read. Throws ETAG_MISMATCH where it has changed since. */
+export async function updateUser(directory: Directory, read: User, fields: UserFields): Promise<User> {
+  const updateMask = differences(fieldsOf(read), fields);
+  if (updateMask.length === 0) return read;
+  const changed = withValues(noFields, fields, updateMask);
+  const { user } = await directory.updateUser({ user: { ...changed, id: read.id, etag: read.etag }, updateMask });
+  return present(user);
+}
+
+/** Undefined where nobody has the id any more. */
+export async function readUser(directory: Directory, id: string): Promise<User | undefined> {
+  try {
+    return present((await directory.getUser({ id })).user);
+  } catch (error) {
+    if (hasReason(error, 'USER_NOT_FOUND')) return undefined;
+    throw error;
+  }
+}
+
+/** Succeeds too where nobody has the id any more. Throws ETAG_MISMATCH where the user has changed since it was read. */
+export async function deleteUser(directory: Directory, { id, etag }: User): Promise<void> {
+  try {
+    await directory.deleteUser({ id, etag });
+  } catch (error) {
+    if (!hasReason(error, 'USER_NOT_FOUND')) throw error;
+  }
+}
+
+function present(user: User | undefined): User {
+  if (user === undefined) throw new CallError('INTERNAL', 'The server answered without a user.');
+  return user;
+}
+
+/** For people, in place of a status. */
+export function describeFailure(error: unknown): string {
+  if (!(error instanceof CallError)) return 'Something unexpected went wrong on this page.';
+  switch (error.code) {
+    case 'UNAVAILABLE':
+      return 'The server cannot be reached just now. What you typed is still here; try again.';
+    case 'DEADLINE_EXCEEDED':
+      return 'The server did not answer in time. What you typed is still here; try again.';
+    case 'UNAUTHENTICATED':
+    case 'PERMISSION_DENIED':
+      return 'You are not signed in, or may not do this. What you typed is still here.';
+    default:
+      return sentence(error.message);
+  }
+}
+
+function sentence(text: string): string {
+  const capital = text.slice(0, 1).toUpperCase() + text.slice(1);
+  return /[.!?]$/.test(capital) ? capital : `${capital}.`;
+}

@@ -1,0 +1,81 @@
+/**
+ * What callers may write of a user, compared and sent field by field; attributes are a field for each key.
+ *
+ * Knows the names of fields and nothing of what they may hold, which is the server's to say.
+ */
+import type { User } from '../generated/users/v1/user.js';
+
+export type JsonValue = string | number | boolean | null | JsonValue[] | { [key: string]: JsonValue };
+export type JsonObject = { [key: string]: JsonValue };
+
+export interface UserFields {
+  readonly firstName: string;
+  readonly lastName: string;
+  readonly email: string;
+  readonly profileImageUrl: string;
+  readonly attributes: JsonObject;
+}
+
+/** In the order of the form. `path` is what masks and violations call the field. */
+export const textFields = [
+  { path: 'first_name', name: 'firstName', label: 'First name' },
+  { path: 'last_name', name: 'lastName', label: 'Last name' },
+  { path: 'email', name: 'email', label: 'Email' },
+  { path: 'profile_image_url', name: 'profileImageUrl', label: 'Image URL' },
+] as const;
+
+export const noFields: UserFields = { firstName: '', lastName: '', email: '', profileImageUrl: '', attributes: {} };
+
+export function fieldsOf({ firstName, lastName, email, profileImageUrl, attributes = {} }: User): UserFields {
+  return { firstName, lastName, email, profileImageUrl, attributes };
+}
+
+const attributePrefix = 'attributes.';
+
+/** For people: an attribute is called by its key. */
+export function labelOf(path: string): string {
+  const known = textFields.find((field) => field.path === path);
+  return known?.label ?? path.slice(attributePrefix.length);
+}
+
+/** Undefined for an attribute that is not there. */
+export function valueAt(fields: UserFields, path: string): JsonValue | undefined {
+  const known = textFields.find((field) => field.path === path);
+  if (known !== undefined) return fields[known.name];
+  const key = path.slice(attributePrefix.length);
+  return Object.hasOwn(fields.attributes, key) ? fields.attributes[key] : undefined;
+}
+
+/** The paths of an update mask in which two versions differ. */
+export function differences(a: UserFields, b: UserFields): string[] {
+  const keys = new Set([...Object.keys(a.attributes), ...Object.keys(b.attributes)]);
+  const paths = [...textFields.map(({ path }) => path), ...[...keys].map((key) => attributePrefix + key)];
+  return paths.filter((path) => !isEqual(valueAt(a, path), valueAt(b, path)));
+}
+
+/** `onto` with the values that `from` has at the paths. */
+export function withValues(onto: UserFields, from: UserFields, paths: readonly string[]): UserFields {
+  const result = { ...onto };
+  const attributes = new Map(Object.entries(onto.attributes));
+  for (const path of paths) {
+    const value = valueAt(from, path);
+    const known = textFields.find((field) => field.path === path);
+    if (known !== undefined) result[known.name] = String(value);
+    else if (value === undefined) attributes.delete(path.slice(attributePrefix.length));
+    else attributes.set(path.slice(attributePrefix.length), value);
+  }
+  // fromEntries defines properties, so that a key named __proto__ is one like any other.
+  return { ...result, attributes: Object.fromEntries(attributes) };
+}
+
+/** Maps have no order on the wire. */
+export function isEqual(a: JsonValue | undefined, b: JsonValue | undefined): boolean {
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return a === b;
+  if (Array.isArray(a) || Array.isArray(b)) {
+    return (
+      Array.isArray(a) && Array.isArray(b) && a.length === b.length && a.every((value, at) => isEqual(value, b[at]))
+    );
+  }
+  const keys = Object.keys(a);
+  return keys.length === Object.keys(b).length && keys.every((key) => Object.hasOwn(b, key) && isEqual(a[key], b[key]));
+}

@@ -24,6 +24,7 @@ import {
   WatchUsersResponse,
 } from '../generated/users/v1/user_service.js';
 import { type GrpcConnection, openGrpcConnection } from './grpc-connection.js';
+import { openHttpConnection } from './http-connection.js';
 import { type LoadResult, userEmail, userId, type Work } from './load.js';
 
 interface Op {
@@ -117,7 +118,11 @@ const sampleEvery = 64;
 
 const headers: Record<string, string> = work.deadlineMs === undefined ? {} : { 'grpc-timeout': `${work.deadlineMs}m` };
 const connections = await Promise.all(
-  Array.from({ length: work.connections }, () => openGrpcConnection(work.address, op.path, headers)),
+  Array.from({ length: work.connections }, () =>
+    work.protocol === undefined
+      ? openGrpcConnection(work.address, op.path, headers)
+      : openHttpConnection(work.address, op.path, work.protocol, headers),
+  ),
 );
 const countLost = () => connections.reduce((sum, connection) => sum + connection.lost, 0);
 let lostBefore = 0;

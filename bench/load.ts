@@ -3,12 +3,15 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { WebProtocol } from './http-connection.js';
 import type { Figures } from './scenario.js';
 import { quantile } from './service.js';
 import { readUsage } from './usage.js';
 
 export interface Work {
   readonly address: string;
+  /** Without it gRPC over HTTP/2. */
+  readonly protocol?: WebProtocol;
   readonly connections: number;
   readonly op:
     | 'get'

@@ -22,6 +22,7 @@ import { batching } from './scenarios/batching.js';
 import { concurrency } from './scenarios/concurrency.js';
 import { fairness } from './scenarios/fairness.js';
 import { floors } from './scenarios/floors.js';
+import { gateway } from './scenarios/gateway.js';
 import { growth } from './scenarios/growth.js';
 import { memory } from './scenarios/memory.js';
 import { overload } from './scenarios/overload.js';
@@ -40,6 +41,7 @@ const scenarios: readonly Scenario[] = [
   overload,
   fairness,
   watchers,
+  gateway,
   start,
   memory,
 ];

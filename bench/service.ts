@@ -72,6 +72,8 @@ export const serveFlags = ['--enable-source-maps', '--max-semi-space-size=8'];
 
 export interface BenchService extends AsyncDisposable {
   readonly address: string;
+  /** host:port of HTTP; empty where it is nowhere. */
+  readonly http: string;
   readonly process: ChildProcess;
   readonly pid: number;
   /** The most memory that it, or one of its workers, has had so far, in MiB. Linux only; else NaN. */
@@ -98,11 +100,11 @@ export async function startServer(args: readonly string[], env: Record<string, s
   });
   closeSync(log);
   const exited = once(child, 'exit');
-  let address: string | undefined;
-  while (address === undefined) {
+  let where: { readonly address: string; readonly http?: string } | undefined;
+  while (where === undefined) {
     const ended = await Promise.race([exited, sleep(20)]);
     const lines = (await readFile(logFile, 'utf8')).split('\n').filter((line) => line.includes('"listening"'));
-    address = lines[0] === undefined ? undefined : JSON.parse(lines[0]).address;
+    where = lines[0] === undefined ? undefined : JSON.parse(lines[0]);
     if (ended !== undefined) {
       await rm(folder, { recursive: true });
       throw new Error(`the service ended with ${ended[0]}`);
@@ -110,7 +112,8 @@ export async function startServer(args: readonly string[], env: Record<string, s
   }
   const pid = child.pid ?? Number.NaN;
   return {
-    address,
+    address: where.address,
+    http: where.http ?? '',
     process: child,
     pid,
     peakMemory: async () => peakMemory(pid),

@@ -440,13 +440,16 @@ describe('the configuration of a client', () => {
 });
 
 describe('what is said of the settings', () => {
-  it.each(['server', 'gateway', 'client'] as const)('docs/configuration.md has the table of the %s as the code has it', (side) => {
-    const rows = settingRows(side).map(
-      (row) => `| \`${row.name}\` | ${row.default} | ${row.allowed} | ${row.description} |`,
-    );
-    const table = ['| Name | Default | Allowed | What it is |', '| --- | --- | --- | --- |', ...rows].join('\n');
-    expect(readFileSync(join(root, 'docs', 'configuration.md'), 'utf8')).toContain(`\n\n${table}\n`);
-  });
+  it.each(['server', 'gateway', 'client'] as const)(
+    'docs/configuration.md has the table of the %s as the code has it',
+    (side) => {
+      const rows = settingRows(side).map(
+        (row) => `| \`${row.name}\` | ${row.default} | ${row.allowed} | ${row.description} |`,
+      );
+      const table = ['| Name | Default | Allowed | What it is |', '| --- | --- | --- | --- |', ...rows].join('\n');
+      expect(readFileSync(join(root, 'docs', 'configuration.md'), 'utf8')).toContain(`\n\n${table}\n`);
+    },
+  );
 
   it('the help names every setting, flag, default and what is allowed, in 100 columns', () => {
     const written: string[] = [];

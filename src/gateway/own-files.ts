@@ -1,4 +1,4 @@
-/** What stands beside the code of this package: the descriptors of what it serves, and the page. */
+/** What stands beside the code of this package: the descriptors and the OpenAPI document of what it serves, and the page. */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { packageRoot } from '../config.js';
@@ -9,8 +9,9 @@ export function descriptorsPath(): string {
   return path.join(packageRoot(), 'generated', 'descriptors.binpb');
 }
 
-/** The page as it was built. */
+/** The page as it was built, and the OpenAPI document. */
 export function loadOwnFiles(): Promise<WebFiles> {
   const page = path.join(packageRoot(), 'dist', 'web');
-  return loadWebFiles(existsSync(page) ? page : undefined, {});
+  const others = { '/openapi.json': path.join(packageRoot(), 'generated', 'openapi.json') };
+  return loadWebFiles(existsSync(page) ? page : undefined, others);
 }

@@ -45,6 +45,8 @@ export interface OpenCall {
 
 export interface CallObserver {
   readonly interceptor: ServerInterceptor;
+  /** For calls that somebody in this process passes on, who says under `x-forwarded-for` whose they are. */
+  readonly forwardedInterceptor: ServerInterceptor;
   /** The call that a handler's or a middleware's metadata is of. */
   find(metadata: CallMetadata): OpenCall | undefined;
   /** Logs a stream for which grpc-js has no handler, so that no interceptor sees it. */
@@ -70,108 +72,110 @@ export function createCallObserver(
     log.call(line, path.startsWith('/grpc.') ? 'debug' : undefined);
   };
 
-  const interceptor: ServerInterceptor = ({ path, responseStream }, call) => {
-    const startedMs = performance.now();
-    const key = (callCount++).toString(36);
-    const method = path.slice(1);
-    // Read when the call began: a socket that has closed has forgotten it.
-    const { remoteAddress, remotePort } = call.getConnectionInfo();
-    let peer = remoteAddress === undefined ? 'unknown' : `${remoteAddress}:${remotePort}`;
-    call.getPeer = () => peer;
-    const deadline = Number(call.getDeadline());
-    const deadlineMs = Number.isFinite(deadline) ? Math.max(0, deadline - Date.now()) : undefined;
-    const observed = {
-      method,
-      requestId: '',
-      deadlinePassed: () => Date.now() >= deadline - deadlineSlackMs,
-      reason: undefined as FaultReason | undefined,
-      end: ({ code, reason, message }: Fault) => {
-        observed.reason = reason;
-        // What still waits in the handler's stream would be written behind the end, which breaks the HTTP/2 stream.
-        call.sendMessage = (_message, sent) => sent();
-        call.sendStatus({ code: Status[code], details: message });
-      },
-    };
-    open.set(key, observed);
-
-    const finish = (code: Status, endedMs = performance.now()): void => {
-      if (!open.delete(key)) return;
-      const durationMs = endedMs - startedMs;
-      const { requestId, reason } = observed;
-      logCall(path, { method, status: Status[code], durationMs, peer, requestId, deadlineMs, reason });
-    };
-
-    // grpc-js ends calls of its own accord through this method, which is below all interceptors; where it should stop
-    // doing so, onCancel still ends the call here.
-    const sendStatus = call.sendStatus.bind(call);
-    call.sendStatus = (status) => {
-      if (!open.has(key)) {
-        sendStatus(status);
-        return;
-      }
-      const code: Status = status.code ?? Status.UNKNOWN;
-      observed.reason ??= reasonOfCode(code);
-      sendStatus(completeStatus(code, status.details ?? '', status.metadata, observed.reason, observed.requestId));
-      if (!(code === Status.OK && isLeaving)) finish(code);
-    };
-
-    // Of a unary answer: the status is on its way, the message has not left.
-    let isLeaving = false;
-    if (!responseStream) {
-      // grpc-js sends the status once the message has left, in packets of its own; at once they leave together.
-      const sendMessage = call.sendMessage.bind(call);
-      call.sendMessage = (message, sent) => {
-        isLeaving = true;
-        sendMessage(message, () => {
-          isLeaving = false;
-          finish(Status.OK);
-        });
-        sent();
+  const intercept =
+    (isForwarded: boolean): ServerInterceptor =>
+    ({ path, responseStream }, call) => {
+      const startedMs = performance.now();
+      const key = (callCount++).toString(36);
+      const method = path.slice(1);
+      // Read when the call began: a socket that has closed has forgotten it.
+      const { remoteAddress, remotePort } = call.getConnectionInfo();
+      let peer = remoteAddress === undefined ? 'unknown' : `${remoteAddress}:${remotePort}`;
+      call.getPeer = () => peer;
+      const deadline = Number(call.getDeadline());
+      const deadlineMs = Number.isFinite(deadline) ? Math.max(0, deadline - Date.now()) : undefined;
+      const observed = {
+        method,
+        requestId: '',
+        deadlinePassed: () => Date.now() >= deadline - deadlineSlackMs,
+        reason: undefined as FaultReason | undefined,
+        end: ({ code, reason, message }: Fault) => {
+          observed.reason = reason;
+          // What still waits in the handler's stream would be written behind the end, which breaks the HTTP/2 stream.
+          call.sendMessage = (_message, sent) => sent();
+          call.sendStatus({ code: Status[code], details: message });
+        },
       };
-    }
+      open.set(key, observed);
 
-    const start = call.start.bind(call);
-    call.start = (listener) => {
-      let received = false;
-      const ended = (): void => {
-        const passed = observed.deadlinePassed();
-        const endedMs = performance.now();
-        const end = () => {
-          if (!open.has(key)) return;
-          observed.reason ??= passed ? 'DEADLINE_PASSED' : 'CALL_CANCELLED';
-          finish(passed ? Status.DEADLINE_EXCEEDED : Status.CANCELLED, endedMs);
+      const finish = (code: Status, endedMs = performance.now()): void => {
+        if (!open.delete(key)) return;
+        const durationMs = endedMs - startedMs;
+        const { requestId, reason } = observed;
+        logCall(path, { method, status: Status[code], durationMs, peer, requestId, deadlineMs, reason });
+      };
+
+      // grpc-js ends calls of its own accord through this method, which is below all interceptors; where it should stop
+      // doing so, onCancel still ends the call here.
+      const sendStatus = call.sendStatus.bind(call);
+      call.sendStatus = (status) => {
+        if (!open.has(key)) {
+          sendStatus(status);
+          return;
+        }
+        const code: Status = status.code ?? Status.UNKNOWN;
+        observed.reason ??= reasonOfCode(code);
+        sendStatus(completeStatus(code, status.details ?? '', status.metadata, observed.reason, observed.requestId));
+        if (!(code === Status.OK && isLeaving)) finish(code);
+      };
+
+      // Of a unary answer: the status is on its way, the message has not left.
+      let isLeaving = false;
+      if (!responseStream) {
+        // grpc-js sends the status once the message has left, in packets of its own; at once they leave together.
+        const sendMessage = call.sendMessage.bind(call);
+        call.sendMessage = (message, sent) => {
+          isLeaving = true;
+          sendMessage(message, () => {
+            isLeaving = false;
+            finish(Status.OK);
+          });
+          sent();
         };
-        // grpc-js says the same where all has been sent, and where somebody has gone. Then nothing more leaves.
-        if (isLeaving) setTimeout(end, leavingMsMax).unref();
-        else end();
+      }
+
+      const start = call.start.bind(call);
+      call.start = (listener) => {
+        let received = false;
+        const ended = (): void => {
+          const passed = observed.deadlinePassed();
+          const endedMs = performance.now();
+          const end = () => {
+            if (!open.has(key)) return;
+            observed.reason ??= passed ? 'DEADLINE_PASSED' : 'CALL_CANCELLED';
+            finish(passed ? Status.DEADLINE_EXCEEDED : Status.CANCELLED, endedMs);
+          };
+          // grpc-js says the same where all has been sent, and where somebody has gone. Then nothing more leaves.
+          if (isLeaving) setTimeout(end, leavingMsMax).unref();
+          else end();
+        };
+        start({
+          onReceiveMetadata(sent) {
+            received = true;
+            observed.requestId = requestIdFrom(sent.get(requestIdKey)[0], key);
+            if (isForwarded) peer = String(sent.get(forwardedForKey)[0] ?? 'unknown');
+            // Nobody behind this asks for more, and nice-grpc converts all that there is.
+            const metadata = new Metadata();
+            metadata.set(callKey, key);
+            listener.onReceiveMetadata(metadata);
+          },
+          onReceiveMessage: (message) => listener.onReceiveMessage(message),
+          onReceiveHalfClose: () => listener.onReceiveHalfClose(),
+          onCancel() {
+            ended();
+            listener.onCancel();
+          },
+        });
+        // A stream that closed before it was looked at says nothing more.
+        if (!received) ended();
       };
-      start({
-        onReceiveMetadata(sent) {
-          received = true;
-          observed.requestId = requestIdFrom(sent.get(requestIdKey)[0], key);
-          // From within this process, by somebody who has set it: no one else comes without an address.
-          if (remoteAddress === undefined) peer = peerFrom(sent.get(forwardedForKey)[0]);
-          // Nobody behind this asks for more, and nice-grpc converts all that there is.
-          const metadata = new Metadata();
-          metadata.set(callKey, key);
-          listener.onReceiveMetadata(metadata);
-        },
-        onReceiveMessage: (message) => listener.onReceiveMessage(message),
-        onReceiveHalfClose: () => listener.onReceiveHalfClose(),
-        onCancel() {
-          ended();
-          listener.onCancel();
-        },
-      });
-      // A stream that closed before it was looked at says nothing more.
-      if (!received) ended();
+      // Not wrapped: what a ServerInterceptingCall does for each event costs more than all that is done here.
+      return call as ServerInterceptingCall;
     };
-    // Not wrapped: what a ServerInterceptingCall does for each event costs more than all that is done here.
-    return call as ServerInterceptingCall;
-  };
 
   return {
-    interceptor,
+    interceptor: intercept(false),
+    forwardedInterceptor: intercept(true),
 
     find: (metadata) => open.get(metadata.get(callKey) ?? ''),
 
@@ -195,11 +199,6 @@ export function createCallObserver(
       for (const call of [...open.values()]) call.end(stopping);
     },
   };
-}
-
-/** Of what looks like an address; a connection that has closed since has none either, and its caller may say anything. */
-function peerFrom(forwarded: unknown): string {
-  return typeof forwarded === 'string' && /^[\da-f.:]{2,45}$/i.test(forwarded) ? forwarded : 'unknown';
 }
 
 /** Why grpc-js ended a call by itself. */

@@ -4,9 +4,9 @@
  * Knows nothing of the database: whoever does says whether it is serving.
  */
 import { once } from 'node:events';
-import { type Duplex, duplexPair } from 'node:stream';
+import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ServerCredentials, setLogger } from '@grpc/grpc-js';
+import { ServerCredentials, type ServerInterceptor, setLogger } from '@grpc/grpc-js';
 import { createServer } from 'nice-grpc';
 import { HealthDefinition, HealthServiceImpl, HealthState } from 'nice-grpc-server-health';
 import { ServerReflection, ServerReflectionService } from 'nice-grpc-server-reflection';
@@ -20,6 +20,7 @@ import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { createCallObserver } from './call-observer.js';
 import { createFaultMiddleware } from './fault-middleware.js';
+import { createInnerListener } from './inner-listener.js';
 import { type Address, type Listener, listen } from './listen.js';
 import { createProfileService, profileServiceDefinition } from './profile-service.js';
 import { createUserService, userServiceDefinition } from './user-service.js';
@@ -61,7 +62,7 @@ export interface RpcServer {
    * A connection from within this process, for somebody who translates: in the clear whatever TLS says, of any age. Its
    * calls are logged as of the address that their metadata has under `x-forwarded-for`. Throws a Fault once it is closing.
    */
-  connect(): Duplex;
+  connect(): Socket;
   /** What health says, of all services; true from the start. Without effect once the server is closing. */
   setServing(serving: boolean): void;
   /**
@@ -113,9 +114,9 @@ export async function startServer({
   const healthService = HealthServiceImpl(health);
   const reflection = ServerReflection(descriptors, serviceNames);
 
-  const createRosterServer = (limits: Readonly<Record<string, number>>) => {
+  const createRosterServer = (interceptor: ServerInterceptor, limits: Readonly<Record<string, number>>) => {
     const server = createServer({
-      interceptors: [calls.interceptor],
+      interceptors: [interceptor],
       'grpc.max_receive_message_length': messageBytesMax,
       'grpc.max_send_message_length': messageBytesMax,
       'grpc.max_concurrent_streams': grpc.concurrentStreamsMax,
@@ -130,24 +131,15 @@ export async function startServer({
     return server;
   };
 
-  // grpc-js makes an HTTP/2 server only where it listens: so this one does, for a moment, and hears nobody.
-  const inner = await listen(
-    () => createRosterServer({}),
-    { host: 'localhost', port: 0 },
-    ServerCredentials.createInsecure(),
-  );
-  for (const { refuse, sockets } of inner) {
-    refuse();
-    for (const socket of sockets) socket.destroy();
-  }
+  const inner = await createInnerListener(() => createRosterServer(calls.forwardedInterceptor, {}));
   const limits = {
     'grpc.max_connection_age_ms': grpc.connectionAgeMsMax,
     'grpc.max_connection_age_grace_ms': grpc.connectionAgeGraceMs,
     'grpc.keepalive_time_ms': grpc.keepaliveTimeMs,
     'grpc.keepalive_timeout_ms': grpc.keepaliveTimeoutMs,
   };
-  const outer = await listen(() => createRosterServer(limits), grpc.address, credentialsOf(tls));
-  const listeners = [...outer, ...inner];
+  const outer = await listen(() => createRosterServer(calls.interceptor, limits), grpc.address, credentialsOf(tls));
+  const listeners = [...outer, inner.listener];
   for (const { http2Server } of listeners) http2Server?.on('stream', calls.streamOpened);
   const killed = new AbortController();
 
@@ -176,10 +168,8 @@ export async function startServer({
     port: outer[0]?.port ?? 0,
     addresses: outer.map(({ address }) => address),
     connect() {
-      const [here, there] = duplexPair();
       if (stopping.signal.aborted) throw serverStopping();
-      inner[0]?.http2Server?.emit('connection', there);
-      return here;
+      return inner.connect();
     },
     setServing(serving) {
       if (closing === undefined) setHealth(serving);

@@ -5,7 +5,6 @@
  * the page lives.
  */
 import { useCallback, useEffect, useReducer, useRef, useState } from 'preact/hooks';
-import { User, UserChange_Type } from '../generated/users/v1/user.js';
 import { ActivityView } from './activity.js';
 import type { Directory } from './directory.js';
 import { ExportDialog } from './export-dialog.js';
@@ -86,12 +85,11 @@ export function App({ directory }: { directory: Directory }) {
           hearers={hearers}
           onClose={close}
           onSaved={(user) => {
-            const type = place.user === 'new' ? UserChange_Type.TYPE_CREATED : UserChange_Type.TYPE_UPDATED;
-            list.apply([{ type, user, changeTime: user.updateTime }]);
+            list.put(user);
             close();
           }}
           onDeleted={({ id }) => {
-            list.apply([{ type: UserChange_Type.TYPE_DELETED, user: User.fromPartial({ id }), changeTime: undefined }]);
+            list.drop(id);
             close();
           }}
         />

@@ -171,6 +171,10 @@ function toCallError(error: ClientError): CallError {
       details.violations = detail.fieldViolations.map(({ field, description }) => ({ field, description }));
     }
   }
+  // A proxy's own answer, which has no gRPC in it; nice-grpc-web wraps the status that it makes of that in another one.
+  const [, http = ''] = /Received HTTP (\d+) response/.exec(error.details) ?? [];
+  if (http === '401') return new CallError('UNAUTHENTICATED', 'This needs a token.');
+  if (http === '403') return new CallError('PERMISSION_DENIED', 'This is not allowed here.');
   // What nice-grpc-web says of a fetch that failed and of a response that broke off: there was no status at all.
   if (error.code === Status.UNKNOWN && /^(?:Transport error|Response stream closed without)/.test(error.details)) {
     return new CallError('UNAVAILABLE', unreachable);

@@ -29,7 +29,7 @@ export function Header({ place, go, feedState, total, rows, isSearch }: HeaderPr
         Roster
       </h1>
       <p class="soft numeric truncate total" aria-live="polite" aria-atomic="true">
-        {total !== undefined && textOf(total, rows, isSearch)}
+        {total !== undefined && <TotalText total={total} rows={rows} isSearch={isSearch} />}
       </p>
       <ConnectionSign state={feedState} />
       <nav class="line views" aria-label="Views">
@@ -74,11 +74,19 @@ export function Header({ place, go, feedState, total, rows, isSearch }: HeaderPr
   );
 }
 
-function textOf(total: Total, rows: number, isSearch: boolean): string {
-  const noun = (count: number) => (isSearch ? (count === 1 ? 'match' : 'matches') : count === 1 ? 'user' : 'users');
-  if (total.kind === 'exact') return `${formatCount(total.count)} ${noun(total.count)}`;
+/** On a phone there is room for the number alone. */
+function TotalText({ total, rows, isSearch }: { total: Total; rows: number; isSearch: boolean }) {
   if (total.kind === 'counting') return 'Counting…';
-  return rows === 0 ? '' : `${formatCount(rows)}+ ${noun(rows)}`;
+  if (total.kind === 'unknown' && rows === 0) return null;
+  const count = total.kind === 'exact' ? total.count : rows;
+  const noun = isSearch ? (count === 1 ? 'match' : 'matches') : count === 1 ? 'user' : 'users';
+  return (
+    <>
+      {formatCount(count)}
+      {total.kind === 'unknown' && '+'}
+      <span class="noun"> {noun}</span>
+    </>
+  );
 }
 
 const signs: Readonly<Record<FeedState, { text: string; explanation: string }>> = {

@@ -1,6 +1,6 @@
 /** The list with all that is around it: the search, what is new, and what is shown where there are no rows. */
 import { useEffect, useRef } from 'preact/hooks';
-import { ImportIcon, PlusIcon } from './icons.js';
+import { ImportIcon, PlusIcon, UsersIcon } from './icons.js';
 import type { Go, Place } from './place.js';
 import { SearchBar } from './search-bar.js';
 import { formatCount } from './times.js';
@@ -34,7 +34,7 @@ export function ListView({ list, version, place, go, onOpen }: ListViewProps) {
   const { rows, arrivals, refusal, failure, isAsking, question } = list;
   const isSearch = question.query !== '' || question.filter !== '';
   const filterRefused = refusal?.reason === 'INVALID_FILTER';
-  const problem = failure ?? (filterRefused ? undefined : refusal);
+  const problem = failure ?? (filterRefused && list.answer > 0 ? undefined : refusal);
   const isEmpty = list.answer > 0 && rows === 0 && !list.hasMore;
   const showArrivals = () => {
     if (question.orderBy !== 'create_time desc') go({ orderBy: 'create_time desc' });
@@ -72,10 +72,10 @@ export function ListView({ list, version, place, go, onOpen }: ListViewProps) {
           <Empty isSearch={isSearch} go={go} />
         ) : list.answer === 0 && problem !== undefined ? (
           <div class="empty" role="alert">
-            <h2>The list cannot be read</h2>
-            <p class="soft">{problem.message}</p>
-            <button type="button" class="button" onClick={() => list.retry()}>
-              Try again
+            <h2>{filterRefused ? 'This filter cannot be used' : 'The list cannot be read'}</h2>
+            <p class="soft">{filterRefused ? 'What is wrong with it stands beneath it.' : problem.message}</p>
+            <button type="button" class="button" onClick={() => (filterRefused ? go({ filter: '' }) : list.retry())}>
+              {filterRefused ? 'Show everybody' : 'Try again'}
             </button>
           </div>
         ) : list.answer === 0 ? (
@@ -84,7 +84,7 @@ export function ListView({ list, version, place, go, onOpen }: ListViewProps) {
           <UserGrid
             list={list}
             version={version}
-            isDimmed={isAsking || filterRefused}
+            isDimmed={isAsking}
             onOpen={onOpen}
             onOrder={(orderBy) => go({ orderBy })}
             focusRef={focusGrid}
@@ -115,6 +115,9 @@ function Empty({ isSearch, go }: { isSearch: boolean; go: Go }) {
   }
   return (
     <div class="empty">
+      <span class="empty-sign">
+        <UsersIcon />
+      </span>
       <h2>Nobody is here yet</h2>
       <p class="soft">Add the first person by hand, or bring everybody at once from a CSV file.</p>
       <div class="line wrap">

@@ -119,12 +119,19 @@ export function UserGrid({ list, version, isDimmed, onOpen, onOrder, focusRef }:
     if (target * heightPx < topPx) scrollTo(target * heightPx);
     else if ((target + 1) * heightPx > topPx + viewPx) scrollTo((target + 1) * heightPx - viewPx);
   };
-  useLayoutEffect(() => {
-    if (!mustFocus.current) return;
+  const focusActive = () => {
     mustFocus.current = false;
     scroller.current?.querySelector<HTMLElement>('[data-active]')?.focus({ preventScroll: true });
+  };
+  useLayoutEffect(() => {
+    if (mustFocus.current) focusActive();
   });
-  focusRef.current = () => reveal(Math.max(first, Math.min(active, last)));
+  focusRef.current = () => {
+    const target = Math.max(first, Math.min(active, last));
+    // Nothing is drawn anew where it is the active one already.
+    if (target === active) focusActive();
+    else reveal(target);
+  };
 
   const rowsInView = Math.max(1, Math.floor(viewPx / heightPx) - 1);
   const onKeyDown = (event: KeyboardEvent) => {
@@ -150,7 +157,9 @@ export function UserGrid({ list, version, isDimmed, onOpen, onOrder, focusRef }:
   const rows: number[] = [];
   for (let row = Math.max(0, first - rowsAround); row <= Math.min(last + rowsAround, rowsShown - 1); row++)
     rows.push(row);
-  if (active < list.rows && !rows.includes(active)) rows.push(active);
+  // In its place among them, because readers of the screen go by the order of the document.
+  if (active < list.rows && active < (rows[0] ?? 0)) rows.unshift(active);
+  else if (active < list.rows && active > (rows.at(-1) ?? 0)) rows.push(active);
 
   const total = list.total.kind === 'exact' ? list.total.count : -1;
   const { orderBy } = list.question;

@@ -1,0 +1,58 @@
+/** What may stand between a browser and Roster: goes away and comes back, and may want a token. */
+import { once } from 'node:events';
+import { createServer, request, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+export interface TestProxy extends AsyncDisposable {
+  readonly url: string;
+  /** Ends all connections and takes no new ones. */
+  stop(): Promise<void>;
+  /** On the same port as before. */
+  start(): Promise<void>;
+  /** Calls without this token are refused from now on, as a proxy does it: 401 and no gRPC at all. */
+  require(token: string | undefined): void;
+}
+
+export async function startProxy(target: string): Promise<TestProxy> {
+  let port = 0;
+  let server: Server | undefined;
+  let wanted: string | undefined;
+
+  async function start(): Promise<void> {
+    server = createServer((incoming, response) => {
+      const { url = '', method, headers } = incoming;
+      if (wanted !== undefined && method === 'POST' && headers.authorization !== `Bearer ${wanted}`) {
+        response.writeHead(401).end('no');
+        return;
+      }
+      const outgoing = request(new URL(url, target), { method, headers }, (answer) => {
+        response.writeHead(answer.statusCode ?? 502, answer.headers);
+        answer.pipe(response);
+      });
+      outgoing.on('error', () => response.destroy());
+      response.on('close', () => outgoing.destroy());
+      incoming.pipe(outgoing);
+    });
+    server.listen(port, 'localhost');
+    await once(server, 'listening');
+    port = (server.address() as AddressInfo).port;
+  }
+
+  async function stop(): Promise<void> {
+    server?.close();
+    server?.closeAllConnections();
+    server = undefined;
+  }
+
+  await start();
+  return {
+    url: `http://localhost:${port}/`,
+    start,
+    stop,
+    require(token) {
+      wanted = token;
+      server?.closeAllConnections();
+    },
+    [Symbol.asyncDispose]: stop,
+  };
+}

@@ -1,0 +1,122 @@
+/** What the page remembers of a list, against a server's pages that change meanwhile. */
+import { describe, expect, it } from 'vitest';
+import { User } from '../../generated/users/v1/user.js';
+import { createUserPages, type UserPages } from '../../web/user-pages.js';
+
+const pageSize = 3;
+
+function user(name: string): User {
+  return User.fromPartial({ id: `id-${name}`, lastName: name, email: `${name}@example.com`, etag: '1' });
+}
+
+/** Pages by last name as the server has them: behind the last one's name. */
+function pageBehind(names: readonly string[], token: string): [User[], string] {
+  const behind = [...names].sort().filter((name) => name > token);
+  const users = behind.slice(0, pageSize).map(user);
+  return [users, behind.length > pageSize ? (users.at(-1)?.lastName ?? '') : ''];
+}
+
+function load(pages: UserPages, names: readonly string[], row: number): void {
+  const page = pages.pageOf(row);
+  if (page !== undefined && page.users === undefined) pages.fill(page, ...pageBehind(names, page.token));
+}
+
+function loadAll(pages: UserPages, names: readonly string[]): void {
+  for (let row = 0; row < pages.rows || pages.hasMore; row++) load(pages, names, row);
+}
+
+const shownNames = (pages: UserPages) =>
+  Array.from({ length: pages.rows }, (_, row) => pages.userAt(row)?.lastName ?? '');
+const shown = (pages: UserPages) => shownNames(pages).join('');
+
+const alphabet = [...'bcdefghijklm'];
+
+describe('pages', () => {
+  it('hold everybody in order when all are loaded', () => {
+    const pages = createUserPages('last_name', 100);
+    expect([pages.rows, pages.hasMore]).toEqual([0, true]);
+    loadAll(pages, alphabet);
+    expect([shown(pages), pages.hasMore, pages.loadedPages]).toEqual(['bcdefghijklm', false, 4]);
+    expect(pages.rowOf('id-f')).toBe(4);
+  });
+
+  it('keep a bounded number of users, those in view among them, and their places', () => {
+    const pages = createUserPages('last_name', 2);
+    loadAll(pages, alphabet);
+    pages.keep(0, 2);
+    expect([pages.rows, pages.loadedPages]).toEqual([12, 2]);
+    load(pages, alphabet, 4);
+    pages.keep(3, 5);
+    expect(pages.userAt(4)?.lastName).toBe('f');
+    expect(pages.loadedPages).toBe(2);
+    expect(pages.rowOf('id-m')).toBe(-1);
+  });
+
+  it.each([
+    ['some have gone', [...'bdefgijklm']],
+    ['all of a page have gone', [...'bcdhijklm']],
+    ['others have come', [...'abccdeffggghijklm'].map((name, index) => name + (index % 2 === 0 ? 'a' : 'b'))],
+    ['the end has gone', [...'bcde']],
+    ['others have come behind the end', [...'bcdefghijklmnopqr']],
+  ])('are right when they are loaded again after %s', (_, names) => {
+    for (const first of [0, 3, 6, 9]) {
+      const pages = createUserPages('last_name', 100);
+      loadAll(pages, alphabet);
+      pages.keepOnly(-1, -1);
+      // From any of them on, and then the others.
+      load(pages, names, first);
+      loadAll(pages, names);
+      expect(shownNames(pages)).toEqual([...names].sort());
+    }
+  });
+
+  it('change a user where they stand', () => {
+    const pages = createUserPages('last_name', 100);
+    loadAll(pages, alphabet);
+    expect(pages.replace({ ...user('c'), lastName: 'z' })).toBe(true);
+    expect(pages.replace(user('x'))).toBe(false);
+    expect(shown(pages)).toBe('bzdefghijklm');
+  });
+
+  it('close up where users leave', () => {
+    const pages = createUserPages('last_name', 100);
+    loadAll(pages, alphabet);
+    pages.remove(new Set(['id-b', 'id-f', 'id-x']));
+    expect([shown(pages), pages.rowOf('id-g')]).toEqual(['cdeghijklm', 3]);
+  });
+
+  it('take in a user whose place is in memory, and only there', () => {
+    const pages = createUserPages('last_name', 100);
+    load(pages, alphabet, 0);
+    expect(pages.insert(user('ca'))).toBe(true);
+    expect(pages.insert(user('x'))).toBe(false);
+    expect(pages.insert(user('ca'))).toBe(false);
+    expect(pages.rowOf('id-ca')).toBe(2);
+    loadAll(pages, alphabet);
+    expect(pages.insert(user('x'))).toBe(true);
+    expect(pages.rowOf('id-x')).toBe(pages.rows - 1);
+  });
+
+  it('have a user once who moved from a page that was loaded before', () => {
+    const pages = createUserPages('last_name', 100);
+    load(pages, alphabet, 0);
+    const page = pages.pageOf(3);
+    if (page === undefined) throw new Error('There is no next page.');
+    pages.fill(page, [{ ...user('b'), lastName: 'ea' }, user('f')], '');
+    expect(pages.rows).toBe(4);
+    expect(pages.rowOf('id-b')).toBe(2);
+  });
+});
+
+describe('the order', () => {
+  it.each([
+    ['last_name', ['', 'A', 'Z', 'a', 'ab', 'b', '\uffee', '😀']],
+    ['last_name desc', ['😀', '\uffee', 'b', 'a', '']],
+  ])('by %s is by code point', (orderBy, names) => {
+    const pages = createUserPages(orderBy, 100);
+    const page = pages.pageOf(0);
+    if (page !== undefined) pages.fill(page, [], '');
+    for (const name of [...names].reverse()) pages.insert(user(name));
+    expect(shownNames(pages)).toEqual(names);
+  });
+});

@@ -17,6 +17,9 @@ import { SignIn } from './sign-in.js';
 import { createUserFeed, type FeedState } from './user-feed.js';
 import { createUserList, type Question } from './user-list.js';
 
+/** Later than this, a token has served for a while and has ended. */
+const refusedWithinMs = 10_000;
+
 export function App({ directory }: { directory: Directory }) {
   const [place, go] = usePlace();
   const [list] = useState(() => createUserList(directory, questionOf(place)));
@@ -54,17 +57,10 @@ export function App({ directory }: { directory: Directory }) {
     list.ask(question);
   }, [place, list]);
 
-  const signIns = useSignIns(directory, () => list.retry());
+  const { signIns, wasRefused } = useSignIns(directory, () => list.retry());
   const open = useCallback((id: string) => go({ user: id }), [go]);
   const close = useCallback(() => go({ user: '', dialog: '' }, { replace: true }), [go]);
 
-  if (directory.needsSignIn) {
-    return (
-      <div class="page">
-        <SignIn key={signIns} directory={directory} wasRefused={signIns > 1} />
-      </div>
-    );
-  }
   return (
     <div class="page">
       <Header
@@ -97,6 +93,7 @@ export function App({ directory }: { directory: Directory }) {
       {place.dialog === 'import' && (
         <ImportDialog directory={directory} onClose={close} onImported={() => list.refresh()} />
       )}
+      {directory.needsSignIn && <SignIn key={signIns} directory={directory} wasRefused={wasRefused} />}
       {place.dialog === 'export' && (
         <ExportDialog directory={directory} selection={questionOf(place)} onClose={close} />
       )}
@@ -112,18 +109,25 @@ function isSame(a: Question, b: Question): boolean {
   return a.query === b.query && a.filter === b.filter && a.orderBy === b.orderBy;
 }
 
-/** How often somebody was asked for a token so far. */
-function useSignIns(directory: Directory, onSignedIn: () => void): number {
-  const [times, setTimes] = useState(directory.needsSignIn ? 1 : 0);
+/** How often somebody was asked for a token so far, and whether the one that they gave was of no use. */
+function useSignIns(directory: Directory, onSignedIn: () => void) {
+  const [signIns, setSignIns] = useState(directory.needsSignIn ? 1 : 0);
+  const [wasRefused, setRefused] = useState(false);
+  const signedInAt = useRef(Number.NEGATIVE_INFINITY);
   const [, redraw] = useReducer<number, void>((before) => before + 1, 0);
   useEffect(
     () =>
       directory.onSignIn(() => {
-        if (directory.needsSignIn) setTimes((before) => before + 1);
-        else onSignedIn();
+        if (directory.needsSignIn) {
+          setSignIns((before) => before + 1);
+          setRefused(performance.now() - signedInAt.current < refusedWithinMs);
+        } else {
+          signedInAt.current = performance.now();
+          onSignedIn();
+        }
         redraw();
       }),
     [directory],
   );
-  return times;
+  return { signIns, wasRefused };
 }

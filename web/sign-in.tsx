@@ -1,5 +1,5 @@
 /** Asks for the token that the server wants. It stays in memory: a reload asks again, and nothing of it is stored. */
-import { useState } from 'preact/hooks';
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { Directory } from './directory.js';
 
 export interface SignInProps {
@@ -10,10 +10,20 @@ export interface SignInProps {
 
 export function SignIn({ directory, wasRefused }: SignInProps) {
   const [token, setToken] = useState('');
+  const dialog = useRef<HTMLDialogElement>(null);
+  // Over whatever is open: a form that somebody is filling in stays as it is.
+  useLayoutEffect(() => dialog.current?.showModal(), []);
   return (
-    <main class="sign-in">
+    <dialog
+      ref={dialog}
+      class="dialog sign-in"
+      aria-labelledby="sign-in"
+      onCancel={(event) => event.preventDefault()}
+      // A browser lets a second Escape close it all the same.
+      onClose={() => dialog.current?.showModal()}
+    >
       <form
-        class="card stack"
+        class="stack"
         onSubmit={(event) => {
           event.preventDefault();
           const given = token.trim();
@@ -21,7 +31,7 @@ export function SignIn({ directory, wasRefused }: SignInProps) {
         }}
       >
         <div class="stack tight">
-          <h2>Sign in</h2>
+          <h1 id="sign-in">Sign in</h1>
           <p class="soft">This directory answers only to those who have a token.</p>
         </div>
         <div class="field">
@@ -51,6 +61,6 @@ export function SignIn({ directory, wasRefused }: SignInProps) {
           Sign in
         </button>
       </form>
-    </main>
+    </dialog>
   );
 }

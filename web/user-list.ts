@@ -33,8 +33,6 @@ export interface UserList {
   readonly total: Total;
   /** Users who were added since and match, as far as this side can tell; `isMany` where they are more than is remembered. */
   readonly arrivals: { readonly count: number; readonly isMany: boolean };
-  /** Says how many pages are in memory: for tests. */
-  readonly loadedPages: number;
   userAt(row: number): User | undefined;
   /** -1 where the user is not in memory. */
   rowOf(id: string): number;
@@ -384,9 +382,6 @@ export function createUserList(directory: Directory, first: Question): UserList 
     },
     get arrivals() {
       return { count: arrivals.size, isMany };
-    },
-    get loadedPages() {
-      return pages.loadedPages;
     },
     userAt: (row) => pages.userAt(row),
     rowOf: (id) => pages.rowOf(id),

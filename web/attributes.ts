@@ -63,8 +63,10 @@ export function withType(row: AttributeRow, type: AttributeType): AttributeRow {
   if (type === 'boolean') return { ...rest, type, text: row.text === 'true' ? 'true' : 'false' };
   if (type === 'null') return { ...rest, type, text: '' };
   // What was typed stays readable: a text becomes a JSON text, and a JSON text a text.
-  if (type === 'json')
-    return { ...rest, type, text: row.type === 'text' ? JSON.stringify(row.text) : row.text || 'null' };
+  if (type === 'json') {
+    const isText = row.type === 'text' && row.text !== '';
+    return { ...rest, type, text: isText ? JSON.stringify(row.text) : row.text };
+  }
   const value = row.type === 'json' ? readJson(row.text) : undefined;
   return { ...rest, type, text: typeof value === 'string' ? value : row.text };
 }

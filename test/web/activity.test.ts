@@ -1,0 +1,109 @@
+/** What the page shows of the server's activity, in a real browser against the whole application. */
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { startTestApp, type TestApp } from '../support/app.js';
+import { browserMissing, type OpenOptions, startBrowser, type TestBrowser, type TestPage } from './browser.js';
+
+const patience = { timeout: 30_000 };
+// What a browser itself says on its console of an answer that is missing.
+const connectionLost = /Failed to load resource|ERR_/;
+
+describe.skipIf(browserMissing !== undefined)('activity', () => {
+  let browser: TestBrowser;
+  let app: TestApp;
+
+  beforeAll(async () => {
+    browser = await startBrowser();
+    app = await startTestApp();
+  });
+  afterAll(async () => {
+    await browser?.[Symbol.asyncDispose]();
+    await app?.[Symbol.asyncDispose]();
+  });
+
+  async function open(options?: OpenOptions): Promise<TestPage> {
+    const opened = await browser.open(`${app.http}/#view=activity`, options);
+    onTestFinished(() => opened.page.context().close());
+    return opened;
+  }
+
+  /** Calls for as long as the test lasts. */
+  function keepCalling(): void {
+    const timer = setInterval(() => {
+      for (let at = 0; at < 5; at++) app.client.listUsers({ pageSize: 1 }).catch(() => {});
+      app.client.getUser({ id: '01a20392-3534-77a3-801a-b6d8eed5a458' }).catch(() => {});
+    }, 50);
+    onTestFinished(() => clearInterval(timer));
+  }
+
+  it('shows the calls that others make, as lines and as text', async () => {
+    keepCalling();
+    const { page, expectNoFaults } = await open();
+    const calls = page.getByRole('img', { name: /^Calls per second/ });
+    const now = async () =>
+      /now All ([\d.,]+), Not OK ([\d.,]+)/.exec((await calls.getAttribute('aria-label', patience)) ?? '');
+    await expect.poll(async () => Number((await now())?.[1]), patience).toBeGreaterThan(3);
+    await expect.poll(async () => Number((await now())?.[2]), patience).toBeGreaterThan(0);
+    await expect
+      .poll(() => page.getByRole('img', { name: /^Latency/ }).getAttribute('aria-label'), patience)
+      .toMatch(/now p50 [\d.]+ m?s, p95 [\d.]+ m?s/);
+    await expect
+      .poll(() => page.getByRole('img', { name: /^Calls for each/ }).getAttribute('aria-label'), patience)
+      .toMatch(/get \d/);
+    await expect
+      .poll(() => page.getByRole('img', { name: /^Watchers/ }).getAttribute('aria-label'), patience)
+      .toMatch(/now 1/);
+    await expect.poll(() => calls.locator('polyline').count(), patience).toBe(2);
+    await page.getByText('The same as a table').click();
+    await expect.poll(() => page.getByRole('table').getByRole('row').count(), patience).toBeGreaterThan(1);
+    expectNoFaults();
+  });
+
+  it('says that there are no figures, and goes on when there are', async () => {
+    const { page, expectNoFaults } = await open();
+    await page.getByRole('img', { name: /^Memory/ }).waitFor();
+    await page.route('**/metrics', (route) => route.abort('connectionrefused'));
+    const problem = page.getByText('figures cannot be reached');
+    await problem.waitFor();
+    await page.getByRole('img', { name: /^Memory/ }).waitFor();
+    await page.unroute('**/metrics');
+    await problem.waitFor({ state: 'detached' });
+    expectNoFaults(connectionLost);
+  });
+
+  it('asks nobody while nobody looks', async () => {
+    const { page } = await open();
+    await page.getByRole('img', { name: /^Memory/ }).waitFor();
+    let asked = 0;
+    page.on('request', (request) => {
+      if (request.url().endsWith('/metrics')) asked++;
+    });
+    const become = (state: string) =>
+      page.evaluate((visibility) => {
+        Object.defineProperty(document, 'visibilityState', { value: visibility, configurable: true });
+        document.dispatchEvent(new Event('visibilitychange'));
+      }, state);
+    await become('hidden');
+    const before = asked;
+    // Two of its intervals: there is nothing to wait for where nothing is to happen.
+    await page.waitForTimeout(4_500);
+    expect(asked - before).toBeLessThanOrEqual(1);
+    await become('visible');
+    await expect.poll(() => asked - before, patience).toBeGreaterThan(1);
+  });
+
+  it.each([
+    ['light', 1280],
+    ['dark', 1280],
+    ['light', 360],
+    ['dark', 360],
+  ] as const)('is accessible, %s and %i px wide', async (theme, width) => {
+    const { page, expectAccessible, expectNoFaults } = await open({ theme, width });
+    await page.getByText('The same as a table').click();
+    await page.getByRole('table').getByRole('row').nth(1).waitFor();
+    await expectAccessible();
+    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(width);
+    const view = page.locator('.activity');
+    expect(await view.evaluate((element) => element.scrollWidth <= element.clientWidth)).toBe(true);
+    expectNoFaults();
+  });
+});

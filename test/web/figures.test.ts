@@ -1,0 +1,70 @@
+/** What the page makes of the server's figures. */
+import { describe, expect, it } from 'vitest';
+import { createMetrics, figuresText } from '../../src/telemetry/metrics.js';
+import { activityBetween, parseFigures, quantile } from '../../web/figures.js';
+
+const method = (name: string) => `users.v1.UserService/${name}`;
+
+describe('activity between two looks at the figures', () => {
+  it('is what the calls between them were', async () => {
+    const metrics = createMetrics();
+    metrics.observe({ feed: { watcherCount: 3, lagMs: 250 } });
+    metrics.call(method('GetUser'), 'OK', 9000);
+    const look = async () => parseFigures(await figuresText([metrics.figures()]));
+    const before = await look();
+    for (let at = 0; at < 20; at++) metrics.call(method('GetUser'), at < 5 ? 'NOT_FOUND' : 'OK', 2);
+    // Of how long a stream was open nobody wants to know here.
+    metrics.call(method('WatchUsers'), 'CANCELLED', 60_000);
+    metrics.batch('get', 4);
+    metrics.batch('get', 8);
+    const activity = activityBetween(before, await look(), 2, 1000);
+    expect(activity).toMatchObject({
+      atMs: 1000,
+      callsPerSecond: 10.5,
+      failedPerSecond: 3,
+      watchers: 3,
+      changeLogLag: 0.25,
+    });
+    expect(activity.p50).toBeGreaterThan(0.001);
+    expect(activity.p95).toBeLessThanOrEqual(0.0025);
+    expect(activity.batchRows).toEqual(new Map([['get', 6]]));
+    expect(activity.memoryBytes).toBeGreaterThan(1e6);
+  });
+
+  it('begins at 0 again where a server was started anew', () => {
+    const count = (value: number) =>
+      parseFigures(`roster_call_duration_seconds_count{method="x",status="OK"} ${value}`);
+    expect(activityBetween(count(1000), count(8), 2, 0).callsPerSecond).toBe(4);
+  });
+
+  it('has no latency where nobody called', () => {
+    const figures = parseFigures('roster_watchers 1\n# HELP nothing\n\nnonsense');
+    expect(activityBetween(figures, figures, 2, 0)).toMatchObject({
+      callsPerSecond: 0,
+      p50: undefined,
+      poolBusy: undefined,
+    });
+  });
+});
+
+describe('a quantile', () => {
+  it('lies within its bucket, over several series, and no higher than the last bound', () => {
+    const buckets = [
+      ['le="0.1",method="a"', 5],
+      ['le="0.2",method="a"', 10],
+      ['le="+Inf",method="a"', 10],
+      ['le="0.1",method="b"', 5],
+      ['le="0.2",method="b"', 10],
+      ['le="+Inf",method="b"', 10],
+    ] as const;
+    expect(quantile(0.5, buckets)).toBeCloseTo(0.1);
+    expect(quantile(0.75, buckets)).toBeCloseTo(0.15);
+    expect(
+      quantile(0.99, [
+        ['le="10"', 0],
+        ['le="+Inf"', 3],
+      ]),
+    ).toBe(10);
+    expect(quantile(0.5, [])).toBeUndefined();
+  });
+});

@@ -1,0 +1,275 @@
+/** Files into the directory and out of it, in a real browser against the whole application. */
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import type { Locator, Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { roster } from '../cli/command-line.js';
+import { startTestApp, type TestApp } from '../support/app.js';
+import { browserMissing, type OpenOptions, startBrowser, type TestBrowser, type TestPage } from './browser.js';
+
+const patience = { timeout: 30_000 };
+// What a browser itself says on its console of a connection that breaks.
+const connectionLost = /Failed to load resource|ERR_/;
+
+const dialog = (page: Page): Locator => page.getByRole('dialog');
+const button = (page: Page, name: string): Locator => dialog(page).getByRole('button', { name, exact: true });
+
+async function counts(page: Page): Promise<Record<string, string>> {
+  const names = await dialog(page).locator('.counts dt').allTextContents();
+  const values = await dialog(page).locator('.counts dd').allTextContents();
+  return Object.fromEntries(names.map((name, at) => [name, values[at] ?? '']));
+}
+
+describe.skipIf(browserMissing !== undefined)('files of users', () => {
+  let browser: TestBrowser;
+  let app: TestApp;
+  let folder: string;
+
+  beforeAll(async () => {
+    browser = await startBrowser();
+    folder = await mkdtemp(path.join(tmpdir(), 'roster-web-'));
+  });
+  afterAll(async () => {
+    await browser?.[Symbol.asyncDispose]();
+    await rm(folder, { recursive: true, force: true });
+  });
+  beforeEach(async () => {
+    app = await startTestApp();
+  });
+  afterEach(async () => {
+    await app?.[Symbol.asyncDispose]();
+  });
+
+  async function open(hash: string, options?: OpenOptions): Promise<TestPage> {
+    const opened = await browser.open('about:blank', options);
+    onTestFinished(() => opened.page.context().close());
+    // Nobody could answer the system's own dialog here; browsers without one download.
+    await opened.page.addInitScript(() => Reflect.deleteProperty(window, 'showSaveFilePicker'));
+    await opened.page.goto(`${app.http}/#${hash}`);
+    opened.faults.length = 0;
+    await dialog(opened.page).waitFor();
+    return opened;
+  }
+
+  async function choose(page: Page, text: string | Buffer): Promise<void> {
+    const file = path.join(folder, 'people.csv');
+    await writeFile(file, text);
+    await dialog(page).getByLabel('CSV file').setInputFiles(file);
+  }
+
+  async function saved(page: Page, act: () => Promise<void>): Promise<string> {
+    const [download] = await Promise.all([page.waitForEvent('download'), act()]);
+    return readFile(await download.path(), 'utf8');
+  }
+
+  async function all(): Promise<Record<string, unknown>[]> {
+    const users = await Array.fromAsync(app.client.exportAllUsers());
+    return users.map(({ firstName, lastName, email, profileImageUrl, attributes }) => {
+      return { firstName, lastName, email, profileImageUrl, attributes };
+    });
+  }
+
+  it('are shown before anything is sent, and what their columns are can be said', async () => {
+    const { page, expectNoFaults } = await open('dialog=import');
+    const calls: string[] = [];
+    page.on('request', (request) => calls.push(request.url()));
+    await choose(page, '\ufeffGiven name;E-mail;attributes.floor;Team;id\r\nÉva;eva@example.com;3;"a;b";7\r\n');
+    await dialog(page).getByText('Choose a column for first_name and for email').waitFor();
+    await dialog(page).getByText('Éva', { exact: true }).waitFor();
+    await dialog(page).getByText('left out: only the directory sets it').waitFor();
+    await button(page, 'Import').click();
+    await dialog(page).getByLabel('What Given name is').selectOption('First name');
+    await dialog(page).getByLabel('What E-mail is').selectOption('Email');
+    await dialog(page).getByLabel('What Team is').selectOption('Attribute “Team”');
+    expect(calls.filter((url) => url.includes('BatchCreateUsers'))).toEqual([]);
+    await button(page, 'Import').click();
+    await dialog(page).getByText('The whole file is done.').waitFor();
+    expect(await all()).toEqual([
+      {
+        firstName: 'Éva',
+        lastName: '',
+        email: 'eva@example.com',
+        profileImageUrl: '',
+        attributes: { floor: '3', Team: 'a;b' },
+      },
+    ]);
+    expectNoFaults();
+  });
+
+  it('say what they are where they are none', async () => {
+    const { page } = await open('dialog=import');
+    await choose(page, Buffer.from([0x61, 0xff]));
+    await dialog(page).getByText('not UTF-8').waitFor();
+    await choose(page, '');
+    await dialog(page).getByText('it is empty').waitFor();
+    await choose(page, 'first_name,email\n"Ada,ada@example.com');
+    await dialog(page).getByText('never closed').waitFor();
+  });
+
+  it('are imported but for bad rows, which come back as a file with what is wrong', async () => {
+    await app.client.createUser({ user: { firstName: 'There', email: 'there@example.com' } });
+    const { page, expectAccessible, expectNoFaults } = await open('dialog=import');
+    const rows = Array.from({ length: 130 }, (_, at) => `U${at},u${at}@example.com,`);
+    rows[3] = 'Bad,nope,';
+    rows[5] = ',u5@example.com,[1]';
+    rows[7] = 'Two,cells';
+    rows[90] = 'Taken,THERE@example.com,';
+    rows[120] = 'Twice,u0@example.com,';
+    await choose(page, `first_name,email,attributes\n${rows.join('\n')}\n`);
+    await button(page, 'Import').click();
+    await dialog(page).getByText('but 5 rows were rejected').waitFor();
+    expect(await counts(page)).toEqual({ Created: '125', Skipped: '0', Rejected: '5' });
+    await expectAccessible();
+    const cells = await dialog(page).locator('.rejected tbody tr').allTextContents();
+    expect(cells.map((text) => /^\d+/.exec(text)?.[0])).toEqual(['4', '6', '8', '91', '121']);
+    const text = await saved(page, () => button(page, 'Download rejected rows').click());
+    expect(text.split('\n')).toEqual([
+      'error_field,error_reason,error_message,first_name,email,attributes',
+      expect.stringMatching(/^email,INVALID_FIELD,.*,Bad,nope,$/),
+      'attributes,INVALID_FIELD,It must be a JSON object.,,u5@example.com,[1]',
+      expect.stringMatching(/^,INVALID_ROW,.*,Two,cells$/),
+      expect.stringMatching(/^email,EMAIL_TAKEN,.*,Taken,THERE@example.com,$/),
+      expect.stringMatching(/^email,EMAIL_TAKEN,.*,Twice,u0@example.com,$/),
+      '',
+    ]);
+    expect(await all()).toHaveLength(126);
+    await button(page, 'Close').last().click();
+    await dialog(page).waitFor({ state: 'detached' });
+    await expect.poll(() => page.locator('.total').textContent(), patience).toBe('126 users');
+    expectNoFaults();
+  });
+
+  it('skip emails that are taken where that is asked for', async () => {
+    const { page } = await open('dialog=import');
+    const rows = Array.from({ length: 300 }, (_, at) => `U${at},u${at % 200}@example.com`);
+    await choose(page, `first_name,email\n${rows.join('\n')}\n`);
+    await dialog(page).getByLabel('Skip silently').check();
+    await button(page, 'Import').click();
+    await dialog(page).getByText('The whole file is done.').waitFor();
+    // More than one answer has room to name.
+    expect(await counts(page)).toEqual({ Created: '200', Skipped: '100', Rejected: '0' });
+  });
+
+  it('make no user twice where answers are lost, and go on by themselves', async () => {
+    const { page, expectNoFaults } = await open('dialog=import');
+    let lost = 0;
+    await page.route('**/BatchCreateUsers', async (route) => {
+      if (++lost > 3) return route.continue();
+      if (lost !== 2) await route.fetch();
+      await route.abort('connectionreset');
+    });
+    await choose(
+      page,
+      `first_name,email\n${Array.from({ length: 700 }, (_, at) => `U,u${at}@example.com`).join('\n')}\n`,
+    );
+    await button(page, 'Import').click();
+    await dialog(page).getByText('The whole file is done.').waitFor();
+    expect(await counts(page)).toEqual({ Created: '700', Skipped: '0', Rejected: '0' });
+    expect(await all()).toHaveLength(700);
+    expectNoFaults(connectionLost);
+  });
+
+  it('of 20,000 rows go on in view, and stop where that is asked for', async () => {
+    const { page, expectNoFaults } = await open('dialog=import');
+    await choose(
+      page,
+      `first_name,email\n${Array.from({ length: 20_000 }, (_, at) => `U,u${at}@example.com`).join('\n')}\n`,
+    );
+    await button(page, 'Import').click();
+    await expect
+      .poll(
+        () =>
+          dialog(page)
+            .getByText(/rows done, .* a second/)
+            .count(),
+        patience,
+      )
+      .toBe(1);
+    await button(page, 'Stop').click();
+    await dialog(page)
+      .getByText(/^Stopped: .* rows of the file are done/)
+      .waitFor();
+    const created = Number((await counts(page)).Created?.replaceAll(',', ''));
+    expect(created).toBeGreaterThan(0);
+    expect(created % 500).toBe(0);
+    expect(await all()).toHaveLength(created);
+    expectNoFaults();
+  });
+
+  describe('that are exported', () => {
+    const odd = [
+      {
+        firstName: 'Ada, "the first"',
+        lastName: '=1+1',
+        email: '"a b"@example.com',
+        attributes: { a: [1, { b: null }], '': 'é"\\\u0007' },
+      },
+      { firstName: '😀', lastName: '', email: 'é@example.com', profileImageUrl: 'https://example.com/a,b.png' },
+    ];
+
+    it('have the bytes that roster export writes, and make the same users elsewhere', async () => {
+      await app.client.batchCreateUsers({ users: odd });
+      await app.client.importAllUsers(
+        Array.from({ length: 2_000 }, (_, at) => ({ firstName: 'U', email: `u${at}@example.com` })),
+      );
+      const { page, expectAccessible, expectNoFaults } = await open('dialog=export');
+      await expectAccessible();
+      const text = await saved(page, () => button(page, 'Export').click());
+      await dialog(page).getByText('2,002 users exported.').waitFor();
+      const address = ['--address', app.address];
+      const cli = await roster(['export', '-', '--format', 'csv', '--no-progress', ...address]);
+      expect(text).toBe(cli.out);
+
+      const file = path.join(folder, 'exported.csv');
+      await writeFile(file, text);
+      const before = await all();
+      await using elsewhere = await startTestApp();
+      const ran = await roster(['import', file, '--no-progress', '--address', elsewhere.address]);
+      expect(ran).toMatchObject({ code: 0 });
+      const there = await Array.fromAsync(elsewhere.client.exportAllUsers());
+      expect(there).toHaveLength(before.length);
+      for (const [at, user] of there.entries()) expect(user).toMatchObject(before[at] ?? {});
+      expectNoFaults();
+    });
+
+    it('are those of the list, searched or filtered', async () => {
+      await app.client.batchCreateUsers({ users: odd });
+      const filtered = await open(`dialog=export&filter=${encodeURIComponent('has(attributes.a)')}`);
+      const text = await saved(filtered.page, () => button(filtered.page, 'Export').click());
+      expect(text.trimEnd().split('\n')).toHaveLength(2);
+      const searched = await open(`dialog=export&query=${encodeURIComponent('é@')}`);
+      const found = await saved(searched.page, () => button(searched.page, 'Export').click());
+      expect(found.trimEnd().split('\n')).toHaveLength(2);
+      expect(found).toContain('😀');
+    });
+
+    it('say what is wrong with a filter, and write nothing', async () => {
+      const { page } = await open(`dialog=export&filter=${encodeURIComponent('email ==')}`);
+      await button(page, 'Export').click();
+      await dialog(page).getByText('No file was written').waitFor();
+    });
+  });
+
+  it.each([
+    ['light', 1280],
+    ['dark', 1280],
+    ['light', 360],
+    ['dark', 360],
+  ] as const)('have dialogs that are accessible, %s and %i px wide', async (theme, width) => {
+    const { page, expectAccessible, expectNoFaults } = await open('dialog=import', { theme, width });
+    const fits = () => dialog(page).evaluate((element) => element.scrollWidth <= element.clientWidth);
+    await expectAccessible();
+    expect(await fits()).toBe(true);
+    await choose(page, 'first_name,Mail,Team\nAda,ada@example.com,ops\nBad,nope,ops\n');
+    await dialog(page).getByText('Choose a column for email').waitFor();
+    await expectAccessible();
+    expect(await fits()).toBe(true);
+    await dialog(page).getByLabel('What Mail is').selectOption('Email');
+    await button(page, 'Import').click();
+    await dialog(page).getByText('but one row was rejected').waitFor();
+    await expectAccessible();
+    expect(await fits()).toBe(true);
+    expectNoFaults();
+  });
+});

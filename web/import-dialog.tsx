@@ -210,7 +210,12 @@ function Chooser({ problem, onChoose }: { problem: string; onChoose(file: File |
           data-focus
           data-first
           aria-describedby={`${id}-hint`}
-          onChange={(event) => onChoose(event.currentTarget.files?.[0])}
+          onChange={(event) => {
+            const file = event.currentTarget.files?.[0];
+            // Else a browser would not say so when the same file, corrected, is chosen again.
+            event.currentTarget.value = '';
+            onChoose(file);
+          }}
         />
         <p class="hint" id={`${id}-hint`}>
           Choose one or drop it here. Its first line names the columns: first_name, last_name, email, profile_image_url,

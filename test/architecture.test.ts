@@ -19,9 +19,9 @@ for (const row of readFileSync(path.join(root, 'docs/architecture.md'), 'utf8').
   );
 }
 
-const files = ['src', 'migrations'].flatMap((folder) =>
+const files = ['src', 'migrations', 'web'].flatMap((folder) =>
   readdirSync(path.join(root, folder), { recursive: true, encoding: 'utf8' })
-    .filter((name) => /\.tsx?$/.test(name))
+    .filter((name) => /\.tsx?$/.test(name) && name !== 'vite.config.ts')
     .map((name) => path.posix.join(folder, name.replaceAll(path.sep, '/'))),
 );
 const sources = new Map(files.map((file) => [file, readFileSync(path.join(root, file), 'utf8')]));
@@ -39,7 +39,9 @@ function nameOf(place: string): string {
 
 /** What stands behind `from` and in `import(…)`: at the beginning of a line, so that prose in comments is none. */
 function importsOf(source: string): string[] {
-  const statements = source.matchAll(/^(?:import|export)\b[^'"`;]*?['"]([^'"]+)['"]|\bimport\(\s*['"]([^'"]+)['"]/gm);
+  const statements = source.matchAll(
+    /^(?:import|export)\b(?:[^'"`;]*?\bfrom)?\s*['"]([^'"]+)['"]|\bimport\(\s*['"]([^'"]+)['"]/gm,
+  );
   return [...statements].map(([, fromStatement, fromCall]) => fromStatement ?? fromCall ?? '');
 }
 
@@ -47,7 +49,9 @@ function importsOf(source: string): string[] {
 function neighboursOf(file: string, source: string): string[] {
   return importsOf(source)
     .filter((name) => name.startsWith('.'))
-    .map((name) => path.posix.join(path.posix.dirname(file), name).replace(/\.js$/, '.ts'));
+    .map((name) => path.posix.join(path.posix.dirname(file), name).replace(/\.js$/, '.ts'))
+    .map((name) => (sources.has(name) ? name : name.replace(/\.ts$/, '.tsx')))
+    .filter((name) => !name.endsWith('.css'));
 }
 
 /** The files for which a rule does not hold. */
@@ -127,7 +131,7 @@ describe('each file', () => {
   });
 
   it('is named in kebab-case, and for what it holds', () => {
-    const names = files.filter((file) => !/^(?:[a-z0-9-]+\/)+[a-z0-9]+(?:-[a-z0-9]+)*\.ts$/.test(file));
+    const names = files.filter((file) => !/^(?:[a-z0-9-]+\/)+[a-z0-9]+(?:-[a-z0-9]+)*\.tsx?$/.test(file));
     expect(names).toEqual([]);
     const forKind = /\.(?:service|dto|module)\.ts$|\b(?:utils?|helpers?|common|misc)\b/;
     expect(files.filter((file) => forKind.test(file))).toEqual([]);

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startTestApp, type TestApp } from '../support/app.js';
+import { describeStreams } from './streams.js';
 import { describeContract } from './suite.js';
 
 let app: TestApp;
@@ -9,6 +10,7 @@ beforeAll(async () => {
 afterAll(() => app[Symbol.asyncDispose]());
 
 describeContract('gRPC', () => app.client);
+describeStreams('gRPC', () => app.client, { requests: true, both: true });
 
 describe('what every call leaves in the log', () => {
   it('is no personal data', () => {

@@ -1,0 +1,31 @@
+/** The contract through the gateway, in gRPC-Web: as programs speak it, and as the page does. */
+import { createGrpcWebTransport } from '@connectrpc/connect-node';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startTestApp, type TestApp } from '../support/app.js';
+import { type CallingClient, createGatewayClient, createWebClient } from '../support/gateway-client.js';
+import { describeStreams } from './streams.js';
+import { describeContract } from './suite.js';
+
+let app: TestApp;
+let ofPage: CallingClient;
+beforeAll(async () => {
+  app = await startTestApp();
+  ofPage = createWebClient(app.http);
+});
+afterAll(() => app[Symbol.asyncDispose]());
+
+const ofProgram = createGatewayClient(() => createGrpcWebTransport({ baseUrl: app.http, httpVersion: '1.1' }));
+describeContract('gRPC-Web', () => ofProgram);
+describeStreams('gRPC-Web', () => ofProgram, { requests: true, both: false });
+describeContract('nice-grpc-web', () => ofPage);
+describeStreams('nice-grpc-web', () => ofPage, { requests: false, both: false });
+
+describe('what every call leaves in the log', () => {
+  it('is whose it was, as over gRPC, and no personal data', () => {
+    const calls = app.lines.filter(({ msg }) => msg === 'call');
+    expect(calls.length).toBeGreaterThan(100);
+    for (const { peer } of calls) expect(peer).toMatch(/^(?:127\.0\.0\.1|::1)$/);
+    expect(JSON.stringify(app.lines)).not.toMatch(/ada\.|lovelace|@|🦊/i);
+    expect(app.lines.filter(({ level }) => level === 'error')).toEqual([]);
+  });
+});

@@ -1,0 +1,102 @@
+/** What the streams of users.v1 promise to every caller, as far as a transport has them. What is special about each has tests of its own. */
+import { randomUUID } from 'node:crypto';
+import { describe, expect, it } from 'vitest';
+import type { DeepPartial, ImportUsersRequest, User } from '../../src/client/index.js';
+import type { CallingClient } from '../support/gateway-client.js';
+
+export interface StreamKinds {
+  /** Requests that are a stream, as an import. */
+  readonly requests: boolean;
+  /** Both sides at once, as resolving. */
+  readonly both: boolean;
+}
+
+function person(): Partial<User> {
+  return { firstName: 'Ada', lastName: 'Lovelace', email: `Ada.${randomUUID()}@Example.com` };
+}
+
+async function* inTurn(...values: DeepPartial<ImportUsersRequest>[]) {
+  yield* values;
+}
+
+export function describeStreams(transport: string, client: () => CallingClient, kinds: StreamKinds): void {
+  async function create(): Promise<User> {
+    const { user } = await client().createUser({ user: person() });
+    if (user === undefined) throw new Error('no user in the answer');
+    return user;
+  }
+
+  describe(`streams of users.v1 through ${transport}`, () => {
+    it('export everybody once, and where a watch goes on from', async () => {
+      const created = [await create(), await create()];
+      const seen = new Map<string, User>();
+      let watchToken = '';
+      for await (const message of client().exportUsers({})) {
+        for (const user of message.users) {
+          expect(seen.has(user.id)).toBe(false);
+          seen.set(user.id, user);
+        }
+        watchToken ||= message.watchToken;
+      }
+      expect(created.map(({ id }) => seen.get(id))).toEqual(created);
+      const later = await create();
+      for await (const { changes } of client().watchUsers({ resumeToken: watchToken })) {
+        if (changes.some(({ user }) => user?.id === later.id)) break;
+      }
+    });
+
+    it('refuse what is bad as other calls do', async () => {
+      const first = client().exportUsers({ filter: '(' })[Symbol.asyncIterator]().next();
+      await expect(first).rejects.toMatchObject({
+        code: 'INVALID_ARGUMENT',
+        reason: 'INVALID_FILTER',
+        violations: [{ field: 'filter' }],
+      });
+    });
+
+    it('tell a watcher of what is written, until it has heard enough', async () => {
+      const stop = new AbortController();
+      const watch = client().watchUsers({}, { signal: stop.signal })[Symbol.asyncIterator]();
+      expect((await watch.next()).value).toMatchObject({ caughtUp: true });
+      const user = await create();
+      const changed: unknown[] = [];
+      while (changed.length === 0) {
+        const { value } = await watch.next();
+        changed.push(...(value?.changes ?? []));
+      }
+      expect(changed).toMatchObject([{ user }]);
+      const next = watch.next();
+      stop.abort();
+      await expect(next).rejects.toThrow();
+    });
+
+    it.runIf(kinds.requests)('import all that comes, or nothing where it is cut off', async () => {
+      const users = Array.from({ length: 300 }, person);
+      const parts = [{ options: {}, users: users.slice(0, 100) }, { users: users.slice(100) }];
+      const cutOff = client().importUsers(inTurn(...parts, { totalRows: 301 }));
+      await expect(cutOff).rejects.toMatchObject({ code: 'INVALID_ARGUMENT', reason: 'IMPORT_INCOMPLETE' });
+      const whole = await client().importUsers(inTurn(...parts, { totalRows: 300 }));
+      expect(whole).toMatchObject({ committed: true, created: 300, rejected: 0 });
+    });
+
+    it.runIf(kinds.both)('resolve in order, each answered before the next is asked', async () => {
+      const [ada, grace] = [await create(), await create()];
+      let answered = Promise.withResolvers<void>();
+      async function* ask() {
+        yield { tag: 'first', emails: [ada.email, 'nobody@example.com'] };
+        await answered.promise;
+        yield { tag: 'second', ids: [grace.id] };
+      }
+      const answers: unknown[] = [];
+      for await (const answer of client().resolveUsers(ask())) {
+        answers.push(answer);
+        answered.resolve();
+        answered = Promise.withResolvers();
+      }
+      expect(answers).toMatchObject([
+        { tag: 'first', users: [ada], missingEmails: ['nobody@example.com'] },
+        { tag: 'second', users: [grace] },
+      ]);
+    });
+  });
+}

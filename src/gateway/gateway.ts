@@ -188,6 +188,16 @@ async function* forwardCall({ method, messages, context, registry, upstream }: C
 
 /** What the server behind said, as if it had been said to the caller at once. */
 function passedOn(error: ConnectError, trailer: Headers | undefined, registry: Registry): ConnectError {
+  // The system's words for what went wrong with the connection; they tell where the server is.
+  if (error.cause instanceof Error && 'code' in error.cause) {
+    return new ConnectError(
+      'the server cannot be reached, or went away',
+      Code.Unavailable,
+      undefined,
+      undefined,
+      error,
+    );
+  }
   const metadata = new Headers();
   // Without a trailer there was one block of headers, or nothing.
   addResponseMetadata(metadata, trailer ?? error.metadata);
@@ -214,9 +224,11 @@ const unitMs: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1
 
 /** As long a timeout as all parts on the way can count. */
 function withBoundTimeout(header: Headers): Headers {
-  const [, digits, unit = ''] = /^(\d+)([HMS])$/.exec(header.get('grpc-timeout') ?? '') ?? [];
+  // With more digits than these they are none, and refused.
+  const [, digits, unit = ''] = /^(\d{1,8})([HMS])$/.exec(header.get('grpc-timeout') ?? '') ?? [];
   const isLongGrpc = Number(digits) * (unitMs[unit] ?? 1) > timeoutMsMax;
-  const isLongConnect = Number(header.get('connect-timeout-ms') ?? 0) > timeoutMsMax;
+  const [connectMs] = /^\d{1,10}$/.exec(header.get('connect-timeout-ms') ?? '') ?? [];
+  const isLongConnect = Number(connectMs) > timeoutMsMax;
   if (!isLongGrpc && !isLongConnect) return header;
   const bounded = new Headers(header);
   if (isLongGrpc) bounded.set('grpc-timeout', `${timeoutMsMax}m`);

@@ -45,18 +45,22 @@ const ofBrowser = [
 ];
 
 /** What only a proxy may say: here that is the gateway itself. */
-const ofProxies = ['forwarded', 'via', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto', 'x-real-ip'];
+const ofProxies = ['forwarded', 'via', 'x-real-ip'];
 
 const endInRequest = new Set([...ofConnection, ...ofBrowser, ...ofProxies]);
 const endInResponse = new Set(ofConnection);
 
 const ofProtocol = /^(?:connect|grpc)-/;
+const ofBrowserOrProxy = /^(?:sec|x-forwarded)-/;
 
 /** The metadata in the headers of a request; `peer` is who sent them, as far as the connection tells. */
 export function requestMetadata(headers: Headers, peer: string | undefined): Headers {
   const metadata = new Headers();
+  // Whoever sent them may name more that are of the connection only.
+  const named = new Set((headers.get('connection') ?? '').toLowerCase().split(/[\s,]+/));
   headers.forEach((value, name) => {
-    if (!endInRequest.has(name) && !ofProtocol.test(name) && !name.startsWith('sec-')) metadata.append(name, value);
+    const ends = endInRequest.has(name) || ofProtocol.test(name) || ofBrowserOrProxy.test(name) || named.has(name);
+    if (!ends) metadata.append(name, value);
   });
   if (peer !== undefined) metadata.set('x-forwarded-for', peer);
   return metadata;

@@ -1,0 +1,226 @@
+/**
+ * A gRPC service that is nobody's, on bare grpc-js, and the gateway in front of it: what passes through does so for any
+ * service. Each test says what its methods do.
+ */
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import {
+  create,
+  createFileRegistry,
+  type DescMessage,
+  type DescMethod,
+  fromBinary,
+  type MessageInitShape,
+  type MessageShape,
+  toBinary,
+} from '@bufbuild/protobuf';
+import {
+  FieldDescriptorProto_Label,
+  FieldDescriptorProto_Type,
+  FileDescriptorSetSchema,
+  MethodOptions_IdempotencyLevel,
+} from '@bufbuild/protobuf/wkt';
+import {
+  type handleBidiStreamingCall,
+  type handleClientStreamingCall,
+  type handleServerStreamingCall,
+  type handleUnaryCall,
+  Server,
+  ServerCredentials,
+  type UntypedServiceImplementation,
+} from '@grpc/grpc-js';
+import { onTestFinished } from 'vitest';
+import { createGateway, type Gateway } from '../../src/gateway/gateway.js';
+import { type HttpOptions, startHttp } from '../../src/gateway/http.js';
+import { noFiles } from '../../src/gateway/web-files.js';
+
+/** The only message of the service. */
+export interface Note {
+  text: string;
+  data: Uint8Array;
+}
+
+const note = '.echo.Note';
+const idempotencyLevel = MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS;
+const field = (name: string, number: number, type: FieldDescriptorProto_Type) => ({
+  ...{ name, number, type, jsonName: name },
+  label: FieldDescriptorProto_Label.OPTIONAL,
+});
+const method = (name: string) => ({ name, inputType: note, outputType: note });
+
+export const descriptors = toBinary(
+  FileDescriptorSetSchema,
+  create(FileDescriptorSetSchema, {
+    file: [
+      {
+        name: 'echo.proto',
+        package: 'echo',
+        syntax: 'proto3',
+        messageType: [
+          {
+            name: 'Note',
+            field: [
+              field('text', 1, FieldDescriptorProto_Type.STRING),
+              field('data', 2, FieldDescriptorProto_Type.BYTES),
+            ],
+          },
+        ],
+        service: [
+          {
+            name: 'Echo',
+            method: [
+              method('Say'),
+              { ...method('Read'), options: { idempotencyLevel } },
+              { ...method('Tell'), serverStreaming: true },
+              { ...method('Gather'), clientStreaming: true },
+              { ...method('Chat'), clientStreaming: true, serverStreaming: true },
+            ],
+          },
+        ],
+      },
+    ],
+  }),
+);
+
+const registry = createFileRegistry(fromBinary(FileDescriptorSetSchema, descriptors));
+export const echo = registry.getService('echo.Echo') as NonNullable<ReturnType<typeof registry.getService>>;
+export const noteSchema = registry.getMessage('echo.Note') as DescMessage;
+
+export function methodNamed(name: string): DescMethod {
+  const found = echo.methods.find((each) => each.name === name);
+  if (found === undefined) throw new Error(`no method ${name}`);
+  return found;
+}
+
+export function encodeNote(value: Partial<Note>): Uint8Array {
+  return toBinary(noteSchema, create(noteSchema, value as MessageInitShape<DescMessage>));
+}
+
+export function decodeNote(bytes: Uint8Array): Note {
+  const message: MessageShape<DescMessage> = fromBinary(noteSchema, bytes);
+  return message as unknown as Note;
+}
+
+export interface EchoMethods {
+  Say?: handleUnaryCall<Note, Partial<Note>>;
+  Read?: handleUnaryCall<Note, Partial<Note>>;
+  Tell?: handleServerStreamingCall<Note, Partial<Note>>;
+  Gather?: handleClientStreamingCall<Note, Partial<Note>>;
+  Chat?: handleBidiStreamingCall<Note, Partial<Note>>;
+}
+
+export interface EchoServer {
+  readonly port: number;
+  stop(): void;
+}
+
+/** With the bound on messages that Roster has. `stop` breaks what is open. */
+export async function startEcho(methods: EchoMethods, port = 0): Promise<EchoServer> {
+  // grpc-js ends connections by force only where it counts them, which it does by default.
+  const server = new Server({ 'grpc.max_receive_message_length': 4 * 1024 * 1024 });
+  const definition = Object.fromEntries(
+    echo.methods.map(({ name, methodKind }) => [
+      name,
+      {
+        path: `/echo.Echo/${name}`,
+        requestStream: methodKind === 'client_streaming' || methodKind === 'bidi_streaming',
+        responseStream: methodKind === 'server_streaming' || methodKind === 'bidi_streaming',
+        requestSerialize: (value: Note) => Buffer.from(encodeNote(value)),
+        requestDeserialize: decodeNote,
+        responseSerialize: (value: Note) => Buffer.from(encodeNote(value)),
+        responseDeserialize: decodeNote,
+      },
+    ]),
+  );
+  server.addService(definition, methods as UntypedServiceImplementation);
+  const bound = await new Promise<number>((resolve, reject) => {
+    server.bindAsync(`127.0.0.1:${port}`, ServerCredentials.createInsecure(), (error, picked) =>
+      error === null ? resolve(picked) : reject(error),
+    );
+  });
+  const stop = () => server.forceShutdown();
+  onTestFinished(stop);
+  return { port: bound, stop };
+}
+
+export interface EchoGateway {
+  /** As in `http://127.0.0.1:8080`. */
+  readonly url: string;
+  readonly port: number;
+  readonly gateway: Gateway;
+  /** What the gateway found to be nobody's fault outside. */
+  readonly errors: readonly unknown[];
+  /** Between the gateway and the server, all that there ever were. */
+  readonly connections: readonly Socket[];
+  close(): Promise<void>;
+}
+
+export interface EchoOptions extends Partial<HttpOptions> {
+  readonly stallTimeoutMs?: number;
+}
+
+export async function startEchoGateway(
+  target: { readonly port: number },
+  { stallTimeoutMs = 600_000, ...options }: EchoOptions = {},
+): Promise<EchoGateway> {
+  const errors: unknown[] = [];
+  const connections: Socket[] = [];
+  const onError = (error: unknown) => void errors.push(error);
+  const createConnection = () => {
+    const socket = connect(target.port, '127.0.0.1');
+    connections.push(socket);
+    return socket;
+  };
+  const session = { createConnection };
+  const url = `http://127.0.0.1:${target.port}`;
+  const gateway = createGateway({ descriptors, url, session, stallTimeoutMs, onError });
+  const http = await startHttp({
+    address: { host: '127.0.0.1', port: 0 },
+    corsOrigins: [],
+    figures: { contentType: 'text/plain', text: async () => '' },
+    isReady: () => true,
+    onError,
+    ...options,
+  });
+  http.serve({ gateway, files: noFiles });
+  const close = async () => {
+    gateway.close();
+    await http.close();
+  };
+  onTestFinished(close);
+  const scheme = options.tls === undefined ? 'http' : 'https';
+  return { url: `${scheme}://127.0.0.1:${http.port}`, port: http.port, gateway, errors, connections, close };
+}
+
+/** A port that is nobody's. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+/** Five bytes and a message, as gRPC-Web and Connect's streams have it. */
+export function enveloped(bytes: Uint8Array, flags = 0): Buffer {
+  const head = Buffer.alloc(5);
+  head.writeUInt8(flags);
+  head.writeUInt32BE(bytes.length, 1);
+  return Buffer.concat([head, bytes]);
+}
+
+/** The messages of such a body, and behind them its trailer or end. */
+export function unenveloped(body: Uint8Array): { messages: Note[]; end: string } {
+  const bytes = Buffer.from(body);
+  const messages: Note[] = [];
+  let end = '';
+  for (let at = 0; at + 5 <= bytes.length; ) {
+    const length = bytes.readUInt32BE(at + 1);
+    const part = bytes.subarray(at + 5, at + 5 + length);
+    if (((bytes[at] ?? 0) & 0x82) === 0) messages.push(decodeNote(part));
+    else end = part.toString();
+    at += 5 + length;
+  }
+  return { messages, end };
+}

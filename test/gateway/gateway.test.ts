@@ -1,0 +1,600 @@
+/** What passes through the gateway, both ways, and what does not: between any client of HTTP and any gRPC server. */
+import { once } from 'node:events';
+import { type IncomingHttpHeaders, request as startRequest } from 'node:http';
+import { connect as connectHttp2 } from 'node:http2';
+import { connect } from 'node:net';
+import { buffer } from 'node:stream/consumers';
+import { brotliCompressSync, brotliDecompressSync, gunzipSync, gzipSync } from 'node:zlib';
+import { BinaryWriter } from '@bufbuild/protobuf/wire';
+import { Metadata, type ServerUnaryCall, status } from '@grpc/grpc-js';
+import { BadRequest, ErrorInfo, RetryInfo } from 'nice-grpc-error-details';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { createAuthority } from '../certificates.js';
+import {
+  type EchoMethods,
+  type EchoOptions,
+  encodeNote,
+  enveloped,
+  freePort,
+  type Note,
+  startEcho,
+  startEchoGateway,
+  unenveloped,
+} from './echo-service.js';
+
+const patience = { timeout: 30_000 };
+const megabyte = 1024 * 1024;
+const hourMs = 3_600_000;
+
+const json = { 'content-type': 'application/json' };
+const proto = { 'content-type': 'application/proto' };
+const grpcWeb = { 'content-type': 'application/grpc-web+proto' };
+const grpcWebText = { 'content-type': 'application/grpc-web-text+proto' };
+const connectStream = { 'content-type': 'application/connect+proto' };
+
+async function start(methods: EchoMethods, options?: EchoOptions) {
+  return startEchoGateway(await startEcho(methods), options);
+}
+
+interface Answer {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: Buffer;
+}
+
+interface Sent {
+  readonly method?: string;
+  readonly headers?: Record<string, string | string[]>;
+  readonly body?: string | Uint8Array;
+}
+
+/** Unlike fetch(), with any header and no header of its own. */
+function send(url: string, { method = 'POST', headers = {}, body }: Sent = {}): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const request = startRequest(url, { method, headers, agent: false }, (response) => {
+      buffer(response).then(
+        (bytes) => resolve({ status: response.statusCode ?? 0, headers: response.headers, body: bytes }),
+        reject,
+      );
+    });
+    // What is refused early need not be read to its end.
+    request.on('error', reject);
+    request.end(body);
+  });
+}
+
+function jsonOf({ body }: Answer) {
+  return JSON.parse(body.toString());
+}
+
+const say = (url: string, headers: Record<string, string | string[]> = {}, body: object = {}) =>
+  send(`${url}/echo.Echo/Say`, { headers: { ...json, ...headers }, body: JSON.stringify(body) });
+
+/** Answers with what it was sent. */
+const echoing = { Say: (call, answer) => answer(null, call.request) } satisfies EchoMethods;
+
+/** Echoes, and keeps the calls. */
+function recording() {
+  const calls: ServerUnaryCall<Note, Partial<Note>>[] = [];
+  const record: EchoMethods['Say'] = (call, answer) => {
+    calls.push(call);
+    answer(null, call.request);
+  };
+  const metadata = (name: string, index = calls.length - 1) => calls[index]?.metadata.get(name);
+  return { calls, metadata, methods: { Say: record, Read: record } };
+}
+
+/** A google.rpc.Status. */
+function statusDetails(code: number, message: string, details: { type: string; value: Uint8Array }[]): Buffer {
+  const writer = new BinaryWriter().uint32(8).int32(code).uint32(18).string(message);
+  for (const { type, value } of details) {
+    writer.uint32(26).fork().uint32(10).string(`type.googleapis.com/${type}`).uint32(18).bytes(value).join();
+  }
+  return Buffer.from(writer.finish());
+}
+
+describe('metadata of a request', () => {
+  it('passes: text, bytes, and several values of either', async () => {
+    const { metadata, methods } = recording();
+    const { url } = await start(methods);
+    await say(url, {
+      'x-text': 'a, b;c="d"',
+      'x-several': ['one', 'two'],
+      'x-bytes-bin': Buffer.from([0, 255, 10]).toString('base64'),
+      'x-several-bin': ['AAE', 'Ag=='],
+      authorization: 'Bearer secret',
+      cookie: 'a=1; b=2',
+    });
+    expect(metadata('x-text')).toEqual(['a, b;c="d"']);
+    // HTTP may join them, and does.
+    expect(metadata('x-several')?.join(', ')).toBe('one, two');
+    expect(metadata('x-bytes-bin')).toEqual([Buffer.from([0, 255, 10])]);
+    expect(metadata('x-several-bin')).toEqual([Buffer.from([0, 1]), Buffer.from([2])]);
+    expect(metadata('authorization')).toEqual(['Bearer secret']);
+    expect(metadata('cookie')).toEqual(['a=1; b=2']);
+  });
+
+  it('does not pass where it belongs to a connection, a browser, a proxy or a protocol', async () => {
+    const { calls, methods } = recording();
+    const { url } = await start(methods);
+    const refused = {
+      connection: 'close, x-named, X-Also',
+      'x-named': '1',
+      'x-also': '2',
+      'keep-alive': 'timeout=5',
+      te: 'trailers',
+      'proxy-authorization': 'Basic x',
+      'accept-language': 'en',
+      referer: 'http://example.com/',
+      'sec-fetch-mode': 'cors',
+      forwarded: 'for=10.0.0.1',
+      via: '1.1 somebody',
+      'x-real-ip': '10.0.0.1',
+      'x-forwarded-host': 'bank.example',
+      'x-forwarded-proto': 'https',
+      'x-forwarded-port': '443',
+      'x-forwarded-client-cert': 'Subject="CN=root"',
+      'grpc-status': '0',
+      'grpc-tags-bin': 'AAE',
+      'connect-protocol-version': '1',
+    };
+    await say(url, { ...refused, 'x-forwarded-for': '10.0.0.1' });
+    const passed = Object.keys(calls[0]?.metadata.getMap() ?? {});
+    expect(passed.filter((name) => name in refused)).toEqual([]);
+    expect(calls[0]?.metadata.get('x-forwarded-for')).toEqual(['127.0.0.1']);
+  });
+});
+
+describe('what is answered', () => {
+  it('has the headers and trailers of the service', async () => {
+    const { url } = await start({
+      Say(call, answer) {
+        const header = new Metadata();
+        header.add('x-header', 'a, b');
+        header.add('x-bytes-bin', Buffer.from([0, 255]));
+        call.sendMetadata(header);
+        const trailer = new Metadata();
+        trailer.add('x-trailer', 'c');
+        trailer.add('x-trailer-bin', Buffer.from([1]));
+        answer(null, call.request, trailer);
+      },
+    });
+    const unary = await say(url);
+    expect(unary.headers).toMatchObject({ 'x-header': 'a, b', 'trailer-x-trailer': 'c' });
+    expect(Buffer.from(String(unary.headers['x-bytes-bin']), 'base64')).toEqual(Buffer.from([0, 255]));
+    const web = await send(`${url}/echo.Echo/Say`, { headers: grpcWeb, body: enveloped(encodeNote({ text: 'x' })) });
+    expect(web.headers['x-header']).toBe('a, b');
+    const { messages, end } = unenveloped(web.body);
+    expect(messages).toMatchObject([{ text: 'x' }]);
+    expect(end).toMatch(/x-trailer: c\r\n/);
+    expect(end).toMatch(/x-trailer-bin: AQ(?:==)?\r\n/);
+    expect(end).toMatch(/grpc-status: 0/);
+  });
+
+  it.each([
+    [status.CANCELLED, 'canceled', 499],
+    [status.UNKNOWN, 'unknown', 500],
+    [status.INVALID_ARGUMENT, 'invalid_argument', 400],
+    [status.DEADLINE_EXCEEDED, 'deadline_exceeded', 504],
+    [status.NOT_FOUND, 'not_found', 404],
+    [status.ALREADY_EXISTS, 'already_exists', 409],
+    [status.PERMISSION_DENIED, 'permission_denied', 403],
+    [status.RESOURCE_EXHAUSTED, 'resource_exhausted', 429],
+    [status.FAILED_PRECONDITION, 'failed_precondition', 400],
+    [status.ABORTED, 'aborted', 409],
+    [status.OUT_OF_RANGE, 'out_of_range', 400],
+    [status.UNIMPLEMENTED, 'unimplemented', 501],
+    [status.INTERNAL, 'internal', 500],
+    [status.UNAVAILABLE, 'unavailable', 503],
+    [status.DATA_LOSS, 'data_loss', 500],
+    [status.UNAUTHENTICATED, 'unauthenticated', 401],
+  ])('has the code %i of the service as %s, %i', async (code, name, httpStatus) => {
+    const { url, errors } = await start({ Say: (_call, answer) => answer({ code, details: 'wörds\n✓' }) });
+    const answered = await say(url);
+    expect([answered.status, jsonOf(answered)]).toEqual([httpStatus, { code: name, message: 'wörds\n✓' }]);
+    const web = await send(`${url}/echo.Echo/Say`, { headers: grpcWeb, body: enveloped(new Uint8Array()) });
+    const said = web.headers['grpc-status'] ?? /grpc-status: (\d+)/.exec(unenveloped(web.body).end)?.[1];
+    expect([web.status, said]).toEqual([200, String(code)]);
+    expect(errors).toEqual([]);
+  });
+
+  it('has what the service says of an error: metadata, details that are known, and others as bytes', async () => {
+    const metadata = new Metadata();
+    metadata.add('x-reason', 'full');
+    metadata.add('x-reason-bin', Buffer.from([7]));
+    const info = ErrorInfo.encode(
+      ErrorInfo.fromPartial({ reason: 'FULL', domain: 'echo', metadata: { a: 'b' } }),
+    ).finish();
+    const badRequest = BadRequest.encode(
+      BadRequest.fromPartial({ fieldViolations: [{ field: 'text', description: 'long' }] }),
+    ).finish();
+    const details = [
+      { type: 'google.rpc.ErrorInfo', value: info },
+      { type: 'google.rpc.BadRequest', value: badRequest },
+      { type: 'google.rpc.RetryInfo', value: RetryInfo.encode(RetryInfo.fromPartial({})).finish() },
+      { type: 'echo.Note', value: encodeNote({ text: 'own' }) },
+      { type: 'other.Unknown', value: Uint8Array.of(8, 1) },
+      // No such message.
+      { type: 'google.rpc.ErrorInfo', value: Uint8Array.of(255) },
+    ];
+    metadata.add('grpc-status-details-bin', statusDetails(status.FAILED_PRECONDITION, 'no', details));
+    const { url } = await start({
+      Say: (_call, answer) => answer({ code: status.FAILED_PRECONDITION, details: 'no', metadata }),
+      Tell(call) {
+        call.write({ text: 'first' });
+        call.emit('error', { code: status.FAILED_PRECONDITION, details: 'no', metadata });
+      },
+    });
+    const expected = details.map(({ type, value }) => ({ type, value: Buffer.from(value).toString('base64') }));
+    const bytes = (text: string) => Buffer.from(text, 'base64').toString('base64');
+    const check = (said: { type: string; value: string; debug?: unknown }[]) => {
+      expect(said.map(({ type, value }) => ({ type, value: bytes(value) }))).toEqual(expected);
+      expect(said.map(({ debug }) => debug)).toEqual([
+        { reason: 'FULL', domain: 'echo', metadata: { a: 'b' } },
+        { fieldViolations: [{ field: 'text', description: 'long' }] },
+        undefined,
+        { text: 'own' },
+        undefined,
+        undefined,
+      ]);
+    };
+    const answered = await say(url);
+    expect(answered.headers['x-reason']).toBe('full');
+    expect(answered.headers['x-reason-bin']).toMatch(/^Bw/);
+    check(jsonOf(answered).details);
+    const stream = await send(`${url}/echo.Echo/Tell`, { headers: connectStream, body: enveloped(new Uint8Array()) });
+    const { messages, end } = unenveloped(stream.body);
+    expect(messages).toMatchObject([{ text: 'first' }]);
+    const { error, metadata: trailer } = JSON.parse(end);
+    expect(trailer['x-reason']).toEqual(['full']);
+    check(error.details);
+    const web = await send(`${url}/echo.Echo/Say`, { headers: grpcWeb, body: enveloped(new Uint8Array()) });
+    expect(JSON.stringify(web.headers) + unenveloped(web.body).end).toMatch(/grpc-status-details-bin/);
+  });
+});
+
+describe('a deadline', () => {
+  it.each([
+    [{ ...grpcWeb, 'grpc-timeout': '90S' }, 90_000],
+    [{ ...grpcWeb, 'grpc-timeout': '90000000u' }, 90_000],
+    [{ ...proto, 'connect-timeout-ms': '90000' }, 90_000],
+    [{ ...grpcWeb, 'grpc-timeout': '596H' }, 27 * hourMs],
+    [{ ...grpcWeb, 'grpc-timeout': '597H' }, 27 * hourMs],
+    [{ ...grpcWeb, 'grpc-timeout': '99999999H' }, 27 * hourMs],
+    [{ ...grpcWeb, 'grpc-timeout': '99999999S' }, 27 * hourMs],
+    [{ ...proto, 'connect-timeout-ms': '9999999999' }, 27 * hourMs],
+    [{ ...proto, 'connect-timeout-ms': '2147483648' }, 27 * hourMs],
+  ])('%j is about the same to the service', async (headers, expectedMs) => {
+    const { calls, methods } = recording();
+    const { url } = await start(methods);
+    const sentMs = Date.now();
+    const isWeb = 'grpc-timeout' in headers;
+    const body = isWeb ? enveloped(encodeNote({ text: 'x' })) : encodeNote({ text: 'x' });
+    const answered = await send(`${url}/echo.Echo/Say`, { headers: { ...headers }, body });
+    expect(answered.status).toBe(200);
+    if (isWeb) expect(unenveloped(answered.body).end).toMatch(/grpc-status: 0/);
+    const leftMs = Number(calls[0]?.getDeadline()) - sentMs;
+    expect(leftMs).toBeGreaterThan(expectedMs - 1000);
+    expect(leftMs).toBeLessThan(expectedMs + hourMs);
+  });
+
+  it.each([
+    [{ ...grpcWeb, 'grpc-timeout': 'soon' }, /grpc-status: 3|invalid/],
+    [{ ...grpcWeb, 'grpc-timeout': '-1S' }, /grpc-status: 3|invalid/],
+    [{ ...grpcWeb, 'grpc-timeout': '123456789S' }, /grpc-status: 3|invalid/],
+    [{ ...grpcWeb, 'grpc-timeout': '0S' }, /grpc-status: 4/],
+    [{ ...proto, 'connect-timeout-ms': 'soon' }, /invalid_argument/],
+    [{ ...proto, 'connect-timeout-ms': '99999999999' }, /invalid_argument/],
+    [{ ...proto, 'connect-timeout-ms': '0' }, /deadline_exceeded/],
+  ])('%j is refused', async (headers, expected) => {
+    const { calls, methods } = recording();
+    const { url } = await start(methods);
+    const body = 'grpc-timeout' in headers ? enveloped(new Uint8Array()) : new Uint8Array();
+    const answered = await send(`${url}/echo.Echo/Say`, { headers: { ...headers }, body });
+    const inHeaders = `grpc-status: ${answered.headers['grpc-status']} `;
+    expect(inHeaders + answered.body.toString()).toMatch(expected);
+    expect(calls).toHaveLength(0);
+  });
+
+  it('that passes ends the call on both sides', async () => {
+    const ended = Promise.withResolvers<void>();
+    const { url } = await start({ Say: (call) => void call.on('cancelled', () => ended.resolve()) });
+    const answered = await say(url, { 'connect-timeout-ms': '100' });
+    expect([answered.status, jsonOf(answered).code]).toEqual([504, 'deadline_exceeded']);
+    await ended.promise;
+  });
+});
+
+describe('a caller who goes', () => {
+  const kinds = [
+    ['Say', json, '{}'],
+    ['Tell', connectStream, enveloped(new Uint8Array())],
+    ['Tell', grpcWeb, enveloped(new Uint8Array())],
+  ] as const;
+
+  it.each(kinds)('over HTTP/1.1 ends %s with %j in the service', async (name, headers, body) => {
+    const begun = Promise.withResolvers<void>();
+    const ended = Promise.withResolvers<void>();
+    const wait = (call: { on(event: string, listener: () => void): unknown }) => {
+      call.on('cancelled', ended.resolve);
+      begun.resolve();
+    };
+    const { url, errors } = await start({ Say: wait, Tell: wait });
+    const request = startRequest(`${url}/echo.Echo/${name}`, { method: 'POST', headers: { ...headers }, agent: false });
+    request.on('error', () => {});
+    request.end(body);
+    await begun.promise;
+    request.destroy();
+    await ended.promise;
+    expect(errors).toEqual([]);
+  });
+
+  it.each(kinds)('over HTTP/2 ends %s with %j in the service, and nothing else', async (name, headers, body) => {
+    const begun = Promise.withResolvers<void>();
+    const ended = Promise.withResolvers<void>();
+    const wait = (call: { on(event: string, listener: () => void): unknown }) => {
+      call.on('cancelled', ended.resolve);
+      begun.resolve();
+    };
+    const authority = createAuthority();
+    const { cert, key } = authority.issue('localhost');
+    const tls = { cert: Buffer.from(cert), key: Buffer.from(key) };
+    const { url, errors } = await start({ Say: wait, Tell: wait, Read: echoing.Say }, { tls });
+    const session = connectHttp2(url, { ca: authority.cert });
+    onTestFinished(() => session.close());
+    const stream = session.request({ ':method': 'POST', ':path': `/echo.Echo/${name}`, ...headers });
+    stream.on('error', () => {});
+    stream.end(body);
+    await begun.promise;
+    stream.close(8);
+    await ended.promise;
+    const other = session.request({ ':method': 'POST', ':path': '/echo.Echo/Read', ...json });
+    other.end('{"text":"still there"}');
+    expect((await buffer(other)).toString()).toBe('{"text":"still there"}');
+    expect(errors).toEqual([]);
+  });
+});
+
+describe('compression', () => {
+  const text = 'roster '.repeat(1000);
+  const kinds = [
+    ['gzip', gzipSync, gunzipSync],
+    ['br', brotliCompressSync, brotliDecompressSync],
+  ] as const;
+
+  it.each(kinds)('%s works both ways, in each protocol', async (name, compress, decompress) => {
+    const { url } = await start(echoing);
+    const unary = await send(`${url}/echo.Echo/Say`, {
+      headers: { ...json, 'content-encoding': name, 'accept-encoding': name },
+      body: compress(JSON.stringify({ text })),
+    });
+    expect([unary.status, unary.headers['content-encoding']]).toEqual([200, name]);
+    expect(unary.body.length).toBeLessThan(text.length / 2);
+    expect(JSON.parse(decompress(unary.body).toString())).toEqual({ text });
+    const web = await send(`${url}/echo.Echo/Say`, {
+      headers: { ...grpcWeb, 'grpc-encoding': name, 'grpc-accept-encoding': name },
+      body: enveloped(compress(encodeNote({ text })), 1),
+    });
+    expect(web.headers['grpc-encoding']).toBe(name);
+    expect(web.body[0]).toBe(1);
+    const message = web.body.subarray(5, 5 + web.body.readUInt32BE(1));
+    expect(decompress(message)).toEqual(Buffer.from(encodeNote({ text })));
+  });
+
+  it('is refused where nobody knows it', async () => {
+    const { url } = await start(echoing);
+    const unary = await say(url, { 'content-encoding': 'zstd' });
+    expect([unary.status, jsonOf(unary).code]).toEqual([501, 'unimplemented']);
+    const headers = { ...grpcWeb, 'grpc-encoding': 'zstd' };
+    const web = await send(`${url}/echo.Echo/Say`, { headers, body: enveloped(Buffer.from('x'), 1) });
+    expect(web.headers['grpc-status'] ?? unenveloped(web.body).end).toMatch(/12/);
+  });
+
+  it.each(kinds)('of %s does not let somebody send more than is allowed', async (name, compress) => {
+    const { calls, methods } = recording();
+    const { url } = await start(methods);
+    const bomb = compress(Buffer.alloc(400 * megabyte));
+    const before = process.memoryUsage().rss;
+    const unary = await send(`${url}/echo.Echo/Say`, { headers: { ...proto, 'content-encoding': name }, body: bomb });
+    expect([unary.status, jsonOf(unary).code]).toEqual([429, 'resource_exhausted']);
+    const headers = { ...grpcWeb, 'grpc-encoding': name };
+    const web = await send(`${url}/echo.Echo/Say`, { headers, body: enveloped(bomb, 1) });
+    expect(web.headers['grpc-status'] ?? unenveloped(web.body).end).toMatch(/\b8\b/);
+    expect(process.memoryUsage().rss - before).toBeLessThan(150 * megabyte);
+    expect(calls).toHaveLength(0);
+  });
+});
+
+describe('a message', () => {
+  it('that the service finds too large is refused as the service does', async () => {
+    const { url } = await start(echoing);
+    // Tag and length of the field take five bytes.
+    const largest = { data: new Uint8Array(4 * megabyte - 5) };
+    const fits = await send(`${url}/echo.Echo/Say`, { headers: proto, body: encodeNote(largest) });
+    expect([fits.status, fits.body.length]).toEqual([200, 4 * megabyte]);
+    const tooLarge = encodeNote({ data: new Uint8Array(4 * megabyte - 4) });
+    const refused = await send(`${url}/echo.Echo/Say`, { headers: proto, body: tooLarge });
+    expect([refused.status, jsonOf(refused).code]).toEqual([429, 'resource_exhausted']);
+    const web = await send(`${url}/echo.Echo/Say`, { headers: grpcWeb, body: enveloped(tooLarge) });
+    expect(web.headers['grpc-status'] ?? unenveloped(web.body).end).toMatch(/\b8\b/);
+  });
+
+  it('of JSON may be twice as large, and no larger', async () => {
+    const { url } = await start(echoing);
+    const data = Buffer.alloc(4 * megabyte - 5).toString('base64');
+    expect((await say(url, {}, { data })).status).toBe(200);
+    const refused = await say(url, {}, { text: 'x'.repeat(9 * megabyte) });
+    expect([refused.status, jsonOf(refused).code]).toEqual([429, 'resource_exhausted']);
+  });
+
+  it('that is no such message is refused, and the service hears nothing of it', async () => {
+    const { calls, methods } = recording();
+    const { url } = await start(methods);
+    for (const body of ['{', '[]', 'null', '{"text":1}', '{"data":"%"}', '\ufffd']) {
+      const answered = await send(`${url}/echo.Echo/Say`, { headers: json, body });
+      expect([answered.status, jsonOf(answered).code], body).toEqual([400, 'invalid_argument']);
+    }
+    const bytes = await send(`${url}/echo.Echo/Say`, { headers: proto, body: Uint8Array.of(255, 255) });
+    // As gRPC has it, where a message cannot be read.
+    expect([bytes.status, jsonOf(bytes).code]).toEqual([500, 'internal']);
+    expect(calls).toHaveLength(0);
+  });
+
+  it('may have fields that nobody knows, as newer callers have them', async () => {
+    const { url } = await start(echoing);
+    expect(jsonOf(await say(url, {}, { text: 'x', unknown: { a: 1 } }))).toEqual({ text: 'x' });
+  });
+
+  it('may be the empty one', async () => {
+    const { url } = await start(echoing);
+    const answered = await send(`${url}/echo.Echo/Say`, { headers: json, body: '{}' });
+    expect([answered.status, jsonOf(answered)]).toEqual([200, {}]);
+    expect((await send(`${url}/echo.Echo/Say`, { headers: proto })).status).toBe(200);
+  });
+});
+
+describe('GET', () => {
+  const query = (fields: Record<string, string>) => new URLSearchParams({ connect: 'v1', ...fields }).toString();
+
+  it('calls what has no side effects, with the message in the URL', async () => {
+    const { url } = await start(recording().methods);
+    const note = encodeNote({ text: 'ü?&' });
+    const queries = [
+      query({ encoding: 'json', message: '{"text":"ü?&"}' }),
+      query({ encoding: 'json', base64: '1', message: Buffer.from('{"text":"ü?&"}').toString('base64url') }),
+      query({ encoding: 'json', base64: '1', message: Buffer.from('{"text":"ü?&"}').toString('base64') }),
+      query({
+        ...{ encoding: 'json', base64: '1', compression: 'gzip' },
+        message: gzipSync('{"text":"ü?&"}').toString('base64url'),
+      }),
+    ];
+    for (const each of queries) {
+      const answered = await send(`${url}/echo.Echo/Read?${each}`, { method: 'GET' });
+      expect([answered.status, jsonOf(answered)], each).toEqual([200, { text: 'ü?&' }]);
+      // People's data is nobody's to keep.
+      expect(answered.headers['cache-control']).toBe('no-store');
+    }
+    const message = Buffer.from(note).toString('base64url');
+    const binary = await send(`${url}/echo.Echo/Read?${query({ encoding: 'proto', base64: '1', message })}`, {
+      method: 'GET',
+    });
+    expect([binary.status, binary.body]).toEqual([200, Buffer.from(note)]);
+  });
+
+  it('is not allowed for anything else', async () => {
+    const { calls, methods } = recording();
+    const { url } = await start(methods);
+    const get = { method: 'GET' };
+    const message = query({ encoding: 'json', message: '{}' });
+    expect((await send(`${url}/echo.Echo/Say?${message}`, get)).status).toBe(405);
+    expect((await send(`${url}/echo.Echo/Tell?${message}`, get)).status).toBe(405);
+    for (const bad of ['', query({ encoding: 'json', message: '{' }), query({ encoding: 'xml', message: '{}' })]) {
+      const answered = await send(`${url}/echo.Echo/Read?${bad}`, get);
+      expect(answered.status, bad).toBeGreaterThanOrEqual(400);
+      expect(answered.status, bad).toBeLessThan(500);
+    }
+    expect(calls).toHaveLength(0);
+  });
+});
+
+describe('a request that is none', () => {
+  it('has the status that HTTP has for it, and reaches no service', async () => {
+    const { calls, methods } = recording();
+    const { url, errors } = await start(methods);
+    const statusOf = async (path: string, sent: Sent) => (await send(url + path, sent)).status;
+    for (const type of ['text/plain', 'application/xml', 'application/jsonp', '']) {
+      const headers: Record<string, string> = type === '' ? {} : { 'content-type': type };
+      expect(await statusOf('/echo.Echo/Say', { headers, body: '{}' }), type).toBe(415);
+    }
+    for (const method of ['PUT', 'DELETE', 'PATCH', 'HEAD', 'OPTIONS']) {
+      expect(await statusOf('/echo.Echo/Say', { method, headers: json }), method).toBe(405);
+    }
+    for (const path of [
+      '/echo.Echo/Nothing',
+      '/echo.Echo/say',
+      '/echo.Echo/Say/',
+      '//echo.Echo/Say',
+      '/other.Echo/Say',
+    ]) {
+      expect(await statusOf(path, { headers: json, body: '{}' }), path).toBe(404);
+    }
+    // Nobody can answer while they listen over HTTP/1.1.
+    expect(await statusOf('/echo.Echo/Chat', { headers: connectStream, body: '' })).toBe(505);
+    expect(calls).toHaveLength(0);
+    expect(errors).toEqual([]);
+  });
+});
+
+describe('gRPC-Web as text', () => {
+  const notes = (...texts: string[]) => Buffer.concat(texts.map((text) => enveloped(encodeNote({ text }))));
+  /** Each quad by itself, as padding may stand in the middle. */
+  const decoded = (body: Buffer) =>
+    unenveloped(Buffer.concat((body.toString().match(/.{4}/g) ?? []).map((quad) => Buffer.from(quad, 'base64'))));
+
+  it('is the same as binary, wherever padding and the borders of chunks are', async () => {
+    const { url, port } = await start({
+      ...echoing,
+      Tell(call) {
+        for (const text of ['a', 'bc', 'def', call.request.text]) call.write({ text });
+        call.end();
+      },
+    });
+    const whole = notes('hello').toString('base64');
+    const bytes = notes('hello');
+    const inParts = [bytes.subarray(0, 1), bytes.subarray(1, 3), bytes.subarray(3)]
+      .map((part) => part.toString('base64'))
+      .join('');
+    expect(inParts).toMatch(/=[^=]/);
+    for (const body of [whole, inParts]) {
+      const answered = await send(`${url}/echo.Echo/Tell`, { headers: grpcWebText, body });
+      expect(answered.headers['content-type']).toMatch(/^application\/grpc-web-text/);
+      const { messages, end } = decoded(answered.body);
+      expect(messages.map(({ text }) => text)).toEqual(['a', 'bc', 'def', 'hello']);
+      expect(end).toMatch(/grpc-status: 0/);
+    }
+    // Byte by byte.
+    const socket = connect(port, '127.0.0.1').setNoDelay();
+    onTestFinished(() => void socket.destroy());
+    socket.write(
+      `POST /echo.Echo/Say HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\ncontent-length: ${whole.length}\r\ncontent-type: application/grpc-web-text\r\n\r\n`,
+    );
+    for (const character of whole) await new Promise((sent) => socket.write(character, sent));
+    expect((await buffer(socket)).toString()).toMatch(/^HTTP\/1.1 200 OK/);
+  });
+
+  it('is refused where it is no base64', async () => {
+    const { calls, methods } = recording();
+    const { url } = await start(methods);
+    for (const body of ['AAAAA', '%%%%', 'AAAAAA', '\u0000\u0000\u0000\u0000']) {
+      const answered = await send(`${url}/echo.Echo/Say`, { headers: grpcWebText, body });
+      const said = answered.headers['grpc-status'] ?? decoded(answered.body).end;
+      expect(said, body).toMatch(/\b(?:3|13)\b/);
+    }
+    expect(calls).toHaveLength(0);
+  });
+});
+
+describe('the server behind', () => {
+  it('may be away, and comes back', async () => {
+    const port = await freePort();
+    const { url } = await startEchoGateway({ port });
+    const away = await say(url);
+    expect([away.status, jsonOf(away).code]).toEqual([503, 'unavailable']);
+    // Where it is is nobody's business.
+    expect(away.body.toString()).not.toMatch(/127\.0\.0\.1|ECONN|\d{4}/);
+    const first = await startEcho({ ...echoing, Tell: (call) => void call.write({ text: 'first' }) }, port);
+    await vi.waitFor(async () => expect((await say(url)).status).toBe(200), patience);
+    const request = startRequest(`${url}/echo.Echo/Tell`, { method: 'POST', headers: connectStream, agent: false });
+    request.end(enveloped(new Uint8Array()));
+    const [response] = await once(request, 'response');
+    const heard = once(response, 'data');
+    const stream = buffer(response);
+    await heard;
+    first.stop();
+    const { messages, end } = unenveloped(await stream);
+    expect(messages).toMatchObject([{ text: 'first' }]);
+    expect(['unavailable', 'canceled']).toContain(JSON.parse(end).error.code);
+    await startEcho(echoing, port);
+    await vi.waitFor(async () => expect((await say(url)).status).toBe(200), patience);
+  });
+});

@@ -27,9 +27,14 @@ export function createOriginRule(host: string, corsOrigins: readonly string[]): 
     if (isLocal && !isAnyAllowed && !isLoopback(name) && !names.has(name)) return 'foreign host';
     if (origin === undefined) return 'own';
     if (isAnyAllowed || allowed.has(origin)) return 'allowed';
-    // Of the host alone, as a proxy in front may be the one who has TLS.
-    return URL.canParse(origin) && new URL(origin).host === own?.toLowerCase() ? 'own' : 'foreign';
+    return URL.canParse(origin) && isOf(new URL(origin), own) ? 'own' : 'foreign';
   };
+}
+
+/** Of the host and port alone, as a proxy in front may be the one who has TLS; and may say a port that need not be said. */
+function isOf({ protocol, host }: URL, authority: string | undefined): boolean {
+  const url = `${protocol}//${authority}`;
+  return authority !== undefined && URL.canParse(url) && new URL(url).host === host;
 }
 
 /** Without brackets and port; empty for what is none. */

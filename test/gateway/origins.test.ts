@@ -1,0 +1,137 @@
+/** Whose pages may call, and by which names of this server. */
+import { type IncomingHttpHeaders, request as startRequest } from 'node:http';
+import { buffer } from 'node:stream/consumers';
+import { describe, expect, it } from 'vitest';
+import { createOriginRule } from '../../src/gateway/origins.js';
+import { startEcho, startEchoGateway } from './echo-service.js';
+
+async function start(corsOrigins: readonly string[] = [], host = '127.0.0.1') {
+  const calls: string[] = [];
+  const server = await startEcho({
+    Say(call, answer) {
+      calls.push('Say');
+      answer(null, call.request);
+    },
+    Read(call, answer) {
+      calls.push('Read');
+      answer(null, call.request);
+    },
+  });
+  const { port, errors } = await startEchoGateway(server, { corsOrigins, address: { host, port: 0 } });
+  const ask = (headers: Record<string, string>, { method = 'POST', path = '/echo.Echo/Say', hostname = host } = {}) =>
+    new Promise<{ status: number; headers: IncomingHttpHeaders; text: string }>((resolve, reject) => {
+      const all = { 'content-type': 'application/json', host: `${host}:${port}`, ...headers };
+      const options = { host: hostname, port, path, method, headers: all, agent: false } as const;
+      const request = startRequest(options, async (response) => {
+        const text = (await buffer(response)).toString();
+        resolve({ status: response.statusCode ?? 0, headers: response.headers, text });
+      });
+      request.on('error', reject);
+      request.end(method === 'POST' ? '{}' : undefined);
+    });
+  return { ask, port, calls, errors };
+}
+
+const app = 'https://app.example.com';
+
+describe('a page', () => {
+  it('of this server may call, over either scheme', async () => {
+    const { ask, port, calls } = await start();
+    for (const scheme of ['http', 'https']) {
+      const { status, headers } = await ask({ origin: `${scheme}://127.0.0.1:${port}` });
+      expect(status).toBe(200);
+      expect(headers['access-control-allow-origin']).toBeUndefined();
+    }
+    expect(calls).toHaveLength(2);
+  });
+
+  it.each(['https://evil.example', 'http://127.0.0.1:1', 'http://localhost', 'null', 'nonsense', ''])(
+    'of %j may not, and nothing happens',
+    async (origin) => {
+      const { ask, calls } = await start([app]);
+      const { status, headers, text } = await ask({ origin });
+      expect(status).toBe(403);
+      expect(JSON.parse(text).code).toBe('permission_denied');
+      expect(headers['access-control-allow-origin']).toBeUndefined();
+      const preflight = await ask({ origin, 'access-control-request-method': 'POST' }, { method: 'OPTIONS' });
+      expect(preflight.status).toBe(403);
+      expect(preflight.headers['access-control-allow-origin']).toBeUndefined();
+      const read = await ask(
+        { origin },
+        { method: 'GET', path: '/echo.Echo/Read?connect=v1&encoding=json&message=%7B%7D' },
+      );
+      expect(read.status).toBe(403);
+      expect(calls).toEqual([]);
+    },
+  );
+
+  it('that is allowed may call, with any metadata, and read all that is answered', async () => {
+    const { ask, calls } = await start([app]);
+    const headers = {
+      'access-control-request-method': 'POST',
+      'access-control-request-headers': 'x-custom,authorization',
+    };
+    const preflight = await ask({ origin: app, ...headers }, { method: 'OPTIONS' });
+    expect(preflight.status).toBe(204);
+    expect(preflight.headers).toMatchObject({
+      'access-control-allow-origin': app,
+      'access-control-allow-headers': 'x-custom,authorization',
+      'access-control-allow-methods': expect.stringContaining('POST'),
+      vary: 'origin',
+    });
+    expect(preflight.headers['access-control-allow-credentials']).toBeUndefined();
+    expect(calls).toEqual([]);
+    const called = await ask({ origin: app });
+    expect(called.status).toBe(200);
+    expect(called.headers['access-control-allow-origin']).toBe(app);
+    expect(called.headers['access-control-expose-headers']).toMatch(/^\*, .*grpc-status/i);
+  });
+
+  it('that is anybody’s may call where * is allowed', async () => {
+    const { ask } = await start(['*']);
+    const { status, headers } = await ask({ origin: 'https://anybody.example', host: 'anything.example' });
+    expect([status, headers['access-control-allow-origin']]).toEqual([200, 'https://anybody.example']);
+  });
+});
+
+describe('a name', () => {
+  const foreign = [
+    'evil.example',
+    'evil.example:80',
+    'localhost.evil.example',
+    '10.0.0.1',
+    '[2001:db8::1]:80',
+    '0.0.0.0',
+  ];
+
+  it.each(foreign)('%s is refused where only this machine connects', async (host) => {
+    const { ask, calls, port } = await start([app]);
+    const named = host.includes(':80') ? host : `${host}:${port}`;
+    expect((await ask({ host: named })).status).toBe(403);
+    expect((await ask({ host: named, origin: `http://${named}` })).status).toBe(403);
+    expect(calls).toEqual([]);
+    // Probes know a server by its address.
+    expect((await ask({ host }, { method: 'GET', path: '/healthz' })).status).toBe(200);
+  });
+
+  it.each(['localhost', 'LOCALHOST:8080', '127.0.0.1', '127.1.2.3:80', '[::1]:8080', 'app.example.com'])(
+    '%s is not',
+    async (host) => {
+      const { ask } = await start([app]);
+      expect((await ask({ host })).status).toBe(200);
+      expect((await ask({ host, origin: `http://${host}` })).status).toBe(200);
+    },
+  );
+
+  it('of any kind is good where others connect too', () => {
+    const rule = createOriginRule('0.0.0.0', []);
+    const request = (headers: IncomingHttpHeaders) => ({ headers }) as Parameters<typeof rule>[0];
+    expect(rule(request({ host: 'roster.example.com' }))).toBe('own');
+    expect(rule(request({ host: 'roster.example.com', origin: 'https://roster.example.com' }))).toBe('own');
+    expect(rule(request({ host: 'roster.example.com', origin: 'https://other.example.com' }))).toBe('foreign');
+    expect(rule(request({ host: 'roster.example.com:8443', origin: 'https://roster.example.com' }))).toBe('foreign');
+    expect(rule(request({ host: 'Roster.example.com:443', origin: 'https://roster.example.com' }))).toBe('own');
+    expect(rule(request({ host: '[2001:db8::1]:80', origin: 'http://[2001:db8::2]' }))).toBe('foreign');
+    expect(rule(request({ host: '[2001:db8::1]:8080', origin: 'http://[2001:db8::1]:8080' }))).toBe('own');
+  });
+});

@@ -6,6 +6,12 @@ CREATE OR REPLACE FUNCTION public.email_key(email text)
  IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN (octet_length(email) = char_length(email)) THEN (lower((email COLLATE "C")) COLLATE "und-x-icu") ELSE lower((NORMALIZE(email, NFC) COLLATE "und-x-icu")) END;
 
+CREATE OR REPLACE FUNCTION public.search_text(first_name text, last_name text, email text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN (((octet_length(first_name) + octet_length(last_name)) + octet_length(email)) = ((char_length(first_name) + char_length(last_name)) + char_length(email))) THEN (lower((((((first_name || chr(10)) || last_name) || chr(10)) || email) COLLATE "C")) COLLATE "und-x-icu") ELSE lower((NORMALIZE(((((first_name || chr(10)) || last_name) || chr(10)) || email), NFC) COLLATE "und-x-icu")) END;
+
 create table change_feed (
   id uuid not null default gen_random_uuid(),
   xid xid8 not null default pg_current_xact_id(),
@@ -64,6 +70,8 @@ CREATE UNIQUE INDEX directory_is_one ON public.directory USING btree ((true));
 CREATE INDEX request_ids_create_time ON public.request_ids USING btree (create_time);
 CREATE INDEX users_create_time_id ON public.users USING btree (create_time, id);
 CREATE UNIQUE INDEX users_email_key ON public.users USING btree (email_key(email));
+CREATE INDEX users_first_name_id ON public.users USING btree (first_name, id);
+CREATE INDEX users_last_name_id ON public.users USING btree (last_name, id);
 
 -- sequence changes_seq_seq
 -- sequence roster_migrations_id_seq

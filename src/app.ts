@@ -181,8 +181,15 @@ export async function startServing(
       metrics,
     });
     closers.push(() => inTime(directory.close()));
-    const housekeeping = startHousekeeping(database, config.changes, (error) =>
-      log.warn({ error }, 'housekeeping failed'),
+    const housekeeping = startHousekeeping(
+      database,
+      config.changes,
+      (error) => log.warn({ error }, 'housekeeping failed'),
+      (state) => {
+        if (state === 'made') log.info({}, 'the index for searches was made');
+        if (state === 'impossible')
+          log.warn({}, 'searches read the whole table: Postgres has no pg_trgm for this role');
+      },
     );
     closers.push(() => inTime(housekeeping.close()));
 

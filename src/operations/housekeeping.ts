@@ -1,6 +1,10 @@
-/** What has to be done now and then, whoever calls: forgetting request ids after their day, and old changes. */
+/**
+ * What has to be done now and then, whoever calls: forgetting request ids after their day, and old changes; and at once as
+ * well, the index that searches go along.
+ */
 import { type ChangesKept, trimChanges } from '../store/changes.js';
 import type { Database } from '../store/database.js';
+import { ensureSearchIndex, type SearchIndexState } from '../store/search-index.js';
 import { forgetRequests } from '../store/users.js';
 
 export interface Housekeeping {
@@ -16,9 +20,10 @@ export function startHousekeeping(
   database: Database,
   changes: ChangesKept,
   onError: (error: unknown) => void,
+  onSearchIndex: (state: SearchIndexState) => void = () => {},
 ): Housekeeping {
   let isClosed = false;
-  let underWay = Promise.resolve();
+  const closed = new AbortController();
 
   /** Each says how many rows it has dealt with. */
   const steps = [() => forgetRequests(database, rowsMax), () => trimChanges(database, changes, rowsMax)];
@@ -38,12 +43,26 @@ export function startHousekeeping(
     }
   }
 
+  let searchIndex: SearchIndexState | undefined;
+  async function index(): Promise<void> {
+    if (isClosed) return;
+    try {
+      const state = await ensureSearchIndex(database, closed.signal);
+      if (state !== searchIndex) onSearchIndex(state);
+      searchIndex = state;
+    } catch (error) {
+      if (!isClosed) onError(error);
+    }
+  }
+
+  let underWay = index();
   const timer = setInterval(() => {
-    underWay = underWay.then(sweep);
+    underWay = underWay.then(sweep).then(index);
   }, everyMs).unref();
   return {
     close() {
       isClosed = true;
+      closed.abort();
       clearInterval(timer);
       return underWay;
     },

@@ -81,6 +81,13 @@ export function lostRace(error: unknown): boolean {
   return state === '23502' && isError(error) && error.table === 'request_ids' && error.column === 'user_ids';
 }
 
+/** Whether this server lacks a feature or a file of one, or this role the right to it. */
+export function isForbidden(error: unknown): boolean {
+  const raw = error instanceof Fault ? error.cause : error;
+  // 58P01: before Postgres 16, an extension that is not installed. A statement that must be prepared anew is not meant.
+  return ['0A000', '42501', '58P01'].includes(sqlState(raw) ?? '') && !isStatementLost(raw);
+}
+
 /** The fault for an error of the database; the error itself where it is a bug of ours. */
 export function faultOf(error: unknown): unknown {
   if (error instanceof Fault) return error;

@@ -37,10 +37,12 @@ const orderExpressions: Record<OrderField, string> = {
   email: 'email_key(u.email)',
 };
 
-const indexedFields: readonly OrderField[] = ['create_time', 'email'];
+// Each with the id behind it, but the email, which no two users share. None on update_time: each update would then have
+// to write into every index there is (docs/decisions/0020-indexes-for-lists.md).
+const indexedFields: readonly OrderField[] = ['create_time', 'first_name', 'last_name', 'email'];
 
-// A word has no white space in it, so it never matches across the line break between two fields.
-const searchText = `lower(normalize(u.first_name || chr(10) || u.last_name || chr(10) || u.email, NFC) collate "und-x-icu")`;
+// A word has no white space in it, so it never matches across the line break that search_text has between two fields.
+const searchText = 'search_text(u.first_name, u.last_name, u.email)';
 
 // The same columns with the attributes as text, whose length is that of what the driver would parse.
 const textColumns = columns.replace('attributes', 'attributes::text');
@@ -50,31 +52,131 @@ const textColumns = columns.replace('attributes', 'attributes::text');
 // with one of the usual page sizes, and in the order that an index has. One more than the page, which tells of the next.
 const plannedRows = [10, 20, 25, 50, 100, 200, 250, 500, 1000].map((pageSize) => pageSize + 1);
 
-function nameOf({ filter, words, orderBy, after, rowsMax }: UserListing): string {
-  if (filter !== undefined || words.length > 0 || !plannedRows.includes(rowsMax)) return '';
+/** The one field of an order that an index has. */
+function indexedTerm(orderBy: readonly OrderTerm[]): OrderTerm | undefined {
   const [term, ...others] = orderBy;
-  if (term === undefined || others.length > 0 || term.descending || !indexedFields.includes(term.field)) return '';
-  return `list-users-${term.field}-${rowsMax}${after === undefined ? '' : '-after'}`;
+  return term !== undefined && others.length === 0 && indexedFields.includes(term.field) ? term : undefined;
 }
 
-/** The statement for a page, and its values. */
-export function listStatement(listing: UserListing): { statement: Statement; values: readonly unknown[] } {
-  const { orderBy, after, rowsMax } = listing;
+function nameOf({ orderBy, after, rowsMax }: UserListing): string {
+  const term = indexedTerm(orderBy);
+  if (term === undefined || !plannedRows.includes(rowsMax)) return '';
+  return `list-users-${term.field}${term.descending ? '-desc' : ''}-${rowsMax}${after === undefined ? '' : '-after'}`;
+}
+
+interface ListStatement {
+  statement: Statement;
+  values: readonly unknown[];
+}
+
+// How many users are looked at along the index for each that is asked for, before all that match are gathered and sorted.
+// So who types what one in forty has gets a page from some 2,000 users, wherever in the order the others are, and what
+// fewer have is at most 25,000 of a million to sort. Postgres' own choice between the two takes names for evenly spread over
+// the order, which they are not where that is by name: it read 800,000 users on the way to the first Smith.
+const windowShare = 40;
+// Where no index can gather them, because all words have one or two letters: before the whole table is read.
+const wideWindowShare = 400;
+const windowRowsMax = 40_000;
+
+/**
+ * The statements for a page, each with its values. Where one gives fewer rows than were asked for, the next one counts in
+ * its place; the last one always does.
+ */
+export function listStatements(listing: UserListing): [...ListStatement[], ListStatement] {
+  const { filter, words, orderBy, rowsMax } = listing;
+  const term = indexedTerm(orderBy);
+  const shares: number[] = [];
+  if (term !== undefined && words.length > 0) {
+    shares.push(windowShare);
+    if (!words.some(hasTrigram)) shares.push(wideWindowShare);
+  } else if (term?.descending && filter !== undefined) {
+    shares.push(windowShare);
+  }
+  const windows = shares.map((share) => windowStatement(listing, Math.min(rowsMax * share, windowRowsMax)));
+  return [...windows, wholeStatement(listing)];
+}
+
+/** Whether pg_trgm has an index entry for some part of a word, so far as can be told without it. */
+function hasTrigram(word: string): boolean {
+  return /[\p{L}\p{N}]{3}/u.test(word);
+}
+
+/** What matches among the first `windowRows` users of the order. */
+function windowStatement(listing: UserListing, windowRows: number): ListStatement {
+  const { bind, values } = createBinder();
+  const first = inOrder({ ...listing, rowsMax: windowRows }, [], bind);
+  const from = `(${first}) as u ${whereOf(conditionsOf(listing, bind))}`;
+  return { statement: { name: '', text: selectPage(listing, from) }, values };
+}
+
+function wholeStatement(listing: UserListing): ListStatement {
   const { bind, values } = createBinder();
   const conditions = conditionsOf(listing, bind);
-  if (after !== undefined) conditions.push(behind(orderBy, after, bind));
-  const order = orderBy.map(({ field, descending }) => `${orderExpressions[field]} ${descending ? 'DESC' : 'ASC'}`);
+  if (listing.words.length === 0) {
+    const name = conditions.length === 0 ? nameOf(listing) : '';
+    return { statement: { name, text: selectPage(listing, `(${inOrder(listing, conditions, bind)}) as u`) }, values };
+  }
+  // OFFSET 0 keeps Postgres from walking an order's index in the hope of meeting enough of them soon.
+  const all = `select u.* from users u ${whereOf([...conditions, ...behindAll(listing, bind)])} offset 0`;
+  return { statement: { name: '', text: selectPage(listing, `(${all}) as u`) }, values };
+}
+
+/** Only the rows of the page are written out as text, which costs more than to find them. */
+function selectPage({ orderBy, rowsMax }: UserListing, from: string): string {
   // It costs more than all other columns together.
   const emailKey = orderBy.some(({ field }) => field === 'email') ? orderExpressions.email : "''";
-  const text = `select ${textColumns}, ${emailKey} from users u ${whereOf(conditions)}
-    order by ${[...order, 'u.id ASC'].join(', ')} limit ${rowsMax}`;
-  return { statement: { name: nameOf(listing), text }, values };
+  const rows = `select u.* from ${from} order by ${orderSql(orderBy)} limit ${rowsMax}`;
+  return `select ${textColumns}, ${emailKey} from (${rows}) as u order by ${orderSql(orderBy)}`;
+}
+
+function orderSql(orderBy: readonly OrderTerm[]): string {
+  const order = orderBy.map(({ field, descending }) => `${orderExpressions[field]} ${descending ? 'DESC' : 'ASC'}`);
+  return [...order, 'u.id ASC'].join(', ');
+}
+
+/** The first rows of the order that meet the conditions. */
+function inOrder(listing: UserListing, conditions: readonly string[], bind: Bind): string {
+  const { orderBy, after, rowsMax } = listing;
+  const term = indexedTerm(orderBy);
+  if (term?.descending && term.field !== 'email' && conditions.length === 0)
+    return downwards(term, after, rowsMax, bind);
+  const where = whereOf([...conditions, ...behindAll(listing, bind)]);
+  return `select u.* from users u ${where} order by ${orderSql(orderBy)} limit ${rowsMax}`;
+}
+
+/**
+ * Down an index whose ids go up: no direction of it has that order, and all users of an import have one create_time, all
+ * of whom Postgres would sort for each page (750 ms where they are a million). So it reads the page in three pieces of at
+ * most `rowsMax` users: the rest of those who tie with the last page's last user; all below them down to the key that the
+ * page may end in; and of that key the first by id.
+ */
+function downwards({ field }: OrderTerm, after: PagePosition | undefined, rowsMax: number, bind: Bind): string {
+  const key = orderExpressions[field];
+  const last = after && { key: keySql(field, after.keys[0], bind), id: `CAST(${bind(after.id)} AS uuid)` };
+  const below = last === undefined ? [] : [`${key} < ${last.key}`];
+  const edge = '(select edge.key from edge)';
+  // Both columns throughout, although a tie has one key: so the planner sees at once that the index has this order.
+  const upwards = `order by ${key}, u.id limit ${rowsMax}`;
+  const tied = `(select u.* from users u where ${key} = ${last?.key} and u.id > ${last?.id} ${upwards}) union all`;
+  return `
+    with edge as materialized (
+      select min(passed.key) as key
+      from (select ${key} as key from users u ${whereOf(below)} order by ${key} desc limit ${rowsMax}) as passed
+    )
+    select u.* from (
+      ${last === undefined ? '' : tied}
+      (select u.* from users u ${whereOf([...below, `${key} > ${edge}`])} order by ${key} desc limit ${rowsMax}) union all
+      (select u.* from users u where ${key} = ${edge} ${upwards})
+    ) as u order by ${key} desc, u.id limit ${rowsMax}`;
 }
 
 export function listUsers(database: Database, listing: UserListing, signal: AbortSignal): Promise<ListedUser[]> {
   return database.withConnection(signal, async (run) => {
-    const { statement, values } = listStatement(listing);
-    const rows = await run(statement, values);
+    let rows: Row[] = [];
+    for (const { statement, values } of listStatements(listing)) {
+      rows = await run(statement, values);
+      if (rows.length === listing.rowsMax) break;
+    }
     return rows.map(listedUser);
   });
 }
@@ -94,11 +196,22 @@ export function countUsers(
 }
 
 function conditionsOf({ filter, words }: Pick<UserListing, 'filter' | 'words'>, bind: Bind): string[] {
-  const conditions = words.map(
-    (word) => `strpos(${searchText}, lower(normalize(CAST(${bind(word)} AS text), NFC) collate "und-x-icu")) > 0`,
-  );
+  const conditions = words.map((word) => wordSql(word, bind));
   if (filter !== undefined) conditions.push(filterSql(filter, bind));
   return conditions;
+}
+
+/** The condition that a word occurs, in the form that users_search serves where it is there. */
+function wordSql(word: string, bind: Bind): string {
+  const folded = (text: string) => `lower(normalize(CAST(${bind(text)} AS text), NFC) collate "und-x-icu")`;
+  const [name = ''] = word.split('@', 1);
+  // Nearly everybody has the trigrams of a large domain, and the index would read all of their entries: 90 ms for an email.
+  if (name !== word && hasTrigram(name))
+    return `(${wordSql(name, bind)} and strpos(${searchText}, ${folded(word)}) > 0)`;
+  // LIKE's wildcards and its escape are letters like any other here. Folded first, so that nothing depends on them.
+  const literal = String.raw`replace(replace(replace(${folded(word)}, '\', '\\'), '%', '\%'), '_', '\_')`;
+  // In the collation that the columns have, and from them the index.
+  return `${searchText} like ('%' || ${literal} || '%') collate "C"`;
 }
 
 const keyTypes: Record<OrderField, string> = {
@@ -109,13 +222,21 @@ const keyTypes: Record<OrderField, string> = {
   email: 'text',
 };
 
+function keySql(field: OrderField, key: string | number | undefined, bind: Bind): string {
+  return `CAST(${bind(typeof key === 'number' ? new Date(key).toISOString() : key)} AS ${keyTypes[field]})`;
+}
+
+function behindAll({ orderBy, after }: UserListing, bind: Bind): string[] {
+  return after === undefined ? [] : [behind(orderBy, after, bind)];
+}
+
 /** The condition for the rows behind a position in an order. */
 function behind(orderBy: readonly OrderTerm[], after: PagePosition, bind: Bind): string {
-  const columns = orderBy.map(({ field, descending }, index) => {
-    const key = after.keys[index];
-    const value = typeof key === 'number' ? new Date(key).toISOString() : key;
-    return { expression: orderExpressions[field], value: `CAST(${bind(value)} AS ${keyTypes[field]})`, descending };
-  });
+  const columns = orderBy.map(({ field, descending }, index) => ({
+    expression: orderExpressions[field],
+    value: keySql(field, after.keys[index], bind),
+    descending,
+  }));
   columns.push({ expression: 'u.id', value: `CAST(${bind(after.id)} AS uuid)`, descending: false });
 
   // One direction throughout: a comparison of rows, which an index over these columns serves as it is.

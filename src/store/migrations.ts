@@ -2,8 +2,14 @@
 import { CreateUsers1795305600000 } from '../../migrations/1795305600000-create-users.js';
 import { CreateChanges1795392000000 } from '../../migrations/1795392000000-create-changes.js';
 import { EmailKeyOfAscii1795396000000 } from '../../migrations/1795396000000-email-key-of-ascii.js';
+import { IndexLists1795402800000 } from '../../migrations/1795402800000-index-lists.js';
 
-export const migrations = [CreateUsers1795305600000, CreateChanges1795392000000, EmailKeyOfAscii1795396000000] as const;
+export const migrations = [
+  CreateUsers1795305600000,
+  CreateChanges1795392000000,
+  EmailKeyOfAscii1795396000000,
+  IndexLists1795402800000,
+] as const;
 
 /** Not TypeORM's `migrations`, which another application in the same schema may have. */
 export const migrationsTableName = 'roster_migrations';

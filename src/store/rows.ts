@@ -10,6 +10,10 @@ import type { JsonObject, User } from '../model/user.js';
 // On email_key(email), which TypeORM cannot express.
 @Index('users_email_key', { synchronize: false })
 @Index('users_create_time_id', ['createTime', 'id'])
+@Index('users_first_name_id', ['firstName', 'id'])
+@Index('users_last_name_id', ['lastName', 'id'])
+// On search_text(…), made and kept by search-index.ts where Postgres has pg_trgm.
+@Index('users_search', { synchronize: false })
 export class UserRow implements User {
   @PrimaryColumn({ type: 'uuid', primaryKeyConstraintName: 'users_pkey' })
   id!: string;

@@ -12,7 +12,7 @@ import { parseListUsers } from '../../src/model/requests.js';
 import { displayName, type JsonObject, type User, type UserFields } from '../../src/model/user.js';
 import { listPage } from '../../src/operations/list-page.js';
 import { type Database, openDatabase } from '../../src/store/database.js';
-import { listStatement } from '../../src/store/list-users.js';
+import { listStatements } from '../../src/store/list-users.js';
 import { deleteUsers, insertUsers } from '../../src/store/users.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { databaseOptions, someFields } from '../support/open-database.js';
@@ -536,7 +536,7 @@ describe('the plan of a list', () => {
     const statements = ['', nextPageToken].map((pageToken) => {
       const { scope, ...listing } = parseListUsers({ ...request, orderBy });
       const after = pageToken === '' ? undefined : pageTokens.open(pageToken, scope);
-      return listStatement({ ...listing, after, rowsMax: 101 });
+      return listStatements({ ...listing, after, rowsMax: 101 })[0];
     });
     return Promise.all(
       statements.map(async ({ statement: { text }, values }) => {
@@ -551,11 +551,32 @@ describe('the plan of a list', () => {
     ['create_time', 'users_create_time_id'],
     ['email', 'users_email_key'],
     ['email desc', 'users_email_key'],
+    ['create_time desc', 'users_create_time_id'],
+    ['first_name', 'users_first_name_id'],
+    ['first_name desc', 'users_first_name_id'],
+    ['last_name', 'users_last_name_id'],
+    ['last_name desc', 'users_last_name_id'],
   ])('ordered by %j goes along an index and enters it where the page begins', async (orderBy, index) => {
     const [first, later] = await plans(orderBy);
     expect(first).toContain(`using ${index}`);
     expect(later).toContain(`using ${index}`);
     expect(later).toContain('Index Cond');
     expect(later).not.toContain('Seq Scan');
+  });
+
+  it('of many who tie, as after an import, reads no more of them downwards than a page has', async () => {
+    await testDatabase.query(`update users set create_time = '2026-01-01'`);
+    await testDatabase.query('vacuum analyze users');
+    const first = await page(database, { orderBy: 'create_time desc', pageSize: 100 });
+    const { scope, ...listing } = parseListUsers({ ...request, orderBy: 'create_time desc' });
+    const after = pageTokens.open(first.nextPageToken, scope);
+    const [{ statement, values }] = listStatements({ ...listing, after, rowsMax: 101 });
+    const [row] = await testDatabase.query<{ 'QUERY PLAN': unknown }>(
+      `explain (analyze, timing off, format json) ${statement.text}`,
+      [...values],
+    );
+    const rows = [...JSON.stringify(row).matchAll(/"Actual Rows":([0-9.]+)/g)].map(([, count]) => Number(count));
+    expect(rows.length).toBeGreaterThan(3);
+    expect(Math.max(...rows)).toBeLessThanOrEqual(303);
   });
 });

@@ -38,9 +38,9 @@ describe('the schema', () => {
     const changes = async () => (await database.dataSource.driver.createSchemaBuilder().log()).upQueries;
     expect((await changes()).map((change) => change.query)).toEqual([]);
     // That this test can fail at all:
-    await testDatabase.query('alter table users alter column last_name drop default');
+    await testDatabase.query('alter table users alter column profile_image_url drop default');
     expect(await changes()).toHaveLength(1);
-    await testDatabase.query(`alter table users alter column last_name set default ''`);
+    await testDatabase.query(`alter table users alter column profile_image_url set default ''`);
   });
 
   it('has one directory with a secret of its own', async () => {

@@ -1,0 +1,209 @@
+/** That searches find the same with their index and without, and that a Postgres which cannot have it serves all the same. */
+import { randomBytes } from 'node:crypto';
+import fc from 'fast-check';
+import { v7 as uuidv7 } from 'uuid';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { createPageTokens } from '../../src/model/page-token.js';
+import { parseListUsers } from '../../src/model/requests.js';
+import type { UserFields } from '../../src/model/user.js';
+import { listPage } from '../../src/operations/list-page.js';
+import { type Database, openDatabase } from '../../src/store/database.js';
+import { listStatements } from '../../src/store/list-users.js';
+import { ensureSearchIndex } from '../../src/store/search-index.js';
+import { insertUsers } from '../../src/store/users.js';
+import { createTestDatabase, type TestDatabase } from '../support/database.js';
+import { databaseOptions, someFields } from '../support/open-database.js';
+
+const never = new AbortController().signal;
+const pageTokens = createPageTokens(randomBytes(32));
+const request = { pageSize: 0, pageToken: '', filter: '', query: '', orderBy: '', includeTotalSize: true };
+
+let testDatabase: TestDatabase;
+let database: Database;
+
+beforeEach(async () => {
+  testDatabase = await createTestDatabase();
+  database = await openDatabase(databaseOptions(testDatabase.url));
+});
+afterEach(async () => {
+  await database?.close();
+  await testDatabase?.[Symbol.asyncDispose]();
+});
+
+async function insert(list: readonly Partial<UserFields>[]): Promise<void> {
+  const rows = list.map((fields) => ({ id: uuidv7(), fields: someFields(fields), request: undefined }));
+  for (const outcome of await insertUsers(database, rows)) if (!('version' in outcome)) throw outcome;
+}
+
+async function isValid(): Promise<boolean | undefined> {
+  const [row] = await testDatabase.query<{ valid: boolean }>(
+    `select indisvalid as valid from pg_index where indexrelid = to_regclass('users_search')`,
+  );
+  return row?.valid;
+}
+
+async function plan(query: string): Promise<string> {
+  const { scope: _, ...listing } = parseListUsers({ ...request, query });
+  const { statement, values } = listStatements({ ...listing, after: undefined, rowsMax: 51 }).at(-1) ?? {};
+  const rows = await testDatabase.query<{ 'QUERY PLAN': string }>(`explain ${statement?.text}`, [...(values ?? [])]);
+  return rows.map((row) => row['QUERY PLAN']).join('\n');
+}
+
+describe('the index for searches', () => {
+  it('is made once, whoever asks for it at the same time', async () => {
+    const states = await Promise.all(Array.from({ length: 3 }, () => ensureSearchIndex(database, never)));
+    expect(states).toContain('made');
+    expect(states.filter((state) => state === 'made')).toHaveLength(1);
+    expect(await ensureSearchIndex(database, never)).toBe('there');
+    expect(await isValid()).toBe(true);
+  });
+
+  it('is made anew where somebody was killed half way', async () => {
+    await ensureSearchIndex(database, never);
+    await testDatabase.query(`update pg_index set indisvalid = false where indexrelid = 'users_search'::regclass`);
+    expect(await ensureSearchIndex(database, never)).toBe('made');
+    expect(await isValid()).toBe(true);
+  });
+
+  it('waits for nobody who only reads or writes later, and gives up with who asked for it', async () => {
+    const holder = await database.openSession(never);
+    await holder.query('begin');
+    await holder.query('lock table users in row exclusive mode');
+    const caller = new AbortController();
+    const state = ensureSearchIndex(database, caller.signal).catch((error: unknown) => error);
+    await vi.waitFor(async () => {
+      const waiting = await testDatabase.query(
+        `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and query like '%create index concurrently%'`,
+      );
+      expect(waiting).toHaveLength(1);
+    }, 30_000);
+    // Writers are not locked out while it waits.
+    await insert([{}]);
+    caller.abort(new Error('closing'));
+    expect(await state).toBeInstanceOf(Error);
+    await holder.query('rollback');
+    await holder[Symbol.asyncDispose]();
+    expect(await ensureSearchIndex(database, never)).toBe('made');
+    expect(await isValid()).toBe(true);
+  });
+
+  it('is done without by a role that may not have it, whose searches are answered', async () => {
+    const role = `roster_test_${randomBytes(6).toString('hex')}`;
+    await testDatabase.query(`create role ${role} login password 'roster'`);
+    try {
+      await testDatabase.query(`grant select, insert on all tables in schema public to ${role}`);
+      const url = Object.assign(new URL(testDatabase.url), { username: role, password: 'roster' }).href;
+      const other = await openDatabase(databaseOptions(url));
+      try {
+        expect(await ensureSearchIndex(other, never)).toBe('impossible');
+        await insert([{ firstName: 'Grace' }]);
+        const { users } = await listPage(other, pageTokens, parseListUsers({ ...request, query: 'grace' }), never);
+        expect(users).toHaveLength(1);
+      } finally {
+        await other.close();
+      }
+    } finally {
+      await testDatabase.query(`drop owned by ${role}`);
+      await testDatabase.query(`drop role ${role}`);
+    }
+    expect(await isValid()).toBe(undefined);
+  });
+
+  it('serves words of three letters and more, and emails', async () => {
+    await testDatabase.query(`
+      insert into users (id, first_name, last_name, email)
+      select gen_random_uuid(), 'Ada' || i % 100, md5(i::text), 'e' || i || '@x' from generate_series(1, 20000) as i`);
+    await ensureSearchIndex(database, never);
+    await testDatabase.query('vacuum analyze users');
+    for (const query of ['abcdef', 'ada7 abcdef', 'e1234@x']) expect(await plan(query)).toContain('users_search');
+    expect(await plan('a')).not.toContain('users_search');
+  });
+
+  it('changes no answer, whatever is searched for', async () => {
+    const letters = [
+      ...'abcAB1 ',
+      ...[
+        '%',
+        '_',
+        '\\',
+        "'",
+        '@',
+        '.',
+        '-',
+        'é',
+        'e\u0301',
+        'É',
+        'ß',
+        'ẞ',
+        'İ',
+        'ı',
+        'Σ',
+        'ς',
+        '😀',
+        'ﬁ',
+        '中',
+        '\u0301',
+      ],
+    ];
+    const text = fc.array(fc.constantFrom(...letters), { minLength: 1, maxLength: 8 }).map((parts) => parts.join(''));
+    const users = fc.sample(fc.tuple(text, text), 400);
+    await insert(users.map(([firstName, lastName]) => ({ firstName, lastName })));
+    const texts = users.flat();
+    const queries = [
+      ...fc.sample(text, 150),
+      // Parts of what is there, and both at once.
+      ...fc
+        .sample(fc.tuple(fc.constantFrom(...texts), fc.nat(3), fc.constantFrom(...texts)), 250)
+        .map(([first, start, second]) => `${[...first].slice(start).join('')} ${[...second].slice(0, 4).join('')}`),
+    ];
+    const answers = async (from: Database) => {
+      const all = [];
+      for (const query of queries) {
+        const { users: found, totalSize } = await listPage(
+          from,
+          pageTokens,
+          parseListUsers({ ...request, query, pageSize: 1000, orderBy: 'last_name desc' }),
+          never,
+        );
+        all.push([query, totalSize, found.map((user) => user.id)]);
+      }
+      return all;
+    };
+    const without = await answers(database);
+    // As the statement without LIKE, without the short way for ASCII and without windows would have it.
+    for (const [query, totalSize] of without) {
+      const words = [
+        ...new Set(
+          String(query)
+            .split(/\s+/u)
+            .filter((word) => word !== ''),
+        ),
+      ];
+      const [row] = await testDatabase.query<{ count: string }>(
+        `select count(*) from users u where not exists (
+           select from unnest($1::text[]) as word where strpos(
+             lower(normalize(u.first_name || chr(10) || u.last_name || chr(10) || u.email, NFC) collate "und-x-icu"),
+             lower(normalize(word, NFC) collate "und-x-icu")) = 0)`,
+        [words],
+      );
+      expect([query, totalSize]).toEqual([query, Number(row?.count)]);
+    }
+    await ensureSearchIndex(database, never);
+    // Every word that can goes along the index, however few users there are; and no connection sets it back.
+    await testDatabase.query(`alter database ${testDatabase.name} set enable_seqscan = off`);
+    await testDatabase.query(`alter database ${testDatabase.name} set enable_indexscan = off`);
+    const forced = await openDatabase(databaseOptions(testDatabase.url, { preparedStatements: false }));
+    try {
+      const { statement, values } = listStatements({
+        ...parseListUsers({ ...request, query: 'abc' }),
+        after: undefined,
+        rowsMax: 51,
+      }).at(-1) as ReturnType<typeof listStatements>[0];
+      const explained = await forced.run({ name: '', text: `explain ${statement.text}` }, values);
+      expect(explained.join()).toContain('users_search');
+      expect(await answers(forced)).toEqual(without);
+    } finally {
+      await forced.close();
+    }
+  });
+});

@@ -181,16 +181,17 @@ export async function startServing(
       metrics,
     });
     closers.push(() => inTime(directory.close()));
-    const housekeeping = startHousekeeping(
+    const housekeeping = startHousekeeping({
       database,
-      config.changes,
-      (error) => log.warn({ error }, 'housekeeping failed'),
-      (state) => {
+      changes: config.changes,
+      searchIndex: config.searchIndex,
+      onError: (error) => log.warn({ error }, 'housekeeping failed'),
+      onSearchIndex(state) {
         if (state === 'made') log.info({}, 'the index for searches was made');
         if (state === 'impossible')
           log.warn({}, 'searches read the whole table: Postgres has no pg_trgm for this role');
       },
-    );
+    });
     closers.push(() => inTime(housekeeping.close()));
 
     const descriptors = await readFile(descriptorsPath());

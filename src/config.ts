@@ -299,6 +299,13 @@ const serverSettings = [
       'How many changes it remembers at most, more than the largest import has users; older ones are forgotten first.',
   },
   {
+    name: 'SEARCH_INDEX',
+    kind: onOff,
+    default: true,
+    description:
+      'Makes the index that searches by `query` go along, in the background and where Postgres has pg_trgm. It has its price in each create and import; without it a search reads the whole table.',
+  },
+  {
     name: 'CONCURRENT_STREAMS_MAX',
     kind: wholeNumber(1, 1_000_000),
     // The field's usual one. What a client calls beyond it waits there, where it costs nobody else anything.
@@ -473,6 +480,8 @@ export interface ServerConfig {
     readonly snapshotTimeoutMs: number;
   };
   readonly changes: { readonly keptHours: number; readonly keptMax: number };
+  /** Whether an index for searches is made where there is none. */
+  readonly searchIndex: boolean;
   readonly grpc: {
     readonly address: Address;
     readonly concurrentStreamsMax: number;
@@ -559,6 +568,7 @@ export function parseServerConfig(env: Record<string, string | undefined>, args:
       snapshotTimeoutMs: values.SNAPSHOT_TIMEOUT_MS,
     },
     changes: { keptHours: values.CHANGES_KEPT_HOURS, keptMax: values.CHANGES_KEPT_MAX },
+    searchIndex: values.SEARCH_INDEX,
     grpc: {
       address: values.GRPC_ADDRESS,
       concurrentStreamsMax: values.CONCURRENT_STREAMS_MAX,

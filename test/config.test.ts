@@ -66,6 +66,7 @@ describe('the configuration of a server', () => {
       batch: { rowsMax: 256, queueRowsMax: 10_000 },
       streams: { connectionsMax: 4, stallTimeoutMs: 30_000, snapshotTimeoutMs: 600_000 },
       changes: { keptHours: 168, keptMax: 10_000_000 },
+      searchIndex: true,
       grpc: {
         address: { host: 'localhost', port: 50_051 },
         concurrentStreamsMax: 100,
@@ -108,6 +109,7 @@ describe('the configuration of a server', () => {
         SNAPSHOT_TIMEOUT_MS: '15000',
         CHANGES_KEPT_HOURS: '16',
         CHANGES_KEPT_MAX: '17000',
+        SEARCH_INDEX: 'false',
         CONCURRENT_STREAMS_MAX: '7',
         CONNECTION_AGE_MS_MAX: '8000',
         CONNECTION_AGE_GRACE_MS: '0',
@@ -132,6 +134,7 @@ describe('the configuration of a server', () => {
       batch: { rowsMax: 5, queueRowsMax: 6 },
       streams: { connectionsMax: 13, stallTimeoutMs: 14_000, snapshotTimeoutMs: 15_000 },
       changes: { keptHours: 16, keptMax: 17_000 },
+      searchIndex: false,
       grpc: {
         address: { host: '0.0.0.0', port: 0 },
         concurrentStreamsMax: 7,
@@ -164,7 +167,7 @@ describe('the configuration of a server', () => {
       if (name === 'CORS_ORIGINS') return [given, '*'];
       if (name === 'LOG_LEVEL') return [given, 'warn'];
       if (name === 'LOG_FORMAT') return [given, 'pretty'];
-      if (name === 'INSECURE') return [given];
+      if (name === 'INSECURE' || name === 'SEARCH_INDEX') return [given];
       if (name === 'PREPARED_STATEMENTS') return ['--no-prepared-statements'];
       return name === 'WORKERS' ? [given, 'auto'] : [given, '1000'];
     });

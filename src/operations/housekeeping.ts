@@ -16,12 +16,23 @@ const everyMs = 10 * 60_000;
 // Small steps hold no lock for long, and leave the disk to calls in between.
 const rowsMax = 1_000;
 
-export function startHousekeeping(
-  database: Database,
-  changes: ChangesKept,
-  onError: (error: unknown) => void,
-  onSearchIndex: (state: SearchIndexState) => void = () => {},
-): Housekeeping {
+export interface HousekeepingOptions {
+  readonly database: Database;
+  readonly changes: ChangesKept;
+  /** Whether searches are to have an index. */
+  readonly searchIndex: boolean;
+  onError(error: unknown): void;
+  /** Hears what becomes of the index, at each change. */
+  onSearchIndex?(state: SearchIndexState): void;
+}
+
+export function startHousekeeping({
+  database,
+  changes,
+  searchIndex: isIndexed,
+  onError,
+  onSearchIndex,
+}: HousekeepingOptions): Housekeeping {
   let isClosed = false;
   const closed = new AbortController();
 
@@ -45,10 +56,10 @@ export function startHousekeeping(
 
   let searchIndex: SearchIndexState | undefined;
   async function index(): Promise<void> {
-    if (isClosed) return;
+    if (isClosed || !isIndexed) return;
     try {
       const state = await ensureSearchIndex(database, closed.signal);
-      if (state !== searchIndex) onSearchIndex(state);
+      if (state !== searchIndex) onSearchIndex?.(state);
       searchIndex = state;
     } catch (error) {
       if (!isClosed) onError(error);

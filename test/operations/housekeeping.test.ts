@@ -42,7 +42,12 @@ describe('housekeeping', () => {
   it('forgets in one turn all the request ids that are older than a day, and no other', async () => {
     await remember(2500, '25 hours');
     await remember(3, '23 hours');
-    const housekeeping = startHousekeeping(database, kept, (error) => expect.unreachable(String(error)));
+    const housekeeping = startHousekeeping({
+      database,
+      changes: kept,
+      searchIndex: false,
+      onError: (error) => expect.unreachable(String(error)),
+    });
     expect(vi.getTimerCount()).toBe(1);
     vi.advanceTimersToNextTimer();
     await expect.poll(remembered, patience).toBe(3);
@@ -53,7 +58,12 @@ describe('housekeeping', () => {
 
   it('goes on after a turn that failed', async () => {
     const errors: unknown[] = [];
-    const housekeeping = startHousekeeping(database, kept, (error) => errors.push(error));
+    const housekeeping = startHousekeeping({
+      database,
+      changes: kept,
+      searchIndex: true,
+      onError: (error) => errors.push(error),
+    });
     await testDatabase.query('alter table request_ids rename to elsewhere');
     vi.advanceTimersToNextTimer();
     await expect.poll(() => errors, patience).toHaveLength(1);

@@ -227,9 +227,10 @@ function codeFingerprint(sources) {
   ]);
 }
 
-/** The lock stands for the packages that are bundled. */
+/** The lock stands for the packages that are bundled; of src only little is, but it is not known here what. */
 function pageFingerprint() {
-  return fingerprint([...listFiles(at('web')).sort(), ...listFiles(at('generated')).sort(), at('package-lock.json')]);
+  const folders = ['web', 'generated', 'src'].flatMap((name) => listFiles(at(name)).sort());
+  return fingerprint([...folders, at('package-lock.json')]);
 }
 
 /** By content: a checkout changes times and not what is in the files. */

@@ -122,7 +122,7 @@ function AttributeFields({ row, number, problem, onChange, onRemove }: Attribute
         {row.type === 'number' ? (
           <input {...value} inputMode="decimal" autocomplete="off" onInput={onText} />
         ) : row.type === 'boolean' ? (
-          <select {...value} onChange={onText}>
+          <select {...value} value={row.text === 'true' ? 'true' : 'false'} onChange={onText}>
             <option value="true">true</option>
             <option value="false">false</option>
           </select>

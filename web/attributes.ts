@@ -20,6 +20,8 @@ export interface AttributeRow {
   readonly key: string;
   readonly type: AttributeType;
   readonly text: string;
+  /** Was not among the attributes. */
+  readonly isNew?: true;
   /** Until type or text is edited. */
   readonly untouched?: { readonly value: JsonValue };
 }
@@ -33,7 +35,7 @@ export interface AttributeProblem {
 let idLast = 0;
 
 export function newRow(): AttributeRow {
-  return { id: ++idLast, key: '', type: 'text', text: '' };
+  return { id: ++idLast, key: '', type: 'text', text: '', isNew: true };
 }
 
 export function rowsOf(attributes: JsonObject): AttributeRow[] {
@@ -57,11 +59,9 @@ function textOf(value: JsonValue): string {
   return typeof value === 'string' ? value : JSON.stringify(value, null, 2);
 }
 
-/** The row with another type, and of its text what that type can have. */
+/** The row with another type. Its text stays, though a type may have no use for it: going back brings it back. */
 export function withType(row: AttributeRow, type: AttributeType): AttributeRow {
   const { untouched: _, ...rest } = row;
-  if (type === 'boolean') return { ...rest, type, text: row.text === 'true' ? 'true' : 'false' };
-  if (type === 'null') return { ...rest, type, text: '' };
   // What was typed stays readable: a text becomes a JSON text, and a JSON text a text.
   if (type === 'json') {
     const isText = row.type === 'text' && row.text !== '';
@@ -124,6 +124,6 @@ export function readRows(
   return problems.size > 0 ? { problems } : { attributes: Object.fromEntries(values) };
 }
 
-function isBlank({ key, type, text, untouched }: AttributeRow): boolean {
-  return untouched === undefined && key === '' && type === 'text' && text === '';
+function isBlank({ key, type, text, isNew }: AttributeRow): boolean {
+  return isNew === true && key === '' && type === 'text' && text === '';
 }

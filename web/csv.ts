@@ -115,7 +115,7 @@ export async function* readRecords(text: AsyncIterable<string>, delimiter = ',')
       const record = readRecord(from, isLast);
       if (record === undefined) break;
       const { cells, next } = record;
-      if (cells.length > 1 || cells[0] !== '') records.push({ cells, line });
+      if (!/[\r\n]/.test(rest[from] ?? '')) records.push({ cells, line });
       line += 1;
       for (const cell of cells) if (/[\r\n]/.test(cell)) line += cell.split(/\r\n|[\r\n]/).length - 1;
       from = next;

@@ -60,6 +60,7 @@ describe('rows of attributes', () => {
     const row = { ...newRow(), key: 'a', text: 'say "yes"' };
     expect(readRows([withType(row, 'json')])).toEqual({ attributes: { a: 'say "yes"' } });
     expect(withType(withType(row, 'json'), 'text').text).toBe('say "yes"');
+    expect(withType(withType(row, 'boolean'), 'text').text).toBe(row.text);
     expect(readRows([withType(row, 'boolean')])).toEqual({ attributes: { a: false } });
     expect(readRows([withType(row, 'null')])).toEqual({ attributes: { a: null } });
   });

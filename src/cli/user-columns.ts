@@ -78,7 +78,7 @@ export function isWritable(field: string): boolean {
 
 /** The part behind "attributes." is data, and stays. */
 export function snakeCase(name: string): string {
-  return name.includes('.') ? name : name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+  return /\./.test(name) ? name : name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
 /** Collects a row's values; what is empty stays unset. */

@@ -6,7 +6,7 @@ COPY package.json package-lock.json .npmrc ./
 # The tools that are binaries of their own (the embedded Postgres, Node, buf) are not needed to compile.
 RUN npm ci --ignore-scripts
 COPY . .
-RUN npx tsc -p tsconfig.build.json && npm prune --omit=dev --ignore-scripts
+RUN npm run build && npm prune --omit=dev --ignore-scripts
 
 FROM node:24-slim
 ENV NODE_ENV=production
@@ -14,7 +14,7 @@ WORKDIR /roster
 COPY --from=build /roster/package.json ./
 COPY --from=build /roster/node_modules node_modules
 COPY --from=build /roster/dist dist
-COPY --from=build /roster/generated/descriptors.binpb generated/descriptors.binpb
+COPY --from=build /roster/generated/descriptors.binpb /roster/generated/openapi.json generated/
 USER node
 EXPOSE 50051 8080
 # localhost is this container alone; another container or machine asks grpc.health.v1 itself.

@@ -5,7 +5,7 @@
  * Streams go through message by message, as fast as the slower side takes them.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
+import { type Http2ServerRequest, type Http2ServerResponse, constants as http2 } from 'node:http2';
 import { promisify } from 'node:util';
 import { brotliCompress as brotliCompressed, constants } from 'node:zlib';
 import {
@@ -131,7 +131,7 @@ export function createGateway({ descriptors, stallTimeoutMs, onError, ...upstrea
       const handler = handlers.get(path);
       if (handler === undefined) throw new TypeError('There is no such method.');
       if (oneMessageKinds.has(handler.method.methodKind)) {
-        request.setTimeout(stallTimeoutMs, () => request.destroy());
+        request.setTimeout(stallTimeoutMs, () => end(request));
         request.once('end', () => request.setTimeout(0));
       }
       answer(handler, request, response).catch((error: unknown) => {
@@ -151,6 +151,12 @@ export function createGateway({ descriptors, stallTimeoutMs, onError, ...upstrea
     isReachable: upstream.isReachable,
     close: upstream.close,
   };
+}
+
+/** At once; of a connection that others share, this request only. */
+function end(request: HttpRequest): void {
+  if ('stream' in request) request.stream.close(http2.NGHTTP2_CANCEL);
+  else request.destroy();
 }
 
 interface Call {

@@ -28,11 +28,18 @@ const streamsMax = 100;
 const pingIntervalMs = 30_000;
 const pingTimeoutMs = 10_000;
 
+// As on the other sides of the gateway (http.ts, rpc/server.ts): a hundred calls with large messages may share a connection.
+const sessionMegabytesMax = 256;
+
 export function createUpstream({ url, session: sessionOptions }: UpstreamOptions): Upstream {
   const links: { readonly transport: Transport; readonly session: Http2SessionManager; inFlight: number }[] = [];
 
   function open() {
-    const session = new Http2SessionManager(url, { pingIntervalMs, pingTimeoutMs }, sessionOptions);
+    const session = new Http2SessionManager(
+      url,
+      { pingIntervalMs, pingTimeoutMs },
+      { maxSessionMemory: sessionMegabytesMax, ...sessionOptions },
+    );
     const transport = createGrpcTransport({ baseUrl: url, sessionManager: session, acceptCompression: [] });
     const link = { transport, session, inFlight: 0 };
     links.push(link);

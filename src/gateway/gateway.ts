@@ -135,9 +135,11 @@ export function createGateway({ descriptors, stallTimeoutMs, onError, ...upstrea
         request.once('end', () => request.setTimeout(0));
       }
       answer(handler, request, response).catch((error: unknown) => {
-        const { code } = ConnectError.from(error);
-        // Somebody who has gone, and a Host that is none.
-        const isOfCaller = code === Code.Canceled || code === Code.Aborted || error instanceof TypeError;
+        const { code, cause } = ConnectError.from(error);
+        // Somebody who has gone, while nothing or something was being written, and a Host that is none.
+        const hasGone =
+          code === Code.Canceled || code === Code.Aborted || (cause instanceof Error && 'syscall' in cause);
+        const isOfCaller = hasGone || error instanceof TypeError;
         if (!isOfCaller) onError(error);
         // An end without what belongs there would pass for all there is.
         if (response.headersSent) response.destroy();

@@ -1,0 +1,337 @@
+/** Callers that are slow, silent, many or gone: what they cost the gateway, the server behind it and each other. */
+import { once } from 'node:events';
+import { type ClientRequest, type IncomingMessage, request as startRequest } from 'node:http';
+import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2';
+import { connect, type Socket } from 'node:net';
+import { buffer } from 'node:stream/consumers';
+import type { ServerWritableStream } from '@grpc/grpc-js';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { createAuthority } from '../certificates.js';
+import {
+  type EchoMethods,
+  type EchoOptions,
+  encodeNote,
+  enveloped,
+  type Note,
+  startEcho,
+  startEchoGateway,
+  unenveloped,
+} from './echo-service.js';
+
+const patience = { timeout: 30_000 };
+const megabyte = 1024 * 1024;
+const nothing = enveloped(new Uint8Array());
+const connectStream = { 'content-type': 'application/connect+proto' };
+const json = { 'content-type': 'application/json' };
+
+async function start(methods: EchoMethods, options?: EchoOptions) {
+  return startEchoGateway(await startEcho(methods), options);
+}
+
+async function startSecure(methods: EchoMethods, options?: EchoOptions) {
+  const authority = createAuthority();
+  const { cert, key } = authority.issue('localhost');
+  const tls = { cert: Buffer.from(cert), key: Buffer.from(key) };
+  const started = await start(methods, { tls, ...options });
+  const open = () => {
+    const session = connectHttp2(started.url, { ca: authority.cert, maxSessionMemory: 1000 });
+    session.on('error', () => {});
+    onTestFinished(() => session.destroy());
+    return session;
+  };
+  return { ...started, open };
+}
+
+function post(url: string, headers: Record<string, string>): ClientRequest {
+  const request = startRequest(url, { method: 'POST', headers, agent: false });
+  request.on('error', () => {});
+  onTestFinished(() => void request.destroy());
+  return request;
+}
+
+/** To be asked for before it can have come. */
+async function answerOf(request: ClientRequest): Promise<IncomingMessage> {
+  const [response] = await once(request, 'response');
+  return response;
+}
+
+function call(session: ClientHttp2Session, name: string, headers: Record<string, string>, body?: string | Uint8Array) {
+  const stream = session.request({ ':method': 'POST', ':path': `/echo.Echo/${name}`, ...headers });
+  stream.on('error', () => {});
+  if (body !== undefined) stream.end(body);
+  return stream;
+}
+
+/** Connects, sends what it is given, and reads nothing. */
+async function sendBytes(port: number, text: string): Promise<Socket> {
+  const socket = connect(port, '127.0.0.1').pause();
+  socket.on('error', () => {});
+  onTestFinished(() => void socket.destroy());
+  await once(socket, 'connect');
+  socket.write(text);
+  return socket;
+}
+
+function head(path: string, type: string, length: number): string {
+  return `POST ${path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: ${type}\r\ncontent-length: ${length}\r\n\r\n`;
+}
+
+const say: EchoMethods['Say'] = (spoken, answer) => answer(null, spoken.request);
+
+/** Writes as fast as it is let. */
+function flood(bytes: number) {
+  const counts = { written: 0, open: 0 };
+  const Tell = (spoken: ServerWritableStream<Note, Partial<Note>>) => {
+    counts.open++;
+    spoken.once('close', () => counts.open--);
+    spoken.once('cancelled', () => spoken.end());
+    const data = new Uint8Array(bytes);
+    const write = () => {
+      while (!spoken.cancelled) {
+        counts.written++;
+        if (!spoken.write({ data })) {
+          spoken.once('drain', write);
+          return;
+        }
+      }
+    };
+    write();
+  };
+  return { counts, Tell };
+}
+
+/** Resolves when it has not changed for a while. */
+async function settled(value: () => number): Promise<number> {
+  let [last, since] = [value(), Date.now()];
+  await vi.waitFor(
+    () => {
+      if (value() !== last) [last, since] = [value(), Date.now()];
+      expect(Date.now() - since).toBeGreaterThan(1000);
+    },
+    { ...patience, interval: 50 },
+  );
+  return last;
+}
+
+describe('a stream', () => {
+  it('of responses that nobody reads holds up the service, over HTTP/1.1', async () => {
+    const { counts, Tell } = flood(100_000);
+    const { url } = await start({ Tell });
+    const request = post(`${url}/echo.Echo/Tell`, connectStream);
+    request.end(nothing);
+    const response = await answerOf(request);
+    response.pause();
+    const held = await settled(() => counts.written);
+    // What sockets and windows hold.
+    expect(held * 100_000).toBeLessThan(30 * megabyte);
+    // Many times as much goes through, of which nothing stays.
+    const before = process.memoryUsage().rss;
+    let bytes = 0;
+    for await (const chunk of response) {
+      bytes += chunk.length;
+      if (bytes > 100 * megabyte) break;
+    }
+    expect(process.memoryUsage().rss - before).toBeLessThan(80 * megabyte);
+    await vi.waitFor(() => expect(counts.open).toBe(0), patience);
+  });
+
+  it('of responses that nobody reads holds up the service and no other call, over HTTP/2', async () => {
+    const { counts, Tell } = flood(100_000);
+    const { open } = await startSecure({ Say: say, Tell });
+    const session = open();
+    const streams = Array.from({ length: 50 }, () => call(session, 'Tell', connectStream, nothing));
+    await settled(() => counts.written);
+    expect(counts.open).toBe(50);
+    expect((await buffer(call(session, 'Say', json, '{"text":"x"}'))).toString()).toBe('{"text":"x"}');
+    for (const stream of streams) stream.close(8);
+    await vi.waitFor(() => expect(counts.open).toBe(0), patience);
+  });
+
+  it('of requests is taken as fast as the service takes it', async () => {
+    const taken = { bytes: 0, resume: () => {} };
+    const { url } = await start({
+      Gather(spoken, answer) {
+        spoken.on('data', ({ data }: Note) => {
+          taken.bytes += data.length;
+        });
+        spoken.on('end', () => answer(null, { text: String(taken.bytes) }));
+        spoken.pause();
+        taken.resume = () => spoken.resume();
+      },
+    });
+    const request = post(`${url}/echo.Echo/Gather`, connectStream);
+    const answer = answerOf(request);
+    const part = enveloped(encodeNote({ data: new Uint8Array(100_000) }));
+    const count = 1000;
+    let sent = 0;
+    const sending = (async () => {
+      for (; sent < count; sent++) if (!request.write(part)) await once(request, 'drain');
+      request.end();
+    })();
+    const held = await settled(() => sent);
+    expect(held * part.length).toBeLessThan(30 * megabyte);
+    const before = process.memoryUsage().rss;
+    taken.resume();
+    await sending;
+    const { messages } = unenveloped(await buffer(await answer));
+    expect(messages).toMatchObject([{ text: String(count * 100_000) }]);
+    expect(process.memoryUsage().rss - before).toBeLessThan(150 * megabyte);
+  });
+});
+
+describe('a request that stands still', () => {
+  it.each([
+    ['application/json', '{"te'],
+    ['application/grpc-web+proto', '\0\0'],
+    ['application/grpc-web-text', 'AAAA'],
+  ])('is ended over HTTP/1.1, as %s', async (type, begin) => {
+    const { port, errors } = await start({ Say: say }, { stallTimeoutMs: 200 });
+    const socket = await sendBytes(port, `${head('/echo.Echo/Say', type, 100)}${begin}`);
+    socket.resume();
+    await once(socket, 'close');
+    expect(errors).toEqual([]);
+  });
+
+  it('is ended over HTTP/2, and nothing else on its connection', async () => {
+    const { open, errors } = await startSecure({ Say: say }, { stallTimeoutMs: 200 });
+    const session = open();
+    const stream = call(session, 'Say', json);
+    stream.write('{"te');
+    stream.resume();
+    await once(stream, 'close');
+    expect((await buffer(call(session, 'Say', json, '{"text":"x"}'))).toString()).toBe('{"text":"x"}');
+    expect(errors).toEqual([]);
+  });
+
+  it('is no stream that has nothing to say, nor a service that takes its time', async () => {
+    const waiting = Promise.withResolvers<void>();
+    const { url } = await start(
+      {
+        Say: (spoken, answer) => void waiting.promise.then(() => answer(null, spoken.request)),
+        Gather(spoken, answer) {
+          spoken.resume();
+          spoken.on('end', () => answer(null, { text: 'all' }));
+        },
+        Tell(spoken) {
+          spoken.write({ text: 'first' });
+          void waiting.promise.then(() => {
+            spoken.write({ text: 'last' });
+            spoken.end();
+          });
+        },
+      },
+      { stallTimeoutMs: 100 },
+    );
+    const slow = post(`${url}/echo.Echo/Say`, json);
+    const silent = post(`${url}/echo.Echo/Gather`, connectStream);
+    slow.end('{"text":"x"}');
+    const answers = [slow, silent].map(async (request) => buffer(await answerOf(request)));
+    silent.write(enveloped(encodeNote({ text: 'x' })));
+    const watch = post(`${url}/echo.Echo/Tell`, connectStream);
+    watch.end(nothing);
+    const watched = await answerOf(watch);
+    // Several times as long as one message may take.
+    const beginMs = Date.now();
+    await vi.waitFor(() => expect(Date.now() - beginMs).toBeGreaterThan(500), patience);
+    waiting.resolve();
+    silent.end();
+    const [said = Buffer.alloc(0), gathered = Buffer.alloc(0)] = await Promise.all(answers);
+    expect(said.toString()).toBe('{"text":"x"}');
+    expect(unenveloped(gathered).messages).toMatchObject([{ text: 'all' }]);
+    expect(unenveloped(await buffer(watched)).messages).toMatchObject([{ text: 'first' }, { text: 'last' }]);
+  });
+});
+
+describe('callers who go', () => {
+  it('leave nothing behind: in the middle of a body, or of an answer that they do not read', async () => {
+    const { counts, Tell } = flood(megabyte);
+    const calls = { begun: 0, open: 0 };
+    const { port, connections, errors, url } = await start({
+      Tell,
+      Gather(spoken) {
+        calls.begun++;
+        calls.open++;
+        spoken.on('cancelled', () => calls.open--);
+        spoken.resume();
+      },
+    });
+    const rounds = 4;
+    const each = 30;
+    for (let round = 0; round < rounds; round++) {
+      const sockets = await Promise.all(
+        Array.from({ length: each }, async () => [
+          await sendBytes(port, `${head('/echo.Echo/Say', 'application/json', 100)}{"te`),
+          await sendBytes(port, `${head('/echo.Echo/Gather', 'application/connect+proto', 100)}${nothing}`),
+          await sendBytes(port, `${head('/echo.Echo/Tell', 'application/connect+proto', 5)}${nothing}`),
+        ]),
+      );
+      await vi.waitFor(() => expect([calls.open, counts.open]).toEqual([each, each]), patience);
+      await settled(() => counts.written);
+      for (const socket of sockets.flat()) socket.destroy();
+      await vi.waitFor(() => expect([calls.open, counts.open]).toEqual([0, 0]), patience);
+    }
+    expect(calls.begun).toBe(rounds * each);
+    // It has room for a hundred calls: those that were not given back would have needed another one.
+    expect(connections).toHaveLength(1);
+    expect(errors).toEqual([]);
+    expect((await fetch(`${url}/healthz`)).status).toBe(200);
+  });
+});
+
+describe('many callers', () => {
+  it('who watch keep nobody from calling', async () => {
+    const { url, connections } = await start({ Say: say, Tell: (spoken) => void spoken.write({ text: 'first' }) });
+    const watches = await Promise.all(
+      Array.from({ length: 250 }, async () => {
+        const watch = post(`${url}/echo.Echo/Tell`, connectStream);
+        watch.end(nothing);
+        const response = await answerOf(watch);
+        await once(response, 'data');
+        return watch;
+      }),
+    );
+    const texts = Array.from({ length: 200 }, (_, index) => String(index));
+    const answers = texts.map(async (text) => {
+      const request = post(`${url}/echo.Echo/Say`, json);
+      request.end(JSON.stringify({ text }));
+      return JSON.parse((await buffer(await answerOf(request))).toString());
+    });
+    expect(await Promise.all(answers)).toEqual(texts.map((text) => ({ text })));
+    expect(connections.length).toBeLessThanOrEqual(6);
+    for (const watch of watches) watch.destroy();
+  });
+
+  it('with large messages on one connection get all of them', async () => {
+    const { open } = await startSecure({ Say: say });
+    const session = open();
+    const body = encodeNote({ data: new Uint8Array(3 * megabyte) });
+    const headers = { 'content-type': 'application/proto' };
+    const streams = Array.from({ length: 20 }, () => call(session, 'Say', headers, body));
+    const sizes = await Promise.all(streams.map(async (stream) => (await buffer(stream)).length));
+    expect(sizes).toEqual(streams.map(() => body.length));
+  });
+});
+
+describe('the end', () => {
+  it('comes, however connections break meanwhile', async () => {
+    const { port, close } = await start({ Say: say });
+    const sockets = await Promise.all(
+      Array.from({ length: 10 }, () => sendBytes(port, `${head('/echo.Echo/Say', 'application/json', 100)}{"te`)),
+    );
+    const closed = close();
+    for (const socket of sockets) socket.resetAndDestroy();
+    await closed;
+  });
+
+  it('leaves calls in flight to those who end them, and then ends what is left', async () => {
+    const { url, close } = await start({ Tell: (spoken) => void spoken.write({ text: 'first' }) });
+    const watch = post(`${url}/echo.Echo/Tell`, connectStream);
+    watch.end(nothing);
+    const response = await answerOf(watch);
+    await close();
+    const { messages, end } = unenveloped(await buffer(response));
+    expect(messages).toMatchObject([{ text: 'first' }]);
+    // Whoever reads it knows that it is not all.
+    expect(JSON.parse(end)).toHaveProperty('error');
+  });
+});

@@ -24,8 +24,10 @@ export interface UpstreamOptions {
 
 // As many calls as any server lets share a connection (RFC 9113, 6.5.2, recommends no less).
 const streamsMax = 100;
-// A connection that has died in silence, as behind a firewall, fails its calls after so long and so long again.
-const pingIntervalMs = 30_000;
+// A connection that has died in silence, as behind a firewall, fails its calls after so long and so long again. Servers on
+// Go and Java break connections that are asked more often than every five minutes: with 30 s, a quiet stream of one on Go
+// ended after 120 s.
+const pingIntervalMs = 330_000;
 const pingTimeoutMs = 10_000;
 
 // As on the other sides of the gateway (http.ts, rpc/server.ts): a hundred calls with large messages may share a connection.

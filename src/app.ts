@@ -5,7 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { formatAddress, readTls, type ServerConfig } from './config.js';
 import { createGateway } from './gateway/gateway.js';
-import { type HttpServer, startHttp } from './gateway/http.js';
+import { type HttpServer, type ServedParts, startHttp } from './gateway/http.js';
 import { descriptorsPath, loadOwnFiles } from './gateway/own-files.js';
 import { createDirectory, type Siblings } from './operations/directory.js';
 import { startHousekeeping } from './operations/housekeeping.js';
@@ -74,7 +74,13 @@ export async function startApp(config: ServerConfig, { signal, logTo }: StartOpt
     const onServing = (now: boolean) => {
       isServing = now;
     };
-    const app = await startServing(config, { log, metrics, database, http, signal, onServing });
+    const app = await startServing(config, {
+      ...{ log, metrics, database, signal, onServing },
+      async openHttp(parts) {
+        http?.serve(parts);
+        return http;
+      },
+    });
     return {
       ...app,
       http: whereHttp(config, http),
@@ -93,7 +99,7 @@ export async function startApp(config: ServerConfig, { signal, logTo }: StartOpt
 export async function openHttp(
   { http, tls }: ServerConfig,
   log: Log,
-  { text, isReady }: { text(): Promise<string>; isReady(): boolean },
+  { text, isReady, parts }: { text(): Promise<string>; isReady(): boolean; parts?: ServedParts },
 ): Promise<HttpServer | undefined> {
   if (http === undefined) return undefined;
   const { address, isDefault, corsOrigins } = http;
@@ -104,6 +110,7 @@ export async function openHttp(
       corsOrigins,
       figures: { contentType: figuresContentType, text },
       isReady,
+      parts,
       onError: (error) => log.error({ error }, 'HTTP has failed'),
     });
   } catch (error) {
@@ -133,8 +140,8 @@ export interface ServingOptions {
   readonly log: Log;
   readonly metrics: Metrics;
   readonly database: PreparedDatabase;
-  /** Where calls come in over HTTP as well. Whoever opened it closes it. */
-  readonly http?: HttpServer;
+  /** Lets calls come in over HTTP as well, when they are served. Whoever opened it closes it. */
+  openHttp(parts: ServedParts): Promise<HttpServer | undefined>;
   readonly signal?: AbortSignal;
   readonly siblings?: Siblings;
   /** Hears whether calls are served, at each change. */
@@ -144,7 +151,7 @@ export interface ServingOptions {
 /** What comes after the database: all that several processes on one database do each for itself. */
 export async function startServing(
   config: ServerConfig,
-  { log, metrics, database: { url, embedded }, http, signal, siblings, onServing }: ServingOptions,
+  { log, metrics, database: { url, embedded }, openHttp: serveHttp, signal, siblings, onServing }: ServingOptions,
 ): Promise<App> {
   // As node --disable-proto=delete does: else an attribute of that name would be lost between message and object.
   Reflect.deleteProperty(Object.prototype, '__proto__');
@@ -204,7 +211,8 @@ export async function startServing(
       tls: config.tls && (await readTls(config.tls)),
       descriptors,
     });
-    if (http !== undefined) {
+    let http: HttpServer | undefined;
+    if (config.http !== undefined) {
       const gateway = createGateway({
         descriptors,
         url: ownUrl,
@@ -213,7 +221,7 @@ export async function startServing(
         onError: (error) => log.error({ error }, 'the gateway has failed'),
       });
       closers.push(async () => gateway.close());
-      http.serve({ gateway, files: await loadOwnFiles() });
+      http = await serveHttp({ gateway, files: await loadOwnFiles() });
     }
     let closing: Promise<void> | undefined;
     onServing?.(true);

@@ -5,8 +5,8 @@
  */
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
-import { createSecureServer, type Http2SecureServer } from 'node:http2';
-import type { Socket } from 'node:net';
+import { constants, createSecureServer, type Http2SecureServer, type ServerHttp2Session } from 'node:http2';
+import { Server as NetServer, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { cors } from '@connectrpc/connect';
 import { type Address, listenError, listenOnHost } from '../rpc/listen.js';
@@ -26,6 +26,8 @@ export interface HttpOptions {
   };
   /** Whether calls are served now. */
   isReady(): boolean | Promise<boolean>;
+  /** As for serve(), from the beginning. */
+  readonly parts?: ServedParts;
   /** For the log of the server. */
   onError(error: unknown): void;
 }
@@ -45,8 +47,12 @@ export interface HttpServer {
   readonly port: number;
   /** From now on; before, whoever wants more than probes and figures hears that it is too early. */
   serve(parts: ServedParts): void;
-  /** Takes no more connections; those that there are end with what is in flight on them. */
-  refuse(): void;
+  /**
+   * Takes no more connections, and asks those that there are to go when they have been answered. Resolves when they have
+   * gone, or had a moment for it; until then calls must be served: a request that is on its way when its connection is
+   * closed fails.
+   */
+  refuse(): Promise<void>;
   /** Ends all; what has just been answered has a moment to leave. */
   close(): Promise<void>;
 }
@@ -55,6 +61,10 @@ export interface HttpServer {
 const headersTimeoutMs = 10_000;
 // Longer than balancers keep idle connections, commonly a minute: who closes first fails a request that is on its way.
 const keepAliveTimeoutMs = 75_000;
+// How long those who call one after the other have to hear, with an answer, that their connection ends.
+const goodbyeMs = 250;
+// Behind every request that a client of HTTP/2 may have made (RFC 9113, 6.8).
+const streamIdMax = 2 ** 31 - 1;
 // How long the last answers may take to leave.
 const lastWordsMs = 250;
 // What one connection of HTTP/2 may hold in memory, as on the gRPC side: at Node's own 10 megabytes it breaks with a few
@@ -92,7 +102,7 @@ const foreignOrigin: Answer = {
 export async function startHttp(options: HttpOptions): Promise<HttpServer> {
   const { address, tls, figures, isReady, onError } = options;
   const originOf = createOriginRule(address.host, options.corsOrigins);
-  let served: ServedParts | undefined;
+  let served = options.parts;
 
   const probes: Readonly<Record<string, () => Answer | Promise<Answer>>> = {
     '/healthz': () => ({ status: 200, body: 'running\n' }),
@@ -130,7 +140,17 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
     answer(response, file === undefined ? notFound : isReading ? file : readOnly);
   }
 
+  const responses = new Set<HttpResponse>();
+  let isRefusing = false;
+  function endAfter(response: HttpResponse): void {
+    // HTTP/2 has a message of its own for it.
+    if (response.req.httpVersionMajor === 1 && !response.headersSent) response.setHeader('connection', 'close');
+  }
+
   function listener(request: HttpRequest, response: HttpResponse): void {
+    responses.add(response);
+    response.once('close', () => responses.delete(response));
+    if (isRefusing) endAfter(response);
     response.setHeader('x-content-type-options', 'nosniff');
     handle(request, response).catch((error: unknown) => {
       onError(error);
@@ -140,6 +160,7 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
   }
 
   const sockets = new Set<Socket>();
+  const sessions = new Set<ServerHttp2Session>();
   async function listenOn(one: Address): Promise<{ server: Server | Http2SecureServer; port: number }> {
     const limits = { headersTimeout: headersTimeoutMs, requestTimeout: 0, keepAliveTimeout: keepAliveTimeoutMs };
     const server: Server | Http2SecureServer =
@@ -152,6 +173,10 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
     server.on('connection', (socket: Socket) => {
       sockets.add(socket);
       socket.once('close', () => sockets.delete(socket));
+    });
+    server.on('session', (session: ServerHttp2Session) => {
+      sessions.add(session);
+      session.once('close', () => sessions.delete(session));
     });
     try {
       server.listen(one);
@@ -166,20 +191,31 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
   }
 
   const listeners = await listenOnHost(address, listenOn, ({ server }) => server.close());
-  const refuse = () => {
-    for (const { server } of listeners) if (server.listening) server.close();
-  };
+  /** Resolves when all connections have ended, or after so long. */
+  async function ended(ms: number): Promise<void> {
+    // Not once() of node:events, which fails where a socket does: that is how many of them end.
+    const closed = Promise.all([...sockets].map((socket) => new Promise((resolve) => socket.once('close', resolve))));
+    await Promise.race([closed, sleep(ms, undefined, { ref: false })]);
+  }
+
   return {
     port: listeners[0]?.port ?? 0,
     serve(parts) {
       served = parts;
     },
-    refuse,
+    async refuse() {
+      if (isRefusing) return;
+      isRefusing = true;
+      // Not its own, which closes connections where nothing is in flight, as far as is known here.
+      for (const { server } of listeners) NetServer.prototype.close.call(server);
+      for (const session of sessions) if (!session.closed) session.goaway(constants.NGHTTP2_NO_ERROR, streamIdMax);
+      for (const response of responses) endAfter(response);
+      await ended(goodbyeMs);
+    },
     async close() {
-      refuse();
-      // Not once() of node:events, which fails where a socket does: that is how many of them end.
-      const closed = Promise.all([...sockets].map((socket) => new Promise((resolve) => socket.once('close', resolve))));
-      await Promise.race([closed, sleep(lastWordsMs, undefined, { ref: false })]);
+      isRefusing = true;
+      for (const { server } of listeners) server.close();
+      await ended(lastWordsMs);
       for (const socket of sockets) socket.destroy();
     },
   };

@@ -49,7 +49,7 @@ export async function startGateway(
       isClosing = true;
       log.info({}, 'stopping');
       await sleep(config.shutdown.delayMs);
-      http.refuse();
+      await http.refuse();
       gateway.close();
       await http.close();
       log.info({}, 'stopped');

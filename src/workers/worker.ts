@@ -46,12 +46,16 @@ async function start(config: ServerConfig, worker: number): Promise<App> {
   const { url } = config.database;
   if (url === undefined) throw new Error('A worker starts no database.');
   let isServing = false;
-  const http = await openHttp(config, log, { text: totals.ask, isReady: () => isServing });
+  let http: Awaited<ReturnType<typeof openHttp>>;
   const app = await startServing(config, {
     log,
     metrics,
     database: { url },
-    http,
+    // No sooner: from then on it has its share of the connections, which another worker could serve meanwhile.
+    async openHttp(parts) {
+      http = await openHttp(config, log, { text: totals.ask, isReady: () => isServing, parts });
+      return http;
+    },
     signal: stop.signal,
     siblings,
     onServing(now) {

@@ -1,0 +1,110 @@
+/** Calls over HTTP while processes that serve end and others take their place. */
+import { Agent, request as startRequest } from 'node:http';
+import { buffer } from 'node:stream/consumers';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { createTestDatabase, type TestDatabase } from '../support/database.js';
+import { type Served, serve } from '../support/served.js';
+
+const patience = { timeout: 30_000 };
+
+let database: TestDatabase;
+beforeAll(async () => {
+  database = await createTestDatabase();
+});
+afterAll(async () => {
+  await database[Symbol.asyncDispose]();
+});
+
+async function serveWorkers(settings: Record<string, string> = {}): Promise<Served> {
+  const service = await serve({ DATABASE_URL: database.url, WORKERS: '2', ...settings });
+  onTestFinished(async () => {
+    if (service.process.exitCode === null && service.process.signalCode === null) await service.end('SIGTERM');
+  });
+  return service;
+}
+
+/** One call after the other over one connection, which is kept, until it is told to stop. */
+function callOn(url: string) {
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  const failures: unknown[] = [];
+  let answered = 0;
+  let isRunning = true;
+  const call = () =>
+    new Promise<number>((resolve, reject) => {
+      const headers = { 'content-type': 'application/json' };
+      const request = startRequest(`${url}/users.v1.UserService/ListUsers`, { method: 'POST', headers, agent });
+      request.on('error', reject);
+      request.on('response', (response) => {
+        buffer(response).then(() => resolve(response.statusCode ?? 0), reject);
+      });
+      request.end('{"pageSize":1}');
+    });
+  const running = (async () => {
+    while (isRunning) {
+      try {
+        const status = await call();
+        if (status === 200) answered++;
+        else failures.push(status);
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    agent.destroy();
+  })();
+  const stop = async () => {
+    isRunning = false;
+    await running;
+    return failures;
+  };
+  onTestFinished(async () => void (await stop()));
+  return { answered: () => answered, stop };
+}
+
+function messages({ lines }: Served): unknown[] {
+  return lines.map(({ msg }) => msg);
+}
+
+describe('workers', () => {
+  it('share the calls over HTTP', async () => {
+    const service = await serveWorkers();
+    const loads = Array.from({ length: 4 }, () => callOn(service.http));
+    await vi.waitFor(() => {
+      const calls = service.lines.filter(({ msg }) => msg === 'call');
+      expect(new Set(calls.map(({ worker }) => worker))).toEqual(new Set([1, 2]));
+    }, patience);
+    expect((await Promise.all(loads.map((load) => load.stop()))).flat()).toEqual([]);
+  });
+
+  it('are restarted by SIGHUP, and no call fails that is made meanwhile', async () => {
+    const service = await serveWorkers();
+    const loads = Array.from({ length: 8 }, () => callOn(service.http));
+    await vi.waitFor(() => expect(loads.every((load) => load.answered() > 10)).toBe(true), patience);
+    service.process.kill('SIGHUP');
+    await vi.waitFor(() => expect(messages(service)).toContain('the workers were restarted'), patience);
+    const answered = loads.map((load) => load.answered());
+    await vi.waitFor(
+      () => expect(loads.every((load, index) => load.answered() > (answered[index] ?? 0) + 10)).toBe(true),
+      patience,
+    );
+    expect((await Promise.all(loads.map((load) => load.stop()))).flat()).toEqual([]);
+    expect(service.lines.filter(({ level }) => level === 'error')).toEqual([]);
+  });
+
+  it('that are killed fail only what they had, and the others go on', async () => {
+    const service = await serveWorkers();
+    const loads = Array.from({ length: 8 }, () => callOn(service.http));
+    await vi.waitFor(() => expect(loads.every((load) => load.answered() > 10)).toBe(true), patience);
+    const pid = service.lines.find(({ msg }) => msg === 'a worker serves')?.pid;
+    process.kill(Number(pid), 'SIGKILL');
+    await vi.waitFor(
+      () => expect(messages(service).filter((message) => message === 'a worker serves')).toHaveLength(3),
+      patience,
+    );
+    const answered = loads.map((load) => load.answered());
+    await vi.waitFor(
+      () => expect(loads.every((load, index) => load.answered() > (answered[index] ?? 0) + 10)).toBe(true),
+      patience,
+    );
+    for (const load of loads) expect((await load.stop()).length).toBeLessThanOrEqual(1);
+  });
+});

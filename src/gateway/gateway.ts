@@ -173,6 +173,7 @@ interface Call {
 async function* forwardCall({ method, messages, context, registry, upstream }: Call): AsyncGenerator<Message> {
   const { transport, release } = upstream.lend();
   let trailer: Headers | undefined;
+  let isWhole = false;
   try {
     const timeoutMs = context.timeoutMs();
     // The transport takes this for no deadline at all.
@@ -186,11 +187,12 @@ async function* forwardCall({ method, messages, context, registry, upstream }: C
     trailer = response.trailer;
     addResponseMetadata(context.responseHeader, response.header);
     yield* response.message;
+    isWhole = true;
     addResponseMetadata(context.responseTrailer, trailer);
   } catch (error) {
     throw passedOn(ConnectError.from(error), trailer, registry);
   } finally {
-    release();
+    release(isWhole);
   }
 }
 

@@ -301,6 +301,31 @@ describe('many callers', () => {
     for (const watch of watches) watch.destroy();
   });
 
+  it('who come and go break nobody else’s stream', async () => {
+    const { url } = await start({ Tell: (spoken) => void spoken.write({ text: 'first' }) });
+    const open = async () => {
+      const request = post(`${url}/echo.Echo/Tell`, connectStream);
+      const answer = answerOf(request);
+      request.end(nothing);
+      const response = await answer;
+      response.on('error', () => {});
+      await once(response, 'data');
+      return { request, response };
+    };
+    const staying = await open();
+    let isEnded = false;
+    staying.response.once('close', () => {
+      isEnded = true;
+    });
+    // A server of Node takes a thousand that are cut off at once, and a few more.
+    let left = 1500;
+    const comeAndGo = async () => {
+      while (left-- > 0) (await open()).request.destroy();
+    };
+    await Promise.all(Array.from({ length: 16 }, comeAndGo));
+    expect(isEnded).toBe(false);
+  });
+
   it('with large messages on one connection get all of them', async () => {
     const { open } = await startSecure({ Say: say });
     const session = open();

@@ -250,13 +250,13 @@ describe('a merge', () => {
 
   it('takes rows of many pieces, and one row that is larger than a piece', async () => {
     const domain = someDomain();
-    const large = someFields({ email: `large${domain}`, firstName: 'x'.repeat(2_000_000) });
+    const large = someFields({ email: `large${domain}`, profileImageUrl: 'x'.repeat(2_000_000) });
     const rows = Array.from({ length: 3000 }, (_, index) =>
       someFields({ email: `${index}${domain}`, attributes: { text: 'x'.repeat(1000) } }),
     );
     expect(await merge([...rows, large, ...rows], 'skip', true)).toMatchObject({ created: 3001, skipped: 3000 });
     const users = await stored(domain);
-    expect(users.get(`large${domain}`)?.first_name).toBe(large.firstName);
+    expect(users.get(`large${domain}`)?.profile_image_url).toBe(large.profileImageUrl);
     expect(users.size).toBe(3001);
   });
 

@@ -56,6 +56,9 @@ const pieceCharactersMax = 512 * 1024;
 
 // A merge that has lost this many races to other transactions would rather lose the next one, too.
 const racesMax = 4;
+// From so many new users on Postgres is told to look at the table anew. By itself it does within a minute or so, and until
+// then plans for a table that is no longer there.
+const analyzedRowsMin = 50_000;
 
 /** A part of a statement for each writable column; `unset` is what a field that is not set has in a row. */
 function each(part: (column: string, unset: string, type: string) => string, separator = ', '): string {
@@ -292,6 +295,8 @@ export async function openStaging(
       const counts = onConflict === 'update' ? await upsert() : await insert(onConflict, insertsAll);
       if (counts !== undefined && !(allOrNothing && counts.taken > 0)) {
         await commit();
+        // Written is written, whatever becomes of this.
+        if (counts.created >= analyzedRowsMin) await query('analyze users').catch(() => {});
         return { ...counts, committed: true };
       }
       await query('rollback');

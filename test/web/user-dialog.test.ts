@@ -63,7 +63,7 @@ describe.skipIf(browserMissing !== undefined)('the dialog of a user', () => {
   it('creates one, by keyboard only, with attributes of all types', async () => {
     const { page, expectNoFaults } = await browser.open(`${app.http}/`);
     onTestFinished(() => page.context().close());
-    const opener = page.getByRole('button', { name: 'New user' });
+    const opener = page.getByRole('banner').getByRole('button', { name: 'New user' });
     await opener.focus();
     await page.keyboard.press('Enter');
     await expect

@@ -1,5 +1,5 @@
 /** The documentation against what it speaks of: links, anchors, npm scripts and the table of errors. */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, globSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { faultCodes } from '../src/model/fault.js';
@@ -10,7 +10,7 @@ const files = [
   ...readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith('.md'))
     .map((name) => join('docs', name)),
-  ...readdirSync(join(root, 'examples')).map((name) => join('examples', name, 'README.md')),
+  ...globSync('examples/**/README.md', { cwd: root, exclude: ['**/node_modules'] }),
 ];
 
 function read(file: string): string {
@@ -79,10 +79,12 @@ describe('the documentation', () => {
     expect([...new Set(named)].filter((name) => !run.includes(`'./${name}.js'`))).toEqual([]);
   });
 
-  it('links to every other file of it from the README', () => {
-    const linked = [...read('README.md').matchAll(/\]\(([^)#\s]+)/g)].map(([, link]) => link);
+  it('links to every other file of it from the README, and to each example from the list of them', () => {
+    const linked = ['README.md', 'examples/README.md'].flatMap((list) =>
+      [...read(list).matchAll(/\]\(([^)#\s]+)/g)].map(([, link = '']) => join(dirname(list), link)),
+    );
     const others = files.filter((file) => file !== 'README.md' && !file.startsWith(join('docs', 'decisions')));
-    expect(others.filter((file) => !linked.includes(file.replaceAll('\\', '/')))).toEqual([]);
+    expect(others.filter((file) => !linked.includes(file))).toEqual([]);
   });
 });
 

@@ -1,0 +1,54 @@
+/** Follows Roster, changes a user in it, finds the change in the index, and goes on from there after a kill. */
+import assert from 'node:assert/strict';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createClient } from 'roster/client';
+
+const here = import.meta.dirname;
+const folder = mkdtempSync(join(tmpdir(), 'roster-sync-'));
+const env = { ...process.env, INDEX_FILE: join(folder, 'users.db') };
+const search = (...words) => execFileSync(process.execPath, ['search.ts', ...words], { cwd: here, env }).toString();
+
+// Until the runner's time is over: what comes after it depends on nothing else.
+async function until(isSo) {
+  while (!isSo()) await sleep(100);
+}
+
+let running;
+async function startInStep() {
+  running = spawn(process.execPath, ['sync.ts'], { cwd: here, env, stdio: ['ignore', 'pipe', 'inherit'] });
+  let output = '';
+  running.stdout.on('data', (text) => {
+    process.stdout.write(text);
+    output += text;
+  });
+  await until(() => output.includes('In step') || running.exitCode !== null);
+  assert.equal(running.exitCode, null, 'sync.ts has ended.');
+  return output;
+}
+
+try {
+  using client = createClient({ address: process.env.ROSTER_ADDRESS ?? 'localhost:50051' });
+  // Others use the same Roster: a name of its own.
+  const tag = `sync${Date.now()}`;
+  const email = `${tag}@example.com`;
+  const { user } = await client.createUser({ user: { firstName: 'Zoë', lastName: 'Ångström', email } });
+  assert.match(await startInStep(), /^All users first\./);
+  assert.equal(search(tag, 'angs'), `${user.id} Zoë Ångström ${email}\n`);
+
+  await client.updateUser({ user: { id: user.id, lastName: 'King' } });
+  await until(() => search(tag, 'king') !== '');
+  running.kill('SIGKILL');
+  await once(running, 'exit');
+
+  await client.deleteUser({ id: user.id });
+  assert.match(await startInStep(), /^Going on from where/);
+  await until(() => search(tag) === '');
+} finally {
+  running?.kill('SIGKILL');
+  rmSync(folder, { recursive: true, force: true });
+}

@@ -1,0 +1,211 @@
+/**
+ * Runs the examples as somebody has them who copied them away: each folder with a check.mjs in a copy outside the
+ * repository, one after the other, against one Roster of its own. Never touches the database of who runs it.
+ *
+ * A check gets ROSTER_ADDRESS (gRPC), ROSTER_HTTP (the gateway) and ROSTER_REPO. It exits with 0, or with 75 and a line
+ * on its standard output that says which toolchain is missing. Arguments are names of examples, as in `clients/go`;
+ * `--minutes-max` is how long each may take.
+ */
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import * as fs from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+
+const root = path.resolve(import.meta.dirname, '..');
+const examples = path.join(root, 'examples');
+const programs = path.join(root, 'node_modules/.bin');
+
+// EX_TEMPFAIL of sysexits.h, which nothing else here ends with.
+const skippedCode = 75;
+// What is in a pipe when its writers have ended is read in no time.
+const outputMsMax = 5_000;
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  // Compilers that fetch what they need on a slow line take minutes.
+  options: { 'minutes-max': { type: 'string', default: '10' } },
+});
+const minutesMax = Number(values['minutes-max']);
+const temporary = fs.mkdtempSync(path.join(tmpdir(), 'roster-examples-'));
+const copies = path.join(temporary, 'examples');
+// For root Postgres runs as another account, and would have to keep its data elsewhere if that could not enter.
+fs.chmodSync(temporary, 0o711);
+const interrupted = new AbortController();
+// However often: who ends this at once leaves Roster and its database behind.
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => interrupted.abort());
+
+let roster;
+try {
+  const names = namesToRun();
+  roster = await startRoster();
+  const results = [];
+  for (const name of names) {
+    if (!interrupted.signal.aborted) results.push(await runCheck(name, roster.env));
+  }
+  report(results);
+  if (interrupted.signal.aborted || results.some(({ outcome }) => outcome === 'failed')) process.exitCode = 1;
+} catch (error) {
+  console.error(error.message);
+  process.exitCode = 1;
+} finally {
+  await roster?.stop();
+  fs.rmSync(temporary, { recursive: true, force: true });
+}
+
+function namesToRun() {
+  const found = fs
+    .globSync('**/check.mjs', { cwd: examples, exclude: ['**/node_modules'] })
+    .map((file) => path.dirname(file).replaceAll(path.sep, '/'))
+    .sort();
+  const unknown = positionals.filter((name) => !found.includes(name));
+  if (unknown.length > 0) throw new Error(`No example is named ${unknown.join(', ')}. There are: ${found.join(', ')}`);
+  return positionals.length > 0 ? positionals : found;
+}
+
+/** With a new embedded Postgres, whatever this process's environment says of others. */
+async function startRoster() {
+  const child = spawn(process.execPath, ['dist/src/main.js', 'serve'], {
+    cwd: root,
+    env: {
+      PATH: process.env.PATH,
+      HOME: process.env.HOME,
+      DATA_DIR: path.join(temporary, 'data'),
+      GRPC_ADDRESS: 'localhost:0',
+      HTTP_ADDRESS: 'localhost:0',
+      LOG_FORMAT: 'json',
+    },
+    // Ctrl-C reaches the whole group, and the database must outlive the check that is being ended.
+    detached: true,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const exited = once(child, 'exit');
+  const log = createInterface(child.stdout);
+  const listening = new Promise((resolve) => {
+    log.on('line', (line) => {
+      const { msg, address, http } = JSON.parse(line);
+      if (msg === 'listening') resolve({ address, http });
+    });
+  });
+  const addresses = await Promise.race([listening, exited]);
+  if (addresses.address === undefined) throw new Error('Roster did not start; see above.');
+  return {
+    env: {
+      ROSTER_ADDRESS: addresses.address,
+      ROSTER_HTTP: `http://${addresses.http}`,
+      ROSTER_REPO: root,
+    },
+    async stop() {
+      child.kill('SIGTERM');
+      await exited;
+    },
+  };
+}
+
+async function runCheck(name, rosterEnv) {
+  console.log(`\n== ${name}`);
+  const startMs = performance.now();
+  const folder = path.join(copies, name);
+  if (!fs.existsSync(folder)) copyExample(name.split('/')[0]);
+  const child = spawn(process.execPath, ['check.mjs'], {
+    cwd: folder,
+    // Programs of the packages, such as buf, as npm's scripts find them.
+    env: { ...process.env, PATH: `${programs}${path.delimiter}${process.env.PATH}`, ...rosterEnv },
+    // A group of its own, so that what a check has started ends with it.
+    detached: true,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  let lastLine = '';
+  const lines = createInterface(child.stdout).on('line', (line) => {
+    console.log(line);
+    if (line.trim() !== '') lastLine = line.trim();
+  });
+  const read = once(lines, 'close');
+
+  let why = '';
+  const end = (reason) => {
+    why = reason;
+    killGroup(child);
+  };
+  const onInterrupt = () => end('interrupted');
+  interrupted.signal.addEventListener('abort', onInterrupt);
+  const timer = setTimeout(() => end(`not done within ${minutesMax} minutes`), minutesMax * 60_000);
+  const [code, signal] = await once(child, 'exit');
+  clearTimeout(timer);
+  interrupted.signal.removeEventListener('abort', onInterrupt);
+  // What it left running would hold its output open.
+  killGroup(child);
+  // Who left the group may hold it still.
+  await Promise.race([read, sleep(outputMsMax, undefined, { ref: false })]);
+  child.stdout.destroy();
+
+  const seconds = Math.round((performance.now() - startMs) / 1000);
+  if (why !== '') return { name, outcome: 'failed', why, seconds };
+  if (code === 0) return { name, outcome: 'passed', why: '', seconds };
+  if (code === skippedCode) return { name, outcome: 'skipped', why: lastLine, seconds };
+  return { name, outcome: 'failed', why: signal ?? `exit code ${code}`, seconds };
+}
+
+function killGroup({ pid }) {
+  try {
+    process.kill(-pid, 'SIGKILL');
+  } catch (error) {
+    // Nobody is left; on macOS also: nobody but the dead.
+    if (error.code !== 'ESRCH' && error.code !== 'EPERM') throw error;
+  }
+}
+
+/**
+ * All of the folder in examples/, of which `clients/go` is a part, because its parts may share a file.
+ *
+ * Without what git ignores: somebody who tried it has left that there. The npm packages that it names are linked, not
+ * installed: `roster` to this repository, as an installation from a folder does, and others to this repository's, in
+ * the version of its lock.
+ */
+function copyExample(name) {
+  const source = path.join(examples, name);
+  const folder = path.join(copies, name);
+  for (const file of listFiles(source)) {
+    // A file that has been deleted, and not yet from git's index.
+    if (!fs.existsSync(path.join(source, file))) continue;
+    fs.cpSync(path.join(source, file), path.join(folder, file));
+  }
+  for (const manifest of fs.globSync('**/package.json', { cwd: folder })) {
+    const { dependencies = {}, devDependencies = {} } = JSON.parse(
+      fs.readFileSync(path.join(folder, manifest), 'utf8'),
+    );
+    for (const dependency of Object.keys({ ...dependencies, ...devDependencies })) {
+      const target = dependency === 'roster' ? root : path.join(root, 'node_modules', dependency);
+      // What this repository does not have, the check has to install.
+      if (!fs.existsSync(target)) continue;
+      const link = path.join(folder, path.dirname(manifest), 'node_modules', dependency);
+      fs.mkdirSync(path.dirname(link), { recursive: true });
+      fs.symlinkSync(target, link, 'dir');
+    }
+  }
+}
+
+/** Of a folder, relative to it. Where this is no clone nobody has tried the examples, one hopes, and all are its files. */
+function listFiles(folder) {
+  const args = ['ls-files', '-z', '--cached', '--others', '--exclude-standard'];
+  const { status, stdout } = spawnSync('git', args, { cwd: folder, encoding: 'utf8' });
+  if (status === 0) return stdout.split('\0').filter((file) => file !== '');
+  return fs
+    .readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => path.relative(folder, path.join(entry.parentPath, entry.name)))
+    .filter((file) => !file.split(path.sep).includes('node_modules'));
+}
+
+/** A table for people, and one last line for programs. */
+function report(results) {
+  const width = Math.max(0, ...results.map(({ name }) => name.length));
+  console.log();
+  for (const { name, outcome, why, seconds } of results) {
+    console.log(`${name.padEnd(width)}  ${outcome}  ${`${seconds}`.padStart(4)} s  ${why}`.trimEnd());
+  }
+  const count = (wanted) => results.filter(({ outcome }) => outcome === wanted).length;
+  console.log(`\n${count('passed')} passed, ${count('failed')} failed, ${count('skipped')} skipped`);
+}

@@ -1,0 +1,50 @@
+/** What the example's own check.mjs leaves out: that its sources compile, and that its generated file is fresh. */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { describe, expect, it, onTestFinished } from 'vitest';
+
+const root = path.resolve(import.meta.dirname, '../..');
+const example = path.join(root, 'examples/route-guide');
+const programs = path.join(root, 'node_modules/.bin');
+
+function temporaryFolder(): string {
+  const folder = mkdtempSync(path.join(tmpdir(), 'roster-route-guide-'));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+function run(program: string, ...args: string[]): string {
+  const env = { ...process.env, PATH: `${programs}${path.delimiter}${process.env.PATH}` };
+  const { stdout, stderr } = spawnSync(path.join(programs, program), args, { cwd: example, env, encoding: 'utf8' });
+  return stdout + stderr;
+}
+
+describe('examples/route-guide', () => {
+  it('compiles', () => {
+    const config = path.join(temporaryFolder(), 'tsconfig.json');
+    const compilerOptions = {
+      module: 'nodenext',
+      target: 'es2024',
+      lib: ['es2024', 'esnext.disposable'],
+      strict: true,
+      noUncheckedIndexedAccess: true,
+      erasableSyntaxOnly: true,
+      allowImportingTsExtensions: true,
+      noEmit: true,
+      skipLibCheck: true,
+      types: ['node'],
+      typeRoots: [path.join(root, 'node_modules/@types')],
+    };
+    writeFileSync(config, JSON.stringify({ compilerOptions, include: [`${example}/*.ts`] }));
+    expect(run('tsc', '-p', config)).toBe('');
+  });
+
+  it('has the code that its .proto makes', () => {
+    const fresh = temporaryFolder();
+    expect(run('buf', 'generate', 'proto', '--output', fresh)).toBe('');
+    const made = (folder: string) => readFileSync(path.join(folder, 'generated/route_guide.ts'), 'utf8');
+    expect(made(example)).toBe(made(fresh));
+  });
+});

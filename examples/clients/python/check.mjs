@@ -1,0 +1,32 @@
+/** Runs the Python clients against the Roster at ROSTER_ADDRESS. Exits 75 where there is no Python to do it with. */
+import assert from 'node:assert/strict';
+import path from 'node:path';
+import { checkClient, start } from '../checks.mjs';
+
+const cwd = import.meta.dirname;
+const python = path.join(cwd, '.venv/bin/python');
+const proto = path.join(process.env.ROSTER_REPO, 'proto');
+const protos = ['users/v1/user.proto', 'users/v1/user_service.proto', 'profileservice/profile.proto'];
+
+const version = await start(['python3', '-c', 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))'], {
+  cwd,
+}).catch(() => ({ code: 1 }));
+if (version.code !== 0) {
+  console.log('no python3 from 3.10 with venv here');
+  process.exit(75);
+}
+for (const command of [
+  ['python3', '-m', 'venv', '.venv'],
+  [python, '-m', 'pip', 'install', '--quiet', '-e', '.[stubs]'],
+  [python, '-m', 'grpc_tools.protoc', '-I', proto, '--python_out=.', '--pyi_out=.', '--grpc_python_out=.', ...protos],
+]) {
+  const { code, output } = await start(command, { cwd });
+  assert.equal(code, 0, output);
+}
+await checkClient([python, 'day.py'], cwd);
+
+// Whether somebody has this "email" already depends on what ran before; the second time somebody does.
+const { code, output } = await start([python, 'first_contract.py'], { cwd });
+assert.equal(code, 0, output);
+assert.match(output, /^(?:200 profile created|400 .*) *\n400 Invalid Request not enough credentials \S.*\n$/);
+console.log(output.trimEnd());

@@ -47,7 +47,7 @@ def parse_options():
     env = os.environ.get
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--address", default=env("ROSTER_ADDRESS", "localhost:50051"), help="host:port")
-    parser.add_argument("--deadline-ms", type=int, default=env("ROSTER_DEADLINE_MS", "10000"))
+    parser.add_argument("--deadline-ms", type=int, default=10_000, help="how long a call may take")
     parser.add_argument("--tls", action="store_true", help="TLS; a token goes to other machines only so")
     parser.add_argument("--ca", type=pathlib.Path, default=env("ROSTER_CA"), help="authorities in PEM; turns on TLS")
     return parser.parse_args()

@@ -1,0 +1,24 @@
+/** Runs the Go client against the Roster at ROSTER_ADDRESS. Exits 75 where there is no Go to build it with. */
+import assert from 'node:assert/strict';
+import path from 'node:path';
+import { checkClient, start } from '../checks.mjs';
+
+const cwd = import.meta.dirname;
+const repository = process.env.ROSTER_REPO;
+// Roster's own buf; building another one takes minutes.
+const env = { PATH: [path.join(repository, 'node_modules/.bin'), process.env.PATH].join(path.delimiter) };
+
+const version = await start(['go', 'version'], { cwd }).catch(() => ({ code: 1 }));
+if (version.code !== 0) {
+  console.log('no go here');
+  process.exit(75);
+}
+for (const command of [
+  ['go', 'generate', '.'],
+  ['go', 'vet', './...'],
+  ['go', 'build', '-o', 'gen/client', '.'],
+]) {
+  const { code, output } = await start(command, { cwd, env });
+  assert.equal(code, 0, output);
+}
+await checkClient([path.join(cwd, 'gen/client')], cwd);

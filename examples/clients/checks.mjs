@@ -37,7 +37,19 @@ const day = [
 /** `command` with its arguments, to which those of the client's own options are added. */
 export async function checkClient(command, cwd) {
   const { ROSTER_ADDRESS: address, ROSTER_REPO: repository } = process.env;
-  const run = (options, env = {}) => start([...command, ...options], { cwd, env });
+  const run = (options, env, signal) => start([...command, ...options], { cwd, env, signal });
+  // The first call's token, "" for none.
+  const tokenOf = async (server, options, env) => {
+    const stop = new AbortController();
+    const running = run(['--address', server.address, '--deadline-ms', '60000', ...options], env, stop.signal);
+    const ended = running.then(({ output }) => assert.fail(output));
+    try {
+      return await Promise.race([server.called, ended]);
+    } finally {
+      stop.abort();
+      await ended.catch(() => {});
+    }
+  };
 
   const plain = await run(['--address', address]);
   assertDay(plain);
@@ -56,11 +68,14 @@ export async function checkClient(command, cwd) {
     console.log('The same over TLS.');
 
     const encrypted = await listen(http2.createSecureServer({ cert, key }), 'localhost');
-    await assertSilence(run, encrypted, ['--ca', ca], 'over-tls');
-    assert.deepEqual(encrypted.tokens(), ['Bearer over-tls']);
+    assert.equal(await tokenOf(encrypted, ['--ca', ca], { ROSTER_TOKEN: 'over-tls' }), 'Bearer over-tls');
+    await encrypted.close();
     const nearby = await listen(http2.createServer(), 'localhost');
-    await assertSilence(run, nearby, [], 'to-this-machine');
-    assert.deepEqual(nearby.tokens(), ['Bearer to-this-machine']);
+    assert.equal(await tokenOf(nearby, [], { ROSTER_TOKEN: 'nearby' }), 'Bearer nearby');
+    const late = await run(['--address', nearby.address, '--deadline-ms', '500']);
+    assert.notEqual(late.code, 0);
+    assert.match(late.output, /deadline.?exceeded/i);
+    await nearby.close();
     console.log('A token goes over TLS, and to this machine; no answer ends with the deadline.');
 
     const elsewhere = Object.values(os.networkInterfaces())
@@ -71,10 +86,12 @@ export async function checkClient(command, cwd) {
       return;
     }
     const other = await listen(http2.createServer(), elsewhere);
-    const refused = await run(['--address', other.address, '--deadline-ms', '5000'], { ROSTER_TOKEN: 'in-the-clear' });
-    await other.close();
+    // Without a token it is called, so that what comes with one is no other failure.
+    assert.equal(await tokenOf(other, []), '');
+    const refused = await run(['--address', other.address, '--deadline-ms', '2000'], { ROSTER_TOKEN: 'in-the-clear' });
     assert.notEqual(refused.code, 0);
-    assert.deepEqual(other.tokens(), []);
+    assert.deepEqual(other.tokens(), ['']);
+    await other.close();
     console.log('A token does not go to another address in the clear.');
   } finally {
     rmSync(folder, { recursive: true });
@@ -82,9 +99,9 @@ export async function checkClient(command, cwd) {
 }
 
 /** Runs a command to its end, and says what it printed and how it ended. */
-export async function start([program, ...args], { cwd, env = {} }) {
+export async function start([program, ...args], { cwd, env, signal }) {
   const { ROSTER_TOKEN: _, ...rest } = process.env;
-  const child = spawn(program, args, { cwd, env: { ...rest, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(program, args, { cwd, env: { ...rest, ...env }, signal, stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding('utf8').on('data', (text) => {
@@ -102,15 +119,6 @@ function assertDay({ output, code }) {
   assert.equal(lines.length, day.length, output);
 }
 
-async function assertSilence(run, server, options, token) {
-  const { output, code } = await run(['--address', server.address, '--deadline-ms', '1500', ...options], {
-    ROSTER_TOKEN: token,
-  });
-  await server.close();
-  assert.notEqual(code, 0);
-  assert.match(output, /deadline.?exceeded/i);
-}
-
 /** TLS in front of a server that speaks none. */
 function createRelay(address, options) {
   const [, host, port] = /^(.*):(\d+)$/.exec(address);
@@ -126,20 +134,24 @@ function createRelay(address, options) {
   });
 }
 
-/** `tokens` are those of the calls that came, once each; a server of HTTP/2 never answers them. */
+/** `tokens` are those of the calls that came, once each, `called` is the first; a server of HTTP/2 never answers. */
 async function listen(server, host) {
   const sockets = new Set();
   const tokens = new Set();
+  const called = new Promise((resolve) => {
+    server.on('stream', (stream, { authorization = '' }) => {
+      stream.on('error', () => {});
+      tokens.add(authorization);
+      resolve(authorization);
+    });
+  });
   server.on('connection', (socket) => sockets.add(socket.on('error', () => {})));
   server.on('sessionError', () => {});
-  server.on('stream', (stream, headers) => {
-    stream.on('error', () => {});
-    tokens.add(headers.authorization ?? '');
-  });
   server.listen(0, host);
   await once(server, 'listening');
   return {
     address: `${host}:${server.address().port}`,
+    called,
     tokens: () => [...tokens],
     async close() {
       for (const socket of sockets) socket.destroy();

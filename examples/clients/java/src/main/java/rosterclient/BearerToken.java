@@ -1,0 +1,38 @@
+package rosterclient;
+
+import io.grpc.CallCredentials;
+import io.grpc.Grpc;
+import io.grpc.Metadata;
+import io.grpc.SecurityLevel;
+import io.grpc.Status;
+import java.net.InetSocketAddress;
+import java.util.concurrent.Executor;
+
+/** A token that goes with each call over TLS, or to this machine; a call that would carry it elsewhere fails. */
+final class BearerToken extends CallCredentials {
+  private static final Metadata.Key<String> AUTHORIZATION =
+      Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER);
+
+  private final String token;
+
+  BearerToken(String token) {
+    this.token = token;
+  }
+
+  @Override
+  public void applyRequestMetadata(RequestInfo call, Executor executor, MetadataApplier applier) {
+    if (call.getSecurityLevel() != SecurityLevel.PRIVACY_AND_INTEGRITY && !isThisMachine(call)) {
+      applier.fail(Status.UNAUTHENTICATED.withDescription("A token goes to another machine over TLS only."));
+      return;
+    }
+    var headers = new Metadata();
+    headers.put(AUTHORIZATION, "Bearer " + token);
+    applier.apply(headers);
+  }
+
+  /** By the connection's own address, which no name can change any more. */
+  private static boolean isThisMachine(RequestInfo call) {
+    return call.getTransportAttrs().get(Grpc.TRANSPORT_ATTR_REMOTE_ADDR) instanceof InetSocketAddress peer
+        && peer.getAddress().isLoopbackAddress();
+  }
+}

@@ -1,20 +1,25 @@
 /** Runs the Go client against the Roster at ROSTER_ADDRESS. Exits 75 where there is no Go to build it with. */
 import assert from 'node:assert/strict';
 import path from 'node:path';
-import { checkClient, start } from '../checks.mjs';
+import { pathToFileURL } from 'node:url';
 
 const cwd = import.meta.dirname;
 const repository = process.env.ROSTER_REPO;
+// Of the repository, because this folder may have been copied away.
+const checks = pathToFileURL(path.join(repository, 'examples/clients/checks.mjs'));
+const { checkClient, start } = await import(checks.href);
+
+const proto = path.join(repository, 'proto');
 // Roster's own buf; building another one takes minutes.
 const env = { PATH: [path.join(repository, 'node_modules/.bin'), process.env.PATH].join(path.delimiter) };
 
-const version = await start(['go', 'version'], { cwd }).catch(() => ({ code: 1 }));
+const version = await start(['go', 'list', '-m'], { cwd }).catch(() => ({ code: 1 }));
 if (version.code !== 0) {
-  console.log('no go here');
+  console.log('no go from 1.26 here');
   process.exit(75);
 }
 for (const command of [
-  ['go', 'generate', '.'],
+  ['buf', 'generate', proto, '--path', path.join(proto, 'users')],
   ['go', 'vet', './...'],
   ['go', 'build', '-o', 'gen/client', '.'],
 ]) {

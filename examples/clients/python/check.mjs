@@ -1,11 +1,16 @@
 /** Runs the Python clients against the Roster at ROSTER_ADDRESS. Exits 75 where there is no Python to do it with. */
 import assert from 'node:assert/strict';
 import path from 'node:path';
-import { checkClient, start } from '../checks.mjs';
+import { pathToFileURL } from 'node:url';
 
 const cwd = import.meta.dirname;
+const repository = process.env.ROSTER_REPO;
+// Of the repository, because this folder may have been copied away.
+const checks = pathToFileURL(path.join(repository, 'examples/clients/checks.mjs'));
+const { checkClient, start } = await import(checks.href);
+
 const python = path.join(cwd, '.venv/bin/python');
-const proto = path.join(process.env.ROSTER_REPO, 'proto');
+const proto = path.join(repository, 'proto');
 const protos = ['users/v1/user.proto', 'users/v1/user_service.proto', 'profileservice/profile.proto'];
 
 const version = await start(['python3', '-c', 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))'], {

@@ -50,6 +50,8 @@ function useActivity(address: string): State {
         problem = 'The server’s figures cannot be reached just now; what is here is from before.';
         if (!isEnded) setState(({ samples }) => ({ samples, problem }));
       }
+      // Another look may have begun meanwhile, where the page was hidden for a moment: only one goes on.
+      clearTimeout(timer);
       // Behind the answer, so that a slow server is not asked twice at once.
       if (!isEnded && document.visibilityState === 'visible') timer = setTimeout(look, everyMs);
     }

@@ -191,9 +191,8 @@ export function createUserList(directory: Directory, first: Question): UserList 
       .listUsers({ query, filter, pageSize: 1, includeTotalSize: true }, { signal: controller.signal })
       .then(
         ({ totalSize }) => {
-          const again = isDoubtful;
-          setTotal(Number(totalSize ?? 0));
-          if (again) countSoon();
+          total = { kind: 'exact', count: Number(totalSize ?? 0) };
+          countedAt = performance.now();
         },
         (error) => {
           // The list is there without it.
@@ -201,7 +200,10 @@ export function createUserList(directory: Directory, first: Question): UserList 
         },
       )
       .finally(() => {
-        if (counting === controller) counting = undefined;
+        if (counting === controller) {
+          counting = undefined;
+          if (isDoubtful) countSoon();
+        }
         changeSoon();
       });
   }

@@ -294,8 +294,8 @@ function Row({ row, user, yPx, isActive, isLeaving, flashedAt, onOpen, onActivat
       >
         <div role="gridcell" class="cell-name" aria-colindex={1} aria-colspan={2}>
           <Avatar user={user} />
-          <a href={`#user=${id}`} tabIndex={-1} class="truncate">
-            {user.displayName}
+          <a href={`#user=${id}`} tabIndex={-1} title={user.displayName}>
+            <span class="truncate">{user.firstName}</span> <span class="truncate">{user.lastName}</span>
           </a>
           {isLeaving && <span class="badge danger">Deleted</span>}
         </div>

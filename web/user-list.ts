@@ -132,8 +132,8 @@ export function createUserList(directory: Directory, first: Question): UserList 
         (response) => {
           if (asking === controller) asking = undefined;
           begin(next, response);
+          recall(sentAt);
           correct(sentAt);
-          if (mustRefresh) list.refresh();
         },
         (error) => {
           if (!isAborted(error)) refusal = callErrorOf(error);
@@ -141,6 +141,8 @@ export function createUserList(directory: Directory, first: Question): UserList 
       )
       .finally(() => {
         if (asking === controller) asking = undefined;
+        // Also where what was asked is refused: what is shown stays then.
+        if (mustRefresh) list.refresh();
         forgetHeard();
         changeSoon();
       });
@@ -236,7 +238,8 @@ export function createUserList(directory: Directory, first: Question): UserList 
   }
 
   function load(): void {
-    if (failure !== undefined || directory.needsSignIn) return;
+    // What is asked makes the pages of before superfluous; where it is refused, this comes again.
+    if (asking !== undefined || failure !== undefined || directory.needsSignIn) return;
     for (const page of wantedPages()) {
       if (loads.size >= loadsMax) return;
       const controller = new AbortController();
@@ -249,6 +252,7 @@ export function createUserList(directory: Directory, first: Question): UserList 
           ({ users, nextPageToken }) => {
             if (own !== pages) return;
             pages.fill(page, users, nextPageToken);
+            for (const { id } of users) arrivals.delete(id);
             stale.delete(page);
             correct(sentAt);
             pages.keep(view.first, view.last);
@@ -257,12 +261,12 @@ export function createUserList(directory: Directory, first: Question): UserList 
             if (isAborted(error) || own !== pages) return;
             const problem = callErrorOf(error);
             // The server has another key than when the list began: from the top, then.
-            if (problem.reason === 'INVALID_PAGE_TOKEN') ask(question);
-            else failure = problem;
+            if (problem.reason !== 'INVALID_PAGE_TOKEN') failure = problem;
+            else if (asking === undefined) ask(question);
           },
         )
         .finally(() => {
-          loads.delete(page);
+          if (loads.get(page) === controller) loads.delete(page);
           forgetHeard();
           changeSoon();
           load();
@@ -279,6 +283,19 @@ export function createUserList(directory: Directory, first: Question): UserList 
       else if (change.user.email !== '') update(change.user, 0);
     }
     pages.remove(gone);
+  }
+
+  /** Who was added after an answer was read, but heard of before it came, when it was the list of before that counted them. */
+  function recall(sentAt: number): void {
+    const isWhole = question.query === '' && question.filter === '';
+    for (const { at, change } of heard) {
+      if (at < sentAt) continue;
+      const { type, user } = change;
+      if (type === UserChange_Type.TYPE_CREATED && user?.email) arrive(user, isWhole);
+      else if (type === UserChange_Type.TYPE_DELETED && user !== undefined) arrivals.delete(user.id);
+      // The answer's own number may be of before or after this.
+      countSoon();
+    }
   }
 
   function forgetHeard(): void {
@@ -413,6 +430,8 @@ export function createUserList(directory: Directory, first: Question): UserList 
       // What is under way may have been read before.
       mustRefresh = asking !== undefined;
       if (mustRefresh) return;
+      for (const load of loads.values()) load.abort();
+      loads.clear();
       pages.keepOnly(view.first, view.last);
       for (let row = view.first; row <= view.last; row++) {
         const page = pages.pageOf(row);

@@ -49,7 +49,9 @@ export function UserGrid({ list, version, isDimmed, onOpen, onOrder, focusRef }:
   const [map] = useState(createScrollMap);
   const [viewPx, setViewPx] = useState(600);
   const [topPx, setTopPx] = useState(0);
-  const [active, setActive] = useState(0);
+  const [wanted, setActive] = useState(0);
+  // Rows leave; without one that takes part in the tab order nobody could come in by keyboard.
+  const active = Math.max(0, Math.min(wanted, list.rows - 1));
   const mustFocus = useRef(false);
 
   const rowsShown = list.rows + (list.hasMore ? rowsPromised : 0);
@@ -123,8 +125,10 @@ export function UserGrid({ list, version, isDimmed, onOpen, onOrder, focusRef }:
     mustFocus.current = false;
     scroller.current?.querySelector<HTMLElement>('[data-active]')?.focus({ preventScroll: true });
   };
+  // The row that had the focus may be one of those that leave.
+  const hadFocus = scroller.current?.contains(document.activeElement) === true;
   useLayoutEffect(() => {
-    if (mustFocus.current) focusActive();
+    if (mustFocus.current || (hadFocus && document.activeElement === document.body)) focusActive();
   });
   focusRef.current = () => {
     const target = Math.max(first, Math.min(active, last));

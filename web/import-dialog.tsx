@@ -247,7 +247,7 @@ function PreviewStep({ preview, refusal, onTaken, onOther, onColumns, onTakenCha
         <span class="grow">
           <strong>{file.name}</strong>{' '}
           <span class="soft">
-            {formatBytes(file.size)}, between cells {delimiterNames[delimiter]}
+            {formatBytes(file.size)}, cells divided by {delimiterNames[delimiter]}
           </span>
         </span>
         <button type="button" class="button small" data-first onClick={onOther}>

@@ -5,7 +5,7 @@ import type { Go, Place } from './place.js';
 import { SearchBar } from './search-bar.js';
 import { formatCount } from './times.js';
 import { UserGrid } from './user-grid.js';
-import { pageSize, type UserList } from './user-list.js';
+import { pageSize, type Question, type UserList } from './user-list.js';
 
 export interface ListViewProps {
   readonly list: UserList;
@@ -69,7 +69,7 @@ export function ListView({ list, version, place, go, onOpen }: ListViewProps) {
           </button>
         )}
         {isEmpty ? (
-          <Empty isSearch={isSearch} go={go} />
+          <Empty question={question} go={go} />
         ) : list.answer === 0 && problem !== undefined ? (
           <div class="empty" role="alert">
             <h2>{filterRefused ? 'This filter cannot be used' : 'The list cannot be read'}</h2>
@@ -101,12 +101,12 @@ function resultText({ total, rows, hasMore }: UserList, isSearch: boolean): stri
   return hasMore ? `More than ${formatCount(Math.min(rows, pageSize))} ${noun}` : `${formatCount(rows)} ${noun}`;
 }
 
-function Empty({ isSearch, go }: { isSearch: boolean; go: Go }) {
-  if (isSearch) {
+function Empty({ question: { query, filter }, go }: { question: Question; go: Go }) {
+  if (query !== '' || filter !== '') {
     return (
       <div class="empty">
         <h2>Nobody matches</h2>
-        <p class="soft">Every word must occur in a name or in the email.</p>
+        {query !== '' && <p class="soft">Every word must occur in a name or in the email.</p>}
         <button type="button" class="button" onClick={() => go({ query: '', filter: '' })}>
           Show everybody
         </button>

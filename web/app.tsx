@@ -12,7 +12,7 @@ import { Header } from './header.js';
 import { ImportDialog } from './import-dialog.js';
 import { ListView } from './list-view.js';
 import { type Hearers, OpenUser } from './open-user.js';
-import { type Place, usePlace } from './place.js';
+import { type Place, readPlace, usePlace } from './place.js';
 import { SignIn } from './sign-in.js';
 import { createUserFeed, type FeedState } from './user-feed.js';
 import { createUserList, type Question } from './user-list.js';
@@ -60,6 +60,10 @@ export function App({ directory }: { directory: Directory }) {
   const { signIns, wasRefused } = useSignIns(directory, () => list.retry());
   const open = useCallback((id: string) => go({ user: id }), [go]);
   const close = useCallback(() => go({ user: '', dialog: '' }, { replace: true }), [go]);
+  // An answer may come after somebody has gone on to another user, whose form stays.
+  const closeUser = () => {
+    if (readPlace(location.hash).user === place.user) close();
+  };
 
   return (
     <div class="page">
@@ -78,24 +82,28 @@ export function App({ directory }: { directory: Directory }) {
           key={place.user}
           directory={directory}
           id={place.user}
+          known={list.userAt(list.rowOf(place.user))}
           hearers={hearers}
           onClose={close}
           onSaved={(user) => {
             list.put(user);
-            close();
+            closeUser();
           }}
           onDeleted={({ id }) => {
             list.drop(id);
-            close();
+            closeUser();
           }}
         />
       )}
       {place.dialog === 'import' && (
         <ImportDialog directory={directory} onClose={close} onImported={() => list.refresh()} />
       )}
-      {directory.needsSignIn && <SignIn key={signIns} directory={directory} wasRefused={wasRefused} />}
       {place.dialog === 'export' && (
         <ExportDialog directory={directory} selection={questionOf(place)} onClose={close} />
+      )}
+      {/* Anew, and so on top, where the back button opens another dialog. */}
+      {directory.needsSignIn && (
+        <SignIn key={`${signIns} ${place.user} ${place.dialog}`} directory={directory} wasRefused={wasRefused} />
       )}
     </div>
   );

@@ -46,7 +46,8 @@ export function Dialog({ title, size = 'narrow', onClose, footer, onSubmit, chil
       aria-labelledby={titleId}
       // Not left to the cancel event: browsers let a second Escape close a dialog whatever the page says to the first.
       onKeyDown={(event) => {
-        if (event.key !== 'Escape' || event.defaultPrevented) return;
+        // Somebody who composes a letter gives up that letter.
+        if (event.key !== 'Escape' || event.defaultPrevented || event.isComposing) return;
         event.preventDefault();
         onClose();
       }}

@@ -13,14 +13,16 @@ export interface OpenUserProps {
   readonly directory: Directory;
   /** `new` for a user who is to be created. */
   readonly id: string;
+  /** The user as the list has it, to begin with: nobody waits for what is there already. */
+  readonly known: User | undefined;
   readonly hearers: Hearers;
   onClose(): void;
   onSaved(user: User): void;
   onDeleted(user: User): void;
 }
 
-export function OpenUser({ directory, id, hearers, onClose, onSaved, onDeleted }: OpenUserProps) {
-  const [user, setUser] = useState<User | 'gone'>();
+export function OpenUser({ directory, id, known, hearers, onClose, onSaved, onDeleted }: OpenUserProps) {
+  const [user, setUser] = useState<User | 'gone' | undefined>(known);
   const [latest, setLatest] = useState<User | 'gone'>();
   const [problem, setProblem] = useState('');
   const [tries, setTries] = useState(0);
@@ -45,10 +47,17 @@ export function OpenUser({ directory, id, hearers, onClose, onSaved, onDeleted }
     };
     // Listens first: a change between the two would otherwise be missed.
     hearers.add(hear);
-    void read(setUser, setProblem);
+    if (user === undefined) void read(setUser, setProblem);
+    else void read(setLatest, () => {});
+    const endSignIn = directory.onSignIn(() => {
+      if (directory.needsSignIn) return;
+      setProblem('');
+      setTries((before) => before + 1);
+    });
     return () => {
       isEnded = true;
       hearers.delete(hear);
+      endSignIn();
     };
   }, [directory, id, hearers, tries]);
 
@@ -64,7 +73,8 @@ export function OpenUser({ directory, id, hearers, onClose, onSaved, onDeleted }
       />
     );
   }
-  if (user === undefined && problem === '') return null;
+  // Without a token there is nothing to say but that one is needed, which is said elsewhere.
+  if (user === undefined && (problem === '' || directory.needsSignIn)) return null;
   return (
     <Dialog
       title={user === 'gone' ? 'No such user' : 'Not now'}

@@ -65,10 +65,13 @@ export function usePlace(): readonly [Place, Go] {
     };
   }, []);
   const go = useCallback<Go>((change, { replace = false } = {}) => {
-    const next = { ...readPlace(location.hash), ...change };
+    const now = readPlace(location.hash);
+    const next = { ...now, ...change };
     const url = `${location.pathname}${location.search}${writePlace(next)}`;
-    if (replace) history.replaceState(null, '', url);
-    else history.pushState(null, '', url);
+    // Where the step before leads to the same place, as behind a dialog that was closed, one of the two is enough.
+    const isSpare = history.state?.from === writePlace(now);
+    if (replace || isSpare) history.replaceState(history.state, '', url);
+    else history.pushState({ from: writePlace(now) }, '', url);
     setPlace(next);
   }, []);
   return [place, go];

@@ -12,7 +12,12 @@ export function SignIn({ directory, wasRefused }: SignInProps) {
   const [token, setToken] = useState('');
   const dialog = useRef<HTMLDialogElement>(null);
   // Over whatever is open: a form that somebody is filling in stays as it is.
-  useLayoutEffect(() => dialog.current?.showModal(), []);
+  useLayoutEffect(() => {
+    const element = dialog.current;
+    element?.showModal();
+    // Before it leaves the document, which gives the focus back to that form.
+    return () => element?.close();
+  }, []);
   return (
     <dialog
       ref={dialog}

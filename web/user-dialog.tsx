@@ -65,7 +65,9 @@ export function UserDialog({ directory, user, latest, onClose, onSaved, onDelete
   const mine: UserFields | undefined =
     typed.problems === undefined ? { ...textsOf(texts), attributes: typed.attributes } : undefined;
   const isDirty = mine === undefined || differences(baseFields, mine).length > 0;
-  const isGone = latest === 'gone' || view.kind === 'gone';
+  // While this deletes the user itself, the feed may be faster than the answer.
+  const isGone = view.kind === 'gone' || (latest === 'gone' && !isBusy);
+  const shown: View = isGone && view.kind === 'delete' ? { kind: 'gone' } : view;
   // What the page heard of may be older than what this has read for itself.
   const newer =
     base !== undefined &&
@@ -255,7 +257,7 @@ export function UserDialog({ directory, user, latest, onClose, onSaved, onDelete
     conflict: 'Changed meanwhile',
     delete: `Delete ${name}?`,
     gone: name,
-  }[view.kind];
+  }[shown.kind];
 
   return (
     <Dialog
@@ -288,13 +290,13 @@ export function UserDialog({ directory, user, latest, onClose, onSaved, onDelete
         <p class="notice danger" role="alert">
           {failure}
         </p>
-        {isGone && view.kind !== 'delete' ? (
+        {isGone ? (
           <p class="notice" role="status">
             {name} is no longer in the directory: somebody has deleted this user meanwhile.
             {isDirty ? ' Your changes could not be saved.' : ''}
           </p>
         ) : null}
-        {view.kind === 'form' || view.kind === 'gone' ? (
+        {shown.kind === 'form' || shown.kind === 'gone' ? (
           <>
             {isGone ? null : (
               <Elsewhere
@@ -311,19 +313,19 @@ export function UserDialog({ directory, user, latest, onClose, onSaved, onDelete
             <AttributesEditor rows={rows} problems={rowProblems} problem={violations.attributes} onChange={setRows} />
             {base === undefined ? null : <Details user={base} />}
           </>
-        ) : view.kind === 'conflict' ? (
+        ) : shown.kind === 'conflict' ? (
           <Conflict
-            mine={view.mine}
-            theirs={fieldsOf(view.theirs)}
-            choices={view.choices}
-            openPath={view.openPath}
-            onChoose={(choices) => setView({ ...view, choices, openPath: undefined })}
+            mine={shown.mine}
+            theirs={fieldsOf(shown.theirs)}
+            choices={shown.choices}
+            openPath={shown.openPath}
+            onChoose={(choices) => setView({ ...shown, choices, openPath: undefined })}
           />
         ) : (
           <div>
-            {view.changed.length === 0 ? null : (
+            {shown.changed.length === 0 ? null : (
               <p class="notice" role="status">
-                Not deleted yet: somebody has changed this user meanwhile ({listLabels(view.changed)}).
+                Not deleted yet: somebody has changed this user meanwhile ({listLabels(shown.changed)}).
               </p>
             )}
             <p>

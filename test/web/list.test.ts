@@ -239,6 +239,63 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
       }
     });
 
+    it('loses nobody who is added while an answer is on its way', async () => {
+      const { page, expectNoFaults } = await open();
+      await expect.poll(() => names(page), patience).toEqual(newestFirst);
+      await expect.poll(() => sign(page), patience).toBe('live');
+      let release = () => {};
+      const released = new Promise<void>((resolve) => {
+        release = resolve;
+      });
+      let read = 0;
+      await page.route('**/ListUsers', async (route) => {
+        const response = await route.fetch();
+        read++;
+        await released;
+        await route.fulfill({ response });
+      });
+      await page.getByRole('columnheader', { name: 'Email' }).getByRole('button').click();
+      await expect.poll(() => read, patience).toBeGreaterThan(0);
+      const { id } = await create('Zoe', 'Late');
+      await row(page, 'Zoe Late').waitFor();
+      release();
+      await expect.poll(async () => (await names(page)).at(0), patience).toBe('Ada Lovelace');
+      expect((await names(page)).at(-1)).toBe('Zoe Late');
+      await expect.poll(() => total(page), patience).toBe('5 users');
+      await page.unrouteAll({ behavior: 'wait' });
+      await app.client.deleteUser({ id });
+      expectNoFaults();
+    });
+
+    it('keeps the keyboard in the list where the row that has the focus leaves', async () => {
+      const { id } = await create('Zoe', 'Last');
+      const { page } = await open('#order_by=email');
+      await row(page, 'Zoe Last').waitFor();
+      await expect.poll(() => sign(page), patience).toBe('live');
+      await search(page).press('ArrowDown');
+      await page.keyboard.press('End');
+      const focused = () => page.evaluate(() => document.activeElement?.getAttribute('aria-rowindex'));
+      await expect.poll(focused, patience).toBe('6');
+      await app.client.deleteUser({ id });
+      await expect.poll(focused, patience).toBe('5');
+      expect(await page.locator('[data-row][tabindex="0"]').count()).toBe(1);
+    });
+
+    it('opens whom it shows without waiting for the server, and closing again and again makes no way back longer', async () => {
+      const { page } = await open('#order_by=email');
+      await expect.poll(async () => (await names(page)).length, patience).toBe(4);
+      await page.route('**/GetUser', () => {});
+      const lengths: number[] = [];
+      for (const name of ['Ada Lovelace', 'Grace Hopper', 'Alan Turing']) {
+        await row(page, name).click();
+        await page.getByRole('dialog').getByRole('heading', { name }).waitFor();
+        await page.keyboard.press('Escape');
+        await page.getByRole('dialog').waitFor({ state: 'detached' });
+        lengths.push(await page.evaluate(() => history.length));
+      }
+      expect(new Set(lengths).size).toBe(1);
+    });
+
     it('says so while the server is away, and is up to date when it is back', async () => {
       await using proxy = await startProxy(app.http);
       const { page, expectNoFaults } = await open('', {}, proxy.url);
@@ -285,6 +342,17 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
       await expect.poll(() => sign(page), patience).toBe('live');
       expect(await page.getByRole('textbox', { name: 'First name' }).inputValue()).toBe('Half a na');
       expectNoFaults(connectionLost);
+    });
+
+    it('shows whom a link leads to once there is a token', async () => {
+      const { users } = await app.client.listUsers({ query: 'lovelace' });
+      await using proxy = await startProxy(app.http);
+      proxy.require('secret');
+      const { page } = await open(`#user=${users[0]?.id}`, {}, proxy.url);
+      await page.getByLabel('Token').fill('secret');
+      await page.getByLabel('Token').press('Enter');
+      await page.getByRole('dialog').getByRole('heading', { name: 'Ada Lovelace' }).waitFor();
+      expect(await page.getByRole('dialog').count()).toBe(1);
     });
   });
 

@@ -345,6 +345,19 @@ describe.skipIf(browserMissing !== undefined)('the dialog of a user', () => {
     await dialog(again.page).getByText('Nobody in the directory has this id').waitFor();
   });
 
+  it('says so where somebody else was faster with deleting', async () => {
+    const { id } = await create();
+    const { page, expectNoFaults } = await open(id);
+    await expect.poll(() => page.locator('.sign').getAttribute('data-state'), patience).toBe('live');
+    await button(page, 'Delete…').click();
+    await app.client.deleteUser({ id });
+    await dialog(page).getByText('is no longer in the directory').waitFor();
+    expect(await dialog(page).getByText('This erases').count()).toBe(0);
+    await button(page, 'Close').last().click();
+    await dialog(page).waitFor({ state: 'detached' });
+    expectNoFaults();
+  });
+
   it('keeps an attribute that is called __proto__', async () => {
     const { id } = await create({ attributes: JSON.parse('{"__proto__": "x", "a": 1}') });
     const { page } = await open(id);

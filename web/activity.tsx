@@ -117,9 +117,7 @@ export function ActivityView({ address = '/metrics' }: ActivityViewProps) {
   return (
     <main class="activity" aria-labelledby="activity-title">
       <header class="line wrap">
-        <h2 id="activity-title" class="grow">
-          Activity
-        </h2>
+        <h2 id="activity-title">Activity</h2>
         <p class="faint">The last five minutes, all processes together</p>
       </header>
       <p class="notice danger" role="status">

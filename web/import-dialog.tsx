@@ -17,6 +17,7 @@ import { Dialog } from './dialog.js';
 import type { Directory } from './directory.js';
 import { download } from './export-users.js';
 import { type ImportOptions, type ImportProgress, type ImportReport, importUsers } from './import-users.js';
+import { useStay } from './stay.js';
 import { labelOf } from './user-fields.js';
 
 export interface ImportDialogProps {
@@ -73,6 +74,8 @@ export function ImportDialog({ directory, onClose, onImported }: ImportDialogPro
     bodyRef.current?.querySelector<HTMLElement>('[data-first]')?.focus();
   }, [step.kind]);
 
+  // What runs is stopped by its button, which says how far it came.
+  useStay(step.kind === 'running', () => {});
   // Left by whatever way: what is not on its way by then is not sent.
   useEffect(() => () => stopping?.abort(), [stopping]);
 

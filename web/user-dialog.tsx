@@ -13,6 +13,7 @@ import { type Choices, Conflict, firstChoices, listLabels, resolve } from './con
 import { Dialog } from './dialog.js';
 import { CallError, type Directory } from './directory.js';
 import { createCreator, deleteUser, describeFailure, hasReason, readUser, updateUser } from './save-user.js';
+import { useStay } from './stay.js';
 import { differences, fieldsOf, noFields, textFields, type UserFields } from './user-fields.js';
 
 export interface UserDialogProps {
@@ -95,21 +96,7 @@ export function UserDialog({ directory, user, latest, onClose, onSaved, onDelete
   }, [newer, isDirty, isBusy, view.kind]);
 
   // Leaving the page or going back in it would lose what was typed.
-  useEffect(() => {
-    if (!isDirty || isGone) return;
-    const ask = (event: BeforeUnloadEvent) => event.preventDefault();
-    const stay = (event: NavigateEvent) => {
-      if (!event.cancelable || event.navigationType !== 'traverse') return;
-      event.preventDefault();
-      setAsking(true);
-    };
-    window.addEventListener('beforeunload', ask);
-    window.navigation?.addEventListener('navigate', stay);
-    return () => {
-      window.removeEventListener('beforeunload', ask);
-      window.navigation?.removeEventListener('navigate', stay);
-    };
-  }, [isDirty, isGone]);
+  useStay(isDirty && !isGone, () => setAsking(true));
 
   // What is wrong is where to go on.
   useLayoutEffect(() => {

@@ -289,9 +289,12 @@ function Row({ row, user, yPx, isActive, isLeaving, flashedAt, onOpen, onActivat
         class={`grid-row${flash}${isLeaving ? ' leaving' : ''}`}
         data-id={id}
         onClick={(event) => {
-          // A middle click and one with a key pressed are the browser's, and so is a text that was marked.
-          if (event.ctrlKey || event.metaKey || event.shiftKey || getSelection()?.isCollapsed === false) return;
+          // A middle click and one with a key pressed are the browser's.
+          if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+          // Else the link would leave the search that it stands in.
           event.preventDefault();
+          // Somebody marks a text.
+          if (getSelection()?.isCollapsed === false) return;
           onActivate(row);
           onOpen(id);
         }}

@@ -454,10 +454,13 @@ export function createUserList(directory: Directory, first: Question): UserList 
     put(user) {
       if (pages.has(user.id)) update(user, performance.now());
       else if (!arrivals.has(user.id)) {
+        const { query, filter } = question;
         if (pages.insert(user)) {
           changed.set(user.id, performance.now());
-          addToTotal(1);
-        } else arrive(user, question.query === '' && question.filter === '');
+          // Shown to whoever has just written it even where the search is for others, who are then as many as before.
+          if (filter === '' && matches(user, query)) addToTotal(1);
+          else countSoon();
+        } else arrive(user, query === '' && filter === '');
       }
       changeSoon();
     },

@@ -215,7 +215,7 @@ export function UserDialog({ directory, user, latest, onClose, onSaved, onDelete
   function close(): void {
     if (isBusy) return;
     if (isAsking) keep();
-    else if (view.kind === 'delete') setView({ kind: 'form' });
+    else if (shown.kind === 'delete') setView({ kind: 'form' });
     else if (isDirty && !isGone) {
       askedFromRef.current = document.activeElement;
       setAsking(true);

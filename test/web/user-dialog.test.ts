@@ -105,7 +105,7 @@ describe.skipIf(browserMissing !== undefined)('the dialog of a user', () => {
     await keys.press('Delete');
     await keys.press('Enter');
     await dialog(page).waitFor({ state: 'detached' });
-    expect(await opener.evaluate((element) => element === document.activeElement)).toBe(true);
+    await expect.poll(() => opener.evaluate((element) => element === document.activeElement), patience).toBe(true);
     const { users } = await app.client.listUsers({ query: 'hopper' });
     expect(users).toHaveLength(1);
     expect(users[0]).toMatchObject({ firstName: 'Grace', lastName: 'Hopper', email: 'ǵrace@münchen.example' });

@@ -43,9 +43,10 @@ def open_channel(address, deadline_ms=10_000, tls=False, ca=None, token=None):
     }
     options = [
         ("grpc.service_config", json.dumps({"methodConfig": [of(MAY_RUN_TWICE, retryPolicy=retries), of(ONCE)]})),
-        # Else a watch whose connection died without a word would wait for ever.
+        # Else a watch whose connection died without a word would wait for ever. The answer's time is the ping's own,
+        # 60 s by default; keepalive_timeout_ms changed nothing in grpcio 1.85.
         ("grpc.keepalive_time_ms", 30_000),
-        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.http2.ping_timeout_ms", 10_000),
     ]
     if token is None and not tls:
         return grpc.insecure_channel(address, options)

@@ -11,7 +11,8 @@ const patience = { timeout: 30_000 };
 const connectionLost = /Failed to load resource|ERR_/;
 
 const rows = (page: Page) => page.locator('[data-id]');
-const names = (page: Page) => page.locator('[data-id] .cell-name a').allTextContents();
+const names = async (page: Page) =>
+  (await page.locator('[data-id] .cell-name a').allTextContents()).map((name) => name.trim());
 const row = (page: Page, name: string) => page.locator('[data-id]', { hasText: name });
 const total = (page: Page) => page.locator('.total').textContent();
 const sign = (page: Page) => page.locator('.sign').getAttribute('data-state');

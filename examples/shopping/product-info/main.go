@@ -1,0 +1,66 @@
+// Serves ecommerce.ProductInfo over gRPC, and for comparison as JSON over HTTP, until a signal ends it.
+package main
+
+import (
+	"context"
+	"flag"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"example.com/shopping/product-info/ecommerce"
+)
+
+//go:generate buf generate
+
+// Calls take milliseconds: what is left after so long hangs.
+const stopMax = 2 * time.Second
+
+func main() {
+	grpcAddress := flag.String("grpc", "127.0.0.1:0", "where gRPC listens; port 0 picks a free one")
+	httpAddress := flag.String("http", "", "where JSON is served too; nowhere if empty")
+	flag.Parse()
+	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stdout, nil)))
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := serve(ctx, *grpcAddress, *httpAddress); err != nil {
+		slog.Error("cannot serve", "error", err)
+		os.Exit(1)
+	}
+}
+
+func serve(ctx context.Context, grpcAddress, httpAddress string) error {
+	products := newProducts()
+	listener, err := net.Listen("tcp", grpcAddress)
+	if err != nil {
+		return err
+	}
+	server := grpc.NewServer(grpc.UnaryInterceptor(logSpan))
+	ecommerce.RegisterProductInfoServer(server, products)
+
+	httpListening := ""
+	if httpAddress != "" {
+		httpListener, err := net.Listen("tcp", httpAddress)
+		if err != nil {
+			return err
+		}
+		httpListening = httpListener.Addr().String()
+		go http.Serve(httpListener, productsAsJSON(products))
+	}
+
+	go func() {
+		<-ctx.Done()
+		// GracefulStop waits for as long as a call lasts.
+		time.AfterFunc(stopMax, server.Stop)
+		server.GracefulStop()
+	}()
+	slog.Info("listening", "grpc", listener.Addr().String(), "http", httpListening)
+	return server.Serve(listener)
+}

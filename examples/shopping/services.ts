@@ -1,0 +1,133 @@
+/** The parts as processes of their own, and what the shop has in it. All of them say where they listen in a line of JSON. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { type Client, RosterError } from 'roster/client';
+import type { Span } from './aggregator/trace.ts';
+import type { ProductInfoClient } from './generated/ecommerce/product_info.ts';
+
+export interface Line {
+  readonly msg: string;
+  readonly [field: string]: unknown;
+}
+
+export interface Service {
+  readonly name: string;
+  readonly pid: number | undefined;
+  /** The line in which it said where it listens. */
+  readonly listening: Line;
+}
+
+export interface Services extends AsyncDisposable {
+  /** Resolves when it listens; `onSpan` gets what it says about a trace. Its warnings and errors go to standard error. */
+  start(name: string, command: string, args: readonly string[], env?: Record<string, string>): Promise<Service>;
+  /** Roster's command line. */
+  startRoster(name: string, args: readonly string[]): Promise<Service>;
+}
+
+const folder = import.meta.dirname;
+const rosterFolder = path.dirname(fileURLToPath(import.meta.resolve('roster/package.json')));
+
+// The embedded Postgres takes the longest to stop.
+const stopMsMax = 15_000;
+
+export function createServices(onSpan: (span: Span) => void): Services {
+  const children: ChildProcess[] = [];
+  // What this process leaves behind when it is ended by an error of its own.
+  process.once('exit', () => {
+    for (const child of children) child.kill('SIGKILL');
+  });
+
+  async function start(name: string, command: string, args: readonly string[], env: Record<string, string> = {}) {
+    const child = spawn(command, args, {
+      cwd: folder,
+      env: { ...process.env, ...env },
+      stdio: ['ignore', 'pipe', 'inherit'],
+      // Ctrl-C is for this process, which then ends them in turn.
+      detached: true,
+    });
+    children.push(child);
+    const { promise, resolve, reject } = Promise.withResolvers<Line>();
+    child.once('error', reject);
+    child.once('close', (code) => reject(new Error(`${name} ended with ${code} before it listened.`)));
+    createInterface(child.stdout).on('line', (text) => {
+      const line = JSON.parse(text) as Line;
+      if (line.msg === 'listening') resolve(line);
+      else if (line.msg === 'span') onSpan(line as unknown as Span);
+      else if (line.level === 'warn' || line.level === 'error' || line.level === 'ERROR') console.error(name, text);
+    });
+    return { name, pid: child.pid, listening: await promise };
+  }
+
+  return {
+    start,
+    startRoster: (name, args) =>
+      start(name, process.execPath, [path.join(rosterFolder, 'dist/src/main.js'), ...args, '--log-format', 'json']),
+
+    async [Symbol.asyncDispose]() {
+      // Callers before those whom they call.
+      for (const child of children.toReversed()) {
+        if (child.exitCode !== null || child.signalCode !== null) continue;
+        child.kill('SIGTERM');
+        // Stopped by a SIGSTOP it would not hear that.
+        child.kill('SIGCONT');
+        const timer = setTimeout(() => child.kill('SIGKILL'), stopMsMax);
+        await once(child, 'exit');
+        clearTimeout(timer);
+      }
+    },
+  };
+}
+
+/** Roster with a database of its own in this folder; over HTTP it serves JSON too. */
+export async function startDirectory(services: Services): Promise<{ address: string; http: string }> {
+  const args = ['--grpc-address', '127.0.0.1:0', '--http-address', '127.0.0.1:0', '--data-dir', `${folder}/.roster`];
+  const { listening } = await services.startRoster('Roster', ['serve', ...args]);
+  return { address: String(listening.address), http: String(listening.http) };
+}
+
+export async function startProductInfo(services: Services, args: readonly string[] = []): Promise<Service> {
+  return services.start('ProductInfo', path.join(folder, 'generated/product-info'), args);
+}
+
+const sellers = {
+  ada: { firstName: 'Ada', lastName: 'Lovelace', email: 'ada@shop.example' },
+  grace: { firstName: 'Grace', lastName: 'Hopper', email: 'grace@shop.example' },
+  alan: { firstName: 'Alan', lastName: 'Turing', email: 'alan@shop.example' },
+};
+
+const products = [
+  {
+    id: 'note-g',
+    name: 'Note G',
+    description: 'A program, for a machine that is not there yet',
+    seller: 'ada',
+    price: 1900,
+  },
+  { id: 'compiler', name: 'Compiler', description: 'Takes words, gives code', seller: 'grace', price: 14900 },
+  { id: 'moth', name: 'Moth', description: 'Dead, with adhesive tape', seller: 'grace', price: 99 },
+  { id: 'tape', name: 'Tape', description: 'As long as you like', seller: 'alan', price: 4200 },
+] as const;
+
+/** Sellers in the directory, where they may be already, and what they sell. Returns the products' ids. */
+export async function fillShop(roster: Client, productInfo: ProductInfoClient): Promise<string[]> {
+  const sellerIds: Record<string, string> = {};
+  for (const [key, user] of Object.entries(sellers)) sellerIds[key] = await ensureUser(roster, user);
+  for (const { id, name, description, seller, price } of products) {
+    await productInfo.addProduct({ id, name, description, priceMinor: price, sellerId: sellerIds[seller] });
+  }
+  return products.map(({ id }) => id);
+}
+
+async function ensureUser(roster: Client, user: (typeof sellers)[keyof typeof sellers]): Promise<string> {
+  try {
+    const created = await roster.createUser({ user });
+    return created.user?.id ?? '';
+  } catch (error) {
+    if (!(error instanceof RosterError && error.reason === 'EMAIL_TAKEN')) throw error;
+    const found = await roster.getUserByEmail({ email: user.email });
+    return found.user?.id ?? '';
+  }
+}

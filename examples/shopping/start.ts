@@ -1,0 +1,88 @@
+/**
+ * Starts the shop with all its services, asks it once through the gateway as an app would, and prints the answer and its
+ * trace. Then it serves until it is ended.
+ */
+import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createClient } from 'roster/client';
+import { connectToProductInfo } from './aggregator/products.ts';
+import { createTrace, type Span } from './aggregator/trace.ts';
+import { createServices, fillShop, startDirectory, startProductInfo } from './services.ts';
+import { treeOf } from './span-tree.ts';
+
+const { SHOP_HTTP = 'localhost:8088', PAGE_PORT = '8089' } = process.env;
+const deadlineMs = 2_000;
+// A span is written when its work is over, which is after the answer has left.
+const spansMsMax = 2_000;
+const pageFiles = new Map([
+  ['/', { name: 'index.html', type: 'text/html; charset=utf-8' }],
+  ['/shop.js', { name: 'shop.js', type: 'text/javascript; charset=utf-8' }],
+]);
+
+const stopped = Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')]);
+const spans: Span[] = [];
+await using services = createServices((span) => spans.push(span));
+
+const rosterAddress = process.env.ROSTER_ADDRESS ?? (await startDirectory(services)).address;
+const productInfo = await startProductInfo(services);
+const productInfoAddress = String(productInfo.listening.grpc);
+const aggregator = await services.start('the aggregator', process.execPath, ['aggregator/main.ts'], {
+  ROSTER_ADDRESS: rosterAddress,
+  PRODUCT_INFO_ADDRESS: productInfoAddress,
+});
+
+using roster = createClient({ address: rosterAddress });
+const productIds = await fillShop(roster, connectToProductInfo(productInfoAddress));
+
+let gatewayUrl = '';
+const page = createServer(servePage).listen(Number(PAGE_PORT), 'localhost');
+await once(page, 'listening');
+const pageUrl = `http://localhost:${(page.address() as AddressInfo).port}`;
+
+const gateway = await services.startRoster('the gateway', [
+  ...['gateway', '--target', String(aggregator.listening.grpc), '--descriptors', 'generated/shop.binpb'],
+  ...['--http-address', SHOP_HTTP, '--cors-origins', pageUrl],
+]);
+gatewayUrl = `http://${gateway.listening.http}`;
+
+const parts = { Roster: rosterAddress, ProductInfo: productInfoAddress, 'the aggregator': aggregator.listening.grpc };
+for (const [name, address] of Object.entries(parts)) console.log(`${name} is at ${address}.`);
+console.log(`The gateway is at ${gatewayUrl}, the page at ${pageUrl}.\n`);
+
+const trace = createTrace('app', String, (span) => spans.push(span));
+const answer = await trace({ name: 'POST /shop.v1.Shop/ListOffers', traceparent: undefined, deadlineMs }, listOffers);
+console.log(JSON.stringify(answer, undefined, 2));
+await expectSpans(productIds.length);
+console.log(`\n${treeOf(spans)}\n\nCtrl-C ends all of it.`);
+
+await stopped;
+page.close();
+
+/** What curl would do. */
+async function listOffers(traceparent: string): Promise<unknown> {
+  const response = await fetch(`${gatewayUrl}/shop.v1.Shop/ListOffers`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', 'connect-timeout-ms': String(deadlineMs), traceparent },
+    body: JSON.stringify({ productIds }),
+  });
+  if (!response.ok) throw new Error(`The gateway answered with ${response.status}: ${await response.text()}`);
+  return response.json();
+}
+
+/** They come over pipes of their own. Without them all the tree has what came. */
+async function expectSpans(calls: number): Promise<void> {
+  const untilMs = performance.now() + spansMsMax;
+  // The app's, the aggregator's, two of each call of ProductInfo and one of Roster.
+  while (spans.length < 3 + 2 * calls && performance.now() < untilMs) await sleep(10);
+}
+
+/** The page and its script, and where its gateway is. */
+async function servePage(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const file = pageFiles.get(request.url ?? '');
+  if (request.url === '/gateway') response.end(gatewayUrl);
+  else if (file === undefined) response.writeHead(404).end();
+  else response.setHeader('content-type', file.type).end(await readFile(`${import.meta.dirname}/page/${file.name}`));
+}

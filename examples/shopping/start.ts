@@ -48,7 +48,11 @@ const gateway = await services.startRoster('the gateway', [
 ]);
 gatewayUrl = `http://${gateway.listening.http}`;
 
-const parts = { Roster: rosterAddress, ProductInfo: productInfoAddress, 'the aggregator': aggregator.listening.grpc };
+const parts = {
+  Roster: rosterAddress,
+  ProductInfo: `${productInfoAddress} (process ${productInfo.pid})`,
+  'The aggregator': aggregator.listening.grpc,
+};
 for (const [name, address] of Object.entries(parts)) console.log(`${name} is at ${address}.`);
 console.log(`The gateway is at ${gatewayUrl}, the page at ${pageUrl}.\n`);
 

@@ -1,0 +1,260 @@
+/**
+ * Runs the shop against the Roster of ROSTER_ADDRESS, and takes its services away one after the other: every answer must
+ * come within its caller's deadline. Exits with 75 where Go, Maven or Java is missing.
+ */
+import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, symlinkSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+const folder = import.meta.dirname;
+const { ROSTER_ADDRESS = 'localhost:50051', ROSTER_REPO = path.resolve(folder, '../..') } = process.env;
+const deadlineMs = 4_000;
+const recoveryMsMax = 30_000;
+const stopMsMax = 20_000;
+
+for (const [tool, flag] of [
+  ['go', 'version'],
+  ['mvn', '-v'],
+  ['javac', '-version'],
+]) {
+  if (spawnSync(tool, [flag], { stdio: 'ignore' }).status !== 0) {
+    console.log(`skipped: ${tool} is missing`);
+    process.exit(75);
+  }
+}
+
+// As `npm install` does; the other packages are Roster's too.
+if (!existsSync(`${folder}/node_modules/roster`)) {
+  mkdirSync(`${folder}/node_modules`, { recursive: true });
+  symlinkSync(ROSTER_REPO, `${folder}/node_modules/roster`, 'dir');
+}
+const { createClient } = await import('roster/client');
+
+run('npm', ['run', '--silent', 'build']);
+run(process.execPath, [`${ROSTER_REPO}/node_modules/typescript/bin/tsc`, '-p', '.']);
+console.log('built');
+
+const roster = createClient({ address: ROSTER_ADDRESS });
+const door = await openDoor(ROSTER_ADDRESS);
+const shop = spawn(process.execPath, ['start.ts'], {
+  cwd: folder,
+  env: { ...process.env, ROSTER_ADDRESS: door.address, SHOP_HTTP: 'localhost:0', PAGE_PORT: '0' },
+  stdio: ['ignore', 'pipe', 'inherit'],
+});
+// Whatever fails here, nothing stays: the shop ends its services.
+process.once('exit', () => shop.kill('SIGTERM'));
+const ended = once(shop, 'exit');
+const output = await outputUntil('Ctrl-C ends');
+
+const gateway = found(/The gateway is at (\S+),/);
+const page = found(/the page at (\S+)\./);
+const productInfo = found(/ProductInfo is at (\S+)/);
+const productInfoPid = Number(found(/ProductInfo is at .*process (\d+)/));
+
+const answer = JSON.parse(found(/^(\{\n[\s\S]*?\n\})$/m));
+const ids = answer.offers.map(({ productId }) => productId);
+assert.deepEqual(ids, ['note-g', 'compiler', 'moth', 'tape']);
+assert.deepEqual(
+  answer.offers.map(({ seller }) => seller.displayName),
+  ['Ada Lovelace', 'Grace Hopper', 'Grace Hopper', 'Alan Turing'],
+);
+assert.equal(answer.outages, undefined);
+console.log('answers with products and sellers');
+
+const tree = output.slice(output.indexOf('app: POST'));
+// Below each other by their ids, each with less time left than the one above.
+assert.match(tree, /^app: .*\n└─ aggregator: shop\.v1.*\n {3}├─ aggregator: ecommerce.*\n {3}│ {2}└─ product-info: /);
+const [, ...left] = /of (\d+) ms\n.*of (\d+) ms\n.*of (\d+) ms\n.*of (\d+) ms\n/.exec(tree) ?? [];
+assert.deepEqual(
+  left.map(Number),
+  left.map(Number).toSorted((a, b) => b - a),
+);
+assert.equal(tree.match(/product-info: /g)?.length, 4);
+assert.match(tree, /ResolveUsers 3 sellers/);
+console.log('one trace over all of them, with deadlines that get shorter');
+
+const allowed = await fetch(`${gateway}/shop.v1.Shop/ListOffers`, {
+  method: 'OPTIONS',
+  headers: {
+    origin: page,
+    'access-control-request-method': 'POST',
+    'access-control-request-headers': 'connect-timeout-ms,content-type',
+  },
+});
+assert.equal(allowed.headers.get('access-control-allow-origin'), page);
+assert.match(await (await fetch(page)).text(), /shop\.js/);
+assert.equal(await (await fetch(`${page}/gateway`)).text(), gateway);
+console.log('has a page, which may call the gateway');
+
+const seller = answer.offers[0].seller.id;
+const java = run('mvn', ['-q', '-B', '-f', 'consumer', 'compile', 'exec:java', `-Dexec.args=${productInfo} ${seller}`]);
+const [, added] = /Added (\S+)/.exec(java) ?? assert.fail(java);
+assert.match(java, /name: "Nanosecond"/);
+const mixed = await listOffers([added, 'nothing']);
+assert.deepEqual(
+  mixed.offers.map(({ productId, name, seller }) => [productId, name, seller.displayName]),
+  [[added, 'Nanosecond', 'Ada Lovelace']],
+);
+assert.deepEqual(mixed.missingIds, ['nothing']);
+console.log('Java has added a product, which is on offer; one that is not there is named');
+
+await door.shut();
+await expectNoSellers('UNAVAILABLE', 'Roster is stopped');
+await door.open();
+await expectAll();
+
+door.freeze();
+await expectNoSellers('DEADLINE_EXCEEDED', 'Roster hangs');
+door.thaw();
+await expectAll();
+
+process.kill(productInfoPid, 'SIGSTOP');
+await expectNoProducts('DEADLINE_EXCEEDED', 'ProductInfo hangs');
+process.kill(productInfoPid, 'SIGCONT');
+await expectAll();
+
+process.kill(productInfoPid, 'SIGTERM');
+await expectNoProducts('UNAVAILABLE', 'ProductInfo is stopped');
+
+shop.kill('SIGINT');
+const timer = setTimeout(() => shop.kill('SIGKILL'), stopMsMax);
+assert.deepEqual(await ended, [0, null]);
+clearTimeout(timer);
+for (const id of new Set(answer.offers.map(({ seller }) => seller.id))) {
+  await roster.deleteUser({ id, allowMissing: true });
+}
+roster.close();
+await door.shut();
+console.log('ended');
+
+function run(command, args) {
+  const { status, stdout, error } = spawnSync(command, args, {
+    cwd: folder,
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  assert.equal(status, 0, `${command} ${args.join(' ')}: ${error ?? stdout}`);
+  return stdout;
+}
+
+async function outputUntil(text) {
+  let all = '';
+  for await (const chunk of shop.stdout.setEncoding('utf8').iterator({ destroyOnReturn: false })) {
+    all += chunk;
+    if (all.includes(text)) {
+      shop.stdout.resume();
+      return all;
+    }
+  }
+  assert.fail(`The shop has ended:\n${all}`);
+}
+
+function found(pattern) {
+  const [, value] = pattern.exec(output) ?? assert.fail(`no ${pattern} in\n${output}`);
+  return value;
+}
+
+/** Fails where the answer is not there within the deadline. */
+async function listOffers(productIds) {
+  const response = await fetch(`${gateway}/shop.v1.Shop/ListOffers`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', 'connect-timeout-ms': String(deadlineMs) },
+    body: JSON.stringify({ productIds }),
+    signal: AbortSignal.timeout(deadlineMs),
+  });
+  const body = await response.json();
+  assert.equal(response.status, 200, JSON.stringify(body));
+  return { offers: [], missingIds: [], unreadIds: [], outages: [], ...body };
+}
+
+async function expectNoSellers(status, what) {
+  const startedMs = performance.now();
+  const { offers, unreadIds, outages } = await listOffers(ids);
+  const ms = Math.round(performance.now() - startedMs);
+  assert.deepEqual(
+    offers.map(({ productId, seller }) => [productId, seller]),
+    ids.map((id) => [id, undefined]),
+  );
+  assert.deepEqual(unreadIds, []);
+  assert.deepEqual(outages, [{ service: 'users.v1.UserService', status }]);
+  console.log(`${what}: products without sellers after ${ms} of ${deadlineMs} ms`);
+}
+
+async function expectNoProducts(status, what) {
+  const startedMs = performance.now();
+  const { offers, unreadIds, outages } = await listOffers(ids);
+  const ms = Math.round(performance.now() - startedMs);
+  assert.deepEqual(offers, []);
+  assert.deepEqual(unreadIds, ids);
+  assert.deepEqual(outages, [{ service: 'ecommerce.ProductInfo', status }]);
+  console.log(`${what}: says which products it could not read after ${ms} of ${deadlineMs} ms`);
+}
+
+/** It comes back by itself. */
+async function expectAll() {
+  const untilMs = performance.now() + recoveryMsMax;
+  for (;;) {
+    const { offers, outages } = await listOffers(ids);
+    if (outages.length === 0) {
+      assert.ok(offers.length === ids.length && offers.every(({ seller }) => seller !== undefined));
+      return;
+    }
+    assert.ok(performance.now() < untilMs, 'the service is back, and not found again');
+    await sleep(100);
+  }
+}
+
+/** A way to a server that others use too, so that it can be gone, or hang, for the shop alone. */
+async function openDoor(address) {
+  const [, host, targetPort] = /^(.*):(\d+)$/.exec(address) ?? assert.fail(`no host and port: ${address}`);
+  const pipes = new Map();
+  let isFrozen = false;
+  const server = createServer((inside) => {
+    const outside = connect(Number(targetPort), host.replace(/^\[|\]$/g, ''));
+    connectTo(inside, outside);
+    connectTo(outside, inside);
+  });
+
+  function connectTo(from, to) {
+    pipes.set(from, to);
+    if (!isFrozen) from.pipe(to);
+    from.on('error', () => {});
+    from.on('close', () => {
+      pipes.delete(from);
+      to.destroy();
+    });
+  }
+
+  let port = 0;
+  async function open() {
+    server.listen(port, '127.0.0.1');
+    await once(server, 'listening');
+    port = server.address().port;
+  }
+  await open();
+
+  return {
+    address: `127.0.0.1:${port}`,
+    open,
+    /** Nobody listens any more. */
+    async shut() {
+      const closed = once(server, 'close');
+      server.close();
+      for (const socket of pipes.keys()) socket.destroy();
+      await closed;
+    },
+    /** Connections stay, and new ones are taken, but no byte moves: what a stopped process looks like from outside. */
+    freeze() {
+      isFrozen = true;
+      for (const socket of pipes.keys()) socket.unpipe().pause();
+    },
+    thaw() {
+      isFrozen = false;
+      for (const [from, to] of pipes) from.pipe(to);
+    },
+  };
+}

@@ -33,7 +33,7 @@ const rosterFolder = path.dirname(fileURLToPath(import.meta.resolve('roster/pack
 // The embedded Postgres takes the longest to stop.
 const stopMsMax = 15_000;
 
-export function createServices(onSpan: (span: Span) => void): Services {
+export function createServices(onSpan?: (span: Span) => void): Services {
   const children: ChildProcess[] = [];
   // What this process leaves behind when it is ended by an error of its own.
   process.once('exit', () => {
@@ -52,10 +52,15 @@ export function createServices(onSpan: (span: Span) => void): Services {
     const { promise, resolve, reject } = Promise.withResolvers<Line>();
     child.once('error', reject);
     child.once('close', (code) => reject(new Error(`${name} ended with ${code} before it listened.`)));
+    let isListening = false;
     createInterface(child.stdout).on('line', (text) => {
+      // Reading what nobody wants to know would cost the one who measures.
+      if (isListening && onSpan === undefined) return;
       const line = JSON.parse(text) as Line;
-      if (line.msg === 'listening') resolve(line);
-      else if (line.msg === 'span') onSpan(line as unknown as Span);
+      if (line.msg === 'listening') {
+        isListening = true;
+        resolve(line);
+      } else if (line.msg === 'span') onSpan?.(line as unknown as Span);
       else if (line.level === 'warn' || line.level === 'error' || line.level === 'ERROR') console.error(name, text);
     });
     return { name, pid: child.pid, listening: await promise };
@@ -121,7 +126,11 @@ export async function fillShop(roster: Client, productInfo: ProductInfoClient): 
   return products.map(({ id }) => id);
 }
 
-async function ensureUser(roster: Client, user: (typeof sellers)[keyof typeof sellers]): Promise<string> {
+/** The id of who has this email, made where nobody has. */
+export async function ensureUser(
+  roster: Client,
+  user: { firstName: string; lastName: string; email: string },
+): Promise<string> {
   try {
     const created = await roster.createUser({ user });
     return created.user?.id ?? '';

@@ -25,24 +25,29 @@ const stopMax = 2 * time.Second
 func main() {
 	grpcAddress := flag.String("grpc", "127.0.0.1:0", "where gRPC listens; port 0 picks a free one")
 	httpAddress := flag.String("http", "", "where JSON is served too; nowhere if empty")
+	spans := flag.Bool("spans", true, "whether calls that are part of a trace are logged")
 	flag.Parse()
 	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stdout, nil)))
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := serve(ctx, *grpcAddress, *httpAddress); err != nil {
+	if err := serve(ctx, *grpcAddress, *httpAddress, *spans); err != nil {
 		slog.Error("cannot serve", "error", err)
 		os.Exit(1)
 	}
 }
 
-func serve(ctx context.Context, grpcAddress, httpAddress string) error {
+func serve(ctx context.Context, grpcAddress, httpAddress string, spans bool) error {
 	products := newProducts()
 	listener, err := net.Listen("tcp", grpcAddress)
 	if err != nil {
 		return err
 	}
-	server := grpc.NewServer(grpc.UnaryInterceptor(logSpan))
+	var options []grpc.ServerOption
+	if spans {
+		options = append(options, grpc.UnaryInterceptor(logSpan))
+	}
+	server := grpc.NewServer(options...)
 	ecommerce.RegisterProductInfoServer(server, products)
 
 	httpListening := ""

@@ -87,10 +87,10 @@ export function createServices(onSpan?: (span: Span) => void): Services {
 }
 
 /** Roster with a database of its own in this folder; over HTTP it serves JSON too. */
-export async function startDirectory(services: Services): Promise<{ address: string; http: string }> {
+export async function startDirectory(services: Services): Promise<{ address: string; http: string; pid?: number }> {
   const args = ['--grpc-address', '127.0.0.1:0', '--http-address', '127.0.0.1:0', '--data-dir', `${folder}/.roster`];
-  const { listening } = await services.startRoster('Roster', ['serve', ...args]);
-  return { address: String(listening.address), http: String(listening.http) };
+  const { listening, pid } = await services.startRoster('Roster', ['serve', ...args]);
+  return { address: String(listening.address), http: String(listening.http), pid };
 }
 
 export async function startProductInfo(services: Services, args: readonly string[] = []): Promise<Service> {

@@ -17,6 +17,8 @@ const { SHOP_HTTP = 'localhost:8088', PAGE_PORT = '8089' } = process.env;
 const deadlineMs = 2_000;
 // A span is written when its work is over, which is after the answer has left.
 const spansMsMax = 2_000;
+// More than the first answer has; those of later ones are dropped.
+const spansMax = 100;
 const pageFiles = new Map([
   ['/', { name: 'index.html', type: 'text/html; charset=utf-8' }],
   ['/shop.js', { name: 'shop.js', type: 'text/javascript; charset=utf-8' }],
@@ -24,17 +26,21 @@ const pageFiles = new Map([
 
 const stopped = Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')]);
 const spans: Span[] = [];
-await using services = createServices((span) => spans.push(span));
+await using services = createServices((span) => {
+  if (spans.length < spansMax) spans.push(span);
+});
 
-const rosterAddress = process.env.ROSTER_ADDRESS ?? (await startDirectory(services)).address;
+const { ROSTER_ADDRESS } = process.env;
+const directory: { address: string; pid?: number } =
+  ROSTER_ADDRESS === undefined ? await startDirectory(services) : { address: ROSTER_ADDRESS };
 const productInfo = await startProductInfo(services);
 const productInfoAddress = String(productInfo.listening.grpc);
 const aggregator = await services.start('the aggregator', process.execPath, ['aggregator/main.ts'], {
-  ROSTER_ADDRESS: rosterAddress,
+  ROSTER_ADDRESS: directory.address,
   PRODUCT_INFO_ADDRESS: productInfoAddress,
 });
 
-using roster = createClient({ address: rosterAddress });
+using roster = createClient({ address: directory.address });
 const productIds = await fillShop(roster, connectToProductInfo(productInfoAddress));
 
 let gatewayUrl = '';
@@ -48,12 +54,9 @@ const gateway = await services.startRoster('the gateway', [
 ]);
 gatewayUrl = `http://${gateway.listening.http}`;
 
-const parts = {
-  Roster: rosterAddress,
-  ProductInfo: `${productInfoAddress} (process ${productInfo.pid})`,
-  'The aggregator': aggregator.listening.grpc,
-};
-for (const [name, address] of Object.entries(parts)) console.log(`${name} is at ${address}.`);
+console.log(`Roster is at ${directory.address}${processOf(directory)}.`);
+console.log(`ProductInfo is at ${productInfoAddress}${processOf(productInfo)}.`);
+console.log(`The aggregator is at ${aggregator.listening.grpc}${processOf(aggregator)}.`);
 console.log(`The gateway is at ${gatewayUrl}, the page at ${pageUrl}.\n`);
 
 const trace = createTrace('app', String, (span) => spans.push(span));
@@ -64,6 +67,10 @@ console.log(`\n${treeOf(spans)}\n\nCtrl-C ends all of it.`);
 
 await stopped;
 page.close();
+
+function processOf({ pid }: { pid?: number }): string {
+  return pid === undefined ? '' : ` (process ${pid})`;
+}
 
 /** What curl would do. */
 async function listOffers(traceparent: string): Promise<unknown> {

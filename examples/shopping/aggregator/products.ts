@@ -9,6 +9,9 @@ export function connectToProductInfo(address: string): ProductInfoClient {
     // gRPC's own, 1 s to 2 min, would leave the shop without products long after the service is back.
     'grpc.initial_reconnect_backoff_ms': 200,
     'grpc.max_reconnect_backoff_ms': 2_000,
+    // A machine that is gone without a word is found out in 35 s, not in the quarter of an hour that TCP takes.
+    'grpc.keepalive_time_ms': 30_000,
+    'grpc.keepalive_timeout_ms': 5_000,
   });
   return createClient(ProductInfoDefinition, channel);
 }

@@ -15,9 +15,9 @@ import type { Product } from './generated/ecommerce/product_info.ts';
 import { createJsonSources } from './json-sources.ts';
 import { createServices, ensureUser, startDirectory, startProductInfo } from './services.ts';
 
-const rounds = Number(process.env.COMPARE_ROUNDS ?? 10);
-const answersPerRound = 100;
-const answersForBytes = 100;
+const rounds = 10;
+const answersPerRound = Number(process.env.COMPARE_ANSWERS ?? 100);
+const answersForBytes = 20;
 const productCount = 20;
 const sellerCount = 10;
 const deadlineMs = 5_000;

@@ -31,7 +31,7 @@ for (const [tool, flag] of [
   }
 }
 
-// As `npm install` does; the other packages are Roster's too.
+// As `npm install` does; the other packages are Roster's too, where nobody has brought them.
 if (!existsSync(`${folder}/node_modules/roster`)) {
   mkdirSync(`${folder}/node_modules`, { recursive: true });
   symlinkSync(ROSTER_REPO, `${folder}/node_modules/roster`, 'dir');
@@ -39,7 +39,7 @@ if (!existsSync(`${folder}/node_modules/roster`)) {
 const { createClient } = await import('roster/client');
 
 run('npm', ['run', '--silent', 'build']);
-run(process.execPath, [`${ROSTER_REPO}/node_modules/typescript/bin/tsc`, '-p', '.']);
+run('npm', ['run', '--silent', 'check:types']);
 console.log('built');
 
 const roster = createClient({ address: ROSTER_ADDRESS });

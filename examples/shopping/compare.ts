@@ -84,7 +84,8 @@ ends.dispose();
 
 function grpcSources({ productInfo, roster }: Addresses): Sources {
   const client = ends.use(createClient({ address: roster }));
-  return { getProduct: createProducts(connectToProductInfo(productInfo)), getSellers: createSellers(client) };
+  const products = createProducts(ends.use(connectToProductInfo(productInfo)));
+  return { getProduct: products, getSellers: ends.use(createSellers(client)).get };
 }
 
 function jsonSources({ productInfo, roster }: Addresses): Sources {
@@ -211,7 +212,7 @@ function bytesRow(grpc: Wire, json: Wire): object {
 /** Sellers in the directory, and products with texts of an ordinary length. */
 async function fill(): Promise<Product[]> {
   using client = createClient({ address: addresses.grpc.roster });
-  const productInfo = connectToProductInfo(addresses.grpc.productInfo);
+  using productInfo = connectToProductInfo(addresses.grpc.productInfo);
   const sellerIds: string[] = [];
   for (let number = 0; number < sellerCount; number++) {
     const user = { firstName: 'Seller', lastName: `Number ${number}`, email: `seller-${number}@shop.example` };

@@ -45,8 +45,8 @@ export function createServices(onSpan?: (span: Span) => void): Services {
       cwd: folder,
       env: { ...process.env, ...env },
       stdio: ['ignore', 'pipe', 'inherit'],
-      // Ctrl-C is for this process, which then ends them in turn.
-      detached: true,
+      // Ctrl-C in a terminal is for this process, which then ends them in turn. Elsewhere they go with their group.
+      detached: process.stdin.isTTY,
     });
     children.push(child);
     const { promise, resolve, reject } = Promise.withResolvers<Line>();
@@ -78,7 +78,11 @@ export function createServices(onSpan?: (span: Span) => void): Services {
         child.kill('SIGTERM');
         // Stopped by a SIGSTOP it would not hear that.
         child.kill('SIGCONT');
-        const timer = setTimeout(() => child.kill('SIGKILL'), stopMsMax);
+        const timer = setTimeout(() => {
+          console.error(`Had to kill ${child.spawnargs.join(' ')}.`);
+          process.exitCode = 1;
+          child.kill('SIGKILL');
+        }, stopMsMax);
         await once(child, 'exit');
         clearTimeout(timer);
       }

@@ -33,15 +33,16 @@ await using services = createServices((span) => {
 const { ROSTER_ADDRESS } = process.env;
 const directory: { address: string; pid?: number } =
   ROSTER_ADDRESS === undefined ? await startDirectory(services) : { address: ROSTER_ADDRESS };
-const productInfo = await startProductInfo(services);
-const productInfoAddress = String(productInfo.listening.grpc);
+const productInfoService = await startProductInfo(services);
+const productInfoAddress = String(productInfoService.listening.grpc);
 const aggregator = await services.start('the aggregator', process.execPath, ['aggregator/main.ts'], {
   ROSTER_ADDRESS: directory.address,
   PRODUCT_INFO_ADDRESS: productInfoAddress,
 });
 
 using roster = createClient({ address: directory.address });
-const productIds = await fillShop(roster, connectToProductInfo(productInfoAddress));
+using productInfo = connectToProductInfo(productInfoAddress);
+const productIds = await fillShop(roster, productInfo);
 
 let gatewayUrl = '';
 const page = createServer(servePage).listen(Number(PAGE_PORT), 'localhost');
@@ -55,7 +56,7 @@ const gateway = await services.startRoster('the gateway', [
 gatewayUrl = `http://${gateway.listening.http}`;
 
 console.log(`Roster is at ${directory.address}${processOf(directory)}.`);
-console.log(`ProductInfo is at ${productInfoAddress}${processOf(productInfo)}.`);
+console.log(`ProductInfo is at ${productInfoAddress}${processOf(productInfoService)}.`);
 console.log(`The aggregator is at ${aggregator.listening.grpc}${processOf(aggregator)}.`);
 console.log(`The gateway is at ${gatewayUrl}, the page at ${pageUrl}.\n`);
 

@@ -21,9 +21,11 @@ const write = (line: object) => process.stdout.write(`${JSON.stringify(line)}\n`
 const trace = createTrace('aggregator', statusOf, (span) => write({ msg: 'span', ...span }));
 
 using roster = createClient({ address: ROSTER_ADDRESS });
+using sellers = createSellers(roster);
+using productInfo = connectToProductInfo(PRODUCT_INFO_ADDRESS);
 const sources: Sources = {
-  getProduct: createProducts(connectToProductInfo(PRODUCT_INFO_ADDRESS)),
-  getSellers: createSellers(roster),
+  getProduct: createProducts(productInfo),
+  getSellers: sellers.get,
 };
 
 const shop: ShopServiceImplementation = {

@@ -3,8 +3,8 @@ import { ClientError, createChannel, createClient, Metadata, Status } from 'nice
 import { type Product, type ProductInfoClient, ProductInfoDefinition } from '../generated/ecommerce/product_info.ts';
 import { type Call, metadataOf } from './call.ts';
 
-/** Connects with the first call. */
-export function connectToProductInfo(address: string): ProductInfoClient {
+/** Connects with the first call, and keeps a process alive until it is disposed of. */
+export function connectToProductInfo(address: string): ProductInfoClient & Disposable {
   const channel = createChannel(address, undefined, {
     // gRPC's own, 1 s to 2 min, would leave the shop without products long after the service is back.
     'grpc.initial_reconnect_backoff_ms': 200,
@@ -13,7 +13,7 @@ export function connectToProductInfo(address: string): ProductInfoClient {
     'grpc.keepalive_time_ms': 30_000,
     'grpc.keepalive_timeout_ms': 5_000,
   });
-  return createClient(ProductInfoDefinition, channel);
+  return { ...createClient(ProductInfoDefinition, channel), [Symbol.dispose]: () => channel.close() };
 }
 
 export function createProducts(client: ProductInfoClient): (id: string, call: Call) => Promise<Product | undefined> {

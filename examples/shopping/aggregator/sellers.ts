@@ -12,20 +12,29 @@ interface Question {
   reject(error: unknown): void;
 }
 
-export function createSellers(client: Client): (ids: readonly string[], call: Call) => Promise<readonly Seller[]> {
+export interface Sellers extends Disposable {
+  get(ids: readonly string[], call: Call): Promise<readonly Seller[]>;
+}
+
+export function createSellers(client: Client): Sellers {
+  const closing = new AbortController();
   let stream: ReturnType<typeof openStream> | undefined;
 
-  return async (ids, call) => {
-    // After an end (a restart of Roster, its limit on a connection's age) the next question opens another.
-    stream ??= openStream(client, call, () => {
-      stream = undefined;
-    });
-    const users = await stream.ask(ids, call);
-    return users.map(({ id, displayName }) => ({ id, displayName }));
+  return {
+    async get(ids, call) {
+      // After an end (a restart of Roster, its limit on a connection's age) the next question opens another.
+      stream ??= openStream(client, { ...call, signal: closing.signal }, () => {
+        stream = undefined;
+      });
+      const users = await stream.ask(ids, call);
+      return users.map(({ id, displayName }) => ({ id, displayName }));
+    },
+    // A stream that is open keeps its connection, and so the process.
+    [Symbol.dispose]: () => closing.abort(),
   };
 }
 
-function openStream(client: Client, { traceparent }: Call, onEnd: () => void) {
+function openStream(client: Client, { traceparent, signal }: Call, onEnd: () => void) {
   // In both, only those who still wait: a Roster that hangs leaves nothing behind here.
   const unsent = new Map<string, Question>();
   const unanswered = new Map<string, Question>();
@@ -46,7 +55,8 @@ function openStream(client: Client, { traceparent }: Call, onEnd: () => void) {
 
   async function readAnswers(): Promise<never> {
     // Metadata is a stream's and not a question's: this is the span that opened it.
-    for await (const { tag, users } of client.resolveUsers(questions(), { metadata: Metadata({ traceparent }) })) {
+    const options = { metadata: Metadata({ traceparent }), signal };
+    for await (const { tag, users } of client.resolveUsers(questions(), options)) {
       unanswered.get(tag)?.resolve(users);
       unanswered.delete(tag);
     }

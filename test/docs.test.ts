@@ -63,7 +63,10 @@ describe('the documentation', () => {
 
   it('names only npm scripts that there are', () => {
     // An example is read in its own folder, and has scripts of its own.
-    const scriptsOf = (folder: string): object => JSON.parse(read(join(folder, 'package.json'))).scripts ?? {};
+    const scriptsOf = (folder: string): object => {
+      const manifest = join(folder, 'package.json');
+      return existsSync(join(root, manifest)) ? (JSON.parse(read(manifest)).scripts ?? {}) : {};
+    };
     const named = files.flatMap((file) => {
       const scripts = { ...scriptsOf('.'), ...(file.startsWith('examples') ? scriptsOf(dirname(file)) : {}) };
       return [...read(file).matchAll(/\bnpm (?:run (?:--silent )?([\w:-]+)|(test)\b)/g)].map(([, run, test]) => {

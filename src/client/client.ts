@@ -169,7 +169,7 @@ export interface Client extends UserServiceClient<CallLimits>, Disposable {
    */
   isServing(options?: CallOptions): Promise<boolean>;
 
-  /** Ends the connections. Calls in flight fail with UNAVAILABLE, later ones with CANCELLED. */
+  /** Ends the connections. Calls in flight fail with UNAVAILABLE, later ones and streams that are open with CANCELLED. */
   close(): void;
 }
 
@@ -243,8 +243,11 @@ export function createClient(options: ClientOptions = {}): Client {
   function streaming<Request, Result>(
     method: (service: Service) => (request: Request, options?: NiceCallOptions & AttemptOptions) => Result,
   ) {
-    return (request: Request, { deadlineMs = 0, attemptsMax: _, ...rest }: CallOptions = {}): Result =>
-      method(service(next()))(request, { ...rest, deadline: deadlineIn(deadlineMs) });
+    return (request: Request, { deadlineMs = 0, attemptsMax: _, signal, ...rest }: CallOptions = {}): Result => {
+      // The channel would leave a stream open that is, for as long as the other side likes.
+      const stop = AbortSignal.any(signal === undefined ? [closing.signal] : [closing.signal, signal]);
+      return method(service(next()))(request, { ...rest, signal: stop, deadline: deadlineIn(deadlineMs) });
+    };
   }
 
   const isRead = () => true;

@@ -313,6 +313,33 @@ describe('TLS', () => {
 });
 
 describe('a stream', () => {
+  it('that is open ends with its client, on both sides', async () => {
+    let gone: () => void = () => {};
+    const left = new Promise<void>((resolve) => {
+      gone = resolve;
+    });
+    const { client } = await start({
+      async *resolveUsers(requests, context) {
+        for await (const { tag } of requests) {
+          yield { tag };
+          await hang(context, gone);
+        }
+      },
+    });
+    const opened = client.resolveUsers(
+      (async function* () {
+        yield { tag: 'first' };
+        await new Promise(() => {});
+      })(),
+    );
+    const answers = opened[Symbol.asyncIterator]();
+    expect(await answers.next()).toMatchObject({ value: { tag: 'first' } });
+    const next = answers.next();
+    client.close();
+    await expect(next).rejects.toMatchObject({ code: 'CANCELLED', message: 'This client is closed.' });
+    await left;
+  });
+
   it('has the token, and no deadline but its own', async () => {
     const tokens: unknown[] = [];
     const { server, client } = await start(

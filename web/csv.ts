@@ -6,11 +6,11 @@
  * two of them, and takes one kind of line break for a whole file. What a field may hold is the server's to say.
  */
 import type { User } from '../generated/users/v1/user.js';
-import { safeJson } from '../src/cli/text.js';
 import {
-  createUserDraft,
-  type Draft,
+  draftOf,
   errorColumns,
+  exportCells,
+  exportColumns,
   type Row,
   type RowProblem,
   type Target,
@@ -180,17 +180,7 @@ export function refuseColumns(columns: readonly Column[]): string | undefined {
 /** The user that a row's cells make. */
 export function rowsOf(records: readonly CsvRecord[], columns: readonly Column[]): Row[] {
   const targets = columns.map(({ field }) => (field === '' ? 'ignored' : targetOf(field, {})));
-  return records.map(({ cells, line }) => ({ line, original: cells, ...userOf(cells, targets) }));
-}
-
-function userOf(cells: readonly string[], targets: readonly Target[]): Draft {
-  if (cells.length !== targets.length) {
-    const message = `The row has ${cells.length} cells, the header has ${targets.length}.`;
-    return { problem: { field: '', reason: 'INVALID_ROW', message } };
-  }
-  const draft = createUserDraft();
-  for (const [index, cell] of cells.entries()) draft.setText(targets[index], cell);
-  return draft.finish();
+  return records.map(({ cells, line }) => ({ line, original: cells, ...draftOf(cells, targets) }));
 }
 
 /** Lines of rejected rows with what is wrong in front, to be corrected and imported again; the first one is the header. */
@@ -203,27 +193,11 @@ export function createRejectedCsv(header: readonly string[], delimiter: string) 
   };
 }
 
-export const csvHeader =
-  'id,first_name,last_name,email,profile_image_url,attributes,display_name,create_time,update_time,etag\n';
+export const csvHeader = formatLine(exportColumns);
 
 /** Whole lines. As in the CLI's, no cell is changed for a spreadsheet's sake: an import must make the same users of it. */
 export function formatCsvUsers(users: readonly User[]): string {
-  return users
-    .map((user) =>
-      formatLine([
-        user.id,
-        user.firstName,
-        user.lastName,
-        user.email,
-        user.profileImageUrl,
-        user.attributes === undefined ? '' : safeJson(user.attributes),
-        user.displayName,
-        user.createTime?.toISOString() ?? '',
-        user.updateTime?.toISOString() ?? '',
-        user.etag,
-      ]),
-    )
-    .join('');
+  return users.map((user) => formatLine(exportCells(user))).join('');
 }
 
 function formatLine(cells: readonly string[], delimiter = ','): string {

@@ -6,6 +6,7 @@
  */
 import type { DeepPartial, User } from '../client/index.js';
 import { isObject, readJson } from './json.js';
+import { safeJson } from './text.js';
 
 /** Why one row is not in the directory; `field` is empty where it is the row as a whole. */
 export interface RowProblem {
@@ -123,4 +124,45 @@ export function createUserDraft() {
       return { user };
     },
   };
+}
+
+/** What an export writes, in this order. */
+export const exportColumns = [
+  'id',
+  'first_name',
+  'last_name',
+  'email',
+  'profile_image_url',
+  'attributes',
+  'display_name',
+  'create_time',
+  'update_time',
+  'etag',
+] as const;
+
+/** A user's cells under those. JSON's own escapes keep what a terminal would obey out of attributes; no other field may hold it. */
+export function exportCells(user: User): string[] {
+  return [
+    user.id,
+    user.firstName,
+    user.lastName,
+    user.email,
+    user.profileImageUrl,
+    user.attributes === undefined ? '' : safeJson(user.attributes),
+    user.displayName,
+    user.createTime?.toISOString() ?? '',
+    user.updateTime?.toISOString() ?? '',
+    user.etag,
+  ];
+}
+
+/** What the cells of a row make, each under its column. */
+export function draftOf(cells: readonly string[], targets: readonly Target[]): Draft {
+  if (cells.length !== targets.length) {
+    const message = `The row has ${cells.length} cells, the header has ${targets.length}.`;
+    return { problem: { field: '', reason: 'INVALID_ROW', message } };
+  }
+  const draft = createUserDraft();
+  for (const [index, cell] of cells.entries()) draft.setText(targets[index], cell);
+  return draft.finish();
 }

@@ -10,12 +10,12 @@ import { stringify } from 'csv-stringify/sync';
 import type { User } from '../client/index.js';
 import { unknownColumns } from './column-option.js';
 import { UsageError } from './failure.js';
-import { safeJson } from './text.js';
 import {
   type ColumnOptions,
-  createUserDraft,
-  type Draft,
+  draftOf,
   errorColumns,
+  exportCells,
+  exportColumns,
   type Row,
   type RowProblem,
   type Target,
@@ -26,37 +26,11 @@ import { UnreadableFile, type UserFile } from './user-file.js';
 // A user's longest fields are 20 KB and a quote that is never closed takes the rest of the file: this ends it early.
 const recordBytesMax = 1_048_576;
 
-const exportColumns = [
-  'id',
-  'first_name',
-  'last_name',
-  'email',
-  'profile_image_url',
-  'attributes',
-  'display_name',
-  'create_time',
-  'update_time',
-  'etag',
-] as const;
-
 export const csvHeader = `${exportColumns.join(',')}\n`;
 
-/** Whole lines. JSON's own escapes keep what a terminal would obey out of attributes; no other field may hold it. */
+/** Whole lines. */
 export function formatCsvUsers(users: readonly User[]): string {
-  return stringify(
-    users.map((user) => [
-      user.id,
-      user.firstName,
-      user.lastName,
-      user.email,
-      user.profileImageUrl,
-      user.attributes === undefined ? '' : safeJson(user.attributes),
-      user.displayName,
-      user.createTime?.toISOString() ?? '',
-      user.updateTime?.toISOString() ?? '',
-      user.etag,
-    ]),
-  );
+  return stringify(users.map(exportCells));
 }
 
 /** A header that does not fit is a UsageError, broken quotes an UnreadableFile: nobody could say where the next row begins. */
@@ -72,7 +46,7 @@ export function readCsvUsers(text: AsyncIterable<string>, options: ColumnOptions
         header = cells.map((cell) => cell.trim());
         targets = targetsOf(header, delimiter, options);
       } else {
-        yield { line, original: cells, ...userOf(cells, targets) };
+        yield { line, original: cells, ...draftOf(cells, targets) };
       }
     }
     if (targets === undefined) throw new UsageError('There is no header: the first line must name the columns.');
@@ -115,16 +89,6 @@ function targetsOf(header: readonly string[], delimiter: string, options: Column
       throw new UsageError(`No column is ${name}, which every user needs.`);
   }
   return targets;
-}
-
-function userOf(cells: readonly string[], targets: readonly Target[]): Draft {
-  if (cells.length !== targets.length) {
-    const message = `The row has ${cells.length} cells, the header has ${targets.length}.`;
-    return { problem: { field: '', reason: 'INVALID_ROW', message } };
-  }
-  const draft = createUserDraft();
-  for (const [index, cell] of cells.entries()) draft.setText(targets[index], cell);
-  return draft.finish();
 }
 
 const quoteProblems: Record<string, string> = {

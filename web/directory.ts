@@ -3,14 +3,8 @@
  *
  * Holds the token, in memory only. Never calls another host, and never repeats a call by itself.
  */
+import { errorDetailsClientMiddleware } from 'nice-grpc-error-details';
 import {
-  type BadRequest,
-  type ErrorInfo,
-  errorDetailsClientMiddleware,
-  RichClientError,
-} from 'nice-grpc-error-details';
-import {
-  type CallOptions,
   type Client,
   ClientError,
   type ClientMiddleware,
@@ -20,15 +14,7 @@ import {
   Status,
 } from 'nice-grpc-web';
 import { UserServiceDefinition as definition, type UserServiceDefinition } from '../generated/users/v1/user_service.js';
-
-/** The name of a gRPC status other than OK, such as 'NOT_FOUND'. */
-export type StatusName = Exclude<keyof typeof Status, 'OK'>;
-
-export interface FieldViolation {
-  /** Its path in the request as protobuf names it: `user.email`, `users[57].email`, `filter`. */
-  readonly field: string;
-  readonly description: string;
-}
+import { detailsOf, type FieldViolation, type StatusName, statusName } from '../src/client/error-details.js';
 
 /** Every failure of a call. A caller's own abort is not one: it stays an AbortError (`isAborted`). */
 export class CallError extends Error {
@@ -162,15 +148,7 @@ export function createDirectory(address: string = location.origin): Directory {
 const unreachable = 'The server cannot be reached.';
 
 function toCallError(error: ClientError): CallError {
-  const details: { reason?: string; violations?: FieldViolation[]; metadata?: Record<string, string> } = {};
-  for (const detail of error instanceof RichClientError ? error.extra : []) {
-    if (isDetail<ErrorInfo>(detail, 'google.rpc.ErrorInfo')) {
-      details.reason = detail.reason;
-      details.metadata = detail.metadata;
-    } else if (isDetail<BadRequest>(detail, 'google.rpc.BadRequest')) {
-      details.violations = detail.fieldViolations.map(({ field, description }) => ({ field, description }));
-    }
-  }
+  const details = detailsOf(error);
   // A proxy's own answer, which has no gRPC in it; nice-grpc-web wraps the status that it makes of that in another one.
   const [, http = ''] = /Received HTTP (\d+) response/.exec(error.details) ?? [];
   if (http === '401') return new CallError('UNAUTHENTICATED', 'This needs a token.');
@@ -183,17 +161,5 @@ function toCallError(error: ClientError): CallError {
   if (error.code === Status.UNAVAILABLE && details.reason === undefined) {
     return new CallError('UNAVAILABLE', unreachable);
   }
-  return new CallError(nameOf(error.code), error.details, details);
+  return new CallError(statusName(error.code), error.details, details);
 }
-
-function nameOf(status: Status): StatusName {
-  const name = Status[status] as keyof typeof Status | undefined;
-  return name === undefined || name === 'OK' ? 'UNKNOWN' : name;
-}
-
-function isDetail<T extends { $type: string }>(detail: { $type: string }, type: T['$type']): detail is T {
-  return detail.$type === type;
-}
-
-/** For callers that pass options on. */
-export type DirectoryCallOptions = CallOptions & { deadlineMs?: number };

@@ -3,7 +3,8 @@
  * connection. Never repeats a call by itself: that is for the person to say.
  */
 import type { User } from '../generated/users/v1/user.js';
-import { CallError, type Directory, type StatusName } from './directory.js';
+import type { StatusName } from '../src/client/error-details.js';
+import { CallError, type Directory } from './directory.js';
 import { differences, fieldsOf, noFields, type UserFields, withValues } from './user-fields.js';
 
 // After these the server may have done what it was asked, and the answer was lost.

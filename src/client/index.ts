@@ -40,7 +40,8 @@ export {
   createClient,
   type TlsOptions,
 } from './client.js';
+export type { FieldViolation, StatusName } from './error-details.js';
 export type { ExportedUsers } from './export-all-users.js';
 export type { FollowUsersOptions, UserFeedMessage } from './follow-users.js';
 export type { ImportAllUsersOptions } from './import-all-users.js';
-export { type FieldViolation, RosterError, type StatusName } from './roster-error.js';
+export { RosterError } from './roster-error.js';

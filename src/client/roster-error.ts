@@ -4,16 +4,7 @@
  * Never holds what the caller sent; the server's texts do not either.
  */
 import { type ClientError, Status } from 'nice-grpc';
-import { type BadRequest, type ErrorInfo, type RequestInfo, RichClientError } from 'nice-grpc-error-details';
-
-/** The name of a gRPC status other than OK, such as 'NOT_FOUND'. */
-export type StatusName = Exclude<keyof typeof Status, 'OK'>;
-
-/** One bad field: its path in the request as protobuf names it (`users[57].email`) and what is allowed there. */
-export interface FieldViolation {
-  readonly field: string;
-  readonly description: string;
-}
+import { detailsOf, type FieldViolation, type SaidDetails, type StatusName, statusName } from './error-details.js';
 
 /** Every failure of a call, whether the server or this side found it. A caller's own abort is not one: it stays an AbortError. */
 export class RosterError extends Error {
@@ -52,40 +43,17 @@ export class RosterError extends Error {
   }
 }
 
-export interface RosterErrorDetails {
-  reason?: string;
-  violations?: readonly FieldViolation[];
-  metadata?: Readonly<Record<string, string>>;
-  requestId?: string;
+export interface RosterErrorDetails extends SaidDetails {
   cause?: unknown;
 }
 
 /** `requestId` is what the response's metadata named it; a RequestInfo in the error itself goes before. */
 export function toRosterError(error: ClientError, requestId: string | undefined): RosterError {
-  const details: RosterErrorDetails = { cause: error, requestId };
-  for (const detail of error instanceof RichClientError ? error.extra : []) {
-    if (isDetail<ErrorInfo>(detail, 'google.rpc.ErrorInfo')) {
-      details.reason = detail.reason;
-      details.metadata = detail.metadata;
-    } else if (isDetail<BadRequest>(detail, 'google.rpc.BadRequest')) {
-      details.violations = detail.fieldViolations.map(({ field, description }) => ({ field, description }));
-    } else if (isDetail<RequestInfo>(detail, 'google.rpc.RequestInfo')) {
-      details.requestId = detail.requestId;
-    }
-  }
-  return new RosterError(methodOf(error.path), nameOf(error.code), error.details, details);
+  const details = { cause: error, requestId, ...detailsOf(error) };
+  return new RosterError(methodOf(error.path), statusName(error.code), error.details, details);
 }
 
 /** `/users.v1.UserService/GetUser` without its first character. */
 export function methodOf(path: string): string {
   return path.replace(/^\//, '');
-}
-
-function nameOf(status: Status): StatusName {
-  const name = Status[status] as keyof typeof Status | undefined;
-  return name === undefined || name === 'OK' ? 'UNKNOWN' : name;
-}
-
-function isDetail<T extends { $type: string }>(detail: { $type: string }, type: T['$type']): detail is T {
-  return detail.$type === type;
 }

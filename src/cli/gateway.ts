@@ -1,20 +1,15 @@
 /** `roster gateway`: translates for browsers in front of another gRPC server, until a signal ends it. */
-import { Command } from 'commander';
-import { formatAddress, parseGatewayConfig, settingsHelp } from '../config.js';
+import type { Command } from 'commander';
+import { formatAddress, parseGatewayConfig } from '../config.js';
 import type { Context } from './client-command.js';
 import { UsageError } from './failure.js';
+import { createSettingsCommand } from './settings-command.js';
 import { aborted, print } from './terminal.js';
 
 export function createGatewayCommand(context: Context): Command {
-  return (
-    new Command('gateway')
-      .description('Serve gRPC-Web, Connect and JSON over HTTP in front of any gRPC server.')
-      .usage('[settings]')
-      .addHelpText('after', () => `\n${settingsHelp('gateway')}`)
-      // As for serve.
-      .allowUnknownOption()
-      .allowExcessArguments()
-      .action((_options, command: Command) => gateway(context, command.args))
+  const description = 'Serve gRPC-Web, Connect and JSON over HTTP in front of any gRPC server.';
+  return createSettingsCommand('gateway', description, 'gateway').action((_options, command: Command) =>
+    gateway(context, command.args),
   );
 }
 

@@ -1,17 +1,15 @@
 /** `roster migrate`: moves the database's schema, or says how far it is. */
-import { Argument, Command } from 'commander';
-import { parseServerConfig, settingsHelp } from '../config.js';
+import { Argument, type Command } from 'commander';
+import { parseServerConfig } from '../config.js';
 import type { Context } from './client-command.js';
+import { createSettingsCommand } from './settings-command.js';
 import { print } from './terminal.js';
 
 export function createMigrateCommand(context: Context): Command {
-  return new Command('migrate')
-    .description('Apply all pending migrations, undo the last one, or show which there are.')
+  const description = 'Apply all pending migrations, undo the last one, or show which there are.';
+  return createSettingsCommand('migrate', description, 'server')
     .usage('up|down|status [settings]')
     .addArgument(new Argument('<direction>').choices(['up', 'down', 'status']))
-    .addHelpText('after', () => `\n${settingsHelp('server')}`)
-    .allowUnknownOption()
-    .allowExcessArguments()
     .action((direction: 'up' | 'down' | 'status', _options, command: Command) =>
       runMigrate(context, direction, command.args.slice(1)),
     );

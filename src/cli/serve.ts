@@ -1,20 +1,15 @@
 /** `roster serve`: runs the server until a signal ends it. */
-import { Command } from 'commander';
+import type { Command } from 'commander';
 import type { App } from '../app.js';
-import { formatAddress, parseServerConfig, type ServerConfig, settingsHelp } from '../config.js';
+import { formatAddress, parseServerConfig, type ServerConfig } from '../config.js';
 import type { Context } from './client-command.js';
+import { createSettingsCommand } from './settings-command.js';
 import { aborted, Interrupted, print, type Terminal } from './terminal.js';
 
 export function createServeCommand(context: Context): Command {
-  return (
-    new Command('serve')
-      .description('Serve the directory, with a Postgres of its own where DATABASE_URL names none.')
-      .usage('[settings]')
-      .addHelpText('after', () => `\n${settingsHelp('server')}`)
-      // The settings are config's to read: it reports all that is wrong with them at once.
-      .allowUnknownOption()
-      .allowExcessArguments()
-      .action((_options, command: Command) => serve(context, command.args))
+  const description = 'Serve the directory, with a Postgres of its own where DATABASE_URL names none.';
+  return createSettingsCommand('serve', description, 'server').action((_options, command: Command) =>
+    serve(context, command.args),
   );
 }
 

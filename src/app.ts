@@ -75,7 +75,11 @@ export async function startApp(config: ServerConfig, { signal, logTo }: StartOpt
       isServing = now;
     };
     const app = await startServing(config, {
-      ...{ log, metrics, database, signal, onServing },
+      log,
+      metrics,
+      database,
+      signal,
+      onServing,
       async openHttp(parts) {
         http?.serve(parts);
         return http;

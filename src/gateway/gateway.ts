@@ -43,7 +43,7 @@ export type HttpResponse = ServerResponse | Http2ServerResponse;
 export interface Gateway {
   /** Whether it is the path of a method. */
   serves(path: string): boolean;
-  /** Answers a request for such a path. */
+  /** Answers a request for such a path, whose Host is one. */
   handle(request: HttpRequest, response: HttpResponse): void;
   /** As in `users.v1.UserService`. */
   readonly serviceNames: ReadonlySet<string>;
@@ -136,15 +136,14 @@ export function createGateway({ descriptors, stallTimeoutMs, onError, ...upstrea
       }
       answer(handler, request, response).catch((error: unknown) => {
         const { code, cause } = ConnectError.from(error);
-        // Somebody who has gone, while nothing or something was being written, and a Host that is none.
+        // While nothing or something was being written.
         const hasGone =
           code === Code.Canceled || code === Code.Aborted || (cause instanceof Error && 'syscall' in cause);
-        const isOfCaller = hasGone || error instanceof TypeError;
-        if (!isOfCaller) onError(error);
+        if (!hasGone) onError(error);
         // An end without what belongs there would pass for all there is.
         if (response.headersSent) response.destroy();
         else {
-          response.statusCode = isOfCaller ? 400 : 500;
+          response.statusCode = hasGone ? 400 : 500;
           response.end();
         }
       });

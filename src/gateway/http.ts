@@ -5,10 +5,10 @@
  */
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
-import { constants, createSecureServer, type Http2SecureServer, type ServerHttp2Session } from 'node:http2';
-import { Server as NetServer, type Socket } from 'node:net';
+import { createSecureServer, type Http2SecureServer } from 'node:http2';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { cors } from '@connectrpc/connect';
+import { type Connections, sessionMegabytesMax, trackConnections } from '../rpc/connections.js';
 import { type Address, listenError, listenOnHost } from '../rpc/listen.js';
 import type { Gateway, HttpRequest, HttpResponse } from './gateway.js';
 import { createOriginRule } from './origins.js';
@@ -63,17 +63,17 @@ const headersTimeoutMs = 10_000;
 const keepAliveTimeoutMs = 75_000;
 // How long those who call one after the other have to hear, with an answer, that their connection ends.
 const goodbyeMs = 250;
-// Behind every request that a client of HTTP/2 may have made (RFC 9113, 6.8).
-const streamIdMax = 2 ** 31 - 1;
 // How long the last answers may take to leave.
 const lastWordsMs = 250;
-// What one connection of HTTP/2 may hold in memory, as on the gRPC side: at Node's own 10 megabytes it breaks with a few
-// large messages on it.
-const sessionMegabytesMax = 256;
 // How long a browser remembers what another origin may do; Chromium takes no more.
 const preflightSeconds = 7200;
 
 const exposedHeaders = ['*', ...cors.exposedHeaders].join(', ');
+
+interface HttpListener extends Connections {
+  readonly server: Server | Http2SecureServer;
+  readonly port: number;
+}
 
 /** What there is at a path, for whoever reads it. */
 export interface Answer {
@@ -87,6 +87,7 @@ const notFound: Answer = { status: 404, body: 'not found\n' };
 const readOnly: Answer = { status: 405, body: 'GET or HEAD\n', headers: { allow: 'GET, HEAD' } };
 const tooEarly: Answer = { status: 503, body: 'not serving yet\n', headers: { 'retry-after': '1' } };
 const failed: Answer = { status: 500, body: 'an internal error\n' };
+const noHost: Answer = { status: 400, body: 'the Host is none\n' };
 const foreignHost: Answer = {
   status: 403,
   body: 'This server listens for its own machine only. To serve it by another name, say so with CORS_ORIGINS.\n',
@@ -123,6 +124,7 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
     if (probe !== undefined) return answer(response, isReading ? await probe() : readOnly);
     const origin = originOf(request);
     if (origin === 'foreign host') return answer(response, foreignHost);
+    if (origin === 'no host') return answer(response, noHost);
     response.setHeader('vary', 'origin');
     if (origin === 'allowed') {
       response.setHeader('access-control-allow-origin', request.headers.origin ?? '');
@@ -159,9 +161,7 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
     });
   }
 
-  const sockets = new Set<Socket>();
-  const sessions = new Set<ServerHttp2Session>();
-  async function listenOn(one: Address): Promise<{ server: Server | Http2SecureServer; port: number }> {
+  async function listenOn(one: Address): Promise<HttpListener> {
     const limits = { headersTimeout: headersTimeoutMs, requestTimeout: 0, keepAliveTimeout: keepAliveTimeoutMs };
     const server: Server | Http2SecureServer =
       tls === undefined
@@ -170,14 +170,7 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
             { ...limits, ...secureContext(tls), maxSessionMemory: sessionMegabytesMax, allowHTTP1: true },
             listener,
           );
-    server.on('connection', (socket: Socket) => {
-      sockets.add(socket);
-      socket.once('close', () => sockets.delete(socket));
-    });
-    server.on('session', (session: ServerHttp2Session) => {
-      sessions.add(session);
-      session.once('close', () => sessions.delete(session));
-    });
+    const connections = trackConnections(server);
     try {
       server.listen(one);
       await once(server, 'listening');
@@ -187,14 +180,15 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
     // An accept that fails, as where there are no more files to open, would end the process.
     server.on('error', onError);
     const bound = server.address();
-    return { server, port: typeof bound === 'object' ? (bound?.port ?? 0) : 0 };
+    return { ...connections, server, port: typeof bound === 'object' ? (bound?.port ?? 0) : 0 };
   }
 
   const listeners = await listenOnHost(address, listenOn, ({ server }) => server.close());
+  const openSockets = () => listeners.flatMap(({ sockets }) => [...sockets]);
   /** Resolves when all connections have ended, or after so long. */
   async function ended(ms: number): Promise<void> {
     // Not once() of node:events, which fails where a socket does: that is how many of them end.
-    const closed = Promise.all([...sockets].map((socket) => new Promise((resolve) => socket.once('close', resolve))));
+    const closed = Promise.all(openSockets().map((socket) => new Promise((resolve) => socket.once('close', resolve))));
     await Promise.race([closed, sleep(ms, undefined, { ref: false })]);
   }
 
@@ -206,9 +200,7 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
     async refuse() {
       if (isRefusing) return;
       isRefusing = true;
-      // Not its own, which closes connections where nothing is in flight, as far as is known here.
-      for (const { server } of listeners) NetServer.prototype.close.call(server);
-      for (const session of sessions) if (!session.closed) session.goaway(constants.NGHTTP2_NO_ERROR, streamIdMax);
+      for (const listener of listeners) listener.refuse();
       for (const response of responses) endAfter(response);
       await ended(goodbyeMs);
     },
@@ -216,7 +208,7 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
       isRefusing = true;
       for (const { server } of listeners) server.close();
       await ended(lastWordsMs);
-      for (const socket of sockets) socket.destroy();
+      for (const socket of openSockets()) socket.destroy();
     },
   };
 }

@@ -8,9 +8,10 @@ import type { HttpRequest } from './gateway.js';
  * `own` is this server's page, or no page at all; `allowed` another one that may call; `foreign` one that may not.
  *
  * `foreign host` is a name that leads to this machine and should not: where only this machine can connect, a page
- * elsewhere could have its own name point here, and would then be of the same origin (DNS rebinding).
+ * elsewhere could have its own name point here, and would then be of the same origin (DNS rebinding). `no host` is a
+ * Host that names nobody, where any name will do.
  */
-export type Verdict = 'own' | 'allowed' | 'foreign' | 'foreign host';
+export type Verdict = 'own' | 'allowed' | 'foreign' | 'foreign host' | 'no host';
 
 /** `host` is where the server listens; `corsOrigins` are as in `https://app.example.com`, `*` is every one. */
 export function createOriginRule(host: string, corsOrigins: readonly string[]): (request: HttpRequest) => Verdict {
@@ -25,6 +26,7 @@ export function createOriginRule(host: string, corsOrigins: readonly string[]): 
     const own = 'authority' in request ? request.authority : request.headers.host;
     const name = hostnameOf(own);
     if (isLocal && !isAnyAllowed && !isLoopback(name) && !names.has(name)) return 'foreign host';
+    if (name === '') return 'no host';
     if (origin === undefined) return 'own';
     if (isAnyAllowed || allowed.has(origin)) return 'allowed';
     return URL.canParse(origin) && isOf(new URL(origin), own) ? 'own' : 'foreign';

@@ -5,6 +5,7 @@
 import type { ClientSessionOptions, SecureClientSessionOptions } from 'node:http2';
 import type { Transport } from '@connectrpc/connect';
 import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
+import { sessionMegabytesMax } from '../rpc/connections.js';
 
 export interface Upstream {
   /** Lends a connection for a call; `release` must be called when that has ended, and says whether with all its answer. */
@@ -32,9 +33,6 @@ const cutsMax = 500;
 // ended after 120 s.
 const pingIntervalMs = 330_000;
 const pingTimeoutMs = 10_000;
-
-// As on the other sides of the gateway (http.ts, rpc/server.ts): a hundred calls with large messages may share a connection.
-const sessionMegabytesMax = 256;
 
 export function createUpstream({ url, session: sessionOptions }: UpstreamOptions): Upstream {
   const links = new Set<{

@@ -4,25 +4,19 @@
  * A nice-grpc server listens once, so that each address has one of its own.
  */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
-import { constants, type Http2Server, type ServerHttp2Session } from 'node:http2';
-import { isIPv6, Server as NetServer, type Socket } from 'node:net';
+import type { Http2Server } from 'node:http2';
+import { isIPv6, Server as NetServer } from 'node:net';
 import { ServerCredentials, setLogger } from '@grpc/grpc-js';
 import { createServer, type Server } from 'nice-grpc';
+import { type Connections, trackConnections } from './connections.js';
 
-export interface Listener {
+export interface Listener extends Connections {
   readonly server: Server;
   /** As in `127.0.0.1:50051` or `[::1]:50051`. */
   readonly address: string;
   readonly port: number;
   /** The server below grpc-js, for what grpc-js has no way to say or do. Undefined where Node does not tell. */
   readonly http2Server: Http2Server | undefined;
-  /** Its connections, with those that have not sent a byte. */
-  readonly sockets: ReadonlySet<Socket>;
-  /**
-   * Takes no more connections, and tells clients to use those that there are for no more calls. What they have sent
-   * before they hear that is served: a connection that is closed under a call which is on its way fails it.
-   */
-  refuse(): void;
 }
 
 export interface Address {
@@ -39,10 +33,10 @@ const localHosts = ['127.0.0.1', '::1'];
 // How often another process may happen to have, on IPv6, the free port that IPv4 was given.
 const freePortTriesMax = 10;
 
-// Behind every call that a client may have made (RFC 9113, 6.8).
-const streamIdMax = 2 ** 31 - 1;
-
 const ignore = () => {};
+
+/** Of a server that Node does not tell of. */
+const noConnections: Connections = { sockets: new Set(), refuse: ignore };
 
 /** Throws ListenError. With port 0 all addresses get the same free port. */
 export function listen(
@@ -123,22 +117,7 @@ async function listenOn(server: Server, { host, port }: Address, credentials: Se
   try {
     const bound = await server.listen(`${literal}:${port}`, credentials);
     const http2Server = [...seen].find((candidate) => portOf(candidate) === bound) as Http2Server | undefined;
-    const sockets = new Set<Socket>();
-    http2Server?.on('connection', (socket: Socket) => {
-      sockets.add(socket);
-      socket.once('close', () => sockets.delete(socket));
-    });
-    const sessions = new Set<ServerHttp2Session>();
-    http2Server?.on('session', (session: ServerHttp2Session) => {
-      sessions.add(session);
-      session.once('close', () => sessions.delete(session));
-    });
-    const refuse = () => {
-      if (http2Server === undefined) return;
-      // Not its own, which closes the connections, too.
-      NetServer.prototype.close.call(http2Server);
-      for (const session of sessions) if (!session.closed) session.goaway(constants.NGHTTP2_NO_ERROR, streamIdMax);
-    };
+    const { sockets, refuse } = http2Server === undefined ? noConnections : trackConnections(http2Server);
     return { server, address: `${literal}:${bound}`, port: bound, http2Server, sockets, refuse };
   } catch (error) {
     throw listenError({ host, port }, error);

@@ -19,15 +19,13 @@ import { settlesWithin } from '../operations/settles-within.js';
 import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { createCallObserver } from './call-observer.js';
+import { sessionMegabytesMax } from './connections.js';
 import { createFaultMiddleware } from './fault-middleware.js';
 import { createInnerListener } from './inner-listener.js';
 import { type Address, type Listener, listen } from './listen.js';
 import { createProfileService, profileServiceDefinition } from './profile-service.js';
 import { createUserService, userServiceDefinition } from './user-service.js';
 
-// What one connection may hold in memory, in megabytes: many answers of the size above. Node's own limit of 10 breaks
-// connections with a few of them, and grpc-js would have none.
-const sessionMegabytesMax = 256;
 // How long calls may be on their way when clients are told that none are taken; far more than a packet takes.
 const onTheirWayMs = 100;
 // How long the statuses of calls that are ended by force may take to be sent.

@@ -86,12 +86,6 @@ const registry = createFileRegistry(fromBinary(FileDescriptorSetSchema, descript
 export const echo = registry.getService('echo.Echo') as NonNullable<ReturnType<typeof registry.getService>>;
 export const noteSchema = registry.getMessage('echo.Note') as DescMessage;
 
-export function methodNamed(name: string): DescMethod {
-  const found = echo.methods.find((each) => each.name === name);
-  if (found === undefined) throw new Error(`no method ${name}`);
-  return found;
-}
-
 export function encodeNote(value: Partial<Note>): Uint8Array {
   return toBinary(noteSchema, create(noteSchema, value as MessageInitShape<DescMessage>));
 }

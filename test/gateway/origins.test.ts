@@ -123,6 +123,12 @@ describe('a name', () => {
     },
   );
 
+  it('that is none is refused where any name will do, and is no failure of the gateway', async () => {
+    const { ask, calls, errors } = await start(['*']);
+    for (const host of ['[bad', 'a b', 'x:99999']) expect((await ask({ host })).status, host).toBe(400);
+    expect([calls, errors]).toEqual([[], []]);
+  });
+
   it('of any kind is good where others connect too', () => {
     const rule = createOriginRule('0.0.0.0', []);
     const request = (headers: IncomingHttpHeaders) => ({ headers }) as Parameters<typeof rule>[0];

@@ -1,15 +1,9 @@
 /** A user's initials on a colour that stays theirs. Their own picture is on another host, which this page never asks. */
 import type { User } from '../generated/users/v1/user.js';
 
-export function Avatar({
-  user,
-  large = false,
-}: {
-  user: Pick<User, 'id' | 'firstName' | 'lastName'>;
-  large?: boolean;
-}) {
+export function Avatar({ user }: { user: Pick<User, 'id' | 'firstName' | 'lastName'> }) {
   return (
-    <span class={large ? 'avatar large' : 'avatar'} style={{ '--hue': hueOf(user.id) }} aria-hidden="true">
+    <span class="avatar" style={{ '--hue': hueOf(user.id) }} aria-hidden="true">
       {initialsOf(user)}
     </span>
   );

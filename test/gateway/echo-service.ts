@@ -8,7 +8,6 @@ import {
   create,
   createFileRegistry,
   type DescMessage,
-  type DescMethod,
   fromBinary,
   type MessageInitShape,
   type MessageShape,

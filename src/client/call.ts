@@ -4,8 +4,8 @@
  * Knows nothing of the methods' meaning: whether a call may run twice is for its caller to say.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ClientError, type ClientMiddleware, Metadata, Status } from 'nice-grpc';
-import { methodOf, RosterError, toRosterError } from './roster-error.js';
+import { ClientError, type ClientMiddleware, Metadata } from 'nice-grpc';
+import { isRefusedByHttp2, methodOf, RosterError, toRosterError } from './roster-error.js';
 
 // A timer of Node ends at once above 2^31 - 1, and so does a grpc-timeout in a server on grpc-js, which counts in 32 bits.
 const deadlineMsMax = 2 ** 31 - 1;
@@ -170,12 +170,14 @@ export interface Retries {
 }
 
 /**
- * Waits until the next attempt may begin. Throws the failure where there is none: where it is not UNAVAILABLE,
- * `attemptsMax` are used up, or the deadline leaves no time to wait: then it is worth more than the deadline's.
+ * Waits until the next attempt may begin. Throws the failure where there is none: where it is neither UNAVAILABLE nor a
+ * refusal of HTTP/2, `attemptsMax` are used up, or the deadline leaves no time to wait: then it is worth more than the
+ * deadline's.
  */
 export async function waitToRetry(error: unknown, failures: number, retries: Retries): Promise<void> {
   const { attemptsMax, deadline, signal, waitMsMax } = retries;
-  if (failures >= attemptsMax || !(error instanceof RosterError) || error.status !== Status.UNAVAILABLE) throw error;
+  const isPassing = error instanceof RosterError && (error.code === 'UNAVAILABLE' || isRefusedByHttp2(error));
+  if (failures >= attemptsMax || !isPassing) throw error;
   const waitMs = backoffAfter(failures, waitMsMax);
   if (deadline !== undefined && performance.now() + waitMs >= deadline.atMs) throw error;
   await pause(waitMs, signal);

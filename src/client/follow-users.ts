@@ -6,7 +6,7 @@
 import type { CallOptions as NiceCallOptions } from 'nice-grpc';
 import type { DeepPartial, WatchUsersRequest, WatchUsersResponse } from '../../generated/users/v1/user_service.js';
 import { type AttemptOptions, backoffAfter, linkAborts, pause } from './call.js';
-import { RosterError } from './roster-error.js';
+import { isRefusedByHttp2, RosterError } from './roster-error.js';
 
 // The contract's own default and bounds.
 const heartbeatMsDefault = 10_000;
@@ -127,7 +127,7 @@ function isPassing(error: unknown): error is RosterError {
     case 'DEADLINE_EXCEEDED':
       return true;
     case 'RESOURCE_EXHAUSTED':
-      return error.reason === 'WATCHER_TOO_SLOW' || error.reason === 'OVERLOADED';
+      return error.reason === 'WATCHER_TOO_SLOW' || error.reason === 'OVERLOADED' || isRefusedByHttp2(error);
     case 'OUT_OF_RANGE':
       return error.reason === 'RESUME_TOKEN_EXPIRED';
     // Without a reason it was not the directory that failed, but something on the way to it.

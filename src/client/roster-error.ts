@@ -53,6 +53,17 @@ export function toRosterError(error: ClientError, requestId: string | undefined)
   return new RosterError(methodOf(error.path), statusName(error.code), error.details, details);
 }
 
+// What grpc-js says for ENHANCE_YOUR_CALM of HTTP/2.
+const refusalText = 'Bandwidth exhausted or memory limit exceeded';
+
+/**
+ * Whether the server's HTTP/2 refused the call before anybody read it. Node's does so from 24.21 on where a connection is
+ * full: it still counts the calls that were cancelled in the same bytes in which new ones come.
+ */
+export function isRefusedByHttp2(error: RosterError): boolean {
+  return error.code === 'RESOURCE_EXHAUSTED' && error.reason === undefined && error.message === refusalText;
+}
+
 /** `/users.v1.UserService/GetUser` without its first character. */
 export function methodOf(path: string): string {
   return path.replace(/^\//, '');

@@ -23,8 +23,9 @@ export interface UpstreamOptions {
   readonly session?: ClientSessionOptions | SecureClientSessionOptions;
 }
 
-// As many calls as any server lets share a connection (RFC 9113, 6.5.2, recommends no less).
-const streamsMax = 100;
+// Fewer than the 100 calls that any server lets share a connection (RFC 9113, 6.5.2, recommends no less): Node from 24.21 on
+// still counts those that were cancelled in the bytes it is reading, and would refuse others in the same bytes for them.
+const streamsMax = 80;
 // Calls that are cut off, of which a connection may have so many before another one takes its place. Node's servers, and so
 // grpc-js's, break a connection with more than a thousand of them and 33 a second, and with it the calls of everybody else.
 const cutsMax = 500;

@@ -117,7 +117,6 @@ export async function startServer({
       interceptors: [interceptor],
       'grpc.max_receive_message_length': messageBytesMax,
       'grpc.max_send_message_length': messageBytesMax,
-      'grpc.max_concurrent_streams': grpc.concurrentStreamsMax,
       ...limits,
       'grpc.enable_channelz': 0,
       'grpc-node.max_session_memory': sessionMegabytesMax,
@@ -131,6 +130,7 @@ export async function startServer({
 
   const inner = await createInnerListener(() => createRosterServer(calls.forwardedInterceptor, {}));
   const limits = {
+    'grpc.max_concurrent_streams': grpc.concurrentStreamsMax,
     'grpc.max_connection_age_ms': grpc.connectionAgeMsMax,
     'grpc.max_connection_age_grace_ms': grpc.connectionAgeGraceMs,
     'grpc.keepalive_time_ms': grpc.keepaliveTimeMs,

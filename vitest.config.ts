@@ -6,6 +6,8 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     environment: 'node',
     pool: 'forks',
+    // On two processors Vitest's own choice is one; files wait more than they compute.
+    maxWorkers: 2,
     globalSetup: ['test/support/global-setup.ts'],
     // Bounds for a test that hangs, far above what the slowest machine needs: nothing waits for them otherwise.
     testTimeout: 60_000,

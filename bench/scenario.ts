@@ -1,4 +1,5 @@
 /** What a scenario is, and what all of them share: one Postgres, directories in it, users in those. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { createPageTokens } from '../src/model/page-token.js';
 import { type Target, type Times, userEmail, userId } from './load.js';
@@ -97,6 +98,7 @@ export async function openDirectory(
   const admin = new pg.Client({ connectionString: url });
   await admin.connect();
   cleanUp.defer(() => admin.end());
+  await searchIndexMade(admin);
   await fill(admin, users);
   const settle = async () => {
     await admin.query('delete from users where id > $1', [userId(users - 1)]);
@@ -119,6 +121,16 @@ export async function openDirectory(
     truncateLog: () => service.truncateLog(),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
+}
+
+/** The service makes it beside calls; with a statement that changes the table there would be a deadlock. */
+async function searchIndexMade(admin: pg.Client): Promise<void> {
+  const statement = `select from pg_index where indexrelid = to_regclass('users_search') and indisvalid`;
+  for (let tries = 0; tries < 100; tries++) {
+    if ((await admin.query(statement)).rowCount === 1) return;
+    await sleep(100);
+  }
+  throw new Error('The service has made no index for searches within 10 s: the log says why.');
 }
 
 // So that a large fill says how far it is, and no transaction is too large.

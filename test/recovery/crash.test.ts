@@ -3,6 +3,8 @@ import { createClient } from '../../src/client/index.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { serve } from '../support/served.js';
 
+const patience = { timeout: 30_000 };
+
 let database: TestDatabase;
 beforeAll(async () => {
   database = await createTestDatabase();
@@ -52,6 +54,22 @@ describe('a process that is killed in the middle of creates', () => {
 });
 
 describe('a process that is asked to stop', () => {
+  it('is the server where npm is asked, which tells nobody but a shell', async () => {
+    const service = await serve({ DATABASE_URL: database.url }, { isByNpm: true });
+    await service.end('SIGTERM');
+    await expect.poll(() => service.lines.at(-1)?.msg, patience).toBe('stopped');
+  });
+
+  it('by Ctrl-C under npm takes the time that it may', async () => {
+    // Whether the shell between the two has ended meanwhile, or not.
+    const service = await serve(
+      { DATABASE_URL: database.url, SHUTDOWN_DELAY_MS: '3000' },
+      { isByNpm: true, isGroup: true },
+    );
+    process.kill(-(service.process.pid ?? 0), 'SIGINT');
+    await expect.poll(() => service.lines.at(-1)?.msg, patience).toBe('stopped');
+  });
+
   it('answers the calls that it has, and ends with 0', async () => {
     const service = await serve({ DATABASE_URL: database.url });
     using client = createClient({ address: service.address, attemptsMax: 1 });
@@ -82,7 +100,7 @@ describe('a process that is asked to stop', () => {
             () => 'OK',
             (error: { code: string }) => error.code,
           ),
-        { timeout: 30_000 },
+        patience,
       )
       .toBe('UNAVAILABLE');
     await database.query('insert into hold values (1)');

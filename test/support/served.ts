@@ -22,10 +22,15 @@ export interface Served {
 export interface ServeOptions {
   /** In a process group of its own, for signals that reach all of it. */
   readonly isGroup?: boolean;
+  /** By `npm run serve`; the process is npm's then. */
+  readonly isByNpm?: boolean;
 }
 
-function run(settings: Record<string, string>, { isGroup = false }: ServeOptions = {}) {
-  return spawn(process.execPath, ['dist/src/main.js', 'serve'], {
+function run(settings: Record<string, string>, { isGroup = false, isByNpm = false }: ServeOptions = {}) {
+  const [command, args] = isByNpm
+    ? ['npm', ['run', '--silent', 'serve']]
+    : [process.execPath, ['dist/src/main.js', 'serve']];
+  return spawn(command, args, {
     cwd: root,
     env: {
       PATH: process.env.PATH,

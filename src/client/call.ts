@@ -43,11 +43,15 @@ export interface AttemptOptions {
 
 export type Token = string | (() => string | Promise<string>);
 
-/** Wraps every attempt of every call, streams included. */
-export function createAttempts(token: Token | undefined, isClosed: () => boolean): ClientMiddleware<AttemptOptions> {
+/**
+ * Wraps every attempt of every call. Streams end with `closing`, which their channel would leave open for as long as the
+ * other side likes.
+ */
+export function createAttempts(token: Token | undefined, closing: AbortSignal): ClientMiddleware<AttemptOptions> {
   return async function* attempt(call, { deadline, ...options }) {
     const method = methodOf(call.method.path);
-    const ending = endingOf(options.signal, deadline);
+    const closingOfStream = call.requestStream || call.responseStream ? closing : undefined;
+    const ending = endingOf(deadline, options.signal, closingOfStream);
     // What the caller names a call is what the server names it, where it can be told; the server's trailer says.
     let requestId = options.metadata?.get(requestIdKey);
     try {
@@ -55,7 +59,7 @@ export function createAttempts(token: Token | undefined, isClosed: () => boolean
       if (token !== undefined && !metadata.has('authorization')) {
         metadata.set('authorization', `Bearer ${await ending.race(readToken(token, method))}`);
       }
-      if (isClosed()) throw new RosterError(method, 'CANCELLED', 'This client is closed.');
+      if (closing.aborted) throw new RosterError(method, 'CANCELLED', 'This client is closed.');
       if (deadline !== undefined) metadata.set('grpc-timeout', grpcTimeout(deadline.atMs - performance.now()));
       return yield* call.next(call.request, {
         ...options,
@@ -67,8 +71,9 @@ export function createAttempts(token: Token | undefined, isClosed: () => boolean
         },
       });
     } catch (error) {
-      // Both end the call in the same way; only here is it known who did.
+      // All end the call in the same way; only here is it known who did.
       options.signal?.throwIfAborted();
+      closingOfStream?.throwIfAborted();
       if (ending.isLate()) {
         throw new RosterError(method, 'DEADLINE_EXCEEDED', `No answer within ${deadline?.totalMs} ms.`, { requestId });
       }
@@ -113,12 +118,12 @@ export function linkAborts(...signals: readonly (AbortSignal | undefined)[]): Li
   };
 }
 
-/** One signal for the caller's abort and the deadline. */
-function endingOf(signal: AbortSignal | undefined, deadline: Deadline | undefined) {
-  if (deadline === undefined && signal === undefined) {
-    return { signal, isLate: () => false, race: <T>(promise: Promise<T>) => promise, forget: () => {} };
+/** One signal for the deadline and whatever else ends a call. */
+function endingOf(deadline: Deadline | undefined, ...signals: readonly (AbortSignal | undefined)[]) {
+  if (deadline === undefined && signals.every((signal) => signal === undefined)) {
+    return { signal: undefined, isLate: () => false, race: <T>(promise: Promise<T>) => promise, forget: () => {} };
   }
-  const controller = linkAborts(signal);
+  const controller = linkAborts(...signals);
   let late = false;
   const timer =
     deadline &&

@@ -197,9 +197,7 @@ export function createClient(options: ClientOptions = {}): Client {
   const next = createRotation(channels);
   const closing = new AbortController();
 
-  const factory = createClientFactory()
-    .use(errorDetailsClientMiddleware)
-    .use(createAttempts(token, () => closing.signal.aborted));
+  const factory = createClientFactory().use(errorDetailsClientMiddleware).use(createAttempts(token, closing.signal));
   const services = channels.map((channel): Service => factory.create(UserServiceDefinition, channel));
   const healths = channels.map((channel) => factory.create(HealthDefinition, channel));
 
@@ -243,11 +241,8 @@ export function createClient(options: ClientOptions = {}): Client {
   function streaming<Request, Result>(
     method: (service: Service) => (request: Request, options?: NiceCallOptions & AttemptOptions) => Result,
   ) {
-    return (request: Request, { deadlineMs = 0, attemptsMax: _, signal, ...rest }: CallOptions = {}): Result => {
-      // The channel would leave a stream open that is, for as long as the other side likes.
-      const stop = AbortSignal.any(signal === undefined ? [closing.signal] : [closing.signal, signal]);
-      return method(service(next()))(request, { ...rest, signal: stop, deadline: deadlineIn(deadlineMs) });
-    };
+    return (request: Request, { deadlineMs = 0, attemptsMax: _, ...rest }: CallOptions = {}): Result =>
+      method(service(next()))(request, { ...rest, deadline: deadlineIn(deadlineMs) });
   }
 
   const isRead = () => true;
@@ -272,8 +267,7 @@ export function createClient(options: ClientOptions = {}): Client {
   }
 
   function close(): void {
-    // For those who follow, who would otherwise take the end of their connection for one to be mended, and for imports,
-    // which the channel would leave open.
+    // For streams, and for those who follow, who would otherwise take the end of their connection for one to be mended.
     closing.abort(new RosterError('users.v1.UserService', 'CANCELLED', 'This client is closed.'));
     for (const channel of channels) channel.close();
   }

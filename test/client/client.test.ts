@@ -340,6 +340,25 @@ describe('a stream', () => {
     await left;
   });
 
+  it('of an export that goes on by itself ends with its client as well', async () => {
+    let gone: () => void = () => {};
+    const left = new Promise<void>((resolve) => {
+      gone = resolve;
+    });
+    const { client } = await start({
+      async *exportUsers(_, context) {
+        yield { users: [ada], resumeToken: 'first' };
+        await hang(context, gone);
+      },
+    });
+    const users = client.exportAllUsers()[Symbol.asyncIterator]();
+    expect(await users.next()).toMatchObject({ done: false });
+    const next = users.next();
+    client.close();
+    await expect(next).rejects.toMatchObject({ code: 'CANCELLED', message: 'This client is closed.' });
+    await left;
+  });
+
   it('has the token, and no deadline but its own', async () => {
     const tokens: unknown[] = [];
     const { server, client } = await start(

@@ -1,4 +1,5 @@
 /** How the tests run: against one real Postgres that global-setup brings, each file in a process of its own. */
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
@@ -6,8 +7,8 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     environment: 'node',
     pool: 'forks',
-    // On two processors Vitest's own choice is one; files wait more than they compute.
-    maxWorkers: 2,
+    // Vitest's own choice but on two processors, where that is one: files wait more than they compute.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     globalSetup: ['test/support/global-setup.ts'],
     // Bounds for a test that hangs, far above what the slowest machine needs: nothing waits for them otherwise.
     testTimeout: 60_000,

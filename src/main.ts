@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** The command line's entry: hands the process to it, ends it with the exit code, and knows nothing else. */
+/** The command line's entry: hands the process to it, and ends it with the exit code, or with the npm that began it. */
 import { run } from './cli/run.js';
 
 // As app.ts does for a server: else an attribute of that name would be lost between a file and a message.

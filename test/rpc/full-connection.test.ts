@@ -3,19 +3,13 @@ import { expect, it } from 'vitest';
 import { startTestApp } from '../support/app.js';
 import { someFields } from '../support/open-database.js';
 
-const patience = { timeout: 30_000 };
 const limit = 8;
 
-/** Resolves when so many calls are under way; the controller gives all of them up. */
+/** Resolves when each of so many watches has heard something; the controller gives all of them up. */
 async function begin(count: number, watch: (signal: AbortSignal) => AsyncIterable<unknown>): Promise<AbortController> {
   const leaving = new AbortController();
-  let begun = 0;
-  for (let made = 0; made < count; made++) {
-    (async () => {
-      for await (const _ of watch(leaving.signal)) begun++;
-    })().catch(() => {});
-  }
-  await expect.poll(() => begun, patience).toBeGreaterThanOrEqual(count);
+  const watches = Array.from({ length: count }, () => watch(leaving.signal)[Symbol.asyncIterator]());
+  await Promise.all(watches.map((messages) => messages.next()));
   return leaving;
 }
 

@@ -25,7 +25,8 @@ export interface Started {
   kill(signal: NodeJS.Signals): void;
 }
 
-const compilerOptions = {
+/** For sources that Node runs as they are. */
+export const compilerOptions = {
   module: 'nodenext',
   target: 'es2024',
   lib: ['es2024', 'esnext.disposable'],

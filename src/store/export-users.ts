@@ -8,6 +8,7 @@ import type { Filter } from '../model/filter.js';
 import type { JsonObject, User } from '../model/user.js';
 import { nextRows, type TextRow } from './cursor-rows.js';
 import type { Database } from './database.js';
+import { isSnapshotDurable, makeSnapshotsDurable } from './durable-snapshots.js';
 import { faultOf } from './faults.js';
 import { createBinder, filterSql, whereOf } from './filter-sql.js';
 
@@ -25,7 +26,7 @@ export interface SnapshotPiece {
 }
 
 export interface UsersSnapshot extends AsyncDisposable {
-  /** Postgres' own text of it, for a place in the change log. */
+  /** Postgres' own text of it, for a place in the change log; safe to hand out (durable-snapshots.ts). */
   readonly snapshot: string;
   /** Which change log that is a place in. */
   readonly feedId: string;
@@ -113,8 +114,9 @@ export async function openUsersSnapshot(
     await session.query('set local statement_timeout = 0');
     await session.query('set local idle_in_transaction_session_timeout = 0');
     // The first statement that reads takes the snapshot.
-    const [head] = await session.query('select pg_current_snapshot()::text, id from change_feed');
-    const [snapshot, feedId] = head as [string, string];
+    const [head] = await session.query(`select pg_current_snapshot()::text, id, ${isSnapshotDurable} from change_feed`);
+    const [snapshot, feedId, isDurable] = head as [string, string, boolean];
+    if (!isDurable) await makeSnapshotsDurable(database);
     const { bind, values } = createBinder();
     const conditions = [
       ...(after === undefined ? [] : [`u.id > cast(${bind(after)} as uuid)`]),

@@ -11,6 +11,7 @@ import type { User } from '../model/user.js';
 import { snapshotOf, type WatchPosition } from '../model/watch-token.js';
 import { type ChangeType, changeTypes } from './changes.js';
 import type { Database, Row, Statement } from './database.js';
+import { isSnapshotDurable, makeSnapshotsDurable } from './durable-snapshots.js';
 import { columns, qualifiedColumns, userOf } from './users.js';
 
 export interface Change {
@@ -27,7 +28,10 @@ export interface Change {
 
 export interface ChangesPage {
   readonly changes: readonly Change[];
-  /** Where the next page begins: the middle of a window, where `within` is set, or a window's end. */
+  /**
+   * Where the next page begins: the middle of a window, where `within` is set, or a window's end. Without changes it may
+   * be the position that the page was read from.
+   */
   readonly position: WatchPosition;
 }
 
@@ -38,8 +42,9 @@ const typeNames = new Map<number, ChangeType>(
 // limit 1, because in a plain join the planner reads all users for one page where they are not very many.
 const pageOf = (entries: string, until: string): string => `
     select ${until}::text, feed.id, feed.trimmed_xid::text, pg_snapshot_xmax(pg_current_snapshot())::text,
-      page.seq, page.xid::text, page.type, page.user_id, page.change_time, ${qualifiedColumns}
-    from change_feed as feed left join lateral (${entries}) as page on true
+      feed.is_durable, page.seq, page.xid::text, page.type, page.user_id, page.change_time, ${qualifiedColumns}
+    from (select *, ${isSnapshotDurable} as is_durable from change_feed) as feed
+      left join lateral (${entries}) as page on true
       left join lateral (select ${columns} from users where id = page.user_id limit 1) as users on true
     order by page.seq`;
 
@@ -67,9 +72,14 @@ const continueWindow: Statement = {
   ),
 };
 
+// If nothing has changed, the old position is as good as a new one, and the next reading may find the new one durable
+// without any write. But a position must not stay behind for ever, because a trimmed log expires it: after this many
+// transactions of anybody in the cluster, it is worth a write.
+const transactionsBehindMax = 10_000n;
+
 /**
  * The first changes behind a position, at most `rowsMax`. In the middle of a window they are of that; else of the window
- * that ends now. Throws RESUME_TOKEN_EXPIRED.
+ * that ends now. The page's position is safe to hand out (durable-snapshots.ts). Throws RESUME_TOKEN_EXPIRED.
  */
 export async function readChanges(database: Database, position: WatchPosition, rowsMax: number): Promise<ChangesPage> {
   const { behind, within } = position;
@@ -79,7 +89,14 @@ export async function readChanges(database: Database, position: WatchPosition, r
     : await database.run(openWindow, [from.xmax, from.inProgress.map(String), rowsMax]);
   const [first] = rows;
   if (first === undefined) throw new Error('The table "change_feed" is empty: was the database restored in part?');
-  const [end, feedId, trimmedXid, nextXid, firstSeq] = first as [string, string, string, string, string | null];
+  const [end, feedId, trimmedXid, nextXid, isDurable, firstSeq] = first as [
+    string,
+    string,
+    string,
+    string,
+    boolean,
+    string | null,
+  ];
   // The last: the database has gone back to where it was before, by a standby that lacked its last transactions.
   if (feedId !== position.feedId || BigInt(trimmedXid) >= from.xmin || BigInt(nextXid) < from.xmax) {
     throw new Fault(
@@ -88,6 +105,11 @@ export async function readChanges(database: Database, position: WatchPosition, r
     );
   }
   const changes = firstSeq === null ? [] : rows.map((row) => changeOf(row, feedId, behind, end));
+  // The end of a window that goes on was made durable for its first page.
+  if (within === undefined && !isDurable) {
+    if (changes.length === 0 && BigInt(nextXid) - from.xmax < transactionsBehindMax) return { changes, position };
+    await makeSnapshotsDurable(database);
+  }
   return {
     changes,
     position: changes.length < rowsMax ? { feedId, behind: end } : (changes.at(-1) ?? { position }).position,
@@ -95,7 +117,8 @@ export async function readChanges(database: Database, position: WatchPosition, r
 }
 
 function changeOf(row: Row, feedId: string, behind: string, until: string): Change {
-  const [, , , , seq, xid, type, userId, changeTime, foundId] = row as [
+  const [, , , , , seq, xid, type, userId, changeTime, foundId] = row as [
+    unknown,
     unknown,
     unknown,
     unknown,
@@ -114,7 +137,7 @@ function changeOf(row: Row, feedId: string, behind: string, until: string): Chan
   return {
     type: typeName,
     userId,
-    user: foundId === null ? undefined : userOf(row, 9),
+    user: foundId === null ? undefined : userOf(row, 10),
     changeTime,
     xid: BigInt(xid),
     position: { feedId, behind, within: { until, seq: BigInt(seq) } },
@@ -123,12 +146,13 @@ function changeOf(row: Row, feedId: string, behind: string, until: string): Chan
 
 const positionStatement: Statement = {
   name: 'change-feed-position',
-  text: 'select id, pg_current_snapshot()::text from change_feed',
+  text: `select id, pg_current_snapshot()::text, ${isSnapshotDurable} from change_feed`,
 };
 
-/** Where the log ends now. */
+/** Where the log ends now, as a position that is safe to hand out (durable-snapshots.ts). */
 export async function readFeedPosition(database: Database): Promise<WatchPosition> {
   const [row] = await database.run(positionStatement, []);
-  const [feedId, behind] = row as [string, string];
+  const [feedId, behind, isDurable] = row as [string, string, boolean];
+  if (!isDurable) await makeSnapshotsDurable(database);
   return { feedId, behind };
 }

@@ -202,7 +202,12 @@ export async function startServing(
         if (state === 'impossible')
           log.warn({}, 'searches read the whole table: Postgres has no pg_trgm for this role');
       },
+      onTrimBlocked({ kind, name, database, ageSeconds }) {
+        const fields = { blocker: kind, name, database, ageSeconds: Math.round(ageSeconds) };
+        log.warn(fields, 'an old transaction or replication slot keeps the change log from shrinking');
+      },
     });
+    metrics.observe({ housekeeping });
     closers.push(() => inTime(housekeeping.close()));
 
     const descriptors = await readFile(descriptorsPath());

@@ -26,6 +26,7 @@ export interface MetricSources {
   /** Of the database, lent to calls or not. */
   readonly connections: () => { readonly total: number; readonly idle: number; readonly waiting: number };
   readonly feed: { readonly watcherCount: number; readonly lagMs: number };
+  readonly housekeeping: { readonly trimBlockerSeconds: number };
 }
 
 /** Of one name, as prom-client has it when it adds up. */
@@ -120,6 +121,12 @@ export function createMetrics(): Metrics {
       help: 'For how long the change log has not been read to its end for watchers; 0 without any.',
       aggregator: 'max',
       read: () => (sources.feed?.lagMs ?? 0) / 1000,
+    }),
+    gauge({
+      name: 'roster_change_log_blocker_age_seconds',
+      help: 'Age of the oldest transaction or replication slot that keeps the change log from shrinking; 0 if none does.',
+      aggregator: 'max',
+      read: () => sources.housekeeping?.trimBlockerSeconds ?? 0,
     }),
     gauge({ name: 'roster_processes', help: 'Processes whose figures these are.', read: () => 1 }),
     ...processFigures(),

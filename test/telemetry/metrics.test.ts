@@ -55,6 +55,7 @@ describe('the figures', () => {
       },
     });
     metrics.observe({ connections: () => ({ total: 5, idle: 2, waiting: 4 }), feed: { watcherCount: 6, lagMs: 250 } });
+    metrics.observe({ housekeeping: { trimBlockerSeconds: 7200 } });
     expect(await linesOf(metrics)).toEqual(
       expect.arrayContaining([
         'roster_queued_calls{statement="get"} 3',
@@ -64,6 +65,7 @@ describe('the figures', () => {
         'roster_pool_waiting 4',
         'roster_watchers 6',
         'roster_change_log_lag_seconds 0.25',
+        'roster_change_log_blocker_age_seconds 7200',
       ]),
     );
     queued = 0;
@@ -90,14 +92,15 @@ describe('the figures of several processes', () => {
     first.call(get, 'OK', 1);
     second.call(get, 'OK', 20);
     second.call(get, 'INTERNAL', 1);
-    first.observe({ feed: { watcherCount: 1, lagMs: 1000 } });
-    second.observe({ feed: { watcherCount: 2, lagMs: 3000 } });
+    first.observe({ feed: { watcherCount: 1, lagMs: 1000 }, housekeeping: { trimBlockerSeconds: 60 } });
+    second.observe({ feed: { watcherCount: 2, lagMs: 3000 }, housekeeping: { trimBlockerSeconds: 50 } });
     const lines = await linesOf(first, second);
     expect(lines).toContain(`roster_call_duration_seconds_count{method="${get}",status="OK"} 2`);
     expect(lines).toContain(`roster_call_duration_seconds_bucket{le="0.001",method="${get}",status="OK"} 1`);
     expect(lines).toContain(`roster_call_duration_seconds_count{method="${get}",status="INTERNAL"} 1`);
     expect(lines).toContain('roster_watchers 3');
     expect(lines).toContain('roster_change_log_lag_seconds 3');
+    expect(lines).toContain('roster_change_log_blocker_age_seconds 60');
     expect(lines).toContain('roster_processes 2');
   });
 

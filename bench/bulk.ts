@@ -1,15 +1,15 @@
 /**
- * Bulk loads beside what they cost without a service, one after the other in the same rounds.
+ * Compares bulk loads with the same work done by psql, in interleaved rounds.
  *
  *     node dist/bench/bulk.js [rows] [rounds]
  *
  * | import | `roster import` of a CSV file: the command line, the service and Postgres share this machine |
- * | messages | ImportUsers alone, with messages that were encoded beforehand |
- * | same work | psql: \copy into the import's own staging table, then its own statement with its change log |
+ * | messages | ImportUsers alone, with pre-encoded messages |
+ * | same work | psql: \copy into the import's staging table, then the import's own statement with its change log |
  * | \copy | psql: \copy into the users' table; checks nothing, logs no changes, merges nothing |
  * | export | `roster export` to a CSV file |
  *
- * It also says whether what came out is what went in, and the service's peak memory, once for a tenth of the rows and
+ * It also checks that the export equals the input, and prints the service's peak memory, once for a tenth of the rows and
  * then for all.
  */
 import { spawn, spawnSync } from 'node:child_process';
@@ -42,18 +42,18 @@ const fields = ['first_name', 'last_name', 'email', 'profile_image_url', 'attrib
 
 interface Files {
   csv: string;
-  /** Of ImportUsers, each behind its length in four bytes. */
+  /** ImportUsers messages, each after its length in four bytes. */
   messages: string;
   staging: string;
   copy: string;
 }
 
-// As many as the client sends.
+// The same number as the client sends.
 const messageUsers = 200;
 
 async function generate(count: number): Promise<Files> {
   const msecs = Date.now();
-  // The service gives ids in the order of the rows, too: it decides what an index costs.
+  // The service also assigns ids in row order. The order determines the cost of the index.
   const idOf = (row: number) => uuidv7({ msecs, seq: row });
   const textOf = (user: User) =>
     [user.firstName, user.lastName, user.email, user.profileImageUrl, JSON.stringify(user.attributes)].join('\t');
@@ -103,7 +103,7 @@ function userOf(row: number): User {
   };
 }
 
-/** The same for the same users in any order. */
+/** Independent of the order of users. */
 async function digest(file: string): Promise<{ count: number; sum: bigint }> {
   let count = 0;
   let sum = 0n;
@@ -126,12 +126,12 @@ async function run(command: string, args: readonly string[]): Promise<void> {
     errors = (errors + chunk).slice(-2000);
   });
   const [code] = await once(child, 'exit');
-  if (code !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${code}: ${errors}`);
+  if (code !== 0) throw new Error(`${command} ${args.join(' ')} exited with ${code}: ${errors}`);
 }
 
 const roster = (...args: string[]) => run(process.execPath, [main, ...args]);
 
-/** Sends messages as they are, so that this side costs next to nothing. */
+/** Sends pre-encoded messages, so the client costs almost nothing. */
 async function sendMessages(address: string, file: string, count: number): Promise<void> {
   using client = Object.assign(new Client(address, credentials.createInsecure()), {
     [Symbol.dispose]: () => client.close(),
@@ -154,7 +154,7 @@ async function sendMessages(address: string, file: string, count: number): Promi
   if (!committed || created !== count) throw new Error(`${created} of ${count} were created.`);
 }
 
-/** A session of psql's own, which ends with the first error. */
+/** Runs a script in psql; the first error ends it. */
 async function runScript(url: string, script: string): Promise<void> {
   const file = join(folder, 'script.sql');
   await writeFile(file, script);
@@ -170,7 +170,7 @@ const sameWork = ({ staging }: Files) => `
 
 interface Measured {
   rate: number;
-  /** Processor time, in microseconds for each row. */
+  /** CPU time in microseconds for each row. */
   service: number;
   postgres: number;
 }
@@ -179,12 +179,12 @@ await using database = await openBenchDatabase();
 const admin = new pg.Client({ connectionString: database.url });
 await admin.connect();
 const hasPsql = spawnSync(psql, ['--version']).status === 0;
-if (!hasPsql) console.log('There is no psql here (PSQL=path), and nothing to compare with.');
+if (!hasPsql) console.log('Cannot find psql, so there is no comparison. Set PSQL to its path.');
 
 const measured = new Map<string, Measured[]>();
 const columns = { import: 'import', messages: 'messages', same: 'same work', copy: '\\copy', export: 'export' };
 
-/** Gives rows in a second. */
+/** Returns rows per second. */
 async function measure(
   name: string,
   count: number,
@@ -196,7 +196,7 @@ async function measure(
   const startMs = performance.now();
   await work();
   const rate = count / ((performance.now() - startMs) / 1000);
-  // The time of a backend that has just ended is its parent's once that has looked after it.
+  // The CPU time of an exited backend is added to its parent only after the parent has reaped it.
   await sleep(200);
   const after = usedMs();
   const [ofService, ofPostgres] = [0, 1].map((index) => (((after[index] ?? 0) - (before[index] ?? 0)) * 1000) / count);
@@ -237,7 +237,7 @@ try {
     const copy = () =>
       measure(columns.copy, count, undefined, () => runScript(database.url, `\\copy ${into} from '${files.copy}'`));
     const works = hasPsql ? [through, same, copy] : [through];
-    // Another one is first in each round: a machine is not the same for long.
+    // Each round starts with a different one because the machine's speed drifts.
     for (const index of works.keys()) {
       await empty();
       await works[(round + index) % works.length]?.();

@@ -1,6 +1,6 @@
 /**
- * A server that answers GetUser with one and the same user and does nothing else, over one of three stacks: what a call
- * costs before Roster does anything for it.
+ * A server that answers GetUser with a constant user, over one of three stacks. It shows the cost of a call without
+ * Roster.
  *
  *     node dist/bench/echo-server.js nice-grpc|grpc-js|http2
  */
@@ -85,6 +85,6 @@ const starts: Record<string, () => Promise<number>> = {
   http2: startHttp2,
 };
 const startEcho = starts[process.argv[2] ?? ''];
-if (startEcho === undefined) throw new Error(`One of ${Object.keys(starts).join(', ')}`);
+if (startEcho === undefined) throw new Error(`The argument must be one of ${Object.keys(starts).join(', ')}.`);
 console.log(JSON.stringify({ msg: 'listening', address: `127.0.0.1:${await startEcho()}` }));
 process.on('SIGTERM', () => process.exit());

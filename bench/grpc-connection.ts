@@ -1,24 +1,23 @@
 /**
- * gRPC over HTTP/2 in the clear, by hand and only as far as a load needs it: one path for each connection, requests at once,
- * answers counted. It must never serve as a client: node:http2 takes four times the CPU for a call, which on a small
- * machine the measured server lacks, and that is the only reason for it.
+ * A minimal gRPC client over unencrypted HTTP/2, for load only: each connection calls one path. It exists because node:http2
+ * takes four times the CPU for a call, which the measured server lacks on a small machine. Do not use it as a real client.
  *
- * RFC 9113 and 7541. Its headers use no table of the connection's; it tells the server to use none either, so that the
- * same field always has the same bytes and a trailer's grpc-status is found without decoding HPACK.
+ * It follows RFC 9113 and 7541, and disables HPACK's dynamic table in both directions. So the same field always has the
+ * same bytes, and it finds a trailer's grpc-status without decoding HPACK.
  */
 import { once } from 'node:events';
 import { connect } from 'node:net';
 
 export interface CallListener {
   onData(chunk: Buffer): void;
-  /** gRPC's code; 14 where the call was cut off. */
+  /** The gRPC status code; 14 if the call was cut off. */
   onEnd(status: number): void;
 }
 
 export interface GrpcConnection {
   /**
-   * Waits here while the server's limit of calls at once is reached, or for another connection where this one was lost, as
-   * every client does. Gives what cancels the call, after which its listener hears nothing more.
+   * Queues the call while the server's limit of concurrent calls is reached, or until a lost connection is replaced, as
+   * every client does. Returns a function that cancels the call; after that, the listener is not called again.
    */
   call(message: Uint8Array, listener: CallListener): () => void;
   /** How often the server has closed it. */
@@ -45,11 +44,11 @@ const [settingTable, settingPush, settingStreams, settingWindow, settingFrame] =
 const errorCancel = 8;
 const windowBytesMax = 2 ** 31 - 1;
 const windowBytesDefault = 65_535;
-// Given back to the server whenever so much was received.
+// The client sends a window update each time it has received this many bytes.
 const windowStepBytes = 2 ** 26;
 const statusUnavailable = 14;
 
-// `grpc-status` in HPACK's Huffman code, with its length, and as it is.
+// `grpc-status` with its length, in HPACK's Huffman code and as plain text.
 const statusNames = [Buffer.from('889acac8b21234da8f', 'hex'), Buffer.from('\x0bgrpc-status')];
 
 export async function openGrpcConnection(
@@ -92,7 +91,7 @@ export async function openGrpcConnection(
   };
 }
 
-/** `onRoom` hears when there may be room for calls that wait, `onLost` when the server has closed the connection. */
+/** Calls `onRoom` when waiting calls may fit, and `onLost` when the server has closed the connection. */
 async function openSession(address: string, block: Buffer, onRoom: () => void, onLost: () => void): Promise<Session> {
   const [, host = '', port = ''] = /^(.*):(\d+)$/.exec(address) ?? [];
   const socket = connect({ host: host.replace(/^\[(.*)\]$/, '$1'), port: Number(port), noDelay: true });
@@ -101,12 +100,12 @@ async function openSession(address: string, block: Buffer, onRoom: () => void, o
   const calls = new Map<number, CallListener>();
   let lastId = -1;
   let received = 0;
-  // What the server lets us send: streams at once; bytes on the connection, on a new stream, in one frame.
+  // The server's limits: concurrent streams, and bytes on the connection, on a new stream, and in one frame.
   let streamsMax = Number.POSITIVE_INFINITY;
   let window = windowBytesDefault;
   let streamWindow = windowBytesDefault;
   let frameBytesMax = 16_384;
-  /** Requests that are not wholly sent. */
+  /** Partly sent requests. */
   const sending = new Map<number, { rest: Buffer; window: number }>();
 
   let isCorked = false;
@@ -114,7 +113,7 @@ async function openSession(address: string, block: Buffer, onRoom: () => void, o
     if (!isCorked) {
       isCorked = true;
       socket.cork();
-      // All that one turn of the event loop has to say is one write.
+      // One write for each turn of the event loop.
       setImmediate(() => {
         isCorked = false;
         socket.uncork();
@@ -179,7 +178,7 @@ async function openSession(address: string, block: Buffer, onRoom: () => void, o
     } else if (type === typePing && (flags & flagAck) === 0) {
       write(frame(typePing, flagAck, 0, payload));
     } else if (type === typeGoaway) {
-      // Nothing that is in flight matters to a measurement that has lost its connection.
+      // A lost connection spoils the measurement anyway, so calls in flight do not matter.
       socket.destroy();
     }
   }
@@ -265,17 +264,17 @@ function statusOf(block: Buffer): number {
   for (const name of statusNames) {
     const at = block.indexOf(name);
     if (at === -1) continue;
-    // Digits are never shorter in Huffman's code, so they stand there as they are.
+    // The digits are plain text because Huffman coding never makes digits shorter.
     const from = at + name.length + 1;
     return Number(block.toString('latin1', from, from + block.readUInt8(from - 1)));
   }
-  throw new Error('a call ended without grpc-status');
+  throw new Error('A call ended without grpc-status.');
 }
 
 function headerBlock(authority: string, path: string, headers: Readonly<Record<string, string>>): Buffer {
   const text = (value: string) => {
-    // Longer ones have another form.
-    if (value.length > 126) throw new RangeError('a header is too long');
+    // Longer lengths need another encoding.
+    if (value.length > 126) throw new RangeError('A header is longer than 126 characters.');
     return Buffer.concat([Buffer.from([value.length]), Buffer.from(value, 'latin1')]);
   };
   const fields = { 'content-type': 'application/grpc', te: 'trailers', ...headers };

@@ -1,8 +1,7 @@
 /**
- * Calls over HTTP/1.1 as a browser or curl makes them, for a load: gRPC-Web, Connect with binary messages, Connect with JSON.
+ * Calls over HTTP/1.1 for a load, as a browser or curl makes them: gRPC-Web, Connect with binary messages, Connect with JSON.
  *
- * Has the face of a gRPC connection, so that a load does not know which one it has: answers come with gRPC's five bytes
- * before the message.
+ * It has the interface of a gRPC connection: answers have gRPC's five-byte prefix before the message.
  */
 import { readFileSync } from 'node:fs';
 import { Agent, request } from 'node:http';
@@ -23,7 +22,7 @@ const contentTypes: Readonly<Record<WebProtocol, string>> = {
 const statusInternal = 13;
 const prefixBytes = 5;
 
-/** One method of one server; as many connections as calls are in flight at a time, as HTTP/1.1 has one call on each. */
+/** Calls one method of one server. Each call in flight has its own connection because HTTP/1.1 requires it. */
 export function openHttpConnection(
   address: string,
   path: string,
@@ -69,7 +68,7 @@ function codecOf(path: string, protocol: WebProtocol): Codec {
   const registry = createFileRegistry(fromBinary(FileDescriptorSetSchema, descriptors));
   const [, serviceName = '', methodName = ''] = path.split('/');
   const method = registry.getService(serviceName)?.methods.find(({ name }) => name === methodName);
-  if (method === undefined) throw new Error(`there is no ${path}`);
+  if (method === undefined) throw new Error(`The contract has no method ${path}.`);
   return {
     encode: (message) => JSON.stringify(toJson(method.input, fromBinary(method.input, message))),
     decode: (body, isOk) =>

@@ -1,7 +1,7 @@
 /**
- * Calls one server as hard or as often as it is told to, in a process of its own so that its CPU is nobody else's.
+ * Calls one server, in a closed loop or at a fixed rate, in a separate process so that its CPU is measured separately.
  *
- * Every call's grpc-status is looked at, and one answer in 64 is decoded and checked.
+ * It checks the grpc-status of every call, and decodes and checks one answer in 64.
  */
 import { once } from 'node:events';
 import { performance } from 'node:perf_hooks';
@@ -39,7 +39,7 @@ const service = '/users.v1.UserService';
 const pick = () => Math.floor(Math.random() * work.users);
 const rows = work.rows ?? 100;
 
-// Nobody of this run has the email of somebody of another one.
+// Keeps the emails of two runs apart.
 const run = `${Date.now().toString(36)}${process.pid}`;
 let created = 0;
 const newUser = () => ({
@@ -135,11 +135,11 @@ let endMs: number[] = [];
 let latencyMs: number[] = [];
 let status: number[] = [];
 
-/** In order of their deadlines, as all have the same time. */
+/** In order of deadline because all calls have the same timeout. */
 const inFlight = new Map<() => void, number>();
 
 function call(connection: GrpcConnection | undefined, done: () => void): void {
-  if (connection === undefined) throw new Error('there is no connection');
+  if (connection === undefined) throw new Error('The load has no connection.');
   const startMs = performance.now();
   const isSample = calls++ % sampleEvery === 0;
   const chunks: Buffer[] = [];
@@ -161,7 +161,7 @@ function call(connection: GrpcConnection | undefined, done: () => void): void {
     },
     onEnd,
   });
-  // As clients of gRPC do: at the deadline they give up, whatever the server says later.
+  // Like gRPC clients: at the deadline it cancels the call and ignores a later answer.
   const expire = () => {
     cancel();
     onEnd(statusDeadlineExceeded);
@@ -173,13 +173,13 @@ function callInALoop(connection: GrpcConnection | undefined): void {
   call(connection, () => callInALoop(connection));
 }
 
-/** Open loop: as many calls as are due, whatever became of those before. */
+/** Open loop: starts calls at a fixed rate, whether or not earlier calls have ended. */
 function callAtARate(perSecond: number): void {
   const sinceMs = performance.now();
   let due = 0;
   setInterval(() => {
     const upTo = Math.floor(((performance.now() - sinceMs) * perSecond) / 1000);
-    // What this process itself could not send in time is no longer due: it would come as one burst.
+    // Skips calls that this process could not send in time. Otherwise they would go out in one burst.
     const late = Math.max(0, upTo - due - Math.ceil(perSecond / 10));
     unsent += late;
     for (due += late; due < upTo; due++) call(connections[due % connections.length], () => {});
@@ -189,7 +189,7 @@ function callAtARate(perSecond: number): void {
 let changes = 0;
 const watched: number[] = [];
 
-/** The first watcher counts changes; the others must get as many bytes. */
+/** The first watcher counts changes; the others must receive the same number of bytes. */
 function watch(connection: GrpcConnection | undefined, index: number): Promise<void> {
   let rest = Buffer.alloc(0);
   watched[index] = 0;
@@ -206,7 +206,7 @@ function watch(connection: GrpcConnection | undefined, index: number): Promise<v
           changes += WatchUsersResponse.decode(rest.subarray(5, end)).changes.length;
         }
       },
-      onEnd: (code) => reject(new Error(`a watch ended with status ${code}`)),
+      onEnd: (code) => reject(new Error(`A watch ended with status ${code}.`)),
     });
   });
 }
@@ -238,7 +238,7 @@ process.on('message', (command: 'measure' | 'stop') => {
   process.send?.(result, () => process.exit());
 });
 
-// Whoever has started this has gone.
+// The parent process has exited.
 process.on('disconnect', () => process.exit());
 
 if (work.op === 'watch') {

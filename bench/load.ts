@@ -1,4 +1,4 @@
-/** Puts load on a server and says what that took: calls, latencies, and the CPU of everybody who took part. */
+/** Puts load on a server and measures calls, latencies, and the CPU of all processes involved. */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
@@ -10,7 +10,7 @@ import { readUsage } from './usage.js';
 
 export interface Work {
   readonly address: string;
-  /** Without it gRPC over HTTP/2. */
+  /** Default: gRPC over HTTP/2. */
   readonly protocol?: WebProtocol;
   readonly connections: number;
   readonly op:
@@ -23,50 +23,50 @@ export interface Work {
     | 'batch-create'
     | 'health'
     | 'watch';
-  /** Callers each of whom waits for an answer before the next call; or watchers. */
+  /** Concurrent callers, each of which waits for an answer before the next call; or watchers. */
   readonly inFlight?: number;
-  /** Instead: calls that begin in a second, whatever becomes of those before. */
+  /** Instead of `inFlight`: calls per second, whether or not earlier calls have ended. */
   readonly perSecond?: number;
   readonly deadlineMs?: number;
-  /** How many there are, to pick from. */
+  /** The number of users to pick from. */
   readonly users: number;
-  /** In one call of a batch. */
+  /** Rows in one batch call. */
   readonly rows?: number;
-  /** Where lists begin, at random; none: at the first user. */
+  /** Each list starts at one of these, picked at random. Default: the first user. */
   readonly pageTokens?: readonly string[];
 }
 
-/** What became of each call that ended, by index. */
+/** The arrays have one element for each call that ended. */
 export interface LoadResult {
-  /** Since the measurement began. */
+  /** Since the start of the measurement. */
   readonly endMs: readonly number[];
   readonly latencyMs: readonly number[];
-  /** gRPC's codes. */
+  /** gRPC status codes. */
   readonly status: readonly number[];
   readonly seconds: number;
-  /** Calls that were due and that the load's own process had no time for. */
+  /** Calls that were due but that the load process had no time to send. */
   readonly unsent: number;
-  /** Connections that the server has closed. */
+  /** Connections that the server closed. */
   readonly lost: number;
-  /** That the first watcher has got. */
+  /** Changes that the first watcher received. */
   readonly changes: number;
-  /** Watchers that have got fewer bytes than the first one. */
+  /** Watchers that received fewer bytes than the first one. */
   readonly behind: number;
 }
 
 export interface Load extends AsyncDisposable {
   readonly pid: number;
-  /** Forgets what was before. */
+  /** Discards earlier results. */
   measure(): void;
   stop(): Promise<LoadResult>;
 }
 
-/** Resolves when the first calls are on their way, or every watcher has heard from the server. */
+/** Resolves when the first calls are in flight, or when every watcher has received a message. */
 export async function startLoad(work: Work): Promise<Load> {
-  // Its answer is a few large lists.
+  // 'advanced' because the result is a few large arrays.
   const child = fork(join(import.meta.dirname, 'load-process.js'), { serialization: 'advanced' });
   const failed = once(child, 'exit').then(([code]) => {
-    throw new Error(`the load ended with ${code}`);
+    throw new Error(`The load process exited with ${code}.`);
   });
   failed.catch(() => {});
   child.send(work);
@@ -87,15 +87,15 @@ export async function startLoad(work: Work): Promise<Load> {
   };
 }
 
-/** What is loaded, and whose CPU counts. */
+/** The server under load, and the processes whose CPU is measured. */
 export interface Target {
   readonly address: string;
   readonly pid: number;
   readonly postmasterPid: number | undefined;
-  /** How many users there were at first. */
+  /** The number of users before the load. */
   readonly users: number;
   readonly pageTokens?: readonly string[];
-  /** Transactions so far. */
+  /** Committed transactions so far. */
   commits?(): Promise<number>;
   truncateLog?(): Promise<void>;
 }
@@ -121,7 +121,7 @@ export function figuresOf(result: LoadResult, cpuMs: readonly number[]): Figures
   };
 }
 
-/** Throws where any call was not answered with OK. */
+/** Throws if any call failed. */
 export async function measureLoad(
   target: Target,
   work: Omit<Work, 'address' | 'users' | 'connections'> & { connections?: number },
@@ -153,7 +153,7 @@ export async function measureLoad(
   };
 }
 
-/** The id of the nth user that fill() makes: in order, as UUIDs of version 7 are. */
+/** The id of the nth user that fill() creates. Ids are in order, like UUIDs of version 7. */
 export function userId(index: number): string {
   return `01900000-0000-7000-8000-${index.toString(16).padStart(12, '0')}`;
 }

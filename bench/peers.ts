@@ -1,12 +1,12 @@
 /**
- * Roster beside other servers of the same contract, on the same Postgres and with the same load, and the table of it in
- * docs/benchmarks.md.
+ * Compares Roster with other servers of the same contract, on the same Postgres and with the same load, and writes the
+ * table in docs/benchmarks.md.
  *
  *     npm run bench:peers -- [--peers go,nest,tonic,grpcjs] [--ops get,create] [--rounds 5] [--seconds 4] [--users 100000]
  *                            [--from ../shared/peers] [--scratch folder] [--quick]
  *
- * The peers and the two tools that measure them are no part of this repository: they stand beside the clone where the
- * project is developed. They are copied into a scratch folder, which keeps what was built for the next time.
+ * The peers and the two tools that measure them are not part of this repository: they are next to the clone on development
+ * machines. This program copies them into a scratch folder, and reuses the builds in that folder next time.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -56,7 +56,7 @@ if (!existsSync(join(folder, 'Makefile'))) {
   const contract = join(dirname(source), 'contract');
   for (const part of [source, contract]) {
     if (!existsSync(part))
-      fail(`There is no ${part}: the peers stand beside the clone only where Roster is developed.`);
+      fail(`Cannot find ${part}. The peers exist only on development machines; pass their folder with --from.`);
   }
   mkdirSync(folder, { recursive: true });
   cpSync(source, folder, { recursive: true });
@@ -67,11 +67,11 @@ const missing = [
   'make',
   'go',
   'npm',
-  ...peers.flatMap((peer) => toolsOf[peer] ?? fail(`There is no peer ${peer}.`)),
+  ...peers.flatMap((peer) => toolsOf[peer] ?? fail(`Unknown peer ${peer}.`)),
 ].filter((tool) => spawnSync('which', [tool]).status !== 0);
-if (missing.length > 0) fail(`To build and measure ${values.peers}, this machine lacks ${missing.join(', ')}.`);
+if (missing.length > 0) fail(`Building and measuring ${values.peers} needs ${missing.join(', ')}. Install them first.`);
 
-// What the npm around this one says of its own project would send the one in there to the wrong folder.
+// These variables of the surrounding npm would send the peers' npm to the wrong folder.
 const env = Object.fromEntries(
   Object.entries(process.env).filter(
     ([name]) => !/^npm_(package|lifecycle|config_(local_|global_)?prefix)/i.test(name),
@@ -84,7 +84,7 @@ async function run(command: string, args: readonly string[], more: Record<string
   process.on('SIGINT', interrupt);
   const [code] = await once(child, 'exit');
   process.off('SIGINT', interrupt);
-  if (code !== 0) throw new Error(`${command} ended with ${code}`);
+  if (code !== 0) throw new Error(`${command} exited with ${code}.`);
 }
 
 function hasWorkers(count: number): boolean {
@@ -194,10 +194,10 @@ function tableOf(op: string): string {
 interface Target {
   readonly ops: readonly string[];
   readonly text: string;
-  /** Of what is measured to what it is compared with. */
+  /** Whether the ratio must be at least, or at most, the limit. */
   readonly isAtLeast: boolean;
   readonly limit: number;
-  /** The only subject that it is for. */
+  /** If set, the target applies only to this subject. */
   readonly subject?: string;
   ratio(op: string, name: string): number;
 }
@@ -279,8 +279,8 @@ writeBlock(
   'peers',
   [
     '## Other servers',
-    `Servers of the same contract in other stacks, each with at most 10 connections to one Postgres, and Roster (roster-2 is one with two workers), all with ${formatNumber(users)} ` +
-      'users and up at once. 64 calls in flight over 4 connections (one import or export at a time); each call is measured on one server after the other, round by round. CPU ' +
+    `Servers of the same contract in other stacks, and Roster (roster-2 has two workers). Each has at most 10 connections to one Postgres and ${formatNumber(users)} ` +
+      'users; all run at once. 64 calls in flight over 4 connections (one import or export at a time). Each round measures a call on one server after the other. CPU ' +
       'is for each call or row. The peers do less for each call: no error details, request ids, filters, change log or log line.',
     conditionsLine({ postgresVersion, rounds, measureMs: seconds * 1000, isQuick: values.quick }),
     `The Go peer was built by ${goVersion}.`,

@@ -1,4 +1,4 @@
-/** Draws lines over a logarithmic or linear axis as SVG, for docs/benchmarks.md. No library: this is all that is needed. */
+/** Draws line charts as SVG for docs/benchmarks.md. It is small enough not to need a library. */
 
 export interface Plot {
   readonly title: string;
@@ -9,13 +9,13 @@ export interface Plot {
 
 interface Axis {
   readonly label: string;
-  /** Of base 2 on x, of base 10 on y. */
+  /** Base 2 on x, base 10 on y. */
   readonly isLogarithmic?: true;
 }
 
 const [width, height] = [720, 360];
 const area = { left: 70, right: 560, top: 40, bottom: 310 };
-// Okabe and Ito's colours, which colour-blind readers can tell apart.
+// Okabe and Ito's colours, which colour-blind readers can distinguish.
 const colours = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#000000', '#999999'];
 
 export function drawPlot({ title, x, y, lines }: Plot): string {
@@ -77,7 +77,7 @@ function isFinitePoint(point: readonly [number, number]): boolean {
   return point.every(Number.isFinite);
 }
 
-/** Where a value stands between `from` and `to`, and round values to label. Linear axes begin at 0. */
+/** Maps values to positions between `from` and `to`, and picks round values for labels. Linear axes begin at 0. */
 function scale({ isLogarithmic }: Axis, base: number, values: readonly number[], from: number, to: number) {
   const most = Math.max(...values, 0) || 1;
   const round = (value: number) => Math.round(value * 10) / 10;

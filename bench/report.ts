@@ -1,5 +1,5 @@
 /**
- * Writes docs/benchmarks.md: each scenario's text between its two markers, and whatever stands outside of them is people's.
+ * Writes docs/benchmarks.md: each scenario's text goes between its two markers. People write the rest.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -19,7 +19,7 @@ export interface Conditions {
   readonly isQuick: boolean;
 }
 
-/** Machine, versions and date in one line: each scenario has its own, as it may have been run alone. */
+/** Machine, versions and date in one line. Each scenario has its own line because it may have been run alone. */
 export function conditionsLine({ postgresVersion, rounds, measureMs, isQuick }: Conditions): string {
   const git = (...args: string[]) => spawnSync('git', args, { cwd: packageRoot(), encoding: 'utf8' }).stdout?.trim();
   const changed = git('status', '--porcelain', 'src', 'migrations', 'generated') ? ' with changes' : '';
@@ -32,7 +32,7 @@ export function conditionsLine({ postgresVersion, rounds, measureMs, isQuick }: 
     `${availableParallelism()} × ${cpus()[0]?.model.trim() ?? process.arch}, ${memory}`,
     `${rounds} ${rounds === 1 ? 'round' : 'rounds'} of ${measureMs / 1000} s`,
   ];
-  const warning = ' **A quick run, to see that it works: its figures say little.**';
+  const warning = ' **A quick run that only checks that the scenario works. Ignore its numbers.**';
   return `_${parts.join('; ')}._${isQuick ? warning : ''}`;
 }
 
@@ -56,13 +56,13 @@ function valuesOf(figures: readonly Figures[] = [], name: string): number[] {
   return figures.map((round) => round[name] ?? Number.NaN).filter((value) => !Number.isNaN(value));
 }
 
-/** `1,234`, and nothing for what was not measured. */
+/** `1,234`; empty if the value was not measured. */
 export function formatNumber(value: number, digits = 0): string {
   if (!Number.isFinite(value)) return '';
   return value.toLocaleString('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
-/** The median, and where it is asked for the least and the most. */
+/** The median; with `spread`, also the minimum and the maximum. */
 export function formatValues(values: readonly number[], { digits = 0, spread }: Omit<Column, 'figure' | 'heading'>) {
   if (values.length === 0) return '';
   const text = formatNumber(median(values), digits);
@@ -112,7 +112,7 @@ function fileOf(scenario: Scenario, plot: string): string {
   return `${scenario.name}-${plot.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-')}.svg`;
 }
 
-/** Behind everything else where the document has no such block yet. */
+/** Replaces the block, or appends it if the document has no such block. */
 export function writeBlock(name: string, text: string): void {
   const [begin, end] = [`<!-- begin ${name}: npm run bench writes this -->`, `<!-- end ${name} -->`];
   const before = existsSync(document) ? readFileSync(document, 'utf8') : '# Benchmarks\n';

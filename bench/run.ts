@@ -3,9 +3,9 @@
  *
  *     npm run bench -- [scenario ...] [--quick] [--rounds 5] [--seconds 4] [--users 10000000]
  *
- * All scenarios that are asked for are open at once, and every round measures each case of each of them once: whatever
- * else the machine does meanwhile hits all of them alike. A first round does not count: it warms the servers up. --quick
- * is one short round over small tables, and cold.
+ * All chosen scenarios are open at once, and every round measures each case once, so other load on the machine affects all
+ * of them equally. The first round warms the servers up and does not count. --quick runs one short round over small tables,
+ * without a warm-up round.
  */
 import { parseArgs } from 'node:util';
 import { conditionsLine, formatValues, nameOf, writeScenario } from './report.js';
@@ -112,7 +112,7 @@ for (let round = -discarded; round < rounds; round++) {
         );
         console.log(`${round + 1}/${rounds} ${scenario.name}: ${name}: ${texts.join(', ')}`);
       } catch (error) {
-        // The other figures are worth having all the same.
+        // The other measurements are still useful.
         failures.set(name, error instanceof Error ? error.message : String(error));
         console.error(`${scenario.name}: ${name}: `, error);
         process.exitCode = 1;
@@ -121,7 +121,7 @@ for (let round = -discarded; round < rounds; round++) {
     await open.settle?.();
   }
   if (round < 0) continue;
-  // After each round, so that an interrupted run leaves what it has.
+  // Writes after each round, so that an interrupted run keeps its results.
   const sofar = conditionsLine({ postgresVersion: database.version, rounds: round + 1, measureMs, isQuick });
   for (const { scenario, open, figures, failures } of running) writeScenario(scenario, open, figures, failures, sofar);
 }

@@ -1,4 +1,4 @@
-/** What a scenario is, and what all of them share: one Postgres, directories in it, users in those. */
+/** Defines scenarios and what they share: one Postgres, directories in it, and their users. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { createPageTokens } from '../src/model/page-token.js';
@@ -6,27 +6,27 @@ import { type Target, type Times, userEmail, userId } from './load.js';
 import { type BenchDatabase, type BenchService, startService } from './service.js';
 
 export interface Scenario {
-  /** Its file's name, what the command line calls it, and its place in docs/benchmarks.md. */
+  /** The name of its file, on the command line, and of its block in docs/benchmarks.md. */
   readonly name: string;
   readonly title: string;
-  /** What is measured and how, in a sentence or two for the reader of its table. */
+  /** Explains in a few sentences, above the table, what is measured and how. */
   readonly about: string;
   open(bench: Bench): Promise<OpenScenario>;
 }
 
 export interface OpenScenario extends AsyncDisposable {
-  /** Each is measured once in each round, in an order that changes from round to round. */
+  /** Each round measures each case once, in a different order. */
   readonly cases: readonly Case[];
-  /** What the table has beside the labels. */
+  /** The table's columns after the labels. */
   readonly columns: readonly Column[];
-  /** Between rounds; leaves the tables as they were. */
+  /** Runs between rounds and restores the tables. */
   settle?(): Promise<void>;
-  /** Sentences about the figures, and plots of them, below the table. */
+  /** Sentences and plots below the table. */
   report?(results: Results): Report;
 }
 
 export interface Case {
-  /** Its place in the table: heading and text. All of them together are its name. */
+  /** The case's cells in the table: heading and text. Together they are its name. */
   readonly labels: Readonly<Record<string, string>>;
   measure(): Promise<Figures>;
 }
@@ -36,9 +36,9 @@ export type Figures = Readonly<Record<string, number>>;
 export interface Column {
   readonly figure: string;
   readonly heading: string;
-  /** Behind the point. */
+  /** Decimal places. */
   readonly digits?: number;
-  /** Shown with the least and the most of all rounds. */
+  /** Also shows the minimum and the maximum of all rounds. */
   readonly spread?: true;
 }
 
@@ -49,7 +49,7 @@ export interface Report {
 }
 
 export interface Results {
-  /** Over the rounds; NaN where there are none. */
+  /** Over the rounds; NaN if nothing was measured. */
   median(labels: Case['labels'], figure: string): number;
 }
 
@@ -67,11 +67,11 @@ export interface Bench {
   readonly isQuick: boolean;
   readonly times: Times;
   readonly database: BenchDatabase;
-  /** Users in a directory, unless its size is what is measured. */
+  /** Users in a directory, unless the scenario measures its size. */
   readonly users: number;
   /** In the large directory. */
   readonly usersLarge: number;
-  /** A directory of `users` with default settings that all may use; who writes to it settles it afterwards. */
+  /** A shared directory of `users` with default settings. Scenarios that write to it must settle it afterwards. */
   shared(): Promise<Directory>;
 }
 
@@ -81,7 +81,7 @@ export interface Directory extends Target, AsyncDisposable {
   readonly url: string;
   readonly admin: pg.Client;
   readonly pageTokens: readonly string[];
-  /** Removes whom calls have created, and what is left of rows that were there before; Postgres has written all down. */
+  /** Deletes the users that calls created, then runs VACUUM and CHECKPOINT. */
   settle(): Promise<void>;
 }
 
@@ -123,22 +123,22 @@ export async function openDirectory(
   };
 }
 
-/** The service makes it beside calls; with a statement that changes the table there would be a deadlock. */
+/** Waits for the index that the service builds in the background: altering the table meanwhile would deadlock. */
 async function searchIndexMade(admin: pg.Client): Promise<void> {
   const statement = `select from pg_index where indexrelid = to_regclass('users_search') and indisvalid`;
   for (let tries = 0; tries < 100; tries++) {
     if ((await admin.query(statement)).rowCount === 1) return;
     await sleep(100);
   }
-  throw new Error('The service has made no index for searches within 10 s: the log says why.');
+  throw new Error('The service did not build the search index within 10 s. See its log for the reason.');
 }
 
-// So that a large fill says how far it is, and no transaction is too large.
+// A large fill runs in parts, to report progress and to keep transactions small.
 const fillRows = 500_000;
 
-/** The same people in every database, one a second up to now. */
+/** Creates the same users in every database, with create times one second apart, up to now. */
 export async function fill(admin: pg.Client, users: number): Promise<void> {
-  // What Postgres does behind a measurement's back would count as the calls'. settle() does it instead.
+  // Autovacuum would count as the cost of calls. settle() runs VACUUM instead.
   for (const table of ['users', 'changes']) await admin.query(`alter table ${table} set (autovacuum_enabled = off)`);
   for (let from = 0; from < users; from += fillRows) {
     if (from > 0) console.error(`${from} of ${users} users`);
@@ -158,11 +158,11 @@ export async function fill(admin: pg.Client, users: number): Promise<void> {
 
 const pageTokensCount = 2000;
 
-/** Of pages all over the table, as the service would give them: to get them from it one would walk through all pages. */
+/** Makes tokens of random pages itself, because getting them from the service means reading all pages. */
 async function makePageTokens(admin: pg.Client, users: number): Promise<string[]> {
   const { rows: directories } = await admin.query<{ secret: Buffer }>('select secret from directory');
   const secret = directories[0]?.secret;
-  if (secret === undefined) throw new Error('the directory has no secret');
+  if (secret === undefined) throw new Error('The directory has no secret.');
   const tokens = createPageTokens(secret);
   const ids = Array.from({ length: pageTokensCount }, () => userId(Math.floor(Math.random() * (users - 100))));
   const { rows } = await admin.query<{ id: string; create_time: Date }>(

@@ -1,4 +1,4 @@
-/** A Postgres, and services over it for a measurement, each a process of its own, and all gone at its end. */
+/** Starts a Postgres and service processes for a measurement, and stops them at its end. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync } from 'node:fs';
@@ -15,15 +15,15 @@ const main = resolve(import.meta.dirname, '../src/main.js');
 export interface BenchDatabase extends AsyncDisposable {
   readonly url: string;
   readonly version: string;
-  /** Its first process; undefined where that is on another machine. */
+  /** Its first process; undefined if Postgres is on another machine. */
   readonly postmasterPid: number | undefined;
-  /** Makes an empty database in the same Postgres; it is dropped at the end. */
+  /** Creates an empty database in the same Postgres; it is dropped at the end. */
   create(name: string): Promise<string>;
-  /** Transactions that were committed in one of them so far; lags by a second. */
+  /** Committed transactions in a database so far; lags by a second. */
   commits(name: string): Promise<number>;
 }
 
-/** The one of DATABASE_URL, which should be an empty one, or an embedded one that is deleted afterwards. */
+/** Opens DATABASE_URL, which should be empty, or an embedded database that is deleted afterwards. */
 export async function openBenchDatabase(): Promise<BenchDatabase> {
   await using cleanUp = new AsyncDisposableStack();
   let url = process.env.DATABASE_URL;
@@ -67,22 +67,22 @@ export async function openBenchDatabase(): Promise<BenchDatabase> {
   };
 }
 
-/** As `npm run serve` starts Node. */
+/** The Node flags of `npm run serve`. */
 export const serveFlags = ['--enable-source-maps', '--max-semi-space-size=8'];
 
 export interface BenchService extends AsyncDisposable {
   readonly address: string;
-  /** host:port of HTTP; empty where it is nowhere. */
+  /** host:port of HTTP; empty if HTTP is off. */
   readonly http: string;
   readonly process: ChildProcess;
   readonly pid: number;
-  /** The most memory that it, or one of its workers, has had so far, in MiB. Linux only; else NaN. */
+  /** The peak memory of its largest process so far, in MiB; NaN except on Linux. */
   peakMemory(): Promise<number>;
-  /** Empties the log, which has a line for each call. */
+  /** Empties the log, which grows by a line for each call. */
   truncateLog(): Promise<void>;
 }
 
-/** Resolves when it serves. It logs as it does by default, into a file, as the measured thing should not be a terminal. */
+/** Resolves when it serves. It logs at the default level, into a file, so that no terminal is measured. */
 export function startService(databaseUrl: string, settings: Record<string, string> = {}): Promise<BenchService> {
   const addresses = { GRPC_ADDRESS: 'localhost:0', HTTP_ADDRESS: 'localhost:0' };
   const env = { DATABASE_URL: databaseUrl, ...addresses, LOG_FORMAT: 'json', ...settings };
@@ -107,7 +107,7 @@ export async function startServer(args: readonly string[], env: Record<string, s
     where = lines[0] === undefined ? undefined : JSON.parse(lines[0]);
     if (ended !== undefined) {
       await rm(folder, { recursive: true });
-      throw new Error(`the service ended with ${ended[0]}`);
+      throw new Error(`The service exited with ${ended[0]}.`);
     }
   }
   const pid = child.pid ?? Number.NaN;
@@ -126,7 +126,7 @@ export async function startServer(args: readonly string[], env: Record<string, s
   };
 }
 
-/** The value below which a share of them lies. */
+/** The value below which the given share of the values lies. */
 export function quantile(values: readonly number[], share: number): number {
   const sorted = values.toSorted((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;

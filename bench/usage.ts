@@ -1,15 +1,14 @@
-/** CPU time and memory of trees of processes, from /proc. Linux only; elsewhere every figure is NaN. */
+/** Reads CPU time and memory of process trees from /proc. Linux only; elsewhere every value is NaN. */
 import { readdirSync, readFileSync } from 'node:fs';
 
 interface ProcessUsage {
   readonly parent: number;
-  /** Its own, and that of the children that it has outlived. */
+  /** Includes children that have exited. */
   readonly cpuMs: number;
   readonly residentMiB: number;
 }
 
-// Linux counts CPU time in ticks of 10 ms and memory in pages of 4 KiB, on every machine that Node has builds for but
-// a few with larger pages.
+// Linux counts CPU time in ticks of 10 ms and memory in pages of 4 KiB. A few machines have larger pages.
 const tickMs = 10;
 const pageMiB = 4 / 1024;
 
@@ -19,7 +18,7 @@ function readProcesses(): Map<number, ProcessUsage> {
   for (const name of readdirSync('/proc')) {
     if (!/^\d+$/.test(name)) continue;
     const stat = readText(`/proc/${name}/stat`);
-    // The second field is the name in parentheses, which may hold anything.
+    // The second field is the name in parentheses, which may contain any character.
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
     // Numbered from 1, as in proc(5).
     const field = (number: number) => Number(fields[number - 3]);
@@ -34,7 +33,7 @@ function readText(path: string): string {
   try {
     return readFileSync(path, 'utf8');
   } catch {
-    // It has ended meanwhile.
+    // The process has exited meanwhile.
     return '';
   }
 }
@@ -54,13 +53,13 @@ export function processTree(root: number): number[] {
 }
 
 export interface Usage {
-  /** For each root as it was given, with its descendants. */
+  /** One value for each root, including its descendants. */
   readonly cpuMs: readonly number[];
   /** Of the whole machine. */
   readonly machineCpuMs: number;
 }
 
-/** The CPU time that some trees of processes have had so far; NaN for one that is not there. */
+/** The CPU time of process trees so far; NaN for a process that does not exist. */
 export function readUsage(roots: readonly (number | undefined)[]): Usage {
   const processes = readProcesses();
   const cpuMs = roots.map((root) => {
@@ -73,7 +72,7 @@ export function readUsage(roots: readonly (number | undefined)[]): Usage {
   return { cpuMs, machineCpuMs: ticks.length === 8 ? busy * tickMs : Number.NaN };
 }
 
-/** Memory that a process and each of its descendants have now, in MiB, the largest first. */
+/** The current memory of a process and of each of its descendants, in MiB, largest first. */
 export function residentMemory(root: number): number[] {
   const processes = readProcesses();
   return treeOf(processes, root)
@@ -81,7 +80,7 @@ export function residentMemory(root: number): number[] {
     .toSorted((a, b) => b - a);
 }
 
-/** The most that the largest process of a tree has had so far, in MiB. */
+/** The peak memory of the largest process of a tree so far, in MiB. */
 export function peakMemory(root: number): number {
   const peaks = processTree(root).map((pid) => {
     return Number(/VmHWM:\s+(\d+)/.exec(readText(`/proc/${pid}/status`))?.[1]) / 1024;
@@ -89,7 +88,7 @@ export function peakMemory(root: number): number {
   return peaks.length === 0 ? Number.NaN : Math.max(...peaks);
 }
 
-/** The parent of a process of Postgres, its postmaster; undefined where the process is none of this machine's. */
+/** The postmaster of a Postgres backend; undefined if the backend runs on another machine. */
 export function postmasterOf(backendPid: number): number | undefined {
   const status = readText(`/proc/${backendPid}/status`);
   return /^Name:\tpostgres$/m.test(status) ? Number(/^PPid:\t(\d+)$/m.exec(status)?.[1]) : undefined;

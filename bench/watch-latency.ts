@@ -1,7 +1,7 @@
 /**
- * How long a change takes to a watcher of the process that wrote it, and to one of another process.
+ * Measures how long a change takes to reach a watcher of the writing process, and a watcher of another process.
  *
- * From before the call that writes, so the write itself is in it, and from its answer. Light load: 20 creates a second.
+ * It measures from the start of the write call, and from its answer. Light load: 20 creates a second.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Client, createClient } from '../src/client/index.js';
@@ -17,8 +17,8 @@ using writer = createClient({ address: here.address });
 using near = createClient({ address: here.address });
 using far = createClient({ address: there.address });
 
-/** When each user was heard of. */
-async function hearing(client: Client): Promise<Map<string, number>> {
+/** Collects the time at which the watcher receives each user. */
+async function recordTimes(client: Client): Promise<Map<string, number>> {
   const times = new Map<string, number>();
   const messages = client.watchUsers({})[Symbol.asyncIterator]();
   await messages.next();
@@ -30,7 +30,7 @@ async function hearing(client: Client): Promise<Map<string, number>> {
   return times;
 }
 
-const watchers = { same: await hearing(near), another: await hearing(far) };
+const watchers = { same: await recordTimes(near), another: await recordTimes(far) };
 const written = new Map<string, { calledMs: number; answeredMs: number }>();
 const warmUp = 2 * createsPerSecond;
 for (let count = 0; count < warmUp + seconds * createsPerSecond; count++) {
@@ -46,8 +46,8 @@ console.log('process   from     p50 ms  p90 ms  p99 ms  max ms  missing');
 for (const [process, times] of Object.entries(watchers)) {
   for (const from of ['calledMs', 'answeredMs'] as const) {
     const latencies = [...written].flatMap(([id, write]) => {
-      const heardMs = times.get(id);
-      return heardMs === undefined ? [] : [Math.max(0, heardMs - write[from])];
+      const receivedMs = times.get(id);
+      return receivedMs === undefined ? [] : [Math.max(0, receivedMs - write[from])];
     });
     const row = [0.5, 0.9, 0.99, 1].map((share) => quantile(latencies, share).toFixed(1).padStart(8));
     const name = from === 'calledMs' ? 'call' : 'answer';

@@ -1,4 +1,4 @@
-/** The service as it is, beside one whose statements take one call each (BATCH_ROWS_MAX=1) and still go one after the other. */
+/** Compares the default service with one that runs a statement for each call (BATCH_ROWS_MAX=1), one after the other. */
 import { measureLoad } from '../load.js';
 import { loadColumns, openDirectory, type Scenario } from '../scenario.js';
 
@@ -6,7 +6,7 @@ export const batchRows: Scenario = {
   name: 'batch-rows',
   title: 'Shared statements, over the wire',
   about:
-    'BATCH_ROWS_MAX=256, the default, and 1, with which every call is a statement of its own and still waits for the one before.',
+    'BATCH_ROWS_MAX=256, the default, and BATCH_ROWS_MAX=1, where each call is a separate statement and still waits for the previous one.',
 
   async open(bench) {
     await using cleanUp = new AsyncDisposableStack();

@@ -1,4 +1,4 @@
-/** The batcher beside the path without it: the store's own functions, called directly, in this process. */
+/** Compares the batcher with direct calls of the store's functions, in this process. */
 import { v7 as uuidv7 } from 'uuid';
 import { createBatcher } from '../../src/operations/batcher.js';
 import { openDatabase } from '../../src/store/database.js';
@@ -10,11 +10,11 @@ import type { Case, Figures, Results, Scenario } from '../scenario.js';
 import { quantile } from '../service.js';
 import { readUsage } from '../usage.js';
 
-// As createDirectory and the configuration have them.
+// The limits of createDirectory and the default configuration.
 const limits = { batchRowsMax: 256, queueRowsMax: 10_000, statementsMax: 4, patienceMs: 50, mayRunAgain };
 const connectionsMax = 10;
 
-// Long enough for a hundred calls, short enough that both ways see the same machine.
+// Long enough for a hundred calls, and short enough that both variants see the same conditions.
 const sliceMs = 100;
 
 interface Way {
@@ -29,8 +29,8 @@ export const batching: Scenario = {
   name: 'batching',
   title: 'One call at a time, and many: with and without the batcher',
   about:
-    'The same store functions in one process with no gRPC around them: called directly, each call a statement, and through a ' +
-    `batcher with the service's own limits. Both take turns of ${sliceMs} ms, over a pool of ${connectionsMax} connections. CPU for each call.`,
+    'The same store functions in one process without gRPC: called directly, with one statement for each call, and through a ' +
+    `batcher with the service's own limits. Both alternate in slices of ${sliceMs} ms, over a pool of ${connectionsMax} connections. CPU is for each call.`,
 
   async open(bench) {
     await using cleanUp = new AsyncDisposableStack();
@@ -89,7 +89,7 @@ export const batching: Scenario = {
       const ways = [wayOf(direct), wayOf(batched)] as const;
       const slices = Math.max(2, Math.round(bench.times.measureMs / sliceMs / 2));
       for (let count = 0; count < slices; count++) {
-        // The first of a pair changes, too.
+        // Alternates which variant goes first.
         for (const way of count % 2 === 0 ? ways : ways.toReversed()) await slice(way);
       }
       const figures = ways.map((way, index) => {

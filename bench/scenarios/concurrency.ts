@@ -1,4 +1,4 @@
-/** How single calls scale with the number of them in flight. */
+/** Measures how single calls scale with the number of calls in flight. */
 import { measureLoad } from '../load.js';
 import { drawPlot } from '../plot.js';
 import { loadColumns, type Results, type Scenario } from '../scenario.js';
@@ -17,8 +17,8 @@ export const concurrency: Scenario = {
   name: 'concurrency',
   title: 'Calls in flight',
   about:
-    'From one caller to 512, over 4 connections (one caller: over one). Calls for each statement are the calls that ended over the ' +
-    "transactions that Postgres counts in the service's database, among them the few of its housekeeping.",
+    'One to 512 callers over 4 connections (a single caller over one). Calls/statement is the number of ended calls divided by the ' +
+    "number of transactions that Postgres counts in the service's database, including a few of its housekeeping.",
 
   async open(bench) {
     const directory = await bench.shared();

@@ -1,9 +1,9 @@
-/** What single calls notice of others who send large batches. */
+/** Measures how large batches of other callers affect single calls. */
 import { measureLoad, startLoad, type Work } from '../load.js';
 import { loadColumns, type Scenario } from '../scenario.js';
 
-const besides: Record<string, Work['op'] | undefined> = {
-  nobody: undefined,
+const otherLoads: Record<string, Work['op'] | undefined> = {
+  none: undefined,
   'BatchGetUsers(1000)': 'batch-get',
   'BatchCreateUsers(1000)': 'batch-create',
 };
@@ -13,15 +13,15 @@ export const fairness: Scenario = {
   name: 'fairness',
   title: 'Fairness',
   about:
-    `8 callers of single calls over 4 connections of their own, alone and beside ${batchesInFlight} who send one batch of 1000 after the other. ` +
-    'The figures are those of the single calls; CPU is all that was used, put down to them.',
+    `8 callers of single calls over 4 connections of their own, alone and while ${batchesInFlight} other callers each send one batch of 1000 after the other. ` +
+    'The numbers are those of the single calls.',
 
   async open(bench) {
     const directory = await bench.shared();
     return {
       cases: (['get', 'create'] as const).flatMap((op) =>
-        Object.entries(besides).map(([beside, batch]) => ({
-          labels: { call: op, beside },
+        Object.entries(otherLoads).map(([otherLoad, batch]) => ({
+          labels: { call: op, 'other load': otherLoad },
           async measure() {
             const { address, users } = directory;
             const work = { address, users, connections: 2, inFlight: batchesInFlight, rows: 1000 };
@@ -30,7 +30,7 @@ export const fairness: Scenario = {
             const figures = await measureLoad(directory, { op, inFlight: 8 }, bench.times);
             const result = await burst?.stop();
             const failed = result?.status.find((status) => status !== 0);
-            if (failed !== undefined) throw new Error(`a batch failed with status ${failed}`);
+            if (failed !== undefined) throw new Error(`A batch failed with status ${failed}.`);
             return {
               ...figures,
               batchesPerSecond: result === undefined ? Number.NaN : result.status.length / result.seconds,

@@ -1,4 +1,4 @@
-/** What a call costs below Roster, and what each layer of it adds. */
+/** Measures the cost of a call below Roster, and what each layer adds. */
 import { join } from 'node:path';
 import { measureLoad, type Target, type Work } from '../load.js';
 import { loadColumns, type Scenario } from '../scenario.js';
@@ -10,9 +10,9 @@ export const floors: Scenario = {
   name: 'floors',
   title: 'Floors',
   about:
-    'An echo of messages as large as those of GetUser, each server a process of its own: over node:http2 with frames made by hand, ' +
-    'over bare grpc-js, and over nice-grpc as ts-proto generates for it. Then Roster: Health.Check, which has all that surrounds a ' +
-    'call and no directory behind it, GetUser and CreateUser. 64 calls in flight over 4 connections; CPU for each call.',
+    'Servers that echo messages of the size of GetUser, each in a separate process: over node:http2 with hand-made frames, over bare ' +
+    'grpc-js, and over nice-grpc with ts-proto. Then Roster: Health.Check, which has all middleware but no directory access, GetUser ' +
+    'and CreateUser. 64 calls in flight over 4 connections; CPU is for each call.',
 
   async open(bench) {
     await using cleanUp = new AsyncDisposableStack();

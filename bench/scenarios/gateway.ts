@@ -1,4 +1,4 @@
-/** What a call costs more that comes through the gateway. */
+/** Measures the extra cost of calls through the gateway. */
 import type { WebProtocol } from '../http-connection.js';
 import { measureLoad } from '../load.js';
 import { formatNumber } from '../report.js';
@@ -11,8 +11,8 @@ export const gateway: Scenario = {
   name: 'gateway',
   title: 'Through the gateway',
   about:
-    'The same calls over gRPC, and through the gateway of the same process over HTTP/1.1 with connections that stay open: one caller, ' +
-    'and 16, each with a connection of their own (over gRPC they share four).',
+    'The same calls over gRPC, and through the gateway of the same process over HTTP/1.1 with keep-alive connections: one caller, and ' +
+    '16 callers, each with its own connection (over gRPC they share four).',
 
   async open(bench) {
     const directory = await bench.shared();
@@ -50,7 +50,7 @@ export const gateway: Scenario = {
               (protocol) =>
                 `${protocol} ${formatNumber(more(protocol, 'serviceUs', 16), 0)} µs of CPU and ${formatNumber(more(protocol, 'p50Ms', 1), 2)} ms`,
             );
-          return `${call} more than over gRPC (CPU with 16 in flight, median latency of one caller): ${parts.join(', ')}.`;
+          return `${call}, extra cost compared with gRPC (CPU with 16 in flight, median latency of one caller): ${parts.join(', ')}.`;
         }),
       }),
       async [Symbol.asyncDispose]() {},

@@ -1,4 +1,4 @@
-/** What a call costs among many users, beside what it costs among few. */
+/** Compares the cost of a call in a large directory with its cost in a small one. */
 import { measureLoad } from '../load.js';
 import { formatNumber } from '../report.js';
 import { loadColumns, openDirectory, type Results, type Scenario } from '../scenario.js';
@@ -9,8 +9,8 @@ export const growth: Scenario = {
   name: 'growth',
   title: 'Growth',
   about:
-    'Two directories in one Postgres, one small and one large, measured in turn: users picked at random, pages that begin anywhere in the table. ' +
-    "64 calls in flight over 4 connections. The large table does not fit into Postgres' shared_buffers (128 MB as it comes).",
+    'Two directories in one Postgres, one small and one large, measured alternately: random users, and pages that start anywhere in the table. ' +
+    "64 calls in flight over 4 connections. The large table does not fit into Postgres' shared_buffers (128 MB by default).",
 
   async open(bench) {
     await using cleanUp = new AsyncDisposableStack();

@@ -1,4 +1,4 @@
-/** How much memory the service has when nothing happens, and at most under each kind of load. */
+/** Measures the service's memory when idle, and its peak under each kind of load. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createClient } from '../../src/client/index.js';
 import { measureLoad } from '../load.js';
@@ -7,7 +7,7 @@ import { type Directory, openDirectory, type Results, type Scenario } from '../s
 import { startService } from '../service.js';
 import { residentMemory } from '../usage.js';
 
-// V8 gives back what a start has left behind only when it has been idle for a while.
+// V8 frees the memory of the start only after it has been idle for a while.
 const idleMs = 10_000;
 
 type Load = (directory: Directory) => Promise<unknown>;
@@ -16,8 +16,8 @@ export const memory: Scenario = {
   name: 'memory',
   title: 'Memory',
   about:
-    'Resident memory of the service: idle 10 s after its start, and the most under a load, each on a service that has just started. 64 calls in flight over 4 ' +
-    'connections; one import and one export of all users over one.',
+    'Resident memory of the service: idle 10 s after its start, and the peak under a load, each on a newly started service. 64 calls in flight over 4 ' +
+    'connections; one import and one export of all users over one connection.',
 
   async open(bench) {
     const directory = await openDirectory(bench, 'memory', bench.users);

@@ -1,4 +1,4 @@
-/** What becomes of a server that is called three times as often as it can answer. */
+/** Measures a server that receives three times as many calls as it can answer. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type LoadResult, measureLoad, startLoad } from '../load.js';
 import { drawPlot } from '../plot.js';
@@ -9,10 +9,10 @@ import { readUsage } from '../usage.js';
 
 const ops = { GetUser: 'get', CreateUser: 'create', UpdateUser: 'update', 'ListUsers(50)': 'list' } as const;
 const factor = 3;
-// What a caller might wait for at most; the service itself has no default.
+// A plausible client deadline; the service itself has no default.
 const deadlineMs = 1000;
-// A connection takes 100 calls at once (CONCURRENT_STREAMS_MAX); what is more waits in the client. The second is so many that
-// all calls reach the service.
+// A connection accepts 100 concurrent calls (CONCURRENT_STREAMS_MAX); further calls wait in the client. With the second
+// count, all calls reach the service.
 const connectionCounts = [4, 32];
 const bucketMs = 250;
 const calmMs = 50;
@@ -24,9 +24,9 @@ export const overload: Scenario = {
   name: 'overload',
   title: 'Overload',
   about:
-    `The peak is what 64 callers get who wait for each answer. Then calls begin at ${factor} times that rate, whatever becomes of those before, each ` +
-    `with a deadline of ${deadlineMs} ms, useful is what is answered with OK within it. Callers give up at the deadline and reset the stream, as clients of gRPC do. Load, service and Postgres share the ` +
-    'machine: the load takes CPU from the service, the more the cheaper a call is.',
+    `The peak is the rate of 64 callers that wait for each answer. Then calls start at ${factor} times that rate, whether or not earlier calls have ended, each ` +
+    `with a deadline of ${deadlineMs} ms. Useful calls are answered with OK before their deadline. At the deadline callers cancel the call and reset the stream, as gRPC clients do. Load, service and Postgres share the ` +
+    'machine: the load takes CPU from the service, and takes more if a call is cheap.',
 
   async open(bench) {
     const directory = await openDirectory(bench, 'overload', bench.users);
@@ -34,7 +34,7 @@ export const overload: Scenario = {
     const labelsOf = (call: string, connections: number) => ({ call, connections: String(connections) });
     const overloadMs = Math.max(4000, 2 * bench.times.measureMs);
 
-    /** When all of the load has gone: how long until one call after the other is answered at once again. */
+    /** Measures how long after the load single calls are slow. */
     async function untilRecovered(): Promise<number> {
       const sinceMs = performance.now();
       for (;;) {
@@ -59,7 +59,7 @@ export const overload: Scenario = {
         deadlineMs,
       });
       load.measure();
-      // What was there before the queues are full is no overload.
+      // The overload starts only when the queues are full.
       await sleep(deadlineMs + 500);
       const roots = [directory.pid, directory.postmasterPid, load.pid];
       const before = readUsage(roots);
@@ -79,7 +79,7 @@ export const overload: Scenario = {
       const known = [ok, deadlineExceeded, resourceExhausted, unavailable];
       const others = result.status.filter((code) => !known.includes(code));
       if (others.length > 0)
-        throw new Error(`${others.length} calls failed with another status, one of them ${others[0]}`);
+        throw new Error(`${others.length} calls failed with another status, one of them ${others[0]}.`);
       const useful = rate(ok);
       return {
         peak,
@@ -134,7 +134,7 @@ export const overload: Scenario = {
         sentences: Object.keys(ops).flatMap((call) =>
           connectionCounts.map((connections) => {
             const share = formatNumber(results.median(labelsOf(call, connections), 'share'));
-            return `${call} over ${connections} connections: ${share} % of the peak is left (target: at least 80 %).`;
+            return `${call} over ${connections} connections: ${share} % of the peak remains useful (target: at least 80 %).`;
           }),
         ),
         plots: {

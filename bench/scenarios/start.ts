@@ -1,4 +1,4 @@
-/** How long `npm run serve` takes until it serves, with an embedded Postgres that holds users already. */
+/** Measures how long `npm run serve` takes to start, with an embedded Postgres that already has users. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
@@ -18,8 +18,8 @@ export const start: Scenario = {
   name: 'start',
   title: 'Start',
   about:
-    'From `npm run serve` in an installed clone to the line that says it listens, and to the first GetUser that is answered; the embedded Postgres is ' +
-    'down before and holds users.',
+    'The time from `npm run serve` in an installed clone to the log line `listening`. The embedded Postgres is stopped before and already has ' +
+    'users.',
 
   async open(bench) {
     const folder = await mkdtemp(join(tmpdir(), 'roster-start-'));
@@ -47,13 +47,13 @@ export const start: Scenario = {
             const { msg, address } = JSON.parse(line);
             if (msg === 'listening') resolve(address);
           });
-          exited.then(([code]) => reject(new Error(`npm run serve ended with ${code}`)));
+          exited.then(([code]) => reject(new Error(`npm run serve exited with ${code}.`)));
         });
         const elapsed = performance.now() - began;
         await work(address);
         return elapsed;
       } finally {
-        // The service and not npm, so that it hears of its end once.
+        // Signals the service and not npm, so that the service receives the signal once.
         const service = processTree(child.pid ?? 0).find((pid) => isService(pid));
         if (service !== undefined) process.kill(service, 'SIGTERM');
         else child.kill();
@@ -61,7 +61,7 @@ export const start: Scenario = {
       }
     }
 
-    // The first start makes the cluster and the tables.
+    // The first start creates the cluster and the tables.
     await serve(async () => {});
     const embedded = await startEmbeddedPostgres({ dataDir });
     try {

@@ -1,4 +1,4 @@
-/** What a thousand watchers cost the process that serves them. */
+/** Measures what a thousand watchers cost the process that serves them. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startLoad } from '../load.js';
 import { formatNumber } from '../report.js';
@@ -12,7 +12,7 @@ export const watchers: Scenario = {
   title: 'Watchers',
   about:
     'WatchUsers over 10 connections, and updates of single users at a steady rate. Statements are the transactions that Postgres counts in ' +
-    "the service's database: with as many as without watchers, but for one reader. CPU is that of a second.",
+    "the service's database: watchers add only those of one shared reader. CPU is for each second.",
 
   async open(bench) {
     const directory = await openDirectory(bench, 'watchers', bench.users);
@@ -32,7 +32,7 @@ export const watchers: Scenario = {
         perSecond === 0 ? undefined : await startLoad({ address, users, op: 'update', connections: 1, perSecond });
       await sleep(bench.times.warmUpMs);
       const roots = [directory.pid, directory.postmasterPid, watch?.pid];
-      // Postgres counts a second late, here and at the end.
+      // Postgres' counters lag by a second, here and at the end.
       const commits = async () => (await directory.commits?.()) ?? Number.NaN;
       const before = { commits: await commits(), ...readUsage(roots) };
       watch?.measure();
@@ -41,13 +41,13 @@ export const watchers: Scenario = {
       await sleep(measureMs);
       const after = { commits: await commits(), ...readUsage(roots) };
       const written = await writes?.stop();
-      // What was written last is on its way.
+      // The last changes are still in transit.
       await sleep(200);
       const seen = await watch?.stop();
       const failed = written?.status.find((status) => status !== 0);
-      if (failed !== undefined) throw new Error(`an update failed with status ${failed}`);
+      if (failed !== undefined) throw new Error(`An update failed with status ${failed}.`);
       if (seen !== undefined && seen.behind > 0)
-        throw new Error(`${seen.behind} watchers have got less than the first one`);
+        throw new Error(`${seen.behind} watchers received less than the first one.`);
       const [serviceMs, postgresMs, loadMs] = after.cpuMs.map(
         (ms, i) => ((ms - (before.cpuMs[i] ?? 0)) * 1000) / measureMs,
       );

@@ -1,4 +1,4 @@
-/** One process that serves, and two. */
+/** Compares one serving process with two. */
 import { measureLoad } from '../load.js';
 import { formatNumber } from '../report.js';
 import { type Directory, loadColumns, openDirectory, type Results, type Scenario } from '../scenario.js';
@@ -9,7 +9,7 @@ export const workers: Scenario = {
   name: 'workers',
   title: 'Workers',
   about:
-    'WORKERS=1 and 2: 64 calls in flight over 4 connections. The load and Postgres want cores too: with two of them a second worker takes what the others leave.',
+    'WORKERS=1 and 2: 64 calls in flight over 4 connections. The load and Postgres also need CPU: on two cores, a second worker gets only what they leave.',
 
   async open(bench) {
     await using cleanUp = new AsyncDisposableStack();
@@ -21,7 +21,7 @@ export const workers: Scenario = {
         directories.set(count, cleanUp.use(directory));
       } catch (error) {
         refused.push(
-          `WORKERS=${count} is refused here, and not measured (${error instanceof Error ? error.message : error}).`,
+          `WORKERS=${count} does not start here, so it was not measured (${error instanceof Error ? error.message : error}).`,
         );
       }
     }

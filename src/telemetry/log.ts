@@ -1,9 +1,8 @@
 /**
- * The log: one line of JSON for each event, or the same for people's eyes.
+ * The log: one line for each event, as JSON or in a readable format.
  *
- * Never writes what a row holds, what a caller sent or a connection string; errors go through `describeError`, which
- * keeps of a database's error its codes, the names of what it is about, and its message without the parts in quotes. It
- * knows nothing of calls but the one line each of them gets.
+ * It never writes values of rows, request contents or connection strings. Errors go through `describeError`, which keeps
+ * only the codes, the object names and the unquoted parts of the message of a database error.
  */
 import { writeSync } from 'node:fs';
 import { isatty } from 'node:tty';
@@ -13,8 +12,8 @@ import { prettyFactory } from 'pino-pretty';
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal';
 
 /**
- * What a line may hold: flat, so that nothing of a row or a request comes in by way of an object. Texts are redacted.
- * `error` is for whatever was thrown, and is described.
+ * The fields of a line. They are flat, so that no object can bring in values of a row or a request. Strings are redacted.
+ * `error` may be any thrown value, and is described.
  */
 export type LogFields<Fields> = {
   readonly [Name in keyof Fields]: Name extends 'error' ? unknown : string | number | boolean | undefined;
@@ -22,49 +21,49 @@ export type LogFields<Fields> = {
 
 export type LogMethod = <Fields extends LogFields<Fields>>(fields: Fields, message: string) => void;
 
-/** What is logged of one RPC, and all of it: nothing of the request or the reply. */
+/** Everything that is logged of one RPC: nothing of the request or the response. */
 export interface CallLine {
-  /** Full, as in `users.v1.UserService/GetUser`. */
+  /** The full name, such as `users.v1.UserService/GetUser`. */
   readonly method: string;
   /** The gRPC code's name. */
   readonly status: string;
   readonly durationMs: number;
   readonly peer: string;
   readonly requestId: string;
-  /** What the caller gave the call, where it set a deadline. */
+  /** The caller's timeout, if it set a deadline. */
   readonly deadlineMs?: number;
-  /** The fault's stable reason, where there was one. */
+  /** The fault's stable reason, if the call failed with a fault. */
   readonly reason?: string;
 }
 
 export interface Log extends Readonly<Record<LogLevel, LogMethod>> {
-  /** Whether lines are for people: they look so, and it is no program that reads them. */
+  /** Whether lines are in the readable format. */
   readonly pretty: boolean;
   /**
-   * One line when an RPC ends, at `level` or at that of its status: error where the server is at fault, warn where it
-   * could not serve, else info.
+   * Writes one line when an RPC ends, at `level` or at the level of its status: error if the server is at fault, warn if
+   * it could not serve the call, otherwise info.
    */
   call(line: CallLine, level?: LogLevel): void;
 }
 
-/** Takes whole lines, each with its line feed. */
+/** Receives whole lines, each with its line feed. */
 export interface LogDestination {
   write(text: string): void;
 }
 
 export interface LogOptions {
   readonly level: LogLevel | 'silent';
-  /** `auto` is pretty on a terminal and JSON elsewhere. */
+  /** `auto` means pretty on a terminal, otherwise JSON. */
   readonly format: 'auto' | 'pretty' | 'json';
-  /** Which of several processes that share one output it is; in each line. */
+  /** The worker's number, written in each line, if several processes share the output. */
   readonly worker?: number;
-  /** Instead of the standard output. Gets each line at once, and never colours. */
+  /** Replaces the standard output. It receives each line at once, without colours. */
   readonly destination?: LogDestination;
 }
 
 /**
- * Lines go to the standard output, pretty ones too: they are all that a server has to say there, and collectors take
- * what comes on the standard error for errors. Commands that print answers make no log.
+ * Lines go to the standard output in both formats, because log collectors treat the standard error as errors. Commands
+ * that print results create no log.
  */
 export function createLog({ level, format, worker, destination }: LogOptions): Log {
   const terminal = destination === undefined && isatty(1);
@@ -73,7 +72,7 @@ export function createLog({ level, format, worker, destination }: LogOptions): L
   const logger = pino(
     {
       level,
-      // No process id and host: whoever collects lines knows where each came from.
+      // No process id and host, because log collectors add them.
       base: worker === undefined ? null : { worker },
       timestamp: stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
@@ -81,7 +80,7 @@ export function createLog({ level, format, worker, destination }: LogOptions): L
     // hasColors also obeys NO_COLOR.
     pretty ? prettyLines(lines, terminal && process.stdout.hasColors()) : lines,
   );
-  const whose = worker === undefined ? '' : `,"worker":${worker}`;
+  const workerField = worker === undefined ? '' : `,"worker":${worker}`;
   const at =
     (level: LogLevel): LogMethod =>
     (fields, message) => {
@@ -98,7 +97,7 @@ export function createLog({ level, format, worker, destination }: LogOptions): L
     call(line, level = levelOfStatus(line.status)) {
       if (!logger.isLevelEnabled(level)) return;
       if (pretty) logger[level]({ ...line, durationMs: roundMs(line.durationMs) }, 'call');
-      else lines.write(callLineJson(line, level, whose));
+      else lines.write(callLineJson(line, level, workerField));
     },
   };
 }
@@ -108,20 +107,20 @@ function roundMs(ms: number): number {
 }
 
 /**
- * As pino writes it, in a tenth of the time: this runs for each call. Its texts hold nothing to redact and nothing that
- * JSON escapes; a test holds it against the general way.
+ * Writes the same line as pino in a tenth of the time, because it runs for each call. The strings need no redaction and no
+ * JSON escapes. A test compares it with pino's line.
  */
-function callLineJson(line: CallLine, level: LogLevel, whose: string): string {
+function callLineJson(line: CallLine, level: LogLevel, workerField: string): string {
   const { method, status, durationMs, peer, requestId, deadlineMs, reason } = line;
   const deadline = deadlineMs === undefined ? '' : `,"deadlineMs":${deadlineMs}`;
   const why = reason === undefined ? '' : `,"reason":"${reason}"`;
-  return `{"level":"${level}","time":"${isoTime()}"${whose},"method":"${method}","status":"${status}","durationMs":${roundMs(durationMs)},"peer":"${peer}","requestId":"${requestId}"${deadline}${why},"msg":"call"}\n`;
+  return `{"level":"${level}","time":"${isoTime()}"${workerField},"method":"${method}","status":"${status}","durationMs":${roundMs(durationMs)},"peer":"${peer}","requestId":"${requestId}"${deadline}${why},"msg":"call"}\n`;
 }
 
 let isoTimeMs = 0;
 let isoTimeText = '';
 
-/** Of now; many calls end in one millisecond. */
+/** The current time. Cached, because many calls end in the same millisecond. */
 function isoTime(): string {
   const nowMs = Date.now();
   if (nowMs !== isoTimeMs) {
@@ -145,7 +144,7 @@ function levelOfStatus(status: string): LogLevel {
   }
 }
 
-/** In process and at once. A worker thread (pino's transports) would lose its last lines where the process ends. */
+/** Formats in this process, because a worker thread (pino's transports) would lose its last lines when the process exits. */
 function prettyLines(lines: LogDestination, colorize: boolean): LogDestination {
   const prettify = prettyFactory({
     colorize,
@@ -156,14 +155,14 @@ function prettyLines(lines: LogDestination, colorize: boolean): LogDestination {
   return { write: (line) => lines.write(prettify(line)) };
 }
 
-/** How long a reader may take nothing while lines wait. */
+/** How long the log waits for a reader that reads nothing. */
 const readerTimeoutMs = 5000;
 
-// What Linux writes to a pipe as a whole or not at all (PIPE_BUF): more may have lines of other workers in between.
+// Linux writes up to this size to a pipe atomically (PIPE_BUF). Larger writes can mix with lines of other workers.
 const writeBytesMax = 4096;
 const lineFeed = 0x0a;
 
-/** Where a write of whole lines that begins at `start` ends; a line that is too long for one is written alone. */
+/** The end of an atomic write of whole lines from `start` on. A longer line is written alone. */
 function endOfWrite(bytes: Buffer, start: number): number {
   if (bytes.length - start <= writeBytesMax) return bytes.length;
   const last = bytes.lastIndexOf(lineFeed, start + writeBytesMax - 1);
@@ -171,19 +170,18 @@ function endOfWrite(bytes: Buffer, start: number): number {
 }
 
 /**
- * The lines of one turn of the event loop together, in as few writes as may be: calls that shared a statement end in the
- * same turn. Written synchronously, so that no line is lost but those of the very turn in which somebody kills the
- * process with SIGKILL; a slow reader slows the server down. Not by sonic-boom, whose flush never returns once the reader
- * has gone.
+ * Writes the lines of one event loop turn together, because calls that share a statement end in the same turn. It writes
+ * synchronously, so a SIGKILL loses only the lines of the current turn, and a slow reader slows the server down. It does
+ * not use sonic-boom because its flush never returns after the reader has exited.
  */
 function createLineWriter(fd: number): LogDestination {
   const never = new Int32Array(new SharedArrayBuffer(4));
-  let waiting = '';
+  let buffered = '';
   let started = false;
 
   function flush() {
-    const bytes = Buffer.from(waiting);
-    waiting = '';
+    const bytes = Buffer.from(buffered);
+    buffered = '';
     let progressAt = performance.now();
     let end = 0;
     for (let written = 0; written < bytes.length; ) {
@@ -193,9 +191,9 @@ function createLineWriter(fd: number): LogDestination {
         progressAt = performance.now();
       } catch (error) {
         const full = error instanceof Error && 'code' in error && error.code === 'EAGAIN';
-        // A reader that has gone or a full disk must not end the service: these lines are lost.
+        // A missing reader or a full disk must not stop the service, so these lines are lost.
         if (!full || performance.now() - progressAt > readerTimeoutMs) return;
-        // Whoever touches process.stdout makes a pipe non-blocking; nothing in Node waits for one synchronously.
+        // Any use of process.stdout makes a pipe non-blocking, and Node has no synchronous wait for a pipe.
         Atomics.wait(never, 0, 0, 1);
       }
     }
@@ -205,32 +203,32 @@ function createLineWriter(fd: number): LogDestination {
     write(text) {
       if (!started) process.on('exit', flush);
       started = true;
-      if (waiting === '') setImmediate(flush);
-      waiting += text;
+      if (buffered === '') setImmediate(flush);
+      buffered += text;
     },
   };
 }
 
-// One for the process, as the standard output is.
+// A process has one standard output, so it has one writer.
 const standardOutput = createLineWriter(1);
 
-/** How deep causes are followed. */
+/** The maximum depth of causes. */
 const levelsMax = 4;
-/** How many of the errors within an error are described; a host has rarely more addresses. */
+/** The maximum number of errors of an AggregateError. Hosts rarely have more addresses. */
 const innerErrorsMax = 4;
-/** Of each text; enough for a stack, and nobody reads on. */
+/** The maximum length of each string; enough for a stack. */
 const textCharactersMax = 8192;
 
-/** An error as it stands in the log. */
+/** An error in the form that is logged. */
 export interface ErrorDescription {
   type: string;
   /** Redacted. */
   message: string;
   /** Type, message and frames. */
   stack?: string;
-  /** A SQLSTATE, one of Node's, a fault's gRPC code. */
+  /** A SQLSTATE, a Node error code, or a fault's gRPC code. */
   code?: string | number;
-  /** A fault's. */
+  /** The reason of a fault. */
   reason?: string;
   severity?: string;
   table?: string;
@@ -238,22 +236,22 @@ export interface ErrorDescription {
   constraint?: string;
   routine?: string;
   cause?: ErrorDescription;
-  /** As an AggregateError has them: one for each address of a host that refused. */
+  /** The errors of an AggregateError, such as one for each address of a host that refused. */
   errors?: ErrorDescription[];
 }
 
 /**
- * What may be known of whatever was thrown. Of a database's error that is neither its detail, hint, where, query nor
- * parameters, which hold values of rows, nor what its message has in quotes, which may be one.
+ * Describes a thrown value without secrets. It leaves out a database error's detail, hint, where, query, parameters and the
+ * quoted parts of its message, because they may contain values of rows.
  */
 export function describeError(thrown: unknown, levels: number = levelsMax): ErrorDescription {
-  if (!(thrown instanceof Error)) return { type: typeof thrown, message: 'Something was thrown that is no Error.' };
+  if (!(thrown instanceof Error)) return { type: typeof thrown, message: 'The thrown value is not an Error.' };
   const error = thrown as Error & { readonly [field: string]: unknown };
   const sqlstate = isSqlstate(error.code) && typeof error.severity === 'string';
   const fromDatabase = sqlstate || 'driverError' in error;
-  // pg's errors are named "error", and many a subclass keeps its parent's name.
+  // pg's errors are named "error", and many subclasses keep their parent's name.
   const type = /^error$/i.test(error.name) ? error.constructor.name : error.name;
-  // A SyntaxError quotes the JSON that it could not read.
+  // A SyntaxError quotes the invalid JSON.
   const message = redact(fromDatabase || error instanceof SyntaxError ? withoutQuoted(error.message) : error.message);
   const description: ErrorDescription = { type, message, stack: stackOf(error, `${type}: ${message}`) };
   if (typeof error.code === 'string' || typeof error.code === 'number') description.code = error.code;
@@ -265,7 +263,7 @@ export function describeError(thrown: unknown, levels: number = levelsMax): Erro
     }
   }
   if (levels > 1) {
-    // TypeORM wraps what failed on the way to the database as well, without naming it the cause.
+    // TypeORM also wraps connection errors, without setting `cause`.
     const cause = error.cause ?? (sqlstate ? undefined : error.driverError);
     if (cause !== undefined) description.cause = describeError(cause, levels - 1);
     if (Array.isArray(error.errors)) {
@@ -283,27 +281,27 @@ function isWord(value: unknown): value is string {
   return typeof value === 'string' && /^[A-Z][A-Z0-9_]*$/.test(value);
 }
 
-/** The frames behind a headline of ours: the stack's own holds the message as it was. */
+/** The stack with a redacted first line, because the original first line contains the message. */
 function stackOf(error: Error, headline: string): string | undefined {
   const stack = error.stack ?? '';
   const at = stack.indexOf(error.message);
-  // A message that changed after the stack was taken cannot be told from the frames.
+  // If the message changed after the stack was captured, it cannot be separated from the frames.
   if (at < 0) return undefined;
   const frames = stack.indexOf('\n', at + error.message.length);
   return frames < 0 ? headline : `${headline}${redact(stack.slice(frames))}`;
 }
 
 /**
- * From the first quotation mark to the last, as a value may hold some itself; Postgres also quotes „so“ and « so » in
- * other languages. Byte sequences that are no text stand without quotes.
+ * Cuts from the first quotation mark to the last, because a value may contain some itself. Postgres also uses „…“ and « … »
+ * in other languages. Invalid byte sequences are not quoted.
  */
 function withoutQuoted(message: string): string {
   return message.replace(/["“„«「].*["”“»」]/su, '"…"').replace(/0x[0-9a-f]+/gi, '0x…');
 }
 
 /**
- * Cuts out the connection strings, and the emails, that came into a text by accident, and the control characters that
- * a terminal would obey.
+ * Removes connection strings and emails that got into a text by accident, and control characters that a terminal would
+ * interpret.
  */
 function redact(text: string): string {
   return text

@@ -1,40 +1,40 @@
 /**
- * What a process counts and measures of itself, and the sum over several, as Prometheus reads it.
+ * The metrics of a process, and their sum over several processes, in Prometheus' text format.
  *
- * Label values come from closed lists, never from what a caller sent or a row holds. Counting must stay cheap, as it runs
- * for each call; whatever can be read when somebody asks is read then.
+ * Label values come from closed lists, never from requests or rows. Counting must stay cheap because it runs for each call;
+ * all other values are read on each scrape.
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 
 export interface Metrics {
-  /** Counts a call that has ended. Method and status must be of a closed list. */
+  /** Counts an ended call. Method and status must come from closed lists. */
   call(method: string, status: string, durationMs: number): void;
-  /** Counts a statement that does the work of so many calls. */
+  /** Counts a statement that `rows` calls shared. */
   batch(statement: string, rows: number): void;
-  /** Counts rows that an import has done something with. */
+  /** Counts rows of an import. */
   imported(outcome: string, rows: number): void;
-  /** What is asked for its state whenever the figures are. */
+  /** Adds sources, which are read on each scrape. */
   observe(sources: Partial<MetricSources>): void;
-  /** All figures of this process now, in a form that goes through a channel to another one. */
+  /** The current metrics of this process, in a form that can be sent to another process. */
   figures(): Figures;
 }
 
-/** Each is only read, and only when somebody asks for the figures. */
+/** Read only on each scrape. */
 export interface MetricSources {
   /** By the kind of statement. */
   readonly queues: Readonly<Record<string, { readonly queued: number; readonly inFlight: number }>>;
-  /** Of the database, lent to calls or not. */
+  /** The connections of the database pool. */
   readonly connections: () => { readonly total: number; readonly idle: number; readonly waiting: number };
   readonly feed: { readonly watcherCount: number; readonly lagMs: number };
   readonly housekeeping: { readonly trimBlockerSeconds: number };
 }
 
-/** Of one name, as prom-client has it when it adds up. */
-interface Figure {
+/** One metric, in the form that prom-client aggregates. */
+interface Metric {
   readonly name: string;
   readonly help: string;
   readonly type: 'counter' | 'gauge' | 'histogram';
-  /** What several processes have of it together. */
+  /** How to combine the values of several processes. */
   readonly aggregator: 'sum' | 'max' | 'min';
   readonly values: readonly {
     readonly metricName?: string;
@@ -43,63 +43,63 @@ interface Figure {
   }[];
 }
 
-export type Figures = readonly Figure[];
+export type Figures = readonly Metric[];
 
 export const figuresContentType = 'text/plain; version=0.0.4; charset=utf-8';
 
-// From an answer out of the database's memory to what most callers no longer wait for. Few, as there is one series for
-// each of them, each method and each status.
+// From an answer from Postgres' memory to a time that most callers do not wait for. Few buckets, because there is one
+// series for each bucket, method and status.
 const secondsBounds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 2.5, 10];
-// Up to what BATCH_ROWS_MAX may be.
+// Up to the maximum of BATCH_ROWS_MAX.
 const rowsBounds = [1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096];
 
-// Of the timer whose delays are taken for the event loop's. Each time it wakes an idle process costs about 90 µs (measured):
-// with the 10 ms that Node and prom-client have, a hundredth of a core.
-const delayEveryMs = 50;
+// The interval of the timer that measures the event loop's delay. Each wake-up of an idle process costs about 90 µs, so the
+// 10 ms default of Node and prom-client would cost a hundredth of a core.
+const delayIntervalMs = 50;
 
 export function createMetrics(): Metrics {
   let sources: Partial<MetricSources> = {};
   const calls = createHistogram({
     name: 'roster_call_duration_seconds',
-    help: 'Calls that have ended, and how long they took; of a stream, how long it was open.',
+    help: 'Duration of ended calls. For a stream, how long it was open.',
     bounds: secondsBounds,
   });
   const callSeries = new Map<string, Map<string, Series>>();
   const batches = createHistogram({
     name: 'roster_batch_rows',
-    help: 'Statements that calls share, by how many calls each of them does the work of.',
+    help: 'Number of calls that shared a statement.',
     bounds: rowsBounds,
   });
   const batchSeries = new Map<string, Series>();
   const importedRows: Record<string, number> = {};
 
-  const ofQueues = (read: (queue: MetricSources['queues'][string]) => number) => () =>
+  const queueValues = (read: (queue: MetricSources['queues'][string]) => number) => () =>
     Object.fromEntries(Object.entries(sources.queues ?? {}).map(([kind, queue]) => [kind, read(queue)]));
-  const all: readonly (() => Figure)[] = [
-    calls.figure,
-    batches.figure,
+  const all: readonly (() => Metric)[] = [
+    calls.metric,
+    batches.metric,
     gauge({
       name: 'roster_imported_rows_total',
-      help: 'Rows of imports that have ended, by what became of them.',
+      help: 'Rows of ended imports, by outcome.',
       type: 'counter',
       label: 'outcome',
       read: () => importedRows,
     }),
     gauge({
       name: 'roster_queued_calls',
-      help: 'Calls that wait for a statement that they share.',
+      help: 'Calls that wait for a shared statement.',
       label: 'statement',
-      read: ofQueues(({ queued }) => queued),
+      read: queueValues(({ queued }) => queued),
     }),
     gauge({
       name: 'roster_statements_in_flight',
-      help: 'Statements that calls share and that the database works on.',
+      help: 'Shared statements that are in flight in the database.',
       label: 'statement',
-      read: ofQueues(({ inFlight }) => inFlight),
+      read: queueValues(({ inFlight }) => inFlight),
     }),
     gauge({
       name: 'roster_pool_connections',
-      help: 'Connections to the database that calls share.',
+      help: 'Connections of the database pool, by state.',
       label: 'state',
       read() {
         const { total, idle } = sources.connections?.() ?? { total: 0, idle: 0 };
@@ -118,7 +118,7 @@ export function createMetrics(): Metrics {
     }),
     gauge({
       name: 'roster_change_log_lag_seconds',
-      help: 'For how long the change log has not been read to its end for watchers; 0 without any.',
+      help: 'Time since the change log was last read to its end for watchers. 0 without watchers.',
       aggregator: 'max',
       read: () => (sources.feed?.lagMs ?? 0) / 1000,
     }),
@@ -128,8 +128,8 @@ export function createMetrics(): Metrics {
       aggregator: 'max',
       read: () => sources.housekeeping?.trimBlockerSeconds ?? 0,
     }),
-    gauge({ name: 'roster_processes', help: 'Processes whose figures these are.', read: () => 1 }),
-    ...processFigures(),
+    gauge({ name: 'roster_processes', help: 'Number of processes in these metrics.', read: () => 1 }),
+    ...processMetrics(),
   ];
 
   function addCallSeries(method: string, status: string): Series {
@@ -146,7 +146,7 @@ export function createMetrics(): Metrics {
   }
 
   return {
-    // Not prom-client's labels(), which takes seven times as long.
+    // prom-client's labels() takes seven times as long.
     call(method, status, durationMs) {
       const series = callSeries.get(method)?.get(status) ?? addCallSeries(method, status);
       count(series, durationMs / 1000);
@@ -169,27 +169,27 @@ export function createMetrics(): Metrics {
   };
 }
 
-/** Under the names that other Node services have them by, so that dashboards fit. */
-function processFigures(): (() => Figure)[] {
+/** Uses prom-client's default names, so that existing dashboards work. */
+function processMetrics(): (() => Metric)[] {
   const memory = (name: string, help: string, field: keyof NodeJS.MemoryUsage) =>
     gauge({ name, help, read: () => process.memoryUsage()[field] });
 
-  const delay = monitorEventLoopDelay({ resolution: delayEveryMs });
+  const delay = monitorEventLoopDelay({ resolution: delayIntervalMs });
   delay.enable();
   const lag = (name: string, read: () => number) =>
     gauge({
       name,
-      help: 'How late the event loop was since this was asked last; of several, the worst.',
+      help: 'Delay of the event loop since the last scrape; the maximum of all processes.',
       aggregator: 'max',
-      read: () => Math.max(0, read() / 1e9 - delayEveryMs / 1000),
+      read: () => Math.max(0, read() / 1e9 - delayIntervalMs / 1000),
     });
 
-  // Not prom-client's collectDefaultMetrics(): it watches each garbage collection, misses some of those that come
-  // together, and has a hundred lines that nobody asks for.
+  // prom-client's collectDefaultMetrics() observes each garbage collection, misses some that happen together, and adds a
+  // hundred lines that are not needed.
   return [
     gauge({
       name: 'process_cpu_seconds_total',
-      help: 'Time that processors have worked, in user and system mode.',
+      help: 'CPU time in user and system mode.',
       type: 'counter',
       read() {
         const { user, system } = process.cpuUsage();
@@ -198,17 +198,17 @@ function processFigures(): (() => Figure)[] {
     }),
     gauge({
       name: 'process_start_time_seconds',
-      help: 'When it started, since 1970; the first of several.',
+      help: 'Start time in seconds since 1970; the earliest of all processes.',
       aggregator: 'min',
       read: () => performance.timeOrigin / 1000,
     }),
-    memory('process_resident_memory_bytes', 'Memory that is not swapped out.', 'rss'),
-    memory('nodejs_heap_size_total_bytes', "Memory of JavaScript's objects, with what is free of it.", 'heapTotal'),
-    memory('nodejs_heap_size_used_bytes', "Memory of JavaScript's objects.", 'heapUsed'),
-    memory('nodejs_external_memory_bytes', 'Memory outside of that, such as of buffers.', 'external'),
+    memory('process_resident_memory_bytes', 'Resident memory.', 'rss'),
+    memory('nodejs_heap_size_total_bytes', 'Size of the JavaScript heap.', 'heapTotal'),
+    memory('nodejs_heap_size_used_bytes', 'Used part of the JavaScript heap.', 'heapUsed'),
+    memory('nodejs_external_memory_bytes', 'Memory outside the JavaScript heap, such as buffers.', 'external'),
     lag('nodejs_eventloop_lag_p50_seconds', () => delay.percentile(50)),
     lag('nodejs_eventloop_lag_p99_seconds', () => delay.percentile(99)),
-    // The last of them: the next ones are of what comes from here on.
+    // Must be the last of the three, because it resets the histogram.
     lag('nodejs_eventloop_lag_max_seconds', () => {
       const { max } = delay;
       delay.reset();
@@ -220,16 +220,16 @@ function processFigures(): (() => Figure)[] {
 interface GaugeOptions {
   readonly name: string;
   readonly help: string;
-  /** A counter is one that only grows while its process runs. */
+  /** A counter only grows while its process runs. */
   readonly type?: 'gauge' | 'counter';
-  /** Without it `read` gives one number. */
+  /** Without a label, `read` returns one number. */
   readonly label?: string;
-  readonly aggregator?: Figure['aggregator'];
+  readonly aggregator?: Metric['aggregator'];
   read(): number | Readonly<Record<string, number>>;
 }
 
-/** What is only read when it is asked for. */
-function gauge({ name, help, type = 'gauge', label = '', aggregator = 'sum', read }: GaugeOptions): () => Figure {
+/** A metric that is read only on each scrape. */
+function gauge({ name, help, type = 'gauge', label = '', aggregator = 'sum', read }: GaugeOptions): () => Metric {
   return () => {
     const now = read();
     const values =
@@ -240,11 +240,11 @@ function gauge({ name, help, type = 'gauge', label = '', aggregator = 'sum', rea
   };
 }
 
-/** One line of a histogram: how many values there were up to each bound and not up to the one before, and their sum. */
+/** One label set of a histogram: the number of values in each bucket, and their sum. */
 interface Series {
   readonly labels: Record<string, string>;
   readonly bounds: readonly number[];
-  /** One more than there are bounds. */
+  /** One more than `bounds`. */
   readonly counts: number[];
   sum: number;
 }
@@ -272,7 +272,7 @@ function createHistogram({ name, help, bounds }: { name: string; help: string; b
     ];
   };
   return {
-    figure: (): Figure => ({ name, help, type: 'histogram', aggregator: 'sum', values: all.flatMap(valuesOf) }),
+    metric: (): Metric => ({ name, help, type: 'histogram', aggregator: 'sum', values: all.flatMap(valuesOf) }),
     add(labels: Record<string, string>): Series {
       const series = { labels, bounds, counts: [...bounds, 0].map(() => 0), sum: 0 };
       all.push(series);
@@ -281,23 +281,23 @@ function createHistogram({ name, help, bounds }: { name: string; help: string; b
   };
 }
 
-/** Loaded by who is asked, and no earlier: a worker never needs it, and it takes time at a start. */
-async function addUp(figures: readonly Figures[]) {
+/** Loads prom-client lazily, on the first scrape: workers do not need it, and it slows the start. */
+async function aggregate(figures: readonly Figures[]) {
   const { AggregatorRegistry } = await import('prom-client');
   return AggregatorRegistry.aggregate([...figures]);
 }
 
-/** The figures of several processes added up, as Prometheus reads them. */
+/** The combined metrics of several processes in Prometheus' text format. */
 export async function figuresText(figures: readonly Figures[]): Promise<string> {
-  return (await addUp(figures)).metrics();
+  return (await aggregate(figures)).metrics();
 }
 
 /**
- * What is left of the figures of processes that have ended: their counters, added up. Without them totals would go back
- * whenever one ends, and Prometheus would take that for a new start of all.
+ * The sums of the counters of processes that have exited. Without them the totals would decrease when a process exits, and
+ * Prometheus would treat that as a restart of all processes.
  */
 export async function figuresLeft(figures: readonly Figures[]): Promise<Figures> {
-  // They are what it was given, whatever its types say.
-  const sum = (await (await addUp(figures)).getMetricsAsJSON()) as unknown as Figures;
+  // prom-client returns the objects that it was given; its types do not say so.
+  const sum = (await (await aggregate(figures)).getMetricsAsJSON()) as unknown as Figures;
   return sum.filter(({ type }) => type === 'counter' || type === 'histogram');
 }

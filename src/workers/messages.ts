@@ -1,45 +1,45 @@
 /**
- * What the process that was started and those that serve say to each other, over node:cluster's channel.
+ * The messages between the first process and its workers, over node:cluster's channel.
  *
- * The database's URL goes this way and no other: arguments and variables of a process can be read by others.
+ * The database's URL goes only over this channel because others can read a process's arguments and environment.
  */
 import type { ServerConfig } from '../config.js';
 import { describeError, type ErrorDescription } from '../telemetry/log.js';
 import type { Figures } from '../telemetry/metrics.js';
 
 export type ToWorker =
-  /** Answers `ready`. `config` has the database's URL and the port. */
+  /** The answer to `ready`. `config` has the database's URL and the port. */
   | { readonly type: 'start'; readonly worker: number; readonly config: ServerConfig }
   | { readonly type: 'close'; readonly delayMs?: number }
-  /** Answers `figures`. */
+  /** Requests `figures`. */
   | { readonly type: 'gather' }
-  /** To those who have asked. */
+  /** The answer to `count`. */
   | { readonly type: 'totals'; readonly text: string }
   | ToSibling;
 
 export type FromWorker =
-  /** It hears what is said to it from now on. */
+  /** The worker receives messages from now on. */
   | { readonly type: 'ready' }
   | { readonly type: 'serving' }
-  /** Unasked, too, as the last that a worker says which was told to close. */
+  /** Also the last message of a worker that closes. */
   | { readonly type: 'figures'; readonly figures: Figures }
-  /** Asks for the figures of all workers as Prometheus reads them. */
+  /** Requests the metrics of all workers in Prometheus' text format. */
   | { readonly type: 'count' }
   | { readonly type: 'failed'; readonly error: SentError }
   | FromSibling;
 
-/** Whether anybody watches the directory in another worker; and that another one has written, to those where somebody does. */
+/** Whether another worker has watchers. Workers with watchers also learn that another worker has written. */
 export type ToSibling =
   | { readonly type: 'watched elsewhere'; readonly isWatched: boolean }
   | { readonly type: 'written' };
 
-/** Whether anybody watches here; and that this one has written. */
+/** Whether this worker has watchers, and that this worker has written. */
 export type FromSibling = { readonly type: 'watched'; readonly isWatched: boolean } | { readonly type: 'written' };
 
-/** An error on its way to another process. */
+/** An error in a form that can be sent to another process. */
 export type SentError = ErrorDescription;
 
-/** Without what an error of the database may hold of rows, as in the log. */
+/** Leaves out values of rows that a database error may contain, as the log does. */
 export function sendableError(error: unknown): SentError {
   return describeError(error);
 }

@@ -1,36 +1,36 @@
 /**
- * Tells watchers in one worker of what was written through another one, sooner than the next look at the change log would.
+ * Notifies watchers in one worker of writes in another worker, before their next poll of the change log.
  *
- * Only a hint, without what was written: where one is lost or comes too early, that next look finds all there is.
+ * A notification is only a hint without content. If one is lost or early, the next poll finds the changes.
  */
 import type { Siblings } from '../operations/directory.js';
 import type { FromSibling, ToSibling } from './messages.js';
 import type { WorkerProcess } from './worker-process.js';
 
-// A worker that writes all the time says so no more often; each time it costs three processes a message.
-const notesEveryMs = 10;
+// Limits how often a busy worker sends a hint, which costs three processes a message.
+const hintIntervalMs = 10;
 
-/** In a worker. `tell` reaches the process that forked it. */
-export function createSiblings(tell: (message: FromSibling) => void): Siblings & { hear(message: ToSibling): void } {
+/** Runs in a worker. `send` sends a message to the process that forked it. */
+export function createSiblings(send: (message: FromSibling) => void): Siblings & { hear(message: ToSibling): void } {
   let isWatchedElsewhere = false;
-  let isResting = false;
-  let isDue = false;
+  let isThrottled = false;
+  let isHintDue = false;
   let listener = () => {};
 
   function wrote(): void {
     if (!isWatchedElsewhere) return;
-    isDue = isResting;
-    if (isResting) return;
-    isResting = true;
-    tell({ type: 'written' });
+    isHintDue = isThrottled;
+    if (isThrottled) return;
+    isThrottled = true;
+    send({ type: 'written' });
     setTimeout(() => {
-      isResting = false;
-      if (isDue) wrote();
-    }, notesEveryMs).unref();
+      isThrottled = false;
+      if (isHintDue) wrote();
+    }, hintIntervalMs).unref();
   }
 
   return {
-    watched: (isWatched) => tell({ type: 'watched', isWatched }),
+    watched: (isWatched) => send({ type: 'watched', isWatched }),
     wrote,
     onWrote(wake) {
       listener = wake;
@@ -42,20 +42,20 @@ export function createSiblings(tell: (message: FromSibling) => void): Siblings &
   };
 }
 
-/** What the relay knows of a worker. */
+/** The part of a worker that the relay uses. */
 export type Member = Pick<WorkerProcess, 'serving' | 'ended' | 'onSay' | 'say'>;
 
-/** In the process that forks them: passes on what workers have to say, to those whom it concerns. */
+/** Runs in the process that forks the workers, and forwards their messages to the workers concerned. */
 export function createRelay(): { add(worker: Member): void } {
   const watched = new Set<Member>();
-  /** What each that serves was told of the others. */
-  const told = new Map<Member, boolean>();
+  /** The last `watched elsewhere` that each serving worker received. */
+  const lastSent = new Map<Member, boolean>();
 
-  function tellOf(): void {
-    for (const [worker, before] of told) {
+  function sendWatched(): void {
+    for (const [worker, before] of lastSent) {
       const isWatched = watched.size > (watched.has(worker) ? 1 : 0);
       if (isWatched === before) continue;
-      told.set(worker, isWatched);
+      lastSent.set(worker, isWatched);
       worker.say({ type: 'watched elsewhere', isWatched });
     }
   }
@@ -69,19 +69,19 @@ export function createRelay(): { add(worker: Member): void } {
         }
         if (message.isWatched) watched.add(worker);
         else watched.delete(worker);
-        tellOf();
+        sendWatched();
       });
       worker.serving.then(
         () => {
-          told.set(worker, false);
-          tellOf();
+          lastSent.set(worker, false);
+          sendWatched();
         },
         () => {},
       );
       void worker.ended.then(() => {
-        told.delete(worker);
+        lastSent.delete(worker);
         watched.delete(worker);
-        tellOf();
+        sendWatched();
       });
     },
   };

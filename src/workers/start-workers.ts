@@ -1,8 +1,6 @@
 /**
- * Several processes that serve on one port, and this one, which keeps them: it finds the database, migrates, and owns an
- * embedded Postgres, which is there before the first worker and until after the last.
- *
- * It serves no calls and knows nothing of what workers do for them.
+ * Starts several worker processes on one port and supervises them. This process finds the database, migrates, and owns an
+ * embedded Postgres, which starts before the first worker and stops after the last. It serves no calls.
  */
 import { type App, openHttp, prepareDatabase, type StartOptions, whereHttp } from '../app.js';
 import type { ServerConfig } from '../config.js';
@@ -15,20 +13,20 @@ import { createTotals, type Totals } from './totals.js';
 import { createWorkerPool, type WorkerPool } from './worker-pool.js';
 import { forkWorker } from './worker-process.js';
 
-// Beside what calls may take: for those that are ended then (250 ms, server.ts), the four parts that may have to end
-// without the database (250 ms each, app.ts), and a machine that is busy.
-const lastWordsMs = 1_750;
-// How often somebody else may happen to take the free port that was found before the workers do.
+// The time that a worker needs to exit in addition to its calls: 250 ms for calls that are cut off (server.ts), 250 ms for
+// each of the four parts that may close without the database (app.ts), and some reserve for a busy machine.
+const exitReserveMs = 1_750;
+// How often to retry if another process takes the free port before the workers do.
 const freePortTriesMax = 3;
 
-/** What startApp() does, in `config.workers` processes. Resolves when all of them serve; throws what one of them throws. */
+/** Does what startApp() does in `config.workers` processes. Resolves when all serve; rejects with the error of one of them. */
 export async function startWorkers(config: ServerConfig, { signal }: Pick<StartOptions, 'signal'> = {}): Promise<App> {
   const log = createLog(config.log);
   const totals = createTotals(createMetrics());
-  // For probes until there are workers, who then have the address.
+  // Answers probes until the workers take over the address.
   const http = await openHttp(config, log, { text: () => totals.text(), isReady: () => false });
   const { url, embedded } = await prepareDatabase(config, log, signal).finally(() => http?.close());
-  // Workers tell whether it is there; this brings it back, also while there is no worker.
+  // Workers report outages. This restarts the embedded Postgres, even while no worker runs.
   const watch = embedded && watchDatabase({ url, onChange() {}, revive: () => embedded.ensureRunning() });
   const closeDatabase = async () => {
     await watch?.close();
@@ -53,7 +51,7 @@ export async function startWorkers(config: ServerConfig, { signal }: Pick<StartO
       close() {
         closing ??= (async () => {
           log.info({}, 'stopping');
-          await pool.close(delayMs + timeoutMs + lastWordsMs);
+          await pool.close(delayMs + timeoutMs + exitReserveMs);
           await closeDatabase();
           log.info({}, 'stopped');
         })();
@@ -72,7 +70,7 @@ export async function startWorkers(config: ServerConfig, { signal }: Pick<StartO
   }
 }
 
-/** On one port, which is named where the configuration leaves it open: those that come later must have the same one. */
+/** If the configured port is 0, picks a port before the first fork because later workers must use the same one. */
 async function startPool(
   config: ServerConfig,
   log: Log,
@@ -92,23 +90,23 @@ async function startPool(
         totals.add(worker);
         return worker;
       },
-      closeMs: config.shutdown.timeoutMs + lastWordsMs,
+      closeMs: config.shutdown.timeoutMs + exitReserveMs,
       log,
     });
-    const giveUp = () => void pool.close(lastWordsMs);
+    const cancelStart = () => void pool.close(exitReserveMs);
     signal?.throwIfAborted();
-    signal?.addEventListener('abort', giveUp, { once: true });
+    signal?.addEventListener('abort', cancelStart, { once: true });
     try {
       await pool.start();
       return { pool, port };
     } catch (error) {
-      await pool.close(lastWordsMs);
-      // Workers that are starting may hear Ctrl-C too: what was interrupted has not failed.
+      await pool.close(exitReserveMs);
+      // Starting workers may receive Ctrl-C as well. An interrupted start is not a failure.
       signal?.throwIfAborted();
-      const isUnlucky = address.port === 0 && error instanceof Error && error.name === ListenError.name;
-      if (!isUnlucky || tries === freePortTriesMax) throw error;
+      const isPortTaken = address.port === 0 && error instanceof Error && error.name === ListenError.name;
+      if (!isPortTaken || tries === freePortTriesMax) throw error;
     } finally {
-      signal?.removeEventListener('abort', giveUp);
+      signal?.removeEventListener('abort', cancelStart);
     }
   }
 }

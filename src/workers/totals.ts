@@ -1,23 +1,23 @@
-/** The figures of all processes, added up. */
+/** Adds up the metrics of all processes. */
 import { type Figures, figuresLeft, figuresText, type Metrics } from '../telemetry/metrics.js';
 import type { WorkerProcess } from './worker-process.js';
 
-/** What is asked of a worker. */
+/** The part of a worker that the totals use. */
 export type Counted = Pick<WorkerProcess, 'ended' | 'figures'>;
 
 export interface Totals {
   add(worker: Counted): void;
   /**
-   * As Prometheus reads it. Counters of workers that have ended stay in it: all that they counted where they closed, else
-   * what they had when this was asked last.
+   * In Prometheus' text format. It includes the counters of workers that have ended: their final values if they closed
+   * cleanly, otherwise the values of the last scrape.
    */
   text(): Promise<string>;
 }
 
-/** `own` are the figures of the process that adds up. */
+/** `own` are the metrics of this process. */
 export function createTotals(own: Metrics): Totals {
   const workers = new Set<Counted>();
-  // A promise, so that a worker is in exactly one of the two at any time.
+  // A promise, so that a worker is always counted in exactly one of the two.
   let left: Promise<Figures> = Promise.resolve([]);
   return {
     add(worker) {

@@ -1,59 +1,58 @@
 /**
- * Keeps a number of workers: replaces those that end, restarts them one after the other, and ends them all.
- *
- * A worker is what it is given to start; this knows nothing of what it does.
+ * Supervises a fixed number of workers: replaces workers that exit, restarts them one after the other, and stops them all.
+ * It does not know what a worker does.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Log } from '../telemetry/log.js';
 import type { WorkerEnd, WorkerProcess } from './worker-process.js';
 
 export interface WorkerPool {
-  /** Resolves when all serve; rejects with why one of them does not. */
+  /** Resolves when all workers serve; rejects with the error of a worker that does not start. */
   start(): Promise<void>;
   /**
-   * A new worker for each that there is, which is told to close when the new one serves. Stops where a new one does not
-   * serve. Asked again meanwhile, it begins again when it is done, once.
+   * Starts a replacement for each worker in turn, and closes the old one when the replacement serves. Stops if a
+   * replacement does not serve. Calls during a restart cause one more restart afterwards.
    */
   restart(): void;
-  /** Tells all to close, and kills those that have not ended after `ms`. Resolves when all have ended. */
+  /** Closes all workers, and kills those that have not exited after `ms`. Resolves when all have exited. */
   close(ms: number): Promise<void>;
   kill(): void;
 }
 
 export interface WorkerPoolOptions {
   readonly count: number;
-  /** Numbers are from 1. */
+  /** Numbers start at 1. */
   start(number: number): WorkerProcess;
-  /** How long one that was replaced may take to end before it is killed. */
+  /** The time after which a replaced worker is killed if it has not exited. */
   readonly closeMs: number;
   readonly log: Log;
 }
 
-// A worker that ends is replaced at once, as most of what ends one does not come again soon. One that ends again and
-// again is not: a start takes about a second of a core, which those that serve need.
+// A worker that exits is replaced at once because most causes do not repeat soon. If it keeps exiting, the pool waits:
+// a start takes about a second of CPU, which the serving workers need.
 const backOffMs = 500;
-// About a twentieth of a core for each worker that does not start; and so late, at the worst, it is noticed that it can again.
+// Costs about a twentieth of a core for each failing worker. It is also the longest delay until a working start is tried.
 const backOffMsMax = 20_000;
-// Who has served for so long has not ended by what it began with: the next one comes at once again.
+// A worker that has served this long did not fail because of its start, so its replacement starts at once.
 const steadyMs = 60_000;
 
-/** The place of one worker; of two, while one replaces the other. */
+/** One worker, or two while one replaces the other. */
 interface Slot {
   readonly number: number;
   worker: WorkerProcess | undefined;
-  /** Whether another one is being started in the worker's place. */
+  /** Whether a replacement is starting. */
   isRestarting: boolean;
-  /** How many have ended in a row that had not served for long. */
-  endings: number;
+  /** How many workers in a row exited without serving for long. */
+  exits: number;
   timer?: NodeJS.Timeout;
 }
 
 export function createWorkerPool({ count, start, closeMs, log }: WorkerPoolOptions): WorkerPool {
   const slots = Array.from(
     { length: count },
-    (_, index): Slot => ({ number: index + 1, worker: undefined, isRestarting: false, endings: 0 }),
+    (_, index): Slot => ({ number: index + 1, worker: undefined, isRestarting: false, exits: 0 }),
   );
-  // All processes, with those that close, and their numbers.
+  // All processes, including closing ones, and their numbers.
   const living = new Map<WorkerProcess, number>();
   const started = Promise.withResolvers<void>();
   let isRestarting = false;
@@ -65,7 +64,7 @@ export function createWorkerPool({ count, start, closeMs, log }: WorkerPoolOptio
     living.set(worker, number);
     void worker.ended.then(() => living.delete(worker));
     worker.serving.then(
-      () => log.info({ worker: number, pid: worker.pid }, 'a worker serves'),
+      () => log.info({ worker: number, pid: worker.pid }, 'a worker is serving'),
       () => {},
     );
     return worker;
@@ -74,7 +73,7 @@ export function createWorkerPool({ count, start, closeMs, log }: WorkerPoolOptio
   function occupy(slot: Slot, worker: WorkerProcess): void {
     slot.worker = worker;
     void worker.ended.then(async (end) => {
-      // A start that fails is for its caller to see.
+      // The caller of start() handles a failed start.
       await started.promise;
       if (slot.worker !== worker || isClosing) return;
       slot.worker = undefined;
@@ -83,12 +82,12 @@ export function createWorkerPool({ count, start, closeMs, log }: WorkerPoolOptio
   }
 
   function replace(slot: Slot, { pid }: WorkerProcess, { exitCode, signal, error, servedMs }: WorkerEnd): void {
-    if (servedMs >= steadyMs) slot.endings = 0;
-    const againInMs = slot.endings === 0 ? 0 : Math.min(backOffMs * 2 ** (slot.endings - 1), backOffMsMax);
-    slot.endings++;
+    if (servedMs >= steadyMs) slot.exits = 0;
+    const againInMs = slot.exits === 0 ? 0 : Math.min(backOffMs * 2 ** (slot.exits - 1), backOffMsMax);
+    slot.exits++;
     const fields = { worker: slot.number, pid, exitCode, signal, error, againInMs };
-    log.error(fields, error === undefined ? 'a worker has ended' : 'a worker does not start');
-    // There is one on its way.
+    log.error(fields, error === undefined ? 'a worker has exited' : 'a worker did not start');
+    // A replacement is already starting.
     if (!slot.isRestarting) fill(slot, againInMs);
   }
 
@@ -96,29 +95,29 @@ export function createWorkerPool({ count, start, closeMs, log }: WorkerPoolOptio
     slot.timer = setTimeout(() => occupy(slot, launch(slot)), inMs);
   }
 
-  /** Whether it was done. */
+  /** Returns whether the worker was replaced. */
   async function restartOne(slot: Slot): Promise<boolean> {
     if (isClosing) return false;
     clearTimeout(slot.timer);
     slot.isRestarting = true;
-    const fresh = launch(slot);
-    const failure = await fresh.serving.then(
+    const replacement = launch(slot);
+    const failure = await replacement.serving.then(
       () => undefined,
       (error: unknown) => ({ error }),
     );
     slot.isRestarting = false;
     if (isClosing) return false;
     if (failure !== undefined) {
-      log.error({ worker: slot.number, ...failure }, 'the restart has stopped: a new worker does not serve');
+      log.error({ worker: slot.number, ...failure }, 'the restart has stopped because a new worker did not start');
       if (slot.worker === undefined) fill(slot, backOffMs);
       return false;
     }
     const old = slot.worker;
-    occupy(slot, fresh);
+    occupy(slot, replacement);
     if (old === undefined) return true;
-    // No delay: no balancer has to notice anything, as the others take this one's connections.
+    // No delay, because the other workers accept this one's connections and load balancers need not notice.
     old.close({ delayMs: 0 });
-    await endWithin(old, closeMs);
+    await killAfter(old, closeMs);
     return true;
   }
 
@@ -129,15 +128,15 @@ export function createWorkerPool({ count, start, closeMs, log }: WorkerPoolOptio
       log.info({}, 'restarting the workers');
       let isDone = true;
       for (const slot of slots) isDone &&= await restartOne(slot);
-      if (isDone) log.info({}, 'the workers were restarted');
+      if (isDone) log.info({}, 'restarted the workers');
     } while (isRestartWanted && !isClosing);
     isRestarting = false;
   }
 
-  async function endWithin(worker: WorkerProcess, ms: number): Promise<void> {
+  async function killAfter(worker: WorkerProcess, ms: number): Promise<void> {
     const late = sleep(ms, true, { ref: false });
     if ((await Promise.race([worker.ended, late])) === true) {
-      log.warn({ worker: living.get(worker), pid: worker.pid }, 'a worker did not end in time, and is killed');
+      log.warn({ worker: living.get(worker), pid: worker.pid }, 'killing a worker that did not exit in time');
       worker.kill();
     }
     await worker.ended;
@@ -163,7 +162,7 @@ export function createWorkerPool({ count, start, closeMs, log }: WorkerPoolOptio
       isClosing = true;
       for (const { timer } of slots) clearTimeout(timer);
       for (const worker of living.keys()) worker.close();
-      await Promise.all([...living.keys()].map((worker) => endWithin(worker, ms)));
+      await Promise.all([...living.keys()].map((worker) => killAfter(worker, ms)));
     },
 
     kill() {

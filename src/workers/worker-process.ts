@@ -1,4 +1,4 @@
-/** One worker as the process that forked it sees it: it serves, it ends, and it can be told to. Decides nothing. */
+/** The parent's handle of one worker: when it serves, when it exits, and how to send it messages. It makes no decisions. */
 import cluster from 'node:cluster';
 import { fileURLToPath } from 'node:url';
 import type { CloseOptions } from '../app.js';
@@ -7,50 +7,48 @@ import type { Figures } from '../telemetry/metrics.js';
 import { type FromSibling, type FromWorker, receivedError, type ToSibling, type ToWorker } from './messages.js';
 
 export interface WorkerProcess {
-  /** Undefined where the system had no process to give. */
+  /** Undefined if the system could not create the process. */
   readonly pid: number | undefined;
-  /** Rejects with why it does not serve. */
+  /** Rejects with the reason if it does not start. */
   readonly serving: Promise<void>;
   /** Never rejects. */
   readonly ended: Promise<WorkerEnd>;
-  /** Its figures now, or where it has ended or does not answer for a second those that it told last. */
+  /** Its current metrics. If it has exited or does not answer within a second, the last ones that it sent. */
   figures(): Promise<Figures>;
-  /** Lets its calls finish, or gives up its start. */
+  /** Lets its calls finish, or cancels its start. */
   close(options?: CloseOptions): void;
-  /** At once. */
   kill(): void;
-  /** What it has to say to the others, once it serves. */
+  /** Sets the listener for its messages to sibling workers. */
   onSay(listener: (message: FromSibling) => void): void;
-  /** Says something of the others to it, once it serves. */
+  /** Sends it a message about sibling workers. */
   say(message: ToSibling): void;
 }
 
 export interface WorkerEnd {
   readonly exitCode: number | undefined;
   readonly signal: string | undefined;
-  /** Why it never served, where it could say so. */
+  /** Why it never served, if it could report that. */
   readonly error: Error | undefined;
-  /** How long it has served. */
   readonly servedMs: number;
 }
 
-// A scrape has ten seconds by default; a worker that is busy for so long tells the next one.
-const figuresMsMax = 1_000;
+// Prometheus' default scrape timeout is ten seconds. A worker that is busy for longer than this is counted in the next scrape.
+const metricsTimeoutMs = 1_000;
 
 const ignore = () => {};
 
-/** `config` with the database's URL, and ports where it is not to pick one; `totalsText` is what all workers come to. */
+/** `config` has the database's URL and the ports; `totalsText` gives the metrics of all workers. */
 export function forkWorker(config: ServerConfig, number: number, totalsText: () => Promise<string>): WorkerProcess {
-  // The only policy in which the port is this process's: it goes with it, and workers share connections out evenly.
+  // Only with this policy the parent owns the port: the port closes with the parent, and connections are spread evenly.
   cluster.schedulingPolicy = cluster.SCHED_RR;
   cluster.setupPrimary({
     exec: fileURLToPath(new URL('worker.js', import.meta.url)),
     args: [],
   });
-  // The URL of the database goes over the channel only.
+  // The worker receives the database's URL only over the channel.
   const worker = cluster.fork({ DATABASE_URL: undefined });
-  const tell = (message: ToWorker) => {
-    // One that has ended hears nothing; `ended` says so.
+  const send = (message: ToWorker) => {
+    // A worker that has exited receives nothing; `ended` reports it.
     if (worker.isConnected()) worker.send(message, ignore);
   };
 
@@ -60,25 +58,24 @@ export function forkWorker(config: ServerConfig, number: number, totalsText: () 
   let servesSinceMs: number | undefined;
   let isReady = false;
   let figures: Figures = [];
-  // Who has asked for figures.
-  const askers = new Set<() => void>();
-  const answerAskers = () => {
-    for (const answer of askers) answer();
+  const pendingRequests = new Set<() => void>();
+  const answerRequests = () => {
+    for (const answer of pendingRequests) answer();
   };
-  let hear: (message: FromSibling) => void = ignore;
-  // What is said before it is ready is lost.
-  let first: ToWorker = { type: 'start', worker: number, config };
+  let onSiblingMessage: (message: FromSibling) => void = ignore;
+  // Messages are lost before the worker is ready.
+  let firstMessage: ToWorker = { type: 'start', worker: number, config };
   worker.on('message', (message: FromWorker) => {
     if (message.type === 'ready') {
       isReady = true;
-      tell(first);
+      send(firstMessage);
     }
     if (message.type === 'figures') {
       figures = message.figures;
-      answerAskers();
+      answerRequests();
     }
-    if (message.type === 'count') void totalsText().then((text) => tell({ type: 'totals', text }));
-    if (message.type === 'watched' || message.type === 'written') hear(message);
+    if (message.type === 'count') void totalsText().then((text) => send({ type: 'totals', text }));
+    if (message.type === 'watched' || message.type === 'written') onSiblingMessage(message);
     if (message.type === 'failed') error = receivedError(message.error);
     if (message.type === 'serving') {
       servesSinceMs = performance.now();
@@ -87,22 +84,22 @@ export function forkWorker(config: ServerConfig, number: number, totalsText: () 
   });
   const end = (exitCode?: number, signal?: string) => {
     const how = signal ?? `exit code ${exitCode}`;
-    serving.reject(error ?? new Error(`A worker ended before it served (${how}).`));
+    serving.reject(error ?? new Error(`A worker exited before it served (${how}).`));
     const servedMs = servesSinceMs === undefined ? 0 : performance.now() - servesSinceMs;
     isReady = false;
-    answerAskers();
+    answerRequests();
     ended.resolve({ exitCode, signal, error, servedMs });
   };
   worker.on('exit', (exitCode: number | null, signal: string | null) =>
     end(exitCode ?? undefined, signal ?? undefined),
   );
   worker.on('error', (cause) => {
-    // A channel that breaks is one thing; a process that never was has no exit.
+    // A broken channel is not an exit. A process that was never created has no 'exit' event.
     if (worker.process.pid !== undefined) return;
     error = cause;
     end();
   });
-  // Nobody waits for that of a worker that is closed meanwhile.
+  // Nothing awaits this promise if the worker is closed meanwhile.
   serving.promise.catch(ignore);
 
   return {
@@ -114,22 +111,22 @@ export function forkWorker(config: ServerConfig, number: number, totalsText: () 
       return new Promise((resolve) => {
         const answer = () => {
           clearTimeout(timer);
-          askers.delete(answer);
+          pendingRequests.delete(answer);
           resolve(figures);
         };
-        const timer = setTimeout(answer, figuresMsMax);
-        askers.add(answer);
-        tell({ type: 'gather' });
+        const timer = setTimeout(answer, metricsTimeoutMs);
+        pendingRequests.add(answer);
+        send({ type: 'gather' });
       });
     },
     close(options) {
-      first = { type: 'close', ...options };
-      tell(first);
+      firstMessage = { type: 'close', ...options };
+      send(firstMessage);
     },
     kill: () => void worker.process.kill('SIGKILL'),
     onSay(listener) {
-      hear = listener;
+      onSiblingMessage = listener;
     },
-    say: tell,
+    say: send,
   };
 }

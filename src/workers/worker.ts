@@ -1,8 +1,8 @@
 /**
- * What a worker's process runs: serves what it is told to, until it is told to close or nobody is left to tell it.
+ * The program of a worker process: it serves until its parent tells it to close or exits.
  *
- * It starts no Postgres and migrates nothing, and obeys no signal: a terminal and a supervisor send those to all processes
- * at once, and who forked it knows the order.
+ * It starts no Postgres, does not migrate, and ignores signals: terminals and supervisors send them to all processes at
+ * once, but only the parent knows the order in which to stop.
  */
 import cluster from 'node:cluster';
 import type { App, CloseOptions } from '../app.js';
@@ -11,31 +11,31 @@ import type { Metrics } from '../telemetry/metrics.js';
 import { type FromWorker, sendableError, type ToWorker } from './messages.js';
 import { createSiblings } from './siblings.js';
 
-// Before anything that takes long to load.
+// Set before the slow imports.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => {});
-// Else Node ends this process at once where the other end of the channel has gone, with calls in flight.
+// Otherwise Node exits at once when the parent closes the channel, with calls in flight.
 if (cluster.worker !== undefined) cluster.worker.exitedAfterDisconnect = true;
 
 const stop = new AbortController();
 let starting: Promise<App> | undefined;
 let metrics: Metrics | undefined;
-const siblings = createSiblings(tell);
-const totals = createTotalsQuestion();
+const siblings = createSiblings(send);
+const totals = createTotalsRequests();
 
 process.on('message', (message: ToWorker) => {
   if (message.type === 'start') {
     starting = start(message.config, message.worker);
     starting.then(
-      () => tell({ type: 'serving' }),
-      (error: unknown) => tell({ type: 'failed', error: sendableError(error) }, () => process.exit(1)),
+      () => send({ type: 'serving' }),
+      (error: unknown) => send({ type: 'failed', error: sendableError(error) }, () => process.exit(1)),
     );
   } else if (message.type === 'close') void close(message);
-  else if (message.type === 'gather') void tellFigures();
-  else if (message.type === 'totals') totals.tell(message.text);
+  else if (message.type === 'gather') void sendMetrics();
+  else if (message.type === 'totals') totals.receive(message.text);
   else siblings.hear(message);
 });
 process.on('disconnect', () => void close());
-tell({ type: 'ready' });
+send({ type: 'ready' });
 
 async function start(config: ServerConfig, worker: number): Promise<App> {
   const { openHttp, startServing } = await import('../app.js');
@@ -44,16 +44,16 @@ async function start(config: ServerConfig, worker: number): Promise<App> {
   const log = createLog({ ...config.log, worker });
   metrics = createMetrics();
   const { url } = config.database;
-  if (url === undefined) throw new Error('A worker starts no database.');
+  if (url === undefined) throw new Error('A worker needs the URL of the database.');
   let isServing = false;
   let http: Awaited<ReturnType<typeof openHttp>>;
   const app = await startServing(config, {
     log,
     metrics,
     database: { url },
-    // No sooner: from then on it has its share of the connections, which another worker could serve meanwhile.
+    // Not earlier, because an open listener gets a share of the connections, which other workers could serve.
     async openHttp(parts) {
-      http = await openHttp(config, log, { text: totals.ask, isReady: () => isServing, parts });
+      http = await openHttp(config, log, { text: totals.request, isReady: () => isServing, parts });
       return http;
     },
     signal: stop.signal,
@@ -65,29 +65,29 @@ async function start(config: ServerConfig, worker: number): Promise<App> {
   return { ...app, close: (closing) => app.close(closing).finally(() => http?.close()) };
 }
 
-/** Who asks here for the figures of all workers, and the process that knows them. */
-function createTotalsQuestion() {
-  const askers = new Set<(text: string) => void>();
+/** Requests the metrics of all workers from the parent. */
+function createTotalsRequests() {
+  const pending = new Set<(text: string) => void>();
   return {
-    ask: () =>
+    request: () =>
       new Promise<string>((resolve) => {
-        askers.add(resolve);
-        tell({ type: 'count' });
+        pending.add(resolve);
+        send({ type: 'count' });
       }),
-    tell(text: string) {
-      for (const answer of askers) answer(text);
-      askers.clear();
+    receive(text: string) {
+      for (const resolve of pending) resolve(text);
+      pending.clear();
     },
   };
 }
 
 async function close(options?: CloseOptions): Promise<void> {
-  stop.abort(new Error('The start was given up.'));
-  // What fails to start ends the process by itself.
+  stop.abort(new Error('The start was cancelled.'));
+  // A failed start exits by itself.
   const app = await starting?.catch(() => undefined);
   try {
     await app?.close(options);
-    await tellFigures();
+    await sendMetrics();
     process.exit(0);
   } catch (error) {
     app?.log.error({ error }, 'could not close');
@@ -95,13 +95,13 @@ async function close(options?: CloseOptions): Promise<void> {
   }
 }
 
-function tellFigures(): Promise<void> {
+function sendMetrics(): Promise<void> {
   const figures = metrics?.figures() ?? [];
-  return new Promise((resolve) => tell({ type: 'figures', figures }, resolve));
+  return new Promise((resolve) => send({ type: 'figures', figures }, resolve));
 }
 
-function tell(message: FromWorker, then = () => {}): void {
-  // Whoever has gone hears nothing; 'disconnect' says so.
+function send(message: FromWorker, then = () => {}): void {
+  // A parent that has exited receives nothing; the 'disconnect' event reports it.
   if (process.connected) process.send?.(message, undefined, undefined, then);
   else then();
 }

@@ -92,14 +92,14 @@ describe('/metrics', () => {
 
     service.process.kill('SIGHUP');
     await vi.waitFor(
-      () => expect(service.lines).toContainEqual(expect.objectContaining({ msg: 'the workers were restarted' })),
+      () => expect(service.lines).toContainEqual(expect.objectContaining({ msg: 'restarted the workers' })),
       patience,
     );
     expect(await figure(service.http, lists)).toBe(8);
     await listTimes(service, 8);
     await vi.waitFor(async () => expect(await figure(service.http, lists)).toBe(16), patience);
 
-    const served = service.lines.filter(({ msg }) => msg === 'a worker serves');
+    const served = service.lines.filter(({ msg }) => msg === 'a worker is serving');
     const pid = Number(served.at(-1)?.pid);
     // One that does not answer holds up the others for a moment; who asked itself asks again.
     process.kill(pid, 'SIGSTOP');
@@ -108,7 +108,7 @@ describe('/metrics', () => {
     }, patience);
     process.kill(pid, 'SIGKILL');
     await vi.waitFor(
-      () => expect(service.lines.filter(({ msg }) => msg === 'a worker serves')).toHaveLength(served.length + 1),
+      () => expect(service.lines.filter(({ msg }) => msg === 'a worker is serving')).toHaveLength(served.length + 1),
       patience,
     );
     expect(await figure(service.http, lists)).toBe(16);

@@ -80,7 +80,7 @@ describe('workers', () => {
     const loads = Array.from({ length: 8 }, () => callOn(service.http));
     await vi.waitFor(() => expect(loads.every((load) => load.answered() > 10)).toBe(true), patience);
     service.process.kill('SIGHUP');
-    await vi.waitFor(() => expect(messages(service)).toContain('the workers were restarted'), patience);
+    await vi.waitFor(() => expect(messages(service)).toContain('restarted the workers'), patience);
     const answered = loads.map((load) => load.answered());
     await vi.waitFor(
       () => expect(loads.every((load, index) => load.answered() > (answered[index] ?? 0) + 10)).toBe(true),
@@ -94,10 +94,10 @@ describe('workers', () => {
     const service = await serveWorkers();
     const loads = Array.from({ length: 8 }, () => callOn(service.http));
     await vi.waitFor(() => expect(loads.every((load) => load.answered() > 10)).toBe(true), patience);
-    const pid = service.lines.find(({ msg }) => msg === 'a worker serves')?.pid;
+    const pid = service.lines.find(({ msg }) => msg === 'a worker is serving')?.pid;
     process.kill(Number(pid), 'SIGKILL');
     await vi.waitFor(
-      () => expect(messages(service).filter((message) => message === 'a worker serves')).toHaveLength(3),
+      () => expect(messages(service).filter((message) => message === 'a worker is serving')).toHaveLength(3),
       patience,
     );
     const answered = loads.map((load) => load.answered());

@@ -45,7 +45,7 @@ function isAlive(pid: number | undefined): boolean {
 
 /** What the log says of workers that have come to serve, the last one of each number. */
 function pids(service: Served): Map<number, number> {
-  const lines = service.lines.filter(({ msg }) => msg === 'a worker serves');
+  const lines = service.lines.filter(({ msg }) => msg === 'a worker is serving');
   return new Map(lines.map(({ worker, pid }) => [worker as number, pid as number]));
 }
 
@@ -160,7 +160,7 @@ describe('workers', () => {
     const expected = ['UNAVAILABLE', 'DEADLINE_EXCEEDED'];
     expect(codes.filter((code) => !expected.includes(code))).toEqual([]);
     expect(service.lines).toContainEqual(
-      expect.objectContaining({ msg: 'a worker has ended', worker: 1, signal: 'SIGKILL', againInMs: 0 }),
+      expect.objectContaining({ msg: 'a worker has exited', worker: 1, signal: 'SIGKILL', againInMs: 0 }),
     );
     await vi.waitFor(() => connectClient(service).listUsers({}), patience);
   });
@@ -173,7 +173,7 @@ describe('workers', () => {
       await vi.waitFor(() => {
         for (const [number, pid] of before) expect(pids(service).get(number)).not.toBe(pid);
       }, patience);
-      const ends = service.lines.filter(({ msg }) => msg === 'a worker has ended').slice(-2);
+      const ends = service.lines.filter(({ msg }) => msg === 'a worker has exited').slice(-2);
       expect(ends).toEqual([expect.objectContaining({ againInMs }), expect.objectContaining({ againInMs })]);
       await vi.waitFor(() => connectClient(service).listUsers({}), patience);
     }
@@ -194,7 +194,7 @@ describe('SIGHUP', () => {
     })();
     await vi.waitFor(() => expect(loads.every((load) => load.answered() > 10)).toBe(true), patience);
     service.process.kill('SIGHUP');
-    await vi.waitFor(() => expect(messages(service)).toContain('the workers were restarted'), patience);
+    await vi.waitFor(() => expect(messages(service)).toContain('restarted the workers'), patience);
     const answered = loads.map((load) => load.answered());
     await vi.waitFor(
       () => expect(loads.every((load, index) => load.answered() > (answered[index] ?? 0) + 10)).toBe(true),
@@ -216,7 +216,7 @@ describe('SIGHUP', () => {
       await vi.waitFor(() => expect(messages(service)).toContain('restarting the workers'), patience);
     }
     await vi.waitFor(
-      () => expect(messages(service).filter((message) => message === 'the workers were restarted')).toHaveLength(2),
+      () => expect(messages(service).filter((message) => message === 'restarted the workers')).toHaveLength(2),
       patience,
     );
     expect(await service.end('SIGTERM')).toBe(0);
@@ -253,7 +253,7 @@ describe('SIGHUP', () => {
 
     use('second');
     service.process.kill('SIGHUP');
-    await vi.waitFor(() => expect(messages(service)).toContain('the workers were restarted'), patience);
+    await vi.waitFor(() => expect(messages(service)).toContain('restarted the workers'), patience);
     expect(await shownByAll()).toEqual(new Set(['second']));
 
     const before = pids(service);
@@ -347,7 +347,7 @@ describe('an end with workers', () => {
     process.kill(workers[0] ?? Number.NaN, 'SIGSTOP');
     expect(await service.end('SIGTERM')).toBe(0);
     await vi.waitFor(() => expect(messages(service)).toContain('stopped'), patience);
-    expect(messages(service)).toContain('a worker did not end in time, and is killed');
+    expect(messages(service)).toContain('killing a worker that did not exit in time');
     expect(workers.some(isAlive)).toBe(false);
   });
 

@@ -126,7 +126,7 @@ describe('the log', () => {
     // @ts-expect-error An object may be a row or a request.
     () => log.warn({ user: { email: secret } }, 'x');
     log.error({ error: secret }, 'thrown');
-    expect(lines()[1]?.error).toEqual({ type: 'string', message: 'Something was thrown that is no Error.' });
+    expect(lines()[1]?.error).toEqual({ type: 'string', message: 'The thrown value is not an Error.' });
   });
 
   it('redacts connection strings and emails in every text', () => {

@@ -1,37 +1,36 @@
 /**
- * What happens around one call: its deadline, its token, its retries, and its failure as a RosterError.
+ * Adds the deadline, the token, the retries and RosterErrors to a call.
  *
- * Knows nothing of the methods' meaning: whether a call may run twice is for its caller to say.
+ * It does not know what a method does. Its caller decides whether a call may run twice.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ClientError, type ClientMiddleware, Metadata } from 'nice-grpc';
 import { isRefusedByHttp2, methodOf, RosterError, toRosterError } from './roster-error.js';
 
-// A timer of Node ends at once above 2^31 - 1, and so does a grpc-timeout in a server on grpc-js, which counts in 32 bits.
+// Above 2^31 - 1 ms, Node's timers fire at once. So does a grpc-timeout in a grpc-js server, which uses 32 bits.
 const deadlineMsMax = 2 ** 31 - 1;
 
-// The first retry is soon, because it may go to another address; half of each wait is random, so that the callers of a
-// server that restarts do not come back in step. (nice-grpc's retry middleware would wait past the deadline, and cannot
-// choose another address.)
+// The first retry is soon because it may go to another address. Half of each wait is random, so that the clients of a
+// restarting server do not return all at once. docs/decisions/0010 explains why nice-grpc's retry middleware is not used.
 const backoffMs = 100;
 const backoffMsMax = 1_000;
 
 const requestIdKey = 'x-request-id';
 
-/** When a call must be over, on this machine's clock, and how long that was from its start. */
+/** When a call must end, on this machine's clock, and its whole timeout. */
 export interface Deadline {
   readonly atMs: number;
   readonly totalMs: number;
 }
 
-/** 0 and Infinity are no deadline; whatever is above 24 days is read as 24 days. Throws a RangeError for what is no duration. */
+/** 0 and Infinity mean no deadline; more than 24 days means 24 days. Throws a RangeError for an invalid duration. */
 export function deadlineIn(totalMs: number): Deadline | undefined {
   if (Number.isNaN(totalMs) || totalMs < 0) throw new RangeError('deadlineMs must be 0 or more.');
   if (totalMs === 0 || totalMs === Number.POSITIVE_INFINITY) return undefined;
   return { atMs: performance.now() + Math.min(totalMs, deadlineMsMax), totalMs };
 }
 
-/** As `grpc-timeout` wants it: at most 8 digits and a unit. Rounded down where seconds are too coarse to stay in bounds. */
+/** The `grpc-timeout` header: at most 8 digits and a unit. Long timeouts are rounded down to seconds. */
 export function grpcTimeout(leftMs: number): string {
   const wholeMs = Math.max(1, Math.ceil(leftMs));
   return wholeMs < 1e8 ? `${wholeMs}m` : `${Math.floor(wholeMs / 1000)}S`;
@@ -44,15 +43,15 @@ export interface AttemptOptions {
 export type Token = string | (() => string | Promise<string>);
 
 /**
- * Wraps every attempt of every call. Streams end with `closing`, which their channel would leave open for as long as the
- * other side likes.
+ * Wraps every attempt of every call. `closing` ends streams, because a closed channel keeps them open until the server ends
+ * them.
  */
 export function createAttempts(token: Token | undefined, closing: AbortSignal): ClientMiddleware<AttemptOptions> {
   return async function* attempt(call, { deadline, ...options }) {
     const method = methodOf(call.method.path);
     const closingOfStream = call.requestStream || call.responseStream ? closing : undefined;
     const ending = endingOf(deadline, options.signal, closingOfStream);
-    // What the caller names a call is what the server names it, where it can be told; the server's trailer says.
+    // The server uses the caller's request id if it is valid; the trailer has the id that it used.
     let requestId = options.metadata?.get(requestIdKey);
     try {
       const metadata = Metadata(options.metadata);
@@ -71,7 +70,7 @@ export function createAttempts(token: Token | undefined, closing: AbortSignal): 
         },
       });
     } catch (error) {
-      // All end the call in the same way; only here is it known who did.
+      // The signal, `closing` and the deadline all abort the call, so the error alone does not show which one did.
       options.signal?.throwIfAborted();
       closingOfStream?.throwIfAborted();
       if (ending.isLate()) {
@@ -79,7 +78,7 @@ export function createAttempts(token: Token | undefined, closing: AbortSignal): 
       }
       throw error instanceof ClientError ? toRosterError(error, requestId) : error;
     } finally {
-      ending.forget();
+      ending.release();
     }
   };
 }
@@ -89,17 +88,17 @@ async function readToken(token: Token, method: string): Promise<string> {
   try {
     return await token();
   } catch (cause) {
-    throw new RosterError(method, 'UNAUTHENTICATED', 'The token could not be read.', { cause });
+    throw new RosterError(method, 'UNAUTHENTICATED', 'The token function failed.', { cause });
   }
 }
 
-/** A controller that an abort of any of the signals aborts too, until it is disposed of. */
+/** A controller that aborts when any of the signals aborts, until it is disposed. */
 export interface LinkedController extends Disposable {
   readonly signal: AbortSignal;
   abort(reason?: unknown): void;
 }
 
-/** By hand: AbortSignal.any() leaks on a signal that outlives its calls. */
+/** Not AbortSignal.any(), which leaks on a signal that outlives its calls. */
 export function linkAborts(...signals: readonly (AbortSignal | undefined)[]): LinkedController {
   const controller = new AbortController();
   const links = signals.flatMap((signal) => {
@@ -118,10 +117,10 @@ export function linkAborts(...signals: readonly (AbortSignal | undefined)[]): Li
   };
 }
 
-/** One signal for the deadline and whatever else ends a call. */
+/** One signal for the deadline and the signals that end a call. */
 function endingOf(deadline: Deadline | undefined, ...signals: readonly (AbortSignal | undefined)[]) {
   if (deadline === undefined && signals.every((signal) => signal === undefined)) {
-    return { signal: undefined, isLate: () => false, race: <T>(promise: Promise<T>) => promise, forget: () => {} };
+    return { signal: undefined, isLate: () => false, race: <T>(promise: Promise<T>) => promise, release: () => {} };
   }
   const controller = linkAborts(...signals);
   let late = false;
@@ -144,30 +143,30 @@ function endingOf(deadline: Deadline | undefined, ...signals: readonly (AbortSig
         controller.signal.addEventListener('abort', stop, { once: true });
         promise.then(resolve, reject);
       }),
-    forget: () => {
+    release: () => {
       clearTimeout(timer);
       controller[Symbol.dispose]();
     },
   };
 }
 
-/** How long to wait after so many failures in a row, before the next attempt. */
+/** The wait before the next attempt, after `failures` failures in a row. */
 export function backoffAfter(failures: number, waitMsMax = backoffMsMax): number {
   return Math.min(waitMsMax, backoffMs * 2 ** (failures - 1)) * (0.5 + Math.random() / 2);
 }
 
-/** Rejects with the signal's reason where that is aborted before. */
+/** Rejects with the signal's reason if the signal aborts during the wait. */
 export async function pause(waitMs: number, signal: AbortSignal | undefined): Promise<void> {
   try {
     await sleep(waitMs, undefined, { signal });
   } catch {
-    // The timer's own AbortError would hide what the caller gave as the reason.
+    // The timer's own AbortError would hide the caller's reason.
     signal?.throwIfAborted();
   }
 }
 
 export interface Retries {
-  /** How many failures in a row are too many. */
+  /** The number of failures in a row after which the last failure is thrown. */
   attemptsMax: number;
   deadline: Deadline | undefined;
   signal: AbortSignal | undefined;
@@ -175,14 +174,13 @@ export interface Retries {
 }
 
 /**
- * Waits until the next attempt may begin. Throws the failure where there is none: where it is neither UNAVAILABLE nor a
- * refusal of HTTP/2, `attemptsMax` are used up, or the deadline leaves no time to wait: then it is worth more than the
- * deadline's.
+ * Waits until the next attempt. Throws `error` if there is no next attempt: if it is neither UNAVAILABLE nor an HTTP/2
+ * refusal, if `attemptsMax` is reached, or if the wait would pass the deadline (`error` says more than DEADLINE_EXCEEDED).
  */
 export async function waitToRetry(error: unknown, failures: number, retries: Retries): Promise<void> {
   const { attemptsMax, deadline, signal, waitMsMax } = retries;
-  const isPassing = error instanceof RosterError && (error.code === 'UNAVAILABLE' || isRefusedByHttp2(error));
-  if (failures >= attemptsMax || !isPassing) throw error;
+  const isTransient = error instanceof RosterError && (error.code === 'UNAVAILABLE' || isRefusedByHttp2(error));
+  if (failures >= attemptsMax || !isTransient) throw error;
   const waitMs = backoffAfter(failures, waitMsMax);
   if (deadline !== undefined && performance.now() + waitMs >= deadline.atMs) throw error;
   await pause(waitMs, signal);

@@ -1,24 +1,24 @@
 /**
- * Where calls go: what an address may look like, the channel to it, and whose turn it is where there are several.
+ * Parses addresses, opens channels, and picks the channel of each call if there are several.
  *
- * Knows nothing of methods or messages.
+ * It does not know methods or messages.
  */
 import { Channel, type ChannelCredentials, type ChannelOptions, connectivityState } from '@grpc/grpc-js';
 
 const portDefault = 50051;
 
-/** Reads an address; `local` where nothing that is sent to it leaves this machine. Throws a TypeError for what is none. */
+/** Parses an address. `local` means that its traffic stays on this machine. Throws a TypeError for an invalid address. */
 export function parseAddress(address: string): { target: string; local: boolean } {
-  if (address === '' || /\s/.test(address)) throw new TypeError('An address must be host:port and hold no blanks.');
+  if (address === '' || /\s/.test(address)) throw new TypeError('An address must be host:port, without spaces.');
   if (/^https?:/i.test(address))
-    throw new TypeError('An address is host:port, without http:// or https://; set tls for TLS.');
+    throw new TypeError('An address must be host:port, without http:// or https://. Set tls to use TLS.');
   const plain = /^(?<host>\[[0-9a-f:.]+(?:%\w+)?\]|[^:/[\]]+)(?::(?<port>\d{1,5}))?$/i.exec(address)?.groups;
   if (plain?.host !== undefined) {
     return { target: `${plain.host}:${plain.port ?? portDefault}`, local: isLoopback(plain.host) };
   }
   const [, scheme, rest = ''] = /^(dns|ipv4|ipv6|unix|unix-abstract):(.+)$/.exec(address) ?? [];
   if (scheme === undefined)
-    throw new TypeError('An address must be host:port, or a target of gRPC such as dns:///host:port.');
+    throw new TypeError('An address must be host:port, or a gRPC target such as dns:///host:port.');
   const hosts = rest.replace(/^\/\/[^/]*\//, '').split(',');
   const local = scheme.startsWith('unix') || hosts.every((host) => isLoopback(host.replace(/:\d+$/, '')));
   return { target: address, local };
@@ -28,30 +28,30 @@ function isLoopback(host: string): boolean {
   return /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/i.test(host);
 }
 
-/** A channel that does not connect before it is used; `serverName` replaces the host in the server's certificate. */
+/** Opens a channel that connects on first use. `serverName` is the expected name in the server's certificate. */
 export function openChannel(
   { target, local }: { target: string; local: boolean },
   credentials: ChannelCredentials,
   serverName?: string,
 ): Channel {
   const options: ChannelOptions = {
-    // One name may stand for several servers; gRPC's own default is to stay with the first that answers.
+    // A name may resolve to several servers. gRPC's default stays with the first that answers.
     'grpc.service_config': JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] }),
-    // Else a TXT record could put another one in its place, at the price of a look-up for each connection.
+    // Otherwise a TXT record could replace this config, and each connection would cost another lookup.
     'grpc.service_config_disable_resolution': 1,
-    // Clients of one process do not share connections, nor do addresses that are given twice: behind one port may stand
-    // several processes, and each connection is one's.
+    // Clients of one process, and repeated addresses, do not share connections: several processes may share a port, and each
+    // connection belongs to one of them.
     'grpc.use_local_subchannel_pool': 1,
-    // A connection that died without a word is found out in 40 s, not in the quarter of an hour that TCP takes. Pings only
-    // while a call is open: servers are free to hang up on a client that pings more often than it calls.
+    // Detects a dead connection within 40 s; TCP takes a quarter of an hour. Pings are sent only during calls, because servers
+    // may disconnect a client that pings without calls.
     'grpc.keepalive_time_ms': 30_000,
     'grpc.keepalive_timeout_ms': 10_000,
-    // gRPC's defaults, 1 s and 2 min, leave a client without its server long after that is back.
+    // With gRPC's defaults, 1 s and 2 min, a client reconnects long after its server is back.
     'grpc.initial_reconnect_backoff_ms': 200,
     'grpc.max_reconnect_backoff_ms': 5_000,
-    // Costs CPU in every call, and nobody asks this process about its channels.
+    // channelz costs CPU in every call and is not used.
     'grpc.enable_channelz': 0,
-    // gRPC honours http_proxy, but a proxy has its own idea of localhost.
+    // gRPC uses http_proxy, but localhost means another machine to a proxy.
     ...(local && { 'grpc.enable_http_proxy': 0 }),
     ...(serverName !== undefined && {
       'grpc.ssl_target_name_override': serverName,
@@ -62,16 +62,16 @@ export function openChannel(
 }
 
 /**
- * Takes the channels in turn and says which one is next; `avoid` is the one that just failed the same call.
+ * Returns the next channel in rotation. `avoid` is the channel on which the same call just failed.
  *
- * A channel that is connected goes before one that is not yet, and one that could not connect comes last. All are told
- * to connect while calls are made, so that one which comes back is used again.
+ * Connected channels come first, and channels that could not connect come last. Each call also makes idle channels connect,
+ * so a recovered address is used again.
  */
 export function createRotation(channels: readonly Channel[]): (avoid?: number) => number {
-  let turn = 0;
+  let calls = 0;
   return (avoid) => {
     if (channels.length === 1) return 0;
-    const start = turn++;
+    const start = calls++;
     let best = 0;
     let bestRank = Number.POSITIVE_INFINITY;
     for (let step = 0; step < channels.length; step++) {

@@ -1,8 +1,6 @@
 /**
- * The typed client of the directory: which call may run twice, where it goes, and all pages of a list as one sequence.
- * What makes more of the streams has files of its own.
- *
- * Speaks users.v1 only; the first contract, profileservice, has callers of its own.
+ * The typed client of users.v1: it decides which calls may run twice and where they go, and reads all pages of a list as one
+ * sequence. The helpers for streams are in separate files.
  */
 import { randomUUID } from 'node:crypto';
 import { ChannelCredentials, createClientFactory, type CallOptions as NiceCallOptions } from 'nice-grpc';
@@ -27,62 +25,62 @@ import { RosterError } from './roster-error.js';
 const deadlineMsDefault = 10_000;
 const attemptsMaxDefault = 3;
 
-// Of grpc.health.v1.HealthCheckResponse.ServingStatus, which the package does not export.
+// SERVING of grpc.health.v1.HealthCheckResponse.ServingStatus, which the package does not export.
 const healthServing = 1;
 
-// 200 users with the longest fields that the contract allows are about 4 MiB, which is as much as a message may hold.
+// 200 users with the longest allowed fields take about 4 MiB, the maximum size of a message.
 const allUsersPageSize = 200;
 
 export interface TlsOptions {
-  /** PEM, not a path. The authorities that may sign the server's certificate; the system's own where it is not set. */
+  /** PEM, not a path. The authorities that may sign the server's certificate. Default: the system's authorities. */
   ca?: string | Buffer;
-  /** PEM, not a path. This client's certificate, for a server that asks for one; together with `key`. */
+  /** PEM, not a path. This client's certificate, if the server requires one. Set it together with `key`. */
   cert?: string | Buffer;
   /** PEM, not a path. */
   key?: string | Buffer;
-  /** The name that the server's certificate must have, where that is not the address's host. */
+  /** The name in the server's certificate, if it is not the address's host. */
   serverName?: string;
 }
 
 export interface ClientOptions {
   /**
-   * `host:port`, where a missing port is 50051, or a target of gRPC's own such as `dns:///host:port` or `unix:/path`.
-   * The default is `localhost:50051`. Several are taken in turn for each call, those that cannot be reached last; so are
-   * the several addresses that one name may have.
+   * `host:port` (the default port is 50051), or a gRPC target such as `dns:///host:port` or `unix:/path`.
+   * Default: `localhost:50051`. Calls rotate over several addresses, and over the addresses of one name; unreachable
+   * addresses come last.
    */
   address?: string | readonly string[];
 
-  /** True for the system's authorities; without it everything travels in the clear. */
+  /** True uses the system's authorities. Without TLS all traffic is unencrypted. */
   tls?: boolean | TlsOptions;
 
   /**
-   * Sent with every call as `authorization: Bearer …`. A function is asked once for each attempt, so it should keep
-   * its token until that is about to expire; where it throws, the call fails with UNAUTHENTICATED.
+   * Sent with every call as `authorization: Bearer …`. A function is called for each attempt, so it should cache its token
+   * until the token is about to expire. If it throws, the call fails with UNAUTHENTICATED.
    */
   token?: Token;
 
-  /** Allows a token without TLS also to what is not this machine, where something else keeps the connection private. */
+  /** Allows sending a token to another machine without TLS. Set it only if something else keeps the connection private. */
   insecureToken?: boolean;
 
   /**
-   * How long a unary call may take, retries included, in milliseconds: 10,000 by default, 0 or Infinity for no end. The
-   * server is told too, and stops working on what nobody waits for. Streams have no default.
+   * The timeout of a unary call in milliseconds, including retries. Default: 10,000; 0 or Infinity disables it. The server
+   * receives the deadline as well, and stops working on the call when it passes. Streams have no default.
    */
   deadlineMs?: number;
 
   /**
-   * How often a unary call is tried before its UNAVAILABLE is thrown, the first time included: 3 by default, 1 for no
-   * retries. Only calls that may run twice are: reads, a delete with `allowMissing`, and creates, whose request id
-   * makes them safe: where the caller gives none, the client makes one, unless this is 1.
+   * How often a unary call is attempted, including the first time, before its UNAVAILABLE is thrown. Default: 3; 1 disables
+   * retries. Only calls that may run twice are retried: reads, deletes with `allowMissing`, and creates, which are safe
+   * because of their request id. The client adds a request id if the caller sets none, unless this is 1.
    */
   attemptsMax?: number;
 }
 
-/** For one call; each goes before the client's own. */
+/** Limits of one call. They override the client's. */
 export interface CallLimits {
-  /** As in ClientOptions; for a stream too. */
+  /** As in ClientOptions, but also for streams. */
   deadlineMs?: number;
-  /** As in ClientOptions; of the streams only `exportAllUsers` and `followUsers` begin again. */
+  /** As in ClientOptions. Of the streams, only `exportAllUsers` and `followUsers` retry. */
   attemptsMax?: number;
 }
 
@@ -90,29 +88,29 @@ export interface CallLimits {
 export type CallOptions = NiceCallOptions & CallLimits;
 
 /**
- * Every call of users.v1.UserService. Requests may leave out what is to have its default.
+ * Every call of users.v1.UserService. Requests may omit fields that have a default.
  *
- * A call that fails throws a RosterError; one whose `signal` was aborted throws the signal's reason, an AbortError
- * unless the caller chose another.
+ * A failed call throws a RosterError. If its `signal` was aborted, it throws the signal's reason, which is an AbortError
+ * unless the caller chose another one.
  */
 export interface Client extends UserServiceClient<CallLimits>, Disposable {
   /**
-   * Every user that matches, page by page as they are asked for, in the order of the request. Deadline and retries
-   * are those of each page. Users that others add or delete meanwhile may or may not be seen; no other one is missed
-   * or comes twice. `exportAllUsers` reads a consistent snapshot, and costs the server less where they are many.
+   * Every matching user, in the order of the request. Pages are requested as they are needed; deadline and retries apply to
+   * each page. Users that are added or deleted meanwhile may or may not be included; every other user is returned exactly
+   * once. For many users `exportAllUsers` costs the server less, and reads a consistent snapshot.
    */
   listAllUsers(request?: DeepPartial<ListUsersRequest>, options?: CallOptions): AsyncIterable<User>;
 
   /**
-   * Adds all the users, at the speed of the database's bulk load and written together at the end. The response says how
-   * many, and which of them were rejected; it is no failure that some were. Users are taken as fast as the server takes
-   * them, so the source may be larger than the memory. Where the source throws, the call is cancelled, nothing is
-   * written, and its error is thrown; that it ends means that it is complete. No deadline unless the call sets one; a
-   * source may be silent for as long as it likes, the server is told every half second that the caller is there.
+   * Imports all users with the database's bulk load, and writes them together at the end. The response contains the number
+   * of imported users, and the rejected ones; rejected users do not make the call fail. The client reads users as fast as
+   * the server accepts them, so the source may be larger than the memory. If the source throws, the call is cancelled,
+   * nothing is written, and the source's error is thrown. There is no deadline unless the call sets one. A source may pause
+   * for any time: the client sends a message every half second to keep the call alive.
    *
-   * Never tried again, because a source can be read only once. After a failure nothing was written, unless the connection
-   * broke or the call was aborted in the very moment of writing (UNAVAILABLE, CANCELLED, DEADLINE_EXCEEDED, the abort's
-   * own reason): then either all of it was or nothing. With `onConflict: 'skip'` the same import can be run again safely.
+   * An import is never retried because a source can be read only once. After a failure nothing was written, unless the
+   * connection broke or the call was aborted during the final write (UNAVAILABLE, CANCELLED, DEADLINE_EXCEEDED, the abort's
+   * reason): then either all users or none were written. With `onConflict: 'skip'` the same import can be repeated safely.
    */
   importAllUsers(
     users: Iterable<DeepPartial<User>> | AsyncIterable<DeepPartial<User>>,
@@ -120,43 +118,41 @@ export interface Client extends UserServiceClient<CallLimits>, Disposable {
   ): Promise<ImportUsersResponse>;
 
   /**
-   * Every user that matches, each once, in the order of ids, from one consistent snapshot. After UNAVAILABLE it goes on
-   * where it was, from a new snapshot, as often as it must; `attemptsMax` failures in a row end it, 10 (about 15 s) where
-   * the call sets none, and before the first message as many as the client's. No deadline unless the call sets one, for
-   * the whole of it.
+   * Every matching user, exactly once, in the order of ids, from one consistent snapshot. After UNAVAILABLE the export
+   * resumes from a new snapshot. It fails after `attemptsMax` failures in a row: by default the client's limit before the
+   * first message, and then 10 (about 15 s). There is no deadline for the whole export unless the call sets one.
    *
-   * For the tokens, ask for the messages: each one's `resumeToken` lets another export go on behind it, and the last
-   * one's `watchToken` is where `followUsers` starts to miss nothing since the first snapshot.
+   * To get tokens, iterate over the messages: another export can resume after a message's `resumeToken`, and `followUsers`
+   * with the last message's `watchToken` misses no change since the first snapshot.
    *
    *     for await (const { users, resumeToken, watchToken } of client.exportAllUsers().batches()) …
    */
   exportAllUsers(request?: DeepPartial<ExportUsersRequest>, options?: CallOptions): ExportedUsers;
 
   /**
-   * The directory's changes for as long as the caller likes. It reconnects by itself, to another address where there are
-   * several, and goes on behind the last token: after UNAVAILABLE, CANCELLED, DEADLINE_EXCEEDED, WATCHER_TOO_SLOW,
-   * OVERLOADED, INTERNAL or UNKNOWN that no directory said, the end of the stream, and silence. It waits 10 s at the most
-   * before an attempt, and never gives up. What would not mend is thrown: INVALID_ARGUMENT, UNAUTHENTICATED,
-   * PERMISSION_DENIED, UNIMPLEMENTED, the directory's own INTERNAL and whatever else there is. Leaving the loop or
-   * aborting the `signal` ends it at once.
+   * The directory's changes, until the caller leaves the loop or aborts the `signal`. The client reconnects by itself, also
+   * to another address, and resumes after the last token. It does so after UNAVAILABLE, CANCELLED, DEADLINE_EXCEEDED,
+   * WATCHER_TOO_SLOW, OVERLOADED, an INTERNAL or UNKNOWN that is not from the directory, the end of the stream, and silence.
+   * It waits at most 10 s before each attempt, and never gives up. Other errors are thrown because a retry cannot fix them:
+   * INVALID_ARGUMENT, UNAUTHENTICATED, PERMISSION_DENIED, UNIMPLEMENTED, the directory's own INTERNAL, and so on.
    *
-   * After a reconnect the changes behind the last message come again, and none is missed. Where the token has expired,
-   * or the connection broke while existing users were being sent, it starts over with all existing users and says so by
-   * `startedOver`, asked for them or not. So this keeps a copy in step, with its token beside it:
+   * After a reconnect, changes after the last message may repeat, and none is missed. If the token has expired, or if the
+   * connection broke while existing users were being sent, the feed starts over with all existing users and sets
+   * `startedOver`, even without `includeExisting`. This code keeps a copy up to date:
    *
-   *     let unheard = token === '' ? new Set(copy.keys()) : undefined;
+   *     let unseen = token === '' ? new Set(copy.keys()) : undefined;
    *     for await (const message of client.followUsers({ resumeToken: token, includeExisting: true })) {
-   *       if (message.startedOver) unheard = new Set(copy.keys());
+   *       if (message.startedOver) unseen = new Set(copy.keys());
    *       for (const { user } of message.changes) {
    *         if (user === undefined) continue;
-   *         // Of a user that is gone there is the id and nothing else.
+   *         // A deleted user has only an id.
    *         if (user.email === '') copy.delete(user.id);
    *         else copy.set(user.id, user);
-   *         unheard?.delete(user.id);
+   *         unseen?.delete(user.id);
    *       }
    *       if (message.caughtUp) {
-   *         for (const id of unheard ?? []) copy.delete(id);
-   *         unheard = undefined;
+   *         for (const id of unseen ?? []) copy.delete(id);
+   *         unseen = undefined;
    *         token = message.resumeToken;
    *       }
    *     }
@@ -164,29 +160,30 @@ export interface Client extends UserServiceClient<CallLimits>, Disposable {
   followUsers(options?: FollowUsersOptions): AsyncIterable<UserFeedMessage>;
 
   /**
-   * Whether the server says that it serves, by grpc.health.v1: false while its database is away and while it is stopping.
-   * Throws UNAVAILABLE where nobody answers.
+   * The server's grpc.health.v1 status: false while it cannot reach its database and while it is stopping. Throws UNAVAILABLE
+   * if no server answers.
    */
   isServing(options?: CallOptions): Promise<boolean>;
 
-  /** Ends the connections. Calls in flight fail with UNAVAILABLE, later ones and streams that are open with CANCELLED. */
+  /** Closes the connections. Calls in flight fail with UNAVAILABLE; open streams and later calls fail with CANCELLED. */
   close(): void;
 }
 
 type Service = UserServiceClient<AttemptOptions>;
 
 /**
- * A client that connects with its first call and keeps its connections until it is closed; make one, not one for each call.
+ * Creates a client. It connects on the first call and keeps its connections until it is closed, so use one client for many
+ * calls.
  *
- * Throws a TypeError or RangeError where the options cannot work: an address that is none, half a client certificate, or
- * a token that would travel in the clear to another machine.
+ * Throws a TypeError or RangeError for invalid options: a malformed address, half a client certificate, or a token that
+ * would be sent unencrypted to another machine.
  */
 export function createClient(options: ClientOptions = {}): Client {
   const { tls, token, deadlineMs: deadlineMsOfClient = deadlineMsDefault } = options;
   const addresses = [options.address ?? 'localhost:50051'].flat().map(parseAddress);
-  if (addresses.length === 0) throw new TypeError('At least one address is needed.');
+  if (addresses.length === 0) throw new TypeError('At least one address is required.');
   if (token !== undefined && !tls && !options.insecureToken && !addresses.every(({ local }) => local)) {
-    throw new TypeError('A token is not sent to another machine without TLS: set tls, or insecureToken.');
+    throw new TypeError('A token cannot be sent to another machine without TLS. Set tls or insecureToken.');
   }
   deadlineIn(deadlineMsOfClient);
   const attemptsMaxOfClient = parseAttemptsMax(options.attemptsMax ?? attemptsMaxDefault);
@@ -215,7 +212,7 @@ export function createClient(options: ClientOptions = {}): Client {
     return limits?.attemptsMax === undefined ? attemptsMaxOfClient : parseAttemptsMax(limits.attemptsMax);
   }
 
-  /** Attempts of one call: each goes to another address than the one before, where there is one. */
+  /** The attempts of one call. Each goes to a different address than the previous one, if there are several. */
   function attemptsAt<Request, Result>(
     method: (service: Service) => (request: Request, options?: NiceCallOptions & AttemptOptions) => Result,
   ) {
@@ -251,7 +248,7 @@ export function createClient(options: ClientOptions = {}): Client {
   const batchCreateUsers = unary((service) => service.batchCreateUsers, hasRequestId);
   const listUsers = unary((service) => service.listUsers, isRead);
 
-  /** Without retries an id would cost the server a row and give the caller nothing. */
+  /** Without retries, a request id only costs the server a row. */
   function withRequestId<Request extends { requestId?: string }>(request: Request, limits?: CallLimits): Request {
     if (hasRequestId(request) || attemptsMaxOf(limits) === 1) return request;
     return { ...request, requestId: randomUUID() };
@@ -267,7 +264,7 @@ export function createClient(options: ClientOptions = {}): Client {
   }
 
   function close(): void {
-    // For streams, and for those who follow, who would otherwise take the end of their connection for one to be mended.
+    // Ends streams, and followUsers, which would otherwise reconnect.
     closing.abort(new RosterError('users.v1.UserService', 'CANCELLED', 'This client is closed.'));
     for (const channel of channels) channel.close();
   }
@@ -279,7 +276,7 @@ export function createClient(options: ClientOptions = {}): Client {
     getUserByEmail: unary((service) => service.getUserByEmail, isRead),
     batchGetUsers: unary((service) => service.batchGetUsers, isRead),
     listUsers,
-    // Never: the second run would undo what another caller wrote in between, or fail on the etag that the first one changed.
+    // A second run could undo another caller's update, or fail because the first run changed the etag.
     updateUser: unary(
       (service) => service.updateUser,
       () => false,
@@ -325,7 +322,7 @@ export function createClient(options: ClientOptions = {}): Client {
 
 function parseAttemptsMax(attemptsMax: number): number {
   if (!Number.isInteger(attemptsMax) || attemptsMax < 1)
-    throw new RangeError('attemptsMax must be a whole number from 1.');
+    throw new RangeError('attemptsMax must be an integer of at least 1.');
   return attemptsMax;
 }
 

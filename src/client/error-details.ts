@@ -1,6 +1,6 @@
 /**
- * What a server says with an error, as programs want it, whichever library has read it from the wire. The web page uses
- * this too: nothing of Node may come in.
+ * Reads the details of a server's error, whichever gRPC library decoded it. The web page uses this file too, so it must not
+ * import Node modules.
  */
 import { type ClientError, Status } from 'nice-grpc-common';
 import { type BadRequest, type ErrorInfo, type RequestInfo, RichClientError } from 'nice-grpc-error-details';
@@ -8,7 +8,7 @@ import { type BadRequest, type ErrorInfo, type RequestInfo, RichClientError } fr
 /** The name of a gRPC status other than OK, such as 'NOT_FOUND'. */
 export type StatusName = Exclude<keyof typeof Status, 'OK'>;
 
-/** One bad field: its path in the request as protobuf names it (`users[57].email`) and what is allowed there. */
+/** One invalid field: its path in the request in protobuf's names (`users[57].email`), and what is allowed. */
 export interface FieldViolation {
   readonly field: string;
   readonly description: string;
@@ -21,7 +21,7 @@ export interface SaidDetails {
   requestId?: string;
 }
 
-/** Each is unset where nobody said it. */
+/** A field is unset if the error does not contain it. */
 export function detailsOf(error: ClientError): SaidDetails {
   const details: SaidDetails = {};
   for (const detail of error instanceof RichClientError ? error.extra : []) {
@@ -37,7 +37,7 @@ export function detailsOf(error: ClientError): SaidDetails {
   return details;
 }
 
-/** UNKNOWN for a number that is no error's. */
+/** Returns UNKNOWN if the number is not an error status. */
 export function statusName(status: Status): StatusName {
   const name = Status[status] as keyof typeof Status | undefined;
   return name === undefined || name === 'OK' ? 'UNKNOWN' : name;

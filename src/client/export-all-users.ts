@@ -1,20 +1,19 @@
 /**
- * An export that goes on by itself where it was cut off, as one sequence.
- *
- * Holds one message at a time; never begins again from the start.
+ * An export that resumes by itself after a failure, as one sequence. It holds one message at a time, and never starts again
+ * from the beginning.
  */
 import type { CallOptions as NiceCallOptions } from 'nice-grpc';
 import type { User } from '../../generated/users/v1/user.js';
 import type { DeepPartial, ExportUsersRequest, ExportUsersResponse } from '../../generated/users/v1/user_service.js';
 import { type AttemptOptions, type Deadline, waitToRetry } from './call.js';
 
-// 10 failures in a row are about 15 s, in which a server can start again.
+// 10 failures in a row take about 15 s, which is enough for a server to restart.
 const resumesMaxDefault = 10;
 const waitMsMax = 5_000;
 
-/** Each iteration of it, of either kind, is an export of its own. */
+/** Each iteration, of either kind, is a separate export. */
 export interface ExportedUsers extends AsyncIterable<User> {
-  /** The same users as the messages in which they came, for who wants the tokens too. */
+  /** The same users, as the messages that contain them and their tokens. */
   batches(): AsyncIterable<ExportUsersResponse>;
 }
 
@@ -23,17 +22,17 @@ type Attempt = (
   options: NiceCallOptions & AttemptOptions,
 ) => AsyncIterable<ExportUsersResponse>;
 
-/** Of one iteration. */
+/** The attempts of one iteration. */
 export interface ExportAttempts {
   attempt: Attempt;
   deadline: Deadline | undefined;
-  /** Until the first message. */
+  /** The limit until the first message. */
   attemptsMax: number;
-  /** Between two messages. */
+  /** The limit between two messages. */
   resumesMax: number | undefined;
 }
 
-/** What Client.exportAllUsers says. */
+/** Implements Client.exportAllUsers. */
 export function exportAllUsers(
   begin: () => ExportAttempts,
   request: DeepPartial<ExportUsersRequest>,
@@ -57,7 +56,7 @@ export function exportAllUsers(
         return;
       } catch (error) {
         options.signal?.throwIfAborted();
-        // Only the last message has it: a connection that broke behind it has lost nothing.
+        // Only the last message has a watch token, so a connection that breaks after it loses nothing.
         if (complete) return;
         await waitToRetry(error, ++failures, { attemptsMax, deadline, signal: options.signal, waitMsMax });
       }

@@ -1,19 +1,18 @@
 /**
- * A watch that outlives its connections: reconnects, resumes, and says when it had to start over.
- *
- * Never passes over a change in silence: what it cannot resume it starts over, and says so.
+ * A watch that reconnects and resumes by itself. It never skips a change without notice: if it cannot resume, it starts over
+ * and sets `startedOver`.
  */
 import type { CallOptions as NiceCallOptions } from 'nice-grpc';
 import type { DeepPartial, WatchUsersRequest, WatchUsersResponse } from '../../generated/users/v1/user_service.js';
 import { type AttemptOptions, backoffAfter, linkAborts, pause } from './call.js';
 import { isRefusedByHttp2, RosterError } from './roster-error.js';
 
-// The contract's own default and bounds.
+// The default and the limits of the contract.
 const heartbeatMsDefault = 10_000;
 const heartbeatMsMin = 100;
 const heartbeatMsMax = 600_000;
 
-// One heartbeat may be late, and a busy server or network later still.
+// Reserve for a late heartbeat on a busy server or network.
 const silenceMsExtra = 5_000;
 
 const waitMsMax = 10_000;
@@ -21,27 +20,27 @@ const waitMsMax = 10_000;
 const method = 'users.v1.UserService/WatchUsers';
 
 export interface FollowUsersOptions extends NiceCallOptions {
-  /** Where to start: behind this token of an earlier message or export. Without one, or where it is empty: now. */
+  /** Starts after this token of an earlier message or export. Default, or if empty: now. */
   resumeToken?: string;
 
-  /** Every user first, as TYPE_EXISTING, where there is no `resumeToken`. */
+  /** First sends every user as TYPE_EXISTING, if there is no `resumeToken`. */
   includeExisting?: boolean;
 
   /**
-   * How often the server lets itself be heard though nothing changes, in milliseconds: 10,000 by default, 100 to 600,000.
-   * A connection that is silent for twice as long and 5 s more is taken for dead.
+   * How often the server sends a message if nothing changes, in milliseconds: 100 to 600,000. Default: 10,000.
+   * The client replaces a connection that is silent for twice this time plus 5 s.
    */
   heartbeatMs?: number;
 
-  /** Told of each end of a connection, and of each attempt to have another one that failed. For logs; must not throw. */
+  /** Called when a connection ends, and when an attempt to reconnect fails. For logs; must not throw. */
   onDisconnect?: (error: RosterError, retryInMs: number) => void;
 }
 
-/** A message of the feed; one without changes is a heartbeat, whose token may be newer all the same. */
+/** A message of the feed. A message without changes is a heartbeat, whose token may still be newer. */
 export interface UserFeedMessage extends WatchUsersResponse {
   /**
-   * True on the first message of a new beginning with existing users, after the feed could not be resumed. Whoever is
-   * not heard of from here until `caughtUp` is not in the directory any more.
+   * True on the first message after the feed could not be resumed and started over with existing users. Users that do not
+   * occur from here until `caughtUp` are no longer in the directory.
    */
   startedOver: boolean;
 }
@@ -51,7 +50,7 @@ type Attempt = (
   options: NiceCallOptions & AttemptOptions,
 ) => AsyncIterable<WatchUsersResponse>;
 
-/** What Client.followUsers says; `closed` is aborted when the client is. */
+/** Implements Client.followUsers. `closed` aborts when the client is closed. */
 export async function* followUsers(
   attempt: Attempt,
   closed: AbortSignal,
@@ -66,7 +65,7 @@ export async function* followUsers(
 
   let resumeToken = options.resumeToken ?? '';
   let includeExisting = resumeToken === '' && options.includeExisting === true;
-  // Whether the caller has heard anything since the last beginning.
+  // Whether this connection has delivered a message.
   let begun = false;
   let startedOver = false;
   let failures = 0;
@@ -74,10 +73,10 @@ export async function* followUsers(
   using following = linkAborts(signal, closed);
   while (true) {
     using connection = linkAborts(following.signal);
-    // Only runs while this waits for the server: a caller who takes his time is no silence.
-    const listen = () =>
-      setTimeout(() => connection.abort(unavailable(`Nothing was heard for ${silenceMs} ms.`)), silenceMs);
-    let silence = listen();
+    // Runs only while the client waits for the server, so a slow caller does not count as silence.
+    const startSilenceTimer = () =>
+      setTimeout(() => connection.abort(unavailable(`The server sent nothing for ${silenceMs} ms.`)), silenceMs);
+    let silence = startSilenceTimer();
     let failure: RosterError;
     try {
       const request = { resumeToken, includeExisting, heartbeat };
@@ -91,12 +90,12 @@ export async function* followUsers(
         }
         yield { ...message, startedOver };
         startedOver = false;
-        silence = listen();
+        silence = startSilenceTimer();
       }
       failure = unavailable('The server ended the watch.');
     } catch (error) {
       following.signal.throwIfAborted();
-      if (!isPassing(error)) throw error;
+      if (!isTransient(error)) throw error;
       failure = error;
     } finally {
       clearTimeout(silence);
@@ -107,7 +106,7 @@ export async function* followUsers(
       includeExisting = true;
       startedOver = true;
     } else if (includeExisting && begun) {
-      // There is no token yet, and whoever came already may have changed since.
+      // There is no token yet, and users that were already sent may have changed since.
       startedOver = true;
     }
     begun = false;
@@ -117,12 +116,12 @@ export async function* followUsers(
   }
 }
 
-/** Whether another connection may do better. The rest would fail in the same way for ever. */
-function isPassing(error: unknown): error is RosterError {
+/** Whether another attempt may succeed. Other errors would repeat forever. */
+function isTransient(error: unknown): error is RosterError {
   if (!(error instanceof RosterError)) return false;
   switch (error.code) {
     case 'UNAVAILABLE':
-    // Of this side's abort there is an AbortError; a server or a proxy that was killed cancels too.
+    // A killed server or proxy. The caller's own abort throws its reason instead.
     case 'CANCELLED':
     case 'DEADLINE_EXCEEDED':
       return true;
@@ -130,7 +129,7 @@ function isPassing(error: unknown): error is RosterError {
       return error.reason === 'WATCHER_TOO_SLOW' || error.reason === 'OVERLOADED' || isRefusedByHttp2(error);
     case 'OUT_OF_RANGE':
       return error.reason === 'RESUME_TOKEN_EXPIRED';
-    // Without a reason it was not the directory that failed, but something on the way to it.
+    // Without a reason the error is not from the directory, but from something on the way to it.
     case 'INTERNAL':
     case 'UNKNOWN':
       return error.reason === undefined;

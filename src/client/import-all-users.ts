@@ -1,10 +1,10 @@
 /**
- * An import of whatever can be iterated: its users gathered into messages of a bounded size, its end with their number.
+ * Imports the users of any iterable: it collects them into messages of bounded size, and ends with their total.
  *
- * Holds one message that gathers and one that is being sent, is never silent for as long as its source may be, and never
- * sends anything twice: only the caller can begin a source again.
+ * It holds one message that fills and one that is being sent, keeps the call alive while the source pauses, and never sends
+ * anything twice because only the caller can restart a source.
  */
-import { setImmediate as turn } from 'node:timers/promises';
+import { setImmediate as nextEventLoopTurn } from 'node:timers/promises';
 import type { CallOptions as NiceCallOptions } from 'nice-grpc';
 import type { User } from '../../generated/users/v1/user.js';
 import {
@@ -15,19 +15,19 @@ import {
 } from '../../generated/users/v1/user_service.js';
 import { type AttemptOptions, type LinkedController, linkAborts } from './call.js';
 
-// The contract allows 5000 users and 4 MiB. Fewer cost hardly more for each user, and a server takes up to 16 messages
-// before it says that it has enough: with 1000 it had 100 MiB more.
+// The contract allows 5000 users and 4 MiB. Smaller messages cost hardly more for each user, and a server buffers up to 16
+// messages: with 1000 users each it used 100 MiB more.
 const messageUsersMax = 200;
 const messageBytesMax = 256 * 1024;
 
-// What has gathered goes out after so long, be it nothing: a server hangs up on an import that sends no message for
-// STREAM_STALL_TIMEOUT_MS, 1 s at the least, and cannot know that only the source is silent.
+// A message is sent after this time, even if it is empty: the server closes an import without messages after
+// STREAM_STALL_TIMEOUT_MS (at least 1 s), and cannot know that only the source pauses.
 const gatherMsMax = 500;
 
-// A source that computes and never waits leaves no turn to timers and sockets; after so long they get one.
-const turnMsMax = 100;
+// A source that never waits would block timers and sockets, so the event loop runs after this time.
+const blockingMsMax = 100;
 
-// Tags, lengths and numbers around one value, in attributes too, are less.
+// More than the tags, lengths and numbers around one value take, also in attributes.
 const valueBytesMax = 32;
 
 const onConflictOf = {
@@ -38,18 +38,18 @@ const onConflictOf = {
 
 export interface ImportAllUsersOptions {
   /**
-   * What happens to a user whose email is in the directory already, or came earlier: `reject` (the default), `skip` it, or
-   * `update` the one who has it.
+   * What to do with a user whose email already exists in the directory or earlier in the import: `reject` it (the default),
+   * `skip` it, or `update` the existing user.
    */
   onConflict?: keyof typeof onConflictOf;
 
-  /** Writes the good rows whatever happens to the others; without it, one rejected row means that nothing is written. */
+  /** Writes the valid rows even if others are rejected. Without it, one rejected row means that nothing is written. */
   keepGoing?: boolean;
 
   /** Checks everything and writes nothing. */
   validateOnly?: boolean;
 
-  /** Told after each message how many users have gone out so far; they are written together at the end, or not at all. */
+  /** Called after each message with the number of users sent so far. They are written together at the end, or not at all. */
   onProgress?: (rowsSent: number) => void;
 }
 
@@ -58,7 +58,7 @@ type Send = (
   options: NiceCallOptions & AttemptOptions,
 ) => Promise<ImportUsersResponse>;
 
-/** What Client.importAllUsers says, around one call of ImportUsers. */
+/** Implements Client.importAllUsers with one call of ImportUsers. */
 export async function importAllUsers(
   send: Send,
   closing: AbortSignal,
@@ -81,7 +81,7 @@ export async function importAllUsers(
         onProgress?.(rows);
       }
     } catch (error) {
-      // Not left to nice-grpc, which takes an AbortError, such as a file's, for its own and would wait for ever.
+      // nice-grpc would treat the source's AbortError, such as a file's, as its own and wait forever.
       call.abort(error);
       throw error;
     }
@@ -92,15 +92,15 @@ export async function importAllUsers(
 
 interface Gathering extends Disposable {
   /**
-   * The users of the next message: as soon as it is full or the source has ended, after `gatherMsMax` whatever there is.
-   * Throws what the call was aborted with.
+   * Resolves with the users of the next message when it is full or the source has ended, or after `gatherMsMax` with the
+   * users so far. Throws the reason if the call was aborted.
    */
   take(): Promise<{ users: DeepPartial<User>[]; isLast: boolean }>;
 }
 
 /**
- * Reads the source from the first take() on, up to one message ahead. An error of the source aborts the call at once; to
- * dispose of this does so too, and closes a source that has not ended, without waiting for it.
+ * Reads the source from the first take() on, up to one message in advance. An error of the source aborts the call at once.
+ * Disposing also aborts the call, and closes an unfinished source without waiting for it.
  */
 function createGathering(
   source: Iterable<DeepPartial<User>> | AsyncIterable<DeepPartial<User>>,
@@ -111,7 +111,7 @@ function createGathering(
   let reading: Iterator<DeepPartial<User>> | AsyncIterator<DeepPartial<User>> | undefined;
   let isStarted = false;
   let isEnded = false;
-  // Nothing will be added to what has gathered before it is taken.
+  // The message is complete: nothing is added until take() returns it.
   let isReady = false;
   let wakeTaker = () => {};
   let makeRoom = () => {};
@@ -121,11 +121,11 @@ function createGathering(
     wakeTaker();
   }
 
-  // Beside take(), which waits once for each message: to race next() with a timer would cost a timer for each user.
+  // Runs concurrently with take(), which needs one timer for each message. Racing next() would need one for each user.
   async function read(): Promise<void> {
     const iterator = Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]();
     reading = iterator;
-    let turnedMs = performance.now();
+    let yieldedAtMs = performance.now();
     while (!call.signal.aborted) {
       const result = await iterator.next();
       if (result.done) {
@@ -144,9 +144,9 @@ function createGathering(
       }
       users.push(result.value);
       bytes += userBytes;
-      if (performance.now() - turnedMs > turnMsMax) {
-        await turn();
-        turnedMs = performance.now();
+      if (performance.now() - yieldedAtMs > blockingMsMax) {
+        await nextEventLoopTurn();
+        yieldedAtMs = performance.now();
       }
     }
   }
@@ -183,7 +183,7 @@ function createGathering(
 
     [Symbol.dispose]() {
       abort();
-      // Also one that is stuck in next(), which `for await` would not close before that has answered.
+      // Also closes a source that is stuck in next(); `for await` would wait for it first.
       const close = async () => await reading?.return?.();
       close().catch(() => {});
     },
@@ -191,8 +191,8 @@ function createGathering(
 }
 
 /**
- * No less than a value takes in a message, as UTF-8 has 3 bytes at most for a UTF-16 unit. To encode each user for its
- * size would double what an import costs this side: 4 µs, measured on Node 24.
+ * An upper bound of a value's size in a message: UTF-8 takes at most 3 bytes for a UTF-16 unit. Encoding each user just for
+ * its size would double the client's cost of an import.
  */
 function bytesAtMost(value: unknown): number {
   if (typeof value === 'string') return valueBytesMax + 3 * value.length;

@@ -1,4 +1,4 @@
-/** What other projects import as `roster/client`. Nothing else of the project may be imported from outside. */
+/** The exports of `roster/client`. Other projects must import nothing else. */
 export { Metadata } from 'nice-grpc';
 export { User, UserChange, UserChange_Type } from '../../generated/users/v1/user.js';
 export {

@@ -1,31 +1,29 @@
 /**
- * What a failed call looks like to a program: one class, with everything the server said about it.
- *
- * Never holds what the caller sent; the server's texts do not either.
+ * The error of a failed call, with all details from the server. It never contains what the caller sent.
  */
 import { type ClientError, Status } from 'nice-grpc';
 import { detailsOf, type FieldViolation, type SaidDetails, type StatusName, statusName } from './error-details.js';
 
-/** Every failure of a call, whether the server or this side found it. A caller's own abort is not one: it stays an AbortError. */
+/** A failed call, whether the server or the client failed it. A caller's own abort is not a RosterError but an AbortError. */
 export class RosterError extends Error {
   override readonly name = 'RosterError';
 
-  /** What to branch on first. DEADLINE_EXCEEDED also where this side stopped waiting, UNAVAILABLE where nobody answers. */
+  /** Branch on this first. The client sets DEADLINE_EXCEEDED if the timeout passes, and UNAVAILABLE if no server answers. */
   readonly code: StatusName;
 
   /** The number of `code` on the wire, 1 to 16. */
   readonly status: number;
 
-  /** The server's stable word for what went wrong, such as 'EMAIL_TAKEN'. Unset where no server of this contract said it. */
+  /** The stable reason of the error, such as 'EMAIL_TAKEN'. Unset if the error is not from a server of this contract. */
   readonly reason: string | undefined;
 
-  /** Bad fields, all of them at once where the server could; most errors have none. */
+  /** The invalid fields, if the error is about fields. */
   readonly violations: readonly FieldViolation[];
 
-  /** Further facts that the server gave with the reason. */
+  /** Further details of the reason. */
   readonly metadata: Readonly<Record<string, string>>;
 
-  /** The server's name for this call; its log has the same one. */
+  /** The server's id of this call, which its log contains too. */
   readonly requestId: string | undefined;
 
   /** The called method, such as 'users.v1.UserService/GetUser'. */
@@ -47,24 +45,24 @@ export interface RosterErrorDetails extends SaidDetails {
   cause?: unknown;
 }
 
-/** `requestId` is what the response's metadata named it; a RequestInfo in the error itself goes before. */
+/** `requestId` is from the response's metadata. A RequestInfo in the error takes precedence. */
 export function toRosterError(error: ClientError, requestId: string | undefined): RosterError {
   const details = { cause: error, requestId, ...detailsOf(error) };
   return new RosterError(methodOf(error.path), statusName(error.code), error.details, details);
 }
 
-// What grpc-js says for ENHANCE_YOUR_CALM of HTTP/2.
+// grpc-js' text for HTTP/2's ENHANCE_YOUR_CALM.
 const refusalText = 'Bandwidth exhausted or memory limit exceeded';
 
 /**
- * Whether the server's HTTP/2 refused the call before anybody read it. Node's does so from 24.21 on where a connection is
- * full: it still counts the calls that were cancelled in the same bytes in which new ones come.
+ * Whether the server's HTTP/2 layer refused the call before any code read it. From 24.21 on Node does so on a full
+ * connection if cancellations and new calls arrive in the same bytes (docs/decisions/0018).
  */
 export function isRefusedByHttp2(error: RosterError): boolean {
   return error.code === 'RESOURCE_EXHAUSTED' && error.reason === undefined && error.message === refusalText;
 }
 
-/** `/users.v1.UserService/GetUser` without its first character. */
+/** Removes the leading slash of `/users.v1.UserService/GetUser`. */
 export function methodOf(path: string): string {
   return path.replace(/^\//, '');
 }

@@ -1,84 +1,80 @@
 /**
- * Turns calls that overlap in time into one statement.
- *
- * While a statement is in flight new calls wait for the next one, so an idle server adds no delay and a busy one
- * sends fewer, larger statements. Measured against it, over 1 to 512 calls in flight, and dropped: up to four statements
- * in flight at once (Postgres takes 27 % more for each of 64 creates, the service is no faster with 512), and 1 ms of
- * waiting for company (one call at a time takes 3.0 ms instead of 1.3, and many gain nothing). Nothing is cached; callers
- * are already authorised. It must never learn what a user or Postgres is.
+ * Combines concurrent calls into one statement. While a statement is in flight, new calls wait for the next one: an idle
+ * server adds no delay, and a busy one sends fewer, larger statements. It caches nothing, and does not know what a user or
+ * Postgres is. docs/benchmarks.md#variants-of-the-batcher compares it with other designs.
  *
  *     submit ──► ready ──► in flight ──► answered
- *        └─► behind ─┘
+ *        └─► waits for its key ─┘
  *
- * Ready calls stand in one list in order of arrival. A call whose key is taken, by another call that is ready or in
- * flight, stands behind that one in the key's line instead, and joins the list at the place its arrival gives it when
- * its turn comes. So a busy key holds up nobody else, and nothing ever searches past calls that cannot go yet.
+ * Ready calls are in one list, in order of arrival. A call whose key is in use by another ready or in-flight call waits in
+ * a list of that key, and then joins the ready list in its order of arrival. So a busy key delays no other key, and no
+ * code has to skip calls that cannot run yet.
  */
 import { AsyncResource } from 'node:async_hooks';
 import { overloaded, serverStopping } from '../model/fault.js';
 
 export interface BatcherOptions<Item, Outcome> {
   /**
-   * Runs one statement: one outcome for each item, by index. An Error as an outcome rejects that one call. A promise
-   * that never settles keeps its place in `statementsMax` for ever, so the statement needs a timeout of its own.
+   * Runs one statement and returns one outcome for each item, by index. An Error as an outcome rejects that one call. The
+   * statement needs its own timeout: a promise that never settles counts toward `statementsMax` forever.
    */
   run(items: readonly Item[]): PromiseLike<readonly (Outcome | Error)[]>;
   /**
-   * Items of one key never share a statement and never are in flight at once; they go out in order of arrival.
+   * Items with the same key never share a statement and are never in flight at once; they run in order of arrival.
    * Undefined: no key.
    */
   keyOf?(item: Item): string | undefined;
-  /** How many of a statement's rows an item takes; one that takes more than `batchRowsMax` goes alone. Undefined: 1. */
+  /** The number of rows of an item. An item with more than `batchRowsMax` rows runs alone. Default: 1. */
   rowsOf?(item: Item): number;
   /**
-   * Whether a run that failed as a whole wrote nothing for sure and may succeed with fewer rows, so that it is run
-   * again in halves: about 2 log2(n) statements for one guilty row among n, but 2n when every row fails.
+   * Whether a statement that failed as a whole certainly wrote nothing and may succeed with fewer rows. Then it runs again
+   * in halves: about 2 log2(n) statements for one failing row among n, but 2n if every row fails.
    */
   mayRunAgain(error: unknown): boolean;
-  /** Rows in one statement at most. */
+  /** Maximum rows in one statement. */
   batchRowsMax: number;
-  /** Calls that wait for a statement at most; whoever comes then is refused with OVERLOADED. */
+  /** Maximum number of waiting calls. Further calls fail with OVERLOADED. */
   queueRowsMax: number;
-  /** Statements in flight at once at most. More than one only when all but the latest have outlasted `patienceMs`. */
+  /** Maximum number of statements in flight. A second one starts only if all others have run for `patienceMs`. */
   statementsMax: number;
-  /** A statement that has been in flight this long (say, it waits for a lock) no longer holds the next one back. */
+  /** A statement that has run this long, for example because it waits for a lock, no longer delays the next one. */
   patienceMs: number;
 }
 
 export interface Batcher<Item, Outcome> {
   /**
-   * Resolves or rejects with the outcome of this one item. Once the signal aborts it rejects at once with the signal's
-   * reason: an item that still waits is never run, one in flight runs on and its outcome is dropped.
-   * Faults of its own: OVERLOADED, SERVER_STOPPING. Every other rejection is the reason of an abort or what `run` gave.
+   * Settles with the outcome of this item. If the signal aborts, it rejects at once with the signal's reason: a waiting item
+   * never runs, and the outcome of an item in flight is discarded.
+   * It also rejects with OVERLOADED or SERVER_STOPPING. Every other rejection is an abort's reason or comes from `run`.
    */
   submit(item: Item, signal?: AbortSignal): Promise<Outcome>;
-  /** Takes no new calls; resolves when none waits and no statement is in flight, so that the database may go next. */
+  /** Accepts no new calls, and resolves when none waits or is in flight, so that the database can be closed next. */
   close(): Promise<void>;
-  /** Calls that wait for a statement. */
+  /** The number of calls that wait for a statement. */
   readonly queued: number;
-  /** Statements in flight; one that is run again in halves counts once. */
+  /** The number of statements in flight. A statement that runs again in halves counts once. */
   readonly inFlight: number;
 }
 
 export function createBatcher<Item, Outcome>(options: BatcherOptions<Item, Outcome>): Batcher<Item, Outcome> {
   const { batchRowsMax, queueRowsMax, statementsMax, patienceMs } = options;
   for (const [name, bound] of Object.entries({ batchRowsMax, queueRowsMax, statementsMax, patienceMs })) {
-    // The upper end is setTimeout's: whatever is longer fires after 1 ms.
+    // The maximum of setTimeout. Longer timers fire after 1 ms.
     if (!Number.isInteger(bound) || bound < 1 || bound > 2 ** 31 - 1) {
-      throw new RangeError(`${name} must be a whole number from 1 to 2147483647`);
+      throw new RangeError(`${name} must be an integer from 1 to 2147483647.`);
     }
   }
 
   // The two ends of the list of ready calls.
   let first: Call<Item, Outcome> | undefined;
   let last: Call<Item, Outcome> | undefined;
-  // The end of each key's line; the call at its head is the one that is ready or in flight.
+  // The last call of each key. The first call of a key is ready or in flight.
   const lastOfKey = new Map<string, Call<Item, Outcome>>();
   let arrivals = 0;
   let queued = 0;
   let inFlight = 0;
-  // The timer of the one statement that holds the next one back.
-  let holding: NodeJS.Timeout | undefined;
+  // The timer of the statement that delays the next one.
+  let blockingTimer: NodeJS.Timeout | undefined;
   let sendIsScheduled = false;
   let closed: PromiseWithResolvers<void> | undefined;
 
@@ -88,42 +84,40 @@ export function createBatcher<Item, Outcome>(options: BatcherOptions<Item, Outco
       signal?.throwIfAborted();
       if (queued >= queueRowsMax) throw overloaded();
       const key = options.keyOf?.(item);
-      const call = new Call(item, key, arrivals++, signal, resolve, reject, forget);
+      const call = new Call(item, key, arrivals++, signal, resolve, reject, cancel);
       signal?.addEventListener('abort', call);
       queued += 1;
       if (key !== undefined) {
-        const ahead = lastOfKey.get(key);
+        const previous = lastOfKey.get(key);
         lastOfKey.set(key, call);
-        if (ahead !== undefined) {
-          call.ahead = ahead;
-          ahead.behind = call;
+        if (previous !== undefined) {
+          call.previousInKey = previous;
+          previous.nextInKey = call;
           return;
         }
       }
       makeReady(call, undefined);
-      if (holding === undefined) scheduleSend();
+      if (blockingTimer === undefined) scheduleSend();
     });
   }
 
-  // Not a microtask, nor nextTick: Node drains both after every frame of a socket, so that 100 gRPC calls that came in
-  // one packet were 100 ticks. setImmediate runs once all that this turn of the event loop has read is handled, before
-  // the loop waits again. Measured with grpc-js on Node 24: those 100 calls were one batch, and one that came alone
-  // waited 2 µs longer than for a microtask.
+  // setImmediate runs after everything that this event loop turn has read, so 100 calls of one packet become one batch.
+  // Node drains microtasks and nextTick after every frame of a socket (docs/benchmarks.md#variants-of-the-batcher).
   function scheduleSend(): void {
     if (sendIsScheduled) return;
     sendIsScheduled = true;
     setImmediate(sendScheduled);
   }
 
-  // A statement belongs to no single call. Unbound it would run in the async context of whichever call came first, and
-  // log with that call's request id and hang under its span.
+  // A statement belongs to no single call. Without the binding it would run in the async context of the first call, and
+  // use that call's request id and span.
   const sendScheduled = AsyncResource.bind(() => {
     sendIsScheduled = false;
     sendNext();
   });
 
   function sendNext(): void {
-    if (holding !== undefined || inFlight >= statementsMax || first === undefined) return;
+    if (blockingTimer !== undefined || inFlight >= statementsMax || first === undefined) return;
     const calls: Call<Item, Outcome>[] = [];
     let rows = 0;
     while (first !== undefined) {
@@ -137,24 +131,24 @@ export function createBatcher<Item, Outcome>(options: BatcherOptions<Item, Outco
     void send(calls);
   }
 
-  /** Sees a statement through, halves and all. Never rejects. */
+  /** Runs a statement, and its halves if it fails. Never rejects. */
   async function send(calls: Call<Item, Outcome>[]): Promise<void> {
     inFlight += 1;
-    const patience = setTimeout(() => {
-      holding = undefined;
+    const timer = setTimeout(() => {
+      blockingTimer = undefined;
       sendNext();
     }, patienceMs).unref();
-    holding = patience;
+    blockingTimer = timer;
 
     const parts = [calls];
     for (let part = parts.pop(); part !== undefined; part = parts.pop()) {
-      // A half may have waited for its turn; whose caller has gone meanwhile is not run again.
+      // A half may have waited. Calls that were cancelled meanwhile do not run again.
       const live = part.filter(hasCaller);
       if (live.length === 0) continue;
       for (const call of live) call.stage = 'in flight';
       const result = await runOnce(live);
       if (result === 'again') {
-        for (const call of live) call.stage = 'in a half';
+        for (const call of live) call.stage = 'retrying';
         release(live.filter((call) => !hasCaller(call)));
         const middle = live.length >> 1;
         parts.push(live.slice(middle), live.slice(0, middle));
@@ -165,11 +159,10 @@ export function createBatcher<Item, Outcome>(options: BatcherOptions<Item, Outco
       release(live);
     }
 
-    clearTimeout(patience);
-    if (holding === patience) holding = undefined;
+    clearTimeout(timer);
+    if (blockingTimer === timer) blockingTimer = undefined;
     inFlight -= 1;
-    // Now: what is sent before the answers' continuations run keeps the database busy meanwhile. In the next turn instead,
-    // a get took as much CPU with 1, 8, 64 and 512 calls in flight, a create as much with 8 and 64, and more with 512.
+    // Sends before the continuations of the answers run, which keeps the database busy meanwhile.
     sendNext();
     closeWhenDone();
   }
@@ -179,7 +172,7 @@ export function createBatcher<Item, Outcome>(options: BatcherOptions<Item, Outco
       const outcomes = await options.run(calls.map((call) => call.item));
       if (Array.isArray(outcomes) && outcomes.length === calls.length) return outcomes;
       // Its rows may have been written, so it is never run again.
-      return new Error(`A statement must give ${calls.length} outcomes, one for each row, and did not.`);
+      return new Error(`A statement must return ${calls.length} outcomes, one for each row.`);
     } catch (error) {
       try {
         return calls.length > 1 && options.mayRunAgain(error) ? 'again' : toError(error);
@@ -189,49 +182,49 @@ export function createBatcher<Item, Outcome>(options: BatcherOptions<Item, Outco
     }
   }
 
-  /** Frees the keys of calls that are no longer in flight, for those behind them. */
+  /** Frees the keys of calls that are no longer in flight, for the next calls of these keys. */
   function release(calls: readonly Call<Item, Outcome>[]): void {
     const freed: Call<Item, Outcome>[] = [];
     for (const call of calls) {
-      const next = leaveLine(call);
+      const next = leaveKey(call);
       if (next !== undefined) freed.push(next);
     }
     if (freed.length === 0) return;
-    // Sorted, they find their places in one walk along the list, however many they are.
+    // Sorted, so that one pass over the ready list finds all their places.
     freed.sort((a, b) => a.arrival - b.arrival);
     let place = first;
     for (const call of freed) place = makeReady(call, place);
-    // They may go although the statement has other halves to run, once it has outlasted the patience.
+    // They may run even if the statement still has other halves to run, once it has run for `patienceMs`.
     sendNext();
   }
 
-  /** Takes a call that was aborted out of wherever it waits; in flight it keeps its key until the statement settles. */
-  function forget(call: Call<Item, Outcome>): void {
+  /** Removes an aborted call from where it waits. In flight, it keeps its key until the statement settles. */
+  function cancel(call: Call<Item, Outcome>): void {
     if (call.stage === 'in flight') return;
-    if (call.stage === 'in a half') {
+    if (call.stage === 'retrying') {
       release([call]);
       return;
     }
     queued -= 1;
-    // The next of the key arrived later, so it is looked for from here on: when all leave at once this is no search.
+    // The next call of the key arrived later, so the search for its place starts here.
     const place = call.next;
-    if (call.ahead === undefined) unready(call);
-    const next = leaveLine(call);
+    if (call.previousInKey === undefined) unready(call);
+    const next = leaveKey(call);
     if (next !== undefined) makeReady(next, place);
     closeWhenDone();
   }
 
-  /** Takes a call out of its key's line. Returns the one whose turn it now is, if that has changed. */
-  function leaveLine({ key, ahead, behind }: Call<Item, Outcome>): Call<Item, Outcome> | undefined {
+  /** Removes a call from its key's list. Returns the new first call of the key, if that has changed. */
+  function leaveKey({ key, previousInKey, nextInKey }: Call<Item, Outcome>): Call<Item, Outcome> | undefined {
     if (key === undefined) return undefined;
-    if (ahead !== undefined) ahead.behind = behind;
-    if (behind !== undefined) behind.ahead = ahead;
-    else if (ahead !== undefined) lastOfKey.set(key, ahead);
+    if (previousInKey !== undefined) previousInKey.nextInKey = nextInKey;
+    if (nextInKey !== undefined) nextInKey.previousInKey = previousInKey;
+    else if (previousInKey !== undefined) lastOfKey.set(key, previousInKey);
     else lastOfKey.delete(key);
-    return ahead === undefined ? behind : undefined;
+    return previousInKey === undefined ? nextInKey : undefined;
   }
 
-  /** Puts a call into the list before the first that arrived later, from `place` on. Returns that one. */
+  /** Inserts a call into the ready list before the first later arrival, searching from `place` on. Returns that arrival. */
   function makeReady(call: Call<Item, Outcome>, place: Call<Item, Outcome> | undefined): typeof place {
     let next = place;
     while (next !== undefined && next.arrival < call.arrival) next = next.next;
@@ -277,15 +270,15 @@ export function createBatcher<Item, Outcome>(options: BatcherOptions<Item, Outco
   };
 }
 
-/** One submit, from its arrival to its answer. It is its own abort listener, which saves a closure for each call. */
+/** One submitted item until its answer. It is its own abort listener, which saves a closure for each call. */
 class Call<Item, Outcome> {
   /** The neighbours in the list of ready calls. */
   next: Call<Item, Outcome> | undefined = undefined;
   previous: Call<Item, Outcome> | undefined = undefined;
-  /** The neighbours in the line of its key. With nobody ahead it is ready or in flight. */
-  ahead: Call<Item, Outcome> | undefined = undefined;
-  behind: Call<Item, Outcome> | undefined = undefined;
-  stage: 'queued' | 'in flight' | 'in a half' = 'queued';
+  /** The neighbours in the list of its key. Without a previous call it is ready or in flight. */
+  previousInKey: Call<Item, Outcome> | undefined = undefined;
+  nextInKey: Call<Item, Outcome> | undefined = undefined;
+  stage: 'queued' | 'in flight' | 'retrying' = 'queued';
   isAnswered = false;
 
   constructor(
@@ -295,7 +288,7 @@ class Call<Item, Outcome> {
     private readonly signal: AbortSignal | undefined,
     private readonly resolve: (outcome: Outcome) => void,
     private readonly reject: (reason: unknown) => void,
-    private readonly forget: (call: Call<Item, Outcome>) => void,
+    private readonly cancel: (call: Call<Item, Outcome>) => void,
   ) {}
 
   answer(outcome: Outcome | Error): void {
@@ -308,12 +301,12 @@ class Call<Item, Outcome> {
   handleEvent(): void {
     this.finish();
     this.reject(this.signal?.reason);
-    this.forget(this);
+    this.cancel(this);
   }
 
   private finish(): void {
     this.isAnswered = true;
-    // A signal may outlive its calls by far (a connection's, the process's) and would keep each of them.
+    // A long-lived signal (of a connection or the process) would keep every call in memory.
     this.signal?.removeEventListener('abort', this);
   }
 }
@@ -322,7 +315,9 @@ function hasCaller<Item, Outcome>(call: Call<Item, Outcome>): boolean {
   return !call.isAnswered;
 }
 
-/** A rejection is an Error always. The text stays fixed: what was thrown may hold personal data. */
+/** Makes sure that a rejection is an Error. The text is fixed because the thrown value may contain personal data. */
 function toError(thrown: unknown): Error {
-  return thrown instanceof Error ? thrown : new Error('A statement failed with no Error.', { cause: thrown });
+  return thrown instanceof Error
+    ? thrown
+    : new Error('A statement threw a value that is not an Error.', { cause: thrown });
 }

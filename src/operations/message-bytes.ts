@@ -1,15 +1,15 @@
-/** How large a message with users may become, without encoding it. */
+/** Estimates the size of messages with users without encoding them. */
 import { messageBytesMax, type User } from '../model/user.js';
 
-/** Of the users in one message. What is around them, a token above all, is small. */
+/** The maximum size of the users in one message. The rest, mainly a token, is small. */
 export const usersBytesMax = messageBytesMax - 64 * 1024;
 
-/** More than a user's message can have; `attributesBytes` are those of the attributes as Postgres' JSON text. */
+/** An upper bound of an encoded user's size. `attributesBytes` is the size of the attributes as Postgres' JSON text. */
 export function userBytesMax(
   { id, firstName, lastName, email, profileImageUrl, createTime, updateTime, version, attributes, ...others }: User,
   attributesBytes: number,
 ): number {
-  // A new field is a type error here until it has been counted.
+  // A new field is a type error here until it is counted.
   others satisfies Record<string, never>;
   // UTF-8 has at most 3 bytes for a UTF-16 unit, and names come twice. An id, two times, an etag, tags and lengths are
   // under 200 bytes. JSON grows most where it is a list of one-digit numbers: 3 bytes each there ("1, "), 11 here.
@@ -17,16 +17,16 @@ export function userBytesMax(
   return 200 + 3 * units + 4 * attributesBytes;
 }
 
-// Far below what a message may hold, so that a reader has something to do while the next one comes.
+// Much smaller than the maximum, so that a client can process one message while the next one arrives.
 const partBytesMax = 1024 * 1024;
 
 interface Sized {
   readonly user: User | undefined;
-  /** Where it is known, the attributes need not be written out again. */
+  /** If known, the attributes need not be serialized again. */
   readonly attributesBytes?: number;
 }
 
-/** Cuts changes or the like into parts of about 1 MiB at most, as messages; an empty list has none. */
+/** Splits items into parts of at most about 1 MiB, one for each message. An empty list has no parts. */
 export function cutByBytes<T extends Sized>(items: readonly T[]): T[][] {
   const parts: T[][] = [];
   let bytes = Number.POSITIVE_INFINITY;
@@ -43,7 +43,7 @@ export function cutByBytes<T extends Sized>(items: readonly T[]): T[][] {
   return parts;
 }
 
-/** Compact JSON can be a third shorter than Postgres', for which a part leaves room enough. */
+/** Compact JSON can be a third shorter than Postgres' JSON text; the parts leave enough room for that. */
 function jsonBytesOf({ attributes }: User): number {
   return Buffer.byteLength(JSON.stringify(attributes));
 }

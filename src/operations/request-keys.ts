@@ -1,4 +1,4 @@
-/** Request ids with a digest of all the fields that were asked for, so that a repeated call is told from another one with the same id. */
+/** Combines a request id with a digest of the request, to distinguish a repeated call from a different call with the same id. */
 import { createHmac, createSecretKey, hkdfSync } from 'node:crypto';
 import type { JsonValue, UserFields } from '../model/user.js';
 import type { RequestKey } from '../store/users.js';
@@ -7,14 +7,14 @@ export interface RequestKeys {
   keyOf(requestId: string, users: readonly UserFields[]): RequestKey;
 }
 
-/** The digest is keyed with the directory's secret: alone it cannot be used to try out whom it was made of. */
+/** The directory's secret keys the digest, so that nobody can use a digest to test guesses about the user. */
 export function createRequestKeys(secret: Buffer): RequestKeys {
   const key = createSecretKey(Buffer.from(hkdfSync('sha256', secret, '', 'request digest', 32)));
   return {
     keyOf(requestId, users) {
       const hmac = createHmac('sha256', key);
       for (const { firstName, lastName, email, profileImageUrl, attributes, ...others } of users) {
-        // A new field is a type error here until it has its place in the digest.
+        // A new field is a type error here until it is part of the digest.
         others satisfies Record<string, never>;
         hmac.update(JSON.stringify([firstName, lastName, email, profileImageUrl, inOrder(attributes)]));
       }
@@ -23,7 +23,7 @@ export function createRequestKeys(secret: Buffer): RequestKeys {
   };
 }
 
-/** Maps have no order on the wire: a client may send one's keys in another order when it tries again. */
+/** Sorts keys, because maps have no order on the wire and a retry may send them in another order. */
 function inOrder(value: JsonValue): JsonValue {
   if (typeof value !== 'object' || value === null) return value;
   if (Array.isArray(value)) return value.map(inOrder);

@@ -1,8 +1,6 @@
 /**
- * Answers a stream of requests for users, in their order, while later ones are being looked up; the lookups of all
- * streams share statements.
- *
- * It takes no more requests than it may hold answers for, so a caller who does not read is not read from.
+ * Answers a stream of requests for users in order, with several lookups in flight. The lookups of all streams share
+ * statements. It stops reading requests while too many answers are unread.
  */
 import type { ResolveUsersRequest } from '../model/requests.js';
 import type { User } from '../model/user.js';
@@ -14,31 +12,31 @@ import { createTurns } from './turns.js';
 
 export interface ResolvedUsers {
   request: ResolveUsersRequest;
-  /** By index of the request's ids and emails; undefined for one who is missing. */
+  /** By index of the request's ids and emails; undefined if no user matches. */
   byId: readonly (User | undefined)[];
   byEmail: readonly (User | undefined)[];
 }
 
 export interface Resolver {
-  /** Throws what `requests` throws, after the answers to those before. */
+  /** Throws the error of `requests` after the answers to the earlier requests. */
   resolve(requests: AsyncIterable<ResolveUsersRequest>, signal: AbortSignal): AsyncGenerator<ResolvedUsers, void>;
   close(): Promise<void>;
 }
 
-// Of one stream: enough that the database never waits for the network's way there and back.
+// For each stream: enough that the database never waits for a network round trip.
 const requestsAtOnceMax = 16;
-// Of one stream, ids and emails: no other request is taken while so many users are looked up or wait to be sent.
+// For each stream: reading stops while this many ids and emails are being looked up or wait to be sent.
 const usersAtOnceMax = 2000;
 // Ids or emails in one statement.
 const statementRowsMax = 1000;
-// Of all streams together; whoever has more waits.
+// For all streams together. Further lookups wait.
 const queuedMax = 1000;
-// As in directory.ts.
+// The same as in directory.ts.
 const patienceMs = 50;
 
 export interface ResolverOptions {
   database: Database;
-  /** Of each of the two kinds, at once. */
+  /** Maximum number of statements in flight, for ids and for emails each. */
   statementsMax: number;
 }
 
@@ -57,14 +55,14 @@ export function createResolver({ database, statementsMax }: ResolverOptions): Re
   return {
     async *resolve(requests, signal) {
       const iterator = requests[Symbol.asyncIterator]();
-      // In the order of the requests. How these ended, where that was badly, is one of them.
+      // In the order of the requests. If reading requests fails, the error is the last one.
       const answers: { readonly promise: Promise<ResolvedUsers>; readonly usersMax: number }[] = [];
       let usersAtOnce = 0;
       let reading: Promise<void> | undefined;
       let ended = false;
 
       const add = (promise: Promise<ResolvedUsers>, usersMax: number) => {
-        // It may fail before its turn comes.
+        // It may fail before it is awaited.
         promise.catch(() => {});
         answers.push({ promise, usersMax });
         usersAtOnce += usersMax;
@@ -103,7 +101,7 @@ export function createResolver({ database, statementsMax }: ResolverOptions): Re
   };
 }
 
-/** Finds users by lists of ids, or of emails; several lists go into one statement. */
+/** Finds users by lists of ids or of emails. Several lists share a statement. */
 function createLookups(
   select: (keys: readonly string[]) => Promise<(User | undefined)[]>,
   statementsMax: number,
@@ -124,22 +122,23 @@ function createLookups(
     patienceMs,
     mayRunAgain,
   });
-  // The queue refuses what is too much; here that waits.
-  const turns = createTurns({ atOnceMax: queuedMax, waitingMax: Number.POSITIVE_INFINITY });
+  // The batcher rejects calls if its queue is full. With this limiter they wait instead.
+  const limiter = createTurns({ atOnceMax: queuedMax, waitingMax: Number.POSITIVE_INFINITY });
   return {
     close: () => batcher.close(),
-    find: async (keys, signal) => (keys.length === 0 ? [] : turns.take('', () => batcher.submit(keys, signal), signal)),
+    find: async (keys, signal) =>
+      keys.length === 0 ? [] : limiter.take('', () => batcher.submit(keys, signal), signal),
   };
 }
 
-/** What `answer` gives, or undefined where `reading` ends before. Rejects with the signal's reason once that is aborted. */
+/** Settles like `answer`, or resolves with undefined if `reading` ends first. Rejects with the reason if the signal aborts. */
 function firstOf<T>(
   answer: Promise<T> | undefined,
   reading: Promise<void> | undefined,
   signal: AbortSignal,
 ): Promise<T | undefined> {
   return new Promise((resolve, reject) => {
-    // Not Promise.race with a promise for the signal, which would keep something of every message while the stream lasts.
+    // Promise.race with a long-lived promise for the signal would leak memory for every message of the stream.
     const abort = () => reject(signal.reason);
     if (signal.aborted) return abort();
     signal.addEventListener('abort', abort, { once: true });

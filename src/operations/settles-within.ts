@@ -1,8 +1,8 @@
-/** Waits for something, but neither for ever nor for a caller who has gone. */
+/** Awaits a promise until a timeout or until the call is cancelled. */
 
 /**
- * Whether a promise is settled within `ms`; rejects with the signal's reason where that is aborted before. What it is
- * settled with is for the caller to see, and no unhandled rejection meanwhile.
+ * Resolves with whether `promise` settles within `ms`, and rejects with the signal's reason if it aborts before. The caller
+ * must read the promise's result itself; a rejection does not become unhandled meanwhile.
  */
 export function settlesWithin(promise: Promise<unknown>, ms: number, signal: AbortSignal): Promise<boolean> {
   return new Promise((resolve, reject) => {

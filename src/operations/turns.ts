@@ -1,32 +1,31 @@
 /**
- * Lets work wait for its turn where too much of it at once would harm others.
- *
- * For what is no single row and so cannot go through the batcher. It knows nothing of what the work is.
+ * A limiter: it bounds how much work runs at once for each key, and queues the rest. It is for work that cannot go through
+ * the batcher because it is not a single row.
  */
 import { overloaded } from '../model/fault.js';
 
 export interface TurnsOptions {
-  /** How much may be under way at once, for each key. */
+  /** Maximum concurrency for each key. */
   atOnceMax: number;
-  /** Who comes when so many wait, for all keys together, is refused with OVERLOADED. */
+  /** Maximum number of waiting calls for all keys together. Further calls fail with OVERLOADED. */
   waitingMax: number;
   /**
-   * A line whose first has waited for longer has the newest go first. In order of arrival, a line that never becomes
-   * shorter has everybody wait until just before the deadline, and what is done then is of use to nobody.
+   * If the oldest call in a queue has waited for longer, the newest call runs first. In order of arrival, all calls of an
+   * overloaded queue would run just before their deadline, and their results would come too late.
    */
   newestFirstAfterMs?: number;
 }
 
 export interface Turns {
-  /** Runs `work` when it is its turn; rejects with the signal's reason, without running it, where that is aborted before. */
+  /** Runs `work` with a permit. If the signal aborts before, it rejects with the signal's reason and does not run `work`. */
   take<T>(key: string, work: () => Promise<T>, signal: AbortSignal): Promise<T>;
-  /** As take(), for work that is no single promise: it is over when what this gives is disposed of. */
+  /** Acquires a permit, which the caller releases by disposing it. */
   enter(key: string, signal: AbortSignal): Promise<Disposable>;
 }
 
-interface Line {
+interface Queue {
   active: number;
-  /** The ends of those who wait, in order of arrival. */
+  /** The waiters, in order of arrival. */
   first: Waiter | undefined;
   last: Waiter | undefined;
 }
@@ -39,26 +38,26 @@ interface Waiter {
 }
 
 export function createTurns({ atOnceMax, waitingMax, newestFirstAfterMs }: TurnsOptions): Turns {
-  const lines = new Map<string, Line>();
+  const queues = new Map<string, Queue>();
   let waitingCount = 0;
 
   async function enter(key: string, signal: AbortSignal): Promise<Disposable> {
     signal.throwIfAborted();
-    const line: Line = lines.get(key) ?? { active: 0, first: undefined, last: undefined };
-    lines.set(key, line);
-    if (line.active < atOnceMax) line.active++;
-    else await wait(line, signal);
+    const queue: Queue = queues.get(key) ?? { active: 0, first: undefined, last: undefined };
+    queues.set(key, queue);
+    if (queue.active < atOnceMax) queue.active++;
+    else await wait(queue, signal);
     return {
       [Symbol.dispose]() {
-        const next = nextOf(line);
-        // A turn is handed on and not given back, so that nobody who has just come gets in between.
+        const next = nextOf(queue);
+        // Passes the permit on directly, so that a new call cannot overtake the queue.
         if (next !== undefined) next.go();
-        else if (--line.active === 0) lines.delete(key);
+        else if (--queue.active === 0) queues.delete(key);
       },
     };
   }
 
-  function nextOf({ first, last }: Line): Waiter | undefined {
+  function nextOf({ first, last }: Queue): Waiter | undefined {
     const isLate = first !== undefined && performance.now() - first.sinceMs > (newestFirstAfterMs ?? Infinity);
     return isLate ? last : first;
   }
@@ -67,18 +66,18 @@ export function createTurns({ atOnceMax, waitingMax, newestFirstAfterMs }: Turns
     enter,
 
     async take(key, work, signal) {
-      using _turn = await enter(key, signal);
+      using _permit = await enter(key, signal);
       return await work();
     },
   };
 
-  function wait(line: Line, signal: AbortSignal): Promise<void> {
+  function wait(queue: Queue, signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       if (waitingCount >= waitingMax) throw overloaded();
       const leave = () => {
-        if (waiter.previous === undefined) line.first = waiter.next;
+        if (waiter.previous === undefined) queue.first = waiter.next;
         else waiter.previous.next = waiter.next;
-        if (waiter.next === undefined) line.last = waiter.previous;
+        if (waiter.next === undefined) queue.last = waiter.previous;
         else waiter.next.previous = waiter.previous;
         waitingCount--;
         signal.removeEventListener('abort', abort);
@@ -89,16 +88,16 @@ export function createTurns({ atOnceMax, waitingMax, newestFirstAfterMs }: Turns
       };
       const waiter: Waiter = {
         sinceMs: performance.now(),
-        previous: line.last,
+        previous: queue.last,
         next: undefined,
         go() {
           leave();
           resolve();
         },
       };
-      if (line.last === undefined) line.first = waiter;
-      else line.last.next = waiter;
-      line.last = waiter;
+      if (queue.last === undefined) queue.first = waiter;
+      else queue.last.next = waiter;
+      queue.last = waiter;
       waitingCount++;
       signal.addEventListener('abort', abort);
     });

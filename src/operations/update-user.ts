@@ -1,6 +1,6 @@
 /**
- * Updates one user. Most updates are a single write; one that depends on what the user is now reads first, and writes
- * only where nobody came in between.
+ * Updates one user. Most updates are a single write. An update that depends on the current user reads it first, and writes
+ * only if the user has not changed since (docs/decisions/0006).
  */
 import { etagMismatch, Fault, invalid } from '../model/fault.js';
 import { patchAttributes, type UpdateUserRequest } from '../model/requests.js';
@@ -10,11 +10,11 @@ import type { UserUpdate } from '../store/users.js';
 export interface UpdateUserSteps {
   /** Throws USER_NOT_FOUND. */
   read(id: string): Promise<User>;
-  /** Throws USER_NOT_FOUND, ETAG_MISMATCH, EMAIL_TAKEN, or when the caller has gone. */
+  /** Throws USER_NOT_FOUND, ETAG_MISMATCH, EMAIL_TAKEN, or the reason if the call was cancelled. */
   write(update: UserUpdate): Promise<User>;
 }
 
-/** Whether an update depends on what the user is now. */
+/** Whether an update depends on the current user. */
 export function readsFirst({ patch, emailRefusal }: UpdateUserRequest): boolean {
   return patch.attributeKeys !== undefined || emailRefusal !== undefined;
 }
@@ -23,7 +23,7 @@ export async function updateUser(request: UpdateUserRequest, { read, write }: Up
   const { id, version, patch } = request;
   if (!readsFirst(request)) return write({ id, version, fields: patch });
 
-  // Every turn that fails has let somebody else's update through; the caller's deadline ends it.
+  // Each failed attempt means that another update succeeded. The caller's deadline ends the loop.
   for (;;) {
     const user = await read(id);
     if (version !== undefined && version !== user.version) throw etagMismatch();
@@ -36,10 +36,10 @@ export async function updateUser(request: UpdateUserRequest, { read, write }: Up
   }
 }
 
-/** What the patch comes to for the user as it is now. Throws INVALID_FIELD. */
+/** Applies the patch to the current user. Throws INVALID_FIELD. */
 function resolve({ patch, emailRefusal, violations }: UpdateUserRequest, user: User): Partial<UserFields> {
   const { attributeKeys, ...fields } = patch;
-  // An email that came through the first contract may be any text, and may stay.
+  // The first contract allowed any text as an email, so an unchanged email is accepted.
   if (emailRefusal !== undefined && patch.email !== user.email) throw invalid([...violations, emailRefusal]);
   if (violations.length > 0) throw invalid(violations);
   return attributeKeys === undefined ? fields : { ...fields, attributes: patchAttributes(user, attributeKeys) };

@@ -1,8 +1,8 @@
-/** Ids of new users: UUIDs of version 7, which stand in an index in the order of the milliseconds in which they are made. */
+/** Creates the ids of new users: UUIDs of version 7, whose order is the order of creation by millisecond. */
 import { randomFillSync, randomInt } from 'node:crypto';
 import { v7 as uuidv7 } from 'uuid';
 
-// Random bytes come for many ids at once: left to fetch them for each, the library takes five times as long.
+// Fetches random bytes for many ids at once. The library fetches them for each id, which takes five times as long.
 const idBytes = 16;
 const random = Buffer.alloc(256 * idBytes);
 let used = random.length;
@@ -20,7 +20,7 @@ export function createUserId(): string {
   return uuidv7({ random: takeRandom() });
 }
 
-/** Gives each row of one call an id, so that the ids have the order of the rows: behind the time stands a counter. */
+/** Creates an id for each row of one call. A counter after the time keeps the ids in the order of the rows. */
 export function createRowIds(): (row: number) => string {
   const start = randomInt(2 ** 31);
   let msecs = 0;

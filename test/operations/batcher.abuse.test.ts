@@ -79,7 +79,7 @@ describe('a run that misbehaves', () => {
       await held.statements[0]?.fail(thrown);
       const error = await answer;
       expect(error).toBeInstanceOf(Error);
-      expect(error).toMatchObject({ message: 'A statement failed with no Error.', cause: thrown });
+      expect(error).toMatchObject({ message: 'A statement threw a value that is not an Error.', cause: thrown });
     },
   );
 

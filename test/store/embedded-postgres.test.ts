@@ -223,7 +223,7 @@ describe('an embedded Postgres', () => {
     fs.mkdirSync(pgdata, { recursive: true });
     fs.writeFileSync(path.join(pgdata, 'PG_VERSION'), '15\n');
     if (isRoot) for (const file of [folder, pgdata]) fs.chownSync(file, nobody, nobody);
-    await expect(start(folder)).rejects.toThrow(/made by Postgres 15, and this is Postgres 18.*Dump it with pg_dump/s);
+    await expect(start(folder)).rejects.toThrow(/created by Postgres 15, but this is Postgres 18.*Dump it with pg_dump/s);
   });
 
   it('shows the end of its log when it does not start', async () => {
@@ -234,7 +234,7 @@ describe('an embedded Postgres', () => {
     onTestFinished(() => fs.writeFileSync(conf, before));
     fs.writeFileSync(conf, "shared_buffers = 'nonsense'\n");
     await expect(start()).rejects.toThrow(
-      /does not start.*postgres\.log.*invalid value for parameter "shared_buffers"/s,
+      /did not start.*postgres\.log.*invalid value for parameter "shared_buffers"/s,
     );
   });
 });

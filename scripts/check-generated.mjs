@@ -1,29 +1,29 @@
-// Compares generated/ with what a fresh `npm run generate` makes, without touching it.
+// Compares generated/ with the output of a new `npm run generate`, without changing it.
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { makeOpenapi } from './openapi/make.mjs';
 
-const fresh = mkdtempSync(join(tmpdir(), 'roster-generated-'));
+const temporary = mkdtempSync(join(tmpdir(), 'roster-generated-'));
 try {
   const buf = (...args) => execFileSync('buf', args, { stdio: ['ignore', 'inherit', 'inherit'] });
   // buf.gen.yaml says `out: generated`; --output is what that is relative to.
-  buf('generate', '--output', fresh);
-  const made = join(fresh, 'generated');
+  buf('generate', '--output', temporary);
+  const made = join(temporary, 'generated');
   buf('build', '-o', join(made, 'descriptors.binpb'));
 
   const committed = resolve('generated');
-  // Without Go there is nothing to compare it with; test/gateway/openapi.test.ts holds it against the descriptors.
+  // Without Go this file is not compared; test/gateway/openapi.test.ts checks it against the descriptors.
   writeFileSync(join(made, 'openapi.json'), makeOpenapi() ?? readFileSync(join(committed, 'openapi.json')));
   const files = new Set([made, committed].flatMap((folder) => filesBelow(folder)));
   const stale = [...files].sort().filter((file) => !isSame(join(made, file), join(committed, file)));
   if (stale.length > 0) {
-    console.error(`generated/ is not what the contract makes: ${stale.join(', ')}\nRun: npm run generate`);
+    console.error(`generated/ does not match the contract: ${stale.join(', ')}\nRun: npm run generate`);
     process.exitCode = 1;
   }
 } finally {
-  rmSync(fresh, { recursive: true, force: true });
+  rmSync(temporary, { recursive: true, force: true });
 }
 
 function filesBelow(folder) {

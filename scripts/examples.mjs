@@ -1,10 +1,10 @@
 /**
- * Runs the examples as somebody has them who copied them away: each folder with a check.mjs in a copy outside the
- * repository, one after the other, against one Roster of its own. Never touches the database of who runs it.
+ * Runs each example with a check.mjs in a copy outside the repository, one after the other, against a separate Roster. It
+ * never touches the user's database.
  *
- * A check gets ROSTER_ADDRESS (gRPC), ROSTER_HTTP (the gateway) and ROSTER_REPO. It exits with 0, or with 75 and a line
- * on its standard output that says which toolchain is missing. Arguments are names of examples, as in `clients/go`;
- * `--minutes-max` is how long each may take.
+ * A check receives ROSTER_ADDRESS (gRPC), ROSTER_HTTP (the gateway) and ROSTER_REPO. It exits with 0, or with 75 and a line
+ * on its standard output that names the missing toolchain. Arguments are names of examples, such as `clients/go`;
+ * `--minutes-max` is the time limit of each.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -19,22 +19,22 @@ const root = path.resolve(import.meta.dirname, '..');
 const examples = path.join(root, 'examples');
 const programs = path.join(root, 'node_modules/.bin');
 
-// EX_TEMPFAIL of sysexits.h, which nothing else here ends with.
+// EX_TEMPFAIL of sysexits.h. Nothing else here exits with it.
 const skippedCode = 75;
-// What is in a pipe when its writers have ended is read in no time.
+// Reading the rest of a pipe after its writers have exited takes much less time.
 const outputMsMax = 5_000;
 const { positionals, values } = parseArgs({
   allowPositionals: true,
-  // Compilers that fetch what they need on a slow line take minutes.
+  // Compilers that download dependencies on a slow connection take minutes.
   options: { 'minutes-max': { type: 'string', default: '10' } },
 });
 const minutesMax = Number(values['minutes-max']);
 const temporary = fs.mkdtempSync(path.join(tmpdir(), 'roster-examples-'));
 const copies = path.join(temporary, 'examples');
-// For root Postgres runs as another account, and would have to keep its data elsewhere if that could not enter.
+// For root, Postgres runs as another account, which must be able to enter the folder.
 fs.chmodSync(temporary, 0o711);
 const interrupted = new AbortController();
-// However often: who ends this at once leaves Roster and its database behind.
+// Repeated signals have no further effect, because exiting at once would leave Roster and its database behind.
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => interrupted.abort());
 
 let roster;
@@ -61,11 +61,12 @@ function namesToRun() {
     .map((file) => path.dirname(file).replaceAll(path.sep, '/'))
     .sort();
   const unknown = positionals.filter((name) => !found.includes(name));
-  if (unknown.length > 0) throw new Error(`No example is named ${unknown.join(', ')}. There are: ${found.join(', ')}`);
+  if (unknown.length > 0)
+    throw new Error(`Unknown example ${unknown.join(', ')}. The examples are: ${found.join(', ')}`);
   return positionals.length > 0 ? positionals : found;
 }
 
-/** With a new embedded Postgres, whatever this process's environment says of others. */
+/** Uses a new embedded Postgres, and ignores DATABASE_URL of this process. */
 async function startRoster() {
   const child = spawn(process.execPath, ['dist/src/main.js', 'serve'], {
     cwd: root,
@@ -77,7 +78,7 @@ async function startRoster() {
       HTTP_ADDRESS: 'localhost:0',
       LOG_FORMAT: 'json',
     },
-    // Ctrl-C reaches the whole group, and the database must outlive the check that is being ended.
+    // Ctrl-C reaches the whole process group, but the database must outlive the check.
     detached: true,
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -90,7 +91,7 @@ async function startRoster() {
     });
   });
   const addresses = await Promise.race([listening, exited]);
-  if (addresses.address === undefined) throw new Error('Roster did not start; see above.');
+  if (addresses.address === undefined) throw new Error('Roster did not start. See the messages above.');
   return {
     env: {
       ROSTER_ADDRESS: addresses.address,
@@ -111,9 +112,9 @@ async function runCheck(name, rosterEnv) {
   if (!fs.existsSync(folder)) copyExample(name.split('/')[0]);
   const child = spawn(process.execPath, ['check.mjs'], {
     cwd: folder,
-    // Programs of the packages, such as buf, as npm's scripts find them.
+    // Adds the packages' programs, such as buf, to the path, as npm does.
     env: { ...process.env, PATH: `${programs}${path.delimiter}${process.env.PATH}`, ...rosterEnv },
-    // A group of its own, so that what a check has started ends with it.
+    // A separate process group, so that the child processes of a check end with it.
     detached: true,
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -131,13 +132,13 @@ async function runCheck(name, rosterEnv) {
   };
   const onInterrupt = () => end('interrupted');
   interrupted.signal.addEventListener('abort', onInterrupt);
-  const timer = setTimeout(() => end(`not done within ${minutesMax} minutes`), minutesMax * 60_000);
+  const timer = setTimeout(() => end(`did not finish within ${minutesMax} minutes`), minutesMax * 60_000);
   const [code, signal] = await once(child, 'exit');
   clearTimeout(timer);
   interrupted.signal.removeEventListener('abort', onInterrupt);
-  // What it left running would hold its output open.
+  // Processes that it left running would keep its output open.
   killGroup(child);
-  // Who left the group may hold it still.
+  // A process that left the group may still keep it open.
   await Promise.race([read, sleep(outputMsMax, undefined, { ref: false })]);
   child.stdout.destroy();
 
@@ -152,23 +153,23 @@ function killGroup({ pid }) {
   try {
     process.kill(-pid, 'SIGKILL');
   } catch (error) {
-    // Nobody is left; on macOS also: nobody but the dead.
+    // No process is left, or on macOS only zombies are.
     if (error.code !== 'ESRCH' && error.code !== 'EPERM') throw error;
   }
 }
 
 /**
- * All of the folder in examples/, of which `clients/go` is a part, because its parts may share a file.
+ * Copies a whole folder of examples/ (`clients` for `clients/go`), because its examples may share files. It leaves out
+ * files that git ignores.
  *
- * Without what git ignores: somebody who tried it has left that there. The npm packages that it names are linked, not
- * installed: `roster` to this repository, as an installation from a folder does, and others to this repository's, in
- * the version of its lock.
+ * It links npm packages instead of installing them: `roster` to this repository, and the others to this repository's
+ * node_modules, in the locked versions.
  */
 function copyExample(name) {
   const source = path.join(examples, name);
   const folder = path.join(copies, name);
   for (const file of listFiles(source)) {
-    // A file that has been deleted, and not yet from git's index.
+    // The file was deleted, but git's index still has it.
     if (!fs.existsSync(path.join(source, file))) continue;
     fs.cpSync(path.join(source, file), path.join(folder, file));
   }
@@ -178,7 +179,7 @@ function copyExample(name) {
     );
     for (const dependency of Object.keys({ ...dependencies, ...devDependencies })) {
       const target = dependency === 'roster' ? root : path.join(root, 'node_modules', dependency);
-      // What this repository does not have, the check has to install.
+      // The check must install packages that this repository does not have.
       if (!fs.existsSync(target)) continue;
       const link = path.join(folder, path.dirname(manifest), 'node_modules', dependency);
       fs.mkdirSync(path.dirname(link), { recursive: true });
@@ -187,7 +188,7 @@ function copyExample(name) {
   }
 }
 
-/** Of a folder, relative to it. Where this is no clone nobody has tried the examples, one hopes, and all are its files. */
+/** The files of a folder, relative to it. Outside a git clone, all files except node_modules. */
 function listFiles(folder) {
   const args = ['ls-files', '-z', '--cached', '--others', '--exclude-standard'];
   const { status, stdout } = spawnSync('git', args, { cwd: folder, encoding: 'utf8' });
@@ -199,7 +200,7 @@ function listFiles(folder) {
     .filter((file) => !file.split(path.sep).includes('node_modules'));
 }
 
-/** A table for people, and one last line for programs. */
+/** Prints a table, and a last line for programs. */
 function report(results) {
   const width = Math.max(0, ...results.map(({ name }) => name.length));
   console.log();

@@ -1,9 +1,9 @@
 /**
- * Brings a clone to where it can run: installs the packages that package-lock.json names and compiles src to dist, and
- * builds the web page to dist/web, each only if it is not done yet. Needs nothing but Node 20.17 itself; without work to do it uses no network and says nothing.
+ * Prepares a clone: installs the packages of package-lock.json, compiles src to dist, and builds the web page to dist/web,
+ * each only if needed. It needs only Node 20.17. If everything is done, it uses no network and prints nothing.
  *
- * It runs before npm's main scripts and not inside them, because the Node that they should run on is one of the packages.
- * `prepare` as an argument means that npm itself runs it, while it installs this folder here or into another project.
+ * It runs before npm's main scripts because the Node that runs them is one of the packages (docs/decisions/0007). With the
+ * argument `prepare`, npm runs it while it installs this folder here or into another project.
  */
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -14,12 +14,12 @@ import { fileURLToPath } from 'node:url';
 const root = fs.realpathSync(path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..'));
 const at = (...names) => path.join(root, ...names);
 
-// npm 11, which wrote the lock, runs on Node 20 from 20.17 on; what is older cannot even unpack a newer one.
+// npm 11, which wrote the lock, needs at least Node 20.17. An older Node cannot install a newer one.
 const nodeMin = [20, 17];
-// As in package.json: what Roster itself runs on, when the package `node` could not bring its own.
+// The minimum of package.json, for Roster itself if the package `node` is not installed.
 const rosterNodeMin = [22, 12];
 
-// Longer than any pause of a process that is alive, which touches its lock every second.
+// A live process touches its lock every second.
 const lockSilenceMs = 15_000;
 
 class SetupError extends Error {}
@@ -28,7 +28,7 @@ let interrupted;
 for (const signal of ['SIGINT', 'SIGTERM']) {
   process.on(signal, () => {
     interrupted = signal;
-    // The terminal sends Ctrl-C to the child as well; a SIGTERM comes to this process alone.
+    // The terminal sends Ctrl-C to the child as well, but only this process receives a SIGTERM.
     if (signal === 'SIGTERM') running?.kill(signal);
   });
 }
@@ -37,7 +37,7 @@ let running;
 try {
   await main();
 } catch (error) {
-  // An error of the system (no space, not allowed) names its file; anything else is a bug and wants its stack.
+  // A system error (no space, no permission) names its file. Any other error is a bug and needs its stack.
   const plain = error instanceof SetupError || error.syscall !== undefined;
   if (interrupted === undefined) console.error(plain ? `roster: ${error.message}` : error);
   process.exitCode = 1;
@@ -48,16 +48,16 @@ async function main() {
   if (process.env.ROSTER_SETUP !== undefined) return;
   if (!isNodeAtLeast(nodeMin)) {
     throw new SetupError(
-      `Node ${process.versions.node} is too old: install Node 24 (https://nodejs.org), at least ${nodeMin.join('.')}.`,
+      `Node ${process.versions.node} is too old. Install Node 24 (https://nodejs.org), or at least ${nodeMin.join('.')}.`,
     );
   }
-  // While npm installs this very folder it has the packages in hand, and without development packages there is no compiler.
+  // While npm installs this folder, npm handles the packages. Without development packages there is no compiler.
   const installing = process.argv[2] === 'prepare' && installsHere();
   if (installing && !fs.existsSync(at('node_modules', 'typescript'))) return;
   if ((installing || isInstalled()) && isBuilt()) return checkNode();
   const unlock = await lock();
   try {
-    // Asked again: another setup may have done it meanwhile.
+    // Checks again, because another setup may have finished meanwhile.
     if (!installing && !isInstalled()) await install();
     checkNode();
     if (!isBuilt()) await build();
@@ -71,16 +71,16 @@ function installsHere() {
   return project === undefined || (fs.existsSync(project) && fs.realpathSync(project) === root);
 }
 
-/** Compares what npm has noted of its last installation with what the lock wants; no clock and no stamp of our own. */
+/** Compares npm's record of its last installation with package-lock.json. */
 function isInstalled() {
   const wanted = readJson(at('package-lock.json'))?.packages;
   const present = readJson(at('node_modules', '.package-lock.json'))?.packages;
-  if (wanted === undefined) throw new SetupError('package-lock.json is missing or damaged: check it out again.');
+  if (wanted === undefined) throw new SetupError('package-lock.json is missing or damaged. Check it out again.');
   if (present === undefined) return false;
   return Object.entries(wanted).every(([place, entry]) => {
     if (place === '' || entry.link) return true;
     const found = present[place];
-    // What is for other platforms is not installed.
+    // Packages for other platforms are not installed.
     if (found === undefined) return entry.optional === true || entry.devOptional === true;
     return found.version === entry.version && found.integrity === entry.integrity;
   });
@@ -88,12 +88,12 @@ function isInstalled() {
 
 async function install() {
   console.error('roster: installing packages (npm ci) …');
-  // npm runs on the Node that it was started with: the one in node_modules is about to be replaced.
+  // Runs npm on the Node that started it, because the one in node_modules is about to be replaced.
   const node = process.env.npm_node_execpath ?? process.execPath;
   const npm = process.env.npm_execpath;
   const args = ['ci', '--include=dev', '--no-fund', '--no-audit', '--loglevel=error'];
   const env = Object.fromEntries(
-    // What an npm around this one has been told is about its own project; settings like the registry go on.
+    // Removes settings that a surrounding npm has for its own project, but keeps settings such as the registry.
     Object.entries(process.env).filter(
       ([name]) =>
         !/^npm_config_(local_prefix|prefix|global|location|omit|only|production|save.*|install_links|dry_run)$/i.test(
@@ -106,9 +106,9 @@ async function install() {
       ? await run('npm', args, { env, shell: process.platform === 'win32' })
       : await run(node, [npm, ...args], { env });
   if (code !== 0) {
-    throw new SetupError('npm ci failed (see above). When that is mended, the same command goes on from here.');
+    throw new SetupError('npm ci failed (see above). Fix the cause and run the same command again.');
   }
-  if (!isInstalled()) throw new SetupError('npm ci has not installed what package-lock.json names.');
+  if (!isInstalled()) throw new SetupError('npm ci has not installed all packages of package-lock.json.');
 }
 
 function checkNode() {
@@ -116,8 +116,8 @@ function checkNode() {
   if (fs.existsSync(own)) return;
   if (isNodeAtLeast(rosterNodeMin)) return;
   throw new SetupError(
-    `Node ${process.versions.node} is too old to run Roster, and npm has not installed the package \`node\` that brings a newer one ` +
-      '(are install scripts switched off?): run `npm rebuild node`, or install Node 24.',
+    `Node ${process.versions.node} is too old to run Roster, and npm did not install the package \`node\` with a newer one ` +
+      '(install scripts may be disabled). Run `npm rebuild node`, or install Node 24.',
   );
 }
 
@@ -146,7 +146,7 @@ async function build() {
   if (!isPageBuilt()) await buildPage();
 }
 
-/** Over what is there, so that a server which runs from dist never misses a file. */
+/** Overwrites existing files, so that a server that runs from dist never misses a file. */
 async function compile() {
   console.error('roster: compiling …');
   const sources = listSources();
@@ -162,14 +162,14 @@ async function compile() {
     '--tsBuildInfoFile',
     'null',
   ]);
-  if (code !== 0) throw new SetupError('the sources do not compile (see above).');
+  if (code !== 0) throw new SetupError('The sources do not compile (see above).');
   const outputs = new Set(outputsOf(sources));
   for (const folder of sourceFolders()) {
     for (const file of listFiles(at('dist', folder))) {
       if (!outputs.has(file) && !outputs.has(file.replace(/\.(js\.map|d\.ts)$/, '.js'))) fs.rmSync(file);
     }
   }
-  // Last, and of the sources as they were before: an edit meanwhile means another build.
+  // Written last, with the fingerprint from before, so that an edit meanwhile causes another build.
   note({ fingerprint: before });
 }
 
@@ -178,11 +178,11 @@ async function buildPage() {
   const before = pageFingerprint();
   note({ page: undefined });
   const vite = at('node_modules', 'vite', 'bin', 'vite.js');
-  // Vite wants a newer Node than this setup does.
+  // Vite needs a newer Node than this setup.
   const own = at('node_modules', 'node', 'bin', process.platform === 'win32' ? 'node.exe' : 'node');
   const node = fs.existsSync(own) ? own : process.execPath;
   const code = await run(node, [vite, 'build', 'web', '--logLevel', 'warn']);
-  if (code !== 0) throw new SetupError('the page cannot be built (see above).');
+  if (code !== 0) throw new SetupError('The page does not build (see above).');
   const files = listFiles(at('dist', 'web')).map((file) => path.relative(at('dist', 'web'), file));
   note({ page: { fingerprint: before, files } });
 }
@@ -191,7 +191,7 @@ function readNote() {
   return readJson(at('dist', '.setup.json')) ?? {};
 }
 
-/** What was built from what, each part by itself. */
+/** Records the sources of each build. */
 function note(change) {
   fs.mkdirSync(at('dist'), { recursive: true });
   fs.writeFileSync(at('dist', '.setup.json'), `${JSON.stringify({ ...readNote(), ...change })}\n`);
@@ -227,13 +227,13 @@ function codeFingerprint(sources) {
   ]);
 }
 
-/** The lock stands for the packages that are bundled; of src only little is, but it is not known here what. */
+/** Includes the lock for the bundled packages, and all of src because the bundled part is not known here. */
 function pageFingerprint() {
   const folders = ['web', 'generated', 'src'].flatMap((name) => listFiles(at(name)).sort());
   return fingerprint([...folders, at('package-lock.json')]);
 }
 
-/** By content: a checkout changes times and not what is in the files. */
+/** Hashes contents and not times, because a checkout changes times. */
 function fingerprint(files) {
   const hash = createHash('sha256');
   for (const file of files) {
@@ -260,7 +260,7 @@ function readJson(file) {
   }
 }
 
-/** Runs a command with its output on stderr, because stdout belongs to the script that comes after this one. */
+/** Runs a command with its output on stderr, because stdout belongs to the next script. */
 async function run(command, args, options = {}) {
   const env = { ...(options.env ?? process.env), ROSTER_SETUP: '1' };
   running = spawn(command, args, { ...options, cwd: root, env, stdio: ['ignore', 2, 2] });
@@ -274,15 +274,15 @@ async function run(command, args, options = {}) {
 }
 
 /**
- * Makes two setups take turns. The one that waits takes the lock over when its owner is dead, or has not touched it for a
- * while: after a crash of the machine the owner's pid may belong to anybody.
+ * Prevents two setups from running at once. A waiting setup takes the lock if its owner is dead or has not touched it for a
+ * while, because after a machine crash the owner's pid may belong to another process.
  */
 async function lock() {
   const file = at('.roster', 'setup.lock');
   fs.mkdirSync(path.dirname(file), { recursive: true });
   let seen;
   let since = Date.now();
-  let told = false;
+  let isReported = false;
   for (;;) {
     try {
       fs.writeFileSync(file, `${process.pid}\n`, { flag: 'wx' });
@@ -304,14 +304,14 @@ async function lock() {
       discard(file, pid);
       continue;
     }
-    if (!told && touched !== undefined) console.error(`roster: waiting for another setup (process ${pid}) …`);
-    told = true;
+    if (!isReported && touched !== undefined) console.error(`roster: waiting for another setup (process ${pid}) …`);
+    isReported = true;
     await new Promise((resolve) => setTimeout(resolve, 100));
     if (interrupted !== undefined) throw new SetupError('interrupted');
   }
 }
 
-/** Moved first and looked at second, so that of two who find it stale none removes the other's new lock. */
+/** Moves the file before reading it, so that a process cannot remove the new lock of another process. */
 function discard(file, pid) {
   const moved = `${file}.${process.pid}`;
   try {

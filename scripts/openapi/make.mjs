@@ -1,32 +1,32 @@
 /**
- * Makes the OpenAPI document of the calls that a program can send as JSON, as generated/openapi.json has it: by
- * protoc-gen-connect-openapi, and then mended where that says what is not so. It must never change a file, and never
- * make a missing Go an error: who only runs or tests Roster has none.
+ * Creates the text of generated/openapi.json, which describes the calls as JSON: it runs protoc-gen-connect-openapi and
+ * corrects its output. It never changes a file, and a missing Go is not an error because running and testing Roster do not
+ * need Go.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-const summary = `The calls of Roster that a program can send as JSON over HTTP, by the Connect protocol. A call is a POST of its request; \
-one without side effects is also a GET with the request in the URL.
+const summary = `The calls of Roster as JSON over HTTP, in the Connect protocol. A call is a POST with the request as its body. \
+A call without side effects can also be a GET with the request in the URL.
 
-Fields have their names in lowerCamelCase, also in the mask of an update ("firstName,attributes.team"); descriptions \
-and filters use the contract's names (first_name). A response leaves out what is empty, 0 or false. Integers of 64 bits are strings.`;
+Field names are in lowerCamelCase, also in an update mask ("firstName,attributes.team"). Descriptions and filters use \
+the contract's names (first_name). A response omits fields that are empty, 0 or false. 64-bit integers are strings.`;
 
 const wellKnown = {
   'google.protobuf.FieldMask':
-    'Paths in lowerCamelCase, separated by commas. "firstName,attributes.costCenter" names first_name and the key cost_center: one with capitals of its own cannot be named, only all attributes.',
+    'Paths in lowerCamelCase, separated by commas. "firstName,attributes.costCenter" means first_name and the attribute cost_center. A mask cannot name an attribute with capital letters; use all attributes instead.',
   'google.protobuf.Struct': 'Any JSON object.',
-  'google.protobuf.Timestamp': 'RFC 3339, in UTC where the server writes it: "2026-01-15T01:30:15.010Z".',
+  'google.protobuf.Timestamp': 'RFC 3339. The server writes UTC: "2026-01-15T01:30:15.010Z".',
   'google.protobuf.Value': 'Any JSON value.',
 };
 
-/** The document's text, or undefined where it cannot be made here; says why, in one line. */
+/** Returns the document, or undefined if the generator cannot run; then prints the reason in one line. */
 export function makeOpenapi() {
-  const lack = findLack();
-  if (lack !== undefined) {
-    console.error(`generated/openapi.json is taken as it is: ${lack}`);
+  const obstacle = findObstacle();
+  if (obstacle !== undefined) {
+    console.error(`Keeping generated/openapi.json: ${obstacle}`);
     return undefined;
   }
   const folder = mkdtempSync(join(tmpdir(), 'roster-openapi-'));
@@ -34,15 +34,15 @@ export function makeOpenapi() {
     execFileSync('buf', ['generate', '--template', 'scripts/openapi/buf.gen.yaml', '--output', folder], {
       stdio: ['ignore', 'inherit', 'inherit'],
     });
-    const document = mend(JSON.parse(readFileSync(join(folder, 'openapi.json'), 'utf8')));
+    const document = correctDocument(JSON.parse(readFileSync(join(folder, 'openapi.json'), 'utf8')));
     return `${JSON.stringify(document, null, 2)}\n`;
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
 }
 
-/** Why the generator cannot run, after building it where that was not done yet (minutes, the first time). */
-function findLack() {
+/** Builds the generator if needed (the first time takes minutes). Returns the reason if it cannot run. */
+function findObstacle() {
   try {
     execFileSync('go', ['-C', 'scripts/openapi', 'tool', '-n', 'protoc-gen-connect-openapi'], { stdio: 'pipe' });
     return undefined;
@@ -51,20 +51,20 @@ function findLack() {
     const [first = ''] = String(error.stderr)
       .split('\n')
       .filter((line) => !line.startsWith('go: downloading'));
-    return `Go cannot build its generator (${first})`;
+    return `Go cannot build the generator (${first})`;
   }
 }
 
-function mend(raw) {
+function correctDocument(raw) {
   const { paths, streams } = splitPaths(raw.paths);
   const schemas = { ...raw.components.schemas, ...connectSchemas() };
-  for (const [name, schema] of Object.entries(schemas)) mendSchema(name, schema);
+  for (const [name, schema] of Object.entries(schemas)) correctSchema(name, schema);
   const document = {
     openapi: raw.openapi,
     info: {
       title: 'Roster',
-      description: `${summary}\n\nNot here, because they are streams: ${streams.join(', ')}.`,
-      // The contract's: a release of the server changes nothing here.
+      description: `${summary}\n\nThis document omits the streams: ${streams.join(', ')}.`,
+      // The version of the contract, which a server release does not change.
       version: 'v1',
       license: { name: 'MIT', identifier: 'MIT' },
     },
@@ -73,42 +73,42 @@ function mend(raw) {
     paths,
     components: { schemas: pickUsed(schemas, paths) },
   };
-  return JSON.parse(JSON.stringify(document), mendText);
+  return JSON.parse(JSON.stringify(document), correctText);
 }
 
-/** The generator leaves an empty path for each stream, which promises nothing and looks like a fault. */
+/** Removes the empty paths that the generator creates for streams. */
 function splitPaths(all) {
   const paths = {};
   const streams = [];
   for (const [path, item] of Object.entries(all)) {
     const operations = Object.entries(item);
     if (operations.length === 0) streams.push(path.slice(path.lastIndexOf('/') + 1));
-    else paths[path] = Object.fromEntries(operations.map(([method, it]) => [method, mendOperation(method, it)]));
+    else paths[path] = Object.fromEntries(operations.map(([method, it]) => [method, correctOperation(method, it)]));
   }
   return { paths, streams };
 }
 
 /**
- * A plain `curl -d '{}'` is a good call, so the protocol's version is optional; a GET has it in its query and not in a
- * header. Its request is never base64 or compressed here: that is for messages that are not JSON.
+ * Makes the protocol version optional, because a plain `curl -d '{}'` is a valid call. For a GET it keeps the version in the
+ * query instead of a header, and removes base64 and compression, which are for messages that are not JSON.
  */
-function mendOperation(method, operation) {
+function correctOperation(method, operation) {
   const wanted = method === 'get' ? ['message', 'encoding', 'connect', 'Connect-Timeout-Ms'] : undefined;
   const parameters = operation.parameters
     .filter(({ name }) => wanted === undefined || wanted.includes(name))
     .map(({ required, ...parameter }) =>
       ['message', 'encoding'].includes(parameter.name) ? { ...parameter, required: true } : parameter,
     );
-  // The one failure of a known path that comes with no JSON: the protocol leaves its body open.
-  const responses = { ...operation.responses, 415: { description: 'The request is not said to be JSON.' } };
+  // The only failure of a known path without a JSON body: the protocol does not define its body.
+  const responses = { ...operation.responses, 415: { description: 'The content type of the request is not JSON.' } };
   return { ...operation, parameters, responses };
 }
 
-/** In place of the generator's own, which are looser than the protocol (https://connectrpc.com/docs/protocol). */
+/** Replaces the generator's schemas, which allow more than the protocol (https://connectrpc.com/docs/protocol). */
 function connectSchemas() {
   return {
     'connect-protocol-version': { type: 'string', const: '1', description: "The Connect protocol's version." },
-    // Positive and at most 10 digits, as the protocol has it.
+    // The protocol requires a positive integer of at most 10 digits.
     'connect-timeout-header': {
       type: 'integer',
       minimum: 1,
@@ -119,7 +119,7 @@ function connectSchemas() {
     encoding: { type: 'string', const: 'json' },
     'connect.error': {
       type: 'object',
-      description: 'What a call that failed comes with; the HTTP status follows from the code.',
+      description: 'The error of a failed call. The code determines the HTTP status.',
       required: ['code'],
       properties: {
         code: {
@@ -145,7 +145,7 @@ function connectSchemas() {
         },
         message: {
           type: 'string',
-          description: 'For people. Programs go by the code and by the reason in the details.',
+          description: 'For people. Programs should use the code, and the reason in the details.',
         },
         details: { type: 'array', items: { $ref: '#/components/schemas/connect.error_detail' } },
       },
@@ -160,27 +160,27 @@ function connectSchemas() {
           contentEncoding: 'base64',
           description: 'The protobuf message, in base64 without padding.',
         },
-        // Its members differ by type, so there is no schema; a type that the gateway does not know comes without it.
+        // It has no schema because its members depend on the type. It is missing if the gateway does not know the type.
         debug: { type: 'object', description: 'The same message as JSON.' },
       },
     },
   };
 }
 
-function mendSchema(name, schema) {
-  // Pages of general prose, about messages that JSON never shows.
+function correctSchema(name, schema) {
+  // The original descriptions are long and describe messages that do not occur in JSON.
   if (name in wellKnown) schema.description = wellKnown[name];
-  // A newer server may send more fields, and a request's unknown ones are ignored.
+  // A newer server may send more fields, and the server ignores unknown fields of requests.
   if (schema.additionalProperties === false) delete schema.additionalProperties;
   for (const property of Object.values(schema.properties ?? {})) {
-    // The field's name in the contract, which a reader would take for its name in JSON.
+    // Removes the field's contract name, which readers could take for its JSON name.
     delete property.title;
-    // Written as strings always; the generator also says integer, and null for an optional one, which is left out instead.
+    // The server always writes strings. The generator also allows integers, and null for optional fields.
     if (property.format === 'int64') Object.assign(property, { type: 'string', pattern: '^-?[0-9]+$' });
   }
 }
 
-/** The schemas that calls reach, in order: those of streams come out of the generator as well. */
+/** The schemas that calls use, in order. The generator also outputs those of streams. */
 function pickUsed(schemas, paths) {
   const used = new Set();
   const visit = (part) => {
@@ -194,7 +194,7 @@ function pickUsed(schemas, paths) {
   return Object.fromEntries([...used].sort().map((name) => [name, schemas[name]]));
 }
 
-/** A comment's lines after the first one keep the blank behind their slashes, which Markdown may take for something. */
-function mendText(key, value) {
+/** Removes the leading space of comment lines, which Markdown could interpret. */
+function correctText(key, value) {
   return key === 'description' && typeof value === 'string' ? value.replaceAll('\n ', '\n') : value;
 }

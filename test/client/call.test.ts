@@ -1,4 +1,4 @@
-/** What happens around one call, where no server is needed to see it. */
+/** Deadlines and retries of a call, without a server. */
 import { describe, expect, it } from 'vitest';
 import { deadlineIn, grpcTimeout, withRetries } from '../../src/client/call.js';
 import { RosterError } from '../../src/client/index.js';
@@ -16,24 +16,24 @@ describe('grpc-timeout', () => {
 });
 
 describe('retries', () => {
-  it('do not begin where the deadline comes before the next attempt', async () => {
+  it('do not start if the deadline is before the next attempt', async () => {
     const failure = new RosterError('a/b', 'UNAVAILABLE', 'Not now.');
     let attempts = 0;
     const attempt = () => {
       attempts++;
       return Promise.reject(failure);
     };
-    // The first wait is 50 ms at least.
+    // The first wait is at least 50 ms.
     await expect(withRetries({ attemptsMax: 3, deadline: deadlineIn(49), signal: undefined }, attempt)).rejects.toBe(
       failure,
     );
     expect(attempts).toBe(1);
   });
 
-  it('do not begin either where an abort ends the wait for them', async () => {
+  it('do not start if an abort ends the wait', async () => {
     const abort = new AbortController();
     const attempt = () => {
-      // When the wait has begun.
+      // Runs after the wait has started.
       setImmediate(() => abort.abort());
       return Promise.reject(new RosterError('a/b', 'UNAVAILABLE', 'Not now.'));
     };

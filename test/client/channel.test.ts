@@ -1,11 +1,11 @@
-/** Where calls go: addresses as people write them, and several servers of one directory. */
+/** Addresses, and clients with several servers. */
 import { describe, expect, it, vi } from 'vitest';
 import { parseAddress } from '../../src/client/channel.js';
 import { createClient } from '../../src/client/index.js';
 import { type ScriptedServer, startScriptedServer } from './scripted-server.js';
 
-/** A bound for what never happens, far above what the slowest machine needs. */
-const patience = { timeout: 30_000 };
+/** Far more than the slowest machine needs. */
+const waitOptions = { timeout: 30_000 };
 
 describe('an address', () => {
   it.each([
@@ -19,18 +19,18 @@ describe('an address', () => {
     ['ipv4:127.0.0.1:1,10.0.0.1:1', 'ipv4:127.0.0.1:1,10.0.0.1:1', false],
     ['unix:/run/roster', 'unix:/run/roster', true],
     ['localhost.example:1', 'localhost.example:1', false],
-  ])('%s leads to %s', (address, target, local) => {
+  ])('%s connects to %s', (address, target, local) => {
     expect(parseAddress(address)).toEqual({ target, local });
   });
 
   it.each(['', ' ', 'https://roster.example', 'http://localhost:50051', '::1', 'a/b', 'localhost:port', 'xds:///a'])(
-    'is not "%s"',
+    'must not be "%s"',
     (address) => {
       expect(() => parseAddress(address)).toThrow(TypeError);
     },
   );
 
-  it('is needed', () => {
+  it('is required', () => {
     expect(() => createClient({ address: [] })).toThrow(TypeError);
   });
 });
@@ -42,30 +42,30 @@ describe('several servers', () => {
     return servers.map(({ calls }) => calls.length);
   }
 
-  it('are called in turn', async () => {
+  it('are called in rotation', async () => {
     await using first = await startScriptedServer(answer);
     await using second = await startScriptedServer(answer);
     await using third = await startScriptedServer(answer);
     const servers = [first, second, third];
     using client = createClient({ address: servers.map(({ address }) => address) });
-    // Until all are connected those that are get the calls.
+    // Until all servers are connected, only connected ones get calls.
     await vi.waitFor(async () => {
       await client.getUser({});
       expect(Math.min(...count(servers))).toBeGreaterThan(0);
-    }, patience);
+    }, waitOptions);
     const before = count(servers);
     for (let call = 0; call < 9; call++) await client.updateUser({});
     expect(count(servers).map((calls, index) => calls - (before[index] ?? 0))).toEqual([3, 3, 3]);
   });
 
-  it('behind one name are called in turn as well', async () => {
+  it('with one name are also called in rotation', async () => {
     await using first = await startScriptedServer(answer);
     await using second = await startScriptedServer(answer);
     using client = createClient({ address: `ipv4:${first.address},${second.address}` });
     await vi.waitFor(async () => {
       await client.getUser({});
       expect(Math.min(...count([first, second]))).toBeGreaterThan(0);
-    }, patience);
+    }, waitOptions);
   });
 
   it('share the attempts of one call', async () => {
@@ -74,19 +74,19 @@ describe('several servers', () => {
     await using server = await startScriptedServer(answer);
     using client = createClient({ address: [unavailable.address, server.address] });
     await client.getUser({}, { attemptsMax: 2 });
-    // Now the dead one is known, so that what may not run twice does not go there.
+    // The client now knows the dead server, so calls that must not run twice avoid it.
     for (let call = 0; call < 4; call++) await client.updateUser({});
     expect(server.calls).toHaveLength(5);
   });
 
-  it('get their calls again after they came back', async () => {
+  it('get calls again after they are back', async () => {
     await using steady = await startScriptedServer(answer);
     const stopped = await startScriptedServer(answer);
     using client = createClient({ address: [stopped.address, steady.address] });
     await vi.waitFor(async () => {
       await client.getUser({});
       expect(stopped.calls.length).toBeGreaterThan(0);
-    }, patience);
+    }, waitOptions);
     await stopped[Symbol.asyncDispose]();
     await client.getUser({});
     await client.getUser({});
@@ -94,6 +94,6 @@ describe('several servers', () => {
     await vi.waitFor(async () => {
       await client.getUser({});
       expect(back.calls.length).toBeGreaterThan(0);
-    }, patience);
+    }, waitOptions);
   });
 });

@@ -34,7 +34,7 @@ function unavailable(): never {
   throw new ServerError(Status.UNAVAILABLE, 'Not now.');
 }
 
-/** Fails as often as told, then answers. */
+/** Fails the given number of times, then answers. */
 function failing<Response>(times: number, response: Response): () => Promise<Response> {
   return async () => (times-- > 0 ? unavailable() : response);
 }
@@ -42,7 +42,7 @@ function failing<Response>(times: number, response: Response): () => Promise<Res
 const ada = { id: '0198c0de-0000-7000-8000-000000000000', firstName: 'Ada', email: 'ada@example.com' };
 
 describe('a deadline', () => {
-  it('is told to the server and kept on this side', async () => {
+  it('is sent to the server and enforced by the client', async () => {
     let gone: () => void = () => {};
     const left = new Promise<void>((resolve) => {
       gone = resolve;
@@ -54,32 +54,32 @@ describe('a deadline', () => {
     expect(server.calls[0]?.leftMs).toBeLessThanOrEqual(200);
   });
 
-  it('is 10 seconds where nobody says otherwise', async () => {
+  it('is 10 seconds by default', async () => {
     const { server, client } = await start({ getUser: async () => ({ user: ada }) });
     await client.getUser({ id: ada.id });
     expect(server.calls[0]?.leftMs).toBeLessThanOrEqual(10_000);
     expect(server.calls[0]?.leftMs).toBeGreaterThan(0);
   });
 
-  it.each([0, Number.POSITIVE_INFINITY])('of %d is none', async (deadlineMs) => {
+  it.each([0, Number.POSITIVE_INFINITY])('of %d means no deadline', async (deadlineMs) => {
     const { server, client } = await start({ getUser: async () => ({ user: ada }) }, { deadlineMs });
     await client.getUser({ id: ada.id });
     expect(server.calls[0]?.leftMs).toBe(Number.POSITIVE_INFINITY);
   });
 
-  it.each([1e8, 597 * 3_600_000, 2 ** 31, 1e15])('of %d ms overflows nowhere', async (deadlineMs) => {
+  it.each([1e8, 597 * 3_600_000, 2 ** 31, 1e15])('of %d ms does not overflow', async (deadlineMs) => {
     const { server, client } = await start({ getUser: async () => ({ user: ada }) });
     await client.getUser({ id: ada.id }, { deadlineMs });
     expect(server.calls[0]?.leftMs).toBeGreaterThan(1e8 - 60_000);
   });
 
-  it('that is none is refused', async () => {
+  it('that is invalid throws a RangeError', async () => {
     expect(() => createClient({ deadlineMs: -1 })).toThrow(RangeError);
     const { client } = await start({});
     await expect(client.getUser({}, { deadlineMs: Number.NaN })).rejects.toThrow(RangeError);
   });
 
-  it('ends the wait for a token too', async () => {
+  it('also ends the wait for a token', async () => {
     const { client } = await start({}, { token: () => new Promise(() => {}) });
     const error = await failureOf(client.getUser({}, { deadlineMs: 50 }));
     expect(error.code).toBe('DEADLINE_EXCEEDED');
@@ -100,7 +100,7 @@ describe('an abort', () => {
     await left.promise;
   });
 
-  it('before the call sends nothing', async () => {
+  it('before the call prevents the call', async () => {
     const { server, client } = await start({ getUser: async () => ({ user: ada }) });
     const reason = new Error('enough');
     await expect(client.getUser({}, { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
@@ -109,17 +109,17 @@ describe('an abort', () => {
 });
 
 describe('a call that is UNAVAILABLE', () => {
-  it('is tried again where it is a read', async () => {
+  it('is retried if it is a read', async () => {
     const { server, client } = await start({ getUser: failing(2, { user: ada }) });
     const { user } = await client.getUser({ id: ada.id });
     expect(user).toMatchObject(ada);
     expect(server.calls.map(({ method }) => method)).toEqual(['GetUser', 'GetUser', 'GetUser']);
   });
 
-  it('tells the server of the time that is left', async () => {
+  it('sends the remaining time to the server', async () => {
     const { server, client } = await start({ getUser: failing(2, { user: ada }) });
     await client.getUser({ id: ada.id }, { deadlineMs: 60_000 });
-    // Each wait is 50 ms at least.
+    // Each wait is at least 50 ms.
     expect(server.calls[2]?.leftMs).toBeLessThanOrEqual(60_000 - 100);
   });
 
@@ -130,7 +130,7 @@ describe('a call that is UNAVAILABLE', () => {
     expect(server.calls).toHaveLength(3);
   });
 
-  it('creates with the same request id, which the client makes', async () => {
+  it('is retried with the same request id of the client if it is a create', async () => {
     const requestIds: string[] = [];
     const answer = failing(2, { user: ada });
     const { client } = await start({
@@ -145,7 +145,7 @@ describe('a call that is UNAVAILABLE', () => {
     expect(requestIds).toHaveLength(3);
   });
 
-  it('creates with the request id of the caller, and with none where it is not tried again', async () => {
+  it('has the request id of the caller if it is a create, and none without retries', async () => {
     const requestIds: string[] = [];
     const { client } = await start({
       batchCreateUsers: async ({ requestId }) => {
@@ -158,21 +158,21 @@ describe('a call that is UNAVAILABLE', () => {
     expect(requestIds).toEqual(['mine', '']);
   });
 
-  it('is tried once where a second run could do harm', async () => {
+  it('is not retried if a second run could do harm', async () => {
     const { server, client } = await start({ updateUser: unavailable, deleteUser: unavailable });
     await failureOf(client.updateUser({ user: ada }));
     await failureOf(client.deleteUser({ id: ada.id }));
     expect(server.calls).toHaveLength(2);
   });
 
-  it('deletes again where a missing user is no failure', async () => {
+  it('is retried if it is a delete with allowMissing', async () => {
     const { server, client } = await start({ deleteUser: failing(1, {}) });
     await client.deleteUser({ id: ada.id, allowMissing: true });
     expect(server.calls).toHaveLength(2);
   });
 
   it.each([Status.INTERNAL, Status.UNKNOWN, Status.RESOURCE_EXHAUSTED, Status.CANCELLED])(
-    'is not the same as one with status %d',
+    'differs from one with status %d, which is not retried',
     async (status) => {
       const { server, client } = await start({
         getUser: () => {
@@ -186,7 +186,7 @@ describe('a call that is UNAVAILABLE', () => {
 });
 
 describe('an error', () => {
-  it('says all that the server said', async () => {
+  it('has all details from the server', async () => {
     const { client } = await start({
       createUser: () => {
         throw new RichServerError(Status.INVALID_ARGUMENT, 'user.email: is required', [
@@ -212,7 +212,7 @@ describe('an error', () => {
     expect(error.cause).toBeInstanceOf(Error);
   });
 
-  it('is UNAVAILABLE where nobody listens', async () => {
+  it('is UNAVAILABLE if no server listens', async () => {
     const server = await startScriptedServer({});
     await server[Symbol.asyncDispose]();
     const error = await failureOf(open({ address: server.address }).getUser({}));
@@ -226,7 +226,7 @@ describe('an error', () => {
     expect(await failureOf(client.getUser({}))).toMatchObject({ code: 'CANCELLED' });
   });
 
-  it('names the call as its caller did', async () => {
+  it('has the request id of the caller', async () => {
     const { client } = await start({ getUser: (_, context) => hang(context) });
     const metadata = Metadata({ 'x-request-id': 'mine' });
     expect(await failureOf(client.getUser({}, { deadlineMs: 50, metadata }))).toMatchObject({ requestId: 'mine' });
@@ -251,13 +251,13 @@ describe('a token', () => {
     expect(sent).toBe('Bearer abc');
   });
 
-  it('that cannot be read is UNAUTHENTICATED', async () => {
+  it('whose function fails is UNAUTHENTICATED', async () => {
     const cause = new Error('no such secret');
     const { client } = await start({}, { token: () => Promise.reject(cause) });
     expect(await failureOf(client.getUser({}))).toMatchObject({ code: 'UNAUTHENTICATED', cause });
   });
 
-  it('does not leave this machine in the clear', () => {
+  it('does not leave this machine without TLS', () => {
     for (const address of [
       'roster.example:50051',
       'dns:///roster.example',
@@ -286,13 +286,13 @@ describe('TLS', () => {
     );
   const script: Script = { getUser: async () => ({ user: ada }) };
 
-  it('trusts the authority that it is given', async () => {
+  it('trusts the given authority', async () => {
     const server = await startScriptedServer(script, { credentials: serverCredentials(null) });
     const client = open({ address: server.address, tls: { ca: authority.cert } }, server);
     expect((await client.getUser({})).user).toMatchObject(ada);
   });
 
-  it('trusts no other, and no certificate for another name', async () => {
+  it('trusts no other authority, and no certificate with another name', async () => {
     const server = await startScriptedServer(script, { credentials: serverCredentials(null) });
     const distrusting = open({ address: server.address, tls: true, attemptsMax: 1 }, server);
     expect(await failureOf(distrusting.getUser({}))).toMatchObject({ code: 'UNAVAILABLE' });
@@ -301,7 +301,7 @@ describe('TLS', () => {
     expect(await failureOf(misled.getUser({}))).toMatchObject({ code: 'UNAVAILABLE' });
   });
 
-  it('shows the certificate of this side', async () => {
+  it('presents the certificate of the client', async () => {
     const server = await startScriptedServer(script, { credentials: serverCredentials(authority.cert) });
     const { cert, key } = authority.issue('client');
     const client = open({ address: server.address, tls: { ca: authority.cert, cert, key } }, server);
@@ -313,7 +313,7 @@ describe('TLS', () => {
 });
 
 describe('a stream', () => {
-  it('that is open ends with its client, on both sides', async () => {
+  it('ends on both sides when the client is closed', async () => {
     let gone: () => void = () => {};
     const left = new Promise<void>((resolve) => {
       gone = resolve;
@@ -340,7 +340,7 @@ describe('a stream', () => {
     await left;
   });
 
-  it('of an export that goes on by itself ends with its client as well', async () => {
+  it('of an export that resumes also ends when the client is closed', async () => {
     let gone: () => void = () => {};
     const left = new Promise<void>((resolve) => {
       gone = resolve;
@@ -359,7 +359,7 @@ describe('a stream', () => {
     await left;
   });
 
-  it('has the token, and no deadline but its own', async () => {
+  it('has the token, and no deadline unless the call sets one', async () => {
     const tokens: unknown[] = [];
     const { server, client } = await start(
       {
@@ -387,7 +387,7 @@ describe('a stream', () => {
     expect(tokens).toEqual(['Bearer abc', 'Bearer abc']);
   });
 
-  it('is never tried again, and fails as a RosterError', async () => {
+  it('is never retried, and fails with a RosterError', async () => {
     const { server, client } = await start({
       importUsers: unavailable,
       async *exportUsers() {
@@ -408,7 +408,7 @@ describe('a stream', () => {
     expect(server.calls).toHaveLength(2);
   });
 
-  it('goes both ways', async () => {
+  it('works in both directions', async () => {
     const { client } = await start({
       async *resolveUsers(requests) {
         for await (const { tag } of requests) yield { tag };
@@ -431,7 +431,7 @@ describe('listAllUsers', () => {
     { users: [{ id: '3' }] },
   ];
 
-  it('walks all pages with the same request, no page before it is needed', async () => {
+  it('reads all pages with the same request, and no page before it is needed', async () => {
     const requests: unknown[] = [];
     const { client } = await start({
       listUsers: async ({ filter, pageToken, pageSize }) => {

@@ -1,4 +1,4 @@
-/** An export that goes on by itself, against a server that breaks off where it is told. */
+/** An export that resumes by itself, with a server that fails at scripted points. */
 import { ServerError, Status } from 'nice-grpc';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { DeepPartial, ExportUsersRequest, ExportUsersResponse } from '../../src/client/index.js';
@@ -7,7 +7,7 @@ import { type ScriptedServer, startScriptedServer } from './scripted-server.js';
 
 type Step = DeepPartial<ExportUsersResponse> | ServerError;
 
-/** Each call plays the next list of steps, the last one again and again. */
+/** Each call runs the next list of steps; the last list repeats. */
 async function start(
   calls: readonly (readonly Step[])[],
   options: ClientOptions = {},
@@ -42,13 +42,13 @@ async function idsOf(client: Client, ...args: Parameters<Client['exportAllUsers'
 }
 
 describe('exportAllUsers', () => {
-  it('gives user by user', async () => {
+  it('yields user by user', async () => {
     const { client, requests } = await start([[first, second, last]]);
     expect(await idsOf(client, { filter: 'f' })).toEqual(['1', '2', '3', '4']);
     expect(requests).toEqual([{ filter: 'f', resumeToken: '' }]);
   });
 
-  it('gives the messages with their tokens, behind the token that it is given', async () => {
+  it('yields messages with their tokens, after the given token', async () => {
     const { client, requests } = await start([[second, last]]);
     const batches: unknown[] = [];
     for await (const batch of client.exportAllUsers({ resumeToken: 'a' }).batches()) {
@@ -61,7 +61,7 @@ describe('exportAllUsers', () => {
     expect(requests).toEqual([{ filter: '', resumeToken: 'a' }]);
   });
 
-  it('begins anew with each iteration', async () => {
+  it('starts a new export with each iteration', async () => {
     const { client } = await start([[first, last]]);
     const exported = client.exportAllUsers();
     expect([await Array.fromAsync(exported), await Array.fromAsync(exported)].map(({ length }) => length)).toEqual([
@@ -69,7 +69,7 @@ describe('exportAllUsers', () => {
     ]);
   });
 
-  it('goes on behind the last message after UNAVAILABLE, with the same filter', async () => {
+  it('resumes after the last message after UNAVAILABLE, with the same filter', async () => {
     const { client, requests } = await start([[unavailable], [first, unavailable], [unavailable], [second, last]]);
     expect(await idsOf(client, { filter: 'f' })).toEqual(['1', '2', '3', '4']);
     expect(requests.map(({ filter, resumeToken }) => [filter, resumeToken])).toEqual([
@@ -80,19 +80,19 @@ describe('exportAllUsers', () => {
     ]);
   });
 
-  it('is complete with its last message, whatever happens to the connection then', async () => {
+  it('is complete with its last message, even if the connection breaks then', async () => {
     const { client, requests } = await start([[first, last, unavailable]]);
     expect(await idsOf(client)).toEqual(['1', '2', '4']);
     expect(requests).toHaveLength(1);
   });
 
-  it('gives up where failures follow each other', async () => {
+  it('gives up after several failures in a row', async () => {
     const { client, requests } = await start([[first, unavailable], [second, unavailable], [unavailable]]);
     await expect(idsOf(client, {}, { attemptsMax: 2 })).rejects.toMatchObject({ code: 'UNAVAILABLE' });
     expect(requests.map(({ resumeToken }) => resumeToken)).toEqual(['', 'a', 'b']);
   });
 
-  it('gives up soon where it never began, and later where it had', async () => {
+  it('gives up early before the first message, and later after it', async () => {
     const begun = await start([[first, unavailable], [unavailable], [unavailable], [last]], { attemptsMax: 2 });
     expect(await idsOf(begun.client)).toEqual(['1', '2', '4']);
     const never = await start([[unavailable]], { attemptsMax: 2 });
@@ -101,7 +101,7 @@ describe('exportAllUsers', () => {
   });
 
   it.each([Status.INTERNAL, Status.INVALID_ARGUMENT, Status.CANCELLED])(
-    'does not go on after status %d',
+    'does not resume after status %d',
     async (status) => {
       const { client, requests } = await start([[first, new ServerError(status, 'No.')]]);
       await expect(idsOf(client)).rejects.toMatchObject({ status });
@@ -109,7 +109,7 @@ describe('exportAllUsers', () => {
     },
   );
 
-  it('ends by an abort, with its reason, while it waits too', async () => {
+  it('ends with the reason of an abort, also while it waits', async () => {
     const { client } = await start([[first, unavailable], [unavailable]]);
     const abort = new AbortController();
     const reason = new Error('enough');
@@ -121,10 +121,10 @@ describe('exportAllUsers', () => {
     await expect(next).rejects.toBe(reason);
   });
 
-  it('has one deadline, where it has one', async () => {
+  it('has one deadline for the whole export, if the call sets one', async () => {
     const { client } = await start([[first, unavailable], [unavailable]]);
     const failure = await idsOf(client, {}, { deadlineMs: 300, attemptsMax: 1000 }).catch((error: unknown) => error);
-    // Whichever comes first: no time to wait for another attempt, or the end of one.
+    // Either there is no time for another attempt, or the deadline ends an attempt.
     expect(['UNAVAILABLE', 'DEADLINE_EXCEEDED']).toContain((failure as { code?: string }).code);
   });
 });

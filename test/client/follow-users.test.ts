@@ -1,4 +1,4 @@
-/** A watch that outlives its connections, against a server that ends them in every way. */
+/** A watch that reconnects, with a server that ends connections in every way. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ServerError, Status } from 'nice-grpc';
 import { ErrorInfo, RichServerError } from 'nice-grpc-error-details';
@@ -15,7 +15,7 @@ import {
 } from '../../src/client/index.js';
 import { hang, startScriptedServer } from './scripted-server.js';
 
-const patience = { timeout: 30_000 };
+const waitOptions = { timeout: 30_000 };
 
 /** A message, an error, or the end without one. */
 type Step = DeepPartial<WatchUsersResponse> | ServerError | 'end';
@@ -23,11 +23,11 @@ type Step = DeepPartial<WatchUsersResponse> | ServerError | 'end';
 interface Following extends AsyncDisposable {
   client: Client;
   requests: WatchUsersRequest[];
-  /** Calls that their caller has left. */
+  /** The number of calls that the client has cancelled. */
   left: () => number;
 }
 
-/** Each call plays the next list of steps and then says nothing more. */
+/** Each call runs the next list of steps and then sends nothing more. */
 async function start(...calls: readonly (readonly Step[])[]): Promise<Following> {
   const requests: WatchUsersRequest[] = [];
   let left = 0;
@@ -59,7 +59,7 @@ function change(id: string) {
   return { user: { id } };
 }
 
-/** The first `count` messages, each in short, and what was told of the connections. */
+/** Returns the first `count` messages in short form, and the reported disconnects. */
 async function follow(client: Client, count: number, options: FollowUsersOptions = {}) {
   const messages: string[] = [];
   const disconnects: RosterError[] = [];
@@ -71,7 +71,7 @@ async function follow(client: Client, count: number, options: FollowUsersOptions
   return { messages, disconnects };
 }
 
-/** `+` in front where it started over, `…` behind where it has not caught up. */
+/** Starts with `+` if the feed started over, and ends with `…` if it has not caught up. */
 function brief({ changes, resumeToken, caughtUp, startedOver }: UserFeedMessage): string {
   const ids = changes.map(({ user }) => user?.id).join(' ');
   return `${startedOver ? '+' : ''}[${ids}] ${resumeToken}${caughtUp ? '' : '…'}`;
@@ -81,7 +81,7 @@ const unavailable = new ServerError(Status.UNAVAILABLE, 'Not now.');
 const expired = refusal(Status.OUT_OF_RANGE, 'RESUME_TOKEN_EXPIRED');
 
 describe('followUsers', () => {
-  it('passes on every message, and leaves the call with the loop', async () => {
+  it('yields every message, and ends the call with the loop', async () => {
     const { client, requests, left } = await start([
       { resumeToken: 'a', caughtUp: true },
       { changes: [change('1'), change('2')], resumeToken: 'b', caughtUp: true },
@@ -92,17 +92,17 @@ describe('followUsers', () => {
     expect(requests).toEqual([
       { resumeToken: '', includeExisting: false, heartbeat: { seconds: 1, nanos: 500_000_000 } },
     ]);
-    await vi.waitFor(() => expect(left()).toBe(1), patience);
+    await vi.waitFor(() => expect(left()).toBe(1), waitOptions);
   });
 
   it.each([
     ['UNAVAILABLE', unavailable],
     ['CANCELLED', new ServerError(Status.CANCELLED, 'Killed.')],
-    ['INTERNAL, which no directory said', new ServerError(Status.INTERNAL, 'Received RST_STREAM')],
-    ['a watcher too slow', refusal(Status.RESOURCE_EXHAUSTED, 'WATCHER_TOO_SLOW')],
-    ['a statement too slow', refusal(Status.DEADLINE_EXCEEDED, 'DEADLINE_PASSED')],
-    ['a server that ends the stream', 'end' as const],
-  ])('goes on behind the last token after %s', async (_, failure) => {
+    ['an INTERNAL that is not from the directory', new ServerError(Status.INTERNAL, 'Received RST_STREAM')],
+    ['WATCHER_TOO_SLOW', refusal(Status.RESOURCE_EXHAUSTED, 'WATCHER_TOO_SLOW')],
+    ['DEADLINE_PASSED', refusal(Status.DEADLINE_EXCEEDED, 'DEADLINE_PASSED')],
+    ['the end of the stream', 'end' as const],
+  ])('resumes after the last token after %s', async (_, failure) => {
     const { client, requests } = await start(
       [{ resumeToken: 'a', caughtUp: true }, { changes: [change('1')], resumeToken: 'b', caughtUp: true }, failure],
       [failure],
@@ -114,13 +114,13 @@ describe('followUsers', () => {
     expect(disconnects).toHaveLength(2);
   });
 
-  it('takes a given token before existing users', async () => {
+  it('prefers a given token to existing users', async () => {
     const { client, requests } = await start([{ resumeToken: 'b', caughtUp: true }]);
     expect((await follow(client, 1, { resumeToken: 'a', includeExisting: true })).messages).toEqual(['[] b']);
     expect(requests[0]).toMatchObject({ resumeToken: 'a', includeExisting: false });
   });
 
-  it('starts over with all users where the token has expired, and says so once', async () => {
+  it('starts over with all users if the token has expired, and reports it once', async () => {
     const { client, requests } = await start(
       [expired],
       [{}, { changes: [change('1')] }, { resumeToken: 'b', caughtUp: true }],
@@ -134,7 +134,7 @@ describe('followUsers', () => {
     expect(disconnects[0]).toMatchObject({ reason: 'RESUME_TOKEN_EXPIRED' });
   });
 
-  it('starts over where the connection broke among the existing users, until it has caught up', async () => {
+  it('starts over if the connection breaks during the existing users', async () => {
     const { client, requests } = await start(
       [unavailable],
       [{}, { changes: [change('1')] }, unavailable],
@@ -144,7 +144,7 @@ describe('followUsers', () => {
       [{ resumeToken: 'b', caughtUp: true }],
     );
     const { messages } = await follow(client, 6, { includeExisting: true });
-    // The first attempt failed before anything had begun.
+    // The first attempt failed before its first message, so nothing starts over.
     expect(messages).toEqual(['[] …', '[1] …', '+[1] …', '+[1] …', '[] a', '[] b']);
     expect(requests.map(({ resumeToken, includeExisting }) => [resumeToken, includeExisting])).toEqual([
       ['', true],
@@ -156,7 +156,7 @@ describe('followUsers', () => {
     ]);
   });
 
-  it('begins from now where it had nothing yet to go on from', async () => {
+  it('starts from now if it has no token yet', async () => {
     const { client, requests } = await start([unavailable], [{ resumeToken: 'a', caughtUp: true }]);
     expect((await follow(client, 1)).messages).toEqual(['[] a']);
     expect(requests.map(({ includeExisting }) => includeExisting)).toEqual([false, false]);
@@ -169,13 +169,13 @@ describe('followUsers', () => {
     ['UNIMPLEMENTED', new ServerError(Status.UNIMPLEMENTED, 'No.')],
     ['UNAUTHENTICATED', new ServerError(Status.UNAUTHENTICATED, 'No.')],
     ['PERMISSION_DENIED', new ServerError(Status.PERMISSION_DENIED, 'No.')],
-  ])('throws %s, which would not mend', async (code, failure) => {
+  ])('throws %s, which a retry cannot fix', async (code, failure) => {
     const { client, requests } = await start([{ resumeToken: 'a', caughtUp: true }, failure]);
     await expect(follow(client, 2)).rejects.toMatchObject({ name: 'RosterError', code });
     expect(requests).toHaveLength(1);
   });
 
-  it('waits longer after each failure, and begins anew with a message', async () => {
+  it('waits longer after each failure, and starts again with short waits after a message', async () => {
     const { client } = await start(
       [unavailable],
       [unavailable],
@@ -192,14 +192,14 @@ describe('followUsers', () => {
     expect([second >= 100 && second <= 200, third >= 200 && third <= 400]).toEqual([true, true]);
   });
 
-  it('refuses heartbeats that the contract does', async () => {
+  it('rejects heartbeats that the contract does not allow', async () => {
     const { client } = await start();
     for (const heartbeatMs of [0, 99, 600_001, Number.NaN]) {
       await expect(follow(client, 1, { heartbeatMs })).rejects.toThrow(RangeError);
     }
   });
 
-  it('goes to another server where there is one', async () => {
+  it('switches to another server if there is one', async () => {
     const seen: string[] = [];
     const serve = (name: string) =>
       startScriptedServer({
@@ -220,8 +220,8 @@ describe('followUsers', () => {
   });
 });
 
-describe('a feed that is followed', () => {
-  it('ends by an abort, with its reason, while nothing comes', async () => {
+describe('a running feed', () => {
+  it('ends with the reason of an abort while it waits for a message', async () => {
     const { client, left } = await start([{ resumeToken: 'a', caughtUp: true }]);
     const abort = new AbortController();
     const feed = client.followUsers({ signal: abort.signal })[Symbol.asyncIterator]();
@@ -231,10 +231,10 @@ describe('a feed that is followed', () => {
     abort.abort(reason);
     await expect(next).rejects.toBe(reason);
     expect((await feed.next()).done).toBe(true);
-    await vi.waitFor(() => expect(left()).toBe(1), patience);
+    await vi.waitFor(() => expect(left()).toBe(1), waitOptions);
   });
 
-  it('ends by an abort while it waits for another attempt, and before the first', async () => {
+  it('ends with an abort while it waits for another attempt, and before the first', async () => {
     const { client, requests } = await start([unavailable]);
     const abort = new AbortController();
     const reason = new Error('enough');
@@ -249,8 +249,8 @@ describe('a feed that is followed', () => {
 
   it.each([
     ['a connection', [{ resumeToken: 'a', caughtUp: true }]],
-    ['none', [{ resumeToken: 'a', caughtUp: true }, unavailable]],
-  ])('ends with its client while it has %s', async (_, steps: readonly Step[]) => {
+    ['no connection', [{ resumeToken: 'a', caughtUp: true }, unavailable]],
+  ])('ends when the client is closed while it has %s', async (_, steps: readonly Step[]) => {
     const { client } = await start(steps);
     const feed = client.followUsers({ onDisconnect: () => client.close() })[Symbol.asyncIterator]();
     await feed.next();
@@ -259,8 +259,8 @@ describe('a feed that is followed', () => {
     await expect(next).rejects.toMatchObject({ code: 'CANCELLED', message: 'This client is closed.' });
   });
 
-  // These two last as long as the silence that is too long: 2 * 100 ms + 5 s.
-  it.concurrent('is not left with a connection that says nothing', async () => {
+  // These two tests take as long as the maximum silence: 2 * 100 ms + 5 s.
+  it.concurrent('replaces a silent connection', async () => {
     const { client, requests } = await start(
       [{ resumeToken: 'a', caughtUp: true }],
       [{ resumeToken: 'b', caughtUp: true }],
@@ -273,7 +273,7 @@ describe('a feed that is followed', () => {
     expect(requests.map(({ resumeToken }) => resumeToken)).toEqual(['', 'a']);
   });
 
-  it.concurrent('is not silent because its reader takes long', async () => {
+  it.concurrent('does not count a slow reader as silence', async () => {
     const { client, requests } = await start([
       { resumeToken: 'a', caughtUp: true },
       { resumeToken: 'b', caughtUp: true },

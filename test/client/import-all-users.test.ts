@@ -1,4 +1,4 @@
-/** An import of whatever can be iterated, against a server that says what arrived, or fails, or reads nothing. */
+/** Imports of iterables, with a server that records requests, fails, or reads nothing. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ServerError, Status } from 'nice-grpc';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
@@ -7,7 +7,7 @@ import { type Client, createClient, ImportOptions_OnConflict } from '../../src/c
 import { startTestApp } from '../support/app.js';
 import { hang, type Script, startScriptedServer } from './scripted-server.js';
 
-const patience = { timeout: 30_000 };
+const waitOptions = { timeout: 30_000 };
 
 async function start(importUsers: Script['importUsers']): Promise<Client> {
   const server = await startScriptedServer({ importUsers });
@@ -19,7 +19,7 @@ async function start(importUsers: Script['importUsers']): Promise<Client> {
   return client;
 }
 
-/** A server that keeps what it read. */
+/** A server that records its requests. */
 async function startReader(): Promise<{ client: Client; requests: ImportUsersRequest[] }> {
   const requests: ImportUsersRequest[] = [];
   const client = await start(async (stream) => {
@@ -33,7 +33,7 @@ function numbered(count: number) {
   return Array.from({ length: count }, (_, row) => ({ firstName: 'Ada', email: `ada${row}@example.com` }));
 }
 
-/** Users without end, and whether somebody has told it to stop. */
+/** An endless source of users that records whether it was closed. */
 function endless() {
   const source = {
     rows: 0,
@@ -69,7 +69,7 @@ describe('importAllUsers', () => {
     expect(requests.at(-1)?.totalRows).toBe(2500);
   });
 
-  it('of nobody is one message', async () => {
+  it('without users sends one message', async () => {
     const { client, requests } = await startReader();
     await client.importAllUsers(endlessUntil(0), { validateOnly: true });
     expect(requests).toEqual([
@@ -86,7 +86,7 @@ describe('importAllUsers', () => {
     ['lists of numbers', { attributes: { list: Array.from({ length: 2000 }, (_, index) => index) } }],
     ['many small keys', { attributes: Object.fromEntries(numbered(1000).map((_, index) => [`${index}`, true])) }],
     ['deep lists', { attributes: { deep: [[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]] } }],
-  ])('keeps messages far below 4 MiB where users have %s', async (_, fields) => {
+  ])('keeps messages far below 4 MiB if users have %s', async (_, fields) => {
     const { client, requests } = await startReader();
     await client.importAllUsers(numbered(400).map((user) => ({ ...user, ...fields })));
     const sizes = requests.map((request) => ImportUsersRequest.encode(request).finish().length);
@@ -94,7 +94,7 @@ describe('importAllUsers', () => {
     expect(requests.at(-1)?.totalRows).toBe(400);
   });
 
-  it('says how many have gone out', async () => {
+  it('reports how many users were sent', async () => {
     const { client } = await startReader();
     const progress: number[] = [];
     await client.importAllUsers(numbered(2500), { onProgress: (rowsSent) => void progress.push(rowsSent) });
@@ -103,7 +103,7 @@ describe('importAllUsers', () => {
     expect(progress.at(-1)).toBe(2500);
   });
 
-  it('does not keep the users of a slow source to itself', async () => {
+  it('sends the users of a slow source without waiting for a full message', async () => {
     let seen = false;
     const client = await start(async (stream) => {
       for await (const _ of stream) seen = true;
@@ -120,7 +120,7 @@ describe('importAllUsers', () => {
     expect(rows).toBeLessThan(900);
   });
 
-  it('sends empty messages while its source is silent, and then what that gives', async () => {
+  it('sends empty messages while its source pauses, and then its users', async () => {
     const requests: ImportUsersRequest[] = [];
     const client = await start(async (stream) => {
       for await (const request of stream) requests.push(request);
@@ -128,10 +128,10 @@ describe('importAllUsers', () => {
     });
     const progress: number[] = [];
     async function* halting() {
-      await vi.waitFor(() => expect(requests.length).toBeGreaterThanOrEqual(2), patience);
+      await vi.waitFor(() => expect(requests.length).toBeGreaterThanOrEqual(2), waitOptions);
       yield* numbered(300);
       const before = requests.length;
-      await vi.waitFor(() => expect(requests.length).toBeGreaterThan(before + 2), patience);
+      await vi.waitFor(() => expect(requests.length).toBeGreaterThan(before + 2), waitOptions);
       yield* numbered(3);
     }
     await client.importAllUsers(halting(), { keepGoing: true, onProgress: (rowsSent) => void progress.push(rowsSent) });
@@ -148,7 +148,7 @@ describe('importAllUsers', () => {
     expect(progress.at(-1)).toBe(303);
   });
 
-  it('sends what a source has given that computes without ever waiting', async () => {
+  it('sends users of a source that never waits', async () => {
     let seen = false;
     const client = await start(async (stream) => {
       for await (const _ of stream) seen = true;
@@ -163,11 +163,11 @@ describe('importAllUsers', () => {
       }
     }
     await client.importAllUsers(busy());
-    // All of them would be one message.
+    // All 190 users would fit into one message.
     expect(rows).toBeLessThan(190);
   });
 
-  it('outlasts a source that is silent for longer than a server waits for a message', async () => {
+  it('survives a source that pauses for longer than the server waits for a message', async () => {
     await using app = await startTestApp({ STREAM_STALL_TIMEOUT_MS: '2500' });
     async function* halting() {
       await sleep(5000);
@@ -179,7 +179,7 @@ describe('importAllUsers', () => {
     expect(response).toMatchObject({ committed: true, created: 301 });
   });
 
-  it('has no deadline but its own', async () => {
+  it('has no deadline unless the call sets one', async () => {
     const client = await start((_, context) => hang(context));
     await expect(client.importAllUsers(endless().users(), { deadlineMs: 100 })).rejects.toMatchObject({
       code: 'DEADLINE_EXCEEDED',
@@ -191,7 +191,7 @@ describe('a source', () => {
   it.each([
     ['an error', new Error('no such row')],
     ['an AbortError', new DOMException('stopped', 'AbortError')],
-  ])('that ends with %s cancels the import, which throws that error', async (_, failure) => {
+  ])('that throws %s cancels the import, which throws that error', async (_, failure) => {
     const arrived = Promise.withResolvers<void>();
     const left = Promise.withResolvers<void>();
     let complete = false;
@@ -201,7 +201,7 @@ describe('a source', () => {
         complete ||= totalRows !== undefined;
         arrived.resolve();
       }
-      // What Node sends before it cancels looks like an end, which is why there is total_rows.
+      // Node sends what looks like a normal end before it cancels. That is why total_rows exists.
       left.resolve();
       return {};
     });
@@ -215,15 +215,15 @@ describe('a source', () => {
     expect(complete).toBe(false);
   });
 
-  it('waits for a server that does not read, and is closed when that fails', async () => {
-    const giveUp = Promise.withResolvers<void>();
+  it('waits for a server that does not read, and is closed when the server fails', async () => {
+    const failServer = Promise.withResolvers<void>();
     const client = await start(async () => {
-      await giveUp.promise;
+      await failServer.promise;
       throw new ServerError(Status.UNAVAILABLE, 'Not now.');
     });
     const source = endless();
     const imported = client.importAllUsers(source.users());
-    // It does not move any more where two looks at it see the same.
+    // The source has stopped if two checks see the same number.
     let before = -1;
     await vi.waitFor(
       () => {
@@ -232,17 +232,17 @@ describe('a source', () => {
         expect(seen).toBeGreaterThan(0);
         expect(seen).toBe(last);
       },
-      { ...patience, interval: 300 },
+      { ...waitOptions, interval: 300 },
     );
-    // At about 300 bytes each: what a message, the stream and the sockets hold.
+    // The buffers of a message, the stream and the sockets, at about 300 bytes for each user.
     expect(source.rows).toBeLessThan(30_000);
-    giveUp.resolve();
+    failServer.resolve();
     await expect(imported).rejects.toMatchObject({ code: 'UNAVAILABLE', message: 'Not now.' });
-    await vi.waitFor(() => expect(source.returned).toBe(true), patience);
+    await vi.waitFor(() => expect(source.returned).toBe(true), waitOptions);
   });
 
   it.each([0, 1, 3])(
-    'is closed where the server refuses after %d messages, and the refusal is thrown',
+    'is closed if the server rejects the import after %d messages, and the error is thrown',
     async (count) => {
       const client = await start(async (stream) => {
         let left = count;
@@ -256,16 +256,16 @@ describe('a source', () => {
         code: 'INVALID_ARGUMENT',
         message: 'No.',
       });
-      await vi.waitFor(() => expect(source.returned).toBe(true), patience);
+      await vi.waitFor(() => expect(source.returned).toBe(true), waitOptions);
     },
   );
 
-  it('that is stuck is closed too, and its late answer hurts nobody', async () => {
+  it('that is stuck is closed as well, and its late answer is ignored', async () => {
     const client = await start(async () => {
       throw new ServerError(Status.RESOURCE_EXHAUSTED, 'No.');
     });
     const late = Promise.withResolvers<IteratorResult<{ email: string }>>();
-    let asked = 0;
+    let nextCalls = 0;
     const returned = vi.fn(async () => {
       late.reject(new Error('closed'));
       return { done: true as const, value: undefined };
@@ -273,7 +273,7 @@ describe('a source', () => {
     const stuck = {
       [Symbol.asyncIterator]: () => ({
         next() {
-          asked++;
+          nextCalls++;
           return late.promise;
         },
         return: returned,
@@ -281,10 +281,10 @@ describe('a source', () => {
     };
     await expect(client.importAllUsers(stuck)).rejects.toMatchObject({ code: 'RESOURCE_EXHAUSTED' });
     expect(returned).toHaveBeenCalledTimes(1);
-    expect(asked).toBe(1);
+    expect(nextCalls).toBe(1);
   });
 
-  it('that gives nothing does not hold back the refusal', async () => {
+  it('that yields nothing does not delay an error of the server', async () => {
     const client = await start(async () => {
       throw new ServerError(Status.RESOURCE_EXHAUSTED, 'No.');
     });
@@ -300,14 +300,14 @@ describe('a source', () => {
     const client = await start((_, context) => hang(context));
     const source = endless();
     const imported = client.importAllUsers(source.users(), { signal: abort.signal });
-    await vi.waitFor(() => expect(source.rows).toBeGreaterThan(0), patience);
+    await vi.waitFor(() => expect(source.rows).toBeGreaterThan(0), waitOptions);
     const reason = new Error('enough');
     abort.abort(reason);
     await expect(imported).rejects.toBe(reason);
-    await vi.waitFor(() => expect(source.returned).toBe(true), patience);
+    await vi.waitFor(() => expect(source.returned).toBe(true), waitOptions);
   });
 
-  it('is closed with the client, and the server sees an end without total_rows', async () => {
+  it('is closed with the client, and the server sees an end of the stream without total_rows', async () => {
     const arrived = Promise.withResolvers<void>();
     const gone = Promise.withResolvers<number | undefined>();
     const client = await start(async (stream) => {
@@ -328,6 +328,6 @@ describe('a source', () => {
     client.close();
     await expect(imported).rejects.toMatchObject({ code: 'CANCELLED', message: 'This client is closed.' });
     expect(await gone.promise).toBeUndefined();
-    await vi.waitFor(() => expect(source.returned).toBe(true), patience);
+    await vi.waitFor(() => expect(source.returned).toBe(true), waitOptions);
   });
 });

@@ -1,6 +1,6 @@
 /**
- * A server of the contract's wire that does what a test tells it, for what no directory does on demand: fail, be slow,
- * answer from several addresses. What the directory itself does is tested against the directory.
+ * A server of the contract whose behaviour is scripted by the test: it can fail, be slow, or answer from several addresses.
+ * Tests of the directory's behaviour use the real directory.
  */
 import { type ServerCredentials, ServerInterceptingCall, type ServerInterceptor } from '@grpc/grpc-js';
 import { type CallContext, createServer, ServerError, Status } from 'nice-grpc';
@@ -10,7 +10,7 @@ import { UserServiceDefinition, type UserServiceImplementation } from '../../gen
 /** One attempt as it arrived. */
 export interface SeenCall {
   method: string;
-  /** Infinity where the caller set none. */
+  /** The remaining time; Infinity without a deadline. */
   leftMs: number;
 }
 
@@ -22,14 +22,14 @@ export interface ScriptedServer extends AsyncDisposable {
 
 export type Script = Partial<UserServiceImplementation>;
 
-/** Methods that the script leaves out answer UNIMPLEMENTED. */
+/** Methods that are not in the script answer UNIMPLEMENTED. */
 export async function startScriptedServer(
   script: Script,
   { port = 0, credentials }: { port?: number; credentials?: ServerCredentials } = {},
 ): Promise<ScriptedServer> {
   const calls: SeenCall[] = [];
   const see: ServerInterceptor = (method, call) => {
-    // grpc-js keeps what grpc-timeout said, and strips it from the metadata.
+    // grpc-js removes grpc-timeout from the metadata, but getDeadline() has it.
     calls.push({ method: method.path.split('/')[2] ?? '', leftMs: Number(call.getDeadline()) - Date.now() });
     return new ServerInterceptingCall(call);
   };
@@ -46,11 +46,11 @@ export async function startScriptedServer(
   };
 }
 
-/** Never answers; `seen` is called when the caller has gone. */
-export function hang(context: CallContext, seen: () => void = () => {}): Promise<never> {
+/** Never answers. Calls `onCancel` when the call is cancelled. */
+export function hang(context: CallContext, onCancel: () => void = () => {}): Promise<never> {
   return new Promise((_, reject) => {
     context.signal.addEventListener('abort', () => {
-      seen();
+      onCancel();
       reject(context.signal.reason);
     });
   });

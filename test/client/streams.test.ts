@@ -1,10 +1,10 @@
-/** The client's streams against the service itself, in processes that are killed, stopped and started again. */
+/** The client's streams with real service processes that are killed, stopped and restarted. */
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { type Client, createClient, type User } from '../../src/client/index.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { type Served, serve } from '../support/served.js';
 
-const patience = { timeout: 30_000 };
+const waitOptions = { timeout: 30_000 };
 
 let database: TestDatabase;
 let elsewhere: TestDatabase;
@@ -17,7 +17,7 @@ afterAll(async () => {
   await elsewhere[Symbol.asyncDispose]();
 });
 
-/** A service at an address that stays the same however often it ends. */
+/** Ends a service and starts a new one at the same address. */
 async function serveAgain(first: Served, signal: NodeJS.Signals): Promise<Served> {
   await first.end(signal);
   return serve({ DATABASE_URL: database.url, GRPC_ADDRESS: first.address });
@@ -32,34 +32,34 @@ async function allUsers(client: Client): Promise<Map<string, User>> {
   return users;
 }
 
-/** Ids of those in whom the two differ. */
+/** The ids of users that differ. */
 function differences(a: Map<string, User>, b: Map<string, User>): string[] {
   const versionOf = (user: User | undefined) => user && [user.email, user.lastName, user.etag].join();
   return [...new Set([...a.keys(), ...b.keys()])].filter((id) => versionOf(a.get(id)) !== versionOf(b.get(id)));
 }
 
-/** A copy of the directory as the client's doc comment keeps one, until it is told to stop. */
+/** Keeps a copy of the directory, like the example in the client's doc comment, until stop() is called. */
 function keepCopy(client: Client, copy: Map<string, User>, token: string) {
   const stop = new AbortController();
   const state = { token, startedOver: 0, disconnects: [] as string[] };
   const keep = async () => {
-    let unheard = state.token === '' ? new Set(copy.keys()) : undefined;
+    let unseen = state.token === '' ? new Set(copy.keys()) : undefined;
     const options = { includeExisting: true, heartbeatMs: 200, signal: stop.signal };
     const onDisconnect = ({ message }: Error) => void state.disconnects.push(message);
     for await (const message of client.followUsers({ resumeToken: state.token, onDisconnect, ...options })) {
       if (message.startedOver) {
         state.startedOver++;
-        unheard = new Set(copy.keys());
+        unseen = new Set(copy.keys());
       }
       for (const { user } of message.changes) {
         if (user === undefined) continue;
         if (user.email === '') copy.delete(user.id);
         else copy.set(user.id, user);
-        unheard?.delete(user.id);
+        unseen?.delete(user.id);
       }
       if (message.caughtUp) {
-        for (const id of unheard ?? []) copy.delete(id);
-        unheard = undefined;
+        for (const id of unseen ?? []) copy.delete(id);
+        unseen = undefined;
         state.token = message.resumeToken;
       }
     }
@@ -75,7 +75,7 @@ function keepCopy(client: Client, copy: Map<string, User>, token: string) {
   });
 }
 
-/** Creates, updates and deletes one after the other until it is told to stop; at a service of its own. */
+/** Creates, updates and deletes users one after the other until stop() is called. */
 function write(client: Client) {
   let isRunning = true;
   const run = async () => {
@@ -98,14 +98,14 @@ function write(client: Client) {
 }
 
 describe('the streams', () => {
-  it('bring in, take out and follow the same users, whatever happens to the service', async () => {
+  it('import, export and follow the same users, even if the service is killed', async () => {
     const steady = await serve({ DATABASE_URL: database.url });
     using writer = createClient({ address: steady.address });
     let service = await serve({ DATABASE_URL: database.url });
     using client = createClient({ address: service.address });
 
     async function* users() {
-      // 15 MB of them, more than waits in sockets and streams.
+      // 15 MB in total, more than sockets and streams can buffer.
       const about = 'x'.repeat(10_000);
       for (let row = 0; row < 1500; row++) {
         yield { firstName: 'Ada', email: `ada${row}@example.com`, attributes: { about } };
@@ -118,7 +118,7 @@ describe('the streams', () => {
     let batches = 0;
     let attempts = 0;
     for await (const batch of client.exportAllUsers({}, { onHeader: () => void attempts++ }).batches()) {
-      // Of a user that is exported already, so that only the first snapshot's token brings it.
+      // Deletes a user that was already exported, so that only a token of the first snapshot shows the deletion.
       if (++batches === 3) {
         await writer.deleteUser({ id: copy.keys().next().value ?? '' });
         service = await serveAgain(service, 'SIGKILL');
@@ -134,15 +134,15 @@ describe('the streams', () => {
 
     const feed = keepCopy(client, copy, watchToken);
     const writes = write(writer);
-    await vi.waitFor(() => expect(copy.size).toBeGreaterThan(1510), patience);
+    await vi.waitFor(() => expect(copy.size).toBeGreaterThan(1510), waitOptions);
     for (const signal of ['SIGKILL', 'SIGTERM'] as const) {
       service = await serveAgain(service, signal);
       const before = copy.size;
-      await vi.waitFor(() => expect(copy.size).toBeGreaterThan(before + 10), patience);
+      await vi.waitFor(() => expect(copy.size).toBeGreaterThan(before + 10), waitOptions);
     }
     await writes.stop();
     const truth = await allUsers(writer);
-    await vi.waitFor(() => expect(differences(copy, truth)).toEqual([]), patience);
+    await vi.waitFor(() => expect(differences(copy, truth)).toEqual([]), waitOptions);
     expect(feed.disconnects.length).toBeGreaterThanOrEqual(2);
     expect(feed.startedOver).toBe(0);
     await feed.stop();
@@ -151,13 +151,13 @@ describe('the streams', () => {
     await steady.end('SIGTERM');
   });
 
-  it('start over behind the token of another directory, and forget who is not in this one', async () => {
+  it('start over if the token is from another directory, and remove users that are not in this one', async () => {
     const there = await serve({ DATABASE_URL: elsewhere.url });
     using client = createClient({ address: there.address });
     await client.importAllUsers([{ firstName: 'Ada', email: 'ada@example.com' }]);
     const copy = new Map<string, User>();
     const first = keepCopy(client, copy, '');
-    await vi.waitFor(() => expect(first.token).not.toBe(''), patience);
+    await vi.waitFor(() => expect(first.token).not.toBe(''), waitOptions);
     await first.stop();
     expect([...copy.values()].map(({ email }) => email)).toEqual(['ada@example.com']);
     await there.end('SIGTERM');
@@ -166,7 +166,7 @@ describe('the streams', () => {
     using other = createClient({ address: here.address });
     const second = keepCopy(other, copy, first.token);
     const truth = await allUsers(other);
-    await vi.waitFor(() => expect(differences(copy, truth)).toEqual([]), patience);
+    await vi.waitFor(() => expect(differences(copy, truth)).toEqual([]), waitOptions);
     expect(second.startedOver).toBe(1);
     await second.stop();
     await here.end('SIGTERM');

@@ -1,4 +1,4 @@
-/** What the example's own check.mjs leaves out: that its sources compile, and that its generated file is fresh. */
+/** Checks that the example's sources compile and that its generated file is current. check.mjs does not test these. */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -30,10 +30,10 @@ describe('examples/route-guide', () => {
     expect(run('tsc', '-p', config)).toBe('');
   });
 
-  it('has the code that its .proto makes', () => {
-    const fresh = temporaryFolder();
-    expect(run('buf', 'generate', 'proto', '--output', fresh)).toBe('');
+  it('has the code that its .proto generates', () => {
+    const temporary = temporaryFolder();
+    expect(run('buf', 'generate', 'proto', '--output', temporary)).toBe('');
     const made = (folder: string) => readFileSync(path.join(folder, 'generated/route_guide.ts'), 'utf8');
-    expect(made(example)).toBe(made(fresh));
+    expect(made(example)).toBe(made(temporary));
   });
 });

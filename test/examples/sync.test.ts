@@ -1,4 +1,4 @@
-/** examples/sync as somebody who copied it has it: a process of its own, which is killed again and again. */
+/** examples/sync in a copy outside the repository, as a separate process that is killed repeatedly. */
 import { randomInt } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -80,7 +80,7 @@ describe('examples/sync', () => {
     expect(project.typeErrors()).toBe('');
   });
 
-  it('indexes who is there, and what changes', async () => {
+  it('indexes existing users and later changes', async () => {
     await importSome(2_500, 'Ida');
     const { user } = await app.client.createUser({
       user: { firstName: 'Zoë', lastName: 'Ångström', email: 'zoe@example.com' },
@@ -100,7 +100,7 @@ describe('examples/sync', () => {
     expect(await sync.ended).toBe(0);
   });
 
-  it('applies each change exactly once, however often it is killed', async () => {
+  it('applies each change exactly once, even if it is killed repeatedly', async () => {
     await kill(await startInStep());
     const before = applied() ?? 0;
     let changes = 0;
@@ -119,7 +119,7 @@ describe('examples/sync', () => {
     const writing = write();
     for (; kills < 5; kills++) {
       const sync = await startInStep();
-      // Any moment will do, and each run of the test finds others.
+      // Kills at a random moment.
       await sleep(randomInt(200));
       await kill(sync);
     }
@@ -131,7 +131,7 @@ describe('examples/sync', () => {
     await kill(sync);
   });
 
-  it('starts over where its token is of no use any more, and forgets who has gone meanwhile, also when that is cut off', async () => {
+  it('starts over if its token has expired, and removes deleted users, even if it is killed meanwhile', async () => {
     await kill(await startInStep());
     const [first] = await inDirectory();
     await app.client.deleteUser({ id: first?.id });
@@ -148,7 +148,7 @@ describe('examples/sync', () => {
     await kill(sync);
   });
 
-  it('refuses to keep an index that another process keeps', async () => {
+  it('refuses to maintain an index that another process maintains', async () => {
     const sync = await startInStep();
     const other = await startInStep();
     await app.client.createUser({ user: { firstName: 'Olga', email: 'olga@example.com' } });

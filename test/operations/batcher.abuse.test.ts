@@ -1,5 +1,5 @@
 import { getEventListeners } from 'node:events';
-import { setImmediate as turn } from 'node:timers/promises';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { Fault } from '../../src/model/fault.js';
 import { type BatcherOptions, createBatcher } from '../../src/operations/batcher.js';
@@ -9,8 +9,8 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-/** What a statement gives that the types forbid. */
-function givingOutcomes(outcomes: unknown): BatcherOptions<string, string> {
+/** Returns outcomes that the types forbid. */
+function returningOutcomes(outcomes: unknown): BatcherOptions<string, string> {
   return { ...holdStatements(), run: async () => outcomes as string[] };
 }
 
@@ -22,7 +22,7 @@ describe('bounds', () => {
     ['statementsMax', Number.NaN],
     ['queueRowsMax', Number.POSITIVE_INFINITY],
     ['patienceMs', 2 ** 31],
-  ])('of no sense are refused when the batcher is made: %s = %d', (name, bound) => {
+  ])('that are invalid are rejected when the batcher is created: %s = %d', (name, bound) => {
     expect(() => createBatcher(holdStatements({ [name]: bound }))).toThrow(new RegExp(`^${name} must be`));
   });
 });
@@ -33,10 +33,10 @@ describe('a run that misbehaves', () => {
     ['too many outcomes', ['A', 'B', 'C']],
     ['no outcomes', undefined],
     ['something else of the right length', 'AB'],
-  ])('and gives %s fails everybody with a bug, not a fault, and is not run again', async (_, outcomes) => {
+  ])('and returns %s fails all its calls with a bug, not a fault, and does not run again', async (_, outcomes) => {
     let statements = 0;
     const batcher = createBatcher<string, string>({
-      ...givingOutcomes(outcomes),
+      ...returningOutcomes(outcomes),
       mayRunAgain: () => true,
       async run() {
         statements += 1;
@@ -51,12 +51,12 @@ describe('a run that misbehaves', () => {
     expect(statements).toBe(1);
   });
 
-  it('and leaves holes in its outcomes answers those calls with undefined', async () => {
-    const batcher = createBatcher(givingOutcomes(new Array(2)));
+  it('and returns a sparse array answers those calls with undefined', async () => {
+    const batcher = createBatcher(returningOutcomes(new Array(2)));
     await expect(Promise.all([batcher.submit('a'), batcher.submit('b')])).resolves.toEqual([undefined, undefined]);
   });
 
-  it('and throws before it has made a promise is a run that failed', async () => {
+  it('and throws synchronously counts as failed', async () => {
     const thrown = new Error('no promise');
     const batcher = createBatcher<string, string>({
       ...holdStatements(),
@@ -70,12 +70,12 @@ describe('a run that misbehaves', () => {
   });
 
   it.each([['a string'], [undefined], [null], [{ code: '23505' }]])(
-    'and fails with %o rejects with an Error that holds it as its cause only',
+    'and rejects with %o rejects the call with an Error that has it as its cause',
     async (thrown) => {
       const held = holdStatements();
       const batcher = createBatcher(held);
       const answer = batcher.submit('a').catch((error: unknown) => error);
-      await turn();
+      await nextTurn();
       await held.statements[0]?.fail(thrown);
       const error = await answer;
       expect(error).toBeInstanceOf(Error);
@@ -83,12 +83,12 @@ describe('a run that misbehaves', () => {
     },
   );
 
-  it('and gives a thenable in place of a promise works, even one that settles twice', async () => {
+  it('and returns a thenable instead of a promise works, even if it settles twice', async () => {
     const batcher = createBatcher<string, string>({
       ...holdStatements(),
       run: (items) =>
         ({
-          // biome-ignore lint/suspicious/noThenProperty: a thenable is what this is about
+          // biome-ignore lint/suspicious/noThenProperty: this test needs a thenable
           then(resolve) {
             resolve?.([...items]);
             resolve?.(['twice']);
@@ -99,9 +99,9 @@ describe('a run that misbehaves', () => {
     await expect(batcher.submit('a')).resolves.toBe('a');
   });
 
-  it('and gives a promise as an outcome keeps only that one call waiting', async () => {
+  it('and returns a promise as an outcome delays only that one call', async () => {
     const late = Promise.withResolvers<string>();
-    const batcher = createBatcher(givingOutcomes([late.promise, 'B']));
+    const batcher = createBatcher(returningOutcomes([late.promise, 'B']));
     const a = batcher.submit('a');
     await expect(batcher.submit('b')).resolves.toBe('B');
     await batcher.close();
@@ -109,7 +109,7 @@ describe('a run that misbehaves', () => {
     await expect(a).resolves.toBe('A');
   });
 
-  it('and changes the items that it was given changes no answer', async () => {
+  it('and changes its items does not change the answers', async () => {
     const batcher = createBatcher<string, string>({
       ...holdStatements(),
       async run(items) {
@@ -121,7 +121,7 @@ describe('a run that misbehaves', () => {
     await expect(Promise.all([batcher.submit('a'), batcher.submit('b')])).resolves.toEqual(['A', 'B']);
   });
 
-  it('and never settles costs its own callers, then its place, then the queue, and never the process', async () => {
+  it('and never settles fills its slots and then the queue, but does not block the process', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     const held = holdStatements({ statementsMax: 2, queueRowsMax: 2, patienceMs: 20 });
     const batcher = createBatcher(held);
@@ -129,7 +129,7 @@ describe('a run that misbehaves', () => {
     const answers: Promise<string>[] = [];
     for (const item of ['a', 'b', 'c', 'd']) {
       answers.push(batcher.submit(item, caller.signal));
-      await turn();
+      await nextTurn();
       vi.advanceTimersByTime(20);
     }
     expect(held.sent).toEqual([['a'], ['b']]);
@@ -142,7 +142,7 @@ describe('a run that misbehaves', () => {
 });
 
 describe('the other options', () => {
-  it('mayRunAgain that throws fails the statement with what it threw', async () => {
+  it('mayRunAgain that throws fails the statement with that error', async () => {
     const held = holdStatements({
       mayRunAgain() {
         throw new Error('bug');
@@ -150,13 +150,13 @@ describe('the other options', () => {
     });
     const batcher = createBatcher(held);
     const answers = Promise.allSettled([batcher.submit('a'), batcher.submit('b')]);
-    await turn();
+    await nextTurn();
     await held.statements[0]?.fail(new GuiltyRowError());
     expect(await answers).toMatchObject([{ reason: { message: 'bug' } }, { reason: { message: 'bug' } }]);
     expect(batcher.inFlight).toBe(0);
   });
 
-  it('keyOf that throws rejects that one call and takes no room', async () => {
+  it('keyOf that throws rejects that one call and takes no space in the queue', async () => {
     const held = holdStatements({
       queueRowsMax: 1,
       keyOf(item) {
@@ -169,20 +169,20 @@ describe('the other options', () => {
     await expect(batcher.submit('bad', signal)).rejects.toThrow('bug');
     expect(getEventListeners(signal, 'abort')).toHaveLength(0);
     const good = batcher.submit('good');
-    await turn();
+    await nextTurn();
     await held.statements[0]?.succeed();
     await expect(good).resolves.toBe('GOOD');
   });
 
-  it('the empty key and names that every object has are keys like others', async () => {
+  it('the empty key and names of Object.prototype work like other keys', async () => {
     const held = holdStatements();
     const batcher = createBatcher(held);
     for (const item of [':1', ':2', '__proto__:1', '__proto__:2', 'constructor:1']) batcher.submit(item);
-    await turn();
+    await nextTurn();
     expect(held.sent).toEqual([[':1', '__proto__:1', 'constructor:1']]);
   });
 
-  it('when every row is guilty each call gets its own error, in 2n - 1 statements', async () => {
+  it('if every row fails, each call gets its own error, in 2n - 1 statements', async () => {
     let statements = 0;
     const batcher = createBatcher<number, number>({
       ...holdStatements(),
@@ -201,7 +201,7 @@ describe('the other options', () => {
 });
 
 describe('signals', () => {
-  it('that are aborted already reject without a statement, whatever the reason is', async () => {
+  it('that are already aborted reject without a statement, for any reason', async () => {
     const held = holdStatements();
     const batcher = createBatcher(held);
     for (const reason of [new Error('gone'), 'a string', null]) {
@@ -211,19 +211,19 @@ describe('signals', () => {
       );
       expect(await answer).toEqual({ thrown: reason });
     }
-    await turn();
+    await nextTurn();
     expect(held.sent).toEqual([]);
     expect(batcher.queued).toBe(0);
   });
 
-  it('that live on keep nothing of a call, however it ended', async () => {
+  it('that outlive a call keep no reference to it, however it ended', async () => {
     const held = holdStatements({ queueRowsMax: 5 });
     const batcher = createBatcher(held);
     const { signal } = new AbortController();
     const listeners = () => getEventListeners(signal, 'abort').length;
     const answers = Promise.allSettled(['a', 'b', 'guilty', 'd'].map((item) => batcher.submit(item, signal)));
     expect(listeners()).toBe(4);
-    await turn();
+    await nextTurn();
     await held.statements[0]?.fail(new GuiltyRowError());
     await held.statements[1]?.succeed(['A', new Error('its own')]);
     expect(listeners()).toBe(2);
@@ -236,19 +236,19 @@ describe('signals', () => {
     expect(listeners()).toBe(5);
     const closed = batcher.close();
     await expect(batcher.submit('g', signal)).rejects.toMatchObject({ reason: 'SERVER_STOPPING' });
-    await turn();
+    await nextTurn();
     await held.statements[3]?.succeed();
     await Promise.all([...full, closed]);
     expect(listeners()).toBe(0);
   });
 
-  it('shared by calls in every state answer all of them at once, and once', async () => {
+  it('that are shared by calls in every state reject all of them at once, and once', async () => {
     const held = holdStatements({ batchRowsMax: 3 });
     const batcher = createBatcher(held);
     const caller = new AbortController();
     const items = ['k:1', 'b', 'c', 'k:2', 'k:3', 'f', 'k:4'];
     const answers = Promise.allSettled(items.map((item) => batcher.submit(item, caller.signal)));
-    await turn();
+    await nextTurn();
     expect(held.sent).toEqual([['k:1', 'b', 'c']]);
     caller.abort();
     expect(batcher.queued).toBe(0);
@@ -261,21 +261,21 @@ describe('signals', () => {
     expect(held.sent).toEqual([['k:1', 'b', 'c'], ['k:5']]);
   });
 
-  it('that abort in the turn of their submit leave no statement behind', async () => {
+  it('that abort in the same turn as their submit cause no statement', async () => {
     const held = holdStatements();
     const batcher = createBatcher(held);
     const caller = new AbortController();
     const gone = expect(batcher.submit('a', caller.signal)).rejects.toBe('gone');
     caller.abort('gone');
     await gone;
-    await turn();
+    await nextTurn();
     expect(held.sent).toEqual([]);
     await batcher.close();
   });
 });
 
 describe('calls from within', () => {
-  it('a run, for the same key too, go into a later statement', async () => {
+  it('a run go into a later statement, also for the same key', async () => {
     const within: Promise<string>[] = [];
     const sent: string[][] = [];
     const batcher = createBatcher<string, string>({
@@ -291,7 +291,7 @@ describe('calls from within', () => {
     expect(sent).toEqual([['k:1'], ['k:2', 'b']]);
   });
 
-  it('an answer’s continuation and an abort’s listener are calls like others', async () => {
+  it('the continuation of an answer and an abort listener work like other calls', async () => {
     const held = holdStatements();
     const batcher = createBatcher(held);
     const caller = new AbortController();
@@ -301,7 +301,7 @@ describe('calls from within', () => {
     });
     const second = batcher.submit('k:1').then(() => batcher.submit('b'));
     const gone = expect(batcher.submit('k:2', caller.signal)).rejects.toBeDefined();
-    await turn();
+    await nextTurn();
     caller.abort();
     await gone;
     await held.statements[0]?.succeed();
@@ -311,7 +311,7 @@ describe('calls from within', () => {
     expect(held.sent).toEqual([['k:1'], ['k:3'], ['b']]);
   });
 
-  it('a run that aborts its own callers finds the neighbours unharmed', async () => {
+  it('a run that aborts its own calls does not affect the other calls', async () => {
     const caller = new AbortController();
     const batcher = createBatcher<string, string>({
       ...holdStatements({ batchRowsMax: 2 }),
@@ -332,18 +332,18 @@ describe('calls from within', () => {
   });
 });
 
-// Seconds as it is. A search past the waiting calls of a busy key is 5 * 10^9 steps in each of these: minutes.
+// Takes seconds. With a search past the waiting calls of a busy key, each test would take 5 * 10^9 steps, which is minutes.
 describe('100,000 calls of one key', () => {
   const crowd = Array.from({ length: 100_000 }, (_, index) => `k:${index}`);
 
-  it('are run one by one, in order, and hold up nobody behind them', async () => {
+  it('run one by one, in order, and do not delay other calls', async () => {
     let statements = 0;
-    let otherWasIn = 0;
+    let otherStatement = 0;
     const batcher = createBatcher<string, string>({
       ...holdStatements({ queueRowsMax: crowd.length + 1 }),
       async run(items) {
         statements += 1;
-        if (items.includes('other')) otherWasIn = statements;
+        if (items.includes('other')) otherStatement = statements;
         return items;
       },
     });
@@ -351,12 +351,12 @@ describe('100,000 calls of one key', () => {
     const answers = crowd.map((item) => batcher.submit(item).then((outcome) => order.push(outcome)));
     await batcher.submit('other');
     await Promise.all(answers);
-    expect(otherWasIn).toBe(1);
+    expect(otherStatement).toBe(1);
     expect(statements).toBe(crowd.length);
     expect(order.every((item, index) => item === crowd[index])).toBe(true);
   });
 
-  it('among as many others may all be aborted, and leave the others in order', async () => {
+  it('among as many others can all be aborted, and leave the others in order', async () => {
     const held = holdStatements({ queueRowsMax: 2 * crowd.length, batchRowsMax: crowd.length });
     const batcher = createBatcher(held);
     const callers = crowd.map(() => new AbortController());
@@ -370,7 +370,7 @@ describe('100,000 calls of one key', () => {
       batcher.submit(`${index}`);
     }
     for (const caller of callers) caller.abort('gone');
-    await turn();
+    await nextTurn();
     expect(rejections).toBe(crowd.length);
     expect(batcher.queued).toBe(0);
     expect(held.sent.length).toBe(1);
@@ -379,18 +379,18 @@ describe('100,000 calls of one key', () => {
 });
 
 describe('close', () => {
-  it('at rest resolves, as often as it is called', async () => {
+  it('of an idle batcher resolves, even if it is called several times', async () => {
     const batcher = createBatcher(holdStatements());
     await Promise.all([batcher.close(), batcher.close()]);
     await batcher.close();
     await expect(batcher.submit('a')).rejects.toMatchObject({ reason: 'SERVER_STOPPING' });
   });
 
-  it('while the queue is full sends all that waits, halves included', async () => {
+  it('while the queue is full sends all waiting calls, including halves', async () => {
     const held = holdStatements({ queueRowsMax: 2, batchRowsMax: 2 });
     const batcher = createBatcher(held);
     const answers = ['a', 'b'].map((item) => batcher.submit(item));
-    await turn();
+    await nextTurn();
     answers.push(batcher.submit('k:1'), batcher.submit('k:2'));
     const closed = batcher.close();
     await held.statements[0]?.fail(new GuiltyRowError());
@@ -400,7 +400,7 @@ describe('close', () => {
     await expect(Promise.all(answers)).resolves.toEqual(['A', 'B', 'K:1', 'K:2']);
   });
 
-  it('resolves when the last call that waited has gone', async () => {
+  it('resolves when the last waiting call is cancelled', async () => {
     const batcher = createBatcher(holdStatements());
     const caller = new AbortController();
     const gone = expect(batcher.submit('a', caller.signal)).rejects.toBe('gone');

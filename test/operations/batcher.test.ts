@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { setImmediate as turn } from 'node:timers/promises';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { Fault } from '../../src/model/fault.js';
@@ -14,12 +14,12 @@ function useFakeTimeouts(): void {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
 }
 
-describe('a batcher at rest', () => {
-  it('sends a call within the turn of the event loop in which it came', async () => {
+describe('an idle batcher', () => {
+  it('sends a call in the event loop turn in which it was submitted', async () => {
     const held = holdStatements();
     const batcher = createBatcher(held);
     const a = batcher.submit('a');
-    await turn();
+    await nextTurn();
     expect(held.sent).toEqual([['a']]);
     expect(batcher.queued).toBe(0);
     expect(batcher.inFlight).toBe(1);
@@ -28,7 +28,7 @@ describe('a batcher at rest', () => {
     expect(batcher.inFlight).toBe(0);
   });
 
-  it('lets the calls of one turn share a statement, however many ticks they are apart', async () => {
+  it('sends the calls of one event loop turn in one statement, even if they are several ticks apart', async () => {
     const held = holdStatements();
     const batcher = createBatcher(held);
     batcher.submit('a');
@@ -36,7 +36,7 @@ describe('a batcher at rest', () => {
     Promise.resolve()
       .then(() => Promise.resolve())
       .then(() => process.nextTick(() => batcher.submit('c')));
-    await turn();
+    await nextTurn();
     expect(held.sent).toEqual([['a', 'b', 'c']]);
   });
 
@@ -45,7 +45,7 @@ describe('a batcher at rest', () => {
     const batcher = createBatcher(held);
     for (const outcome of ['first', 'second']) {
       const answer = batcher.submit('a');
-      await turn();
+      await nextTurn();
       await held.statements.at(-1)?.succeed([outcome]);
       await expect(answer).resolves.toBe(outcome);
     }
@@ -53,47 +53,47 @@ describe('a batcher at rest', () => {
 });
 
 describe('while a statement is in flight', () => {
-  it('the next calls gather and go out together when it settles', async () => {
+  it('the next calls wait and share a statement when it settles', async () => {
     const held = holdStatements();
     const batcher = createBatcher(held);
     batcher.submit('a');
-    await turn();
+    await nextTurn();
     batcher.submit('b');
-    await turn();
+    await nextTurn();
     batcher.submit('c');
-    await turn();
+    await nextTurn();
     expect(held.sent).toEqual([['a']]);
     expect(batcher.queued).toBe(2);
     await held.statements[0]?.succeed();
     expect(held.sent).toEqual([['a'], ['b', 'c']]);
   });
 
-  it('the next goes out before the continuations of its answers run', async () => {
+  it('the next statement is sent before the continuations of its answers run', async () => {
     const held = holdStatements();
     const batcher = createBatcher(held);
     const a = batcher.submit('a');
-    await turn();
+    await nextTurn();
     batcher.submit('b');
     const sentByThen = a.then(() => held.sent.length);
     await held.statements[0]?.succeed();
     await expect(sentByThen).resolves.toBe(2);
   });
 
-  it('no statement has more rows than allowed, and calls leave in the order in which they came', async () => {
+  it('no statement has more rows than allowed, and calls are sent in order of arrival', async () => {
     const held = holdStatements({ batchRowsMax: 2 });
     const batcher = createBatcher(held);
     const answers = ['a', 'b', 'c', 'd', 'e'].map((item) => batcher.submit(item));
-    await turn();
+    await nextTurn();
     for (let index = 0; index < 3; index += 1) await held.statements[index]?.succeed();
     expect(held.sent).toEqual([['a', 'b'], ['c', 'd'], ['e']]);
     await expect(Promise.all(answers)).resolves.toEqual(['A', 'B', 'C', 'D', 'E']);
   });
 
-  it('past the bound of the queue a call is refused, until there is room again', async () => {
+  it('a call is rejected if the queue is full, until there is space again', async () => {
     const held = holdStatements({ queueRowsMax: 2 });
     const batcher = createBatcher(held);
     batcher.submit('a');
-    await turn();
+    await nextTurn();
     batcher.submit('b');
     batcher.submit('c');
     const refusal = await batcher.submit('d').catch((error: unknown) => error);
@@ -109,47 +109,47 @@ describe('while a statement is in flight', () => {
 });
 
 describe('items of several rows', () => {
-  it('fill a statement by their rows, and one that is larger than that goes alone', async () => {
+  it('count by their rows, and an item that is larger than a statement is sent alone', async () => {
     const held = holdStatements({ batchRowsMax: 3 });
     const batcher = createBatcher({ ...held, rowsOf: (item) => item.length });
     for (const item of ['a', 'bb', 'c', 'dddd', '', 'ee', 'ff']) batcher.submit(item);
-    await turn();
+    await nextTurn();
     for (let sent = 0; sent < held.statements.length; sent++) await held.statements[sent]?.succeed();
     expect(held.sent).toEqual([['a', 'bb'], ['c'], ['dddd'], ['', 'ee'], ['ff']]);
   });
 });
 
-describe('a statement that outlasts the patience', () => {
-  it('no longer holds the next one back, up to the bound of statements', async () => {
+describe('a statement that runs for longer than patienceMs', () => {
+  it('no longer delays the next one, up to statementsMax', async () => {
     useFakeTimeouts();
     const held = holdStatements({ statementsMax: 2, patienceMs: 20 });
     const batcher = createBatcher(held);
     batcher.submit('a');
-    await turn();
+    await nextTurn();
     batcher.submit('b');
     vi.advanceTimersByTime(19);
-    await turn();
+    await nextTurn();
     expect(held.sent).toEqual([['a']]);
     vi.advanceTimersByTime(1);
     expect(held.sent).toEqual([['a'], ['b']]);
     batcher.submit('c');
     vi.advanceTimersByTime(1000);
-    await turn();
+    await nextTurn();
     expect(held.sent).toEqual([['a'], ['b']]);
     expect(batcher.inFlight).toBe(2);
     await held.statements[1]?.succeed();
     expect(held.sent).toEqual([['a'], ['b'], ['c']]);
   });
 
-  it('lets a call through that comes later, at once', async () => {
+  it('does not delay a later call', async () => {
     useFakeTimeouts();
     const held = holdStatements({ statementsMax: 2, patienceMs: 20 });
     const batcher = createBatcher(held);
     batcher.submit('a');
-    await turn();
+    await nextTurn();
     vi.advanceTimersByTime(20);
     batcher.submit('b');
-    await turn();
+    await nextTurn();
     expect(held.sent).toEqual([['a'], ['b']]);
   });
 
@@ -158,7 +158,7 @@ describe('a statement that outlasts the patience', () => {
     const held = holdStatements({ statementsMax: 2, patienceMs: 20 });
     const batcher = createBatcher(held);
     batcher.submit('k:1');
-    await turn();
+    await nextTurn();
     batcher.submit('k:2');
     batcher.submit('b');
     vi.advanceTimersByTime(20);
@@ -169,13 +169,13 @@ describe('a statement that outlasts the patience', () => {
     expect(held.sent).toEqual([['k:1'], ['b'], ['k:2']]);
   });
 
-  it('frees the keys of the half that is done while the other half is stuck', async () => {
+  it('frees the keys of a finished half while the other half is stuck', async () => {
     useFakeTimeouts();
     const held = holdStatements({ statementsMax: 2, patienceMs: 20 });
     const batcher = createBatcher(held);
     const first = batcher.submit('k:1');
     batcher.submit('stuck');
-    await turn();
+    await nextTurn();
     batcher.submit('k:2');
     await held.statements[0]?.fail(new GuiltyRowError());
     vi.advanceTimersByTime(20);
@@ -186,29 +186,29 @@ describe('a statement that outlasts the patience', () => {
 });
 
 describe('calls of one key', () => {
-  it('never share a statement and go out in order of arrival', async () => {
+  it('never share a statement and are sent in order of arrival', async () => {
     const held = holdStatements();
     const batcher = createBatcher(held);
     const answers = ['k:1', 'k:2', 'k:3'].map((item) => batcher.submit(item));
-    await turn();
+    await nextTurn();
     for (let index = 0; index < 3; index += 1) await held.statements[index]?.succeed();
     expect(held.sent).toEqual([['k:1'], ['k:2'], ['k:3']]);
     await expect(Promise.all(answers)).resolves.toEqual(['K:1', 'K:2', 'K:3']);
   });
 
-  it('hold up nobody else', async () => {
+  it('do not delay other keys', async () => {
     const held = holdStatements();
     const batcher = createBatcher(held);
     for (const item of ['k:1', 'k:2', 'a', 'k:3', 'l:1', 'b']) batcher.submit(item);
-    await turn();
+    await nextTurn();
     expect(held.sent).toEqual([['k:1', 'a', 'l:1', 'b']]);
   });
 
-  it('keep the place that their arrival gave them, neither in front of older calls nor behind younger ones', async () => {
+  it('keep their order of arrival among all calls', async () => {
     const held = holdStatements({ batchRowsMax: 2 });
     const batcher = createBatcher(held);
     for (const item of ['k:1', 'l:1', 'a', 'k:2', 'b', 'l:2', 'c', 'd']) batcher.submit(item);
-    await turn();
+    await nextTurn();
     for (let index = 0; index < 4; index += 1) await held.statements[index]?.succeed();
     expect(held.sent).toEqual([
       ['k:1', 'l:1'],
@@ -218,16 +218,16 @@ describe('calls of one key', () => {
     ]);
   });
 
-  it('wait for one that is in flight even when its caller has gone', async () => {
+  it('wait for a call in flight even if it was cancelled', async () => {
     const held = holdStatements();
     const batcher = createBatcher(held);
     const caller = new AbortController();
     const gone = batcher.submit('k:1', caller.signal);
     batcher.submit('k:2');
-    await turn();
+    await nextTurn();
     caller.abort();
     await expect(gone).rejects.toBe(caller.signal.reason);
-    await turn();
+    await nextTurn();
     expect(held.sent).toEqual([['k:1']]);
     await held.statements[0]?.succeed();
     expect(held.sent).toEqual([['k:1'], ['k:2']]);
@@ -235,11 +235,11 @@ describe('calls of one key', () => {
 });
 
 describe('outcomes', () => {
-  it('are each call’s own, good or bad', async () => {
+  it('belong to their own call, whether they are good or bad', async () => {
     const held = holdStatements();
     const batcher = createBatcher(held);
     const answers = Promise.allSettled(['a', 'b', 'c'].map((item) => batcher.submit(item)));
-    await turn();
+    await nextTurn();
     const taken = new Fault('EMAIL_TAKEN', 'Another user has this email.');
     await held.statements[0]?.succeed(['A', taken, 'C']);
     expect(await answers).toEqual([
@@ -249,11 +249,11 @@ describe('outcomes', () => {
     ]);
   });
 
-  it('of a statement that failed and may have written: everybody gets the error and nothing is run again', async () => {
+  it('of a failed statement that may have written are its error for all calls, and nothing runs again', async () => {
     const held = holdStatements();
     const batcher = createBatcher(held);
     const answers = Promise.allSettled(['a', 'b'].map((item) => batcher.submit(item)));
-    await turn();
+    await nextTurn();
     const lost = new Error('connection lost');
     await held.statements[0]?.fail(lost);
     expect(await answers).toEqual([
@@ -264,12 +264,12 @@ describe('outcomes', () => {
   });
 });
 
-describe('a statement that failed without a trace', () => {
-  it('is run again in halves until the guilty row is alone, in O(log n) statements, one at a time', async () => {
+describe('a failed statement that wrote nothing', () => {
+  it('runs again in halves until the failing row is alone, in O(log n) statements, one at a time', async () => {
     const rows = 1000;
     let statements = 0;
     let atOnce = 0;
-    const guilty = new GuiltyRowError();
+    const failing = new GuiltyRowError();
     const batcher = createBatcher<number, number>({
       ...holdStatements(),
       keyOf: undefined,
@@ -280,26 +280,26 @@ describe('a statement that failed without a trace', () => {
         atOnce += 1;
         expect(atOnce).toBe(1);
         expect(batcher.inFlight).toBe(1);
-        await turn();
+        await nextTurn();
         atOnce -= 1;
-        if (items.includes(637)) throw guilty;
+        if (items.includes(637)) throw failing;
         return items.map((item) => -item);
       },
     });
     const answers = await Promise.allSettled(Array.from({ length: rows }, (_, item) => batcher.submit(item)));
     for (const [item, answer] of answers.entries()) {
       expect(answer).toEqual(
-        item === 637 ? { status: 'rejected', reason: guilty } : { status: 'fulfilled', value: -item },
+        item === 637 ? { status: 'rejected', reason: failing } : { status: 'fulfilled', value: -item },
       );
     }
     expect(statements).toBeLessThanOrEqual(1 + 2 * Math.ceil(Math.log2(rows)));
   });
 
-  it('goes on with one half when the other one is lost', async () => {
+  it('continues with one half if the other one fails', async () => {
     const held = holdStatements();
     const batcher = createBatcher(held);
     const answers = Promise.allSettled(['a', 'b', 'c', 'd'].map((item) => batcher.submit(item)));
-    await turn();
+    await nextTurn();
     const lost = new Error('connection lost');
     await held.statements[0]?.fail(new GuiltyRowError());
     await held.statements[1]?.fail(lost);
@@ -317,7 +317,7 @@ describe('a statement that failed without a trace', () => {
     ]);
   });
 
-  it('drops those whose callers have gone meanwhile, and frees their keys', async () => {
+  it('drops calls that were cancelled meanwhile, and frees their keys', async () => {
     useFakeTimeouts();
     const held = holdStatements({ statementsMax: 2, patienceMs: 20 });
     const batcher = createBatcher(held);
@@ -327,7 +327,7 @@ describe('a statement that failed without a trace', () => {
       batcher.submit('l:1', callers[1].signal),
     ]);
     for (const item of ['c', 'd', 'k:2', 'l:2']) batcher.submit(item);
-    await turn();
+    await nextTurn();
     vi.advanceTimersByTime(20);
     callers[0].abort();
     await held.statements[0]?.fail(new GuiltyRowError());
@@ -338,14 +338,14 @@ describe('a statement that failed without a trace', () => {
     await gone;
   });
 
-  it('drops who goes while the half waits for its turn', async () => {
+  it('drops a call that is cancelled while its half waits', async () => {
     const held = holdStatements();
     const batcher = createBatcher(held);
     const caller = new AbortController();
     const a = batcher.submit('a');
     const b = batcher.submit('b', caller.signal);
     const c = batcher.submit('c');
-    await turn();
+    await nextTurn();
     await held.statements[0]?.fail(new GuiltyRowError());
     caller.abort();
     await expect(b).rejects.toBe(caller.signal.reason);
@@ -356,12 +356,12 @@ describe('a statement that failed without a trace', () => {
   });
 });
 
-describe('a caller that goes', () => {
-  it('is answered at once with the reason, and its call is never run', async () => {
+describe('a cancelled call', () => {
+  it('rejects at once with the reason, and never runs', async () => {
     const held = holdStatements();
     const batcher = createBatcher(held);
     batcher.submit('a');
-    await turn();
+    await nextTurn();
     const caller = new AbortController();
     const b = batcher.submit('b', caller.signal);
     const c = batcher.submit('c');
@@ -374,11 +374,11 @@ describe('a caller that goes', () => {
     expect(held.sent).toEqual([['a'], ['c']]);
   });
 
-  it('makes room in the queue', async () => {
+  it('frees its place in the queue', async () => {
     const held = holdStatements({ queueRowsMax: 1 });
     const batcher = createBatcher(held);
     batcher.submit('a');
-    await turn();
+    await nextTurn();
     const caller = new AbortController();
     const gone = expect(batcher.submit('b', caller.signal)).rejects.toBeDefined();
     caller.abort();
@@ -388,13 +388,13 @@ describe('a caller that goes', () => {
     expect(held.sent).toEqual([['a'], ['c']]);
   });
 
-  it('is answered at once when its statement is in flight, and disturbs no neighbour', async () => {
+  it('rejects at once if its statement is in flight, and does not affect other calls', async () => {
     const held = holdStatements();
     const batcher = createBatcher(held);
     const caller = new AbortController();
     const a = batcher.submit('a', caller.signal);
     const b = batcher.submit('b');
-    await turn();
+    await nextTurn();
     caller.abort();
     await expect(a).rejects.toBe(caller.signal.reason);
     expect(batcher.inFlight).toBe(1);
@@ -402,11 +402,11 @@ describe('a caller that goes', () => {
     await expect(b).resolves.toBe('B');
   });
 
-  it('makes way for the next of its key', async () => {
+  it('lets the next call of its key run', async () => {
     const held = holdStatements();
     const batcher = createBatcher(held);
     batcher.submit('a');
-    await turn();
+    await nextTurn();
     const caller = new AbortController();
     const gone = Promise.allSettled([batcher.submit('k:1', caller.signal), batcher.submit('k:2', caller.signal)]);
     for (const item of ['b', 'k:3', 'c', 'k:4']) batcher.submit(item);
@@ -419,11 +419,11 @@ describe('a caller that goes', () => {
 });
 
 describe('close', () => {
-  it('takes no new calls and resolves when all are answered', async () => {
+  it('accepts no new calls and resolves when all are answered', async () => {
     const held = holdStatements();
     const batcher = createBatcher(held);
     const a = batcher.submit('a');
-    await turn();
+    await nextTurn();
     const b = batcher.submit('b');
     let isClosed = false;
     const closed = batcher.close().then(() => {
@@ -438,19 +438,19 @@ describe('close', () => {
     await closed;
   });
 
-  it('waits for a statement whose callers have all gone, because the database goes next', async () => {
+  it('waits for a statement whose calls were all cancelled, because the database closes next', async () => {
     const held = holdStatements();
     const batcher = createBatcher(held);
     const caller = new AbortController();
     const gone = expect(batcher.submit('a', caller.signal)).rejects.toBeDefined();
-    await turn();
+    await nextTurn();
     caller.abort();
     await gone;
     let isClosed = false;
     const closed = batcher.close().then(() => {
       isClosed = true;
     });
-    await turn();
+    await nextTurn();
     expect(isClosed).toBe(false);
     await held.statements[0]?.succeed();
     await closed;
@@ -458,7 +458,7 @@ describe('close', () => {
 });
 
 describe('the async context', () => {
-  it('of a statement is the batcher’s and of an answer the caller’s', async () => {
+  it('of a statement is that of the batcher, and of an answer that of the caller', async () => {
     const context = new AsyncLocalStorage<string>();
     const seen: unknown[] = [];
     const batcher = context.run('batcher', () =>
@@ -480,15 +480,15 @@ describe('the async context', () => {
   });
 });
 
-/** One call of a random script, as the model knows it. */
+/** One call of a random script, in the model. */
 interface ModelCall {
   readonly arrival: number;
   readonly key: string | undefined;
-  /** What a statement makes of it: its outcome, an Error of its own, or the failure of the whole statement. */
-  readonly fate: 'good' | 'refused' | 'guilty';
+  /** The call's effect on a statement: an outcome, an Error for this call, or a failure of the whole statement. */
+  readonly fate: 'good' | 'refused' | 'failing';
   readonly caller: AbortController;
   state: 'waiting' | 'sent' | 'done';
-  /** The patience step before which it was sent. */
+  /** The time step in which it was sent. */
   sentAt: number;
   isExecuted: boolean;
   expected: unknown;
@@ -501,7 +501,7 @@ const step = fc.oneof(
     arbitrary: fc.record({
       type: fc.constant('submit' as const),
       key: fc.constantFrom(undefined, undefined, 'k', 'l', 'm'),
-      fate: fc.constantFrom('good' as const, 'good' as const, 'good' as const, 'refused' as const, 'guilty' as const),
+      fate: fc.constantFrom('good' as const, 'good' as const, 'good' as const, 'refused' as const, 'failing' as const),
     }),
   },
   { weight: 2, arbitrary: fc.record({ type: fc.constant('abort' as const), which: fc.nat() }) },
@@ -514,7 +514,7 @@ const step = fc.oneof(
     }),
   },
   { weight: 3, arbitrary: fc.record({ type: fc.constant('turn' as const) }) },
-  { weight: 1, arbitrary: fc.record({ type: fc.constant('patience' as const) }) },
+  { weight: 1, arbitrary: fc.record({ type: fc.constant('advance time' as const) }) },
 );
 
 const bounds = fc.record({
@@ -523,8 +523,8 @@ const bounds = fc.record({
   statementsMax: fc.integer({ min: 1, max: 3 }),
 });
 
-describe('whatever happens', () => {
-  it('the batcher does what a model of it says, statement by statement and answer by answer', async () => {
+describe('in random scripts', () => {
+  it('the batcher behaves like its model, statement by statement and answer by answer', async () => {
     useFakeTimeouts();
     const patienceMs = 20;
     await fc.assert(
@@ -536,13 +536,13 @@ describe('whatever happens', () => {
           reject(error: Error): void;
         }[] = [];
         let epoch = 0;
-        // What is wrong inside `run` must not become an outcome.
-        const wrongs: string[] = [];
+        // Collected, because an error inside `run` would become an outcome.
+        const errors: string[] = [];
 
         const sameKey = (a: ModelCall, b: ModelCall) => a !== b && a.key !== undefined && a.key === b.key;
         const waiting = () => calls.filter((call) => call.state === 'waiting');
 
-        /** What has to go out next: in order of arrival, whoever has no call of its key before it. */
+        /** The next expected batch: in order of arrival, each call without an earlier unfinished call of its key. */
         const nextBatch = () => {
           const unfinished = calls.filter((call) => call.state !== 'done');
           return waiting()
@@ -559,21 +559,21 @@ describe('whatever happens', () => {
           mayRunAgain: (error) => error instanceof GuiltyRowError,
           run(items) {
             const isAgain = items.some((item) => item.state === 'sent');
-            if (items.length < 1 || items.length > bound.batchRowsMax) wrongs.push('rows');
-            if (running.length >= bound.statementsMax) wrongs.push('statements');
+            if (items.length < 1 || items.length > bound.batchRowsMax) errors.push('rows');
+            if (running.length >= bound.statementsMax) errors.push('statements');
             const inFlight = running.flatMap((statement) => statement.items);
             for (const item of items) {
-              if (item.caller.signal.aborted) wrongs.push('run although its caller had gone');
-              if (item.isExecuted) wrongs.push('executed twice');
-              if ([...inFlight, ...items].some((other) => sameKey(other, item))) wrongs.push('a key twice in flight');
-              if (waiting().some((other) => sameKey(other, item) && other.arrival < item.arrival)) wrongs.push('order');
+              if (item.caller.signal.aborted) errors.push('run although it was cancelled');
+              if (item.isExecuted) errors.push('executed twice');
+              if ([...inFlight, ...items].some((other) => sameKey(other, item))) errors.push('a key twice in flight');
+              if (waiting().some((other) => sameKey(other, item) && other.arrival < item.arrival)) errors.push('order');
             }
             if (isAgain) {
-              if (!items.every((item) => item.state === 'sent')) wrongs.push('a half with strangers');
+              if (!items.every((item) => item.state === 'sent')) errors.push('a half with calls of another statement');
             } else {
               const holder = calls.find((call) => call.state === 'sent' && call.sentAt === epoch);
-              if (holder !== undefined) wrongs.push('did not gather');
-              if (!sameMembers(items, nextBatch())) wrongs.push('not the batch of the model');
+              if (holder !== undefined) errors.push('did not wait for the statement in flight');
+              if (!sameMembers(items, nextBatch())) errors.push('not the batch of the model');
               for (const item of items) Object.assign(item, { state: 'sent', sentAt: epoch });
             }
             return new Promise((resolve, reject) => {
@@ -592,7 +592,7 @@ describe('whatever happens', () => {
               item.expected ??= outcomeOf(item);
             }
           };
-          if (how === 'run' && items.some((item) => item.fate === 'guilty')) {
+          if (how === 'run' && items.some((item) => item.fate === 'failing')) {
             const error = new GuiltyRowError();
             if (items.length === 1) finish(() => error);
             for (const item of items) if (item.caller.signal.aborted) item.state = 'done';
@@ -647,30 +647,30 @@ describe('whatever happens', () => {
           call.caller.abort(call.expected);
         };
 
-        /** One turn on, every call that has an answer has it, and nothing waits that could be in flight. */
+        /** After one turn every answered call has its answer, and no call waits that could be in flight. */
         const check = async () => {
-          await turn();
+          await nextTurn();
           for (const call of calls) {
             if (call.observed === call.expected) continue;
-            wrongs.push(`call ${call.arrival} got ${call.observed} and not ${call.expected}`);
+            errors.push(`call ${call.arrival} got ${call.observed} instead of ${call.expected}`);
           }
-          if (batcher.queued !== waiting().length) wrongs.push('queued');
-          if (batcher.inFlight !== running.length) wrongs.push('inFlight');
+          if (batcher.queued !== waiting().length) errors.push('queued');
+          if (batcher.inFlight !== running.length) errors.push('inFlight');
           const isHeld = running.some((statement) => statement.items.some((item) => item.sentAt === epoch));
           const mayGo = !isHeld && running.length < bound.statementsMax;
-          if (mayGo && nextBatch().length > 0) wrongs.push('waits for nothing');
-          // One plain throw for all: an expect for each, some 100,000 times, would be most of this test's time.
-          if (wrongs.length > 0) throw new Error(wrongs.join('; '));
+          if (mayGo && nextBatch().length > 0) errors.push('waits without a reason');
+          // One throw for all, because 100,000 calls of expect would take most of this test's time.
+          if (errors.length > 0) throw new Error(errors.join('; '));
         };
 
         for (const action of script) {
           if (action.type === 'submit') submit(action.key, action.fate);
           else if (action.type === 'abort') abort(action.which);
           else {
-            // Nothing settles in the middle of a turn; what was submitted goes out first.
+            // Nothing settles within a turn: submitted calls are sent first.
             await check();
             if (action.type === 'settle') settle(action.which, action.how);
-            if (action.type === 'patience') {
+            if (action.type === 'advance time') {
               epoch += 1;
               vi.advanceTimersByTime(patienceMs);
             }
@@ -683,7 +683,7 @@ describe('whatever happens', () => {
           isClosed = true;
         });
         await check();
-        // Each row is in at most 1 + log2(6) statements that fail and one that does not.
+        // Each row is in at most 1 + log2(6) failing statements and one successful one.
         for (let left = 5 * calls.length + 1; running.length > 0 && left > 0; left -= 1) {
           settle(left, 'run');
           await check();

@@ -1,4 +1,4 @@
-/** That nobody is held up by what others do: by rows that somebody has locked, or by slow lists. */
+/** Locked rows and slow lists must not delay other calls. */
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { User } from '../../src/client/index.js';
@@ -15,7 +15,7 @@ afterAll(() => app[Symbol.asyncDispose]());
 
 const idOf = (index: number) => users[index]?.id ?? '';
 
-/** Locks users as a person with psql may, until the transaction is ended. */
+/** Locks users, as a psql session could, until the returned function is called. */
 async function lock(indexes: readonly number[]): Promise<() => Promise<void>> {
   const holder = new pg.Client({ connectionString: app.database.url });
   await holder.connect();
@@ -27,8 +27,8 @@ async function lock(indexes: readonly number[]): Promise<() => Promise<void>> {
   };
 }
 
-describe('users whom somebody else has locked', () => {
-  it('wait, and everybody else is written meanwhile', async () => {
+describe('users that another transaction has locked', () => {
+  it('wait, and all other users are written meanwhile', async () => {
     const locked = [0, 1, 2, 3, 4, 5, 6, 7];
     const unlock = await lock(locked);
     const done = new Set<number>();
@@ -39,21 +39,21 @@ describe('users whom somebody else has locked', () => {
     const deletion = app.client.deleteUser({ id: idOf(7), allowMissing: true }, { deadlineMs: 60_000, attemptsMax: 1 });
     const free = users.map((_, index) => index).filter((index) => !locked.includes(index));
     await expect.poll(() => [...done].sort((a, b) => a - b), { timeout: 30_000 }).toEqual(free);
-    // Others' writes and reads go on while those wait.
+    // Other writes and reads continue while those wait.
     await app.client.updateUser({ user: { id: idOf(9), lastName: 'Byron' } });
     expect((await app.client.getUser({ id: idOf(0) })).user?.lastName).toBe('');
     expect(done.size).toBe(free.length);
     await unlock();
     const outcomes = await Promise.allSettled(updates);
     await deletion;
-    // The one who was updated and deleted at once may have been either first.
+    // User 7 is updated and deleted at once, in any order.
     for (const [index, { status }] of outcomes.entries()) if (index !== 7) expect(status).toBe('fulfilled');
     expect((await app.client.getUser({ id: idOf(0) })).user?.lastName).toBe('King');
   });
 });
 
-describe('an email that somebody else is about to take', () => {
-  it('is waited for, and everybody else is created and updated meanwhile', async () => {
+describe('an email that another transaction is about to take', () => {
+  it('delays only its own calls, and all others are created and updated meanwhile', async () => {
     const holder = new pg.Client({ connectionString: app.database.url });
     await holder.connect();
     await holder.query('begin');
@@ -72,7 +72,7 @@ describe('an email that somebody else is about to take', () => {
     };
     const emails = Array.from({ length: 10 }, (_, index) => `other.${index}@example.com`);
     const moved = Array.from({ length: 5 }, (_, index) => `moved.${index}@example.com`);
-    // First, and enough to take all the turns of those that wait.
+    // Started first. These two take all permits of waiting calls.
     const created = create('New@example.com').then(
       () => 'made',
       ({ reason }) => reason,
@@ -83,7 +83,7 @@ describe('an email that somebody else is about to take', () => {
     expect([...done].sort()).toEqual([...emails, ...moved].sort());
     await holder.query('rollback');
     await holder.end();
-    // One of the two gets it, whoever comes first.
+    // The first of the two gets the email.
     const [first, second] = await Promise.all([created, updated]);
     expect([first, second?.reason]).toContain('EMAIL_TAKEN');
     expect(done.has('New@example.com') !== done.has('NEW@example.com')).toBe(true);
@@ -91,8 +91,8 @@ describe('an email that somebody else is about to take', () => {
 });
 
 describe('slow lists', () => {
-  it('leave connections for calls that are quick', async () => {
-    // Makes every list slow, and nothing else.
+  it('leave connections for fast calls', async () => {
+    // Makes only lists slow.
     await app.database.query(`create table held (id integer)`);
     const holder = new pg.Client({ connectionString: app.database.url });
     await holder.connect();
@@ -113,7 +113,7 @@ describe('slow lists', () => {
     };
     await expect.poll(waiting, { timeout: 30_000 }).toBe(4);
     expect(await app.client.isServing()).toBe(true);
-    // A simple view can be written to, without being read.
+    // A simple view can be written without reading it.
     await app.client.createUser({ user: { firstName: 'A', email: 'a@b' } }, { attemptsMax: 1 });
     expect(await waiting()).toBe(4);
     abort.abort();

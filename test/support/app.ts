@@ -1,4 +1,4 @@
-/** The whole application over a database of its own, for a test file. */
+/** Starts the whole application with a separate database, for a test file. */
 import { startApp } from '../../src/app.js';
 import { type Client, type ClientOptions, createClient } from '../../src/client/index.js';
 import { parseServerConfig } from '../../src/config.js';
@@ -7,11 +7,11 @@ import { createTestDatabase, type TestDatabase } from './database.js';
 export interface TestApp extends AsyncDisposable {
   /** host:port of the gRPC port. */
   readonly address: string;
-  /** As in `http://localhost:8080`. */
+  /** For example `http://localhost:8080`. */
   readonly http: string;
   readonly client: Client;
   readonly database: TestDatabase;
-  /** Lines of the log so far, parsed. */
+  /** The parsed log lines so far. */
   readonly lines: readonly Record<string, unknown>[];
 }
 

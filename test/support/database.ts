@@ -1,4 +1,4 @@
-/** A migrated database of its own for a test file: a clone of the run's template, dropped when it is disposed of. */
+/** Creates a migrated database for a test file: a clone of the run's template, dropped when it is disposed. */
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import { inject } from 'vitest';
@@ -6,7 +6,7 @@ import { inject } from 'vitest';
 export interface TestDatabase extends AsyncDisposable {
   readonly url: string;
   readonly name: string;
-  /** For looking behind what is tested; the connections are not those of what is tested. */
+  /** Queries the database over connections of the test's own. */
   query<R extends pg.QueryResultRow>(sql: string, values?: readonly unknown[]): Promise<R[]>;
 }
 
@@ -17,7 +17,7 @@ export async function createTestDatabase(): Promise<TestDatabase> {
   const url = new URL(inject('adminUrl'));
   url.pathname = `/${name}`;
   const pool = new pg.Pool({ connectionString: url.href, max: 4 });
-  // Tests cut connections on purpose.
+  // Tests break connections on purpose.
   pool.on('error', () => {});
   return {
     url: url.href,
@@ -27,7 +27,7 @@ export async function createTestDatabase(): Promise<TestDatabase> {
     },
     async [Symbol.asyncDispose]() {
       await pool.end();
-      // Forced: what the test has left open does not keep the database.
+      // FORCE closes connections that the test has left open.
       await runAsAdmin(`DROP DATABASE ${name} WITH (FORCE)`);
     },
   };
@@ -37,7 +37,7 @@ async function runAsAdmin(statement: string): Promise<void> {
   const admin = new pg.Client({ connectionString: inject('adminUrl') });
   await admin.connect();
   try {
-    // One at a time: from Postgres 15 on clones may overlap, but one that is dropped meanwhile makes them wait and fail.
+    // One at a time: since Postgres 15 clones may run in parallel, but dropping one meanwhile makes others wait and fail.
     await admin.query('SELECT pg_advisory_lock(7237003)');
     await admin.query(statement);
   } finally {

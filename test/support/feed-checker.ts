@@ -1,16 +1,16 @@
 /**
- * Judges what watchers have seen by the change log itself, and the log by the users' table. Pure: it reads nothing.
+ * Compares what watchers have seen with the change log, and the log with the users' table. It is pure and reads no data.
  *
- * A user's entries are told apart by type and time: no two updates of one user have the same one.
+ * Type and time identify an entry of a user: no two updates of one user have the same time.
  */
 import { snapshotOf } from '../../src/model/watch-token.js';
 
 export type SeenType = 'existing' | 'created' | 'updated' | 'deleted';
 
-/** As the table has them. */
+/** The numbers of the types in the table. */
 export const loggedTypes: Readonly<Record<number, SeenType>> = { 2: 'created', 3: 'updated', 4: 'deleted' };
 
-/** An entry of the log, which holds committed ones only. */
+/** A committed entry of the log. */
 export interface Logged {
   readonly xid: bigint;
   readonly userId: string;
@@ -22,15 +22,15 @@ export interface Seen {
   readonly userId: string;
   readonly type: SeenType;
   readonly timeMs: number;
-  /** Of the user that came with the change: 0 for one who has gone, undefined where it is not known. */
+  /** The version of the user in the change: 0 if the user is deleted, undefined if unknown. */
   readonly version: number | undefined;
 }
 
 export interface Recording {
   readonly name: string;
-  /** The snapshot behind which it began; undefined where it began with existing users. */
+  /** The snapshot after which it began; undefined if it began with existing users. */
   readonly behind: string | undefined;
-  /** A snapshot that was taken no earlier than the existing users'. */
+  /** A snapshot that is not older than that of the existing users. */
   readonly existingUntil?: string;
   readonly messages: readonly (readonly Seen[])[];
 }
@@ -52,12 +52,12 @@ export type FaultKind =
 export interface FeedFault {
   readonly kind: FaultKind;
   readonly userId: string;
-  /** What the log has and what was seen, of this user. */
+  /** The changes of this user in the log, and the ones that were seen. */
   readonly expected: readonly string[];
   readonly seen: readonly string[];
 }
 
-/** By user, each user's in order. */
+/** Groups changes by user, in order. */
 export function byUser<T extends { readonly userId: string }>(changes: Iterable<T>): Map<string, T[]> {
   const users = new Map<string, T[]>();
   for (const change of changes) {
@@ -68,7 +68,7 @@ export function byUser<T extends { readonly userId: string }>(changes: Iterable<
   return users;
 }
 
-/** What is wrong with what a watcher has seen, once it has seen the end of the log. `log` is in order of seq. */
+/** Finds the faults in a recording that has reached the end of the log. `log` is in order of seq. */
 export function faultsOf(recording: Recording, log: ReadonlyMap<string, readonly Logged[]>): FeedFault[] {
   const seenByUser = byUser(recording.messages.flat());
   const faults: FeedFault[] = [];
@@ -119,7 +119,7 @@ function faultInVersions(entries: readonly Logged[], seen: readonly Seen[]): Fau
   let last = 0;
   for (const change of seen) {
     if (change.version === undefined) continue;
-    // The user is gone for good: no later change may bring it back.
+    // A deleted user must not reappear in a later change.
     const version = change.version === 0 ? Number.POSITIVE_INFINITY : change.version;
     if (version < (change.type === 'deleted' ? Number.POSITIVE_INFINITY : (versions.get(label(change)) ?? 0))) {
       return 'user older than its change';
@@ -134,13 +134,13 @@ function label({ type, timeMs }: Pick<Seen, 'type' | 'timeMs'>): string {
   return `${type} ${timeMs}`;
 }
 
-/** As pg_visible_in_snapshot() has it. */
+/** The same as pg_visible_in_snapshot(). */
 function isVisible(xid: bigint, snapshot: string): boolean {
   const { xmin, xmax, inProgress } = snapshotOf(snapshot);
   return xid < xmin || (xid < xmax && !inProgress.includes(xid));
 }
 
-/** What is wrong with the log itself: what it says of a user is not what the users' table has. */
+/** Finds users whose log entries do not match the users' table. */
 export function faultsInLog(log: ReadonlyMap<string, readonly Logged[]>, users: readonly LivingUser[]): string[] {
   const living = new Map(users.map((user) => [user.id, user]));
   const faults: string[] = [];
@@ -150,10 +150,12 @@ export function faultsInLog(log: ReadonlyMap<string, readonly Logged[]>, users: 
     const types = entries.map(({ type }) => type).join(' ');
     if (!/^created(?: updated)*(?: deleted)?$/.test(types)) faults.push(`${userId}: ${types}`);
     const last = entries.at(-1);
-    if ((user === undefined) !== (last?.type === 'deleted')) faults.push(`${userId}: alive or not, but ${types}`);
+    if ((user === undefined) !== (last?.type === 'deleted'))
+      faults.push(`${userId}: the table and the log disagree on whether the user exists, after ${types}`);
     if (user === undefined) continue;
     if (user.version !== entries.length) faults.push(`${userId}: version ${user.version} after ${types}`);
-    if (user.updateTimeMs !== last?.timeMs) faults.push(`${userId}: another time than that of its last entry`);
+    if (user.updateTimeMs !== last?.timeMs)
+      faults.push(`${userId}: the update time differs from that of the last entry`);
   }
   return faults;
 }

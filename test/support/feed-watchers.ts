@@ -1,4 +1,4 @@
-/** Watchers that record what they see, for the checker: over the client, and two cursors that look right and are not. */
+/** Watchers that record what they see for the checker: over the client, and with cursors that look correct but are not. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   type Client,
@@ -15,18 +15,18 @@ import { loggedTypes, type Recording, type Seen, type SeenType } from './feed-ch
 export interface WatcherOptions {
   readonly name: string;
   readonly client: Client;
-  /** `exported`: an export, and then a watch from its end. */
+  /** `exported` means an export, and then a watch from its end. */
   readonly start: 'now' | 'existing' | 'exported';
   readonly heartbeatMs?: number;
-  /** Cut off and resumed from its last token, each time after at most so long. */
+  /** Disconnects and resumes from its last token, each time after at most this time. */
   readonly cutAfterMsMax?: number;
-  /** Stops reading now and then, for at most so long. */
+  /** Pauses reading now and then, for at most this time. */
   readonly dozesMsMax?: number;
 }
 
 export interface Watcher {
   readonly recording: Recording;
-  /** What it has made of its changes, in the way that Client.followUsers() says. */
+  /** The copy of the directory, kept as the comment of Client.followUsers() describes. */
   readonly copy: ReadonlyMap<string, User>;
   /** Whether the copy began with all users. */
   readonly isFull: boolean;
@@ -34,11 +34,11 @@ export interface Watcher {
   readonly cuts: number;
   readonly disconnects: number;
   readonly startsOver: number;
-  /** Resolves with its first token. */
+  /** Resolves when it has its first token. */
   readonly begun: Promise<void>;
-  /** Throws what it ended by. */
+  /** Throws the error if the watcher has failed. */
   hasSeen(userId: string): boolean;
-  /** Rejects where it ended by something else. */
+  /** Rejects if the watcher has failed. */
   stop(): Promise<void>;
 }
 
@@ -52,17 +52,17 @@ export function startWatcher(options: WatcherOptions): Watcher {
   let existingUntil: string | undefined;
   let messages: Seen[][] = [];
   const copy = new Map<string, User>();
-  const heardOf = new Set<string>();
-  let unheard: Set<string> | undefined;
+  const seenIds = new Set<string>();
+  let unseen: Set<string> | undefined;
   const counts = { cuts: 0, disconnects: 0, startsOver: 0, changesSeen: 0 };
 
   function beginAgain(): void {
     messages = [];
-    heardOf.clear();
-    unheard = new Set(copy.keys());
+    seenIds.clear();
+    unseen = new Set(copy.keys());
   }
 
-  function take({ changes, caughtUp, resumeToken, startedOver }: UserFeedMessage): void {
+  function onMessage({ changes, caughtUp, resumeToken, startedOver }: UserFeedMessage): void {
     if (startedOver) {
       counts.startsOver++;
       beginAgain();
@@ -71,20 +71,20 @@ export function startWatcher(options: WatcherOptions): Watcher {
       if (user === undefined) continue;
       if (user.email === '') copy.delete(user.id);
       else copy.set(user.id, user);
-      unheard?.delete(user.id);
-      heardOf.add(user.id);
+      unseen?.delete(user.id);
+      seenIds.add(user.id);
     }
     if (changes.length > 0) messages.push(changes.map(seenOf));
     counts.changesSeen += changes.length;
     if (!caughtUp) return;
-    for (const id of unheard ?? []) copy.delete(id);
-    unheard = undefined;
-    if (resumeToken === '') throw new Error('A message that has caught up has no token.');
+    for (const id of unseen ?? []) copy.delete(id);
+    unseen = undefined;
+    if (resumeToken === '') throw new Error('A message with caught_up has no token.');
     if (token === '') {
       const position = parseWatchToken(resumeToken);
       if (includeExisting) existingUntil = position.within?.until ?? position.behind;
       else if (changes.length === 0) behind = position.behind;
-      else throw new Error('The first message has changes: it is not known behind what.');
+      else throw new Error('The first message has changes, so their start is unknown.');
       begun.resolve();
     }
     token = resumeToken;
@@ -111,7 +111,7 @@ export function startWatcher(options: WatcherOptions): Watcher {
         const onDisconnect = () => void counts.disconnects++;
         const request = { resumeToken: token, includeExisting, heartbeatMs, signal, onDisconnect };
         for await (const message of client.followUsers(request)) {
-          take(message);
+          onMessage(message);
           if (dozesMsMax && Math.random() < 0.05) await sleep(Math.random() * dozesMsMax);
         }
       } catch (error) {
@@ -129,7 +129,7 @@ export function startWatcher(options: WatcherOptions): Watcher {
     failure = error;
     begun.reject(error);
   });
-  // Nobody waits for some of them to begin.
+  // Some tests do not await this promise.
   begun.promise.catch(() => {});
   return {
     get recording() {
@@ -152,7 +152,7 @@ export function startWatcher(options: WatcherOptions): Watcher {
     begun: begun.promise,
     hasSeen(userId) {
       if (failure !== undefined) throw failure;
-      return heardOf.has(userId);
+      return seenIds.has(userId);
     },
     async stop() {
       stopped.abort();
@@ -192,7 +192,7 @@ function mutantReader(
   const messages: Seen[][] = [];
   let from = '0';
   return {
-    // Before the first transaction that there ever was.
+    // Before the first transaction of the database.
     recording: { name, behind: '1:1:', messages },
     async look() {
       const rows = await database.query<MutantRow>(
@@ -215,13 +215,13 @@ function mutantReader(
   };
 }
 
-/** The cursors that read-changes.ts rejects, from the beginning of the log. */
+/** The incorrect cursors of docs/decisions/0013, from the beginning of the log. */
 export function mutantReaders(database: TestDatabase): [MutantReader, MutantReader, MutantReader] {
   const settled = 'xid >= $1::xid8 and xid < pg_snapshot_xmin(pg_current_snapshot())';
   return [
-    // Whoever commits later with a lower seq is passed over.
+    // Misses a transaction that commits later with a lower seq.
     mutantReader('seq > last', database, 'seq > $1::bigint order by seq', ({ seq }) => seq),
-    // Everything before the oldest transaction in flight: all of it, but not in order.
+    // Reads everything before the oldest transaction in flight: complete, but not in order.
     mutantReader('xid < xmin, by xid', database, `${settled} order by xid, seq`, ({ until }) => until),
     mutantReader('xid < xmin, by seq', database, `${settled} order by seq`, ({ until }) => until),
   ];

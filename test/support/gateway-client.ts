@@ -1,8 +1,6 @@
 /**
- * The methods of users.v1 through the gateway, in the shape of the typed client and with its errors, so that a suite for
- * that one runs here too: bytes of ts-proto's messages go out as whatever the transport speaks.
- *
- * Retries nothing and adds no metadata.
+ * Calls users.v1 through the gateway with the interface and the errors of the typed client, so that the client's test suite
+ * also runs here. It converts ts-proto's messages to the format of the transport, does not retry, and adds no metadata.
  */
 import { readFileSync } from 'node:fs';
 import { createFileRegistry, type DescMethod, fromBinary, type Message, toBinary } from '@bufbuild/protobuf';
@@ -26,13 +24,13 @@ import { type UserServiceClient, UserServiceDefinition } from '../../generated/u
 import type { Client } from '../../src/client/index.js';
 import { toRosterError } from '../../src/client/roster-error.js';
 
-/** What every transport can offer of the client. */
+/** The part of the client that every transport supports. */
 export type CallingClient = Pick<Client, keyof UserServiceClient | 'listAllUsers'>;
 
 const descriptors = readFileSync(new URL('../../generated/descriptors.binpb', import.meta.url));
 export const registry = createFileRegistry(fromBinary(FileDescriptorSetSchema, descriptors));
 
-/** Through any of connect-node's transports, which is made with the first call: by then it is known where the gateway is. */
+/** Uses any transport of connect-node. Creates it on the first call because the gateway's address is known only then. */
 export function createGatewayClient(createTransport: () => Transport): CallingClient {
   let made: Transport | undefined;
   const transport = () => {
@@ -42,13 +40,13 @@ export function createGatewayClient(createTransport: () => Transport): CallingCl
   const service = registry.getService(UserServiceDefinition.fullName);
   const methods = Object.entries(UserServiceDefinition.methods).map(([name, definition]) => {
     const method = service?.methods.find((each) => each.name === definition.name);
-    if (method === undefined) throw new Error(`The descriptors lack ${definition.name}.`);
+    if (method === undefined) throw new Error(`The descriptors do not contain ${definition.name}.`);
     return [name, createMethod(transport, method, definition as unknown as Definition)];
   });
   return withAllPages(Object.fromEntries(methods) as UserServiceClient);
 }
 
-/** gRPC-Web as the page speaks it. */
+/** Uses gRPC-Web, as the page does. */
 export function createWebClient(address: string): CallingClient {
   const rosterErrors: ClientMiddleware = async function* (call, options) {
     try {
@@ -78,7 +76,7 @@ function withAllPages(client: UserServiceClient): CallingClient {
   };
 }
 
-/** What a definition of ts-proto has, whatever the method. */
+/** The part of a ts-proto definition that is the same for all methods. */
 interface Definition {
   readonly requestType: { fromPartial(value: unknown): unknown; encode(value: unknown): { finish(): Uint8Array } };
   readonly responseType: { decode(bytes: Uint8Array): unknown };
@@ -104,7 +102,7 @@ function createMethod(transport: () => Transport, method: DescMethod, { requestT
   }
   async function single(responses: AsyncIterable<unknown>) {
     for await (const response of responses) return response;
-    throw new Error('no response');
+    throw new Error('The call returned no response.');
   }
   async function* alone(request: unknown) {
     yield request;
@@ -135,14 +133,14 @@ async function* mapAsync<From, To>(source: AsyncIterable<From>, map: (value: Fro
   for await (const value of source) yield map(value);
 }
 
-/** As the typed client has it; Connect's codes are gRPC's numbers. */
+/** Converts an error to that of the typed client. Connect's codes are gRPC's numbers. */
 function errorOf(error: unknown, path: string): unknown {
   if (!(error instanceof ConnectError)) return error;
   const extra = error.details.flatMap((detail) => ('desc' in detail ? [] : decodeDetail(detail.type, detail.value)));
   return toRosterError(new RichClientError(path, error.code as number, error.rawMessage, extra), undefined);
 }
 
-/** Nothing where the client knows nothing of it. */
+/** Returns an empty list for an unknown type. */
 function decodeDetail(type: string, bytes: Uint8Array) {
   return [BadRequest, ErrorInfo, RequestInfo].filter(({ $type }) => $type === type).map((known) => known.decode(bytes));
 }

@@ -1,6 +1,6 @@
 /**
- * One Postgres for a whole run of the tests, with a migrated template that each test file clones. With DATABASE_URL it
- * is a guest there: it makes databases with names of its own, and drops nothing else.
+ * Starts one Postgres for a whole test run, with a migrated template that each test file clones. With DATABASE_URL it uses
+ * that Postgres, creates databases with unique names, and drops only those.
  */
 import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -13,19 +13,19 @@ import { migrateUp } from '../../src/store/migrate.js';
 
 declare module 'vitest' {
   interface ProvidedContext {
-    /** Of a role that may create databases, in a database that the tests do not touch. */
+    /** The URL of a role that may create databases, in a database that the tests do not change. */
     adminUrl: string;
-    /** Starts the names of all databases of this run; the template's is exactly this. */
+    /** The prefix of all database names of this run, and the name of the template. */
     databasePrefix: string;
   }
 }
 
-// Run by hand, a test may be held in a debugger; but not for a day.
+// A test may be paused in a debugger, but not for a day.
 const leftoverSeconds = 86_400;
 
 const root = path.resolve(import.meta.dirname, '../..');
 
-// Kept between runs, which saves initdb and stops the server that a killed run has left.
+// Kept between runs. This saves initdb, and stops the server of a killed run.
 const dataDir = path.join(root, '.roster/test');
 
 let embedded: EmbeddedPostgres | undefined;
@@ -43,7 +43,7 @@ export async function setup(project: TestProject): Promise<void> {
   const seconds = Math.floor(Date.now() / 1000);
   prefix = `roster_test_${seconds}_${randomBytes(4).toString('hex')}`;
   await dropDatabases((name) => Number(name.split('_')[2]) < seconds - leftoverSeconds);
-  // From template0 and in UTF-8, whatever locale that Postgres was made in: without LANG initdb takes SQL_ASCII.
+  // Uses template0 and UTF-8 because initdb uses SQL_ASCII without LANG.
   await withAdmin((admin) => admin.query(`CREATE DATABASE ${prefix} TEMPLATE template0 ENCODING 'UTF8'`));
   const url = new URL(adminUrl);
   url.pathname = `/${prefix}`;
@@ -59,10 +59,10 @@ export async function setup(project: TestProject): Promise<void> {
   project.provide('databasePrefix', prefix);
 }
 
-/** Some tests run dist/, which must be what src is. Packages stay as they are: this process runs on them. */
+/** Compiles dist/, which some tests run. It does not install packages because this process uses them. */
 function compile(): void {
   const { status } = spawnSync(process.execPath, ['scripts/setup.mjs', 'prepare'], { cwd: root, stdio: 'inherit' });
-  if (status !== 0) throw new Error('What the tests run could not be compiled; see above.');
+  if (status !== 0) throw new Error('The sources do not compile. See the messages above.');
 }
 
 export async function teardown(): Promise<void> {
@@ -70,7 +70,7 @@ export async function teardown(): Promise<void> {
     if (prefix !== undefined) await dropDatabases((name) => name.startsWith(prefix));
   } finally {
     await embedded?.stop();
-    // Elsewhere for root in a closed clone: nobody who deletes the clone would find it.
+    // For root the data may be outside the clone, where nobody would find it after deleting the clone.
     if (
       embedded !== undefined &&
       embedded.dataDir !== dataDir &&
@@ -81,13 +81,13 @@ export async function teardown(): Promise<void> {
   }
 }
 
-async function dropDatabases(isMeant: (name: string) => boolean): Promise<void> {
+async function dropDatabases(shouldDrop: (name: string) => boolean): Promise<void> {
   await withAdmin(async (admin) => {
     const { rows } = await admin.query<{ datname: string }>(
       `SELECT datname FROM pg_database WHERE datname ~ '^roster_test_[0-9]+_[0-9a-f]+'`,
     );
     for (const { datname } of rows) {
-      if (isMeant(datname)) await admin.query(`DROP DATABASE IF EXISTS ${datname} WITH (FORCE)`);
+      if (shouldDrop(datname)) await admin.query(`DROP DATABASE IF EXISTS ${datname} WITH (FORCE)`);
     }
   });
 }

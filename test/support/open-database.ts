@@ -1,9 +1,9 @@
-/** How tests open the database as a process of Roster does, and what they put into it. */
+/** Options to open the database as Roster does, and test data for it. */
 import { randomBytes } from 'node:crypto';
 import type { UserFields } from '../../src/model/user.js';
 import type { DatabaseOptions } from '../../src/store/database.js';
 
-/** Timeouts that no test comes near, unless it is about them. */
+/** The timeouts are longer than any test takes, unless the test is about them. */
 export function databaseOptions(url: string, changes: Partial<DatabaseOptions> = {}): DatabaseOptions {
   return {
     url,
@@ -16,7 +16,7 @@ export function databaseOptions(url: string, changes: Partial<DatabaseOptions> =
   };
 }
 
-/** A good user whom nobody else has. */
+/** A valid user with a unique email. */
 export function someFields(changes: Partial<UserFields> = {}): UserFields {
   const email = `${randomBytes(8).toString('hex')}@example.com`;
   return { firstName: 'Ada', lastName: 'Lovelace', email, profileImageUrl: '', attributes: {}, ...changes };

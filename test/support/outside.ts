@@ -1,4 +1,4 @@
-/** A folder outside the repository, where `roster` is installed as other projects have it: for examples, and those of the documentation. */
+/** A folder outside the repository with `roster` installed, as in other projects. For the examples and the docs' code. */
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { cp, mkdir } from 'node:fs/promises';
@@ -9,23 +9,23 @@ const root = path.resolve(import.meta.dirname, '../..');
 
 export interface OutsideProject extends Disposable {
   readonly folder: string;
-  /** Paths in the folder. */
+  /** `name` is a path in the folder. */
   write(name: string, text: string): void;
   copyFrom(source: string): Promise<void>;
-  /** The compiler's errors in all of the folder's .ts files. */
+  /** The compiler's errors in all .ts files of the folder. */
   typeErrors(): string;
-  /** Runs a line of bash; `npx roster`, `npx buf` and `node` are this repository's. Standard output and errors come as one text. */
+  /** Runs a line of bash. `npx roster`, `npx buf` and `node` are this repository's. Combines standard output and error. */
   start(line: string, env: Record<string, string>): Started;
 }
 
 export interface Started {
   readonly output: () => string;
-  /** The exit code, or null where a signal ended it. */
+  /** The exit code, or null if a signal ended it. */
   readonly ended: Promise<number | null>;
   kill(signal: NodeJS.Signals): void;
 }
 
-/** For sources that Node runs as they are. */
+/** For sources that Node runs without compiling. */
 export const compilerOptions = {
   module: 'nodenext',
   target: 'es2024',
@@ -50,9 +50,9 @@ export async function createOutsideProject(): Promise<OutsideProject> {
     write,
 
     async copyFrom(source) {
-      // Not what somebody who tried it has left there.
-      const isLeft = (name: string) => /^node_modules$|\.db(?:-\w+)?$/.test(path.basename(name));
-      await cp(path.join(root, source), folder, { recursive: true, filter: (name) => !isLeft(name) });
+      // Skips files that running the example leaves behind.
+      const isLeftover = (name: string) => /^node_modules$|\.db(?:-\w+)?$/.test(path.basename(name));
+      await cp(path.join(root, source), folder, { recursive: true, filter: (name) => !isLeftover(name) });
     },
 
     typeErrors() {
@@ -67,7 +67,7 @@ export async function createOutsideProject(): Promise<OutsideProject> {
         .replaceAll(/\bnpx (?=buf\b)/g, `${path.join(root, 'node_modules/.bin')}/`);
       const child = spawn('bash', ['-c', `exec 2>&1; ${shell}`], {
         cwd: folder,
-        // So that a signal reaches all of a pipe, as Ctrl-C does.
+        // A signal must reach all processes of a pipe, as Ctrl-C does.
         detached: true,
         stdio: ['ignore', 'pipe', 'inherit'],
         env: { PATH: `${path.dirname(process.execPath)}:${process.env.PATH}`, HOME: process.env.HOME, ...env },

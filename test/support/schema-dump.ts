@@ -1,11 +1,10 @@
 /**
- * What is in the first schema of a database, as text that is the same on Postgres 15 to 18.
- *
- * From the catalogs and not by pg_dump, which the embedded server does not have, and whose text differs by version.
+ * Describes the first schema of a database as text that is the same on Postgres 15 to 18. It reads the catalogs instead of
+ * running pg_dump (docs/decisions/0004).
  */
 import type { TestDatabase } from './database.js';
 
-/** One line for each column, constraint, index, function, sequence and type, in an order that never changes. */
+/** One line for each column, constraint, index, function, sequence and type, in a fixed order. */
 export async function dumpSchema(database: Pick<TestDatabase, 'query'>): Promise<string> {
   const lines = async (sql: string) => (await database.query<{ line: string }>(sql)).map((row) => row.line);
   const schema = `current_schema()::regnamespace`;
@@ -19,7 +18,7 @@ export async function dumpSchema(database: Pick<TestDatabase, 'query'>): Promise
       join pg_type t on t.oid = a.atttypid left join pg_collation l on l.oid = a.attcollation
       left join pg_attrdef d on d.adrelid = c.oid and d.adnum = a.attnum
     where c.relnamespace = ${schema} and c.relkind in ('r', 'p') order by c.relname, a.attnum`);
-  // Postgres 18 also lists NOT NULL here, which stands with the columns.
+  // Excludes NOT NULL, which Postgres 18 also lists here, because the columns show it.
   const constraints = await database.query<{ table: string; line: string }>(`
     select c.relname as table, 'constraint ' || quote_ident(k.conname) || ' ' || pg_get_constraintdef(k.oid) as line
     from pg_constraint k join pg_class c on c.oid = k.conrelid

@@ -1,4 +1,4 @@
-/** `roster serve` as a process of its own, which can be killed. Runs dist/, which global-setup has compiled. */
+/** Runs `roster serve` in a separate process that can be killed. Uses dist/, which global-setup has compiled. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
@@ -10,19 +10,19 @@ const root = path.resolve(import.meta.dirname, '../..');
 export interface Served {
   /** host:port of the gRPC port. */
   readonly address: string;
-  /** As in `http://localhost:8080`; empty where HTTP is nowhere. */
+  /** For example `http://localhost:8080`; empty if HTTP is off. */
   readonly http: string;
   readonly process: ChildProcess;
-  /** Lines of the log so far, parsed. */
+  /** The parsed log lines so far. */
   readonly lines: readonly Record<string, unknown>[];
-  /** Sends the signal and resolves with the exit code, null where the signal itself ended it. */
+  /** Sends the signal and resolves with the exit code, or null if the signal ended the process. */
   end(signal: NodeJS.Signals): Promise<number | null>;
 }
 
 export interface ServeOptions {
-  /** In a process group of its own, for signals that reach all of it. */
+  /** Runs in a separate process group, for signals to the whole group. */
   readonly isGroup?: boolean;
-  /** By `npm run serve`; the process is npm's then. */
+  /** Runs `npm run serve`; `process` is then npm. */
   readonly isByNpm?: boolean;
 }
 
@@ -57,7 +57,7 @@ export async function serve(settings: Record<string, string>, options?: ServeOpt
       lines.push(fields);
       if (fields.msg === 'listening') resolve(fields);
     });
-    void exited.then(([code]) => reject(new Error(`roster serve ended with ${code} before it served`)));
+    void exited.then(([code]) => reject(new Error(`roster serve exited with ${code} before it served.`)));
   });
   return {
     address,
@@ -72,7 +72,7 @@ export async function serve(settings: Record<string, string>, options?: ServeOpt
   };
 }
 
-/** A start that fails: its exit code, and what it wrote on the standard error. */
+/** Runs a start that fails. Returns its exit code and its standard error. */
 export async function serveInVain(settings: Record<string, string>): Promise<{ code: number | null; errors: string }> {
   const child = run(settings);
   child.stdout.resume();

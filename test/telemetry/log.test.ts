@@ -1,4 +1,4 @@
-/** What a line holds, and above all what it never holds. */
+/** What a log line contains, and what it must never contain. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { connect } from 'node:net';
@@ -50,7 +50,7 @@ describe('the log', () => {
     );
   });
 
-  it('leaves out what is below its level, and everything when silent', () => {
+  it('omits lines below its level, and all lines when silent', () => {
     const { log, lines } = capture({ level: 'warn' });
     log.info({}, 'no');
     log.call(call);
@@ -61,7 +61,7 @@ describe('the log', () => {
     expect(silent.written).toEqual([]);
   });
 
-  it('says in each line which worker it is, where there are several', () => {
+  it('has the number of the worker in each line, if there are several workers', () => {
     const { log, lines } = capture({ worker: 2 });
     log.info({}, 'line');
     log.call(call);
@@ -111,13 +111,13 @@ describe('the log', () => {
     expect(lines()).toMatchObject([{ level, status }]);
   });
 
-  it('logs a call at another level where it is told so', () => {
+  it('logs a call at the given level', () => {
     const { log, lines } = capture();
     log.call({ ...call, status: 'INTERNAL' }, 'debug');
     expect(lines()).toEqual([{ level: 'debug', time, ...call, status: 'INTERNAL', durationMs: 1.23, msg: 'call' }]);
   });
 
-  it('describes whatever was thrown, and takes nothing else that is no plain value', () => {
+  it('describes any thrown value, and otherwise accepts only plain values', () => {
     const { log, lines } = capture();
     const bug = new TypeError('bug');
     log.warn({ error: bug, port: 5, isThere: true, name: 'x', none: undefined }, 'x');
@@ -129,7 +129,7 @@ describe('the log', () => {
     expect(lines()[1]?.error).toEqual({ type: 'string', message: 'The thrown value is not an Error.' });
   });
 
-  it('redacts connection strings and emails in every text', () => {
+  it('redacts connection strings and emails in every string', () => {
     const { log, written } = capture();
     const url = 'postgres://ada:hunter2@db.example/roster';
     log.info({ url, dsn: 'host=h password=hunter2' }, `connecting to ${url} for <${secret}>`);
@@ -138,19 +138,19 @@ describe('the log', () => {
     expect(written[0]).toContain('connecting to postgres://… for <…@…>');
   });
 
-  it('is quick with texts that are long and strange', () => {
+  it('handles long and unusual strings quickly', () => {
     const { log, written } = capture();
     const before = process.cpuUsage();
     log.info({ long: `${'a'.repeat(1e6)}@${'b.'.repeat(1e6)}` }, 'x');
     const { user, system } = process.cpuUsage(before);
-    // A few milliseconds; a pattern that is looked for from every letter on takes minutes.
+    // Takes a few milliseconds. A pattern with quadratic time would take minutes.
     expect((user + system) / 1000).toBeLessThan(1000);
     expect(written.join().length).toBeLessThan(10_000);
   });
 });
 
 describe('the pretty log', () => {
-  it('shows time, level, message and fields in one line, without colours where there is no terminal', () => {
+  it('shows time, level, message and fields in one line, without colours if there is no terminal', () => {
     const { log, written } = capture({ format: 'pretty' });
     log.info({ address: 'localhost:50051' }, 'listening');
     log.call(call);
@@ -160,14 +160,14 @@ describe('the pretty log', () => {
     ]);
   });
 
-  it('shows the stack of an error below its line, and nothing that a terminal would obey', () => {
+  it('shows the stack of an error below its line, without control characters', () => {
     const { log, written } = capture({ format: 'pretty' });
     log.error({ error: new TypeError('bug \u001b[2J') }, 'failed \u009b2J');
     expect(written.join('')).toMatch(/^\[[\d:.]+\] ERROR: failed .*\n {4}error: \{\n(.*\n)* +TypeError: bug .*\n +at /);
     for (const control of ['\u001b', '\u009b']) expect(written.join('')).not.toContain(control);
   });
 
-  it('is not what auto means where there is no terminal', () => {
+  it('is not used for `auto` if there is no terminal', () => {
     const { log, lines } = capture({ format: 'auto' });
     log.info({}, 'x');
     expect(lines()).toHaveLength(1);
@@ -184,27 +184,27 @@ describe('the description of an error', () => {
     expect(stack).toBe(error.stack);
   });
 
-  it('has the reason of a fault and its cause', () => {
-    const fault = new Fault('DATABASE_UNAVAILABLE', 'The database is away.', [], {
+  it('has the reason and the cause of a fault', () => {
+    const fault = new Fault('DATABASE_UNAVAILABLE', 'Cannot reach the database.', [], {
       cause: new Error('connect ECONNREFUSED'),
     });
     expect(describeError(fault)).toMatchObject({
       type: 'Fault',
-      message: 'The database is away.',
+      message: 'Cannot reach the database.',
       code: 'UNAVAILABLE',
       reason: 'DATABASE_UNAVAILABLE',
       cause: { type: 'Error', message: 'connect ECONNREFUSED' },
     });
   });
 
-  it('follows causes a few levels, and no circle', () => {
+  it('follows causes for a few levels, and stops in a cycle', () => {
     const error = new Error('round');
     error.cause = error;
     expect(JSON.stringify(describeError(error)).match(/"message":"round"/g)).toHaveLength(4);
   });
 
-  it('has what each address answered when a host with several refuses', async () => {
-    // What net throws where localhost is IPv4 and IPv6; port 1 (tcpmux) has no listener on a machine of this century.
+  it('has the error of each address if a host with several addresses refuses', async () => {
+    // net throws this error if localhost is IPv4 and IPv6. Nothing listens on port 1 (tcpmux).
     const socket = connect({
       port: 1,
       host: 'localhost',
@@ -224,7 +224,7 @@ describe('the description of an error', () => {
     expect(described.stack).not.toMatch(/AggregateError.*AggregateError/s);
   });
 
-  it('keeps the text that JSON.parse could not read out', () => {
+  it('omits the text that JSON.parse could not parse', () => {
     let thrown: unknown;
     try {
       JSON.parse('Lovelace {');
@@ -264,13 +264,13 @@ describe('the description of an error from Postgres', () => {
     routine: '_bt_check_unique',
   };
 
-  it('has its code, what it is about, and no value', () => {
+  it('has its code and object names, but no values', () => {
     const { stack, ...rest } = describeError(taken);
     expect(rest).toEqual(kept);
     expect(stack).toMatch(/^DatabaseError: duplicate key value violates unique constraint "…"\n\s+at /);
   });
 
-  it('has the same of what TypeORM makes of it, without query and parameters', () => {
+  it('has the same fields if TypeORM wraps it, without query and parameters', () => {
     const failed = new QueryFailedError(`select '${secret}'`, [secret], taken);
     const { stack: _, ...rest } = describeError(failed);
     expect(rest).toEqual({ ...kept, type: 'QueryFailedError' });
@@ -285,13 +285,13 @@ describe('the description of an error from Postgres', () => {
     ['ungültige Eingabesyntax für Typ uuid: „VALUE“', 'ungültige Eingabesyntax für Typ uuid: "…"'],
     ['syntaxe en entrée invalide pour le type uuid : « VALUE »', 'syntaxe en entrée invalide pour le type uuid : "…"'],
     ['invalid byte sequence for encoding "UTF8": 0xc3 0x28', 'invalid byte sequence for encoding "…": 0x… 0x…'],
-  ])('cuts the value out of %j', (message, redacted) => {
+  ])('removes the value from %j', (message, redacted) => {
     const described = describeError(databaseError(message.replace('VALUE', 'Lovelace'), { code: '22P02' }));
     expect(described.message).toBe(redacted);
     expect(JSON.stringify(described)).not.toContain('Lovelace');
   });
 
-  it('holds no value, whatever it is', () => {
+  it('contains no value, for arbitrary values', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'grapheme' }), (value) => {
         const marked = `«zq7f3aqz${value}zq7f3aqz»`;
@@ -305,7 +305,7 @@ describe('the description of an error from Postgres', () => {
     );
   });
 
-  it('is right about errors of a real one', async () => {
+  it('is correct for errors of a real Postgres', async () => {
     const client = new pg.Client({ connectionString: inject('adminUrl') });
     await client.connect();
     try {
@@ -336,9 +336,9 @@ describe('the description of an error from Postgres', () => {
   });
 });
 
-// The time is for starting processes on a machine that is busy with other tests.
+// The timeout allows for slow process starts on a busy machine.
 describe('the log on the standard output', { timeout: 60_000 }, () => {
-  // Ten times what a pipe holds.
+  // Ten times the capacity of a pipe.
   const linesCount = 5000;
   function run(after: string) {
     const program = `
@@ -356,9 +356,9 @@ describe('the log on the standard output', { timeout: 60_000 }, () => {
   it.each([
     ['exits', 'process.exit(0)'],
     ['fails', 'throw new Error("bug")'],
-    ['is done', ''],
+    ['has finished', ''],
     ['made the pipe non-blocking', 'process.stdout; process.exit(0)'],
-  ])('loses no line when the process %s, nor the order', async (_, after) => {
+  ])('loses no line and keeps the order when the process %s', async (_, after) => {
     const output = await text(run(after).stdout);
     const numbers = output
       .trimEnd()
@@ -367,18 +367,18 @@ describe('the log on the standard output', { timeout: 60_000 }, () => {
     expect(numbers).toEqual(Array.from({ length: linesCount }, (_, i) => i));
   });
 
-  it('is whole lines too where several processes write to one pipe, whose reader is slow', async () => {
+  it('keeps lines whole if several processes write to one pipe with a slow reader', async () => {
     const program = `
       import { createLog } from ${JSON.stringify(new URL('../../src/telemetry/log.ts', import.meta.url).href)};
       const log = createLog({ level: 'info', format: 'json', worker: Number(process.argv[1]) });
       for (let turn = 0; turn < 100; turn++) {
-        // Several times what a pipe takes as a whole.
+        // Several times the size of an atomic write to a pipe.
         for (let line = 0; line < 100; line++) log.info({ number: turn * 100 + line }, 'x'.repeat(50 + line * 2));
         await new Promise(setImmediate);
       }`;
     const writer = `"$NODE" --experimental-strip-types --no-warnings --input-type=module --eval "$PROGRAM"`;
     const all = [1, 2, 3, 4].map((worker) => `${writer} ${worker} &`).join(' ');
-    // Small readings leave room for a part of what a writer has.
+    // Small reads leave room for only a part of a write.
     const child = spawn('bash', ['-c', `(${all} wait) | dd bs=700 status=none`], {
       env: { PATH: process.env.PATH, NODE: process.execPath, PROGRAM: program },
       stdio: ['ignore', 'pipe', 'inherit'],
@@ -395,7 +395,7 @@ describe('the log on the standard output', { timeout: 60_000 }, () => {
     expect([...numbers.keys()].sort()).toEqual([1, 2, 3, 4]);
   });
 
-  it('does not end the process when its reader goes', async () => {
+  it('does not stop the process when its reader exits', async () => {
     const child = run('console.error("alive")');
     child.stdout.destroy();
     const [errors, [code]] = await Promise.all([text(child.stderr), once(child, 'exit')]);

@@ -7,8 +7,8 @@ async function linesOf(...metrics: Metrics[]): Promise<string[]> {
 
 const get = 'users.v1.UserService/GetUser';
 
-describe('the figures', () => {
-  it('have calls by method, status and how long they took', async () => {
+describe('the metrics', () => {
+  it('contain calls by method, status and duration', async () => {
     const metrics = createMetrics();
     metrics.call(get, 'OK', 1);
     metrics.call(get, 'OK', 1.5);
@@ -27,7 +27,7 @@ describe('the figures', () => {
     expect(lines).toContain(`${name}_count{method="${get}",status="NOT_FOUND"} 1`);
   });
 
-  it('have statements by their size, and rows of imports by what became of them', async () => {
+  it('contain statements by number of calls, and imported rows by outcome', async () => {
     const metrics = createMetrics();
     metrics.batch('create', 3);
     metrics.batch('create', 5000);
@@ -41,7 +41,7 @@ describe('the figures', () => {
     expect(lines).toContain('roster_imported_rows_total{outcome="created"} 9');
   });
 
-  it('ask what is observed each time, and not before', async () => {
+  it('read the observed sources on each scrape, and not before', async () => {
     const metrics = createMetrics();
     let queued = 3;
     metrics.observe({
@@ -72,7 +72,7 @@ describe('the figures', () => {
     expect(await linesOf(metrics)).toContain('roster_queued_calls{statement="get"} 0');
   });
 
-  it('have the process and its event loop', async () => {
+  it('contain the process and its event loop', async () => {
     const lines = await linesOf(createMetrics());
     for (const name of [
       'process_cpu_seconds_total',
@@ -86,8 +86,8 @@ describe('the figures', () => {
   });
 });
 
-describe('the figures of several processes', () => {
-  it('are added up, but for the worst of them where a sum means nothing', async () => {
+describe('the metrics of several processes', () => {
+  it('are summed, or the maximum is used if a sum has no meaning', async () => {
     const [first, second] = [createMetrics(), createMetrics()];
     first.call(get, 'OK', 1);
     second.call(get, 'OK', 20);
@@ -104,7 +104,7 @@ describe('the figures of several processes', () => {
     expect(lines).toContain('roster_processes 2');
   });
 
-  it('keep the counters of those that have ended, and nothing else of them', async () => {
+  it('keep only the counters of processes that have exited', async () => {
     const [ended, living] = [createMetrics(), createMetrics()];
     ended.call(get, 'OK', 1);
     ended.imported('created', 5);
@@ -118,7 +118,7 @@ describe('the figures of several processes', () => {
     expect(lines).toContain('roster_processes 1');
   });
 
-  it('go through a channel between processes', async () => {
+  it('can be sent between processes', async () => {
     const metrics = createMetrics();
     metrics.call(get, 'OK', 1);
     const figures = metrics.figures();

@@ -1,4 +1,4 @@
-/** When a worker is replaced, with a clock of the test's own; that processes are is for recovery/workers.test.ts. */
+/** When the pool replaces a worker, with fake timers. recovery/workers.test.ts tests real processes. */
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createLog } from '../../src/telemetry/log.js';
 import { createWorkerPool } from '../../src/workers/worker-pool.js';
@@ -64,8 +64,8 @@ async function startPool(count: number) {
   return { pool, workers, last, lines };
 }
 
-describe('a worker that ends', () => {
-  it('is replaced at once, then later and later up to a bound, and at once again after a quiet minute', async () => {
+describe('a worker that exits', () => {
+  it('is replaced at once, then after growing delays up to a maximum, and at once again after it served for a minute', async () => {
     const { workers, last } = await startPool(1);
     for (const delayMs of [0, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 20_000, 20_000]) {
       const before = workers.length;
@@ -82,7 +82,7 @@ describe('a worker that ends', () => {
     expect(workers.length).toBe(11);
   });
 
-  it('while its successor is on the way has only that one', async () => {
+  it('is not replaced again if its replacement is already starting', async () => {
     const { pool, workers } = await startPool(1);
     pool.restart();
     await settled();
@@ -93,7 +93,7 @@ describe('a worker that ends', () => {
     expect(workers.length).toBe(2);
   });
 
-  it('while its successor fails is replaced all the same', async () => {
+  it('is still replaced if its replacement fails to start', async () => {
     const { pool, workers, lines } = await startPool(2);
     pool.restart();
     await settled();
@@ -105,7 +105,7 @@ describe('a worker that ends', () => {
     expect(lines.at(-1)).toMatchObject({ level: 'error', msg: expect.stringMatching(/^the restart has stopped/) });
   });
 
-  it('because it was told to is not replaced', async () => {
+  it('is not replaced if the pool closed it', async () => {
     const { pool, workers } = await startPool(2);
     const closed = pool.close(1_000);
     expect(workers.every(({ isClosed }) => isClosed)).toBe(true);
@@ -117,7 +117,7 @@ describe('a worker that ends', () => {
 });
 
 describe('a restart', () => {
-  it('closes each worker when its successor serves, one after the other', async () => {
+  it('closes each worker when its replacement serves, one after the other', async () => {
     const { pool, workers } = await startPool(2);
     pool.restart();
     await settled();

@@ -1,6 +1,6 @@
 /**
- * What every client in these folders must do, whatever its language: the day's work against a Roster, the same over TLS,
- * a deadline, and a token that goes nowhere in the clear but to this machine. Each folder's check.mjs calls it.
+ * The checks for the client of every language: the whole program with a Roster, the same over TLS, a deadline, and a token
+ * that is sent unencrypted only to this machine. Each folder's check.mjs calls it.
  */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -34,11 +34,11 @@ const day = [
   /^ {2}user\.email: must be one email address, like ada@example\.com$/,
 ];
 
-/** `command` with its arguments, to which those of the client's own options are added. */
+/** `command` is a program with its arguments. The checks append the client's options. */
 export async function checkClient(command, cwd) {
   const { ROSTER_ADDRESS: address, ROSTER_REPO: repository } = process.env;
   const run = (options, env, signal) => start([...command, ...options], { cwd, env, signal });
-  // The first call's token, "" for none.
+  // Returns the token of the first call, or "".
   const tokenOf = async (server, options, env) => {
     const stop = new AbortController();
     const running = run(['--address', server.address, '--deadline-ms', '60000', ...options], env, stop.signal);
@@ -65,7 +65,7 @@ export async function checkClient(command, cwd) {
     const relay = await listen(createRelay(address, { cert, key, ALPNProtocols: ['h2'] }), 'localhost');
     assertDay(await run(['--address', relay.address, '--ca', ca], { ROSTER_TOKEN: 'over-tls' }));
     await relay.close();
-    console.log('The same over TLS.');
+    console.log('Passed over TLS.');
 
     const encrypted = await listen(http2.createSecureServer({ cert, key }), 'localhost');
     assert.equal(await tokenOf(encrypted, ['--ca', ca], { ROSTER_TOKEN: 'over-tls' }), 'Bearer over-tls');
@@ -76,29 +76,29 @@ export async function checkClient(command, cwd) {
     assert.notEqual(late.code, 0);
     assert.match(late.output, /deadline.?exceeded/i);
     await nearby.close();
-    console.log('A token goes over TLS, and to this machine; no answer ends with the deadline.');
+    console.log('The token is sent over TLS and to this machine. A call without an answer ends at its deadline.');
 
     const elsewhere = Object.values(os.networkInterfaces())
       .flat()
       .find(({ family, internal }) => family === 'IPv4' && !internal)?.address;
     if (elsewhere === undefined) {
-      console.log('Not tried: a token in the clear, for this machine has no address but its own.');
+      console.log('Skipped the check of an unencrypted token, because this machine has only loopback addresses.');
       return;
     }
     const other = await listen(http2.createServer(), elsewhere);
-    // Without a token it is called, so that what comes with one is no other failure.
+    // A call without a token arrives, so the failure with a token has no other cause.
     assert.equal(await tokenOf(other, []), '');
     const refused = await run(['--address', other.address, '--deadline-ms', '2000'], { ROSTER_TOKEN: 'in-the-clear' });
     assert.notEqual(refused.code, 0);
     assert.deepEqual(other.tokens(), ['']);
     await other.close();
-    console.log('A token does not go to another address in the clear.');
+    console.log('The token is not sent unencrypted to another address.');
   } finally {
     rmSync(folder, { recursive: true });
   }
 }
 
-/** Runs a command to its end, and says what it printed and how it ended. */
+/** Runs a command and returns its output and exit code. */
 export async function start([program, ...args], { cwd, env, signal }) {
   const { ROSTER_TOKEN: _, ...rest } = process.env;
   const child = spawn(program, args, { cwd, env: { ...rest, ...env }, signal, stdio: ['ignore', 'pipe', 'pipe'] });
@@ -119,7 +119,7 @@ function assertDay({ output, code }) {
   assert.equal(lines.length, day.length, output);
 }
 
-/** TLS in front of a server that speaks none. */
+/** Adds TLS in front of an unencrypted server. */
 function createRelay(address, options) {
   const [, host, port] = /^(.*):(\d+)$/.exec(address);
   return tls.createServer(options, (socket) => {
@@ -134,7 +134,7 @@ function createRelay(address, options) {
   });
 }
 
-/** `tokens` are those of the calls that came, once each, `called` is the first; a server of HTTP/2 never answers. */
+/** `tokens` are the distinct tokens of all calls, and `called` is the first one. An HTTP/2 server never answers. */
 async function listen(server, host) {
   const sockets = new Set();
   const tokens = new Set();

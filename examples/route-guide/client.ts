@@ -1,4 +1,4 @@
-/** Calls the RouteGuide service in each of gRPC's four ways, then shows what else a call has. */
+/** Makes each of gRPC's four kinds of calls, and shows metadata, a deadline, a cancellation and flow control. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ClientError, createChannel, createClient, Metadata, Status } from 'nice-grpc';
 import { type Point, RouteGuideDefinition } from './generated/route_guide.ts';
@@ -13,12 +13,12 @@ function pointOf(city: string): Point {
   return place.location;
 }
 
-// Unary: a function that is awaited.
+// Unary: await a function.
 async function getFeature(): Promise<void> {
   const tbilisi = await client.getFeature(toPoint(41.72, 44.79));
   console.log('GetFeature:', tbilisi.name);
   const nowhere = await client.getFeature(toPoint(0, 0));
-  console.log('GetFeature:', nowhere.name || 'nothing stands there');
+  console.log('GetFeature:', nowhere.name || 'no place at this point');
   try {
     await client.getFeature(toPoint(91, 0));
   } catch (error) {
@@ -27,14 +27,14 @@ async function getFeature(): Promise<void> {
   }
 }
 
-// Server streaming: responses are iterated over.
+// Server streaming: iterate over the responses.
 async function listFeatures(): Promise<void> {
   const names: string[] = [];
   for await (const { name } of client.listFeatures({ lo: toPoint(55, 5), hi: toPoint(70, 30) })) names.push(name);
   console.log('ListFeatures:', names.join(', '));
 }
 
-// Client streaming: requests are whatever can be iterated over.
+// Client streaming: pass an iterable of requests.
 async function recordRoute(): Promise<void> {
   async function* route() {
     for (const city of ['Lisbon', 'Madrid', 'Paris', 'Berlin', 'Warsaw', 'Kyiv']) yield pointOf(city);
@@ -44,7 +44,7 @@ async function recordRoute(): Promise<void> {
   console.log(`RecordRoute: ${pointCount} points, ${featureCount} of them features, ${Math.round(distance / 1000)} km`);
 }
 
-// Bidirectional streaming: both at once. What is sent may depend on what has come.
+// Bidirectional streaming: both at once. Requests may depend on earlier responses.
 async function routeChat(): Promise<void> {
   const location = pointOf('Reykjavík');
   const answered = Promise.withResolvers<void>();
@@ -68,8 +68,7 @@ async function metadata(): Promise<void> {
   });
 }
 
-// The server ends the call at its deadline, and with it whatever it does for it; the signal is for a server that
-// cannot be reached.
+// The server stops working on the call at its deadline. The signal is for an unreachable server.
 async function deadline(): Promise<void> {
   const deadlineMs = 300;
   async function* slowRoute() {
@@ -89,7 +88,7 @@ async function deadline(): Promise<void> {
   }
 }
 
-/** Notes of 60 KB, each of which is answered with up to ten, and how many of them have gone out. */
+/** Notes of 60 KB, each of which gets up to ten replies, and a count of the sent notes. */
 function createNotes(location: Point, notesMax: number) {
   const message = 'x'.repeat(60_000);
   let sent = 0;
@@ -100,8 +99,8 @@ function createNotes(location: Point, notesMax: number) {
       for (; sent < notesMax; sent++) yield { location, message };
     },
 
-    // Nothing tells a client that the other side has no room; that no note goes out for a second does.
-    async heldUp(): Promise<void> {
+    // A client cannot see that the server does not read. It assumes this if it could send no note for a second.
+    async untilBlocked(): Promise<void> {
       for (let before = -1; before !== sent; ) {
         before = sent;
         await sleep(1_000);
@@ -115,18 +114,18 @@ async function cancellation(): Promise<void> {
   const controller = new AbortController();
   try {
     for await (const _ of client.routeChat(notes, { signal: controller.signal })) {
-      await notes.heldUp();
+      await notes.untilBlocked();
       controller.abort();
-      // What has come already could still be read. To leave the loop would have been enough: that cancels as well.
+      // Responses that have already arrived could still be read. Leaving the loop alone would cancel the call as well.
       break;
     }
   } catch (error) {
     if (!controller.signal.aborted) throw error;
-    console.log('Cancellation: a call without end is over');
+    console.log('Cancellation: cancelled an endless call');
   }
 }
 
-// A client that does not read holds the server up, and a server that is held up takes no more requests.
+// A client that does not read blocks the server's writes, and a blocked server reads no more requests.
 async function flowControl(): Promise<void> {
   const location = pointOf('Singapore');
   const serverMemory = async () => {
@@ -139,15 +138,15 @@ async function flowControl(): Promise<void> {
     return `the server uses ${megabytes} MB`;
   };
 
-  console.log('Flow control: at first', await serverMemory());
+  console.log('Flow control: at the start', await serverMemory());
   const notesMax = 300;
   const notes = createNotes(location, notesMax);
   let replies = 0;
   for await (const _ of client.routeChat(notes)) {
     replies++;
     if (replies > 1) continue;
-    await notes.heldUp();
-    // A call beside it on the same connection is answered meanwhile.
+    await notes.untilBlocked();
+    // Another call on the same connection is answered meanwhile.
     console.log(`Flow control: unread, after ${notes.sent()} of ${notesMax} notes,`, await serverMemory());
   }
   console.log(`Flow control: read, all ${notes.sent()} notes and ${replies} replies of 60 KB,`, await serverMemory());

@@ -1,4 +1,4 @@
-/** Cities of the world, by their centres to a hundredth of a degree (about a kilometre). */
+/** Cities of the world, with their centres to a hundredth of a degree (about a kilometre). */
 import type { Point } from './generated/route_guide.ts';
 
 const degrees: readonly (readonly [name: string, latitude: number, longitude: number])[] = [
@@ -90,7 +90,7 @@ const degrees: readonly (readonly [name: string, latitude: number, longitude: nu
   ['Yerevan', 40.18, 44.51],
 ];
 
-/** As the contract has them: whole numbers, degrees times 10^7. */
+/** Converts degrees to the contract's integers, degrees times 10^7. */
 export const toPoint = (latitude: number, longitude: number): Point => ({
   Latitude: Math.round(latitude * 1e7),
   Longitude: Math.round(longitude * 1e7),

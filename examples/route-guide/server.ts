@@ -1,11 +1,11 @@
-/** The RouteGuide service: one handler for each of gRPC's four kinds of call, and what stands around all of them. */
+/** The RouteGuide service: one handler for each of gRPC's four kinds of calls, and middleware for all of them. */
 import { type CallContext, createServer, ServerError, type ServerMiddlewareCall, Status } from 'nice-grpc';
 import { type Point, RouteGuideDefinition, type RouteGuideServiceImplementation } from './generated/route_guide.ts';
 import { metresBetween } from './metres-between.ts';
 import { places } from './places.ts';
 
-// The newest notes at the places of the newest notes: with the bound on a message, clients can make this process keep
-// 64 MB of text, and twice that in the worst of characters.
+// Keeps the newest notes of the newest places. With the limit on messages this is at most 64 MB of text, or twice as much
+// memory for some characters.
 const notesMax = 10;
 const locationsMax = 100;
 const messageBytesMax = 64 * 1024;
@@ -16,20 +16,20 @@ const notesByKey = new Map<string, string[]>();
 
 function checked(point: Point | undefined): Point {
   if (point !== undefined && Math.abs(point.Latitude) <= 90e7 && Math.abs(point.Longitude) <= 180e7) return point;
-  throw new ServerError(Status.INVALID_ARGUMENT, 'A point is within 90 degrees of latitude and 180 of longitude.');
+  throw new ServerError(Status.INVALID_ARGUMENT, 'A point must be within 90 degrees of latitude and 180 of longitude.');
 }
 
 const routeGuide: RouteGuideServiceImplementation = {
   // One request, one response.
   async getFeature(request, { metadata, header, trailer }) {
     const point = checked(request);
-    // Metadata travels beside the messages: from the client, then to it before the response, and behind it.
+    // Metadata is separate from messages: the client sends it, and receives it before and after the response.
     header.set('greeting', `hello, ${metadata.get('caller') ?? 'stranger'}`);
     trailer.set('server-memory-mb', Math.round(process.memoryUsage.rss() / 1e6).toString());
     return placesByKey.get(keyOf(point)) ?? { name: '', location: point };
   },
 
-  // One request, many responses. What is yielded waits until the client has room for it.
+  // One request, many responses. `yield` waits until the client can receive.
   async *listFeatures({ lo, hi }) {
     const [a, b] = [checked(lo), checked(hi)];
     const isWithin = (value: number, one: number, other: number) =>
@@ -57,12 +57,12 @@ const routeGuide: RouteGuideServiceImplementation = {
       if (placesByKey.has(keyOf(point))) featureCount++;
       previous = point;
     }
-    // The contract's int32 ends at 53 times round the Earth.
+    // The contract's int32 can hold 53 times round the Earth.
     const distance = Math.min(Math.round(metres), 2 ** 31 - 1);
     return { pointCount, featureCount, distance, elapsedTime: Math.round((lastMs - firstMs) / 1000) };
   },
 
-  // Many of both, in any order: here the notes that others have left at a place, to each who leaves one.
+  // Many of both, in any order: each note gets the earlier notes of the same place as responses.
   async *routeChat(notes) {
     for await (const { location: point, message } of notes) {
       const location = checked(point);
@@ -79,7 +79,7 @@ const routeGuide: RouteGuideServiceImplementation = {
   },
 };
 
-/** Around every call: says how it ended. */
+/** Logs how each call ended. */
 async function* log<Request, Response>(call: ServerMiddlewareCall<Request, Response>, context: CallContext) {
   const startMs = performance.now();
   let end = Status[Status.OK];
@@ -89,8 +89,8 @@ async function* log<Request, Response>(call: ServerMiddlewareCall<Request, Respo
     end = Status[error instanceof ServerError ? error.code : Status.UNKNOWN];
     throw error;
   } finally {
-    // A handler that waits for the next request when its caller goes may see nothing but the end of the requests.
-    if (context.signal.aborted) end = 'ended by the caller, or at its deadline';
+    // A handler that waits for the next request during a cancellation may only see the end of the requests.
+    if (context.signal.aborted) end = 'cancelled by the client or by its deadline';
     console.log(`${call.method.path}: ${end}, ${Math.round(performance.now() - startMs)} ms`);
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Runs the shop against the Roster of ROSTER_ADDRESS, and takes its services away one after the other: every answer must
- * come within its caller's deadline. Exits with 75 where Go, Maven or Java is missing.
+ * Runs the shop with the Roster at ROSTER_ADDRESS, and makes its services fail one after the other. Every answer must arrive
+ * within its caller's deadline. Exits with 75 if Go, Maven or Java is missing.
  */
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
@@ -31,7 +31,7 @@ for (const [tool, flag] of [
   }
 }
 
-// As `npm install` does; the other packages are Roster's too, where nobody has brought them.
+// Does what `npm install` does. The other packages are those of the Roster repository.
 if (!existsSync(`${folder}/node_modules/roster`)) {
   mkdirSync(`${folder}/node_modules`, { recursive: true });
   symlinkSync(ROSTER_REPO, `${folder}/node_modules/roster`, 'dir');
@@ -40,19 +40,19 @@ const { createClient } = await import('roster/client');
 
 run('npm', ['run', '--silent', 'build']);
 run('npm', ['run', '--silent', 'check:types']);
-console.log('built');
+console.log('Built the shop.');
 
 const roster = createClient({ address: ROSTER_ADDRESS });
-const door = await openDoor(ROSTER_ADDRESS);
+const proxy = await openProxy(ROSTER_ADDRESS);
 const shop = spawn(process.execPath, ['start.ts'], {
   cwd: folder,
-  env: { ...process.env, ROSTER_ADDRESS: door.address, SHOP_HTTP: 'localhost:0', PAGE_PORT: '0' },
+  env: { ...process.env, ROSTER_ADDRESS: proxy.address, SHOP_HTTP: 'localhost:0', PAGE_PORT: '0' },
   stdio: ['ignore', 'pipe', 'inherit'],
 });
-// Whatever fails here, nothing stays: the shop ends its services.
+// Stops the shop and its services, even if a check fails.
 process.once('exit', () => shop.kill('SIGTERM'));
 const ended = once(shop, 'exit');
-const output = await outputUntil('Ctrl-C ends');
+const output = await outputUntil('Press Ctrl-C');
 
 const gateway = found(/The gateway is at (\S+),/);
 const page = found(/the page at (\S+)\./);
@@ -67,10 +67,10 @@ assert.deepEqual(
   ['Ada Lovelace', 'Grace Hopper', 'Grace Hopper', 'Alan Turing'],
 );
 assert.equal(answer.outages, undefined);
-console.log('answers with products and sellers');
+console.log('The shop answers with products and sellers.');
 
 const tree = output.slice(output.indexOf('app: POST'));
-// Below each other by their ids, each with less time left than the one above.
+// Each span is below its parent, and has less remaining time.
 assert.match(tree, /^app: .*\n└─ aggregator: shop\.v1.*\n {3}├─ aggregator: ecommerce.*\n {3}│ {2}└─ product-info: /);
 const [, ...left] = /of (\d+) ms\n.*of (\d+) ms\n.*of (\d+) ms\n.*of (\d+) ms\n/.exec(tree) ?? [];
 assert.deepEqual(
@@ -79,7 +79,7 @@ assert.deepEqual(
 );
 assert.equal(tree.match(/product-info: /g)?.length, 4);
 assert.match(tree, /ResolveUsers 3 sellers/);
-console.log('one trace over all of them, with deadlines that get shorter');
+console.log('All services share one trace, with decreasing deadlines.');
 
 const allowed = await fetch(`${gateway}/shop.v1.Shop/ListOffers`, {
   method: 'OPTIONS',
@@ -92,7 +92,7 @@ const allowed = await fetch(`${gateway}/shop.v1.Shop/ListOffers`, {
 assert.equal(allowed.headers.get('access-control-allow-origin'), page);
 assert.match(await (await fetch(page)).text(), /shop\.js/);
 assert.equal(await (await fetch(`${page}/gateway`)).text(), gateway);
-console.log('has a page, which may call the gateway');
+console.log('The page can call the gateway.');
 
 const seller = answer.offers[0].seller.id;
 const java = run('mvn', ['-q', '-B', '-f', 'consumer', 'compile', 'exec:java', `-Dexec.args=${productInfo} ${seller}`]);
@@ -104,16 +104,16 @@ assert.deepEqual(
   [[added, 'Nanosecond', 'Ada Lovelace']],
 );
 assert.deepEqual(mixed.missingIds, ['nothing']);
-console.log('Java has added a product, which is on offer; one that is not there is named');
+console.log('The shop offers the product that Java added, and names a missing product.');
 
-await door.shut();
+await proxy.close();
 await expectNoSellers('UNAVAILABLE', 'Roster is stopped');
-await door.open();
+await proxy.open();
 await expectAll();
 
-door.freeze();
+proxy.freeze();
 await expectNoSellers('DEADLINE_EXCEEDED', 'Roster hangs');
-door.thaw();
+proxy.thaw();
 await expectAll();
 
 process.kill(productInfoPid, 'SIGSTOP');
@@ -132,14 +132,14 @@ clearTimeout(timer);
 const compared = run(process.execPath, ['compare.ts'], { ROSTER_ADDRESS, ROSTER_HTTP, COMPARE_ANSWERS: '5' });
 assert.match(compared, /Both ways give the same 20 offers/);
 assert.match(compared, /received JSON\/gRPC/);
-console.log('the comparison runs; its figures are of a moment, and mean nothing here');
+console.log('The comparison runs. Ignore its numbers.');
 
-// Those of both, as others use this Roster too.
+// Deletes only the sellers of these two programs, because others use this Roster too.
 const sellers = await Array.fromAsync(roster.listAllUsers({ filter: 'email.endsWith("@shop.example")' }));
 for (const { id } of sellers) await roster.deleteUser({ id, allowMissing: true });
 roster.close();
-await door.shut();
-console.log('ended');
+await proxy.close();
+console.log('Done.');
 
 function run(command, args, env = {}) {
   const { status, stdout, error } = spawnSync(command, args, {
@@ -161,15 +161,15 @@ async function outputUntil(text) {
       return all;
     }
   }
-  assert.fail(`The shop has ended:\n${all}`);
+  assert.fail(`The shop has exited:\n${all}`);
 }
 
 function found(pattern) {
-  const [, value] = pattern.exec(output) ?? assert.fail(`no ${pattern} in\n${output}`);
+  const [, value] = pattern.exec(output) ?? assert.fail(`The output does not match ${pattern}:\n${output}`);
   return value;
 }
 
-/** Fails where the answer is not there within the deadline. */
+/** Fails if the answer does not arrive within the deadline. */
 async function listOffers(productIds) {
   const response = await fetch(`${gateway}/shop.v1.Shop/ListOffers`, {
     method: 'POST',
@@ -202,10 +202,10 @@ async function expectNoProducts(status, what) {
   assert.deepEqual(offers, []);
   assert.deepEqual(unreadIds, ids);
   assert.deepEqual(outages, [{ service: 'ecommerce.ProductInfo', status }]);
-  console.log(`${what}: says which products it could not read after ${ms} of ${deadlineMs} ms`);
+  console.log(`${what}: names the products that it could not read after ${ms} of ${deadlineMs} ms`);
 }
 
-/** It comes back by itself. */
+/** Waits until the shop has recovered by itself. */
 async function expectAll() {
   const untilMs = performance.now() + recoveryMsMax;
   for (;;) {
@@ -214,14 +214,14 @@ async function expectAll() {
       assert.ok(offers.length === ids.length && offers.every(({ seller }) => seller !== undefined));
       return;
     }
-    assert.ok(performance.now() < untilMs, 'the service is back, and not found again');
+    assert.ok(performance.now() < untilMs, 'The shop does not reconnect to the restarted service.');
     await sleep(100);
   }
 }
 
-/** A way to a server that others use too, so that it can be gone, or hang, for the shop alone. */
-async function openDoor(address) {
-  const [, host, targetPort] = /^(.*):(\d+)$/.exec(address) ?? assert.fail(`no host and port: ${address}`);
+/** A proxy for a shared server, which can fail or hang for the shop alone. */
+async function openProxy(address) {
+  const [, host, targetPort] = /^(.*):(\d+)$/.exec(address) ?? assert.fail(`The address must be host:port: ${address}`);
   const pipes = new Map();
   let isFrozen = false;
   const server = createServer((inside) => {
@@ -251,14 +251,14 @@ async function openDoor(address) {
   return {
     address: `127.0.0.1:${port}`,
     open,
-    /** Nobody listens any more. */
-    async shut() {
+    /** Stops listening and closes all connections. */
+    async close() {
       const closed = once(server, 'close');
       server.close();
       for (const socket of pipes.keys()) socket.destroy();
       await closed;
     },
-    /** Connections stay, and new ones are taken, but no byte moves: what a stopped process looks like from outside. */
+    /** Keeps and accepts connections, but moves no bytes, like a stopped process. */
     freeze() {
       isFrozen = true;
       for (const socket of pipes.keys()) socket.unpipe().pause();

@@ -1,6 +1,6 @@
 /**
- * The same aggregation with its services spoken with in two ways, gRPC and JSON over HTTP/1.1: latency, CPU and bytes on the
- * wire, side by side in one run. It is the aggregator's own code in this process; only the sources differ.
+ * Compares the same aggregation over gRPC and over JSON on HTTP/1.1: latency, CPU and bytes on the wire, in one run. It runs
+ * the aggregator's own code in this process; only the sources differ.
  */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
@@ -45,7 +45,7 @@ const products = await fill();
 const productIds = products.map(({ id }) => id);
 const byId = new Map(products.map((product) => [product.id, product]));
 
-// Spans and their ids as in the aggregator; nobody writes them.
+// Creates spans and ids as in the aggregator, but does not write them.
 const trace = createTrace('aggregator', statusOf, () => {});
 const neverAborted = new AbortController().signal;
 
@@ -108,7 +108,7 @@ interface Result {
   cpuMs: number;
 }
 
-/** Rounds of one way and the other in turn, so that whatever else the machine does meets both. */
+/** Alternates rounds of the two variants, so that other load on the machine affects both. */
 async function measure(callers: number, sources: Record<Way, Sources>): Promise<Record<Way, Result>> {
   const results: Record<Way, Result> = { grpc: { latenciesMs: [], cpuMs: 0 }, json: { latenciesMs: [], cpuMs: 0 } };
   // The first round warms up.
@@ -133,7 +133,7 @@ async function runRound(callers: number, sources: Sources): Promise<Result> {
       const startedMs = performance.now();
       const { offers, outages } = await answer(sources);
       latenciesMs.push(performance.now() - startedMs);
-      // What is fast because it is not there does not count.
+      // An incomplete answer would be fast.
       assert.equal(offers.length, productCount);
       assert.equal(outages.length, 0);
     }
@@ -168,13 +168,13 @@ interface Wire {
   received: number;
 }
 
-/** Sources of which every byte is counted on its way, and a function that says how many an answer takes. Nothing is timed here. */
+/** Sources that count every byte, and a function that returns the bytes of an answer. It measures no times. */
 async function countedWire({ productInfo, roster }: Addresses, sourcesAt: (addresses: Addresses) => Sources) {
   const wire: Wire = { sent: 0, received: 0 };
   const sources = sourcesAt({ productInfo: await counter(productInfo, wire), roster: await counter(roster, wire) });
   return async (partOf: (sources: Sources) => Sources): Promise<Wire> => {
     const part = partOf(sources);
-    // Connections are made, and what headers need to be said once has been said.
+    // The first answer opens connections and sends one-time headers.
     await answer(part);
     await answer(part);
     const { sent, received } = wire;
@@ -183,7 +183,7 @@ async function countedWire({ productInfo, roster }: Addresses, sourcesAt: (addre
   };
 }
 
-/** A way to the server that counts what passes, seen from the aggregator. */
+/** A proxy to the server that counts bytes from the aggregator's point of view. */
 async function counter(address: string, wire: Wire): Promise<string> {
   const [, host = '', port] = /^(.*):(\d+)$/.exec(address) ?? [];
   const server = createServer((inside) => {
@@ -209,7 +209,7 @@ function bytesRow(grpc: Wire, json: Wire): object {
   };
 }
 
-/** Sellers in the directory, and products with texts of an ordinary length. */
+/** Creates sellers in the directory, and products with texts of ordinary length. */
 async function fill(): Promise<Product[]> {
   using client = createClient({ address: addresses.grpc.roster });
   using productInfo = connectToProductInfo(addresses.grpc.productInfo);
@@ -223,7 +223,7 @@ async function fill(): Promise<Product[]> {
     const product: Product = {
       id: `product-${number}`,
       name: `Product number ${number}`,
-      description: `What is to be said of product number ${number} in one sentence of an ordinary length on a page.`,
+      description: `A description of product number ${number} in one sentence, of a length that is usual on such pages.`,
       priceMinor: 1000 + number,
       sellerId: sellerIds[number % sellerCount] ?? '',
     };

@@ -1,12 +1,12 @@
 /**
- * What the aggregator would be without gRPC: the same services as JSON over HTTP/1.1, with connections that stay. Here for
- * the comparison only, so whatever is no answer is a failure.
+ * The aggregator's sources as JSON over HTTP/1.1 with keep-alive. It exists only for the comparison, so any response without
+ * an answer is an error.
  */
 import { Agent, type IncomingMessage, request } from 'node:http';
 import { type Call, leftMs } from './aggregator/call.ts';
 import type { Sources } from './aggregator/offers.ts';
 
-/** The tags of Go's struct; protobuf's own JSON of users. */
+/** Products use the tags of Go's struct; users use protobuf's JSON. */
 interface ProductJson {
   readonly id: string;
   readonly name: string;
@@ -24,8 +24,8 @@ const connectionsMax = 64;
 export function createJsonSources(productInfo: string, roster: string): Sources & Disposable {
   const agent = new Agent({ keepAlive: true, maxSockets: connectionsMax });
 
-  // By node:http: there is nothing in Node that does less.
-  async function ask<T>(url: string, call: Call, body?: string): Promise<T> {
+  // Uses node:http, which costs least in Node.
+  async function get<T>(url: string, call: Call, body?: string): Promise<T> {
     const headers = {
       'content-type': 'application/json',
       traceparent: call.traceparent,
@@ -50,13 +50,13 @@ export function createJsonSources(productInfo: string, roster: string): Sources 
         description = '',
         price_minor: priceMinor = 0,
         seller_id: sellerId = '',
-      } = await ask<ProductJson>(url, call);
+      } = await get<ProductJson>(url, call);
       return { id, name, description, priceMinor, sellerId };
     },
 
     async getSellers(ids, call) {
       const url = `http://${roster}/users.v1.UserService/BatchGetUsers`;
-      const { users = [] } = await ask<UsersJson>(url, call, JSON.stringify({ ids }));
+      const { users = [] } = await get<UsersJson>(url, call, JSON.stringify({ ids }));
       return users.map(({ id, displayName }) => ({ id, displayName }));
     },
 

@@ -1,4 +1,4 @@
-/** The parts as processes of their own, and what the shop has in it. All of them say where they listen in a line of JSON. */
+/** Starts the services as separate processes, and fills the shop. Each service prints its address in a JSON line. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
@@ -16,26 +16,26 @@ export interface Line {
 export interface Service {
   readonly name: string;
   readonly pid: number | undefined;
-  /** The line in which it said where it listens. */
+  /** The line with its address. */
   readonly listening: Line;
 }
 
 export interface Services extends AsyncDisposable {
-  /** Resolves when it listens; `onSpan` gets what it says about a trace. Its warnings and errors go to standard error. */
+  /** Resolves when it listens. `onSpan` receives its spans. Its warnings and errors go to standard error. */
   start(name: string, command: string, args: readonly string[], env?: Record<string, string>): Promise<Service>;
-  /** Roster's command line. */
+  /** Runs a command of Roster. */
   startRoster(name: string, args: readonly string[]): Promise<Service>;
 }
 
 const folder = import.meta.dirname;
 const rosterFolder = path.dirname(fileURLToPath(import.meta.resolve('roster/package.json')));
 
-// The embedded Postgres takes the longest to stop.
+// Stopping the embedded Postgres takes longest.
 const stopMsMax = 15_000;
 
 export function createServices(onSpan?: (span: Span) => void): Services {
   const children: ChildProcess[] = [];
-  // What this process leaves behind when it is ended by an error of its own.
+  // Kills the services if this process exits because of an error.
   process.once('exit', () => {
     for (const child of children) child.kill('SIGKILL');
   });
@@ -45,16 +45,16 @@ export function createServices(onSpan?: (span: Span) => void): Services {
       cwd: folder,
       env: { ...process.env, ...env },
       stdio: ['ignore', 'pipe', 'inherit'],
-      // Ctrl-C in a terminal is for this process, which then ends them in turn. Elsewhere they go with their group.
+      // With a terminal, Ctrl-C must reach only this process, which then stops the services in order.
       detached: process.stdin.isTTY,
     });
     children.push(child);
     const { promise, resolve, reject } = Promise.withResolvers<Line>();
     child.once('error', reject);
-    child.once('close', (code) => reject(new Error(`${name} ended with ${code} before it listened.`)));
+    child.once('close', (code) => reject(new Error(`${name} exited with ${code} before it listened.`)));
     let isListening = false;
     createInterface(child.stdout).on('line', (text) => {
-      // Reading what nobody wants to know would cost the one who measures.
+      // Parsing unneeded lines would distort measurements.
       if (isListening && onSpan === undefined) return;
       const line = JSON.parse(text) as Line;
       if (line.msg === 'listening') {
@@ -72,11 +72,11 @@ export function createServices(onSpan?: (span: Span) => void): Services {
       start(name, process.execPath, [path.join(rosterFolder, 'dist/src/main.js'), ...args, '--log-format', 'json']),
 
     async [Symbol.asyncDispose]() {
-      // Callers before those whom they call.
+      // Stops callers before the services that they call.
       for (const child of children.toReversed()) {
         if (child.exitCode !== null || child.signalCode !== null) continue;
         child.kill('SIGTERM');
-        // Stopped by a SIGSTOP it would not hear that.
+        // A process that was stopped with SIGSTOP must continue to handle SIGTERM.
         child.kill('SIGCONT');
         const timer = setTimeout(() => {
           console.error(`Had to kill ${child.spawnargs.join(' ')}.`);
@@ -90,7 +90,7 @@ export function createServices(onSpan?: (span: Span) => void): Services {
   };
 }
 
-/** Roster with a database of its own in this folder; over HTTP it serves JSON too. */
+/** Starts Roster with a separate database in this folder. It also serves JSON over HTTP. */
 export async function startDirectory(services: Services): Promise<{ address: string; http: string; pid?: number }> {
   const args = ['--grpc-address', '127.0.0.1:0', '--http-address', '127.0.0.1:0', '--data-dir', `${folder}/.roster`];
   const { listening, pid } = await services.startRoster('Roster', ['serve', ...args]);
@@ -111,7 +111,7 @@ const products = [
   {
     id: 'note-g',
     name: 'Note G',
-    description: 'A program, for a machine that is not there yet',
+    description: 'A program, for a machine that does not exist yet',
     seller: 'ada',
     price: 1900,
   },
@@ -120,7 +120,7 @@ const products = [
   { id: 'tape', name: 'Tape', description: 'As long as you like', seller: 'alan', price: 4200 },
 ] as const;
 
-/** Sellers in the directory, where they may be already, and what they sell. Returns the products' ids. */
+/** Creates the sellers, if they do not exist, and their products. Returns the ids of the products. */
 export async function fillShop(roster: Client, productInfo: ProductInfoClient): Promise<string[]> {
   const sellerIds: Record<string, string> = {};
   for (const [key, user] of Object.entries(sellers)) sellerIds[key] = await ensureUser(roster, user);
@@ -130,7 +130,7 @@ export async function fillShop(roster: Client, productInfo: ProductInfoClient): 
   return products.map(({ id }) => id);
 }
 
-/** The id of who has this email, made where nobody has. */
+/** The id of the user with this email. Creates the user if there is none. */
 export async function ensureUser(
   roster: Client,
   user: { firstName: string; lastName: string; email: string },

@@ -1,4 +1,4 @@
-/** A trace as text: each span below the one that caused it, in the order in which they began. */
+/** Prints a trace as a tree: each span is below its caller's span, in the order of their starts. */
 import type { Span } from './aggregator/trace.ts';
 
 export function treeOf(spans: readonly Span[]): string {

@@ -1,6 +1,6 @@
 /**
- * Starts the shop with all its services, asks it once through the gateway as an app would, and prints the answer and its
- * trace. Then it serves until it is ended.
+ * Starts the shop with all its services, calls it once through the gateway as an app would, and prints the answer and its
+ * trace. Then it serves until it is stopped.
  */
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
@@ -15,9 +15,9 @@ import { treeOf } from './span-tree.ts';
 
 const { SHOP_HTTP = 'localhost:8088', PAGE_PORT = '8089' } = process.env;
 const deadlineMs = 2_000;
-// A span is written when its work is over, which is after the answer has left.
+// Services write a span when its work ends, which is after they send the answer.
 const spansMsMax = 2_000;
-// More than the first answer has; those of later ones are dropped.
+// More than the first answer has. Spans of later answers are dropped.
 const spansMax = 100;
 const pageFiles = new Map([
   ['/', { name: 'index.html', type: 'text/html; charset=utf-8' }],
@@ -64,7 +64,7 @@ const trace = createTrace('app', String, (span) => spans.push(span));
 const answer = await trace({ name: 'POST /shop.v1.Shop/ListOffers', traceparent: undefined, deadlineMs }, listOffers);
 console.log(JSON.stringify(answer, undefined, 2));
 await expectSpans(productIds.length);
-console.log(`\n${treeOf(spans)}\n\nCtrl-C ends all of it.`);
+console.log(`\n${treeOf(spans)}\n\nPress Ctrl-C to stop.`);
 
 await stopped;
 page.close();
@@ -73,7 +73,7 @@ function processOf({ pid }: { pid?: number }): string {
   return pid === undefined ? '' : ` (process ${pid})`;
 }
 
-/** What curl would do. */
+/** Does the same as a curl command. */
 async function listOffers(traceparent: string): Promise<unknown> {
   const response = await fetch(`${gatewayUrl}/shop.v1.Shop/ListOffers`, {
     method: 'POST',
@@ -84,14 +84,14 @@ async function listOffers(traceparent: string): Promise<unknown> {
   return response.json();
 }
 
-/** They come over pipes of their own. Without them all the tree has what came. */
+/** Waits for the spans, which arrive over separate pipes. If some are missing, the tree shows the others. */
 async function expectSpans(calls: number): Promise<void> {
   const untilMs = performance.now() + spansMsMax;
-  // The app's, the aggregator's, two of each call of ProductInfo and one of Roster.
+  // One span of the app, one of the aggregator, two for each call of ProductInfo, and one of Roster.
   while (spans.length < 3 + 2 * calls && performance.now() < untilMs) await sleep(10);
 }
 
-/** The page and its script, and where its gateway is. */
+/** Serves the page, its script, and the URL of its gateway. */
 async function servePage(request: IncomingMessage, response: ServerResponse): Promise<void> {
   const file = pageFiles.get(request.url ?? '');
   if (request.url === '/gateway') response.end(gatewayUrl);

@@ -1,4 +1,4 @@
-/** Follows Roster, changes a user in it, finds the change in the index, and goes on from there after a kill. */
+/** Follows Roster, changes a user, finds the change in the index, and resumes after a kill. */
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -13,31 +13,31 @@ const folder = mkdtempSync(join(tmpdir(), 'roster-sync-'));
 const env = { ...process.env, INDEX_FILE: join(folder, 'users.db') };
 const search = (...words) => execFileSync(process.execPath, ['search.ts', ...words], { cwd: here, env }).toString();
 
-// Until the runner's time is over: what comes after it depends on nothing else.
+// Waits without a timeout of its own, because the runner has one.
 async function until(isSo) {
   while (!isSo()) await sleep(100);
 }
 
 let running;
-async function startInStep() {
+async function startInSync() {
   running = spawn(process.execPath, ['sync.ts'], { cwd: here, env, stdio: ['ignore', 'pipe', 'inherit'] });
   let output = '';
   running.stdout.on('data', (text) => {
     process.stdout.write(text);
     output += text;
   });
-  await until(() => output.includes('In step') || running.exitCode !== null);
-  assert.equal(running.exitCode, null, 'sync.ts has ended.');
+  await until(() => output.includes('In sync') || running.exitCode !== null);
+  assert.equal(running.exitCode, null, 'sync.ts has exited.');
   return output;
 }
 
 try {
   using client = createClient({ address: process.env.ROSTER_ADDRESS ?? 'localhost:50051' });
-  // Others use the same Roster: a name of its own.
+  // Uses a unique name because others use the same Roster.
   const tag = `sync${Date.now()}`;
   const email = `${tag}@example.com`;
   const { user } = await client.createUser({ user: { firstName: 'Zoë', lastName: 'Ångström', email } });
-  assert.match(await startInStep(), /^All users first\./);
+  assert.match(await startInSync(), /^Reading all users first\./);
   assert.equal(search(tag, 'angs'), `${user.id} Zoë Ångström ${email}\n`);
 
   await client.updateUser({ user: { id: user.id, lastName: 'King' } });
@@ -46,7 +46,7 @@ try {
   await once(running, 'exit');
 
   await client.deleteUser({ id: user.id });
-  assert.match(await startInStep(), /^Going on from where/);
+  assert.match(await startInSync(), /^Resuming with/);
   await until(() => search(tag) === '');
 } finally {
   running?.kill('SIGKILL');

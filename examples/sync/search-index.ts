@@ -1,11 +1,11 @@
 /**
- * A search index in one SQLite file: who can be found, and the token of how far Roster's feed has been read. Both are
- * written in one transaction, so that a crash leaves them as they belong together.
+ * A search index in one SQLite file: the people, and the token of the last read message of Roster's feed. Both are written
+ * in one transaction, so that they match after a crash.
  */
 import { DatabaseSync } from 'node:sqlite';
 import type { UserFeedMessage } from 'roster/client';
 
-// Who was not seen in the latest round over all users is no longer there. While a round goes on there is no token.
+// A round reads all users. Users that were not seen in the latest round no longer exist. During a round there is no token.
 const schema = `
   pragma journal_mode = wal;
   pragma busy_timeout = 5000;
@@ -21,7 +21,7 @@ const schema = `
 interface State {
   token: string;
   round: number;
-  /** Changes since the index was made, each counted once whatever happened on the way. */
+  /** The number of changes since the index was created. Each counts once, even after a crash. */
   applied: number;
 }
 
@@ -58,7 +58,7 @@ export function openIndex(file: string) {
     try {
       const next = change();
       const values = [next.token, next.round, next.applied, state.token, state.round, state.applied];
-      if (writeState.run(...values).changes !== 1) throw new Error('Another process keeps this index.');
+      if (writeState.run(...values).changes !== 1) throw new Error('Another process maintains this index.');
       db.exec('commit');
       state = next;
     } catch (error) {
@@ -67,12 +67,12 @@ export function openIndex(file: string) {
     }
   }
 
-  function forget(keys: readonly Record<string, unknown>[]): void {
+  function removeFromWords(keys: readonly Record<string, unknown>[]): void {
     for (const { key } of keys) removeWords.run(key as number);
   }
 
   return {
-    /** Empty where all users have to come first. */
+    /** Empty if all users must be read first. */
     get token(): string {
       return state.token;
     },
@@ -85,12 +85,12 @@ export function openIndex(file: string) {
       return (countPeople.get() as { count: number }).count;
     },
 
-    /** All users follow: whoever is not among them is gone. */
+    /** Call it before reading all users. Users that do not follow are deleted at the end. */
     beginRound(): void {
       transaction(() => ({ ...state, token: '', round: state.round + 1 }));
     },
 
-    /** What one message says and the token behind it, together. */
+    /** Writes the changes and the token of one message together. */
     apply({ startedOver, changes, caughtUp, resumeToken }: UserFeedMessage): void {
       transaction(() => {
         let { token, round, applied } = state;
@@ -100,8 +100,8 @@ export function openIndex(file: string) {
         }
         for (const { user } of changes) {
           if (user === undefined) continue;
-          // Of a user who is gone there is the id and nothing else.
-          if (user.email === '') forget(remove.all(user.id));
+          // A deleted user has only an id.
+          if (user.email === '') removeFromWords(remove.all(user.id));
           else {
             const { key } = put.get(user.id, user.displayName, user.email, round) as { key: number };
             removeWords.run(key);
@@ -109,7 +109,7 @@ export function openIndex(file: string) {
           }
         }
         if (caughtUp) {
-          if (token === '') forget(sweep.all(round));
+          if (token === '') removeFromWords(sweep.all(round));
           token = resumeToken;
           applied += changes.length;
         }
@@ -117,7 +117,7 @@ export function openIndex(file: string) {
       });
     },
 
-    /** The best 20 of those who have all the words, each of which may be a beginning. */
+    /** The best 20 matches for all words. Each word may be the beginning of a longer one. */
     search(text: string): Found[] {
       const words = text.split(/\s+/).filter((word) => word !== '');
       if (words.length === 0) return [];

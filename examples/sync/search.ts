@@ -1,4 +1,4 @@
-/** Asks the index, which the other process keeps: `node search.ts ada love`. Roster need not even be there. */
+/** Searches the index that sync.ts maintains: `node search.ts ada love`. Roster need not run. */
 import { openIndex } from './search-index.ts';
 
 using index = openIndex(process.env.INDEX_FILE ?? 'users.db');

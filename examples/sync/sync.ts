@@ -1,4 +1,4 @@
-/** Keeps the index in step with Roster until it is ended, in whatever way: the next start goes on from there. */
+/** Keeps the index in sync with Roster until it is stopped or killed. The next start resumes. */
 import { createClient, UserChange_Type } from 'roster/client';
 import { openIndex } from './search-index.ts';
 
@@ -10,12 +10,12 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => 
 using index = openIndex(file);
 using client = createClient({ address });
 
-let isInStep = false;
+let isInSync = false;
 if (index.token === '') {
-  console.log('All users first.');
+  console.log('Reading all users first.');
   index.beginRound();
 } else {
-  console.log(`Going on from where ${index.size} users were.`);
+  console.log(`Resuming with ${index.size} users.`);
 }
 
 try {
@@ -23,20 +23,20 @@ try {
     resumeToken: index.token,
     includeExisting: true,
     signal: stop.signal,
-    onDisconnect: ({ code, reason }, retryInMs) => console.log(`${reason ?? code}; again in ${retryInMs} ms.`),
+    onDisconnect: ({ code, reason }, retryInMs) => console.log(`${reason ?? code}; retrying in ${retryInMs} ms.`),
   })) {
     if (message.startedOver) {
-      isInStep = false;
-      console.log('Starting over: all users again.');
+      isInSync = false;
+      console.log('Starting over with all users.');
     }
     index.apply(message);
     if (message.caughtUp) {
       for (const { type, user } of message.changes) console.log(UserChange_Type[type], user?.id);
-      if (!isInStep) console.log(`In step: ${index.size} users.`);
-      isInStep = true;
+      if (!isInSync) console.log(`In sync: ${index.size} users.`);
+      isInSync = true;
     }
   }
 } catch (error) {
   if (!stop.signal.aborted) throw error;
-  console.log('Ended; the index and its token stay as they are.');
+  console.log('Stopped. The index and its token are kept.');
 }

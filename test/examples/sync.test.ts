@@ -31,9 +31,9 @@ function start(): Started {
   return running;
 }
 
-async function startInStep(): Promise<Started> {
+async function startInSync(): Promise<Started> {
   const sync = start();
-  await expect.poll(sync.output, withinMs).toContain('In step');
+  await expect.poll(sync.output, withinMs).toContain('In sync');
   return sync;
 }
 
@@ -85,8 +85,8 @@ describe('examples/sync', () => {
     const { user } = await app.client.createUser({
       user: { firstName: 'Zoë', lastName: 'Ångström', email: 'zoe@example.com' },
     });
-    const sync = await startInStep();
-    expect(sync.output()).toContain('In step: 2501 users.');
+    const sync = await startInSync();
+    expect(sync.output()).toContain('In sync: 2501 users.');
     expect(indexed()).toEqual(await inDirectory());
     expect(await search('zoe angs')).toContain('Zoë Ångström zoe@example.com');
 
@@ -101,7 +101,7 @@ describe('examples/sync', () => {
   });
 
   it('applies each change exactly once, even if it is killed repeatedly', async () => {
-    await kill(await startInStep());
+    await kill(await startInSync());
     const before = applied() ?? 0;
     let changes = 0;
     let kills = 0;
@@ -118,21 +118,21 @@ describe('examples/sync', () => {
     }
     const writing = write();
     for (; kills < 5; kills++) {
-      const sync = await startInStep();
+      const sync = await startInSync();
       // Kills at a random moment.
       await sleep(randomInt(200));
       await kill(sync);
     }
     await writing;
 
-    const sync = await startInStep();
+    const sync = await startInSync();
     await expect.poll(applied, withinMs).toBe(before + changes);
     expect(indexed()).toEqual(await inDirectory());
     await kill(sync);
   });
 
   it('starts over if its token has expired, and removes deleted users, even if it is killed meanwhile', async () => {
-    await kill(await startInStep());
+    await kill(await startInSync());
     const [first] = await inDirectory();
     await app.client.deleteUser({ id: first?.id });
     await app.client.createUser({ user: { firstName: 'Nora', email: 'nora@example.com' } });
@@ -142,19 +142,19 @@ describe('examples/sync', () => {
     await expect.poll(cutOff.output, withinMs).toContain('Starting over');
     await kill(cutOff);
 
-    const sync = await startInStep();
+    const sync = await startInSync();
     await expect.poll(indexed, withinMs).toEqual(await inDirectory());
     expect(indexed().map(({ id }) => id)).not.toContain(first?.id);
     await kill(sync);
   });
 
   it('refuses to maintain an index that another process maintains', async () => {
-    const sync = await startInStep();
-    const other = await startInStep();
+    const sync = await startInSync();
+    const other = await startInSync();
     await app.client.createUser({ user: { firstName: 'Olga', email: 'olga@example.com' } });
     const ends = await Promise.race([sync.ended, other.ended]);
     expect(ends).toBe(1);
-    expect(sync.output() + other.output()).toContain('Another process keeps this index.');
+    expect(sync.output() + other.output()).toContain('Another process maintains this index.');
     sync.kill('SIGKILL');
     other.kill('SIGKILL');
     await Promise.all([sync.ended, other.ended]);

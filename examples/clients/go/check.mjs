@@ -1,21 +1,21 @@
-/** Runs the Go client against the Roster at ROSTER_ADDRESS. Exits 75 where there is no Go to build it with. */
+/** Runs the Go client against the Roster at ROSTER_ADDRESS. Exits with 75 if Go is missing. */
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 
 const cwd = import.meta.dirname;
 const repository = process.env.ROSTER_REPO;
-// Of the repository, because this folder may have been copied away.
+// Imported from the repository, because this folder may be a copy.
 const checks = pathToFileURL(path.join(repository, 'examples/clients/checks.mjs'));
 const { checkClient, start } = await import(checks.href);
 
 const proto = path.join(repository, 'proto');
-// Roster's own buf; building another one takes minutes.
+// Uses Roster's own buf, because building another one takes minutes.
 const env = { PATH: [path.join(repository, 'node_modules/.bin'), process.env.PATH].join(path.delimiter) };
 
 const version = await start(['go', 'list', '-m'], { cwd }).catch(() => ({ code: 1 }));
 if (version.code !== 0) {
-  console.log('no go from 1.26 here');
+  console.log('Go 1.26 or later is missing');
   process.exit(75);
 }
 for (const command of [

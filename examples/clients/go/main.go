@@ -1,4 +1,4 @@
-// Command rosterclient does the day's work with a directory, from the first create to the last delete, and prints each
+// Command rosterclient shows typical work with a directory, from the first create to the last delete, and prints each
 // step. The people of people.csv stay in the directory, so a second run finds them there.
 package main
 
@@ -30,7 +30,7 @@ import (
 //go:embed people.csv
 var peopleCSV string
 
-// day is one run: the directory, and how to have another connection to it.
+// day is one run: the directory, and a function that opens another connection to it.
 type day struct {
 	ctx     context.Context
 	connect func() (*grpc.ClientConn, error)
@@ -60,12 +60,12 @@ func main() {
 }
 
 func parseOptions() (roster.Options, error) {
-	// From the environment only: other users of the machine can read a process's flags.
+	// Only from the environment, because other users of the machine can read a process's flags.
 	options := roster.Options{Token: os.Getenv("ROSTER_TOKEN")}
 	flag.StringVar(&options.Address, "address", cmp.Or(os.Getenv("ROSTER_ADDRESS"), "localhost:50051"), "host:port")
-	deadlineMs := flag.Int("deadline-ms", 10_000, "how long a call may take")
-	flag.BoolVar(&options.TLS, "tls", false, "TLS; a token goes to other machines only so")
-	ca := flag.String("ca", os.Getenv("ROSTER_CA"), "authorities in PEM; turns on TLS")
+	deadlineMs := flag.Int("deadline-ms", 10_000, "timeout of a call in milliseconds")
+	flag.BoolVar(&options.TLS, "tls", false, "use TLS; required to send a token to another machine")
+	ca := flag.String("ca", os.Getenv("ROSTER_CA"), "PEM file of trusted authorities; enables TLS")
 	flag.Parse()
 	options.Deadline = time.Duration(*deadlineMs) * time.Millisecond
 	if *ca == "" {
@@ -97,7 +97,7 @@ func (work *day) create() error {
 	}
 	work.userID = created.User.Id
 	fmt.Println("create:", created.User.DisplayName, work.userID)
-	// As after an answer that got lost: the request id makes it the same user.
+	// Repeats the call, as after a lost answer. The request id makes it return the same user.
 	again, err := work.users.CreateUser(work.ctx, request)
 	if err != nil {
 		return err
@@ -114,7 +114,7 @@ func (work *day) edit() error {
 		attempts++
 		fmt.Printf("edit, attempt %d: read %s\n", attempts, projectsOf(user))
 		if attempts == 1 {
-			// Somebody else is faster, between our read and our write.
+			// Another caller updates the user between our read and our write.
 			if _, err := roster.EditUser(work.ctx, work.users, work.userID, addProject("weaving")); err != nil {
 				return nil, err
 			}
@@ -157,7 +157,7 @@ func (work *day) importPeople() error {
 	return nil
 }
 
-// people reads rows of first_name, last_name, email and attributes.department, behind a header.
+// people reads rows of first_name, last_name, email and attributes.department, after a header.
 func people(file io.Reader) iter.Seq2[*usersv1.User, error] {
 	return func(yield func(*usersv1.User, error) bool) {
 		rows := csv.NewReader(file)
@@ -218,7 +218,7 @@ func (work *day) watch() error {
 			return err
 		}
 		if !begun {
-			// Whatever is committed after the first message was received is seen.
+			// The watch sees every change that is committed after the first message was received.
 			begun = true
 			fmt.Println("watch: begins")
 			if err := work.rename("King"); err != nil {
@@ -235,8 +235,8 @@ func (work *day) watch() error {
 			if seen > 1 {
 				continue
 			}
-			// The connection breaks, and two changes happen before there is another. Both come after it, each with the
-			// user as it is by then.
+			// The connection breaks, and two changes happen before it reconnects. Both follow, each with the current
+			// user.
 			connection.Close()
 			for _, name := range []string{"Byron", "Noel"} {
 				if err := work.rename(name); err != nil {

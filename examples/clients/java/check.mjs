@@ -1,11 +1,11 @@
-/** Runs the Java client against the Roster at ROSTER_ADDRESS. Exits 75 where there is no JDK or Maven to build it with. */
+/** Runs the Java client against the Roster at ROSTER_ADDRESS. Exits with 75 if a JDK or Maven is missing. */
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 
 const cwd = import.meta.dirname;
 const repository = process.env.ROSTER_REPO;
-// Of the repository, because this folder may have been copied away.
+// Imported from the repository, because this folder may be a copy.
 const checks = pathToFileURL(path.join(repository, 'examples/clients/checks.mjs'));
 const { checkClient, start } = await import(checks.href);
 
@@ -15,7 +15,7 @@ for (const tool of [
 ]) {
   const { code } = await start(tool, { cwd }).catch(() => ({ code: 1 }));
   if (code !== 0) {
-    console.log(`no ${tool[0]} here, or one from before Java 17`);
+    console.log(`${tool[0]} is missing, or older than Java 17`);
     process.exit(75);
   }
 }

@@ -1,11 +1,11 @@
-/** Runs the Python clients against the Roster at ROSTER_ADDRESS. Exits 75 where there is no Python to do it with. */
+/** Runs the Python clients against the Roster at ROSTER_ADDRESS. Exits with 75 if Python is missing. */
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 
 const cwd = import.meta.dirname;
 const repository = process.env.ROSTER_REPO;
-// Of the repository, because this folder may have been copied away.
+// Imported from the repository, because this folder may be a copy.
 const checks = pathToFileURL(path.join(repository, 'examples/clients/checks.mjs'));
 const { checkClient, start } = await import(checks.href);
 
@@ -17,7 +17,7 @@ const version = await start(['python3', '-c', 'import sys, venv, ensurepip; sys.
   cwd,
 }).catch(() => ({ code: 1 }));
 if (version.code !== 0) {
-  console.log('no python3 from 3.10 with venv here');
+  console.log('python3 3.10 or later with venv is missing');
   process.exit(75);
 }
 for (const command of [
@@ -30,7 +30,7 @@ for (const command of [
 }
 await checkClient([python, 'day.py'], cwd);
 
-// Whether somebody has this "email" already depends on what ran before; the second time somebody does.
+// In the first run the email may be new. In the second run it is always taken.
 const { code, output } = await start([python, 'first_contract.py'], { cwd });
 assert.equal(code, 0, output);
 assert.match(output, /^(?:200 profile created|400 .*) *\n400 Invalid Request not enough credentials \S.*\n$/);

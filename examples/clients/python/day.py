@@ -1,4 +1,4 @@
-"""The day's work with a directory, from the first create to the last delete; prints each step.
+"""Shows typical work with a directory, from the first create to the last delete, and prints each step.
 
 The people of people.csv stay in the directory, so a second run finds them there.
 """
@@ -27,7 +27,7 @@ from users.v1.user_service_pb2_grpc import UserServiceStub
 def main():
     options = parse_options()
     ca = options.ca.read_bytes() if options.ca else None
-    # From the environment only: other users of the machine can read a process's flags.
+    # Only from the environment, because other users of the machine can read a process's flags.
     token = os.environ.get("ROSTER_TOKEN")
 
     def connect():
@@ -47,9 +47,9 @@ def parse_options():
     env = os.environ.get
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--address", default=env("ROSTER_ADDRESS", "localhost:50051"), help="host:port")
-    parser.add_argument("--deadline-ms", type=int, default=10_000, help="how long a call may take")
-    parser.add_argument("--tls", action="store_true", help="TLS; a token goes to other machines only so")
-    parser.add_argument("--ca", type=pathlib.Path, default=env("ROSTER_CA"), help="authorities in PEM; turns on TLS")
+    parser.add_argument("--deadline-ms", type=int, default=10_000, help="timeout of a call in milliseconds")
+    parser.add_argument("--tls", action="store_true", help="use TLS; required to send a token to another machine")
+    parser.add_argument("--ca", type=pathlib.Path, default=env("ROSTER_CA"), help="PEM file of trusted authorities; enables TLS")
     return parser.parse_args()
 
 
@@ -65,7 +65,7 @@ def create(users):
     )
     user = users.CreateUser(request).user
     print("create:", user.display_name, user.id)
-    # As after an answer that got lost: the request id makes it the same user.
+    # Repeats the call, as after a lost answer. The request id makes it return the same user.
     again = users.CreateUser(request).user
     print("create again:", "the same user" if again == user else again)
     return user
@@ -79,7 +79,7 @@ def edit(users, user_id):
         attempts += 1
         print(f"edit, attempt {attempts}: read", ", ".join(user.attributes["projects"]))
         if attempts == 1:
-            # Somebody else is faster, between our read and our write.
+            # Another caller updates the user between our read and our write.
             edit_user(users, user_id, add("weaving"))
         return add("engine")(user)
 
@@ -138,7 +138,7 @@ def watch(users, user_id, connect):
     seen = 0
     for number, message in enumerate(follow_users(connect_again, on_disconnect=say)):
         if number == 0:
-            # Whatever is committed after the first message was received is seen.
+            # The watch sees every change that is committed after the first message was received.
             print("watch: begins")
             rename("King")
         for change in message.changes:
@@ -148,8 +148,8 @@ def watch(users, user_id, connect):
             print("watch:", UserChange.Type.Name(change.type), change.change_time.ToJsonString(),
                   change.user.display_name)
             if seen == 1:
-                # The connection breaks, and two changes happen before there is another. Both come after it, each
-                # with the user as it is by then.
+                # The connection breaks, and two changes happen before it reconnects. Both follow, each with the
+                # current user.
                 channels[-1].close()
                 rename("Byron")
                 rename("Noel")

@@ -1,4 +1,4 @@
-"""A client of the first contract, whole: stubs by grpcio-tools, and nothing of Roster's."""
+"""A complete client of the first contract. It uses only the stubs of grpcio-tools."""
 
 import os
 

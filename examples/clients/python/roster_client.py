@@ -1,4 +1,4 @@
-"""What a program needs around the stubs: a channel, the reason of an error, and what takes more than one call.
+"""Adds to the stubs a channel, the reason of an error, and operations of several calls.
 
 Knows nothing of options or of what is printed.
 """
@@ -16,8 +16,8 @@ from grpc_status import rpc_status
 from users.v1 import user_service_pb2 as api
 from users.v1.user_service_pb2_grpc import UserServiceStub
 
-# An update that succeeded without our hearing of it would fail the second time, so it is not among them. A create may
-# run twice because it always has a request id here.
+# Updates are not listed because a retry would fail if the first attempt succeeded and its answer was lost. Creates may run
+# twice because they always have a request id here.
 MAY_RUN_TWICE = ["CreateUser", "GetUser", "GetUserByEmail", "ListUsers", "BatchGetUsers"]
 ONCE = ["UpdateUser", "DeleteUser", "ImportUsers"]
 
@@ -27,13 +27,13 @@ WAIT_SECONDS_MAX = 5
 
 
 def open_channel(address, deadline_ms=10_000, tls=False, ca=None, token=None):
-    """A channel whose calls have a deadline, streams that do not end aside; `ca` is PEM, None for the system's."""
+    """Returns a channel whose calls have a deadline, except endless streams. `ca` is PEM, or None for the system's."""
 
     def of(methods, **config):
         names = [{"service": "users.v1.UserService", "method": method} for method in methods]
         return {"name": names, "timeout": f"{deadline_ms / 1000:.3f}s", **config}
 
-    # About 5 s in all: a channel that cannot connect waits 1 s by itself before it tries again.
+    # About 5 s in total, because a channel that cannot connect waits 1 s before it tries again.
     retries = {
         "maxAttempts": 5,
         "initialBackoff": "0.2s",
@@ -43,14 +43,14 @@ def open_channel(address, deadline_ms=10_000, tls=False, ca=None, token=None):
     }
     options = [
         ("grpc.service_config", json.dumps({"methodConfig": [of(MAY_RUN_TWICE, retryPolicy=retries), of(ONCE)]})),
-        # Else a watch whose connection died without a word would wait for ever. The answer's time is the ping's own,
-        # 60 s by default; keepalive_timeout_ms changed nothing in grpcio 1.85.
+        # Without pings, a watch on a dead connection would wait forever. The timeout of a ping is 60 s by default;
+        # keepalive_timeout_ms changed nothing in grpcio 1.85.
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.http2.ping_timeout_ms", 10_000),
     ]
     if token is None and not tls:
         return grpc.insecure_channel(address, options)
-    # In the clear a token goes to this machine only: local credentials refuse every other peer when they connect.
+    # Without TLS a token is sent only to this machine: local credentials reject every other peer.
     credentials = grpc.ssl_channel_credentials(ca) if tls else grpc.local_channel_credentials()
     if token is not None:
         credentials = grpc.composite_channel_credentials(credentials, grpc.access_token_call_credentials(token))
@@ -58,7 +58,7 @@ def open_channel(address, deadline_ms=10_000, tls=False, ca=None, token=None):
 
 
 def detail_of(error, kind):
-    """The error's google.rpc detail of that kind; an empty one where no directory sent it."""
+    """Returns the error's google.rpc detail of that kind, or an empty one if the directory sent none."""
     detail = kind()
     status = rpc_status.from_call(error)
     for packed in status.details if status else []:
@@ -68,19 +68,19 @@ def detail_of(error, kind):
 
 
 def reason_of(error):
-    """Stable, such as "EMAIL_TAKEN": what to branch on where the status is not enough. "" where there is none."""
+    """Returns the stable reason, such as "EMAIL_TAKEN", or "". Branch on it if the status is not enough."""
     return detail_of(error, ErrorInfo).reason
 
 
 def violations_of(error):
-    """Every bad field of the request with what is allowed there."""
+    """Returns all invalid fields of the request, with what is allowed."""
     return [(each.field, each.description) for each in detail_of(error, BadRequest).field_violations]
 
 
 def edit_user(users, user_id, edit):
-    """Reads a user, lets `edit` change it and return the paths that it changed, and writes those.
+    """Reads a user, calls `edit`, which changes it and returns the changed paths, and writes these paths.
 
-    Where somebody else was faster, `edit` gets the user as it is by then, so that neither change is lost.
+    If another caller has changed the user meanwhile, it calls `edit` again with the current user, so that no change is lost.
     """
     for attempt in itertools.count(1):
         user = users.GetUser(api.GetUserRequest(id=user_id)).user
@@ -93,7 +93,7 @@ def edit_user(users, user_id, edit):
 
 
 def list_pages(users, request):
-    """Every page; only an empty next_page_token says that there are no more."""
+    """Yields every page. Only an empty next_page_token marks the last page."""
     while True:
         page = users.ListUsers(request)
         yield page
@@ -103,9 +103,9 @@ def list_pages(users, request):
 
 
 def import_users(users, people):
-    """Adds all of `people`, or brings them up to date, in one transaction at the end, and says how many there were.
+    """Creates or updates all `people` in one transaction at the end, and returns the counts.
 
-    Whatever ends `people` early, an exception too, ends the stream without total_rows: then nothing is written.
+    If `people` ends early, also by an exception, the stream ends without total_rows, and nothing is written.
     """
 
     def messages():
@@ -120,10 +120,10 @@ def import_users(users, people):
 
 
 def follow_users(connect, token="", on_disconnect=lambda error: None):
-    """The messages of a watch behind `token` (now, where it is empty) for as long as the caller likes.
+    """Yields the messages of a watch after `token` (or from now, if it is empty) until the caller leaves the loop.
 
-    Goes on behind the last token when the connection ends, over another one of `connect`. Keep the token together with
-    what was made of the changes. RESUME_TOKEN_EXPIRED is raised: then all users must be read again (docs/watch.md).
+    If the connection ends, it resumes after the last token over another connection of `connect`. Store the token together
+    with the result of the changes. RESUME_TOKEN_EXPIRED is raised; then all users must be read again (docs/watch.md).
     """
     failures = 0
     while True:
@@ -138,15 +138,15 @@ def follow_users(connect, token="", on_disconnect=lambda error: None):
                     raise
                 on_disconnect(error)
         failures += 1
-        # Half of it at random, so that all watchers of a server that restarts do not come back at once.
+        # Half of the wait is random, so that the watchers of a restarting server do not return all at once.
         time.sleep(min(WAIT_SECONDS_MAX, 0.1 * 2**failures) * random.uniform(0.5, 1))
 
 
 def is_passing(error):
-    """Whether another connection may do better."""
+    """Whether another attempt may succeed."""
     code = error.code()
     if code in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN):
-        # Without a reason it was not the directory that failed, but something on the way.
+        # Without a reason the error is not from the directory, but from something on the way to it.
         return reason_of(error) == ""
     return code in (
         grpc.StatusCode.UNAVAILABLE,

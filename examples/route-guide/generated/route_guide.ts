@@ -23,7 +23,7 @@ export interface Rectangle {
   hi: Point | undefined;
 }
 
-/** The name is empty where nothing stands at the location. */
+/** The name is empty if there is no place at the location. */
 export interface Feature {
   name: string;
   location: Point | undefined;

@@ -1,14 +1,14 @@
-/** What a call inside of an answer has to keep to: until when, for whom, and whether it may be tried again. */
+/** The limits of a call within an answer: its deadline, its signal, its trace, and its retries. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ClientError, ServerError, Status } from 'nice-grpc';
 import { RosterError } from 'roster/client';
 
 export interface Call {
-  /** On the clock of `performance.now()`. */
+  /** The deadline on the clock of `performance.now()`. */
   readonly endMs: number;
-  /** Aborted when that has come, or the caller has gone. */
+  /** Aborts at the deadline, or when the caller cancels. */
   readonly signal: AbortSignal;
-  /** Of the span that calls. */
+  /** The span that makes the call. */
   readonly traceparent: string;
 }
 
@@ -19,14 +19,14 @@ export function leftMs({ endMs }: { readonly endMs: number }): number {
   return Math.max(0, endMs - performance.now());
 }
 
-/** The metadata that passes on the caller's deadline, as gRPC has it on the wire, and its span. */
+/** Metadata with the caller's deadline in gRPC's wire format, and its span. */
 export function metadataOf(call: Call): Record<string, string> {
   return { 'grpc-timeout': `${Math.ceil(leftMs(call))}m`, traceparent: call.traceparent };
 }
 
-/** Runs `work` as a call that must be over after this share of the time that is left. */
+/** Runs `work` with this share of the remaining time as its deadline. */
 export async function within<T>(outer: Call, share: number, work: (call: Call) => Promise<T>): Promise<T> {
-  // By hand, as AbortSignal.timeout() stays until its time has come, however soon the work is done.
+  // Not AbortSignal.timeout(), whose timer stays until it fires, even if the work is done.
   const controller = new AbortController();
   const shareMs = leftMs(outer) * share;
   const abort = () => controller.abort();
@@ -42,15 +42,15 @@ export async function within<T>(outer: Call, share: number, work: (call: Call) =
 }
 
 /**
- * Tries again what nobody took, while there is time. For calls that may run twice only: UNAVAILABLE can also mean that
- * the call was done and its answer lost. Every other failure would come again.
+ * Retries a call that is UNAVAILABLE, while there is time. Only for calls that may run twice, because UNAVAILABLE can also
+ * mean that only the answer was lost. Other failures would repeat.
  */
 export async function withRetries<T>(call: Call, attempt: () => Promise<T>): Promise<T> {
   for (let failures = 1; ; failures++) {
     try {
       return await attempt();
     } catch (error) {
-      // Half of it random, so that the callers of a service that restarts do not come back in step.
+      // Half of the wait is random, so that the callers of a restarting service do not return all at once.
       const waitMs = backoffMs * 2 ** (failures - 1) * (0.5 + Math.random() / 2);
       if (failures === attemptsMax || statusOf(error) !== 'UNAVAILABLE' || leftMs(call) <= waitMs) throw error;
       await sleep(waitMs, undefined, { signal: call.signal });
@@ -58,10 +58,10 @@ export async function withRetries<T>(call: Call, attempt: () => Promise<T>): Pro
   }
 }
 
-/** The name of the gRPC status that a failure is. */
+/** The name of the failure's gRPC status. */
 export function statusOf(error: unknown): string {
   if (error instanceof RosterError) return error.code;
   if (error instanceof ClientError || error instanceof ServerError) return Status[error.code] ?? 'UNKNOWN';
-  // Its deadline has passed, or its caller has gone, who will not hear of it.
+  // Either the deadline has passed, or the caller has cancelled and will not see the status.
   return error instanceof Error && error.name === 'AbortError' ? 'DEADLINE_EXCEEDED' : 'INTERNAL';
 }

@@ -1,8 +1,8 @@
-/** Tells handlers their caller's deadline, which nice-grpc keeps to itself. */
+/** Gives handlers their caller's deadline, which nice-grpc does not expose. */
 import { ServerInterceptingCall, type ServerInterceptor } from '@grpc/grpc-js';
 import type { Metadata } from 'nice-grpc';
 
-// Set for every call, so whatever a caller sends under this name is gone.
+// Set for every call, so it replaces a value that a caller sends.
 const deadlineKey = 'x-deadline-at-ms';
 
 export const tellDeadline: ServerInterceptor = (_method, call) =>
@@ -16,7 +16,7 @@ export const tellDeadline: ServerInterceptor = (_method, call) =>
       }),
   });
 
-/** Infinity where the caller has none. */
+/** Infinity if the caller has no deadline. */
 export function deadlineMsIn(metadata: Metadata): number {
   return Number(metadata.get(deadlineKey) ?? Number.POSITIVE_INFINITY) - Date.now();
 }

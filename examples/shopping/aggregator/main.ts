@@ -1,4 +1,4 @@
-/** The process: shop.v1.Shop for the gateway, a client to the other services, and lines of JSON on standard output. */
+/** The process: it serves shop.v1.Shop, calls the other services, and writes JSON lines to standard output. */
 import { createServer, ServerError, Status } from 'nice-grpc';
 import { createClient } from 'roster/client';
 import { ShopDefinition, type ShopServiceImplementation } from '../generated/shop/v1/shop.ts';
@@ -11,10 +11,10 @@ import { createTrace } from './trace.ts';
 
 const { SHOP_ADDRESS = '127.0.0.1:0', PRODUCT_INFO_ADDRESS = '', ROSTER_ADDRESS = 'localhost:50051' } = process.env;
 
-// Also where the caller would wait for longer, or has no deadline: so long one that hangs can hold an answer back.
+// Applies also if the caller has a longer deadline or none: the longest time that a hanging service can delay an answer.
 const deadlineMsMax = 5_000;
 const productsMax = 100;
-// When it is told to stop, for what has not been answered.
+// The time for unanswered calls after a signal to stop.
 const stopMsMax = 2_000;
 
 const write = (line: object) => process.stdout.write(`${JSON.stringify(line)}\n`);
@@ -31,7 +31,7 @@ const sources: Sources = {
 const shop: ShopServiceImplementation = {
   async listOffers({ productIds }, { metadata, signal }) {
     if (productIds.length > productsMax) {
-      throw new ServerError(Status.INVALID_ARGUMENT, `product_ids: at most ${productsMax}`);
+      throw new ServerError(Status.INVALID_ARGUMENT, `product_ids must have at most ${productsMax} ids.`);
     }
     const deadlineMs = Math.min(deadlineMsIn(metadata), deadlineMsMax);
     const start = { name: 'shop.v1.Shop/ListOffers', traceparent: metadata.get('traceparent'), deadlineMs };

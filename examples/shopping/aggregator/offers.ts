@@ -1,22 +1,21 @@
 /**
- * The aggregation: products, then their sellers, and an answer with gaps where a service does not give them.
- *
- * Knows what the services know and not how they are spoken with.
+ * The aggregation: it reads products and then their sellers, and leaves gaps in the answer if a service fails. It does not
+ * know the protocol of the services.
  */
 import type { Product } from '../generated/ecommerce/product_info.ts';
 import type { ListOffersResponse, Offer, Outage, Seller } from '../generated/shop/v1/shop.ts';
 import { type Call, leftMs, statusOf, within, withRetries } from './call.ts';
 import type { Trace } from './trace.ts';
 
-/** Both are reads, and may run twice. */
+/** Both methods are reads and may run twice. */
 export interface Sources {
-  /** Undefined where there is none. */
+  /** Undefined if there is no such product. */
   getProduct(id: string, call: Call): Promise<Product | undefined>;
-  /** Those that the directory has. */
+  /** Returns only sellers that exist in the directory. */
   getSellers(ids: readonly string[], call: Call): Promise<readonly Seller[]>;
 }
 
-// Of the time that is left: a service that hangs must leave some for the next one, and for the way back.
+// Shares of the remaining time: a hanging service must leave time for the next one and for the answer.
 const productsShare = 0.5;
 const sellersShare = 0.6;
 
@@ -36,8 +35,8 @@ export async function listOffers(
     if (!outages.some((outage) => outage.service === service)) outages.push({ service, status: statusOf(error) });
   };
 
-  /** One call, and a span for each attempt. */
-  const ask = <T>(name: string, about: string, outer: Call, attempt: (call: Call) => Promise<T>): Promise<T> =>
+  /** Makes one call, with a span for each attempt. */
+  const request = <T>(name: string, about: string, outer: Call, attempt: (call: Call) => Promise<T>): Promise<T> =>
     withRetries(outer, () =>
       trace({ name, about, traceparent: outer.traceparent, deadlineMs: leftMs(outer) }, (traceparent) =>
         attempt({ ...outer, traceparent }),
@@ -47,7 +46,7 @@ export async function listOffers(
   const ids = [...new Set(productIds)];
   const read = await within(call, productsShare, (inner) =>
     Promise.allSettled(
-      ids.map((id) => ask(`${productService}/GetProduct`, id, inner, (attempt) => getProduct(id, attempt))),
+      ids.map((id) => request(`${productService}/GetProduct`, id, inner, (attempt) => getProduct(id, attempt))),
     ),
   );
   const products: Product[] = [];
@@ -66,7 +65,7 @@ export async function listOffers(
     try {
       const about = `${sellerIds.length} sellers`;
       const found = await within(call, sellersShare, (inner) =>
-        ask(`${sellerService}/ResolveUsers`, about, inner, (attempt) => getSellers(sellerIds, attempt)),
+        request(`${sellerService}/ResolveUsers`, about, inner, (attempt) => getSellers(sellerIds, attempt)),
       );
       for (const seller of found) sellers.set(seller.id, seller);
     } catch (error) {
@@ -87,7 +86,7 @@ export async function listOffers(
   return { offers, missingIds, unreadIds, outages };
 }
 
-/** Anybody may have added a product; what is no id of the directory would end the stream for all who ask on it. */
+/** Any caller can add a product. An invalid seller id would end the stream for all its requests. */
 function isUuid(id: string): boolean {
   return /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/i.test(id);
 }

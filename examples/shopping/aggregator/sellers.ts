@@ -1,12 +1,12 @@
 /**
- * Sellers from Roster: the questions of all answers go over one stream of ResolveUsers, which is opened by the first of them
- * and then stays open. It costs neither side a call for each, and Roster looks up what comes together together.
+ * Sellers from Roster: all requests use one stream of ResolveUsers, which the first request opens. So a request needs no
+ * separate call, and Roster looks up concurrent requests together.
  */
 import { type Client, Metadata, RosterError, type User } from 'roster/client';
 import type { Seller } from '../generated/shop/v1/shop.ts';
 import type { Call } from './call.ts';
 
-interface Question {
+interface PendingRequest {
   readonly ids: readonly string[];
   resolve(users: readonly User[]): void;
   reject(error: unknown): void;
@@ -22,30 +22,30 @@ export function createSellers(client: Client): Sellers {
 
   return {
     async get(ids, call) {
-      // After an end (a restart of Roster, its limit on a connection's age) the next question opens another.
+      // If the stream ends (a restart of Roster, its maximum connection age), the next request opens another one.
       stream ??= openStream(client, { ...call, signal: closing.signal }, () => {
         stream = undefined;
       });
-      const users = await stream.ask(ids, call);
+      const users = await stream.request(ids, call);
       return users.map(({ id, displayName }) => ({ id, displayName }));
     },
-    // A stream that is open keeps its connection, and so the process.
+    // An open stream keeps its connection and so the process alive.
     [Symbol.dispose]: () => closing.abort(),
   };
 }
 
 function openStream(client: Client, { traceparent, signal }: Call, onEnd: () => void) {
-  // In both, only those who still wait: a Roster that hangs leaves nothing behind here.
-  const unsent = new Map<string, Question>();
-  const unanswered = new Map<string, Question>();
+  // Both contain only requests that still wait, so a hanging Roster does not leak memory here.
+  const unsent = new Map<string, PendingRequest>();
+  const unanswered = new Map<string, PendingRequest>();
   let wake = () => {};
 
-  async function* questions() {
+  async function* requests() {
     for (;;) {
-      for (const [tag, question] of unsent) {
+      for (const [tag, request] of unsent) {
         unsent.delete(tag);
-        unanswered.set(tag, question);
-        yield { tag, ids: [...question.ids] };
+        unanswered.set(tag, request);
+        yield { tag, ids: [...request.ids] };
       }
       await new Promise<void>((resolve) => {
         wake = resolve;
@@ -54,9 +54,9 @@ function openStream(client: Client, { traceparent, signal }: Call, onEnd: () => 
   }
 
   async function readAnswers(): Promise<never> {
-    // Metadata is a stream's and not a question's: this is the span that opened it.
+    // Metadata belongs to the stream: this is the span that opened it.
     const options = { metadata: Metadata({ traceparent }), signal };
-    for await (const { tag, users } of client.resolveUsers(questions(), options)) {
+    for await (const { tag, users } of client.resolveUsers(requests(), options)) {
       unanswered.get(tag)?.resolve(users);
       unanswered.delete(tag);
     }
@@ -69,12 +69,12 @@ function openStream(client: Client, { traceparent, signal }: Call, onEnd: () => 
   });
 
   return {
-    async ask(ids: readonly string[], { signal, traceparent: tag }: Call): Promise<readonly User[]> {
+    async request(ids: readonly string[], { signal, traceparent: tag }: Call): Promise<readonly User[]> {
       signal.throwIfAborted();
       const { promise, resolve, reject } = Promise.withResolvers<readonly User[]>();
       const abort = () => reject(signal.reason);
       signal.addEventListener('abort', abort);
-      // Its own span is what the answer comes back with, and what a question of this stream can carry of a trace.
+      // The tag is the request's span. It identifies the answer, and is the only trace context of a request.
       unsent.set(tag, { ids, resolve, reject });
       wake();
       try {

@@ -1,12 +1,12 @@
 /**
- * A trace as W3C has it (https://www.w3.org/TR/trace-context/): every piece of work is a span below the one that asked for
- * it, and `traceparent` is how a caller says which that is. A span is written when it is over; collecting is another's.
+ * W3C trace context (https://www.w3.org/TR/trace-context/): every piece of work is a span below its caller's span, which the
+ * caller sends as `traceparent`. A span is written when it ends. Another process collects spans.
  */
 import { randomBytes } from 'node:crypto';
 
 export interface Span {
   readonly name: string;
-  /** Whose work it is. */
+  /** The service that does the work. */
   readonly service: string;
   readonly traceId: string;
   readonly spanId: string;
@@ -15,21 +15,21 @@ export interface Span {
   readonly durationMs: number;
   /** The gRPC status. */
   readonly status: string;
-  /** What was left of the deadline at the start, where there was one. */
+  /** The remaining time at the start, if there is a deadline. */
   readonly deadlineMs?: number;
-  /** What it was about, where several of the name stand side by side. */
+  /** Distinguishes several spans with the same name. */
   readonly about?: string;
 }
 
 export interface SpanStart {
   readonly name: string;
-  /** The caller's; what is none starts a trace of its own. */
+  /** The caller's traceparent. If it is missing or invalid, a new trace starts. */
   readonly traceparent: string | undefined;
   readonly deadlineMs?: number;
   readonly about?: string;
 }
 
-/** Runs `work` as a span; what it gets is the traceparent for calls that it makes. */
+/** Runs `work` as a span. `work` receives the traceparent for its own calls. */
 export type Trace = <T>(start: SpanStart, work: (traceparent: string) => Promise<T>) => Promise<T>;
 
 export function createTrace(service: string, statusOf: (error: unknown) => string, write: (span: Span) => void): Trace {

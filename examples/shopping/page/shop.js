@@ -1,6 +1,6 @@
-/** The page as a client of the gateway: fetch and JSON, no packages, no generated code. */
+/** A page that calls the gateway with fetch and JSON, without packages or generated code. */
 const deadlineMs = 2000;
-// What a page like this would know from its address, or from a search.
+// A real page would know these from its URL or from a search.
 const productIds = ['note-g', 'compiler', 'moth', 'tape'];
 
 const gateway = await fetch('/gateway').then((response) => response.text());
@@ -19,13 +19,13 @@ async function listOffers() {
 async function show() {
   let notice = '';
   try {
-    // What is empty is not in the JSON of protobuf.
+    // protobuf's JSON omits empty fields.
     const { offers = [], outages = [], unreadIds = [] } = await listOffers();
     document.querySelector('#offers').replaceChildren(...offers.map(offerItem));
-    if (outages.length > 0) notice = 'Not all of this page could be read just now.';
-    if (unreadIds.length > 0) notice += ` Left out: ${unreadIds.join(', ')}.`;
+    if (outages.length > 0) notice = 'Some parts of this page are not available at the moment.';
+    if (unreadIds.length > 0) notice += ` Missing products: ${unreadIds.join(', ')}.`;
   } catch (error) {
-    notice = `The shop does not answer: ${error.message}`;
+    notice = `Cannot reach the shop: ${error.message}`;
   }
   document.querySelector('#notice').textContent = notice;
 }
@@ -33,10 +33,10 @@ async function show() {
 function offerItem({ name, description = '', priceMinor = '0', seller }) {
   const item = document.createElement('li');
   const price = (Number(priceMinor) / 100).toFixed(2);
-  // 64 bits come as text, as JavaScript's numbers have 53.
+  // 64-bit integers are strings in JSON because JavaScript's numbers have 53 bits.
   item.textContent = `${name}, ${price}`;
   const details = document.createElement('small');
-  details.textContent = `${description}. Sold by ${seller?.displayName ?? 'somebody whose name we cannot read just now'}.`;
+  details.textContent = `${description}. Sold by ${seller?.displayName ?? 'an unknown seller'}.`;
   item.append(details);
   return item;
 }

@@ -1,4 +1,4 @@
-// Serves ecommerce.ProductInfo over gRPC, and for comparison as JSON over HTTP, until a signal ends it.
+// Serves ecommerce.ProductInfo over gRPC, and for comparison as JSON over HTTP, until it receives a signal.
 package main
 
 import (
@@ -20,13 +20,13 @@ import (
 
 //go:generate buf generate
 
-// Calls take milliseconds: what is left after so long hangs.
+// Calls take milliseconds, so a call that is still running after this time hangs.
 const stopMax = 2 * time.Second
 
 func main() {
 	grpcAddress := flag.String("grpc", "127.0.0.1:0", "where gRPC listens; port 0 picks a free one")
-	httpAddress := flag.String("http", "", "where JSON is served too; nowhere if empty")
-	spans := flag.Bool("spans", true, "whether calls that are part of a trace are logged")
+	httpAddress := flag.String("http", "", "address for JSON; disabled if empty")
+	spans := flag.Bool("spans", true, "log calls that are part of a trace")
 	flag.Parse()
 	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stdout, nil)))
 
@@ -45,7 +45,7 @@ func serve(ctx context.Context, grpcAddress, httpAddress string, spans bool) err
 		return err
 	}
 	options := []grpc.ServerOption{
-		// Without this gRPC takes clients that ask every 30 s whether it is still there for an attack.
+		// Without this, gRPC treats pings every 30 s as an attack.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 20 * time.Second}),
 	}
 	if spans {
@@ -66,7 +66,7 @@ func serve(ctx context.Context, grpcAddress, httpAddress string, spans bool) err
 
 	go func() {
 		<-ctx.Done()
-		// GracefulStop waits for as long as a call lasts.
+		// GracefulStop waits for calls without a limit.
 		time.AfterFunc(stopMax, server.Stop)
 		server.GracefulStop()
 	}()

@@ -12,10 +12,10 @@ import (
 	"example.com/shopping/product-info/ecommerce"
 )
 
-// Whoever can call can add, and memory is all there is.
+// Any caller can add products, and they are kept in memory.
 const productsMax = 100_000
 
-// products is the service: a map, for as long as the process lives.
+// products is the service. It keeps the products in a map until the process exits.
 type products struct {
 	ecommerce.UnimplementedProductInfoServer
 	mu   sync.RWMutex
@@ -26,15 +26,15 @@ func newProducts() *products {
 	return &products{byID: map[string]*ecommerce.Product{}}
 }
 
-// AddProduct takes the id that the product has, or makes one.
+// AddProduct uses the product's id, or creates one.
 func (p *products) AddProduct(_ context.Context, sent *ecommerce.Product) (*ecommerce.ProductID, error) {
 	if sent.GetName() == "" {
 		return nil, status.Error(codes.InvalidArgument, "name is required")
 	}
 	if sent.GetPriceMinor() < 0 {
-		return nil, status.Error(codes.InvalidArgument, "price_minor must be 0 or more")
+		return nil, status.Error(codes.InvalidArgument, "price_minor must not be negative")
 	}
-	// What is in the map is never changed, so that it can be handed out without a copy.
+	// Products in the map never change, so they can be returned without a copy.
 	product := proto.CloneOf(sent)
 	if product.Id == "" {
 		product.Id = rand.Text()
@@ -42,10 +42,10 @@ func (p *products) AddProduct(_ context.Context, sent *ecommerce.Product) (*ecom
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if _, taken := p.byID[product.Id]; taken {
-		return nil, status.Error(codes.AlreadyExists, "there is a product with this id")
+		return nil, status.Error(codes.AlreadyExists, "another product has this id")
 	}
 	if len(p.byID) >= productsMax {
-		return nil, status.Error(codes.ResourceExhausted, "there is no room for more products")
+		return nil, status.Error(codes.ResourceExhausted, "the maximum number of products is reached")
 	}
 	p.byID[product.Id] = product
 	return &ecommerce.ProductID{Value: product.Id}, nil
@@ -56,7 +56,7 @@ func (p *products) GetProduct(_ context.Context, id *ecommerce.ProductID) (*ecom
 	defer p.mu.RUnlock()
 	product, found := p.byID[id.GetValue()]
 	if !found {
-		return nil, status.Error(codes.NotFound, "there is no such product")
+		return nil, status.Error(codes.NotFound, "no product has this id")
 	}
 	return product, nil
 }

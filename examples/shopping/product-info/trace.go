@@ -16,10 +16,10 @@ import (
 // https://www.w3.org/TR/trace-context/#traceparent-header: version, trace, span of the caller, flags.
 var traceparent = regexp.MustCompile(`^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$`)
 
-// logSpan writes one line for each call that is part of a trace: its own span below its caller's, and how much of the
-// deadline was left when it came. What is looked for and found is nobody's name.
+// logSpan writes one line for each call that is part of a trace: its span, its caller's span, and the remaining time at its
+// start. It logs no personal data.
 func logSpan(ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
-	begun := time.Now()
+	started := time.Now()
 	response, err := handle(ctx, request)
 	sent := metadata.ValueFromIncomingContext(ctx, "traceparent")
 	if len(sent) != 1 {
@@ -31,11 +31,11 @@ func logSpan(ctx context.Context, request any, info *grpc.UnaryServerInfo, handl
 	}
 	line := []any{
 		"name", info.FullMethod[1:], "service", "product-info", "traceId", parts[1], "spanId", newSpanID(), "parentId", parts[2],
-		"startMs", float64(begun.UnixMicro()) / 1000, "durationMs", float64(time.Since(begun).Microseconds()) / 1000,
+		"startMs", float64(started.UnixMicro()) / 1000, "durationMs", float64(time.Since(started).Microseconds()) / 1000,
 		"status", status.Code(err).String(),
 	}
 	if deadline, ok := ctx.Deadline(); ok {
-		line = append(line, "deadlineMs", deadline.Sub(begun).Milliseconds())
+		line = append(line, "deadlineMs", deadline.Sub(started).Milliseconds())
 	}
 	slog.Info("span", line...)
 	return response, err

@@ -1,5 +1,5 @@
-// Package roster is what a program needs around the stubs: a connection, the reason of an error, and what takes more than
-// one call. It knows nothing of options or of what is printed.
+// Package roster adds to the stubs a connection, the reason of an error, and operations of several calls. It does not
+// parse flags or print.
 package roster
 
 import (
@@ -27,8 +27,8 @@ import (
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 )
 
-// An update that succeeded without our hearing of it would fail the second time, so it is not among them. A create may
-// run twice because it always has a request id here.
+// Updates are not listed because a retry would fail if the first attempt succeeded and its answer was lost. Creates may run
+// twice because they always have a request id here.
 var (
 	mayRunTwice = []string{"CreateUser", "GetUser", "GetUserByEmail", "ListUsers", "BatchGetUsers"}
 	once        = []string{"UpdateUser", "DeleteUser", "ImportUsers"}
@@ -40,19 +40,19 @@ const (
 	waitMax         = 5 * time.Second
 )
 
-// Options say where the directory is and how it is called.
+// Options configure the connection to the directory.
 type Options struct {
 	Address string
-	// Deadline is each call's, streams that do not end aside.
+	// Deadline applies to each call except endless streams.
 	Deadline time.Duration
 	TLS      bool
-	// CA holds authorities in PEM; without it the system's are trusted.
+	// CA contains trusted authorities in PEM. Default: the system's authorities.
 	CA []byte
-	// Token goes over TLS, or to this machine.
+	// Token is sent only over TLS or to this machine.
 	Token string
 }
 
-// Dial connects with the first call.
+// Dial returns a connection that connects on the first call.
 func Dial(options Options) (*grpc.ClientConn, error) {
 	transport, err := transportCredentials(options)
 	if err != nil {
@@ -61,7 +61,7 @@ func Dial(options Options) (*grpc.ClientConn, error) {
 	dialOptions := []grpc.DialOption{
 		grpc.WithTransportCredentials(transport),
 		grpc.WithDefaultServiceConfig(serviceConfig(options.Deadline)),
-		// Else a watch whose connection died without a word would wait for ever.
+		// Without pings, a watch on a dead connection would wait forever.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
 	}
 	if options.Token != "" {
@@ -76,13 +76,13 @@ func transportCredentials(options Options) (credentials.TransportCredentials, er
 		if options.CA != nil {
 			config.RootCAs = x509.NewCertPool()
 			if !config.RootCAs.AppendCertsFromPEM(options.CA) {
-				return nil, errors.New("there is no certificate in the CA's file")
+				return nil, errors.New("the CA file contains no certificate")
 			}
 		}
 		return credentials.NewTLS(config), nil
 	}
 	if options.Token != "" {
-		// In the clear a token goes to this machine only: these refuse every other peer when they connect.
+		// Without TLS a token is sent only to this machine: local credentials reject every other peer.
 		return local.NewCredentials(), nil
 	}
 	return insecure.NewCredentials(), nil
@@ -94,7 +94,7 @@ func (token bearer) GetRequestMetadata(context.Context, ...string) (map[string]s
 	return map[string]string{"authorization": "Bearer " + string(token)}, nil
 }
 
-// RequireTransportSecurity leaves that to transportCredentials, which knows loopback.
+// RequireTransportSecurity returns false because transportCredentials handles this, and allows loopback.
 func (bearer) RequireTransportSecurity() bool { return false }
 
 func serviceConfig(deadline time.Duration) string {
@@ -104,7 +104,7 @@ func serviceConfig(deadline time.Duration) string {
 			"name":    names(mayRunTwice),
 			"timeout": timeout,
 			"retryPolicy": map[string]any{
-				// About 5 s in all: a connection that fails is not tried again for 1 s.
+				// About 5 s in total, because a failed connection is retried only after 1 s.
 				"maxAttempts":          5,
 				"initialBackoff":       "0.2s",
 				"maxBackoff":           "3s",
@@ -125,17 +125,17 @@ func names(methods []string) []any {
 	return names
 }
 
-// Reason is stable, such as "EMAIL_TAKEN": what to branch on where the code is not enough. Empty where there is none.
+// Reason returns the stable reason, such as "EMAIL_TAKEN". Branch on it if the code is not enough. It may be empty.
 func Reason(err error) string {
 	return detail[*errdetails.ErrorInfo](err).GetReason()
 }
 
-// Violations are all the bad fields of the request, with what is allowed there.
+// Violations returns all invalid fields of the request, with what is allowed.
 func Violations(err error) []*errdetails.BadRequest_FieldViolation {
 	return detail[*errdetails.BadRequest](err).GetFieldViolations()
 }
 
-// detail is nil where no directory sent one; the getters of nil give empty values.
+// detail returns nil if the directory sent no such detail. Getters of nil return empty values.
 func detail[T proto.Message](err error) (none T) {
 	for _, detail := range status.Convert(err).Details() {
 		if wanted, ok := detail.(T); ok {
@@ -145,8 +145,8 @@ func detail[T proto.Message](err error) (none T) {
 	return none
 }
 
-// EditUser reads a user, lets edit change it and return the paths that it changed, and writes those. Where somebody else
-// was faster, edit gets the user as it is by then, so that neither change is lost.
+// EditUser reads a user, calls edit, which changes it and returns the changed paths, and writes these paths. If another
+// caller has changed the user meanwhile, it calls edit again with the current user, so that no change is lost.
 func EditUser(
 	ctx context.Context, users usersv1.UserServiceClient, id string, edit func(*usersv1.User) ([]string, error),
 ) (*usersv1.User, error) {
@@ -172,7 +172,7 @@ func EditUser(
 	}
 }
 
-// ListPages gives every page; only an empty next_page_token says that there are no more.
+// ListPages yields every page. Only an empty next_page_token marks the last page.
 func ListPages(
 	ctx context.Context, users usersv1.UserServiceClient, request *usersv1.ListUsersRequest,
 ) iter.Seq2[*usersv1.ListUsersResponse, error] {
@@ -188,8 +188,8 @@ func ListPages(
 	}
 }
 
-// ImportUsers adds all of people, or brings them up to date, in one transaction at the end. Where people fails, the
-// stream is cut off without its total_rows: then nothing is written.
+// ImportUsers creates or updates all people in one transaction at the end. If people fails, the stream ends without
+// total_rows, and nothing is written.
 func ImportUsers(
 	ctx context.Context, users usersv1.UserServiceClient, people iter.Seq2[*usersv1.User, error],
 ) (*usersv1.ImportUsersResponse, error) {
@@ -212,7 +212,7 @@ func ImportUsers(
 		if len(message.Users) < messageUsersMax {
 			continue
 		}
-		// EOF says only that the server has answered already; what, says CloseAndRecv.
+		// EOF means that the server has already answered; CloseAndRecv returns the answer.
 		if err := stream.Send(message); err == io.EOF {
 			return stream.CloseAndRecv()
 		} else if err != nil {
@@ -227,9 +227,9 @@ func ImportUsers(
 	return stream.CloseAndRecv()
 }
 
-// FollowUsers gives the messages of a watch behind token (now, where it is empty) for as long as the caller ranges over
-// them. It goes on behind the last token when the connection ends, over another one of connect. Keep the token together
-// with what was made of the changes. RESUME_TOKEN_EXPIRED is given as an error: then all users must be read again
+// FollowUsers yields the messages of a watch after token (or from now, if it is empty) until the caller leaves the loop.
+// If the connection ends, it resumes after the last token over another connection of connect. Store the token together
+// with the result of the changes. It returns RESUME_TOKEN_EXPIRED as an error; then all users must be read again
 // (docs/watch.md).
 func FollowUsers(
 	ctx context.Context, connect func() (*grpc.ClientConn, error), token string, onDisconnect func(error),
@@ -245,12 +245,12 @@ func FollowUsers(
 			if !more {
 				return
 			}
-			if ctx.Err() != nil || !isPassing(err) {
+			if ctx.Err() != nil || !isTransient(err) {
 				yield(nil, err)
 				return
 			}
 			onDisconnect(err)
-			// Half of it at random, so that all watchers of a server that restarts do not come back at once.
+			// Half of the wait is random, so that the watchers of a restarting server do not return all at once.
 			wait := min(waitMax, 100*time.Millisecond<<min(failures, 10))
 			select {
 			case <-time.After(wait/2 + rand.N(wait/2)):
@@ -260,7 +260,7 @@ func FollowUsers(
 	}
 }
 
-// watchOnce holds one connection, until it ends or take has had enough.
+// watchOnce reads from one connection until it ends or take returns false.
 func watchOnce(
 	ctx context.Context, connect func() (*grpc.ClientConn, error), token string,
 	take func(*usersv1.WatchUsersResponse) bool,
@@ -285,13 +285,13 @@ func watchOnce(
 	}
 }
 
-// isPassing says whether another connection may do better.
-func isPassing(err error) bool {
+// isTransient reports whether another attempt may succeed.
+func isTransient(err error) bool {
 	switch status.Code(err) {
 	case codes.Unavailable, codes.Canceled, codes.DeadlineExceeded, codes.ResourceExhausted:
 		return true
 	case codes.Internal, codes.Unknown:
-		// Without a reason it was not the directory that failed, but something on the way.
+		// Without a reason the error is not from the directory, but from something on the way to it.
 		return Reason(err) == ""
 	}
 	return false

@@ -8,7 +8,7 @@ import io.grpc.Status;
 import java.net.InetSocketAddress;
 import java.util.concurrent.Executor;
 
-/** A token that goes with each call over TLS, or to this machine; a call that would carry it elsewhere fails. */
+/** Adds a token to each call over TLS or to this machine. Other calls fail. */
 final class BearerToken extends CallCredentials {
   private static final Metadata.Key<String> AUTHORIZATION =
       Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER);
@@ -22,7 +22,7 @@ final class BearerToken extends CallCredentials {
   @Override
   public void applyRequestMetadata(RequestInfo call, Executor executor, MetadataApplier applier) {
     if (call.getSecurityLevel() != SecurityLevel.PRIVACY_AND_INTEGRITY && !isThisMachine(call)) {
-      applier.fail(Status.UNAUTHENTICATED.withDescription("A token goes to another machine over TLS only."));
+      applier.fail(Status.UNAUTHENTICATED.withDescription("A token cannot be sent to another machine without TLS."));
       return;
     }
     var headers = new Metadata();
@@ -30,7 +30,7 @@ final class BearerToken extends CallCredentials {
     applier.apply(headers);
   }
 
-  /** By the connection's own address, which no name can change any more. */
+  /** Checks the connection's address, which does not depend on a name. */
   private static boolean isThisMachine(RequestInfo call) {
     return call.getTransportAttrs().get(Grpc.TRANSPORT_ATTR_REMOTE_ADDR) instanceof InetSocketAddress peer
         && peer.getAddress().isLoopbackAddress();

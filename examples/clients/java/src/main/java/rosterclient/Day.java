@@ -34,7 +34,7 @@ import users.v1.UserServiceOuterClass.ListUsersRequest;
 import users.v1.UserServiceOuterClass.UpdateUserRequest;
 
 /**
- * The day's work with a directory, from the first create to the last delete; prints each step.
+ * Shows typical work with a directory, from the first create to the last delete, and prints each step.
  *
  * <p>The people of people.csv stay in the directory, so a second run finds them there.
  */
@@ -49,7 +49,7 @@ final class Day {
   }
 
   public static void main(String[] arguments) throws Exception {
-    // Else names come out in the locale's encoding.
+    // Otherwise names are printed in the locale's encoding.
     System.setOut(new PrintStream(new FileOutputStream(FileDescriptor.out), true, UTF_8));
     var options = parseOptions(arguments);
     Supplier<ManagedChannel> connect =
@@ -89,10 +89,10 @@ final class Day {
         case "--ca" -> ca = rest.next();
         case "--deadline-ms" -> deadline = Duration.ofMillis(Long.parseLong(rest.next()));
         default -> throw new IllegalArgumentException(
-            name + " is none of --address host:port, --ca file, --tls, --deadline-ms number.");
+            "Unknown option " + name + ". The options are --address host:port, --ca file, --tls, --deadline-ms number.");
       }
     }
-    // The token from the environment only: other users of the machine can read a process's arguments.
+    // The token comes only from the environment, because other users of the machine can read a process's arguments.
     return new Roster.Options(
         address, deadline, tls || ca != null, ca == null ? null : new File(ca), env.get("ROSTER_TOKEN"));
   }
@@ -112,7 +112,7 @@ final class Day {
     var user = users.createUser(request).getUser();
     userId = user.getId();
     System.out.println("create: " + user.getDisplayName() + " " + userId);
-    // As after an answer that got lost: the request id makes it the same user.
+    // Repeats the call, as after a lost answer. The request id makes it return the same user.
     var again = users.createUser(request).getUser();
     System.out.println("create again: " + (again.equals(user) ? "the same user" : again));
   }
@@ -126,7 +126,7 @@ final class Day {
             read -> {
               attempts[0]++;
               System.out.println("edit, attempt " + attempts[0] + ": read " + projectsOf(read.build()));
-              // Somebody else is faster, between our read and our write.
+              // Another caller updates the user between our read and our write.
               if (attempts[0] == 1) Roster.editUser(users, userId, theirs -> addProject(theirs, "weaving"));
               return addProject(read, "engine");
             });
@@ -207,7 +207,7 @@ final class Day {
             "",
             error -> System.out.println("watch: disconnected, " + error.getStatus().getCode()))) {
       watch.next();
-      // Whatever is committed after the first message was received is seen.
+      // The watch sees every change that is committed after the first message was received.
       System.out.println("watch: begins");
       rename("King");
       for (int seen = 0; seen < 3; ) {
@@ -216,8 +216,8 @@ final class Day {
           var time = Instant.ofEpochSecond(change.getChangeTime().getSeconds(), change.getChangeTime().getNanos());
           System.out.println("watch: " + change.getType() + " " + time + " " + change.getUser().getDisplayName());
           if (seen++ > 0) continue;
-          // The connection breaks, and two changes happen before there is another. Both come after it, each with the
-          // user as it is by then.
+          // The connection breaks, and two changes happen before it reconnects. Both follow, each with the current
+          // user.
           channels.get(0).shutdownNow();
           rename("Byron");
           rename("Noel");

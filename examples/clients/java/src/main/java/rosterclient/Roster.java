@@ -33,13 +33,13 @@ import users.v1.UserServiceOuterClass.ListUsersResponse;
 import users.v1.UserServiceOuterClass.UpdateUserRequest;
 
 /**
- * What a program needs around the stubs: a channel, the reason of an error, and what takes more than one call.
+ * Adds to the stubs a channel, the reason of an error, and operations of several calls.
  *
- * <p>Knows nothing of options or of what is printed. A watch has a class of its own, {@link Watch}.
+ * <p>It does not parse options or print. {@link Watch} handles watches.
  */
 final class Roster {
-  // An update that succeeded without our hearing of it would fail the second time, so it is not among them. A create may
-  // run twice because it always has a request id here.
+  // Updates are not listed because a retry would fail if the first attempt succeeded and its answer was lost. Creates may
+  // run twice because they always have a request id here.
   private static final List<String> MAY_RUN_TWICE =
       List.of("CreateUser", "GetUser", "GetUserByEmail", "ListUsers", "BatchGetUsers");
   private static final List<String> ONCE = List.of("UpdateUser", "DeleteUser", "ImportUsers");
@@ -48,17 +48,17 @@ final class Roster {
   private static final int EDIT_ATTEMPTS_MAX = 5;
 
   /**
-   * Where the directory is and how it is called.
+   * The connection to the directory.
    *
-   * @param deadline of each call, streams that do not end aside
-   * @param ca authorities in PEM, or null for the system's
-   * @param token goes over TLS, or to this machine; null for none
+   * @param deadline of each call, except endless streams
+   * @param ca trusted authorities in PEM, or null for the system's
+   * @param token sent only over TLS or to this machine; null for none
    */
   record Options(String address, Duration deadline, boolean tls, File ca, String token) {}
 
   private Roster() {}
 
-  /** Connects with the first call. */
+  /** Returns a channel that connects on the first call. */
   static ManagedChannel connect(Options options) throws IOException {
     ChannelCredentials credentials = InsecureChannelCredentials.create();
     if (options.tls()) {
@@ -71,7 +71,7 @@ final class Roster {
     }
     return Grpc.newChannelBuilder(options.address(), credentials)
         .defaultServiceConfig(serviceConfig(options.deadline()))
-        // Else a watch whose connection died without a word would wait for ever.
+        // Without pings, a watch on a dead connection would wait forever.
         .keepAliveTime(30, TimeUnit.SECONDS)
         .keepAliveTimeout(10, TimeUnit.SECONDS)
         .build();
@@ -79,7 +79,7 @@ final class Roster {
 
   private static Map<String, ?> serviceConfig(Duration deadline) {
     var timeout = "%d.%03ds".formatted(deadline.toSeconds(), deadline.toMillisPart());
-    // About 5 s in all: a connection that fails is not tried again for 1 s.
+    // About 5 s in total, because a failed connection is retried only after 1 s.
     var retryPolicy =
         Map.of(
             "maxAttempts", 5.0,
@@ -98,17 +98,17 @@ final class Roster {
     return methods.stream().map(method -> Map.of("service", "users.v1.UserService", "method", method)).toList();
   }
 
-  /** Stable, such as "EMAIL_TAKEN": what to branch on where the status is not enough. Empty where there is none. */
+  /** The stable reason, such as "EMAIL_TAKEN". Branch on it if the status is not enough. It may be empty. */
   static String reasonOf(StatusException error) {
     return detailOf(error, ErrorInfo.getDefaultInstance()).getReason();
   }
 
-  /** Every bad field of the request with what is allowed there. */
+  /** All invalid fields of the request, with what is allowed. */
   static List<BadRequest.FieldViolation> violationsOf(StatusException error) {
     return detailOf(error, BadRequest.getDefaultInstance()).getFieldViolationsList();
   }
 
-  /** {@code none} where no directory sent one. */
+  /** Returns {@code none} if the directory sent no such detail. */
   @SuppressWarnings("unchecked")
   private static <T extends Message> T detailOf(StatusException error, T none) {
     try {
@@ -116,12 +116,12 @@ final class Roster {
         if (detail.is(none.getClass())) return (T) detail.unpack(none.getClass());
       }
     } catch (InvalidProtocolBufferException unreadable) {
-      // Whoever sent it, it was no directory.
+      // The detail is malformed, so it is not from the directory.
     }
     return none;
   }
 
-  /** A change of a user: makes it, and returns the paths that it changed. */
+  /** Changes a user, and returns the changed paths. */
   interface Edit {
     List<String> apply(User.Builder user) throws StatusException;
   }
@@ -129,7 +129,8 @@ final class Roster {
   /**
    * Reads a user, lets {@code edit} change it, and writes the paths that it returns.
    *
-   * <p>Where somebody else was faster, {@code edit} gets the user as it is by then, so that neither change is lost.
+   * <p>If another caller has changed the user meanwhile, it calls {@code edit} again with the current user, so that no change
+   * is lost.
    */
   static User editUser(UserServiceBlockingV2Stub users, String id, Edit edit) throws StatusException {
     for (int attempt = 1; ; attempt++) {
@@ -143,7 +144,7 @@ final class Roster {
     }
   }
 
-  /** Every page of a list; only an empty next_page_token says that there are no more. */
+  /** Every page of a list. Only an empty next_page_token marks the last page. */
   static final class Pages {
     private final UserServiceBlockingV2Stub users;
     private final ListUsersRequest.Builder request;
@@ -167,9 +168,9 @@ final class Roster {
   }
 
   /**
-   * Adds all of {@code people}, or brings them up to date, in one transaction at the end.
+   * Creates or updates all {@code people} in one transaction at the end.
    *
-   * <p>Where {@code people} throws, the call is cancelled without its total_rows: then nothing is written.
+   * <p>If {@code people} throws, it cancels the call without total_rows, and nothing is written.
    */
   static ImportUsersResponse importUsers(UserServiceBlockingV2Stub users, Iterator<User> people)
       throws StatusException, InterruptedException {
@@ -179,7 +180,7 @@ final class Roster {
       var message = ImportUsersRequest.newBuilder();
       message.getOptionsBuilder().setOnConflict(ImportOptions.OnConflict.ON_CONFLICT_UPDATE);
       long rows = 0;
-      // A write waits until the server has room, and is false where the server has answered already.
+      // A write waits until the server can receive, and returns false if the server has already answered.
       boolean open = true;
       while (open && people.hasNext()) {
         message.addUsers(people.next());

@@ -13,10 +13,10 @@ import users.v1.UserServiceOuterClass.WatchUsersRequest;
 import users.v1.UserServiceOuterClass.WatchUsersResponse;
 
 /**
- * A watch that outlives its connections: goes on behind the last token, over another channel of {@code connect}.
+ * A watch that reconnects: it resumes after the last token, over another channel of {@code connect}.
  *
- * <p>Never passes over a change: what cannot be resumed is thrown. RESUME_TOKEN_EXPIRED means that all users must be read
- * again (docs/watch.md).
+ * <p>It never skips a change: if it cannot resume, it throws. RESUME_TOKEN_EXPIRED means that all users must be read again
+ * (docs/watch.md).
  */
 final class Watch implements AutoCloseable {
   private static final long WAIT_MS_MAX = 5_000;
@@ -28,14 +28,14 @@ final class Watch implements AutoCloseable {
   private ManagedChannel channel;
   private BlockingClientCall<?, WatchUsersResponse> call;
 
-  /** Behind {@code token}; now, where it is empty. */
+  /** Starts after {@code token}, or from now if it is empty. */
   Watch(Supplier<ManagedChannel> connect, String token, Consumer<StatusException> onDisconnect) {
     this.connect = connect;
     this.token = token;
     this.onDisconnect = onDisconnect;
   }
 
-  /** Waits for the next message. Keep its token together with what was made of its changes. */
+  /** Waits for the next message. Store its token together with the result of its changes. */
   WatchUsersResponse next() throws StatusException, InterruptedException {
     while (true) {
       try {
@@ -47,10 +47,10 @@ final class Watch implements AutoCloseable {
         return message;
       } catch (StatusException error) {
         close();
-        if (!isPassing(error)) throw error;
+        if (!isTransient(error)) throw error;
         onDisconnect.accept(error);
       }
-      // Half of it at random, so that all watchers of a server that restarts do not come back at once.
+      // Half of the wait is random, so that the watchers of a restarting server do not return all at once.
       long waitMs = Math.min(WAIT_MS_MAX, 100L << Math.min(failures++, 10));
       Thread.sleep(ThreadLocalRandom.current().nextLong(waitMs / 2, waitMs));
     }
@@ -63,11 +63,11 @@ final class Watch implements AutoCloseable {
     call = UserServiceGrpc.newBlockingV2Stub(channel).watchUsers(request.build());
   }
 
-  /** Whether another connection may do better. */
-  private static boolean isPassing(StatusException error) {
+  /** Whether another attempt may succeed. */
+  private static boolean isTransient(StatusException error) {
     return switch (error.getStatus().getCode()) {
       case UNAVAILABLE, CANCELLED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED -> true;
-      // Without a reason it was not the directory that failed, but something on the way.
+      // Without a reason the error is not from the directory, but from something on the way to it.
       case INTERNAL, UNKNOWN -> Roster.reasonOf(error).isEmpty();
       default -> false;
     };

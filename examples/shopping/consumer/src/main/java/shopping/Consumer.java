@@ -10,13 +10,13 @@ import io.grpc.InsecureChannelCredentials;
 import io.grpc.ManagedChannel;
 import io.grpc.StatusRuntimeException;
 
-/** Adds a product and reads it back: a server in Go and a caller in Java that share nothing but the contract. */
+/** Adds a product and reads it back. The server in Go and this client in Java share only the contract. */
 public final class Consumer {
   private static final int DEADLINE_SECONDS = 5;
 
   private Consumer() {}
 
-  /** {@code args}: where ProductInfo listens, and the id of the user who sells. */
+  /** {@code args}: the address of ProductInfo, and the id of the seller. */
   public static void main(String[] args) throws InterruptedException {
     if (args.length != 2) {
       System.err.println("Usage: Consumer <host:port> <seller id>");
@@ -41,7 +41,7 @@ public final class Consumer {
             .setPriceMinor(250)
             .setSellerId(sellerId)
             .build();
-    // A deadline is a point in time: each call has its own.
+    // A deadline is a point in time, so each call needs a new one.
     ProductID id = products.withDeadlineAfter(DEADLINE_SECONDS, SECONDS).addProduct(product);
     System.out.println("Added " + id.getValue());
     System.out.print(products.withDeadlineAfter(DEADLINE_SECONDS, SECONDS).getProduct(id));

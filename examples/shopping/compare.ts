@@ -144,7 +144,7 @@ async function runRound(callers: number, sources: Sources): Promise<Result> {
 }
 
 function rowOf({ grpc, json }: Record<Way, Result>): object {
-  const figures = (['p50', 'p99', 'CPU'] as const).map((name) => {
+  const columns = (['p50', 'p99', 'CPU'] as const).map((name) => {
     const [ofGrpc, ofJson] = [grpc, json].map(({ latenciesMs, cpuMs }) => {
       if (name === 'CPU') return cpuMs / latenciesMs.length;
       const sorted = latenciesMs.toSorted((a, b) => a - b);
@@ -152,7 +152,7 @@ function rowOf({ grpc, json }: Record<Way, Result>): object {
     }) as [number, number];
     return compared(name, ofGrpc, ofJson, 2);
   });
-  return Object.assign({}, ...figures);
+  return Object.assign({}, ...columns);
 }
 
 function compared(name: string, ofGrpc: number, ofJson: number, digits: number): object {

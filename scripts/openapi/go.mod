@@ -1,6 +1,5 @@
-// Pins the generator of generated/openapi.json, which buf.gen.yaml beside this file runs. Nothing of Roster is built
-// or run with Go. `go run module@version` is not used: it has no checksums, and it wants the list of all versions, which
-// not every proxy gives.
+// Pins the generator of generated/openapi.json, which buf.gen.yaml in this folder runs. Nothing else in Roster uses Go.
+// `go run module@version` has no checksums, and needs the list of all versions, which not every proxy provides.
 module openapi
 
 go 1.25.7

@@ -11,8 +11,8 @@ export function userBytesMax(
 ): number {
   // A new field is a type error here until it is counted.
   others satisfies Record<string, never>;
-  // UTF-8 has at most 3 bytes for a UTF-16 unit, and names come twice. An id, two times, an etag, tags and lengths are
-  // under 200 bytes. JSON grows most where it is a list of one-digit numbers: 3 bytes each there ("1, "), 11 here.
+  // UTF-8 needs at most 3 bytes for a UTF-16 unit, and the message contains names twice. An id, two times, an etag, tags
+  // and lengths take less than 200 bytes. Lists of one-digit numbers grow most: from 3 bytes in JSON ("1, ") to 11 bytes.
   const units = 2 * (firstName.length + lastName.length) + email.length + profileImageUrl.length;
   return 200 + 3 * units + 4 * attributesBytes;
 }

@@ -43,11 +43,11 @@ const ada = { id: '0198c0de-0000-7000-8000-000000000000', firstName: 'Ada', emai
 
 describe('a deadline', () => {
   it('is sent to the server and enforced by the client', async () => {
-    let gone: () => void = () => {};
+    let onCancelled: () => void = () => {};
     const left = new Promise<void>((resolve) => {
-      gone = resolve;
+      onCancelled = resolve;
     });
-    const { server, client } = await start({ getUser: (_, context) => hang(context, gone) });
+    const { server, client } = await start({ getUser: (_, context) => hang(context, onCancelled) });
     const error = await failureOf(client.getUser({ id: ada.id }, { deadlineMs: 200 }));
     expect(error).toMatchObject({ code: 'DEADLINE_EXCEEDED', status: 4, method: 'users.v1.UserService/GetUser' });
     await left;
@@ -314,15 +314,15 @@ describe('TLS', () => {
 
 describe('a stream', () => {
   it('ends on both sides when the client is closed', async () => {
-    let gone: () => void = () => {};
+    let onCancelled: () => void = () => {};
     const left = new Promise<void>((resolve) => {
-      gone = resolve;
+      onCancelled = resolve;
     });
     const { client } = await start({
       async *resolveUsers(requests, context) {
         for await (const { tag } of requests) {
           yield { tag };
-          await hang(context, gone);
+          await hang(context, onCancelled);
         }
       },
     });
@@ -341,14 +341,14 @@ describe('a stream', () => {
   });
 
   it('of an export that resumes also ends when the client is closed', async () => {
-    let gone: () => void = () => {};
+    let onCancelled: () => void = () => {};
     const left = new Promise<void>((resolve) => {
-      gone = resolve;
+      onCancelled = resolve;
     });
     const { client } = await start({
       async *exportUsers(_, context) {
         yield { users: [ada], resumeToken: 'first' };
-        await hang(context, gone);
+        await hang(context, onCancelled);
       },
     });
     const users = client.exportAllUsers()[Symbol.asyncIterator]();

@@ -1,6 +1,6 @@
 """Adds to the stubs a channel, the reason of an error, and operations of several calls.
 
-Knows nothing of options or of what is printed.
+It does not parse options or print.
 """
 
 import itertools

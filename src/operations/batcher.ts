@@ -3,11 +3,11 @@
  * server adds no delay, and a busy one sends fewer, larger statements. It caches nothing, and does not know what a user or
  * Postgres is. docs/benchmarks.md#variants-of-the-batcher compares it with other designs.
  *
- *     submit ──► ready ──► in flight ──► answered
- *        └─► waits for its key ─┘
+ *     submit ────► ready ──► in flight ──► answered
+ *        └► waiting ─┘
  *
- * Ready calls are in one list, in order of arrival. A call whose key is in use by another ready or in-flight call waits in
- * a list of that key, and then joins the ready list in its order of arrival. So a busy key delays no other key, and no
+ * Ready calls are in one list, in order of arrival. A call whose key is in use by another ready or in-flight call is waiting
+ * in a list of that key, and then joins the ready list in its order of arrival. So a busy key delays no other key, and no
  * code has to skip calls that cannot run yet.
  */
 import { AsyncResource } from 'node:async_hooks';

@@ -100,14 +100,23 @@ export function createDirectory(address: string = location.origin): Directory {
           }, limitMs);
     const metadata = Metadata(options.metadata);
     if (limitMs !== 0) metadata.set('grpc-timeout', `${Math.ceil(limitMs)}m`);
+    const received: Received = { contentType: undefined, hasStatus: false };
+    const onHeader = (header: Metadata) => {
+      received.contentType = header.get('content-type');
+      options.onHeader?.(header);
+    };
+    const onTrailer = (trailer: Metadata) => {
+      received.hasStatus = true;
+      options.onTrailer?.(trailer);
+    };
     const usedToken = token;
     if (usedToken !== undefined) metadata.set('authorization', `Bearer ${usedToken}`);
     try {
-      return yield* call.next(call.request, { ...options, metadata, signal: controller.signal });
+      return yield* call.next(call.request, { ...options, metadata, onHeader, onTrailer, signal: controller.signal });
     } catch (error) {
       if (isLate) throw new CallError('DEADLINE_EXCEEDED', 'The server did not answer in time.');
       if (!(error instanceof ClientError)) throw error;
-      const failure = toCallError(error);
+      const failure = toCallError(error, received);
       // An answer to the token before says nothing about this one.
       if (failure.code === 'UNAUTHENTICATED' && usedToken === token) setNeedsSignIn(true);
       throw failure;
@@ -145,21 +154,73 @@ export function createDirectory(address: string = location.origin): Directory {
   };
 }
 
-const unreachable = 'The server cannot be reached.';
+/** What came of an answer before its call failed. */
+interface Received {
+  /** Undefined if nobody answered, and if the answer has a status and nothing else. */
+  contentType: string | undefined;
+  /** Whether there was a gRPC status. */
+  hasStatus: boolean;
+}
 
-function toCallError(error: ClientError): CallError {
-  const details = detailsOf(error);
-  // A proxy's own answer, which has no gRPC in it; nice-grpc-web wraps the status that it makes of that in another one.
-  const [, http = ''] = /Received HTTP (\d+) response/.exec(error.details) ?? [];
-  if (http === '401') return new CallError('UNAUTHENTICATED', 'This needs a token.');
-  if (http === '403') return new CallError('PERMISSION_DENIED', 'This is not allowed here.');
-  // What nice-grpc-web says of a fetch that failed and of a response that broke off: there was no status at all.
-  if (error.code === Status.UNKNOWN && /^(?:Transport error|Response stream closed without)/.test(error.details)) {
-    return new CallError('UNAVAILABLE', unreachable);
+const unreachable = 'The server cannot be reached.';
+const needsToken = 'This needs a token.';
+const notAllowed = 'You are not allowed to do this.';
+const failed = 'The server answered with an error';
+
+/** If Roster gave no reason, a proxy has answered, and its text is not written for people at this page. */
+const textsWithoutReason: Partial<Record<StatusName, string>> = {
+  UNAVAILABLE: unreachable,
+  UNAUTHENTICATED: needsToken,
+  PERMISSION_DENIED: notAllowed,
+  INTERNAL: `${failed}.`,
+  UNKNOWN: `${failed}.`,
+};
+
+function toCallError(error: ClientError, { contentType, hasStatus }: Received): CallError {
+  if (hasStatus) {
+    const details = detailsOf(error);
+    const code = statusName(error.code);
+    const text = details.reason === undefined ? textsWithoutReason[code] : undefined;
+    return new CallError(code, text ?? error.details, details);
   }
-  // What stands between has its own words for it, which are no reader's.
-  if (error.code === Status.UNAVAILABLE && details.reason === undefined) {
-    return new CallError('UNAVAILABLE', unreachable);
+  // nice-grpc-web has no other way to say which HTTP status it received.
+  const [, http] = /Received HTTP (\d+) response/.exec(error.details) ?? [];
+  if (http !== undefined) return httpError(Number(http));
+  if (contentType !== undefined && !contentType.startsWith('application/grpc')) {
+    return new CallError(
+      'UNKNOWN',
+      'The answer did not come from Roster but from a proxy or a sign-in page in front of it. Reload the page.',
+    );
   }
-  return new CallError(statusName(error.code), error.details, details);
+  // There was no answer, or it broke off.
+  if (error.code === Status.UNKNOWN) return new CallError('UNAVAILABLE', unreachable);
+  return new CallError('INTERNAL', 'The page cannot read the answer of the server. Reload the page.');
+}
+
+/** An answer without gRPC, as a proxy gives it. */
+function httpError(status: number): CallError {
+  const inBrackets = `(HTTP ${status})`;
+  switch (status) {
+    case 401:
+      return new CallError('UNAUTHENTICATED', needsToken);
+    case 403:
+      return new CallError('PERMISSION_DENIED', notAllowed);
+    case 404:
+      return new CallError('UNIMPLEMENTED', `The server does not know this call ${inBrackets}. Reload the page.`);
+    case 413:
+      return new CallError(
+        'RESOURCE_EXHAUSTED',
+        `The request is too large for the server or for a proxy in front of it ${inBrackets}.`,
+      );
+    case 429:
+      return new CallError('UNAVAILABLE', `The server received too many requests ${inBrackets}. Wait a moment.`);
+    case 502:
+    case 503:
+    case 504:
+      return new CallError('UNAVAILABLE', `The server is not available at the moment ${inBrackets}.`);
+    default:
+      return status >= 500
+        ? new CallError('INTERNAL', `${failed} ${inBrackets}.`)
+        : new CallError('UNKNOWN', `The request was refused ${inBrackets}.`);
+  }
 }

@@ -93,7 +93,7 @@ const signs: Readonly<Record<FeedState, { text: string; explanation: string }>> 
   connecting: { text: 'Connecting', explanation: 'Connecting to the live feed' },
   live: { text: 'Live', explanation: 'Changes by others appear at once' },
   reconnecting: { text: 'Reconnecting', explanation: 'The connection was lost; trying again' },
-  offline: { text: 'Offline', explanation: 'The server cannot be reached; what is shown may be out of date' },
+  offline: { text: 'Offline', explanation: 'Changes by others do not arrive; what is shown may be out of date' },
   paused: { text: 'Paused', explanation: 'Changes are read again when this page is in view' },
 };
 

@@ -77,7 +77,7 @@ export function OpenUser({ directory, id, known, hearers, onClose, onSaved, onDe
   if (user === undefined && (problem === '' || directory.needsSignIn)) return null;
   return (
     <Dialog
-      title={user === 'gone' ? 'No such user' : 'Not now'}
+      title={user === 'gone' ? 'No such user' : 'This user cannot be shown'}
       onClose={onClose}
       onSubmit={() => {
         if (user === 'gone') return onClose();

@@ -66,12 +66,13 @@ export async function updateUser(directory: Directory, read: User, fields: UserF
   return present(user);
 }
 
-/** Undefined where nobody has the id any more. */
+/** Undefined if nobody has the id. */
 export async function readUser(directory: Directory, id: string): Promise<User | undefined> {
   try {
     return present((await directory.getUser({ id })).user);
   } catch (error) {
-    if (hasReason(error, 'USER_NOT_FOUND')) return undefined;
+    // If the text is not an id, no user has it.
+    if (hasReason(error, 'USER_NOT_FOUND') || hasReason(error, 'INVALID_FIELD')) return undefined;
     throw error;
   }
 }
@@ -90,20 +91,9 @@ function present(user: User | undefined): User {
   return user;
 }
 
-/** For people, in place of a status. */
+/** What went wrong, in one sentence or two for people. */
 export function describeFailure(error: unknown): string {
-  if (!(error instanceof CallError)) return 'Something unexpected went wrong on this page.';
-  switch (error.code) {
-    case 'UNAVAILABLE':
-      return 'The server cannot be reached just now. What you typed is still here; try again.';
-    case 'DEADLINE_EXCEEDED':
-      return 'The server did not answer in time. What you typed is still here; try again.';
-    case 'UNAUTHENTICATED':
-    case 'PERMISSION_DENIED':
-      return 'You are not signed in, or may not do this. What you typed is still here.';
-    default:
-      return sentence(error.message);
-  }
+  return error instanceof CallError ? sentence(error.message) : 'Something unexpected went wrong on this page.';
 }
 
 function sentence(text: string): string {

@@ -99,6 +99,7 @@ function AttributeFields({ row, number, problem, onChange, onRemove }: Attribute
         class="input"
         aria-label={`Key of attribute ${number}`}
         placeholder="key"
+        dir="auto"
         autocomplete="off"
         autocapitalize="none"
         spellcheck={false}
@@ -130,7 +131,19 @@ function AttributeFields({ row, number, problem, onChange, onRemove }: Attribute
           <span class="attribute-null">null</span>
         ) : (
           // An <input> would drop line breaks.
-          <textarea {...value} rows={1} spellcheck={row.type === 'text'} onInput={onText} />
+          <textarea
+            {...value}
+            rows={1}
+            dir={row.type === 'text' ? 'auto' : undefined}
+            spellcheck={row.type === 'text'}
+            onInput={onText}
+            onKeyDown={(event) => {
+              if (row.type !== 'text' || !isPlainEnter(event) || row.text.includes('\n')) return;
+              // A text of one line is sent by Enter, as in every other field.
+              event.preventDefault();
+              event.currentTarget.form?.requestSubmit();
+            }}
+          />
         )}
       </div>
       <button type="button" class="button quiet icon" aria-label={`Remove ${name}`} onClick={onRemove}>
@@ -145,4 +158,9 @@ function AttributeFields({ row, number, problem, onChange, onRemove }: Attribute
       )}
     </div>
   );
+}
+
+/** Shift+Enter breaks the line, and an input method has an Enter of its own. */
+function isPlainEnter({ key, shiftKey, ctrlKey, metaKey, altKey, isComposing }: KeyboardEvent): boolean {
+  return key === 'Enter' && !shiftKey && !ctrlKey && !metaKey && !altKey && !isComposing;
 }

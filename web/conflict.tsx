@@ -1,4 +1,5 @@
 /** Two versions of one user side by side, and for each field that differs which one is to stay. Saves nothing itself. */
+import { Fragment } from 'preact';
 import { useId } from 'preact/hooks';
 import { differences, isEqual, type JsonValue, labelOf, type UserFields, valueAt, withValues } from './user-fields.js';
 
@@ -95,7 +96,7 @@ function ConflictField({ path, mine, theirs, chosen, isOpen, onChoose }: Conflic
     <fieldset class="conflict-field" data-field={path} aria-describedby={isOpen ? problemId : undefined}>
       <legend>
         {path.startsWith('attributes.') ? <span class="soft">Attribute </span> : null}
-        {labelOf(path) === '' ? '(empty key)' : labelOf(path)}
+        <bdi>{labelOf(path) || '(empty key)'}</bdi>
       </legend>
       <div class="conflict-sides">
         {sides.map(({ side, title, value }) => (
@@ -126,13 +127,22 @@ function Value({ value }: { value: JsonValue | undefined }) {
   if (value === '') return <em class="conflict-value">empty</em>;
   const isText = typeof value === 'string';
   return (
-    <span class={isText ? 'conflict-value' : 'conflict-value mono'}>
+    <span class={isText ? 'conflict-value' : 'conflict-value mono'} dir={isText ? 'auto' : undefined}>
       {isText ? value : JSON.stringify(value, null, 2)}
     </span>
   );
 }
 
-/** Names of fields for a sentence: "Email, department". */
-export function listLabels(paths: readonly string[]): string {
-  return paths.map((path) => labelOf(path) || '(empty key)').join(', ');
+/** Names of fields for a sentence: "Email, department". Each keeps its own direction of writing. */
+export function Labels({ paths }: { paths: readonly string[] }) {
+  return (
+    <>
+      {paths.map((path, index) => (
+        <Fragment key={path}>
+          {index === 0 ? null : ', '}
+          <bdi>{labelOf(path) || '(empty key)'}</bdi>
+        </Fragment>
+      ))}
+    </>
+  );
 }

@@ -7,14 +7,14 @@ import type { ComponentChildren } from 'preact';
 import { useId, useLayoutEffect, useRef } from 'preact/hooks';
 
 export interface DialogProps {
-  readonly title: string;
+  readonly title: ComponentChildren;
   /** Wide ones are for tables. */
   readonly size?: 'narrow' | 'wide';
   /** Somebody wants it closed. */
   onClose(): void;
   /** Below what scrolls. */
   readonly footer?: ComponentChildren;
-  /** Around body and footer, where Enter sends. */
+  /** Around body and footer. Enter sends from a field of one line, Ctrl+Enter or ⌘+Enter from every field. */
   onSubmit?(): void;
   readonly children: ComponentChildren;
 }
@@ -46,10 +46,15 @@ export function Dialog({ title, size = 'narrow', onClose, footer, onSubmit, chil
       aria-labelledby={titleId}
       // Not left to the cancel event: browsers let a second Escape close a dialog whatever the page says to the first.
       onKeyDown={(event) => {
-        // Somebody who composes a letter gives up that letter.
-        if (event.key !== 'Escape' || event.defaultPrevented || event.isComposing) return;
-        event.preventDefault();
-        onClose();
+        // Somebody who composes a letter means that letter.
+        if (event.defaultPrevented || event.isComposing) return;
+        if (event.key === 'Escape') {
+          event.preventDefault();
+          onClose();
+        } else if (event.key === 'Enter' && (event.ctrlKey || event.metaKey) && isField(event.target)) {
+          event.preventDefault();
+          event.target.form?.requestSubmit();
+        }
       }}
       // A phone's way back.
       onCancel={(event) => {
@@ -60,7 +65,7 @@ export function Dialog({ title, size = 'narrow', onClose, footer, onSubmit, chil
       }}
     >
       <header>
-        <h2 id={titleId} tabIndex={-1}>
+        <h2 id={titleId} tabIndex={-1} dir="auto">
           {title}
         </h2>
         <button type="button" class="button quiet icon" aria-label="Close" onClick={onClose}>
@@ -90,5 +95,12 @@ export function Dialog({ title, size = 'narrow', onClose, footer, onSubmit, chil
         </form>
       )}
     </dialog>
+  );
+}
+
+/** On a button, Enter presses that button. */
+function isField(target: EventTarget | null): target is HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement {
+  return (
+    target instanceof HTMLInputElement || target instanceof HTMLTextAreaElement || target instanceof HTMLSelectElement
   );
 }

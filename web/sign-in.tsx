@@ -10,6 +10,8 @@ export interface SignInProps {
 
 export function SignIn({ directory, wasRefused }: SignInProps) {
   const [token, setToken] = useState('');
+  // The refusal is of the token before.
+  const isRefused = wasRefused && token === '';
   const dialog = useRef<HTMLDialogElement>(null);
   // Over whatever is open: a form that somebody is filling in stays as it is.
   useLayoutEffect(() => {
@@ -48,11 +50,11 @@ export function SignIn({ directory, wasRefused }: SignInProps) {
             autocomplete="off"
             autofocus
             value={token}
-            aria-invalid={wasRefused}
-            aria-describedby={wasRefused ? 'token-error' : 'token-hint'}
+            aria-invalid={isRefused}
+            aria-describedby={isRefused ? 'token-error' : 'token-hint'}
             onInput={(event) => setToken(event.currentTarget.value)}
           />
-          {wasRefused ? (
+          {isRefused ? (
             <p class="error" id="token-error" role="alert">
               The server has refused this token.
             </p>

@@ -7,12 +7,12 @@
  */
 import { useEffect, useId, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import type { User } from '../generated/users/v1/user.js';
-import { type AttributeProblem, type AttributeRow, readRows, rowsOf } from './attributes.js';
+import { type AttributeRow, readRows, rowsOf } from './attributes.js';
 import { AttributesEditor } from './attributes-editor.js';
-import { type Choices, Conflict, firstChoices, listLabels, resolve } from './conflict.js';
+import { type Choices, Conflict, firstChoices, Labels, resolve } from './conflict.js';
 import { Dialog } from './dialog.js';
 import { CallError, type Directory } from './directory.js';
-import { createCreator, deleteUser, describeFailure, hasReason, readUser, updateUser } from './save-user.js';
+import { createCreator, deleteUser, describeFailure, hasReason, isUnclear, readUser, updateUser } from './save-user.js';
 import { useStay } from './stay.js';
 import { differences, fieldsOf, noFields, textFields, type UserFields } from './user-fields.js';
 
@@ -38,19 +38,21 @@ type View =
       readonly choices: Choices;
       readonly openPath?: string | undefined;
     }
-  /** `changed` is what somebody else has changed since the person decided. */
-  | { readonly kind: 'delete'; readonly changed: readonly string[] }
+  /** `user` is the version to delete; `changed` is what somebody else has changed since the person decided. */
+  | { readonly kind: 'delete'; readonly user: User; readonly changed: readonly string[] }
   | { readonly kind: 'gone' };
-
-const noProblems: ReadonlyMap<number, AttributeProblem> = new Map();
 
 export function UserDialog({ directory, user, latest, onClose, onSaved, onDeleted }: UserDialogProps) {
   // What the form began with, and what an update is told that it is of.
   const [base, setBase] = useState(user);
   const [texts, setTexts] = useState<Texts>(user ?? noFields);
   const [rows, setRows] = useState<readonly AttributeRow[]>(() => rowsOf(user?.attributes ?? {}));
-  const [rowProblems, setRowProblems] = useState(noProblems);
+  /** The rows that were wrong when somebody wanted to save: they say so until they are right. */
+  const [wrongRows, setWrongRows] = useState<ReadonlySet<number>>(new Set());
+  /** What the server says of a field, by its path, until the field is edited; '' is what it says of something else. */
   const [violations, setViolations] = useState<Readonly<Record<string, string>>>({});
+  /** Counts the times that something was wrong. */
+  const [refusals, setRefusals] = useState(0);
   const [failure, setFailure] = useState('');
   const [view, setView] = useState<View>({ kind: 'form' });
   const [isBusy, setBusy] = useState(false);
@@ -65,6 +67,7 @@ export function UserDialog({ directory, user, latest, onClose, onSaved, onDelete
   const typed = readRows(rows);
   const mine: UserFields | undefined =
     typed.problems === undefined ? { ...textsOf(texts), attributes: typed.attributes } : undefined;
+  const rowProblems = new Map([...(typed.problems ?? [])].filter(([id]) => wrongRows.has(id)));
   const isDirty = mine === undefined || differences(baseFields, mine).length > 0;
   // While this deletes the user itself, the feed may be faster than the answer.
   const isGone = view.kind === 'gone' || (latest === 'gone' && !isBusy);
@@ -83,7 +86,6 @@ export function UserDialog({ directory, user, latest, onClose, onSaved, onDelete
     setBase(from);
     setTexts(textsOf(fields));
     setRows(rowsOf(fields.attributes));
-    setRowProblems(noProblems);
     setViolations({});
     setFailure('');
   }
@@ -98,10 +100,10 @@ export function UserDialog({ directory, user, latest, onClose, onSaved, onDelete
   // Leaving the page or going back in it would lose what was typed.
   useStay(isDirty && !isGone, () => setAsking(true));
 
-  // What is wrong is where to go on.
+  // What is wrong is where to go on. Not each time that an error goes: somebody is typing then.
   useLayoutEffect(() => {
     bodyRef.current?.querySelector<HTMLElement>('[aria-invalid="true"], [data-invalid] button')?.focus();
-  }, [violations, rowProblems, view.kind === 'conflict' ? view.openPath : undefined]);
+  }, [refusals, view.kind === 'conflict' ? view.openPath : undefined]);
 
   // A step of its own begins at its own beginning.
   useLayoutEffect(() => {
@@ -117,7 +119,7 @@ export function UserDialog({ directory, user, latest, onClose, onSaved, onDelete
       await work();
     } catch (error) {
       if (hasReason(error, 'USER_NOT_FOUND') && base !== undefined) setView({ kind: 'gone' });
-      else setFailure(describeFailure(error));
+      else setFailure(`${describeFailure(error)} ${view.kind === 'delete' ? sayNotDeleted(error) : stillHere}`);
     } finally {
       setBusy(false);
     }
@@ -132,9 +134,20 @@ export function UserDialog({ directory, user, latest, onClose, onSaved, onDelete
       if (path === 'attributes' || textFields.some((known) => known.path === path)) named[path] ??= description;
       else others.push(`${field} ${description}`);
     }
+    if (others.length > 0) named[''] = `${others.join('; ')}.`;
     setViolations(named);
-    setFailure(others.join('; '));
+    setRefusals((before) => before + 1);
     return true;
+  }
+
+  /** What the server said of a field is about what stood there before. */
+  function correct(path: string): void {
+    setViolations(({ [path]: _, '': _others, ...rest }) => rest);
+  }
+
+  function showRowProblems(): void {
+    setWrongRows(new Set(typed.problems?.keys()));
+    setRefusals((before) => before + 1);
   }
 
   /** Goes on with the version that is in the directory now, where that is another one than was read. */
@@ -158,10 +171,9 @@ export function UserDialog({ directory, user, latest, onClose, onSaved, onDelete
 
   function save(): void {
     if (mine === undefined) {
-      setRowProblems(typed.problems ?? noProblems);
+      showRowProblems();
       return;
     }
-    setRowProblems(noProblems);
     setViolations({});
     if (base !== undefined && !isDirty) {
       onClose();
@@ -196,26 +208,30 @@ export function UserDialog({ directory, user, latest, onClose, onSaved, onDelete
     });
   }
 
-  function erase(): void {
-    if (base === undefined) return;
+  function erase({ user }: View & { kind: 'delete' }): void {
     void whileBusy(async () => {
       try {
-        await deleteUser(directory, base);
-        onDeleted(base);
+        await deleteUser(directory, user);
+        onDeleted(user);
       } catch (error) {
         if (!hasReason(error, 'ETAG_MISMATCH')) throw error;
-        const theirs = await readUser(directory, base.id);
-        if (theirs === undefined) return onDeleted(base);
-        setView({ kind: 'delete', changed: differences(fieldsOf(base), fieldsOf(theirs)) });
-        show(theirs, fieldsOf(theirs));
+        const theirs = await readUser(directory, user.id);
+        if (theirs === undefined) return onDeleted(user);
+        // The form keeps what was typed, for somebody who then decides to keep the user.
+        setView({ kind: 'delete', user: theirs, changed: differences(fieldsOf(user), fieldsOf(theirs)) });
       }
     });
+  }
+
+  function backToForm(): void {
+    setFailure('');
+    setView({ kind: 'form' });
   }
 
   function close(): void {
     if (isBusy) return;
     if (isAsking) keep();
-    else if (shown.kind === 'delete') setView({ kind: 'form' });
+    else if (shown.kind === 'delete') backToForm();
     else if (isDirty && !isGone) {
       askedFromRef.current = document.activeElement;
       setAsking(true);
@@ -235,14 +251,21 @@ export function UserDialog({ directory, user, latest, onClose, onSaved, onDelete
       value={texts[name]}
       problem={violations[path]}
       isFirst={path === 'first_name' && base === undefined}
-      onInput={(value) => setTexts((before) => ({ ...before, [name]: value }))}
+      onInput={(value) => {
+        setTexts((before) => ({ ...before, [name]: value }));
+        correct(path);
+      }}
     />
   );
-  const name = base?.displayName ?? '';
+  const { displayName: name = '' } = (shown.kind === 'delete' ? shown.user : base) ?? {};
   const title = {
     form: base === undefined ? 'New user' : name,
     conflict: 'Changed meanwhile',
-    delete: `Delete ${name}?`,
+    delete: (
+      <>
+        Delete <bdi>{name}</bdi>?
+      </>
+    ),
     gone: name,
   }[shown.kind];
 
@@ -255,7 +278,7 @@ export function UserDialog({ directory, user, latest, onClose, onSaved, onDelete
         if (isBusy || isGone) return;
         if (view.kind === 'form') save();
         else if (view.kind === 'conflict') saveResolved(view);
-        else if (view.kind === 'delete') erase();
+        else if (view.kind === 'delete') erase(view);
       }}
       footer={
         isAsking ? (
@@ -267,19 +290,22 @@ export function UserDialog({ directory, user, latest, onClose, onSaved, onDelete
             name={name}
             isBusy={isBusy}
             onClose={close}
-            onBack={() => setView({ kind: 'form' })}
-            onDelete={() => setView({ kind: 'delete', changed: [] })}
+            onBack={backToForm}
+            onDelete={() => {
+              if (base !== undefined) setView({ kind: 'delete', user: base, changed: [] });
+              setFailure('');
+            }}
           />
         )
       }
     >
       <div ref={bodyRef} class="stack" aria-busy={isBusy}>
         <p class="notice danger" role="alert">
-          {failure}
+          {failure || violations['']}
         </p>
         {isGone ? (
           <p class="notice" role="status">
-            {name} is no longer in the directory: somebody has deleted this user meanwhile.
+            <bdi>{name}</bdi> is no longer in the directory: somebody has deleted this user meanwhile.
             {isDirty ? ' Your changes could not be saved.' : ''}
           </p>
         ) : null}
@@ -290,14 +316,22 @@ export function UserDialog({ directory, user, latest, onClose, onSaved, onDelete
                 changed={newer === undefined || !isDirty ? undefined : differences(baseFields, fieldsOf(newer))}
                 isRenewed={isRenewed && !isDirty}
                 onReview={() => {
-                  if (mine === undefined) setRowProblems(typed.problems ?? noProblems);
+                  if (mine === undefined) showRowProblems();
                   else if (base !== undefined && newer !== undefined) openConflict(base, mine, newer);
                 }}
               />
             )}
             <div class="names">{textFields.slice(0, 2).map(textField)}</div>
             {textFields.slice(2).map(textField)}
-            <AttributesEditor rows={rows} problems={rowProblems} problem={violations.attributes} onChange={setRows} />
+            <AttributesEditor
+              rows={rows}
+              problems={rowProblems}
+              problem={violations.attributes}
+              onChange={(changed) => {
+                setRows(changed);
+                correct('attributes');
+              }}
+            />
             {base === undefined ? null : <Details user={base} />}
           </>
         ) : shown.kind === 'conflict' ? (
@@ -312,18 +346,28 @@ export function UserDialog({ directory, user, latest, onClose, onSaved, onDelete
           <div>
             {shown.changed.length === 0 ? null : (
               <p class="notice" role="status">
-                Not deleted yet: somebody has changed this user meanwhile ({listLabels(shown.changed)}).
+                Not deleted yet: somebody has changed this user meanwhile (<Labels paths={shown.changed} />
+                ).
               </p>
             )}
             <p>
-              This erases <strong>{name}</strong> ({base?.email}) and all that the directory holds of this person. It
-              cannot be undone.
+              This erases{' '}
+              <strong>
+                <bdi>{name}</bdi>
+              </strong>{' '}
+              (<bdi>{shown.user.email}</bdi>) and all that the directory holds of this person. It cannot be undone.
             </p>
           </div>
         )}
       </div>
     </Dialog>
   );
+}
+
+const stillHere = 'What you typed is still here.';
+
+function sayNotDeleted(error: unknown): string {
+  return isUnclear(error) ? 'It is not known whether the user was deleted. Try again.' : 'The user was not deleted.';
 }
 
 function textsOf({ firstName, lastName, email, profileImageUrl }: Texts): Texts {
@@ -353,6 +397,7 @@ function TextField({ path, label, value, problem, isFirst, onInput }: TextFieldP
           inputMode={path === 'email' ? 'email' : path === 'profile_image_url' ? 'url' : 'text'}
           autocomplete="off"
           autocapitalize={path.endsWith('_name') ? 'words' : 'none'}
+          dir={path.endsWith('_name') ? 'auto' : undefined}
           spellcheck={false}
           value={value}
           data-field={path}
@@ -394,7 +439,7 @@ function Elsewhere({ changed, isRenewed, onReview }: ElsewhereProps) {
     <div role="status">
       {changed !== undefined ? (
         <p class="notice">
-          Somebody else has just changed {changed.length === 0 ? 'this user' : listLabels(changed)}.{' '}
+          Somebody else has just changed {changed.length === 0 ? 'this user' : <Labels paths={changed} />}.{' '}
           <button type="button" class="button small" onClick={onReview}>
             Compare
           </button>
@@ -521,7 +566,7 @@ function Buttons({ view, isNew, name, isBusy, onClose, onBack, onDelete }: Butto
       </button>
       {view === 'delete' ? (
         <button type="submit" class="button danger" aria-disabled={isBusy}>
-          {isBusy ? 'Deleting…' : `Delete ${name}`}
+          <span class="truncate">{isBusy ? 'Deleting…' : ['Delete ', <bdi key="name">{name}</bdi>]}</span>
         </button>
       ) : (
         <button type="submit" class="button primary" aria-disabled={isBusy}>

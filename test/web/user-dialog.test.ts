@@ -179,6 +179,232 @@ describe.skipIf(browserMissing !== undefined)('the dialog of a user', () => {
     expect(await dialog(page).getByText('This key is there already.').count()).toBe(0);
   });
 
+  it('takes away the error of a field that is corrected, and leaves the others', async () => {
+    const { page, expectNoFaults } = await open('new');
+    await field(page, 'Email').fill('nope');
+    await button(page, 'Add attribute').click();
+    await dialog(page).getByRole('textbox', { name: 'Key of attribute 1' }).fill('long');
+    await dialog(page).getByRole('textbox', { name: 'Value of long' }).fill('x'.repeat(20_000));
+    await button(page, 'Create').click();
+    await dialog(page).getByText('Email must be one email address').waitFor();
+    await dialog(page).getByText('must have at most 16384 bytes').waitFor();
+    await field(page, 'Email').focus();
+    await page.keyboard.type('d');
+    await dialog(page).getByText('Email must be one email address').waitFor({ state: 'detached' });
+    expect(await field(page, 'Email').getAttribute('aria-invalid')).toBe('false');
+    expect(await field(page, 'First name').getAttribute('aria-invalid')).toBe('true');
+    // The keyboard stays in the field that is being corrected.
+    await page.keyboard.type('e');
+    expect(await field(page, 'Email').inputValue()).toMatch(/de$|^de/);
+    await dialog(page).getByRole('textbox', { name: 'Value of long' }).fill('short');
+    await dialog(page).getByText('must have at most 16384 bytes').waitFor({ state: 'detached' });
+    expectNoFaults();
+  });
+
+  it('takes away what is wrong with an attribute as soon as it is right', async () => {
+    const { page } = await open('new');
+    for (const key of ['a', 'a']) {
+      await button(page, 'Add attribute').click();
+      await dialog(page)
+        .getByRole('textbox', { name: /^Key of/ })
+        .last()
+        .fill(key);
+    }
+    await dialog(page).getByRole('combobox', { name: 'Type of a' }).first().selectOption('json');
+    await dialog(page).getByRole('textbox', { name: 'Value of a' }).first().fill('{');
+    await button(page, 'Create').click();
+    await dialog(page).getByText('This is no JSON').waitFor();
+    await dialog(page).getByText('This key is there already.').waitFor();
+    await dialog(page).getByRole('textbox', { name: 'Value of a' }).first().fill('{}');
+    await dialog(page).getByText('This is no JSON').waitFor({ state: 'detached' });
+    await dialog(page).getByText('This key is there already.').waitFor();
+    // The other one of the two is corrected.
+    await dialog(page).getByRole('textbox', { name: 'Key of attribute 1' }).fill('b');
+    await dialog(page).getByText('This key is there already.').waitFor({ state: 'detached' });
+  });
+
+  it('saves by Enter in an attribute of one line, without a line break in it', async () => {
+    const { id } = await create({ attributes: { team: 'ops', note: 'two\nlines' } });
+    const { page } = await open(id);
+    const team = dialog(page).getByRole('textbox', { name: 'Value of team' });
+    await team.press('End');
+    await page.keyboard.type('!');
+    await page.keyboard.press('Enter');
+    await dialog(page).waitFor({ state: 'detached' });
+    expect((await read(id))?.attributes).toEqual({ team: 'ops!', note: 'two\nlines' });
+
+    // Shift breaks the line; where there are lines already, Enter alone does.
+    const again = await open(id);
+    const value = (name: string) => dialog(again.page).getByRole('textbox', { name: `Value of ${name}` });
+    await value('team').press('End');
+    await again.page.keyboard.press('Shift+Enter');
+    expect(await value('team').inputValue()).toBe('ops!\n');
+    await value('note').press('Control+End');
+    await again.page.keyboard.press('Enter');
+    expect(await value('note').inputValue()).toBe('two\nlines\n');
+    await again.page.keyboard.press('Control+Enter');
+    await dialog(again.page).waitFor({ state: 'detached' });
+    expect((await read(id))?.attributes).toEqual({ team: 'ops!\n', note: 'two\nlines\n' });
+  });
+
+  it.each([
+    ['a text field', 'Control+Enter', (page: Page) => field(page, 'Last name')],
+    [
+      'the JSON of an attribute',
+      'Meta+Enter',
+      (page: Page) => dialog(page).getByRole('textbox', { name: 'Value of tags' }),
+    ],
+    [
+      'a list of choices',
+      'Control+Enter',
+      (page: Page) => dialog(page).getByRole('combobox', { name: 'Type of tags' }),
+    ],
+  ])('saves from %s by %s', async (_, keys, find) => {
+    const { id } = await create({ attributes: { tags: ['a'] } });
+    const { page } = await open(id);
+    const bodies = updatesOf(page);
+    await field(page, 'First name').fill('Saved');
+    await find(page).press(keys);
+    await dialog(page).waitFor({ state: 'detached' });
+    expect(await read(id)).toMatchObject({ firstName: 'Saved', attributes: { tags: ['a'] } });
+    expect(bodies).toHaveLength(1);
+  });
+
+  it('deletes nobody by Ctrl+Enter on the button that keeps the user', async () => {
+    const { id } = await create();
+    const { page } = await open(id);
+    const calls: string[] = [];
+    page.on('request', (request) => calls.push(request.url()));
+    await button(page, 'Delete…').click();
+    await button(page, 'Keep').press('Control+Enter');
+    await button(page, 'Delete…').or(button(page, 'Keep')).first().waitFor();
+    expect(calls.filter((url) => url.endsWith('/DeleteUser'))).toEqual([]);
+    expect(await read(id)).toBeDefined();
+  });
+
+  it.each([
+    [{ status: 500, body: 'no' }, 'The server answered with an error (HTTP 500).'],
+    [{ status: 503, body: 'no' }, 'The server is not available at the moment (HTTP 503).'],
+    [undefined, 'The server cannot be reached.'],
+  ])('says what has failed, and only of a form that what was typed is still here (%o)', async (answer, problem) => {
+    const { id, displayName } = await create();
+    const { page } = await open(id);
+    await page.route(/(?:Update|Delete)User$/, (route) =>
+      answer === undefined ? route.abort('connectionrefused') : route.fulfill(answer),
+    );
+    const alert = () => dialog(page).locator('.notice.danger').textContent();
+    await button(page, 'Delete…').click();
+    await button(page, `Delete ${displayName}`).click();
+    await expect.poll(alert, patience).toContain(problem);
+    expect(await alert()).toContain('It is not known whether the user was deleted.');
+    expect(await alert()).not.toContain('What you typed');
+    await button(page, 'Keep').click();
+    await expect.poll(alert, patience).toBe('');
+    await field(page, 'Last name').fill('Byron');
+    await button(page, 'Save').click();
+    await expect.poll(alert, patience).toBe(`${problem} What you typed is still here.`);
+    expect(await field(page, 'Last name').inputValue()).toBe('Byron');
+  });
+
+  it('does not speak of what was typed where a user cannot be read', async () => {
+    const { id } = await create();
+    // Not in the list, so that it is read.
+    const opened = await browser.open(`${app.http}/#query=nobody-at-all`);
+    onTestFinished(() => opened.page.context().close());
+    const { page } = opened;
+    await page.getByText('Nobody matches').waitFor();
+    await page.route('**/GetUser', (route) => route.fulfill({ status: 500, body: 'no' }));
+    await page.evaluate((user) => {
+      location.hash = `query=nobody-at-all&user=${user}`;
+    }, id);
+    await page.getByRole('heading', { name: 'This user cannot be shown' }).waitFor();
+    expect(await dialog(page).getByRole('status').textContent()).toBe('The server answered with an error (HTTP 500).');
+    await page.unroute('**/GetUser');
+    await button(page, 'Try again').click();
+    await field(page, 'First name').waitFor();
+    await page.evaluate(() => {
+      location.hash = 'query=nobody-at-all&user=no-id-at-all';
+    });
+    await page.getByRole('heading', { name: 'No such user' }).waitFor();
+  });
+
+  it('keeps what was typed where deleting is asked again', async () => {
+    const { id, displayName } = await create();
+    const { page } = await open(id);
+    await field(page, 'First name').fill('Typed');
+    await button(page, 'Delete…').click();
+    await app.client.updateUser({ user: { id, lastName: 'Byron' }, updateMask: ['last_name'] });
+    await button(page, `Delete ${displayName}`).click();
+    await dialog(page).getByText('Not deleted yet').waitFor();
+    await button(page, 'Keep').click();
+    expect(await field(page, 'First name').inputValue()).toBe('Typed');
+    await button(page, 'Save').click();
+    await page.getByRole('heading', { name: 'Changed meanwhile' }).waitFor();
+    await button(page, 'Save').click();
+    await dialog(page).waitFor({ state: 'detached' });
+    expect(await read(id)).toMatchObject({ firstName: 'Typed', lastName: 'Byron' });
+  });
+
+  it.each([
+    ['Latin, without a blank', 'Wolfeschlegel'.repeat(19)],
+    ['Hebrew', 'ארוכים'.repeat(42)],
+  ])('keeps a name that is long out of the way of its buttons (%s)', async (_, name) => {
+    const key = 'k'.repeat(120);
+    const { id } = await create({ firstName: name, lastName: name, attributes: { [key]: 'x' } });
+    for (const width of [1280, 390]) {
+      const { page, expectAccessible } = await open(id, { width });
+      const fits = async () => {
+        expect(await dialog(page).evaluate((element) => element.scrollWidth <= element.clientWidth)).toBe(true);
+        expect(
+          await dialog(page)
+            .locator('.body')
+            .evaluate((body) => body.scrollWidth <= body.clientWidth),
+        ).toBe(true);
+        const close = await dialog(page).getByRole('button', { name: 'Close' }).first().boundingBox();
+        const inner = await page.locator('dialog h2').evaluate((heading) => {
+          const range = document.createRange();
+          range.selectNodeContents(heading);
+          return Math.max(...[...range.getClientRects()].map(({ right }) => right));
+        });
+        expect(inner).toBeLessThanOrEqual(close?.x ?? 0);
+        // What is to be pressed is in view, however long the name.
+        for (const each of await dialog(page).locator('footer button').all()) {
+          const box = await each.boundingBox();
+          expect(box === null ? Number.NaN : box.x).toBeGreaterThanOrEqual(0);
+          expect(box === null ? Number.NaN : box.x + box.width).toBeLessThanOrEqual(width);
+        }
+      };
+      await fits();
+      await button(page, 'Delete…').click();
+      await fits();
+      await expectAccessible();
+      await button(page, 'Keep').click();
+      await field(page, 'Image URL').fill('https://example.com/mine');
+      await app.client.updateUser({
+        user: { id, profileImageUrl: `https://example.com/${width}`, attributes: { [key]: String(width) } },
+        updateMask: ['profile_image_url', `attributes.${key}`],
+      });
+      await dialog(page).getByText('Somebody else has just changed').waitFor();
+      await fits();
+      await button(page, 'Compare').click();
+      await page.getByRole('heading', { name: 'Changed meanwhile' }).waitFor();
+      await fits();
+      await page.close();
+    }
+  });
+
+  it('lets people write from right to left in it', async () => {
+    const { id } = await create({ firstName: 'שלום', lastName: 'Smith', attributes: { צוות: 'מחקר' } });
+    const { page } = await open(id);
+    const direction = (locator: Locator) => locator.evaluate((element) => getComputedStyle(element).direction);
+    expect(await direction(field(page, 'First name'))).toBe('rtl');
+    expect(await direction(field(page, 'Last name'))).toBe('ltr');
+    expect(await direction(field(page, 'Email'))).toBe('ltr');
+    expect(await direction(dialog(page).getByRole('textbox', { name: 'Key of attribute 1' }))).toBe('rtl');
+    expect(await direction(dialog(page).getByRole('textbox', { name: 'Value of צוות' }))).toBe('rtl');
+    expect(await direction(page.locator('dialog h2'))).toBe('rtl');
+  });
+
   it('makes no second user where the answer is lost, not even when the form is changed in between', async () => {
     const { page, expectNoFaults } = await open('new');
     await field(page, 'First name').fill('Lost');

@@ -90,7 +90,7 @@ export function ExportDialog({ directory, selection, onClose }: ExportDialogProp
             {query === '' ? null : (
               <div>
                 <dt>Search</dt>
-                <dd>{query}</dd>
+                <dd dir="auto">{query}</dd>
               </div>
             )}
             {filter === '' ? null : (

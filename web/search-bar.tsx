@@ -57,6 +57,7 @@ export function SearchBar({ place, go, isAsking, refusal, searchRef, onLeave }: 
             type="search"
             aria-label="Search by name or email"
             placeholder="Search by name or email"
+            dir="auto"
             maxLength={256}
             autocomplete="off"
             spellcheck={false}

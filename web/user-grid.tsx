@@ -198,6 +198,7 @@ export function UserGrid({ list, version, isDimmed, onOpen, onOrder, focusRef }:
               key={row}
               row={row}
               user={user}
+              isCard={isCards}
               yPx={row * heightPx - map.offsetPx}
               isActive={row === active}
               isLeaving={list.isLeaving(id)}
@@ -246,6 +247,8 @@ function ColumnHead({ column: { label, field, descendsFirst }, index, orderBy, o
 interface RowProps {
   readonly row: number;
   readonly user: User | undefined;
+  /** On a card the whole name is cut, in a row each part of it. */
+  readonly isCard: boolean;
   readonly yPx: number;
   readonly isActive: boolean;
   readonly isLeaving: boolean;
@@ -255,7 +258,7 @@ interface RowProps {
 }
 
 /** The same element as before where nothing has changed, which spares the comparison. */
-function Row({ row, user, yPx, isActive, isLeaving, flashedAt, onOpen, onActivate }: RowProps) {
+function Row({ row, user, isCard, yPx, isActive, isLeaving, flashedAt, onOpen, onActivate }: RowProps) {
   return useMemo(() => {
     const shared = {
       role: 'row',
@@ -301,8 +304,14 @@ function Row({ row, user, yPx, isActive, isLeaving, flashedAt, onOpen, onActivat
       >
         <div role="gridcell" class="cell-name" aria-colindex={1} aria-colspan={2}>
           <Avatar user={user} />
-          <a href={`#user=${id}`} tabIndex={-1} title={user.displayName}>
-            <span class="truncate">{user.firstName}</span> <span class="truncate">{user.lastName}</span>
+          {/* Without the direction of the text, the browser would cut off its beginning. */}
+          <a href={`#user=${id}`} tabIndex={-1} title={user.displayName} dir={isCard ? 'auto' : undefined}>
+            <span class="truncate" dir={isCard ? undefined : 'auto'}>
+              {user.firstName}
+            </span>{' '}
+            <span class="truncate" dir={isCard ? undefined : 'auto'}>
+              {user.lastName}
+            </span>
           </a>
           {isLeaving && <span class="badge danger">Deleted</span>}
         </div>
@@ -312,7 +321,9 @@ function Row({ row, user, yPx, isActive, isLeaving, flashedAt, onOpen, onActivat
         <div role="gridcell" class="cell-3" aria-colindex={4}>
           {attributesOf(user).map(([key, value]) => (
             <span key={key} class="badge" title={`${key}: ${value}`}>
-              <span class="truncate">{value}</span>
+              <span class="truncate" dir="auto">
+                {value}
+              </span>
             </span>
           ))}
         </div>
@@ -324,7 +335,7 @@ function Row({ row, user, yPx, isActive, isLeaving, flashedAt, onOpen, onActivat
         </div>
       </div>
     );
-  }, [row, user, yPx, isActive, isLeaving, flashedAt, onOpen, onActivate]);
+  }, [row, user, isCard, yPx, isActive, isLeaving, flashedAt, onOpen, onActivate]);
 }
 
 /** As many as fit: two that are short enough to be read at a glance. */

@@ -12,10 +12,10 @@ import { Header } from './header.js';
 import { ImportDialog } from './import-dialog.js';
 import { ListView } from './list-view.js';
 import { type Hearers, OpenUser } from './open-user.js';
-import { type Place, readPlace, usePlace } from './place.js';
+import { questionOf, readPlace, usePlace } from './place.js';
 import { SignIn } from './sign-in.js';
 import { createUserFeed, type FeedState } from './user-feed.js';
-import { createUserList, type Question } from './user-list.js';
+import { createUserList, isSame } from './user-list.js';
 
 /** Later than this, a token has served for a while and has ended. */
 const refusedWithinMs = 10_000;
@@ -49,12 +49,9 @@ export function App({ directory }: { directory: Directory }) {
     return () => feed.close();
   }, [directory, list, hearers]);
 
-  const asked = useRef(questionOf(place));
   useEffect(() => {
     const question = questionOf(place);
-    if (isSame(question, asked.current)) return;
-    asked.current = question;
-    list.ask(question);
+    if (!isSame(question, list.asked)) list.ask(question);
   }, [place, list]);
 
   const { signIns, wasRefused } = useSignIns(directory, () => list.retry());
@@ -86,7 +83,8 @@ export function App({ directory }: { directory: Directory }) {
           hearers={hearers}
           onClose={close}
           onSaved={(user) => {
-            list.put(user);
+            if (place.user === 'new') list.add(user);
+            else list.put(user);
             closeUser();
           }}
           onDeleted={({ id }) => {
@@ -96,7 +94,7 @@ export function App({ directory }: { directory: Directory }) {
         />
       )}
       {place.dialog === 'import' && (
-        <ImportDialog directory={directory} onClose={close} onImported={() => list.refresh()} />
+        <ImportDialog directory={directory} onClose={close} onImported={(newest) => list.refresh(newest)} />
       )}
       {place.dialog === 'export' && (
         <ExportDialog directory={directory} selection={questionOf(place)} onClose={close} />
@@ -107,14 +105,6 @@ export function App({ directory }: { directory: Directory }) {
       )}
     </div>
   );
-}
-
-function questionOf({ query, filter, orderBy }: Place): Question {
-  return { query, filter, orderBy };
-}
-
-function isSame(a: Question, b: Question): boolean {
-  return a.query === b.query && a.filter === b.filter && a.orderBy === b.orderBy;
 }
 
 /** How often somebody was asked for a token so far, and whether the one that they gave was of no use. */

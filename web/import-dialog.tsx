@@ -23,8 +23,8 @@ import { labelOf } from './user-fields.js';
 export interface ImportDialogProps {
   readonly directory: Directory;
   onClose(): void;
-  /** Users were created, at least some. */
-  onImported(): void;
+  /** Users were created, at least some; the newest at this time. */
+  onImported(newest: Date): void;
 }
 
 // Enough to see what is in a column.
@@ -103,7 +103,7 @@ export function ImportDialog({ directory, onClose, onImported }: ImportDialogPro
       onProgress: (progress) => setStep({ kind: 'running', preview: of, begunMs, progress }),
     });
     setStep({ kind: 'report', preview: of, report });
-    if (report.created > 0) onImported();
+    if (report.newest !== undefined) onImported(report.newest);
   }
 
   const close = () => {
@@ -288,7 +288,7 @@ function PreviewStep({ preview, refusal, onTaken, onOther, onColumns, onTakenCha
               </td>
               <td class="samples">
                 {samples.map((cells, row) => (
-                  <span key={row} class="truncate">
+                  <span key={row} class="truncate" dir="auto">
                     {cells[index] === '' || cells[index] === undefined ? <i>empty</i> : cells[index]}
                   </span>
                 ))}
@@ -352,7 +352,7 @@ function Running({ preview, begunMs, progress }: Step & { kind: 'running' }) {
       <Counts {...progress} />
       {progress.isWaiting ? (
         <p class="notice warning" role="status">
-          The server cannot be reached just now. The import goes on as soon as it answers; no row is created twice.
+          The server does not accept rows at the moment. The import continues when it does; no row is created twice.
         </p>
       ) : null}
     </>

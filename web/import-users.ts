@@ -56,6 +56,8 @@ export interface ImportProgress {
 }
 
 export interface ImportReport extends ImportProgress {
+  /** When the last user of this import was created; undefined if none was. */
+  readonly newest: Date | undefined;
   /** Whether the file was gone through to its end. */
   readonly isWhole: boolean;
   /** What ended it before, for people; empty for a cancel. */
@@ -89,6 +91,7 @@ export async function importUsers(directory: Directory, file: Blob, options: Imp
   let bytesRead = 0;
   let isWaiting = false;
   let unclear: ImportReport['unclear'];
+  let newest: Date | undefined;
 
   const progress = (): ImportProgress => ({ ...counts, share: file.size === 0 ? 1 : bytesRead / file.size, isWaiting });
 
@@ -98,7 +101,9 @@ export async function importUsers(directory: Directory, file: Blob, options: Imp
     for (let failures = 0, faults = 0; ; ) {
       signal.throwIfAborted();
       try {
-        await directory.batchCreateUsers({ users: rows.map(({ user }) => user ?? {}), requestId }, { deadlineMs });
+        const request = { users: rows.map(({ user }) => user ?? {}), requestId };
+        const { users } = await directory.batchCreateUsers(request, { deadlineMs });
+        newest = users.at(-1)?.createTime ?? newest;
         break;
       } catch (error) {
         // The batch was done, its answer lost, and one of its users deleted since.
@@ -196,6 +201,7 @@ export async function importUsers(directory: Directory, file: Blob, options: Imp
   return {
     ...progress(),
     isWaiting: false,
+    newest,
     isWhole,
     problem,
     unclear,

@@ -5,6 +5,7 @@
  * the server, its log and every proxy between. Reload and the back button bring a place back.
  */
 import { useCallback, useEffect, useState } from 'preact/hooks';
+import type { Question } from './user-list.js';
 
 export interface Place {
   readonly view: 'list' | 'activity';
@@ -48,6 +49,11 @@ export function writePlace(place: Place): string {
     if (place[key] !== start[key]) written.set(names[key], place[key]);
   }
   return written.size === 0 ? '' : `#${written}`;
+}
+
+/** What the place asks of the list. */
+export function questionOf({ query, filter, orderBy }: Place): Question {
+  return { query, filter, orderBy };
 }
 
 export type Go = (change: Partial<Place>, how?: { replace?: boolean }) => void;

@@ -21,6 +21,8 @@ export type Total = { readonly kind: 'unknown' | 'counting' } | { readonly kind:
 export interface UserList {
   /** What the rows answer; another one may be under way (`isAsking`). */
   readonly question: Question;
+  /** What was asked last. */
+  readonly asked: Question;
   /** Counts answers: whoever shows rows begins at the top again when it changes. */
   readonly answer: number;
   readonly isAsking: boolean;
@@ -39,6 +41,8 @@ export interface UserList {
   /** When it was changed by somebody, on performance.now()'s clock; 0 where that is long ago. */
   changedAt(id: string): number;
   isLeaving(id: string): boolean;
+  /** Whether the rows are the answer to this question, and nothing else was asked since. */
+  isAnswered(question: Question): boolean;
   ask(question: Question): void;
   /** These rows are looked at: brings them and some around. */
   show(first: number, last: number): void;
@@ -46,10 +50,15 @@ export interface UserList {
   retry(): void;
   /** The directory can be reached again. */
   resume(): void;
-  /** Reads again what is shown and forgets the rest: changes were missed. */
-  refresh(): void;
+  /**
+   * Reads again what is shown and forgets the rest: changes were missed, or this page has imported users, the newest of
+   * whom was created at `ownUpTo`.
+   */
+  refresh(ownUpTo?: Date): void;
   apply(changes: readonly UserChange[]): void;
-  /** What this page itself has just written. */
+  /** Whom this page itself has just created. */
+  add(user: User): void;
+  /** Whom this page itself has just changed. */
   put(user: User): void;
   drop(id: string): void;
   onChange(listener: () => void): () => void;
@@ -94,6 +103,8 @@ export function createUserList(directory: Directory, first: Question): UserList 
 
   let arrivals = new Set<string>();
   let isMany = false;
+  /** Users who were created until then were there when the list was read: they are rows of it, loaded or not. */
+  let readUpTo = 0;
   const changed = new Map<string, number>();
   const leaving = new Set<string>();
   /** Deleted by this page itself: the feed will tell of them again. */
@@ -337,6 +348,10 @@ export function createUserList(directory: Directory, first: Question): UserList 
 
   function arrive(user: User, isWhole: boolean): void {
     if (arrivals.has(user.id) || pages.has(user.id)) return;
+    if (isUnloadedRow(user)) {
+      countSoon();
+      return;
+    }
     if (question.filter !== '') {
       countSoon();
       return;
@@ -350,6 +365,13 @@ export function createUserList(directory: Directory, first: Question): UserList 
     }
     if (arrivals.size >= arrivalsMax) isMany = true;
     else arrivals.add(user.id);
+  }
+
+  /** Whether somebody who scrolls to the user's place sees the user. */
+  function isUnloadedRow(user: User): boolean {
+    if ((user.createTime?.getTime() ?? 0) > readUpTo) return false;
+    const page = pages.pageFor(user);
+    return page?.users === undefined || stale.has(page);
   }
 
   function addToTotal(difference: number): void {
@@ -377,6 +399,9 @@ export function createUserList(directory: Directory, first: Question): UserList 
   const list: UserList = {
     get question() {
       return question;
+    },
+    get asked() {
+      return asked;
     },
     get answer() {
       return answer;
@@ -406,6 +431,7 @@ export function createUserList(directory: Directory, first: Question): UserList 
     rowOf: (id) => pages.rowOf(id),
     changedAt: (id) => changed.get(id) ?? 0,
     isLeaving: (id) => leaving.has(id),
+    isAnswered: (wanted) => answer > 0 && asking === undefined && isSame(wanted, question) && isSame(wanted, asked),
     ask,
     show(first, last) {
       if (view.first === first && view.last === last && loads.size > 0) return;
@@ -426,7 +452,8 @@ export function createUserList(directory: Directory, first: Question): UserList 
       // Changes behind the last token come twice.
       countSoon();
     },
-    refresh() {
+    refresh(ownUpTo) {
+      readUpTo = Math.max(readUpTo, ownUpTo?.getTime() ?? 0);
       // What is under way may have been read before.
       mustRefresh = asking !== undefined;
       if (mustRefresh) return;
@@ -438,6 +465,8 @@ export function createUserList(directory: Directory, first: Question): UserList 
         if (page?.users !== undefined) stale.add(page);
       }
       failure = undefined;
+      arrivals.clear();
+      isMany = false;
       load();
       count();
       changeSoon();
@@ -451,17 +480,23 @@ export function createUserList(directory: Directory, first: Question): UserList 
       }
       changeSoon();
     },
-    put(user) {
+    add(user) {
+      const { query, filter } = question;
       if (pages.has(user.id)) update(user, performance.now());
-      else if (!arrivals.has(user.id)) {
-        const { query, filter } = question;
-        if (pages.insert(user)) {
-          changed.set(user.id, performance.now());
-          // Shown to whoever has just written it even where the search is for others, who are then as many as before.
-          if (filter === '' && matches(user, query)) addToTotal(1);
-          else countSoon();
-        } else arrive(user, query === '' && filter === '');
-      }
+      else if (pages.insert(user)) {
+        changed.set(user.id, performance.now());
+        // The feed was faster than the answer, and has counted this user already.
+        const isCounted = arrivals.delete(user.id);
+        // Shown to whoever has just created it even if the search is for others, who are then as many as before.
+        if (filter !== '') countSoon();
+        else if (!isCounted && matches(user, query)) addToTotal(1);
+      } else arrive(user, query === '' && filter === '');
+      changeSoon();
+    },
+    put(user) {
+      update(user, performance.now());
+      // Perhaps it matches now, or does so no longer.
+      if (question.query !== '' || question.filter !== '') countSoon();
       changeSoon();
     },
     drop(id) {
@@ -491,6 +526,10 @@ export function createUserList(directory: Directory, first: Question): UserList 
   };
   ask(first);
   return list;
+}
+
+export function isSame(a: Question, b: Question): boolean {
+  return a.query === b.query && a.filter === b.filter && a.orderBy === b.orderBy;
 }
 
 /** As the server's `query`: every word in one of the fields, whatever its case. */

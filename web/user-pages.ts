@@ -36,6 +36,8 @@ export interface UserPages {
   readonly loadedPages: number;
   /** The page that has a row; behind the known rows the one that is to be loaded next. */
   pageOf(row: number): Page | undefined;
+  /** The page that has the user's place in the order, whether or not the user is in it. */
+  pageFor(user: User): Page | undefined;
   userAt(row: number): User | undefined;
   /** -1 where the user is not in memory. */
   rowOf(id: string): number;
@@ -96,6 +98,11 @@ export function createUserPages(orderBy: string, pagesMax: number): UserPages {
     return pages[indexOf(row)];
   }
 
+  function pageFor(user: User): OwnPage | undefined {
+    const key = order.keyOf(user);
+    return pages.find(({ upTo }) => upTo === undefined || order.compare(key, upTo) <= 0);
+  }
+
   function isIn(page: OwnPage, first: number, last: number): boolean {
     return page.start <= last && page.start + page.count > first;
   }
@@ -111,6 +118,7 @@ export function createUserPages(orderBy: string, pagesMax: number): UserPages {
       return pages.filter((page) => page.users !== undefined).length;
     },
     pageOf,
+    pageFor,
     userAt(row) {
       const page = row < rows ? pageOf(row) : undefined;
       return page?.users?.[row - page.start];
@@ -181,7 +189,7 @@ export function createUserPages(orderBy: string, pagesMax: number): UserPages {
 
     insert(user) {
       const key = order.keyOf(user);
-      const page = pages.find(({ upTo }) => upTo === undefined || order.compare(key, upTo) <= 0);
+      const page = pageFor(user);
       if (page?.users === undefined || places.has(user.id)) return false;
       const index = page.users.findIndex((other) => order.compare(order.keyOf(other), key) > 0);
       page.users.splice(index < 0 ? page.users.length : index, 0, user);

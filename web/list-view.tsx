@@ -1,11 +1,11 @@
 /** The list with all that is around it: the search, what is new, and what is shown where there are no rows. */
-import { useEffect, useRef } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { ImportIcon, PlusIcon, UsersIcon } from './icons.js';
-import type { Go, Place } from './place.js';
+import { type Go, type Place, questionOf } from './place.js';
 import { SearchBar } from './search-bar.js';
 import { formatCount } from './times.js';
 import { UserGrid } from './user-grid.js';
-import { pageSize, type Question, type UserList } from './user-list.js';
+import { isSame, pageSize, type Question, type UserList } from './user-list.js';
 
 export interface ListViewProps {
   readonly list: UserList;
@@ -15,9 +15,17 @@ export interface ListViewProps {
   onOpen(id: string): void;
 }
 
+/** What somebody has asked for by keys before the answer was there: a row, perhaps opened, or the only match. */
+interface Wish {
+  readonly question: Question;
+  readonly row: number | 'only';
+  readonly opens: boolean;
+}
+
 export function ListView({ list, version, place, go, onOpen }: ListViewProps) {
   const search = useRef<HTMLInputElement>(null);
-  const focusGrid = useRef<() => void>(undefined);
+  const focusGrid = useRef<(row?: number) => void>(undefined);
+  const [wish, setWish] = useState<Wish>();
   useEffect(() => {
     const onKeyDown = (event: KeyboardEvent) => {
       if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
@@ -33,6 +41,25 @@ export function ListView({ list, version, place, go, onOpen }: ListViewProps) {
 
   const { rows, arrivals, refusal, failure, isAsking, question } = list;
   const isSearch = question.query !== '' || question.filter !== '';
+
+  const onLeave = (query: string, key: 'ArrowDown' | 'Enter') => {
+    const wanted = { ...questionOf(place), query };
+    // The rows that are shown answer this already.
+    if (key === 'ArrowDown' && list.isAnswered(wanted)) focusGrid.current?.();
+    else setWish((before) => nextWish(before, wanted, key));
+  };
+  const onStay = () => setWish(undefined);
+  useLayoutEffect(() => {
+    if (wish === undefined || list.isAsking || !isSame(wish.question, list.asked)) return;
+    setWish(undefined);
+    // Refused: the rows are those of another question.
+    if (!list.isAnswered(wish.question)) return;
+    if (wish.row !== 'only') focusGrid.current?.(wish.row);
+    else if (list.rows !== 1 || list.hasMore || !isSearch) return;
+    const user = list.userAt(wish.row === 'only' ? 0 : Math.min(wish.row, list.rows - 1));
+    if (wish.opens && user !== undefined) onOpen(user.id);
+  }, [wish, version]);
+
   const filterRefused = refusal?.reason === 'INVALID_FILTER';
   const problem = failure ?? (filterRefused && list.answer > 0 ? undefined : refusal);
   const isEmpty = list.answer > 0 && rows === 0 && !list.hasMore;
@@ -48,7 +75,8 @@ export function ListView({ list, version, place, go, onOpen }: ListViewProps) {
         isAsking={isAsking && list.answer > 0}
         refusal={refusal}
         searchRef={search}
-        onLeave={() => focusGrid.current?.()}
+        onLeave={onLeave}
+        onStay={onStay}
       />
       <p class="visually-hidden" role="status">
         {list.answer > 0 && !isAsking ? resultText(list, isSearch) : ''}
@@ -93,6 +121,12 @@ export function ListView({ list, version, place, go, onOpen }: ListViewProps) {
       </div>
     </main>
   );
+}
+
+function nextWish(before: Wish | undefined, question: Question, key: 'ArrowDown' | 'Enter'): Wish {
+  const row = before?.row ?? 'only';
+  if (key === 'Enter') return { question, row, opens: true };
+  return { question, row: row === 'only' ? 0 : row + 1, opens: false };
 }
 
 function resultText({ total, rows, hasMore }: UserList, isSearch: boolean): string {

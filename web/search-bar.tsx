@@ -11,8 +11,10 @@ export interface SearchBarProps {
   /** Why the list does not answer what was asked last. */
   readonly refusal: CallError | undefined;
   readonly searchRef: { current: HTMLInputElement | null };
-  /** Arrow down leaves the field for the list. */
-  onLeave(): void;
+  /** Somebody goes on from the search for this text to the list, or by Enter to a match. */
+  onLeave(query: string, key: 'ArrowDown' | 'Enter'): void;
+  /** Somebody goes on with the search after all, or to something else. */
+  onStay(): void;
 }
 
 /** Short enough not to be felt, long enough for most of a word. */
@@ -33,7 +35,7 @@ const orders = [
   ['email desc', 'Email Z–A'],
 ] as const;
 
-export function SearchBar({ place, go, isAsking, refusal, searchRef, onLeave }: SearchBarProps) {
+export function SearchBar({ place, go, isAsking, refusal, searchRef, onLeave, onStay }: SearchBarProps) {
   const [isOpen, setOpen] = useState(place.filter !== '');
   // The back button may bring a filter into view.
   useEffect(() => {
@@ -62,11 +64,19 @@ export function SearchBar({ place, go, isAsking, refusal, searchRef, onLeave }: 
             autocomplete="off"
             spellcheck={false}
             value={search.draft}
-            onInput={(event) => search.write(event.currentTarget.value)}
+            onInput={(event) => {
+              search.write(event.currentTarget.value);
+              onStay();
+            }}
+            onBlur={onStay}
             onKeyDown={(event) => {
-              if (event.key === 'ArrowDown') onLeave();
-              else if (event.key === 'Enter') search.now(event.currentTarget.value);
-              else if (event.key === 'Escape') {
+              // An input method has an Enter and arrows of its own.
+              if (event.isComposing) return;
+              if (event.key === 'ArrowDown' || event.key === 'Enter') {
+                search.now(event.currentTarget.value);
+                onLeave(event.currentTarget.value, event.key);
+              } else if (event.key === 'Escape') {
+                onStay();
                 if (search.draft === '') event.currentTarget.blur();
                 else search.now('');
               } else return;
@@ -157,6 +167,7 @@ function FilterField({ inputRef, draft, mistake, onWrite, onEnter }: FilterField
           onInput={(event) => onWrite(event.currentTarget.value)}
           onScroll={follow}
           onKeyDown={(event) => {
+            if (event.isComposing) return;
             if (event.key === 'Enter') onEnter(event.currentTarget.value);
             else if (event.key === 'Escape') onEnter('');
             else return;

@@ -4,7 +4,7 @@
  * One row takes part in the tab order and stays in the document where it is out of view; the keys move it. The list is
  * the owner of what is shown; this only says which rows are looked at.
  */
-import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import type { User } from '../generated/users/v1/user.js';
 import { Avatar } from './avatar.js';
 import { ArrowDownIcon, ArrowUpIcon } from './icons.js';
@@ -21,7 +21,7 @@ export interface UserGridProps {
   onOpen(id: string): void;
   onOrder(orderBy: string): void;
   /** Filled with what moves the keyboard into the grid. */
-  readonly focusRef: { current: (() => void) | undefined };
+  readonly focusRef: { current: ((row?: number) => void) | undefined };
 }
 
 /** As in the style sheet's --row. */
@@ -52,7 +52,8 @@ export function UserGrid({ list, version, isDimmed, onOpen, onOrder, focusRef }:
   const [wanted, setActive] = useState(0);
   // Rows leave; without one that takes part in the tab order nobody could come in by keyboard.
   const active = Math.max(0, Math.min(wanted, list.rows - 1));
-  const mustFocus = useRef(false);
+  /** The row that gets the focus as soon as it is the active one. */
+  const focusNext = useRef<number>(undefined);
 
   const rowsShown = list.rows + (list.hasMore ? rowsPromised : 0);
   map.resize(rowsShown * heightPx, viewPx);
@@ -77,12 +78,17 @@ export function UserGrid({ list, version, isDimmed, onOpen, onOrder, focusRef }:
   }, []);
 
   // Another answer begins at the top, whatever the one before had there.
-  const anchor = useRef({ answer: 0, heightPx, firstPx: 0, ids: [] as string[], first: 0 });
+  const anchor = useRef({ answer: 0, heightPx, firstPx: 0, ids: [] as string[], first: 0, activeId: '' });
   useLayoutEffect(() => {
     const was = anchor.current;
+    // The keyboard stays with its user, wherever the user's row is now.
+    const activeRow = was.answer === list.answer ? list.rowOf(was.activeId) : 0;
+    if (activeRow >= 0 && activeRow !== active) {
+      setActive(activeRow);
+      if (rowAround(document.activeElement) !== null) focusNext.current = activeRow;
+    }
     if (was.answer !== list.answer) {
       scrollTo(0);
-      setActive(0);
     } else if (was.heightPx !== heightPx) {
       scrollTo(was.first * heightPx);
     } else if (topPx > 0) {
@@ -92,14 +98,14 @@ export function UserGrid({ list, version, isDimmed, onOpen, onOrder, focusRef }:
       const movedRows = row - (was.first + index);
       if (index >= 0 && movedRows !== 0 && was.firstPx === topPx) {
         scrollTo(topPx + movedRows * heightPx);
-        setActive((before) => (before >= was.first ? Math.max(0, before + movedRows) : before));
       }
     }
   }, [version, list.answer, heightPx]);
   useLayoutEffect(() => {
     const ids: string[] = [];
     for (let row = first; row <= last; row++) ids.push(list.userAt(row)?.id ?? '');
-    anchor.current = { answer: list.answer, heightPx, firstPx: topPx, ids, first };
+    const activeId = list.userAt(active)?.id ?? '';
+    anchor.current = { answer: list.answer, heightPx, firstPx: topPx, ids, first, activeId };
   });
 
   useEffect(() => {
@@ -116,31 +122,37 @@ export function UserGrid({ list, version, isDimmed, onOpen, onOrder, focusRef }:
 
   const reveal = (row: number) => {
     const target = Math.max(0, Math.min(row, list.rows - 1));
+    // Otherwise there is no rendering after which it could get the focus.
+    if (target === active) focusActive();
+    else focusNext.current = target;
     setActive(target);
-    mustFocus.current = true;
     if (target * heightPx < topPx) scrollTo(target * heightPx);
     else if ((target + 1) * heightPx > topPx + viewPx) scrollTo((target + 1) * heightPx - viewPx);
   };
   const focusActive = () => {
-    mustFocus.current = false;
+    focusNext.current = undefined;
     scroller.current?.querySelector<HTMLElement>('[data-active]')?.focus({ preventScroll: true });
   };
   // The row that had the focus may be one of those that leave.
   const hadFocus = scroller.current?.contains(document.activeElement) === true;
   useLayoutEffect(() => {
-    if (mustFocus.current || (hadFocus && document.activeElement === document.body)) focusActive();
+    if (focusNext.current === active || (hadFocus && document.activeElement === document.body)) focusActive();
   });
-  focusRef.current = () => {
-    const target = Math.max(first, Math.min(active, last));
-    // Nothing is drawn anew where it is the active one already.
-    if (target === active) focusActive();
-    else reveal(target);
+  focusRef.current = (row) => {
+    const target = row === undefined ? Math.max(first, Math.min(active, last)) : Math.min(row, list.rows - 1);
+    reveal(target);
   };
+
+  const onFocus = useCallback((row: number, from: EventTarget | null) => {
+    // A dialog that closes gives the focus back to the element that had it, whose user may be in another row by now.
+    if (from instanceof Element && from.closest('dialog') !== null) focusActive();
+    else setActive(row);
+  }, []);
 
   const rowsInView = Math.max(1, Math.floor(viewPx / heightPx) - 1);
   const onKeyDown = (event: KeyboardEvent) => {
-    if (!(event.target instanceof HTMLElement) || event.target.closest('[role=row][data-row]') === null) return;
-    if (event.altKey || event.metaKey) return;
+    const focused = rowAround(event.target);
+    if (focused === null || event.altKey || event.metaKey) return;
     const steps: Record<string, number> = {
       ArrowDown: active + 1,
       ArrowUp: active - 1,
@@ -152,8 +164,9 @@ export function UserGrid({ list, version, isDimmed, onOpen, onOrder, focusRef }:
     const target = steps[event.key];
     if (target !== undefined) reveal(target);
     else if (event.key === 'Enter' || event.key === ' ') {
-      const user = list.userAt(active);
-      if (user !== undefined) onOpen(user.id);
+      // What is seen, though the list may have changed since it was drawn.
+      const { id } = focused.dataset;
+      if (id !== undefined) onOpen(id);
     } else return;
     event.preventDefault();
   };
@@ -205,12 +218,17 @@ export function UserGrid({ list, version, isDimmed, onOpen, onOrder, focusRef }:
               flashedAt={now - changedAt < flashMs ? changedAt : 0}
               onOpen={onOpen}
               onActivate={setActive}
+              onFocus={onFocus}
             />
           );
         })}
       </div>
     </div>
   );
+}
+
+function rowAround(target: EventTarget | null): HTMLElement | null {
+  return target instanceof HTMLElement ? target.closest<HTMLElement>('[role=row][data-row]') : null;
 }
 
 interface ColumnHeadProps {
@@ -255,10 +273,11 @@ interface RowProps {
   readonly flashedAt: number;
   onOpen(id: string): void;
   onActivate(row: number): void;
+  onFocus(row: number, from: EventTarget | null): void;
 }
 
 /** The same element as before where nothing has changed, which spares the comparison. */
-function Row({ row, user, isCard, yPx, isActive, isLeaving, flashedAt, onOpen, onActivate }: RowProps) {
+function Row({ row, user, isCard, yPx, isActive, isLeaving, flashedAt, onOpen, onActivate, onFocus }: RowProps) {
   return useMemo(() => {
     const shared = {
       role: 'row',
@@ -267,7 +286,7 @@ function Row({ row, user, isCard, yPx, isActive, isLeaving, flashedAt, onOpen, o
       'data-active': isActive ? '' : undefined,
       tabIndex: isActive ? 0 : -1,
       style: { transform: `translateY(${yPx}px)` },
-      onFocus: () => onActivate(row),
+      onFocus: (event: FocusEvent) => onFocus(row, event.relatedTarget),
     } as const;
     if (user === undefined) {
       return (
@@ -335,7 +354,7 @@ function Row({ row, user, isCard, yPx, isActive, isLeaving, flashedAt, onOpen, o
         </div>
       </div>
     );
-  }, [row, user, isCard, yPx, isActive, isLeaving, flashedAt, onOpen, onActivate]);
+  }, [row, user, isCard, yPx, isActive, isLeaving, flashedAt, onOpen, onActivate, onFocus]);
 }
 
 /** As many as fit: two that are short enough to be read at a glance. */

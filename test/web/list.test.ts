@@ -1,6 +1,6 @@
 /** The list as people use it, in a real browser against the whole application. */
 import type { Page } from 'playwright-core';
-import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import type { User } from '../../src/client/index.js';
 import { startTestApp, type TestApp } from '../support/app.js';
 import { browserMissing, type OpenOptions, startBrowser, type TestBrowser, type TestPage } from './browser.js';
@@ -187,6 +187,231 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
       expectNoFaults();
     });
 
+    /** Keeps back the answers to ListUsers until they are released. */
+    async function holdAnswers(page: Page): Promise<{ read: () => number; release: () => Promise<void> }> {
+      const { promise: released, resolve } = Promise.withResolvers<void>();
+      let read = 0;
+      await page.route('**/ListUsers', async (route) => {
+        const response = await route.fetch();
+        read++;
+        await released;
+        await route.fulfill({ response });
+      });
+      return {
+        read: () => read,
+        release: async () => {
+          resolve();
+          await page.unrouteAll({ behavior: 'wait' });
+        },
+      };
+    }
+
+    const heading = (page: Page, name: string) => page.getByRole('dialog').getByRole('heading', { name });
+
+    it.each([
+      ['first', ['ArrowDown', 'Enter'], 'Grace Hopper'],
+      ['second', ['ArrowDown', 'ArrowDown', 'Enter'], 'Barbara Liskov'],
+    ])('opens the %s match of what was typed, even if the answer comes after the keys', async (_, keys, expected) => {
+      const { page, expectNoFaults } = await open('#order_by=create_time');
+      await expect.poll(() => names(page), patience).toEqual([...newestFirst].reverse());
+      const answers = await holdAnswers(page);
+      await search(page).focus();
+      await page.keyboard.type('ra');
+      for (const key of keys) await page.keyboard.press(key);
+      await expect.poll(answers.read, patience).toBeGreaterThan(0);
+      expect(await page.getByRole('dialog').count()).toBe(0);
+      await answers.release();
+      await heading(page, expected).waitFor();
+      expectNoFaults();
+    });
+
+    it('opens nobody by ↓ and Enter if the search goes on, is left, or fails', async () => {
+      const { page } = await open();
+      await expect.poll(() => names(page), patience).toEqual(newestFirst);
+      for (const next of [
+        () => page.keyboard.type('a'),
+        () => page.keyboard.press('Tab'),
+        () => page.keyboard.press('Escape'),
+      ]) {
+        const answers = await holdAnswers(page);
+        await search(page).fill('');
+        await search(page).focus();
+        await page.keyboard.type('ra');
+        await page.keyboard.press('ArrowDown');
+        await page.keyboard.press('Enter');
+        await next();
+        await answers.release();
+        await search(page).fill('hopper');
+        await expect.poll(() => names(page), patience).toEqual(['Grace Hopper']);
+        expect(await page.getByRole('dialog').count()).toBe(0);
+      }
+      await page.route('**/ListUsers', (route) => route.fulfill({ status: 500, body: 'no' }));
+      await search(page).fill('');
+      await search(page).pressSequentially('ra');
+      await page.keyboard.press('ArrowDown');
+      await page.keyboard.press('Enter');
+      await page.getByRole('alert').waitFor();
+      expect(await page.getByRole('dialog').count()).toBe(0);
+    });
+
+    it('opens the only match of a search by Enter, and nobody if there are several', async () => {
+      const { page, expectNoFaults } = await open();
+      await expect.poll(() => names(page), patience).toEqual(newestFirst);
+      await search(page).focus();
+      await page.keyboard.press('Enter');
+      await page.keyboard.type('ra');
+      await page.keyboard.press('Enter');
+      await expect.poll(() => names(page), patience).toEqual(['Barbara Liskov', 'Grace Hopper']);
+      await search(page).fill('hop');
+      await page.keyboard.press('Enter');
+      await heading(page, 'Grace Hopper').waitFor();
+      await page.keyboard.press('Escape');
+      await page.getByRole('dialog').waitFor({ state: 'detached' });
+      await page.keyboard.press('Enter');
+      await heading(page, 'Grace Hopper').waitFor();
+      expectNoFaults();
+    });
+
+    const focusedName = (page: Page) =>
+      page.evaluate(() => document.activeElement?.querySelector('.cell-name a')?.textContent?.trim());
+
+    it('keeps the keyboard on a user when others appear above', async () => {
+      const { page, expectNoFaults } = await open();
+      await expect.poll(() => names(page), patience).toEqual(newestFirst);
+      await expect.poll(() => sign(page), patience).toBe('live');
+      await search(page).press('ArrowDown');
+      await page.keyboard.press('ArrowDown');
+      await expect.poll(() => focusedName(page), patience).toBe('Alan Turing');
+      const { id } = await create('Zoe', 'Above');
+      await row(page, 'Zoe Above').waitFor();
+      await expect.poll(() => focusedName(page), patience).toBe('Alan Turing');
+      await page.keyboard.press('Enter');
+      await heading(page, 'Alan Turing').waitFor();
+      // The keyboard comes back to the user whose row has moved while the dialog was open.
+      await app.client.deleteUser({ id });
+      await expect.poll(() => names(page), patience).toEqual(newestFirst);
+      await page.keyboard.press('Escape');
+      await page.getByRole('dialog').waitFor({ state: 'detached' });
+      await expect.poll(() => focusedName(page), patience).toBe('Alan Turing');
+      expectNoFaults();
+    });
+
+    it('leaves the keyboard in the search after a key that went nowhere in the list', async () => {
+      const { page } = await open();
+      await expect.poll(() => names(page), patience).toEqual(newestFirst);
+      await search(page).press('ArrowDown');
+      await page.keyboard.press('ArrowUp');
+      await page.keyboard.press('/');
+      await page.keyboard.type('ra');
+      await expect.poll(() => names(page), patience).toEqual(['Barbara Liskov', 'Grace Hopper']);
+      expect(await search(page).evaluate((field) => field === document.activeElement)).toBe(true);
+    });
+
+    it('begins at the first row again when the keyboard is in a list that is replaced', async () => {
+      const { page, expectNoFaults } = await open('#order_by=email');
+      await expect.poll(async () => (await names(page)).at(0), patience).toBe('Ada Lovelace');
+      await page.getByRole('columnheader', { name: 'First name' }).getByRole('button').click();
+      await page.getByRole('columnheader', { name: 'First name' }).getByRole('button').click();
+      await expect.poll(async () => (await names(page)).at(0), patience).toBe('Grace Hopper');
+      await search(page).press('ArrowDown');
+      await page.keyboard.press('End');
+      await expect.poll(() => focusedName(page), patience).toBe('Ada Lovelace');
+      await page.goBack();
+      await expect.poll(async () => (await names(page)).at(0), patience).toBe('Ada Lovelace');
+      await expect.poll(() => focusedName(page), patience).toBe('Ada Lovelace');
+      await page.keyboard.press('ArrowDown');
+      await expect.poll(() => focusedName(page), patience).toBe('Alan Turing');
+      await page.keyboard.press('Enter');
+      await heading(page, 'Alan Turing').waitFor();
+      expectNoFaults();
+    });
+
+    it('says what has failed, for each kind of failure', async () => {
+      const { page } = await open();
+      await expect.poll(() => names(page), patience).toEqual(newestFirst);
+      const html = '<!doctype html><title>Error</title><h1>Something of a proxy</h1>';
+      const grpc = 'application/grpc-web+proto';
+      const cases = [
+        [{ status: 500, body: html }, 'The server answered with an error (HTTP 500).'],
+        [{ status: 502, body: html }, 'The server is not available at the moment (HTTP 502).'],
+        [{ status: 503, body: html }, 'The server is not available at the moment (HTTP 503).'],
+        [{ status: 429, body: html }, 'The server received too many requests (HTTP 429).'],
+        [
+          { status: 413, body: html },
+          'The request is too large for the server or for a proxy in front of it (HTTP 413).',
+        ],
+        [{ status: 403, body: html }, 'You are not allowed to do this.'],
+        [{ status: 404, body: html }, 'The server does not know this call (HTTP 404). Reload the page.'],
+        [{ status: 405, body: html }, 'The request was refused (HTTP 405).'],
+        [{ status: 200, contentType: 'text/html', body: html }, 'The answer did not come from Roster'],
+        [{ status: 200, contentType: 'application/json', body: '{"users": [' }, 'The answer did not come from Roster'],
+        [
+          { status: 200, contentType: grpc, body: '\0\0\0\0\x02\x0a\x7f' },
+          'The page cannot read the answer of the server.',
+        ],
+        [{ status: 200, contentType: grpc, body: '\0\0\0' }, 'The server cannot be reached.'],
+        [
+          {
+            status: 200,
+            contentType: grpc,
+            body: '',
+            headers: { 'grpc-status': '13', 'grpc-message': 'upstream <b>' },
+          },
+          'The server answered with an error.',
+        ],
+        [
+          { status: 200, contentType: grpc, body: '', headers: { 'grpc-status': '14', 'grpc-message': 'upstream' } },
+          'The server cannot be reached.',
+        ],
+      ] as const;
+      for (const [index, [answer, expected]] of cases.entries()) {
+        await page.unroute('**/ListUsers');
+        await page.route('**/ListUsers', (route) => route.fulfill(answer));
+        await search(page).fill(`ra ${index}`);
+        await expect
+          .poll(() => page.getByRole('alert').allTextContents(), patience)
+          .toEqual([expect.stringContaining(expected)]);
+      }
+      await page.unroute('**/ListUsers');
+      await page.getByRole('button', { name: 'Try again' }).click();
+      await page.getByText('Nobody matches').waitFor();
+    });
+
+    it.each([
+      ['in rows', 1280],
+      ['on cards', 390],
+    ])('shows the beginning of a long name, whichever way it is written, %s', async (_, width) => {
+      const long = {
+        Hebrew: 'שלום '.repeat(30).trim(),
+        Arabic: 'محمد '.repeat(30).trim(),
+        Latin: 'Wolfeschlegelsteinhausenbergerdorff'.repeat(4),
+      };
+      const ids: string[] = [];
+      for (const [script, name] of Object.entries(long)) {
+        const email = `${script}-${width}@example.com`;
+        const { user } = await app.client.createUser({ user: { firstName: name, lastName: name, email } });
+        const { id = '' } = user ?? {};
+        onTestFinished(async () => void (await app.client.deleteUser({ id })));
+        ids.push(id);
+      }
+      const { page } = await open('', { width });
+      for (const id of ids) {
+        const link = page.locator(`[data-id="${id}"] .cell-name a`);
+        await link.waitFor();
+        const isBeginningShown = await link.evaluate((element) => {
+          const cell = element.getBoundingClientRect();
+          const text = element.querySelector('span')?.firstChild;
+          if (!(text instanceof Text)) throw new Error('There is no name.');
+          const range = document.createRange();
+          range.setStart(text, 0);
+          range.setEnd(text, 1);
+          const { left, right } = range.getBoundingClientRect();
+          return left >= cell.left - 1 && right <= cell.right + 1 && right > left;
+        });
+        expect(isBeginningShown).toBe(true);
+      }
+    });
+
     it.each([
       ['in light', { theme: 'light' }],
       ['in dark', { theme: 'dark' }],
@@ -327,6 +552,7 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
       await page.getByText('The server has refused this token.').waitFor();
       await expectAccessible();
       await page.getByLabel('Token').fill('secret');
+      await page.getByText('The server has refused this token.').waitFor({ state: 'detached' });
       await page.getByRole('button', { name: 'Sign in' }).click();
       await expect.poll(() => names(page), patience).toEqual(newestFirst);
       await expect.poll(() => sign(page), patience).toBe('live');
@@ -355,6 +581,91 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
       await page.getByRole('dialog').getByRole('heading', { name: 'Ada Lovelace' }).waitFor();
       expect(await page.getByRole('dialog').count()).toBe(1);
     });
+  });
+
+  describe('of a few hundred users, after a change that the page itself has made', () => {
+    const usersFew = 300;
+    let own: TestApp;
+
+    beforeEach(async () => {
+      own = await startTestApp();
+      await own.client.importAllUsers(
+        (function* () {
+          for (let index = 0; index < usersFew; index++)
+            yield { firstName: `User ${index}`, email: `u${index}@example.com` };
+        })(),
+      );
+    });
+    afterEach(() => own?.[Symbol.asyncDispose]());
+
+    const pill = (page: Page) => page.getByRole('button', { name: /new · show$/ });
+    const submit = (page: Page, name: string) => page.getByRole('dialog').getByRole('button', { name, exact: true });
+
+    async function openOwn(hash: string): Promise<TestPage> {
+      const opened = await open(hash, {}, `${own.http}/`);
+      await expect.poll(() => sign(opened.page), patience).toBe('live');
+      return opened;
+    }
+
+    /** Adds a user as somebody else does, and expects that no other one is counted as new. */
+    async function expectOnlyNew(page: Page, users: number): Promise<void> {
+      await own.client.createUser({ user: { firstName: 'Else', email: 'zz-else@example.com' } });
+      // The feed is in order: everything before this has been heard when it is shown.
+      const id = (await rows(page).first().getAttribute('data-id')) ?? '';
+      await own.client.updateUser({ user: { id, lastName: 'Heard' }, updateMask: ['last_name'] });
+      await row(page, 'Heard').waitFor();
+      expect(await pill(page).textContent()).toBe('1 new · show');
+      await expect.poll(() => total(page), patience).toBe(`${(users + 1).toLocaleString('en')} users`);
+    }
+
+    it('does not count a user as new who was opened by a link and edited', async () => {
+      const { users } = await own.client.listUsers({ orderBy: 'email', pageSize: 1 });
+      const { page, expectNoFaults } = await openOwn(`#order_by=email desc&user=${users[0]?.id}`);
+      await expect.poll(() => total(page), patience).toBe('300 users');
+      await page.getByRole('dialog').getByRole('textbox', { name: 'Last name' }).fill('Edited');
+      await submit(page, 'Save').click();
+      await page.getByRole('dialog').waitFor({ state: 'detached' });
+      await expectOnlyNew(page, usersFew);
+      expectNoFaults();
+    });
+
+    it('does not offer to show a user whom it has created, even if it hears of it before the answer', async () => {
+      const { page, expectNoFaults } = await openOwn('#user=new');
+      await expect.poll(() => total(page), patience).toBe('300 users');
+      await page.route('**/CreateUser', async (route) => {
+        const response = await route.fetch();
+        await pill(page).waitFor({ state: 'attached' });
+        await route.fulfill({ response });
+      });
+      await page.getByRole('dialog').getByRole('textbox', { name: 'First name' }).fill('Own');
+      await page.getByRole('dialog').getByRole('textbox', { name: 'Email' }).fill('own@example.com');
+      await submit(page, 'Create').click();
+      await page.getByRole('dialog').waitFor({ state: 'detached' });
+      await expect.poll(async () => (await names(page)).at(0), patience).toBe('Own');
+      expect(await pill(page).count()).toBe(0);
+      await expectOnlyNew(page, usersFew + 1);
+      expectNoFaults();
+    });
+
+    it.each(['create_time desc', 'email'])(
+      'does not offer to show users whom it has imported, by %s',
+      async (order) => {
+        const { page, expectNoFaults } = await openOwn(`#order_by=${order}&dialog=import`);
+        await expect.poll(() => total(page), patience).toBe('300 users');
+        const rows = Array.from({ length: 1_200 }, (_, index) => `Imported,i${index}@example.com`);
+        await page.getByLabel('CSV file').setInputFiles({
+          name: 'i.csv',
+          mimeType: 'text/csv',
+          buffer: Buffer.from(`first_name,email\n${rows.join('\n')}`),
+        });
+        await submit(page, 'Import').click();
+        await page.getByText('The whole file is done.').waitFor();
+        await page.getByRole('dialog').getByRole('button', { name: 'Close' }).last().click();
+        await expect.poll(async () => (await names(page)).at(0), patience).toBe('Imported');
+        await expectOnlyNew(page, usersFew + 1_200);
+        expectNoFaults();
+      },
+    );
   });
 
   describe('of tens of thousands of users', () => {

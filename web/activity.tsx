@@ -17,6 +17,20 @@ const tableEveryMs = 10_000;
 // More lines than colours that can be told apart make no chart.
 const statementsMax = 4;
 
+/** The metrics, or for people why there are none. */
+async function readMetrics(address: string): Promise<Figures | string> {
+  try {
+    const response = await fetch(address, { cache: 'no-store', signal: AbortSignal.timeout(answerMsMax) });
+    if (!response.ok) return `The server gives no metrics (HTTP ${response.status}).`;
+    // A proxy may send a page of its own, as one for signing in.
+    const type = response.headers.get('content-type') ?? '';
+    if (!/^(?:text\/plain|application\/openmetrics-text)/.test(type)) return 'The answer did not come from Roster.';
+    return parseFigures(await response.text());
+  } catch {
+    return 'The server’s metrics cannot be reached.';
+  }
+}
+
 interface State {
   readonly samples: readonly Activity[];
   /** Why there is nothing newer; empty while all is well. */
@@ -31,13 +45,13 @@ function useActivity(address: string): State {
     let isEnded = false;
 
     async function look(): Promise<void> {
-      let problem = '';
-      try {
-        const response = await fetch(address, { cache: 'no-store', signal: AbortSignal.timeout(answerMsMax) });
-        if (!response.ok) throw new Error(`${response.status}`);
-        const now = { figures: parseFigures(await response.text()), atMs: Date.now() };
-        if (isEnded) return;
+      const figures = await readMetrics(address);
+      if (isEnded) return;
+      if (typeof figures === 'string') {
+        setState(({ samples }) => ({ samples, problem: `${figures} What is here is from before.` }));
+      } else {
         const last = before;
+        const now = { figures, atMs: Date.now() };
         before = now;
         if (last !== undefined && now.atMs > last.atMs) {
           const sample = activityBetween(last.figures, now.figures, (now.atMs - last.atMs) / 1000, now.atMs);
@@ -46,14 +60,11 @@ function useActivity(address: string): State {
             problem: '',
           }));
         }
-      } catch {
-        problem = 'The server’s figures cannot be reached just now; what is here is from before.';
-        if (!isEnded) setState(({ samples }) => ({ samples, problem }));
       }
       // Another look may have begun meanwhile, where the page was hidden for a moment: only one goes on.
       clearTimeout(timer);
       // Behind the answer, so that a slow server is not asked twice at once.
-      if (!isEnded && document.visibilityState === 'visible') timer = setTimeout(look, everyMs);
+      if (document.visibilityState === 'visible') timer = setTimeout(look, everyMs);
     }
 
     function onVisibility(): void {

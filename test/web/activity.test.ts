@@ -62,7 +62,18 @@ describe.skipIf(browserMissing !== undefined)('activity', () => {
     const { page, expectNoFaults } = await open();
     await page.getByRole('img', { name: /^Memory/ }).waitFor();
     await page.route('**/metrics', (route) => route.abort('connectionrefused'));
-    const problem = page.getByText('figures cannot be reached');
+    const problem = page.getByText('metrics cannot be reached');
+    await problem.waitFor();
+    for (const [answer, text] of [
+      [{ status: 500, body: 'no' }, 'The server gives no metrics (HTTP 500).'],
+      [{ status: 200, contentType: 'text/html', body: '<h1>Sign in</h1>' }, 'The answer did not come from Roster'],
+    ] as const) {
+      await page.unroute('**/metrics');
+      await page.route('**/metrics', (route) => route.fulfill(answer));
+      await page.getByText(text).waitFor();
+    }
+    await page.unroute('**/metrics');
+    await page.route('**/metrics', (route) => route.abort('connectionrefused'));
     await problem.waitFor();
     await page.getByRole('img', { name: /^Memory/ }).waitFor();
     await page.unroute('**/metrics');

@@ -5,6 +5,7 @@
  * imports this too, so that it takes the same files: nothing of Node may come in.
  */
 import type { DeepPartial, User } from '../client/index.js';
+import { isBlank } from './csv-rules.js';
 import { isObject, readJson } from './json.js';
 import { safeJson } from './text.js';
 
@@ -37,7 +38,7 @@ export const writableFields = {
 } as const;
 
 // What an export writes and nobody may set, and what a file of rejected rows says of each: both can be imported.
-const ignoredFields = ['id', 'display_name', 'create_time', 'update_time', 'etag'];
+export const ignoredFields = ['id', 'display_name', 'create_time', 'update_time', 'etag'];
 export const errorColumns = ['error_field', 'error_reason', 'error_message'] as const;
 export const errorMember = 'error';
 
@@ -54,7 +55,7 @@ export interface ColumnOptions {
   ignoreUnknownColumns?: boolean;
 }
 
-/** In snake_case or lowerCamelCase. A field that `--column` gives to another name is not known by its own. */
+/** The target of a member of a JSON object. A field that `--column` gives to another name is not known by its own. */
 export function targetOf(name: string, { column = new Map() }: ColumnOptions): Target {
   const mapped = column.get(name);
   if (mapped !== undefined) return targetOfField(mapped);
@@ -65,7 +66,8 @@ export function targetOf(name: string, { column = new Map() }: ColumnOptions): T
   return ignored ? 'ignored' : undefined;
 }
 
-function targetOfField(field: string): Target {
+/** Of a writable field's name in snake_case, or of attributes.KEY. */
+export function targetOfField(field: string): Target {
   if (field.startsWith(attributePrefix)) return { attribute: field.slice(attributePrefix.length) };
   return { field: writableFields[field as keyof typeof writableFields] };
 }
@@ -156,9 +158,9 @@ export function exportCells(user: User): string[] {
   ];
 }
 
-/** What the cells of a row make, each under its column. */
+/** What the cells of a row make, each under its column. Blank cells after the last column are nothing. */
 export function draftOf(cells: readonly string[], targets: readonly Target[]): Draft {
-  if (cells.length !== targets.length) {
+  if (cells.length < targets.length || !isBlank(cells.slice(targets.length))) {
     const message = `The row has ${cells.length} cells, the header has ${targets.length}.`;
     return { problem: { field: '', reason: 'INVALID_ROW', message } };
   }

@@ -1,0 +1,117 @@
+/**
+ * Which column of a file is which field of a user: the names that a header may use, and what is wrong with a header.
+ *
+ * The web page imports this too: nothing of Node may be imported here.
+ */
+import { errorColumns, ignoredFields, type Target, targetOfField, writableFields } from './user-columns.js';
+
+export interface Column {
+  readonly name: string;
+  /** In snake_case, or attributes.KEY. Empty if the column is left out. */
+  readonly field: string;
+  /** Whether it is left out because only the directory writes it, as in the file of an export. */
+  readonly isIgnored: boolean;
+}
+
+/** What a user cannot be without. */
+export const requiredFields = ['first_name', 'email'] as const;
+
+/**
+ * What other systems call the fields, as keys: Google Workspace (`First Name [Required]`), Microsoft Entra ID (`givenName`,
+ * `mail`), LDAP (`sn`), Okta (`Primary email`), Outlook (`E-mail Address`), SCIM (`name.familyName`). Names that may hold
+ * something else are not among them: a `login` or a `userPrincipalName` looks like an email and often is none.
+ */
+const otherNames: Readonly<Record<string, readonly string[]>> = {
+  first_name: ['givenname', 'forename', 'firstnames', 'fname', 'namegivenname', 'userfirstname'],
+  last_name: ['surname', 'familyname', 'lname', 'sn', 'namefamilyname', 'userlastname'],
+  email: [
+    'mail',
+    'emailaddress',
+    'mailaddress',
+    'primaryemail',
+    'useremail',
+    'emailprimary',
+    'email1value',
+    'emailsvalue',
+  ],
+  profile_image_url: ['imageurl', 'photourl', 'avatarurl', 'pictureurl'],
+};
+
+/** Without case, spaces, hyphens and the like, in which spellings of one name differ. */
+function keyOf(name: string): string {
+  return name.toLowerCase().replaceAll(/[^\p{L}\p{N}]/gu, '');
+}
+
+const ownNames = new Map(Object.keys(writableFields).map((field) => [keyOf(field), field]));
+// A field's own name with a remark, too. What begins with "attributes" is data.
+const fieldsByOtherName = new Map([
+  ...[...ownNames].filter(([, field]) => field !== 'attributes'),
+  ...Object.entries(otherNames).flatMap(([field, names]) => names.map((name) => [name, field] as const)),
+]);
+const ignoredNames = new Set(ignoredFields.map(keyOf));
+
+/** The field that a name is a spelling of, such as `First Name` of first_name; undefined if it is none. */
+export function fieldNamed(name: string): string | undefined {
+  const [isAttribute, key] = /^\s*attributes\.(.*)$/is.exec(name) ?? [];
+  if (isAttribute === undefined) return ownNames.get(keyOf(name));
+  return key === '' ? undefined : `attributes.${key}`;
+}
+
+/** What a header's columns are by their names, and by `given`: names in the file and the fields that they stand for. */
+export function matchHeader(header: readonly string[], given: ReadonlyMap<string, string> = new Map()): Column[] {
+  const names = header.map((name) => name.trim());
+  // A delimiter at the end of each line makes a column that is none.
+  while (names.at(-1) === '') names.pop();
+  const fields: (string | undefined)[] = names.map(() => undefined);
+  for (const [name, field] of given) for (const index of findColumns(names, name)) fields[index] = field;
+
+  const taken = new Set(given.values());
+  function addNamed(fieldOf: (name: string) => string | undefined): void {
+    const found = names.map((name, index) => (fields[index] === undefined ? fieldOf(name) : undefined));
+    for (const [index, field] of found.entries()) if (field !== undefined && !taken.has(field)) fields[index] = field;
+    for (const field of found) if (field !== undefined) taken.add(field);
+  }
+  addNamed(fieldNamed);
+  addNamed((name) => (isIgnored(name) ? undefined : fieldsByOtherName.get(keyOf(withoutRemarks(name)))));
+
+  return names.map((name, index) => {
+    const field = fields[index] ?? '';
+    return { name, field, isIgnored: field === '' && isIgnored(name) };
+  });
+}
+
+function isIgnored(name: string): boolean {
+  return ignoredNames.has(keyOf(name)) || (errorColumns as readonly string[]).includes(name);
+}
+
+/** `First Name [Required]` is how Google Workspace writes it. */
+function withoutRemarks(name: string): string {
+  return name.replaceAll(/\[[^\]]*\]|\(required\)/gi, '');
+}
+
+/** The columns with a name. Case matters only if two columns differ in nothing else. */
+export function findColumns(names: readonly string[], name: string): number[] {
+  const indexes = [...names.keys()].filter((index) => names[index] === name);
+  if (indexes.length > 0) return indexes;
+  const lower = name.trim().toLowerCase();
+  return [...names.keys()].filter((index) => names[index]?.toLowerCase() === lower);
+}
+
+/** What the cells under each column are for. */
+export function targetsOf(columns: readonly Column[]): Target[] {
+  return columns.map(({ field }) => (field === '' ? 'ignored' : targetOfField(field)));
+}
+
+/** The first columns that are the same field. */
+export function findDuplicate(columns: readonly Column[]): { field: string; indexes: number[] } | undefined {
+  for (const { field } of columns) {
+    if (field === '') continue;
+    const indexes = [...columns.keys()].filter((index) => columns[index]?.field === field);
+    if (indexes.length > 1) return { field, indexes };
+  }
+  return undefined;
+}
+
+export function missingFields(columns: readonly Column[]): string[] {
+  return requiredFields.filter((field) => !columns.some((column) => column.field === field));
+}

@@ -3,18 +3,13 @@
  * not in the directory and why.
  */
 import { useEffect, useId, useLayoutEffect, useRef, useState } from 'preact/hooks';
-import {
-  type Column,
-  columnsOf,
-  fieldNames,
-  guessDelimiter,
-  readRecords,
-  readText,
-  refuseColumns,
-  UnreadableCsv,
-} from './csv.js';
+import { delimiterNames, openCsv } from '../src/cli/csv-rules.js';
+import { UnreadableFile, WrongEncoding } from '../src/cli/file-text.js';
+import { type Column, matchHeader } from '../src/cli/user-header.js';
+import { fieldNames, readRecords, readText, refuseColumns } from './csv.js';
 import { Dialog } from './dialog.js';
 import type { Directory } from './directory.js';
+import { encodings, labelOfEncoding } from './encodings.js';
 import { download } from './export-users.js';
 import { type ImportOptions, type ImportProgress, type ImportReport, importUsers } from './import-users.js';
 import { useStay } from './stay.js';
@@ -33,40 +28,73 @@ const sampleRowsMax = 3;
 interface Preview {
   readonly file: File;
   readonly delimiter: string;
+  /** As the person chose it; empty if the file is to say. */
+  readonly encoding: string;
+  readonly encodingFound: string;
   readonly columns: readonly Column[];
   readonly samples: readonly (readonly string[])[];
+  readonly rows: number;
+  /** What keeps the file from being read to its end. */
+  readonly fault: UnreadableFile | undefined;
 }
 
 type Step =
-  | { readonly kind: 'choose'; readonly problem: string }
+  | { readonly kind: 'choose'; readonly problem?: ChooseProblem }
+  | { readonly kind: 'reading'; readonly file: File }
   | { readonly kind: 'preview'; readonly preview: Preview }
   | { readonly kind: 'running'; readonly preview: Preview; readonly begunMs: number; readonly progress: ImportProgress }
   | { readonly kind: 'report'; readonly preview: Preview; readonly report: ImportReport };
 
-/** Throws UnreadableCsv. */
-async function preview(file: File): Promise<Preview> {
-  let delimiter = ',';
-  // Not of a slice of the file, which could end within a letter.
-  for await (const text of readText(file)) {
-    delimiter = guessDelimiter(text);
-    break;
+interface ChooseProblem {
+  readonly text: string;
+  /** The file and the encoding that were tried, if another encoding may help. */
+  readonly retry?: { readonly file: File; readonly encoding: string } | undefined;
+}
+
+/** Reads the whole file, so that what is wrong with it is known before anything is sent. Throws UnreadableFile if it has no header. */
+async function preview(file: File, encoding: string, signal: AbortSignal): Promise<Preview> {
+  const decoded = readText(file, { encoding: encoding || undefined });
+  const csv = await openCsv(decoded.text);
+  let header: readonly string[] | undefined;
+  const samples: (readonly string[])[] = [];
+  let rows = 0;
+  let fault: UnreadableFile | undefined;
+  try {
+    for await (const records of readRecords(csv)) {
+      signal.throwIfAborted();
+      for (const { cells } of records) {
+        if (header === undefined) header = cells;
+        else if (++rows <= sampleRowsMax) samples.push(cells);
+      }
+    }
+  } catch (error) {
+    if (!(error instanceof UnreadableFile) || header === undefined) throw error;
+    fault = error;
   }
-  const records: (readonly string[])[] = [];
-  for await (const some of readRecords(readText(file), delimiter)) {
-    records.push(...some.slice(0, sampleRowsMax + 1).map(({ cells }) => cells));
-    if (records.length > sampleRowsMax) break;
-  }
-  const [header, ...samples] = records;
-  if (header === undefined) throw new UnreadableCsv('it is empty; its first line must name the columns');
-  return { file, delimiter, columns: columnsOf(header), samples: samples.slice(0, sampleRowsMax) };
+  if (header === undefined) throw new UnreadableFile('it is empty; its first line must name the columns');
+  const { delimiter } = csv;
+  const encodingFound = decoded.encoding();
+  return { file, delimiter, encoding, encodingFound, columns: matchHeader(header), samples, rows, fault };
+}
+
+/** Why the file cannot be imported as it stands; undefined if it can. */
+function refuse({ columns, fault, rows }: Preview): string | undefined {
+  if (fault instanceof WrongEncoding) return describeFault(fault);
+  return refuseColumns(columns) ?? (rows === 0 ? 'The file has no rows after its header.' : undefined);
+}
+
+function describeFault(fault: UnreadableFile): string {
+  if (!(fault instanceof WrongEncoding)) return fault.message;
+  return `${fault.message} Choose the encoding that it was saved in, such as ${labelOfEncoding(fault.suggestion)}.`;
 }
 
 const numberFormat = new Intl.NumberFormat();
 
 export function ImportDialog({ directory, onClose, onImported }: ImportDialogProps) {
-  const [step, setStep] = useState<Step>({ kind: 'choose', problem: '' });
+  const [step, setStep] = useState<Step>({ kind: 'choose' });
   const [onTaken, setOnTaken] = useState<ImportOptions['onTaken']>('reject');
   const [stopping, setStopping] = useState<AbortController>();
+  const readingRef = useRef<AbortController>(undefined);
   const bodyRef = useRef<HTMLDivElement>(null);
 
   // Where the next step begins; the button that led there is gone.
@@ -79,14 +107,24 @@ export function ImportDialog({ directory, onClose, onImported }: ImportDialogPro
   // Left by whatever way: what is not on its way by then is not sent.
   useEffect(() => () => stopping?.abort(), [stopping]);
 
-  async function choose(file: File | undefined): Promise<void> {
+  useEffect(() => () => readingRef.current?.abort(), []);
+
+  async function choose(file: File | undefined, encoding = ''): Promise<void> {
     if (file === undefined) return;
+    readingRef.current?.abort();
+    const reading = new AbortController();
+    readingRef.current = reading;
+    // A preview stays until the next one is there, and with it the focus.
+    if (step.kind !== 'preview') setStep({ kind: 'reading', file });
+    let next: Step;
     try {
-      setStep({ kind: 'preview', preview: await preview(file) });
+      next = { kind: 'preview', preview: await preview(file, encoding, reading.signal) };
     } catch (error) {
-      const problem = error instanceof UnreadableCsv ? error.message : 'The file cannot be read.';
-      setStep({ kind: 'choose', problem });
+      const text = error instanceof UnreadableFile ? describeFault(error) : 'The file cannot be read.';
+      const retry = error instanceof WrongEncoding ? { file, encoding } : undefined;
+      next = { kind: 'choose', problem: { text, retry } };
     }
+    if (!reading.signal.aborted) setStep(next);
   }
 
   async function run(of: Preview): Promise<void> {
@@ -97,6 +135,7 @@ export function ImportDialog({ directory, onClose, onImported }: ImportDialogPro
     setStep({ kind: 'running', preview: of, begunMs, progress: nothing });
     const report = await importUsers(directory, of.file, {
       delimiter: of.delimiter,
+      encoding: of.encoding || undefined,
       columns: of.columns,
       onTaken,
       signal: controller.signal,
@@ -110,12 +149,12 @@ export function ImportDialog({ directory, onClose, onImported }: ImportDialogPro
     if (step.kind === 'running') stopping?.abort();
     else onClose();
   };
-  const refusal = step.kind === 'preview' ? refuseColumns(step.preview.columns) : undefined;
+  const refusal = step.kind === 'preview' ? refuse(step.preview) : undefined;
 
   return (
     <Dialog
       title="Import users"
-      size={step.kind === 'choose' ? 'narrow' : 'wide'}
+      size={step.kind === 'choose' || step.kind === 'reading' ? 'narrow' : 'wide'}
       onClose={close}
       onSubmit={() => {
         if (step.kind === 'preview' && refusal === undefined) void run(step.preview);
@@ -159,13 +198,18 @@ export function ImportDialog({ directory, onClose, onImported }: ImportDialogPro
     >
       <div ref={bodyRef} class="stack">
         {step.kind === 'choose' ? (
-          <Chooser problem={step.problem} onChoose={(file) => void choose(file)} />
+          <Chooser problem={step.problem} onChoose={(file, encoding) => void choose(file, encoding)} />
+        ) : step.kind === 'reading' ? (
+          <p class="line" role="status" tabIndex={-1} data-first>
+            Reading {step.file.name}…
+          </p>
         ) : step.kind === 'preview' ? (
           <PreviewStep
             preview={step.preview}
             refusal={refusal}
             onTaken={onTaken}
-            onOther={() => setStep({ kind: 'choose', problem: '' })}
+            onOther={() => setStep({ kind: 'choose' })}
+            onEncoding={(encoding) => void choose(step.preview.file, encoding)}
             onColumns={(columns) => setStep({ kind: 'preview', preview: { ...step.preview, columns } })}
             onTakenChange={setOnTaken}
           />
@@ -183,14 +227,26 @@ function rejectedNameOf(name: string): string {
   return `${name.replace(/\.csv$/i, '')}-rejected.csv`;
 }
 
-function Chooser({ problem, onChoose }: { problem: string; onChoose(file: File | undefined): void }) {
+interface ChooserProps {
+  readonly problem: ChooseProblem | undefined;
+  onChoose(file: File | undefined, encoding?: string): void;
+}
+
+function Chooser({ problem, onChoose }: ChooserProps) {
   const id = useId();
   const [isOver, setOver] = useState(false);
   return (
     <>
       <p class="notice danger" role="alert">
-        {problem}
+        {problem?.text}
       </p>
+      {problem?.retry === undefined ? null : (
+        <EncodingSelect
+          encoding={problem.retry.encoding}
+          found={undefined}
+          onChange={(encoding) => onChoose(problem.retry?.file, encoding)}
+        />
+      )}
       {/* biome-ignore lint/a11y/noStaticElementInteractions: dropping a file is a shortcut to the field within */}
       <div
         class={isOver ? 'drop over' : 'drop'}
@@ -222,27 +278,27 @@ function Chooser({ problem, onChoose }: { problem: string; onChoose(file: File |
         />
         <p class="hint" id={`${id}-hint`}>
           Choose one or drop it here. Its first line names the columns: first_name, last_name, email, profile_image_url,
-          attributes (a JSON object) and attributes.KEY for single ones. Other names can be assigned in the next step,
-          before anything is sent.
+          attributes (a JSON object) and attributes.KEY for single ones. Usual names such as Surname or E-Mail Address
+          are recognized. You can check and change what each column is before anything is sent.
         </p>
       </div>
     </>
   );
 }
 
-const delimiterNames: Readonly<Record<string, string>> = { ',': 'commas', ';': 'semicolons', '\t': 'tabs' };
-
 interface PreviewStepProps {
   readonly preview: Preview;
   readonly refusal: string | undefined;
   readonly onTaken: ImportOptions['onTaken'];
   onOther(): void;
+  onEncoding(encoding: string): void;
   onColumns(columns: readonly Column[]): void;
   onTakenChange(onTaken: ImportOptions['onTaken']): void;
 }
 
-function PreviewStep({ preview, refusal, onTaken, onOther, onColumns, onTakenChange }: PreviewStepProps) {
-  const { file, delimiter, columns, samples } = preview;
+function PreviewStep(props: PreviewStepProps) {
+  const { preview, refusal, onTaken, onOther, onEncoding, onColumns, onTakenChange } = props;
+  const { file, delimiter, encoding, encodingFound, columns, samples, rows, fault } = preview;
   const name = useId();
   return (
     <>
@@ -250,16 +306,22 @@ function PreviewStep({ preview, refusal, onTaken, onOther, onColumns, onTakenCha
         <span class="grow">
           <strong>{file.name}</strong>{' '}
           <span class="soft">
-            {formatBytes(file.size)}, cells divided by {delimiterNames[delimiter]}
+            {formatBytes(file.size)}
+            {fault === undefined ? `, ${rows === 1 ? 'one row' : `${numberFormat.format(rows)} rows`}` : ''}, cells
+            divided by {delimiterNames[delimiter] ?? `“${delimiter}”`}
           </span>
         </span>
         <button type="button" class="button small" data-first onClick={onOther}>
           Another file
         </button>
       </p>
+      <EncodingSelect encoding={encoding} found={encodingFound} onChange={onEncoding} />
       <p class="notice warning" role="status">
         {refusal}
       </p>
+      {fault === undefined || fault instanceof WrongEncoding ? null : (
+        <p class="notice danger">{fault.message} Only the rows before that line can be imported.</p>
+      )}
       <table class="table columns">
         <caption class="visually-hidden">Columns of the file and what they are of a user</caption>
         <thead>
@@ -312,6 +374,31 @@ function PreviewStep({ preview, refusal, onTaken, onOther, onColumns, onTakenCha
         Good rows are created even where others are rejected. What is created stays, also when you stop the import.
       </p>
     </>
+  );
+}
+
+interface EncodingSelectProps {
+  /** As it was chosen; empty if the file is to say. */
+  readonly encoding: string;
+  readonly found: string | undefined;
+  onChange(encoding: string): void;
+}
+
+function EncodingSelect({ encoding, found, onChange }: EncodingSelectProps) {
+  return (
+    <label class="encoding">
+      Encoding
+      <select class="input" value={encoding} onChange={(event) => onChange(event.currentTarget.value)}>
+        <option value="">
+          Automatic{encoding === '' && found !== undefined ? ` (${labelOfEncoding(found)})` : ''}
+        </option>
+        {encodings.map(([name, label]) => (
+          <option key={name} value={name}>
+            {label}
+          </option>
+        ))}
+      </select>
+    </label>
   );
 }
 

@@ -4,8 +4,11 @@
  * Holds no more of the file than one batch. A batch is sent again with the same request id until its answer is known, so
  * that no row makes two users.
  */
+import { openCsv } from '../src/cli/csv-rules.js';
+import { UnreadableFile } from '../src/cli/file-text.js';
 import type { RowProblem } from '../src/cli/user-columns.js';
-import { type Column, createRejectedCsv, readRecords, readText, rowsOf } from './csv.js';
+import type { Column } from '../src/cli/user-header.js';
+import { createRejectedCsv, readRecords, readText, rowsOf } from './csv.js';
 import { CallError, type Directory } from './directory.js';
 import { hasReason, isUnclear, newRequestId } from './save-user.js';
 
@@ -31,6 +34,8 @@ const partLengthMax = 1_000_000;
 
 export interface ImportOptions {
   readonly delimiter: string;
+  /** For a file without a byte order mark. */
+  readonly encoding?: string | undefined;
   readonly columns: readonly Column[];
   /** What happens to a row whose email is another user's, in the directory or earlier in the file. */
   readonly onTaken: 'reject' | 'skip';
@@ -80,15 +85,21 @@ interface NumberedRow {
 
 /** Never rejects: whatever happens is in the report, because what was created by then stays. */
 export async function importUsers(directory: Directory, file: Blob, options: ImportOptions): Promise<ImportReport> {
-  const { delimiter, columns, onTaken, signal, onProgress } = options;
+  const { delimiter, encoding, columns, onTaken, signal, onProgress } = options;
   const counts = { created: 0, skipped: 0, rejected: 0 };
   const rejectedRows: RejectedRow[] = [];
   const rejectedCsv = createRejectedCsv(
     columns.map(({ name }) => name),
     delimiter,
   );
-  const rejectedFile = createFile(rejectedCsv.header);
   let bytesRead = 0;
+  const decoded = readText(file, {
+    encoding,
+    onBytes: (bytes) => {
+      bytesRead = bytes;
+    },
+  });
+  const rejectedFile = createFile(rejectedCsv.header);
   let isWaiting = false;
   let unclear: ImportReport['unclear'];
   let newest: Date | undefined;
@@ -175,19 +186,30 @@ export async function importUsers(directory: Directory, file: Blob, options: Imp
       batch = [];
       length = 0;
     };
-    const text = readText(file, (bytes) => {
-      bytesRead = bytes;
-    });
-    for await (const records of readRecords(text, delimiter)) {
-      const rows = rowsOf(isHeader ? records.slice(1) : records, columns);
-      isHeader = false;
-      for (const each of rows) {
-        batch.push({ ...each, row: ++row });
-        for (const cell of each.original) length += cell.length;
-        if (batch.length >= rowsMax || length >= batchLengthMax) await flush();
+    let unreadable: UnreadableFile | undefined;
+    try {
+      for await (const records of readRecords(await openCsv(decoded.text, delimiter))) {
+        const rows = rowsOf(isHeader ? records.slice(1) : records, columns);
+        isHeader = false;
+        for (const each of rows) {
+          batch.push({ ...each, row: ++row });
+          for (const cell of each.original) length += cell.length;
+          if (batch.length >= rowsMax || length >= batchLengthMax) await flush();
+        }
       }
+    } catch (error) {
+      if (!(error instanceof UnreadableFile)) throw error;
+      // The rows before that place are as good as any.
+      unreadable = error;
     }
     await flush();
+    if (unreadable !== undefined) throw unreadable;
+  }
+
+  /** It is UTF-8. A byte order mark says so, because the same choice of encoding would say something else. */
+  function rejectedBlob(): Blob {
+    const mark = decoded.isPlainUtf8() ? '' : '\ufeff';
+    return new Blob([mark, rejectedFile.blob()], { type: 'text/csv' });
   }
 
   let isWhole = false;
@@ -206,7 +228,7 @@ export async function importUsers(directory: Directory, file: Blob, options: Imp
     problem,
     unclear,
     rejectedRows,
-    rejectedFile: counts.rejected > 0 ? rejectedFile.blob() : undefined,
+    rejectedFile: counts.rejected > 0 ? rejectedBlob() : undefined,
   };
 }
 

@@ -78,7 +78,10 @@ function separatorLineOf(head: string): [line: string, separator: string | undef
 
 /** The lines of a text in which each quoted cell is a single letter, so that nothing quoted counts as a delimiter or a break. */
 function linesWithoutQuoted(text: string): string[] {
-  return text.replaceAll(/"(?:[^"]|"")*"/g, 'x').split(/[\r\n]/);
+  return text
+    .slice(0, recordLengthMax)
+    .replaceAll(/"(?:[^"]|"")*"/g, 'x')
+    .split(/[\r\n]/);
 }
 
 const isHeader = (line: string) => /[\p{L}\p{N}]/u.test(line);

@@ -4,6 +4,7 @@
 import { CommanderError } from 'commander';
 import { RosterError, type StatusName } from '../client/index.js';
 import { ConfigError } from '../config.js';
+import { UnreadableFile } from './file-text.js';
 import { Interrupted } from './terminal.js';
 import { safeJson, safeText } from './text.js';
 
@@ -57,10 +58,8 @@ export function exitCodeOf(error: unknown): number {
   if (error instanceof RosterError) return exitCodeByStatus[error.code] ?? exitCodes.unexpected;
   if (error instanceof Interrupted) return error.exitCode;
   if (error instanceof RowsRejected) return exitCodes.rejected;
-  if (error instanceof UsageError || error instanceof ConfigError || error instanceof CommanderError) {
-    return exitCodes.usage;
-  }
-  return exitCodes.unexpected;
+  const isUsage = [UsageError, UnreadableFile, ConfigError, CommanderError].some((kind) => error instanceof kind);
+  return isUsage ? exitCodes.usage : exitCodes.unexpected;
 }
 
 /** Whole lines, for the standard error output. */

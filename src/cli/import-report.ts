@@ -5,6 +5,7 @@ import type { ImportUsersResponse } from '../client/index.js';
 import { count } from './progress.js';
 import { safeJson, safeText } from './text.js';
 import type { RowProblem } from './user-columns.js';
+import type { Column } from './user-header.js';
 
 // As many as the contract names.
 const rejectedRowsMax = 100;
@@ -40,7 +41,8 @@ export function createPlaces() {
   };
 }
 
-export function createImportReport() {
+/** With the columns of a file that has a header. */
+export function createImportReport(columns?: readonly Column[]) {
   const counts = { created: 0, updated: 0, skipped: 0, rejected: 0 };
   let committed = false;
   let errors: (Place & RowProblem)[] = [];
@@ -74,12 +76,13 @@ export function createImportReport() {
       counts.rejected += response.rejected;
       for (const { row, field, reason, message } of response.errors) keep({ ...placeOf(row), field, reason, message });
     },
-    /** As protobuf's JSON maps an ImportUsersResponse, numbers of 64 bits as texts, and each error with its line. */
+    /** As protobuf's JSON maps an ImportUsersResponse, numbers of 64 bits as texts, each error with its line, and the columns. */
     toJson(): string {
       prune();
       const numbers = Object.entries(counts).map(([name, number]) => [name, number.toString()]);
       const rows = errors.map((error) => ({ ...error, row: error.row.toString() }));
-      return `${safeJson({ committed, ...Object.fromEntries(numbers), errors: rows })}\n`;
+      const names = columns?.map(({ name, field }) => ({ name, field }));
+      return `${safeJson({ committed, ...Object.fromEntries(numbers), errors: rows, columns: names })}\n`;
     },
     /** Whole lines for a person, who counts rows from 1. */
     toText(): string {

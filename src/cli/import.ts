@@ -7,15 +7,17 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import { type Client, type DeepPartial, RosterError, type StatusName, type User } from '../client/index.js';
 import { type ClientCommandOptions, type Context, createClientCommand, withClient } from './client-command.js';
 import { parseColumn } from './column-option.js';
+import { delimiterNames } from './csv-rules.js';
 import { RowsRejected, UsageError } from './failure.js';
+import { describeEncoding, parseEncoding, UnreadableFile, WrongEncoding } from './file-text.js';
 import { createImportReport, createPlaces } from './import-report.js';
 import { count, showProgress, showsProgress } from './progress.js';
-import { openRejectedFile } from './rejected-file.js';
-import { Interrupted, print } from './terminal.js';
-import { safeJson } from './text.js';
+import { openRejectedFile, type RejectedFile } from './rejected-file.js';
+import { Interrupted, print, type Terminal } from './terminal.js';
+import { safeJson, safeText } from './text.js';
 import type { ColumnOptions, Row, RowProblem } from './user-columns.js';
 import { readCsvUsers } from './user-csv.js';
-import { formatOf, formatOption, openText, type UserFile, type UserFormat } from './user-file.js';
+import { formatOf, formatOption, openText, type TextSource, type UserFile, type UserFormat } from './user-file.js';
 import { readNdjsonUsers } from './user-ndjson.js';
 
 // With --rejected. As many users as keep a part's share of the round trips small, and of the largest users no more than 64 MiB.
@@ -29,22 +31,31 @@ type ImportOptions = ClientCommandOptions &
     onConflict: 'reject' | 'skip' | 'update';
     keepGoing?: boolean;
     dryRun?: boolean;
+    encoding?: string;
     rejected?: string;
     progress: boolean;
   };
 
 const help = `
 Columns, or members of each line's JSON object: first_name, last_name, email, profile_image_url, attributes (a JSON
-object) and attributes.KEY (one attribute, a text from CSV; the key is all that follows the first dot). firstName will do
-for first_name. What only the directory writes (id, display_name, create_time, update_time, etag) and what --rejected adds
-(error_field, error_reason, error_message, or "error") is ignored, so that an export and a corrected file of rejected
-rows can be imported. An empty cell is an unset field. The file is UTF-8.
+object) and attributes.KEY (one attribute, a text from CSV; the key is all that follows the first dot).
+
+In CSV, case and punctuation do not matter (First Name, firstName), and the names that other systems use are known:
+Given name, Surname, Mail, E-Mail Address, sn, "First Name [Required]" and more. The command shows what each column is
+before it writes anything, and with --dry-run, too. With --json the report has the columns.
+
+What only the directory writes (id, display_name, create_time, update_time, etag) and what --rejected adds (error_field,
+error_reason, error_message, or "error") is ignored, so that an export and a corrected file of rejected rows can be
+imported. An empty cell is an unset field. Blank rows are skipped.
+
+Files are UTF-8, or UTF-16 with a byte order mark, or what --encoding says. A byte order mark overrides --encoding.
 
 Without --keep-going one bad row, also one that cannot be read, means that nothing is written; with it the row is
-rejected and the others are written. CSV with broken quotes ends the import in any case, because nobody could say where
-its next row begins. Everything is written together at the end, but with --rejected: then rows are written in parts of
-up to ${count(partRowsMax)}, because the server names no more than 100 rejected rows of one import, and the file is to have all of them.
-They come with what is wrong, to be corrected and imported again. Ctrl-C says what was written.
+rejected and the others are written. Broken quotes or a wrong encoding end the import in any case, because the rows
+after them cannot be read. The rows before them are checked and reported. Everything is written together at the end,
+but with --rejected: then rows are written in parts of up to ${count(partRowsMax)}, because the server names no more than 100 rejected
+rows of one import, and the file is to have all of them. They come with what is wrong, to be corrected and imported
+again. Ctrl-C says what was written.
 
 Exit code 7: rows were rejected. With --json, "committed" says whether the others were written; rows count from 0, lines from 1.`;
 
@@ -56,11 +67,16 @@ export function createImportCommand(context: Context): Command {
     'export --address old:50051 | roster import - --format ndjson --on-conflict skip',
   ])
     .argument('<file>', 'its path, or - for the standard input')
-    .addOption(formatOption('by the extension: .csv, .ndjson, .jsonl'))
+    .addOption(formatOption('by the extension: .csv, .tsv, .ndjson, .jsonl'))
     .option(
       '--delimiter <character>',
-      'what is between the cells of CSV, or the word tab (default: a comma)',
+      'what is between the cells of CSV, or the word tab (default: what a line sep=; or the header shows)',
       parseDelimiter,
+    )
+    .option(
+      '--encoding <name>',
+      'how the letters of the file are written, such as windows-1252 (default: what its byte order mark says, or utf-8)',
+      parseEncodingOption,
     )
     .option('--column <field=name>', 'what the file calls a field; may be repeated', parseColumn)
     .option('--ignore-unknown-columns', 'leaves out what is no field of a user')
@@ -75,7 +91,7 @@ export function createImportCommand(context: Context): Command {
     .option('--keep-going', 'writes good rows though others are bad')
     .option('--dry-run', 'checks everything and writes nothing')
     .option('--rejected <file>', 'where all rejected rows go, in the format of the import; with --keep-going')
-    .option('--no-progress', 'says nothing on the way')
+    .option('--no-progress', 'prints neither the columns nor the progress')
     .addHelpText('after', help)
     .action((file: string, options: ImportOptions) =>
       withClient(context, options, (client) => importFile(client, context, file, options)),
@@ -88,6 +104,14 @@ function parseDelimiter(text: string): string {
   return text;
 }
 
+function parseEncodingOption(text: string): string {
+  const encoding = parseEncoding(text);
+  if (encoding === undefined) {
+    throw new InvalidArgumentError('It must be the name of an encoding, such as windows-1252, utf-16le or shift_jis.');
+  }
+  return encoding;
+}
+
 async function importFile(client: Client, context: Context, file: string, options: ImportOptions): Promise<void> {
   const { terminal, signal } = context;
   const { keepGoing, dryRun, rejected, json } = options;
@@ -97,28 +121,25 @@ async function importFile(client: Client, context: Context, file: string, option
   if (rejected !== undefined && (!keepGoing || dryRun)) {
     throw new UsageError('--rejected goes with --keep-going and without --dry-run.');
   }
-  const source = await openText(file, terminal, signal);
-  const users = format === 'csv' ? readCsvUsers(source.text, options) : readNdjsonUsers(source.text, options);
-  await requireAnswer(client, signal);
-
-  const run = createImportRun(client, users, options, signal);
+  let run: ImportRun | undefined;
   try {
-    using _progress = showsProgress(terminal, options)
-      ? showProgress(terminal, () => ({
-          doing: run.doing,
-          rows: run.rows,
-          position: source.bytesRead(),
-          total: source.bytesTotal,
-        }))
-      : undefined;
+    await using source = await openText(file, options.encoding, terminal, signal);
+    const users = await readUsers(source, format, options);
+    await requireAnswer(client, signal);
+    if (showsProgress(terminal, options)) await print(terminal.stderr, describeFile(source, users));
+    run = createImportRun(client, users, options, signal);
+    using _progress = showsProgress(terminal, options) ? showImportProgress(terminal, run, source) : undefined;
     if (rejected === undefined) await run.whole();
-    else await run.inParts(rejected);
+    else await run.inParts(await openRejectedFile(rejected, source));
   } catch (error) {
-    const state = run.stateAfter(error);
+    const state = run?.stateAfter(error) ?? nothingWritten;
+    const check = () => checkRows(client, context, file, format, options);
+    const { report, failure } = run === undefined ? { failure: error } : await explain(error, run, state, check);
+    if (report !== undefined) await print(terminal.stdout, json ? report.toJson() : report.toText()).catch(() => {});
     const message = error instanceof Interrupted ? `Interrupted: ${state.message}` : capitalize(state.message);
     // The error itself counts, whether anybody reads this or not.
     await print(terminal.stderr, json ? `${safeJson({ ...state, message })}\n` : `${message}\n`).catch(() => {});
-    throw error;
+    throw withAdvice(failure);
   }
 
   const { report } = run;
@@ -131,6 +152,91 @@ async function importFile(client: Client, context: Context, file: string, option
   if (!report.committed) throw new RowsRejected(keepGoing ? `${rows}.` : `${rows}, so nothing was written.`);
   const where = rejected === undefined ? '' : ` and ${bad === 1 ? 'is' : 'are'} in ${rejected}, to be corrected`;
   throw new RowsRejected(`${rows}${where}; the others are in the directory.`);
+}
+
+function readUsers(source: TextSource, format: UserFormat, options: ImportOptions): Promise<UserFile> | UserFile {
+  return format === 'csv' ? readCsvUsers(source.text, options) : readNdjsonUsers(source.text, options);
+}
+
+/** How the file is read, if that is not clear, and what its columns are. Whole lines. */
+function describeFile(source: TextSource, { columns, delimiter = ',' }: UserFile): string {
+  const lines: string[] = [];
+  const encoding = source.encoding();
+  if (columns !== undefined && (encoding !== 'utf-8' || delimiter !== ',')) {
+    const between = delimiterNames[delimiter] ?? `"${delimiter}"`;
+    lines.push(`The file is read as ${describeEncoding(encoding)}, with ${between} between the cells.`);
+  }
+  if (columns !== undefined) {
+    const used = columns.filter(({ field }) => field !== '');
+    const names = used.map(({ name, field }) => (name === field ? field : `${JSON.stringify(name)} is ${field}`));
+    const unused = columns.filter(({ field }) => field === '').map(({ name }) => JSON.stringify(name));
+    const rest = unused.length === 0 ? '' : ` Left out: ${unused.join(', ')}.`;
+    lines.push(`Columns: ${names.join(', ')}.${rest}`);
+  }
+  return lines.map((line) => `${safeText(line)}\n`).join('');
+}
+
+function showImportProgress(terminal: Terminal, run: ImportRun, source: TextSource): Disposable {
+  return showProgress(terminal, () => ({
+    doing: run.doing,
+    rows: run.rows,
+    position: source.bytesRead(),
+    total: source.bytesTotal,
+  }));
+}
+
+/** Why an import ended early. If the file is the reason: all that is wrong with it, not only what was found first. */
+interface Explanation {
+  readonly failure: unknown;
+  /** If it has rejected rows. */
+  readonly report?: ImportReport;
+}
+
+async function explain(
+  error: unknown,
+  run: ImportRun,
+  { state }: State,
+  check: () => Promise<Explanation>,
+): Promise<Explanation> {
+  const isFileAtFault = error instanceof UnreadableFile || error instanceof RowsRejected;
+  if (!isFileAtFault) return { failure: error };
+  if (state !== 'NOTHING_WRITTEN') return { failure: error, report: run.report };
+  const { failure, report } = await check().catch(() => ({ failure: undefined, report: undefined }));
+  return { failure: failure ?? error, report: report?.counts.rejected ? report : undefined };
+}
+
+/**
+ * Checks all rows of a file that can be read, and writes nothing. Without this each run would show one fault of the file.
+ * The standard input cannot be read twice.
+ */
+async function checkRows(
+  client: Client,
+  { terminal, signal }: Context,
+  file: string,
+  format: UserFormat,
+  options: ImportOptions,
+): Promise<Explanation> {
+  if (file === '-') return { failure: undefined };
+  await using source = await openText(file, options.encoding, terminal, signal);
+  const users = await readUsers(source, format, options);
+  let failure: UnreadableFile | undefined;
+  async function* readableRows(): AsyncGenerator<Row> {
+    try {
+      yield* users.rows;
+    } catch (error) {
+      if (!(error instanceof UnreadableFile)) throw error;
+      failure = error;
+    }
+  }
+  const checkOptions = { ...options, keepGoing: true, dryRun: true };
+  const run = createImportRun(client, { ...users, rows: readableRows() }, checkOptions, signal);
+  await run.whole();
+  return { failure, report: run.report };
+}
+
+function withAdvice(error: unknown): unknown {
+  if (!(error instanceof WrongEncoding)) return error;
+  return new UsageError(`${error.message} Name the encoding that it has, such as --encoding ${error.suggestion}.`);
 }
 
 /** Whoever is told at the start that nobody answers need not ask whether anything was written. */
@@ -153,17 +259,22 @@ interface State {
   message: string;
 }
 
+const nothingWritten: State = { state: 'NOTHING_WRITTEN', message: 'nothing was written.' };
+
+type ImportReport = ReturnType<typeof createImportReport>;
+type ImportRun = ReturnType<typeof createImportRun>;
+
 // After these the server may have done what it was asked, and the answer was lost.
 const unclear: readonly StatusName[] = ['UNAVAILABLE', 'DEADLINE_EXCEEDED', 'CANCELLED', 'UNKNOWN', 'INTERNAL'];
 
 function createImportRun(
   client: Client,
-  { rows, formatRejected }: UserFile,
+  { rows, columns, formatRejected }: UserFile,
   options: ImportOptions,
   signal: AbortSignal,
 ) {
   const { onConflict, keepGoing, dryRun, rejected: rejectedFile } = options;
-  const report = createImportReport();
+  const report = createImportReport(columns);
   const doing = dryRun ? 'Checking' : 'Importing';
   let rowsRead = 0;
   let rowsDone = 0;
@@ -196,8 +307,8 @@ function createImportRun(
   }
 
   /** Each part is tried as a whole and again without the rows that the server names, until it is in. */
-  async function inParts(path: string): Promise<void> {
-    await using file = await openRejectedFile(path);
+  async function inParts(rejectedFile: RejectedFile): Promise<void> {
+    await using file = rejectedFile;
     for await (const part of partsOf(rows)) {
       const rejected: [Row & { row: number }, RowProblem][] = [];
       let good: (Row & { row: number })[] = [];
@@ -252,7 +363,7 @@ function createImportRun(
       ].join(' ');
       return { state: 'PARTLY_WRITTEN', message };
     }
-    if (!isUnknown) return { state: 'NOTHING_WRITTEN', message: 'nothing was written.' };
+    if (!isUnknown) return nothingWritten;
     const instead = rejectedFile === undefined ? '' : ' instead of --rejected';
     const howToSee = `The same command with --dry-run --on-conflict skip${instead} tells: what it skips is there.`;
     return { state: 'UNKNOWN', message: `it is not known whether anything was written. ${howToSee}` };
@@ -276,17 +387,25 @@ function describe({ field, message }: RowProblem): string {
   return field === '' ? message : `${field}: ${message}`;
 }
 
+/** Rows before a place that cannot be read are a part, too. */
 async function* partsOf(rows: AsyncIterable<Row>): AsyncGenerator<Row[]> {
   let part: Row[] = [];
   let length = 0;
-  for await (const row of rows) {
-    part.push(row);
-    for (const piece of [row.original].flat()) length += piece.length;
-    if (part.length >= partRowsMax || length >= partLengthMax) {
-      yield part;
-      part = [];
-      length = 0;
+  let unreadable: UnreadableFile | undefined;
+  try {
+    for await (const row of rows) {
+      part.push(row);
+      for (const piece of [row.original].flat()) length += piece.length;
+      if (part.length >= partRowsMax || length >= partLengthMax) {
+        yield part;
+        part = [];
+        length = 0;
+      }
     }
+  } catch (error) {
+    if (!(error instanceof UnreadableFile)) throw error;
+    unreadable = error;
   }
   if (part.length > 0) yield part;
+  if (unreadable !== undefined) throw unreadable;
 }

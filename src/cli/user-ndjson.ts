@@ -2,6 +2,7 @@
  * Users as NDJSON: one on a line, as protobuf maps them to JSON; snake_case names are read, too.
  */
 import type { User } from '../client/index.js';
+import { UnreadableFile } from './file-text.js';
 import { isObject, readJson } from './json.js';
 import { safeJson } from './text.js';
 import {
@@ -14,7 +15,7 @@ import {
   type Target,
   targetOf,
 } from './user-columns.js';
-import { UnreadableFile, type UserFile } from './user-file.js';
+import type { UserFile } from './user-file.js';
 
 // A user's longest fields are 20 KB; a file without line breaks is none of ours and must not fill the memory.
 const lineLengthMax = 1_048_576;

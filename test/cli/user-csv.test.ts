@@ -1,8 +1,10 @@
 /** Users as CSV: what is read from what people and spreadsheets write, and that what export writes comes back as it was. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { parseColumn } from '../../src/cli/column-option.js';
 import type { ColumnOptions, Row } from '../../src/cli/user-columns.js';
 import { csvHeader, formatCsvUsers, readCsvUsers } from '../../src/cli/user-csv.js';
+import { matchHeader } from '../../src/cli/user-header.js';
 import { User } from '../../src/client/index.js';
 
 type Options = ColumnOptions & { delimiter?: string };
@@ -14,7 +16,8 @@ async function* inPieces(text: string, length: number): AsyncGenerator<string> {
 }
 
 async function read(text: string, options: Options = {}, pieceLength = 3): Promise<Row[]> {
-  return Array.fromAsync(readCsvUsers(inPieces(text, pieceLength), options).rows);
+  const { rows } = await readCsvUsers(inPieces(text, pieceLength), options);
+  return Array.fromAsync(rows);
 }
 
 async function usersOf(text: string, options?: Options): Promise<unknown[]> {
@@ -68,6 +71,17 @@ Bad,b@x,,[1],
     ]);
   });
 
+  it('are not the blank ones, however many cells those have', async () => {
+    const text = 'first_name,email\n,\nAda,ada@example.com\n,,,\n ,\t\n""\n   \n,"\n"\nAda,ada@example.com\n,\n';
+    const rows = await read(text);
+    expect(rows.map(({ user }) => user)).toEqual([ada, ada]);
+    expect(rows.map(({ line }) => line)).toEqual([3, 10]);
+  });
+
+  it('may have blank cells after the last column', async () => {
+    expect(await usersOf('first_name,email\nAda,ada@example.com,, \n')).toEqual([ada]);
+  });
+
   it('refuse half a surrogate pair, which would arrive as another character', async () => {
     const [row] = await usersOf('first_name,email,attributes\nA,a@x,"{""a"":[""\\ud800""]}"\n');
     expect(row).toHaveProperty('field', 'attributes');
@@ -86,7 +100,7 @@ describe('the header', () => {
 
   it.each<[string, Options, RegExp]>([
     ['first_name,email,Age,Äge\n', {}, /^Unknown columns: "Age", "Äge"\..*--ignore-unknown-columns/],
-    ['first_name;email\n', {}, /--delimiter ';'/],
+    ['first_name;email\n', { delimiter: ',' }, /--delimiter ';'/],
     ['first_name,last_name\n', {}, /No column is email/],
     ['first_name,email,firstName\n', {}, /twice/],
     ['first_name,email\n', { column: new Map([['Mail', 'email']]), ignoreUnknownColumns: true }, /no column "Mail"/],
@@ -101,8 +115,45 @@ describe('the header', () => {
     ]);
   });
 
-  it('tells of another delimiter', async () => {
-    expect(await usersOf('first_name;email\n"Ada";ada@example.com\n', { delimiter: ';' })).toEqual([ada]);
+  it('shows what is between the cells, unless that is said', async () => {
+    for (const delimiter of [',', ';', '\t', '|']) {
+      const header = ['"x\n;,;""|"', 'first_name', 'email'].join(delimiter);
+      const text = `\n${header}\n\n${['1', '"Ada"', 'ada@example.com'].join(delimiter)}\n`;
+      expect(await usersOf(text, { ignoreUnknownColumns: true })).toEqual([ada]);
+      expect(await usersOf(text, { ignoreUnknownColumns: true, delimiter })).toEqual([ada]);
+    }
+    expect(await usersOf('first_name~email\nAda~ada@example.com\n', { delimiter: '~' })).toEqual([ada]);
+  });
+
+  it('may follow a line that says what is between the cells', async () => {
+    for (const first of ['sep=;\r\n', 'SEP=;\n', '"sep=;"\r', 'sep=;\n\n;;\n']) {
+      expect(await usersOf(`${first}first_name;email\nAda;ada@example.com\n`)).toEqual([ada]);
+    }
+    const rows = await read('sep=;\r\nfirst_name;email\r\nAda;ada@example.com\r\n');
+    expect(rows[0]?.line).toBe(3);
+    expect(await usersOf('sep=~\nfirst_name~email\nAda~ada@example.com\n')).toEqual([ada]);
+  });
+
+  it('may end with columns that have no name, and not begin with one', async () => {
+    expect(await usersOf('first_name,email,,\nAda,ada@example.com,,\nAda,ada@example.com\n')).toEqual([ada, ada]);
+    const [row] = await usersOf('first_name,email,\nAda,ada@example.com,x\n');
+    expect(row).toMatchObject({ message: 'The row has 3 cells, the header has 2.' });
+    await expect(read(',first_name,email\n0,Ada,ada@example.com\n')).rejects.toThrow('column 1, which has no name');
+  });
+
+  it('that names a field twice is refused with both names, and with what to do', async () => {
+    await expect(read('first_name,mail,EmailAddress\n')).rejects.toThrow(
+      'The header names email twice: "mail" (column 2) and "EmailAddress" (column 3). ' +
+        'Choose one of them (--column email=mail --ignore-unknown-columns).',
+    );
+    await expect(read('email,first_name,email\n')).rejects.toThrow(
+      'The header names email twice: "email" (column 1) and "email" (column 3). Rename or remove all but one',
+    );
+  });
+
+  it('in UTF-16 without a byte order mark is refused with the encoding that it may have', async () => {
+    const asUtf16 = Array.from('first_name,email\n', (letter) => `${letter}\0`).join('');
+    await expect(read(asUtf16)).rejects.toMatchObject({ suggestion: 'utf-16le' });
   });
 });
 
@@ -115,13 +166,60 @@ it('ends at broken quotes with the line, and without what the row holds', async 
   }
 });
 
+it('gives all rows before broken quotes', async () => {
+  for (const pieceLength of [3, 1000]) {
+    const text = 'first_name,email\nA,a@x\n\n\nB,b@x\n"C,c@x\nD,d@x\n';
+    const { rows } = await readCsvUsers(inPieces(text, pieceLength), {});
+    const lines: number[] = [];
+    const all = (async () => {
+      for await (const { line } of rows) lines.push(line);
+    })();
+    await expect(all).rejects.toThrow('from line 6 on: a quote is opened and never closed');
+    expect(lines).toEqual([2, 5]);
+  }
+});
+
+describe('what is advised for a header that cannot be used as it stands', () => {
+  /** The error's text, and what a shell would pass to --column. */
+  async function adviceFor(text: string): Promise<{ message: string; column: string | undefined }> {
+    const message = await read(text).then(
+      () => '',
+      (error) => String(error.message),
+    );
+    const [, option] = /--column ((?:'[^']*'|\\'|[^\s),'])+)/.exec(message) ?? [];
+    const column = option?.replaceAll("'\\''", '\u0000').replaceAll("'", '').replaceAll('\u0000', "'");
+    return { message, column: column?.replace(/\.$/, '') };
+  }
+
+  it.each([
+    'login,first_name,email',
+    'Team,attributes.Team,Floor,first_name,email',
+    'a=b,Cost center (old),first_name,email',
+    "O'Neill's x,first_name,email",
+    'login,first_name',
+    'first_name,mail,EmailAddress',
+  ])('is accepted, and takes no column away: %s', async (header) => {
+    const { column = '' } = await adviceFor(`${header}\n`);
+    const options = { column: parseColumn(column), ignoreUnknownColumns: true };
+    const { columns = [] } = await readCsvUsers(inPieces(`${header}\n`, 100), options);
+    const fields = columns.map(({ field }) => field);
+    for (const { field } of matchHeader(header.split(','))) if (field !== '') expect(fields).toContain(field);
+  });
+
+  it.each(['', '"a\nb"', 'a=b'])('is to leave out a column that no option could name: %j', async (name) => {
+    const { message, column } = await adviceFor(`${name},first_name,email\n`);
+    expect(column).toBeUndefined();
+    expect(message).toContain('spellings of them. Leave them out (--ignore-unknown-columns)');
+  });
+});
+
 it('ends where a quote is never closed before it fills the memory', async () => {
   await expect(read(`first_name,email\n"${'x'.repeat(1_100_000)}`, {}, 65_536)).rejects.toThrow(/longer than 1 MiB/);
 });
 
 it('gives a rejected row back with what is wrong with it, and takes it again', async () => {
   const text = 'error_field;error_reason;error_message;first_name;email\nold;old;old;"A;a";a@x\n;;;B;b@x;c\n';
-  const file = readCsvUsers(inPieces(text, 5), { delimiter: ';' });
+  const file = await readCsvUsers(inPieces(text, 5), { delimiter: ';' });
   let rejected = '';
   for await (const row of file.rows) {
     rejected += file.formatRejected(row, row.problem ?? { field: 'email', reason: 'EMAIL_TAKEN', message: 'It; is.' });

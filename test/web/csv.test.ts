@@ -1,32 +1,56 @@
 /** CSV in the page against the command line's: the same rows are read and refused, the same bytes written. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { openCsv } from '../../src/cli/csv-rules.js';
+import { parseEncoding, UnreadableFile } from '../../src/cli/file-text.js';
+import type { Row } from '../../src/cli/user-columns.js';
 import { formatCsvUsers as formatAsCli, csvHeader as headerOfCli, readCsvUsers } from '../../src/cli/user-csv.js';
+import { type Column, matchHeader } from '../../src/cli/user-header.js';
 import { User } from '../../src/client/index.js';
 import {
-  columnsOf,
   createRejectedCsv,
   csvHeader,
   formatCsvUsers,
-  guessDelimiter,
   readRecords,
   readText,
   refuseColumns,
   rowsOf,
 } from '../../web/csv.js';
+import { encodings } from '../../web/encodings.js';
 
 async function* inPieces(text: string, length: number): AsyncGenerator<string> {
   for (let at = 0; at < text.length; at += length) yield text.slice(at, at + length);
 }
 
-async function readHere(text: string, pieceLength: number, delimiter = ','): Promise<unknown[]> {
-  const records = (await Array.fromAsync(readRecords(inPieces(text, pieceLength), delimiter))).flat();
-  const [header, ...rest] = records;
-  return rowsOf(rest, columnsOf(header?.cells ?? []));
+type Read = { rows: unknown[]; problem: string };
+
+/** The rows and what ended them, which leaves no row out that comes before. */
+async function collect(rows: AsyncIterable<unknown>): Promise<Read> {
+  const read: Read = { rows: [], problem: '' };
+  try {
+    for await (const row of rows) read.rows.push(row);
+  } catch (error) {
+    if (!(error instanceof UnreadableFile)) throw error;
+    read.problem = error.message;
+  }
+  return read;
 }
 
-async function readByCli(text: string, pieceLength: number, delimiter = ','): Promise<unknown[]> {
-  return Array.fromAsync(readCsvUsers(inPieces(text, pieceLength), { delimiter }).rows);
+async function* rowsHere(text: string, pieceLength: number): AsyncGenerator<Row> {
+  let columns: Column[] | undefined;
+  for await (const records of readRecords(await openCsv(inPieces(text, pieceLength)))) {
+    const header = columns === undefined ? records.shift() : undefined;
+    columns ??= matchHeader(header?.cells ?? []);
+    yield* rowsOf(records, columns);
+  }
+}
+
+function readHere(text: string, pieceLength: number): Promise<Read> {
+  return collect(rowsHere(text, pieceLength));
+}
+
+async function readByCli(text: string, pieceLength: number): Promise<Read> {
+  return collect((await readCsvUsers(inPieces(text, pieceLength), { ignoreUnknownColumns: true })).rows);
 }
 
 const cell = fc.oneof(
@@ -44,70 +68,98 @@ describe('the rows of a file', () => {
       cells: fc.array(fc.record({ text: cell, isQuoted: fc.boolean() }), { minLength: 1, maxLength: 6 }),
       end: fc.constantFrom('\n', '\r\n', '\r', '\n\n'),
     });
+    const start = fc.constantFrom('', 'sep=,\r\n', '\n', ',,,,\n');
     await fc.assert(
-      fc.asyncProperty(fc.array(line, { maxLength: 8 }), fc.integer({ min: 1, max: 40 }), async (lines, length) => {
-        const rows = lines.map(({ cells, end }) => cells.map((c) => quote(c.text, c.isQuoted)).join(',') + end);
-        const text = `first_name,email,attributes,attributes.team,id\n${rows.join('')}`;
-        expect(await readHere(text, length)).toEqual(await readByCli(text, 1000));
-      }),
+      fc.asyncProperty(
+        start,
+        fc.array(line, { maxLength: 8 }),
+        fc.integer({ min: 1, max: 40 }),
+        async (begin, lines, length) => {
+          const rows = lines.map(({ cells, end }) => cells.map((c) => quote(c.text, c.isQuoted)).join(',') + end);
+          const text = `${begin}first_name,email,attributes,attributes.team,id\n${rows.join('')}`;
+          const here = await readHere(text, length);
+          expect(here).toEqual(await readByCli(text, 1000));
+          expect(here.problem).toBe('');
+        },
+      ),
     );
   });
 
-  it('end where quotes are broken, at the same line as there', async () => {
+  it('and the place where quotes are broken are the same in both, whatever the file holds', async () => {
+    const text = fc.string({
+      unit: fc.constantFrom('a', 'é', ' ', ';', ';', '"', '"', '\n', '\r', '\r\n'),
+      maxLength: 60,
+    });
+    await fc.assert(
+      fc.asyncProperty(text, fc.integer({ min: 1, max: 40 }), async (rest, length) => {
+        const file = `first_name;email\nA;a@x\n${rest}`;
+        expect(await readHere(file, length)).toEqual(await readByCli(file, 7));
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
+  it('end where quotes are broken, after all rows before', async () => {
     const header = 'first_name,email\n';
-    for (const [rest, problem] of [
-      ['A,a@x\nB,"b', /line 3 .*never closed/],
-      ['A,a@x\n"B"b,c\n', /line 3 .*closing quote/],
-      ['"A\nA",a@x\nB b"c,c@x\n', /line 4 .*does not begin/],
+    for (const [rest, count, problem] of [
+      ['A,a@x\nB,"b', 1, /line 3 .*never closed/],
+      ['A,a@x\n"B"b,c\n', 1, /line 3 .*closing quote/],
+      ['"A\nA",a@x\n\n,,\nB b"c,c@x\n', 1, /line 6 .*does not begin/],
     ] as const) {
-      await expect(readHere(header + rest, 5)).rejects.toThrow(problem);
-      await expect(readByCli(header + rest, 5)).rejects.toThrow(problem);
+      for (const read of [readHere(header + rest, 5), readByCli(header + rest, 500)]) {
+        const { rows, problem: told } = await read;
+        expect(rows).toHaveLength(count);
+        expect(told).toMatch(problem);
+      }
     }
   });
 
-  it('end before one that is longer than any user', async () => {
-    await expect(readHere(`first_name,email\n"${'a'.repeat(1_100_000)}`, 65_536)).rejects.toThrow('longer than 1 MiB');
+  it('end before one that is longer than any user, even if it is closed', async () => {
+    for (const end of ['', '",a@x\n']) {
+      const text = `first_name,email\n"${'a'.repeat(1_100_000)}${end}`;
+      for (const read of [readHere(text, 2_000_000), readHere(text, 65_536), readByCli(text, 65_536)]) {
+        expect((await read).problem).toContain('line 2 on: a row is longer than 1 MiB');
+      }
+    }
   });
 
-  it('keep letters that lie across two pieces of the file, and lose its byte order mark', async () => {
-    const bytes = new TextEncoder().encode('\ufefffirst_name\nÉ😀');
-    // A blob gives its bytes as it likes; a source of single bytes is the hardest.
+  /** A blob gives its bytes as it likes; a source of single bytes is the hardest. */
+  function fileOf(bytes: Uint8Array): Blob {
     const stream = new ReadableStream({
       start(controller) {
         for (const byte of bytes) controller.enqueue(Uint8Array.of(byte));
         controller.close();
       },
     });
-    const file = { stream: () => stream } as unknown as Blob;
-    expect((await Array.fromAsync(readText(file))).join('')).toBe('first_name\nÉ😀');
+    return { stream: () => stream } as unknown as Blob;
+  }
+
+  it('keep letters that lie across two pieces of the file, and lose its byte order mark', async () => {
+    const { text } = readText(fileOf(new TextEncoder().encode('\ufefffirst_name\nÉ😀')));
+    expect((await Array.fromAsync(text)).join('')).toBe('first_name\nÉ😀');
+  });
+
+  it('come from a file in another encoding, if that is said', async () => {
+    const { text } = readText(fileOf(Uint8Array.of(0x4a, 0xfc, 0x80)), { encoding: 'windows-1252' });
+    expect((await Array.fromAsync(text)).join('')).toBe('Jü€');
   });
 
   it('are none where the file is not UTF-8', async () => {
-    await expect(Array.fromAsync(readText(new Blob([Uint8Array.of(0x41, 0xff)])))).rejects.toThrow('not UTF-8');
+    const { text } = readText(new Blob([Uint8Array.of(0x41, 0x0a, 0xff)]));
+    await expect(Array.fromAsync(text)).rejects.toThrow('line 2 on: it is not UTF-8');
   });
 });
 
-describe('columns', () => {
-  it('are known by the names that roster import knows', () => {
-    const columns = columnsOf(['firstName', ' email ', 'Team', 'attributes.a.b', 'id', 'error_field']);
-    expect(columns.map(({ field, isIgnored }) => [field, isIgnored])).toEqual([
-      ['first_name', false],
-      ['email', false],
-      ['', false],
-      ['attributes.a.b', false],
-      ['', true],
-      ['', true],
-    ]);
-    expect(refuseColumns(columns)).toBeUndefined();
-    expect(refuseColumns(columnsOf(['email']))).toContain('first_name');
-    expect(refuseColumns(columnsOf(['email', 'email', 'first_name']))).toContain('Two columns are email');
-  });
+it('says which columns are the same field, and which are missing', () => {
+  expect(refuseColumns(matchHeader(['firstName', ' email ']))).toBeUndefined();
+  expect(refuseColumns(matchHeader(['email']))).toContain('first_name');
+  expect(refuseColumns(matchHeader(['email', 'E-Mail', 'first_name']))).toBe(
+    'Two columns are email: “email” (column 1) and “E-Mail” (column 2). Leave all but one of them out.',
+  );
+});
 
-  it('are parted by what the header has most of', () => {
-    expect(guessDelimiter('first_name;email;"a,b,c,d"\nx,y,z,a,b')).toBe(';');
-    expect(guessDelimiter('first_name\temail')).toBe('\t');
-    expect(guessDelimiter('email')).toBe(',');
-  });
+it('offers encodings that exist, by their standard names', () => {
+  for (const [encoding] of encodings) expect(parseEncoding(encoding)).toBe(encoding);
 });
 
 describe('what is written', () => {

@@ -72,13 +72,13 @@ describe.skipIf(browserMissing !== undefined)('files of users', () => {
     const { page, expectNoFaults } = await open('dialog=import');
     const calls: string[] = [];
     page.on('request', (request) => calls.push(request.url()));
-    await choose(page, '\ufeffGiven name;E-mail;attributes.floor;Team;id\r\nÉva;eva@example.com;3;"a;b";7\r\n');
+    await choose(page, '\ufeffRufname;Adresse;attributes.floor;Team;id\r\nÉva;eva@example.com;3;"a;b";7\r\n');
     await dialog(page).getByText('Choose a column for first_name and for email').waitFor();
     await dialog(page).getByText('Éva', { exact: true }).waitFor();
     await dialog(page).getByText('left out: only the directory sets it').waitFor();
     await button(page, 'Import').click({ force: true });
-    await dialog(page).getByLabel('What Given name is').selectOption('First name');
-    await dialog(page).getByLabel('What E-mail is').selectOption('Email');
+    await dialog(page).getByLabel('What Rufname is').selectOption('First name');
+    await dialog(page).getByLabel('What Adresse is').selectOption('Email');
     await dialog(page).getByLabel('What Team is').selectOption('Attribute “Team”');
     expect(calls.filter((url) => url.includes('BatchCreateUsers'))).toEqual([]);
     await button(page, 'Import').click();
@@ -103,6 +103,85 @@ describe.skipIf(browserMissing !== undefined)('files of users', () => {
     await dialog(page).getByText('it is empty').waitFor();
     await choose(page, 'first_name,email\n"Ada,ada@example.com');
     await dialog(page).getByText('never closed').waitFor();
+  });
+
+  it.each<[string, string | Buffer, string]>([
+    ['Excel, with blank rows', '\ufefffirst_name,last_name,email\r\nJürgen,Groß,jg@example.com\r\n,,\r\n', 'commas'],
+    [
+      'Excel, with a line sep=;',
+      '\ufeffsep=;\r\nFirst Name;Surname;E-Mail\r\nJürgen;Groß;jg@example.com\r\n',
+      'semicolons',
+    ],
+    [
+      'Active Directory, in UTF-16',
+      Buffer.from('\ufeff"givenName"\t"sn"\t"mail"\r\n"Jürgen"\t"Groß"\t"jg@example.com"\r\n', 'utf16le'),
+      'tabs',
+    ],
+    [
+      'Google',
+      'First Name [Required],Last Name [Required],Email Address [Required],\rJürgen,Groß,jg@example.com,',
+      'commas',
+    ],
+  ])('from %s are understood, and what their columns are is shown', async (_, text, delimiter) => {
+    const { page, expectNoFaults } = await open('dialog=import');
+    await choose(page, text);
+    await dialog(page).getByText(`one row, cells divided by ${delimiter}`).waitFor();
+    const chosen = dialog(page).locator('.columns select');
+    expect(await chosen.evaluateAll((all) => all.map((each) => (each as HTMLSelectElement).value))).toEqual([
+      'first_name',
+      'last_name',
+      'email',
+    ]);
+    await button(page, 'Import').click();
+    await dialog(page).getByText('The whole file is done.').waitFor();
+    expect(await all()).toMatchObject([{ firstName: 'Jürgen', lastName: 'Groß', email: 'jg@example.com' }]);
+    expectNoFaults();
+  });
+
+  it('in another encoding are read when that is chosen, and so are their rejected rows', async () => {
+    const { page, expectAccessible, expectNoFaults } = await open('dialog=import');
+    await choose(page, Buffer.from('First name;Mail\r\nAda;ada@example.com\r\nJ\xfcrgen;nobody\r\n', 'latin1'));
+    await dialog(page).getByText('from line 3 on: it is not UTF-8. Choose the encoding').waitFor();
+    await expectAccessible();
+    await button(page, 'Import').click({ force: true });
+    await dialog(page).getByLabel('Encoding').selectOption('Western European (windows-1252)');
+    await dialog(page).getByText('Jürgen', { exact: true }).waitFor();
+    await button(page, 'Import').click();
+    await dialog(page).getByText('but one row was rejected').waitFor();
+    expect(await counts(page)).toEqual({ Created: '1', Skipped: '0', Rejected: '1' });
+    const text = await saved(page, () => button(page, 'Download rejected rows').click());
+    expect(text).toMatch(/^\ufefferror_field;.*\n.*;Jürgen;nobody\n$/);
+    expectNoFaults();
+  });
+
+  it('whose header is in another encoding are read when that is chosen', async () => {
+    const { page } = await open('dialog=import');
+    await choose(page, Buffer.from('Pr\xe9nom;Mail\r\nAda;ada@example.com\r\n', 'latin1'));
+    await dialog(page).getByText('from line 1 on: it is not UTF-8').waitFor();
+    await dialog(page).getByLabel('Encoding').selectOption('windows-1252');
+    await dialog(page).getByLabel('What Prénom is').waitFor();
+  });
+
+  it('with broken quotes are known to be so before anything is sent, and hide no rejected row', async () => {
+    const { page, expectNoFaults } = await open('dialog=import');
+    await choose(page, 'first_name,email\nAda,ada@example.com\nBad,nope\n"Eve,eve@example.com\nBob,bob@example.com\n');
+    await dialog(page).getByText('from line 4 on: a quote is opened and never closed. Only the rows before').waitFor();
+    await button(page, 'Import').click();
+    await dialog(page)
+      .getByText(/^Ended early: 2 rows of the file are done/)
+      .waitFor();
+    await dialog(page).getByText('The file cannot be read from line 4 on').waitFor();
+    expect(await counts(page)).toEqual({ Created: '1', Skipped: '0', Rejected: '1' });
+    expectNoFaults();
+  });
+
+  it('with two columns for one field are refused until one is left out', async () => {
+    const { page } = await open('dialog=import');
+    await choose(page, 'first_name,mail,EmailAddress\nAda,ada@example.com,ada@example.com\n');
+    await dialog(page).getByText('Two columns are email: “mail” (column 2) and “EmailAddress” (column 3).').waitFor();
+    await dialog(page).getByLabel('What mail is').selectOption('left out');
+    await button(page, 'Import').click();
+    await dialog(page).getByText('The whole file is done.').waitFor();
   });
 
   it('are imported but for bad rows, which come back as a file with what is wrong', async () => {
@@ -259,11 +338,11 @@ describe.skipIf(browserMissing !== undefined)('files of users', () => {
     const fits = () => dialog(page).evaluate((element) => element.scrollWidth <= element.clientWidth);
     await expectAccessible();
     expect(await fits()).toBe(true);
-    await choose(page, 'first_name,Mail,Team\nAda,ada@example.com,ops\nBad,nope,ops\n');
+    await choose(page, 'first_name,Login,Team\nAda,ada@example.com,ops\nBad,nope,ops\n');
     await dialog(page).getByText('Choose a column for email').waitFor();
     await expectAccessible();
     expect(await fits()).toBe(true);
-    await dialog(page).getByLabel('What Mail is').selectOption('Email');
+    await dialog(page).getByLabel('What Login is').selectOption('Email');
     await button(page, 'Import').click();
     await dialog(page).getByText('but one row was rejected').waitFor();
     await expectAccessible();

@@ -6,7 +6,14 @@
  * two of them, and takes one kind of line break for a whole file. What a field may hold is the server's to say.
  */
 import type { User } from '../generated/users/v1/user.js';
-import { type CsvRecord, type CsvText, csvProblems, isBlank, recordLengthMax } from '../src/cli/csv-rules.js';
+import {
+  type CsvRecord,
+  type CsvText,
+  csvProblems,
+  isBlank,
+  recordLengthMax,
+  separatorLine,
+} from '../src/cli/csv-rules.js';
 import { type DecodedText, decodeText, UnreadableFile } from '../src/cli/file-text.js';
 import {
   draftOf,
@@ -140,7 +147,7 @@ export function rowsOf(records: readonly CsvRecord[], columns: readonly Column[]
 export function createRejectedCsv(header: readonly string[], delimiter: string) {
   const isOriginal = (_: string, index: number) => !(errorColumns as readonly string[]).includes(header[index] ?? '');
   return {
-    header: formatLine([...errorColumns, ...header.filter(isOriginal)], delimiter),
+    header: separatorLine(delimiter) + formatLine([...errorColumns, ...header.filter(isOriginal)], delimiter),
     format: (cells: readonly string[], { field, reason, message }: RowProblem) =>
       formatLine([field, reason, message, ...cells.filter(isOriginal)], delimiter),
   };

@@ -28,9 +28,9 @@ export function isUnknown({ field, isIgnored }: Column): boolean {
 export function unknownColumns(columns: readonly Column[]): UsageError {
   const unknown = columns.filter(isUnknown);
   // An attribute that another column is already would be taken away from that column.
-  const example = unknown.find(({ name }) => {
-    const field = `attributes.${name}`;
-    return isPlain(name) && !name.includes('=') && !columns.some((column) => column.field === field);
+  const example = unknown.find((column) => {
+    const isTaken = columns.some(({ field }) => field === `attributes.${column.name}`);
+    return canBeGiven(column, columns) && !column.name.includes('=') && !isTaken;
   });
   const option = example && optionOf(`attributes.${example.name}`, example.name);
   const advice = option
@@ -46,7 +46,7 @@ export function unknownColumns(columns: readonly Column[]): UsageError {
 /** Says which fields have no column, and how to name one. */
 export function missingColumns(columns: readonly Column[], missing: readonly string[]): UsageError {
   const [field = ''] = missing;
-  const example = columns.find((column) => isUnknown(column) && isPlain(column.name));
+  const example = columns.find((column) => isUnknown(column) && canBeGiven(column, columns));
   const others = columns.filter(({ name }) => name !== '').map((column) => describe(column, columns));
   const advice = example && ` If one of them is ${field}, say so, as with ${optionOf(field, example.name)}.`;
   return new UsageError(
@@ -59,12 +59,11 @@ export function duplicateColumns(
   columns: readonly Column[],
   { field, indexes }: { field: string; indexes: readonly number[] },
 ): UsageError {
-  const names = indexes.map((index) => columns[index]?.name ?? '');
+  const same = indexes.flatMap((index) => columns[index] ?? []);
   const places = indexes.map((index) => `${JSON.stringify(columns[index]?.name)} (column ${index + 1})`);
-  const example = names.find(isPlain);
-  const canChoose = new Set(names.map((name) => name.toLowerCase())).size === names.length && example !== undefined;
-  const advice = canChoose
-    ? `Choose one of them (${optionOf(field, example)} --ignore-unknown-columns).`
+  const example = same.find((column) => canBeGiven(column, columns));
+  const advice = example
+    ? `Choose one of them (${optionOf(field, example.name)} --ignore-unknown-columns).`
     : 'Rename or remove all but one of them in the file.';
   return new UsageError(`The header names ${field} twice: ${places.join(' and ')}. ${advice}`);
 }
@@ -74,9 +73,10 @@ function describe(column: Column, columns: readonly Column[]): string {
   return column.name === '' ? `column ${columns.indexOf(column) + 1}, which has no name` : JSON.stringify(column.name);
 }
 
-/** Whether a shell's quotes can hold a name, and a terminal shows it as it is. */
-function isPlain(name: string): boolean {
-  return /^[^\p{C}\p{Zl}\p{Zp}]+$/u.test(name);
+/** Whether --column can name a column: it is the only one of its name, and a terminal shows the name as it is. */
+function canBeGiven({ name }: Column, columns: readonly Column[]): boolean {
+  const isAlone = columns.filter((column) => column.name === name).length === 1;
+  return isAlone && /^[^\p{C}\p{Zl}\p{Zp}]+$/u.test(name);
 }
 
 function optionOf(field: string, name: string): string {

@@ -56,8 +56,8 @@ export async function openCsv(source: AsyncIterable<string>, asked?: string): Pr
     const suggestion = head.startsWith('\0') ? 'utf-16be' : 'utf-16le';
     throw new WrongEncoding('it seems to be UTF-16 without a byte order mark', 1, suggestion);
   }
-  const [separatorLine, separator] = separatorLineOf(head);
-  const start = head.slice(separatorLine.length);
+  const [firstLine, separator] = separatorLineOf(head);
+  const start = head.slice(firstLine.length);
 
   async function* rest(): AsyncGenerator<string> {
     yield start;
@@ -66,7 +66,7 @@ export async function openCsv(source: AsyncIterable<string>, asked?: string): Pr
   return {
     delimiter: asked ?? separator ?? guessDelimiter(start),
     text: rest(),
-    line: separatorLine === '' ? 1 : 2,
+    line: firstLine === '' ? 1 : 2,
   };
 }
 
@@ -74,6 +74,11 @@ export async function openCsv(source: AsyncIterable<string>, asked?: string): Pr
 function separatorLineOf(head: string): [line: string, separator: string | undefined] {
   const [line = '', separator] = /^"?sep=([^\r\n"])"?(?:\r\n|\n|\r)/i.exec(head) ?? [];
   return [line, separator];
+}
+
+/** Begins a file whose header does not show what is between its cells; empty if it does. */
+export function separatorLine(delimiter: string): string {
+  return Object.hasOwn(delimiterNames, delimiter) ? '' : `sep=${delimiter}\n`;
 }
 
 /** The lines of a text in which each quoted cell is a single letter, so that nothing quoted counts as a delimiter or a break. */
@@ -87,8 +92,8 @@ function linesWithoutQuoted(text: string): string[] {
 const isHeader = (line: string) => /[\p{L}\p{N}]/u.test(line);
 
 function hasWholeHeader(head: string): boolean {
-  const [separatorLine] = separatorLineOf(head);
-  const lines = linesWithoutQuoted(head.slice(separatorLine.length));
+  const [firstLine] = separatorLineOf(head);
+  const lines = linesWithoutQuoted(head.slice(firstLine.length));
   const header = lines.slice(0, -1).find(isHeader);
   // A quote that is left is one whose end has not come yet.
   return header !== undefined && !header.includes('"');

@@ -75,7 +75,7 @@ export function createImportCommand(context: Context): Command {
     )
     .option(
       '--encoding <name>',
-      'how the letters of the file are written, such as windows-1252 (default: what its byte order mark says, or utf-8)',
+      'the encoding of the file, such as windows-1252 (default: what its byte order mark says, or utf-8)',
       parseEncodingOption,
     )
     .option('--column <field=name>', 'what the file calls a field; may be repeated', parseColumn)
@@ -230,6 +230,7 @@ async function checkRows(
   }
   const checkOptions = { ...options, keepGoing: true, dryRun: true };
   const run = createImportRun(client, { ...users, rows: readableRows() }, checkOptions, signal);
+  using _progress = showsProgress(terminal, options) ? showImportProgress(terminal, run, source) : undefined;
   await run.whole();
   return { failure, report: run.report };
 }

@@ -158,7 +158,7 @@ export function exportCells(user: User): string[] {
   ];
 }
 
-/** What the cells of a row make, each under its column. Blank cells after the last column are nothing. */
+/** What the cells of a row make, each under its column. Blank cells after the last column are ignored. */
 export function draftOf(cells: readonly string[], targets: readonly Target[]): Draft {
   if (cells.length < targets.length || !isBlank(cells.slice(targets.length))) {
     const message = `The row has ${cells.length} cells, the header has ${targets.length}.`;

@@ -16,6 +16,7 @@ import {
   isBlank,
   openCsv,
   recordLengthMax,
+  separatorLine,
 } from './csv-rules.js';
 import { UsageError } from './failure.js';
 import { UnreadableFile } from './file-text.js';
@@ -66,9 +67,10 @@ export async function readCsvUsers(text: AsyncIterable<string>, options: CsvOpti
     formatRejected({ original }: Row, { field, reason, message }: RowProblem): string {
       const cells = typeof original === 'string' ? [original] : original;
       const rows = [[field, reason, message, ...cells.filter(isOriginal)]];
-      if (!isHeaderWritten) rows.unshift([...errorColumns, ...header.filter(isOriginal)]);
+      if (isHeaderWritten) return stringify(rows, { delimiter });
       isHeaderWritten = true;
-      return stringify(rows, { delimiter });
+      rows.unshift([...errorColumns, ...header.filter(isOriginal)]);
+      return separatorLine(delimiter) + stringify(rows, { delimiter });
     },
   };
 }

@@ -13,13 +13,13 @@ export interface Column {
   readonly isIgnored: boolean;
 }
 
-/** What a user cannot be without. */
+/** Every user needs these. */
 export const requiredFields = ['first_name', 'email'] as const;
 
 /**
- * What other systems call the fields, as keys: Google Workspace (`First Name [Required]`), Microsoft Entra ID (`givenName`,
- * `mail`), LDAP (`sn`), Okta (`Primary email`), Outlook (`E-mail Address`), SCIM (`name.familyName`). Names that may hold
- * something else are not among them: a `login` or a `userPrincipalName` looks like an email and often is none.
+ * What other systems call the fields: Google Workspace (`First Name [Required]`), Microsoft Entra ID (`givenName`, `mail`),
+ * LDAP (`sn`), Okta (`Primary email`), Outlook (`E-mail Address`), SCIM (`name.familyName`). A `login` or a
+ * `userPrincipalName` is missing on purpose: it looks like an email address, but often no mail arrives there.
  */
 const otherNames: Readonly<Record<string, readonly string[]>> = {
   first_name: ['givenname', 'forename', 'firstnames', 'fname', 'namegivenname', 'userfirstname'],
@@ -60,7 +60,7 @@ export function fieldNamed(name: string): string | undefined {
 /** What a header's columns are by their names, and by `given`: names in the file and the fields that they stand for. */
 export function matchHeader(header: readonly string[], given: ReadonlyMap<string, string> = new Map()): Column[] {
   const names = header.map((name) => name.trim());
-  // A delimiter at the end of each line makes a column that is none.
+  // A delimiter at the end of each line adds a column without a name.
   while (names.at(-1) === '') names.pop();
   const fields: (string | undefined)[] = names.map(() => undefined);
   for (const [name, field] of given) for (const index of findColumns(names, name)) fields[index] = field;

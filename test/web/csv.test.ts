@@ -186,6 +186,7 @@ describe('what is written', () => {
   it('of rejected rows has what is wrong in front, once', () => {
     const csv = createRejectedCsv(['error_field', 'first_name', 'email'], ';');
     expect(csv.header).toBe('error_field;error_reason;error_message;first_name;email\n');
+    expect(createRejectedCsv(['email'], '~').header).toBe('sep=~\nerror_field~error_reason~error_message~email\n');
     expect(csv.format(['email', 'A;B', 'a'], { field: 'email', reason: 'EMAIL_TAKEN', message: 'is "taken"' })).toBe(
       'email;EMAIL_TAKEN;"is ""taken""";"A;B";a\n',
     );

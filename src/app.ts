@@ -242,6 +242,7 @@ export async function startServing(
         if (isThere) log.info({}, 'the database is there');
         else log.error({ error }, 'the database is away');
       },
+      onOutdated: (inUse) => database.renewConnections(inUse),
       revive: embedded && (() => embedded.ensureRunning()),
     });
     closers.push(() => inTime(watch.close()));

@@ -2,7 +2,8 @@
  * The environment and the flags as one typed, frozen configuration, or one error that names every bad value.
  *
  * The tables here drive parsing, `--help` and docs/configuration.md. Nothing else reads `process.env`, and no text
- * made here holds a secret: neither the value of DATABASE_URL or ROSTER_TOKEN, nor what stands where it does not belong.
+ * made here holds a secret: neither the value of a database's URL or of ROSTER_TOKEN, nor what stands where it does not
+ * belong.
  */
 import { X509Certificate } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
@@ -155,6 +156,13 @@ const serverSettings = [
       "The Postgres (15 to 18) that keeps the users. Prefer the variable: other users of the machine can read a process's flags.",
   },
   {
+    name: 'DATABASE_DIRECT_URL',
+    kind: databaseUrl,
+    unset: 'DATABASE_URL',
+    description:
+      'The same database past a connection pooler, for what needs a session: imports, exports, watches that begin with existing users, migrations and the index for searches.',
+  },
+  {
     name: 'DATA_DIR',
     kind: folder,
     unset: ".roster in the package's folder",
@@ -232,6 +240,13 @@ const serverSettings = [
     kind: wholeNumber(1, 10 * minuteMs),
     default: 5000,
     description: 'How long a new connection to Postgres may take.',
+  },
+  {
+    name: 'DATABASE_CONNECTION_AGE_MS_MAX',
+    kind: wholeNumber(1000, dayMs),
+    default: 30 * minuteMs,
+    description:
+      'The age at which a connection that calls share is replaced, so that none stays with an old server. Each is replaced up to a quarter earlier, so that they are not all replaced together.',
   },
   {
     name: 'STATEMENT_TIMEOUT_MS',
@@ -466,9 +481,12 @@ export interface ServerConfig {
   readonly database: {
     /** A secret. Without it the embedded Postgres serves, with its data in `dataDir`. */
     readonly url?: string;
+    /** A secret. The same database past a pooler; only with `url`. */
+    readonly directUrl?: string;
     readonly dataDir: string;
     readonly connectionsMax: number;
     readonly connectTimeoutMs: number;
+    readonly connectionAgeMsMax: number;
     readonly statementTimeoutMs: number;
     readonly lockTimeoutMs: number;
     readonly preparedStatements: boolean;
@@ -549,14 +567,19 @@ export function parseServerConfig(env: Record<string, string | undefined>, args:
 
   const tls = tlsFiles(values, labels, problems);
   checkWire(['GRPC_ADDRESS', 'HTTP_ADDRESS'], values, labels, problems);
+  if (values.DATABASE_DIRECT_URL !== undefined && values.DATABASE_URL === undefined) {
+    problems.push(`${labels.DATABASE_DIRECT_URL} needs DATABASE_URL`);
+  }
   if (problems.length > 0) throw new ConfigError(problems);
 
   return freeze({
     database: {
       url: values.DATABASE_URL,
+      directUrl: values.DATABASE_DIRECT_URL,
       dataDir: values.DATA_DIR ?? join(packageRoot(), '.roster'),
       connectionsMax: values.DATABASE_CONNECTIONS_MAX,
       connectTimeoutMs: values.DATABASE_CONNECT_TIMEOUT_MS,
+      connectionAgeMsMax: values.DATABASE_CONNECTION_AGE_MS_MAX,
       statementTimeoutMs: values.STATEMENT_TIMEOUT_MS,
       lockTimeoutMs: values.LOCK_TIMEOUT_MS,
       preparedStatements: values.PREPARED_STATEMENTS,

@@ -56,9 +56,11 @@ describe('the configuration of a server', () => {
     expect(parseServerConfig({}, [])).toEqual({
       database: {
         url: undefined,
+        directUrl: undefined,
         dataDir: join(root, '.roster'),
         connectionsMax: 10,
         connectTimeoutMs: 5000,
+        connectionAgeMsMax: 1_800_000,
         statementTimeoutMs: 30_000,
         lockTimeoutMs: 5000,
         preparedStatements: true,
@@ -89,6 +91,7 @@ describe('the configuration of a server', () => {
       {
         ...tls,
         DATABASE_URL: 'postgresql://ada:p%23w@db.example:5433/roster?application_name=roster',
+        DATABASE_DIRECT_URL: 'postgres://db.example/roster',
         DATA_DIR: 'some/where',
         GRPC_ADDRESS: '0.0.0.0:0',
         HTTP_ADDRESS: '[::]:80',
@@ -99,6 +102,7 @@ describe('the configuration of a server', () => {
         INSECURE: '1',
         DATABASE_CONNECTIONS_MAX: '2',
         DATABASE_CONNECT_TIMEOUT_MS: '1',
+        DATABASE_CONNECTION_AGE_MS_MAX: '18000',
         STATEMENT_TIMEOUT_MS: '3600000',
         LOCK_TIMEOUT_MS: '4',
         PREPARED_STATEMENTS: 'False',
@@ -124,9 +128,11 @@ describe('the configuration of a server', () => {
     expect(config).toEqual({
       database: {
         url: 'postgresql://ada:p%23w@db.example:5433/roster?application_name=roster',
+        directUrl: 'postgres://db.example/roster',
         dataDir: resolve('some/where'),
         connectionsMax: 2,
         connectTimeoutMs: 1,
+        connectionAgeMsMax: 18_000,
         statementTimeoutMs: 3_600_000,
         lockTimeoutMs: 4,
         preparedStatements: false,
@@ -158,7 +164,7 @@ describe('the configuration of a server', () => {
   it('takes every setting from a flag too, and flags win', () => {
     const args = settingRows('server').flatMap(({ name, flag }) => {
       const [given = ''] = flag.replace('[no-]', '').split(' ');
-      if (name === 'DATABASE_URL') return [given, 'postgres:///roster'];
+      if (name === 'DATABASE_URL' || name === 'DATABASE_DIRECT_URL') return [given, 'postgres:///roster'];
       if (name === 'TLS_CERT') return [`${given}=${file('cert.pem')}`];
       if (name === 'TLS_KEY') return [given, file('key.pem')];
       if (name === 'TLS_CLIENT_CA') return [given, file('ca.pem')];
@@ -293,6 +299,12 @@ describe('the configuration of a server', () => {
     }
   });
 
+  it('takes a direct URL only beside the URL that it leads past', () => {
+    const direct = { DATABASE_DIRECT_URL: 'postgres://h/d' };
+    expect(serverProblems({ ...direct, DATABASE_URL: 'postgres://pooler/d' })).toEqual([]);
+    expect(serverProblems(direct)).toEqual(['DATABASE_DIRECT_URL needs DATABASE_URL']);
+  });
+
   it('wants files that are there, readable, PEM and made for each other', () => {
     const [cert, key, ca] = [file('cert.pem'), file('key.pem'), file('ca.pem')];
     const garbage = file('garbage.pem');
@@ -352,6 +364,7 @@ describe('the configuration of a server', () => {
       [url],
       ['serve', url],
       [`--${url}`],
+      ['--database-direct-url', `mysql://ada:${secret}@h`],
       ['--database-url', `mysql://ada:${secret}@h`],
       ['--grpc-address', url],
       ['--log-level', url],

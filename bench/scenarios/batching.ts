@@ -39,6 +39,7 @@ export const batching: Scenario = {
       url: directory.url,
       connectionsMax,
       connectTimeoutMs: 5000,
+      connectionAgeMsMax: 3_600_000,
       statementTimeoutMs: 30_000,
       lockTimeoutMs: 5000,
       preparedStatements: true,

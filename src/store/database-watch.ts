@@ -1,14 +1,22 @@
 /**
- * Watches whether the database is there, on a connection of its own that no call can exhaust.
+ * Watches whether the database can be used, on a connection of its own that no call can exhaust.
  *
- * It only tells; calls find out for themselves, and nothing waits for what is said here.
+ * It only reports; calls find out for themselves, and nothing waits for the watch.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
+import { keepAlive } from './connection.js';
+import type { InUse } from './pool-connections.js';
 
 export interface DatabaseWatchOptions {
   url: string;
   /** Called at every change, and once at the start. `error` says what is wrong; it is for the log. */
   onChange(isThere: boolean, error?: unknown): void;
+  /**
+   * Called if connections that were opened before now may be of no more use. They are cut if the watch has lost its own
+   * connection. They may finish if it has found a server that takes no writes, or has connected again.
+   */
+  onOutdated?(inUse: InUse): void;
   /** Tries to bring a database back that is ours to start. Called while it is away; may fail. */
   revive?(): Promise<void>;
 }
@@ -17,42 +25,83 @@ export interface DatabaseWatch {
   close(): Promise<void>;
 }
 
-const lookEveryMs = 1_000;
+const lookEveryMs = 500;
 // While it is away: soon enough that nobody waits for us once it is back.
 const lookAgainMs = 250;
+// After this time without an answer, a new connection tells a slow server from a connection that has died silently.
+const suspectAfterMs = 700;
 // An answer that takes longer is none. Well above a pause for a checkpoint on a slow disk.
 const answerMsMax = 3_000;
 
-export function watchDatabase({ url, onChange, revive }: DatabaseWatchOptions): DatabaseWatch {
+class ReadOnlyError extends Error {
+  override readonly name = 'ReadOnlyError';
+}
+
+export function watchDatabase({ url, onChange, onOutdated, revive }: DatabaseWatchOptions): DatabaseWatch {
   let client: pg.Client | undefined;
+  const connections = new Set<pg.Client>();
   let isThere: boolean | undefined;
   let timer: NodeJS.Timeout | undefined;
   let isClosed = false;
   let wake = () => {};
 
-  async function look(): Promise<void> {
-    if (client === undefined) {
-      const fresh = new pg.Client({
-        connectionString: url,
-        application_name: 'roster-watch',
-        connectionTimeoutMillis: answerMsMax,
-        query_timeout: answerMsMax,
-        keepAlive: true,
-      });
-      // Hears at once of a server that goes away, instead of at the next look.
-      fresh.on('error', () => wake());
-      client = fresh;
+  /** A connection that has answered. */
+  async function open(): Promise<pg.Client> {
+    const fresh = new pg.Client({
+      connectionString: url,
+      application_name: 'roster-watch',
+      connectionTimeoutMillis: answerMsMax,
+      query_timeout: answerMsMax,
+      ...keepAlive,
+    });
+    // Notices at once that the server closes the connection, instead of at the next look.
+    fresh.on('error', () => wake());
+    fresh.once('end', () => connections.delete(fresh));
+    connections.add(fresh);
+    try {
       await fresh.connect();
+      await look(fresh);
+      return fresh;
+    } catch (error) {
+      end(fresh);
+      throw error;
     }
-    const { rows } = await client.query(`select current_setting('transaction_read_only')::boolean as is_read_only`);
-    // A standby is, and so is a database that somebody has set so.
-    if (rows[0].is_read_only) throw new Error('the database takes no writes');
   }
 
-  function drop(): void {
+  async function look(known: pg.Client): Promise<void> {
+    // Every name is qualified, because the role's search path may put another schema before pg_catalog.
+    const text = `select pg_catalog.current_setting('transaction_read_only')::pg_catalog.bool as is_read_only`;
+    const { rows } = await known.query<{ is_read_only: boolean }>(text);
+    // A standby is read-only, and so is a database that somebody has set so.
+    if (rows[0]?.is_read_only) throw new ReadOnlyError('the database takes no writes');
+  }
+
+  /** The same connection if it answers, or a new one if only that one does. */
+  async function lookAgain(known: pg.Client): Promise<pg.Client> {
+    const answer = look(known).then(() => known);
+    const suspicion = new AbortController();
+    const isLate = sleep(suspectAfterMs, undefined, { signal: suspicion.signal }).catch(() => undefined);
+    try {
+      const first = await Promise.race([answer, isLate]);
+      if (first !== undefined) return first;
+    } finally {
+      suspicion.abort();
+    }
+    const fresh = open();
+    let answered: pg.Client | undefined;
+    try {
+      answered = await Promise.race([answer, fresh.catch(() => answer)]);
+      return answered;
+    } finally {
+      answer.catch(() => {});
+      if (answered === undefined || answered === known) fresh.then(end, () => {});
+      else end(known);
+    }
+  }
+
+  function end(unneeded: pg.Client): void {
     // Not awaited: it waits for a server that does not answer.
-    client?.end().catch(() => {});
-    client = undefined;
+    unneeded.end().catch(() => {});
   }
 
   function tell(now: boolean, error?: unknown): void {
@@ -61,16 +110,30 @@ export function watchDatabase({ url, onChange, revive }: DatabaseWatchOptions): 
     onChange(now, error);
   }
 
+  /** One look. Reports what it finds. */
+  async function check(): Promise<void> {
+    const known = client;
+    try {
+      const answered = known === undefined ? await open() : await lookAgain(known);
+      client = answered;
+      if (known !== undefined && answered !== known) onOutdated?.('cut');
+      // Those that were opened meanwhile may lead to the old server.
+      if (isThere === false) onOutdated?.('finish');
+      tell(true);
+    } catch (error) {
+      client = undefined;
+      if (known !== undefined) {
+        end(known);
+        if (!isClosed) onOutdated?.(error instanceof ReadOnlyError ? 'finish' : 'cut');
+      }
+      tell(false, error);
+      if (!isClosed) await revive?.().catch(() => {});
+    }
+  }
+
   async function run(): Promise<void> {
     while (!isClosed) {
-      try {
-        await look();
-        tell(true);
-      } catch (error) {
-        drop();
-        tell(false, error);
-        if (!isClosed) await revive?.().catch(() => {});
-      }
+      await check();
       if (isClosed) break;
       await new Promise<void>((resolve) => {
         wake = resolve;
@@ -78,7 +141,7 @@ export function watchDatabase({ url, onChange, revive }: DatabaseWatchOptions): 
       });
       clearTimeout(timer);
     }
-    drop();
+    for (const connection of connections) end(connection);
   }
 
   const running = run();
@@ -86,7 +149,7 @@ export function watchDatabase({ url, onChange, revive }: DatabaseWatchOptions): 
     close() {
       isClosed = true;
       // A look that is under way ends with its connection.
-      drop();
+      for (const connection of connections) end(connection);
       wake();
       return running;
     },

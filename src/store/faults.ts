@@ -56,6 +56,16 @@ export function isConnectionLost(error: unknown): boolean {
   );
 }
 
+/** Whether the server takes no writes: it has become a standby, or somebody has set it so. Nothing was written. */
+export function isReadOnly(error: unknown): boolean {
+  return sqlState(error) === '25006';
+}
+
+/** Whether a statement names a table that is not there. */
+export function isTableMissing(error: unknown): boolean {
+  return sqlState(error instanceof Fault ? error.cause : error) === '42P01';
+}
+
 /** Whether a statement that failed so has surely written nothing, and one of its rows may be to blame. */
 export function mayRunAgain(error: unknown): boolean {
   const raw = error instanceof Fault ? error.cause : error;

@@ -3,7 +3,9 @@
  *
  * All of one call is one transaction: it happens as a whole or not at all.
  */
+import type pg from 'pg';
 import { MigrationExecutor, type QueryRunner } from 'typeorm';
+import { prepareConnection } from './connection.js';
 import { createDataSource, type DatabaseOptions } from './database.js';
 import { faultOf } from './faults.js';
 import { migrations, migrationsTableName } from './migrations.js';
@@ -67,12 +69,18 @@ async function withLock<T>(
   work: (executor: MigrationExecutor, runner: QueryRunner) => Promise<T>,
 ): Promise<T> {
   // A migration may take longer than any statement of a call, and so may waiting for somebody else's.
-  const dataSource = createDataSource({ ...options, connectionsMax: 1, statementTimeoutMs: 0, lockTimeoutMs: 0 });
+  const dataSource = createDataSource(
+    { ...options, url: options.directUrl ?? options.url, connectionsMax: 1, statementTimeoutMs: 0, lockTimeoutMs: 0 },
+    { onConnect: (client: pg.Client) => prepareConnection(client, options.connectTimeoutMs) },
+  );
   try {
     await dataSource.initialize();
     const runner = dataSource.createQueryRunner();
     try {
       await runner.startTransaction();
+      // Zero is not sent when the connection opens, and the role may have timeouts of its own.
+      const timeouts = ['statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout'];
+      await runner.query(`select ${timeouts.map((name) => `set_config('${name}', '0', true)`).join(', ')}`);
       // Held by the transaction, not by the session: it goes with a lost connection, and works behind a pooler.
       await runner.query('select pg_advisory_xact_lock($1)', [lockKey]);
       const executor = new MigrationExecutor(dataSource, runner);

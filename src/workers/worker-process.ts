@@ -45,8 +45,8 @@ export function forkWorker(config: ServerConfig, number: number, totalsText: () 
     exec: fileURLToPath(new URL('worker.js', import.meta.url)),
     args: [],
   });
-  // The worker receives the database's URL only over the channel.
-  const worker = cluster.fork({ DATABASE_URL: undefined });
+  // The worker receives the database's URLs only over the channel.
+  const worker = cluster.fork({ DATABASE_URL: undefined, DATABASE_DIRECT_URL: undefined });
   const send = (message: ToWorker) => {
     // A worker that has exited receives nothing; `ended` reports it.
     if (worker.isConnected()) worker.send(message, ignore);

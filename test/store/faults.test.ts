@@ -154,11 +154,14 @@ describe('an error of Postgres', () => {
     },
   );
 
-  it('about a server that takes no writes is DATABASE_UNAVAILABLE', async () => {
+  it('about a server that takes no writes is DATABASE_UNAVAILABLE if a new connection takes none either', async () => {
+    // Only for new sessions, so that it can be reset on one that is open.
+    await testDatabase.query(`alter database ${testDatabase.name} set default_transaction_read_only = on`);
     const database = await open();
-    await run(database, 'set default_transaction_read_only = on');
     const pid = await pidOf(database);
     const fault = await faultFrom(run(database, insertUser, [idOf(9), 'Ada', 'nine@example.com']));
+    await testDatabase.query(`set default_transaction_read_only = off;
+      alter database ${testDatabase.name} reset default_transaction_read_only`);
     expect(fault).toMatchObject({ reason: 'DATABASE_UNAVAILABLE', cause: { code: '25006' } });
     expect(await pidOf(database)).not.toBe(pid);
   });

@@ -51,6 +51,7 @@ export async function setup(project: TestProject): Promise<void> {
     url: url.href,
     connectionsMax: 1,
     connectTimeoutMs: 30_000,
+    connectionAgeMsMax: 3_600_000,
     statementTimeoutMs: 0,
     lockTimeoutMs: 0,
     preparedStatements: true,

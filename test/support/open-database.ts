@@ -9,6 +9,7 @@ export function databaseOptions(url: string, changes: Partial<DatabaseOptions> =
     url,
     connectionsMax: 8,
     connectTimeoutMs: 30_000,
+    connectionAgeMsMax: 3_600_000,
     statementTimeoutMs: 60_000,
     lockTimeoutMs: 60_000,
     preparedStatements: true,

@@ -1,0 +1,109 @@
+/**
+ * What every connection to Postgres has in common: how it is opened, which settings it gets, and how it is cut.
+ *
+ * The settings of a role or of a database apply to each new connection. Those that a statement or a parser relies on are
+ * therefore set here; docs/operations.md lists them and says why.
+ */
+import type { Socket } from 'node:net';
+import pg from 'pg';
+import { parseJson } from '../json.js';
+import { Fault } from '../model/fault.js';
+import { parseTime } from './parse-time.js';
+
+export const applicationName = 'roster';
+
+// The system then notices within 20 s that a host or a network path is gone, instead of after two hours.
+export const keepAlive = { keepAlive: true, keepAliveInitialDelayMillis: 10_000 };
+
+export const types = new pg.TypeOverrides();
+types.setTypeParser(pg.types.builtins.JSONB, (text) => parseJson(text));
+types.setTypeParser(pg.types.builtins.TIMESTAMPTZ, parseTime);
+
+const sessionSettings = {
+  DateStyle: 'ISO, MDY',
+  IntervalStyle: 'postgres',
+  TimeZone: 'UTC',
+  standard_conforming_strings: 'on',
+  extra_float_digits: '1',
+  bytea_output: 'hex',
+  array_nulls: 'on',
+  transform_null_equals: 'off',
+  gin_fuzzy_search_limit: '0',
+  default_transaction_isolation: 'read committed',
+  idle_session_timeout: '0',
+};
+
+/** Parts of a SELECT that set a parameter for the rest of the session. */
+export function settingsSql(settings: Readonly<Record<string, string>>): string[] {
+  return Object.entries(settings).map(([name, value]) => `pg_catalog.set_config('${name}', '${value}', false)`);
+}
+
+// Every name is qualified, because the search path may put another schema before pg_catalog. The schemas that exist stay
+// in their order; pg_catalog goes first because it is not listed, and temporary tables go last because they are.
+// Acknowledged writes must survive a crash, so `synchronous_commit = off` becomes on; stricter values stay.
+// Before Postgres 17 there is no transaction_timeout.
+const prepareText = (settings: readonly string[]) => `
+  select pg_catalog.pg_is_in_recovery() as is_standby,
+    pg_catalog.current_setting('server_encoding') as encoding,
+    pg_catalog.pg_backend_pid() as backend_pid,
+    schemas.names as schemas,
+    case when schemas.names is not null then
+      pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', schemas.names, 'pg_temp'), false)
+    end,
+    case when pg_catalog.current_setting('transaction_timeout', true) is not null then
+      pg_catalog.set_config('transaction_timeout', '0', false)
+    end,
+    pg_catalog.set_config('synchronous_commit',
+      pg_catalog.replace(pg_catalog.current_setting('synchronous_commit'), 'off', 'on'), false),
+    ${[...settingsSql(sessionSettings), ...settings].join(',\n    ')}
+  from (
+    select pg_catalog.string_agg(pg_catalog.quote_ident(name), ', ') as names
+    from pg_catalog.unnest(pg_catalog.current_schemas(false)) as name
+    where not pg_catalog.starts_with(name::pg_catalog.text, 'pg_')
+  ) as schemas`;
+
+interface PreparedRow {
+  is_standby: boolean;
+  encoding: string;
+  backend_pid: number;
+  schemas: string | null;
+}
+
+/** Thrown by prepareConnection if the server is a standby. */
+export class StandbyFault extends Fault {
+  constructor() {
+    super('DATABASE_UNAVAILABLE', 'The database is a standby, which takes no writes.');
+  }
+}
+
+/**
+ * Sets what every connection needs, and `settings` (see settingsSql) as well, in one round trip. Returns the number of the
+ * server process. Throws if the database cannot be used.
+ */
+export async function prepareConnection(
+  client: pg.Client,
+  timeoutMs: number,
+  settings: readonly string[] = [],
+): Promise<number> {
+  // Without a listener, a connection that breaks while it is lent out ends the process.
+  client.on('error', () => {});
+  // The driver's connection timeout has ended by now, so a silent server needs a timeout of its own.
+  const query: pg.QueryConfig & { query_timeout: number } = { text: prepareText(settings), query_timeout: timeoutMs };
+  const { rows } = await client.query<PreparedRow>(query);
+  const [row] = rows;
+  if (row === undefined) throw new Error('The database has not answered.');
+  if (row.is_standby) throw new StandbyFault();
+  if (row.encoding !== 'UTF8') throw new Error(`The database's encoding is ${row.encoding}; Roster needs UTF8.`);
+  if (row.schemas === null) {
+    throw new Error(
+      "No schema in the role's search_path exists. Create one, or set another search_path with ALTER ROLE … SET search_path.",
+    );
+  }
+  return row.backend_pid;
+}
+
+/** Closes a connection at once. Whatever runs on it fails as it does when the network fails. */
+export function cutConnection(client: pg.ClientBase): void {
+  // The driver has no public name for its socket.
+  (client as unknown as { connection?: { stream?: Socket } }).connection?.stream?.destroy();
+}

@@ -1,0 +1,89 @@
+/**
+ * Knows every connection of the pool, also those that are still being made, and closes them when they are too old.
+ *
+ * A connection can die without a sign: a proxy or a firewall forgets it, or the address moves to another server. The pool
+ * would hand it out until a statement has run into its timeout, and a read from an old primary never fails.
+ */
+import pg from 'pg';
+import { cutConnection } from './connection.js';
+
+/** What happens to connections that run a statement: they are cut at once, or closed when the statement has ended. */
+export type InUse = 'cut' | 'finish';
+
+interface State {
+  readonly expiresMs: number;
+  isLent: boolean;
+  isOutdated: boolean;
+  wasCut: boolean;
+}
+
+export interface PoolConnections {
+  /** For the pool's option of this name. */
+  readonly Client: new (
+    config?: pg.ClientConfig,
+  ) => pg.Client;
+  /** Must be called before the pool lends its first connection to anybody who waits for its end. */
+  observe(pool: pg.Pool): void;
+  /** Closes every connection that has been opened so far. Those that nobody uses are closed at once. */
+  renew(inUse: InUse): void;
+  /** How often renew() was called. */
+  readonly renewals: number;
+  /** False for a connection that the pool must close instead of keeping it. */
+  isCurrent(client: pg.ClientBase): boolean;
+  /** Whether renew() has cut the connection. */
+  wasCut(client: pg.ClientBase): boolean;
+}
+
+/** Each connection lives for 75 to 100 % of `ageMsMax`, so that those opened together are not all closed together. */
+export function createPoolConnections(ageMsMax: number): PoolConnections {
+  const open = new Set<pg.Client>();
+  const states = new WeakMap<pg.ClientBase, State>();
+  let renewals = 0;
+
+  class PooledClient extends pg.Client {
+    constructor(config?: pg.ClientConfig) {
+      super(config);
+      const expiresMs = performance.now() + ageMsMax * (0.75 + 0.25 * Math.random());
+      states.set(this, { expiresMs, isLent: false, isOutdated: false, wasCut: false });
+      open.add(this);
+      this.once('end', () => open.delete(this));
+    }
+  }
+
+  function setLent(client: pg.ClientBase, isLent: boolean): void {
+    const state = states.get(client);
+    if (state !== undefined) state.isLent = isLent;
+  }
+
+  return {
+    Client: PooledClient,
+
+    observe(pool) {
+      pool.on('acquire', (client) => setLent(client, true));
+      pool.on('release', (_error, client) => setLent(client, false));
+    },
+
+    renew(inUse) {
+      renewals++;
+      for (const client of open) {
+        const state = states.get(client);
+        if (state === undefined) continue;
+        state.isOutdated = true;
+        if (state.isLent && inUse === 'finish') continue;
+        state.wasCut = true;
+        cutConnection(client);
+      }
+    },
+
+    get renewals() {
+      return renewals;
+    },
+
+    isCurrent(client) {
+      const state = states.get(client);
+      return state !== undefined && !state.isOutdated && performance.now() < state.expiresMs;
+    },
+
+    wasCut: (client) => states.get(client)?.wasCut === true,
+  };
+}

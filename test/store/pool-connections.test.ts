@@ -1,0 +1,125 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { Fault } from '../../src/model/fault.js';
+import { type Database, type DatabaseOptions, openDatabase, type Row } from '../../src/store/database.js';
+import { createTestDatabase, type TestDatabase } from '../support/database.js';
+import { databaseOptions } from '../support/open-database.js';
+
+const patience = { timeout: 30_000 };
+let testDatabase: TestDatabase;
+const opened: Database[] = [];
+
+beforeAll(async () => {
+  testDatabase = await createTestDatabase();
+});
+afterEach(async () => {
+  for (const database of opened.splice(0)) await database.close();
+});
+afterAll(() => testDatabase?.[Symbol.asyncDispose]());
+
+async function open(changes: Partial<DatabaseOptions> = {}): Promise<Database> {
+  const database = await openDatabase(databaseOptions(testDatabase.url, changes));
+  opened.push(database);
+  return database;
+}
+
+function run(database: Database, text: string): Promise<Row[]> {
+  return database.run({ name: '', text }, []);
+}
+
+async function pidOf(database: Database): Promise<unknown> {
+  const [row] = await run(database, 'select pg_backend_pid()');
+  return row?.[0];
+}
+
+async function waitUntilRunning(start: string): Promise<void> {
+  const text = `select from pg_stat_activity where state = 'active' and query like $1`;
+  await vi.waitUntil(async () => (await testDatabase.query(text, [`${start}%`])).length > 0, patience);
+}
+
+/** Opens as many connections as the pool may have. */
+async function pidsOf(database: Database, connections: number): Promise<Set<unknown>> {
+  const rows = await Promise.all(
+    Array.from({ length: connections }, () => run(database, 'select pg_backend_pid() from pg_sleep(0.05)')),
+  );
+  return new Set(rows.map(([row]) => row?.[0]));
+}
+
+describe('a pooled connection', () => {
+  it('is replaced when it has reached its maximum age, and not before', async () => {
+    const young = await open({ connectionsMax: 1 });
+    const aging = await open({ connectionsMax: 1, connectionAgeMsMax: 1000 });
+    const [youngPid, agingPid] = [await pidOf(young), await pidOf(aging)];
+    await vi.waitUntil(async () => (await pidOf(aging)) !== agingPid, patience);
+    expect(await pidOf(young)).toBe(youngPid);
+  });
+
+  it('is closed by a renewal if nobody uses it', async () => {
+    const database = await open({ connectionsMax: 3 });
+    const before = await pidsOf(database, 3);
+    database.renewConnections('finish');
+    const after = await pidsOf(database, 3);
+    expect([...after].filter((pid) => before.has(pid))).toEqual([]);
+    await vi.waitUntil(async () => {
+      const alive = await testDatabase.query('select from pg_stat_activity where pid = any ($1)', [[...before]]);
+      return alive.length === 0;
+    }, patience);
+  });
+
+  it('may finish its statement in a renewal that lets it, and is then closed', async () => {
+    const database = await open({ connectionsMax: 1 });
+    const pid = await pidOf(database);
+    const answer = run(database, `select 'finish', pg_sleep(0.5)`);
+    await waitUntilRunning(`select 'finish'`);
+    database.renewConnections('finish');
+    expect(await answer).toHaveLength(1);
+    expect(await pidOf(database)).not.toBe(pid);
+  });
+
+  it('fails its statement at once in a renewal that cuts it', async () => {
+    const database = await open({ connectionsMax: 1 });
+    const answer = run(database, `select 'cut', pg_sleep(600)`);
+    await waitUntilRunning(`select 'cut'`);
+    database.renewConnections('cut');
+    await expect(answer).rejects.toMatchObject({ reason: 'DATABASE_UNAVAILABLE' });
+    expect(await run(database, 'select 1')).toEqual([[1]]);
+  });
+
+  it('that only reads is replaced in the middle of its work, and the work done again', async () => {
+    const database = await open({ connectionsMax: 1 });
+    let tries = 0;
+    const rows = await database.withConnection(new AbortController().signal, async (query) => {
+      tries++;
+      const answer = query({ name: '', text: `select 'again' from pg_sleep($1)` }, [tries === 1 ? 600 : 0]);
+      if (tries === 1) {
+        await waitUntilRunning(`select 'again'`);
+        database.renewConnections('cut');
+      }
+      return await answer;
+    });
+    expect(rows).toEqual([['again']]);
+    expect(tries).toBe(2);
+  });
+
+  it('that is cut together with a session fails that session, too', async () => {
+    const database = await open();
+    await using session = await database.openSession(new AbortController().signal);
+    const answer = session.query('select pg_sleep(600)').catch((error: unknown) => error);
+    database.renewConnections('cut');
+    expect(await answer).toBeInstanceOf(Fault);
+  });
+
+  it('whose server takes no more writes is replaced with all others, and its write is done on a new one', async () => {
+    const database = await open({ connectionsMax: 3 });
+    await testDatabase.query('create table written (id integer)');
+    // As connections to a primary that has become read-only, while the address leads to the new one.
+    await testDatabase.query(`alter database ${testDatabase.name} set default_transaction_read_only = on`);
+    database.renewConnections('finish');
+    const old = await pidsOf(database, 3);
+    await testDatabase.query(`set default_transaction_read_only = off;
+      alter database ${testDatabase.name} reset default_transaction_read_only`);
+    expect(await run(database, 'insert into written values (1) returning id')).toEqual([[1]]);
+    const now = await pidsOf(database, 3);
+    expect([...now].filter((pid) => old.has(pid))).toEqual([]);
+    expect(await testDatabase.query('select id from written')).toEqual([{ id: 1 }]);
+  });
+});

@@ -1,0 +1,54 @@
+/** What may stand between Roster and its database: forwards connections, forgets them without a word, or cuts them. */
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+
+export interface TcpProxy extends AsyncDisposable {
+  /** The given URL, through the proxy. */
+  readonly url: string;
+  /** From now on nothing passes on the connections that are open; they stay open. New ones work. */
+  freeze(): void;
+  /** Resets the connections that are open. New ones work. */
+  cut(): void;
+}
+
+export async function startTcpProxy(url: string): Promise<TcpProxy> {
+  const { hostname, port } = new URL(url);
+  const connections = new Set<{ sides: [Socket, Socket]; isFrozen: boolean }>();
+  const server = createServer((near) => {
+    const far = connect(Number(port), hostname);
+    const connection = { sides: [near, far] as [Socket, Socket], isFrozen: false };
+    connections.add(connection);
+    for (const [from, to] of [[near, far] as const, [far, near] as const]) {
+      from.on('data', (bytes) => {
+        if (!connection.isFrozen) to.write(bytes);
+      });
+      from.on('error', () => {});
+      from.on('close', () => {
+        if (connection.isFrozen) return;
+        connections.delete(connection);
+        to.destroy();
+      });
+    }
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const own = new URL(url);
+  own.host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+
+  function destroyAll(): void {
+    for (const { sides } of connections) for (const socket of sides) socket.destroy();
+    connections.clear();
+  }
+
+  return {
+    url: own.href,
+    freeze() {
+      for (const connection of connections) connection.isFrozen = true;
+    },
+    cut: destroyAll,
+    async [Symbol.asyncDispose]() {
+      server.close();
+      destroyAll();
+    },
+  };
+}

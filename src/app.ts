@@ -15,7 +15,7 @@ import { renewChangeFeed } from './store/changes.js';
 import { type DatabaseOptions, openDatabase } from './store/database.js';
 import { watchDatabase } from './store/database-watch.js';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from './store/embedded-postgres.js';
-import { readIdentity } from './store/identity.js';
+import { checkSessions, readIdentity } from './store/identity.js';
 import { type MigrationResult, migrateDown, migrateUp, migrationStatus } from './store/migrate.js';
 import { createLog, type Log, type LogDestination } from './telemetry/log.js';
 import { createMetrics, figuresContentType, figuresText, type Metrics } from './telemetry/metrics.js';
@@ -181,6 +181,9 @@ export async function startServing(
     metrics.observe({ connections: () => database.connections() });
     if (await renewChangeFeed(database))
       log.warn({}, 'the database was restored from a dump, or cloned: its watchers start over');
+    if (config.database.directUrl !== undefined) {
+      await checkSessions(database, signal ?? new AbortController().signal);
+    }
     const directory = createDirectory({
       database,
       identity: await readIdentity(database),

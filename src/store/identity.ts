@@ -13,3 +13,13 @@ export async function readIdentity(database: Database): Promise<DirectoryIdentit
   if (row === undefined) throw new Error('The table "directory" is empty: was the database restored in part?');
   return { id: row.id, secret: row.secret };
 }
+
+const feedStatement = { name: '', text: 'select id from change_feed' };
+
+/** Throws if sessions lead to another database than everything else, as a wrong DATABASE_DIRECT_URL makes them. */
+export async function checkSessions(database: Database, signal: AbortSignal): Promise<void> {
+  await using session = await database.openSession(signal);
+  const [[direct] = []] = await session.query(feedStatement.text);
+  const [[shared] = []] = await database.run(feedStatement, []);
+  if (direct !== shared) throw new Error('DATABASE_DIRECT_URL leads to another database than DATABASE_URL.');
+}

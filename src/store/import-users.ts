@@ -5,14 +5,15 @@
  * Nobody else sees what is staged, and it vanishes with the connection, however that ends. Nothing but `merge` writes
  * users, and that in one transaction. Memory does not depend on the number of rows.
  */
+import { randomBytes } from 'node:crypto';
 import { finished } from 'node:stream/promises';
 import { from as copyFrom } from 'pg-copy-streams';
 import { Fault } from '../model/fault.js';
 import type { OnConflict } from '../model/import-request.js';
 import type { UserInput } from '../model/user.js';
 import { logChanges } from './changes.js';
-import type { Database, Row } from './database.js';
-import { faultOf, isConnectionLost, lostRace } from './faults.js';
+import { type Database, poolerSwitches, type Row } from './database.js';
+import { faultOf, isConnectionLost, isTableMissing, lostRace } from './faults.js';
 import { fieldNames, writable, written } from './users.js';
 
 export interface StagedRow {
@@ -70,6 +71,8 @@ function each(part: (column: string, unset: string, type: string) => string, sep
     .join(separator);
 }
 
+// Each import puts names of its own in the place of `staged_users` and `import_steps`: a pooler that has been mistaken for
+// one that keeps sessions must not lead an import to the rows of another one.
 // The key is computed once, and while the caller is still sending. In the C collation, as the index has it.
 const createStagingStatement = `
   create temp table staged_users (
@@ -200,11 +203,13 @@ export async function openStaging(
   { takenRowsMax, onWritten }: StagingOptions,
   callSignal: AbortSignal,
 ): Promise<Staging> {
-  const session = await database.openSession(callSignal);
+  const session = await database.openSession(callSignal, { keepsState: true });
   const lost = new AbortController();
   session.client.once('error', (error) => lost.abort(faultOf(error)));
   const signal = AbortSignal.any([callSignal, lost.signal]);
 
+  const importId = randomBytes(8).toString('hex');
+  const named = (statement: string) => statement.replaceAll(/\b(?:staged_users|import_steps)\b/g, `$&_${importId}`);
   let text = '';
   let stagedCount = 0;
   // The COPY that is under way. Where it fails while nobody looks, the next one to wait for it finds out.
@@ -212,18 +217,34 @@ export async function openStaging(
   let isPrepared = false;
 
   async function query(statement: string, values?: readonly unknown[]): Promise<Row> {
-    const [row = []] = await session.query(statement, values);
+    const [row = []] = await queryRows(statement, values);
     return row;
+  }
+
+  async function queryRows(statement: string, values?: readonly unknown[]): Promise<Row[]> {
+    try {
+      return await session.query(named(statement), values);
+    } catch (error) {
+      throw await leftBehind(error);
+    }
+  }
+
+  /** If another server connection than the one with the staged rows has answered, ends that one, and the rows with it. */
+  async function leftBehind(error: unknown): Promise<unknown> {
+    if (!isTableMissing(error)) return error;
+    await session.query('rollback');
+    await session.query('select pg_terminate_backend($1)', [session.backendPid]);
+    return poolerSwitches();
   }
 
   async function copy(rows: string): Promise<void> {
     try {
-      const stream = session.client.query(copyFrom(copyStatement));
+      const stream = session.client.query(copyFrom(named(copyStatement)));
       stream.end(rows);
       await finished(stream);
     } catch (error) {
       signal.throwIfAborted();
-      throw faultOf(error);
+      throw await leftBehind(faultOf(error));
     }
   }
 
@@ -256,7 +277,7 @@ export async function openStaging(
     const [created] = (await query(allOrNothing ? insertAllStatement : insertFreeStatement)) as [number];
     const left = stagedCount - created;
     if (onConflict === 'skip') return { created, updated: 0, skipped: left, taken: 0, takenRows: [] };
-    const rows = left === 0 ? [] : await session.query(notInsertedStatement, [takenRowsMax]);
+    const rows = left === 0 ? [] : await queryRows(notInsertedStatement, [takenRowsMax]);
     return { created, updated: 0, skipped: 0, taken: left, takenRows: rows.map(([row]) => row as number) };
   }
 

@@ -39,7 +39,7 @@ export async function ensureSearchIndex(database: Database, signal: AbortSignal)
     const valid = await isValid(database);
     if (valid) return 'there';
 
-    await using session = await database.openSession(signal);
+    await using session = await database.openSession(signal, { keepsState: true });
     await session.query('set statement_timeout = 0');
     // It waits for transactions that are older than itself, and nobody waits for it.
     await session.query('set lock_timeout = 0');

@@ -64,7 +64,7 @@ async function countIn(domain: string): Promise<number> {
 
 async function sessionsOpen(): Promise<number> {
   const [row] = await testDatabase.query<{ count: string }>(
-    `select count(*) from pg_class where relname = 'staged_users'`,
+    `select count(*) from pg_class where relname like 'staged_users%'`,
   );
   return Number(row?.count);
 }

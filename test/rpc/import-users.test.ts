@@ -37,7 +37,9 @@ async function countIn(domain: string): Promise<number> {
 }
 
 async function sessionsOpen(database: TestDatabase = app.database): Promise<number> {
-  const [row] = await database.query<{ count: string }>(`select count(*) from pg_class where relname = 'staged_users'`);
+  const [row] = await database.query<{ count: string }>(
+    `select count(*) from pg_class where relname like 'staged_users%'`,
+  );
   return Number(row?.count);
 }
 

@@ -294,7 +294,7 @@ describe('a merge', () => {
 
 async function stagingTables(): Promise<number> {
   const [row] = await testDatabase.query<{ count: string }>(
-    `select count(*) from pg_class where relname = 'staged_users'`,
+    `select count(*) from pg_class where relname like 'staged_users%'`,
   );
   return Number(row?.count);
 }
@@ -303,6 +303,29 @@ async function endSessions(): Promise<void> {
   await testDatabase.query(`
     select pg_terminate_backend(pid) from pg_stat_activity
     where datname = current_database() and query like '%staged_users%' and pid <> pg_backend_pid()`);
+}
+
+describe('an import whose staged rows are on another server connection than its statements', () => {
+  it('is refused, ends that connection, and writes nothing', async () => {
+    const fields = someFields();
+    await using staging = await openStaging(database, options, never);
+    const [before] = await sessionPids();
+    // A pooler that was mistaken for one that keeps sessions looks like this.
+    await testDatabase.query(`do $$ begin
+      execute (select format('drop table %s', oid::regclass) from pg_class where relname like 'staged_users%');
+    end $$`);
+    await staging.stage([{ row: 0, id: uuidv7(), fields }]);
+    await expect(staging.merge('reject', true)).rejects.toMatchObject({ reason: 'DATABASE_UNAVAILABLE' });
+    await expect.poll(sessionPids, { timeout: 30_000 }).not.toContain(before);
+    expect(await selectUsersByEmail(database, [fields.email])).toEqual([undefined]);
+  });
+});
+
+async function sessionPids(): Promise<number[]> {
+  const rows = await testDatabase.query<{ pid: number }>(`
+    select pid from pg_stat_activity
+    where datname = current_database() and query like '%create temp table staged_users%' and pid <> pg_backend_pid()`);
+  return rows.map(({ pid }) => pid);
 }
 
 describe('a merge beside others', () => {

@@ -1,0 +1,88 @@
+/** Debian's PgBouncer in front of a database, as an operator would set it up. */
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+const programs = [process.env.PGBOUNCER ?? '/usr/sbin/pgbouncer', 'pgbouncer'];
+const program = programs.find((name) => spawnSync(name, ['--version']).status === 0);
+
+/** Why there is none, for the name of a test that is skipped; undefined if there is one. */
+export const noPgBouncer = program === undefined ? 'PgBouncer is not installed (apt-get install pgbouncer)' : undefined;
+
+export interface PgBouncer extends AsyncDisposable {
+  /** The given URL, through the pooler. */
+  readonly url: string;
+}
+
+export async function startPgBouncer(
+  url: string,
+  { mode, connections = 4 }: { mode: 'transaction' | 'session'; connections?: number },
+): Promise<PgBouncer> {
+  if (program === undefined) throw new Error(noPgBouncer);
+  const { hostname, port, username, password, pathname } = new URL(url);
+  const name = pathname.slice(1);
+  const ownPort = await freePort();
+  const folder = mkdtempSync(join(tmpdir(), 'roster-pgbouncer-'));
+  // As root it runs as somebody else, who must be able to enter.
+  chmodSync(folder, 0o755);
+  const server = { host: hostname, port, dbname: name, user: decodeURIComponent(username) };
+  const settings = { ...server, ...(password === '' ? {} : { password: decodeURIComponent(password) }) };
+  const file = join(folder, 'pgbouncer.ini');
+  writeFileSync(
+    file,
+    `[databases]
+${name} = ${Object.entries(settings)
+      .map(([key, value]) => `${key}='${value}'`)
+      .join(' ')}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = ${ownPort}
+unix_socket_dir =
+auth_type = any
+pool_mode = ${mode}
+default_pool_size = ${connections}
+ignore_startup_parameters = statement_timeout, lock_timeout, idle_in_transaction_session_timeout
+`,
+  );
+  const user = process.getuid?.() === 0 ? ['-u', 'nobody'] : [];
+  const child = spawn(program, ['-q', ...user, file], { stdio: ['ignore', 'ignore', 'inherit'] });
+  const exited = once(child, 'exit');
+  while (!(await answers(ownPort))) {
+    if (child.exitCode !== null) throw new Error(`PgBouncer has ended with ${child.exitCode}`);
+    await sleep(20);
+  }
+  const own = new URL(url);
+  own.host = `127.0.0.1:${ownPort}`;
+  return {
+    url: own.href,
+    async [Symbol.asyncDispose]() {
+      child.kill('SIGQUIT');
+      await exited;
+      rmSync(folder, { recursive: true });
+    },
+  };
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+async function answers(port: number): Promise<boolean> {
+  const socket = connect(port, '127.0.0.1');
+  const [event] = await Promise.race([
+    once(socket, 'connect').then(() => ['connect']),
+    once(socket, 'close').then(() => ['close']),
+    once(socket, 'error').then(() => ['error']),
+  ]).catch(() => ['error']);
+  socket.destroy();
+  return event === 'connect';
+}

@@ -17,6 +17,7 @@ import { type Fault, type FaultReason, serverStopping } from '../model/fault.js'
 import type { CallLine, Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { boundMessage, encodeErrorStatus, errorDetailsKey } from './error-status.js';
+import { takeEncodingError } from './wire-definition.js';
 
 export const requestIdKey = 'x-request-id';
 // How the middleware, which sees converted metadata only, finds the call. What a caller sends under it is overwritten.
@@ -114,8 +115,15 @@ export function createCallObserver(
           return;
         }
         const code: Status = status.code ?? Status.UNKNOWN;
+        const { requestId } = observed;
         observed.reason ??= reasonOfCode(code);
-        sendStatus(completeStatus(code, status.details ?? '', status.metadata, observed.reason, observed.requestId));
+        let details = status.details ?? '';
+        const bug = code === Status.INTERNAL ? takeEncodingError() : undefined;
+        if (bug !== undefined) {
+          logBug(log, bug, observed);
+          details = bugText(requestId);
+        }
+        sendStatus(completeStatus(code, details, status.metadata, observed.reason, requestId));
         if (!(code === Status.OK && isLeaving)) finish(code);
       };
 
@@ -199,6 +207,15 @@ export function createCallObserver(
       for (const call of [...open.values()]) call.end(stopping);
     },
   };
+}
+
+/** What the caller of a call that failed with a bug may know. */
+export function bugText(requestId: string): string {
+  return `An internal error; the server's log has it under request id ${requestId}.`;
+}
+
+export function logBug(log: Log, error: unknown, call: Pick<OpenCall, 'method' | 'requestId'> | undefined): void {
+  log.error({ error, method: call?.method, requestId: call?.requestId }, 'a call failed with a bug');
 }
 
 /** Why grpc-js ended a call by itself. */

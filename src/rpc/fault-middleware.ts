@@ -6,7 +6,7 @@
 import { type CallContext, ServerError, type ServerMiddleware, Status } from 'nice-grpc';
 import { Fault, type FaultReason, serverStopping } from '../model/fault.js';
 import type { Log } from '../telemetry/log.js';
-import type { CallObserver, OpenCall } from './call-observer.js';
+import { bugText, type CallObserver, logBug, type OpenCall } from './call-observer.js';
 import { boundMessage, encodeErrorStatus, errorDetailsKey } from './error-status.js';
 import { undecodable } from './wire-definition.js';
 
@@ -34,9 +34,8 @@ export function createFaultMiddleware(
     } else if (thrown instanceof Fault || isAbortError(thrown)) {
       return callEnded(call);
     }
-    log.error({ error: thrown, method: call?.method, requestId: call?.requestId }, 'a call failed with a bug');
-    const message = `An internal error; the server's log has it under request id ${call?.requestId ?? 'unknown'}.`;
-    return new Fault('INTERNAL', message);
+    logBug(log, thrown, call);
+    return new Fault('INTERNAL', bugText(call?.requestId ?? 'unknown'));
   }
 
   function logCause(fault: Fault, call: OpenCall | undefined): void {

@@ -65,13 +65,34 @@ export function wireDefinition<D extends GeneratedDefinition, E extends Encoders
       responseStream: method.responseStream,
       requestSerialize: (message) => requestType.encode(message).finish(),
       requestDeserialize: (bytes) => decodeStrictly(requestType, bytes),
-      responseSerialize: encoders[key] ?? ((message) => responseType.encode(message).finish()),
+      responseSerialize: keepingErrors(encoders[key] ?? ((message) => responseType.encode(message).finish())),
       responseDeserialize: (bytes) => responseType.decode(bytes),
       options: method.options,
     };
     return [key, wireMethod];
   });
   return Object.fromEntries(methods) as WireDefinition<D, E>;
+}
+
+// grpc-js drops what an encoder throws, and ends the call before it returns.
+let encodingError: unknown;
+
+function keepingErrors(encode: (message: never) => Uint8Array): (message: never) => Uint8Array {
+  return (message) => {
+    try {
+      return encode(message);
+    } catch (error) {
+      encodingError = error;
+      throw error;
+    }
+  };
+}
+
+/** Why the answer could not be encoded, for whoever is told just then that the call ends with INTERNAL. */
+export function takeEncodingError(): unknown {
+  const error = encodingError;
+  encodingError = undefined;
+  return error;
 }
 
 // ts-proto's own limit, and the property of the reader in which it counts.

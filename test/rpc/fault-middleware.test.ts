@@ -96,6 +96,32 @@ describe('the status of a failed call', () => {
     expect(bug).toMatchObject({ level: 'error', requestId, error: { message: 'a secret of the implementation' } });
   });
 
+  it('is INTERNAL for an answer that cannot be encoded, with the request id and the stack in the log', async () => {
+    const broken = { ...ada, createTime: undefined as never };
+    const server = await startTestServer({
+      getUser: async () => broken,
+      async *exportUsers() {
+        yield { users: [broken], resumeToken: '', watchToken: '' };
+      },
+    });
+    const client = typedClient(server.target);
+    const readAll = async () => {
+      for await (const message of client.exportUsers({})) expect(message).toBeUndefined();
+    };
+    for (const [index, call] of [() => client.getUser({ id }), readAll].entries()) {
+      const error = await failureOf(call());
+      await vi.waitUntil(() => server.callLines().length === index + 1, patience);
+      const requestId = server.callLines()[index]?.requestId;
+      expect(Status[error.code]).toBe('INTERNAL');
+      expect(error.details).toBe(`An internal error; the server's log has it under request id ${requestId}.`);
+      expect(detailOf(error, 'ErrorInfo')).toMatchObject({ reason: 'INTERNAL' });
+      expect(detailOf(error, 'RequestInfo')).toMatchObject({ requestId });
+      const bug = server.lines.findLast(({ msg }) => msg === 'a call failed with a bug');
+      expect(bug).toMatchObject({ level: 'error', requestId, error: { stack: expect.stringContaining('user-codec') } });
+    }
+    expect(server.callLines()).toMatchObject([{ status: 'INTERNAL' }, { status: 'INTERNAL' }]);
+  });
+
   it('keeps a cause for the log, as a warning once a second', async () => {
     const server = await startTestServer({
       getUser: async () => {

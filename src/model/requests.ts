@@ -20,6 +20,8 @@ import {
   refuseAttributes,
   refuseEmail,
   refuseLegacyEmail,
+  refuseUnstorable,
+  storableTextSchema,
   textsThat,
   textThat,
   type User,
@@ -120,7 +122,7 @@ export interface DeleteUserRequest {
 }
 
 const deleteUserSchema = z
-  .object({ id: idSchema, etag: z.string(), allowMissing: z.boolean() })
+  .object({ id: idSchema, etag: storableTextSchema, allowMissing: z.boolean() })
   .transform(({ id, etag, allowMissing }): DeleteUserRequest => ({ id, version: versionOf(etag), allowMissing }));
 
 export function parseDeleteUser(request: unknown): DeleteUserRequest {
@@ -176,6 +178,8 @@ export function parseUpdateUser(request: unknown): UpdateUserRequest {
   const violations: Violation[] = [];
   const idRefusal = refuseUuid(user.id);
   if (idRefusal !== undefined) violations.push({ field: 'user.id', description: idRefusal });
+  const etagRefusal = refuseUnstorable(user.etag);
+  if (etagRefusal !== undefined) violations.push({ field: 'user.etag', description: etagRefusal });
   const { names, keys } = parseUpdateMask(updateMask, user, violations);
 
   const patch: UserPatch = {};
@@ -216,7 +220,9 @@ function parseUpdateMask(
   const names = new Set<keyof UserFields>();
   mask.forEach((path, index) => {
     const name = fieldNames.find((known) => writable[known].path === path);
+    const refusal = refuseUnstorable(path);
     if (name !== undefined) names.add(name);
+    else if (refusal !== undefined) violations.push({ field: `update_mask.paths[${index}]`, description: refusal });
     else if (path.startsWith(attributePrefix)) keys.add(path.slice(attributePrefix.length));
     else {
       const description =
@@ -238,9 +244,10 @@ function readAttributeKeys(
 ): Map<string, JsonValue | undefined> {
   const values = new Map<string, JsonValue | undefined>();
   for (const key of keys) {
-    const value = Object.hasOwn(attributes, key) ? attributes[key] : undefined;
-    const refusal = value === undefined ? undefined : refuseAttributes({ [key]: value });
-    if (refusal === undefined) values.set(key, value);
+    const isSet = Object.hasOwn(attributes, key);
+    const value = attributes[key];
+    const refusal = isSet ? refuseAttributes({ [key]: value }) : undefined;
+    if (refusal === undefined) values.set(key, isSet ? value : undefined);
     else violations.push({ field: 'user.attributes', description: refusal });
   }
   return values;
@@ -339,13 +346,21 @@ const heartbeatMsMax = 600_000;
 const watchUsersSchema = z.object({
   resumeToken: z.string(),
   includeExisting: z.boolean(),
-  // Seconds of 64 bits may come as a number that is not whole; all of those are out of bounds.
   heartbeat: z
     .object({ seconds: z.number(), nanos: z.number() })
     .optional()
+    .refine((duration) => duration === undefined || isDuration(duration), {
+      message: 'must be a Duration with nanos from -999999999 to 999999999, and with the same sign as seconds',
+      abort: true,
+    })
     .transform((duration) => (duration === undefined ? 0 : duration.seconds * 1000 + duration.nanos / 1_000_000))
     .refine((ms) => ms === 0 || (ms >= heartbeatMsMin && ms <= heartbeatMsMax), 'must be 0 or 100 ms to 10 minutes'),
 });
+
+/** Whether google.protobuf.Duration allows this combination. */
+function isDuration({ seconds, nanos }: { seconds: number; nanos: number }): boolean {
+  return Math.abs(nanos) <= 999_999_999 && (seconds === 0 || nanos === 0 || seconds > 0 === nanos > 0);
+}
 
 export function parseWatchUsers(request: unknown): WatchUsersRequest {
   const { resumeToken, includeExisting, heartbeat } = parseWith(watchUsersSchema, request);
@@ -394,7 +409,7 @@ const resolveUsersSchema = z
   .pipe(
     z.object({
       tag: textThat((tag) =>
-        hasAtMost(tag, tagCharactersMax) ? undefined : `must have at most ${tagCharactersMax} characters`,
+        hasAtMost(tag, tagCharactersMax) ? refuseUnstorable(tag) : `must have at most ${tagCharactersMax} characters`,
       ),
       ids: idsSchema,
       emails: textsThat(refuseLegacyEmail),

@@ -67,7 +67,8 @@ export function hasAtMost(text: string, max: number): boolean {
   return count <= max;
 }
 
-function refuseUnstorable(text: string): string | undefined {
+/** What is wrong with any text that a caller sends, or undefined. */
+export function refuseUnstorable(text: string): string | undefined {
   // Postgres has no U+0000, and stores a lone surrogate as U+FFFD.
   if (text.includes('\0')) return 'must not contain U+0000';
   if (!text.isWellFormed()) return 'must be well-formed Unicode';
@@ -151,7 +152,7 @@ function refuseJson(value: unknown, level: number): string | undefined {
     }
     default:
       // A google.protobuf.Value of which no kind is set arrives as undefined.
-      return 'must have a kind for each value';
+      return 'must have a kind in every google.protobuf.Value';
   }
 }
 
@@ -162,6 +163,9 @@ export function textThat(refuse: (text: string) => string | undefined): z.ZodTyp
     if (message !== undefined) context.addIssue({ code: 'custom', message });
   });
 }
+
+/** A text in which any characters are allowed that can be stored. */
+export const storableTextSchema = textThat(refuseUnstorable);
 
 /** The same for many texts at once: an array of schemas takes five times as long. */
 export function textsThat(refuse: (text: string) => string | undefined): z.ZodType<string[], string[]> {

@@ -14,6 +14,7 @@ import {
   parseListUsers,
   parseResolveUsers,
   parseUpdateUser,
+  parseWatchUsers,
   patchAttributes,
 } from '../../src/model/requests.js';
 import type { JsonObject } from '../../src/model/user.js';
@@ -227,6 +228,10 @@ describe('parseDeleteUser', () => {
     expect(parse('vz')).toEqual({ id, version: 35, allowMissing: true });
     expect(parse('anything else')).toEqual({ id, version: 0, allowMissing: true });
   });
+
+  it.each(['a\0', 'a\ud800'])('refuses an etag that no text may be: %j', (etag) => {
+    expect(badFields(() => parseDeleteUser({ id, etag, allowMissing: true }))).toEqual(['etag']);
+  });
 });
 
 describe('parseUpdateUser', () => {
@@ -322,6 +327,13 @@ describe('parseUpdateUser', () => {
     ]);
   });
 
+  it.each(['a\0', 'a\ud800'])('refuses an etag and a path that no text may be: %j', (text) => {
+    expect(badFields(() => parse({ etag: text }, ['email', `attributes.${text}`]))).toEqual([
+      'user.etag',
+      'update_mask.paths[1]',
+    ]);
+  });
+
   it('refuses a request without a user', () => {
     expect(badFields(() => parseUpdateUser({ user: undefined, updateMask: ['last_name'] }))).toEqual(['user']);
   });
@@ -383,6 +395,13 @@ describe('parseUpdateUser', () => {
       expect(badFields(() => keysOf({ a: Number.NaN }, 'attributes.a'))).toEqual(['user.attributes']);
       expect(badFields(() => keysOf({ a: 'a'.repeat(16_384) }, 'attributes.a'))).toEqual(['user.attributes']);
       expect(keysOf({ a: Number.NaN, b: 1 }, 'attributes.b')).toEqual(new Map([['b', 1]]));
+    });
+
+    it('refuses a value without a kind, which does not remove the key', () => {
+      const attributes: JsonObject = { b: 1 };
+      Object.assign(attributes, { a: undefined });
+      expect(badFields(() => keysOf(attributes, 'attributes.a'))).toEqual(['user.attributes']);
+      expect(keysOf(attributes, 'attributes.b')).toEqual(new Map([['b', 1]]));
     });
   });
 });
@@ -509,8 +528,8 @@ describe('parseResolveUsers', () => {
 
   it('keeps ids as they were written beside their one form', () => {
     const ids = [id.toUpperCase(), id];
-    expect(parse({ tag: '\0😀', ids, emails: ['this'] })).toEqual({
-      tag: '\0😀',
+    expect(parse({ tag: ' 😀\n', ids, emails: ['this'] })).toEqual({
+      tag: ' 😀\n',
       ids: [id, id],
       emails: ['this'],
       idsWritten: ids,
@@ -523,9 +542,45 @@ describe('parseResolveUsers', () => {
     expect(parse({ tag: '😀'.repeat(256) }).tag).toHaveLength(512);
   });
 
+  it.each(['a\0', 'a\ud800'])('refuses a tag that no text may be: %j', (tag) => {
+    expect(badFields(() => parse({ tag }))).toEqual(['tag']);
+  });
+
   it('takes 1000 ids and emails together', () => {
     const some = (count: number, text: string) => Array.from({ length: count }, () => text);
     expect(parse({ ids: some(400, id), emails: some(600, 'a@b') }).ids).toHaveLength(400);
     expect(badFields(() => parse({ ids: some(401, 'x'), emails: some(600, '') }))).toEqual(['ids']);
+  });
+});
+
+describe('parseWatchUsers', () => {
+  const heartbeatOf = (heartbeat?: { seconds: number; nanos: number }) =>
+    parseWatchUsers({ resumeToken: '', includeExisting: false, heartbeat }).heartbeatMs;
+
+  it('reads a heartbeat of 100 ms to 10 minutes, and 10 s where it is 0 or unset', () => {
+    expect(heartbeatOf()).toBe(10_000);
+    expect(heartbeatOf({ seconds: 0, nanos: 0 })).toBe(10_000);
+    expect(heartbeatOf({ seconds: 0, nanos: 100_000_000 })).toBe(100);
+    expect(heartbeatOf({ seconds: 600, nanos: 0 })).toBe(600_000);
+  });
+
+  it.each([
+    { seconds: 0, nanos: 99_999_999 },
+    { seconds: 600, nanos: 1 },
+    { seconds: -1, nanos: 0 },
+    { seconds: 2 ** 62, nanos: 0 },
+    { seconds: -(2 ** 63), nanos: 0 },
+  ])('refuses one that is out of bounds: %j', (heartbeat) => {
+    expect(badFields(() => heartbeatOf(heartbeat))).toEqual(['heartbeat']);
+  });
+
+  it.each([
+    { seconds: 1, nanos: -500_000_000 },
+    { seconds: -1, nanos: 1 },
+    { seconds: 0, nanos: 1_500_000_000 },
+    { seconds: 1, nanos: 1_000_000_000 },
+  ])('refuses one that is not a duration: %j', (heartbeat) => {
+    const { violations } = faultOf(() => heartbeatOf(heartbeat));
+    expect(violations).toEqual([{ field: 'heartbeat', description: expect.stringContaining('must be a Duration') }]);
   });
 });

@@ -3,6 +3,7 @@ import { existsSync, globSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { faultCodes } from '../src/model/fault.js';
+import { requestBytesMax } from '../src/model/method-limits.js';
 
 const root = join(import.meta.dirname, '..');
 const files = [
@@ -106,6 +107,20 @@ describe('docs/errors.md', () => {
   it('says of each when, what to do and whether to try again', () => {
     const rows = tableOf('docs/errors.md', 'Reason');
     expect(rows.filter((row) => row.length !== 5 || row.includes(''))).toEqual([]);
+  });
+});
+
+describe('the limits in docs/errors.md', () => {
+  it('are those of each method of the contract', () => {
+    const documented = tableOf('docs/errors.md', 'Method').flatMap(([methods = '', limit = '']) => {
+      const [, number, unit] = /^(\d+) (KiB|MiB)$/.exec(limit) ?? [];
+      const bytes = Number(number) * (unit === 'KiB' ? 1024 : 1024 * 1024);
+      return [...methods.matchAll(/`(\w+)`/g)].map(([, method]) => [method, bytes]);
+    });
+    const limits = Object.entries(requestBytesMax)
+      .filter(([path]) => !path.startsWith('/grpc.'))
+      .map(([path, bytes]) => [path.split('/').at(-1), bytes]);
+    expect(Object.fromEntries(documented)).toEqual(Object.fromEntries(limits));
   });
 });
 

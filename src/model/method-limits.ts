@@ -2,9 +2,11 @@
  * How many bytes one request message of each method may have, after it is decompressed and before it is parsed.
  *
  * A read needs kilobytes. Only batches and imports need the full 4 MiB. The limit bounds what a single message can cost:
- * see docs/errors.md, MESSAGE_TOO_LARGE.
+ * see docs/errors.md, "How large a request may be".
  */
-import { messageBytesMax } from './user.js';
+import { importUsersMax } from './import-request.js';
+import { batchUsersMax } from './requests.js';
+import { attributesBytesMax, messageBytesMax } from './user.js';
 
 const kib = 1024;
 
@@ -37,3 +39,37 @@ export const requestBytesMax: Readonly<Record<string, number>> = {
   '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo': 64 * kib,
   '/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo': 64 * kib,
 };
+
+/** Kinds of elements that repeat in a request. `keys` are ids and emails together, `values` are those in attributes. */
+export type ElementKind = 'users' | 'values' | 'keys' | 'paths';
+
+export type ElementLimits = Readonly<Partial<Record<ElementKind, number>>>;
+
+// The shortest JSON that holds n values is a list of digits, which takes 2n bytes.
+const valuesOfOneUser = attributesBytesMax / 2;
+// A batch is checked and written in a few steps, of which none can be interrupted. The rows of an import are checked one
+// by one.
+const valuesOfBatch = 50_000;
+const valuesOfImport = 100_000;
+
+/**
+ * How many elements one request message of each method may have. The decoder stops at the first one beyond its limit. A
+ * method that is not listed has no elements that repeat.
+ */
+export const requestElementsMax: Readonly<Record<string, ElementLimits>> = {
+  '/users.v1.UserService/CreateUser': { values: valuesOfOneUser },
+  // A mask may name each key that attributes of 16 KiB can hold, once to remove it and once to set another one.
+  '/users.v1.UserService/UpdateUser': { values: valuesOfOneUser, paths: 5000 },
+  '/users.v1.UserService/BatchGetUsers': { keys: batchUsersMax },
+  '/users.v1.UserService/BatchCreateUsers': { users: batchUsersMax, values: valuesOfBatch },
+  '/users.v1.UserService/ImportUsers': { users: importUsersMax, values: valuesOfImport },
+  '/users.v1.UserService/ResolveUsers': { keys: batchUsersMax },
+};
+
+/**
+ * How many fields a request message may have, also unknown ones and those of messages within it: so many in all, and more
+ * for each element. A value of attributes needs four: its entry, the key, the value and the kind. Without this limit a
+ * request could repeat a single field a million times.
+ */
+export const requestFieldsMax = 1000;
+export const fieldsOfElement: Readonly<Record<ElementKind, number>> = { users: 20, values: 4, keys: 1, paths: 1 };

@@ -4,6 +4,7 @@
  * Until the stream has ended as it should, nothing is written. Of the rows nothing is kept here but the errors of the
  * first bad ones.
  */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { emailTakenText, Fault, invalid } from '../model/fault.js';
 import {
   type ImportError,
@@ -18,6 +19,9 @@ import { openStaging, type StagedRow, type Staging } from '../store/import-users
 import type { Metrics } from '../telemetry/metrics.js';
 import { settlesWithin } from './settles-within.js';
 import { createRowIds } from './user-ids.js';
+
+// How long rows are checked before other calls get a turn of the event loop.
+const turnMsMax = 10;
 
 export interface ImportLimits {
   /** A caller who sends nothing for so long, although the import waits for it, is given up. */
@@ -70,11 +74,16 @@ async function stageAll(
   let rejected = 0;
   const errors: ImportError[] = [];
   const idOf = createRowIds();
+  let turnedMs = performance.now();
   for await (const part of unlessStalled(parts, stallTimeoutMs, staging.signal)) {
     options ??= part.options;
     totalRows = part.totalRows;
     const rows: StagedRow[] = [];
     for (const fields of part.users) {
+      if (performance.now() - turnedMs > turnMsMax) {
+        await nextTurn();
+        turnedMs = performance.now();
+      }
       const row = rowCount++;
       const violation = refuseUser(fields);
       if (violation === undefined) {

@@ -17,6 +17,7 @@ import { type Fault, type FaultReason, serverStopping } from '../model/fault.js'
 import type { CallLine, Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { boundMessage, encodeErrorStatus, errorDetailsKey } from './error-status.js';
+import { limitReceivedBytes, ownDetails } from './receive-limit.js';
 import { takeEncodingError } from './wire-definition.js';
 
 export const requestIdKey = 'x-request-id';
@@ -77,6 +78,7 @@ export function createCallObserver(
     (isForwarded: boolean): ServerInterceptor =>
     ({ path, responseStream }, call) => {
       const startedMs = performance.now();
+      limitReceivedBytes(call, path);
       const key = (callCount++).toString(36);
       const method = path.slice(1);
       // Read when the call began: a socket that has closed has forgotten it.
@@ -117,7 +119,7 @@ export function createCallObserver(
         const code: Status = status.code ?? Status.UNKNOWN;
         const { requestId } = observed;
         observed.reason ??= reasonOfCode(code);
-        let details = status.details ?? '';
+        let details = ownDetails(path, status.details ?? '');
         const bug = code === Status.INTERNAL ? takeEncodingError() : undefined;
         if (bug !== undefined) {
           logBug(log, bug, observed);

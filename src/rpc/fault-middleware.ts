@@ -8,7 +8,6 @@ import { Fault, type FaultReason, serverStopping } from '../model/fault.js';
 import type { Log } from '../telemetry/log.js';
 import { bugText, type CallObserver, logBug, type OpenCall } from './call-observer.js';
 import { boundMessage, encodeErrorStatus, errorDetailsKey } from './error-status.js';
-import { undecodable } from './wire-definition.js';
 
 // While the database is away each call fails, and one line a second says as much as one for each.
 const causeLineEveryMs = 1000;
@@ -63,7 +62,7 @@ export function createFaultMiddleware(
 
   return async function* faultMiddleware(call, context) {
     try {
-      if (!call.requestStream && call.request === undecodable) throw undecodableRequest();
+      if (!call.requestStream && call.request instanceof Fault) throw call.request;
       const request = call.requestStream ? decoded(call.request) : call.request;
       if (!call.responseStream) return yield* call.next(request, context);
       const signal = AbortSignal.any([context.signal, stopping]);
@@ -89,9 +88,10 @@ function serverError(code: Status, message: string): ServerError {
   }
 }
 
+/** The same requests, up to the first one that could not be read. */
 async function* decoded<T>(requests: AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
   for await (const request of requests) {
-    if (request === undecodable) throw undecodableRequest();
+    if (request instanceof Fault) throw request;
     yield request;
   }
 }
@@ -169,11 +169,4 @@ function callEnded(call: OpenCall | undefined): Fault {
 
 function watcherTooSlow(): Fault {
   return new Fault('WATCHER_TOO_SLOW', 'Changes were waiting, and nobody took them: resume from the last token.');
-}
-
-function undecodableRequest(): Fault {
-  const description =
-    'The request cannot be decoded: it must be of its type, not nest too deeply, and have UTF-8 in its texts.';
-  // An empty path is the request itself; which of its fields it was, nobody knows.
-  return new Fault('INVALID_FIELD', description, [{ field: '', description }]);
 }

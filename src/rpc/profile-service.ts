@@ -7,9 +7,10 @@ import { ProfileServiceDefinition } from '../../generated/profileservice/profile
 import { Fault } from '../model/fault.js';
 import { parseCreateProfile } from '../model/requests.js';
 import type { Directory } from '../operations/directory.js';
+import { profileRequests } from './request-shapes.js';
 import { wireDefinition } from './wire-definition.js';
 
-export const profileServiceDefinition = wireDefinition(ProfileServiceDefinition, {});
+export const profileServiceDefinition = wireDefinition(ProfileServiceDefinition, profileRequests, {});
 
 export function createProfileService(directory: Directory): ServiceImplementation<typeof profileServiceDefinition> {
   return {

@@ -1,4 +1,5 @@
 /** The handlers of users.v1.UserService: parse, ask the directory, answer. Faults pass through to the middleware. */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { ServiceImplementation } from 'nice-grpc';
 import { UserServiceDefinition } from '../../generated/users/v1/user_service.js';
 import { Fault } from '../model/fault.js';
@@ -18,10 +19,11 @@ import {
 } from '../model/requests.js';
 import { displayName, messageBytesMax, type UserFields } from '../model/user.js';
 import type { Directory } from '../operations/directory.js';
+import { userRequests } from './request-shapes.js';
 import { userResponses } from './user-codec.js';
 import { bytesOf, wireDefinition } from './wire-definition.js';
 
-export const userServiceDefinition = wireDefinition(UserServiceDefinition, userResponses);
+export const userServiceDefinition = wireDefinition(UserServiceDefinition, userRequests, userResponses);
 
 export function createUserService(directory: Directory): ServiceImplementation<typeof userServiceDefinition> {
   return {
@@ -57,8 +59,12 @@ export function createUserService(directory: Directory): ServiceImplementation<t
     },
 
     async batchCreateUsers(request, { signal }) {
+      const largeBytes = bytesOf(request);
+      // A large batch takes long to decode, to check and to write. Between those, other calls get a turn of the event loop.
+      if (largeBytes !== undefined) await nextTurn();
       const parsed = parseBatchCreateUsers(request);
-      refuseLargeAnswer(bytesOf(request), parsed.users);
+      refuseLargeAnswer(largeBytes, parsed.users);
+      if (largeBytes !== undefined) await nextTurn();
       return { users: await directory.batchCreateUsers(parsed, signal) };
     },
 

@@ -1,10 +1,15 @@
 /**
- * How messages are read from the wire and written to it.
+ * How requests are read from the wire and responses are written to it.
  *
- * A reader here never throws: grpc-js would answer INTERNAL to what is the caller's mistake.
+ * A reader here never throws: grpc-js would answer INTERNAL to what is the client's mistake. It returns the Fault
+ * instead of the request, and the fault middleware throws that.
  */
-import { BinaryReader, type BinaryWriter } from '@bufbuild/protobuf/wire';
+import type { BinaryReader, BinaryWriter } from '@bufbuild/protobuf/wire';
 import type { MethodDefinition } from 'nice-grpc';
+import { Fault } from '../model/fault.js';
+import { requestBytesMax, requestElementsMax } from '../model/method-limits.js';
+import { messageBytesMax } from '../model/user.js';
+import { malformed, readMessage, type Shape, shape } from './message-reader.js';
 
 interface MessageType {
   encode(message: never): BinaryWriter;
@@ -27,52 +32,58 @@ interface GeneratedDefinition {
 
 type MessageOf<T extends MessageType> = ReturnType<T['decode']>;
 
-type WireMethod<M extends GeneratedMethod, Response> = MethodDefinition<
+type WireMethod<M extends GeneratedMethod, Request, Response> = MethodDefinition<
   MessageOf<M['requestType']>,
-  MessageOf<M['requestType']>,
+  Request,
   Response,
   MessageOf<M['responseType']>,
   M['requestStream'],
   M['responseStream']
 >;
 
-/** Of some methods, by name: what a handler answers with, as bytes. Copied before the next is asked for. */
+/** The shape of each method's request, by the name of the method. */
+export type Shapes<D extends GeneratedDefinition> = { readonly [M in keyof D['methods']]: Shape<unknown> };
+
+/** For some methods, by name: what a handler answers with, as bytes. Copied before the next is asked for. */
 export type Encoders = Readonly<Record<string, (response: never) => Uint8Array>>;
 
-export type WireDefinition<D extends GeneratedDefinition, E extends Encoders> = {
+export type WireDefinition<D extends GeneratedDefinition, S extends Shapes<D>, E extends Encoders> = {
   [M in keyof D['methods']]: WireMethod<
     D['methods'][M],
+    ReturnType<S[M]['create']>,
     M extends keyof E ? Parameters<E[M]>[0] : MessageOf<D['methods'][M]['responseType']>
   >;
 };
 
-/** Stands in the place of a request that could not be decoded; the fault middleware refuses it. */
-export const undecodable: unknown = Object.freeze({ undecodable: true });
-
 /**
- * A service of ts-proto for nice-grpc, with requests read strictly. Responses are what `encoders` take, or else whole
- * messages: they are encoded as they are, where nice-grpc alone would copy each through fromPartial first.
+ * A service of ts-proto for nice-grpc, with requests read by `shapes`. Responses are what `encoders` take, or else whole
+ * messages: they are encoded as they are, because nice-grpc alone would copy each through fromPartial first.
  */
-export function wireDefinition<D extends GeneratedDefinition, E extends Encoders>(
+export function wireDefinition<D extends GeneratedDefinition, S extends Shapes<D>, E extends Encoders>(
   definition: D,
+  shapes: S,
   encoders: E,
-): WireDefinition<D, E> {
+): WireDefinition<D, S, E> {
+  const shapeOf: Readonly<Record<string, Shape<unknown>>> = shapes;
   const methods = Object.entries(definition.methods).map(([key, method]): [string, unknown] => {
     const { requestType, responseType } = method;
+    const path = `/${definition.fullName}/${method.name}`;
     const wireMethod: MethodDefinition<never, unknown, never, unknown> = {
-      path: `/${definition.fullName}/${method.name}`,
+      path,
       requestStream: method.requestStream,
       responseStream: method.responseStream,
       requestSerialize: (message) => requestType.encode(message).finish(),
-      requestDeserialize: (bytes) => decodeStrictly(requestType, bytes),
+      requestDeserialize: requestReader(path, shapeOf[key] ?? noFields),
       responseSerialize: keepingErrors(encoders[key] ?? ((message) => responseType.encode(message).finish())),
       responseDeserialize: (bytes) => responseType.decode(bytes),
       options: method.options,
     };
     return [key, wireMethod];
   });
-  return Object.fromEntries(methods) as WireDefinition<D, E>;
+  return Object.fromEntries(methods) as WireDefinition<D, S, E>;
 }
+
+const noFields = shape(() => ({}));
 
 // grpc-js drops what an encoder throws, and ends the call before it returns.
 let encodingError: unknown;
@@ -95,15 +106,30 @@ export function takeEncodingError(): unknown {
   return error;
 }
 
-// ts-proto's own limit, and the property of the reader in which it counts.
-const nestedMessagesDefault = 100;
-// Three messages for each level of attributes: enough to say of 300 levels that they are too many, and a tenth of what
-// the stack takes.
-const nestedMessagesMax = 1000;
+/** Reads the requests of one method, within its limits. Returns a Fault for bytes that it refuses. */
+export function requestReader<Request>(path: string, type: Shape<Request>): (bytes: Uint8Array) => Request | Fault {
+  const bytesMax = requestBytesMax[path] ?? 0;
+  const elementLimits = requestElementsMax[path] ?? {};
+  return (bytes) => {
+    if (bytes.length > bytesMax) return requestTooLarge(bytesMax);
+    try {
+      const request = readMessage(type, bytes, elementLimits);
+      if (bytes.length > largeBytes && typeof request === 'object' && request !== null) {
+        bytesOfLarge.set(request, bytes.length);
+      }
+      return request;
+    } catch (error) {
+      // TextDecoder throws a TypeError at bad UTF-8.
+      return error instanceof Fault ? error : malformed();
+    }
+  };
+}
 
-// proto3's strings are UTF-8; by default the reader makes U+FFFD of what is none, and nobody would know.
-const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-const decodeUtf8 = (bytes: Uint8Array): string => utf8.decode(bytes);
+export function requestTooLarge(bytesMax: number): Fault {
+  const isLargest = bytesMax === messageBytesMax;
+  const advice = isLargest ? 'Send fewer users in one message.' : 'Send a smaller request.';
+  return new Fault('MESSAGE_TOO_LARGE', `A request of this method must have at most ${bytesMax} bytes. ${advice}`);
+}
 
 // Only of large messages, so that a small one costs nothing.
 const largeBytes = 1024 * 1024;
@@ -112,18 +138,4 @@ const bytesOfLarge = new WeakMap<object, number>();
 /** How many bytes a request had on the wire, where it had more than 1 MiB. */
 export function bytesOf(request: object): number | undefined {
   return bytesOfLarge.get(request);
-}
-
-function decodeStrictly(type: MessageType, bytes: Uint8Array): unknown {
-  const reader = new BinaryReader(bytes, decodeUtf8);
-  Object.assign(reader, { __tsProtoDecodeDepth: nestedMessagesDefault - nestedMessagesMax });
-  try {
-    const message = type.decode(reader);
-    if (bytes.length > largeBytes && typeof message === 'object' && message !== null) {
-      bytesOfLarge.set(message, bytes.length);
-    }
-    return message;
-  } catch {
-    return undecodable;
-  }
 }

@@ -1,8 +1,13 @@
+import { connect as connectHttp2, type IncomingHttpHeaders } from 'node:http2';
+import zlib from 'node:zlib';
 import { BinaryWriter } from '@bufbuild/protobuf/wire';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { BatchCreateUsersRequest, CreateUserRequest } from '../../generated/users/v1/user_service.js';
 import { Fault } from '../../src/model/fault.js';
+import { requestBytesMax } from '../../src/model/method-limits.js';
 import type { JsonValue } from '../../src/model/user.js';
+import { profileServiceDefinition } from '../../src/rpc/profile-service.js';
+import { userServiceDefinition } from '../../src/rpc/user-service.js';
 import { ada, detailOf, failureOf, startTestServer, typedClient } from './harness.js';
 
 const path = '/users.v1.UserService/CreateUser';
@@ -49,16 +54,10 @@ describe('attributes that nest', () => {
     expect((await batchCreate(32)).code).toBe('OK');
   });
 
-  it.each([33, 300])('are refused by their name with %i levels', async (levels) => {
+  it.each([33, 300, 5000, 100_000])('are refused by their name with %i levels', async (levels) => {
     const { code, details } = await batchCreate(levels);
     expect(code).toBe('INVALID_ARGUMENT');
     expect(details).toBe('users[1].attributes: must have at most 32 levels');
-  });
-
-  it.each([5000, 100_000])('are refused with %i levels', async (levels) => {
-    const { code, details } = await batchCreate(levels);
-    expect(code).toBe('INVALID_ARGUMENT');
-    expect(details).toContain('not nest too deeply');
   });
 });
 
@@ -121,5 +120,110 @@ describe('an attribute named __proto__, in a process that has no such accessor',
     const answer = await typedClient(server.target).createUser({ user: { ...user, attributes } });
     expect(JSON.stringify(stored)).toBe('{"__proto__":{"a":1},"b":{"__proto__":"c"}}');
     expect(JSON.stringify(answer.user?.attributes)).toBe(JSON.stringify(stored));
+  });
+});
+
+/** Bytes of a user whose attributes hold a google.protobuf.Value without a kind. */
+const kindless = {
+  'at the top level': Buffer.from([50, 5, 10, 3, 10, 1, 97]),
+  'in an object': Buffer.from([50, 14, 10, 12, 10, 1, 97, 18, 7, 42, 5, 10, 3, 10, 1, 98]),
+  'in a list': Buffer.from([50, 11, 10, 9, 10, 1, 97, 18, 4, 50, 2, 10, 0]),
+};
+
+/** A field that holds a message, and below 128 bytes. */
+const inField = (number: number, ...parts: Uint8Array[]): Buffer => {
+  const bytes = Buffer.concat(parts);
+  return Buffer.concat([Buffer.from([(number << 3) | 2, bytes.length]), bytes]);
+};
+
+describe.each(Object.entries(kindless))('a value without a kind %s', (_, attributes) => {
+  const named = Buffer.concat([inField(2, Buffer.from('Ada')), inField(4, Buffer.from('ada@example.com')), attributes]);
+  const withId = Buffer.concat([inField(1, Buffer.from(ada.id)), named]);
+  const mask = (path: string) => inField(2, inField(1, Buffer.from(path)));
+
+  it.each([
+    ['CreateUser', inField(1, named), 'user.attributes'],
+    ['BatchCreateUsers', Buffer.concat([inField(1), inField(1, named)]), 'users[1].attributes'],
+    ['UpdateUser', inField(1, withId), 'user.attributes'],
+    ['UpdateUser', Buffer.concat([inField(1, withId), mask('*')]), 'user.attributes'],
+    ['UpdateUser', Buffer.concat([inField(1, withId), mask('attributes')]), 'user.attributes'],
+    ['UpdateUser', Buffer.concat([inField(1, withId), mask('attributes.a')]), 'user.attributes'],
+  ])('is refused by %s, which names the field', async (method, bytes, field) => {
+    const server = await startTestServer();
+    const { code, trailer } = await server.call(`/users.v1.UserService/${method}`, bytes);
+    expect(code).toBe('INVALID_ARGUMENT');
+    const details = trailer.get('grpc-status-details-bin')[0]?.toString();
+    expect(details).toContain(field);
+    expect(details).toContain('must have a kind in every google.protobuf.Value');
+  });
+});
+
+describe('a request above the limit of its method', () => {
+  const limitText = 'A request of this method must have at most 4096 bytes. Send a smaller request.';
+
+  it('is refused with the limit', async () => {
+    const server = await startTestServer({ getUser: async () => ada });
+    const { code, details, trailer } = await server.call('/users.v1.UserService/GetUser', Buffer.alloc(4097));
+    expect({ code, details }).toEqual({ code: 'RESOURCE_EXHAUSTED', details: limitText });
+    expect(trailer.get('grpc-status-details-bin')[0]?.toString()).toContain('MESSAGE_TOO_LARGE');
+    expect(server.callLines()[0]).toMatchObject({ status: 'RESOURCE_EXHAUSTED', reason: 'MESSAGE_TOO_LARGE' });
+  });
+
+  it('is refused while it inflates, and no more of it is inflated', async () => {
+    let inflatedBytes = 0;
+    const createGunzip = zlib.createGunzip.bind(zlib);
+    const watched = vi.spyOn(zlib, 'createGunzip').mockImplementation((options) => {
+      const gunzip = createGunzip(options);
+      gunzip.on('data', (chunk: Buffer) => {
+        inflatedBytes += chunk.length;
+      });
+      return gunzip;
+    });
+    onTestFinished(() => watched.mockRestore());
+    const server = await startTestServer({ getUser: async () => ada });
+    const bytes = zlib.gzipSync(Buffer.alloc(3 * 1024 * 1024));
+    expect(bytes.length).toBeLessThan(4096);
+    const session = connectHttp2(`http://${server.target}`);
+    onTestFinished(() => session.destroy());
+    const stream = session.request({
+      ':method': 'POST',
+      ':path': '/users.v1.UserService/GetUser',
+      'content-type': 'application/grpc',
+      'grpc-encoding': 'gzip',
+      te: 'trailers',
+    });
+    const frame = Buffer.alloc(5);
+    frame[0] = 1;
+    frame.writeUInt32BE(bytes.length, 1);
+    stream.end(Buffer.concat([frame, bytes]));
+    const headers = await new Promise<IncomingHttpHeaders>((resolve) => stream.on('response', resolve));
+    expect(headers['grpc-status']).toBe('8');
+    expect(decodeURI(String(headers['grpc-message']))).toBe(limitText);
+    expect(watched).toHaveBeenCalled();
+    // One piece of what zlib gives at a time.
+    expect(inflatedBytes).toBeLessThanOrEqual(16 * 1024);
+  });
+
+  it('ends a stream of requests', async () => {
+    const server = await startTestServer({
+      async *resolveUsers(requests) {
+        for await (const _ of requests) yield* [];
+      },
+    });
+    const { code, details } = await server.call('/users.v1.UserService/ResolveUsers', Buffer.alloc(2 * 1024 * 1024));
+    expect(code).toBe('RESOURCE_EXHAUSTED');
+    expect(details).toContain('must have at most 1114112 bytes');
+  });
+
+  it('may be as large as any message where a method takes many users', async () => {
+    const server = await startTestServer();
+    // Bytes that are not a message, and so are not refused for their number.
+    const { code } = await server.call('/users.v1.UserService/BatchCreateUsers', Buffer.alloc(4 * 1024 * 1024, 0xff));
+    expect(code).toBe('INVALID_ARGUMENT');
+  });
+
+  it('is limited for every method that is served', () => {
+    const served = [...Object.values(userServiceDefinition), ...Object.values(profileServiceDefinition)];
+    expect(served.filter(({ path }) => requestBytesMax[path] === undefined)).toEqual([]);
   });
 });

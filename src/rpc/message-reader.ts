@@ -87,7 +87,7 @@ export function fieldsRead(): number {
 }
 
 /** A string. Of a singular field that occurs several times, the last value counts. */
-export function text<Name extends string>(number: number, name: Name): Field<Record<Name, string>> {
+export function text<Name extends string>(number: number, name: Name): Field<Record<Name, string | undefined>> {
   return {
     tag: (number << 3) | wireBytes,
     read(message, end) {

@@ -100,6 +100,14 @@ export function putText(field: number, text: string): void {
   buffer[start] = end - start - 1;
 }
 
+export function putBytes(field: number, bytes: Uint8Array): void {
+  reserve(1 + varintBytesMax + bytes.length);
+  buffer[end++] = (field << 3) | wireBytes;
+  putVarint(bytes.length);
+  buffer.set(bytes, end);
+  end += bytes.length;
+}
+
 /** Opens a message within the message, which `close` ends with what this gives. A wrong guess costs moving it. */
 export function open(field: number, bytesGuess = 0): number {
   reserve(3);

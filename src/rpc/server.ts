@@ -8,8 +8,6 @@ import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ServerCredentials, type ServerInterceptor, setLogger } from '@grpc/grpc-js';
 import { createServer } from 'nice-grpc';
-import { HealthDefinition, HealthServiceImpl, HealthState } from 'nice-grpc-server-health';
-import { ServerReflection, ServerReflectionService } from 'nice-grpc-server-reflection';
 import { ProfileServiceDefinition } from '../../generated/profileservice/profile.js';
 import { UserServiceDefinition } from '../../generated/users/v1/user_service.js';
 import { serverStopping } from '../model/fault.js';
@@ -21,9 +19,11 @@ import type { Metrics } from '../telemetry/metrics.js';
 import { createCallObserver } from './call-observer.js';
 import { sessionMegabytesMax } from './connections.js';
 import { createFaultMiddleware } from './fault-middleware.js';
+import { createHealth, healthServiceDefinition, healthServiceName } from './health-service.js';
 import { createInnerListener } from './inner-listener.js';
 import { type Address, type Listener, listen } from './listen.js';
 import { createProfileService, profileServiceDefinition } from './profile-service.js';
+import { createReflectionService, reflectionServiceDefinitions, reflectionServiceNames } from './reflection-service.js';
 import { createUserService, userServiceDefinition } from './user-service.js';
 
 // How long calls may be on their way when clients are told that none are taken; far more than a packet takes.
@@ -88,29 +88,27 @@ export async function startServer({
   setLogger({ error: logLine, info: logLine, debug: logLine });
 
   const serviceNames = [UserServiceDefinition.fullName, ProfileServiceDefinition.fullName];
-  const health = HealthState();
-  // One listener for each watcher.
-  health.setMaxListeners(0);
+  const health = createHealth(serviceNames);
   let closing: Promise<void> | undefined;
-  const setHealth = (serving: boolean): void => {
-    for (const name of ['', ...serviceNames]) health.setStatus(serving ? 'healthy' : 'unhealthy', name);
-  };
-  setHealth(true);
 
   const stopping = new AbortController();
-  const paths = new Set([
-    ...Object.values(userServiceDefinition).map(({ path }) => path),
-    ...Object.values(profileServiceDefinition).map(({ path }) => path),
-    ...Object.values(HealthDefinition.methods).map(({ name }) => `/${HealthDefinition.fullName}/${name}`),
-    ServerReflectionService.serverReflectionInfo.path,
-  ]);
+  const definitions = [
+    userServiceDefinition,
+    profileServiceDefinition,
+    healthServiceDefinition,
+    ...reflectionServiceDefinitions,
+  ];
+  const paths = new Set(definitions.flatMap((definition) => Object.values(definition).map(({ path }) => path)));
   const calls = createCallObserver(log, paths, metrics);
   const stalls = { paths: new Set([userServiceDefinition.watchUsers.path]), timeoutMs: stallTimeoutMs };
   const middleware = createFaultMiddleware(log, calls, { stopping: stopping.signal, stalls });
   const userService = createUserService(directory);
   const profileService = createProfileService(directory);
-  const healthService = HealthServiceImpl(health);
-  const reflection = ServerReflection(descriptors, serviceNames);
+  const reflection = createReflectionService(descriptors, [
+    ...serviceNames,
+    healthServiceName,
+    ...reflectionServiceNames,
+  ]);
 
   const createRosterServer = (interceptor: ServerInterceptor, limits: Readonly<Record<string, number>>) => {
     const server = createServer({
@@ -123,8 +121,8 @@ export async function startServer({
     }).use(middleware);
     server.add(userServiceDefinition, userService);
     server.add(profileServiceDefinition, profileService);
-    server.add(HealthDefinition, healthService);
-    server.add(ServerReflectionService, reflection);
+    server.add(healthServiceDefinition, health.service);
+    for (const definition of reflectionServiceDefinitions) server.add(definition, reflection);
     return server;
   };
 
@@ -142,7 +140,7 @@ export async function startServer({
   const killed = new AbortController();
 
   async function close(delayMs: number, timeoutMs: number, onDelayed?: () => Promise<void>): Promise<void> {
-    setHealth(false);
+    health.setServing(false);
     await pause(delayMs, killed.signal);
     await onDelayed?.();
     for (const listener of listeners) listener.refuse();
@@ -170,7 +168,7 @@ export async function startServer({
       return inner.connect();
     },
     setServing(serving) {
-      if (closing === undefined) setHealth(serving);
+      if (closing === undefined) health.setServing(serving);
     },
     close: ({ delayMs, timeoutMs, onDelayed }) => {
       closing ??= close(delayMs, timeoutMs, onDelayed);

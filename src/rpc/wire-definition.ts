@@ -83,6 +83,36 @@ export function wireDefinition<D extends GeneratedDefinition, S extends Shapes<D
   return Object.fromEntries(methods) as WireDefinition<D, S, E>;
 }
 
+/** One method of a service that has no generated definition. It is for servers only. */
+export function wireMethod<
+  Request,
+  Response,
+  const RequestStream extends boolean,
+  const ResponseStream extends boolean,
+>(method: {
+  readonly path: string;
+  readonly request: Shape<Request>;
+  readonly encode: (response: Response) => Uint8Array;
+  readonly requestStream: RequestStream;
+  readonly responseStream: ResponseStream;
+}): MethodDefinition<Request, Request, Response, unknown, RequestStream, ResponseStream> {
+  const { path, request, encode, requestStream, responseStream } = method;
+  const ofClient = (): never => {
+    throw new TypeError('This definition is for servers only.');
+  };
+  return {
+    path,
+    requestStream,
+    responseStream,
+    // The fault middleware lets no Fault get to a handler.
+    requestDeserialize: requestReader(path, request) as (bytes: Uint8Array) => Request,
+    responseSerialize: encode,
+    requestSerialize: ofClient,
+    responseDeserialize: ofClient,
+    options: {},
+  };
+}
+
 const noFields = shape(() => ({}));
 
 // grpc-js drops what an encoder throws, and ends the call before it returns.

@@ -1,13 +1,26 @@
-import { readFileSync } from 'node:fs';
 import { connect as connectTcp, createServer as createTcpServer } from 'node:net';
 import { connect as connectTls } from 'node:tls';
+import {
+  create,
+  createFileRegistry,
+  type DescMessage,
+  fromBinary,
+  fromJson,
+  type JsonObject,
+  type JsonValue,
+  toBinary,
+  toJson,
+} from '@bufbuild/protobuf';
+import { type FileDescriptorProto, FileDescriptorProtoSchema, FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 import { ChannelCredentials, Metadata } from '@grpc/grpc-js';
 import { createChannel, createClient } from 'nice-grpc';
 import { HealthDefinition } from 'nice-grpc-server-health';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { requestBytesMax } from '../../src/model/method-limits.js';
 import type { User } from '../../src/model/user.js';
+import { systemFiles } from '../../src/rpc/system-descriptors.js';
 import { createAuthority } from '../certificates.js';
-import { ada, clientFor, rawCall, startTestServer } from './harness.js';
+import { ada, clientFor, rawCall, startTestServer, type TestServer } from './harness.js';
 
 const path = '/users.v1.UserService/GetUser';
 const request = Buffer.from(`\n\x24${ada.id}`);
@@ -144,6 +157,9 @@ describe('health', () => {
     const services = ['', 'users.v1.UserService', 'profileservice.ProfileService'];
     for (const service of services) expect(await client.check({ service })).toEqual({ status: 1 });
     await expect(client.check({ service: 'nobody' })).rejects.toMatchObject({ code: 5 });
+    // SERVICE_UNKNOWN, and no end: the service may come.
+    const unknown = client.watch({ service: 'nobody' })[Symbol.asyncIterator]();
+    expect((await unknown.next()).value).toEqual({ status: 3 });
 
     const watch = client.watch({ service: 'users.v1.UserService' })[Symbol.asyncIterator]();
     expect((await watch.next()).value).toEqual({ status: 1 });
@@ -155,32 +171,132 @@ describe('health', () => {
   });
 });
 
-describe('reflection', () => {
-  it('knows the services and their files', async () => {
+describe('the list of health', () => {
+  it('has every service, with its status', async () => {
+    const registry = createFileRegistry(create(FileDescriptorSetSchema, { file: [...systemFiles] }));
+    const type = registry.getMessage('grpc.health.v1.HealthListResponse');
+    if (type === undefined) throw new Error('There is no HealthListResponse.');
     const server = await startTestServer();
-    const client = clientFor(server.target);
-    const ask = (message: Buffer): Promise<string> =>
-      new Promise((resolve, reject) => {
-        const stream = client.makeBidiStreamRequest(
-          '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo',
-          (bytes: Buffer) => bytes,
-          (bytes: Buffer) => bytes,
-        );
-        stream.on('error', reject).on('data', (bytes: Buffer) => {
-          resolve(bytes.toString('latin1'));
-          stream.end();
-        });
-        stream.write(message);
+    for (const status of ['SERVING', 'NOT_SERVING']) {
+      server.setServing(status === 'SERVING');
+      const { code, response } = await server.call('/grpc.health.v1.Health/List', Buffer.alloc(0));
+      expect(code).toBe('OK');
+      expect(toJson(type, fromBinary(type, response ?? Buffer.alloc(0)))).toEqual({
+        statuses: {
+          '': { status },
+          'users.v1.UserService': { status },
+          'profileservice.ProfileService': { status },
+        },
       });
-    // list_services is field 7, file_containing_symbol field 4.
-    const services = await ask(Buffer.concat([Buffer.from([58, 1]), Buffer.from('*')]));
-    expect(services).toContain('users.v1.UserService');
-    expect(services).toContain('profileservice.ProfileService');
-    const symbol = 'users.v1.UserService';
-    const file = await ask(Buffer.concat([Buffer.from([34, symbol.length]), Buffer.from(symbol)]));
-    const descriptors = readFileSync(new URL('../../generated/descriptors.binpb', import.meta.url), 'latin1');
-    expect(file).toContain('BatchCreateUsersRequest');
-    expect(descriptors).toContain(file.slice(-2000));
+    }
+  });
+});
+
+describe.each(['v1', 'v1alpha'])('reflection %s', (version) => {
+  const path = `/grpc.reflection.${version}.ServerReflection/ServerReflectionInfo`;
+  const registry = createFileRegistry(create(FileDescriptorSetSchema, { file: [...systemFiles] }));
+  const typeOf = (name: string): DescMessage => {
+    const type = registry.getMessage(`grpc.reflection.${version}.${name}`);
+    if (type === undefined) throw new Error(`There is no ${name}.`);
+    return type;
+  };
+
+  /** Sends the requests on one stream, and gives the answers as JSON. */
+  async function ask(server: TestServer, ...requests: JsonObject[]): Promise<Record<string, JsonValue>[]> {
+    const stream = clientFor(server.target).makeBidiStreamRequest(
+      path,
+      (request: JsonObject) => {
+        const type = typeOf('ServerReflectionRequest');
+        return Buffer.from(toBinary(type, fromJson(type, request)));
+      },
+      (bytes: Buffer) => {
+        const type = typeOf('ServerReflectionResponse');
+        return toJson(type, fromBinary(type, bytes));
+      },
+    );
+    for (const request of requests) stream.write(request);
+    stream.end();
+    return Array.fromAsync(stream);
+  }
+
+  async function filesOf(server: TestServer, request: JsonObject): Promise<FileDescriptorProto[]> {
+    const [answer] = await ask(server, request);
+    const { fileDescriptorProto = [] } = (answer?.fileDescriptorResponse ?? {}) as { fileDescriptorProto?: string[] };
+    return fileDescriptorProto.map((file) => fromBinary(FileDescriptorProtoSchema, Buffer.from(file, 'base64')));
+  }
+
+  it('lists every service, and describes it with all its imports', async () => {
+    const server = await startTestServer();
+    const [answer] = await ask(server, { listServices: '' });
+    const services = [
+      'users.v1.UserService',
+      'profileservice.ProfileService',
+      'grpc.health.v1.Health',
+      'grpc.reflection.v1.ServerReflection',
+      'grpc.reflection.v1alpha.ServerReflection',
+    ];
+    expect(answer?.listServicesResponse).toEqual({ service: services.map((name) => ({ name })) });
+
+    const files = new Map<string, FileDescriptorProto>();
+    async function add(file: FileDescriptorProto): Promise<void> {
+      if (files.has(file.name)) return;
+      for (const name of file.dependency) {
+        for (const imported of await filesOf(server, { fileByFilename: name })) await add(imported);
+      }
+      files.set(file.name, file);
+    }
+    for (const name of services) {
+      for (const file of await filesOf(server, { fileContainingSymbol: name })) await add(file);
+    }
+    const described = createFileRegistry(create(FileDescriptorSetSchema, { file: [...files.values()] }));
+    const methods = services.flatMap((service) =>
+      (described.getService(service)?.methods ?? []).map(({ name }) => `/${service}/${name}`),
+    );
+    expect(methods.sort()).toEqual(Object.keys(requestBytesMax).sort());
+  });
+
+  it('finds the file of a method, a field, a value of an enum and a nested type, and comments in it', async () => {
+    const server = await startTestServer();
+    const [file] = await filesOf(server, { fileContainingSymbol: 'users.v1.UserService.GetUser' });
+    expect(file?.name).toBe('users/v1/user_service.proto');
+    expect(
+      file?.sourceCodeInfo?.location.some(({ leadingComments }) => leadingComments.includes('Reads one user')),
+    ).toBe(true);
+    for (const symbol of [
+      'users.v1.User.email',
+      'users.v1.UserChange.Type',
+      'users.v1.UserChange.TYPE_DELETED',
+      'users.v1.UserChange',
+    ]) {
+      const [found] = await filesOf(server, { fileContainingSymbol: symbol });
+      expect([symbol, found?.name]).toEqual([symbol, 'users/v1/user.proto']);
+    }
+    const [imported] = await filesOf(server, { fileByFilename: 'google/protobuf/struct.proto' });
+    expect(imported?.package).toBe('google.protobuf');
+  });
+
+  it('answers one request after the other, with the request and an error for what it does not know', async () => {
+    const requests: JsonObject[] = [
+      { host: 'example', fileContainingSymbol: 'users.v1.Nobody' },
+      { fileByFilename: 'nobody.proto' },
+      { fileContainingExtension: { containingType: 'users.v1.User', extensionNumber: 5 } },
+      { allExtensionNumbersOfType: 'users.v1.Nobody' },
+      { allExtensionNumbersOfType: 'users.v1.User' },
+      {},
+    ];
+    const answers = await ask(await startTestServer(), ...requests);
+    expect(answers.map(({ originalRequest }) => originalRequest)).toEqual(requests);
+    expect(answers[0]?.validHost).toBe('example');
+    const error = (errorCode: number, errorMessage: string) => ({ errorCode, errorMessage });
+    expect(answers.map(({ errorResponse }) => errorResponse)).toEqual([
+      error(5, 'The server has no symbol of this name.'),
+      error(5, 'The server has no file of this name.'),
+      error(5, 'The server has no extension of this name.'),
+      error(5, 'The server has no message type of this name.'),
+      undefined,
+      error(3, 'The request asks for nothing. Set message_request.'),
+    ]);
+    expect(answers[4]?.allExtensionNumbersResponse).toEqual({ baseTypeName: 'users.v1.User' });
   });
 });
 

@@ -1,0 +1,102 @@
+/** grpc.health.v1.Health. All services of this server are healthy or unhealthy together. */
+import { EventEmitter, once } from 'node:events';
+import { ServerError, type ServiceImplementation, Status } from 'nice-grpc';
+import { shape, text } from './message-reader.js';
+import { close, open, putNumber, putText, written } from './message-writer.js';
+import { wireMethod } from './wire-definition.js';
+
+export const healthServiceName = 'grpc.health.v1.Health';
+
+/** grpc.health.v1.HealthCheckResponse.ServingStatus */
+const servingStatus = { serving: 1, notServing: 2, serviceUnknown: 3 } as const;
+
+interface CheckResponse {
+  readonly status: number;
+}
+
+const checkRequest = shape(() => ({ service: '' }), text(1, 'service'));
+
+function writeCheckResponse({ status }: CheckResponse): void {
+  putNumber(1, status);
+}
+
+function writeListResponse({ statuses }: { readonly statuses: ReadonlyMap<string, CheckResponse> }): void {
+  for (const [service, status] of statuses) {
+    const entry = open(1);
+    putText(1, service);
+    const value = open(2);
+    writeCheckResponse(status);
+    close(value);
+    close(entry);
+  }
+}
+
+export const healthServiceDefinition = {
+  check: wireMethod({
+    path: `/${healthServiceName}/Check`,
+    request: checkRequest,
+    encode: (response: CheckResponse) => written(writeCheckResponse, response),
+    requestStream: false,
+    responseStream: false,
+  }),
+  list: wireMethod({
+    path: `/${healthServiceName}/List`,
+    request: shape(() => ({})),
+    encode: (response: Parameters<typeof writeListResponse>[0]) => written(writeListResponse, response),
+    requestStream: false,
+    responseStream: false,
+  }),
+  watch: wireMethod({
+    path: `/${healthServiceName}/Watch`,
+    request: checkRequest,
+    encode: (response: CheckResponse) => written(writeCheckResponse, response),
+    requestStream: false,
+    responseStream: true,
+  }),
+};
+
+export interface Health {
+  readonly service: ServiceImplementation<typeof healthServiceDefinition>;
+  setServing(serving: boolean): void;
+}
+
+/** The server as a whole is the service with the empty name. */
+export function createHealth(serviceNames: readonly string[]): Health {
+  const names = new Set(['', ...serviceNames]);
+  const changes = new EventEmitter();
+  // One listener for each watcher.
+  changes.setMaxListeners(0);
+  let isServing = true;
+
+  const statusOf = (service: string): number => {
+    if (!names.has(service)) return servingStatus.serviceUnknown;
+    return isServing ? servingStatus.serving : servingStatus.notServing;
+  };
+
+  return {
+    setServing(serving) {
+      isServing = serving;
+      changes.emit('change');
+    },
+    service: {
+      async check({ service }) {
+        if (!names.has(service)) throw new ServerError(Status.NOT_FOUND, 'The server has no service of this name.');
+        return { status: statusOf(service) };
+      },
+
+      async list() {
+        return { statuses: new Map([...names].map((name) => [name, { status: statusOf(name) }])) };
+      },
+
+      async *watch({ service }, { signal }) {
+        let sent: number | undefined;
+        while (true) {
+          const status = statusOf(service);
+          if (status === sent) await once(changes, 'change', { signal });
+          else yield { status };
+          sent = status;
+        }
+      },
+    },
+  };
+}

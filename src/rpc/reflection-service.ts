@@ -1,0 +1,220 @@
+/**
+ * Server reflection, as grpc.reflection.v1 and as v1alpha, which ghz and Python's client use. The two have the same
+ * messages.
+ */
+import {
+  create,
+  createFileRegistry,
+  type DescEnum,
+  type DescMessage,
+  type FileRegistry,
+  fromBinary,
+  toBinary,
+} from '@bufbuild/protobuf';
+import { FileDescriptorProtoSchema, FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
+import { type ServiceImplementation, Status } from 'nice-grpc';
+import { int32, message, shape, text } from './message-reader.js';
+import { close, open, putBytes, putNumber, putSigned, putText, written } from './message-writer.js';
+import { systemFiles } from './system-descriptors.js';
+import { wireMethod } from './wire-definition.js';
+
+export const reflectionServiceNames = [
+  'grpc.reflection.v1.ServerReflection',
+  'grpc.reflection.v1alpha.ServerReflection',
+] as const;
+
+interface ExtensionRequest {
+  containingType: string;
+  extensionNumber: number;
+}
+
+// All but the host are one oneof, of which a client sets one.
+interface ReflectionRequest {
+  host: string;
+  fileByFilename: string | undefined;
+  fileContainingSymbol: string | undefined;
+  fileContainingExtension: ExtensionRequest | undefined;
+  allExtensionNumbersOfType: string | undefined;
+  listServices: string | undefined;
+}
+
+type Answer =
+  | { readonly kind: 'file'; readonly bytes: Uint8Array }
+  | { readonly kind: 'extensions'; readonly type: string; readonly numbers: readonly number[] }
+  | { readonly kind: 'services'; readonly names: readonly string[] }
+  | { readonly kind: 'error'; readonly code: Status; readonly text: string };
+
+interface ReflectionResponse {
+  readonly request: ReflectionRequest;
+  readonly answer: Answer;
+}
+
+const extensionRequest = shape(
+  (): ExtensionRequest => ({ containingType: '', extensionNumber: 0 }),
+  text(1, 'containingType'),
+  int32(2, 'extensionNumber'),
+);
+
+const reflectionRequest = shape(
+  (): ReflectionRequest => ({
+    host: '',
+    fileByFilename: undefined,
+    fileContainingSymbol: undefined,
+    fileContainingExtension: undefined,
+    allExtensionNumbersOfType: undefined,
+    listServices: undefined,
+  }),
+  text(1, 'host'),
+  text(3, 'fileByFilename'),
+  text(4, 'fileContainingSymbol'),
+  message(5, 'fileContainingExtension', extensionRequest),
+  text(6, 'allExtensionNumbersOfType'),
+  text(7, 'listServices'),
+);
+
+function writeResponse({ request, answer }: ReflectionResponse): void {
+  if (request.host !== '') putText(1, request.host);
+  const original = open(2);
+  writeRequest(request);
+  close(original);
+  switch (answer.kind) {
+    case 'file': {
+      const files = open(4);
+      putBytes(1, answer.bytes);
+      close(files);
+      return;
+    }
+    case 'extensions': {
+      const extensions = open(5);
+      putText(1, answer.type);
+      for (const number of answer.numbers) putNumber(2, number);
+      close(extensions);
+      return;
+    }
+    case 'services': {
+      const services = open(6);
+      for (const name of answer.names) {
+        const service = open(1);
+        putText(1, name);
+        close(service);
+      }
+      close(services);
+      return;
+    }
+    case 'error': {
+      const error = open(7);
+      putNumber(1, answer.code);
+      putText(2, answer.text);
+      close(error);
+    }
+  }
+}
+
+function writeRequest(request: ReflectionRequest): void {
+  if (request.host !== '') putText(1, request.host);
+  if (request.fileByFilename !== undefined) putText(3, request.fileByFilename);
+  if (request.fileContainingSymbol !== undefined) putText(4, request.fileContainingSymbol);
+  if (request.fileContainingExtension !== undefined) {
+    const extension = open(5);
+    putText(1, request.fileContainingExtension.containingType);
+    putSigned(2, request.fileContainingExtension.extensionNumber);
+    close(extension);
+  }
+  if (request.allExtensionNumbersOfType !== undefined) putText(6, request.allExtensionNumbersOfType);
+  if (request.listServices !== undefined) putText(7, request.listServices);
+}
+
+/** One for each version, in the order of reflectionServiceNames. */
+export const reflectionServiceDefinitions = reflectionServiceNames.map((name) => ({
+  serverReflectionInfo: wireMethod({
+    path: `/${name}/ServerReflectionInfo`,
+    request: reflectionRequest,
+    encode: (response: ReflectionResponse) => written(writeResponse, response),
+    requestStream: true,
+    responseStream: true,
+  }),
+}));
+
+type ReflectionServiceDefinition = (typeof reflectionServiceDefinitions)[number];
+
+/** Answers from a FileDescriptorSet with all imports, and for health and reflection from descriptors of their own. */
+export function createReflectionService(
+  descriptors: Uint8Array,
+  serviceNames: readonly string[],
+): ServiceImplementation<ReflectionServiceDefinition> {
+  const { file } = fromBinary(FileDescriptorSetSchema, descriptors);
+  const registry = createFileRegistry(create(FileDescriptorSetSchema, { file: [...file, ...systemFiles] }));
+  const files = new Map<string, Uint8Array>();
+  for (const { proto } of registry.files) files.set(proto.name, toBinary(FileDescriptorProtoSchema, proto));
+  const fileOfSymbol = indexSymbols(registry);
+  const notFound = (what: string): Answer => ({
+    kind: 'error',
+    code: Status.NOT_FOUND,
+    text: `The server has no ${what} of this name.`,
+  });
+  const fileAnswer = (name: string | undefined, what: string): Answer => {
+    const bytes = name === undefined ? undefined : files.get(name);
+    return bytes === undefined ? notFound(what) : { kind: 'file', bytes };
+  };
+
+  function answer(request: ReflectionRequest): Answer {
+    if (request.listServices !== undefined) return { kind: 'services', names: serviceNames };
+    if (request.fileByFilename !== undefined) return fileAnswer(request.fileByFilename, 'file');
+    if (request.fileContainingSymbol !== undefined)
+      return fileAnswer(fileOfSymbol.get(request.fileContainingSymbol), 'symbol');
+    if (request.fileContainingExtension !== undefined) {
+      const { containingType, extensionNumber } = request.fileContainingExtension;
+      const type = registry.getMessage(containingType);
+      const extension = type && registry.getExtensionFor(type, extensionNumber);
+      return fileAnswer(extension?.file.proto.name, 'extension');
+    }
+    const type = request.allExtensionNumbersOfType;
+    if (type !== undefined) {
+      if (registry.getMessage(type) === undefined) return notFound('message type');
+      const numbers = [...registry].filter((desc) => desc.kind === 'extension' && desc.extendee.typeName === type);
+      return {
+        kind: 'extensions',
+        type,
+        numbers: numbers.map((desc) => (desc.kind === 'extension' ? desc.number : 0)),
+      };
+    }
+    return { kind: 'error', code: Status.INVALID_ARGUMENT, text: 'The request asks for nothing. Set message_request.' };
+  }
+
+  return {
+    async *serverReflectionInfo(requests) {
+      for await (const request of requests) yield { request, answer: answer(request) };
+    },
+  };
+}
+
+/** The file that each service, method, message, field, enum, enum value and extension is in, by its full name. */
+function indexSymbols(registry: FileRegistry): ReadonlyMap<string, string> {
+  const fileOf = new Map<string, string>();
+  for (const file of registry.files) {
+    const add = (name: string): void => {
+      fileOf.set(name, file.proto.name);
+    };
+    const addEnum = ({ typeName, values }: DescEnum): void => {
+      add(typeName);
+      // Values of an enum are named as beside it.
+      const scope = typeName.replace(/[^.]*$/, '');
+      for (const { name } of values) add(`${scope}${name}`);
+    };
+    const addMessage = (desc: DescMessage): void => {
+      add(desc.typeName);
+      for (const { name } of [...desc.fields, ...desc.oneofs]) add(`${desc.typeName}.${name}`);
+      for (const nested of desc.nestedMessages) addMessage(nested);
+      for (const nested of desc.nestedEnums) addEnum(nested);
+      for (const { typeName } of desc.nestedExtensions) add(typeName);
+    };
+    for (const desc of file.messages) addMessage(desc);
+    for (const desc of file.enums) addEnum(desc);
+    for (const { typeName } of file.extensions) add(typeName);
+    for (const { typeName, methods } of file.services) {
+      add(typeName);
+      for (const { name } of methods) add(`${typeName}.${name}`);
+    }
+  }
+  return fileOf;
+}

@@ -11,7 +11,7 @@ import { cors } from '@connectrpc/connect';
 import { type Connections, sessionMegabytesMax, trackConnections } from '../rpc/connections.js';
 import { type Address, listenError, listenOnHost } from '../rpc/listen.js';
 import type { Gateway, HttpRequest, HttpResponse } from './gateway.js';
-import { createOriginRule } from './origins.js';
+import { createOriginRule, isNavigation } from './origins.js';
 import type { WebFiles } from './web-files.js';
 
 export interface HttpOptions {
@@ -95,7 +95,10 @@ const foreignHost: Answer = {
 // As the Connect protocol has it; a gRPC-Web client goes by the status.
 const foreignOrigin: Answer = {
   status: 403,
-  body: JSON.stringify({ code: 'permission_denied', message: 'Pages of this origin may not call: see CORS_ORIGINS.' }),
+  body: JSON.stringify({
+    code: 'permission_denied',
+    message: 'Pages of this origin may not send requests here. To allow them, add their origin to CORS_ORIGINS.',
+  }),
   headers: { 'content-type': 'application/json' },
 };
 
@@ -120,9 +123,11 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
     const [path = ''] = (request.url ?? '').split('?');
     const isReading = request.method === 'GET' || request.method === 'HEAD';
     const probe = Object.hasOwn(probes, path) ? probes[path] : undefined;
+    const origin = originOf(request);
+    const isCall = probe === undefined && served?.gateway.serves(path) === true;
+    if (origin === 'foreign' && (isCall || !isNavigation(request))) return answer(response, foreignOrigin);
     // Of any host: a prober knows this one by its address.
     if (probe !== undefined) return answer(response, isReading ? await probe() : readOnly);
-    const origin = originOf(request);
     if (origin === 'foreign host') return answer(response, foreignHost);
     if (origin === 'no host') return answer(response, noHost);
     response.setHeader('vary', 'origin');
@@ -132,8 +137,7 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
       if (request.method === 'OPTIONS') return answer(response, preflight(request));
     }
     if (served === undefined) return answer(response, tooEarly);
-    if (served.gateway.serves(path)) {
-      if (origin === 'foreign') return answer(response, foreignOrigin);
+    if (isCall) {
       // Also of reads by GET: whoever keeps an answer keeps people's data.
       response.setHeader('cache-control', 'no-store');
       return served.gateway.handle(request, response);
@@ -154,6 +158,8 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
     response.once('close', () => responses.delete(response));
     if (isRefusing) endAfter(response);
     response.setHeader('x-content-type-options', 'nosniff');
+    // Keeps pages of other sites from loading an answer as an image, a script or an object.
+    response.setHeader('cross-origin-resource-policy', 'same-origin');
     handle(request, response).catch((error: unknown) => {
       onError(error);
       if (response.headersSent) response.destroy();

@@ -1,5 +1,6 @@
 /**
- * Whose pages may call. A browser sends what any page tells it to; only its Origin and Host say which one that was.
+ * Whose pages may call. A browser sends what any page tells it to; only its headers say which page that was: Origin, Host
+ * and Sec-Fetch-Site, which is also sent with a GET that has no Origin.
  */
 import { isLoopback } from '../config.js';
 import type { HttpRequest } from './gateway.js';
@@ -13,6 +14,17 @@ import type { HttpRequest } from './gateway.js';
  */
 export type Verdict = 'own' | 'allowed' | 'foreign' | 'foreign host' | 'no host';
 
+// What a browser says of a page of another site, and of a page with another host name of the same site.
+const otherSites: ReadonlySet<string> = new Set(['cross-site', 'same-site']);
+
+/**
+ * Whether somebody has followed a link: the browser then shows what is there, and no page can read it. In a frame or an
+ * object of another page, it could be observed.
+ */
+export function isNavigation({ method, headers }: HttpRequest): boolean {
+  return method === 'GET' && headers['sec-fetch-mode'] === 'navigate' && headers['sec-fetch-dest'] === 'document';
+}
+
 /** `host` is where the server listens; `corsOrigins` are as in `https://app.example.com`, `*` is every one. */
 export function createOriginRule(host: string, corsOrigins: readonly string[]): (request: HttpRequest) => Verdict {
   const isAnyAllowed = corsOrigins.includes('*');
@@ -22,13 +34,14 @@ export function createOriginRule(host: string, corsOrigins: readonly string[]): 
   const isLocal = isLoopback(host);
 
   return (request) => {
-    const { origin } = request.headers;
+    const { origin, 'sec-fetch-site': site = '' } = request.headers;
     const own = 'authority' in request ? request.authority : request.headers.host;
     const name = hostnameOf(own);
     if (isLocal && !isAnyAllowed && !isLoopback(name) && !names.has(name)) return 'foreign host';
     if (name === '') return 'no host';
+    if (origin !== undefined && (isAnyAllowed || allowed.has(origin))) return 'allowed';
+    if (!isAnyAllowed && otherSites.has(String(site))) return 'foreign';
     if (origin === undefined) return 'own';
-    if (isAnyAllowed || allowed.has(origin)) return 'allowed';
     return URL.canParse(origin) && isOf(new URL(origin), own) ? 'own' : 'foreign';
   };
 }

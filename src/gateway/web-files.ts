@@ -89,7 +89,6 @@ async function loadFile(name: string, place: string): Promise<WebFile> {
     'cache-control': name.startsWith(builtFolder) ? 'public, max-age=31536000, immutable' : 'no-cache',
     etag: `"${createHash('sha256').update(bytes).digest('base64url').slice(0, 22)}"`,
     vary: 'origin, accept-encoding',
-    'cross-origin-resource-policy': 'same-origin',
     'referrer-policy': 'no-referrer',
     ...(isPage ? { 'content-security-policy': pagePolicy, 'cross-origin-opener-policy': 'same-origin' } : {}),
   };

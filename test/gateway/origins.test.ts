@@ -94,6 +94,71 @@ describe('a page', () => {
   });
 });
 
+describe('a browser that says where a request comes from', () => {
+  const readPath = '/echo.Echo/Read?connect=v1&encoding=json&message=%7B%7D';
+  const get = { method: 'GET', path: readPath };
+
+  it.each(['cross-site', 'same-site'])(
+    'gets 403 for a GET of a %s page, and the service is not called',
+    async (site) => {
+      const { ask, calls } = await start([app]);
+      // As <img>, <object> and fetch() with mode no-cors send it, without Origin.
+      for (const dest of ['image', 'object', 'empty', 'document', 'iframe']) {
+        const mode = dest === 'document' || dest === 'iframe' ? 'navigate' : 'no-cors';
+        const headers = { 'sec-fetch-site': site, 'sec-fetch-mode': mode, 'sec-fetch-dest': dest };
+        const { status, text } = await ask(headers, get);
+        expect([status, JSON.parse(text).code], dest).toEqual([403, 'permission_denied']);
+      }
+      expect(calls).toEqual([]);
+    },
+  );
+
+  it.each(['/', '/openapi.json', '/metrics', '/readyz'])(
+    'may open %s by a link on another site, and may not load it into another page',
+    async (path) => {
+      const { ask } = await start();
+      const direct = (await ask({}, { method: 'GET', path })).status;
+      const link = { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' };
+      expect((await ask(link, { method: 'GET', path })).status).toBe(direct);
+      expect((await ask({ ...link, 'sec-fetch-dest': 'iframe' }, { method: 'GET', path })).status).toBe(403);
+      expect((await ask({ ...link, 'sec-fetch-dest': 'object' }, { method: 'GET', path })).status).toBe(403);
+      const script = { ...link, 'sec-fetch-mode': 'no-cors', 'sec-fetch-dest': 'script' };
+      expect((await ask(script, { method: 'GET', path })).status).toBe(403);
+      expect((await ask(link, { method: 'POST', path })).status).toBe(403);
+    },
+  );
+
+  it('may call from an origin that CORS_ORIGINS names, and from the page itself', async () => {
+    const { ask, port } = await start([app]);
+    expect((await ask({ origin: app, 'sec-fetch-site': 'cross-site' })).status).toBe(200);
+    expect((await ask({ origin: app, 'sec-fetch-site': 'same-site' }, get)).status).toBe(200);
+    expect((await ask({ origin: `http://127.0.0.1:${port}`, 'sec-fetch-site': 'same-origin' })).status).toBe(200);
+    expect((await ask({ 'sec-fetch-site': 'same-origin' }, get)).status).toBe(200);
+    expect((await ask({ 'sec-fetch-site': 'none' }, get)).status).toBe(200);
+    const everyone = await start(['*']);
+    expect((await everyone.ask({ 'sec-fetch-site': 'cross-site' }, get)).status).toBe(200);
+  });
+
+  it('gets Cross-Origin-Resource-Policy with every answer', async () => {
+    const { ask } = await start([app]);
+    const answers = [
+      await ask({}),
+      await ask({}, get),
+      await ask({ origin: app }),
+      await ask({ origin: 'https://evil.example' }),
+      await ask({ 'sec-fetch-site': 'cross-site' }, get),
+      await ask({ 'content-type': 'text/plain' }),
+      await ask({ host: '[bad' }),
+      ...(await Promise.all(
+        ['/', '/healthz', '/readyz', '/metrics', '/nothing'].map((path) => ask({}, { method: 'GET', path })),
+      )),
+      await ask({}, { path: '/metrics' }),
+      await ask({ origin: app, 'access-control-request-method': 'POST' }, { method: 'OPTIONS' }),
+    ];
+    for (const { headers } of answers) expect(headers['cross-origin-resource-policy']).toBe('same-origin');
+  });
+});
+
 describe('a name', () => {
   const foreign = [
     'evil.example',

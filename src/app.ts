@@ -4,9 +4,11 @@
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { formatAddress, readTls, type ServerConfig } from './config.js';
+import { callRecorder } from './gateway/call-recorder.js';
 import { createGateway } from './gateway/gateway.js';
 import { type HttpServer, type ServedParts, startHttp } from './gateway/http.js';
 import { descriptorsPath, loadOwnFiles } from './gateway/own-files.js';
+import { createByteBudget } from './operations/byte-budget.js';
 import { createDirectory, type Siblings } from './operations/directory.js';
 import { startHousekeeping } from './operations/housekeeping.js';
 import { ListenError } from './rpc/listen.js';
@@ -230,6 +232,8 @@ export async function startServing(
         url: ownUrl,
         session: { createConnection: server.connect },
         stallTimeoutMs: config.streams.stallTimeoutMs,
+        budget: createByteBudget(config.bufferedBytesMax),
+        onUnforwarded: callRecorder(log, metrics),
         onError: (error) => log.error({ error }, 'the gateway has failed'),
       });
       closers.push(async () => gateway.close());

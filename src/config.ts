@@ -290,7 +290,15 @@ const serverSettings = [
     name: 'STREAM_STALL_TIMEOUT_MS',
     kind: wholeNumber(1000, hourMs),
     default: 30_000,
-    description: 'How long an import may send nothing, and a watcher take nothing of what waits for it.',
+    description:
+      'How long an import may send nothing, and a watcher take nothing of what waits for it. Over HTTP also how long a client may take for the next 16 KiB of a request or of an answer.',
+  },
+  {
+    name: 'BUFFERED_BYTES_MAX',
+    kind: wholeNumber(1000, 1_000_000_000_000),
+    default: 134_217_728,
+    description:
+      'Bytes of requests over HTTP that are still being received, and of answers that clients have not taken yet, in each process. From three quarters of it on, new calls over HTTP fail with OVERLOADED; beyond it the slowest clients are disconnected.',
   },
   {
     name: 'SNAPSHOT_TIMEOUT_MS',
@@ -379,6 +387,7 @@ const gatewayServerSettings = [
   'TLS_CLIENT_CA',
   'INSECURE',
   'STREAM_STALL_TIMEOUT_MS',
+  'BUFFERED_BYTES_MAX',
   'SHUTDOWN_DELAY_MS',
 ] as const;
 
@@ -497,6 +506,8 @@ export interface ServerConfig {
     readonly stallTimeoutMs: number;
     readonly snapshotTimeoutMs: number;
   };
+  /** For the bytes that one process holds for its clients. */
+  readonly bufferedBytesMax: number;
   readonly changes: { readonly keptHours: number; readonly keptMax: number };
   /** Whether an index for searches is made where there is none. */
   readonly searchIndex: boolean;
@@ -535,6 +546,7 @@ export interface GatewayConfig {
   /** Without it it listens on a loopback address only, or somebody said INSECURE. */
   readonly tls?: TlsFiles;
   readonly stallTimeoutMs: number;
+  readonly bufferedBytesMax: number;
   readonly log: { readonly level: LogLevelSetting; readonly format: LogFormatSetting };
   readonly shutdown: { readonly delayMs: number };
 }
@@ -590,6 +602,7 @@ export function parseServerConfig(env: Record<string, string | undefined>, args:
       stallTimeoutMs: values.STREAM_STALL_TIMEOUT_MS,
       snapshotTimeoutMs: values.SNAPSHOT_TIMEOUT_MS,
     },
+    bufferedBytesMax: values.BUFFERED_BYTES_MAX,
     changes: { keptHours: values.CHANGES_KEPT_HOURS, keptMax: values.CHANGES_KEPT_MAX },
     searchIndex: values.SEARCH_INDEX,
     grpc: {
@@ -629,6 +642,7 @@ export function parseGatewayConfig(env: Record<string, string | undefined>, args
     http: { address: values.HTTP_ADDRESS, corsOrigins: values.CORS_ORIGINS ?? [] },
     tls,
     stallTimeoutMs: values.STREAM_STALL_TIMEOUT_MS,
+    bufferedBytesMax: values.BUFFERED_BYTES_MAX,
     log: { level: values.LOG_LEVEL, format: values.LOG_FORMAT },
     shutdown: { delayMs: values.SHUTDOWN_DELAY_MS },
   });

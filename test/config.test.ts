@@ -67,6 +67,7 @@ describe('the configuration of a server', () => {
       },
       batch: { rowsMax: 256, queueRowsMax: 10_000 },
       streams: { connectionsMax: 4, stallTimeoutMs: 30_000, snapshotTimeoutMs: 600_000 },
+      bufferedBytesMax: 134_217_728,
       changes: { keptHours: 168, keptMax: 10_000_000 },
       searchIndex: true,
       grpc: {
@@ -111,6 +112,7 @@ describe('the configuration of a server', () => {
         STREAM_CONNECTIONS_MAX: '13',
         STREAM_STALL_TIMEOUT_MS: '14000',
         SNAPSHOT_TIMEOUT_MS: '15000',
+        BUFFERED_BYTES_MAX: '2000000',
         CHANGES_KEPT_HOURS: '16',
         CHANGES_KEPT_MAX: '17000',
         SEARCH_INDEX: 'false',
@@ -139,6 +141,7 @@ describe('the configuration of a server', () => {
       },
       batch: { rowsMax: 5, queueRowsMax: 6 },
       streams: { connectionsMax: 13, stallTimeoutMs: 14_000, snapshotTimeoutMs: 15_000 },
+      bufferedBytesMax: 2_000_000,
       changes: { keptHours: 16, keptMax: 17_000 },
       searchIndex: false,
       grpc: {

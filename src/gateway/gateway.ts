@@ -5,36 +5,20 @@
  * Streams go through message by message, as fast as the slower side takes them.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { type Http2ServerRequest, type Http2ServerResponse, constants as http2 } from 'node:http2';
-import { promisify } from 'node:util';
-import { brotliCompress as brotliCompressed, constants } from 'node:zlib';
-import {
-  createFileRegistry,
-  type DescMethod,
-  type DescMethodBiDiStreaming,
-  fromBinary,
-  type Message,
-  type Registry,
-} from '@bufbuild/protobuf';
-import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
-import {
-  Code,
-  ConnectError,
-  createConnectRouter,
-  createContextKey,
-  createContextValues,
-  type HandlerContext,
-} from '@connectrpc/connect';
-import type { UniversalHandler } from '@connectrpc/connect/protocol';
-import {
-  compressionBrotli,
-  compressionGzip,
-  universalRequestFromNodeRequest,
-  universalResponseToNodeResponse,
-} from '@connectrpc/connect-node';
-import { readableDetails } from './error-details.js';
-import { fromWebText, isWebText, toWebText } from './grpc-web-text.js';
-import { addResponseMetadata, requestMetadata } from './metadata.js';
+import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
+import { createFileRegistry, type DescMethod, fromBinary } from '@bufbuild/protobuf';
+import { FileDescriptorSetSchema, MethodOptions_IdempotencyLevel } from '@bufbuild/protobuf/wkt';
+import { Code, ConnectError, createContextValues } from '@connectrpc/connect';
+import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from '@connectrpc/connect-node';
+import { Fault, overloaded } from '../model/fault.js';
+import type { ByteBudget } from '../operations/byte-budget.js';
+import type { CallLine } from '../telemetry/log.js';
+import { callKey, createHandlers, type GatewayCall } from './forward.js';
+import { type ByteRequest, fromWebText, isWebText, toWebText } from './grpc-web-text.js';
+import { end, type Pace, paceAnswer, receive } from './pace.js';
+import { ProtocolError, requestIdOf, statusOf, toConnectError } from './refusal.js';
+import { checkHeaders, isJsonRequest, messageOfGet, plainHeaders, requestFormat, typeOfGet } from './request-format.js';
+import { readMessages, streamsRequests } from './request-messages.js';
 import { createUpstream, type UpstreamOptions } from './upstream.js';
 
 export type HttpRequest = IncomingMessage | Http2ServerRequest;
@@ -56,85 +40,111 @@ export interface Gateway {
 export interface GatewayOptions extends UpstreamOptions {
   /** A serialized google.protobuf.FileDescriptorSet with all imports, as `buf build` writes it. */
   readonly descriptors: Uint8Array;
-  /** How long the body of a request that is one message may stand still. */
+  /** How long a client may take to send the next part of a message, or to take the next part of an answer. */
   readonly stallTimeoutMs: number;
+  /** For bytes of requests that are being received, and of answers that have not been taken. */
+  readonly budget: ByteBudget;
+  /** Called at the end of each call that the server behind has not seen, so that it is logged and counted. */
+  onUnforwarded(line: CallLine): void;
   /** What is no fault of a caller. */
   onError(error: unknown): void;
 }
 
-// The server behind says how large a message may be; this is for what never gets there. Twice Roster's 4 MiB, because JSON
-// takes more room than what it becomes.
-const messageBytesMax = 8 * 1024 * 1024;
-
-// The most that gRPC's eight digits of milliseconds hold, 27 hours. Connect takes more, at which Node's timers overflow.
-const timeoutMsMax = 99_999_999;
-
-// For bytes that are made once and sent once: Node's own 11 takes fifty times as long.
-const brotliQuality = 4;
-const brotliCompress = promisify(brotliCompressed);
-const brotli: typeof compressionBrotli = {
-  ...compressionBrotli,
-  compress: async (bytes) =>
-    new Uint8Array(await brotliCompress(bytes, { params: { [constants.BROTLI_PARAM_QUALITY]: brotliQuality } })),
-};
-
-// A request of these that stands still is broken; a stream of messages may have nothing to say for as long as it likes.
-const oneMessageKinds: ReadonlySet<string> = new Set(['unary', 'server_streaming']);
-
-/** The address of whoever calls. */
-const peerKey = createContextKey<string | undefined>(undefined);
-
 /** Throws where the descriptors are none, or lack a file that they import. */
-export function createGateway({ descriptors, stallTimeoutMs, onError, ...upstreamOptions }: GatewayOptions): Gateway {
+export function createGateway(options: GatewayOptions): Gateway {
+  const { descriptors, stallTimeoutMs, budget, onUnforwarded, onError, ...upstreamOptions } = options;
   const registry = createFileRegistry(fromBinary(FileDescriptorSetSchema, descriptors));
   const upstream = createUpstream(upstreamOptions);
-  const router = createConnectRouter({
-    acceptCompression: [compressionGzip, brotli],
-    readMaxBytes: messageBytesMax,
-    jsonOptions: { registry },
-  });
-  const serviceNames = new Set<string>();
-  for (const type of registry) {
-    if (type.kind !== 'service') continue;
-    serviceNames.add(type.typeName);
-    for (const method of type.methods) addMethod(method);
-  }
-  const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
+  const services = [...registry].filter((type) => type.kind === 'service');
+  const methods = new Map(
+    services.flatMap((service) => service.methods.map((method) => [`/${service.typeName}/${method.name}`, method])),
+  );
+  const jsonHandlers = createHandlers(services, { registry, upstream, isJson: true });
+  const binaryHandlers = createHandlers(services, { registry, upstream, isJson: false });
 
-  function addMethod(method: DescMethod): void {
-    const forward = (messages: AsyncIterable<Message>, context: HandlerContext) =>
-      forwardCall({ method, messages, context, registry, upstream });
-    // By hand, as the router's types are for methods that are known when this is compiled.
-    const kinds = {
-      unary: async (message: Message, context: HandlerContext) => onlyOne(forward(just(message), context)),
-      client_streaming: async (messages: AsyncIterable<Message>, context: HandlerContext) =>
-        onlyOne(forward(messages, context)),
-      server_streaming: (message: Message, context: HandlerContext) => forward(just(message), context),
-      bidi_streaming: forward,
-    };
-    router.rpc(method, kinds[method.methodKind] as never);
+  /** The call's messages go to `call`. connect-node gets an empty one for each, or the error that says why not. */
+  async function* readRequest(
+    method: DescMethod,
+    { header, body }: { header: Headers; body: AsyncIterable<Uint8Array> },
+    { call, pace }: OpenCall,
+  ): AsyncGenerator<Uint8Array> {
+    const format = requestFormat(method, header);
+    try {
+      if (!budget.admits()) throw overloaded();
+      checkHeaders(header);
+      for await (const bytes of readMessages(body, format, pace.hold, registry)) {
+        call.messages.push(bytes);
+        yield emptyMessage(format);
+      }
+    } catch (error) {
+      if (!(error instanceof Fault) && !(error instanceof ProtocolError)) throw error;
+      call.refusal = error;
+      throw toConnectError(error, call.requestId, registry);
+    }
   }
 
-  async function answer(handler: UniversalHandler, request: HttpRequest, response: HttpResponse): Promise<void> {
-    const values = createContextValues().set(peerKey, request.socket.remoteAddress);
+  async function answer(method: DescMethod, path: string, open: OpenCall, response: HttpResponse): Promise<void> {
+    const { request, call, pace } = open;
+    const values = createContextValues().set(callKey, call);
     const universal = universalRequestFromNodeRequest(request, response, undefined, values);
-    const bounded = { ...universal, header: withBoundTimeout(universal.header) };
     const isText = isWebText(universal.header);
-    const answered = isText ? toWebText(await handler(fromWebText(bounded))) : await handler(bounded);
-    await universalResponseToNodeResponse(answered, response);
+    const received = { ...universal, body: receive(request, streamsRequests(method), pace) };
+    const sent = isText ? fromWebText(received) : asPost(received, method);
+    const handler = (isJsonRequest(sent.header) ? jsonHandlers : binaryHandlers).get(path);
+    if (handler === undefined) throw new TypeError('There is no such method.');
+    const answered = await handler({
+      ...sent,
+      header: plainHeaders(sent.header),
+      body: readRequest(method, sent, open),
+    });
+    const { body, ...head } = isText ? toWebText(answered) : answered;
+    const isStream = method.methodKind === 'server_streaming' || method.methodKind === 'bidi_streaming';
+    const paced = body && paceAnswer(body, response, isStream, { ...pace, hold: open.answerHold });
+    await universalResponseToNodeResponse({ ...head, body: paced }, response);
+  }
+
+  /** What there is of a call until its response is closed, which it is in any case. */
+  function openCall(path: string, request: HttpRequest, response: HttpResponse): OpenCall {
+    const startedMs = performance.now();
+    const call: GatewayCall = {
+      peer: request.socket.remoteAddress,
+      requestId: requestIdOf(request.headers),
+      messages: [],
+      refusal: undefined,
+      isForwarded: false,
+    };
+    const giveUp = (fault: Fault) => {
+      call.refusal ??= fault;
+      end(request);
+    };
+    const onStall = () => giveUp(new Fault('CALL_CANCELLED', 'The client was too slow.'));
+    const hold = budget.open(() => giveUp(overloaded()));
+    const answerHold = budget.open(() => giveUp(overloaded()));
+    response.once('close', () => {
+      hold.release();
+      answerHold.release();
+      if (call.isForwarded) return;
+      const { status, reason } = outcomeOf(call, response);
+      const durationMs = performance.now() - startedMs;
+      const { requestId, peer = 'unknown' } = call;
+      onUnforwarded({ method: path.slice(1), status, durationMs, peer, requestId, reason });
+    });
+    // Whoever was refused has so long to stop sending.
+    response.once('finish', () => {
+      if (request.complete) return;
+      const timer = setTimeout(() => end(request), stallTimeoutMs);
+      request.once('close', () => clearTimeout(timer));
+    });
+    return { request, call, answerHold, pace: { hold, timeoutMs: stallTimeoutMs, onStall } };
   }
 
   return {
-    serves: (path) => handlers.has(path),
+    serves: (path) => methods.has(path),
     handle(request, response) {
       const [path = ''] = (request.url ?? '').split('?');
-      const handler = handlers.get(path);
-      if (handler === undefined) throw new TypeError('There is no such method.');
-      if (oneMessageKinds.has(handler.method.methodKind)) {
-        request.setTimeout(stallTimeoutMs, () => end(request));
-        request.once('end', () => request.setTimeout(0));
-      }
-      answer(handler, request, response).catch((error: unknown) => {
+      const method = methods.get(path);
+      if (method === undefined) throw new TypeError('There is no such method.');
+      answer(method, path, openCall(path, request, response), response).catch((error: unknown) => {
         const { code, cause } = ConnectError.from(error);
         // While nothing or something was being written.
         const hasGone =
@@ -148,99 +158,44 @@ export function createGateway({ descriptors, stallTimeoutMs, onError, ...upstrea
         }
       });
     },
-    serviceNames,
+    serviceNames: new Set(services.map(({ typeName }) => typeName)),
     isReachable: upstream.isReachable,
     close: upstream.close,
   };
 }
 
-/** At once; of a connection that others share, this request only. */
-function end(request: HttpRequest): void {
-  if ('stream' in request) request.stream.close(http2.NGHTTP2_CANCEL);
-  else request.destroy();
+interface OpenCall {
+  readonly request: HttpRequest;
+  readonly call: GatewayCall;
+  /** Of the request. */
+  readonly pace: Pace;
+  readonly answerHold: Pace['hold'];
 }
 
-interface Call {
-  readonly method: DescMethod;
-  readonly messages: AsyncIterable<Message>;
-  readonly context: HandlerContext;
-  readonly registry: Registry;
-  readonly upstream: ReturnType<typeof createUpstream>;
+/** A Connect GET as the POST that it stands for, where the method may be called so. */
+function asPost(request: ByteRequest, method: DescMethod): ByteRequest {
+  if (request.method !== 'GET' || method.idempotency !== MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS) return request;
+  const header = new Headers(request.header);
+  header.delete('content-length');
+  header.delete('content-encoding');
+  header.set('content-type', typeOfGet(request.url));
+  return { ...request, method: 'POST', header, body: messageOfGet(request.url) };
 }
 
-/** The call as it came, to the server behind, and back what that answers. */
-async function* forwardCall({ method, messages, context, registry, upstream }: Call): AsyncGenerator<Message> {
-  const { transport, release } = upstream.lend();
-  let trailer: Headers | undefined;
-  let isWhole = false;
-  try {
-    const timeoutMs = context.timeoutMs();
-    // The transport takes this for no deadline at all.
-    if (timeoutMs !== undefined && timeoutMs <= 0) {
-      throw new ConnectError('the operation timed out', Code.DeadlineExceeded);
-    }
-    const metadata = requestMetadata(context.requestHeader, context.values.get(peerKey));
-    // Whatever its kind, which is the same on the wire: only so headers and trailers are told apart where a call fails.
-    const asStream = method as DescMethodBiDiStreaming;
-    const response = await transport.stream(asStream, context.signal, timeoutMs, metadata, messages);
-    trailer = response.trailer;
-    addResponseMetadata(context.responseHeader, response.header);
-    yield* response.message;
-    isWhole = true;
-    addResponseMetadata(context.responseTrailer, trailer);
-  } catch (error) {
-    throw passedOn(ConnectError.from(error), trailer, registry);
-  } finally {
-    release(isWhole);
+const noBytes = new Uint8Array();
+const emptyObject = Buffer.from('{}');
+
+/** As a protocol has it. */
+function emptyMessage({ isJson, isEnveloped }: { isJson: boolean; isEnveloped: boolean }): Uint8Array {
+  const message = isJson ? emptyObject : noBytes;
+  return isEnveloped ? Buffer.from([0, 0, 0, 0, message.length, ...message]) : message;
+}
+
+function outcomeOf({ refusal }: GatewayCall, { statusCode, headersSent }: HttpResponse) {
+  if (refusal !== undefined) {
+    return { status: statusOf(refusal), reason: refusal instanceof Fault ? refusal.reason : undefined };
   }
-}
-
-/** What the server behind said, as if it had been said to the caller at once. */
-function passedOn(error: ConnectError, trailer: Headers | undefined, registry: Registry): ConnectError {
-  // The system's words for what went wrong with the connection; they tell where the server is.
-  if (error.cause instanceof Error && 'code' in error.cause) {
-    return new ConnectError(
-      'the server cannot be reached, or went away',
-      Code.Unavailable,
-      undefined,
-      undefined,
-      error,
-    );
-  }
-  const metadata = new Headers();
-  // Without a trailer there was one block of headers, or nothing.
-  addResponseMetadata(metadata, trailer ?? error.metadata);
-  const passed = new ConnectError(error.rawMessage, error.code, metadata, undefined, error);
-  passed.details = readableDetails(error.details, registry);
-  return passed;
-}
-
-async function* just(message: Message): AsyncGenerator<Message> {
-  yield message;
-}
-
-async function onlyOne(messages: AsyncIterable<Message>): Promise<Message> {
-  let only: Message | undefined;
-  for await (const message of messages) {
-    if (only !== undefined) throw new ConnectError('the server answered with several messages', Code.Internal);
-    only = message;
-  }
-  if (only === undefined) throw new ConnectError('the server answered without a message', Code.Internal);
-  return only;
-}
-
-const unitMs: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1000 };
-
-/** As long a timeout as all parts on the way can count. */
-function withBoundTimeout(header: Headers): Headers {
-  // With more digits than these they are none, and refused.
-  const [, digits, unit = ''] = /^(\d{1,8})([HMS])$/.exec(header.get('grpc-timeout') ?? '') ?? [];
-  const isLongGrpc = Number(digits) * (unitMs[unit] ?? 1) > timeoutMsMax;
-  const [connectMs] = /^\d{1,10}$/.exec(header.get('connect-timeout-ms') ?? '') ?? [];
-  const isLongConnect = Number(connectMs) > timeoutMsMax;
-  if (!isLongGrpc && !isLongConnect) return header;
-  const bounded = new Headers(header);
-  if (isLongGrpc) bounded.set('grpc-timeout', `${timeoutMsMax}m`);
-  if (isLongConnect) bounded.set('connect-timeout-ms', String(timeoutMsMax));
-  return bounded;
+  // Without a body that anybody could have read: the method or the content type was wrong.
+  if (headersSent && statusCode >= 400) return { status: `HTTP_${statusCode}`, reason: undefined };
+  return { status: 'CANCELLED', reason: 'CALL_CANCELLED' };
 }

@@ -2,21 +2,26 @@
  * gRPC-Web as text, for browsers and proxies that spoil bytes: the same as binary gRPC-Web, in base64. connect-node has the
  * binary form only.
  */
-import { Code, ConnectError } from '@connectrpc/connect';
 import type { UniversalServerRequest, UniversalServerResponse } from '@connectrpc/connect/protocol';
+import type { Fault } from '../model/fault.js';
+import { invalidRequest } from './json-message.js';
 
 const textType = /^application\/grpc-web-text(?=[+;]|$)/i;
 const binaryType = 'application/grpc-web';
+
+export interface ByteRequest extends UniversalServerRequest {
+  readonly body: AsyncIterable<Uint8Array>;
+}
 
 export function isWebText(headers: Headers): boolean {
   return textType.test(headers.get('content-type') ?? '');
 }
 
 /** The request as binary gRPC-Web. */
-export function fromWebText(request: UniversalServerRequest): UniversalServerRequest {
+export function fromWebText(request: ByteRequest): ByteRequest {
   const header = new Headers(request.header);
   header.set('content-type', (header.get('content-type') ?? '').replace(textType, binaryType));
-  return { ...request, header, body: decodeBase64(request.body as AsyncIterable<Uint8Array>) };
+  return { ...request, header, body: decodeBase64(request.body) };
 }
 
 /** The response of binary gRPC-Web as text. */
@@ -51,6 +56,6 @@ async function* encodeBase64(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<
   }
 }
 
-function noBase64(): ConnectError {
-  return new ConnectError('the body is no base64', Code.InvalidArgument);
+function noBase64(): Fault {
+  return invalidRequest('The body is not valid base64.');
 }

@@ -2,8 +2,10 @@
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { formatAddress, type GatewayConfig, readTls } from '../config.js';
+import { createByteBudget } from '../operations/byte-budget.js';
 import { createLog, type Log, type LogDestination } from '../telemetry/log.js';
-import { createMetrics, figuresContentType, figuresText } from '../telemetry/metrics.js';
+import { createMetrics, figuresContentType, figuresText, type Metrics } from '../telemetry/metrics.js';
+import { callRecorder } from './call-recorder.js';
 import { createGateway, type Gateway } from './gateway.js';
 import { startHttp } from './http.js';
 import { descriptorsPath, loadOwnFiles } from './own-files.js';
@@ -31,7 +33,7 @@ export async function startGateway(
 ): Promise<RunningGateway> {
   const log = createLog({ ...config.log, destination: logTo });
   const metrics = createMetrics();
-  const gateway = await openGateway(config, log);
+  const gateway = await openGateway(config, log, metrics);
   let isClosing = false;
   const http = await startHttp({
     address: config.http.address,
@@ -57,8 +59,8 @@ export async function startGateway(
   };
 }
 
-async function openGateway(config: GatewayConfig, log: Log): Promise<Gateway> {
-  const { target, targetTls, stallTimeoutMs } = config;
+async function openGateway(config: GatewayConfig, log: Log, metrics: Metrics): Promise<Gateway> {
+  const { target, targetTls, stallTimeoutMs, bufferedBytesMax } = config;
   const path = config.descriptors ?? descriptorsPath();
   const read = (file: string | undefined) => (file === undefined ? undefined : readFile(file));
   try {
@@ -71,6 +73,8 @@ async function openGateway(config: GatewayConfig, log: Log): Promise<Gateway> {
         key: await read(targetTls.key),
       },
       stallTimeoutMs,
+      budget: createByteBudget(bufferedBytesMax),
+      onUnforwarded: callRecorder(log, metrics),
       onError: (error) => log.error({ error }, 'the gateway has failed'),
     });
   } catch (error) {

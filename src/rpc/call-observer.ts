@@ -26,7 +26,8 @@ const callKey = 'roster-call';
 
 const forwardedForKey = 'x-forwarded-for';
 
-const saneRequestId = /^[\w.-]{1,64}$/;
+/** What a client may choose as the id of its request. */
+export const saneRequestId = /^[\w.-]{1,64}$/;
 // A caller gives up at its own deadline, which comes before ours by what the request took on its way.
 const deadlineSlackMs = 20;
 

@@ -28,23 +28,42 @@ export interface ErrorStatus {
  * The value of grpc-status-details-bin. Violations that do not fit are left out, and ErrorInfo.metadata then has
  * `violations_total`.
  */
-export function encodeErrorStatus({ code, message, reason, requestId, violations = [] }: ErrorStatus): Uint8Array {
+export function encodeErrorStatus({ code, message, ...status }: ErrorStatus): Uint8Array {
   const writer = new BinaryWriter().uint32(8).int32(code).uint32(18).string(boundMessage(message));
-  const requestInfo = RequestInfo.encode(RequestInfo.fromPartial({ requestId })).finish();
+  for (const { type, value } of errorDetails(status)) writeDetail(writer, type, value);
+  return writer.finish();
+}
+
+/** One of google.rpc.Status.details. */
+export interface ErrorDetail {
+  /** As in `google.rpc.ErrorInfo`. */
+  readonly type: string;
+  readonly value: Uint8Array;
+}
+
+/** Without a reason there is no ErrorInfo. */
+export function errorDetails({
+  reason,
+  requestId,
+  violations = [],
+}: Partial<Pick<ErrorStatus, 'reason' | 'violations'>> & Pick<ErrorStatus, 'requestId'>): ErrorDetail[] {
   const fitting = violations.slice(0, fittingCount(violations, statusBytesMax - statusMessageBytesMax));
   const metadata: Record<string, string> =
     fitting.length < violations.length ? { violations_total: String(violations.length) } : {};
-  const errorInfo = ErrorInfo.encode(ErrorInfo.fromPartial({ reason, domain: errorDomain, metadata })).finish();
-  writeDetail(writer, ErrorInfo.$type, errorInfo);
-  if (fitting.length > 0) {
-    writeDetail(
-      writer,
-      BadRequest.$type,
-      BadRequest.encode(BadRequest.fromPartial({ fieldViolations: fitting })).finish(),
-    );
+  const details: ErrorDetail[] = [];
+  if (reason !== undefined) {
+    const errorInfo = ErrorInfo.fromPartial({ reason, domain: errorDomain, metadata });
+    details.push({ type: ErrorInfo.$type, value: ErrorInfo.encode(errorInfo).finish() });
   }
-  writeDetail(writer, RequestInfo.$type, requestInfo);
-  return writer.finish();
+  if (fitting.length > 0) {
+    const badRequest = BadRequest.fromPartial({ fieldViolations: fitting });
+    details.push({ type: BadRequest.$type, value: BadRequest.encode(badRequest).finish() });
+  }
+  details.push({
+    type: RequestInfo.$type,
+    value: RequestInfo.encode(RequestInfo.fromPartial({ requestId })).finish(),
+  });
+  return details;
 }
 
 // Any, as a repeated field with number 3 of google.rpc.Status.

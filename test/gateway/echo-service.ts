@@ -32,6 +32,8 @@ import { onTestFinished } from 'vitest';
 import { createGateway, type Gateway } from '../../src/gateway/gateway.js';
 import { type HttpOptions, startHttp } from '../../src/gateway/http.js';
 import { noFiles } from '../../src/gateway/web-files.js';
+import { createByteBudget } from '../../src/operations/byte-budget.js';
+import type { CallLine } from '../../src/telemetry/log.js';
 
 /** The only message of the service. */
 export interface Note {
@@ -143,6 +145,8 @@ export interface EchoGateway {
   readonly gateway: Gateway;
   /** What the gateway found to be nobody's fault outside. */
   readonly errors: readonly unknown[];
+  /** Of calls that the gateway answered itself. */
+  readonly lines: readonly CallLine[];
   /** Between the gateway and the server, all that there ever were. */
   readonly connections: readonly Socket[];
   close(): Promise<void>;
@@ -150,11 +154,12 @@ export interface EchoGateway {
 
 export interface EchoOptions extends Partial<HttpOptions> {
   readonly stallTimeoutMs?: number;
+  readonly bufferedBytesMax?: number;
 }
 
 export async function startEchoGateway(
   target: { readonly port: number },
-  { stallTimeoutMs = 600_000, ...options }: EchoOptions = {},
+  { stallTimeoutMs = 600_000, bufferedBytesMax = Number.POSITIVE_INFINITY, ...options }: EchoOptions = {},
 ): Promise<EchoGateway> {
   const errors: unknown[] = [];
   const connections: Socket[] = [];
@@ -166,7 +171,10 @@ export async function startEchoGateway(
   };
   const session = { createConnection };
   const url = `http://127.0.0.1:${target.port}`;
-  const gateway = createGateway({ descriptors, url, session, stallTimeoutMs, onError });
+  const lines: CallLine[] = [];
+  const budget = createByteBudget(bufferedBytesMax);
+  const onUnforwarded = (line: CallLine) => void lines.push(line);
+  const gateway = createGateway({ descriptors, url, session, stallTimeoutMs, budget, onUnforwarded, onError });
   const http = await startHttp({
     address: { host: '127.0.0.1', port: 0 },
     corsOrigins: [],
@@ -182,7 +190,7 @@ export async function startEchoGateway(
   };
   onTestFinished(close);
   const scheme = options.tls === undefined ? 'http' : 'https';
-  return { url: `${scheme}://127.0.0.1:${http.port}`, port: http.port, gateway, errors, connections, close };
+  return { url: `${scheme}://127.0.0.1:${http.port}`, port: http.port, gateway, errors, lines, connections, close };
 }
 
 /** A port that is nobody's. */

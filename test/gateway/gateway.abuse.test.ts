@@ -242,6 +242,150 @@ describe('a request that stands still', () => {
   });
 });
 
+/** Sends a byte again and again, much more often than the timeout is long, until the socket is closed. */
+async function trickle(socket: Socket): Promise<number> {
+  let sent = 0;
+  const timer = setInterval(() => {
+    socket.write(' ');
+    sent++;
+  }, 20);
+  socket.resume();
+  await new Promise((resolve) => socket.once('close', resolve));
+  clearInterval(timer);
+  return sent;
+}
+
+describe('a client that is too slow', () => {
+  it.each([
+    ['/echo.Echo/Say', 'application/json', '{"text":'],
+    ['/echo.Echo/Say', 'application/grpc-web+proto', enveloped(Buffer.alloc(100_000)).subarray(0, 50)],
+    ['/echo.Echo/Gather', 'application/connect+proto', enveloped(Buffer.alloc(100_000)).subarray(0, 50)],
+  ])('to send a message to %s byte by byte, as %s, is disconnected', async (path, type, begin) => {
+    const { port, errors } = await start(
+      { Say: say, Gather: (spoken) => void spoken.resume() },
+      { stallTimeoutMs: 300 },
+    );
+    const socket = await sendBytes(port, head(path, type, 200_000));
+    socket.write(begin);
+    expect(await trickle(socket)).toBeGreaterThan(0);
+    expect(errors).toEqual([]);
+  });
+
+  it('to send a message is not one that sends it in time, however long that takes in all', async () => {
+    const { url } = await start({ Say: say }, { stallTimeoutMs: 1000 });
+    const request = post(`${url}/echo.Echo/Say`, json);
+    const answer = answerOf(request);
+    request.write('{"text":"');
+    const piece = 'x'.repeat(20_000);
+    for (let sent = 0; sent < 15; sent++) {
+      request.write(piece);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    request.end('"}');
+    expect((await answer).statusCode).toBe(200);
+  });
+
+  const large = encodeNote({ data: new Uint8Array(3 * megabyte) });
+
+  it('to take an answer is disconnected over HTTP/1.1, and the next client is served', async () => {
+    const { port, url } = await start({ Say: say }, { stallTimeoutMs: 500 });
+    const socket = await sendBytes(port, head('/echo.Echo/Say', 'application/proto', large.length));
+    const closed = new Promise((resolve) => socket.once('close', resolve));
+    socket.write(large);
+    socket.once('readable', () => {});
+    // A socket that is paused does not notice its end before it is read.
+    const waiting = setInterval(() => socket.write(' '), 50);
+    await closed;
+    clearInterval(waiting);
+    const request = post(`${url}/echo.Echo/Say`, json);
+    request.end('{"text":"x"}');
+    expect((await answerOf(request)).statusCode).toBe(200);
+  });
+
+  it('to take an answer loses only its stream over HTTP/2', async () => {
+    const { url } = await startSecure({ Say: say }, { stallTimeoutMs: 500 });
+    const session = connectHttp2(url, { rejectUnauthorized: false, settings: { initialWindowSize: 0 } });
+    session.on('error', () => {});
+    onTestFinished(() => session.destroy());
+    const streams = [large, encodeNote({ text: 'small' })].map((body) =>
+      call(session, 'Say', { 'content-type': 'application/proto' }, body),
+    );
+    await Promise.all(streams.map((stream) => new Promise((resolve) => stream.resume().once('close', resolve))));
+    expect(streams.map(({ rstCode }) => rstCode)).toEqual([8, 8]);
+    expect(session.closed).toBe(false);
+  });
+});
+
+describe('the budget of buffered bytes', () => {
+  const slowBody = (bytes: number) => `{"text":"${'x'.repeat(bytes - 9)}`;
+
+  it('refuses new calls while it is used up, with OVERLOADED, and serves them again after that', async () => {
+    const { port, url, lines } = await start(
+      { Say: say, Tell: (spoken) => spoken.end() },
+      { bufferedBytesMax: megabyte },
+    );
+    const ask = async (name: string, headers: Record<string, string>, body: string | Uint8Array) => {
+      const request = post(`${url}/echo.Echo/${name}`, headers);
+      request.end(body);
+      const response = await answerOf(request);
+      return { status: response.statusCode, text: (await buffer(response)).toString() };
+    };
+    const holder = await sendBytes(
+      port,
+      head('/echo.Echo/Say', 'application/json', 4 * megabyte) + slowBody(800 * 1024),
+    );
+    await vi.waitFor(async () => {
+      const { status, text } = await ask('Say', json, '{}');
+      expect([status, JSON.parse(text).details?.[0].debug]).toEqual([
+        429,
+        { reason: 'OVERLOADED', domain: 'users.v1' },
+      ]);
+    }, patience);
+    expect((await ask('Tell', connectStream, nothing)).text).toContain('resource_exhausted');
+    expect(lines.at(-1)).toMatchObject({
+      method: 'echo.Echo/Tell',
+      status: 'RESOURCE_EXHAUSTED',
+      reason: 'OVERLOADED',
+    });
+    holder.destroy();
+    await vi.waitFor(async () => expect((await ask('Say', json, '{}')).status).toBe(200), patience);
+  });
+
+  it('closes the slowest connections first, and bounds what bodies hold together', async () => {
+    const { port, lines } = await start({ Say: say }, { bufferedBytesMax: 10 * megabyte });
+    const before = process.memoryUsage().rss;
+    const sockets: Socket[] = [];
+    let closed = 0;
+    for (let index = 0; index < 60; index++) {
+      const socket = await sendBytes(port, head('/echo.Echo/Say', 'application/json', 7 * megabyte));
+      socket.resume().once('close', () => closed++);
+      sockets.push(socket);
+      await new Promise((sent) => socket.write(slowBody(3 * megabyte), sent));
+    }
+    // Some were refused because the budget was used up, and some closed because they went beyond it.
+    await vi.waitFor(() => expect(lines.length).toBeGreaterThan(50), patience);
+    expect(closed).toBeLessThan(60);
+    expect(process.memoryUsage().rss - before).toBeLessThan(120 * megabyte);
+  });
+
+  it('counts answers that nobody takes', async () => {
+    const { port, url } = await start({ Say: say }, { bufferedBytesMax: 8 * megabyte });
+    const body = encodeNote({ data: new Uint8Array(4 * megabyte - 5) });
+    let closed = 0;
+    for (let index = 0; index < 5; index++) {
+      const socket = await sendBytes(port, head('/echo.Echo/Say', 'application/proto', body.length));
+      const waiting = setInterval(() => socket.write(' '), 50);
+      socket.once('close', () => {
+        closed++;
+        clearInterval(waiting);
+      });
+      socket.write(body);
+    }
+    await vi.waitFor(() => expect(closed).toBeGreaterThan(0), patience);
+    await vi.waitFor(async () => expect((await fetch(`${url}/healthz`)).status).toBe(200), patience);
+  });
+});
+
 describe('callers who go', () => {
   it('leave nothing behind: in the middle of a body, or of an answer that they do not read', async () => {
     const { counts, Tell } = flood(megabyte);

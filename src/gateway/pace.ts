@@ -1,0 +1,87 @@
+/**
+ * How slow a client may be. Bodies of requests must come at a minimum rate and answers must be taken at one; meanwhile their
+ * bytes count in the budget of the process.
+ */
+import { constants as http2 } from 'node:http2';
+import type { ByteHold } from '../operations/byte-budget.js';
+import type { HttpRequest, HttpResponse } from './gateway.js';
+
+// What must at least come or go within the timeout.
+const pieceBytes = 16 * 1024;
+
+export interface Pace {
+  readonly hold: ByteHold;
+  readonly timeoutMs: number;
+  /** Ends the call of a client that is too slow. */
+  onStall(): void;
+}
+
+/**
+ * The body of a request. It is one message or, if `isStream`, several; between them a client may be silent for as long as it
+ * likes, but not within one of them.
+ */
+export async function* receive(
+  request: HttpRequest,
+  isStream: boolean,
+  { hold, timeoutMs, onStall }: Pace,
+): AsyncGenerator<Uint8Array> {
+  let received = 0;
+  let untilMs = 0;
+  const chunks = request.iterator({ destroyOnReturn: false });
+  while (true) {
+    const isBetween = isStream && hold.bytes() === 0;
+    const nowMs = performance.now();
+    if (isBetween || received >= pieceBytes || nowMs >= untilMs) {
+      received = 0;
+      untilMs = nowMs + timeoutMs;
+    }
+    const timer = isBetween ? undefined : setTimeout(onStall, untilMs - nowMs);
+    const { done, value } = await chunks.next().finally(() => clearTimeout(timer));
+    if (done) return;
+    received += value.length;
+    hold.moved(value.length);
+    yield value;
+  }
+}
+
+/** The body of an answer, in pieces. If `isStream`, whoever sends the stream bounds how long it may stand still. */
+export async function* paceAnswer(
+  body: AsyncIterable<Uint8Array>,
+  response: HttpResponse,
+  isStream: boolean,
+  { hold, timeoutMs, onStall }: Pace,
+): AsyncGenerator<Uint8Array> {
+  let counted = 0;
+  const count = (bytes: number) => {
+    if (bytes > counted) hold.add(bytes - counted);
+    else hold.remove(counted - bytes);
+    counted = bytes;
+  };
+  for await (const chunk of body) {
+    for (let at = 0; at < chunk.length; at += pieceBytes) {
+      const piece = chunk.subarray(at, at + pieceBytes);
+      count(waitingBytes(response) + chunk.length - at);
+      const timer = isStream ? undefined : setTimeout(onStall, timeoutMs);
+      try {
+        yield piece;
+      } finally {
+        clearTimeout(timer);
+      }
+      hold.moved(piece.length);
+    }
+    count(waitingBytes(response));
+  }
+  const timer = setTimeout(onStall, timeoutMs);
+  response.once('close', () => clearTimeout(timer));
+}
+
+/** What has been written and has not left the process. */
+function waitingBytes(response: HttpResponse): number {
+  return 'stream' in response ? response.stream.writableLength : response.writableLength;
+}
+
+/** At once; of a connection that others share, this request only. */
+export function end(request: HttpRequest): void {
+  if ('stream' in request) request.stream.close(http2.NGHTTP2_CANCEL);
+  else request.socket.destroy();
+}

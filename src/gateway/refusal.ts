@@ -1,0 +1,54 @@
+/** Calls that the gateway answers itself, with the same details as the server behind it gives. */
+import { randomBytes } from 'node:crypto';
+import type { IncomingHttpHeaders } from 'node:http';
+import type { Registry } from '@bufbuild/protobuf';
+import { type Code, ConnectError } from '@connectrpc/connect';
+import { Status } from 'nice-grpc';
+import { Fault } from '../model/fault.js';
+import { requestIdKey, saneRequestId } from '../rpc/call-observer.js';
+import { errorDetails } from '../rpc/error-status.js';
+import { readableDetails } from './error-details.js';
+
+/** What is wrong with a call's protocol, for which there is no Fault. Its message is fixed. */
+export class ProtocolError extends Error {
+  override readonly name = 'ProtocolError';
+
+  constructor(
+    readonly code: Code,
+    message: string,
+    readonly headers: Readonly<Record<string, string>> = {},
+  ) {
+    super(message);
+  }
+}
+
+export type Refusal = Fault | ProtocolError;
+
+/** The name of the status in the log. */
+export function statusOf(refusal: Refusal): string {
+  return refusal instanceof Fault ? refusal.code : (Status[refusal.code] ?? 'UNKNOWN');
+}
+
+export function toConnectError(refusal: Refusal, requestId: string, registry: Registry): ConnectError {
+  const isFault = refusal instanceof Fault;
+  const code = isFault ? codeOf(Status[refusal.code]) : refusal.code;
+  const headers = new Headers({ ...(isFault ? {} : refusal.headers), [requestIdKey]: requestId });
+  const error = new ConnectError(refusal.message, code, headers);
+  const { reason, violations } = isFault ? refusal : { reason: undefined, violations: [] };
+  error.details = readableDetails(errorDetails({ reason, requestId, violations }), registry);
+  return error;
+}
+
+/** Both enums have the numbers of gRPC. */
+function codeOf(status: number): Code {
+  return status;
+}
+
+const idPrefix = randomBytes(4).toString('hex');
+let idCount = 0;
+
+/** The request id that the client sent, or a new one. */
+export function requestIdOf(headers: IncomingHttpHeaders): string {
+  const sent = String(headers[requestIdKey] ?? '');
+  return saneRequestId.test(sent) ? sent : `${idPrefix}-${(idCount++).toString(36)}`;
+}

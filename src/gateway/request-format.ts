@@ -1,0 +1,155 @@
+/**
+ * What a request says about its body, in the headers of its protocol or in the query of a Connect GET. Mistakes in them are
+ * refused here with fixed texts, because those of connect-node repeat what was sent.
+ */
+import type { DescMethod } from '@bufbuild/protobuf';
+import { Code } from '@connectrpc/connect';
+import { invalid } from '../model/fault.js';
+import { requestBytesMax } from '../model/method-limits.js';
+import { messageBytesMax } from '../model/user.js';
+import { ProtocolError } from './refusal.js';
+import { encodings, type RequestFormat } from './request-messages.js';
+
+// JSON takes more room than the protobuf message that it becomes.
+const jsonFactor = 2;
+
+// The most that gRPC's eight digits of milliseconds hold, 27 hours. Connect takes more, at which Node's timers overflow.
+const timeoutMsMax = 99_999_999;
+
+/** The names of headers that each protocol has its own of. */
+const protocols = {
+  grpcWeb: {
+    type: /^application\/grpc-web(?:[+;]|$)/i,
+    encoding: 'grpc-encoding',
+    accepted: 'grpc-accept-encoding',
+    timeout: 'grpc-timeout',
+    timeoutForm: /^\d{1,8}[HMSmun]$/,
+    timeoutText: 'must be up to eight digits and a unit: H, M, S, m, u or n',
+  },
+  connectStream: {
+    type: /^application\/connect\+/i,
+    encoding: 'connect-content-encoding',
+    accepted: 'connect-accept-encoding',
+    timeout: 'connect-timeout-ms',
+    timeoutForm: /^\d{1,10}$/,
+    timeoutText: 'must be a number of milliseconds with at most ten digits',
+  },
+  connect: {
+    type: /^/,
+    encoding: 'content-encoding',
+    accepted: 'accept-encoding',
+    timeout: 'connect-timeout-ms',
+    timeoutForm: /^\d{1,10}$/,
+    timeoutText: 'must be a number of milliseconds with at most ten digits',
+  },
+} as const;
+
+type Protocol = (typeof protocols)[keyof typeof protocols];
+
+const jsonType = /^application\/(?:(?:grpc-web|connect)\+)?json(?:\s*;|$)/i;
+
+export function isJsonRequest(header: Headers): boolean {
+  return jsonType.test(header.get('content-type') ?? '');
+}
+
+export function requestFormat(method: DescMethod, header: Headers): RequestFormat {
+  const protocol = protocolOf(header);
+  const isJson = isJsonRequest(header);
+  const protobufBytesMax = requestBytesMax[`/${method.parent.typeName}/${method.name}`] ?? messageBytesMax;
+  const encoding = header.get(protocol.encoding);
+  return {
+    method,
+    isJson,
+    isEnveloped: protocol !== protocols.connect,
+    encoding: encoding === '' || encoding === 'identity' ? null : encoding,
+    bytesMax: isJson ? jsonFactor * protobufBytesMax : protobufBytesMax,
+    announcedBytes: protocol === protocols.connect ? Number(header.get('content-length') ?? 0) : 0,
+  };
+}
+
+/** Throws a Fault or a ProtocolError. */
+export function checkHeaders(header: Headers): void {
+  const { encoding, accepted, timeout, timeoutForm, timeoutText } = protocolOf(header);
+  const sentEncoding = header.get(encoding) ?? '';
+  if (!['', 'identity', ...encodings].includes(sentEncoding)) {
+    const all = encodings.join(',');
+    throw new ProtocolError(Code.Unimplemented, `The server cannot read this compression. Use one of: ${all}.`, {
+      [accepted]: all,
+    });
+  }
+  const sentTimeout = header.get(timeout);
+  if (sentTimeout !== null && !timeoutForm.test(sentTimeout)) {
+    throw invalid([{ field: timeout, description: timeoutText }]);
+  }
+}
+
+/** The headers for connect-node, which gets no bodies and nothing to complain about. */
+export function plainHeaders(sent: Headers): Headers {
+  const { encoding, accepted, timeout, timeoutForm } = protocolOf(sent);
+  const header = new Headers(sent);
+  header.delete('content-length');
+  header.delete(encoding);
+  const sentEncoding = sent.get(encoding);
+  // A client that says nothing else takes what it sends.
+  if (sentEncoding !== null && !sent.has(accepted)) header.set(accepted, sentEncoding);
+  const sentTimeout = sent.get(timeout) ?? '';
+  if (!timeoutForm.test(sentTimeout)) header.delete(timeout);
+  else if (isLonger(timeout, sentTimeout)) {
+    header.set(timeout, timeout === 'grpc-timeout' ? `${timeoutMsMax}m` : String(timeoutMsMax));
+  }
+  return header;
+}
+
+const unitMs: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1000 };
+
+/** Whether it is longer than all parts on the way can count. */
+function isLonger(name: string, timeout: string): boolean {
+  const ms =
+    name === 'grpc-timeout' ? Number.parseInt(timeout, 10) * (unitMs[timeout.at(-1) ?? ''] ?? 1) : Number(timeout);
+  return ms > timeoutMsMax;
+}
+
+function protocolOf(header: Headers): Protocol {
+  const type = header.get('content-type') ?? '';
+  const { grpcWeb, connectStream, connect } = protocols;
+  return [grpcWeb, connectStream].find((protocol) => protocol.type.test(type)) ?? connect;
+}
+
+/** The content type that a Connect GET would have as a POST. */
+export function typeOfGet(url: string): string {
+  const encoding = String(parametersOf(url).get('encoding') ?? '');
+  return ['json', 'proto'].includes(encoding) ? `application/${encoding}` : 'application/octet-stream';
+}
+
+/** The message of a Connect GET as the body of a POST. Throws a Fault. */
+export async function* messageOfGet(url: string): AsyncGenerator<Uint8Array> {
+  const parameters = parametersOf(url);
+  if (!['', 'identity'].includes(String(parameters.get('compression') ?? ''))) {
+    throw invalid([{ field: 'compression', description: 'must not be set: a GET cannot have a compressed message' }]);
+  }
+  const message = parameters.get('message') ?? Buffer.alloc(0);
+  if (String(parameters.get('base64') ?? '') !== '1') {
+    yield message;
+    return;
+  }
+  if (!/^[\w+/-]*={0,2}$/.test(String(message))) {
+    throw invalid([{ field: 'message', description: 'must be base64, because the parameter base64 is 1' }]);
+  }
+  yield Buffer.from(String(message), 'base64');
+}
+
+/** As bytes: URLSearchParams would replace what is not UTF-8. */
+function parametersOf(url: string): ReadonlyMap<string, Buffer> {
+  const parts = url.slice(url.indexOf('?') + 1).split('&');
+  return new Map(
+    parts.map((part) => {
+      const [name = '', value = ''] = part.split(/=(.*)/s);
+      return [name, percentDecoded(value.replaceAll('+', ' '))];
+    }),
+  );
+}
+
+function percentDecoded(value: string): Buffer {
+  const byteOf = (_: string, digits: string) => String.fromCharCode(Number.parseInt(digits, 16));
+  return Buffer.from(value.replaceAll(/%([\da-f]{2})/gi, byteOf), 'latin1');
+}

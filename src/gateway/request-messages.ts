@@ -1,0 +1,184 @@
+/**
+ * The messages of a request, out of its body: counted while they arrive, decompressed up to the limit of their method, and
+ * handed on as protobuf bytes. Nothing is parsed before its size is known to be allowed.
+ *
+ * Binary messages are not decoded here at all. The server behind the gateway does that, and bounds what it costs.
+ */
+import { promisify } from 'node:util';
+import { brotliDecompress, gunzip } from 'node:zlib';
+import type { DescMethod, Registry } from '@bufbuild/protobuf';
+import { BinaryReader } from '@bufbuild/protobuf/wire';
+import { Code } from '@connectrpc/connect';
+import { Fault } from '../model/fault.js';
+import type { ByteHold } from '../operations/byte-budget.js';
+import { invalidRequest, readJsonMessage } from './json-message.js';
+import { ProtocolError } from './refusal.js';
+
+type Bytes = AsyncIterable<Uint8Array>;
+
+export interface RequestFormat {
+  readonly method: DescMethod;
+  readonly isJson: boolean;
+  /** Each message has flags and its length before it, as in gRPC-Web and in streams of Connect. */
+  readonly isEnveloped: boolean;
+  /** What compressed messages, or the whole body, are compressed with. */
+  readonly encoding: string | null;
+  /** The most bytes of one message, decompressed. */
+  readonly bytesMax: number;
+  /** What Content-Length says of a body that is one message. */
+  readonly announcedBytes: number;
+}
+
+/** A binary request may have this many fields beside each other, and so many items of one repeated field. */
+export const fieldsMax = 50_000;
+
+const decompressors: Readonly<
+  Record<string, (bytes: Uint8Array, options: { maxOutputLength: number }) => Promise<Buffer>>
+> = {
+  gzip: promisify(gunzip),
+  br: promisify(brotliDecompress),
+};
+
+export const encodings = Object.keys(decompressors);
+
+/** Throws a Fault or a ProtocolError instead of a message that is refused. */
+export async function* readMessages(
+  body: Bytes,
+  format: RequestFormat,
+  hold: ByteHold,
+  registry: Registry,
+): AsyncGenerator<Uint8Array> {
+  const { method, isJson, isEnveloped, encoding, bytesMax, announcedBytes } = format;
+  if (announcedBytes > bytesMax) throw messageTooLarge(bytesMax);
+  const isOne = !streamsRequests(method);
+  let count = 0;
+  for await (const { isCompressed, data } of isEnveloped
+    ? readEnvelopes(body, bytesMax, hold)
+    : readWhole(body, { bytesMax, isCompressed: encoding !== null, hold })) {
+    if (isOne && count++ > 0) throw new ProtocolError(Code.Unimplemented, 'This method takes exactly one message.');
+    const bytes = isCompressed ? await decompress(data, encoding, bytesMax) : data;
+    if (bytes.length > bytesMax) throw messageTooLarge(bytesMax);
+    hold.add(bytes.length);
+    if (isJson) yield await readJsonMessage(method.input, bytes, registry);
+    else {
+      checkBinary(bytes);
+      yield bytes;
+    }
+    hold.remove(bytes.length);
+  }
+  if (isOne && count === 0) throw new ProtocolError(Code.Unimplemented, 'This method takes exactly one message.');
+}
+
+export function streamsRequests({ methodKind }: DescMethod): boolean {
+  return methodKind === 'client_streaming' || methodKind === 'bidi_streaming';
+}
+
+export function messageTooLarge(bytesMax: number): Fault {
+  return new Fault('MESSAGE_TOO_LARGE', `A request message of this method may have at most ${bytesMax} bytes.`);
+}
+
+interface SentMessage {
+  readonly isCompressed: boolean;
+  readonly data: Buffer;
+}
+
+async function* readWhole(
+  body: Bytes,
+  { bytesMax, isCompressed, hold }: { bytesMax: number; isCompressed: boolean; hold: ByteHold },
+): AsyncGenerator<SentMessage> {
+  const collected = createCollector();
+  for await (const chunk of body) {
+    collected.append(chunk);
+    hold.add(chunk.length);
+    if (collected.length() > bytesMax) throw messageTooLarge(bytesMax);
+  }
+  hold.remove(collected.length());
+  yield { isCompressed: isCompressed && collected.length() > 0, data: collected.take(collected.length()) };
+}
+
+const envelopeHeadBytes = 5;
+const compressedFlag = 1;
+
+async function* readEnvelopes(body: Bytes, bytesMax: number, hold: ByteHold): AsyncGenerator<SentMessage> {
+  const collected = createCollector();
+  let head: { readonly flags: number; readonly length: number } | undefined;
+  for await (const chunk of body) {
+    collected.append(chunk);
+    hold.add(chunk.length);
+    while (true) {
+      if (head === undefined) {
+        if (collected.length() < envelopeHeadBytes) break;
+        const bytes = collected.take(envelopeHeadBytes);
+        hold.remove(envelopeHeadBytes);
+        head = { flags: bytes.readUInt8(0), length: bytes.readUInt32BE(1) };
+        if (head.length > bytesMax) throw messageTooLarge(bytesMax);
+        if (head.flags > compressedFlag) throw invalidRequest('The request has a message with unknown flags.');
+      }
+      const { flags, length } = head;
+      if (collected.length() < length) break;
+      head = undefined;
+      hold.remove(length);
+      yield { isCompressed: flags === compressedFlag, data: collected.take(length) };
+    }
+  }
+  if (head !== undefined || collected.length() > 0) {
+    throw invalidRequest('The request ends in the middle of a message.');
+  }
+}
+
+/** One buffer for all pieces, however small they are: a body that arrives byte by byte must not cost an object for each. */
+function createCollector() {
+  let buffer = Buffer.alloc(0);
+  let start = 0;
+  let end = 0;
+  return {
+    length: () => end - start,
+    append(chunk: Uint8Array): void {
+      if (end + chunk.length > buffer.length) {
+        const larger = Buffer.allocUnsafe(2 * (end - start + chunk.length));
+        buffer.copy(larger, 0, start, end);
+        end -= start;
+        start = 0;
+        buffer = larger;
+      }
+      buffer.set(chunk, end);
+      end += chunk.length;
+    },
+    /** Stays valid: bytes are only ever added behind it, or copied to a new buffer. */
+    take(length: number): Buffer {
+      const bytes = buffer.subarray(start, start + length);
+      start += length;
+      return bytes;
+    },
+  };
+}
+
+async function decompress(bytes: Buffer, encoding: string | null, bytesMax: number): Promise<Buffer> {
+  const decompressor = decompressors[encoding ?? ''];
+  if (decompressor === undefined) {
+    throw new ProtocolError(Code.Internal, 'The request has a compressed message and no header that says how.');
+  }
+  if (bytes.length === 0) return bytes;
+  try {
+    return await decompressor(bytes, { maxOutputLength: bytesMax });
+  } catch (error) {
+    const isTooLarge = error instanceof RangeError && 'code' in error && error.code === 'ERR_BUFFER_TOO_LARGE';
+    throw isTooLarge ? messageTooLarge(bytesMax) : invalidRequest('The request cannot be decompressed.');
+  }
+}
+
+/** Passes over the fields of a message without looking into them. */
+function checkBinary(bytes: Uint8Array): void {
+  const reader = new BinaryReader(bytes);
+  let count = 0;
+  try {
+    while (reader.pos < reader.len && count <= fieldsMax) {
+      const [number, wireType] = reader.tag();
+      reader.skip(wireType, number);
+      count++;
+    }
+  } catch {
+    throw invalidRequest('The request cannot be decoded. It must be a protobuf message of its type.');
+  }
+  if (count > fieldsMax) throw invalidRequest(`The request must have at most ${fieldsMax} fields and items.`);
+}

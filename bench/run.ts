@@ -29,6 +29,7 @@ import { overload } from './scenarios/overload.js';
 import { start } from './scenarios/start.js';
 import { watchers } from './scenarios/watchers.js';
 import { workers } from './scenarios/workers.js';
+import { worstRequests } from './scenarios/worst-requests.js';
 import { openBenchDatabase } from './service.js';
 
 const scenarios: readonly Scenario[] = [
@@ -42,6 +43,7 @@ const scenarios: readonly Scenario[] = [
   fairness,
   watchers,
   gateway,
+  worstRequests,
   start,
   memory,
 ];

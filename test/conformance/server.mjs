@@ -11,6 +11,7 @@ import { createFileRegistry, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 import { createGateway } from '../../dist/src/gateway/gateway.js';
 import { startHttp } from '../../dist/src/gateway/http.js';
+import { createByteBudget } from '../../dist/src/operations/byte-budget.js';
 
 const [descriptorsPath, serverPath] = process.argv.slice(2);
 const descriptors = readFileSync(descriptorsPath);
@@ -58,6 +59,8 @@ writeMessage(server.stdin, requestSchema, {
 const { host, port } = await readMessage(server.stdout, responseSchema);
 
 const gateway = createGateway({
+  budget: createByteBudget(Number.POSITIVE_INFINITY),
+  onUnforwarded: () => {},
   descriptors,
   url: `http://${host}:${port}`,
   stallTimeoutMs,

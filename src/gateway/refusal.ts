@@ -9,7 +9,7 @@ import { requestIdKey, saneRequestId } from '../rpc/call-observer.js';
 import { errorDetails } from '../rpc/error-status.js';
 import { readableDetails } from './error-details.js';
 
-/** What is wrong with a call's protocol, for which there is no Fault. Its message is fixed. */
+/** A mistake in how a client speaks its protocol. It has no reason and no details, and its message is fixed. */
 export class ProtocolError extends Error {
   override readonly name = 'ProtocolError';
 
@@ -30,11 +30,13 @@ export function statusOf(refusal: Refusal): string {
 }
 
 export function toConnectError(refusal: Refusal, requestId: string, registry: Registry): ConnectError {
-  const isFault = refusal instanceof Fault;
-  const code = isFault ? codeOf(Status[refusal.code]) : refusal.code;
-  const headers = new Headers({ ...(isFault ? {} : refusal.headers), [requestIdKey]: requestId });
-  const error = new ConnectError(refusal.message, code, headers);
-  const { reason, violations } = isFault ? refusal : { reason: undefined, violations: [] };
+  const headers = new Headers({ [requestIdKey]: requestId });
+  if (!(refusal instanceof Fault)) {
+    for (const [name, value] of Object.entries(refusal.headers)) headers.set(name, value);
+    return new ConnectError(refusal.message, refusal.code, headers);
+  }
+  const { message, code, reason, violations } = refusal;
+  const error = new ConnectError(message, codeOf(Status[code]), headers);
   error.details = readableDetails(errorDetails({ reason, requestId, violations }), registry);
   return error;
 }

@@ -16,10 +16,10 @@ const jsonFactor = 2;
 // The most that gRPC's eight digits of milliseconds hold, 27 hours. Connect takes more, at which Node's timers overflow.
 const timeoutMsMax = 99_999_999;
 
-/** The names of headers that each protocol has its own of. */
+/** The headers in which protocols differ. */
 const protocols = {
-  grpcWeb: {
-    type: /^application\/grpc-web(?:[+;]|$)/i,
+  grpc: {
+    type: /^application\/grpc(?:-web)?(?:[+;]|$)/i,
     encoding: 'grpc-encoding',
     accepted: 'grpc-accept-encoding',
     timeout: 'grpc-timeout',
@@ -46,7 +46,7 @@ const protocols = {
 
 type Protocol = (typeof protocols)[keyof typeof protocols];
 
-const jsonType = /^application\/(?:(?:grpc-web|connect)\+)?json(?:\s*;|$)/i;
+const jsonType = /^application\/(?:(?:grpc|grpc-web|connect)\+)?json(?:\s*;|$)/i;
 
 export function isJsonRequest(header: Headers): boolean {
   return jsonType.test(header.get('content-type') ?? '');
@@ -111,8 +111,8 @@ function isLonger(name: string, timeout: string): boolean {
 
 function protocolOf(header: Headers): Protocol {
   const type = header.get('content-type') ?? '';
-  const { grpcWeb, connectStream, connect } = protocols;
-  return [grpcWeb, connectStream].find((protocol) => protocol.type.test(type)) ?? connect;
+  const { grpc, connectStream, connect } = protocols;
+  return [grpc, connectStream].find((protocol) => protocol.type.test(type)) ?? connect;
 }
 
 /** The content type that a Connect GET would have as a POST. */

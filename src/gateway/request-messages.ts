@@ -112,7 +112,8 @@ async function* readEnvelopes(body: Bytes, bytesMax: number, hold: ByteHold): As
         hold.remove(envelopeHeadBytes);
         head = { flags: bytes.readUInt8(0), length: bytes.readUInt32BE(1) };
         if (head.length > bytesMax) throw messageTooLarge(bytesMax);
-        if (head.flags > compressedFlag) throw invalidRequest('The request has a message with unknown flags.');
+        if (head.flags > compressedFlag)
+          throw new ProtocolError(Code.InvalidArgument, 'The request has a message with unknown flags.');
       }
       const { flags, length } = head;
       if (collected.length() < length) break;
@@ -122,7 +123,7 @@ async function* readEnvelopes(body: Bytes, bytesMax: number, hold: ByteHold): As
     }
   }
   if (head !== undefined || collected.length() > 0) {
-    throw invalidRequest('The request ends in the middle of a message.');
+    throw new ProtocolError(Code.InvalidArgument, 'The request ends in the middle of a message.');
   }
 }
 

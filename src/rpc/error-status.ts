@@ -41,20 +41,17 @@ export interface ErrorDetail {
   readonly value: Uint8Array;
 }
 
-/** Without a reason there is no ErrorInfo. */
+/** The details that the contract promises for every error. */
 export function errorDetails({
   reason,
   requestId,
   violations = [],
-}: Partial<Pick<ErrorStatus, 'reason' | 'violations'>> & Pick<ErrorStatus, 'requestId'>): ErrorDetail[] {
+}: Pick<ErrorStatus, 'reason' | 'requestId' | 'violations'>): ErrorDetail[] {
   const fitting = violations.slice(0, fittingCount(violations, statusBytesMax - statusMessageBytesMax));
   const metadata: Record<string, string> =
     fitting.length < violations.length ? { violations_total: String(violations.length) } : {};
-  const details: ErrorDetail[] = [];
-  if (reason !== undefined) {
-    const errorInfo = ErrorInfo.fromPartial({ reason, domain: errorDomain, metadata });
-    details.push({ type: ErrorInfo.$type, value: ErrorInfo.encode(errorInfo).finish() });
-  }
+  const errorInfo = ErrorInfo.fromPartial({ reason, domain: errorDomain, metadata });
+  const details: ErrorDetail[] = [{ type: ErrorInfo.$type, value: ErrorInfo.encode(errorInfo).finish() }];
   if (fitting.length > 0) {
     const badRequest = BadRequest.fromPartial({ fieldViolations: fitting });
     details.push({ type: BadRequest.$type, value: BadRequest.encode(badRequest).finish() });

@@ -528,6 +528,36 @@ describe('a request that is none', () => {
   });
 });
 
+describe('gRPC on the HTTP port', () => {
+  it('works over TLS, compressed too, and its messages have the same limits', async () => {
+    const authority = createAuthority();
+    const { cert, key } = authority.issue('localhost');
+    const { url } = await start(echoing, { tls: { cert: Buffer.from(cert), key: Buffer.from(key) } });
+    const session = connectHttp2(url, { ca: authority.cert });
+    onTestFinished(() => session.close());
+    const call = async (body: Uint8Array, headers: Record<string, string> = {}) => {
+      const path = '/echo.Echo/Say';
+      const type = { 'content-type': 'application/grpc', te: 'trailers' };
+      const stream = session.request({ ':method': 'POST', ':path': path, ...type, ...headers });
+      let status: unknown;
+      for (const event of ['response', 'trailers']) {
+        stream.on(event, (block: IncomingHttpHeaders) => {
+          status = block['grpc-status'] ?? status;
+        });
+      }
+      stream.end(body);
+      return { bytes: await buffer(stream), status };
+    };
+    const plain = await call(enveloped(encodeNote({ text: 'hello' })));
+    expect([plain.status, unenveloped(plain.bytes).messages[0]?.text]).toEqual(['0', 'hello']);
+    const headers = { 'grpc-encoding': 'gzip', 'grpc-accept-encoding': 'identity' };
+    const zipped = await call(enveloped(gzipSync(encodeNote({ text: 'zipped' })), 1), headers);
+    expect([zipped.status, unenveloped(zipped.bytes).messages[0]?.text]).toEqual(['0', 'zipped']);
+    const bomb = await call(enveloped(gzipSync(Buffer.alloc(5 * megabyte)), 1), headers);
+    expect(bomb.status).toBe('8');
+  });
+});
+
 describe('gRPC-Web as text', () => {
   const notes = (...texts: string[]) => Buffer.concat(texts.map((text) => enveloped(encodeNote({ text }))));
   /** Each quad by itself, as padding may stand in the middle. */

@@ -65,6 +65,7 @@ export type Filter =
       readonly right: Operand;
     }
   | { readonly kind: 'member'; readonly left: Column | Attribute; readonly of: readonly Constant[] }
+  | { readonly kind: 'element'; readonly element: Constant; readonly list: Attribute }
   | { readonly kind: 'match'; readonly match: TextMatch; readonly left: Operand; readonly right: Operand }
   | { readonly kind: 'has'; readonly attribute: Attribute };
 
@@ -85,8 +86,7 @@ export function parseFilter(text: string): Filter | undefined {
   if (!hasAtMost(text, filterCharactersMax)) throw fault(`must have at most ${filterCharactersMax} characters`);
   const compact = compactText(text);
   if (compact.text.trim() === '') return undefined;
-  const where = (offset: number) =>
-    `at character ${[...text.slice(0, compact.origins[offset] ?? text.length)].length + 1}`;
+  const where = (offset: number) => characterAt(text, compact.origins[offset] ?? text.length);
 
   let parsed: ReturnType<typeof parse>;
   try {
@@ -102,6 +102,10 @@ export function parseFilter(text: string): Filter | undefined {
     const offset = parsed.sourceInfo?.positions[String(error.expr.id)];
     throw fault(offset === undefined ? error.message : `${error.message} (${where(offset)})`);
   }
+}
+
+function characterAt(text: string, index: number): string {
+  return `at character ${[...text.slice(0, index)].length + 1}`;
 }
 
 function fault(description: string): Fault {
@@ -127,6 +131,19 @@ const tokenForm = new RegExp(
   'g',
 );
 
+// A backslash with one of the escapes of CEL's language definition, or alone. The parser takes a backslash that stands alone
+// for a character.
+const escapeForm = /\\(?:[abfnrtv\\?"'`]|[xX][\da-fA-F]{2}|u[\da-fA-F]{4}|U[\da-fA-F]{8}|[0-3][0-7]{2})?/g;
+
+function refuseInvalidEscape(text: string, { 0: token, index }: RegExpMatchArray): void {
+  if (!/^["']./.test(token)) return;
+  for (const match of token.matchAll(escapeForm)) {
+    if (match[0] !== '\\') continue;
+    const where = characterAt(text, (index ?? 0) + match.index);
+    throw fault(`must not have an invalid escape in a text; write \\\\ for a backslash (${where})`);
+  }
+}
+
 /**
  * The filter with every run of blanks and comments as one blank, and where each of its UTF-16 units came from.
  *
@@ -139,6 +156,7 @@ function compactText(text: string): { readonly text: string; readonly origins: r
   let levels = 0;
   for (const match of text.matchAll(tokenForm)) {
     const [token] = match;
+    refuseInvalidEscape(text, match);
     if (match.groups?.open !== undefined) levels++;
     if (match.groups?.close !== undefined) levels--;
     if (levels + (match.groups?.not?.length ?? 0) > filterLevelsMax)
@@ -230,14 +248,25 @@ function compare(comparison: Comparison, left: Column | Attribute, right: Operan
 
 function parseMember(first: Expr, second: Expr): Filter {
   const left = parseOperand(first);
-  if (left.kind === 'constant') throw new Refusal('must have a field before in', first);
-  if (second.exprKind.case !== 'listExpr') throw new Refusal('must have a list of constants, [..], after in', second);
+  if (left.kind === 'constant') return { kind: 'element', element: left, list: parseList(left, first, second) };
+  if (second.exprKind.case !== 'listExpr') {
+    throw new Refusal('must have a list of constants, [..], after in if there is a field before it', second);
+  }
   const of = second.exprKind.value.elements.map((element) => {
     const constant = parseOperand(element);
     if (constant.kind !== 'constant') throw new Refusal('must have only constants in a list', element);
     return checked(left, constant, true, element);
   });
   return { kind: 'member', left, of };
+}
+
+/** The attribute after `in` in `"vip" in attributes.tags`. */
+function parseList(element: Constant, elementExpr: Expr, expr: Expr): Attribute {
+  if (expr.exprKind.case === 'listExpr') throw new Refusal('must have a field before in', elementExpr);
+  const list = parseOperand(expr);
+  if (list.kind !== 'attribute') throw new Refusal('must have an attribute or a list of constants after in', expr);
+  if (element.type === 'timestamp') throw new Refusal('must not look for a timestamp in attributes', elementExpr);
+  return list;
 }
 
 function parseMatch(match: TextMatch, target: Expr, argument: Expr): Filter {

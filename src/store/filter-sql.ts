@@ -13,6 +13,7 @@ import {
   type FilterField,
   filterFields,
   type Operand,
+  type TextMatch,
 } from '../model/filter.js';
 import { uuidForm } from '../model/user.js';
 
@@ -74,19 +75,36 @@ export function filterSql(filter: Filter, bind: Bind): string {
       return `(${compareSql(filter.comparison, filter.left, filter.right, bind)})`;
     case 'member':
       return filter.of.length === 0 ? 'FALSE' : `(${memberSql(filter.left, filter.of, bind)})`;
-    case 'match':
-      return `(${scalarsSql('string', [filter.left, filter.right], bind, (left, right) => {
-        // Each takes its right side literally; LIKE has wildcards.
-        switch (filter.match) {
-          case 'startsWith':
-            return `starts_with(${left}, ${right})`;
-          case 'endsWith':
-            return `right(${left}, length(${right})) = ${right}`;
-          case 'contains':
-            return `strpos(${left}, ${right}) > 0`;
-        }
-      })})`;
+    case 'element':
+      return `(${hasElementSql(filter.list, filter.element, bind)})`;
+    case 'match': {
+      const { match, left, right } = filter;
+      const inText = scalarsSql('string', [left, right], bind, (text, part) => matchSql(match, text, part));
+      // Whether an attribute is a text or a list is known only in the row.
+      if (match !== 'contains' || left.kind !== 'attribute') return `(${inText})`;
+      return `(${inText} OR ${hasElementSql(left, right, bind)})`;
+    }
   }
+}
+
+/** Each takes its right side literally; LIKE has wildcards. */
+function matchSql(match: TextMatch, left: string, right: string): string {
+  switch (match) {
+    case 'startsWith':
+      return `starts_with(${left}, ${right})`;
+    case 'endsWith':
+      return `right(${left}, length(${right})) = ${right}`;
+    case 'contains':
+      return `strpos(${left}, ${right}) > 0`;
+  }
+}
+
+/** Whether an attribute is a list that has the element, which is a constant or a text. False for a value that is not a list. */
+function hasElementSql(list: Attribute, element: Operand, bind: Bind): string {
+  const { json } = attributeSql(list, bind);
+  if (element.kind === 'constant') return `${json} @> CAST(${bind(JSON.stringify([element.value]))} AS jsonb)`;
+  const { sql, guard } = operandSql('string', element, bind);
+  return `${guard === undefined ? '' : `${guard} AND `}${json} @> jsonb_build_array(${sql})`;
 }
 
 function compareSql(comparison: Comparison, left: Column | Attribute, right: Operand, bind: Bind): string {

@@ -139,6 +139,39 @@ describe('filterSql', () => {
     expect(await matches(rows, 'attributes.a.contains(attributes.b)')).toEqual([]);
   });
 
+  it('looks for an element in a list', async () => {
+    const values: JsonValue[] = [['vip', 1, true], ['vips', '1', null], 'vip', { vip: 'vip' }, [['vip']], [], null];
+    const rows = [{}, ...values.map((tags) => ({ first_name: 'vip', attributes: { tags, wanted: 'vip' } }))];
+    for (const [filter, found] of [
+      ['"vip" in attributes.tags', [1]],
+      ['!("vip" in attributes.tags)', [0, 2, 3, 4, 5, 6, 7]],
+      ['1 in attributes.tags', [1]],
+      ['1.0 in attributes.tags', [1]],
+      ['"1" in attributes.tags', [2]],
+      ['true in attributes.tags', [1]],
+      ['null in attributes.tags', [2]],
+      ['"vip" in attributes.tags.vip', []],
+      ['attributes.tags.contains("vip")', [1, 3]],
+      ['attributes.tags.contains("ip")', [3]],
+      ['!attributes.tags.contains("vip")', [0, 2, 4, 5, 6, 7]],
+      ['attributes.tags.contains(first_name)', [1, 3]],
+      ['attributes.tags.contains(attributes.wanted)', [1, 3]],
+      ['attributes.tags.startsWith("vip")', [3]],
+    ] as const) {
+      expect([filter, await matches(rows, filter)]).toEqual([filter, found]);
+    }
+  });
+
+  it('uses an index of the operator on a list attribute', async () => {
+    await database.query(`create index tags on users using gin ((attributes -> 'tags'))`);
+    await database.query('set enable_seqscan = off');
+    const { sql, values } = toSql(parse('"vip" in attributes.tags'));
+    const literal = sql.replace(/\$(\d+)/g, (_, position) => `'${values[position - 1]}'`);
+    const plan = await database.query(`explain (format json) select from users u where ${literal}`);
+    await database.query('drop index tags');
+    expect(JSON.stringify(plan)).toContain('"tags"');
+  });
+
   it('compares numbers by value', async () => {
     const numbers = [0, -0, 0.1, 1e21, 1e-7, 5e-324, Number.MAX_VALUE, 9007199254740992, -1.5];
     const rows = numbers.map((n) => ({ attributes: { n } }));
@@ -266,7 +299,7 @@ describe('filterSql', () => {
     fc.assert(
       fc.property(texts, texts, (key, value) => {
         const mark = (text: string) => JSON.stringify(`:secret?$1${text}`);
-        const text = `attributes[${mark(key)}] == ${mark(value)} || email.contains(${mark(value)}) || first_name in [${mark(key)}]`;
+        const text = `attributes[${mark(key)}] == ${mark(value)} || email.contains(${mark(value)}) || first_name in [${mark(key)}] || ${mark(value)} in attributes[${mark(key)}] || attributes[${mark(key)}].contains(${mark(value)})`;
         const sql = filterSql(parse(text), () => '<>');
         expect(sql).not.toMatch(/[:?$]|secret/);
       }),
@@ -383,6 +416,7 @@ const arbitraryFilter: fc.Arbitrary<string> = fc.letrec<{ filter: string }>((tie
     fc
       .tuple(arbitraryOperand, fc.array(arbitraryConstant, { maxLength: 3 }))
       .map(([left, of]) => `${left} in [${of.join(', ')}]`),
+    fc.tuple(arbitraryConstant, arbitraryAttribute).map(([element, list]) => `${element} in ${list}`),
     arbitraryAttribute,
     arbitraryAttribute.map((attribute) => `has(${attribute})`),
     fc
@@ -415,13 +449,21 @@ function holds(filter: Filter, user: Row): boolean {
       return filter.of.some((constant: Constant) => compares('==', filter.left, constant, user));
     case 'compare':
       return compares(filter.comparison, filter.left, filter.right, user);
+    case 'element':
+      return listHas(filter.list, filter.element, user);
     case 'match': {
+      if (filter.match === 'contains' && listHas(filter.left, filter.right, user)) return true;
       const [left, right] = folded(filter.left, filter.right, user);
       if (typeof left !== 'string' || typeof right !== 'string') return false;
       if (filter.match === 'startsWith') return left.startsWith(right);
       return filter.match === 'endsWith' ? left.endsWith(right) : left.includes(right);
     }
   }
+}
+
+function listHas(list: Operand, element: Operand, user: Row): boolean {
+  const [values, value] = [read(list, user), read(element, user)];
+  return Array.isArray(values) && values.some((other) => other === value);
 }
 
 function compares(comparison: string, leftOperand: Operand, rightOperand: Operand, user: Row): boolean {

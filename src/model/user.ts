@@ -75,8 +75,11 @@ export function refuseUnstorable(text: string): string | undefined {
   return undefined;
 }
 
+// Characters that show nothing: white space, format characters and fillers, the empty Braille pattern and the null notehead.
+const onlyInvisible = /^[\s\p{Cf}\p{Default_Ignorable_Code_Point}\u2800\u{1d159}]*$/u;
+
 function refuseName(text: string, required: boolean): string | undefined {
-  if (required && text.trim() === '') return `must have 1 to ${namesCharactersMax} characters, not only blanks`;
+  if (required && onlyInvisible.test(text)) return `must have 1 to ${namesCharactersMax} characters, not only blanks`;
   if (!hasAtMost(text, namesCharactersMax)) return `must have at most ${namesCharactersMax} characters`;
   if (/\p{Cc}/u.test(text)) return 'must not contain control characters';
   return refuseUnstorable(text);

@@ -75,6 +75,34 @@ describe('a name', () => {
     expect(refusalOf(firstNameSchema, name)).toBe('must have 1 to 256 characters, not only blanks');
   });
 
+  it.each([
+    ['a zero-width space', '\u200b'],
+    ['a Hangul filler', '\u3164'],
+    ['a halfwidth Hangul filler', '\uffa0'],
+    ['an empty Braille pattern', '\u2800'],
+    ['a soft hyphen', '\u00ad'],
+    ['a bidi override', '\u202e'],
+    ['a byte order mark', '\ufeff'],
+    ['a word joiner', '\u2060'],
+    ['joiners', '\u200c\u200d'],
+    ['a variation selector', '\ufe0f'],
+    ['tag characters', '\u{e0041}\u{e007f}'],
+    ['a null notehead', '\u{1d159}'],
+    ['an annotation anchor', '\ufff9'],
+    ['several of these and blanks', ' \u200b\u2800\u3164\u00a0\u202e'],
+  ])('that has only %s is not a first name', (_, name) => {
+    expect(refusalOf(firstNameSchema, name)).toBe('must have 1 to 256 characters, not only blanks');
+  });
+
+  it.each([
+    ['Hebrew with direction marks', '\u200fדוד\u200f'],
+    ['Persian with a zero-width non-joiner', 'می\u200cخواهم'],
+    ['a Hangul filler before a vowel', '\u115fᅡ'],
+    ['a letter after a byte order mark', '\ufeffA'],
+  ])('may have invisible characters beside visible ones: %s', (_, name) => {
+    expect(parseWith(firstNameSchema, name)).toBe(name);
+  });
+
   it('may be empty where it is the last one', () => {
     expect(parseWith(lastNameSchema, '')).toBe('');
   });

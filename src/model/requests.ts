@@ -218,19 +218,39 @@ function parseUpdateMask(
   if (mask.length === 0) return { names: new Set(fieldNames.filter((name) => !isEmpty(user[name]))), keys };
   if (mask.length === 1 && mask[0] === '*') return { names: new Set(fieldNames), keys };
   const names = new Set<keyof UserFields>();
+  const paths = new Set(mask);
   mask.forEach((path, index) => {
     const name = fieldNames.find((known) => writable[known].path === path);
     const refusal = refuseUnstorable(path);
     if (name !== undefined) names.add(name);
     else if (refusal !== undefined) violations.push({ field: `update_mask.paths[${index}]`, description: refusal });
-    else if (path.startsWith(attributePrefix)) keys.add(path.slice(attributePrefix.length));
-    else {
+    else if (path.startsWith(attributePrefix)) {
+      const key = path.slice(attributePrefix.length);
+      const wholeKey = wholeKeyOf(key, user.attributes ?? {});
+      const isWritten = wholeKey === key || paths.has('attributes') || paths.has(attributePrefix + wholeKey);
+      if (wholeKey === undefined || isWritten) keys.add(key);
+      else violations.push({ field: `update_mask.paths[${index}]`, description: wholeKeyText });
+    } else {
       const description =
         path === '*' ? '"*" must stand alone' : `must be one of ${writablePaths.join(', ')}, attributes.KEY`;
       violations.push({ field: `update_mask.paths[${index}]`, description });
     }
   });
   return { names, keys };
+}
+
+const wholeKeyText = 'must name a whole key of attributes, as in attributes.department: a path cannot go into a value';
+
+/**
+ * The key in the request that a path is about: the key itself or, in paths like `address.city`, `` `cost center` `` or
+ * `fields.department` (the wire's own name), its first part.
+ */
+function wholeKeyOf(key: string, attributes: JsonObject): string | undefined {
+  const firstParts = [key, key.replace(/^fields\./, '')].map((path) => {
+    const [, quoted, plain] = /^(?:`([^`]*)`|([^.[]+))/.exec(path) ?? [];
+    return quoted ?? plain ?? path;
+  });
+  return [key, ...firstParts].find((part) => Object.hasOwn(attributes, part));
 }
 
 function isEmpty(value: string | JsonObject | undefined): boolean {

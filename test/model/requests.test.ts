@@ -379,7 +379,45 @@ describe('parseUpdateUser', () => {
       );
     });
 
+    it.each([
+      ['attributes.fields.department', { department: 'ops' }],
+      ['attributes.address.city', { address: { city: 'Paris' } }],
+      ['attributes.fields.address.struct_value.fields.city', { address: { city: 'Paris' } }],
+      ['attributes.`cost center`', { 'cost center': 7 }],
+      ['attributes.`cost center`.code', { 'cost center': { code: 7 } }],
+      ['attributes.fields.`cost center`', { 'cost center': 7 }],
+      ['attributes.tags[0]', { tags: ['a'] }],
+      ['attributes.address["city"]', { address: { city: 'Paris' } }],
+      ['attributes.address.', { address: null }],
+    ])('refuses %s if the request has the value under the whole key', (path, attributes: JsonObject) => {
+      const { violations } = faultOf(() => keysOf({ ...attributes, other: 1 }, 'attributes.other', path));
+      expect(violations).toEqual([
+        {
+          field: 'update_mask.paths[1]',
+          description:
+            'must name a whole key of attributes, as in attributes.department: a path cannot go into a value',
+        },
+      ]);
+    });
+
+    it('removes a key with dots if the request has no value under its first part', () => {
+      for (const key of ['address.city', 'fields.department', '`cost center`', 'tags[0]', '.a', '`', 'fields.']) {
+        expect(keysOf({ other: 1 }, `attributes.${key}`)).toEqual(new Map([[key, undefined]]));
+      }
+      // The value of `address` is written, so nothing is lost.
+      expect(keysOf({ address: 1 }, 'attributes.address', 'attributes.address.city')).toEqual(
+        new Map<string, unknown>([
+          ['address', 1],
+          ['address.city', undefined],
+        ]),
+      );
+      expect(patchOf({ attributes: { address: 1 } }, ['attributes', 'attributes.address.city'])).toEqual({
+        attributes: { address: 1 },
+      });
+    });
+
     it('never takes what an object inherits for a key', () => {
+      expect(keysOf({}, 'attributes.constructor.name')).toEqual(new Map([['constructor.name', undefined]]));
       for (const key of ['__proto__', 'constructor', 'toString', 'hasOwnProperty']) {
         expect(keysOf({}, `attributes.${key}`)).toEqual(new Map([[key, undefined]]));
       }

@@ -21,3 +21,37 @@ export function parseJson(text: string, readText: (literal: string) => string = 
   };
   return restore(JSON.parse(numbered));
 }
+
+export const inexactNumberText =
+  'A number is too large, or an integer has more digits than a double can hold: write it as a text, in quotes.';
+
+// Strings, so that nothing in them is taken for a number, and numbers that may be inexact. All others are shorter. A string
+// that does not end is matched as well, which keeps the time linear.
+const stringOrLongNumber =
+  /"[^"\\]*(?:\\[\s\S][^"\\]*)*"?|(?<![\d.eE+-])-?(?:[1-9]\d{15,}(?:\.\d+)?(?:[eE][+-]?\d+)?|(?:0|[1-9]\d*)(?:\.\d+)?[eE]\+?\d{3,})/g;
+
+/** A JSON text with something else in place of each number that JSON.parse would silently change (isExactNumber). */
+export function replaceInexactNumbers(text: string, replace: (literal: string) => string): string {
+  // Most texts have no long numbers, and this finds out in a tenth of the time.
+  if (!/\d{16}|[eE]\+?\d{3}/.test(text)) return text;
+  return text.replaceAll(stringOrLongNumber, (token) =>
+    token.startsWith('"') || isExactNumber(token) ? token : replace(token),
+  );
+}
+
+/**
+ * Whether a number in JSON stays what it is as a double. An integer must be exact, or written as doubles of its value are
+ * written. Decimals are rounded, as everybody expects of them; what is too large is not.
+ */
+export function isExactNumber(literal: string): boolean {
+  const value = Number(literal);
+  if (!Number.isFinite(value)) return false;
+  const [, integer] = /^(-?\d+)(?:\.0+)?$/.exec(literal) ?? [];
+  if (integer === undefined || Number.isSafeInteger(value)) return true;
+  return String(value) === integer || BigInt(value) === BigInt(integer);
+}
+
+/** Whether a JSON text has a number that JSON.parse would silently change (isExactNumber). */
+export function hasInexactNumber(text: string): boolean {
+  return replaceInexactNumbers(text, () => '') !== text;
+}

@@ -1,7 +1,7 @@
 /** That JSON is read as it was meant, whatever has been read before. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { parseJson } from '../src/json.js';
+import { hasInexactNumber, isExactNumber, parseJson, replaceInexactNumbers } from '../src/json.js';
 import type { JsonValue } from '../src/model/user.js';
 
 /** Compared as text, in which -0 is 0, because matchers and JSON.parse each have opinions of their own on keys. */
@@ -46,5 +46,106 @@ describe('parseJson', () => {
       }),
       { numRuns: 1000 },
     );
+  });
+});
+
+const inexactLiterals = [
+  '9007199254740993',
+  '-9007199254740993',
+  '9007199254740993.0',
+  '18446744073709551615',
+  '1234567890123456789012',
+  '1e400',
+  '-1E+400',
+  '1e0400',
+  '9'.repeat(400),
+  `${'9'.repeat(310)}e1`,
+];
+const exactLiterals = [
+  '9007199254740991',
+  '9007199254740992',
+  '9007199254740994',
+  '-9223372036854775808',
+  '1180591620717411303424',
+  '123456789012345680000',
+  '0.1234567890123456789',
+  '9007199254740993.5',
+  '1234567890123456.789',
+  '1e308',
+  '1e-400',
+  '1e23',
+  '0.00000000000000000001',
+  '-0',
+];
+
+describe('numbers that a double cannot hold', () => {
+  it('are integers that would change and numbers that are too large', () => {
+    expect(inexactLiterals.filter(isExactNumber)).toEqual([]);
+    expect(exactLiterals.filter((literal) => !isExactNumber(literal))).toEqual([]);
+  });
+
+  it('are found wherever they stand, but not in strings', () => {
+    for (const literal of inexactLiterals) {
+      for (const text of [literal, `[${literal}]`, `{"a":{"b":[1,${literal} ]}}`, `["\\"",${literal}]`]) {
+        expect([text, hasInexactNumber(text)]).toEqual([text, true]);
+      }
+      const inStrings = JSON.stringify({ [`"${literal}`]: `${literal}\\"`, b: [`\\${literal}`] });
+      expect([inStrings, hasInexactNumber(inStrings)]).toEqual([inStrings, false]);
+      const replaced = replaceInexactNumbers(`{"a":[${literal},1,"${literal}"]}`, (number) => `"${number}"`);
+      expect(JSON.parse(replaced)).toEqual({ a: [literal, 1, literal] });
+    }
+    for (const literal of exactLiterals) {
+      const text = `{"a":${literal},"b":[${literal},${literal}]}`;
+      expect(replaceInexactNumbers(text, () => '0')).toBe(text);
+    }
+  });
+
+  it('are never in JSON that JSON.stringify writes', () => {
+    const double = fc.double({ noNaN: true, noDefaultInfinity: true });
+    const integer = fc.bigInt({ min: -(2n ** 80n), max: 2n ** 80n }).map(Number);
+    fc.assert(
+      fc.property(fc.array(fc.oneof(double, integer)), (numbers) => {
+        expect(hasInexactNumber(JSON.stringify(numbers))).toBe(false);
+      }),
+    );
+  });
+
+  it('are integers that BigInt reads as another number', () => {
+    fc.assert(
+      fc.property(fc.bigInt({ min: -(2n ** 70n), max: 2n ** 70n }), (integer) => {
+        const literal = String(integer);
+        const isKept = BigInt(Number(integer)) === integer || String(Number(integer)) === literal;
+        expect(hasInexactNumber(`[${literal}]`)).toBe(!isKept);
+      }),
+    );
+  });
+
+  it('never make malformed JSON well-formed', () => {
+    const part = fc.constantFrom('9007199254740993', '1e400', '-', '.', '0', 'e', '"', '\\', ',', '[', ']', ' ');
+    const isJson = (text: string) => {
+      try {
+        JSON.parse(text);
+        return true;
+      } catch {
+        return false;
+      }
+    };
+    fc.assert(
+      fc.property(fc.array(part, { maxLength: 8 }), (parts) => {
+        const text = parts.join('');
+        expect(isJson(replaceInexactNumbers(text, () => '1e999'))).toBe(isJson(text));
+      }),
+      { numRuns: 5000 },
+    );
+  });
+
+  it('are looked for in a time that does not depend on what is in the text', () => {
+    const start = process.cpuUsage();
+    for (const unit of ['\\"', '"', '1', '0.1', '[1,', '1e1', '-', '\\', 'e123']) {
+      hasInexactNumber(`${unit.repeat(1_000_000 / unit.length)}1234567890123456`);
+      hasInexactNumber(`"${unit.repeat(1_000_000 / unit.length)}1234567890123456`);
+    }
+    // Microseconds of this process: linear takes some ten thousands, quadratic minutes.
+    expect(process.cpuUsage(start).user).toBeLessThan(10_000_000);
   });
 });

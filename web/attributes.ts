@@ -2,7 +2,8 @@
  * Attributes as rows of text that a person edits, and back. A value that nobody touched stays the very value it was;
  * what attributes may hold is the server's to say.
  */
-import { readJson } from '../src/cli/json.js';
+import { hasInfinity, readJson } from '../src/cli/json.js';
+import { inexactNumberText, isExactNumber } from '../src/json.js';
 import type { JsonObject, JsonValue } from './user-fields.js';
 
 export const attributeTypes = {
@@ -88,10 +89,12 @@ function readValue({ type, text, untouched }: AttributeRow): { value: JsonValue 
     case 'number': {
       // As JSON writes numbers, because Number() also takes '', ' 1', '0x1' and 'Infinity'.
       const value = /^-?\d+(?:\.\d+)?(?:e[+-]?\d+)?$/i.test(text.trim()) ? Number(text) : Number.NaN;
-      return Number.isFinite(value) ? { value } : { problem: 'This is no number, like 42 or -1.5.' };
+      if (Number.isNaN(value)) return { problem: 'This is no number, like 42 or -1.5.' };
+      return isExactNumber(text.trim()) ? { value } : { problem: inexactNumberText };
     }
     case 'json': {
       const value = readJson(text);
+      if (hasInfinity(value)) return { problem: inexactNumberText };
       return value === undefined ? { problem: jsonProblem(text) } : { value: value as JsonValue };
     }
   }

@@ -1,10 +1,16 @@
 /** Reads JSON that somebody else wrote, with each text as it stands there or not at all. */
-import { parseJson } from '../json.js';
+import { parseJson, replaceInexactNumbers } from '../json.js';
 
-/** Undefined for what is no JSON, and where half of a surrogate pair would arrive as another character. */
+/**
+ * Undefined for what is no JSON, and where half of a surrogate pair would arrive as another character. A number that would
+ * arrive as another one is Infinity, which hasInfinity() finds in the parts that are used.
+ */
 export function readJson(text: string): unknown {
   try {
-    return parseJson(text, readWellFormed);
+    return parseJson(
+      replaceInexactNumbers(text, () => '1e999'),
+      readWellFormed,
+    );
   } catch {
     return undefined;
   }
@@ -18,4 +24,10 @@ function readWellFormed(literal: string): string {
 
 export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** Whether JSON that readJson() gave has a number that could not be read exactly. */
+export function hasInfinity(value: unknown): boolean {
+  if (typeof value === 'number') return !Number.isFinite(value);
+  return typeof value === 'object' && value !== null && Object.values(value).some(hasInfinity);
 }

@@ -5,8 +5,9 @@
  * imports this too, so that it takes the same files: nothing of Node may come in.
  */
 import type { DeepPartial, User } from '../client/index.js';
+import { inexactNumberText } from '../json.js';
 import { isBlank } from './csv-rules.js';
-import { isObject, readJson } from './json.js';
+import { hasInfinity, isObject, readJson } from './json.js';
 import { safeJson } from './text.js';
 
 /** Why one row is not in the directory; `field` is empty where it is the row as a whole. */
@@ -122,6 +123,9 @@ export function createUserDraft() {
       if (problem !== undefined) return { problem };
       if (whole !== undefined || single.length > 0) {
         user.attributes = Object.fromEntries([...Object.entries(whole ?? {}), ...single]);
+      }
+      if (hasInfinity(user.attributes)) {
+        return { problem: { field: 'attributes', reason: 'INVALID_FIELD', message: inexactNumberText } };
       }
       return { user };
     },

@@ -5,9 +5,9 @@
  */
 import { type Command, InvalidArgumentError } from 'commander';
 import type { User } from '../client/index.js';
-import { parseJson } from '../json.js';
+import { inexactNumberText } from '../json.js';
 import { UsageError } from './failure.js';
-import { isObject } from './json.js';
+import { hasInfinity, isObject, readJson } from './json.js';
 import { print, type Terminal } from './terminal.js';
 import { safeJson, safeText } from './text.js';
 
@@ -61,11 +61,9 @@ function collect(text: string, before: [string, unknown][] = []): [string, unkno
 }
 
 function parseLoosely(text: string): unknown {
-  try {
-    return parseJson(text);
-  } catch {
-    return text;
-  }
+  const value = readJson(text);
+  if (hasInfinity(value)) throw new InvalidArgumentError(inexactNumberText);
+  return value === undefined ? text : value;
 }
 
 function parseObject(text: string): Record<string, unknown> {

@@ -2,6 +2,7 @@
  * Users as NDJSON: one on a line, as protobuf maps them to JSON; snake_case names are read, too.
  */
 import type { User } from '../client/index.js';
+import { replaceInexactNumbers } from '../json.js';
 import { UnreadableFile } from './file-text.js';
 import { isObject, readJson } from './json.js';
 import { safeJson } from './text.js';
@@ -57,9 +58,9 @@ export function readNdjsonUsers(text: AsyncIterable<string>, options: ColumnOpti
   };
 }
 
-/** A line that is no object has to go somewhere, too. */
+/** A line that is no object has to go somewhere, too. A number that cannot be read keeps its digits, as a text. */
 function membersOf(original: string): Record<string, unknown> {
-  const value = readJson(original);
+  const value = readJson(replaceInexactNumbers(original, (literal) => `"${literal}"`));
   return isObject(value) ? value : { text: original.trim() };
 }
 

@@ -86,6 +86,11 @@ Bad,b@x,,[1],
     const [row] = await usersOf('first_name,email,attributes\nA,a@x,"{""a"":[""\\ud800""]}"\n');
     expect(row).toHaveProperty('field', 'attributes');
   });
+
+  it('refuse a number in attributes that would arrive as another one', async () => {
+    const [row] = await usersOf('first_name,email,attributes\nA,a@x,"{""a"":9007199254740993}"\n');
+    expect(row).toMatchObject({ field: 'attributes', message: expect.stringContaining('as a text') });
+  });
 });
 
 describe('the header', () => {

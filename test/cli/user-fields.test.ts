@@ -11,3 +11,19 @@ it('reads a key of attributes that is written with an escape, whatever was read 
     expect(Object.keys(userOf(flags.opts()).attributes ?? {})).toEqual(['first', key]);
   }
 });
+
+it.each([
+  ['--attribute', 'id=9007199254740993'],
+  ['--attribute', 'id=[1e400]'],
+  ['--attributes', '{"id":9007199254740993}'],
+])('refuses a number that would arrive as another one: %s %s', (flag, value) => {
+  const command = addUserFlags(new Command())
+    .exitOverride()
+    .configureOutput({ writeErr: () => {} });
+  expect(() => command.parse([flag, value], { from: 'user' })).toThrow(/write it as a text/);
+});
+
+it('takes the same number as a text', () => {
+  const flags = addUserFlags(new Command()).parse(['--attribute', 'id="9007199254740993"'], { from: 'user' });
+  expect(userOf(flags.opts()).attributes).toEqual({ id: '9007199254740993' });
+});

@@ -42,11 +42,25 @@ describe('a bad line is a problem of its own', () => {
     ['{"firstName":3}', { field: 'first_name', reason: 'INVALID_FIELD' }],
     ['{"attributes":[]}', { field: 'attributes', reason: 'INVALID_FIELD' }],
     ['{"firstName":"\\ud800"}', { field: '', reason: 'INVALID_ROW' }],
+    ['{"attributes":{"id":9007199254740993}}', { field: 'attributes', message: expect.stringContaining('as a text') }],
+    ['{"attributes":{"a":[{"id":-1e400}]}}', { field: 'attributes', message: expect.stringContaining('as a text') }],
   ])('%s', async (line, problem) => {
     const rows = await read(`${line}\n{"firstName":"A","email":"a@x"}\n`);
     expect(rows[0]?.problem).toMatchObject(problem);
     expect(rows[1]?.user).toEqual({ firstName: 'A', email: 'a@x' });
   });
+});
+
+it('minds no long number in a member that is left out', async () => {
+  const [row] = await read('{"firstName":"A","account":9007199254740993}', { ignoreUnknownColumns: true });
+  expect(row?.user).toEqual({ firstName: 'A' });
+});
+
+it('keeps the digits of a number that cannot be read in a rejected line', async () => {
+  const file = readNdjsonUsers(inPieces('{"firstName":"A","attributes":{"id":9007199254740993}}\n'), {});
+  const [row] = await Array.fromAsync(file.rows);
+  const rejected = row?.problem && file.formatRejected(row, row.problem);
+  expect(JSON.parse(String(rejected)).attributes).toEqual({ id: '9007199254740993' });
 });
 
 it('gives a rejected line back with what is wrong with it', async () => {

@@ -42,6 +42,21 @@ describe('rows of attributes', () => {
     }
   });
 
+  it('refuse a number that would become another one', () => {
+    const row = { ...newRow(), key: 'n' };
+    for (const [type, text] of [
+      ['number', '9007199254740993'],
+      ['number', '1e400'],
+      ['json', '{"a":[9007199254740993]}'],
+    ] as const) {
+      const edited = withText(withType(row, type), text);
+      expect(readRows([edited]).problems?.get(row.id)?.message).toContain('write it as a text');
+    }
+    expect(readRows([withText(withType(row, 'number'), '0.1234567890123456789')])).toEqual({
+      attributes: { n: 0.12345678901234568 },
+    });
+  });
+
   it('say of JSON what is wrong with it', () => {
     const row = withType({ ...newRow(), key: 'j' }, 'json');
     expect(readRows([withText(row, '{"a":[1]}')])).toEqual({ attributes: { j: { a: [1] } } });

@@ -3,6 +3,7 @@
  *
  * Pure: knows neither the wire nor the table. The parsers here are the only place where a field's form is checked.
  */
+import { domainToASCII, domainToUnicode } from 'node:url';
 import { z } from 'zod';
 import { invalid, type Violation } from './fault.js';
 
@@ -89,6 +90,12 @@ function refuseName(text: string, required: boolean): string | undefined {
 const emailForm =
   /^(?:[\w!#$%&'*+/=?^`{|}~\u0080-\u{10ffff}-]+(?:\.[\w!#$%&'*+/=?^`{|}~\u0080-\u{10ffff}-]+)*|"(?:[^"\\]|\\.)+")@(?:[a-z0-9\u0080-\u{10ffff}](?:[a-z0-9\u0080-\u{10ffff}-]*[a-z0-9\u0080-\u{10ffff}])?(?:\.[a-z0-9\u0080-\u{10ffff}](?:[a-z0-9\u0080-\u{10ffff}-]*[a-z0-9\u0080-\u{10ffff}])?)*|\[(?:[0-9.]+|ipv6:[a-f0-9:.]+)\])$/iu;
 
+// Besides those that show nothing: private and unassigned characters, noncharacters and U+FFFD. Joiners and the emoji
+// selector have rules of their own.
+const neverInEmails =
+  /(?!\u200c|\u200d|\ufe0f)[\p{Cf}\p{Co}\p{Cn}\p{Default_Ignorable_Code_Point}\u2800\ufffd\u{1d159}]|(?<!\p{Extended_Pictographic})\ufe0f/u;
+const invisibleText = 'must not contain invisible, private or unassigned characters';
+
 /** What is wrong with an email that someone sets, or undefined. */
 export function refuseEmail(text: string): string | undefined {
   const unbounded = refuseLegacyEmail(text);
@@ -96,7 +103,54 @@ export function refuseEmail(text: string): string | undefined {
   // White space is allowed nowhere but inside a quoted local part, and there only a blank.
   if (/[\p{Cc}\u2028\u2029]/u.test(text)) return 'must not contain control characters';
   if (!emailForm.test(text) || /[^\S ]/u.test(text)) return 'must be one email address, like ada@example.com';
+  if (neverInEmails.test(text) || hasMisplacedJoiner(text)) return invisibleText;
+  return refuseDomain(text.slice(text.lastIndexOf('@') + 1));
+}
+
+/** IDNA2008 allows a joiner where it changes how letters look, which Node judges in the word around it. */
+function hasMisplacedJoiner(text: string): boolean {
+  const words = text.match(/[\p{L}\p{M}\u200c\u200d]*[\u200c\u200d][\p{L}\p{M}\u200c\u200d]*/gu) ?? [];
+  return words.some((word) => domainToASCII(word) === '');
+}
+
+const ipv4Form = /^(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!$)|$)){4}$/;
+
+function refuseDomain(domain: string): string | undefined {
+  if (domain.startsWith('[')) {
+    const address = domain.slice(1, -1);
+    const isIPv6 = /^ipv6:/i.test(address);
+    const isValid = isIPv6 ? URL.canParse(`http://[${address.slice('ipv6:'.length)}]`) : ipv4Form.test(address);
+    return isValid ? undefined : 'must have a valid IP address in brackets';
+  }
+  const labels = domain.split('.').map(asciiLabel);
+  if (labels.includes(undefined) || (isInternational(domain) && domainToASCII(domain) === '')) {
+    return 'must have a valid domain name, with ordinary dots and without compatibility characters such as full-width letters';
+  }
+  if (labels.some((label) => Number(label?.length) > 63) || labels.join('.').length > 253) {
+    return 'must have a domain of at most 253 bytes, with at most 63 between two dots (counted in its ASCII form)';
+  }
   return undefined;
+}
+
+function isInternational(text: string): boolean {
+  return /[^\0-\x7f]|(?:^|\.)xn--/i.test(text);
+}
+
+/** A label of a domain name as DNS has it. Undefined if it is not valid, or stands for other letters than those that it has. */
+function asciiLabel(label: string): string | undefined {
+  if (!isInternational(label)) return label;
+  const ascii = domainToASCII(label);
+  const letters = domainToUnicode(ascii);
+  // Node gives invalid Punycode back as it is.
+  if (ascii === '' || !isInternational(ascii) || letters === ascii) return undefined;
+  const isPunycode = /^xn--/i.test(label);
+  const isSame = isPunycode ? domainToASCII(letters) === label.toLowerCase() : plain(letters) === plain(label);
+  return isSame ? ascii : undefined;
+}
+
+/** Without the differences that a domain may have from its own form: case, NFC, final sigma and the emoji selector. */
+function plain(label: string): string {
+  return label.normalize('NFC').toLowerCase().replaceAll('ς', 'σ').replaceAll('\ufe0f', '');
 }
 
 /** What is wrong with an email for the first contract, where any text will do. */

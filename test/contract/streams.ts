@@ -1,7 +1,12 @@
 /** What the streams of users.v1 promise to every caller, as far as a transport has them. What is special about each has tests of its own. */
 import { randomUUID } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import type { DeepPartial, ImportUsersRequest, User } from '../../src/client/index.js';
+import {
+  type DeepPartial,
+  ImportOptions_OnConflict,
+  type ImportUsersRequest,
+  type User,
+} from '../../src/client/index.js';
 import type { CallingClient } from '../support/gateway-client.js';
 
 export interface StreamKinds {
@@ -77,6 +82,17 @@ export function describeStreams(transport: string, client: () => CallingClient, 
       await expect(cutOff).rejects.toMatchObject({ code: 'INVALID_ARGUMENT', reason: 'IMPORT_INCOMPLETE' });
       const whole = await client().importUsers(inTurn(...parts, { totalRows: 300 }));
       expect(whole).toMatchObject({ committed: true, created: 300, rejected: 0 });
+    });
+
+    it.runIf(kinds.requests)('import rows for the user who has another spelling of the email', async () => {
+      const tag = randomUUID();
+      const { user } = await client().createUser({ user: { ...person(), email: `straße.${tag}@bücher.example` } });
+      const emails = [`STRASSE.${tag}@BÜCHER.example`, `Straße.${tag}@xn--bcher-kva.example`];
+      const users = emails.map((email) => ({ ...person(), email }));
+      const parts = [{ options: { onConflict: ImportOptions_OnConflict.ON_CONFLICT_UPDATE }, users }, { totalRows: 2 }];
+      expect(await client().importUsers(inTurn(...parts))).toMatchObject({ created: 0, updated: 2, rejected: 0 });
+      const { user: updated } = await client().getUser({ id: user?.id ?? '' });
+      expect(updated?.email).toBe(emails[1]);
     });
 
     it.runIf(kinds.both)('resolve in order, each answered before the next is asked', async () => {

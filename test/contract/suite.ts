@@ -165,6 +165,35 @@ export function describeContract(transport: string, client: () => CallingClient)
         }
       });
 
+      it('find one user by all the spellings of an email, in upper case and with either form of the domain', async () => {
+        const tag = randomUUID();
+        const user = await create({ email: `straße.ΑΣ.${tag}@bücher.example` });
+        const others = [user.email.toUpperCase(), `STRASSE.ας.${tag}@xn--bcher-kva.example`];
+        const ids = ({ users }: { users: User[] }) => users.map(({ id }) => id);
+        for (const email of others) {
+          expect((await client().getUserByEmail({ email })).user?.id).toBe(user.id);
+          for (const filter of [`email == "${email}"`, `email in ["${email}"]`, `email.startsWith("${email}")`]) {
+            expect(ids(await client().listUsers({ filter }))).toEqual([user.id]);
+          }
+          expect(await refusal(client().createUser({ user: person({ email }) }))).toMatchObject({
+            reason: 'EMAIL_TAKEN',
+          });
+          expect(await refusal(client().batchCreateUsers({ users: [person(), person({ email })] }))).toEqual({
+            code: 'ALREADY_EXISTS',
+            reason: 'EMAIL_TAKEN',
+            fields: ['users[1].email'],
+          });
+          const { user: updated } = await client().updateUser({ user: { id: user.id, email }, updateMask: ['email'] });
+          expect(updated?.email).toBe(email);
+        }
+        await client().deleteUser({ id: user.id });
+        const twice = others.map((email) => person({ email }));
+        expect(await refusal(client().batchCreateUsers({ users: twice }))).toMatchObject({
+          fields: ['users[1].email'],
+        });
+        expect((await client().createUser({ user: twice[0] })).user).toBeDefined();
+      });
+
       it('tell a malformed id from one that names nobody', async () => {
         expect(await refusal(get('123'))).toEqual({
           code: 'INVALID_ARGUMENT',

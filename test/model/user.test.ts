@@ -1,4 +1,5 @@
 /** The form of each field of a user, at its bounds. How violations are named is test/model/requests.test.ts. */
+import { domainToASCII } from 'node:url';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Fault } from '../../src/model/fault.js';
@@ -129,6 +130,24 @@ describe('an email', () => {
     'ada@[127.0.0.1]',
     'ada@[IPv6:2001:db8::1]',
     'ada@xn--exmple-cua.com',
+    'ada@XN--Bcher-KVA.example',
+    'ada@mail.bücher.xn--fsqu00a',
+    'xn--a@axn--b.com',
+    'ADA@BÜCHER.EXAMPLE',
+    'ada@straße.de',
+    'ADA@STRAẞE.DE',
+    'ΆΔΑ@ΚΌΣΜΟΣ.gr',
+    'άδα@κόσμος.gr',
+    'ada@cafe\u0301.example',
+    'עדה@קום.example',
+    'علی@می\u200cخواهم.ir',
+    'می\u200cخواهم@example.ir',
+    'क्\u200dष@example.in',
+    'ada@क्\u200dष.in',
+    'i❤\ufe0f@i❤\ufe0f.ws',
+    'ada@💩.la',
+    'ada@[IPv6:::ffff:127.0.0.1]',
+    'ada@[255.249.10.0]',
     'ada@1.2',
   ])('may be %s', (email) => {
     expect(refuseEmail(email)).toBeUndefined();
@@ -180,6 +199,81 @@ describe('an email', () => {
     '"a\u00a0b"@example.com',
   ])('must not be %j', (email) => {
     expect(refuseEmail(email)).toBe('must be one email address, like ada@example.com');
+  });
+
+  it.each([
+    ['a zero-width space', '\u200b'],
+    ['a word joiner', '\u2060'],
+    ['a soft hyphen', '\u00ad'],
+    ['a bidi override', '\u202e'],
+    ['a bidi embedding', '\u202a'],
+    ['a bidi isolate', '\u2066'],
+    ['a direction mark', '\u200f'],
+    ['an Arabic letter mark', '\u061c'],
+    ['the replacement character', '\ufffd'],
+    ['a private character', '\ue000'],
+    ['a private character of another plane', '\u{10fffd}'],
+    ['a noncharacter', '\uffff'],
+    ['an unassigned character', '\u0378'],
+    ['a Hangul filler', '\u3164'],
+    ['a halfwidth Hangul filler', '\uffa0'],
+    ['a Hangul choseong filler', '\u115f'],
+    ['a tag character', '\u{e0061}'],
+    ['a grapheme joiner', '\u034f'],
+    ['a text variation selector', '\ufe0e'],
+    ['a variation selector of another plane', '\u{e0100}'],
+    ['an empty Braille pattern', '\u2800'],
+    ['a null notehead', '\u{1d159}'],
+    ['an annotation anchor', '\ufff9'],
+    ['a joiner between Latin letters', '\u200d'],
+    ['a non-joiner between Latin letters', '\u200c'],
+    ['an emoji selector after a letter', '\ufe0f'],
+  ])('must not have %s', (_, character) => {
+    for (const email of [`a${character}b@example.com`, `"a${character} b"@example.com`, `a@b${character}b.example`]) {
+      expect(refuseEmail(email)).toBe('must not contain invisible, private or unassigned characters');
+    }
+  });
+
+  it.each([
+    ['an ideographic dot', 'a@b。com'],
+    ['a full-width dot', 'a@b．com'],
+    ['a halfwidth ideographic dot', 'a@b｡com'],
+    ['a full-width letter', 'a@ｂ.com'],
+    ['a full-width digit', 'a@b１.com'],
+    ['a Roman numeral', 'a@ⅷ.com'],
+    ['a ligature', 'a@ﬁ.com'],
+    ['a mathematical letter', 'a@𝔸.com'],
+    ['nothing but a mark', 'a@\u0301a.com'],
+    ['mixed directions', 'a@אa.com'],
+    ['invalid Punycode', 'a@xn--a.com'],
+    ['Punycode of a letter in upper case', 'a@xn--bcher-2pa.com'],
+    ['Punycode of a ligature', 'a@xn--jm6c.com'],
+    ['Punycode of a misplaced joiner', 'a@xn--ab-m1t.com'],
+  ])('must not have a domain with %s', (_, email) => {
+    expect(refuseEmail(email)).toBe(
+      'must have a valid domain name, with ordinary dots and without compatibility characters such as full-width letters',
+    );
+  });
+
+  it.each(['256.1.1.1', '1.2.3', '1.2.3.4.5', '127.0.0.01', '...', 'IPv6:1', 'IPv6::::', 'IPv6:1.2.3.4', 'ipv6:g::'])(
+    'must not have the address [%s]',
+    (address) => {
+      expect(refuseEmail(`ada@[${address}]`)).toMatch(/must have a valid IP address|must be one email address/);
+    },
+  );
+
+  it('may have 63 bytes in each label of the domain and 253 in all, counted in ASCII', () => {
+    const long = (...lengths: number[]) => `a@${lengths.map((length) => 'a'.repeat(length)).join('.')}`;
+    const refusal =
+      'must have a domain of at most 253 bytes, with at most 63 between two dots (counted in its ASCII form)';
+    expect(refuseEmail(long(63))).toBeUndefined();
+    expect(refuseEmail(long(64))).toBe(refusal);
+    expect(refuseEmail(long(63, 63, 63, 61))).toBeUndefined();
+    expect(refuseEmail(long(63, 63, 63, 62))).toBe(refusal);
+    const label = 'ü'.repeat(57);
+    expect(domainToASCII(label)).toHaveLength(63);
+    expect(refuseEmail(`a@${label}`)).toBeUndefined();
+    expect(refuseEmail(`a@${label}ü`)).toBe(refusal);
   });
 
   it.each([

@@ -44,6 +44,15 @@ function openRequests() {
 }
 
 describe('a stream of lookups', () => {
+  it('finds a user by each spelling of an email', async () => {
+    const { user } = await app.client.createUser({ user: { ...someFields(), email: 'straße@bücher.example' } });
+    const requests = openRequests();
+    requests.send({ emails: ['STRASSE@xn--bcher-kva.example', 'strasse@BÜCHER.EXAMPLE', 'strase@bücher.example'] });
+    requests.end();
+    const [answer] = await Array.fromAsync(app.client.resolveUsers(requests));
+    expect(answer).toMatchObject({ users: [user, user], missingEmails: ['strase@bücher.example'] });
+  });
+
   it('is answered one by one while it stays open', async () => {
     const requests = openRequests();
     const answers = app.client.resolveUsers(requests)[Symbol.asyncIterator]();

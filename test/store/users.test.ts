@@ -252,6 +252,10 @@ describe('the database itself', () => {
     ['ΑΒΓ@x', 'αβγ@x'],
     ['ΟΔΟΣ@x', 'οδος@x'],
     ['ẞ@x', 'ß@x'],
+    ['STRASSE@x', 'straße@x'],
+    ['ı@x', 'I@x'],
+    ['ﬁ@x', 'FI@x'],
+    ['a@bücher.example', 'A@xn--BCHER-kva.example'],
     ['Я@x', 'я@x'],
     ['𐐀@x', '𐐨@x'],
     ['K@x', 'k@x'],
@@ -268,10 +272,7 @@ describe('the database itself', () => {
   });
 
   it.each([
-    ['ß@x', 'ss@x'],
-    ['ı@x', 'i@x'],
     ['İ@x', 'i@x'],
-    ['ﬁ@x', 'fi@x'],
     ['é@x', 'e@x'],
     ['ａ@x', 'a@x'],
     ['a@x', 'а@x'],
@@ -285,7 +286,7 @@ describe('the database itself', () => {
     expect(found.map((user) => user?.email)).toEqual([tag + one, tag + another]);
   });
 
-  it('has one key for what NFC and lower case make the same', async () => {
+  it('has one key for what NFC makes the same', async () => {
     const letters = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 8 });
     const texts = fc.sample(letters, 500).filter((text) => !text.includes('\0'));
     const keys = await testDatabase.query<{ same: boolean; again: boolean }>(

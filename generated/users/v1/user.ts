@@ -25,20 +25,28 @@ export interface User {
    * in lower case.
    */
   id: string;
-  /** Required, 1 to 256 characters, not only blanks. */
+  /** Required, 1 to 256 characters, not only blanks and invisible characters. */
   firstName: string;
   /** At most 256 characters. Empty for a person with a single name. */
   lastName: string;
   /**
    * Required, one address with no display name, 3 to 256 characters, so "a@b" will do; letters outside ASCII are
-   * allowed. Unique in the directory, compared in NFC and lower case.
+   * allowed. Invisible, private and unassigned characters are refused, and so are domains that are not valid or that have
+   * full-width letters or dots. A label of the domain has at most 63 bytes and the domain 253, in ASCII.
+   *
+   * Unique in the directory. Case does not matter: two emails are the same if their upper case or their lower case is the
+   * same in Unicode's own mapping, which is that of no language. So "ß" is the same as "ss", "ı" as "i" and "ς" as "σ". A domain is the same in
+   * its own letters and in its ASCII form: "ada@bücher.example" and "ada@xn--bcher-kva.example" are one email. So are
+   * composed and decomposed letters.
    */
   email: string;
   /** An absolute http or https URL of at most 2048 characters, or empty. */
   profileImageUrl: string;
   /**
    * Whatever else the directory's owner keeps of a person: at most 16384 bytes as compact UTF-8 JSON, at most 32
-   * levels deep, with finite numbers. Empty and unset are the same; a response leaves it unset.
+   * levels deep, with finite numbers. Each google.protobuf.Value must have a kind. Numbers are doubles: decimals are rounded to the nearest one. In JSON an integer that a
+   * double cannot hold exactly, such as 9007199254740993, is INVALID_ARGUMENT: send it as a string. Empty and unset are the
+   * same; a response leaves it unset.
    */
   attributes:
     | { [key: string]: any }

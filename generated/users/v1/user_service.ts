@@ -42,7 +42,7 @@ export interface GetUserResponse {
 }
 
 export interface GetUserByEmailRequest {
-  /** Compared as in User, so that case does not matter. */
+  /** Compared as in User, so that case does not matter. The answer may have another spelling: send mail to that one. */
   email: string;
 }
 
@@ -59,7 +59,9 @@ export interface UpdateUserRequest {
    * Paths of User that the caller may write: first_name, last_name, email, profile_image_url, attributes, or one key of
    * attributes, which is everything behind "attributes." ("attributes.department"; a key that is unset in user is
    * removed). "*", alone, stands for all of them. Empty: every writable field that is set in user, so it clears nothing.
-   * Fields outside the mask are ignored. An unknown or an output-only path is INVALID_ARGUMENT.
+   * At most 5000 paths. Fields outside the mask are ignored. An unknown or an output-only path is INVALID_ARGUMENT. So is a path into the value
+   * of a key ("attributes.address.city") or with quotes, if user has a value under the key that it begins with: name the
+   * whole key. A key that contains a dot can be named.
    */
   updateMask: string[] | undefined;
 }
@@ -92,7 +94,10 @@ export interface ListUsersRequest {
    * Fields: id, first_name, last_name, display_name, email, profile_image_url, create_time, update_time and
    * attributes.KEY (nested too). Between a field and a constant or two fields of one type: ==, !=, <, <=, >, >=, in [..],
    * startsWith, endsWith, contains; timestamp(), has(attributes.KEY), &&, ||, !, parentheses. Text is compared by code
-   * point, email in lower case. Where an attribute is missing or of another type, a comparison is false, != too.
+   * point, email as in User. Where an attribute is missing or of another type, a comparison is false, != too.
+   * `"vip" in attributes.tags` is true if the attribute is a list with this element.
+   * `attributes.tags.contains("vip")` is true if the attribute is a text with this part or a list with this element.
+   * Texts may use the escapes of CEL, such as \" and \u00e9; any other escape is INVALID_ARGUMENT (INVALID_FILTER).
    */
   filter: string;
   /**
@@ -102,8 +107,8 @@ export interface ListUsersRequest {
   query: string;
   /**
    * Comma-separated create_time, update_time, first_name, last_name or email, each once and with an optional " desc".
-   * Blanks around commas do not matter. Empty: create_time. Names are ordered by code point, email so in lower case. Ties are
-   * broken by ascending id.
+   * Blanks around commas do not matter. Empty: create_time. Names are ordered by code point, and so is email in
+   * the form in which it is compared. Ties are broken by ascending id.
    */
   orderBy: string;
   /** Also counts all the users that match, over all pages. */
@@ -135,7 +140,7 @@ export interface BatchGetUsersResponse {
 }
 
 export interface BatchCreateUsersRequest {
-  /** At most 1000. Output-only fields in them are ignored. */
+  /** At most 1000, with at most 50,000 values in all their attributes. Output-only fields in them are ignored. */
   users: User[];
   /** As in CreateUserRequest, for the whole batch. */
   requestId: string;
@@ -151,7 +156,10 @@ export interface ImportUsersRequest {
   options:
     | ImportOptions
     | undefined;
-  /** At most 5000 in one message. Each is checked as in CreateUser, whatever on_conflict says. */
+  /**
+   * At most 5000 in one message, with at most 100,000 values in all their attributes. Each is checked as in CreateUser,
+   * whatever on_conflict says.
+   */
   users: User[];
   /**
    * In the last message: how many users the whole stream held. A stream that ends without it, or with another
@@ -227,7 +235,7 @@ export interface WatchUsersRequest {
   includeExisting: boolean;
   /**
    * A message is sent at least this often, an empty one where nothing changed. Unset or 0 means 10 s; otherwise 100 ms
-   * to 10 minutes, else INVALID_ARGUMENT.
+   * to 10 minutes, else INVALID_ARGUMENT. Seconds and nanos must have the same sign.
    */
   heartbeat: Duration | undefined;
 }
@@ -241,7 +249,7 @@ export interface WatchUsersResponse {
 }
 
 export interface ResolveUsersRequest {
-  /** Echoed in the response. At most 256 characters. */
+  /** Echoed in the response. At most 256 characters, without U+0000. */
   tag: string;
   /** At most 1000 ids and emails together. */
   ids: string[];
@@ -2128,8 +2136,9 @@ export const ResolveUsersResponse: MessageFns<ResolveUsersResponse> = {
  * Every error that a method itself returns carries google.rpc.ErrorInfo with domain "users.v1" and a stable reason,
  * INVALID_FIELD where none is named below. INVALID_ARGUMENT also carries google.rpc.BadRequest with one violation for
  * each bad field, named by its path in the request and counted from 0, as in "users[57].email". A malformed id is
- * INVALID_ARGUMENT, one that names nobody is NOT_FOUND or missing. Empty batches succeed and do nothing. A message
- * has at most 4 MiB, else RESOURCE_EXHAUSTED.
+ * INVALID_ARGUMENT, one that names nobody is NOT_FOUND or missing. Empty batches succeed and do nothing.
+ * A message that is larger than its method allows is RESOURCE_EXHAUSTED (MESSAGE_TOO_LARGE): 4 KiB for a read of one user,
+ * 4 MiB for a batch to create or import. A message with too many elements is INVALID_ARGUMENT.
  */
 export type UserServiceDefinition = typeof UserServiceDefinition;
 export const UserServiceDefinition = {

@@ -103,7 +103,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     await universalResponseToNodeResponse({ ...head, body: paced }, response);
   }
 
-  /** What there is of a call until its response is closed, which it is in any case. */
+  /** Begins a call. It ends when its response is closed, which happens in any case. */
   function openCall(path: string, request: HttpRequest, response: HttpResponse): OpenCall {
     const startedMs = performance.now();
     const call: GatewayCall = {
@@ -129,10 +129,13 @@ export function createGateway(options: GatewayOptions): Gateway {
       const { requestId, peer = 'unknown' } = call;
       onUnforwarded({ method: path.slice(1), status, durationMs, peer, requestId, reason });
     });
-    // Whoever was refused has so long to stop sending.
+    // A client that was refused early may still be sending. It has a while to end its body, which nobody reads.
     response.once('finish', () => {
       if (request.complete) return;
-      const timer = setTimeout(() => end(request), stallTimeoutMs);
+      request.resume();
+      const timer = setTimeout(() => {
+        if (!request.complete) end(request);
+      }, stallTimeoutMs);
       request.once('close', () => clearTimeout(timer));
     });
     return { request, call, answerHold, pace: { hold, timeoutMs: stallTimeoutMs, onStall } };
@@ -172,7 +175,7 @@ interface OpenCall {
   readonly answerHold: Pace['hold'];
 }
 
-/** A Connect GET as the POST that it stands for, where the method may be called so. */
+/** A Connect GET as the POST that it stands for, if the method allows GET. */
 function asPost(request: ByteRequest, method: DescMethod): ByteRequest {
   if (request.method !== 'GET' || method.idempotency !== MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS) return request;
   const header = new Headers(request.header);
@@ -185,7 +188,7 @@ function asPost(request: ByteRequest, method: DescMethod): ByteRequest {
 const noBytes = new Uint8Array();
 const emptyObject = Buffer.from('{}');
 
-/** As a protocol has it. */
+/** An empty message as it is in the request's protocol. */
 function emptyMessage({ isJson, isEnveloped }: { isJson: boolean; isEnveloped: boolean }): Uint8Array {
   const message = isJson ? emptyObject : noBytes;
   return isEnveloped ? Buffer.from([0, 0, 0, 0, message.length, ...message]) : message;
@@ -195,7 +198,7 @@ function outcomeOf({ refusal }: GatewayCall, { statusCode, headersSent }: HttpRe
   if (refusal !== undefined) {
     return { status: statusOf(refusal), reason: refusal instanceof Fault ? refusal.reason : undefined };
   }
-  // Without a body that anybody could have read: the method or the content type was wrong.
+  // connect-node answered with a status alone, because the HTTP method or the content type is wrong.
   if (headersSent && statusCode >= 400) return { status: `HTTP_${statusCode}`, reason: undefined };
   return { status: 'CANCELLED', reason: 'CALL_CANCELLED' };
 }

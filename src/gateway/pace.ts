@@ -28,19 +28,24 @@ export async function* receive(
   let received = 0;
   let untilMs = 0;
   const chunks = request.iterator({ destroyOnReturn: false });
-  while (true) {
-    const isBetween = isStream && hold.bytes() === 0;
-    const nowMs = performance.now();
-    if (isBetween || received >= pieceBytes || nowMs >= untilMs) {
-      received = 0;
-      untilMs = nowMs + timeoutMs;
+  try {
+    while (true) {
+      const isBetween = isStream && hold.bytes() === 0;
+      const nowMs = performance.now();
+      if (isBetween || received >= pieceBytes || nowMs >= untilMs) {
+        received = 0;
+        untilMs = nowMs + timeoutMs;
+      }
+      const timer = isBetween ? undefined : setTimeout(onStall, untilMs - nowMs);
+      const { done, value } = await chunks.next().finally(() => clearTimeout(timer));
+      if (done) return;
+      received += value.length;
+      hold.moved(value.length);
+      yield value;
     }
-    const timer = isBetween ? undefined : setTimeout(onStall, untilMs - nowMs);
-    const { done, value } = await chunks.next().finally(() => clearTimeout(timer));
-    if (done) return;
-    received += value.length;
-    hold.moved(value.length);
-    yield value;
+  } finally {
+    // Else the rest of a body that is refused could not be discarded.
+    await chunks.return?.(undefined);
   }
 }
 

@@ -1,6 +1,6 @@
 /** Callers that are slow, silent, many or gone: what they cost the gateway, the server behind it and each other. */
 import { once } from 'node:events';
-import { type ClientRequest, type IncomingMessage, request as startRequest } from 'node:http';
+import { Agent, type ClientRequest, type IncomingMessage, request as startRequest } from 'node:http';
 import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2';
 import { connect, type Socket } from 'node:net';
 import { buffer } from 'node:stream/consumers';
@@ -255,6 +255,29 @@ async function trickle(socket: Socket): Promise<number> {
   return sent;
 }
 
+describe('a body that is refused while it is being sent', () => {
+  it('is discarded, and its connection serves the next request', async () => {
+    const { url } = await start({ Say: say });
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    onTestFinished(() => agent.destroy());
+    const ports: unknown[] = [];
+    const ask = async (body: string) => {
+      // Without Content-Length.
+      const request = startRequest(`${url}/echo.Echo/Say`, { method: 'POST', headers: json, agent });
+      const answer = answerOf(request);
+      for (let at = 0; at < body.length; at += megabyte) request.write(body.slice(at, at + megabyte));
+      request.end();
+      const response = await answer;
+      ports.push(response.socket.localPort);
+      await buffer(response);
+      return response.statusCode;
+    };
+    expect(await ask(JSON.stringify({ text: 'x'.repeat(12 * megabyte) }))).toBe(429);
+    expect(await ask('{"text":"x"}')).toBe(200);
+    expect(ports[1]).toBe(ports[0]);
+  });
+});
+
 describe('a client that is too slow', () => {
   it.each([
     ['/echo.Echo/Say', 'application/json', '{"text":'],
@@ -272,15 +295,20 @@ describe('a client that is too slow', () => {
   });
 
   it('to send a message is not one that sends it in time, however long that takes in all', async () => {
-    const { url } = await start({ Say: say }, { stallTimeoutMs: 1000 });
+    const stallTimeoutMs = 3000;
+    const { url } = await start({ Say: say }, { stallTimeoutMs });
     const request = post(`${url}/echo.Echo/Say`, json);
     const answer = answerOf(request);
     request.write('{"text":"');
     const piece = 'x'.repeat(20_000);
-    for (let sent = 0; sent < 15; sent++) {
-      request.write(piece);
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
+    const beginMs = Date.now();
+    await vi.waitFor(
+      () => {
+        request.write(piece);
+        expect(Date.now() - beginMs).toBeGreaterThan(1.5 * stallTimeoutMs);
+      },
+      { ...patience, interval: 50 },
+    );
     request.end('"}');
     expect((await answer).statusCode).toBe(200);
   });

@@ -25,12 +25,12 @@ export function parseJson(text: string, readText: (literal: string) => string = 
 export const inexactNumberText =
   'A number is too large, or an integer has more digits than a double can hold: write it as a text, in quotes.';
 
-// Strings, so that nothing in them is taken for a number, and numbers that may be inexact. All others are shorter. A string
-// that does not end is matched as well, which keeps the time linear.
+// Matches strings, so that digits in them are skipped, and numbers that may be inexact, which are all long. It also matches
+// a string that does not end, because the time would not be linear otherwise.
 const stringOrLongNumber =
   /"[^"\\]*(?:\\[\s\S][^"\\]*)*"?|(?<![\d.eE+-])-?(?:[1-9]\d{15,}(?:\.\d+)?(?:[eE][+-]?\d+)?|(?:0|[1-9]\d*)(?:\.\d+)?[eE]\+?\d{3,})/g;
 
-/** A JSON text with something else in place of each number that JSON.parse would silently change (isExactNumber). */
+/** Replaces each number of a JSON text that JSON.parse would silently change (isExactNumber). */
 export function replaceInexactNumbers(text: string, replace: (literal: string) => string): string {
   // Most texts have no long numbers, and this finds out in a tenth of the time.
   if (!/\d{16}|[eE]\+?\d{3}/.test(text)) return text;
@@ -41,7 +41,7 @@ export function replaceInexactNumbers(text: string, replace: (literal: string) =
 
 /**
  * Whether a number in JSON stays what it is as a double. An integer must be exact, or written as doubles of its value are
- * written. Decimals are rounded, as everybody expects of them; what is too large is not.
+ * written. Decimals may be rounded to the nearest double. A number that is too large would become Infinity.
  */
 export function isExactNumber(literal: string): boolean {
   const value = Number(literal);

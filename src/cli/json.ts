@@ -2,8 +2,8 @@
 import { parseJson, replaceInexactNumbers } from '../json.js';
 
 /**
- * Undefined for what is no JSON, and where half of a surrogate pair would arrive as another character. A number that would
- * arrive as another one is Infinity, which hasInfinity() finds in the parts that are used.
+ * Undefined if the text is not JSON, or if half of a surrogate pair would arrive as another character. A number that would
+ * arrive as another one is read as Infinity, so that hasInfinity() finds it in the parts that the caller uses.
  */
 export function readJson(text: string): unknown {
   try {

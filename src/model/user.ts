@@ -90,8 +90,8 @@ function refuseName(text: string, required: boolean): string | undefined {
 const emailForm =
   /^(?:[\w!#$%&'*+/=?^`{|}~\u0080-\u{10ffff}-]+(?:\.[\w!#$%&'*+/=?^`{|}~\u0080-\u{10ffff}-]+)*|"(?:[^"\\]|\\.)+")@(?:[a-z0-9\u0080-\u{10ffff}](?:[a-z0-9\u0080-\u{10ffff}-]*[a-z0-9\u0080-\u{10ffff}])?(?:\.[a-z0-9\u0080-\u{10ffff}](?:[a-z0-9\u0080-\u{10ffff}-]*[a-z0-9\u0080-\u{10ffff}])?)*|\[(?:[0-9.]+|ipv6:[a-f0-9:.]+)\])$/iu;
 
-// Besides those that show nothing: private and unassigned characters, noncharacters and U+FFFD. Joiners and the emoji
-// selector have rules of their own.
+// Characters that show nothing, private and unassigned characters, noncharacters and U+FFFD. The emoji selector is allowed
+// after an emoji. The joiners have a rule of their own (hasMisplacedJoiner).
 const neverInEmails =
   /(?!\u200c|\u200d|\ufe0f)[\p{Cf}\p{Co}\p{Cn}\p{Default_Ignorable_Code_Point}\u2800\ufffd\u{1d159}]|(?<!\p{Extended_Pictographic})\ufe0f/u;
 const invisibleText = 'must not contain invisible, private or unassigned characters';
@@ -107,10 +107,13 @@ export function refuseEmail(text: string): string | undefined {
   return refuseDomain(text.slice(text.lastIndexOf('@') + 1));
 }
 
-/** IDNA2008 allows a joiner where it changes how letters look, which Node judges in the word around it. */
+/** IDNA2008 allows a joiner only if it changes how the letters around it look. Node applies that rule to each word. */
 function hasMisplacedJoiner(text: string): boolean {
-  const words = text.match(/[\p{L}\p{M}\u200c\u200d]*[\u200c\u200d][\p{L}\p{M}\u200c\u200d]*/gu) ?? [];
-  return words.some((word) => domainToASCII(word) === '');
+  const joiner = /[\u200c\u200d]/u;
+  if (!joiner.test(text)) return false;
+  const words = text.match(/[\p{L}\p{M}\u200c\u200d]+/gu) ?? [];
+  // No word is longer than a label, and Node takes long for those that are.
+  return words.some((word) => joiner.test(word) && (!hasAtMost(word, labelBytesMax) || domainToASCII(word) === ''));
 }
 
 const ipv4Form = /^(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!$)|$)){4}$/;
@@ -122,33 +125,39 @@ function refuseDomain(domain: string): string | undefined {
     const isValid = isIPv6 ? URL.canParse(`http://[${address.slice('ipv6:'.length)}]`) : ipv4Form.test(address);
     return isValid ? undefined : 'must have a valid IP address in brackets';
   }
-  const labels = domain.split('.').map(asciiLabel);
-  if (labels.includes(undefined) || (isInternational(domain) && domainToASCII(domain) === '')) {
-    return 'must have a valid domain name, with ordinary dots and without compatibility characters such as full-width letters';
-  }
-  if (labels.some((label) => Number(label?.length) > 63) || labels.join('.').length > 253) {
-    return 'must have a domain of at most 253 bytes, with at most 63 between two dots (counted in its ASCII form)';
-  }
-  return undefined;
+  if (!/[^\0-\x7f]|(?:^|\.)xn--/i.test(domain)) return refuseDomainLength(domain);
+  // A letter takes at least one byte in ASCII, and Node takes long for labels that are too long.
+  if (domain.split('.').some((label) => !hasAtMost(label, labelBytesMax))) return domainLengthText;
+  const ascii = domainToASCII(domain);
+  return refuseDomainLength(ascii) ?? (isSameDomain(domain, ascii) ? undefined : domainText);
 }
 
-function isInternational(text: string): boolean {
-  return /[^\0-\x7f]|(?:^|\.)xn--/i.test(text);
+const labelBytesMax = 63;
+const domainBytesMax = 253;
+const domainLengthText = `must have a domain of at most ${domainBytesMax} bytes, with at most ${labelBytesMax} between two dots (counted in its ASCII form)`;
+const domainText =
+  'must have a valid domain name, with ordinary dots and without compatibility characters such as full-width letters';
+
+function refuseDomainLength(ascii: string): string | undefined {
+  const isTooLong = ascii.length > domainBytesMax || ascii.split('.').some((label) => label.length > labelBytesMax);
+  return isTooLong ? domainLengthText : undefined;
 }
 
-/** A label of a domain name as DNS has it. Undefined if it is not valid, or stands for other letters than those that it has. */
-function asciiLabel(label: string): string | undefined {
-  if (!isInternational(label)) return label;
-  const ascii = domainToASCII(label);
+/** Whether a domain is valid, and IDNA maps its letters to no others. `ascii` is what Node makes of it. */
+function isSameDomain(domain: string, ascii: string): boolean {
   const letters = domainToUnicode(ascii);
-  // Node gives invalid Punycode back as it is.
-  if (ascii === '' || !isInternational(ascii) || letters === ascii) return undefined;
-  const isPunycode = /^xn--/i.test(label);
-  const isSame = isPunycode ? domainToASCII(letters) === label.toLowerCase() : plain(letters) === plain(label);
-  return isSame ? ascii : undefined;
+  if (ascii === '' || domainToASCII(letters) !== ascii) return false;
+  const [labels, asciiLabels, letterLabels] = [domain.split('.'), ascii.split('.'), letters.split('.')];
+  if (labels.length !== asciiLabels.length) return false;
+  return labels.every((label, index) => {
+    const [asciiLabel, letterLabel = ''] = [asciiLabels[index], letterLabels[index]];
+    if (!/^xn--/i.test(label)) return plain(label) === plain(letterLabel);
+    // Node gives some invalid Punycode back as it is.
+    return label.toLowerCase() === asciiLabel && letterLabel !== asciiLabel;
+  });
 }
 
-/** Without the differences that a domain may have from its own form: case, NFC, final sigma and the emoji selector. */
+/** Removes the differences that are allowed between a label and its canonical form: case, NFC, final sigma, emoji selector. */
 function plain(label: string): string {
   return label.normalize('NFC').toLowerCase().replaceAll('ς', 'σ').replaceAll('\ufe0f', '');
 }

@@ -131,13 +131,13 @@ describe('the key of an email', () => {
   it('of a domain that is not valid Punycode is its lower case', async () => {
     const unit = fc.constantFrom(...'abcdefghijklmnopqrstuvwxyz0123456789-');
     const sampled = fc.sample(fc.string({ unit, maxLength: 60 }), 3000);
-    const emails = ['', '-', '99999999', 'bcher-kva8', 'a_b-é', '0000000a', ...sampled].map(
+    const emails = ['', '-', '99999999', 'bcher-kva8', 'a_b-é', `${'a'.repeat(60)}-kva`, '0000000a', ...sampled].map(
       (text) => `a@xn--${text}.example`,
     );
     const keys = await keysOf(emails);
     // Whatever it decodes to, nothing is raised and no key is empty.
     expect(keys.filter((key) => !key.startsWith('a@') || !key.endsWith('.example') || key.length < 11)).toEqual([]);
-    expect(keys.slice(0, 5)).toEqual(emails.slice(0, 5));
+    expect(keys.slice(0, 6)).toEqual(emails.slice(0, 6));
     expect(await keysOf(['xn--', '', '@', 'a@', 'xn--bcher-kva', 'a.b'])).toEqual([
       'xn--',
       '',

@@ -15,6 +15,7 @@ import {
   ScalarType,
   toBinary,
 } from '@bufbuild/protobuf';
+import { hasInexactNumber, inexactNumberText, parseJson } from '../json.js';
 import { Fault, invalid } from '../model/fault.js';
 
 /** How deep objects and lists of a JSON message may be nested. */
@@ -52,12 +53,13 @@ async function unblock({ length }: Uint8Array): Promise<void> {
   if (length > smallBytes) await nextTurn();
 }
 
-const byteOrderMark = '\ufeff';
+const byteOrderMark = /^\ufeff/;
 
 function parse(bytes: Buffer): JsonValue {
-  const text = bytes.toString('utf8');
+  const text = bytes.toString('utf8').replace(byteOrderMark, '');
+  if (hasInexactNumber(text)) throw invalidRequest(inexactNumberText);
   try {
-    return JSON.parse(text.startsWith(byteOrderMark) ? text.slice(1) : text);
+    return parseJson(text) as JsonValue;
   } catch {
     throw invalidRequest('The request is not valid JSON.');
   }

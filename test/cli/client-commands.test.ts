@@ -268,7 +268,7 @@ describe('every call', () => {
     // What an address may look like is the client's to say.
     const refused = await roster(['get', 'a@b', '--address', 'http://localhost:50051']);
     expect(refused).toMatchObject({ code: 2, out: '' });
-    expect(refused.err).toMatch(/^error: An address is host:port, .*\n$/);
+    expect(refused.err).toMatch(/^error: An address must be host:port, .*\n$/);
   });
 
   it('takes a token from a file, and sends none in the clear to another machine', async () => {

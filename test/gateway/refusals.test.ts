@@ -227,6 +227,26 @@ describe('text that is not Unicode', () => {
   });
 });
 
+describe('a number in JSON that a double cannot hold', () => {
+  const user = { firstName: 'Ada', email: 'numbers@example.com' };
+  const bodyWith = (number: string) => JSON.stringify({ user }).replace('}', `,"attributes":{"n":[${number}]}}`);
+
+  it.each(jsonProtocols)('is refused, by %s', async (_, call) => {
+    for (const number of ['9007199254740993', '-9007199254740993', '1e400']) {
+      const answer = await call('CreateUser', Buffer.from(bodyWith(number)));
+      expect(reasonOf(answer)).toBe('INVALID_FIELD');
+      expect(answer.text).toMatch(/than( |%20)a( |%20)double/);
+    }
+  });
+
+  it('is not a long decimal, or digits in a text', async () => {
+    const body = bodyWith('0.12345678901234567890, "9007199254740993"');
+    const answer = await send(path('CreateUser'), { headers: json, body });
+    expect(answer.status).toBe(200);
+    expect(answer.text).toContain('[0.12345678901234568,"9007199254740993"]');
+  });
+});
+
 describe('a request that cannot be read', () => {
   const secret = 'maria.secret';
   const jsonBodies: [string, string][] = [

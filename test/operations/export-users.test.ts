@@ -127,12 +127,12 @@ describe('an export', () => {
     expect(await sessionsHeld()).toHaveLength(1);
     caller.abort(new Error('gone'));
     await expect(messages.next()).rejects.toThrow('gone');
-    expect(await sessionsHeld()).toEqual([]);
+    await expect.poll(sessionsHeld).toEqual([]);
 
     const left = start({}, { sessions });
     await left.next();
     await left.return();
-    expect(await sessionsHeld()).toEqual([]);
+    await expect.poll(sessionsHeld).toEqual([]);
     expect(idsOf(await Array.fromAsync(start({}, { sessions })))).toHaveLength(700);
   });
 });

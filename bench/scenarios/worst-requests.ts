@@ -152,7 +152,7 @@ function jsonRequests(bytesMax: number): WorstRequest[] {
     },
     {
       what: 'users with attributes of their own',
-      body: Buffer.from(`{"users":[${members(Math.floor(count / 3), (index) => `{"attributes":{"k${index}":{}}}`)}]}`),
+      body: Buffer.from(`{"users":[${members(Math.floor(count / 4), (index) => `{"attributes":{"k${index}":{}}}`)}]}`),
     },
     {
       what: 'objects with keys of their own',

@@ -21,7 +21,7 @@ import { Fault, invalid } from '../model/fault.js';
 /** How deep objects and lists of a JSON message may be nested. */
 export const jsonLevelsMax = 100;
 /**
- * How many members of objects and items of lists a JSON message may have. Parsing that many blocks the event loop for up to
+ * How many elements a JSON message may have: objects, lists, and the commas in them. Parsing that many blocks the event loop for up to
  * 50 ms, if all of them are objects with keys that occur once.
  */
 export const jsonElementsMax = 25_000;

@@ -7,7 +7,7 @@
 import type pg from 'pg';
 
 // One round finds PgBouncer out if nothing else runs. More rounds help if other clients take connections in between.
-const rounds = 3;
+const rounds = 6;
 
 /** Runs some statements on the client and on another connection to the same address, which it closes. */
 export async function switchesServers(client: pg.Client, openAnother: () => Promise<pg.Client>): Promise<boolean> {

@@ -60,7 +60,7 @@ ignore_startup_parameters = statement_timeout, lock_timeout, idle_in_transaction
   return {
     url: own.href,
     async [Symbol.asyncDispose]() {
-      child.kill('SIGQUIT');
+      child.kill('SIGKILL');
       await exited;
       rmSync(folder, { recursive: true });
     },

@@ -30,6 +30,8 @@ const lookEveryMs = 500;
 const lookAgainMs = 250;
 // After this time without an answer, a new connection tells a slow server from a connection that has died silently.
 const suspectAfterMs = 700;
+// On a busy machine the answer may only be late: it may still come for so long after the new connection has answered.
+const lateAnswerMs = 300;
 // An answer that takes longer is none. Well above a pause for a checkpoint on a slow disk.
 const answerMsMax = 3_000;
 
@@ -88,9 +90,10 @@ export function watchDatabase({ url, onChange, onOutdated, revive }: DatabaseWat
       suspicion.abort();
     }
     const fresh = open();
+    const freshInstead = fresh.then((connection) => sleep(lateAnswerMs, connection));
     let answered: pg.Client | undefined;
     try {
-      answered = await Promise.race([answer, fresh.catch(() => answer)]);
+      answered = await Promise.race([answer, freshInstead.catch(() => answer)]);
       return answered;
     } finally {
       answer.catch(() => {});

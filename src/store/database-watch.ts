@@ -14,7 +14,8 @@ export interface DatabaseWatchOptions {
   onChange(isThere: boolean, error?: unknown): void;
   /**
    * Called if connections that were opened before now may be of no more use. They are cut if the watch has lost its own
-   * connection. They may finish if it has found a server that takes no writes, or has connected again.
+   * connection, or if only a new one answers. They may finish if the server takes no writes, does not answer on any
+   * connection, or can be used again.
    */
   onOutdated?(inUse: InUse): void;
   /** Tries to bring a database back that is ours to start. Called while it is away; may fail. */
@@ -39,8 +40,15 @@ class ReadOnlyError extends Error {
   override readonly name = 'ReadOnlyError';
 }
 
+/** Neither the known connection nor a new one has answered, so nobody knows whether the known one is dead. */
+class SilentError extends Error {
+  override readonly name = 'SilentError';
+}
+
 export function watchDatabase({ url, onChange, onOutdated, revive }: DatabaseWatchOptions): DatabaseWatch {
   let client: pg.Client | undefined;
+  // Of a look on the client that has not ended yet.
+  let answer: Promise<pg.Client> | undefined;
   const connections = new Set<pg.Client>();
   let isThere: boolean | undefined;
   let timer: NodeJS.Timeout | undefined;
@@ -53,7 +61,6 @@ export function watchDatabase({ url, onChange, onOutdated, revive }: DatabaseWat
       connectionString: url,
       application_name: 'roster-watch',
       connectionTimeoutMillis: answerMsMax,
-      query_timeout: answerMsMax,
       ...keepAlive,
     });
     // Notices at once that the server closes the connection, instead of at the next look.
@@ -62,7 +69,7 @@ export function watchDatabase({ url, onChange, onOutdated, revive }: DatabaseWat
     connections.add(fresh);
     try {
       await fresh.connect();
-      await look(fresh);
+      await look(fresh, answerMsMax);
       return fresh;
     } catch (error) {
       end(fresh);
@@ -70,33 +77,40 @@ export function watchDatabase({ url, onChange, onOutdated, revive }: DatabaseWat
     }
   }
 
-  async function look(known: pg.Client): Promise<void> {
+  async function look(known: pg.Client, timeoutMs = 0): Promise<void> {
     // Every name is qualified, because the role's search path may put another schema before pg_catalog.
     const text = `select pg_catalog.current_setting('transaction_read_only')::pg_catalog.bool as is_read_only`;
-    const { rows } = await known.query<{ is_read_only: boolean }>(text);
+    const query: pg.QueryConfig & { query_timeout: number } = { text, query_timeout: timeoutMs };
+    const { rows } = await known.query<{ is_read_only: boolean }>(query);
     // A standby is read-only, and so is a database that somebody has set so.
     if (rows[0]?.is_read_only) throw new ReadOnlyError('the database takes no writes');
   }
 
-  /** The same connection if it answers, or a new one if only that one does. */
+  /** The same connection if it answers, or a new one if only that one does. Throws SilentError if none does. */
   async function lookAgain(known: pg.Client): Promise<pg.Client> {
-    const answer = look(known).then(() => known);
+    answer ??= look(known).then(() => known);
+    const old = answer;
+    old.catch(() => {});
     const suspicion = new AbortController();
-    const isLate = sleep(suspectAfterMs, undefined, { signal: suspicion.signal }).catch(() => undefined);
+    const { signal } = suspicion;
+    const isLate = sleep(isThere ? suspectAfterMs : 0, undefined, { signal }).catch(() => undefined);
     try {
-      const first = await Promise.race([answer, isLate]);
+      const first = await Promise.race([old, isLate]);
       if (first !== undefined) return first;
     } finally {
       suspicion.abort();
     }
     const fresh = open();
     const freshInstead = fresh.then((connection) => sleep(lateAnswerMs, connection));
+    const isSilent = sleep(answerMsMax - suspectAfterMs, undefined, { ref: false }).then(() => {
+      throw new SilentError('The database does not answer.');
+    });
     let answered: pg.Client | undefined;
     try {
-      answered = await Promise.race([answer, freshInstead.catch(() => answer)]);
+      answered = await Promise.race([old, freshInstead.catch(() => old), isSilent]);
       return answered;
     } finally {
-      answer.catch(() => {});
+      isSilent.catch(() => {});
       if (answered === undefined || answered === known) fresh.then(end, () => {});
       else end(known);
     }
@@ -119,16 +133,20 @@ export function watchDatabase({ url, onChange, onOutdated, revive }: DatabaseWat
     try {
       const answered = known === undefined ? await open() : await lookAgain(known);
       client = answered;
+      answer = undefined;
       if (known !== undefined && answered !== known) onOutdated?.('cut');
       // Those that were opened meanwhile may lead to the old server.
       if (isThere === false) onOutdated?.('finish');
       tell(true);
     } catch (error) {
-      client = undefined;
-      if (known !== undefined) {
+      const isSilent = error instanceof SilentError;
+      if (known !== undefined && !isSilent) {
+        client = undefined;
+        answer = undefined;
         end(known);
         if (!isClosed) onOutdated?.(error instanceof ReadOnlyError ? 'finish' : 'cut');
       }
+      if (isSilent && isThere) onOutdated?.('finish');
       tell(false, error);
       if (!isClosed) await revive?.().catch(() => {});
     }

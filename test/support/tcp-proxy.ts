@@ -9,11 +9,15 @@ export interface TcpProxy extends AsyncDisposable {
   freeze(): void;
   /** Resets the connections that are open. New ones work. */
   cut(): void;
+  /** From now on nothing passes, also not on new connections. What is sent meanwhile arrives after resume(). */
+  pause(): void;
+  resume(): void;
 }
 
 export async function startTcpProxy(url: string): Promise<TcpProxy> {
   const { hostname, port } = new URL(url);
   const connections = new Set<{ sides: [Socket, Socket]; isFrozen: boolean }>();
+  let isPaused = false;
   const server = createServer((near) => {
     const far = connect(Number(port), hostname);
     const connection = { sides: [near, far] as [Socket, Socket], isFrozen: false };
@@ -28,6 +32,7 @@ export async function startTcpProxy(url: string): Promise<TcpProxy> {
         connections.delete(connection);
         to.destroy();
       });
+      if (isPaused) from.pause();
     }
   });
   server.listen(0, '127.0.0.1');
@@ -40,8 +45,15 @@ export async function startTcpProxy(url: string): Promise<TcpProxy> {
     connections.clear();
   }
 
+  function pauseAll(isNowPaused: boolean): void {
+    isPaused = isNowPaused;
+    for (const { sides } of connections) for (const socket of sides) isPaused ? socket.pause() : socket.resume();
+  }
+
   return {
     url: own.href,
+    pause: () => pauseAll(true),
+    resume: () => pauseAll(false),
     freeze() {
       for (const connection of connections) connection.isFrozen = true;
     },

@@ -1,0 +1,68 @@
+/** What happens to connections while the watch cannot reach the database. */
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { Fault } from '../../src/model/fault.js';
+import { type Database, openDatabase } from '../../src/store/database.js';
+import { type DatabaseWatch, watchDatabase } from '../../src/store/database-watch.js';
+import { createTestDatabase, type TestDatabase } from '../support/database.js';
+import { databaseOptions } from '../support/open-database.js';
+import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.js';
+
+const patience = { timeout: 30_000 };
+let testDatabase: TestDatabase;
+let proxy: TcpProxy;
+let database: Database;
+let watch: DatabaseWatch;
+let reports: boolean[];
+
+beforeEach(async () => {
+  testDatabase = await createTestDatabase();
+  proxy = await startTcpProxy(testDatabase.url);
+  database = await openDatabase(databaseOptions(proxy.url));
+  reports = [];
+  watch = watchDatabase({
+    url: proxy.url,
+    onChange: (isThere) => reports.push(isThere),
+    onOutdated: (inUse) => database.renewConnections(inUse),
+  });
+  await reported(true);
+});
+afterEach(async () => {
+  proxy.cut();
+  proxy.resume();
+  await watch.close();
+  await database.close();
+  await proxy[Symbol.asyncDispose]();
+  await testDatabase[Symbol.asyncDispose]();
+});
+
+async function reported(isThere: boolean): Promise<void> {
+  await vi.waitUntil(() => reports.at(-1) === isThere, patience);
+}
+
+describe('a database that does not answer for a while', () => {
+  it('keeps the connections that are in use if it answers on them again', async () => {
+    await using session = await database.openSession(new AbortController().signal);
+    await session.query('create temp table staged (id integer)');
+    proxy.pause();
+    const answers = Promise.allSettled([
+      session.query('insert into staged values (1) returning id'),
+      database.run({ name: '', text: 'select 1' }, []),
+    ]);
+    await reported(false);
+    proxy.resume();
+    await reported(true);
+    expect(await answers).toMatchObject([{ value: [[1]] }, { value: [[1]] }]);
+    expect(await session.query('select id from staged')).toEqual([[1]]);
+  });
+
+  it('has the connections that are in use cut if it answers on new ones only', async () => {
+    await using session = await database.openSession(new AbortController().signal);
+    proxy.pause();
+    const answer = session.query('select 1').catch((error: unknown) => error);
+    await reported(false);
+    proxy.freeze();
+    proxy.resume();
+    await reported(true);
+    expect(await answer).toBeInstanceOf(Fault);
+  });
+});

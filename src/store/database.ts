@@ -298,7 +298,9 @@ async function openSession(
   let cancelled: Promise<void> | undefined;
   const cancel = () => {
     // Without the cancel the server would work on until it looks at its socket again.
-    cancelled = cancelStatement(url, options.connectTimeoutMs, backendPid).finally(() => client.end().catch(() => {}));
+    cancelled = cancelStatement(url, options.connectTimeoutMs, backendPid);
+    // Nobody waits for this: on a connection that has died silently it may not end before dispose() cuts it.
+    cancelled.then(() => client.end()).catch(() => {});
   };
   const end = async () => {
     if (isLeftToOthers && cancelled === undefined) {

@@ -3,6 +3,7 @@ import { Fault } from '../../src/model/fault.js';
 import { type Database, type DatabaseOptions, openDatabase, type Row } from '../../src/store/database.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { databaseOptions } from '../support/open-database.js';
+import { startTcpProxy } from '../support/tcp-proxy.js';
 
 const patience = { timeout: 30_000 };
 let testDatabase: TestDatabase;
@@ -121,5 +122,17 @@ describe('a pooled connection', () => {
     const now = await pidsOf(database, 3);
     expect([...now].filter((pid) => old.has(pid))).toEqual([]);
     expect(await testDatabase.query('select id from written')).toEqual([{ id: 1 }]);
+  });
+});
+
+describe('a session', () => {
+  it('that is aborted is disposed of even if its connection has died silently', async () => {
+    await using proxy = await startTcpProxy(testDatabase.url);
+    const database = await open({ directUrl: proxy.url });
+    const abort = new AbortController();
+    const session = await database.openSession(abort.signal);
+    proxy.freeze();
+    abort.abort();
+    await session[Symbol.asyncDispose]();
   });
 });

@@ -18,13 +18,16 @@ export async function startTcpProxy(url: string): Promise<TcpProxy> {
   const { hostname, port } = new URL(url);
   const connections = new Set<{ sides: [Socket, Socket]; isFrozen: boolean }>();
   let isPaused = false;
-  const server = createServer((near) => {
-    const far = connect(Number(port), hostname);
+  const server = createServer({ allowHalfOpen: true }, (near) => {
+    const far = connect({ port: Number(port), host: hostname, allowHalfOpen: true });
     const connection = { sides: [near, far] as [Socket, Socket], isFrozen: false };
     connections.add(connection);
     for (const [from, to] of [[near, far] as const, [far, near] as const]) {
       from.on('data', (bytes) => {
         if (!connection.isFrozen) to.write(bytes);
+      });
+      from.on('end', () => {
+        if (!connection.isFrozen) to.end();
       });
       from.on('error', () => {});
       from.on('close', () => {

@@ -44,7 +44,7 @@ function isStatementLost(error: unknown): boolean {
 /** Whether the connection is of no more use, or the server behind it. */
 export function isConnectionLost(error: unknown): boolean {
   const state = sqlState(error);
-  if (state !== undefined) return lostStates.test(state) || isStatementLost(error);
+  if (state !== undefined) return lostStates.test(state) || isStatementLost(error) || isInRecovery(error);
   if (!isError(error) || error instanceof Fault) return false;
   // The driver's own errors have texts only; the socket's have codes (ECONNREFUSED, ECONNRESET, ETIMEDOUT, ENOTFOUND).
   // Node's other codes that start with ERR_ are bugs. TypeORM takes a runner back as soon as its connection breaks.
@@ -58,7 +58,13 @@ export function isConnectionLost(error: unknown): boolean {
 
 /** Whether the server takes no writes: it has become a standby, or somebody has set it so. Nothing was written. */
 export function isReadOnly(error: unknown): boolean {
-  return sqlState(error) === '25006';
+  return sqlState(error) === '25006' || isInRecovery(error);
+}
+
+/** Whether a standby has refused to say how far its WAL is, as behind a pooler whose server has changed. */
+function isInRecovery(error: unknown): boolean {
+  // 55000 has many meanings, and the server's texts are in its own language.
+  return sqlState(error) === '55000' && /^pg_current_wal_/.test((error as DatabaseError).routine ?? '');
 }
 
 /** Whether a statement names a table that is not there. */

@@ -165,6 +165,13 @@ describe('an error of Postgres', () => {
     expect(fault).toMatchObject({ reason: 'DATABASE_UNAVAILABLE', cause: { code: '25006' } });
     expect(await pidOf(database)).not.toBe(pid);
   });
+
+  it('about a standby that has no WAL position to compare is DATABASE_UNAVAILABLE, and not a bug', () => {
+    const refusal = (routine: string) =>
+      Object.assign(new Error('recovery is in progress'), { code: '55000', routine });
+    expect(faultOf(refusal('pg_current_wal_flush_lsn'))).toMatchObject({ reason: 'DATABASE_UNAVAILABLE' });
+    expect(faultOf(refusal('exec_stmt_raise'))).not.toBeInstanceOf(Fault);
+  });
 });
 
 describe('a statement that lost a race', () => {

@@ -64,22 +64,27 @@ describe.each([
   });
 });
 
-describe('a value in attributes', () => {
-  it.each([
-    ['at the top level', Buffer.alloc(0)],
-    ['in an object', field(5, field(1, field(1, 'b'), field(2)))],
-    ['in a list', field(6, field(1))],
-  ])('without a kind %s is refused', async (_where, value) => {
+const valuesWithoutKind = [
+  ['at the top level', Buffer.alloc(0)],
+  ['in an object', field(5, field(1, field(1, 'b'), field(2)))],
+  ['in a list', field(6, field(1))],
+] as const;
+
+describe.each([
+  ['gRPC', overGrpc],
+  ['Connect', overConnect],
+])('through %s, a value in attributes', (_protocol, call) => {
+  it.each(valuesWithoutKind)('without a kind %s is refused', async (_where, value) => {
     const user = Buffer.concat([field(2, 'Ada'), email(), entry('a', value)]);
     const refusal = { error: expect.stringContaining('must have a kind in every google.protobuf.Value') };
-    expect(await overGrpc('CreateUser', field(1, user))).toEqual(refusal);
-    expect(await overGrpc('BatchCreateUsers', field(1, user))).toEqual(refusal);
+    expect(await call('CreateUser', field(1, user))).toEqual(refusal);
+    expect(await call('BatchCreateUsers', field(1, user))).toEqual(refusal);
     const { user: ada } = await app.client.createUser({
       user: { firstName: 'Ada', email: `${randomUUID()}@example.com`, attributes: { a: 1 } },
     });
     const update = field(1, field(1, ada?.id ?? ''), entry('a', value));
     for (const path of ['attributes', 'attributes.a']) {
-      expect(await overGrpc('UpdateUser', Buffer.concat([update, field(2, field(1, path))]))).toEqual(refusal);
+      expect(await call('UpdateUser', Buffer.concat([update, field(2, field(1, path))]))).toEqual(refusal);
     }
     expect((await app.client.getUser({ id: ada?.id })).user).toEqual(ada);
   });

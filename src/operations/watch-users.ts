@@ -8,7 +8,7 @@ import type { User } from '../model/user.js';
 import { hasSeenAll, isVisible, snapshotOf, type WatchPosition, watchTokenOf } from '../model/watch-token.js';
 import type { ChangeType } from '../store/changes.js';
 import type { Database } from '../store/database.js';
-import { openUsersSnapshot } from '../store/export-users.js';
+import { openUsersSnapshot, type SnapshotUser } from '../store/export-users.js';
 import { readChanges, readFeedPosition } from '../store/read-changes.js';
 import type { ChangeFeed, FeedPage, Subscription } from './change-feed.js';
 import { cutByBytes } from './message-bytes.js';
@@ -27,6 +27,8 @@ export interface WatchedChange {
   readonly userId: string;
   /** Undefined where it is no longer in the directory. */
   readonly user: User | undefined;
+  /** If known, as Postgres' JSON text. */
+  readonly attributesBytes?: number;
   /** Of an existing user when it was changed last. */
   readonly changeTime: Date;
 }
@@ -101,7 +103,7 @@ async function* messagesFor(
     const endMs = performance.now() + snapshotTimeoutMs;
     yield messageAt([], undefined);
     for await (const { users } of snapshot.pieces()) {
-      const changes = users.map(({ user }) => existing(user));
+      const changes = users.map(existing);
       for (const part of cutByBytes(changes)) yield messageAt(part, undefined);
       if (performance.now() > endMs) throw tooSlow();
     }
@@ -154,8 +156,8 @@ function tooSlow(): Fault {
   );
 }
 
-function existing(user: User): WatchedChange {
-  return { type: 'existing', userId: user.id, user, changeTime: user.updateTime };
+function existing({ user, attributesBytes }: SnapshotUser): WatchedChange {
+  return { type: 'existing', userId: user.id, user, attributesBytes, changeTime: user.updateTime };
 }
 
 function messageAt(changes: readonly WatchedChange[], position: WatchPosition | undefined): WatchMessage {

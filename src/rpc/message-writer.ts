@@ -108,6 +108,13 @@ export function putBytes(field: number, bytes: Uint8Array): void {
   end += bytes.length;
 }
 
+/** Fields that are encoded already. */
+export function putEncoded(fields: Uint8Array): void {
+  reserve(fields.length);
+  buffer.set(fields, end);
+  end += fields.length;
+}
+
 /** Opens a message within the message, which `close` ends with what this gives. A wrong guess costs moving it. */
 export function open(field: number, bytesGuess = 0): number {
   reserve(3);

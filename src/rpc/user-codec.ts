@@ -5,11 +5,13 @@
  * against the generated decoders, field by field.
  */
 import { UserChange_Type } from '../../generated/users/v1/user.js';
-import { displayName, etagOf, type JsonObject, type JsonValue, type User } from '../model/user.js';
+import { createPause } from '../event-loop.js';
+import { Fault } from '../model/fault.js';
+import { displayName, etagOf, type JsonObject, type JsonValue, messageBytesMax, type User } from '../model/user.js';
 import type { ExportedUsers } from '../operations/export-users.js';
 import type { UserPage } from '../operations/list-page.js';
 import type { WatchedChange, WatchMessage } from '../operations/watch-users.js';
-import { close, open, putDouble, putNumber, putSigned, putText, written } from './message-writer.js';
+import { close, open, putDouble, putEncoded, putNumber, putSigned, putText, written } from './message-writer.js';
 
 /** How the responses that hold users are encoded; those of the other methods are the generated code's. */
 export const userResponses = {
@@ -23,7 +25,7 @@ export const userResponses = {
     if (totalSize !== undefined) putNumber(3, totalSize);
   }),
   batchGetUsers: encoder(({ users, missingIds }: Pick<ResolvedMessage, 'users' | 'missingIds'>) => {
-    putUsers(1, users);
+    putEncoded(users);
     for (const id of missingIds) putText(2, id);
   }),
   batchCreateUsers: encoder(({ users }: { users: readonly User[] }) => putUsers(1, users)),
@@ -35,7 +37,7 @@ export const userResponses = {
   watchUsers: encodeWatchMessage,
   resolveUsers: encoder(({ tag, users, missingIds, missingEmails }: ResolvedMessage) => {
     putTextUnlessEmpty(1, tag);
-    putUsers(2, users);
+    putEncoded(users);
     for (const id of missingIds) putText(3, id);
     for (const email of missingEmails) putText(4, email);
   }),
@@ -43,8 +45,8 @@ export const userResponses = {
 
 export interface ResolvedMessage {
   tag: string;
-  /** Undefined for one who is missing. */
-  users: readonly (User | undefined)[];
+  /** As `encodeUsers` returns them. */
+  users: Uint8Array;
   missingIds: readonly string[];
   missingEmails: readonly string[];
 }
@@ -60,6 +62,30 @@ function writeUser({ user }: { user: User }): void {
 /** Leaves out those who are missing. */
 function putUsers(field: number, users: readonly (User | undefined)[]): void {
   for (const user of users) if (user !== undefined) putUser(field, user);
+}
+
+// The largest ones take a few milliseconds together.
+const usersInStep = 16;
+
+/**
+ * The fields of an answer that hold its users, without those who are missing. They are encoded in steps, because a client
+ * may ask for as many large users as it likes. Throws MESSAGE_TOO_LARGE.
+ */
+export async function encodeUsers(field: number, users: readonly (User | undefined)[]): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  let bytes = 0;
+  const pause = createPause();
+  for (let index = 0; index < users.length; index += usersInStep) {
+    const step = users.slice(index, index + usersInStep);
+    const part = Buffer.from(written(() => putUsers(field, step), undefined));
+    bytes += part.length;
+    if (bytes > messageBytesMax) {
+      throw new Fault('MESSAGE_TOO_LARGE', 'The answer would have more than 4 MiB. Ask for fewer users at once.');
+    }
+    parts.push(part);
+    await pause();
+  }
+  return Buffer.concat(parts);
 }
 
 // Most users have more than 127 bytes.

@@ -20,7 +20,7 @@ import {
 import { displayName, messageBytesMax, type UserFields } from '../model/user.js';
 import type { Directory } from '../operations/directory.js';
 import { userRequests } from './request-shapes.js';
-import { userResponses } from './user-codec.js';
+import { encodeUsers, userResponses } from './user-codec.js';
 import { bytesOf, wireDefinition } from './wire-definition.js';
 
 export const userServiceDefinition = wireDefinition(UserServiceDefinition, userRequests, userResponses);
@@ -55,7 +55,10 @@ export function createUserService(directory: Directory): ServiceImplementation<t
     async batchGetUsers(request, { signal }) {
       const users = await directory.batchGetUsers(parseBatchGetUsers(request).ids, signal);
       // As the caller wrote them, and as often, so that they can be found in what was asked for.
-      return { users, missingIds: request.ids.filter((_, index) => users[index] === undefined) };
+      return {
+        users: await encodeUsers(1, users),
+        missingIds: request.ids.filter((_, index) => users[index] === undefined),
+      };
     },
 
     async batchCreateUsers(request, { signal }) {
@@ -86,7 +89,7 @@ export function createUserService(directory: Directory): ServiceImplementation<t
       for await (const { request, byId, byEmail } of directory.resolveUsers(parsed, signal)) {
         yield {
           tag: request.tag,
-          users: [...byId, ...byEmail],
+          users: await encodeUsers(2, [...byId, ...byEmail]),
           missingIds: request.idsWritten.filter((_, index) => byId[index] === undefined),
           missingEmails: request.emails.filter((_, index) => byEmail[index] === undefined),
         };

@@ -6,7 +6,6 @@
  */
 import type { Socket } from 'node:net';
 import pg from 'pg';
-import { parseJson } from '../json.js';
 import { Fault } from '../model/fault.js';
 import { parseTime } from './parse-time.js';
 
@@ -16,7 +15,8 @@ export const applicationName = 'roster';
 export const keepAlive = { keepAlive: true, keepAliveInitialDelayMillis: 10_000 };
 
 export const types = new pg.TypeOverrides();
-types.setTypeParser(pg.types.builtins.JSONB, (text) => parseJson(text));
+// Parsed by the readers of rows, which can pause between two of them.
+types.setTypeParser(pg.types.builtins.JSONB, (text) => text);
 types.setTypeParser(pg.types.builtins.TIMESTAMPTZ, parseTime);
 
 const sessionSettings = {

@@ -3,6 +3,7 @@
  *
  * Memory depends on neither the number of users nor how fast they are taken: there is one piece at hand and one under way.
  */
+import { createPause } from '../event-loop.js';
 import { parseJson } from '../json.js';
 import type { Filter } from '../model/filter.js';
 import type { JsonObject, User } from '../model/user.js';
@@ -92,6 +93,7 @@ export async function openUsersSnapshot(
   }
 
   async function* pieces(): AsyncGenerator<SnapshotPiece, void, undefined> {
+    const pause = createPause();
     let rowsAsked = rowsFirst;
     let next = read(rowsAsked);
     while (true) {
@@ -103,7 +105,12 @@ export async function openUsersSnapshot(
         // It may fail while nobody waits for it.
         next.catch(() => {});
       }
-      yield { users: rows.map(snapshotUser), isLast };
+      const users: SnapshotUser[] = [];
+      for (const row of rows) {
+        users.push(snapshotUser(row));
+        await pause();
+      }
+      yield { users, isLast };
       if (isLast) return;
     }
   }

@@ -3,14 +3,13 @@
  *
  * Built from closed lists of expressions; what a caller sent is only ever a parameter.
  */
-import { parseJson } from '../json.js';
 import type { Filter } from '../model/filter.js';
 import type { OrderField, OrderTerm } from '../model/order-by.js';
 import type { PagePosition } from '../model/page-token.js';
-import type { JsonObject, User } from '../model/user.js';
+import type { User } from '../model/user.js';
 import type { Database, Row, Statement } from './database.js';
 import { type Bind, createBinder, filterSql, whereOf } from './filter-sql.js';
-import { columns, userOf } from './users.js';
+import { attributesText, columns, userOf } from './users.js';
 
 export interface ListedUser {
   user: User;
@@ -43,9 +42,6 @@ const indexedFields: readonly OrderField[] = ['create_time', 'first_name', 'last
 
 // A word has no white space in it, so it never matches across the line break that search_text has between two fields.
 const searchText = 'search_text(u.first_name, u.last_name, u.email)';
-
-// The same columns with the attributes as text, whose length is that of what the driver would parse.
-const textColumns = columns.replace('attributes', 'attributes::text');
 
 // Statements of one shape are planned once for each connection. Filters and searches have no end of shapes, and where the
 // limit were a parameter, Postgres would not trust a plan without knowing it and plan each page anew: so these are lists
@@ -135,7 +131,7 @@ function selectPage({ orderBy, rowsMax }: UserListing, from: string): string {
   // It costs more than all other columns together.
   const emailKey = orderBy.some(({ field }) => field === 'email') ? orderExpressions.email : "''";
   const rows = `select u.* from ${from} order by ${orderSql(orderBy)} limit ${rowsMax}`;
-  return `select ${textColumns}, ${emailKey} from (${rows}) as u order by ${orderSql(orderBy)}`;
+  return `select ${columns}, ${emailKey} from (${rows}) as u order by ${orderSql(orderBy)}`;
 }
 
 function orderSql(orderBy: readonly OrderTerm[]): string {
@@ -179,14 +175,19 @@ function downwards({ field }: OrderTerm, after: PagePosition | undefined, rowsMa
     ) as u order by ${key} desc, u.id limit ${rowsMax}`;
 }
 
-export function listUsers(database: Database, listing: UserListing, signal: AbortSignal): Promise<ListedUser[]> {
+/** The rows are parsed one by one as they are taken, so that those beyond the page cost nothing. */
+export function listUsers(
+  database: Database,
+  listing: UserListing,
+  signal: AbortSignal,
+): Promise<Iterable<ListedUser>> {
   return database.withConnection(signal, async (run) => {
     let rows: Row[] = [];
     for (const { statement, values } of listStatements(listing)) {
       rows = await run(statement, values);
       if (rows.length === listing.rowsMax) break;
     }
-    return rows.map(listedUser);
+    return listedUsers(rows);
   });
 }
 
@@ -265,10 +266,10 @@ function behind(orderBy: readonly OrderTerm[], after: PagePosition, bind: Bind):
     : `(${first.expression} ${first.descending ? '<=' : '>='} ${first.value} AND ${condition})`;
 }
 
-function listedUser(row: Row): ListedUser {
-  const [attributes, emailKey] = row.slice(-2) as [string, string];
-  const user = { ...userOf(row), attributes: parseJson(attributes) as JsonObject };
-  return { user, emailKey, attributesBytes: attributes.length };
+function* listedUsers(rows: readonly Row[]): Generator<ListedUser> {
+  for (const row of rows) {
+    yield { user: userOf(row), emailKey: row.at(-1) as string, attributesBytes: attributesText(row).length };
+  }
 }
 
 /** Where a user stands in the order that it was listed in. */

@@ -6,19 +6,22 @@
  * inside a window seq has the order in which one user's changes were made (`logChanges`). No transaction that stays open
  * holds the reader back. The idea is that of authzed/spicedb's watch.
  */
+import { createPause } from '../event-loop.js';
 import { Fault } from '../model/fault.js';
 import type { User } from '../model/user.js';
 import { snapshotOf, type WatchPosition } from '../model/watch-token.js';
 import { type ChangeType, changeTypes } from './changes.js';
 import type { Database, Row, Statement } from './database.js';
 import { isSnapshotDurable, makeSnapshotsDurable } from './durable-snapshots.js';
-import { columns, qualifiedColumns, userOf } from './users.js';
+import { attributesText, columns, qualifiedColumns, userOf } from './users.js';
 
 export interface Change {
   readonly type: ChangeType;
   readonly userId: string;
   /** As it is now, which is at or after the change; undefined where it has been deleted. */
   readonly user: User | undefined;
+  /** Of the user, if there is one, as Postgres' JSON text. */
+  readonly attributesBytes?: number;
   readonly changeTime: Date;
   /** The transaction that made it. */
   readonly xid: bigint;
@@ -104,7 +107,12 @@ export async function readChanges(database: Database, position: WatchPosition, r
       'The change log does not reach back to this token: start with existing users.',
     );
   }
-  const changes = firstSeq === null ? [] : rows.map((row) => changeOf(row, feedId, behind, end));
+  const changes: Change[] = [];
+  const pause = createPause();
+  for (const row of firstSeq === null ? [] : rows) {
+    changes.push(changeOf(row, feedId, behind, end));
+    await pause();
+  }
   // The end of a window that goes on was made durable for its first page.
   if (within === undefined && !isDurable) {
     if (changes.length === 0 && BigInt(nextXid) - from.xmax < transactionsBehindMax) return { changes, position };
@@ -137,7 +145,9 @@ function changeOf(row: Row, feedId: string, behind: string, until: string): Chan
   return {
     type: typeName,
     userId,
-    user: foundId === null ? undefined : userOf(row, 10),
+    ...(foundId === null
+      ? { user: undefined }
+      : { user: userOf(row, 10), attributesBytes: attributesText(row, 10).length }),
     changeTime,
     xid: BigInt(xid),
     position: { feedId, behind, within: { until, seq: BigInt(seq) } },

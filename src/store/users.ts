@@ -5,6 +5,8 @@
  * Rows are locked in one order (emails by their key, then request ids; users by id), so that two batches seldom wait for
  * each other in a ring; where they do, as in a swap of emails, `run` runs the loser again.
  */
+import { createPause } from '../event-loop.js';
+import { parseJson } from '../json.js';
 import {
   emailTaken,
   emailTakenText,
@@ -70,8 +72,13 @@ export function userOf(row: Row, start = 0): User {
     lastName: row[start + 5] as string,
     email: row[start + 6] as string,
     profileImageUrl: row[start + 7] as string,
-    attributes: row[start + 8] as JsonObject,
+    attributes: parseJson(attributesText(row, start)) as JsonObject,
   };
+}
+
+/** The attributes of the user in a row, as the JSON text that Postgres writes. */
+export function attributesText(row: Row, start = 0): string {
+  return row[start + 8] as string;
 }
 
 /** The values for `arrays`; null for a field that is not to be written. */
@@ -379,7 +386,12 @@ const selectStatement: Statement = {
 /** Outcomes: the user, or undefined. Ids may come twice. */
 export async function selectUsers(database: Database, ids: readonly string[]): Promise<(User | undefined)[]> {
   const rows = await database.run(selectStatement, [ids]);
-  const users = new Map(rows.map((row) => [row[0] as string, userOf(row)]));
+  const users = new Map<string, User>();
+  const pause = createPause();
+  for (const row of rows) {
+    users.set(row[0] as string, userOf(row));
+    await pause();
+  }
   return ids.map((id) => users.get(id));
 }
 
@@ -396,7 +408,12 @@ const selectByEmailStatement: Statement = {
 /** Outcomes: the user, or undefined. */
 export async function selectUsersByEmail(database: Database, emails: readonly string[]): Promise<(User | undefined)[]> {
   const rows = await database.run(selectByEmailStatement, [emails]);
-  const users = new Map(rows.map((row) => [Number(row[0]) - 1, userOf(row, 1)]));
+  const users = new Map<number, User>();
+  const pause = createPause();
+  for (const row of rows) {
+    users.set(Number(row[0]) - 1, userOf(row, 1));
+    await pause();
+  }
   return emails.map((_, index) => users.get(index));
 }
 

@@ -11,7 +11,7 @@ import {
   WatchUsersResponse,
 } from '../../generated/users/v1/user_service.js';
 import { displayName, etagOf, type JsonObject, type JsonValue, type User } from '../../src/model/user.js';
-import { userResponses } from '../../src/rpc/user-codec.js';
+import { encodeUsers, userResponses } from '../../src/rpc/user-codec.js';
 
 const text = fc.string({ unit: 'grapheme', maxLength: 60 });
 const longText = fc.string({ unit: 'binary', minLength: 100, maxLength: 400 }).map((value) => value.toWellFormed());
@@ -114,6 +114,28 @@ describe('a user', () => {
   });
 });
 
+describe('many users', () => {
+  it('are encoded in steps, so that other work is done in between', async () => {
+    const large = { ...someUser, attributes: { list: Array.from({ length: 8000 }, () => null) } };
+    let isOver = false;
+    let otherWork = 0;
+    const work = () => {
+      otherWork++;
+      if (!isOver) setImmediate(work);
+    };
+    setImmediate(work);
+    const startMs = performance.now();
+    while (performance.now() - startMs < 2000 && otherWork < 2) {
+      await encodeUsers(
+        1,
+        Array.from({ length: 120 }, () => large),
+      );
+    }
+    isOver = true;
+    expect(otherWork).toBeGreaterThanOrEqual(2);
+  });
+});
+
 describe('a response', () => {
   it('of a list has a token and a total where there are, and a total of none', () => {
     const page = { users: [someUser, someUser], nextPageToken: 'next', totalSize: 5_000_000_000 };
@@ -127,15 +149,17 @@ describe('a response', () => {
     expect(ListUsersResponse.decode(userResponses.listUsers(last))).toEqual(last);
   });
 
-  it('leaves out users who are missing, and names them', () => {
-    const users = [undefined, someUser, undefined];
+  it('leaves out users who are missing, and names them', async () => {
+    const found = [undefined, someUser, undefined];
     const missingIds = ['a', 'b'];
-    expect(BatchGetUsersResponse.decode(userResponses.batchGetUsers({ users, missingIds }))).toEqual({
+    expect(
+      BatchGetUsersResponse.decode(userResponses.batchGetUsers({ users: await encodeUsers(1, found), missingIds })),
+    ).toEqual({
       users: [messageOf(someUser)],
       missingIds,
     });
     const missingEmails = ['c@example.com'];
-    const resolved = { tag: '7', users, missingIds, missingEmails };
+    const resolved = { tag: '7', users: await encodeUsers(2, found), missingIds, missingEmails };
     expect(ResolveUsersResponse.decode(userResponses.resolveUsers(resolved))).toEqual({
       ...resolved,
       users: [messageOf(someUser)],

@@ -9,7 +9,7 @@ import { Fault } from '../../src/model/fault.js';
 import { orderFields } from '../../src/model/order-by.js';
 import { createPageTokens } from '../../src/model/page-token.js';
 import { parseListUsers } from '../../src/model/requests.js';
-import { displayName, type JsonObject, type User, type UserFields } from '../../src/model/user.js';
+import { displayName, type JsonObject, type JsonValue, type User, type UserFields } from '../../src/model/user.js';
 import { listPage } from '../../src/operations/list-page.js';
 import { type Database, openDatabase } from '../../src/store/database.js';
 import { listStatements } from '../../src/store/list-users.js';
@@ -312,6 +312,11 @@ describe('a search', () => {
   });
 });
 
+function countValues(value: JsonValue): number {
+  if (typeof value !== 'object' || value === null) return 1;
+  return Object.values(value).reduce<number>((sum, child) => sum + countValues(child), 1);
+}
+
 describe('a page of large users', () => {
   let testDatabase: TestDatabase;
   let database: Database;
@@ -365,13 +370,22 @@ describe('a page of large users', () => {
         }),
       ).finish();
       expect(message.length).toBeLessThan(4 * 1024 * 1024);
-      // The bound is a guess upwards, but no wild one.
-      if (nextPageToken !== '') expect(message.length).toBeGreaterThan(512 * 1024);
+      const values = more.reduce((sum, user) => sum + countValues(user.attributes), 0);
+      expect(values).toBeLessThanOrEqual(50_000);
+      // The bounds are guesses upwards, but no wild ones.
+      if (nextPageToken !== '') expect(message.length > 512 * 1024 || values > 40_000).toBe(true);
       seen.push(...more.map((user) => user.id));
       if (nextPageToken === '') break;
       pageToken = nextPageToken;
     }
     expect(seen.toSorted()).toEqual(users.map((user) => user.id).toSorted());
+  });
+
+  it('has 1000 users if their attributes are ordinary', async () => {
+    await testDatabase.query('delete from users');
+    const attributes = { department: 'ops', title: 'x'.repeat(800), tags: ['a', 'b', 'c'], manager: { name: 'Grace' } };
+    await insert(database, Array(1001).fill({ attributes }));
+    expect((await page(database, { pageSize: 1000 })).users).toHaveLength(1000);
   });
 });
 

@@ -15,16 +15,16 @@ export const protobufFileName = "profileservice/profile.proto";
 export interface CreateProfileRequest {
   firstName: string;
   lastName: string;
-  /** Unlike in users.v1 any text will do, for example "this"; unique all the same. */
+  /** Unique. Any text is allowed, such as "this", unlike in users.v1. */
   email: string;
 }
 
 export interface CreateProfileResponse {
   /** 200 or 400. */
   status: number;
-  /** "profile created" with 200, "Invalid Request not enough credentials" with every 400. */
+  /** "profile created" if status is 200, "Invalid Request not enough credentials" if it is 400. */
   msg: string;
-  /** Empty with 200; with 400, what was wrong. */
+  /** Empty if status is 200. The text of the error if it is 400. */
   error: string;
 }
 
@@ -186,15 +186,15 @@ export const CreateProfileResponse: MessageFns<CreateProfileResponse> = {
   },
 };
 
-/** ProfileService is the first contract of this directory, kept so that its clients go on working unchanged. */
+/** The first contract of this directory. It remains so that its clients work without a change. */
 export type ProfileServiceDefinition = typeof ProfileServiceDefinition;
 export const ProfileServiceDefinition = {
   name: "ProfileService",
   fullName: "profileservice.ProfileService",
   methods: {
     /**
-     * Creates a user. The outcome is in the response: status 200, or 400 with the error's text. first_name and email are
-     * required, each of the three has at most 256 characters.
+     * Creates a user. The response holds the outcome: status 200, or status 400 and the text of the error. first_name and
+     * email are required. Each of the three fields has at most 256 characters.
      */
     createProfile: {
       name: "CreateProfile",
@@ -209,8 +209,8 @@ export const ProfileServiceDefinition = {
 
 export interface ProfileServiceImplementation<CallContextExt = {}> {
   /**
-   * Creates a user. The outcome is in the response: status 200, or 400 with the error's text. first_name and email are
-   * required, each of the three has at most 256 characters.
+   * Creates a user. The response holds the outcome: status 200, or status 400 and the text of the error. first_name and
+   * email are required. Each of the three fields has at most 256 characters.
    */
   createProfile(
     request: CreateProfileRequest,
@@ -220,8 +220,8 @@ export interface ProfileServiceImplementation<CallContextExt = {}> {
 
 export interface ProfileServiceClient<CallOptionsExt = {}> {
   /**
-   * Creates a user. The outcome is in the response: status 200, or 400 with the error's text. first_name and email are
-   * required, each of the three has at most 256 characters.
+   * Creates a user. The response holds the outcome: status 200, or status 400 and the text of the error. first_name and
+   * email are required. Each of the three fields has at most 256 characters.
    */
   createProfile(
     request: DeepPartial<CreateProfileRequest>,

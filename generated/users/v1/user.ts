@@ -16,42 +16,48 @@ export const protobufFileName = "users/v1/user.proto";
 /**
  * A person in the directory.
  *
- * Characters are Unicode code points. U+0000 is refused in every string, other control characters in names,
- * emails and URLs. Text comes back as it was written.
+ * Limits on characters count Unicode code points. U+0000 is refused in every string. Other control characters are
+ * refused in names, emails and URLs. The server returns text exactly as it was written.
  */
 export interface User {
   /**
-   * Output only. A UUID version 7 that the server assigns, so ids sort by creation. Read in either case, written
-   * in lower case.
+   * Output only. A UUID version 7 that the server assigns, so ids sort by creation time. Requests may have it in upper
+   * or lower case. Responses have it in lower case.
    */
   id: string;
-  /** Required, 1 to 256 characters, not only blanks and invisible characters. */
+  /** Required. 1 to 256 characters, but not only blanks and invisible characters. */
   firstName: string;
-  /** At most 256 characters. Empty for a person with a single name. */
+  /** At most 256 characters. Empty if the person has a single name. */
   lastName: string;
   /**
-   * Required, one address with no display name, 3 to 256 characters, so "a@b" will do; letters outside ASCII are
-   * allowed. Invisible, private and unassigned characters are refused, and so are domains that are not valid or that have
-   * full-width letters or dots. A label of the domain has at most 63 bytes and the domain 253, in ASCII.
+   * Required. One address without a display name, 3 to 256 characters, such as "a@b". Letters outside ASCII are
+   * allowed. The server refuses:
+   * - invisible, private and unassigned characters;
+   * - invalid domains, and domains with full-width letters or dots;
+   * - domains of more than 253 bytes in ASCII, or with a label of more than 63 bytes.
    *
-   * Unique in the directory. Case does not matter: two emails are the same if their upper case or their lower case is the
-   * same in Unicode's own mapping, which is that of no language. So "ß" is the same as "ss", "ı" as "i" and "ς" as "σ". A domain is the same in
-   * its own letters and in its ASCII form: "ada@bücher.example" and "ada@xn--bcher-kva.example" are one email. So are
-   * composed and decomposed letters.
+   * Unique in the directory. Two emails are the same if they differ only in these ways:
+   * - Case: their upper case or their lower case is the same in Unicode's mapping, which is independent of language. So
+   *   "ß" is the same as "ss", "ı" as "i" and "ς" as "σ".
+   * - Domain: one is written in Unicode and the other in ASCII, like "ada@bücher.example" and
+   *   "ada@xn--bcher-kva.example".
+   * - Letters: one has composed letters and the other decomposed ones.
    */
   email: string;
-  /** An absolute http or https URL of at most 2048 characters, or empty. */
+  /** Empty, or an absolute http or https URL of at most 2048 characters. */
   profileImageUrl: string;
   /**
-   * Whatever else the directory's owner keeps of a person: at most 16384 bytes as compact UTF-8 JSON, at most 32
-   * levels deep, with finite numbers. Each google.protobuf.Value must have a kind. Numbers are doubles: decimals are rounded to the nearest one. In JSON an integer that a
-   * double cannot hold exactly, such as 9007199254740993, is INVALID_ARGUMENT: send it as a string. Empty and unset are the
-   * same; a response leaves it unset.
+   * Other data about the person, for the owner of the directory to define.
+   * - It has at most 16384 bytes as compact UTF-8 JSON, and at most 32 levels.
+   * - Each google.protobuf.Value must have a kind.
+   * - Numbers are finite doubles. Decimals are rounded to the nearest double. In JSON, an integer that a double cannot
+   *   hold exactly, such as 9007199254740993, is INVALID_ARGUMENT: send it as a string.
+   * - Empty and unset are the same. Responses leave it unset if it is empty.
    */
   attributes:
     | { [key: string]: any }
     | undefined;
-  /** Output only. The first and the last name as they are shown together. */
+  /** Output only. The first and the last name together, for display. */
   displayName: string;
   /** Output only. Millisecond precision. */
   createTime:
@@ -62,8 +68,10 @@ export interface User {
     | Date
     | undefined;
   /**
-   * Output only in a response; never the same twice for one user. Sent back in an update or a delete, it makes the
-   * call fail with ABORTED where the user has changed since it was read; empty skips that check. Opaque.
+   * Opaque. The server sets it in responses. It is different after every change of the user.
+   *
+   * An update or a delete with an etag fails with ABORTED if the user has changed since it was read. An empty etag
+   * skips this check.
    */
   etag: string;
 }
@@ -72,8 +80,8 @@ export interface User {
 export interface UserChange {
   type: UserChange_Type;
   /**
-   * The user as it stood when this message was made, which is at or after the change. For TYPE_DELETED, and
-   * for a user that has been deleted since, only the id is set: nothing personal outlives a deletion.
+   * The user when the server created this message, which may be after the change. Only the id is set if type is
+   * TYPE_DELETED or if the user has been deleted since, because no personal data remains after a deletion.
    */
   user: User | undefined;
   changeTime: Date | undefined;
@@ -81,7 +89,7 @@ export interface UserChange {
 
 export enum UserChange_Type {
   TYPE_UNSPECIFIED = 0,
-  /** TYPE_EXISTING - Not a change: the user was in the directory when a watch with include_existing began. */
+  /** TYPE_EXISTING - Not a change. The user was in the directory when a watch with include_existing began. */
   TYPE_EXISTING = 1,
   TYPE_CREATED = 2,
   TYPE_UPDATED = 3,

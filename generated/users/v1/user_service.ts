@@ -16,14 +16,18 @@ export const protobufPackage = "users.v1";
 export const protobufFileName = "users/v1/user_service.proto";
 
 export interface CreateUserRequest {
-  /** Output-only fields in it are ignored. */
+  /** The server ignores output-only fields. */
   user:
     | User
     | undefined;
   /**
-   * Optional UUID. A second call with the same id within 24 hours of one that succeeded makes nothing and answers with
-   * the user that the first one made, as it is now, or NOT_FOUND (USER_NOT_FOUND) where it was deleted since; with
-   * another user in it, INVALID_ARGUMENT (REQUEST_ID_REUSED). A call that failed does not use up its id.
+   * Optional UUID that makes a repeated call safe. If a call with the same id succeeded within the last 24 hours, this
+   * call creates nothing and returns:
+   * - the user that the earlier call created, in its current state;
+   * - NOT_FOUND (USER_NOT_FOUND) if that user has been deleted;
+   * - INVALID_ARGUMENT (REQUEST_ID_REUSED) if the earlier call had another user in it.
+   *
+   * A failed call does not use up its id.
    */
   requestId: string;
 }
@@ -33,7 +37,7 @@ export interface CreateUserResponse {
 }
 
 export interface GetUserRequest {
-  /** In either case. */
+  /** In upper or lower case. */
   id: string;
 }
 
@@ -42,7 +46,10 @@ export interface GetUserResponse {
 }
 
 export interface GetUserByEmailRequest {
-  /** Compared as in User, so that case does not matter. The answer may have another spelling: send mail to that one. */
+  /**
+   * Any text of 1 to 256 characters. Compared as in User, so case does not matter. The response may have another
+   * spelling: send mail to that one.
+   */
   email: string;
 }
 
@@ -51,17 +58,25 @@ export interface GetUserByEmailResponse {
 }
 
 export interface UpdateUserRequest {
-  /** user.id says who; user.etag, where it is set, must be the current one. An email that stays the same is not checked again. */
+  /**
+   * user.id names the user to change. user.etag, if set, must be the current one. The server does not check an email
+   * again if it stays the same.
+   */
   user:
     | User
     | undefined;
   /**
-   * Paths of User that the caller may write: first_name, last_name, email, profile_image_url, attributes, or one key of
-   * attributes, which is everything behind "attributes." ("attributes.department"; a key that is unset in user is
-   * removed). "*", alone, stands for all of them. Empty: every writable field that is set in user, so it clears nothing.
-   * At most 5000 paths. Fields outside the mask are ignored. An unknown or an output-only path is INVALID_ARGUMENT. So is a path into the value
-   * of a key ("attributes.address.city") or with quotes, if user has a value under the key that it begins with: name the
-   * whole key. A key that contains a dot can be named.
+   * The fields to write, in at most 5000 paths. The server ignores all other fields of user.
+   * - Fields: first_name, last_name, email, profile_image_url and attributes.
+   * - One key of attributes: "attributes.department" writes the key "department", or removes it if user does not set
+   *   it. The key is everything after "attributes.", so it may contain dots.
+   * - "*" as the only path: all these fields.
+   * - An empty mask: every writable field that user sets, so it clears nothing.
+   *
+   * These paths are INVALID_ARGUMENT:
+   * - An unknown or output-only path.
+   * - A path into the value of a key ("attributes.address.city") or a path with quotes, if user has a value under the
+   *   key that the path begins with. Name the whole key instead.
    */
   updateMask: string[] | undefined;
 }
@@ -71,11 +86,11 @@ export interface UpdateUserResponse {
 }
 
 export interface DeleteUserRequest {
-  /** In either case. */
+  /** In upper or lower case. */
   id: string;
-  /** Where it is set, it must be the user's current one. */
+  /** If set, it must be the user's current etag. */
   etag: string;
-  /** With it, deleting nobody succeeds, whatever the etag. */
+  /** Makes the call succeed if no user has the id, even if etag is set. */
   allowMissing: boolean;
 }
 
@@ -83,64 +98,77 @@ export interface DeleteUserResponse {
 }
 
 export interface ListUsersRequest {
-  /** 0 means 50; above 1000 is read as 1000; negative is INVALID_ARGUMENT. */
+  /** 0 means 50. A larger number than 1000 means 1000. A negative number is INVALID_ARGUMENT. */
   pageSize: number;
-  /** A next_page_token of a call with the same filter, query and order_by. */
+  /** Empty for the first page, or a next_page_token of a call with the same filter, query and order_by. */
   pageToken: string;
   /**
-   * A CEL expression of at most 2048 characters and 32 levels:
+   * A CEL expression of at most 2048 characters and 32 levels, such as:
    *   last_name == "Lovelace" && create_time > timestamp("2026-01-01T00:00:00Z")
    *   email.endsWith("@example.com") || attributes.department == "ops"
-   * Fields: id, first_name, last_name, display_name, email, profile_image_url, create_time, update_time and
-   * attributes.KEY (nested too). Between a field and a constant or two fields of one type: ==, !=, <, <=, >, >=, in [..],
-   * startsWith, endsWith, contains; timestamp(), has(attributes.KEY), &&, ||, !, parentheses. Text is compared by code
-   * point, email as in User. Where an attribute is missing or of another type, a comparison is false, != too.
-   * `"vip" in attributes.tags` is true if the attribute is a list with this element.
-   * `attributes.tags.contains("vip")` is true if the attribute is a text with this part or a list with this element.
-   * Texts may use the escapes of CEL, such as \" and \u00e9; any other escape is INVALID_ARGUMENT (INVALID_FILTER).
+   *
+   * It can use:
+   * - Fields: id, first_name, last_name, display_name, email, profile_image_url, create_time, update_time and
+   *   attributes.KEY, also nested keys.
+   * - Comparisons of a field with a constant, or of two fields of one type: ==, !=, <, <=, >, >=, in [..], startsWith,
+   *   endsWith and contains.
+   * - timestamp(), has(attributes.KEY), &&, ||, ! and parentheses.
+   * - `"vip" in attributes.tags`, which is true if the attribute is a list with this element.
+   * - `attributes.tags.contains("vip")`, which is true if the attribute is a string that contains this text or a list
+   *   with this element.
+   *
+   * Rules:
+   * - Strings are compared by code point, emails as in User.
+   * - If an attribute is missing or has another type, every comparison with it is false, even !=.
+   * - Strings may use the escapes of CEL, such as \" and \u00e9. Any other escape is INVALID_ARGUMENT (INVALID_FILTER).
    */
   filter: string;
   /**
-   * What a person types into a search box, of at most 256 characters: every word, whatever its case, must occur in the
-   * first name, the last name or the email, not all of them in the same one.
+   * The text of a search box, at most 256 characters. Every word must occur in the first name, the last name or the
+   * email. Different words may occur in different fields. Case does not matter.
    */
   query: string;
   /**
-   * Comma-separated create_time, update_time, first_name, last_name or email, each once and with an optional " desc".
-   * Blanks around commas do not matter. Empty: create_time. Names are ordered by code point, and so is email in
-   * the form in which it is compared. Ties are broken by ascending id.
+   * A comma-separated list of create_time, update_time, first_name, last_name and email, each at most once and with an
+   * optional " desc". Blanks around commas do not matter. Empty means create_time.
+   *
+   * Names are ordered by code point, and so are emails in the form in which they are compared. Users who are equal in
+   * this order are ordered by ascending id.
    */
   orderBy: string;
-  /** Also counts all the users that match, over all pages. */
+  /** Makes the server also count the users that match, over all pages. */
   includeTotalSize: boolean;
 }
 
 export interface ListUsersResponse {
   /**
-   * At most page_size. Fewer where more would not fit into a message: only an empty next_page_token means that there are
-   * no more.
+   * At most page_size users, or fewer if more do not fit into a message. Only an empty next_page_token means that there
+   * are no more users.
    */
   users: User[];
-  /** Empty on the last page. Opaque; a changed one, or one of another filter, query or order_by, is refused. */
+  /**
+   * Opaque, and empty on the last page. The server refuses a token that was changed, or that is used with another
+   * filter, query or order_by.
+   */
   nextPageToken: string;
-  /** Set where it was asked for. */
+  /** Set if the request has include_total_size. */
   totalSize?: number | undefined;
 }
 
 export interface BatchGetUsersRequest {
-  /** At most 1000, in either case. */
+  /** At most 1000, in upper or lower case. */
   ids: string[];
 }
 
 export interface BatchGetUsersResponse {
-  /** In the order of the request, without those that are missing; an id that was given twice is answered twice. */
+  /** In the order of the request, without missing users. A user whose id is in the request twice is here twice. */
   users: User[];
-  /** As the request wrote them, in its order and as often. */
+  /** The ids that no user has. They are written as in the request, in the same order, and as often. */
   missingIds: string[];
 }
 
 export interface BatchCreateUsersRequest {
-  /** At most 1000, with at most 50,000 values in all their attributes. Output-only fields in them are ignored. */
+  /** At most 1000, with at most 50,000 values in all their attributes together. The server ignores output-only fields. */
   users: User[];
   /** As in CreateUserRequest, for the whole batch. */
   requestId: string;
@@ -152,18 +180,18 @@ export interface BatchCreateUsersResponse {
 }
 
 export interface ImportUsersRequest {
-  /** Read from the first message only; later it is INVALID_ARGUMENT. */
+  /** Allowed only in the first message. In a later message it is INVALID_ARGUMENT. */
   options:
     | ImportOptions
     | undefined;
   /**
-   * At most 5000 in one message, with at most 100,000 values in all their attributes. Each is checked as in CreateUser,
-   * whatever on_conflict says.
+   * At most 5000 in one message, with at most 100,000 values in all their attributes together. The server checks each
+   * user as in CreateUser, regardless of on_conflict.
    */
   users: User[];
   /**
-   * In the last message: how many users the whole stream held. A stream that ends without it, or with another
-   * number, was cut off: INVALID_ARGUMENT (IMPORT_INCOMPLETE), and nothing is written.
+   * The number of users in the whole stream. Set it only in the last message. If the stream ends without it or with
+   * another number, the call fails with INVALID_ARGUMENT (IMPORT_INCOMPLETE), and the server writes nothing.
    */
   totalRows?: number | undefined;
 }
@@ -171,41 +199,44 @@ export interface ImportUsersRequest {
 export interface ImportOptions {
   onConflict: ImportOptions_OnConflict;
   /**
-   * With it, good rows are written whatever happens to the others; without it, one rejected row means that
-   * nothing at all is written.
+   * If true, the server writes the valid rows even if it rejects others. If false, one rejected row means that it
+   * writes nothing.
    */
   keepGoing: boolean;
   /** Checks everything and writes nothing. */
   validateOnly: boolean;
 }
 
-/** What happens to a row whose email is in the directory already, or earlier in the same import. */
+/** The action for a row whose email is already in the directory or in an earlier row of the same import. */
 export enum ImportOptions_OnConflict {
-  /** ON_CONFLICT_UNSPECIFIED - The default: the row is rejected (EMAIL_TAKEN). */
+  /** ON_CONFLICT_UNSPECIFIED - The default: reject the row (EMAIL_TAKEN). */
   ON_CONFLICT_UNSPECIFIED = 0,
-  /** ON_CONFLICT_SKIP - The row is left out and counted as skipped. */
+  /** ON_CONFLICT_SKIP - Leave the row out and count it as skipped. */
   ON_CONFLICT_SKIP = 1,
   /**
-   * ON_CONFLICT_UPDATE - The user who has that email is updated from the row as with an empty update_mask, and its email takes the row's
-   * spelling; counted as skipped where that changes nothing. Rows for one user apply in their order.
+   * ON_CONFLICT_UPDATE - Update the user who has the email from the row, as with an empty update_mask, and write the email as in the row.
+   * The row counts as skipped if this changes nothing. Rows for one user are applied in their order.
    */
   ON_CONFLICT_UPDATE = 2,
   UNRECOGNIZED = -1,
 }
 
 export interface ImportUsersResponse {
-  /** Whether the counted rows are in the directory now; otherwise the counts say what would have been. */
+  /**
+   * True if the counted rows are in the directory now. If false, nothing was written, and the numbers show what the
+   * import would have done.
+   */
   committed: boolean;
   created: number;
   updated: number;
   skipped: number;
   rejected: number;
-  /** The first 100 rejected rows, one error each. */
+  /** The errors of the first 100 rejected rows, one for each row. */
   errors: ImportError[];
 }
 
 export interface ImportError {
-  /** Counted from 0 over the whole stream. */
+  /** The index of the row in the whole stream, starting at 0. */
   row: number;
   /** The path of the first bad field in User, for example "email". */
   field: string;
@@ -217,39 +248,42 @@ export interface ImportError {
 export interface ExportUsersRequest {
   /** As in ListUsersRequest. */
   filter: string;
-  /** A resume_token of an earlier export with the same filter: goes on behind it, from a new snapshot. */
+  /** A resume_token of an earlier export with the same filter. The export continues after it, from a new snapshot. */
   resumeToken: string;
 }
 
 export interface ExportUsersResponse {
   users: User[];
   resumeToken: string;
-  /** In the last message only: what a watch starts from to see every change since this export's snapshot. */
+  /** Set only in the last message. A watch that starts from it receives every change since this export's snapshot. */
   watchToken: string;
 }
 
 export interface WatchUsersRequest {
-  /** Where to start: behind this token, or, where it is empty, now. */
+  /** The watch starts after this token, or now if it is empty. */
   resumeToken: string;
-  /** First sends every user as TYPE_EXISTING, then the changes since, with none lost in between. Not with a resume_token. */
+  /**
+   * Makes the server first send every user as TYPE_EXISTING, and then every change since then. Not allowed with a
+   * resume_token.
+   */
   includeExisting: boolean;
   /**
-   * A message is sent at least this often, an empty one where nothing changed. Unset or 0 means 10 s; otherwise 100 ms
-   * to 10 minutes, else INVALID_ARGUMENT. Seconds and nanos must have the same sign.
+   * The server sends a message at least this often, an empty one if nothing changed. Unset or 0 means 10 s. Any other
+   * value must be from 100 ms to 10 minutes, with the same sign in seconds and nanos, or it is INVALID_ARGUMENT.
    */
   heartbeat: Duration | undefined;
 }
 
 export interface WatchUsersResponse {
   changes: UserChange[];
-  /** Everything up to here has been sent. Empty until caught_up. */
+  /** The server has sent every change up to this token. Empty until caught_up. */
   resumeToken: string;
-  /** True from the moment that all existing users have been sent; always true without include_existing. */
+  /** True after the server has sent all existing users. Always true without include_existing. */
   caughtUp: boolean;
 }
 
 export interface ResolveUsersRequest {
-  /** Echoed in the response. At most 256 characters, without U+0000. */
+  /** At most 256 characters, without U+0000. The response has the same tag. */
   tag: string;
   /** At most 1000 ids and emails together. */
   ids: string[];
@@ -258,7 +292,7 @@ export interface ResolveUsersRequest {
 
 export interface ResolveUsersResponse {
   tag: string;
-  /** In the order of the ids and then of the emails, each as often as it was asked for. */
+  /** In the order of the ids and then of the emails, each as often as in the request. */
   users: User[];
   missingIds: string[];
   missingEmails: string[];
@@ -2133,19 +2167,25 @@ export const ResolveUsersResponse: MessageFns<ResolveUsersResponse> = {
 /**
  * The directory of users.
  *
- * Every error that a method itself returns carries google.rpc.ErrorInfo with domain "users.v1" and a stable reason,
- * INVALID_FIELD where none is named below. INVALID_ARGUMENT also carries google.rpc.BadRequest with one violation for
- * each bad field, named by its path in the request and counted from 0, as in "users[57].email". A malformed id is
- * INVALID_ARGUMENT, one that names nobody is NOT_FOUND or missing. Empty batches succeed and do nothing.
- * A message that is larger than its method allows is RESOURCE_EXHAUSTED (MESSAGE_TOO_LARGE): 4 KiB for a read of one user,
- * 4 MiB for a batch to create or import. A message with too many elements is INVALID_ARGUMENT.
+ * Every error that a method itself returns has:
+ * - google.rpc.ErrorInfo with the domain "users.v1" and a stable reason. The reason of INVALID_ARGUMENT is
+ *   INVALID_FIELD unless another one is named below.
+ * - google.rpc.BadRequest if the status is INVALID_ARGUMENT. It has one violation for each bad field, with the field's
+ *   path in the request. Indexes start at 0, as in "users[57].email".
+ *
+ * Rules for all methods:
+ * - A malformed id is INVALID_ARGUMENT. A valid id that no user has is NOT_FOUND, or is listed as missing.
+ * - An empty batch succeeds and does nothing.
+ * - A message that is larger than its method allows is RESOURCE_EXHAUSTED (MESSAGE_TOO_LARGE). The limit is 4 KiB to
+ *   read one user, and 4 MiB for a batch to create or import.
+ * - A message with too many elements is INVALID_ARGUMENT.
  */
 export type UserServiceDefinition = typeof UserServiceDefinition;
 export const UserServiceDefinition = {
   name: "UserService",
   fullName: "users.v1.UserService",
   methods: {
-    /** Adds a user. ALREADY_EXISTS (EMAIL_TAKEN) where the email is another user's. */
+    /** Adds a user. ALREADY_EXISTS (EMAIL_TAKEN) if another user has the email. */
     createUser: {
       name: "CreateUser",
       requestType: CreateUserRequest as typeof CreateUserRequest,
@@ -2154,7 +2194,7 @@ export const UserServiceDefinition = {
       responseStream: false,
       options: {},
     },
-    /** Reads one user. NOT_FOUND (USER_NOT_FOUND) where there is none. */
+    /** Reads one user. NOT_FOUND (USER_NOT_FOUND) if no user has this id. */
     getUser: {
       name: "GetUser",
       requestType: GetUserRequest as typeof GetUserRequest,
@@ -2163,7 +2203,7 @@ export const UserServiceDefinition = {
       responseStream: false,
       options: { idempotencyLevel: "NO_SIDE_EFFECTS" },
     },
-    /** Reads the one user who has the email, any text of 1 to 256 characters. NOT_FOUND (USER_NOT_FOUND) where there is none. */
+    /** Reads the user with an email. NOT_FOUND (USER_NOT_FOUND) if no user has this email. */
     getUserByEmail: {
       name: "GetUserByEmail",
       requestType: GetUserByEmailRequest as typeof GetUserByEmailRequest,
@@ -2173,8 +2213,11 @@ export const UserServiceDefinition = {
       options: { idempotencyLevel: "NO_SIDE_EFFECTS" },
     },
     /**
-     * Changes the fields that the mask names. NOT_FOUND, ALREADY_EXISTS (EMAIL_TAKEN), ABORTED (ETAG_MISMATCH). Where
-     * that leaves the user as it was, nothing happened: the same etag, the same update_time, no change in the feed.
+     * Changes the fields that the mask names. An update that changes no value leaves etag and update_time as they are,
+     * and watchers do not receive it.
+     * - NOT_FOUND (USER_NOT_FOUND) if no user has this id.
+     * - ALREADY_EXISTS (EMAIL_TAKEN) if another user has the email.
+     * - ABORTED (ETAG_MISMATCH) if the etag is not the current one.
      */
     updateUser: {
       name: "UpdateUser",
@@ -2184,7 +2227,11 @@ export const UserServiceDefinition = {
       responseStream: false,
       options: {},
     },
-    /** Erases a user: no table of the directory holds personal data of theirs afterwards. NOT_FOUND, ABORTED (ETAG_MISMATCH). */
+    /**
+     * Erases a user. Afterwards no table of the directory holds personal data of this user.
+     * - NOT_FOUND (USER_NOT_FOUND) if no user has this id.
+     * - ABORTED (ETAG_MISMATCH) if the etag is not the current one.
+     */
     deleteUser: {
       name: "DeleteUser",
       requestType: DeleteUserRequest as typeof DeleteUserRequest,
@@ -2193,7 +2240,7 @@ export const UserServiceDefinition = {
       responseStream: false,
       options: {},
     },
-    /** Reads a page of users in a stated order. INVALID_ARGUMENT (INVALID_PAGE_TOKEN, INVALID_FILTER, INVALID_ORDER_BY). */
+    /** Reads a page of users in a given order. INVALID_ARGUMENT (INVALID_PAGE_TOKEN, INVALID_FILTER, INVALID_ORDER_BY). */
     listUsers: {
       name: "ListUsers",
       requestType: ListUsersRequest as typeof ListUsersRequest,
@@ -2212,8 +2259,9 @@ export const UserServiceDefinition = {
       options: { idempotencyLevel: "NO_SIDE_EFFECTS" },
     },
     /**
-     * Adds up to 1000 users, all of them or none. ALREADY_EXISTS (EMAIL_TAKEN), also for an email that comes twice in
-     * the batch, with a violation for each user who is too late.
+     * Adds up to 1000 users, either all of them or none.
+     * - ALREADY_EXISTS (EMAIL_TAKEN) if an email belongs to another user or to an earlier user in the batch. It has a
+     *   violation for each user whose email is taken.
      */
     batchCreateUsers: {
       name: "BatchCreateUsers",
@@ -2224,8 +2272,9 @@ export const UserServiceDefinition = {
       options: {},
     },
     /**
-     * Client streaming: adds any number of users at the speed of the database's bulk load, and writes at the end of
-     * the stream. The first message holds the options, every message may hold users, the last one says how many there were.
+     * Client streaming: adds any number of users at the speed of the database's bulk load. The server writes them at the
+     * end of the stream. The first message holds the options, every message may hold users, and the last message holds
+     * total_rows.
      */
     importUsers: {
       name: "ImportUsers",
@@ -2236,8 +2285,8 @@ export const UserServiceDefinition = {
       options: {},
     },
     /**
-     * Server streaming: every user that matches, from one consistent snapshot, in the order of ids; one message at
-     * least. INVALID_ARGUMENT (INVALID_FILTER, INVALID_RESUME_TOKEN).
+     * Server streaming: returns every user that matches, from one consistent snapshot, in the order of ids. The stream
+     * has at least one message. INVALID_ARGUMENT (INVALID_FILTER, INVALID_RESUME_TOKEN).
      */
     exportUsers: {
       name: "ExportUsers",
@@ -2248,15 +2297,20 @@ export const UserServiceDefinition = {
       options: {},
     },
     /**
-     * Server streaming: the directory's changes after they are committed, until the caller ends the call.
-     * Ordered: changes of one user come in the order in which they were committed. Complete: nothing behind the start
-     * or behind a resume token is missing, whoever writes at the same time. Within one call each change comes once; after
-     * a resume everything behind the token comes again.
-     * The first message is sent at once; whatever is committed after it was received is seen.
-     * INVALID_ARGUMENT (INVALID_RESUME_TOKEN) for a token that is none; OUT_OF_RANGE (RESUME_TOKEN_EXPIRED) where the change
-     * log does not reach back to it, or where it is another database's: start again with include_existing.
-     * RESOURCE_EXHAUSTED (WATCHER_TOO_SLOW) where the caller reads too slowly, UNAVAILABLE (SERVER_STOPPING) at a
-     * shutdown: resume from the last token.
+     * Server streaming: sends the directory's changes after they are committed, until the client ends the call.
+     * - Order: the changes of one user arrive in the order in which they were committed.
+     * - Completeness: the stream contains every change committed after the starting point or the resume token, even under
+     *   concurrent writes.
+     * - Repetition: one call sends each change once. After a resume, the server sends every change after the token again.
+     * - Start: the server sends the first message at once. The stream contains every change committed after the client
+     *   received that message.
+     *
+     * Errors:
+     * - INVALID_ARGUMENT (INVALID_RESUME_TOKEN) if the token is malformed.
+     * - OUT_OF_RANGE (RESUME_TOKEN_EXPIRED) if the change log has been trimmed past the token, or if the token is from a
+     *   different database. Start again with include_existing.
+     * - RESOURCE_EXHAUSTED (WATCHER_TOO_SLOW) if the client reads too slowly. Resume from the last token.
+     * - UNAVAILABLE (SERVER_STOPPING) if the server shuts down. Resume from the last token.
      */
     watchUsers: {
       name: "WatchUsers",
@@ -2267,7 +2321,7 @@ export const UserServiceDefinition = {
       options: {},
     },
     /**
-     * Bidirectional streaming: answers each request with one response, in order, while the stream stays open. A bad
+     * Bidirectional streaming: answers each request with one response, in order, while the stream stays open. An invalid
      * request ends the stream with INVALID_ARGUMENT.
      */
     resolveUsers: {
@@ -2282,32 +2336,39 @@ export const UserServiceDefinition = {
 } as const;
 
 export interface UserServiceImplementation<CallContextExt = {}> {
-  /** Adds a user. ALREADY_EXISTS (EMAIL_TAKEN) where the email is another user's. */
+  /** Adds a user. ALREADY_EXISTS (EMAIL_TAKEN) if another user has the email. */
   createUser(
     request: CreateUserRequest,
     context: CallContext & CallContextExt,
   ): Promise<DeepPartial<CreateUserResponse>>;
-  /** Reads one user. NOT_FOUND (USER_NOT_FOUND) where there is none. */
+  /** Reads one user. NOT_FOUND (USER_NOT_FOUND) if no user has this id. */
   getUser(request: GetUserRequest, context: CallContext & CallContextExt): Promise<DeepPartial<GetUserResponse>>;
-  /** Reads the one user who has the email, any text of 1 to 256 characters. NOT_FOUND (USER_NOT_FOUND) where there is none. */
+  /** Reads the user with an email. NOT_FOUND (USER_NOT_FOUND) if no user has this email. */
   getUserByEmail(
     request: GetUserByEmailRequest,
     context: CallContext & CallContextExt,
   ): Promise<DeepPartial<GetUserByEmailResponse>>;
   /**
-   * Changes the fields that the mask names. NOT_FOUND, ALREADY_EXISTS (EMAIL_TAKEN), ABORTED (ETAG_MISMATCH). Where
-   * that leaves the user as it was, nothing happened: the same etag, the same update_time, no change in the feed.
+   * Changes the fields that the mask names. An update that changes no value leaves etag and update_time as they are,
+   * and watchers do not receive it.
+   * - NOT_FOUND (USER_NOT_FOUND) if no user has this id.
+   * - ALREADY_EXISTS (EMAIL_TAKEN) if another user has the email.
+   * - ABORTED (ETAG_MISMATCH) if the etag is not the current one.
    */
   updateUser(
     request: UpdateUserRequest,
     context: CallContext & CallContextExt,
   ): Promise<DeepPartial<UpdateUserResponse>>;
-  /** Erases a user: no table of the directory holds personal data of theirs afterwards. NOT_FOUND, ABORTED (ETAG_MISMATCH). */
+  /**
+   * Erases a user. Afterwards no table of the directory holds personal data of this user.
+   * - NOT_FOUND (USER_NOT_FOUND) if no user has this id.
+   * - ABORTED (ETAG_MISMATCH) if the etag is not the current one.
+   */
   deleteUser(
     request: DeleteUserRequest,
     context: CallContext & CallContextExt,
   ): Promise<DeepPartial<DeleteUserResponse>>;
-  /** Reads a page of users in a stated order. INVALID_ARGUMENT (INVALID_PAGE_TOKEN, INVALID_FILTER, INVALID_ORDER_BY). */
+  /** Reads a page of users in a given order. INVALID_ARGUMENT (INVALID_PAGE_TOKEN, INVALID_FILTER, INVALID_ORDER_BY). */
   listUsers(request: ListUsersRequest, context: CallContext & CallContextExt): Promise<DeepPartial<ListUsersResponse>>;
   /** Reads up to 1000 users at once. */
   batchGetUsers(
@@ -2315,46 +2376,53 @@ export interface UserServiceImplementation<CallContextExt = {}> {
     context: CallContext & CallContextExt,
   ): Promise<DeepPartial<BatchGetUsersResponse>>;
   /**
-   * Adds up to 1000 users, all of them or none. ALREADY_EXISTS (EMAIL_TAKEN), also for an email that comes twice in
-   * the batch, with a violation for each user who is too late.
+   * Adds up to 1000 users, either all of them or none.
+   * - ALREADY_EXISTS (EMAIL_TAKEN) if an email belongs to another user or to an earlier user in the batch. It has a
+   *   violation for each user whose email is taken.
    */
   batchCreateUsers(
     request: BatchCreateUsersRequest,
     context: CallContext & CallContextExt,
   ): Promise<DeepPartial<BatchCreateUsersResponse>>;
   /**
-   * Client streaming: adds any number of users at the speed of the database's bulk load, and writes at the end of
-   * the stream. The first message holds the options, every message may hold users, the last one says how many there were.
+   * Client streaming: adds any number of users at the speed of the database's bulk load. The server writes them at the
+   * end of the stream. The first message holds the options, every message may hold users, and the last message holds
+   * total_rows.
    */
   importUsers(
     request: AsyncIterable<ImportUsersRequest>,
     context: CallContext & CallContextExt,
   ): Promise<DeepPartial<ImportUsersResponse>>;
   /**
-   * Server streaming: every user that matches, from one consistent snapshot, in the order of ids; one message at
-   * least. INVALID_ARGUMENT (INVALID_FILTER, INVALID_RESUME_TOKEN).
+   * Server streaming: returns every user that matches, from one consistent snapshot, in the order of ids. The stream
+   * has at least one message. INVALID_ARGUMENT (INVALID_FILTER, INVALID_RESUME_TOKEN).
    */
   exportUsers(
     request: ExportUsersRequest,
     context: CallContext & CallContextExt,
   ): ServerStreamingMethodResult<DeepPartial<ExportUsersResponse>>;
   /**
-   * Server streaming: the directory's changes after they are committed, until the caller ends the call.
-   * Ordered: changes of one user come in the order in which they were committed. Complete: nothing behind the start
-   * or behind a resume token is missing, whoever writes at the same time. Within one call each change comes once; after
-   * a resume everything behind the token comes again.
-   * The first message is sent at once; whatever is committed after it was received is seen.
-   * INVALID_ARGUMENT (INVALID_RESUME_TOKEN) for a token that is none; OUT_OF_RANGE (RESUME_TOKEN_EXPIRED) where the change
-   * log does not reach back to it, or where it is another database's: start again with include_existing.
-   * RESOURCE_EXHAUSTED (WATCHER_TOO_SLOW) where the caller reads too slowly, UNAVAILABLE (SERVER_STOPPING) at a
-   * shutdown: resume from the last token.
+   * Server streaming: sends the directory's changes after they are committed, until the client ends the call.
+   * - Order: the changes of one user arrive in the order in which they were committed.
+   * - Completeness: the stream contains every change committed after the starting point or the resume token, even under
+   *   concurrent writes.
+   * - Repetition: one call sends each change once. After a resume, the server sends every change after the token again.
+   * - Start: the server sends the first message at once. The stream contains every change committed after the client
+   *   received that message.
+   *
+   * Errors:
+   * - INVALID_ARGUMENT (INVALID_RESUME_TOKEN) if the token is malformed.
+   * - OUT_OF_RANGE (RESUME_TOKEN_EXPIRED) if the change log has been trimmed past the token, or if the token is from a
+   *   different database. Start again with include_existing.
+   * - RESOURCE_EXHAUSTED (WATCHER_TOO_SLOW) if the client reads too slowly. Resume from the last token.
+   * - UNAVAILABLE (SERVER_STOPPING) if the server shuts down. Resume from the last token.
    */
   watchUsers(
     request: WatchUsersRequest,
     context: CallContext & CallContextExt,
   ): ServerStreamingMethodResult<DeepPartial<WatchUsersResponse>>;
   /**
-   * Bidirectional streaming: answers each request with one response, in order, while the stream stays open. A bad
+   * Bidirectional streaming: answers each request with one response, in order, while the stream stays open. An invalid
    * request ends the stream with INVALID_ARGUMENT.
    */
   resolveUsers(
@@ -2364,32 +2432,39 @@ export interface UserServiceImplementation<CallContextExt = {}> {
 }
 
 export interface UserServiceClient<CallOptionsExt = {}> {
-  /** Adds a user. ALREADY_EXISTS (EMAIL_TAKEN) where the email is another user's. */
+  /** Adds a user. ALREADY_EXISTS (EMAIL_TAKEN) if another user has the email. */
   createUser(
     request: DeepPartial<CreateUserRequest>,
     options?: CallOptions & CallOptionsExt,
   ): Promise<CreateUserResponse>;
-  /** Reads one user. NOT_FOUND (USER_NOT_FOUND) where there is none. */
+  /** Reads one user. NOT_FOUND (USER_NOT_FOUND) if no user has this id. */
   getUser(request: DeepPartial<GetUserRequest>, options?: CallOptions & CallOptionsExt): Promise<GetUserResponse>;
-  /** Reads the one user who has the email, any text of 1 to 256 characters. NOT_FOUND (USER_NOT_FOUND) where there is none. */
+  /** Reads the user with an email. NOT_FOUND (USER_NOT_FOUND) if no user has this email. */
   getUserByEmail(
     request: DeepPartial<GetUserByEmailRequest>,
     options?: CallOptions & CallOptionsExt,
   ): Promise<GetUserByEmailResponse>;
   /**
-   * Changes the fields that the mask names. NOT_FOUND, ALREADY_EXISTS (EMAIL_TAKEN), ABORTED (ETAG_MISMATCH). Where
-   * that leaves the user as it was, nothing happened: the same etag, the same update_time, no change in the feed.
+   * Changes the fields that the mask names. An update that changes no value leaves etag and update_time as they are,
+   * and watchers do not receive it.
+   * - NOT_FOUND (USER_NOT_FOUND) if no user has this id.
+   * - ALREADY_EXISTS (EMAIL_TAKEN) if another user has the email.
+   * - ABORTED (ETAG_MISMATCH) if the etag is not the current one.
    */
   updateUser(
     request: DeepPartial<UpdateUserRequest>,
     options?: CallOptions & CallOptionsExt,
   ): Promise<UpdateUserResponse>;
-  /** Erases a user: no table of the directory holds personal data of theirs afterwards. NOT_FOUND, ABORTED (ETAG_MISMATCH). */
+  /**
+   * Erases a user. Afterwards no table of the directory holds personal data of this user.
+   * - NOT_FOUND (USER_NOT_FOUND) if no user has this id.
+   * - ABORTED (ETAG_MISMATCH) if the etag is not the current one.
+   */
   deleteUser(
     request: DeepPartial<DeleteUserRequest>,
     options?: CallOptions & CallOptionsExt,
   ): Promise<DeleteUserResponse>;
-  /** Reads a page of users in a stated order. INVALID_ARGUMENT (INVALID_PAGE_TOKEN, INVALID_FILTER, INVALID_ORDER_BY). */
+  /** Reads a page of users in a given order. INVALID_ARGUMENT (INVALID_PAGE_TOKEN, INVALID_FILTER, INVALID_ORDER_BY). */
   listUsers(request: DeepPartial<ListUsersRequest>, options?: CallOptions & CallOptionsExt): Promise<ListUsersResponse>;
   /** Reads up to 1000 users at once. */
   batchGetUsers(
@@ -2397,46 +2472,53 @@ export interface UserServiceClient<CallOptionsExt = {}> {
     options?: CallOptions & CallOptionsExt,
   ): Promise<BatchGetUsersResponse>;
   /**
-   * Adds up to 1000 users, all of them or none. ALREADY_EXISTS (EMAIL_TAKEN), also for an email that comes twice in
-   * the batch, with a violation for each user who is too late.
+   * Adds up to 1000 users, either all of them or none.
+   * - ALREADY_EXISTS (EMAIL_TAKEN) if an email belongs to another user or to an earlier user in the batch. It has a
+   *   violation for each user whose email is taken.
    */
   batchCreateUsers(
     request: DeepPartial<BatchCreateUsersRequest>,
     options?: CallOptions & CallOptionsExt,
   ): Promise<BatchCreateUsersResponse>;
   /**
-   * Client streaming: adds any number of users at the speed of the database's bulk load, and writes at the end of
-   * the stream. The first message holds the options, every message may hold users, the last one says how many there were.
+   * Client streaming: adds any number of users at the speed of the database's bulk load. The server writes them at the
+   * end of the stream. The first message holds the options, every message may hold users, and the last message holds
+   * total_rows.
    */
   importUsers(
     request: AsyncIterable<DeepPartial<ImportUsersRequest>>,
     options?: CallOptions & CallOptionsExt,
   ): Promise<ImportUsersResponse>;
   /**
-   * Server streaming: every user that matches, from one consistent snapshot, in the order of ids; one message at
-   * least. INVALID_ARGUMENT (INVALID_FILTER, INVALID_RESUME_TOKEN).
+   * Server streaming: returns every user that matches, from one consistent snapshot, in the order of ids. The stream
+   * has at least one message. INVALID_ARGUMENT (INVALID_FILTER, INVALID_RESUME_TOKEN).
    */
   exportUsers(
     request: DeepPartial<ExportUsersRequest>,
     options?: CallOptions & CallOptionsExt,
   ): AsyncIterable<ExportUsersResponse>;
   /**
-   * Server streaming: the directory's changes after they are committed, until the caller ends the call.
-   * Ordered: changes of one user come in the order in which they were committed. Complete: nothing behind the start
-   * or behind a resume token is missing, whoever writes at the same time. Within one call each change comes once; after
-   * a resume everything behind the token comes again.
-   * The first message is sent at once; whatever is committed after it was received is seen.
-   * INVALID_ARGUMENT (INVALID_RESUME_TOKEN) for a token that is none; OUT_OF_RANGE (RESUME_TOKEN_EXPIRED) where the change
-   * log does not reach back to it, or where it is another database's: start again with include_existing.
-   * RESOURCE_EXHAUSTED (WATCHER_TOO_SLOW) where the caller reads too slowly, UNAVAILABLE (SERVER_STOPPING) at a
-   * shutdown: resume from the last token.
+   * Server streaming: sends the directory's changes after they are committed, until the client ends the call.
+   * - Order: the changes of one user arrive in the order in which they were committed.
+   * - Completeness: the stream contains every change committed after the starting point or the resume token, even under
+   *   concurrent writes.
+   * - Repetition: one call sends each change once. After a resume, the server sends every change after the token again.
+   * - Start: the server sends the first message at once. The stream contains every change committed after the client
+   *   received that message.
+   *
+   * Errors:
+   * - INVALID_ARGUMENT (INVALID_RESUME_TOKEN) if the token is malformed.
+   * - OUT_OF_RANGE (RESUME_TOKEN_EXPIRED) if the change log has been trimmed past the token, or if the token is from a
+   *   different database. Start again with include_existing.
+   * - RESOURCE_EXHAUSTED (WATCHER_TOO_SLOW) if the client reads too slowly. Resume from the last token.
+   * - UNAVAILABLE (SERVER_STOPPING) if the server shuts down. Resume from the last token.
    */
   watchUsers(
     request: DeepPartial<WatchUsersRequest>,
     options?: CallOptions & CallOptionsExt,
   ): AsyncIterable<WatchUsersResponse>;
   /**
-   * Bidirectional streaming: answers each request with one response, in order, while the stream stays open. A bad
+   * Bidirectional streaming: answers each request with one response, in order, while the stream stays open. An invalid
    * request ends the stream with INVALID_ARGUMENT.
    */
   resolveUsers(

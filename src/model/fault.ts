@@ -1,11 +1,11 @@
 /**
- * Everything that may go wrong with a call and is no bug, as one closed set of reasons.
+ * All expected errors of a call, as a closed set of reasons.
  *
- * A fault's message and violations reach the caller: they never hold a value that a caller sent (it may be personal
- * data), nor anything internal. What is internal goes into `cause`, which only the log sees.
+ * The client receives a fault's message and violations. They never contain a value from the request, which may be
+ * personal data, or internal details. Internal details belong in `cause`, which only the log contains.
  */
 
-/** The gRPC status that each stable reason goes out with. docs/errors.md explains each to its callers. */
+/** The gRPC status of each stable reason. docs/errors.md explains the reasons to clients. */
 export const faultCodes = {
   INVALID_FIELD: 'INVALID_ARGUMENT',
   INVALID_FILTER: 'INVALID_ARGUMENT',
@@ -32,13 +32,13 @@ export const faultCodes = {
 export type FaultReason = keyof typeof faultCodes;
 export type FaultCode = (typeof faultCodes)[FaultReason];
 
-/** One bad field: its path in the request as protobuf names it (`users[57].email`) and what is allowed there. */
+/** One bad field: its protobuf path in the request (`users[57].email`) and a description of the allowed values. */
 export interface Violation {
   readonly field: string;
   readonly description: string;
 }
 
-/** It has no stack: faults are expected, many at once under overload, and a stack takes longer than the call. */
+/** An expected error, without a stack: many occur at once under overload, and a stack takes longer than the call. */
 export class Fault extends Error {
   override readonly name = 'Fault';
 
@@ -59,7 +59,7 @@ export class Fault extends Error {
   }
 }
 
-/** An INVALID_ARGUMENT for all the bad fields of a request at once. */
+/** An INVALID_ARGUMENT with all bad fields of a request. */
 export function invalid(violations: readonly Violation[], reason: FaultReason = 'INVALID_FIELD'): Fault {
   const [first] = violations;
   const message =
@@ -72,7 +72,7 @@ export function invalid(violations: readonly Violation[], reason: FaultReason = 
 }
 
 export function userNotFound(): Fault {
-  return new Fault('USER_NOT_FOUND', 'There is no such user.');
+  return new Fault('USER_NOT_FOUND', 'The user does not exist.');
 }
 
 export const emailTakenText = 'Another user has this email.';
@@ -83,11 +83,11 @@ export function emailTaken(field: string): Fault {
 }
 
 export function etagMismatch(): Fault {
-  return new Fault('ETAG_MISMATCH', 'The user has changed since it was read; read it again.');
+  return new Fault('ETAG_MISMATCH', 'The user has changed since it was read. Read it again.');
 }
 
 export function overloaded(): Fault {
-  return new Fault('OVERLOADED', 'Too many calls are waiting; try again later.');
+  return new Fault('OVERLOADED', 'Too many calls are waiting. Try again later.');
 }
 
 export function serverStopping(): Fault {

@@ -1,9 +1,9 @@
 /**
- * Which users a list or an export is about: a CEL expression, parsed and type-checked into a small tree of our own.
+ * Parses the CEL filter of a list or an export into a small, type-checked tree. It knows the names and types of fields,
+ * but not their columns.
  *
- * Pure: knows the names and types of fields, not where they are kept. An error says what is allowed and at which
- * character, and never repeats what the caller wrote: constants are personal data, and so is a constant whose quotes
- * were forgotten. `true` and `false` alone are conditions, and so is an attribute, which then must be `true`.
+ * An error says what is allowed and at which character. It never repeats the filter, because constants are personal
+ * data. `true`, `false` and an attribute are conditions by themselves. The attribute must then be `true`.
  */
 import { parse } from '@bufbuild/cel';
 import { type Fault, invalid } from './fault.js';
@@ -11,10 +11,10 @@ import { attributesLevelsMax, hasAtMost, uuidForm } from './user.js';
 
 /** Unicode code points. */
 export const filterCharactersMax = 2048;
-/** Parentheses and brackets within one another, or signs of negation in a row. Chains of && and || are no levels. */
+/** Nested parentheses and brackets, or consecutive signs of negation. Chains of && and || do not count. */
 export const filterLevelsMax = 32;
 
-/** The fields that a filter may name, apart from attributes, and what they are compared as. */
+/** The fields that a filter may name, except attributes, and the types that they are compared as. */
 export const filterFields = {
   id: 'id',
   first_name: 'text',
@@ -29,12 +29,12 @@ export const filterFields = {
 export type FilterField = keyof typeof filterFields;
 
 export type Column = { readonly kind: 'column'; readonly name: FilterField };
-/** At least one key, at most as many as attributes have levels. */
+/** A path of at least one key, and of at most as many keys as attributes have levels. */
 export type Attribute = { readonly kind: 'attribute'; readonly path: readonly string[] };
 /**
- * A string can be stored (no U+0000, well-formed) and a number is finite. A timestamp is RFC 3339 in UTC with six
- * digits, so that it sorts as text; one that lies between two milliseconds stands in the middle, which compares with
- * the table's whole milliseconds as the exact one would.
+ * A string is well-formed and has no U+0000, and a number is finite. A timestamp is RFC 3339 in UTC with six digits, so
+ * it sorts as text. A timestamp between two milliseconds is moved to their middle, because the table's timestamps have
+ * whole milliseconds and compare in the same way.
  */
 export type Constant = { readonly kind: 'constant' } & (
   | { readonly type: 'string'; readonly value: string }
@@ -49,11 +49,11 @@ export type Comparison = '==' | '!=' | '<' | '<=' | '>' | '>=';
 export type TextMatch = 'startsWith' | 'endsWith' | 'contains';
 
 /**
- * Two-valued: a leaf about an attribute that is missing or of another type is false.
+ * A tree with two-valued logic: a leaf is false if its attribute is missing or has another type.
  *
- * `and` of nothing is true and `or` of nothing is false; neither holds one of its own kind. Types fit: an attribute
- * goes with everything but a timestamp, and == or != of id with a constant has a UUID in lower case. There is a field
- * in every leaf; `compare` and `member` have it on the left. Nothing but == and != has null.
+ * - An empty `and` is true, and an empty `or` is false. Neither directly contains its own kind.
+ * - Types match. An attribute matches every type except timestamp. An id is compared (==, !=) with a UUID in lower case.
+ * - Every leaf has a field, on the left in `compare` and `member`. Only == and != have null.
  */
 export type Filter =
   | { readonly kind: 'and' | 'or'; readonly terms: readonly Filter[] }
@@ -71,7 +71,7 @@ export type Filter =
 
 type Expr = ReturnType<typeof parse>['expr'];
 
-/** What is wrong with a part of a filter; becomes a Fault that also says where. */
+/** An invalid part of a filter. It becomes a Fault that also has the position. */
 class Refusal extends Error {
   constructor(
     description: string,
@@ -81,7 +81,7 @@ class Refusal extends Error {
   }
 }
 
-/** Undefined for a blank filter, which all users match. Throws INVALID_FILTER. */
+/** Returns undefined for a blank filter, which matches all users. Throws INVALID_FILTER. */
 export function parseFilter(text: string): Filter | undefined {
   if (!hasAtMost(text, filterCharactersMax)) throw fault(`must have at most ${filterCharactersMax} characters`);
   const compact = compactText(text);
@@ -93,7 +93,7 @@ export function parseFilter(text: string): Filter | undefined {
     parsed = parse(compact.text);
   } catch (error) {
     const offset = syntaxErrorOffset(error);
-    throw fault(`must be a CEL expression${offset === undefined ? '' : `; the mistake is ${where(offset)}`}`);
+    throw fault(`must be a CEL expression${offset === undefined ? '' : `; the error is ${where(offset)}`}`);
   }
   try {
     return parseCondition(parsed.expr);
@@ -113,13 +113,13 @@ function fault(description: string): Fault {
 }
 
 function syntaxErrorOffset(error: unknown): number | undefined {
-  // The parser does not export the class of its errors. Its message holds a piece of the filter and stays here.
+  // The parser does not export the class of its errors. Its message contains a part of the filter and must stay here.
   if (!(error instanceof Error) || !('location' in error)) return undefined;
   const location = error.location as { readonly start?: { readonly offset?: unknown } } | undefined;
   return typeof location?.start?.offset === 'number' ? location.start.offset : undefined;
 }
 
-// Strings must end here where they end for the parser, or levels would be counted wrongly.
+// Strings must end here in the same place as in the parser. Otherwise the levels would be wrong.
 const tokenForm = new RegExp(
   [
     String.raw`[rR](?:"""[^]*?"""|'''[^]*?'''|"[^"\r\n]*"|'[^'\r\n]*')`,
@@ -131,24 +131,23 @@ const tokenForm = new RegExp(
   'g',
 );
 
-// A backslash with one of the escapes of CEL's language definition, or alone. The parser takes a backslash that stands alone
-// for a character.
+// A backslash with one of CEL's escapes, or alone. The parser would accept a lone backslash as a character.
 const escapeForm = /\\(?:[abfnrtv\\?"'`]|[xX][\da-fA-F]{2}|u[\da-fA-F]{4}|U[\da-fA-F]{8}|[0-3][0-7]{2})?/g;
 
-function refuseInvalidEscape(text: string, { 0: token, index }: RegExpMatchArray): void {
+function validateEscapes(text: string, { 0: token, index }: RegExpMatchArray): void {
   if (!/^["']./.test(token)) return;
   for (const match of token.matchAll(escapeForm)) {
     if (match[0] !== '\\') continue;
     const where = characterAt(text, (index ?? 0) + match.index);
-    throw fault(`must not have an invalid escape in a text; write \\\\ for a backslash (${where})`);
+    throw fault(`must not have an invalid escape in a string; write \\\\ for a backslash (${where})`);
   }
 }
 
 /**
- * The filter with every run of blanks and comments as one blank, and where each of its UTF-16 units came from.
+ * Replaces every run of blanks and comments by one blank, and limits the levels. `origins` has the original index of each
+ * UTF-16 unit.
  *
- * The parser tries a run of blanks again from each of its ends, at 80 ms for 2,000 of them, and it recurses with no
- * limit: so blanks and levels are dealt with before it.
+ * The parser needs this: its time is quadratic in the length of a run of blanks, and its recursion has no limit.
  */
 function compactText(text: string): { readonly text: string; readonly origins: readonly number[] } {
   let compact = '';
@@ -156,7 +155,7 @@ function compactText(text: string): { readonly text: string; readonly origins: r
   let levels = 0;
   for (const match of text.matchAll(tokenForm)) {
     const [token] = match;
-    refuseInvalidEscape(text, match);
+    validateEscapes(text, match);
     if (match.groups?.open !== undefined) levels++;
     if (match.groups?.close !== undefined) levels--;
     if (levels + (match.groups?.not?.length ?? 0) > filterLevelsMax)
@@ -178,10 +177,10 @@ const flipped: Readonly<Record<Comparison, Comparison>> = {
 };
 
 const allowed =
-  'a filter is made of ==, !=, <, <=, >, >=, in [..], startsWith, endsWith, contains, timestamp(), has(), &&, ||, ! and parentheses';
+  'a filter can use ==, !=, <, <=, >, >=, in [..], startsWith, endsWith, contains, timestamp(), has(), &&, ||, ! and parentheses';
 
-// Recurses only as deep as there are levels in the text, thrice each at most (|| of && of !): what else the parser
-// nests, such as chains of + or ==, is refused at its top.
+// Recurses at most three times for each level of the text (|| of && of !). Other nesting by the parser, such as chains of
+// + or ==, is refused at its top.
 function parseCondition(expr: Expr): Filter {
   const { exprKind } = expr;
   switch (exprKind.case) {
@@ -190,7 +189,7 @@ function parseCondition(expr: Expr): Filter {
       return { kind: exprKind.value.constantKind.value ? 'and' : 'or', terms: [] };
     case 'identExpr':
       parseOperand(expr);
-      throw new Refusal('must compare a field with something', expr);
+      throw new Refusal('must compare the field with a constant or a field', expr);
     case 'selectExpr':
       if (exprKind.value.testOnly) return { kind: 'has', attribute: parseAttribute(expr) };
       return parseFlag(expr);
@@ -206,7 +205,7 @@ function parseCondition(expr: Expr): Filter {
       }
       if (name === '!_') return { kind: 'not', term: parseCondition(first) };
       if (name === '_[_]') return parseFlag(expr);
-      // The parser knows has() of a.b itself, but not that of a["b"].
+      // The parser handles has(a.b) itself, but not has(a["b"]).
       if (name === 'has' && args.length === 1) return { kind: 'has', attribute: parseAttribute(first) };
       if (second === undefined) break;
       if (name === '_&&_') return join('and', args);
@@ -242,7 +241,7 @@ function parseComparison(comparison: Comparison, first: Expr, second: Expr): Fil
 
 function compare(comparison: Comparison, left: Column | Attribute, right: Operand, rightExpr: Expr): Filter {
   const equality = comparison === '==' || comparison === '!=';
-  if (!equality && typeOf(right) === 'null') throw new Refusal('must not order null; it has == and !=', rightExpr);
+  if (!equality && typeOf(right) === 'null') throw new Refusal('must compare null only with == or !=', rightExpr);
   return { kind: 'compare', comparison, left, right: checked(left, right, equality, rightExpr) };
 }
 
@@ -250,7 +249,7 @@ function parseMember(first: Expr, second: Expr): Filter {
   const left = parseOperand(first);
   if (left.kind === 'constant') return { kind: 'element', element: left, list: parseList(left, first, second) };
   if (second.exprKind.case !== 'listExpr') {
-    throw new Refusal('must have a list of constants, [..], after in if there is a field before it', second);
+    throw new Refusal('must compare a field with a list of constants, as in FIELD in [..]', second);
   }
   const of = second.exprKind.value.elements.map((element) => {
     const constant = parseOperand(element);
@@ -262,9 +261,9 @@ function parseMember(first: Expr, second: Expr): Filter {
 
 /** The attribute after `in` in `"vip" in attributes.tags`. */
 function parseList(element: Constant, elementExpr: Expr, expr: Expr): Attribute {
-  if (expr.exprKind.case === 'listExpr') throw new Refusal('must have a field before in', elementExpr);
+  if (expr.exprKind.case === 'listExpr') throw new Refusal('must have a field before "in"', elementExpr);
   const list = parseOperand(expr);
-  if (list.kind !== 'attribute') throw new Refusal('must have an attribute or a list of constants after in', expr);
+  if (list.kind !== 'attribute') throw new Refusal('must have an attribute or a list of constants after "in"', expr);
   if (element.type === 'timestamp') throw new Refusal('must not look for a timestamp in attributes', elementExpr);
   return list;
 }
@@ -274,20 +273,21 @@ function parseMatch(match: TextMatch, target: Expr, argument: Expr): Filter {
   const right = parseOperand(argument);
   for (const [operand, expr] of [[left, target] as const, [right, argument] as const]) {
     const type = typeOf(operand);
-    if (type !== 'text' && type !== 'attribute') throw new Refusal(`must have texts on both sides of ${match}`, expr);
+    if (type !== 'string' && type !== 'attribute')
+      throw new Refusal(`must have strings on both sides of ${match}`, expr);
   }
   if (left.kind === 'constant' && right.kind === 'constant')
     throw new Refusal('must not compare two constants', target);
   return { kind: 'match', match, left, right };
 }
 
-function typeOf(operand: Operand): 'attribute' | 'text' | 'timestamp' | 'number' | 'boolean' | 'null' {
+function typeOf(operand: Operand): 'attribute' | 'string' | 'timestamp' | 'number' | 'boolean' | 'null' {
   if (operand.kind === 'attribute') return 'attribute';
-  if (operand.kind === 'column') return filterFields[operand.name] === 'timestamp' ? 'timestamp' : 'text';
-  return operand.type === 'string' ? 'text' : operand.type;
+  if (operand.kind === 'column') return filterFields[operand.name] === 'timestamp' ? 'timestamp' : 'string';
+  return operand.type;
 }
 
-/** The right side of a comparison, where its type goes with the left side's. */
+/** Returns the right side of a comparison. Throws if its type does not match the left side's. */
 function checked<Right extends Operand>(
   left: Column | Attribute,
   right: Right,
@@ -328,7 +328,7 @@ function parseOperand(expr: Expr): Operand {
       if (Object.hasOwn(filterFields, name)) return { kind: 'column', name: name as FilterField };
       if (name === 'attributes') throw new Refusal('must name a key of attributes, as in attributes.department', expr);
       throw new Refusal(
-        `must name one of the fields ${Object.keys(filterFields).join(', ')} and attributes.KEY; texts stand in quotes`,
+        `must name one of the fields ${Object.keys(filterFields).join(', ')} and attributes.KEY; strings need quotes`,
         expr,
       );
     }
@@ -341,7 +341,7 @@ function parseOperand(expr: Expr): Operand {
       if (target !== undefined || argument === undefined) break;
       if (name === '_[_]') return parseAttribute(expr);
       if (name === 'timestamp' && args.length === 1) return parseTimestamp(argument);
-      // A minus that a blank or a parenthesis parts from its number is no part of the literal.
+      // If a blank or a parenthesis follows a minus, the minus is not part of the literal.
       if (name === '-_') return parseConstant(argument, -1);
       break;
     }
@@ -360,7 +360,8 @@ function parseAttribute(expr: Expr): Attribute {
     } else if (exprKind.case === 'callExpr' && exprKind.value.function === '_[_]') {
       const [operand, index]: Expr[] = exprKind.value.args;
       const key = index?.exprKind.case === 'constExpr' ? parseConstant(index, 1) : undefined;
-      if (key?.type !== 'string') throw new Refusal('must have a text in brackets, as in attributes["a key"]', parent);
+      if (key?.type !== 'string')
+        throw new Refusal('must have a string in brackets, as in attributes["a key"]', parent);
       path.unshift(key.value);
       parent = operand;
     } else {
@@ -380,7 +381,7 @@ function parseConstant(expr: Expr, sign: 1 | -1): Constant {
     case 'int64Value':
     case 'uint64Value': {
       const value = BigInt(sign) * literal.value;
-      // The bounds of CEL's integers. In attributes all numbers are doubles, so here they become what they are there.
+      // The bounds of CEL's integers. The result is a double, like all numbers in attributes.
       const [min, max] = literal.case === 'uint64Value' ? [0n, 2n ** 64n - 1n] : [-(2n ** 63n), 2n ** 63n - 1n];
       if (value < min || value > max) throw new Refusal('must have integers of at most 64 bits', expr);
       return { kind: 'constant', type: 'number', value: Number(value) };
@@ -392,7 +393,7 @@ function parseConstant(expr: Expr, sign: 1 | -1): Constant {
   if (sign === 1) {
     switch (literal?.case) {
       case 'stringValue':
-        // Postgres can hold neither.
+        // Postgres can store neither.
         if (literal.value.includes('\0')) throw new Refusal('must not contain U+0000', expr);
         if (!literal.value.isWellFormed()) throw new Refusal('must be well-formed Unicode', expr);
         return { kind: 'constant', type: 'string', value: literal.value };
@@ -402,12 +403,12 @@ function parseConstant(expr: Expr, sign: 1 | -1): Constant {
         return { kind: 'constant', type: 'null', value: null };
     }
   }
-  throw new Refusal('must have texts, numbers, true, false, null and timestamp() for constants', expr);
+  throw new Refusal('must have a constant: a string, a number, true, false, null or timestamp()', expr);
 }
 
 const timestampForm =
   /^(?<time>(?!0000)\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(?<ms>\d{1,3})(?<rest>\d*))?(?:Z|(?<sign>[+-])(?<hours>[01]\d|2[0-3]):(?<minutes>[0-5]\d))$/;
-// What google.protobuf.Timestamp holds, and Postgres too.
+// The range of google.protobuf.Timestamp, which Postgres can store.
 const timestampMin = Date.parse('0001-01-01T00:00:00Z');
 const timestampMax = Date.parse('9999-12-31T23:59:59.999Z');
 
@@ -415,9 +416,9 @@ function parseTimestamp(expr: Expr): Constant {
   const constant = parseConstant(expr, 1);
   const parts = constant.type === 'string' ? timestampForm.exec(constant.value)?.groups : undefined;
   const local = Date.parse(`${parts?.time}Z`);
-  // Date.parse takes the 30th of February for the 2nd of March.
+  // Date.parse reads February 30 as March 2.
   if (parts?.time === undefined || Number.isNaN(local) || !new Date(local).toISOString().startsWith(parts.time)) {
-    throw new Refusal('must have a time as in timestamp("2026-01-01T00:00:00Z") (RFC 3339)', expr);
+    throw new Refusal('must have an RFC 3339 time, as in timestamp("2026-01-01T00:00:00Z")', expr);
   }
   const offsetMinutes = Number(`${parts.sign ?? ''}1`) * (Number(parts.hours ?? 0) * 60 + Number(parts.minutes ?? 0));
   const ms = local - offsetMinutes * 60_000 + Number((parts.ms ?? '').padEnd(3, '0'));

@@ -1,23 +1,23 @@
 /**
- * What a message of an import's stream holds, and what an import answers with.
+ * The messages of an import's stream and its report.
  *
- * A bad message ends the stream; a bad row is only counted, so rows are left as they came.
+ * An invalid message ends the stream. An invalid row is only counted, so the parser does not check rows.
  */
 import { z } from 'zod';
 import { invalid } from './fault.js';
 import { parseWith, type UserInput } from './user.js';
 
-/** Of one message. */
+/** In one message. */
 export const importUsersMax = 5000;
-/** How many rejected rows are reported; of the others only the number is kept. */
+/** The report has the errors of this many rejected rows. Other rejected rows are only counted. */
 export const importErrorsMax = 100;
 
-/** What becomes of a row whose email is in the directory already, or earlier in the same import. */
+/** The action for a row whose email is already in the directory or in an earlier row of the same import. */
 export type OnConflict = 'reject' | 'skip' | 'update';
 
 export interface ImportOptions {
   onConflict: OnConflict;
-  /** Write the good rows whatever happens to others. */
+  /** Write the valid rows even if others are rejected. */
   keepGoing: boolean;
   validateOnly: boolean;
 }
@@ -27,12 +27,12 @@ export interface ImportPart {
   options?: ImportOptions | undefined;
   /** Not checked. */
   users: readonly UserInput[];
-  /** In the last message only: how many users the whole stream held. */
+  /** In the last message only: the number of users in the whole stream. */
   totalRows?: number | undefined;
 }
 
 export interface ImportError {
-  /** Counted from 0 over the whole stream. */
+  /** The index in the whole stream. */
   row: number;
   /** The path in User. */
   field: string;
@@ -41,17 +41,17 @@ export interface ImportError {
 }
 
 export interface ImportReport {
-  /** Whether the counted rows are in the directory now; otherwise the counts say what would have been. */
+  /** True if the counted rows are in the directory. If false, the numbers show what the import would have done. */
   committed: boolean;
   created: number;
   updated: number;
   skipped: number;
   rejected: number;
-  /** Of the first rows that were rejected, at most importErrorsMax. */
+  /** The errors of the first rejected rows, at most importErrorsMax. */
   errors: readonly ImportError[];
 }
 
-// By their numbers in the contract.
+// Indexed by their numbers in the contract.
 const onConflictValues: readonly OnConflict[] = ['reject', 'skip', 'update'];
 
 const optionsSchema = z.object({
@@ -77,7 +77,7 @@ const firstPartSchema = partSchema.extend({
 });
 const laterPartSchema = partSchema.extend({ options: z.undefined('must be in the first message only').optional() });
 
-/** A parser for the messages of one stream, in their order. */
+/** Creates a parser for the messages of one stream, in their order. */
 export function createImportParser(): (message: unknown) => ImportPart {
   let previous: ImportPart | undefined;
   return (message) => {

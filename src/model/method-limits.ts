@@ -1,8 +1,6 @@
 /**
- * How many bytes one request message of each method may have, after it is decompressed and before it is parsed.
- *
- * A read needs kilobytes. Only batches and imports need the full 4 MiB. The limit bounds what a single message can cost:
- * see docs/errors.md, "How large a request may be".
+ * The limits on one request message of each method, which bound the cost of a single message: its bytes, elements and
+ * fields. See docs/errors.md, "How large a request may be".
  */
 import { importUsersMax } from './import-request.js';
 import { batchUsersMax } from './requests.js';
@@ -10,10 +8,11 @@ import { attributesBytesMax, messageBytesMax } from './user.js';
 
 const kib = 1024;
 
-// One user: 16 KiB of attributes as JSON take up to 90 KiB as a google.protobuf.Struct, and each of their keys may also be a path of the mask.
+// 16 KiB of attributes as JSON take up to 90 KiB as a google.protobuf.Struct, and each of their keys may also be a path
+// of the mask.
 const oneUser = 256 * kib;
 
-/** By path, as in `/users.v1.UserService/GetUser`. Bytes of the protobuf message; JSON may take twice as many. */
+/** Bytes of the decompressed protobuf message, by path. JSON may take twice as many. */
 export const requestBytesMax: Readonly<Record<string, number>> = {
   '/users.v1.UserService/CreateUser': oneUser,
   '/users.v1.UserService/GetUser': 4 * kib,
@@ -47,18 +46,17 @@ export type ElementLimits = Readonly<Partial<Record<ElementKind, number>>>;
 
 // The shortest JSON that holds n values is a list of digits, which takes 2n bytes.
 const valuesOfOneUser = attributesBytesMax / 2;
-// A batch is checked and written in a few steps, of which none can be interrupted. The rows of an import are checked one
-// by one.
+// The steps that check and write a batch cannot be interrupted. The rows of an import are checked one by one.
 const valuesOfBatch = 50_000;
 const valuesOfImport = 100_000;
 
 /**
- * How many elements one request message of each method may have. The decoder stops at the first one beyond its limit. A
- * method that is not listed has no elements that repeat.
+ * The number of elements that one request message may have, by path. The decoder stops at the first element beyond the
+ * limit. A method that is not listed has no repeated elements.
  */
 export const requestElementsMax: Readonly<Record<string, ElementLimits>> = {
   '/users.v1.UserService/CreateUser': { values: valuesOfOneUser },
-  // A mask may name each key that attributes of 16 KiB can hold, once to remove it and once to set another one.
+  // A mask may name as many keys as 16 KiB of attributes can hold to remove them, and as many to set them.
   '/users.v1.UserService/UpdateUser': { values: valuesOfOneUser, paths: 5000 },
   '/users.v1.UserService/BatchGetUsers': { keys: batchUsersMax },
   '/users.v1.UserService/BatchCreateUsers': { users: batchUsersMax, values: valuesOfBatch },
@@ -67,9 +65,9 @@ export const requestElementsMax: Readonly<Record<string, ElementLimits>> = {
 };
 
 /**
- * How many fields a request message may have, also unknown ones and those of messages within it: so many in all, and more
- * for each element. A value of attributes needs four: its entry, the key, the value and the kind. Without this limit a
- * request could repeat a single field a million times.
+ * The number of fields that a request message may have, including unknown and nested ones, plus a number for each element.
+ * A value of attributes needs four: its entry, the key, the value and the kind. Without this limit a request could repeat
+ * a single field a million times.
  */
 export const requestFieldsMax = 1000;
 export const fieldsOfElement: Readonly<Record<ElementKind, number>> = { users: 20, values: 4, keys: 1, paths: 1 };

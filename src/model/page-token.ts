@@ -1,15 +1,15 @@
-/** Page tokens: where a page ended, sealed for one filter, query and order. */
+/** Page tokens: the position where a page ended, sealed for one filter, query and order. */
 import { z } from 'zod';
 import { type Fault, invalid } from './fault.js';
 import { createSealedTokens } from './sealed-token.js';
 
-/** The values of the last row's order terms (times in milliseconds), and its id. */
+/** The values of the order terms in the last row (times in milliseconds), and its id. */
 export interface PagePosition {
   readonly keys: readonly (string | number)[];
   readonly id: string;
 }
 
-/** What a token is good for, as the caller wrote it. */
+/** The request fields that a token is valid for, as they were sent. */
 export interface PageScope {
   readonly filter: string;
   readonly query: string;
@@ -18,11 +18,11 @@ export interface PageScope {
 
 export interface PageTokens {
   seal(position: PagePosition, scope: PageScope): string;
-  /** Throws INVALID_PAGE_TOKEN for any text that seal() did not make for this scope. */
+  /** Throws INVALID_PAGE_TOKEN unless seal() created the token for this scope. */
   open(token: string, scope: PageScope): PagePosition;
 }
 
-// Two names of 256 characters and an email, of four bytes each, with JSON's escapes and base64; and some more.
+// Enough for two names and an email of 256 characters with four bytes each, after JSON's escapes and base64.
 const tokenCharactersMax = 16_384;
 
 const positionSchema = z.object({ k: z.array(z.union([z.string(), z.number()])), i: z.string() });
@@ -36,13 +36,13 @@ export function createPageTokens(secret: Buffer): PageTokens {
 
     open(token, scope) {
       const position = tokens.open(token, textsOf(scope));
-      if (position === undefined) throw refuse();
+      if (position === undefined) throw invalidPageToken();
       return { keys: position.k, id: position.i };
     },
   };
 }
 
-function refuse(): Fault {
+function invalidPageToken(): Fault {
   const description = 'must be a next_page_token of a call with the same filter, query and order_by';
   return invalid([{ field: 'page_token', description }], 'INVALID_PAGE_TOKEN');
 }

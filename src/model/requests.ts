@@ -1,8 +1,8 @@
 /**
- * What each call asks for, parsed out of what a caller sent.
+ * Parses and validates the requests of all methods.
  *
- * Pure. Every parser looks at the whole request and throws one INVALID_ARGUMENT with all that is wrong with it. Its
- * input has the field names of the generated messages, but nothing here knows the wire.
+ * Every parser checks the whole request and throws one INVALID_ARGUMENT with all violations. Its input has the field names
+ * of the generated messages, but nothing here depends on the wire format.
  */
 import { z } from 'zod';
 import { Fault, type FaultReason, invalid, type Violation } from './fault.js';
@@ -37,12 +37,12 @@ export const pageSizeDefault = 50;
 export const pageSizeMax = 1000;
 export const queryCharactersMax = 256;
 
-function refuseUuid(text: string): string | undefined {
+function validateUuid(text: string): string | undefined {
   return uuidForm.test(text) ? undefined : 'must be a UUID';
 }
 
-const idSchema = textThat(refuseUuid).transform((id) => id.toLowerCase());
-const idsSchema = textsThat(refuseUuid).transform((ids) => ids.map((id) => id.toLowerCase()));
+const idSchema = textThat(validateUuid).transform((id) => id.toLowerCase());
+const idsSchema = textsThat(validateUuid).transform((ids) => ids.map((id) => id.toLowerCase()));
 const requestIdSchema = textThat((id) =>
   id === '' || uuidForm.test(id) ? undefined : 'must be a UUID or empty',
 ).transform((id) => (id === '' ? undefined : id.toLowerCase()));
@@ -77,7 +77,6 @@ export function parseBatchCreateUsers(request: unknown): BatchCreateUsersRequest
   return parseWith(batchCreateUsersSchema, request);
 }
 
-// The first contract's form: any text is an email, and nothing else can be set.
 const createProfileSchema = z
   .object({
     firstName: firstNameSchema,
@@ -86,7 +85,7 @@ const createProfileSchema = z
   })
   .transform((profile): UserFields => ({ ...profile, profileImageUrl: '', attributes: {} }));
 
-/** A user in the first contract's form, where any text of 1 to 256 characters is an email. */
+/** A user of the first contract, which allows any text of 1 to 256 characters as an email and has no further fields. */
 export function parseCreateProfile(request: unknown): UserFields {
   return parseWith(createProfileSchema, request);
 }
@@ -116,7 +115,7 @@ export function parseBatchGetUsers(request: unknown): { ids: string[] } {
 
 export interface DeleteUserRequest {
   id: string;
-  /** The version that the etag names; undefined where there is none to check. */
+  /** The version in the etag, or undefined if there is no etag to check. */
   version: number | undefined;
   allowMissing: boolean;
 }
@@ -129,9 +128,9 @@ export function parseDeleteUser(request: unknown): DeleteUserRequest {
   return parseWith(deleteUserSchema, request);
 }
 
-/** What an update writes. A field that is undefined stays as it is. */
+/** The new values of an update. An undefined field does not change. */
 export interface UserPatch extends Partial<UserFields> {
-  /** Single keys of the attributes, undefined to remove one. Never together with `attributes`, which is all of them. */
+  /** Single keys of the attributes; undefined removes a key. Never set together with `attributes`, which replaces all. */
   attributeKeys?: ReadonlyMap<string, JsonValue | undefined>;
 }
 
@@ -139,13 +138,13 @@ export interface UpdateUserRequest {
   id: string;
   version: number | undefined;
   patch: UserPatch;
-  /** What is wrong with the patch's email; no fault where the user has this very email already. */
+  /** The violation of the patch's email. It does not count if the user already has exactly this email. */
   emailRefusal: Violation | undefined;
-  /** All else that is wrong. Where there is an emailRefusal too, the two are reported together. */
+  /** All other violations. They are reported together with emailRefusal, if it is set. */
   violations: readonly Violation[];
 }
 
-/** What a mask may name, with its form. An email's is no schema: it may stay what it is, whatever that is. */
+/** The paths that a mask may have, with their schemas. Any text passes for email, because an email that stays is valid. */
 const writable = {
   firstName: { path: 'first_name', schema: firstNameSchema },
   lastName: { path: 'last_name', schema: lastNameSchema },
@@ -170,13 +169,13 @@ const updateUserSchema = z.object({
 });
 
 /**
- * An update, as far as it can be judged without the user. Throws where all that is wrong is known; leaves
- * `emailRefusal` and `violations` to the operation where that depends on the user's present email.
+ * Validates an update as far as possible without the user. If the result depends on the user's current email, it does not
+ * throw and leaves `emailRefusal` and `violations` to the operation.
  */
 export function parseUpdateUser(request: unknown): UpdateUserRequest {
   const { user, updateMask } = parseWith(updateUserSchema, request);
   const violations: Violation[] = [];
-  const idRefusal = refuseUuid(user.id);
+  const idRefusal = validateUuid(user.id);
   if (idRefusal !== undefined) violations.push({ field: 'user.id', description: idRefusal });
   const etagRefusal = refuseUnstorable(user.etag);
   if (etagRefusal !== undefined) violations.push({ field: 'user.etag', description: etagRefusal });
@@ -197,7 +196,7 @@ export function parseUpdateUser(request: unknown): UpdateUserRequest {
   let emailRefusal: Violation | undefined;
   if (names.has('email')) {
     const description = refuseEmail(user.email);
-    // A text that no stored email can be needs no look at the user.
+    // No stored email can be such a text, so the user does not matter.
     if (refuseLegacyEmail(user.email) !== undefined)
       violations.push({ field: 'user.email', description: description ?? '' });
     else if (description !== undefined) emailRefusal = { field: 'user.email', description };
@@ -208,7 +207,7 @@ export function parseUpdateUser(request: unknown): UpdateUserRequest {
   return { id: user.id.toLowerCase(), version: versionOf(user.etag), patch, emailRefusal, violations };
 }
 
-/** Which fields and which keys of the attributes are to be written. */
+/** Returns the fields and the keys of attributes to write. */
 function parseUpdateMask(
   mask: readonly string[],
   user: WrittenUser,
@@ -232,7 +231,7 @@ function parseUpdateMask(
       else violations.push({ field: `update_mask.paths[${index}]`, description: wholeKeyText });
     } else {
       const description =
-        path === '*' ? '"*" must stand alone' : `must be one of ${writablePaths.join(', ')}, attributes.KEY`;
+        path === '*' ? '"*" must be the only path' : `must be one of ${writablePaths.join(', ')}, attributes.KEY`;
       violations.push({ field: `update_mask.paths[${index}]`, description });
     }
   });
@@ -242,8 +241,8 @@ function parseUpdateMask(
 const wholeKeyText = 'must name a whole key of attributes, as in attributes.department: a path cannot go into a value';
 
 /**
- * The key in the request that a path is about: the key itself or, in paths like `address.city`, `` `cost center` `` or
- * `fields.department` (the wire's own name), its first part.
+ * The key in the request that a path refers to: the key itself or, in paths like `address.city`, `` `cost center` `` or
+ * `fields.department` (the name in google.protobuf.Struct), its first part.
  */
 function wholeKeyOf(key: string, attributes: JsonObject): string | undefined {
   const firstParts = [key, key.replace(/^fields\./, '')].map((path) => {
@@ -273,14 +272,14 @@ function readAttributeKeys(
   return values;
 }
 
-/** The attributes of `user` after a patch of single keys; throws INVALID_FIELD where they become too large. */
+/** Returns the attributes of `user` with single keys changed. Throws INVALID_FIELD if the result is invalid. */
 export function patchAttributes(user: User, keys: ReadonlyMap<string, JsonValue | undefined>): JsonObject {
   const attributes = new Map(Object.entries(user.attributes));
   for (const [key, value] of keys) {
     if (value === undefined) attributes.delete(key);
     else attributes.set(key, value);
   }
-  // fromEntries defines properties, so that a key named __proto__ is one like any other.
+  // fromEntries defines properties, so a key named __proto__ is an ordinary key.
   const patched = Object.fromEntries(attributes);
   const description = refuseAttributes(patched);
   if (description !== undefined) throw invalid([{ field: 'user.attributes', description }]);
@@ -292,11 +291,11 @@ export interface ListUsersRequest {
   /** Still sealed; empty for the first page. */
   pageToken: string;
   filter: Filter | undefined;
-  /** The words of `query`, each of which must occur. */
+  /** The words of `query`. Each must occur. */
   words: readonly string[];
   orderBy: readonly OrderTerm[];
   includeTotalSize: boolean;
-  /** The three texts that a page token is bound to, as they were sent. */
+  /** The request fields that a page token is valid for, as they were sent. */
   scope: { filter: string; query: string; orderBy: string };
 }
 
@@ -331,7 +330,7 @@ export function parseListUsers(request: unknown): ListUsersRequest {
     scope: { filter, query, orderBy },
   };
   if (faults.length === 0) return parsed;
-  // The most specific reason speaks for the request; the violations name all that is wrong.
+  // The reason is the most specific one. The violations are complete.
   const reason: FaultReason = faults.find((fault) => fault.reason !== 'INVALID_FIELD')?.reason ?? 'INVALID_FIELD';
   throw invalid(
     faults.flatMap((fault) => fault.violations),
@@ -345,16 +344,16 @@ function parsePageSize(pageSize: number): number {
 }
 
 function parseQuery(query: string): string[] {
-  const refuse = (description: string) => invalid([{ field: 'query', description }]);
-  if (!hasAtMost(query, queryCharactersMax)) throw refuse(`must have at most ${queryCharactersMax} characters`);
-  if (query.includes('\0') || !query.isWellFormed()) throw refuse('must be well-formed Unicode without U+0000');
+  const invalidQuery = (description: string) => invalid([{ field: 'query', description }]);
+  if (!hasAtMost(query, queryCharactersMax)) throw invalidQuery(`must have at most ${queryCharactersMax} characters`);
+  if (query.includes('\0') || !query.isWellFormed()) throw invalidQuery('must be well-formed Unicode without U+0000');
   return [...new Set(query.split(/\s+/u).filter((word) => word !== ''))];
 }
 
 export interface WatchUsersRequest {
-  /** Where to go on; undefined for now. */
+  /** The starting point, or undefined to start now. */
   position: WatchPosition | undefined;
-  /** Never together with a position. */
+  /** Never true together with a position. */
   includeExisting: boolean;
   heartbeatMs: number;
 }
@@ -377,7 +376,7 @@ const watchUsersSchema = z.object({
     .refine((ms) => ms === 0 || (ms >= heartbeatMsMin && ms <= heartbeatMsMax), 'must be 0 or 100 ms to 10 minutes'),
 });
 
-/** Whether google.protobuf.Duration allows this combination. */
+/** Whether this is a valid google.protobuf.Duration. */
 function isDuration({ seconds, nanos }: { seconds: number; nanos: number }): boolean {
   return Math.abs(nanos) <= 999_999_999 && (seconds === 0 || nanos === 0 || seconds > 0 === nanos > 0);
 }
@@ -396,7 +395,7 @@ export function parseWatchUsers(request: unknown): WatchUsersRequest {
 
 export interface ExportUsersRequest {
   filter: Filter | undefined;
-  /** As it was sent, which a resume_token is bound to. */
+  /** The filter as it was sent. A resume_token is valid for it. */
   filterText: string;
   /** Still sealed; empty for an export from the beginning. */
   resumeToken: string;
@@ -419,12 +418,12 @@ export interface ResolveUsersRequest {
 
 export const tagCharactersMax = 256;
 
-// Of what is too much nothing else is looked at.
+// Ignore the rest of an oversized request.
 const resolveUsersSchema = z
   .object({ tag: z.unknown(), ids: z.custom<string[]>(), emails: z.custom<string[]>() })
   .refine(({ ids, emails }) => ids.length + emails.length <= batchUsersMax, {
     path: ['ids'],
-    message: `must be at most ${batchUsersMax} together with emails`,
+    message: `must have at most ${batchUsersMax} elements together with emails`,
   })
   .pipe(
     z.object({

@@ -1,15 +1,16 @@
 /**
- * Values sealed into tokens that only this directory's processes can make and read; equal ones have the same token.
+ * Tokens that only this directory's processes can create and read. Equal values have equal tokens.
  *
- * Encrypted and not only signed, because a place in a list may hold names and emails, and tokens end up in URLs and logs.
+ * They are encrypted, not only signed, because a position in a list may contain names and emails, and tokens appear in
+ * URLs and logs.
  */
 import { createCipheriv, createDecipheriv, createHmac, createSecretKey, hkdfSync } from 'node:crypto';
 import type { z } from 'zod';
 
 export interface SealedTokens<Value> {
-  /** `scope` is the texts that the token is good for. They are not in it. */
+  /** The token is valid only with the same `scope`, which it does not contain. */
   seal(value: Value, scope: readonly string[]): string;
-  /** Undefined for any token that seal() did not make for this scope. */
+  /** Returns undefined unless seal() created the token for this scope. */
   open(token: string, scope: readonly string[]): Value | undefined;
 }
 
@@ -17,31 +18,31 @@ const nonceBytes = 12;
 const tagBytes = 16;
 
 export interface SealedTokensOptions<Value> {
-  /** The directory's, so that a token that one process makes is good with all of them. */
+  /** The directory's secret, so all its processes accept the token. */
   secret: Buffer;
-  /** A token of one kind is none of another. */
+  /** A token of one kind is invalid for another kind. */
   kind: string;
-  /** Values are JSON. One of another form, as an older version may have sealed it, is refused. */
+  /** Values are JSON. A token with another schema, such as one of an older version, is invalid. */
   schema: z.ZodType<Value>;
-  /** Longer tokens are not looked at. */
+  /** Longer tokens are invalid. */
   tokenCharactersMax: number;
 }
 
 export function createSealedTokens<Value>(options: SealedTokensOptions<Value>): SealedTokens<Value> {
   const { secret, kind, schema, tokenCharactersMax } = options;
-  // As key objects: from bytes, Node would make one for each token, which takes five times as long as all the rest.
+  // Key objects, because Node would create one from the bytes for each token, which takes five times as long as the rest.
   const derive = (purpose: string) =>
     createSecretKey(Buffer.from(hkdfSync('sha256', secret, '', `${kind} ${purpose}`, 32)));
   const cipherKey = derive('cipher');
   const nonceKey = derive('nonce');
-  // As a list: the same letters cut another way are another scope.
+  // JSON keeps the texts apart: ["ab", "c"] and ["a", "bc"] are different scopes.
   const boundBytes = (scope: readonly string[]) => Buffer.from(JSON.stringify(scope));
 
   return {
     seal(value, scope) {
       const text = JSON.stringify(value);
       const bound = boundBytes(scope);
-      // A nonce that depends on all that is sealed never repeats for two different texts (the idea of RFC 8452).
+      // The nonce is a keyed hash of the value and the scope, so different values have different nonces (see RFC 8452).
       const nonce = createHmac('sha256', nonceKey)
         .update(bound)
         .update('\0')
@@ -55,7 +56,7 @@ export function createSealedTokens<Value>(options: SealedTokensOptions<Value>): 
     open(token, scope) {
       if (token.length > tokenCharactersMax) return undefined;
       const bytes = Buffer.from(token, 'base64url');
-      // Node's decoder passes over what is no base64url; a changed token is refused, however little that changes.
+      // Node's decoder ignores characters that are not base64url. The comparison refuses tokens that have them.
       if (bytes.length < nonceBytes + tagBytes || bytes.toString('base64url') !== token) return undefined;
       const decipher = createDecipheriv('aes-256-gcm', cipherKey, bytes.subarray(0, nonceBytes), {
         authTagLength: tagBytes,

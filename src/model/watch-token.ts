@@ -1,27 +1,27 @@
 /**
- * Resume tokens of a watch: where in the change log everything before has been sent.
+ * Resume tokens of a watch: positions in the change log before which everything has been sent.
  *
- * In the clear and not sealed, because one of another directory must be told from one that is none. There is nothing
- * personal in it, and whoever makes one up sees no more than any other watcher.
+ * They are not encrypted, because the server must distinguish a token of another directory from a malformed one. They
+ * contain no personal data, and a forged token shows a client no more than any other watch.
  */
 import { createHash } from 'node:crypto';
 import { type Fault, invalid } from './fault.js';
 import { uuidForm } from './user.js';
 
 /**
- * A place in the change log. All that the snapshot `behind` sees is before it; and of what `until` sees besides, in order
- * of seq, all up to `seq`. Snapshots are Postgres' own texts, `xmin:xmax:xip,…`.
+ * A position in the change log. The changes before it are all that snapshot `behind` sees and, of those that only `until`
+ * sees, all up to `seq`. Snapshots are in Postgres' text format, `xmin:xmax:xip,…`.
  */
 export interface WatchPosition {
-  /** Which change log this is a place in. */
+  /** The id of the change log. */
   readonly feedId: string;
   readonly behind: string;
-  /** Set together, in the middle of a window. */
+  /** Set only in the middle of a window. */
   readonly within?: { readonly until: string; readonly seq: bigint };
 }
 
-// A snapshot lists the transactions in flight, of which there are about as many as connections: this is enough for
-// thousands, and a longer one would cost Postgres more than a caller should.
+// A snapshot lists the open transactions, about as many as there are connections. This is enough for thousands. A longer
+// one would be expensive for Postgres.
 const tokenCharactersMax = 131_072;
 const checksumBytes = 6;
 const version = '1';
@@ -34,27 +34,28 @@ export function watchTokenOf({ feedId, behind, within }: WatchPosition): string 
   return Buffer.concat([checksumOf(text), text]).toString('base64url');
 }
 
-/** Throws INVALID_RESUME_TOKEN for any text that watchTokenOf() did not make, but for one that was made up with care. */
+/** Throws INVALID_RESUME_TOKEN unless watchTokenOf() could have created the token. It cannot detect a careful forgery. */
 export function parseWatchToken(token: string): WatchPosition {
-  if (token.length > tokenCharactersMax) throw refuse();
+  if (token.length > tokenCharactersMax) throw invalidResumeToken();
   const bytes = Buffer.from(token, 'base64url');
   const text = bytes.subarray(checksumBytes);
-  // Node's decoder passes over what is no base64url.
+  // Node's decoder ignores characters that are not base64url.
   if (bytes.toString('base64url') !== token || !checksumOf(text).equals(bytes.subarray(0, checksumBytes))) {
-    throw refuse();
+    throw invalidResumeToken();
   }
   const [given, feedId = '', behind = '', until, seq, ...rest] = text.toString().split(' ');
-  if (given !== version || rest.length > 0 || !uuidForm.test(feedId) || !isSnapshot(behind)) throw refuse();
+  if (given !== version || rest.length > 0 || !uuidForm.test(feedId) || !isSnapshot(behind)) throw invalidResumeToken();
   if (until === undefined) return { feedId, behind };
-  if (!isSnapshot(until) || seq === undefined || !/^\d{1,19}$/.test(seq) || BigInt(seq) > seqMax) throw refuse();
+  if (!isSnapshot(until) || seq === undefined || !/^\d{1,19}$/.test(seq) || BigInt(seq) > seqMax)
+    throw invalidResumeToken();
   return { feedId, behind, within: { until, seq: BigInt(seq) } };
 }
 
-// Postgres' bigint.
+// The maximum of Postgres' bigint.
 const seqMax = 2n ** 63n - 1n;
 const xidMax = 2n ** 64n - 1n;
 
-/** As strict as Postgres, which fails the whole statement for what it does not take. */
+/** Checks as strictly as Postgres, which would fail the whole statement for an invalid snapshot. */
 function isSnapshot(text: string): boolean {
   if (!snapshotForm.test(text)) return false;
   const { xmin, xmax, inProgress } = snapshotOf(text);
@@ -65,15 +66,15 @@ function isSnapshot(text: string): boolean {
 }
 
 export interface Snapshot {
-  /** Every transaction before it had ended. */
+  /** Every transaction with a lower id had ended. */
   readonly xmin: bigint;
-  /** No transaction from it on had begun. */
+  /** No transaction with this id or a higher one had begun. */
   readonly xmax: bigint;
-  /** Those between the two that were still under way, in ascending order. */
+  /** The open transactions between the two, in ascending order. */
   readonly inProgress: readonly bigint[];
 }
 
-/** The parts of a text that Postgres gave, or that a token was checked to hold. */
+/** Parses a snapshot from Postgres or from a validated token. */
 export function snapshotOf(text: string): Snapshot {
   const [xmin = '', xmax = '', inProgress = ''] = text.split(':');
   return {
@@ -83,12 +84,12 @@ export function snapshotOf(text: string): Snapshot {
   };
 }
 
-/** Whether a transaction that has been committed was so when the snapshot was taken. */
+/** Whether a committed transaction had been committed when the snapshot was taken. */
 export function isVisible(xid: bigint, { xmax, inProgress }: Snapshot): boolean {
   return xid < xmax && !inProgress.includes(xid);
 }
 
-/** Whether `later` sees all that `earlier` sees. Of two snapshots of one server this is so one way or the other. */
+/** Whether `later` sees all that `earlier` sees. Of two snapshots of one server, at least one sees all of the other. */
 export function hasSeenAll(later: Snapshot, earlier: Snapshot): boolean {
   return later.xmax >= earlier.xmax && later.inProgress.every((xid) => !isVisible(xid, earlier));
 }
@@ -97,7 +98,7 @@ function checksumOf(text: Buffer): Buffer {
   return createHash('sha256').update(text).digest().subarray(0, checksumBytes);
 }
 
-function refuse(): Fault {
-  const description = 'must be a resume_token or watch_token that this directory gave';
+function invalidResumeToken(): Fault {
+  const description = 'must be a resume_token or watch_token from this directory';
   return invalid([{ field: 'resume_token', description }], 'INVALID_RESUME_TOKEN');
 }

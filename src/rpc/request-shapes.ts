@@ -79,7 +79,7 @@ const importOptions = shape(
 const tooManyIds = (max: number): Violation => ({ field: 'ids', description: `must have at most ${max} ids` });
 const tooManyKeys = (max: number): Violation => ({
   field: 'ids',
-  description: `must be at most ${max} together with emails`,
+  description: `must have at most ${max} elements together with emails`,
 });
 
 /** By the names of the methods in the generated definition. */

@@ -94,7 +94,7 @@ describe('roster get', () => {
     expect(await call(['get', 'nobody@example.com'])).toEqual({
       code: 3,
       out: '',
-      err: 'error: There is no such user. (NOT_FOUND, USER_NOT_FOUND)\n',
+      err: 'error: The user does not exist. (NOT_FOUND, USER_NOT_FOUND)\n',
     });
   });
 

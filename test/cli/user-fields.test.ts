@@ -20,7 +20,7 @@ it.each([
   const command = addUserFlags(new Command())
     .exitOverride()
     .configureOutput({ writeErr: () => {} });
-  expect(() => command.parse([flag, value], { from: 'user' })).toThrow(/write it as a text/);
+  expect(() => command.parse([flag, value], { from: 'user' })).toThrow(/Write it as a string/);
 });
 
 it('takes the same number as a text', () => {

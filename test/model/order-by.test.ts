@@ -57,7 +57,7 @@ describe('parseOrderBy', () => {
     expect(faultOf(text)).toMatchObject({
       reason: 'INVALID_ORDER_BY',
       code: 'INVALID_ARGUMENT',
-      violations: [{ field: 'order_by', description: expect.stringContaining('must be comma-separated create_time') }],
+      violations: [{ field: 'order_by', description: expect.stringContaining('must be a comma-separated list of create_time') }],
     });
   });
 
@@ -66,7 +66,7 @@ describe('parseOrderBy', () => {
     (text) => {
       expect(faultOf(text)).toMatchObject({
         reason: 'INVALID_ORDER_BY',
-        violations: [{ field: 'order_by', description: 'must name email once' }],
+        violations: [{ field: 'order_by', description: 'must name email only once' }],
       });
     },
   );

@@ -301,7 +301,7 @@ describe('parseUpdateUser', () => {
 
   it('refuses "*" beside others', () => {
     const fault = faultOf(() => parse({}, ['last_name', '*']));
-    expect(fault.violations).toEqual([{ field: 'update_mask.paths[1]', description: '"*" must stand alone' }]);
+    expect(fault.violations).toEqual([{ field: 'update_mask.paths[1]', description: '"*" must be the only path' }]);
     expect(badFields(() => parse({}, ['*', '*']))).toEqual(['update_mask.paths[0]', 'update_mask.paths[1]']);
   });
 

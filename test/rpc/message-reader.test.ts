@@ -343,8 +343,8 @@ describe('a request with too many elements', () => {
 
   it.each<[Method, string, Uint8Array, number, string, string]>([
     ['batchGetUsers', 'ids', elements(1), 1001, 'ids', 'must have at most 1000 ids'],
-    ['resolveUsers', 'ids', elements(2), 1001, 'ids', 'must be at most 1000 together with emails'],
-    ['resolveUsers', 'emails', elements(3), 1001, 'ids', 'must be at most 1000 together with emails'],
+    ['resolveUsers', 'ids', elements(2), 1001, 'ids', 'must have at most 1000 elements together with emails'],
+    ['resolveUsers', 'emails', elements(3), 1001, 'ids', 'must have at most 1000 elements together with emails'],
     ['batchCreateUsers', 'users', elements(1), 1001, 'users', 'must have at most 1000 users'],
     ['importUsers', 'users', elements(2), 5001, 'users', 'must have at most 5000 users'],
     ['updateUser', 'paths', field(2, elements(1)), 5002, 'update_mask', 'must have at most 5000 paths'],

@@ -50,7 +50,7 @@ describe('rows of attributes', () => {
       ['json', '{"a":[9007199254740993]}'],
     ] as const) {
       const edited = withText(withType(row, type), text);
-      expect(readRows([edited]).problems?.get(row.id)?.message).toContain('write it as a text');
+      expect(readRows([edited]).problems?.get(row.id)?.message).toContain('Write it as a string');
     }
     expect(readRows([withText(withType(row, 'number'), '0.1234567890123456789')])).toEqual({
       attributes: { n: 0.12345678901234568 },

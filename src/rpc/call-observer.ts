@@ -1,8 +1,8 @@
 /**
- * What every call has around it, whatever becomes of it: a request id, a deadline, one line in the log, and an end.
+ * Observes every call, regardless of how it ends: its request id, its deadline, its log line and its end.
  *
- * The outermost layer. It sees what grpc-js itself answers below the handlers as well: deadlines, messages that are too
- * large. It logs nothing of requests and replies.
+ * As the outermost layer, it also sees statuses that grpc-js sends itself, such as for deadlines and oversized messages.
+ * It does not log the content of requests and responses.
  */
 import { randomBytes } from 'node:crypto';
 import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
@@ -21,44 +21,44 @@ import { limitReceivedBytes, ownDetails } from './receive-limit.js';
 import { takeEncodingError } from './wire-definition.js';
 
 export const requestIdKey = 'x-request-id';
-// How the middleware, which sees converted metadata only, finds the call. What a caller sends under it is overwritten.
+// Identifies the call for the middleware, which sees only converted metadata. Overwrites a value from the client.
 const callKey = 'roster-call';
 
 const forwardedForKey = 'x-forwarded-for';
 
-/** What a client may choose as the id of its request. */
+/** The request ids that a client may choose. */
 export const saneRequestId = /^[\w.-]{1,64}$/;
-// A caller gives up at its own deadline, which comes before ours by what the request took on its way.
+// A client gives up at its own deadline, which is earlier than ours by the request's time on the network.
 const deadlineSlackMs = 20;
 
-// How long the system may take to take an answer that has been sent.
-const leavingMsMax = 1000;
+// The time that the system has to accept a response after it was sent.
+const flushTimeoutMs = 1000;
 
 /** A call that has not ended. */
 export interface OpenCall {
   readonly method: string;
   readonly requestId: string;
-  /** Whether it is over because its deadline is, and not because the caller has gone. */
+  /** Whether the call ended at its deadline and not because the client cancelled it. */
   deadlinePassed(): boolean;
-  /** The reason in its log line; set by whoever knows why the call fails. */
+  /** The reason in the log line. Set by the code that knows why the call fails. */
   reason: FaultReason | undefined;
-  /** Answers it behind what has been sent already, whatever its handler does. */
+  /** Ends the call after the messages already sent, regardless of its handler. */
   end(fault: Fault): void;
 }
 
 export interface CallObserver {
   readonly interceptor: ServerInterceptor;
-  /** For calls that somebody in this process passes on, who says under `x-forwarded-for` whose they are. */
+  /** For calls that the gateway in this process forwards. Takes the client's address from `x-forwarded-for`. */
   readonly forwardedInterceptor: ServerInterceptor;
-  /** The call that a handler's or a middleware's metadata is of. */
+  /** Returns the call that a handler's or a middleware's metadata belongs to. */
   find(metadata: CallMetadata): OpenCall | undefined;
-  /** Logs a stream for which grpc-js has no handler, so that no interceptor sees it. */
+  /** Logs a stream for which grpc-js has no handler. Interceptors do not see it. */
   streamOpened(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void;
-  /** Answers every open call with UNAVAILABLE, which a caller may try again elsewhere. */
+  /** Ends every open call with UNAVAILABLE, so clients may retry it on another server. */
   endAll(): void;
 }
 
-/** `paths` are those of all methods that are served. */
+/** `paths` are the paths of all methods. */
 export function createCallObserver(
   log: Log,
   paths: ReadonlySet<string>,
@@ -71,7 +71,7 @@ export function createCallObserver(
     typeof sent === 'string' && saneRequestId.test(sent) ? sent : `${idPrefix}-${key}`;
   const logCall = (path: string, line: CallLine): void => {
     metrics?.call(paths.has(path) ? line.method : 'unknown', line.status, line.durationMs);
-    // Probes come every few seconds, from several sides.
+    // Several probers check the health every few seconds.
     log.call(line, path.startsWith('/grpc.') ? 'debug' : undefined);
   };
 
@@ -82,7 +82,7 @@ export function createCallObserver(
       limitReceivedBytes(call, path);
       const key = (callCount++).toString(36);
       const method = path.slice(1);
-      // Read when the call began: a socket that has closed has forgotten it.
+      // Read at the start, because a closed socket no longer has it.
       const { remoteAddress, remotePort } = call.getConnectionInfo();
       let peer = remoteAddress === undefined ? 'unknown' : `${remoteAddress}:${remotePort}`;
       call.getPeer = () => peer;
@@ -95,7 +95,7 @@ export function createCallObserver(
         reason: undefined as FaultReason | undefined,
         end: ({ code, reason, message }: Fault) => {
           observed.reason = reason;
-          // What still waits in the handler's stream would be written behind the end, which breaks the HTTP/2 stream.
+          // Messages still queued in the handler's stream would be written after the end and break the HTTP/2 stream.
           call.sendMessage = (_message, sent) => sent();
           call.sendStatus({ code: Status[code], details: message });
         },
@@ -109,8 +109,8 @@ export function createCallObserver(
         logCall(path, { method, status: Status[code], durationMs, peer, requestId, deadlineMs, reason });
       };
 
-      // grpc-js ends calls of its own accord through this method, which is below all interceptors; where it should stop
-      // doing so, onCancel still ends the call here.
+      // grpc-js also ends calls itself through this method, below all interceptors. If a later version does not, onCancel
+      // still ends the call here.
       const sendStatus = call.sendStatus.bind(call);
       call.sendStatus = (status) => {
         if (!open.has(key)) {
@@ -127,18 +127,19 @@ export function createCallObserver(
           details = bugText(requestId);
         }
         sendStatus(completeStatus(code, details, status.metadata, observed.reason, requestId));
-        if (!(code === Status.OK && isLeaving)) finish(code);
+        if (!(code === Status.OK && isFlushing)) finish(code);
       };
 
-      // Of a unary answer: the status is on its way, the message has not left.
-      let isLeaving = false;
+      // For a unary response: the status is being sent, but the message has not been flushed.
+      let isFlushing = false;
       if (!responseStream) {
-        // grpc-js sends the status once the message has left, in packets of its own; at once they leave together.
+        // grpc-js sends the status after the message has been flushed, in packets of its own. Calling `sent` at once sends
+        // them together.
         const sendMessage = call.sendMessage.bind(call);
         call.sendMessage = (message, sent) => {
-          isLeaving = true;
+          isFlushing = true;
           sendMessage(message, () => {
-            isLeaving = false;
+            isFlushing = false;
             finish(Status.OK);
           });
           sent();
@@ -156,8 +157,9 @@ export function createCallObserver(
             observed.reason ??= passed ? 'DEADLINE_PASSED' : 'CALL_CANCELLED';
             finish(passed ? Status.DEADLINE_EXCEEDED : Status.CANCELLED, endedMs);
           };
-          // grpc-js says the same where all has been sent, and where somebody has gone. Then nothing more leaves.
-          if (isLeaving) setTimeout(end, leavingMsMax).unref();
+          // grpc-js calls this both after everything was sent and after the client disconnected. Only in the second case
+          // the message is never flushed.
+          if (isFlushing) setTimeout(end, flushTimeoutMs).unref();
           else end();
         };
         start({
@@ -165,7 +167,7 @@ export function createCallObserver(
             received = true;
             observed.requestId = requestIdFrom(sent.get(requestIdKey)[0], key);
             if (isForwarded) peer = String(sent.get(forwardedForKey)[0] ?? 'unknown');
-            // Nobody behind this asks for more, and nice-grpc converts all that there is.
+            // No later layer needs other metadata, and nice-grpc would convert it all.
             const metadata = new Metadata();
             metadata.set(callKey, key);
             listener.onReceiveMetadata(metadata);
@@ -177,10 +179,10 @@ export function createCallObserver(
             listener.onCancel();
           },
         });
-        // A stream that closed before it was looked at says nothing more.
+        // There are no events of a stream that closed before this.
         if (!received) ended();
       };
-      // Not wrapped: what a ServerInterceptingCall does for each event costs more than all that is done here.
+      // Not wrapped in a ServerInterceptingCall, because its work for each event costs more than everything here.
       return call as ServerInterceptingCall;
     };
 
@@ -196,7 +198,7 @@ export function createCallObserver(
       if (isGrpc && paths.has(path)) return;
       const socket = stream.session?.socket;
       logCall(path, {
-        // Whatever is not like a method's name may hold anything.
+        // Any other path may contain anything, such as personal data.
         method: /^\/[\w.]{1,128}\/\w{1,128}$/.test(path) ? path.slice(1) : 'unknown',
         status: isGrpc ? 'UNIMPLEMENTED' : 'HTTP_415',
         durationMs: 0,
@@ -212,16 +214,16 @@ export function createCallObserver(
   };
 }
 
-/** What the caller of a call that failed with a bug may know. */
+/** The text that the client receives if a call failed with a bug. */
 export function bugText(requestId: string): string {
-  return `An internal error; the server's log has it under request id ${requestId}.`;
+  return `An internal error occurred. The server's log has it under request id ${requestId}.`;
 }
 
 export function logBug(log: Log, error: unknown, call: Pick<OpenCall, 'method' | 'requestId'> | undefined): void {
   log.error({ error, method: call?.method, requestId: call?.requestId }, 'a call failed with a bug');
 }
 
-/** Why grpc-js ended a call by itself. */
+/** Returns why grpc-js ended a call itself. */
 function reasonOfCode(code: Status): FaultReason | undefined {
   switch (code) {
     case Status.DEADLINE_EXCEEDED:
@@ -245,7 +247,7 @@ function completeStatus(
   reason: FaultReason | undefined,
   requestId: string,
 ) {
-  // Strict clients take a message beside OK for an error; grpc-js leaves no way to send none but an empty one.
+  // Strict clients treat a message with OK as an error. grpc-js always sends one, so it must be empty.
   const message = code === Status.OK ? '' : boundMessage(details);
   const metadata = sent ?? new Metadata();
   if (code !== Status.OK && reason !== undefined && metadata.get(errorDetailsKey).length === 0) {

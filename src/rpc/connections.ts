@@ -1,25 +1,25 @@
-/** The connections of a server of HTTP, and how it stops taking more without failing what is under way on them. */
+/** Tracks the connections of an HTTP server, and stops it from accepting more without failing open calls. */
 import { constants, type ServerHttp2Session } from 'node:http2';
 import { Server as NetServer, type Socket } from 'node:net';
 
-// What one connection of HTTP/2 may hold in memory, in megabytes: many answers of the largest size. Node's own limit of 10
-// breaks connections with a few of them, and grpc-js would have none.
+// The memory of one HTTP/2 connection, in megabytes: enough for many responses of the largest size. Node's limit of 10
+// breaks connections with a few of them. grpc-js would set no limit.
 export const sessionMegabytesMax = 256;
 
-// Behind every call that a client may have made (RFC 9113, 6.8).
+// The highest stream id, so GOAWAY covers every call that a client may have started (RFC 9113, 6.8).
 const streamIdMax = 2 ** 31 - 1;
 
 export interface Connections {
-  /** With those that have not sent a byte. */
+  /** Includes connections that have not sent a byte. */
   readonly sockets: ReadonlySet<Socket>;
   /**
-   * Takes no more connections, and tells clients of HTTP/2 to use those that there are for no more calls. What they have
-   * sent before they hear that is served: a connection that is closed under a call which is on its way fails it.
+   * Accepts no more connections, and sends GOAWAY to HTTP/2 clients so that they start no more calls on open ones. The
+   * server still serves the calls that a client sent before it received the GOAWAY.
    */
   refuse(): void;
 }
 
-/** From the server's beginning: connections of before are not seen. */
+/** Must be called before the server accepts connections. It does not see earlier ones. */
 export function trackConnections(server: NetServer): Connections {
   const sockets = new Set<Socket>();
   server.on('connection', (socket: Socket) => {
@@ -34,7 +34,7 @@ export function trackConnections(server: NetServer): Connections {
   return {
     sockets,
     refuse() {
-      // Not its own, which closes connections, too.
+      // The server's own close() would also close connections.
       NetServer.prototype.close.call(server);
       for (const session of sessions) if (!session.closed) session.goaway(constants.NGHTTP2_NO_ERROR, streamIdMax);
     },

@@ -1,7 +1,7 @@
 /**
- * What goes into the trailers of a call that failed: google.rpc.Status with the details that the contract promises.
+ * Encodes the trailers of a failed call: google.rpc.Status with the details that the contract promises.
  *
- * Whatever it is given, the trailers stay under 6 KiB on the wire: clients and proxies refuse more than 8 KiB.
+ * The trailers always stay below 6 KiB on the wire, because clients and proxies refuse more than 8 KiB.
  */
 import { BinaryWriter } from '@bufbuild/protobuf/wire';
 import type { Status } from 'nice-grpc';
@@ -9,10 +9,10 @@ import { BadRequest, BadRequest_FieldViolation, ErrorInfo, RequestInfo } from 'n
 import type { FaultReason, Violation } from '../model/fault.js';
 
 export const errorDetailsKey = 'grpc-status-details-bin';
-/** ErrorInfo.domain, for calls of every service here. */
+/** ErrorInfo.domain for all services. */
 export const errorDomain = 'users.v1';
 
-// In base64 it grows by a third: 4.5 KiB, which with the message and the rest is less than 6.
+// Base64 adds a third, which makes 4.5 KiB: less than 6 KiB together with the message and the rest.
 const statusBytesMax = 3400;
 const statusMessageBytesMax = 1024;
 
@@ -25,8 +25,8 @@ export interface ErrorStatus {
 }
 
 /**
- * The value of grpc-status-details-bin. Violations that do not fit are left out, and ErrorInfo.metadata then has
- * `violations_total`.
+ * Encodes the value of grpc-status-details-bin. It leaves out violations that do not fit, and then sets
+ * `violations_total` in ErrorInfo.metadata.
  */
 export function encodeErrorStatus({ code, message, ...status }: ErrorStatus): Uint8Array {
   const writer = new BinaryWriter().uint32(8).int32(code).uint32(18).string(boundMessage(message));
@@ -41,7 +41,7 @@ export interface ErrorDetail {
   readonly value: Uint8Array;
 }
 
-/** The details that the contract promises for every error. */
+/** Returns the details that the contract promises for every error. */
 export function errorDetails({
   reason,
   requestId,
@@ -63,14 +63,14 @@ export function errorDetails({
   return details;
 }
 
-// Any, as a repeated field with number 3 of google.rpc.Status.
+// Writes an Any into google.rpc.Status.details, a repeated field with number 3.
 function writeDetail(writer: BinaryWriter, type: string, value: Uint8Array): void {
   const any = writer.uint32(26).fork();
   any.uint32(10).string(`type.googleapis.com/${type}`).uint32(18).bytes(value).join();
 }
 
 function fittingCount(violations: readonly Violation[], bytesMax: number): number {
-  // What the other details and the framing take.
+  // The size of the other details and the framing.
   let bytes = 400;
   let count = 0;
   for (const violation of violations) {
@@ -81,10 +81,10 @@ function fittingCount(violations: readonly Violation[], bytesMax: number): numbe
   return count;
 }
 
-/** A message that takes at most 1 KiB of a header, where it is percent-encoded, and that can be encoded at all. */
+/** Makes a message well-formed, and shortens it to 1 KiB in its percent-encoded header. */
 export function boundMessage(message: string): string {
   const text = message.toWellFormed();
-  // Percent-encoding makes nine bytes of one UTF-16 unit at most.
+  // Percent-encoding turns a UTF-16 unit into at most nine bytes.
   if (text.length * 9 <= statusMessageBytesMax || encodeURI(text).length <= statusMessageBytesMax) return text;
   let bytes = encodeURI('…').length;
   let end = 0;

@@ -1,7 +1,8 @@
 /**
- * Turns whatever a handler throws into what its caller may know: the one place where a Fault becomes a gRPC status.
+ * Converts the errors of handlers into gRPC statuses.
  *
- * What is no Fault is a bug: its caller gets a fixed text and the request id, the log gets the rest.
+ * Any error that is not a Fault is a bug. The client receives a fixed text and the request id, and the log contains the
+ * rest.
  */
 import { type CallContext, ServerError, type ServerMiddleware, Status } from 'nice-grpc';
 import { Fault, type FaultReason, serverStopping } from '../model/fault.js';
@@ -9,13 +10,13 @@ import type { Log } from '../telemetry/log.js';
 import { bugText, type CallObserver, logBug, type OpenCall } from './call-observer.js';
 import { boundMessage, encodeErrorStatus, errorDetailsKey } from './error-status.js';
 
-// While the database is away each call fails, and one line a second says as much as one for each.
+// If the server cannot reach the database, every call fails. One line a second is enough then.
 const causeLineEveryMs = 1000;
 
 export interface FaultMiddlewareOptions {
-  /** Ends streams of responses, which would otherwise hold up a shutdown for as long as their callers like. */
+  /** Ends streams of responses, which could otherwise delay a shutdown indefinitely. */
   stopping: AbortSignal;
-  /** The paths of methods whose callers must go on taking what is sent to them, and for how long they may not. */
+  /** The paths of methods whose clients must keep reading, and the time that they may pause. */
   stalls: { paths: ReadonlySet<string>; timeoutMs: number };
 }
 
@@ -46,7 +47,7 @@ export function createFaultMiddleware(
   }
 
   function serverErrorOf(thrown: unknown, context: CallContext): ServerError {
-    // Of libraries, like the health service's NOT_FOUND: a status already.
+    // This is already a status, such as the health service's NOT_FOUND.
     if (thrown instanceof ServerError) return thrown;
     const call = calls.find(context.metadata);
     const fault = faultOf(thrown, context, call);
@@ -77,7 +78,7 @@ export function createFaultMiddleware(
   };
 }
 
-/** Without a stack, as a Fault: its constructor reads it, which takes longer than the call. */
+/** Creates an error without a stack, because its constructor reads the stack, which takes longer than the call. */
 function serverError(code: Status, message: string): ServerError {
   const { stackTraceLimit } = Error;
   Error.stackTraceLimit = 0;
@@ -88,7 +89,7 @@ function serverError(code: Status, message: string): ServerError {
   }
 }
 
-/** The same requests, up to the first one that could not be read. */
+/** Yields the requests, and throws the Fault of the first one that could not be read. */
 async function* decoded<T>(requests: AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
   for await (const request of requests) {
     if (request instanceof Fault) throw request;
@@ -97,8 +98,8 @@ async function* decoded<T>(requests: AsyncIterable<T>): AsyncGenerator<T, void, 
 }
 
 /**
- * The same messages, until the signal fires. A generator that waits for something else would not notice by itself, so it
- * is left behind then.
+ * Yields the messages until the signal aborts. It does not wait for the generator then, which may be waiting for something
+ * else.
  */
 async function* untilAborted<T>(messages: AsyncGenerator<T>, signal: AbortSignal): AsyncGenerator<T, void, undefined> {
   let ended = false;
@@ -116,7 +117,7 @@ async function* untilAborted<T>(messages: AsyncGenerator<T>, signal: AbortSignal
   }
 }
 
-// Not Promise.race with one promise for the signal: that one would keep something of every message that was sent.
+// Promise.race with one promise for the signal would leak memory for every message.
 function nextUnlessAborted<T>(messages: AsyncGenerator<T>, signal: AbortSignal): Promise<IteratorResult<T>> {
   return new Promise((resolve, reject) => {
     const abort = (): void => reject(signal.reason);
@@ -133,8 +134,8 @@ function nextUnlessAborted<T>(messages: AsyncGenerator<T>, signal: AbortSignal):
 }
 
 /**
- * The same messages, as long as each is taken in time. Else they end, and `onStall` says so to the caller behind what was
- * sent: whoever waits at a yield cannot throw.
+ * Yields the messages while each is read in time. Otherwise it ends the messages and calls `onStall`, which must end the
+ * call, because a generator that waits at a yield cannot throw.
  */
 async function* unlessStalled<T>(
   messages: AsyncGenerator<T>,
@@ -168,5 +169,5 @@ function callEnded(call: OpenCall | undefined): Fault {
 }
 
 function watcherTooSlow(): Fault {
-  return new Fault('WATCHER_TOO_SLOW', 'Changes were waiting, and nobody took them: resume from the last token.');
+  return new Fault('WATCHER_TOO_SLOW', 'The client did not read the changes in time. Resume from the last token.');
 }

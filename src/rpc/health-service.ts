@@ -60,7 +60,7 @@ export interface Health {
   setServing(serving: boolean): void;
 }
 
-/** The server as a whole is the service with the empty name. */
+/** The service with the empty name is the whole server. */
 export function createHealth(serviceNames: readonly string[]): Health {
   const names = new Set(['', ...serviceNames]);
   const changes = new EventEmitter();

@@ -1,9 +1,8 @@
 /**
- * A gRPC server that this process alone can call: in the clear whatever TLS says, and on no port that anybody else gets an
- * answer from.
+ * A gRPC server that only this process can call. It never uses TLS, and closes connections of other processes.
  *
- * Over real sockets all the same. A pair of streams in memory costs as much, because Node's HTTP/2 has to drive them from
- * JavaScript, and under load its streams on them end as "premature close" (seen with Node 24.21).
+ * It uses real sockets. A pair of streams in memory costs as much, because Node's HTTP/2 drives them from JavaScript, and
+ * under load its streams fail with "premature close" (Node 24.21).
  */
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
@@ -13,46 +12,50 @@ import { type Listener, listen } from './listen.js';
 
 export interface InnerListener {
   readonly listener: Listener;
-  /** A new connection to it. */
+  /** Opens a new connection to it. */
   connect(): Socket;
 }
 
 export async function createInnerListener(create: () => Server): Promise<InnerListener> {
-  // grpc-js makes an HTTP/2 server only where it listens: so this one does, for a moment, and hears nobody.
+  // grpc-js creates an HTTP/2 server only if it listens, so this one listens for a moment and accepts no connections.
   const [listener, ...others] = await listen(
     create,
     { host: 'localhost', port: 0 },
     ServerCredentials.createInsecure(),
   );
-  if (listener === undefined) throw new Error('There is no address to listen on.');
+  if (listener === undefined) throw new Error('localhost has no address to listen on.');
   for (const { server } of others) server.forceShutdown();
   const { refuse, sockets, http2Server, address } = listener;
   refuse();
   for (const socket of sockets) socket.destroy();
 
-  // Each end of a connection knows the other's port: only those that begin here have one of these.
+  // Each end of a connection has the other's port, so the ports of these sockets identify own connections.
   const own = new Set<Socket>();
-  const door = createServer({ noDelay: true }, (socket) => {
+  const loopbackServer = createServer({ noDelay: true }, (socket) => {
     const isOwn = [...own].some(({ localPort }) => localPort === socket.remotePort);
     if (isOwn) http2Server?.emit('connection', socket);
     else socket.destroy();
   });
-  // Workers of node:cluster would share it.
-  door.listen({ host: new URL(`http://${address}`).hostname.replace(/^\[|\]$/g, ''), port: 0, exclusive: true });
-  await once(door, 'listening');
-  door.unref();
-  const where = door.address() as AddressInfo;
+  // Without `exclusive`, workers of node:cluster would share the port.
+  loopbackServer.listen({
+    host: new URL(`http://${address}`).hostname.replace(/^\[|\]$/g, ''),
+    port: 0,
+    exclusive: true,
+  });
+  await once(loopbackServer, 'listening');
+  loopbackServer.unref();
+  const loopbackAddress = loopbackServer.address() as AddressInfo;
 
   return {
     listener: {
       ...listener,
       refuse() {
-        door.close();
+        loopbackServer.close();
         refuse();
       },
     },
     connect() {
-      const socket = connect({ host: where.address, port: where.port, noDelay: true });
+      const socket = connect({ host: loopbackAddress.address, port: loopbackAddress.port, noDelay: true });
       own.add(socket);
       socket.once('close', () => own.delete(socket));
       return socket;

@@ -1,7 +1,7 @@
 /**
- * Where a server listens: every address of its host, or none and an error that names the one which failed.
+ * Listens on every address of a host. If one address fails, it listens on none and throws an error with that address.
  *
- * A nice-grpc server listens once, so that each address has one of its own.
+ * A nice-grpc server can listen only once, so each address has its own server.
  */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { Http2Server } from 'node:http2';
@@ -15,7 +15,7 @@ export interface Listener extends Connections {
   /** As in `127.0.0.1:50051` or `[::1]:50051`. */
   readonly address: string;
   readonly port: number;
-  /** The server below grpc-js, for what grpc-js has no way to say or do. Undefined where Node does not tell. */
+  /** The server below grpc-js, for functions that grpc-js does not offer. Undefined if Node does not report it. */
   readonly http2Server: Http2Server | undefined;
 }
 
@@ -28,14 +28,14 @@ export class ListenError extends Error {
   override readonly name = 'ListenError';
 }
 
-// localhost is both, whatever /etc/hosts says: in containers it often knows one of them only, and clients try either.
+// localhost means both, because clients may use either. /etc/hosts in containers often has only one of them.
 const localHosts = ['127.0.0.1', '::1'];
-// How often another process may happen to have, on IPv6, the free port that IPv4 was given.
-const freePortTriesMax = 10;
+// The attempts to find a port that is free for both IPv4 and IPv6.
+const freePortAttemptsMax = 10;
 
 const ignore = () => {};
 
-/** Of a server that Node does not tell of. */
+/** For a server that Node does not report. */
 const noConnections: Connections = { sockets: new Set(), refuse: ignore };
 
 /** Throws ListenError. With port 0 all addresses get the same free port. */
@@ -51,37 +51,37 @@ export function listen(
   );
 }
 
-/** The same for servers of any kind. `listenOn` throws what listenError() makes; `stop` is for those that listen already. */
+/** The same for any kind of server. `listenOn` must throw a listenError(). `stop` stops servers that already listen. */
 export async function listenOnHost<T extends { readonly port: number }>(
   { host, port }: Address,
   listenOn: (address: Address) => Promise<T>,
   stop: (listener: T) => void,
 ): Promise<T[]> {
   const isLocalhost = host.toLowerCase() === 'localhost';
-  for (let tries = 1; ; tries++) {
+  for (let attempts = 1; ; attempts++) {
     try {
       if (isLocalhost) return await listenOnAll(localHosts, port, listenOn, stop);
       return [await listenOn({ host, port })];
     } catch (error) {
-      const unlucky = isLocalhost && port === 0 && codeOf(error) === 'EADDRINUSE';
-      if (!unlucky || tries === freePortTriesMax) throw error;
+      const isPortTaken = isLocalhost && port === 0 && codeOf(error) === 'EADDRINUSE';
+      if (!isPortTaken || attempts === freePortAttemptsMax) throw error;
     }
   }
 }
 
 /**
- * The port that `listen` would get, or its ListenError: for whoever has to know before others listen. Nobody holds the
- * port meanwhile.
+ * Returns the port that `listen` would use, or throws its ListenError, for a process whose workers listen later. Nothing
+ * reserves the port until then.
  */
 export async function findPort(address: Address): Promise<number> {
-  // grpc-js would write to the standard error what the ListenError says.
+  // grpc-js would write the text of the ListenError to stderr.
   setLogger({ error: ignore, info: ignore, debug: ignore });
   const listeners = await listen(() => createServer(), address, ServerCredentials.createInsecure());
   for (const { server } of listeners) server.forceShutdown();
   return listeners[0]?.port ?? 0;
 }
 
-/** On all the hosts that this machine has, and on one at least; where one of them is taken, on none. */
+/** Listens on all these hosts that the machine has, at least one. If one of them is in use, listens on none. */
 async function listenOnAll<T extends { readonly port: number }>(
   hosts: readonly string[],
   port: number,
@@ -128,10 +128,10 @@ async function listenOn(server: Server, { host, port }: Address, credentials: Se
 
 export function listenError({ host, port }: Address, cause: unknown): ListenError {
   const literal = isIPv6(host) ? `[${host}]` : host;
-  return new ListenError(`Cannot listen on ${literal}:${port}: ${whyNot(codeOf(cause))}.`, { cause });
+  return new ListenError(`Cannot listen on ${literal}:${port}: ${describeErrorCode(codeOf(cause))}.`, { cause });
 }
 
-// Node's own, documented channel: grpc-js keeps the servers it makes to itself.
+// Node's documented channel, because grpc-js does not expose its servers.
 const listenChannel = 'tracing:net.server.listen:asyncStart';
 
 function isListenMessage(message: unknown): message is { server: NetServer } {
@@ -143,7 +143,7 @@ function portOf(server: NetServer): number | undefined {
   return typeof address === 'object' ? address?.port : undefined;
 }
 
-/** grpc-js gives the system's error as a part of a text only. */
+/** Finds the system's error code, which grpc-js has only within a text. */
 function codeOf(error: unknown): string | undefined {
   const texts = error instanceof Error ? [error.message, String(error.cause)] : [];
   return /\bE[A-Z]{4,}\b/.exec(texts.join(' '))?.[0];
@@ -153,17 +153,17 @@ function isMissingFamily(error: unknown): boolean {
   return ['EADDRNOTAVAIL', 'EAFNOSUPPORT', 'EINVAL'].includes(codeOf(error) ?? '');
 }
 
-function whyNot(code: string | undefined): string {
+function describeErrorCode(code: string | undefined): string {
   switch (code) {
     case 'EADDRINUSE':
       return 'the address is in use already';
     case 'EACCES':
-      return 'this user may not listen there';
+      return 'this user is not allowed to listen there';
     case 'EADDRNOTAVAIL':
     case 'EAFNOSUPPORT':
       return 'this machine has no such address';
     case undefined:
-      return 'the host cannot be resolved, or the certificate and the key do not go together';
+      return 'the host cannot be resolved, or the certificate and the key do not match';
     default:
       return code;
   }

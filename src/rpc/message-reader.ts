@@ -1,11 +1,9 @@
 /**
- * Reads protobuf messages in one pass, straight into the objects that the parsers of the model take.
+ * Reads protobuf messages in one pass into the objects that the model's parsers accept. It knows the wire format, but not
+ * the messages.
  *
- * Strict where a lenient reader would hide a mistake: malformed bytes and bad UTF-8 are refused. A singular message that
- * occurs several times is merged, as protobuf says. The reader counts what it reads and stops at a limit, so that the
- * cost of a request does not depend on what a client put into it. It knows the wire format and no message.
- *
- * Decoding is synchronous, so at most one message is being read at any time.
+ * It refuses malformed bytes and invalid UTF-8. It counts elements and fields and stops at a limit, which bounds the cost
+ * of a request. Decoding is synchronous, so it reads at most one message at a time.
  */
 import { Fault, invalid, type Violation } from '../model/fault.js';
 import { type ElementKind, type ElementLimits, fieldsOfElement, requestFieldsMax } from '../model/method-limits.js';
@@ -18,7 +16,7 @@ const wireStartGroup = 3;
 const wireEndGroup = 4;
 const wireFixed32 = 5;
 
-/** Reads the value of one field into the message. The tag has been read; the value ends at `end` or before it. */
+/** Reads the value of one field into the message, after its tag. The value must not extend past `end`. */
 type Read<Message> = (message: Message, end: number) => void;
 
 export interface Field<Message> {
@@ -26,7 +24,7 @@ export interface Field<Message> {
   readonly read: Read<Message>;
 }
 
-/** A type of message. Fields that it does not list are skipped. */
+/** A type of message. The reader skips fields that it does not list. */
 export interface Shape<Message> {
   create(): Message;
   /** Reads fields up to `end` and merges them into the message. */
@@ -34,7 +32,7 @@ export interface Shape<Message> {
 }
 
 export function shape<Message>(create: () => Message, ...fields: readonly Field<Message>[]): Shape<Message> {
-  // By tag. A known field with another wire type counts as unknown, as protobuf says.
+  // Indexed by tag. As protobuf requires, a known field with another wire type counts as unknown.
   const reads: (Read<Message> | undefined)[] = new Array(1 + Math.max(0, ...fields.map(({ tag }) => tag))).fill(
     undefined,
   );
@@ -59,7 +57,7 @@ let fieldCount = 0;
 let fieldsMax = 0;
 let limits: ElementLimits = {};
 const counts: Record<ElementKind, number> = { users: 0, values: 0, keys: 0, paths: 0 };
-// Where attributes that have too many values are, as in `users[57].attributes`.
+// The index for violations of attributes, as in `users[57].attributes`.
 let userIndex: number | undefined;
 
 /** Throws a Fault if the bytes are not a message of this shape, or if they hold more than `elementLimits` allow. */
@@ -75,18 +73,18 @@ export function readMessage<Message>(type: Shape<Message>, bytes: Uint8Array, el
   try {
     type.merge(message, bytes.length);
   } finally {
-    // Requests hold personal data, and up to 4 MiB.
+    // Do not keep the request: it contains personal data, and may have 4 MiB.
     buffer = noBytes;
   }
   return message;
 }
 
-/** How many fields the last message had, up to where reading stopped. */
+/** Returns the number of fields that were read of the last message. */
 export function fieldsRead(): number {
   return fieldCount;
 }
 
-/** A string. Of a singular field that occurs several times, the last value counts. */
+/** A string. If the field occurs several times, the last value counts. */
 export function text<Name extends string>(number: number, name: Name): Field<Record<Name, string | undefined>> {
   return {
     tag: (number << 3) | wireBytes,
@@ -96,7 +94,7 @@ export function text<Name extends string>(number: number, name: Name): Field<Rec
   };
 }
 
-/** A repeated string. `refusal` says what is wrong if there are more than the method's limit for this kind of element. */
+/** A repeated string. `refusal` returns the violation if there are more elements of this kind than the method allows. */
 export function texts<Name extends string>(
   number: number,
   name: Name,
@@ -121,7 +119,7 @@ export function bool<Name extends string>(number: number, name: Name): Field<Rec
   };
 }
 
-/** An int32 or an enum, of which protobuf reads the lowest 32 bits. */
+/** An int32 or an enum. Protobuf requires reading only the lowest 32 bits. */
 export function int32<Name extends string>(number: number, name: Name): Field<Record<Name, number>> {
   return {
     tag: (number << 3) | wireVarint,
@@ -131,7 +129,7 @@ export function int32<Name extends string>(number: number, name: Name): Field<Re
   };
 }
 
-/** An int64 as a number, which is not exact beyond 2 ** 53. */
+/** An int64 as a number, which is inexact beyond 2 ** 53. */
 export function int64<Name extends string>(number: number, name: Name): Field<Record<Name, number | undefined>> {
   return {
     tag: (number << 3) | wireVarint,
@@ -141,7 +139,7 @@ export function int64<Name extends string>(number: number, name: Name): Field<Re
   };
 }
 
-/** A message. Of a singular field that occurs several times, all occurrences are merged. */
+/** A message. If the field occurs several times, its occurrences are merged. */
 export function message<Name extends string, Inner>(
   number: number,
   name: Name,
@@ -187,7 +185,7 @@ export function fieldMask(number: number): Field<{ updateMask: string[] }> {
   };
 }
 
-/** What attributes hold. A google.protobuf.Value of which no kind is set is undefined, so that the parsers refuse it. */
+/** A value in attributes. It is undefined for a google.protobuf.Value without a kind, which the parsers refuse. */
 export type ReadValue = string | number | boolean | null | undefined | ReadValue[] | ReadObject;
 export type ReadObject = { [key: string]: ReadValue };
 
@@ -223,7 +221,7 @@ function readStruct(object: ReadObject, end: number, level: number): void {
   }
 }
 
-/** One key and its value. A key that comes again replaces the earlier one; within an entry, values are merged. */
+/** Reads one key and its value. It replaces an earlier entry with the same key. Values within an entry are merged. */
 function readEntry(object: ReadObject, end: number, level: number): void {
   let key = '';
   let value: ReadValue;
@@ -237,7 +235,7 @@ function readEntry(object: ReadObject, end: number, level: number): void {
   object[key] = value;
 }
 
-/** `earlier` is what earlier occurrences of the same field held. */
+/** `earlier` is the value of earlier occurrences of the same field. */
 function readValue(earlier: ReadValue, end: number, level: number): ReadValue {
   let value = earlier;
   while (position < end) {
@@ -259,7 +257,7 @@ function readValue(earlier: ReadValue, end: number, level: number): ReadValue {
       case structTag: {
         const object: ReadObject = isObject(value) ? value : {};
         const structEnd = readEnd(end);
-        // One level too many is enough for the parsers to refuse it by its name, so its content does not matter.
+        // The parsers refuse one level too many with the right violation, so skip its content.
         if (level > attributesLevelsMax) position = structEnd;
         else readStruct(object, structEnd, level);
         value = object;
@@ -308,12 +306,12 @@ function tooManyValues(max: number): Violation {
   return { field: `users[${userIndex}].attributes`, description };
 }
 
-// A tag takes 32 bits, of which the highest 29 are the number of the field.
+// A tag has 32 bits. The highest 29 are the field's number.
 const tagMax = 0xffff_ffff;
 
 function readTag(end: number): number {
   if (++fieldCount > fieldsMax) {
-    // An empty path is the request itself.
+    // The empty path is the request itself.
     throw invalid([{ field: '', description: 'The request has too many fields that are repeated or unknown.' }]);
   }
   const tag = readVarint(end);
@@ -321,7 +319,7 @@ function readTag(end: number): number {
   return tag;
 }
 
-/** Where a value ends whose length comes next. */
+/** Reads the length of a value, and returns the position of its end. */
 function readEnd(end: number): number {
   const valueEnd = readVarint(end) + position;
   if (valueEnd > end) throw malformed();
@@ -348,8 +346,8 @@ function readText(end: number): string {
 
 function decodeUtf8(start: number, end: number): string {
   const decoded = buffer.toString('utf8', start, end);
-  // This replaces bytes that are not UTF-8 by U+FFFD, which valid text may hold as well. A strict decoder, which takes
-  // twice as long, tells them apart.
+  // Buffer replaces invalid UTF-8 by U+FFFD, which valid text may also contain. Only then use the strict decoder, which
+  // takes twice as long.
   return decoded.includes('\ufffd') ? strictUtf8.decode(buffer.subarray(start, end)) : decoded;
 }
 
@@ -360,7 +358,7 @@ function readDouble(end: number): number {
   return buffer.readDoubleLE(start);
 }
 
-/** An unsigned number. Exact up to 2 ** 53; what is larger stays larger, and is never 0. */
+/** Reads an unsigned number. A number above 2 ** 53 is inexact, but stays above it. */
 function readVarint(end: number): number {
   // Most numbers in a request are tags and lengths of one byte.
   const first = buffer[position] ?? 0;
@@ -377,7 +375,7 @@ function readVarint(end: number): number {
       position = index;
       return value;
     }
-    // Ten bytes hold 64 bits.
+    // A 64-bit number takes at most ten bytes.
     if (index - position === 10) break;
   }
   throw malformed();
@@ -392,10 +390,10 @@ function readVarintBits(end: number): bigint {
   return bits;
 }
 
-// As many as the libraries of Google allow.
+// The limit of Google's libraries.
 const groupLevelsMax = 100;
 
-/** Passes over the value of a field that is not known. */
+/** Skips the value of an unknown field. */
 function skip(tag: number, end: number, groupLevel = 0): void {
   switch (tag & 7) {
     case wireVarint:
@@ -430,10 +428,10 @@ function skipGroup(startTag: number, end: number, level: number): void {
   }
 }
 
-/** Of bytes that are not a message. */
+/** Returns the fault for bytes that are not a message. */
 export function malformed(): Fault {
   const description =
     'The request cannot be decoded. It must be a protobuf message of its type, with valid UTF-8 in its strings.';
-  // An empty path is the request itself. The bytes do not tell which of its fields it was.
+  // The empty path is the request itself, because the invalid field is unknown.
   return new Fault('INVALID_FIELD', description, [{ field: '', description }]);
 }

@@ -1,18 +1,19 @@
 /**
- * Writes protobuf messages by hand, front to back into one buffer that is used again for the next: no objects, no
- * pieces to join, one copy less. Encoding is synchronous, so that there is one message under way at most.
+ * Writes protobuf messages into one buffer that it reuses, which saves objects and a copy. It knows the wire format, but
+ * not the messages.
  *
- * It knows the wire and no message. Field numbers up to 15 only, whose tags are one byte.
+ * Encoding is synchronous, so it writes at most one message at a time. It supports only field numbers up to 15, which have
+ * tags of one byte.
  */
 
-// Of a page of users; a larger message has a buffer that is dropped for the next one.
+// Enough for a page of users. A larger message uses a larger buffer, which is not kept.
 const bufferBytes = 256 * 1024;
 
 const kept = Buffer.allocUnsafeSlow(bufferBytes);
 let buffer = kept;
 let end = 0;
 
-/** What `write` writes of a message. To be copied before the next one is written. */
+/** Encodes a message with `write`. The result must be copied before the next message is written. */
 export function written<Message>(write: (message: Message) => void, message: Message): Uint8Array {
   buffer = kept;
   end = 0;
@@ -27,7 +28,7 @@ function reserve(bytes: number): void {
   buffer = larger;
 }
 
-// Of a number up to 2 ** 53, or of 64 bits.
+// The size of a number with 64 bits.
 const varintBytesMax = 10;
 
 function putVarint(value: number): void {
@@ -47,14 +48,14 @@ const wireVarint = 0;
 const wireFixed64 = 1;
 const wireBytes = 2;
 
-/** A whole number from 0 on, up to 2 ** 53. */
+/** Writes a whole number from 0 to 2 ** 53. */
 export function putNumber(field: number, value: number): void {
   reserve(1 + varintBytesMax);
   buffer[end++] = (field << 3) | wireVarint;
   putVarint(value);
 }
 
-/** An int64 or int32 that may be negative. */
+/** Writes an int64 or int32 that may be negative. */
 export function putSigned(field: number, value: number): void {
   if (value >= 0) {
     putNumber(field, value);
@@ -73,10 +74,10 @@ export function putDouble(field: number, value: number): void {
   end = buffer.writeDoubleLE(value, end);
 }
 
-// A loop in JavaScript is faster than a call into C++ up to about here.
+// Up to about this length, a loop in JavaScript is faster than a call into C++.
 const loopCharactersMax = 40;
 
-/** Well-formed text, an empty one too. */
+/** Writes a well-formed string, even an empty one. */
 export function putText(field: number, text: string): void {
   reserve(1 + varintBytesMax + 3 * text.length);
   buffer[end++] = (field << 3) | wireBytes;
@@ -87,7 +88,7 @@ export function putText(field: number, text: string): void {
     end += bytes;
     return;
   }
-  // So short that its length takes one byte, whatever its characters are.
+  // The string is so short that its length takes one byte, for any characters.
   const start = end++;
   for (let index = 0; index < text.length; index++) {
     const unit = text.charCodeAt(index);
@@ -108,20 +109,20 @@ export function putBytes(field: number, bytes: Uint8Array): void {
   end += bytes.length;
 }
 
-/** Fields that are encoded already. */
+/** Writes fields that are already encoded. */
 export function putEncoded(fields: Uint8Array): void {
   reserve(fields.length);
   buffer.set(fields, end);
   end += fields.length;
 }
 
-/** Opens a message within the message, which `close` ends with what this gives. A wrong guess costs moving it. */
+/** Opens a nested message, and returns a mark for `close`. If `bytesGuess` is wrong, `close` must move the content. */
 export function open(field: number, bytesGuess = 0): number {
   reserve(3);
   buffer[end++] = (field << 3) | wireBytes;
   const mark = end;
   end += bytesGuess > 0x7f ? 2 : 1;
-  // The guess is found again by where the content begins.
+  // Keeps the offset of the content for `close`.
   buffer[mark] = end - mark;
   return mark;
 }

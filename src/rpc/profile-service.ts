@@ -1,6 +1,5 @@
 /**
- * The first contract, profileservice.ProfileService, whose clients read the outcome out of the response: the only
- * second rendering of faults there is.
+ * The first contract, profileservice.ProfileService. Its responses contain the faults that are the client's mistakes.
  */
 import type { ServiceImplementation } from 'nice-grpc';
 import { ProfileServiceDefinition } from '../../generated/profileservice/profile.js';
@@ -19,16 +18,16 @@ export function createProfileService(directory: Directory): ServiceImplementatio
         await directory.createUser({ fields: parseCreateProfile(request), requestId: undefined }, signal);
         return { status: 200, msg: 'profile created', error: '' };
       } catch (fault) {
-        // What is not the caller's mistake goes out as a gRPC status, as everywhere.
+        // All other faults become gRPC statuses, as in other services.
         if (!(fault instanceof Fault && (fault.code === 'INVALID_ARGUMENT' || fault.code === 'ALREADY_EXISTS')))
           throw fault;
-        return { status: 400, msg: 'Invalid Request not enough credentials', error: sentenceOf(fault) };
+        return { status: 400, msg: 'Invalid Request not enough credentials', error: describeFault(fault) };
       }
     },
   };
 }
 
-function sentenceOf({ reason, message, violations }: Fault): string {
+function describeFault({ reason, message, violations }: Fault): string {
   if (reason === 'EMAIL_TAKEN' || violations.length === 0) return message;
   return `${violations.map(({ field, description }) => `${field} ${description}`).join('; ')}.`;
 }

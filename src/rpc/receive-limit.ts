@@ -1,9 +1,8 @@
 /**
- * The byte limit of each method on a grpc-js server, which has one setting for all methods only.
+ * Sets the byte limit of each method on a grpc-js server, which has only one limit for all methods.
  *
- * It sets the fields in which a call of grpc-js keeps that setting, before the first byte of the request is read. Both
- * are private to grpc-js: if they are ever renamed, the limit still holds, because requestReader checks it again, but
- * then a compressed message inflates up to the limit of the whole server first. A test checks that it does not.
+ * It sets private fields of a grpc-js call before the first byte is read. If grpc-js renames them, requestReader still
+ * enforces the limit, but a compressed message first inflates up to the server's limit. A test would then fail.
  */
 import type { ServerInterceptingCallInterface } from '@grpc/grpc-js';
 import { requestBytesMax } from '../model/method-limits.js';
@@ -17,7 +16,7 @@ export function limitReceivedBytes(call: ServerInterceptingCallInterface, path: 
   }
 }
 
-/** The text of a status that grpc-js sends by itself, in this service's words if it is about the size of a request. */
+/** Returns the text for a status that grpc-js sends itself. Replaces its text if the request is too large. */
 export function ownDetails(path: string, details: string): string {
   return details.startsWith('Received message ') ? requestTooLarge(requestBytesMax[path] ?? 0).message : details;
 }

@@ -1,6 +1,5 @@
 /**
- * Server reflection, as grpc.reflection.v1 and as v1alpha, which ghz and Python's client use. The two have the same
- * messages.
+ * Server reflection as grpc.reflection.v1 and as v1alpha, which ghz and Python's client use. Both have the same messages.
  */
 import {
   create,
@@ -28,7 +27,7 @@ interface ExtensionRequest {
   extensionNumber: number;
 }
 
-// All but the host are one oneof, of which a client sets one.
+// All fields except `host` are one oneof, so a client sets only one of them.
 interface ReflectionRequest {
   host: string;
   fileByFilename: string | undefined;
@@ -124,7 +123,7 @@ function writeRequest(request: ReflectionRequest): void {
   if (request.listServices !== undefined) putText(7, request.listServices);
 }
 
-/** One for each version, in the order of reflectionServiceNames. */
+/** A definition for each version, in the order of reflectionServiceNames. */
 export const reflectionServiceDefinitions = reflectionServiceNames.map((name) => ({
   serverReflectionInfo: wireMethod({
     path: `/${name}/ServerReflectionInfo`,
@@ -137,7 +136,7 @@ export const reflectionServiceDefinitions = reflectionServiceNames.map((name) =>
 
 type ReflectionServiceDefinition = (typeof reflectionServiceDefinitions)[number];
 
-/** Answers from a FileDescriptorSet with all imports, and for health and reflection from descriptors of their own. */
+/** `descriptors` is a FileDescriptorSet with all imports, except those of health and reflection. */
 export function createReflectionService(
   descriptors: Uint8Array,
   serviceNames: readonly string[],
@@ -178,7 +177,7 @@ export function createReflectionService(
         numbers: numbers.map((desc) => (desc.kind === 'extension' ? desc.number : 0)),
       };
     }
-    return { kind: 'error', code: Status.INVALID_ARGUMENT, text: 'The request asks for nothing. Set message_request.' };
+    return { kind: 'error', code: Status.INVALID_ARGUMENT, text: 'The request is empty. Set message_request.' };
   }
 
   return {
@@ -188,7 +187,7 @@ export function createReflectionService(
   };
 }
 
-/** The file that each service, method, message, field, enum, enum value and extension is in, by its full name. */
+/** Maps the full name of each service, method, message, field, enum, enum value and extension to its file. */
 function indexSymbols(registry: FileRegistry): ReadonlyMap<string, string> {
   const fileOf = new Map<string, string>();
   for (const file of registry.files) {
@@ -197,7 +196,7 @@ function indexSymbols(registry: FileRegistry): ReadonlyMap<string, string> {
     };
     const addEnum = ({ typeName, values }: DescEnum): void => {
       add(typeName);
-      // Values of an enum are named as beside it.
+      // The scope of an enum's values is the scope of the enum.
       const scope = typeName.replace(/[^.]*$/, '');
       for (const { name } of values) add(`${scope}${name}`);
     };

@@ -1,8 +1,8 @@
 /**
- * The requests of both contracts as the model's parsers take them, by the field numbers of proto/.
+ * The shapes of the requests of both contracts, with the field numbers of proto/. A test compares them with the generated
+ * code, field by field.
  *
- * Fields that a request cannot set, like `create_time`, are not listed: they are skipped, whatever they hold. A test
- * compares what is read here with the generated code, field by field.
+ * Fields that a request cannot set, such as `create_time`, are not listed, so the reader skips them.
  */
 import type { Violation } from '../model/fault.js';
 import {
@@ -82,7 +82,7 @@ const tooManyKeys = (max: number): Violation => ({
   description: `must have at most ${max} elements together with emails`,
 });
 
-/** By the names of the methods in the generated definition. */
+/** The keys are the names of the methods in the generated definition. */
 export const userRequests = {
   createUser: shape(
     (): { user: UserToCreate | undefined; requestId: string } => ({ user: undefined, requestId: '' }),

@@ -1,7 +1,7 @@
 /**
- * The gRPC server: the services, what surrounds every call, health, reflection, and its end.
+ * The gRPC server: its services, interceptors, middleware, health, reflection and shutdown.
  *
- * Knows nothing of the database: whoever does says whether it is serving.
+ * It does not know the database. The application sets whether it is serving.
  */
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
@@ -26,17 +26,17 @@ import { createProfileService, profileServiceDefinition } from './profile-servic
 import { createReflectionService, reflectionServiceDefinitions, reflectionServiceNames } from './reflection-service.js';
 import { createUserService, userServiceDefinition } from './user-service.js';
 
-// How long calls may be on their way when clients are told that none are taken; far more than a packet takes.
-const onTheirWayMs = 100;
-// How long the statuses of calls that are ended by force may take to be sent.
-const lastWordsMs = 250;
+// The time for calls that clients sent before they received GOAWAY to arrive.
+const drainTimeoutMs = 100;
+// The time to send the statuses of calls that the shutdown ended.
+const flushTimeoutMs = 250;
 
 export interface RpcServerOptions {
   readonly directory: Directory;
   readonly log: Log;
   readonly metrics?: Pick<Metrics, 'call'>;
   readonly grpc: {
-    /** The host localhost is 127.0.0.1 and ::1; port 0 picks a free one. */
+    /** localhost means 127.0.0.1 and ::1. Port 0 picks a free port. */
     readonly address: Address;
     readonly concurrentStreamsMax: number;
     readonly connectionAgeMsMax: number;
@@ -44,11 +44,11 @@ export interface RpcServerOptions {
     readonly keepaliveTimeMs: number;
     readonly keepaliveTimeoutMs: number;
   };
-  /** How long a watcher may take nothing of what waits for it. */
+  /** The time that a watcher may pause reading while changes are queued for it. */
   readonly stallTimeoutMs: number;
-  /** PEM. With clientCa every client must show a certificate. */
+  /** PEM. With clientCa, every client must present a certificate. */
   readonly tls?: { readonly cert: Buffer; readonly key: Buffer; readonly clientCa?: Buffer };
-  /** The FileDescriptorSet that reflection answers from. */
+  /** The FileDescriptorSet for reflection. */
   readonly descriptors: Uint8Array;
 }
 
@@ -57,23 +57,22 @@ export interface RpcServer {
   /** As in `127.0.0.1:50051`. */
   readonly addresses: readonly string[];
   /**
-   * A connection from within this process, for somebody who translates: in the clear whatever TLS says, of any age. Its
-   * calls are logged as of the address that their metadata has under `x-forwarded-for`. Throws a Fault once it is closing.
+   * Opens a connection from within this process, for the gateway, without TLS or an age limit. Its calls are logged with
+   * the address in their metadata's `x-forwarded-for`. Throws a Fault after close() has begun.
    */
   connect(): Socket;
-  /** What health says, of all services; true from the start. Without effect once the server is closing. */
+  /** Sets the health of all services, which is initially true. Has no effect after close() has begun. */
   setServing(serving: boolean): void;
   /**
-   * Says NOT_SERVING, waits `delayMs`, takes no more calls, ends streams of responses with UNAVAILABLE
-   * (SERVER_STOPPING), and lets other calls finish; after `timeoutMs` more ends them, too. `onDelayed` runs before it
-   * takes no more calls, and may wait.
+   * Sets health to NOT_SERVING, waits `delayMs`, awaits `onDelayed` and accepts no more calls. Then it ends streams of
+   * responses with UNAVAILABLE (SERVER_STOPPING), and lets other calls finish for up to `timeoutMs` before it ends them.
    */
   close(options: { delayMs: number; timeoutMs: number; onDelayed?: () => Promise<void> }): Promise<void>;
   /** Ends everything at once. */
   kill(): void;
 }
 
-/** Throws ListenError where it cannot listen on every address. */
+/** Throws ListenError if it cannot listen on every address. */
 export async function startServer({
   directory,
   log,
@@ -83,7 +82,7 @@ export async function startServer({
   tls,
   descriptors,
 }: RpcServerOptions): Promise<RpcServer> {
-  // grpc-js would write to the standard error.
+  // grpc-js would write to stderr.
   const logLine = (text: unknown): void => log.debug({ text: String(text) }, 'grpc-js');
   setLogger({ error: logLine, info: logLine, debug: logLine });
 
@@ -145,9 +144,11 @@ export async function startServer({
     await onDelayed?.();
     for (const listener of listeners) listener.refuse();
     stopping.abort();
-    await settlesWithin(Promise.all(listeners.map(unused)), onTheirWayMs, killed.signal).catch(() => {});
+    await settlesWithin(Promise.all(listeners.map(allConnectionsClosed)), drainTimeoutMs, killed.signal).catch(
+      () => {},
+    );
     const finished = Promise.all(listeners.map(({ server }) => server.shutdown()));
-    // HTTP/2 has no goodbye for a connection on which nothing has been said, like a prober's; it would stay.
+    // A connection without a single byte, such as a prober's, has no HTTP/2 session that shutdown() could close.
     for (const { sockets } of listeners) {
       for (const socket of sockets) if (socket.bytesRead === 0) socket.destroy();
     }
@@ -156,7 +157,7 @@ export async function startServer({
     await Promise.race([finished, timedOut]);
     timeout.abort();
     calls.endAll();
-    await Promise.race([finished, sleep(lastWordsMs, undefined, { ref: false })]);
+    await Promise.race([finished, sleep(flushTimeoutMs, undefined, { ref: false })]);
     destroy(listeners);
   }
 
@@ -184,7 +185,7 @@ export async function startServer({
   };
 }
 
-/** grpc-js's forceShutdown closes connections only where channelz is on. */
+/** grpc-js's forceShutdown closes connections only if channelz is on. */
 function destroy(listeners: readonly Listener[]): void {
   for (const { server, sockets } of listeners) {
     server.forceShutdown();
@@ -192,12 +193,12 @@ function destroy(listeners: readonly Listener[]): void {
   }
 }
 
-/** Resolves when the last connection of those that there are has been closed. */
-async function unused({ sockets }: Listener): Promise<void> {
+/** Resolves after all current connections have closed. */
+async function allConnectionsClosed({ sockets }: Listener): Promise<void> {
   await Promise.all([...sockets].map((socket) => once(socket, 'close')));
 }
 
-/** Ends early, and without an error, where the signal fires. */
+/** Ends early and without an error if the signal aborts. */
 async function pause(ms: number, signal: AbortSignal): Promise<void> {
   await sleep(ms, undefined, { signal }).catch(() => {});
 }

@@ -1,6 +1,6 @@
 /**
- * The descriptors of the services that gRPC itself defines, which reflection describes with the others. They are written
- * down here because their .proto files are not part of this repository.
+ * The descriptors of gRPC's own services, health and reflection, for reflection. They are written here because their
+ * .proto files are not part of this repository.
  */
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import {

@@ -1,8 +1,6 @@
 /**
- * The one codec between the model's users and what is sent: straight to bytes, by the field numbers of proto/users/v1.
- *
- * Requests need none: the model's parsers take the generated messages as they are. A test holds what is written here
- * against the generated decoders, field by field.
+ * Encodes the model's users directly to bytes, with the field numbers of proto/users/v1. A test compares the bytes with
+ * the generated decoders, field by field.
  */
 import { UserChange_Type } from '../../generated/users/v1/user.js';
 import { createPause } from '../event-loop.js';
@@ -13,7 +11,7 @@ import type { UserPage } from '../operations/list-page.js';
 import type { WatchedChange, WatchMessage } from '../operations/watch-users.js';
 import { close, open, putDouble, putEncoded, putNumber, putSigned, putText, written } from './message-writer.js';
 
-/** How the responses that hold users are encoded; those of the other methods are the generated code's. */
+/** Encoders for the responses with users. The generated code encodes the others. */
 export const userResponses = {
   createUser: encoder(writeUser),
   getUser: encoder(writeUser),
@@ -59,7 +57,7 @@ function writeUser({ user }: { user: User }): void {
   putUser(1, user);
 }
 
-/** Leaves out those who are missing. */
+/** Leaves out missing users. */
 function putUsers(field: number, users: readonly (User | undefined)[]): void {
   for (const user of users) if (user !== undefined) putUser(field, user);
 }
@@ -110,7 +108,7 @@ function putTextUnlessEmpty(field: number, text: string): void {
   if (text !== '') putText(field, text);
 }
 
-/** A google.protobuf.Timestamp. */
+/** Writes a google.protobuf.Timestamp. */
 function putTime(field: number, time: Date): void {
   const ms = time.getTime();
   const seconds = Math.floor(ms / 1000);
@@ -121,7 +119,7 @@ function putTime(field: number, time: Date): void {
   close(mark);
 }
 
-/** A google.protobuf.Struct, left out where it is empty. */
+/** Writes a google.protobuf.Struct unless it is empty. */
 function putAttributes(field: number, attributes: JsonObject): void {
   for (const _ in attributes) {
     putStruct(field, attributes);
@@ -140,7 +138,7 @@ function putStruct(field: number, object: JsonObject): void {
   close(mark);
 }
 
-/** A google.protobuf.Value: one of its fields, also where that is a default. */
+/** Writes a google.protobuf.Value, which must have a field even for a default such as 0. */
 function putValue(field: number, value: JsonValue): void {
   const mark = open(field);
   switch (typeof value) {
@@ -192,7 +190,7 @@ function putChange(field: number, { type, userId, user, changeTime }: WatchedCha
 
 const watchMessages = new WeakMap<WatchMessage, Uint8Array>();
 
-/** Once for all watchers who get the same message. */
+/** Encodes a message once for all watchers that receive it. */
 function encodeWatchMessage(message: WatchMessage): Uint8Array {
   const known = watchMessages.get(message);
   if (known !== undefined) return known;

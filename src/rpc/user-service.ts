@@ -1,5 +1,5 @@
-/** The handlers of users.v1.UserService: parse, ask the directory, answer. Faults pass through to the middleware. */
-import { setImmediate as nextTurn } from 'node:timers/promises';
+/** The handlers of users.v1.UserService. They parse requests and call the directory. The middleware handles faults. */
+import { setImmediate as yieldToEventLoop } from 'node:timers/promises';
 import type { ServiceImplementation } from 'nice-grpc';
 import { UserServiceDefinition } from '../../generated/users/v1/user_service.js';
 import { Fault } from '../model/fault.js';
@@ -54,7 +54,7 @@ export function createUserService(directory: Directory): ServiceImplementation<t
 
     async batchGetUsers(request, { signal }) {
       const users = await directory.batchGetUsers(parseBatchGetUsers(request).ids, signal);
-      // As the caller wrote them, and as often, so that they can be found in what was asked for.
+      // The ids are written as in the request and as often, so clients can find them there.
       return {
         users: await encodeUsers(1, users),
         missingIds: request.ids.filter((_, index) => users[index] === undefined),
@@ -63,16 +63,16 @@ export function createUserService(directory: Directory): ServiceImplementation<t
 
     async batchCreateUsers(request, { signal }) {
       const largeBytes = bytesOf(request);
-      // A large batch takes long to decode, to check and to write. Between those, other calls get a turn of the event loop.
-      if (largeBytes !== undefined) await nextTurn();
+      // A large batch takes long to decode, check and write. Other calls run in between.
+      if (largeBytes !== undefined) await yieldToEventLoop();
       const parsed = parseBatchCreateUsers(request);
-      refuseLargeAnswer(largeBytes, parsed.users);
-      if (largeBytes !== undefined) await nextTurn();
+      validateResponseSize(largeBytes, parsed.users);
+      if (largeBytes !== undefined) await yieldToEventLoop();
       return { users: await directory.batchCreateUsers(parsed, signal) };
     },
 
     async importUsers(requests, { signal }) {
-      const { errors, ...report } = await directory.importUsers(each(requests, createImportParser()), signal);
+      const { errors, ...report } = await directory.importUsers(mapEach(requests, createImportParser()), signal);
       return { ...report, errors: [...errors] };
     },
 
@@ -85,7 +85,7 @@ export function createUserService(directory: Directory): ServiceImplementation<t
     },
 
     async *resolveUsers(requests, { signal }) {
-      const parsed = each(requests, parseResolveUsers);
+      const parsed = mapEach(requests, parseResolveUsers);
       for await (const { request, byId, byEmail } of directory.resolveUsers(parsed, signal)) {
         yield {
           tag: request.tag,
@@ -98,19 +98,19 @@ export function createUserService(directory: Directory): ServiceImplementation<t
   };
 }
 
-async function* each<T, R>(items: AsyncIterable<T>, map: (item: T) => R): AsyncGenerator<R, void, undefined> {
+async function* mapEach<T, R>(items: AsyncIterable<T>, map: (item: T) => R): AsyncGenerator<R, void, undefined> {
   for await (const item of items) yield map(item);
 }
 
-// An id, two times, an etag, and what frames them and the display name.
+// An id, two times, an etag, and the framing of these and of the display name.
 const addedBytesMax = 120;
 
-/** Before anything is written: an answer too large to send would hide that it was. */
-function refuseLargeAnswer(requestBytes: number | undefined, users: readonly UserFields[]): void {
+/** Fails before the users are written, because the client would not know of them without a response. */
+function validateResponseSize(requestBytes: number | undefined, users: readonly UserFields[]): void {
   if (requestBytes === undefined) return;
   let bytes = requestBytes;
   for (const user of users) bytes += addedBytesMax + Buffer.byteLength(displayName(user));
   if (bytes > messageBytesMax) {
-    throw new Fault('MESSAGE_TOO_LARGE', 'The answer would have more than 4 MiB: create fewer users at once.');
+    throw new Fault('MESSAGE_TOO_LARGE', 'The response would have more than 4 MiB. Create fewer users at once.');
   }
 }

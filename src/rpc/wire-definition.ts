@@ -1,8 +1,8 @@
 /**
- * How requests are read from the wire and responses are written to it.
+ * Defines how requests are read from the wire and responses are written to it.
  *
- * A reader here never throws: grpc-js would answer INTERNAL to what is the client's mistake. It returns the Fault
- * instead of the request, and the fault middleware throws that.
+ * A reader never throws, because grpc-js would return INTERNAL for a client's mistake. It returns a Fault instead of the
+ * request, and the fault middleware throws it.
  */
 import type { BinaryReader, BinaryWriter } from '@bufbuild/protobuf/wire';
 import type { MethodDefinition } from 'nice-grpc';
@@ -41,10 +41,10 @@ type WireMethod<M extends GeneratedMethod, Request, Response> = MethodDefinition
   M['responseStream']
 >;
 
-/** The shape of each method's request, by the name of the method. */
+/** The shape of each method's request. */
 export type Shapes<D extends GeneratedDefinition> = { readonly [M in keyof D['methods']]: Shape<unknown> };
 
-/** For some methods, by name: what a handler answers with, as bytes. Copied before the next is asked for. */
+/** Encoders for the responses of some methods, by name. The bytes are copied before the next call of an encoder. */
 export type Encoders = Readonly<Record<string, (response: never) => Uint8Array>>;
 
 export type WireDefinition<D extends GeneratedDefinition, S extends Shapes<D>, E extends Encoders> = {
@@ -56,8 +56,8 @@ export type WireDefinition<D extends GeneratedDefinition, S extends Shapes<D>, E
 };
 
 /**
- * A service of ts-proto for nice-grpc, with requests read by `shapes`. Responses are what `encoders` take, or else whole
- * messages: they are encoded as they are, because nice-grpc alone would copy each through fromPartial first.
+ * Creates a nice-grpc definition from one of ts-proto. `shapes` read the requests. `encoders`, or the generated code,
+ * encode the responses directly, because nice-grpc would first copy each with fromPartial.
  */
 export function wireDefinition<D extends GeneratedDefinition, S extends Shapes<D>, E extends Encoders>(
   definition: D,
@@ -83,7 +83,7 @@ export function wireDefinition<D extends GeneratedDefinition, S extends Shapes<D
   return Object.fromEntries(methods) as WireDefinition<D, S, E>;
 }
 
-/** One method of a service that has no generated definition. It is for servers only. */
+/** Defines one method of a service without a generated definition, for servers only. */
 export function wireMethod<
   Request,
   Response,
@@ -104,7 +104,7 @@ export function wireMethod<
     path,
     requestStream,
     responseStream,
-    // The fault middleware lets no Fault get to a handler.
+    // A Fault never reaches a handler, because the fault middleware throws it.
     requestDeserialize: requestReader(path, request) as (bytes: Uint8Array) => Request,
     responseSerialize: encode,
     requestSerialize: ofClient,
@@ -115,7 +115,7 @@ export function wireMethod<
 
 const noFields = shape(() => ({}));
 
-// grpc-js drops what an encoder throws, and ends the call before it returns.
+// grpc-js drops the error of an encoder, and ends the call synchronously.
 let encodingError: unknown;
 
 function keepingErrors(encode: (message: never) => Uint8Array): (message: never) => Uint8Array {
@@ -129,14 +129,14 @@ function keepingErrors(encode: (message: never) => Uint8Array): (message: never)
   };
 }
 
-/** Why the answer could not be encoded, for whoever is told just then that the call ends with INTERNAL. */
+/** Returns the error of the last failed encoder, and clears it. Called when grpc-js ends a call with INTERNAL. */
 export function takeEncodingError(): unknown {
   const error = encodingError;
   encodingError = undefined;
   return error;
 }
 
-/** Reads the requests of one method, within its limits. Returns a Fault for bytes that it refuses. */
+/** Creates a reader for the requests of one method. It returns a Fault for invalid bytes and requests over the limits. */
 export function requestReader<Request>(path: string, type: Shape<Request>): (bytes: Uint8Array) => Request | Fault {
   const bytesMax = requestBytesMax[path] ?? 0;
   const elementLimits = requestElementsMax[path] ?? {};
@@ -149,7 +149,7 @@ export function requestReader<Request>(path: string, type: Shape<Request>): (byt
       }
       return request;
     } catch (error) {
-      // TextDecoder throws a TypeError at bad UTF-8.
+      // TextDecoder throws a TypeError for invalid UTF-8.
       return error instanceof Fault ? error : malformed();
     }
   };
@@ -161,11 +161,11 @@ export function requestTooLarge(bytesMax: number): Fault {
   return new Fault('MESSAGE_TOO_LARGE', `A request of this method must have at most ${bytesMax} bytes. ${advice}`);
 }
 
-// Only of large messages, so that a small one costs nothing.
+// Only large messages are recorded, so small ones cost nothing.
 const largeBytes = 1024 * 1024;
 const bytesOfLarge = new WeakMap<object, number>();
 
-/** How many bytes a request had on the wire, where it had more than 1 MiB. */
+/** Returns the size of a request on the wire if it had more than 1 MiB. */
 export function bytesOf(request: object): number | undefined {
   return bytesOfLarge.get(request);
 }

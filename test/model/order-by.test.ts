@@ -57,7 +57,9 @@ describe('parseOrderBy', () => {
     expect(faultOf(text)).toMatchObject({
       reason: 'INVALID_ORDER_BY',
       code: 'INVALID_ARGUMENT',
-      violations: [{ field: 'order_by', description: expect.stringContaining('must be a comma-separated list of create_time') }],
+      violations: [
+        { field: 'order_by', description: expect.stringContaining('must be a comma-separated list of create_time') },
+      ],
     });
   });
 

@@ -264,8 +264,7 @@ describe('an email', () => {
 
   it('may have 63 bytes in each label of the domain and 253 in all, counted in ASCII', () => {
     const long = (...lengths: number[]) => `a@${lengths.map((length) => 'a'.repeat(length)).join('.')}`;
-    const refusal =
-      'must have a domain of at most 253 bytes, with at most 63 in each label (counted in ASCII form)';
+    const refusal = 'must have a domain of at most 253 bytes, with at most 63 in each label (counted in ASCII form)';
     expect(refuseEmail(long(63))).toBeUndefined();
     expect(refuseEmail(long(64))).toBe(refusal);
     expect(refuseEmail(long(63, 63, 63, 61))).toBeUndefined();

@@ -89,7 +89,7 @@ describe('the status of a failed call', () => {
     const error = await failureOf(typedClient(server.target).getUser({ id }));
     const requestId = server.callLines()[0]?.requestId;
     expect(Status[error.code]).toBe('INTERNAL');
-    expect(error.details).toBe(`An internal error; the server's log has it under request id ${requestId}.`);
+    expect(error.details).toBe(`An internal error occurred. The server's log has it under request id ${requestId}.`);
     expect(detailOf(error, 'ErrorInfo')).toMatchObject({ reason: 'INTERNAL' });
     expect(JSON.stringify(error.extra)).not.toContain('secret');
     const bug = server.lines.find(({ msg }) => msg === 'a call failed with a bug');
@@ -113,7 +113,7 @@ describe('the status of a failed call', () => {
       await vi.waitUntil(() => server.callLines().length === index + 1, patience);
       const requestId = server.callLines()[index]?.requestId;
       expect(Status[error.code]).toBe('INTERNAL');
-      expect(error.details).toBe(`An internal error; the server's log has it under request id ${requestId}.`);
+      expect(error.details).toBe(`An internal error occurred. The server's log has it under request id ${requestId}.`);
       expect(detailOf(error, 'ErrorInfo')).toMatchObject({ reason: 'INTERNAL' });
       expect(detailOf(error, 'RequestInfo')).toMatchObject({ requestId });
       const bug = server.lines.findLast(({ msg }) => msg === 'a call failed with a bug');

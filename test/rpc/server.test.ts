@@ -294,7 +294,7 @@ describe.each(['v1', 'v1alpha'])('reflection %s', (version) => {
       error(5, 'The server has no extension of this name.'),
       error(5, 'The server has no message type of this name.'),
       undefined,
-      error(3, 'The request asks for nothing. Set message_request.'),
+      error(3, 'The request is empty. Set message_request.'),
     ]);
     expect(answers[4]?.allExtensionNumbersResponse).toEqual({ baseTypeName: 'users.v1.User' });
   });

@@ -1,10 +1,10 @@
-/** That JSON is read as it was meant, whatever has been read before. */
+/** Tests that JSON is read correctly, regardless of earlier input, and that inexact numbers are found. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { hasInexactNumber, isExactNumber, parseJson, replaceInexactNumbers } from '../src/json.js';
 import type { JsonValue } from '../src/model/user.js';
 
-/** Compared as text, in which -0 is 0, because matchers and JSON.parse each have opinions of their own on keys. */
+/** Compares as text, in which -0 is 0, because matchers and JSON.parse treat some keys specially. */
 const canonical = (value: unknown): string =>
   Array.isArray(value)
     ? `[${value.map(canonical)}]`
@@ -15,15 +15,15 @@ const canonical = (value: unknown): string =>
       : JSON.stringify(value);
 
 describe('parseJson', () => {
-  it('reads a key with an escape after one that is a backslash', () => {
+  it('reads a key with an escape after a key that is a backslash', () => {
     const texts = ['{"h":[],"\\\\":0}', '{"h":1,"\\"":2}', '{"h":1,"\\n":2}', '{"h":1,"\\u0001":2}'];
-    // Several times, because it is what was read before that makes JSON.parse err.
+    // Several times, because the bug in JSON.parse depends on earlier input.
     for (let turn = 0; turn < 3; turn++) {
       expect(texts.map((text) => Object.keys(parseJson(text) as object)[1])).toEqual(['\\', '"', '\n', '\u0001']);
     }
   });
 
-  it('reads everything back that JSON.stringify writes', () => {
+  it('reads everything that JSON.stringify writes', () => {
     const key = fc.oneof(
       fc.string({ unit: 'binary', maxLength: 4 }),
       fc.string({ unit: fc.constantFrom('\\', '"', '\n', '\u0001', '/', 'a', '1'), maxLength: 3 }),
@@ -41,7 +41,7 @@ describe('parseJson', () => {
     fc.assert(
       fc.property(value, (written) => {
         expect(canonical(parseJson(JSON.stringify(written)))).toBe(canonical(written));
-        // As jsonb writes it.
+        // In the format of jsonb.
         expect(canonical(parseJson(JSON.stringify(written, null, 1)))).toBe(canonical(written));
       }),
       { numRuns: 1000 },
@@ -84,7 +84,7 @@ describe('numbers that a double cannot hold', () => {
     expect(exactLiterals.filter((literal) => !isExactNumber(literal))).toEqual([]);
   });
 
-  it('are found wherever they stand, but not in strings', () => {
+  it('are found anywhere except in strings', () => {
     for (const literal of inexactLiterals) {
       for (const text of [literal, `[${literal}]`, `{"a":{"b":[1,${literal} ]}}`, `["\\"",${literal}]`]) {
         expect([text, hasInexactNumber(text)]).toEqual([text, true]);
@@ -139,13 +139,13 @@ describe('numbers that a double cannot hold', () => {
     );
   });
 
-  it('are looked for in a time that does not depend on what is in the text', () => {
+  it('are found in a time that does not depend on the content', () => {
     const start = process.cpuUsage();
     for (const unit of ['\\"', '"', '1', '0.1', '[1,', '1e1', '-', '\\', 'e123']) {
       hasInexactNumber(`${unit.repeat(1_000_000 / unit.length)}1234567890123456`);
       hasInexactNumber(`"${unit.repeat(1_000_000 / unit.length)}1234567890123456`);
     }
-    // Microseconds of this process: linear takes some ten thousands, quadratic minutes.
+    // CPU time of this process in microseconds: tens of thousands if linear, minutes if quadratic.
     expect(process.cpuUsage(start).user).toBeLessThan(10_000_000);
   });
 });

@@ -1,4 +1,4 @@
-/** What filters mean and which are refused; what they match is test/store/filter-sql.test.ts. */
+/** Tests the parsing of filters. test/store/filter-sql.test.ts tests which users they match. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Fault } from '../../src/model/fault.js';
@@ -27,7 +27,7 @@ function refusalOf(filter: string): string {
 }
 
 describe('parseFilter', () => {
-  it.each(['', ' ', '\n\t ', '// nothing', ' // nothing\n// more\r\n '])('takes %j for no filter', (filter) => {
+  it.each(['', ' ', '\n\t ', '// nothing', ' // nothing\n// more\r\n '])('reads %j as no filter', (filter) => {
     expect(parseFilter(filter)).toBeUndefined();
   });
 
@@ -250,14 +250,14 @@ describe('parseFilter', () => {
     expect(refusalOf(`create_time == timestamp("${value}")`)).toMatch(/RFC 3339|years/);
   });
 
-  it('refuses a text of more than 2048 characters, counted as code points', () => {
+  it('refuses a filter of more than 2048 code points', () => {
     const filter = (count: number) => `first_name == "${'\u{1f600}'.repeat(count)}"`;
     expect(parseFilter(filter(2048 - 16))).toBeDefined();
     expect(refusalOf(filter(2048 - 15))).toBe('must have at most 2048 characters');
     expect(refusalOf('('.repeat(10_000_000))).toBe('must have at most 2048 characters');
   });
 
-  it('has 32 levels of parentheses, brackets and negation', () => {
+  it('allows 32 levels of parentheses, brackets and negation', () => {
     const within = (open: string, close: string, count: number) =>
       `${open.repeat(count)}attributes.a${close.repeat(count)}`;
     expect(parseFilter(within('(', ')', 32))).toEqual(parseFilter('attributes.a'));
@@ -273,7 +273,7 @@ describe('parseFilter', () => {
     expect(refusalOf(`${'('.repeat(32)}attributes.a in [1]${')'.repeat(32)}`)).toBe('must have at most 32 levels');
   });
 
-  it('counts no levels in texts, comments and chains', () => {
+  it('counts no levels in strings, comments and chains', () => {
     const brackets = '('.repeat(100);
     for (const quoted of [`"${brackets}\\"((("`, `'"${brackets}'`, `"""\n"${brackets}"""`, `r"\\${brackets}"`]) {
       expect(parseFilter(`first_name == ${quoted} // ${brackets}"`)).toBeDefined();
@@ -286,8 +286,8 @@ describe('parseFilter', () => {
     expect(parseFilter(nested(30))).toMatchObject({ kind: 'or', terms: { length: 31 } });
   });
 
-  // The bound is for a slow machine; unguarded, some of these take seconds or end the stack.
-  it('refuses or reads hostile texts quickly', () => {
+  // The limit allows for a slow machine. Without protection, some of these take seconds or exhaust the stack.
+  it('refuses or reads hostile filters quickly', () => {
     const openings = [
       '(',
       '[',
@@ -349,14 +349,14 @@ describe('parseFilter', () => {
       } catch (error) {
         expect(error).toBeInstanceOf(Fault);
       }
-      // The processor's time and not the clock's, which runs while others have the machine.
+      // CPU time, because wall-clock time depends on other processes.
       const { user, system } = process.cpuUsage(start);
       slowestMs = Math.max(slowestMs, (user + system) / 1000);
     }
     expect(slowestMs).toBeLessThan(1000);
   });
 
-  it('throws nothing but a Fault, and that without a piece of the text', () => {
+  it('throws only Faults, which contain no part of the filter', () => {
     const parts = fc.constantFrom(
       ...'( ) [ ] { } ! - + . , ? : == != < >= || && in " \' """ r" \\ // \n id email attributes create_time'.split(
         ' ',
@@ -379,7 +379,7 @@ describe('parseFilter', () => {
     );
   });
 
-  it('keeps its promises about the tree', () => {
+  it('returns only trees that the Filter type promises', () => {
     const check = (filter: Filter): void => {
       if (filter.kind === 'and' || filter.kind === 'or') {
         for (const term of filter.terms) {

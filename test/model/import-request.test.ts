@@ -1,4 +1,4 @@
-/** The messages of an import's stream, by their place in it. */
+/** Tests the messages of an import's stream. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { createImportParser, importUsersMax } from '../../src/model/import-request.js';
@@ -6,7 +6,7 @@ import { parseWith, refuseUser, type UserInput, userFieldsSchema } from '../../s
 
 const options = { onConflict: 2, keepGoing: true, validateOnly: true };
 
-/** The fields that are wrong with the last of the messages. */
+/** The bad fields of the last message. */
 function refusalOf(...messages: object[]): unknown {
   const parse = createImportParser();
   const last = messages.pop();
@@ -20,7 +20,7 @@ function refusalOf(...messages: object[]): unknown {
 }
 
 describe('a message of an import', () => {
-  it('has options in the first one, or the default ones', () => {
+  it('may have options if it is the first one, or gets the defaults', () => {
     expect(createImportParser()({ options, users: [] })).toEqual({
       options: { onConflict: 'update', keepGoing: true, validateOnly: true },
       users: [],
@@ -36,13 +36,13 @@ describe('a message of an import', () => {
     expect(refusalOf({ options: { ...options, onConflict: -1 } })).toEqual(['options.on_conflict']);
   });
 
-  it('has a bounded number of users, which are not looked at', () => {
+  it('has a limited number of users, which are not checked', () => {
     const users = Array.from({ length: importUsersMax }, () => ({}));
     expect(createImportParser()({ users }).users).toBe(users);
     expect(refusalOf({ users: [...users, {}] })).toEqual(['users']);
   });
 
-  it('has the number of all users in the last one', () => {
+  it('has the total number of users if it is the last one', () => {
     expect(refusalOf({ totalRows: -1 })).toEqual(['total_rows']);
     expect(refusalOf({}, { totalRows: 0 })).toBeUndefined();
     expect(refusalOf({ totalRows: 0 }, {})).toEqual(['total_rows']);
@@ -51,7 +51,7 @@ describe('a message of an import', () => {
 });
 
 describe('refuseUser', () => {
-  it('finds what the schema finds first', () => {
+  it('returns the first violation of the schema', () => {
     const user = fc.record({
       firstName: fc.constantFrom('Ada', '', ' ', '\0', '\ud800', 'x'.repeat(257)),
       lastName: fc.constantFrom('', 'Lovelace', '\t', 'x'.repeat(257)),

@@ -1,15 +1,15 @@
-/** Which orders a list may have. */
+/** Tests the orders that a list may have. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Fault } from '../../src/model/fault.js';
 import { orderFields, parseOrderBy } from '../../src/model/order-by.js';
 
 describe('parseOrderBy', () => {
-  it.each(['', ' ', '\t '])('takes %j for the order of creation', (text) => {
+  it.each(['', ' ', '\t '])('reads %j as the order of creation', (text) => {
     expect(parseOrderBy(text)).toEqual([{ field: 'create_time', descending: false }]);
   });
 
-  it('reads every list of different fields back, whatever blanks are around commas', () => {
+  it('reads every list of different fields, with any blanks around commas', () => {
     const blanks = fc.string({ unit: fc.constantFrom(' ', '\t'), maxLength: 3 });
     const term = (field: (typeof orderFields)[number]) =>
       fc.record({
@@ -73,7 +73,7 @@ describe('parseOrderBy', () => {
     },
   );
 
-  it('says nothing of what was sent', () => {
+  it('does not repeat the request in the error', () => {
     expect(faultOf('ada@example.com').message).not.toContain('ada');
   });
 });

@@ -1,4 +1,4 @@
-/** That a page token says where a page ended to those who made it, and to nobody else anything. */
+/** Tests that only the directory that created a page token can read it. */
 import { randomBytes } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -29,12 +29,12 @@ function refusal(token: string, of: PageScope = scope, by = tokens): Fault {
 
 function expectRefused(token: string, of?: PageScope, by?: typeof tokens): void {
   const { reason, violations } = refusal(token, of, by);
-  // Thousands of times: no matcher of whole objects.
+  // Runs thousands of times, so it avoids slow matchers of objects.
   expect(`${reason} ${violations[0]?.field}`).toBe('INVALID_PAGE_TOKEN page_token');
 }
 
 describe('a page token', () => {
-  it('opens to what was sealed', () => {
+  it('opens to the sealed position', () => {
     fc.assert(
       fc.property(anyPosition, anyScope, (sealed, of) => {
         expect(tokens.open(tokens.seal(sealed, of), of)).toEqual(sealed);
@@ -47,12 +47,12 @@ describe('a page token', () => {
     expect(elsewhere.open(tokens.seal(position, scope), scope)).toEqual(position);
   });
 
-  it('is the same for the same page, and another one for every other page or scope', () => {
+  it('is the same for the same page, and different for every other page or scope', () => {
     expect(tokens.seal(position, scope)).toBe(tokens.seal(position, scope));
     fc.assert(
       fc.property(anyPosition, anyScope, (other, of) => {
         const token = tokens.seal(other, of);
-        // The nonce is the first 16 characters: it must never serve two texts, nor one for two scopes.
+        // The first 16 characters are the nonce, which must differ for different positions and scopes.
         expect(token.slice(0, 16)).not.toBe(tokens.seal(other, { ...of, query: `${of.query}x` }).slice(0, 16));
         expect(token.slice(0, 16)).not.toBe(tokens.seal(position, scope).slice(0, 16));
         expect(token.slice(0, 16)).not.toBe(tokens.seal({ ...other, keys: [...other.keys, 1] }, of).slice(0, 16));
@@ -60,18 +60,18 @@ describe('a page token', () => {
     );
   });
 
-  it('is refused when any one of its characters is another one', () => {
+  it('is refused if any one of its characters was changed', () => {
     const token = tokens.seal(position, scope);
     const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_+/= \n.é';
     for (let index = 0; index < token.length; index++) {
-      // All of them at the end, where the last character's lowest bits stand for nothing.
+      // Try all characters at the end, because the lowest bits of the last one have no meaning.
       for (const letter of index < token.length - 2 ? 'Aa-= ' : alphabet) {
         if (letter !== token[index]) expectRefused(token.slice(0, index) + letter + token.slice(index + 1));
       }
     }
   });
 
-  it('is refused when it is cut or has something around it', () => {
+  it('is refused if it was cut or extended', () => {
     const token = tokens.seal(position, scope);
     for (let length = 0; length < token.length; length++) {
       expectRefused(token.slice(0, length));
@@ -83,7 +83,7 @@ describe('a page token', () => {
     }
   });
 
-  it('is refused for another filter, query or order, also where the same letters are cut another way', () => {
+  it('is refused for another filter, query or order, even if their concatenation is the same', () => {
     fc.assert(
       fc.property(anyPosition, anyScope, anyScope, (sealed, of, other) => {
         fc.pre(JSON.stringify(of) !== JSON.stringify(other));
@@ -101,7 +101,7 @@ describe('a page token', () => {
     expectRefused(tokens.seal(position, scope), scope, createPageTokens(randomBytes(32)));
   });
 
-  it('is refused where it is no token at all', () => {
+  it('is refused if it is not a token', () => {
     fc.assert(
       fc.property(
         fc.oneof(
@@ -117,7 +117,7 @@ describe('a page token', () => {
     expectRefused('A'.repeat(4_000_000));
   });
 
-  it('tells nothing of what is in it, and neither does its refusal', () => {
+  it('does not reveal its content, and neither does the error', () => {
     const token = tokens.seal(position, scope);
     const bytes = Buffer.from(token, 'base64url').toString('latin1');
     expect(bytes).not.toContain('ada');
@@ -125,8 +125,8 @@ describe('a page token', () => {
     expect(JSON.stringify(refusal(`${token}ada`))).not.toContain('ada');
   });
 
-  it('opens for the longest names and emails there can be', () => {
-    // U+1D160 is three code points in NFC, which is how an email's key has it; 256 are the bound of each.
+  it('opens for the longest possible names and emails', () => {
+    // U+1D160 is three code points in NFC, which an email's key uses. The limit of each is 256.
     const long = {
       keys: ['😀'.repeat(256), '"'.repeat(256), '\u{1d158}\u{1d165}\u{1d16e}'.repeat(256), 1, 2],
       id: position.id,

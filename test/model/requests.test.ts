@@ -1,4 +1,4 @@
-/** What each request may be, and that a refusal names every bad field by its path. Fields: test/model/user.test.ts. */
+/** Tests the requests of each method and the paths of their violations. test/model/user.test.ts tests the fields. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Fault } from '../../src/model/fault.js';
@@ -27,7 +27,7 @@ const ada = {
   profileImageUrl: 'https://example.com/ada.png',
   attributes: { department: 'engines' } as JsonObject,
 };
-/** As the generated messages have users: with the output-only fields. */
+/** A user with output-only fields, as in the generated messages. */
 const message = { ...ada, id: '', displayName: '', createTime: undefined, updateTime: undefined, etag: '' };
 
 function faultOf(parse: () => unknown): Fault {
@@ -40,7 +40,7 @@ function faultOf(parse: () => unknown): Fault {
   throw new Error('the request was taken');
 }
 
-/** The paths of a refusal for bad fields, in order. */
+/** The paths of the bad fields, in order. */
 function badFields(parse: () => unknown): string[] {
   const fault = faultOf(parse);
   expect(fault).toMatchObject({ reason: 'INVALID_FIELD', code: 'INVALID_ARGUMENT' });
@@ -51,17 +51,17 @@ function badFields(parse: () => unknown): string[] {
 describe('parseCreateUser', () => {
   const parse = (user: object | undefined, requestId = '') => parseCreateUser({ user, requestId });
 
-  it('takes what a caller may write and leaves the rest', () => {
+  it('reads the writable fields and ignores the rest', () => {
     const sent = { ...message, id: 'not an id', displayName: 'X', createTime: new Date(0), etag: 'v9' };
     expect(parse(sent)).toEqual({ fields: ada, requestId: undefined });
   });
 
-  it('takes a user of a first name and an email', () => {
+  it('accepts a user with only a first name and an email', () => {
     const fields = { firstName: 'Plato', lastName: '', email: 'a@b', profileImageUrl: '', attributes: {} };
     expect(parse({ ...fields, attributes: undefined }).fields).toEqual(fields);
   });
 
-  it('changes no text', () => {
+  it('does not change texts', () => {
     const fields = { ...ada, firstName: '  e\u0301 ', email: 'ADA@Exa\u0301mple.COM' };
     expect(parse(fields).fields).toEqual(fields);
   });
@@ -82,7 +82,7 @@ describe('parseCreateUser', () => {
     expect(faultOf(() => parse(undefined)).violations).toEqual([{ field: 'user', description: 'is required' }]);
   });
 
-  it('names all that is wrong at once', () => {
+  it('returns all violations at once', () => {
     const bad = {
       ...message,
       firstName: ' ',
@@ -101,7 +101,7 @@ describe('parseCreateUser', () => {
     ]);
   });
 
-  it('repeats nothing of what was sent', () => {
+  it('does not repeat the request in the error', () => {
     const secret = 'MyHiddenValue';
     const fault = faultOf(() =>
       parse(
@@ -119,7 +119,7 @@ describe('parseCreateUser', () => {
     expect(JSON.stringify([fault.message, fault.violations])).not.toContain(secret);
   });
 
-  it('says in its message how many more there are', () => {
+  it('has the number of further violations in its message', () => {
     expect(faultOf(() => parse({ ...ada, email: 'x', firstName: '' })).message).toMatch(
       /^user\.first_name: .* \(and 1 more\)$/,
     );
@@ -130,12 +130,12 @@ describe('parseCreateUser', () => {
 describe('parseBatchCreateUsers', () => {
   const parse = (users: unknown[], requestId = '') => parseBatchCreateUsers({ users, requestId });
 
-  it('takes none and takes 1000', () => {
+  it('accepts 0 and 1000 users', () => {
     expect(parse([])).toEqual({ users: [], requestId: undefined });
     expect(parse(Array(1000).fill(message)).users).toEqual(Array(1000).fill(ada));
   });
 
-  it('refuses 1001, without a word on each', () => {
+  it('refuses 1001 users with a single violation', () => {
     expect(badFields(() => parse(Array(1001).fill({ ...ada, email: 'x' }), 'x'))).toEqual(['users', 'request_id']);
   });
 
@@ -153,13 +153,13 @@ describe('parseBatchCreateUsers', () => {
     ]);
   });
 
-  it('names a thousand bad users', () => {
+  it('returns the violations of a thousand users', () => {
     expect(badFields(() => parse(Array(1000).fill({ ...ada, email: '' })))).toHaveLength(1000);
   });
 });
 
 describe('parseCreateProfile', () => {
-  it('takes any text for an email', () => {
+  it('accepts any text as an email', () => {
     expect(parseCreateProfile({ firstName: 'lets', lastName: 'do', email: 'this' })).toEqual({
       firstName: 'lets',
       lastName: 'do',
@@ -178,14 +178,14 @@ describe('parseCreateProfile', () => {
 });
 
 describe('ids', () => {
-  it('are read in either case and given in lower case', () => {
+  it('are read in either case and returned in lower case', () => {
     expect(parseGetUser({ id: id.toUpperCase() })).toEqual({ id });
     expect(parseBatchGetUsers({ ids: [id.toUpperCase(), id] })).toEqual({ ids: [id, id] });
     expect(parseDeleteUser({ id: id.toUpperCase(), etag: '', allowMissing: false }).id).toBe(id);
     expect(parseUpdateUser({ user: { ...message, id: id.toUpperCase() }, updateMask: [] }).id).toBe(id);
   });
 
-  it('may be of any version, also all zeros', () => {
+  it('may have any version, even all zeros', () => {
     expect(parseGetUser({ id: '00000000-0000-0000-0000-000000000000' }).id).toBe(
       '00000000-0000-0000-0000-000000000000',
     );
@@ -201,7 +201,7 @@ describe('ids', () => {
     },
   );
 
-  it('may be 1000 in a batch, or none, and not 1001', () => {
+  it('may be 0 to 1000 in a batch, but not 1001', () => {
     expect(parseBatchGetUsers({ ids: [] })).toEqual({ ids: [] });
     expect(parseBatchGetUsers({ ids: Array(1000).fill(id) }).ids).toHaveLength(1000);
     expect(badFields(() => parseBatchGetUsers({ ids: Array(1001).fill('x') }))).toEqual(['ids']);
@@ -209,11 +209,11 @@ describe('ids', () => {
 });
 
 describe('parseGetUserByEmail', () => {
-  it.each(['this', 'a@b', ' ', 'a\nb'])('takes %j, as the first contract may have stored it', (email) => {
+  it.each(['this', 'a@b', ' ', 'a\nb'])('accepts %j, which the first contract may have stored', (email) => {
     expect(parseGetUserByEmail({ email })).toEqual({ email });
   });
 
-  it('takes 1 to 256 characters of what can be stored', () => {
+  it('accepts 1 to 256 characters that can be stored', () => {
     expect(parseGetUserByEmail({ email: '😀'.repeat(256) }).email).toHaveLength(512);
     for (const email of ['', 'a'.repeat(257), '😀'.repeat(257), '\0', '\ud800']) {
       expect(badFields(() => parseGetUserByEmail({ email }))).toEqual(['email']);
@@ -222,14 +222,14 @@ describe('parseGetUserByEmail', () => {
 });
 
 describe('parseDeleteUser', () => {
-  it('reads the etag as the version that it names', () => {
+  it('reads the version from the etag', () => {
     const parse = (etag: string) => parseDeleteUser({ id, etag, allowMissing: true });
     expect(parse('')).toEqual({ id, version: undefined, allowMissing: true });
     expect(parse('vz')).toEqual({ id, version: 35, allowMissing: true });
     expect(parse('anything else')).toEqual({ id, version: 0, allowMissing: true });
   });
 
-  it.each(['a\0', 'a\ud800'])('refuses an etag that no text may be: %j', (etag) => {
+  it.each(['a\0', 'a\ud800'])('refuses an etag that cannot be stored: %j', (etag) => {
     expect(badFields(() => parseDeleteUser({ id, etag, allowMissing: true }))).toEqual(['etag']);
   });
 });
@@ -246,7 +246,7 @@ describe('parseUpdateUser', () => {
     expect(parse({ etag: 'W/"1"' }).version).toBe(0);
   });
 
-  it('with an empty mask or none writes what is set, and so clears nothing', () => {
+  it('with an empty mask or without one writes the fields that are set, so it clears nothing', () => {
     for (const mask of [undefined, []]) {
       expect(patchOf({}, mask)).toEqual(ada);
       expect(patchOf({ ...empty, lastName: 'King' }, mask)).toEqual({ lastName: 'King' });
@@ -255,7 +255,7 @@ describe('parseUpdateUser', () => {
     }
   });
 
-  it('with "*" alone writes everything, and so clears what is unset', () => {
+  it('with "*" alone writes every field, so it clears unset ones', () => {
     expect(patchOf({ ...empty, firstName: 'Plato', email: 'a@b' }, ['*'])).toEqual({
       firstName: 'Plato',
       lastName: '',
@@ -266,14 +266,14 @@ describe('parseUpdateUser', () => {
     expect(badFields(() => parse(empty, ['*']))).toEqual(['user.first_name', 'user.email']);
   });
 
-  it('writes what the mask names and looks at nothing else', () => {
+  it('writes the fields in the mask and does not check others', () => {
     const bad = { firstName: '\0', lastName: '\0', email: 'x', profileImageUrl: 'x', attributes: { a: Number.NaN } };
     expect(patchOf({ ...bad, lastName: 'King' }, ['last_name'])).toEqual({ lastName: 'King' });
     expect(patchOf({ ...bad, profileImageUrl: '' }, ['profile_image_url'])).toEqual({ profileImageUrl: '' });
     expect(patchOf({ ...bad, attributes: undefined }, ['attributes'])).toEqual({ attributes: {} });
   });
 
-  it('does not mind a path that comes twice', () => {
+  it('accepts a path that occurs twice', () => {
     expect(patchOf({}, ['last_name', 'last_name'])).toEqual({ lastName: 'Lovelace' });
     expect(patchOf({}, ['attributes.a', 'attributes.a']).attributeKeys).toEqual(new Map([['a', undefined]]));
   });
@@ -299,13 +299,13 @@ describe('parseUpdateUser', () => {
     expect(badFields(() => parse({}, ['last_name', path]))).toEqual(['update_mask.paths[1]']);
   });
 
-  it('refuses "*" beside others', () => {
+  it('refuses "*" together with other paths', () => {
     const fault = faultOf(() => parse({}, ['last_name', '*']));
     expect(fault.violations).toEqual([{ field: 'update_mask.paths[1]', description: '"*" must be the only path' }]);
     expect(badFields(() => parse({}, ['*', '*']))).toEqual(['update_mask.paths[0]', 'update_mask.paths[1]']);
   });
 
-  it('names everything that is wrong at once', () => {
+  it('returns all violations at once', () => {
     const bad = {
       id: 'x',
       firstName: '',
@@ -327,7 +327,7 @@ describe('parseUpdateUser', () => {
     ]);
   });
 
-  it.each(['a\0', 'a\ud800'])('refuses an etag and a path that no text may be: %j', (text) => {
+  it.each(['a\0', 'a\ud800'])('refuses an etag and a path that cannot be stored: %j', (text) => {
     expect(badFields(() => parse({ etag: text }, ['email', `attributes.${text}`]))).toEqual([
       'user.etag',
       'update_mask.paths[1]',
@@ -338,7 +338,7 @@ describe('parseUpdateUser', () => {
     expect(badFields(() => parseUpdateUser({ user: undefined, updateMask: ['last_name'] }))).toEqual(['user']);
   });
 
-  it('leaves an email that only the first contract takes to whoever knows the present one', () => {
+  it('leaves an email that only the first contract accepts to the operation, which knows the current email', () => {
     const { patch, emailRefusal, violations } = parse({ email: 'this' }, ['email', 'last_name']);
     expect(patch).toEqual({ email: 'this', lastName: 'Lovelace' });
     expect(emailRefusal?.field).toBe('user.email');
@@ -346,7 +346,7 @@ describe('parseUpdateUser', () => {
     expect(parse({ email: 'this', lastName: '\n' }, ['email', 'last_name']).violations).toHaveLength(1);
   });
 
-  it('refuses an email that nobody can have at once', () => {
+  it('refuses an email that no user can have immediately', () => {
     for (const email of ['', 'a'.repeat(257), '\0', '\ud800']) {
       expect(badFields(() => parse({ email }, ['email']))).toEqual(['user.email']);
     }
@@ -356,7 +356,7 @@ describe('parseUpdateUser', () => {
     const keysOf = (attributes: JsonObject | undefined, ...paths: string[]) =>
       patchOf({ attributes }, paths).attributeKeys;
 
-    it('sets those that are set and removes those that are unset', () => {
+    it('sets keys with a value and removes keys without one', () => {
       expect(keysOf({ a: 1, b: null, c: 3 }, 'attributes.a', 'attributes.b', 'attributes.d')).toEqual(
         new Map<string, unknown>([
           ['a', 1],
@@ -367,7 +367,7 @@ describe('parseUpdateUser', () => {
       expect(keysOf(undefined, 'attributes.a')).toEqual(new Map([['a', undefined]]));
     });
 
-    it('takes everything behind the first dot for the key', () => {
+    it('reads everything after the first dot as the key', () => {
       const attributes: JsonObject = { 'a.b': 1, a: { b: 2 }, ' ': 3, 'é"`\\': 4, attributes: 5 };
       expect(keysOf(attributes, 'attributes.a.b', 'attributes. ', 'attributes.é"`\\', 'attributes.attributes')).toEqual(
         new Map([
@@ -404,7 +404,7 @@ describe('parseUpdateUser', () => {
       for (const key of ['address.city', 'fields.department', '`cost center`', 'tags[0]', '.a', '`', 'fields.']) {
         expect(keysOf({ other: 1 }, `attributes.${key}`)).toEqual(new Map([[key, undefined]]));
       }
-      // The value of `address` is written, so nothing is lost.
+      // The value of `address` is also written, so nothing is lost.
       expect(keysOf({ address: 1 }, 'attributes.address', 'attributes.address.city')).toEqual(
         new Map<string, unknown>([
           ['address', 1],
@@ -416,7 +416,7 @@ describe('parseUpdateUser', () => {
       });
     });
 
-    it('never takes what an object inherits for a key', () => {
+    it('does not read inherited properties as keys', () => {
       expect(keysOf({}, 'attributes.constructor.name')).toEqual(new Map([['constructor.name', undefined]]));
       for (const key of ['__proto__', 'constructor', 'toString', 'hasOwnProperty']) {
         expect(keysOf({}, `attributes.${key}`)).toEqual(new Map([[key, undefined]]));
@@ -424,12 +424,12 @@ describe('parseUpdateUser', () => {
       expect(keysOf(JSON.parse('{"__proto__":1}'), 'attributes.__proto__')).toEqual(new Map([['__proto__', 1]]));
     });
 
-    it('yields to all of the attributes where both are named', () => {
+    it('is overridden by attributes if the mask names both', () => {
       const patch = patchOf({ attributes: { a: 1 } }, ['attributes.b', 'attributes']);
       expect(patch).toEqual({ attributes: { a: 1 } });
     });
 
-    it('refuses a value that cannot stand there, and looks at no other', () => {
+    it('refuses an invalid value, and does not check keys outside the mask', () => {
       expect(badFields(() => keysOf({ a: Number.NaN }, 'attributes.a'))).toEqual(['user.attributes']);
       expect(badFields(() => keysOf({ a: 'a'.repeat(16_384) }, 'attributes.a'))).toEqual(['user.attributes']);
       expect(keysOf({ a: Number.NaN, b: 1 }, 'attributes.b')).toEqual(new Map([['b', 1]]));
@@ -454,7 +454,7 @@ describe('patchAttributes', () => {
     attributes,
   });
 
-  it('does what setting and deleting properties does, also for __proto__', () => {
+  it('sets and deletes keys like properties, even __proto__', () => {
     const key = fc.constantFrom('a', 'b', '', '__proto__', 'constructor');
     const object = fc
       .uniqueArray(fc.tuple(key, fc.integer()), { selector: ([k]) => k })
@@ -466,7 +466,7 @@ describe('patchAttributes', () => {
         for (const [k, value] of changes) value === undefined ? expected.delete(k) : expected.set(k, value);
         const sent = user(before);
         const after = patchAttributes(sent, new Map(changes));
-        // Of a key that comes twice a Map keeps the last, as the loop above does not where that one is a removal.
+        // If a key occurs twice, a Map keeps the last entry. The loop above does not if that entry is a removal.
         const last = new Map(changes);
         for (const [k, value] of last) value === undefined ? expected.delete(k) : expected.set(k, value);
         expect(new Map(Object.entries(after))).toEqual(expected);
@@ -475,7 +475,7 @@ describe('patchAttributes', () => {
     );
   });
 
-  it('refuses what becomes too large together', () => {
+  it('refuses attributes that become too large together', () => {
     const half = 'a'.repeat(9_000);
     expect(badFields(() => patchAttributes(user({ a: half }), new Map([['b', half]])))).toEqual(['user.attributes']);
     expect(
@@ -494,7 +494,7 @@ describe('parseListUsers', () => {
   const request = { pageSize: 0, pageToken: '', filter: '', query: '', orderBy: '', includeTotalSize: false };
   const parse = (changes: Partial<typeof request>) => parseListUsers({ ...request, ...changes });
 
-  it('takes a request of nothing', () => {
+  it('accepts an empty request', () => {
     expect(parse({})).toEqual({
       pageSize: 50,
       pageToken: '',
@@ -520,24 +520,24 @@ describe('parseListUsers', () => {
     expect(badFields(() => parse({ pageSize }))).toEqual(['page_size']);
   });
 
-  it('cuts a query into words at any white space, each once', () => {
+  it('splits a query into distinct words at any white space', () => {
     expect(parse({ query: ' ada\tLovelace \u00a0ada\u3000%_\\ ' }).words).toEqual(['ada', 'Lovelace', '%_\\']);
     expect(parse({ query: ' \n ' }).words).toEqual([]);
   });
 
-  it('takes a query of 256 characters and refuses more, or what no text in the table can be', () => {
+  it('accepts a query of 256 characters, and refuses longer ones and text that cannot be stored', () => {
     expect(parse({ query: '😀'.repeat(256) }).words).toHaveLength(1);
     for (const query of ['😀'.repeat(257), 'a'.repeat(257), 'a\0', '\ud800']) {
       expect(badFields(() => parse({ query }))).toEqual(['query']);
     }
   });
 
-  it('keeps the texts that a page token is bound to as they were sent', () => {
+  it('keeps the texts of the page token’s scope as they were sent', () => {
     const scope = { filter: ' first_name == "Ada"', query: ' a ', orderBy: ' email , create_time desc' };
     expect(parse(scope).scope).toEqual(scope);
   });
 
-  it('names all that is wrong, and says the most specific reason', () => {
+  it('returns all violations and the most specific reason', () => {
     const fault = faultOf(() => parse({ pageSize: -1, filter: '(', query: '\0', orderBy: 'x' }));
     expect(fault.violations.map((violation) => violation.field)).toEqual(['page_size', 'filter', 'query', 'order_by']);
     expect(fault.reason).toBe('INVALID_FILTER');
@@ -555,7 +555,7 @@ describe('parseExportUsers', () => {
     expect(parseExportUsers({ filter: '', resumeToken: '' }).filter).toBeUndefined();
   });
 
-  it('refuses a filter that is none', () => {
+  it('refuses an invalid filter', () => {
     expect(faultOf(() => parseExportUsers({ filter: '(', resumeToken: '' })).reason).toBe('INVALID_FILTER');
   });
 });
@@ -564,7 +564,7 @@ describe('parseResolveUsers', () => {
   const parse = (request: { tag?: string; ids?: string[]; emails?: string[] }) =>
     parseResolveUsers({ tag: '', ids: [], emails: [], ...request });
 
-  it('keeps ids as they were written beside their one form', () => {
+  it('keeps ids as they were written next to their lower-case form', () => {
     const ids = [id.toUpperCase(), id];
     expect(parse({ tag: ' 😀\n', ids, emails: ['this'] })).toEqual({
       tag: ' 😀\n',
@@ -574,17 +574,17 @@ describe('parseResolveUsers', () => {
     });
   });
 
-  it('refuses all that is bad at once', () => {
+  it('returns all violations at once', () => {
     const request = { tag: '😀'.repeat(257), ids: [id, 'x'], emails: ['', 'a@b', '\0', 'a'.repeat(257)] };
     expect(badFields(() => parse(request))).toEqual(['tag', 'ids[1]', 'emails[0]', 'emails[2]', 'emails[3]']);
     expect(parse({ tag: '😀'.repeat(256) }).tag).toHaveLength(512);
   });
 
-  it.each(['a\0', 'a\ud800'])('refuses a tag that no text may be: %j', (tag) => {
+  it.each(['a\0', 'a\ud800'])('refuses a tag that cannot be stored: %j', (tag) => {
     expect(badFields(() => parse({ tag }))).toEqual(['tag']);
   });
 
-  it('takes 1000 ids and emails together', () => {
+  it('accepts 1000 ids and emails together', () => {
     const some = (count: number, text: string) => Array.from({ length: count }, () => text);
     expect(parse({ ids: some(400, id), emails: some(600, 'a@b') }).ids).toHaveLength(400);
     expect(badFields(() => parse({ ids: some(401, 'x'), emails: some(600, '') }))).toEqual(['ids']);
@@ -595,7 +595,7 @@ describe('parseWatchUsers', () => {
   const heartbeatOf = (heartbeat?: { seconds: number; nanos: number }) =>
     parseWatchUsers({ resumeToken: '', includeExisting: false, heartbeat }).heartbeatMs;
 
-  it('reads a heartbeat of 100 ms to 10 minutes, and 10 s where it is 0 or unset', () => {
+  it('reads a heartbeat of 100 ms to 10 minutes, or 10 s if it is 0 or unset', () => {
     expect(heartbeatOf()).toBe(10_000);
     expect(heartbeatOf({ seconds: 0, nanos: 0 })).toBe(10_000);
     expect(heartbeatOf({ seconds: 0, nanos: 100_000_000 })).toBe(100);
@@ -608,7 +608,7 @@ describe('parseWatchUsers', () => {
     { seconds: -1, nanos: 0 },
     { seconds: 2 ** 62, nanos: 0 },
     { seconds: -(2 ** 63), nanos: 0 },
-  ])('refuses one that is out of bounds: %j', (heartbeat) => {
+  ])('refuses a heartbeat out of this range: %j', (heartbeat) => {
     expect(badFields(() => heartbeatOf(heartbeat))).toEqual(['heartbeat']);
   });
 
@@ -617,7 +617,7 @@ describe('parseWatchUsers', () => {
     { seconds: -1, nanos: 1 },
     { seconds: 0, nanos: 1_500_000_000 },
     { seconds: 1, nanos: 1_000_000_000 },
-  ])('refuses one that is not a duration: %j', (heartbeat) => {
+  ])('refuses a heartbeat that is not a duration: %j', (heartbeat) => {
     const { violations } = faultOf(() => heartbeatOf(heartbeat));
     expect(violations).toEqual([{ field: 'heartbeat', description: expect.stringContaining('must be a Duration') }]);
   });

@@ -27,11 +27,11 @@ const parsing = (token: string) => {
 };
 
 describe('a watch token', () => {
-  it('comes back as the position that it was made of', () => {
+  it('is parsed to the position that it was created from', () => {
     fc.assert(fc.property(position, (given) => void expect(parseWatchToken(watchTokenOf(given))).toEqual(given)));
   });
 
-  it('is refused where a character of it was changed, left out or added', () => {
+  it('is refused if a character was changed, removed or added', () => {
     fc.assert(
       fc.property(position, fc.nat(), fc.constantFrom('', 'x', '.', 'AA'), (given, at, instead) => {
         const token = watchTokenOf(given);
@@ -44,30 +44,30 @@ describe('a watch token', () => {
   });
 
   it.each([
-    ['no UUID', { feedId: 'x', behind: '1:1:' }],
-    ['no snapshot', { feedId: crypto.randomUUID(), behind: '1:1' }],
+    ['a malformed UUID', { feedId: 'x', behind: '1:1:' }],
+    ['a malformed snapshot', { feedId: crypto.randomUUID(), behind: '1:1' }],
     ['an xid of 0', { feedId: crypto.randomUUID(), behind: '0:1:' }],
     ['xmin above xmax', { feedId: crypto.randomUUID(), behind: '2:1:' }],
-    ['an xid outside', { feedId: crypto.randomUUID(), behind: '1:3:3' }],
-    ['an xid twice', { feedId: crypto.randomUUID(), behind: '1:5:3,3' }],
+    ['an xid out of range', { feedId: crypto.randomUUID(), behind: '1:3:3' }],
+    ['a duplicate xid', { feedId: crypto.randomUUID(), behind: '1:5:3,3' }],
     ['an xid that is too large', { feedId: crypto.randomUUID(), behind: '1:18446744073709551616:' }],
     [
       'a seq that is too large',
       { feedId: crypto.randomUUID(), behind: '1:1:', within: { until: '1:1:', seq: 2n ** 63n } },
     ],
     ['SQL', { feedId: crypto.randomUUID(), behind: "1:1:'; drop table users" }],
-  ])('with the right checksum and %s in it is refused before it reaches the database', (_, made) => {
+  ])('with a valid checksum and %s is refused before it reaches the database', (_, made) => {
     expect(parsing(watchTokenOf(made))).toMatchObject(refused);
   });
 
-  it('is refused where it is any text, or a very long one', () => {
+  it('is refused if it is another text, even a very long one', () => {
     fc.assert(fc.property(fc.string(), (text) => void expect(parsing(text)).toMatchObject(refused)));
     expect(parsing('A'.repeat(2_000_000))).toMatchObject(refused);
   });
 });
 
 describe('snapshotOf', () => {
-  it("reads the parts of Postgres' text", () => {
+  it("parses Postgres' text format", () => {
     expect(snapshotOf('10:20:10,14,15')).toEqual({ xmin: 10n, xmax: 20n, inProgress: [10n, 14n, 15n] });
     expect(snapshotOf('10:10:')).toEqual({ xmin: 10n, xmax: 10n, inProgress: [] });
   });

@@ -1,4 +1,4 @@
-"""Calls `npm run serve` as Python services do: with stubs that grpc_tools makes from proto/, and nothing else of ours."""
+"""Calls `npm run serve` as a Python service does: with stubs that grpc_tools generates from proto/."""
 
 import os
 import pathlib
@@ -12,7 +12,7 @@ import time
 root = pathlib.Path(__file__).resolve().parents[2]
 work = tempfile.TemporaryDirectory()
 stubs = pathlib.Path(work.name)
-# For root the embedded Postgres runs as somebody else, who must be able to enter.
+# For root, the embedded Postgres runs as another user, who needs access.
 stubs.chmod(0o755)
 subprocess.run(
     [sys.executable, "-m", "grpc_tools.protoc", f"-I{root}/proto", f"--python_out={stubs}", f"--grpc_python_out={stubs}"]
@@ -47,7 +47,7 @@ try:
         except grpc.FutureTimeoutError:
             assert service.poll() is None, "npm run serve has ended"
 
-    # The tutorial's client, word for word but for the port.
+    # The tutorial's client. Only the port differs.
     client = profile_pb2_grpc.ProfileServiceStub(channel)
 
     def create_profile(**fields):
@@ -80,7 +80,7 @@ try:
     assert users.GetUserByEmail(user_service_pb2.GetUserByEmailRequest(email="ADA@example.com")).user == ada
     try:
         users.CreateUser(user_service_pb2.CreateUserRequest(user=user_pb2.User(first_name="", email="x")))
-        raise AssertionError("a user without a name")
+        raise AssertionError("the server accepted a user without a name")
     except grpc.RpcError as error:
         assert error.code() == grpc.StatusCode.INVALID_ARGUMENT, error
         details = dict(error.trailing_metadata())["grpc-status-details-bin"]
@@ -100,7 +100,7 @@ try:
 
     try:
         users.ImportUsers(rows(), timeout=60)
-        raise AssertionError("an import without its end")
+        raise AssertionError("the server accepted an incomplete import")
     except grpc.RpcError as error:
         assert b"IMPORT_INCOMPLETE" in dict(error.trailing_metadata())["grpc-status-details-bin"], error
     imported = users.ImportUsers(rows(total_rows=2001), timeout=60)
@@ -114,7 +114,7 @@ try:
     print("exported", len(emails), "in", len(exported), "messages")
 
     def watched(**start):
-        """Gives a watch, and its changes one by one with the token behind them; None where it has caught up."""
+        """Returns a watch and an iterator of its changes with their tokens. None means that it has caught up."""
         watch = users.WatchUsers(request.WatchUsersRequest(**start), timeout=60)
 
         def changes():

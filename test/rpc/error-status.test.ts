@@ -5,7 +5,7 @@ import { boundMessage, encodeErrorStatus } from '../../src/rpc/error-status.js';
 
 const text = fc.string({ unit: 'binary', maxLength: 3000 });
 
-describe('what goes into the trailers', () => {
+describe('an error status', () => {
   it('has a message that any header can carry', () => {
     fc.assert(
       fc.property(
@@ -19,7 +19,7 @@ describe('what goes into the trailers', () => {
     );
   });
 
-  it('stays under 4.5 KiB in base64, whatever the violations', () => {
+  it('stays below 4.5 KiB in base64, with any violations', () => {
     fc.assert(
       fc.property(
         text,

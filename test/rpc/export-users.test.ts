@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { startTestApp, type TestApp } from '../support/app.js';
 import { someFields } from '../support/open-database.js';
 
-const patience = { timeout: 30_000 };
+const waitOptions = { timeout: 30_000 };
 const count = 3000;
 
 let app: TestApp;
@@ -23,7 +23,7 @@ const walksIn = ({ database }: TestApp) =>
   );
 
 describe('an export', () => {
-  it('has whom a list has, as they are there', async () => {
+  it('has the same users as a list', async () => {
     const listed = await Array.fromAsync(app.client.listAllUsers());
     listed.sort((a, b) => (a.id < b.id ? -1 : 1));
     const messages = await Array.fromAsync(app.client.exportUsers({}));
@@ -33,7 +33,7 @@ describe('an export', () => {
     );
   });
 
-  it('has whom its filter has, and goes on behind a token', async () => {
+  it('has only users that match its filter, and continues after a token', async () => {
     const filter = 'attributes.index >= 1500';
     const messages = await Array.fromAsync(app.client.exportUsers({ filter }));
     const ids = messages.flatMap(({ users }) => users.map(({ id }) => id));
@@ -44,7 +44,7 @@ describe('an export', () => {
     expect(rest.at(-1)?.watchToken).toBe(messages.at(-1)?.watchToken);
   });
 
-  it('is refused with a filter or a token that is none', async () => {
+  it('is refused with an invalid filter or token', async () => {
     await expect(Array.fromAsync(app.client.exportUsers({ filter: '(' }))).rejects.toMatchObject({
       code: 'INVALID_ARGUMENT',
       reason: 'INVALID_FILTER',
@@ -55,23 +55,23 @@ describe('an export', () => {
     });
   });
 
-  it('that its caller leaves in the middle ends in the database, too', async () => {
+  it('that its client cancels also ends in the database', async () => {
     for await (const _ of app.client.exportUsers({})) break;
-    const caller = new AbortController();
-    const messages = app.client.exportUsers({}, { signal: caller.signal })[Symbol.asyncIterator]();
+    const client = new AbortController();
+    const messages = app.client.exportUsers({}, { signal: client.signal })[Symbol.asyncIterator]();
     await messages.next();
-    caller.abort();
+    client.abort();
     await expect(
       (async () => {
         while (!(await messages.next()).done);
       })(),
     ).rejects.toThrow(/abort/i);
-    await vi.waitFor(async () => expect(await walksIn(app)).toEqual([]), patience);
+    await vi.waitFor(async () => expect(await walksIn(app)).toEqual([]), waitOptions);
   });
 });
 
-describe('an export that nobody reads', () => {
-  it('is ended by the time that its snapshot may be held, and can be resumed', async () => {
+describe('an export that is not read', () => {
+  it('ends when its snapshot times out, and can be resumed', async () => {
     await using slow = await startTestApp({ SNAPSHOT_TIMEOUT_MS: '1000' });
     const text = 'x'.repeat(16_000);
     for (let created = 0; created < 1000; created += 200) {
@@ -82,8 +82,8 @@ describe('an export that nobody reads', () => {
     let resumeToken = '';
     const read = async () => {
       for await (const message of slow.client.exportUsers({})) {
-        // After the first one not until the snapshot is gone.
-        if (ids.length === 0) await vi.waitFor(async () => expect(await walksIn(slow)).toEqual([]), patience);
+        // Reads on only after the snapshot has ended.
+        if (ids.length === 0) await vi.waitFor(async () => expect(await walksIn(slow)).toEqual([]), waitOptions);
         ids.push(...message.users.map(({ id }) => id));
         resumeToken = message.resumeToken;
       }

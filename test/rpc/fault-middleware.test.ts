@@ -6,8 +6,8 @@ import { ada, detailOf, failureOf, startTestServer, typedClient } from './harnes
 
 const id = ada.id;
 
-/** A bound for what never happens, far above what the slowest machine needs. */
-const patience = { timeout: 30_000 };
+/** Far longer than the slowest machine needs. */
+const waitOptions = { timeout: 30_000 };
 
 describe('the status of a failed call', () => {
   it.each(Object.entries(faultCodes))('of %s is %s, with ErrorInfo and the request id', async (reason, code) => {
@@ -26,7 +26,7 @@ describe('the status of a failed call', () => {
     expect(detailOf(error, 'RequestInfo')).toMatchObject({ requestId: line?.requestId });
   });
 
-  it('has all the bad fields at once', async () => {
+  it('has all bad fields at once', async () => {
     const server = await startTestServer();
     const error = await failureOf(
       typedClient(server.target).batchCreateUsers({ users: [{ firstName: 'Ada' }, { email: 'bob@example.com' }] }),
@@ -37,7 +37,7 @@ describe('the status of a failed call', () => {
     });
   });
 
-  it('says that a user who was not sent is required', async () => {
+  it('says that a missing user is required', async () => {
     const server = await startTestServer();
     const client = typedClient(server.target);
     for (const call of [client.createUser({}), client.updateUser({})]) {
@@ -45,7 +45,7 @@ describe('the status of a failed call', () => {
     }
   });
 
-  it('names the field of an email that is taken', async () => {
+  it('has the path of an email that is taken', async () => {
     const server = await startTestServer({
       createUser: async () => {
         throw emailTaken('user.email');
@@ -57,7 +57,7 @@ describe('the status of a failed call', () => {
     expect(detailOf(error, 'BadRequest')).toMatchObject({ fieldViolations: [{ field: 'user.email' }] });
   });
 
-  it('has no more violations than fit into 6 KiB of trailers, and says how many there are', async () => {
+  it('has only violations that fit into 6 KiB of trailers, and their total number', async () => {
     const violations = Array.from({ length: 4000 }, (_, index) => ({
       field: `users[${index}].first_name`,
       description: 'must have 1 to 256 characters, not only blanks',
@@ -80,7 +80,7 @@ describe('the status of a failed call', () => {
     expect(Math.ceil(details.length / 3) * 4 + encodeURI(error.details).length).toBeLessThan(6000);
   });
 
-  it('is INTERNAL with a fixed text for a bug, and the log has what it was', async () => {
+  it('is INTERNAL with a fixed text for a bug, and the log has the error', async () => {
     const server = await startTestServer({
       getUser: async () => {
         throw new TypeError('a secret of the implementation');
@@ -96,7 +96,7 @@ describe('the status of a failed call', () => {
     expect(bug).toMatchObject({ level: 'error', requestId, error: { message: 'a secret of the implementation' } });
   });
 
-  it('is INTERNAL for an answer that cannot be encoded, with the request id and the stack in the log', async () => {
+  it('is INTERNAL for a response that cannot be encoded, and the log has the request id and the stack', async () => {
     const broken = { ...ada, createTime: undefined as never };
     const server = await startTestServer({
       getUser: async () => broken,
@@ -110,7 +110,7 @@ describe('the status of a failed call', () => {
     };
     for (const [index, call] of [() => client.getUser({ id }), readAll].entries()) {
       const error = await failureOf(call());
-      await vi.waitUntil(() => server.callLines().length === index + 1, patience);
+      await vi.waitUntil(() => server.callLines().length === index + 1, waitOptions);
       const requestId = server.callLines()[index]?.requestId;
       expect(Status[error.code]).toBe('INTERNAL');
       expect(error.details).toBe(`An internal error occurred. The server's log has it under request id ${requestId}.`);
@@ -122,10 +122,10 @@ describe('the status of a failed call', () => {
     expect(server.callLines()).toMatchObject([{ status: 'INTERNAL' }, { status: 'INTERNAL' }]);
   });
 
-  it('keeps a cause for the log, as a warning once a second', async () => {
+  it('logs a cause, at most once a second as a warning', async () => {
     const server = await startTestServer({
       getUser: async () => {
-        throw new Fault('DATABASE_UNAVAILABLE', 'The database is away.', [], { cause: new Error('refused') });
+        throw new Fault('DATABASE_UNAVAILABLE', 'Cannot reach the database.', [], { cause: new Error('refused') });
       },
     });
     const client = typedClient(server.target);
@@ -137,13 +137,13 @@ describe('the status of a failed call', () => {
     let warnedMs = 0;
     for (const { level, time } of causes) {
       const sinceMs = Date.parse(String(time)) - warnedMs;
-      // A line may be written a little after the time by which it was judged.
+      // A line may be written a little later than its rate limit was checked.
       if (Math.abs(sinceMs - 1000) > 200) expect(level).toBe(sinceMs < 1000 ? 'debug' : 'warn');
       if (level === 'warn') warnedMs = Date.parse(String(time));
     }
   });
 
-  it('of a library stays as it is', async () => {
+  it('of a library does not change', async () => {
     const server = await startTestServer({
       getUser: async () => {
         throw new ServerError(Status.FAILED_PRECONDITION, 'as it is');
@@ -154,11 +154,11 @@ describe('the status of a failed call', () => {
   });
 });
 
-describe('a call that is over before it is answered', () => {
+describe('a call that ends before its response', () => {
   const untilAborted = (signal: AbortSignal) =>
     new Promise<never>((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
 
-  it('is logged as CANCELLED when its caller has gone, and its signal fires', async () => {
+  it('is logged as CANCELLED if the client cancels it, and its signal aborts', async () => {
     let begun = false;
     let fired = false;
     const server = await startTestServer({
@@ -171,16 +171,16 @@ describe('a call that is over before it is answered', () => {
     });
     const caller = new AbortController();
     const call = typedClient(server.target).getUser({ id }, { signal: caller.signal });
-    await vi.waitUntil(() => begun, patience);
+    await vi.waitUntil(() => begun, waitOptions);
     caller.abort();
     await expect(call).rejects.toThrow(/abort/);
-    await vi.waitUntil(() => fired && server.callLines().length > 0, patience);
+    await vi.waitUntil(() => fired && server.callLines().length > 0, waitOptions);
     expect(server.callLines()).toHaveLength(1);
     expect(server.callLines()[0]).toMatchObject({ status: 'CANCELLED', reason: 'CALL_CANCELLED', level: 'info' });
     expect(server.lines.filter(({ level }) => level === 'error')).toEqual([]);
   });
 
-  it('is logged as DEADLINE_EXCEEDED when its deadline passes, and its signal fires', async () => {
+  it('is logged as DEADLINE_EXCEEDED if its deadline passes, and its signal aborts', async () => {
     let fired = false;
     const server = await startTestServer({
       getUser: (_, signal) =>
@@ -188,13 +188,13 @@ describe('a call that is over before it is answered', () => {
           fired = true;
         }),
     });
-    // Not the client's own deadline, which would end the call on its side first.
+    // Set the header directly, because the client would end the call at its own deadline first.
     const metadata = new Metadata();
     metadata.set('grpc-timeout', '500m');
     const answer = await server.call('/users.v1.UserService/GetUser', Buffer.from(`\n\x24${id}`), metadata);
     expect(answer.code).toBe('DEADLINE_EXCEEDED');
     expect(answer.trailer.get('grpc-status-details-bin')[0]?.toString()).toContain('DEADLINE_PASSED');
-    await vi.waitUntil(() => fired && server.callLines().length > 0, patience);
+    await vi.waitUntil(() => fired && server.callLines().length > 0, waitOptions);
     expect(server.callLines()).toHaveLength(1);
     const [line] = server.callLines();
     expect(line).toMatchObject({ status: 'DEADLINE_EXCEEDED', reason: 'DEADLINE_PASSED' });
@@ -202,7 +202,7 @@ describe('a call that is over before it is answered', () => {
     expect(line?.deadlineMs).toBeLessThanOrEqual(500);
   });
 
-  it('is told that it was cancelled, and not that there is a bug, where a handler aborts itself', async () => {
+  it('fails as cancelled and not as a bug if a handler aborts itself', async () => {
     const server = await startTestServer({
       getUser: async () => {
         throw new DOMException('aborted', 'AbortError');

@@ -1,4 +1,4 @@
-/** A server on a real socket over a directory that a test writes down as an object literal, and what was logged. */
+/** A server on a real socket, with a directory that the test defines as an object literal. It keeps the log. */
 import { readFileSync } from 'node:fs';
 import { ChannelCredentials, Client, type Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import { createChannel, createClientFactory } from 'nice-grpc';
@@ -56,7 +56,7 @@ export type Line = Record<string, unknown>;
 export interface TestServer extends RpcServer {
   readonly target: string;
   readonly lines: Line[];
-  /** Lines of calls, without those of health and reflection unless `level` says so. */
+  /** The log lines of calls with this level, by default all except debug, which health and reflection have. */
   callLines(level?: string): Line[];
   /** A raw call with bytes in and bytes out. */
   call(path: string, request: Uint8Array, metadata?: Metadata, deadline?: number): Promise<RawAnswer>;
@@ -152,14 +152,14 @@ export function typedClient(target: string) {
 
 export async function failureOf(call: Promise<unknown>): Promise<RichClientError> {
   const outcome = await call.then(
-    () => 'it succeeded',
+    () => 'the call succeeded',
     (error: unknown) => error,
   );
   if (outcome instanceof RichClientError) return outcome;
   throw new Error(`no error with details: ${outcome}`);
 }
 
-/** The detail of that type, without the marker that nice-grpc-error-details needs. */
+/** Returns the detail of this type. */
 export function detailOf(error: RichClientError, type: string): Line | undefined {
   return error.extra.find((detail) => detail.$type === `google.rpc.${type}`) as Line | undefined;
 }

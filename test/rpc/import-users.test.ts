@@ -1,4 +1,4 @@
-/** ImportUsers over the wire: whole streams, streams that are wrong or cut, and servers that stop meanwhile. */
+/** ImportUsers over the wire: complete, invalid and interrupted streams, and a server that stops during an import. */
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
@@ -21,7 +21,7 @@ async function* stream(...parts: Part[]): AsyncGenerator<Part> {
   yield* parts;
 }
 
-/** Parts, and then no end. */
+/** Yields the parts and then never ends. */
 async function* open(...parts: Part[]): AsyncGenerator<Part> {
   yield* parts;
   await new Promise(() => {});
@@ -44,7 +44,7 @@ async function sessionsOpen(database: TestDatabase = app.database): Promise<numb
 }
 
 describe('ImportUsers', () => {
-  it('brings every text of every row through, over many messages', async () => {
+  it('writes every text of every row, over many messages', async () => {
     const domain = someDomain();
     const strange = ['\\.', '\\N', '\\', '"\\n"', 'e\u0301', '😀', '{"a":1}', ' , '];
     const users = strange.map((text, index) => ({
@@ -71,7 +71,7 @@ describe('ImportUsers', () => {
     }
   });
 
-  it('says which rows are bad, and which users are updated', async () => {
+  it('reports rejected rows and updated users', async () => {
     const domain = someDomain();
     const rows = [
       { firstName: 'Ada', email: `A${domain}` },
@@ -99,7 +99,7 @@ describe('ImportUsers', () => {
     expect((await app.client.getUserByEmail({ email: `a${domain}` })).user).toMatchObject({ firstName: 'Eve' });
   });
 
-  it('refuses a stream that is wrong, and writes nothing of it', async () => {
+  it('refuses an invalid stream and writes nothing', async () => {
     const domain = someDomain();
     const users = usersIn(domain, 3);
     const wrong: [field: string, reason: string, ...Part[]][] = [
@@ -123,7 +123,7 @@ describe('ImportUsers', () => {
     expect(await countIn(domain)).toBe(0);
   });
 
-  it('writes nothing where its caller cancels, runs out of time or loses its connection', async () => {
+  it('writes nothing if its client cancels, its deadline passes or its connection breaks', async () => {
     const domain = someDomain();
     const users = usersIn(domain, 3);
     const controller = new AbortController();
@@ -155,14 +155,14 @@ describe('ImportUsers', () => {
     expect(await countIn(domain)).toBe(0);
   });
 
-  it('is ended where its caller falls silent', async () => {
+  it('ends if its client sends nothing for too long', async () => {
     await using impatient = await startTestApp({ STREAM_STALL_TIMEOUT_MS: '1000' });
     const importing = impatient.client.importUsers(open({ users: usersIn(someDomain(), 3) }));
     await expect(importing).rejects.toMatchObject({ reason: 'DEADLINE_PASSED' });
     await expect.poll(() => sessionsOpen(impatient.database), { timeout: 30_000 }).toBe(0);
   });
 
-  it('is ended by a server that stops, and leaves nothing', async () => {
+  it('ends if the server stops, and leaves nothing', async () => {
     await using database = await createTestDatabase();
     const addresses = { GRPC_ADDRESS: '127.0.0.1:0', HTTP_ADDRESS: '127.0.0.1:0' };
     const settings = { DATABASE_URL: database.url, ...addresses, SHUTDOWN_TIMEOUT_MS: '200' };

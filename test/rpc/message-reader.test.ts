@@ -1,4 +1,4 @@
-/** Requests as they are read from the wire, compared with what the generated code and protobuf's own rules make of them. */
+/** Compares how requests are read from the wire with the generated code and with protobuf's rules. */
 import { readFileSync } from 'node:fs';
 import { createFileRegistry, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { BinaryWriter } from '@bufbuild/protobuf/wire';
@@ -36,7 +36,7 @@ function refusalOf(method: Method, bytes: Uint8Array): Fault['violations'][numbe
 
 const malformed = { field: '', description: expect.stringContaining('cannot be decoded') };
 
-/** A field of the wire type "length-delimited". */
+/** A length-delimited field. */
 function field(number: number, ...parts: (Uint8Array | string)[]): Buffer {
   const bytes = Buffer.concat(parts.map((part) => Buffer.from(part)));
   return Buffer.concat([
@@ -55,7 +55,7 @@ function varint(number: number, value: number | bigint): Uint8Array {
     .finish();
 }
 
-/** A key of attributes and the bytes of its google.protobuf.Value. */
+/** A key of attributes with the bytes of its google.protobuf.Value. */
 const entry = (key: string, ...values: Uint8Array[]): Buffer =>
   field(1, field(1, key), ...values.map((value) => field(2, value)));
 const textValue = (value: string): Buffer => field(3, value);
@@ -136,13 +136,13 @@ function encode(method: Method, message: Record<string, unknown>): Uint8Array {
 
 const outputOnly = ['displayName', 'createTime', 'updateTime'];
 
-/** A user without what a request cannot set. */
+/** A user without the fields that a request cannot set. */
 function writable(of: object, withId: boolean): object {
   const hidden = withId ? outputOnly : [...outputOnly, 'id', 'etag'];
   return Object.fromEntries(Object.entries(of).filter(([name]) => !hidden.includes(name)));
 }
 
-/** A message of the generated code as the reader gives it. */
+/** Converts a message of the generated code to the reader's form. */
 function expected(method: Method, message: Record<string, unknown>): object {
   const made: Record<string, unknown> = { ...typeOf(method).fromPartial(message) };
   if (typeof made.user === 'object') made.user = writable(made.user ?? {}, method === 'updateUser');
@@ -151,7 +151,7 @@ function expected(method: Method, message: Record<string, unknown>): object {
   return made;
 }
 
-// As in the server, so that an attribute of this name is one like any other.
+// As in the server, so an attribute with this name is an ordinary one.
 const accessor = Object.getOwnPropertyDescriptor(Object.prototype, '__proto__') ?? {};
 beforeAll(() => {
   Reflect.deleteProperty(Object.prototype, '__proto__');
@@ -170,7 +170,7 @@ describe('a request', () => {
     );
   });
 
-  it('has every field of the contract that a caller may set', () => {
+  it('has every writable field of the contract', () => {
     for (const method of methods) {
       const shape: object = userRequests[method].create();
       expect(Object.keys(shape).sort()).toEqual(Object.keys(typeOf(method).fromPartial({})).sort());
@@ -180,7 +180,7 @@ describe('a request', () => {
     expect(Object.keys(profileRequests.createProfile.create())).toEqual(Object.keys(CreateProfileRequest.create()));
   });
 
-  it.each(methods)('of %s that comes in two parts is merged as protobuf says', (method) => {
+  it.each(methods)('of %s in two parts is merged as protobuf requires', (method) => {
     const { name } = requests.UserServiceDefinition.methods[method];
     const type = registry.getMessage(`users.v1.${name}Request`);
     if (type === undefined) throw new Error(`There is no request of ${name}.`);
@@ -219,7 +219,7 @@ describe('a singular message that occurs twice', () => {
     expect(read('createUser', field(1, attributes)).user?.attributes).toEqual({ a: '1', b: '2', c: '2' });
   });
 
-  it('is merged: the values of one entry, as far as they are of one kind', () => {
+  it('is merged: the values of one entry, if they have the same kind', () => {
     const object = (key: string) => field(5, entry(key, textValue('x')));
     const list = (value: string) => field(6, field(1, textValue(value)));
     const attributes = Buffer.concat([
@@ -251,10 +251,10 @@ describe('bytes that are not a message', () => {
       field(1, Buffer.from([18, 5, 97]), field(2, 'abcdef')).subarray(0, 9),
     ],
     ['a number of eleven bytes', Buffer.from([7 << 3, ...Array(10).fill(0xff), 1])],
-    ['a number that is cut off', Buffer.from([7 << 3, 0xff])],
-    ['eight bytes that are cut off', Buffer.from([(7 << 3) | 1, 0, 0])],
+    ['a number that is truncated', Buffer.from([7 << 3, 0xff])],
+    ['eight bytes that are truncated', Buffer.from([(7 << 3) | 1, 0, 0])],
     ['a tag of more than 32 bits', Buffer.from([0xff, 0xff, 0xff, 0xff, 0x7f, 0])],
-    ['groups in groups without end', Buffer.alloc(100_000, (9 << 3) | 3)],
+    ['endlessly nested groups', Buffer.alloc(100_000, (9 << 3) | 3)],
   ])('are refused: %s', (_, bytes) => {
     expect(refusalOf('createUser', bytes)).toEqual(malformed);
     expect(refusalOf('createUser', field(1, bytes))).toEqual(malformed);
@@ -263,7 +263,7 @@ describe('bytes that are not a message', () => {
     expect(refusalOf('createUser', field(1, field(6, entry('a', bytes))))).toEqual(malformed);
   });
 
-  it.each(methods)('are refused by %s without an error of another kind, whatever they are', (method) => {
+  it.each(methods)('are refused by %s only with a Fault', (method) => {
     const { name } = requests.UserServiceDefinition.methods[method];
     const readRequest = requestReader<unknown>(`/users.v1.UserService/${name}`, userRequests[method]);
     const real = messages[method].map((message) => encode(method, message));
@@ -283,13 +283,13 @@ describe('bytes that are not a message', () => {
     );
   });
 
-  it('are told from fields that a newer contract may have, which are skipped', () => {
+  it('do not include unknown fields of a newer contract, which are skipped', () => {
     const unknown = Buffer.concat([
       varint(15, 5),
       field(15, 'text'),
       Buffer.from([(7 << 3) | 1, 1, 2, 3, 4, 5, 6, 7, 8, (7 << 3) | 5, 1, 2, 3, 4]),
       Buffer.from([(9 << 3) | 3, (3 << 3) | 3, (3 << 3) | 4, 8, 1, (9 << 3) | 4]),
-      // first_name as a number.
+      // first_name with the wire type of a number.
       varint(2, 5),
     ]);
     expect(read('createUser', Buffer.concat([field(1, unknown, field(2, 'Ada'))])).user?.firstName).toBe('Ada');
@@ -297,14 +297,14 @@ describe('bytes that are not a message', () => {
 });
 
 describe('a number', () => {
-  it('of 64 bits is read, exact or not', () => {
+  it('of 64 bits is read, even if it is inexact', () => {
     const secondsOf = (value: bigint) => read('watchUsers', field(3, varint(1, value))).heartbeat?.seconds;
     expect(secondsOf(2n ** 62n)).toBe(2 ** 62);
     expect(secondsOf(-(2n ** 62n))).toBe(-(2 ** 62));
     expect(secondsOf(-1n)).toBe(-1);
   });
 
-  it('of 32 bits is what its lowest 32 bits are', () => {
+  it('of 32 bits has the value of its lowest 32 bits', () => {
     expect(read('listUsers', varint(1, -1n)).pageSize).toBe(-1);
     expect(read('listUsers', varint(1, 2n ** 32n + 1n)).pageSize).toBe(1);
     expect(read('listUsers', varint(6, 2n ** 40n)).includeTotalSize).toBe(true);
@@ -313,11 +313,11 @@ describe('a number', () => {
 
 describe('output-only fields', () => {
   it.each([
-    ['a time beyond any', field(8, varint(1, 2n ** 53n))],
-    ['a time before any', field(9, varint(1, -(2n ** 62n)))],
-    ['a time that is not one', field(8, Buffer.from([0xff]))],
+    ['a time after the latest one', field(8, varint(1, 2n ** 53n))],
+    ['a time before the earliest one', field(9, varint(1, -(2n ** 62n)))],
+    ['a malformed time', field(8, Buffer.from([0xff]))],
     ['a display name that is not UTF-8', field(7, Buffer.from([0xc3, 0x28]))],
-  ])('are ignored, whatever they hold: %s', (_, bytes) => {
+  ])('are ignored with any content: %s', (_, bytes) => {
     const inUser = [field(2, 'Ada'), bytes];
     expect(read('createUser', field(1, ...inUser)).user?.firstName).toBe('Ada');
     expect(read('updateUser', field(1, ...inUser)).user?.firstName).toBe('Ada');
@@ -325,7 +325,7 @@ describe('output-only fields', () => {
     expect(read('importUsers', field(2, ...inUser)).users[0]?.firstName).toBe('Ada');
   });
 
-  it('are the id and the etag as well where a user is created', () => {
+  it('include the id and the etag in a request to create a user', () => {
     const notText = Buffer.from([0xc3, 0x28]);
     expect(read('createUser', field(1, field(1, notText), field(10, notText))).user).toMatchObject({ firstName: '' });
     expect(() => read('updateUser', field(1, field(1, notText)))).toThrow(TypeError);
@@ -363,7 +363,7 @@ describe('a request with too many elements', () => {
     expect(fieldsRead()).toBeLessThanOrEqual(fieldsMax);
   });
 
-  it('is refused for fields that repeat to no effect, and for unknown ones', () => {
+  it('is refused for repetitions of a singular field, and for unknown fields', () => {
     for (const bytes of [elements(2), elements(15), field(1, elements(2)), elements(1)]) {
       expect(refusalOf('createUser', bytes)).toEqual({
         field: '',

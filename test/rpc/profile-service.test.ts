@@ -13,7 +13,7 @@ function profiles(target: string) {
 const refused = { status: 400, msg: 'Invalid Request not enough credentials' };
 
 describe('the first contract', () => {
-  it('answers 200, and 400 with a sentence when the email is taken', async () => {
+  it('returns 200, or 400 with a sentence if the email is taken', async () => {
     let taken = false;
     const server = await startTestServer({
       createUser: async () => {
@@ -28,7 +28,7 @@ describe('the first contract', () => {
     expect(await client.createProfile(request)).toEqual({ ...refused, error: 'Another user has this email.' });
   });
 
-  it('answers 400 with all that is wrong', async () => {
+  it('returns 400 with all violations', async () => {
     const server = await startTestServer();
     expect(await profiles(server.target).createProfile({})).toEqual({
       ...refused,
@@ -36,13 +36,13 @@ describe('the first contract', () => {
     });
   });
 
-  it('fails with a gRPC status where it is not the caller who is wrong', async () => {
+  it('fails with a gRPC status if the error is not the client’s mistake', async () => {
     const server = await startTestServer({
       createUser: async () => {
-        throw new Fault('DATABASE_UNAVAILABLE', 'The database is away.');
+        throw new Fault('DATABASE_UNAVAILABLE', 'Cannot reach the database.');
       },
     });
     const call = profiles(server.target).createProfile({ firstName: 'lets', email: 'this' });
-    await expect(call).rejects.toMatchObject({ code: 14, details: 'The database is away.' });
+    await expect(call).rejects.toMatchObject({ code: 14, details: 'Cannot reach the database.' });
   });
 });

@@ -5,7 +5,7 @@ import { createClient } from '../../src/client/index.js';
 import { startTestApp, type TestApp } from '../support/app.js';
 import { someFields } from '../support/open-database.js';
 
-const patience = { timeout: 30_000 };
+const waitOptions = { timeout: 30_000 };
 const missing = '01890A5D-AC96-774B-BCCE-B302099A8058';
 
 let app: TestApp;
@@ -18,7 +18,7 @@ afterAll(() => app?.[Symbol.asyncDispose]());
 
 const userAt = (index: number): User => users[index % users.length] as User;
 
-/** Requests that a test gives one by one. */
+/** A stream of requests that a test sends one by one. */
 function openRequests() {
   const requests: { tag?: string; ids?: string[]; emails?: string[] }[] = [];
   let wake = () => {};
@@ -69,7 +69,7 @@ describe('a stream of lookups', () => {
     expect((await answers.next()).done).toBe(true);
   });
 
-  it('has users in the order of ids and then of emails, and the missing as they were written', async () => {
+  it('has users in the order of ids and then of emails, and missing ones as they were written', async () => {
     const [a, b] = [userAt(1), userAt(2)];
     const requests = openRequests();
     requests.send({ ids: [b.id.toUpperCase(), missing, a.id, b.id, missing] });
@@ -100,7 +100,7 @@ describe('a stream of lookups', () => {
     ['emails[0]', { emails: ['\0'] }],
     ['tag', { tag: 'x'.repeat(257) }],
     ['ids', { ids: Array.from({ length: 1001 }, () => missing) }],
-  ])('ends with INVALID_ARGUMENT for bad %s, behind the answers to all before', async (field, bad) => {
+  ])('ends with INVALID_ARGUMENT for bad %s, after the responses to all earlier requests', async (field, bad) => {
     const requests = openRequests();
     for (let index = 0; index < 10; index++) requests.send({ tag: `${index}`, ids: [userAt(index).id] });
     requests.send(bad);
@@ -113,13 +113,13 @@ describe('a stream of lookups', () => {
     expect(tags).toEqual(Array.from({ length: 10 }, (_, index) => `${index}`));
   });
 
-  it('ends with MESSAGE_TOO_LARGE where an answer is larger than any message may be', async () => {
+  it('ends with MESSAGE_TOO_LARGE if a response is larger than the limit', async () => {
     const fields = someFields({ attributes: { text: 'x'.repeat(16_000) } });
     const { user } = await app.client.createUser({ user: fields });
     const requests = openRequests();
     requests.send({ tag: 'small', ids: [missing] });
     requests.send({ tag: 'large', ids: Array.from({ length: 1000 }, () => user?.id ?? '') });
-    requests.send({ tag: 'behind', ids: [missing] });
+    requests.send({ tag: 'later', ids: [missing] });
     const tags: string[] = [];
     await expect(
       (async () => {
@@ -129,7 +129,7 @@ describe('a stream of lookups', () => {
     expect(tags).toEqual(['small']);
   });
 
-  it('is not read from any further while its caller reads nothing, and harms nobody', async () => {
+  it('is not read while its client reads nothing, and does not affect other streams', async () => {
     let taken = 0;
     const ids = users.slice(0, 100).map(({ id }) => id);
     const all = 1000;
@@ -141,7 +141,7 @@ describe('a stream of lookups', () => {
       )
       [Symbol.asyncIterator]();
     await answers.next();
-    // Until no more is taken for as long as others have all of their own answered.
+    // Wait until the server reads nothing more, even while another stream completes.
     const others = async () => {
       const requests = openRequests();
       for (let index = 0; index < 500; index++) requests.send({ ids: [userAt(index).id] });
@@ -158,7 +158,7 @@ describe('a stream of lookups', () => {
     expect([answered, taken]).toEqual([all, all]);
   });
 
-  it('ends for the server when its caller goes', async () => {
+  it('ends on the server if its client disconnects', async () => {
     const caller = new AbortController();
     const requests = openRequests();
     const answers = app.client.resolveUsers(requests, { signal: caller.signal })[Symbol.asyncIterator]();
@@ -169,14 +169,14 @@ describe('a stream of lookups', () => {
     const before = ended();
     caller.abort();
     await expect(answer).rejects.toThrow(/abort/i);
-    await vi.waitFor(() => expect(ended()).toBe(before + 1), patience);
+    await vi.waitFor(() => expect(ended()).toBe(before + 1), waitOptions);
     expect(app.lines.filter(({ level }) => level === 'error')).toEqual([]);
   });
 
   it('ends with SERVER_STOPPING at a shutdown', async () => {
     const stopping = await startTestApp();
     const requests = openRequests();
-    // The application closes its own client first.
+    // Do not use the application's own client, which it closes first.
     using client = createClient({ address: stopping.address });
     const answers = client.resolveUsers(requests)[Symbol.asyncIterator]();
     requests.send({ tag: 'first' });

@@ -32,10 +32,10 @@ function healthClient(target: string) {
   return createClient(HealthDefinition, channel);
 }
 
-/** A bound for what never happens, far above what the slowest machine needs. */
-const patience = { timeout: 30_000 };
+/** Far longer than the slowest machine needs. */
+const waitOptions = { timeout: 30_000 };
 
-/** Answers when `open` is called, and says when it has been asked. */
+/** A handler that responds after `open` is called. `entered` waits until it has been called. */
 function createGate() {
   let open = (): void => {};
   let entered = false;
@@ -44,7 +44,7 @@ function createGate() {
   });
   return {
     open: () => open(),
-    entered: () => vi.waitUntil(() => entered, patience),
+    entered: () => vi.waitUntil(() => entered, waitOptions),
     async getUser(): Promise<User> {
       entered = true;
       await opened;
@@ -53,7 +53,7 @@ function createGate() {
   };
 }
 
-/** Whether something listens there. */
+/** Whether a process listens there. */
 function accepts(host: string, port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connectTcp({ host, port });
@@ -62,7 +62,7 @@ function accepts(host: string, port: number): Promise<boolean> {
   });
 }
 
-/** Takes a free port on the host, or says that the host is none of this machine's. */
+/** Listens on a free port of the host. Undefined if this machine does not have the host's address. */
 function takePort(host: string): Promise<number | undefined> {
   return new Promise((resolve) => {
     const taker = createTcpServer().once('error', () => resolve(undefined));
@@ -75,7 +75,7 @@ function takePort(host: string): Promise<number | undefined> {
 }
 
 describe('listening', () => {
-  it('on localhost is on IPv4 and, where there is one, on IPv6, with one port', async () => {
+  it('on localhost uses one port on IPv4 and, if available, on IPv6', async () => {
     const hasIpv6 = (await takePort('::1')) !== undefined;
     const server = await startTestServer({ getUser }, { host: 'localhost' });
     const targets = [`127.0.0.1:${server.port}`, ...(hasIpv6 ? [`[::1]:${server.port}`] : [])];
@@ -83,18 +83,18 @@ describe('listening', () => {
     for (const target of targets) expect((await rawCall(clientFor(target), path, request)).code).toBe('OK');
   });
 
-  it.for(['127.0.0.1', '::1'])('fails with the address where a port is taken on %s', async (host, { skip }) => {
+  it.for(['127.0.0.1', '::1'])('fails with the address if the port is in use on %s', async (host, { skip }) => {
     const port = await takePort(host);
     if (port === undefined) return skip('this machine has no IPv6');
     const address = host === '::1' ? `[::1]:${port}` : `127.0.0.1:${port}`;
     const start = startTestServer({}, { host: 'localhost', port });
     await expect(start).rejects.toThrow(`Cannot listen on ${address}: the address is in use already.`);
-    // And it holds on to nothing.
+    // It does not keep the port.
     expect(await accepts(host === '::1' ? '127.0.0.1' : '::1', port)).toBe(false);
   });
 
-  it('fails with the address where the machine has no such one', async () => {
-    // TEST-NET-1 of RFC 5737, which no machine has.
+  it('fails with the address if the machine does not have it', async () => {
+    // TEST-NET-1 of RFC 5737. No machine has it.
     const start = startTestServer({}, { host: '192.0.2.1', port: 0 });
     await expect(start).rejects.toThrow('Cannot listen on 192.0.2.1:0: this machine has no such address.');
   });
@@ -109,7 +109,7 @@ describe('TLS', () => {
   const call = (target: string, credentials: ChannelCredentials) =>
     rawCall(clientFor(target, credentials), path, request, undefined, Date.now() + 10_000);
 
-  it('serves who trusts it, and nobody in the clear', async () => {
+  it('serves clients that trust it, and refuses clients without TLS', async () => {
     const server = await startTestServer({ getUser }, { tls: serverPair });
     expect((await call(server.target, ChannelCredentials.createSsl(ca))).code).toBe('OK');
     expect((await call(server.target, ChannelCredentials.createSsl(Buffer.from(stranger.cert)))).code).toBe(
@@ -118,7 +118,7 @@ describe('TLS', () => {
     expect((await call(server.target, ChannelCredentials.createInsecure())).code).toBe('UNAVAILABLE');
   });
 
-  it('asks for a certificate of the authority that it was given', async () => {
+  it('requires a certificate of the given authority', async () => {
     const server = await startTestServer({ getUser }, { tls: { ...serverPair, clientCa: ca } });
     const known = pem(authority.issue('client'));
     const unknown = pem(stranger.issue('client'));
@@ -132,7 +132,7 @@ describe('TLS', () => {
   it.each([
     ['HTTP/1.1', { ALPNProtocols: ['http/1.1'] }],
     ['TLS 1.1', { ALPNProtocols: ['h2'], maxVersion: 'TLSv1.1', minVersion: 'TLSv1', ciphers: 'ALL@SECLEVEL=0' }],
-  ] as const)('is not for %s', async (_, options) => {
+  ] as const)('refuses %s', async (_, options) => {
     const server = await startTestServer({ getUser }, { tls: serverPair });
     const outcome = await new Promise((resolve) => {
       const socket = connectTls({ host: '127.0.0.1', port: server.port, ca, ...options });
@@ -143,7 +143,7 @@ describe('TLS', () => {
     expect([false, 'refused']).toContain(outcome);
   });
 
-  it('fails with a sentence where certificate and key do not go together', async () => {
+  it('fails with a sentence if certificate and key do not match', async () => {
     const { key } = pem(authority.issue('other'));
     const start = startTestServer({}, { tls: { ...serverPair, key } });
     await expect(start).rejects.toThrow(/^Cannot listen on 127\.0\.0\.1:0: .*certificate and the key/);
@@ -151,13 +151,13 @@ describe('TLS', () => {
 });
 
 describe('health', () => {
-  it('is known of each service, and watched while it changes', async () => {
+  it('is available for each service, and changes reach a watcher', async () => {
     const server = await startTestServer();
     const client = healthClient(server.target);
     const services = ['', 'users.v1.UserService', 'profileservice.ProfileService'];
     for (const service of services) expect(await client.check({ service })).toEqual({ status: 1 });
     await expect(client.check({ service: 'nobody' })).rejects.toMatchObject({ code: 5 });
-    // SERVICE_UNKNOWN, and no end: the service may come.
+    // SERVICE_UNKNOWN without an end, because the service may be added later.
     const unknown = client.watch({ service: 'nobody' })[Symbol.asyncIterator]();
     expect((await unknown.next()).value).toEqual({ status: 3 });
 
@@ -201,7 +201,7 @@ describe.each(['v1', 'v1alpha'])('reflection %s', (version) => {
     return type;
   };
 
-  /** Sends the requests on one stream, and gives the answers as JSON. */
+  /** Sends the requests on one stream, and returns the responses as JSON. */
   async function ask(server: TestServer, ...requests: JsonObject[]): Promise<Record<string, JsonValue>[]> {
     const stream = clientFor(server.target).makeBidiStreamRequest(
       path,
@@ -255,7 +255,7 @@ describe.each(['v1', 'v1alpha'])('reflection %s', (version) => {
     expect(methods.sort()).toEqual(Object.keys(requestBytesMax).sort());
   });
 
-  it('finds the file of a method, a field, a value of an enum and a nested type, and comments in it', async () => {
+  it('finds the file of a method, a field, an enum value and a nested type, with its comments', async () => {
     const server = await startTestServer();
     const [file] = await filesOf(server, { fileContainingSymbol: 'users.v1.UserService.GetUser' });
     expect(file?.name).toBe('users/v1/user_service.proto');
@@ -275,7 +275,7 @@ describe.each(['v1', 'v1alpha'])('reflection %s', (version) => {
     expect(imported?.package).toBe('google.protobuf');
   });
 
-  it('answers one request after the other, with the request and an error for what it does not know', async () => {
+  it('answers requests in order, with the request, and with an error for unknown names', async () => {
     const requests: JsonObject[] = [
       { host: 'example', fileContainingSymbol: 'users.v1.Nobody' },
       { fileByFilename: 'nobody.proto' },
@@ -301,13 +301,13 @@ describe.each(['v1', 'v1alpha'])('reflection %s', (version) => {
 });
 
 describe('a shutdown', () => {
-  it('tells health first, and serves on for the delay', async () => {
+  it('changes health first, and still serves calls during the delay', async () => {
     const server = await startTestServer({ getUser });
     const watch = healthClient(server.target).watch({ service: '' })[Symbol.asyncIterator]();
     expect((await watch.next()).value).toEqual({ status: 1 });
     const closed = server.close({ delayMs: 3_600_000, timeoutMs: 0 });
     expect((await watch.next()).value).toEqual({ status: 2 });
-    // Whoever sees the database come back must not undo it.
+    // The health check of the database must not undo it.
     server.setServing(true);
     expect(await healthClient(server.target).check({ service: '' })).toEqual({ status: 2 });
     expect((await server.call(path, request)).code).toBe('OK');
@@ -315,7 +315,7 @@ describe('a shutdown', () => {
     await closed;
   });
 
-  it('then takes no more calls, ends streams and lets calls finish', async () => {
+  it('then accepts no more calls, ends streams and lets other calls finish', async () => {
     const gate = createGate();
     const server = await startTestServer({ getUser: gate.getUser });
     const watch = healthClient(server.target).watch({ service: '' })[Symbol.asyncIterator]();
@@ -328,7 +328,7 @@ describe('a shutdown', () => {
       while (!(await watch.next()).done);
     })();
     await expect(rest).rejects.toMatchObject({ code: 14, details: 'The server is stopping.' });
-    await vi.waitUntil(async () => !(await accepts('127.0.0.1', server.port)), patience);
+    await vi.waitUntil(async () => !(await accepts('127.0.0.1', server.port)), waitOptions);
     gate.open();
     expect((await slow).code).toBe('OK');
     await closed;
@@ -336,7 +336,7 @@ describe('a shutdown', () => {
     await server.close({ delayMs: 3_600_000, timeoutMs: 0 });
   });
 
-  it('ends what does not finish in time with UNAVAILABLE', async () => {
+  it('ends calls that do not finish in time with UNAVAILABLE', async () => {
     const gate = createGate();
     const server = await startTestServer({ getUser: gate.getUser });
     const slow = server.call(path, request);
@@ -349,7 +349,7 @@ describe('a shutdown', () => {
     gate.open();
   });
 
-  it('is not held up by a stream that waits for its caller, nor by a connection that says nothing', async () => {
+  it('is not delayed by a stream that waits for its client or by an idle connection', async () => {
     const server = await startTestServer({ getUser });
     const stream = clientFor(server.target).makeBidiStreamRequest(
       '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo',
@@ -369,7 +369,7 @@ describe('a shutdown', () => {
     await ended;
   });
 
-  it('at once leaves nothing behind', async () => {
+  it('by kill() leaves no sockets', async () => {
     const gate = createGate();
     const server = await startTestServer({ getUser: gate.getUser });
     const slow = server.call(path, request);

@@ -1,4 +1,4 @@
-/** What is written by hand, read by the generated code: every field, and every value that a field may have. */
+/** Compares the encoders of users with the generated decoders: every field, and every value of a field. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { UserChange_Type, User as UserMessage } from '../../generated/users/v1/user.js';
@@ -15,7 +15,7 @@ import { encodeUsers, userResponses } from '../../src/rpc/user-codec.js';
 
 const text = fc.string({ unit: 'grapheme', maxLength: 60 });
 const longText = fc.string({ unit: 'binary', minLength: 100, maxLength: 400 }).map((value) => value.toWellFormed());
-// Milliseconds before and after 1970, and in years of five digits.
+// Milliseconds before and after 1970, and years with five digits.
 const time = fc.date({ noInvalidDate: true, min: new Date(-1e13), max: new Date(1e15) });
 const { value: json } = fc.letrec<{ value: JsonValue }>((tie) => ({
   value: fc.oneof(
@@ -43,7 +43,7 @@ const user: fc.Arbitrary<User> = fc.record({
   version: fc.integer({ min: 1, max: 2 ** 31 - 1 }),
 });
 
-/** What ts-proto makes of a user; a Struct of its own holds no -0 and no key twice. */
+/** A user as ts-proto decodes it. Its Struct has no -0 and no duplicate keys. */
 function messageOf(of: User): UserMessage {
   return {
     id: of.id,
@@ -72,7 +72,7 @@ const someUser: User = {
 };
 
 describe('a user', () => {
-  it('is read as it was, whatever its fields hold', () => {
+  it('is decoded unchanged with any values', () => {
     fc.assert(
       fc.property(user, (of) => {
         expect(GetUserResponse.decode(userResponses.getUser({ user: of }))).toEqual({ user: messageOf(of) });
@@ -84,13 +84,13 @@ describe('a user', () => {
   it('has every field of the contract, as the generated code writes it', () => {
     const bytes = userResponses.getUser({ user: someUser });
     expect(Buffer.from(bytes)).toEqual(Buffer.from(GetUserResponse.encode({ user: messageOf(someUser) }).finish()));
-    // A field that the contract gains is missed here.
+    // This fails if the contract gains a field.
     const read = GetUserResponse.decode(bytes).user ?? {};
     expect(Object.entries(read).filter(([, value]) => value === undefined || value === '')).toEqual([]);
     expect(Object.keys(read).sort()).toEqual(Object.keys(UserMessage.create()).sort());
   });
 
-  it.each([126, 127, 128, 129, 16_382, 16_383, 16_384, 16_385, 300_000])('has a name of %i bytes', (length) => {
+  it.each([126, 127, 128, 129, 16_382, 16_383, 16_384, 16_385, 300_000])('may have a name of %i bytes', (length) => {
     for (const of of [
       { ...someUser, firstName: 'x'.repeat(length) },
       { ...someUser, attributes: { name: 'x'.repeat(length) } },
@@ -100,14 +100,14 @@ describe('a user', () => {
     }
   });
 
-  it('has attributes of as many levels as there may be', () => {
+  it('may have attributes with all allowed levels', () => {
     let attributes: JsonObject = { leaf: null };
     for (let level = 1; level < 32; level++) attributes = { level: attributes };
     const of = { ...someUser, attributes };
     expect(GetUserResponse.decode(userResponses.getUser({ user: of })).user).toEqual(messageOf(of));
   });
 
-  it('is whole behind one that was too large for the buffer that is kept', () => {
+  it('is complete after one that was too large for the reused buffer', () => {
     const large = { ...someUser, firstName: 'é'.repeat(1_000_000) };
     expect(GetUserResponse.decode(userResponses.getUser({ user: large })).user?.firstName).toBe(large.firstName);
     expect(GetUserResponse.decode(userResponses.getUser({ user: someUser })).user).toEqual(messageOf(someUser));
@@ -137,7 +137,7 @@ describe('many users', () => {
 });
 
 describe('a response', () => {
-  it('of a list has a token and a total where there are, and a total of none', () => {
+  it('of a list has a token and a total if they are set, even a total of 0', () => {
     const page = { users: [someUser, someUser], nextPageToken: 'next', totalSize: 5_000_000_000 };
     expect(ListUsersResponse.decode(userResponses.listUsers(page))).toEqual({
       ...page,
@@ -149,7 +149,7 @@ describe('a response', () => {
     expect(ListUsersResponse.decode(userResponses.listUsers(last))).toEqual(last);
   });
 
-  it('leaves out users who are missing, and names them', async () => {
+  it('omits missing users and lists them', async () => {
     const found = [undefined, someUser, undefined];
     const missingIds = ['a', 'b'];
     expect(
@@ -174,7 +174,7 @@ describe('a response', () => {
     });
   });
 
-  it('of a watch has each kind of change, is encoded once, and outlives what is written next', () => {
+  it('of a watch has each type of change, is encoded once, and survives the next encoding', () => {
     const { id: userId, updateTime: changeTime } = someUser;
     const message = {
       changes: (['existing', 'created', 'updated', 'deleted'] as const).map((type) => ({

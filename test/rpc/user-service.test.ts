@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { ada, startTestServer, typedClient } from './harness.js';
 
 describe('the user service', () => {
-  it('answers with the whole user, without attributes where there are none', async () => {
+  it('returns the whole user, and leaves empty attributes unset', async () => {
     const server = await startTestServer({ getUser: async (id) => ({ ...ada, id }) });
     const { user } = await typedClient(server.target).getUser({ id: ada.id.toUpperCase() });
     expect(user).toEqual({
@@ -19,14 +19,14 @@ describe('the user service', () => {
     });
   });
 
-  it('answers with attributes as they are', async () => {
+  it('returns attributes unchanged', async () => {
     const attributes = { department: 'ops', nested: { list: [1, 'two', null, { three: true }] } };
     const server = await startTestServer({ getUser: async () => ({ ...ada, attributes }) });
     const { user } = await typedClient(server.target).getUser({ id: ada.id });
     expect(user?.attributes).toEqual(attributes);
   });
 
-  it('lists the missing of a batch as they were sent and as often', async () => {
+  it('lists the missing ids of a batch as they were sent and as often', async () => {
     const missing = '01890A5D-AC96-774B-BCCE-B302099A8058';
     const server = await startTestServer({
       batchGetUsers: async (ids) => ids.map((id) => (id === ada.id ? ada : undefined)),
@@ -36,7 +36,7 @@ describe('the user service', () => {
     expect(answer.missingIds).toEqual([missing, missing]);
   });
 
-  it('leaves the total of a list unset where nobody asked', async () => {
+  it('leaves the total of a list unset if it was not requested', async () => {
     const server = await startTestServer({
       listUsers: async ({ includeTotalSize }) => ({
         users: [ada],
@@ -49,7 +49,7 @@ describe('the user service', () => {
     expect((await client.listUsers({ includeTotalSize: true })).totalSize).toBe(0);
   });
 
-  it('refuses an answer above 4 MiB instead of sending what no client takes', async () => {
+  it('refuses a batch whose response would exceed 4 MiB', async () => {
     const large = { ...ada, attributes: { text: 'x'.repeat(16_000) } };
     const server = await startTestServer({ batchGetUsers: async (ids) => ids.map(() => large) });
     const call = typedClient(server.target).batchGetUsers({ ids: Array.from({ length: 1000 }, () => ada.id) });

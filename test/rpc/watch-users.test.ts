@@ -9,7 +9,7 @@ import {
 import { startTestApp, type TestApp } from '../support/app.js';
 import { someFields } from '../support/open-database.js';
 
-const patience = { timeout: 30_000 };
+const waitOptions = { timeout: 30_000 };
 
 let app: TestApp;
 beforeAll(async () => {
@@ -22,10 +22,10 @@ beforeEach(async () => {
 
 interface Watch extends Disposable {
   readonly messages: WatchUsersResponse[];
-  /** As in `created 01890a5d-…`. */
+  /** Changes as texts, such as `created 01890a5d-…`. */
   changes(): string[];
   token(): string;
-  /** How it ended. */
+  /** Resolves to the error that ended it. */
   readonly end: Promise<unknown>;
 }
 
@@ -35,7 +35,7 @@ async function watch(request: Partial<WatchUsersRequest> = {}, client = app.clie
   const end = (async () => {
     for await (const message of client.watchUsers(request, { signal: stop.signal })) messages.push(message);
   })().catch((error: unknown) => error);
-  await Promise.race([end, expect.poll(() => messages.length, patience).toBeGreaterThan(0)]);
+  await Promise.race([end, expect.poll(() => messages.length, waitOptions).toBeGreaterThan(0)]);
   return {
     messages,
     changes: () =>
@@ -57,7 +57,7 @@ const update = (id: string, firstName: string) =>
   app.client.updateUser({ user: { id, firstName }, updateMask: ['first_name'] });
 
 describe('WatchUsers', () => {
-  it('sends a first message at once, and what is committed after it, of every way to write', async () => {
+  it('sends a first message at once, and then the changes of every kind of write', async () => {
     await create();
     using watching = await watch();
     expect(watching.messages[0]).toMatchObject({ changes: [], caughtUp: true });
@@ -71,7 +71,7 @@ describe('WatchUsers', () => {
     });
     const batch = users.map(({ id }) => `created ${id}`);
     await expect
-      .poll(() => watching.changes(), patience)
+      .poll(() => watching.changes(), waitOptions)
       .toEqual([`created ${ada}`, `updated ${ada}`, `deleted ${ada}`, ...batch]);
     const last = watching.messages.at(-1)?.changes.at(-1);
     expect(last?.user).toEqual(users[1]);
@@ -85,48 +85,48 @@ describe('WatchUsers', () => {
     const id = await create();
     await app.client.deleteUser({ id });
     using resumed = await watch({ resumeToken: token });
-    await expect.poll(() => resumed.changes(), patience).toEqual([`created ${id}`, `deleted ${id}`]);
+    await expect.poll(() => resumed.changes(), waitOptions).toEqual([`created ${id}`, `deleted ${id}`]);
     const sent = resumed.messages.flatMap(({ changes }) => changes.map(({ user }) => user));
     expect(sent).toEqual(
       [1, 2].map(() => expect.objectContaining({ id, email: '', firstName: '', createTime: undefined })),
     );
   });
 
-  it('resumes behind every token that it gave, in the middle of a transaction too', async () => {
+  it('resumes after every token that it sent, even in the middle of a transaction', async () => {
     using first = await watch();
     await app.database.query(
       `insert into changes (user_id, type) select gen_random_uuid(), 2 from generate_series(1, 1200)`,
     );
     await create();
-    await expect.poll(() => first.changes().length, patience).toBe(1201);
+    await expect.poll(() => first.changes().length, waitOptions).toBe(1201);
     const all = first.changes();
     expect(new Set(all).size).toBe(1201);
     let sent = 0;
     for (const { changes, resumeToken } of [...first.messages]) {
       sent += changes.length;
       using resumed = await watch({ resumeToken });
-      await expect.poll(() => resumed.changes(), patience).toEqual(all.slice(sent));
+      await expect.poll(() => resumed.changes(), waitOptions).toEqual(all.slice(sent));
     }
   });
 
-  it('begins with all existing users, and says when it has sent them', async () => {
+  it('sends all existing users first, and reports when it has sent them', async () => {
     const ids = await Promise.all(Array.from({ length: 700 }, () => create()));
     using watching = await watch({ includeExisting: true });
     expect(watching.messages[0]).toEqual({ changes: [], resumeToken: '', caughtUp: false });
-    await expect.poll(() => watching.messages.at(-1)?.caughtUp, patience).toBe(true);
+    await expect.poll(() => watching.messages.at(-1)?.caughtUp, waitOptions).toBe(true);
     expect(watching.changes().sort()).toEqual(ids.map((id) => `existing ${id}`).sort());
     for (const { caughtUp, resumeToken } of watching.messages) expect(resumeToken !== '').toBe(caughtUp);
     const late = await create();
-    await expect.poll(() => watching.changes().at(-1), patience).toBe(`created ${late}`);
+    await expect.poll(() => watching.changes().at(-1), waitOptions).toBe(`created ${late}`);
   });
 
-  it('loses nothing between existing users and changes, and sends nobody as existing who came later', async () => {
+  it('loses no change after the existing users, and sends no new user as existing', async () => {
     for (let count = 0; count < 300; count++) await create();
     const created: string[] = [];
     const watches = [];
     let isDone = false;
     const writing = (async () => {
-      // No more than one page holds, however slowly the watches begin.
+      // Not more than one page, even if the watches begin slowly.
       while (!isDone && created.length < 700) created.push(await create());
     })();
     for (let count = 0; count < 8; count++) watches.push(await watch({ includeExisting: true }));
@@ -135,25 +135,25 @@ describe('WatchUsers', () => {
     const everybody = await app.client.listUsers({ pageSize: 1000 });
     for (const watching of watches) {
       const names = () => watching.changes().map((change) => change.split(' ')[1]);
-      await expect.poll(() => names().length, patience).toBeGreaterThanOrEqual(everybody.users.length);
-      // Each as existing or as created, and nobody as both.
+      await expect.poll(() => names().length, waitOptions).toBeGreaterThanOrEqual(everybody.users.length);
+      // Each user is sent as existing or as created, but not as both.
       expect(names().sort()).toEqual(everybody.users.map(({ id }) => id).sort());
       watching[Symbol.dispose]();
     }
   });
 
-  it('says where it is when nothing changes', async () => {
+  it('sends its position if nothing changes', async () => {
     using watching = await watch({ heartbeat: { seconds: 0, nanos: 100_000_000 } });
-    await expect.poll(() => watching.messages.length, patience).toBeGreaterThan(5);
+    await expect.poll(() => watching.messages.length, waitOptions).toBeGreaterThan(5);
     expect(watching.changes()).toEqual([]);
-    // Transactions of others move the end of the log on, and so the token.
+    // Other transactions move the end of the log, and so the token.
     await app.database.query('select pg_current_xact_id()');
     const before = watching.token();
-    await expect.poll(() => watching.token(), patience).not.toBe(before);
+    await expect.poll(() => watching.token(), waitOptions).not.toBe(before);
   });
 
   it.each([
-    ['a token that is none', { resumeToken: 'x' }, 'INVALID_RESUME_TOKEN', 'resume_token'],
+    ['a malformed token', { resumeToken: 'x' }, 'INVALID_RESUME_TOKEN', 'resume_token'],
     ['a token and existing users', { resumeToken: 'x', includeExisting: true }, 'INVALID_FIELD', 'include_existing'],
     ['a heartbeat below 100 ms', { heartbeat: { seconds: 0, nanos: 99_999_999 } }, 'INVALID_FIELD', 'heartbeat'],
     ['a heartbeat above 10 minutes', { heartbeat: { seconds: 600, nanos: 1 } }, 'INVALID_FIELD', 'heartbeat'],
@@ -163,24 +163,24 @@ describe('WatchUsers', () => {
     expect(await watching.end).toMatchObject({ code: 'INVALID_ARGUMENT', reason, violations: [{ field }] });
   });
 
-  it('refuses the token of another database, or of before the log begins', async () => {
+  it('refuses a token from another database or from before the start of the log', async () => {
     await using other = await startTestApp();
     const token = (await watch({}, other.client)).token();
     const watching = await watch({ resumeToken: token });
     expect(await watching.end).toMatchObject({ code: 'OUT_OF_RANGE', reason: 'RESUME_TOKEN_EXPIRED' });
   });
 
-  it('ends when the caller goes, with its connection to the database', async () => {
+  it('ends if the client disconnects, and closes its connection to the database', async () => {
     await create();
     const watches = await Promise.all([watch({ includeExisting: true }), watch()]);
     for (const watching of watches) watching[Symbol.dispose]();
     for (const watching of watches) expect(await watching.end).toMatchObject({ name: 'AbortError' });
     const lines = () =>
       app.lines.filter(({ method, status }) => method === 'users.v1.UserService/WatchUsers' && status === 'CANCELLED');
-    await expect.poll(() => lines().length, patience).toBeGreaterThanOrEqual(2);
+    await expect.poll(() => lines().length, waitOptions).toBeGreaterThanOrEqual(2);
   });
 
-  it('goes on when its connections to the database are cut, and misses nothing', async () => {
+  it('continues if its connections to the database break, and misses nothing', async () => {
     using watching = await watch();
     const ids: string[] = [];
     for (let count = 0; count < 5; count++) {
@@ -195,22 +195,22 @@ describe('WatchUsers', () => {
               (id) => ids.push(id),
               () => 0,
             ),
-          patience,
+          waitOptions,
         )
         .toBeGreaterThan(count);
     }
-    await expect.poll(() => watching.changes(), patience).toEqual(ids.map((id) => `created ${id}`));
+    await expect.poll(() => watching.changes(), waitOptions).toEqual(ids.map((id) => `created ${id}`));
   });
 
-  it('hears of what another process writes', async () => {
+  it('receives the changes of another process', async () => {
     using watching = await watch();
     await app.database.query(`insert into changes (user_id, type) values ('01890a5d-ac96-774b-bcce-b302099a8057', 4)`);
-    await expect.poll(() => watching.changes(), patience).toEqual(['deleted 01890a5d-ac96-774b-bcce-b302099a8057']);
+    await expect.poll(() => watching.changes(), waitOptions).toEqual(['deleted 01890a5d-ac96-774b-bcce-b302099a8057']);
   });
 });
 
 describe('a watcher that reads existing users slowly', () => {
-  it('is told so when it has held its snapshot for as long as it may', async () => {
+  it('fails with a reason when its snapshot times out', async () => {
     await using small = await startTestApp({ SNAPSHOT_TIMEOUT_MS: '1000' });
     await small.database.query(`
       insert into users (id, first_name, email, attributes)
@@ -223,18 +223,18 @@ describe('a watcher that reads existing users slowly', () => {
     const sessions = () =>
       small.database.query(`
         select from pg_stat_activity where datname = current_database() and state = 'idle in transaction'`);
-    await expect.poll(sessions, patience).toEqual([]);
+    await expect.poll(sessions, waitOptions).toEqual([]);
   });
 });
 
 describe('a watcher that does not read', () => {
-  it('is cut off with a reason behind what it was sent, while others miss nothing', async () => {
+  it('ends with a reason after the messages already sent, and other watchers miss nothing', async () => {
     await using small = await startTestApp({ STREAM_STALL_TIMEOUT_MS: '1000' });
     using reading = await watch({}, small.client);
     using sleeper = createClient({ address: small.address });
     const stream = sleeper.watchUsers({})[Symbol.asyncIterator]();
     const received = [(await stream.next()).value as WatchUsersResponse];
-    // More than the sockets and windows between the two hold.
+    // More than the sockets and flow-control windows can buffer.
     const attributes = { text: 'x'.repeat(15_000) };
     let created = 0;
     const lines = () => small.lines.filter(({ reason }) => reason === 'WATCHER_TOO_SLOW');
@@ -243,14 +243,14 @@ describe('a watcher that does not read', () => {
       created += (await small.client.batchCreateUsers({ users })).users.length;
       await sleep(20);
     }
-    await expect.poll(() => reading.changes().length, patience).toBe(created);
+    await expect.poll(() => reading.changes().length, waitOptions).toBe(created);
     const end = (async () => {
       for (let next = await stream.next(); !next.done; next = await stream.next()) received.push(next.value);
     })();
     await expect(end).rejects.toMatchObject({ code: 'RESOURCE_EXHAUSTED', reason: 'WATCHER_TOO_SLOW' });
-    // Nothing is missing behind its last token.
+    // No change after its last token is missing.
     using resumed = await watch({ resumeToken: received.at(-1)?.resumeToken ?? '' }, small.client);
     const before = received.flatMap(({ changes }) => changes).length;
-    await expect.poll(() => resumed.changes().length, patience).toBe(created - before);
+    await expect.poll(() => resumed.changes().length, waitOptions).toBe(created - before);
   });
 });

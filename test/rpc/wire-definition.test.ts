@@ -13,7 +13,7 @@ import { ada, detailOf, failureOf, startTestServer, typedClient } from './harnes
 const path = '/users.v1.UserService/CreateUser';
 const user = { firstName: 'Ada', email: 'ada@example.com' };
 
-/** A struct with that many levels, written from the inside out: a recursive encoder would run out of stack. */
+/** A struct with this many levels, built from the inside out, because a recursive encoder would exhaust the stack. */
 function nestedStruct(levels: number): Uint8Array {
   const chunks: Uint8Array[] = [];
   let length = 0;
@@ -44,17 +44,17 @@ function batchWith(attributes: Uint8Array): Uint8Array {
   return Buffer.concat([first, writer.finish()]);
 }
 
-describe('attributes that nest', () => {
+describe('nested attributes', () => {
   const batchCreate = async (levels: number) => {
     const server = await startTestServer({ batchCreateUsers: async () => [ada] });
     return server.call('/users.v1.UserService/BatchCreateUsers', batchWith(nestedStruct(levels)));
   };
 
-  it('are taken with 32 levels', async () => {
+  it('are accepted with 32 levels', async () => {
     expect((await batchCreate(32)).code).toBe('OK');
   });
 
-  it.each([33, 300, 5000, 100_000])('are refused by their name with %i levels', async (levels) => {
+  it.each([33, 300, 5000, 100_000])('are refused with the name of the field for %i levels', async (levels) => {
     const { code, details } = await batchCreate(levels);
     expect(code).toBe('INVALID_ARGUMENT');
     expect(details).toBe('users[1].attributes: must have at most 32 levels');
@@ -64,11 +64,8 @@ describe('attributes that nest', () => {
 describe('a request that cannot be decoded', () => {
   it.each([
     ['garbage', Buffer.from([0xff, 0xff, 0xff, 0xff])],
-    [
-      'a message that is cut off',
-      CreateUserRequest.encode(CreateUserRequest.fromPartial({ user })).finish().subarray(0, -3),
-    ],
-    ['bytes that are no UTF-8', Buffer.concat([Buffer.from([10, 4, 18, 2]), Buffer.from([0xc3, 0x28])])],
+    ['a truncated message', CreateUserRequest.encode(CreateUserRequest.fromPartial({ user })).finish().subarray(0, -3)],
+    ['invalid UTF-8', Buffer.concat([Buffer.from([10, 4, 18, 2]), Buffer.from([0xc3, 0x28])])],
   ])('is INVALID_ARGUMENT and not INTERNAL: %s', async (_, bytes) => {
     const server = await startTestServer();
     const { code, trailer } = await server.call(path, bytes);
@@ -78,13 +75,13 @@ describe('a request that cannot be decoded', () => {
     expect(server.callLines()[0]).toMatchObject({ status: 'INVALID_ARGUMENT', reason: 'INVALID_FIELD' });
   });
 
-  it('is a status in the first contract as well, and no 400', async () => {
+  it('is a gRPC status in the first contract too, and not a 400', async () => {
     const server = await startTestServer();
     const { code } = await server.call('/profileservice.ProfileService/CreateProfile', Buffer.from([0xff]));
     expect(code).toBe('INVALID_ARGUMENT');
   });
 
-  it('leaves text outside ASCII as it was, with a byte order mark in front of it', async () => {
+  it('does not change text outside ASCII, even after a byte order mark', async () => {
     let email = '';
     const server = await startTestServer({
       getUserByEmail: async (sent) => {
@@ -108,7 +105,7 @@ describe('an attribute named __proto__, in a process that has no such accessor',
     Object.defineProperty(Object.prototype, '__proto__', accessor);
   });
 
-  it('goes both ways like any other', async () => {
+  it('is accepted and returned like any other', async () => {
     const attributes: Record<string, JsonValue> = JSON.parse('{"__proto__":{"a":1},"b":{"__proto__":"c"}}');
     let stored = {};
     const server = await startTestServer({
@@ -123,14 +120,14 @@ describe('an attribute named __proto__, in a process that has no such accessor',
   });
 });
 
-/** Bytes of a user whose attributes hold a google.protobuf.Value without a kind. */
+/** Bytes of a user with a google.protobuf.Value without a kind. */
 const kindless = {
   'at the top level': Buffer.from([50, 5, 10, 3, 10, 1, 97]),
   'in an object': Buffer.from([50, 14, 10, 12, 10, 1, 97, 18, 7, 42, 5, 10, 3, 10, 1, 98]),
   'in a list': Buffer.from([50, 11, 10, 9, 10, 1, 97, 18, 4, 50, 2, 10, 0]),
 };
 
-/** A field that holds a message, and below 128 bytes. */
+/** A field with a message of less than 128 bytes. */
 const inField = (number: number, ...parts: Uint8Array[]): Buffer => {
   const bytes = Buffer.concat(parts);
   return Buffer.concat([Buffer.from([(number << 3) | 2, bytes.length]), bytes]);
@@ -148,7 +145,7 @@ describe.each(Object.entries(kindless))('a value without a kind %s', (_, attribu
     ['UpdateUser', Buffer.concat([inField(1, withId), mask('*')]), 'user.attributes'],
     ['UpdateUser', Buffer.concat([inField(1, withId), mask('attributes')]), 'user.attributes'],
     ['UpdateUser', Buffer.concat([inField(1, withId), mask('attributes.a')]), 'user.attributes'],
-  ])('is refused by %s, which names the field', async (method, bytes, field) => {
+  ])('is refused by %s with the name of the field', async (method, bytes, field) => {
     const server = await startTestServer();
     const { code, trailer } = await server.call(`/users.v1.UserService/${method}`, bytes);
     expect(code).toBe('INVALID_ARGUMENT');
@@ -169,7 +166,7 @@ describe('a request above the limit of its method', () => {
     expect(server.callLines()[0]).toMatchObject({ status: 'RESOURCE_EXHAUSTED', reason: 'MESSAGE_TOO_LARGE' });
   });
 
-  it('is refused while it inflates, and no more of it is inflated', async () => {
+  it('is refused while it inflates, and the rest is not inflated', async () => {
     let inflatedBytes = 0;
     const createGunzip = zlib.createGunzip.bind(zlib);
     const watched = vi.spyOn(zlib, 'createGunzip').mockImplementation((options) => {
@@ -200,7 +197,7 @@ describe('a request above the limit of its method', () => {
     expect(headers['grpc-status']).toBe('8');
     expect(decodeURI(String(headers['grpc-message']))).toBe(limitText);
     expect(watched).toHaveBeenCalled();
-    // One piece of what zlib gives at a time.
+    // The size of one chunk of zlib.
     expect(inflatedBytes).toBeLessThanOrEqual(16 * 1024);
   });
 
@@ -215,14 +212,14 @@ describe('a request above the limit of its method', () => {
     expect(details).toContain('must have at most 1114112 bytes');
   });
 
-  it('may be as large as any message where a method takes many users', async () => {
+  it('may have 4 MiB if the method accepts many users', async () => {
     const server = await startTestServer();
-    // Bytes that are not a message, and so are not refused for their number.
+    // These bytes are not a message, so their size is not the reason for the refusal.
     const { code } = await server.call('/users.v1.UserService/BatchCreateUsers', Buffer.alloc(4 * 1024 * 1024, 0xff));
     expect(code).toBe('INVALID_ARGUMENT');
   });
 
-  it('is limited for every method that is served', () => {
+  it('is refused by every method, because each has a limit', () => {
     const served = [...Object.values(userServiceDefinition), ...Object.values(profileServiceDefinition)];
     expect(served.filter(({ path }) => requestBytesMax[path] === undefined)).toEqual([]);
   });

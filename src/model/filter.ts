@@ -52,7 +52,8 @@ export type TextMatch = 'startsWith' | 'endsWith' | 'contains';
  * A tree with two-valued logic: a leaf is false if its attribute is missing or has another type.
  *
  * - An empty `and` is true, and an empty `or` is false. Neither directly contains its own kind.
- * - Types match. An attribute matches every type except timestamp. An id is compared (==, !=) with a UUID in lower case.
+ * - Types match. An attribute matches every type except timestamp. An id is compared (==, !=) with a UUID in lower
+ *   case.
  * - Every leaf has a field, on the left in `compare` and `member`. Only == and != have null.
  */
 export type Filter =
@@ -144,8 +145,8 @@ function validateEscapes(text: string, { 0: token, index }: RegExpMatchArray): v
 }
 
 /**
- * Replaces every run of blanks and comments by one blank, and limits the levels. `origins` has the original index of each
- * UTF-16 unit.
+ * Replaces every run of blanks and comments by one blank, and limits the levels. `origins` has the original index of
+ * each UTF-16 unit.
  *
  * The parser needs this: its time is quadratic in the length of a run of blanks, and its recursion has no limit.
  */
@@ -179,8 +180,8 @@ const flipped: Readonly<Record<Comparison, Comparison>> = {
 const allowed =
   'a filter can use ==, !=, <, <=, >, >=, in [..], startsWith, endsWith, contains, timestamp(), has(), &&, ||, ! and parentheses';
 
-// Recurses at most three times for each level of the text (|| of && of !). Other nesting by the parser, such as chains of
-// + or ==, is refused at its top.
+// Recurses at most three times for each level of the text (|| of && of !). Other nesting by the parser, such as chains
+// of + or ==, is refused at its top.
 function parseCondition(expr: Expr): Filter {
   const { exprKind } = expr;
   switch (exprKind.case) {

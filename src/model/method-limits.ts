@@ -65,9 +65,9 @@ export const requestElementsMax: Readonly<Record<string, ElementLimits>> = {
 };
 
 /**
- * The number of fields that a request message may have, including unknown and nested ones, plus a number for each element.
- * A value of attributes needs four: its entry, the key, the value and the kind. Without this limit a request could repeat
- * a single field a million times.
+ * The number of fields that a request message may have, including unknown and nested ones, plus a number for each
+ * element. A value of attributes needs four: its entry, the key, the value and the kind. Without this limit a request
+ * could repeat a single field a million times.
  */
 export const requestFieldsMax = 1000;
 export const fieldsOfElement: Readonly<Record<ElementKind, number>> = { users: 20, values: 4, keys: 1, paths: 1 };

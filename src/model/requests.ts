@@ -1,8 +1,8 @@
 /**
  * Parses and validates the requests of all methods.
  *
- * Every parser checks the whole request and throws one INVALID_ARGUMENT with all violations. Its input has the field names
- * of the generated messages, but nothing here depends on the wire format.
+ * Every parser checks the whole request and throws one INVALID_ARGUMENT with all violations. Its input has the field
+ * names of the generated messages, but nothing here depends on the wire format.
  */
 import { z } from 'zod';
 import { Fault, type FaultReason, invalid, type Violation } from './fault.js';
@@ -130,7 +130,9 @@ export function parseDeleteUser(request: unknown): DeleteUserRequest {
 
 /** The new values of an update. An undefined field does not change. */
 export interface UserPatch extends Partial<UserFields> {
-  /** Single keys of the attributes; undefined removes a key. Never set together with `attributes`, which replaces all. */
+  /**
+   * Single keys of the attributes; undefined removes a key. Never set together with `attributes`, which replaces all.
+   */
   attributeKeys?: ReadonlyMap<string, JsonValue | undefined>;
 }
 
@@ -144,7 +146,9 @@ export interface UpdateUserRequest {
   violations: readonly Violation[];
 }
 
-/** The paths that a mask may have, with their schemas. Any text passes for email, because an email that stays is valid. */
+/**
+ * The paths that a mask may have, with their schemas. Any text passes for email, because an email that stays is valid.
+ */
 const writable = {
   firstName: { path: 'first_name', schema: firstNameSchema },
   lastName: { path: 'last_name', schema: lastNameSchema },
@@ -169,8 +173,8 @@ const updateUserSchema = z.object({
 });
 
 /**
- * Validates an update as far as possible without the user. If the result depends on the user's current email, it does not
- * throw and leaves `emailRefusal` and `violations` to the operation.
+ * Validates an update as far as possible without the user. If the result depends on the user's current email, it does
+ * not throw and leaves `emailRefusal` and `violations` to the operation.
  */
 export function parseUpdateUser(request: unknown): UpdateUserRequest {
   const { user, updateMask } = parseWith(updateUserSchema, request);

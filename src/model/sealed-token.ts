@@ -30,7 +30,8 @@ export interface SealedTokensOptions<Value> {
 
 export function createSealedTokens<Value>(options: SealedTokensOptions<Value>): SealedTokens<Value> {
   const { secret, kind, schema, tokenCharactersMax } = options;
-  // Key objects, because Node would create one from the bytes for each token, which takes five times as long as the rest.
+  // Key objects, because Node would create one from the bytes for each token, which takes five times as long as the
+  // rest.
   const derive = (purpose: string) =>
     createSecretKey(Buffer.from(hkdfSync('sha256', secret, '', `${kind} ${purpose}`, 32)));
   const cipherKey = derive('cipher');

@@ -1,6 +1,6 @@
 /**
- * The user, and the rules for its fields. This is the only file that checks them. It knows neither the wire format nor the
- * table.
+ * The user, and the rules for its fields. This is the only file that checks them. It knows neither the wire format nor
+ * the table.
  */
 import { domainToASCII, domainToUnicode } from 'node:url';
 import { z } from 'zod';

@@ -9,8 +9,8 @@ import { type Fault, invalid } from './fault.js';
 import { uuidForm } from './user.js';
 
 /**
- * A position in the change log. The changes before it are all that snapshot `behind` sees and, of those that only `until`
- * sees, all up to `seq`. Snapshots are in Postgres' text format, `xmin:xmax:xip,…`.
+ * A position in the change log. The changes before it are all that snapshot `behind` sees and, of those that only
+ * `until` sees, all up to `seq`. Snapshots are in Postgres' text format, `xmin:xmax:xip,…`.
  */
 export interface WatchPosition {
   /** The id of the change log. */
@@ -20,8 +20,8 @@ export interface WatchPosition {
   readonly within?: { readonly until: string; readonly seq: bigint };
 }
 
-// A snapshot lists the open transactions, about as many as there are connections. This is enough for thousands. A longer
-// one would be expensive for Postgres.
+// A snapshot lists the open transactions, about as many as there are connections. This is enough for thousands. A
+// longer one would be expensive for Postgres.
 const tokenCharactersMax = 131_072;
 const checksumBytes = 6;
 const version = '1';
@@ -34,7 +34,9 @@ export function watchTokenOf({ feedId, behind, within }: WatchPosition): string 
   return Buffer.concat([checksumOf(text), text]).toString('base64url');
 }
 
-/** Throws INVALID_RESUME_TOKEN unless watchTokenOf() could have created the token. It cannot detect a careful forgery. */
+/**
+ * Throws INVALID_RESUME_TOKEN unless watchTokenOf() could have created the token. It cannot detect a careful forgery.
+ */
 export function parseWatchToken(token: string): WatchPosition {
   if (token.length > tokenCharactersMax) throw invalidResumeToken();
   const bytes = Buffer.from(token, 'base64url');

@@ -1,8 +1,8 @@
 /**
  * Observes every call, regardless of how it ends: its request id, its deadline, its log line and its end.
  *
- * As the outermost layer, it also sees statuses that grpc-js sends itself, such as for deadlines and oversized messages.
- * It does not log the content of requests and responses.
+ * As the outermost layer, it also sees statuses that grpc-js sends itself, such as for deadlines and oversized
+ * messages. It does not log the content of requests and responses.
  */
 import { randomBytes } from 'node:crypto';
 import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
@@ -109,8 +109,8 @@ export function createCallObserver(
         logCall(path, { method, status: Status[code], durationMs, peer, requestId, deadlineMs, reason });
       };
 
-      // grpc-js also ends calls itself through this method, below all interceptors. If a later version does not, onCancel
-      // still ends the call here.
+      // grpc-js also ends calls itself through this method, below all interceptors. If a later version does not,
+      // onCancel still ends the call here.
       const sendStatus = call.sendStatus.bind(call);
       call.sendStatus = (status) => {
         if (!open.has(key)) {
@@ -133,8 +133,8 @@ export function createCallObserver(
       // For a unary response: the status is being sent, but the message has not been flushed.
       let isFlushing = false;
       if (!responseStream) {
-        // grpc-js sends the status after the message has been flushed, in packets of its own. Calling `sent` at once sends
-        // them together.
+        // grpc-js sends the status after the message has been flushed, in packets of its own. Calling `sent` at once
+        // sends them together.
         const sendMessage = call.sendMessage.bind(call);
         call.sendMessage = (message, sent) => {
           isFlushing = true;
@@ -157,8 +157,8 @@ export function createCallObserver(
             observed.reason ??= passed ? 'DEADLINE_PASSED' : 'CALL_CANCELLED';
             finish(passed ? Status.DEADLINE_EXCEEDED : Status.CANCELLED, endedMs);
           };
-          // grpc-js calls this both after everything was sent and after the client disconnected. Only in the second case
-          // the message is never flushed.
+          // grpc-js calls this both after everything was sent and after the client disconnected. Only in the second
+          // case the message is never flushed.
           if (isFlushing) setTimeout(end, flushTimeoutMs).unref();
           else end();
         };

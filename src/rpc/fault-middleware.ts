@@ -98,8 +98,8 @@ async function* decoded<T>(requests: AsyncIterable<T>): AsyncGenerator<T, void, 
 }
 
 /**
- * Yields the messages until the signal aborts. It does not wait for the generator then, which may be waiting for something
- * else.
+ * Yields the messages until the signal aborts. It does not wait for the generator then, which may be waiting for
+ * something else.
  */
 async function* untilAborted<T>(messages: AsyncGenerator<T>, signal: AbortSignal): AsyncGenerator<T, void, undefined> {
   let ended = false;
@@ -134,8 +134,8 @@ function nextUnlessAborted<T>(messages: AsyncGenerator<T>, signal: AbortSignal):
 }
 
 /**
- * Yields the messages while each is read in time. Otherwise it ends the messages and calls `onStall`, which must end the
- * call, because a generator that waits at a yield cannot throw.
+ * Yields the messages while each is read in time. Otherwise it ends the messages and calls `onStall`, which must end
+ * the call, because a generator that waits at a yield cannot throw.
  */
 async function* unlessStalled<T>(
   messages: AsyncGenerator<T>,

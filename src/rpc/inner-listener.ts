@@ -1,8 +1,8 @@
 /**
  * A gRPC server that only this process can call. It never uses TLS, and closes connections of other processes.
  *
- * It uses real sockets. A pair of streams in memory costs as much, because Node's HTTP/2 drives them from JavaScript, and
- * under load its streams fail with "premature close" (Node 24.21).
+ * It uses real sockets. A pair of streams in memory costs as much, because Node's HTTP/2 drives them from JavaScript,
+ * and under load its streams fail with "premature close" (Node 24.21).
  */
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';

@@ -70,8 +70,8 @@ export async function listenOnHost<T extends { readonly port: number }>(
 }
 
 /**
- * Returns the port that `listen` would use, or throws its ListenError, for a process whose workers listen later. Nothing
- * reserves the port until then.
+ * Returns the port that `listen` would use, or throws its ListenError, for a process whose workers listen later.
+ * Nothing reserves the port until then.
  */
 export async function findPort(address: Address): Promise<number> {
   // grpc-js would write the text of the ListenError to stderr.

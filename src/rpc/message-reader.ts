@@ -1,9 +1,9 @@
 /**
- * Reads protobuf messages in one pass into the objects that the model's parsers accept. It knows the wire format, but not
- * the messages.
+ * Reads protobuf messages in one pass into the objects that the model's parsers accept. It knows the wire format, but
+ * not the messages.
  *
- * It refuses malformed bytes and invalid UTF-8. It counts elements and fields and stops at a limit, which bounds the cost
- * of a request. Decoding is synchronous, so it reads at most one message at a time.
+ * It refuses malformed bytes and invalid UTF-8. It counts elements and fields and stops at a limit, which bounds the
+ * cost of a request. Decoding is synchronous, so it reads at most one message at a time.
  */
 import { Fault, invalid, type Violation } from '../model/fault.js';
 import { type ElementKind, type ElementLimits, fieldsOfElement, requestFieldsMax } from '../model/method-limits.js';
@@ -94,7 +94,9 @@ export function text<Name extends string>(number: number, name: Name): Field<Rec
   };
 }
 
-/** A repeated string. `refusal` returns the violation if there are more elements of this kind than the method allows. */
+/**
+ * A repeated string. `refusal` returns the violation if there are more elements of this kind than the method allows.
+ */
 export function texts<Name extends string>(
   number: number,
   name: Name,

@@ -1,9 +1,9 @@
 /**
- * Writes protobuf messages into one buffer that it reuses, which saves objects and a copy. It knows the wire format, but
- * not the messages.
+ * Writes protobuf messages into one buffer that it reuses, which saves objects and a copy. It knows the wire format,
+ * but not the messages.
  *
- * Encoding is synchronous, so it writes at most one message at a time. It supports only field numbers up to 15, which have
- * tags of one byte.
+ * Encoding is synchronous, so it writes at most one message at a time. It supports only field numbers up to 15, which
+ * have tags of one byte.
  */
 
 // Enough for a page of users. A larger message uses a larger buffer, which is not kept.

@@ -1,5 +1,6 @@
 /**
- * Server reflection as grpc.reflection.v1 and as v1alpha, which ghz and Python's client use. Both have the same messages.
+ * Server reflection as grpc.reflection.v1 and as v1alpha, which ghz and Python's client use. Both have the same
+ * messages.
  */
 import {
   create,

@@ -1,6 +1,6 @@
 /**
- * The shapes of the requests of both contracts, with the field numbers of proto/. A test compares them with the generated
- * code, field by field.
+ * The shapes of the requests of both contracts, with the field numbers of proto/. A test compares them with the
+ * generated code, field by field.
  *
  * Fields that a request cannot set, such as `create_time`, are not listed, so the reader skips them.
  */

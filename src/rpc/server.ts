@@ -57,15 +57,16 @@ export interface RpcServer {
   /** As in `127.0.0.1:50051`. */
   readonly addresses: readonly string[];
   /**
-   * Opens a connection from within this process, for the gateway, without TLS or an age limit. Its calls are logged with
-   * the address in their metadata's `x-forwarded-for`. Throws a Fault after close() has begun.
+   * Opens a connection from within this process, for the gateway, without TLS or an age limit. Its calls are logged
+   * with the address in their metadata's `x-forwarded-for`. Throws a Fault after close() has begun.
    */
   connect(): Socket;
   /** Sets the health of all services, which is initially true. Has no effect after close() has begun. */
   setServing(serving: boolean): void;
   /**
    * Sets health to NOT_SERVING, waits `delayMs`, awaits `onDelayed` and accepts no more calls. Then it ends streams of
-   * responses with UNAVAILABLE (SERVER_STOPPING), and lets other calls finish for up to `timeoutMs` before it ends them.
+   * responses with UNAVAILABLE (SERVER_STOPPING), and lets other calls finish for up to `timeoutMs` before it ends
+   * them.
    */
   close(options: { delayMs: number; timeoutMs: number; onDelayed?: () => Promise<void> }): Promise<void>;
   /** Ends everything at once. */

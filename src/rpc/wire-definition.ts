@@ -1,8 +1,8 @@
 /**
  * Defines how requests are read from the wire and responses are written to it.
  *
- * A reader never throws, because grpc-js would return INTERNAL for a client's mistake. It returns a Fault instead of the
- * request, and the fault middleware throws it.
+ * A reader never throws, because grpc-js would return INTERNAL for a client's mistake. It returns a Fault instead of
+ * the request, and the fault middleware throws it.
  */
 import type { BinaryReader, BinaryWriter } from '@bufbuild/protobuf/wire';
 import type { MethodDefinition } from 'nice-grpc';
@@ -136,7 +136,9 @@ export function takeEncodingError(): unknown {
   return error;
 }
 
-/** Creates a reader for the requests of one method. It returns a Fault for invalid bytes and requests over the limits. */
+/**
+ * Creates a reader for the requests of one method. It returns a Fault for invalid bytes and requests over the limits.
+ */
 export function requestReader<Request>(path: string, type: Shape<Request>): (bytes: Uint8Array) => Request | Fault {
   const bytesMax = requestBytesMax[path] ?? 0;
   const elementLimits = requestElementsMax[path] ?? {};

@@ -1,26 +1,26 @@
 /**
- * What writes to the change log: the part of every statement on users that logs what it did, and the trimming.
+ * Writes and trims the change log: provides the part of a user statement that logs the change.
  *
- * Nothing personal goes in: an entry says who, what and when.
+ * An entry holds no personal data: only the user's id, the type of the change and its time.
  */
 import type { Database, Statement } from './database.js';
 
-/** As users.v1.UserChange numbers them. */
+/** The numbers of the types in users.v1.UserChange. */
 export const changeTypes = { created: 2, updated: 3, deleted: 4 } as const;
 
 export type ChangeType = keyof typeof changeTypes;
 
 /**
- * An insert that logs each row of `source`, to stand beside the write that gives `source` in one statement. It draws an
- * entry's seq after the write has locked the user, so that entries of one user have the order of their transactions.
+ * An insert that logs each row of `source`. It belongs into the statement that writes those rows, so that an entry gets
+ * its seq after the write has locked the user. Entries of one user thus have the order of their transactions.
  */
 export function logChanges(type: ChangeType, source: string, time: string): string {
   return `insert into changes (user_id, type, change_time) select id, ${changeTypes[type]}, ${time} from ${source}`;
 }
 
-// xids count one server's transactions: after a dump and restore those in old entries and tokens mean nothing, or the
-// wrong thing. The row's own transaction number, which Postgres keeps beside it (xmin), then no longer is what it says.
-// A clone (create database … template) has the numbers, but goes its own way; it is told by its oid.
+// xids count the transactions of one server. After a dump and a restore, the xids in old entries and tokens are
+// meaningless or wrong, which shows because the row's xid differs from the row's own transaction (xmin). A clone
+// (create database … template) keeps the xids but has its own history; its database oid differs.
 const renewStatement: Statement = {
   name: 'renew-change-feed',
   text: `
@@ -33,13 +33,16 @@ const renewStatement: Statement = {
     select id from renewed`,
 };
 
-/** Begins a new feed, with a new id and no entries, in a database that was restored from a dump, or cloned; says whether it did. */
+/**
+ * Starts a new feed, with a new id and no entries, if the database was restored from a dump or cloned. Returns whether
+ * it did.
+ */
 export async function renewChangeFeed(database: Database): Promise<boolean> {
   return (await database.run(renewStatement, [])).length > 0;
 }
 
-// Nothing that a transaction in flight may have written before or after: where an entry has gone is said by its xid.
-// Only the log's beginning is looked at; an entry in it that is not old yet holds up those behind it until it is.
+// Keeps entries that a transaction still in flight could have written before or after; trimmed_xid records how far
+// entries are gone. Looks only at the start of the log: an entry that is not old yet delays the entries after it.
 const trimStatement: Statement = {
   name: 'trim-changes',
   text: `
@@ -65,7 +68,7 @@ export interface ChangesKept {
   readonly keptMax: number;
 }
 
-/** Forgets up to `rowsMax` changes that are too old, or of which there are too many, and says how many it was. */
+/** Deletes up to `rowsMax` changes that are too old or too many. Returns the number of deleted changes. */
 export async function trimChanges(
   database: Database,
   { keptHours, keptMax }: ChangesKept,

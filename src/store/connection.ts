@@ -1,8 +1,8 @@
 /**
- * What every connection to Postgres has in common: how it is opened, which settings it gets, and how it is cut.
+ * Opens connections to Postgres, sets the session settings that Roster needs, and cuts connections.
  *
- * The settings of a role or of a database apply to each new connection. Those that a statement or a parser relies on are
- * therefore set here; docs/operations.md lists them and says why.
+ * The settings of a role or of a database apply to each new connection, so settings that a statement or a parser relies
+ * on are set here. docs/operations.md lists them with reasons.
  */
 import type { Socket } from 'node:net';
 import pg from 'pg';
@@ -72,7 +72,7 @@ interface PreparedRow {
 /** Thrown by prepareConnection if the server is a standby. */
 export class StandbyFault extends Fault {
   constructor() {
-    super('DATABASE_UNAVAILABLE', 'The database is a standby, which takes no writes.');
+    super('DATABASE_UNAVAILABLE', 'The database is a standby, which accepts no writes.');
   }
 }
 
@@ -91,7 +91,7 @@ export async function prepareConnection(
   const query: pg.QueryConfig & { query_timeout: number } = { text: prepareText(settings), query_timeout: timeoutMs };
   const { rows } = await client.query<PreparedRow>(query);
   const [row] = rows;
-  if (row === undefined) throw new Error('The database has not answered.');
+  if (row === undefined) throw new Error('The database did not answer.');
   if (row.is_standby) throw new StandbyFault();
   if (row.encoding !== 'UTF8') throw new Error(`The database's encoding is ${row.encoding}; Roster needs UTF8.`);
   if (row.schemas === null) {
@@ -102,7 +102,7 @@ export async function prepareConnection(
   return row.backend_pid;
 }
 
-/** Closes a connection at once. Whatever runs on it fails as it does when the network fails. */
+/** Closes a connection at once. A running statement fails as it does when the network fails. */
 export function cutConnection(client: pg.ClientBase): void {
   // The driver has no public name for its socket.
   (client as unknown as { connection?: { stream?: Socket } }).connection?.stream?.destroy();

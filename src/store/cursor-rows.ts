@@ -1,15 +1,15 @@
 /**
- * Reads a declared cursor by the protocol's own message instead of FETCH.
+ * Reads a declared cursor with the protocol's Execute message instead of FETCH.
  *
- * For FETCH Postgres puts the rows by before it sends them, and the driver looks for a parser for each cell: together a
- * third of what both of them do for an export.
+ * For FETCH, Postgres stores the rows before it sends them, and the driver looks up a parser for each cell. Both
+ * together cost a third of an export.
  */
 import type pg from 'pg';
 
 /** A row as Postgres writes it; nothing is parsed. */
 export type TextRow = readonly (string | null)[];
 
-/** What the driver calls on its way through an answer; its types know submit() only. */
+/** The methods that the driver calls while it reads an answer; its types declare only submit(). */
 interface Answer extends pg.Submittable {
   handleDataRow(message: { fields: TextRow }): void;
   handlePortalSuspended(): void;
@@ -18,15 +18,15 @@ interface Answer extends pg.Submittable {
   handleError(error: unknown): void;
 }
 
-/** The cursor's next rows, at most `rowsMax` and fewer only at its end. Throws the driver's errors. */
+/** Returns the cursor's next rows, at most `rowsMax`, and fewer only at its end. Throws the driver's errors. */
 export function nextRows(client: pg.Client, cursor: string, rowsMax: number): Promise<TextRow[]> {
   const { promise, resolve, reject } = Promise.withResolvers<TextRow[]>();
   const rows: TextRow[] = [];
   const answer: Answer = {
     submit(connection) {
       connection.execute({ portal: cursor, rows: String(rowsMax) }, true);
-      // In a transaction block the cursor outlives this, and the connection is between two statements: it can be closed
-      // with a goodbye.
+      // The cursor survives Sync because it is in a transaction block. After it, the connection is between two
+      // statements and can be closed properly.
       connection.sync();
     },
     handleDataRow: ({ fields }) => rows.push(fields),

@@ -1,7 +1,7 @@
 /**
- * Watches whether the database can be used, on a connection of its own that no call can exhaust.
+ * Watches whether the database can be used, on a separate connection that calls cannot exhaust.
  *
- * It only reports; calls find out for themselves, and nothing waits for the watch.
+ * It only reports. Calls notice failures themselves and do not wait for the watch.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
@@ -10,15 +10,15 @@ import type { InUse } from './pool-connections.js';
 
 export interface DatabaseWatchOptions {
   url: string;
-  /** Called at every change, and once at the start. `error` says what is wrong; it is for the log. */
-  onChange(isThere: boolean, error?: unknown): void;
+  /** Called after every change, and once at the start. `error` is the reason, for the log. */
+  onChange(isUsable: boolean, error?: unknown): void;
   /**
-   * Called if connections that were opened before now may be of no more use. They are cut if the watch has lost its own
-   * connection, or if only a new one answers. They may finish if the server takes no writes, does not answer on any
-   * connection, or can be used again.
+   * Called if existing connections may be unusable. They are cut if the watch has lost its own connection, or if only a
+   * new connection answers. They may finish if the server is read-only, if it answers on no connection, or if it can be
+   * used again.
    */
   onOutdated?(inUse: InUse): void;
-  /** Tries to bring a database back that is ours to start. Called while it is away; may fail. */
+  /** Restarts a database that Roster manages. Called while it cannot be reached; may fail. */
   revive?(): Promise<void>;
 }
 
@@ -26,36 +26,36 @@ export interface DatabaseWatch {
   close(): Promise<void>;
 }
 
-const lookEveryMs = 500;
-// While it is away: soon enough that nobody waits for us once it is back.
-const lookAgainMs = 250;
-// After this time without an answer, a new connection tells a slow server from a connection that has died silently.
+const checkEveryMs = 500;
+// While the database cannot be reached. Short, so that calls resume soon after it is back.
+const retryEveryMs = 250;
+// After this time without an answer, a new connection shows whether the server is slow or the old connection is dead.
 const suspectAfterMs = 700;
-// On a busy machine the answer may only be late: it may still come for so long after the new connection has answered.
+// On a busy machine, the old connection may still answer within this time after the new one.
 const lateAnswerMs = 300;
-// An answer that takes longer is none. Well above a pause for a checkpoint on a slow disk.
+// A later answer counts as a failure. Well above a pause for a checkpoint on a slow disk.
 const answerMsMax = 3_000;
 
 class ReadOnlyError extends Error {
   override readonly name = 'ReadOnlyError';
 }
 
-/** Neither the known connection nor a new one has answered, so nobody knows whether the known one is dead. */
+/** Neither the known connection nor a new one has answered, so it is unknown whether the known one is dead. */
 class SilentError extends Error {
   override readonly name = 'SilentError';
 }
 
 export function watchDatabase({ url, onChange, onOutdated, revive }: DatabaseWatchOptions): DatabaseWatch {
   let client: pg.Client | undefined;
-  // Of a look on the client that has not ended yet.
+  // The answer to a probe of the client that is still outstanding.
   let answer: Promise<pg.Client> | undefined;
   const connections = new Set<pg.Client>();
-  let isThere: boolean | undefined;
+  let isUsable: boolean | undefined;
   let timer: NodeJS.Timeout | undefined;
   let isClosed = false;
   let wake = () => {};
 
-  /** A connection that has answered. */
+  /** Opens a connection and checks that it answers. */
   async function open(): Promise<pg.Client> {
     const fresh = new pg.Client({
       connectionString: url,
@@ -63,13 +63,13 @@ export function watchDatabase({ url, onChange, onOutdated, revive }: DatabaseWat
       connectionTimeoutMillis: answerMsMax,
       ...keepAlive,
     });
-    // Notices at once that the server closes the connection, instead of at the next look.
+    // A connection that the server closes is noticed at once, instead of at the next check.
     fresh.on('error', () => wake());
     fresh.once('end', () => connections.delete(fresh));
     connections.add(fresh);
     try {
       await fresh.connect();
-      await look(fresh, answerMsMax);
+      await probe(fresh, answerMsMax);
       return fresh;
     } catch (error) {
       end(fresh);
@@ -77,23 +77,23 @@ export function watchDatabase({ url, onChange, onOutdated, revive }: DatabaseWat
     }
   }
 
-  async function look(known: pg.Client, timeoutMs = 0): Promise<void> {
+  async function probe(known: pg.Client, timeoutMs = 0): Promise<void> {
     // Every name is qualified, because the role's search path may put another schema before pg_catalog.
     const text = `select pg_catalog.current_setting('transaction_read_only')::pg_catalog.bool as is_read_only`;
     const query: pg.QueryConfig & { query_timeout: number } = { text, query_timeout: timeoutMs };
     const { rows } = await known.query<{ is_read_only: boolean }>(query);
-    // A standby is read-only, and so is a database that somebody has set so.
-    if (rows[0]?.is_read_only) throw new ReadOnlyError('the database takes no writes');
+    // A standby is read-only, and so is a database with default_transaction_read_only.
+    if (rows[0]?.is_read_only) throw new ReadOnlyError('the database accepts no writes');
   }
 
-  /** The same connection if it answers, or a new one if only that one does. Throws SilentError if none does. */
-  async function lookAgain(known: pg.Client): Promise<pg.Client> {
-    answer ??= look(known).then(() => known);
+  /** Returns the same connection if it answers, or a new one if only that one does. Throws SilentError if none does. */
+  async function probeAgain(known: pg.Client): Promise<pg.Client> {
+    answer ??= probe(known).then(() => known);
     const old = answer;
     old.catch(() => {});
     const suspicion = new AbortController();
     const { signal } = suspicion;
-    const isLate = sleep(isThere ? suspectAfterMs : 0, undefined, { signal }).catch(() => undefined);
+    const isLate = sleep(isUsable ? suspectAfterMs : 0, undefined, { signal }).catch(() => undefined);
     try {
       const first = await Promise.race([old, isLate]);
       if (first !== undefined) return first;
@@ -121,23 +121,23 @@ export function watchDatabase({ url, onChange, onOutdated, revive }: DatabaseWat
     unneeded.end().catch(() => {});
   }
 
-  function tell(now: boolean, error?: unknown): void {
-    if (now === isThere || isClosed) return;
-    isThere = now;
+  function report(now: boolean, error?: unknown): void {
+    if (now === isUsable || isClosed) return;
+    isUsable = now;
     onChange(now, error);
   }
 
-  /** One look. Reports what it finds. */
+  /** Checks once, and reports the result. */
   async function check(): Promise<void> {
     const known = client;
     try {
-      const answered = known === undefined ? await open() : await lookAgain(known);
+      const answered = known === undefined ? await open() : await probeAgain(known);
       client = answered;
       answer = undefined;
       if (known !== undefined && answered !== known) onOutdated?.('cut');
-      // Those that were opened meanwhile may lead to the old server.
-      if (isThere === false) onOutdated?.('finish');
-      tell(true);
+      // Connections that were opened meanwhile may lead to the old server.
+      if (isUsable === false) onOutdated?.('finish');
+      report(true);
     } catch (error) {
       const isSilent = error instanceof SilentError;
       if (known !== undefined && !isSilent) {
@@ -146,8 +146,8 @@ export function watchDatabase({ url, onChange, onOutdated, revive }: DatabaseWat
         end(known);
         if (!isClosed) onOutdated?.(error instanceof ReadOnlyError ? 'finish' : 'cut');
       }
-      if (isSilent && isThere) onOutdated?.('finish');
-      tell(false, error);
+      if (isSilent && isUsable) onOutdated?.('finish');
+      report(false, error);
       if (!isClosed) await revive?.().catch(() => {});
     }
   }
@@ -158,7 +158,7 @@ export function watchDatabase({ url, onChange, onOutdated, revive }: DatabaseWat
       if (isClosed) break;
       await new Promise<void>((resolve) => {
         wake = resolve;
-        timer = setTimeout(resolve, isThere ? lookEveryMs : lookAgainMs);
+        timer = setTimeout(resolve, isUsable ? checkEveryMs : retryEveryMs);
       });
       clearTimeout(timer);
     }
@@ -169,7 +169,7 @@ export function watchDatabase({ url, onChange, onOutdated, revive }: DatabaseWat
   return {
     close() {
       isClosed = true;
-      // A look that is under way ends with its connection.
+      // Ends a check in progress too, because its connection closes.
       for (const connection of connections) end(connection);
       wake();
       return running;

@@ -1,7 +1,7 @@
 /**
  * The connection to Postgres: one TypeORM data source, and named statements on its pool.
  *
- * Every error that leaves here is a Fault, or a bug of ours. A connection that was lost is never put back.
+ * Every error that leaves this file is a Fault or a bug in Roster. A lost connection never returns to the pool.
  */
 import 'reflect-metadata';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -25,7 +25,7 @@ import { DirectoryRow, RequestIdRow, UserRow } from './rows.js';
 
 export interface DatabaseOptions {
   url: string;
-  /** For what needs a session of its own, if `url` leads to a pooler. */
+  /** For sessions that keep state, if `url` leads to a pooler. */
   directUrl?: string | undefined;
   connectionsMax: number;
   /** A pooled connection is closed at this age, or up to a quarter earlier. */
@@ -33,18 +33,18 @@ export interface DatabaseOptions {
   connectTimeoutMs: number;
   statementTimeoutMs: number;
   lockTimeoutMs: number;
-  /** Off behind a PgBouncer before 1.21 in transaction mode, which forgets them. */
+  /** Off for a PgBouncer before 1.21 in transaction mode, which does not support them. */
   preparedStatements: boolean;
 }
 
-/** A statement that is sent often: Postgres parses and plans it once for each connection under its name. */
+/** A frequent statement. Each connection parses and plans it once, under its name. */
 export interface Statement {
-  /** Empty for one that is planned anew for each of its values. */
+  /** Empty for a statement that is planned again for each set of values. */
   readonly name: string;
   readonly text: string;
 }
 
-/** A row as an array of its columns, in the statement's order. */
+/** A row as an array of columns, in the order of the statement. */
 export type Row = readonly unknown[];
 
 export type RunStatement = (statement: Statement, values: readonly unknown[]) => Promise<Row[]>;
@@ -53,27 +53,27 @@ export interface Database {
   readonly dataSource: DataSource;
   /** How many statements may run at once. */
   readonly connectionsMax: number;
-  /** Those of the pool now, and what waits for one of them. */
+  /** Counts of the pool's connections, and of calls that wait for one. */
   connections(): { readonly total: number; readonly idle: number; readonly waiting: number };
-  /** Runs a statement in a transaction of its own. One that lost a race to another transaction is run again. */
+  /** Runs a statement in a separate transaction, and runs it again if it lost a race to another transaction. */
   run(statement: Statement, values: readonly unknown[]): Promise<Row[]>;
   /**
-   * Lends a connection for reading; what runs on it is cancelled in the server as soon as `signal` is aborted. Statements
-   * without a name may read whole tables. All of `work` is done again if it loses a race, or if renewConnections() cuts its
-   * connection.
+   * Lends a connection for reading. A running statement is cancelled in the server as soon as `signal` is aborted.
+   * Statements without a name may read whole tables. `work` runs again if it loses a race, or if renewConnections()
+   * cuts its connection.
    */
   withConnection<T>(signal: AbortSignal, work: (run: RunStatement) => Promise<T>): Promise<T>;
   /**
-   * Opens a connection outside the pool, for what takes longer than a call. What runs on it is cancelled in the server as
-   * soon as `signal` is aborted, and it is of no use afterwards. It has no statement_timeout of its own.
+   * Opens a connection outside the pool, for work that takes longer than a call. A running statement is cancelled in
+   * the server as soon as `signal` is aborted; after that the session is unusable. It sets no statement_timeout.
    *
-   * With `keepsState` it keeps temporary tables and settings from one transaction to the next. If there is a pooler that
-   * gives each transaction another server connection, the call throws DATABASE_UNAVAILABLE, and nothing has been done.
+   * With `keepsState` it keeps temporary tables and settings between transactions. If a pooler gives each transaction
+   * another server connection, it throws DATABASE_UNAVAILABLE before it changes anything.
    */
   openSession(signal: AbortSignal, options?: SessionOptions): Promise<Session>;
   /**
-   * Closes every pooled connection that is open now, because it may have died silently or lead to a server that has
-   * become a standby. With `cut` the statements on them fail at once, also those of sessions; with `finish` they may end.
+   * Closes every pooled connection that is open now, because it may be dead or lead to a server that has become a
+   * standby. `cut` fails running statements at once, also those of sessions; `finish` lets them end.
    */
   renewConnections(inUse: InUse): void;
   close(): Promise<void>;
@@ -83,26 +83,26 @@ export interface SessionOptions {
   readonly keepsState?: boolean;
 }
 
-/** A connection of one caller's own; it is closed, and with it what was not committed undone, when it is disposed of. */
+/** A connection with one owner. Disposing of it closes it, and uncommitted work is rolled back. */
 export interface Session extends AsyncDisposable {
-  /** For COPY and cursors, as the driver has them. */
+  /** The driver's client, for COPY and cursors. */
   readonly client: pg.Client;
-  /** The number of the server process. */
+  /** The process id of the server process. */
   readonly backendPid: number;
-  /** Throws Faults, as everything of Database does. */
+  /** Throws Faults, like Database. */
   query(text: string, values?: readonly unknown[]): Promise<Row[]>;
 }
 
-// A race that is lost this often in a row is no accident.
+// Losing this many races in a row is not a coincidence.
 const racesMax = 4;
 
-// The driver gives up on a server that does not even answer that it has cancelled the statement.
+// Extra time for the server to answer that it cancelled a statement; after it the driver gives up.
 const answerGraceMs = 5_000;
 
-// Long enough for a burst to find its connections again, short enough to give them back to other services.
+// Long enough to reuse connections in the next burst, short enough to free them for other services.
 const idleConnectionMs = 60_000;
 
-// A database that somebody has set to read-only refuses every write; the connections are not renewed for each of them.
+// A read-only database refuses every write; this limits how often that renews the connections.
 const renewEveryMsMin = 1_000;
 
 export async function openDatabase(options: DatabaseOptions): Promise<Database> {
@@ -130,7 +130,9 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
     }
   }
 
-  /** The address may have moved to a new primary. Returns whether connections were renewed because of this. */
+  /**
+   * Renews the connections, because the address may have moved to a new primary. Returns false if it did so recently.
+   */
   function renewAfterReadOnly(): boolean {
     const nowMs = performance.now();
     if (nowMs - readOnlySeenMs < renewEveryMsMin) return false;
@@ -139,7 +141,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
     return true;
   }
 
-  /** A connection that was made after the last renewal. */
+  /** Returns a connection that was opened after the last renewal. */
   async function connect(): Promise<pg.PoolClient> {
     let hasFailed = false;
     while (true) {
@@ -148,7 +150,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
       try {
         client = await pool.connect();
       } catch (error) {
-        // A renewal also cuts the connections that are still being made.
+        // A renewal also cuts connections that are still opening.
         if (hasFailed || renewals === connections.renewals) throw error;
         hasFailed = true;
         continue;
@@ -158,7 +160,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
     }
   }
 
-  /** Work is done again if it lost a race; if it has surely written nothing, also after its connection was cut. */
+  /** Runs the work again if it lost a race. If it only reads, also after its connection was cut. */
   async function lend<T>(work: (client: pg.PoolClient) => Promise<T>, { onlyReads = false } = {}): Promise<T> {
     for (let races = 0; ; races++) {
       const client = await connect();
@@ -171,7 +173,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
         const wasCut = onlyReads && connections.wasCut(client);
         if (!(lostRace(error) || wasMoved || wasCut) || races === racesMax) throw error;
       } finally {
-        // pool.query() would close the connection after every error, a taken email too.
+        // pool.query() would close the connection after every error, including a taken email.
         client.release(isLost || !connections.isCurrent(client) || isInTransaction(client));
       }
     }
@@ -188,8 +190,8 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
   }
 
   /**
-   * A statement that may have to read a whole table, which those that are kept must not. The setting is the transaction's,
-   * so that it applies to this statement also behind a pooler, and to no other.
+   * Runs a statement that may have to read a whole table, which named statements must not do. The setting is local to
+   * the transaction, so it affects only this statement, also with a pooler.
    */
   async function scan(client: pg.PoolClient, statement: Statement, values: readonly unknown[]): Promise<Row[]> {
     if (!options.preparedStatements) return query(client, statement, values);
@@ -235,7 +237,8 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
               );
             } finally {
               signal.removeEventListener('abort', cancel);
-              // A cancel hits whatever the connection runs when it arrives: nobody else may have it before.
+              // A cancel request hits any statement that the connection runs on arrival, so the connection is not
+              // returned before.
               await cancelled;
             }
           },
@@ -249,7 +252,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
 
     async openSession(signal, sessionOptions) {
       const session = await openSession(options, signal, sessionOptions);
-      // A session on a direct URL takes another path, about which the pool's path says nothing.
+      // A session on a direct URL uses another network path, so the pool's failures say nothing about it.
       if (options.directUrl === undefined) {
         sessions.add(session.client);
         session.client.once('end', () => sessions.delete(session.client));
@@ -268,8 +271,8 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
   };
 }
 
-// How long a session's goodbye may take before its socket is simply closed.
-const goodbyeMs = 1_000;
+// After this time, the socket of a closing session is destroyed.
+const disconnectTimeoutMs = 1_000;
 
 async function openSession(
   options: DatabaseOptions,
@@ -288,7 +291,7 @@ async function openSession(
       ...keepAlive,
       types,
     });
-    // Before it connects: a connection may break in the same moment as it is there.
+    // Before it connects, because a connection may break right after it opens.
     client.on('error', () => {});
     return client;
   };
@@ -297,9 +300,9 @@ async function openSession(
   let isLeftToOthers = false;
   let cancelled: Promise<void> | undefined;
   const cancel = () => {
-    // Without the cancel the server would work on until it looks at its socket again.
+    // Without the cancel request, the server would work on until it next checks its socket.
     cancelled = cancelStatement(url, options.connectTimeoutMs, backendPid);
-    // Nobody waits for this: on a connection that has died silently it may not end before dispose() cuts it.
+    // Not awaited: on a connection that has died silently it may not end before dispose() cuts it.
     cancelled.then(() => client.end()).catch(() => {});
   };
   const end = async () => {
@@ -312,7 +315,7 @@ async function openSession(
   const dispose = async () => {
     signal.removeEventListener('abort', cancel);
     await cancelled;
-    const late = sleep(goodbyeMs, true, { ref: false });
+    const late = sleep(disconnectTimeoutMs, true, { ref: false });
     const ended = end().then(
       () => false,
       () => true,
@@ -322,11 +325,11 @@ async function openSession(
   try {
     await client.connect();
     backendPid = await prepareConnection(client, options.connectTimeoutMs);
-    // Poolers make the number up that they give their clients.
+    // Poolers give their clients invented process ids.
     const isPooled = backendPid !== processIdOf(client);
     const openAnother = () => createClient(options.connectTimeoutMs).connect();
     if (isPooled && keepsState && (await switchesServers(client, openAnother))) throw poolerSwitches();
-    // Such a pooler may give the server connection to its next client as it is, with temporary tables and settings.
+    // Such a pooler may give the server connection to its next client with temporary tables and settings.
     isLeftToOthers = isPooled && keepsState;
   } catch (error) {
     await dispose();
@@ -353,16 +356,16 @@ async function openSession(
   };
 }
 
-/** A pooler gives each transaction another server connection, so that nothing can be kept on one. */
+/** The fault for a pooler that gives each transaction another server connection, so that no session can keep state. */
 export function poolerSwitches(): Fault {
   return new Fault(
     'DATABASE_UNAVAILABLE',
-    'The connection pooler in front of the database does not keep sessions (transaction mode), which this call needs. ' +
-      'Nothing was written. Set DATABASE_DIRECT_URL to a URL that leads past the pooler.',
+    'The connection pooler does not keep sessions (transaction mode), but this call needs one. ' +
+      'Nothing was written. Set DATABASE_DIRECT_URL to a URL that bypasses the pooler.',
   );
 }
 
-/** `pool` are more options of the driver's pool. */
+/** `pool` has more options for the driver's pool. */
 export function createDataSource(options: DatabaseOptions, pool: object): DataSource {
   return new DataSource({
     type: 'postgres',
@@ -373,7 +376,7 @@ export function createDataSource(options: DatabaseOptions, pool: object): DataSo
     migrationsTableName,
     installExtensions: false,
     logging: false,
-    // An idle connection that breaks is replaced when it is needed; there is nothing to do or to say about it.
+    // An idle connection that breaks is replaced when it is needed.
     poolErrorHandler: () => {},
     extra: {
       max: options.connectionsMax,
@@ -390,9 +393,9 @@ export function createDataSource(options: DatabaseOptions, pool: object): DataSo
   });
 }
 
-// Postgres keeps the plan of a named statement, and one that was made while there were few users would go on reading the
-// whole table until autovacuum has looked at it again: at 100,000 more, 19 ms for a get, and seconds for 64 updates. Up to
-// Postgres 17 what is off costs so much that compiling the statement seems worth it, which takes longer than to run it.
+// Postgres keeps the plan of a named statement. A plan from the time of few users would read the whole table until the
+// next autovacuum: after 100,000 more users, 19 ms for a get and seconds for 64 updates. Until Postgres 17 a disabled
+// plan node has such a high cost that Postgres JIT-compiles the statement, which takes longer than running it.
 const planOnce = settingsSql({ enable_seqscan: 'off', jit: 'off' });
 
 function poolOf(dataSource: DataSource): pg.Pool {
@@ -401,8 +404,8 @@ function poolOf(dataSource: DataSource): pg.Pool {
 }
 
 /**
- * Cancels what a connection runs, through another one that is not of the pool, which may be exhausted. Never fails:
- * what cannot be cancelled, for example behind a pooler that hides the server's process, ends by statement_timeout.
+ * Cancels a connection's statement through a connection outside the pool, which may be exhausted. Never fails: a
+ * statement that cannot be cancelled, such as one of a pooler that hides process ids, ends by statement_timeout.
  */
 async function cancelStatement(url: string, timeoutMs: number, processId: number): Promise<void> {
   const canceller = new pg.Client({
@@ -414,27 +417,27 @@ async function cancelStatement(url: string, timeoutMs: number, processId: number
   canceller.on('error', () => {});
   try {
     await canceller.connect();
-    // A pooler makes process numbers up: without the second condition this could hit somebody else's statement. The
-    // name is not a constant here, because one in the URL goes before ours.
+    // A pooler invents process ids; the second condition protects other clients' statements. The name is not a constant
+    // because a name in the URL overrides ours.
     await canceller.query(
       `select pg_catalog.pg_cancel_backend(pid) from pg_catalog.pg_stat_activity
        where pid = $1 and application_name = pg_catalog.current_setting('application_name')`,
       [processId],
     );
   } catch {
-    // See above.
+    // Never fails; see above.
   } finally {
     await canceller.end().catch(() => {});
   }
 }
 
-/** As the server, or a pooler, has said it when the connection was made. */
+/** The process id that the server or a pooler sent when the connection opened. */
 function processIdOf(client: pg.ClientBase): number {
-  // The driver's types do not have it.
+  // The driver's types do not declare it.
   return (client as unknown as { processID: number }).processID;
 }
 
-/** As of the last statement that ended. */
+/** The state after the last statement. */
 function isInTransaction(client: pg.ClientBase): boolean {
   return client.getTransactionStatus() !== 'I';
 }

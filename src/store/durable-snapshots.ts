@@ -1,24 +1,22 @@
 /**
- * Makes a snapshot safe to hand out in a token: after a crash of Postgres, no new transaction gets a number that the
+ * Makes a snapshot safe to put into a token: after a crash of Postgres, no new transaction gets a number that the
  * snapshot counts as finished.
  *
- * Postgres starts again with the transaction number after the highest one in its WAL. A transaction that fails writes its
- * last record without waiting for the disk, so a crash can lose the record, and a later transaction gets the same number.
- * A snapshot counts a transaction as finished only after that record was written, so it is enough that all WAL that
- * existed when the snapshot was taken is on disk. See docs/decisions/0021-tokens-outlive-a-crash.md.
+ * This holds if all WAL that existed when the snapshot was taken is on disk.
+ * docs/decisions/0021-tokens-outlive-a-crash.md explains why.
  */
 import type { Database, Statement } from './database.js';
 
 /**
  * Whether the snapshot of the statement that contains this expression is safe to hand out. Postgres takes the snapshot
- * before it evaluates the expression. With synchronous standbys it is always false, because this server does not know
- * what they have received: only a commit waits for them.
+ * before it evaluates the expression. Always false with synchronous standbys, because this server does not know what
+ * they have received: only a commit waits for them.
  */
 export const isSnapshotDurable = `(pg_current_wal_flush_lsn() >= pg_current_wal_insert_lsn()
       and current_setting('synchronous_standby_names') = '')`;
 
-// Writes about 100 bytes of WAL, no row, and needs no rights. The commit waits for the disk, and for synchronous standbys
-// if commits of this role do. A role that does not wait at all waits here for this server's disk.
+// Writes about 100 bytes of WAL and no row, and needs no privileges. The commit waits for the disk, and for synchronous
+// standbys if this role's commits do. If the role's commits do not wait at all, this one waits for the local disk.
 const flushStatement: Statement = {
   name: 'flush-wal',
   text: `

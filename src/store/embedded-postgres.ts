@@ -1,10 +1,11 @@
 /**
- * The embedded Postgres: it creates a cluster in a folder, runs it, and shares it between the processes that use the folder.
- * It listens only on this machine, never deletes data, and keeps running if Roster is killed.
+ * The embedded Postgres: creates a cluster in a folder, runs it, and shares it between the processes that use the
+ * folder. It listens only on this machine, never deletes data, and keeps running if Roster is killed.
  *
- * There is no lock file. Postgres itself prevents a second server in a folder. Each process that uses the server holds a
- * session with a shared advisory lock (the lease), which ends with the process. The last process to stop gets the lock
- * exclusively and stops the server. A process that starts meanwhile does not get the lease, waits, and restarts the server.
+ * There is no lock file. Postgres itself prevents a second server in a folder. Each process that uses the server holds
+ * a session with a shared advisory lock (the lease), which ends with the process. The last process to stop gets the
+ * lock exclusively and stops the server. A process that starts meanwhile does not get the lease, waits, and restarts
+ * the server.
  */
 import { execFile, spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -49,7 +50,7 @@ export interface EmbeddedPostgres {
   ensureRunning(): Promise<void>;
   /** Stops the server unless another process uses it. Resolves when the server has exited. */
   stop(): Promise<void>;
-  /** Tells the server to stop, synchronously and without waiting. */
+  /** Sends the server a stop signal, synchronously and without waiting. */
   kill(): void;
 }
 
@@ -95,7 +96,9 @@ interface Cluster extends Place {
   log: (message: string) => void;
 }
 
-/** Creates the cluster if there is none, and starts its server if it is down. The database is ready when it returns. */
+/**
+ * Creates the cluster if it does not exist, and starts its server if it is down. The database is ready when it returns.
+ */
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
   const { log = () => {}, signal } = options;
   if (process.platform === 'win32') {
@@ -107,7 +110,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   const programs = await findPrograms(place.account, log);
   const cluster: Cluster = { ...place, programs, log, password: await ensureCluster(place, programs, log) };
 
-  let lease: Lease | undefined = await takeLease(cluster, undefined, signal);
+  let lease: Lease | undefined = await acquireLease(cluster, undefined, signal);
   const { port } = lease;
   try {
     await createDatabase(lease.client);
@@ -134,7 +137,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     isUsedByOthers = false;
     // Not awaited, because a dead connection may take long to close.
     void lost?.client.end().catch(() => {});
-    lease = await takeLease(cluster, port);
+    lease = await acquireLease(cluster, port);
   }
 
   return {
@@ -253,7 +256,7 @@ async function createDatabase(client: pg.Client): Promise<void> {
  * Waits until the folder's server runs and this process has a lease on it. It starts a missing server, removes a stale
  * postmaster.pid, and waits while another process starts or stops the server.
  */
-async function takeLease(cluster: Cluster, fixedPort: number | undefined, signal?: AbortSignal): Promise<Lease> {
+async function acquireLease(cluster: Cluster, fixedPort: number | undefined, signal?: AbortSignal): Promise<Lease> {
   const began = Date.now();
   let reported = began;
   let launched: ReturnType<typeof launch> | undefined;

@@ -1,7 +1,7 @@
 /**
- * A walk over all users as one snapshot has them, on a connection of its own.
+ * Reads all users as of one snapshot, on a separate connection.
  *
- * Memory depends on neither the number of users nor how fast they are taken: there is one piece at hand and one under way.
+ * Memory depends on neither the number of users nor the reader's speed: it holds one piece and reads the next.
  */
 import { createPause } from '../event-loop.js';
 import { parseJson } from '../json.js';
@@ -15,44 +15,44 @@ import { createBinder, filterSql, whereOf } from './filter-sql.js';
 
 export interface SnapshotUser {
   user: User;
-  /** Bytes of the attributes as Postgres' JSON text. */
+  /** The size of the attributes as Postgres' JSON text. */
   attributesBytes: number;
 }
 
 export interface SnapshotPiece {
   /** In ascending order of ids. */
   users: SnapshotUser[];
-  /** Then the snapshot is needed no longer; only such a piece may be empty. */
+  /** Whether the snapshot is no longer needed after this piece. Only the last piece may be empty. */
   isLast: boolean;
 }
 
 export interface UsersSnapshot extends AsyncDisposable {
-  /** Postgres' own text of it, for a place in the change log; safe to hand out (durable-snapshots.ts). */
+  /** Postgres' text of the snapshot, as a position in the change log; safe to hand out (durable-snapshots.ts). */
   readonly snapshot: string;
-  /** Which change log that is a place in. */
+  /** The change log that the position belongs to. */
   readonly feedId: string;
   /**
-   * For one walk. Throws the signal's reason once that is aborted, and Faults of the database. Whoever stops early
-   * disposes of the snapshot.
+   * Can be called once. Throws the signal's reason after an abort, and Faults of the database. A reader that stops
+   * early disposes of the snapshot.
    */
   pieces(): AsyncGenerator<SnapshotPiece, void, undefined>;
 }
 
-// A cursor counts rows and not bytes, so these bound what comes where small users are followed by large ones: 256 of the
-// largest are 20 MB. More at once is hardly faster.
+// A cursor counts rows instead of bytes. These limits bound a piece in which large users follow small ones: 256 of the
+// largest are 20 MB. More rows at once are hardly faster.
 const rowsFirst = 64;
 const rowsMax = 256;
-// Of the rows as they come from Postgres, on the average.
+// The average size of a piece, as Postgres sends its rows.
 const pieceBytes = 256 * 1024;
 
-// Times as milliseconds, because to parse a timestamp takes long. date_part() counts in doubles, which are exact to a
-// microsecond for centuries; the numeric of extract() costs Postgres a microsecond for each row.
+// As milliseconds, because parsing timestamps is slow. date_part() returns doubles, which are exact to a microsecond
+// for centuries; extract() returns numeric, which costs Postgres a microsecond a row.
 const millisecondsOf = (time: string) => `(date_part('epoch', ${time}) * 1000)::bigint`;
 const columns = `u.id, u.first_name, u.last_name, u.email, u.profile_image_url, u.attributes,
   ${millisecondsOf('u.create_time')}, ${millisecondsOf('u.update_time')}, u.version`;
 
 function snapshotUser(row: TextRow): SnapshotUser {
-  // In the order of `columns`, none of which is ever null.
+  // In the order of `columns`, which are all not null.
   const [id, firstName, lastName, email, profileImageUrl, attributes, createTime, updateTime, version] =
     row as readonly string[] as readonly [string, string, string, string, string, string, string, string, string];
   return {
@@ -72,8 +72,8 @@ function snapshotUser(row: TextRow): SnapshotUser {
 }
 
 /**
- * Opens the snapshot; `after` leaves out the users up to that id. The connection is closed when the snapshot is disposed
- * of, or as soon as the signal is aborted; only this cancels what runs on it then.
+ * Opens the snapshot; `after` leaves out the users up to that id. The connection is closed on disposal, or as soon as
+ * the signal is aborted. Only an abort cancels a running statement.
  */
 export async function openUsersSnapshot(
   database: Database,
@@ -102,7 +102,7 @@ export async function openUsersSnapshot(
       if (!isLast) {
         rowsAsked = rowsOf(rows, rowsAsked);
         next = read(rowsAsked);
-        // It may fail while nobody waits for it.
+        // It may fail before it is awaited.
         next.catch(() => {});
       }
       const users: SnapshotUser[] = [];
@@ -117,7 +117,7 @@ export async function openUsersSnapshot(
 
   try {
     await session.query('begin isolation level repeatable read, read only');
-    // Whatever the server's or the role's own are: a slow reader and a filter that few match are no reason to end it.
+    // Overrides the settings of the server and the role: a slow reader or a filter with few matches must not end it.
     await session.query('set local statement_timeout = 0');
     await session.query('set local idle_in_transaction_session_timeout = 0');
     // The first statement that reads takes the snapshot.
@@ -140,7 +140,9 @@ export async function openUsersSnapshot(
   }
 }
 
-/** How many rows to ask for next, from what the last ones had; growing slowly, because users may become larger again. */
+/**
+ * How many rows to read next, from the size of the last ones. It grows slowly, because the next users may be larger.
+ */
 function rowsOf(rows: readonly TextRow[], rowsAsked: number): number {
   let units = 0;
   for (const row of rows) for (const value of row) units += value?.length ?? 0;

@@ -1,11 +1,12 @@
 /**
- * Turns what Postgres and its driver throw into faults: the only file that knows SQLSTATEs and constraint names.
+ * Converts errors of Postgres and its driver into Faults. Only this file knows SQLSTATEs and constraint names.
  *
- * The error itself goes into the fault's cause, for the log; its text may hold a row's values and never leaves.
+ * The original error becomes the Fault's cause, for the log. Its text may contain a row's values and never leaves
+ * Roster.
  */
 import { emailTaken, Fault } from '../model/fault.js';
 
-/** What an error of the server or of a socket has; the driver's own have none of it. */
+/** Properties of errors from the server or a socket. The driver's own errors have none of them. */
 interface DatabaseError extends Error {
   code?: string;
   constraint?: string;
@@ -19,35 +20,35 @@ function isError(error: unknown): error is DatabaseError {
   return error instanceof Error;
 }
 
-/** The SQLSTATE, where the server itself has answered with an error. */
+/** The SQLSTATE, if the server itself answered with an error. */
 function sqlState(error: unknown): string | undefined {
   const code = isError(error) ? error.code : undefined;
-  // Node's own codes, such as EPIPE, can have five letters as well; those of Postgres that start with E are unused.
+  // Node's own codes, such as EPIPE, can have five letters too, but no SQLSTATE starts with E.
   return code !== undefined && /^[0-9A-DF-Z][0-9A-Z]{4}$/.test(code) ? code : undefined;
 }
 
-// Class 08: connection exception. 25006: this server has become a standby. 57P01 to 57P05: it is going down or coming
-// up, or has ended the session. 53300: no connection left. 28, 3D: our own access was taken away, which mends itself
-// by a restored setting. https://www.postgresql.org/docs/18/errcodes-appendix.html
+// Class 08: connection exception. 25006: the server has become a standby. 57P01 to 57P05: it is shutting down,
+// starting, or has ended the session. 53300: no connection left. 28, 3D: Roster's access was revoked; a restored
+// setting fixes that. https://www.postgresql.org/docs/18/errcodes-appendix.html
 const lostStates = /^(?:08...|25006|57P0[1-5]|53300|28...|3D...)$/;
 
 /**
- * Whether a connection no longer has a prepared statement as it was: a migration has changed the type of a column, or a
- * pooler has changed the session. Before anything ran; another connection prepares it anew, this one never would.
+ * Whether a connection has lost its prepared statement: a migration changed a column's type, or a pooler changed the
+ * session. Nothing has run. Another connection can prepare the statement again; this one cannot.
  */
 function isStatementLost(error: unknown): boolean {
   const state = sqlState(error);
-  // 0A000 is any feature that is not supported, and the server's texts are in its own language.
+  // 0A000 means any unsupported feature, and the server's texts are localized, so the routine decides.
   return state === '26000' || (state === '0A000' && (error as DatabaseError).routine === 'RevalidateCachedQuery');
 }
 
-/** Whether the connection is of no more use, or the server behind it. */
+/** Whether the connection or its server is unusable. */
 export function isConnectionLost(error: unknown): boolean {
   const state = sqlState(error);
   if (state !== undefined) return lostStates.test(state) || isStatementLost(error) || isInRecovery(error);
   if (!isError(error) || error instanceof Fault) return false;
-  // The driver's own errors have texts only; the socket's have codes (ECONNREFUSED, ECONNRESET, ETIMEDOUT, ENOTFOUND).
-  // Node's other codes that start with ERR_ are bugs. TypeORM takes a runner back as soon as its connection breaks.
+  // The driver's own errors have only texts; the socket's have codes (ECONNREFUSED, ECONNRESET, ETIMEDOUT, ENOTFOUND).
+  // Node's other codes that start with ERR_ are bugs. TypeORM releases a query runner as soon as its connection breaks.
   return (
     (error.code !== undefined && /^(?:E(?!RR_)[A-Z_]+|ERR_(?:SOCKET|SSL|TLS)_[A-Z_]+)$/.test(error.code)) ||
     /connection terminated|query runner already released|client has encountered a connection error|timeout exceeded when trying to connect|^timeout expired$|query read timeout|client was closed|cannot use a pool after|not queryable/i.test(
@@ -56,7 +57,7 @@ export function isConnectionLost(error: unknown): boolean {
   );
 }
 
-/** Whether the server takes no writes: it has become a standby, or somebody has set it so. Nothing was written. */
+/** Whether the server accepts no writes: it is a standby, or configured as read-only. Nothing was written. */
 export function isReadOnly(error: unknown): boolean {
   return sqlState(error) === '25006' || isInRecovery(error);
 }
@@ -67,48 +68,49 @@ function isInRecovery(error: unknown): boolean {
   return sqlState(error) === '55000' && /^pg_current_wal_/.test((error as DatabaseError).routine ?? '');
 }
 
-/** Whether a statement names a table that is not there. */
+/** Whether a statement names a table that does not exist. */
 export function isTableMissing(error: unknown): boolean {
   return sqlState(error instanceof Fault ? error.cause : error) === '42P01';
 }
 
-/** Whether a statement that failed so has surely written nothing, and one of its rows may be to blame. */
+/** Whether a failed statement has certainly written nothing, and one of its rows may be the cause. */
 export function mayRunAgain(error: unknown): boolean {
   const raw = error instanceof Fault ? error.cause : error;
   const state = sqlState(raw);
-  // 57014: cancelled, or longer than statement_timeout. 55P03: waited for a lock for as long as it may. Halves would only
-  // take that long again.
+  // 57014: cancelled, or longer than statement_timeout. 55P03: lock_timeout. Halves would only take that long again.
   return state !== undefined && !lostStates.test(state) && state !== '57014' && state !== '55P03';
 }
 
-/** Whether a statement waited for one row's lock for as long as it may. It wrote nothing. */
+/** Whether a statement reached lock_timeout while it waited for one row. It wrote nothing. */
 export function waitedTooLong(error: unknown): boolean {
   const raw = error instanceof Fault ? error.cause : error;
-  // Only of a row Postgres says where that was; a lock of the whole table is everybody's, and no row is to blame.
+  // Postgres sets `where` only for a row's lock. If the whole table is locked, no row is the cause.
   return sqlState(raw) === '55P03' && isError(raw) && raw.where !== undefined;
 }
 
-/** Whether the statement lost a race that it would see the end of if it ran now: it wrote nothing. */
+/** Whether a statement lost a race and would succeed if it ran again. It wrote nothing. */
 export function lostRace(error: unknown): boolean {
   const state = sqlState(error);
   // 40001, 40P01: serialization failure, deadlock.
   if (state === '40001' || state === '40P01' || isStatementLost(error)) return true;
-  // The statement that remembers a request id sets this null where somebody else has just remembered the same one.
+  // The statement that stores a request id sets this to null if another transaction has just stored the same id.
   return state === '23502' && isError(error) && error.table === 'request_ids' && error.column === 'user_ids';
 }
 
-/** Whether this server lacks a feature or a file of one, or this role the right to it. */
+/** Whether the server lacks a feature or an extension's file, or the role lacks a privilege. */
 export function isForbidden(error: unknown): boolean {
   const raw = error instanceof Fault ? error.cause : error;
-  // 58P01: before Postgres 16, an extension that is not installed. A statement that must be prepared anew is not meant.
+  // 58P01: before Postgres 16, an extension that is not installed. Excludes a lost prepared statement.
   return ['0A000', '42501', '58P01'].includes(sqlState(raw) ?? '') && !isStatementLost(raw);
 }
 
-/** The fault for an error of the database; the error itself where it is a bug of ours. */
+/** Returns the Fault for an error of the database, or the error itself if it is a bug in Roster. */
 export function faultOf(error: unknown): unknown {
   if (error instanceof Fault) return error;
   if (isConnectionLost(error)) {
-    return new Fault('DATABASE_UNAVAILABLE', 'The database is away or busy; try again.', [], { cause: error });
+    return new Fault('DATABASE_UNAVAILABLE', 'Cannot reach the database, or it is busy. Try again.', [], {
+      cause: error,
+    });
   }
   const state = sqlState(error);
   if (state === undefined) return error;
@@ -125,11 +127,16 @@ export function faultOf(error: unknown): unknown {
     case '55P03':
     case '40001':
     case '40P01':
-      return new Fault('DATABASE_UNAVAILABLE', 'Others write to the same users; try again.', [], options);
+      return new Fault('DATABASE_UNAVAILABLE', 'Other calls write to the same users. Try again.', [], options);
     default:
-      // 53: out of disk, memory or another resource. 58: an error of the system below.
+      // 53: out of disk, memory or another resource. 58: system error.
       return /^(?:53|58)/.test(state)
-        ? new Fault('DATABASE_UNAVAILABLE', 'The database is in trouble; try again.', [], options)
+        ? new Fault(
+            'DATABASE_UNAVAILABLE',
+            'The database lacks a resource or its system failed. Try again.',
+            [],
+            options,
+          )
         : error;
   }
 }

@@ -1,8 +1,8 @@
 /**
- * A filter as a condition of SQL over a row `u` of users.
+ * Translates a filter into an SQL condition over a row `u` of users.
  *
- * Nothing of a filter but its shape becomes SQL text: constants and keys go through `bind`. The SQL never raises,
- * whatever attributes hold.
+ * Only the filter's shape becomes SQL text: constants and keys go through `bind`. The SQL never raises an error, for
+ * any attributes.
  */
 import {
   type Attribute,
@@ -17,16 +17,16 @@ import {
 } from '../model/filter.js';
 import { uuidForm } from '../model/user.js';
 
-/** Takes a value and gives the placeholder that stands for it, which may come more than once in the SQL. */
+/** Binds a value and returns its placeholder, which may occur in the SQL more than once. */
 export type Bind = (value: unknown) => string;
 
-/** Gives each value a parameter of its own, in the order of `values`. */
+/** Creates a binder that gives each value a separate parameter, in the order of `values`. */
 export function createBinder(): { readonly bind: Bind; readonly values: readonly unknown[] } {
   const values: unknown[] = [];
   return { values, bind: (value) => `$${values.push(value)}` };
 }
 
-/** The clause of rows that meet all of the conditions; empty where there are none. */
+/** A WHERE clause with all conditions; empty without conditions. */
 export function whereOf(conditions: readonly string[]): string {
   return conditions.length === 0 ? '' : `where ${conditions.join(' and ')}`;
 }
@@ -51,13 +51,13 @@ const operatorSql: Readonly<Record<Comparison, string>> = {
   '>=': '>=',
 };
 
-/** What operands may be ordered as, and the SQL type for it. The first three are also what JSON calls them. */
+/** The types that operands can be compared as, and their SQL types. The first three also have these names in JSON. */
 const scalarSql = { string: 'text', number: 'numeric', boolean: 'boolean', timestamp: 'timestamptz' } as const;
 type Scalar = keyof typeof scalarSql;
 
 /**
- * The condition is true, false or null, and null means false. So a negation in it asks whether its term IS NOT TRUE,
- * and nobody may write NOT before it. (A coalesce around each comparison would keep it from every index.)
+ * The condition is true, false or null, and null means false. So a negation uses IS NOT TRUE, and no caller may put NOT
+ * before the condition. (A coalesce around each comparison would prevent the use of indexes.)
  *
  * The columns must not be nullable.
  */
@@ -80,14 +80,14 @@ export function filterSql(filter: Filter, bind: Bind): string {
     case 'match': {
       const { match, left, right } = filter;
       const inText = scalarsSql('string', [left, right], bind, (text, part) => matchSql(match, text, part));
-      // Whether an attribute is a text or a list is known only in the row.
+      // Only the row shows whether an attribute is a text or a list.
       if (match !== 'contains' || left.kind !== 'attribute') return `(${inText})`;
       return `(${inText} OR ${hasElementSql(left, right, bind)})`;
     }
   }
 }
 
-/** Each takes its right side literally; LIKE has wildcards. */
+/** Each function takes its right side literally; LIKE has wildcards. */
 function matchSql(match: TextMatch, left: string, right: string): string {
   switch (match) {
     case 'startsWith':
@@ -113,7 +113,7 @@ function compareSql(comparison: Comparison, left: Column | Attribute, right: Ope
     if (comparison === '==' || comparison === '!=') {
       const { json } = attributeSql(left, bind);
       const other = right.kind === 'attribute' ? attributeSql(right, bind).json : jsonConstantSql(right, bind);
-      // Equal JSON has one type, but what differs may have two.
+      // Equal JSON values have the same type, but different values may have different types.
       const typed = comparison === '==' ? '' : `jsonb_typeof(${json}) = jsonb_typeof(${other}) AND `;
       return `${typed}${json} ${operator} ${other}`;
     }
@@ -123,7 +123,7 @@ function compareSql(comparison: Comparison, left: Column | Attribute, right: Ope
       return ways.join(' OR ');
     }
   }
-  // In the order of their bytes UUIDs are in that of their text, and this way they have an index.
+  // UUIDs in byte order have the order of their texts, and byte order can use the index.
   if (left.kind === 'column' && left.name === 'id' && right.kind === 'constant' && uuidForm.test(String(right.value))) {
     return `u.id ${operator} CAST(${bind(right.value)} AS uuid)`;
   }
@@ -140,7 +140,7 @@ function memberSql(left: Column | Attribute, of: readonly Constant[], bind: Bind
   return `${member(left)} IN (${of.map(member).join(', ')})`;
 }
 
-/** What two operands whose types go together are compared as, where one of them has a type of its own. */
+/** The type in which two compatible operands are compared, from the first that has a fixed type. */
 function scalarOf(left: Operand, right: Operand): Scalar {
   for (const operand of [left, right]) {
     if (operand.kind === 'column') return filterFields[operand.name] === 'timestamp' ? 'timestamp' : 'string';
@@ -158,7 +158,7 @@ function scalarsSql(
   const [left, right] = [operandSql(scalar, operands[0], bind), operandSql(scalar, operands[1], bind)];
   const condition = write(foldedSql(scalar, left.sql, operands), foldedSql(scalar, right.sql, operands));
   const guards = [left.guard, right.guard].filter((guard) => guard !== undefined);
-  // Postgres may evaluate the sides of AND in any order, so only a CASE keeps a cast behind its guard.
+  // Postgres may evaluate the sides of AND in any order. Only CASE evaluates the guard before the cast.
   return guards.length === 0 ? condition : `CASE WHEN ${guards.join(' AND ')} THEN ${condition} ELSE FALSE END`;
 }
 
@@ -175,17 +175,17 @@ function operandSql(scalar: Scalar, operand: Operand, bind: Bind): { readonly sq
   }
 }
 
-/** One side of a comparison of `operands` in the form in which their texts are compared. */
+/** One side of a comparison of `operands`, in the form in which texts are compared. */
 function foldedSql(scalar: Scalar, sql: string, operands: readonly Operand[]): string {
   if (scalar !== 'string') return sql;
   const kinds = operands.map((operand) => (operand.kind === 'column' ? filterFields[operand.name] : undefined));
   if (kinds.includes('email')) return `email_key(${sql}) COLLATE "C"`;
   if (kinds.includes('id')) return `lower((${sql}) COLLATE "C")`;
-  // By code point; without it an attribute's text has the collation of the database.
+  // By code point; otherwise an attribute's text has the database's collation.
   return `(${sql}) COLLATE "C"`;
 }
 
-/** An attribute as JSON and as text, both null where it is missing. Never `#>`, whose keys also count a list's elements. */
+/** An attribute as JSON and as text; both are null if it is missing. Not `#>`, whose keys also index list elements. */
 function attributeSql(attribute: Attribute, bind: Bind): { readonly json: string; readonly text: string } {
   const keys = attribute.path.map((key) => `CAST(${bind(key)} AS text)`);
   const parent = ['u.attributes', ...keys.slice(0, -1)].join(' -> ');

@@ -1,9 +1,9 @@
 /**
- * Bulk loading: rows are staged in a temporary table of a connection's own, and merged into the users by a few
- * statements over all of them.
+ * Bulk loading: stages rows in a temporary table on a separate connection, and merges them into the users with a few
+ * statements over all rows.
  *
- * Nobody else sees what is staged, and it vanishes with the connection, however that ends. Nothing but `merge` writes
- * users, and that in one transaction. Memory does not depend on the number of rows.
+ * No other session sees staged rows, and they vanish with the connection. Only `merge` writes users, in one
+ * transaction. Memory does not depend on the number of rows.
  */
 import { randomBytes } from 'node:crypto';
 import { finished } from 'node:stream/promises';
@@ -17,52 +17,52 @@ import { faultOf, isConnectionLost, isTableMissing, lostRace } from './faults.js
 import { fieldNames, writable, written } from './users.js';
 
 export interface StagedRow {
-  /** In ascending order over all calls. */
+  /** Ascending over all calls. */
   row: number;
   id: string;
   fields: UserInput;
 }
 
-/** What became of the staged rows, or would have. */
+/** The outcome for the staged rows; a preview returns the expected outcome. */
 export interface MergeCounts {
   created: number;
   updated: number;
   skipped: number;
-  /** Rows whose email another user or an earlier row has; only where those are rejected. */
+  /** Rows whose email belongs to another user or an earlier row; only if those are rejected. */
   taken: number;
-  /** The first of them, in ascending order. */
+  /** The first taken rows, in ascending order. */
   takenRows: readonly number[];
 }
 
 export interface Staging extends AsyncDisposable {
-  /** Aborted with the caller's own signal, and with a Fault as soon as the connection is lost. */
+  /** Aborted with the caller's signal, and with a Fault as soon as the connection is lost. */
   readonly signal: AbortSignal;
-  /** Resolves when there is room for more. */
+  /** Resolves when more rows can be staged. */
   stage(rows: readonly StagedRow[]): Promise<void>;
-  /** Says what merge() would do, and writes nothing. */
+  /** Returns what merge() would do, without writing. */
   preview(onConflict: OnConflict): Promise<MergeCounts>;
-  /** Writes the users; with `allOrNothing` not a single one where a row is rejected. */
+  /** Writes the users. With `allOrNothing`, writes none if a row is rejected. */
   merge(onConflict: OnConflict, allOrNothing: boolean): Promise<MergeCounts & { committed: boolean }>;
 }
 
 export interface StagingOptions {
   takenRowsMax: number;
-  /** Called when users may have been written, also where it is not known whether they were. */
+  /** Called when users have been written, or may have been. */
   onWritten(): void;
 }
 
-// Rows gather here and go to Postgres in one COPY, which so never waits for the caller while it holds its transaction
-// open. One piece is sent while the next one gathers. Larger ones are not faster.
+// Rows are buffered here and sent to Postgres in one COPY, so that no COPY waits for the caller with its transaction
+// open. One piece is sent while the next is buffered. Larger pieces are not faster.
 const pieceCharactersMax = 512 * 1024;
 
-// A merge that has lost this many races to other transactions would rather lose the next one, too.
+// After losing this many races to other transactions, a merge would probably lose the next one too.
 const racesMax = 4;
-// From so many new users on Postgres is told to look at the table anew. By itself it does within a minute or so, and until
-// then plans for a table that is no longer there.
+// After creating this many users, the merge runs ANALYZE. Autovacuum would do it within a minute or so, and until then
+// the planner would use outdated statistics.
 const analyzedRowsMin = 50_000;
 
-/** A part of a statement for each writable column; `unset` is what a field that is not set has in a row. */
-function each(part: (column: string, unset: string, type: string) => string, separator = ', '): string {
+/** A part of a statement for each writable column; `unset` is the SQL value of a field that a row does not set. */
+function columnParts(part: (column: string, unset: string, type: string) => string, separator = ', '): string {
   return fieldNames
     .map((name) => {
       const [column, type] = writable[name];
@@ -71,14 +71,14 @@ function each(part: (column: string, unset: string, type: string) => string, sep
     .join(separator);
 }
 
-// Each import puts names of its own in the place of `staged_users` and `import_steps`: a pooler that has been mistaken for
-// one that keeps sessions must not lead an import to the rows of another one.
-// The key is computed once, and while the caller is still sending. In the C collation, as the index has it.
+// Each import replaces `staged_users` and `import_steps` with unique names. If a pooler is mistaken for one that keeps
+// sessions, an import must not find another import's rows. The key is computed once, while the caller still sends, and
+// in the C collation, like the index.
 const createStagingStatement = `
   create temp table staged_users (
     row bigint not null,
     id uuid not null,
-    ${each((column, _, type) => `${column} ${type} not null`)},
+    ${columnParts((column, _, type) => `${column} ${type} not null`)},
     repeated boolean not null default false,
     key text collate "C" not null generated always as (email_key(email)) stored
   )`;
@@ -86,15 +86,18 @@ const createStagingStatement = `
 const copyTarget = `staged_users (row, id, ${written})`;
 const copyStatement = `copy ${copyTarget} from stdin (format text, encoding 'UTF8')`;
 
-// Not the attributes: nothing is chosen by them.
+// Not the attributes, because no condition uses them.
 const analyzeStagingStatement = 'analyze staged_users (row, id, key, repeated)';
 
-/** The user who has a row's email; looked up one by one, because the planner does not know what email_key costs. */
+/**
+ * The user that has a row's email. A lateral lookup for each row, because the planner does not know what email_key
+ * costs.
+ */
 const holderOf = (rows: string, columns: string) =>
   `lateral (select ${columns} from users where email_key(users.email) = ${rows}.key limit 1) as holder`;
 
-// In order of the keys, as single creates do, so that those and this seldom wait for each other in a ring. Of rows of
-// one key the first is inserted.
+// In the order of the keys, like single creates, to avoid deadlocks with them. Of rows with the same key, the first is
+// inserted.
 const insertStatement = (onTaken: string) => `
   with inserted as (
     insert into users (id, ${written})
@@ -105,14 +108,14 @@ const insertStatement = (onTaken: string) => `
 
 const insertFreeStatement = insertStatement('on conflict (email_key(email)) do nothing');
 
-// Fails with the first email that is taken. Where that ends the import anyway it is tried first: ON CONFLICT looks each
-// email up beforehand, and marks each row afterwards, which is an eighth of the merge.
+// Fails with the first taken email. It runs first if a taken email ends the import anyway: ON CONFLICT checks each
+// email before and marks each row after the insert, which is an eighth of the merge.
 const insertAllStatement = insertStatement('');
 
-/** What an import that only adds users runs, in this order: for those who measure what it costs without a service. */
+/** The statements of an import that only adds users, in order, for benchmarks without a service. */
 export const addingStatements = {
   createStaging: createStagingStatement,
-  /** Behind COPY; its rows have the order of these columns. */
+  /** For use in a COPY statement; the rows have these columns in this order. */
   copyTarget,
   insert: insertAllStatement,
 };
@@ -130,17 +133,17 @@ const takenStatement = `
   )
   select (select count(*)::integer from taken), array(select row::integer from taken order by row limit $1)`;
 
-// What each row does to its user, where rows of one key apply one after the other. A field that is set changes the user
-// if the last row before that sets it has another value. Where there is no such row, that depends on the user, and the
-// field's value is kept here; otherwise it is null.
+// The effect of each row on its user, if rows with the same key apply one after the other. A set field changes the user
+// if the previous row that sets it has another value. If there is no such row, the user decides, and the field's value
+// is kept here; otherwise it is null.
 const createStepsStatement = (rows: 'all' | 'repeated') => `
   create temp table import_steps as
   select key, is_first,
-    ${each((column, unset) => `coalesce(${column} <> ${unset} and ${column}_before <> ${column}, false)`, ' or ')} as changes,
-    ${each((column, unset) => `case when ${column} <> ${unset} and ${column}_before is null then ${column} end as ${column}`)}
+    ${columnParts((column, unset) => `coalesce(${column} <> ${unset} and ${column}_before <> ${column}, false)`, ' or ')} as changes,
+    ${columnParts((column, unset) => `case when ${column} <> ${unset} and ${column}_before is null then ${column} end as ${column}`)}
   from (
     select key, ${written}, row_number() over (partition by key order by row) = 1 as is_first,
-      ${each((column, unset) => `lag(${column}) over (partition by key, ${column} = ${unset} order by row) as ${column}_before`)}
+      ${columnParts((column, unset) => `lag(${column}) over (partition by key, ${column} = ${unset} order by row) as ${column}_before`)}
     from staged_users
     ${rows === 'all' ? '' : 'where key in (select key from staged_users group by key having count(*) > 1)'}
   ) as numbered`;
@@ -151,24 +154,24 @@ const countStepsStatement = `
   select count(*) filter (where creates)::integer, count(*) filter (where not creates and changes)::integer
   from (
     select is_first and holder.id is null as creates,
-      changes or ${each((column) => `steps.${column} is not null and steps.${column} is distinct from holder.${column}`, ' or ')} as changes
+      changes or ${columnParts((column) => `steps.${column} is not null and steps.${column} is distinct from holder.${column}`, ' or ')} as changes
     from import_steps as steps left join ${holderOf('steps', `id, ${written}`)} on true
   ) as judged`;
 
-// Rows of one key become one, with the last value of each field that is set in any of them.
+// Rows with the same key become one row, with the last set value of each field.
 const joinRepeatedStatement = `
   with ends as (
-    select key, min(row) as first, ${each((column, unset) => `max(row) filter (where ${column} <> ${unset}) as ${column}_row`)}
+    select key, min(row) as first, ${columnParts((column, unset) => `max(row) filter (where ${column} <> ${unset}) as ${column}_row`)}
     from staged_users where key in (select key from import_steps where is_first) group by key
   ), removed as (
     delete from staged_users using ends where staged_users.key = ends.key
   )
   insert into staged_users (row, id, ${written}, repeated)
-  select first.row, first.id, ${each((column) => `coalesce(last_${column}.${column}, first.${column})`)}, true
+  select first.row, first.id, ${columnParts((column) => `coalesce(last_${column}.${column}, first.${column})`)}, true
   from ends join staged_users as first on first.row = ends.first
-    ${each((column) => `left join staged_users as last_${column} on last_${column}.row = ends.${column}_row`, '\n    ')}`;
+    ${columnParts((column) => `left join staged_users as last_${column} on last_${column}.row = ends.${column}_row`, '\n    ')}`;
 
-// In order of ids, as updates do.
+// In the order of ids, like updates.
 const lockStatement = `
   with locked as (
     select from users where id in (select holder.id from staged_users cross join ${holderOf('staged_users', 'id')})
@@ -178,16 +181,17 @@ const lockStatement = `
 
 const merged = (column: string, unset: string) => `coalesce(nullif(excluded.${column}, ${unset}), held.${column})`;
 
-// A change of nothing writes nothing. A user who has just been made has the first version, and nobody else has it now.
+// Writes nothing if nothing changes. Version 1 marks a user that this statement created, because no other transaction
+// can see it yet.
 const upsertStatement = `
   with written as (
     insert into users as held (id, ${written})
     select id, ${written} from staged_users where repeated = $1 order by key
     on conflict (email_key(email)) do update set
-      ${each((column, unset) => `${column} = ${merged(column, unset)}`)},
+      ${columnParts((column, unset) => `${column} = ${merged(column, unset)}`)},
       update_time = greatest(now()::timestamptz(3), held.update_time + interval '1 millisecond'),
       version = held.version + 1
-    where (${each(merged)}) is distinct from (${each((column) => `held.${column}`)})
+    where (${columnParts(merged)}) is distinct from (${columnParts((column) => `held.${column}`)})
     returning id, create_time, update_time, version = 1 as is_new
   ), created as (
     select id, create_time from written where is_new
@@ -197,7 +201,7 @@ const upsertStatement = `
   ), logged_updated as (${logChanges('updated', 'updated', 'update_time')})
   select (select count(*)::integer from created), (select count(*)::integer from updated)`;
 
-/** Opens a connection for one import. Throws the signal's reason once that is aborted, and Faults of the database. */
+/** Opens a connection for one import. Throws the signal's reason after an abort, and Faults of the database. */
 export async function openStaging(
   database: Database,
   { takenRowsMax, onWritten }: StagingOptions,
@@ -212,7 +216,7 @@ export async function openStaging(
   const named = (statement: string) => statement.replaceAll(/\b(?:staged_users|import_steps)\b/g, `$&_${importId}`);
   let text = '';
   let stagedCount = 0;
-  // The COPY that is under way. Where it fails while nobody looks, the next one to wait for it finds out.
+  // The current COPY. If it fails before it is awaited, the next await reports it.
   let copying: Promise<void> = Promise.resolve();
   let isPrepared = false;
 
@@ -225,12 +229,15 @@ export async function openStaging(
     try {
       return await session.query(named(statement), values);
     } catch (error) {
-      throw await leftBehind(error);
+      throw await faultOfMissingTable(error);
     }
   }
 
-  /** If another server connection than the one with the staged rows has answered, ends that one, and the rows with it. */
-  async function leftBehind(error: unknown): Promise<unknown> {
+  /**
+   * If another server connection than the one with the staged rows answered, ends that connection, which drops the
+   * rows.
+   */
+  async function faultOfMissingTable(error: unknown): Promise<unknown> {
     if (!isTableMissing(error)) return error;
     await session.query('rollback');
     await session.query('select pg_terminate_backend($1)', [session.backendPid]);
@@ -244,7 +251,7 @@ export async function openStaging(
       await finished(stream);
     } catch (error) {
       signal.throwIfAborted();
-      throw await leftBehind(faultOf(error));
+      throw await faultOfMissingTable(faultOf(error));
     }
   }
 
@@ -256,13 +263,13 @@ export async function openStaging(
     copying.catch(() => {});
   }
 
-  /** All that needs to be done once before users are looked at. */
+  /** Prepares the staged rows, once, before users are read. */
   async function prepare(onConflict: OnConflict, rows: 'all' | 'repeated'): Promise<void> {
-    if (isPrepared) throw new Error('An import is merged once.');
+    if (isPrepared) throw new Error('An import can be merged only once.');
     isPrepared = true;
     if (text !== '') await sendPiece();
     await copying;
-    // What only inserts sorts all rows, whatever is known of them.
+    // An insert-only merge sorts all rows, with or without statistics.
     if (onConflict !== 'update' && rows === 'repeated') return;
     await query(analyzeStagingStatement);
     if (onConflict !== 'update') return;
@@ -272,7 +279,7 @@ export async function openStaging(
     await query(joinRepeatedStatement);
   }
 
-  /** With `allOrNothing` throws EMAIL_TAKEN where another one would leave rows out. */
+  /** With `allOrNothing`, throws EMAIL_TAKEN if a row cannot be inserted. */
   async function insert(onConflict: OnConflict, allOrNothing: boolean): Promise<MergeCounts> {
     const [created] = (await query(allOrNothing ? insertAllStatement : insertFreeStatement)) as [number];
     const left = stagedCount - created;
@@ -281,7 +288,10 @@ export async function openStaging(
     return { created, updated: 0, skipped: 0, taken: left, takenRows: rows.map(([row]) => row as number) };
   }
 
-  /** Undefined where somebody made a user meanwhile, so that it is not known what the rows of that user did. */
+  /**
+   * Returns undefined if another transaction created a user meanwhile, so that the counts of that user's rows are
+   * unknown.
+   */
   async function upsert(): Promise<MergeCounts | undefined> {
     await query(lockStatement);
     const [stepsCreated, stepsUpdated] = (await query(countStepsStatement)) as [number, number];
@@ -301,14 +311,16 @@ export async function openStaging(
     } catch (error) {
       const cause = error instanceof Fault ? error.cause : undefined;
       if (!isConnectionLost(cause)) throw error;
-      const message = 'The database went away while the import was committed: all of it was written, or nothing.';
+      const message = 'The connection was lost while the import was committed. Either all rows were written, or none.';
       throw new Fault('DATABASE_UNAVAILABLE', message, [], { cause });
     } finally {
       onWritten();
     }
   }
 
-  /** Undefined where it must be tried again: a race was lost, or all were to be inserted and one is taken. */
+  /**
+   * Returns undefined if the merge must be tried again: it lost a race, or the insert of all rows found a taken email.
+   */
   async function attempt(onConflict: OnConflict, allOrNothing: boolean, isFirst: boolean) {
     const insertsAll = isFirst && allOrNothing && onConflict === 'reject';
     await query('begin');
@@ -316,7 +328,7 @@ export async function openStaging(
       const counts = onConflict === 'update' ? await upsert() : await insert(onConflict, insertsAll);
       if (counts !== undefined && !(allOrNothing && counts.taken > 0)) {
         await commit();
-        // Written is written, whatever becomes of this.
+        // The import is already committed, even if this fails.
         if (counts.created >= analyzedRowsMin) await query('analyze users').catch(() => {});
         return { ...counts, committed: true };
       }
@@ -331,7 +343,7 @@ export async function openStaging(
   }
 
   try {
-    // Whatever the server's or the role's own are: an import is as long as its caller lets it be.
+    // Overrides the settings of the server and the role: only the caller limits how long an import takes.
     await query('set statement_timeout = 0');
     await query('set idle_session_timeout = 0');
     await query(createStagingStatement);
@@ -368,7 +380,7 @@ export async function openStaging(
         const outcome = await attempt(onConflict, allOrNothing, races === 0);
         if (outcome !== undefined) return outcome;
       }
-      throw new Fault('DATABASE_UNAVAILABLE', 'Others write to the same users; nothing was written, try again.');
+      throw new Fault('DATABASE_UNAVAILABLE', 'Other calls write to the same users. Nothing was written. Try again.');
     },
 
     [Symbol.asyncDispose]: () => session[Symbol.asyncDispose](),
@@ -388,5 +400,5 @@ function copyText(value: UserInput[keyof UserInput]): string {
   return /[\\\t\n\r]/.test(text) ? text.replaceAll(/[\\\t\n\r]/g, (character) => copyEscapes[character] ?? '') : text;
 }
 
-// All that COPY reads as anything but itself, but for U+0000, which the model refuses.
+// All characters that COPY interprets, except U+0000, which the model rejects.
 const copyEscapes: Readonly<Record<string, string>> = { '\\': '\\\\', '\t': '\\t', '\n': '\\n', '\r': '\\r' };

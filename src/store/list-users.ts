@@ -1,7 +1,7 @@
 /**
- * Pages of users in any order, by keyset: a page starts behind the last one's last row, wherever that is by now.
+ * Pages of users in any order, by keyset: a page starts after the last row of the previous page.
  *
- * Built from closed lists of expressions; what a caller sent is only ever a parameter.
+ * The SQL consists of closed lists of expressions. Values from callers are always parameters.
  */
 import type { Filter } from '../model/filter.js';
 import type { OrderField, OrderTerm } from '../model/order-by.js';
@@ -13,9 +13,9 @@ import { attributesText, columns, userOf } from './users.js';
 
 export interface ListedUser {
   user: User;
-  /** Where the order is by email; else empty. */
+  /** Empty unless the order contains the email. */
   emailKey: string;
-  /** Bytes of the attributes as Postgres' JSON text. */
+  /** The size of the attributes as Postgres' JSON text. */
   attributesBytes: number;
 }
 
@@ -23,7 +23,7 @@ export interface UserListing {
   filter: Filter | undefined;
   words: readonly string[];
   orderBy: readonly OrderTerm[];
-  /** Rows behind this one only; undefined for the first page. */
+  /** Only rows after this position; undefined for the first page. */
   after: PagePosition | undefined;
   rowsMax: number;
 }
@@ -36,19 +36,19 @@ const orderExpressions: Record<OrderField, string> = {
   email: 'email_key(u.email)',
 };
 
-// Each with the id behind it, but the email, which no two users share. None on update_time: each update would then have
-// to write into every index there is (docs/decisions/0020-indexes-for-lists.md).
+// Each index also contains the id, except for the email, which is unique. update_time has no index, because each update
+// would then write to every index (docs/decisions/0020-indexes-for-lists.md).
 const indexedFields: readonly OrderField[] = ['create_time', 'first_name', 'last_name', 'email'];
 
-// A word has no white space in it, so it never matches across the line break that search_text has between two fields.
+// A word contains no white space, so it never matches across the line break between two fields in search_text.
 const searchText = 'search_text(u.first_name, u.last_name, u.email)';
 
-// Statements of one shape are planned once for each connection. Filters and searches have no end of shapes, and where the
-// limit were a parameter, Postgres would not trust a plan without knowing it and plan each page anew: so these are lists
-// with one of the usual page sizes, and in the order that an index has. One more than the page, which tells of the next.
+// Statements of these shapes are planned once for each connection. Filters and searches have unlimited shapes, and with
+// the limit as a parameter, Postgres would plan each page again. So only lists in the order of an index with a common
+// page size are named. Each has one row more than the page, which shows whether a next page exists.
 const plannedRows = [10, 20, 25, 50, 100, 200, 250, 500, 1000].map((pageSize) => pageSize + 1);
 
-/** The one field of an order that an index has. */
+/** The only field of the order, if it has an index. */
 function indexedTerm(orderBy: readonly OrderTerm[]): OrderTerm | undefined {
   const [term, ...others] = orderBy;
   return term !== undefined && others.length === 0 && indexedFields.includes(term.field) ? term : undefined;
@@ -65,18 +65,18 @@ interface ListStatement {
   values: readonly unknown[];
 }
 
-// How many users are looked at along the index for each that is asked for, before all that match are gathered and sorted.
-// So who types what one in forty has gets a page from some 2,000 users, wherever in the order the others are, and what
-// fewer have is at most 25,000 of a million to sort. Postgres' own choice between the two takes names for evenly spread over
-// the order, which they are not where that is by name: it read 800,000 users on the way to the first Smith.
+// How many users are read along the index for each requested user, before all matches are collected and sorted. So if
+// one in 40 users matches, a page reads about 2,000 users; if fewer match, at most 25,000 of a million are sorted.
+// Postgres' own choice assumes that names are evenly spread over the order: it read 800,000 users in name order before
+// the first Smith.
 const windowShare = 40;
-// Where no index can gather them, because all words have one or two letters: before the whole table is read.
+// If no index can find the matches because all words have one or two letters: a wider window before the whole table.
 const wideWindowShare = 400;
 const windowRowsMax = 40_000;
 
 /**
- * The statements for a page, each with its values. Where one gives fewer rows than were asked for, the next one counts in
- * its place; the last one always does.
+ * The statements for a page, with their values. If a statement returns fewer rows than requested, the next one replaces
+ * it. The last one is always complete.
  */
 export function listStatements(listing: UserListing): [...ListStatement[], ListStatement] {
   const { filter, words, orderBy, rowsMax } = listing;
@@ -93,20 +93,21 @@ export function listStatements(listing: UserListing): [...ListStatement[], ListS
 }
 
 /**
- * Whether Postgres decides alone how a filter and an order go together. Not where it has tried: a filter that nobody meets
- * took 7 s by last_name, along the index, and one that many meet 20 s by create_time desc, where a million had one.
+ * Whether Postgres alone chooses how to combine a filter and an order. In the other orders its choice was bad: along
+ * the index, a filter without matches took 7 s by last_name, and one with many took 20 s by create_time desc, if a
+ * million users had the same time.
  */
 function isWalked(orderBy: readonly OrderTerm[]): boolean {
   const term = indexedTerm(orderBy);
   return term === undefined || term.field === 'email' || (term.field === 'create_time' && !term.descending);
 }
 
-/** Whether pg_trgm has an index entry for some part of a word, so far as can be told without it. */
+/** Whether pg_trgm can index a part of the word, as far as this code can know. */
 function hasTrigram(word: string): boolean {
   return /[\p{L}\p{N}]{3}/u.test(word);
 }
 
-/** What matches among the first `windowRows` users of the order. */
+/** The matches among the first `windowRows` users of the order. */
 function windowStatement(listing: UserListing, windowRows: number): ListStatement {
   const { bind, values } = createBinder();
   const first = inOrder({ ...listing, rowsMax: windowRows }, [], bind);
@@ -121,14 +122,14 @@ function wholeStatement(listing: UserListing): ListStatement {
     const name = conditions.length === 0 ? nameOf(listing) : '';
     return { statement: { name, text: selectPage(listing, `(${inOrder(listing, conditions, bind)}) as u`) }, values };
   }
-  // OFFSET 0 keeps Postgres from walking an order's index in the hope of meeting enough of them soon.
-  const all = `select u.* from users u ${whereOf([...conditions, ...behindAll(listing, bind)])} offset 0`;
+  // OFFSET 0 prevents Postgres from walking the order's index in the hope of early matches.
+  const all = `select u.* from users u ${whereOf([...conditions, ...positionConditions(listing, bind)])} offset 0`;
   return { statement: { name: '', text: selectPage(listing, `(${all}) as u`) }, values };
 }
 
-/** Only the rows of the page are written out as text, which costs more than to find them. */
+/** Formats only the page's rows as text, which costs more than finding them. */
 function selectPage({ orderBy, rowsMax }: UserListing, from: string): string {
-  // It costs more than all other columns together.
+  // This column costs more than all others together.
   const emailKey = orderBy.some(({ field }) => field === 'email') ? orderExpressions.email : "''";
   const rows = `select u.* from ${from} order by ${orderSql(orderBy)} limit ${rowsMax}`;
   return `select ${columns}, ${emailKey} from (${rows}) as u order by ${orderSql(orderBy)}`;
@@ -145,22 +146,22 @@ function inOrder(listing: UserListing, conditions: readonly string[], bind: Bind
   const term = indexedTerm(orderBy);
   if (term?.descending && term.field !== 'email' && conditions.length === 0)
     return downwards(term, after, rowsMax, bind);
-  const where = whereOf([...conditions, ...behindAll(listing, bind)]);
+  const where = whereOf([...conditions, ...positionConditions(listing, bind)]);
   return `select u.* from users u ${where} order by ${orderSql(orderBy)} limit ${rowsMax}`;
 }
 
 /**
- * Down an index whose ids go up: no direction of it has that order, and all users of an import have one create_time, all
- * of whom Postgres would sort for each page (750 ms where they are a million). So it reads the page in three pieces of at
- * most `rowsMax` users: the rest of those who tie with the last page's last user; all below them down to the key that the
- * page may end in; and of that key the first by id.
+ * Reads an index backwards whose ids ascend. Neither direction has that order, and all users of one import share a
+ * create_time, so Postgres would sort all of them for each page (750 ms for a million). So it reads three pieces of at
+ * most `rowsMax` users: the rest of the ties with the previous page's last user; all users below them, down to the key
+ * that the page may end in; and the first users of that key by id.
  */
 function downwards({ field }: OrderTerm, after: PagePosition | undefined, rowsMax: number, bind: Bind): string {
   const key = orderExpressions[field];
   const last = after && { key: keySql(field, after.keys[0], bind), id: `CAST(${bind(after.id)} AS uuid)` };
   const below = last === undefined ? [] : [`${key} < ${last.key}`];
   const edge = '(select edge.key from edge)';
-  // Both columns throughout, although a tie has one key: so the planner sees at once that the index has this order.
+  // Orders by both columns although ties share the key, so that the planner recognizes the index order.
   const upwards = `order by ${key}, u.id limit ${rowsMax}`;
   const tied = `(select u.* from users u where ${key} = ${last?.key} and u.id > ${last?.id} ${upwards}) union all`;
   return `
@@ -191,7 +192,7 @@ export function listUsers(
   });
 }
 
-/** How many users match, over all pages. */
+/** Counts the matching users over all pages. */
 export function countUsers(
   database: Database,
   listing: Pick<UserListing, 'filter' | 'words'>,
@@ -211,16 +212,16 @@ function conditionsOf({ filter, words }: Pick<UserListing, 'filter' | 'words'>, 
   return conditions;
 }
 
-/** The condition that a word occurs, in the form that users_search serves where it is there. */
+/** The condition that a word occurs, in the form that the index users_search supports. */
 function wordSql(word: string, bind: Bind): string {
   const folded = (text: string) => `lower(normalize(CAST(${bind(text)} AS text), NFC) collate "und-x-icu")`;
   const [name = ''] = word.split('@', 1);
-  // Nearly everybody has the trigrams of a large domain, and the index would read all of their entries: 90 ms for an email.
+  // Most users have the trigrams of a large domain, and the index would read all of those entries: 90 ms for an email.
   if (name !== word && hasTrigram(name))
     return `(${wordSql(name, bind)} and strpos(${searchText}, ${folded(word)}) > 0)`;
-  // LIKE's wildcards and its escape are letters like any other here. Folded first, so that nothing depends on them.
+  // LIKE's wildcards and escape are ordinary letters here. Folding comes first, so that it cannot affect the escapes.
   const literal = String.raw`replace(replace(replace(${folded(word)}, '\', '\\'), '%', '\%'), '_', '\_')`;
-  // In the collation that the columns have, and from them the index.
+  // In the collation of the columns and so of the index.
   return `${searchText} like ('%' || ${literal} || '%') collate "C"`;
 }
 
@@ -236,12 +237,12 @@ function keySql(field: OrderField, key: string | number | undefined, bind: Bind)
   return `CAST(${bind(typeof key === 'number' ? new Date(key).toISOString() : key)} AS ${keyTypes[field]})`;
 }
 
-function behindAll({ orderBy, after }: UserListing, bind: Bind): string[] {
-  return after === undefined ? [] : [behind(orderBy, after, bind)];
+function positionConditions({ orderBy, after }: UserListing, bind: Bind): string[] {
+  return after === undefined ? [] : [afterPosition(orderBy, after, bind)];
 }
 
-/** The condition for the rows behind a position in an order. */
-function behind(orderBy: readonly OrderTerm[], after: PagePosition, bind: Bind): string {
+/** The condition for rows after a position in an order. */
+function afterPosition(orderBy: readonly OrderTerm[], after: PagePosition, bind: Bind): string {
   const columns = orderBy.map(({ field, descending }, index) => ({
     expression: orderExpressions[field],
     value: keySql(field, after.keys[index], bind),
@@ -249,7 +250,7 @@ function behind(orderBy: readonly OrderTerm[], after: PagePosition, bind: Bind):
   }));
   columns.push({ expression: 'u.id', value: `CAST(${bind(after.id)} AS uuid)`, descending: false });
 
-  // One direction throughout: a comparison of rows, which an index over these columns serves as it is.
+  // One direction throughout: a row comparison, which can use an index over these columns directly.
   if (columns.every((column) => !column.descending)) {
     const list = (parts: string[]) => `(${parts.join(', ')})`;
     return `${list(columns.map((column) => column.expression))} > ${list(columns.map((column) => column.value))}`;
@@ -259,7 +260,7 @@ function behind(orderBy: readonly OrderTerm[], after: PagePosition, bind: Bind):
     const further = `${expression} ${descending ? '<' : '>'} ${value}`;
     return rest === '' ? further : `(${further} OR (${expression} = ${value} AND ${rest}))`;
   }, '');
-  // The first column's bound stands alone once more, because only so an index is entered at the right place.
+  // Repeats the bound of the first column, because only a separate bound lets an index scan start at the right place.
   const [first] = columns;
   return first === undefined
     ? condition
@@ -272,7 +273,7 @@ function* listedUsers(rows: readonly Row[]): Generator<ListedUser> {
   }
 }
 
-/** Where a user stands in the order that it was listed in. */
+/** The position of a user in the order of its list. */
 export function positionOf({ user, emailKey }: ListedUser, orderBy: readonly OrderTerm[]): PagePosition {
   const keys: Record<OrderField, string | number> = {
     create_time: user.createTime.getTime(),

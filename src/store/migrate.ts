@@ -1,7 +1,7 @@
 /**
- * Moves the schema up and down, under a lock that makes replicas which start together take turns.
+ * Migrates the schema up and down, under a lock, so that replicas that start together wait for each other.
  *
- * All of one call is one transaction: it happens as a whole or not at all.
+ * Each call is one transaction.
  */
 import type pg from 'pg';
 import { MigrationExecutor, type QueryRunner } from 'typeorm';
@@ -13,30 +13,30 @@ import { migrations, migrationsTableName } from './migrations.js';
 export interface MigrationStatus {
   /** In the database, oldest first. */
   applied: string[];
-  /** Known here but not in the database. */
+  /** Known to this version but not in the database. */
   pending: string[];
-  /** In the database but not known here: a newer Roster has been here. */
+  /** In the database but unknown to this version, so a newer Roster has migrated it. */
   unknown: string[];
 }
 
 export interface MigrationResult extends MigrationStatus {
-  /** What this call has applied or undone. */
+  /** The migrations that this call applied or undid. */
   changed: string[];
 }
 
-/** Thrown where the database's schema is newer than this program. */
+/** Thrown if the database's schema is newer than this program. */
 export class SchemaTooNewError extends Error {
   override readonly name = 'SchemaTooNewError';
 
   constructor(unknown: readonly string[]) {
     super(
-      `The database's schema is newer than this Roster: it has ${unknown.join(', ')}, which this version does not know. ` +
-        'Run the newer version, or let it undo these migrations first.',
+      `The database's schema is newer than this Roster. It has migrations that this version does not know: ${unknown.join(', ')}. ` +
+        'Run the newer version, or undo these migrations with it first.',
     );
   }
 }
 
-// Any number will do that nobody else locks: "roster" in ASCII.
+// "roster" in ASCII. Any number works that no other program locks.
 const lockKey = 0x726f_7374_6572;
 
 /** Applies all pending migrations. Throws SchemaTooNewError. */
@@ -49,7 +49,7 @@ export function migrateUp(options: DatabaseOptions): Promise<MigrationResult> {
   });
 }
 
-/** Undoes the last migration; with none there does nothing. Throws SchemaTooNewError. */
+/** Undoes the last migration, if any. Throws SchemaTooNewError. */
 export function migrateDown(options: DatabaseOptions): Promise<MigrationResult> {
   return withLock(options, async (executor, runner) => {
     const before = await readStatus(runner);
@@ -68,7 +68,7 @@ async function withLock<T>(
   options: DatabaseOptions,
   work: (executor: MigrationExecutor, runner: QueryRunner) => Promise<T>,
 ): Promise<T> {
-  // A migration may take longer than any statement of a call, and so may waiting for somebody else's.
+  // A migration, or waiting for another process's migration, may take longer than any statement of a call.
   const dataSource = createDataSource(
     { ...options, url: options.directUrl ?? options.url, connectionsMax: 1, statementTimeoutMs: 0, lockTimeoutMs: 0 },
     { onConnect: (client: pg.Client) => prepareConnection(client, options.connectTimeoutMs) },
@@ -78,10 +78,10 @@ async function withLock<T>(
     const runner = dataSource.createQueryRunner();
     try {
       await runner.startTransaction();
-      // Zero is not sent when the connection opens, and the role may have timeouts of its own.
+      // The driver does not send a zero when the connection opens, and the role may have timeouts.
       const timeouts = ['statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout'];
       await runner.query(`select ${timeouts.map((name) => `set_config('${name}', '0', true)`).join(', ')}`);
-      // Held by the transaction, not by the session: it goes with a lost connection, and works behind a pooler.
+      // The transaction holds the lock, not the session, so that a lost connection releases it, and poolers work.
       await runner.query('select pg_advisory_xact_lock($1)', [lockKey]);
       const executor = new MigrationExecutor(dataSource, runner);
       executor.transaction = 'none';

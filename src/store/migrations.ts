@@ -1,4 +1,4 @@
-/** The list of migrations, in order. A new one is added at the end; one that was released is never changed. */
+/** The list of migrations, in order. Add new migrations at the end, and never change a released one. */
 import { CreateUsers1795305600000 } from '../../migrations/1795305600000-create-users.js';
 import { CreateChanges1795392000000 } from '../../migrations/1795392000000-create-changes.js';
 import { EmailKeyOfAscii1795396000000 } from '../../migrations/1795396000000-email-key-of-ascii.js';
@@ -13,5 +13,5 @@ export const migrations = [
   EmailKeyFoldsCase1795410000000,
 ] as const;
 
-/** Not TypeORM's `migrations`, which another application in the same schema may have. */
+/** Not TypeORM's default name, which another application in the same schema may use. */
 export const migrationsTableName = 'roster_migrations';

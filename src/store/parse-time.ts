@@ -1,6 +1,6 @@
 /**
- * Reads Postgres' text of a timestamptz. The driver's own parser, with its regular expressions, took a fifth of the time
- * that a page of users took.
+ * Parses Postgres' text of a timestamptz. With the driver's own parser, which uses regular expressions, parsing took a
+ * fifth of the time for a page of users.
  */
 import pg from 'pg';
 
@@ -8,9 +8,9 @@ const parseAny = pg.types.getTypeParser(pg.types.builtins.TIMESTAMPTZ, 'text');
 
 const zero = 48;
 
-/** As the driver does; the common form is `2026-11-22 16:14:47.963+00`, with 0 to 3 decimals. */
+/** Like the driver. The common form is `2026-11-22 16:14:47.963+00`, with 0 to 3 decimals. */
 export function parseTime(text: string): Date {
-  // The year is one from 1000 to 9999, and the zone is UTC.
+  // Fast path: a year from 1000 to 9999, in UTC.
   if (text[0] === '0' || text[4] !== '-' || text[10] !== ' ' || !text.endsWith('+00')) return parseAny(text);
   const decimals = text.length - '2026-11-22 16:14:47+00'.length;
   if (decimals > 4) return parseAny(text);

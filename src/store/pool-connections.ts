@@ -1,13 +1,13 @@
 /**
- * Knows every connection of the pool, also those that are still being made, and closes them when they are too old.
+ * Tracks every connection of the pool, including those that are still opening, and closes connections that are too old.
  *
- * A connection can die without a sign: a proxy or a firewall forgets it, or the address moves to another server. The pool
- * would hand it out until a statement has run into its timeout, and a read from an old primary never fails.
+ * A connection can die silently: a proxy or a firewall forgets it, or the address moves to another server. The pool
+ * would lend it until a statement reaches its timeout, and a read from an old primary never fails.
  */
 import pg from 'pg';
 import { cutConnection } from './connection.js';
 
-/** What happens to connections that run a statement: they are cut at once, or closed when the statement has ended. */
+/** Whether connections with a running statement are cut at once or closed after the statement. */
 export type InUse = 'cut' | 'finish';
 
 interface State {
@@ -22,9 +22,9 @@ export interface PoolConnections {
   readonly Client: new (
     config?: pg.ClientConfig,
   ) => pg.Client;
-  /** Must be called before the pool lends its first connection to anybody who waits for its end. */
+  /** Must be called before the pool lends its first connection. */
   observe(pool: pg.Pool): void;
-  /** Closes every connection that has been opened so far. Those that nobody uses are closed at once. */
+  /** Closes every connection that has been opened so far. Idle connections are closed at once. */
   renew(inUse: InUse): void;
   /** How often renew() was called. */
   readonly renewals: number;

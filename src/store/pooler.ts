@@ -1,15 +1,15 @@
 /**
- * Tells a pooler that gives each transaction whichever server connection is free from one that keeps sessions apart.
+ * Detects poolers that give each transaction any free server connection instead of keeping sessions.
  *
- * Poolers do not say which they are. With the first kind, temporary tables and settings stay behind on one server
- * connection while the next statement runs on another one.
+ * Poolers do not report their mode. With such a pooler, temporary tables and settings stay on one server connection
+ * while the next statement runs on another.
  */
 import type pg from 'pg';
 
-// One round finds PgBouncer out if nothing else runs. More rounds help if other clients take connections in between.
+// One round detects PgBouncer if nothing else runs. More rounds help if other clients use connections in between.
 const rounds = 6;
 
-/** Runs some statements on the client and on another connection to the same address, which it closes. */
+/** Runs statements on the client and on another connection to the same address, which it closes. */
 export async function switchesServers(client: pg.Client, openAnother: () => Promise<pg.Client>): Promise<boolean> {
   const first = await backendPid(client);
   const other = await openAnother();
@@ -17,7 +17,8 @@ export async function switchesServers(client: pg.Client, openAnother: () => Prom
     for (let round = 0; round < rounds; round++) {
       if ((await backendPid(client)) !== first) return true;
       await other.query('begin');
-      // The other connection now holds a server process: one that this client believes to have, or one that it may get next.
+      // The other connection now holds the server process that this client believes to have, or one that it may get
+      // next.
       if ((await backendPid(other)) === first || (await backendPid(client)) !== first) return true;
       await other.query('rollback');
     }

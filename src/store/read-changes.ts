@@ -1,10 +1,11 @@
 /**
- * Reads the change log by windows between two snapshots: what the newer one sees and the older one does not.
+ * Reads the change log in windows between two snapshots: the changes that the newer snapshot sees and the older one
+ * does not.
  *
- * Neither seq nor xid alone is a cursor: a transaction may commit after another that has higher ones of both. Whatever
- * a snapshot sees, it sees with all that it was built on, so windows that follow one another hold each change once; and
- * inside a window seq has the order in which one user's changes were made (`logChanges`). No transaction that stays open
- * holds the reader back. The idea is that of authzed/spicedb's watch.
+ * Neither seq nor xid alone is a cursor, because a transaction may commit after another one with a higher seq and xid.
+ * Consecutive windows contain each change exactly once, and within a window seq has the order of one user's changes
+ * (`logChanges`). No open transaction delays the reader. docs/decisions/0013-the-feed-reads-between-snapshots.md
+ * explains it.
  */
 import { createPause } from '../event-loop.js';
 import { Fault } from '../model/fault.js';
@@ -18,21 +19,21 @@ import { attributesText, columns, qualifiedColumns, userOf } from './users.js';
 export interface Change {
   readonly type: ChangeType;
   readonly userId: string;
-  /** As it is now, which is at or after the change; undefined where it has been deleted. */
+  /** The current state, which may be later than the change; undefined if the user has been deleted. */
   readonly user: User | undefined;
   /** Of the user, if there is one, as Postgres' JSON text. */
   readonly attributesBytes?: number;
   readonly changeTime: Date;
-  /** The transaction that made it. */
+  /** The transaction of the change. */
   readonly xid: bigint;
-  /** Where in the log the change stands. */
+  /** The position of the change in the log. */
   readonly position: WatchPosition;
 }
 
 export interface ChangesPage {
   readonly changes: readonly Change[];
   /**
-   * Where the next page begins: the middle of a window, where `within` is set, or a window's end. Without changes it may
+   * The start of the next page: inside a window if `within` is set, otherwise at a window's end. Without changes it may
    * be the position that the page was read from.
    */
   readonly position: WatchPosition;
@@ -42,7 +43,7 @@ const typeNames = new Map<number, ChangeType>(
   (Object.keys(changeTypes) as ChangeType[]).map((name) => [changeTypes[name], name]),
 );
 
-// limit 1, because in a plain join the planner reads all users for one page where they are not very many.
+// limit 1, because with a plain join the planner reads all users for one page unless there are very many.
 const pageOf = (entries: string, until: string): string => `
     select ${until}::text, feed.id, feed.trimmed_xid::text, pg_snapshot_xmax(pg_current_snapshot())::text,
       feed.is_durable, page.seq, page.xid::text, page.type, page.user_id, page.change_time, ${qualifiedColumns}
@@ -51,10 +52,10 @@ const pageOf = (entries: string, until: string): string => `
       left join lateral (select ${columns} from users where id = page.user_id limit 1) as users on true
     order by page.seq`;
 
-// What began after the older snapshot, or was under way then: what it does not see, read from the index on xid. seq + 0,
-// because with seq the planner may read the log from its beginning in search of a page.
+// Changes that the older snapshot does not see: from transactions that were in progress or began later, read from the
+// index on xid. With seq instead of seq + 0, the planner may read the log from its start.
 const openWindow: Statement = {
-  // Planned anew each time: a plan for any xid would take a third of the log for what is new.
+  // Planned again each time: a generic plan would expect a third of the log to be new.
   name: '',
   text: pageOf(
     `select seq, xid, type, user_id, change_time from changes
@@ -75,14 +76,15 @@ const continueWindow: Statement = {
   ),
 };
 
-// If nothing has changed, the old position is as good as a new one, and the next reading may find the new one durable
-// without any write. But a position must not stay behind for ever, because a trimmed log expires it: after this many
-// transactions of anybody in the cluster, it is worth a write.
+// If nothing has changed, the old position still works, and the next read may find a durable snapshot without a write.
+// But trimming would eventually expire an old position, so after this many transactions in the cluster a new position
+// is worth a write.
 const transactionsBehindMax = 10_000n;
 
 /**
- * The first changes behind a position, at most `rowsMax`. In the middle of a window they are of that; else of the window
- * that ends now. The page's position is safe to hand out (durable-snapshots.ts). Throws RESUME_TOKEN_EXPIRED.
+ * Reads the first changes after a position, at most `rowsMax`: of the position's window if it is inside one, otherwise
+ * of the window that ends now. The page's position is safe to hand out (durable-snapshots.ts). Throws
+ * RESUME_TOKEN_EXPIRED.
  */
 export async function readChanges(database: Database, position: WatchPosition, rowsMax: number): Promise<ChangesPage> {
   const { behind, within } = position;
@@ -91,7 +93,7 @@ export async function readChanges(database: Database, position: WatchPosition, r
     ? await database.run(continueWindow, [within.seq, within.until, behind, rowsMax])
     : await database.run(openWindow, [from.xmax, from.inProgress.map(String), rowsMax]);
   const [first] = rows;
-  if (first === undefined) throw new Error('The table "change_feed" is empty: was the database restored in part?');
+  if (first === undefined) throw new Error('The table "change_feed" is empty. Was the database only partly restored?');
   const [end, feedId, trimmedXid, nextXid, isDurable, firstSeq] = first as [
     string,
     string,
@@ -100,11 +102,11 @@ export async function readChanges(database: Database, position: WatchPosition, r
     boolean,
     string | null,
   ];
-  // The last: the database has gone back to where it was before, by a standby that lacked its last transactions.
+  // The last condition: the database has lost recent transactions, because it failed over to a standby without them.
   if (feedId !== position.feedId || BigInt(trimmedXid) >= from.xmin || BigInt(nextXid) < from.xmax) {
     throw new Fault(
       'RESUME_TOKEN_EXPIRED',
-      'The change log does not reach back to this token: start with existing users.',
+      'The change log does not reach back to this token. Start again with include_existing.',
     );
   }
   const changes: Change[] = [];
@@ -113,7 +115,7 @@ export async function readChanges(database: Database, position: WatchPosition, r
     changes.push(changeOf(row, feedId, behind, end));
     await pause();
   }
-  // The end of a window that goes on was made durable for its first page.
+  // The end of a continued window was made durable for its first page.
   if (within === undefined && !isDurable) {
     if (changes.length === 0 && BigInt(nextXid) - from.xmax < transactionsBehindMax) return { changes, position };
     await makeSnapshotsDurable(database);
@@ -140,7 +142,7 @@ function changeOf(row: Row, feedId: string, behind: string, until: string): Chan
   ];
   const typeName = typeNames.get(type);
   if (typeName === undefined) {
-    throw new Fault('DATABASE_UNAVAILABLE', 'The change log has entries of a newer version: ask a newer server.');
+    throw new Fault('DATABASE_UNAVAILABLE', 'The change log has entries of a newer version. Use a newer server.');
   }
   return {
     type: typeName,
@@ -159,7 +161,7 @@ const positionStatement: Statement = {
   text: `select id, pg_current_snapshot()::text, ${isSnapshotDurable} from change_feed`,
 };
 
-/** Where the log ends now, as a position that is safe to hand out (durable-snapshots.ts). */
+/** The current end of the log, as a position that is safe to hand out (durable-snapshots.ts). */
 export async function readFeedPosition(database: Database): Promise<WatchPosition> {
   const [row] = await database.run(positionStatement, []);
   const [feedId, behind, isDurable] = row as [string, string, boolean];

@@ -1,5 +1,5 @@
 /**
- * The entities: how TypeORM sees the tables that the migrations make. They make no table themselves.
+ * The entities: TypeORM's view of the tables. Only the migrations create tables.
  *
  * Types are written out because neither esbuild nor oxc emits decorator metadata.
  */
@@ -12,7 +12,7 @@ import type { JsonObject, User } from '../model/user.js';
 @Index('users_create_time_id', ['createTime', 'id'])
 @Index('users_first_name_id', ['firstName', 'id'])
 @Index('users_last_name_id', ['lastName', 'id'])
-// On search_text(…), made and kept by search-index.ts where Postgres has pg_trgm.
+// On search_text(…). search-index.ts creates it if Postgres has pg_trgm.
 @Index('users_search', { synchronize: false })
 export class UserRow implements User {
   @PrimaryColumn({ type: 'uuid', primaryKeyConstraintName: 'users_pkey' })
@@ -43,7 +43,7 @@ export class UserRow implements User {
   version!: number;
 }
 
-/** A request id that made users, kept for 24 hours. Its digest is keyed, so that it tells nothing about them. */
+/** A request id that created users, kept for 24 hours. Its digest is keyed, so that it reveals nothing about them. */
 @Entity('request_ids')
 @Index('request_ids_create_time', ['createTime'])
 export class RequestIdRow {
@@ -60,7 +60,7 @@ export class RequestIdRow {
   createTime!: Date;
 }
 
-/** The one row that says which directory this is, and holds the secret that its page tokens are sealed with. */
+/** The only row identifies the directory and holds the secret that encrypts its page tokens. */
 @Entity('directory')
 export class DirectoryRow {
   @PrimaryColumn({ type: 'uuid', primaryKeyConstraintName: 'directory_pkey' })

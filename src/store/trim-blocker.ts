@@ -1,9 +1,9 @@
 /**
- * Finds what keeps the change log from shrinking. Old changes are deleted only up to the oldest transaction that writes,
- * in any database of the cluster (`trimChanges`), and Postgres reuses their space only when no snapshot can see them.
+ * Finds what keeps the change log from shrinking. Old changes are deleted only up to the oldest writing transaction in
+ * any database of the cluster (`trimChanges`), and Postgres reuses their space only when no snapshot can see them.
  *
- * Works for a role without special rights. For the session of another role Postgres shows such a role its transaction
- * number, but not when the transaction began. The first change that was logged later says how old it is at least.
+ * Works for a role without special rights. For another role's session, Postgres shows such a role the transaction
+ * number but not the start time. The first change that was logged later gives a minimum age.
  */
 import type { Database, Statement } from './database.js';
 
@@ -16,9 +16,9 @@ export interface TrimBlocker {
   readonly ageSeconds: number;
 }
 
-// A session that only reads holds a snapshot (backend_xmin) that matters in its own database only. A standby with
+// A session that only reads holds a snapshot (backend_xmin) that matters only in its own database. A standby with
 // hot_standby_feedback has a snapshot and no database. Postgres' own processes, such as autovacuum, have no role, and
-// their snapshots hold nothing up.
+// their snapshots block nothing.
 const blockerStatement: Statement = {
   name: 'trim-blocker',
   text: `
@@ -45,7 +45,7 @@ const blockerStatement: Statement = {
     from aged where since is not null order by since limit 1`,
 };
 
-/** The oldest of them; undefined if there is none. */
+/** Returns the oldest blocker, if any. */
 export async function findTrimBlocker(database: Database): Promise<TrimBlocker | undefined> {
   const [row] = await database.run(blockerStatement, []);
   if (row === undefined) return undefined;

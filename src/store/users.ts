@@ -1,9 +1,10 @@
 /**
- * Every statement on the users' table but lists: sets of rows in, one outcome for each row out, by index.
+ * All statements on the users' table except lists. Each takes a set of rows and returns one outcome for each row, by
+ * index.
  *
- * Each is one statement and so one transaction. Where one row's outcome is a Fault, its neighbours' are not touched.
- * Rows are locked in one order (emails by their key, then request ids; users by id), so that two batches seldom wait for
- * each other in a ring; where they do, as in a swap of emails, `run` runs the loser again.
+ * Each is one statement and so one transaction. A Fault for one row does not affect the other rows. Rows are locked in
+ * a fixed order (emails by key, then request ids; users by id) to avoid deadlocks between batches. After a deadlock
+ * anyway, as in a swap of emails, `run` runs the loser again.
  */
 import { createPause } from '../event-loop.js';
 import { parseJson } from '../json.js';
@@ -22,8 +23,8 @@ import type { Database, Row, Statement } from './database.js';
 import { waitedTooLong } from './faults.js';
 
 /**
- * The columns that callers write, with their types. Every statement takes its lists from here: a field that is not in
- * it is a type error, and none is forgotten in one of them.
+ * The columns that callers write, with their types. Every statement takes its lists from here, so a missing field is a
+ * type error and no statement can forget one.
  */
 export const writable = {
   firstName: ['first_name', 'text'],
@@ -36,16 +37,15 @@ export const writable = {
 export const fieldNames = Object.keys(writable) as (keyof UserFields)[];
 
 /** A list in SQL with one entry for each writable column. */
-function each(entry: (column: string) => string): string {
+function columnList(entry: (column: string) => string): string {
   return fieldNames.map((name) => entry(writable[name][0])).join(', ');
 }
 
-export const written = each((column) => column);
+export const written = columnList((column) => column);
 
 /**
- * A parameter that is an array, as a subquery, so that the planner cannot see how long it is: else it finds a plan for
- * just this one cheaper than the one that it keeps for all, and plans every statement anew. That was two thirds of what
- * an update cost Postgres.
+ * An array parameter as a subquery, to hide its length from the planner. Otherwise the plan for the known length seems
+ * cheaper than the generic plan, and Postgres plans every statement again: two thirds of an update's cost.
  */
 function array(parameter: number, type: string): string {
   return `(select $${parameter}::${type}[])`;
@@ -56,11 +56,11 @@ function arrays(first: number): string {
   return fieldNames.map((name, index) => array(first + index, writable[name][1])).join(', ');
 }
 
-/** In the order that `userOf` reads. Written out, never `*`: a column that a later migration adds changes nothing here. */
+/** In the order that `userOf` reads. Not `*`, so that a column from a later migration changes nothing here. */
 export const columns = `id, create_time, update_time, version, ${written}`;
 export const qualifiedColumns = columns.replaceAll(/\w+/g, 'users.$&');
 
-/** The user in a row, from column `start` on. */
+/** Reads the user in a row, from column `start` on. */
 export function userOf(row: Row, start = 0): User {
   // In the order of `columns`.
   return {
@@ -81,7 +81,7 @@ export function attributesText(row: Row, start = 0): string {
   return row[start + 8] as string;
 }
 
-/** The values for `arrays`; null for a field that is not to be written. */
+/** The values for `arrays`; null for a field that is not written. */
 function valuesOf(rows: readonly Partial<UserFields>[]): unknown[][] {
   return fieldNames.map((name) =>
     rows.map((row) => {
@@ -91,7 +91,7 @@ function valuesOf(rows: readonly Partial<UserFields>[]): unknown[][] {
   );
 }
 
-/** What makes a repeated call the same call: a UUID, and a digest of what it asked for. */
+/** Identifies a repeated call: a UUID, and a digest of the request. */
 export interface RequestKey {
   id: string;
   digest: Buffer;
@@ -103,26 +103,25 @@ export interface NewUser {
   request: RequestKey | undefined;
 }
 
-/** Users that an earlier call with the same request id has made. */
+/** Users that an earlier call with the same request id created. */
 export interface Repeated {
   readonly repeatedUserIds: readonly string[];
 }
 
-/** Stands for a row that somebody else's transaction has locked, in a statement that does not wait for it. */
+/** The outcome for a row that another transaction has locked, in a statement that does not wait. */
 export const locked = Symbol('locked');
 
 /**
- * What a statement does about locks: `wait` for the connection's lock_timeout, or `skip`. Then it passes over users who
- * are locked; and where it must wait all the same, for whoever is about to take an email, it gives up soon and has done
- * nothing.
+ * How a statement handles locks. `wait` waits up to the connection's lock_timeout. `skip` skips locked users; if it
+ * must wait because another transaction is taking an email, it fails soon and changes nothing.
  */
 export type Locking = 'wait' | 'skip';
 
 const forUpdate: Record<Locking, string> = { wait: 'for update of users', skip: 'for update of users skip locked' };
 
-// Well above what a statement of ours holds a lock for. A setting of the one transaction that the statement is; what
-// reads from it is evaluated before anything is locked.
-const patience: Record<Locking, string> = {
+// Well above the time for which Roster's statements hold a lock. The setting is local to the statement's transaction,
+// and the statement reads from it so that it applies before any lock is taken.
+const lockSetting: Record<Locking, string> = {
   wait: 'select',
   skip: `select set_config('lock_timeout', '200ms', true)`,
 };
@@ -130,10 +129,10 @@ const patience: Record<Locking, string> = {
 const insertStatement = (locking: Locking): Statement => ({
   name: `insert-users-${locking}`,
   text: `
-    with patience as materialized (${patience[locking]}), inserted as (
+    with lock_setting as materialized (${lockSetting[locking]}), inserted as (
       insert into users (id, ${written})
       select id, ${written}
-      from unnest(${array(1, 'uuid')}, ${arrays(2)}) with ordinality as input(id, ${written}, ord) cross join patience
+      from unnest(${array(1, 'uuid')}, ${arrays(2)}) with ordinality as input(id, ${written}, ord) cross join lock_setting
       order by email_key(email) collate "C", ord
       on conflict (email_key(email)) do nothing
       returning id, create_time
@@ -142,11 +141,12 @@ const insertStatement = (locking: Locking): Statement => ({
 });
 const insertStatements = { wait: insertStatement('wait'), skip: insertStatement('skip') };
 
-// How long a request id is remembered: the contract's 24 hours.
+// How long a request id is kept: the contract's 24 hours.
 const requestAge = `interval '24 hours'`;
 
-// A request id that somebody else has taken since this statement's snapshot sets a null where none may be, which
-// undoes the whole statement: the user must not be there without it. `lostRace` knows that error.
+// If another transaction has used the request id since this statement's snapshot, this sets a null that violates a
+// constraint and undoes the whole statement: a user must not exist without its request id. `lostRace` recognizes the
+// error.
 const rememberRequest = `
   on conflict (request_id) do update set
     digest = excluded.digest,
@@ -156,7 +156,7 @@ const rememberRequest = `
 const insertOnceStatement = (locking: Locking): Statement => ({
   name: `insert-users-once-${locking}`,
   text: `
-    with patience as materialized (${patience[locking]}), input as (
+    with lock_setting as materialized (${lockSetting[locking]}), input as (
       select * from unnest(${array(1, 'uuid')}, ${array(2, 'uuid')}, ${array(3, 'bytea')}, ${arrays(4)})
         with ordinality as input(id, request_id, digest, ${written}, ord)
     ), known as (
@@ -166,7 +166,7 @@ const insertOnceStatement = (locking: Locking): Statement => ({
     ), inserted as (
       insert into users (id, ${written})
       select id, ${written}
-      from input cross join patience where not exists (select from known where known.id = input.id)
+      from input cross join lock_setting where not exists (select from known where known.id = input.id)
       order by email_key(email) collate "C", ord
       on conflict (email_key(email)) do nothing
       returning id, create_time
@@ -203,12 +203,12 @@ function requestOutcome(same: boolean, userIds: readonly string[]): Repeated | F
 }
 
 function requestIdReused(): Fault {
-  const description = 'must be another one than that of an earlier call with other users';
+  const description = 'must not be the request_id of an earlier call with different users';
   return invalid([{ field: 'request_id', description }], 'REQUEST_ID_REUSED');
 }
 
 /**
- * Adds each user whose email is free. No request id may come twice. Outcomes: the user, Repeated, `locked`, EMAIL_TAKEN,
+ * Adds each user whose email is free. Request ids must be unique. Outcomes: the user, Repeated, `locked`, EMAIL_TAKEN,
  * REQUEST_ID_REUSED.
  */
 export function insertUsers(
@@ -229,7 +229,9 @@ export function insertUsers(
   return orLocked(locking, users, () => insertOrWait(database, users, locking));
 }
 
-/** In a statement that skips, gives `locked` for all of the rows where it gave up: it is not known for which. */
+/**
+ * If a skipping statement reached its lock timeout, returns `locked` for all rows, because the blocked row is unknown.
+ */
 async function orLocked<Outcome>(
   locking: Locking,
   rows: readonly unknown[],
@@ -271,9 +273,9 @@ async function insertOrWait(
     if (user !== undefined && createTime !== null) outcomes.set(id, created(user, createTime));
     else if (same !== null && userIds !== null) outcomes.set(id, requestOutcome(same, userIds));
   }
-  // An email may be taken by the same call, sent before and committed after this statement had begun.
+  // The email may be taken by an earlier attempt of the same call, which committed after this statement began.
   const late = requests.filter((user) => !outcomes.has(user.id));
-  // The others' users are there by now, whatever becomes of this second look.
+  // The other users already exist, even if this lookup fails.
   const found = await findRequests(database, late).catch((cause: unknown) => {
     const fault = cause instanceof Fault ? cause : new Fault('INTERNAL', 'An internal error.', [], { cause });
     return new Map(late.map((user) => [user.id, fault]));
@@ -297,7 +299,7 @@ async function findRequests(
   );
 }
 
-// Gives no rows where the request id is known: that is all that one which lost a race for it would see again and again.
+// Returns no rows if the request id is known. A call that lost a race for it would otherwise lose again and again.
 const insertAllStatement: Statement = {
   name: 'insert-all-users',
   text: `
@@ -328,12 +330,12 @@ const takenEmailsStatement: Statement = {
     ) as input where taken order by ord`,
 };
 
-// Somebody may take one email after the other, or free it, while we look; not this often.
+// Other calls may take or free emails during the lookup, but hardly this often.
 const insertAllAttemptsMax = 5;
 
 /**
- * Adds all of the users or none. Answers with them or with those that an earlier call made; throws EMAIL_TAKEN with a
- * violation for each user who is too late, or REQUEST_ID_REUSED.
+ * Adds all of the users or none. Returns them, or those that an earlier call created. Throws EMAIL_TAKEN with a
+ * violation for each taken email, or REQUEST_ID_REUSED.
  */
 export async function insertAllUsers(
   database: Database,
@@ -360,7 +362,7 @@ export async function insertAllUsers(
       return users.map((user) => created(user, first?.[0] as Date));
     } catch (error) {
       if (!(error instanceof Fault) || error.reason !== 'EMAIL_TAKEN') throw error;
-      // The same call may have got there first, or whoever had the email has just been deleted.
+      // An earlier attempt of the same call may have succeeded, or the user with the email has just been deleted.
       if (attempts < insertAllAttemptsMax && request !== undefined) {
         if ((await findRequests(database, [marker])).size > 0) continue;
       }
@@ -375,7 +377,7 @@ function emailsTaken(indexes: readonly number[]): Fault {
   const violations = indexes.map(
     (index): Violation => ({ field: `users[${index}].email`, description: emailTakenText }),
   );
-  return new Fault('EMAIL_TAKEN', `${indexes.length} of the emails are taken; no user was created.`, violations);
+  return new Fault('EMAIL_TAKEN', `${indexes.length} of the emails are taken. No user was created.`, violations);
 }
 
 const selectStatement: Statement = {
@@ -383,7 +385,7 @@ const selectStatement: Statement = {
   text: `select ${columns} from users where id = any(${array(1, 'uuid')}::uuid[])`,
 };
 
-/** Outcomes: the user, or undefined. Ids may come twice. */
+/** Outcomes: the user, or undefined. Ids may repeat. */
 export async function selectUsers(database: Database, ids: readonly string[]): Promise<(User | undefined)[]> {
   const rows = await database.run(selectStatement, [ids]);
   const users = new Map<string, User>();
@@ -395,8 +397,8 @@ export async function selectUsers(database: Database, ids: readonly string[]): P
   return ids.map((id) => users.get(id));
 }
 
-// As a plain join the planner reads the whole table for many emails, because it does not know what email_key costs:
-// 257 ms in place of 11 for 1000 among 100,000 users.
+// With a plain join, the planner reads the whole table for many emails, because it does not know what email_key costs:
+// 257 ms instead of 11 ms for 1000 of 100,000 users.
 const selectByEmailStatement: Statement = {
   name: 'select-users-by-email',
   text: `
@@ -417,23 +419,23 @@ export async function selectUsersByEmail(database: Database, emails: readonly st
   return emails.map((_, index) => users.get(index));
 }
 
-/** What to write of one user; a field that is undefined stays. */
+/** The changes to one user; undefined leaves a field unchanged. */
 export interface UserUpdate {
   id: string;
-  /** The only version that may be changed; undefined for any. */
+  /** The required version; undefined accepts any version. */
   version: number | undefined;
   fields: Partial<UserFields>;
 }
 
-// A change of nothing writes nothing. `found` holds the rows as they are once they are locked, not as they were when
-// the statement began; an email that is free then may still be taken at the write, which fails the whole statement.
+// Writes nothing if nothing changes. `found` contains the rows as of the lock, not as of the statement's start. An
+// email that was free then may be taken at the write, which fails the whole statement.
 const updateStatement = (locking: Locking): Statement => ({
   name: `update-users-${locking}`,
   text: `
-    with patience as materialized (${patience[locking]}), input as (
+    with lock_setting as materialized (${lockSetting[locking]}), input as (
       select * from unnest(${array(1, 'uuid')}, ${array(2, 'integer')}, ${arrays(3)}) as input(id, version, ${written})
     ), found as (
-      select ${qualifiedColumns} from users join input using (id) cross join patience order by users.id
+      select ${qualifiedColumns} from users join input using (id) cross join lock_setting order by users.id
       ${forUpdate[locking]}
     ), next as (
       select found.id, found.create_time, found.update_time, found.version,
@@ -441,14 +443,14 @@ const updateStatement = (locking: Locking): Statement => ({
         input.email is not null and email_key(input.email) <> email_key(found.email) and exists (
           select from users as other where email_key(other.email) = email_key(input.email) and other.id <> found.id
         ) as taken,
-        (${each((column) => `coalesce(input.${column}, found.${column})`)}) is distinct from
-          (${each((column) => `found.${column}`)}) as changed,
-        ${each((column) => `coalesce(input.${column}, found.${column}) as ${column}`)}
+        (${columnList((column) => `coalesce(input.${column}, found.${column})`)}) is distinct from
+          (${columnList((column) => `found.${column}`)}) as changed,
+        ${columnList((column) => `coalesce(input.${column}, found.${column}) as ${column}`)}
       from found join input using (id)
     ), updated as (
       update users set
-        ${each((column) => `${column} = next.${column}`)},
-        -- Never back, whatever the clock does, and never the same twice.
+        ${columnList((column) => `${column} = next.${column}`)},
+        -- Later than before, even if the clock goes back or stands still.
         update_time = greatest(now()::timestamptz(3), next.update_time + interval '1 millisecond'),
         version = next.version + 1
       from next
@@ -456,12 +458,12 @@ const updateStatement = (locking: Locking): Statement => ({
       returning users.id, users.update_time, users.version
     ), logged as (${logChanges('updated', 'updated', 'update_time')})
     select input.id, next.id is not null, next.stale, next.taken, next.id, next.create_time,
-      coalesce(updated.update_time, next.update_time), coalesce(updated.version, next.version), ${each((column) => `next.${column}`)}
+      coalesce(updated.update_time, next.update_time), coalesce(updated.version, next.version), ${columnList((column) => `next.${column}`)}
     from input join users using (id) left join next using (id) left join updated using (id)`,
 });
 const updateStatements = { wait: updateStatement('wait'), skip: updateStatement('skip') };
 
-/** No id may come twice. Outcomes: the user as it is now, `locked`, USER_NOT_FOUND, ETAG_MISMATCH, EMAIL_TAKEN. */
+/** Ids must be unique. Outcomes: the user as it is now, `locked`, USER_NOT_FOUND, ETAG_MISMATCH, EMAIL_TAKEN. */
 export function updateUsers(
   database: Database,
   updates: readonly UserUpdate[],
@@ -499,24 +501,24 @@ async function updateOrWait(
   return updates.map((update) => outcomes.get(update.id) ?? userNotFound());
 }
 
-/** What has become of a user who was there when the statement began, and whom it could not lock. */
+/** The outcome for a user that existed when the statement began but could not be locked. */
 function notFound(locking: Locking): typeof locked | Fault {
   return locking === 'skip' ? locked : userNotFound();
 }
 
 export interface UserDeletion {
   id: string;
-  /** The only version that may be deleted; undefined for any. */
+  /** The required version; undefined accepts any version. */
   version: number | undefined;
 }
 
 const deleteStatement = (locking: Locking): Statement => ({
   name: `delete-users-${locking}`,
   text: `
-    with patience as materialized (${patience[locking]}), input as (
+    with lock_setting as materialized (${lockSetting[locking]}), input as (
       select * from unnest(${array(1, 'uuid')}, ${array(2, 'integer')}) as input(id, version)
     ), found as (
-      select users.id, users.version from users join input using (id) cross join patience order by users.id
+      select users.id, users.version from users join input using (id) cross join lock_setting order by users.id
       ${forUpdate[locking]}
     ), deleted as (
       delete from users using found join input using (id)
@@ -528,7 +530,7 @@ const deleteStatement = (locking: Locking): Statement => ({
 });
 const deleteStatements = { wait: deleteStatement('wait'), skip: deleteStatement('skip') };
 
-/** No id may come twice. Outcomes: undefined where the user has been deleted, `locked`, USER_NOT_FOUND, ETAG_MISMATCH. */
+/** Ids must be unique. Outcomes: undefined if the user was deleted, `locked`, USER_NOT_FOUND, ETAG_MISMATCH. */
 export function deleteUsers(
   database: Database,
   deletions: readonly UserDeletion[],
@@ -573,7 +575,7 @@ const forgetRequestsStatement: Statement = {
     ) returning request_id`,
 };
 
-/** Deletes up to `rowsMax` request ids that are too old to count, and says how many it was. */
+/** Deletes up to `rowsMax` expired request ids. Returns the number of deleted ids. */
 export async function forgetRequests(database: Database, rowsMax: number): Promise<number> {
   return (await database.run(forgetRequestsStatement, [rowsMax])).length;
 }

@@ -1,19 +1,19 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
 /**
- * Users, the request ids that made them, and the directory's own identity.
+ * Creates the tables of users, of request ids that created users, and of the directory's identity.
  *
- * Runs on Postgres 15 to 18, in any schema that comes first in the search path.
+ * Runs on Postgres 15 to 18, in the first schema of the search path.
  */
 export class CreateUsers1795305600000 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {
-    // The one place that says when two emails are the same. ICU's root collation, because lower() of the C collation
-    // knows ASCII only, and because that of a libc collation differs from machine to machine.
+    // The only definition of equal emails. In ICU's root collation, because lower() of the C collation knows only
+    // ASCII, and that of a libc collation differs between machines.
     await runner.query(`
       create function email_key(email text) returns text immutable parallel safe language sql
       return lower(normalize(email, NFC) collate "und-x-icu")`);
-    // Texts are compared by code point, whatever the database's own collation: an upgrade of libc or ICU then never
-    // reorders an index or a page. Times have the milliseconds that a JavaScript Date has.
+    // Texts are compared by code point, regardless of the database's collation, so that an upgrade of libc or ICU never
+    // reorders an index or a page. Times have milliseconds, like a JavaScript Date.
     await runner.query(`
       create table users (
         id uuid constraint users_pkey primary key,
@@ -40,7 +40,7 @@ export class CreateUsers1795305600000 implements MigrationInterface {
 
     await runner.query('create table directory (id uuid constraint directory_pkey primary key, secret bytea not null)');
     await runner.query('create unique index directory_is_one on directory ((true))');
-    // Two random UUIDs hold 244 random bits; pgcrypto, which would give 256, is not allowed everywhere.
+    // Two random UUIDs hold 244 random bits. pgcrypto would give 256, but is not allowed everywhere.
     await runner.query(`
       insert into directory (id, secret) values (gen_random_uuid(), uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()))`);
   }

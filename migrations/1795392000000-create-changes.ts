@@ -1,13 +1,14 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
 /**
- * The change log: one row for each change of a user, and none of the user's data.
+ * Creates the change log: one row for each change of a user, without the user's data.
  *
- * Read by windows between two snapshots (src/store/read-changes.ts), because neither seq nor xid alone tells what is new.
+ * It is read in windows between two snapshots (src/store/read-changes.ts), because neither seq nor xid alone identifies
+ * new rows.
  */
 export class CreateChanges1795392000000 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {
-    // No foreign key: a deletion is a change, too. The types are those of users.v1.UserChange.
+    // No foreign key, because a deletion is a change too. The types are those of users.v1.UserChange.
     await runner.query(`
       create table changes (
         seq bigint generated always as identity constraint changes_pkey primary key,
@@ -18,9 +19,8 @@ export class CreateChanges1795392000000 implements MigrationInterface {
       )`);
     await runner.query('create index changes_xid on changes (xid)');
 
-    // The one row that tokens are checked against. Its xid is its own transaction's, which its hidden xmin holds as well
-    // for as long as this is the server that it was written in: a dump that is restored has the one but not the other. A
-    // database that was cloned on the same server has another oid.
+    // Tokens are checked against the only row. Its xid equals its hidden xmin on the server that wrote it, but not
+    // after a dump and a restore. A clone on the same server has another oid.
     await runner.query(`
       create table change_feed (
         id uuid constraint change_feed_pkey primary key default gen_random_uuid(),

@@ -1,10 +1,10 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
 /**
- * The same keys in a twentieth of the time for emails in ASCII, as nearly all are.
+ * Computes the same keys for ASCII emails, which are nearly all, in a twentieth of the time.
  *
- * There NFC changes nothing, and ICU's root collation knows no other lower case than the C collation. Every write
- * computes the key two or three times.
+ * In ASCII, NFC changes nothing, and ICU's root collation has the lower case of the C collation. Every write computes
+ * the key two or three times.
  */
 export class EmailKeyOfAscii1795396000000 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {
@@ -23,8 +23,8 @@ export class EmailKeyOfAscii1795396000000 implements MigrationInterface {
   }
 }
 
-// Connections that are open keep the index's expression, with the function's body in it, and would no longer find that a
-// statement means it. A change of the index, be it of nothing, has them read it again.
+// Open connections cache the index's expression, which contains the function's body, and would no longer match
+// statements with it. Any change of the index makes them read it again.
 async function refreshIndex(runner: QueryRunner): Promise<void> {
   await runner.query('alter index users_email_key reset (fillfactor)');
 }

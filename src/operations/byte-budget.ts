@@ -1,37 +1,38 @@
 /**
- * One budget for the bytes that a process holds for its clients: requests that are still being received, and answers that
- * have not been taken yet. Without it, slow or hostile clients could fill the memory together, each within its own limits.
+ * Limits the bytes that a process holds for its clients: requests that are still arriving, and answers that clients
+ * have not read. Without a common limit, slow or hostile clients could fill the memory together, each within its own
+ * limits.
  *
- * It knows no transport. Whoever holds bytes opens a hold and says what to do if the hold has to be given up.
+ * It is independent of the transport. A caller opens a hold, and provides a callback that gives the hold up.
  */
 
 export interface ByteBudget {
   /**
-   * Whether a new call may start. From three quarters of the budget on it may not, so that calls that have begun can end.
-   * Clients that are slow are given up for it first: they must not keep others out.
+   * Whether a new call may start. Returns false above three quarters of the budget, so that running calls can end. It
+   * first gives up holds of slow clients, so that they cannot keep other clients out.
    */
   admits(): boolean;
   /** `onGiveUp` must close the connection or stream, so that its bytes become garbage. */
   open(onGiveUp: () => void): ByteHold;
 }
 
-/** What one call holds. After it was released or given up, it holds nothing any more. */
+/** The bytes of one call. After it is released or given up, it holds nothing. */
 export interface ByteHold {
-  /** More bytes are held. May give up holds, this one too, if the budget is exceeded. */
+  /** Adds held bytes. If the budget is exceeded, this may give up holds, including this one. */
   add(bytes: number): void;
-  /** How many bytes are held. */
+  /** The number of held bytes. */
   bytes(): number;
-  /** Fewer bytes are held. */
+  /** Removes held bytes. */
   remove(bytes: number): void;
-  /** The client has sent or taken this many bytes. Holds whose clients are slowest are given up first. */
+  /** Reports that the client has sent or read this many bytes. The holds of the slowest clients are given up first. */
   moved(bytes: number): void;
   release(): void;
 }
 
 const admittedShare = 3 / 4;
-// 64 KB a second. Who is faster is not given up for a new call.
+// 64 KB a second. A new call never displaces a faster client.
 const slowBytesPerMs = 64;
-// What each client is taken to have moved at its start, so that a call that has just begun does not look slow.
+// Every client starts with this many bytes, so that a new call does not look slow.
 const movedAtStart = 64 * 1024;
 
 interface Held {
@@ -51,7 +52,7 @@ export function createByteBudget(bytesMax: number): ByteBudget {
     return true;
   }
 
-  /** Gives up the slowest clients until no more than this is held. */
+  /** Gives up the slowest clients until at most `targetBytes` are held. */
   function giveUp(targetBytes: number, bytesPerMsMax = Number.POSITIVE_INFINITY): void {
     const nowMs = performance.now();
     const rate = ({ moved, sinceMs }: Held) => moved / (nowMs - sinceMs + 1);

@@ -1,9 +1,9 @@
 /**
- * One reader of the change log for all watchers of the process, which hands each page to everybody who keeps up.
+ * Reads the change log once for all watchers of the process, and hands each page to the watchers that keep up.
  *
- * It reads while somebody watches: after this process's own writes at once, and now and then for those of others. It waits
- * for nobody: who has too much waiting is let go, and reads for itself from where it is (watch-users.ts). NOTIFY in a
- * write's transaction was rejected: it takes one lock for the whole database at commit.
+ * It reads only while there are watchers: immediately after this process writes, and every 150 ms for writes of other
+ * processes. A watcher with too many queued changes is dropped and continues on its own (watch-users.ts). NOTIFY in the
+ * transaction of a write was rejected: at commit it takes a lock on the whole database.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Fault, serverStopping } from '../model/fault.js';
@@ -12,56 +12,56 @@ import type { Database } from '../store/database.js';
 import { type Change, readChanges, readFeedPosition } from '../store/read-changes.js';
 
 export interface ChangeFeed {
-  /** Says that something was written, so that this process's watchers hear of it at once. */
+  /** Reports a write, so that this process's watchers receive it immediately. */
   wake(): void;
   /**
-   * Begins where the feed stands when this resolves, which may be before what a caller has read for itself, never behind
-   * what it reads from now on. Rejects where the log cannot be read.
+   * Starts at the feed's position when this resolves. That may be before data that the caller has already read, but
+   * never after data that it reads from now on. Rejects if the log cannot be read.
    */
   subscribe(): Promise<Subscription>;
-  /** Those that follow it now. */
+  /** The number of current subscriptions. */
   readonly watcherCount: number;
-  /** For how long it has not been at the end of the log; 0 while nobody watches. */
+  /** How long the feed has not reached the end of the log; 0 without watchers. */
   readonly lagMs: number;
   close(): Promise<void>;
 }
 
-/** A part of the log that was read once for everybody. */
+/** A part of the log that was read once for all watchers. */
 export interface FeedPage {
   readonly changes: readonly Change[];
-  /** What comes next is behind it. */
+  /** The next page starts after this position. */
   readonly position: WatchPosition;
 }
 
 export interface Subscription extends Disposable {
-  /** Where it stands: there is nothing between what was taken last, or its beginning, and here. */
+  /** The current position: no change lies between the last page taken, or the start, and this position. */
   readonly position: WatchPosition;
   /**
-   * Waits for changes and gives them, page by page. Undefined where too much has waited: then the subscription is over.
-   * Rejects with why the log can no longer be read, or with the signal's reason.
+   * Waits for changes and returns them in pages. Returns undefined if too many changes were queued, which ends the
+   * subscription. Rejects with the error that ended reading, or with the signal's reason.
    */
   take(signal: AbortSignal): Promise<FeedPage[] | undefined>;
 }
 
 export interface ChangeFeedOptions {
   database: Database;
-  /** For the log of the server. */
+  /** For the server's log. */
   onError(error: unknown): void;
-  /** Hears when the first watcher comes, and when the last has gone. */
+  /** Called with true when the first watcher starts, and with false when the last one ends. */
   onWatched?(isWatched: boolean): void;
 }
 
-// Well below the 300 ms in which another process's change is to arrive. The statement costs Postgres 0.1 ms.
+// Well below the 300 ms within which other processes' changes should arrive. The statement costs Postgres 0.1 ms.
 const pollEveryMs = 150;
-// Between two readings, so that those of a busy server hold many changes each.
+// Between two reads, so that a read on a busy server returns many changes.
 const pauseMs = 5;
 const pageChangesMax = 500;
-// What may wait for one watcher. Users are shared by all watchers, but a queue is what keeps them in memory.
+// The maximum queue of one watcher. Watchers share the users, but a queue keeps them in memory.
 const waitingChangesMax = 2_000;
-// When many pages follow one another, as after an import, each waits until all have taken the one before, but not for
-// longer: who takes nothing has too much waiting after four pages, and is let go.
+// If many pages follow one another, as after an import, each page waits until all watchers have taken the previous one,
+// but not longer than this. A watcher that takes nothing is dropped after four pages.
 const paceMs = 100;
-// How long the database may be away before watchers are told, who then come back by themselves.
+// If the log cannot be read for this long, watchers fail. Their clients then reconnect.
 const outageMsMax = 5_000;
 const retryEveryMs = 200;
 
@@ -78,38 +78,38 @@ const ignore = () => {};
 
 export function createChangeFeed({ database, onError, onWatched = ignore }: ChangeFeedOptions): ChangeFeed {
   const watchers = new Set<Watcher>();
-  // Those of them that have changes waiting.
-  const behind = new Set<Watcher>();
-  // Who came before it was known where the log ends.
-  const newcomers = new Set<{ resolve(position: WatchPosition): void; reject(error: unknown): void }>();
+  // Watchers with queued changes.
+  const lagging = new Set<Watcher>();
+  // Subscribers that arrived before the end of the log was known.
+  const pendingSubscribers = new Set<{ resolve(position: WatchPosition): void; reject(error: unknown): void }>();
   let position: WatchPosition | undefined;
-  // When it began to read what turned out to be the rest of the log.
+  // When the read began that last reached the end of the log.
   let atEndMs = 0;
   let running: Promise<void> | undefined;
   let isClosed = false;
   let isWoken = false;
   let wakeReader = ignore;
-  let nobodyBehind = ignore;
+  let onCaughtUp = ignore;
 
   function wake(): void {
     isWoken = true;
     wakeReader();
   }
 
-  /** Until the next wake-up, but not longer than until the next poll. */
+  /** Waits for the next wake-up, or for the next poll. */
   async function rest(): Promise<void> {
     if (!isWoken) await callWithin(pollEveryMs, (done) => (wakeReader = done));
   }
 
-  /** Until nobody is behind, but not for long. */
+  /** Waits until all watchers have caught up, for at most `paceMs`. */
   async function pace(): Promise<void> {
-    if (behind.size > 0) await callWithin(paceMs, (done) => (nobodyBehind = done));
+    if (lagging.size > 0) await callWithin(paceMs, (done) => (onCaughtUp = done));
   }
 
   function caughtUp(watcher: Watcher): void {
     watcher.pages = [];
     watcher.waitingChanges = 0;
-    if (behind.delete(watcher) && behind.size === 0) nobodyBehind();
+    if (lagging.delete(watcher) && lagging.size === 0) onCaughtUp();
   }
 
   function end(watcher: Watcher, failure?: unknown): void {
@@ -128,7 +128,7 @@ export function createChangeFeed({ database, onError, onWatched = ignore }: Chan
       }
       watcher.pages.push(page);
       watcher.waitingChanges += page.changes.length;
-      behind.add(watcher);
+      lagging.add(watcher);
       if (watcher.waitingChanges > waitingChangesMax) end(watcher);
       else watcher.wake();
     }
@@ -136,19 +136,19 @@ export function createChangeFeed({ database, onError, onWatched = ignore }: Chan
 
   function failAll(error: unknown): void {
     for (const watcher of watchers) end(watcher, error);
-    for (const newcomer of newcomers) newcomer.reject(error);
-    newcomers.clear();
+    for (const subscriber of pendingSubscribers) subscriber.reject(error);
+    pendingSubscribers.clear();
   }
 
   async function read(): Promise<void> {
-    // Forgotten first, read second: a change that is committed between the two would otherwise wake nobody.
+    // Reset before reading, because a change that is committed in between must wake the reader.
     isWoken = false;
     const startedMs = performance.now();
     if (position === undefined) {
       position = await readFeedPosition(database);
       atEndMs = startedMs;
-      for (const newcomer of newcomers) newcomer.resolve(position);
-      newcomers.clear();
+      for (const subscriber of pendingSubscribers) subscriber.resolve(position);
+      pendingSubscribers.clear();
       return;
     }
     const page = await readChanges(database, position, pageChangesMax);
@@ -164,15 +164,15 @@ export function createChangeFeed({ database, onError, onWatched = ignore }: Chan
     let failingSinceMs: number | undefined;
     atEndMs = performance.now();
     onWatched(true);
-    while (!isClosed && (watchers.size > 0 || newcomers.size > 0)) {
+    while (!isClosed && (watchers.size > 0 || pendingSubscribers.size > 0)) {
       try {
         await read();
         failingSinceMs = undefined;
       } catch (error) {
         const nowMs = performance.now();
         failingSinceMs ??= nowMs;
-        const mayMend = error instanceof Fault && error.reason !== 'RESUME_TOKEN_EXPIRED';
-        if (mayMend && nowMs - failingSinceMs < outageMsMax) {
+        const mayRecover = error instanceof Fault && error.reason !== 'RESUME_TOKEN_EXPIRED';
+        if (mayRecover && nowMs - failingSinceMs < outageMsMax) {
           await sleep(retryEveryMs);
           continue;
         }
@@ -182,7 +182,7 @@ export function createChangeFeed({ database, onError, onWatched = ignore }: Chan
         failingSinceMs = undefined;
       }
     }
-    // In the same turn as the condition, so that nobody subscribes to a reader that is about to end.
+    // Synchronously after the loop's condition, so that no watcher subscribes to a reader that is ending.
     running = undefined;
     position = undefined;
     onWatched(false);
@@ -208,10 +208,10 @@ export function createChangeFeed({ database, onError, onWatched = ignore }: Chan
     subscribe: () =>
       new Promise<Subscription>((resolve, reject) => {
         if (isClosed) return reject(serverStopping());
-        // At once, and not when the promise's waiters run: the next page is behind the position.
+        // Synchronously, not when the promise's reactions run, because the next page starts after this position.
         const begin = (start: WatchPosition) => resolve(subscriptionAt(start));
         if (position !== undefined) return begin(position);
-        newcomers.add({ resolve: begin, reject });
+        pendingSubscribers.add({ resolve: begin, reject });
         running ??= run();
       }),
 
@@ -226,7 +226,7 @@ export function createChangeFeed({ database, onError, onWatched = ignore }: Chan
     async close() {
       isClosed = true;
       wake();
-      nobodyBehind();
+      onCaughtUp();
       await running;
     },
   };
@@ -262,7 +262,7 @@ export function createChangeFeed({ database, onError, onWatched = ignore }: Chan
   }
 }
 
-/** Waits until what it hands out is called, at most for `ms`. */
+/** Waits until the callback that it hands out is called, for at most `ms`. */
 function callWithin(ms: number, handOut: (done: () => void) => void): Promise<void> {
   return new Promise((resolve) => {
     const timer = setTimeout(resolve, ms);

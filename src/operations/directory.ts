@@ -1,7 +1,7 @@
 /**
- * What the directory can do, one method for each verb.
+ * The operations of the directory, one method for each verb.
  *
- * Callers are already authorised and their requests parsed; whatever goes wrong comes back as a Fault.
+ * Callers are already authorised and requests parsed. Every failure is a Fault.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Fault, userNotFound } from '../model/fault.js';
@@ -48,17 +48,17 @@ import { readsFirst, updateUser } from './update-user.js';
 import { createRowIds, createUserId } from './user-ids.js';
 import { type WatchMessage, watchUsers } from './watch-users.js';
 
-/** `signal` is aborted when the caller has gone or its deadline has passed. */
+/** `signal` is aborted when the call is cancelled or its deadline has passed. */
 export interface Directory {
-  /** Throws EMAIL_TAKEN, REQUEST_ID_REUSED, and USER_NOT_FOUND where a repeated call's user was deleted since. */
+  /** Throws EMAIL_TAKEN, REQUEST_ID_REUSED, and USER_NOT_FOUND if the user of a repeated call was deleted since. */
   createUser(request: CreateUserRequest, signal: AbortSignal): Promise<User>;
-  /** Throws EMAIL_TAKEN with a violation for each user who is too late, REQUEST_ID_REUSED, USER_NOT_FOUND. */
+  /** Throws EMAIL_TAKEN with a violation for each taken email, REQUEST_ID_REUSED, USER_NOT_FOUND. */
   batchCreateUsers(request: BatchCreateUsersRequest, signal: AbortSignal): Promise<User[]>;
   /** Throws USER_NOT_FOUND. */
   getUser(id: string, signal: AbortSignal): Promise<User>;
   /** Throws USER_NOT_FOUND. */
   getUserByEmail(email: string, signal: AbortSignal): Promise<User>;
-  /** In the order of the ids, undefined for one who is missing. */
+  /** In the order of the ids; undefined for a missing user. */
   batchGetUsers(ids: readonly string[], signal: AbortSignal): Promise<(User | undefined)[]>;
   /** Throws USER_NOT_FOUND, ETAG_MISMATCH, EMAIL_TAKEN, INVALID_FIELD. */
   updateUser(request: UpdateUserRequest, signal: AbortSignal): Promise<User>;
@@ -66,18 +66,18 @@ export interface Directory {
   deleteUser(request: DeleteUserRequest, signal: AbortSignal): Promise<void>;
   /** Throws INVALID_PAGE_TOKEN. */
   listUsers(request: ListUsersRequest, signal: AbortSignal): Promise<UserPage>;
-  /** Writes at the end of `parts`, or nothing. Throws IMPORT_INCOMPLETE, and whatever `parts` throws. */
+  /** Writes at the end of `parts`, or not at all. Throws IMPORT_INCOMPLETE, and the errors of `parts`. */
   importUsers(parts: AsyncIterable<ImportPart>, signal: AbortSignal): Promise<ImportReport>;
-  /** Until the signal is aborted. Throws RESUME_TOKEN_EXPIRED. */
+  /** Runs until the signal is aborted. Throws RESUME_TOKEN_EXPIRED. */
   watchUsers(request: WatchUsersRequest, signal: AbortSignal): AsyncGenerator<WatchMessage, void, undefined>;
   /** Throws INVALID_RESUME_TOKEN, SNAPSHOT_TOO_OLD. */
   exportUsers(request: ExportUsersRequest, signal: AbortSignal): AsyncGenerator<ExportedUsers, void, undefined>;
-  /** Answers in the order of the requests; throws what they throw, after the answers to those before. */
+  /** Answers in the order of the requests. Throws the errors of `requests` after the answers to earlier requests. */
   resolveUsers(
     requests: AsyncIterable<ResolveUsersRequest>,
     signal: AbortSignal,
   ): AsyncGenerator<ResolvedUsers, void, undefined>;
-  /** For when no call is left: takes no new ones, and resolves when what callers have left behind has ended. */
+  /** Call it after the last call has ended. Accepts no new calls, and resolves when all background work has ended. */
   close(): Promise<void>;
 }
 
@@ -87,41 +87,42 @@ export interface DirectoryOptions {
   batchRowsMax: number;
   queueRowsMax: number;
   streams: StreamLimits;
-  /** Hears of what goes wrong in the background. */
+  /** Receives errors of background work. */
   onError(error: unknown): void;
   readonly siblings?: Siblings;
   readonly metrics?: Metrics;
 }
 
-/** Other processes on the same database, as far as they can be reached sooner than by its change log. */
+/** Other processes on the same database that can be notified sooner than through its change log. */
 export interface Siblings {
-  /** Hears when this process's first watcher comes, and when its last has gone. */
+  /** Called with true when this process's first watcher starts, and with false when the last one ends. */
   watched(isWatched: boolean): void;
-  /** Hears of each write that was committed; cheap. */
+  /** Called after each commit, so it must be fast. */
   wrote(): void;
-  /** `listener` is called when others may have written. */
+  /** `listener` is called when other processes may have wakeAfter. */
   onWrote(listener: () => void): void;
 }
 
 export interface StreamLimits {
-  /** How many imports, exports and watches that begin with existing users there may be at once. */
+  /** The maximum number of concurrent imports, exports and watches that start with existing users. */
   connectionsMax: number;
   stallTimeoutMs: number;
   snapshotTimeoutMs: number;
 }
 
-// Of one verb; the pool's own bound holds for all of them together.
+// For each verb; the pool also limits all of them together.
 const statementsMax = 4;
 
-// A statement that takes longer waits for a lock or a slow disk; shorter, and a busy server would send small ones.
+// A statement that runs longer is waiting for a lock or a slow disk. With a lower value, a busy server would send small
+// statements.
 const patienceMs = 50;
 
-// Of a batch in one statement, so that single calls get in between: with all 1000 at once, 16 callers of such batches had
-// a GetUser take 100 ms at the median.
+// Rows of a batch in one statement, so that single calls run in between: with all 1000 at once, 16 callers of such
+// batches raised GetUser's median to 100 ms.
 const readRowsMax = 200;
 
-// Between what 64 callers wait who list one page after the other (with 100 one in a hundred of them waited for 1.6 s, the
-// others 20 ms) and what callers in a hurry allow (with 500, calls with deadlines of 1 s were all too late in overload).
+// A compromise. With 100, one in a hundred of 64 callers that page through lists waited 1.6 s, and the others 20 ms.
+// With 500, all calls with deadlines of 1 s were too late under overload.
 const newestFirstAfterMs = 250;
 
 export function createDirectory({
@@ -141,23 +142,23 @@ export function createDirectory({
 
   const feed = createChangeFeed({ database, onError, onWatched: siblings?.watched });
   siblings?.onWrote(feed.wake);
-  /** Lets watchers know at once, instead of at the next poll. */
+  /** Notifies watchers immediately, instead of at the next poll. */
   function wake(): void {
     feed.wake();
     siblings?.wrote();
   }
-  async function written<T>(write: Promise<T>): Promise<T> {
+  async function wakeAfter<T>(write: Promise<T>): Promise<T> {
     const outcome = await write;
     wake();
     return outcome;
   }
 
-  // Once for a batch, where they skip what is locked, and where need be again for one row alone.
-  const insert = (rows: readonly NewUser[], locking: Locking) => written(insertUsers(database, rows, locking));
-  const update = (rows: readonly UserUpdate[], locking: Locking) => written(updateUsers(database, rows, locking));
-  const remove = (rows: readonly UserDeletion[], locking: Locking) => written(deleteUsers(database, rows, locking));
+  // Run once for a batch, which skips locked rows, and again for a single row if needed.
+  const insert = (rows: readonly NewUser[], locking: Locking) => wakeAfter(insertUsers(database, rows, locking));
+  const update = (rows: readonly UserUpdate[], locking: Locking) => wakeAfter(updateUsers(database, rows, locking));
+  const remove = (rows: readonly UserDeletion[], locking: Locking) => wakeAfter(deleteUsers(database, rows, locking));
 
-  const counted = <Item, Outcomes>(statement: string, run: (items: readonly Item[]) => Outcomes) => {
+  const measured = <Item, Outcomes>(statement: string, run: (items: readonly Item[]) => Outcomes) => {
     return (items: readonly Item[]): Outcomes => {
       metrics?.batch(statement, items.length);
       return run(items);
@@ -165,52 +166,53 @@ export function createDirectory({
   };
   const creates = createBatcher<NewUser, User | Repeated | typeof locked>({
     ...limits,
-    run: counted('create', (rows) => insert(rows, 'skip')),
+    run: measured('create', (rows) => insert(rows, 'skip')),
     keyOf: (user) => user.request?.id,
   });
   const reads = createBatcher<string, User | undefined>({
     ...limits,
-    run: counted('get', (ids) => selectUsers(database, ids)),
+    run: measured('get', (ids) => selectUsers(database, ids)),
   });
   const readsByEmail = createBatcher<string, User | undefined>({
     ...limits,
-    run: counted('get_by_email', (emails) => selectUsersByEmail(database, emails)),
+    run: measured('get_by_email', (emails) => selectUsersByEmail(database, emails)),
   });
   const updates = createBatcher<UserUpdate, User | typeof locked>({
     ...limits,
-    run: counted('update', (rows) => update(rows, 'skip')),
+    run: measured('update', (rows) => update(rows, 'skip')),
     keyOf: ({ id }) => id,
   });
   const deletions = createBatcher<UserDeletion, undefined | typeof locked>({
     ...limits,
-    run: counted('delete', (rows) => remove(rows, 'skip')),
+    run: measured('delete', (rows) => remove(rows, 'skip')),
     keyOf: ({ id }) => id,
   });
 
   const queues = { create: creates, get: reads, get_by_email: readsByEmail, update: updates, delete: deletions };
   metrics?.observe({ queues, feed });
 
-  // What may take long has a share of the connections only, so that short calls always find one.
+  // Long operations get only a share of the connections, so that short calls always find one.
   const share = (of: number) => Math.max(1, Math.floor(database.connectionsMax * of));
   const lists = createTurns({ atOnceMax: share(0.4), waitingMax: queueRowsMax, newestFirstAfterMs });
   const batches = createTurns({ atOnceMax: share(0.2), waitingMax: queueRowsMax, newestFirstAfterMs });
-  // Writes that have to wait for somebody else's transaction do so here, where they hold up nobody: first all that a
-  // batch did not do, to find out which of them have to; then those, one at a time for each user or email.
-  const tries = createTurns({ atOnceMax: share(0.2), waitingMax: queueRowsMax });
-  const lines = createTurns({ atOnceMax: 1, waitingMax: queueRowsMax });
-  const waits = createTurns({ atOnceMax: share(0.2), waitingMax: queueRowsMax });
-  // Connections of their own, beside the pool.
+  // Writes that wait for other transactions are limited separately, so that they delay no other call. A write that its
+  // batch skipped is first retried alone. If the row is still locked, it lockWaits for the lock, one write at a time for
+  // each user or email.
+  const retries = createTurns({ atOnceMax: share(0.2), waitingMax: queueRowsMax });
+  const lockKeys = createTurns({ atOnceMax: 1, waitingMax: queueRowsMax });
+  const lockWaits = createTurns({ atOnceMax: share(0.2), waitingMax: queueRowsMax });
+  // These use separate connections outside the pool.
   const sessions = createTurns({ atOnceMax: streams.connectionsMax, waitingMax: queueRowsMax });
   const imports = { stallTimeoutMs: streams.stallTimeoutMs, onWritten: wake, metrics };
   const exports = { database, tokens: exportTokens, sessions, snapshotTimeoutMs: streams.snapshotTimeoutMs };
   const resolver = createResolver({ database, statementsMax: Math.min(statementsMax, share(0.2)) });
   const catchUps = createTurns({ atOnceMax: share(0.2), waitingMax: queueRowsMax });
-  // Of updates that read first one in each round wins; without turns the others of that round have written in vain.
-  const readers = createTurns({ atOnceMax: 1, waitingMax: queueRowsMax });
+  // Of concurrent updates that read first, only one succeeds in each round. One at a time, none writes in vain.
+  const readingUpdates = createTurns({ atOnceMax: 1, waitingMax: queueRowsMax });
 
   /**
-   * Sends a write with those of other callers, and where it was not done there alone. `lockedKey` names what it may have
-   * to wait for.
+   * Sends a write in a batch, and runs it alone if the batch skipped it. `lockedKey` names the user or email whose lock
+   * it may wait for.
    */
   async function write<Item, Outcome>(
     batcher: Batcher<Item, Outcome | typeof locked>,
@@ -225,9 +227,9 @@ export function createDirectory({
       return outcome as Outcome | typeof locked;
     };
     let outcome = await batcher.submit(item, signal);
-    if (outcome === locked) outcome = await tries.take('', () => runAlone('skip'), signal);
+    if (outcome === locked) outcome = await retries.take('', () => runAlone('skip'), signal);
     if (outcome === locked) {
-      outcome = await lines.take(lockedKey, () => waits.take('', () => runAlone('wait'), signal), signal);
+      outcome = await lockKeys.take(lockedKey, () => lockWaits.take('', () => runAlone('wait'), signal), signal);
     }
     return outcome as Outcome;
   }
@@ -266,11 +268,11 @@ export function createDirectory({
     async batchCreateUsers({ users, requestId }, signal) {
       if (users.length === 0) return [];
       const request = requestId === undefined ? undefined : requestKeys.keyOf(requestId, users);
-      // The digest of a large batch takes about as long as its statement. Other calls get a turn between the two.
+      // The digest of a large batch takes about as long as its statement. Other calls run between the two.
       if (request !== undefined) await nextTurn();
       const idOf = createRowIds();
       const rows = users.map((fields, row) => ({ id: idOf(row), fields }));
-      const outcome = await batches.take('', () => written(insertAllUsers(database, rows, request)), signal);
+      const outcome = await batches.take('', () => wakeAfter(insertAllUsers(database, rows, request)), signal);
       if (!isRepeated(outcome)) return outcome;
       return (await batchGetUsers(outcome.repeatedUserIds, signal)).map(found);
     },
@@ -289,7 +291,7 @@ export function createDirectory({
           read: (id) => getUser(id, signal),
           write: (change) => write(updates, update, change, change.id, signal),
         });
-      return readsFirst(request) ? readers.take(request.id, run, signal) : run();
+      return readsFirst(request) ? readingUpdates.take(request.id, run, signal) : run();
     },
 
     async deleteUser({ id, version, allowMissing }, signal) {

@@ -1,7 +1,7 @@
 /**
- * Exports every user that matches from one snapshot, in messages of a bounded size, and goes on where an export ended.
+ * Exports all matching users from one snapshot in messages of bounded size, and resumes exports.
  *
- * The snapshot keeps Postgres from cleaning up, so it is held no longer than it may, whether anybody reads or not.
+ * A snapshot prevents Postgres from cleaning up, so its lifetime is limited even if the client reads nothing.
  */
 import { z } from 'zod';
 import { Fault, invalid } from '../model/fault.js';
@@ -17,16 +17,16 @@ import type { Turns } from './turns.js';
 export interface ExportedUsers {
   users: User[];
   resumeToken: string;
-  /** Empty but in the last message. */
+  /** Empty except in the last message. */
   watchToken: string;
 }
 
-/** Where an export is, and what its last message's watch_token is made of. */
+/** The progress of an export. The last message's watch_token is made from it. */
 const positionSchema = z.object({
-  /** The last user sent; absent when all have been. */
+  /** The last user that was sent; absent after all users. */
   after: z.string().optional(),
   feedId: z.string(),
-  /** Of the first of the exports that were resumed: what changed during any of them is behind it. */
+  /** The snapshot of the first of the resumed exports, so that all changes during any of them come after it. */
   snapshot: z.string(),
 });
 type ExportPosition = z.infer<typeof positionSchema>;
@@ -34,14 +34,14 @@ type ExportPosition = z.infer<typeof positionSchema>;
 export type ExportTokens = SealedTokens<ExportPosition>;
 
 export function createExportTokens(secret: Buffer): ExportTokens {
-  // A snapshot lists the transactions in flight, of which there are about as many as connections.
+  // A snapshot lists the transactions in flight, about as many as there are connections.
   return createSealedTokens({ secret, kind: 'export token', schema: positionSchema, tokenCharactersMax: 1_000_000 });
 }
 
 export interface ExportOptions {
   database: Database;
   tokens: ExportTokens;
-  /** For connections of one's own. */
+  /** Limits connections outside the pool. */
   sessions: Turns;
   snapshotTimeoutMs: number;
 }
@@ -65,7 +65,7 @@ export async function* exportUsers(
     return;
   }
 
-  const turn = await sessions.enter('', signal);
+  const permit = await sessions.enter('', signal);
   const tooOld = new AbortController();
   const ended = AbortSignal.any([signal, tooOld.signal]);
   let walk: UsersSnapshot | undefined;
@@ -74,12 +74,12 @@ export async function* exportUsers(
     closed ??= (async () => {
       clearTimeout(timer);
       await walk?.[Symbol.asyncDispose]();
-    })().finally(() => turn[Symbol.dispose]());
+    })().finally(() => permit[Symbol.dispose]());
     return closed;
   };
   const timer = setTimeout(() => {
     tooOld.abort(snapshotTooOld());
-    // Not left to the generator, which stays where it is while its reader takes nothing.
+    // The generator cannot do this while the client reads nothing.
     if (walk !== undefined) close().catch(() => {});
   }, snapshotTimeoutMs).unref();
 
@@ -105,10 +105,10 @@ export async function* exportUsers(
 }
 
 function invalidToken(): Fault {
-  const description = 'must be a resume_token of an export with the same filter';
+  const description = 'must be the resume_token of an export with the same filter';
   return invalid([{ field: 'resume_token', description }], 'INVALID_RESUME_TOKEN');
 }
 
 function snapshotTooOld(): Fault {
-  return new Fault('SNAPSHOT_TOO_OLD', 'The export has held its snapshot for as long as it may; resume it.');
+  return new Fault('SNAPSHOT_TOO_OLD', 'The export reached the time limit of its snapshot. Resume it.');
 }

@@ -1,6 +1,6 @@
 /**
- * What has to be done now and then, whoever calls: forgetting request ids after their day, and old changes; and at once as
- * well, the index that searches go along.
+ * Regular background work: every ten minutes it deletes expired request ids and old changes, looks for transactions
+ * that block this, and creates the search index if it is missing.
  */
 import { type ChangesKept, trimChanges } from '../store/changes.js';
 import type { Database } from '../store/database.js';
@@ -9,31 +9,33 @@ import { findTrimBlocker, type TrimBlocker } from '../store/trim-blocker.js';
 import { forgetRequests } from '../store/users.js';
 
 export interface Housekeeping {
-  /** The age of what kept the change log from shrinking at the last look, up to ten minutes ago; 0 if there was nothing. */
+  /** The age of the blocker that the last check found, up to ten minutes ago; 0 without one. */
   readonly trimBlockerSeconds: number;
-  /** Resolves when what is under way has ended. */
+  /** Resolves when the current work has ended. */
   close(): Promise<void>;
 }
 
 const everyMs = 10 * 60_000;
-// No call takes this long, and few jobs do.
+// No call and few jobs take this long.
 const defaultOldBlockerSeconds = 60 * 60;
 // The same blocker is reported again after an hour.
 const sweepsBetweenWarnings = 6;
-// Small steps hold no lock for long, and leave the disk to calls in between.
+// Small steps hold locks only briefly, and leave the disk to calls in between.
 const rowsMax = 1_000;
 
 export interface HousekeepingOptions {
   readonly database: Database;
   readonly changes: ChangesKept;
-  /** Whether searches are to have an index. */
+  /** Whether to create the search index. */
   readonly searchIndex: boolean;
   onError(error: unknown): void;
-  /** Hears what becomes of the index, at each change. */
+  /** Called when the state of the index changes. */
   onSearchIndex?(state: SearchIndexState): void;
-  /** Receives what has kept the change log from shrinking for an hour; the same blocker once an hour at most. */
+  /**
+   * Called if something has kept the change log from shrinking for an hour; at most once an hour for the same blocker.
+   */
   onTrimBlocked?(blocker: TrimBlocker): void;
-  /** From which age on a blocker is reported, instead of an hour. */
+  /** The age from which a blocker is reported, instead of an hour. */
   readonly oldBlockerSeconds?: number;
 }
 
@@ -49,20 +51,20 @@ export function startHousekeeping({
   let isClosed = false;
   const closed = new AbortController();
 
-  /** Each says how many rows it has dealt with. */
+  /** Each step returns the number of rows that it deleted. */
   const steps = [() => forgetRequests(database, rowsMax), () => trimChanges(database, changes, rowsMax)];
 
   async function sweep(): Promise<void> {
     if (isClosed) return;
     try {
       for (const step of steps) {
-        // A step that finds less has found the last.
+        // A step that deletes fewer rows was the last one.
         let done: number;
         do done = await step();
         while (!isClosed && done === rowsMax);
       }
     } catch (error) {
-      // The next turn comes.
+      // The next sweep tries again.
       onError(error);
     }
   }
@@ -99,9 +101,9 @@ export function startHousekeeping({
     }
   }
 
-  let underWay = lookForBlocker().then(index);
+  let running = lookForBlocker().then(index);
   const timer = setInterval(() => {
-    underWay = underWay.then(sweep).then(lookForBlocker).then(index);
+    running = running.then(sweep).then(lookForBlocker).then(index);
   }, everyMs).unref();
   return {
     get trimBlockerSeconds() {
@@ -112,7 +114,7 @@ export function startHousekeeping({
       isClosed = true;
       closed.abort();
       clearInterval(timer);
-      return underWay;
+      return running;
     },
   };
 }

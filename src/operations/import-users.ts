@@ -1,8 +1,8 @@
 /**
  * Adds any number of users from a stream, all of them at its end.
  *
- * Until the stream has ended as it should, nothing is written. Of the rows nothing is kept here but the errors of the
- * first bad ones.
+ * It writes nothing before the stream has ended properly. It keeps no rows in memory except the errors of the first
+ * invalid ones.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { emailTakenText, Fault, invalid } from '../model/fault.js';
@@ -20,20 +20,20 @@ import type { Metrics } from '../telemetry/metrics.js';
 import { settlesWithin } from './settles-within.js';
 import { createRowIds } from './user-ids.js';
 
-// How long rows are checked before other calls get a turn of the event loop.
-const turnMsMax = 10;
+// How long rows are validated before other work gets the event loop.
+const busyMsMax = 10;
 
 export interface ImportLimits {
-  /** A caller who sends nothing for so long, although the import waits for it, is given up. */
+  /** The import fails if it waits for the client for this long. */
   stallTimeoutMs: number;
-  /** Called when users may have been written. */
+  /** Called when users have been written, or may have been. */
   onWritten(): void;
   metrics?: Pick<Metrics, 'imported'>;
 }
 
 /**
- * Nothing of `parts` is read before this is called. Throws IMPORT_INCOMPLETE, INVALID_FIELD, DEADLINE_PASSED for a caller
- * who has fallen silent, DATABASE_UNAVAILABLE.
+ * Reads nothing of `parts` before this is called. Throws IMPORT_INCOMPLETE, INVALID_FIELD, DEADLINE_PASSED if the
+ * client sends nothing for too long, DATABASE_UNAVAILABLE.
  */
 export async function importUsers(
   database: Database,
@@ -62,7 +62,7 @@ export async function importUsers(
   };
 }
 
-/** Checks and stages all the rows, up to the right end of the stream. */
+/** Validates and stages all rows until the stream ends properly. */
 async function stageAll(
   staging: Staging,
   parts: AsyncIterable<ImportPart>,
@@ -74,15 +74,15 @@ async function stageAll(
   let rejected = 0;
   const errors: ImportError[] = [];
   const idOf = createRowIds();
-  let turnedMs = performance.now();
+  let yieldedMs = performance.now();
   for await (const part of unlessStalled(parts, stallTimeoutMs, staging.signal)) {
     options ??= part.options;
     totalRows = part.totalRows;
     const rows: StagedRow[] = [];
     for (const fields of part.users) {
-      if (performance.now() - turnedMs > turnMsMax) {
+      if (performance.now() - yieldedMs > busyMsMax) {
         await nextTurn();
-        turnedMs = performance.now();
+        yieldedMs = performance.now();
       }
       const row = rowCount++;
       const violation = refuseUser(fields);
@@ -97,13 +97,13 @@ async function stageAll(
     await staging.stage(rows);
   }
   if (options === undefined || totalRows !== rowCount) {
-    const description = `must be in the last message, and the number of users in the stream, of which ${rowCount} have come`;
+    const description = `must be in the last message and equal the number of users in the stream, of which ${rowCount} arrived`;
     throw invalid([{ field: 'total_rows', description }], 'IMPORT_INCOMPLETE');
   }
   return { options, rejected, errors };
 }
 
-/** The same parts; ends with an error when the signal fires, or when none has come for too long while one was waited for. */
+/** Passes the parts through. Throws if the signal aborts, or if the client sends no part for too long. */
 async function* unlessStalled<T>(
   parts: AsyncIterable<T>,
   stallTimeoutMs: number,
@@ -116,7 +116,7 @@ async function* unlessStalled<T>(
       signal.throwIfAborted();
       const next = iterator.next();
       if (!(await settlesWithin(next, stallTimeoutMs, signal))) {
-        throw new Fault('DEADLINE_PASSED', 'The caller sent nothing for too long; nothing was written.');
+        throw new Fault('DEADLINE_PASSED', 'The client sent nothing for too long. Nothing was written.');
       }
       const result = await next;
       isOver = result.done === true;
@@ -124,7 +124,7 @@ async function* unlessStalled<T>(
       yield result.value;
     }
   } finally {
-    // Not awaited: it answers only when the caller does.
+    // Not awaited, because it settles only after the client answers.
     if (!isOver) iterator.return?.().catch(() => {});
   }
 }

@@ -1,4 +1,4 @@
-/** Lists one page of users, with a token for the next. */
+/** Lists one page of users, with a token for the next page. */
 import { createPause } from '../event-loop.js';
 import type { PageTokens } from '../model/page-token.js';
 import type { ListUsersRequest } from '../model/requests.js';
@@ -11,7 +11,7 @@ export interface UserPage {
   users: User[];
   /** Empty on the last page. */
   nextPageToken: string;
-  /** Set where it was asked for. */
+  /** Set if it was requested. */
   totalSize: number | undefined;
 }
 
@@ -23,7 +23,7 @@ export async function listPage(
 ): Promise<UserPage> {
   const { filter, words, orderBy, pageSize, pageToken, scope } = request;
   const after = pageToken === '' ? undefined : pageTokens.open(pageToken, scope);
-  // One more than asked for tells whether there is a next page.
+  // One row more than requested shows whether there is a next page.
   const rows = await listUsers(database, { filter, words, orderBy, after, rowsMax: pageSize + 1 }, signal);
   const totalSize = request.includeTotalSize ? await countUsers(database, { filter, words }, signal) : undefined;
   const { page, isLast } = await fittingPage(rows, pageSize);
@@ -35,10 +35,10 @@ export async function listPage(
   };
 }
 
-// Values in the attributes of all users of a page. To encode that many, or to turn them into JSON, takes some 20 ms.
+// Values in the attributes of all users of a page. Encoding this many, or converting them to JSON, takes about 20 ms.
 const valuesMax = 50_000;
 
-/** As many users as fit into one message and are encoded soon. A page may be shorter than asked for, but never empty. */
+/** The rows that fit into one message and are quick to encode. A page may be shorter than requested, but never empty. */
 async function fittingPage(
   rows: Iterable<ListedUser>,
   pageSize: number,

@@ -1,6 +1,6 @@
 /**
- * A limiter: it bounds how much work runs at once for each key, and queues the rest. It is for work that cannot go through
- * the batcher because it is not a single row.
+ * A limiter: it limits the concurrent work for each key, and queues the rest. It is for work that cannot go through the
+ * batcher because it is not a single row.
  */
 import { overloaded } from '../model/fault.js';
 

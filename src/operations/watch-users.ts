@@ -1,6 +1,7 @@
 /**
- * Watches the change log for one caller: existing users where it asks for them, then what it has missed, read for it
- * alone, then what comes, from the feed that all watchers share. A watcher that falls behind the feed goes back a step.
+ * Watches the change log for one caller in up to three steps: it sends existing users if requested, then the changes
+ * that the caller missed, read for this caller alone, then new changes from the feed that all watchers share. A watcher
+ * that the feed drops returns to the second step.
  */
 import { Fault } from '../model/fault.js';
 import type { WatchUsersRequest } from '../model/requests.js';
@@ -25,26 +26,26 @@ export interface WatchMessage {
 export interface WatchedChange {
   readonly type: ChangeType | 'existing';
   readonly userId: string;
-  /** Undefined where it is no longer in the directory. */
+  /** Undefined if the user no longer exists. */
   readonly user: User | undefined;
-  /** If known, as Postgres' JSON text. */
+  /** The length of the attributes in Postgres' JSON text, if known. */
   readonly attributesBytes?: number;
-  /** Of an existing user when it was changed last. */
+  /** For an existing user, the time of the last change. */
   readonly changeTime: Date;
 }
 
 export interface WatchUsersParts {
   database: Database;
   feed: ChangeFeed;
-  /** For connections of their own, which existing users need. */
+  /** Limits connections outside the pool, which existing users need. */
   sessions: Turns;
-  /** For reading what a single watcher has missed. */
+  /** Limits reads of missed changes for single watchers. */
   catchUps: Turns;
-  /** How long the snapshot that existing users are read from may be held. */
+  /** The time limit for the snapshot of the existing users. */
   snapshotTimeoutMs: number;
 }
 
-// Of one reading for one watcher; a little of what a message may hold.
+// Changes in one read for one watcher; much less than a message may hold.
 const pageChangesMax = 500;
 
 /** Ends only with an error or the signal. Throws RESUME_TOKEN_EXPIRED, WATCHER_TOO_SLOW. */
@@ -53,8 +54,8 @@ export async function* watchUsers(
   request: WatchUsersRequest,
   signal: AbortSignal,
 ): AsyncGenerator<WatchMessage, void, undefined> {
-  const standing: Standing = { position: request.position, subscription: undefined };
-  const messages = messagesFor(parts, request, standing, signal);
+  const progress: WatchProgress = { position: request.position, subscription: undefined };
+  const messages = messagesFor(parts, request, progress, signal);
   let next = messages.next();
   try {
     while (true) {
@@ -63,9 +64,9 @@ export async function* watchUsers(
         if (done) return;
         yield value;
         next = messages.next();
-      } else if (request.includeExisting || standing.position !== undefined) {
-        // Not before it is known from where on everything is seen, which the first message promises.
-        yield messageAt([], whereItStands(standing));
+      } else if (request.includeExisting || progress.position !== undefined) {
+        // The first message promises that all later changes follow, so no heartbeat comes before that is true.
+        yield messageAt([], currentPosition(progress));
       }
     }
   } finally {
@@ -74,17 +75,20 @@ export async function* watchUsers(
   }
 }
 
-/** What a heartbeat tells of. */
-interface Standing {
-  /** Where everything before has been sent; undefined while existing users are, and before it is known where now is. */
+/** The state that a heartbeat reports. */
+interface WatchProgress {
+  /**
+   * All changes before this position have been sent; undefined while existing users are sent, and before the start is
+   * known.
+   */
   position: WatchPosition | undefined;
-  /** While it waits for the feed, which moves on even when there are no changes. */
+  /** Set while the watcher waits for the feed, whose position advances even without changes. */
   subscription: Subscription | undefined;
 }
 
-function whereItStands({ position, subscription }: Standing): WatchPosition | undefined {
+function currentPosition({ position, subscription }: WatchProgress): WatchPosition | undefined {
   if (position === undefined || subscription === undefined) return position;
-  // The feed may not yet be where this watcher has been when it came.
+  // The feed may not have reached the position at which this watcher joined.
   const idle = subscription.position;
   return idle.within === undefined && hasSeenAll(snapshotOf(idle.behind), snapshotOf(position.behind))
     ? idle
@@ -94,65 +98,65 @@ function whereItStands({ position, subscription }: Standing): WatchPosition | un
 async function* messagesFor(
   { database, feed, sessions, catchUps, snapshotTimeoutMs }: WatchUsersParts,
   request: WatchUsersRequest,
-  standing: Standing,
+  progress: WatchProgress,
   signal: AbortSignal,
 ): AsyncGenerator<WatchMessage, void, undefined> {
   if (request.includeExisting) {
-    using _turn = await sessions.enter('', signal);
+    using _permit = await sessions.enter('', signal);
     await using snapshot = await openUsersSnapshot(database, {}, signal);
     const endMs = performance.now() + snapshotTimeoutMs;
     yield messageAt([], undefined);
     for await (const { users } of snapshot.pieces()) {
       const changes = users.map(existing);
       for (const part of cutByBytes(changes)) yield messageAt(part, undefined);
-      if (performance.now() > endMs) throw tooSlow();
+      if (performance.now() > endMs) throw watcherTooSlow();
     }
-    standing.position = { feedId: snapshot.feedId, behind: snapshot.snapshot };
+    progress.position = { feedId: snapshot.feedId, behind: snapshot.snapshot };
   }
 
-  // Whether the caller has yet to hear that it is caught up, and where.
-  let isNews = true;
+  // Whether the caller does not know yet that it is caught up, and at which position.
+  let mustReportCaughtUp = true;
   while (true) {
-    const from = standing.position;
-    // Listen first, read second: what is committed between the two would otherwise be in neither. Not in the middle of a
-    // window: there is more to read behind it in any case, and the others would wait for who listens and takes nothing.
+    const from = progress.position;
+    // Subscribe before reading, so that no change is missed in between. But not inside a window: more must be read
+    // after it anyway, and meanwhile the feed would wait for this watcher.
     using subscription = from?.within === undefined ? await feed.subscribe() : undefined;
     const missed: FeedPage =
       from === undefined
         ? { changes: [], position: await readFeedPosition(database) }
         : await catchUps.take('', () => readChanges(database, from, pageChangesMax), signal);
     for (const message of messagesOf(missed)) {
-      isNews = false;
+      mustReportCaughtUp = false;
       yield message;
     }
-    standing.position = missed.position;
-    // That was a window that ended long ago, or a part of one: the feed would have too much waiting before all is read.
+    progress.position = missed.position;
+    // The page ended an old window or was part of one. The feed would queue too many changes before all are read.
     if (subscription === undefined || missed.position.within !== undefined) continue;
-    if (isNews) yield messageAt([], missed.position);
-    isNews = false;
+    if (mustReportCaughtUp) yield messageAt([], missed.position);
+    mustReportCaughtUp = false;
 
-    // Until the feed, too, has read all of it.
+    // Until the feed has reached this position too.
     let reached: WatchPosition | undefined = missed.position;
     while (true) {
-      standing.subscription = subscription;
+      progress.subscription = subscription;
       const pages = await subscription.take(signal);
-      standing.subscription = undefined;
+      progress.subscription = undefined;
       if (pages === undefined) break;
       for (const page of pages) {
-        const fresh = reached === undefined ? page : unread(page, reached);
+        const fresh = reached === undefined ? page : withoutSeen(page, reached);
         if (fresh === page) reached = undefined;
         for (const message of messagesOf(fresh)) yield message;
-        standing.position = fresh.position;
+        progress.position = fresh.position;
       }
     }
   }
 }
 
-// Whoever takes nothing at all is found out sooner, by who sends.
-function tooSlow(): Fault {
+// A caller that reads nothing at all fails earlier, because the transport notices it.
+function watcherTooSlow(): Fault {
   return new Fault(
     'WATCHER_TOO_SLOW',
-    'Existing users were read too slowly: export them, and watch from its watch_token.',
+    'Existing users were read too slowly. Export them, and watch from the watch_token of the export.',
   );
 }
 
@@ -167,7 +171,7 @@ function messageAt(changes: readonly WatchedChange[], position: WatchPosition | 
 
 const messagesOfPage = new WeakMap<FeedPage, readonly WatchMessage[]>();
 
-/** A page of the feed as messages, each small enough; made once, whoever gets them. */
+/** Splits a page of the feed into messages of bounded size, once for all watchers. */
 function messagesOf(page: FeedPage): readonly WatchMessage[] {
   const known = messagesOfPage.get(page);
   if (known !== undefined) return known;
@@ -180,10 +184,11 @@ function messagesOf(page: FeedPage): readonly WatchMessage[] {
 }
 
 /**
- * What a page of the feed has that was not read before it was handed out: the feed may have begun it before `reached`, and
- * a user would seem to go back, or come back when gone. `reached` is the end of a window.
+ * Removes changes that were read before the feed handed out the page. The feed may have begun the page before
+ * `reached`, and then a user would return to an old state or reappear after a deletion. `reached` is the end of a
+ * window.
  */
-function unread(page: FeedPage, reached: WatchPosition): FeedPage {
+function withoutSeen(page: FeedPage, reached: WatchPosition): FeedPage {
   const { behind } = reached;
   const seen = snapshotOf(behind);
   const begin = page.changes[0]?.position.behind;

@@ -70,7 +70,7 @@ describe('a run that misbehaves', () => {
   });
 
   it.each([['a string'], [undefined], [null], [{ code: '23505' }]])(
-    'and rejects with %o rejects the call with an Error that has it as its cause',
+    'and rejects with %o rejects the call with an Error whose cause is that value',
     async (thrown) => {
       const held = holdStatements();
       const batcher = createBatcher(held);
@@ -242,7 +242,7 @@ describe('signals', () => {
     expect(listeners()).toBe(0);
   });
 
-  it('that are shared by calls in every state reject all of them at once, and once', async () => {
+  it('that are shared by calls in every state reject all of them at once, and only once', async () => {
     const held = holdStatements({ batchRowsMax: 3 });
     const batcher = createBatcher(held);
     const caller = new AbortController();

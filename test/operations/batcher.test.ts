@@ -642,7 +642,7 @@ describe('in random scripts', () => {
         const abort = (which: number) => {
           const call = calls[which % calls.length];
           if (call === undefined || call.expected !== undefined) return;
-          call.expected = `gone ${call.arrival}`;
+          call.expected = `cancelled ${call.arrival}`;
           if (!running.some((statement) => statement.items.includes(call))) call.state = 'done';
           call.caller.abort(call.expected);
         };

@@ -1,4 +1,4 @@
-/** The budget of bytes that a process holds for its clients: when it is full, and whose bytes are given up. */
+/** The limit of bytes that a process holds for its clients: when it is full, and whose bytes are given up. */
 import { describe, expect, it } from 'vitest';
 import { createByteBudget } from '../../src/operations/byte-budget.js';
 
@@ -26,7 +26,7 @@ describe('a budget of bytes', () => {
     expect([one.bytes(), budget.admits()]).toEqual([76, false]);
   });
 
-  it('gives up slow clients for a new call, and no fast ones', async () => {
+  it('gives up slow clients for a new call, but not fast ones', async () => {
     const budget = createByteBudget(100);
     const givenUp: string[] = [];
     const fast = budget.open(() => givenUp.push('fast'));
@@ -49,7 +49,7 @@ describe('a budget of bytes', () => {
     const slow = open('slow');
     const slowest = open('slowest');
     for (const hold of [fast, slow, slowest]) hold.add(100 * kib);
-    // By so much that the few milliseconds between their beginnings do not matter.
+    // So far apart that the few milliseconds between their starts do not matter.
     fast.moved(100_000_000_000);
     slow.moved(100_000_000);
     open('idle');
@@ -60,7 +60,7 @@ describe('a budget of bytes', () => {
     expect(givenUp).toEqual(['slowest', 'slow']);
   });
 
-  it('gives up even the only one that holds anything, if that is too much', () => {
+  it('gives up even the only holder if it holds too much', () => {
     const budget = createByteBudget(10);
     let isGivenUp = false;
     const hold = budget.open(() => {

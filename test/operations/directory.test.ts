@@ -1,4 +1,7 @@
-/** The directory on a real database: each call gets its own right answer, alone, in a crowd and beside another process. */
+/**
+ * The directory on a real database: each call gets its own correct answer, alone, with many others and next to another
+ * process.
+ */
 import { randomBytes, randomUUID } from 'node:crypto';
 import { v7 as uuidv7 } from 'uuid';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -16,7 +19,7 @@ const never = new AbortController().signal;
 interface Process extends AsyncDisposable {
   readonly directory: Directory;
   readonly database: Database;
-  /** The names of the statements that it has run. */
+  /** The names of the statements that ran. */
   readonly statements: string[];
 }
 
@@ -85,7 +88,7 @@ async function faultOf(promise: Promise<unknown>): Promise<Fault> {
   throw error;
 }
 
-/** `made`, or the reason why not. */
+/** `made`, or the reason of the Fault. */
 const outcomeOf = (promise: Promise<unknown>) =>
   promise.then(
     () => 'made',
@@ -96,12 +99,12 @@ const outcomeOf = (promise: Promise<unknown>) =>
   );
 
 describe('many calls at once', () => {
-  it('each get their own right answer, in few statements', async () => {
+  it('each get their own correct answer, in few statements', async () => {
     const taken = await create();
     one.statements.length = 0;
     const emails = Array.from({ length: 100 }, () => `${randomBytes(8).toString('hex')}@x`);
     const calls = Array.from({ length: 500 }, (_, index) => {
-      // One in five is good, one has an email that another call has too, in three spellings, one has a taken one.
+      // Of five, three are free, one shares its email with another call in three spellings, and one has a taken email.
       const email = emails[index % 100] ?? '';
       if (index % 5 === 0) return { kind: 'good', fields: someFields() };
       if (index % 5 === 1) return { kind: 'taken', fields: someFields({ email: taken.email.toUpperCase() }) };
@@ -127,7 +130,7 @@ describe('many calls at once', () => {
     }
     expect(winners.size).toBe(60);
     expect(new Set(winners.values())).toEqual(new Set([1]));
-    // 500 rows of at most 200, and none but the first call went before the others had gathered.
+    // 500 rows of at most 200 in a statement. Only the first call was sent before the others arrived.
     expect(one.statements.length).toBeLessThan(20);
     expect(new Set(one.statements)).toEqual(new Set(['insert-users-skip']));
   });
@@ -149,7 +152,7 @@ describe('many calls at once', () => {
     expect(one.statements.length).toBeLessThan(50);
   });
 
-  it('that want one new email by updates all get an answer, and one gets the email', async () => {
+  it('that change to the same new email all get an answer, and one gets the email', async () => {
     const users = await Promise.all(Array.from({ length: 20 }, () => create()));
     const email = `${randomBytes(8).toString('hex')}@x`;
     const outcomes = await Promise.all(
@@ -163,7 +166,7 @@ describe('many calls at once', () => {
     expect(outcomes.filter((_, index) => index % 2 === 1)).toEqual(Array(10).fill('made'));
   });
 
-  it('that change and delete one user are answered one after the other', async () => {
+  it('that change and delete one user run one after the other', async () => {
     const user = await create();
     const outcomes = await Promise.all([
       ...Array.from({ length: 10 }, (_, index) =>
@@ -175,7 +178,7 @@ describe('many calls at once', () => {
     expect(deletions.sort()).toEqual([...Array(9).fill('USER_NOT_FOUND'), 'made']);
   });
 
-  it('that nobody waits for any more end at once, with the reason', async () => {
+  it('that were cancelled end at once, with the reason', async () => {
     const reason = new Fault('DEADLINE_PASSED', 'late');
     const gone = AbortSignal.abort(reason);
     const { id, email } = await create();
@@ -202,7 +205,7 @@ describe('many calls at once', () => {
 });
 
 describe('an update of attributes', () => {
-  it('by key survives all others, from two processes', async () => {
+  it('by key survives concurrent updates from two processes', async () => {
     const { id } = await create({ attributes: { first: true } });
     const keys = Array.from({ length: 24 }, (_, index) => `k${index}`);
     await Promise.all(
@@ -219,17 +222,17 @@ describe('an update of attributes', () => {
     expect(user.version).toBe(1 + keys.length);
   });
 
-  it('by key takes turns where many come for one user, so that none of them writes in vain', async () => {
+  it('by key waits for the others of the same user, so that no write is in vain', async () => {
     const { id } = await create();
     const before = one.statements.length;
     const keys = Array.from({ length: 60 }, (_, index) => `k${index}`);
     await Promise.all(keys.map((key) => update({ id, attributes: { [key]: 1 } }, [`attributes.${key}`])));
-    // A read and a write each. All at once one would win each round, with 1,830 writes.
+    // One read and one write each. Without the limiter one would win each round, with 1,830 writes.
     expect(one.statements.length - before).toBeLessThanOrEqual(2 * keys.length);
     expect(Object.keys((await directory.getUser(id, never)).attributes)).toHaveLength(keys.length);
   });
 
-  it('by key can take __proto__, dots and the empty key', async () => {
+  it('by key supports __proto__, dots and the empty key', async () => {
     const { id } = await create();
     const attributes: JsonObject = JSON.parse('{"__proto__":1,"a.b":2,"":3}');
     const paths = ['attributes.__proto__', 'attributes.a.b', 'attributes.'];
@@ -239,14 +242,14 @@ describe('an update of attributes', () => {
     expect((await update({ id, attributes: {} }, paths)).attributes).toEqual({});
   });
 
-  it('that leaves them as they were changes nothing', async () => {
+  it('that changes no value changes nothing', async () => {
     const user = await create({ attributes: { a: 1 } });
     expect(await update({ id: user.id, attributes: { a: 1 } }, ['attributes.a', 'attributes.b'])).toEqual(user);
   });
 });
 
 describe('an email of the first contract', () => {
-  it('stays through updates of other fields, and may not become another such text', async () => {
+  it('survives updates of other fields, and cannot be changed to another invalid text', async () => {
     const email = `this ${randomBytes(4).toString('hex')}`;
     const user = await create({ email });
     expect((await update({ id: user.id, email, lastName: 'x' }, ['email', 'last_name'])).lastName).toBe('x');
@@ -258,7 +261,7 @@ describe('an email of the first contract', () => {
 });
 
 describe('a request id', () => {
-  it('makes one user, whichever process hears it again, and answers with the user as it is now', async () => {
+  it('creates one user, even across processes, and returns the current user', async () => {
     const requestId = randomUUID();
     const fields = someFields({ attributes: { a: 1, b: { c: [1], d: 2 } } });
     const first = await directory.createUser({ fields, requestId }, never);
@@ -277,7 +280,7 @@ describe('a request id', () => {
     ['email’s spelling', { email: 'A@x' }],
     ['URL', { profileImageUrl: 'https://x' }],
     ['attributes', { attributes: { a: [2, 1] } }],
-  ])('with another %s is REQUEST_ID_REUSED', async (_, changes) => {
+  ])('with a different %s is REQUEST_ID_REUSED', async (_, changes) => {
     const requestId = randomUUID();
     const fields = someFields({ email: `${randomBytes(8).toString('hex')}a@x`, attributes: { a: [1, 2] } });
     await directory.createUser({ fields, requestId }, never);
@@ -285,7 +288,7 @@ describe('a request id', () => {
     expect(fault).toMatchObject({ reason: 'REQUEST_ID_REUSED', violations: [{ field: 'request_id' }] });
   });
 
-  it('sent many times at once makes one user', async () => {
+  it('sent many times at once creates one user', async () => {
     const requestId = randomUUID();
     const fields = someFields();
     const users = await Promise.all(
@@ -296,7 +299,7 @@ describe('a request id', () => {
     expect(new Set(users.map((user) => user.id)).size).toBe(1);
   });
 
-  it('sent at once with many different users makes one of them', async () => {
+  it('sent at once with many different users creates one of them', async () => {
     const requestId = randomUUID();
     const calls = Array.from({ length: 20 }, (_, index) =>
       create({}, requestId, (index % 2 === 0 ? one : another).directory),
@@ -305,7 +308,7 @@ describe('a request id', () => {
     expect(outcomes.sort()).toEqual([...Array(19).fill('REQUEST_ID_REUSED'), 'made']);
   });
 
-  it('of a batch makes it once, and says so when one of its users is gone', async () => {
+  it('of a batch creates it once, and fails if one of its users was deleted', async () => {
     const requestId = randomUUID();
     const request = { users: [someFields(), someFields()], requestId };
     const first = await directory.batchCreateUsers(request, never);
@@ -318,14 +321,14 @@ describe('a request id', () => {
 });
 
 describe('a batch', () => {
-  it('of nobody succeeds and asks nobody', async () => {
+  it('without users succeeds without a statement', async () => {
     one.statements.length = 0;
     expect(await directory.batchCreateUsers({ users: [], requestId: randomUUID() }, never)).toEqual([]);
     expect(await directory.batchGetUsers([], never)).toEqual([]);
     expect(one.statements).toEqual([]);
   });
 
-  it('is read in its order, with gaps for the missing', async () => {
+  it('is read in its order, with gaps for missing users', async () => {
     const [ada, bob] = [await create(), await create()];
     expect(await directory.batchGetUsers([bob.id, uuidv7(), ada.id, bob.id], never)).toEqual([
       bob,
@@ -337,13 +340,13 @@ describe('a batch', () => {
 });
 
 describe('a deletion', () => {
-  it('of nobody is USER_NOT_FOUND, or succeeds where that is allowed, whatever the etag', async () => {
+  it('of a missing user is USER_NOT_FOUND, or succeeds with allow_missing, with any etag', async () => {
     expect(await outcomeOf(remove(uuidv7()))).toBe('USER_NOT_FOUND');
     expect(await outcomeOf(remove(uuidv7(), { allowMissing: true }))).toBe('made');
     expect(await outcomeOf(remove(uuidv7(), { allowMissing: true, etag: 'v7' }))).toBe('made');
   });
 
-  it('checks the etag, also where nobody may be missing', async () => {
+  it('checks the etag, also with allow_missing', async () => {
     const user = await create();
     for (const allowMissing of [false, true]) {
       expect(await outcomeOf(remove(user.id, { etag: 'v2', allowMissing }))).toBe('ETAG_MISMATCH');
@@ -351,7 +354,7 @@ describe('a deletion', () => {
     expect(await outcomeOf(remove(user.id, { etag: etagOf(user) }))).toBe('made');
   });
 
-  it('leaves nothing of the person in any table', async () => {
+  it('leaves no data of the person in any table', async () => {
     const traces = {
       firstName: 'Tracéfirst',
       lastName: 'Tracelast',
@@ -370,7 +373,7 @@ describe('a deletion', () => {
           ),
         ),
       );
-      // What stands in a bytea is written as hex: look there as well.
+      // Text in a bytea is written as hex, so search for that as well.
       return texts
         .flat()
         .flatMap(({ text }) => [text, Buffer.from(text.match(/\\x([0-9a-f]+)/)?.[1] ?? '', 'hex').toString()])
@@ -393,7 +396,7 @@ describe('a deletion', () => {
 });
 
 describe('close', () => {
-  it('answers what has come, takes nothing new, and then the database is free', async () => {
+  it('answers the running calls, accepts no new ones, and leaves the database idle', async () => {
     const process = await start();
     const calls = Array.from({ length: 50 }, () => create({}, undefined, process.directory));
     const closed = process.directory.close();

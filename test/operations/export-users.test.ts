@@ -14,7 +14,7 @@ import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { databaseOptions, someFields } from '../support/open-database.js';
 
 const never = new AbortController().signal;
-const patience = { timeout: 30_000 };
+const waitOptions = { timeout: 30_000 };
 const secret = randomBytes(32);
 
 let testDatabase: TestDatabase;
@@ -52,7 +52,7 @@ function start(
 const exported = (request?: Parameters<typeof start>[0]) => Array.fromAsync(start(request));
 const idsOf = (messages: readonly ExportedUsers[]) => messages.flatMap(({ users }) => users.map(({ id }) => id));
 
-/** What the process holds in Postgres beside its pool's idle connections. */
+/** The sessions of the process, without the pool's idle connections. */
 const sessionsHeld = () =>
   testDatabase.query(`select state from pg_stat_activity
     where datname = current_database() and pid <> pg_backend_pid() and (query ~ 'users_walk' or xact_start is not null)`);
@@ -67,13 +67,13 @@ async function faultOf(promise: Promise<unknown>): Promise<Fault> {
 }
 
 describe('an export', () => {
-  it('has one message where nobody matches, with both tokens', async () => {
+  it('has one message with both tokens if no user matches', async () => {
     const messages = await exported();
     expect(messages).toEqual([{ users: [], resumeToken: expect.stringMatching(/./), watchToken: expect.any(String) }]);
     parseWatchToken(messages[0]?.watchToken ?? '');
   });
 
-  it('has everybody who matches in the order of ids, a token in every message and a watch token in the last', async () => {
+  it('returns all matching users in the order of ids, with a token in every message and a watch token in the last', async () => {
     const ids = await insert(700);
     const others = await insert(100, { firstName: 'Grace' });
     expect(idsOf(await exported({ filter: 'first_name == "Grace"' }))).toEqual(others);
@@ -91,14 +91,14 @@ describe('an export', () => {
     const ids = [...(await insert(100)), ...(await insert(120, { attributes: { digits } })), ...(await insert(100))];
     const messages = await exported();
     expect(idsOf(messages)).toEqual(ids);
-    // In protobuf a digit has eleven bytes.
+    // In protobuf a digit takes eleven bytes.
     for (const { users } of messages) {
       const bytes = users.reduce((sum, user) => sum + (user.attributes.digits === undefined ? 300 : 88_000), 0);
       expect(bytes).toBeLessThan(messageBytesMax / 2);
     }
   });
 
-  it('waits until a connection is free, and gives it back when it has read all, though nobody has taken that', async () => {
+  it('waits for a free connection, and releases it after reading all, even if the client has not', async () => {
     await insert(10);
     const sessions = newSessions(1);
     const held = await sessions.enter('', never);
@@ -114,11 +114,11 @@ describe('an export', () => {
     held[Symbol.dispose]();
     expect((await firstMessage).value?.users).toHaveLength(10);
     expect((await secondMessage).value?.users).toHaveLength(10);
-    await vi.waitFor(async () => expect(await sessionsHeld()).toEqual([]), patience);
+    await vi.waitFor(async () => expect(await sessionsHeld()).toEqual([]), waitOptions);
     expect(await first.next()).toEqual({ done: true, value: undefined });
   });
 
-  it('ends at once when its caller goes, and leaves no connection and no turn behind', async () => {
+  it('ends at once when it is cancelled, and leaves no connection and no permit behind', async () => {
     await insert(700);
     const sessions = newSessions(1);
     const caller = new AbortController();
@@ -138,7 +138,7 @@ describe('an export', () => {
 });
 
 describe('an export whose connection breaks', () => {
-  it('is told that the database is away, and can be resumed', async () => {
+  it('fails with DATABASE_UNAVAILABLE, and can be resumed', async () => {
     const ids = await insert(700);
     const sessions = newSessions(1);
     const taken: ExportedUsers[] = [];
@@ -148,7 +148,7 @@ describe('an export whose connection breaks', () => {
           taken.push(message);
           await testDatabase.query(`select pg_terminate_backend(pid) from pg_stat_activity
             where datname = current_database() and pid <> pg_backend_pid() and query ~ 'users_walk'`);
-          await vi.waitFor(async () => expect(await sessionsHeld()).toEqual([]), patience);
+          await vi.waitFor(async () => expect(await sessionsHeld()).toEqual([]), waitOptions);
         }
       })(),
     );
@@ -159,13 +159,13 @@ describe('an export whose connection breaks', () => {
 });
 
 describe('a resumed export', () => {
-  it('has at every message whoever was there throughout exactly once, and the first one’s watch token', async () => {
+  it('at every message has each user that always existed exactly once, and the first export’s watch token', async () => {
     const ids = await insert(700);
     const whole = await exported();
     const behind = parseWatchToken(whole.at(-1)?.watchToken ?? '');
     const stayed = new Set(ids);
     for (const [index, { resumeToken }] of whole.entries()) {
-      // Between an export and its resumption others come and go.
+      // Users are added and deleted between an export and its resumption.
       await insert(20);
       for (const id of [...stayed].filter((_, at) => at % 50 === index)) {
         stayed.delete(id);
@@ -179,7 +179,7 @@ describe('a resumed export', () => {
     }
   });
 
-  it('may be resumed again after every message', async () => {
+  it('can be resumed again after every message', async () => {
     const ids = await insert(700, { firstName: 'Grace' });
     await insert(20);
     const filter = 'first_name == "Grace"';
@@ -194,7 +194,7 @@ describe('a resumed export', () => {
       ({ resumeToken, watchToken } = value);
     }
     expect(idsOf(taken)).toEqual(ids);
-    // Of a finished one nothing is left, whoever has come since.
+    // A finished export has no more users, even if some were added since.
     await insert(1, { firstName: 'Grace' });
     const again = await exported({ filter, resumeToken: taken.at(-1)?.resumeToken ?? '' });
     expect(again).toEqual([{ users: [], resumeToken: taken.at(-1)?.resumeToken, watchToken }]);
@@ -204,7 +204,7 @@ describe('a resumed export', () => {
     ]);
   });
 
-  it('is refused with any other token', async () => {
+  it('is rejected with any other token', async () => {
     await insert(300);
     const messages = await exported();
     const [first] = messages;
@@ -224,7 +224,7 @@ describe('a resumed export', () => {
     }
   });
 
-  it('is refused where the change log is another one since, which its watch token would be no place in', async () => {
+  it('is rejected if the change log was replaced since, because its watch token would not belong to it', async () => {
     await insert(300);
     const [first] = await exported();
     await testDatabase.query('update change_feed set id = gen_random_uuid()');
@@ -233,17 +233,17 @@ describe('a resumed export', () => {
   });
 });
 
-describe('a snapshot that is held for too long', () => {
-  it('is closed though the reader takes nothing, who then is told and can resume', async () => {
+describe('a snapshot that is held too long', () => {
+  it('is closed even if the client reads nothing, and the client gets the error and can resume', async () => {
     const ids = await insert(700);
     const sessions = newSessions(1);
-    // As long as it takes until the first message comes in time.
+    // Doubles the timeout until the first message arrives in time.
     for (let snapshotTimeoutMs = 250; ; snapshotTimeoutMs *= 2) {
       const messages = start({}, { sessions, snapshotTimeoutMs });
       const first = await messages.next().catch((error: unknown) => error);
       if (first instanceof Fault && first.reason === 'SNAPSHOT_TOO_OLD') continue;
-      await vi.waitFor(async () => expect(await sessionsHeld()).toEqual([]), patience);
-      // Its turn is free, too.
+      await vi.waitFor(async () => expect(await sessionsHeld()).toEqual([]), waitOptions);
+      // Its permit is free, too.
       expect(idsOf(await Array.fromAsync(start({}, { sessions })))).toEqual(ids);
       const fault = await faultOf(messages.next());
       expect([fault.reason, fault.code]).toEqual(['SNAPSHOT_TOO_OLD', 'UNAVAILABLE']);
@@ -253,12 +253,12 @@ describe('a snapshot that is held for too long', () => {
     }
   });
 
-  it('fails the export also while that waits for the database', async () => {
+  it('also fails an export that waits for the database', async () => {
     const locker = await database.openSession(never);
     await locker.query('begin');
     await locker.query('lock table users in access exclusive mode');
     expect((await faultOf(start({}, { snapshotTimeoutMs: 50 }).next())).reason).toBe('SNAPSHOT_TOO_OLD');
-    await vi.waitFor(async () => expect(await sessionsHeld()).toHaveLength(1), patience);
+    await vi.waitFor(async () => expect(await sessionsHeld()).toHaveLength(1), waitOptions);
     await locker[Symbol.asyncDispose]();
   });
 });

@@ -15,7 +15,7 @@ afterAll(() => app[Symbol.asyncDispose]());
 
 const idOf = (index: number) => users[index]?.id ?? '';
 
-/** Locks users, as a psql session could, until the returned function is called. */
+/** Locks users like a psql session, until the returned function is called. */
 async function lock(indexes: readonly number[]): Promise<() => Promise<void>> {
   const holder = new pg.Client({ connectionString: app.database.url });
   await holder.connect();
@@ -46,7 +46,7 @@ describe('users that another transaction has locked', () => {
     await unlock();
     const outcomes = await Promise.allSettled(updates);
     await deletion;
-    // User 7 is updated and deleted at once, in any order.
+    // User 7 is updated and deleted at the same time, in any order.
     for (const [index, { status }] of outcomes.entries()) if (index !== 7) expect(status).toBe('fulfilled');
     expect((await app.client.getUser({ id: idOf(0) })).user?.lastName).toBe('King');
   });
@@ -72,7 +72,7 @@ describe('an email that another transaction is about to take', () => {
     };
     const emails = Array.from({ length: 10 }, (_, index) => `other.${index}@example.com`);
     const moved = Array.from({ length: 5 }, (_, index) => `moved.${index}@example.com`);
-    // Started first. These two take all permits of waiting calls.
+    // Started first. These two hold all permits for waiting calls.
     const created = create('New@example.com').then(
       () => 'made',
       ({ reason }) => reason,

@@ -1,21 +1,21 @@
 /**
- * The other side of a batcher in its tests: statements that stay in flight until the test settles them, so that no
- * test depends on how long anything takes.
+ * The statements of a batcher in tests. They stay in flight until the test settles them, so that no test depends on
+ * durations.
  */
 import { setImmediate as turn } from 'node:timers/promises';
 import type { BatcherOptions } from '../../src/operations/batcher.js';
 
 export interface HeldStatement {
   readonly items: readonly string[];
-  /** Without outcomes each item is answered with itself, in capitals. */
+  /** Without outcomes, each item's outcome is the item in capitals. */
   succeed(outcomes?: readonly (string | Error)[]): Promise<void>;
   fail(error: unknown): Promise<void>;
 }
 
-/** A failure that blames a row, so that the statement may be run again in halves. */
+/** A failure caused by a row, so that the statement may run again in halves. */
 export class GuiltyRowError extends Error {}
 
-/** The options of a batcher together with the statements that it has sent so far, in order. */
+/** The options of a batcher, and the statements that it has sent so far, in order. */
 export interface HeldStatements extends Omit<BatcherOptions<string, string>, 'rowsOf'> {
   readonly statements: readonly HeldStatement[];
   /** The items of each statement: `a` or, with a key, `key:a`. */

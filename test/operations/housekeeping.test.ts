@@ -1,12 +1,12 @@
-/** That request ids go after their day, however many there are, and that a failure only costs a turn. */
+/** Request ids must be deleted after a day, however many there are, and an error must fail only one sweep. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { startHousekeeping } from '../../src/operations/housekeeping.js';
 import { type Database, openDatabase } from '../../src/store/database.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { databaseOptions } from '../support/open-database.js';
 
-/** A bound for what never happens, far above what the slowest machine needs. */
-const patience = { timeout: 30_000 };
+/** Far above what the slowest machine needs. */
+const waitOptions = { timeout: 30_000 };
 
 let testDatabase: TestDatabase;
 let database: Database;
@@ -20,7 +20,7 @@ afterAll(async () => {
   await testDatabase?.[Symbol.asyncDispose]();
 });
 
-// Minutes pass between two turns. Only the interval is ours; Postgres' driver keeps its own clock.
+// Sweeps are minutes apart. Only the interval is faked, because Postgres' driver needs a real clock.
 beforeEach(() => void vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] }));
 afterEach(() => void vi.useRealTimers());
 
@@ -39,7 +39,7 @@ async function remembered(): Promise<number> {
 const kept = { keptHours: 1, keptMax: 2_000 };
 
 describe('housekeeping', () => {
-  it('forgets in one turn all the request ids that are older than a day, and no other', async () => {
+  it('deletes all request ids that are older than a day in one sweep, and no others', async () => {
     await remember(2500, '25 hours');
     await remember(3, '23 hours');
     const housekeeping = startHousekeeping({
@@ -50,13 +50,13 @@ describe('housekeeping', () => {
     });
     expect(vi.getTimerCount()).toBe(1);
     vi.advanceTimersToNextTimer();
-    await expect.poll(remembered, patience).toBe(3);
+    await expect.poll(remembered, waitOptions).toBe(3);
     await housekeeping.close();
     expect(vi.getTimerCount()).toBe(0);
     expect(await remembered()).toBe(3);
   });
 
-  it('goes on after a turn that failed', async () => {
+  it('continues after a failed sweep', async () => {
     const errors: unknown[] = [];
     const housekeeping = startHousekeeping({
       database,
@@ -66,12 +66,12 @@ describe('housekeeping', () => {
     });
     await testDatabase.query('alter table request_ids rename to elsewhere');
     vi.advanceTimersToNextTimer();
-    await expect.poll(() => errors, patience).toHaveLength(1);
+    await expect.poll(() => errors, waitOptions).toHaveLength(1);
     await testDatabase.query('alter table elsewhere rename to request_ids');
     await testDatabase.query('delete from request_ids');
     await remember(1, '25 hours');
     vi.advanceTimersToNextTimer();
-    await expect.poll(remembered, patience).toBe(0);
+    await expect.poll(remembered, waitOptions).toBe(0);
     await housekeeping.close();
     expect(errors).toHaveLength(1);
   });

@@ -1,4 +1,6 @@
-/** An import from its stream: what is checked, what is reported, and that nothing is written but at the right end. */
+/**
+ * An import from its stream: which rows are rejected and reported, and that nothing is written before the proper end.
+ */
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { Fault } from '../../src/model/fault.js';
@@ -32,7 +34,7 @@ async function* stream(...parts: ImportPart[]): AsyncGenerator<ImportPart> {
   yield* parts;
 }
 
-/** A whole stream of these users, in parts of two. */
+/** A complete stream of these users, in parts of two. */
 async function* streamOf(
   users: readonly UserInput[],
   options: Partial<ImportOptions> = {},
@@ -42,7 +44,7 @@ async function* streamOf(
   yield { users: [], totalRows: users.length };
 }
 
-/** Parts, and then nothing more for ever. */
+/** Sends the parts, and then nothing more. */
 async function* stalled(...parts: ImportPart[]): AsyncGenerator<ImportPart> {
   yield* parts;
   await new Promise(() => {});
@@ -69,7 +71,7 @@ async function sessionsOpen(): Promise<number> {
   return Number(row?.count);
 }
 
-/** A row that is good but for one field. */
+/** A row with one invalid field. */
 const badRows: readonly [field: string, Partial<UserInput>][] = [
   ['first_name', { firstName: '' }],
   ['first_name', { firstName: 'x'.repeat(257) }],
@@ -86,7 +88,7 @@ const badRows: readonly [field: string, Partial<UserInput>][] = [
 describe('an import', () => {
   it('gives users ids of version 7 in the order of their rows', async () => {
     const domain = someDomain();
-    // Not in the order of their emails.
+    // Not in the order of the emails.
     const users = Array.from({ length: 200 }, (_, row) => someFields({ email: `${(row * 37) % 200}x${row}${domain}` }));
     await run(streamOf(users));
     const rows = await testDatabase.query<{ id: string; email: string }>(
@@ -98,7 +100,7 @@ describe('an import', () => {
       expect(id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
   });
 
-  it('reports each bad row with its first bad field, in the order of rows and beside taken emails', async () => {
+  it('reports each invalid row with its first invalid field, in the order of rows and together with taken emails', async () => {
     const domain = someDomain();
     const rows: UserInput[] = [];
     const errors: { row: number; field: string; reason: string }[] = [];
@@ -120,7 +122,7 @@ describe('an import', () => {
     expect(await countIn(domain)).toBe(badRows.length);
   });
 
-  it('writes nothing where one row is bad, whatever is done about conflicts', async () => {
+  it('writes nothing if one row is invalid, with any on_conflict', async () => {
     const domain = someDomain();
     const rows = ['a', 'A', 'b', 'nobody'].map((name) =>
       someFields({ email: name === 'nobody' ? name : `${name}${domain}` }),
@@ -131,7 +133,7 @@ describe('an import', () => {
     expect(await countIn(domain)).toBe(0);
   });
 
-  it('reports the first 100 rejected rows, of whichever kind', async () => {
+  it('reports the first 100 rejected rows of any kind', async () => {
     const domain = someDomain();
     const rows = Array.from({ length: 400 }, (_, row) =>
       someFields({ email: row % 2 === 0 ? 'bad' : `taken${domain}` }),
@@ -141,7 +143,7 @@ describe('an import', () => {
     expect(report.errors.map(({ row }) => row)).toEqual([0, ...Array.from({ length: 99 }, (_, index) => index + 2)]);
   });
 
-  it('of nobody succeeds', async () => {
+  it('without users succeeds', async () => {
     const onWritten = vi.fn();
     const report = await run(stream({ options: defaults, users: [], totalRows: 0 }), { onWritten });
     expect(report).toEqual({ committed: true, created: 0, updated: 0, skipped: 0, rejected: 0, errors: [] });
@@ -150,7 +152,7 @@ describe('an import', () => {
     expect(onWritten).toHaveBeenCalledOnce();
   });
 
-  it('that was cut off, or whose number is wrong, writes nothing', async () => {
+  it('that is incomplete, or whose total is wrong, writes nothing', async () => {
     const domain = someDomain();
     const users = [someFields({ email: `a${domain}` }), someFields({ email: `b${domain}` })];
     const options = { ...defaults, keepGoing: true };
@@ -175,7 +177,7 @@ describe('an import', () => {
     expect(await countIn(domain)).toBe(0);
   });
 
-  it('ends when its caller goes, and leaves nothing behind', async () => {
+  it('ends when it is cancelled, and leaves nothing behind', async () => {
     const domain = someDomain();
     const users = [someFields({ email: `a${domain}` })];
     const controller = new AbortController();
@@ -188,7 +190,7 @@ describe('an import', () => {
     expect(await countIn(domain)).toBe(0);
   });
 
-  it('ends in the middle of its merge when its caller goes', async () => {
+  it('ends during its merge when it is cancelled', async () => {
     const domain = someDomain();
     const [taken, free] = [someFields({ email: `a${domain}` }), someFields({ email: `0${domain}` })];
     await using holder = await database.openSession(never);
@@ -218,13 +220,13 @@ describe('an import', () => {
     await expect.poll(sessionsOpen, { timeout: 30_000 }).toBe(0);
   });
 
-  it('gives up a caller who has fallen silent', async () => {
+  it('fails if the client sends nothing for too long', async () => {
     const parts = stalled({ options: defaults, users: [someFields()] });
     await expect(run(parts, { stallTimeoutMs: 50 })).rejects.toMatchObject({ reason: 'DEADLINE_PASSED' });
     await expect.poll(sessionsOpen, { timeout: 30_000 }).toBe(0);
   });
 
-  it('says so at once where the database goes, though its caller is silent', async () => {
+  it('fails at once if the database connection is lost, even if the client is silent', async () => {
     const domain = someDomain();
     const importing = run(stalled({ options: defaults, users: [someFields({ email: `a${domain}` })] }));
     importing.catch(() => {});
@@ -236,7 +238,7 @@ describe('an import', () => {
     expect(await countIn(domain)).toBe(0);
   });
 
-  it('does not read its stream while it waits for its turn', async () => {
+  it('does not read its stream while it waits for its permit', async () => {
     const directory = createDirectory({
       database,
       identity: await readIdentity(database),

@@ -10,7 +10,7 @@ import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { databaseOptions, someFields } from '../support/open-database.js';
 
 const never = new AbortController().signal;
-const patience = { timeout: 30_000 };
+const waitOptions = { timeout: 30_000 };
 
 let testDatabase: TestDatabase;
 let database: Database;
@@ -33,7 +33,7 @@ const idAt = (index: number) => ids[index % ids.length] ?? '';
 const requestOf = (request: { tag?: string; ids?: string[]; emails?: string[] }) =>
   parseResolveUsers({ tag: '', ids: [], emails: [], ...request });
 
-/** A resolver whose statements wait until they are let go, and how many keys each has. */
+/** A resolver whose statements wait until they are released, and the number of keys of each. */
 function heldResolver({ open = false } = {}) {
   const statements: { name: string; keys: number }[] = [];
   const gates: (() => void)[] = [];
@@ -59,7 +59,7 @@ function heldResolver({ open = false } = {}) {
   };
 }
 
-/** Requests that count how many of them were taken. */
+/** Requests that count how many of them were read. */
 function countedRequests(requests: Iterable<ResolveUsersRequest>, last?: Promise<never>) {
   const counted = {
     taken: 0,
@@ -77,7 +77,7 @@ function countedRequests(requests: Iterable<ResolveUsersRequest>, last?: Promise
 const tagsOf = (answers: readonly ResolvedUsers[]) => answers.map(({ request }) => request.tag);
 
 describe('a stream of requests', () => {
-  it('is answered in order, each by index, as often as asked', async () => {
+  it('is answered in order, by index and with repetitions', async () => {
     const { resolver } = heldResolver({ open: true });
     const missing = uuidv7();
     const requests = [
@@ -110,7 +110,7 @@ describe('a stream of requests', () => {
       Array.from({ length: 40 }, (_, index) => requestOf({ tag: `${index}`, ids: [idAt(index)] })),
     );
     const answers = Array.fromAsync(resolver.resolve(requests, never));
-    await vi.waitFor(() => expect(requests.taken).toBe(16), patience);
+    await vi.waitFor(() => expect(requests.taken).toBe(16), waitOptions);
     await turn();
     expect([requests.taken, statements]).toEqual([16, [{ name: 'select-users', keys: 16 }]]);
     letGo();
@@ -118,11 +118,11 @@ describe('a stream of requests', () => {
     expect(statements.length).toBeLessThan(10);
   });
 
-  it('takes no request beyond 2000 users', async () => {
+  it('is not read beyond 2000 users', async () => {
     const { resolver, statements, letGo } = heldResolver();
     const requests = countedRequests(Array.from({ length: 10 }, () => requestOf({ ids })));
     const answers = Array.fromAsync(resolver.resolve(requests, never));
-    await vi.waitFor(() => expect(requests.taken).toBe(2), patience);
+    await vi.waitFor(() => expect(requests.taken).toBe(2), waitOptions);
     await turn();
     expect(requests.taken).toBe(2);
     letGo();
@@ -130,20 +130,20 @@ describe('a stream of requests', () => {
     expect(Math.max(...statements.map(({ keys }) => keys))).toBe(1000);
   });
 
-  it('is not read from while its reader takes nothing', async () => {
+  it('is not read while its client reads no answers', async () => {
     const { resolver } = heldResolver({ open: true });
     const requests = countedRequests(Array.from({ length: 1000 }, (_, index) => requestOf({ ids: [idAt(index)] })));
     const answers = resolver.resolve(requests, never);
     for (let taken = 1; taken <= 20; taken++) {
       expect((await answers.next()).value?.byId).toEqual([expect.objectContaining({ id: idAt(taken - 1) })]);
-      // Another stream is served meanwhile, so there was time enough.
+      // Another stream is served meanwhile, so there was enough time.
       await Array.fromAsync(resolver.resolve(countedRequests([requestOf({ ids: [idAt(0)] })]), never));
       expect(requests.taken).toBeLessThanOrEqual(taken + 16);
     }
     await answers.return(undefined);
   });
 
-  it('has the answers to all before it fails, in order', async () => {
+  it('gets the answers to all requests before its error, in order', async () => {
     const { resolver, letGo } = heldResolver();
     const bad = new Fault('INVALID_FIELD', 'bad');
     const requests = countedRequests(
@@ -155,13 +155,13 @@ describe('a stream of requests', () => {
       for await (const answer of resolver.resolve(requests, never)) answers.push(answer);
     })();
     failed.catch(() => {});
-    await vi.waitFor(() => expect(requests.taken).toBe(5), patience);
+    await vi.waitFor(() => expect(requests.taken).toBe(5), waitOptions);
     letGo();
     await expect(failed).rejects.toBe(bad);
     expect(tagsOf(answers)).toEqual(['0', '1', '2', '3', '4']);
   });
 
-  it('ends at once when its caller goes: at rest, in a lookup and in the queue', async () => {
+  it('ends at once when it is cancelled: idle, during a lookup and in the queue', async () => {
     const { resolver, statements, letGo } = heldResolver();
     const silent = countedRequests([], new Promise(() => {}));
     const lookups = countedRequests([requestOf({ ids: [idAt(0)], emails: [emails[0] ?? ''] })], new Promise(() => {}));
@@ -174,7 +174,7 @@ describe('a stream of requests', () => {
     }
     letGo();
     await resolver.close();
-    // What waited for its turn was never sent.
+    // Queued lookups were never sent.
     expect(statements).toHaveLength(2);
   });
 });
@@ -186,7 +186,7 @@ describe('many streams', () => {
       const requests = [requestOf({ ids: [idAt(index)], emails: [emails[index] ?? ''] })];
       return Array.fromAsync(resolver.resolve(countedRequests(requests), never));
     });
-    await vi.waitFor(() => expect(statements).toHaveLength(2), patience);
+    await vi.waitFor(() => expect(statements).toHaveLength(2), waitOptions);
     letGo();
     for (const [index, [answer]] of (await Promise.all(streams)).entries()) {
       expect([answer?.byId[0]?.id, answer?.byEmail[0]?.id]).toEqual([ids[index], ids[index]]);
@@ -194,18 +194,18 @@ describe('many streams', () => {
     expect(statements.length).toBeLessThanOrEqual(4);
   });
 
-  it('wait, and none fails, where there are more requests than the queue takes', async () => {
+  it('wait instead of failing if there are more requests than the queue holds', async () => {
     const { resolver, statements, letGo } = heldResolver();
     const requests = Array.from({ length: 16 }, (_, index) => requestOf({ ids: [idAt(index)] }));
     const counted = Array.from({ length: 100 }, () => countedRequests(requests));
     const streams = counted.map((of) => Array.fromAsync(resolver.resolve(of, never)));
-    await vi.waitFor(() => expect(counted.every(({ taken }) => taken === 16)).toBe(true), patience);
+    await vi.waitFor(() => expect(counted.every(({ taken }) => taken === 16)).toBe(true), waitOptions);
     letGo();
     expect((await Promise.all(streams)).map((answers) => answers.length)).toEqual(counted.map(() => 16));
     expect(statements.length).toBeLessThan(50);
   });
 
-  it('do not suffer from one that is bad, gone or slow', async () => {
+  it('are not affected by one that is invalid, cancelled or slow', async () => {
     const { resolver } = heldResolver({ open: true });
     const bad = Array.fromAsync(resolver.resolve(countedRequests([], Promise.reject(new Error('bad'))), never));
     const gone = AbortSignal.abort(new Error('gone'));
@@ -224,7 +224,7 @@ describe('many streams', () => {
     await slow.return(undefined);
   });
 
-  it('are refused once the resolver is closed', async () => {
+  it('are rejected after the resolver is closed', async () => {
     const { resolver } = heldResolver({ open: true });
     await resolver.close();
     const late = Array.fromAsync(resolver.resolve(countedRequests([requestOf({ ids: [idAt(0)] })]), never));

@@ -1,4 +1,4 @@
-/** That somebody is told what keeps the change log from shrinking, even by a role without special rights. */
+/** Operators must learn what keeps the change log from shrinking, even if Roster's role has no special rights. */
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,14 +11,14 @@ import { migrateUp } from '../../src/store/migrate.js';
 import type { TrimBlocker } from '../../src/store/trim-blocker.js';
 import { databaseOptions } from '../support/open-database.js';
 
-const patience = { timeout: 30_000 };
+const waitOptions = { timeout: 30_000 };
 
-// A server of its own: on a shared one, transactions of other tests would be older.
+// A separate server: on a shared one, transactions of other tests would be older.
 const dataDir = mkdtempSync(join(tmpdir(), 'roster-blocker-'));
 // If the tests run as root, the server runs as another user, who must be able to enter the folder.
 chmodSync(dataDir, 0o755);
 let postgres: EmbeddedPostgres;
-/** As a role that owns nothing but Roster's tables. */
+/** Connected as a role that owns only Roster's tables. */
 let database: Database;
 /** How often housekeeping has looked for a blocker. */
 let looks = 0;
@@ -48,7 +48,7 @@ function plainUrl(): string {
   return url.href;
 }
 
-/** As a superuser, whose sessions `plain` does not own. */
+/** Connects as a superuser, whose sessions `plain` does not own. */
 async function connect(databaseName = 'postgres'): Promise<pg.Client> {
   const url = new URL(postgres.url);
   url.pathname = `/${databaseName}`;
@@ -62,7 +62,7 @@ async function pidOf(client: pg.Client): Promise<string> {
   return rows[0].pid;
 }
 
-/** What housekeeping would have to trim, logged after everything that is open now. */
+/** A change that housekeeping would trim, logged after everything that is open now. */
 async function logChange(age: string): Promise<void> {
   const client = await connect('plain');
   await client.query(
@@ -72,7 +72,7 @@ async function logChange(age: string): Promise<void> {
   await client.end();
 }
 
-// Minutes pass between two sweeps. Only the interval is ours; Postgres' driver keeps its own clock.
+// Sweeps are minutes apart. Only the interval is faked, because Postgres' driver needs a real clock.
 beforeEach(() => void vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] }));
 afterEach(async () => {
   vi.useRealTimers();
@@ -103,7 +103,7 @@ function start(oldBlockerSeconds?: number): { housekeeping: Housekeeping; blocke
   return { housekeeping, blockers };
 }
 
-/** What the first look finds. */
+/** The result of the first check. */
 async function found(oldBlockerSeconds?: number): Promise<{ blockers: TrimBlocker[]; ageSeconds: number }> {
   const { housekeeping, blockers } = start(oldBlockerSeconds);
   await housekeeping.close();
@@ -116,19 +116,19 @@ describe('housekeeping', () => {
     expect(await found(0)).toEqual({ blockers: [], ageSeconds: 0 });
   });
 
-  it('reports a prepared transaction that was forgotten, in any database', async () => {
+  it('reports a forgotten prepared transaction in any database', async () => {
     const client = await connect();
     await client.query('create table t (i integer)');
     await client.query(`begin; insert into t values (1); prepare transaction 'forgotten'`);
     const { blockers, ageSeconds } = await found(0);
     expect(blockers).toEqual([{ kind: 'prepared transaction', name: 'forgotten', database: 'postgres', ageSeconds }]);
-    // Not yet for an hour.
+    // It is not an hour old yet.
     expect((await found()).blockers).toEqual([]);
     await client.query(`rollback prepared 'forgotten'`);
     await client.end();
   });
 
-  it('reports an old transaction of another role and database, whose age is that of the next change', async () => {
+  it('reports an old transaction of another role and database, with the age of the next change', async () => {
     const client = await connect();
     await client.query('begin');
     await client.query('select pg_current_xact_id()');
@@ -140,7 +140,7 @@ describe('housekeeping', () => {
     await client.end();
   });
 
-  it('reports a transaction that only reads if it reads in the same database', async () => {
+  it('reports a read-only transaction only in the same database', async () => {
     for (const databaseName of ['postgres', 'plain']) {
       const client = await connect(databaseName);
       await client.query('begin isolation level repeatable read');
@@ -154,7 +154,7 @@ describe('housekeeping', () => {
     }
   });
 
-  it('reports the same blocker once an hour, and another one at once', async () => {
+  it('reports the same blocker once an hour, and a different one at once', async () => {
     const clients = [await connect(), await connect()];
     for (const client of clients) {
       await client.query('begin');
@@ -162,11 +162,11 @@ describe('housekeeping', () => {
       await logChange('2 hours');
     }
     const { housekeeping, blockers } = start();
-    await expect.poll(() => blockers, patience).toHaveLength(1);
+    await expect.poll(() => blockers, waitOptions).toHaveLength(1);
     const sweep = async () => {
       const before = looks;
       vi.advanceTimersToNextTimer();
-      await expect.poll(() => looks, patience).toBe(before + 1);
+      await expect.poll(() => looks, waitOptions).toBe(before + 1);
     };
     for (let minutes = 10; minutes < 60; minutes += 10) await sweep();
     expect(blockers).toHaveLength(1);

@@ -1,4 +1,4 @@
-/** How an update that depends on what the user is now finds its way past the updates of others. */
+/** An update that depends on the current user must succeed despite concurrent updates. */
 import { v7 as uuidv7 } from 'uuid';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { emailTaken, etagMismatch, Fault, userNotFound } from '../../src/model/fault.js';
@@ -29,7 +29,7 @@ interface Scene extends UpdateUserSteps {
   readonly writes: UserUpdate[];
 }
 
-/** A user of the first contract; each of `rivals` comes once, between a read and the write that follows it. */
+/** A user of the first contract. Each of `rivals` is written once, between a read and the following write. */
 async function scene(fields: Partial<UserFields> = {}, rivals: readonly Partial<UserFields>[] = []): Promise<Scene> {
   const waiting = [...rivals];
   const reads: string[] = [];
@@ -80,14 +80,14 @@ async function faultOf(promise: Promise<unknown>): Promise<Fault> {
 }
 
 describe('an update', () => {
-  it('that depends on nothing is one write', async () => {
+  it('that does not depend on the user is one write', async () => {
     const held = await scene();
     await updateUser(parse(held, { lastName: 'King', etag: 'v1' }, ['last_name']), held);
     expect(held.reads).toEqual([]);
     expect(held.writes).toEqual([{ id: held.user.id, version: 1, fields: { lastName: 'King' } }]);
   });
 
-  it('of single attributes keeps what others write to other keys meanwhile', async () => {
+  it('of single attributes keeps concurrent changes of other keys', async () => {
     const held = await scene({}, [{ attributes: { a: 1, b: 3 } }, { attributes: { a: 1, b: 4 }, lastName: 'x' }]);
     const user = await updateUser(parse(held, { attributes: { c: 5 } }, ['attributes.a', 'attributes.c']), held);
     expect(user.attributes).toEqual({ b: 4, c: 5 });
@@ -95,7 +95,7 @@ describe('an update', () => {
     expect(held.writes.map((write) => write.version)).toEqual([1, 2, 3]);
   });
 
-  it('with an etag is tried once, and not at all where it is stale already', async () => {
+  it('with an etag is tried once, and not at all if the etag is already stale', async () => {
     const raced = await scene({}, [{ lastName: 'x' }]);
     const request = (held: Scene) => parse(held, { attributes: { c: 5 }, etag: etagOf(held.user) }, ['attributes.c']);
     expect((await faultOf(updateUser(request(raced), raced))).reason).toBe('ETAG_MISMATCH');
@@ -108,7 +108,7 @@ describe('an update', () => {
     expect(stale.writes).toHaveLength(1);
   });
 
-  it('of a user who is deleted between its read and its write finds nobody', async () => {
+  it('of a user that is deleted between its read and its write is USER_NOT_FOUND', async () => {
     const held = await scene();
     const write = async (update: UserUpdate) => {
       await deleteUsers(database, [{ id: update.id, version: undefined }]);
@@ -133,7 +133,7 @@ describe('an update', () => {
     },
   );
 
-  it('ends when its caller goes, however often it has lost', async () => {
+  it('ends when it is cancelled, however often it has lost', async () => {
     const held = await scene();
     const gone = new Fault('CALL_CANCELLED', 'gone');
     let turns = 0;
@@ -145,7 +145,7 @@ describe('an update', () => {
     expect(await faultOf(updateUser(request, { ...held, write }))).toBe(gone);
   });
 
-  it('that would make the attributes too large together writes nothing', async () => {
+  it('that would make all attributes together too large writes nothing', async () => {
     const large: JsonObject = { a: 'a'.repeat(10_000) };
     const held = await scene({ attributes: large });
     const request = parse(held, { attributes: { b: 'b'.repeat(10_000) } }, ['attributes.b']);
@@ -156,7 +156,7 @@ describe('an update', () => {
 });
 
 describe('an email of the first contract', () => {
-  it('may stay as it is, with other changes beside it', async () => {
+  it('may stay unchanged while other fields change', async () => {
     const held = await scene();
     const user = await updateUser(parse(held, { email: 'this', lastName: 'King' }, ['email', 'last_name']), held);
     expect(user).toMatchObject({ email: 'this', lastName: 'King', version: 2 });
@@ -170,7 +170,7 @@ describe('an email of the first contract', () => {
     }
   });
 
-  it('may become a good one', async () => {
+  it('may become a valid one', async () => {
     const held = await scene();
     const user = await updateUser(parse(held, { email: 'ada@example.com' }, ['email']), held);
     expect(user.email).toBe('ada@example.com');
@@ -183,7 +183,7 @@ describe('an email of the first contract', () => {
     expect(held.writes).toEqual([]);
   });
 
-  it('that may not be set is named together with all else that is wrong', async () => {
+  it('that is rejected is reported together with all other violations', async () => {
     const held = await scene();
     const mask = ['email', 'first_name', 'profile_image_url', 'id'];
     const request = parse(held, { email: 'that', firstName: '', profileImageUrl: 'x' }, mask);
@@ -196,14 +196,14 @@ describe('an email of the first contract', () => {
     ]);
   });
 
-  it('that may stay is not named among what is wrong', async () => {
+  it('that may stay is not reported as a violation', async () => {
     const held = await scene();
     const request = parse(held, { email: 'this', firstName: '' }, ['email', 'first_name']);
     const fault = await faultOf(updateUser(request, held));
     expect(fault.violations.map((violation) => violation.field)).toEqual(['user.first_name']);
   });
 
-  it('is judged anew where somebody else has changed it meanwhile', async () => {
+  it('is checked again if it was changed meanwhile', async () => {
     const held = await scene({}, [{ email: 'ada@example.com' }]);
     const fault = await faultOf(
       updateUser(parse(held, { email: 'this', lastName: 'x' }, ['email', 'last_name']), held),

@@ -1,4 +1,4 @@
-/** Watchers over a real database whose statements a test can hold back. */
+/** Watchers on a real database whose statements a test can block. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { WatchPosition } from '../../src/model/watch-token.js';
@@ -12,7 +12,7 @@ import { insertUsers, updateUsers } from '../../src/store/users.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { databaseOptions, someFields } from '../support/open-database.js';
 
-const patience = { timeout: 30_000 };
+const waitOptions = { timeout: 30_000 };
 const id = '01890a5d-ac96-774b-bcce-b302099a8057';
 
 let testDatabase: TestDatabase;
@@ -27,7 +27,7 @@ afterAll(async () => {
   await testDatabase[Symbol.asyncDispose]();
 });
 
-/** Called around each statement of the next watcher, not of the feed that all share. */
+/** Called around each statement of the next watcher, but not of the shared feed. */
 type Around = <T>(run: () => Promise<T>) => Promise<T>;
 
 let feed: ChangeFeed;
@@ -52,7 +52,7 @@ function watch(position: WatchPosition | undefined, around: Around, heartbeatMs 
   return watchUsers(parts, { position, includeExisting: false, heartbeatMs }, stop.signal);
 }
 
-/** Gathers its changes until the test ends. */
+/** Collects its changes until the test ends. */
 function follow(position?: WatchPosition, around: Around = (run) => run()): WatchedChange[] {
   const changes: WatchedChange[] = [];
   const following = (async () => {
@@ -68,29 +68,29 @@ async function update(firstName: string): Promise<void> {
 }
 
 describe('watchUsers', () => {
-  it('sends no user as they were before what it has sent already, after reading for itself what it had missed', async () => {
+  it('never sends an older state of a user than it has already sent, after it read missed changes', async () => {
     await insertUsers(database, [{ id, fields: someFields(), request: undefined }]);
     const start = await readFeedPosition(database);
     await update('Update 1');
     const others = follow();
     let updates = 1;
     const updateNow = () => update(`Update ${++updates}`);
-    // What the feed reads before a statement of the watcher, what it reads after it, and what comes between two of them.
+    // The feed reads before and after a statement of the watcher, and a change happens between two statements.
     const changes = follow(start, async (run) => {
       if (updates > 12) return run();
       await updateNow();
-      await expect.poll(() => others.at(-1)?.user?.firstName, patience).toBe(`Update ${updates}`);
+      await expect.poll(() => others.at(-1)?.user?.firstName, waitOptions).toBe(`Update ${updates}`);
       await updateNow();
       const rows = await run();
       await updateNow();
       return rows;
     });
-    await expect.poll(() => updates > 3 && changes.length === updates, patience).toBe(true);
+    await expect.poll(() => updates > 3 && changes.length === updates, waitOptions).toBe(true);
     const versions = changes.map(({ user }) => user?.version ?? 0);
     expect(versions).toEqual(versions.toSorted((a, b) => a - b));
   });
 
-  it('listens to the feed no sooner than it may be near it: others would wait for who listens and takes nothing', async () => {
+  it('subscribes to the feed only near its position, because other watchers would wait for it', async () => {
     const start = await readFeedPosition(database);
     await testDatabase.query(
       'insert into changes (user_id, type) select gen_random_uuid(), 2 from generate_series(1, 2200)',
@@ -105,19 +105,19 @@ describe('watchUsers', () => {
       },
     };
     const changes = follow(start);
-    await expect.poll(() => changes.length, patience).toBe(2200);
+    await expect.poll(() => changes.length, waitOptions).toBe(2200);
     await update('Nobody');
     await insertUsers(database, [{ id, fields: someFields(), request: undefined }]);
-    await expect.poll(() => changes.length, patience).toBe(2201);
-    // At the window's beginning, and behind its end.
+    await expect.poll(() => changes.length, waitOptions).toBe(2201);
+    // At the start of the window, and after its end.
     expect(listens).toBe(2);
   });
 
-  it('says first from where it sees everything, and sends no heartbeat before', async () => {
+  it('first sends the position from which it sees everything, and no heartbeat before that', async () => {
     const found = Promise.withResolvers<void>();
     const messages = watch(undefined, (run) => found.promise.then(run), 1);
     const first = messages.next();
-    // Many heartbeats.
+    // Many heartbeat intervals.
     await sleep(50);
     found.resolve();
     const { value } = await first;
@@ -132,7 +132,7 @@ describe('watchUsers', () => {
 });
 
 describe('the feed', () => {
-  it('refuses everybody who comes when it has been closed', async () => {
+  it('rejects new subscribers after it was closed', async () => {
     await feed.close();
     for (let n = 0; n < 2; n++) await expect(feed.subscribe()).rejects.toMatchObject({ reason: 'SERVER_STOPPING' });
   });

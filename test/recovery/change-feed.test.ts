@@ -1,8 +1,7 @@
 /**
- * The change feed from end to end: writers in two service processes, processes that are killed, connections that are
- * cut, watchers that come, go and resume; then every watcher must have seen what the change log holds.
- *
- * Takes 12 s, or FEED_SECONDS; with that it prints what it did.
+ * Tests the change feed from end to end: writers in two service processes, killed processes, cut connections, and
+ * watchers that start, stop and resume. In the end every watcher must have received what the change log contains. Takes
+ * 12 s, or FEED_SECONDS, and with that prints its counts.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
@@ -26,10 +25,10 @@ import { someFields } from '../support/open-database.js';
 import { type Served, serve } from '../support/served.js';
 
 const seconds = Number(process.env.FEED_SECONDS || 12);
-const patience = { timeout: 120_000, interval: 200 };
+const waitOptions = { timeout: 120_000, interval: 200 };
 
 const writersCount = 8;
-// Few, so that writers meet.
+// Few users, so that writers conflict.
 const usersAtStart = 20;
 const usersMax = 120;
 const bulkUsers = 2_500;
@@ -44,17 +43,17 @@ const chance = (share: number) => Math.random() < share;
 const between = (min: number, max: number) => min + Math.random() * (max - min);
 const pick = <T>(items: readonly T[]): T | undefined => items[Math.floor(Math.random() * items.length)];
 
-/** A service process that comes back on its port. */
+/** A service process that restarts on its port. */
 interface Service {
   readonly address: string;
-  /** Lines of the log that say that something is a bug, and ends that nobody asked for. */
+  /** Log lines that indicate bugs, and unexpected exits. */
   readonly bugs: readonly string[];
   killAndRestart(): Promise<void>;
 }
 
 async function startService(): Promise<Service> {
   const bugs: string[] = [];
-  // Below the ports that the system gives to connections: one of those could take it while the process is down.
+  // Below the ports that the system assigns to connections, which could use the port while the process is down.
   const port = Math.floor(between(20_000, 30_000));
   let isKilled = false;
   let served = await start();
@@ -74,7 +73,7 @@ async function startService(): Promise<Service> {
         });
         isKilled = false;
         started.process.once('exit', (code) => {
-          if (!isKilled) bugs.push(`The process ended by itself, with ${code}.`);
+          if (!isKilled) bugs.push(`The process exited unexpectedly, with ${code}.`);
         });
         return started;
       } catch (error) {
@@ -94,13 +93,13 @@ async function startService(): Promise<Service> {
   };
 }
 
-/** What the writers know; others may have deleted them meanwhile. */
+/** The state that the writers know. Other writers may have deleted the users meanwhile. */
 interface Known {
   readonly id: string;
   readonly etag: string;
 }
 
-/** What a call may fail with while processes are killed, connections cut and users taken away. */
+/** The codes with which calls may fail while processes are killed, connections are cut and users are deleted. */
 const expectedCodes = new Set([
   'UNAVAILABLE',
   'CANCELLED',
@@ -120,7 +119,7 @@ function count({ counts }: Run, what: string, by = 1): void {
   counts.set(what, (counts.get(what) ?? 0) + by);
 }
 
-/** Repeats until the run is over, with a pause before each time. */
+/** Repeats until the run ends, with a pause before each step. */
 async function repeatedly({ over }: Run, pauseMsMax: number, step: () => Promise<void>): Promise<void> {
   while (true) {
     await sleep(Math.random() * pauseMsMax, undefined, { signal: over }).catch(() => {});
@@ -152,7 +151,7 @@ async function update(run: Run, client: Client): Promise<void> {
   const known = pick(run.known);
   if (known === undefined) return;
   const etag = chance(0.4) ? known.etag : '';
-  // Of few names, so that some change nothing.
+  // Few names, so that some updates change nothing.
   const user = { id: known.id, etag, firstName: `Ada ${Math.floor(between(0, 10))}` };
   const updated = await client.updateUser({ user, updateMask: ['first_name'] });
   const index = run.known.findIndex(({ id }) => id === known.id);
@@ -168,7 +167,7 @@ async function remove(run: Run, client: Client): Promise<void> {
   count(run, 'deleted');
 }
 
-/** The same users each time, who are made by the first and updated by the others. */
+/** The same users each time: the first import creates them, and the others update them. */
 async function importBulk(run: Run, client: Client): Promise<void> {
   const firstName = `Bulk ${Math.random()}`;
   const users = Array.from({ length: bulkUsers }, (_, index) => ({
@@ -180,7 +179,7 @@ async function importBulk(run: Run, client: Client): Promise<void> {
   count(run, 'imported', created + updated);
 }
 
-/** A few of them, some twice. */
+/** A few of the users, some of them twice. */
 async function importFew(run: Run, client: Client): Promise<void> {
   const users = Array.from({ length: 20 }, () => ({
     firstName: `Few ${Math.random()}`,
@@ -230,7 +229,7 @@ async function openClient(): Promise<pg.Client> {
   return client;
 }
 
-/** A transaction that takes its xid early and writes late, or not at all. */
+/** A transaction that acquires its xid early and writes late, or not at all. */
 async function writeLate(run: Run, client: pg.Client): Promise<void> {
   await client.query('begin');
   await client.query('select pg_current_xact_id()');
@@ -238,7 +237,7 @@ async function writeLate(run: Run, client: pg.Client): Promise<void> {
   const user = pick(run.known);
   if (user !== undefined) {
     const isUpdate = chance(0.8);
-    // In two statements, as nobody should, but which the row's lock makes right.
+    // In two statements, which is discouraged, but the row's lock makes it correct.
     const { rows } = await client.query(isUpdate ? updateByHand : 'delete from users where id = $1 returning id', [
       user.id,
     ]);
@@ -256,7 +255,7 @@ async function writeLate(run: Run, client: pg.Client): Promise<void> {
   count(run, keep ? 'late transactions' : 'late transactions rolled back');
 }
 
-/** Just what the two wrong cursors cannot stand, as long as no older transaction is open anywhere on the server. */
+/** Sequences that the two incorrect cursors miss, if no older transaction is open anywhere on the server. */
 async function trapMutants(
   [first, second]: readonly [pg.Client, pg.Client],
   [ada, bob]: readonly [string, string],
@@ -270,11 +269,11 @@ async function trapMutants(
   await database.query(update, [ada]);
   await first.query(update, [ada]);
   await first.query('commit');
-  // Sees the later update, of the lower xid, and not the earlier one.
+  // Sees the later update, which has the lower xid, but not the earlier one.
   await look();
   await second.query(update, [bob]);
   await database.query(update, [ada]);
-  // Sees a higher seq than that which is about to be committed.
+  // Sees a higher seq than the one that is about to be committed.
   await look();
   await second.query('commit');
   await look();
@@ -313,7 +312,7 @@ const kindsOf = (recording: Recording, log: Map<string, Logged[]>): FaultKind[] 
   ...new Set(faultsOf(recording, log).map(({ kind }) => kind)),
 ];
 
-/** What each kind of broken watcher would have recorded in place of this. */
+/** The recordings that each kind of broken watcher would have made instead. */
 const breaks: Partial<Record<FaultKind, (messages: Recording['messages']) => Recording['messages']>> = {
   missing: (messages) => messages.toSpliced(Math.floor(between(0, messages.length)), 1),
   twice: (messages) => [...messages, ...messages.slice(-1)],
@@ -327,16 +326,16 @@ const breaks: Partial<Record<FaultKind, (messages: Recording['messages']) => Rec
   },
 };
 
-/** Of a user who was still there with the second of them. */
+/** Two changes of one user that still existed at the second one. */
 function twoOfOneUser(changes: readonly Seen[]): [Seen, Seen] {
   for (const [first, second] of byUser(changes).values()) {
     if (first !== undefined && second !== undefined && second.version !== 0) return [first, second];
   }
-  throw new Error('There is too little to break.');
+  throw new Error('There are too few changes to break.');
 }
 
-describe('the change feed of two processes that are killed, with connections that are cut', () => {
-  it('gives every watcher each change once and in order, and leaves every copy as the directory is', {
+describe('the change feed of two processes that are killed, and whose connections are cut', () => {
+  it('gives every watcher each change once and in order, and makes every copy equal to the directory', {
     timeout: (seconds + 300) * 1000,
   }, async () => {
     const services = [await startService(), await startService()] as const;
@@ -369,7 +368,7 @@ describe('the change feed of two processes that are killed, with connections tha
     onTestFinished(async () => void (await Promise.allSettled(watchers.map((watcher) => watcher.stop()))));
     watch({ name: 'copy', client: clientOf(left), start: 'existing', heartbeatMs: 100 });
     watch({ name: 'plain', client: clientOf(right), start: 'now' });
-    watch({ name: 'plain, of both', client: clientOf(left, right), start: 'now', heartbeatMs: 1000 });
+    watch({ name: 'plain, both processes', client: clientOf(left, right), start: 'now', heartbeatMs: 1000 });
     watch({ name: 'cut', client: clientOf(left, right), start: 'now', cutAfterMsMax: 2000 });
     watch({ name: 'slow', client: clientOf(left), start: 'now', dozesMsMax: 3000 });
     await Promise.all(watchers.map(({ begun }) => begun));
@@ -382,7 +381,7 @@ describe('the change feed of two processes that are killed, with connections tha
     const trapClients = [await openClient(), await openClient()] as const;
     for (const client of [late, ...trapClients]) onTestFinished(() => client.end());
     const trap = () => trapMutants(trapClients, [ada, bob], look);
-    // Half of them know one process only.
+    // Half of them know only one process.
     const clients = [left, right, left, right].flatMap((address) => [clientOf(address), clientOf(left, right)]);
     expect(clients).toHaveLength(writersCount);
     const everything = Promise.all([
@@ -420,14 +419,14 @@ describe('the change feed of two processes that are killed, with connections tha
     ending.abort();
     await everything;
 
-    // What a killed process or a cut call has left behind in Postgres.
+    // Transactions that a killed process or a cut call left in Postgres.
     const writing = () =>
       database.query('select from pg_stat_activity where datname = current_database() and backend_xid is not null');
-    await expect.poll(writing, patience).toEqual([]);
+    await expect.poll(writing, waitOptions).toEqual([]);
     const { user: end } = await seeder.createUser({ user: someFields() }, { attemptsMax: 20, deadlineMs: 60_000 });
     const behind = () =>
       watchers.filter((watcher) => !watcher.hasSeen(end?.id ?? '')).map(({ recording }) => recording.name);
-    await expect.poll(behind, patience).toEqual([]);
+    await expect.poll(behind, waitOptions).toEqual([]);
     await Promise.all(watchers.map((watcher) => watcher.stop()));
 
     let log = await readLog();
@@ -456,18 +455,18 @@ describe('the change feed of two processes that are killed, with connections tha
       expect.soft(copied, recording.name).toEqual(truth);
     }
 
-    // The checker can fail.
+    // Shows that the checker can fail.
     const { recording } = watchers.find(({ recording }) => recording.name === 'plain') as Watcher;
     for (const [kind, broken] of Object.entries(breaks)) {
       expect(kindsOf({ ...recording, messages: broken(recording.messages) }, log)).toContain(kind);
     }
-    // An older transaction of another database would hide the trap from cursors by xid.
+    // An older transaction in another database would hide the trap from the cursors by xid.
     await expect
       .poll(async () => {
         await trap();
         log = await readLog();
         return mutants.map(({ recording }) => kindsOf(recording, log));
-      }, patience)
+      }, waitOptions)
       .toEqual([
         expect.arrayContaining(['missing']),
         expect.arrayContaining(['out of order']),

@@ -3,7 +3,7 @@ import { createClient } from '../../src/client/index.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { serve } from '../support/served.js';
 
-const patience = { timeout: 30_000 };
+const waitOptions = { timeout: 30_000 };
 
 let database: TestDatabase;
 beforeAll(async () => {
@@ -11,8 +11,8 @@ beforeAll(async () => {
 });
 afterAll(() => database[Symbol.asyncDispose]());
 
-describe('a process that is killed in the middle of creates', () => {
-  it('has lost no user that it acknowledged, and has none twice, after a restart', async () => {
+describe('a process that is killed during creates', () => {
+  it('has lost no acknowledged user and duplicated none after a restart', async () => {
     const settings = { DATABASE_URL: database.url };
     const acknowledged = new Map<string, string>();
     for (let round = 0; round < 3; round++) {
@@ -27,7 +27,7 @@ describe('a process that is killed in the middle of creates', () => {
             const { user } = await client.createUser({ user: { firstName: 'Ada', email } });
             acknowledged.set(email, user?.id ?? '');
           } catch {
-            // Not acknowledged: it may be there or not.
+            // Not acknowledged, so the user may exist or not.
           }
           if (acknowledged.size >= 500 * (round + 1)) enough.resolve();
         }
@@ -53,28 +53,28 @@ describe('a process that is killed in the middle of creates', () => {
   });
 });
 
-describe('a process that is asked to stop', () => {
-  it('is the server where npm is asked, which tells nobody but a shell', async () => {
+describe('a process that receives a stop signal', () => {
+  it('shuts down if only npm receives the signal, because npm forwards it only to a shell', async () => {
     const service = await serve({ DATABASE_URL: database.url }, { isByNpm: true });
     await service.end('SIGTERM');
-    await expect.poll(() => service.lines.at(-1)?.msg, patience).toBe('stopped');
+    await expect.poll(() => service.lines.at(-1)?.msg, waitOptions).toBe('stopped');
   });
 
-  it('by Ctrl-C under npm takes the time that it may', async () => {
-    // Whether the shell between the two has ended meanwhile, or not.
+  it('has its full shutdown time after Ctrl-C under npm', async () => {
+    // Whether or not the shell between the two has exited meanwhile.
     const service = await serve(
       { DATABASE_URL: database.url, SHUTDOWN_DELAY_MS: '3000' },
       { isByNpm: true, isGroup: true },
     );
     process.kill(-(service.process.pid ?? 0), 'SIGINT');
-    await expect.poll(() => service.lines.at(-1)?.msg, patience).toBe('stopped');
+    await expect.poll(() => service.lines.at(-1)?.msg, waitOptions).toBe('stopped');
   });
 
-  it('answers the calls that it has, and ends with 0', async () => {
+  it('answers its running calls, and exits with 0', async () => {
     const service = await serve({ DATABASE_URL: database.url });
     using client = createClient({ address: service.address, attemptsMax: 1 });
     await client.listUsers({});
-    // Holds the create below back until we let go.
+    // Blocks the create below until the row is inserted.
     await database.query('create table hold (id integer)');
     await database.query(`
       create function wait_for_hold() returns trigger language plpgsql as $$
@@ -100,7 +100,7 @@ describe('a process that is asked to stop', () => {
             () => 'OK',
             (error: { code: string }) => error.code,
           ),
-        patience,
+        waitOptions,
       )
       .toBe('UNAVAILABLE');
     await database.query('insert into hold values (1)');

@@ -1,4 +1,4 @@
-/** That no resume token loses a change when Postgres crashes right after the token was handed out. */
+/** A resume token must not lose a change if Postgres crashes right after the token was handed out. */
 import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,9 +12,9 @@ import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/store/em
 import { readChanges, readFeedPosition } from '../../src/store/read-changes.js';
 import { databaseOptions } from '../support/open-database.js';
 
-const patience = { timeout: 30_000 };
+const waitOptions = { timeout: 30_000 };
 
-// A server of its own, because it is killed.
+// A separate server, because it is killed.
 const dataDir = mkdtempSync(join(tmpdir(), 'roster-crash-'));
 // If the tests run as root, the server runs as another user, who must be able to enter the folder.
 chmodSync(dataDir, 0o755);
@@ -24,8 +24,8 @@ let client: Client;
 
 beforeAll(async () => {
   postgres = await startEmbeddedPostgres({ dataDir });
-  // The server otherwise writes the last records of failed transactions to the disk within 0.2 s, and a crash would lose
-  // them only if it came sooner.
+  // Otherwise the server writes the last records of failed transactions to disk within 0.2 s, and only an earlier crash
+  // would lose them.
   await query('alter system set wal_writer_delay = 10000');
   await query('alter system set autovacuum = off');
   await query('select pg_reload_conf()');
@@ -56,7 +56,7 @@ const failuresCount = 20;
 let emails = 0;
 const newEmail = () => `user${emails++}@example.com`;
 
-/** Uses up transaction numbers, the last of which no commit has made durable. */
+/** Uses transaction numbers, the last of which no commit has made durable. */
 async function failToCreate(): Promise<void> {
   const reasons = await Promise.all(
     Array.from({ length: failuresCount }, () =>
@@ -79,12 +79,12 @@ async function failToCreate(): Promise<void> {
 async function crashAndRecover(): Promise<void> {
   const [pid] = readFileSync(join(postgres.dataDir, 'pgdata', 'postmaster.pid'), 'utf8').split('\n');
   process.kill(Number(pid), 'SIGKILL');
-  await expect.poll(() => client.isServing(), patience).toBe(false);
+  await expect.poll(() => client.isServing(), waitOptions).toBe(false);
   await postgres.ensureRunning();
-  await expect.poll(() => client.isServing(), patience).toBe(true);
+  await expect.poll(() => client.isServing(), waitOptions).toBe(true);
 }
 
-/** One after the other, so that each has a transaction number of its own; more than have failed. */
+/** One after the other, so that each has a separate transaction number. More users than failed creates. */
 async function createUsers(): Promise<string[]> {
   const ids: string[] = [];
   while (ids.length < failuresCount + 5) {
@@ -97,7 +97,7 @@ async function createUsers(): Promise<string[]> {
 
 async function firstToken(request: { resumeToken?: string; includeExisting?: boolean }): Promise<string> {
   for await (const { resumeToken, caughtUp } of client.watchUsers(request)) if (caughtUp) return resumeToken;
-  throw new Error('The watch has ended by itself.');
+  throw new Error('The watch ended unexpectedly.');
 }
 
 async function exportedToken(): Promise<string> {
@@ -106,7 +106,7 @@ async function exportedToken(): Promise<string> {
   return token;
 }
 
-/** The users whose changes come after the token, up to and including `last`. */
+/** The users with changes after the token, up to and including `last`. */
 async function changedAfter(resumeToken: string, last: string): Promise<Set<string>> {
   const seen = new Set<string>();
   for await (const { changes } of client.watchUsers({ resumeToken })) {
@@ -116,7 +116,7 @@ async function changedAfter(resumeToken: string, last: string): Promise<Set<stri
   return seen;
 }
 
-/** What happens between the failed creates and the crash, and the token that it gives. */
+/** Each entry prepares the step between the failed creates and the crash, which returns a token. */
 const tokens: Record<string, () => Promise<() => Promise<string>>> = {
   'the first message of a watch': async () => () => firstToken({}),
   'the first message of a resumed watch': async () => {
@@ -130,7 +130,7 @@ const tokens: Record<string, () => Promise<() => Promise<string>>> = {
     await messages.next();
     return async () => {
       let token = '';
-      // Long enough for the server to look at the database several times.
+      // Long enough for several polls of the database.
       for (let count = 0; count < 5; count++) token = (await messages.next()).value?.resumeToken ?? '';
       await messages.return?.();
       return token;
@@ -138,8 +138,8 @@ const tokens: Record<string, () => Promise<() => Promise<string>>> = {
   },
 };
 
-describe('a crash of Postgres after creates that failed', () => {
-  it.each(Object.keys(tokens))('does not lose a change for who resumes from %s', async (kind) => {
+describe('a crash of Postgres after failed creates', () => {
+  it.each(Object.keys(tokens))('does not lose a change for a resume from %s', async (kind) => {
     const take = await tokens[kind]?.();
     await failToCreate();
     const token = (await take?.()) ?? '';
@@ -149,7 +149,7 @@ describe('a crash of Postgres after creates that failed', () => {
     expect(created.filter((id) => !seen.has(id))).toEqual([]);
   });
 
-  it('does not end a watch that follows the changes, and does not lose a change for it', async () => {
+  it('neither ends a running watch nor loses a change for it', async () => {
     const ending = new AbortController();
     onTestFinished(() => ending.abort());
     const seen = new Set<string>();
@@ -168,12 +168,12 @@ describe('a crash of Postgres after creates that failed', () => {
     for (let round = 0; round < 3; round++) {
       const read = await tokens['a heartbeat']?.();
       await failToCreate();
-      // The watch has had time to notice the failed transactions.
+      // Gives the watch time to notice the failed transactions.
       await read?.();
       await crashAndRecover();
       created.push(...(await createUsers()));
     }
-    await expect.poll(() => seen.has(created.at(-1) ?? ''), patience).toBe(true);
+    await expect.poll(() => seen.has(created.at(-1) ?? ''), waitOptions).toBe(true);
     expect(created.filter((id) => !seen.has(id))).toEqual([]);
     expect(startsOver).toBe(0);
     ending.abort();
@@ -207,23 +207,23 @@ describe('a position in the change log', () => {
     expect(flushes).toBe(before + 1);
   });
 
-  it('moves without a write while nothing changes, once the newest transactions are durable', async () => {
+  it('moves without a write if nothing changes and the newest transactions are durable', async () => {
     const start = await readFeedPosition(counted);
     await fail();
     const before = flushes;
     expect(await readChanges(counted, start, 10)).toEqual({ changes: [], position: start });
     const position = async () => {
-      // Any commit makes what was before it durable, too.
+      // Any commit also makes everything before it durable.
       await query('create temporary table t (i integer)');
       return (await readChanges(counted, start, 10)).position;
     };
-    await expect.poll(position, patience).not.toEqual(start);
+    await expect.poll(position, waitOptions).not.toEqual(start);
     expect(flushes).toBe(before);
   });
 
-  it('moves by a write while nothing changes, when it is many transactions behind', async () => {
+  it('moves by a write if nothing changes and it is many transactions old', async () => {
     const start = await readFeedPosition(counted);
-    // Each block has a transaction number of its own.
+    // Each block has a separate transaction number.
     await query(`do $$ begin
       for i in 1..10001 loop
         begin
@@ -240,7 +240,7 @@ describe('a position in the change log', () => {
     expect(flushes).toBe(before + 1);
   });
 
-  it('is durable when there are changes before it, even if their commit did not wait for the disk', async () => {
+  it('is durable if changes precede it, even if their commit did not wait for the disk', async () => {
     const start = await readFeedPosition(counted);
     await query(`begin; set local synchronous_commit = off; ${log}; commit`);
     const before = flushes;

@@ -10,13 +10,13 @@ import { createClient } from '../../src/client/index.js';
 import { parseServerConfig } from '../../src/config.js';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/store/embedded-postgres.js';
 
-// Of grpc.health.v1.HealthCheckResponse.ServingStatus, which the package does not export.
+// From grpc.health.v1.HealthCheckResponse.ServingStatus, which the package does not export.
 const SERVING = 1;
 const NOT_SERVING = 2;
 
-// A server of its own, because it is killed.
+// A separate server, because it is killed.
 const dataDir = mkdtempSync(join(tmpdir(), 'roster-outage-'));
-// For root the server runs as somebody else, who must be able to enter.
+// If the tests run as root, the server runs as another user, who must be able to enter the folder.
 chmodSync(dataDir, 0o755);
 const lines: Record<string, unknown>[] = [];
 let postgres: EmbeddedPostgres;
@@ -24,7 +24,7 @@ let app: App;
 
 beforeAll(async () => {
   postgres = await startEmbeddedPostgres({ dataDir });
-  // As an external database, which Roster must wait for and may not start.
+  // Configured as an external database, which Roster must wait for and may not start.
   const config = parseServerConfig(
     {
       DATABASE_URL: postgres.url,
@@ -48,8 +48,8 @@ function killPostgres(): void {
   process.kill(Number(pid), 'SIGKILL');
 }
 
-describe('a database that goes away under load', () => {
-  it('makes calls fail with UNAVAILABLE and nothing else, and is used again when it is back', async () => {
+describe('a database that fails under load', () => {
+  it('makes calls fail only with UNAVAILABLE, and is used again when it is back', async () => {
     using client = createClient({ address: `localhost:${app.grpc.port}`, attemptsMax: 1, deadlineMs: 30_000 });
     const channel = createChannel(`localhost:${app.grpc.port}`);
     const health = createClientFactory().create(HealthDefinition, channel);
@@ -105,7 +105,7 @@ describe('a database that goes away under load', () => {
 
     expect([...outcomes.keys()].sort()).toEqual(['OK', 'UNAVAILABLE DATABASE_UNAVAILABLE']);
     expect(states).toEqual([SERVING, NOT_SERVING, SERVING, NOT_SERVING, SERVING]);
-    // What was acknowledged before the server was killed is there, once.
+    // Every user that was acknowledged before the server was killed exists once.
     const found: string[] = [];
     for await (const user of client.listAllUsers({ pageSize: 1000 })) found.push(user.email);
     expect(new Set(found).size).toBe(found.length);

@@ -1,4 +1,4 @@
-/** Roster behind a connection pooler, with and without a way past it. */
+/** Roster with a connection pooler, with and without a direct URL. */
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { type Client, createClient } from '../../src/client/index.js';
@@ -8,12 +8,12 @@ import { startTestApp, type TestApp } from '../support/app.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { noPgBouncer, type PgBouncer, startPgBouncer } from '../support/pgbouncer.js';
 
-const patience = { timeout: 30_000 };
+const waitOptions = { timeout: 30_000 };
 const domain = () => `${randomUUID()}.example.com`;
 
 async function* rows(count: number, at: string, firstName = 'Ada') {
   for (let row = 0; row < count; row++) {
-    // Large enough that several pieces are staged before the end.
+    // Large enough to stage several pieces before the end.
     yield { firstName, email: `${row}@${at}`, attributes: { text: 'x'.repeat(3000) } };
   }
 }
@@ -33,7 +33,7 @@ async function countIn(database: TestDatabase, at: string): Promise<number> {
   return row?.count ?? 0;
 }
 
-/** Small reads, so that server connections change hands. */
+/** Small reads, so that clients swap server connections. */
 async function withLoad<T>(client: Client, work: () => Promise<T>): Promise<T> {
   let isRunning = true;
   const load = Array.from({ length: 3 }, async () => {
@@ -63,7 +63,7 @@ describe.skipIf(noPgBouncer)(`PgBouncer in transaction mode${noPgBouncer ? `: ${
     await database?.[Symbol.asyncDispose]();
   });
 
-  it('refuses an import before anything is staged, and says what to set', async () => {
+  it('rejects an import before anything is staged, and names the setting', async () => {
     const at = domain();
     const imports = [1, 2, 3, 4].map(() => app.client.importAllUsers(rows(800, at)));
     for (const outcome of await Promise.allSettled(imports)) {
@@ -80,7 +80,7 @@ describe.skipIf(noPgBouncer)(`PgBouncer in transaction mode${noPgBouncer ? `: ${
     expect(await countIn(database, at)).toBe(0);
   });
 
-  it('exports everybody, in one transaction', async () => {
+  it('exports all users in one transaction', async () => {
     const { user } = await app.client.createUser({ user: { firstName: 'Ada', email: `ada@${domain()}` } });
     const ids: string[] = [];
     for await (const { id } of app.client.exportAllUsers()) ids.push(id);
@@ -88,57 +88,60 @@ describe.skipIf(noPgBouncer)(`PgBouncer in transaction mode${noPgBouncer ? `: ${
   });
 });
 
-describe.skipIf(noPgBouncer)(`A way past PgBouncer in transaction mode${noPgBouncer ? `: ${noPgBouncer}` : ''}`, () => {
-  let database: TestDatabase;
-  let pooler: PgBouncer;
-  let app: TestApp;
+describe.skipIf(noPgBouncer)(
+  `A direct URL past PgBouncer in transaction mode${noPgBouncer ? `: ${noPgBouncer}` : ''}`,
+  () => {
+    let database: TestDatabase;
+    let pooler: PgBouncer;
+    let app: TestApp;
 
-  beforeAll(async () => {
-    database = await createTestDatabase();
-    pooler = await startPgBouncer(database.url, { mode: 'transaction' });
-    app = await startTestApp({
-      DATABASE_URL: pooler.url,
-      DATABASE_DIRECT_URL: database.url,
-      PREPARED_STATEMENTS: 'false',
+    beforeAll(async () => {
+      database = await createTestDatabase();
+      pooler = await startPgBouncer(database.url, { mode: 'transaction' });
+      app = await startTestApp({
+        DATABASE_URL: pooler.url,
+        DATABASE_DIRECT_URL: database.url,
+        PREPARED_STATEMENTS: 'false',
+      });
     });
-  });
-  afterAll(async () => {
-    await app?.[Symbol.asyncDispose]();
-    await pooler?.[Symbol.asyncDispose]();
-    await database?.[Symbol.asyncDispose]();
-  });
-
-  describeContract('PgBouncer', () => app.client);
-  describeStreams('PgBouncer', () => app.client, { requests: true, both: true });
-
-  it('writes each import as it was sent, and nothing of those that were given up', async () => {
-    const at = domain();
-    async function* givenUp() {
-      yield* rows(600, `gone.${at}`);
-      throw new Error('given up');
-    }
-    const outcomes = await withLoad(app.client, async () => {
-      for (let turn = 0; turn < 3; turn++) await expect(app.client.importAllUsers(givenUp())).rejects.toThrow();
-      return Promise.all([1, 2, 3].map((turn) => app.client.importAllUsers(rows(500, `${turn}.${at}`))));
+    afterAll(async () => {
+      await app?.[Symbol.asyncDispose]();
+      await pooler?.[Symbol.asyncDispose]();
+      await database?.[Symbol.asyncDispose]();
     });
-    for (const outcome of outcomes) expect(outcome).toMatchObject({ committed: true, created: 500, rejected: 0 });
-    for (const turn of [1, 2, 3]) expect(await countIn(database, `${turn}.${at}`)).toBe(500);
-    expect(await countIn(database, `gone.${at}`)).toBe(0);
-    await vi.waitUntil(async () => (await stagingTables(database)) === 0, patience);
-  });
-});
+
+    describeContract('PgBouncer', () => app.client);
+    describeStreams('PgBouncer', () => app.client, { requests: true, both: true });
+
+    it('writes each import as it was sent, and nothing of cancelled ones', async () => {
+      const at = domain();
+      async function* givenUp() {
+        yield* rows(600, `gone.${at}`);
+        throw new Error('given up');
+      }
+      const outcomes = await withLoad(app.client, async () => {
+        for (let turn = 0; turn < 3; turn++) await expect(app.client.importAllUsers(givenUp())).rejects.toThrow();
+        return Promise.all([1, 2, 3].map((turn) => app.client.importAllUsers(rows(500, `${turn}.${at}`))));
+      });
+      for (const outcome of outcomes) expect(outcome).toMatchObject({ committed: true, created: 500, rejected: 0 });
+      for (const turn of [1, 2, 3]) expect(await countIn(database, `${turn}.${at}`)).toBe(500);
+      expect(await countIn(database, `gone.${at}`)).toBe(0);
+      await vi.waitUntil(async () => (await stagingTables(database)) === 0, waitOptions);
+    });
+  },
+);
 
 describe('a direct URL', () => {
-  it('to another database stops the start', async () => {
+  it('to a different database makes the start fail', async () => {
     await using other = await createTestDatabase();
     await expect(startTestApp({ DATABASE_DIRECT_URL: other.url })).rejects.toThrow(
-      'DATABASE_DIRECT_URL leads to another database than DATABASE_URL.',
+      'DATABASE_DIRECT_URL leads to a different database than DATABASE_URL.',
     );
   });
 });
 
 describe.skipIf(noPgBouncer)(`PgBouncer in session mode${noPgBouncer ? `: ${noPgBouncer}` : ''}`, () => {
-  it('lets imports through, and keeps nothing of what they have staged', async () => {
+  it('allows imports, and keeps nothing of what they staged', async () => {
     await using database = await createTestDatabase();
     await using pooler = await startPgBouncer(database.url, { mode: 'session', connections: 20 });
     await using app = await startTestApp({ DATABASE_URL: pooler.url });
@@ -147,6 +150,6 @@ describe.skipIf(noPgBouncer)(`PgBouncer in session mode${noPgBouncer ? `: ${noPg
     const outcome = await client.importAllUsers(rows(500, at));
     expect(outcome).toMatchObject({ committed: true, created: 500 });
     expect(await countIn(database, at)).toBe(500);
-    await vi.waitUntil(async () => (await stagingTables(database)) === 0, patience);
+    await vi.waitUntil(async () => (await stagingTables(database)) === 0, waitOptions);
   });
 });

@@ -1,4 +1,4 @@
-/** Connections to the database that die without a sign, and a primary that takes no more writes. */
+/** Connections to the database that die silently, and a primary that becomes read-only. */
 import { createChannel, createClientFactory } from 'nice-grpc';
 import { HealthDefinition } from 'nice-grpc-server-health';
 import { describe, expect, it, vi } from 'vitest';
@@ -7,7 +7,7 @@ import { startTestApp } from '../support/app.js';
 import { createTestDatabase } from '../support/database.js';
 import { startTcpProxy } from '../support/tcp-proxy.js';
 
-const patience = { timeout: 30_000 };
+const waitOptions = { timeout: 30_000 };
 // A statement on a dead connection would wait for its timeout, which is more than 30 s; the watch needs less than 2 s.
 const recoveryMsMax = 15_000;
 
@@ -34,13 +34,13 @@ describe('connections that a proxy has forgotten', () => {
     });
     const written = async () => {
       const before = acknowledged.length;
-      await vi.waitUntil(() => acknowledged.length > before + 200, patience);
+      await vi.waitUntil(() => acknowledged.length > before + 200, waitOptions);
     };
     try {
       await written();
       proxy.freeze();
       const frozenMs = performance.now();
-      // Reads are done again on a new connection, so that this one is answered.
+      // Reads run again on a new connection, so this one is answered.
       const listed = client.listUsers({ pageSize: 1, orderBy: 'update_time' });
       await written();
       expect((await listed).users).toHaveLength(1);
@@ -57,8 +57,8 @@ describe('connections that a proxy has forgotten', () => {
   });
 });
 
-describe('a primary that takes no more writes', () => {
-  it('is left for the server that the address leads to, also by those who only read', async () => {
+describe('a primary that becomes read-only', () => {
+  it('is replaced by the server that the address leads to, also for reads', async () => {
     await using database = await createTestDatabase();
     await using proxy = await startTcpProxy(database.url);
     await using app = await startTestApp({ DATABASE_URL: proxy.url });
@@ -71,20 +71,21 @@ describe('a primary that takes no more writes', () => {
       return (await database.query<{ pid: number }>(text)).map(({ pid }) => pid);
     };
 
-    // New connections are as those to an old primary. It only affects new sessions, so the open ones are cut.
+    // New connections behave like those to an old primary. The setting affects only new sessions, so the open ones are
+    // cut.
     await database.query(`alter database ${database.name} set default_transaction_read_only = on`);
     proxy.cut();
-    await vi.waitUntil(async () => (await health.check({ service: '' })).status === 2, patience);
+    await vi.waitUntil(async () => (await health.check({ service: '' })).status === 2, waitOptions);
     await read();
     const old = await backends();
     expect(old).not.toEqual([]);
 
-    // From here on new connections lead to the new primary; the open ones would serve reads forever.
+    // New connections now lead to the new primary. The open ones would serve reads forever.
     await database.query(`set default_transaction_read_only = off;
       alter database ${database.name} reset default_transaction_read_only`);
-    await vi.waitUntil(async () => (await health.check({ service: '' })).status === 1, patience);
+    await vi.waitUntil(async () => (await health.check({ service: '' })).status === 1, waitOptions);
     await read();
-    await vi.waitUntil(async () => (await backends()).every((pid) => !old.includes(pid)), patience);
+    await vi.waitUntil(async () => (await backends()).every((pid) => !old.includes(pid)), waitOptions);
     await app.client.updateUser({ user: { id: user?.id, lastName: 'Lovelace' } });
     channel.close();
   });

@@ -1,4 +1,7 @@
-/** Several workers on one port: what a client sees while they are killed, restarted and stopped, and what is left. */
+/**
+ * Several workers on one port: what clients see while workers are killed, restarted and stopped, and what is left
+ * behind.
+ */
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -11,15 +14,15 @@ import { createAuthority } from '../certificates.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { type Served, type ServeOptions, serve, serveInVain } from '../support/served.js';
 
-/** A bound for what never happens, far above what the slowest machine needs. */
-const patience = { timeout: 30_000 };
+/** Far above what the slowest machine needs. */
+const waitOptions = { timeout: 30_000 };
 
 let database: TestDatabase;
 let folder: string;
 beforeAll(async () => {
   database = await createTestDatabase();
   folder = mkdtempSync(join(tmpdir(), 'roster-workers-'));
-  // For root the embedded Postgres runs as somebody else, who must be able to enter.
+  // If the tests run as root, Postgres runs as another user, who must be able to enter the folder.
   chmodSync(folder, 0o755);
 });
 afterAll(async () => {
@@ -43,7 +46,7 @@ function isAlive(pid: number | undefined): boolean {
   }
 }
 
-/** What the log says of workers that have come to serve, the last one of each number. */
+/** The pid of each worker number, from the last log line about it. */
 function pids(service: Served): Map<number, number> {
   const lines = service.lines.filter(({ msg }) => msg === 'a worker is serving');
   return new Map(lines.map(({ worker, pid }) => [worker as number, pid as number]));
@@ -53,7 +56,7 @@ function messages(service: Served): unknown[] {
   return service.lines.map(({ msg }) => msg);
 }
 
-/** Connections of its own to both addresses; no retries. */
+/** Separate connections to both addresses, without retries. */
 function connectClient(service: Served, connections = 1): Client {
   const address = Array.from({ length: connections }, () => service.address);
   const client = createClient({ address, attemptsMax: 1 });
@@ -61,7 +64,7 @@ function connectClient(service: Served, connections = 1): Client {
   return client;
 }
 
-/** Calls again and again, two at once; says what failed. */
+/** Keeps two calls running, and returns the failures. */
 function callOn(client: Client) {
   let isRunning = true;
   let answered = 0;
@@ -72,7 +75,7 @@ function callOn(client: Client) {
         () => answered++,
         (error: unknown) => failures.push(error),
       );
-      // Leaves the machine to workers that start.
+      // Leaves CPU time to workers that start.
       await sleep(2);
     }
   });
@@ -86,7 +89,7 @@ function callOn(client: Client) {
   };
 }
 
-/** Makes creates of one name wait in the database until somebody lets them go. */
+/** Blocks creates of one first name in the database until letGo() is called. */
 async function holdCreates(firstName: string): Promise<{ waits(): Promise<boolean>; letGo(): Promise<unknown> }> {
   const name = `hold_${firstName.toLowerCase()}`;
   await database.query(`create table ${name} (id integer)`);
@@ -109,20 +112,20 @@ async function holdCreates(firstName: string): Promise<{ waits(): Promise<boolea
 }
 
 describe('workers', () => {
-  it('serve on one port, a connection each in turn', async () => {
+  it('serve on one port, and receive connections in turn', async () => {
     const service = await serveWorkers();
     const client = connectClient(service, 4);
     for (let count = 0; count < 8; count++) await client.listUsers({});
     await vi.waitFor(() => {
       const calls = service.lines.filter(({ msg }) => msg === 'call');
       expect(new Set(calls.map(({ worker }) => worker))).toEqual(new Set([1, 2]));
-      // An address that a client has four times has four connections at least.
+      // A client with the address four times has at least four connections.
       expect(new Set(calls.map(({ peer }) => peer)).size).toBeGreaterThanOrEqual(4);
-    }, patience);
+    }, waitOptions);
     expect(messages(service).filter((message) => message === 'listening')).toHaveLength(1);
   });
 
-  it('show their watchers what was written through others', async () => {
+  it('send their watchers the changes made through other workers', async () => {
     const service = await serveWorkers();
     const seen = Array.from({ length: 4 }, () => new Set<string>());
     const stop = new AbortController();
@@ -139,49 +142,49 @@ describe('workers', () => {
     );
     await vi.waitFor(() => {
       for (const ids of seen) expect(written.filter((id) => !ids.has(id))).toEqual([]);
-    }, patience);
+    }, waitOptions);
     stop.abort();
     await Promise.allSettled(watches);
   });
 
-  it('that are killed are replaced on the same port, and the others go on', async () => {
+  it('that are killed are replaced on the same port, and the others continue', async () => {
     const service = await serveWorkers();
     const before = pids(service);
     const clients = Array.from({ length: 4 }, () => connectClient(service));
     const loads = clients.map(callOn);
-    await vi.waitFor(() => expect(loads.every((load) => load.answered() > 10)).toBe(true), patience);
+    await vi.waitFor(() => expect(loads.every((load) => load.answered() > 10)).toBe(true), waitOptions);
     process.kill(before.get(1) ?? Number.NaN, 'SIGKILL');
-    await vi.waitFor(() => expect(pids(service).get(1)).not.toBe(before.get(1)), patience);
+    await vi.waitFor(() => expect(pids(service).get(1)).not.toBe(before.get(1)), waitOptions);
     expect(pids(service).get(2)).toBe(before.get(2));
     const failures = await Promise.all(loads.map((load) => load.stop()));
-    // Of those whose connection it had, and what every client may try again.
+    // Failures of calls on its connections, with codes that every client may retry.
     const codes = failures.flat().map((error) => (error as { code: string }).code);
-    // node:cluster keeps a connection that it was about to hand to the worker which died: that client waits for its deadline.
+    // If node:cluster was about to hand a connection to the dead worker, the client waits for its deadline.
     const expected = ['UNAVAILABLE', 'DEADLINE_EXCEEDED'];
     expect(codes.filter((code) => !expected.includes(code))).toEqual([]);
     expect(service.lines).toContainEqual(
       expect.objectContaining({ msg: 'a worker has exited', worker: 1, signal: 'SIGKILL', againInMs: 0 }),
     );
-    await vi.waitFor(() => connectClient(service).listUsers({}), patience);
+    await vi.waitFor(() => connectClient(service).listUsers({}), waitOptions);
   });
 
-  it('that all die at once all come back, each later than the time before', async () => {
+  it('that all die at once are all restarted, each time after a longer pause', async () => {
     const service = await serveWorkers();
     for (const againInMs of [0, 500]) {
       const before = pids(service);
       for (const pid of before.values()) process.kill(pid, 'SIGKILL');
       await vi.waitFor(() => {
         for (const [number, pid] of before) expect(pids(service).get(number)).not.toBe(pid);
-      }, patience);
+      }, waitOptions);
       const ends = service.lines.filter(({ msg }) => msg === 'a worker has exited').slice(-2);
       expect(ends).toEqual([expect.objectContaining({ againInMs }), expect.objectContaining({ againInMs })]);
-      await vi.waitFor(() => connectClient(service).listUsers({}), patience);
+      await vi.waitFor(() => connectClient(service).listUsers({}), waitOptions);
     }
   });
 });
 
 describe('SIGHUP', () => {
-  it('restarts all workers, and no call fails that is made meanwhile, without a retry', async () => {
+  it('restarts all workers, and no call fails meanwhile, even without retries', async () => {
     const service = await serveWorkers();
     const before = pids(service);
     const loads = Array.from({ length: 4 }, () => callOn(connectClient(service)));
@@ -192,13 +195,13 @@ describe('SIGHUP', () => {
         await client.listUsers({ pageSize: 1 });
       }
     })();
-    await vi.waitFor(() => expect(loads.every((load) => load.answered() > 10)).toBe(true), patience);
+    await vi.waitFor(() => expect(loads.every((load) => load.answered() > 10)).toBe(true), waitOptions);
     service.process.kill('SIGHUP');
-    await vi.waitFor(() => expect(messages(service)).toContain('restarted the workers'), patience);
+    await vi.waitFor(() => expect(messages(service)).toContain('restarted the workers'), waitOptions);
     const answered = loads.map((load) => load.answered());
     await vi.waitFor(
       () => expect(loads.every((load, index) => load.answered() > (answered[index] ?? 0) + 10)).toBe(true),
-      patience,
+      waitOptions,
     );
     for (const load of loads) expect(await load.stop()).toEqual([]);
     isRunning = false;
@@ -209,21 +212,21 @@ describe('SIGHUP', () => {
     }
   });
 
-  it('that comes again and again meanwhile restarts them once more', async () => {
+  it('that is repeated meanwhile restarts them only once more', async () => {
     const service = await serveWorkers();
     for (let count = 0; count < 3; count++) {
       service.process.kill('SIGHUP');
-      await vi.waitFor(() => expect(messages(service)).toContain('restarting the workers'), patience);
+      await vi.waitFor(() => expect(messages(service)).toContain('restarting the workers'), waitOptions);
     }
     await vi.waitFor(
       () => expect(messages(service).filter((message) => message === 'restarted the workers')).toHaveLength(2),
-      patience,
+      waitOptions,
     );
     expect(await service.end('SIGTERM')).toBe(0);
     expect(messages(service).filter((message) => message === 'restarting the workers')).toHaveLength(2);
   });
 
-  it('brings new certificates into use, and keeps the old workers where the new files are no good', async () => {
+  it('applies new certificates, and keeps the old workers if the new files are invalid', async () => {
     const authority = createAuthority();
     const [certFile, keyFile] = [join(folder, 'cert.pem'), join(folder, 'key.pem')];
     const use = (name: string) => {
@@ -253,7 +256,7 @@ describe('SIGHUP', () => {
 
     use('second');
     service.process.kill('SIGHUP');
-    await vi.waitFor(() => expect(messages(service)).toContain('restarted the workers'), patience);
+    await vi.waitFor(() => expect(messages(service)).toContain('restarted the workers'), waitOptions);
     expect(await shownByAll()).toEqual(new Set(['second']));
 
     const before = pids(service);
@@ -268,14 +271,14 @@ describe('SIGHUP', () => {
             msg: expect.stringMatching(/^the restart has stopped/),
           }),
         ),
-      patience,
+      waitOptions,
     );
     expect(await shownByAll()).toEqual(new Set(['second']));
     expect(pids(service)).toEqual(before);
     for (const pid of before.values()) expect(isAlive(pid)).toBe(true);
   });
 
-  it('leaves a process that serves alone as it is', async () => {
+  it('does not affect a process without workers', async () => {
     const service = await serveWorkers({ WORKERS: '1' });
     service.process.kill('SIGHUP');
     await vi.waitFor(
@@ -283,15 +286,15 @@ describe('SIGHUP', () => {
         expect(service.lines).toContainEqual(
           expect.objectContaining({ level: 'warn', msg: expect.stringMatching(/WORKERS is 1/) }),
         ),
-      patience,
+      waitOptions,
     );
     await connectClient(service).listUsers({});
     expect(await service.end('SIGTERM')).toBe(0);
   });
 });
 
-describe('an end with workers', () => {
-  it('comes in order, the embedded Postgres last, and leaves nothing behind', async () => {
+describe('a shutdown with workers', () => {
+  it('happens in order, the embedded Postgres last, and leaves nothing behind', async () => {
     const dataDir = join(folder, 'data');
     const service = await serveWorkers({ DATABASE_URL: '', DATA_DIR: dataDir });
     await connectClient(service).listUsers({});
@@ -301,74 +304,74 @@ describe('an end with workers', () => {
     expect(await service.end('SIGTERM')).toBe(0);
     expect(existsSync(postmaster)).toBe(false);
     expect(workers.some(isAlive)).toBe(false);
-    // It has removed its file and has only to go.
-    await vi.waitFor(() => expect(isAlive(postgres)).toBe(false), patience);
+    // It has removed its file and is about to exit.
+    await vi.waitFor(() => expect(isAlive(postgres)).toBe(false), waitOptions);
     await vi.waitFor(
       () => expect(messages(service).filter((message) => message === 'stopped')).toHaveLength(3),
-      patience,
+      waitOptions,
     );
     expect(service.lines.at(-1)).not.toHaveProperty('worker');
-    // A worker that outlives its database, or is told to stop after it, has something to say about that.
+    // A worker that outlives its database, or stops after it, would log this.
     expect(messages(service)).not.toContain('the database is away');
   });
 
-  it('by Ctrl-C, which all processes hear, answers the calls that there are', async () => {
+  it('by Ctrl-C, which all processes receive, answers the running calls', async () => {
     const service = await serveWorkers({}, { isGroup: true });
     const held = await holdCreates('Grace');
     const client = connectClient(service);
     const call = client.createUser({ user: { firstName: 'Grace', email: 'grace@example.com' } });
-    await vi.waitFor(async () => expect(await held.waits()).toBe(true), patience);
+    await vi.waitFor(async () => expect(await held.waits()).toBe(true), waitOptions);
     const exited = new Promise((resolve) => service.process.once('exit', resolve));
     process.kill(-(service.process.pid ?? Number.NaN), 'SIGINT');
     await vi.waitFor(
       () => expect(messages(service).filter((message) => message === 'stopping')).toHaveLength(3),
-      patience,
+      waitOptions,
     );
     await held.letGo();
     expect((await call).user?.email).toBe('grace@example.com');
     expect(await exited).toBe(0);
   });
 
-  it('is there at once when a second signal comes', async () => {
+  it('is immediate after a second signal', async () => {
     const service = await serveWorkers({ SHUTDOWN_DELAY_MS: '600000' });
     const workers = [...pids(service).values()];
     service.process.kill('SIGTERM');
     await vi.waitFor(
       () => expect(messages(service).filter((message) => message === 'stopping')).toHaveLength(3),
-      patience,
+      waitOptions,
     );
     expect(await service.end('SIGTERM')).toBe(143);
-    await vi.waitFor(() => expect(workers.some(isAlive)).toBe(false), patience);
+    await vi.waitFor(() => expect(workers.some(isAlive)).toBe(false), waitOptions);
   });
 
-  it('does not wait for a worker that no longer does anything', async () => {
+  it('does not wait for an unresponsive worker', async () => {
     const service = await serveWorkers({ SHUTDOWN_TIMEOUT_MS: '0' });
     const workers = [...pids(service).values()];
     process.kill(workers[0] ?? Number.NaN, 'SIGSTOP');
     expect(await service.end('SIGTERM')).toBe(0);
-    await vi.waitFor(() => expect(messages(service)).toContain('stopped'), patience);
+    await vi.waitFor(() => expect(messages(service)).toContain('stopped'), waitOptions);
     expect(messages(service)).toContain('killing a worker that did not exit in time');
     expect(workers.some(isAlive)).toBe(false);
   });
 
-  it('of the process that keeps them, by kill -9, is theirs too', async () => {
+  it('of the primary process by kill -9 also ends its workers', async () => {
     const service = await serveWorkers();
     const client = connectClient(service);
     const held = await holdCreates('Edsger');
     const call = client.createUser({ user: { firstName: 'Edsger', email: 'edsger@example.com' } });
-    await vi.waitFor(async () => expect(await held.waits()).toBe(true), patience);
+    await vi.waitFor(async () => expect(await held.waits()).toBe(true), waitOptions);
     const workers = [...pids(service).values()];
     expect(await service.end('SIGKILL')).toBeNull();
-    // The port is free at once, while a worker still answers the call that it has.
+    // The port is free at once, while a worker still answers its call.
     await serveWorkers({ GRPC_ADDRESS: service.address });
     await held.letGo();
     expect((await call).user?.email).toBe('edsger@example.com');
-    await vi.waitFor(() => expect(workers.some(isAlive)).toBe(false), patience);
+    await vi.waitFor(() => expect(workers.some(isAlive)).toBe(false), waitOptions);
   });
 });
 
 describe('a start with workers that fails', () => {
-  it('because the port is taken says so once', async () => {
+  it('because the port is in use is reported once', async () => {
     const server = createServer();
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     onTestFinished(() => new Promise<void>((resolve) => server.close(() => resolve())));
@@ -380,9 +383,9 @@ describe('a start with workers that fails', () => {
     expect(await serveInVain({ ...settings, WORKERS: '2' })).toEqual(alone);
   });
 
-  it('because a worker cannot serve says so once, and leaves nothing behind', async () => {
+  it('because a worker cannot serve is reported once, and leaves nothing behind', async () => {
     await using own = await createTestDatabase();
-    // Found after the migrations, and not by who runs them.
+    // The worker notices this after the migrations, which the primary process runs.
     await own.query('drop table directory cascade');
     const settings = { DATABASE_URL: own.url, GRPC_ADDRESS: 'localhost:0', LOG_LEVEL: 'silent' };
     const alone = await serveInVain(settings);
@@ -396,6 +399,6 @@ describe('a start with workers that fails', () => {
         `select from pg_stat_activity where datname = current_database() and application_name like 'roster%'`,
       );
       expect(sessions).toEqual([]);
-    }, patience);
+    }, waitOptions);
   });
 });

@@ -1,4 +1,4 @@
-/** Which emails count as one, and that the migration to this rule loses nobody. */
+/** Which emails are equal, and that the migration to this rule loses no user. */
 import { domainToASCII } from 'node:url';
 import fc from 'fast-check';
 import pg from 'pg';
@@ -122,7 +122,7 @@ describe('the key of an email', () => {
     const label = fc.string({ unit, minLength: 1, maxLength: 20 });
     const domains = fc.sample(fc.array(label, { minLength: 1, maxLength: 3 }), 3000).map((labels) => labels.join('.'));
     const pairs = domains.map((domain) => [`a@${domain}`, `a@${domainToASCII(domain)}`] as const);
-    // Mixed directions have no ASCII form, and what ends in a number is taken for an IP address.
+    // Mixed directions have no ASCII form, and a domain that ends in a number counts as an IP address.
     const valid = pairs.filter(([email, ascii]) => ascii !== 'a@' && !/\d$/.test(email));
     expect(valid.length).toBeGreaterThan(500);
     expect(await differing(valid)).toEqual([]);
@@ -135,7 +135,7 @@ describe('the key of an email', () => {
       (text) => `a@xn--${text}.example`,
     );
     const keys = await keysOf(emails);
-    // Whatever it decodes to, nothing is raised and no key is empty.
+    // For any decoding result, there is no error and no empty key.
     expect(keys.filter((key) => !key.startsWith('a@') || !key.endsWith('.example') || key.length < 11)).toEqual([]);
     expect(keys.slice(0, 6)).toEqual(emails.slice(0, 6));
     expect(await keysOf(['xn--', '', '@', 'a@', 'xn--bcher-kva', 'a.b'])).toEqual([
@@ -170,7 +170,7 @@ describe('the migration of the key', () => {
     expect(message).not.toMatch(/straße|strasse|cher|@/);
     for (const id of ids.slice(0, 4)) expect(message).toContain(id);
     expect(message).not.toContain(ids[4]);
-    // Emails that differ still do.
+    // Different emails stay different.
     await insert(database, 'ſ@x');
     await insert(database, 's@x');
     await database.query(`delete from users where email in ('straße@x', 'a@bücher.example', 's@x')`);
@@ -192,7 +192,7 @@ describe('the migration of the key', () => {
     expect(message).toMatch(/and more$/);
   });
 
-  it('is seen by connections that were open before', async () => {
+  it('is visible to connections that were open before', async () => {
     await using database = await createTestDatabase();
     const client = new pg.Client({ connectionString: database.url });
     await client.connect();

@@ -1,4 +1,6 @@
-/** The embedded server with real programs and a real folder: what it survives, who may share it, who can reach it. */
+/**
+ * The embedded server with real programs and a real folder: what it survives, how it is shared, and who can reach it.
+ */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import * as fs from 'node:fs';
@@ -12,14 +14,14 @@ import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/store/em
 const isRoot = process.getuid?.() === 0;
 const nobody = 65_534;
 
-// One cluster for all but those tests that are about making one: initdb takes a second.
+// Most tests share one cluster, because initdb takes a second.
 let scratch: string;
 let dataDir: string;
 const messages: string[] = [];
 
 beforeAll(() => {
   scratch = fs.mkdtempSync(path.join(tmpdir(), 'roster-embedded-'));
-  // For root the programs run as another user, who has to pass.
+  // If the tests run as root, the programs run as another user, who must be able to enter the folder.
   fs.chmodSync(scratch, 0o755);
   dataDir = path.join(scratch, 'shared folder of "data"');
 });
@@ -54,7 +56,7 @@ async function isAnswering(url: string): Promise<boolean> {
   );
 }
 
-/** Does to a server what the death of a Roster does to it: its sessions vanish and nobody stops it. */
+/** Simulates the death of a Roster: its sessions vanish, and the server keeps running. */
 async function orphan(server: EmbeddedPostgres): Promise<void> {
   await query(
     server.url,
@@ -63,7 +65,7 @@ async function orphan(server: EmbeddedPostgres): Promise<void> {
 }
 
 describe('an embedded Postgres', () => {
-  it('keeps its data and its address from one start to the next', async () => {
+  it('keeps its data and its address between starts', async () => {
     const first = await start();
     await query(first.url, 'CREATE TABLE kept AS SELECT 42 AS answer');
     await first.stop();
@@ -75,7 +77,7 @@ describe('an embedded Postgres', () => {
     expect(await query(second.url, 'SELECT answer FROM kept')).toEqual([{ answer: 42 }]);
   });
 
-  it('takes another port when somebody else has the one of the last time', async () => {
+  it('uses another port if its last one is in use', async () => {
     const first = await start();
     await first.stop();
     const port = Number(new URL(first.url).port);
@@ -97,7 +99,7 @@ describe('an embedded Postgres', () => {
     expect(row).toEqual({ encoding: 'UTF8', by_bytes: false, by_icu: true, fsync: 'on' });
   });
 
-  it('can be reached from this machine only, and only with the password', async () => {
+  it('can be reached only from this machine, and only with the password', async () => {
     const { url } = await start();
     const port = Number(new URL(url).port);
     const others = Object.values(networkInterfaces())
@@ -119,7 +121,7 @@ describe('an embedded Postgres', () => {
     expect(fs.statSync(path.join(dataDir, 'password')).mode & 0o777).toBe(0o600);
   });
 
-  it('comes back on the same port after its process was killed, with what was committed', async () => {
+  it('restarts on the same port with all committed data after its process was killed', async () => {
     const server = await start();
     await query(server.url, 'CREATE TABLE IF NOT EXISTS committed (n int)');
     await query(server.url, 'INSERT INTO committed VALUES (1)');
@@ -134,7 +136,7 @@ describe('an embedded Postgres', () => {
     expect(postmasterPid()).toBe(after);
   });
 
-  it('can be started again after it was stopped', async () => {
+  it('can be restarted after a stop', async () => {
     const server = await start();
     await server.stop();
     await server.stop();
@@ -143,7 +145,7 @@ describe('an embedded Postgres', () => {
     expect(await isAnswering(server.url)).toBe(true);
   });
 
-  it('is shared by those who use the same folder, and stopped by the last of them', async () => {
+  it('is shared by all users of the folder, and stopped by the last of them', async () => {
     const first = await start();
     const second = await start();
     expect(second.url).toBe(first.url);
@@ -154,14 +156,14 @@ describe('an embedded Postgres', () => {
     expect(await isAnswering(second.url)).toBe(false);
   });
 
-  it('is stopped when all leave at once', async () => {
+  it('stops if all users stop at once', async () => {
     const servers = await Promise.all([start(), start(), start(), start()]);
     await Promise.all(servers.map((server) => server.stop()));
     expect(await isAnswering(servers[0]?.url ?? '')).toBe(false);
     expect(fs.existsSync(path.join(dataDir, 'pgdata', 'postmaster.pid'))).toBe(false);
   });
 
-  it('serves whoever starts while another one stops it', async () => {
+  it('serves a process that starts while another one stops it', async () => {
     let server = await start();
     for (let round = 0; round < 5; round++) {
       const [next] = await Promise.all([start(), server.stop()]);
@@ -171,7 +173,7 @@ describe('an embedded Postgres', () => {
     }
   });
 
-  it('is taken over when the Roster that started it was killed', async () => {
+  it('is taken over if the Roster that started it was killed', async () => {
     const dead = await start();
     const pid = postmasterPid();
     await orphan(dead);
@@ -181,7 +183,7 @@ describe('an embedded Postgres', () => {
     expect(await isAnswering(heir.url)).toBe(false);
   });
 
-  it('stops soon after kill, which waits for nothing', async () => {
+  it('stops soon after kill, which returns at once', async () => {
     const server = await start();
     server.kill();
     await expect
@@ -189,7 +191,7 @@ describe('an embedded Postgres', () => {
       .toBe(false);
   });
 
-  it('starts although a stale postmaster.pid names a process that is something else', async () => {
+  it('starts although a stale postmaster.pid contains the pid of another program', async () => {
     const server = await start();
     const file = path.join(dataDir, 'pgdata', 'postmaster.pid');
     const lines = fs.readFileSync(file, 'utf8').split('\n');
@@ -206,7 +208,7 @@ describe('an embedded Postgres', () => {
     expect(innocent.exitCode).toBeNull();
   });
 
-  it('is made once by those who start at once in a new folder, whatever a crash has left there', async () => {
+  it('is created once by concurrent starts in a new folder, even with leftovers of a crash', async () => {
     const folder = path.join(scratch, 'fresh');
     const leftover = path.join(folder, 'new-pgdata-999999999-crash');
     fs.mkdirSync(leftover, { recursive: true });
@@ -217,7 +219,7 @@ describe('an embedded Postgres', () => {
     expect(fs.readdirSync(folder).sort()).toEqual(['password', 'pgdata', 'port', 'postgres.log']);
   });
 
-  it('says what to do about a cluster of another version', async () => {
+  it('explains what to do about a cluster of another version', async () => {
     const folder = path.join(scratch, 'old');
     const pgdata = path.join(folder, 'pgdata');
     fs.mkdirSync(pgdata, { recursive: true });
@@ -228,7 +230,7 @@ describe('an embedded Postgres', () => {
     );
   });
 
-  it('shows the end of its log when it does not start', async () => {
+  it('shows the end of its log if it does not start', async () => {
     const server = await start();
     await server.stop();
     const conf = path.join(dataDir, 'pgdata', 'postgresql.auto.conf');
@@ -247,7 +249,7 @@ describe.skipIf(!isRoot)('as root (skipped: these tests run as an ordinary user)
     expect(fs.statSync(`/proc/${postmasterPid()}`).uid).not.toBe(0);
   });
 
-  it('keeps the data elsewhere when that user cannot enter the folder, and finds it again', async () => {
+  it('keeps the data elsewhere if that user cannot enter the folder, and finds it again', async () => {
     const closed = path.join(scratch, 'closed');
     fs.mkdirSync(closed, { mode: 0o700 });
     const folder = path.join(closed, 'data');
@@ -263,8 +265,8 @@ describe.skipIf(!isRoot)('as root (skipped: these tests run as an ordinary user)
   });
 });
 
-describe('in a process of its own', () => {
-  // Node strips the types itself; only the names of the files are those of the compiled ones.
+describe('in a separate process', () => {
+  // Node strips the types itself; only the file names are those of compiled files.
   const hook = `data:text/javascript,${encodeURIComponent(
     `import { registerHooks } from 'node:module';
      registerHooks({ resolve(name, context, next) {
@@ -276,7 +278,7 @@ describe('in a process of its own', () => {
   )}`;
   const source = new URL('../../src/store/embedded-postgres.ts', import.meta.url).href;
 
-  /** A Roster in small: starts, prints where, and holds on until it is told to go. */
+  /** A minimal Roster: starts, prints its URL, and runs until it is stopped. */
   async function launch(folder: string, uid?: number): Promise<{ child: ChildProcess; url: string }> {
     const program = `
       const { startEmbeddedPostgres } = await import(${JSON.stringify(source)});
@@ -286,7 +288,7 @@ describe('in a process of its own', () => {
       process.on('SIGTERM', () => server.stop().then(() => clearInterval(hold)));
       process.stdout.write(server.url + '\\n');`;
     const child = spawn(process.execPath, ['--import', hook, '--input-type=module', '-e', program], {
-      // A group of its own, like a terminal's job.
+      // A separate process group, like a terminal's job.
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe'],
       ...(uid === undefined ? {} : { uid, gid: uid }),
@@ -303,7 +305,7 @@ describe('in a process of its own', () => {
     return { child, url: line.trim() };
   }
 
-  it('survives a Ctrl-C that its Roster is still busy with, and a Roster that is killed', async () => {
+  it('survives a Ctrl-C while its Roster is busy, and the kill of its Roster', async () => {
     const { child, url } = await launch(dataDir);
     const pid = postmasterPid();
     process.kill(-(child.pid ?? Number.NaN), 'SIGINT');
@@ -329,7 +331,7 @@ describe('in a process of its own', () => {
       await once(child, 'exit');
       expect(await isAnswering(url)).toBe(false);
 
-      // Afterwards root may use it as well, and the user again: Postgres runs as its owner all the time.
+      // Afterwards root can use it, and then the user again: Postgres always runs as the owner.
       const server = await start(folder);
       await server.stop();
       const again = await launch(folder, nobody);

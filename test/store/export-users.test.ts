@@ -9,7 +9,7 @@ import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { databaseOptions, someFields } from '../support/open-database.js';
 
 const never = new AbortController().signal;
-const patience = { timeout: 30_000 };
+const waitOptions = { timeout: 30_000 };
 
 let testDatabase: TestDatabase;
 let database: Database;
@@ -23,7 +23,7 @@ afterAll(async () => {
   await testDatabase?.[Symbol.asyncDispose]();
 });
 
-/** The ids, in ascending order. */
+/** Returns the ids in ascending order. */
 async function insert(fields: readonly UserFields[]): Promise<string[]> {
   const users = fields.map((of) => ({ id: uuidv7(), fields: of, request: undefined }));
   await insertUsers(database, users, 'wait');
@@ -45,7 +45,7 @@ const walks = () =>
   );
 
 describe('a walk over a snapshot', () => {
-  it('gives whole users', async () => {
+  it('returns complete users', async () => {
     const fields = someFields({
       lastName: '',
       profileImageUrl: 'https://example.com/é',
@@ -58,7 +58,7 @@ describe('a walk over a snapshot', () => {
     expect(piece?.users.map(({ user }) => user)).toEqual([{ id, ...fields, ...times, version: 1 }]);
   });
 
-  it('outlasts what the server or the role allows a transaction that waits', async () => {
+  it('outlasts the timeouts of the server and the role for idle transactions', async () => {
     const ids = await insert(many(300));
     const url = `${testDatabase.url}?options=${encodeURIComponent('-c idle_in_transaction_session_timeout=50ms')}`;
     const impatient = await openDatabase(databaseOptions(url));
@@ -71,13 +71,13 @@ describe('a walk over a snapshot', () => {
     }
   });
 
-  it('has one empty piece where there is nobody', async () => {
+  it('has one empty piece if there are no users', async () => {
     await using snapshot = await openUsersSnapshot(database, {}, never);
     expect(await Array.fromAsync(snapshot.pieces())).toEqual([{ users: [], isLast: true }]);
   });
 
   it.each([63, 64, 65, 191, 192, 193])(
-    'gives all of %i users in the order of ids, and says which piece is the last',
+    'returns all of %i users in the order of ids, and marks the last piece',
     async (count) => {
       const ids = await insert(many(count));
       await using snapshot = await openUsersSnapshot(database, {}, never);
@@ -87,14 +87,14 @@ describe('a walk over a snapshot', () => {
     },
   );
 
-  it('begins behind an id and has only who matches a filter', async () => {
+  it('starts after an id and returns only users that match the filter', async () => {
     const ids = await insert([...many(50), ...many(50, { lastName: "O'Neill" }), ...many(50)]);
     const filter = parseFilter(`last_name == "O'Neill"`);
     await using snapshot = await openUsersSnapshot(database, { filter, after: ids[79] }, never);
     expect(await idsOf(snapshot)).toEqual(ids.slice(80, 100));
   });
 
-  it('is exactly what its snapshot sees by the change log, whoever writes before and meanwhile', async () => {
+  it('contains exactly what its snapshot sees by the change log, despite writes before and meanwhile', async () => {
     const known = await insert(many(600));
     let writing = true;
     const write = async () => {
@@ -114,7 +114,7 @@ describe('a walk over a snapshot', () => {
         const walked = new Map<string, number>();
         for await (const { users } of snapshot.pieces()) {
           for (const { user } of users) walked.set(user.id, user.version);
-          // Others write between one piece and the next, surely.
+          // Guarantees a write between two pieces.
           const [id = ''] = await insert(many(1));
           known.push(id);
         }
@@ -131,13 +131,13 @@ describe('a walk over a snapshot', () => {
     }
   });
 
-  it('says which change log its snapshot belongs to', async () => {
+  it('names the change log that its snapshot belongs to', async () => {
     const [feed] = await testDatabase.query<{ id: string }>('select id from change_feed');
     await using snapshot = await openUsersSnapshot(database, {}, never);
     expect(snapshot.feedId).toBe(feed?.id);
   });
 
-  it('takes fewer users at once where they are large', async () => {
+  it('reads fewer users at once if they are large', async () => {
     // jsonb writes these with 60,000 digits.
     const large = { numbers: Array.from({ length: 200 }, () => 1e300) };
     const ids = await insert([...many(300), ...many(300, { attributes: large }), ...many(300)]);
@@ -145,44 +145,44 @@ describe('a walk over a snapshot', () => {
     const pieces: SnapshotPiece[] = await Array.fromAsync(snapshot.pieces());
     expect(pieces.flatMap(({ users }) => users.map(({ user }) => user.id))).toEqual(ids);
     const bytesOf = ({ users }: SnapshotPiece) => users.reduce((sum, user) => sum + user.attributesBytes, 0);
-    // All but the one in which they begin.
+    // All except the piece in which they start.
     expect(pieces.map(bytesOf).filter((bytes) => bytes > 600_000).length).toBeLessThanOrEqual(1);
     expect(Math.max(...pieces.map(({ users }) => users.length))).toBeLessThanOrEqual(256);
   });
 });
 
-describe('a snapshot that is given up', () => {
-  it('in the middle of a walk leaves no connection', async () => {
+describe('a snapshot that is abandoned', () => {
+  it('during a walk leaves no connection', async () => {
     await insert(many(500));
     {
       await using snapshot = await openUsersSnapshot(database, {}, never);
       for await (const _ of snapshot.pieces()) break;
     }
-    await vi.waitFor(async () => expect(await walks()).toEqual([]), patience);
+    await vi.waitFor(async () => expect(await walks()).toEqual([]), waitOptions);
   });
 
-  it('while it waits for the database is cancelled there', async () => {
+  it('while it waits for the database is cancelled in the server', async () => {
     await testDatabase.query('truncate users');
     const locker = await database.openSession(never);
     await locker.query('begin');
     await locker.query('lock table users in access exclusive mode');
     const caller = new AbortController();
     const opened = openUsersSnapshot(database, {}, caller.signal);
-    await vi.waitFor(async () => expect((await walks()).length).toBe(2), patience);
+    await vi.waitFor(async () => expect((await walks()).length).toBe(2), waitOptions);
     caller.abort(new Error('gone'));
     await expect(opened).rejects.toThrow('gone');
-    await vi.waitFor(async () => expect((await walks()).length).toBe(1), patience);
+    await vi.waitFor(async () => expect((await walks()).length).toBe(1), waitOptions);
     await locker[Symbol.asyncDispose]();
   });
 
-  it('ends its walk with the signal’s reason, also when nobody is waiting for a piece', async () => {
+  it('ends its walk with the signal’s reason, also if no read is pending', async () => {
     await insert(many(500));
     const caller = new AbortController();
     await using snapshot = await openUsersSnapshot(database, {}, caller.signal);
     const pieces = snapshot.pieces();
     await pieces.next();
     caller.abort(new Error('gone'));
-    await vi.waitFor(async () => expect(await walks()).toEqual([]), patience);
+    await vi.waitFor(async () => expect(await walks()).toEqual([]), waitOptions);
     await expect(
       (async () => {
         for await (const _ of pieces);

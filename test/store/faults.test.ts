@@ -1,4 +1,4 @@
-/** What a caller is told of real errors of a real Postgres, and that the pool outlives all of them. */
+/** The Faults for real errors of a real Postgres. The pool must survive all of them. */
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import pg from 'pg';
@@ -9,15 +9,15 @@ import { faultOf, isConnectionLost, lostRace, mayRunAgain } from '../../src/stor
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { databaseOptions } from '../support/open-database.js';
 
-/** A bound for what never happens, far above what the slowest machine needs. */
-const patience = { timeout: 30_000 };
+/** Far above what the slowest machine needs. */
+const waitOptions = { timeout: 30_000 };
 
 let testDatabase: TestDatabase;
 const opened: Database[] = [];
 
 beforeAll(async () => {
   testDatabase = await createTestDatabase();
-  // Raises `state` on the first `times` calls since the sequence was made, and then answers.
+  // Raises `state` on the first `times` calls after the sequence was created, and then returns.
   await testDatabase.query(`
     create function raise_times(state text, times integer) returns text language plpgsql as $$
     begin
@@ -64,16 +64,16 @@ async function raise(database: Database, state: string, times: number) {
   return run(database, 'select raise_times($1, $2)', [state, times]);
 }
 
-/** Waits until something is running that has `text` in it, and gives its process. */
+/** Waits until a running statement contains `text`, and returns its process id. */
 function waitUntilRunning(text: string): Promise<number> {
   return vi.waitFor(async () => {
     const [row] = await testDatabase.query<{ pid: number }>(
       `select pid from pg_stat_activity where datname = $1 and state = 'active' and strpos(query, $2) > 0 and pid <> pg_backend_pid()`,
       [testDatabase.name, text],
     );
-    if (row === undefined) throw new Error(`nothing runs ${text}`);
+    if (row === undefined) throw new Error(`no running statement contains ${text}`);
     return row.pid;
-  }, patience);
+  }, waitOptions);
 }
 
 function terminate(pid: number): Promise<unknown> {
@@ -84,7 +84,7 @@ const insertUser = 'insert into users (id, first_name, email) values ($1, $2, $3
 const idOf = (n: number) => `00000000-0000-7000-8000-00000000000${n}`;
 
 describe('an error of Postgres', () => {
-  it('about a taken email is EMAIL_TAKEN, says nothing of the email, and leaves the connection in the pool', async () => {
+  it('about a taken email is EMAIL_TAKEN, does not contain the email, and keeps the connection in the pool', async () => {
     const database = await open();
     const pid = await pidOf(database);
     await run(database, insertUser, [idOf(1), 'Ada', 'secret@example.com']);
@@ -96,7 +96,7 @@ describe('an error of Postgres', () => {
     expect(await pidOf(database)).toBe(pid);
   });
 
-  it('that blames a row is no reason to blame its email', async () => {
+  it('that is caused by a row does not count as a taken email', async () => {
     const database = await open();
     await run(database, insertUser, [idOf(3), 'Ada', 'three@example.com']);
     const twice = run(database, insertUser, [idOf(3), 'Ada', 'four@example.com']);
@@ -118,7 +118,7 @@ describe('an error of Postgres', () => {
       `insert into users (id, first_name, email) select gen_random_uuid(), 'a', string_agg(md5(i::text), '') from generate_series(1, 1000) as i`,
     ],
   ])(
-    'that only a bug of ours can make (%s) stays as it is, and its statement may run again in halves',
+    'that only a bug in Roster can cause (%s) is not converted, and its statement may run again in halves',
     async (state, text) => {
       const database = await open();
       const pid = await pidOf(database);
@@ -131,7 +131,7 @@ describe('an error of Postgres', () => {
   );
 
   it.each(['53100', '53200', '53400', '58000', '58030'])(
-    'about what the server is short of (%s) is DATABASE_UNAVAILABLE, on a connection that is still good',
+    'about missing resources (%s) is DATABASE_UNAVAILABLE, and the connection stays usable',
     async (state) => {
       const database = await open();
       const pid = await pidOf(database);
@@ -143,7 +143,7 @@ describe('an error of Postgres', () => {
   );
 
   it.each(['08000', '08006', '53300', '57P01', '57P02', '57P03', '57P05', '28000', '28P01', '3D000'])(
-    'about the connection (%s) is DATABASE_UNAVAILABLE, and the next statement has another connection',
+    'about the connection (%s) is DATABASE_UNAVAILABLE, and the next statement gets another connection',
     async (state) => {
       const database = await open();
       const pid = await pidOf(database);
@@ -154,8 +154,8 @@ describe('an error of Postgres', () => {
     },
   );
 
-  it('about a server that takes no writes is DATABASE_UNAVAILABLE if a new connection takes none either', async () => {
-    // Only for new sessions, so that it can be reset on one that is open.
+  it('about a read-only server is DATABASE_UNAVAILABLE if new connections are read-only too', async () => {
+    // Affects only new sessions, so that an open one can reset it.
     await testDatabase.query(`alter database ${testDatabase.name} set default_transaction_read_only = on`);
     const database = await open();
     const pid = await pidOf(database);
@@ -175,12 +175,12 @@ describe('an error of Postgres', () => {
 });
 
 describe('a statement that lost a race', () => {
-  it.each(['40001', '40P01'])('(%s) is run again, and its caller sees nothing of it', async (state) => {
+  it.each(['40001', '40P01'])('(%s) runs again, and its caller gets no error', async (state) => {
     const database = await open();
     expect(await raise(database, state, 4)).toEqual([['answered']]);
   });
 
-  it.each(['40001', '40P01'])('(%s) every time is DATABASE_UNAVAILABLE in the end', async (state) => {
+  it.each(['40001', '40P01'])('(%s) every time is finally DATABASE_UNAVAILABLE', async (state) => {
     const database = await open();
     const fault = await faultFrom(raise(database, state, 1000));
     expect(fault).toMatchObject({ reason: 'DATABASE_UNAVAILABLE', cause: { code: state } });
@@ -188,11 +188,11 @@ describe('a statement that lost a race', () => {
     expect(Number(row?.last_value)).toBe(5);
   });
 
-  it('is no statement that failed for another reason', async () => {
+  it('is not a statement that failed for another reason', async () => {
     const database = await open();
     await expect(raise(database, '23514', 1)).rejects.toMatchObject({ code: '23514' });
     expect(lostRace(new Error('40001'))).toBe(false);
-    // A null in the users' table is a bug; in that of request ids it is the sign that rememberRequest gives.
+    // A null in the users' table is a bug. In the table of request ids it is the signal of rememberRequest.
     const nullIn = (table: string, column: string) => Object.assign(new Error(), { code: '23502', table, column });
     expect(lostRace(nullIn('users', 'user_ids'))).toBe(false);
     expect(lostRace(nullIn('request_ids', 'digest'))).toBe(false);
@@ -200,8 +200,8 @@ describe('a statement that lost a race', () => {
   });
 });
 
-describe('a prepared statement that the connection no longer has as it was', () => {
-  it('because a migration has changed a type is prepared anew on another connection', async () => {
+describe('a prepared statement that the connection has lost', () => {
+  it('because a migration changed a type is prepared again on another connection', async () => {
     const database = await open();
     await testDatabase.query('create table outgrown as select 1 as number');
     const pid = await pidOf(database);
@@ -211,14 +211,14 @@ describe('a prepared statement that the connection no longer has as it was', () 
     expect(await pidOf(database)).not.toBe(pid);
   });
 
-  it('because a pooler has changed the session is prepared anew as well', async () => {
+  it('because a pooler changed the session is prepared again as well', async () => {
     const database = await open();
     expect(await run(database, 'select 1')).toEqual([[1]]);
     await run(database, 'deallocate all');
     expect(await run(database, 'select 1')).toEqual([[1]]);
   });
 
-  it('is prepared anew for a list, too', async () => {
+  it('is prepared again for a list, too', async () => {
     const database = await open();
     const number = () =>
       database.withConnection(new AbortController().signal, (query) => query({ name: 'n', text: 'select 1' }, []));
@@ -227,7 +227,7 @@ describe('a prepared statement that the connection no longer has as it was', () 
     expect(await number()).toEqual([[1]]);
   });
 
-  it('is not every feature that Postgres does not support', async () => {
+  it('is not any other feature that Postgres does not support', async () => {
     const database = await open();
     const error = await run(database, 'select 1 for update of users').catch((reason: unknown) => reason);
     expect(isConnectionLost(error)).toBe(false);
@@ -236,7 +236,7 @@ describe('a prepared statement that the connection no longer has as it was', () 
 });
 
 describe('a statement that takes too long', () => {
-  it('is stopped in the server by statement_timeout, as DEADLINE_PASSED, and is not run again in halves', async () => {
+  it('is cancelled in the server by statement_timeout, fails with DEADLINE_PASSED, and does not run again in halves', async () => {
     const database = await open({ statementTimeoutMs: 100 });
     const pid = await pidOf(database);
     const fault = await faultFrom(run(database, 'select pg_sleep(600)'));
@@ -245,7 +245,7 @@ describe('a statement that takes too long', () => {
     expect(await pidOf(database)).toBe(pid);
   });
 
-  it('to get a lock is stopped by lock_timeout, as DATABASE_UNAVAILABLE', async () => {
+  it('to get a lock is cancelled by lock_timeout and fails with DATABASE_UNAVAILABLE', async () => {
     const database = await open({ lockTimeoutMs: 50 });
     const holder = new pg.Client(testDatabase.url);
     await holder.connect();
@@ -259,7 +259,7 @@ describe('a statement that takes too long', () => {
     expect(await run(database, 'select id from directory')).toHaveLength(1);
   });
 
-  it('to get a connection is DATABASE_UNAVAILABLE', async () => {
+  it('to get a connection fails with DATABASE_UNAVAILABLE', async () => {
     const database = await open({ connectTimeoutMs: 200 });
     const busy = run(database, `select 'busy', pg_sleep(600)`).catch(() => {});
     const pid = await waitUntilRunning(`select 'busy'`);
@@ -271,7 +271,7 @@ describe('a statement that takes too long', () => {
 });
 
 describe('a connection that is lost', () => {
-  it('in the middle of a statement is DATABASE_UNAVAILABLE, and the next statement is answered', async () => {
+  it('during a statement fails with DATABASE_UNAVAILABLE, and the next statement succeeds', async () => {
     const database = await open();
     const answer = faultFrom(run(database, `select 'middle', pg_sleep(600)`));
     await terminate(await waitUntilRunning(`select 'middle'`));
@@ -283,8 +283,8 @@ describe('a connection that is lost', () => {
     expect(await run(database, 'select 1')).toEqual([[1]]);
   });
 
-  it('that is not made in time is DATABASE_UNAVAILABLE', async () => {
-    // As a server that is frozen: the kernel still takes connections for it.
+  it('that does not open in time fails with DATABASE_UNAVAILABLE', async () => {
+    // Like a frozen server: the kernel still accepts connections for it.
     const silent = createServer().listen(0, '127.0.0.1');
     await once(silent, 'listening');
     const { port } = silent.address() as AddressInfo;
@@ -294,7 +294,7 @@ describe('a connection that is lost', () => {
     silent.close();
   });
 
-  it('whose server falls silent behind the handshake is DATABASE_UNAVAILABLE', async () => {
+  it('whose server falls silent after the handshake fails with DATABASE_UNAVAILABLE', async () => {
     const url = new URL(testDatabase.url);
     const { hostname, port } = url;
     let isSilent = false;
@@ -302,7 +302,7 @@ describe('a connection that is lost', () => {
       const server = connect(Number(port), hostname);
       caller.pipe(server);
       server.on('data', (bytes) => {
-        // ReadyForQuery: from here on the server hears nothing.
+        // ReadyForQuery: from now on the server receives nothing.
         if (isSilent && bytes.includes('Z\0\0\0\x05I')) caller.unpipe(server);
         caller.write(bytes);
       });
@@ -319,18 +319,18 @@ describe('a connection that is lost', () => {
     proxy.close();
   });
 
-  it('while it is idle is replaced, and nobody hears of it', async () => {
+  it('while it is idle is replaced without an error', async () => {
     const database = await open();
     await terminate(await pidOf(database));
     const { master } = database.dataSource.driver as unknown as { master: pg.Pool };
-    await vi.waitUntil(() => master.totalCount === 0, patience);
+    await vi.waitUntil(() => master.totalCount === 0, waitOptions);
     expect(await run(database, 'select 1')).toEqual([[1]]);
   });
 
-  it('that a list was using is not put back, even where nobody has said that it is gone', async () => {
+  it('during a list is not returned to the pool, even if the loss was not reported', async () => {
     const database = await open();
     const pid = await pidOf(database);
-    // What the driver says of a server that has fallen silent: the connection looks as good as any.
+    // The driver's error for a server that has fallen silent; the connection itself shows no sign.
     const silent = database.withConnection(new AbortController().signal, async () => {
       throw new Error('Query read timeout');
     });
@@ -338,7 +338,7 @@ describe('a connection that is lost', () => {
     expect(await pidOf(database)).not.toBe(pid);
   });
 
-  it('while it is lent out is DATABASE_UNAVAILABLE to whoever has it', async () => {
+  it("while it is lent out fails its user's work with DATABASE_UNAVAILABLE", async () => {
     const database = await open();
     const lent = database.withConnection(new AbortController().signal, async (run) => {
       const [row] = await run({ name: '', text: 'select pg_backend_pid()' }, []);
@@ -349,7 +349,7 @@ describe('a connection that is lost', () => {
     expect(await run(database, 'select 1')).toEqual([[1]]);
   });
 
-  it('many times and at once harms no other', async () => {
+  it('many times and at once affects no other', async () => {
     const database = await open({ connectionsMax: 4 });
     const killer = (async () => {
       for (let kills = 0; kills < 30; kills++) {
@@ -371,14 +371,14 @@ describe('a connection that is lost', () => {
       if (outcome instanceof Fault) expect(outcome.reason).toBe('DATABASE_UNAVAILABLE');
       else expect(outcome).toEqual([[1]]);
     }
-    await vi.waitFor(async () => expect(await run(database, 'select 1')).toEqual([[1]]), patience);
+    await vi.waitFor(async () => expect(await run(database, 'select 1')).toEqual([[1]]), waitOptions);
   });
 });
 
 describe('a database that cannot be opened', () => {
   it.each([
     ['nobody listens', (url: URL) => Object.assign(url, { port: '1' })],
-    ['it is not there', (url: URL) => Object.assign(url, { pathname: '/there_is_none' })],
+    ['it does not exist', (url: URL) => Object.assign(url, { pathname: '/there_is_none' })],
   ])('because %s is DATABASE_UNAVAILABLE', async (_, change) => {
     const url = change(new URL(testDatabase.url)).href;
     const fault = await faultFrom(openDatabase(databaseOptions(url)));
@@ -388,7 +388,7 @@ describe('a database that cannot be opened', () => {
 });
 
 describe('faultOf', () => {
-  it('leaves a fault and whatever is no error of a database alone', () => {
+  it('does not change a Fault or an error that is not of a database', () => {
     const fault = new Fault('OVERLOADED', 'x');
     expect(faultOf(fault)).toBe(fault);
     for (const bug of [new TypeError('x'), new Error('x'), undefined, null, 'x', { code: '23505' }]) {
@@ -397,7 +397,7 @@ describe('faultOf', () => {
     }
   });
 
-  it('knows a bug of ours from a broken socket', () => {
+  it('distinguishes a bug in Roster from a broken socket', () => {
     const coded = (code: string) => Object.assign(new Error('x'), { code });
     for (const code of ['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH']) {
       expect(isConnectionLost(coded(code))).toBe(true);

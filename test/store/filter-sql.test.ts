@@ -1,4 +1,4 @@
-/** Which users filters match, in a real Postgres, and that a naive reading of the contract agrees with it. */
+/** Which users filters match in a real Postgres, compared with a naive implementation of the contract. */
 import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Fault } from '../../src/model/fault.js';
@@ -40,7 +40,7 @@ beforeAll(async () => {
 afterAll(() => database[Symbol.asyncDispose]());
 beforeEach(() => keep([]));
 
-/** Makes these the only users. */
+/** Makes these rows the only users. */
 async function keep(rows: readonly Partial<Row>[]): Promise<Row[]> {
   const users = rows.map((row, index) => ({ ...noUser, id: idOf(index), email: `${index}@x`, ...row }));
   await database.query('delete from users');
@@ -70,7 +70,7 @@ async function idsThatMatch(text: string): Promise<string[]> {
   return found.map(({ id }) => id);
 }
 
-/** The positions of the users that match. */
+/** The positions of the matching users. */
 async function matches(rows: readonly Partial<Row>[], text: string): Promise<number[]> {
   const users = await keep(rows);
   const ids = await idsThatMatch(text);
@@ -78,7 +78,7 @@ async function matches(rows: readonly Partial<Row>[], text: string): Promise<num
 }
 
 describe('filterSql', () => {
-  it('never has a comparison with a missing attribute or one of another type, but its negation', async () => {
+  it('never matches a comparison with a missing attribute or one of another type, but matches its negation', async () => {
     const values: JsonValue[] = [1, 2, '1', true, false, null, [1], { a: 1 }];
     const rows = [{}, ...values.map((x) => ({ attributes: { x } }))];
     for (const [filter, found] of [
@@ -120,7 +120,7 @@ describe('filterSql', () => {
     }
   });
 
-  it('compares two attributes only where they have one type', async () => {
+  it('compares two attributes only if they have the same type', async () => {
     const pairs: [JsonValue, JsonValue][] = [
       [1, 1],
       [1, 2],
@@ -218,7 +218,7 @@ describe('filterSql', () => {
     expect(await matches(rows, 'email == first_name && attributes.email == email')).toEqual([0, 1, 2, 3]);
   });
 
-  it('knows ids in either case, and display names', async () => {
+  it('accepts ids in either case, and display names', async () => {
     const rows = [
       { id: '0190a5b0-0000-7000-8000-00000000000a', first_name: 'Ada', last_name: 'Lovelace' },
       { id: '0190a5b0-0000-7000-8000-00000000000f', first_name: 'Ada' },
@@ -233,7 +233,7 @@ describe('filterSql', () => {
     expect(await matches(rows, 'display_name == first_name')).toEqual([1]);
   });
 
-  it('compares times exactly, finer ones than the table holds too', async () => {
+  it('compares times exactly, even if they are finer than those in the table', async () => {
     const rows = [{ create_time: '2026-01-01T00:00:00.000Z' }, { create_time: '2026-01-01T00:00:00.001Z' }];
     expect(await matches(rows, 'create_time == timestamp("2026-01-01T01:00:00+01:00")')).toEqual([0]);
     expect(await matches(rows, 'create_time in [timestamp("2026-01-01T00:00:00.001000Z")]')).toEqual([1]);
@@ -266,7 +266,7 @@ describe('filterSql', () => {
   });
 
   it('finds users by email and by id through their indexes', async () => {
-    // Autovacuum may have found out that the table is small.
+    // Autovacuum may have noticed that the table is small.
     await database.query('set enable_seqscan = off');
     for (const [text, index] of [
       ['email == "a@x"', 'users_email_key'],
@@ -275,7 +275,7 @@ describe('filterSql', () => {
       [`id in ["${idOf(1)}"] && !attributes.a`, 'users_pkey'],
     ] as const) {
       const { sql, values } = toSql(parse(text));
-      // EXPLAIN takes no parameters.
+      // EXPLAIN accepts no parameters.
       const literal = sql.replace(/\$(\d+)/g, (_, position) => `'${values[position - 1]}'`);
       const plan = await database.query(`explain (format json) select from users u where ${literal}`);
       expect(JSON.stringify(plan)).toContain(index);
@@ -284,7 +284,7 @@ describe('filterSql', () => {
 
   it('uses an index of the operator on a list attribute', async () => {
     await database.query(`create index tags on users using gin ((attributes -> 'tags'))`);
-    // Only a bitmap of that index is left then.
+    // Leaves only a bitmap scan of that index.
     await database.query('set enable_seqscan = off');
     await database.query('set enable_indexscan = off');
     const { sql, values } = toSql(parse('"vip" in attributes.tags'));
@@ -295,7 +295,7 @@ describe('filterSql', () => {
     expect(JSON.stringify(plan)).toContain('"tags"');
   });
 
-  it('puts nothing of a filter into the text of the SQL', () => {
+  it('puts no value of a filter into the SQL text', () => {
     const texts = fc
       .string({ unit: 'grapheme', minLength: 1 })
       .filter((text) => text.isWellFormed() && !text.includes('\0'));
@@ -309,7 +309,7 @@ describe('filterSql', () => {
     );
   });
 
-  it('agrees with a naive reading of the contract', async () => {
+  it('agrees with a naive implementation of the contract', async () => {
     let compared = 0;
     await fc.assert(
       fc.asyncProperty(
@@ -328,12 +328,12 @@ describe('filterSql', () => {
       ),
       { numRuns: 150 },
     );
-    // Refused filters teach nothing; this says that enough of them are none.
+    // Rejected filters test nothing, so this checks that enough filters are valid.
     expect(compared).toBeGreaterThan(300);
   });
 });
 
-// --- The naive reading -------------------------------------------------------------------------------------------
+// --- The naive implementation ----------------------------------------------------------------------------------
 
 const texts = [
   '',
@@ -369,7 +369,7 @@ const arbitraryJson: fc.Arbitrary<JsonValue> = fc.letrec<{ json: JsonValue }>((t
   ),
 })).json;
 
-// Without letters whose lower case ICU and JavaScript see differently.
+// Without letters whose lower case differs between ICU and JavaScript.
 const emailKey = (email: string) => email.normalize('NFC').toLowerCase();
 
 const arbitraryUsers: fc.Arbitrary<Partial<Row>[]> = fc.uniqueArray(
@@ -497,7 +497,7 @@ function read(operand: Operand, user: Row): JsonValue | undefined {
     case 'column':
       if (operand.name === 'display_name')
         return [user.first_name, user.last_name].filter((n, i) => i === 0 || n).join(' ');
-      // As timestamps are in a filter: with microseconds.
+      // With microseconds, like timestamps in a filter.
       return filterFields[operand.name] === 'timestamp' ? user[operand.name].replace('Z', '000Z') : user[operand.name];
     case 'attribute': {
       let value: JsonValue | undefined = user.attributes;

@@ -1,4 +1,4 @@
-/** Staged rows and what a merge makes of them: every text as it was, every mode as the model has it, and all or nothing. */
+/** Staged rows and their merge: texts stay unchanged, every mode matches the model, and a merge is all or nothing. */
 import { randomBytes } from 'node:crypto';
 import fc from 'fast-check';
 import pg from 'pg';
@@ -53,7 +53,7 @@ interface StoredRow extends pg.QueryResultRow {
   update_time: Date;
 }
 
-/** The users whose emails end so, by key. */
+/** The users whose emails have this ending, by key. */
 async function stored(domain: string): Promise<Map<string, StoredRow & { fields: UserFields }>> {
   const rows = await testDatabase.query<StoredRow & { key: string }>(
     'select *, email_key(email) as key, attributes::text from users where right(email_key(email), length($1)) = $1',
@@ -82,7 +82,7 @@ async function changesOf(ids: readonly string[]): Promise<Map<string, number[]>>
 const keyOf = (email: string) => email.normalize('NFC').toLowerCase();
 const someDomain = () => `@${randomBytes(6).toString('hex')}.example`;
 
-/** What a merge should do, row by row. */
+/** The expected outcome of a merge, row by row. */
 function expected(before: ReadonlyMap<string, UserFields>, rows: readonly UserFields[], onConflict: OnConflict) {
   const after = new Map(before);
   const counts: MergeCounts = { created: 0, updated: 0, skipped: 0, taken: 0, takenRows: [] };
@@ -124,7 +124,7 @@ const fieldsArbitrary = (domain: string) =>
   });
 
 describe('a merge', () => {
-  it('keeps every text as it came', async () => {
+  it('keeps every text unchanged', async () => {
     const special = fc.constantFrom(
       '\t',
       '\n',
@@ -152,7 +152,7 @@ describe('a merge', () => {
     const attributes = fc
       .dictionary(text, fc.oneof(text, fc.array(text), fc.jsonValue({ maxDepth: 3 })))
       .map((value) => JSON.parse(JSON.stringify(value).replaceAll('\\u0000', '')) as JsonObject);
-    // As the store gets them: it must keep what the model would refuse, such as control characters in names.
+    // As the store receives them: it must keep texts that the model would reject, such as control characters in names.
     const user = fc.record({ firstName: text, lastName: text, email: text, profileImageUrl: text, attributes });
     await fc.assert(
       fc.asyncProperty(fc.array(user, { minLength: 1, maxLength: 30 }), async (list) => {
@@ -177,7 +177,7 @@ describe('a merge', () => {
     );
   });
 
-  it('does in every mode what the rows do one after the other', async () => {
+  it('in every mode has the effect of the rows one after the other', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.constantFrom(...conflictModes),
@@ -218,7 +218,7 @@ describe('a merge', () => {
     );
   });
 
-  it('of nobody does nothing', async () => {
+  it('without rows does nothing', async () => {
     for (const onConflict of conflictModes) {
       const nothing = { created: 0, updated: 0, skipped: 0, taken: 0, takenRows: [] };
       expect(await preview([], onConflict)).toEqual(nothing);
@@ -226,7 +226,7 @@ describe('a merge', () => {
     }
   });
 
-  it('of all or nothing writes nothing where one email is taken, and says what it would have done', async () => {
+  it('with allOrNothing writes nothing if one email is taken, and returns the expected counts', async () => {
     const domain = someDomain();
     const rows = ['a', 'b', 'A', 'c', 'B'].map((name) => someFields({ email: `${name}${domain}` }));
     expect(await merge(rows, 'reject', true)).toEqual({
@@ -240,7 +240,7 @@ describe('a merge', () => {
     expect((await stored(domain)).size).toBe(0);
   });
 
-  it('names the first of the taken rows only', async () => {
+  it('lists only the first of the taken rows', async () => {
     const domain = someDomain();
     const rows = Array.from({ length: 300 }, (_, index) => someFields({ email: `${index % 2}${domain}` }));
     const late = Array.from({ length: 100 }, (_, index) => index + 2);
@@ -248,7 +248,7 @@ describe('a merge', () => {
     expect(await merge(rows, 'reject')).toMatchObject({ created: 2, taken: 298, takenRows: late });
   });
 
-  it('takes rows of many pieces, and one row that is larger than a piece', async () => {
+  it('accepts rows of many pieces, and one row that is larger than a piece', async () => {
     const domain = someDomain();
     const large = someFields({ email: `large${domain}`, profileImageUrl: 'x'.repeat(2_000_000) });
     const rows = Array.from({ length: 3000 }, (_, index) =>
@@ -260,7 +260,7 @@ describe('a merge', () => {
     expect(users.size).toBe(3001);
   });
 
-  it('does not mind how often one user comes', async () => {
+  it('accepts any number of rows of one user', async () => {
     const domain = someDomain();
     const rows = Array.from({ length: 5000 }, (_, index) =>
       someFields({ email: `one${domain}`, lastName: index < 100 ? 'First' : '', attributes: { index } }),
@@ -270,7 +270,7 @@ describe('a merge', () => {
     expect(user).toMatchObject({ version: 1, last_name: 'First', attributes: '{"index": 4999}' });
   });
 
-  it('lets the service be killed or the caller go, with nothing staged left behind', async () => {
+  it('leaves nothing staged behind if the service is killed or the call is cancelled', async () => {
     const controller = new AbortController();
     const staging = await openStaging(database, options, controller.signal);
     const fields = someFields();
@@ -282,7 +282,7 @@ describe('a merge', () => {
     await expect.poll(stagingTables, { timeout: 30_000 }).toBe(0);
   });
 
-  it('says so as soon as the connection is lost', async () => {
+  it('fails as soon as the connection is lost', async () => {
     await using staging = await openStaging(database, options, never);
     await staging.stage([{ row: 0, id: uuidv7(), fields: someFields() }]);
     await endSessions();
@@ -306,11 +306,11 @@ async function endSessions(): Promise<void> {
 }
 
 describe('an import whose staged rows are on another server connection than its statements', () => {
-  it('is refused, ends that connection, and writes nothing', async () => {
+  it('is rejected, ends that connection, and writes nothing', async () => {
     const fields = someFields();
     await using staging = await openStaging(database, options, never);
     const [before] = await sessionPids();
-    // A pooler that was mistaken for one that keeps sessions looks like this.
+    // This is the effect of a pooler that was mistaken for one that keeps sessions.
     await testDatabase.query(`do $$ begin
       execute (select format('drop table %s', oid::regclass) from pg_class where relname like 'staged_users%');
     end $$`);
@@ -328,8 +328,8 @@ async function sessionPids(): Promise<number[]> {
   return rows.map(({ pid }) => pid);
 }
 
-describe('a merge beside others', () => {
-  it('waits for whoever is about to take an email, and goes by what became of that', async () => {
+describe('a merge with concurrent writes', () => {
+  it('waits for a transaction that is taking an email, and depends on its outcome', async () => {
     for (const [end, created] of [
       ['commit', 1],
       ['rollback', 2],
@@ -351,7 +351,7 @@ describe('a merge beside others', () => {
     }
   });
 
-  it('updates whom others have changed or made meanwhile as they are then', async () => {
+  it('updates users that others changed or created meanwhile in their latest state', async () => {
     const domain = someDomain();
     await insertUsers(database, [
       { id: uuidv7(), fields: someFields({ email: `a${domain}`, lastName: 'Old' }), request: undefined },
@@ -365,7 +365,7 @@ describe('a merge beside others', () => {
       'Made',
       `b${domain}`,
     ]);
-    // Both come twice: what the first row does depends on a user who is not there yet when the merge begins.
+    // Both occur twice: the effect of the first row depends on a user that does not exist yet when the merge starts.
     const rows = ['a', 'b', 'a', 'b'].map((name) =>
       someFields({ email: `${name}${domain}`, firstName: 'Ada', lastName: '' }),
     );
@@ -379,7 +379,7 @@ describe('a merge beside others', () => {
     expect(users.get(`b${domain}`)).toMatchObject({ first_name: 'Ada', last_name: 'Made', version: 2 });
   });
 
-  it('judges again where somebody else has made a user whose rows come more than once', async () => {
+  it('counts again if another transaction created a user with several rows', async () => {
     const domain = someDomain();
     const holder = new pg.Client({ connectionString: testDatabase.url });
     await holder.connect();
@@ -398,7 +398,7 @@ describe('a merge beside others', () => {
     expect((await stored(domain)).get(`a${domain}`)).toMatchObject({ last_name: 'New', version: 2 });
   });
 
-  it('neither deadlocks nor breaks uniqueness, whatever imports and single writes do at once', async () => {
+  it('neither deadlocks nor breaks uniqueness, with concurrent imports and single writes', async () => {
     const domain = someDomain();
     const emails = Array.from({ length: 60 }, (_, index) => `${index}${domain}`);
     const shuffled = () =>
@@ -431,7 +431,7 @@ describe('a merge beside others', () => {
         const found = (await selectUsersByEmail(database, shuffled().slice(0, 10))).filter(
           (user) => user !== undefined,
         );
-        // Swapped emails among the rest: the statement that most likely waits in a ring.
+        // Swaps emails too, because that statement deadlocks most easily.
         const updates = found.map((user, index) => ({
           id: user.id,
           version: undefined,

@@ -1,4 +1,7 @@
-/** Pages in every order: each user once, whoever writes meanwhile, cut to what a message may hold, and cancelled with its caller. */
+/**
+ * Pages in every order: each user once despite concurrent writes, split to fit into messages, and cancelled with the
+ * call.
+ */
 import { randomBytes } from 'node:crypto';
 import fc from 'fast-check';
 import pg from 'pg';
@@ -39,7 +42,7 @@ function page(database: Database, changes: Partial<typeof request>) {
   return listPage(database, pageTokens, parseListUsers({ ...request, ...changes }), never);
 }
 
-/** All pages one after the other, with what `between` does between them. */
+/** Reads all pages, and runs `between` between two pages. */
 async function walk(
   database: Database,
   changes: Partial<typeof request>,
@@ -70,7 +73,7 @@ const comparisons: Record<(typeof orderFields)[number], (a: User, b: User) => nu
   email: (a, b) => compareText(a.email.normalize('NFC').toLowerCase(), b.email.normalize('NFC').toLowerCase()),
 };
 
-/** What an order must come to, said once more and in another way than SQL. */
+/** The expected order, computed without SQL. */
 function sorted(users: readonly User[], orderBy: string): string[] {
   const terms = orderBy === '' ? ['create_time'] : orderBy.split(',').map((term) => term.trim());
   return users
@@ -95,7 +98,7 @@ describe('pages', () => {
   beforeAll(async () => {
     testDatabase = await createTestDatabase();
     database = await openDatabase(databaseOptions(testDatabase.url));
-    // Few different names, so that most rows tie; of several cases, planes and lengths, so that collations would differ.
+    // Few different names, so that most rows tie. Different cases, planes and lengths, so that collations would differ.
     const names = ['a', 'A', 'b', 'ä', 'Z', '😀', '\uffee', 'a b', 'a-b', '_'];
     await insert(
       database,
@@ -117,7 +120,7 @@ describe('pages', () => {
     await testDatabase?.[Symbol.asyncDispose]();
   });
 
-  it('of nobody are one, and empty', async () => {
+  it('without users are one empty page', async () => {
     expect(await page(database, { filter: 'first_name == "nobody"' })).toEqual({
       users: [],
       nextPageToken: '',
@@ -125,14 +128,17 @@ describe('pages', () => {
     });
   });
 
-  it.each(['', ...directions])('ordered by %j hold every user once and in that order, ties by id', async (orderBy) => {
-    expect(users).toHaveLength(120);
-    for (const pageSize of [7, 50, 119, 120, 121]) {
-      expect((await walk(database, { orderBy, pageSize })).map((user) => user.id)).toEqual(sorted(users, orderBy));
-    }
-  });
+  it.each(['', ...directions])(
+    'ordered by %j contain every user once and in that order, ties by id',
+    async (orderBy) => {
+      expect(users).toHaveLength(120);
+      for (const pageSize of [7, 50, 119, 120, 121]) {
+        expect((await walk(database, { orderBy, pageSize })).map((user) => user.id)).toEqual(sorted(users, orderBy));
+      }
+    },
+  );
 
-  it('ordered by several fields hold every user once and in that order', async () => {
+  it('ordered by several fields contain every user once and in that order', async () => {
     const orders = fc
       .shuffledSubarray([...orderFields], { minLength: 2 })
       .chain((fields) =>
@@ -155,9 +161,9 @@ describe('pages', () => {
     );
   });
 
-  it('have users as they were stored', async () => {
+  it('contain users as they were stored', async () => {
     const attributes = { a: [1, 'ü', null, { b: 1e21 }], z: '"' };
-    // The last two are what JSON.parse of today's V8 mixes up.
+    // JSON.parse of today's V8 confuses the last two.
     const lists: JsonObject[] = [attributes, { '': 0, '\\': 0 }, { '': 0, '"': 0 }];
     const stored = await insert(
       database,
@@ -172,7 +178,7 @@ describe('pages', () => {
     );
   });
 
-  it('count everybody who matches, over all pages, where that is asked for', async () => {
+  it('count all matching users over all pages, if requested', async () => {
     const counted = { includeTotalSize: true, pageSize: 10 };
     const first = await page(database, counted);
     expect(first.totalSize).toBe(120);
@@ -181,7 +187,7 @@ describe('pages', () => {
     expect((await page(database, { ...counted, query: 'nobody' })).totalSize).toBe(0);
   });
 
-  it('go on with another page size, and with no other filter, query or order', async () => {
+  it('continue with another page size, but not with another filter, query or order', async () => {
     const { nextPageToken: pageToken } = await page(database, { pageSize: 10, orderBy: 'email' });
     expect((await page(database, { pageToken, pageSize: 20, orderBy: 'email' })).users).toHaveLength(20);
     for (const other of [
@@ -194,7 +200,7 @@ describe('pages', () => {
     }
   });
 
-  it('go on where they were when the user at their end is gone', async () => {
+  it('continue at the same position after the last user was deleted', async () => {
     const [gone] = await insert(database, [{ firstName: 'a', lastName: 'a' }]);
     const orderBy = 'last_name desc, first_name';
     const before = sorted([...users, gone as User], orderBy);
@@ -213,7 +219,7 @@ describe('pages', () => {
     'email',
     'update_time desc, email desc',
     'first_name desc, last_name, email',
-  ])('ordered by %j hold everybody who stays exactly once while others come and go', async (orderBy) => {
+  ])('ordered by %j contain every remaining user exactly once during other creates and deletes', async (orderBy) => {
     const other = await openDatabase(databaseOptions(testDatabase.url));
     let isOver = false;
     const writer = (async () => {
@@ -296,7 +302,7 @@ describe('a search', () => {
     expect(totalSize).toBe(expected.length);
   });
 
-  it('goes together with a filter and with pages', async () => {
+  it('can be combined with a filter and with pages', async () => {
     const changes = {
       query: 'x',
       filter: 'last_name != "Hopper" && email.contains("x")',
@@ -306,7 +312,7 @@ describe('a search', () => {
     expect((await walk(database, changes)).map((user) => user.firstName)).toEqual(['Ångström', 'Ada', '100%']);
   });
 
-  it('for as many words as fit is answered', async () => {
+  it('for the maximum number of words is answered', async () => {
     const query = Array.from({ length: 128 }, (_, index) => String.fromCodePoint(0x4e00 + index)).join(' ');
     expect((await page(database, { query })).users).toEqual([]);
   });
@@ -355,7 +361,7 @@ describe('a page of large users', () => {
     ],
   ];
 
-  it.each(shapes)('with %s fits into a message, and the pages hold everybody', async (_, attributes) => {
+  it.each(shapes)('with %s fits into a message, and the pages contain all users', async (_, attributes) => {
     await testDatabase.query('delete from users');
     const name = '€'.repeat(256);
     const users = await insert(database, Array(90).fill({ firstName: name, lastName: name, attributes }));
@@ -372,7 +378,7 @@ describe('a page of large users', () => {
       expect(message.length).toBeLessThan(4 * 1024 * 1024);
       const values = more.reduce((sum, user) => sum + countValues(user.attributes), 0);
       expect(values).toBeLessThanOrEqual(50_000);
-      // The bounds are guesses upwards, but no wild ones.
+      // The estimates are upper bounds, but not wild ones.
       if (nextPageToken !== '') expect(message.length > 512 * 1024 || values > 40_000).toBe(true);
       seen.push(...more.map((user) => user.id));
       if (nextPageToken === '') break;
@@ -389,9 +395,9 @@ describe('a page of large users', () => {
   });
 });
 
-describe('a list whose caller has gone', () => {
-  // A bound for what never happens, far above what the slowest machine needs.
-  const patience = { timeout: 30_000 };
+describe('a list that is cancelled', () => {
+  // Far above what the slowest machine needs.
+  const waitOptions = { timeout: 30_000 };
   let testDatabase: TestDatabase;
 
   beforeAll(async () => {
@@ -399,7 +405,7 @@ describe('a list whose caller has gone', () => {
     const database = await openDatabase(databaseOptions(testDatabase.url));
     await insert(database, [{}]);
     await database.close();
-    // Stands for a long scan: a list waits here for as long as somebody lets it.
+    // Simulates a long scan: a list waits here until the test lets it continue.
     await testDatabase.query(`
       alter table users rename to users_table;
       create function slowly() returns boolean language sql volatile as $$ select pg_sleep(600) is not null $$;
@@ -417,7 +423,7 @@ describe('a list whose caller has gone', () => {
 
   it.each([
     ['', 'with our name'],
-    ['?application_name=theirs', 'with a name that the URL gives it'],
+    ['?application_name=theirs', 'with a name from the URL'],
   ])('is cancelled in the server, and its connection serves the next (%j: %s)', async (query) => {
     const database = await openDatabase(databaseOptions(testDatabase.url + query, { connectionsMax: 1 }));
     try {
@@ -427,7 +433,7 @@ describe('a list whose caller has gone', () => {
       const answer = listPage(database, pageTokens, parseListUsers(request), caller.signal).catch(
         (error: unknown) => error,
       );
-      await vi.waitUntil(async () => (await sleepers()).length === 1, patience);
+      await vi.waitUntil(async () => (await sleepers()).length === 1, waitOptions);
       caller.abort(reason);
       expect(await answer).toBe(reason);
       expect(await sleepers()).toEqual([]);
@@ -437,7 +443,7 @@ describe('a list whose caller has gone', () => {
     }
   });
 
-  it('is not even begun', async () => {
+  it('is not started', async () => {
     const database = await openDatabase(databaseOptions(testDatabase.url));
     try {
       const reason = new Fault('DEADLINE_PASSED', 'late');
@@ -449,14 +455,14 @@ describe('a list whose caller has gone', () => {
     }
   });
 
-  it('is not begun either where it goes while it waits for a connection', async () => {
+  it('is not started either if it is cancelled while it waits for a connection', async () => {
     const database = await openDatabase(databaseOptions(testDatabase.url, { connectionsMax: 1 }));
     try {
       const callers = [new AbortController(), new AbortController()];
       const [first, second] = callers.map(({ signal }) =>
         listPage(database, pageTokens, parseListUsers(request), signal).catch((error: unknown) => error),
       );
-      await vi.waitUntil(async () => (await sleepers()).length === 1, patience);
+      await vi.waitUntil(async () => (await sleepers()).length === 1, waitOptions);
       const reasons = callers.map((_, index) => new Fault('CALL_CANCELLED', `${index}`));
       callers[1]?.abort(reasons[1]);
       callers[0]?.abort(reasons[0]);
@@ -468,12 +474,12 @@ describe('a list whose caller has gone', () => {
     }
   });
 
-  it('just when its statement has ended cancels nothing of the next on its connection', async () => {
+  it('just when its statement has ended does not cancel the next statement on its connection', async () => {
     const database = await openDatabase(databaseOptions(testDatabase.url, { connectionsMax: 1 }));
     const holder = new pg.Client({ connectionString: testDatabase.url });
     await holder.connect();
-    // Who cancels comes on a connection of its own, and says goodbye when the cancel is sent.
-    const goodbyes = vi.spyOn(pg.Client.prototype, 'end');
+    // The cancel request uses a separate connection, which ends after the request was sent.
+    const disconnects = vi.spyOn(pg.Client.prototype, 'end');
     try {
       for (let turn = 1; turn <= 5; turn++) {
         await holder.query('select pg_advisory_lock(1)');
@@ -482,28 +488,29 @@ describe('a list whose caller has gone', () => {
           caller.abort();
           return 'answered';
         });
-        // Lasts until whatever cancel there is has arrived.
+        // Runs until any cancel request has arrived.
         const next = database.run({ name: 'next', text: 'select 1 from pg_advisory_xact_lock(1)' }, []);
         expect(await answer).toBe('answered');
-        await vi.waitUntil(() => goodbyes.mock.calls.length === turn, patience);
+        await vi.waitUntil(() => disconnects.mock.calls.length === turn, waitOptions);
         await holder.query('select pg_advisory_unlock(1)');
         expect(await next).toEqual([[1]]);
       }
     } finally {
-      goodbyes.mockRestore();
+      disconnects.mockRestore();
       await holder.end();
       await database.close();
     }
   });
 
-  it('many times at once cancels nobody else’s statement', async () => {
+  it('many times at once cancels no other statement', async () => {
     const database = await openDatabase(databaseOptions(testDatabase.url, { connectionsMax: 3 }));
     try {
       const outcomes = await Promise.all(
         Array.from({ length: 60 }, async (_, index) => {
           const caller = new AbortController();
           const isImpatient = index % 2 === 0;
-          // Half of the impatient ask for what never ends; the others go just when their answer comes.
+          // Half of the cancelled calls never end on their own; the others are cancelled just when their answer
+          // arrives.
           const seconds = index % 4 === 0 ? 600 : 0.002;
           const outcome = await database
             .withConnection(caller.signal, async (run) => {
@@ -544,7 +551,7 @@ describe('the plan of a list', () => {
     await testDatabase?.[Symbol.asyncDispose]();
   });
 
-  /** How Postgres runs the first page and the one after a hundred users. */
+  /** The plans of the first page and of the page after a hundred users. */
   async function plans(orderBy: string): Promise<string[]> {
     const { nextPageToken } = await page(database, { orderBy, pageSize: 100 });
     const statements = ['', nextPageToken].map((pageToken) => {
@@ -570,7 +577,7 @@ describe('the plan of a list', () => {
     ['first_name desc', 'users_first_name_id'],
     ['last_name', 'users_last_name_id'],
     ['last_name desc', 'users_last_name_id'],
-  ])('ordered by %j goes along an index and enters it where the page begins', async (orderBy, index) => {
+  ])("ordered by %j uses an index and starts at the page's position", async (orderBy, index) => {
     const [first, later] = await plans(orderBy);
     expect(first).toContain(`using ${index}`);
     expect(later).toContain(`using ${index}`);
@@ -578,7 +585,7 @@ describe('the plan of a list', () => {
     expect(later).not.toContain('Seq Scan');
   });
 
-  it('of many who tie, as after an import, reads no more of them downwards than a page has', async () => {
+  it('of many ties, as after an import, reads no more of them downwards than a page contains', async () => {
     await testDatabase.query(`update users set create_time = '2026-01-01'`);
     await testDatabase.query('vacuum analyze users');
     const first = await page(database, { orderBy: 'create_time desc', pageSize: 100 });

@@ -1,4 +1,4 @@
-/** That the schema moves as a whole or not at all, once, whoever else moves it at the same time. */
+/** Migrations must run completely or not at all, and only once with concurrent processes. */
 import { readdir } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import { migrateDown, migrateUp, migrationStatus, SchemaTooNewError } from '../../src/store/migrate.js';
@@ -27,7 +27,7 @@ const onEmptyDatabase = (work: (database: TestDatabase) => Promise<void>) => onD
 describe('migrations', () => {
   it('are all in the list, in the order of their numbers', async () => {
     const files = (await readdir(new URL('../../migrations/', import.meta.url))).filter((file) => file.endsWith('.ts'));
-    // 1-create-users.ts holds CreateUsers1.
+    // 1-create-users.ts contains CreateUsers1.
     const listed = names.map((name) =>
       name.replace(/^(.*?)(\d+)$/, (_, words: string, number: string) => {
         return `${number}${words.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}.ts`;
@@ -49,7 +49,7 @@ describe('migrations', () => {
       expect(await dumpSchema(database)).toBe(before);
     }));
 
-  it('leave nothing behind when all are undone but the empty list of them', () =>
+  it('leave nothing behind after all are undone except their empty list', () =>
     onDatabase(async (database) => {
       for (const _ of names) await migrateDown(databaseOptions(database.url));
       const left = await database.query<{ relname: string }>(
@@ -60,7 +60,7 @@ describe('migrations', () => {
       expect(await database.query(`select from pg_proc where pronamespace = 'public'::regnamespace`)).toEqual([]);
     }));
 
-  it('do nothing where there is nothing to do', () =>
+  it('do nothing if nothing is pending', () =>
     onDatabase(async (database) => {
       const options = databaseOptions(database.url);
       expect((await migrateUp(options)).changed).toEqual([]);
@@ -68,7 +68,7 @@ describe('migrations', () => {
       expect(await migrateDown(options)).toEqual({ applied: [], pending: names, unknown: [], changed: [] });
     }));
 
-  it('say where a database stands that has seen none, and touch nothing', () =>
+  it('report the status of an empty database without changing it', () =>
     onEmptyDatabase(async (database) => {
       expect(await migrationStatus(databaseOptions(database.url))).toEqual({
         applied: [],
@@ -78,7 +78,7 @@ describe('migrations', () => {
       expect(await database.query(`select from pg_class where relnamespace = 'public'::regnamespace`)).toEqual([]);
     }));
 
-  it('run once, however many processes start at once', () =>
+  it('run once, even if many processes start at once', () =>
     onEmptyDatabase(async (database) => {
       const results = await Promise.all(Array.from({ length: 20 }, () => migrateUp(databaseOptions(database.url))));
       expect(results.filter((result) => result.changed.length > 0)).toHaveLength(1);
@@ -87,17 +87,17 @@ describe('migrations', () => {
       expect(await database.query('select from directory')).toHaveLength(1);
     }));
 
-  it('wait longer for others than any statement may take', () =>
+  it('wait for others longer than any statement may take', () =>
     onEmptyDatabase(async (database) => {
       const impatient = databaseOptions(database.url, { statementTimeoutMs: 1, lockTimeoutMs: 1 });
       const results = await Promise.all([1, 2, 3].map(() => migrateUp(impatient)));
       expect(results.flatMap((result) => result.changed)).toEqual(names);
     }));
 
-  it('leave nothing where one fails in the middle', () =>
+  it('leave nothing behind if one fails halfway', () =>
     onEmptyDatabase(async (database) => {
       const options = databaseOptions(database.url);
-      // Somebody else's table, in the way of the second one that is made.
+      // A foreign table, in the way of the second one that is created.
       await database.query('create table request_ids (theirs text)');
       const before = await dumpSchema(database);
       await expect(migrateUp(options)).rejects.toThrow(/request_ids/);
@@ -106,7 +106,7 @@ describe('migrations', () => {
       expect((await migrateUp(options)).changed).toEqual(names);
     }));
 
-  it('refuse a schema that is newer than this program, and show what it has', () =>
+  it('reject a schema that is newer than this program, and show its migrations', () =>
     onDatabase(async (database) => {
       const options = databaseOptions(database.url);
       const newer = 'FromTheFuture9999999999999';
@@ -118,14 +118,14 @@ describe('migrations', () => {
       expect(await database.query('select from users')).toEqual([]);
     }));
 
-  it('say that the database is away where it is', async () => {
-    // Port 1 is nobody's.
+  it('fail with DATABASE_UNAVAILABLE if they cannot reach the database', async () => {
+    // No server listens on port 1.
     await expect(migrateUp(databaseOptions('postgres://postgres@127.0.0.1:1/x'))).rejects.toMatchObject({
       reason: 'DATABASE_UNAVAILABLE',
     });
   });
 
-  it('make the same rules whatever schema comes first in the search path', () =>
+  it('create the same schema in any schema that is first in the search path', () =>
     onEmptyDatabase(async (database) => {
       await database.query('create schema directory_of_ours');
       await database.query(`alter database ${database.name} set search_path = directory_of_ours`);

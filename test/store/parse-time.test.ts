@@ -12,7 +12,7 @@ describe("a time in Postgres' text", () => {
     '2026-11-22 16:14:47.06+00',
     '2026-11-22 16:14:47+00',
     '1999-12-31 23:59:59.999+00',
-    // The forms that are the driver's.
+    // The forms that the driver parses.
     '2026-11-22 16:14:47.963+01',
     '2026-11-22 16:14:47.963-03:30',
     '2026-11-22 16:14:47.963456+00',
@@ -20,15 +20,15 @@ describe("a time in Postgres' text", () => {
     '0099-11-22 16:14:47.963+00',
     '0099-11-22 16:14:47+00 BC',
     'infinity',
-  ])('is read as the driver reads it: %s', (text) => {
+  ])('is parsed like the driver does: %s', (text) => {
     expect(parseTime(text)).toEqual(driver(text));
   });
 
-  it('is read to the millisecond', () => {
+  it('is parsed to the millisecond', () => {
     const time = fc.date({ noInvalidDate: true, min: new Date('1000-01-01Z'), max: new Date('9999-12-31Z') });
     fc.assert(
       fc.property(time, (date) => {
-        // As Postgres writes it: without zeros at the end.
+        // Like Postgres, without zeros at the end.
         const text = date
           .toISOString()
           .replace('T', ' ')

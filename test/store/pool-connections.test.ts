@@ -5,7 +5,7 @@ import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { databaseOptions } from '../support/open-database.js';
 import { startTcpProxy } from '../support/tcp-proxy.js';
 
-const patience = { timeout: 30_000 };
+const waitOptions = { timeout: 30_000 };
 let testDatabase: TestDatabase;
 const opened: Database[] = [];
 
@@ -34,7 +34,7 @@ async function pidOf(database: Database): Promise<unknown> {
 
 async function waitUntilRunning(start: string): Promise<void> {
   const text = `select from pg_stat_activity where state = 'active' and query like $1`;
-  await vi.waitUntil(async () => (await testDatabase.query(text, [`${start}%`])).length > 0, patience);
+  await vi.waitUntil(async () => (await testDatabase.query(text, [`${start}%`])).length > 0, waitOptions);
 }
 
 /** Opens as many connections as the pool may have. */
@@ -50,11 +50,11 @@ describe('a pooled connection', () => {
     const young = await open({ connectionsMax: 1 });
     const aging = await open({ connectionsMax: 1, connectionAgeMsMax: 1000 });
     const [youngPid, agingPid] = [await pidOf(young), await pidOf(aging)];
-    await vi.waitUntil(async () => (await pidOf(aging)) !== agingPid, patience);
+    await vi.waitUntil(async () => (await pidOf(aging)) !== agingPid, waitOptions);
     expect(await pidOf(young)).toBe(youngPid);
   });
 
-  it('is closed by a renewal if nobody uses it', async () => {
+  it('is closed by a renewal if it is idle', async () => {
     const database = await open({ connectionsMax: 3 });
     const before = await pidsOf(database, 3);
     database.renewConnections('finish');
@@ -63,10 +63,10 @@ describe('a pooled connection', () => {
     await vi.waitUntil(async () => {
       const alive = await testDatabase.query('select from pg_stat_activity where pid = any ($1)', [[...before]]);
       return alive.length === 0;
-    }, patience);
+    }, waitOptions);
   });
 
-  it('may finish its statement in a renewal that lets it, and is then closed', async () => {
+  it('may finish its statement in a renewal with `finish`, and is then closed', async () => {
     const database = await open({ connectionsMax: 1 });
     const pid = await pidOf(database);
     const answer = run(database, `select 'finish', pg_sleep(0.5)`);
@@ -76,7 +76,7 @@ describe('a pooled connection', () => {
     expect(await pidOf(database)).not.toBe(pid);
   });
 
-  it('fails its statement at once in a renewal that cuts it', async () => {
+  it('fails its statement at once in a renewal with `cut`', async () => {
     const database = await open({ connectionsMax: 1 });
     const answer = run(database, `select 'cut', pg_sleep(600)`);
     await waitUntilRunning(`select 'cut'`);
@@ -85,7 +85,7 @@ describe('a pooled connection', () => {
     expect(await run(database, 'select 1')).toEqual([[1]]);
   });
 
-  it('that only reads is replaced in the middle of its work, and the work done again', async () => {
+  it('that only reads is replaced during its work, and the work runs again', async () => {
     const database = await open({ connectionsMax: 1 });
     let tries = 0;
     const rows = await database.withConnection(new AbortController().signal, async (query) => {
@@ -101,7 +101,7 @@ describe('a pooled connection', () => {
     expect(tries).toBe(2);
   });
 
-  it('that is cut together with a session fails that session, too', async () => {
+  it('that is cut together with a session also fails that session', async () => {
     const database = await open();
     await using session = await database.openSession(new AbortController().signal);
     const answer = session.query('select pg_sleep(600)').catch((error: unknown) => error);
@@ -109,10 +109,10 @@ describe('a pooled connection', () => {
     expect(await answer).toBeInstanceOf(Fault);
   });
 
-  it('whose server takes no more writes is replaced with all others, and its write is done on a new one', async () => {
+  it('whose server becomes read-only is replaced with all others, and its write runs on a new one', async () => {
     const database = await open({ connectionsMax: 3 });
     await testDatabase.query('create table written (id integer)');
-    // As connections to a primary that has become read-only, while the address leads to the new one.
+    // Like connections to a primary that has become read-only, while the address leads to the new one.
     await testDatabase.query(`alter database ${testDatabase.name} set default_transaction_read_only = on`);
     database.renewConnections('finish');
     const old = await pidsOf(database, 3);

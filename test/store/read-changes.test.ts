@@ -1,6 +1,6 @@
 /**
- * Reading the change log, held against a checker that knows what was committed and in which order each user's changes were,
- * and that must find fault with the two cursors that look right and are not.
+ * Reads the change log and compares the result with a checker that knows all commits and the order of each user's
+ * changes. The checker must also reject the two cursors that look correct but are not.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
@@ -20,7 +20,7 @@ let database: Database;
 beforeAll(async () => {
   testDatabase = await createTestDatabase();
   database = await openDatabase(databaseOptions(testDatabase.url));
-  // As every start does: this database is a clone.
+  // Like every start, because this database is a clone.
   expect(await renewChangeFeed(database)).toBe(true);
 });
 afterAll(async () => {
@@ -36,7 +36,7 @@ function someId(): string {
   return `01890a5d-ac96-774b-bcce-${(ids++).toString(16).padStart(12, '0')}`;
 }
 
-/** Everything behind a position, in pages of a size that cuts windows in the middle. */
+/** All changes after a position, in pages that split windows. */
 async function readAll(from: WatchPosition, rowsMax = 3) {
   const changes = [];
   let position = from;
@@ -49,7 +49,7 @@ async function readAll(from: WatchPosition, rowsMax = 3) {
 }
 
 describe('every statement that writes users', () => {
-  it('logs what it did, and nothing that it did not do', async () => {
+  it('logs each change, and nothing else', async () => {
     const start = await readFeedPosition(database);
     const [ada, bob, eve, kim] = [someId(), someId(), someId(), someId()];
     const email = 'ada@example.com';
@@ -89,7 +89,7 @@ describe('every statement that writes users', () => {
       ['updated', ada],
       ['deleted', eve],
     ]);
-    // As the user is now, and nothing of one who has gone.
+    // The current user, or none after a deletion.
     expect(changes[0]?.user).toEqual(updated);
     expect(changes[2]?.user).toBeUndefined();
     expect(changes[0]?.changeTime).toEqual(changes[0]?.user?.createTime);
@@ -103,7 +103,7 @@ interface Truth {
   version: number;
 }
 
-/** What is wrong with the entries that a reader has seen; undefined where nothing is. */
+/** The fault in the entries that a reader has seen, if any. */
 function faultIn(seen: readonly string[], committed: readonly Truth[]): string | undefined {
   if (new Set(seen).size < seen.length) return 'twice';
   const truth = new Map(committed.map((entry) => [entry.seq, entry]));
@@ -137,7 +137,7 @@ function rightReader(start: WatchPosition): Reader {
   };
 }
 
-/** `seq > last`: whoever commits later with a lower seq is passed over. */
+/** `seq > last` misses a transaction that commits later with a lower seq. */
 function seqReader(): Reader {
   const seen: string[] = [];
   return {
@@ -151,7 +151,7 @@ function seqReader(): Reader {
   };
 }
 
-/** Everything before the oldest transaction in flight, in order of xid or of seq: all of it, but not in order. */
+/** Everything before the oldest transaction in flight, in order of xid or of seq: complete, but not in order. */
 function xidReader(order: 'xid, seq' | 'seq'): Reader {
   const seen: string[] = [];
   let from = '0';
@@ -172,7 +172,7 @@ function xidReader(order: 'xid, seq' | 'seq'): Reader {
 const chance = (share: number) => Math.random() < share;
 const pause = () => sleep(Math.random() * 15);
 
-/** A writer with transactions that take their xids early, wait here and there, and are sometimes rolled back. */
+/** A writer with transactions that acquire their xids early, pause, and are sometimes rolled back. */
 async function write(users: readonly string[], transactions: number, committed: Truth[]): Promise<void> {
   const client = new pg.Client({ connectionString: testDatabase.url });
   await client.connect();
@@ -181,7 +181,7 @@ async function write(users: readonly string[], transactions: number, committed: 
     await client.query('begin');
     if (chance(0.5)) await client.query('select pg_current_xact_id()');
     if (chance(0.5)) await pause();
-    // In order of ids, as the store's own statements lock them.
+    // In order of ids, like the store's own statements.
     for (const userId of users.filter(() => chance(1.5 / users.length))) {
       const { rows } = await client.query(
         `with updated as (update users set version = version + 1 where id = $1 returning id, version),
@@ -199,8 +199,8 @@ async function write(users: readonly string[], transactions: number, committed: 
   await client.end();
 }
 
-describe('readChanges, beside writers that pause, roll back and change the same users', () => {
-  it('sees each change once and those of one user in order, where cursors by seq or xid do not', async () => {
+describe('readChanges, with writers that pause, roll back and change the same users', () => {
+  it('sees each change once, and those of one user in order, unlike cursors by seq or xid', async () => {
     const users = [someId(), someId(), someId(), someId()];
     await insertUsers(
       database,
@@ -213,7 +213,7 @@ describe('readChanges, beside writers that pause, roll back and change the same 
     const faults = () => Object.values(mutants).map(({ seen }) => faultIn(seen, committed));
 
     const committed: Truth[] = [];
-    // Chance decides what the mutants meet; a few rounds are more than enough.
+    // The faults of the mutants depend on chance; a few rounds are more than enough.
     for (let round = 0; round < 20 && (round === 0 || faults().includes(undefined)); round++) {
       let isDone = false;
       const reading = readers.map(async (reader) => {
@@ -226,7 +226,7 @@ describe('readChanges, beside writers that pause, roll back and change the same 
       isDone = true;
       await Promise.all(reading);
       await mutants.bySeq.look();
-      // Transactions of other tests on this server, too, hold up those that wait for the oldest.
+      // Transactions of other tests on this server also delay the readers that wait for the oldest one.
       for (const reader of [right, mutants.byXid, mutants.byXidInOrderOfSeq]) {
         const seen = async () => {
           await reader.look();
@@ -240,7 +240,7 @@ describe('readChanges, beside writers that pause, roll back and change the same 
     expect(faults()).toEqual(['missing', 'out of order', 'out of order']);
   });
 
-  it('reads what is new from the index on xid while a transaction stays open, whatever was logged since', async () => {
+  it('reads new changes from the index on xid while a transaction stays open, however much was logged since', async () => {
     const start = await readFeedPosition(database);
     const open = new pg.Client({ connectionString: testDatabase.url });
     await open.connect();
@@ -259,7 +259,7 @@ describe('readChanges, beside writers that pause, roll back and change the same 
     expect((await readAll(first.position)).changes).toHaveLength(1);
   });
 
-  it('looks up the users of a page by their index, and does not read all of them', async () => {
+  it('looks up the users of a page by their index instead of reading all', async () => {
     const start = await readFeedPosition(database);
     await testDatabase.query(`
       insert into users (id, first_name, email) select gen_random_uuid(), 'x', 'plan' || i || '@x' from generate_series(1, 10000) as i`);
@@ -269,7 +269,7 @@ describe('readChanges, beside writers that pause, roll back and change the same 
     const explaining: Database = {
       ...database,
       async run({ name, text }, values) {
-        // Not the statement that makes a snapshot durable.
+        // Skips the statement that makes a snapshot durable.
         if (!text.includes('from changes')) return database.run({ name, text }, values);
         const explained = await database.run({ name: name && `explain-${name}`, text: `explain ${text}` }, values);
         plans.push(explained.map(([line]) => line).join('\n'));
@@ -294,7 +294,7 @@ describe('a position that the log does not reach back to', () => {
     );
   const count = async () => (await testDatabase.query('select from changes')).length;
   const kept = { keptHours: 24, keptMax: 1_000_000 };
-  /** Waits for other tests on this server: what they have open keeps what was logged since. */
+  /** Waits for other tests on this server, because their open transactions keep newer entries. */
   async function trimmedTo(left: number, limits: ChangesKept, rowsMax: number): Promise<void> {
     const trim = async () => {
       expect(await trimChanges(database, limits, rowsMax)).toBeLessThanOrEqual(rowsMax);
@@ -303,7 +303,7 @@ describe('a position that the log does not reach back to', () => {
     await expect.poll(trim, { timeout: 30_000 }).toBe(left);
   }
 
-  it('is refused once what was behind it has been trimmed by age, and no other is', async () => {
+  it('expires after changes after it were trimmed by age, and no other does', async () => {
     const old = await readFeedPosition(database);
     await log(3, '25 hours');
     const later = await readFeedPosition(database);
@@ -314,14 +314,14 @@ describe('a position that the log does not reach back to', () => {
     expect((await readAll(later)).changes).toHaveLength(2);
   });
 
-  it('is refused once the log has grown too long', async () => {
+  it('expires after the log has grown too long', async () => {
     const old = await readFeedPosition(database);
     await log(10, '1 hour');
     await trimmedTo(4, { ...kept, keptMax: 4 }, 100);
     await expired(old);
   });
 
-  it('is kept while a transaction is open that may have written before it', async () => {
+  it('does not expire while a transaction is open that may have written before it', async () => {
     const open = new pg.Client({ connectionString: testDatabase.url });
     await open.connect();
     await open.query('begin');
@@ -335,17 +335,17 @@ describe('a position that the log does not reach back to', () => {
     await trimmedTo(0, kept, 100);
   });
 
-  it('is refused where the database has fewer transactions behind it than the position', async () => {
+  it('expires if the database has fewer transactions than the position', async () => {
     const { feedId, behind } = await readFeedPosition(database);
     const { xmin, xmax } = snapshotOf(behind);
     await expired({ feedId, behind: `${xmin + 1000n}:${xmax + 1000n}:` });
   });
 
-  it('is refused after a dump and restore, which begins a new feed with no entries of the old one', async () => {
+  it('expires after a dump and restore, which starts a new feed without old entries', async () => {
     expect(await renewChangeFeed(database)).toBe(false);
     const old = await readFeedPosition(database);
     await log(3, '1 hour');
-    // What a restore does: the same values in a row that another transaction has written.
+    // The effect of a restore: the same values in a row that another transaction has written.
     await testDatabase.query('update change_feed set id = id');
     const others = await Promise.all([
       openDatabase(databaseOptions(testDatabase.url)),

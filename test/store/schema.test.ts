@@ -1,4 +1,4 @@
-/** What the migrations make: the golden dump, and that the entities describe the same. */
+/** The schema after all migrations must match the golden dump and the entities. */
 import { readFile, writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Database, openDatabase } from '../../src/store/database.js';
@@ -30,20 +30,20 @@ describe('the schema', () => {
     const golden = await readFile(goldenFile, 'utf8');
     expect(
       dump,
-      'The migrations make another schema. If that is meant: UPDATE_SCHEMA=1 npx vitest run test/store/schema.test.ts',
+      'The migrations create a different schema. If that is intended: UPDATE_SCHEMA=1 npx vitest run test/store/schema.test.ts',
     ).toBe(golden);
   });
 
-  it('is what the entities say', async () => {
+  it('matches the entities', async () => {
     const changes = async () => (await database.dataSource.driver.createSchemaBuilder().log()).upQueries;
     expect((await changes()).map((change) => change.query)).toEqual([]);
-    // That this test can fail at all:
+    // Shows that this test can fail:
     await testDatabase.query('alter table users alter column profile_image_url drop default');
     expect(await changes()).toHaveLength(1);
     await testDatabase.query(`alter table users alter column profile_image_url set default ''`);
   });
 
-  it('has one directory with a secret of its own', async () => {
+  it('has one directory with a separate secret', async () => {
     const [row] = await testDatabase.query<{ id: string; bytes: number }>(
       'select id, length(secret) as bytes from directory',
     );

@@ -1,4 +1,4 @@
-/** That searches find the same with their index and without, and that a Postgres which cannot have it serves all the same. */
+/** Searches must find the same users with and without their index, and must work on a Postgres that cannot have it. */
 import { randomBytes } from 'node:crypto';
 import fc from 'fast-check';
 import { v7 as uuidv7 } from 'uuid';
@@ -50,7 +50,7 @@ async function plan(query: string): Promise<string> {
 }
 
 describe('the index for searches', () => {
-  it('is made once, whoever asks for it at the same time', async () => {
+  it('is created once by concurrent processes', async () => {
     const states = await Promise.all(Array.from({ length: 3 }, () => ensureSearchIndex(database, never)));
     expect(states).toContain('made');
     expect(states.filter((state) => state === 'made')).toHaveLength(1);
@@ -58,14 +58,14 @@ describe('the index for searches', () => {
     expect(await isValid()).toBe(true);
   });
 
-  it('is made anew where somebody was killed half way', async () => {
+  it('is created again if its creation was interrupted', async () => {
     await ensureSearchIndex(database, never);
     await testDatabase.query(`update pg_index set indisvalid = false where indexrelid = 'users_search'::regclass`);
     expect(await ensureSearchIndex(database, never)).toBe('made');
     expect(await isValid()).toBe(true);
   });
 
-  it('waits for nobody who only reads or writes later, and gives up with who asked for it', async () => {
+  it('does not wait for reads or later writes, and stops when its caller aborts', async () => {
     const holder = await database.openSession(never);
     await holder.query('begin');
     await holder.query('lock table users in row exclusive mode');
@@ -77,7 +77,7 @@ describe('the index for searches', () => {
       );
       expect(waiting).toHaveLength(1);
     }, 30_000);
-    // Writers are not locked out while it waits.
+    // It does not block writers while it waits.
     await insert([{}]);
     caller.abort(new Error('closing'));
     expect(await state).toBeInstanceOf(Error);
@@ -87,7 +87,7 @@ describe('the index for searches', () => {
     expect(await isValid()).toBe(true);
   });
 
-  it('is done without by a role that may not have it, whose searches are answered', async () => {
+  it('is not required: a role that may not create it still gets answers', async () => {
     const role = `roster_test_${randomBytes(6).toString('hex')}`;
     await testDatabase.query(`create role ${role} login password 'roster'`);
     try {
@@ -109,7 +109,7 @@ describe('the index for searches', () => {
     expect(await isValid()).toBe(undefined);
   });
 
-  it('serves words of three letters and more, and emails', async () => {
+  it('serves words of three or more letters, and emails', async () => {
     await testDatabase.query(`
       insert into users (id, first_name, last_name, email)
       select gen_random_uuid(), 'Ada' || i % 100, md5(i::text), 'e' || i || '@x' from generate_series(1, 20000) as i`);
@@ -119,7 +119,7 @@ describe('the index for searches', () => {
     expect(await plan('a')).not.toContain('users_search');
   });
 
-  it('changes no answer, whatever is searched for', async () => {
+  it('changes no answer for any search', async () => {
     const letters = [
       ...'abcAB1 ',
       ...[
@@ -151,7 +151,7 @@ describe('the index for searches', () => {
     const texts = users.flat();
     const queries = [
       ...fc.sample(text, 40),
-      // Parts of what is there, and both at once.
+      // Parts of existing texts, and both at once.
       ...fc
         .sample(fc.tuple(fc.constantFrom(...texts), fc.nat(3), fc.constantFrom(...texts)), 60)
         .map(([first, start, second]) => `${[...first].slice(start).join('')} ${[...second].slice(0, 4).join('')}`),
@@ -170,7 +170,7 @@ describe('the index for searches', () => {
       return all;
     };
     const without = await answers(database);
-    // As the statement without LIKE, without the short way for ASCII and without windows would have it.
+    // Compared with a statement without LIKE, without the fast path for ASCII and without windows.
     for (const [query, totalSize] of without) {
       const words = [
         ...new Set(
@@ -189,7 +189,7 @@ describe('the index for searches', () => {
       expect([query, totalSize]).toEqual([query, Number(row?.count)]);
     }
     await ensureSearchIndex(database, never);
-    // Every word that can goes along the index, however few users there are; and no connection sets it back.
+    // Every word with a trigram uses the index, even with few users, and no connection changes that back.
     await testDatabase.query(`alter database ${testDatabase.name} set enable_seqscan = off`);
     await testDatabase.query(`alter database ${testDatabase.name} set enable_indexscan = off`);
     const forced = await openDatabase(databaseOptions(testDatabase.url, { preparedStatements: false }));

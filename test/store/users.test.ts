@@ -1,4 +1,4 @@
-/** The statements on users: outcomes by index, emails that are unique, request ids that count once, and no deadlock. */
+/** The statements on users: outcomes by index, unique emails, request ids that count once, and no deadlocks. */
 import { randomBytes, randomUUID } from 'node:crypto';
 import fc from 'fast-check';
 import pg from 'pg';
@@ -57,7 +57,7 @@ function userIn(outcome: object | undefined): User {
   return outcome as User;
 }
 
-/** An outcome as a word: `made`, a fault's reason, or the ids that it repeats. */
+/** An outcome as a word: `made`, a Fault's reason, or the ids that it repeats. */
 function said(outcome: object | undefined): string {
   if (outcome instanceof Fault) return outcome.reason;
   if (outcome instanceof Error) throw outcome;
@@ -77,7 +77,7 @@ async function count(email: string): Promise<number> {
 }
 
 describe('insertUsers', () => {
-  it('answers each row by its index, whatever becomes of its neighbours', async () => {
+  it('returns an outcome for each row by its index, regardless of other rows', async () => {
     const taken = await created();
     const rows = [newUser(), newUser({ email: taken.email }), newUser(), newUser({ email: taken.email.toUpperCase() })];
     const outcomes = await insertUsers(database, rows);
@@ -87,7 +87,7 @@ describe('insertUsers', () => {
     expect((outcomes[1] as Fault).violations.map((violation) => violation.field)).toEqual(['user.email']);
   });
 
-  it('gives an email that comes twice to the first, in whatever case or form', async () => {
+  it('gives a repeated email to the first row, in any case or form', async () => {
     const name = randomBytes(4).toString('hex');
     const rows = ['É', 'E\u0301', 'é', 'e\u0301'].map((letter) => newUser({ email: `${name}${letter}@x` }));
     for (const request of [undefined, requestKey()]) {
@@ -101,11 +101,11 @@ describe('insertUsers', () => {
     }
   });
 
-  it('of nobody does nothing', async () => {
+  it('without rows does nothing', async () => {
     expect(await insertUsers(database, [])).toEqual([]);
   });
 
-  it('answers with what a later read answers with', async () => {
+  it('returns the same user as a later read', async () => {
     const attributes = { z: 1, a: [null, 1.5, -0.1, 1e300, 5e-324, { ü: 'x\n\t\u0001"\\' }], '': '', n: null };
     const user = await created({
       firstName: ' e\u0301 ',
@@ -118,13 +118,13 @@ describe('insertUsers', () => {
     expect(Math.abs(user.createTime.getTime() - Date.now())).toBeLessThan(60_000);
   });
 
-  it('keeps every text and every attribute that the model lets through', async () => {
+  it('keeps every text and every attribute that the model allows', async () => {
     const text = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 20 });
     const attributes = fc.dictionary(fc.string(), fc.jsonValue({ maxDepth: 4 }));
     const users = fc.array(fc.record({ firstName: text, lastName: text, attributes }), { minLength: 1, maxLength: 30 });
     await fc.assert(
       fc.asyncProperty(users, async (list) => {
-        // Once through JSON, which knows no -0.
+        // Through JSON first, which has no -0.
         const rows = list.map((fields) => newUser(parseJson(JSON.stringify(fields)) as Partial<UserFields>));
         const made = (await insertUsers(database, rows)).map(userIn);
         const ids = made.map((user) => user.id);
@@ -135,8 +135,8 @@ describe('insertUsers', () => {
     );
   });
 
-  it('keeps the names of attributes apart, whatever others are called', async () => {
-    // What JSON.parse of today's V8 mixes up; the empty key, because jsonb puts it first.
+  it('keeps attributes with similar names apart', async () => {
+    // JSON.parse of today's V8 confuses these. The empty key, because jsonb sorts it first.
     const lists: UserFields['attributes'][] = [
       { '': 0, '\\': 0 },
       { '': 0, '"': 0 },
@@ -157,8 +157,8 @@ describe('insertUsers', () => {
     }
   });
 
-  it('takes the longest texts there can be, whatever their normal form grows to', async () => {
-    // Three times as long in NFC; an index's row may have 2704 bytes.
+  it('accepts the longest possible texts, even if their normal form is longer', async () => {
+    // Three times as long in NFC; a row of an index may have 2704 bytes.
     const growing = [
       '\u{1d160}',
       '\u{1d161}',
@@ -181,7 +181,7 @@ describe('insertUsers', () => {
     }
   });
 
-  it('says the same of a race for one email from two processes: one has it', async () => {
+  it('gives an email to one of two processes that create it at once, and EMAIL_TAKEN to the other', async () => {
     for (let round = 0; round < 30; round++) {
       const email = `${randomBytes(8).toString('hex')}@x`;
       const batches = [database, other, database, other].map((process) =>
@@ -194,7 +194,7 @@ describe('insertUsers', () => {
     }
   });
 
-  it('of the same emails in opposite orders in two processes never deadlocks', async () => {
+  it('never deadlocks for the same emails in opposite orders in two processes', async () => {
     const emails = Array.from({ length: 100 }, () => `${randomBytes(8).toString('hex')}@x`);
     const deadlocks = await deadlocksIn(async (one, another) => {
       for (let round = 0; round < 10; round++) {
@@ -211,7 +211,9 @@ describe('insertUsers', () => {
   });
 });
 
-/** Runs two processes of their own and says how many deadlocks Postgres has broken, which `run` hides from its callers. */
+/**
+ * Runs two separate processes and returns how many deadlocks Postgres has resolved, which `run` hides from its callers.
+ */
 async function deadlocksIn(work: (one: Database, another: Database) => Promise<void>): Promise<number> {
   const read = async () => {
     const [row] = await testDatabase.query<{ deadlocks: string }>(
@@ -229,7 +231,7 @@ async function deadlocksIn(work: (one: Database, another: Database) => Promise<v
   } finally {
     await Promise.all([one.close(), another.close()]);
   }
-  // A connection reports what it has counted at its end at the latest.
+  // A connection reports its counts when it ends, at the latest.
   await vi.waitUntil(
     async () =>
       (await testDatabase.query('select from pg_stat_activity where application_name = $1', [name])).length === 0,
@@ -262,7 +264,7 @@ describe('the database itself', () => {
     ['Å@x', 'å@x'],
     ['Ǆ@x', 'ǆ@x'],
     ['\u1e69@x', 's\u0307\u0323@x'],
-  ])('has %s and %s for one email', async (one, another) => {
+  ])('treats %s and %s as one email', async (one, another) => {
     const tag = randomBytes(4).toString('hex');
     await insert(tag + one);
     await expect(insert(tag + another)).rejects.toMatchObject({ constraint: 'users_email_key' });
@@ -278,7 +280,7 @@ describe('the database itself', () => {
     ['a@x', 'а@x'],
     ['a@x', 'a@x '],
     ['a@x', 'a@x\n'],
-  ])('has %j and %j for two', async (one, another) => {
+  ])('treats %j and %j as two emails', async (one, another) => {
     const tag = randomBytes(4).toString('hex');
     await insert(tag + one);
     await insert(tag + another);
@@ -286,7 +288,7 @@ describe('the database itself', () => {
     expect(found.map((user) => user?.email)).toEqual([tag + one, tag + another]);
   });
 
-  it('has one key for what NFC makes the same', async () => {
+  it('has one key for texts with the same NFC', async () => {
     const letters = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 8 });
     const texts = fc.sample(letters, 500).filter((text) => !text.includes('\0'));
     const keys = await testDatabase.query<{ same: boolean; again: boolean }>(
@@ -299,7 +301,7 @@ describe('the database itself', () => {
 });
 
 describe('a request id', () => {
-  it('answers a repeated call with the user that the first one made', async () => {
+  it('returns the user of the first call for a repeated call', async () => {
     const request = requestKey();
     const first = newUser({}, request);
     expect((await insertUsers(database, [first])).map(said)).toEqual(['made']);
@@ -308,7 +310,7 @@ describe('a request id', () => {
     expect(await count(first.fields.email)).toBe(1);
   });
 
-  it('with another user in it is REQUEST_ID_REUSED', async () => {
+  it('with a different user is REQUEST_ID_REUSED', async () => {
     const request = requestKey('a');
     await insertUsers(database, [newUser({}, request)]);
     const another = newUser({}, { ...request, digest: Buffer.from('b') });
@@ -332,7 +334,7 @@ describe('a request id', () => {
     expect((await insertUsers(database, [newUser({}, another)])).map(said)).toEqual(['made']);
   });
 
-  it('counts for 24 hours and not longer', async () => {
+  it('is valid for 24 hours and not longer', async () => {
     const age = (request: RequestKey, interval: string) =>
       testDatabase.query('update request_ids set create_time = now() - $2::interval where request_id = $1', [
         request.id,
@@ -358,7 +360,7 @@ describe('a request id', () => {
     );
   });
 
-  it('makes one user of the same call from two processes at once, thirty times', async () => {
+  it('creates one user for the same call from two processes at once, thirty times', async () => {
     for (let round = 0; round < 30; round++) {
       const request = requestKey();
       const call = newUser({}, request);
@@ -373,7 +375,7 @@ describe('a request id', () => {
     }
   });
 
-  it('that two processes use for two users at once makes one of them, thirty times', async () => {
+  it('that two processes use for two users at once creates one of them, thirty times', async () => {
     for (let round = 0; round < 30; round++) {
       const { id } = requestKey();
       const calls = [database, other, database, other].map((process, index) =>
@@ -390,7 +392,7 @@ describe('a request id', () => {
     }
   });
 
-  it('that two processes use for two batches at once makes one of them, thirty times', async () => {
+  it('that two processes use for two batches at once creates one of them, thirty times', async () => {
     for (let round = 0; round < 30; round++) {
       const { id } = requestKey();
       const calls = [database, other, database, other].map((process, index) =>
@@ -408,7 +410,7 @@ describe('a request id', () => {
     }
   });
 
-  it('makes one batch of the same call from two processes at once, thirty times', async () => {
+  it('creates one batch for the same call from two processes at once, thirty times', async () => {
     for (let round = 0; round < 30; round++) {
       const request = requestKey();
       const fields = [someFields(), someFields(), someFields()];
@@ -442,7 +444,7 @@ describe('a request id', () => {
     expect(deadlocks).toBe(0);
   });
 
-  it('is forgotten when it is too old to count, so many at a time', async () => {
+  it('is deleted after it expires, in limited numbers', async () => {
     await testDatabase.query('delete from request_ids');
     const fresh = newUser({}, requestKey());
     await insertUsers(database, [fresh, ...Array.from({ length: 5 }, () => newUser({}, requestKey()))]);
@@ -456,7 +458,7 @@ describe('a request id', () => {
     expect(await testDatabase.query('select request_id from request_ids')).toEqual([{ request_id: fresh.request?.id }]);
   });
 
-  it('is forgotten without waiting for one that somebody else holds', async () => {
+  it('is deleted without waiting for a locked one', async () => {
     await testDatabase.query('delete from request_ids');
     const held = newUser({}, requestKey());
     await insertUsers(database, [held, newUser({}, requestKey())]);
@@ -474,7 +476,7 @@ describe('a request id', () => {
 });
 
 describe('insertAllUsers', () => {
-  it('adds all, and answers in their order', async () => {
+  it('adds all, and returns them in their order', async () => {
     const rows = Array.from({ length: 1000 }, () => newUser({ attributes: { a: 1 } }));
     const outcome = await insertAllUsers(database, rows, undefined);
     const users = outcome as User[];
@@ -487,7 +489,7 @@ describe('insertAllUsers', () => {
     ).toEqual(users);
   });
 
-  it('adds nobody where one is too late, and names each who is', async () => {
+  it('adds no user if an email is taken, and names each taken one', async () => {
     const taken = await created();
     const rows = [
       newUser({ email: 'batch@x' }),
@@ -512,7 +514,7 @@ describe('insertAllUsers', () => {
     ).toEqual(rows.map(() => undefined));
   });
 
-  it('of the same emails in opposite orders in two processes makes one batch, and never deadlocks', async () => {
+  it('of the same emails in opposite orders in two processes creates one batch, and never deadlocks', async () => {
     const deadlocks = await deadlocksIn(async (one, another) => {
       for (let round = 0; round < 20; round++) {
         const emails = Array.from({ length: 50 }, () => `${randomBytes(8).toString('hex')}@x`);
@@ -533,7 +535,7 @@ describe('insertAllUsers', () => {
 });
 
 describe('selectUsers and selectUsersByEmail', () => {
-  it('answer in the order of the question, as often as it was asked', async () => {
+  it('return users in the order of the request, with repetitions', async () => {
     const [ada, bob] = [await created(), await created()];
     const nobody = uuidv7();
     expect(await selectUsers(database, [bob.id, nobody, ada.id, bob.id])).toEqual([bob, undefined, ada, bob]);
@@ -585,7 +587,7 @@ describe('updateUsers', () => {
     return outcome;
   };
 
-  it('writes what is given, leaves the rest, and answers with what a read answers with', async () => {
+  it('writes the given fields, keeps the others, and returns the same user as a read', async () => {
     const before = await created({ attributes: { a: 1 } });
     const changes: Partial<UserFields>[] = [
       { firstName: 'Augusta' },
@@ -604,7 +606,7 @@ describe('updateUsers', () => {
     }
   });
 
-  it('of nothing leaves the version and the time as they were', async () => {
+  it('without a change keeps the version and the time', async () => {
     const before = await created({ attributes: { a: 1, b: { c: [1, 2] } } });
     for (const fields of [
       {},
@@ -618,7 +620,7 @@ describe('updateUsers', () => {
     expect(await update(before.id, { email: before.email })).toEqual(before);
   });
 
-  it('never gives the same time twice, nor an earlier one', async () => {
+  it('never returns the same or an earlier time', async () => {
     const user = await created();
     let last = user.updateTime.getTime();
     for (let turn = 0; turn < 20; turn++) {
@@ -632,7 +634,7 @@ describe('updateUsers', () => {
     expect(updateTime.getTime()).toBe((ahead?.updateTime.getTime() ?? 0) + 1);
   });
 
-  it('checks the version, also where nothing would change', async () => {
+  it('checks the version, even if nothing would change', async () => {
     const user = await created();
     expect(said(await update(user.id, { lastName: 'x' }, 2))).toBe('ETAG_MISMATCH');
     expect(said(await update(user.id, { lastName: user.lastName }, 2))).toBe('ETAG_MISMATCH');
@@ -641,7 +643,7 @@ describe('updateUsers', () => {
     expect(said(await update(user.id, { lastName: 'y' }, 1))).toBe('ETAG_MISMATCH');
   });
 
-  it('answers each row by its index', async () => {
+  it('returns an outcome for each row by its index', async () => {
     const [ada, bob, eve] = [await created(), await created(), await created()];
     const outcomes = await updateUsers(database, [
       { id: bob.id, version: undefined, fields: { lastName: 'x' } },
@@ -664,7 +666,7 @@ describe('updateUsers', () => {
     expect((await selectUsers(database, [user.id]))[0]?.version).toBe(4);
   });
 
-  it('takes no other user’s email, also where the two would swap', async () => {
+  it('rejects another user’s email, even in a swap', async () => {
     const [ada, bob] = [await created(), await created()];
     const outcomes = await updateUsers(database, [
       { id: ada.id, version: undefined, fields: { email: bob.email } },
@@ -674,7 +676,7 @@ describe('updateUsers', () => {
     expect(await selectUsers(database, [ada.id, bob.id])).toEqual([ada, bob]);
   });
 
-  it('fails as a whole where two want one new email, and writes nothing', async () => {
+  it('fails as a whole and writes nothing if two updates want the same new email', async () => {
     const [ada, bob, eve] = [await created(), await created(), await created()];
     const rows: UserUpdate[] = [
       { id: ada.id, version: undefined, fields: { email: 'wanted@x' } },
@@ -688,7 +690,7 @@ describe('updateUsers', () => {
     expect(await selectUsers(database, [ada.id, bob.id, eve.id])).toEqual([ada, bob, eve]);
   });
 
-  it('sees what another process has committed while it waited for the row', async () => {
+  it('sees a change that another process committed while it waited for the row', async () => {
     const [user, rival] = [await created(), await created()];
     const holder = new pg.Client(testDatabase.url);
     await holder.connect();
@@ -721,7 +723,7 @@ describe('updateUsers', () => {
     }
   });
 
-  it('keeps the fields that it does not write as another process has just left them', async () => {
+  it('keeps other fields as another process has just written them', async () => {
     const user = await created();
     const turns = 25;
     const write = async (process: Database, field: 'firstName' | 'lastName') => {
@@ -738,7 +740,7 @@ describe('updateUsers', () => {
 });
 
 describe('deleteUsers', () => {
-  it('answers each row by its index', async () => {
+  it('returns an outcome for each row by its index', async () => {
     const [ada, bob] = [await created(), await created()];
     const outcomes = await deleteUsers(database, [
       { id: bob.id, version: 2 },
@@ -757,7 +759,7 @@ describe('deleteUsers', () => {
     expect((await created({ email: user.email.toUpperCase() })).version).toBe(1);
   });
 
-  it('lets one of many who delete the same user at once succeed', async () => {
+  it('succeeds for one of many concurrent deletions of the same user', async () => {
     for (let round = 0; round < 10; round++) {
       const user = await created();
       const outcomes = await Promise.all(
@@ -769,7 +771,7 @@ describe('deleteUsers', () => {
 });
 
 describe('two processes that update and delete the same users in random orders', () => {
-  it('see no deadlock, and every version counts one update that succeeded', async () => {
+  it('cause no deadlock, and every version counts one successful update', async () => {
     const users = await Promise.all(Array.from({ length: 30 }, () => created()));
     const successes = new Map(users.map((user) => [user.id, 0]));
     const deleted = new Set<string>();
@@ -824,14 +826,14 @@ describe('two processes that update and delete the same users in random orders',
 });
 
 describe('a statement that Postgres has planned once', () => {
-  it('goes along indexes, however few users there were', async () => {
+  it('uses indexes, however few users existed', async () => {
     await using few = await createTestDatabase();
     const one = await openDatabase(databaseOptions(few.url, { connectionsMax: 1 }));
     try {
       const [user] = (await insertUsers(one, [newUser()])).map(userIn);
       if (user === undefined) throw new Error('nobody');
       await few.query('analyze users');
-      // Postgres makes the plan that it keeps once it has made five others.
+      // Postgres makes its generic plan after five custom plans.
       for (let count = 0; count < 8; count++) {
         await selectUsers(one, [user.id]);
         await selectUsersByEmail(one, [user.email]);

@@ -6,7 +6,7 @@ import { inject } from 'vitest';
 export interface TestDatabase extends AsyncDisposable {
   readonly url: string;
   readonly name: string;
-  /** Queries the database over connections of the test's own. */
+  /** Queries the database over separate connections. */
   query<R extends pg.QueryResultRow>(sql: string, values?: readonly unknown[]): Promise<R[]>;
 }
 
@@ -37,7 +37,8 @@ async function runAsAdmin(statement: string): Promise<void> {
   const admin = new pg.Client({ connectionString: inject('adminUrl') });
   await admin.connect();
   try {
-    // One at a time: since Postgres 15 clones may run in parallel, but dropping one meanwhile makes others wait and fail.
+    // One at a time: since Postgres 15 clones may run in parallel, but dropping a database meanwhile makes others wait
+    // and fail.
     await admin.query('SELECT pg_advisory_lock(7237003)');
     await admin.query(statement);
   } finally {

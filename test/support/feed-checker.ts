@@ -68,7 +68,7 @@ export function byUser<T extends { readonly userId: string }>(changes: Iterable<
   return users;
 }
 
-/** Finds the faults in a recording that has reached the end of the log. `log` is in order of seq. */
+/** Finds the faults in a recording that reached the end of the log. `log` is in order of seq. */
 export function faultsOf(recording: Recording, log: ReadonlyMap<string, readonly Logged[]>): FeedFault[] {
   const seenByUser = byUser(recording.messages.flat());
   const faults: FeedFault[] = [];

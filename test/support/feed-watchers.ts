@@ -1,4 +1,7 @@
-/** Watchers that record what they see for the checker: over the client, and with cursors that look correct but are not. */
+/**
+ * Watchers that record what they receive for the checker: over the client, and with cursors that look correct but are
+ * not.
+ */
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   type Client,
@@ -20,7 +23,7 @@ export interface WatcherOptions {
   readonly heartbeatMs?: number;
   /** Disconnects and resumes from its last token, each time after at most this time. */
   readonly cutAfterMsMax?: number;
-  /** Pauses reading now and then, for at most this time. */
+  /** Sometimes pauses reading, for at most this time. */
   readonly dozesMsMax?: number;
 }
 
@@ -28,7 +31,7 @@ export interface Watcher {
   readonly recording: Recording;
   /** The copy of the directory, kept as the comment of Client.followUsers() describes. */
   readonly copy: ReadonlyMap<string, User>;
-  /** Whether the copy began with all users. */
+  /** Whether the copy started with all users. */
   readonly isFull: boolean;
   readonly changesSeen: number;
   readonly cuts: number;

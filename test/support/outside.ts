@@ -1,4 +1,6 @@
-/** A folder outside the repository with `roster` installed, as in other projects. For the examples and the docs' code. */
+/**
+ * A folder outside the repository with `roster` installed, as in other projects. For the examples and the docs' code.
+ */
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { cp, mkdir } from 'node:fs/promises';

@@ -1,4 +1,4 @@
-/** Debian's PgBouncer in front of a database, as an operator would set it up. */
+/** Runs Debian's PgBouncer between Roster and a database, with an operator's configuration. */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 const programs = [process.env.PGBOUNCER ?? '/usr/sbin/pgbouncer', 'pgbouncer'];
 const program = programs.find((name) => spawnSync(name, ['--version']).status === 0);
 
-/** Why there is none, for the name of a test that is skipped; undefined if there is one. */
+/** Why PgBouncer is missing, for the names of skipped tests; undefined if it is installed. */
 export const noPgBouncer = program === undefined ? 'PgBouncer is not installed (apt-get install pgbouncer)' : undefined;
 
 export interface PgBouncer extends AsyncDisposable {
@@ -27,7 +27,7 @@ export async function startPgBouncer(
   const name = pathname.slice(1);
   const ownPort = await freePort();
   const folder = mkdtempSync(join(tmpdir(), 'roster-pgbouncer-'));
-  // As root it runs as somebody else, who must be able to enter.
+  // As root it runs as another user, who must be able to enter the folder.
   chmodSync(folder, 0o755);
   const server = { host: hostname, port, dbname: name, user: decodeURIComponent(username) };
   const settings = { ...server, ...(password === '' ? {} : { password: decodeURIComponent(password) }) };
@@ -52,7 +52,7 @@ ignore_startup_parameters = statement_timeout, lock_timeout, idle_in_transaction
   const child = spawn(program, ['-q', ...user, file], { stdio: ['ignore', 'ignore', 'inherit'] });
   const exited = once(child, 'exit');
   while (!(await answers(ownPort))) {
-    if (child.exitCode !== null) throw new Error(`PgBouncer has ended with ${child.exitCode}`);
+    if (child.exitCode !== null) throw new Error(`PgBouncer exited with ${child.exitCode}`);
     await sleep(20);
   }
   const own = new URL(url);

@@ -1,13 +1,13 @@
-/** What may stand between Roster and its database: forwards connections, forgets them without a word, or cuts them. */
+/** A TCP proxy between Roster and its database that can silently freeze connections or cut them. */
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 
 export interface TcpProxy extends AsyncDisposable {
   /** The given URL, through the proxy. */
   readonly url: string;
-  /** From now on nothing passes on the connections that are open; they stay open. New ones work. */
+  /** Stops forwarding on the open connections, but does not close them. New ones work. */
   freeze(): void;
-  /** Resets the connections that are open. New ones work. */
+  /** Resets the open connections. New ones work. */
   cut(): void;
   /** From now on nothing passes, also not on new connections. What is sent meanwhile arrives after resume(). */
   pause(): void;

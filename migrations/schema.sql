@@ -1,4 +1,4 @@
--- What the migrations make, for reading and for review. UPDATE_SCHEMA=1 renews it: test/store/schema.test.ts.
+-- The schema after all migrations, for review. UPDATE_SCHEMA=1 updates it: test/store/schema.test.ts.
 
 CREATE OR REPLACE FUNCTION public.decode_idn_domain(email text)
  RETURNS text

@@ -52,7 +52,7 @@ function heldResolver({ open = false } = {}) {
   return {
     resolver,
     statements,
-    letGo() {
+    release() {
       isOpen = true;
       for (const gate of gates.splice(0)) gate();
     },
@@ -105,7 +105,7 @@ describe('a stream of requests', () => {
   });
 
   it('has up to 16 requests looked up at once', async () => {
-    const { resolver, statements, letGo } = heldResolver();
+    const { resolver, statements, release } = heldResolver();
     const requests = countedRequests(
       Array.from({ length: 40 }, (_, index) => requestOf({ tag: `${index}`, ids: [idAt(index)] })),
     );
@@ -113,19 +113,19 @@ describe('a stream of requests', () => {
     await vi.waitFor(() => expect(requests.taken).toBe(16), waitOptions);
     await turn();
     expect([requests.taken, statements]).toEqual([16, [{ name: 'select-users', keys: 16 }]]);
-    letGo();
+    release();
     expect(tagsOf(await answers)).toEqual(Array.from({ length: 40 }, (_, index) => `${index}`));
     expect(statements.length).toBeLessThan(10);
   });
 
   it('is not read beyond 2000 users', async () => {
-    const { resolver, statements, letGo } = heldResolver();
+    const { resolver, statements, release } = heldResolver();
     const requests = countedRequests(Array.from({ length: 10 }, () => requestOf({ ids })));
     const answers = Array.fromAsync(resolver.resolve(requests, never));
     await vi.waitFor(() => expect(requests.taken).toBe(2), waitOptions);
     await turn();
     expect(requests.taken).toBe(2);
-    letGo();
+    release();
     expect((await answers).map(({ byId }) => byId.length)).toEqual(Array.from({ length: 10 }, () => 1000));
     expect(Math.max(...statements.map(({ keys }) => keys))).toBe(1000);
   });
@@ -144,7 +144,7 @@ describe('a stream of requests', () => {
   });
 
   it('gets the answers to all requests before its error, in order', async () => {
-    const { resolver, letGo } = heldResolver();
+    const { resolver, release } = heldResolver();
     const bad = new Fault('INVALID_FIELD', 'bad');
     const requests = countedRequests(
       Array.from({ length: 5 }, (_, index) => requestOf({ tag: `${index}`, ids: [idAt(index)] })),
@@ -156,13 +156,13 @@ describe('a stream of requests', () => {
     })();
     failed.catch(() => {});
     await vi.waitFor(() => expect(requests.taken).toBe(5), waitOptions);
-    letGo();
+    release();
     await expect(failed).rejects.toBe(bad);
     expect(tagsOf(answers)).toEqual(['0', '1', '2', '3', '4']);
   });
 
   it('ends at once when it is cancelled: idle, during a lookup and in the queue', async () => {
-    const { resolver, statements, letGo } = heldResolver();
+    const { resolver, statements, release } = heldResolver();
     const silent = countedRequests([], new Promise(() => {}));
     const lookups = countedRequests([requestOf({ ids: [idAt(0)], emails: [emails[0] ?? ''] })], new Promise(() => {}));
     for (const requests of [silent, lookups, lookups]) {
@@ -172,7 +172,7 @@ describe('a stream of requests', () => {
       caller.abort(new Error('gone'));
       await expect(answer).rejects.toThrow('gone');
     }
-    letGo();
+    release();
     await resolver.close();
     // Queued lookups were never sent.
     expect(statements).toHaveLength(2);
@@ -181,13 +181,13 @@ describe('a stream of requests', () => {
 
 describe('many streams', () => {
   it('share statements', async () => {
-    const { resolver, statements, letGo } = heldResolver();
+    const { resolver, statements, release } = heldResolver();
     const streams = Array.from({ length: 50 }, (_, index) => {
       const requests = [requestOf({ ids: [idAt(index)], emails: [emails[index] ?? ''] })];
       return Array.fromAsync(resolver.resolve(countedRequests(requests), never));
     });
     await vi.waitFor(() => expect(statements).toHaveLength(2), waitOptions);
-    letGo();
+    release();
     for (const [index, [answer]] of (await Promise.all(streams)).entries()) {
       expect([answer?.byId[0]?.id, answer?.byEmail[0]?.id]).toEqual([ids[index], ids[index]]);
     }
@@ -195,12 +195,12 @@ describe('many streams', () => {
   });
 
   it('wait instead of failing if there are more requests than the queue holds', async () => {
-    const { resolver, statements, letGo } = heldResolver();
+    const { resolver, statements, release } = heldResolver();
     const requests = Array.from({ length: 16 }, (_, index) => requestOf({ ids: [idAt(index)] }));
     const counted = Array.from({ length: 100 }, () => countedRequests(requests));
     const streams = counted.map((of) => Array.fromAsync(resolver.resolve(of, never)));
     await vi.waitFor(() => expect(counted.every(({ taken }) => taken === 16)).toBe(true), waitOptions);
-    letGo();
+    release();
     expect((await Promise.all(streams)).map((answers) => answers.length)).toEqual(counted.map(() => 16));
     expect(statements.length).toBeLessThan(50);
   });

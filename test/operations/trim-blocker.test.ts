@@ -21,7 +21,7 @@ let postgres: EmbeddedPostgres;
 /** Connected as a role that owns only Roster's tables. */
 let database: Database;
 /** How often housekeeping has looked for a blocker. */
-let looks = 0;
+let checks = 0;
 
 beforeAll(async () => {
   postgres = await startEmbeddedPostgres({ dataDir });
@@ -87,7 +87,7 @@ function start(oldBlockerSeconds?: number): { housekeeping: Housekeeping; blocke
     ...database,
     async run(statement, values) {
       const rows = await database.run(statement, values);
-      if (statement.name === 'trim-blocker') looks++;
+      if (statement.name === 'trim-blocker') checks++;
       return rows;
     },
   };
@@ -164,9 +164,9 @@ describe('housekeeping', () => {
     const { housekeeping, blockers } = start();
     await expect.poll(() => blockers, waitOptions).toHaveLength(1);
     const sweep = async () => {
-      const before = looks;
+      const before = checks;
       vi.advanceTimersToNextTimer();
-      await expect.poll(() => looks, waitOptions).toBe(before + 1);
+      await expect.poll(() => checks, waitOptions).toBe(before + 1);
     };
     for (let minutes = 10; minutes < 60; minutes += 10) await sweep();
     expect(blockers).toHaveLength(1);

@@ -89,8 +89,8 @@ function callOn(client: Client) {
   };
 }
 
-/** Blocks creates of one first name in the database until letGo() is called. */
-async function holdCreates(firstName: string): Promise<{ waits(): Promise<boolean>; letGo(): Promise<unknown> }> {
+/** Blocks creates of one first name in the database until release() is called. */
+async function holdCreates(firstName: string): Promise<{ waits(): Promise<boolean>; release(): Promise<unknown> }> {
   const name = `hold_${firstName.toLowerCase()}`;
   await database.query(`create table ${name} (id integer)`);
   await database.query(`
@@ -107,7 +107,7 @@ async function holdCreates(firstName: string): Promise<{ waits(): Promise<boolea
       );
       return sleepers.length > 0;
     },
-    letGo: () => database.query(`insert into ${name} values (1)`),
+    release: () => database.query(`insert into ${name} values (1)`),
   };
 }
 
@@ -327,7 +327,7 @@ describe('a shutdown with workers', () => {
       () => expect(messages(service).filter((message) => message === 'stopping')).toHaveLength(3),
       waitOptions,
     );
-    await held.letGo();
+    await held.release();
     expect((await call).user?.email).toBe('grace@example.com');
     expect(await exited).toBe(0);
   });
@@ -364,7 +364,7 @@ describe('a shutdown with workers', () => {
     expect(await service.end('SIGKILL')).toBeNull();
     // The port is free at once, while a worker still answers its call.
     await serveWorkers({ GRPC_ADDRESS: service.address });
-    await held.letGo();
+    await held.release();
     expect((await call).user?.email).toBe('edsger@example.com');
     await vi.waitFor(() => expect(workers.some(isAlive)).toBe(false), waitOptions);
   });

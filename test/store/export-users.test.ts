@@ -61,13 +61,13 @@ describe('a walk over a snapshot', () => {
   it('outlasts the timeouts of the server and the role for idle transactions', async () => {
     const ids = await insert(many(300));
     const url = `${testDatabase.url}?options=${encodeURIComponent('-c idle_in_transaction_session_timeout=50ms')}`;
-    const impatient = await openDatabase(databaseOptions(url));
+    const limited = await openDatabase(databaseOptions(url));
     try {
-      await using snapshot = await openUsersSnapshot(impatient, {}, never);
+      await using snapshot = await openUsersSnapshot(limited, {}, never);
       await testDatabase.query('select pg_sleep(0.5)');
       expect(await idsOf(snapshot)).toEqual(ids);
     } finally {
-      await impatient.close();
+      await limited.close();
     }
   });
 

@@ -89,8 +89,8 @@ describe('migrations', () => {
 
   it('wait for others longer than any statement may take', () =>
     onEmptyDatabase(async (database) => {
-      const impatient = databaseOptions(database.url, { statementTimeoutMs: 1, lockTimeoutMs: 1 });
-      const results = await Promise.all([1, 2, 3].map(() => migrateUp(impatient)));
+      const shortTimeouts = databaseOptions(database.url, { statementTimeoutMs: 1, lockTimeoutMs: 1 });
+      const results = await Promise.all([1, 2, 3].map(() => migrateUp(shortTimeouts)));
       expect(results.flatMap((result) => result.changed)).toEqual(names);
     }));
 

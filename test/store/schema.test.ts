@@ -8,7 +8,7 @@ import { dumpSchema } from '../support/schema-dump.js';
 
 const goldenFile = new URL('../../migrations/schema.sql', import.meta.url);
 const goldenHead =
-  '-- What the migrations make, for reading and for review. UPDATE_SCHEMA=1 renews it: test/store/schema.test.ts.\n\n';
+  '-- The schema after all migrations, for review. UPDATE_SCHEMA=1 updates it: test/store/schema.test.ts.\n\n';
 
 let testDatabase: TestDatabase;
 let database: Database;

@@ -11,7 +11,7 @@ export const changeTypes = { created: 2, updated: 3, deleted: 4 } as const;
 export type ChangeType = keyof typeof changeTypes;
 
 /**
- * An insert that logs each row of `source`. It belongs into the statement that writes those rows, so that an entry gets
+ * An insert that logs each row of `source`. It belongs in the statement that writes those rows, so that an entry gets
  * its seq after the write has locked the user. Entries of one user thus have the order of their transactions.
  */
 export function logChanges(type: ChangeType, source: string, time: string): string {
@@ -41,8 +41,8 @@ export async function renewChangeFeed(database: Database): Promise<boolean> {
   return (await database.run(renewStatement, [])).length > 0;
 }
 
-// Keeps entries that a transaction still in flight could have written before or after; trimmed_xid records how far
-// entries are gone. Looks only at the start of the log: an entry that is not old yet delays the entries after it.
+// Deletes only entries older than every running transaction, because trimmed_xid records by xid which entries are gone.
+// Looks only at the start of the log: an entry that is not old yet delays the entries after it.
 const trimStatement: Statement = {
   name: 'trim-changes',
   text: `

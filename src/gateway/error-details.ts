@@ -1,4 +1,4 @@
-/** Error details as JSON beside their bytes, for callers that have JSON only and could not read them otherwise. */
+/** Adds error details as JSON to their bytes, for callers that can read only JSON. */
 import { fromBinary, type JsonValue, type Registry, toJson } from '@bufbuild/protobuf';
 import type { ConnectError } from '@connectrpc/connect';
 import {
@@ -14,7 +14,7 @@ import {
 
 type Details = ConnectError['details'];
 
-/** Of strings, lists and maps only, so that they are as JSON what they are in memory. RetryInfo and DebugInfo are not. */
+/** Types of only strings, lists and maps, which are the same in JSON as in memory. RetryInfo and DebugInfo are not. */
 const plainTypes = {
   BadRequest,
   ErrorInfo,
@@ -27,7 +27,7 @@ const plainTypes = {
 };
 const plain = new Map(Object.entries(plainTypes).map(([name, type]) => [`google.rpc.${name}`, type]));
 
-/** `registry` knows the types that the services have themselves. What nobody knows stays as it is. */
+/** `registry` has the services' own types. Details of unknown types stay unchanged. */
 export function readableDetails(details: Details, registry: Registry): Details {
   return details.map((detail) => {
     if ('desc' in detail) return detail;
@@ -35,7 +35,7 @@ export function readableDetails(details: Details, registry: Registry): Details {
       const debug = asJson(detail.type, detail.value, registry);
       return debug === undefined ? detail : { ...detail, debug };
     } catch {
-      // Bytes that are not what they say they are.
+      // The bytes are not a message of their type.
       return detail;
     }
   });
@@ -49,7 +49,7 @@ function asJson(type: string, bytes: Uint8Array, registry: Registry): JsonValue 
   return JSON.parse(JSON.stringify(decoded, (key, value) => (key === '$type' || isUnset(value) ? undefined : value)));
 }
 
-/** What protobuf leaves out of JSON. */
+/** Whether protobuf leaves the value out of JSON. */
 function isUnset(value: unknown): boolean {
   return value === '' || (typeof value === 'object' && value !== null && Object.keys(value).length === 0);
 }

@@ -1,6 +1,6 @@
 /**
- * Calls on their way to the server behind the gateway, and its answers on their way back. connect-node speaks the protocols;
- * the messages of requests do not pass through it, see GatewayCall.
+ * Forwards calls to the server behind the gateway, and its answers to the client. connect-node implements the
+ * protocols, but request messages bypass it (see GatewayCall).
  */
 import { promisify } from 'node:util';
 import { brotliCompress as brotliCompressed, constants } from 'node:zlib';
@@ -16,17 +16,16 @@ import { fromOpaque, opaqueMethod, toOpaque } from './opaque-message.js';
 import { type Refusal, toConnectError } from './refusal.js';
 import type { Upstream } from './upstream.js';
 
-/** One call, from its first byte to its last. */
 export interface GatewayCall {
   /** The address of the client. */
   readonly peer: string | undefined;
   readonly requestId: string;
   /**
-   * The next messages, as protobuf bytes. For each of them connect-node gets an empty message: its own way to read messages
-   * has no limits but for bytes, and errors that repeat what was sent.
+   * The next messages, as protobuf bytes. connect-node gets an empty message for each of them, because its own reader
+   * limits only bytes, and its errors repeat what was sent.
    */
   readonly messages: Uint8Array[];
-  /** Why the gateway does not pass on the call, or not all of it. */
+  /** Why the gateway does not forward the call, or only part of it. */
   refusal: Refusal | undefined;
   isForwarded: boolean;
 }
@@ -36,11 +35,11 @@ export const callKey = createContextKey<GatewayCall | undefined>(undefined);
 export interface ForwardOptions {
   readonly registry: Registry;
   readonly upstream: Upstream;
-  /** Whether answers are to be JSON. Binary ones are passed on as they are. */
+  /** Whether to convert answers to JSON. Binary answers are forwarded unchanged. */
   readonly isJson: boolean;
 }
 
-// For bytes that are made once and sent once: Node's own 11 takes fifty times as long.
+// Node's default of 11 takes fifty times as long.
 const brotliQuality = 4;
 const brotliCompress = promisify(brotliCompressed);
 const brotli: typeof compressionBrotli = {
@@ -59,7 +58,7 @@ export function createHandlers(
   for (const method of services.flatMap(({ methods }) => methods)) {
     const forward = (messages: AsyncIterable<Message>, context: HandlerContext) =>
       forwardCall(method, messages, context, options);
-    // By hand, as the router's types are for methods that are known when this is compiled.
+    // Without the router's types, which need methods that are known at compile time.
     const kinds = {
       unary: async (message: Message, context: HandlerContext) => onlyOne(forward(just(message), context)),
       client_streaming: async (messages: AsyncIterable<Message>, context: HandlerContext) =>
@@ -73,7 +72,7 @@ export function createHandlers(
   return new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
 }
 
-/** The call as it came, to the server behind, and back what that answers. */
+/** Forwards a call unchanged, and yields the server's answers. */
 async function* forwardCall(
   method: DescMethod,
   messages: AsyncIterable<Message>,
@@ -83,7 +82,7 @@ async function* forwardCall(
   const call = context.values.get(callKey);
   if (call === undefined) throw new TypeError('The context has no call.');
   const timeoutMs = context.timeoutMs();
-  // The transport takes this for no deadline at all.
+  // The transport treats such a timeout as no deadline.
   if (timeoutMs !== undefined && timeoutMs <= 0) {
     call.refusal = new Fault('DEADLINE_PASSED', 'The deadline has passed.');
     throw toConnectError(call.refusal, call.requestId, registry);
@@ -93,7 +92,7 @@ async function* forwardCall(
   let isWhole = false;
   try {
     const metadata = requestMetadata(context.requestHeader, call.peer);
-    // Whatever its kind, which is the same on the wire: only so headers and trailers are told apart where a call fails.
+    // All kinds are equal on the wire, but only this one separates headers from trailers if a call fails.
     const asStream = opaqueMethod(method) as DescMethodBiDiStreaming;
     call.isForwarded = true;
     const sent = sentMessages(messages, call);
@@ -111,7 +110,7 @@ async function* forwardCall(
   }
 }
 
-/** The real messages in the place of the empty ones. */
+/** Replaces the empty messages by the real ones. */
 async function* sentMessages(messages: AsyncIterable<Message>, call: GatewayCall): AsyncGenerator<Message> {
   for await (const _ of messages) {
     const bytes = call.messages.shift();
@@ -119,20 +118,15 @@ async function* sentMessages(messages: AsyncIterable<Message>, call: GatewayCall
   }
 }
 
-/** What the server behind said, as if it had been said to the caller at once. */
+/** The server's error, in the form that the client gets. */
 function passedOn(error: ConnectError, trailer: Headers | undefined, registry: Registry): ConnectError {
-  // The system's words for what went wrong with the connection; they tell where the server is.
+  // The system's message about the connection contains the server's address.
   if (error.cause instanceof Error && 'code' in error.cause) {
-    return new ConnectError(
-      'the server cannot be reached, or went away',
-      Code.Unavailable,
-      undefined,
-      undefined,
-      error,
-    );
+    const message = 'The gateway cannot reach the server, or lost the connection to it.';
+    return new ConnectError(message, Code.Unavailable, undefined, undefined, error);
   }
   const metadata = new Headers();
-  // Without a trailer there was one block of headers, or nothing.
+  // Without a trailer the server sent one block of headers, or nothing.
   addResponseMetadata(metadata, trailer ?? error.metadata);
   const passed = new ConnectError(error.rawMessage, error.code, metadata, undefined, error);
   passed.details = readableDetails(error.details, registry);
@@ -146,9 +140,9 @@ async function* just(message: Message): AsyncGenerator<Message> {
 async function onlyOne(messages: AsyncIterable<Message>): Promise<Message> {
   let only: Message | undefined;
   for await (const message of messages) {
-    if (only !== undefined) throw new ConnectError('the server answered with several messages', Code.Internal);
+    if (only !== undefined) throw new ConnectError('The server sent more than one response.', Code.Internal);
     only = message;
   }
-  if (only === undefined) throw new ConnectError('the server answered without a message', Code.Internal);
+  if (only === undefined) throw new ConnectError('The server sent no response.', Code.Internal);
   return only;
 }

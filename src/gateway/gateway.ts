@@ -1,8 +1,8 @@
 /**
- * gRPC-Web, the Connect protocol and its JSON in front of a gRPC server, driven by the descriptors of what that serves: a
- * new method needs no line here. connect-node speaks the protocols; this passes on what comes, and adds nothing to it.
+ * Serves gRPC-Web, the Connect protocol and JSON in front of a gRPC server. The server's descriptors define the
+ * methods, so a new method needs no code here. connect-node implements the protocols.
  *
- * Streams go through message by message, as fast as the slower side takes them.
+ * Streams are forwarded message by message, at the speed of the slower side.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
@@ -25,32 +25,32 @@ export type HttpRequest = IncomingMessage | Http2ServerRequest;
 export type HttpResponse = ServerResponse | Http2ServerResponse;
 
 export interface Gateway {
-  /** Whether it is the path of a method. */
+  /** Whether a method has this path. */
   serves(path: string): boolean;
-  /** Answers a request for such a path, whose Host is one. */
+  /** Answers a request for such a path. The Host header must be valid. */
   handle(request: HttpRequest, response: HttpResponse): void;
-  /** As in `users.v1.UserService`. */
+  /** Such as `users.v1.UserService`. */
   readonly serviceNames: ReadonlySet<string>;
   /** Whether the server behind answers. */
   isReachable(): Promise<boolean>;
-  /** Ends calls that are still there. */
+  /** Ends the remaining calls. */
   close(): void;
 }
 
 export interface GatewayOptions extends UpstreamOptions {
   /** A serialized google.protobuf.FileDescriptorSet with all imports, as `buf build` writes it. */
   readonly descriptors: Uint8Array;
-  /** How long a client may take to send the next part of a message, or to take the next part of an answer. */
+  /** How long a client may take to send the next part of a message, or to read the next part of an answer. */
   readonly stallTimeoutMs: number;
-  /** For bytes of requests that are being received, and of answers that have not been taken. */
+  /** Limits the bytes of incomplete requests and of answers that clients have not read. */
   readonly budget: ByteBudget;
-  /** Called at the end of each call that the server behind has not seen, so that it is logged and counted. */
+  /** Called at the end of each call that was not forwarded, so that it is logged and counted. */
   onUnforwarded(line: CallLine): void;
-  /** What is no fault of a caller. */
+  /** Called with errors that no client caused. */
   onError(error: unknown): void;
 }
 
-/** Throws where the descriptors are none, or lack a file that they import. */
+/** Throws if the descriptors are invalid, or lack a file that they import. */
 export function createGateway(options: GatewayOptions): Gateway {
   const { descriptors, stallTimeoutMs, budget, onUnforwarded, onError, ...upstreamOptions } = options;
   const registry = createFileRegistry(fromBinary(FileDescriptorSetSchema, descriptors));
@@ -62,7 +62,7 @@ export function createGateway(options: GatewayOptions): Gateway {
   const jsonHandlers = createHandlers(services, { registry, upstream, isJson: true });
   const binaryHandlers = createHandlers(services, { registry, upstream, isJson: false });
 
-  /** The call's messages go to `call`. connect-node gets an empty one for each, or the error that says why not. */
+  /** Reads the messages into `call`. Yields an empty message for each to connect-node, or throws the refusal. */
   async function* readRequest(
     method: DescMethod,
     { header, body }: { header: Headers; body: AsyncIterable<Uint8Array> },
@@ -91,7 +91,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     const received = { ...universal, body: receive(request, streamsRequests(method), pace) };
     const sent = isText ? fromWebText(received) : asPost(received, method);
     const handler = (isJsonRequest(sent.header) ? jsonHandlers : binaryHandlers).get(path);
-    if (handler === undefined) throw new TypeError('There is no such method.');
+    if (handler === undefined) throw new TypeError('This method does not exist.');
     const answered = await handler({
       ...sent,
       header: plainHeaders(sent.header),
@@ -103,7 +103,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     await universalResponseToNodeResponse({ ...head, body: paced }, response);
   }
 
-  /** Begins a call. It ends when its response is closed, which happens in any case. */
+  /** Begins a call. It ends when its response closes, which always happens. */
   function openCall(path: string, request: HttpRequest, response: HttpResponse): OpenCall {
     const startedMs = performance.now();
     const call: GatewayCall = {
@@ -129,7 +129,7 @@ export function createGateway(options: GatewayOptions): Gateway {
       const { requestId, peer = 'unknown' } = call;
       onUnforwarded({ method: path.slice(1), status, durationMs, peer, requestId, reason });
     });
-    // A client that was refused early may still be sending. It has a while to end its body, which nobody reads.
+    // A client may still be sending after a refusal. Discard its body for a while, then disconnect.
     response.once('finish', () => {
       if (request.complete) return;
       request.resume();
@@ -146,17 +146,17 @@ export function createGateway(options: GatewayOptions): Gateway {
     handle(request, response) {
       const [path = ''] = (request.url ?? '').split('?');
       const method = methods.get(path);
-      if (method === undefined) throw new TypeError('There is no such method.');
+      if (method === undefined) throw new TypeError('This method does not exist.');
       answer(method, path, openCall(path, request, response), response).catch((error: unknown) => {
         const { code, cause } = ConnectError.from(error);
-        // While nothing or something was being written.
-        const hasGone =
+        // The client disconnected, before or during a write.
+        const isDisconnected =
           code === Code.Canceled || code === Code.Aborted || (cause instanceof Error && 'syscall' in cause);
-        if (!hasGone) onError(error);
-        // An end without what belongs there would pass for all there is.
+        if (!isDisconnected) onError(error);
+        // A normal end would make the answer look complete.
         if (response.headersSent) response.destroy();
         else {
-          response.statusCode = hasGone ? 400 : 500;
+          response.statusCode = isDisconnected ? 400 : 500;
           response.end();
         }
       });
@@ -170,12 +170,12 @@ export function createGateway(options: GatewayOptions): Gateway {
 interface OpenCall {
   readonly request: HttpRequest;
   readonly call: GatewayCall;
-  /** Of the request. */
+  /** The pace of the request. */
   readonly pace: Pace;
   readonly answerHold: Pace['hold'];
 }
 
-/** A Connect GET as the POST that it stands for, if the method allows GET. */
+/** Converts a Connect GET to the equivalent POST, if the method allows GET. */
 function asPost(request: ByteRequest, method: DescMethod): ByteRequest {
   if (request.method !== 'GET' || method.idempotency !== MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS) return request;
   const header = new Headers(request.header);
@@ -188,7 +188,7 @@ function asPost(request: ByteRequest, method: DescMethod): ByteRequest {
 const noBytes = new Uint8Array();
 const emptyObject = Buffer.from('{}');
 
-/** An empty message as it is in the request's protocol. */
+/** An empty message in the request's protocol. */
 function emptyMessage({ isJson, isEnveloped }: { isJson: boolean; isEnveloped: boolean }): Uint8Array {
   const message = isJson ? emptyObject : noBytes;
   return isEnveloped ? Buffer.from([0, 0, 0, 0, message.length, ...message]) : message;
@@ -198,7 +198,7 @@ function outcomeOf({ refusal }: GatewayCall, { statusCode, headersSent }: HttpRe
   if (refusal !== undefined) {
     return { status: statusOf(refusal), reason: refusal instanceof Fault ? refusal.reason : undefined };
   }
-  // connect-node answered with a status alone, because the HTTP method or the content type is wrong.
+  // connect-node answered with only a status, because the HTTP method or the content type is wrong.
   if (headersSent && statusCode >= 400) return { status: `HTTP_${statusCode}`, reason: undefined };
   return { status: 'CANCELLED', reason: 'CALL_CANCELLED' };
 }

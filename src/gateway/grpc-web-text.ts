@@ -1,6 +1,6 @@
 /**
- * gRPC-Web as text, for browsers and proxies that spoil bytes: the same as binary gRPC-Web, in base64. connect-node has the
- * binary form only.
+ * Converts gRPC-Web text, which is binary gRPC-Web in base64 for browsers and proxies that corrupt bytes. connect-node
+ * supports only the binary form.
  */
 import type { UniversalServerRequest, UniversalServerResponse } from '@connectrpc/connect/protocol';
 import type { Fault } from '../model/fault.js';
@@ -17,21 +17,21 @@ export function isWebText(headers: Headers): boolean {
   return textType.test(headers.get('content-type') ?? '');
 }
 
-/** The request as binary gRPC-Web. */
+/** Converts a request to binary gRPC-Web. */
 export function fromWebText(request: ByteRequest): ByteRequest {
   const header = new Headers(request.header);
   header.set('content-type', (header.get('content-type') ?? '').replace(textType, binaryType));
   return { ...request, header, body: decodeBase64(request.body) };
 }
 
-/** The response of binary gRPC-Web as text. */
+/** Converts a binary gRPC-Web response to text. */
 export function toWebText(response: UniversalServerResponse): UniversalServerResponse {
   const header = new Headers(response.header);
   header.set('content-type', (header.get('content-type') ?? '').replace(binaryType, 'application/grpc-web-text'));
   return { ...response, header, body: response.body && encodeBase64(response.body) };
 }
 
-/** Several texts one behind the other, each with padding of its own, may be one body. Throws where it is no base64. */
+/** A body may consist of several base64 texts, each with its own padding. Throws if it is not valid base64. */
 async function* decodeBase64(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   let rest = '';
   for await (const chunk of chunks) {
@@ -40,22 +40,22 @@ async function* decodeBase64(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<
     rest = text.slice(end);
     if (end > 0) yield decodeQuads(text.slice(0, end));
   }
-  if (rest !== '') throw noBase64();
+  if (rest !== '') throw invalidBase64();
 }
 
 function decodeQuads(text: string): Uint8Array {
-  if (!/^[A-Za-z\d+/=]*$/.test(text)) throw noBase64();
-  // Padding may stand between two texts, where Node would take it for the end.
+  if (!/^[A-Za-z\d+/=]*$/.test(text)) throw invalidBase64();
+  // Node would end at padding between two texts.
   return Buffer.concat((text.match(/[^=]+={0,2}/g) ?? []).map((part) => Buffer.from(part, 'base64')));
 }
 
-/** Each chunk is a text of its own, as waiting for three bytes to be full would hold a message back. */
+/** Encodes each chunk by itself, because waiting for a multiple of three bytes would delay messages. */
 async function* encodeBase64(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   for await (const chunk of chunks) {
     yield Buffer.from(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength).toString('base64'), 'latin1');
   }
 }
 
-function noBase64(): Fault {
+function invalidBase64(): Fault {
   return invalidRequest('The body is not valid base64.');
 }

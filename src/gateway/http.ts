@@ -1,7 +1,7 @@
 /**
- * What is there over HTTP, and for whom: figures for Prometheus, probes, files, and the calls that a gateway takes.
+ * The HTTP server: metrics for Prometheus, probes, files, and the calls that a gateway forwards.
  *
- * Knows nothing of what is counted, served or called. Pages of other origins get nothing but what they are allowed to.
+ * It enforces which origins may send requests, and knows nothing about the metrics, files and calls themselves.
  */
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
@@ -16,9 +16,9 @@ import type { WebFiles } from './web-files.js';
 
 export interface HttpOptions {
   readonly address: Address;
-  /** PEM. With clientCa every client must show a certificate. */
+  /** PEM. With clientCa every client must present a certificate. */
   readonly tls?: HttpTls;
-  /** Other origins whose pages may call, as in `https://app.example.com`; `*` is every one. */
+  /** Other origins whose pages may send calls, such as `https://app.example.com`. `*` allows all. */
   readonly corsOrigins: readonly string[];
   readonly figures: {
     readonly contentType: string;
@@ -26,9 +26,9 @@ export interface HttpOptions {
   };
   /** Whether calls are served now. */
   isReady(): boolean | Promise<boolean>;
-  /** As for serve(), from the beginning. */
+  /** The same as calling serve() at the start. */
   readonly parts?: ServedParts;
-  /** For the log of the server. */
+  /** Called with errors that belong in the server's log. */
   onError(error: unknown): void;
 }
 
@@ -45,27 +45,26 @@ export interface ServedParts {
 
 export interface HttpServer {
   readonly port: number;
-  /** From now on; before, whoever wants more than probes and figures hears that it is too early. */
+  /** Starts serving the parts. Before, everything except probes and metrics is answered with 503. */
   serve(parts: ServedParts): void;
   /**
-   * Takes no more connections, and asks those that there are to go when they have been answered. Resolves when they have
-   * gone, or had a moment for it; until then calls must be served: a request that is on its way when its connection is
-   * closed fails.
+   * Refuses new connections, and asks clients to close theirs after the next answer. Resolves when all are closed, or
+   * after the disconnect timeout. Calls must be served until then, because requests in transit may still arrive.
    */
   refuse(): Promise<void>;
-  /** Ends all; what has just been answered has a moment to leave. */
+  /** Closes all connections. The last answers have the flush timeout to be sent. */
   close(): Promise<void>;
 }
 
-// Node's own would let somebody who says nothing stay for a minute. What a call may take is the gateway's to say.
+// Node's default lets a silent client stay connected for a minute. The gateway limits the time for bodies.
 const headersTimeoutMs = 10_000;
-// Longer than balancers keep idle connections, commonly a minute: who closes first fails a request that is on its way.
+// Longer than load balancers keep idle connections, commonly a minute. A request fails if the server closes first.
 const keepAliveTimeoutMs = 75_000;
-// How long those who call one after the other have to hear, with an answer, that their connection ends.
-const goodbyeMs = 250;
-// How long the last answers may take to leave.
-const lastWordsMs = 250;
-// How long a browser remembers what another origin may do; Chromium takes no more.
+// How long clients have to close their connections after the next answer.
+const disconnectTimeoutMs = 250;
+// How long the last answers may take to be sent.
+const flushTimeoutMs = 250;
+// How long a browser may cache a preflight. This is Chromium's maximum.
 const preflightSeconds = 7200;
 
 const exposedHeaders = ['*', ...cors.exposedHeaders].join(', ');
@@ -75,24 +74,24 @@ interface HttpListener extends Connections {
   readonly port: number;
 }
 
-/** What there is at a path, for whoever reads it. */
+/** A complete answer to a request. */
 export interface Answer {
   readonly status: number;
   readonly body: string | Buffer;
-  /** Text, and not to be kept by anybody, where they do not say something else. */
+  /** The defaults are plain text and no caching. */
   readonly headers?: Readonly<Record<string, string>>;
 }
 
 const notFound: Answer = { status: 404, body: 'not found\n' };
-const readOnly: Answer = { status: 405, body: 'GET or HEAD\n', headers: { allow: 'GET, HEAD' } };
+const readOnly: Answer = { status: 405, body: 'Use GET or HEAD.\n', headers: { allow: 'GET, HEAD' } };
 const tooEarly: Answer = { status: 503, body: 'not serving yet\n', headers: { 'retry-after': '1' } };
 const failed: Answer = { status: 500, body: 'an internal error\n' };
-const noHost: Answer = { status: 400, body: 'the Host is none\n' };
+const invalidHost: Answer = { status: 400, body: 'The Host header is not a valid host name.\n' };
 const foreignHost: Answer = {
   status: 403,
-  body: 'This server listens for its own machine only. To serve it by another name, say so with CORS_ORIGINS.\n',
+  body: 'This server accepts only loopback host names. To allow another, add its origin to CORS_ORIGINS.\n',
 };
-// As the Connect protocol has it; a gRPC-Web client goes by the status.
+// In the Connect protocol's format. A gRPC-Web client uses only the status.
 const foreignOrigin: Answer = {
   status: 403,
   body: JSON.stringify({
@@ -126,10 +125,10 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
     const origin = originOf(request);
     const isCall = probe === undefined && served?.gateway.serves(path) === true;
     if (origin === 'foreign' && (isCall || !isNavigation(request))) return answer(response, foreignOrigin);
-    // Of any host: a prober knows this one by its address.
+    // Before the host is checked, because probes use the server's address.
     if (probe !== undefined) return answer(response, isReading ? await probe() : readOnly);
     if (origin === 'foreign host') return answer(response, foreignHost);
-    if (origin === 'no host') return answer(response, noHost);
+    if (origin === 'no host') return answer(response, invalidHost);
     response.setHeader('vary', 'origin');
     if (origin === 'allowed') {
       response.setHeader('access-control-allow-origin', request.headers.origin ?? '');
@@ -138,7 +137,7 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
     }
     if (served === undefined) return answer(response, tooEarly);
     if (isCall) {
-      // Also of reads by GET: whoever keeps an answer keeps people's data.
+      // Also for GET, because answers contain personal data.
       response.setHeader('cache-control', 'no-store');
       return served.gateway.handle(request, response);
     }
@@ -149,7 +148,7 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
   const responses = new Set<HttpResponse>();
   let isRefusing = false;
   function endAfter(response: HttpResponse): void {
-    // HTTP/2 has a message of its own for it.
+    // HTTP/2 uses a GOAWAY frame instead.
     if (response.req.httpVersionMajor === 1 && !response.headersSent) response.setHeader('connection', 'close');
   }
 
@@ -158,7 +157,7 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
     response.once('close', () => responses.delete(response));
     if (isRefusing) endAfter(response);
     response.setHeader('x-content-type-options', 'nosniff');
-    // Keeps pages of other sites from loading an answer as an image, a script or an object.
+    // Prevents pages of other sites from loading an answer as an image, a script or an object.
     response.setHeader('cross-origin-resource-policy', 'same-origin');
     handle(request, response).catch((error: unknown) => {
       onError(error);
@@ -183,7 +182,7 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
     } catch (error) {
       throw listenError(one, error);
     }
-    // An accept that fails, as where there are no more files to open, would end the process.
+    // Otherwise a failed accept, such as when no file descriptors are left, would end the process.
     server.on('error', onError);
     const bound = server.address();
     return { ...connections, server, port: typeof bound === 'object' ? (bound?.port ?? 0) : 0 };
@@ -191,9 +190,9 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
 
   const listeners = await listenOnHost(address, listenOn, ({ server }) => server.close());
   const openSockets = () => listeners.flatMap(({ sockets }) => [...sockets]);
-  /** Resolves when all connections have ended, or after so long. */
+  /** Resolves when all connections have ended, or after `ms`. */
   async function ended(ms: number): Promise<void> {
-    // Not once() of node:events, which fails where a socket does: that is how many of them end.
+    // once() of node:events would reject if a socket fails, as many do at the end.
     const closed = Promise.all(openSockets().map((socket) => new Promise((resolve) => socket.once('close', resolve))));
     await Promise.race([closed, sleep(ms, undefined, { ref: false })]);
   }
@@ -208,12 +207,12 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
       isRefusing = true;
       for (const listener of listeners) listener.refuse();
       for (const response of responses) endAfter(response);
-      await ended(goodbyeMs);
+      await ended(disconnectTimeoutMs);
     },
     async close() {
       isRefusing = true;
       for (const { server } of listeners) server.close();
-      await ended(lastWordsMs);
+      await ended(flushTimeoutMs);
       for (const socket of openSockets()) socket.destroy();
     },
   };
@@ -225,11 +224,11 @@ function answer(response: HttpResponse, { status, body, headers }: Answer): void
   response.setHeader('cache-control', 'no-store');
   for (const [name, value] of Object.entries(headers ?? {})) response.setHeader(name, value);
   if (status !== 204 && status !== 304) response.setHeader('content-length', Buffer.byteLength(body));
-  // Node leaves the body out where HEAD was asked for.
+  // Node omits the body for HEAD.
   response.end(body);
 }
 
-/** Whatever metadata it likes: who may call at all may say anything. */
+/** Allows any metadata, because an allowed origin may send any call. */
 function preflight({ headers }: HttpRequest): Answer {
   return {
     status: 204,

@@ -1,6 +1,6 @@
 /**
- * Reads one message that was sent as JSON. The bytes are checked in one linear pass before they are parsed, because what
- * JSON.parse and protobuf make of them costs up to a hundred times as much for each byte.
+ * Reads one JSON message. It checks the bytes in one linear pass before it parses them, because JSON.parse and protobuf
+ * cost up to a hundred times as much for each byte.
  *
  * Errors never repeat what was sent.
  */
@@ -21,15 +21,15 @@ import { Fault, invalid } from '../model/fault.js';
 /** How deep objects and lists of a JSON message may be nested. */
 export const jsonLevelsMax = 100;
 /**
- * How many elements a JSON message may have: objects, lists, and the commas in them. Parsing that many blocks the event loop for up to
- * 50 ms, if all of them are objects with keys that occur once.
+ * How many elements a JSON message may have: objects, lists, and the commas in them. If all are objects with unique
+ * keys, parsing them blocks the event loop for up to 50 ms.
  */
 export const jsonElementsMax = 25_000;
 
 // Parsing fewer bytes than these takes less than a millisecond.
 const smallBytes = 16 * 1024;
 
-/** The protobuf bytes of a message. Throws a Fault if it is not JSON of this type, or if reading it would take too long. */
+/** Returns the protobuf bytes. Throws a Fault if the message is not JSON of this type, or would take too long to read. */
 export async function readJsonMessage(type: DescMessage, bytes: Buffer, registry: Registry): Promise<Uint8Array> {
   if (!isUtf8(bytes)) throw invalidRequest('The request is not valid UTF-8.');
   checkJson(bytes);
@@ -48,7 +48,7 @@ export function invalidRequest(description: string): Fault {
   return new Fault('INVALID_FIELD', description, [{ field: '', description }]);
 }
 
-/** Lets others have the event loop between the steps for a large message. */
+/** Yields to other calls between the steps for a large message. */
 async function unblock({ length }: Uint8Array): Promise<void> {
   if (length > smallBytes) await nextTurn();
 }
@@ -73,7 +73,7 @@ const closeBracket = 0x5d;
 const openBrace = 0x7b;
 const closeBrace = 0x7d;
 
-/** Bounds depth and elements, and refuses escaped halves of characters, which protobuf would replace by U+FFFD. */
+/** Limits depth and elements, and refuses unpaired surrogate escapes, which protobuf would replace by U+FFFD. */
 function checkJson(bytes: Buffer): void {
   let level = 0;
   let elements = 0;
@@ -103,16 +103,16 @@ function checkJson(bytes: Buffer): void {
   }
 }
 
-/** How many bytes from an escape's backslash on have no other meaning than to be text. */
+/** The number of bytes of an escape that are only text, counted from its backslash. */
 function escapeBytes(bytes: Buffer, at: number): number {
   const half = escapedHalf(bytes, at);
-  // The digits of other escapes are text like any other.
+  // The digits of other escapes are ordinary text.
   if (half === undefined) return 2;
   if (half === 'first' && escapedHalf(bytes, at + 6) === 'second') return 12;
   throw invalidRequest('The request has an unpaired surrogate in a \\u escape.');
 }
 
-/** Whether an escape like \ud83d is the first or the second half of a character. */
+/** Whether an escape like \ud83d is the first or the second half of a surrogate pair. */
 function escapedHalf(bytes: Buffer, at: number): 'first' | 'second' | undefined {
   if (bytes[at] !== backslash || bytes[at + 1] !== letterU || lowerCase(bytes[at + 2]) !== letterD) return undefined;
   const digit = lowerCase(bytes[at + 3]);
@@ -126,7 +126,7 @@ const letterD = 0x64;
 const letterF = 0x66;
 const digit8 = 0x38;
 
-/** Of a letter; digits stay what they are. */
+/** Lowers a letter. Digits do not change. */
 function lowerCase(byte = 0): number {
   return byte | 0x20;
 }
@@ -151,9 +151,9 @@ interface WrongField {
   readonly field: DescField;
 }
 
-/** Reads each part by itself, until it finds the one that fails; then it looks into that one. */
+/** Reads each part by itself until one fails, and then searches in that part. */
 async function findWrongField(type: DescMessage, json: JsonValue, registry: Registry): Promise<WrongField | undefined> {
-  // Messages of google.protobuf have JSON of their own.
+  // Messages of google.protobuf have their own JSON formats.
   if (!isObject(json) || type.typeName.startsWith('google.protobuf.')) return undefined;
   const isWrong = (part: JsonValue) =>
     decode(() => fromJson(type, part, { registry, ignoreUnknownFields: true })) === undefined;
@@ -187,7 +187,7 @@ function isObject(json: JsonValue): json is { [key: string]: JsonValue } {
   return typeof json === 'object' && json !== null && !Array.isArray(json);
 }
 
-/** What JSON a field takes. */
+/** Describes the JSON that a field accepts. */
 function expectation(field: DescField): string {
   const isList = field.fieldKind === 'list';
   const prefix = isList ? 'must be a list, each item of which is' : 'must be';

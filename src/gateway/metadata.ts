@@ -1,11 +1,11 @@
 /**
- * Which headers of HTTP are metadata of a call and pass through, both ways; the others belong to one connection, to one
- * protocol or to the browser, and end here.
+ * Decides which HTTP headers are metadata of a call and are forwarded in both directions. The gateway drops headers of
+ * the connection, the protocol or the browser.
  */
 
-/** What ends here in either direction. */
-const ofConnection = [
-  // Hop by hop (RFC 9110, 7.6.1).
+/** Dropped in both directions. */
+const connectionHeaders = [
+  // Hop-by-hop headers (RFC 9110, 7.6.1).
   'connection',
   'keep-alive',
   'proxy-authenticate',
@@ -15,7 +15,7 @@ const ofConnection = [
   'trailer',
   'transfer-encoding',
   'upgrade',
-  // Of the message as it is on the wire.
+  // They describe the HTTP message.
   'content-encoding',
   'content-length',
   'content-type',
@@ -24,8 +24,8 @@ const ofConnection = [
   'user-agent',
 ];
 
-/** What a browser says of itself, of its page and of what it understands, to whoever it speaks HTTP with. */
-const ofBrowser = [
+/** Headers that a browser sends with every request. */
+const browserHeaders = [
   'accept',
   'accept-charset',
   'accept-encoding',
@@ -44,23 +44,24 @@ const ofBrowser = [
   'x-user-agent',
 ];
 
-/** What only a proxy may say: here that is the gateway itself. */
-const ofProxies = ['forwarded', 'via', 'x-real-ip'];
+/** Headers that only a proxy may set. Here the gateway is the proxy. */
+const proxyHeaders = ['forwarded', 'via', 'x-real-ip'];
 
-const endInRequest = new Set([...ofConnection, ...ofBrowser, ...ofProxies]);
-const endInResponse = new Set(ofConnection);
+const droppedInRequest = new Set([...connectionHeaders, ...browserHeaders, ...proxyHeaders]);
+const droppedInResponse = new Set(connectionHeaders);
 
-const ofProtocol = /^(?:connect|grpc)-/;
-const ofBrowserOrProxy = /^(?:sec|x-forwarded)-/;
+const protocolPrefix = /^(?:connect|grpc)-/;
+const browserOrProxyPrefix = /^(?:sec|x-forwarded)-/;
 
-/** The metadata in the headers of a request; `peer` is who sent them, as far as the connection tells. */
+/** The metadata in the headers of a request. `peer` is the client's address. */
 export function requestMetadata(headers: Headers, peer: string | undefined): Headers {
   const metadata = new Headers();
-  // Whoever sent them may name more that are of the connection only.
-  const named = new Set((headers.get('connection') ?? '').toLowerCase().split(/[\s,]+/));
+  // The Connection header may name more hop-by-hop headers.
+  const hopByHop = new Set((headers.get('connection') ?? '').toLowerCase().split(/[\s,]+/));
   headers.forEach((value, name) => {
-    const ends = endInRequest.has(name) || ofProtocol.test(name) || ofBrowserOrProxy.test(name) || named.has(name);
-    if (!ends) metadata.append(name, value);
+    const isDropped =
+      droppedInRequest.has(name) || protocolPrefix.test(name) || browserOrProxyPrefix.test(name) || hopByHop.has(name);
+    if (!isDropped) metadata.append(name, value);
   });
   if (peer !== undefined) metadata.set('x-forwarded-for', peer);
   return metadata;
@@ -69,7 +70,7 @@ export function requestMetadata(headers: Headers, peer: string | undefined): Hea
 /** Adds the metadata in headers or trailers of a response. */
 export function addResponseMetadata(target: Headers, headers: Headers): void {
   headers.forEach((value, name) => {
-    if (!endInResponse.has(name) && !ofProtocol.test(name) && !name.startsWith('access-control-')) {
+    if (!droppedInResponse.has(name) && !protocolPrefix.test(name) && !name.startsWith('access-control-')) {
       target.append(name, value);
     }
   });

@@ -1,13 +1,13 @@
 /**
- * Messages that pass through the gateway as bytes. To connect-node they are empty messages with unknown fields, which it
- * writes and reads as they are.
+ * Messages that pass through the gateway as bytes. connect-node sees empty messages with unknown fields, which it reads
+ * and writes unchanged.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { create, type DescMessage, type DescMethod, type Message, mergeFromBinary } from '@bufbuild/protobuf';
 import { BinaryReader, BinaryWriter } from '@bufbuild/protobuf/wire';
 import { EmptySchema } from '@bufbuild/protobuf/wkt';
 
-/** The method with messages that nobody looks into. */
+/** The same method with messages that are not decoded. */
 export function opaqueMethod<M extends DescMethod>(method: M): M {
   return { ...method, input: EmptySchema, output: EmptySchema };
 }
@@ -18,12 +18,12 @@ export function toOpaque(bytes: Uint8Array): Message {
   if (bytes.length === 0) return message;
   const reader = new BinaryReader(bytes);
   const [no, wireType] = reader.tag();
-  // All that comes after the first tag is written after it again.
+  // Everything after the first tag is written after it again.
   message.$unknown = [{ no, wireType, data: bytes.subarray(reader.pos) }];
   return message;
 }
 
-// How long one message may be decoded before others get the event loop.
+// How long one message may be decoded before other calls get the event loop.
 const decodeMsMax = 10;
 
 /** Decodes field by field, because an answer may be large. */

@@ -1,12 +1,12 @@
 /**
- * How slow a client may be. Bodies of requests must come at a minimum rate and answers must be taken at one; meanwhile their
+ * Limits how slow a client may be. Clients must send request bodies and read answers at a minimum rate. Meanwhile the
  * bytes count in the budget of the process.
  */
 import { constants as http2 } from 'node:http2';
 import type { ByteHold } from '../operations/byte-budget.js';
 import type { HttpRequest, HttpResponse } from './gateway.js';
 
-// What must at least come or go within the timeout.
+// The minimum that a client must send or read within the timeout.
 const pieceBytes = 16 * 1024;
 
 export interface Pace {
@@ -17,8 +17,8 @@ export interface Pace {
 }
 
 /**
- * The body of a request. It is one message or, if `isStream`, several; between them a client may be silent for as long as it
- * likes, but not within one of them.
+ * Yields the body of a request. It is one message or, if `isStream`, several. A client may be silent between messages
+ * indefinitely, but not within one.
  */
 export async function* receive(
   request: HttpRequest,
@@ -44,12 +44,12 @@ export async function* receive(
       yield value;
     }
   } finally {
-    // Else the rest of a body that is refused could not be discarded.
+    // Otherwise the rest of a refused body could not be discarded.
     await chunks.return?.(undefined);
   }
 }
 
-/** The body of an answer, in pieces. If `isStream`, whoever sends the stream bounds how long it may stand still. */
+/** Yields the body of an answer in pieces. If `isStream`, the server behind limits how long the stream may stall. */
 export async function* paceAnswer(
   body: AsyncIterable<Uint8Array>,
   response: HttpResponse,
@@ -80,12 +80,12 @@ export async function* paceAnswer(
   response.once('close', () => clearTimeout(timer));
 }
 
-/** What has been written and has not left the process. */
+/** The bytes that were written and have not left the process. */
 function waitingBytes(response: HttpResponse): number {
   return 'stream' in response ? response.stream.writableLength : response.writableLength;
 }
 
-/** At once; of a connection that others share, this request only. */
+/** Ends a request at once. Other requests on a shared connection continue. */
 export function end(request: HttpRequest): void {
   if ('stream' in request) request.stream.close(http2.NGHTTP2_CANCEL);
   else request.socket.destroy();

@@ -1,4 +1,4 @@
-/** Calls that the gateway answers itself, with the same details as the server behind it gives. */
+/** Errors for calls that the gateway refuses itself, with the same details as the errors of the server behind it. */
 import { randomBytes } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Registry } from '@bufbuild/protobuf';
@@ -9,7 +9,7 @@ import { requestIdKey, saneRequestId } from '../rpc/call-observer.js';
 import { errorDetails } from '../rpc/error-status.js';
 import { readableDetails } from './error-details.js';
 
-/** A mistake in how a client speaks its protocol. It has no reason and no details, and its message is fixed. */
+/** A client's violation of its protocol. It has no reason and no details, and its message is fixed. */
 export class ProtocolError extends Error {
   override readonly name = 'ProtocolError';
 
@@ -24,7 +24,7 @@ export class ProtocolError extends Error {
 
 export type Refusal = Fault | ProtocolError;
 
-/** The name of the status in the log. */
+/** The name of the status for the log. */
 export function statusOf(refusal: Refusal): string {
   return refusal instanceof Fault ? refusal.code : (Status[refusal.code] ?? 'UNKNOWN');
 }
@@ -41,7 +41,7 @@ export function toConnectError(refusal: Refusal, requestId: string, registry: Re
   return error;
 }
 
-/** Both enums have the numbers of gRPC. */
+/** Both enums use gRPC's numbers. */
 function codeOf(status: number): Code {
   return status;
 }

@@ -1,6 +1,6 @@
 /**
- * What a request says about its body, in the headers of its protocol or in the query of a Connect GET. Mistakes in them are
- * refused here with fixed texts, because those of connect-node repeat what was sent.
+ * Reads how a request's body is encoded, from the headers of its protocol or the query of a Connect GET. It refuses
+ * mistakes with fixed texts, because connect-node's texts repeat what was sent.
  */
 import type { DescMethod } from '@bufbuild/protobuf';
 import { Code } from '@connectrpc/connect';
@@ -10,13 +10,13 @@ import { messageBytesMax } from '../model/user.js';
 import { ProtocolError } from './refusal.js';
 import { encodings, type RequestFormat } from './request-messages.js';
 
-// JSON takes more room than the protobuf message that it becomes.
+// JSON is larger than the same message in protobuf.
 const jsonFactor = 2;
 
-// The most that gRPC's eight digits of milliseconds hold, 27 hours. Connect takes more, at which Node's timers overflow.
+// The maximum of gRPC's eight digits of milliseconds, 27 hours. Connect allows more, but Node's timers would overflow.
 const timeoutMsMax = 99_999_999;
 
-/** The headers in which protocols differ. */
+/** The headers that differ between protocols. */
 const protocols = {
   grpc: {
     type: /^application\/grpc(?:-web)?(?:[+;]|$)/i,
@@ -83,14 +83,14 @@ export function checkHeaders(header: Headers): void {
   }
 }
 
-/** The headers for connect-node, which gets no bodies and nothing to complain about. */
+/** The headers for connect-node, which gets empty bodies and only valid headers. */
 export function plainHeaders(sent: Headers): Headers {
   const { encoding, accepted, timeout, timeoutForm } = protocolOf(sent);
   const header = new Headers(sent);
   header.delete('content-length');
   header.delete(encoding);
   const sentEncoding = sent.get(encoding);
-  // A client that says nothing else takes what it sends.
+  // A client that names no encodings accepts the one that it uses.
   if (sentEncoding !== null && !sent.has(accepted)) header.set(accepted, sentEncoding);
   const sentTimeout = sent.get(timeout) ?? '';
   if (!timeoutForm.test(sentTimeout)) header.delete(timeout);
@@ -102,7 +102,7 @@ export function plainHeaders(sent: Headers): Headers {
 
 const unitMs: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1000 };
 
-/** Whether it is longer than all parts on the way can count. */
+/** Whether the timeout exceeds the maximum that both protocols support. */
 function isLonger(name: string, timeout: string): boolean {
   const ms =
     name === 'grpc-timeout' ? Number.parseInt(timeout, 10) * (unitMs[timeout.at(-1) ?? ''] ?? 1) : Number(timeout);
@@ -138,7 +138,7 @@ export async function* messageOfGet(url: string): AsyncGenerator<Uint8Array> {
   yield Buffer.from(String(message), 'base64');
 }
 
-/** As bytes: URLSearchParams would replace what is not UTF-8. */
+/** The values are bytes, because URLSearchParams would replace invalid UTF-8. */
 function parametersOf(url: string): ReadonlyMap<string, Buffer> {
   const parts = url.slice(url.indexOf('?') + 1).split('&');
   return new Map(

@@ -1,8 +1,8 @@
 /**
- * The messages of a request, out of its body: counted while they arrive, decompressed up to the limit of their method, and
- * handed on as protobuf bytes. Nothing is parsed before its size is known to be allowed.
+ * Reads the messages of a request from its body: counts their bytes, decompresses them up to the limit of the method,
+ * and returns them as protobuf bytes. It checks the size of a message before it parses it.
  *
- * Binary messages are not decoded here at all. The server behind the gateway does that, and bounds what it costs.
+ * Binary messages are not decoded here. The server behind the gateway decodes them and limits the cost.
  */
 import { promisify } from 'node:util';
 import { brotliDecompress, gunzip } from 'node:zlib';
@@ -19,17 +19,17 @@ type Bytes = AsyncIterable<Uint8Array>;
 export interface RequestFormat {
   readonly method: DescMethod;
   readonly isJson: boolean;
-  /** Each message has flags and its length before it, as in gRPC-Web and in streams of Connect. */
+  /** Whether flags and a length precede each message, as in gRPC-Web and in Connect streams. */
   readonly isEnveloped: boolean;
-  /** What compressed messages, or the whole body, are compressed with. */
+  /** The compression of compressed messages, or of the whole body. */
   readonly encoding: string | null;
-  /** The most bytes of one message, decompressed. */
+  /** The maximum size of one decompressed message. */
   readonly bytesMax: number;
-  /** What Content-Length says of a body that is one message. */
+  /** The Content-Length of a body that is one message, otherwise 0. */
   readonly announcedBytes: number;
 }
 
-/** A binary request may have this many fields beside each other, and so many items of one repeated field. */
+/** The maximum number of top-level fields of a binary request. Each item of a repeated field counts. */
 export const fieldsMax = 50_000;
 
 const decompressors: Readonly<
@@ -41,7 +41,7 @@ const decompressors: Readonly<
 
 export const encodings = Object.keys(decompressors);
 
-/** Throws a Fault or a ProtocolError instead of a message that is refused. */
+/** Throws a Fault or a ProtocolError if it refuses a message. */
 export async function* readMessages(
   body: Bytes,
   format: RequestFormat,
@@ -127,7 +127,7 @@ async function* readEnvelopes(body: Bytes, bytesMax: number, hold: ByteHold): As
   }
 }
 
-/** One buffer for all pieces, however small they are: a body that arrives byte by byte must not cost an object for each. */
+/** Collects chunks in one buffer, so that a body that arrives byte by byte does not cost an object for each byte. */
 function createCollector() {
   let buffer = Buffer.alloc(0);
   let start = 0;
@@ -145,7 +145,7 @@ function createCollector() {
       buffer.set(chunk, end);
       end += chunk.length;
     },
-    /** Stays valid: bytes are only ever added behind it, or copied to a new buffer. */
+    /** The result stays valid, because later bytes are appended after it or copied to a new buffer. */
     take(length: number): Buffer {
       const bytes = buffer.subarray(start, start + length);
       start += length;
@@ -157,7 +157,10 @@ function createCollector() {
 async function decompress(bytes: Buffer, encoding: string | null, bytesMax: number): Promise<Buffer> {
   const decompressor = decompressors[encoding ?? ''];
   if (decompressor === undefined) {
-    throw new ProtocolError(Code.Internal, 'The request has a compressed message and no header that says how.');
+    throw new ProtocolError(
+      Code.Internal,
+      'The request has a compressed message, but no header names the compression.',
+    );
   }
   if (bytes.length === 0) return bytes;
   try {
@@ -168,7 +171,7 @@ async function decompress(bytes: Buffer, encoding: string | null, bytesMax: numb
   }
 }
 
-/** Passes over the fields of a message without looking into them. */
+/** Skips over the fields of a message without decoding them. */
 function checkBinary(bytes: Uint8Array): void {
   const reader = new BinaryReader(bytes);
   let count = 0;

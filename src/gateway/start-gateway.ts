@@ -1,4 +1,4 @@
-/** A gateway on its own, in front of any gRPC server: wires it, and ends it. */
+/** Starts and stops a standalone gateway in front of any gRPC server. */
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { formatAddress, type GatewayConfig, readTls } from '../config.js';
@@ -14,19 +14,19 @@ import { noFiles } from './web-files.js';
 export interface RunningGateway {
   readonly log: Log;
   readonly http: { readonly host: string; readonly port: number };
-  /** Says for SHUTDOWN_DELAY_MS that it is not ready, then takes no more and ends what is left. */
+  /** Reports for SHUTDOWN_DELAY_MS that it is not ready, then refuses new connections and ends the remaining calls. */
   close(): Promise<void>;
 }
 
-/** What the descriptors lack to be some. */
+/** Why the descriptors cannot be used. */
 export class DescriptorsError extends Error {
   override readonly name = 'DescriptorsError';
 }
 
-// Whose page it is.
+// The service that the page uses.
 const rosterService = 'users.v1.UserService';
 
-/** Resolves when it listens, whether the target is there or not. Throws ListenError and DescriptorsError. */
+/** Resolves when it listens, even if it cannot reach the target. Throws ListenError and DescriptorsError. */
 export async function startGateway(
   config: GatewayConfig,
   { logTo }: { readonly logTo?: LogDestination } = {},
@@ -79,7 +79,7 @@ async function openGateway(config: GatewayConfig, log: Log, metrics: Metrics): P
     });
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    const message = `The descriptors cannot be used: ${why}. \`buf build -o FILE\` writes some with all that they import.`;
+    const message = `The descriptors cannot be used: ${why}. Create them with \`buf build -o FILE\`.`;
     throw new DescriptorsError(message, { cause: error });
   }
 }

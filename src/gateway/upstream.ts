@@ -1,6 +1,6 @@
 /**
- * Connections to the gRPC server behind the gateway: as many as the calls in flight need, because a server lets only so
- * many of them share one, and a watch of each browser would leave none for anybody else.
+ * Manages the connections to the gRPC server behind the gateway. It opens as many as the calls in flight need, because
+ * a server limits the calls on one connection, and each browser may hold a watch.
  */
 import type { ClientSessionOptions, SecureClientSessionOptions } from 'node:http2';
 import type { Transport } from '@connectrpc/connect';
@@ -8,30 +8,30 @@ import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-no
 import { sessionMegabytesMax } from '../rpc/connections.js';
 
 export interface Upstream {
-  /** Lends a connection for a call; `release` must be called when that has ended, and says whether with all its answer. */
+  /** Lends a connection for a call. The caller must call `release` at the end, with whether the answer was complete. */
   lend(): { readonly transport: Transport; release(isWhole: boolean): void };
-  /** Whether somebody answers there. */
+  /** Whether the server answers. */
   isReachable(): Promise<boolean>;
-  /** Ends the connections, and calls that are left on them. */
+  /** Ends the connections and the calls on them. */
   close(): void;
 }
 
 export interface UpstreamOptions {
-  /** As in `http://localhost:50051`, or with `https`. */
+  /** Such as `http://localhost:50051`, or with `https`. */
   readonly url: string;
-  /** Certificates, or another way to connect than by the URL. */
+  /** Certificates, or a way to connect other than the URL. */
   readonly session?: ClientSessionOptions | SecureClientSessionOptions;
 }
 
-// Fewer than the 100 calls that any server lets share a connection (RFC 9113, 6.5.2, recommends no less): Node from 24.21 on
-// still counts those that were cancelled in the bytes it is reading, and would refuse others in the same bytes for them.
+// Fewer than the 100 calls that servers allow on a connection (RFC 9113, 6.5.2, recommends no less). Node from 24.21 on
+// counts calls that are cancelled in the bytes that it is reading, and would refuse new calls in the same bytes.
 const streamsMax = 80;
-// Calls that are cut off, of which a connection may have so many before another one takes its place. Node's servers, and so
-// grpc-js's, break a connection with more than a thousand of them and 33 a second, and with it the calls of everybody else.
-const cutsMax = 500;
-// A connection that has died in silence, as behind a firewall, fails its calls after so long and so long again. Servers on
-// Go and Java break connections that are asked more often than every five minutes: with 30 s, a quiet stream of one on Go
-// ended after 120 s.
+// The number of cancelled calls after which a connection is replaced. Node's servers, and so grpc-js's, break a
+// connection with more than a thousand of them and 33 a second, which fails the other calls on it.
+const cancelledMax = 500;
+// Calls on a connection that a firewall dropped silently fail after the sum of both times. Go and Java servers break
+// connections with pings more often than every five minutes. With 30 s, a quiet stream of a Go server ended after 120
+// s.
 const pingIntervalMs = 330_000;
 const pingTimeoutMs = 10_000;
 
@@ -40,7 +40,7 @@ export function createUpstream({ url, session: sessionOptions }: UpstreamOptions
     readonly transport: Transport;
     readonly session: Http2SessionManager;
     inFlight: number;
-    cuts: number;
+    cancelled: number;
   }>();
 
   function open() {
@@ -50,16 +50,16 @@ export function createUpstream({ url, session: sessionOptions }: UpstreamOptions
       { maxSessionMemory: sessionMegabytesMax, ...sessionOptions },
     );
     const transport = createGrpcTransport({ baseUrl: url, sessionManager: session, acceptCompression: [] });
-    const link = { transport, session, inFlight: 0, cuts: 0 };
+    const link = { transport, session, inFlight: 0, cancelled: 0 };
     links.add(link);
     return link;
   }
 
   return {
     lend() {
-      // The first that has room: what is no longer needed gets idle, and closes itself.
-      const hasRoom = ({ inFlight, cuts }: { inFlight: number; cuts: number }) =>
-        inFlight < streamsMax && cuts < cutsMax;
+      // Prefers the oldest, so that unneeded connections become idle and close themselves.
+      const hasRoom = ({ inFlight, cancelled }: { inFlight: number; cancelled: number }) =>
+        inFlight < streamsMax && cancelled < cancelledMax;
       const link = [...links].find(hasRoom) ?? open();
       link.inFlight++;
       let isReleased = false;
@@ -69,8 +69,8 @@ export function createUpstream({ url, session: sessionOptions }: UpstreamOptions
           if (isReleased) return;
           isReleased = true;
           link.inFlight--;
-          if (!isWhole) link.cuts++;
-          if (link.cuts < cutsMax || link.inFlight > 0) return;
+          if (!isWhole) link.cancelled++;
+          if (link.cancelled < cancelledMax || link.inFlight > 0) return;
           links.delete(link);
           link.session.abort();
         },

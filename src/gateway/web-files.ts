@@ -1,5 +1,6 @@
 /**
- * The page and other files that are there over HTTP, read once: they are small, and belong to the version that runs.
+ * Serves the page and other files over HTTP. It reads them once, because they are small and belong to the running
+ * version.
  */
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
@@ -9,7 +10,7 @@ import { gzipSync } from 'node:zlib';
 import type { Answer } from './http.js';
 
 export interface WebFiles {
-  /** Undefined where there is none. */
+  /** Undefined if the path has no file. */
   find(path: string, headers: IncomingHttpHeaders): Answer | undefined;
 }
 
@@ -18,7 +19,7 @@ export const noFiles: WebFiles = { find: () => undefined };
 interface WebFile {
   readonly bytes: Buffer;
   readonly headers: Readonly<Record<string, string>>;
-  /** Made when it is asked for first. */
+  /** Compressed on the first request. */
   zipped?: Buffer;
 }
 
@@ -34,7 +35,7 @@ const contentTypes: Readonly<Record<string, string>> = {
   '.webmanifest': 'application/manifest+json',
 };
 
-// The page has its code and styles in files of its own, calls nobody but this server, and is in no other page.
+// The page loads code and styles from its own files, sends requests only to this server, and is in no other page.
 const pagePolicy = [
   "default-src 'none'",
   "script-src 'self'",
@@ -49,10 +50,10 @@ const pagePolicy = [
   "trusted-types 'none'",
 ].join('; ');
 
-// Names of built files change with what is in them.
+// The names of built files change with their contents.
 const builtFolder = '/assets/';
 
-/** `page` is a folder whose index.html is at `/`, and may be missing; `others` are files by their paths over HTTP. */
+/** `page` is a folder whose index.html is served at `/`, or undefined. `others` maps URL paths to files. */
 export async function loadWebFiles(
   page: string | undefined,
   others: Readonly<Record<string, string>>,

@@ -29,7 +29,7 @@ export const jsonElementsMax = 25_000;
 // Parsing fewer bytes than these takes less than a millisecond.
 const smallBytes = 16 * 1024;
 
-/** Returns the protobuf bytes. Throws a Fault if the message is not JSON of this type, or would take too long to read. */
+/** Returns the protobuf bytes. Throws a Fault if the message is not JSON of this type, or is too expensive to read. */
 export async function readJsonMessage(type: DescMessage, bytes: Buffer, registry: Registry): Promise<Uint8Array> {
   if (!isUtf8(bytes)) throw invalidRequest('The request is not valid UTF-8.');
   checkJson(bytes);

@@ -24,7 +24,7 @@ const connectionHeaders = [
   'user-agent',
 ];
 
-/** Headers that a browser sends with every request. */
+/** Headers in which a browser describes itself, its page and the formats that it accepts. */
 const browserHeaders = [
   'accept',
   'accept-charset',

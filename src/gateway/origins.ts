@@ -9,8 +9,8 @@ import type { HttpRequest } from './gateway.js';
  * `own` is this server's page or a client that is not a page. `allowed` is another page that may send calls, and
  * `foreign` is one that may not.
  *
- * `foreign host` is a host name that is not loopback, if the server listens only on loopback: a page could point its own
- * name here and then have the same origin (DNS rebinding). `no host` is an invalid Host header.
+ * `foreign host` is a host name that is not loopback, if the server listens only on loopback. Otherwise a page could
+ * point its own name here, to have the same origin (DNS rebinding). `no host` is an invalid Host header.
  */
 export type Verdict = 'own' | 'allowed' | 'foreign' | 'foreign host' | 'no host';
 

@@ -29,9 +29,8 @@ const streamsMax = 80;
 // The number of cancelled calls after which a connection is replaced. Node's servers, and so grpc-js's, break a
 // connection with more than a thousand of them and 33 a second, which fails the other calls on it.
 const cancelledMax = 500;
-// Calls on a connection that a firewall dropped silently fail after the sum of both times. Go and Java servers break
-// connections with pings more often than every five minutes. With 30 s, a quiet stream of a Go server ended after 120
-// s.
+// If a firewall silently drops a connection, its calls fail after the sum of both times. Go and Java servers break
+// connections with more than one ping in five minutes: with 30 s, a quiet stream of a Go server ended after 120 s.
 const pingIntervalMs = 330_000;
 const pingTimeoutMs = 10_000;
 

@@ -1,6 +1,6 @@
 /**
- * A gRPC service that is nobody's, on bare grpc-js, and the gateway in front of it: what passes through does so for any
- * service. Each test says what its methods do.
+ * A gRPC service on bare grpc-js, with a gateway in front of it. It is not Roster's, because the gateway works for any
+ * service. Each test defines its methods.
  */
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
@@ -109,9 +109,9 @@ export interface EchoServer {
   stop(): void;
 }
 
-/** With the bound on messages that Roster has. `stop` breaks what is open. */
+/** Uses Roster's limit for messages. `stop` breaks open connections. */
 export async function startEcho(methods: EchoMethods, port = 0): Promise<EchoServer> {
-  // grpc-js ends connections by force only where it counts them, which it does by default.
+  // forceShutdown() works only with channelz, which is on by default.
   const server = new Server({ 'grpc.max_receive_message_length': 4 * 1024 * 1024 });
   const definition = Object.fromEntries(
     echo.methods.map(({ name, methodKind }) => [
@@ -139,15 +139,15 @@ export async function startEcho(methods: EchoMethods, port = 0): Promise<EchoSer
 }
 
 export interface EchoGateway {
-  /** As in `http://127.0.0.1:8080`. */
+  /** Such as `http://127.0.0.1:8080`. */
   readonly url: string;
   readonly port: number;
   readonly gateway: Gateway;
-  /** What the gateway found to be nobody's fault outside. */
+  /** Errors that the gateway reported as its own. */
   readonly errors: readonly unknown[];
-  /** Of calls that the gateway answered itself. */
+  /** Log lines of calls that the gateway answered itself. */
   readonly lines: readonly CallLine[];
-  /** Between the gateway and the server, all that there ever were. */
+  /** All connections that the gateway opened to the server. */
   readonly connections: readonly Socket[];
   close(): Promise<void>;
 }
@@ -193,7 +193,7 @@ export async function startEchoGateway(
   return { url: `${scheme}://127.0.0.1:${http.port}`, port: http.port, gateway, errors, lines, connections, close };
 }
 
-/** A port that is nobody's. */
+/** A port that nothing listens on. */
 export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -203,7 +203,7 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
-/** Five bytes and a message, as gRPC-Web and Connect's streams have it. */
+/** A message with its five-byte header, as in gRPC-Web and Connect streams. */
 export function enveloped(bytes: Uint8Array, flags = 0): Buffer {
   const head = Buffer.alloc(5);
   head.writeUInt8(flags);
@@ -211,7 +211,7 @@ export function enveloped(bytes: Uint8Array, flags = 0): Buffer {
   return Buffer.concat([head, bytes]);
 }
 
-/** The messages of such a body, and behind them its trailer or end. */
+/** The messages of such a body, and its trailer or end message. */
 export function unenveloped(body: Uint8Array): { messages: Note[]; end: string } {
   const bytes = Buffer.from(body);
   const messages: Note[] = [];

@@ -1,4 +1,4 @@
-/** Callers that are slow, silent, many or gone: what they cost the gateway, the server behind it and each other. */
+/** The cost of slow, silent, numerous and disconnected clients to the gateway, the server behind it and each other. */
 import { once } from 'node:events';
 import { Agent, type ClientRequest, type IncomingMessage, request as startRequest } from 'node:http';
 import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2';
@@ -18,7 +18,7 @@ import {
   unenveloped,
 } from './echo-service.js';
 
-const patience = { timeout: 30_000 };
+const waitOptions = { timeout: 30_000 };
 const megabyte = 1024 * 1024;
 const nothing = enveloped(new Uint8Array());
 const connectStream = { 'content-type': 'application/connect+proto' };
@@ -49,7 +49,7 @@ function post(url: string, headers: Record<string, string>): ClientRequest {
   return request;
 }
 
-/** To be asked for before it can have come. */
+/** Must be called before the response can arrive. */
 async function answerOf(request: ClientRequest): Promise<IncomingMessage> {
   const [response] = await once(request, 'response');
   return response;
@@ -62,7 +62,7 @@ function call(session: ClientHttp2Session, name: string, headers: Record<string,
   return stream;
 }
 
-/** Connects, sends what it is given, and reads nothing. */
+/** Connects, sends a text, and reads nothing. */
 async function sendBytes(port: number, text: string): Promise<Socket> {
   const socket = connect(port, '127.0.0.1').pause();
   socket.on('error', () => {});
@@ -78,7 +78,7 @@ function head(path: string, type: string, length: number): string {
 
 const say: EchoMethods['Say'] = (spoken, answer) => answer(null, spoken.request);
 
-/** Writes as fast as it is let. */
+/** Writes as fast as flow control allows. */
 function flood(bytes: number) {
   const counts = { written: 0, open: 0 };
   const Tell = (spoken: ServerWritableStream<Note, Partial<Note>>) => {
@@ -100,7 +100,7 @@ function flood(bytes: number) {
   return { counts, Tell };
 }
 
-/** Resolves when it has not changed for a while. */
+/** Resolves when the value has not changed for a second. */
 async function settled(value: () => number): Promise<number> {
   let [last, since] = [value(), Date.now()];
   await vi.waitFor(
@@ -108,13 +108,13 @@ async function settled(value: () => number): Promise<number> {
       if (value() !== last) [last, since] = [value(), Date.now()];
       expect(Date.now() - since).toBeGreaterThan(1000);
     },
-    { ...patience, interval: 50 },
+    { ...waitOptions, interval: 50 },
   );
   return last;
 }
 
 describe('a stream', () => {
-  it('of responses that nobody reads holds up the service, over HTTP/1.1', async () => {
+  it('of responses that the client does not read stops the service from writing, over HTTP/1.1', async () => {
     const { counts, Tell } = flood(100_000);
     const { url } = await start({ Tell });
     const request = post(`${url}/echo.Echo/Tell`, connectStream);
@@ -122,9 +122,9 @@ describe('a stream', () => {
     const response = await answerOf(request);
     response.pause();
     const held = await settled(() => counts.written);
-    // What sockets and windows hold.
+    // Sockets and flow-control windows hold this much.
     expect(held * 100_000).toBeLessThan(30 * megabyte);
-    // Many times as much goes through, of which nothing stays.
+    // Many times as much passes through, and no memory stays in use.
     const before = process.memoryUsage().rss;
     let bytes = 0;
     for await (const chunk of response) {
@@ -132,10 +132,10 @@ describe('a stream', () => {
       if (bytes > 100 * megabyte) break;
     }
     expect(process.memoryUsage().rss - before).toBeLessThan(80 * megabyte);
-    await vi.waitFor(() => expect(counts.open).toBe(0), patience);
+    await vi.waitFor(() => expect(counts.open).toBe(0), waitOptions);
   });
 
-  it('of responses that nobody reads holds up the service and no other call, over HTTP/2', async () => {
+  it('of responses that the client does not read stops no other call, over HTTP/2', async () => {
     const { counts, Tell } = flood(100_000);
     const { open } = await startSecure({ Say: say, Tell });
     const session = open();
@@ -144,10 +144,10 @@ describe('a stream', () => {
     expect(counts.open).toBe(50);
     expect((await buffer(call(session, 'Say', json, '{"text":"x"}'))).toString()).toBe('{"text":"x"}');
     for (const stream of streams) stream.close(8);
-    await vi.waitFor(() => expect(counts.open).toBe(0), patience);
+    await vi.waitFor(() => expect(counts.open).toBe(0), waitOptions);
   });
 
-  it('of requests is taken as fast as the service takes it', async () => {
+  it('of requests is read as fast as the service reads it', async () => {
     const taken = { bytes: 0, resume: () => {} };
     const { url } = await start({
       Gather(spoken, answer) {
@@ -179,7 +179,7 @@ describe('a stream', () => {
   });
 });
 
-describe('a request that stands still', () => {
+describe('a request that stalls', () => {
   it.each([
     ['application/json', '{"te'],
     ['application/grpc-web+proto', '\0\0'],
@@ -192,7 +192,7 @@ describe('a request that stands still', () => {
     expect(errors).toEqual([]);
   });
 
-  it('is ended over HTTP/2, and nothing else on its connection', async () => {
+  it('is ended over HTTP/2, without ending other calls on its connection', async () => {
     const { open, errors } = await startSecure({ Say: say }, { stallTimeoutMs: 200 });
     const session = open();
     const stream = call(session, 'Say', json);
@@ -203,7 +203,7 @@ describe('a request that stands still', () => {
     expect(errors).toEqual([]);
   });
 
-  it('is no stream that has nothing to say, nor a service that takes its time', async () => {
+  it('does not include a silent stream or a slow service', async () => {
     const waiting = Promise.withResolvers<void>();
     const { url } = await start(
       {
@@ -232,7 +232,7 @@ describe('a request that stands still', () => {
     const watched = await answerOf(watch);
     // Several times as long as one message may take.
     const beginMs = Date.now();
-    await vi.waitFor(() => expect(Date.now() - beginMs).toBeGreaterThan(500), patience);
+    await vi.waitFor(() => expect(Date.now() - beginMs).toBeGreaterThan(500), waitOptions);
     waiting.resolve();
     silent.end();
     const [said = Buffer.alloc(0), gathered = Buffer.alloc(0)] = await Promise.all(answers);
@@ -242,7 +242,7 @@ describe('a request that stands still', () => {
   });
 });
 
-/** Sends a byte again and again, much more often than the timeout is long, until the socket is closed. */
+/** Sends one byte at a time, at intervals much shorter than the timeout, until the socket is closed. */
 async function trickle(socket: Socket): Promise<number> {
   let sent = 0;
   const timer = setInterval(() => {
@@ -255,13 +255,13 @@ async function trickle(socket: Socket): Promise<number> {
   return sent;
 }
 
-describe('a body that is refused while it is being sent', () => {
+describe('a body that is refused while the client sends it', () => {
   it('is discarded, and its connection serves the next request', async () => {
     const { url } = await start({ Say: say });
     const agent = new Agent({ keepAlive: true, maxSockets: 1 });
     onTestFinished(() => agent.destroy());
     const ports: unknown[] = [];
-    const ask = async (body: string) => {
+    const send = async (body: string) => {
       // Without Content-Length.
       const request = startRequest(`${url}/echo.Echo/Say`, { method: 'POST', headers: json, agent });
       const answer = answerOf(request);
@@ -272,8 +272,8 @@ describe('a body that is refused while it is being sent', () => {
       await buffer(response);
       return response.statusCode;
     };
-    expect(await ask(JSON.stringify({ text: 'x'.repeat(12 * megabyte) }))).toBe(429);
-    expect(await ask('{"text":"x"}')).toBe(200);
+    expect(await send(JSON.stringify({ text: 'x'.repeat(12 * megabyte) }))).toBe(429);
+    expect(await send('{"text":"x"}')).toBe(200);
     expect(ports[1]).toBe(ports[0]);
   });
 });
@@ -294,7 +294,7 @@ describe('a client that is too slow', () => {
     expect(errors).toEqual([]);
   });
 
-  it('to send a message is not one that sends it in time, however long that takes in all', async () => {
+  it('does not include a client that keeps the minimum rate for longer than the timeout', async () => {
     const stallTimeoutMs = 3000;
     const { url } = await start({ Say: say }, { stallTimeoutMs });
     const request = post(`${url}/echo.Echo/Say`, json);
@@ -307,7 +307,7 @@ describe('a client that is too slow', () => {
         request.write(piece);
         expect(Date.now() - beginMs).toBeGreaterThan(1.5 * stallTimeoutMs);
       },
-      { ...patience, interval: 50 },
+      { ...waitOptions, interval: 50 },
     );
     request.end('"}');
     expect((await answer).statusCode).toBe(200);
@@ -315,13 +315,13 @@ describe('a client that is too slow', () => {
 
   const large = encodeNote({ data: new Uint8Array(3 * megabyte) });
 
-  it('to take an answer is disconnected over HTTP/1.1, and the next client is served', async () => {
+  it('to read an answer is disconnected over HTTP/1.1, and the next client is served', async () => {
     const { port, url } = await start({ Say: say }, { stallTimeoutMs: 500 });
     const socket = await sendBytes(port, head('/echo.Echo/Say', 'application/proto', large.length));
     const closed = new Promise((resolve) => socket.once('close', resolve));
     socket.write(large);
     socket.once('readable', () => {});
-    // A socket that is paused does not notice its end before it is read.
+    // A paused socket notices its end only when it writes.
     const waiting = setInterval(() => socket.write(' '), 50);
     await closed;
     clearInterval(waiting);
@@ -330,7 +330,7 @@ describe('a client that is too slow', () => {
     expect((await answerOf(request)).statusCode).toBe(200);
   });
 
-  it('to take an answer loses only its stream over HTTP/2', async () => {
+  it('to read an answer loses only its stream over HTTP/2', async () => {
     const { url } = await startSecure({ Say: say }, { stallTimeoutMs: 500 });
     const session = connectHttp2(url, { rejectUnauthorized: false, settings: { initialWindowSize: 0 } });
     session.on('error', () => {});
@@ -347,12 +347,12 @@ describe('a client that is too slow', () => {
 describe('the budget of buffered bytes', () => {
   const slowBody = (bytes: number) => `{"text":"${'x'.repeat(bytes - 9)}`;
 
-  it('refuses new calls while it is used up, with OVERLOADED, and serves them again after that', async () => {
+  it('refuses new calls with OVERLOADED while it is used up, and serves them again afterwards', async () => {
     const { port, url, lines } = await start(
       { Say: say, Tell: (spoken) => spoken.end() },
       { bufferedBytesMax: megabyte },
     );
-    const ask = async (name: string, headers: Record<string, string>, body: string | Uint8Array) => {
+    const send = async (name: string, headers: Record<string, string>, body: string | Uint8Array) => {
       const request = post(`${url}/echo.Echo/${name}`, headers);
       request.end(body);
       const response = await answerOf(request);
@@ -363,23 +363,23 @@ describe('the budget of buffered bytes', () => {
       head('/echo.Echo/Say', 'application/json', 4 * megabyte) + slowBody(800 * 1024),
     );
     await vi.waitFor(async () => {
-      const { status, text } = await ask('Say', json, '{}');
+      const { status, text } = await send('Say', json, '{}');
       expect([status, JSON.parse(text).details?.[0].debug]).toEqual([
         429,
         { reason: 'OVERLOADED', domain: 'users.v1' },
       ]);
-    }, patience);
-    expect((await ask('Tell', connectStream, nothing)).text).toContain('resource_exhausted');
+    }, waitOptions);
+    expect((await send('Tell', connectStream, nothing)).text).toContain('resource_exhausted');
     expect(lines.at(-1)).toMatchObject({
       method: 'echo.Echo/Tell',
       status: 'RESOURCE_EXHAUSTED',
       reason: 'OVERLOADED',
     });
     holder.destroy();
-    await vi.waitFor(async () => expect((await ask('Say', json, '{}')).status).toBe(200), patience);
+    await vi.waitFor(async () => expect((await send('Say', json, '{}')).status).toBe(200), waitOptions);
   });
 
-  it('closes the slowest connections first, and bounds what bodies hold together', async () => {
+  it('closes the slowest connections first, and limits the memory of all bodies together', async () => {
     const { port, lines } = await start({ Say: say }, { bufferedBytesMax: 10 * megabyte });
     const before = process.memoryUsage().rss;
     const sockets: Socket[] = [];
@@ -390,13 +390,13 @@ describe('the budget of buffered bytes', () => {
       sockets.push(socket);
       await new Promise((sent) => socket.write(slowBody(3 * megabyte), sent));
     }
-    // Some were refused because the budget was used up, and some closed because they went beyond it.
-    await vi.waitFor(() => expect(lines.length).toBeGreaterThan(50), patience);
+    // Some were refused because the budget was used up, and some were closed because they exceeded it.
+    await vi.waitFor(() => expect(lines.length).toBeGreaterThan(50), waitOptions);
     expect(closed).toBeLessThan(60);
     expect(process.memoryUsage().rss - before).toBeLessThan(120 * megabyte);
   });
 
-  it('counts answers that nobody takes', async () => {
+  it('counts answers that clients do not read', async () => {
     const { port, url } = await start({ Say: say }, { bufferedBytesMax: 8 * megabyte });
     const body = encodeNote({ data: new Uint8Array(4 * megabyte - 5) });
     let closed = 0;
@@ -409,13 +409,13 @@ describe('the budget of buffered bytes', () => {
       });
       socket.write(body);
     }
-    await vi.waitFor(() => expect(closed).toBeGreaterThan(0), patience);
-    await vi.waitFor(async () => expect((await fetch(`${url}/healthz`)).status).toBe(200), patience);
+    await vi.waitFor(() => expect(closed).toBeGreaterThan(0), waitOptions);
+    await vi.waitFor(async () => expect((await fetch(`${url}/healthz`)).status).toBe(200), waitOptions);
   });
 });
 
-describe('callers who go', () => {
-  it('leave nothing behind: in the middle of a body, or of an answer that they do not read', async () => {
+describe('clients that disconnect', () => {
+  it('leave no calls or connections behind, in the middle of a body or of an unread answer', async () => {
     const { counts, Tell } = flood(megabyte);
     const calls = { begun: 0, open: 0 };
     const { port, connections, errors, url } = await start({
@@ -437,21 +437,21 @@ describe('callers who go', () => {
           await sendBytes(port, `${head('/echo.Echo/Tell', 'application/connect+proto', 5)}${nothing}`),
         ]),
       );
-      await vi.waitFor(() => expect([calls.open, counts.open]).toEqual([each, each]), patience);
+      await vi.waitFor(() => expect([calls.open, counts.open]).toEqual([each, each]), waitOptions);
       await settled(() => counts.written);
       for (const socket of sockets.flat()) socket.destroy();
-      await vi.waitFor(() => expect([calls.open, counts.open]).toEqual([0, 0]), patience);
+      await vi.waitFor(() => expect([calls.open, counts.open]).toEqual([0, 0]), waitOptions);
     }
     expect(calls.begun).toBe(rounds * each);
-    // It has room for a hundred calls: those that were not given back would have needed another one.
+    // One connection has room for 80 calls. Calls that were not released would have needed another connection.
     expect(connections).toHaveLength(1);
     expect(errors).toEqual([]);
     expect((await fetch(`${url}/healthz`)).status).toBe(200);
   });
 });
 
-describe('many callers', () => {
-  it('who watch keep nobody from calling', async () => {
+describe('many clients', () => {
+  it('with open watches do not block other calls', async () => {
     const { url, connections } = await start({ Say: say, Tell: (spoken) => void spoken.write({ text: 'first' }) });
     const watches = await Promise.all(
       Array.from({ length: 250 }, async () => {
@@ -473,7 +473,7 @@ describe('many callers', () => {
     for (const watch of watches) watch.destroy();
   });
 
-  it('who come and go break nobody else’s stream', async () => {
+  it('that connect and disconnect do not break the streams of others', async () => {
     const { url } = await start({ Tell: (spoken) => void spoken.write({ text: 'first' }) });
     const open = async () => {
       const request = post(`${url}/echo.Echo/Tell`, connectStream);
@@ -489,7 +489,7 @@ describe('many callers', () => {
     staying.response.once('close', () => {
       isEnded = true;
     });
-    // A server of Node takes a thousand that are cut off at once, and a few more.
+    // A Node server accepts about a thousand cancelled calls at once.
     let left = 1500;
     const comeAndGo = async () => {
       while (left-- > 0) (await open()).request.destroy();
@@ -498,7 +498,7 @@ describe('many callers', () => {
     expect(isEnded).toBe(false);
   });
 
-  it('with large messages on one connection get all of them', async () => {
+  it('with large messages on one connection get all answers', async () => {
     const { open } = await startSecure({ Say: say });
     const session = open();
     const body = encodeNote({ data: new Uint8Array(3 * megabyte) });
@@ -509,8 +509,8 @@ describe('many callers', () => {
   });
 });
 
-describe('the end', () => {
-  it('comes, however connections break meanwhile', async () => {
+describe('close()', () => {
+  it('resolves even if connections break meanwhile', async () => {
     const { port, close } = await start({ Say: say });
     const sockets = await Promise.all(
       Array.from({ length: 10 }, () => sendBytes(port, `${head('/echo.Echo/Say', 'application/json', 100)}{"te`)),
@@ -520,7 +520,7 @@ describe('the end', () => {
     await closed;
   });
 
-  it('leaves calls in flight to those who end them, and then ends what is left', async () => {
+  it('ends the remaining calls with an error', async () => {
     const { url, close } = await start({ Tell: (spoken) => void spoken.write({ text: 'first' }) });
     const watch = post(`${url}/echo.Echo/Tell`, connectStream);
     watch.end(nothing);
@@ -528,7 +528,7 @@ describe('the end', () => {
     await close();
     const { messages, end } = unenveloped(await buffer(response));
     expect(messages).toMatchObject([{ text: 'first' }]);
-    // Whoever reads it knows that it is not all.
+    // The client learns that the stream is incomplete.
     expect(JSON.parse(end)).toHaveProperty('error');
   });
 });

@@ -1,4 +1,4 @@
-/** What passes through the gateway, both ways, and what does not: between any client of HTTP and any gRPC server. */
+/** What the gateway forwards in both directions, and what not, between any HTTP client and any gRPC server. */
 import { once } from 'node:events';
 import { type IncomingHttpHeaders, request as startRequest } from 'node:http';
 import { connect as connectHttp2 } from 'node:http2';
@@ -22,7 +22,7 @@ import {
   unenveloped,
 } from './echo-service.js';
 
-const patience = { timeout: 30_000 };
+const waitOptions = { timeout: 30_000 };
 const megabyte = 1024 * 1024;
 const hourMs = 3_600_000;
 
@@ -48,7 +48,7 @@ interface Sent {
   readonly body?: string | Uint8Array;
 }
 
-/** Unlike fetch(), with any header and no header of its own. */
+/** Unlike fetch(), sends any header and adds none. */
 function send(url: string, { method = 'POST', headers = {}, body }: Sent = {}): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const request = startRequest(url, { method, headers, agent: false }, (response) => {
@@ -57,7 +57,6 @@ function send(url: string, { method = 'POST', headers = {}, body }: Sent = {}): 
         reject,
       );
     });
-    // What is refused early need not be read to its end.
     request.on('error', reject);
     request.end(body);
   });
@@ -70,10 +69,10 @@ function jsonOf({ body }: Answer) {
 const say = (url: string, headers: Record<string, string | string[]> = {}, body: object = {}) =>
   send(`${url}/echo.Echo/Say`, { headers: { ...json, ...headers }, body: JSON.stringify(body) });
 
-/** Answers with what it was sent. */
+/** Answers with the request's message. */
 const echoing = { Say: (call, answer) => answer(null, call.request) } satisfies EchoMethods;
 
-/** Echoes, and keeps the calls. */
+/** Echoes messages, and keeps the calls. */
 function recording() {
   const calls: ServerUnaryCall<Note, Partial<Note>>[] = [];
   const record: EchoMethods['Say'] = (call, answer) => {
@@ -94,7 +93,7 @@ function statusDetails(code: number, message: string, details: { type: string; v
 }
 
 describe('metadata of a request', () => {
-  it('passes: text, bytes, and several values of either', async () => {
+  it('is forwarded: text, bytes, and several values of either', async () => {
     const { metadata, methods } = recording();
     const { url } = await start(methods);
     await say(url, {
@@ -106,7 +105,7 @@ describe('metadata of a request', () => {
       cookie: 'a=1; b=2',
     });
     expect(metadata('x-text')).toEqual(['a, b;c="d"']);
-    // HTTP may join them, and does.
+    // HTTP may join them, as it does here.
     expect(metadata('x-several')?.join(', ')).toBe('one, two');
     expect(metadata('x-bytes-bin')).toEqual([Buffer.from([0, 255, 10])]);
     expect(metadata('x-several-bin')).toEqual([Buffer.from([0, 1]), Buffer.from([2])]);
@@ -114,7 +113,7 @@ describe('metadata of a request', () => {
     expect(metadata('cookie')).toEqual(['a=1; b=2']);
   });
 
-  it('does not pass where it belongs to a connection, a browser, a proxy or a protocol', async () => {
+  it('is not forwarded if it belongs to a connection, a browser, a proxy or a protocol', async () => {
     const { calls, methods } = recording();
     const { url } = await start(methods);
     const refused = {
@@ -145,7 +144,7 @@ describe('metadata of a request', () => {
   });
 });
 
-describe('what is answered', () => {
+describe('an answer', () => {
   it('has the headers and trailers of the service', async () => {
     const { url } = await start({
       Say(call, answer) {
@@ -188,7 +187,7 @@ describe('what is answered', () => {
     [status.UNAVAILABLE, 'unavailable', 503],
     [status.DATA_LOSS, 'data_loss', 500],
     [status.UNAUTHENTICATED, 'unauthenticated', 401],
-  ])('has the code %i of the service as %s, %i', async (code, name, httpStatus) => {
+  ])('maps the status code %i of the service to %s and HTTP status %i', async (code, name, httpStatus) => {
     const { url, errors } = await start({ Say: (_call, answer) => answer({ code, details: 'wörds\n✓' }) });
     const answered = await say(url);
     expect([answered.status, jsonOf(answered)]).toEqual([httpStatus, { code: name, message: 'wörds\n✓' }]);
@@ -198,7 +197,7 @@ describe('what is answered', () => {
     expect(errors).toEqual([]);
   });
 
-  it('has what the service says of an error: metadata, details that are known, and others as bytes', async () => {
+  it('has the metadata and the details of an error, known details as JSON and others as bytes', async () => {
     const metadata = new Metadata();
     metadata.add('x-reason', 'full');
     metadata.add('x-reason-bin', Buffer.from([7]));
@@ -214,7 +213,7 @@ describe('what is answered', () => {
       { type: 'google.rpc.RetryInfo', value: RetryInfo.encode(RetryInfo.fromPartial({})).finish() },
       { type: 'echo.Note', value: encodeNote({ text: 'own' }) },
       { type: 'other.Unknown', value: Uint8Array.of(8, 1) },
-      // No such message.
+      // Not a valid ErrorInfo.
       { type: 'google.rpc.ErrorInfo', value: Uint8Array.of(255) },
     ];
     metadata.add('grpc-status-details-bin', statusDetails(status.FAILED_PRECONDITION, 'no', details));
@@ -264,7 +263,7 @@ describe('a deadline', () => {
     [{ ...grpcWeb, 'grpc-timeout': '99999999S' }, 27 * hourMs],
     [{ ...proto, 'connect-timeout-ms': '9999999999' }, 27 * hourMs],
     [{ ...proto, 'connect-timeout-ms': '2147483648' }, 27 * hourMs],
-  ])('%j is about the same to the service', async (headers, expectedMs) => {
+  ])('of %j is about the same for the service', async (headers, expectedMs) => {
     const { calls, methods } = recording();
     const { url } = await start(methods);
     const sentMs = Date.now();
@@ -286,7 +285,7 @@ describe('a deadline', () => {
     [{ ...proto, 'connect-timeout-ms': 'soon' }, /invalid_argument/],
     [{ ...proto, 'connect-timeout-ms': '99999999999' }, /invalid_argument/],
     [{ ...proto, 'connect-timeout-ms': '0' }, /deadline_exceeded/],
-  ])('%j is refused', async (headers, expected) => {
+  ])('of %j is refused', async (headers, expected) => {
     const { calls, methods } = recording();
     const { url } = await start(methods);
     const body = 'grpc-timeout' in headers ? enveloped(new Uint8Array()) : new Uint8Array();
@@ -305,14 +304,14 @@ describe('a deadline', () => {
   });
 });
 
-describe('a caller who goes', () => {
+describe('a client that disconnects', () => {
   const kinds = [
     ['Say', json, '{}'],
     ['Tell', connectStream, enveloped(new Uint8Array())],
     ['Tell', grpcWeb, enveloped(new Uint8Array())],
   ] as const;
 
-  it.each(kinds)('over HTTP/1.1 ends %s with %j in the service', async (name, headers, body) => {
+  it.each(kinds)('over HTTP/1.1 cancels %s with %j in the service', async (name, headers, body) => {
     const begun = Promise.withResolvers<void>();
     const ended = Promise.withResolvers<void>();
     const wait = (call: { on(event: string, listener: () => void): unknown }) => {
@@ -329,7 +328,7 @@ describe('a caller who goes', () => {
     expect(errors).toEqual([]);
   });
 
-  it.each(kinds)('over HTTP/2 ends %s with %j in the service, and nothing else', async (name, headers, body) => {
+  it.each(kinds)('over HTTP/2 cancels only %s with %j in the service', async (name, headers, body) => {
     const begun = Promise.withResolvers<void>();
     const ended = Promise.withResolvers<void>();
     const wait = (call: { on(event: string, listener: () => void): unknown }) => {
@@ -381,7 +380,7 @@ describe('compression', () => {
     expect(decompress(message)).toEqual(Buffer.from(encodeNote({ text })));
   });
 
-  it('is refused where nobody knows it', async () => {
+  it('is refused if it is unknown', async () => {
     const { url } = await start(echoing);
     const unary = await say(url, { 'content-encoding': 'zstd' });
     expect([unary.status, jsonOf(unary).code]).toEqual([501, 'unimplemented']);
@@ -390,7 +389,7 @@ describe('compression', () => {
     expect(web.headers['grpc-status'] ?? unenveloped(web.body).end).toMatch(/12/);
   });
 
-  it.each(kinds)('of %s does not let somebody send more than is allowed', async (name, compress) => {
+  it.each(kinds)('with %s does not bypass the message limit', async (name, compress) => {
     const { calls, methods } = recording();
     const { url } = await start(methods);
     const bomb = compress(Buffer.alloc(400 * megabyte));
@@ -406,9 +405,9 @@ describe('compression', () => {
 });
 
 describe('a message', () => {
-  it('that the service finds too large is refused as the service does', async () => {
+  it('that is too large is refused as the service refuses it', async () => {
     const { url } = await start(echoing);
-    // Tag and length of the field take five bytes.
+    // The field's tag and length need five bytes.
     const largest = { data: new Uint8Array(4 * megabyte - 5) };
     const fits = await send(`${url}/echo.Echo/Say`, { headers: proto, body: encodeNote(largest) });
     expect([fits.status, fits.body.length]).toEqual([200, 4 * megabyte]);
@@ -419,7 +418,7 @@ describe('a message', () => {
     expect(web.headers['grpc-status'] ?? unenveloped(web.body).end).toMatch(/\b8\b/);
   });
 
-  it('of JSON may be twice as large, and no larger', async () => {
+  it('in JSON may be twice as large, but not larger', async () => {
     const { url } = await start(echoing);
     const data = Buffer.alloc(4 * megabyte - 5).toString('base64');
     expect((await say(url, {}, { data })).status).toBe(200);
@@ -427,7 +426,7 @@ describe('a message', () => {
     expect([refused.status, jsonOf(refused).code]).toEqual([429, 'resource_exhausted']);
   });
 
-  it('that is no such message is refused, and the service hears nothing of it', async () => {
+  it('that is invalid is refused, and the service is not called', async () => {
     const { calls, methods } = recording();
     const { url } = await start(methods);
     for (const body of ['{', '[]', 'null', '{"text":1}', '{"data":"%"}', '\ufffd']) {
@@ -439,12 +438,12 @@ describe('a message', () => {
     expect(calls).toHaveLength(0);
   });
 
-  it('may have fields that nobody knows, as newer callers have them', async () => {
+  it('may have unknown fields, as newer clients send them', async () => {
     const { url } = await start(echoing);
     expect(jsonOf(await say(url, {}, { text: 'x', unknown: { a: 1 } }))).toEqual({ text: 'x' });
   });
 
-  it('may be the empty one', async () => {
+  it('may be empty', async () => {
     const { url } = await start(echoing);
     const answered = await send(`${url}/echo.Echo/Say`, { headers: json, body: '{}' });
     expect([answered.status, jsonOf(answered)]).toEqual([200, {}]);
@@ -455,7 +454,7 @@ describe('a message', () => {
 describe('GET', () => {
   const query = (fields: Record<string, string>) => new URLSearchParams({ connect: 'v1', ...fields }).toString();
 
-  it('calls what has no side effects, with the message in the URL', async () => {
+  it('calls methods without side effects, with the message in the URL', async () => {
     const { url } = await start(recording().methods);
     const note = encodeNote({ text: 'ü?&' });
     const queries = [
@@ -466,7 +465,7 @@ describe('GET', () => {
     for (const each of queries) {
       const answered = await send(`${url}/echo.Echo/Read?${each}`, { method: 'GET' });
       expect([answered.status, jsonOf(answered)], each).toEqual([200, { text: 'ü?&' }]);
-      // People's data is nobody's to keep.
+      // Caches must not store personal data.
       expect(answered.headers['cache-control']).toBe('no-store');
     }
     const message = Buffer.from(note).toString('base64url');
@@ -476,7 +475,7 @@ describe('GET', () => {
     expect([binary.status, binary.body]).toEqual([200, Buffer.from(note)]);
   });
 
-  it('is not allowed for anything else', async () => {
+  it('is refused for other methods and for invalid queries', async () => {
     const { calls, methods } = recording();
     const { url } = await start(methods);
     const get = { method: 'GET' };
@@ -500,8 +499,8 @@ describe('GET', () => {
   });
 });
 
-describe('a request that is none', () => {
-  it('has the status that HTTP has for it, and reaches no service', async () => {
+describe('an invalid request', () => {
+  it('gets the HTTP status for its mistake, and the service is not called', async () => {
     const { calls, methods } = recording();
     const { url, errors } = await start(methods);
     const statusOf = async (path: string, sent: Sent) => (await send(url + path, sent)).status;
@@ -521,7 +520,7 @@ describe('a request that is none', () => {
     ]) {
       expect(await statusOf(path, { headers: json, body: '{}' }), path).toBe(404);
     }
-    // Nobody can answer while they listen over HTTP/1.1.
+    // HTTP/1.1 cannot stream in both directions at once.
     expect(await statusOf('/echo.Echo/Chat', { headers: connectStream, body: '' })).toBe(505);
     expect(calls).toHaveLength(0);
     expect(errors).toEqual([]);
@@ -529,7 +528,7 @@ describe('a request that is none', () => {
 });
 
 describe('gRPC on the HTTP port', () => {
-  it('works over TLS, compressed too, and its messages have the same limits', async () => {
+  it('works over TLS, also with compression, and with the same message limits', async () => {
     const authority = createAuthority();
     const { cert, key } = authority.issue('localhost');
     const { url } = await start(echoing, { tls: { cert: Buffer.from(cert), key: Buffer.from(key) } });
@@ -560,11 +559,11 @@ describe('gRPC on the HTTP port', () => {
 
 describe('gRPC-Web as text', () => {
   const notes = (...texts: string[]) => Buffer.concat(texts.map((text) => enveloped(encodeNote({ text }))));
-  /** Each quad by itself, as padding may stand in the middle. */
+  /** Decodes each quad by itself, because padding may be in the middle. */
   const decoded = (body: Buffer) =>
     unenveloped(Buffer.concat((body.toString().match(/.{4}/g) ?? []).map((quad) => Buffer.from(quad, 'base64'))));
 
-  it('is the same as binary, wherever padding and the borders of chunks are', async () => {
+  it('is equivalent to binary, wherever padding and chunk boundaries are', async () => {
     const { url, port } = await start({
       ...echoing,
       Tell(call) {
@@ -595,7 +594,7 @@ describe('gRPC-Web as text', () => {
     expect((await buffer(socket)).toString()).toMatch(/^HTTP\/1.1 200 OK/);
   });
 
-  it('is refused where it is no base64', async () => {
+  it('is refused if it is not valid base64', async () => {
     const { calls, methods } = recording();
     const { url } = await start(methods);
     for (const body of ['AAAAA', '%%%%', 'AAAAAA', '\u0000\u0000\u0000\u0000']) {
@@ -608,26 +607,26 @@ describe('gRPC-Web as text', () => {
 });
 
 describe('the server behind', () => {
-  it('may be away, and comes back', async () => {
+  it('can be unreachable, and is used again when it is back', async () => {
     const port = await freePort();
     const { url } = await startEchoGateway({ port });
     const away = await say(url);
     expect([away.status, jsonOf(away).code]).toEqual([503, 'unavailable']);
-    // Where it is is nobody's business.
+    // The address of the server is not public.
     expect(away.body.toString()).not.toMatch(/127\.0\.0\.1|ECONN|\d{4}/);
     const first = await startEcho({ ...echoing, Tell: (call) => void call.write({ text: 'first' }) }, port);
-    await vi.waitFor(async () => expect((await say(url)).status).toBe(200), patience);
+    await vi.waitFor(async () => expect((await say(url)).status).toBe(200), waitOptions);
     const request = startRequest(`${url}/echo.Echo/Tell`, { method: 'POST', headers: connectStream, agent: false });
     request.end(enveloped(new Uint8Array()));
     const [response] = await once(request, 'response');
-    const heard = once(response, 'data');
+    const received = once(response, 'data');
     const stream = buffer(response);
-    await heard;
+    await received;
     first.stop();
     const { messages, end } = unenveloped(await stream);
     expect(messages).toMatchObject([{ text: 'first' }]);
     expect(['unavailable', 'canceled']).toContain(JSON.parse(end).error.code);
     await startEcho(echoing, port);
-    await vi.waitFor(async () => expect((await say(url)).status).toBe(200), patience);
+    await vi.waitFor(async () => expect((await say(url)).status).toBe(200), waitOptions);
   });
 });

@@ -1,4 +1,4 @@
-/** What HTTP shows of one process and of several: whether they run and serve, and what they have counted. */
+/** Metrics and probes over HTTP, of one process and of several. */
 import { once } from 'node:events';
 import { connect } from 'node:http2';
 import { get } from 'node:https';
@@ -12,8 +12,8 @@ import { startTestApp } from '../support/app.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { type Served, serve, serveInVain } from '../support/served.js';
 
-/** A bound for what never happens, far above what the slowest machine needs. */
-const patience = { timeout: 30_000 };
+/** Longer than the slowest machine needs. */
+const waitOptions = { timeout: 30_000 };
 
 let database: TestDatabase;
 beforeAll(async () => {
@@ -31,8 +31,8 @@ async function serveHere(settings: Record<string, string> = {}): Promise<Served>
   return service;
 }
 
-/** Of a series of one line, which stands for none where it is missing. */
-async function figure(url: string, series: string, options?: RequestInit): Promise<number> {
+/** The value of a series, or 0 if it is missing. */
+async function metricValue(url: string, series: string, options?: RequestInit): Promise<number> {
   const lines = (await (await fetch(`${url}/metrics`, options)).text()).split('\n');
   return Number(lines.find((line) => line.startsWith(`${series} `))?.slice(series.length) ?? 0);
 }
@@ -45,7 +45,7 @@ async function listTimes(service: Served, times: number): Promise<void> {
 }
 
 describe('/metrics', () => {
-  it('has the calls, statements, imports and watchers of a process, and nothing of users', async () => {
+  it('has the calls, statements, imports and watchers of a process, and no personal data', async () => {
     await using app = await startTestApp();
     await app.client.createUser({ user: { firstName: 'Ada', email: 'ada@example.com' } });
     await app.client.getUser({ id: '0190b5a0-0000-7000-8000-000000000000' }).catch(() => {});
@@ -53,21 +53,21 @@ describe('/metrics', () => {
     const stop = new AbortController();
     const watch = app.client.followUsers({ signal: stop.signal })[Symbol.asyncIterator]().next();
     const name = 'roster_call_duration_seconds_count';
-    expect(await figure(app.http, `${name}{method="users.v1.UserService/CreateUser",status="OK"}`)).toBe(1);
-    expect(await figure(app.http, `${name}{method="users.v1.UserService/GetUser",status="NOT_FOUND"}`)).toBe(1);
-    expect(await figure(app.http, 'roster_batch_rows_count{statement="create"}')).toBe(1);
-    expect(await figure(app.http, 'roster_imported_rows_total{outcome="created"}')).toBe(1);
-    expect(await figure(app.http, 'roster_pool_connections{state="idle"}')).toBeGreaterThan(0);
-    await vi.waitFor(async () => expect(await figure(app.http, 'roster_watchers')).toBe(1), patience);
+    expect(await metricValue(app.http, `${name}{method="users.v1.UserService/CreateUser",status="OK"}`)).toBe(1);
+    expect(await metricValue(app.http, `${name}{method="users.v1.UserService/GetUser",status="NOT_FOUND"}`)).toBe(1);
+    expect(await metricValue(app.http, 'roster_batch_rows_count{statement="create"}')).toBe(1);
+    expect(await metricValue(app.http, 'roster_imported_rows_total{outcome="created"}')).toBe(1);
+    expect(await metricValue(app.http, 'roster_pool_connections{state="idle"}')).toBeGreaterThan(0);
+    await vi.waitFor(async () => expect(await metricValue(app.http, 'roster_watchers')).toBe(1), waitOptions);
     const response = await fetch(`${app.http}/metrics`);
     expect(response.headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8');
     expect(await response.text()).not.toMatch(/ada|grace|example/i);
     stop.abort();
     await watch.catch(() => {});
-    await vi.waitFor(async () => expect(await figure(app.http, 'roster_watchers')).toBe(0), patience);
+    await vi.waitFor(async () => expect(await metricValue(app.http, 'roster_watchers')).toBe(0), waitOptions);
   });
 
-  it('counts what nobody serves as of an unknown method', async () => {
+  it('counts calls of methods that do not exist as unknown', async () => {
     const service = await serveHere();
     const session = connect(`http://${service.address}`);
     const stream = session.request({
@@ -79,62 +79,62 @@ describe('/metrics', () => {
     await once(stream, 'close');
     session.close();
     const unknown = 'roster_call_duration_seconds_count{method="unknown",status="UNIMPLEMENTED"}';
-    await vi.waitFor(async () => expect(await figure(service.http, unknown)).toBe(1), patience);
+    await vi.waitFor(async () => expect(await metricValue(service.http, unknown)).toBe(1), waitOptions);
   });
 
-  it('has all workers added up, and keeps what those had counted that hang, were restarted or killed', async () => {
+  it('adds up all workers, and keeps the counters of workers that hang, were restarted or were killed', async () => {
     const service = await serveHere({ WORKERS: '2' });
-    expect(await figure(service.http, 'roster_processes')).toBe(3);
+    expect(await metricValue(service.http, 'roster_processes')).toBe(3);
     await listTimes(service, 8);
     const calls = service.lines.filter(({ msg }) => msg === 'call');
     expect(new Set(calls.map(({ worker }) => worker))).toEqual(new Set([1, 2]));
-    await vi.waitFor(async () => expect(await figure(service.http, lists)).toBe(8), patience);
+    await vi.waitFor(async () => expect(await metricValue(service.http, lists)).toBe(8), waitOptions);
 
     service.process.kill('SIGHUP');
     await vi.waitFor(
       () => expect(service.lines).toContainEqual(expect.objectContaining({ msg: 'restarted the workers' })),
-      patience,
+      waitOptions,
     );
-    expect(await figure(service.http, lists)).toBe(8);
+    expect(await metricValue(service.http, lists)).toBe(8);
     await listTimes(service, 8);
-    await vi.waitFor(async () => expect(await figure(service.http, lists)).toBe(16), patience);
+    await vi.waitFor(async () => expect(await metricValue(service.http, lists)).toBe(16), waitOptions);
 
     const served = service.lines.filter(({ msg }) => msg === 'a worker is serving');
     const pid = Number(served.at(-1)?.pid);
-    // One that does not answer holds up the others for a moment; who asked itself asks again.
+    // A worker that hangs delays the metrics. If that worker got the request itself, the test repeats it.
     process.kill(pid, 'SIGSTOP');
     await vi.waitFor(async () => {
-      expect(await figure(service.http, lists, { signal: AbortSignal.timeout(3000) })).toBe(16);
-    }, patience);
+      expect(await metricValue(service.http, lists, { signal: AbortSignal.timeout(3000) })).toBe(16);
+    }, waitOptions);
     process.kill(pid, 'SIGKILL');
     await vi.waitFor(
       () => expect(service.lines.filter(({ msg }) => msg === 'a worker is serving')).toHaveLength(served.length + 1),
-      patience,
+      waitOptions,
     );
-    expect(await figure(service.http, lists)).toBe(16);
-    expect(await figure(service.http, 'roster_processes')).toBe(3);
+    expect(await metricValue(service.http, lists)).toBe(16);
+    expect(await metricValue(service.http, 'roster_processes')).toBe(3);
   });
 });
 
 describe('/healthz and /readyz', () => {
-  it.each(['1', '2'])('say that it serves and then that it is closing, with %s workers', async (WORKERS) => {
+  it.each(['1', '2'])('report that the server serves and then that it closes, with %s workers', async (WORKERS) => {
     const service = await serveHere({ WORKERS, SHUTDOWN_DELAY_MS: '600000' });
     const status = async (path: string) => (await fetch(service.http + path)).status;
     expect(await status('/healthz')).toBe(200);
     expect(await status('/readyz')).toBe(200);
     service.process.kill('SIGTERM');
-    await vi.waitFor(async () => expect(await status('/readyz')).toBe(503), patience);
+    await vi.waitFor(async () => expect(await status('/readyz')).toBe(503), waitOptions);
     expect(await status('/healthz')).toBe(200);
     await service.end('SIGTERM');
   });
 
-  it('are answered while it starts', async () => {
+  it('are answered while the server starts', async () => {
     const free = createServer().listen(0, '127.0.0.1');
     await once(free, 'listening');
     const { port } = free.address() as AddressInfo;
     free.close();
     await using own = await createTestDatabase();
-    // Takes connections and does not answer, as a database that is slow to come up.
+    // Accepts connections and does not answer, like a database that starts slowly.
     const sockets: Socket[] = [];
     const silent = createServer((socket) => void sockets.push(socket)).listen(0, '127.0.0.1');
     await once(silent, 'listening');
@@ -144,7 +144,10 @@ describe('/healthz and /readyz', () => {
       DATABASE_CONNECT_TIMEOUT_MS: '600000',
       HTTP_ADDRESS: `127.0.0.1:${port}`,
     });
-    await vi.waitFor(async () => expect((await fetch(`http://127.0.0.1:${port}/readyz`)).status).toBe(503), patience);
+    await vi.waitFor(
+      async () => expect((await fetch(`http://127.0.0.1:${port}/readyz`)).status).toBe(503),
+      waitOptions,
+    );
     expect((await fetch(`http://127.0.0.1:${port}/healthz`)).status).toBe(200);
     silent.close();
     for (const socket of sockets) socket.destroy();
@@ -153,7 +156,7 @@ describe('/healthz and /readyz', () => {
 });
 
 describe('HTTP_ADDRESS', () => {
-  it.each(['1', '2'])('that is taken is an error where somebody asked for it, with %s workers', async (WORKERS) => {
+  it.each(['1', '2'])('that is in use is an error if it was set, with %s workers', async (WORKERS) => {
     const taken = createServer().listen(0, '127.0.0.1');
     await once(taken, 'listening');
     onTestFinished(() => void taken.close());
@@ -165,8 +168,8 @@ describe('HTTP_ADDRESS', () => {
     expect(errors).toContain(`Cannot listen on ${address}: the address is in use already`);
   });
 
-  it.each(['1', '2'])('is given up with a warning where nobody did, with %s workers', async (WORKERS) => {
-    // By somebody else, if not by this test.
+  it.each(['1', '2'])('that is in use causes only a warning if it is the default, with %s workers', async (WORKERS) => {
+    // If this fails, another process uses the port.
     const taken = createServer().listen(8080, '127.0.0.1');
     taken.on('error', () => {});
     onTestFinished(() => void taken.close());
@@ -184,9 +187,9 @@ describe('HTTP_ADDRESS', () => {
 });
 
 describe('the server', () => {
-  const figures = { contentType: 'text/plain', text: async () => 'figures\n' };
+  const figures = { contentType: 'text/plain', text: async () => 'metrics\n' };
 
-  it('answers GET and HEAD, and nothing that it does not know', async () => {
+  it('answers only GET and HEAD of known paths', async () => {
     const errors: unknown[] = [];
     const failing = { ...figures, text: () => Promise.reject(new Error('of ada@example.com')) };
     const server = await startHttp({
@@ -214,7 +217,7 @@ describe('the server', () => {
     expect(errors).toHaveLength(2);
   });
 
-  it('speaks TLS where it has a certificate, with HTTP/1.1 and HTTP/2', async () => {
+  it('serves TLS with HTTP/1.1 and HTTP/2 if it has a certificate', async () => {
     const authority = createAuthority();
     const { cert, key } = authority.issue('localhost');
     const server = await startHttp({
@@ -228,21 +231,21 @@ describe('the server', () => {
     onTestFinished(() => server.close());
     const options = { ca: authority.cert, servername: 'localhost', agent: false } as const;
     const [response] = await once(get(`https://127.0.0.1:${server.port}/metrics`, options), 'response');
-    expect(await text(response)).toBe('figures\n');
+    expect(await text(response)).toBe('metrics\n');
     const session = connect(`https://127.0.0.1:${server.port}`, options);
     const stream = session.request({ ':path': '/metrics' });
-    expect(await text(stream)).toBe('figures\n');
+    expect(await text(stream)).toBe('metrics\n');
     session.close();
   });
 
-  it('with an authority for clients answers those only that show a certificate', async () => {
+  it('with a client authority answers only clients with a certificate', async () => {
     const authority = createAuthority();
     const { cert, key } = authority.issue('localhost');
     const tls = { cert: Buffer.from(cert), key: Buffer.from(key), clientCa: Buffer.from(authority.cert) };
     const address = { host: '127.0.0.1', port: 0 };
     const server = await startHttp({ corsOrigins: [], address, tls, figures, isReady: () => true, onError: () => {} });
     onTestFinished(() => server.close());
-    const ask = (own: { cert?: string; key?: string }) =>
+    const send = (own: { cert?: string; key?: string }) =>
       new Promise<number | undefined>((resolve, reject) => {
         const options = { ca: authority.cert, servername: 'localhost', agent: false, ...own } as const;
         get(`https://127.0.0.1:${server.port}/metrics`, options, (response) => {
@@ -250,7 +253,7 @@ describe('the server', () => {
           resolve(response.statusCode);
         }).once('error', reject);
       });
-    expect(await ask({ cert, key })).toBe(200);
-    await expect(ask({})).rejects.toThrow();
+    expect(await send({ cert, key })).toBe(200);
+    await expect(send({})).rejects.toThrow();
   });
 });

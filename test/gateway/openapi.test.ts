@@ -1,4 +1,4 @@
-/** Holds generated/openapi.json against the contract's descriptors, without the generator that made it. */
+/** Compares generated/openapi.json with the contract's descriptors, without the generator. */
 import { readFileSync } from 'node:fs';
 import { createFileRegistry, type DescMessage, fromBinary, ScalarType } from '@bufbuild/protobuf';
 import { FileDescriptorSetSchema, MethodOptions_IdempotencyLevel } from '@bufbuild/protobuf/wkt';
@@ -41,7 +41,7 @@ const streams = methods.filter((method) => method.methodKind !== 'unary');
 const schemas = document.components.schemas;
 const refOf = (message: DescMessage) => ({ $ref: `#/components/schemas/${message.typeName}` });
 
-/** What the contract uses so far. */
+/** The types that the contract uses so far. */
 const jsonTypes = new Map<ScalarType, string>([
   [ScalarType.STRING, 'string'],
   [ScalarType.BOOL, 'boolean'],
@@ -49,7 +49,7 @@ const jsonTypes = new Map<ScalarType, string>([
   [ScalarType.INT64, 'string'],
 ]);
 
-/** Our messages that the unary calls reach: in Google's, JSON does not show the fields. */
+/** Our messages that unary calls use. The JSON of Google's messages does not show their fields. */
 function reached(): ReadonlySet<DescMessage> {
   const found = new Set<DescMessage>();
   const visit = (message: DescMessage | undefined) => {
@@ -62,7 +62,7 @@ function reached(): ReadonlySet<DescMessage> {
 }
 
 describe('the OpenAPI document', () => {
-  it('says what it is, and nothing of where it is served', () => {
+  it('names the API, and no server address', () => {
     expect(document).toMatchObject({
       openapi: '3.1.0',
       info: { title: 'Roster', version: 'v1', license: { name: 'MIT' } },
@@ -70,7 +70,7 @@ describe('the OpenAPI document', () => {
     });
   });
 
-  it('has each unary method as a POST of JSON, and those without side effects as a GET too, and no other path', () => {
+  it('has each unary method as a POST of JSON, those without side effects also as a GET, and no other path', () => {
     expect(unary.length).toBeGreaterThan(8);
     expect(Object.keys(document.paths).sort()).toEqual(unary.map(({ path }) => path).sort());
     for (const { path, input, output, idempotency } of unary) {
@@ -88,12 +88,12 @@ describe('the OpenAPI document', () => {
       } else {
         expect(get, path).toBeUndefined();
       }
-      // What `curl` does not send by itself.
+      // `curl` sends no such parameter by itself.
       expect(post?.parameters.filter((parameter) => parameter.required)).toEqual([]);
     }
   });
 
-  it('promises no stream, and says which calls it leaves out for that', () => {
+  it('has no streams, and its description names the calls that it omits', () => {
     expect(streams.length).toBeGreaterThan(0);
     for (const { path, name, output } of streams) {
       expect(document.paths).not.toHaveProperty([path]);
@@ -102,7 +102,7 @@ describe('the OpenAPI document', () => {
     }
   });
 
-  it('names the fields as JSON does, with the types that they have there', () => {
+  it('has the names and types of fields in JSON', () => {
     for (const message of reached()) {
       const properties = schemas[message.typeName]?.properties ?? {};
       expect(Object.keys(properties).sort(), message.typeName).toEqual(message.fields.map((it) => it.jsonName).sort());
@@ -112,13 +112,13 @@ describe('the OpenAPI document', () => {
         const where = `${message.typeName}.${field.name}`;
         if (field.fieldKind === 'list') expect(property?.type, where).toBe('array');
         if (field.message !== undefined) expect(single, where).toMatchObject(refOf(field.message));
-        // An enum, a map or another scalar wants a line here and a look at the document.
+        // For an enum, a map or another scalar, add a line here and check the document.
         else expect(single?.type, where).toBe(field.scalar === undefined ? 'unknown' : jsonTypes.get(field.scalar));
       }
     }
   });
 
-  it('has the well-known types as JSON writes them', () => {
+  it('has the JSON types of well-known types', () => {
     expect(schemas).toMatchObject({
       'google.protobuf.Timestamp': { type: 'string', format: 'date-time' },
       'google.protobuf.FieldMask': { type: 'string' },
@@ -126,7 +126,7 @@ describe('the OpenAPI document', () => {
     });
   });
 
-  it("describes with the contract's comments", () => {
+  it("has the contract's comments as descriptions", () => {
     expect(document.paths['/users.v1.UserService/GetUser']?.get).toMatchObject({
       description: expect.stringContaining('Reads one user.'),
     });
@@ -135,7 +135,7 @@ describe('the OpenAPI document', () => {
     });
   });
 
-  it('has all that it refers to, refers to all that it has, and names each operation once', () => {
+  it('refers exactly to the schemas that it has, and names each operation once', () => {
     const refs = [...text.matchAll(/"\$ref": "([^"]+)"/g)].map(([, ref]) => ref);
     expect([...new Set(refs)].sort()).toEqual(Object.keys(schemas).map((name) => `#/components/schemas/${name}`));
     const ids = Object.values(document.paths).flatMap(({ get, post }) => [get?.operationId, post?.operationId]);

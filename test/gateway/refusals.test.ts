@@ -1,4 +1,4 @@
-/** Requests over HTTP that Roster refuses before or while it reads them: what the client, the log and the metrics learn. */
+/** Requests over HTTP that Roster refuses before or while it reads them, and their errors, log lines and metrics. */
 import { type IncomingHttpHeaders, request as startRequest } from 'node:http';
 import { buffer } from 'node:stream/consumers';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
@@ -25,7 +25,7 @@ interface Sent {
 interface Answer {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
-  /** Of headers, body and trailers. */
+  /** Headers, body and trailers. */
   readonly text: string;
 }
 
@@ -49,7 +49,7 @@ function send(path: string, { method = 'POST', headers = {}, body }: Sent): Prom
 const path = (name: string) => `/users.v1.UserService/${name}`;
 const json = { 'content-type': 'application/json' };
 
-/** In each protocol that can carry JSON: what it answers with, without what differs in their forms. */
+/** Sends a JSON body in each protocol that supports JSON. */
 const jsonProtocols: [string, (name: string, body: Uint8Array) => Promise<Answer>][] = [
   ['Connect', (name, body) => send(path(name), { headers: json, body })],
   [
@@ -75,7 +75,7 @@ const jsonProtocols: [string, (name: string, body: Uint8Array) => Promise<Answer
   ],
 ];
 
-/** Streams of Connect, which only have methods of their own. */
+/** Sends a JSON body as a Connect stream, which works only for streaming methods. */
 const jsonStream = (name: string, body: Uint8Array) =>
   send(path(name), { headers: { 'content-type': 'application/connect+json' }, body: enveloped(body) });
 
@@ -83,7 +83,7 @@ function get(name: string, query: Record<string, string>) {
   return send(`${path(name)}?${new URLSearchParams({ connect: 'v1', ...query })}`, { method: 'GET' });
 }
 
-/** The reason in details, whatever protocol they came by. */
+/** The reason in the details, for any protocol. */
 function reasonOf({ text }: Answer): string | undefined {
   const details = /"?grpc-status-details-bin"?: ?"?([\w+/=-]+)/.exec(text)?.[1] ?? '';
   const plain = Buffer.from(details, 'base64').toString('latin1');
@@ -94,7 +94,7 @@ function nested(levels: number): Buffer {
   return Buffer.from('['.repeat(levels) + ']'.repeat(levels));
 }
 
-describe('a message with more bytes than its method takes', () => {
+describe('a message that is larger than its method allows', () => {
   it.each(jsonProtocols)('is MESSAGE_TOO_LARGE, by %s', async (_, call) => {
     for (const name of ['GetUser', 'UpdateUser', 'ListUsers', 'BatchCreateUsers']) {
       const bytesMax = 2 * (requestBytesMax[path(name)] ?? 0);
@@ -106,7 +106,7 @@ describe('a message with more bytes than its method takes', () => {
     }
   });
 
-  it('is refused by what Content-Length says, before its body has come', async () => {
+  it('is refused because of its Content-Length, before its body arrives', async () => {
     const answered = new Promise<number | undefined>((resolve, reject) => {
       const headers = { ...json, 'content-length': '8000000' };
       const request = startRequest(
@@ -123,7 +123,7 @@ describe('a message with more bytes than its method takes', () => {
     expect(await answered).toBe(429);
   });
 
-  it('is refused in binary protocols at half of that', async () => {
+  it('is refused in binary protocols at half the size', async () => {
     const bytes = GetUserByEmailRequest.encode({ email: 'x'.repeat(4 * kib) }).finish();
     const unary = await send(path('GetUserByEmail'), { headers: { 'content-type': 'application/proto' }, body: bytes });
     expect([unary.status, reasonOf(unary)]).toEqual([429, 'MESSAGE_TOO_LARGE']);
@@ -141,7 +141,7 @@ describe('a message with more bytes than its method takes', () => {
     expect(reasonOf(answer)).toBe('MESSAGE_TOO_LARGE');
   });
 
-  it('is refused in a GET, which cannot be compressed either', async () => {
+  it('is refused in a GET, and so is a compressed message', async () => {
     expect((await get('GetUser', { encoding: 'json', message: `{"none":"${'x'.repeat(8 * kib)}"}` })).status).toBe(429);
     const message = brotliCompressSync(nested(4_000_000)).toString('base64url');
     const compressed = await get('GetUser', { encoding: 'json', compression: 'br', base64: '1', message });
@@ -164,12 +164,12 @@ describe('JSON that is nested too deeply or has too many elements', () => {
     }
   });
 
-  it('is refused in streams and in a GET too', async () => {
+  it('is also refused in streams and in a GET', async () => {
     expect((await jsonStream('WatchUsers', nested(2000))).text).toMatch(/nest/);
     expect((await get('GetUser', { encoding: 'json', message: String(nested(2000)) })).text).toMatch(/nest/);
   });
 
-  it('is not what only looks so, in texts', async () => {
+  it('does not include brackets and commas in strings', async () => {
     const answer = await send(path('ListUsers'), {
       headers: json,
       body: JSON.stringify({ query: `"${'[{,\\'.repeat(50)}`, pageSize: 1 }),
@@ -177,7 +177,7 @@ describe('JSON that is nested too deeply or has too many elements', () => {
     expect(answer.status).toBe(200);
   });
 
-  it('also bounds the fields of binary messages', async () => {
+  it('is refused in binary messages with too many fields', async () => {
     const body = Buffer.alloc(120_000, Buffer.from([0x0a, 0x00]));
     const answer = await send(path('BatchCreateUsers'), { headers: { 'content-type': 'application/proto' }, body });
     expect([answer.status, reasonOf(answer)]).toEqual([400, 'INVALID_FIELD']);
@@ -193,7 +193,7 @@ describe('text that is not Unicode', () => {
     expect(answer.text).toMatch(/UTF-8/);
   });
 
-  it('is refused in streams of JSON and in a GET', async () => {
+  it('is refused in JSON streams and in a GET', async () => {
     expect((await jsonStream('WatchUsers', Buffer.from('{"resumeToken":"\xff"}', 'latin1'))).text).toMatch(/UTF-8/);
     const message = '%7B%22email%22:%22%ff%40example.com%22%7D';
     const answer = await send(`${path('GetUserByEmail')}?encoding=json&message=${message}`, { method: 'GET' });
@@ -209,7 +209,7 @@ describe('text that is not Unicode', () => {
     },
   );
 
-  it('is not an escaped character, or an escaped backslash', async () => {
+  it('does not include an escaped character or an escaped backslash', async () => {
     const body = `{"user":{"firstName":"Ada","email":"escaped@example.com","attributes":{"a":"\\ud83d\\ude00 \\\\ud800"}}}`;
     const answer = await send(path('CreateUser'), { headers: json, body });
     expect(answer.status).toBe(200);
@@ -239,7 +239,7 @@ describe('a number in JSON that a double cannot hold', () => {
     }
   });
 
-  it('is not a long decimal, or digits in a text', async () => {
+  it('does not include a long decimal, or digits in a string', async () => {
     const body = bodyWith('0.12345678901234567890, "9007199254740993"');
     const answer = await send(path('CreateUser'), { headers: json, body });
     expect(answer.status).toBe(200);
@@ -259,7 +259,7 @@ describe('a request that cannot be read', () => {
     [`{"user":{"create_time":"${secret}"}}`, 'user.create_time'],
   ];
 
-  it.each(jsonBodies)('names the field of %s and repeats nothing of it', async (body, field) => {
+  it.each(jsonBodies)('gets an error that names the field of %s and repeats nothing of it', async (body, field) => {
     for (const [, call] of jsonProtocols) {
       const answer = await call('CreateUser', Buffer.from(body));
       expect(answer.text).not.toContain(secret);
@@ -272,7 +272,7 @@ describe('a request that cannot be read', () => {
     expect(violations.fieldViolations[0].field ?? '').toBe(field);
   });
 
-  it('names the item of a list', async () => {
+  it('gets an error that names the item of a list', async () => {
     const good = { firstName: 'Ada', email: 'ada@example.com' };
     const users = [...Array(1000).fill(good), { firstName: 'Ada', email: 5 }];
     const batch = await send(path('BatchCreateUsers'), { headers: json, body: JSON.stringify({ users }) });
@@ -330,7 +330,7 @@ describe('a request that cannot be read', () => {
     { encoding: 'json', compression: secret, message: '{}' },
     { encoding: secret, message: '{}' },
     { encoding: 'proto', base64: '1', message: Buffer.from([255, 255]).toString('base64') },
-  ])('is not repeated for a GET: %j', async (query) => {
+  ])('is not repeated in the error for a GET: %j', async (query) => {
     const answer = await get('GetUser', query);
     expect(answer.status).toBeGreaterThanOrEqual(400);
     expect(answer.status).toBeLessThan(500);
@@ -338,8 +338,8 @@ describe('a request that cannot be read', () => {
   });
 });
 
-describe('requests that are large and right', () => {
-  it('are answered, with as many ids as may be sent', async () => {
+describe('large valid requests', () => {
+  it('are answered, with the maximum number of ids', async () => {
     const ids = Array.from(
       { length: 1000 },
       (_, index) => `01a204ff-7149-72a7-8ef5-${String(index).padStart(12, '0')}`,

@@ -1,11 +1,11 @@
-/** Calls over HTTP while processes that serve end and others take their place. */
+/** Calls over HTTP while workers exit and are replaced. */
 import { Agent, request as startRequest } from 'node:http';
 import { buffer } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { type Served, serve } from '../support/served.js';
 
-const patience = { timeout: 30_000 };
+const waitOptions = { timeout: 30_000 };
 
 let database: TestDatabase;
 beforeAll(async () => {
@@ -23,7 +23,7 @@ async function serveWorkers(settings: Record<string, string> = {}): Promise<Serv
   return service;
 }
 
-/** One call after the other over one connection, which is kept, until it is told to stop. */
+/** Sends one call after the other over one connection, until it is stopped. */
 function callOn(url: string) {
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });
   const failures: unknown[] = [];
@@ -71,39 +71,39 @@ describe('workers', () => {
     await vi.waitFor(() => {
       const calls = service.lines.filter(({ msg }) => msg === 'call');
       expect(new Set(calls.map(({ worker }) => worker))).toEqual(new Set([1, 2]));
-    }, patience);
+    }, waitOptions);
     expect((await Promise.all(loads.map((load) => load.stop()))).flat()).toEqual([]);
   });
 
-  it('are restarted by SIGHUP, and no call fails that is made meanwhile', async () => {
+  it('are restarted by SIGHUP, and no call fails meanwhile', async () => {
     const service = await serveWorkers();
     const loads = Array.from({ length: 8 }, () => callOn(service.http));
-    await vi.waitFor(() => expect(loads.every((load) => load.answered() > 10)).toBe(true), patience);
+    await vi.waitFor(() => expect(loads.every((load) => load.answered() > 10)).toBe(true), waitOptions);
     service.process.kill('SIGHUP');
-    await vi.waitFor(() => expect(messages(service)).toContain('restarted the workers'), patience);
+    await vi.waitFor(() => expect(messages(service)).toContain('restarted the workers'), waitOptions);
     const answered = loads.map((load) => load.answered());
     await vi.waitFor(
       () => expect(loads.every((load, index) => load.answered() > (answered[index] ?? 0) + 10)).toBe(true),
-      patience,
+      waitOptions,
     );
     expect((await Promise.all(loads.map((load) => load.stop()))).flat()).toEqual([]);
     expect(service.lines.filter(({ level }) => level === 'error')).toEqual([]);
   });
 
-  it('that are killed fail only what they had, and the others go on', async () => {
+  it('that are killed fail only the calls that they had, and the others continue', async () => {
     const service = await serveWorkers();
     const loads = Array.from({ length: 8 }, () => callOn(service.http));
-    await vi.waitFor(() => expect(loads.every((load) => load.answered() > 10)).toBe(true), patience);
+    await vi.waitFor(() => expect(loads.every((load) => load.answered() > 10)).toBe(true), waitOptions);
     const pid = service.lines.find(({ msg }) => msg === 'a worker is serving')?.pid;
     process.kill(Number(pid), 'SIGKILL');
     await vi.waitFor(
       () => expect(messages(service).filter((message) => message === 'a worker is serving')).toHaveLength(3),
-      patience,
+      waitOptions,
     );
     const answered = loads.map((load) => load.answered());
     await vi.waitFor(
       () => expect(loads.every((load, index) => load.answered() > (answered[index] ?? 0) + 10)).toBe(true),
-      patience,
+      waitOptions,
     );
     for (const load of loads) expect((await load.stop()).length).toBeLessThanOrEqual(1);
   });

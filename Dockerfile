@@ -1,9 +1,9 @@
-# Roster as a service. It needs DATABASE_URL: the embedded Postgres is for laptops and is not in here.
+# Roster as a service. It needs DATABASE_URL, because the image has no embedded Postgres.
 
 FROM node:24-slim AS build
 WORKDIR /roster
 COPY package.json package-lock.json .npmrc ./
-# The tools that are binaries of their own (the embedded Postgres, Node, buf) are not needed to compile.
+# The build needs no binary packages (the embedded Postgres, Node, buf).
 RUN npm ci --ignore-scripts
 COPY . .
 RUN npm run build && npm prune --omit=dev --ignore-scripts
@@ -17,7 +17,7 @@ COPY --from=build /roster/dist dist
 COPY --from=build /roster/generated/descriptors.binpb /roster/generated/openapi.json generated/
 USER node
 EXPOSE 50051 8080
-# localhost is this container alone; another container or machine asks grpc.health.v1 itself.
+# localhost is this container. Other containers and machines can call grpc.health.v1 directly.
 HEALTHCHECK --interval=5s --timeout=3s --start-period=15s CMD ["node", "dist/src/main.js", "health"]
 ENTRYPOINT ["node", "--enable-source-maps", "--max-semi-space-size=8", "dist/src/main.js"]
 CMD ["serve"]

@@ -1,8 +1,8 @@
 /**
- * The Connect project's conformance suite against the gateway: its reference client, the gateway as it is built, and its
- * reference server, which speaks gRPC here. Every case must pass; see config.yaml for what is asked.
+ * Runs the Connect project's conformance suite: its reference client, the built gateway, and its reference server with
+ * gRPC. Every case must pass. config.yaml selects the features.
  *
- * Needs Go and its module proxy (or its cache), from where the suite comes each time: nothing of it is kept here.
+ * It needs Go, and installs the suite from Go's module proxy or cache on each run.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -11,7 +11,7 @@ import { join } from 'node:path';
 
 const suite = 'connectrpc.com/conformance';
 const version = 'v1.0.7';
-// Enough for a machine that is ten times as busy; what hangs is ended by it.
+// Ten times as long as an idle machine needs. It ends a run that hangs.
 const timeoutMs = 300_000;
 
 const here = import.meta.dirname;
@@ -19,7 +19,7 @@ const work = mkdtempSync(join(tmpdir(), 'roster-conformance-'));
 try {
   const go = (...args) =>
     execFileSync('go', args, { cwd: work, encoding: 'utf8', env: { ...process.env, GOBIN: work } });
-  // Not the gRPC server of Go, which the suite has as well: that lacks the method for GET.
+  // Not the suite's grpc-go server, which lacks the method for GET.
   const programs = ['connectconformance', 'referenceserver'];
   go('install', ...programs.map((program) => `${suite}/cmd/${program}@${version}`));
   const { Dir: source } = JSON.parse(go('mod', 'download', '-json', `${suite}@${version}`));

@@ -1,8 +1,7 @@
 /**
- * The server under test of the Connect conformance suite, one process for each kind of connection: the gateway, in front of
- * the suite's own server, which speaks gRPC to it. The suite asks for it on the standard input and hears where it is on the standard output.
- *
- * Takes the built gateway, as it is shipped, and the service's descriptors from the suite: nothing of it is kept here.
+ * The server under test of the Connect conformance suite: the built gateway in front of the suite's own gRPC server.
+ * The suite starts one process for each kind of connection, sends its request to the standard input, and reads the
+ * address from the standard output.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -21,10 +20,10 @@ const responseSchema = registry.getMessage('connectrpc.conformance.v1.ServerComp
 const protocols = registry.getEnum('connectrpc.conformance.v1.Protocol');
 const versions = registry.getEnum('connectrpc.conformance.v1.HTTPVersion');
 
-// A call that stands still in these tests does so for less than a second.
+// No call in these tests stalls for a second.
 const stallTimeoutMs = 10_000;
 
-/** Messages with their length in front, four bytes of it. */
+/** Reads a message that follows its length in four bytes. */
 async function readMessage(stream, schema) {
   let bytes = Buffer.alloc(0);
   while (bytes.length < 4 || bytes.length < 4 + bytes.readUInt32BE()) {
@@ -45,12 +44,12 @@ function numberOf(type, name) {
   return type.values.find((value) => value.name === name).number;
 }
 
-const asked = await readMessage(process.stdin, requestSchema);
+const config = await readMessage(process.stdin, requestSchema);
 
 const server = spawn(serverPath, ['--port', '0'], { stdio: ['pipe', 'pipe', 'inherit'] });
 process.on('exit', () => server.kill());
 writeMessage(server.stdin, requestSchema, {
-  ...asked,
+  ...config,
   protocol: numberOf(protocols, 'PROTOCOL_GRPC'),
   httpVersion: numberOf(versions, 'HTTP_VERSION_2'),
   useTls: false,
@@ -66,11 +65,11 @@ const gateway = createGateway({
   stallTimeoutMs,
   onError: (error) => console.error(error),
 });
-const clientCa = asked.clientTlsCert.length === 0 ? undefined : Buffer.from(asked.clientTlsCert);
+const clientCa = config.clientTlsCert.length === 0 ? undefined : Buffer.from(config.clientTlsCert);
 const http = await startHttp({
   address: { host: '127.0.0.1', port: 0 },
-  tls: asked.useTls
-    ? { cert: Buffer.from(asked.serverCreds.cert), key: Buffer.from(asked.serverCreds.key), clientCa }
+  tls: config.useTls
+    ? { cert: Buffer.from(config.serverCreds.cert), key: Buffer.from(config.serverCreds.key), clientCa }
     : undefined,
   corsOrigins: [],
   figures: { contentType: 'text/plain', text: async () => '' },
@@ -82,7 +81,7 @@ writeMessage(process.stdout, responseSchema, {
   $typeName: responseSchema.typeName,
   host: '127.0.0.1',
   port: http.port,
-  pemCert: asked.useTls ? asked.serverCreds.cert : new Uint8Array(),
+  pemCert: config.useTls ? config.serverCreds.cert : new Uint8Array(),
 });
 
 process.once('SIGTERM', () => process.exit());

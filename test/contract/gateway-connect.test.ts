@@ -1,4 +1,7 @@
-/** The contract through the gateway, in the Connect protocol: as JSON, with GET where a call has no side effects, and over HTTP/2. */
+/**
+ * The contract through the gateway in the Connect protocol: with JSON, with GET for calls without side effects, and
+ * over HTTP/2.
+ */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';

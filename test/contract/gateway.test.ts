@@ -1,4 +1,4 @@
-/** The contract through the gateway, in gRPC-Web: as programs speak it, and as the page does. */
+/** The contract through the gateway in gRPC-Web, with a program's client and with the page's client. */
 import { createGrpcWebTransport } from '@connectrpc/connect-node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startTestApp, type TestApp } from '../support/app.js';
@@ -20,8 +20,8 @@ describeStreams('gRPC-Web', () => ofProgram, { requests: true, both: false });
 describeContract('nice-grpc-web', () => ofPage);
 describeStreams('nice-grpc-web', () => ofPage, { requests: false, both: false });
 
-describe('what every call leaves in the log', () => {
-  it('is whose it was, as over gRPC, and no personal data', () => {
+describe('the log', () => {
+  it('names the peer of every call as over gRPC, and has no personal data', () => {
     const calls = app.lines.filter(({ msg }) => msg === 'call');
     expect(calls.length).toBeGreaterThan(100);
     for (const { peer } of calls) expect(peer).toMatch(/^(?:127\.0\.0\.1|::1)$/);

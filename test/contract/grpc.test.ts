@@ -12,8 +12,8 @@ afterAll(() => app[Symbol.asyncDispose]());
 describeContract('gRPC', () => app.client);
 describeStreams('gRPC', () => app.client, { requests: true, both: true });
 
-describe('what every call leaves in the log', () => {
-  it('is no personal data', () => {
+describe('the log', () => {
+  it('has no personal data', () => {
     const text = JSON.stringify(app.lines);
     expect(app.lines.length).toBeGreaterThan(100);
     expect(text).not.toMatch(/ada\.|lovelace|@|🦊/i);

@@ -1,4 +1,4 @@
-/** The contract on a database whose settings for the role change how Postgres reads and writes almost everything. */
+/** The contract on a database whose role settings change how Postgres reads and writes almost everything. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type App, startApp } from '../../src/app.js';
 import { createClient } from '../../src/client/index.js';
@@ -40,7 +40,7 @@ const lines: Record<string, unknown>[] = [];
 
 beforeAll(async () => {
   testDatabase = await createTestDatabase();
-  // Functions that would answer instead of Postgres' own, and temporary tables that would hide ours.
+  // These functions would replace Postgres' own, and temporary tables would hide ours.
   await testDatabase.query('create schema hostile');
   for (const body of [
     `hostile.lower(text) returns text language sql immutable as $$ select 'hostile' $$`,

@@ -1,4 +1,7 @@
-/** What the streams of users.v1 promise to every caller, as far as a transport has them. What is special about each has tests of its own. */
+/**
+ * What the streams of users.v1 promise to every client, if the transport supports them. Each stream has its own tests
+ * for the rest.
+ */
 import { randomUUID } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import {
@@ -10,9 +13,9 @@ import {
 import type { CallingClient } from '../support/gateway-client.js';
 
 export interface StreamKinds {
-  /** Requests that are a stream, as an import. */
+  /** Streams of requests, such as an import. */
   readonly requests: boolean;
-  /** Both sides at once, as resolving. */
+  /** Streams in both directions at once, such as resolving. */
   readonly both: boolean;
 }
 
@@ -27,12 +30,12 @@ async function* inTurn(...values: DeepPartial<ImportUsersRequest>[]) {
 export function describeStreams(transport: string, client: () => CallingClient, kinds: StreamKinds): void {
   async function create(): Promise<User> {
     const { user } = await client().createUser({ user: person() });
-    if (user === undefined) throw new Error('no user in the answer');
+    if (user === undefined) throw new Error('The answer has no user.');
     return user;
   }
 
   describe(`streams of users.v1 through ${transport}`, () => {
-    it('export everybody once, and where a watch goes on from', async () => {
+    it('export each user once, and a token from which a watch continues', async () => {
       const created = [await create(), await create()];
       const seen = new Map<string, User>();
       let watchToken = '';
@@ -50,7 +53,7 @@ export function describeStreams(transport: string, client: () => CallingClient, 
       }
     });
 
-    it('refuse what is bad as other calls do', async () => {
+    it('refuse invalid requests like other calls', async () => {
       const first = client().exportUsers({ filter: '(' })[Symbol.asyncIterator]().next();
       await expect(first).rejects.toMatchObject({
         code: 'INVALID_ARGUMENT',
@@ -59,7 +62,7 @@ export function describeStreams(transport: string, client: () => CallingClient, 
       });
     });
 
-    it('tell a watcher of what is written, until it has heard enough', async () => {
+    it('send changes to a watcher until it cancels', async () => {
       const stop = new AbortController();
       const watch = client().watchUsers({}, { signal: stop.signal })[Symbol.asyncIterator]();
       expect((await watch.next()).value).toMatchObject({ caughtUp: true });
@@ -75,7 +78,7 @@ export function describeStreams(transport: string, client: () => CallingClient, 
       await expect(next).rejects.toThrow();
     });
 
-    it.runIf(kinds.requests)('import all that comes, or nothing where it is cut off', async () => {
+    it.runIf(kinds.requests)('import all rows, or no rows if the import is cut off', async () => {
       const users = Array.from({ length: 300 }, person);
       const parts = [{ options: {}, users: users.slice(0, 100) }, { users: users.slice(100) }];
       const cutOff = client().importUsers(inTurn(...parts, { totalRows: 301 }));
@@ -84,7 +87,7 @@ export function describeStreams(transport: string, client: () => CallingClient, 
       expect(whole).toMatchObject({ committed: true, created: 300, rejected: 0 });
     });
 
-    it.runIf(kinds.requests)('import rows for the user who has another spelling of the email', async () => {
+    it.runIf(kinds.requests)('import rows for the user with another spelling of the email', async () => {
       const tag = randomUUID();
       const { user } = await client().createUser({ user: { ...person(), email: `straße.${tag}@bücher.example` } });
       const emails = [`STRASSE.${tag}@BÜCHER.example`, `Straße.${tag}@xn--bcher-kva.example`];
@@ -95,16 +98,16 @@ export function describeStreams(transport: string, client: () => CallingClient, 
       expect(updated?.email).toBe(emails[1]);
     });
 
-    it.runIf(kinds.both)('resolve in order, each answered before the next is asked', async () => {
+    it.runIf(kinds.both)('resolve in order, with each answer before the next request', async () => {
       const [ada, grace] = [await create(), await create()];
       let answered = Promise.withResolvers<void>();
-      async function* ask() {
+      async function* requests() {
         yield { tag: 'first', emails: [ada.email, 'nobody@example.com'] };
         await answered.promise;
         yield { tag: 'second', ids: [grace.id] };
       }
       const answers: unknown[] = [];
-      for await (const answer of client().resolveUsers(ask())) {
+      for await (const answer of client().resolveUsers(requests())) {
         answers.push(answer);
         answered.resolve();
         answered = Promise.withResolvers();

@@ -1,7 +1,7 @@
 /**
- * What users.v1 promises to every caller, whichever way a call comes in.
+ * What users.v1 promises to every client over every transport.
  *
- * Looks at answers only, never behind them, so that the same suite runs against every transport.
+ * It checks only answers, so that the same suite runs against every transport.
  */
 import { randomUUID } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
@@ -23,20 +23,20 @@ async function refusal(call: Promise<unknown>): Promise<{ code: string; reason?:
     const { code, reason, violations } = error as { code: string; reason: string; violations: { field: string }[] };
     return { code, reason, fields: violations.map(({ field }) => field) };
   }
-  throw new Error('the call succeeded');
+  throw new Error('The call succeeded.');
 }
 
 export function describeContract(transport: string, client: () => CallingClient): void {
   async function create(fields: Partial<User> = {}): Promise<User> {
     const { user } = await client().createUser({ user: person(fields) });
-    if (user === undefined) throw new Error('no user in the answer');
+    if (user === undefined) throw new Error('The answer has no user.');
     return user;
   }
   const get = async (id: string) => (await client().getUser({ id })).user;
 
   describe(`users.v1 through ${transport}`, () => {
     describe('CreateUser', () => {
-      it('answers with the user as it was written, and what the server adds', async () => {
+      it('returns the user as written, with the fields that the server sets', async () => {
         const sent = person({
           profileImageUrl: 'https://img.example.com/a.png?x=1#y',
           attributes: {
@@ -56,7 +56,7 @@ export function describeContract(transport: string, client: () => CallingClient)
         expect(await get(user?.id ?? '')).toEqual(user);
       });
 
-      it('gives text back byte for byte', async () => {
+      it('returns text byte for byte', async () => {
         const odd = ['\u0065\u0301 \u00e9', '👩‍👩‍👧‍👦 %_\\ \'"$1:p0', 'İıßſ', '日本語', '{"a":1}', '  padded  '];
         for (const text of odd) {
           const user = await create({ firstName: text, lastName: text, attributes: { [text]: text } });
@@ -77,7 +77,7 @@ export function describeContract(transport: string, client: () => CallingClient)
         expect(user.createTime?.getTime()).toBeGreaterThan(0);
       });
 
-      it('shows a single name alone', async () => {
+      it('uses a single name as the display name', async () => {
         expect((await create({ lastName: '' })).displayName).toBe('Ada');
       });
 
@@ -91,13 +91,13 @@ export function describeContract(transport: string, client: () => CallingClient)
         expect(await refusal(create({ firstName: '🦊'.repeat(257) }))).toMatchObject({ fields: ['user.first_name'] });
       });
 
-      it('names every bad field at once', async () => {
+      it('names every invalid field at once', async () => {
         const user = {
           firstName: ' ',
           lastName: 'x'.repeat(257),
           email: 'Ada <a@b>',
           profileImageUrl: 'ftp://x',
-          // Not NaN, which would be bad too: JSON could not say it.
+          // Not NaN, which is invalid too, because JSON cannot express it.
           attributes: { a: 'x'.repeat(20_000) },
         };
         expect(await refusal(client().createUser({ user, requestId: 'no uuid' }))).toEqual({
@@ -115,7 +115,7 @@ export function describeContract(transport: string, client: () => CallingClient)
         expect(await refusal(client().createUser({}))).toMatchObject({ fields: ['user'] });
       });
 
-      it('refuses an email that differs in case or composition only', async () => {
+      it('refuses an email that differs only in case or composition', async () => {
         const { email } = await create({ email: `\u00e9.${randomUUID()}@Example.com` });
         for (const same of [email, email.toUpperCase(), email.normalize('NFD')]) {
           expect(await refusal(create({ email: same }))).toMatchObject({
@@ -125,7 +125,7 @@ export function describeContract(transport: string, client: () => CallingClient)
         }
       });
 
-      it('makes one user of calls with one request id', async () => {
+      it('creates one user for calls with one request id', async () => {
         const request = { user: person({ attributes: { a: 1, b: 2 } }), requestId: randomUUID() };
         const again = { ...request, user: { ...request.user, attributes: { b: 2, a: 1 } } };
         const answers = await Promise.all([request, again, request, again].map((each) => client().createUser(each)));
@@ -165,7 +165,7 @@ export function describeContract(transport: string, client: () => CallingClient)
         }
       });
 
-      it('find one user by all the spellings of an email, in upper case and with either form of the domain', async () => {
+      it('find one user by all spellings of an email, in upper case and with either form of the domain', async () => {
         const tag = randomUUID();
         const user = await create({ email: `straße.ΑΣ.${tag}@bücher.example` });
         const others = [user.email.toUpperCase(), `STRASSE.ας.${tag}@xn--bcher-kva.example`];
@@ -194,7 +194,7 @@ export function describeContract(transport: string, client: () => CallingClient)
         expect((await client().createUser({ user: twice[0] })).user).toBeDefined();
       });
 
-      it('tell a malformed id from one that names nobody', async () => {
+      it('distinguish a malformed id from one that no user has', async () => {
         expect(await refusal(get('123'))).toEqual({
           code: 'INVALID_ARGUMENT',
           reason: 'INVALID_FIELD',
@@ -209,7 +209,7 @@ export function describeContract(transport: string, client: () => CallingClient)
     });
 
     describe('UpdateUser', () => {
-      it('writes what the mask names and nothing else', async () => {
+      it('writes only the fields in the mask', async () => {
         const user = await create({ attributes: { a: 1, b: 2 }, profileImageUrl: 'http://x.org/' });
         const { user: updated } = await client().updateUser({
           user: { id: user.id, firstName: 'Grace', lastName: 'ignored', attributes: { b: 3, c: { d: 4 } } },
@@ -227,7 +227,7 @@ export function describeContract(transport: string, client: () => CallingClient)
         expect(await get(user.id)).toEqual(updated);
       });
 
-      it('writes what is set where the mask is empty, and all of it where it is *', async () => {
+      it('writes the set fields if the mask is empty, and all fields if it is *', async () => {
         const user = await create({ attributes: { a: 1 } });
         const { user: first } = await client().updateUser({ user: { id: user.id, lastName: 'King' } });
         expect(first).toMatchObject({ firstName: 'Ada', lastName: 'King', attributes: { a: 1 } });
@@ -238,7 +238,7 @@ export function describeContract(transport: string, client: () => CallingClient)
         expect(second).toMatchObject({ firstName: 'Grace', lastName: '', email: user.email, attributes: undefined });
       });
 
-      it('does nothing where nothing changes', async () => {
+      it('does not write if nothing changes', async () => {
         const user = await create({ attributes: { a: [1, 2] } });
         const { id, firstName, lastName, email, attributes } = user;
         for (const updateMask of [['*'], ['first_name', 'attributes.a'], []]) {
@@ -250,7 +250,7 @@ export function describeContract(transport: string, client: () => CallingClient)
         }
       });
 
-      it('takes the current etag, and refuses every other', async () => {
+      it('accepts the current etag, and refuses any other', async () => {
         const user = await create();
         const update = (etag: string, firstName: string) =>
           client().updateUser({ user: { id: user.id, etag, firstName } });
@@ -260,7 +260,7 @@ export function describeContract(transport: string, client: () => CallingClient)
         expect(await get(user.id)).toEqual(updated);
       });
 
-      it('lets one of many win who hold the same etag', async () => {
+      it('accepts one of many updates with the same etag', async () => {
         const user = await create();
         const names = Array.from({ length: 20 }, (_, index) => `Name ${index}`);
         const answers = await Promise.allSettled(
@@ -269,7 +269,7 @@ export function describeContract(transport: string, client: () => CallingClient)
         expect(answers.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
       });
 
-      it('loses no key of the attributes when many write different ones at once', async () => {
+      it('loses no attributes when many clients write different keys at once', async () => {
         const user = await create();
         const keys = Array.from({ length: 20 }, (_, index) => `key.${index}`);
         await Promise.all(
@@ -283,7 +283,7 @@ export function describeContract(transport: string, client: () => CallingClient)
         expect((await get(user.id))?.attributes).toEqual(Object.fromEntries(keys.map((key) => [key, key])));
       });
 
-      it('keeps the attributes within their bounds', async () => {
+      it('keeps the attributes within their limits', async () => {
         const user = await create({ attributes: { a: 'x'.repeat(16_000) } });
         const update = client().updateUser({
           user: { id: user.id, attributes: { b: 'y'.repeat(1_000) } },
@@ -292,7 +292,7 @@ export function describeContract(transport: string, client: () => CallingClient)
         expect(await refusal(update)).toMatchObject({ code: 'INVALID_ARGUMENT', fields: ['user.attributes'] });
       });
 
-      it('refuses a taken email, and changes the spelling of an own one', async () => {
+      it('refuses a taken email, and accepts a new spelling of the own email', async () => {
         const [ada, grace] = [await create(), await create()];
         const update = (email: string) => client().updateUser({ user: { id: grace.id, email } });
         expect(await refusal(update(ada.email.toUpperCase()))).toMatchObject({
@@ -302,7 +302,7 @@ export function describeContract(transport: string, client: () => CallingClient)
         expect((await update(grace.email.toUpperCase())).user?.email).toBe(grace.email.toUpperCase());
       });
 
-      it('names every bad path and field at once', async () => {
+      it('names every invalid path and field at once', async () => {
         const user = await create();
         expect(
           await refusal(
@@ -329,7 +329,7 @@ export function describeContract(transport: string, client: () => CallingClient)
     });
 
     describe('DeleteUser', () => {
-      it('erases, once', async () => {
+      it('deletes a user once', async () => {
         const user = await create();
         expect(await refusal(client().deleteUser({ id: user.id, etag: 'old' }))).toMatchObject({
           reason: 'ETAG_MISMATCH',
@@ -346,7 +346,7 @@ export function describeContract(transport: string, client: () => CallingClient)
     });
 
     describe('BatchGetUsers', () => {
-      it('answers in the order of the request, with the missing apart', async () => {
+      it('returns users in the order of the request, and lists missing ids separately', async () => {
         const [ada, grace] = [await create(), await create()];
         const { users, missingIds } = await client().batchGetUsers({
           ids: [grace.id, nobody, ada.id.toUpperCase(), grace.id],
@@ -356,7 +356,7 @@ export function describeContract(transport: string, client: () => CallingClient)
         expect(await client().batchGetUsers({})).toMatchObject({ users: [], missingIds: [] });
       });
 
-      it('refuses more than 1000 ids, and malformed ones by their place', async () => {
+      it('refuses more than 1000 ids, and names malformed ids by their index', async () => {
         const ids = Array.from({ length: 1001 }, () => nobody);
         expect(await refusal(client().batchGetUsers({ ids }))).toMatchObject({ fields: ['ids'] });
         expect((await client().batchGetUsers({ ids: ids.slice(1) })).missingIds).toHaveLength(1000);
@@ -367,7 +367,7 @@ export function describeContract(transport: string, client: () => CallingClient)
     });
 
     describe('BatchCreateUsers', () => {
-      it('adds all of them, in order', async () => {
+      it('creates all users, in order', async () => {
         const sent = Array.from({ length: 1000 }, () => person());
         const { users } = await client().batchCreateUsers({ users: sent });
         expect(users.map(({ email }) => email)).toEqual(sent.map(({ email }) => email));
@@ -375,7 +375,7 @@ export function describeContract(transport: string, client: () => CallingClient)
         expect((await client().batchCreateUsers({})).users).toEqual([]);
       });
 
-      it('adds none of them where one is bad, and names all that are', async () => {
+      it('creates no user if one is invalid, and names every invalid field', async () => {
         const users = Array.from({ length: 60 }, () => person());
         users[7] = person({ firstName: '' });
         users[57] = person({ email: 'x', profileImageUrl: 'y' });
@@ -392,7 +392,7 @@ export function describeContract(transport: string, client: () => CallingClient)
         });
       });
 
-      it('adds none of them where emails are taken, and names everybody who is too late', async () => {
+      it('creates no user if an email is taken, and names each user with a taken email', async () => {
         const taken = await create();
         const [ada, grace] = [person(), person()];
         const users = [
@@ -409,8 +409,8 @@ export function describeContract(transport: string, client: () => CallingClient)
         expect(await refusal(client().getUserByEmail({ email: grace.email }))).toMatchObject({ code: 'NOT_FOUND' });
       });
 
-      it('writes nothing where the answer would be too large to send', async () => {
-        // Names come twice in the answer, alone and as the display name.
+      it('creates no user if the answer would be too large', async () => {
+        // The answer contains each name twice, alone and in the display name.
         const [firstName, lastName] = ['🦊'.repeat(256), '🐻'.repeat(256)];
         const users = Array.from({ length: 1000 }, () => person({ firstName, lastName }));
         expect(await refusal(client().batchCreateUsers({ users }))).toMatchObject({
@@ -420,7 +420,7 @@ export function describeContract(transport: string, client: () => CallingClient)
         expect(await refusal(client().getUserByEmail({ email: users[0]?.email }))).toMatchObject({ code: 'NOT_FOUND' });
       });
 
-      it('makes one batch of calls with one request id', async () => {
+      it('creates one batch for calls with one request id', async () => {
         const request = { users: [person(), person()], requestId: randomUUID() };
         const answers = await Promise.all([1, 2, 3].map(() => client().batchCreateUsers(request)));
         expect(new Set(answers.flatMap(({ users }) => users.map(({ id }) => id))).size).toBe(2);
@@ -433,7 +433,7 @@ export function describeContract(transport: string, client: () => CallingClient)
       const marker = `List${randomUUID().slice(0, 8)}`;
       const query = marker;
 
-      it('walks every order by pages, each user once', async () => {
+      it('returns each user once in the pages of every order', async () => {
         const users = Array.from({ length: 25 }, (_, index) =>
           person({ firstName: `${marker} ${'ABC'[index % 3]}`, lastName: ['z', 'Z', 'ä', '', '🦊'][index % 5] }),
         );
@@ -455,7 +455,7 @@ export function describeContract(transport: string, client: () => CallingClient)
         expect(names).toEqual(names.toSorted((a, b) => Buffer.compare(Buffer.from(b), Buffer.from(a))));
       });
 
-      it('counts over all pages only where it is asked to', async () => {
+      it('counts all pages only if requested', async () => {
         expect((await client().listUsers({ query, pageSize: 3, includeTotalSize: true })).totalSize).toBe(25);
         expect((await client().listUsers({ query, pageSize: 3 })).totalSize).toBeUndefined();
       });
@@ -471,7 +471,7 @@ export function describeContract(transport: string, client: () => CallingClient)
         expect((await client().listUsers({ query: `${marker} %` })).users).toEqual([]);
       });
 
-      it('has pages of 50, of at most 1000, and no token on the last', async () => {
+      it('has pages of 50 by default and 1000 at most, and no token on the last page', async () => {
         const { users, nextPageToken } = await client().listUsers({});
         expect(users).toHaveLength(50);
         expect(nextPageToken).not.toBe('');
@@ -479,7 +479,7 @@ export function describeContract(transport: string, client: () => CallingClient)
         expect((await client().listUsers({ query, pageSize: 25 })).nextPageToken).toBe('');
       });
 
-      it('refuses what is bad with a reason of its own', async () => {
+      it('refuses each kind of invalid request with its own reason', async () => {
         const list = (request: Parameters<CallingClient['listUsers']>[0]) => refusal(client().listUsers(request));
         expect(await list({ pageSize: -1 })).toMatchObject({ reason: 'INVALID_FIELD', fields: ['page_size'] });
         expect(await list({ query: 'x'.repeat(257) })).toMatchObject({ reason: 'INVALID_FIELD', fields: ['query'] });

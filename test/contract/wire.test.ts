@@ -1,4 +1,4 @@
-/** Requests that no generated client writes, byte by byte: over gRPC, and over Connect through the gateway. */
+/** Requests that no generated client sends, byte by byte: over gRPC, and over Connect through the gateway. */
 import { randomUUID } from 'node:crypto';
 import { ChannelCredentials, Client } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -34,7 +34,7 @@ async function overConnect(method: string, bytes: Uint8Array): Promise<Answer> {
   return answer.ok ? { response: await answer.bytes() } : { error: await answer.text() };
 }
 
-/** A field that holds bytes, fewer than 128. */
+/** A field with fewer than 128 bytes. */
 function field(number: number, ...parts: (Uint8Array | string)[]): Buffer {
   const bytes = Buffer.concat(parts.map((part) => Buffer.from(part)));
   return Buffer.concat([Buffer.from([(number << 3) | 2, bytes.length]), bytes]);
@@ -47,7 +47,7 @@ describe.each([
   ['gRPC', overGrpc],
   ['Connect', overConnect],
 ])('through %s, a request', (_, call) => {
-  it('that holds its user in several parts creates one user of them', async () => {
+  it('with a user in several parts creates one user', async () => {
     const parts = [field(2, 'Ada'), email(), entry('a', field(3, '1')), entry('b', field(3, '2'))];
     const answer = await call('CreateUser', Buffer.concat(parts.map((part) => field(1, part))));
     if (!('response' in answer)) throw new Error(answer.error);
@@ -57,7 +57,7 @@ describe.each([
     });
   });
 
-  it('may hold anything in output-only fields', async () => {
+  it('may have any value in output-only fields', async () => {
     const time = Buffer.from([8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]);
     const user = Buffer.concat([field(2, 'Ada'), email(), field(8, time), field(9, time)]);
     expect(await call('CreateUser', field(1, user))).toHaveProperty('response');
@@ -90,12 +90,12 @@ describe.each([
   });
 });
 
-describe('a heartbeat that no duration may be', () => {
+describe('a heartbeat that is not a valid duration', () => {
   it.each([
     ['2 ** 62 seconds', Buffer.from([8, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x40])],
     ['-2 ** 63 seconds', Buffer.from([8, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x01])],
     ['10 ** 9 nanos', Buffer.from([16, 0x80, 0x94, 0xeb, 0xdc, 0x03])],
-  ])('is named in its violation: %s', async (_, duration) => {
+  ])('is named in the violation: %s', async (_, duration) => {
     expect(await overGrpc('WatchUsers', field(3, duration))).toEqual({
       error: expect.stringMatching(/^heartbeat: must /),
     });

@@ -10,7 +10,7 @@ let client: Client;
 beforeAll(async () => {
   database = await createTestDatabase();
   service = await serve({ DATABASE_URL: database.url, WORKERS: '2' });
-  // Calls go over these in turn, so that what one worker has written another one reads.
+  // Calls use these connections in turn, so that one worker reads the writes of another.
   client = createClient({ address: Array.from({ length: 4 }, () => service.address) });
 });
 afterAll(async () => {
@@ -21,7 +21,7 @@ afterAll(async () => {
 
 describeContract('gRPC with two workers', () => client);
 
-it('was heard by both', () => {
+it('is served by both workers', () => {
   const workers = new Set(service.lines.filter(({ msg }) => msg === 'call').map(({ worker }) => worker));
   expect(workers).toEqual(new Set([1, 2]));
 });

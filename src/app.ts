@@ -246,8 +246,8 @@ export async function startServing(
       onChange(isThere, error) {
         server.setServing(isThere);
         if (closing === undefined) onServing?.(isThere);
-        if (isThere) log.info({}, 'the database is there');
-        else log.error({ error }, 'the database is away');
+        if (isThere) log.info({}, 'connected to the database');
+        else log.error({ error }, 'cannot reach the database');
       },
       onOutdated: (inUse) => database.renewConnections(inUse),
       revive: embedded && (() => embedded.ensureRunning()),

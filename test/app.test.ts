@@ -130,7 +130,7 @@ describe('a Postgres of its own', () => {
     const { lines, app: starting } = start({ DATA_DIR: dataDir });
     const app = await starting;
     onTestFinished(() => app.close());
-    await vi.waitUntil(() => lines.some(({ msg }) => msg === 'the database is there'), patience);
+    await vi.waitUntil(() => lines.some(({ msg }) => msg === 'connected to the database'), patience);
     using client = createClient({ address: `localhost:${app.grpc.port}` });
     const { user } = await client.createUser({ user: { firstName: 'Ada', email: 'ada@example.com' } });
     const killed = postmasterPid();
@@ -140,7 +140,7 @@ describe('a Postgres of its own', () => {
     await vi.waitFor(async () => expect(await client.isServing()).toBe(true), patience);
     await vi.waitFor(async () => expect((await client.getUser({ id: user?.id })).user).toEqual(user), patience);
     const states = lines.map(({ msg }) => String(msg)).filter((message) => message.startsWith('the database is '));
-    expect(states).toEqual(['the database is there', 'the database is away', 'the database is there']);
+    expect(states).toEqual(['connected to the database', 'cannot reach the database', 'connected to the database']);
   });
 });
 
@@ -149,7 +149,7 @@ describe('an end', () => {
     await using database = await createTestDatabase();
     const { lines, app: starting } = start({ DATABASE_URL: database.url });
     const app = await starting;
-    await vi.waitUntil(() => lines.some(({ msg }) => msg === 'the database is there'), patience);
+    await vi.waitUntil(() => lines.some(({ msg }) => msg === 'connected to the database'), patience);
     await app.close();
     await vi.waitUntil(async () => (await connected(database)).length === 0, patience);
     expect(listeners()).toBe(0);

@@ -312,7 +312,7 @@ describe('a shutdown with workers', () => {
     );
     expect(service.lines.at(-1)).not.toHaveProperty('worker');
     // A worker that outlives its database, or stops after it, would log this.
-    expect(messages(service)).not.toContain('the database is away');
+    expect(messages(service)).not.toContain('cannot reach the database');
   });
 
   it('by Ctrl-C, which all processes receive, answers the running calls', async () => {

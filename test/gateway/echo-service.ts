@@ -1,6 +1,6 @@
 /**
- * A gRPC service on bare grpc-js, with a gateway in front of it. It is not Roster's, because the gateway works for any
- * service. Each test defines its methods.
+ * A gRPC service on bare grpc-js, and a gateway that forwards to it. The service is not Roster's, because the gateway
+ * works for any service. Each test defines its methods.
  */
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';

@@ -1,4 +1,4 @@
-/** What the gateway forwards in both directions, and what not, between any HTTP client and any gRPC server. */
+/** The parts of calls and answers that the gateway forwards and drops, between any HTTP client and any gRPC server. */
 import { once } from 'node:events';
 import { type IncomingHttpHeaders, request as startRequest } from 'node:http';
 import { connect as connectHttp2 } from 'node:http2';

@@ -139,7 +139,7 @@ describe('a Postgres of its own', () => {
     await vi.waitUntil(() => ![killed, undefined].includes(postmasterPid()), patience);
     await vi.waitFor(async () => expect(await client.isServing()).toBe(true), patience);
     await vi.waitFor(async () => expect((await client.getUser({ id: user?.id })).user).toEqual(user), patience);
-    const states = lines.map(({ msg }) => String(msg)).filter((message) => message.startsWith('the database is '));
+    const states = lines.map(({ msg }) => String(msg)).filter((message) => message.endsWith(' the database'));
     expect(states).toEqual(['connected to the database', 'cannot reach the database', 'connected to the database']);
   });
 });

@@ -1,5 +1,5 @@
 /**
- * Wires everything. Production, tests and benchmarks all start here, and stop what they started in reverse order.
+ * Starts all parts of Roster, for production, tests and benchmarks, and closes them in reverse order.
  */
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -24,45 +24,45 @@ import { createMetrics, figuresContentType, figuresText, type Metrics } from './
 
 export interface App {
   readonly log: Log;
-  /** Where gRPC listens; the port is the one that was picked where 0 was asked for. */
+  /** Where gRPC listens. If port 0 was configured, this is the chosen port. */
   readonly grpc: { readonly host: string; readonly port: number };
-  /** Where HTTP listens; undefined where its default address is taken. */
+  /** Where HTTP listens. Undefined if its default address is taken. */
   readonly http?: { readonly host: string; readonly port: number };
-  /** Replaces the processes that serve by new ones, one after the other, where there are several. */
+  /** Replaces the worker processes one after the other, if there are several. */
   restart(): void;
   /** Lets calls in flight finish, then closes everything, the database last. May be called twice. */
   close(options?: CloseOptions): Promise<void>;
-  /** At once, for somebody who will not wait for close(). */
+  /** Ends everything immediately, without waiting for calls. */
   kill(): void;
 }
 
 export interface CloseOptions {
-  /** How long health says NOT_SERVING first; without it the configuration's. */
+  /** How long health reports NOT_SERVING first. The default is the configuration's. */
   readonly delayMs?: number;
 }
 
-/** A database that is there, with the schema of this program. */
+/** A running database with this program's schema. */
 export interface PreparedDatabase {
   /** A secret. */
   readonly url: string;
-  /** Where it is ours: it is to be stopped last of all. */
+  /** Set if Roster started it. It must be stopped last. */
   readonly embedded?: EmbeddedPostgres;
 }
 
-// What the gateway calls the server that it finds in its own process.
+// The gateway calls the server in its own process by this URL.
 const ownUrl = 'http://roster';
 
-// How long each part that needs the database has for its end when the time for all of it is over.
-const lastAnswerMs = 250;
+// Each part that needs the database gets at least this long to close, even after the shutdown deadline.
+const closeMsMin = 250;
 
 export interface StartOptions {
-  /** Gives up a start that is under way. */
+  /** Aborts the start. */
   signal?: AbortSignal;
   /** Where the log goes instead of the standard output. */
   logTo?: LogDestination;
 }
 
-/** One process that does everything. Resolves when calls are served. */
+/** Starts everything in one process. Resolves when calls are served. */
 export async function startApp(config: ServerConfig, { signal, logTo }: StartOptions = {}): Promise<App> {
   const log = createLog({ ...config.log, destination: logTo });
   const metrics = createMetrics();
@@ -99,8 +99,8 @@ export async function startApp(config: ServerConfig, { signal, logTo }: StartOpt
 }
 
 /**
- * Before anything else, so that probes are answered from the beginning. Undefined where the address is taken and nobody
- * asked for it: a second Roster on a machine, which has a port of its own for gRPC, should not fail for want of a page.
+ * Called first, so that probes are answered from the beginning. Returns undefined if the default address is taken, so
+ * that a second Roster on a machine, with its own port for gRPC, does not fail because of the page.
  */
 export async function openHttp(
   { http, tls }: ServerConfig,
@@ -122,13 +122,13 @@ export async function openHttp(
   } catch (error) {
     if (!isDefault || !(error instanceof ListenError)) throw error;
     const message =
-      'no page, metrics and probes over HTTP: the default address is taken; set HTTP_ADDRESS, where port 0 picks a free one';
+      'no page, metrics and probes over HTTP: the default address is taken; set HTTP_ADDRESS (port 0 picks a free port)';
     log.warn({ address: formatAddress(address) }, message);
     return undefined;
   }
 }
 
-/** Finds the database, or starts it, and migrates. */
+/** Finds the database or starts it, and applies migrations. */
 export async function prepareDatabase(config: ServerConfig, log: Log, signal?: AbortSignal): Promise<PreparedDatabase> {
   const database = await findDatabase(config, log, signal);
   try {
@@ -146,43 +146,44 @@ export interface ServingOptions {
   readonly log: Log;
   readonly metrics: Metrics;
   readonly database: PreparedDatabase;
-  /** Lets calls come in over HTTP as well, when they are served. Whoever opened it closes it. */
+  /** Serves calls over HTTP too. The function that opened HTTP closes it. */
   openHttp(parts: ServedParts): Promise<HttpServer | undefined>;
   readonly signal?: AbortSignal;
   readonly siblings?: Siblings;
-  /** Hears whether calls are served, at each change. */
+  /** Called when the server starts or stops serving calls. */
   onServing?(isServing: boolean): void;
 }
 
-/** What comes after the database: all that several processes on one database do each for itself. */
+/** Starts everything except the database. Each of several processes on one database does this for itself. */
 export async function startServing(
   config: ServerConfig,
   { log, metrics, database: { url, embedded }, openHttp: serveHttp, signal, siblings, onServing }: ServingOptions,
 ): Promise<App> {
-  // As node --disable-proto=delete does: else an attribute of that name would be lost between message and object.
+  // As node --disable-proto=delete does. Otherwise an attribute with that name would be lost.
   Reflect.deleteProperty(Object.prototype, '__proto__');
-  const closers: (() => Promise<void>)[] = [];
+  const cleanups: (() => Promise<void>)[] = [];
   const closeAll = async () => {
     const failures: unknown[] = [];
-    // Whatever fails to close, the rest is closed all the same: an embedded Postgres must not stay behind.
-    for (let closer = closers.pop(); closer !== undefined; closer = closers.pop()) {
-      await closer().catch((error: unknown) => failures.push(error));
+    // Close everything even if one part fails: an embedded Postgres must not keep running.
+    for (let cleanup = cleanups.pop(); cleanup !== undefined; cleanup = cleanups.pop()) {
+      await cleanup().catch((error: unknown) => failures.push(error));
     }
     if (failures.length > 0) throw new AggregateError(failures, 'Not everything could be closed.');
   };
-  if (embedded !== undefined) closers.push(() => embedded.stop());
+  if (embedded !== undefined) cleanups.push(() => embedded.stop());
   try {
-    // A database that does not answer holds up the end no longer than calls may, and a little: one time for all of it.
+    // All parts share one deadline: a silent database delays the shutdown only a little longer than calls may.
     let closeBefore = 0;
-    const inTime = async (closed: Promise<void>) => {
-      const late = sleep(Math.max(lastAnswerMs, closeBefore - performance.now()), true, { ref: false });
-      if (await Promise.race([closed, late])) log.warn({}, 'the database did not answer in time; ending without it');
+    const withDeadline = async (closed: Promise<void>) => {
+      const late = sleep(Math.max(closeMsMin, closeBefore - performance.now()), true, { ref: false });
+      if (await Promise.race([closed, late]))
+        log.warn({}, 'the database did not answer in time; shutting down without it');
     };
     const database = await openDatabase({ ...config.database, url });
-    closers.push(() => inTime(database.close()));
+    cleanups.push(() => withDeadline(database.close()));
     metrics.observe({ connections: () => database.connections() });
     if (await renewChangeFeed(database))
-      log.warn({}, 'the database was restored from a dump, or cloned: its watchers start over');
+      log.warn({}, 'the database was restored from a dump or cloned; its watchers start over');
     if (config.database.directUrl !== undefined) {
       await checkSessions(database, signal ?? new AbortController().signal);
     }
@@ -196,14 +197,14 @@ export async function startServing(
       siblings,
       metrics,
     });
-    closers.push(() => inTime(directory.close()));
+    cleanups.push(() => withDeadline(directory.close()));
     const housekeeping = startHousekeeping({
       database,
       changes: config.changes,
       searchIndex: config.searchIndex,
       onError: (error) => log.warn({ error }, 'housekeeping failed'),
       onSearchIndex(state) {
-        if (state === 'made') log.info({}, 'the index for searches was made');
+        if (state === 'made') log.info({}, 'created the search index');
         if (state === 'impossible')
           log.warn({}, 'searches read the whole table: Postgres has no pg_trgm for this role');
       },
@@ -213,7 +214,7 @@ export async function startServing(
       },
     });
     metrics.observe({ housekeeping });
-    closers.push(() => inTime(housekeeping.close()));
+    cleanups.push(() => withDeadline(housekeeping.close()));
 
     const descriptors = await readFile(descriptorsPath());
     const server = await startServer({
@@ -236,32 +237,32 @@ export async function startServing(
         onUnforwarded: callRecorder(log, metrics),
         onError: (error) => log.error({ error }, 'the gateway has failed'),
       });
-      closers.push(async () => gateway.close());
+      cleanups.push(async () => gateway.close());
       http = await serveHttp({ gateway, files: await loadOwnFiles() });
     }
     let closing: Promise<void> | undefined;
     onServing?.(true);
     const watch = watchDatabase({
       url,
-      onChange(isThere, error) {
-        server.setServing(isThere);
-        if (closing === undefined) onServing?.(isThere);
-        if (isThere) log.info({}, 'connected to the database');
+      onChange(isConnected, error) {
+        server.setServing(isConnected);
+        if (closing === undefined) onServing?.(isConnected);
+        if (isConnected) log.info({}, 'connected to the database');
         else log.error({ error }, 'cannot reach the database');
       },
       onOutdated: (inUse) => database.renewConnections(inUse),
       revive: embedded && (() => embedded.ensureRunning()),
     });
-    closers.push(() => inTime(watch.close()));
+    cleanups.push(() => withDeadline(watch.close()));
     const closingDown = { ...config.shutdown, onDelayed: async () => http?.refuse() };
-    closers.push(() => server.close(closingDown));
+    cleanups.push(() => server.close(closingDown));
     signal?.throwIfAborted();
 
     return {
       log,
       grpc: { host: config.grpc.address.host, port: server.port },
       restart() {
-        log.warn({}, 'there is one process only, which is not restarted: WORKERS is 1');
+        log.warn({}, 'not restarting, because WORKERS is 1 and there is only this process');
       },
       close({ delayMs = config.shutdown.delayMs } = {}) {
         closing ??= (async () => {
@@ -285,7 +286,7 @@ export async function startServing(
   }
 }
 
-/** As App has it. */
+/** The `http` of App. */
 export function whereHttp({ http: wanted }: ServerConfig, http: HttpServer | undefined): App['http'] {
   return wanted && http && { host: wanted.address.host, port: http.port };
 }
@@ -294,7 +295,7 @@ function cannotCleanUp(log: Log, error: unknown): void {
   log.warn({ error }, 'could not clean up after a failed start');
 }
 
-/** What `roster migrate` does: one step, on the database that `roster serve` would use. */
+/** Runs `roster migrate`: one step, on the database that `roster serve` would use. */
 export async function migrate(
   config: ServerConfig,
   direction: 'up' | 'down' | 'status',
@@ -319,7 +320,7 @@ async function findDatabase({ database }: ServerConfig, log: Log, signal?: Abort
     log: (message) => log.info({}, message),
     signal,
   }).catch((error: unknown) => {
-    // initdb hears Ctrl-C too: what was interrupted has not failed.
+    // Ctrl-C also interrupts initdb. Report the interruption, not the failure of initdb.
     signal?.throwIfAborted();
     throw error;
   });

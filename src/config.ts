@@ -1,9 +1,8 @@
 /**
- * The environment and the flags as one typed, frozen configuration, or one error that names every bad value.
+ * Reads the environment and the flags into one typed, frozen configuration, or one error that names every invalid value.
  *
- * The tables here drive parsing, `--help` and docs/configuration.md. Nothing else reads `process.env`, and no text
- * made here holds a secret: neither the value of a database's URL or of ROSTER_TOKEN, nor what stands where it does not
- * belong.
+ * The tables here drive parsing, `--help` and docs/configuration.md. Nothing else reads `process.env`. No text made here
+ * has a secret: no database URL, no ROSTER_TOKEN, and no value in a wrong place, which may be a secret.
  */
 import { X509Certificate } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
@@ -14,15 +13,15 @@ import { dirname, join, resolve } from 'node:path';
 import { createSecureContext } from 'node:tls';
 import { parseArgs } from 'node:util';
 
-/** What a setting may be. */
+/** The type of a setting's value. */
 interface Kind<T> {
-  /** Undefined for a text that is not allowed. */
+  /** Returns undefined for a text that is not allowed. */
   parse(text: string): T | undefined;
-  /** What is allowed, as help, documentation and problems say it. */
+  /** The allowed values, for help, documentation and problems. */
   readonly form: string;
-  /** What stands behind the flag in help. */
+  /** The text after the flag in help. */
   readonly placeholder: string;
-  /** Its values are in no text. */
+  /** Its values never appear in texts. */
   readonly secret?: true;
 }
 
@@ -31,7 +30,7 @@ interface Setting {
   readonly kind: Kind<unknown>;
   readonly default?: string | number | boolean;
   readonly description: string;
-  /** What having no value means, for a setting without a default. */
+  /** The meaning of no value, for a setting without a default. */
   readonly unset?: string;
 }
 
@@ -41,7 +40,7 @@ type ValueOf<S extends Setting> =
 
 type Values<T extends readonly Setting[]> = { readonly [S in T[number] as S['name']]: ValueOf<S> };
 
-/** Where something listens; an IPv6 host stands without brackets. */
+/** The address of a server. An IPv6 host has no brackets. */
 export interface Address {
   readonly host: string;
   readonly port: number;
@@ -56,10 +55,10 @@ const wholeNumber = (min: number, max: number): Kind<number> => ({
   },
 });
 
-/** More than machines have cores; each takes memory and connections. */
+/** More than machines have cores. Each process takes memory and connections. */
 const processesMax = 256;
 
-/** Resolved here, so that the configuration says how many it is. */
+/** Resolves auto here, so that the configuration has the number. */
 const processes: Kind<number> = {
   form: `a whole number from 1 to ${processesMax}, or auto`,
   placeholder: '<number>',
@@ -69,7 +68,7 @@ const processes: Kind<number> = {
   },
 };
 
-/** The one kind whose flag may stand alone. */
+/** The only kind whose flag needs no value. */
 const onOff: Kind<boolean> = {
   form: 'true or false',
   placeholder: '',
@@ -91,9 +90,9 @@ const address: Kind<Address> = {
   parse: parseAddress,
 };
 
-/** Of servers to call; the client knows what they may look like. */
+/** Addresses of servers to call. The client validates them. */
 const addresses: Kind<readonly string[]> = {
-  form: 'host:port, where a missing port is 50051, or a target of gRPC such as dns:///host:port; several with commas between',
+  form: 'host:port (default port 50051) or a gRPC target such as dns:///host:port; separate several with commas',
   placeholder: '<host:port,...>',
   parse(text) {
     const parts = text.split(',').map((part) => part.trim());
@@ -101,9 +100,9 @@ const addresses: Kind<readonly string[]> = {
   },
 };
 
-/** Of pages, as a browser says them: scheme and host in lower case, and the port where it is not the scheme's own. */
+/** Origins as browsers send them: scheme and host in lower case, and the port if it is not the scheme's default. */
 const origins: Kind<readonly string[]> = {
-  form: '* or origins like https://app.example.com, with commas between',
+  form: '* or origins like https://app.example.com, separated by commas',
   placeholder: '<origin,...>',
   parse(text) {
     const parts = text.split(',').map((part) => part.trim());
@@ -112,7 +111,7 @@ const origins: Kind<readonly string[]> = {
   },
 };
 
-/** Of the one server behind a gateway. */
+/** The address of the server behind a gateway. */
 const target: Kind<Address> = {
   form: 'host:port or [IPv6]:port, with both parts',
   placeholder: '<host:port>',
@@ -136,10 +135,10 @@ const databaseUrl: Kind<string> = {
 };
 
 const token: Kind<string> = {
-  form: 'at most 4096 characters of ASCII without blanks',
+  form: 'at most 4096 ASCII characters without spaces',
   placeholder: '<token>',
   secret: true,
-  // What an HTTP header may hold without quotes (RFC 6750's b64token and a little more).
+  // These characters need no quotes in an HTTP header (RFC 6750's b64token and a few more).
   parse: (text) => (/^[\x21-\x7e]{1,4096}$/.test(text) ? text : undefined),
 };
 
@@ -153,60 +152,60 @@ const serverSettings = [
     kind: databaseUrl,
     unset: 'the embedded Postgres',
     description:
-      "The Postgres (15 to 18) that keeps the users. Prefer the variable: other users of the machine can read a process's flags.",
+      "The Postgres (15 to 18) that stores the users. Prefer the variable: other users of the machine can read a process's flags.",
   },
   {
     name: 'DATABASE_DIRECT_URL',
     kind: databaseUrl,
     unset: 'DATABASE_URL',
     description:
-      'The same database past a connection pooler, for what needs a session: imports, exports, watches that begin with existing users, migrations and the index for searches.',
+      'The same database without the connection pooler, for work that needs a session: imports, exports, watches that begin with existing users, migrations and the search index.',
   },
   {
     name: 'DATA_DIR',
     kind: folder,
     unset: ".roster in the package's folder",
-    description: 'Where the embedded Postgres keeps its data. A relative path is one from the working directory.',
+    description: 'Where the embedded Postgres keeps its data. A relative path is relative to the working directory.',
   },
   {
     name: 'GRPC_ADDRESS',
     kind: address,
     default: 'localhost:50051',
-    description: 'Where gRPC listens; localhost is IPv4 and IPv6, port 0 picks a free one.',
+    description: 'Where gRPC listens. localhost means IPv4 and IPv6. Port 0 picks a free port.',
   },
   {
     name: 'HTTP_ADDRESS',
     kind: address,
     default: 'localhost:8080',
     description:
-      'Where the page, gRPC-Web, Connect and JSON, /metrics, /healthz and /readyz are, with TLS where gRPC has it. Where the default is taken, they are nowhere, and the log says so.',
+      'Where the page, gRPC-Web, Connect, JSON, /metrics, /healthz and /readyz are served, with TLS if gRPC uses TLS. If the default is taken, they are not served, and a log line says so.',
   },
   {
     name: 'CORS_ORIGINS',
     kind: origins,
-    unset: "the page's own",
+    unset: "the page's own origin",
     description:
-      "Origins whose pages may call over HTTP; * is every one. A proxy in front that passes on another Host than the browser's needs its own here.",
+      "Origins whose pages may call over HTTP; * allows all. Add the origin of a proxy in front that does not pass on the browser's Host.",
   },
   {
     name: 'WORKERS',
     kind: processes,
     default: 1,
     description:
-      'The number of processes that serve, on one port; auto is one for each core. Each has connections, queues and memory of its own.',
+      'The number of processes that serve on one port; auto means one for each core. Each has its own connections, queues and memory.',
   },
   {
     name: 'LOG_LEVEL',
     kind: choice('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'),
     default: 'info',
     description:
-      'The least severe lines that are logged. Each call is one line: warn or error where the server failed, else info.',
+      'The lowest level that is logged. Each call is one line: warn or error if the server failed, else info.',
   },
   {
     name: 'LOG_FORMAT',
     kind: choice('auto', 'pretty', 'json'),
     default: 'auto',
-    description: 'How lines look; auto is pretty on a terminal and JSON elsewhere.',
+    description: 'The format of lines; auto means pretty on a terminal and JSON elsewhere.',
   },
   {
     name: 'TLS_CERT',
@@ -220,20 +219,21 @@ const serverSettings = [
     kind: pemFile,
     unset: 'no client certificates',
     description:
-      "The authorities in PEM, one of which must have signed each client's certificate. Needs TLS_CERT and TLS_KEY.",
+      "Certificate authorities in PEM. One of them must have signed each client's certificate. Needs TLS_CERT and TLS_KEY.",
   },
   {
     name: 'INSECURE',
     kind: onOff,
     default: false,
-    description: 'Lets addresses that other machines reach be served without TLS.',
+    description: 'Allows serving without TLS on addresses that other machines can reach.',
   },
   {
     name: 'DATABASE_CONNECTIONS_MAX',
     kind: wholeNumber(1, 1000),
     // pg's own default.
     default: 10,
-    description: 'Connections to Postgres that calls share, in each of WORKERS; one more watches whether it is there.',
+    description:
+      'Connections to Postgres that calls share, in each of WORKERS. One more checks whether Postgres answers.',
   },
   {
     name: 'DATABASE_CONNECT_TIMEOUT_MS',
@@ -246,7 +246,7 @@ const serverSettings = [
     kind: wholeNumber(1000, dayMs),
     default: 30 * minuteMs,
     description:
-      'The age at which a connection that calls share is replaced, so that none stays with an old server. Each is replaced up to a quarter earlier, so that they are not all replaced together.',
+      'The age at which a shared connection is replaced, so that none stays with an old server. Each is replaced up to a quarter earlier, so that they are not all replaced together.',
   },
   {
     name: 'STATEMENT_TIMEOUT_MS',
@@ -265,7 +265,7 @@ const serverSettings = [
     kind: onOff,
     default: true,
     description:
-      'Names hot statements, so that Postgres parses them once. Off for PgBouncer before 1.21 in transaction mode.',
+      'Names frequent statements, so that Postgres parses them once. Set false for PgBouncer before 1.21 in transaction mode.',
   },
   {
     name: 'BATCH_ROWS_MAX',
@@ -277,41 +277,41 @@ const serverSettings = [
     name: 'QUEUE_ROWS_MAX',
     kind: wholeNumber(1, 1_000_000),
     default: 10_000,
-    description: 'Calls that wait for a statement; past it they fail with RESOURCE_EXHAUSTED.',
+    description: 'Calls that wait for a statement. Further calls fail with RESOURCE_EXHAUSTED.',
   },
   {
     name: 'STREAM_CONNECTIONS_MAX',
     kind: wholeNumber(1, 1000),
     default: 4,
     description:
-      'Connections to Postgres for imports, exports and watches that begin with existing users, one for each, beside DATABASE_CONNECTIONS_MAX and as those in each of WORKERS. Who comes when all are in use waits.',
+      'Connections to Postgres for imports, exports and watches that begin with existing users, one for each, in addition to DATABASE_CONNECTIONS_MAX, in each of WORKERS. If all are in use, calls wait.',
   },
   {
     name: 'STREAM_STALL_TIMEOUT_MS',
     kind: wholeNumber(1000, hourMs),
     default: 30_000,
     description:
-      'How long an import may send nothing, and a watcher take nothing of what waits for it. Over HTTP also how long a client may take for the next 16 KiB of a request or of an answer.',
+      'How long an import may send nothing, and a watcher may leave messages unread. Over HTTP, also how long a client may take for the next 16 KiB of a request or an answer.',
   },
   {
     name: 'BUFFERED_BYTES_MAX',
     kind: wholeNumber(1000, 1_000_000_000_000),
     default: 134_217_728,
     description:
-      'Bytes of requests over HTTP that are still being received, and of answers that clients have not taken yet, in each process. From three quarters of it on, new calls over HTTP fail with OVERLOADED; beyond it the slowest clients are disconnected.',
+      'Bytes of incomplete requests over HTTP and of answers that clients have not read yet, in each process. From three quarters of it on, new calls over HTTP fail with OVERLOADED. Above it, the slowest clients are disconnected.',
   },
   {
     name: 'SNAPSHOT_TIMEOUT_MS',
     kind: wholeNumber(1000, dayMs),
     default: 10 * minuteMs,
     description:
-      'How long an export may hold its snapshot, which keeps Postgres from cleaning up; it can be resumed with another one.',
+      'How long an export may hold its snapshot, which keeps Postgres from cleaning up. It can be resumed with a new one.',
   },
   {
     name: 'CHANGES_KEPT_HOURS',
     kind: wholeNumber(1, 8760),
     default: 168,
-    description: 'How long the change log remembers, so that a watcher that was away can resume.',
+    description: 'How long the change log keeps changes, so that a disconnected watcher can resume.',
   },
   {
     name: 'CHANGES_KEPT_MAX',
@@ -319,64 +319,65 @@ const serverSettings = [
     // About 150 bytes each, indexes included.
     default: 10_000_000,
     description:
-      'How many changes it remembers at most, more than the largest import has users; older ones are forgotten first.',
+      'Changes that the change log keeps, oldest deleted first. Set it above the number of users in the largest import.',
   },
   {
     name: 'SEARCH_INDEX',
     kind: onOff,
     default: true,
     description:
-      'Makes the index that searches by `query` go along, in the background and where Postgres has pg_trgm. It has its price in each create and import; without it a search reads the whole table.',
+      'Creates the index for searches by `query`, in the background and if Postgres has pg_trgm. It makes each create and import slower. Without it, a search reads the whole table.',
   },
   {
     name: 'CONCURRENT_STREAMS_MAX',
     kind: wholeNumber(1, 1_000_000),
-    // The field's usual one. What a client calls beyond it waits there, where it costs nobody else anything.
+    // The usual value of gRPC servers. Further calls wait in the client, where they cost others nothing.
     default: 100,
-    description: "Calls in flight on one client's connection, watches included; a client lets more of them wait.",
+    description: "Calls in flight on one client's connection, including watches. Further calls wait in the client.",
   },
   {
     name: 'CONNECTION_AGE_MS_MAX',
     kind: wholeNumber(1000, dayMs),
     default: 30 * minuteMs,
-    description: "How old a client's connection gets before it is asked to make a new one, so that load spreads again.",
+    description: 'The age at which the server asks a client to reconnect, so that load spreads again.',
   },
   {
     name: 'CONNECTION_AGE_GRACE_MS',
     kind: wholeNumber(0, dayMs),
     default: 5 * minuteMs,
-    description: 'How long calls may still run on a connection that is too old.',
+    description: 'How long calls may continue on a connection that is too old.',
   },
   {
     name: 'KEEPALIVE_TIME_MS',
-    // At most what gRPC itself waits where nothing is set.
+    // At most gRPC's own default.
     kind: wholeNumber(1000, 2 * hourMs),
-    // Below the minute or more after which balancers drop idle connections.
+    // Load balancers drop idle connections after a minute or more.
     default: 30_000,
-    description: 'After how much silence the server asks whether a client is still there.',
+    description: 'How long a client may be silent before the server sends a ping.',
   },
   {
     name: 'KEEPALIVE_TIMEOUT_MS',
     kind: wholeNumber(1, 10 * minuteMs),
     // gRPC's own default.
     default: 20_000,
-    description: "How long the client's answer to that may take.",
+    description: "How long the client's answer to the ping may take.",
   },
   {
     name: 'SHUTDOWN_DELAY_MS',
     kind: wholeNumber(0, 10 * minuteMs),
     default: 0,
-    description: 'How long health says NOT_SERVING before the server stops taking calls. Behind a balancer about 5000.',
+    description:
+      'How long health reports NOT_SERVING before the server stops taking calls. Behind a load balancer, use about 5000.',
   },
   {
     name: 'SHUTDOWN_TIMEOUT_MS',
     kind: wholeNumber(0, 10 * minuteMs),
     default: 10_000,
-    description: 'How long calls in flight may take after that.',
+    description: 'How long calls in flight may take after that delay.',
   },
 ] as const satisfies readonly Setting[];
 
-/** What of the server's settings a gateway on its own has, too. */
+/** The server's settings that a standalone gateway also has. */
 const gatewayServerSettings = [
   'HTTP_ADDRESS',
   'CORS_ORIGINS',
@@ -401,33 +402,38 @@ const gatewaySettings = [
     name: 'TARGET',
     kind: target,
     default: 'localhost:50051',
-    description: 'The gRPC server that the gateway stands in front of.',
+    description: 'The gRPC server behind the gateway.',
   },
   {
     name: 'DESCRIPTORS',
     kind: descriptorsFile,
     unset: "Roster's own",
-    description: 'What that serves; services in it that it does not have answer with UNIMPLEMENTED.',
+    description: 'The services of the target. Calls to a service that it does not have fail with UNIMPLEMENTED.',
   },
   {
     name: 'TARGET_TLS',
     kind: onOff,
-    unset: 'on where one of the files below is given',
-    description: 'Whether it speaks TLS.',
+    unset: 'on if one of the files below is set',
+    description: 'Whether the target uses TLS.',
   },
   {
     name: 'TARGET_CA',
     kind: pemFile,
-    unset: 'those that Node knows',
-    description: 'The authorities in PEM, one of which must have signed its certificate.',
+    unset: 'those of Node.js',
+    description: "Certificate authorities in PEM. One of them must have signed the target's certificate.",
   },
   {
     name: 'TARGET_CERT',
     kind: pemFile,
     unset: 'no client certificate',
-    description: "The gateway's certificate for it in PEM. Needs TARGET_KEY.",
+    description: "The gateway's client certificate in PEM. Needs TARGET_KEY.",
   },
-  { name: 'TARGET_KEY', kind: pemFile, unset: 'no client certificate', description: 'Its key in PEM, not encrypted.' },
+  {
+    name: 'TARGET_KEY',
+    kind: pemFile,
+    unset: 'no client certificate',
+    description: "The client certificate's key in PEM, not encrypted.",
+  },
   ...serverSettings.filter((setting): setting is GatewayServerSetting =>
     gatewayServerSettings.some((name) => name === setting.name),
   ),
@@ -438,7 +444,7 @@ const clientSettings = [
     name: 'ROSTER_ADDRESS',
     kind: addresses,
     default: 'localhost:50051',
-    description: 'The server, or several of one directory, with commas between.',
+    description: 'The server, or several of one directory, separated by commas.',
   },
   {
     name: 'ROSTER_TOKEN',
@@ -450,14 +456,14 @@ const clientSettings = [
   {
     name: 'ROSTER_TLS',
     kind: onOff,
-    unset: 'on where one of the files below is given',
-    description: 'Whether calls go over TLS.',
+    unset: 'on if one of the files below is set',
+    description: 'Whether calls use TLS.',
   },
   {
     name: 'ROSTER_CA',
     kind: pemFile,
-    unset: 'those that Node knows',
-    description: "The authorities in PEM, one of which must have signed the server's certificate.",
+    unset: 'those of Node.js',
+    description: "Certificate authorities in PEM. One of them must have signed the server's certificate.",
   },
   {
     name: 'ROSTER_CERT',
@@ -465,7 +471,12 @@ const clientSettings = [
     unset: 'no client certificate',
     description: "The client's certificate in PEM. Needs ROSTER_KEY.",
   },
-  { name: 'ROSTER_KEY', kind: pemFile, unset: 'no client certificate', description: 'Its key in PEM, not encrypted.' },
+  {
+    name: 'ROSTER_KEY',
+    kind: pemFile,
+    unset: 'no client certificate',
+    description: "The client certificate's key in PEM, not encrypted.",
+  },
   {
     name: 'ROSTER_DEADLINE_MS',
     kind: wholeNumber(1, hourMs),
@@ -474,23 +485,23 @@ const clientSettings = [
   },
 ] as const satisfies readonly Setting[];
 
-/** Paths of PEM files that were there, readable and made for each other when they were checked. */
+/** Paths of PEM files that were readable and belonged together when they were checked. */
 export interface TlsFiles {
   readonly cert: string;
   readonly key: string;
-  /** With it every client must show a certificate. */
+  /** If set, every client must present a certificate. */
   readonly clientCa?: string;
 }
 
 export type LogLevelSetting = Values<typeof serverSettings>['LOG_LEVEL'];
 export type LogFormatSetting = Values<typeof serverSettings>['LOG_FORMAT'];
 
-/** What a server needs to know; docs/configuration.md explains each value. */
+/** The configuration of a server. docs/configuration.md explains each value. */
 export interface ServerConfig {
   readonly database: {
-    /** A secret. Without it the embedded Postgres serves, with its data in `dataDir`. */
+    /** A secret. If unset, the embedded Postgres is used, with its data in `dataDir`. */
     readonly url?: string;
-    /** A secret. The same database past a pooler; only with `url`. */
+    /** A secret. The same database without the pooler. Set only with `url`. */
     readonly directUrl?: string;
     readonly dataDir: string;
     readonly connectionsMax: number;
@@ -506,10 +517,10 @@ export interface ServerConfig {
     readonly stallTimeoutMs: number;
     readonly snapshotTimeoutMs: number;
   };
-  /** For the bytes that one process holds for its clients. */
+  /** Limits the bytes that one process holds for its clients. */
   readonly bufferedBytesMax: number;
   readonly changes: { readonly keptHours: number; readonly keptMax: number };
-  /** Whether an index for searches is made where there is none. */
+  /** Whether the search index is created if it does not exist. */
   readonly searchIndex: boolean;
   readonly grpc: {
     readonly address: Address;
@@ -519,31 +530,31 @@ export interface ServerConfig {
     readonly keepaliveTimeMs: number;
     readonly keepaliveTimeoutMs: number;
   };
-  /** Without it HTTP is nowhere. */
+  /** If unset, nothing is served over HTTP. */
   readonly http?: {
     readonly address: Address;
-    /** Whether nobody asked for the address: then it may be in use by somebody else. */
+    /** Whether it is the default address, which may be in use by another process. */
     readonly isDefault: boolean;
-    /** Of pages that may call, beside this server's own; `*` is every one. */
+    /** Origins of other pages that may call. `*` allows all. */
     readonly corsOrigins: readonly string[];
   };
-  /** Without it everything listens on loopback addresses only, or somebody said INSECURE. */
+  /** If unset, all addresses are loopback addresses, or INSECURE is set. */
   readonly tls?: TlsFiles;
-  /** How many processes serve; with 1 it is the one that was started. */
+  /** The number of processes that serve. If it is 1, that is the process that was started. */
   readonly workers: number;
   readonly log: { readonly level: LogLevelSetting; readonly format: LogFormatSetting };
   readonly shutdown: { readonly delayMs: number; readonly timeoutMs: number };
 }
 
-/** What a gateway on its own needs to know. */
+/** The configuration of a standalone gateway. */
 export interface GatewayConfig {
   readonly target: Address;
-  /** Paths of checked PEM files; without it the target is called in the clear. `cert` and `key` come together. */
+  /** Paths of checked PEM files. If unset, the target is called without TLS. `cert` and `key` come together. */
   readonly targetTls?: { readonly ca?: string; readonly cert?: string; readonly key?: string };
-  /** A path; without it Roster's own. */
+  /** A path. If unset, Roster's own descriptors are used. */
   readonly descriptors?: string;
   readonly http: { readonly address: Address; readonly corsOrigins: readonly string[] };
-  /** Without it it listens on a loopback address only, or somebody said INSECURE. */
+  /** If unset, the address is a loopback address, or INSECURE is set. */
   readonly tls?: TlsFiles;
   readonly stallTimeoutMs: number;
   readonly bufferedBytesMax: number;
@@ -551,18 +562,18 @@ export interface GatewayConfig {
   readonly shutdown: { readonly delayMs: number };
 }
 
-/** What a command that calls a server needs to know. */
+/** The configuration of a command that calls a server. */
 export interface ClientConfig {
-  /** At least one; what each may look like is the client's to say. */
+  /** At least one. The client validates them. */
   readonly addresses: readonly string[];
   /** A secret. */
   readonly token?: string;
-  /** Paths of checked PEM files; without it calls go in the clear. `cert` and `key` come together. */
+  /** Paths of checked PEM files. If unset, calls do not use TLS. `cert` and `key` come together. */
   readonly tls?: { readonly ca?: string; readonly cert?: string; readonly key?: string };
   readonly deadlineMs: number;
 }
 
-/** Every bad value at once, and what is allowed instead; the command line prints the message and exits with 2. */
+/** Names every invalid value and what is allowed. The command line prints the message and exits with 2. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
 
@@ -571,7 +582,7 @@ export class ConfigError extends Error {
   }
 }
 
-/** Flags win over the environment. `args` is what stands behind the command's name. */
+/** Flags override the environment. `args` are the arguments after the command's name. */
 export function parseServerConfig(env: Record<string, string | undefined>, args: readonly string[]): ServerConfig {
   const problems: string[] = [];
   const flags = readFlags(serverSettings, args, problems);
@@ -625,7 +636,7 @@ export function parseServerConfig(env: Record<string, string | undefined>, args:
   });
 }
 
-/** Flags win over the environment. `args` is what stands behind the command's name. */
+/** Flags override the environment. `args` are the arguments after the command's name. */
 export function parseGatewayConfig(env: Record<string, string | undefined>, args: readonly string[]): GatewayConfig {
   const problems: string[] = [];
   const flags = readFlags(gatewaySettings, args, problems);
@@ -678,9 +689,9 @@ export function parseClientConfig(env: Record<string, string | undefined>, flags
 /** A setting as help and documentation show it. */
 export interface SettingRow {
   readonly name: string;
-  /** `--grpc-address <host:port>`, or `--[no-]insecure`; the client's as commander reads them. */
+  /** `--grpc-address <host:port>`, or `--[no-]insecure`. For clients, as commander reads it. */
   readonly flag: string;
-  /** The default, or in brackets what having no value means. */
+  /** The default, or the meaning of no value in brackets. */
   readonly default: string;
   readonly allowed: string;
   readonly description: string;
@@ -692,7 +703,7 @@ export function settingRows(side: 'server' | 'gateway' | 'client'): readonly Set
   ];
   return settings.map((setting) => ({
     name: setting.name,
-    // commander knows no brackets.
+    // Commander does not support brackets.
     flag: `--${side !== 'client' && setting.kind === onOff ? '[no-]' : ''}${flagOf(setting.name)} ${setting.kind.placeholder}`.trimEnd(),
     default: setting.default === undefined ? `(${setting.unset ?? 'none'})` : String(setting.default),
     allowed: setting.kind.form,
@@ -702,7 +713,7 @@ export function settingRows(side: 'server' | 'gateway' | 'client'): readonly Set
 
 /** The settings for `--help`, in at most 100 columns. */
 export function settingsHelp(side: 'server' | 'gateway'): string {
-  const lines = ['Settings, each a flag or a variable of the environment; the flag wins:'];
+  const lines = ['Settings. Each is a flag or an environment variable. The flag wins.'];
   for (const row of settingRows(side)) {
     lines.push('', `  ${row.flag}`, `      ${row.name}, default ${row.default}`);
     for (const line of wrap(`${row.description} Allowed: ${row.allowed}.`, 94)) lines.push(`      ${line}`);
@@ -710,7 +721,7 @@ export function settingsHelp(side: 'server' | 'gateway'): string {
   return `${lines.join('\n')}\n`;
 }
 
-/** As gRPC and URLs write it, with an IPv6 host in brackets. */
+/** The form of gRPC and URLs, with an IPv6 host in brackets. */
 export function formatAddress({ host, port }: Address): string {
   return `${isIPv6(host) ? `[${host}]` : host}:${port}`;
 }
@@ -719,21 +730,21 @@ const loopback = new BlockList();
 loopback.addSubnet('127.0.0.0', 8, 'ipv4');
 loopback.addAddress('::1', 'ipv6');
 
-/** Whether only this machine reaches the host; of names, localhost alone (RFC 6761). */
+/** Whether only this machine can reach the host. The only such name is localhost (RFC 6761). */
 export function isLoopback(host: string): boolean {
   if (isIP(host) === 0) return host.toLowerCase() === 'localhost';
   return loopback.check(host, isIPv6(host) ? 'ipv6' : 'ipv4');
 }
 
-/** A value as somebody gave it, and the name that they gave it by. */
+/** A given value, and the flag or variable that it came from. */
 interface Given {
   readonly label: string;
   readonly text: string;
 }
 
 /**
- * Bad values are added to `problems` and replaced by their defaults, so that the checks that follow can run too.
- * The labels say by which name each value came, for their texts; `unset` are the settings that nobody gave.
+ * Adds invalid values to `problems` and uses their defaults, so that later checks can run. `labels` are the flags or
+ * variables that the values came from, for error texts. `unset` are the settings without a value.
  */
 function readSettings<const T extends readonly Setting[]>(
   settings: T,
@@ -749,7 +760,7 @@ function readSettings<const T extends readonly Setting[]>(
     const text = given.text.trim();
     labels[setting.name] = given.label;
     if (text === '') unset.add(setting.name);
-    // Nothing is unset: compose files and shells write `NAME=` for a value that nobody gave.
+    // An empty text is unset: compose files and shells write `NAME=` for a missing value.
     const { kind, default: fallback } = setting;
     const value = text === '' ? undefined : kind.parse(text);
     if (text !== '' && value === undefined) {
@@ -757,13 +768,13 @@ function readSettings<const T extends readonly Setting[]>(
     }
     values[setting.name] = value ?? (fallback === undefined ? undefined : kind.parse(String(fallback)));
   }
-  // In a loop TypeScript forgets which name goes with which kind.
+  // TypeScript cannot relate names to kinds in a loop.
   return { values: values as Values<T>, labels: labels as Record<T[number]['name'], string>, unset };
 }
 
 function readFlags(settings: readonly Setting[], args: readonly string[], problems: string[]): Map<string, Given> {
   const byFlag = new Map(settings.map((setting) => [flagOf(setting.name), setting]));
-  // Not strict, which stops at the first problem and repeats values, be they secret or not.
+  // Not strict: strict mode stops at the first problem and repeats values, even secret ones.
   const { tokens } = parseArgs({
     args: [...args],
     options: Object.fromEntries(
@@ -778,7 +789,7 @@ function readFlags(settings: readonly Setting[], args: readonly string[], proble
   let unknownAt = Number.NEGATIVE_INFINITY;
   for (const token of tokens) {
     if (token.kind === 'positional') {
-      // Behind an unknown flag it is most likely that flag's value. It is never repeated: it may be a secret.
+      // After an unknown flag, it is probably that flag's value. It is never repeated, because it may be a secret.
       if (token.index === unknownAt + 1) continue;
       problems.push(`Argument ${token.index + 1} is unexpected: settings are flags, like --log-level debug`);
     }
@@ -800,8 +811,8 @@ function readFlags(settings: readonly Setting[], args: readonly string[], proble
 }
 
 function unknownFlag(flag: string, settings: readonly Setting[]): string {
-  // What does not look like a flag's name may be a value that lost its flag.
-  if (!/^--?[a-z][a-z0-9_-]{0,39}$/i.test(flag)) return 'There is an unknown flag; --help lists those that there are';
+  // A text that does not look like a flag may be a value without its flag.
+  if (!/^--?[a-z][a-z0-9_-]{0,39}$/i.test(flag)) return 'There is an unknown flag; --help lists all flags';
   const known = settings.flatMap(({ name, kind }) =>
     kind === onOff ? [`--${flagOf(name)}`, `--no-${flagOf(name)}`] : [`--${flagOf(name)}`],
   );
@@ -809,13 +820,13 @@ function unknownFlag(flag: string, settings: readonly Setting[]): string {
   const [nearest] = known
     .map((other) => ({ other, distance: editDistance(spelled, other) }))
     .sort((a, b) => a.distance - b.distance);
-  // A third of the letters: more than slips of the fingers, less than another word.
+  // A third of the letters: more than typing errors, less than another word.
   const close = nearest !== undefined && nearest.distance <= spelled.length / 3;
   const meant = close ? nearest.other : known.find((other) => spelled.length > 4 && other.startsWith(spelled));
-  return `${flag} is an unknown flag; ${meant === undefined ? '--help lists those that there are' : `did you mean ${meant}?`}`;
+  return `${flag} is an unknown flag; ${meant === undefined ? '--help lists all flags' : `did you mean ${meant}?`}`;
 }
 
-/** Levenshtein's distance, row by row. */
+/** The Levenshtein distance, computed row by row. */
 function editDistance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, j) => j);
   for (const [i, letter] of [...a].entries()) {
@@ -829,14 +840,14 @@ function editDistance(a: string, b: string): number {
 }
 
 function parseAddress(text: string): Address | undefined {
-  // Neither `:50051` nor `50051`: programs differ in whether that means this machine or everybody.
+  // Not `:50051` or `50051`: programs disagree on whether these mean this machine or every interface.
   const match = /^(?:\[([^\]]+)\]|([a-z0-9._-]{1,253})):(\d{1,5})$/i.exec(text);
   const [, ipv6, name, digits] = match ?? [];
   const port = Number(digits);
   const host = ipv6 ?? name;
   if (host === undefined || !(port <= 65_535)) return undefined;
   if (ipv6 !== undefined && !isIPv6(ipv6)) return undefined;
-  // A host that ends in a number is an IPv4 address or nothing (the URL standard says the same).
+  // A host that ends in a number must be an IPv4 address (as in the URL standard).
   if (name !== undefined && !isIPv4(name) && /(?:^|\.)\d+$/.test(name)) return undefined;
   return { host, port };
 }
@@ -844,10 +855,10 @@ function parseAddress(text: string): Address | undefined {
 function isDatabaseUrl(text: string): boolean {
   if (!/^postgres(?:ql)?:\/\//i.test(text) || !URL.canParse(text)) return false;
   const { username, password, hostname, pathname, hash } = new URL(text);
-  // An unescaped # would cut the password in two.
+  // An unescaped # would end the password early.
   if (hash !== '') return false;
   try {
-    // As pg does when it connects, which would be too late.
+    // pg decodes these parts only when it connects, which would be too late.
     for (const part of [username, password, hostname, pathname]) decodeURIComponent(part);
     return true;
   } catch {
@@ -855,7 +866,7 @@ function isDatabaseUrl(text: string): boolean {
   }
 }
 
-/** Paths and not contents: a key in the configuration would be one careless log line away from everybody. */
+/** Returns paths, not contents, because a key in the configuration could be logged by mistake. */
 function tlsFiles(
   values: { readonly TLS_CERT?: string; readonly TLS_KEY?: string; readonly TLS_CLIENT_CA?: string },
   labels: Readonly<Record<'TLS_CERT' | 'TLS_KEY' | 'TLS_CLIENT_CA', string>>,
@@ -870,7 +881,7 @@ function tlsFiles(
   return cert === undefined || key === undefined ? undefined : { cert, key, clientCa };
 }
 
-/** What other machines reach goes over TLS, or somebody has said that it need not. */
+/** Requires TLS or INSECURE for addresses that other machines can reach. */
 function checkWire<Name extends string>(
   names: readonly Name[],
   values: Readonly<Record<NoInfer<Name>, Address>> & {
@@ -885,13 +896,13 @@ function checkWire<Name extends string>(
   for (const name of names) {
     if (isLoopback(values[name].host)) continue;
     problems.push(
-      `${labels[name]} is no loopback address (localhost, 127.0.0.0/8, ::1), and without TLS others can read what ` +
-        'goes over the wire: set TLS_CERT and TLS_KEY, or INSECURE=true (--insecure) to serve in the clear',
+      `${labels[name]} is not a loopback address (localhost, 127.0.0.0/8, ::1), and without TLS others can read the ` +
+        'traffic: set TLS_CERT and TLS_KEY, or INSECURE=true (--insecure) to serve without TLS',
     );
   }
 }
 
-/** The files for calls over TLS; undefined for calls in the clear. `side` begins the settings' names. */
+/** The files for calls over TLS, or undefined without TLS. The settings' names begin with `side`. */
 function callerTls<Side extends 'ROSTER' | 'TARGET'>(
   side: Side,
   {
@@ -943,7 +954,7 @@ function checkAuthorities(path: string | undefined, label: string, problems: str
   const pem = path === undefined ? undefined : readPem(path, label, problems);
   if (pem === undefined) return;
   try {
-    // A secure context takes any text for authorities, and then trusts nobody.
+    // A secure context accepts any text as authorities, and then trusts no certificate.
     new X509Certificate(pem);
   } catch {
     problems.push(`${label} must hold certificates in PEM`);
@@ -957,19 +968,19 @@ function readPem(path: string, label: string, problems: string[]): Buffer | unde
     const code = error instanceof Error && 'code' in error ? error.code : undefined;
     const why =
       code === 'ENOENT'
-        ? 'there is no such file'
+        ? 'the file does not exist'
         : code === 'EACCES'
           ? 'this user may not read it'
           : code === 'EISDIR'
             ? 'it is a folder'
             : 'it cannot be read';
-    // Without the path: some put the key itself where its path belongs.
-    problems.push(`${label} must be the path of a PEM file, and ${why}`);
+    // Without the path, because some users put the key itself there.
+    problems.push(`${label} must be the path of a PEM file, but ${why}`);
     return undefined;
   }
 }
 
-/** PEM, read anew. */
+/** Re-reads the PEM files. */
 export async function readTls({ cert, key, clientCa }: TlsFiles) {
   return {
     cert: await readFile(cert),
@@ -978,7 +989,7 @@ export async function readTls({ cert, key, clientCa }: TlsFiles) {
   };
 }
 
-/** The value in a problem's text, unless it is a secret or looks like something that may hold one. */
+/** The value in a problem's text, unless it is a secret or may contain one. */
 function shown(setting: Setting, text: string): string {
   if (setting.kind.secret || !/^[\w.,:*[\]+ -]{1,60}$/.test(text)) return '';
   return `, not "${text}"`;
@@ -991,7 +1002,7 @@ export function packageRoot(): string {
   return folder;
 }
 
-/** GRPC_ADDRESS is --grpc-address; ROSTER_TOKEN, among commands that all are Roster's, is --token. */
+/** GRPC_ADDRESS becomes --grpc-address, and ROSTER_TOKEN becomes --token. */
 function flagOf(name: string): string {
   return name
     .replace(/^ROSTER_/, '')

@@ -1,11 +1,11 @@
 #!/usr/bin/env node
-/** The command line's entry: hands the process to it, and ends it with the exit code, or with the npm that began it. */
+/** Runs the command line in this process, until it returns an exit code or the npm that started it ends. */
 import { run } from './cli/run.js';
 
-// As app.ts does for a server: else an attribute of that name would be lost between a file and a message.
+// As in app.ts. Otherwise an attribute with that name would be lost between a file and a message.
 Reflect.deleteProperty(Object.prototype, '__proto__');
 
-// npm passes a SIGTERM on to the shell between itself and this process, and the shell to nobody: the server would go on alone.
+// npm sends SIGTERM only to the shell between itself and this process, so the server would continue alone.
 if (process.env.npm_lifecycle_event === 'serve' && process.env.npm_package_name === 'roster') endWithParent();
 
 const exitCode = await run(process.argv.slice(2), {
@@ -17,16 +17,16 @@ const exitCode = await run(process.argv.slice(2), {
   exit: (code) => process.exit(code),
 });
 
-// All that was to be done or written has been; what may still wait for a database that does not answer has no say.
+// All work is done. Exit now even if a database connection still has pending promises.
 process.exit(exitCode);
 
-/** Nothing tells that a parent has gone: so this asks, once a second. */
+/** Checks once a second whether the parent has ended, because no event reports it. */
 function endWithParent(): void {
   const parent = process.ppid;
   const timer = setInterval(() => {
     if (process.ppid === parent) return;
     process.emit('SIGTERM', 'SIGTERM');
   }, 1000).unref();
-  // Ctrl-C reaches all of them, and another signal would end at once what is being ended in order.
+  // Ctrl-C reaches all of these processes, and a second signal would interrupt the orderly shutdown.
   for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => clearInterval(timer));
 }

@@ -1,4 +1,4 @@
-/** The application from its start to its end: what a start that does not get there leaves, and ends and deaths of Postgres. */
+/** The whole application: failed starts leave nothing behind, shutdowns end in time, and Postgres is restarted. */
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -11,14 +11,14 @@ import { parseServerConfig } from '../src/config.js';
 import { startEmbeddedPostgres } from '../src/store/embedded-postgres.js';
 import { createTestDatabase, type TestDatabase } from './support/database.js';
 
-/** A bound for what never happens, far above what the slowest machine needs. */
-const patience = { timeout: 30_000 };
+/** Far more than the slowest machine needs. */
+const timeout = { timeout: 30_000 };
 
-// Servers of its own, because they are killed and stopped; one folder for all, because initdb takes a second.
+// These tests kill and stop their own Postgres servers. One folder for all, because initdb takes a second.
 let dataDir: string;
 beforeAll(() => {
   dataDir = mkdtempSync(join(tmpdir(), 'roster-app-'));
-  // For root the server runs as somebody else, who must be able to enter.
+  // If the tests run as root, the server runs as another user, who must be able to enter the folder.
   chmodSync(dataDir, 0o755);
 });
 afterAll(() => rmSync(dataDir, { recursive: true, force: true }));
@@ -47,7 +47,7 @@ function postmasterPid(): number | undefined {
   return existsSync(file) ? Number.parseInt(readFileSync(file, 'utf8'), 10) || undefined : undefined;
 }
 
-/** How many sockets of this process take connections. */
+/** The number of sockets of this process that accept connections. */
 function listeners(): number {
   return process.getActiveResourcesInfo().filter((name) => name === 'TCPServerWrap').length;
 }
@@ -67,7 +67,7 @@ function connected(database: TestDatabase): Promise<unknown[]> {
   );
 }
 
-describe('a start that does not get to its end', () => {
+describe('a start that fails', () => {
   let database: TestDatabase;
   beforeAll(async () => {
     database = await createTestDatabase();
@@ -77,15 +77,15 @@ describe('a start that does not get to its end', () => {
   it('because its port is taken, leaves no connection behind', async () => {
     const GRPC_ADDRESS = await takePort();
     await expect(start({ DATABASE_URL: database.url, GRPC_ADDRESS }).app).rejects.toThrow(GRPC_ADDRESS.split(':')[1]);
-    await vi.waitUntil(async () => (await connected(database)).length === 0, patience);
-    // Only the one that was in the way.
+    await vi.waitUntil(async () => (await connected(database)).length === 0, timeout);
+    // Only the listener that took the port.
     expect(listeners()).toBe(1);
   });
 
-  it('because it is given up last of all, leaves no connection and no listener behind', async () => {
+  it('because it is aborted at the last step, leaves no connection and no listener behind', async () => {
     const holder = new pg.Client({ connectionString: database.url });
     await holder.connect();
-    // Holds back what comes after the pool is open and before the socket is.
+    // Blocks the start after the pool is open and before the socket is.
     await holder.query('begin; lock table directory in access exclusive mode');
     const caller = new AbortController();
     const { app } = start({ DATABASE_URL: database.url }, caller.signal);
@@ -97,20 +97,20 @@ describe('a start that does not get to its end', () => {
             `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
           )
         ).length === 1,
-      patience,
+      timeout,
     );
-    const reason = new Error('given up');
+    const reason = new Error('aborted');
     caller.abort(reason);
     await holder.end();
     expect(await outcome).toBe(reason);
-    await vi.waitUntil(async () => (await connected(database)).length === 0, patience);
-    await vi.waitUntil(() => listeners() === 0, patience);
+    await vi.waitUntil(async () => (await connected(database)).length === 0, timeout);
+    await vi.waitUntil(() => listeners() === 0, timeout);
   });
 
-  it('because it is given up half-way, stops the Postgres that it has started', async () => {
+  it('because it is aborted half-way, stops the Postgres that it has started', async () => {
     const caller = new AbortController();
-    const reason = new Error('given up');
-    // Whoever went on to listen would fail for another reason.
+    const reason = new Error('aborted');
+    // A start that continued would fail for another reason, because the port is taken.
     const { app } = start({ DATA_DIR: dataDir, GRPC_ADDRESS: await takePort() }, caller.signal, (message) => {
       if (message === 'migrated') caller.abort(reason);
     });
@@ -125,37 +125,38 @@ describe('a start that does not get to its end', () => {
   });
 });
 
-describe('a Postgres of its own', () => {
+describe('an embedded Postgres', () => {
   it('that is killed is started again, and calls are served as before', async () => {
     const { lines, app: starting } = start({ DATA_DIR: dataDir });
     const app = await starting;
     onTestFinished(() => app.close());
-    await vi.waitUntil(() => lines.some(({ msg }) => msg === 'connected to the database'), patience);
+    await vi.waitUntil(() => lines.some(({ msg }) => msg === 'connected to the database'), timeout);
     using client = createClient({ address: `localhost:${app.grpc.port}` });
     const { user } = await client.createUser({ user: { firstName: 'Ada', email: 'ada@example.com' } });
     const killed = postmasterPid();
     expect(killed).toBeDefined();
     process.kill(killed ?? Number.NaN, 'SIGKILL');
-    await vi.waitUntil(() => ![killed, undefined].includes(postmasterPid()), patience);
-    await vi.waitFor(async () => expect(await client.isServing()).toBe(true), patience);
-    await vi.waitFor(async () => expect((await client.getUser({ id: user?.id })).user).toEqual(user), patience);
-    const states = lines.map(({ msg }) => String(msg)).filter((message) => message.endsWith(' the database'));
-    expect(states).toEqual(['connected to the database', 'cannot reach the database', 'connected to the database']);
+    await vi.waitUntil(() => ![killed, undefined].includes(postmasterPid()), timeout);
+    await vi.waitFor(async () => expect(await client.isServing()).toBe(true), timeout);
+    await vi.waitFor(async () => expect((await client.getUser({ id: user?.id })).user).toEqual(user), timeout);
+    const [connected, disconnected] = ['connected to the database', 'cannot reach the database'];
+    const states = lines.map(({ msg }) => msg).filter((message) => message === connected || message === disconnected);
+    expect(states).toEqual([connected, disconnected, connected]);
   });
 });
 
-describe('an end', () => {
+describe('a shutdown', () => {
   it('leaves no connection and no listener behind', async () => {
     await using database = await createTestDatabase();
     const { lines, app: starting } = start({ DATABASE_URL: database.url });
     const app = await starting;
-    await vi.waitUntil(() => lines.some(({ msg }) => msg === 'connected to the database'), patience);
+    await vi.waitUntil(() => lines.some(({ msg }) => msg === 'connected to the database'), timeout);
     await app.close();
-    await vi.waitUntil(async () => (await connected(database)).length === 0, patience);
+    await vi.waitUntil(async () => (await connected(database)).length === 0, timeout);
     expect(listeners()).toBe(0);
   });
 
-  it('comes although the database has fallen silent, with a call in flight', async () => {
+  it('completes although the database does not answer and a call is in flight', async () => {
     const postgres = await startEmbeddedPostgres({ dataDir });
     onTestFinished(() => postgres.stop());
     const { lines, app: starting } = start({ DATABASE_URL: postgres.url, SHUTDOWN_TIMEOUT_MS: '1000' });
@@ -171,13 +172,13 @@ describe('an end', () => {
          where backend_type = 'client backend' and pid <> pg_backend_pid()`,
       );
       return rows.some(({ wait }) => wait === 'Lock') ? rows : undefined;
-    }, patience);
+    }, timeout);
     const processes = [postmasterPid() ?? Number.NaN, ...sessions.map(({ pid }) => pid)];
     for (const pid of processes) process.kill(pid, 'SIGSTOP');
     try {
       const began = performance.now();
       await app.close();
-      // Far from what it takes, and far below what a connection or a statement may take that nobody bounds.
+      // Far above what it takes, and far below the timeouts of connections and statements.
       expect(performance.now() - began).toBeLessThan(20_000);
       expect(await held).toMatchObject({ code: 'UNAVAILABLE' });
       expect(lines).toContainEqual(expect.objectContaining({ level: 'warn', msg: expect.stringMatching(/in time/) }));

@@ -1,10 +1,10 @@
-/** The rules of the tree that a compiler does not hold: who may import whom, who reads the environment, how files begin. */
+/** The rules of the source tree that a compiler does not check: imports, environment variables, names and file headers. */
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 
 const root = path.resolve(import.meta.dirname, '..');
-/** The table in docs/architecture.md: what each place may import, apart from itself. */
+/** The table in docs/architecture.md: the places that each place may import, apart from itself. */
 const mayImport = new Map<string, readonly string[]>();
 for (const row of readFileSync(path.join(root, 'docs/architecture.md'), 'utf8').matchAll(
   /^\| \[([\w./-]+?)\/?\]\([^)]*\) \|[^|]*\|([^|]*)\|$/gm,
@@ -32,12 +32,12 @@ function placeOf(file: string): string {
   return first === 'src' ? `${first}/${second}` : first;
 }
 
-/** As the table's last column has it: `store`, `app`, `generated`. */
+/** The name in the table's last column: `store`, `app`, `generated`. */
 function nameOf(place: string): string {
   return path.posix.basename(place, '.ts');
 }
 
-/** What stands behind `from` and in `import(…)`: at the beginning of a line, so that prose in comments is none. */
+/** The names after `from`, only of statements that begin a line so that comments do not count, and in `import(…)`. */
 function importsOf(source: string): string[] {
   const statements = source.matchAll(
     /^(?:import|export)\b(?:[^'"`;]*?\bfrom)?\s*['"]([^'"]+)['"]|\bimport\(\s*['"]([^'"]+)['"]/gm,
@@ -54,13 +54,13 @@ function neighboursOf(file: string, source: string): string[] {
     .filter((name) => !name.endsWith('.css'));
 }
 
-/** The files for which a rule does not hold. */
+/** The files that break a rule. */
 function breaches(rule: (file: string, source: string) => boolean): string[] {
   return [...sources].filter(([file, source]) => !rule(file, source)).map(([file]) => file);
 }
 
 describe('the tree', () => {
-  it('has its code where these tests look', () => {
+  it('has code in the places that these tests check', () => {
     expect(files.length).toBeGreaterThan(10);
     expect(mayImport.get('src/operations')).toEqual(['event-loop', 'model', 'store', 'telemetry']);
     const imports = [...sources.values()].flatMap(importsOf);
@@ -68,11 +68,11 @@ describe('the tree', () => {
     expect(imports).toContain('typeorm');
   });
 
-  it('has no place that the table does not name', () => {
+  it('has only places that the table names', () => {
     expect([...new Set(files.map(placeOf))].filter((place) => !mayImport.has(place))).toEqual([]);
   });
 
-  it('imports along the table only', () => {
+  it('imports only as the table allows', () => {
     const wrong: string[] = [];
     for (const [file, source] of sources) {
       const place = placeOf(file);
@@ -86,7 +86,7 @@ describe('the tree', () => {
     expect(wrong).toEqual([]);
   });
 
-  it('imports across folders by relative paths to files that are there', () => {
+  it('imports across folders by relative paths to existing files', () => {
     const missing = [...sources].flatMap(([file, source]) =>
       neighboursOf(file, source)
         .filter((neighbour) => !sources.has(neighbour) && !neighbour.startsWith('generated/'))
@@ -95,7 +95,7 @@ describe('the tree', () => {
     expect(missing).toEqual([]);
   });
 
-  it('keeps TypeORM and Postgres’ driver in the store, and gRPC out of it', () => {
+  it('keeps TypeORM and the Postgres driver in the store, and gRPC out of it', () => {
     const imports = (source: string, pattern: RegExp) => importsOf(source).some((name) => pattern.test(name));
     const inStore = (file: string) => ['src/store', 'migrations'].includes(placeOf(file));
     expect(breaches((file, source) => inStore(file) || !imports(source, /^(?:typeorm|pg)(?:\/|$)/))).toEqual([]);
@@ -103,8 +103,8 @@ describe('the tree', () => {
     expect(breaches((file, source) => !pure(file) || !imports(source, /grpc|protobuf/))).toEqual([]);
   });
 
-  it('keeps the model pure: no clock, no files, no sockets, nothing that waits', () => {
-    // node:url has functions of texts only.
+  it('keeps the model pure: no clock, files, sockets or promises', () => {
+    // The functions of node:url are pure.
     const impure = /^node:(?!(?:crypto|url)$)/;
     expect(
       breaches((file, source) => placeOf(file) !== 'src/model' || !importsOf(source).some((name) => impure.test(name))),
@@ -125,20 +125,20 @@ describe('each file', () => {
     expect(breaches((_, source) => !/^export\s+default\b|\bas\s+default\b/m.test(source))).toEqual([]);
   });
 
-  it('re-exports nothing, but for the client’s index', () => {
+  it('re-exports nothing, except the client’s index', () => {
     expect(
       breaches((file, source) => file === 'src/client/index.ts' || !/^export\s[^;=]*\bfrom\s+'/m.test(source)),
     ).toEqual([]);
   });
 
-  it('is named in kebab-case, and for what it holds', () => {
+  it('is named in kebab-case, and for its content', () => {
     const names = files.filter((file) => !/^(?:[a-z0-9-]+\/)+[a-z0-9]+(?:-[a-z0-9]+)*\.tsx?$/.test(file));
     expect(names).toEqual([]);
     const forKind = /\.(?:service|dto|module)\.ts$|\b(?:utils?|helpers?|common|misc)\b/;
     expect(files.filter((file) => forKind.test(file))).toEqual([]);
   });
 
-  it('leaves the environment to src/config.ts, which main.ts may hand it to', () => {
+  it('leaves the environment to src/config.ts and to main.ts, which passes it on', () => {
     const readers = ['src/config.ts', 'src/main.ts'];
     expect(
       breaches((file, source) => readers.includes(file) || !/\bprocess\s*\.\s*env\b/.test(withoutComments(source))),

@@ -1,4 +1,4 @@
-/** Every setting, good and bad, and that documentation and help say what the code does. */
+/** Valid and invalid values of every setting, and the settings in the documentation and the help. */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -164,7 +164,7 @@ describe('the configuration of a server', () => {
     });
   });
 
-  it('takes every setting from a flag too, and flags win', () => {
+  it('also takes every setting from a flag, and flags win', () => {
     const args = settingRows('server').flatMap(({ name, flag }) => {
       const [given = ''] = flag.replace('[no-]', '').split(' ');
       if (name === 'DATABASE_URL' || name === 'DATABASE_DIRECT_URL') return [given, 'postgres:///roster'];
@@ -187,11 +187,11 @@ describe('the configuration of a server', () => {
     expect(config.grpc).toMatchObject({ address: { host: '127.0.0.1', port: 7 }, keepaliveTimeoutMs: 1000 });
     expect(config.log).toEqual({ level: 'warn', format: 'pretty' });
     expect(config.tls?.clientCa).toBe(file('ca.pem'));
-    // One for each core; as many as this runs on.
+    // auto means one for each core.
     expect(config.workers).toBe(availableParallelism());
   });
 
-  it('takes the last of a flag that comes twice, and either form of a switch', () => {
+  it('uses the last of two equal flags, and accepts both forms of a switch', () => {
     expect(parseServerConfig({}, ['--log-level', 'warn', '--log-level=error']).log.level).toBe('error');
     const open = ['--grpc-address=0.0.0.0:1'];
     expect(serverProblems({ INSECURE: 'true' }, ...open, '--no-insecure')).toHaveLength(1);
@@ -199,13 +199,13 @@ describe('the configuration of a server', () => {
     expect(serverProblems({}, ...open, '--no-insecure', '--insecure')).toEqual([]);
   });
 
-  it('takes an empty value for none', () => {
+  it('treats an empty value as unset', () => {
     const env = Object.fromEntries(settingRows('server').map(({ name }) => [name, ' ']));
     expect(parseServerConfig(env, [])).toEqual(parseServerConfig({}, []));
     expect(parseServerConfig({ DATABASE_URL: 'postgres://h/x' }, ['--database-url=']).database.url).toBeUndefined();
   });
 
-  it('is frozen all the way down', () => {
+  it('is deeply frozen', () => {
     const frozen = (value: unknown): boolean =>
       typeof value !== 'object' || value === null || (Object.isFrozen(value) && Object.values(value).every(frozen));
     const tls = { TLS_CERT: file('cert.pem'), TLS_KEY: file('key.pem') };
@@ -230,7 +230,7 @@ describe('the configuration of a server', () => {
     ['LOG_FORMAT', ['yaml'], 'LOG_FORMAT must be auto, pretty or json'],
     ['INSECURE', ['yes', 'on', '2'], 'INSECURE must be true or false'],
     ['PREPARED_STATEMENTS', ['off'], 'PREPARED_STATEMENTS must be true or false'],
-  ])('%s is nothing like %j', (name, bad, problem) => {
+  ])('%s refuses %j', (name, bad, problem) => {
     for (const text of bad) expect(serverProblems({ [name]: text })).toEqual([`${problem}, not "${text}"`]);
   });
 
@@ -257,13 +257,13 @@ describe('the configuration of a server', () => {
     }
   });
 
-  it('refuses other than loopback addresses without TLS, and says both ways out', () => {
+  it('refuses other than loopback addresses without TLS, and names both solutions', () => {
     for (const host of ['0.0.0.0', '[::]', '10.0.0.1', '[fe80::1%eth0]', 'roster.example', 'localhost.example']) {
       const problems = serverProblems({ GRPC_ADDRESS: `${host}:1` }, `--http-address=${host}:2`);
       expect(problems).toHaveLength(2);
       for (const problem of problems) expect(problem).toMatch(/TLS_CERT and TLS_KEY, or INSECURE=true \(--insecure\)/);
-      expect(problems[0]).toMatch(/^GRPC_ADDRESS is no loopback/);
-      expect(problems[1]).toMatch(/^--http-address is no loopback/);
+      expect(problems[0]).toMatch(/^GRPC_ADDRESS is not a loopback/);
+      expect(problems[1]).toMatch(/^--http-address is not a loopback/);
       expect(serverProblems({ GRPC_ADDRESS: `${host}:1` }, '--insecure')).toEqual([]);
       expect(
         serverProblems({ GRPC_ADDRESS: `${host}:1`, TLS_CERT: file('cert.pem'), TLS_KEY: file('key.pem') }),
@@ -280,7 +280,7 @@ describe('the configuration of a server', () => {
     expect(formatAddress({ host: 'localhost', port: 5 })).toBe('localhost:5');
   });
 
-  it('takes URLs of Postgres only, and of those only what pg can read', () => {
+  it('accepts only URLs of Postgres that pg can parse', () => {
     for (const good of [
       'postgres://h/d',
       'POSTGRESQL://u:p@[::1]:5432/d?sslmode=require',
@@ -302,13 +302,13 @@ describe('the configuration of a server', () => {
     }
   });
 
-  it('takes a direct URL only beside the URL that it leads past', () => {
+  it('accepts a direct URL only together with a URL', () => {
     const direct = { DATABASE_DIRECT_URL: 'postgres://h/d' };
     expect(serverProblems({ ...direct, DATABASE_URL: 'postgres://pooler/d' })).toEqual([]);
     expect(serverProblems(direct)).toEqual(['DATABASE_DIRECT_URL needs DATABASE_URL']);
   });
 
-  it('wants files that are there, readable, PEM and made for each other', () => {
+  it('requires readable PEM files that belong together', () => {
     const [cert, key, ca] = [file('cert.pem'), file('key.pem'), file('ca.pem')];
     const garbage = file('garbage.pem');
     const noPair = 'TLS_CERT and TLS_KEY must be a certificate and its own key, in PEM and not encrypted';
@@ -318,8 +318,8 @@ describe('the configuration of a server', () => {
     expect(serverProblems({ TLS_CERT: cert, TLS_KEY: file('other-key.pem') })).toEqual([noPair]);
     expect(serverProblems({ TLS_CERT: garbage, TLS_KEY: key })).toEqual([noPair]);
     expect(serverProblems({ TLS_CERT: file('none'), TLS_KEY: file('folder'), TLS_CLIENT_CA: garbage })).toEqual([
-      'TLS_CERT must be the path of a PEM file, and there is no such file',
-      'TLS_KEY must be the path of a PEM file, and it is a folder',
+      'TLS_CERT must be the path of a PEM file, but the file does not exist',
+      'TLS_KEY must be the path of a PEM file, but it is a folder',
       'TLS_CLIENT_CA must hold certificates in PEM',
     ]);
   });
@@ -349,8 +349,8 @@ describe('the configuration of a server', () => {
     [['--keepalive'], '--keepalive is an unknown flag; did you mean --keepalive-time-ms?'],
     [['--no-insecur'], '--no-insecur is an unknown flag; did you mean --no-insecure?'],
     [['--no-log-level'], '--no-log-level is an unknown flag; did you mean --log-level?'],
-    [['--frobnicate', 'x'], '--frobnicate is an unknown flag; --help lists those that there are'],
-    [['-x'], '-x is an unknown flag; --help lists those that there are'],
+    [['--frobnicate', 'x'], '--frobnicate is an unknown flag; --help lists all flags'],
+    [['-x'], '-x is an unknown flag; --help lists all flags'],
     [['--log-level'], '--log-level needs a value: trace, debug, info, warn, error, fatal or silent'],
     [['--log-level', '--insecure'], '--log-level needs a value: trace, debug, info, warn, error, fatal or silent'],
     [['debug'], 'Argument 1 is unexpected: settings are flags, like --log-level debug'],
@@ -359,7 +359,7 @@ describe('the configuration of a server', () => {
     expect(serverProblems({}, ...args)).toEqual([problem]);
   });
 
-  it('never repeats a secret, wherever it stands', () => {
+  it('never repeats a secret, even in a wrong place', () => {
     const url = `postgres://ada:${secret}@h/d`;
     const mistakes = [
       ['--databse-url', url],
@@ -424,21 +424,21 @@ describe('the configuration of a client', () => {
     expect(parseClientConfig(env, flags)).toEqual({ addresses, token: 'other', tls: {}, deadlineMs: 8 });
   });
 
-  it('takes the options that commander makes of its rows', () => {
+  it('accepts the options that commander creates from the rows', () => {
     const command = new Command('get');
     for (const { flag, description } of settingRows('client')) command.option(flag, description);
     command.parse(['--address', 'b:3', '--token', 't', '--tls', '--deadline-ms', '9'], { from: 'user' });
     expect(parseClientConfig({}, command.opts())).toEqual({ addresses: ['b:3'], token: 't', tls: {}, deadlineMs: 9 });
   });
 
-  it('turns TLS on for whoever names a file for it, and refuses files without it', () => {
+  it('turns TLS on if a file for it is set, and refuses files if TLS is off', () => {
     expect(parseClientConfig({ ROSTER_CA: file('ca.pem') }).tls).toEqual({ ca: file('ca.pem') });
     expect(clientProblems({ ROSTER_CA: file('ca.pem'), ROSTER_TLS: 'false' })).toEqual([
       'ROSTER_TLS is off, but ROSTER_CA, ROSTER_CERT and ROSTER_KEY are for calls over TLS',
     ]);
     expect(clientProblems({ ROSTER_CERT: file('cert.pem') })).toEqual(['ROSTER_CERT needs ROSTER_KEY']);
     expect(clientProblems({}, { ca: file('none') })).toEqual([
-      '--ca must be the path of a PEM file, and there is no such file',
+      '--ca must be the path of a PEM file, but the file does not exist',
     ]);
   });
 
@@ -458,9 +458,9 @@ describe('the configuration of a client', () => {
   });
 });
 
-describe('what is said of the settings', () => {
+describe('the description of the settings', () => {
   it.each(['server', 'gateway', 'client'] as const)(
-    'docs/configuration.md has the table of the %s as the code has it',
+    'in docs/configuration.md has the same table of the %s as the code',
     (side) => {
       const rows = settingRows(side).map(
         (row) => `| \`${row.name}\` | ${row.default} | ${row.allowed} | ${row.description} |`,
@@ -470,7 +470,7 @@ describe('what is said of the settings', () => {
     },
   );
 
-  it('the help names every setting, flag, default and what is allowed, in 100 columns', () => {
+  it('in the help names every setting, flag, default and allowed value, in 100 columns', () => {
     const written: string[] = [];
     const command = new Command('serve').addHelpText('after', `\n${settingsHelp('server')}`);
     command.configureOutput({ writeOut: (text) => written.push(text) }).outputHelp();
@@ -484,7 +484,7 @@ describe('what is said of the settings', () => {
     for (const line of help.split('\n')) expect(line.length).toBeLessThanOrEqual(100);
   });
 
-  it('no name comes twice, and units and bounds come last', () => {
+  it('has each name once, with units and bounds last', () => {
     const names = [...settingRows('server'), ...settingRows('client')].map(({ name }) => name);
     expect(new Set(names).size).toBe(names.length);
     for (const name of names) expect(name).toMatch(/^[A-Z]+(_[A-Z]+)*$/);

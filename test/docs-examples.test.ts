@@ -1,9 +1,9 @@
 /**
- * Does what the pages on streams say, from top to bottom, and compares what comes out with what they show.
+ * Runs the commands of the pages on streams, from top to bottom, and compares their output with the pages.
  *
- * A page is a shell's session against a directory of three users: a ```ts block is the file that the next `$ node …`
- * runs, `$ cat …` of a file that nothing has written yet says what is in it, a ```sql block goes to the database, and ^C
- * is pressed when all that stands before it has come. Ids, times and tokens differ each time; … stands for any text.
+ * A page is a shell session against a directory of three users. A ```ts block is the file that the next `$ node …` runs.
+ * `$ cat …` of a missing file creates it. A ```sql block runs in the database. ^C is sent after all output before it has
+ * arrived. Ids, times and tokens differ each time; … matches any text.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
@@ -19,7 +19,7 @@ const users = [
   { firstName: 'Alan', lastName: 'Turing', email: 'alan@example.com', attributes: { department: 'ops' } },
 ];
 
-const patience = { timeout: 30_000, interval: 20 };
+const timeout = { timeout: 30_000, interval: 20 };
 
 type Step =
   | { kind: 'ts'; text: string }
@@ -42,7 +42,7 @@ function stepsOf(page: string): Step[] {
   });
 }
 
-/** What may stand in place of a text that differs each time. */
+/** Patterns for texts that differ each time. */
 const changing: readonly [RegExp, string][] = [
   [/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/, '[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}'],
   [/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z/, '\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d\\.\\d{3}Z'],
@@ -59,6 +59,10 @@ function patternOf(shown: string): string {
   });
   return parts.join('');
 }
+
+/** A command prints these only if it takes longer than a second. */
+const progressLines =
+  /^(?:Checking|Exporting|Finishing|Importing|Writing): (?:\d+% \| )?[\d,]+ rows \| [\d,]+\/s \| .*\n/gm;
 
 const isShown = (output: string, shown: string) => new RegExp(`^${patternOf(shown)}$`).test(output);
 
@@ -82,7 +86,9 @@ async function run(line: string, shown: string, before: number | null): Promise<
     return 0;
   }
   const command = line.replaceAll('$?', String(before)).replaceAll('localhost:50051', app.address);
-  const { output, ended, kill } = project.start(command, { ROSTER_ADDRESS: app.address });
+  const { output: fullOutput, ended, kill } = project.start(command, { ROSTER_ADDRESS: app.address });
+  const showsProgress = shown.search(progressLines) >= 0;
+  const output = () => (showsProgress ? fullOutput() : fullOutput().replaceAll(progressLines, ''));
   let code: number | null | undefined;
   void ended.then((ended) => {
     code = ended;
@@ -90,10 +96,10 @@ async function run(line: string, shown: string, before: number | null): Promise<
   const [first = '', rest] = shown.split('^C\n');
   try {
     if (rest !== undefined) {
-      await expect.poll(() => isShown(output(), first) || output(), patience).toBe(true);
+      await expect.poll(() => isShown(output(), first) || output(), timeout).toBe(true);
       kill('SIGINT');
     }
-    await expect.poll(() => (code === undefined ? output() : code), patience).not.toBeTypeOf('string');
+    await expect.poll(() => (code === undefined ? output() : code), timeout).not.toBeTypeOf('string');
     const expected = first + (rest ?? '');
     if (!isShown(output(), expected)) expect(output(), line).toBe(expected);
     return code ?? null;
@@ -105,7 +111,7 @@ async function run(line: string, shown: string, before: number | null): Promise<
 describe.each(pages)('docs/%s.md', (page) => {
   const steps = stepsOf(page);
 
-  it('shows what happens', async () => {
+  it('shows the real output', async () => {
     await app.client.importAllUsers(page === 'import' ? [] : users);
     let source = '';
     let code: number | null = 0;

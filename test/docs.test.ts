@@ -1,4 +1,4 @@
-/** The documentation against what it speaks of: links, anchors, npm scripts and the table of errors. */
+/** Checks the documentation against the repository: links, anchors, npm scripts, commands and tables. */
 import { existsSync, globSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -22,7 +22,7 @@ function proseOf(file: string): string {
   return read(file).replace(/^ *```.*?^ *```$/gms, '');
 }
 
-/** As GitHub names headings. */
+/** The anchors that GitHub creates for headings. */
 function anchorsOf(file: string): string[] {
   return [...proseOf(file).matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) =>
     heading
@@ -43,7 +43,7 @@ function brokenLinksOf(file: string): string[] {
   });
 }
 
-/** Cells of the rows of the first table behind a heading, without its titles. */
+/** The cells of the table whose first title is `firstTitle`, without the titles. */
 function tableOf(file: string, firstTitle: string): string[][] {
   const lines = read(file).split('\n');
   const start = lines.findIndex((line) => line.startsWith(`| ${firstTitle} |`));
@@ -62,8 +62,8 @@ describe('the documentation', () => {
     expect(brokenLinksOf(file)).toEqual([]);
   });
 
-  it('names only npm scripts that there are', () => {
-    // An example is read in its own folder, and has scripts of its own.
+  it('names only npm scripts that exist', () => {
+    // The README of an example may also name the scripts of its own folder.
     const scriptsOf = (folder: string): object => {
       const manifest = join(folder, 'package.json');
       return existsSync(join(root, manifest)) ? (JSON.parse(read(manifest)).scripts ?? {}) : {};
@@ -72,21 +72,21 @@ describe('the documentation', () => {
       const scripts = { ...scriptsOf('.'), ...(file.startsWith('examples') ? scriptsOf(dirname(file)) : {}) };
       return [...read(file).matchAll(/\bnpm (?:run (?:--silent )?([\w:-]+)|(test)\b)/g)].map(([, run, test]) => {
         const script = run ?? test ?? '';
-        return { script, isThere: script in scripts };
+        return { script, exists: script in scripts };
       });
     });
     expect(named.map(({ script }) => script)).toContain('serve');
-    expect(named.filter(({ isThere }) => !isThere)).toEqual([]);
+    expect(named.filter(({ exists }) => !exists)).toEqual([]);
   });
 
-  it('names only commands of roster that there are', () => {
+  it('names only commands of roster that exist', () => {
     const run = read('src/cli/run.ts');
     const named = files.flatMap((file) => [...read(file).matchAll(/\bnpx roster ([a-z]+)/g)].map(([, name]) => name));
     expect(named).toContain('create');
     expect([...new Set(named)].filter((name) => !run.includes(`'./${name}.js'`))).toEqual([]);
   });
 
-  it('links to every other file of it from the README, and to each example from the list of them', () => {
+  it('links to every page from the README, and to every example from the list of examples', () => {
     const linked = ['README.md', 'examples/README.md'].flatMap((list) =>
       [...read(list).matchAll(/\]\(([^)#\s]+)/g)].map(([, link = '']) => join(dirname(list), link)),
     );
@@ -96,7 +96,7 @@ describe('the documentation', () => {
 });
 
 describe('docs/errors.md', () => {
-  it('has every reason, in order, with the status that it goes out with', () => {
+  it('has every reason, in order, with its status', () => {
     const documented = tableOf('docs/errors.md', 'Reason').map(([reason, status]) => [
       reason?.replaceAll('`', ''),
       status,
@@ -104,14 +104,14 @@ describe('docs/errors.md', () => {
     expect(documented).toEqual(Object.entries(faultCodes));
   });
 
-  it('says of each when, what to do and whether to try again', () => {
+  it('says for each reason when it occurs, what to do and whether to retry', () => {
     const rows = tableOf('docs/errors.md', 'Reason');
     expect(rows.filter((row) => row.length !== 5 || row.includes(''))).toEqual([]);
   });
 });
 
 describe('the limits in docs/errors.md', () => {
-  it('are those of each method of the contract', () => {
+  it('are the limits of each method of the contract', () => {
     const documented = tableOf('docs/errors.md', 'Method').flatMap(([methods = '', limit = '']) => {
       const [, number, unit] = /^(\d+) (KiB|MiB)$/.exec(limit) ?? [];
       const bytes = Number(number) * (unit === 'KiB' ? 1024 : 1024 * 1024);

@@ -1,6 +1,4 @@
-/**
- * What the commands that call a server have in common: how they find it, and how they stop.
- */
+/** Creates the commands that call a server: their flags, and a client for each run. */
 import { readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import { type Client, createClient } from '../client/index.js';
@@ -8,37 +6,37 @@ import { type ClientConfig, type ClientFlags, parseClientConfig, settingRows } f
 import { UsageError } from './failure.js';
 import type { Terminal } from './terminal.js';
 
-/** What is the same for all commands: `signal` is aborted, with an Interrupted, when the command is to stop. */
+/** Passed to every command. `signal` is aborted with an Interrupted when the command must stop. */
 export interface Context {
   terminal: Terminal;
   signal: AbortSignal;
-  /** Runs before a second Ctrl-C ends the process at once. */
+  /** Registers a callback that runs before a second Ctrl-C ends the process. */
   onKill(kill: () => void): void;
 }
 
 export type ClientCommandOptions = ClientFlags & { tokenFile?: string; json?: boolean };
 
-/** Each example is what stands behind `roster`. */
+/** Each example is the part of a command line after `roster`. */
 export function createClientCommand(name: string, description: string, examples: readonly string[]): Command {
   return new Command(name)
     .description(description)
     .addHelpText('after', `\nExamples:\n${examples.map((example) => `  roster ${example}`).join('\n')}`);
 }
 
-/** The flags that all client commands have. Last, because help shows flags in the order in which they were added. */
+/** Adds the flags of all client commands. Call it last: help shows flags in the order in which they were added. */
 export function addClientFlags(command: Command): void {
-  command.optionsGroup('Output:').option('--json', 'write JSON as protobuf maps it (lowerCamelCase), errors too');
+  command.optionsGroup('Output:').option('--json', 'write output and errors as protobuf JSON (lowerCamelCase)');
   command.optionsGroup('Connection:');
   for (const row of settingRows('client')) {
-    // No default here: commander's would go before the environment's value.
+    // No default here: commander's default would override the environment variable.
     command.addOption(new Option(row.flag, `${row.description} [${row.name}, default ${row.default}]`));
     if (row.name === 'ROSTER_TOKEN') {
-      command.option('--token-file <path>', 'A file that holds the token, and nothing else.');
+      command.option('--token-file <path>', 'The path of a file that contains only the token.');
     }
   }
 }
 
-/** Runs one command's work with a client of its own. */
+/** Runs a command with a client that is closed afterwards. */
 export async function withClient(
   { terminal, signal }: Context,
   options: ClientCommandOptions,
@@ -59,7 +57,7 @@ function connect({ addresses, tls, token, deadlineMs }: ClientConfig): Client {
       deadlineMs,
     });
   } catch (error) {
-    // Whatever a client refuses to start with was said on the command line or in the environment.
+    // All options come from the command line or the environment, so this is a usage error.
     throw new UsageError(error instanceof Error ? error.message : String(error));
   }
 }
@@ -70,6 +68,6 @@ function tokenOf({ token, tokenFile }: ClientCommandOptions): ClientCommandOptio
   try {
     return readFileSync(tokenFile, 'utf8').trim();
   } catch {
-    throw new UsageError('--token-file must be the path of a file that can be read.');
+    throw new UsageError('--token-file must be the path of a readable file.');
   }
 }

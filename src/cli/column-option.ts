@@ -1,60 +1,60 @@
-/** The `--column` option, and what the command says of a header that it cannot use as it stands. */
+/** Parses the `--column` option, and describes the problems of an unusable header. */
 import { InvalidArgumentError } from 'commander';
 import { UsageError } from './failure.js';
 import { isWritable, snakeCase, writableFields } from './user-columns.js';
 import { type Column, fieldNamed } from './user-header.js';
 
-/** `first_name=Given name`, for commander; a repeated flag adds to the ones before. */
+/** Parses `first_name=Given name` for commander. A repeated flag adds to the previous ones. */
 export function parseColumn(text: string, before: ReadonlyMap<string, string> = new Map()): Map<string, string> {
   const [, field = '', name = ''] = /^([^=]+)=(.+)$/s.exec(text) ?? [];
   const known = fieldNamed(field) ?? snakeCase(field);
   if (!isWritable(known)) {
     throw new InvalidArgumentError(
-      `It must be field=name, with a field of ${Object.keys(writableFields).join(', ')} or attributes.KEY.`,
+      `It must be field=name. A field is ${Object.keys(writableFields).join(', ')} or attributes.KEY.`,
     );
   }
   if (before.has(name) || [...before.values()].includes(known)) {
-    throw new InvalidArgumentError('A field and a column can be named once.');
+    throw new InvalidArgumentError('Name each field and each column only once.');
   }
   return new Map(before).set(name, known);
 }
 
-/** Whether nobody knows what a column is. */
+/** Whether the meaning of a column is unknown. */
 export function isUnknown({ field, isIgnored }: Column): boolean {
   return field === '' && !isIgnored;
 }
 
-/** Says which columns are unknown, and one thing to do with them that works. */
+/** Names the unknown columns, and suggests an option that works. */
 export function unknownColumns(columns: readonly Column[]): UsageError {
   const unknown = columns.filter(isUnknown);
-  // An attribute that another column is already would be taken away from that column.
+  // Do not suggest an attribute that another column already has.
   const example = unknown.find((column) => {
     const isTaken = columns.some(({ field }) => field === `attributes.${column.name}`);
     return canBeGiven(column, columns) && !column.name.includes('=') && !isTaken;
   });
   const option = example && optionOf(`attributes.${example.name}`, example.name);
   const advice = option
-    ? `Keep them as attributes, as with ${option}, or leave them out (--ignore-unknown-columns).`
+    ? `Keep them as attributes, such as with ${option}, or leave them out (--ignore-unknown-columns).`
     : 'Leave them out (--ignore-unknown-columns).';
   const known = [...Object.keys(writableFields), 'attributes.KEY'].join(', ');
   return new UsageError(
     `Unknown columns: ${unknown.map((column) => describe(column, columns)).join(', ')}. Known are ${known} ` +
-      `and usual spellings of them. ${advice}`,
+      `and common spellings of them. ${advice}`,
   );
 }
 
-/** Says which fields have no column, and how to name one. */
+/** Names the fields without a column, and says how to choose a column. */
 export function missingColumns(columns: readonly Column[], missing: readonly string[]): UsageError {
   const [field = ''] = missing;
   const example = columns.find((column) => isUnknown(column) && canBeGiven(column, columns));
   const others = columns.filter(({ name }) => name !== '').map((column) => describe(column, columns));
-  const advice = example && ` If one of them is ${field}, say so, as with ${optionOf(field, example.name)}.`;
+  const advice = example && ` If one of them is ${field}, pass it, such as ${optionOf(field, example.name)}.`;
   return new UsageError(
-    `No column is ${missing.join(' or ')}, which every user needs. The columns are ${others.join(', ')}.${advice ?? ''}`,
+    `There is no column for ${missing.join(' or ')}, which every user needs. The columns are ${others.join(', ')}.${advice ?? ''}`,
   );
 }
 
-/** Says which columns are the same field, and how to choose one of them. */
+/** Names the columns for the same field, and says how to choose one of them. */
 export function duplicateColumns(
   columns: readonly Column[],
   { field, indexes }: { field: string; indexes: readonly number[] },
@@ -68,12 +68,12 @@ export function duplicateColumns(
   return new UsageError(`The header names ${field} twice: ${places.join(' and ')}. ${advice}`);
 }
 
-/** A column without a name is called by its place. */
+/** Identifies a column without a name by its number. */
 function describe(column: Column, columns: readonly Column[]): string {
   return column.name === '' ? `column ${columns.indexOf(column) + 1}, which has no name` : JSON.stringify(column.name);
 }
 
-/** Whether --column can name a column: it is the only one of its name, and a terminal shows the name as it is. */
+/** Whether --column can name a column: the name must be unique and printable. */
 function canBeGiven({ name }: Column, columns: readonly Column[]): boolean {
   const isAlone = columns.filter((column) => column.name === name).length === 1;
   return isAlone && /^[^\p{C}\p{Zl}\p{Zp}]+$/u.test(name);

@@ -4,12 +4,12 @@ import { type ClientCommandOptions, type Context, createClientCommand, withClien
 import { addUserFlags, printUser, type UserFlags, userOf } from './user-fields.js';
 
 export function createCreateCommand(context: Context): Command {
-  const command = createClientCommand('create', 'Add a user, and show them as they are in the directory.', [
+  const command = createClientCommand('create', 'Add a user and show the stored user.', [
     'create --first-name Ada --last-name Lovelace --email ada@example.com',
     'create --first-name Ada --email ada@example.com --attribute department=ops --attribute floor=3',
   ]);
   return addUserFlags(command)
-    .option('--request-id <uuid>', 'makes it safe to run the same command again: the second time creates nobody')
+    .option('--request-id <uuid>', 'make the command safe to repeat: the same id creates only one user')
     .action((options: ClientCommandOptions & UserFlags & { requestId?: string }) =>
       withClient(context, options, async (client) => {
         const request = { user: userOf(options), requestId: options.requestId };

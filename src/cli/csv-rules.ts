@@ -1,17 +1,17 @@
 /**
- * What the two parsers of CSV have in common, the command line's and the page's: how a file begins, which rows are blank,
- * how long a row may be, and what is said of broken quotes.
+ * Rules for the CSV parsers of the command line and the web page: the start of a file, blank rows, the longest row and
+ * the texts about broken quotes.
  *
- * The web page imports this too: nothing of Node may be imported here.
+ * The web page imports this file, so it must not import Node modules.
  */
 import { WrongEncoding } from './file-text.js';
 
-/** A user's longest fields are 20 KB. A quote that is never closed takes the rest of the file, and this ends it early. */
+/** A user's longest fields take 20 KB. This limit stops the parser early if a quote is never closed. */
 export const recordLengthMax = 1_048_576;
 
 export const csvProblems = {
-  openingQuote: 'a quote within a cell that does not begin with one; quote the cell, and write the quote twice',
-  closingQuote: 'something follows a closing quote; a quote within a quoted cell is written twice',
+  openingQuote: 'an unquoted cell contains a quote; quote the whole cell, and write the quote twice',
+  closingQuote: 'text follows a closing quote; write a quote within a quoted cell twice',
   notClosed: 'a quote is opened and never closed',
   tooLong: 'a row is longer than 1 MiB, perhaps because a quote is never closed',
 } as const;
@@ -22,7 +22,7 @@ export interface CsvRecord {
   readonly line: number;
 }
 
-/** Spreadsheets write rows of empty cells below the last row that was ever used. */
+/** Spreadsheets write rows of empty cells after the last used row. */
 export function isBlank(cells: readonly string[]): boolean {
   return cells.every((cell) => cell.trim() === '');
 }
@@ -36,13 +36,13 @@ export const delimiterNames: Readonly<Record<string, string>> = {
 
 export interface CsvText {
   readonly delimiter: string;
-  /** Without a line such as `sep=;`. */
+  /** Does not include a first line such as `sep=;`. */
   readonly text: AsyncIterable<string>;
-  /** The line of the file that the text begins with. */
+  /** The line of the file where the text begins. */
   readonly line: number;
 }
 
-/** Reads as far as the header to find what is between the cells: `asked`, or what `sep=` names, or what the header shows. */
+/** Reads up to the header to find the delimiter: `asked`, the one of a `sep=` line, or the header's most common one. */
 export async function openCsv(source: AsyncIterable<string>, asked?: string): Promise<CsvText> {
   const pieces = source[Symbol.asyncIterator]();
   let head = '';
@@ -70,18 +70,18 @@ export async function openCsv(source: AsyncIterable<string>, asked?: string): Pr
   };
 }
 
-/** Excel takes a first line `sep=;` for the delimiter and shows it nowhere. */
+/** Excel reads the delimiter from a first line `sep=;` and does not show that line. */
 function separatorLineOf(head: string): [line: string, separator: string | undefined] {
   const [line = '', separator] = /^"?sep=([^\r\n"])"?(?:\r\n|\n|\r)/i.exec(head) ?? [];
   return [line, separator];
 }
 
-/** Begins a file whose header does not show what is between its cells; empty if it does. */
+/** The `sep=` line for a delimiter that a reader cannot find in the header, else empty. */
 export function separatorLine(delimiter: string): string {
   return Object.hasOwn(delimiterNames, delimiter) ? '' : `sep=${delimiter}\n`;
 }
 
-/** The lines of a text in which each quoted cell is a single letter, so that nothing quoted counts as a delimiter or a break. */
+/** Splits a text into lines, with each quoted cell replaced by a letter, so that quoted delimiters and breaks do not count. */
 function linesWithoutQuoted(text: string): string[] {
   return text
     .slice(0, recordLengthMax)
@@ -95,11 +95,11 @@ function hasWholeHeader(head: string): boolean {
   const [firstLine] = separatorLineOf(head);
   const lines = linesWithoutQuoted(head.slice(firstLine.length));
   const header = lines.slice(0, -1).find(isHeader);
-  // A quote that is left is one whose end has not come yet.
+  // A remaining quote has not been closed yet.
   return header !== undefined && !header.includes('"');
 }
 
-/** What the header has most of between its cells. */
+/** Returns the delimiter that occurs most often in the header. */
 function guessDelimiter(text: string): string {
   const header = linesWithoutQuoted(text).find(isHeader) ?? '';
   const candidates = Object.keys(delimiterNames);

@@ -1,4 +1,4 @@
-/** `roster delete`: erases one user, after a question where there is somebody to ask. */
+/** `roster delete`: erases one user, after a confirmation on a terminal. */
 import type { Command } from 'commander';
 import { type ClientCommandOptions, type Context, createClientCommand, withClient } from './client-command.js';
 import { UsageError } from './failure.js';
@@ -13,15 +13,15 @@ export function createDeleteCommand(context: Context): Command {
     'delete 0198c0de-0000-7000-8000-000000000000 --yes --allow-missing',
   ])
     .argument('<id>')
-    .option('--etag <etag>', 'fails where the user has changed since this was read')
-    .option('--allow-missing', 'succeeds when there is no such user')
-    .option('-y, --yes', 'does not ask; needed where nobody can be asked')
+    .option('--etag <etag>', 'fail if the user has changed since this etag was read')
+    .option('--allow-missing', 'succeed if no user has this id')
+    .option('-y, --yes', 'do not ask; required without a terminal')
     .action((id: string, options: DeleteOptions) =>
       withClient(context, options, async (client) => {
         const { terminal, signal } = context;
         if (!options.yes) {
           if (!terminal.stdin.isTTY || !terminal.stderr.isTTY) {
-            throw new UsageError('Nobody is here to be asked whether to erase the user: say --yes.');
+            throw new UsageError('Cannot ask for confirmation without a terminal. Pass --yes to erase the user.');
           }
           if (!(await confirm(terminal, `Erase user ${safeText(id)}?`, signal))) throw new Error('Nothing was erased.');
         }

@@ -1,16 +1,16 @@
 /**
- * The file that an export writes, and the one beside it that knows how far it is, from before the first byte until after
- * the last: as long as FILE.resume is there, FILE is not whole.
+ * Writes an export's FILE, and FILE.resume, which records the progress. FILE.resume exists from before the first byte
+ * until after the last: while it exists, FILE is incomplete.
  */
 import { type FileHandle, open, readFile, rm, stat } from 'node:fs/promises';
 import { UsageError } from './failure.js';
 import { replaceFile } from './saved-file.js';
 import type { UserFormat } from './user-file.js';
 
-// How much an export that was killed does twice. Each time costs two waits for the disk.
+// A killed export repeats about this much work. Each save waits for the disk twice.
 const saveMs = 1_000;
 
-/** How far an export is: what `bytes` of the file hold ends where `resumeToken` goes on. */
+/** The progress of an export: `resumeToken` continues after the first `bytes` bytes of the file. */
 export interface ExportProgress {
   format: UserFormat;
   filter: string;
@@ -21,11 +21,11 @@ export interface ExportProgress {
 
 export interface ExportFile extends AsyncDisposable {
   readonly progress: Readonly<ExportProgress>;
-  /** Whole lines, and the token that goes on behind them. */
+  /** Appends whole lines, and remembers the token that continues after them. */
   append(lines: string, users: number, resumeToken: string): Promise<void>;
-  /** Makes what was appended safe, so that a resumed export goes on behind all of it. */
+  /** Flushes all appended lines to the disk, so that a resumed export continues after them. */
   save(): Promise<void>;
-  /** The export is whole. */
+  /** Marks the export as complete. */
   finish(): Promise<void>;
 }
 
@@ -33,7 +33,7 @@ export function resumePath(path: string): string {
   return `${path}.resume`;
 }
 
-/** Undefined where none was interrupted. Throws a UsageError for a file that is none of ours. */
+/** Returns undefined if no export was interrupted. Throws a UsageError if the progress file is invalid. */
 export async function readProgress(path: string): Promise<ExportProgress | undefined> {
   let text: string;
   try {
@@ -50,29 +50,27 @@ export async function readProgress(path: string): Promise<ExportProgress | undef
       return { format, filter, resumeToken, bytes, users };
     }
   } catch {
-    // No JSON at all.
+    // It is not JSON.
   }
-  throw new UsageError(`${resumePath(path)} is not what an interrupted export leaves.`);
+  throw new UsageError(`${resumePath(path)} is not the progress file of an export.`);
 }
 
-/** Begins the file, or goes on where `from` says. */
+/** Creates the file, or opens it where `from` left it. */
 export async function openExportFile(path: string, from: ExportProgress): Promise<ExportFile> {
   const progress = { ...from };
   const isNew = progress.resumeToken === '';
   if (isNew) {
     progress.bytes = 0;
     progress.users = 0;
-    // First: from now on the file is not whole.
+    // This comes first: from now on the file is incomplete.
     await replaceFile(resumePath(path), format(progress));
   }
   const file = await open(path, isNew ? 'w' : 'r+');
   try {
     if ((await file.stat()).size < progress.bytes) {
-      throw new UsageError(
-        'The file is shorter than the export had left it; delete it and its .resume, and begin again.',
-      );
+      throw new UsageError('The file is shorter than the export left it. Delete it and its .resume, and start again.');
     }
-    // What follows came after the last time that both were safe, and comes again.
+    // Removes users that were written after the last save. They are exported again.
     await file.truncate(progress.bytes);
   } catch (error) {
     await file.close();
@@ -81,7 +79,7 @@ export async function openExportFile(path: string, from: ExportProgress): Promis
   let savedMs = performance.now();
 
   async function save(): Promise<void> {
-    // In this order: a token must never be ahead of the users it stands for.
+    // In this order: a saved token must never cover users that are not on the disk.
     await file.datasync();
     await replaceFile(resumePath(path), format(progress));
     savedMs = performance.now();
@@ -118,10 +116,10 @@ function format(progress: ExportProgress): string {
   return `${JSON.stringify(progress)}\n`;
 }
 
-/** Throws a UsageError for what is there and no file, such as a pipe: an export could not go on in it. */
+/** Throws a UsageError for a pipe or another special file, because an export cannot be resumed in it. */
 export async function refuseSpecialFile(path: string): Promise<void> {
   const stats = await stat(path).catch(() => undefined);
   if (stats !== undefined && !stats.isFile()) {
-    throw new UsageError('That is no file. Leave it out to write to the standard output.');
+    throw new UsageError('The path is not a file. Omit it to write to the standard output.');
   }
 }

@@ -1,6 +1,4 @@
-/**
- * How a command ends that did not do what it was asked: its text, and the exit code that a script can act on.
- */
+/** Turns a command's failure into its error text and its exit code. */
 import { CommanderError } from 'commander';
 import { RosterError, type StatusName } from '../client/index.js';
 import { ConfigError } from '../config.js';
@@ -22,14 +20,14 @@ export const exitCodes = {
 
 /** For `--help` and the documentation. */
 export const exitCodesHelp = `Exit codes:
-  0    done
-  1    something unexpected, or a no to a question
-  2    a bad argument or setting, here or for the server
-  3    there is no such user
+  0    success
+  1    an unexpected error, or the answer no to a question
+  2    the command or the server found an invalid argument or setting
+  3    the user does not exist
   4    a conflict: the email is taken, or the user has changed since the etag was read
-  5    not now: the server is away, overloaded or too slow
-  6    not allowed: no token, a wrong one, or one that may not do this
-  7    an import had rows that were rejected
+  5    the server is unavailable, overloaded or too slow
+  6    not allowed: the token is missing, invalid or lacks permission
+  7    the import rejected rows
   130  interrupted by Ctrl-C (143 by SIGTERM)`;
 
 const exitCodeByStatus: Partial<Record<StatusName, number>> = {
@@ -44,12 +42,12 @@ const exitCodeByStatus: Partial<Record<StatusName, number>> = {
   PERMISSION_DENIED: exitCodes.refused,
 };
 
-/** Arguments that commander took and that still make no sense. */
+/** Commander accepts the arguments, but they are invalid. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
 
-/** An import that went as it should, with rows in it that did not get in. */
+/** The import rejected rows. */
 export class RowsRejected extends Error {
   override readonly name = 'RowsRejected';
 }
@@ -62,7 +60,7 @@ export function exitCodeOf(error: unknown): number {
   return isUsage ? exitCodes.usage : exitCodes.unexpected;
 }
 
-/** Whole lines, for the standard error output. */
+/** Returns whole lines for the standard error output. */
 export function describeFailure(error: unknown, json: boolean): string {
   return json ? `${safeJson({ error: jsonOf(error) })}\n` : `${linesOf(error).map(safeText).join('\n')}\n`;
 }
@@ -81,19 +79,21 @@ function linesOf(error: unknown): string[] {
   if (!(error instanceof RosterError)) return [`error: ${messageOf(error)}`];
   const { code, reason, message, violations } = error;
   const lines = [`error: ${message} (${code}${reason === undefined ? '' : `, ${reason}`})`];
-  // A message about a single field has said it all.
-  const isTold = violations.length === 1 && message.includes(violations[0]?.description ?? '');
-  if (!isTold) for (const { field, description } of violations) lines.push(`  ${field}: ${description}`);
+  // The message may already contain the only violation.
+  const isInMessage = violations.length === 1 && message.includes(violations[0]?.description ?? '');
+  if (!isInMessage) for (const { field, description } of violations) lines.push(`  ${field}: ${description}`);
   if (code === 'UNAVAILABLE' && reason === undefined) {
-    lines.push('Is the server running? "roster serve" starts one; --address or ROSTER_ADDRESS says where it is.');
+    lines.push(
+      'Is the server running? Start it with "roster serve", or set its address with --address or ROSTER_ADDRESS.',
+    );
   }
   return lines;
 }
 
-/** With what caused it: a server that does not start says "the database is away", its cause says why. */
+/** Adds the causes, which say for example why a server cannot reach its database. */
 function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  // An AggregateError, as for a name with two addresses, has no text of its own.
+  // An AggregateError, such as for a name with two addresses, has no text of its own.
   const own = error instanceof AggregateError && error.message === '' ? error.errors[0] : error;
   const message =
     own instanceof Error
@@ -103,6 +103,6 @@ function messageOf(error: unknown): string {
           .trim()
       : String(own);
   const causes = error instanceof AggregateError && own === error ? error.errors : [error.cause];
-  const told = causes.filter((cause) => cause instanceof Error).map(messageOf);
-  return told.length > 0 ? `${message} (${told.join('; ')})` : message;
+  const causeTexts = causes.filter((cause) => cause instanceof Error).map(messageOf);
+  return causeTexts.length > 0 ? `${message} (${causeTexts.join('; ')})` : message;
 }

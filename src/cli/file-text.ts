@@ -1,10 +1,10 @@
 /**
- * The text of a file of users: finds the encoding, decodes piece by piece, and knows the line of what cannot be decoded.
+ * Decodes a file of users piece by piece: finds the encoding, and names the line of bytes that cannot be decoded.
  *
- * The web page imports this too, so that it reads the same files: nothing of Node may be imported here.
+ * The web page imports this file, so it must not import Node modules.
  */
 
-/** The file cannot be read from `line` on, or not at all if there is no line. Lines count from 1. */
+/** The file cannot be read from `line` on, or not at all if `line` is undefined. Lines count from 1. */
 export class UnreadableFile extends Error {
   override readonly name: string = 'UnreadableFile';
   readonly line: number | undefined;
@@ -19,10 +19,10 @@ export class UnreadableFile extends Error {
   }
 }
 
-/** The bytes are not text in the encoding that was tried. Another encoding may read the file. */
+/** The bytes are invalid in the encoding that was tried. Another encoding may work. */
 export class WrongEncoding extends UnreadableFile {
   override readonly name = 'WrongEncoding';
-  /** An encoding that is worth a try. */
+  /** An encoding to try next. */
   readonly suggestion: string;
 
   constructor(problem: string, line: number, suggestion: string) {
@@ -47,7 +47,7 @@ export function parseEncoding(name: string): string | undefined {
   }
 }
 
-/** For people. */
+/** The name of an encoding in messages. */
 export function describeEncoding(encoding: string): string {
   return encoding.startsWith('utf-') ? encoding.toUpperCase() : encoding;
 }
@@ -60,7 +60,7 @@ export interface DecodedText {
   isPlainUtf8(): boolean;
 }
 
-/** A byte order mark decides about the encoding, then `asked`, and without both it is UTF-8. */
+/** The encoding is that of a byte order mark, else `asked`, else UTF-8. */
 export function decodeText(chunks: AsyncIterable<Uint8Array>, asked = 'utf-8'): DecodedText {
   let encoding = asked;
   let hasMark = false;
@@ -82,7 +82,7 @@ export function decodeText(chunks: AsyncIterable<Uint8Array>, asked = 'utf-8'): 
   return { text: decode(), encoding: () => encoding, isPlainUtf8: () => encoding === 'utf-8' && !hasMark };
 }
 
-/** The same bytes, with at least as many in the first chunk as the longest byte order mark has. */
+/** Yields the same bytes. The first chunk is at least as long as the longest byte order mark. */
 async function* withWholeMark(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   let start: Uint8Array | undefined = new Uint8Array();
   for await (const chunk of chunks) {
@@ -107,7 +107,7 @@ function concat(a: Uint8Array, b: Uint8Array): Uint8Array {
 
 function createDecoder(encoding: string, isCertain: boolean) {
   const decoder = new TextDecoder(encoding, { fatal: true });
-  // A decoder does not say which byte it refuses. This one stays a chunk behind, and repeats a bad chunk byte by byte.
+  // A decoder does not say which byte is invalid. This one runs a chunk later, and decodes a bad chunk byte by byte.
   const follower = new TextDecoder(encoding, { fatal: true });
   let previous: Uint8Array = new Uint8Array();
   const lines = createLineCounter();
@@ -118,7 +118,7 @@ function createDecoder(encoding: string, isCertain: boolean) {
   }
 
   return {
-    /** The text of a chunk, or of what is left at the end of the file. All text before a bad byte comes before the error. */
+    /** Yields the text of a chunk, or the rest at the end of the file. Text before a bad byte comes before the error. */
     *decode(chunk: Uint8Array | undefined): Generator<string> {
       let text: string;
       try {
@@ -155,7 +155,7 @@ function decodeUntilBad(
   return good;
 }
 
-/** Counts lines whatever ends them: \n, \r\n or \r. */
+/** Counts lines that end with \n, \r\n or \r. */
 function createLineCounter() {
   let breaks = 0;
   let endsWithCr = false;
@@ -163,7 +163,7 @@ function createLineCounter() {
     add(text: string): void {
       if (text === '') return;
       breaks += text.match(/\r\n|\n|\r/g)?.length ?? 0;
-      // The other half of a break that was counted with the text before.
+      // The second half of a break that was counted with the previous text.
       if (endsWithCr && text.startsWith('\n')) breaks--;
       endsWithCr = text.endsWith('\r');
     },

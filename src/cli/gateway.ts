@@ -1,4 +1,4 @@
-/** `roster gateway`: translates for browsers in front of another gRPC server, until a signal ends it. */
+/** `roster gateway`: serves another gRPC server to browsers until a signal ends it. */
 import type { Command } from 'commander';
 import { formatAddress, parseGatewayConfig } from '../config.js';
 import type { Context } from './client-command.js';
@@ -15,7 +15,7 @@ export function createGatewayCommand(context: Context): Command {
 
 async function gateway({ terminal, signal }: Context, args: readonly string[]): Promise<void> {
   const config = parseGatewayConfig(terminal.env, args);
-  // Here and not above, so that commands which only call a server do not load one.
+  // Imported here, so that client commands do not load it.
   const { DescriptorsError, startGateway } = await import('../gateway/start-gateway.js');
   const running = await startGateway(config).catch((error: unknown) => {
     throw error instanceof DescriptorsError ? new UsageError(error.message) : error;

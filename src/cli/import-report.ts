@@ -1,26 +1,24 @@
-/**
- * What became of an import's rows: the counts, the first rejected rows, and where in the file they are.
- */
+/** Reports the result of an import: the counts, and the first rejected rows with their lines in the file. */
 import type { ImportUsersResponse } from '../client/index.js';
 import { count } from './progress.js';
 import { safeJson, safeText } from './text.js';
 import type { RowProblem } from './user-columns.js';
 import type { Column } from './user-header.js';
 
-// As many as the contract names.
+// The contract names at most this many.
 const rejectedRowsMax = 100;
 const rejectedLinesMax = 20;
 
-/** Counted from 0 over the file's rows, and from 1 over its lines. */
+/** A place in the file. Rows count from 0, lines from 1. */
 interface Place {
   row: number;
   line: number;
 }
 
 /**
- * Finds the place of the row that the server calls the n-th, though some were never sent and some begin behind others' breaks.
+ * Finds the place of the n-th row that was sent, because some rows are not sent and some take several lines.
  *
- * Keeps only where the distances change, which in most files is nowhere.
+ * Stores only the places where the distance to the index changes, which are few in most files.
  */
 export function createPlaces() {
   const runs: (Place & { index: number })[] = [];
@@ -41,7 +39,7 @@ export function createPlaces() {
   };
 }
 
-/** With the columns of a file that has a header. */
+/** `columns` are those of a file with a header. */
 export function createImportReport(columns?: readonly Column[]) {
   const counts = { created: 0, updated: 0, skipped: 0, rejected: 0 };
   let committed = false;
@@ -49,7 +47,7 @@ export function createImportReport(columns?: readonly Column[]) {
 
   function keep(error: Place & RowProblem): void {
     errors.push(error);
-    // Rows that were not sent are found before the server names the others.
+    // Errors are out of order: rows that were not sent come before the ones that the server names.
     if (errors.length > 2 * rejectedRowsMax) prune();
   }
   function prune(): void {
@@ -65,7 +63,7 @@ export function createImportReport(columns?: readonly Column[]) {
       counts.rejected++;
       keep({ row, line, field, reason, message });
     },
-    /** Of rows that are in the directory now, or would be. */
+    /** Adds the counts of rows that were written, or would have been. */
     addCounts(response: ImportUsersResponse): void {
       committed ||= response.committed;
       counts.created += response.created;
@@ -76,7 +74,7 @@ export function createImportReport(columns?: readonly Column[]) {
       counts.rejected += response.rejected;
       for (const { row, field, reason, message } of response.errors) keep({ ...placeOf(row), field, reason, message });
     },
-    /** As protobuf's JSON maps an ImportUsersResponse, numbers of 64 bits as texts, each error with its line, and the columns. */
+    /** The protobuf JSON of an ImportUsersResponse (64-bit numbers are strings), with the line of each error and the columns. */
     toJson(): string {
       prune();
       const numbers = Object.entries(counts).map(([name, number]) => [name, number.toString()]);
@@ -84,7 +82,7 @@ export function createImportReport(columns?: readonly Column[]) {
       const names = columns?.map(({ name, field }) => ({ name, field }));
       return `${safeJson({ committed, ...Object.fromEntries(numbers), errors: rows, columns: names })}\n`;
     },
-    /** Whole lines for a person, who counts rows from 1. */
+    /** Whole lines for a person. Rows count from 1. */
     toText(): string {
       prune();
       const { created, updated, skipped, rejected } = counts;

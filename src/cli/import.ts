@@ -1,7 +1,7 @@
 /**
- * `roster import`: sends a file's users to the directory, and says what became of each row that is not in it.
+ * `roster import`: sends the users of a file to the directory, and reports rejected rows.
  *
- * Holds no more of the file than one part of it. Says after every end, Ctrl-C included, whether anything was written.
+ * Holds at most one part of the file in memory. However the import ends, the command says whether anything was written.
  */
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { type Client, type DeepPartial, RosterError, type StatusName, type User } from '../client/index.js';
@@ -20,7 +20,7 @@ import { readCsvUsers } from './user-csv.js';
 import { formatOf, formatOption, openText, type TextSource, type UserFile, type UserFormat } from './user-file.js';
 import { readNdjsonUsers } from './user-ndjson.js';
 
-// With --rejected. As many users as keep a part's share of the round trips small, and of the largest users no more than 64 MiB.
+// The size of a part with --rejected: large enough to hide round trips, and at most 64 MiB of the largest users.
 const partRowsMax = 5_000;
 const partLengthMax = 16_777_216;
 
@@ -37,61 +37,62 @@ type ImportOptions = ClientCommandOptions &
   };
 
 const help = `
-Columns, or members of each line's JSON object: first_name, last_name, email, profile_image_url, attributes (a JSON
-object) and attributes.KEY (one attribute, a text from CSV; the key is all that follows the first dot).
+CSV columns and the members of NDJSON objects are first_name, last_name, email, profile_image_url, attributes (a JSON
+object) and attributes.KEY (one attribute, a text in CSV; KEY is everything after the first dot).
 
-In CSV, case and punctuation do not matter (First Name, firstName), and the names that other systems use are known:
-Given name, Surname, Mail, E-Mail Address, sn, "First Name [Required]" and more. The command shows what each column is
-before it writes anything, and with --dry-run, too. With --json the report has the columns.
+In CSV, case and punctuation do not matter (First Name, firstName), and common names of other systems are known:
+Given name, Surname, Mail, E-Mail Address, sn, "First Name [Required]" and more. The command shows the field of each
+column before it writes anything, also with --dry-run. With --json, the report lists the columns.
 
-What only the directory writes (id, display_name, create_time, update_time, etag) and what --rejected adds (error_field,
-error_reason, error_message, or "error") is ignored, so that an export and a corrected file of rejected rows can be
-imported. An empty cell is an unset field. Blank rows are skipped.
+Fields that only the directory writes (id, display_name, create_time, update_time, etag) and fields that --rejected adds
+(error_field, error_reason, error_message, or "error") are ignored, so that you can import an export or a corrected file
+of rejected rows. An empty cell leaves a field unset. Blank rows are skipped.
 
-Files are UTF-8, or UTF-16 with a byte order mark, or what --encoding says. A byte order mark overrides --encoding.
+A file is UTF-8, UTF-16 with a byte order mark, or in the given --encoding. A byte order mark overrides --encoding.
 
-Without --keep-going one bad row, also one that cannot be read, means that nothing is written; with it the row is
-rejected and the others are written. Broken quotes or a wrong encoding end the import in any case, because the rows
-after them cannot be read. The rows before them are checked and reported. Everything is written together at the end,
-but with --rejected: then rows are written in parts of up to ${count(partRowsMax)}, because the server names no more than 100 rejected
-rows of one import, and the file is to have all of them. They come with what is wrong, to be corrected and imported
-again. Ctrl-C says what was written.
+Without --keep-going, one invalid or unreadable row means that nothing is written. With it, such rows are rejected and
+the others are written. Broken quotes or a wrong encoding always end the import, because the rows after them cannot be
+read. The rows before them are checked and reported. All rows are written together at the end, except with --rejected:
+then they are written in parts of up to ${count(partRowsMax)}, because the server names at most 100 rejected rows of one import. The
+--rejected file has every rejected row with its problem, so that you can correct it and import it. After Ctrl-C, the
+command says what was written.
 
-Exit code 7: rows were rejected. With --json, "committed" says whether the others were written; rows count from 0, lines from 1.`;
+Exit code 7 means that rows were rejected. With --json, "committed" says whether the others were written, rows count from
+0, and lines from 1.`;
 
 export function createImportCommand(context: Context): Command {
-  return createClientCommand('import', 'Add the users of a CSV or NDJSON file, or of the standard input.', [
+  return createClientCommand('import', 'Add the users of a CSV or NDJSON file, or from the standard input.', [
     'import users.csv --dry-run',
     'import users.csv --keep-going --rejected rejected.csv',
     `import people.csv --delimiter ';' --column first_name="Given name" --column attributes.team=Team --on-conflict update`,
     'export --address old:50051 | roster import - --format ndjson --on-conflict skip',
   ])
-    .argument('<file>', 'its path, or - for the standard input')
+    .argument('<file>', 'the path of the file, or - for the standard input')
     .addOption(formatOption('by the extension: .csv, .tsv, .ndjson, .jsonl'))
     .option(
       '--delimiter <character>',
-      'what is between the cells of CSV, or the word tab (default: what a line sep=; or the header shows)',
+      'the character between CSV cells, or the word tab (default: from a line sep=; or the header)',
       parseDelimiter,
     )
     .option(
       '--encoding <name>',
-      'the encoding of the file, such as windows-1252 (default: what its byte order mark says, or utf-8)',
+      'the encoding of the file, such as windows-1252 (default: from its byte order mark, or utf-8)',
       parseEncodingOption,
     )
-    .option('--column <field=name>', 'what the file calls a field; may be repeated', parseColumn)
-    .option('--ignore-unknown-columns', 'leaves out what is no field of a user')
+    .option('--column <field=name>', 'the name of a field in the file; may be repeated', parseColumn)
+    .option('--ignore-unknown-columns', 'ignore columns that are not fields of a user')
     .addOption(
-      new Option(
-        '--on-conflict <what>',
-        'what happens to a row whose email is taken, in the directory or by an earlier row',
-      )
+      new Option('--on-conflict <action>', 'the action if an email is taken, in the directory or by an earlier row')
         .choices(['reject', 'skip', 'update'])
         .default('reject'),
     )
-    .option('--keep-going', 'writes good rows though others are bad')
-    .option('--dry-run', 'checks everything and writes nothing')
-    .option('--rejected <file>', 'where all rejected rows go, in the format of the import; with --keep-going')
-    .option('--no-progress', 'prints neither the columns nor the progress')
+    .option('--keep-going', 'write valid rows even if others are rejected')
+    .option('--dry-run', 'check everything and write nothing')
+    .option(
+      '--rejected <file>',
+      'write all rejected rows to this file, in the format of the import; needs --keep-going',
+    )
+    .option('--no-progress', 'show neither the columns nor the progress')
     .addHelpText('after', help)
     .action((file: string, options: ImportOptions) =>
       withClient(context, options, (client) => importFile(client, context, file, options)),
@@ -100,7 +101,8 @@ export function createImportCommand(context: Context): Command {
 
 function parseDelimiter(text: string): string {
   if (text === 'tab' || text === '\\t') return '\t';
-  if (!/^[^\s"]$/.test(text) && text !== '\t') throw new InvalidArgumentError('It must be one character, or tab.');
+  if (!/^[^\s"]$/.test(text) && text !== '\t')
+    throw new InvalidArgumentError('It must be one character or the word tab.');
   return text;
 }
 
@@ -116,10 +118,10 @@ async function importFile(client: Client, context: Context, file: string, option
   const { terminal, signal } = context;
   const { keepGoing, dryRun, rejected, json } = options;
   const format = formatOf(file, options.format);
-  if (format === undefined) throw new UsageError('Say what the file is: --format csv or --format ndjson.');
-  if (format === 'ndjson' && options.delimiter !== undefined) throw new UsageError('--delimiter is for CSV.');
+  if (format === undefined) throw new UsageError('The format is not known. Pass --format csv or --format ndjson.');
+  if (format === 'ndjson' && options.delimiter !== undefined) throw new UsageError('--delimiter works only with CSV.');
   if (rejected !== undefined && (!keepGoing || dryRun)) {
-    throw new UsageError('--rejected goes with --keep-going and without --dry-run.');
+    throw new UsageError('--rejected needs --keep-going and does not work with --dry-run.');
   }
   let run: ImportRun | undefined;
   try {
@@ -137,7 +139,7 @@ async function importFile(client: Client, context: Context, file: string, option
     const { report, failure } = run === undefined ? { failure: error } : await explain(error, run, state, check);
     if (report !== undefined) await print(terminal.stdout, json ? report.toJson() : report.toText()).catch(() => {});
     const message = error instanceof Interrupted ? `Interrupted: ${state.message}` : capitalize(state.message);
-    // The error itself counts, whether anybody reads this or not.
+    // A failure to print this must not hide the error itself.
     await print(terminal.stderr, json ? `${safeJson({ ...state, message })}\n` : `${message}\n`).catch(() => {});
     throw withAdvice(failure);
   }
@@ -145,20 +147,20 @@ async function importFile(client: Client, context: Context, file: string, option
   const { report } = run;
   await print(terminal.stdout, json ? report.toJson() : report.toText());
   const bad = report.counts.rejected;
-  if (dryRun && !json) await print(terminal.stdout, 'A dry run: nothing was written.\n');
+  if (dryRun && !json) await print(terminal.stdout, 'Dry run: nothing was written.\n');
   if (bad === 0) return;
   const rows = bad === 1 ? 'One row was rejected' : `${count(bad)} rows were rejected`;
   if (dryRun) throw new RowsRejected(`${rows}.`);
   if (!report.committed) throw new RowsRejected(keepGoing ? `${rows}.` : `${rows}, so nothing was written.`);
-  const where = rejected === undefined ? '' : ` and ${bad === 1 ? 'is' : 'are'} in ${rejected}, to be corrected`;
-  throw new RowsRejected(`${rows}${where}; the others are in the directory.`);
+  const where = rejected === undefined ? '' : ` and ${bad === 1 ? 'is' : 'are'} in ${rejected}`;
+  throw new RowsRejected(`${rows}${where}. The others are in the directory.`);
 }
 
 function readUsers(source: TextSource, format: UserFormat, options: ImportOptions): Promise<UserFile> | UserFile {
   return format === 'csv' ? readCsvUsers(source.text, options) : readNdjsonUsers(source.text, options);
 }
 
-/** How the file is read, if that is not clear, and what its columns are. Whole lines. */
+/** Whole lines that say how the file is read, if that is not obvious, and the field of each column. */
 function describeFile(source: TextSource, { columns, delimiter = ',' }: UserFile): string {
   const lines: string[] = [];
   const encoding = source.encoding();
@@ -185,10 +187,10 @@ function showImportProgress(terminal: Terminal, run: ImportRun, source: TextSour
   }));
 }
 
-/** Why an import ended early. If the file is the reason: all that is wrong with it, not only what was found first. */
+/** The reason why an import ended early. If it is the file, this has all its problems, not only the first. */
 interface Explanation {
   readonly failure: unknown;
-  /** If it has rejected rows. */
+  /** Set if rows were rejected. */
   readonly report?: ImportReport;
 }
 
@@ -206,8 +208,8 @@ async function explain(
 }
 
 /**
- * Checks all rows of a file that can be read, and writes nothing. Without this each run would show one fault of the file.
- * The standard input cannot be read twice.
+ * Checks all readable rows of a file and writes nothing, so that one run shows all problems. The standard input cannot
+ * be read twice.
  */
 async function checkRows(
   client: Client,
@@ -237,15 +239,15 @@ async function checkRows(
 
 function withAdvice(error: unknown): unknown {
   if (!(error instanceof WrongEncoding)) return error;
-  return new UsageError(`${error.message} Name the encoding that it has, such as --encoding ${error.suggestion}.`);
+  return new UsageError(`${error.message} Pass the encoding of the file, such as --encoding ${error.suggestion}.`);
 }
 
-/** Whoever is told at the start that nobody answers need not ask whether anything was written. */
+/** Fails before anything is sent if the server does not answer, so that nothing can have been written. */
 async function requireAnswer(client: Client, signal: AbortSignal): Promise<void> {
   try {
     await client.isServing({ signal });
   } catch (error) {
-    // Something on the way may let no health checks through; the import will tell.
+    // A proxy may block health checks. The import itself will find out.
     if (!(error instanceof RosterError) || error.code !== 'UNIMPLEMENTED') throw error;
   }
 }
@@ -254,7 +256,7 @@ function capitalize(text: string): string {
   return text.slice(0, 1).toUpperCase() + text.slice(1);
 }
 
-/** What the directory holds after an import that did not come to its end. */
+/** The state of the directory after an import that did not finish. */
 interface State {
   state: 'NOTHING_WRITTEN' | 'PARTLY_WRITTEN' | 'UNKNOWN';
   message: string;
@@ -265,7 +267,7 @@ const nothingWritten: State = { state: 'NOTHING_WRITTEN', message: 'nothing was 
 type ImportReport = ReturnType<typeof createImportReport>;
 type ImportRun = ReturnType<typeof createImportRun>;
 
-// After these the server may have done what it was asked, and the answer was lost.
+// After these, the server may have written the rows although the answer was lost.
 const unclear: readonly StatusName[] = ['UNAVAILABLE', 'DEADLINE_EXCEEDED', 'CANCELLED', 'UNKNOWN', 'INTERNAL'];
 
 function createImportRun(
@@ -279,12 +281,12 @@ function createImportRun(
   const doing = dryRun ? 'Checking' : 'Importing';
   let rowsRead = 0;
   let rowsDone = 0;
-  // Whether the server has all it needs to write, and has not said that it did or did not.
+  // Whether the server has received everything but has not answered whether it wrote the rows.
   let isPending = false;
-  // Whether good rows behind those are in the directory, though the bad ones among them are in no file yet.
+  // Whether valid rows of the next part are written, but its rejected rows are not in the file yet.
   let isPartWritten = false;
 
-  /** All rows in one import, which is written at its end or not at all. */
+  /** Sends all rows in one import, which writes all of them at its end, or nothing. */
   async function whole(): Promise<void> {
     const places = createPlaces();
     async function* users(): AsyncGenerator<DeepPartial<User>> {
@@ -307,7 +309,7 @@ function createImportRun(
     report.addRejected(response, places.find);
   }
 
-  /** Each part is tried as a whole and again without the rows that the server names, until it is in. */
+  /** Sends each part, and repeats it without the rejected rows until the server writes it. */
   async function inParts(rejectedFile: RejectedFile): Promise<void> {
     await using file = rejectedFile;
     for await (const part of partsOf(rows)) {
@@ -331,7 +333,7 @@ function createImportRun(
           break;
         }
         const problems = new Map(response.errors.map((error) => [error.row, error]));
-        if (problems.size === 0) throw new Error('The server rejected rows and named none.');
+        if (problems.size === 0) throw new Error('The server rejected rows without naming them.');
         good = good.filter((row, index) => {
           const problem = problems.get(index);
           if (problem !== undefined) rejected.push([row, problem]);
@@ -350,23 +352,23 @@ function createImportRun(
     const isUnclear = !(error instanceof RosterError) || unclear.includes(error.code);
     const isUnknown = isPending && isUnclear && !dryRun;
     if (rowsDone > 0 || isPartWritten) {
-      const rowsNext = `the rows ${count(rowsDone + 1)} to ${count(rowsRead)}`;
+      const rowsNext = `rows ${count(rowsDone + 1)} to ${count(rowsRead)}`;
       const message = [
         ...(rowsDone > 0 ? [`the first ${count(rowsDone)} rows of the file are done.`] : []),
-        ...(isUnknown ? [`Of ${rowsNext} it is not known.`] : []),
+        ...(isUnknown ? [`It is not known whether ${rowsNext} were written.`] : []),
         ...(isPartWritten
           ? [
-              `${rowsDone > 0 ? 'Of' : 'of'} ${rowsNext} the good ones are in the directory, but not all others in the file.`,
+              `${rowsDone > 0 ? 'Among' : 'among'} ${rowsNext}, the valid ones were written, but some rejected ones are not in the file.`,
             ]
           : []),
         'The rest was not written.',
-        `The same command goes on, with ${onConflict === 'reject' ? '--on-conflict skip and ' : ''}another file for --rejected.`,
+        `To continue, run the same command with ${onConflict === 'reject' ? '--on-conflict skip and ' : ''}another file for --rejected.`,
       ].join(' ');
       return { state: 'PARTLY_WRITTEN', message };
     }
     if (!isUnknown) return nothingWritten;
     const instead = rejectedFile === undefined ? '' : ' instead of --rejected';
-    const howToSee = `The same command with --dry-run --on-conflict skip${instead} tells: what it skips is there.`;
+    const howToSee = `To find out, run the same command with --dry-run --on-conflict skip${instead}: it skips rows that were written.`;
     return { state: 'UNKNOWN', message: `it is not known whether anything was written. ${howToSee}` };
   }
 
@@ -388,7 +390,7 @@ function describe({ field, message }: RowProblem): string {
   return field === '' ? message : `${field}: ${message}`;
 }
 
-/** Rows before a place that cannot be read are a part, too. */
+/** The rows before an unreadable place are also a part. */
 async function* partsOf(rows: AsyncIterable<Row>): AsyncGenerator<Row[]> {
   let part: Row[] = [];
   let length = 0;

@@ -1,11 +1,11 @@
-/** `roster list`: shows users page by page as they come, so that a long list needs no memory. */
+/** `roster list`: prints users page by page, so that a long list does not fill the memory. */
 import { type Command, InvalidArgumentError } from 'commander';
 import type { Client, User } from '../client/index.js';
 import { type ClientCommandOptions, type Context, createClientCommand, withClient } from './client-command.js';
 import { print, type Terminal } from './terminal.js';
 import { createTable, safeJson } from './text.js';
 
-// Large enough that a long list is not ruled by round trips, small enough that users with long fields fit a message.
+// Large enough to hide round trips, small enough that users with long fields fit into one message.
 const pageSizeDefault = 200;
 
 type ListOptions = ClientCommandOptions & {
@@ -18,7 +18,7 @@ type ListOptions = ClientCommandOptions & {
 };
 
 export function createListCommand(context: Context): Command {
-  return createClientCommand('list', 'List users; with --json one on each line.', [
+  return createClientCommand('list', 'List users. With --json, one user on each line.', [
     'list --query "ada lovelace"',
     `list --filter 'attributes.department == "ops"' --order-by "last_name, create_time desc"`,
     'list --limit 0 --json > users.ndjson',
@@ -27,11 +27,11 @@ export function createListCommand(context: Context): Command {
     .option('--query <words>', 'words that must occur in the first name, the last name or the email')
     .option(
       '--order-by <fields>',
-      'create_time (the default), update_time, first_name, last_name, email; " desc" behind one',
+      'create_time (default), update_time, first_name, last_name, email; add " desc" to reverse one',
     )
-    .option('--limit <number>', 'how many at most, 0 for all', parseCount, 50)
-    .option('--page-size <number>', 'how many one call asks for, at most 1000', parseCount, pageSizeDefault)
-    .option('--total', 'also say, on the standard error output, how many match')
+    .option('--limit <number>', 'the maximum number of users, 0 for all', parseCount, 50)
+    .option('--page-size <number>', 'users that one call requests, at most 1000', parseCount, pageSizeDefault)
+    .option('--total', 'also print the number of matches to the standard error output')
     .action((options: ListOptions) => withClient(context, options, (client) => list(client, context, options)));
 }
 
@@ -54,17 +54,17 @@ async function list(client: Client, { terminal, signal }: Context, options: List
     pageToken = page.nextPageToken;
   } while (left > 0 && pageToken !== '');
 
-  // Apart from the users, so that whoever reads those gets nothing else.
+  // Not to the standard output, which has only users.
   const more = pageToken !== '';
   if (json) {
-    // protobuf's JSON has 64-bit numbers as texts.
+    // Protobuf JSON writes 64-bit numbers as strings.
     if (more || options.total)
       await print(terminal.stderr, `${safeJson({ more, totalSize: totalSize?.toString() })}\n`);
     return;
   }
   if (totalSize !== undefined) await print(terminal.stderr, `${shown} of ${totalSize} users.\n`);
   else if (shown === 0) await print(terminal.stderr, 'No users.\n');
-  if (more) await print(terminal.stderr, 'There are more; --limit 0 lists all.\n');
+  if (more) await print(terminal.stderr, 'There are more. Pass --limit 0 to list all.\n');
 }
 
 function showJson(users: readonly User[]): string {

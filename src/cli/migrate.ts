@@ -1,4 +1,4 @@
-/** `roster migrate`: moves the database's schema, or says how far it is. */
+/** `roster migrate`: migrates the database's schema, or shows its state. */
 import { Argument, type Command } from 'commander';
 import { parseServerConfig } from '../config.js';
 import type { Context } from './client-command.js';
@@ -6,7 +6,7 @@ import { createSettingsCommand } from './settings-command.js';
 import { print } from './terminal.js';
 
 export function createMigrateCommand(context: Context): Command {
-  const description = 'Apply all pending migrations, undo the last one, or show which there are.';
+  const description = 'Apply all pending migrations, undo the last one, or list all.';
   return createSettingsCommand('migrate', description, 'server')
     .usage('up|down|status [settings]')
     .addArgument(new Argument('<direction>').choices(['up', 'down', 'status']))
@@ -18,7 +18,7 @@ export function createMigrateCommand(context: Context): Command {
 async function runMigrate({ terminal, signal }: Context, direction: 'up' | 'down' | 'status', args: readonly string[]) {
   const config = parseServerConfig(terminal.env, args);
   const { migrate } = await import('../app.js');
-  // The standard output is for the answer.
+  // The standard output has only the result.
   const logTo = { write: (text: string) => void terminal.stderr.write(text) };
   const { applied, pending, unknown, changed } = await migrate(config, direction, { signal, logTo });
   const verb = direction === 'up' ? 'applied' : 'undone';
@@ -28,7 +28,7 @@ async function runMigrate({ terminal, signal }: Context, direction: 'up' | 'down
   if (direction === 'status') {
     for (const name of applied) lines.push(`  applied  ${name}`);
     for (const name of pending) lines.push(`  pending  ${name}`);
-    for (const name of unknown) lines.push(`  unknown  ${name} (of a newer version)`);
+    for (const name of unknown) lines.push(`  unknown  ${name} (from a newer version)`);
   }
   await print(terminal.stdout, `${lines.join('\n')}\n`);
 }

@@ -1,28 +1,28 @@
 /**
- * How far a long command is: a bar where a person reads the standard error output, a plain line now and then elsewhere.
+ * Shows the progress of a long command: a bar if the standard error output is a terminal, else a line every 5 seconds.
  *
- * Never writes to the standard output, and never hides the cursor or changes how the terminal wraps lines: a command
- * that is killed must leave nothing behind.
+ * Never writes to the standard output. Never hides the cursor or changes the line wrap of the terminal, because a killed
+ * command could not restore them.
  */
 import { SingleBar } from 'cli-progress';
 import type { Terminal } from './terminal.js';
 
 const redrawMs = 100;
 const plainLineMs = 5_000;
-// What is over sooner has not kept anybody waiting.
+// A command that ends sooner prints no line.
 const plainLineMsMin = 1_000;
 
 export interface Progress {
-  /** What is being done now, such as "Importing". */
+  /** The current activity, such as "Importing". */
   readonly doing: string;
   readonly rows: number;
-  /** Of the total, in its unit. */
+  /** In the unit of `total`. */
   readonly position: number;
-  /** Unset where nobody knows how much there is. */
+  /** Unset if the total is unknown. */
   readonly total: number | undefined;
 }
 
-/** Not among the lines of JSON that a program reads. */
+/** Progress lines never mix with JSON that a program reads. */
 export function showsProgress(
   { stderr }: Terminal,
   { progress, json }: { progress: boolean; json?: boolean },
@@ -30,7 +30,7 @@ export function showsProgress(
   return progress && (!json || stderr.isTTY === true);
 }
 
-/** Shows what `read` says until it is disposed of; `from` is where a resumed command began, in both units. */
+/** Shows the progress that `read` returns until it is disposed. `from` is where a resumed command began. */
 export function showProgress(
   { stderr }: Terminal,
   read: () => Progress,
@@ -43,7 +43,7 @@ export function showProgress(
     const seconds = (performance.now() - startMs) / 1000;
     const rate = Math.round((rows - from.rows) / Math.max(seconds, 0.001));
     const done = position - from.position;
-    // The first moments tell nothing.
+    // The first second is too short for an estimate.
     const isKnown = total !== undefined && done > 0 && seconds >= 1 && position < total;
     const left = isKnown ? `${duration(((total - position) / done) * seconds)} left` : duration(seconds);
     return { doing, position, total, text: `${count(rows)} rows | ${count(rate)}/s | ${left}` };
@@ -56,7 +56,7 @@ export function showProgress(
       format: total === undefined ? '{doing} {text}' : '{doing} [{bar}] {percentage}% | {text}',
       barsize: 24,
       fps: 1000 / redrawMs,
-      // The library's other way turns the terminal's own wrapping off, which a kill would leave so.
+      // Otherwise the library turns off the terminal's line wrap, and a killed command leaves it off.
       linewrap: true,
       clearOnComplete: true,
     });
@@ -76,7 +76,7 @@ export function showProgress(
   function writeLine(): void {
     const { doing, position, total, text } = describe();
     const percentage = total === undefined || total === 0 ? '' : `${Math.floor((100 * position) / total)}% | `;
-    // Whether anybody reads it is not the command's business.
+    // The command neither waits for this line nor fails because of it.
     stderr.write(`${doing}: ${percentage}${text}\n`);
   }
   const timer = setInterval(writeLine, plainLineMs);

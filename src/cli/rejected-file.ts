@@ -1,4 +1,4 @@
-/** The file of an import's rejected rows: never one that exists, and none is left where no row was rejected. */
+/** Writes an import's rejected rows. Never overwrites a file, and leaves no file if no row was rejected. */
 import { open, rm } from 'node:fs/promises';
 import { UsageError } from './failure.js';
 import type { DecodedText } from './file-text.js';
@@ -8,14 +8,15 @@ export interface RejectedFile extends AsyncDisposable {
 }
 
 /**
- * Throws a UsageError if there is such a file already: it may hold corrections that somebody still needs.
+ * Throws a UsageError if the file exists, because it may have corrections that somebody still needs.
  *
- * It is UTF-8. If the imported file is something else, it begins with a byte order mark, so that the same command reads it.
+ * The file is UTF-8. If the imported file is not plain UTF-8, it begins with a byte order mark, so that the same command
+ * reads it.
  */
 export async function openRejectedFile(path: string, source: DecodedText): Promise<RejectedFile> {
   const file = await open(path, 'wx').catch((error) => {
-    const problem = error.code === 'EEXIST' ? 'exists already' : `cannot be written (${error.code})`;
-    throw new UsageError(`${path}, which is for rejected rows, ${problem}.`);
+    const problem = error.code === 'EEXIST' ? 'already exists' : `cannot be written (${error.code})`;
+    throw new UsageError(`The file for rejected rows, ${path}, ${problem}.`);
   });
   let isEmpty = true;
   return {

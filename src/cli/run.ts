@@ -1,6 +1,4 @@
-/**
- * The command line as a whole: from arguments to an exit code. Each command is a file of its own.
- */
+/** Runs the command line, from its arguments to its exit code. Each command has its own file. */
 import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
 import { addClientFlags, type Context } from './client-command.js';
@@ -19,9 +17,9 @@ import { Interrupted, OutputClosed, print, type Terminal } from './terminal.js';
 import { createUpdateCommand } from './update.js';
 import { createWatchCommand } from './watch.js';
 
-/** Resolves with the exit code; never rejects, and never ends the process but for a second Ctrl-C. */
+/** Resolves with the exit code and never rejects. Only a second Ctrl-C ends the process here. */
 export async function run(args: readonly string[], terminal: Terminal): Promise<number> {
-  // What fails to be written is told to who wrote it; without a listener it would also end the process.
+  // The writer receives the error of a failed write. Without a listener, it would also end the process.
   const ignore = () => {};
   for (const stream of [terminal.stdout, terminal.stderr]) stream.on('error', ignore);
   const stop = new AbortController();
@@ -49,7 +47,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return exitCodes.done;
     if (error instanceof OutputClosed) return exitCodes.done;
-    if (!isTold(error)) {
+    if (!isReported(error)) {
       await print(terminal.stderr, describeFailure(error, args.includes('--json'))).catch(ignore);
     }
     return exitCodeOf(error);
@@ -58,8 +56,8 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   }
 }
 
-/** Help that stands in for a missing command is written already, and whoever interrupts knows that they did. */
-function isTold(error: unknown): boolean {
+/** Help for a missing command is already printed, and an interruption needs no message. */
+function isReported(error: unknown): boolean {
   return error instanceof Interrupted || (error instanceof CommanderError && error.code === 'commander.help');
 }
 
@@ -102,7 +100,7 @@ function createProgram(context: Context): Command {
 }
 
 function version(): string {
-  // By the package's own name, because src/ and dist/src/ are not equally far from package.json.
+  // By the package's name, because the relative path differs between src/ and dist/src/.
   const { version } = createRequire(import.meta.url)('roster/package.json') as { version: string };
   return version;
 }

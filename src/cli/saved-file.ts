@@ -1,16 +1,16 @@
 /**
- * Small files that a command leaves for its next run. Each is replaced as a whole: whoever reads one finds the old
- * content or the new one, also after a crash of the machine.
+ * Writes small files that a command leaves for its next run. Each is replaced as a whole: a reader finds the old or the
+ * new content, even after a crash of the machine.
  */
 import { open, rename } from 'node:fs/promises';
 
 export async function replaceFile(path: string, content: string): Promise<void> {
-  const beside = `${path}.tmp`;
+  const temporary = `${path}.tmp`;
   {
-    await using file = await open(beside, 'w');
+    await using file = await open(temporary, 'w');
     await file.writeFile(content);
-    // Else the new name could outlive a crash that the content does not.
+    // Without this, a crash could keep the rename but lose the content.
     await file.sync();
   }
-  await rename(beside, path);
+  await rename(temporary, path);
 }

@@ -7,7 +7,7 @@ import { createSettingsCommand } from './settings-command.js';
 import { aborted, Interrupted, print, type Terminal } from './terminal.js';
 
 export function createServeCommand(context: Context): Command {
-  const description = 'Serve the directory, with a Postgres of its own where DATABASE_URL names none.';
+  const description = 'Serve the directory, with an embedded Postgres unless DATABASE_URL is set.';
   return createSettingsCommand('serve', description, 'server').action((_options, command: Command) =>
     serve(context, command.args),
   );
@@ -15,7 +15,7 @@ export function createServeCommand(context: Context): Command {
 
 async function serve({ terminal, signal, onKill }: Context, args: readonly string[]): Promise<void> {
   const config = parseServerConfig(terminal.env, args);
-  // Here and not above, so that commands which only call a server do not load one.
+  // Imported here, so that client commands do not load it.
   const start =
     config.workers === 1
       ? (await import('../app.js')).startApp
@@ -24,7 +24,7 @@ async function serve({ terminal, signal, onKill }: Context, args: readonly strin
   const stop = AbortSignal.any([signal, hungUp.signal]);
   let app: App | undefined;
   const hangUp = () => {
-    // A terminal that goes away says so, and nobody else would end what was started there.
+    // The terminal was closed. Nothing else would end a server that was started there.
     if (terminal.stdin.isTTY || terminal.stdout.isTTY) hungUp.abort(new Interrupted('SIGHUP'));
     else app?.restart();
   };
@@ -49,10 +49,10 @@ async function sayListening({ grpc, http, log }: App, { tls }: ServerConfig, ter
     const page = http && `The page is at ${tls ? 'https' : 'http'}://${formatAddress(http)}/\n`;
     const command = `npx roster create --first-name Ada --email ada@example.com${flags}`;
     const text = `Roster listens on ${address}. ${page ?? ''}Try:\n  ${command}\n`;
-    // A server goes on without anybody who reads.
+    // The server continues even if nobody reads this.
     await print(terminal.stdout, text).catch(() => {});
   } else {
-    // A line of its own would be no JSON. Another command, because a log shows no email, not even this one.
+    // As a log line, because the output is JSON. The command differs, because logs have no emails.
     log.info({ address, http: http && formatAddress(http), try: `npx roster list${flags}` }, 'listening');
   }
 }

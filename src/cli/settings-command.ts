@@ -1,4 +1,4 @@
-/** What the commands have in common that take the settings of config.ts: how they are told, and how help shows them. */
+/** Creates the commands that take the settings of config.ts, with the settings in their help. */
 import { Command } from 'commander';
 import { settingsHelp } from '../config.js';
 
@@ -8,7 +8,7 @@ export function createSettingsCommand(name: string, description: string, side: '
       .description(description)
       .usage('[settings]')
       .addHelpText('after', () => `\n${settingsHelp(side)}`)
-      // The settings are config's to read: it reports all that is wrong with them at once.
+      // config.ts parses the settings, and reports all their problems at once.
       .allowUnknownOption()
       .allowExcessArguments()
   );

@@ -1,7 +1,6 @@
 /**
- * What a command has of the world around it, so that a test can give it another one.
- *
- * Nothing here or in the commands touches `process`.
+ * The environment, streams and signals of a command. Commands use these instead of `process`, so that tests can replace
+ * them.
  */
 import type { EventEmitter } from 'node:events';
 import { createInterface } from 'node:readline';
@@ -10,19 +9,19 @@ import type { Readable, Writable } from 'node:stream';
 export interface Terminal {
   env: Record<string, string | undefined>;
   stdin: Readable & { isTTY?: boolean };
-  /** `columns` is there where a person reads. */
+  /** `columns` is set if it is a terminal. */
   stdout: Writable & { columns?: number; isTTY?: boolean };
   stderr: Writable & { isTTY?: boolean };
   /** Emits SIGINT, SIGTERM and SIGHUP, as a process does. */
   signals: EventEmitter;
-  /** Ends everything at once. */
+  /** Ends the process immediately. */
   exit(code: number): void;
 }
 
-// What a shell makes of a signal's number.
+// Shells use 128 plus the signal's number.
 const exitCodes: Partial<Record<NodeJS.Signals, number>> = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 };
 
-/** Why a command is to stop: somebody pressed Ctrl-C, a terminal has gone, or a supervisor ends it. */
+/** The reason to stop a command: Ctrl-C, a closed terminal, or a supervisor that ends it. */
 export class Interrupted extends Error {
   override readonly name = 'Interrupted';
   readonly exitCode: number;
@@ -33,12 +32,12 @@ export class Interrupted extends Error {
   }
 }
 
-/** Whoever read the output has enough, as in `roster list | head -1`. */
+/** The reader has closed the output, as in `roster list | head -1`. */
 export class OutputClosed extends Error {
   override readonly name = 'OutputClosed';
 }
 
-/** Resolves when the reader has taken the text, so that a slow one slows the command down. Throws OutputClosed. */
+/** Resolves when the text is written, so that a slow reader slows the command down. Throws OutputClosed. */
 export function print(stream: Writable, text: string): Promise<void> {
   return new Promise((resolve, reject) => {
     stream.write(text, (error) => {
@@ -50,10 +49,10 @@ export function print(stream: Writable, text: string): Promise<void> {
   });
 }
 
-/** A person's yes or no; the end of the input is a no. Aborting the signal rejects with its reason. */
+/** Asks for yes or no. The end of the input means no. Aborting the signal rejects with its reason. */
 export function confirm(terminal: Terminal, question: string, signal: AbortSignal): Promise<boolean> {
   return new Promise((resolve, reject) => {
-    // Not in terminal mode, where Ctrl-C would be readline's and no signal.
+    // Not in terminal mode, in which readline would consume Ctrl-C instead of the process.
     const lines = createInterface({ input: terminal.stdin, terminal: false });
     let answered = false;
     const abort = () => {
@@ -69,14 +68,14 @@ export function confirm(terminal: Terminal, question: string, signal: AbortSigna
     lines.once('close', () => {
       signal.removeEventListener('abort', abort);
       resolve(false);
-      // Nobody pressed Enter: what follows belongs on a line of its own.
+      // Nobody pressed Enter, so the next output needs a new line.
       if (!answered) terminal.stderr.write('\n');
     });
     print(terminal.stderr, `${question} [y/N] `).catch(reject);
   });
 }
 
-/** Resolves when it is. */
+/** Resolves when the signal is aborted. */
 export function aborted(signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve();
   return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));

@@ -1,21 +1,18 @@
-/**
- * How data becomes text for a terminal: aligned, cut to what fits, and with nothing in it that a terminal would obey.
- */
+/** Formats data for a terminal: aligned, cut to its width, and without characters that control it. */
 
-// Controls, and what makes text read in another direction or adds lines (https://trojansource.codes): data holds such
-// things by accident or malice, never for the reader's good.
+// Control characters, and characters that change the reading direction or add lines (https://trojansource.codes).
 const unsafe = /[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu;
 
 function escapeUnit(character: string): string {
   return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
 }
 
-/** On one line, with `\u001b` in place of an escape. */
+/** Returns one line, with `\u001b` in place of an escape character. */
 export function safeText(text: string): string {
   return text.replace(unsafe, escapeUnit);
 }
 
-/** JSON that means the same, also for a terminal: JSON.stringify leaves the controls from U+007F on as they are. */
+/** Returns JSON that is safe for a terminal. JSON.stringify does not escape control characters from U+007F on. */
 export function safeJson(value: unknown, indent?: number): string {
   return JSON.stringify(value, null, indent).replace(unsafe, (character) =>
     character === '\n' ? character : escapeUnit(character),
@@ -24,11 +21,11 @@ export function safeJson(value: unknown, indent?: number): string {
 
 const graphemes = new Intl.Segmenter();
 
-// East Asian Wide and Fullwidth (Unicode's EastAsianWidth.txt, by blocks), and what is shown as a picture.
+// East Asian Wide and Fullwidth (Unicode's EastAsianWidth.txt, by blocks), and emoji.
 const wide =
   /^[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\ua960-\ua97c\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff01-\uff60\uffe0-\uffe6\u{17000}-\u{18cff}\u{1b000}-\u{1b2ff}\u{20000}-\u{3fffd}]|^\p{Emoji_Presentation}|\ufe0f/u;
 
-/** Columns of a terminal: what a reader sees as one character takes one or two. */
+/** The width in columns of a terminal. Each visible character takes one or two. */
 export function displayWidth(text: string): number {
   if (/^[\x20-\x7e]*$/.test(text)) return text.length;
   let width = 0;
@@ -41,7 +38,7 @@ function widthOf(grapheme: string): number {
   return wide.test(grapheme) ? 2 : 1;
 }
 
-/** With `…` at its end where something had to go. */
+/** Shortens a text that is too wide, with `…` at its end. */
 export function cut(text: string, widthMax: number): string {
   if (displayWidth(text) <= widthMax) return text;
   let kept = '';
@@ -56,15 +53,15 @@ export function cut(text: string, widthMax: number): string {
 
 export interface Column {
   title: string;
-  /** Never cut: half an id is of no use. */
+  /** Never cut, because half an id is useless. */
   whole?: boolean;
 }
 
 const gap = '  ';
-// Still shows which one it is.
+// A cut value is still recognizable at this width.
 const cutColumnsMin = 8;
 
-/** Rows come in parts; each part is aligned with the ones before. Without `columnsMax` nothing is cut. */
+/** Formats rows in parts, each aligned with the previous ones. Without `columnsMax`, nothing is cut. */
 export function createTable(columns: readonly Column[], columnsMax?: number) {
   const widths = columns.map(({ title }) => displayWidth(title));
   let begun = false;
@@ -82,7 +79,7 @@ export function createTable(columns: readonly Column[], columnsMax?: number) {
     return fitted;
   }
 
-  /** Whole lines, the titles before the first. */
+  /** Returns whole lines. The first part begins with the titles. */
   return (rows: readonly (readonly string[])[]): string => {
     const cells = rows.map((row) => row.map(safeText));
     for (const row of cells) {

@@ -1,8 +1,8 @@
 /**
- * Which column or member of a row is which field of a user, and the user that a row's values make.
+ * Maps the columns or members of a row to the fields of a user, and builds the user from the row's values.
  *
- * What a field may hold is the server's to say: only what could not be sent as it stands is refused here. The web page
- * imports this too, so that it takes the same files: nothing of Node may come in.
+ * The server validates the fields. This file refuses only values that cannot be sent unchanged. The web page imports it,
+ * so it must not import Node modules.
  */
 import type { DeepPartial, User } from '../client/index.js';
 import { inexactNumberText } from '../json.js';
@@ -10,7 +10,7 @@ import { isBlank } from './csv-rules.js';
 import { hasInfinity, isObject, readJson } from './json.js';
 import { safeJson } from './text.js';
 
-/** Why one row is not in the directory; `field` is empty where it is the row as a whole. */
+/** The reason why a row was rejected. `field` is empty if it is about the whole row. */
 export interface RowProblem {
   field: string;
   /** The contract's INVALID_FIELD or EMAIL_TAKEN, or INVALID_ROW for a row that could not be sent. */
@@ -18,15 +18,15 @@ export interface RowProblem {
   message: string;
 }
 
-/** What a row's values make: a user, or why they make none. */
+/** The user from a row's values, or the problem of the row. */
 export type Draft =
   | { readonly user: DeepPartial<User>; readonly problem?: undefined }
   | { readonly user?: undefined; readonly problem: RowProblem };
 
 export type Row = Draft & {
-  /** Of its beginning in the file, counted from 1. */
+  /** The line where the row begins, counted from 1. */
   readonly line: number;
-  /** As it stood there, for the format that read it. */
+  /** The row as it was in the file, for the format that read it. */
   readonly original: string | readonly string[];
 };
 
@@ -38,7 +38,7 @@ export const writableFields = {
   attributes: 'attributes',
 } as const;
 
-// What an export writes and nobody may set, and what a file of rejected rows says of each: both can be imported.
+// Exports and files of rejected rows have these columns, which cannot be set. Both files can be imported.
 export const ignoredFields = ['id', 'display_name', 'create_time', 'update_time', 'etag'];
 export const errorColumns = ['error_field', 'error_reason', 'error_message'] as const;
 export const errorMember = 'error';
@@ -47,16 +47,16 @@ const attributePrefix = 'attributes.';
 
 type Field = (typeof writableFields)[keyof typeof writableFields];
 
-/** What a value is for: a field, one attribute, or nothing; undefined where nobody knows. */
+/** The target of a value: a field, one attribute, or nothing. Undefined if the name is unknown. */
 export type Target = { field: Field } | { attribute: string } | 'ignored' | undefined;
 
 export interface ColumnOptions {
-  /** From `--column`: the names in the file and the fields that they stand for. */
+  /** From `--column`: maps names in the file to fields. */
   column?: ReadonlyMap<string, string>;
   ignoreUnknownColumns?: boolean;
 }
 
-/** The target of a member of a JSON object. A field that `--column` gives to another name is not known by its own. */
+/** The target of a member of a JSON object. If `--column` maps another name to a field, its own name is unknown. */
 export function targetOf(name: string, { column = new Map() }: ColumnOptions): Target {
   const mapped = column.get(name);
   if (mapped !== undefined) return targetOfField(mapped);
@@ -67,7 +67,7 @@ export function targetOf(name: string, { column = new Map() }: ColumnOptions): T
   return ignored ? 'ignored' : undefined;
 }
 
-/** Of a writable field's name in snake_case, or of attributes.KEY. */
+/** The target of a writable field's name in snake_case, or of attributes.KEY. */
 export function targetOfField(field: string): Target {
   if (field.startsWith(attributePrefix)) return { attribute: field.slice(attributePrefix.length) };
   return { field: writableFields[field as keyof typeof writableFields] };
@@ -80,21 +80,21 @@ export function isWritable(field: string): boolean {
   );
 }
 
-/** The part behind "attributes." is data, and stays. */
+/** Does not change the part after "attributes.", because it is data. */
 export function snakeCase(name: string): string {
   return /\./.test(name) ? name : name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
-/** Collects a row's values; what is empty stays unset. */
+/** Collects a row's values. Empty values stay unset. */
 export function createUserDraft() {
   const user: DeepPartial<User> = {};
   let whole: Record<string, unknown> | undefined;
-  // No object, because a key may be "__proto__".
+  // Not an object, because a key may be "__proto__".
   const single: [string, unknown][] = [];
   let problem: RowProblem | undefined;
 
   return {
-    /** A cell's text. `attributes` is JSON, a single attribute the text itself. */
+    /** Sets a cell's text. `attributes` is JSON. A single attribute is the text itself. */
     setText(target: Target, text: string): void {
       if (text === '' || target === undefined || target === 'ignored') return;
       if ('attribute' in target || target.field !== 'attributes') this.setValue(target, text);
@@ -104,7 +104,7 @@ export function createUserDraft() {
         else problem ??= { field: 'attributes', reason: 'INVALID_FIELD', message: 'It must be a JSON object.' };
       }
     },
-    /** A JSON value of the right type; null is unset. */
+    /** Sets a JSON value of the right type. null means unset. */
     setValue(target: Target, value: unknown): void {
       if (value === null || target === undefined || target === 'ignored') return;
       if ('attribute' in target) {
@@ -115,10 +115,10 @@ export function createUserDraft() {
       } else if (typeof value === 'string') {
         user[target.field] = value;
       } else {
-        problem ??= { field: snakeCase(target.field), reason: 'INVALID_FIELD', message: 'It must be a text.' };
+        problem ??= { field: snakeCase(target.field), reason: 'INVALID_FIELD', message: 'It must be a string.' };
       }
     },
-    /** The attributes' own columns go before the same keys in `attributes`. */
+    /** A column for one attribute overrides the same key in `attributes`. */
     finish(): Draft {
       if (problem !== undefined) return { problem };
       if (whole !== undefined || single.length > 0) {
@@ -132,7 +132,7 @@ export function createUserDraft() {
   };
 }
 
-/** What an export writes, in this order. */
+/** The columns of an export, in order. */
 export const exportColumns = [
   'id',
   'first_name',
@@ -146,7 +146,7 @@ export const exportColumns = [
   'etag',
 ] as const;
 
-/** A user's cells under those. JSON's own escapes keep what a terminal would obey out of attributes; no other field may hold it. */
+/** A user's cells under these columns. JSON escapes control characters in attributes; other fields cannot have any. */
 export function exportCells(user: User): string[] {
   return [
     user.id,
@@ -162,7 +162,7 @@ export function exportCells(user: User): string[] {
   ];
 }
 
-/** What the cells of a row make, each under its column. Blank cells after the last column are ignored. */
+/** Builds a user from the cells of a row. Blank cells after the last column are ignored. */
 export function draftOf(cells: readonly string[], targets: readonly Target[]): Draft {
   if (cells.length < targets.length || !isBlank(cells.slice(targets.length))) {
     const message = `The row has ${cells.length} cells, the header has ${targets.length}.`;

@@ -1,8 +1,8 @@
 /**
- * Users as CSV (RFC 4180, with a header): what export writes and import reads back to the same bytes.
+ * Reads and writes users as CSV (RFC 4180, with a header).
  *
- * Cells are never changed for a spreadsheet's sake, not even those that it would take for a formula: an export that is
- * imported must make the same users.
+ * An imported export must create the same users, byte for byte. Therefore cells are never changed for spreadsheets, even
+ * if they look like formulas.
  */
 import { CsvError, parse } from 'csv-parse';
 import { stringify } from 'csv-stringify/sync';
@@ -34,14 +34,14 @@ import { type Column, findColumns, findDuplicate, matchHeader, missingFields, ta
 
 export const csvHeader = `${exportColumns.join(',')}\n`;
 
-/** Whole lines. */
+/** Returns whole lines. */
 export function formatCsvUsers(users: readonly User[]): string {
   return stringify(users.map(exportCells));
 }
 
 export type CsvOptions = ColumnOptions & { delimiter?: string };
 
-/** Reads the header. One that does not fit is a UsageError. Broken quotes are an UnreadableFile, after all rows before them. */
+/** Throws a UsageError if the header is unusable. Broken quotes throw an UnreadableFile, after all rows before them. */
 export async function readCsvUsers(text: AsyncIterable<string>, options: CsvOptions): Promise<UserFile> {
   const csv = await openCsv(text, options.delimiter);
   const { delimiter } = csv;
@@ -63,7 +63,7 @@ export async function readCsvUsers(text: AsyncIterable<string>, options: CsvOpti
     columns,
     delimiter,
     rows: readRows(),
-    // What is wrong comes first, so that cells which no column has a name for are still behind the last.
+    // The problem comes first, so that cells without a column stay after the last one.
     formatRejected({ original }: Row, { field, reason, message }: RowProblem): string {
       const cells = typeof original === 'string' ? [original] : original;
       const rows = [[field, reason, message, ...cells.filter(isOriginal)]];
@@ -75,16 +75,16 @@ export async function readCsvUsers(text: AsyncIterable<string>, options: CsvOpti
   };
 }
 
-/** Throws a UsageError if no user can be made of a file with these columns, or if it is not clear which. */
+/** Throws a UsageError if the columns are not enough for a user, or if they are ambiguous. */
 function requireFit(columns: readonly Column[], delimiter: string, options: CsvOptions): void {
   const names = columns.map(({ name }) => name);
   const other = Object.keys(delimiterNames).find((each) => each !== delimiter && names[0]?.includes(each));
   if (names.length === 1 && other !== undefined) {
-    throw new UsageError(`The header is one column. Is --delimiter ${other === '\t' ? 'tab' : `'${other}'`} missing?`);
+    throw new UsageError(`The header has one column. Is --delimiter ${other === '\t' ? 'tab' : `'${other}'`} missing?`);
   }
   for (const [name, field] of options.column ?? []) {
     if (findColumns(names, name).length === 0) {
-      throw new UsageError(`There is no column ${JSON.stringify(name)}, which was to be ${field}.`);
+      throw new UsageError(`There is no column ${JSON.stringify(name)}, which --column maps to ${field}.`);
     }
   }
   const duplicate = findDuplicate(columns);
@@ -101,11 +101,11 @@ const problemsByCode: Record<string, string> = {
   CSV_MAX_RECORD_SIZE: csvProblems.tooLong,
 };
 
-/** All records but blank ones. Those before a broken quote come before the error. */
+/** Yields all records except blank ones. Records before a broken quote come before the error. */
 async function* readRecords({ text, delimiter, line }: CsvText): AsyncGenerator<CsvRecord> {
   const records: CsvRecord[] = [];
   let nextLine = line;
-  // The parser counts a line break of two characters within quotes as two lines.
+  // The parser counts \r\n within quotes as two lines.
   let overcounted = 0;
   function keep(cells: string[], lines: number): void {
     let breaks = 0;
@@ -124,13 +124,13 @@ async function* readRecords({ text, delimiter, line }: CsvText): AsyncGenerator<
     record_delimiter: ['\r\n', '\n', '\r'],
     relax_column_count: true,
     max_record_size: recordLengthMax,
-    // Taken here and not from the parser's output, which an error would empty.
+    // Taken here, because an error empties the parser's output.
     on_record: (cells, { lines }) => {
       keep(cells, lines);
       return null;
     },
   });
-  // The callbacks of write and end are told of it, too. Without a listener it would end the process.
+  // The callbacks of write and end also receive it. Without a listener, it would end the process.
   parser.on('error', () => {});
   try {
     for await (const piece of text) {

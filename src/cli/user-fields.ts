@@ -1,7 +1,7 @@
 /**
- * The fields of a user as flags, for the commands that write one, and as text, for those that show one.
+ * Reads the fields of a user from flags, and prints a user.
  *
- * What a field may hold is the server's to say: nothing is checked here but what could not be sent.
+ * The server validates the fields. This file refuses only values that cannot be sent unchanged.
  */
 import { type Command, InvalidArgumentError } from 'commander';
 import type { User } from '../client/index.js';
@@ -25,16 +25,16 @@ export function addUserFlags(command: Command): Command {
     .option('--first-name <text>', 'the first name')
     .option('--last-name <text>', 'the last name')
     .option('--email <address>', 'the email')
-    .option('--profile-image-url <url>', 'where a picture is')
+    .option('--profile-image-url <url>', 'the URL of a picture')
     .option(
       '--attribute <key=value>',
-      'one attribute, as JSON where it is that, else as text; may be repeated',
+      'one attribute, as JSON if it is valid JSON, else as text; may be repeated',
       collect,
     )
-    .option('--attributes <json>', 'all the attributes, as a JSON object', parseObject);
+    .option('--attributes <json>', 'all attributes, as a JSON object', parseObject);
 }
 
-/** Only what was given. */
+/** Returns only the given fields. */
 export function userOf({
   firstName,
   lastName,
@@ -72,9 +72,9 @@ function parseObject(text: string): Record<string, unknown> {
   return value;
 }
 
-/** One user, whole: a line for each field that is set, or a JSON document. */
+/** Prints one user: a line for each field that is set, or a JSON document. */
 export async function printUser(terminal: Terminal, user: User | undefined, json: boolean | undefined): Promise<void> {
-  if (user === undefined) throw new Error('The server answered without a user.');
+  if (user === undefined) throw new Error('The server returned no user.');
   const lines = [
     ['Id', user.id],
     ['Name', user.displayName],
@@ -94,7 +94,7 @@ export async function printUser(terminal: Terminal, user: User | undefined, json
 
 const clearable = ['last_name', 'profile_image_url', 'attributes'];
 
-/** A field that `--clear` may name, as it stands in a mask: last-name is last_name. */
+/** Turns a field of `--clear` into its path in a mask: last-name becomes last_name. */
 export function parseClear(text: string, before: string[] = []): string[] {
   const path = text.startsWith('attributes.') ? text : text.replaceAll('-', '_');
   if (!clearable.includes(path) && !/^attributes\../.test(path)) {
@@ -103,7 +103,7 @@ export function parseClear(text: string, before: string[] = []): string[] {
   return [...before, path];
 }
 
-/** The mask for what was given, in the server's names. Throws a UsageError where that is nothing, or where it is both set and cleared. */
+/** The mask for the given flags. Throws a UsageError if there are none, or if a field is both set and cleared. */
 export function maskOf(flags: UserFlags, clear: readonly string[] = []): string[] {
   const set: string[] = [];
   if (flags.firstName !== undefined) set.push('first_name');
@@ -114,7 +114,8 @@ export function maskOf(flags: UserFlags, clear: readonly string[] = []): string[
   else for (const [key] of flags.attribute ?? []) set.push(`attributes.${key}`);
   const both = clear.find((path) => set.some((other) => overlaps(path, other)));
   if (both !== undefined) throw new UsageError(`${both} is both set and cleared.`);
-  if (set.length + clear.length === 0) throw new UsageError('Nothing to change: give a field to set, or --clear one.');
+  if (set.length + clear.length === 0)
+    throw new UsageError('There is nothing to change. Pass a field to set, or --clear.');
   return [...new Set([...set, ...clear])];
 }
 

@@ -1,6 +1,6 @@
 /**
- * A file of users that is read as a stream: where its bytes come from, how far they have been read, and what format
- * they are in. Nothing of it is kept, so that its size does not matter.
+ * Reads a file of users as a stream, with its format and the progress. Keeps nothing in memory, so that the size of the
+ * file does not matter.
  */
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
@@ -14,7 +14,7 @@ import type { Terminal } from './terminal.js';
 import type { Row, RowProblem } from './user-columns.js';
 import type { Column } from './user-header.js';
 
-// Ctrl-C also ends the program on the other side of a pipe, and that end looks like the file's: time for our own signal.
+// Ctrl-C also ends the program that writes to a pipe, which looks like the end of the file. Wait for our own signal.
 const pipeEndMs = 100;
 
 export type UserFormat = 'csv' | 'ndjson';
@@ -23,18 +23,18 @@ export function formatOption(defaults: string): Option {
   return new Option('--format <format>', `csv or ndjson (default: ${defaults})`).choices(['csv', 'ndjson']);
 }
 
-/** Rows as they are read, and a rejected one as text that can be corrected and read again. */
+/** Reads rows, and formats rejected rows so that they can be corrected and read again. */
 export interface UserFile {
-  /** What the columns of a file with a header are. */
+  /** The columns of a file with a header. */
   readonly columns?: readonly Column[];
-  /** What is between the cells, in a file that has some. */
+  /** The character between the cells of CSV. */
   readonly delimiter?: string;
   readonly rows: AsyncIterable<Row>;
-  /** Whole lines; with the first one comes what a file of this format begins with. */
+  /** Returns whole lines. The first call also returns the header, if the format has one. */
   formatRejected(row: Row, problem: RowProblem): string;
 }
 
-/** By what follows the last dot of a file's name; `-` has no name. */
+/** The format is `asked`, or that of the file's extension. `-` has no extension. */
 export function formatOf(file: string, asked: UserFormat | undefined): UserFormat | undefined {
   if (asked !== undefined) return asked;
   const extension = extname(file).toLowerCase();
@@ -43,7 +43,7 @@ export function formatOf(file: string, asked: UserFormat | undefined): UserForma
 }
 
 export interface TextSource extends DecodedText, AsyncDisposable {
-  /** Unset where nobody knows: a pipe. */
+  /** Unset if it is unknown, as for a pipe. */
   readonly bytesTotal: number | undefined;
   bytesRead(): number;
 }

@@ -1,7 +1,7 @@
 /**
- * Which column of a file is which field of a user: the names that a header may use, and what is wrong with a header.
+ * Matches the columns of a file to the fields of a user, and finds problems of a header.
  *
- * The web page imports this too: nothing of Node may be imported here.
+ * The web page imports this file, so it must not import Node modules.
  */
 import { errorColumns, ignoredFields, type Target, targetOfField, writableFields } from './user-columns.js';
 
@@ -9,7 +9,7 @@ export interface Column {
   readonly name: string;
   /** In snake_case, or attributes.KEY. Empty if the column is left out. */
   readonly field: string;
-  /** Whether it is left out because only the directory writes it, as in the file of an export. */
+  /** Whether it is left out because only the directory writes it, as in an export. */
   readonly isIgnored: boolean;
 }
 
@@ -17,9 +17,9 @@ export interface Column {
 export const requiredFields = ['first_name', 'email'] as const;
 
 /**
- * What other systems call the fields: Google Workspace (`First Name [Required]`), Microsoft Entra ID (`givenName`, `mail`),
- * LDAP (`sn`), Okta (`Primary email`), Outlook (`E-mail Address`), SCIM (`name.familyName`). A `login` or a
- * `userPrincipalName` is missing on purpose: it looks like an email address, but often no mail arrives there.
+ * The names of the fields in other systems: Google Workspace (`First Name [Required]`), Microsoft Entra ID (`givenName`, `mail`),
+ * LDAP (`sn`), Okta (`Primary email`), Outlook (`E-mail Address`), SCIM (`name.familyName`). `login` and
+ * `userPrincipalName` are missing on purpose: they look like email addresses but often receive no mail.
  */
 const otherNames: Readonly<Record<string, readonly string[]>> = {
   first_name: ['givenname', 'forename', 'firstnames', 'fname', 'namegivenname', 'userfirstname'],
@@ -37,27 +37,27 @@ const otherNames: Readonly<Record<string, readonly string[]>> = {
   profile_image_url: ['imageurl', 'photourl', 'avatarurl', 'pictureurl'],
 };
 
-/** Without case, spaces, hyphens and the like, in which spellings of one name differ. */
+/** Removes case, spaces and punctuation, in which spellings of one name differ. */
 function keyOf(name: string): string {
   return name.toLowerCase().replaceAll(/[^\p{L}\p{N}]/gu, '');
 }
 
 const ownNames = new Map(Object.keys(writableFields).map((field) => [keyOf(field), field]));
-// A field's own name with a remark, too. What begins with "attributes" is data.
+// Includes the fields' own names, which may have a remark. Names that begin with "attributes" are data.
 const fieldsByOtherName = new Map([
   ...[...ownNames].filter(([, field]) => field !== 'attributes'),
   ...Object.entries(otherNames).flatMap(([field, names]) => names.map((name) => [name, field] as const)),
 ]);
 const ignoredNames = new Set(ignoredFields.map(keyOf));
 
-/** The field that a name is a spelling of, such as `First Name` of first_name; undefined if it is none. */
+/** Returns the field for a spelling of its name, such as first_name for `First Name`, or undefined. */
 export function fieldNamed(name: string): string | undefined {
   const [isAttribute, key] = /^\s*attributes\.(.*)$/is.exec(name) ?? [];
   if (isAttribute === undefined) return ownNames.get(keyOf(name));
   return key === '' ? undefined : `attributes.${key}`;
 }
 
-/** What a header's columns are by their names, and by `given`: names in the file and the fields that they stand for. */
+/** Matches columns to fields by their names, and by `given`, which maps names in the file to fields. */
 export function matchHeader(header: readonly string[], given: ReadonlyMap<string, string> = new Map()): Column[] {
   const names = header.map((name) => name.trim());
   // A delimiter at the end of each line adds a column without a name.
@@ -84,12 +84,12 @@ function isIgnored(name: string): boolean {
   return ignoredNames.has(keyOf(name)) || (errorColumns as readonly string[]).includes(name);
 }
 
-/** `First Name [Required]` is how Google Workspace writes it. */
+/** Google Workspace writes `First Name [Required]`. */
 function withoutRemarks(name: string): string {
   return name.replaceAll(/\[[^\]]*\]|\(required\)/gi, '');
 }
 
-/** The columns with a name. Case matters only if two columns differ in nothing else. */
+/** The columns with a name. Ignores case if no column matches exactly. */
 export function findColumns(names: readonly string[], name: string): number[] {
   const indexes = [...names.keys()].filter((index) => names[index] === name);
   if (indexes.length > 0) return indexes;
@@ -97,12 +97,12 @@ export function findColumns(names: readonly string[], name: string): number[] {
   return [...names.keys()].filter((index) => names[index]?.toLowerCase() === lower);
 }
 
-/** What the cells under each column are for. */
+/** The targets of the cells under each column. */
 export function targetsOf(columns: readonly Column[]): Target[] {
   return columns.map(({ field }) => (field === '' ? 'ignored' : targetOfField(field)));
 }
 
-/** The first columns that are the same field. */
+/** The first columns that are for the same field. */
 export function findDuplicate(columns: readonly Column[]): { field: string; indexes: number[] } | undefined {
   for (const { field } of columns) {
     if (field === '') continue;

@@ -1,6 +1,4 @@
-/**
- * Users as NDJSON: one on a line, as protobuf maps them to JSON; snake_case names are read, too.
- */
+/** Reads and writes users as NDJSON: one user on each line, as protobuf JSON. Also reads snake_case names. */
 import type { User } from '../client/index.js';
 import { replaceInexactNumbers } from '../json.js';
 import { UnreadableFile } from './file-text.js';
@@ -18,20 +16,20 @@ import {
 } from './user-columns.js';
 import type { UserFile } from './user-file.js';
 
-// A user's longest fields are 20 KB; a file without line breaks is none of ours and must not fill the memory.
+// A user's longest fields take 20 KB. A file without line breaks must not fill the memory.
 const lineLengthMax = 1_048_576;
 
-// Names of attributes are data, and may be another one in each line.
+// Bounds the cache, because attribute names are data and may differ in each line.
 const namesMax = 1_000;
 
-/** Whole lines. */
+/** Returns whole lines. */
 export function formatNdjsonUsers(users: readonly User[]): string {
   return users.map((user) => `${safeJson(user)}\n`).join('');
 }
 
-/** Every row stands for itself: whatever is wrong with a line is that row's problem. */
+/** A problem in a line is a problem of that row only. */
 export function readNdjsonUsers(text: AsyncIterable<string>, options: ColumnOptions): UserFile {
-  // The same few names come with every line.
+  // Most files have the same few names in every line.
   const targets = new Map<string, Target>();
   function find(name: string): Target {
     const known = targets.get(name);
@@ -58,7 +56,7 @@ export function readNdjsonUsers(text: AsyncIterable<string>, options: ColumnOpti
   };
 }
 
-/** A line that is no object has to go somewhere, too. A number that cannot be read keeps its digits, as a text. */
+/** Keeps a line that is not an object as text, and the digits of a number that cannot be read as a string. */
 function membersOf(original: string): Record<string, unknown> {
   const value = readJson(replaceInexactNumbers(original, (literal) => `"${literal}"`));
   return isObject(value) ? value : { text: original.trim() };
@@ -68,20 +66,20 @@ function userOf(original: string, find: (name: string) => Target, ignoresUnknown
   const value = readJson(original);
   const invalid = (field: string, message: string) => ({ problem: { field, reason: 'INVALID_ROW', message } });
   if (value === undefined) return invalid('', 'The line is not JSON.');
-  if (!isObject(value)) return invalid('', 'The line is not a JSON object; a file has one user on each line.');
+  if (!isObject(value)) return invalid('', 'The line is not a JSON object. Each line must be one user.');
   const draft = createUserDraft();
   for (const [name, member] of Object.entries(value)) {
     if (name === errorMember) continue;
     const target = find(name);
     if (target === undefined && !ignoresUnknown) {
-      return invalid(name, 'There is no such field; --column and --ignore-unknown-columns help.');
+      return invalid(name, 'There is no such field. Use --column or --ignore-unknown-columns.');
     }
     draft.setValue(target, member);
   }
   return draft.finish();
 }
 
-/** By hand: readline also breaks lines at U+2028 and U+2029, which JSON's texts may hold. */
+/** Avoids readline, which also breaks lines at U+2028 and U+2029. JSON strings may contain these. */
 async function* readLines(text: AsyncIterable<string>): AsyncGenerator<string> {
   let rest = '';
   let line = 1;
@@ -91,7 +89,7 @@ async function* readLines(text: AsyncIterable<string>): AsyncGenerator<string> {
     line += lines.length;
     yield* lines;
     if (rest.length > lineLengthMax)
-      throw new UnreadableFile('a line is longer than 1 MiB; NDJSON has one user on each', line);
+      throw new UnreadableFile('a line is longer than 1 MiB; each line must be one user', line);
   }
   yield rest;
 }

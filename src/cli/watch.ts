@@ -1,6 +1,4 @@
-/**
- * `roster watch`: shows the directory's changes until it is interrupted, across whatever happens to the connection.
- */
+/** `roster watch`: shows the directory's changes until it is interrupted, and reconnects if necessary. */
 import { access, constants, readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import type { Command } from 'commander';
@@ -14,26 +12,26 @@ import { safeJson, safeText } from './text.js';
 type WatchOptions = ClientCommandOptions & { existing?: boolean; resumeToken?: string; state?: string };
 
 const help = `
-A line is the time, what happened, the id, the name and the email; of a user who is gone only the id is known.
+Each line has the time, the type of change, the id, the name and the email. For a deleted user, only the id is known.
 
-With --json each change is a line, {"type":"TYPE_CREATED","user":{…},"changeTime":"…"}, and behind those that came
-together is one like {"caughtUp":true,"resumeToken":"…"}: all up to that token has been shown. It also comes about every
-10 s where nothing happens. {"startedOver":true} says that the changes since the last token are no longer kept, or that
-the connection broke among the existing users: all existing users follow, and whoever is not among them before
-"caughtUp" is gone.
+With --json, each change is a line, {"type":"TYPE_CREATED","user":{…},"changeTime":"…"}. After each group of changes
+comes a line like {"caughtUp":true,"resumeToken":"…"}: all changes up to that token have been shown. It also comes about
+every 10 s without changes. {"startedOver":true} says that the changes since the last token are no longer kept, or that
+the connection broke before all existing users were shown. All existing users follow. Users that are not shown again
+before "caughtUp" have been deleted.
 
-A lost connection is made again and nothing is missed; the last changes may come twice, also after --state and
---resume-token.`;
+The command reconnects after a lost connection and misses no change. The last changes may come twice, also with --state
+and --resume-token.`;
 
 export function createWatchCommand(context: Context): Command {
-  return createClientCommand('watch', 'Show changes of users as they happen.', [
+  return createClientCommand('watch', 'Show changes to users as they happen.', [
     'watch',
     'watch --existing --json | my-search-index',
     'watch --existing --state users.token',
   ])
-    .option('--existing', 'all existing users first, where no token says where to start')
-    .option('--resume-token <token>', 'starts behind this token of an earlier watch or of an export')
-    .option('--state <file>', 'keeps the token of what was shown in a file, and starts from it where it exists')
+    .option('--existing', 'show all existing users first, unless a token says where to start')
+    .option('--resume-token <token>', 'start after this token of an earlier watch or an export')
+    .option('--state <file>', 'keep the token of the last shown change in a file, and start there if it exists')
     .addHelpText('after', help)
     .action((options: WatchOptions) => withClient(context, options, (client) => watch(client, context, options)));
 }
@@ -43,23 +41,23 @@ async function watch(client: Client, { terminal, signal }: Context, options: Wat
   let resumeToken = (await readToken(state)) || options.resumeToken || '';
   const isWaiting = { caughtUp: includeExisting === true && resumeToken === '', connection: false };
 
-  const tell = (text: string) =>
-    // Nobody has to read this.
+  const report = (text: string) =>
+    // The watch continues even if this cannot be written.
     void terminal.stderr.write(json ? `${safeJson({ message: text })}\n` : `${safeText(text)}\n`);
-  // Not each attempt: an outage would fill the screen.
+  // Reported once for each outage: every attempt would fill the screen.
   const onDisconnect = ({ code, reason }: RosterError) => {
-    if (!isWaiting.connection) tell(`Not connected (${reason ?? code}). Trying again.`);
+    if (!isWaiting.connection) report(`Not connected (${reason ?? code}). Trying again.`);
     isWaiting.connection = true;
   };
 
   try {
     for await (const message of client.followUsers({ resumeToken, includeExisting, signal, onDisconnect })) {
       const { changes, startedOver, caughtUp } = message;
-      if (isWaiting.connection) tell('Connected again.');
+      if (isWaiting.connection) report('Connected again.');
       isWaiting.connection = false;
       if (startedOver) {
         isWaiting.caughtUp = true;
-        tell('Started over: all existing users follow.');
+        report('Started over: all existing users follow.');
       }
       const lines = json
         ? [
@@ -71,9 +69,9 @@ async function watch(client: Client, { terminal, signal }: Context, options: Wat
       if (lines.length > 0) await print(terminal.stdout, `${lines.join('\n')}\n`);
       if (caughtUp && isWaiting.caughtUp) {
         isWaiting.caughtUp = false;
-        tell('Caught up: changes follow as they happen.');
+        report('Caught up: changes follow as they happen.');
       }
-      // Only now, so that what was not shown comes again.
+      // Saved only now, so that a change that was not shown comes again.
       if (message.resumeToken !== '' && message.resumeToken !== resumeToken) {
         resumeToken = message.resumeToken;
         if (state !== undefined) await replaceFile(state, `${resumeToken}\n`);
@@ -81,9 +79,9 @@ async function watch(client: Client, { terminal, signal }: Context, options: Wat
     }
   } catch (error) {
     if (error instanceof Interrupted && state === undefined && resumeToken !== '') {
-      // Behind the terminal's own ^C.
+      // The terminal has printed ^C on this line.
       if (terminal.stderr.isTTY) terminal.stderr.write('\n');
-      const text = json ? safeJson({ resumeToken }) : `Go on with: roster watch --resume-token '${resumeToken}'`;
+      const text = json ? safeJson({ resumeToken }) : `To continue: roster watch --resume-token '${resumeToken}'`;
       await print(terminal.stderr, `${text}\n`).catch(() => {});
     }
     throw error;
@@ -96,10 +94,10 @@ async function readToken(path: string | undefined): Promise<string> {
     return (await readFile(path, 'utf8')).trim();
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? error.code : undefined;
-    // Found out now, and not when the first changes have been shown.
+    // Checked now, not after the first changes have been shown.
     const isNew = code === 'ENOENT' && (await canWrite(dirname(resolve(path))));
     if (isNew) return '';
-    throw new UsageError(`--state must be the path of a file that can be read and written (${code}).`);
+    throw new UsageError(`--state must be the path of a readable and writable file (${code}).`);
   }
 }
 

@@ -1,4 +1,4 @@
-/** The commands that call a server, against a real one: what they print, and the exit code that a script acts on. */
+/** The commands that call a server, against a real one: their output and their exit codes. */
 import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -27,7 +27,7 @@ async function createAda(...more: string[]): Promise<{ id: string; email: string
 }
 
 describe('roster create', () => {
-  it('shows whom it made', async () => {
+  it('shows the created user', async () => {
     const ran = await call([
       'create',
       '--first-name',
@@ -55,7 +55,7 @@ describe('roster create', () => {
     );
   });
 
-  it('ends with 4 where the email is taken, in JSON where JSON was asked for', async () => {
+  it('ends with 4 if the email is taken, and reports it in JSON with --json', async () => {
     const { email } = await createAda();
     const ran = await call(['create', '--first-name', 'B', '--email', email, '--json']);
     expect(ran).toMatchObject({ code: 4, out: '' });
@@ -64,8 +64,8 @@ describe('roster create', () => {
     });
   });
 
-  it('makes nobody the second time with the same request id', async () => {
-    const again = [
+  it('creates only one user with the same request id', async () => {
+    const args = [
       'create',
       '--first-name',
       'A',
@@ -75,22 +75,22 @@ describe('roster create', () => {
       randomUUID(),
       '--json',
     ];
-    const first = await call(again);
-    expect(await call(again)).toEqual(first);
+    const first = await call(args);
+    expect(await call(args)).toEqual(first);
   });
 });
 
 describe('roster get', () => {
-  it('takes an id in either case, or an email', async () => {
+  it('accepts an id or an email, in any case', async () => {
     const { id, email } = await createAda();
-    for (const who of [id, id.toUpperCase(), email, email.toUpperCase()]) {
-      const { code, out } = await call(['get', who, '--json']);
+    for (const idOrEmail of [id, id.toUpperCase(), email, email.toUpperCase()]) {
+      const { code, out } = await call(['get', idOrEmail, '--json']);
       expect(code).toBe(0);
       expect(JSON.parse(out)).toMatchObject({ id, email });
     }
   });
 
-  it('ends with 3 where there is nobody', async () => {
+  it('ends with 3 if the user does not exist', async () => {
     expect(await call(['get', 'nobody@example.com'])).toEqual({
       code: 3,
       out: '',
@@ -98,7 +98,7 @@ describe('roster get', () => {
     });
   });
 
-  it('shows no control character as it is', async () => {
+  it('escapes control characters', async () => {
     const { id } = await createAda('--attribute', 'note=\u001b[31mred\u009b0m');
     for (const flags of [[], ['--json']]) {
       const { out } = await call(['get', id, ...flags]);
@@ -109,7 +109,7 @@ describe('roster get', () => {
 });
 
 describe('roster update', () => {
-  it('changes what is given, clears what is named, and leaves the rest', async () => {
+  it('changes the given fields, clears the named ones, and leaves the rest', async () => {
     const { id } = await createAda('--last-name', 'Byron', '--attribute', 'a=1', '--attribute', 'b=2');
     const { code, out } = await call([
       'update',
@@ -129,7 +129,7 @@ describe('roster update', () => {
     expect(JSON.parse(out).attributes).not.toHaveProperty('b');
   });
 
-  it('ends with 4 where the etag is an old one', async () => {
+  it('ends with 4 if the etag is old', async () => {
     const { id, etag } = await createAda();
     expect(await call(['update', id, '--first-name', 'B', '--etag', etag])).toMatchObject({ code: 0 });
     const ran = await call(['update', id, '--first-name', 'C', '--etag', etag]);
@@ -147,7 +147,7 @@ describe('roster update', () => {
 });
 
 describe('roster delete', () => {
-  it('asks a person, and takes anything but a yes for a no', async () => {
+  it('asks on a terminal, and treats any answer except yes as no', async () => {
     const { id } = await createAda();
     const env = { ROSTER_ADDRESS: app.address };
     const declined = start(['delete', id], { env, columns: 80 });
@@ -159,7 +159,7 @@ describe('roster delete', () => {
     expect(await call(['get', id])).toMatchObject({ code: 3 });
   });
 
-  it('wants --yes where there is nobody to ask', async () => {
+  it('requires --yes without a terminal', async () => {
     const { id } = await createAda();
     expect(await call(['delete', id])).toMatchObject({ code: 2 });
     expect(await call(['delete', id, '--yes', '--json'])).toEqual({ code: 0, out: '{}\n', err: '' });
@@ -167,7 +167,7 @@ describe('roster delete', () => {
     expect(await call(['delete', id, '--yes', '--allow-missing'])).toMatchObject({ code: 0 });
   });
 
-  it('is interrupted at its question', async () => {
+  it('can be interrupted at its question', async () => {
     const asked = start(['delete', randomUUID()], { env: { ROSTER_ADDRESS: app.address }, columns: 80 });
     await expect.poll(() => asked.output().err, { timeout: 30_000 }).toContain('[y/N]');
     asked.signals.emit('SIGINT');
@@ -189,13 +189,13 @@ describe('roster list', () => {
       .split('\n')
       .map((line) => JSON.parse(line).id);
 
-  it('walks all pages, one user on a line', async () => {
+  it('reads all pages, and prints one user on each line', async () => {
     const ran = await call(['list', '--filter', filter, '--limit', '0', '--page-size', '2', '--json']);
     expect(ran).toMatchObject({ code: 0, err: '' });
     expect(listed(ran)).toEqual(ids);
   });
 
-  it('stops at the limit, and says so apart from the users', async () => {
+  it('stops at the limit, and says so on the standard error output', async () => {
     const ran = await call(['list', '--filter', filter, '--limit', '3', '--page-size', '2', '--total', '--json']);
     expect(listed(ran)).toEqual(ids.slice(0, 3));
     expect(JSON.parse(ran.err)).toEqual({ more: true, totalSize: '7' });
@@ -206,26 +206,26 @@ describe('roster list', () => {
     expect(listed(ran)).toEqual(ids.toReversed());
   });
 
-  it('is a table that fits the terminal', async () => {
+  it('prints a table that fits the terminal', async () => {
     const ran = await call(['list', '--filter', filter, '--limit', '2', '--total'], { columns: 80 });
     const lines = ran.out.trimEnd().split('\n');
     expect(lines[0]).toMatch(/^ID +NAME +EMAIL +CREATED$/);
     expect(lines).toHaveLength(3);
     for (const line of lines) expect(line.length).toBeLessThanOrEqual(80);
-    expect(ran.err).toBe('2 of 7 users.\nThere are more; --limit 0 lists all.\n');
+    expect(ran.err).toBe('2 of 7 users.\nThere are more. Pass --limit 0 to list all.\n');
   });
 
-  it('says where there is nobody', async () => {
+  it('says if no user matches', async () => {
     expect(await call(['list', '--query', randomUUID()])).toEqual({ code: 0, out: '', err: 'No users.\n' });
   });
 
-  it('ends with 2 for a filter that is none', async () => {
+  it('ends with 2 for an invalid filter', async () => {
     const ran = await call(['list', '--filter', '==']);
     expect(ran.code).toBe(2);
     expect(ran.err).toContain('INVALID_FILTER');
   });
 
-  it('ends quietly where its reader has enough', async () => {
+  it('ends without an error if its reader closes the output', async () => {
     const flags = ['--filter', filter, '--page-size', '1', '--json'];
     const ran = await call(['list', ...flags], { writesMax: 1 });
     expect(ran).toMatchObject({ code: 0, err: '' });
@@ -234,12 +234,12 @@ describe('roster list', () => {
 });
 
 describe('roster health', () => {
-  it('ends with 0 where the server serves, and with 5 where nobody does', async () => {
+  it('ends with 0 if the server serves, and with 5 if no server answers', async () => {
     expect(await call(['health'])).toMatchObject({ code: 0, out: 'SERVING\n' });
     expect(await roster(['health', '--address', 'localhost:1'])).toMatchObject({ code: 5, out: '' });
   });
 
-  it('ends with 5 where a server answers that it does not serve', async () => {
+  it('ends with 5 if the server answers that it is not serving', async () => {
     const server = await startTestServer();
     const health = (...flags: string[]) => roster(['health', '--address', server.target, ...flags]);
     expect(await health('--json')).toEqual({ code: 0, out: '{"status":"SERVING"}\n', err: '' });
@@ -247,31 +247,31 @@ describe('roster health', () => {
     const ran = await health();
     expect(ran).toMatchObject({ code: 5, out: '' });
     expect(ran.err).toContain('NOT_SERVING');
-    // It is there: nobody needs to be told how to start one.
+    // The server is running, so the error must not suggest starting one.
     expect(ran.err).not.toContain('roster serve');
   });
 });
 
 describe('every call', () => {
-  it('ends with 5 where nobody answers', async () => {
-    // A port that nobody may listen on.
+  it('ends with 5 if no server answers', async () => {
+    // Nothing listens on port 1.
     const ran = await roster(['get', 'a@b', '--address', 'localhost:1']);
     expect(ran).toMatchObject({ code: 5, out: '' });
     expect(ran.err).toContain('UNAVAILABLE');
     expect(ran.err).toContain('roster serve');
   });
 
-  it('ends with 2 and all that is wrong with its settings', async () => {
+  it('ends with 2 and reports all problems of its settings', async () => {
     const ran = await roster(['get', 'a@b', '--address', 'no where', '--deadline-ms', 'soon']);
     expect(ran).toMatchObject({ code: 2, out: '' });
     expect(ran.err.match(/^error: --(address|deadline-ms) /gm)).toHaveLength(2);
-    // What an address may look like is the client's to say.
+    // The client validates the form of an address.
     const refused = await roster(['get', 'a@b', '--address', 'http://localhost:50051']);
     expect(refused).toMatchObject({ code: 2, out: '' });
     expect(refused.err).toMatch(/^error: An address must be host:port, .*\n$/);
   });
 
-  it('takes a token from a file, and sends none in the clear to another machine', async () => {
+  it('reads a token from a file, and never sends it without TLS to another machine', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'roster-'));
     try {
       const file = join(folder, 'token');

@@ -1,4 +1,4 @@
-/** Runs the command line in this process, as a person at a terminal or a program behind a pipe would. */
+/** Runs the command line in this process, as if started at a terminal or with pipes. */
 import { EventEmitter } from 'node:events';
 import { PassThrough, Writable } from 'node:stream';
 import { run } from '../../src/cli/run.js';
@@ -12,18 +12,18 @@ export interface Ran {
 export interface Started {
   signals: EventEmitter;
   stdin: PassThrough;
-  /** What has been written so far. */
+  /** The output so far. */
   output(): { out: string; err: string };
   ended: Promise<Ran>;
-  /** What the command asked the process to exit with at once. */
+  /** The codes with which the command requested an immediate exit. */
   exits: number[];
 }
 
 export interface World {
   env?: Record<string, string>;
-  /** Columns of the terminal that a person sits at; without it everything is a pipe. */
+  /** The columns of the terminal. If unset, all streams are pipes. */
   columns?: number;
-  /** How many writes the reader of the output takes before it goes away. */
+  /** The number of writes after which the reader closes the output. */
   writesMax?: number;
 }
 

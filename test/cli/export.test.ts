@@ -1,4 +1,4 @@
-/** `roster export` against a real server: all users, once, in files that can be gone on with and imported. */
+/** `roster export` against a real server: all users, once, in files that can be resumed and imported. */
 import { randomUUID } from 'node:crypto';
 import { appendFile, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -16,7 +16,7 @@ let folder: string;
 beforeAll(async () => {
   app = await startTestApp();
   folder = await mkdtemp(join(tmpdir(), 'roster-'));
-  // Large, so that they come in several messages.
+  // Large users, so that they need several messages.
   const note = 'x"\n,\\'.repeat(1200);
   await app.client.importAllUsers(
     Array.from({ length: users }, (_, index) => ({
@@ -48,7 +48,7 @@ describe('roster export', () => {
     expect(err).toMatch(/^Changes since then: roster watch --resume-token '\S+'\n$/);
   });
 
-  it('tells the token where its file cannot be written', async () => {
+  it('prints the token if its file cannot be written', async () => {
     const { code, err } = await call([
       'export',
       await newPath('csv'),
@@ -59,7 +59,7 @@ describe('roster export', () => {
     expect(err).toMatch(/^Changes since then: roster watch --resume-token '\S+'\nerror: ENOENT/);
   });
 
-  it('writes those that match, and the token to a file', async () => {
+  it('writes the matching users, and the token to a file', async () => {
     const tokenFile = join(folder, randomUUID());
     const filter = 'email == "7@export.example"';
     const { out, err } = await call(['export', '--format', 'csv', '--filter', filter, '--watch-token', tokenFile]);
@@ -72,18 +72,18 @@ describe('roster export', () => {
     expect((await call(['export', '--format', 'csv', '--filter', 'email == ""'])).out).toBe(csvHeader);
   });
 
-  it.each(['csv', 'ndjson'])('writes %s that can be imported and changes nothing', async (format) => {
+  it.each(['csv', 'ndjson'])('writes %s whose import changes nothing', async (format) => {
     const file = await newPath(format);
     expect(await call(['export', file])).toMatchObject({ code: 0, out: '' });
     const ran = await call(['import', file, '--on-conflict', 'update']);
     expect(ran).toMatchObject({ code: 0, out: `0 created, 0 updated, ${users} skipped, 0 rejected\n` });
   });
 
-  it('ends quietly where its reader has enough', async () => {
+  it('ends without an error if its reader closes the output', async () => {
     expect(await call(['export'], { writesMax: 1 })).toMatchObject({ code: 0, err: '' });
   });
 
-  it('ends with 2 for what makes no sense', async () => {
+  it('ends with 2 for invalid arguments', async () => {
     expect(await call(['export', '--filter', '=='])).toMatchObject({ code: 2, out: '' });
     expect(await call(['export', '--resume'])).toMatchObject({ code: 2 });
     expect(await call(['export', '--json', '--format', 'csv'])).toMatchObject({ code: 2 });
@@ -91,11 +91,11 @@ describe('roster export', () => {
 });
 
 describe('an export into a file', () => {
-  it.each(['csv', 'ndjson'])('goes on in %s where it was killed', async (format) => {
+  it.each(['csv', 'ndjson'])('continues in %s where it was killed', async (format) => {
     const whole = await newPath(format);
     await call(['export', whole]);
     const file = await newPath(format);
-    // As it is after the disk's last word: some users that a token covers, and half of one that none does.
+    // The file after a crash: some users that the saved token covers, and half of a user that it does not.
     const batches = app.client.exportAllUsers().batches()[Symbol.asyncIterator]();
     const { users: first, resumeToken } = (await batches.next()).value ?? { users: [], resumeToken: '' };
     await batches.return?.();
@@ -108,7 +108,7 @@ describe('an export into a file', () => {
     await writeFile(`${file}.resume`, JSON.stringify(progress));
 
     const refused = await call(['export', file]);
-    expect(refused).toMatchObject({ code: 2, err: expect.stringMatching(/was interrupted: --resume/) });
+    expect(refused).toMatchObject({ code: 2, err: expect.stringMatching(/was interrupted\. Pass --resume/) });
     expect(await call(['export', file, '--resume', '--filter', 'email == "x"'])).toMatchObject({ code: 2 });
     expect(await call(['export', file, '--resume'])).toMatchObject({ code: 0 });
     expect(await readFile(file, 'utf8')).toBe(await readFile(whole, 'utf8'));
@@ -116,14 +116,14 @@ describe('an export into a file', () => {
     expect(await call(['export', file, '--resume'])).toMatchObject({ code: 2 });
   });
 
-  it('says how it can be gone on with, and goes on at the same token', async () => {
+  it('says how to continue, and continues at the same token', async () => {
     const tokens: string[] = [];
     let isWaiting = false;
     const server = await startTestServer({
       async *exportUsers({ resumeToken }, signal) {
         tokens.push(resumeToken);
         if (resumeToken === '') {
-          yield { users: [ada], resumeToken: 'behind-ada', watchToken: '' };
+          yield { users: [ada], resumeToken: 'after-ada', watchToken: '' };
           isWaiting = true;
           await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
         }
@@ -139,11 +139,11 @@ describe('an export into a file', () => {
     expect(await started.ended).toEqual({
       code: 130,
       out: '',
-      err: 'Interrupted: 1 users are in the file. The same command with --resume goes on.\n',
+      err: 'Interrupted: 1 users are in the file. Run the same command with --resume to continue.\n',
     });
     const { err } = await roster(['export', file, '--resume'], { env });
     expect(err).toContain("--resume-token 'watch-here'");
-    expect(tokens).toEqual(['', 'behind-ada']);
+    expect(tokens).toEqual(['', 'after-ada']);
     expect((await readFile(file, 'utf8')).split('\n').map((line) => line.split(',')[1])).toEqual([
       'first_name',
       'Ada',
@@ -152,7 +152,7 @@ describe('an export into a file', () => {
     ]);
   });
 
-  it('leaves what was there where it fails at once', async () => {
+  it('leaves an existing file unchanged if it fails at once', async () => {
     const file = await newPath('csv');
     await writeFile(file, 'old');
     expect(await call(['export', file, '--filter', '=='])).toMatchObject({ code: 2 });
@@ -160,7 +160,7 @@ describe('an export into a file', () => {
     expect(await readdir(join(file, '..'))).toEqual(['users.csv']);
   });
 
-  it('writes no file but a file, and reads no other state than its own', async () => {
+  it('refuses a folder, and a progress file that is not its own', async () => {
     expect(await call(['export', folder])).toMatchObject({ code: 2 });
     const file = await newPath('csv');
     await writeFile(`${file}.resume`, '{"bytes":"no"}');
@@ -168,7 +168,7 @@ describe('an export into a file', () => {
   });
 });
 
-it('quotes what CSV must quote and changes nothing else', () => {
+it('quotes only the cells that CSV must quote, and changes nothing', () => {
   const user = { ...ada, displayName: 'A', etag: 'v1', lastName: ' @x\u2028', firstName: 'a\r', attributes: undefined };
   expect(formatCsvUsers([user])).toBe(
     `${ada.id},"a\r", @x\u2028,ada@example.com,,,A,2026-01-01T00:00:00.123Z,2026-01-02T00:00:00.456Z,v1\n`,

@@ -1,4 +1,4 @@
-/** The text of files in the encodings that people's tools write, and the line of what is not text. */
+/** Decoding files in the encodings that common tools write, and the line of bytes that are not text. */
 import { describe, expect, it } from 'vitest';
 import { decodeText, parseEncoding, UnreadableFile, WrongEncoding } from '../../src/cli/file-text.js';
 
@@ -18,8 +18,8 @@ describe('a file is read', () => {
     ['as UTF-8 with a byte order mark', Buffer.from(`\ufeff${text}`), undefined, 'utf-8'],
     ['as UTF-16, little-endian', utf16(`\ufeff${text}`), undefined, 'utf-16le'],
     ['as UTF-16, big-endian', utf16(`\ufeff${text}`, true), undefined, 'utf-16be'],
-    ['as UTF-16 without a mark, if that is asked for', utf16(text), 'utf-16le', 'utf-16le'],
-    ['by its mark, whatever is asked for', Buffer.from(`\ufeff${text}`), 'windows-1252', 'utf-8'],
+    ['as UTF-16 without a mark, if that is requested', utf16(text), 'utf-16le', 'utf-16le'],
+    ['by its mark, even if another encoding is requested', Buffer.from(`\ufeff${text}`), 'windows-1252', 'utf-8'],
   ])('%s', async (_, bytes, asked, encoding) => {
     for (const length of [1, 2, 3, 1000]) {
       const decoded = decodeText(inPieces(bytes, length), asked);
@@ -33,13 +33,13 @@ describe('a file is read', () => {
     expect((await Array.fromAsync(decoded.text)).join('')).toBe('€“ü');
   });
 
-  it('when it is empty, or shorter than a mark', async () => {
+  it('if it is empty, or shorter than a mark', async () => {
     expect((await Array.fromAsync(decodeText(inPieces(Buffer.from(''), 1)).text)).join('')).toBe('');
     expect((await Array.fromAsync(decodeText(inPieces(Buffer.from('a'), 1)).text)).join('')).toBe('a');
   });
 });
 
-describe('a byte that is not text is named by its line', () => {
+describe('the line of a byte that is not text is reported', () => {
   async function read(bytes: Uint8Array, length: number, asked?: string): Promise<{ text: string; error: unknown }> {
     let text = '';
     try {
@@ -62,12 +62,12 @@ describe('a byte that is not text is named by its line', () => {
     }
   });
 
-  it('when the file ends within a letter', async () => {
+  it('if the file ends within a character', async () => {
     expect((await read(Uint8Array.of(0x61, 0x0a, 0xc3), 2)).error).toMatchObject({ line: 2 });
     expect((await read(Buffer.from([0xff, 0xfe, 0x61, 0, 0x0a, 0, 0x62]), 4)).error).toMatchObject({ line: 2 });
   });
 
-  it('without another encoding if the file has a mark that leaves no choice', async () => {
+  it('without suggesting another encoding if the file has a mark', async () => {
     const { error } = await read(Buffer.from([0xef, 0xbb, 0xbf, 0x61, 0xff]), 1000, 'windows-1252');
     expect(error).toBeInstanceOf(UnreadableFile);
     expect(error).not.toBeInstanceOf(WrongEncoding);

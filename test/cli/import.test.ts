@@ -1,4 +1,4 @@
-/** `roster import` against a real server: what is in the directory afterwards, what is said of it, and the exit code. */
+/** `roster import` against a real server: the directory afterwards, the output and the exit code. */
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -31,7 +31,7 @@ function importFile(file: string, ...flags: string[]): Promise<Ran> {
   return roster(['import', file, ...flags], { env: { ROSTER_ADDRESS: app.address } });
 }
 
-/** In a process of its own, which global-setup has compiled, after what a shell does before. */
+/** Runs the command line that global-setup has compiled in its own process, after a command of the shell. */
 function inShell(before: string, ...args: string[]): Promise<Ran> {
   const shell = `${before}; exec "$0" "$@"`;
   const main = resolve(import.meta.dirname, '../../dist/src/main.js');
@@ -43,12 +43,12 @@ function inShell(before: string, ...args: string[]): Promise<Ran> {
   });
 }
 
-/** What is on the standard error output whatever the machine's speed. */
+/** Removes the lines that depend on the machine's speed from the standard error output. */
 function withoutProgress(text: string): string {
   return text.replaceAll(/^(?:Checking|Finishing|Importing|Writing): .*\n/gm, '');
 }
 
-/** Emails that no other test has; a row that is bad has none. */
+/** Rows with emails that no other test has. A bad row has no email. */
 function csvOf(rows: number, isBad: (row: number) => boolean = () => false): { text: string; suffix: string } {
   const suffix = `${randomUUID()}.example`;
   const lines = Array.from({ length: rows }, (_, row) => `Ada,${isBad(row) ? '' : `${row}@${suffix}`}`);
@@ -61,7 +61,7 @@ async function countOf(suffix: string): Promise<number | undefined> {
 }
 
 describe('roster import', () => {
-  it('adds the users of a spreadsheet as they are', async () => {
+  it('adds the users of a spreadsheet unchanged', async () => {
     const email = `${randomUUID()}@example.com`;
     const file = await fileOf(
       `\ufeffGiven name;last_name;email;attributes.team;attributes\r\n"\\N ""A;""";"\\.";${email};ops;"{""a"":[1.5,null]}"\r\n`,
@@ -98,7 +98,7 @@ Columns: "Given name" is first_name, last_name, email, attributes.team, attribut
     });
   });
 
-  it('writes nothing where a row is bad, says which, and ends with 7', async () => {
+  it('writes nothing if a row is bad, says which, and ends with 7', async () => {
     const { text, suffix } = csvOf(30, (row) => row === 1 || row === 28);
     const rows = text.replaceAll(/^Ada/gm, ',Ada').replace(',Ada', '"\n\n",Ada');
     const file = await fileOf(rows.replace('first_name,email\n', 'id,first_name,email\n\n'));
@@ -125,7 +125,7 @@ Columns: "Given name" is first_name, last_name, email, attributes.team, attribut
     expect(JSON.parse(asJson.err)).toMatchObject({ error: { exitCode: 7 } });
   });
 
-  it('keeps going, and counts a row that cannot be read among the rejected', async () => {
+  it('keeps going, and counts an unreadable row as rejected', async () => {
     const { text, suffix } = csvOf(20, (row) => row === 9);
     const ran = await importFile(await fileOf(text.replace('Ada,4@', 'Ada,,4@')), '--keep-going');
     expect(ran.code).toBe(7);
@@ -164,7 +164,7 @@ Columns: "Given name" is first_name, last_name, email, attributes.team, attribut
       const again = await importFile(await fileOf(corrected, format));
       expect(again).toMatchObject({ code: 0, out: '350 created, 0 updated, 0 skipped, 0 rejected\n' });
 
-      // What somebody may be correcting is not written over, and no file is left without a reason.
+      // A file of rejected rows is never overwritten, and none is left if no row was rejected.
       expect(await importFile(file, '--keep-going', '--rejected', rejected)).toMatchObject({ code: 2 });
       const unused = join(folder, randomUUID());
       expect(await importFile(await fileOf(csvOf(3).text), '--keep-going', '--rejected', unused)).toMatchObject({
@@ -182,12 +182,12 @@ Columns: "Given name" is first_name, last_name, email, attributes.team, attribut
     expect(out).toContain('"attributes":{"__proto__":"x"}');
   });
 
-  it('does with a taken email what it is told, and a dry run writes nothing', async () => {
+  it('handles a taken email as --on-conflict says, and writes nothing in a dry run', async () => {
     const { text, suffix } = csvOf(3);
     const dry = await importFile(await fileOf(text), '--dry-run');
     expect(dry).toMatchObject({
       code: 0,
-      out: expect.stringMatching(/^3 would be created, .*\nA dry run: nothing was/),
+      out: expect.stringMatching(/^3 would be created, .*\nDry run: nothing was/),
     });
     expect(await countOf(suffix)).toBe(0);
     await importFile(await fileOf(text));
@@ -200,7 +200,7 @@ Columns: "Given name" is first_name, last_name, email, attributes.team, attribut
   });
 });
 
-describe('a file that a person’s tool wrote is imported', () => {
+describe('a file from a common tool is imported', () => {
   const name = randomUUID();
   it.each<[string, string | Uint8Array, string[], string]>([
     [
@@ -254,7 +254,7 @@ describe('a file that a person’s tool wrote is imported', () => {
     expect(await importFile(file, '--no-progress', '--on-conflict', 'skip', ...flags)).toMatchObject({ err: '' });
   });
 
-  it('with its letters as they are', async () => {
+  it('with its letters unchanged', async () => {
     const { users } = await app.client.listUsers({ filter: `email.endsWith("@${name}.example")`, orderBy: 'email' });
     expect(users.map(({ firstName, lastName }) => `${firstName} ${lastName}`)).toEqual([
       'Jürgen Groß',
@@ -306,7 +306,7 @@ describe('broken quotes hide no other rejected row', () => {
     expect(await countOf(/@(\S+)/.exec(text)?.[1] ?? '')).toBe(2);
   });
 
-  it('but from the standard input, which cannot be read again, only the place is known', async () => {
+  it('but only the place is known for the standard input, which cannot be read again', async () => {
     const started = start(['import', '-', '--format', 'csv', '--keep-going'], { env: { ROSTER_ADDRESS: app.address } });
     started.stdin.end(broken());
     const { code, out, err } = await started.ended;
@@ -328,15 +328,15 @@ describe('roster import writes nothing and ends', () => {
       '1 would be created, 0 updated, 0 skipped, 1 rejected\n  row 2 (line 2): The line is not JSON.\n',
     ],
     [
-      'what is not UTF-8',
+      'bytes that are not UTF-8',
       Buffer.from('first_name,email\nZo\xeb,z@x\n', 'latin1'),
       [],
       2,
       /^Nothing was written\.\nerror: .* from line 2 on: it is not UTF-8\. .* --encoding windows-1252\.$/m,
     ],
-    ['an encoding that nobody knows', 'first_name,email\n', ['--encoding', 'ebcdic'], 2, /name of an encoding/],
-    ['rejected rows that nobody lets pass', 'first_name,email\n', ['--rejected', 'x'], 2, /goes with --keep-going/],
-    ['a column mapped to no field', 'first_name,email\n', ['--column', 'id=ID'], 2, /must be field=name/],
+    ['an unknown encoding', 'first_name,email\n', ['--encoding', 'ebcdic'], 2, /name of an encoding/],
+    ['--rejected without --keep-going', 'first_name,email\n', ['--rejected', 'x'], 2, /needs --keep-going/],
+    ['a column mapped to an unknown field', 'first_name,email\n', ['--column', 'id=ID'], 2, /must be field=name/],
   ])('at %s', async (_, content, flags, code, message, out = '') => {
     const before = (await app.client.listUsers({ includeTotalSize: true })).totalSize;
     const ran = await importFile(await fileOf(content), ...flags);
@@ -345,7 +345,7 @@ describe('roster import writes nothing and ends', () => {
     expect((await app.client.listUsers({ includeTotalSize: true })).totalSize).toBe(before);
   });
 
-  it('where there is no file, no format or no server', async () => {
+  it('without a file, a format or a server', async () => {
     expect(await importFile(join(folder, 'missing.csv'))).toMatchObject({
       code: 2,
       err: expect.stringMatching(/ENOENT/),
@@ -359,7 +359,7 @@ describe('roster import writes nothing and ends', () => {
 });
 
 describe('an import that is interrupted', () => {
-  it('says that nothing was written while rows were still to come', async () => {
+  it('says that nothing was written if not all rows were sent', async () => {
     const { text, suffix } = csvOf(2500);
     const started = start(['import', '-', '--format', 'csv'], { env: { ROSTER_ADDRESS: app.address }, columns: 80 });
     started.stdin.write(text);
@@ -372,7 +372,7 @@ describe('an import that is interrupted', () => {
   });
 
   it.each(['interrupted', 'unanswered'])(
-    'says that it does not know where it was %s while the server wrote',
+    'says that the result is unknown if it was %s while the server wrote',
     async (how) => {
       let isComplete = false;
       const server = await startTestServer({
@@ -395,7 +395,7 @@ describe('an import that is interrupted', () => {
     },
   );
 
-  it('says that good rows are there where the disk has no room for the others', async () => {
+  it('says that valid rows were written if the disk has no room for the others', async () => {
     const { text, suffix } = csvOf(1000, (row) => row % 2 === 1);
     const args = ['import', await fileOf(text), '--keep-going', '--rejected', join(folder, randomUUID()), '--json'];
     const { code, err } = await inShell('ulimit -f 4', ...args);
@@ -404,18 +404,18 @@ describe('an import that is interrupted', () => {
     expect(JSON.parse(err.split('\n')[0] ?? '')).toMatchObject({
       state: 'PARTLY_WRITTEN',
       message: expect.stringMatching(
-        /^Of the rows 1 to 1,000 the good ones are in the directory, but not all others in/,
+        /^Among rows 1 to 1,000, the valid ones were written, but some rejected ones are not in the file/,
       ),
     });
   });
 
-  it('says how many rows are done where it goes in parts', async () => {
+  it('says how many rows are done if it writes in parts', async () => {
     const { text, suffix } = csvOf(5001, (row) => row === 0);
     const rejected = join(folder, randomUUID());
     const args = ['import', '-', '--format', 'csv', '--keep-going', '--rejected', rejected];
     const started = start(args, { env: { ROSTER_ADDRESS: app.address } });
     started.stdin.write(text);
-    // Written when the command knows the answer for the part, which the directory has a little earlier.
+    // Written after the command has received the answer for the part.
     await expect.poll(() => readFile(rejected, 'utf8').catch(() => ''), { timeout: 30_000 }).not.toBe('');
     expect(await countOf(suffix)).toBe(4999);
     started.signals.emit('SIGINT');

@@ -1,9 +1,9 @@
-/** JSON that somebody else wrote is read as it stands, or not at all. */
+/** JSON from other programs is read unchanged, or refused. */
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { readJson } from '../../src/cli/json.js';
 
-it('reads a key that is written with an escape, whatever was read before', () => {
+it('reads a key with an escape, independent of earlier reads', () => {
   for (const key of ['"', '\n', '\u0001', '\\', 'b"']) {
     readJson('{"first":1,"\\\\":1,"b\\\\":1}');
     const text = JSON.stringify({ first: 1, [key]: 1 });

@@ -1,4 +1,4 @@
-/** How far a long command is: a bar for a person, plain lines for a log. */
+/** The progress of a long command: a bar on a terminal, else plain lines. */
 import { PassThrough } from 'node:stream';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { type Progress, showProgress } from '../../src/cli/progress.js';
@@ -17,7 +17,7 @@ function showOn(isTTY: boolean, progress: Progress, from?: Pick<Progress, 'rows'
   return { shown, written: () => String(stderr.read() ?? '') };
 }
 
-it('is a line every five seconds and at the end, with the rate and the time left', () => {
+it('prints a line every five seconds and at the end, with the rate and the time left', () => {
   const progress = { doing: 'Importing', rows: 0, position: 0, total: 1000 as number | undefined };
   const { shown, written } = showOn(false, progress);
   Object.assign(progress, { rows: 5000, position: 100 });
@@ -31,7 +31,7 @@ it('is a line every five seconds and at the end, with the rate and the time left
   expect(written()).toBe('');
 });
 
-it('counts the rate from where a resumed command began, and knows no end where nobody does', () => {
+it('counts the rate from where a resumed command began, and works without a total', () => {
   const progress = { doing: 'Exporting', rows: 100, position: 100, total: undefined };
   const { shown, written } = showOn(false, progress, { rows: 100, position: 100 });
   progress.rows = 1100;
@@ -40,13 +40,13 @@ it('counts the rate from where a resumed command began, and knows no end where n
   expect(written()).toMatch(/Exporting: 1,100 rows \| 11\/s \| 1m 30s\n$/);
 });
 
-it('says nothing of what is over at once', () => {
+it('prints nothing for a command that ends at once', () => {
   const { shown, written } = showOn(false, { doing: 'Importing', rows: 3, position: 9, total: 9 });
   shown[Symbol.dispose]();
   expect(written()).toBe('');
 });
 
-it('is a bar on a terminal, which is gone afterwards and has changed no setting of it', () => {
+it('shows a bar on a terminal, removes it at the end, and changes no setting of the terminal', () => {
   const progress = { doing: 'Importing', rows: 0, position: 0, total: 1000 };
   const { shown, written } = showOn(true, progress);
   Object.assign(progress, { rows: 2000, position: 500 });
@@ -54,7 +54,7 @@ it('is a bar on a terminal, which is gone afterwards and has changed no setting 
   const text = written();
   expect(text).toContain('Importing [============------------] 50% | 2,000 rows | 1,000/s | 2s left');
   shown[Symbol.dispose]();
-  // Erases its line; hides no cursor, stops no wrapping.
+  // It erases its line. It never hides the cursor or changes the line wrap.
   expect((text + written()).endsWith('\u001b[2K')).toBe(true);
   expect(text).not.toContain('\u001b[?');
 });

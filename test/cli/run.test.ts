@@ -1,10 +1,10 @@
-/** The command line without a server: help, mistakes, interruptions. */
+/** The command line without a server: help, invalid arguments and interruptions. */
 import { createServer } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { roster, start } from './command-line.js';
 
 describe('roster', () => {
-  it('says what it can do and what its exit codes mean', async () => {
+  it('lists its commands and exit codes', async () => {
     const { code, out, err } = await roster(['--help']);
     expect({ code, err }).toEqual({ code: 0, err: '' });
     for (const word of ['serve', 'migrate', 'create', 'get', 'update', 'delete', 'list', 'Exit codes:']) {
@@ -13,7 +13,7 @@ describe('roster', () => {
   });
 
   it.each(['create', 'get', 'update', 'delete', 'list'])(
-    '%s --help has an example and says where the server is',
+    '%s --help has an example and the setting for the address',
     async (name) => {
       const { code, out } = await roster([name, '--help']);
       expect(code).toBe(0);
@@ -28,7 +28,7 @@ describe('roster', () => {
     expect(out).toContain('DATABASE_URL');
   });
 
-  it('tells its version', async () => {
+  it('prints its version', async () => {
     expect((await roster(['--version'])).out).toMatch(/^\d+\.\d+\.\d+\n$/);
   });
 
@@ -48,17 +48,17 @@ describe('roster', () => {
     expect(err).not.toBe('');
   });
 
-  it('suggests what may have been meant', async () => {
+  it('suggests a similar command', async () => {
     expect((await roster(['lsit'])).err).toContain('list');
   });
 
-  it('reports a mistake as JSON where JSON was asked for', async () => {
+  it('reports an invalid argument as JSON with --json', async () => {
     const { code, err } = await roster(['list', '--json', '--lost']);
     expect(code).toBe(2);
     expect(JSON.parse(err)).toMatchObject({ error: { exitCode: 2 } });
   });
 
-  it('lists all that is wrong with the settings of a server', async () => {
+  it('lists all problems with the settings of a server', async () => {
     const { code, err } = await roster(['serve', '--log-level', 'loud', '--grpc-address', 'nowhere']);
     expect(code).toBe(2);
     expect(err.match(/^error: /gm)).toHaveLength(2);
@@ -68,7 +68,7 @@ describe('roster', () => {
     ['SIGINT', 130],
     ['SIGTERM', 143],
   ])('ends a call at %s with %d, and the process at the second one', async (signal, code) => {
-    // Takes connections and never speaks.
+    // Accepts connections and never answers.
     const silent = createServer(() => started.signals.emit(signal, signal));
     await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
     const address = silent.address();

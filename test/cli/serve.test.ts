@@ -1,4 +1,4 @@
-/** `roster serve` and `roster migrate` over a database of their own. */
+/** `roster serve` and `roster migrate` on their own database. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -33,7 +33,7 @@ async function serve(settings: Record<string, string> = {}, world: World = {}) {
 }
 
 describe('roster serve', () => {
-  it.each(['SIGINT', 'SIGTERM'])('says where it listens and what to try, and ends with 0 at %s', async (signal) => {
+  it.each(['SIGINT', 'SIGTERM'])('prints its address and a command to try, and ends with 0 at %s', async (signal) => {
     const server = await serve();
     const created = await roster([...server.command.split(' '), '--json']);
     if (signal === 'SIGINT') expect(created).toMatchObject({ code: 0, err: '' });
@@ -50,17 +50,17 @@ describe('roster serve', () => {
     await server.ended;
   });
 
-  it('ends when its terminal has gone, and goes on where it has none', async () => {
+  it('ends if its terminal is closed, and continues at SIGHUP without a terminal', async () => {
     const atTerminal = await serve({}, { columns: 80 });
-    const behindPipe = await serve();
-    for (const server of [atTerminal, behindPipe]) server.signals.emit('SIGHUP', 'SIGHUP');
+    const withPipes = await serve();
+    for (const server of [atTerminal, withPipes]) server.signals.emit('SIGHUP', 'SIGHUP');
     expect(await atTerminal.ended).toMatchObject({ code: 0, err: '' });
-    expect(await roster(['health', '--address', behindPipe.address])).toMatchObject({ code: 0 });
-    behindPipe.signals.emit('SIGTERM', 'SIGTERM');
-    expect(await behindPipe.ended).toMatchObject({ code: 0, err: '' });
+    expect(await roster(['health', '--address', withPipes.address])).toMatchObject({ code: 0 });
+    withPipes.signals.emit('SIGTERM', 'SIGTERM');
+    expect(await withPipes.ended).toMatchObject({ code: 0, err: '' });
   });
 
-  it('speaks TLS where it has a certificate, to those whose certificate its authority has signed', async () => {
+  it('serves TLS if it has a certificate, to clients with a certificate of its authority', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'roster-'));
     try {
       const authority = createAuthority();
@@ -93,8 +93,8 @@ describe('roster serve', () => {
     await server.ended;
   });
 
-  it('says in one line that its database is away, and nothing of the password', async () => {
-    // A port that nobody may listen on.
+  it('says in one line that it cannot reach the database, without the password', async () => {
+    // Nothing listens on port 1.
     const DATABASE_URL = 'postgres://roster:hidden@127.0.0.1:1/roster';
     const ran = await roster(['serve', '--grpc-address', 'localhost:0'], { env: { ...env, DATABASE_URL } });
     expect(ran).toMatchObject({ code: 1, out: '' });
@@ -104,7 +104,7 @@ describe('roster serve', () => {
 });
 
 describe('roster migrate', () => {
-  it('shows, undoes and applies', async () => {
+  it('shows, undoes and applies migrations', async () => {
     await using own = await createTestDatabase();
     const migrate = (direction: string) => roster(['migrate', direction], { env: { ...env, DATABASE_URL: own.url } });
     const before = await migrate('status');
@@ -116,7 +116,7 @@ describe('roster migrate', () => {
     expect(await migrate('status')).toEqual(before);
   });
 
-  it('reads settings behind the direction', async () => {
+  it('reads settings after the direction', async () => {
     const { code, err } = await roster(['migrate', 'status', '--database-url', 'nowhere'], { env });
     expect(code).toBe(2);
     expect(err).toContain('--database-url');

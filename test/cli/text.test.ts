@@ -1,14 +1,14 @@
-/** Data as it may stand on a terminal. */
+/** Formatting data for a terminal. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { createTable, cut, displayWidth, safeJson, safeText } from '../../src/cli/text.js';
 
 describe('text', () => {
-  it('holds nothing that a terminal obeys', () => {
+  it('has no characters that control a terminal', () => {
     expect(safeText('a\u001b[31mb\u009b1m\nc\u202ed')).toBe('a\\u001b[31mb\\u009b1m\\u000ac\\u202ed');
   });
 
-  it('as JSON means the same and is as harmless', () => {
+  it('as JSON is unchanged and as safe', () => {
     fc.assert(
       fc.property(fc.jsonValue(), fc.string({ unit: 'binary' }), (value, text) => {
         const json = safeJson({ value, text }, 2);
@@ -32,7 +32,7 @@ describe('text', () => {
     expect(displayWidth(text)).toBe(width);
   });
 
-  it('is cut between characters, and never wider than asked for', () => {
+  it('is cut between characters, and never wider than requested', () => {
     expect(cut('日本語', 6)).toBe('日本語');
     expect(cut('日本語', 5)).toBe('日本…');
     expect(cut('日本語', 4)).toBe('日…');
@@ -43,7 +43,7 @@ describe('text', () => {
 describe('a table', () => {
   const columns = [{ title: 'ID', whole: true }, { title: 'NAME' }, { title: 'EMAIL' }];
 
-  it('is aligned, also over what is twice as wide', () => {
+  it('is aligned, also with characters of double width', () => {
     const table = createTable(columns);
     expect(
       table([
@@ -54,7 +54,7 @@ describe('a table', () => {
     expect(table([['3', 'Augusta', 'e@f']])).toBe('3   Augusta  e@f\n');
   });
 
-  it('cuts the widest cells to the width of the terminal, and never what is whole', () => {
+  it('cuts the widest cells to the width of the terminal, and never a column that must stay whole', () => {
     const table = createTable(columns, 40);
     const text = table([['0198c0de-0000', 'A name that is rather long', 'short@example.com']]);
     for (const line of text.trimEnd().split('\n')) expect(displayWidth(line)).toBeLessThanOrEqual(40);

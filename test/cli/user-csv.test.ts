@@ -1,4 +1,4 @@
-/** Users as CSV: what is read from what people and spreadsheets write, and that what export writes comes back as it was. */
+/** Users as CSV: reading files from spreadsheets, and reading an export back unchanged. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseColumn } from '../../src/cli/column-option.js';
@@ -27,25 +27,25 @@ async function usersOf(text: string, options?: Options): Promise<unknown[]> {
 const ada = { firstName: 'Ada', email: 'ada@example.com' };
 
 describe('the rows of a CSV file', () => {
-  it.each(['\n', '\r\n', '\r'])('are found whatever ends a line: %j', async (end) => {
+  it.each(['\n', '\r\n', '\r'])('are found with each line end: %j', async (end) => {
     const text = ['first_name,email', 'Ada,ada@example.com', '"B ""b"", c",b@x', ''].join(end);
     expect(await usersOf(text)).toEqual([ada, { firstName: 'B "b", c', email: 'b@x' }]);
   });
 
-  it('know the line where they begin, behind blank lines and breaks within quotes', async () => {
+  it('know the line where they begin, after blank lines and breaks within quotes', async () => {
     for (const end of ['\n', '\r\n']) {
       const lines = ['first_name,email', 'A,a@x', '', '"B', '', 'b",b@x', 'C,c@x', '"D', 'd","d', '@x"', 'E,e@x'];
       expect((await read(lines.join(end))).map(({ line }) => line)).toEqual([2, 4, 7, 8, 11]);
     }
   });
 
-  it('leave empty cells unset and take blanks for what they are', async () => {
+  it('leave empty cells unset and keep blanks', async () => {
     expect(await usersOf('first_name,last_name,email,attributes\n Ada ,,a@x,\n')).toEqual([
       { firstName: ' Ada ', email: 'a@x' },
     ]);
   });
 
-  it('hold attributes as JSON and one by one, the latter before the former', async () => {
+  it('have attributes as JSON and in single columns, which override the JSON', async () => {
     const text = `first_name,email,attributes.a.b,attributes,attributes.__proto__
 Ada,ada@example.com,1,"{""a.b"":0,""floor"":3}",x
 Bad,b@x,,[1],
@@ -63,7 +63,7 @@ Bad,b@x,,[1],
     expect(bad).toEqual({ field: 'attributes', reason: 'INVALID_FIELD', message: 'It must be a JSON object.' });
   });
 
-  it('are refused where they have another number of cells than the header', async () => {
+  it('are rejected if they have another number of cells than the header', async () => {
     expect(await usersOf('first_name,email\nAda\nAda,ada@example.com\na,b,c\n')).toEqual([
       { field: '', reason: 'INVALID_ROW', message: 'The row has 1 cells, the header has 2.' },
       ada,
@@ -71,7 +71,7 @@ Bad,b@x,,[1],
     ]);
   });
 
-  it('are not the blank ones, however many cells those have', async () => {
+  it('do not include blank rows, with any number of cells', async () => {
     const text = 'first_name,email\n,\nAda,ada@example.com\n,,,\n ,\t\n""\n   \n,"\n"\nAda,ada@example.com\n,\n';
     const rows = await read(text);
     expect(rows.map(({ user }) => user)).toEqual([ada, ada]);
@@ -82,19 +82,19 @@ Bad,b@x,,[1],
     expect(await usersOf('first_name,email\nAda,ada@example.com,, \n')).toEqual([ada]);
   });
 
-  it('refuse half a surrogate pair, which would arrive as another character', async () => {
+  it('are rejected with half a surrogate pair, which would change on the way', async () => {
     const [row] = await usersOf('first_name,email,attributes\nA,a@x,"{""a"":[""\\ud800""]}"\n');
     expect(row).toHaveProperty('field', 'attributes');
   });
 
-  it('refuse a number in attributes that would arrive as another one', async () => {
+  it('are rejected with a number in attributes that would change', async () => {
     const [row] = await usersOf('first_name,email,attributes\nA,a@x,"{""a"":9007199254740993}"\n');
     expect(row).toMatchObject({ field: 'attributes', message: expect.stringContaining('as a text') });
   });
 });
 
 describe('the header', () => {
-  it('may write names as JSON does, map them, and hold what only the directory writes', async () => {
+  it('may have the names of JSON, mapped names, and fields that only the directory writes', async () => {
     const text = 'id,firstName,Mail,etag,error_field,Team\nx,Ada,ada@example.com,y,email,ops\n';
     const column = new Map([
       ['Mail', 'email'],
@@ -106,7 +106,7 @@ describe('the header', () => {
   it.each<[string, Options, RegExp]>([
     ['first_name,email,Age,Äge\n', {}, /^Unknown columns: "Age", "Äge"\..*--ignore-unknown-columns/],
     ['first_name;email\n', { delimiter: ',' }, /--delimiter ';'/],
-    ['first_name,last_name\n', {}, /No column is email/],
+    ['first_name,last_name\n', {}, /no column for email/],
     ['first_name,email,firstName\n', {}, /twice/],
     ['first_name,email\n', { column: new Map([['Mail', 'email']]), ignoreUnknownColumns: true }, /no column "Mail"/],
     ['', {}, /There is no header/],
@@ -114,13 +114,13 @@ describe('the header', () => {
     await expect(read(text, options)).rejects.toThrow(message);
   });
 
-  it('may hold unknown columns where that is said', async () => {
+  it('may have unknown columns with ignoreUnknownColumns', async () => {
     expect(await usersOf('Age,first_name,email\n3,Ada,ada@example.com\n', { ignoreUnknownColumns: true })).toEqual([
       ada,
     ]);
   });
 
-  it('shows what is between the cells, unless that is said', async () => {
+  it('shows the delimiter, unless it is given', async () => {
     for (const delimiter of [',', ';', '\t', '|']) {
       const header = ['"x\n;,;""|"', 'first_name', 'email'].join(delimiter);
       const text = `\n${header}\n\n${['1', '"Ada"', 'ada@example.com'].join(delimiter)}\n`;
@@ -130,7 +130,7 @@ describe('the header', () => {
     expect(await usersOf('first_name~email\nAda~ada@example.com\n', { delimiter: '~' })).toEqual([ada]);
   });
 
-  it('may follow a line that says what is between the cells', async () => {
+  it('may follow a line that names the delimiter', async () => {
     for (const first of ['sep=;\r\n', 'SEP=;\n', '"sep=;"\r', 'sep=;\n\n;;\n']) {
       expect(await usersOf(`${first}first_name;email\nAda;ada@example.com\n`)).toEqual([ada]);
     }
@@ -146,7 +146,7 @@ describe('the header', () => {
     await expect(read(',first_name,email\n0,Ada,ada@example.com\n')).rejects.toThrow('column 1, which has no name');
   });
 
-  it('that names a field twice is refused with both names, and with what to do', async () => {
+  it('is refused if it names a field twice, with both names and a solution', async () => {
     await expect(read('first_name,mail,EmailAddress\n')).rejects.toThrow(
       'The header names email twice: "mail" (column 2) and "EmailAddress" (column 3). ' +
         'Choose one of them (--column email=mail --ignore-unknown-columns).',
@@ -156,13 +156,13 @@ describe('the header', () => {
     );
   });
 
-  it('in UTF-16 without a byte order mark is refused with the encoding that it may have', async () => {
+  it('is refused in UTF-16 without a byte order mark, with the likely encoding', async () => {
     const asUtf16 = Array.from('first_name,email\n', (letter) => `${letter}\0`).join('');
     await expect(read(asUtf16)).rejects.toMatchObject({ suggestion: 'utf-16le' });
   });
 });
 
-it('ends at broken quotes with the line, and without what the row holds', async () => {
+it('fails at broken quotes with the line, and without the content of the row', async () => {
   for (const row of ['"secret"x,a@x', 'sec"ret,a@x', '"secret,a@x']) {
     const text = `first_name,email\nA,a@x\n${row}\nB,b@x\n`;
     const failure = read(text);
@@ -171,7 +171,7 @@ it('ends at broken quotes with the line, and without what the row holds', async 
   }
 });
 
-it('gives all rows before broken quotes', async () => {
+it('yields all rows before broken quotes', async () => {
   for (const pieceLength of [3, 1000]) {
     const text = 'first_name,email\nA,a@x\n\n\nB,b@x\n"C,c@x\nD,d@x\n';
     const { rows } = await readCsvUsers(inPieces(text, pieceLength), {});
@@ -184,8 +184,8 @@ it('gives all rows before broken quotes', async () => {
   }
 });
 
-describe('what is advised for a header that cannot be used as it stands', () => {
-  /** The error's text, and what a shell would pass to --column. */
+describe('the advice for an unusable header', () => {
+  /** The text of the error, and the argument that a shell would pass to --column. */
   async function adviceFor(text: string): Promise<{ message: string; column: string | undefined }> {
     const message = await read(text).then(
       () => '',
@@ -205,7 +205,7 @@ describe('what is advised for a header that cannot be used as it stands', () => 
     'Notes,Notes,Floor,first_name,email',
     'Notes,Notes,Adresse,first_name',
     'first_name,mail,EmailAddress',
-  ])('is accepted, and takes no column away: %s', async (header) => {
+  ])('works, and takes no column away: %s', async (header) => {
     const { column = '' } = await adviceFor(`${header}\n`);
     const options = { column: parseColumn(column), ignoreUnknownColumns: true };
     const { columns = [] } = await readCsvUsers(inPieces(`${header}\n`, 100), options);
@@ -213,18 +213,18 @@ describe('what is advised for a header that cannot be used as it stands', () => 
     for (const { field } of matchHeader(header.split(','))) if (field !== '') expect(fields).toContain(field);
   });
 
-  it.each(['', '"a\nb"', 'a=b'])('is to leave out a column that no option could name: %j', async (name) => {
+  it.each(['', '"a\nb"', 'a=b'])('is to leave out a column that no option can name: %j', async (name) => {
     const { message, column } = await adviceFor(`${name},first_name,email\n`);
     expect(column).toBeUndefined();
     expect(message).toContain('spellings of them. Leave them out (--ignore-unknown-columns)');
   });
 });
 
-it('ends where a quote is never closed before it fills the memory', async () => {
+it('fails before a quote that is never closed fills the memory', async () => {
   await expect(read(`first_name,email\n"${'x'.repeat(1_100_000)}`, {}, 65_536)).rejects.toThrow(/longer than 1 MiB/);
 });
 
-it('gives a rejected row back with what is wrong with it, and takes it again', async () => {
+it('writes a rejected row with its problem, and reads it again', async () => {
   const text = 'error_field;error_reason;error_message;first_name;email\nold;old;old;"A;a";a@x\n;;;B;b@x;c\n';
   const file = await readCsvUsers(inPieces(text, 5), { delimiter: ';' });
   let rejected = '';
@@ -239,7 +239,7 @@ it('gives a rejected row back with what is wrong with it, and takes it again', a
   expect((await read(rejected, { delimiter: ';' }))[0]).toMatchObject({ user: { firstName: 'A;a', email: 'a@x' } });
 });
 
-it('gives rejected rows back with what is between the cells, if their header does not show it', async () => {
+it('writes rejected rows with their delimiter, if their header does not show it', async () => {
   const file = await readCsvUsers(inPieces('sep=~\nfirst_name~email\nAda~nobody\n', 5), {});
   let rejected = '';
   const problem = { field: 'email', reason: 'INVALID_FIELD', message: 'No.' };
@@ -248,7 +248,7 @@ it('gives rejected rows back with what is between the cells, if their header doe
   expect(await usersOf(rejected)).toEqual([{ firstName: 'Ada', email: 'nobody' }]);
 });
 
-it('reads what it writes, byte for byte', async () => {
+it('reads back an export, byte for byte', async () => {
   const hard = fc.constantFrom(
     '"',
     '""',
@@ -284,7 +284,7 @@ it('reads what it writes, byte for byte', async () => {
       fc.array(user, { minLength: 1, maxLength: 5 }),
       fc.integer({ min: 1, max: 20 }),
       async (users, length) => {
-        // As in every export. A row of nothing but spaces would be blank.
+        // Every export has ids. Without one, a row of only spaces would be blank.
         const withIds = users.map((each) => User.fromPartial({ ...each, id: '7' }));
         const rows = await read(csvHeader + formatCsvUsers(withIds), {}, length);
         expect(rows.map((row) => User.fromPartial(row.user ?? {}))).toEqual(

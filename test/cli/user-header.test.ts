@@ -1,4 +1,4 @@
-/** Which columns of a file are which fields, by the names that people's tools write. */
+/** Matching the columns of a file to fields, by the names that common tools write. */
 import { describe, expect, it } from 'vitest';
 import { findDuplicate, matchHeader, missingFields } from '../../src/cli/user-header.js';
 
@@ -51,11 +51,11 @@ describe('a column is known', () => {
   });
 });
 
-it('takes a field’s own name before other names for it', () => {
+it('prefers a field’s own name to other names', () => {
   expect(fieldsOf(['mail', 'email', 'first_name'])).toEqual(['', 'email', 'first_name']);
 });
 
-it('takes what is given before any name, whatever its case', () => {
+it('prefers a given column to any name, in any case', () => {
   const given = new Map([['WORK MAIL', 'email']]);
   expect(fieldsOf(['Work mail', 'email', 'first_name'], given)).toEqual(['email', '', 'first_name']);
   expect(fieldsOf(['Mail', 'mail'], new Map([['mail', 'email']]))).toEqual(['', 'email']);
@@ -65,7 +65,7 @@ it('drops columns without a name at the end, but not in between', () => {
   expect(fieldsOf(['first_name', '', 'email', '', ' '])).toEqual(['first_name', '', 'email']);
 });
 
-it('finds columns that are the same field, and fields without a column', () => {
+it('finds columns for the same field, and fields without a column', () => {
   expect(findDuplicate(matchHeader(['first_name', 'mail', 'x', 'Email address']))).toEqual({
     field: 'email',
     indexes: [1, 3],

@@ -1,4 +1,4 @@
-/** Users as NDJSON: each line stands for itself, and what export writes comes back as it was. */
+/** Users as NDJSON: independent lines, and reading an export back unchanged. */
 import { describe, expect, it } from 'vitest';
 import type { ColumnOptions, Row } from '../../src/cli/user-columns.js';
 import { formatNdjsonUsers, readNdjsonUsers } from '../../src/cli/user-ndjson.js';
@@ -12,7 +12,7 @@ async function read(text: string, options: ColumnOptions = {}): Promise<Row[]> {
   return Array.fromAsync(readNdjsonUsers(inPieces(text), options).rows);
 }
 
-it('takes names as JSON and as the contract write them, and null for unset', async () => {
+it('accepts names as in JSON and as in the contract, and treats null as unset', async () => {
   const text = `{"firstName":"Ada","lastName":null,"email":"a@x","attributes":{"a":[null,1.5]}}\r
 
 {"first_name":"B","email":"b@x","id":"7","createTime":"2026-01-01T00:00:00Z","attributes":null,"error":{}}`;
@@ -22,7 +22,7 @@ it('takes names as JSON and as the contract write them, and null for unset', asy
   ]);
 });
 
-it('maps names, and leaves out unknown ones where that is said', async () => {
+it('maps names, and leaves out unknown ones with ignoreUnknownColumns', async () => {
   const options = {
     column: new Map([
       ['Given', 'first_name'],
@@ -34,7 +34,7 @@ it('maps names, and leaves out unknown ones where that is said', async () => {
   expect(row?.user).toEqual({ firstName: 'Ada', email: 'a@x', attributes: { floor: 3 } });
 });
 
-describe('a bad line is a problem of its own', () => {
+describe('a bad line does not affect the next line', () => {
   it.each([
     ['{"firstName":', { field: '', reason: 'INVALID_ROW' }],
     ['[{}]', { field: '', reason: 'INVALID_ROW' }],
@@ -63,7 +63,7 @@ it('keeps the digits of a number that cannot be read in a rejected line', async 
   expect(JSON.parse(String(rejected)).attributes).toEqual({ id: '9007199254740993' });
 });
 
-it('gives a rejected line back with what is wrong with it', async () => {
+it('writes a rejected line with its problem', async () => {
   const file = readNdjsonUsers(inPieces('{"firstName":"A","error":{"old":1}}\nno json\n'), {});
   const rejected: string[] = [];
   for await (const row of file.rows) {
@@ -75,14 +75,14 @@ it('gives a rejected line back with what is wrong with it', async () => {
   ]);
 });
 
-it('ends at a line that never ends', async () => {
+it('fails at an endless line', async () => {
   async function* endless() {
     while (true) yield 'x'.repeat(65_536);
   }
   await expect(Array.fromAsync(readNdjsonUsers(endless(), {}).rows)).rejects.toThrow(/longer than 1 MiB/);
 });
 
-it('reads what it writes, with nothing in it that a terminal would obey', async () => {
+it('reads back what it writes, without characters that control a terminal', async () => {
   const user = User.fromPartial({
     firstName: '\u2028\u2029\\N"',
     email: 'é👩‍👩‍👧@x',

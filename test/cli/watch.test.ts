@@ -1,4 +1,4 @@
-/** `roster watch` against a real server: what a person and a program see, and where the next one starts. */
+/** `roster watch` against a real server: its output as text and as JSON, and where the next watch starts. */
 import { randomUUID } from 'node:crypto';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -39,7 +39,7 @@ function linesOf({ output }: Started): Record<string, unknown>[] {
     .map((line) => JSON.parse(line));
 }
 
-it('shows a program everybody, then every change, and where it is', async () => {
+it('prints all users, then every change, and its tokens as JSON', async () => {
   const id = await createUser('Ada');
   const watching = watch('--existing', '--json');
   await eventually(() => linesOf(watching)).toContainEqual(
@@ -53,7 +53,7 @@ it('shows a program everybody, then every change, and where it is', async () => 
   await eventually(() => linesOf(watching)).toContainEqual(
     expect.objectContaining({ type: 'TYPE_DELETED', changeTime: expect.stringMatching(/Z$/) }),
   );
-  // The token comes behind what it stands for.
+  // The token comes after the changes that it covers.
   await eventually(() => linesOf(watching).at(-1)).toHaveProperty('resumeToken');
   watching.signals.emit('SIGINT');
   const { code, err } = await watching.ended;
@@ -72,7 +72,7 @@ it('shows a program everybody, then every change, and where it is', async () => 
   await resumed.ended;
 });
 
-it('shows a person a line for each change, with nothing in it that a terminal would obey', async () => {
+it('prints a line for each change, without characters that control a terminal', async () => {
   const state = join(folder, randomUUID());
   const watching = watch('--state', state);
   await eventually(() => readFile(state, 'utf8').catch(() => '')).toMatch(/^\S+\n$/);
@@ -83,11 +83,11 @@ it('shows a person a line for each change, with nothing in it that a terminal wo
   await app.client.deleteUser({ id });
   await eventually(() => watching.output().out).toMatch(new RegExp(`\n\\S+  deleted   ${id}\n$`));
   watching.signals.emit('SIGINT');
-  // The file knows the token.
+  // The file has the token, so it is not printed.
   expect(await watching.ended).toMatchObject({ code: 130, err: '' });
 });
 
-it('remembers what it has shown, and starts from there', async () => {
+it('remembers the last shown change, and starts from there', async () => {
   const state = join(folder, randomUUID());
   const first = watch('--existing', '--state', state, '--json');
   await eventually(() => linesOf(first).at(-1)).toMatchObject({ caughtUp: true });
@@ -102,16 +102,16 @@ it('remembers what it has shown, and starts from there', async () => {
   await second.ended;
 });
 
-it('says that the connection was lost and is back, and that it had to start over', async () => {
+it('says that the connection was lost and restored, and that it had to start over', async () => {
   const state = join(folder, randomUUID());
   const old = watchTokenOf({ feedId: randomUUID(), behind: '5:5:' });
   await writeFile(state, `${old}\n`);
-  const asked: string[] = [];
+  const requested: string[] = [];
   const server = await startTestServer({
     async *watchUsers({ position, includeExisting }, signal) {
-      asked.push(position === undefined ? `existing: ${includeExisting}` : watchTokenOf(position));
-      if (asked.length === 1) throw new Fault('DATABASE_UNAVAILABLE', 'It went away.');
-      if (asked.length === 2) throw new Fault('RESUME_TOKEN_EXPIRED', 'Too old.');
+      requested.push(position === undefined ? `existing: ${includeExisting}` : watchTokenOf(position));
+      if (requested.length === 1) throw new Fault('DATABASE_UNAVAILABLE', 'It went away.');
+      if (requested.length === 2) throw new Fault('RESUME_TOKEN_EXPIRED', 'Too old.');
       yield {
         changes: [{ type: 'existing', user: ada, userId: ada.id, changeTime: ada.updateTime }],
         resumeToken: '',
@@ -126,7 +126,7 @@ it('says that the connection was lost and is back, and that it had to start over
   watching.signals.emit('SIGINT');
   const { code, err } = await watching.ended;
   expect(code).toBe(130);
-  expect(asked).toEqual([old, old, 'existing: true']);
+  expect(requested).toEqual([old, old, 'existing: true']);
   expect(err.split('\n').map((line) => line && JSON.parse(line).message)).toEqual([
     'Not connected (DATABASE_UNAVAILABLE). Trying again.',
     'Connected again.',
@@ -142,7 +142,7 @@ it('says that the connection was lost and is back, and that it had to start over
   ]);
 });
 
-it('ends where a token is none, and where its reader has enough', async () => {
+it('ends if the token is invalid, or if its reader closes the output', async () => {
   const env = { ROSTER_ADDRESS: app.address };
   expect(await roster(['watch', '--resume-token', 'none'], { env })).toMatchObject({ code: 2 });
   expect(await roster(['watch', '--json'], { env, writesMax: 0 })).toMatchObject({ code: 0, err: '' });

@@ -1,8 +1,8 @@
 /**
- * Reads the environment and the flags into one typed, frozen configuration, or one error that names every invalid value.
+ * Reads the environment and the flags into one typed, frozen configuration, or throws an error with all invalid values.
  *
- * The tables here drive parsing, `--help` and docs/configuration.md. Nothing else reads `process.env`. No text made here
- * has a secret: no database URL, no ROSTER_TOKEN, and no value in a wrong place, which may be a secret.
+ * The tables here drive parsing, `--help` and docs/configuration.md. Nothing else reads `process.env`. No text made
+ * here has a secret: no database URL, no ROSTER_TOKEN, and no value in a wrong place, which may be a secret.
  */
 import { X509Certificate } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';

@@ -1,4 +1,4 @@
-/** The rules of the source tree that a compiler does not check: imports, environment variables, names and file headers. */
+/** The rules of the source tree that a compiler does not check: imports, environment, names and file headers. */
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';

@@ -1,9 +1,9 @@
 /**
  * Runs the commands of the pages on streams, from top to bottom, and compares their output with the pages.
  *
- * A page is a shell session against a directory of three users. A ```ts block is the file that the next `$ node …` runs.
- * `$ cat …` of a missing file creates it. A ```sql block runs in the database. ^C is sent after all output before it has
- * arrived. Ids, times and tokens differ each time; … matches any text.
+ * A page is a shell session against a directory of three users. A ```ts block is the file that the next `$ node …`
+ * runs. `$ cat …` of a missing file creates it. A ```sql block runs in the database. ^C is sent after all output before
+ * it has arrived. Ids, times and tokens differ each time; … matches any text.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';

@@ -34,7 +34,7 @@ export function unknownColumns(columns: readonly Column[]): UsageError {
   });
   const option = example && optionOf(`attributes.${example.name}`, example.name);
   const advice = option
-    ? `Keep them as attributes, such as with ${option}, or leave them out (--ignore-unknown-columns).`
+    ? `Keep them as attributes, for example with ${option}, or leave them out (--ignore-unknown-columns).`
     : 'Leave them out (--ignore-unknown-columns).';
   const known = [...Object.keys(writableFields), 'attributes.KEY'].join(', ');
   return new UsageError(
@@ -48,7 +48,7 @@ export function missingColumns(columns: readonly Column[], missing: readonly str
   const [field = ''] = missing;
   const example = columns.find((column) => isUnknown(column) && canBeGiven(column, columns));
   const others = columns.filter(({ name }) => name !== '').map((column) => describe(column, columns));
-  const advice = example && ` If one of them is ${field}, pass it, such as ${optionOf(field, example.name)}.`;
+  const advice = example && ` If one of them is ${field}, name it, for example with ${optionOf(field, example.name)}.`;
   return new UsageError(
     `There is no column for ${missing.join(' or ')}, which every user needs. The columns are ${others.join(', ')}.${advice ?? ''}`,
   );

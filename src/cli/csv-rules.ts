@@ -81,7 +81,7 @@ export function separatorLine(delimiter: string): string {
   return Object.hasOwn(delimiterNames, delimiter) ? '' : `sep=${delimiter}\n`;
 }
 
-/** Splits a text into lines, with each quoted cell replaced by a letter, so that quoted delimiters and breaks do not count. */
+/** Splits a text into lines. Replaces each quoted cell by a letter, so that its delimiters and breaks do not count. */
 function linesWithoutQuoted(text: string): string[] {
   return text
     .slice(0, recordLengthMax)

@@ -31,7 +31,7 @@ with =, +, - or @ as a formula, so let it import such columns as text.
 
 An existing FILE is overwritten. FILE.resume exists while FILE is incomplete. After an interruption, --resume continues
 from a new snapshot. At the end, the command prints a token to the standard error output, or writes it to the file of
---watch-token. "roster watch --resume-token" with this token shows every change since the (first) snapshot.`;
+--watch-token. "roster watch --resume-token" with this token shows every change since the first snapshot.`;
 
 export function createExportCommand(context: Context): Command {
   return createClientCommand('export', 'Write all users, or those that match a filter, as CSV or NDJSON.', [

@@ -118,7 +118,7 @@ function createDecoder(encoding: string, isCertain: boolean) {
   }
 
   return {
-    /** Yields the text of a chunk, or the rest at the end of the file. Text before a bad byte comes before the error. */
+    /** Yields the text of a chunk, or the rest at the end of the file. Text before a bad byte precedes the error. */
     *decode(chunk: Uint8Array | undefined): Generator<string> {
       let text: string;
       try {

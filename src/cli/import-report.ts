@@ -74,7 +74,7 @@ export function createImportReport(columns?: readonly Column[]) {
       counts.rejected += response.rejected;
       for (const { row, field, reason, message } of response.errors) keep({ ...placeOf(row), field, reason, message });
     },
-    /** The protobuf JSON of an ImportUsersResponse (64-bit numbers are strings), with the line of each error and the columns. */
+    /** An ImportUsersResponse as protobuf JSON (64-bit numbers are strings), with each error's line and the columns. */
     toJson(): string {
       prune();
       const numbers = Object.entries(counts).map(([name, number]) => [name, number.toString()]);

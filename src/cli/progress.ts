@@ -1,8 +1,8 @@
 /**
  * Shows the progress of a long command: a bar if the standard error output is a terminal, else a line every 5 seconds.
  *
- * Never writes to the standard output. Never hides the cursor or changes the line wrap of the terminal, because a killed
- * command could not restore them.
+ * Never writes to the standard output. Never hides the cursor or changes the line wrap of the terminal, because a
+ * killed command could not restore them.
  */
 import { SingleBar } from 'cli-progress';
 import type { Terminal } from './terminal.js';

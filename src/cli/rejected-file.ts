@@ -10,8 +10,8 @@ export interface RejectedFile extends AsyncDisposable {
 /**
  * Throws a UsageError if the file exists, because it may have corrections that somebody still needs.
  *
- * The file is UTF-8. If the imported file is not plain UTF-8, it begins with a byte order mark, so that the same command
- * reads it.
+ * The file is UTF-8. If the imported file is not plain UTF-8, it begins with a byte order mark, so that the same
+ * command reads it.
  */
 export async function openRejectedFile(path: string, source: DecodedText): Promise<RejectedFile> {
   const file = await open(path, 'wx').catch((error) => {

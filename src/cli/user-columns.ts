@@ -1,8 +1,8 @@
 /**
  * Maps the columns or members of a row to the fields of a user, and builds the user from the row's values.
  *
- * The server validates the fields. This file refuses only values that cannot be sent unchanged. The web page imports it,
- * so it must not import Node modules.
+ * The server validates the fields. This file refuses only values that cannot be sent unchanged. The web page imports
+ * it, so it must not import Node modules.
  */
 import type { DeepPartial, User } from '../client/index.js';
 import { inexactNumberText } from '../json.js';

@@ -1,8 +1,8 @@
 /**
  * Reads and writes users as CSV (RFC 4180, with a header).
  *
- * An imported export must create the same users, byte for byte. Therefore cells are never changed for spreadsheets, even
- * if they look like formulas.
+ * An imported export must create the same users, byte for byte. Therefore cells are never changed for spreadsheets,
+ * even if they look like formulas.
  */
 import { CsvError, parse } from 'csv-parse';
 import { stringify } from 'csv-stringify/sync';

@@ -103,7 +103,7 @@ export function parseClear(text: string, before: string[] = []): string[] {
   return [...before, path];
 }
 
-/** The mask for the given flags. Throws a UsageError if there are none, or if a field is both set and cleared. */
+/** The mask for the given flags. Throws a UsageError without a field, or if one is both set and cleared. */
 export function maskOf(flags: UserFlags, clear: readonly string[] = []): string[] {
   const set: string[] = [];
   if (flags.firstName !== undefined) set.push('first_name');

@@ -17,8 +17,8 @@ export interface Column {
 export const requiredFields = ['first_name', 'email'] as const;
 
 /**
- * The names of the fields in other systems: Google Workspace (`First Name [Required]`), Microsoft Entra ID (`givenName`, `mail`),
- * LDAP (`sn`), Okta (`Primary email`), Outlook (`E-mail Address`), SCIM (`name.familyName`). `login` and
+ * Names of the fields in other systems: Google Workspace (`First Name [Required]`), Microsoft Entra ID (`givenName`,
+ * `mail`), LDAP (`sn`), Okta (`Primary email`), Outlook (`E-mail Address`), SCIM (`name.familyName`). `login` and
  * `userPrincipalName` are missing on purpose: they look like email addresses but often receive no mail.
  */
 const otherNames: Readonly<Record<string, readonly string[]>> = {

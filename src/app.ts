@@ -176,14 +176,13 @@ export async function startServing(
     let closeBefore = 0;
     const withDeadline = async (closed: Promise<void>) => {
       const late = sleep(Math.max(closeMsMin, closeBefore - performance.now()), true, { ref: false });
-      if (await Promise.race([closed, late]))
-        log.warn({}, 'the database did not answer in time; shutting down without it');
+      if (await Promise.race([closed, late])) log.warn({}, 'the database did not answer in time; ending without it');
     };
     const database = await openDatabase({ ...config.database, url });
     cleanups.push(() => withDeadline(database.close()));
     metrics.observe({ connections: () => database.connections() });
     if (await renewChangeFeed(database))
-      log.warn({}, 'the database was restored from a dump or cloned; its watchers start over');
+      log.warn({}, 'the database was restored from a dump, or cloned: its watchers start over');
     if (config.database.directUrl !== undefined) {
       await checkSessions(database, signal ?? new AbortController().signal);
     }

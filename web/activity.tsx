@@ -1,6 +1,6 @@
 /**
- * What the server is doing now, drawn from its figures: they are asked for every two seconds while somebody looks, and the
- * last five minutes are kept.
+ * Charts of the server's metrics. Requests them every two seconds while the page is visible, and keeps the last five
+ * minutes.
  */
 import { useEffect, useMemo, useState } from 'preact/hooks';
 import { Chart, type Line } from './chart.js';
@@ -8,32 +8,32 @@ import { type Activity, activityBetween, type Figures, parseFigures } from './fi
 
 const everyMs = 2_000;
 const spanMs = 300_000;
-// Until five minutes are full, the charts are of what there is, and of a minute at least.
+// Until there are five minutes of samples, the charts show those that exist, and at least a minute.
 const spanMsMin = 60_000;
-// An answer that takes longer is of another time than it says.
+// An answer that takes longer is too old for the time at which it is drawn.
 const answerMsMax = 5_000;
-// More often than that nobody reads a table.
+// A table with more rows is hard to read.
 const tableEveryMs = 10_000;
-// More lines than colours that can be told apart make no chart.
+// A reader cannot distinguish the colours of more lines.
 const statementsMax = 4;
 
-/** The metrics, or for people why there are none. */
+/** Returns the metrics, or a message for the user if they cannot be read. */
 async function readMetrics(address: string): Promise<Figures | string> {
   try {
     const response = await fetch(address, { cache: 'no-store', signal: AbortSignal.timeout(answerMsMax) });
-    if (!response.ok) return `The server gives no metrics (HTTP ${response.status}).`;
-    // A proxy may send a page of its own, as one for signing in.
+    if (!response.ok) return `The server returned no metrics (HTTP ${response.status}).`;
+    // A proxy may send a page of its own, such as a sign-in page.
     const type = response.headers.get('content-type') ?? '';
     if (!/^(?:text\/plain|application\/openmetrics-text)/.test(type)) return 'The answer did not come from Roster.';
     return parseFigures(await response.text());
   } catch {
-    return 'The server’s metrics cannot be reached.';
+    return 'Cannot reach the server’s metrics.';
   }
 }
 
 interface State {
   readonly samples: readonly Activity[];
-  /** Why there is nothing newer; empty while all is well. */
+  /** Why the last request failed; empty if it succeeded. */
   readonly problem: string;
 }
 
@@ -41,35 +41,35 @@ function useActivity(address: string): State {
   const [state, setState] = useState<State>({ samples: [], problem: '' });
   useEffect(() => {
     let timer: ReturnType<typeof setTimeout> | undefined;
-    let before: { figures: Figures; atMs: number } | undefined;
+    let before: { metrics: Figures; atMs: number } | undefined;
     let isEnded = false;
 
-    async function look(): Promise<void> {
-      const figures = await readMetrics(address);
+    async function poll(): Promise<void> {
+      const metrics = await readMetrics(address);
       if (isEnded) return;
-      if (typeof figures === 'string') {
-        setState(({ samples }) => ({ samples, problem: `${figures} What is here is from before.` }));
+      if (typeof metrics === 'string') {
+        setState(({ samples }) => ({ samples, problem: `${metrics} The charts show older data.` }));
       } else {
         const last = before;
-        const now = { figures, atMs: Date.now() };
+        const now = { metrics, atMs: Date.now() };
         before = now;
         if (last !== undefined && now.atMs > last.atMs) {
-          const sample = activityBetween(last.figures, now.figures, (now.atMs - last.atMs) / 1000, now.atMs);
+          const sample = activityBetween(last.metrics, now.metrics, (now.atMs - last.atMs) / 1000, now.atMs);
           setState(({ samples }) => ({
             samples: [...samples.filter(({ atMs }) => atMs > now.atMs - spanMs), sample],
             problem: '',
           }));
         }
       }
-      // Another look may have begun meanwhile, where the page was hidden for a moment: only one goes on.
+      // If the page was hidden for a moment, another poll may have begun. Only one continues.
       clearTimeout(timer);
-      // Behind the answer, so that a slow server is not asked twice at once.
-      if (document.visibilityState === 'visible') timer = setTimeout(look, everyMs);
+      // The next poll starts after the answer, so that a slow server never has two at a time.
+      if (document.visibilityState === 'visible') timer = setTimeout(poll, everyMs);
     }
 
     function onVisibility(): void {
       clearTimeout(timer);
-      if (document.visibilityState === 'visible') void look();
+      if (document.visibilityState === 'visible') void poll();
     }
 
     onVisibility();
@@ -100,7 +100,7 @@ function formatBytes(bytes: number): string {
 }
 
 export interface ActivityViewProps {
-  /** Where the figures are. */
+  /** The path of the metrics. */
   readonly address?: string;
 }
 
@@ -129,14 +129,14 @@ export function ActivityView({ address = '/metrics' }: ActivityViewProps) {
     <main class="activity" aria-labelledby="activity-title">
       <header class="line wrap">
         <h2 id="activity-title">Activity</h2>
-        <p class="faint">The last five minutes, all processes together</p>
+        <p class="faint">All processes together, last five minutes</p>
       </header>
       <p class="notice danger" role="status">
         {problem}
       </p>
       {last === undefined ? (
         <p class="soft" role="status">
-          {problem === '' ? 'Watching… the first figures come in two seconds.' : ''}
+          {problem === '' ? 'Waiting for the first metrics…' : ''}
         </p>
       ) : (
         <>
@@ -156,7 +156,7 @@ export function ActivityView({ address = '/metrics' }: ActivityViewProps) {
             />
             <Chart
               {...chart}
-              title="Calls for each statement"
+              title="Calls per statement"
               lines={statements.map((name) => line(name, (s) => s.batchRows.get(name)))}
               format={formatCount}
             />
@@ -182,7 +182,7 @@ export function ActivityView({ address = '/metrics' }: ActivityViewProps) {
               lines={[line('p99', (s) => s.loopDelay)]}
               format={formatSeconds}
             />
-            <Chart {...chart} title="Processors in use" lines={[line('', (s) => s.processors)]} format={formatCount} />
+            <Chart {...chart} title="CPUs in use" lines={[line('', (s) => s.processors)]} format={formatCount} />
             <Chart
               {...chart}
               title="Memory"
@@ -191,7 +191,7 @@ export function ActivityView({ address = '/metrics' }: ActivityViewProps) {
               format={formatBytes}
             />
           </div>
-          <FiguresTable samples={samples} />
+          <MetricsTable samples={samples} />
         </>
       )}
     </main>
@@ -200,8 +200,8 @@ export function ActivityView({ address = '/metrics' }: ActivityViewProps) {
 
 const timeFormat = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium' });
 
-/** Only made while it is open. */
-function FiguresTable({ samples }: { samples: readonly Activity[] }) {
+/** Builds the rows only while the table is open. */
+function MetricsTable({ samples }: { samples: readonly Activity[] }) {
   const [isOpen, setOpen] = useState(false);
   const rows: Activity[] = [];
   if (isOpen) {
@@ -213,10 +213,10 @@ function FiguresTable({ samples }: { samples: readonly Activity[] }) {
   const show = (value: number | undefined, format: (value: number) => string) =>
     value === undefined ? '–' : format(value);
   return (
-    <details class="figures" onToggle={(event) => setOpen(event.currentTarget.open)}>
-      <summary>The same as a table</summary>
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard */}
-      <section class="figures-table" tabIndex={0} aria-label="Activity as a table">
+    <details class="metrics" onToggle={(event) => setOpen(event.currentTarget.open)}>
+      <summary>Show as a table</summary>
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: keyboard users must be able to scroll it */}
+      <section class="metrics-table" tabIndex={0} aria-label="Activity as a table">
         <table class="table numeric">
           <thead>
             <tr>
@@ -226,7 +226,7 @@ function FiguresTable({ samples }: { samples: readonly Activity[] }) {
                 'Not OK/s',
                 'p50',
                 'p95',
-                'Calls for each statement',
+                'Calls per statement',
                 'Watchers',
                 'Busy',
                 'Idle',

@@ -1,8 +1,7 @@
 /**
- * The page as a whole: its header, which view is shown, which dialog is open.
+ * The whole page: its header, the current view and the open dialog.
  *
- * What is open stands in the URL's hash (place.ts), which no server is told. Owns the list and the feed for as long as
- * the page lives.
+ * The URL's hash holds what is open (place.ts); browsers do not send it to servers. Owns the list and the feed.
  */
 import { useCallback, useEffect, useReducer, useRef, useState } from 'preact/hooks';
 import { ActivityView } from './activity.js';
@@ -17,7 +16,7 @@ import { SignIn } from './sign-in.js';
 import { createUserFeed, type FeedState } from './user-feed.js';
 import { createUserList, isSame } from './user-list.js';
 
-/** Later than this, a token has served for a while and has ended. */
+/** If the server rejects a token later than this, the token was valid and has expired. */
 const refusedWithinMs = 10_000;
 
 export function App({ directory }: { directory: Directory }) {
@@ -34,11 +33,11 @@ export function App({ directory }: { directory: Directory }) {
       directory,
       onChanges(changes) {
         list.apply(changes);
-        for (const hear of hearers) hear(changes);
+        for (const onChanges of hearers) onChanges(changes);
       },
       onGap() {
         list.refresh();
-        for (const hear of hearers) hear([]);
+        for (const onChanges of hearers) onChanges([]);
       },
       onState(state) {
         setFeedState(state);
@@ -57,7 +56,7 @@ export function App({ directory }: { directory: Directory }) {
   const { signIns, wasRefused } = useSignIns(directory, () => list.retry());
   const open = useCallback((id: string) => go({ user: id }), [go]);
   const close = useCallback(() => go({ user: '', dialog: '' }, { replace: true }), [go]);
-  // An answer may come after somebody has gone on to another user, whose form stays.
+  // If another user has been opened before an answer arrives, that user's form stays open.
   const closeUser = () => {
     if (readPlace(location.hash).user === place.user) close();
   };
@@ -99,7 +98,7 @@ export function App({ directory }: { directory: Directory }) {
       {place.dialog === 'export' && (
         <ExportDialog directory={directory} selection={questionOf(place)} onClose={close} />
       )}
-      {/* Anew, and so on top, where the back button opens another dialog. */}
+      {/* The key mounts it again, and so on top, if the back button opens another dialog. */}
       {directory.needsSignIn && (
         <SignIn key={`${signIns} ${place.user} ${place.dialog}`} directory={directory} wasRefused={wasRefused} />
       )}
@@ -107,7 +106,7 @@ export function App({ directory }: { directory: Directory }) {
   );
 }
 
-/** How often somebody was asked for a token so far, and whether the one that they gave was of no use. */
+/** Counts the requests for a token, and says whether the server rejected the last token. */
 function useSignIns(directory: Directory, onSignedIn: () => void) {
   const [signIns, setSignIns] = useState(directory.needsSignIn ? 1 : 0);
   const [wasRefused, setRefused] = useState(false);

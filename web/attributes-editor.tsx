@@ -1,4 +1,4 @@
-/** The rows in which a person edits attributes. Holds nothing: what is typed goes to whoever shows it. */
+/** The rows in which a user edits attributes. Has no state: it passes each change to its parent. */
 import { useId, useRef } from 'preact/hooks';
 import {
   type AttributeProblem,
@@ -12,9 +12,9 @@ import {
 
 export interface AttributesEditorProps {
   readonly rows: readonly AttributeRow[];
-  /** By the id of the row. */
+  /** The key is the id of the row. */
   readonly problems: ReadonlyMap<number, AttributeProblem>;
-  /** What the server says of the attributes as a whole. */
+  /** The server's violation for the attributes as a whole. */
   readonly problem?: string | undefined;
   onChange(rows: readonly AttributeRow[]): void;
 }
@@ -37,7 +37,7 @@ export function AttributesEditor({ rows, problems, problem, onChange }: Attribut
 
   function remove(row: AttributeRow): void {
     onChange(rows.filter(({ id }) => id !== row.id));
-    // The button that had the focus is gone with its row.
+    // The focused button was removed with its row.
     addRef.current?.focus();
   }
 
@@ -81,7 +81,6 @@ interface AttributeFieldsProps {
 
 function AttributeFields({ row, number, problem, onChange, onRemove }: AttributeFieldsProps) {
   const problemId = useId();
-  // Of a row that has a key, its name; the empty text is one, too.
   const name = row.key === '' ? `attribute ${number}` : row.key;
   const described = (part: AttributeProblem['part']) =>
     problem?.part === part ? { 'aria-invalid': true, 'aria-describedby': problemId } : {};
@@ -139,7 +138,7 @@ function AttributeFields({ row, number, problem, onChange, onRemove }: Attribute
             onInput={onText}
             onKeyDown={(event) => {
               if (row.type !== 'text' || !isPlainEnter(event) || row.text.includes('\n')) return;
-              // A text of one line is sent by Enter, as in every other field.
+              // Enter submits a text of one line, as in every other field.
               event.preventDefault();
               event.currentTarget.form?.requestSubmit();
             }}
@@ -160,7 +159,7 @@ function AttributeFields({ row, number, problem, onChange, onRemove }: Attribute
   );
 }
 
-/** Shift+Enter breaks the line, and an input method has an Enter of its own. */
+/** Shift+Enter inserts a line break, and input methods use Enter themselves. */
 function isPlainEnter({ key, shiftKey, ctrlKey, metaKey, altKey, isComposing }: KeyboardEvent): boolean {
   return key === 'Enter' && !shiftKey && !ctrlKey && !metaKey && !altKey && !isComposing;
 }

@@ -1,6 +1,6 @@
 /**
- * Attributes as rows of text that a person edits, and back. A value that nobody touched stays the very value it was;
- * what attributes may hold is the server's to say.
+ * Converts attributes to rows of text that a user edits, and back. A value that was not edited stays exactly the same.
+ * The server validates the attributes.
  */
 import { hasInfinity, readJson } from '../src/cli/json.js';
 import { inexactNumberText, isExactNumber } from '../src/json.js';
@@ -16,18 +16,18 @@ export const attributeTypes = {
 export type AttributeType = keyof typeof attributeTypes;
 
 export interface AttributeRow {
-  /** Stays with the row while others come and go. */
+  /** Stays the same if other rows are added or removed. */
   readonly id: number;
   readonly key: string;
   readonly type: AttributeType;
   readonly text: string;
-  /** Was not among the attributes. */
+  /** The row was added in the editor. */
   readonly isNew?: true;
-  /** Until type or text is edited. */
+  /** The original value, until the type or the text is edited. */
   readonly untouched?: { readonly value: JsonValue };
 }
 
-/** What keeps a row from being sent, and which part of it is to be mended. */
+/** Why a row cannot be sent, and which part of it is invalid. */
 export interface AttributeProblem {
   readonly part: 'key' | 'value';
   readonly message: string;
@@ -60,10 +60,10 @@ function textOf(value: JsonValue): string {
   return typeof value === 'string' ? value : JSON.stringify(value, null, 2);
 }
 
-/** The row with another type. Its text stays, though a type may have no use for it: going back brings it back. */
+/** Changes the type of a row. The text stays, even if the type does not use it, so that changing back restores it. */
 export function withType(row: AttributeRow, type: AttributeType): AttributeRow {
   const { untouched: _, ...rest } = row;
-  // What was typed stays readable: a text becomes a JSON text, and a JSON text a text.
+  // The text stays readable: a plain text becomes a JSON string, and a JSON string becomes plain text.
   if (type === 'json') {
     const isText = row.type === 'text' && row.text !== '';
     return { ...rest, type, text: isText ? JSON.stringify(row.text) : row.text };
@@ -87,9 +87,9 @@ function readValue({ type, text, untouched }: AttributeRow): { value: JsonValue 
     case 'null':
       return { value: null };
     case 'number': {
-      // As JSON writes numbers, because Number() also takes '', ' 1', '0x1' and 'Infinity'.
+      // JSON's syntax for numbers, because Number() also accepts '', ' 1', '0x1' and 'Infinity'.
       const value = /^-?\d+(?:\.\d+)?(?:e[+-]?\d+)?$/i.test(text.trim()) ? Number(text) : Number.NaN;
-      if (Number.isNaN(value)) return { problem: 'This is no number, like 42 or -1.5.' };
+      if (Number.isNaN(value)) return { problem: 'Enter a number, such as 42 or -1.5.' };
       return isExactNumber(text.trim()) ? { value } : { problem: inexactNumberText };
     }
     case 'json': {
@@ -101,16 +101,16 @@ function readValue({ type, text, untouched }: AttributeRow): { value: JsonValue 
 }
 
 function jsonProblem(text: string): string {
-  if (text.trim() === '') return 'There is nothing yet; {} would be an empty object.';
+  if (text.trim() === '') return 'Enter JSON, such as {} for an empty object.';
   try {
     JSON.parse(text);
-    return 'A text in it has half of a character.';
+    return 'A string in it has half a character.';
   } catch (error) {
-    return `This is no JSON: ${error instanceof Error ? error.message : ''}.`;
+    return `This is not valid JSON: ${error instanceof Error ? error.message : ''}.`;
   }
 }
 
-/** The attributes that the rows make, or what is wrong with some, by id. A row that is as it was added counts for nothing. */
+/** Returns the attributes, or the problems by the id of the row. Ignores a row that was added and not filled in. */
 export function readRows(
   rows: readonly AttributeRow[],
 ): { attributes: JsonObject; problems?: undefined } | { problems: ReadonlyMap<number, AttributeProblem> } {
@@ -119,11 +119,11 @@ export function readRows(
   for (const row of rows) {
     if (isBlank(row)) continue;
     const result = readValue(row);
-    if (values.has(row.key)) problems.set(row.id, { part: 'key', message: 'This key is there already.' });
+    if (values.has(row.key)) problems.set(row.id, { part: 'key', message: 'This key already exists.' });
     else if ('problem' in result) problems.set(row.id, { part: 'value', message: result.problem });
     values.set(row.key, 'problem' in result ? null : result.value);
   }
-  // fromEntries defines properties, so that a key named __proto__ is one like any other.
+  // fromEntries defines properties, so that it treats a key named __proto__ like any other key.
   return problems.size > 0 ? { problems } : { attributes: Object.fromEntries(values) };
 }
 

@@ -1,4 +1,6 @@
-/** A user's initials on a colour that stays theirs. Their own picture is on another host, which this page never asks. */
+/**
+ * A user's initials on a colour that never changes. The page shows no profile images, as it never calls other hosts.
+ */
 import type { User } from '../generated/users/v1/user.js';
 
 export function Avatar({ user }: { user: Pick<User, 'id' | 'firstName' | 'lastName'> }) {
@@ -14,7 +16,7 @@ function initialsOf({ firstName, lastName }: Pick<User, 'firstName' | 'lastName'
   return `${first(firstName)}${first(lastName)}`.toUpperCase();
 }
 
-/** Of the end of the id, where it is random. Twelve hues that can be told apart. */
+/** Uses the random end of the id. A reader can distinguish twelve hues. */
 function hueOf(id: string): number {
   return (Number.parseInt(id.slice(-4), 16) % 12) * 30;
 }

@@ -1,27 +1,26 @@
-/** A small chart of the last minutes: lines for the eye, and the same as text for everybody. Draws nothing of its own accord. */
+/** A small line chart of the last minutes, with a description for screen readers. */
 import type { ComponentChildren } from 'preact';
 
 export interface Line {
   readonly label: string;
-  /** One for each time, undefined where nothing is known: there the line has a gap. */
+  /** One value for each time. The line has a gap at a value that is undefined. */
   readonly values: readonly (number | undefined)[];
 }
 
 export interface ChartProps {
   readonly title: string;
   readonly lines: readonly Line[];
-  /** When the values are of, in milliseconds, growing. */
+  /** The times of the values in milliseconds, in ascending order. */
   readonly times: readonly number[];
-  /** How long the chart reaches back from the last of them. */
+  /** The period that the chart shows, up to the last of the times. */
   readonly spanMs: number;
   format(value: number): string;
-  /** What the scale has round numbers of; 1 unless told. */
+  /** The scale ends at a round number of this unit. The default is 1. */
   readonly unit?: number;
-  /** Below the chart. */
   readonly children?: ComponentChildren;
 }
 
-// In the units of the picture, which is stretched to its place.
+// In the SVG's own units. CSS stretches it.
 const width = 300;
 const height = 72;
 
@@ -33,7 +32,7 @@ export function Chart({ title, lines, times, spanMs, format, unit = 1, children 
   const y = (value: number) => height * (1 - value / top);
   const nows = lines.map(({ label, values }) => ({ label, now: values.at(-1) }));
   const summary = nows
-    .map(({ label, now }) => `${label === '' ? '' : `${label} `}${now === undefined ? 'nothing' : format(now)}`)
+    .map(({ label, now }) => `${label === '' ? '' : `${label} `}${now === undefined ? 'no data' : format(now)}`)
     .join(', ');
   return (
     <section class="card chart" aria-label={title}>
@@ -58,7 +57,7 @@ export function Chart({ title, lines, times, spanMs, format, unit = 1, children 
           viewBox={`0 0 ${width} ${height}`}
           preserveAspectRatio="none"
           role="img"
-          aria-label={`${title} in the last ${sayMs(spanMs)}: now ${summary}; at most ${format(highest)}.`}
+          aria-label={`${title} in the last ${sayMs(spanMs)}: now ${summary}; maximum ${format(highest)}.`}
         >
           <path class="chart-grid" d={`M0 ${height / 2}H${width}M0 0.5H${width}M0 ${height - 0.5}H${width}`} />
           {lines.map(({ label, values }, index) =>
@@ -88,7 +87,7 @@ function sayMs(ms: number): string {
   return ms < 120_000 ? `${Math.round(ms / 1000)} seconds` : `${Math.round(ms / 60_000)} minutes`;
 }
 
-/** Runs of values without a gap. A value alone is drawn as a dot: a line to itself, with round ends. */
+/** Splits the values at the gaps. A single value is drawn as a dot: a line to itself, with round ends. */
 function segmentsOf(values: readonly (number | undefined)[]): { from: number; values: number[] }[] {
   const segments: { from: number; values: number[] }[] = [];
   let open: { from: number; values: number[] } | undefined;
@@ -108,7 +107,7 @@ function segmentsOf(values: readonly (number | undefined)[]): { from: number; va
   );
 }
 
-/** The next of 1, 2 and 5 with its zeros, so that the scale does not twitch with each value. */
+/** Rounds up to 1, 2 or 5 times a power of ten, so that the scale does not change with each value. */
 function niceTop(value: number): number {
   if (value <= 0) return 1;
   const power = 10 ** Math.floor(Math.log10(value));

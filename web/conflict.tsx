@@ -1,14 +1,11 @@
-/** Two versions of one user side by side, and for each field that differs which one is to stay. Saves nothing itself. */
+/** Shows two versions of a user side by side, to choose one for each field that differs. Saves nothing itself. */
 import { Fragment } from 'preact';
 import { useId } from 'preact/hooks';
 import { differences, isEqual, type JsonValue, labelOf, type UserFields, valueAt, withValues } from './user-fields.js';
 
 export type Choices = Readonly<Record<string, 'mine' | 'theirs' | undefined>>;
 
-/**
- * What to begin with: what only one side has changed is that side's. Left open is what both have changed: there a person
- * must decide.
- */
+/** The initial choices. A change by one side wins. If both sides changed a field, the user must choose. */
 export function firstChoices(base: UserFields, mine: UserFields, theirs: UserFields): Choices {
   return Object.fromEntries(
     differences(mine, theirs).map((path) => {
@@ -18,7 +15,7 @@ export function firstChoices(base: UserFields, mine: UserFields, theirs: UserFie
   );
 }
 
-/** The fields that the choices come to, or the first path that is still open. */
+/** Returns the merged fields, or the first path without a choice. */
 export function resolve(
   choices: Choices,
   mine: UserFields,
@@ -39,7 +36,7 @@ export interface ConflictProps {
   readonly mine: UserFields;
   readonly theirs: UserFields;
   readonly choices: Choices;
-  /** To be pointed out, because nothing can be saved before it is chosen. */
+  /** The field to mark, because the user cannot be saved before it is chosen. */
   readonly openPath: string | undefined;
   onChoose(choices: Choices): void;
 }
@@ -50,15 +47,14 @@ export function Conflict({ mine, theirs, choices, openPath, onChoose }: Conflict
   return (
     <div class="stack">
       <p>
-        Somebody else has saved this user since you opened it. Choose what is to stay of each field in which the two
-        versions differ.
+        Somebody else has saved this user since you opened it. For each field that differs, choose the version to keep.
       </p>
       <div class="line wrap">
         <button type="button" class="button small" data-first onClick={() => all('mine')}>
-          Take all of mine
+          Keep all of mine
         </button>
         <button type="button" class="button small" onClick={() => all('theirs')}>
-          Take all of theirs
+          Keep all of theirs
         </button>
       </div>
       {paths.map((path) => (
@@ -115,7 +111,7 @@ function ConflictField({ path, mine, theirs, chosen, isOpen, onChoose }: Conflic
       </div>
       {isOpen ? (
         <p class="error" id={problemId}>
-          Both of you have changed this. Choose one.
+          Both versions changed this field. Choose one.
         </p>
       ) : null}
     </fieldset>
@@ -123,7 +119,7 @@ function ConflictField({ path, mine, theirs, chosen, isOpen, onChoose }: Conflic
 }
 
 function Value({ value }: { value: JsonValue | undefined }) {
-  if (value === undefined) return <em class="conflict-value">not there</em>;
+  if (value === undefined) return <em class="conflict-value">not set</em>;
   if (value === '') return <em class="conflict-value">empty</em>;
   const isText = typeof value === 'string';
   return (
@@ -133,7 +129,7 @@ function Value({ value }: { value: JsonValue | undefined }) {
   );
 }
 
-/** Names of fields for a sentence: "Email, department". Each keeps its own direction of writing. */
+/** Names of fields for a sentence: "Email, department". Each keeps its own text direction. */
 export function Labels({ paths }: { paths: readonly string[] }) {
   return (
     <>

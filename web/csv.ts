@@ -1,9 +1,8 @@
 /**
- * CSV as `roster import` and `roster export` have it, for files that are never held as a whole: the same columns, the same
- * rows refused, and written to the same bytes.
+ * Reads and writes CSV exactly like `roster import` and `roster export`, as a stream.
  *
- * A parser of its own, because papaparse decodes each slice of a file by itself, which breaks a letter that lies across
- * two of them, and takes one kind of line break for a whole file. What a field may hold is the server's to say.
+ * It does not use papaparse, which breaks a character that two slices of a file share, and which expects one kind of
+ * line break in a file. The server validates the fields.
  */
 import type { User } from '../generated/users/v1/user.js';
 import {
@@ -26,7 +25,7 @@ import {
 } from '../src/cli/user-columns.js';
 import { type Column, findDuplicate, missingFields, targetsOf } from '../src/cli/user-header.js';
 
-/** The file's text as it is read. `onBytes` is told how far that is. `encoding` is for a file without a byte order mark. */
+/** Reads a file as text and reports the progress to `onBytes`. `encoding` is for a file without a byte order mark. */
 export function readText(
   file: Blob,
   { encoding, onBytes = () => {} }: { encoding?: string | undefined; onBytes?(bytes: number): void } = {},
@@ -43,20 +42,23 @@ export function readText(
         onBytes(bytes);
       }
     } finally {
-      // Of a file that nobody reads to its end.
+      // The consumer may stop before the end of the file.
       reader.cancel().catch(() => {});
     }
   }
   return decodeText(read(), encoding);
 }
 
-/** All whole records but blank ones, each time some are there. Throws UnreadableFile for broken quotes, after the records before them. */
+/**
+ * Yields the records that are not blank, in groups. Throws UnreadableFile for broken quotes, after the records before
+ * them.
+ */
 export async function* readRecords({ text, delimiter, line: firstLine }: CsvText): AsyncGenerator<CsvRecord[]> {
   let rest = '';
   let line = firstLine;
   const special = new RegExp(`[\\r\\n"${/[\\\]^-]/.test(delimiter) ? `\\${delimiter}` : delimiter}]`, 'g');
 
-  /** One record from `from` on and where the next one begins; undefined where its end has not come yet. */
+  /** Reads the record at `from`, and where the next one begins. Returns undefined if its end has not been read yet. */
   function readRecord(from: number, isLast: boolean): { cells: string[]; next: number } | undefined {
     const cells: string[] = [];
     for (let at = from; ; at++) {
@@ -88,7 +90,7 @@ export async function* readRecords({ text, delimiter, line: firstLine }: CsvText
     }
   }
 
-  /** Takes the records that are whole out of `rest`, and says what keeps the next one from being read. */
+  /** Removes the complete records from `rest`, and returns the problem if the next record is invalid. */
   function take(isLast: boolean): { records: CsvRecord[]; problem?: UnreadableFile } {
     const records: CsvRecord[] = [];
     let from = 0;
@@ -123,27 +125,27 @@ export async function* readRecords({ text, delimiter, line: firstLine }: CsvText
   if (problem !== undefined) throw problem;
 }
 
-/** What one may choose for a column, but for attributes.KEY. */
+/** The fields that a column can have, except attributes.KEY. */
 export const fieldNames: readonly string[] = Object.keys(writableFields);
 
-/** Why no user could be made of a file with these columns; undefined if one could. */
+/** Says why a file with these columns cannot be imported. Returns undefined if it can. */
 export function refuseColumns(columns: readonly Column[]): string | undefined {
   const duplicate = findDuplicate(columns);
   if (duplicate !== undefined) {
     const names = duplicate.indexes.map((index) => `“${columns[index]?.name}” (column ${index + 1})`);
-    return `${names.length === 2 ? 'Two' : names.length} columns are ${duplicate.field}: ${names.join(' and ')}. Leave all but one of them out.`;
+    return `${names.length === 2 ? 'Two' : names.length} columns are ${duplicate.field}: ${names.join(' and ')}. Ignore all but one of them.`;
   }
   const missing = missingFields(columns);
-  return missing.length > 0 ? `Choose a column for ${missing.join(' and for ')}: every user needs it.` : undefined;
+  return missing.length > 0 ? `Choose a column for ${missing.join(' and for ')}: it is required.` : undefined;
 }
 
-/** The user that a row's cells make. */
+/** Converts each record to a user. */
 export function rowsOf(records: readonly CsvRecord[], columns: readonly Column[]): Row[] {
   const targets = targetsOf(columns);
   return records.map(({ cells, line }) => ({ line, original: cells, ...draftOf(cells, targets) }));
 }
 
-/** Lines of rejected rows with what is wrong in front, to be corrected and imported again; the first one is the header. */
+/** Formats rejected rows, with the problem in the first columns, so that they can be corrected and imported again. */
 export function createRejectedCsv(header: readonly string[], delimiter: string) {
   const isOriginal = (_: string, index: number) => !(errorColumns as readonly string[]).includes(header[index] ?? '');
   return {
@@ -155,7 +157,7 @@ export function createRejectedCsv(header: readonly string[], delimiter: string) 
 
 export const csvHeader = formatLine(exportColumns);
 
-/** Whole lines. As in the CLI's, no cell is changed for a spreadsheet's sake: an import must make the same users of it. */
+/** As in the CLI, no cell is escaped for spreadsheets, because an import must create the same users. */
 export function formatCsvUsers(users: readonly User[]): string {
   return users.map((user) => formatLine(exportCells(user))).join('');
 }

@@ -1,20 +1,21 @@
 /**
- * A modal dialog: the browser's own, which keeps the focus within, makes everything else inert and gives the focus back.
+ * A modal dialog. The browser's own <dialog> keeps the focus inside, makes everything else inert and restores the
+ * focus.
  *
- * It never closes by itself: Escape and the button ask, and whoever shows it decides.
+ * It never closes by itself: Escape and the button call `onClose`, and the parent decides.
  */
 import type { ComponentChildren } from 'preact';
 import { useId, useLayoutEffect, useRef } from 'preact/hooks';
 
 export interface DialogProps {
   readonly title: ComponentChildren;
-  /** Wide ones are for tables. */
+  /** `wide` is for tables. */
   readonly size?: 'narrow' | 'wide';
-  /** Somebody wants it closed. */
+  /** The user wants to close the dialog. */
   onClose(): void;
-  /** Below what scrolls. */
+  /** Stays below the part that scrolls. */
   readonly footer?: ComponentChildren;
-  /** Around body and footer. Enter sends from a field of one line, Ctrl+Enter or ⌘+Enter from every field. */
+  /** Makes body and footer a form. Enter submits from a field of one line, Ctrl+Enter or ⌘+Enter from every field. */
   onSubmit?(): void;
   readonly children: ComponentChildren;
 }
@@ -27,9 +28,9 @@ export function Dialog({ title, size = 'narrow', onClose, footer, onSubmit, chil
     const dialog = ref.current;
     if (dialog === null) return;
     dialog.showModal();
-    // Else not the first of what can be operated: that is the button that closes.
+    // Not the first control by default, because that is the button that closes.
     (dialog.querySelector<HTMLElement>('[data-focus]') ?? dialog.querySelector('h2'))?.focus();
-    // Before it leaves the document: a dialog that is removed open does not give the focus back.
+    // An open dialog that is removed from the document does not restore the focus.
     return () => dialog.close();
   }, []);
 
@@ -44,9 +45,10 @@ export function Dialog({ title, size = 'narrow', onClose, footer, onSubmit, chil
       ref={ref}
       class={`dialog ${size}`}
       aria-labelledby={titleId}
-      // Not left to the cancel event: browsers let a second Escape close a dialog whatever the page says to the first.
+      // The cancel event is not enough: in browsers a second Escape closes the dialog even if the page prevents the
+      // first.
       onKeyDown={(event) => {
-        // Somebody who composes a letter means that letter.
+        // The key belongs to an input method.
         if (event.defaultPrevented || event.isComposing) return;
         if (event.key === 'Escape') {
           event.preventDefault();
@@ -56,9 +58,9 @@ export function Dialog({ title, size = 'narrow', onClose, footer, onSubmit, chil
           event.target.form?.requestSubmit();
         }
       }}
-      // A phone's way back.
+      // The back gesture on a phone.
       onCancel={(event) => {
-        // A file's chooser within says so too when it is closed.
+        // A file chooser inside the dialog sends this event too when it is closed.
         if (event.target !== event.currentTarget) return;
         event.preventDefault();
         onClose();
@@ -98,7 +100,7 @@ export function Dialog({ title, size = 'narrow', onClose, footer, onSubmit, chil
   );
 }
 
-/** On a button, Enter presses that button. */
+/** Not a button: Enter clicks the button itself. */
 function isField(target: EventTarget | null): target is HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement {
   return (
     target instanceof HTMLInputElement || target instanceof HTMLTextAreaElement || target instanceof HTMLSelectElement

@@ -1,7 +1,7 @@
 /**
- * The directory's server as the page sees it: calls by gRPC-Web to where the page came from, and one kind of error.
+ * The page's client: sends gRPC-Web calls to the server that the page came from, and reports one kind of error.
  *
- * Holds the token, in memory only. Never calls another host, and never repeats a call by itself.
+ * Keeps the token in memory only. Never calls another host, and never retries a call.
  */
 import { errorDetailsClientMiddleware } from 'nice-grpc-error-details';
 import {
@@ -16,12 +16,15 @@ import {
 import { UserServiceDefinition as definition, type UserServiceDefinition } from '../generated/users/v1/user_service.js';
 import { detailsOf, type FieldViolation, type StatusName, statusName } from '../src/client/error-details.js';
 
-/** Every failure of a call. A caller's own abort is not one: it stays an AbortError (`isAborted`). */
+/** The error of every failed call. A call that the caller aborts fails with an AbortError instead (`isAborted`). */
 export class CallError extends Error {
   override readonly name = 'CallError';
-  /** UNAVAILABLE also where nobody answers or the connection broke, DEADLINE_EXCEEDED also where this side stopped waiting. */
+  /**
+   * UNAVAILABLE also if the server cannot be reached or the connection broke; DEADLINE_EXCEEDED also if the page timed
+   * out.
+   */
   readonly code: StatusName;
-  /** The server's stable word, such as 'EMAIL_TAKEN'; empty where no server of this contract said it. */
+  /** The server's stable reason, such as 'EMAIL_TAKEN'; empty if the answer is not from Roster. */
   readonly reason: string;
   readonly violations: readonly FieldViolation[];
   readonly metadata: Readonly<Record<string, string>>;
@@ -39,7 +42,7 @@ export class CallError extends Error {
   }
 }
 
-/** Whether the caller itself gave up the call. */
+/** Whether the caller aborted the call. */
 export function isAborted(error: unknown): boolean {
   return error instanceof Error && error.name === 'AbortError';
 }
@@ -47,8 +50,8 @@ export function isAborted(error: unknown): boolean {
 type Service = Client<UserServiceDefinition, { deadlineMs?: number }>;
 
 /**
- * The calls as nice-grpc-web has them: `request, { signal, deadlineMs }`. They reject with a CallError or, where the
- * signal was aborted, an AbortError. A unary call has 15 s unless told, a stream has no end; 0 is no deadline.
+ * The calls of nice-grpc-web: `request, { signal, deadlineMs }`. They reject with a CallError, or with an AbortError if
+ * the signal was aborted. The default deadline is 15 s for a unary call and none for a stream; 0 means no deadline.
  */
 export interface Directory
   extends Pick<
@@ -62,18 +65,18 @@ export interface Directory
     | 'exportUsers'
     | 'watchUsers'
   > {
-  /** Sent with every call from now on; undefined forgets it. */
+  /** Sends this token with every later call; undefined removes it. */
   signIn(token: string | undefined): void;
-  /** Whether a call was refused for want of a token, or with a wrong one, since the last signIn. */
+  /** Whether the server has rejected a call without a valid token since the last signIn. */
   readonly needsSignIn: boolean;
-  /** Hears each change of needsSignIn. Returns what ends that. */
+  /** Calls the listener after each change of needsSignIn. Returns a function that removes the listener. */
   onSignIn(listener: () => void): () => void;
 }
 
-// The server's own STATEMENT_TIMEOUT_MS is shorter; this is for a network that swallows an answer.
+// The server's own STATEMENT_TIMEOUT_MS is shorter. This deadline is for an answer that is lost in the network.
 const deadlineMsDefault = 15_000;
 
-/** Where `address` is left out, for the server that the page came from. */
+/** The default address is the server that the page came from. */
 export function createDirectory(address: string = location.origin): Directory {
   let token: string | undefined;
   let needsSignIn = false;
@@ -117,7 +120,7 @@ export function createDirectory(address: string = location.origin): Directory {
       if (isLate) throw new CallError('DEADLINE_EXCEEDED', 'The server did not answer in time.');
       if (!(error instanceof ClientError)) throw error;
       const failure = toCallError(error, received);
-      // An answer to the token before says nothing about this one.
+      // If the token has changed since the call, the error says nothing about the new one.
       if (failure.code === 'UNAUTHENTICATED' && usedToken === token) setNeedsSignIn(true);
       throw failure;
     } finally {
@@ -154,20 +157,20 @@ export function createDirectory(address: string = location.origin): Directory {
   };
 }
 
-/** What came of an answer before its call failed. */
+/** The parts of the answer that arrived before the call failed. */
 interface Received {
-  /** Undefined if nobody answered, and if the answer has a status and nothing else. */
+  /** Undefined if there was no answer, or if the answer has only a status. */
   contentType: string | undefined;
-  /** Whether there was a gRPC status. */
+  /** Whether a gRPC status arrived. */
   hasStatus: boolean;
 }
 
-const unreachable = 'The server cannot be reached.';
-const needsToken = 'This needs a token.';
+const unreachable = 'Cannot reach the server.';
+const needsToken = 'This requires a token.';
 const notAllowed = 'You are not allowed to do this.';
 const failed = 'The server answered with an error';
 
-/** If Roster gave no reason, a proxy has answered, and its text is not written for people at this page. */
+/** Used if an error has no reason: it came from a proxy, whose text is not written for users of this page. */
 const textsWithoutReason: Partial<Record<StatusName, string>> = {
   UNAVAILABLE: unreachable,
   UNAUTHENTICATED: needsToken,
@@ -183,21 +186,21 @@ function toCallError(error: ClientError, { contentType, hasStatus }: Received): 
     const text = details.reason === undefined ? textsWithoutReason[code] : undefined;
     return new CallError(code, text ?? error.details, details);
   }
-  // nice-grpc-web has no other way to say which HTTP status it received.
+  // nice-grpc-web reports the HTTP status only in this text.
   const [, http] = /Received HTTP (\d+) response/.exec(error.details) ?? [];
   if (http !== undefined) return httpError(Number(http));
   if (contentType !== undefined && !contentType.startsWith('application/grpc')) {
     return new CallError(
       'UNKNOWN',
-      'The answer did not come from Roster but from a proxy or a sign-in page in front of it. Reload the page.',
+      'The answer came from a proxy or a sign-in page, not from Roster. Reload the page.',
     );
   }
   // There was no answer, or it broke off.
   if (error.code === Status.UNKNOWN) return new CallError('UNAVAILABLE', unreachable);
-  return new CallError('INTERNAL', 'The page cannot read the answer of the server. Reload the page.');
+  return new CallError('INTERNAL', 'The page cannot read the server’s answer. Reload the page.');
 }
 
-/** An answer without gRPC, as a proxy gives it. */
+/** Converts an HTTP error without a gRPC status, usually from a proxy. */
 function httpError(status: number): CallError {
   const inBrackets = `(HTTP ${status})`;
   switch (status) {
@@ -210,7 +213,7 @@ function httpError(status: number): CallError {
     case 413:
       return new CallError(
         'RESOURCE_EXHAUSTED',
-        `The request is too large for the server or for a proxy in front of it ${inBrackets}.`,
+        `The request is too large for the server or for its proxy ${inBrackets}.`,
       );
     case 429:
       return new CallError('UNAVAILABLE', `The server received too many requests ${inBrackets}. Wait a moment.`);

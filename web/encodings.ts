@@ -1,4 +1,4 @@
-/** The encodings that a person may choose for a file, by what they are called. */
+/** The encodings that a user can choose for a file, with their labels. */
 
 export const encodings: readonly (readonly [encoding: string, label: string])[] = [
   ['utf-8', 'UTF-8'],
@@ -24,7 +24,6 @@ export const encodings: readonly (readonly [encoding: string, label: string])[] 
   ['big5', 'Traditional Chinese (Big5)'],
 ];
 
-/** What people call an encoding. */
 export function labelOfEncoding(encoding: string): string {
   return encodings.find(([each]) => each === encoding)?.[1] ?? encoding;
 }

@@ -1,4 +1,4 @@
-/** Exports the users of the list as CSV, and says how far that is. */
+/** Exports the users in the list as CSV, and shows the progress. */
 import { useEffect, useId, useState } from 'preact/hooks';
 import { Dialog } from './dialog.js';
 import { type Directory, isAborted } from './directory.js';
@@ -83,7 +83,7 @@ export function ExportDialog({ directory, selection, onClose }: ExportDialogProp
     >
       <div class="stack">
         <p id={id}>
-          {query === '' && filter === '' ? 'All users' : 'The users of the list'} as CSV, which can be imported again.
+          Export {query === '' && filter === '' ? 'all users' : 'the users in the list'} as CSV, for a later import.
         </p>
         {query === '' && filter === '' ? null : (
           <dl class="details">
@@ -106,10 +106,10 @@ export function ExportDialog({ directory, selection, onClose }: ExportDialogProp
         {step.kind === 'ready' ? (
           <p class="hint">
             {query === ''
-              ? 'All are of one moment, in the order of their ids.'
-              : 'They come page by page: what others change meanwhile may be in the file or not.'}{' '}
-            Cells are written as they are; a spreadsheet may take one that begins with =, +, - or @ for a formula, so
-            let it import such columns as text.
+              ? 'The file is one snapshot, ordered by id.'
+              : 'Changes that others make during the export may be missing from the file.'}{' '}
+            Cells are not escaped. A spreadsheet may run a cell that begins with =, +, - or @ as a formula, so import
+            such columns as text.
           </p>
         ) : null}
         {step.kind === 'running' ? <progress class="progress" aria-labelledby={id} /> : null}

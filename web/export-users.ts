@@ -1,6 +1,6 @@
 /**
- * Users as the file that `roster import` takes: all that match a filter from one snapshot, or, with words to search for,
- * page by page. Holds no more than a part of them where the browser can write to a file itself.
+ * Exports users to a CSV file that `roster import` accepts: from one snapshot, or page by page if there are search
+ * words. Does not hold all of them in memory if the browser can write to a file.
  */
 import type { User } from '../generated/users/v1/user.js';
 import { csvHeader, formatCsvUsers } from './csv.js';
@@ -8,7 +8,7 @@ import { CallError, type Directory } from './directory.js';
 import { createFile } from './import-users.js';
 import { isUnclear } from './save-user.js';
 
-// As many of the largest users as a message may hold are about 200; fewer come where more would not fit.
+// A message holds about 200 of the largest users. The server sends fewer than requested if more do not fit.
 const pageSize = 500;
 
 const failuresMax = 5;
@@ -21,8 +21,8 @@ export interface Selection {
 }
 
 /**
- * The users in parts. Without a query in the order of ids and from one snapshot, and after a broken connection from behind
- * the last part on; with one, in the order of the list.
+ * Yields the users in parts: with a query, in the order of the list; without, ordered by id, from one snapshot. Resumes
+ * after the last part if the connection breaks.
  */
 export async function* readUsers(
   directory: Directory,
@@ -50,20 +50,19 @@ export async function* readUsers(
       token = nextPageToken;
       if (token === '') return;
     } catch (error) {
-      const mayMend = isUnclear(error) || (error instanceof CallError && error.reason === 'OVERLOADED');
-      if (!mayMend || ++failures >= failuresMax) throw error;
+      const canRetry = isUnclear(error) || (error instanceof CallError && error.reason === 'OVERLOADED');
+      if (!canRetry || ++failures >= failuresMax) throw error;
       await new Promise((resolve) => setTimeout(resolve, backoffMs * 2 ** failures));
       signal.throwIfAborted();
     }
   }
 }
 
-/** Where an export goes. */
 export interface Sink {
   write(text: string): Promise<void>;
-  /** The file, where the person has still to save it. */
+  /** Returns the file if it must still be downloaded. */
   close(): Promise<Blob | undefined>;
-  /** Leaves nothing behind. */
+  /** Discards the file. */
   abort(): Promise<void>;
 }
 
@@ -72,7 +71,7 @@ type SavePicker = (options: {
   types: { accept: Record<string, string[]> }[];
 }) => Promise<{ createWritable(): Promise<FileSystemWritableFileStream> }>;
 
-/** Asks where to, in browsers that can write to a file by themselves; undefined where the person says nowhere. */
+/** Asks for the file's location if the browser can write to files. Returns undefined if the user cancels. */
 export async function openSink(suggestedName: string): Promise<Sink | undefined> {
   const { showSaveFilePicker } = window as unknown as { showSaveFilePicker?: SavePicker };
   if (showSaveFilePicker === undefined) {
@@ -93,7 +92,7 @@ export async function openSink(suggestedName: string): Promise<Sink | undefined>
   }
 }
 
-/** Writes all of them; `onRows` is told how many there are so far. Gives the file where it is still to be saved. */
+/** Writes all users and reports the count so far to `onRows`. Returns the file if it must still be downloaded. */
 export async function writeUsers(
   sink: Sink,
   parts: AsyncIterable<readonly User[]>,
@@ -114,13 +113,12 @@ export async function writeUsers(
   }
 }
 
-/** Saves a file under the name, as a download. */
 export function download(file: Blob, name: string): void {
   const url = URL.createObjectURL(file);
   const link = document.createElement('a');
   link.href = url;
   link.download = name;
   link.click();
-  // The download has begun by the next turn of the loop, and then keeps the file itself.
+  // The browser keeps the file itself after the download has started.
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }

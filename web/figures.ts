@@ -1,41 +1,41 @@
 /**
- * The server's figures (Prometheus' text format) and what they come to between two looks at them. A counter that went back
- * began anew at 0, as after a restart.
+ * Parses the server's metrics (Prometheus' text format), and computes the activity between two samples. A counter that
+ * has decreased was reset to 0, as after a restart.
  */
 import { UserServiceDefinition } from '../generated/users/v1/user_service.js';
 
-/** Of one moment: by name, and by the labels as they stand in the text. */
+/** One sample of the metrics: by name, then by the labels as in the text. */
 export type Figures = ReadonlyMap<string, ReadonlyMap<string, number>>;
 
-/** Lines that are none are left out. */
+/** Ignores invalid lines. */
 export function parseFigures(text: string): Figures {
-  const figures = new Map<string, Map<string, number>>();
+  const metrics = new Map<string, Map<string, number>>();
   for (const [, name = '', labels = '', value = ''] of text.matchAll(/^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)/gm)) {
-    const series = figures.get(name) ?? new Map<string, number>();
-    figures.set(name, series.set(labels, Number(value.replace('Inf', 'Infinity'))));
+    const series = metrics.get(name) ?? new Map<string, number>();
+    metrics.set(name, series.set(labels, Number(value.replace('Inf', 'Infinity'))));
   }
-  return figures;
+  return metrics;
 }
 
-/** What the page shows of one interval. Undefined is what nothing is known of: no call means no latency. */
+/** The metrics of one interval. A value is undefined if it is not known: without calls there is no latency. */
 export interface Activity {
   readonly atMs: number;
   readonly callsPerSecond: number;
   /** Calls that did not end with OK. */
   readonly failedPerSecond: number;
-  /** In seconds, of calls that are no streams: those are open for as long as their callers like. */
+  /** In seconds, without streams, because clients keep those open. */
   readonly p50: number | undefined;
   readonly p95: number | undefined;
-  /** How many calls a statement did the work of, by kind of statement. */
+  /** The average number of calls that shared a statement, by kind of statement. */
   readonly batchRows: ReadonlyMap<string, number>;
   readonly watchers: number | undefined;
-  /** In seconds, as all that follows. */
+  /** In seconds. */
   readonly changeLogLag: number | undefined;
   readonly poolBusy: number | undefined;
   readonly poolIdle: number | undefined;
   readonly poolWaiting: number | undefined;
   readonly loopDelay: number | undefined;
-  /** Seconds of a processor for each second. */
+  /** CPU seconds per second. */
   readonly processors: number | undefined;
   readonly memoryBytes: number | undefined;
 }
@@ -47,7 +47,7 @@ const streams = Object.values(UserServiceDefinition.methods)
 const calls = 'roster_call_duration_seconds';
 const batches = 'roster_batch_rows';
 
-/** `seconds` are those between the two. */
+/** `seconds` is the time between the two samples. */
 export function activityBetween(before: Figures, now: Figures, seconds: number, atMs: number): Activity {
   const grown = (name: string, includes: (labels: string) => boolean = () => true) =>
     growth(before.get(name), now.get(name), includes);
@@ -98,8 +98,8 @@ function labelOf(labels: string, name: string): string {
 }
 
 /**
- * Within the bucket that holds it as if values lay evenly there, as Prometheus' histogram_quantile does; above the last
- * bound that bound. Undefined where there are no values.
+ * Interpolates in the bucket, as Prometheus' histogram_quantile does. Above the last bound it returns that bound, and
+ * without values undefined.
  */
 export function quantile(
   share: number,

@@ -1,4 +1,4 @@
-/** What is at the top of every view: the name, how many there are, whether the page is up to date, what one can do. */
+/** The top of every view: the name, the number of users, the state of the live feed, and the actions. */
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { ActivityIcon, ExportIcon, ImportIcon, MenuIcon, MoonIcon, PlusIcon, SunIcon, UsersIcon } from './icons.js';
@@ -12,7 +12,7 @@ export interface HeaderProps {
   readonly place: Place;
   readonly go: Go;
   readonly feedState: FeedState;
-  /** Undefined where nothing was read yet. */
+  /** Undefined before the first answer. */
   readonly total: Total | undefined;
   readonly rows: number;
   readonly isSearch: boolean;
@@ -74,7 +74,7 @@ export function Header({ place, go, feedState, total, rows, isSearch }: HeaderPr
   );
 }
 
-/** On a phone there is room for the number alone. */
+/** On a phone the style sheet hides the noun. */
 function TotalText({ total, rows, isSearch }: { total: Total; rows: number; isSearch: boolean }) {
   if (total.kind === 'counting') return 'Counting…';
   if (total.kind === 'unknown' && rows === 0) return null;
@@ -91,10 +91,10 @@ function TotalText({ total, rows, isSearch }: { total: Total; rows: number; isSe
 
 const signs: Readonly<Record<FeedState, { text: string; explanation: string }>> = {
   connecting: { text: 'Connecting', explanation: 'Connecting to the live feed' },
-  live: { text: 'Live', explanation: 'Changes by others appear at once' },
+  live: { text: 'Live', explanation: 'Changes by others appear immediately' },
   reconnecting: { text: 'Reconnecting', explanation: 'The connection was lost; trying again' },
-  offline: { text: 'Offline', explanation: 'Changes by others do not arrive; what is shown may be out of date' },
-  paused: { text: 'Paused', explanation: 'Changes are read again when this page is in view' },
+  offline: { text: 'Offline', explanation: 'Changes by others do not arrive; the page may be out of date' },
+  paused: { text: 'Paused', explanation: 'Changes arrive again when this page is visible' },
 };
 
 function ConnectionSign({ state }: { state: FeedState }) {
@@ -110,7 +110,7 @@ function ConnectionSign({ state }: { state: FeedState }) {
 interface MenuItem {
   readonly label: string;
   readonly icon: ComponentChildren;
-  /** Where there is no room for it elsewhere. */
+  /** In the menu only if the page is narrow. */
   readonly isNarrow?: boolean;
   run(): void;
 }
@@ -150,7 +150,7 @@ function Menu({ items }: { items: readonly MenuItem[] }) {
     event.stopPropagation();
   };
   return (
-    // biome-ignore lint/a11y/noStaticElementInteractions: hears the keys of the menu in it.
+    // biome-ignore lint/a11y/noStaticElementInteractions: handles the keys of its menu.
     <div class="menu-box" ref={box} onKeyDown={onKeyDown}>
       <button
         ref={opener}

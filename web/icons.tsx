@@ -1,4 +1,4 @@
-/** The signs on buttons, drawn here: the page asks no other host for anything. Always beside a text or a label. */
+/** The icons of buttons, inline because the page calls no other host. Each stands beside a text or a label. */
 import type { ComponentChildren } from 'preact';
 
 function Icon({ children }: { children: ComponentChildren }) {

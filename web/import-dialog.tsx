@@ -1,6 +1,6 @@
 /**
- * Imports a CSV file: what it holds is shown before anything is sent, how far it is while it runs, and at the end what is
- * not in the directory and why.
+ * Imports a CSV file: shows a preview before it sends anything, then the progress, and at the end which rows are not in
+ * the directory and why.
  */
 import { useEffect, useId, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { delimiterNames, openCsv } from '../src/cli/csv-rules.js';
@@ -18,7 +18,7 @@ import { labelOf } from './user-fields.js';
 export interface ImportDialogProps {
   readonly directory: Directory;
   onClose(): void;
-  /** Users were created, at least some; the newest at this time. */
+  /** The import created users, the last of them at this time. */
   onImported(newest: Date): void;
 }
 
@@ -28,13 +28,13 @@ const sampleRowsMax = 3;
 interface Preview {
   readonly file: File;
   readonly delimiter: string;
-  /** As the person chose it; empty if the file is to say. */
+  /** The user's choice; empty to detect it. */
   readonly encoding: string;
   readonly encodingFound: string;
   readonly columns: readonly Column[];
   readonly samples: readonly (readonly string[])[];
   readonly rows: number;
-  /** What keeps the file from being read to its end. */
+  /** Why the file cannot be read to its end. */
   readonly fault: UnreadableFile | undefined;
 }
 
@@ -51,7 +51,7 @@ interface ChooseProblem {
   readonly retry?: { readonly file: File; readonly encoding: string } | undefined;
 }
 
-/** Reads the whole file, so that what is wrong with it is known before anything is sent. Throws UnreadableFile if it has no header. */
+/** Reads the whole file, to find its errors before anything is sent. Throws UnreadableFile if it has no header. */
 async function preview(file: File, encoding: string, signal: AbortSignal): Promise<Preview> {
   const decoded = readText(file, { encoding: encoding || undefined });
   const csv = await openCsv(decoded.text);
@@ -77,8 +77,8 @@ async function preview(file: File, encoding: string, signal: AbortSignal): Promi
   return { file, delimiter, encoding, encodingFound, columns: matchHeader(header), samples, rows, fault };
 }
 
-/** Why the file cannot be imported as it stands; undefined if it can. */
-function refuse({ columns, fault, rows }: Preview): string | undefined {
+/** Says why the file cannot be imported. Returns undefined if it can. */
+function validatePreview({ columns, fault, rows }: Preview): string | undefined {
   if (fault instanceof WrongEncoding) return describeFault(fault);
   return refuseColumns(columns) ?? (rows === 0 ? 'The file has no rows after its header.' : undefined);
 }
@@ -97,14 +97,14 @@ export function ImportDialog({ directory, onClose, onImported }: ImportDialogPro
   const readingRef = useRef<AbortController>(undefined);
   const bodyRef = useRef<HTMLDivElement>(null);
 
-  // Where the next step begins; the button that led there is gone.
+  // Focus the start of the next step, because the button that led there was removed.
   useLayoutEffect(() => {
     bodyRef.current?.querySelector<HTMLElement>('[data-first]')?.focus();
   }, [step.kind]);
 
-  // What runs is stopped by its button, which says how far it came.
+  // A running import is stopped with its button, which then shows the report.
   useStay(step.kind === 'running', () => {});
-  // Left by whatever way: what is not on its way by then is not sent.
+  // Send no more rows after the dialog is removed.
   useEffect(() => () => stopping?.abort(), [stopping]);
 
   useEffect(() => () => readingRef.current?.abort(), []);
@@ -114,7 +114,7 @@ export function ImportDialog({ directory, onClose, onImported }: ImportDialogPro
     readingRef.current?.abort();
     const reading = new AbortController();
     readingRef.current = reading;
-    // A preview stays until the next one is there, and with it the focus.
+    // A preview, and its focus, stays until the next one is ready.
     if (step.kind !== 'preview') setStep({ kind: 'reading', file });
     let next: Step;
     try {
@@ -149,7 +149,7 @@ export function ImportDialog({ directory, onClose, onImported }: ImportDialogPro
     if (step.kind === 'running') stopping?.abort();
     else onClose();
   };
-  const refusal = step.kind === 'preview' ? refuse(step.preview) : undefined;
+  const refusal = step.kind === 'preview' ? validatePreview(step.preview) : undefined;
 
   return (
     <Dialog
@@ -247,7 +247,7 @@ function Chooser({ problem, onChoose }: ChooserProps) {
           onChange={(encoding) => onChoose(problem.retry?.file, encoding)}
         />
       )}
-      {/* biome-ignore lint/a11y/noStaticElementInteractions: dropping a file is a shortcut to the field within */}
+      {/* biome-ignore lint/a11y/noStaticElementInteractions: dropping a file is a shortcut to the field inside */}
       <div
         class={isOver ? 'drop over' : 'drop'}
         onDragOver={(event) => {
@@ -271,15 +271,15 @@ function Chooser({ problem, onChoose }: ChooserProps) {
           aria-describedby={`${id}-hint`}
           onChange={(event) => {
             const file = event.currentTarget.files?.[0];
-            // Else a browser would not say so when the same file, corrected, is chosen again.
+            // Otherwise a browser sends no event if the same file is chosen again after a correction.
             event.currentTarget.value = '';
             onChoose(file);
           }}
         />
         <p class="hint" id={`${id}-hint`}>
-          Choose one or drop it here. Its first line names the columns: first_name, last_name, email, profile_image_url,
-          attributes (a JSON object) and attributes.KEY for single ones. Usual names such as Surname or E-Mail Address
-          are recognized. You can check and change what each column is before anything is sent.
+          Choose a file or drop it here. Its first line names the columns: first_name, last_name, email,
+          profile_image_url, attributes (a JSON object) and attributes.KEY for one attribute. Common names such as
+          Surname or E-Mail Address are recognized. You can check and change the columns before the import.
         </p>
       </div>
     </>
@@ -308,7 +308,7 @@ function PreviewStep(props: PreviewStepProps) {
           <span class="soft">
             {formatBytes(file.size)}
             {fault === undefined ? `, ${rows === 1 ? 'one row' : `${numberFormat.format(rows)} rows`}` : ''}, cells
-            divided by {delimiterNames[delimiter] ?? `“${delimiter}”`}
+            separated by {delimiterNames[delimiter] ?? `“${delimiter}”`}
           </span>
         </span>
         <button type="button" class="button small" data-first onClick={onOther}>
@@ -323,22 +323,22 @@ function PreviewStep(props: PreviewStepProps) {
         <p class="notice danger">{fault.message} Only the rows before that line can be imported.</p>
       )}
       <table class="table columns">
-        <caption class="visually-hidden">Columns of the file and what they are of a user</caption>
+        <caption class="visually-hidden">Columns of the file and their fields</caption>
         <thead>
           <tr>
             <th scope="col">Column</th>
-            <th scope="col">Is</th>
+            <th scope="col">Field</th>
             <th scope="col">First rows</th>
           </tr>
         </thead>
         <tbody>
           {columns.map((column, index) => (
-            // Names may come twice.
+            // Two columns may have the same name.
             <tr key={index}>
               <th scope="row">{column.name}</th>
               <td>
                 {column.isIgnored ? (
-                  <span class="soft">left out: only the directory sets it</span>
+                  <span class="soft">ignored: only the server sets it</span>
                 ) : (
                   <ColumnSelect
                     column={column}
@@ -371,14 +371,14 @@ function PreviewStep(props: PreviewStepProps) {
         </label>
       </fieldset>
       <p class="hint">
-        Good rows are created even where others are rejected. What is created stays, also when you stop the import.
+        Valid rows are created even if others are rejected. Created users stay, even if you stop the import.
       </p>
     </>
   );
 }
 
 interface EncodingSelectProps {
-  /** As it was chosen; empty if the file is to say. */
+  /** The user's choice; empty to detect it. */
   readonly encoding: string;
   readonly found: string | undefined;
   onChange(encoding: string): void;
@@ -407,11 +407,11 @@ function ColumnSelect({ column, onChange }: { column: Column; onChange(field: st
   return (
     <select
       class="input"
-      aria-label={`What ${column.name} is`}
+      aria-label={`Field of ${column.name}`}
       value={column.field}
       onChange={(event) => onChange(event.currentTarget.value)}
     >
-      <option value="">left out</option>
+      <option value="">Ignore</option>
       {fieldNames.map((field) => (
         <option key={field} value={field}>
           {field === 'attributes' ? 'Attributes, as JSON' : labelOf(field)}
@@ -434,12 +434,12 @@ function Running({ preview, begunMs, progress }: Step & { kind: 'running' }) {
       <progress class="progress" aria-labelledby={id} max={1} value={progress.share} />
       <p class="numeric">
         {numberFormat.format(done)} rows done
-        {seconds > 1 && done > 0 ? `, ${numberFormat.format(Math.round(done / seconds))} a second` : ''}
+        {seconds > 1 && done > 0 ? `, ${numberFormat.format(Math.round(done / seconds))} per second` : ''}
       </p>
       <Counts {...progress} />
       {progress.isWaiting ? (
         <p class="notice warning" role="status">
-          The server does not accept rows at the moment. The import continues when it does; no row is created twice.
+          The server does not accept rows at the moment. The import continues when it does. No row is created twice.
         </p>
       ) : null}
     </>
@@ -468,9 +468,9 @@ function Report({ report }: { report: ImportReport }) {
   const done = created + skipped + rejected;
   const summary = isWhole
     ? rejected === 0
-      ? 'The whole file is done.'
-      : `The whole file is done, but ${rejected === 1 ? 'one row was' : `${numberFormat.format(rejected)} rows were`} rejected.`
-    : `${problem === '' ? 'Stopped' : 'Ended early'}: ${numberFormat.format(done)} rows of the file are done, the others were not sent. What was created stays in the directory.`;
+      ? 'The import is complete.'
+      : `The import is complete, but ${rejected === 1 ? 'one row was' : `${numberFormat.format(rejected)} rows were`} rejected.`
+    : `${problem === '' ? 'Stopped' : 'Ended early'}: ${numberFormat.format(done)} rows are done, and the others were not sent. Created users stay in the directory.`;
   return (
     <>
       <p class={isWhole && rejected === 0 ? 'notice success' : 'notice warning'} role="status" tabIndex={-1} data-first>
@@ -479,14 +479,14 @@ function Report({ report }: { report: ImportReport }) {
       {problem === '' ? null : <p class="notice danger">{problem}</p>}
       {unclear === undefined ? null : (
         <p class="notice danger">
-          Of the rows {numberFormat.format(unclear.from)} to {numberFormat.format(unclear.to)} it is not known whether
-          they are in the directory: the answer was lost. The same import with taken emails skipped finds out.
+          The server’s answer was lost: rows {numberFormat.format(unclear.from)} to {numberFormat.format(unclear.to)}{' '}
+          may or may not be in the directory. To find out, import again and skip taken emails.
         </p>
       )}
       <Counts {...report} />
       {rejectedFile === undefined ? null : (
         <>
-          {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard */}
+          {/* biome-ignore lint/a11y/noNoninteractiveTabindex: keyboard users must be able to scroll it */}
           <section class="rejected" tabIndex={0} aria-label="Rejected rows">
             <table class="table">
               <thead>
@@ -515,7 +515,7 @@ function Report({ report }: { report: ImportReport }) {
               {numberFormat.format(rejected)}.
             </p>
           ) : null}
-          <p class="hint">That file has what is wrong with each row beside it; corrected, it can be imported again.</p>
+          <p class="hint">Download the rejected rows with their problems, correct them and import the file again.</p>
         </>
       )}
     </>

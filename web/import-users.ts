@@ -1,8 +1,8 @@
 /**
- * Sends the users of a CSV file to the directory, batch after batch, and says what became of each row that is not in it.
+ * Sends the users of a CSV file to the server in batches, and reports each row that was not created.
  *
- * Holds no more of the file than one batch. A batch is sent again with the same request id until its answer is known, so
- * that no row makes two users.
+ * Holds only one batch of the file. Sends a batch with the same request id until it has an answer, so that no row
+ * creates two users.
  */
 import { openCsv } from '../src/cli/csv-rules.js';
 import { UnreadableFile } from '../src/cli/file-text.js';
@@ -12,24 +12,23 @@ import { createRejectedCsv, readRecords, readText, rowsOf } from './csv.js';
 import { CallError, type Directory } from './directory.js';
 import { hasReason, isUnclear, newRequestId } from './save-user.js';
 
-// 10,000 users through the gateway on two busy cores, three rounds: 3,800 to 7,800 rows a second with 100 in a batch, 7,600
-// to 10,800 with 250, 10,600 to 14,000 with 500, 11,900 to 13,000 with 1000. An answer names about 30 bad rows, and for the
-// next ones the batch is sent again: with many of them smaller ones cost less.
+// Throughput by batch size is in docs/benchmarks.md. An answer names about 30 invalid rows, and the batch is sent again
+// to find the next ones, so smaller batches are cheaper if there are many.
 const batchRowsMax = 500;
 const batchRowsMin = 50;
-// A message has at most 4 MiB, and UTF-8 at most 3 bytes for a UTF-16 unit.
+// In UTF-16 units, each of at most 3 bytes in UTF-8. A message has at most 4 MiB.
 const batchLengthMax = 1_000_000;
 
 const deadlineMs = 30_000;
 const backoffMs = 250;
 const backoffMsMax = 5_000;
-// What no outage explains is a fault that waiting does not mend.
+// An error that is not an outage does not go away with time.
 const faultsMax = 3;
 
-/** Shown on the page; the file of rejected rows has all. */
+/** The page shows only these; the file of rejected rows has all. */
 const rejectedShownMax = 100;
 
-// Browsers keep blobs on disk where they are large; texts they do not.
+// Browsers keep large blobs on disk, but strings in memory.
 const partLengthMax = 1_000_000;
 
 export interface ImportOptions {
@@ -37,14 +36,14 @@ export interface ImportOptions {
   /** For a file without a byte order mark. */
   readonly encoding?: string | undefined;
   readonly columns: readonly Column[];
-  /** What happens to a row whose email is another user's, in the directory or earlier in the file. */
+  /** How to treat a row whose email is taken, in the directory or earlier in the file. */
   readonly onTaken: 'reject' | 'skip';
-  /** Ends the import behind the batch that is on its way, so that what was created is known. */
+  /** Ends the import after the current batch, so that it is known which users were created. */
   readonly signal: AbortSignal;
   onProgress(progress: ImportProgress): void;
 }
 
-/** Rows count from 1, without the header; lines of the file, too. */
+/** Rows and lines count from 1; rows without the header. */
 export interface RejectedRow extends RowProblem {
   readonly row: number;
   readonly line: number;
@@ -54,24 +53,24 @@ export interface ImportProgress {
   readonly created: number;
   readonly skipped: number;
   readonly rejected: number;
-  /** 0 to 1 of the file's bytes. */
+  /** The share of the file's bytes that was read, from 0 to 1. */
   readonly share: number;
-  /** Whether the server is away and the import waits for it. */
+  /** Whether the import waits for an unavailable server. */
   readonly isWaiting: boolean;
 }
 
 export interface ImportReport extends ImportProgress {
-  /** When the last user of this import was created; undefined if none was. */
+  /** When the last user of this import was created; undefined without users. */
   readonly newest: Date | undefined;
-  /** Whether the file was gone through to its end. */
+  /** Whether the file was processed to its end. */
   readonly isWhole: boolean;
-  /** What ended it before, for people; empty for a cancel. */
+  /** The error that ended the import early, for users; empty if the user stopped it. */
   readonly problem: string;
-  /** The rows of which nobody knows whether they are in the directory: the answer was lost. */
+  /** The rows that may or may not be in the directory, because the answer was lost. */
   readonly unclear: { readonly from: number; readonly to: number } | undefined;
-  /** The first of them. */
+  /** The first rejected rows. */
   readonly rejectedRows: readonly RejectedRow[];
-  /** All of them as CSV, with what is wrong in front; undefined where there are none. */
+  /** All rejected rows as CSV, with the problem in the first columns; undefined if no row was rejected. */
   readonly rejectedFile: Blob | undefined;
 }
 
@@ -83,7 +82,7 @@ interface NumberedRow {
   readonly problem?: RowProblem | undefined;
 }
 
-/** Never rejects: whatever happens is in the report, because what was created by then stays. */
+/** Never rejects: the report contains the error, because users created before it stay. */
 export async function importUsers(directory: Directory, file: Blob, options: ImportOptions): Promise<ImportReport> {
   const { delimiter, encoding, columns, onTaken, signal, onProgress } = options;
   const counts = { created: 0, skipped: 0, rejected: 0 };
@@ -117,16 +116,16 @@ export async function importUsers(directory: Directory, file: Blob, options: Imp
         newest = users.at(-1)?.createTime ?? newest;
         break;
       } catch (error) {
-        // The batch was done, its answer lost, and one of its users deleted since.
+        // The batch succeeded, its answer was lost, and one of its users was deleted since then.
         if (isRepeated && hasReason(error, 'USER_NOT_FOUND')) break;
-        const mayMend = isUnclear(error) || hasReason(error, 'OVERLOADED');
+        const canRetry = isUnclear(error) || hasReason(error, 'OVERLOADED');
         const isFault = error instanceof CallError && (error.code === 'INTERNAL' || error.code === 'UNKNOWN');
         if (isFault) faults++;
         if (isUnclear(error)) {
           isRepeated = true;
           unclear = { from: rows[0]?.row ?? 0, to: rows.at(-1)?.row ?? 0 };
-        } else if (!mayMend) unclear = undefined;
-        if (!mayMend || faults >= faultsMax) throw error;
+        } else if (!canRetry) unclear = undefined;
+        if (!canRetry || faults >= faultsMax) throw error;
         isWaiting = true;
         onProgress(progress());
         await pause(Math.min(backoffMsMax, backoffMs * 2 ** failures++), signal);
@@ -137,7 +136,7 @@ export async function importUsers(directory: Directory, file: Blob, options: Imp
     counts.created += rows.length;
   }
 
-  /** Whether all rows were good. Those that the server names are taken out, until the rest is in. */
+  /** Removes the rows that the server rejects until the rest is created. Returns whether no row was rejected. */
   async function send(batch: readonly NumberedRow[]): Promise<boolean> {
     const rejected = new Map(batch.flatMap((row) => (row.problem === undefined ? [] : [[row, row.problem] as const])));
     let good = batch.filter(({ problem }) => problem === undefined);
@@ -199,14 +198,14 @@ export async function importUsers(directory: Directory, file: Blob, options: Imp
       }
     } catch (error) {
       if (!(error instanceof UnreadableFile)) throw error;
-      // The rows before that place are as good as any.
+      // The rows before it are valid.
       unreadable = error;
     }
     await flush();
     if (unreadable !== undefined) throw unreadable;
   }
 
-  /** It is UTF-8. A byte order mark says so, because the same choice of encoding would say something else. */
+  /** A byte order mark says that it is UTF-8, because an import of it may choose the original file's encoding again. */
   function rejectedBlob(): Blob {
     const mark = decoded.isPlainUtf8() ? '' : '\ufeff';
     return new Blob([mark, rejectedFile.blob()], { type: 'text/csv' });
@@ -232,7 +231,9 @@ export async function importUsers(directory: Directory, file: Blob, options: Imp
   };
 }
 
-/** By the index in the batch. Only the first of a row's violations counts; 'skip' is an email that may be taken. */
+/**
+ * By the index in the batch. Only a row's first violation counts. 'skip' is a taken email that the user wants to skip.
+ */
 function problemsOf(error: unknown, onTaken: ImportOptions['onTaken']): Map<number, RowProblem | 'skip'> {
   const problems = new Map<number, RowProblem | 'skip'>();
   if (!(error instanceof CallError)) return problems;
@@ -258,7 +259,7 @@ async function pause(waitMs: number, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted();
 }
 
-/** Text that grows without filling the memory. */
+/** A growing text that the browser can keep on disk. */
 export function createFile(header = '') {
   const parts: Blob[] = [];
   let text = header;

@@ -1,4 +1,4 @@
-/** The list with all that is around it: the search, what is new, and what is shown where there are no rows. */
+/** The list with its search, its button for new users, and its texts for an empty list. */
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { ImportIcon, PlusIcon, UsersIcon } from './icons.js';
 import { type Go, type Place, questionOf } from './place.js';
@@ -15,7 +15,7 @@ export interface ListViewProps {
   onOpen(id: string): void;
 }
 
-/** What somebody has asked for by keys before the answer was there: a row, perhaps opened, or the only match. */
+/** A choice made by keyboard before the answer arrived: a row, perhaps to open, or the only match. */
 interface Wish {
   readonly question: Question;
   readonly row: number | 'only';
@@ -44,7 +44,7 @@ export function ListView({ list, version, place, go, onOpen }: ListViewProps) {
 
   const onLeave = (query: string, key: 'ArrowDown' | 'Enter') => {
     const wanted = { ...questionOf(place), query };
-    // The rows that are shown answer this already.
+    // The current rows already answer this question.
     if (key === 'ArrowDown' && list.isAnswered(wanted)) focusGrid.current?.();
     else setWish((before) => nextWish(before, wanted, key));
   };
@@ -52,7 +52,7 @@ export function ListView({ list, version, place, go, onOpen }: ListViewProps) {
   useLayoutEffect(() => {
     if (wish === undefined || list.isAsking || !isSame(wish.question, list.asked)) return;
     setWish(undefined);
-    // Refused: the rows are those of another question.
+    // The server rejected the question, so the rows answer another one.
     if (!list.isAnswered(wish.question)) return;
     if (wish.row !== 'only') focusGrid.current?.(wish.row);
     else if (list.rows !== 1 || list.hasMore || !isSearch) return;
@@ -100,10 +100,10 @@ export function ListView({ list, version, place, go, onOpen }: ListViewProps) {
           <Empty question={question} go={go} />
         ) : list.answer === 0 && problem !== undefined ? (
           <div class="empty" role="alert">
-            <h2>{filterRefused ? 'This filter cannot be used' : 'The list cannot be read'}</h2>
-            <p class="soft">{filterRefused ? 'What is wrong with it stands beneath it.' : problem.message}</p>
+            <h2>{filterRefused ? 'This filter is invalid' : 'Cannot load the list'}</h2>
+            <p class="soft">{filterRefused ? 'The error is shown below the filter.' : problem.message}</p>
             <button type="button" class="button" onClick={() => (filterRefused ? go({ filter: '' }) : list.retry())}>
-              {filterRefused ? 'Show everybody' : 'Try again'}
+              {filterRefused ? 'Show all users' : 'Try again'}
             </button>
           </div>
         ) : list.answer === 0 ? (
@@ -139,10 +139,10 @@ function Empty({ question: { query, filter }, go }: { question: Question; go: Go
   if (query !== '' || filter !== '') {
     return (
       <div class="empty">
-        <h2>Nobody matches</h2>
+        <h2>No matches</h2>
         {query !== '' && <p class="soft">Every word must occur in a name or in the email.</p>}
         <button type="button" class="button" onClick={() => go({ query: '', filter: '' })}>
-          Show everybody
+          Show all users
         </button>
       </div>
     );
@@ -152,8 +152,8 @@ function Empty({ question: { query, filter }, go }: { question: Question; go: Go
       <span class="empty-sign">
         <UsersIcon />
       </span>
-      <h2>Nobody is here yet</h2>
-      <p class="soft">Add the first person by hand, or bring everybody at once from a CSV file.</p>
+      <h2>No users yet</h2>
+      <p class="soft">Add the first user by hand, or import many users from a CSV file.</p>
       <div class="line wrap">
         <button type="button" class="button primary" onClick={() => go({ user: 'new' })}>
           <PlusIcon />
@@ -168,7 +168,7 @@ function Empty({ question: { query, filter }, go }: { question: Question; go: Go
   );
 }
 
-/** Before the first answer, in the shape that the rows will have. */
+/** A placeholder before the first answer, in the shape of the rows. */
 function Loading() {
   return (
     <div class="grid" aria-hidden="true">

@@ -5,7 +5,7 @@ import { createDirectory } from './directory.js';
 import './style.css';
 import './forms.css';
 
-// As in the server and the command line: else an attribute of that name would be lost between a message and the page.
+// As in the server and the command line: otherwise the page would lose an attribute with this name.
 Reflect.deleteProperty(Object.prototype, '__proto__');
 
 const page = document.getElementById('page');

@@ -1,4 +1,4 @@
-/** The dialog of the user whom the place names, with what the feed hears of that user while it is open. */
+/** The dialog of the user in the URL. Shows changes to the user that the feed delivers while it is open. */
 import { useEffect, useState } from 'preact/hooks';
 import type { User, UserChange } from '../generated/users/v1/user.js';
 import { Dialog } from './dialog.js';
@@ -6,14 +6,14 @@ import type { Directory } from './directory.js';
 import { describeFailure, readUser } from './save-user.js';
 import { UserDialog } from './user-dialog.js';
 
-/** Told of every change, and of none where some may have been missed. */
+/** Called with every change, and with an empty list if changes may have been missed. */
 export type Hearers = Set<(changes: readonly UserChange[]) => void>;
 
 export interface OpenUserProps {
   readonly directory: Directory;
-  /** `new` for a user who is to be created. */
+  /** `new` to create a user. */
   readonly id: string;
-  /** The user as the list has it, to begin with: nobody waits for what is there already. */
+  /** The user as the list has it, to show without waiting for the server. */
   readonly known: User | undefined;
   readonly hearers: Hearers;
   onClose(): void;
@@ -38,15 +38,15 @@ export function OpenUser({ directory, id, known, hearers, onClose, onSaved, onDe
         if (!isEnded) fail(describeFailure(error));
       }
     }
-    const hear = (changes: readonly UserChange[]) => {
-      // What cannot be read just now is found out at the latest when it is saved.
+    const onChanges = (changes: readonly UserChange[]) => {
+      // If this read fails, saving will still detect a newer version.
       if (changes.length === 0) void read(setLatest, () => {});
       const own = changes.findLast((change) => change.user?.id === id)?.user;
-      // Of a user who is gone there is the id and nothing else.
+      // A deleted user has only the id.
       if (own !== undefined) setLatest(own.email === '' ? 'gone' : own);
     };
-    // Listens first: a change between the two would otherwise be missed.
-    hearers.add(hear);
+    // Listen before reading, so that no change in between is missed.
+    hearers.add(onChanges);
     if (user === undefined) void read(setUser, setProblem);
     else void read(setLatest, () => {});
     const endSignIn = directory.onSignIn(() => {
@@ -56,7 +56,7 @@ export function OpenUser({ directory, id, known, hearers, onClose, onSaved, onDe
     });
     return () => {
       isEnded = true;
-      hearers.delete(hear);
+      hearers.delete(onChanges);
       endSignIn();
     };
   }, [directory, id, hearers, tries]);
@@ -73,11 +73,11 @@ export function OpenUser({ directory, id, known, hearers, onClose, onSaved, onDe
       />
     );
   }
-  // Without a token there is nothing to say but that one is needed, which is said elsewhere.
+  // If a token is needed, the sign-in dialog says so.
   if (user === undefined && (problem === '' || directory.needsSignIn)) return null;
   return (
     <Dialog
-      title={user === 'gone' ? 'No such user' : 'This user cannot be shown'}
+      title={user === 'gone' ? 'User not found' : 'Cannot show this user'}
       onClose={onClose}
       onSubmit={() => {
         if (user === 'gone') return onClose();
@@ -90,7 +90,7 @@ export function OpenUser({ directory, id, known, hearers, onClose, onSaved, onDe
         </button>
       }
     >
-      <p role="status">{user === 'gone' ? 'Nobody in the directory has this id, or no longer.' : problem}</p>
+      <p role="status">{user === 'gone' ? 'No user has this id. It may have been deleted.' : problem}</p>
     </Dialog>
   );
 }

@@ -1,8 +1,7 @@
 /**
- * Where in the page somebody is, as the URL's hash has it: `#query=ada&order_by=last_name&user=…`.
+ * Keeps the page's state in the URL's hash: `#query=ada&order_by=last_name&user=…`. It survives a reload.
  *
- * In the hash and not in the query string, because what people search for is personal data and a query string is told to
- * the server, its log and every proxy between. Reload and the back button bring a place back.
+ * Not in the query string: a search is personal data, and browsers send a query string to the server and its proxies.
  */
 import { useCallback, useEffect, useState } from 'preact/hooks';
 import type { Question } from './user-list.js';
@@ -11,14 +10,14 @@ export interface Place {
   readonly view: 'list' | 'activity';
   readonly query: string;
   readonly filter: string;
-  /** As ListUsers has it: a field, perhaps with ` desc`. */
+  /** As in ListUsers: a field, perhaps with ` desc`. */
   readonly orderBy: string;
-  /** The id of the user who is open, or `new`; empty for none. */
+  /** The id of the open user, or `new`; empty if no user is open. */
   readonly user: string;
   readonly dialog: '' | 'import' | 'export';
 }
 
-/** Newest first: whoever was just added is on top. */
+/** Newest first, so that a new user is on top. */
 const start: Place = { view: 'list', query: '', filter: '', orderBy: 'create_time desc', user: '', dialog: '' };
 
 const names = { view: 'view', query: 'query', filter: 'filter', orderBy: 'order_by', user: 'user', dialog: 'dialog' };
@@ -27,7 +26,7 @@ const dialogs = ['import', 'export'] as const;
 
 const orderForm = /^(?:create_time|update_time|first_name|last_name|email)(?: desc)?$/;
 
-/** Never fails: what is not understood is left out. */
+/** Never fails: ignores invalid values. */
 export function readPlace(hash: string): Place {
   const given = new URLSearchParams(hash.replace(/^#/, ''));
   const text = (name: keyof typeof names) => given.get(names[name]) ?? start[name];
@@ -42,7 +41,7 @@ export function readPlace(hash: string): Place {
   };
 }
 
-/** Without what is as it is at the start. */
+/** Omits the default values. */
 export function writePlace(place: Place): string {
   const written = new URLSearchParams();
   for (const key of Object.keys(names) as (keyof Place)[]) {
@@ -51,14 +50,13 @@ export function writePlace(place: Place): string {
   return written.size === 0 ? '' : `#${written}`;
 }
 
-/** What the place asks of the list. */
 export function questionOf({ query, filter, orderBy }: Place): Question {
   return { query, filter, orderBy };
 }
 
 export type Go = (change: Partial<Place>, how?: { replace?: boolean }) => void;
 
-/** The place now, and how to go to another one: as a step that the back button undoes, or, with `replace`, not. */
+/** Returns the current place, and a function to change it: as a step that the back button undoes, unless `replace`. */
 export function usePlace(): readonly [Place, Go] {
   const [place, setPlace] = useState(() => readPlace(location.hash));
   useEffect(() => {
@@ -74,7 +72,7 @@ export function usePlace(): readonly [Place, Go] {
     const now = readPlace(location.hash);
     const next = { ...now, ...change };
     const url = `${location.pathname}${location.search}${writePlace(next)}`;
-    // Where the step before leads to the same place, as behind a dialog that was closed, one of the two is enough.
+    // If the previous step was already here, as after a dialog that was closed, do not add a second one.
     const isSpare = history.state?.from === writePlace(now);
     if (replace || isSpare) history.replaceState(history.state, '', url);
     else history.pushState({ from: writePlace(now) }, '', url);

@@ -1,13 +1,13 @@
 /**
- * Writes one user so that nothing happens twice and nothing of somebody else's is overwritten, whatever becomes of the
- * connection. Never repeats a call by itself: that is for the person to say.
+ * Writes one user. Even if a connection breaks, no write happens twice and no other user's change is overwritten. Never
+ * retries a call: the user decides.
  */
 import type { User } from '../generated/users/v1/user.js';
 import type { StatusName } from '../src/client/error-details.js';
 import { CallError, type Directory } from './directory.js';
 import { differences, fieldsOf, noFields, type UserFields, withValues } from './user-fields.js';
 
-// After these the server may have done what it was asked, and the answer was lost.
+// After these errors the call may have succeeded, if only its answer was lost.
 const unclearCodes: readonly StatusName[] = ['UNAVAILABLE', 'DEADLINE_EXCEEDED', 'CANCELLED', 'UNKNOWN', 'INTERNAL'];
 
 export function isUnclear(error: unknown): boolean {
@@ -18,7 +18,9 @@ export function hasReason(error: unknown, reason: string): boolean {
   return error instanceof CallError && error.reason === reason;
 }
 
-/** A UUID version 4. By hand, as crypto.randomUUID is not there on pages that came over plain HTTP from another machine. */
+/**
+ * Returns a UUID version 4. Browsers have no crypto.randomUUID on pages loaded over plain HTTP from another machine.
+ */
 export function newRequestId(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   const digits = Array.from(bytes, (byte, at) => {
@@ -28,10 +30,10 @@ export function newRequestId(): string {
   return digits.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
 }
 
-/** Makes one user at the most, however often and with whatever changes it is called until it succeeds. */
+/** Creates at most one user, even if it is called again with other fields after a failure. */
 export function createCreator(directory: Directory): (fields: UserFields) => Promise<User> {
   const requestId = newRequestId();
-  // Each may have made the user before its answer was lost.
+  // Each of these calls may have created the user before its answer was lost.
   const unclear: UserFields[] = [];
 
   async function create(fields: UserFields): Promise<User> {
@@ -57,7 +59,7 @@ export function createCreator(directory: Directory): (fields: UserFields) => Pro
   };
 }
 
-/** Sends the fields that differ from the user as it was read. Throws ETAG_MISMATCH where it has changed since. */
+/** Sends the fields that differ from `read`. Throws ETAG_MISMATCH if the user has changed since then. */
 export async function updateUser(directory: Directory, read: User, fields: UserFields): Promise<User> {
   const updateMask = differences(fieldsOf(read), fields);
   if (updateMask.length === 0) return read;
@@ -66,7 +68,7 @@ export async function updateUser(directory: Directory, read: User, fields: UserF
   return present(user);
 }
 
-/** Undefined if nobody has the id. */
+/** Returns undefined if no user has the id. */
 export async function readUser(directory: Directory, id: string): Promise<User | undefined> {
   try {
     return present((await directory.getUser({ id })).user);
@@ -77,7 +79,7 @@ export async function readUser(directory: Directory, id: string): Promise<User |
   }
 }
 
-/** Succeeds too where nobody has the id any more. Throws ETAG_MISMATCH where the user has changed since it was read. */
+/** Succeeds even if the user no longer exists. Throws ETAG_MISMATCH if the user has changed since it was read. */
 export async function deleteUser(directory: Directory, { id, etag }: User): Promise<void> {
   try {
     await directory.deleteUser({ id, etag });
@@ -91,7 +93,7 @@ function present(user: User | undefined): User {
   return user;
 }
 
-/** What went wrong, in one sentence or two for people. */
+/** Describes the error for the user in one or two sentences. */
 export function describeFailure(error: unknown): string {
   return error instanceof CallError ? sentence(error.message) : 'Something unexpected went wrong on this page.';
 }

@@ -1,28 +1,27 @@
 /**
  * Fits a list of any length into an element of a height that browsers can show.
  *
- * Small steps move the list by as many pixels as the element was scrolled; a leap, as of the scroll bar, goes to the
- * same fraction of the list. Whoever comes near the element's end by small steps is set back towards its middle, with
- * the list left where it is. Pure.
+ * A small step moves the list by the scrolled pixels; a leap, such as with the scroll bar, goes to the same fraction of
+ * the list. Near the element's end it is scrolled back towards its middle, without moving the list. Pure.
  */
 
 /** Firefox shows no element above 17.8 million pixels, Chromium none above 33 million. */
 export const heightPxMax = 8_000_000;
 
-// A leap: no wheel and no finger goes further between two frames.
+// A longer step is a leap: no wheel and no finger scrolls further between two frames.
 const leapViews = 4;
 const edgeViews = 4;
 
 export interface ScrollMap {
-  /** Of the element that is scrolled. */
+  /** The height of the scrolled element. */
   readonly heightPx: number;
-  /** What of the list is at the element's own top: subtract it from where a row is in the list. */
+  /** The list's position at the element's top. Subtract it from a row's position in the list. */
   readonly offsetPx: number;
-  /** The list's or the window's size has changed. */
+  /** Call this if the size of the list or of the view has changed. */
   resize(listPx: number, viewPx: number): void;
-  /** Where in the list the view is after the element was scrolled; `scrollTo` where it must be scrolled again. */
+  /** Returns the view's position in the list after a scroll. If `scrollTo` is set, scroll the element again. */
   scrolled(scrollTop: number): { readonly topPx: number; readonly scrollTo: number | undefined };
-  /** What to scroll the element to, so that the view begins at `topPx` of the list. */
+  /** Returns the scroll position at which the view begins at `topPx` of the list. */
   goTo(topPx: number): number;
 }
 

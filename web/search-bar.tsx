@@ -1,4 +1,4 @@
-/** What is asked of the list: words, a filter with its mistakes shown where they are, and on a phone the order. */
+/** The list's controls: search words, a filter with a mark at its error, and on a phone the order. */
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { CallError } from './directory.js';
 import { CloseIcon, FilterIcon, SearchIcon } from './icons.js';
@@ -8,25 +8,25 @@ export interface SearchBarProps {
   readonly place: Place;
   readonly go: Go;
   readonly isAsking: boolean;
-  /** Why the list does not answer what was asked last. */
+  /** Why the server rejected the last question. */
   readonly refusal: CallError | undefined;
   readonly searchRef: { current: HTMLInputElement | null };
-  /** Somebody goes on from the search for this text to the list, or by Enter to a match. */
+  /** The user leaves the search for the list, or with Enter for a match. */
   onLeave(query: string, key: 'ArrowDown' | 'Enter'): void;
-  /** Somebody goes on with the search after all, or to something else. */
+  /** The user continues with the search, or with something else. */
   onStay(): void;
 }
 
-/** Short enough not to be felt, long enough for most of a word. */
+/** Too short to notice, long enough for most of a word. */
 const searchAfterMs = 150;
-/** A filter that is being written is wrong most of the time. */
+/** A half-written filter is usually invalid. */
 const filterAfterMs = 600;
 
 const orders = [
   ['create_time desc', 'Newest first'],
   ['create_time', 'Oldest first'],
-  ['update_time desc', 'Last changed first'],
-  ['update_time', 'Last changed last'],
+  ['update_time desc', 'Newest update first'],
+  ['update_time', 'Oldest update first'],
   ['last_name', 'Last name A–Z'],
   ['last_name desc', 'Last name Z–A'],
   ['first_name', 'First name A–Z'],
@@ -70,7 +70,7 @@ export function SearchBar({ place, go, isAsking, refusal, searchRef, onLeave, on
             }}
             onBlur={onStay}
             onKeyDown={(event) => {
-              // An input method has an Enter and arrows of its own.
+              // Input methods use Enter and arrows themselves.
               if (event.isComposing) return;
               if (event.key === 'ArrowDown' || event.key === 'Enter') {
                 search.now(event.currentTarget.value);
@@ -122,7 +122,7 @@ export function SearchBar({ place, go, isAsking, refusal, searchRef, onLeave, on
           draft={filter.draft}
           onWrite={filter.write}
           onEnter={filter.now}
-          // A draft that was not asked yet has no answer.
+          // A draft that was not sent yet has no answer.
           mistake={filter.draft === place.filter ? mistakeOf(refusal) : undefined}
         />
       )}
@@ -209,7 +209,7 @@ interface Mistake {
   readonly character: number | undefined;
 }
 
-/** Where the server's text says at which character. */
+/** Reads the position of the error from the server's text. */
 function mistakeOf(refusal: CallError | undefined): Mistake | undefined {
   const violation = refusal?.violations.find(({ field }) => field === 'filter');
   if (violation === undefined) return undefined;
@@ -218,16 +218,16 @@ function mistakeOf(refusal: CallError | undefined): Mistake | undefined {
   return { text: `The filter ${description}.`, character: character === undefined ? undefined : Number(character) };
 }
 
-/** What somebody is writing, and hands in when they pause or press Enter. What comes from elsewhere replaces it. */
-function useDraft(value: string, afterMs: number, hand: (text: string) => void) {
+/** A text that is submitted after a pause or with Enter. A new `value` from outside replaces it. */
+function useDraft(value: string, afterMs: number, submit: (text: string) => void) {
   const [draft, setDraft] = useState(value);
   const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
-  const handed = useRef(value);
-  const handIn = useRef(hand);
-  handIn.current = hand;
+  const submitted = useRef(value);
+  const onSubmit = useRef(submit);
+  onSubmit.current = submit;
   useEffect(() => {
-    if (value === handed.current) return;
-    handed.current = value;
+    if (value === submitted.current) return;
+    submitted.current = value;
     clearTimeout(timer.current);
     setDraft(value);
   }, [value]);
@@ -235,9 +235,9 @@ function useDraft(value: string, afterMs: number, hand: (text: string) => void) 
   const now = (text: string) => {
     clearTimeout(timer.current);
     setDraft(text);
-    if (text === handed.current) return;
-    handed.current = text;
-    handIn.current(text);
+    if (text === submitted.current) return;
+    submitted.current = text;
+    onSubmit.current(text);
   };
   const write = (text: string) => {
     setDraft(text);

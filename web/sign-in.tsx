@@ -1,23 +1,22 @@
-/** Asks for the token that the server wants. It stays in memory: a reload asks again, and nothing of it is stored. */
+/** Asks for a token. The page keeps it in memory only, so it asks again after a reload. */
 import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { Directory } from './directory.js';
 
 export interface SignInProps {
   readonly directory: Directory;
-  /** Whether a token was refused before. */
+  /** Whether the server rejected the previous token. */
   readonly wasRefused: boolean;
 }
 
 export function SignIn({ directory, wasRefused }: SignInProps) {
   const [token, setToken] = useState('');
-  // The refusal is of the token before.
   const isRefused = wasRefused && token === '';
   const dialog = useRef<HTMLDialogElement>(null);
-  // Over whatever is open: a form that somebody is filling in stays as it is.
+  // Shown over any other dialog, so that a form in it keeps what was typed.
   useLayoutEffect(() => {
     const element = dialog.current;
     element?.showModal();
-    // Before it leaves the document, which gives the focus back to that form.
+    // Closing it before it is removed restores the focus to that form.
     return () => element?.close();
   }, []);
   return (
@@ -26,7 +25,7 @@ export function SignIn({ directory, wasRefused }: SignInProps) {
       class="dialog sign-in"
       aria-labelledby="sign-in"
       onCancel={(event) => event.preventDefault()}
-      // A browser lets a second Escape close it all the same.
+      // In browsers a second Escape closes it anyway.
       onClose={() => dialog.current?.showModal()}
     >
       <form
@@ -39,7 +38,7 @@ export function SignIn({ directory, wasRefused }: SignInProps) {
       >
         <div class="stack tight">
           <h1 id="sign-in">Sign in</h1>
-          <p class="soft">This directory answers only to those who have a token.</p>
+          <p class="soft">This directory requires a token.</p>
         </div>
         <div class="field">
           <label for="token">Token</label>
@@ -56,11 +55,11 @@ export function SignIn({ directory, wasRefused }: SignInProps) {
           />
           {isRefused ? (
             <p class="error" id="token-error" role="alert">
-              The server has refused this token.
+              The server rejected this token.
             </p>
           ) : (
             <p class="hint" id="token-hint">
-              It is kept until this page is closed or loaded again, and nowhere else.
+              The page forgets the token when you close or reload it.
             </p>
           )}
         </div>

@@ -1,23 +1,25 @@
-/** Keeps somebody on the page while leaving it, or going back in it, would lose something. */
+/** Keeps the user on the page while leaving it, or going back in it, would lose changes. */
 import { useEffect, useRef } from 'preact/hooks';
 
-/** The browser itself asks whoever closes or reloads the page; `onBack` hears of the way back that was not gone. */
+/**
+ * The browser asks for confirmation before it closes or reloads the page. `onBack` is called after a blocked step back.
+ */
 export function useStay(isNeeded: boolean, onBack: () => void): void {
-  const hear = useRef(onBack);
-  hear.current = onBack;
+  const handler = useRef(onBack);
+  handler.current = onBack;
   useEffect(() => {
     if (!isNeeded) return;
-    const ask = (event: BeforeUnloadEvent) => event.preventDefault();
-    const stay = (event: NavigateEvent) => {
+    const onUnload = (event: BeforeUnloadEvent) => event.preventDefault();
+    const onNavigate = (event: NavigateEvent) => {
       if (!event.cancelable || event.navigationType !== 'traverse') return;
       event.preventDefault();
-      hear.current();
+      handler.current();
     };
-    window.addEventListener('beforeunload', ask);
-    window.navigation?.addEventListener('navigate', stay);
+    window.addEventListener('beforeunload', onUnload);
+    window.navigation?.addEventListener('navigate', onNavigate);
     return () => {
-      window.removeEventListener('beforeunload', ask);
-      window.navigation?.removeEventListener('navigate', stay);
+      window.removeEventListener('beforeunload', onUnload);
+      window.navigation?.removeEventListener('navigate', onNavigate);
     };
   }, [isNeeded]);
 }

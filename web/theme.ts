@@ -1,4 +1,4 @@
-/** Light or dark: as the machine has it until somebody chooses, which this browser remembers. */
+/** The theme, light or dark: the system's until the user chooses one, which the browser stores. */
 import { useEffect, useState } from 'preact/hooks';
 
 export type Theme = 'light' | 'dark';
@@ -17,7 +17,7 @@ export function useTheme(): readonly [Theme, (theme: Theme) => void] {
     try {
       localStorage.setItem(key, theme);
     } catch {
-      // A browser that stores nothing remembers it for as long as the page is open.
+      // If the browser stores nothing, the choice lasts until the page is closed.
     }
   };
   return [chosen ?? (isDark ? 'dark' : 'light'), set];
@@ -32,7 +32,7 @@ function readChoice(): Theme | undefined {
   }
 }
 
-/** Whether a media query holds, now and whenever that changes. */
+/** Whether a media query matches. Renders again if that changes. */
 export function useMedia(query: string): boolean {
   const [holds, setHolds] = useState(() => matchMedia(query).matches);
   useEffect(() => {

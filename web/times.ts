@@ -1,11 +1,11 @@
-/** How times and numbers are written, in the reader's own language and time zone. */
+/** Formats times and numbers in the user's language and time zone. */
 
 const day = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short', year: 'numeric' });
 const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
 const whole = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'medium' });
 const plain = new Intl.NumberFormat();
 
-/** The time of what is of today, the day of everything else. */
+/** Only the time for today, only the day otherwise. */
 export function formatTime(time: Date | undefined): string {
   if (time === undefined) return '';
   return time.toDateString() === new Date().toDateString() ? clock.format(time) : day.format(time);

@@ -1,9 +1,8 @@
 /**
- * Creates, edits and deletes one user. What a field may hold is the server's to say: its violations are shown beside
- * their fields.
+ * Creates, edits and deletes one user. The server validates the fields, and the form shows its violations beside them.
  *
- * Never overwrites what somebody else has saved meanwhile, never makes a second user of one form, and never throws away
- * what was typed unless it was asked.
+ * Never overwrites a change by somebody else, never creates two users from one form, and never discards edits without
+ * asking.
  */
 import { useEffect, useId, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import type { User } from '../generated/users/v1/user.js';
@@ -18,9 +17,9 @@ import { differences, fieldsOf, noFields, textFields, type UserFields } from './
 
 export interface UserDialogProps {
   readonly directory: Directory;
-  /** Whom to edit; nobody to create. Only the first one counts. */
+  /** The user to edit; undefined to create one. Later values are ignored. */
   readonly user?: User | undefined;
-  /** The same user as the directory has it now, or that it has it no more, as far as the page hears of changes. */
+  /** The newest version of the user that the page has received, or 'gone' after it was deleted. */
   readonly latest?: User | 'gone' | undefined;
   onClose(): void;
   onSaved(user: User): void;
@@ -38,20 +37,22 @@ type View =
       readonly choices: Choices;
       readonly openPath?: string | undefined;
     }
-  /** `user` is the version to delete; `changed` is what somebody else has changed since the person decided. */
+  /**
+   * `user` is the version to delete; `changed` are the fields that somebody else has changed since the user decided.
+   */
   | { readonly kind: 'delete'; readonly user: User; readonly changed: readonly string[] }
   | { readonly kind: 'gone' };
 
 export function UserDialog({ directory, user, latest, onClose, onSaved, onDeleted }: UserDialogProps) {
-  // What the form began with, and what an update is told that it is of.
+  // The version that the form started from, and that an update names with its etag.
   const [base, setBase] = useState(user);
   const [texts, setTexts] = useState<Texts>(user ?? noFields);
   const [rows, setRows] = useState<readonly AttributeRow[]>(() => rowsOf(user?.attributes ?? {}));
-  /** The rows that were wrong when somebody wanted to save: they say so until they are right. */
+  /** The rows that were invalid at the last attempt to save. They show their problem until they are valid. */
   const [wrongRows, setWrongRows] = useState<ReadonlySet<number>>(new Set());
-  /** What the server says of a field, by its path, until the field is edited; '' is what it says of something else. */
+  /** The server's violations by the field's path, until the field is edited; '' is for all others. */
   const [violations, setViolations] = useState<Readonly<Record<string, string>>>({});
-  /** Counts the times that something was wrong. */
+  /** Counts the failed attempts to save. */
   const [refusals, setRefusals] = useState(0);
   const [failure, setFailure] = useState('');
   const [view, setView] = useState<View>({ kind: 'form' });
@@ -60,7 +61,7 @@ export function UserDialog({ directory, user, latest, onClose, onSaved, onDelete
   const [isRenewed, setRenewed] = useState(false);
   const create = useMemo(() => createCreator(directory), [directory]);
   const bodyRef = useRef<HTMLDivElement>(null);
-  // Where to go back to from the question whether to discard.
+  // The element to focus again if the user keeps editing.
   const askedFromRef = useRef<Element | null>(null);
 
   const baseFields = base === undefined ? noFields : fieldsOf(base);
@@ -69,10 +70,10 @@ export function UserDialog({ directory, user, latest, onClose, onSaved, onDelete
     typed.problems === undefined ? { ...textsOf(texts), attributes: typed.attributes } : undefined;
   const rowProblems = new Map([...(typed.problems ?? [])].filter(([id]) => wrongRows.has(id)));
   const isDirty = mine === undefined || differences(baseFields, mine).length > 0;
-  // While this deletes the user itself, the feed may be faster than the answer.
+  // While this dialog deletes the user, the feed may be faster than the answer.
   const isGone = view.kind === 'gone' || (latest === 'gone' && !isBusy);
   const shown: View = isGone && view.kind === 'delete' ? { kind: 'gone' } : view;
-  // What the page heard of may be older than what this has read for itself.
+  // The version from the feed may be older than the one that the dialog has read.
   const newer =
     base !== undefined &&
     latest !== undefined &&
@@ -90,22 +91,21 @@ export function UserDialog({ directory, user, latest, onClose, onSaved, onDelete
     setFailure('');
   }
 
-  // Nobody has typed anything yet: there is nothing to decide.
+  // Without edits, show the newer version without asking.
   useEffect(() => {
     if (newer === undefined || isDirty || isBusy || view.kind !== 'form') return;
     show(newer, fieldsOf(newer));
     setRenewed(true);
   }, [newer, isDirty, isBusy, view.kind]);
 
-  // Leaving the page or going back in it would lose what was typed.
   useStay(isDirty && !isGone, () => setAsking(true));
 
-  // What is wrong is where to go on. Not each time that an error goes: somebody is typing then.
+  // Focus the first invalid field. Not when an error disappears, because the user is typing then.
   useLayoutEffect(() => {
     bodyRef.current?.querySelector<HTMLElement>('[aria-invalid="true"], [data-invalid] button')?.focus();
   }, [refusals, view.kind === 'conflict' ? view.openPath : undefined]);
 
-  // A step of its own begins at its own beginning.
+  // A new step starts with the focus on its first control.
   useLayoutEffect(() => {
     bodyRef.current?.querySelector<HTMLElement>('[data-first]')?.focus();
   }, [view.kind]);
@@ -140,8 +140,8 @@ export function UserDialog({ directory, user, latest, onClose, onSaved, onDelete
     return true;
   }
 
-  /** What the server said of a field is about what stood there before. */
-  function correct(path: string): void {
+  /** A violation applies only to the value that was sent. */
+  function clearViolation(path: string): void {
     setViolations(({ [path]: _, '': _others, ...rest }) => rest);
   }
 
@@ -150,11 +150,11 @@ export function UserDialog({ directory, user, latest, onClose, onSaved, onDelete
     setRefusals((before) => before + 1);
   }
 
-  /** Goes on with the version that is in the directory now, where that is another one than was read. */
-  async function meet(read: User, fields: UserFields): Promise<void> {
+  /** Continues with the version that is in the directory now. */
+  async function resolveConflict(read: User, fields: UserFields): Promise<void> {
     const theirs = await readUser(directory, read.id);
     if (theirs === undefined) return setView({ kind: 'gone' });
-    // Also an update of our own whose answer was lost.
+    // This may be the dialog's own update whose answer was lost.
     if (differences(fields, fieldsOf(theirs)).length === 0) return onSaved(theirs);
     openConflict(read, fields, theirs);
   }
@@ -183,7 +183,7 @@ export function UserDialog({ directory, user, latest, onClose, onSaved, onDelete
       try {
         onSaved(base === undefined ? await create(mine) : await updateUser(directory, base, mine));
       } catch (error) {
-        if (base !== undefined && hasReason(error, 'ETAG_MISMATCH')) await meet(base, mine);
+        if (base !== undefined && hasReason(error, 'ETAG_MISMATCH')) await resolveConflict(base, mine);
         else if (!showViolations(error)) throw error;
       }
     });
@@ -199,8 +199,8 @@ export function UserDialog({ directory, user, latest, onClose, onSaved, onDelete
       try {
         onSaved(await updateUser(directory, theirs, resolved.fields));
       } catch (error) {
-        if (hasReason(error, 'ETAG_MISMATCH')) return await meet(theirs, resolved.fields);
-        // The rest is about what stands in fields, so it goes on there.
+        if (hasReason(error, 'ETAG_MISMATCH')) return await resolveConflict(theirs, resolved.fields);
+        // All other errors concern fields, so show the form.
         show(theirs, resolved.fields);
         setView({ kind: 'form' });
         if (!showViolations(error)) throw error;
@@ -217,7 +217,7 @@ export function UserDialog({ directory, user, latest, onClose, onSaved, onDelete
         if (!hasReason(error, 'ETAG_MISMATCH')) throw error;
         const theirs = await readUser(directory, user.id);
         if (theirs === undefined) return onDeleted(user);
-        // The form keeps what was typed, for somebody who then decides to keep the user.
+        // The form keeps its edits in case the user decides not to delete.
         setView({ kind: 'delete', user: theirs, changed: differences(fieldsOf(user), fieldsOf(theirs)) });
       }
     });
@@ -253,14 +253,14 @@ export function UserDialog({ directory, user, latest, onClose, onSaved, onDelete
       isFirst={path === 'first_name' && base === undefined}
       onInput={(value) => {
         setTexts((before) => ({ ...before, [name]: value }));
-        correct(path);
+        clearViolation(path);
       }}
     />
   );
   const { displayName: name = '' } = (shown.kind === 'delete' ? shown.user : base) ?? {};
   const title = {
     form: base === undefined ? 'New user' : name,
-    conflict: 'Changed meanwhile',
+    conflict: 'Conflicting changes',
     delete: (
       <>
         Delete <bdi>{name}</bdi>?
@@ -305,7 +305,7 @@ export function UserDialog({ directory, user, latest, onClose, onSaved, onDelete
         </p>
         {isGone ? (
           <p class="notice" role="status">
-            <bdi>{name}</bdi> is no longer in the directory: somebody has deleted this user meanwhile.
+            <bdi>{name}</bdi> is no longer in the directory, because somebody deleted this user.
             {isDirty ? ' Your changes could not be saved.' : ''}
           </p>
         ) : null}
@@ -329,7 +329,7 @@ export function UserDialog({ directory, user, latest, onClose, onSaved, onDelete
               problem={violations.attributes}
               onChange={(changed) => {
                 setRows(changed);
-                correct('attributes');
+                clearViolation('attributes');
               }}
             />
             {base === undefined ? null : <Details user={base} />}
@@ -346,7 +346,7 @@ export function UserDialog({ directory, user, latest, onClose, onSaved, onDelete
           <div>
             {shown.changed.length === 0 ? null : (
               <p class="notice" role="status">
-                Not deleted yet: somebody has changed this user meanwhile (<Labels paths={shown.changed} />
+                Not deleted yet, because somebody has changed this user (<Labels paths={shown.changed} />
                 ).
               </p>
             )}
@@ -355,7 +355,7 @@ export function UserDialog({ directory, user, latest, onClose, onSaved, onDelete
               <strong>
                 <bdi>{name}</bdi>
               </strong>{' '}
-              (<bdi>{shown.user.email}</bdi>) and all that the directory holds of this person. It cannot be undone.
+              (<bdi>{shown.user.email}</bdi>) and all data about this person. You cannot undo this.
             </p>
           </div>
         )}
@@ -364,10 +364,10 @@ export function UserDialog({ directory, user, latest, onClose, onSaved, onDelete
   );
 }
 
-const stillHere = 'What you typed is still here.';
+const stillHere = 'Your input is still here.';
 
 function sayNotDeleted(error: unknown): string {
-  return isUnclear(error) ? 'It is not known whether the user was deleted. Try again.' : 'The user was not deleted.';
+  return isUnclear(error) ? 'The user may or may not have been deleted. Try again.' : 'The user was not deleted.';
 }
 
 function textsOf({ firstName, lastName, email, profileImageUrl }: Texts): Texts {
@@ -421,13 +421,13 @@ function TextField({ path, label, value, problem, isFirst, onInput }: TextFieldP
   );
 }
 
-/** Only where a link leads to a web page: the text is somebody's, and could be a script. */
+/** Returns the text if it links to a web page. Other texts could be a script. */
 function linkOf(text: string): string | undefined {
   return URL.canParse(text) && /^https?:$/.test(new URL(text).protocol) ? text : undefined;
 }
 
 interface ElsewhereProps {
-  /** What somebody else has changed while there are changes of one's own. */
+  /** The fields that somebody else has changed, if the form has edits. */
   readonly changed: readonly string[] | undefined;
   /** Whether the form shows a newer version than the one that was opened. */
   readonly isRenewed: boolean;
@@ -506,7 +506,7 @@ function Discarding({ onKeep, onDiscard }: { onKeep(): void; onDiscard(): void }
   return (
     <>
       <p class="grow" role="alert">
-        Discard what you have changed?
+        Discard your changes?
       </p>
       <button ref={ref} type="button" class="button" onClick={onKeep}>
         Keep editing
@@ -528,10 +528,10 @@ interface ButtonsProps {
   onDelete(): void;
 }
 
-/** Busy buttons are only marked so: one that is disabled loses the focus. */
+/** Busy buttons are only marked as disabled, because a disabled button loses the focus. */
 function Buttons({ view, isNew, name, isBusy, onClose, onBack, onDelete }: ButtonsProps) {
   const backRef = useRef<HTMLButtonElement>(null);
-  // The safe one of the two.
+  // Focus the safe button.
   useLayoutEffect(() => {
     if (view === 'delete') backRef.current?.focus();
   }, [view]);

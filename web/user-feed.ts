@@ -1,13 +1,13 @@
 /**
- * The directory's changes as long as somebody looks: one watch, taken up again from its last token whenever it ends.
+ * Watches the directory's changes. Resumes the watch from its last token if it ends, and calls `onGap` if that is
+ * impossible.
  *
- * A page that is hidden has no watch, because a browser has six connections for a host and all its tabs share them.
- * Never passes over a change in silence: where the watch cannot be taken up it says so (`onGap`).
+ * Stops while the page is hidden, because all tabs of a browser share six connections to a host.
  */
 import type { UserChange } from '../generated/users/v1/user.js';
 import { CallError, type Directory, isAborted } from './directory.js';
 
-/** `offline`: it does not come back at once. `paused`: nobody looks. */
+/** `offline`: several attempts to reconnect failed. `paused`: the page is hidden. */
 export type FeedState = 'connecting' | 'live' | 'reconnecting' | 'offline' | 'paused';
 
 export interface UserFeed {
@@ -18,21 +18,21 @@ export interface UserFeed {
 export interface UserFeedOptions {
   readonly directory: Directory;
   onChanges(changes: readonly UserChange[]): void;
-  /** From here on every change is heard; those before, since the last one that was, are not known. */
+  /** Changes since the last one may have been missed. All later changes are delivered. */
   onGap(): void;
   onState(state: FeedState): void;
 }
 
 const heartbeatSeconds = 5;
-/** Two heartbeats may be lost, and the third be late. */
+/** Allows for two lost heartbeats and a late one. */
 const silenceMs = 17_000;
-/** Looking at another tab for a moment costs nothing. */
+/** A short visit to another tab does not end the watch. */
 const hiddenMs = 5_000;
 const waitMsFirst = 500;
 const waitMsMax = 15_000;
-/** Failures in a row that still look like a restart. */
+/** So many failures in a row still look like a restart of the server. */
 const failuresQuiet = 3;
-/** Changes are taken in slices, with the browser's own work between them. */
+/** Changes are processed for so long before the browser may do other work. */
 const sliceMs = 8;
 
 export function createUserFeed({ directory, onChanges, onGap, onState }: UserFeedOptions): UserFeed {
@@ -50,8 +50,8 @@ export function createUserFeed({ directory, onChanges, onGap, onState }: UserFee
     onState(next);
   };
 
-  /** Ends early where something has happened that makes another try worth while. */
-  const rest = (waitMs: number) =>
+  /** Ends early if `wake` is called, because a new attempt may succeed. */
+  const sleep = (waitMs: number) =>
     new Promise<void>((resolve) => {
       const timer = waitMs === Number.POSITIVE_INFINITY ? undefined : setTimeout(resolve, waitMs);
       wake = () => {
@@ -82,7 +82,7 @@ export function createUserFeed({ directory, onChanges, onGap, onState }: UserFee
   });
   onVisibility();
 
-  async function listen(onHeard: () => void): Promise<void> {
+  async function listen(onMessage: () => void): Promise<void> {
     connection = new AbortController();
     const { signal, abort } = { signal: connection.signal, abort: () => connection?.abort() };
     let silence = setTimeout(abort, silenceMs);
@@ -94,7 +94,7 @@ export function createUserFeed({ directory, onChanges, onGap, onState }: UserFee
         silence = setTimeout(abort, silenceMs);
         if (resumeToken === '') onGap();
         if (message.resumeToken !== '') resumeToken = message.resumeToken;
-        onHeard();
+        onMessage();
         setState('live');
         if (message.changes.length > 0) onChanges(message.changes);
         if (performance.now() - sliceFrom > sliceMs) {
@@ -113,12 +113,12 @@ export function createUserFeed({ directory, onChanges, onGap, onState }: UserFee
     while (!closed) {
       if (isHidden) {
         setState('paused');
-        await rest(Number.POSITIVE_INFINITY);
+        await sleep(Number.POSITIVE_INFINITY);
         continue;
       }
       if (directory.needsSignIn || !navigator.onLine) {
         setState('offline');
-        await rest(Number.POSITIVE_INFINITY);
+        await sleep(Number.POSITIVE_INFINITY);
         continue;
       }
       try {
@@ -127,7 +127,7 @@ export function createUserFeed({ directory, onChanges, onGap, onState }: UserFee
         });
       } catch (error) {
         if (!isAborted(error) && !(error instanceof CallError)) throw error;
-        // The log does not reach back so far, or it is another directory by now.
+        // The log was trimmed past the token, or this is a different directory now.
         if (error instanceof CallError && /^(?:RESUME_TOKEN_EXPIRED|INVALID_RESUME_TOKEN)$/.test(error.reason))
           resumeToken = '';
       }
@@ -135,8 +135,8 @@ export function createUserFeed({ directory, onChanges, onGap, onState }: UserFee
       failures++;
       setState(failures > failuresQuiet || !navigator.onLine ? 'offline' : 'reconnecting');
       const waitMs = Math.min(waitMsMax, waitMsFirst * 2 ** (failures - 1));
-      // Half of it random, so that the pages of a server that was restarted do not all come back at once.
-      await rest(waitMs * (0.5 + Math.random() / 2));
+      // Half of the delay is random, so that not all pages reconnect to a restarted server at the same time.
+      await sleep(waitMs * (0.5 + Math.random() / 2));
     }
   }
   void run();

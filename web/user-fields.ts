@@ -1,7 +1,7 @@
 /**
- * What callers may write of a user, compared and sent field by field; attributes are a field for each key.
+ * The writable fields of a user, compared and sent field by field. Each attribute is a field.
  *
- * Knows the names of fields and nothing of what they may hold, which is the server's to say.
+ * Knows only the names of the fields. The server validates the values.
  */
 import type { User } from '../generated/users/v1/user.js';
 
@@ -16,7 +16,7 @@ export interface UserFields {
   readonly attributes: JsonObject;
 }
 
-/** In the order of the form. `path` is what masks and violations call the field. */
+/** In the order of the form. `path` is the name in masks and violations. */
 export const textFields = [
   { path: 'first_name', name: 'firstName', label: 'First name' },
   { path: 'last_name', name: 'lastName', label: 'Last name' },
@@ -32,13 +32,13 @@ export function fieldsOf({ firstName, lastName, email, profileImageUrl, attribut
 
 const attributePrefix = 'attributes.';
 
-/** For people: an attribute is called by its key. */
+/** The label for users. An attribute's label is its key. */
 export function labelOf(path: string): string {
   const known = textFields.find((field) => field.path === path);
   return known?.label ?? path.slice(attributePrefix.length);
 }
 
-/** Undefined for an attribute that is not there. */
+/** Returns undefined for a missing attribute. */
 export function valueAt(fields: UserFields, path: string): JsonValue | undefined {
   const known = textFields.find((field) => field.path === path);
   if (known !== undefined) return fields[known.name];
@@ -46,14 +46,14 @@ export function valueAt(fields: UserFields, path: string): JsonValue | undefined
   return Object.hasOwn(fields.attributes, key) ? fields.attributes[key] : undefined;
 }
 
-/** The paths of an update mask in which two versions differ. */
+/** Returns the paths, as in an update mask, of the fields that differ. */
 export function differences(a: UserFields, b: UserFields): string[] {
   const keys = new Set([...Object.keys(a.attributes), ...Object.keys(b.attributes)]);
   const paths = [...textFields.map(({ path }) => path), ...[...keys].map((key) => attributePrefix + key)];
   return paths.filter((path) => !isEqual(valueAt(a, path), valueAt(b, path)));
 }
 
-/** `onto` with the values that `from` has at the paths. */
+/** Returns `onto` with the values of `from` at the paths. */
 export function withValues(onto: UserFields, from: UserFields, paths: readonly string[]): UserFields {
   const result = { ...onto };
   const attributes = new Map(Object.entries(onto.attributes));
@@ -64,7 +64,7 @@ export function withValues(onto: UserFields, from: UserFields, paths: readonly s
     else if (value === undefined) attributes.delete(path.slice(attributePrefix.length));
     else attributes.set(path.slice(attributePrefix.length), value);
   }
-  // fromEntries defines properties, so that a key named __proto__ is one like any other.
+  // fromEntries defines properties, so that it treats a key named __proto__ like any other key.
   return { ...result, attributes: Object.fromEntries(attributes) };
 }
 

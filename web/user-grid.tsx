@@ -1,8 +1,8 @@
 /**
- * The list as a grid: only the rows in view and some around are in the document, however long the list is.
+ * The list as a grid. Only the rows in view and some around them are in the document, even in a long list.
  *
- * One row takes part in the tab order and stays in the document where it is out of view; the keys move it. The list is
- * the owner of what is shown; this only says which rows are looked at.
+ * One row is in the tab order, and stays in the document even if it is out of view; keys select another. The list owns
+ * the data; the grid only reports which rows are in view.
  */
 import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import type { User } from '../generated/users/v1/user.js';
@@ -15,21 +15,21 @@ import { flashMs, type UserList } from './user-list.js';
 
 export interface UserGridProps {
   readonly list: UserList;
-  /** The list as it is now: another number whenever it has changed. */
+  /** Another number after each change of the list. */
   readonly version: number;
   readonly isDimmed: boolean;
   onOpen(id: string): void;
   onOrder(orderBy: string): void;
-  /** Filled with what moves the keyboard into the grid. */
+  /** Receives a function that moves the focus into the grid. */
   readonly focusRef: { current: ((row?: number) => void) | undefined };
 }
 
-/** As in the style sheet's --row. */
+/** The same as --row in the style sheet. */
 const rowPx = 48;
 const cardPx = 68;
-/** Rows in the document on either side of those in view. */
+/** Rows in the document before and after those in view. */
 const rowsAround = 8;
-/** Rows that are promised at the end while there are more to come. */
+/** Placeholder rows at the end while the list has more. */
 const rowsPromised = 30;
 
 const columns = [
@@ -50,7 +50,7 @@ export function UserGrid({ list, version, isDimmed, onOpen, onOrder, focusRef }:
   const [viewPx, setViewPx] = useState(600);
   const [topPx, setTopPx] = useState(0);
   const [wanted, setActive] = useState(0);
-  // Rows leave; without one that takes part in the tab order nobody could come in by keyboard.
+  // If the active row was removed, another one must take its place in the tab order.
   const active = Math.max(0, Math.min(wanted, list.rows - 1));
   /** The row that gets the focus as soon as it is the active one. */
   const focusNext = useRef<number>(undefined);
@@ -77,11 +77,11 @@ export function UserGrid({ list, version, isDimmed, onOpen, onOrder, focusRef }:
     return () => observer.disconnect();
   }, []);
 
-  // Another answer begins at the top, whatever the one before had there.
+  // A new answer begins at the top.
   const anchor = useRef({ answer: 0, heightPx, firstPx: 0, ids: [] as string[], first: 0, activeId: '' });
   useLayoutEffect(() => {
     const was = anchor.current;
-    // The keyboard stays with its user, wherever the user's row is now.
+    // The focus stays with its user if the user's row has moved.
     const activeRow = was.answer === list.answer ? list.rowOf(was.activeId) : 0;
     if (activeRow >= 0 && activeRow !== active) {
       setActive(activeRow);
@@ -92,7 +92,7 @@ export function UserGrid({ list, version, isDimmed, onOpen, onOrder, focusRef }:
     } else if (was.heightPx !== heightPx) {
       scrollTo(was.first * heightPx);
     } else if (topPx > 0) {
-      // Rows that have come or gone above the view must not move it: the first row that is still there stays in place.
+      // Rows inserted or removed above the view must not move it: the first row that still exists stays in place.
       const index = was.ids.findIndex((id) => id !== '' && list.rowOf(id) >= 0);
       const row = list.rowOf(was.ids[index] ?? '');
       const movedRows = row - (was.first + index);
@@ -122,7 +122,7 @@ export function UserGrid({ list, version, isDimmed, onOpen, onOrder, focusRef }:
 
   const reveal = (row: number) => {
     const target = Math.max(0, Math.min(row, list.rows - 1));
-    // Otherwise there is no rendering after which it could get the focus.
+    // The active row does not change, so there is no render after which it could get the focus.
     if (target === active) focusActive();
     else focusNext.current = target;
     setActive(target);
@@ -133,7 +133,7 @@ export function UserGrid({ list, version, isDimmed, onOpen, onOrder, focusRef }:
     focusNext.current = undefined;
     scroller.current?.querySelector<HTMLElement>('[data-active]')?.focus({ preventScroll: true });
   };
-  // The row that had the focus may be one of those that leave.
+  // The focused row may have been removed.
   const hadFocus = scroller.current?.contains(document.activeElement) === true;
   useLayoutEffect(() => {
     if (focusNext.current === active || (hadFocus && document.activeElement === document.body)) focusActive();
@@ -144,7 +144,7 @@ export function UserGrid({ list, version, isDimmed, onOpen, onOrder, focusRef }:
   };
 
   const onFocus = useCallback((row: number, from: EventTarget | null) => {
-    // A dialog that closes gives the focus back to the element that had it, whose user may be in another row by now.
+    // A closing dialog restores the focus to an element whose user may be in another row now.
     if (from instanceof Element && from.closest('dialog') !== null) focusActive();
     else setActive(row);
   }, []);
@@ -164,7 +164,7 @@ export function UserGrid({ list, version, isDimmed, onOpen, onOrder, focusRef }:
     const target = steps[event.key];
     if (target !== undefined) reveal(target);
     else if (event.key === 'Enter' || event.key === ' ') {
-      // What is seen, though the list may have changed since it was drawn.
+      // Open the user on the screen, even if the list has changed since the last render.
       const { id } = focused.dataset;
       if (id !== undefined) onOpen(id);
     } else return;
@@ -174,7 +174,7 @@ export function UserGrid({ list, version, isDimmed, onOpen, onOrder, focusRef }:
   const rows: number[] = [];
   for (let row = Math.max(0, first - rowsAround); row <= Math.min(last + rowsAround, rowsShown - 1); row++)
     rows.push(row);
-  // In its place among them, because readers of the screen go by the order of the document.
+  // Insert it in order, because screen readers follow the order of the document.
   if (active < list.rows && active < (rows[0] ?? 0)) rows.unshift(active);
   else if (active < list.rows && active > (rows.at(-1) ?? 0)) rows.push(active);
 
@@ -265,7 +265,7 @@ function ColumnHead({ column: { label, field, descendsFirst }, index, orderBy, o
 interface RowProps {
   readonly row: number;
   readonly user: User | undefined;
-  /** On a card the whole name is cut, in a row each part of it. */
+  /** A card truncates the whole name, a row each part of it. */
   readonly isCard: boolean;
   readonly yPx: number;
   readonly isActive: boolean;
@@ -276,7 +276,7 @@ interface RowProps {
   onFocus(row: number, from: EventTarget | null): void;
 }
 
-/** The same element as before where nothing has changed, which spares the comparison. */
+/** Returns the same element if nothing has changed, so that Preact does not compare it. */
 function Row({ row, user, isCard, yPx, isActive, isLeaving, flashedAt, onOpen, onActivate, onFocus }: RowProps) {
   return useMemo(() => {
     const shared = {
@@ -303,7 +303,7 @@ function Row({ row, user, isCard, yPx, isActive, isLeaving, flashedAt, onOpen, o
       );
     }
     const { id } = user;
-    // The class changes with each change, which begins the animation anew.
+    // The class alternates with each change, which restarts the animation.
     const flash = flashedAt === 0 ? '' : Math.round(flashedAt) % 2 === 0 ? ' flash-even' : ' flash-odd';
     return (
       <div
@@ -311,11 +311,11 @@ function Row({ row, user, isCard, yPx, isActive, isLeaving, flashedAt, onOpen, o
         class={`grid-row${flash}${isLeaving ? ' leaving' : ''}`}
         data-id={id}
         onClick={(event) => {
-          // A middle click and one with a key pressed are the browser's.
+          // The browser handles clicks with a modifier key.
           if (event.ctrlKey || event.metaKey || event.shiftKey) return;
-          // Else the link would leave the search that it stands in.
+          // Otherwise the link would discard the search.
           event.preventDefault();
-          // Somebody marks a text.
+          // The user is selecting text.
           if (getSelection()?.isCollapsed === false) return;
           onActivate(row);
           onOpen(id);
@@ -323,7 +323,7 @@ function Row({ row, user, isCard, yPx, isActive, isLeaving, flashedAt, onOpen, o
       >
         <div role="gridcell" class="cell-name" aria-colindex={1} aria-colspan={2}>
           <Avatar user={user} />
-          {/* Without the direction of the text, the browser would cut off its beginning. */}
+          {/* Without the text's direction, the browser would truncate its beginning. */}
           <a href={`#user=${id}`} tabIndex={-1} title={user.displayName} dir={isCard ? 'auto' : undefined}>
             <span class="truncate" dir={isCard ? undefined : 'auto'}>
               {user.firstName}
@@ -357,7 +357,7 @@ function Row({ row, user, isCard, yPx, isActive, isLeaving, flashedAt, onOpen, o
   }, [row, user, isCard, yPx, isActive, isLeaving, flashedAt, onOpen, onActivate, onFocus]);
 }
 
-/** As many as fit: two that are short enough to be read at a glance. */
+/** Returns up to two short attributes, which is as many as fit. */
 function attributesOf(user: User): [string, string][] {
   const found: [string, string][] = [];
   for (const [key, value] of Object.entries(user.attributes ?? {})) {

@@ -1,9 +1,8 @@
 /**
- * The list that is shown: asks for pages as they come near, follows the directory's changes, and counts.
+ * The list of users: loads pages before they come into view, applies changes from the feed, and counts the users.
  *
- * Its memory is bounded however far one scrolls (`pagesMax`). Rows never move by a change of somebody else: users change
- * where they stand, those who are deleted leave, and those who are new are counted until somebody wants to see them.
- * Changes are applied once per frame, however many there are.
+ * Its memory is bounded (`pagesMax`). Changes by others never move rows: an updated user stays in its row, a deleted
+ * one is removed, and new ones are only counted until the user asks for them. Changes are applied once per frame.
  */
 import { type User, type UserChange, UserChange_Type } from '../generated/users/v1/user.js';
 import { CallError, type Directory, isAborted } from './directory.js';
@@ -15,71 +14,71 @@ export interface Question {
   readonly orderBy: string;
 }
 
-/** What is known of how many users match. */
+/** The number of matching users, if it is known. */
 export type Total = { readonly kind: 'unknown' | 'counting' } | { readonly kind: 'exact'; readonly count: number };
 
 export interface UserList {
-  /** What the rows answer; another one may be under way (`isAsking`). */
+  /** The question that the rows answer. The answer to another one may be pending (`isAsking`). */
   readonly question: Question;
-  /** What was asked last. */
+  /** The last question. */
   readonly asked: Question;
-  /** Counts answers: whoever shows rows begins at the top again when it changes. */
+  /** Counts the answers. If it changes, the view must scroll to the top. */
   readonly answer: number;
   readonly isAsking: boolean;
-  /** Why there is no answer to what was asked last. The rows are still those of the one before. */
+  /** Why the last question failed. The rows still answer the previous one. */
   readonly refusal: CallError | undefined;
-  /** Why a page of this answer is missing. */
+  /** Why a page of this answer could not be loaded. */
   readonly failure: CallError | undefined;
   readonly rows: number;
   readonly hasMore: boolean;
   readonly total: Total;
-  /** Users who were added since and match, as far as this side can tell; `isMany` where they are more than is remembered. */
+  /** New users that match, as far as the page can tell; `isMany` if there are more than it counts. */
   readonly arrivals: { readonly count: number; readonly isMany: boolean };
   userAt(row: number): User | undefined;
-  /** -1 where the user is not in memory. */
+  /** Returns -1 if the user is not in memory. */
   rowOf(id: string): number;
-  /** When it was changed by somebody, on performance.now()'s clock; 0 where that is long ago. */
+  /** When a user was last changed, as in performance.now(); 0 if that is long ago. */
   changedAt(id: string): number;
   isLeaving(id: string): boolean;
-  /** Whether the rows are the answer to this question, and nothing else was asked since. */
+  /** Whether the rows answer this question, and no other one is pending. */
   isAnswered(question: Question): boolean;
   ask(question: Question): void;
-  /** These rows are looked at: brings them and some around. */
+  /** Loads these rows, which are in view, and some around them. */
   show(first: number, last: number): void;
-  /** Asks again for what has failed. */
+  /** Repeats the requests that failed. */
   retry(): void;
-  /** The directory can be reached again. */
+  /** Call this after the server can be reached again. */
   resume(): void;
   /**
-   * Reads again what is shown and forgets the rest: changes were missed, or this page has imported users, the newest of
-   * whom was created at `ownUpTo`.
+   * Re-reads the rows in view and drops the rest, because changes were missed or because this page has imported users,
+   * the last of them at `ownUpTo`.
    */
   refresh(ownUpTo?: Date): void;
   apply(changes: readonly UserChange[]): void;
-  /** Whom this page itself has just created. */
+  /** Adds a user that this page has just created. */
   add(user: User): void;
-  /** Whom this page itself has just changed. */
+  /** Replaces a user that this page has just changed. */
   put(user: User): void;
   drop(id: string): void;
   onChange(listener: () => void): () => void;
   close(): void;
 }
 
-/** Of 50 to 1000: a screen holds 15 to 40 rows, and 200 users take 2 to 4 ms to decode. */
+/** A screen shows 15 to 40 rows, and 200 users take 2 to 4 ms to decode. */
 export const pageSize = 200;
-/** 4,000 users, wherever they are in the list. */
+/** So many pages stay in memory: 4,000 users. */
 export const pagesMax = 20;
-/** Rows that are loaded before they come into view, either way. */
-const rowsAhead = 150;
+/** Rows that are loaded before they come into view, in each direction. */
+const rowsPreloaded = 150;
 const loadsMax = 2;
-/** How long a change is marked. */
+/** How long a changed row is highlighted. */
 export const flashMs = 2_000;
 const leavingMs = 1_200;
 const arrivalsMax = 5_000;
-/** How long it must be quiet before users are counted again, and how often at most. */
+/** Users are counted again after so long without changes, and not more often than `countEveryMs`. */
 const quietMs = 2_000;
 const countEveryMs = 10_000;
-/** A count and a change that are so near each other may or may not have met. */
+/** A count may or may not include a change so soon before or after it. */
 const doubtMs = 1_500;
 
 export function createUserList(directory: Directory, first: Question): UserList {
@@ -92,7 +91,7 @@ export function createUserList(directory: Directory, first: Question): UserList 
   let failure: CallError | undefined;
   let view = { first: 0, last: 0 };
   const loads = new Map<Page, AbortController>();
-  /** Pages whose users are shown, and perhaps no longer so. */
+  /** Loaded pages whose users may be out of date. */
   const stale = new Set<Page>();
 
   let total: Total = { kind: 'unknown' };
@@ -103,15 +102,15 @@ export function createUserList(directory: Directory, first: Question): UserList 
 
   let arrivals = new Set<string>();
   let isMany = false;
-  /** Users who were created until then were there when the list was read: they are rows of it, loaded or not. */
+  /** Users created until then existed when the list was read: they are rows of it, loaded or not. */
   let readUpTo = 0;
   const changed = new Map<string, number>();
   const leaving = new Set<string>();
-  /** Deleted by this page itself: the feed will tell of them again. */
+  /** Users deleted by this page. The feed will deliver these changes again. */
   const dropped = new Set<string>();
   let pendingChanges: UserChange[] = [];
-  /** What was heard while a page was under way, which may have been read before. */
-  let heard: { readonly at: number; readonly change: UserChange }[] = [];
+  /** Changes that arrived while a page was loading. The page may have been read before them. */
+  let recentChanges: { readonly at: number; readonly change: UserChange }[] = [];
   let mustRefresh = false;
   let calmTimer: ReturnType<typeof setTimeout> | undefined;
   let frame = 0;
@@ -152,9 +151,9 @@ export function createUserList(directory: Directory, first: Question): UserList 
       )
       .finally(() => {
         if (asking === controller) asking = undefined;
-        // Also where what was asked is refused: what is shown stays then.
+        // Also if the question failed, because the old rows stay then.
         if (mustRefresh) list.refresh();
-        forgetHeard();
+        dropRecentChanges();
         changeSoon();
       });
   }
@@ -190,7 +189,7 @@ export function createUserList(directory: Directory, first: Question): UserList 
     isDoubtful = false;
   }
 
-  /** In a call of its own, because it reads all that match. */
+  /** In a separate call, because the server reads all matches. */
   function count(): void {
     clearTimeout(countTimer);
     countTimer = undefined;
@@ -208,7 +207,7 @@ export function createUserList(directory: Directory, first: Question): UserList 
           countedAt = performance.now();
         },
         (error) => {
-          // The list is there without it.
+          // The list works without the count.
           if (!isAborted(error) && total.kind === 'counting') total = { kind: 'unknown' };
         },
       )
@@ -231,11 +230,11 @@ export function createUserList(directory: Directory, first: Question): UserList 
 
   function wantedPages(): Page[] {
     const wanted = new Set<Page>();
-    // What is in view first, then what is ahead, then what is behind.
+    // First the rows in view, then those below, then those above.
     for (const [from, to] of [
       [view.first, view.last],
-      [view.last + 1, view.last + rowsAhead],
-      [view.first - rowsAhead, view.first - 1],
+      [view.last + 1, view.last + rowsPreloaded],
+      [view.first - rowsPreloaded, view.first - 1],
     ] as const) {
       for (let row = Math.max(0, from); row <= to; ) {
         const page = pages.pageOf(row);
@@ -249,7 +248,7 @@ export function createUserList(directory: Directory, first: Question): UserList 
   }
 
   function load(): void {
-    // What is asked makes the pages of before superfluous; where it is refused, this comes again.
+    // A pending question will replace these pages. If it fails, this function is called again.
     if (asking !== undefined || failure !== undefined || directory.needsSignIn) return;
     for (const page of wantedPages()) {
       if (loads.size >= loadsMax) return;
@@ -271,24 +270,24 @@ export function createUserList(directory: Directory, first: Question): UserList 
           (error) => {
             if (isAborted(error) || own !== pages) return;
             const problem = callErrorOf(error);
-            // The server has another key than when the list began: from the top, then.
+            // The server's key has changed since the list began, so start from the top.
             if (problem.reason !== 'INVALID_PAGE_TOKEN') failure = problem;
             else if (asking === undefined) ask(question);
           },
         )
         .finally(() => {
           if (loads.get(page) === controller) loads.delete(page);
-          forgetHeard();
+          dropRecentChanges();
           changeSoon();
           load();
         });
     }
   }
 
-  /** Brings what was just read up to what was heard since it was asked for. */
+  /** Applies the changes since the request to the users that were just read. */
   function correct(sentAt: number): void {
     const gone = new Set<string>();
-    for (const { at, change } of heard) {
+    for (const { at, change } of recentChanges) {
       if (at < sentAt || change.user === undefined) continue;
       if (change.type === UserChange_Type.TYPE_DELETED) gone.add(change.user.id);
       else if (change.user.email !== '') update(change.user, 0);
@@ -296,21 +295,21 @@ export function createUserList(directory: Directory, first: Question): UserList 
     pages.remove(gone);
   }
 
-  /** Who was added after an answer was read, but heard of before it came, when it was the list of before that counted them. */
+  /** Counts the users that were created after the request, because only the previous answer has counted them. */
   function recall(sentAt: number): void {
     const isWhole = question.query === '' && question.filter === '';
-    for (const { at, change } of heard) {
+    for (const { at, change } of recentChanges) {
       if (at < sentAt) continue;
       const { type, user } = change;
       if (type === UserChange_Type.TYPE_CREATED && user?.email) arrive(user, isWhole);
       else if (type === UserChange_Type.TYPE_DELETED && user !== undefined) arrivals.delete(user.id);
-      // The answer's own number may be of before or after this.
+      // The answer's count may or may not include this change.
       countSoon();
     }
   }
 
-  function forgetHeard(): void {
-    if (asking === undefined && loads.size === 0) heard = [];
+  function dropRecentChanges(): void {
+    if (asking === undefined && loads.size === 0) recentChanges = [];
   }
 
   function applyNow(changes: readonly UserChange[]): void {
@@ -320,7 +319,7 @@ export function createUserList(directory: Directory, first: Question): UserList 
     const gone = new Set<string>();
     for (const { type, user } of changes) {
       if (user === undefined) continue;
-      // Without an email it was deleted since, which is told by a change of its own.
+      // Without an email the user has been deleted since then, and a separate change says so.
       const isThere = user.email !== '';
       if (type === UserChange_Type.TYPE_CREATED && isThere) arrive(user, isWhole);
       else if (type === UserChange_Type.TYPE_UPDATED && isThere) {
@@ -358,7 +357,7 @@ export function createUserList(directory: Directory, first: Question): UserList 
     }
     if (!isWhole && !matches(user, question.query)) return;
     addToTotal(1);
-    // Nobody loses their place where all that there is fits on a screen or two.
+    // In a list of one or two screens, inserting a row does not lose the user's place.
     if (!pages.hasMore && pages.rows < pageSize && pages.insert(user)) {
       changed.set(user.id, performance.now());
       return;
@@ -367,7 +366,7 @@ export function createUserList(directory: Directory, first: Question): UserList 
     else arrivals.add(user.id);
   }
 
-  /** Whether somebody who scrolls to the user's place sees the user. */
+  /** Whether the user will be loaded when its position scrolls into view. */
   function isUnloadedRow(user: User): boolean {
     if ((user.createTime?.getTime() ?? 0) > readUpTo) return false;
     const page = pages.pageFor(user);
@@ -449,12 +448,12 @@ export function createUserList(directory: Directory, first: Question): UserList 
     },
     resume() {
       list.retry();
-      // Changes behind the last token come twice.
+      // Changes after the last token arrive twice.
       countSoon();
     },
     refresh(ownUpTo) {
       readUpTo = Math.max(readUpTo, ownUpTo?.getTime() ?? 0);
-      // What is under way may have been read before.
+      // The pending answer may have been read too early.
       mustRefresh = asking !== undefined;
       if (mustRefresh) return;
       for (const load of loads.values()) load.abort();
@@ -476,7 +475,7 @@ export function createUserList(directory: Directory, first: Question): UserList 
       const isReading = asking !== undefined || loads.size > 0;
       for (const change of changes) {
         pendingChanges.push(change);
-        if (isReading) heard.push({ at, change });
+        if (isReading) recentChanges.push({ at, change });
       }
       changeSoon();
     },
@@ -485,9 +484,9 @@ export function createUserList(directory: Directory, first: Question): UserList 
       if (pages.has(user.id)) update(user, performance.now());
       else if (pages.insert(user)) {
         changed.set(user.id, performance.now());
-        // The feed was faster than the answer, and has counted this user already.
+        // If the feed was faster than the answer, the user is already counted.
         const isCounted = arrivals.delete(user.id);
-        // Shown to whoever has just created it even if the search is for others, who are then as many as before.
+        // The page shows a user that it has just created even if it does not match; then the total stays the same.
         if (filter !== '') countSoon();
         else if (!isCounted && matches(user, query)) addToTotal(1);
       } else arrive(user, query === '' && filter === '');
@@ -495,14 +494,14 @@ export function createUserList(directory: Directory, first: Question): UserList 
     },
     put(user) {
       update(user, performance.now());
-      // Perhaps it matches now, or does so no longer.
+      // The user may match now, or no longer match.
       if (question.query !== '' || question.filter !== '') countSoon();
       changeSoon();
     },
     drop(id) {
       if (pages.has(id)) {
         pages.remove(new Set([id]));
-        // Else the feed was first.
+        // Otherwise the feed was faster.
         if (!leaving.delete(id)) {
           dropped.add(id);
           addToTotal(-1);
@@ -532,7 +531,7 @@ export function isSame(a: Question, b: Question): boolean {
   return a.query === b.query && a.filter === b.filter && a.orderBy === b.orderBy;
 }
 
-/** As the server's `query`: every word in one of the fields, whatever its case. */
+/** Like the server's `query`: each word must occur in one of the fields, in any case. */
 function matches(user: User, query: string): boolean {
   const text = `${user.firstName}\n${user.lastName}\n${user.email}`.normalize('NFC').toLowerCase();
   const words = query.normalize('NFC').toLowerCase().split(/\s+/u);
@@ -540,7 +539,7 @@ function matches(user: User, query: string): boolean {
 }
 
 function callErrorOf(error: unknown): CallError {
-  // Anything else is a bug of this page, and is seen on its console.
+  // Any other error is a bug in this page. Show it on the console.
   if (error instanceof CallError) return error;
   throw error;
 }

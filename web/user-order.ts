@@ -1,7 +1,7 @@
-/** The orders of a list as the server has them: by code point, emails in lower case, ties by ascending id. Pure. */
+/** Orders users as the server does: by code point, emails in lower case, ties by ascending id. Pure. */
 import type { User } from '../generated/users/v1/user.js';
 
-/** Where a user stands in one order. Small, because one is kept for each page that was ever seen. */
+/** A user's position in an order. Small, because the page keeps one for each page of the list that it has seen. */
 export interface OrderKey {
   readonly value: string | number;
   readonly id: string;
@@ -42,11 +42,10 @@ function compareValues(a: string | number, b: string | number): number {
   const [x, y] = [String(a), String(b)];
   let at = 0;
   while (at < x.length && x.charCodeAt(at) === y.charCodeAt(at)) at++;
-  // Past the end is -1, before everything.
   return weight(x, at) - weight(y, at);
 }
 
-/** In UTF-16 surrogates stand below U+E000, in the order of code points above U+FFFF. */
+/** UTF-16 surrogates are below U+E000, but sort after U+FFFF by code point. The end of the text sorts first. */
 function weight(text: string, at: number): number {
   if (at >= text.length) return -1;
   const unit = text.charCodeAt(at);

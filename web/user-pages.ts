@@ -1,20 +1,20 @@
 /**
- * What the page remembers of a list: every page's token, and the users of a few pages.
+ * The list's memory: the token of each page, and the users of a few pages. Sends no requests.
  *
- * Pages are keyset pages, so a page that was dropped can be had again by its token wherever it is, and holds whoever is
- * in that part of the order by then. Pure memory: calls nobody.
+ * These are keyset pages, so a dropped page can be loaded again by its token, with the users that are in that part of
+ * the order by then.
  */
 import type { User } from '../generated/users/v1/user.js';
 import { createUserOrder, type OrderKey } from './user-order.js';
 
 export interface Page {
-  /** What brings it: the server's token of the page before, or empty for the first. */
+  /** The token to load it with, from the previous page; empty for the first page. */
   readonly token: string;
-  /** The row that it begins with. */
+  /** The number of its first row. */
   readonly start: number;
-  /** How many rows it has, or had when it was last seen. */
+  /** The number of its rows, or the last known number. */
   readonly count: number;
-  /** Undefined where it was not loaded yet, or dropped. */
+  /** Undefined if the page was not loaded yet, or was dropped. */
   readonly users: readonly User[] | undefined;
 }
 
@@ -23,35 +23,38 @@ interface OwnPage {
   start: number;
   count: number;
   users: User[] | undefined;
-  /** Who stood last when the next page began; undefined where there is no next one. */
+  /** The last user's position when the next page was added; undefined without a next page. */
   upTo: OrderKey | undefined;
   usedAt: number;
 }
 
 export interface UserPages {
-  /** All rows that are known, loaded or not. */
+  /** The number of known rows, loaded or not. */
   readonly rows: number;
-  /** Whether there are rows behind the known ones. */
+  /** Whether there are rows after the known ones. */
   readonly hasMore: boolean;
   readonly loadedPages: number;
-  /** The page that has a row; behind the known rows the one that is to be loaded next. */
+  /** The page of a row. After the known rows, the next page to load. */
   pageOf(row: number): Page | undefined;
-  /** The page that has the user's place in the order, whether or not the user is in it. */
+  /** The page that contains the user's position in the order, even if the user is not in it. */
   pageFor(user: User): Page | undefined;
   userAt(row: number): User | undefined;
-  /** -1 where the user is not in memory. */
+  /** Returns -1 if the user is not in memory. */
   rowOf(id: string): number;
   has(id: string): boolean;
-  /** What the server sent for a page of these. */
+  /** Stores the server's answer for a page. */
   fill(page: Page, users: readonly User[], nextToken: string): void;
-  /** In place, wherever the change would move them. False where the user is not in memory. */
+  /** Replaces a user without moving it. Returns false if the user is not in memory. */
   replace(user: User): boolean;
   remove(ids: ReadonlySet<string>): void;
-  /** At its place, where that is surely in memory: says whether it was. */
+  /** Inserts a user at its position. Returns false if that position is not in memory. */
   insert(user: User): boolean;
-  /** Keeps the users of `pagesMax` pages: those that were used last, always those with rows from `first` to `last`. */
+  /**
+   * Keeps the `pagesMax` pages that were used last, and all with rows from `first` to `last`. Drops the other pages'
+   * users.
+   */
   keep(first: number, last: number): void;
-  /** Drops the users of all pages but those with rows from `first` to `last`. */
+  /** Drops the users of all pages except those with rows from `first` to `last`. */
   keepOnly(first: number, last: number): void;
 }
 
@@ -94,7 +97,7 @@ export function createUserPages(orderBy: string, pagesMax: number): UserPages {
   function pageOf(row: number): OwnPage | undefined {
     const last = pages.at(-1);
     if (row >= rows) return last?.users === undefined ? last : undefined;
-    // Several pages may begin at one row, where all but the last of them are empty.
+    // Several pages may begin at the same row if all but the last of them are empty.
     return pages[indexOf(row)];
   }
 
@@ -133,14 +136,14 @@ export function createUserPages(orderBy: string, pagesMax: number): UserPages {
     fill(given, users, nextToken) {
       const at = pages.indexOf(given as OwnPage);
       const page = pages[at];
-      // Another answer has made it superfluous.
+      // Another answer has removed this page.
       if (page === undefined) return;
       drop(page);
       page.usedAt = ++clock;
       let own = [...users];
       const last = own.at(-1);
       if (nextToken === '') {
-        // Whoever is behind is in this answer.
+        // All later users are in this answer.
         for (const gone of pages.splice(at + 1)) drop(gone);
         page.upTo = undefined;
       } else if (page.upTo === undefined) {
@@ -148,10 +151,10 @@ export function createUserPages(orderBy: string, pagesMax: number): UserPages {
         pages.push(newPage(nextToken, undefined));
       } else {
         const { upTo } = page;
-        // Some have gone from here since: what was sent in their place belongs to the next page.
+        // Users may have left this page since then. The users sent in their place belong to the next page.
         own = own.filter((user) => order.compare(order.keyOf(user), upTo) <= 0);
         if (own.length === users.length && last !== undefined && order.compare(order.keyOf(last), upTo) < 0) {
-          // Others have come: the rest of this part is a page of its own.
+          // New users were added here, so the rest of this part becomes a separate page.
           page.upTo = order.keyOf(last);
           const rest = newPage(nextToken, upTo);
           rest.count = 1;
@@ -159,7 +162,7 @@ export function createUserPages(orderBy: string, pagesMax: number): UserPages {
         }
       }
       for (const { id } of own) {
-        // Whoever has moved here from a page that was loaded before stands in both.
+        // A user that moved here from another loaded page is still in that one, too.
         const before = places.get(id);
         if (before?.users !== undefined) before.users = before.users.filter((user) => user.id !== id);
         places.set(id, page);

@@ -1,4 +1,6 @@
-/** How the page is built into dist/web: one script, one style sheet, nothing inline, names that change with the content. */
+/**
+ * Builds the page into dist/web: one script, one style sheet, nothing inline, and names that change with the content.
+ */
 import { defineConfig } from 'vite';
 
 export default defineConfig({
@@ -8,7 +10,7 @@ export default defineConfig({
   build: {
     outDir: '../dist/web',
     emptyOutDir: true,
-    // Since light-dark(): the browsers of the middle of 2024.
+    // The first browsers with light-dark(), of the middle of 2024.
     target: ['chrome123', 'edge123', 'firefox120', 'safari17.5'],
     assetsInlineLimit: 0,
     cssCodeSplit: false,
@@ -17,6 +19,6 @@ export default defineConfig({
     rolldownOptions: { output: { codeSplitting: false } },
   },
   oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
-  // `npx vite web` for work on the page, beside a server that runs.
+  // For `npx vite web`, which serves the page during development and needs a running server.
   server: { proxy: { '^/(users\\.v1\\.|metrics|healthz|readyz)': 'http://localhost:8080' } },
 });

@@ -1,10 +1,10 @@
-/** What the page shows of the server's activity, in a real browser against the whole application. */
+/** Tests the page's activity view in a real browser, against the whole application. */
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { startTestApp, type TestApp } from '../support/app.js';
 import { browserMissing, type OpenOptions, startBrowser, type TestBrowser, type TestPage } from './browser.js';
 
-const patience = { timeout: 30_000 };
-// What a browser itself says on its console of an answer that is missing.
+const pollTimeout = { timeout: 30_000 };
+// The browser's own console messages about failed requests.
 const connectionLost = /Failed to load resource|ERR_/;
 
 describe.skipIf(browserMissing !== undefined)('activity', () => {
@@ -26,7 +26,7 @@ describe.skipIf(browserMissing !== undefined)('activity', () => {
     return opened;
   }
 
-  /** Calls for as long as the test lasts. */
+  /** Sends calls until the test ends. */
   function keepCalling(): void {
     const timer = setInterval(() => {
       for (let at = 0; at < 5; at++) app.client.listUsers({ pageSize: 1 }).catch(() => {});
@@ -35,37 +35,37 @@ describe.skipIf(browserMissing !== undefined)('activity', () => {
     onTestFinished(() => clearInterval(timer));
   }
 
-  it('shows the calls that others make, as lines and as text', async () => {
+  it('shows the calls of other clients, as lines and as text', async () => {
     keepCalling();
     const { page, expectNoFaults } = await open();
     const calls = page.getByRole('img', { name: /^Calls per second/ });
     const now = async () =>
-      /now All ([\d.,]+), Not OK ([\d.,]+)/.exec((await calls.getAttribute('aria-label', patience)) ?? '');
-    await expect.poll(async () => Number((await now())?.[1]), patience).toBeGreaterThan(3);
-    await expect.poll(async () => Number((await now())?.[2]), patience).toBeGreaterThan(0);
+      /now All ([\d.,]+), Not OK ([\d.,]+)/.exec((await calls.getAttribute('aria-label', pollTimeout)) ?? '');
+    await expect.poll(async () => Number((await now())?.[1]), pollTimeout).toBeGreaterThan(3);
+    await expect.poll(async () => Number((await now())?.[2]), pollTimeout).toBeGreaterThan(0);
     await expect
-      .poll(() => page.getByRole('img', { name: /^Latency/ }).getAttribute('aria-label'), patience)
+      .poll(() => page.getByRole('img', { name: /^Latency/ }).getAttribute('aria-label'), pollTimeout)
       .toMatch(/now p50 [\d.]+ m?s, p95 [\d.]+ m?s/);
     await expect
-      .poll(() => page.getByRole('img', { name: /^Calls for each/ }).getAttribute('aria-label'), patience)
+      .poll(() => page.getByRole('img', { name: /^Calls per statement/ }).getAttribute('aria-label'), pollTimeout)
       .toMatch(/get \d/);
     await expect
-      .poll(() => page.getByRole('img', { name: /^Watchers/ }).getAttribute('aria-label'), patience)
+      .poll(() => page.getByRole('img', { name: /^Watchers/ }).getAttribute('aria-label'), pollTimeout)
       .toMatch(/now 1/);
-    await expect.poll(() => calls.locator('polyline').count(), patience).toBe(2);
-    await page.getByText('The same as a table').click();
-    await expect.poll(() => page.getByRole('table').getByRole('row').count(), patience).toBeGreaterThan(1);
+    await expect.poll(() => calls.locator('polyline').count(), pollTimeout).toBe(2);
+    await page.getByText('Show as a table').click();
+    await expect.poll(() => page.getByRole('table').getByRole('row').count(), pollTimeout).toBeGreaterThan(1);
     expectNoFaults();
   });
 
-  it('says that there are no figures, and goes on when there are', async () => {
+  it('says that it cannot read the metrics, and continues when it can', async () => {
     const { page, expectNoFaults } = await open();
     await page.getByRole('img', { name: /^Memory/ }).waitFor();
     await page.route('**/metrics', (route) => route.abort('connectionrefused'));
-    const problem = page.getByText('metrics cannot be reached');
+    const problem = page.getByText('Cannot reach the server’s metrics');
     await problem.waitFor();
     for (const [answer, text] of [
-      [{ status: 500, body: 'no' }, 'The server gives no metrics (HTTP 500).'],
+      [{ status: 500, body: 'no' }, 'The server returned no metrics (HTTP 500).'],
       [{ status: 200, contentType: 'text/html', body: '<h1>Sign in</h1>' }, 'The answer did not come from Roster'],
     ] as const) {
       await page.unroute('**/metrics');
@@ -81,7 +81,7 @@ describe.skipIf(browserMissing !== undefined)('activity', () => {
     expectNoFaults(connectionLost);
   });
 
-  it('asks nobody while nobody looks', async () => {
+  it('sends no requests while the page is hidden', async () => {
     const { page } = await open();
     await page.getByRole('img', { name: /^Memory/ }).waitFor();
     let asked = 0;
@@ -95,11 +95,11 @@ describe.skipIf(browserMissing !== undefined)('activity', () => {
       }, state);
     await become('hidden');
     const before = asked;
-    // Two of its intervals: there is nothing to wait for where nothing is to happen.
+    // Two of its intervals. There is no condition to wait for if nothing should happen.
     await page.waitForTimeout(4_500);
     expect(asked - before).toBeLessThanOrEqual(1);
     await become('visible');
-    await expect.poll(() => asked - before, patience).toBeGreaterThan(1);
+    await expect.poll(() => asked - before, pollTimeout).toBeGreaterThan(1);
   });
 
   it.each([
@@ -109,7 +109,7 @@ describe.skipIf(browserMissing !== undefined)('activity', () => {
     ['dark', 360],
   ] as const)('is accessible, %s and %i px wide', async (theme, width) => {
     const { page, expectAccessible, expectNoFaults } = await open({ theme, width });
-    await page.getByText('The same as a table').click();
+    await page.getByText('Show as a table').click();
     await page.getByRole('table').getByRole('row').nth(1).waitFor();
     await expectAccessible();
     expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(width);

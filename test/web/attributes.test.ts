@@ -1,17 +1,17 @@
-/** Attributes as rows of text: what is not touched stays what it was, and what is wrong is said of the row it is in. */
+/** Tests attributes as rows of text: values that are not edited stay the same, and each problem names its row. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { newRow, readRows, rowsOf, withText, withType } from '../../web/attributes.js';
 import { differences, type JsonObject, noFields, withValues } from '../../web/user-fields.js';
 
-// The page's entry does so, too.
+// As in the page's main.tsx.
 Reflect.deleteProperty(Object.prototype, '__proto__');
 
 const key = fc.oneof(fc.string(), fc.constantFrom('', '__proto__', 'a.b', '"', '\\', '😀'));
 const json = fc.dictionary(key, fc.jsonValue()).map((value) => JSON.parse(JSON.stringify(value)) as JsonObject);
 
 describe('rows of attributes', () => {
-  it('come back as they were', () => {
+  it('do not change if they are not edited', () => {
     fc.assert(
       fc.property(json, (attributes) => {
         expect(readRows(rowsOf(attributes))).toEqual({ attributes });
@@ -19,7 +19,7 @@ describe('rows of attributes', () => {
     );
   });
 
-  it('come back as they were, too, where their text was written again', () => {
+  it('do not change if their text is typed again', () => {
     fc.assert(
       fc.property(json, (attributes) => {
         const retyped = rowsOf(attributes).map((row) => withText(row, row.text));
@@ -28,7 +28,7 @@ describe('rows of attributes', () => {
     );
   });
 
-  it('take a number as JSON writes it, and nothing else', () => {
+  it('accept a number only in the syntax of JSON', () => {
     const row = withType({ ...newRow(), key: 'n' }, 'number');
     for (const [text, value] of [
       ['42', 42],
@@ -42,7 +42,7 @@ describe('rows of attributes', () => {
     }
   });
 
-  it('refuse a number that would become another one', () => {
+  it('reject a number that would lose precision', () => {
     const row = { ...newRow(), key: 'n' };
     for (const [type, text] of [
       ['number', '9007199254740993'],
@@ -57,7 +57,7 @@ describe('rows of attributes', () => {
     });
   });
 
-  it('say of JSON what is wrong with it', () => {
+  it('report the error in invalid JSON', () => {
     const row = withType({ ...newRow(), key: 'j' }, 'json');
     expect(readRows([withText(row, '{"a":[1]}')])).toEqual({ attributes: { j: { a: [1] } } });
     for (const text of ['', '{"a":', "{'a':1}", '"\\ud800"']) {
@@ -65,13 +65,13 @@ describe('rows of attributes', () => {
     }
   });
 
-  it('say which key is there already, and pass over a row that was only added', () => {
+  it('report a duplicate key, and ignore a row that was only added', () => {
     const twice = [{ ...newRow(), key: 'a', text: '1' }, { ...newRow(), key: 'a', text: '2' }, newRow()];
     expect([...(readRows(twice).problems?.keys() ?? [])]).toEqual([twice[1]?.id]);
     expect(readRows([newRow()])).toEqual({ attributes: {} });
   });
 
-  it('keep what was typed when they get another type', () => {
+  it('keep the text if their type changes', () => {
     const row = { ...newRow(), key: 'a', text: 'say "yes"' };
     expect(readRows([withType(row, 'json')])).toEqual({ attributes: { a: 'say "yes"' } });
     expect(withType(withType(row, 'json'), 'text').text).toBe('say "yes"');
@@ -82,7 +82,7 @@ describe('rows of attributes', () => {
 });
 
 describe('two versions of a user', () => {
-  it('differ in the paths of an update mask, and are equal once those were taken over', () => {
+  it('differ in the paths of an update mask, and are equal after those were copied', () => {
     fc.assert(
       fc.property(json, json, fc.string(), (a, b, firstName) => {
         const one = { ...noFields, attributes: a };

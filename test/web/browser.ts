@@ -1,7 +1,7 @@
 /**
- * A real Chromium for tests of the page: opens pages, notes what goes wrong in them, runs axe.
+ * A real Chromium for tests of the page: opens pages, records their faults, runs axe.
  *
- * A page that logs an error or breaks its Content-Security-Policy is at fault, whatever else it shows: `expectNoFaults`.
+ * A page that logs an error or violates its Content-Security-Policy fails `expectNoFaults`.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -10,13 +10,13 @@ import { expect } from 'vitest';
 
 const executable = process.env.CHROMIUM ?? '/usr/bin/chromium';
 
-/** Why no test of the page can run here, or undefined: `describe.skipIf(browserMissing !== undefined)`. */
+/** Why tests of the page cannot run, or undefined: `describe.skipIf(browserMissing !== undefined)`. */
 export const browserMissing: string | undefined = existsSync(executable)
   ? undefined
-  : `no Chromium at ${executable}; CHROMIUM may name another one`;
-if (browserMissing !== undefined) console.warn(`The page is not tested: ${browserMissing}.`);
+  : `there is no Chromium at ${executable}; set CHROMIUM to its path`;
+if (browserMissing !== undefined) console.warn(`Skipping the tests of the page: ${browserMissing}.`);
 
-// It must call nobody; and it has no GPU, and no sandbox as root.
+// Chromium must call no other hosts, has no GPU, and cannot use its sandbox as root.
 const flags = [
   '--no-sandbox',
   '--disable-gpu',
@@ -28,7 +28,7 @@ const flags = [
 ];
 
 export interface TestBrowser extends AsyncDisposable {
-  /** A page of its own, in a profile of its own that is empty. `theme` and a size as somebody's machine has them. */
+  /** Opens a page in a new, empty profile. `theme` is the system's theme. */
   open(url: string, options?: OpenOptions): Promise<TestPage>;
 }
 
@@ -41,11 +41,11 @@ export interface OpenOptions {
 
 export interface TestPage {
   readonly page: Page;
-  /** Errors on the console, what was thrown and not caught, requests to another host, and broken policies. */
+  /** Errors on the console, uncaught exceptions, requests to other hosts, and violations of the policy. */
   readonly faults: string[];
-  /** Fails where there was a fault; `but` are those that the test has brought about. */
+  /** Fails if there was a fault. `but` matches faults that the test causes. */
   expectNoFaults(but?: RegExp): void;
-  /** Fails with what axe finds against WCAG 2.2 AA and its best practices. */
+  /** Fails if axe finds violations of WCAG 2.2 AA or of its best practices. */
   expectAccessible(): Promise<void>;
 }
 
@@ -89,7 +89,7 @@ export async function startBrowser(): Promise<TestBrowser> {
 const axeSource = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
 async function expectAccessible(page: Page): Promise<void> {
-  // What moves is not yet what it will be; a spinner moves for ever.
+  // Wait for animations to end, except for spinners, which never end.
   await page.evaluate(() =>
     Promise.allSettled(
       document
@@ -98,7 +98,7 @@ async function expectAccessible(page: Page): Promise<void> {
         .map((animation) => animation.finished),
     ),
   );
-  // As the debugger evaluates it, which no policy of the page forbids.
+  // The debugger evaluates it, so the page's policy does not apply.
   await page.evaluate(axeSource);
   const found = await page.evaluate(async () => {
     const { axe } = globalThis as unknown as { axe: typeof import('axe-core') };

@@ -1,4 +1,4 @@
-/** CSV in the page against the command line's: the same rows are read and refused, the same bytes written. */
+/** Compares the page's CSV with the command line's: both read and reject the same rows, and write the same bytes. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { openCsv } from '../../src/cli/csv-rules.js';
@@ -24,7 +24,7 @@ async function* inPieces(text: string, length: number): AsyncGenerator<string> {
 
 type Read = { rows: unknown[]; problem: string };
 
-/** The rows and what ended them, which leaves no row out that comes before. */
+/** Collects the rows, and the error that ended them. */
 async function collect(rows: AsyncIterable<unknown>): Promise<Read> {
   const read: Read = { rows: [], problem: '' };
   try {
@@ -63,7 +63,7 @@ function quote(text: string, isQuoted: boolean): string {
 }
 
 describe('the rows of a file', () => {
-  it('are those that roster import reads, whatever ends the lines and however the file comes', async () => {
+  it('are those that roster import reads, with any line ends and any pieces of the file', async () => {
     const line = fc.record({
       cells: fc.array(fc.record({ text: cell, isQuoted: fc.boolean() }), { minLength: 1, maxLength: 6 }),
       end: fc.constantFrom('\n', '\r\n', '\r', '\n\n'),
@@ -85,7 +85,7 @@ describe('the rows of a file', () => {
     );
   });
 
-  it('and the place where quotes are broken are the same in both, whatever the file holds', async () => {
+  it('and the position of broken quotes are the same in both, for any file', async () => {
     const text = fc.string({
       unit: fc.constantFrom('a', 'é', ' ', ';', ';', '"', '"', '\n', '\r', '\r\n'),
       maxLength: 60,
@@ -99,7 +99,7 @@ describe('the rows of a file', () => {
     );
   });
 
-  it('end where quotes are broken, after all rows before', async () => {
+  it('end at broken quotes, after all previous rows', async () => {
     const header = 'first_name,email\n';
     for (const [rest, count, problem] of [
       ['A,a@x\nB,"b', 1, /line 3 .*never closed/],
@@ -107,14 +107,14 @@ describe('the rows of a file', () => {
       ['"A\nA",a@x\n\n,,\nB b"c,c@x\n', 1, /line 6 .*does not begin/],
     ] as const) {
       for (const read of [readHere(header + rest, 5), readByCli(header + rest, 500)]) {
-        const { rows, problem: told } = await read;
+        const { rows, problem: found } = await read;
         expect(rows).toHaveLength(count);
-        expect(told).toMatch(problem);
+        expect(found).toMatch(problem);
       }
     }
   });
 
-  it('end before one that is longer than any user, even if it is closed', async () => {
+  it('end before a row that is longer than any user, even if its quotes are closed', async () => {
     for (const end of ['', '",a@x\n']) {
       const text = `first_name,email\n"${'a'.repeat(1_100_000)}${end}`;
       for (const read of [readHere(text, 2_000_000), readHere(text, 65_536), readByCli(text, 65_536)]) {
@@ -123,7 +123,7 @@ describe('the rows of a file', () => {
     }
   });
 
-  /** A blob gives its bytes as it likes; a source of single bytes is the hardest. */
+  /** A blob may deliver its bytes in any pieces. Single bytes are the hardest case. */
   function fileOf(bytes: Uint8Array): Blob {
     const stream = new ReadableStream({
       start(controller) {
@@ -134,27 +134,27 @@ describe('the rows of a file', () => {
     return { stream: () => stream } as unknown as Blob;
   }
 
-  it('keep letters that lie across two pieces of the file, and lose its byte order mark', async () => {
+  it('keep characters that two pieces of the file share, and lose its byte order mark', async () => {
     const { text } = readText(fileOf(new TextEncoder().encode('\ufefffirst_name\nÉ😀')));
     expect((await Array.fromAsync(text)).join('')).toBe('first_name\nÉ😀');
   });
 
-  it('come from a file in another encoding, if that is said', async () => {
+  it('come from a file in another encoding if it is given', async () => {
     const { text } = readText(fileOf(Uint8Array.of(0x4a, 0xfc, 0x80)), { encoding: 'windows-1252' });
     expect((await Array.fromAsync(text)).join('')).toBe('Jü€');
   });
 
-  it('are none where the file is not UTF-8', async () => {
+  it('cannot be read if the file is not UTF-8', async () => {
     const { text } = readText(new Blob([Uint8Array.of(0x41, 0x0a, 0xff)]));
     await expect(Array.fromAsync(text)).rejects.toThrow('line 2 on: it is not UTF-8');
   });
 });
 
-it('says which columns are the same field, and which are missing', () => {
+it('names the columns of one field, and the missing columns', () => {
   expect(refuseColumns(matchHeader(['firstName', ' email ']))).toBeUndefined();
   expect(refuseColumns(matchHeader(['email']))).toContain('first_name');
   expect(refuseColumns(matchHeader(['email', 'E-Mail', 'first_name']))).toBe(
-    'Two columns are email: “email” (column 1) and “E-Mail” (column 2). Leave all but one of them out.',
+    'Two columns are email: “email” (column 1) and “E-Mail” (column 2). Ignore all but one of them.',
   );
 });
 
@@ -162,7 +162,7 @@ it('offers encodings that exist, by their standard names', () => {
   for (const [encoding] of encodings) expect(parseEncoding(encoding)).toBe(encoding);
 });
 
-describe('what is written', () => {
+describe('the written file', () => {
   const text = fc.string({ unit: fc.constantFrom('a', 'é', '😀', ' ', ',', '"', '=', '@', '\u202e') });
 
   it('has the bytes of roster export', () => {
@@ -183,7 +183,7 @@ describe('what is written', () => {
     );
   });
 
-  it('of rejected rows has what is wrong in front, once', () => {
+  it('of rejected rows starts with the columns of the error, only once', () => {
     const csv = createRejectedCsv(['error_field', 'first_name', 'email'], ';');
     expect(csv.header).toBe('error_field;error_reason;error_message;first_name;email\n');
     expect(createRejectedCsv(['email'], '~').header).toBe('sep=~\nerror_field~error_reason~error_message~email\n');

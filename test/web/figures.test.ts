@@ -1,23 +1,23 @@
-/** What the page makes of the server's figures. */
+/** Tests what the page computes from the server's metrics. */
 import { describe, expect, it } from 'vitest';
 import { createMetrics, figuresText } from '../../src/telemetry/metrics.js';
 import { activityBetween, parseFigures, quantile } from '../../web/figures.js';
 
 const method = (name: string) => `users.v1.UserService/${name}`;
 
-describe('activity between two looks at the figures', () => {
-  it('is what the calls between them were', async () => {
+describe('activity between two samples of the metrics', () => {
+  it('is that of the calls between them', async () => {
     const metrics = createMetrics();
     metrics.observe({ feed: { watcherCount: 3, lagMs: 250 } });
     metrics.call(method('GetUser'), 'OK', 9000);
-    const look = async () => parseFigures(await figuresText([metrics.figures()]));
-    const before = await look();
+    const sample = async () => parseFigures(await figuresText([metrics.figures()]));
+    const before = await sample();
     for (let at = 0; at < 20; at++) metrics.call(method('GetUser'), at < 5 ? 'NOT_FOUND' : 'OK', 2);
-    // Of how long a stream was open nobody wants to know here.
+    // The duration of a stream does not count.
     metrics.call(method('WatchUsers'), 'CANCELLED', 60_000);
     metrics.batch('get', 4);
     metrics.batch('get', 8);
-    const activity = activityBetween(before, await look(), 2, 1000);
+    const activity = activityBetween(before, await sample(), 2, 1000);
     expect(activity).toMatchObject({
       atMs: 1000,
       callsPerSecond: 10.5,
@@ -31,15 +31,15 @@ describe('activity between two looks at the figures', () => {
     expect(activity.memoryBytes).toBeGreaterThan(1e6);
   });
 
-  it('begins at 0 again where a server was started anew', () => {
+  it('begins at 0 again after a restart of the server', () => {
     const count = (value: number) =>
       parseFigures(`roster_call_duration_seconds_count{method="x",status="OK"} ${value}`);
     expect(activityBetween(count(1000), count(8), 2, 0).callsPerSecond).toBe(4);
   });
 
-  it('has no latency where nobody called', () => {
-    const figures = parseFigures('roster_watchers 1\n# HELP nothing\n\nnonsense');
-    expect(activityBetween(figures, figures, 2, 0)).toMatchObject({
+  it('has no latency without calls', () => {
+    const parsed = parseFigures('roster_watchers 1\n# HELP nothing\n\nnonsense');
+    expect(activityBetween(parsed, parsed, 2, 0)).toMatchObject({
       callsPerSecond: 0,
       p50: undefined,
       poolBusy: undefined,
@@ -48,7 +48,7 @@ describe('activity between two looks at the figures', () => {
 });
 
 describe('a quantile', () => {
-  it('lies within its bucket, over several series, and no higher than the last bound', () => {
+  it('lies in its bucket, over several series, and is at most the last bound', () => {
     const buckets = [
       ['le="0.1",method="a"', 5],
       ['le="0.2",method="a"', 10],

@@ -1,4 +1,4 @@
-/** Files into the directory and out of it, in a real browser against the whole application. */
+/** Tests import and export in a real browser, against the whole application. */
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -8,8 +8,8 @@ import { roster } from '../cli/command-line.js';
 import { startTestApp, type TestApp } from '../support/app.js';
 import { browserMissing, type OpenOptions, startBrowser, type TestBrowser, type TestPage } from './browser.js';
 
-const patience = { timeout: 30_000 };
-// What a browser itself says on its console of a connection that breaks.
+const pollTimeout = { timeout: 30_000 };
+// The browser's own console messages about broken connections.
 const connectionLost = /Failed to load resource|ERR_/;
 
 const dialog = (page: Page): Locator => page.getByRole('dialog');
@@ -44,7 +44,7 @@ describe.skipIf(browserMissing !== undefined)('files of users', () => {
   async function open(hash: string, options?: OpenOptions): Promise<TestPage> {
     const opened = await browser.open(`${app.http}/#${hash}`, options);
     onTestFinished(() => opened.page.context().close());
-    // Nobody could answer the system's own dialog here; browsers without one download.
+    // A test cannot operate the system's file dialog. Without it, the page downloads the file.
     await opened.page.evaluate(() => Object.defineProperty(window, 'showSaveFilePicker', { value: undefined }));
     await dialog(opened.page).waitFor();
     return opened;
@@ -68,21 +68,21 @@ describe.skipIf(browserMissing !== undefined)('files of users', () => {
     });
   }
 
-  it('are shown before anything is sent, and what their columns are can be said', async () => {
+  it('are shown before anything is sent, and the user can choose the fields of their columns', async () => {
     const { page, expectNoFaults } = await open('dialog=import');
     const calls: string[] = [];
     page.on('request', (request) => calls.push(request.url()));
     await choose(page, '\ufeffRufname;Adresse;attributes.floor;Team;id\r\nÉva;eva@example.com;3;"a;b";7\r\n');
     await dialog(page).getByText('Choose a column for first_name and for email').waitFor();
     await dialog(page).getByText('Éva', { exact: true }).waitFor();
-    await dialog(page).getByText('left out: only the directory sets it').waitFor();
+    await dialog(page).getByText('ignored: only the server sets it').waitFor();
     await button(page, 'Import').click({ force: true });
-    await dialog(page).getByLabel('What Rufname is').selectOption('First name');
-    await dialog(page).getByLabel('What Adresse is').selectOption('Email');
-    await dialog(page).getByLabel('What Team is').selectOption('Attribute “Team”');
+    await dialog(page).getByLabel('Field of Rufname').selectOption('First name');
+    await dialog(page).getByLabel('Field of Adresse').selectOption('Email');
+    await dialog(page).getByLabel('Field of Team').selectOption('Attribute “Team”');
     expect(calls.filter((url) => url.includes('BatchCreateUsers'))).toEqual([]);
     await button(page, 'Import').click();
-    await dialog(page).getByText('The whole file is done.').waitFor();
+    await dialog(page).getByText('The import is complete.').waitFor();
     expect(await all()).toEqual([
       {
         firstName: 'Éva',
@@ -95,7 +95,7 @@ describe.skipIf(browserMissing !== undefined)('files of users', () => {
     expectNoFaults();
   });
 
-  it('say what they are where they are none', async () => {
+  it('are rejected with the reason if they are not CSV', async () => {
     const { page } = await open('dialog=import');
     await choose(page, Buffer.from([0x61, 0xff]));
     await dialog(page).getByText('not UTF-8').waitFor();
@@ -122,10 +122,10 @@ describe.skipIf(browserMissing !== undefined)('files of users', () => {
       'First Name [Required],Last Name [Required],Email Address [Required],\rJürgen,Groß,jg@example.com,',
       'commas',
     ],
-  ])('from %s are understood, and what their columns are is shown', async (_, text, delimiter) => {
+  ])('from %s are understood, and the fields of their columns are shown', async (_, text, delimiter) => {
     const { page, expectNoFaults } = await open('dialog=import');
     await choose(page, text);
-    await dialog(page).getByText(`one row, cells divided by ${delimiter}`).waitFor();
+    await dialog(page).getByText(`one row, cells separated by ${delimiter}`).waitFor();
     const chosen = dialog(page).locator('.columns select');
     expect(await chosen.evaluateAll((all) => all.map((each) => (each as HTMLSelectElement).value))).toEqual([
       'first_name',
@@ -133,12 +133,12 @@ describe.skipIf(browserMissing !== undefined)('files of users', () => {
       'email',
     ]);
     await button(page, 'Import').click();
-    await dialog(page).getByText('The whole file is done.').waitFor();
+    await dialog(page).getByText('The import is complete.').waitFor();
     expect(await all()).toMatchObject([{ firstName: 'Jürgen', lastName: 'Groß', email: 'jg@example.com' }]);
     expectNoFaults();
   });
 
-  it('in another encoding are read when that is chosen, and so are their rejected rows', async () => {
+  it('in another encoding are read if it is chosen, and so are their rejected rows', async () => {
     const { page, expectAccessible, expectNoFaults } = await open('dialog=import');
     await choose(page, Buffer.from('First name;Mail\r\nAda;ada@example.com\r\nJ\xfcrgen;nobody\r\n', 'latin1'));
     await dialog(page).getByText('from line 3 on: it is not UTF-8. Choose the encoding').waitFor();
@@ -154,37 +154,37 @@ describe.skipIf(browserMissing !== undefined)('files of users', () => {
     expectNoFaults();
   });
 
-  it('whose header is in another encoding are read when that is chosen', async () => {
+  it('with a header in another encoding are read if it is chosen', async () => {
     const { page } = await open('dialog=import');
     await choose(page, Buffer.from('Pr\xe9nom;Mail\r\nAda;ada@example.com\r\n', 'latin1'));
     await dialog(page).getByText('from line 1 on: it is not UTF-8').waitFor();
     await dialog(page).getByLabel('Encoding').selectOption('windows-1252');
-    await dialog(page).getByLabel('What Prénom is').waitFor();
+    await dialog(page).getByLabel('Field of Prénom').waitFor();
   });
 
-  it('with broken quotes are known to be so before anything is sent, and hide no rejected row', async () => {
+  it('with broken quotes are reported before anything is sent, and hide no rejected row', async () => {
     const { page, expectNoFaults } = await open('dialog=import');
     await choose(page, 'first_name,email\nAda,ada@example.com\nBad,nope\n"Eve,eve@example.com\nBob,bob@example.com\n');
     await dialog(page).getByText('from line 4 on: a quote is opened and never closed. Only the rows before').waitFor();
     await button(page, 'Import').click();
     await dialog(page)
-      .getByText(/^Ended early: 2 rows of the file are done/)
+      .getByText(/^Ended early: 2 rows are done/)
       .waitFor();
     await dialog(page).getByText('The file cannot be read from line 4 on').waitFor();
     expect(await counts(page)).toEqual({ Created: '1', Skipped: '0', Rejected: '1' });
     expectNoFaults();
   });
 
-  it('with two columns for one field are refused until one is left out', async () => {
+  it('with two columns for one field are rejected until one is ignored', async () => {
     const { page } = await open('dialog=import');
     await choose(page, 'first_name,mail,EmailAddress\nAda,ada@example.com,ada@example.com\n');
     await dialog(page).getByText('Two columns are email: “mail” (column 2) and “EmailAddress” (column 3).').waitFor();
-    await dialog(page).getByLabel('What mail is').selectOption('left out');
+    await dialog(page).getByLabel('Field of mail').selectOption('Ignore');
     await button(page, 'Import').click();
-    await dialog(page).getByText('The whole file is done.').waitFor();
+    await dialog(page).getByText('The import is complete.').waitFor();
   });
 
-  it('are imported but for bad rows, which come back as a file with what is wrong', async () => {
+  it('are imported except for invalid rows, which come back as a file with the errors', async () => {
     await app.client.createUser({ user: { firstName: 'There', email: 'there@example.com' } });
     const { page, expectAccessible, expectNoFaults } = await open('dialog=import');
     const rows = Array.from({ length: 130 }, (_, at) => `U${at},u${at}@example.com,`);
@@ -213,22 +213,22 @@ describe.skipIf(browserMissing !== undefined)('files of users', () => {
     expect(await all()).toHaveLength(126);
     await button(page, 'Close').last().click();
     await dialog(page).waitFor({ state: 'detached' });
-    await expect.poll(() => page.locator('.total').textContent(), patience).toBe('126 users');
+    await expect.poll(() => page.locator('.total').textContent(), pollTimeout).toBe('126 users');
     expectNoFaults();
   });
 
-  it('skip emails that are taken where that is asked for', async () => {
+  it('skip taken emails if the user chooses that', async () => {
     const { page } = await open('dialog=import');
     const rows = Array.from({ length: 300 }, (_, at) => `U${at},u${at % 200}@example.com`);
     await choose(page, `first_name,email\n${rows.join('\n')}\n`);
     await dialog(page).getByLabel('Skip silently').check();
     await button(page, 'Import').click();
-    await dialog(page).getByText('The whole file is done.').waitFor();
-    // More than one answer has room to name.
+    await dialog(page).getByText('The import is complete.').waitFor();
+    // More than fit into one answer.
     expect(await counts(page)).toEqual({ Created: '200', Skipped: '100', Rejected: '0' });
   });
 
-  it('make no user twice where answers are lost, and go on by themselves', async () => {
+  it('create no user twice if answers are lost, and continue automatically', async () => {
     const { page, expectNoFaults } = await open('dialog=import');
     let lost = 0;
     await page.route('**/BatchCreateUsers', async (route) => {
@@ -241,13 +241,13 @@ describe.skipIf(browserMissing !== undefined)('files of users', () => {
       `first_name,email\n${Array.from({ length: 700 }, (_, at) => `U,u${at}@example.com`).join('\n')}\n`,
     );
     await button(page, 'Import').click();
-    await dialog(page).getByText('The whole file is done.').waitFor();
+    await dialog(page).getByText('The import is complete.').waitFor();
     expect(await counts(page)).toEqual({ Created: '700', Skipped: '0', Rejected: '0' });
     expect(await all()).toHaveLength(700);
     expectNoFaults(connectionLost);
   });
 
-  it('of 20,000 rows go on in view, and stop where that is asked for', async () => {
+  it('of 20,000 rows show their progress, and stop with the button', async () => {
     const { page, expectNoFaults } = await open('dialog=import');
     await choose(
       page,
@@ -258,14 +258,14 @@ describe.skipIf(browserMissing !== undefined)('files of users', () => {
       .poll(
         () =>
           dialog(page)
-            .getByText(/rows done, .* a second/)
+            .getByText(/rows done, .* per second/)
             .count(),
-        patience,
+        pollTimeout,
       )
       .toBe(1);
     await button(page, 'Stop').click();
     await dialog(page)
-      .getByText(/^Stopped: .* rows of the file are done/)
+      .getByText(/^Stopped: .* rows are done/)
       .waitFor();
     const created = Number((await counts(page)).Created?.replaceAll(',', ''));
     expect(created).toBeGreaterThan(0);
@@ -285,7 +285,7 @@ describe.skipIf(browserMissing !== undefined)('files of users', () => {
       { firstName: '😀', lastName: '', email: 'é@example.com', profileImageUrl: 'https://example.com/a,b.png' },
     ];
 
-    it('have the bytes that roster export writes, and make the same users elsewhere', async () => {
+    it('have the bytes that roster export writes, and create the same users elsewhere', async () => {
       await app.client.batchCreateUsers({ users: odd });
       await app.client.importAllUsers(
         Array.from({ length: 2_000 }, (_, at) => ({ firstName: 'U', email: `u${at}@example.com` })),
@@ -321,7 +321,7 @@ describe.skipIf(browserMissing !== undefined)('files of users', () => {
       expect(found).toContain('😀');
     });
 
-    it('say what is wrong with a filter, and write nothing', async () => {
+    it('report an invalid filter, and write nothing', async () => {
       const { page } = await open(`dialog=export&filter=${encodeURIComponent('email ==')}`);
       await button(page, 'Export').click();
       await dialog(page).getByText('No file was written').waitFor();
@@ -342,7 +342,7 @@ describe.skipIf(browserMissing !== undefined)('files of users', () => {
     await dialog(page).getByText('Choose a column for email').waitFor();
     await expectAccessible();
     expect(await fits()).toBe(true);
-    await dialog(page).getByLabel('What Login is').selectOption('Email');
+    await dialog(page).getByLabel('Field of Login').selectOption('Email');
     await button(page, 'Import').click();
     await dialog(page).getByText('but one row was rejected').waitFor();
     await expectAccessible();

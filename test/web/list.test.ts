@@ -1,4 +1,4 @@
-/** The list as people use it, in a real browser against the whole application. */
+/** Tests the list in a real browser, against the whole application. */
 import type { Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import type { User } from '../../src/client/index.js';
@@ -6,8 +6,8 @@ import { startTestApp, type TestApp } from '../support/app.js';
 import { browserMissing, type OpenOptions, startBrowser, type TestBrowser, type TestPage } from './browser.js';
 import { startProxy } from './proxy.js';
 
-const patience = { timeout: 30_000 };
-// What a browser itself says on its console of a connection that is refused.
+const pollTimeout = { timeout: 30_000 };
+// The browser's own console messages about refused connections.
 const connectionLost = /Failed to load resource|ERR_/;
 
 const rows = (page: Page) => page.locator('[data-id]');
@@ -46,17 +46,17 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
   }
 
   describe('of an empty directory', () => {
-    it('invites to fill it, and shows the first user as soon as there is one', async () => {
+    it('offers ways to add users, and shows the first user immediately', async () => {
       const { page, expectAccessible, expectNoFaults } = await open();
-      await page.getByText('Nobody is here yet').waitFor();
+      await page.getByText('No users yet').waitFor();
       expect(await total(page)).toBe('0 users');
       await expectAccessible();
-      await expect.poll(() => sign(page), patience).toBe('live');
+      await expect.poll(() => sign(page), pollTimeout).toBe('live');
       const { id = '' } = await create('Ada', 'Lovelace');
       await row(page, 'Ada Lovelace').waitFor();
-      await expect.poll(() => total(page), patience).toBe('1 user');
+      await expect.poll(() => total(page), pollTimeout).toBe('1 user');
       await app.client.deleteUser({ id });
-      await page.getByText('Nobody is here yet').waitFor();
+      await page.getByText('No users yet').waitFor();
       expectNoFaults();
     });
   });
@@ -73,40 +73,40 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
 
     it('has the newest first', async () => {
       const { page, expectNoFaults } = await open();
-      await expect.poll(() => names(page), patience).toEqual(newestFirst);
+      await expect.poll(() => names(page), pollTimeout).toEqual(newestFirst);
       expect(await total(page)).toBe('4 users');
       expectNoFaults();
     });
 
-    it('is searched while somebody types, and the back button brings everybody back', async () => {
+    it('is searched during typing, and the back button shows all users again', async () => {
       const { page, expectNoFaults } = await open();
       await search(page).pressSequentially('LOVE');
-      await expect.poll(() => names(page), patience).toEqual(['Ada Lovelace']);
-      await expect.poll(() => total(page), patience).toBe('1 match');
+      await expect.poll(() => names(page), pollTimeout).toEqual(['Ada Lovelace']);
+      await expect.poll(() => total(page), pollTimeout).toBe('1 match');
       await page.reload();
-      await expect.poll(() => names(page), patience).toEqual(['Ada Lovelace']);
+      await expect.poll(() => names(page), pollTimeout).toEqual(['Ada Lovelace']);
       expect(await search(page).inputValue()).toBe('LOVE');
       await page.goBack();
-      await expect.poll(() => names(page), patience).toEqual(newestFirst);
+      await expect.poll(() => names(page), pollTimeout).toEqual(newestFirst);
       expect(await search(page).inputValue()).toBe('');
       await page.goForward();
-      await expect.poll(() => names(page), patience).toEqual(['Ada Lovelace']);
+      await expect.poll(() => names(page), pollTimeout).toEqual(['Ada Lovelace']);
       await search(page).fill('nobody at all');
-      await page.getByText('Nobody matches').waitFor();
-      await page.getByRole('button', { name: 'Show everybody' }).click();
-      await expect.poll(() => names(page), patience).toEqual(newestFirst);
+      await page.getByText('No matches').waitFor();
+      await page.getByRole('button', { name: 'Show all users' }).click();
+      await expect.poll(() => names(page), pollTimeout).toEqual(newestFirst);
       expectNoFaults();
     });
 
-    it('tells the server of a search in calls only, never in a URL', async () => {
+    it('sends a search to the server only in calls, never in a URL', async () => {
       const { page } = await open();
       const urls: string[] = [];
       page.on('request', (request) => urls.push(request.url()));
       await search(page).fill('lovelace');
-      await expect.poll(() => names(page), patience).toEqual(['Ada Lovelace']);
+      await expect.poll(() => names(page), pollTimeout).toEqual(['Ada Lovelace']);
       expect(page.url()).toContain('lovelace');
       await page.reload();
-      await expect.poll(() => names(page), patience).toEqual(['Ada Lovelace']);
+      await expect.poll(() => names(page), pollTimeout).toEqual(['Ada Lovelace']);
       expect(urls.filter((url) => url.split('#')[0]?.includes('lovelace'))).toEqual([]);
     });
 
@@ -115,28 +115,28 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
       ['Last name', ['Grace', 'Barbara', 'Ada', 'Alan'], 'ascending'],
       ['Email', ['Ada', 'Alan', 'Barbara', 'Grace'], 'ascending'],
       ['Updated', ['Barbara', 'Alan', 'Grace', 'Ada'], 'descending'],
-    ])('is sorted by %s, either way', async (column, expected, direction) => {
+    ])('is sorted by %s, in both directions', async (column, expected, direction) => {
       const { page, expectNoFaults } = await open('#order_by=create_time');
-      await expect.poll(() => names(page), patience).toEqual([...newestFirst].reverse());
+      await expect.poll(() => names(page), pollTimeout).toEqual([...newestFirst].reverse());
       const head = page.getByRole('columnheader', { name: column });
       const firstNames = async () => (await names(page)).map((name) => name.split(' ')[0]);
       expect(await head.getAttribute('aria-sort')).toBe('none');
       await head.getByRole('button').click();
-      await expect.poll(firstNames, patience).toEqual(expected);
+      await expect.poll(firstNames, pollTimeout).toEqual(expected);
       expect(await head.getAttribute('aria-sort')).toBe(direction);
       await head.getByRole('button').click();
-      await expect.poll(firstNames, patience).toEqual([...expected].reverse());
+      await expect.poll(firstNames, pollTimeout).toEqual([...expected].reverse());
       await page.goBack();
-      await expect.poll(firstNames, patience).toEqual(expected);
+      await expect.poll(firstNames, pollTimeout).toEqual(expected);
       expectNoFaults();
     });
 
-    it('is filtered, and shows where a filter is wrong while the list stays as it was', async () => {
+    it('is filtered, and marks the error in a filter while the list stays the same', async () => {
       const { page, expectAccessible, expectNoFaults } = await open();
       await page.getByRole('button', { name: 'Filter' }).click();
       await filter(page).fill('attributes.department == "Mathematics"');
       await filter(page).press('Enter');
-      await expect.poll(() => names(page), patience).toEqual(['Alan Turing', 'Ada Lovelace']);
+      await expect.poll(() => names(page), pollTimeout).toEqual(['Alan Turing', 'Ada Lovelace']);
       await filter(page).fill('last_name == 7');
       await filter(page).press('Enter');
       await page.getByRole('alert').waitFor();
@@ -145,49 +145,49 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
       expect(await names(page)).toEqual(['Alan Turing', 'Ada Lovelace']);
       await expectAccessible();
 
-      // The mark is under the character that the text names, wherever the field is scrolled to.
+      // The mark is under the character that the text names, even if the field is scrolled.
       const right = 'email == "a" || '.repeat(20);
       await filter(page).fill(`${right}nonsense == 1`);
       await filter(page).press('Enter');
       await expect
-        .poll(() => page.getByRole('alert').textContent(), patience)
+        .poll(() => page.getByRole('alert').textContent(), pollTimeout)
         .toContain(`(at character ${right.length + 1})`);
       const mark = await page.locator('.filter-mark .ghost').textContent();
       expect(mark).toBe(right);
 
       await filter(page).press('Escape');
-      await expect.poll(() => names(page), patience).toEqual(newestFirst);
+      await expect.poll(() => names(page), pollTimeout).toEqual(newestFirst);
       expectNoFaults();
     });
 
-    it('is walked, opened and searched by keys alone', async () => {
+    it('can be used with the keyboard only', async () => {
       const { page, expectNoFaults } = await open();
-      await expect.poll(() => names(page), patience).toEqual(newestFirst);
+      await expect.poll(() => names(page), pollTimeout).toEqual(newestFirst);
       await page.keyboard.press('/');
       expect(await search(page).evaluate((field) => field === document.activeElement)).toBe(true);
       await page.keyboard.press('ArrowDown');
       const focused = () => page.evaluate(() => document.activeElement?.getAttribute('aria-rowindex'));
-      await expect.poll(focused, patience).toBe('2');
+      await expect.poll(focused, pollTimeout).toBe('2');
       await page.keyboard.press('ArrowDown');
       await page.keyboard.press('ArrowDown');
-      await expect.poll(focused, patience).toBe('4');
+      await expect.poll(focused, pollTimeout).toBe('4');
       await page.keyboard.press('Home');
-      await expect.poll(focused, patience).toBe('2');
+      await expect.poll(focused, pollTimeout).toBe('2');
       await page.keyboard.press('End');
-      await expect.poll(focused, patience).toBe('5');
+      await expect.poll(focused, pollTimeout).toBe('5');
       await page.keyboard.press('PageUp');
-      await expect.poll(focused, patience).toBe('2');
+      await expect.poll(focused, pollTimeout).toBe('2');
       const id = await rows(page).first().getAttribute('data-id');
       await page.keyboard.press('Enter');
-      await expect.poll(() => new URL(page.url()).hash, patience).toBe(`#user=${id}`);
+      await expect.poll(() => new URL(page.url()).hash, pollTimeout).toBe(`#user=${id}`);
       await page.goBack();
-      await expect.poll(() => new URL(page.url()).hash, patience).toBe('');
+      await expect.poll(() => new URL(page.url()).hash, pollTimeout).toBe('');
       await page.keyboard.press('n');
-      await expect.poll(() => new URL(page.url()).hash, patience).toBe('#user=new');
+      await expect.poll(() => new URL(page.url()).hash, pollTimeout).toBe('#user=new');
       expectNoFaults();
     });
 
-    /** Keeps back the answers to ListUsers until they are released. */
+    /** Delays the answers to ListUsers until they are released. */
     async function holdAnswers(page: Page): Promise<{ read: () => number; release: () => Promise<void> }> {
       const { promise: released, resolve } = Promise.withResolvers<void>();
       let read = 0;
@@ -211,23 +211,23 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
     it.each([
       ['first', ['ArrowDown', 'Enter'], 'Grace Hopper'],
       ['second', ['ArrowDown', 'ArrowDown', 'Enter'], 'Barbara Liskov'],
-    ])('opens the %s match of what was typed, even if the answer comes after the keys', async (_, keys, expected) => {
+    ])('opens the %s match, even if the answer arrives after the keys', async (_, keys, expected) => {
       const { page, expectNoFaults } = await open('#order_by=create_time');
-      await expect.poll(() => names(page), patience).toEqual([...newestFirst].reverse());
+      await expect.poll(() => names(page), pollTimeout).toEqual([...newestFirst].reverse());
       const answers = await holdAnswers(page);
       await search(page).focus();
       await page.keyboard.type('ra');
       for (const key of keys) await page.keyboard.press(key);
-      await expect.poll(answers.read, patience).toBeGreaterThan(0);
+      await expect.poll(answers.read, pollTimeout).toBeGreaterThan(0);
       expect(await page.getByRole('dialog').count()).toBe(0);
       await answers.release();
       await heading(page, expected).waitFor();
       expectNoFaults();
     });
 
-    it('opens nobody by ↓ and Enter if the search goes on, is left, or fails', async () => {
+    it('opens no user by ↓ and Enter if the search continues, loses the focus, or fails', async () => {
       const { page } = await open();
-      await expect.poll(() => names(page), patience).toEqual(newestFirst);
+      await expect.poll(() => names(page), pollTimeout).toEqual(newestFirst);
       for (const next of [
         () => page.keyboard.type('a'),
         () => page.keyboard.press('Tab'),
@@ -242,7 +242,7 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
         await next();
         await answers.release();
         await search(page).fill('hopper');
-        await expect.poll(() => names(page), patience).toEqual(['Grace Hopper']);
+        await expect.poll(() => names(page), pollTimeout).toEqual(['Grace Hopper']);
         expect(await page.getByRole('dialog').count()).toBe(0);
       }
       await page.route('**/ListUsers', (route) => route.fulfill({ status: 500, body: 'no' }));
@@ -254,14 +254,14 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
       expect(await page.getByRole('dialog').count()).toBe(0);
     });
 
-    it('opens the only match of a search by Enter, and nobody if there are several', async () => {
+    it('opens the only match of a search by Enter, and no user if there are several', async () => {
       const { page, expectNoFaults } = await open();
-      await expect.poll(() => names(page), patience).toEqual(newestFirst);
+      await expect.poll(() => names(page), pollTimeout).toEqual(newestFirst);
       await search(page).focus();
       await page.keyboard.press('Enter');
       await page.keyboard.type('ra');
       await page.keyboard.press('Enter');
-      await expect.poll(() => names(page), patience).toEqual(['Barbara Liskov', 'Grace Hopper']);
+      await expect.poll(() => names(page), pollTimeout).toEqual(['Barbara Liskov', 'Grace Hopper']);
       await search(page).fill('hop');
       await page.keyboard.press('Enter');
       await heading(page, 'Grace Hopper').waitFor();
@@ -275,60 +275,60 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
     const focusedName = (page: Page) =>
       page.evaluate(() => document.activeElement?.querySelector('.cell-name a')?.textContent?.trim());
 
-    it('keeps the keyboard on a user when others appear above', async () => {
+    it('keeps the focus on a user if others appear above', async () => {
       const { page, expectNoFaults } = await open();
-      await expect.poll(() => names(page), patience).toEqual(newestFirst);
-      await expect.poll(() => sign(page), patience).toBe('live');
+      await expect.poll(() => names(page), pollTimeout).toEqual(newestFirst);
+      await expect.poll(() => sign(page), pollTimeout).toBe('live');
       await search(page).press('ArrowDown');
       await page.keyboard.press('ArrowDown');
-      await expect.poll(() => focusedName(page), patience).toBe('Alan Turing');
+      await expect.poll(() => focusedName(page), pollTimeout).toBe('Alan Turing');
       const { id } = await create('Zoe', 'Above');
       await row(page, 'Zoe Above').waitFor();
-      await expect.poll(() => focusedName(page), patience).toBe('Alan Turing');
+      await expect.poll(() => focusedName(page), pollTimeout).toBe('Alan Turing');
       await page.keyboard.press('Enter');
       await heading(page, 'Alan Turing').waitFor();
-      // The keyboard comes back to the user whose row has moved while the dialog was open.
+      // The focus returns to the user, whose row has moved while the dialog was open.
       await app.client.deleteUser({ id });
-      await expect.poll(() => names(page), patience).toEqual(newestFirst);
+      await expect.poll(() => names(page), pollTimeout).toEqual(newestFirst);
       await page.keyboard.press('Escape');
       await page.getByRole('dialog').waitFor({ state: 'detached' });
-      await expect.poll(() => focusedName(page), patience).toBe('Alan Turing');
+      await expect.poll(() => focusedName(page), pollTimeout).toBe('Alan Turing');
       expectNoFaults();
     });
 
-    it('leaves the keyboard in the search after a key that went nowhere in the list', async () => {
+    it('leaves the focus in the search after a key that had no effect in the list', async () => {
       const { page } = await open();
-      await expect.poll(() => names(page), patience).toEqual(newestFirst);
+      await expect.poll(() => names(page), pollTimeout).toEqual(newestFirst);
       await search(page).press('ArrowDown');
       await page.keyboard.press('ArrowUp');
       await page.keyboard.press('/');
       await page.keyboard.type('ra');
-      await expect.poll(() => names(page), patience).toEqual(['Barbara Liskov', 'Grace Hopper']);
+      await expect.poll(() => names(page), pollTimeout).toEqual(['Barbara Liskov', 'Grace Hopper']);
       expect(await search(page).evaluate((field) => field === document.activeElement)).toBe(true);
     });
 
-    it('begins at the first row again when the keyboard is in a list that is replaced', async () => {
+    it('begins at the first row again if the focused list is replaced', async () => {
       const { page, expectNoFaults } = await open('#order_by=email');
-      await expect.poll(async () => (await names(page)).at(0), patience).toBe('Ada Lovelace');
+      await expect.poll(async () => (await names(page)).at(0), pollTimeout).toBe('Ada Lovelace');
       await page.getByRole('columnheader', { name: 'First name' }).getByRole('button').click();
       await page.getByRole('columnheader', { name: 'First name' }).getByRole('button').click();
-      await expect.poll(async () => (await names(page)).at(0), patience).toBe('Grace Hopper');
+      await expect.poll(async () => (await names(page)).at(0), pollTimeout).toBe('Grace Hopper');
       await search(page).press('ArrowDown');
       await page.keyboard.press('End');
-      await expect.poll(() => focusedName(page), patience).toBe('Ada Lovelace');
+      await expect.poll(() => focusedName(page), pollTimeout).toBe('Ada Lovelace');
       await page.goBack();
-      await expect.poll(async () => (await names(page)).at(0), patience).toBe('Ada Lovelace');
-      await expect.poll(() => focusedName(page), patience).toBe('Ada Lovelace');
+      await expect.poll(async () => (await names(page)).at(0), pollTimeout).toBe('Ada Lovelace');
+      await expect.poll(() => focusedName(page), pollTimeout).toBe('Ada Lovelace');
       await page.keyboard.press('ArrowDown');
-      await expect.poll(() => focusedName(page), patience).toBe('Alan Turing');
+      await expect.poll(() => focusedName(page), pollTimeout).toBe('Alan Turing');
       await page.keyboard.press('Enter');
       await heading(page, 'Alan Turing').waitFor();
       expectNoFaults();
     });
 
-    it('says what has failed, for each kind of failure', async () => {
+    it('describes each kind of failure', async () => {
       const { page } = await open();
-      await expect.poll(() => names(page), patience).toEqual(newestFirst);
+      await expect.poll(() => names(page), pollTimeout).toEqual(newestFirst);
       const html = '<!doctype html><title>Error</title><h1>Something of a proxy</h1>';
       const grpc = 'application/grpc-web+proto';
       const cases = [
@@ -336,20 +336,14 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
         [{ status: 502, body: html }, 'The server is not available at the moment (HTTP 502).'],
         [{ status: 503, body: html }, 'The server is not available at the moment (HTTP 503).'],
         [{ status: 429, body: html }, 'The server received too many requests (HTTP 429).'],
-        [
-          { status: 413, body: html },
-          'The request is too large for the server or for a proxy in front of it (HTTP 413).',
-        ],
+        [{ status: 413, body: html }, 'The request is too large for the server or for its proxy (HTTP 413).'],
         [{ status: 403, body: html }, 'You are not allowed to do this.'],
         [{ status: 404, body: html }, 'The server does not know this call (HTTP 404). Reload the page.'],
         [{ status: 405, body: html }, 'The request was refused (HTTP 405).'],
-        [{ status: 200, contentType: 'text/html', body: html }, 'The answer did not come from Roster'],
-        [{ status: 200, contentType: 'application/json', body: '{"users": [' }, 'The answer did not come from Roster'],
-        [
-          { status: 200, contentType: grpc, body: '\0\0\0\0\x02\x0a\x7f' },
-          'The page cannot read the answer of the server.',
-        ],
-        [{ status: 200, contentType: grpc, body: '\0\0\0' }, 'The server cannot be reached.'],
+        [{ status: 200, contentType: 'text/html', body: html }, 'not from Roster'],
+        [{ status: 200, contentType: 'application/json', body: '{"users": [' }, 'not from Roster'],
+        [{ status: 200, contentType: grpc, body: '\0\0\0\0\x02\x0a\x7f' }, 'The page cannot read the server’s answer.'],
+        [{ status: 200, contentType: grpc, body: '\0\0\0' }, 'Cannot reach the server.'],
         [
           {
             status: 200,
@@ -361,7 +355,7 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
         ],
         [
           { status: 200, contentType: grpc, body: '', headers: { 'grpc-status': '14', 'grpc-message': 'upstream' } },
-          'The server cannot be reached.',
+          'Cannot reach the server.',
         ],
       ] as const;
       for (const [index, [answer, expected]] of cases.entries()) {
@@ -369,18 +363,18 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
         await page.route('**/ListUsers', (route) => route.fulfill(answer));
         await search(page).fill(`ra ${index}`);
         await expect
-          .poll(() => page.getByRole('alert').allTextContents(), patience)
+          .poll(() => page.getByRole('alert').allTextContents(), pollTimeout)
           .toEqual([expect.stringContaining(expected)]);
       }
       await page.unroute('**/ListUsers');
       await page.getByRole('button', { name: 'Try again' }).click();
-      await page.getByText('Nobody matches').waitFor();
+      await page.getByText('No matches').waitFor();
     });
 
     it.each([
       ['in rows', 1280],
       ['on cards', 390],
-    ])('shows the beginning of a long name, whichever way it is written, %s', async (_, width) => {
+    ])('shows the beginning of a long name in both text directions, %s', async (_, width) => {
       const long = {
         Hebrew: 'שלום '.repeat(30).trim(),
         Arabic: 'محمد '.repeat(30).trim(),
@@ -417,9 +411,9 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
       ['in dark', { theme: 'dark' }],
       ['on a tablet', { width: 768, height: 1024 }],
       ['on a phone', { width: 360, height: 740 }],
-    ] as const)('can be used by everybody %s', async (_, options) => {
+    ] as const)('is accessible %s', async (_, options) => {
       const { page, expectAccessible, expectNoFaults } = await open('#filter=email+!%3D+""', options);
-      await expect.poll(() => names(page), patience).toEqual(newestFirst);
+      await expect.poll(() => names(page), pollTimeout).toEqual(newestFirst);
       await expectAccessible();
       await page.getByRole('button', { name: 'More' }).click();
       await page.getByRole('menu').waitFor();
@@ -430,45 +424,45 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
       expectNoFaults();
     });
 
-    it('keeps the theme that somebody chose', async () => {
+    it('keeps the theme that the user chose', async () => {
       const { page } = await open('', { theme: 'light' });
       const background = () => page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);
       const light = await background();
       await page.getByRole('button', { name: 'More' }).click();
       await page.getByRole('menuitem', { name: 'Dark theme' }).click();
-      await expect.poll(background, patience).not.toBe(light);
+      await expect.poll(background, pollTimeout).not.toBe(light);
       const dark = await background();
       await page.reload();
-      await expect.poll(background, patience).toBe(dark);
+      await expect.poll(background, pollTimeout).toBe(dark);
     });
 
-    it('follows what others do, in every browser', async () => {
+    it('shows changes by others in every browser', async () => {
       const first = await open();
       const second = await open('#order_by=last_name');
       for (const { page } of [first, second]) {
-        await expect.poll(async () => (await names(page)).length, patience).toBe(4);
-        await expect.poll(() => sign(page), patience).toBe('live');
+        await expect.poll(async () => (await names(page)).length, pollTimeout).toBe(4);
+        await expect.poll(() => sign(page), pollTimeout).toBe('live');
       }
       const added = await create('Radia', 'Perlman');
       for (const { page } of [first, second]) {
         await row(page, 'Radia Perlman').waitFor();
-        await expect.poll(() => total(page), patience).toBe('5 users');
+        await expect.poll(() => total(page), pollTimeout).toBe('5 users');
       }
       expect((await names(second.page)).at(3)).toBe('Radia Perlman');
       await app.client.updateUser({ user: { id: added.id, lastName: 'of the Bridges' } });
       for (const { page } of [first, second]) await row(page, 'Radia of the Bridges').waitFor();
       await app.client.deleteUser({ id: added.id });
       for (const { page, expectNoFaults } of [first, second]) {
-        await expect.poll(() => names(page), patience).not.toContain('Radia of the Bridges');
-        await expect.poll(() => total(page), patience).toBe('4 users');
+        await expect.poll(() => names(page), pollTimeout).not.toContain('Radia of the Bridges');
+        await expect.poll(() => total(page), pollTimeout).toBe('4 users');
         expectNoFaults();
       }
     });
 
-    it('loses nobody who is added while an answer is on its way', async () => {
+    it('loses no user that is created while an answer is pending', async () => {
       const { page, expectNoFaults } = await open();
-      await expect.poll(() => names(page), patience).toEqual(newestFirst);
-      await expect.poll(() => sign(page), patience).toBe('live');
+      await expect.poll(() => names(page), pollTimeout).toEqual(newestFirst);
+      await expect.poll(() => sign(page), pollTimeout).toBe('live');
       let release = () => {};
       const released = new Promise<void>((resolve) => {
         release = resolve;
@@ -481,35 +475,35 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
         await route.fulfill({ response });
       });
       await page.getByRole('columnheader', { name: 'Email' }).getByRole('button').click();
-      await expect.poll(() => read, patience).toBeGreaterThan(0);
+      await expect.poll(() => read, pollTimeout).toBeGreaterThan(0);
       const { id } = await create('Zoe', 'Late');
       await row(page, 'Zoe Late').waitFor();
       release();
-      await expect.poll(async () => (await names(page)).at(0), patience).toBe('Ada Lovelace');
+      await expect.poll(async () => (await names(page)).at(0), pollTimeout).toBe('Ada Lovelace');
       expect((await names(page)).at(-1)).toBe('Zoe Late');
-      await expect.poll(() => total(page), patience).toBe('5 users');
+      await expect.poll(() => total(page), pollTimeout).toBe('5 users');
       await page.unrouteAll({ behavior: 'wait' });
       await app.client.deleteUser({ id });
       expectNoFaults();
     });
 
-    it('keeps the keyboard in the list where the row that has the focus leaves', async () => {
+    it('keeps the focus in the list if the focused row is removed', async () => {
       const { id } = await create('Zoe', 'Last');
       const { page } = await open('#order_by=email');
       await row(page, 'Zoe Last').waitFor();
-      await expect.poll(() => sign(page), patience).toBe('live');
+      await expect.poll(() => sign(page), pollTimeout).toBe('live');
       await search(page).press('ArrowDown');
       await page.keyboard.press('End');
       const focused = () => page.evaluate(() => document.activeElement?.getAttribute('aria-rowindex'));
-      await expect.poll(focused, patience).toBe('6');
+      await expect.poll(focused, pollTimeout).toBe('6');
       await app.client.deleteUser({ id });
-      await expect.poll(focused, patience).toBe('5');
+      await expect.poll(focused, pollTimeout).toBe('5');
       expect(await page.locator('[data-row][tabindex="0"]').count()).toBe(1);
     });
 
-    it('opens whom it shows without waiting for the server, and closing again and again makes no way back longer', async () => {
+    it('opens a user without waiting for the server, and repeated closing adds no steps to the history', async () => {
       const { page } = await open('#order_by=email');
-      await expect.poll(async () => (await names(page)).length, patience).toBe(4);
+      await expect.poll(async () => (await names(page)).length, pollTimeout).toBe(4);
       await page.route('**/GetUser', () => {});
       const lengths: number[] = [];
       for (const name of ['Ada Lovelace', 'Grace Hopper', 'Alan Turing']) {
@@ -522,56 +516,56 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
       expect(new Set(lengths).size).toBe(1);
     });
 
-    it('says so while the server is away, and is up to date when it is back', async () => {
+    it('says that it cannot reach the server, and is up to date after it can', async () => {
       await using proxy = await startProxy(app.http);
       const { page, expectNoFaults } = await open('', {}, proxy.url);
-      await expect.poll(() => names(page), patience).toEqual(newestFirst);
-      await expect.poll(() => sign(page), patience).toBe('live');
+      await expect.poll(() => names(page), pollTimeout).toEqual(newestFirst);
+      await expect.poll(() => sign(page), pollTimeout).toBe('live');
       await proxy.stop();
-      await expect.poll(() => sign(page), patience).toMatch(/reconnecting|offline/);
+      await expect.poll(() => sign(page), pollTimeout).toMatch(/reconnecting|offline/);
       expect(await names(page)).toEqual(newestFirst);
       await search(page).fill('love');
-      await page.getByText('The server cannot be reached.').waitFor();
+      await page.getByText('Cannot reach the server.').waitFor();
       const added = await create('Katherine', 'Johnson-Love');
       await proxy.start();
-      await expect.poll(() => sign(page), patience).toBe('live');
-      await expect.poll(() => names(page), patience).toEqual(['Katherine Johnson-Love', 'Ada Lovelace']);
-      await expect.poll(() => page.getByText('The server cannot be reached.').count(), patience).toBe(0);
+      await expect.poll(() => sign(page), pollTimeout).toBe('live');
+      await expect.poll(() => names(page), pollTimeout).toEqual(['Katherine Johnson-Love', 'Ada Lovelace']);
+      await expect.poll(() => page.getByText('Cannot reach the server.').count(), pollTimeout).toBe(0);
       await app.client.deleteUser({ id: added.id });
-      await expect.poll(() => names(page), patience).toEqual(['Ada Lovelace']);
+      await expect.poll(() => names(page), pollTimeout).toEqual(['Ada Lovelace']);
       expectNoFaults(connectionLost);
     });
 
-    it('asks for a token where calls need one, and keeps it in memory only', async () => {
+    it('asks for a token if calls need one, and keeps it in memory only', async () => {
       await using proxy = await startProxy(app.http);
       proxy.require('secret');
       const { page, expectAccessible, expectNoFaults } = await open('', {}, proxy.url);
       const field = page.getByLabel('Token');
       await field.fill('wrong');
       await field.press('Enter');
-      await page.getByText('The server has refused this token.').waitFor();
+      await page.getByText('The server rejected this token.').waitFor();
       await expectAccessible();
       await page.getByLabel('Token').fill('secret');
-      await page.getByText('The server has refused this token.').waitFor({ state: 'detached' });
+      await page.getByText('The server rejected this token.').waitFor({ state: 'detached' });
       await page.getByRole('button', { name: 'Sign in' }).click();
-      await expect.poll(() => names(page), patience).toEqual(newestFirst);
-      await expect.poll(() => sign(page), patience).toBe('live');
+      await expect.poll(() => names(page), pollTimeout).toEqual(newestFirst);
+      await expect.poll(() => sign(page), pollTimeout).toBe('live');
       expect(
         await page.evaluate(() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie])),
       ).not.toContain('secret');
       expect(page.url()).not.toContain('secret');
-      // A token may end while the page is open, and whoever is writing loses nothing by it.
+      // If a token expires while the page is open, the user loses no edits.
       await page.getByRole('button', { name: 'New user' }).click();
       await page.getByRole('textbox', { name: 'First name' }).fill('Half a na');
       proxy.require('newer');
       await page.getByLabel('Token').fill('newer');
       await page.getByRole('button', { name: 'Sign in' }).click();
-      await expect.poll(() => sign(page), patience).toBe('live');
+      await expect.poll(() => sign(page), pollTimeout).toBe('live');
       expect(await page.getByRole('textbox', { name: 'First name' }).inputValue()).toBe('Half a na');
       expectNoFaults(connectionLost);
     });
 
-    it('shows whom a link leads to once there is a token', async () => {
+    it('shows the user in a link after the sign-in', async () => {
       const { users } = await app.client.listUsers({ query: 'lovelace' });
       await using proxy = await startProxy(app.http);
       proxy.require('secret');
@@ -583,7 +577,7 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
     });
   });
 
-  describe('of a few hundred users, after a change that the page itself has made', () => {
+  describe('of a few hundred users, after a change by the page itself', () => {
     const usersFew = 300;
     let own: TestApp;
 
@@ -603,25 +597,25 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
 
     async function openOwn(hash: string): Promise<TestPage> {
       const opened = await open(hash, {}, `${own.http}/`);
-      await expect.poll(() => sign(opened.page), patience).toBe('live');
+      await expect.poll(() => sign(opened.page), pollTimeout).toBe('live');
       return opened;
     }
 
-    /** Adds a user as somebody else does, and expects that no other one is counted as new. */
+    /** Creates a user with another client, and expects that no other user counts as new. */
     async function expectOnlyNew(page: Page, users: number): Promise<void> {
       await own.client.createUser({ user: { firstName: 'Else', email: 'zz-else@example.com' } });
-      // The feed is in order: everything before this has been heard when it is shown.
+      // The feed is in order, so all previous changes have arrived when this one is shown.
       const id = (await rows(page).first().getAttribute('data-id')) ?? '';
       await own.client.updateUser({ user: { id, lastName: 'Heard' }, updateMask: ['last_name'] });
       await row(page, 'Heard').waitFor();
       expect(await pill(page).textContent()).toBe('1 new · show');
-      await expect.poll(() => total(page), patience).toBe(`${(users + 1).toLocaleString('en')} users`);
+      await expect.poll(() => total(page), pollTimeout).toBe(`${(users + 1).toLocaleString('en')} users`);
     }
 
-    it('does not count a user as new who was opened by a link and edited', async () => {
+    it('does not count a user as new that was opened by a link and edited', async () => {
       const { users } = await own.client.listUsers({ orderBy: 'email', pageSize: 1 });
       const { page, expectNoFaults } = await openOwn(`#order_by=email desc&user=${users[0]?.id}`);
-      await expect.poll(() => total(page), patience).toBe('300 users');
+      await expect.poll(() => total(page), pollTimeout).toBe('300 users');
       await page.getByRole('dialog').getByRole('textbox', { name: 'Last name' }).fill('Edited');
       await submit(page, 'Save').click();
       await page.getByRole('dialog').waitFor({ state: 'detached' });
@@ -629,9 +623,9 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
       expectNoFaults();
     });
 
-    it('does not offer to show a user whom it has created, even if it hears of it before the answer', async () => {
+    it('does not offer to show a user that it has created, even if the feed is faster than the answer', async () => {
       const { page, expectNoFaults } = await openOwn('#user=new');
-      await expect.poll(() => total(page), patience).toBe('300 users');
+      await expect.poll(() => total(page), pollTimeout).toBe('300 users');
       await page.route('**/CreateUser', async (route) => {
         const response = await route.fetch();
         await pill(page).waitFor({ state: 'attached' });
@@ -641,17 +635,17 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
       await page.getByRole('dialog').getByRole('textbox', { name: 'Email' }).fill('own@example.com');
       await submit(page, 'Create').click();
       await page.getByRole('dialog').waitFor({ state: 'detached' });
-      await expect.poll(async () => (await names(page)).at(0), patience).toBe('Own');
+      await expect.poll(async () => (await names(page)).at(0), pollTimeout).toBe('Own');
       expect(await pill(page).count()).toBe(0);
       await expectOnlyNew(page, usersFew + 1);
       expectNoFaults();
     });
 
     it.each(['create_time desc', 'email'])(
-      'does not offer to show users whom it has imported, by %s',
+      'does not offer to show users that it has imported, by %s',
       async (order) => {
         const { page, expectNoFaults } = await openOwn(`#order_by=${order}&dialog=import`);
-        await expect.poll(() => total(page), patience).toBe('300 users');
+        await expect.poll(() => total(page), pollTimeout).toBe('300 users');
         const rows = Array.from({ length: 1_200 }, (_, index) => `Imported,i${index}@example.com`);
         await page.getByLabel('CSV file').setInputFiles({
           name: 'i.csv',
@@ -659,9 +653,9 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
           buffer: Buffer.from(`first_name,email\n${rows.join('\n')}`),
         });
         await submit(page, 'Import').click();
-        await page.getByText('The whole file is done.').waitFor();
+        await page.getByText('The import is complete.').waitFor();
         await page.getByRole('dialog').getByRole('button', { name: 'Close' }).last().click();
-        await expect.poll(async () => (await names(page)).at(0), patience).toBe('Imported');
+        await expect.poll(async () => (await names(page)).at(0), pollTimeout).toBe('Imported');
         await expectOnlyNew(page, usersFew + 1_200);
         expectNoFaults();
       },
@@ -697,11 +691,11 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
       }, px);
     const rowsMax = (page: Page) => page.locator('[data-row]').count();
 
-    it('shows a few dozen rows, loads the others as they come near, and forgets them again', async () => {
+    it('shows a few dozen rows, loads others before they come into view, and drops them again', async () => {
       const { page, expectNoFaults } = opened;
-      await expect.poll(() => total(page), patience).toBe('20,000 users');
+      await expect.poll(() => total(page), pollTimeout).toBe('20,000 users');
       const last = () => page.locator('[data-id] .cell-name a').last().textContent();
-      // To the end, as fast as pages come.
+      // To the end, as fast as pages arrive.
       await expect
         .poll(
           async () => {
@@ -716,7 +710,7 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
       expect(await page.getByRole('grid').getAttribute('aria-rowcount')).toBe('20001');
       expect(await row(page, 'User 19999').getAttribute('aria-rowindex')).toBe('20001');
 
-      // The beginning is not in memory any more: it is asked for again, by the token that was kept.
+      // The beginning is no longer in memory. The page loads it again by its token.
       let calls = 0;
       page.on('request', (request) => {
         if (request.url().endsWith('/ListUsers')) calls++;
@@ -725,17 +719,17 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
       await row(page, 'User 00000').waitFor();
       expect(calls).toBeGreaterThan(0);
       expect(await rowsMax(page)).toBeLessThan(80);
-      // In the middle too.
+      // The same in the middle.
       await scrollBy(page, 10_000 * 48);
       await row(page, 'User 10005').waitFor();
       expect((await names(page)).every((name, index, all) => index === 0 || name > (all[index - 1] ?? ''))).toBe(true);
       expectNoFaults();
     }, 180_000);
 
-    it('says how many are new, and shows them when somebody wants to see them', async () => {
+    it('counts new users, and shows them on request', async () => {
       const { page, expectNoFaults } = opened;
-      await expect.poll(() => sign(page), patience).toBe('live');
-      await expect.poll(() => total(page), patience).toBe('20,000 users');
+      await expect.poll(() => sign(page), pollTimeout).toBe('live');
+      await expect.poll(() => total(page), pollTimeout).toBe('20,000 users');
       const added: User[] = [];
       for (const name of ['First', 'Second']) {
         const { user } = await own.client.createUser({ user: { firstName: name, email: `zz-${name}@example.com` } });
@@ -743,25 +737,25 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
       }
       const pill = page.getByRole('button', { name: '2 new · show' });
       await pill.waitFor();
-      await expect.poll(() => total(page), patience).toBe('20,002 users');
+      await expect.poll(() => total(page), pollTimeout).toBe('20,002 users');
       await pill.click();
-      await expect.poll(async () => (await names(page)).slice(0, 2), patience).toEqual(['Second', 'First']);
+      await expect.poll(async () => (await names(page)).slice(0, 2), pollTimeout).toEqual(['Second', 'First']);
       expect(await pill.count()).toBe(0);
       for (const { id } of added) await own.client.deleteUser({ id });
-      await expect.poll(() => total(page), patience).toBe('20,000 users');
+      await expect.poll(() => total(page), pollTimeout).toBe('20,000 users');
       expectNoFaults();
     });
 
-    it('holds its place when rows above it leave', async () => {
+    it('stays in place if rows above it are removed', async () => {
       const { page, expectNoFaults } = opened;
-      await expect.poll(() => sign(page), patience).toBe('live');
+      await expect.poll(() => sign(page), pollTimeout).toBe('live');
       await scrollBy(page, 100 * 48);
       await row(page, 'User 00105').waitFor();
       const top = () => row(page, 'User 00105').evaluate((element) => element.getBoundingClientRect().top);
       const before = await top();
       const { users = [] } = await own.client.listUsers({ orderBy: 'email', pageSize: 3 });
       for (const { id } of users) await own.client.deleteUser({ id });
-      await expect.poll(() => total(page), patience).toBe('19,997 users');
+      await expect.poll(() => total(page), pollTimeout).toBe('19,997 users');
       expect(await row(page, 'User 00105').getAttribute('aria-rowindex')).toBe('104');
       expect(await top()).toBe(before);
       for (const { firstName, lastName, email } of users)
@@ -769,16 +763,16 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
       expectNoFaults();
     });
 
-    it('takes a flood of changes, and is right about them', async () => {
+    it('is correct after a flood of changes', async () => {
       const { page, expectNoFaults } = opened;
-      await expect.poll(() => sign(page), patience).toBe('live');
-      await expect.poll(() => total(page), patience).toBe('20,000 users');
+      await expect.poll(() => sign(page), pollTimeout).toBe('live');
+      await expect.poll(() => total(page), pollTimeout).toBe('20,000 users');
       await own.client.importAllUsers(
         (function* () {
           for (let index = 0; index < 20_000; index++) yield { firstName: 'New', email: `zzz-${index}@example.com` };
         })(),
       );
-      await expect.poll(() => total(page), patience).toBe('40,000 users');
+      await expect.poll(() => total(page), pollTimeout).toBe('40,000 users');
       await page.getByRole('button', { name: /^5,000\+ new/ }).waitFor();
       await page.getByRole('button', { name: /^5,000\+ new/ }).click();
       await row(page, 'New').first().waitFor();

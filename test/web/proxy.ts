@@ -1,15 +1,15 @@
-/** What may stand between a browser and Roster: goes away and comes back, and may want a token. */
+/** A proxy between a browser and Roster that tests can stop and start, and that can require a token. */
 import { once } from 'node:events';
 import { createServer, request, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
 export interface TestProxy extends AsyncDisposable {
   readonly url: string;
-  /** Ends all connections and takes no new ones. */
+  /** Closes all connections and accepts no new ones. */
   stop(): Promise<void>;
-  /** On the same port as before. */
+  /** Starts again on the same port. */
   start(): Promise<void>;
-  /** Calls without this token are refused from now on, as a proxy does it: 401 and no gRPC at all. */
+  /** From now on answers calls without this token like a proxy: with 401 and without gRPC. */
   require(token: string | undefined): void;
 }
 

@@ -1,10 +1,10 @@
-/** A list of any length in an element of a bounded height: what is in view, and where the element stands. */
+/** Tests a list of any length in an element of a bounded height: the rows in view, and the element's position. */
 import { describe, expect, it } from 'vitest';
 import { createScrollMap } from '../../web/scroll-map.js';
 
 const viewPx = 600;
 
-/** An element as a browser has it, which does not scroll beyond its ends. */
+/** Like an element in a browser, which does not scroll beyond its ends. */
 function scrollable(listPx: number, heightMax = 10_000) {
   const map = createScrollMap(heightMax);
   map.resize(listPx, viewPx);
@@ -34,7 +34,7 @@ function scrollable(listPx: number, heightMax = 10_000) {
 }
 
 describe('a list that fits', () => {
-  it('is scrolled as it is', () => {
+  it('scrolls with the element', () => {
     const list = scrollable(5_000);
     list.by(1_234);
     expect([list.map.heightPx, list.topPx, list.map.offsetPx]).toEqual([5_000, 1_234, 0]);
@@ -50,7 +50,7 @@ describe('a list that is longer than an element can be', () => {
     expect(scrollable(listPx).map.heightPx).toBe(10_000);
   });
 
-  it('moves by each small step as far as the element does, from one end to the other and back', () => {
+  it('moves as far as the element with each small step, from one end to the other and back', () => {
     const list = scrollable(listPx);
     let expected = 0;
     for (let step = 0; step < 3_000; step++) {
@@ -75,7 +75,7 @@ describe('a list that is longer than an element can be', () => {
   });
 
   it.each([0, 3_000, 500_000, listPx - 3_000, listPx - viewPx])(
-    'goes to %d, and small steps go on from there',
+    'goes to %d, and small steps continue from there',
     (px) => {
       const list = scrollable(listPx);
       list.goTo(px);

@@ -1,12 +1,12 @@
-/** Creating, editing and deleting a user as people do it, in a real browser against the whole application. */
+/** Tests creating, editing and deleting a user in a real browser, against the whole application. */
 import type { Locator, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import type { User } from '../../src/client/index.js';
 import { startTestApp, type TestApp } from '../support/app.js';
 import { browserMissing, type OpenOptions, startBrowser, type TestBrowser, type TestPage } from './browser.js';
 
-const patience = { timeout: 30_000 };
-// What a browser itself says on its console of a connection that breaks.
+const pollTimeout = { timeout: 30_000 };
+// The browser's own console messages about broken connections.
 const connectionLost = /Failed to load resource|ERR_/;
 
 const dialog = (page: Page): Locator => page.getByRole('dialog');
@@ -51,7 +51,7 @@ describe.skipIf(browserMissing !== undefined)('the dialog of a user', () => {
     return (await app.client.listUsers({ query: email })).users;
   }
 
-  /** What the page asks for in an UpdateUser, as the server's log has no fields: bytes that hold the mask's paths. */
+  /** Records the page's UpdateUser requests. Their bytes contain the paths of the mask, which the server does not log. */
   function updatesOf(page: Page): string[] {
     const bodies: string[] = [];
     page.on('request', (request) => {
@@ -60,15 +60,15 @@ describe.skipIf(browserMissing !== undefined)('the dialog of a user', () => {
     return bodies;
   }
 
-  it('creates one, by keyboard only, with attributes of all types', async () => {
+  it('creates a user with the keyboard only, with attributes of all types', async () => {
     const { page, expectNoFaults } = await browser.open(`${app.http}/`);
     onTestFinished(() => page.context().close());
-    // An empty list has another one.
+    // An empty list has another button with this name.
     const opener = page.getByRole('banner').getByRole('button', { name: 'New user' });
     await opener.focus();
     await page.keyboard.press('Enter');
     await expect
-      .poll(() => field(page, 'First name').evaluate((input) => input === document.activeElement), patience)
+      .poll(() => field(page, 'First name').evaluate((input) => input === document.activeElement), pollTimeout)
       .toBe(true);
     const keys = page.keyboard;
     await keys.type('Grace');
@@ -88,7 +88,7 @@ describe.skipIf(browserMissing !== undefined)('the dialog of a user', () => {
       await button(page, 'Add attribute').focus();
       await keys.press('Enter');
       await expect
-        .poll(() => page.evaluate(() => document.activeElement?.getAttribute('placeholder')), patience)
+        .poll(() => page.evaluate(() => document.activeElement?.getAttribute('placeholder')), pollTimeout)
         .toBe('key');
       await keys.type(key);
       await keys.press('Tab');
@@ -98,14 +98,14 @@ describe.skipIf(browserMissing !== undefined)('the dialog of a user', () => {
     }
     await field(page, 'First name').focus();
     await keys.press('Enter');
-    // The blank in front is the server's to refuse, and no browser takes it away in silence.
+    // The browser must not trim the leading space silently, because the server rejects it.
     await dialog(page).getByText('Email must be one email address').waitFor();
     expect(await field(page, 'Email').evaluate((input) => input === document.activeElement)).toBe(true);
     await keys.press('Home');
     await keys.press('Delete');
     await keys.press('Enter');
     await dialog(page).waitFor({ state: 'detached' });
-    await expect.poll(() => opener.evaluate((element) => element === document.activeElement), patience).toBe(true);
+    await expect.poll(() => opener.evaluate((element) => element === document.activeElement), pollTimeout).toBe(true);
     const { users } = await app.client.listUsers({ query: 'hopper' });
     expect(users).toHaveLength(1);
     expect(users[0]).toMatchObject({ firstName: 'Grace', lastName: 'Hopper', email: 'ǵrace@münchen.example' });
@@ -120,7 +120,7 @@ describe.skipIf(browserMissing !== undefined)('the dialog of a user', () => {
     expectNoFaults();
   });
 
-  it('has the server’s own violations beside their fields, and goes to the first', async () => {
+  it('shows the server’s violations beside their fields, and focuses the first', async () => {
     const { email } = await create();
     const { page, expectAccessible, expectNoFaults } = await open('new');
     await field(page, 'Email').fill('nope');
@@ -157,7 +157,7 @@ describe.skipIf(browserMissing !== undefined)('the dialog of a user', () => {
     expectNoFaults();
   });
 
-  it('says of attributes what cannot be sent, and sends nothing', async () => {
+  it('reports invalid attributes, and sends nothing', async () => {
     const { page } = await open('new');
     const calls: string[] = [];
     page.on('request', (request) => calls.push(request.url()));
@@ -172,14 +172,14 @@ describe.skipIf(browserMissing !== undefined)('the dialog of a user', () => {
     await dialog(page).getByRole('combobox', { name: 'Type of a' }).first().selectOption('json');
     await dialog(page).getByRole('textbox', { name: 'Value of a' }).first().fill('{"b":');
     await button(page, 'Create').click();
-    await dialog(page).getByText('This is no JSON').waitFor();
-    await dialog(page).getByText('This key is there already.').waitFor();
+    await dialog(page).getByText('This is not valid JSON').waitFor();
+    await dialog(page).getByText('This key already exists.').waitFor();
     expect(calls.filter((url) => url.endsWith('/CreateUser'))).toEqual([]);
     await button(page, 'Remove a').last().click();
-    expect(await dialog(page).getByText('This key is there already.').count()).toBe(0);
+    expect(await dialog(page).getByText('This key already exists.').count()).toBe(0);
   });
 
-  it('takes away the error of a field that is corrected, and leaves the others', async () => {
+  it('removes the error of a corrected field, and keeps the others', async () => {
     const { page, expectNoFaults } = await open('new');
     await field(page, 'Email').fill('nope');
     await button(page, 'Add attribute').click();
@@ -193,7 +193,7 @@ describe.skipIf(browserMissing !== undefined)('the dialog of a user', () => {
     await dialog(page).getByText('Email must be one email address').waitFor({ state: 'detached' });
     expect(await field(page, 'Email').getAttribute('aria-invalid')).toBe('false');
     expect(await field(page, 'First name').getAttribute('aria-invalid')).toBe('true');
-    // The keyboard stays in the field that is being corrected.
+    // The focus stays in the field that is being corrected.
     await page.keyboard.type('e');
     expect(await field(page, 'Email').inputValue()).toMatch(/de$|^de/);
     await dialog(page).getByRole('textbox', { name: 'Value of long' }).fill('short');
@@ -201,7 +201,7 @@ describe.skipIf(browserMissing !== undefined)('the dialog of a user', () => {
     expectNoFaults();
   });
 
-  it('takes away what is wrong with an attribute as soon as it is right', async () => {
+  it('removes the error of an attribute as soon as it is valid', async () => {
     const { page } = await open('new');
     for (const key of ['a', 'a']) {
       await button(page, 'Add attribute').click();
@@ -213,14 +213,14 @@ describe.skipIf(browserMissing !== undefined)('the dialog of a user', () => {
     await dialog(page).getByRole('combobox', { name: 'Type of a' }).first().selectOption('json');
     await dialog(page).getByRole('textbox', { name: 'Value of a' }).first().fill('{');
     await button(page, 'Create').click();
-    await dialog(page).getByText('This is no JSON').waitFor();
-    await dialog(page).getByText('This key is there already.').waitFor();
+    await dialog(page).getByText('This is not valid JSON').waitFor();
+    await dialog(page).getByText('This key already exists.').waitFor();
     await dialog(page).getByRole('textbox', { name: 'Value of a' }).first().fill('{}');
-    await dialog(page).getByText('This is no JSON').waitFor({ state: 'detached' });
-    await dialog(page).getByText('This key is there already.').waitFor();
-    // The other one of the two is corrected.
+    await dialog(page).getByText('This is not valid JSON').waitFor({ state: 'detached' });
+    await dialog(page).getByText('This key already exists.').waitFor();
+    // Correct the other one of the two.
     await dialog(page).getByRole('textbox', { name: 'Key of attribute 1' }).fill('b');
-    await dialog(page).getByText('This key is there already.').waitFor({ state: 'detached' });
+    await dialog(page).getByText('This key already exists.').waitFor({ state: 'detached' });
   });
 
   it('saves by Enter in an attribute of one line, without a line break in it', async () => {
@@ -233,7 +233,7 @@ describe.skipIf(browserMissing !== undefined)('the dialog of a user', () => {
     await dialog(page).waitFor({ state: 'detached' });
     expect((await read(id))?.attributes).toEqual({ team: 'ops!', note: 'two\nlines' });
 
-    // Shift breaks the line; where there are lines already, Enter alone does.
+    // Shift+Enter inserts a line break. If the text already has several lines, Enter does, too.
     const again = await open(id);
     const value = (name: string) => dialog(again.page).getByRole('textbox', { name: `Value of ${name}` });
     await value('team').press('End');
@@ -270,7 +270,7 @@ describe.skipIf(browserMissing !== undefined)('the dialog of a user', () => {
     expect(bodies).toHaveLength(1);
   });
 
-  it('deletes nobody by Ctrl+Enter on the button that keeps the user', async () => {
+  it('does not delete the user by Ctrl+Enter on the button that keeps the user', async () => {
     const { id } = await create();
     const { page } = await open(id);
     const calls: string[] = [];
@@ -285,8 +285,8 @@ describe.skipIf(browserMissing !== undefined)('the dialog of a user', () => {
   it.each([
     [{ status: 500, body: 'no' }, 'The server answered with an error (HTTP 500).'],
     [{ status: 503, body: 'no' }, 'The server is not available at the moment (HTTP 503).'],
-    [undefined, 'The server cannot be reached.'],
-  ])('says what has failed, and only of a form that what was typed is still here (%o)', async (answer, problem) => {
+    [undefined, 'Cannot reach the server.'],
+  ])('describes the failure, and says only in a form that the edits are still there (%o)', async (answer, problem) => {
     const { id, displayName } = await create();
     const { page } = await open(id);
     await page.route(/(?:Update|Delete)User$/, (route) =>
@@ -295,29 +295,29 @@ describe.skipIf(browserMissing !== undefined)('the dialog of a user', () => {
     const alert = () => dialog(page).locator('.notice.danger').textContent();
     await button(page, 'Delete…').click();
     await button(page, `Delete ${displayName}`).click();
-    await expect.poll(alert, patience).toContain(problem);
-    expect(await alert()).toContain('It is not known whether the user was deleted.');
-    expect(await alert()).not.toContain('What you typed');
+    await expect.poll(alert, pollTimeout).toContain(problem);
+    expect(await alert()).toContain('The user may or may not have been deleted.');
+    expect(await alert()).not.toContain('Your input');
     await button(page, 'Keep').click();
-    await expect.poll(alert, patience).toBe('');
+    await expect.poll(alert, pollTimeout).toBe('');
     await field(page, 'Last name').fill('Byron');
     await button(page, 'Save').click();
-    await expect.poll(alert, patience).toBe(`${problem} What you typed is still here.`);
+    await expect.poll(alert, pollTimeout).toBe(`${problem} Your input is still here.`);
     expect(await field(page, 'Last name').inputValue()).toBe('Byron');
   });
 
-  it('does not speak of what was typed where a user cannot be read', async () => {
+  it('does not mention edits if a user cannot be read', async () => {
     const { id } = await create();
-    // Not in the list, so that it is read.
+    // The user is not in the list, so the page reads it.
     const opened = await browser.open(`${app.http}/#query=nobody-at-all`);
     onTestFinished(() => opened.page.context().close());
     const { page } = opened;
-    await page.getByText('Nobody matches').waitFor();
+    await page.getByText('No matches').waitFor();
     await page.route('**/GetUser', (route) => route.fulfill({ status: 500, body: 'no' }));
     await page.evaluate((user) => {
       location.hash = `query=nobody-at-all&user=${user}`;
     }, id);
-    await page.getByRole('heading', { name: 'This user cannot be shown' }).waitFor();
+    await page.getByRole('heading', { name: 'Cannot show this user' }).waitFor();
     expect(await dialog(page).getByRole('status').textContent()).toBe('The server answered with an error (HTTP 500).');
     await page.unroute('**/GetUser');
     await button(page, 'Try again').click();
@@ -325,10 +325,10 @@ describe.skipIf(browserMissing !== undefined)('the dialog of a user', () => {
     await page.evaluate(() => {
       location.hash = 'query=nobody-at-all&user=no-id-at-all';
     });
-    await page.getByRole('heading', { name: 'No such user' }).waitFor();
+    await page.getByRole('heading', { name: 'User not found' }).waitFor();
   });
 
-  it('keeps what was typed where deleting is asked again', async () => {
+  it('keeps the edits if it asks again before deleting', async () => {
     const { id, displayName } = await create();
     const { page } = await open(id);
     await field(page, 'First name').fill('Typed');
@@ -339,16 +339,16 @@ describe.skipIf(browserMissing !== undefined)('the dialog of a user', () => {
     await button(page, 'Keep').click();
     expect(await field(page, 'First name').inputValue()).toBe('Typed');
     await button(page, 'Save').click();
-    await page.getByRole('heading', { name: 'Changed meanwhile' }).waitFor();
+    await page.getByRole('heading', { name: 'Conflicting changes' }).waitFor();
     await button(page, 'Save').click();
     await dialog(page).waitFor({ state: 'detached' });
     expect(await read(id)).toMatchObject({ firstName: 'Typed', lastName: 'Byron' });
   });
 
   it.each([
-    ['Latin, without a blank', 'Wolfeschlegel'.repeat(19)],
+    ['Latin, without a space', 'Wolfeschlegel'.repeat(19)],
     ['Hebrew', 'ארוכים'.repeat(42)],
-  ])('keeps a name that is long out of the way of its buttons (%s)', async (_, name) => {
+  ])('keeps its buttons usable with a long name (%s)', async (_, name) => {
     const key = 'k'.repeat(120);
     const { id } = await create({ firstName: name, lastName: name, attributes: { [key]: 'x' } });
     for (const width of [1280, 390]) {
@@ -367,7 +367,7 @@ describe.skipIf(browserMissing !== undefined)('the dialog of a user', () => {
           return Math.max(...[...range.getClientRects()].map(({ right }) => right));
         });
         expect(inner).toBeLessThanOrEqual(close?.x ?? 0);
-        // What is to be pressed is in view, however long the name.
+        // The buttons are in view, even with a long name.
         for (const each of await dialog(page).locator('footer button').all()) {
           const box = await each.boundingBox();
           expect(box === null ? Number.NaN : box.x).toBeGreaterThanOrEqual(0);
@@ -387,13 +387,13 @@ describe.skipIf(browserMissing !== undefined)('the dialog of a user', () => {
       await dialog(page).getByText('Somebody else has just changed').waitFor();
       await fits();
       await button(page, 'Compare').click();
-      await page.getByRole('heading', { name: 'Changed meanwhile' }).waitFor();
+      await page.getByRole('heading', { name: 'Conflicting changes' }).waitFor();
       await fits();
       await page.close();
     }
   });
 
-  it('lets people write from right to left in it', async () => {
+  it('supports text from right to left', async () => {
     const { id } = await create({ firstName: 'שלום', lastName: 'Smith', attributes: { צוות: 'מחקר' } });
     const { page } = await open(id);
     const direction = (locator: Locator) => locator.evaluate((element) => getComputedStyle(element).direction);
@@ -405,7 +405,7 @@ describe.skipIf(browserMissing !== undefined)('the dialog of a user', () => {
     expect(await direction(page.locator('dialog h2'))).toBe('rtl');
   });
 
-  it('makes no second user where the answer is lost, not even when the form is changed in between', async () => {
+  it('creates no second user if the answer is lost, even if the form is edited before the next attempt', async () => {
     const { page, expectNoFaults } = await open('new');
     await field(page, 'First name').fill('Lost');
     await field(page, 'Email').fill('lost@example.com');
@@ -414,7 +414,7 @@ describe.skipIf(browserMissing !== undefined)('the dialog of a user', () => {
       await route.abort('connectionreset');
     });
     await button(page, 'Create').click();
-    await dialog(page).getByText('cannot be reached').waitFor();
+    await dialog(page).getByText('Cannot reach the server').waitFor();
     expect(await withEmail('lost@example.com')).toHaveLength(1);
     await page.unroute('**/CreateUser');
     await field(page, 'First name').fill('Found');
@@ -426,7 +426,7 @@ describe.skipIf(browserMissing !== undefined)('the dialog of a user', () => {
     expectNoFaults(connectionLost);
   });
 
-  it('sends what was changed and nothing else', async () => {
+  it('sends only the changed fields', async () => {
     const attributes = { team: 'ops', floor: 3, tags: ['x'], old: true, 'a.b': 'é' };
     const { id } = await create({ attributes });
     const { page, expectNoFaults } = await open(id);
@@ -449,12 +449,12 @@ describe.skipIf(browserMissing !== undefined)('the dialog of a user', () => {
     expectNoFaults();
   });
 
-  it('loses nothing by a slip', async () => {
+  it('asks before it discards edits', async () => {
     const { id } = await create();
     const { page } = await open(id);
     await field(page, 'First name').fill('Augusta');
     await page.keyboard.press('Escape');
-    await dialog(page).getByText('Discard what you have changed?').waitFor();
+    await dialog(page).getByText('Discard your changes?').waitFor();
     expect(await button(page, 'Keep editing').evaluate((element) => element === document.activeElement)).toBe(true);
     await page.keyboard.press('Escape');
     expect(await field(page, 'First name').evaluate((element) => element === document.activeElement)).toBe(true);
@@ -465,14 +465,14 @@ describe.skipIf(browserMissing !== undefined)('the dialog of a user', () => {
     expect((await read(id))?.firstName).toBe('Ada');
   });
 
-  it('closes at once where nothing was changed', async () => {
+  it('closes immediately without edits', async () => {
     const { id } = await create();
     const { page } = await open(id);
     await page.keyboard.press('Escape');
     await dialog(page).waitFor({ state: 'detached' });
   });
 
-  it('shows both versions where somebody else was faster, and saves what is chosen of each field', async () => {
+  it('shows both versions if somebody else was faster, and saves the chosen version of each field', async () => {
     const { id, email } = await create({ attributes: { team: 'ops', floor: 3, note: 'x' } });
     const { page, expectAccessible, expectNoFaults } = await open(id);
     await field(page, 'First name').fill('Mine');
@@ -487,10 +487,10 @@ describe.skipIf(browserMissing !== undefined)('the dialog of a user', () => {
       },
       updateMask: ['first_name', 'profile_image_url', 'attributes.team', 'attributes.note'],
     });
-    // Said before the person saves.
+    // The page says so before the user saves.
     await dialog(page).getByText('Somebody else has just changed First name, Image URL').waitFor();
     await button(page, 'Save').click();
-    await page.getByRole('heading', { name: 'Changed meanwhile' }).waitFor();
+    await page.getByRole('heading', { name: 'Conflicting changes' }).waitFor();
     const choice = (label: string) => dialog(page).getByRole('group', { name: label });
     expect(await choice('First name').getByRole('radio', { checked: true }).count()).toBe(0);
     expect(await choice('Last name').getByRole('radio', { name: 'Mine' }).isChecked()).toBe(true);
@@ -498,7 +498,7 @@ describe.skipIf(browserMissing !== undefined)('the dialog of a user', () => {
     expect(await choice('note').getByRole('radio', { name: 'Theirs' }).isChecked()).toBe(true);
     expect(await choice('Email').count()).toBe(0);
     await button(page, 'Save').click();
-    await dialog(page).getByText('Both of you have changed this. Choose one.').waitFor();
+    await dialog(page).getByText('Both versions changed this field. Choose one.').waitFor();
     await expectAccessible();
     await choice('First name').getByRole('radio', { name: 'Theirs' }).check();
     await choice('team').getByRole('radio', { name: 'Mine' }).check();
@@ -515,7 +515,7 @@ describe.skipIf(browserMissing !== undefined)('the dialog of a user', () => {
     expectNoFaults();
   });
 
-  it('says that an update was done whose answer was lost', async () => {
+  it('detects that an update succeeded if its answer was lost', async () => {
     const { id } = await create();
     const { page } = await open(id);
     await page.route('**/UpdateUser', async (route) => {
@@ -524,27 +524,27 @@ describe.skipIf(browserMissing !== undefined)('the dialog of a user', () => {
     });
     await field(page, 'First name').fill('Once');
     await button(page, 'Save').click();
-    await dialog(page).getByText('cannot be reached').waitFor();
+    await dialog(page).getByText('Cannot reach the server').waitFor();
     await page.unroute('**/UpdateUser');
     await button(page, 'Save').click();
     await dialog(page).waitFor({ state: 'detached' });
     expect((await read(id))?.firstName).toBe('Once');
   });
 
-  it('takes over what others change while nobody types', async () => {
+  it('shows changes by others if there are no edits', async () => {
     const { id } = await create();
     const { page } = await open(id);
-    // The feed hears only what comes behind its beginning.
-    await expect.poll(() => page.locator('.sign').getAttribute('data-state'), patience).toBe('live');
+    // The feed delivers only changes after its start.
+    await expect.poll(() => page.locator('.sign').getAttribute('data-state'), pollTimeout).toBe('live');
     await app.client.updateUser({ user: { id, firstName: 'Renewed' }, updateMask: ['first_name'] });
-    await expect.poll(() => field(page, 'First name').inputValue(), patience).toBe('Renewed');
+    await expect.poll(() => field(page, 'First name').inputValue(), pollTimeout).toBe('Renewed');
     await field(page, 'Last name').fill('Since');
     await button(page, 'Save').click();
     await dialog(page).waitFor({ state: 'detached' });
     expect(await read(id)).toMatchObject({ firstName: 'Renewed', lastName: 'Since' });
   });
 
-  it('deletes in two steps, and asks again where the user has changed in between', async () => {
+  it('deletes in two steps, and asks again if the user has changed in between', async () => {
     const { id, displayName } = await create();
     const { page, expectNoFaults } = await open(id);
     await button(page, 'Delete…').click();
@@ -560,7 +560,7 @@ describe.skipIf(browserMissing !== undefined)('the dialog of a user', () => {
     expectNoFaults();
   });
 
-  it('says politely that somebody is gone', async () => {
+  it('says that the user was deleted', async () => {
     const { id } = await create();
     const { page } = await open(id);
     await field(page, 'First name').fill('Late');
@@ -569,13 +569,13 @@ describe.skipIf(browserMissing !== undefined)('the dialog of a user', () => {
     await button(page, 'Close').last().click();
     await dialog(page).waitFor({ state: 'detached' });
     const again = await open(id);
-    await dialog(again.page).getByText('Nobody in the directory has this id').waitFor();
+    await dialog(again.page).getByText('No user has this id').waitFor();
   });
 
-  it('says so where somebody else was faster with deleting', async () => {
+  it('says so if somebody else deletes the user first', async () => {
     const { id } = await create();
     const { page, expectNoFaults } = await open(id);
-    await expect.poll(() => page.locator('.sign').getAttribute('data-state'), patience).toBe('live');
+    await expect.poll(() => page.locator('.sign').getAttribute('data-state'), pollTimeout).toBe('live');
     await button(page, 'Delete…').click();
     await app.client.deleteUser({ id });
     await dialog(page).getByText('is no longer in the directory').waitFor();
@@ -585,7 +585,7 @@ describe.skipIf(browserMissing !== undefined)('the dialog of a user', () => {
     expectNoFaults();
   });
 
-  it('keeps an attribute that is called __proto__', async () => {
+  it('keeps an attribute with the key __proto__', async () => {
     const { id } = await create({ attributes: JSON.parse('{"__proto__": "x", "a": 1}') });
     const { page } = await open(id);
     expect(await dialog(page).getByRole('textbox', { name: 'Value of __proto__' }).inputValue()).toBe('x');
@@ -598,7 +598,7 @@ describe.skipIf(browserMissing !== undefined)('the dialog of a user', () => {
     ]);
   });
 
-  it('shows what is not to be edited, and opens an image only where it is one of the web', async () => {
+  it('shows the read-only fields, and links to an image only if its URL is http or https', async () => {
     const { id, etag } = await create({ profileImageUrl: 'https://example.com/ada.png' });
     const { page } = await open(id);
     await dialog(page).getByText(id).waitFor();
@@ -629,7 +629,7 @@ describe.skipIf(browserMissing !== undefined)('the dialog of a user', () => {
     await page.keyboard.press('Escape');
     await app.client.updateUser({ user: { id, firstName: 'Theirs' }, updateMask: ['first_name'] });
     await button(page, 'Save').click();
-    await page.getByRole('heading', { name: 'Changed meanwhile' }).waitFor();
+    await page.getByRole('heading', { name: 'Conflicting changes' }).waitFor();
     await expectAccessible();
     expect(await dialog(page).evaluate((element) => element.scrollWidth <= element.clientWidth)).toBe(true);
     expectNoFaults();

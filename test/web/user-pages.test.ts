@@ -1,4 +1,4 @@
-/** What the page remembers of a list, against a server's pages that change meanwhile. */
+/** Tests the page's memory of a list while the server's pages change. */
 import { describe, expect, it } from 'vitest';
 import { User } from '../../generated/users/v1/user.js';
 import { createUserPages, type UserPages } from '../../web/user-pages.js';
@@ -9,16 +9,16 @@ function user(name: string): User {
   return User.fromPartial({ id: `id-${name}`, lastName: name, email: `${name}@example.com`, etag: '1' });
 }
 
-/** Pages by last name as the server has them: behind the last one's name. */
-function pageBehind(names: readonly string[], token: string): [User[], string] {
-  const behind = [...names].sort().filter((name) => name > token);
-  const users = behind.slice(0, pageSize).map(user);
-  return [users, behind.length > pageSize ? (users.at(-1)?.lastName ?? '') : ''];
+/** Like the server's pages by last name, which start after the previous page's last name. */
+function pageAfter(names: readonly string[], token: string): [User[], string] {
+  const later = [...names].sort().filter((name) => name > token);
+  const users = later.slice(0, pageSize).map(user);
+  return [users, later.length > pageSize ? (users.at(-1)?.lastName ?? '') : ''];
 }
 
 function load(pages: UserPages, names: readonly string[], row: number): void {
   const page = pages.pageOf(row);
-  if (page !== undefined && page.users === undefined) pages.fill(page, ...pageBehind(names, page.token));
+  if (page !== undefined && page.users === undefined) pages.fill(page, ...pageAfter(names, page.token));
 }
 
 function loadAll(pages: UserPages, names: readonly string[]): void {
@@ -32,7 +32,7 @@ const shown = (pages: UserPages) => shownNames(pages).join('');
 const alphabet = [...'bcdefghijklm'];
 
 describe('pages', () => {
-  it('hold everybody in order when all are loaded', () => {
+  it('hold all users in order after all are loaded', () => {
     const pages = createUserPages('last_name', 100);
     expect([pages.rows, pages.hasMore]).toEqual([0, true]);
     loadAll(pages, alphabet);
@@ -40,7 +40,7 @@ describe('pages', () => {
     expect(pages.rowOf('id-f')).toBe(4);
   });
 
-  it('keep a bounded number of users, those in view among them, and their places', () => {
+  it('keep a bounded number of users, including those in view, and all positions', () => {
     const pages = createUserPages('last_name', 2);
     loadAll(pages, alphabet);
     pages.keep(0, 2);
@@ -53,24 +53,24 @@ describe('pages', () => {
   });
 
   it.each([
-    ['some have gone', [...'bdefgijklm']],
-    ['all of a page have gone', [...'bcdhijklm']],
-    ['others have come', [...'abccdeffggghijklm'].map((name, index) => name + (index % 2 === 0 ? 'a' : 'b'))],
-    ['the end has gone', [...'bcde']],
-    ['others have come behind the end', [...'bcdefghijklmnopqr']],
-  ])('are right when they are loaded again after %s', (_, names) => {
+    ['some users were deleted', [...'bdefgijklm']],
+    ['all users of a page were deleted', [...'bcdhijklm']],
+    ['others were added', [...'abccdeffggghijklm'].map((name, index) => name + (index % 2 === 0 ? 'a' : 'b'))],
+    ['the end was deleted', [...'bcde']],
+    ['others were added after the end', [...'bcdefghijklmnopqr']],
+  ])('are correct if they are loaded again after %s', (_, names) => {
     for (const first of [0, 3, 6, 9]) {
       const pages = createUserPages('last_name', 100);
       loadAll(pages, alphabet);
       pages.keepOnly(-1, -1);
-      // From any of them on, and then the others.
+      // Starts at any page, and then loads the others.
       load(pages, names, first);
       loadAll(pages, names);
       expect(shownNames(pages)).toEqual([...names].sort());
     }
   });
 
-  it('change a user where they stand', () => {
+  it('replace a user without moving it', () => {
     const pages = createUserPages('last_name', 100);
     loadAll(pages, alphabet);
     expect(pages.replace({ ...user('c'), lastName: 'z' })).toBe(true);
@@ -78,14 +78,14 @@ describe('pages', () => {
     expect(shown(pages)).toBe('bzdefghijklm');
   });
 
-  it('close up where users leave', () => {
+  it('close the gaps of removed users', () => {
     const pages = createUserPages('last_name', 100);
     loadAll(pages, alphabet);
     pages.remove(new Set(['id-b', 'id-f', 'id-x']));
     expect([shown(pages), pages.rowOf('id-g')]).toEqual(['cdeghijklm', 3]);
   });
 
-  it('take in a user whose place is in memory, and only there', () => {
+  it('insert a user only if its position is in memory', () => {
     const pages = createUserPages('last_name', 100);
     load(pages, alphabet, 0);
     expect(pages.insert(user('ca'))).toBe(true);
@@ -97,7 +97,7 @@ describe('pages', () => {
     expect(pages.rowOf('id-x')).toBe(pages.rows - 1);
   });
 
-  it('have a user once who moved from a page that was loaded before', () => {
+  it('contain a user once if it moved from another loaded page', () => {
     const pages = createUserPages('last_name', 100);
     load(pages, alphabet, 0);
     const page = pages.pageOf(3);

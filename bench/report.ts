@@ -1,6 +1,4 @@
-/**
- * Writes docs/benchmarks.md: each scenario's text goes between its two markers. People write the rest.
- */
+/** Writes docs/benchmarks.md: each scenario's text goes between its two markers. The rest is written by hand. */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, totalmem } from 'node:os';

@@ -13,7 +13,7 @@ export const fairness: Scenario = {
   name: 'fairness',
   title: 'Fairness',
   about:
-    `8 callers of single calls over 4 connections of their own, alone and while ${batchesInFlight} other callers each send one batch of 1000 after the other. ` +
+    `8 callers of single calls over 4 separate connections, alone and while ${batchesInFlight} other callers each send one batch of 1000 after the other. ` +
     'The numbers are those of the single calls.',
 
   async open(bench) {

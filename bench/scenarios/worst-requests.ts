@@ -1,4 +1,4 @@
-/** How long the most expensive request of each method keeps everybody else waiting. */
+/** Measures how long the most expensive request of each method blocks other requests. */
 import { Agent, request as startRequest } from 'node:http';
 import { gzipSync } from 'node:zlib';
 import { BinaryWriter } from '@bufbuild/protobuf/wire';
@@ -10,11 +10,11 @@ import { type Directory, openDirectory, type Results, type Scenario } from '../s
 const protocols = ['gRPC', 'JSON'] as const;
 type Protocol = (typeof protocols)[number];
 
-// What one request may block the event loop for.
+// One request may block the event loop for so long.
 const targetMs = 50;
-// Each request is sent this often, and the median counts: the machine does other things, too.
+// Each request is sent so many times, and the median counts, because the machine has other load.
 const repetitions = 5;
-// A stream, such as a watch, has no end. By then the server has read the request.
+// A stream, such as a watch, does not end. After this time the server has read the request.
 const answerMsMax = (method: string) => (streams.has(method) ? 500 : 10_000);
 
 const streams: ReadonlySet<string> = new Set(['ImportUsers', 'ExportUsers', 'WatchUsers', 'ResolveUsers']);
@@ -32,8 +32,8 @@ export const worstRequests: Scenario = {
   title: 'The worst request of each method',
   about:
     'Requests that are as expensive as their limits allow, and some beyond them: nested, with as many elements or fields as possible, ' +
-    'with the longest texts. While each of them is handled, another client asks for `/healthz` all the time: the longest that it waits is ' +
-    'how long the event loop was blocked, and a little more. The table has the worst request of each method.',
+    'with the longest texts. Meanwhile another client requests `/healthz` continuously: its longest wait is slightly more than the time ' +
+    'for which the event loop was blocked. The table has the worst request of each method.',
 
   async open(bench) {
     const directory = await openDirectory(bench, 'worst_requests', 1000);
@@ -43,8 +43,8 @@ export const worstRequests: Scenario = {
     const cases = methods.flatMap((path) => {
       const [, method = ''] = /\/(\w+)$/.exec(path) ?? [];
       // A method with streams both ways needs HTTP/2, which the gateway has with TLS only.
-      const spoken = method === 'ResolveUsers' ? (['gRPC'] as const) : protocols;
-      return spoken.map((over) => ({ path, method, labels: { method, over } }));
+      const supported = method === 'ResolveUsers' ? (['gRPC'] as const) : protocols;
+      return supported.map((over) => ({ path, method, labels: { method, over } }));
     });
     const nameOf = ({ method, over }: { method: string; over: string }) => `${method} over ${over}`;
     return {
@@ -70,7 +70,7 @@ export const worstRequests: Scenario = {
         return {
           sentences: [
             slow.length === 0
-              ? `No request makes others wait for more than ${targetMs} ms, which is the target.`
+              ? `No request makes others wait for more than ${targetMs} ms (the target).`
               : `The target is ${targetMs} ms. Longer: ${text.join('; ')}.`,
           ],
         };
@@ -80,7 +80,7 @@ export const worstRequests: Scenario = {
   },
 };
 
-/** Users with as many values in their attributes as may be stored, for answers that are expensive. */
+/** Adds users with the maximum number of values in their attributes, for expensive answers. */
 async function addLargeUsers({ admin }: Directory): Promise<void> {
   await admin.query(
     `insert into users (id, first_name, last_name, email, profile_image_url, attributes, create_time, update_time)
@@ -100,7 +100,7 @@ function requestsFor(path: string, method: string, over: Protocol): WorstRequest
     over === 'gRPC'
       ? new BinaryWriter().uint32(8).int32(1000).uint32(26).string(filter).finish()
       : Buffer.from(JSON.stringify({ filter, pageSize: 1000 }));
-  return [...requests, { what: 'an answer with as many values as it may have', body }];
+  return [...requests, { what: 'an answer with the maximum number of values', body }];
 }
 
 function protobufRequests(bytesMax: number): WorstRequest[] {
@@ -111,7 +111,7 @@ function protobufRequests(bytesMax: number): WorstRequest[] {
       .finish();
   const inAttributes = (list: Uint8Array) =>
     field(1, field(6, field(1, Buffer.concat([field(1, Buffer.from('k')), field(2, field(6, list))]))));
-  // What surrounds the list takes less.
+  // The fields around the list take fewer bytes than this.
   const room = bytesMax - 64;
   const users = Buffer.alloc(room, field(1, field(6, field(1, field(1, Buffer.from('k'))))));
   return [
@@ -135,7 +135,7 @@ function jsonRequests(bytesMax: number): WorstRequest[] {
   };
   const members = (count: number, member: (index: number) => string) =>
     Array.from({ length: count }, (_, index) => member(index)).join(',');
-  // With keys that occur once, which cost the most.
+  // Different keys, because they are the most expensive.
   const count = Math.min(24_000, Math.floor(bytesMax / 16));
   const half = Math.floor(bytesMax / 2);
   const deep = Buffer.concat([Buffer.alloc(half, '['), Buffer.alloc(half, ']')]);
@@ -151,17 +151,17 @@ function jsonRequests(bytesMax: number): WorstRequest[] {
       body: Buffer.from(`{"user":{"attributes":{${members(count, (index) => `"k${index}":1`)}}}}`),
     },
     {
-      what: 'users with attributes of their own',
+      what: 'users with different attributes',
       body: Buffer.from(`{"users":[${members(Math.floor(count / 4), (index) => `{"attributes":{"k${index}":{}}}`)}]}`),
     },
     {
-      what: 'objects with keys of their own',
+      what: 'objects with different keys',
       body: Buffer.from(`{"none":[${members(count / 2, (index) => `{"k${index}":1}`)}]}`),
     },
   ];
 }
 
-/** As many parts as there is room for. */
+/** Repeats the part as often as it fits. */
 function repeated(bytes: number, part: Uint8Array): Buffer {
   return Buffer.alloc(bytes - (bytes % part.length), part);
 }
@@ -228,7 +228,7 @@ async function callJson(
   });
 }
 
-/** Asks for /healthz all the time. `stop` gives the longest that one answer took, in milliseconds. */
+/** Requests /healthz continuously. `stop` returns the longest time to an answer, in milliseconds. */
 function startProbe(address: string) {
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });
   const first = Promise.withResolvers<void>();
@@ -241,7 +241,7 @@ function startProbe(address: string) {
         .end();
     });
   const running = (async () => {
-    // The connection is made before anything counts.
+    // The first request, which connects, does not count.
     await probe();
     first.resolve();
     while (isRunning) {

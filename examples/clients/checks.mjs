@@ -19,7 +19,7 @@ const day = [
   /^edit, attempt 1: read notes$/,
   /^edit, attempt 2: read notes, weaving$/,
   /^edited: notes, weaving, engine$/,
-  /^import: (?:300 created, 0 updated, 0|0 created, 0 updated, 300) as they were, 0 rejected$/,
+  /^import: (?:300 created, 0 updated, 0|0 created, 0 updated, 300) unchanged, 0 rejected$/,
   /^list, page 1: 40 users, Alan Allen to Radia Floyd$/,
   /^list, page 2: 40 users, Zoë Floyd to Radia Liskov$/,
   /^list, page 3: 20 users, Zoë Liskov to Shafi Ångström$/,

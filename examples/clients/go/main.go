@@ -149,7 +149,7 @@ func (work *day) importPeople() error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("import: %d created, %d updated, %d as they were, %d rejected\n",
+	fmt.Printf("import: %d created, %d updated, %d unchanged, %d rejected\n",
 		report.Created, report.Updated, report.Skipped, report.Rejected)
 	for _, each := range report.Errors {
 		fmt.Printf("  row %d: %s %s\n", each.Row, each.Field, each.Reason)

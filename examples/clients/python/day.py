@@ -106,7 +106,7 @@ def import_and_list(users):
             for row in csv.DictReader(file)
         )
         report = import_users(users, people)
-    print(f"import: {report.created} created, {report.updated} updated, {report.skipped} as they were,"
+    print(f"import: {report.created} created, {report.updated} updated, {report.skipped} unchanged,"
           f" {report.rejected} rejected")
     for error in report.errors:
         print(f"  row {error.row}: {error.field} {error.reason}")

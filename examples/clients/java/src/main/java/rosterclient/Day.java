@@ -161,7 +161,7 @@ final class Day {
         var rows = format.parse(file)) {
       var report = Roster.importUsers(users, rows.stream().map(Day::userOf).iterator());
       System.out.printf(
-          "import: %d created, %d updated, %d as they were, %d rejected%n",
+          "import: %d created, %d updated, %d unchanged, %d rejected%n",
           report.getCreated(), report.getUpdated(), report.getSkipped(), report.getRejected());
       for (var error : report.getErrorsList()) {
         System.out.printf("  row %d: %s %s%n", error.getRow(), error.getField(), error.getReason());

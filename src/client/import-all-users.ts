@@ -38,7 +38,7 @@ const onConflictOf = {
 
 export interface ImportAllUsersOptions {
   /**
-   * What to do with a user whose email already exists in the directory or earlier in the import: `reject` it (the default),
+   * The action for a user whose email already exists in the directory or earlier in the import: `reject` it (the default),
    * `skip` it, or `update` the existing user.
    */
   onConflict?: keyof typeof onConflictOf;

@@ -1,4 +1,4 @@
-/** What happens to connections while the watch cannot reach the database. */
+/** Tests which connections survive while the watch cannot reach the database. */
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Fault } from '../../src/model/fault.js';
 import { type Database, openDatabase } from '../../src/store/database.js';

@@ -9,7 +9,7 @@ export interface TcpProxy extends AsyncDisposable {
   freeze(): void;
   /** Resets the open connections. New ones work. */
   cut(): void;
-  /** From now on nothing passes, also not on new connections. What is sent meanwhile arrives after resume(). */
+  /** From now on nothing passes, also not on new connections. Bytes that are sent meanwhile arrive after resume(). */
   pause(): void;
   resume(): void;
 }

@@ -1,4 +1,4 @@
-/** What a log line contains, and what it must never contain. */
+/** Tests what log lines contain, and what they must never contain. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { connect } from 'node:net';

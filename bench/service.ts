@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
-import { startEmbeddedPostgres } from '../src/store/embedded-postgres.js';
+import { startEmbeddedPostgres } from '../src/embedded-postgres/cluster.js';
 import { peakMemory, postmasterOf } from './usage.js';
 
 const main = resolve(import.meta.dirname, '../src/main.js');

@@ -3,22 +3,22 @@
  */
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { createByteBudget } from './concurrency/byte-budget.js';
 import { formatAddress, readTls, type ServerConfig } from './config.js';
+import { type DatabaseOptions, openDatabase } from './database/database.js';
+import { watchDatabase } from './database/health.js';
+import { type MigrationResult, migrateDown, migrateUp, migrationStatus } from './database/migrate.js';
+import { type EmbeddedPostgres, startEmbeddedPostgres } from './embedded-postgres/cluster.js';
 import { callRecorder } from './gateway/call-recorder.js';
 import { createGateway } from './gateway/gateway.js';
 import { type HttpServer, type ServedParts, startHttp } from './gateway/http.js';
 import { descriptorsPath, loadOwnFiles } from './gateway/own-files.js';
-import { createByteBudget } from './operations/byte-budget.js';
+import { ListenError } from './net/listen.js';
 import { createDirectory, type Siblings } from './operations/directory.js';
 import { startHousekeeping } from './operations/housekeeping.js';
-import { ListenError } from './rpc/listen.js';
 import { startServer } from './rpc/server.js';
 import { renewChangeFeed } from './store/changes.js';
-import { type DatabaseOptions, openDatabase } from './store/database.js';
-import { watchDatabase } from './store/database-watch.js';
-import { type EmbeddedPostgres, startEmbeddedPostgres } from './store/embedded-postgres.js';
 import { checkSessions, readIdentity } from './store/identity.js';
-import { type MigrationResult, migrateDown, migrateUp, migrationStatus } from './store/migrate.js';
 import { createLog, type Log, type LogDestination } from './telemetry/log.js';
 import { createMetrics, figuresContentType, figuresText, type Metrics } from './telemetry/metrics.js';
 

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'v
 import { type App, startApp } from '../src/app.js';
 import { createClient } from '../src/client/index.js';
 import { parseServerConfig } from '../src/config.js';
-import { startEmbeddedPostgres } from '../src/store/embedded-postgres.js';
+import { startEmbeddedPostgres } from '../src/embedded-postgres/cluster.js';
 import { createTestDatabase, type TestDatabase } from './support/database.js';
 
 /** Far more than the slowest machine needs. */

@@ -2,8 +2,9 @@
  * Converts attributes to rows of text that a user edits, and back. A value that was not edited stays exactly the same.
  * The server validates the attributes.
  */
-import { hasInfinity, readJson } from '../src/cli/json.js';
+
 import { inexactNumberText, isExactNumber } from '../src/json.js';
+import { hasInfinity, readJson } from '../src/user-files/read-json.js';
 import type { JsonObject, JsonValue } from './user-fields.js';
 
 export const attributeTypes = {

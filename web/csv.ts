@@ -6,15 +6,6 @@
  */
 import type { User } from '../generated/users/v1/user.js';
 import {
-  type CsvRecord,
-  type CsvText,
-  csvProblems,
-  isBlank,
-  recordLengthMax,
-  separatorLine,
-} from '../src/cli/csv-rules.js';
-import { type DecodedText, decodeText, UnreadableFile } from '../src/cli/file-text.js';
-import {
   draftOf,
   errorColumns,
   exportCells,
@@ -22,8 +13,17 @@ import {
   type Row,
   type RowProblem,
   writableFields,
-} from '../src/cli/user-columns.js';
-import { type Column, findDuplicate, missingFields, targetsOf } from '../src/cli/user-header.js';
+} from '../src/user-files/columns.js';
+import {
+  type CsvRecord,
+  type CsvText,
+  csvProblems,
+  isBlank,
+  recordLengthMax,
+  separatorLine,
+} from '../src/user-files/csv-rules.js';
+import { type DecodedText, decodeText, UnreadableFile } from '../src/user-files/file-text.js';
+import { type Column, findDuplicate, missingFields, targetsOf } from '../src/user-files/header.js';
 
 /** Reads a file as text and reports the progress to `onBytes`. `encoding` is for a file without a byte order mark. */
 export function readText(

@@ -3,9 +3,9 @@
  * the directory and why.
  */
 import { useEffect, useId, useLayoutEffect, useRef, useState } from 'preact/hooks';
-import { delimiterNames, openCsv } from '../src/cli/csv-rules.js';
-import { UnreadableFile, WrongEncoding } from '../src/cli/file-text.js';
-import { type Column, matchHeader } from '../src/cli/user-header.js';
+import { delimiterNames, openCsv } from '../src/user-files/csv-rules.js';
+import { UnreadableFile, WrongEncoding } from '../src/user-files/file-text.js';
+import { type Column, matchHeader } from '../src/user-files/header.js';
 import { fieldNames, readRecords, readText, refuseColumns } from './csv.js';
 import { Dialog } from './dialog.js';
 import type { Directory } from './directory.js';

@@ -4,10 +4,11 @@
  * Holds only one batch of the file. Sends a batch with the same request id until it has an answer, so that no row
  * creates two users.
  */
-import { openCsv } from '../src/cli/csv-rules.js';
-import { UnreadableFile } from '../src/cli/file-text.js';
-import type { RowProblem } from '../src/cli/user-columns.js';
-import type { Column } from '../src/cli/user-header.js';
+
+import type { RowProblem } from '../src/user-files/columns.js';
+import { openCsv } from '../src/user-files/csv-rules.js';
+import { UnreadableFile } from '../src/user-files/file-text.js';
+import type { Column } from '../src/user-files/header.js';
 import { createRejectedCsv, readRecords, readText, rowsOf } from './csv.js';
 import { CallError, type Directory } from './directory.js';
 import { hasReason, isUnclear, newRequestId } from './save-user.js';

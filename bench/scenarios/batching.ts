@@ -1,8 +1,8 @@
 /** Compares the batcher with direct calls of the store's functions, in this process. */
 import { v7 as uuidv7 } from 'uuid';
-import { createBatcher } from '../../src/operations/batcher.js';
-import { openDatabase } from '../../src/store/database.js';
-import { mayRunAgain } from '../../src/store/faults.js';
+import { createBatcher } from '../../src/concurrency/batcher.js';
+import { openDatabase } from '../../src/database/database.js';
+import { mayRunAgain } from '../../src/database/errors.js';
 import { insertUsers, type NewUser, selectUsers } from '../../src/store/users.js';
 import { userId } from '../load.js';
 import { formatNumber } from '../report.js';

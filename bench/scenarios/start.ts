@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import pg from 'pg';
 import { packageRoot } from '../../src/config.js';
-import { startEmbeddedPostgres } from '../../src/store/embedded-postgres.js';
+import { startEmbeddedPostgres } from '../../src/embedded-postgres/cluster.js';
 import { measureLoad } from '../load.js';
 import { formatNumber } from '../report.js';
 import { type Figures, fill, type Results, type Scenario } from '../scenario.js';

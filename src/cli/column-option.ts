@@ -1,8 +1,8 @@
 /** Parses the `--column` option, and describes the problems of an unusable header. */
 import { InvalidArgumentError } from 'commander';
+import { isWritable, snakeCase, writableFields } from '../user-files/columns.js';
+import { type Column, fieldNamed } from '../user-files/header.js';
 import { UsageError } from './failure.js';
-import { isWritable, snakeCase, writableFields } from './user-columns.js';
-import { type Column, fieldNamed } from './user-header.js';
 
 /** Parses `first_name=Given name` for commander. A repeated flag adds to the previous ones. */
 export function parseColumn(text: string, before: ReadonlyMap<string, string> = new Map()): Map<string, string> {

@@ -1,9 +1,9 @@
 /** `roster delete`: erases one user, after a confirmation on a terminal. */
 import type { Command } from 'commander';
+import { safeText } from '../safe-text.js';
 import { type ClientCommandOptions, type Context, createClientCommand, withClient } from './client-command.js';
 import { UsageError } from './failure.js';
 import { confirm, print } from './terminal.js';
-import { safeText } from './text.js';
 
 type DeleteOptions = ClientCommandOptions & { etag?: string; allowMissing?: boolean; yes?: boolean };
 

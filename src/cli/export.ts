@@ -1,13 +1,13 @@
 /** `roster export`: writes every user of one snapshot, to a resumable file or to the standard output. */
 import type { Command } from 'commander';
 import { type Client, RosterError, type User } from '../client/index.js';
+import { safeJson } from '../safe-text.js';
 import { type ClientCommandOptions, type Context, createClientCommand, withClient } from './client-command.js';
 import { type ExportFile, openExportFile, readProgress, refuseSpecialFile, resumePath } from './export-file.js';
 import { UsageError } from './failure.js';
 import { count, showProgress, showsProgress } from './progress.js';
 import { replaceFile } from './saved-file.js';
 import { Interrupted, OutputClosed, print, type Terminal } from './terminal.js';
-import { safeJson } from './text.js';
 import { csvHeader, formatCsvUsers } from './user-csv.js';
 import { formatOf, formatOption, type UserFormat } from './user-file.js';
 import { formatNdjsonUsers } from './user-ndjson.js';

@@ -2,9 +2,9 @@
 import { CommanderError } from 'commander';
 import { RosterError, type StatusName } from '../client/index.js';
 import { ConfigError } from '../config.js';
-import { UnreadableFile } from './file-text.js';
+import { safeJson, safeText } from '../safe-text.js';
+import { UnreadableFile } from '../user-files/file-text.js';
 import { Interrupted } from './terminal.js';
-import { safeJson, safeText } from './text.js';
 
 export const exitCodes = {
   done: 0,

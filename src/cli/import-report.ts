@@ -1,9 +1,9 @@
 /** Reports the result of an import: the counts, and the first rejected rows with their lines in the file. */
 import type { ImportUsersResponse } from '../client/index.js';
+import { safeJson, safeText } from '../safe-text.js';
+import type { RowProblem } from '../user-files/columns.js';
+import type { Column } from '../user-files/header.js';
 import { count } from './progress.js';
-import { safeJson, safeText } from './text.js';
-import type { RowProblem } from './user-columns.js';
-import type { Column } from './user-header.js';
 
 // The contract names at most this many.
 const rejectedRowsMax = 100;

@@ -5,17 +5,17 @@
  */
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { type Client, type DeepPartial, RosterError, type StatusName, type User } from '../client/index.js';
+import { safeJson, safeText } from '../safe-text.js';
+import type { ColumnOptions, Row, RowProblem } from '../user-files/columns.js';
+import { delimiterNames } from '../user-files/csv-rules.js';
+import { describeEncoding, parseEncoding, UnreadableFile, WrongEncoding } from '../user-files/file-text.js';
 import { type ClientCommandOptions, type Context, createClientCommand, withClient } from './client-command.js';
 import { parseColumn } from './column-option.js';
-import { delimiterNames } from './csv-rules.js';
 import { RowsRejected, UsageError } from './failure.js';
-import { describeEncoding, parseEncoding, UnreadableFile, WrongEncoding } from './file-text.js';
 import { createImportReport, createPlaces } from './import-report.js';
 import { count, showProgress, showsProgress } from './progress.js';
 import { openRejectedFile, type RejectedFile } from './rejected-file.js';
 import { Interrupted, print, type Terminal } from './terminal.js';
-import { safeJson, safeText } from './text.js';
-import type { ColumnOptions, Row, RowProblem } from './user-columns.js';
 import { readCsvUsers } from './user-csv.js';
 import { formatOf, formatOption, openText, type TextSource, type UserFile, type UserFormat } from './user-file.js';
 import { readNdjsonUsers } from './user-ndjson.js';

@@ -1,9 +1,10 @@
 /** `roster list`: prints users page by page, so that a long list does not fill the memory. */
 import { type Command, InvalidArgumentError } from 'commander';
 import type { Client, User } from '../client/index.js';
+import { safeJson } from '../safe-text.js';
 import { type ClientCommandOptions, type Context, createClientCommand, withClient } from './client-command.js';
 import { print, type Terminal } from './terminal.js';
-import { createTable, safeJson } from './text.js';
+import { createTable } from './text.js';
 
 // Large enough to hide round trips, small enough that users with long fields fit into one message.
 const pageSizeDefault = 200;

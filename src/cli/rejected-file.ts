@@ -1,7 +1,7 @@
 /** Writes an import's rejected rows. Never overwrites a file, and leaves no file if no row was rejected. */
 import { open, rm } from 'node:fs/promises';
+import type { DecodedText } from '../user-files/file-text.js';
 import { UsageError } from './failure.js';
-import type { DecodedText } from './file-text.js';
 
 export interface RejectedFile extends AsyncDisposable {
   write(text: string): Promise<void>;

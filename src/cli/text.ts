@@ -1,23 +1,5 @@
-/** Formats data for a terminal: aligned, cut to its width, and without characters that control it. */
-
-// Control characters, and characters that change the reading direction or add lines (https://trojansource.codes).
-const unsafe = /[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu;
-
-function escapeUnit(character: string): string {
-  return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
-}
-
-/** Returns one line, with `\u001b` in place of an escape character. */
-export function safeText(text: string): string {
-  return text.replace(unsafe, escapeUnit);
-}
-
-/** Returns JSON that is safe for a terminal. JSON.stringify does not escape control characters from U+007F on. */
-export function safeJson(value: unknown, indent?: number): string {
-  return JSON.stringify(value, null, indent).replace(unsafe, (character) =>
-    character === '\n' ? character : escapeUnit(character),
-  );
-}
+/** Tables for a terminal: aligned, and cut to its width. */
+import { safeText } from '../safe-text.js';
 
 const graphemes = new Intl.Segmenter();
 

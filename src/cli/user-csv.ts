@@ -7,7 +7,15 @@
 import { CsvError, parse } from 'csv-parse';
 import { stringify } from 'csv-stringify/sync';
 import type { User } from '../client/index.js';
-import { duplicateColumns, isUnknown, missingColumns, unknownColumns } from './column-option.js';
+import {
+  type ColumnOptions,
+  draftOf,
+  errorColumns,
+  exportCells,
+  exportColumns,
+  type Row,
+  type RowProblem,
+} from '../user-files/columns.js';
 import {
   type CsvRecord,
   type CsvText,
@@ -17,20 +25,19 @@ import {
   openCsv,
   recordLengthMax,
   separatorLine,
-} from './csv-rules.js';
-import { UsageError } from './failure.js';
-import { UnreadableFile } from './file-text.js';
+} from '../user-files/csv-rules.js';
+import { UnreadableFile } from '../user-files/file-text.js';
 import {
-  type ColumnOptions,
-  draftOf,
-  errorColumns,
-  exportCells,
-  exportColumns,
-  type Row,
-  type RowProblem,
-} from './user-columns.js';
+  type Column,
+  findColumns,
+  findDuplicate,
+  matchHeader,
+  missingFields,
+  targetsOf,
+} from '../user-files/header.js';
+import { duplicateColumns, isUnknown, missingColumns, unknownColumns } from './column-option.js';
+import { UsageError } from './failure.js';
 import type { UserFile } from './user-file.js';
-import { type Column, findColumns, findDuplicate, matchHeader, missingFields, targetsOf } from './user-header.js';
 
 export const csvHeader = `${exportColumns.join(',')}\n`;
 

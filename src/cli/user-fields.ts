@@ -6,10 +6,10 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import type { User } from '../client/index.js';
 import { inexactNumberText } from '../json.js';
+import { safeJson, safeText } from '../safe-text.js';
+import { hasInfinity, isObject, readJson } from '../user-files/read-json.js';
 import { UsageError } from './failure.js';
-import { hasInfinity, isObject, readJson } from './json.js';
 import { print, type Terminal } from './terminal.js';
-import { safeJson, safeText } from './text.js';
 
 export interface UserFlags {
   firstName?: string;

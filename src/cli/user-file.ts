@@ -8,11 +8,11 @@ import { extname } from 'node:path';
 import { addAbortSignal, type Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Option } from 'commander';
+import type { Row, RowProblem } from '../user-files/columns.js';
+import { type DecodedText, decodeText } from '../user-files/file-text.js';
+import type { Column } from '../user-files/header.js';
 import { UsageError } from './failure.js';
-import { type DecodedText, decodeText } from './file-text.js';
 import type { Terminal } from './terminal.js';
-import type { Row, RowProblem } from './user-columns.js';
-import type { Column } from './user-header.js';
 
 // Ctrl-C also ends the program that writes to a pipe, which looks like the end of the file. Wait for our own signal.
 const pipeEndMs = 100;

@@ -1,9 +1,7 @@
 /** Reads and writes users as NDJSON: one user on each line, as protobuf JSON. Also reads snake_case names. */
 import type { User } from '../client/index.js';
 import { replaceInexactNumbers } from '../json.js';
-import { UnreadableFile } from './file-text.js';
-import { isObject, readJson } from './json.js';
-import { safeJson } from './text.js';
+import { safeJson } from '../safe-text.js';
 import {
   type ColumnOptions,
   createUserDraft,
@@ -13,7 +11,9 @@ import {
   type RowProblem,
   type Target,
   targetOf,
-} from './user-columns.js';
+} from '../user-files/columns.js';
+import { UnreadableFile } from '../user-files/file-text.js';
+import { isObject, readJson } from '../user-files/read-json.js';
 import type { UserFile } from './user-file.js';
 
 // A user's longest fields take 20 KB. A file without line breaks must not fill the memory.

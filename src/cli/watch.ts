@@ -3,11 +3,11 @@ import { access, constants, readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { type Client, type RosterError, type UserChange, UserChange_Type } from '../client/index.js';
+import { safeJson, safeText } from '../safe-text.js';
 import { type ClientCommandOptions, type Context, createClientCommand, withClient } from './client-command.js';
 import { UsageError } from './failure.js';
 import { replaceFile } from './saved-file.js';
 import { Interrupted, print } from './terminal.js';
-import { safeJson, safeText } from './text.js';
 
 type WatchOptions = ClientCommandOptions & { existing?: boolean; resumeToken?: string; state?: string };
 

@@ -10,8 +10,8 @@ import { createFileRegistry, type DescMethod, fromBinary } from '@bufbuild/proto
 import { FileDescriptorSetSchema, MethodOptions_IdempotencyLevel } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError, createContextValues } from '@connectrpc/connect';
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from '@connectrpc/connect-node';
+import type { ByteBudget } from '../concurrency/byte-budget.js';
 import { Fault, overloaded } from '../model/fault.js';
-import type { ByteBudget } from '../operations/byte-budget.js';
 import type { CallLine } from '../telemetry/log.js';
 import { callKey, createHandlers, type GatewayCall } from './forward.js';
 import { type ByteRequest, fromWebText, isWebText, toWebText } from './grpc-web-text.js';

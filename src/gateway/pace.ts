@@ -3,7 +3,7 @@
  * bytes count in the budget of the process.
  */
 import { constants as http2 } from 'node:http2';
-import type { ByteHold } from '../operations/byte-budget.js';
+import type { ByteHold } from '../concurrency/byte-budget.js';
 import type { HttpRequest, HttpResponse } from './gateway.js';
 
 // The minimum that a client must send or read within the timeout.

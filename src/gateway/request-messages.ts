@@ -9,8 +9,8 @@ import { brotliDecompress, gunzip } from 'node:zlib';
 import type { DescMethod, Registry } from '@bufbuild/protobuf';
 import { BinaryReader } from '@bufbuild/protobuf/wire';
 import { Code } from '@connectrpc/connect';
+import type { ByteHold } from '../concurrency/byte-budget.js';
 import { Fault } from '../model/fault.js';
-import type { ByteHold } from '../operations/byte-budget.js';
 import { invalidRequest, readJsonMessage } from './json-message.js';
 import { ProtocolError } from './refusal.js';
 

@@ -1,8 +1,8 @@
 /** Starts and stops a standalone gateway in front of any gRPC server. */
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { createByteBudget } from '../concurrency/byte-budget.js';
 import { formatAddress, type GatewayConfig, readTls } from '../config.js';
-import { createByteBudget } from '../operations/byte-budget.js';
 import { createLog, type Log, type LogDestination } from '../telemetry/log.js';
 import { createMetrics, figuresContentType, figuresText, type Metrics } from '../telemetry/metrics.js';
 import { callRecorder } from './call-recorder.js';

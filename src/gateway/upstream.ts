@@ -5,7 +5,7 @@
 import type { ClientSessionOptions, SecureClientSessionOptions } from 'node:http2';
 import type { Transport } from '@connectrpc/connect';
 import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
-import { sessionMegabytesMax } from '../rpc/connections.js';
+import { sessionMegabytesMax } from '../net/connections.js';
 
 export interface Upstream {
   /** Lends a connection for a call. The caller must call `release` at the end, with whether the answer was complete. */

@@ -6,9 +6,9 @@
  * transaction of a write was rejected: at commit it takes a lock on the whole database.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Database } from '../database/database.js';
 import { Fault, serverStopping } from '../model/fault.js';
 import type { WatchPosition } from '../model/watch-token.js';
-import type { Database } from '../store/database.js';
 import { type Change, readChanges, readFeedPosition } from '../store/read-changes.js';
 
 export interface ChangeFeed {

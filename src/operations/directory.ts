@@ -4,6 +4,10 @@
  * Callers are already authorised and requests parsed. Every failure is a Fault.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { type Batcher, createBatcher } from '../concurrency/batcher.js';
+import { createTurns } from '../concurrency/limiter.js';
+import type { Database } from '../database/database.js';
+import { mayRunAgain } from '../database/errors.js';
 import { Fault, userNotFound } from '../model/fault.js';
 import type { ImportPart, ImportReport } from '../model/import-request.js';
 import { createPageTokens } from '../model/page-token.js';
@@ -18,8 +22,6 @@ import type {
   WatchUsersRequest,
 } from '../model/requests.js';
 import type { User } from '../model/user.js';
-import type { Database } from '../store/database.js';
-import { mayRunAgain } from '../store/faults.js';
 import type { DirectoryIdentity } from '../store/identity.js';
 import {
   deleteUsers,
@@ -36,14 +38,12 @@ import {
   updateUsers,
 } from '../store/users.js';
 import type { Metrics } from '../telemetry/metrics.js';
-import { type Batcher, createBatcher } from './batcher.js';
 import { createChangeFeed } from './change-feed.js';
 import { createExportTokens, type ExportedUsers, exportUsers } from './export-users.js';
 import { importUsers } from './import-users.js';
 import { listPage, type UserPage } from './list-page.js';
 import { createRequestKeys } from './request-keys.js';
 import { createResolver, type ResolvedUsers } from './resolve-users.js';
-import { createTurns } from './turns.js';
 import { readsFirst, updateUser } from './update-user.js';
 import { createRowIds, createUserId } from './user-ids.js';
 import { type WatchMessage, watchUsers } from './watch-users.js';

@@ -4,15 +4,15 @@
  * A snapshot prevents Postgres from cleaning up, so its lifetime is limited even if the client reads nothing.
  */
 import { z } from 'zod';
+import type { Turns } from '../concurrency/limiter.js';
+import type { Database } from '../database/database.js';
 import { Fault, invalid } from '../model/fault.js';
 import type { ExportUsersRequest } from '../model/requests.js';
 import { createSealedTokens, type SealedTokens } from '../model/sealed-token.js';
 import type { User } from '../model/user.js';
 import { watchTokenOf } from '../model/watch-token.js';
-import type { Database } from '../store/database.js';
 import { openUsersSnapshot, type UsersSnapshot } from '../store/export-users.js';
 import { cutByBytes } from './message-bytes.js';
-import type { Turns } from './turns.js';
 
 export interface ExportedUsers {
   users: User[];

@@ -2,8 +2,9 @@
  * Regular background work: every ten minutes it deletes expired request ids and old changes, looks for transactions
  * that block this, and creates the search index if it is missing.
  */
+
+import type { Database } from '../database/database.js';
 import { type ChangesKept, trimChanges } from '../store/changes.js';
-import type { Database } from '../store/database.js';
 import { ensureSearchIndex, type SearchIndexState } from '../store/search-index.js';
 import { findTrimBlocker, type TrimBlocker } from '../store/trim-blocker.js';
 import { forgetRequests } from '../store/users.js';

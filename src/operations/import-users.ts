@@ -5,6 +5,8 @@
  * invalid ones.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { settlesWithin } from '../concurrency/settles-within.js';
+import type { Database } from '../database/database.js';
 import { emailTakenText, Fault, invalid } from '../model/fault.js';
 import {
   type ImportError,
@@ -14,10 +16,8 @@ import {
   importErrorsMax,
 } from '../model/import-request.js';
 import { refuseUser } from '../model/user.js';
-import type { Database } from '../store/database.js';
 import { openStaging, type StagedRow, type Staging } from '../store/import-users.js';
 import type { Metrics } from '../telemetry/metrics.js';
-import { settlesWithin } from './settles-within.js';
 import { createRowIds } from './user-ids.js';
 
 // How long rows are validated before other work gets the event loop.

@@ -1,9 +1,9 @@
 /** Lists one page of users, with a token for the next page. */
-import { createPause } from '../event-loop.js';
+import { createPause } from '../concurrency/event-loop.js';
+import type { Database } from '../database/database.js';
 import type { PageTokens } from '../model/page-token.js';
 import type { ListUsersRequest } from '../model/requests.js';
 import type { JsonValue, User } from '../model/user.js';
-import type { Database } from '../store/database.js';
 import { countUsers, type ListedUser, listUsers, positionOf } from '../store/list-users.js';
 import { userBytesMax, usersBytesMax } from './message-bytes.js';
 

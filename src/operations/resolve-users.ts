@@ -2,13 +2,14 @@
  * Answers a stream of requests for users in order, with several lookups in flight. The lookups of all streams share
  * statements. It stops reading requests while too many answers are unread.
  */
+
+import { createBatcher } from '../concurrency/batcher.js';
+import { createTurns } from '../concurrency/limiter.js';
+import type { Database } from '../database/database.js';
+import { mayRunAgain } from '../database/errors.js';
 import type { ResolveUsersRequest } from '../model/requests.js';
 import type { User } from '../model/user.js';
-import type { Database } from '../store/database.js';
-import { mayRunAgain } from '../store/faults.js';
 import { selectUsers, selectUsersByEmail } from '../store/users.js';
-import { createBatcher } from './batcher.js';
-import { createTurns } from './turns.js';
 
 export interface ResolvedUsers {
   request: ResolveUsersRequest;

@@ -3,18 +3,19 @@
  * that the caller missed, read for this caller alone, then new changes from the feed that all watchers share. A watcher
  * that the feed drops returns to the second step.
  */
+
+import type { Turns } from '../concurrency/limiter.js';
+import { settlesWithin } from '../concurrency/settles-within.js';
+import type { Database } from '../database/database.js';
 import { Fault } from '../model/fault.js';
 import type { WatchUsersRequest } from '../model/requests.js';
 import type { User } from '../model/user.js';
 import { hasSeenAll, isVisible, snapshotOf, type WatchPosition, watchTokenOf } from '../model/watch-token.js';
 import type { ChangeType } from '../store/changes.js';
-import type { Database } from '../store/database.js';
 import { openUsersSnapshot, type SnapshotUser } from '../store/export-users.js';
 import { readChanges, readFeedPosition } from '../store/read-changes.js';
 import type { ChangeFeed, FeedPage, Subscription } from './change-feed.js';
 import { cutByBytes } from './message-bytes.js';
-import { settlesWithin } from './settles-within.js';
-import type { Turns } from './turns.js';
 
 export interface WatchMessage {
   readonly changes: readonly WatchedChange[];

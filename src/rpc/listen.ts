@@ -1,14 +1,11 @@
-/**
- * Listens on every address of a host. If one address fails, it listens on none and throws an error with that address.
- *
- * A nice-grpc server can listen only once, so each address has its own server.
- */
+/** gRPC servers that listen. A nice-grpc server can listen only once, so each address of a host has its own server. */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { Http2Server } from 'node:http2';
 import { isIPv6, Server as NetServer } from 'node:net';
 import { ServerCredentials, setLogger } from '@grpc/grpc-js';
 import { createServer, type Server } from 'nice-grpc';
-import { type Connections, trackConnections } from './connections.js';
+import { type Connections, trackConnections } from '../net/connections.js';
+import { type Address, listenError, listenOnHost } from '../net/listen.js';
 
 export interface Listener extends Connections {
   readonly server: Server;
@@ -18,20 +15,6 @@ export interface Listener extends Connections {
   /** The server below grpc-js, for functions that grpc-js does not offer. Undefined if Node does not report it. */
   readonly http2Server: Http2Server | undefined;
 }
-
-export interface Address {
-  readonly host: string;
-  readonly port: number;
-}
-
-export class ListenError extends Error {
-  override readonly name = 'ListenError';
-}
-
-// localhost means both, because clients may use either. /etc/hosts in containers often has only one of them.
-const localHosts = ['127.0.0.1', '::1'];
-// The attempts to find a port that is free for both IPv4 and IPv6.
-const freePortAttemptsMax = 10;
 
 const ignore = () => {};
 
@@ -51,24 +34,6 @@ export function listen(
   );
 }
 
-/** The same for any kind of server. `listenOn` must throw a listenError(). `stop` stops servers that already listen. */
-export async function listenOnHost<T extends { readonly port: number }>(
-  { host, port }: Address,
-  listenOn: (address: Address) => Promise<T>,
-  stop: (listener: T) => void,
-): Promise<T[]> {
-  const isLocalhost = host.toLowerCase() === 'localhost';
-  for (let attempts = 1; ; attempts++) {
-    try {
-      if (isLocalhost) return await listenOnAll(localHosts, port, listenOn, stop);
-      return [await listenOn({ host, port })];
-    } catch (error) {
-      const isPortTaken = isLocalhost && port === 0 && codeOf(error) === 'EADDRINUSE';
-      if (!isPortTaken || attempts === freePortAttemptsMax) throw error;
-    }
-  }
-}
-
 /**
  * Returns the port that `listen` would use, or throws its ListenError, for a process whose workers listen later.
  * Nothing reserves the port until then.
@@ -79,32 +44,6 @@ export async function findPort(address: Address): Promise<number> {
   const listeners = await listen(() => createServer(), address, ServerCredentials.createInsecure());
   for (const { server } of listeners) server.forceShutdown();
   return listeners[0]?.port ?? 0;
-}
-
-/** Listens on all these hosts that the machine has, at least one. If one of them is in use, listens on none. */
-async function listenOnAll<T extends { readonly port: number }>(
-  hosts: readonly string[],
-  port: number,
-  listenOn: (address: Address) => Promise<T>,
-  stop: (listener: T) => void,
-): Promise<T[]> {
-  const listeners: T[] = [];
-  let missing: unknown;
-  try {
-    for (const host of hosts) {
-      try {
-        listeners.push(await listenOn({ host, port: listeners[0]?.port ?? port }));
-      } catch (error) {
-        if (!isMissingFamily(error)) throw error;
-        missing = error;
-      }
-    }
-  } catch (error) {
-    for (const listener of listeners) stop(listener);
-    throw error;
-  }
-  if (listeners.length === 0) throw missing;
-  return listeners;
 }
 
 async function listenOn(server: Server, { host, port }: Address, credentials: ServerCredentials): Promise<Listener> {
@@ -126,11 +65,6 @@ async function listenOn(server: Server, { host, port }: Address, credentials: Se
   }
 }
 
-export function listenError({ host, port }: Address, cause: unknown): ListenError {
-  const literal = isIPv6(host) ? `[${host}]` : host;
-  return new ListenError(`Cannot listen on ${literal}:${port}: ${describeErrorCode(codeOf(cause))}.`, { cause });
-}
-
 // Node's documented channel, because grpc-js does not expose its servers.
 const listenChannel = 'tracing:net.server.listen:asyncStart';
 
@@ -141,30 +75,4 @@ function isListenMessage(message: unknown): message is { server: NetServer } {
 function portOf(server: NetServer): number | undefined {
   const address = server.address();
   return typeof address === 'object' ? address?.port : undefined;
-}
-
-/** Finds the system's error code, which grpc-js has only within a text. */
-function codeOf(error: unknown): string | undefined {
-  const texts = error instanceof Error ? [error.message, String(error.cause)] : [];
-  return /\bE[A-Z]{4,}\b/.exec(texts.join(' '))?.[0];
-}
-
-function isMissingFamily(error: unknown): boolean {
-  return ['EADDRNOTAVAIL', 'EAFNOSUPPORT', 'EINVAL'].includes(codeOf(error) ?? '');
-}
-
-function describeErrorCode(code: string | undefined): string {
-  switch (code) {
-    case 'EADDRINUSE':
-      return 'the address is in use already';
-    case 'EACCES':
-      return 'this user is not allowed to listen there';
-    case 'EADDRNOTAVAIL':
-    case 'EAFNOSUPPORT':
-      return 'this machine has no such address';
-    case undefined:
-      return 'the host cannot be resolved, or the certificate and the key do not match';
-    default:
-      return code;
-  }
 }

@@ -3,7 +3,7 @@
  * the generated decoders, field by field.
  */
 import { UserChange_Type } from '../../generated/users/v1/user.js';
-import { createPause } from '../event-loop.js';
+import { createPause } from '../concurrency/event-loop.js';
 import { Fault } from '../model/fault.js';
 import { displayName, etagOf, type JsonObject, type JsonValue, messageBytesMax, type User } from '../model/user.js';
 import type { ExportedUsers } from '../operations/export-users.js';

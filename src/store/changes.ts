@@ -3,7 +3,7 @@
  *
  * An entry holds no personal data: only the user's id, the type of the change and its time.
  */
-import type { Database, Statement } from './database.js';
+import type { Database, Statement } from '../database/database.js';
 
 /** The numbers of the types in users.v1.UserChange. */
 export const changeTypes = { created: 2, updated: 3, deleted: 4 } as const;

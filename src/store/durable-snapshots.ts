@@ -5,7 +5,7 @@
  * This holds if all WAL that existed when the snapshot was taken is on disk.
  * docs/decisions/0021-tokens-outlive-a-crash.md explains why.
  */
-import type { Database, Statement } from './database.js';
+import type { Database, Statement } from '../database/database.js';
 
 /**
  * Whether the snapshot of the statement that contains this expression is safe to hand out. Postgres takes the snapshot

@@ -3,14 +3,14 @@
  *
  * Memory depends on neither the number of users nor the reader's speed: it holds one piece and reads the next.
  */
-import { createPause } from '../event-loop.js';
+import { createPause } from '../concurrency/event-loop.js';
+import type { Database } from '../database/database.js';
+import { faultOf } from '../database/errors.js';
 import { parseJson } from '../json.js';
 import type { Filter } from '../model/filter.js';
 import type { JsonObject, User } from '../model/user.js';
 import { nextRows, type TextRow } from './cursor-rows.js';
-import type { Database } from './database.js';
 import { isSnapshotDurable, makeSnapshotsDurable } from './durable-snapshots.js';
-import { faultOf } from './faults.js';
 import { createBinder, filterSql, whereOf } from './filter-sql.js';
 
 export interface SnapshotUser {

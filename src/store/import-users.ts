@@ -8,12 +8,12 @@
 import { randomBytes } from 'node:crypto';
 import { finished } from 'node:stream/promises';
 import { from as copyFrom } from 'pg-copy-streams';
+import { type Database, poolerSwitches, type Row } from '../database/database.js';
+import { faultOf, isConnectionLost, isTableMissing, lostRace } from '../database/errors.js';
 import { Fault } from '../model/fault.js';
 import type { OnConflict } from '../model/import-request.js';
 import type { UserInput } from '../model/user.js';
 import { logChanges } from './changes.js';
-import { type Database, poolerSwitches, type Row } from './database.js';
-import { faultOf, isConnectionLost, isTableMissing, lostRace } from './faults.js';
 import { fieldNames, writable, written } from './users.js';
 
 export interface StagedRow {

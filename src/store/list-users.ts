@@ -3,11 +3,12 @@
  *
  * The SQL consists of closed lists of expressions. Values from callers are always parameters.
  */
+
+import type { Database, Row, Statement } from '../database/database.js';
 import type { Filter } from '../model/filter.js';
 import type { OrderField, OrderTerm } from '../model/order-by.js';
 import type { PagePosition } from '../model/page-token.js';
 import type { User } from '../model/user.js';
-import type { Database, Row, Statement } from './database.js';
 import { type Bind, createBinder, filterSql, whereOf } from './filter-sql.js';
 import { attributesText, columns, userOf } from './users.js';
 

@@ -7,12 +7,12 @@
  * (`logChanges`). No open transaction delays the reader. docs/decisions/0013-the-feed-reads-between-snapshots.md
  * explains it.
  */
-import { createPause } from '../event-loop.js';
+import { createPause } from '../concurrency/event-loop.js';
+import type { Database, Row, Statement } from '../database/database.js';
 import { Fault } from '../model/fault.js';
 import type { User } from '../model/user.js';
 import { snapshotOf, type WatchPosition } from '../model/watch-token.js';
 import { type ChangeType, changeTypes } from './changes.js';
-import type { Database, Row, Statement } from './database.js';
 import { isSnapshotDurable, makeSnapshotsDurable } from './durable-snapshots.js';
 import { attributesText, columns, qualifiedColumns, userOf } from './users.js';
 

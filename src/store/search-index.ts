@@ -2,8 +2,8 @@
  * Creates the search index if Postgres has pg_trgm, concurrently with calls. A migration cannot do this, because it
  * must not fail without the extension. Searches also work without the index, but slowly.
  */
-import type { Database } from './database.js';
-import { isForbidden } from './faults.js';
+import type { Database } from '../database/database.js';
+import { isForbidden } from '../database/errors.js';
 
 /** `busy`: another process is creating it. `impossible`: pg_trgm is not available, or this role may not create it. */
 export type SearchIndexState = 'there' | 'made' | 'busy' | 'impossible';

@@ -5,7 +5,7 @@
  * Works for a role without special rights. For another role's session, Postgres shows such a role the transaction
  * number but not the start time. The first change that was logged later gives a minimum age.
  */
-import type { Database, Statement } from './database.js';
+import type { Database, Statement } from '../database/database.js';
 
 export interface TrimBlocker {
   readonly kind: 'prepared transaction' | 'session' | 'replication slot';

@@ -6,7 +6,9 @@
  * a fixed order (emails by key, then request ids; users by id) to avoid deadlocks between batches. After a deadlock
  * anyway, as in a swap of emails, `run` runs the loser again.
  */
-import { createPause } from '../event-loop.js';
+import { createPause } from '../concurrency/event-loop.js';
+import type { Database, Row, Statement } from '../database/database.js';
+import { waitedTooLong } from '../database/errors.js';
 import { parseJson } from '../json.js';
 import {
   emailTaken,
@@ -19,8 +21,6 @@ import {
 } from '../model/fault.js';
 import type { JsonObject, User, UserFields } from '../model/user.js';
 import { logChanges } from './changes.js';
-import type { Database, Row, Statement } from './database.js';
-import { waitedTooLong } from './faults.js';
 
 /**
  * The columns that callers write, with their types. Every statement takes its lists from here, so a missing field is a

@@ -4,8 +4,9 @@
  */
 import { type App, openHttp, prepareDatabase, type StartOptions, whereHttp } from '../app.js';
 import type { ServerConfig } from '../config.js';
-import { findPort, ListenError } from '../rpc/listen.js';
-import { watchDatabase } from '../store/database-watch.js';
+import { watchDatabase } from '../database/health.js';
+import { ListenError } from '../net/listen.js';
+import { findPort } from '../rpc/listen.js';
 import { createLog, type Log } from '../telemetry/log.js';
 import { createMetrics } from '../telemetry/metrics.js';
 import { createRelay } from './siblings.js';

@@ -1,7 +1,8 @@
 /** Formatting data for a terminal. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { createTable, cut, displayWidth, safeJson, safeText } from '../../src/cli/text.js';
+import { createTable, cut, displayWidth } from '../../src/cli/text.js';
+import { safeJson, safeText } from '../../src/safe-text.js';
 
 describe('text', () => {
   it('has no characters that control a terminal', () => {

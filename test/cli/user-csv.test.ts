@@ -2,10 +2,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseColumn } from '../../src/cli/column-option.js';
-import type { ColumnOptions, Row } from '../../src/cli/user-columns.js';
 import { csvHeader, formatCsvUsers, readCsvUsers } from '../../src/cli/user-csv.js';
-import { matchHeader } from '../../src/cli/user-header.js';
 import { User } from '../../src/client/index.js';
+import type { ColumnOptions, Row } from '../../src/user-files/columns.js';
+import { matchHeader } from '../../src/user-files/header.js';
 
 type Options = ColumnOptions & { delimiter?: string };
 

@@ -1,8 +1,8 @@
 /** Users as NDJSON: independent lines, and reading an export back unchanged. */
 import { describe, expect, it } from 'vitest';
-import type { ColumnOptions, Row } from '../../src/cli/user-columns.js';
 import { formatNdjsonUsers, readNdjsonUsers } from '../../src/cli/user-ndjson.js';
 import { User } from '../../src/client/index.js';
+import type { ColumnOptions, Row } from '../../src/user-files/columns.js';
 
 async function* inPieces(text: string): AsyncGenerator<string> {
   for (let at = 0; at < text.length; at += 7) yield text.slice(at, at + 7);

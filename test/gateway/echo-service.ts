@@ -29,10 +29,10 @@ import {
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
 import { onTestFinished } from 'vitest';
+import { createByteBudget } from '../../src/concurrency/byte-budget.js';
 import { createGateway, type Gateway } from '../../src/gateway/gateway.js';
 import { type HttpOptions, startHttp } from '../../src/gateway/http.js';
 import { noFiles } from '../../src/gateway/web-files.js';
-import { createByteBudget } from '../../src/operations/byte-budget.js';
 import type { CallLine } from '../../src/telemetry/log.js';
 
 /** The only message of the service. */

@@ -5,11 +5,11 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { v7 as uuidv7 } from 'uuid';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Database, openDatabase } from '../../src/database/database.js';
 import { Fault } from '../../src/model/fault.js';
 import { parseDeleteUser, parseListUsers, parseUpdateUser } from '../../src/model/requests.js';
 import { etagOf, type JsonObject, type User, type UserFields } from '../../src/model/user.js';
 import { createDirectory, type Directory } from '../../src/operations/directory.js';
-import { type Database, openDatabase } from '../../src/store/database.js';
 import { readIdentity } from '../../src/store/identity.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { databaseOptions, someFields } from '../support/open-database.js';

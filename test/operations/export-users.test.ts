@@ -1,14 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { v7 as uuidv7 } from 'uuid';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { createTurns } from '../../src/concurrency/limiter.js';
+import { type Database, openDatabase } from '../../src/database/database.js';
 import { Fault } from '../../src/model/fault.js';
 import { createPageTokens } from '../../src/model/page-token.js';
 import { parseExportUsers } from '../../src/model/requests.js';
 import { messageBytesMax, type UserFields } from '../../src/model/user.js';
 import { parseWatchToken } from '../../src/model/watch-token.js';
 import { createExportTokens, type ExportedUsers, exportUsers } from '../../src/operations/export-users.js';
-import { createTurns } from '../../src/operations/turns.js';
-import { type Database, openDatabase } from '../../src/store/database.js';
 import { deleteUsers, insertUsers } from '../../src/store/users.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { databaseOptions, someFields } from '../support/open-database.js';

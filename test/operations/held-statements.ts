@@ -3,7 +3,7 @@
  * durations.
  */
 import { setImmediate as turn } from 'node:timers/promises';
-import type { BatcherOptions } from '../../src/operations/batcher.js';
+import type { BatcherOptions } from '../../src/concurrency/batcher.js';
 
 export interface HeldStatement {
   readonly items: readonly string[];

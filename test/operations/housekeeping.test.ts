@@ -1,7 +1,7 @@
 /** Request ids must be deleted after a day, however many there are, and an error must fail only one sweep. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { type Database, openDatabase } from '../../src/database/database.js';
 import { startHousekeeping } from '../../src/operations/housekeeping.js';
-import { type Database, openDatabase } from '../../src/store/database.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { databaseOptions } from '../support/open-database.js';
 

@@ -3,12 +3,12 @@
  */
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { type Database, openDatabase } from '../../src/database/database.js';
 import type { Fault } from '../../src/model/fault.js';
 import type { ImportOptions, ImportPart, ImportReport } from '../../src/model/import-request.js';
 import type { UserInput } from '../../src/model/user.js';
 import { createDirectory } from '../../src/operations/directory.js';
 import { importUsers } from '../../src/operations/import-users.js';
-import { type Database, openDatabase } from '../../src/store/database.js';
 import { readIdentity } from '../../src/store/identity.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { databaseOptions, someFields } from '../support/open-database.js';

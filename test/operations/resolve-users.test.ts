@@ -1,10 +1,10 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { v7 as uuidv7 } from 'uuid';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { type Database, openDatabase } from '../../src/database/database.js';
 import { Fault } from '../../src/model/fault.js';
 import { parseResolveUsers, type ResolveUsersRequest } from '../../src/model/requests.js';
 import { createResolver, type ResolvedUsers } from '../../src/operations/resolve-users.js';
-import { type Database, openDatabase } from '../../src/store/database.js';
 import { insertUsers } from '../../src/store/users.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { databaseOptions, someFields } from '../support/open-database.js';

@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { type Database, openDatabase } from '../../src/database/database.js';
+import { migrateUp } from '../../src/database/migrate.js';
+import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/embedded-postgres/cluster.js';
 import { type Housekeeping, startHousekeeping } from '../../src/operations/housekeeping.js';
-import { type Database, openDatabase } from '../../src/store/database.js';
-import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/store/embedded-postgres.js';
-import { migrateUp } from '../../src/store/migrate.js';
 import type { TrimBlocker } from '../../src/store/trim-blocker.js';
 import { databaseOptions } from '../support/open-database.js';
 

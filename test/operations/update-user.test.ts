@@ -1,11 +1,11 @@
 /** An update that depends on the current user must succeed despite concurrent updates. */
 import { v7 as uuidv7 } from 'uuid';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Database, openDatabase } from '../../src/database/database.js';
 import { emailTaken, etagMismatch, Fault, userNotFound } from '../../src/model/fault.js';
 import { parseUpdateUser, type UpdateUserRequest } from '../../src/model/requests.js';
 import { etagOf, type JsonObject, type User, type UserFields } from '../../src/model/user.js';
 import { type UpdateUserSteps, updateUser } from '../../src/operations/update-user.js';
-import { type Database, openDatabase } from '../../src/store/database.js';
 import { deleteUsers, insertUsers, selectUsers, type UserUpdate, updateUsers } from '../../src/store/users.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { databaseOptions, someFields } from '../support/open-database.js';

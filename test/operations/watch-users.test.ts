@@ -1,12 +1,12 @@
 /** Watchers on a real database whose statements a test can block. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { createTurns } from '../../src/concurrency/limiter.js';
+import { type Database, openDatabase } from '../../src/database/database.js';
 import type { WatchPosition } from '../../src/model/watch-token.js';
 import { type ChangeFeed, createChangeFeed } from '../../src/operations/change-feed.js';
-import { createTurns } from '../../src/operations/turns.js';
 import { type WatchedChange, watchUsers } from '../../src/operations/watch-users.js';
 import { renewChangeFeed } from '../../src/store/changes.js';
-import { type Database, openDatabase } from '../../src/store/database.js';
 import { readFeedPosition } from '../../src/store/read-changes.js';
 import { insertUsers, updateUsers } from '../../src/store/users.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';

@@ -7,8 +7,8 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import { type App, startApp } from '../../src/app.js';
 import { type Client, createClient, type RosterError } from '../../src/client/index.js';
 import { parseServerConfig } from '../../src/config.js';
-import { type Database, openDatabase } from '../../src/store/database.js';
-import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/store/embedded-postgres.js';
+import { type Database, openDatabase } from '../../src/database/database.js';
+import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/embedded-postgres/cluster.js';
 import { readChanges, readFeedPosition } from '../../src/store/read-changes.js';
 import { databaseOptions } from '../support/open-database.js';
 

@@ -8,7 +8,7 @@ import { ProfileServiceDefinition } from '../../generated/profileservice/profile
 import { type App, startApp } from '../../src/app.js';
 import { createClient } from '../../src/client/index.js';
 import { parseServerConfig } from '../../src/config.js';
-import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/store/embedded-postgres.js';
+import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/embedded-postgres/cluster.js';
 
 // From grpc.health.v1.HealthCheckResponse.ServingStatus, which the package does not export.
 const SERVING = 1;

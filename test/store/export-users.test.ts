@@ -1,8 +1,8 @@
 import { v7 as uuidv7 } from 'uuid';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { type Database, openDatabase } from '../../src/database/database.js';
 import { parseFilter } from '../../src/model/filter.js';
 import type { UserFields } from '../../src/model/user.js';
-import { type Database, openDatabase } from '../../src/store/database.js';
 import { openUsersSnapshot, type SnapshotPiece, type UsersSnapshot } from '../../src/store/export-users.js';
 import { deleteUsers, insertUsers, updateUsers } from '../../src/store/users.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';

@@ -5,10 +5,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { type Database, openDatabase } from '../../src/database/database.js';
 import { Fault } from '../../src/model/fault.js';
 import { snapshotOf, type WatchPosition } from '../../src/model/watch-token.js';
 import { type ChangesKept, renewChangeFeed, trimChanges } from '../../src/store/changes.js';
-import { type Database, openDatabase } from '../../src/store/database.js';
 import { readChanges, readFeedPosition } from '../../src/store/read-changes.js';
 import { deleteUsers, insertAllUsers, insertUsers, updateUsers } from '../../src/store/users.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';

@@ -4,10 +4,10 @@ import fc from 'fast-check';
 import pg from 'pg';
 import { v7 as uuidv7 } from 'uuid';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { type Database, openDatabase } from '../../src/database/database.js';
 import { parseJson } from '../../src/json.js';
 import { Fault } from '../../src/model/fault.js';
 import type { User, UserFields } from '../../src/model/user.js';
-import { type Database, openDatabase } from '../../src/store/database.js';
 import {
   deleteUsers,
   forgetRequests,

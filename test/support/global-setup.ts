@@ -8,8 +8,8 @@ import * as fs from 'node:fs';
 import path from 'node:path';
 import pg from 'pg';
 import type { TestProject } from 'vitest/node';
-import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/store/embedded-postgres.js';
-import { migrateUp } from '../../src/store/migrate.js';
+import { migrateUp } from '../../src/database/migrate.js';
+import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/embedded-postgres/cluster.js';
 
 declare module 'vitest' {
   interface ProvidedContext {

@@ -1,7 +1,7 @@
 /** Options to open the database as Roster does, and test data for it. */
 import { randomBytes } from 'node:crypto';
+import type { DatabaseOptions } from '../../src/database/database.js';
 import type { UserFields } from '../../src/model/user.js';
-import type { DatabaseOptions } from '../../src/store/database.js';
 
 /** The timeouts are longer than any test takes, unless the test is about them. */
 export function databaseOptions(url: string, changes: Partial<DatabaseOptions> = {}): DatabaseOptions {

@@ -1,12 +1,12 @@
 /** Compares the page's CSV with the command line's: both read and reject the same rows, and write the same bytes. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { openCsv } from '../../src/cli/csv-rules.js';
-import { parseEncoding, UnreadableFile } from '../../src/cli/file-text.js';
-import type { Row } from '../../src/cli/user-columns.js';
 import { formatCsvUsers as formatAsCli, csvHeader as headerOfCli, readCsvUsers } from '../../src/cli/user-csv.js';
-import { type Column, matchHeader } from '../../src/cli/user-header.js';
 import { User } from '../../src/client/index.js';
+import type { Row } from '../../src/user-files/columns.js';
+import { openCsv } from '../../src/user-files/csv-rules.js';
+import { parseEncoding, UnreadableFile } from '../../src/user-files/file-text.js';
+import { type Column, matchHeader } from '../../src/user-files/header.js';
 import {
   createRejectedCsv,
   csvHeader,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { createTurns } from '../../src/operations/turns.js';
+import { createTurns } from '../../src/concurrency/limiter.js';
 
 const { signal } = new AbortController();
 

@@ -1,8 +1,8 @@
 /** Migrations must run completely or not at all, and only once with concurrent processes. */
 import { readdir } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
-import { migrateDown, migrateUp, migrationStatus, SchemaTooNewError } from '../../src/store/migrate.js';
-import { migrations, migrationsTableName } from '../../src/store/migrations.js';
+import { migrateDown, migrateUp, migrationStatus, SchemaTooNewError } from '../../src/database/migrate.js';
+import { migrations, migrationsTableName } from '../../src/database/migrations.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { databaseOptions } from '../support/open-database.js';
 import { dumpSchema } from '../support/schema-dump.js';
@@ -26,7 +26,7 @@ const onEmptyDatabase = (work: (database: TestDatabase) => Promise<void>) => onD
 
 describe('migrations', () => {
   it('are all in the list, in the order of their numbers', async () => {
-    const files = (await readdir(new URL('../../migrations/', import.meta.url))).filter((file) => file.endsWith('.ts'));
+    const files = (await readdir(new URL('../../migrations', import.meta.url))).filter((file) => file.endsWith('.ts'));
     // 1-create-users.ts contains CreateUsers1.
     const listed = names.map((name) =>
       name.replace(/^(.*?)(\d+)$/, (_, words: string, number: string) => {

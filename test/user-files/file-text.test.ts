@@ -1,6 +1,6 @@
 /** Decoding files in the encodings that common tools write, and the line of bytes that are not text. */
 import { describe, expect, it } from 'vitest';
-import { decodeText, parseEncoding, UnreadableFile, WrongEncoding } from '../../src/cli/file-text.js';
+import { decodeText, parseEncoding, UnreadableFile, WrongEncoding } from '../../src/user-files/file-text.js';
 
 async function* inPieces(bytes: Uint8Array, length: number): AsyncGenerator<Uint8Array> {
   for (let at = 0; at < bytes.length; at += length) yield bytes.subarray(at, at + length);

@@ -1,6 +1,6 @@
 /** Matching the columns of a file to fields, by the names that common tools write. */
 import { describe, expect, it } from 'vitest';
-import { findDuplicate, matchHeader, missingFields } from '../../src/cli/user-header.js';
+import { findDuplicate, matchHeader, missingFields } from '../../src/user-files/header.js';
 
 const fieldsOf = (header: readonly string[], given?: ReadonlyMap<string, string>) =>
   matchHeader(header, given).map(({ field, isIgnored }) => (isIgnored ? 'ignored' : field));

@@ -3,9 +3,9 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { type Database, type DatabaseOptions, openDatabase } from '../../src/database/database.js';
+import { faultOf, isConnectionLost, lostRace, mayRunAgain } from '../../src/database/errors.js';
 import { Fault } from '../../src/model/fault.js';
-import { type Database, type DatabaseOptions, openDatabase } from '../../src/store/database.js';
-import { faultOf, isConnectionLost, lostRace, mayRunAgain } from '../../src/store/faults.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { databaseOptions } from '../support/open-database.js';
 

@@ -1,14 +1,14 @@
 /** The schema after all migrations must match the golden dump and the entities. */
 import { readFile, writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Database, openDatabase } from '../../src/store/database.js';
+import { type Database, openDatabase } from '../../src/database/database.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { databaseOptions } from '../support/open-database.js';
 import { dumpSchema } from '../support/schema-dump.js';
 
 const goldenFile = new URL('../../migrations/schema.sql', import.meta.url);
 const goldenHead =
-  '-- The schema after all migrations, for review. UPDATE_SCHEMA=1 updates it: test/store/schema.test.ts.\n\n';
+  '-- The schema after all migrations, for review. UPDATE_SCHEMA=1 updates it: test/database/schema.test.ts.\n\n';
 
 let testDatabase: TestDatabase;
 let database: Database;
@@ -30,7 +30,7 @@ describe('the schema', () => {
     const golden = await readFile(goldenFile, 'utf8');
     expect(
       dump,
-      'The migrations create a different schema. If that is intended: UPDATE_SCHEMA=1 npx vitest run test/store/schema.test.ts',
+      'The migrations create a different schema. If that is intended: UPDATE_SCHEMA=1 npx vitest run test/database/schema.test.ts',
     ).toBe(golden);
   });
 

@@ -4,11 +4,12 @@
  * The server validates the fields. This file refuses only values that cannot be sent unchanged. The web page imports
  * it, so it must not import Node modules.
  */
+
 import type { DeepPartial, User } from '../client/index.js';
 import { inexactNumberText } from '../json.js';
+import { safeJson } from '../safe-text.js';
 import { isBlank } from './csv-rules.js';
-import { hasInfinity, isObject, readJson } from './json.js';
-import { safeJson } from './text.js';
+import { hasInfinity, isObject, readJson } from './read-json.js';
 
 /** The reason why a row was rejected. `field` is empty if it is about the whole row. */
 export interface RowProblem {

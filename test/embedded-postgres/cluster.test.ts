@@ -9,7 +9,7 @@ import { networkInterfaces, tmpdir } from 'node:os';
 import path from 'node:path';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/store/embedded-postgres.js';
+import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/embedded-postgres/cluster.js';
 
 const isRoot = process.getuid?.() === 0;
 const nobody = 65_534;
@@ -276,7 +276,7 @@ describe('in a separate process', () => {
        }
      } });`,
   )}`;
-  const source = new URL('../../src/store/embedded-postgres.ts', import.meta.url).href;
+  const source = new URL('../../src/embedded-postgres/cluster.ts', import.meta.url).href;
 
   /** A minimal Roster: starts, prints its URL, and runs until it is stopped. */
   async function launch(folder: string, uid?: number): Promise<{ child: ChildProcess; url: string }> {

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import pg from 'pg';
 import { describe, expect, it } from 'vitest';
-import { parseTime } from '../../src/store/parse-time.js';
+import { parseTime } from '../../src/database/parse-time.js';
 
 const driver = pg.types.getTypeParser(pg.types.builtins.TIMESTAMPTZ, 'text');
 

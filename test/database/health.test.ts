@@ -1,8 +1,8 @@
 /** Tests which connections survive while the watch cannot reach the database. */
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { type Database, openDatabase } from '../../src/database/database.js';
+import { type DatabaseWatch, watchDatabase } from '../../src/database/health.js';
 import { Fault } from '../../src/model/fault.js';
-import { type Database, openDatabase } from '../../src/store/database.js';
-import { type DatabaseWatch, watchDatabase } from '../../src/store/database-watch.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { databaseOptions } from '../support/open-database.js';
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.js';

@@ -2,9 +2,9 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { createBatcher } from '../../src/concurrency/batcher.js';
 import { Fault } from '../../src/model/fault.js';
-import { createBatcher } from '../../src/operations/batcher.js';
-import { GuiltyRowError, holdStatements } from './held-statements.js';
+import { GuiltyRowError, holdStatements } from '../operations/held-statements.js';
 
 afterEach(() => {
   vi.useRealTimers();

@@ -28,7 +28,7 @@ import {
   removeLeftovers,
   renameOrYield,
   runAs,
-} from './postgres-programs.js';
+} from './programs.js';
 
 export interface EmbeddedPostgresOptions {
   dataDir: string;

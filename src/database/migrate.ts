@@ -7,7 +7,7 @@ import type pg from 'pg';
 import { MigrationExecutor, type QueryRunner } from 'typeorm';
 import { prepareConnection } from './connection.js';
 import { createDataSource, type DatabaseOptions } from './database.js';
-import { faultOf } from './faults.js';
+import { faultOf } from './errors.js';
 import { migrations, migrationsTableName } from './migrations.js';
 
 export interface MigrationStatus {

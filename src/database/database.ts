@@ -17,11 +17,11 @@ import {
   settingsSql,
   types,
 } from './connection.js';
-import { faultOf, isConnectionLost, isReadOnly, lostRace } from './faults.js';
+import { DirectoryRow, RequestIdRow, UserRow } from './entities.js';
+import { faultOf, isConnectionLost, isReadOnly, lostRace } from './errors.js';
 import { migrations, migrationsTableName } from './migrations.js';
 import { createPoolConnections, type InUse } from './pool-connections.js';
 import { switchesServers } from './pooler.js';
-import { DirectoryRow, RequestIdRow, UserRow } from './rows.js';
 
 export interface DatabaseOptions {
   url: string;

@@ -3,7 +3,7 @@
  *
  * The web page imports this file, so it must not import Node modules.
  */
-import { errorColumns, ignoredFields, type Target, targetOfField, writableFields } from './user-columns.js';
+import { errorColumns, ignoredFields, type Target, targetOfField, writableFields } from './columns.js';
 
 export interface Column {
   readonly name: string;

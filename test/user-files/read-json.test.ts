@@ -1,7 +1,7 @@
 /** JSON from other programs is read unchanged, or refused. */
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { readJson } from '../../src/cli/json.js';
+import { readJson } from '../../src/user-files/read-json.js';
 
 it('reads a key with an escape, independent of earlier reads', () => {
   for (const key of ['"', '\n', '\u0001', '\\', 'b"']) {

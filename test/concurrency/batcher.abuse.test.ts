@@ -1,9 +1,9 @@
 import { getEventListeners } from 'node:events';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { type BatcherOptions, createBatcher } from '../../src/concurrency/batcher.js';
 import { Fault } from '../../src/model/fault.js';
-import { type BatcherOptions, createBatcher } from '../../src/operations/batcher.js';
-import { GuiltyRowError, holdStatements } from './held-statements.js';
+import { GuiltyRowError, holdStatements } from '../operations/held-statements.js';
 
 afterEach(() => {
   vi.useRealTimers();

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { createPause } from '../src/event-loop.js';
+import { createPause } from '../../src/concurrency/event-loop.js';
 
 describe('a pause', () => {
   it('is taken only after the work has taken a while, and lets other work run', async () => {

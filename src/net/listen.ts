@@ -1,0 +1,91 @@
+/** Listens on every address of a host, with any kind of server. If one address fails, it listens on none. */
+import { isIPv6 } from 'node:net';
+
+export interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+export class ListenError extends Error {
+  override readonly name = 'ListenError';
+}
+
+// localhost means both, because clients may use either. /etc/hosts in containers often has only one of them.
+const localHosts = ['127.0.0.1', '::1'];
+// The attempts to find a port that is free for both IPv4 and IPv6.
+const freePortAttemptsMax = 10;
+
+/** Throws ListenError. With port 0 all addresses get the same free port. `listenOn` must throw a listenError(). `stop` stops servers that already listen. */
+export async function listenOnHost<T extends { readonly port: number }>(
+  { host, port }: Address,
+  listenOn: (address: Address) => Promise<T>,
+  stop: (listener: T) => void,
+): Promise<T[]> {
+  const isLocalhost = host.toLowerCase() === 'localhost';
+  for (let attempts = 1; ; attempts++) {
+    try {
+      if (isLocalhost) return await listenOnAll(localHosts, port, listenOn, stop);
+      return [await listenOn({ host, port })];
+    } catch (error) {
+      const isPortTaken = isLocalhost && port === 0 && codeOf(error) === 'EADDRINUSE';
+      if (!isPortTaken || attempts === freePortAttemptsMax) throw error;
+    }
+  }
+}
+
+/** Listens on all these hosts that the machine has, at least one. If one of them is in use, listens on none. */
+async function listenOnAll<T extends { readonly port: number }>(
+  hosts: readonly string[],
+  port: number,
+  listenOn: (address: Address) => Promise<T>,
+  stop: (listener: T) => void,
+): Promise<T[]> {
+  const listeners: T[] = [];
+  let missing: unknown;
+  try {
+    for (const host of hosts) {
+      try {
+        listeners.push(await listenOn({ host, port: listeners[0]?.port ?? port }));
+      } catch (error) {
+        if (!isMissingFamily(error)) throw error;
+        missing = error;
+      }
+    }
+  } catch (error) {
+    for (const listener of listeners) stop(listener);
+    throw error;
+  }
+  if (listeners.length === 0) throw missing;
+  return listeners;
+}
+
+export function listenError({ host, port }: Address, cause: unknown): ListenError {
+  const literal = isIPv6(host) ? `[${host}]` : host;
+  return new ListenError(`Cannot listen on ${literal}:${port}: ${describeErrorCode(codeOf(cause))}.`, { cause });
+}
+
+/** Finds the system's error code, which grpc-js has only within a text. */
+function codeOf(error: unknown): string | undefined {
+  const texts = error instanceof Error ? [error.message, String(error.cause)] : [];
+  return /\bE[A-Z]{4,}\b/.exec(texts.join(' '))?.[0];
+}
+
+function isMissingFamily(error: unknown): boolean {
+  return ['EADDRNOTAVAIL', 'EAFNOSUPPORT', 'EINVAL'].includes(codeOf(error) ?? '');
+}
+
+function describeErrorCode(code: string | undefined): string {
+  switch (code) {
+    case 'EADDRINUSE':
+      return 'the address is in use already';
+    case 'EACCES':
+      return 'this user is not allowed to listen there';
+    case 'EADDRNOTAVAIL':
+    case 'EAFNOSUPPORT':
+      return 'this machine has no such address';
+    case undefined:
+      return 'the host cannot be resolved, or the certificate and the key do not match';
+    default:
+      return code;
+  }
+}

@@ -131,7 +131,7 @@ describe('the OpenAPI document', () => {
       description: expect.stringContaining('Reads one user.'),
     });
     expect(schemas['users.v1.User']?.properties?.email).toMatchObject({
-      description: expect.stringContaining('one address with no display name'),
+      description: expect.stringContaining('One address without a display name'),
     });
   });
 

@@ -104,7 +104,7 @@ describe('the rows of a file', () => {
     for (const [rest, count, problem] of [
       ['A,a@x\nB,"b', 1, /line 3 .*never closed/],
       ['A,a@x\n"B"b,c\n', 1, /line 3 .*closing quote/],
-      ['"A\nA",a@x\n\n,,\nB b"c,c@x\n', 1, /line 6 .*does not begin/],
+      ['"A\nA",a@x\n\n,,\nB b"c,c@x\n', 1, /line 6 .*unquoted cell contains a quote/],
     ] as const) {
       for (const read of [readHere(header + rest, 5), readByCli(header + rest, 500)]) {
         const { rows, problem: found } = await read;

@@ -1,4 +1,4 @@
--- The schema after all migrations, for review. UPDATE_SCHEMA=1 updates it: test/store/schema.test.ts.
+-- The schema after all migrations, for review. UPDATE_SCHEMA=1 updates it: test/database/schema.test.ts.
 
 CREATE OR REPLACE FUNCTION public.decode_idn_domain(email text)
  RETURNS text

@@ -20,7 +20,7 @@ import { startServer } from './rpc/server.js';
 import { renewChangeFeed } from './store/changes.js';
 import { checkSessions, readIdentity } from './store/identity.js';
 import { createLog, type Log, type LogDestination } from './telemetry/log.js';
-import { createMetrics, figuresContentType, figuresText, type Metrics } from './telemetry/metrics.js';
+import { createMetrics, type Metrics, metricsContentType, metricsText } from './telemetry/metrics.js';
 
 export interface App {
   readonly log: Log;
@@ -68,7 +68,7 @@ export async function startApp(config: ServerConfig, { signal, logTo }: StartOpt
   const metrics = createMetrics();
   let isServing = false;
   const http = await openHttp(config, log, {
-    text: () => figuresText([metrics.figures()]),
+    text: () => metricsText([metrics.snapshot()]),
     isReady: () => isServing,
   });
   try {
@@ -89,7 +89,7 @@ export async function startApp(config: ServerConfig, { signal, logTo }: StartOpt
     });
     return {
       ...app,
-      http: whereHttp(config, http),
+      http: httpAddressOf(config, http),
       close: (options) => app.close(options).finally(() => http?.close()),
     };
   } catch (error) {
@@ -114,7 +114,7 @@ export async function openHttp(
       address,
       tls: tls && (await readTls(tls)),
       corsOrigins,
-      figures: { contentType: figuresContentType, text },
+      metrics: { contentType: metricsContentType, text },
       isReady,
       parts,
       onError: (error) => log.error({ error }, 'HTTP has failed'),
@@ -250,7 +250,7 @@ export async function startServing(
         else log.error({ error }, 'cannot reach the database');
       },
       onOutdated: (inUse) => database.renewConnections(inUse),
-      revive: embedded && (() => embedded.ensureRunning()),
+      restart: embedded && (() => embedded.ensureRunning()),
     });
     cleanups.push(() => withDeadline(watch.close()));
     const closingDown = { ...config.shutdown, onDelayed: async () => http?.refuse() };
@@ -286,7 +286,7 @@ export async function startServing(
 }
 
 /** The `http` of App. */
-export function whereHttp({ http: wanted }: ServerConfig, http: HttpServer | undefined): App['http'] {
+export function httpAddressOf({ http: wanted }: ServerConfig, http: HttpServer | undefined): App['http'] {
   return wanted && http && { host: wanted.address.host, port: http.port };
 }
 

@@ -4,7 +4,7 @@
  */
 import { useEffect, useMemo, useState } from 'preact/hooks';
 import { Chart, type Line } from './chart.js';
-import { type Activity, activityBetween, type Figures, parseFigures } from './figures.js';
+import { type Activity, activityBetween, type Figures, parseMetrics } from './metrics.js';
 
 const everyMs = 2_000;
 const spanMs = 300_000;
@@ -25,7 +25,7 @@ async function readMetrics(address: string): Promise<Figures | string> {
     // A proxy may send a page of its own, such as a sign-in page.
     const type = response.headers.get('content-type') ?? '';
     if (!/^(?:text\/plain|application\/openmetrics-text)/.test(type)) return 'The answer did not come from Roster.';
-    return parseFigures(await response.text());
+    return parseMetrics(await response.text());
   } catch {
     return 'Cannot reach the server’s metrics.';
   }

@@ -10,8 +10,8 @@ import { ExportDialog } from './export-dialog.js';
 import { Header } from './header.js';
 import { ImportDialog } from './import-dialog.js';
 import { ListView } from './list-view.js';
-import { type Hearers, OpenUser } from './open-user.js';
-import { questionOf, readPlace, usePlace } from './place.js';
+import { type ChangeListeners, OpenUser } from './open-user.js';
+import { listQueryOf, readPlace, usePlace } from './place.js';
 import { SignIn } from './sign-in.js';
 import { createUserFeed, type FeedState } from './user-feed.js';
 import { createUserList, isSame } from './user-list.js';
@@ -21,9 +21,9 @@ const refusedWithinMs = 10_000;
 
 export function App({ directory }: { directory: Directory }) {
   const [place, go] = usePlace();
-  const [list] = useState(() => createUserList(directory, questionOf(place)));
+  const [list] = useState(() => createUserList(directory, listQueryOf(place)));
   const [version, redraw] = useReducer<number, void>((before) => before + 1, 0);
-  const [hearers] = useState<Hearers>(() => new Set());
+  const [changeListeners] = useState<ChangeListeners>(() => new Set());
   const [feedState, setFeedState] = useState<FeedState>('connecting');
 
   useEffect(() => list.onChange(() => redraw()), [list]);
@@ -33,11 +33,11 @@ export function App({ directory }: { directory: Directory }) {
       directory,
       onChanges(changes) {
         list.apply(changes);
-        for (const onChanges of hearers) onChanges(changes);
+        for (const onChanges of changeListeners) onChanges(changes);
       },
       onGap() {
         list.refresh();
-        for (const onChanges of hearers) onChanges([]);
+        for (const onChanges of changeListeners) onChanges([]);
       },
       onState(state) {
         setFeedState(state);
@@ -46,10 +46,10 @@ export function App({ directory }: { directory: Directory }) {
       },
     });
     return () => feed.close();
-  }, [directory, list, hearers]);
+  }, [directory, list, changeListeners]);
 
   useEffect(() => {
-    const question = questionOf(place);
+    const question = listQueryOf(place);
     if (!isSame(question, list.asked)) list.ask(question);
   }, [place, list]);
 
@@ -79,7 +79,7 @@ export function App({ directory }: { directory: Directory }) {
           directory={directory}
           id={place.user}
           known={list.userAt(list.rowOf(place.user))}
-          hearers={hearers}
+          changeListeners={changeListeners}
           onClose={close}
           onSaved={(user) => {
             if (place.user === 'new') list.add(user);
@@ -96,7 +96,7 @@ export function App({ directory }: { directory: Directory }) {
         <ImportDialog directory={directory} onClose={close} onImported={(newest) => list.refresh(newest)} />
       )}
       {place.dialog === 'export' && (
-        <ExportDialog directory={directory} selection={questionOf(place)} onClose={close} />
+        <ExportDialog directory={directory} selection={listQueryOf(place)} onClose={close} />
       )}
       {/* The key mounts it again, and so on top, if the back button opens another dialog. */}
       {directory.needsSignIn && (

@@ -12,7 +12,7 @@ import type { Directory } from './directory.js';
 import { encodings, labelOfEncoding } from './encodings.js';
 import { download } from './export-users.js';
 import { type ImportOptions, type ImportProgress, type ImportReport, importUsers } from './import-users.js';
-import { useStay } from './stay.js';
+import { useUnsavedGuard } from './unsaved-guard.js';
 import { labelOf } from './user-fields.js';
 
 export interface ImportDialogProps {
@@ -103,7 +103,7 @@ export function ImportDialog({ directory, onClose, onImported }: ImportDialogPro
   }, [step.kind]);
 
   // A running import is stopped with its button, which then shows the report.
-  useStay(step.kind === 'running', () => {});
+  useUnsavedGuard(step.kind === 'running', () => {});
   // Send no more rows after the dialog is removed.
   useEffect(() => () => stopping?.abort(), [stopping]);
 

@@ -1,11 +1,11 @@
 /** The list with its search, its button for new users, and its texts for an empty list. */
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { ImportIcon, PlusIcon, UsersIcon } from './icons.js';
-import { type Go, type Place, questionOf } from './place.js';
+import { type Go, listQueryOf, type Place } from './place.js';
 import { SearchBar } from './search-bar.js';
 import { formatCount } from './times.js';
 import { UserGrid } from './user-grid.js';
-import { isSame, pageSize, type Question, type UserList } from './user-list.js';
+import { isSame, type ListQuery, pageSize, type UserList } from './user-list.js';
 
 export interface ListViewProps {
   readonly list: UserList;
@@ -17,7 +17,7 @@ export interface ListViewProps {
 
 /** A choice made by keyboard before the answer arrived: a row, perhaps to open, or the only match. */
 interface Wish {
-  readonly question: Question;
+  readonly question: ListQuery;
   readonly row: number | 'only';
   readonly opens: boolean;
 }
@@ -43,7 +43,7 @@ export function ListView({ list, version, place, go, onOpen }: ListViewProps) {
   const isSearch = question.query !== '' || question.filter !== '';
 
   const onLeave = (query: string, key: 'ArrowDown' | 'Enter') => {
-    const wanted = { ...questionOf(place), query };
+    const wanted = { ...listQueryOf(place), query };
     // The current rows already answer this question.
     if (key === 'ArrowDown' && list.isAnswered(wanted)) focusGrid.current?.();
     else setWish((before) => nextWish(before, wanted, key));
@@ -123,7 +123,7 @@ export function ListView({ list, version, place, go, onOpen }: ListViewProps) {
   );
 }
 
-function nextWish(before: Wish | undefined, question: Question, key: 'ArrowDown' | 'Enter'): Wish {
+function nextWish(before: Wish | undefined, question: ListQuery, key: 'ArrowDown' | 'Enter'): Wish {
   const row = before?.row ?? 'only';
   if (key === 'Enter') return { question, row, opens: true };
   return { question, row: row === 'only' ? 0 : row + 1, opens: false };
@@ -135,7 +135,7 @@ function resultText({ total, rows, hasMore }: UserList, isSearch: boolean): stri
   return hasMore ? `More than ${formatCount(Math.min(rows, pageSize))} ${noun}` : `${formatCount(rows)} ${noun}`;
 }
 
-function Empty({ question: { query, filter }, go }: { question: Question; go: Go }) {
+function Empty({ question: { query, filter }, go }: { question: ListQuery; go: Go }) {
   if (query !== '' || filter !== '') {
     return (
       <div class="empty">

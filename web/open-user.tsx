@@ -7,7 +7,7 @@ import { describeFailure, readUser } from './save-user.js';
 import { UserDialog } from './user-dialog.js';
 
 /** Called with every change, and with an empty list if changes may have been missed. */
-export type Hearers = Set<(changes: readonly UserChange[]) => void>;
+export type ChangeListeners = Set<(changes: readonly UserChange[]) => void>;
 
 export interface OpenUserProps {
   readonly directory: Directory;
@@ -15,13 +15,13 @@ export interface OpenUserProps {
   readonly id: string;
   /** The user as the list has it, to show without waiting for the server. */
   readonly known: User | undefined;
-  readonly hearers: Hearers;
+  readonly changeListeners: ChangeListeners;
   onClose(): void;
   onSaved(user: User): void;
   onDeleted(user: User): void;
 }
 
-export function OpenUser({ directory, id, known, hearers, onClose, onSaved, onDeleted }: OpenUserProps) {
+export function OpenUser({ directory, id, known, changeListeners, onClose, onSaved, onDeleted }: OpenUserProps) {
   const [user, setUser] = useState<User | 'gone' | undefined>(known);
   const [latest, setLatest] = useState<User | 'gone'>();
   const [problem, setProblem] = useState('');
@@ -46,7 +46,7 @@ export function OpenUser({ directory, id, known, hearers, onClose, onSaved, onDe
       if (own !== undefined) setLatest(own.email === '' ? 'gone' : own);
     };
     // Listen before reading, so that no change in between is missed.
-    hearers.add(onChanges);
+    changeListeners.add(onChanges);
     if (user === undefined) void read(setUser, setProblem);
     else void read(setLatest, () => {});
     const endSignIn = directory.onSignIn(() => {
@@ -56,10 +56,10 @@ export function OpenUser({ directory, id, known, hearers, onClose, onSaved, onDe
     });
     return () => {
       isEnded = true;
-      hearers.delete(onChanges);
+      changeListeners.delete(onChanges);
       endSignIn();
     };
-  }, [directory, id, hearers, tries]);
+  }, [directory, id, changeListeners, tries]);
 
   if (id === 'new' || (user !== undefined && user !== 'gone')) {
     return (

@@ -4,7 +4,7 @@
  * Not in the query string: a search is personal data, and browsers send a query string to the server and its proxies.
  */
 import { useCallback, useEffect, useState } from 'preact/hooks';
-import type { Question } from './user-list.js';
+import type { ListQuery } from './user-list.js';
 
 export interface Place {
   readonly view: 'list' | 'activity';
@@ -50,7 +50,7 @@ export function writePlace(place: Place): string {
   return written.size === 0 ? '' : `#${written}`;
 }
 
-export function questionOf({ query, filter, orderBy }: Place): Question {
+export function listQueryOf({ query, filter, orderBy }: Place): ListQuery {
   return { query, filter, orderBy };
 }
 

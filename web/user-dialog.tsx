@@ -12,7 +12,7 @@ import { type Choices, Conflict, firstChoices, Labels, resolve } from './conflic
 import { Dialog } from './dialog.js';
 import { CallError, type Directory } from './directory.js';
 import { createCreator, deleteUser, describeFailure, hasReason, isUnclear, readUser, updateUser } from './save-user.js';
-import { useStay } from './stay.js';
+import { useUnsavedGuard } from './unsaved-guard.js';
 import { differences, fieldsOf, noFields, textFields, type UserFields } from './user-fields.js';
 
 export interface UserDialogProps {
@@ -98,7 +98,7 @@ export function UserDialog({ directory, user, latest, onClose, onSaved, onDelete
     setRenewed(true);
   }, [newer, isDirty, isBusy, view.kind]);
 
-  useStay(isDirty && !isGone, () => setAsking(true));
+  useUnsavedGuard(isDirty && !isGone, () => setAsking(true));
 
   // Focus the first invalid field. Not when an error disappears, because the user is typing then.
   useLayoutEffect(() => {

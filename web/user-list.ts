@@ -8,7 +8,7 @@ import { type User, type UserChange, UserChange_Type } from '../generated/users/
 import { CallError, type Directory, isAborted } from './directory.js';
 import { createUserPages, type Page, type UserPages } from './user-pages.js';
 
-export interface Question {
+export interface ListQuery {
   readonly query: string;
   readonly filter: string;
   readonly orderBy: string;
@@ -19,9 +19,9 @@ export type Total = { readonly kind: 'unknown' | 'counting' } | { readonly kind:
 
 export interface UserList {
   /** The question that the rows answer. The answer to another one may be pending (`isAsking`). */
-  readonly question: Question;
+  readonly question: ListQuery;
   /** The last question. */
-  readonly asked: Question;
+  readonly asked: ListQuery;
   /** Counts the answers. If it changes, the view must scroll to the top. */
   readonly answer: number;
   readonly isAsking: boolean;
@@ -41,8 +41,8 @@ export interface UserList {
   changedAt(id: string): number;
   isLeaving(id: string): boolean;
   /** Whether the rows answer this question, and no other one is pending. */
-  isAnswered(question: Question): boolean;
-  ask(question: Question): void;
+  isAnswered(question: ListQuery): boolean;
+  ask(question: ListQuery): void;
   /** Loads these rows, which are in view, and some around them. */
   show(first: number, last: number): void;
   /** Repeats the requests that failed. */
@@ -81,7 +81,7 @@ const countEveryMs = 10_000;
 /** A count may or may not include a change so soon before or after it. */
 const doubtMs = 1_500;
 
-export function createUserList(directory: Directory, first: Question): UserList {
+export function createUserList(directory: Directory, first: ListQuery): UserList {
   let question = first;
   let asked = first;
   let answer = 0;
@@ -129,7 +129,7 @@ export function createUserList(directory: Directory, first: Question): UserList 
     for (const listener of listeners) listener();
   }
 
-  function ask(next: Question): void {
+  function ask(next: ListQuery): void {
     asking?.abort();
     const controller = new AbortController();
     asking = controller;
@@ -158,7 +158,7 @@ export function createUserList(directory: Directory, first: Question): UserList 
       });
   }
 
-  function begin(next: Question, { users, nextPageToken }: { users: User[]; nextPageToken: string }): void {
+  function begin(next: ListQuery, { users, nextPageToken }: { users: User[]; nextPageToken: string }): void {
     for (const load of loads.values()) load.abort();
     loads.clear();
     stale.clear();
@@ -527,7 +527,7 @@ export function createUserList(directory: Directory, first: Question): UserList 
   return list;
 }
 
-export function isSame(a: Question, b: Question): boolean {
+export function isSame(a: ListQuery, b: ListQuery): boolean {
   return a.query === b.query && a.filter === b.filter && a.orderBy === b.orderBy;
 }
 

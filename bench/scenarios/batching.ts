@@ -2,7 +2,7 @@
 import { v7 as uuidv7 } from 'uuid';
 import { createBatcher } from '../../src/concurrency/batcher.js';
 import { openDatabase } from '../../src/database/database.js';
-import { mayRunAgain } from '../../src/database/errors.js';
+import { isRetryable } from '../../src/database/errors.js';
 import { insertUsers, type NewUser, selectUsers } from '../../src/store/users.js';
 import { userId } from '../load.js';
 import { formatNumber } from '../report.js';
@@ -11,7 +11,7 @@ import { quantile } from '../service.js';
 import { readUsage } from '../usage.js';
 
 // The limits of createDirectory and the default configuration.
-const limits = { batchRowsMax: 256, queueRowsMax: 10_000, statementsMax: 4, patienceMs: 50, mayRunAgain };
+const limits = { batchRowsMax: 256, queueRowsMax: 10_000, statementsMax: 4, slowStatementMs: 50, isRetryable };
 const connectionsMax = 10;
 
 // Long enough for a hundred calls, and short enough that both variants see the same conditions.

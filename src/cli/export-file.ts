@@ -117,7 +117,7 @@ function format(progress: ExportProgress): string {
 }
 
 /** Throws a UsageError for a pipe or another special file, because an export cannot be resumed in it. */
-export async function refuseSpecialFile(path: string): Promise<void> {
+export async function validateExportPath(path: string): Promise<void> {
   const stats = await stat(path).catch(() => undefined);
   if (stats !== undefined && !stats.isFile()) {
     throw new UsageError('The path is not a file. Omit it to write to the standard output.');

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { type Client, RosterError, type User } from '../client/index.js';
 import { safeJson } from '../safe-text.js';
 import { type ClientCommandOptions, type Context, createClientCommand, withClient } from './client-command.js';
-import { type ExportFile, openExportFile, readProgress, refuseSpecialFile, resumePath } from './export-file.js';
+import { type ExportFile, openExportFile, readProgress, resumePath, validateExportPath } from './export-file.js';
 import { UsageError } from './failure.js';
 import { count, showProgress, showsProgress } from './progress.js';
 import { replaceFile } from './saved-file.js';
@@ -94,7 +94,7 @@ async function exportToOutput(client: Client, { terminal, signal }: Context, opt
 
 async function exportToFile(client: Client, context: Context, path: string, options: ExportOptions): Promise<void> {
   const { terminal, signal } = context;
-  await refuseSpecialFile(path);
+  await validateExportPath(path);
   const before = await readProgress(path);
   if (before !== undefined && !options.resume) {
     throw new UsageError(

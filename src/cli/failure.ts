@@ -1,4 +1,4 @@
-/** Turns a command's failure into its error text and its exit code. */
+/** Limiter a command's failure into its error text and its exit code. */
 import { CommanderError } from 'commander';
 import { RosterError, type StatusName } from '../client/index.js';
 import { ConfigError } from '../config.js';

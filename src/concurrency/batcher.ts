@@ -30,15 +30,15 @@ export interface BatcherOptions<Item, Outcome> {
    * Whether a statement that failed as a whole certainly wrote nothing and may succeed with fewer rows. Then it runs again
    * in halves: about 2 log2(n) statements for one failing row among n, but 2n if every row fails.
    */
-  mayRunAgain(error: unknown): boolean;
+  isRetryable(error: unknown): boolean;
   /** Maximum rows in one statement. */
   batchRowsMax: number;
   /** Maximum number of waiting calls. Further calls fail with OVERLOADED. */
   queueRowsMax: number;
-  /** Maximum number of statements in flight. A second one starts only if all others have run for `patienceMs`. */
+  /** Maximum number of statements in flight. A second one starts only if all others have run for `slowStatementMs`. */
   statementsMax: number;
   /** A statement that has run this long, for example because it waits for a lock, no longer delays the next one. */
-  patienceMs: number;
+  slowStatementMs: number;
 }
 
 export interface Batcher<Item, Outcome> {
@@ -57,8 +57,8 @@ export interface Batcher<Item, Outcome> {
 }
 
 export function createBatcher<Item, Outcome>(options: BatcherOptions<Item, Outcome>): Batcher<Item, Outcome> {
-  const { batchRowsMax, queueRowsMax, statementsMax, patienceMs } = options;
-  for (const [name, bound] of Object.entries({ batchRowsMax, queueRowsMax, statementsMax, patienceMs })) {
+  const { batchRowsMax, queueRowsMax, statementsMax, slowStatementMs } = options;
+  for (const [name, bound] of Object.entries({ batchRowsMax, queueRowsMax, statementsMax, slowStatementMs })) {
     // The maximum of setTimeout. Longer timers fire after 1 ms.
     if (!Number.isInteger(bound) || bound < 1 || bound > 2 ** 31 - 1) {
       throw new RangeError(`${name} must be an integer from 1 to 2147483647.`);
@@ -137,7 +137,7 @@ export function createBatcher<Item, Outcome>(options: BatcherOptions<Item, Outco
     const timer = setTimeout(() => {
       blockingTimer = undefined;
       sendNext();
-    }, patienceMs).unref();
+    }, slowStatementMs).unref();
     blockingTimer = timer;
 
     const parts = [calls];
@@ -175,7 +175,7 @@ export function createBatcher<Item, Outcome>(options: BatcherOptions<Item, Outco
       return new Error(`A statement must return ${calls.length} outcomes, one for each row.`);
     } catch (error) {
       try {
-        return calls.length > 1 && options.mayRunAgain(error) ? 'again' : toError(error);
+        return calls.length > 1 && options.isRetryable(error) ? 'again' : toError(error);
       } catch (bug) {
         return toError(bug);
       }
@@ -194,7 +194,7 @@ export function createBatcher<Item, Outcome>(options: BatcherOptions<Item, Outco
     freed.sort((a, b) => a.arrival - b.arrival);
     let place = first;
     for (const call of freed) place = makeReady(call, place);
-    // They may run even if the statement still has other halves to run, once it has run for `patienceMs`.
+    // They may run even if the statement still has other halves to run, once it has run for `slowStatementMs`.
     sendNext();
   }
 

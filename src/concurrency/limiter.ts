@@ -4,11 +4,11 @@
  */
 import { overloaded } from '../model/fault.js';
 
-export interface TurnsOptions {
+export interface LimiterOptions {
   /** Maximum concurrency for each key. */
-  atOnceMax: number;
+  concurrencyMax: number;
   /** Maximum number of waiting calls for all keys together. Further calls fail with OVERLOADED. */
-  waitingMax: number;
+  queuedMax: number;
   /**
    * If the oldest call in a queue has waited for longer, the newest call runs first. In order of arrival, all calls of an
    * overloaded queue would run just before their deadline, and their results would come too late.
@@ -16,11 +16,11 @@ export interface TurnsOptions {
   newestFirstAfterMs?: number;
 }
 
-export interface Turns {
+export interface Limiter {
   /** Runs `work` with a permit. If the signal aborts before, it rejects with the signal's reason and does not run `work`. */
-  take<T>(key: string, work: () => Promise<T>, signal: AbortSignal): Promise<T>;
+  run<T>(key: string, work: () => Promise<T>, signal: AbortSignal): Promise<T>;
   /** Acquires a permit, which the caller releases by disposing it. */
-  enter(key: string, signal: AbortSignal): Promise<Disposable>;
+  acquire(key: string, signal: AbortSignal): Promise<Disposable>;
 }
 
 interface Queue {
@@ -37,15 +37,15 @@ interface Waiter {
   go(): void;
 }
 
-export function createTurns({ atOnceMax, waitingMax, newestFirstAfterMs }: TurnsOptions): Turns {
+export function createLimiter({ concurrencyMax, queuedMax, newestFirstAfterMs }: LimiterOptions): Limiter {
   const queues = new Map<string, Queue>();
   let waitingCount = 0;
 
-  async function enter(key: string, signal: AbortSignal): Promise<Disposable> {
+  async function acquire(key: string, signal: AbortSignal): Promise<Disposable> {
     signal.throwIfAborted();
     const queue: Queue = queues.get(key) ?? { active: 0, first: undefined, last: undefined };
     queues.set(key, queue);
-    if (queue.active < atOnceMax) queue.active++;
+    if (queue.active < concurrencyMax) queue.active++;
     else await wait(queue, signal);
     return {
       [Symbol.dispose]() {
@@ -63,17 +63,17 @@ export function createTurns({ atOnceMax, waitingMax, newestFirstAfterMs }: Turns
   }
 
   return {
-    enter,
+    acquire,
 
-    async take(key, work, signal) {
-      using _permit = await enter(key, signal);
+    async run(key, work, signal) {
+      using _permit = await acquire(key, signal);
       return await work();
     },
   };
 
   function wait(queue: Queue, signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
-      if (waitingCount >= waitingMax) throw overloaded();
+      if (waitingCount >= queuedMax) throw overloaded();
       const leave = () => {
         if (waiter.previous === undefined) queue.first = waiter.next;
         else waiter.previous.next = waiter.next;

@@ -74,7 +74,7 @@ export function isTableMissing(error: unknown): boolean {
 }
 
 /** Whether a failed statement has certainly written nothing, and one of its rows may be the cause. */
-export function mayRunAgain(error: unknown): boolean {
+export function isRetryable(error: unknown): boolean {
   const raw = error instanceof Fault ? error.cause : error;
   const state = sqlState(raw);
   // 57014: cancelled, or longer than statement_timeout. 55P03: lock_timeout. Halves would only take that long again.
@@ -82,7 +82,7 @@ export function mayRunAgain(error: unknown): boolean {
 }
 
 /** Whether a statement reached lock_timeout while it waited for one row. It wrote nothing. */
-export function waitedTooLong(error: unknown): boolean {
+export function isLockTimeout(error: unknown): boolean {
   const raw = error instanceof Fault ? error.cause : error;
   // Postgres sets `where` only for a row's lock. If the whole table is locked, no row is the cause.
   return sqlState(raw) === '55P03' && isError(raw) && raw.where !== undefined;

@@ -19,7 +19,7 @@ export interface DatabaseWatchOptions {
    */
   onOutdated?(inUse: InUse): void;
   /** Restarts a database that Roster manages. Called while it cannot be reached; may fail. */
-  revive?(): Promise<void>;
+  restart?(): Promise<void>;
 }
 
 export interface DatabaseWatch {
@@ -45,7 +45,7 @@ class SilentError extends Error {
   override readonly name = 'SilentError';
 }
 
-export function watchDatabase({ url, onChange, onOutdated, revive }: DatabaseWatchOptions): DatabaseWatch {
+export function watchDatabase({ url, onChange, onOutdated, restart }: DatabaseWatchOptions): DatabaseWatch {
   let client: pg.Client | undefined;
   // The answer to a probe of the client that is still outstanding.
   let answer: Promise<pg.Client> | undefined;
@@ -148,7 +148,7 @@ export function watchDatabase({ url, onChange, onOutdated, revive }: DatabaseWat
       }
       if (isSilent && isUsable) onOutdated?.('finish');
       report(false, error);
-      if (!isClosed) await revive?.().catch(() => {});
+      if (!isClosed) await restart?.().catch(() => {});
     }
   }
 

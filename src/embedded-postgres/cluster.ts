@@ -17,16 +17,16 @@ import { promisify } from 'node:util';
 import pg from 'pg';
 import {
   type Account,
+  type ClusterLocation,
+  chownTo,
   EmbeddedPostgresError,
-  findPlace,
   findPrograms,
-  handOver,
   isAlive,
-  type Place,
+  locateCluster,
   type PostgresPrograms,
   programsEnvironment,
   removeLeftovers,
-  renameOrYield,
+  renameUnlessExists,
   runAs,
 } from './programs.js';
 
@@ -90,7 +90,7 @@ interface Lease extends Session {
   port: number;
 }
 
-interface Cluster extends Place {
+interface Cluster extends ClusterLocation {
   programs: PostgresPrograms;
   password: string;
   log: (message: string) => void;
@@ -106,7 +106,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
       'The embedded Postgres does not support Windows. Set DATABASE_URL to your own Postgres.',
     );
   }
-  const place = findPlace(path.resolve(options.dataDir), log);
+  const place = locateCluster(path.resolve(options.dataDir), log);
   const programs = await findPrograms(place.account, log);
   const cluster: Cluster = { ...place, programs, log, password: await ensureCluster(place, programs, log) };
 
@@ -177,7 +177,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
 
 /** Creates the cluster if needed, atomically even if several processes do so at once, and returns its password. */
 async function ensureCluster(
-  place: Place,
+  place: ClusterLocation,
   programs: PostgresPrograms,
   log: (message: string) => void,
 ): Promise<string> {
@@ -193,7 +193,7 @@ async function ensureCluster(
     createPassword(passwordFile, place);
     log(`Creating a database in ${folder}`);
     const unfinished = fs.mkdtempSync(path.join(folder, `new-pgdata-${process.pid}-`));
-    handOver(unfinished, account);
+    chownTo(unfinished, account);
     const flags = ['--encoding=UTF8', '--locale=C', '--auth=scram-sha-256', `--username=${userName}`];
     try {
       await promisify(execFile)(
@@ -209,7 +209,7 @@ async function ensureCluster(
         { cause },
       );
     }
-    renameOrYield(unfinished, pgdata);
+    renameUnlessExists(unfinished, pgdata);
   }
   const major = fs.readFileSync(path.join(pgdata, 'PG_VERSION'), 'utf8').trim();
   if (major !== programs.major) {
@@ -230,12 +230,12 @@ async function ensureCluster(
 }
 
 /** If several processes create a password at once, the first one wins. */
-function createPassword(file: string, place: Place): void {
+function createPassword(file: string, place: ClusterLocation): void {
   if (fs.existsSync(file)) return;
   const random = randomBytes(24).toString('base64url');
   const unfinished = path.join(place.folder, `new-password-${process.pid}-${random.slice(0, 6)}`);
   fs.writeFileSync(unfinished, `${random}\n`, { mode: 0o600, flag: 'wx', flush: true });
-  handOver(unfinished, place.account);
+  chownTo(unfinished, place.account);
   try {
     fs.linkSync(unfinished, file);
   } catch (error) {

@@ -20,7 +20,7 @@ export interface Account {
 }
 
 /** The folder and the account of the cluster. Without an account the programs run as Roster's user. */
-export interface Place {
+export interface ClusterLocation {
   folder: string;
   account: Account | undefined;
 }
@@ -47,7 +47,7 @@ export function runAs(account: Account | undefined): { uid?: number; gid?: numbe
 }
 
 /** Makes the account the owner of a file that root created. */
-export function handOver(file: string, account: Account | undefined): void {
+export function chownTo(file: string, account: Account | undefined): void {
   if (account !== undefined) fs.chownSync(file, account.uid, account.gid);
 }
 
@@ -55,7 +55,7 @@ export function handOver(file: string, account: Account | undefined): void {
  * Returns the data folder, and creates it if it is missing. For root it is a different folder if the account cannot reach
  * the requested one (a clone in /root, or below `mktemp -d`). An existing cluster runs as its owner.
  */
-export function findPlace(dataDir: string, log: (message: string) => void): Place {
+export function locateCluster(dataDir: string, log: (message: string) => void): ClusterLocation {
   const cluster = path.join(dataDir, 'pgdata');
   const owner = fs.statSync(cluster, { throwIfNoEntry: false })?.uid;
   const self = process.getuid?.();
@@ -204,13 +204,13 @@ function copyPrograms(native: string, log: (message: string) => void): string {
     filter: (file) => !file.endsWith('.a'),
   });
   makeReadable(unfinished);
-  renameOrYield(unfinished, copy);
+  renameUnlessExists(unfinished, copy);
   log(`Postgres cannot run as root, and no other user can enter ${native}. Copied it to ${copy}.`);
   return copy;
 }
 
 /** Moves a finished folder to its target. If another process was faster, deletes this one. */
-export function renameOrYield(finished: string, target: string): void {
+export function renameUnlessExists(finished: string, target: string): void {
   try {
     fs.renameSync(finished, target);
   } catch (error) {

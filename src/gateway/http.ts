@@ -20,7 +20,7 @@ export interface HttpOptions {
   readonly tls?: HttpTls;
   /** Other origins whose pages may send calls, such as `https://app.example.com`. `*` allows all. */
   readonly corsOrigins: readonly string[];
-  readonly figures: {
+  readonly metrics: {
     readonly contentType: string;
     text(): Promise<string>;
   };
@@ -103,7 +103,7 @@ const foreignOrigin: Answer = {
 
 /** Throws ListenError. */
 export async function startHttp(options: HttpOptions): Promise<HttpServer> {
-  const { address, tls, figures, isReady, onError } = options;
+  const { address, tls, metrics, isReady, onError } = options;
   const originOf = createOriginRule(address.host, options.corsOrigins);
   let served = options.parts;
 
@@ -113,8 +113,8 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
       (await isReady()) ? { status: 200, body: 'serving\n' } : { status: 503, body: 'not serving\n' },
     '/metrics': async () => ({
       status: 200,
-      body: await figures.text(),
-      headers: { 'content-type': figures.contentType },
+      body: await metrics.text(),
+      headers: { 'content-type': metrics.contentType },
     }),
   };
 

@@ -5,7 +5,7 @@ import type { Registry } from '@bufbuild/protobuf';
 import { type Code, ConnectError } from '@connectrpc/connect';
 import { Status } from 'nice-grpc';
 import { Fault } from '../model/fault.js';
-import { requestIdKey, saneRequestId } from '../rpc/call-observer.js';
+import { requestIdForm, requestIdKey } from '../rpc/call-observer.js';
 import { errorDetails } from '../rpc/error-status.js';
 import { readableDetails } from './error-details.js';
 
@@ -52,5 +52,5 @@ let idCount = 0;
 /** The request id that the client sent, or a new one. */
 export function requestIdOf(headers: IncomingHttpHeaders): string {
   const sent = String(headers[requestIdKey] ?? '');
-  return saneRequestId.test(sent) ? sent : `${idPrefix}-${(idCount++).toString(36)}`;
+  return requestIdForm.test(sent) ? sent : `${idPrefix}-${(idCount++).toString(36)}`;
 }

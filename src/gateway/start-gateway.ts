@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createByteBudget } from '../concurrency/byte-budget.js';
 import { formatAddress, type GatewayConfig, readTls } from '../config.js';
 import { createLog, type Log, type LogDestination } from '../telemetry/log.js';
-import { createMetrics, figuresContentType, figuresText, type Metrics } from '../telemetry/metrics.js';
+import { createMetrics, type Metrics, metricsContentType, metricsText } from '../telemetry/metrics.js';
 import { callRecorder } from './call-recorder.js';
 import { createGateway, type Gateway } from './gateway.js';
 import { startHttp } from './http.js';
@@ -39,7 +39,7 @@ export async function startGateway(
     address: config.http.address,
     corsOrigins: config.http.corsOrigins,
     tls: config.tls && (await readTls(config.tls)),
-    figures: { contentType: figuresContentType, text: () => figuresText([metrics.figures()]) },
+    metrics: { contentType: metricsContentType, text: () => metricsText([metrics.snapshot()]) },
     isReady: async () => !isClosing && (await gateway.isReachable()),
     onError: (error) => log.error({ error }, 'HTTP has failed'),
   });

@@ -17,10 +17,6 @@ import {
   lastNameSchema,
   parseWith,
   profileImageUrlSchema,
-  refuseAttributes,
-  refuseEmail,
-  refuseLegacyEmail,
-  refuseUnstorable,
   storableTextSchema,
   textsThat,
   textThat,
@@ -28,6 +24,10 @@ import {
   type UserFields,
   userFieldsSchema,
   uuidForm,
+  validateAttributes,
+  validateEmail,
+  validateLegacyEmail,
+  validateStorable,
   versionOf,
 } from './user.js';
 import { parseWatchToken, type WatchPosition } from './watch-token.js';
@@ -81,7 +81,7 @@ const createProfileSchema = z
   .object({
     firstName: firstNameSchema,
     lastName: lastNameSchema,
-    email: textThat(refuseLegacyEmail),
+    email: textThat(validateLegacyEmail),
   })
   .transform((profile): UserFields => ({ ...profile, profileImageUrl: '', attributes: {} }));
 
@@ -96,7 +96,7 @@ export function parseGetUser(request: unknown): { id: string } {
   return parseWith(getUserSchema, request);
 }
 
-const getUserByEmailSchema = z.object({ email: textThat(refuseLegacyEmail) });
+const getUserByEmailSchema = z.object({ email: textThat(validateLegacyEmail) });
 
 export function parseGetUserByEmail(request: unknown): { email: string } {
   return parseWith(getUserByEmailSchema, request);
@@ -141,8 +141,8 @@ export interface UpdateUserRequest {
   version: number | undefined;
   patch: UserPatch;
   /** The violation of the patch's email. It does not count if the user already has exactly this email. */
-  emailRefusal: Violation | undefined;
-  /** All other violations. They are reported together with emailRefusal, if it is set. */
+  emailViolation: Violation | undefined;
+  /** All other violations. They are reported together with emailViolation, if it is set. */
   violations: readonly Violation[];
 }
 
@@ -174,14 +174,14 @@ const updateUserSchema = z.object({
 
 /**
  * Validates an update as far as possible without the user. If the result depends on the user's current email, it does
- * not throw and leaves `emailRefusal` and `violations` to the operation.
+ * not throw and leaves `emailViolation` and `violations` to the operation.
  */
 export function parseUpdateUser(request: unknown): UpdateUserRequest {
   const { user, updateMask } = parseWith(updateUserSchema, request);
   const violations: Violation[] = [];
   const idRefusal = validateUuid(user.id);
   if (idRefusal !== undefined) violations.push({ field: 'user.id', description: idRefusal });
-  const etagRefusal = refuseUnstorable(user.etag);
+  const etagRefusal = validateStorable(user.etag);
   if (etagRefusal !== undefined) violations.push({ field: 'user.etag', description: etagRefusal });
   const { names, keys } = parseUpdateMask(updateMask, user, violations);
 
@@ -197,18 +197,18 @@ export function parseUpdateUser(request: unknown): UpdateUserRequest {
     patch.attributeKeys = readAttributeKeys(keys, user.attributes ?? {}, violations);
   }
 
-  let emailRefusal: Violation | undefined;
+  let emailViolation: Violation | undefined;
   if (names.has('email')) {
-    const description = refuseEmail(user.email);
+    const description = validateEmail(user.email);
     // No stored email can be such a text, so the user does not matter.
-    if (refuseLegacyEmail(user.email) !== undefined)
+    if (validateLegacyEmail(user.email) !== undefined)
       violations.push({ field: 'user.email', description: description ?? '' });
-    else if (description !== undefined) emailRefusal = { field: 'user.email', description };
+    else if (description !== undefined) emailViolation = { field: 'user.email', description };
   }
-  if (violations.length > 0 && (emailRefusal === undefined || idRefusal !== undefined)) {
-    throw invalid(emailRefusal === undefined ? violations : [...violations, emailRefusal]);
+  if (violations.length > 0 && (emailViolation === undefined || idRefusal !== undefined)) {
+    throw invalid(emailViolation === undefined ? violations : [...violations, emailViolation]);
   }
-  return { id: user.id.toLowerCase(), version: versionOf(user.etag), patch, emailRefusal, violations };
+  return { id: user.id.toLowerCase(), version: versionOf(user.etag), patch, emailViolation, violations };
 }
 
 /** Returns the fields and the keys of attributes to write. */
@@ -224,7 +224,7 @@ function parseUpdateMask(
   const paths = new Set(mask);
   mask.forEach((path, index) => {
     const name = fieldNames.find((known) => writable[known].path === path);
-    const refusal = refuseUnstorable(path);
+    const refusal = validateStorable(path);
     if (name !== undefined) names.add(name);
     else if (refusal !== undefined) violations.push({ field: `update_mask.paths[${index}]`, description: refusal });
     else if (path.startsWith(attributePrefix)) {
@@ -269,7 +269,7 @@ function readAttributeKeys(
   for (const key of keys) {
     const isSet = Object.hasOwn(attributes, key);
     const value = attributes[key];
-    const refusal = isSet ? refuseAttributes({ [key]: value }) : undefined;
+    const refusal = isSet ? validateAttributes({ [key]: value }) : undefined;
     if (refusal === undefined) values.set(key, isSet ? value : undefined);
     else violations.push({ field: 'user.attributes', description: refusal });
   }
@@ -285,7 +285,7 @@ export function patchAttributes(user: User, keys: ReadonlyMap<string, JsonValue 
   }
   // fromEntries defines properties, so a key named __proto__ is an ordinary key.
   const patched = Object.fromEntries(attributes);
-  const description = refuseAttributes(patched);
+  const description = validateAttributes(patched);
   if (description !== undefined) throw invalid([{ field: 'user.attributes', description }]);
   return patched;
 }
@@ -432,10 +432,10 @@ const resolveUsersSchema = z
   .pipe(
     z.object({
       tag: textThat((tag) =>
-        hasAtMost(tag, tagCharactersMax) ? refuseUnstorable(tag) : `must have at most ${tagCharactersMax} characters`,
+        hasAtMost(tag, tagCharactersMax) ? validateStorable(tag) : `must have at most ${tagCharactersMax} characters`,
       ),
       ids: idsSchema,
-      emails: textsThat(refuseLegacyEmail),
+      emails: textsThat(validateLegacyEmail),
     }),
   );
 

@@ -68,7 +68,7 @@ export function hasAtMost(text: string, max: number): boolean {
 }
 
 /** Returns the violation of a text that Postgres cannot store, or undefined. */
-export function refuseUnstorable(text: string): string | undefined {
+export function validateStorable(text: string): string | undefined {
   // Postgres cannot store U+0000, and stores a lone surrogate as U+FFFD.
   if (text.includes('\0')) return 'must not contain U+0000';
   if (!text.isWellFormed()) return 'must be well-formed Unicode';
@@ -82,7 +82,7 @@ function validateName(text: string, required: boolean): string | undefined {
   if (required && onlyInvisible.test(text)) return `must have 1 to ${namesCharactersMax} characters, not only blanks`;
   if (!hasAtMost(text, namesCharactersMax)) return `must have at most ${namesCharactersMax} characters`;
   if (/\p{Cc}/u.test(text)) return 'must not contain control characters';
-  return refuseUnstorable(text);
+  return validateStorable(text);
 }
 
 // RFC 5322's dot-atom or quoted string, and a host name or an address literal. RFC 6531 allows letters outside ASCII.
@@ -96,8 +96,8 @@ const neverInEmails =
 const invisibleText = 'must not contain invisible, private or unassigned characters';
 
 /** Returns the violation of a new email, or undefined. */
-export function refuseEmail(text: string): string | undefined {
-  const unbounded = refuseLegacyEmail(text);
+export function validateEmail(text: string): string | undefined {
+  const unbounded = validateLegacyEmail(text);
   if (unbounded !== undefined) return unbounded;
   // The only allowed white space is a blank inside a quoted local part.
   if (/[\p{Cc}\u2028\u2029]/u.test(text)) return 'must not contain control characters';
@@ -162,9 +162,9 @@ function plain(label: string): string {
 }
 
 /** Returns the violation of an email in the first contract, which allows any text, or undefined. */
-export function refuseLegacyEmail(text: string): string | undefined {
+export function validateLegacyEmail(text: string): string | undefined {
   if (text === '' || !hasAtMost(text, emailCharactersMax)) return `must have 1 to ${emailCharactersMax} characters`;
-  return refuseUnstorable(text);
+  return validateStorable(text);
 }
 
 function validateUrl(text: string): string | undefined {
@@ -173,11 +173,11 @@ function validateUrl(text: string): string | undefined {
   if (/\p{Cc}/u.test(text)) return 'must not contain control characters';
   if (!/^https?:\/\/[^\s/]\S*$/iu.test(text) || !URL.canParse(text))
     return 'must be an absolute http or https URL, or empty';
-  return refuseUnstorable(text);
+  return validateStorable(text);
 }
 
 /** Returns the violation of attributes, or undefined. JSON.stringify alone would ignore levels and infinite numbers. */
-export function refuseAttributes(attributes: unknown): string | undefined {
+export function validateAttributes(attributes: unknown): string | undefined {
   const refusal = validateJson(attributes, 1);
   if (refusal !== undefined) return refusal;
   const text = JSON.stringify(attributes);
@@ -205,12 +205,12 @@ function validateJson(value: unknown, level: number): string | undefined {
     case 'number':
       return Number.isFinite(value) ? undefined : 'must have finite numbers';
     case 'string':
-      return refuseUnstorable(value);
+      return validateStorable(value);
     case 'object': {
       if (value === null) return undefined;
       if (level > attributesLevelsMax) return `must have at most ${attributesLevelsMax} levels`;
       for (const [key, child] of Object.entries(value)) {
-        const refusal = refuseUnstorable(key) ?? validateJson(child, level + 1);
+        const refusal = validateStorable(key) ?? validateJson(child, level + 1);
         if (refusal !== undefined) return refusal;
       }
       return undefined;
@@ -230,7 +230,7 @@ export function textThat(validate: (text: string) => string | undefined): z.ZodT
 }
 
 /** A text with any characters that Postgres can store. */
-export const storableTextSchema = textThat(refuseUnstorable);
+export const storableTextSchema = textThat(validateStorable);
 
 /** The same for an array of texts. An array of schemas takes five times as long. */
 export function textsThat(validate: (text: string) => string | undefined): z.ZodType<string[], string[]> {
@@ -251,13 +251,13 @@ const rules: {
 } = {
   firstName: ['first_name', (text) => validateName(text, true)],
   lastName: ['last_name', (text) => validateName(text, false)],
-  email: ['email', refuseEmail],
+  email: ['email', validateEmail],
   profileImageUrl: ['profile_image_url', validateUrl],
-  attributes: ['attributes', (attributes) => (attributes === undefined ? undefined : refuseAttributes(attributes))],
+  attributes: ['attributes', (attributes) => (attributes === undefined ? undefined : validateAttributes(attributes))],
 };
 
 /** Returns the first violation of a new user, like userFieldsSchema, in a third of the time. */
-export function refuseUser(user: UserInput): Violation | undefined {
+export function validateUser(user: UserInput): Violation | undefined {
   return (
     validateField('firstName', user) ??
     validateField('lastName', user) ??

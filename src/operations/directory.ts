@@ -5,9 +5,9 @@
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type Batcher, createBatcher } from '../concurrency/batcher.js';
-import { createTurns } from '../concurrency/limiter.js';
+import { createLimiter } from '../concurrency/limiter.js';
 import type { Database } from '../database/database.js';
-import { mayRunAgain } from '../database/errors.js';
+import { isRetryable } from '../database/errors.js';
 import { Fault, userNotFound } from '../model/fault.js';
 import type { ImportPart, ImportReport } from '../model/import-request.js';
 import { createPageTokens } from '../model/page-token.js';
@@ -115,7 +115,7 @@ const statementsMax = 4;
 
 // A statement that runs longer is waiting for a lock or a slow disk. With a lower value, a busy server would send small
 // statements.
-const patienceMs = 50;
+const slowStatementMs = 50;
 
 // Rows of a batch in one statement, so that single calls run in between: with all 1000 at once, 16 callers of such
 // batches raised GetUser's median to 100 ms.
@@ -138,7 +138,7 @@ export function createDirectory({
   const pageTokens = createPageTokens(identity.secret);
   const exportTokens = createExportTokens(identity.secret);
   const requestKeys = createRequestKeys(identity.secret);
-  const limits = { batchRowsMax, queueRowsMax, statementsMax, patienceMs, mayRunAgain };
+  const limits = { batchRowsMax, queueRowsMax, statementsMax, slowStatementMs, isRetryable };
 
   const feed = createChangeFeed({ database, onError, onWatched: siblings?.watched });
   siblings?.onWrote(feed.wake);
@@ -193,22 +193,22 @@ export function createDirectory({
 
   // Long operations get only a share of the connections, so that short calls always find one.
   const share = (of: number) => Math.max(1, Math.floor(database.connectionsMax * of));
-  const lists = createTurns({ atOnceMax: share(0.4), waitingMax: queueRowsMax, newestFirstAfterMs });
-  const batches = createTurns({ atOnceMax: share(0.2), waitingMax: queueRowsMax, newestFirstAfterMs });
+  const lists = createLimiter({ concurrencyMax: share(0.4), queuedMax: queueRowsMax, newestFirstAfterMs });
+  const batches = createLimiter({ concurrencyMax: share(0.2), queuedMax: queueRowsMax, newestFirstAfterMs });
   // Writes that wait for other transactions are limited separately, so that they delay no other call. A write that its
   // batch skipped is first retried alone. If the row is still locked, it lockWaits for the lock, one write at a time for
   // each user or email.
-  const retries = createTurns({ atOnceMax: share(0.2), waitingMax: queueRowsMax });
-  const lockKeys = createTurns({ atOnceMax: 1, waitingMax: queueRowsMax });
-  const lockWaits = createTurns({ atOnceMax: share(0.2), waitingMax: queueRowsMax });
+  const retries = createLimiter({ concurrencyMax: share(0.2), queuedMax: queueRowsMax });
+  const lockKeys = createLimiter({ concurrencyMax: 1, queuedMax: queueRowsMax });
+  const lockWaits = createLimiter({ concurrencyMax: share(0.2), queuedMax: queueRowsMax });
   // These use separate connections outside the pool.
-  const sessions = createTurns({ atOnceMax: streams.connectionsMax, waitingMax: queueRowsMax });
+  const sessions = createLimiter({ concurrencyMax: streams.connectionsMax, queuedMax: queueRowsMax });
   const imports = { stallTimeoutMs: streams.stallTimeoutMs, onWritten: wake, metrics };
   const exports = { database, tokens: exportTokens, sessions, snapshotTimeoutMs: streams.snapshotTimeoutMs };
   const resolver = createResolver({ database, statementsMax: Math.min(statementsMax, share(0.2)) });
-  const catchUps = createTurns({ atOnceMax: share(0.2), waitingMax: queueRowsMax });
+  const catchUps = createLimiter({ concurrencyMax: share(0.2), queuedMax: queueRowsMax });
   // Of concurrent updates that read first, only one succeeds in each round. One at a time, none writes in vain.
-  const readingUpdates = createTurns({ atOnceMax: 1, waitingMax: queueRowsMax });
+  const readingUpdates = createLimiter({ concurrencyMax: 1, queuedMax: queueRowsMax });
 
   /**
    * Sends a write in a batch, and runs it alone if the batch skipped it. `lockedKey` names the user or email whose lock
@@ -227,9 +227,9 @@ export function createDirectory({
       return outcome as Outcome | typeof locked;
     };
     let outcome = await batcher.submit(item, signal);
-    if (outcome === locked) outcome = await retries.take('', () => runAlone('skip'), signal);
+    if (outcome === locked) outcome = await retries.run('', () => runAlone('skip'), signal);
     if (outcome === locked) {
-      outcome = await lockKeys.take(lockedKey, () => lockWaits.take('', () => runAlone('wait'), signal), signal);
+      outcome = await lockKeys.run(lockedKey, () => lockWaits.run('', () => runAlone('wait'), signal), signal);
     }
     return outcome as Outcome;
   }
@@ -241,7 +241,7 @@ export function createDirectory({
   async function batchGetUsers(ids: readonly string[], signal: AbortSignal): Promise<(User | undefined)[]> {
     const users: (User | undefined)[] = [];
     if (ids.length === 0) return users;
-    await batches.take(
+    await batches.run(
       '',
       async () => {
         while (users.length < ids.length) {
@@ -272,7 +272,7 @@ export function createDirectory({
       if (request !== undefined) await nextTurn();
       const idOf = createRowIds();
       const rows = users.map((fields, row) => ({ id: idOf(row), fields }));
-      const outcome = await batches.take('', () => wakeAfter(insertAllUsers(database, rows, request)), signal);
+      const outcome = await batches.run('', () => wakeAfter(insertAllUsers(database, rows, request)), signal);
       if (!isRepeated(outcome)) return outcome;
       return (await batchGetUsers(outcome.repeatedUserIds, signal)).map(found);
     },
@@ -291,7 +291,7 @@ export function createDirectory({
           read: (id) => getUser(id, signal),
           write: (change) => write(updates, update, change, change.id, signal),
         });
-      return readsFirst(request) ? readingUpdates.take(request.id, run, signal) : run();
+      return readsFirst(request) ? readingUpdates.run(request.id, run, signal) : run();
     },
 
     async deleteUser({ id, version, allowMissing }, signal) {
@@ -303,9 +303,9 @@ export function createDirectory({
       }
     },
 
-    listUsers: (request, signal) => lists.take('', () => listPage(database, pageTokens, request, signal), signal),
+    listUsers: (request, signal) => lists.run('', () => listPage(database, pageTokens, request, signal), signal),
 
-    importUsers: (parts, signal) => sessions.take('', () => importUsers(database, imports, parts, signal), signal),
+    importUsers: (parts, signal) => sessions.run('', () => importUsers(database, imports, parts, signal), signal),
 
     watchUsers: (request, signal) =>
       watchUsers({ database, feed, sessions, catchUps, snapshotTimeoutMs: streams.snapshotTimeoutMs }, request, signal),

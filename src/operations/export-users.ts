@@ -4,7 +4,7 @@
  * A snapshot prevents Postgres from cleaning up, so its lifetime is limited even if the client reads nothing.
  */
 import { z } from 'zod';
-import type { Turns } from '../concurrency/limiter.js';
+import type { Limiter } from '../concurrency/limiter.js';
 import type { Database } from '../database/database.js';
 import { Fault, invalid } from '../model/fault.js';
 import type { ExportUsersRequest } from '../model/requests.js';
@@ -42,7 +42,7 @@ export interface ExportOptions {
   database: Database;
   tokens: ExportTokens;
   /** Limits connections outside the pool. */
-  sessions: Turns;
+  sessions: Limiter;
   snapshotTimeoutMs: number;
 }
 
@@ -65,7 +65,7 @@ export async function* exportUsers(
     return;
   }
 
-  const permit = await sessions.enter('', signal);
+  const permit = await sessions.acquire('', signal);
   const tooOld = new AbortController();
   const ended = AbortSignal.any([signal, tooOld.signal]);
   let walk: UsersSnapshot | undefined;

@@ -7,7 +7,7 @@ import type { Database } from '../database/database.js';
 import { type ChangesKept, trimChanges } from '../store/changes.js';
 import { ensureSearchIndex, type SearchIndexState } from '../store/search-index.js';
 import { findTrimBlocker, type TrimBlocker } from '../store/trim-blocker.js';
-import { forgetRequests } from '../store/users.js';
+import { deleteExpiredRequests } from '../store/users.js';
 
 export interface Housekeeping {
   /** The age of the blocker that the last check found, up to ten minutes ago; 0 without one. */
@@ -53,7 +53,7 @@ export function startHousekeeping({
   const closed = new AbortController();
 
   /** Each step returns the number of rows that it deleted. */
-  const steps = [() => forgetRequests(database, rowsMax), () => trimChanges(database, changes, rowsMax)];
+  const steps = [() => deleteExpiredRequests(database, rowsMax), () => trimChanges(database, changes, rowsMax)];
 
   async function sweep(): Promise<void> {
     if (isClosed) return;

@@ -15,7 +15,7 @@ import {
   type ImportReport,
   importErrorsMax,
 } from '../model/import-request.js';
-import { refuseUser } from '../model/user.js';
+import { validateUser } from '../model/user.js';
 import { openStaging, type StagedRow, type Staging } from '../store/import-users.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { createRowIds } from './user-ids.js';
@@ -85,7 +85,7 @@ async function stageAll(
         yieldedMs = performance.now();
       }
       const row = rowCount++;
-      const violation = refuseUser(fields);
+      const violation = validateUser(fields);
       if (violation === undefined) {
         rows.push({ row, id: idOf(row), fields });
         continue;

@@ -4,9 +4,9 @@
  */
 
 import { createBatcher } from '../concurrency/batcher.js';
-import { createTurns } from '../concurrency/limiter.js';
+import { createLimiter } from '../concurrency/limiter.js';
 import type { Database } from '../database/database.js';
-import { mayRunAgain } from '../database/errors.js';
+import { isRetryable } from '../database/errors.js';
 import type { ResolveUsersRequest } from '../model/requests.js';
 import type { User } from '../model/user.js';
 import { selectUsers, selectUsersByEmail } from '../store/users.js';
@@ -33,7 +33,7 @@ const statementRowsMax = 1000;
 // For all streams together. Further lookups wait.
 const queuedMax = 1000;
 // The same as in directory.ts.
-const patienceMs = 50;
+const slowStatementMs = 50;
 
 export interface ResolverOptions {
   database: Database;
@@ -120,15 +120,15 @@ function createLookups(
     batchRowsMax: statementRowsMax,
     queueRowsMax: queuedMax,
     statementsMax,
-    patienceMs,
-    mayRunAgain,
+    slowStatementMs,
+    isRetryable,
   });
   // The batcher rejects calls if its queue is full. With this limiter they wait instead.
-  const limiter = createTurns({ atOnceMax: queuedMax, waitingMax: Number.POSITIVE_INFINITY });
+  const limiter = createLimiter({ concurrencyMax: queuedMax, queuedMax: Number.POSITIVE_INFINITY });
   return {
     close: () => batcher.close(),
     find: async (keys, signal) =>
-      keys.length === 0 ? [] : limiter.take('', () => batcher.submit(keys, signal), signal),
+      keys.length === 0 ? [] : limiter.run('', () => batcher.submit(keys, signal), signal),
   };
 }
 

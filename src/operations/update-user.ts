@@ -15,8 +15,8 @@ export interface UpdateUserSteps {
 }
 
 /** Whether an update depends on the current user. */
-export function readsFirst({ patch, emailRefusal }: UpdateUserRequest): boolean {
-  return patch.attributeKeys !== undefined || emailRefusal !== undefined;
+export function readsFirst({ patch, emailViolation }: UpdateUserRequest): boolean {
+  return patch.attributeKeys !== undefined || emailViolation !== undefined;
 }
 
 export async function updateUser(request: UpdateUserRequest, { read, write }: UpdateUserSteps): Promise<User> {
@@ -37,10 +37,10 @@ export async function updateUser(request: UpdateUserRequest, { read, write }: Up
 }
 
 /** Applies the patch to the current user. Throws INVALID_FIELD. */
-function resolve({ patch, emailRefusal, violations }: UpdateUserRequest, user: User): Partial<UserFields> {
+function resolve({ patch, emailViolation, violations }: UpdateUserRequest, user: User): Partial<UserFields> {
   const { attributeKeys, ...fields } = patch;
   // The first contract allowed any text as an email, so an unchanged email is accepted.
-  if (emailRefusal !== undefined && patch.email !== user.email) throw invalid([...violations, emailRefusal]);
+  if (emailViolation !== undefined && patch.email !== user.email) throw invalid([...violations, emailViolation]);
   if (violations.length > 0) throw invalid(violations);
   return attributeKeys === undefined ? fields : { ...fields, attributes: patchAttributes(user, attributeKeys) };
 }

@@ -4,7 +4,7 @@
  * that the feed drops returns to the second step.
  */
 
-import type { Turns } from '../concurrency/limiter.js';
+import type { Limiter } from '../concurrency/limiter.js';
 import { settlesWithin } from '../concurrency/settles-within.js';
 import type { Database } from '../database/database.js';
 import { Fault } from '../model/fault.js';
@@ -39,9 +39,9 @@ export interface WatchUsersParts {
   database: Database;
   feed: ChangeFeed;
   /** Limits connections outside the pool, which existing users need. */
-  sessions: Turns;
+  sessions: Limiter;
   /** Limits reads of missed changes for single watchers. */
-  catchUps: Turns;
+  catchUps: Limiter;
   /** The time limit for the snapshot of the existing users. */
   snapshotTimeoutMs: number;
 }
@@ -103,7 +103,7 @@ async function* messagesFor(
   signal: AbortSignal,
 ): AsyncGenerator<WatchMessage, void, undefined> {
   if (request.includeExisting) {
-    using _permit = await sessions.enter('', signal);
+    using _permit = await sessions.acquire('', signal);
     await using snapshot = await openUsersSnapshot(database, {}, signal);
     const endMs = performance.now() + snapshotTimeoutMs;
     yield messageAt([], undefined);
@@ -125,7 +125,7 @@ async function* messagesFor(
     const missed: FeedPage =
       from === undefined
         ? { changes: [], position: await readFeedPosition(database) }
-        : await catchUps.take('', () => readChanges(database, from, pageChangesMax), signal);
+        : await catchUps.run('', () => readChanges(database, from, pageChangesMax), signal);
     for (const message of messagesOf(missed)) {
       mustReportCaughtUp = false;
       yield message;

@@ -27,7 +27,7 @@ const callKey = 'roster-call';
 const forwardedForKey = 'x-forwarded-for';
 
 /** The request ids that a client may choose. */
-export const saneRequestId = /^[\w.-]{1,64}$/;
+export const requestIdForm = /^[\w.-]{1,64}$/;
 // A client gives up at its own deadline, which is earlier than ours by the request's time on the network.
 const deadlineSlackMs = 20;
 
@@ -68,7 +68,7 @@ export function createCallObserver(
   const idPrefix = randomBytes(4).toString('hex');
   let callCount = 0;
   const requestIdFrom = (sent: unknown, key: string): string =>
-    typeof sent === 'string' && saneRequestId.test(sent) ? sent : `${idPrefix}-${key}`;
+    typeof sent === 'string' && requestIdForm.test(sent) ? sent : `${idPrefix}-${key}`;
   const logCall = (path: string, line: CallLine): void => {
     metrics?.call(paths.has(path) ? line.method : 'unknown', line.status, line.durationMs);
     // Several probers check the health every few seconds.

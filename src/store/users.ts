@@ -8,7 +8,7 @@
  */
 import { createPause } from '../concurrency/event-loop.js';
 import type { Database, Row, Statement } from '../database/database.js';
-import { waitedTooLong } from '../database/errors.js';
+import { isLockTimeout } from '../database/errors.js';
 import { parseJson } from '../json.js';
 import {
   emailTaken,
@@ -240,7 +240,7 @@ async function orLocked<Outcome>(
   try {
     return await run();
   } catch (error) {
-    if (locking === 'skip' && waitedTooLong(error)) return rows.map(() => locked);
+    if (locking === 'skip' && isLockTimeout(error)) return rows.map(() => locked);
     throw error;
   }
 }
@@ -576,6 +576,6 @@ const forgetRequestsStatement: Statement = {
 };
 
 /** Deletes up to `rowsMax` expired request ids. Returns the number of deleted ids. */
-export async function forgetRequests(database: Database, rowsMax: number): Promise<number> {
+export async function deleteExpiredRequests(database: Database, rowsMax: number): Promise<number> {
   return (await database.run(forgetRequestsStatement, [rowsMax])).length;
 }

@@ -16,7 +16,7 @@ export interface Metrics {
   /** Adds sources, which are read on each scrape. */
   observe(sources: Partial<MetricSources>): void;
   /** The current metrics of this process, in a form that can be sent to another process. */
-  figures(): Figures;
+  snapshot(): MetricsSnapshot;
 }
 
 /** Read only on each scrape. */
@@ -43,9 +43,9 @@ interface Metric {
   }[];
 }
 
-export type Figures = readonly Metric[];
+export type MetricsSnapshot = readonly Metric[];
 
-export const figuresContentType = 'text/plain; version=0.0.4; charset=utf-8';
+export const metricsContentType = 'text/plain; version=0.0.4; charset=utf-8';
 
 // From an answer from Postgres' memory to a time that most callers do not wait for. Few buckets, because there is one
 // series for each bucket, method and status.
@@ -165,7 +165,7 @@ export function createMetrics(): Metrics {
       sources = { ...sources, ...more };
     },
 
-    figures: () => all.map((read) => read()),
+    snapshot: () => all.map((read) => read()),
   };
 }
 
@@ -282,22 +282,22 @@ function createHistogram({ name, help, bounds }: { name: string; help: string; b
 }
 
 /** Loads prom-client lazily, on the first scrape: workers do not need it, and it slows the start. */
-async function aggregate(figures: readonly Figures[]) {
+async function aggregate(snapshot: readonly MetricsSnapshot[]) {
   const { AggregatorRegistry } = await import('prom-client');
-  return AggregatorRegistry.aggregate([...figures]);
+  return AggregatorRegistry.aggregate([...snapshot]);
 }
 
 /** The combined metrics of several processes in Prometheus' text format. */
-export async function figuresText(figures: readonly Figures[]): Promise<string> {
-  return (await aggregate(figures)).metrics();
+export async function metricsText(snapshot: readonly MetricsSnapshot[]): Promise<string> {
+  return (await aggregate(snapshot)).metrics();
 }
 
 /**
  * The sums of the counters of processes that have exited. Without them the totals would decrease when a process exits, and
  * Prometheus would treat that as a restart of all processes.
  */
-export async function figuresLeft(figures: readonly Figures[]): Promise<Figures> {
+export async function retainedCounters(snapshot: readonly MetricsSnapshot[]): Promise<MetricsSnapshot> {
   // prom-client returns the objects that it was given; its types do not say so.
-  const sum = (await (await aggregate(figures)).getMetricsAsJSON()) as unknown as Figures;
+  const sum = (await (await aggregate(snapshot)).getMetricsAsJSON()) as unknown as MetricsSnapshot;
   return sum.filter(({ type }) => type === 'counter' || type === 'histogram');
 }

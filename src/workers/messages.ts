@@ -5,13 +5,13 @@
  */
 import type { ServerConfig } from '../config.js';
 import { describeError, type ErrorDescription } from '../telemetry/log.js';
-import type { Figures } from '../telemetry/metrics.js';
+import type { MetricsSnapshot } from '../telemetry/metrics.js';
 
 export type ToWorker =
   /** The answer to `ready`. `config` has the database's URL and the port. */
   | { readonly type: 'start'; readonly worker: number; readonly config: ServerConfig }
   | { readonly type: 'close'; readonly delayMs?: number }
-  /** Requests `figures`. */
+  /** Requests `metrics`. */
   | { readonly type: 'gather' }
   /** The answer to `count`. */
   | { readonly type: 'totals'; readonly text: string }
@@ -22,7 +22,7 @@ export type FromWorker =
   | { readonly type: 'ready' }
   | { readonly type: 'serving' }
   /** Also the last message of a worker that closes. */
-  | { readonly type: 'figures'; readonly figures: Figures }
+  | { readonly type: 'metrics'; readonly snapshot: MetricsSnapshot }
   /** Requests the metrics of all workers in Prometheus' text format. */
   | { readonly type: 'count' }
   | { readonly type: 'failed'; readonly error: SentError }

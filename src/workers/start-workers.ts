@@ -2,7 +2,7 @@
  * Starts several worker processes on one port and supervises them. This process finds the database, migrates, and owns an
  * embedded Postgres, which starts before the first worker and stops after the last. It serves no calls.
  */
-import { type App, openHttp, prepareDatabase, type StartOptions, whereHttp } from '../app.js';
+import { type App, httpAddressOf, openHttp, prepareDatabase, type StartOptions } from '../app.js';
 import type { ServerConfig } from '../config.js';
 import { watchDatabase } from '../database/health.js';
 import { ListenError } from '../net/listen.js';
@@ -28,7 +28,7 @@ export async function startWorkers(config: ServerConfig, { signal }: Pick<StartO
   const http = await openHttp(config, log, { text: () => totals.text(), isReady: () => false });
   const { url, embedded } = await prepareDatabase(config, log, signal).finally(() => http?.close());
   // Workers report outages. This restarts the embedded Postgres, even while no worker runs.
-  const watch = embedded && watchDatabase({ url, onChange() {}, revive: () => embedded.ensureRunning() });
+  const watch = embedded && watchDatabase({ url, onChange() {}, restart: () => embedded.ensureRunning() });
   const closeDatabase = async () => {
     await watch?.close();
     await embedded?.stop();
@@ -36,7 +36,7 @@ export async function startWorkers(config: ServerConfig, { signal }: Pick<StartO
 
   const { delayMs, timeoutMs } = config.shutdown;
   try {
-    const where = whereHttp(config, http);
+    const where = httpAddressOf(config, http);
     const workerConfig = {
       ...config,
       database: { ...config.database, url },

@@ -1,9 +1,9 @@
 /** Adds up the metrics of all processes. */
-import { type Figures, figuresLeft, figuresText, type Metrics } from '../telemetry/metrics.js';
+import { type Metrics, type MetricsSnapshot, metricsText, retainedCounters } from '../telemetry/metrics.js';
 import type { WorkerProcess } from './worker-process.js';
 
 /** The part of a worker that the totals use. */
-export type Counted = Pick<WorkerProcess, 'ended' | 'figures'>;
+export type Counted = Pick<WorkerProcess, 'ended' | 'snapshot'>;
 
 export interface Totals {
   add(worker: Counted): void;
@@ -18,18 +18,18 @@ export interface Totals {
 export function createTotals(own: Metrics): Totals {
   const workers = new Set<Counted>();
   // A promise, so that a worker is always counted in exactly one of the two.
-  let left: Promise<Figures> = Promise.resolve([]);
+  let left: Promise<MetricsSnapshot> = Promise.resolve([]);
   return {
     add(worker) {
       workers.add(worker);
       void worker.ended.then(() => {
         workers.delete(worker);
-        left = Promise.all([left, worker.figures()]).then(figuresLeft);
+        left = Promise.all([left, worker.snapshot()]).then(retainedCounters);
       });
     },
 
     async text() {
-      return figuresText(await Promise.all([own.figures(), left, ...[...workers].map((worker) => worker.figures())]));
+      return metricsText(await Promise.all([own.snapshot(), left, ...[...workers].map((worker) => worker.snapshot())]));
     },
   };
 }

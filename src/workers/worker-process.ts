@@ -3,7 +3,7 @@ import cluster from 'node:cluster';
 import { fileURLToPath } from 'node:url';
 import type { CloseOptions } from '../app.js';
 import type { ServerConfig } from '../config.js';
-import type { Figures } from '../telemetry/metrics.js';
+import type { MetricsSnapshot } from '../telemetry/metrics.js';
 import { type FromSibling, type FromWorker, receivedError, type ToSibling, type ToWorker } from './messages.js';
 
 export interface WorkerProcess {
@@ -14,7 +14,7 @@ export interface WorkerProcess {
   /** Never rejects. */
   readonly ended: Promise<WorkerEnd>;
   /** Its current metrics. If it has exited or does not answer within a second, the last ones that it sent. */
-  figures(): Promise<Figures>;
+  snapshot(): Promise<MetricsSnapshot>;
   /** Lets its calls finish, or cancels its start. */
   close(options?: CloseOptions): void;
   kill(): void;
@@ -57,7 +57,7 @@ export function forkWorker(config: ServerConfig, number: number, totalsText: () 
   let error: Error | undefined;
   let servesSinceMs: number | undefined;
   let isReady = false;
-  let figures: Figures = [];
+  let snapshot: MetricsSnapshot = [];
   const pendingRequests = new Set<() => void>();
   const answerRequests = () => {
     for (const answer of pendingRequests) answer();
@@ -70,8 +70,8 @@ export function forkWorker(config: ServerConfig, number: number, totalsText: () 
       isReady = true;
       send(firstMessage);
     }
-    if (message.type === 'figures') {
-      figures = message.figures;
+    if (message.type === 'metrics') {
+      snapshot = message.snapshot;
       answerRequests();
     }
     if (message.type === 'count') void totalsText().then((text) => send({ type: 'totals', text }));
@@ -106,13 +106,13 @@ export function forkWorker(config: ServerConfig, number: number, totalsText: () 
     pid: worker.process.pid,
     serving: serving.promise,
     ended: ended.promise,
-    figures() {
-      if (!isReady) return Promise.resolve(figures);
+    snapshot() {
+      if (!isReady) return Promise.resolve(snapshot);
       return new Promise((resolve) => {
         const answer = () => {
           clearTimeout(timer);
           pendingRequests.delete(answer);
-          resolve(figures);
+          resolve(snapshot);
         };
         const timer = setTimeout(answer, metricsTimeoutMs);
         pendingRequests.add(answer);

@@ -96,8 +96,8 @@ async function close(options?: CloseOptions): Promise<void> {
 }
 
 function sendMetrics(): Promise<void> {
-  const figures = metrics?.figures() ?? [];
-  return new Promise((resolve) => send({ type: 'figures', figures }, resolve));
+  const snapshot = metrics?.snapshot() ?? [];
+  return new Promise((resolve) => send({ type: 'metrics', snapshot }, resolve));
 }
 
 function send(message: FromWorker, then = () => {}): void {

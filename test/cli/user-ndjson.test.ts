@@ -42,7 +42,10 @@ describe('a bad line does not affect the next line', () => {
     ['{"firstName":3}', { field: 'first_name', reason: 'INVALID_FIELD' }],
     ['{"attributes":[]}', { field: 'attributes', reason: 'INVALID_FIELD' }],
     ['{"firstName":"\\ud800"}', { field: '', reason: 'INVALID_ROW' }],
-    ['{"attributes":{"id":9007199254740993}}', { field: 'attributes', message: expect.stringContaining('as a string') }],
+    [
+      '{"attributes":{"id":9007199254740993}}',
+      { field: 'attributes', message: expect.stringContaining('as a string') },
+    ],
     ['{"attributes":{"a":[{"id":-1e400}]}}', { field: 'attributes', message: expect.stringContaining('as a string') }],
   ])('%s', async (line, problem) => {
     const rows = await read(`${line}\n{"firstName":"A","email":"a@x"}\n`);

@@ -21,7 +21,7 @@ describe('bounds', () => {
     ['statementsMax', 1.5],
     ['statementsMax', Number.NaN],
     ['queueRowsMax', Number.POSITIVE_INFINITY],
-    ['patienceMs', 2 ** 31],
+    ['slowStatementMs', 2 ** 31],
   ])('that are invalid are rejected when the batcher is created: %s = %d', (name, bound) => {
     expect(() => createBatcher(holdStatements({ [name]: bound }))).toThrow(new RegExp(`^${name} must be`));
   });
@@ -37,7 +37,7 @@ describe('a run that misbehaves', () => {
     let statements = 0;
     const batcher = createBatcher<string, string>({
       ...returningOutcomes(outcomes),
-      mayRunAgain: () => true,
+      isRetryable: () => true,
       async run() {
         statements += 1;
         return outcomes as string[];
@@ -123,7 +123,7 @@ describe('a run that misbehaves', () => {
 
   it('and never settles fills its slots and then the queue, but does not block the process', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
-    const held = holdStatements({ statementsMax: 2, queueRowsMax: 2, patienceMs: 20 });
+    const held = holdStatements({ statementsMax: 2, queueRowsMax: 2, slowStatementMs: 20 });
     const batcher = createBatcher(held);
     const caller = new AbortController();
     const answers: Promise<string>[] = [];
@@ -142,9 +142,9 @@ describe('a run that misbehaves', () => {
 });
 
 describe('the other options', () => {
-  it('mayRunAgain that throws fails the statement with that error', async () => {
+  it('isRetryable that throws fails the statement with that error', async () => {
     const held = holdStatements({
-      mayRunAgain() {
+      isRetryable() {
         throw new Error('bug');
       },
     });

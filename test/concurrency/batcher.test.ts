@@ -119,10 +119,10 @@ describe('items of several rows', () => {
   });
 });
 
-describe('a statement that runs for longer than patienceMs', () => {
+describe('a statement that runs for longer than slowStatementMs', () => {
   it('no longer delays the next one, up to statementsMax', async () => {
     useFakeTimeouts();
-    const held = holdStatements({ statementsMax: 2, patienceMs: 20 });
+    const held = holdStatements({ statementsMax: 2, slowStatementMs: 20 });
     const batcher = createBatcher(held);
     batcher.submit('a');
     await nextTurn();
@@ -143,7 +143,7 @@ describe('a statement that runs for longer than patienceMs', () => {
 
   it('does not delay a later call', async () => {
     useFakeTimeouts();
-    const held = holdStatements({ statementsMax: 2, patienceMs: 20 });
+    const held = holdStatements({ statementsMax: 2, slowStatementMs: 20 });
     const batcher = createBatcher(held);
     batcher.submit('a');
     await nextTurn();
@@ -155,7 +155,7 @@ describe('a statement that runs for longer than patienceMs', () => {
 
   it('keeps its keys', async () => {
     useFakeTimeouts();
-    const held = holdStatements({ statementsMax: 2, patienceMs: 20 });
+    const held = holdStatements({ statementsMax: 2, slowStatementMs: 20 });
     const batcher = createBatcher(held);
     batcher.submit('k:1');
     await nextTurn();
@@ -171,7 +171,7 @@ describe('a statement that runs for longer than patienceMs', () => {
 
   it('frees the keys of a finished half while the other half is stuck', async () => {
     useFakeTimeouts();
-    const held = holdStatements({ statementsMax: 2, patienceMs: 20 });
+    const held = holdStatements({ statementsMax: 2, slowStatementMs: 20 });
     const batcher = createBatcher(held);
     const first = batcher.submit('k:1');
     batcher.submit('stuck');
@@ -319,7 +319,7 @@ describe('a failed statement that wrote nothing', () => {
 
   it('drops calls that were cancelled meanwhile, and frees their keys', async () => {
     useFakeTimeouts();
-    const held = holdStatements({ statementsMax: 2, patienceMs: 20 });
+    const held = holdStatements({ statementsMax: 2, slowStatementMs: 20 });
     const batcher = createBatcher(held);
     const callers = [new AbortController(), new AbortController()] as const;
     const gone = Promise.allSettled([
@@ -526,7 +526,7 @@ const bounds = fc.record({
 describe('in random scripts', () => {
   it('the batcher behaves like its model, statement by statement and answer by answer', async () => {
     useFakeTimeouts();
-    const patienceMs = 20;
+    const slowStatementMs = 20;
     await fc.assert(
       fc.asyncProperty(bounds, fc.array(step, { maxLength: 80, size: 'max' }), async (bound, script) => {
         const calls: ModelCall[] = [];
@@ -554,9 +554,9 @@ describe('in random scripts', () => {
 
         const batcher = createBatcher<ModelCall, number>({
           ...bound,
-          patienceMs,
+          slowStatementMs,
           keyOf: (call) => call.key,
-          mayRunAgain: (error) => error instanceof GuiltyRowError,
+          isRetryable: (error) => error instanceof GuiltyRowError,
           run(items) {
             const isAgain = items.some((item) => item.state === 'sent');
             if (items.length < 1 || items.length > bound.batchRowsMax) errors.push('rows');
@@ -672,7 +672,7 @@ describe('in random scripts', () => {
             if (action.type === 'settle') settle(action.which, action.how);
             if (action.type === 'advance time') {
               epoch += 1;
-              vi.advanceTimersByTime(patienceMs);
+              vi.advanceTimersByTime(slowStatementMs);
             }
             await check();
           }

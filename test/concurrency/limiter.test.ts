@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { createTurns } from '../../src/concurrency/limiter.js';
+import { createLimiter } from '../../src/concurrency/limiter.js';
 
 const { signal } = new AbortController();
 
@@ -20,12 +20,12 @@ const settle = () => new Promise((resolve) => setImmediate(resolve));
 
 describe('a limiter', () => {
   it('limits the concurrency of each key, and runs the rest in order of arrival', async () => {
-    const limiter = createTurns({ atOnceMax: 2, waitingMax: 10 });
+    const limiter = createLimiter({ concurrencyMax: 2, queuedMax: 10 });
     const started: string[] = [];
     const works = ['a', 'b', 'c', 'd'].map((name) => heldWork(started, name));
-    const done = works.map(({ work }) => limiter.take('x', work, signal));
+    const done = works.map(({ work }) => limiter.run('x', work, signal));
     const other = heldWork(started, 'other');
-    const otherDone = limiter.take('y', other.work, signal);
+    const otherDone = limiter.run('y', other.work, signal);
     await settle();
     expect(started).toEqual(['a', 'b', 'other']);
     works[1]?.finish();
@@ -39,25 +39,25 @@ describe('a limiter', () => {
   });
 
   it('continues after work that fails', async () => {
-    const limiter = createTurns({ atOnceMax: 1, waitingMax: 10 });
-    const failing = limiter.take('x', () => Promise.reject(new Error('failed')), signal);
-    const next = limiter.take('x', async () => 'next', signal);
+    const limiter = createLimiter({ concurrencyMax: 1, queuedMax: 10 });
+    const failing = limiter.run('x', () => Promise.reject(new Error('failed')), signal);
+    const next = limiter.run('x', async () => 'next', signal);
     await expect(failing).rejects.toThrow('failed');
     expect(await next).toBe('next');
-    expect(await limiter.take('x', async () => 'later', signal)).toBe('later');
+    expect(await limiter.run('x', async () => 'later', signal)).toBe('later');
   });
 
   it('rejects if the signal aborts while waiting, and does not run the work', async () => {
-    const limiter = createTurns({ atOnceMax: 1, waitingMax: 10 });
+    const limiter = createLimiter({ concurrencyMax: 1, queuedMax: 10 });
     const started: string[] = [];
     const [held, left, stays] = ['held', 'left', 'stays'].map((name) => heldWork(started, name));
     const abort = new AbortController();
-    const heldDone = limiter.take('x', held?.work ?? Promise.reject, signal);
-    const cancelledDone = limiter.take('x', left?.work ?? Promise.reject, abort.signal);
-    const staysDone = limiter.take('x', stays?.work ?? Promise.reject, signal);
+    const heldDone = limiter.run('x', held?.work ?? Promise.reject, signal);
+    const cancelledDone = limiter.run('x', left?.work ?? Promise.reject, abort.signal);
+    const staysDone = limiter.run('x', stays?.work ?? Promise.reject, signal);
     abort.abort(new Error('gone'));
     await expect(cancelledDone).rejects.toThrow('gone');
-    await expect(limiter.take('x', async () => '', abort.signal)).rejects.toThrow('gone');
+    await expect(limiter.run('x', async () => '', abort.signal)).rejects.toThrow('gone');
     held?.finish();
     stays?.finish();
     expect(await Promise.all([heldDone, staysDone])).toEqual(['held', 'stays']);
@@ -65,14 +65,14 @@ describe('a limiter', () => {
   });
 
   it('rejects with OVERLOADED if too many wait, and accepts work again when fewer do', async () => {
-    const limiter = createTurns({ atOnceMax: 1, waitingMax: 2 });
+    const limiter = createLimiter({ concurrencyMax: 1, queuedMax: 2 });
     const started: string[] = [];
     const works = ['a', 'b', 'c'].map((name) => heldWork(started, name));
-    const done = works.map(({ work }) => limiter.take('x', work, signal));
-    await expect(limiter.take('x', async () => '', signal)).rejects.toMatchObject({ reason: 'OVERLOADED' });
+    const done = works.map(({ work }) => limiter.run('x', work, signal));
+    await expect(limiter.run('x', async () => '', signal)).rejects.toMatchObject({ reason: 'OVERLOADED' });
     works[0]?.finish();
     await done[0];
-    const late = limiter.take('x', async () => 'late', signal);
+    const late = limiter.run('x', async () => 'late', signal);
     for (const { finish } of works) finish();
     expect(await late).toBe('late');
   });

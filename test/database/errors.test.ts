@@ -4,7 +4,7 @@ import { type AddressInfo, connect, createServer } from 'node:net';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { type Database, type DatabaseOptions, openDatabase } from '../../src/database/database.js';
-import { faultOf, isConnectionLost, lostRace, mayRunAgain } from '../../src/database/errors.js';
+import { faultOf, isConnectionLost, isRetryable, lostRace } from '../../src/database/errors.js';
 import { Fault } from '../../src/model/fault.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { databaseOptions } from '../support/open-database.js';
@@ -92,7 +92,7 @@ describe('an error of Postgres', () => {
     expect(fault).toMatchObject({ reason: 'EMAIL_TAKEN', violations: [{ field: 'user.email' }] });
     expect(JSON.stringify([fault.message, fault.violations])).not.toMatch(/secret/i);
     expect(fault.cause).toMatchObject({ code: '23505' });
-    expect(mayRunAgain(fault)).toBe(true);
+    expect(isRetryable(fault)).toBe(true);
     expect(await pidOf(database)).toBe(pid);
   });
 
@@ -125,7 +125,7 @@ describe('an error of Postgres', () => {
       const error = await run(database, text).catch((reason: unknown) => reason);
       expect(error).not.toBeInstanceOf(Fault);
       expect(error).toMatchObject({ code: state });
-      expect(mayRunAgain(error)).toBe(true);
+      expect(isRetryable(error)).toBe(true);
       expect(await pidOf(database)).toBe(pid);
     },
   );
@@ -149,7 +149,7 @@ describe('an error of Postgres', () => {
       const pid = await pidOf(database);
       const fault = await faultFrom(raise(database, state, 1));
       expect(fault).toMatchObject({ reason: 'DATABASE_UNAVAILABLE', cause: { code: state } });
-      expect(mayRunAgain(fault)).toBe(false);
+      expect(isRetryable(fault)).toBe(false);
       expect(await pidOf(database)).not.toBe(pid);
     },
   );
@@ -241,7 +241,7 @@ describe('a statement that takes too long', () => {
     const pid = await pidOf(database);
     const fault = await faultFrom(run(database, 'select pg_sleep(600)'));
     expect(fault).toMatchObject({ reason: 'DEADLINE_PASSED', cause: { code: '57014' } });
-    expect(mayRunAgain(fault)).toBe(false);
+    expect(isRetryable(fault)).toBe(false);
     expect(await pidOf(database)).toBe(pid);
   });
 
@@ -279,7 +279,7 @@ describe('a connection that is lost', () => {
     expect(fault.reason).toBe('DATABASE_UNAVAILABLE');
     expect(fault.message).not.toMatch(/terminat/);
     // It may have been committed.
-    expect(mayRunAgain(fault)).toBe(false);
+    expect(isRetryable(fault)).toBe(false);
     expect(await run(database, 'select 1')).toEqual([[1]]);
   });
 
@@ -393,7 +393,7 @@ describe('faultOf', () => {
     expect(faultOf(fault)).toBe(fault);
     for (const bug of [new TypeError('x'), new Error('x'), undefined, null, 'x', { code: '23505' }]) {
       expect(faultOf(bug)).toBe(bug);
-      expect(mayRunAgain(bug)).toBe(false);
+      expect(isRetryable(bug)).toBe(false);
     }
   });
 

@@ -178,7 +178,7 @@ export async function startEchoGateway(
   const http = await startHttp({
     address: { host: '127.0.0.1', port: 0 },
     corsOrigins: [],
-    figures: { contentType: 'text/plain', text: async () => '' },
+    metrics: { contentType: 'text/plain', text: async () => '' },
     isReady: () => true,
     onError,
     ...options,

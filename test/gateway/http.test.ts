@@ -10,7 +10,7 @@ import { startHttp } from '../../src/gateway/http.js';
 import { createAuthority } from '../certificates.js';
 import { startTestApp } from '../support/app.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
-import { type Served, serve, serveInVain } from '../support/served.js';
+import { expectStartFailure, type Served, serve } from '../support/served.js';
 
 /** Longer than the slowest machine needs. */
 const waitOptions = { timeout: 30_000 };
@@ -139,7 +139,7 @@ describe('/healthz and /readyz', () => {
     const silent = createServer((socket) => void sockets.push(socket)).listen(0, '127.0.0.1');
     await once(silent, 'listening');
     const url = Object.assign(new URL(own.url), { host: `127.0.0.1:${(silent.address() as AddressInfo).port}` });
-    const starting = serveInVain({
+    const starting = expectStartFailure({
       DATABASE_URL: url.href,
       DATABASE_CONNECT_TIMEOUT_MS: '600000',
       HTTP_ADDRESS: `127.0.0.1:${port}`,
@@ -162,7 +162,7 @@ describe('HTTP_ADDRESS', () => {
     onTestFinished(() => void taken.close());
     const address = `127.0.0.1:${(taken.address() as AddressInfo).port}`;
     const settings = { DATABASE_URL: database.url, LOG_LEVEL: 'silent', HTTP_ADDRESS: address, WORKERS };
-    const { code, errors } = await serveInVain(settings);
+    const { code, errors } = await expectStartFailure(settings);
     expect(code).toBe(1);
     expect(errors).toMatch(/^error: .*\n$/);
     expect(errors).toContain(`Cannot listen on ${address}: the address is in use already`);
@@ -187,15 +187,15 @@ describe('HTTP_ADDRESS', () => {
 });
 
 describe('the server', () => {
-  const figures = { contentType: 'text/plain', text: async () => 'metrics\n' };
+  const metrics = { contentType: 'text/plain', text: async () => 'metrics\n' };
 
   it('answers only GET and HEAD of known paths', async () => {
     const errors: unknown[] = [];
-    const failing = { ...figures, text: () => Promise.reject(new Error('of ada@example.com')) };
+    const failing = { ...metrics, text: () => Promise.reject(new Error('of ada@example.com')) };
     const server = await startHttp({
       corsOrigins: [],
       address: { host: 'localhost', port: 0 },
-      figures: failing,
+      metrics: failing,
       isReady: () => false,
       onError: (error) => errors.push(error),
     });
@@ -224,7 +224,7 @@ describe('the server', () => {
       corsOrigins: [],
       address: { host: '127.0.0.1', port: 0 },
       tls: { cert: Buffer.from(cert), key: Buffer.from(key) },
-      figures,
+      metrics,
       isReady: () => true,
       onError: () => {},
     });
@@ -243,7 +243,7 @@ describe('the server', () => {
     const { cert, key } = authority.issue('localhost');
     const tls = { cert: Buffer.from(cert), key: Buffer.from(key), clientCa: Buffer.from(authority.cert) };
     const address = { host: '127.0.0.1', port: 0 };
-    const server = await startHttp({ corsOrigins: [], address, tls, figures, isReady: () => true, onError: () => {} });
+    const server = await startHttp({ corsOrigins: [], address, tls, metrics, isReady: () => true, onError: () => {} });
     onTestFinished(() => server.close());
     const send = (own: { cert?: string; key?: string }) =>
       new Promise<number | undefined>((resolve, reject) => {

@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { createImportParser, importUsersMax } from '../../src/model/import-request.js';
-import { parseWith, refuseUser, type UserInput, userFieldsSchema } from '../../src/model/user.js';
+import { parseWith, type UserInput, userFieldsSchema, validateUser } from '../../src/model/user.js';
 
 const options = { onConflict: 2, keepGoing: true, validateOnly: true };
 
@@ -50,7 +50,7 @@ describe('a message of an import', () => {
   });
 });
 
-describe('refuseUser', () => {
+describe('validateUser', () => {
   it('returns the first violation of the schema', () => {
     const user = fc.record({
       firstName: fc.constantFrom('Ada', '', ' ', '\0', '\ud800', 'x'.repeat(257)),
@@ -67,7 +67,7 @@ describe('refuseUser', () => {
         } catch (error) {
           [first] = (error as { violations: unknown[] }).violations;
         }
-        expect(refuseUser(input)).toEqual(first);
+        expect(validateUser(input)).toEqual(first);
       }),
     );
   });

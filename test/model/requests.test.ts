@@ -339,9 +339,9 @@ describe('parseUpdateUser', () => {
   });
 
   it('leaves an email that only the first contract accepts to the operation, which knows the current email', () => {
-    const { patch, emailRefusal, violations } = parse({ email: 'this' }, ['email', 'last_name']);
+    const { patch, emailViolation, violations } = parse({ email: 'this' }, ['email', 'last_name']);
     expect(patch).toEqual({ email: 'this', lastName: 'Lovelace' });
-    expect(emailRefusal?.field).toBe('user.email');
+    expect(emailViolation?.field).toBe('user.email');
     expect(violations).toEqual([]);
     expect(parse({ email: 'this', lastName: '\n' }, ['email', 'last_name']).violations).toHaveLength(1);
   });

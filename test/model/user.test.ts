@@ -12,9 +12,9 @@ import {
   lastNameSchema,
   parseWith,
   profileImageUrlSchema,
-  refuseAttributes,
-  refuseEmail,
-  refuseLegacyEmail,
+  validateAttributes,
+  validateEmail,
+  validateLegacyEmail,
   versionOf,
 } from '../../src/model/user.js';
 
@@ -150,12 +150,12 @@ describe('an email', () => {
     'ada@[255.249.10.0]',
     'ada@1.2',
   ])('may be %s', (email) => {
-    expect(refuseEmail(email)).toBeUndefined();
+    expect(validateEmail(email)).toBeUndefined();
   });
 
   it('may have 256 characters, whatever their plane', () => {
-    expect(refuseEmail(`${'a'.repeat(254)}@b`)).toBeUndefined();
-    expect(refuseEmail(`${astral.repeat(254)}@b`)).toBeUndefined();
+    expect(validateEmail(`${'a'.repeat(254)}@b`)).toBeUndefined();
+    expect(validateEmail(`${astral.repeat(254)}@b`)).toBeUndefined();
   });
 
   it.each([
@@ -198,7 +198,7 @@ describe('an email', () => {
     'a\ufeff@example.com',
     '"a\u00a0b"@example.com',
   ])('must not be %j', (email) => {
-    expect(refuseEmail(email)).toBe('must be one email address, like ada@example.com');
+    expect(validateEmail(email)).toBe('must be one email address, like ada@example.com');
   });
 
   it.each([
@@ -230,7 +230,7 @@ describe('an email', () => {
     ['an emoji selector after a letter', '\ufe0f'],
   ])('must not have %s', (_, character) => {
     for (const email of [`a${character}b@example.com`, `"a${character} b"@example.com`, `a@b${character}b.example`]) {
-      expect(refuseEmail(email)).toBe('must not contain invisible, private or unassigned characters');
+      expect(validateEmail(email)).toBe('must not contain invisible, private or unassigned characters');
     }
   });
 
@@ -250,7 +250,7 @@ describe('an email', () => {
     ['Punycode of a ligature', 'a@xn--jm6c.com'],
     ['Punycode of a misplaced joiner', 'a@xn--ab-m1t.com'],
   ])('must not have a domain with %s', (_, email) => {
-    expect(refuseEmail(email)).toBe(
+    expect(validateEmail(email)).toBe(
       'must have a valid domain name, with ordinary dots and without compatibility characters such as full-width letters',
     );
   });
@@ -258,21 +258,21 @@ describe('an email', () => {
   it.each(['256.1.1.1', '1.2.3', '1.2.3.4.5', '127.0.0.01', '...', 'IPv6:1', 'IPv6::::', 'IPv6:1.2.3.4', 'ipv6:g::'])(
     'must not have the address [%s]',
     (address) => {
-      expect(refuseEmail(`ada@[${address}]`)).toMatch(/must have a valid IP address|must be one email address/);
+      expect(validateEmail(`ada@[${address}]`)).toMatch(/must have a valid IP address|must be one email address/);
     },
   );
 
   it('may have 63 bytes in each label of the domain and 253 in all, counted in ASCII', () => {
     const long = (...lengths: number[]) => `a@${lengths.map((length) => 'a'.repeat(length)).join('.')}`;
     const refusal = 'must have a domain of at most 253 bytes, with at most 63 in each label (counted in ASCII form)';
-    expect(refuseEmail(long(63))).toBeUndefined();
-    expect(refuseEmail(long(64))).toBe(refusal);
-    expect(refuseEmail(long(63, 63, 63, 61))).toBeUndefined();
-    expect(refuseEmail(long(63, 63, 63, 62))).toBe(refusal);
+    expect(validateEmail(long(63))).toBeUndefined();
+    expect(validateEmail(long(64))).toBe(refusal);
+    expect(validateEmail(long(63, 63, 63, 61))).toBeUndefined();
+    expect(validateEmail(long(63, 63, 63, 62))).toBe(refusal);
     const label = 'ü'.repeat(57);
     expect(domainToASCII(label)).toHaveLength(63);
-    expect(refuseEmail(`a@${label}`)).toBeUndefined();
-    expect(refuseEmail(`a@${label}ü`)).toBe(refusal);
+    expect(validateEmail(`a@${label}`)).toBeUndefined();
+    expect(validateEmail(`a@${label}ü`)).toBe(refusal);
   });
 
   it.each([
@@ -286,7 +286,7 @@ describe('an email', () => {
     ['a tab in quotes', '"a\tb"@c', 'control characters'],
     ['a line separator in quotes', '"a\u2028b"@c', 'control characters'],
   ])('must not have %s', (_, email, said) => {
-    expect(refuseEmail(email)).toContain(said);
+    expect(validateEmail(email)).toContain(said);
   });
 
   it('is checked in a time that does not depend on its content', () => {
@@ -296,7 +296,7 @@ describe('an email', () => {
       `a@${part.repeat(120)}!`,
     ]);
     const start = process.cpuUsage();
-    for (const trap of traps) refuseEmail(trap);
+    for (const trap of traps) validateEmail(trap);
     // CPU time of this process in microseconds: hundreds if linear, unlimited if exponential.
     expect(process.cpuUsage(start).user).toBeLessThan(2_000_000);
   });
@@ -306,7 +306,7 @@ describe('an email', () => {
       fc.property(
         fc.string({ unit: fc.constantFrom('a', '@', '.', '"', '\\', ' ', '\n', 'é', '-'), maxLength: 12 }),
         (text) => {
-          if (refuseEmail(text) !== undefined) return;
+          if (validateEmail(text) !== undefined) return;
           const outside = text.replace(/^"(?:[^"\\]|\\.)*"/u, '');
           expect(outside).toMatch(/^[^\s"\\@]*@[^\s"\\@]+$/u);
           expect(text).not.toMatch(/\n/);
@@ -319,14 +319,14 @@ describe('an email', () => {
   it.each(['this', ' ', '\n', 'a'.repeat(256), astral.repeat(256)])(
     'is any text in the first contract: %j',
     (email) => {
-      expect(refuseLegacyEmail(email)).toBeUndefined();
+      expect(validateLegacyEmail(email)).toBeUndefined();
     },
   );
 
   it.each(['', 'a'.repeat(257), astral.repeat(257), '\0', '\ud800'])(
     'is not every text even there (case %#)',
     (email) => {
-      expect(refuseLegacyEmail(email)).toBeDefined();
+      expect(validateLegacyEmail(email)).toBeDefined();
     },
   );
 });
@@ -399,48 +399,48 @@ describe('attributes', () => {
 
   it('may have 16384 bytes, but not more', () => {
     expect(Buffer.byteLength(JSON.stringify(ofBytes(16_384)))).toBe(16_384);
-    expect(refuseAttributes(ofBytes(16_384))).toBeUndefined();
-    expect(refuseAttributes(ofBytes(16_385))).toBe('must have at most 16384 bytes as compact JSON');
+    expect(validateAttributes(ofBytes(16_384))).toBeUndefined();
+    expect(validateAttributes(ofBytes(16_385))).toBe('must have at most 16384 bytes as compact JSON');
   });
 
   it('are limited in bytes of UTF-8, not in characters', () => {
-    expect(refuseAttributes(ofBytes(16_384, '€'))).toBeUndefined();
-    expect(refuseAttributes({ k: '€'.repeat(5_500) })).toContain('16384 bytes');
+    expect(validateAttributes(ofBytes(16_384, '€'))).toBeUndefined();
+    expect(validateAttributes({ k: '€'.repeat(5_500) })).toContain('16384 bytes');
   });
 
   it('count JSON escapes as they are written', () => {
-    expect(refuseAttributes({ k: '"'.repeat(8_188) })).toBeUndefined();
-    expect(refuseAttributes({ k: '"'.repeat(8_189) })).toContain('16384 bytes');
+    expect(validateAttributes({ k: '"'.repeat(8_188) })).toBeUndefined();
+    expect(validateAttributes({ k: '"'.repeat(8_189) })).toContain('16384 bytes');
   });
 
   it('may have large numbers, but not so many that the database would expand them to a multiple', () => {
     const large = (count: number) => ({
       k: Array.from({ length: count }, (_, index) => (index % 2 ? 1e300 : -2e-300)),
     });
-    expect(refuseAttributes(large(218))).toBeUndefined();
-    expect(refuseAttributes(large(219))).toBe('must have exponents that add at most 65536 digits');
-    expect(refuseAttributes({ k: 'as text 1e+300 '.repeat(1_000) })).toBeUndefined();
+    expect(validateAttributes(large(218))).toBeUndefined();
+    expect(validateAttributes(large(219))).toBe('must have exponents that add at most 65536 digits');
+    expect(validateAttributes({ k: 'as text 1e+300 '.repeat(1_000) })).toBeUndefined();
   });
 
   it('may have 32 levels of maps and lists, but not more', () => {
     const map = (levels: number) => nested(levels, (inner) => ({ a: inner }));
-    expect(refuseAttributes(map(32))).toBeUndefined();
-    expect(refuseAttributes(map(33))).toBe('must have at most 32 levels');
-    expect(refuseAttributes({ ...(map(32) as object), b: 'a text is no level' })).toBeUndefined();
+    expect(validateAttributes(map(32))).toBeUndefined();
+    expect(validateAttributes(map(33))).toBe('must have at most 32 levels');
+    expect(validateAttributes({ ...(map(32) as object), b: 'a text is no level' })).toBeUndefined();
     const list = (levels: number) => ({ a: JSON.parse('['.repeat(levels) + ']'.repeat(levels)) });
-    expect(refuseAttributes(list(31))).toBeUndefined();
-    expect(refuseAttributes(list(32))).toBe('must have at most 32 levels');
+    expect(validateAttributes(list(31))).toBeUndefined();
+    expect(validateAttributes(list(32))).toBe('must have at most 32 levels');
   });
 
   it('that nest very deeply are refused before they exhaust the stack', () => {
-    expect(refuseAttributes(nested(100_000, (inner) => ({ a: inner })))).toBe('must have at most 32 levels');
+    expect(validateAttributes(nested(100_000, (inner) => ({ a: inner })))).toBe('must have at most 32 levels');
   });
 
   it.each([Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])(
     'must not have %d, however deep',
     (number) => {
-      expect(refuseAttributes({ a: number })).toBe('must have finite numbers');
-      expect(refuseAttributes({ a: [{ b: number }] })).toBe('must have finite numbers');
+      expect(validateAttributes({ a: number })).toBe('must have finite numbers');
+      expect(validateAttributes({ a: [{ b: number }] })).toBe('must have finite numbers');
     },
   );
 
@@ -452,7 +452,7 @@ describe('attributes', () => {
     ['a value without a kind', { a: undefined }, 'kind'],
     ['a value without a kind in a list', { a: [1, undefined] }, 'kind'],
   ])('must not have %s', (_, attributes, said) => {
-    expect(refuseAttributes(attributes)).toContain(said);
+    expect(validateAttributes(attributes)).toContain(said);
   });
 
   it('may have null, empty keys, control characters and all other JSON', () => {
@@ -471,7 +471,7 @@ describe('attributes', () => {
     const parsed = parseWith(attributesSchema, attributes);
     expect(JSON.stringify(parsed)).toBe('{"__proto__":{"a":1}}');
     expect(Object.getPrototypeOf(parsed)).toBe(Object.prototype);
-    expect(refuseAttributes(JSON.parse(`{"__proto__":{"a":"${'a'.repeat(16_384)}"}}`))).toContain('16384 bytes');
+    expect(validateAttributes(JSON.parse(`{"__proto__":{"a":"${'a'.repeat(16_384)}"}}`))).toContain('16384 bytes');
   });
 
   it('are empty if they are unset', () => {
@@ -485,7 +485,7 @@ describe('attributes', () => {
         (attributes) => {
           const text = JSON.stringify(attributes);
           const storable = !text.includes('\\u0000') && !/\\ud[89a-f]/.test(text);
-          if (Buffer.byteLength(text) <= 16_384 && storable) expect(refuseAttributes(attributes)).toBeUndefined();
+          if (Buffer.byteLength(text) <= 16_384 && storable) expect(validateAttributes(attributes)).toBeUndefined();
         },
       ),
     );

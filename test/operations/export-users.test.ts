@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { v7 as uuidv7 } from 'uuid';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { createTurns } from '../../src/concurrency/limiter.js';
+import { createLimiter } from '../../src/concurrency/limiter.js';
 import { type Database, openDatabase } from '../../src/database/database.js';
 import { Fault } from '../../src/model/fault.js';
 import { createPageTokens } from '../../src/model/page-token.js';
@@ -39,7 +39,7 @@ async function insert(count: number, changes: Partial<UserFields> = {}): Promise
   return users.map(({ id }) => id);
 }
 
-const newSessions = (connectionsMax = 4) => createTurns({ atOnceMax: connectionsMax, waitingMax: 100 });
+const newSessions = (connectionsMax = 4) => createLimiter({ concurrencyMax: connectionsMax, queuedMax: 100 });
 
 function start(
   request: { filter?: string; resumeToken?: string } = {},
@@ -101,7 +101,7 @@ describe('an export', () => {
   it('waits for a free connection, and releases it after reading all, even if the client has not', async () => {
     await insert(10);
     const sessions = newSessions(1);
-    const held = await sessions.enter('', never);
+    const held = await sessions.acquire('', never);
     const first = start({}, { sessions });
     const second = start({}, { sessions });
     const firstMessage = first.next();

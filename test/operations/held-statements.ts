@@ -28,9 +28,9 @@ export function holdStatements(bounds: Partial<BatcherOptions<string, string>> =
     batchRowsMax: 100,
     queueRowsMax: 1000,
     statementsMax: 1,
-    patienceMs: 1000,
+    slowStatementMs: 1000,
     keyOf: (item) => (item.includes(':') ? item.split(':')[0] : undefined),
-    mayRunAgain: (error) => error instanceof GuiltyRowError,
+    isRetryable: (error) => error instanceof GuiltyRowError,
     run: (items) =>
       new Promise((resolve, reject) => {
         statements.push({

@@ -1,7 +1,7 @@
 /** Watchers on a real database whose statements a test can block. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { createTurns } from '../../src/concurrency/limiter.js';
+import { createLimiter } from '../../src/concurrency/limiter.js';
 import { type Database, openDatabase } from '../../src/database/database.js';
 import type { WatchPosition } from '../../src/model/watch-token.js';
 import { type ChangeFeed, createChangeFeed } from '../../src/operations/change-feed.js';
@@ -47,7 +47,7 @@ function held(around: Around): Database {
 }
 
 function watch(position: WatchPosition | undefined, around: Around, heartbeatMs = 60_000) {
-  const turns = createTurns({ atOnceMax: 2, waitingMax: 100 });
+  const turns = createLimiter({ concurrencyMax: 2, queuedMax: 100 });
   const parts = { database: held(around), feed, sessions: turns, catchUps: turns, snapshotTimeoutMs: 60_000 };
   return watchUsers(parts, { position, includeExisting: false, heartbeatMs }, stop.signal);
 }

@@ -12,7 +12,7 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'v
 import { type Client, createClient } from '../../src/client/index.js';
 import { createAuthority } from '../certificates.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
-import { type Served, type ServeOptions, serve, serveInVain } from '../support/served.js';
+import { expectStartFailure, type Served, type ServeOptions, serve } from '../support/served.js';
 
 /** Far above what the slowest machine needs. */
 const waitOptions = { timeout: 30_000 };
@@ -378,9 +378,9 @@ describe('a start with workers that fails', () => {
     const address = server.address();
     const port = typeof address === 'object' ? address?.port : undefined;
     const settings = { DATABASE_URL: database.url, GRPC_ADDRESS: `127.0.0.1:${port}`, LOG_LEVEL: 'silent' };
-    const alone = await serveInVain(settings);
+    const alone = await expectStartFailure(settings);
     expect(alone.code).toBe(1);
-    expect(await serveInVain({ ...settings, WORKERS: '2' })).toEqual(alone);
+    expect(await expectStartFailure({ ...settings, WORKERS: '2' })).toEqual(alone);
   });
 
   it('because a worker cannot serve is reported once, and leaves nothing behind', async () => {
@@ -388,10 +388,10 @@ describe('a start with workers that fails', () => {
     // The worker notices this after the migrations, which the primary process runs.
     await own.query('drop table directory cascade');
     const settings = { DATABASE_URL: own.url, GRPC_ADDRESS: 'localhost:0', LOG_LEVEL: 'silent' };
-    const alone = await serveInVain(settings);
+    const alone = await expectStartFailure(settings);
     expect(alone.code).toBe(1);
     expect(alone.errors).toMatch(/^error: .*\n$/);
-    const many = await serveInVain({ ...settings, WORKERS: '2' });
+    const many = await expectStartFailure({ ...settings, WORKERS: '2' });
     expect(many.code).toBe(1);
     expect(many.errors).toMatch(/^error: .*\n$/);
     await vi.waitFor(async () => {

@@ -9,8 +9,8 @@ import { parseJson } from '../../src/json.js';
 import { Fault } from '../../src/model/fault.js';
 import type { User, UserFields } from '../../src/model/user.js';
 import {
+  deleteExpiredRequests,
   deleteUsers,
-  forgetRequests,
   insertAllUsers,
   insertUsers,
   type NewUser,
@@ -452,9 +452,9 @@ describe('a request id', () => {
       `update request_ids set create_time = now() - interval '24 hours 1 second' where request_id <> $1`,
       [fresh.request?.id],
     );
-    expect(await forgetRequests(database, 3)).toBe(3);
-    expect(await forgetRequests(database, 3)).toBe(2);
-    expect(await forgetRequests(database, 3)).toBe(0);
+    expect(await deleteExpiredRequests(database, 3)).toBe(3);
+    expect(await deleteExpiredRequests(database, 3)).toBe(2);
+    expect(await deleteExpiredRequests(database, 3)).toBe(0);
     expect(await testDatabase.query('select request_id from request_ids')).toEqual([{ request_id: fresh.request?.id }]);
   });
 
@@ -468,7 +468,7 @@ describe('a request id', () => {
     try {
       await holder.query('begin');
       await holder.query('select from request_ids where request_id = $1 for update', [held.request?.id]);
-      expect(await forgetRequests(database, 10)).toBe(1);
+      expect(await deleteExpiredRequests(database, 10)).toBe(1);
     } finally {
       await holder.end();
     }

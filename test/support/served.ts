@@ -73,7 +73,9 @@ export async function serve(settings: Record<string, string>, options?: ServeOpt
 }
 
 /** Runs a start that fails. Returns its exit code and its standard error. */
-export async function serveInVain(settings: Record<string, string>): Promise<{ code: number | null; errors: string }> {
+export async function expectStartFailure(
+  settings: Record<string, string>,
+): Promise<{ code: number | null; errors: string }> {
   const child = run(settings);
   child.stdout.resume();
   const [errors, [code]] = await Promise.all([text(child.stderr), once(child, 'exit')]);

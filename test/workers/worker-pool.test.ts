@@ -35,7 +35,7 @@ async function startPool(count: number) {
         worker.isClosed = true;
       },
       kill: () => void worker.end({ signal: 'SIGKILL' }),
-      figures: async () => [],
+      snapshot: async () => [],
       onSay() {},
       say() {},
       serve() {

@@ -4,7 +4,7 @@ import { useEffect, useRef } from 'preact/hooks';
 /**
  * The browser asks for confirmation before it closes or reloads the page. `onBack` is called after a blocked step back.
  */
-export function useStay(isNeeded: boolean, onBack: () => void): void {
+export function useUnsavedGuard(isNeeded: boolean, onBack: () => void): void {
   const handler = useRef(onBack);
   handler.current = onBack;
   useEffect(() => {

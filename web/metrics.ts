@@ -8,7 +8,7 @@ import { UserServiceDefinition } from '../generated/users/v1/user_service.js';
 export type Figures = ReadonlyMap<string, ReadonlyMap<string, number>>;
 
 /** Ignores invalid lines. */
-export function parseFigures(text: string): Figures {
+export function parseMetrics(text: string): Figures {
   const metrics = new Map<string, Map<string, number>>();
   for (const [, name = '', labels = '', value = ''] of text.matchAll(/^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)/gm)) {
     const series = metrics.get(name) ?? new Map<string, number>();

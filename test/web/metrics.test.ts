@@ -1,7 +1,7 @@
 /** Tests what the page computes from the server's metrics. */
 import { describe, expect, it } from 'vitest';
-import { createMetrics, figuresText } from '../../src/telemetry/metrics.js';
-import { activityBetween, parseFigures, quantile } from '../../web/figures.js';
+import { createMetrics, metricsText } from '../../src/telemetry/metrics.js';
+import { activityBetween, parseMetrics, quantile } from '../../web/metrics.js';
 
 const method = (name: string) => `users.v1.UserService/${name}`;
 
@@ -10,7 +10,7 @@ describe('activity between two samples of the metrics', () => {
     const metrics = createMetrics();
     metrics.observe({ feed: { watcherCount: 3, lagMs: 250 } });
     metrics.call(method('GetUser'), 'OK', 9000);
-    const sample = async () => parseFigures(await figuresText([metrics.figures()]));
+    const sample = async () => parseMetrics(await metricsText([metrics.snapshot()]));
     const before = await sample();
     for (let at = 0; at < 20; at++) metrics.call(method('GetUser'), at < 5 ? 'NOT_FOUND' : 'OK', 2);
     // The duration of a stream does not count.
@@ -33,12 +33,12 @@ describe('activity between two samples of the metrics', () => {
 
   it('begins at 0 again after a restart of the server', () => {
     const count = (value: number) =>
-      parseFigures(`roster_call_duration_seconds_count{method="x",status="OK"} ${value}`);
+      parseMetrics(`roster_call_duration_seconds_count{method="x",status="OK"} ${value}`);
     expect(activityBetween(count(1000), count(8), 2, 0).callsPerSecond).toBe(4);
   });
 
   it('has no latency without calls', () => {
-    const parsed = parseFigures('roster_watchers 1\n# HELP nothing\n\nnonsense');
+    const parsed = parseMetrics('roster_watchers 1\n# HELP nothing\n\nnonsense');
     expect(activityBetween(parsed, parsed, 2, 0)).toMatchObject({
       callsPerSecond: 0,
       p50: undefined,

@@ -232,7 +232,10 @@ function parseUpdateMask(
       const wholeKey = wholeKeyOf(key, user.attributes ?? {});
       const isWritten = wholeKey === key || paths.has('attributes') || paths.has(attributePrefix + wholeKey);
       if (wholeKey === undefined || isWritten) keys.add(key);
-      else violations.push({ field: `update_mask.paths[${index}]`, description: wholeKeyText });
+      else {
+        const description = wholeKey === camelCaseOf(key) ? camelCaseText : wholeKeyText;
+        violations.push({ field: `update_mask.paths[${index}]`, description });
+      }
     } else {
       const description =
         path === '*' ? '"*" must be the only path' : `must be one of ${writablePaths.join(', ')}, attributes.KEY`;
@@ -244,16 +247,24 @@ function parseUpdateMask(
 
 const wholeKeyText = 'must name a whole key of attributes, as in attributes.department: a path cannot go into a value';
 
+// JSON writes the path attributes.cost_center as attributes.costCenter, so a client may mean the key costCenter.
+const camelCaseText =
+  'names a key in snake_case, but user has only the same key in camelCase. JSON changes the case of paths: use the path attributes';
+
+function camelCaseOf(key: string): string {
+  return key.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
+}
+
 /**
- * The key in the request that a path refers to: the key itself or, in paths like `address.city`, `` `cost center` `` or
- * `fields.department` (the name in google.protobuf.Struct), its first part.
+ * The key in the request that a path refers to: the key itself, its form in camelCase or, in paths like `address.city`,
+ * `` `cost center` `` or `fields.department` (the name in google.protobuf.Struct), its first part.
  */
 function wholeKeyOf(key: string, attributes: JsonObject): string | undefined {
   const firstParts = [key, key.replace(/^fields\./, '')].map((path) => {
     const [, quoted, plain] = /^(?:`([^`]*)`|([^.[]+))/.exec(path) ?? [];
     return quoted ?? plain ?? path;
   });
-  return [key, ...firstParts].find((part) => Object.hasOwn(attributes, part));
+  return [key, ...firstParts, camelCaseOf(key)].find((part) => Object.hasOwn(attributes, part));
 }
 
 function isEmpty(value: string | JsonObject | undefined): boolean {

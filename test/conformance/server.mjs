@@ -8,9 +8,9 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createFileRegistry, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
+import { createByteBudget } from '../../dist/src/concurrency/byte-budget.js';
 import { createGateway } from '../../dist/src/gateway/gateway.js';
 import { startHttp } from '../../dist/src/gateway/http.js';
-import { createByteBudget } from '../../dist/src/operations/byte-budget.js';
 
 const [descriptorsPath, serverPath] = process.argv.slice(2);
 const descriptors = readFileSync(descriptorsPath);
@@ -72,7 +72,7 @@ const http = await startHttp({
     ? { cert: Buffer.from(config.serverCreds.cert), key: Buffer.from(config.serverCreds.key), clientCa }
     : undefined,
   corsOrigins: [],
-  figures: { contentType: 'text/plain', text: async () => '' },
+  metrics: { contentType: 'text/plain', text: async () => '' },
   isReady: () => true,
   onError: (error) => console.error(error),
 });

@@ -400,6 +400,20 @@ describe('parseUpdateUser', () => {
       ]);
     });
 
+    it('refuses a key in snake_case if the request has only the key in camelCase, which JSON cannot name', () => {
+      const { violations } = faultOf(() => keysOf({ costCenter: 7 }, 'attributes.cost_center'));
+      expect(violations).toEqual([
+        { field: 'update_mask.paths[0]', description: expect.stringContaining('use the path attributes') },
+      ]);
+      expect(keysOf({ costCenter: 7 }, 'attributes.cost_center', 'attributes.costCenter')).toEqual(
+        new Map<string, unknown>([
+          ['cost_center', undefined],
+          ['costCenter', 7],
+        ]),
+      );
+      expect(keysOf({ other: 1 }, 'attributes.cost_center')).toEqual(new Map([['cost_center', undefined]]));
+    });
+
     it('removes a key with dots if the request has no value under its first part', () => {
       for (const key of ['address.city', 'fields.department', '`cost center`', 'tags[0]', '.a', '`', 'fields.']) {
         expect(keysOf({ other: 1 }, `attributes.${key}`)).toEqual(new Map([[key, undefined]]));

@@ -19,12 +19,12 @@ import { hasInexactNumber, inexactNumberText, parseJson } from '../json.js';
 import { Fault, invalid } from '../model/fault.js';
 
 /** How deep objects and lists of a JSON message may be nested. */
-export const jsonLevelsMax = 100;
+const jsonLevelsMax = 100;
 /**
  * How many elements a JSON message may have: objects, lists, and the commas in them. If all are objects with unique
  * keys, parsing them blocks the event loop for up to 50 ms.
  */
-export const jsonElementsMax = 25_000;
+const jsonElementsMax = 25_000;
 
 // Parsing fewer bytes than these takes less than a millisecond.
 const smallBytes = 16 * 1024;

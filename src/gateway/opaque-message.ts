@@ -2,10 +2,10 @@
  * Messages that pass through the gateway as bytes. connect-node sees empty messages with unknown fields, which it reads
  * and writes unchanged.
  */
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { create, type DescMessage, type DescMethod, type Message, mergeFromBinary } from '@bufbuild/protobuf';
 import { BinaryReader, BinaryWriter } from '@bufbuild/protobuf/wire';
 import { EmptySchema } from '@bufbuild/protobuf/wkt';
+import { createPause } from '../concurrency/event-loop.js';
 
 /** The same method with messages that are not decoded. */
 export function opaqueMethod<M extends DescMethod>(method: M): M {
@@ -23,19 +23,13 @@ export function toOpaque(bytes: Uint8Array): Message {
   return message;
 }
 
-// How long one message may be decoded before other calls get the event loop.
-const decodeMsMax = 10;
-
 /** Decodes field by field, because an answer may be large. */
 export async function fromOpaque(type: DescMessage, { $unknown = [] }: Message): Promise<Message> {
   const message = create(type);
-  let startMs = performance.now();
+  const pause = createPause();
   for (const { no, wireType, data } of $unknown) {
     mergeFromBinary(type, message, new BinaryWriter().tag(no, wireType).raw(data).finish());
-    if (performance.now() - startMs > decodeMsMax) {
-      await nextTurn();
-      startMs = performance.now();
-    }
+    await pause();
   }
   return message;
 }

@@ -16,6 +16,13 @@ const jsonFactor = 2;
 // The maximum of gRPC's eight digits of milliseconds, 27 hours. Connect allows more, but Node's timers would overflow.
 const timeoutMsMax = 99_999_999;
 
+/** The same for one message and for streams. */
+const connectTimeout = {
+  timeout: 'connect-timeout-ms',
+  timeoutForm: /^\d{1,10}$/,
+  timeoutText: 'must be a number of milliseconds with at most ten digits',
+} as const;
+
 /** The headers that differ between protocols. */
 const protocols = {
   grpc: {
@@ -30,17 +37,13 @@ const protocols = {
     type: /^application\/connect\+/i,
     encoding: 'connect-content-encoding',
     accepted: 'connect-accept-encoding',
-    timeout: 'connect-timeout-ms',
-    timeoutForm: /^\d{1,10}$/,
-    timeoutText: 'must be a number of milliseconds with at most ten digits',
+    ...connectTimeout,
   },
   connect: {
     type: /^/,
     encoding: 'content-encoding',
     accepted: 'accept-encoding',
-    timeout: 'connect-timeout-ms',
-    timeoutForm: /^\d{1,10}$/,
-    timeoutText: 'must be a number of milliseconds with at most ten digits',
+    ...connectTimeout,
   },
 } as const;
 

@@ -30,7 +30,7 @@ export interface RequestFormat {
 }
 
 /** The maximum number of top-level fields of a binary request. Each item of a repeated field counts. */
-export const fieldsMax = 50_000;
+const fieldsMax = 50_000;
 
 const decompressors: Readonly<
   Record<string, (bytes: Uint8Array, options: { maxOutputLength: number }) => Promise<Buffer>>
@@ -73,7 +73,7 @@ export function streamsRequests({ methodKind }: DescMethod): boolean {
   return methodKind === 'client_streaming' || methodKind === 'bidi_streaming';
 }
 
-export function messageTooLarge(bytesMax: number): Fault {
+function messageTooLarge(bytesMax: number): Fault {
   return new Fault('MESSAGE_TOO_LARGE', `A request message of this method may have at most ${bytesMax} bytes.`);
 }
 

@@ -4,7 +4,7 @@
  * It writes nothing before the stream has ended properly. It keeps no rows in memory except the errors of the first
  * invalid ones.
  */
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { createPause } from '../concurrency/event-loop.js';
 import { settlesWithin } from '../concurrency/settles-within.js';
 import type { Database } from '../database/database.js';
 import { emailTakenText, Fault, invalid } from '../model/fault.js';
@@ -19,9 +19,6 @@ import { validateUser } from '../model/user.js';
 import { openStaging, type StagedRow, type Staging } from '../store/import-users.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { createRowIds } from './user-ids.js';
-
-// How long rows are validated before other work gets the event loop.
-const busyMsMax = 10;
 
 export interface ImportLimits {
   /** The import fails if it waits for the client for this long. */
@@ -74,16 +71,13 @@ async function stageAll(
   let rejected = 0;
   const errors: ImportError[] = [];
   const idOf = createRowIds();
-  let yieldedMs = performance.now();
+  const pause = createPause();
   for await (const part of unlessStalled(parts, stallTimeoutMs, staging.signal)) {
     options ??= part.options;
     totalRows = part.totalRows;
     const rows: StagedRow[] = [];
     for (const fields of part.users) {
-      if (performance.now() - yieldedMs > busyMsMax) {
-        await nextTurn();
-        yieldedMs = performance.now();
-      }
+      await pause();
       const row = rowCount++;
       const violation = validateUser(fields);
       if (violation === undefined) {

@@ -14,7 +14,7 @@ export interface Column {
 }
 
 /** Every user needs these. */
-export const requiredFields = ['first_name', 'email'] as const;
+const requiredFields = ['first_name', 'email'] as const;
 
 /**
  * Names of the fields in other systems: Google Workspace (`First Name [Required]`), Microsoft Entra ID (`givenName`,

@@ -13,6 +13,18 @@ const dialog = (page: Page): Locator => page.getByRole('dialog');
 const field = (page: Page, label: string): Locator => dialog(page).getByRole('textbox', { name: label, exact: true });
 const button = (page: Page, name: string): Locator => dialog(page).getByRole('button', { name, exact: true });
 
+/** Adds two attributes with the key a, the first of them of the type JSON. */
+async function addTwoAttributesWithOneKey(page: Page): Promise<void> {
+  for (const key of ['a', 'a']) {
+    await button(page, 'Add attribute').click();
+    await dialog(page)
+      .getByRole('textbox', { name: /^Key of/ })
+      .last()
+      .fill(key);
+  }
+  await dialog(page).getByRole('combobox', { name: 'Type of a' }).first().selectOption('json');
+}
+
 describe.skipIf(browserMissing !== undefined)('the dialog of a user', () => {
   let browser: TestBrowser;
   let app: TestApp;
@@ -162,14 +174,7 @@ describe.skipIf(browserMissing !== undefined)('the dialog of a user', () => {
     const calls: string[] = [];
     page.on('request', (request) => calls.push(request.url()));
     await field(page, 'First name').fill('Ada');
-    for (const key of ['a', 'a']) {
-      await button(page, 'Add attribute').click();
-      await dialog(page)
-        .getByRole('textbox', { name: /^Key of/ })
-        .last()
-        .fill(key);
-    }
-    await dialog(page).getByRole('combobox', { name: 'Type of a' }).first().selectOption('json');
+    await addTwoAttributesWithOneKey(page);
     await dialog(page).getByRole('textbox', { name: 'Value of a' }).first().fill('{"b":');
     await button(page, 'Create').click();
     await dialog(page).getByText('This is not valid JSON').waitFor();
@@ -203,14 +208,7 @@ describe.skipIf(browserMissing !== undefined)('the dialog of a user', () => {
 
   it('removes the error of an attribute as soon as it is valid', async () => {
     const { page } = await open('new');
-    for (const key of ['a', 'a']) {
-      await button(page, 'Add attribute').click();
-      await dialog(page)
-        .getByRole('textbox', { name: /^Key of/ })
-        .last()
-        .fill(key);
-    }
-    await dialog(page).getByRole('combobox', { name: 'Type of a' }).first().selectOption('json');
+    await addTwoAttributesWithOneKey(page);
     await dialog(page).getByRole('textbox', { name: 'Value of a' }).first().fill('{');
     await button(page, 'Create').click();
     await dialog(page).getByText('This is not valid JSON').waitFor();

@@ -130,7 +130,7 @@ export async function fillShop(roster: Client, productInfo: ProductInfoClient): 
   return products.map(({ id }) => id);
 }
 
-/** The id of the user with this email. Creates the user if there is none. */
+/** Returns the id of the user with this email, and creates the user if it does not exist. */
 export async function ensureUser(
   roster: Client,
   user: { firstName: string; lastName: string; email: string },

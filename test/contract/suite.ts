@@ -1,7 +1,6 @@
 /**
- * What users.v1 promises to every client over every transport.
- *
- * It checks only answers, so that the same suite runs against every transport.
+ * Tests the promises of users.v1 to its clients. It checks only answers, so that the same suite runs over every
+ * transport.
  */
 import { randomUUID } from 'node:crypto';
 import { describe, expect, it } from 'vitest';

@@ -7,7 +7,7 @@ import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { databaseOptions } from '../support/open-database.js';
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.js';
 
-const patience = { timeout: 30_000 };
+const waitOptions = { timeout: 30_000 };
 let testDatabase: TestDatabase;
 let proxy: TcpProxy;
 let database: Database;
@@ -36,7 +36,7 @@ afterEach(async () => {
 });
 
 async function reported(isThere: boolean): Promise<void> {
-  await vi.waitUntil(() => reports.at(-1) === isThere, patience);
+  await vi.waitUntil(() => reports.at(-1) === isThere, waitOptions);
 }
 
 describe('a database that does not answer for a while', () => {

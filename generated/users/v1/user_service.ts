@@ -142,8 +142,8 @@ export interface ListUsersRequest {
 
 export interface ListUsersResponse {
   /**
-   * At most page_size users, or fewer if more do not fit into a message. Only an empty next_page_token means that there
-   * are no more users.
+   * At most page_size users. Fewer if more do not fit into a message, or if their attributes would have more than 50,000
+   * values together. Only an empty next_page_token means that there are no more users.
    */
   users: User[];
   /**

@@ -1,4 +1,4 @@
-// Compares generated/ with the output of a new `npm run generate`, without changing it.
+// Compares generated/ with the output of `npm run generate` and `npm run generate:openapi`, without changing it.
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -19,7 +19,8 @@ try {
   const files = new Set([made, committed].flatMap((folder) => filesBelow(folder)));
   const stale = [...files].sort().filter((file) => !isSame(join(made, file), join(committed, file)));
   if (stale.length > 0) {
-    console.error(`generated/ does not match the contract: ${stale.join(', ')}\nRun: npm run generate`);
+    const command = stale.some((file) => file !== 'openapi.json') ? 'generate' : 'generate:openapi';
+    console.error(`generated/ does not match the contract: ${stale.join(', ')}\nRun: npm run ${command}`);
     process.exitCode = 1;
   }
 } finally {

@@ -1,15 +1,19 @@
-// Generates generated/ from the contract. Without Go it keeps the existing openapi.json.
+// Generates generated/ from the contract. `npm run generate:openapi` creates the remaining file, generated/openapi.json.
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { makeOpenapi } from './openapi/make.mjs';
 
-const buf = (...args) => execFileSync('buf', args, { stdio: ['ignore', 'inherit', 'inherit'] });
-
-// Runs first because `clean` in buf.gen.yaml empties the folder.
-const openapi = makeOpenapi() ?? readFileSync('generated/openapi.json', 'utf8');
+const openapiFile = 'generated/openapi.json';
+// `clean` in buf.gen.yaml empties the folder.
+const openapi = readFileSync(openapiFile, 'utf8');
 try {
-  buf('generate');
-  buf('build', '-o', 'generated/descriptors.binpb');
+  step('messages, services and clients in TypeScript', ['generate']);
+  step('descriptors for the gateway and reflection', ['build', '-o', 'generated/descriptors.binpb']);
 } finally {
-  writeFileSync('generated/openapi.json', openapi);
+  writeFileSync(openapiFile, openapi);
+}
+console.log(`${openapiFile} is unchanged. To renew it: npm run generate:openapi`);
+
+function step(result, args) {
+  console.log(`buf ${args.join(' ')}: ${result}`);
+  execFileSync('buf', args, { stdio: ['ignore', 'inherit', 'inherit'] });
 }

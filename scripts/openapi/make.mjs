@@ -1,7 +1,6 @@
 /**
- * Creates the text of generated/openapi.json, which describes the calls as JSON: it runs protoc-gen-connect-openapi and
- * corrects its output. It never changes a file, and a missing Go is not an error because running and testing Roster do not
- * need Go.
+ * Creates the text of generated/openapi.json, which describes the calls as JSON: it runs protoc-gen-connect-openapi, which
+ * needs Go, and corrects its output. It never changes a file.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -26,7 +25,7 @@ const wellKnown = {
 export function makeOpenapi() {
   const obstacle = findObstacle();
   if (obstacle !== undefined) {
-    console.error(`Keeping generated/openapi.json: ${obstacle}`);
+    console.error(`generated/openapi.json was not generated: ${obstacle}`);
     return undefined;
   }
   const folder = mkdtempSync(join(tmpdir(), 'roster-openapi-'));
@@ -41,8 +40,9 @@ export function makeOpenapi() {
   }
 }
 
-/** Builds the generator if needed (the first time takes minutes). Returns the reason if it cannot run. */
+/** Builds the generator if needed. Returns the reason if it cannot run. */
 function findObstacle() {
+  console.log('Building protoc-gen-connect-openapi with Go, which takes minutes the first time');
   try {
     execFileSync('go', ['-C', 'scripts/openapi', 'tool', '-n', 'protoc-gen-connect-openapi'], { stdio: 'pipe' });
     return undefined;

@@ -30,6 +30,13 @@ export function deadlineIn(totalMs: number): Deadline | undefined {
   return { atMs: performance.now() + Math.min(totalMs, deadlineMsMax), totalMs };
 }
 
+/** Throws a RangeError for a number of attempts that is not a positive integer. */
+export function parseAttemptsMax(attemptsMax: number): number {
+  if (!Number.isInteger(attemptsMax) || attemptsMax < 1)
+    throw new RangeError('attemptsMax must be an integer of at least 1.');
+  return attemptsMax;
+}
+
 /** The `grpc-timeout` header: at most 8 digits and a unit. Long timeouts are rounded down to seconds. */
 export function grpcTimeout(leftMs: number): string {
   const wholeMs = Math.max(1, Math.ceil(leftMs));

@@ -1,26 +1,28 @@
 /**
- * The typed client of users.v1: it decides which calls may run twice and where they go, and reads all pages of a list as one
- * sequence. The helpers for streams are in separate files.
+ * The typed client of users.v1. It adds request ids to creates, and reads all pages of a list as one sequence. The helpers for
+ * streams are in separate files.
  */
 import { randomUUID } from 'node:crypto';
-import { ChannelCredentials, createClientFactory, type CallOptions as NiceCallOptions } from 'nice-grpc';
+import type { Channel } from '@grpc/grpc-js';
+import { ChannelCredentials, createClientFactory } from 'nice-grpc';
 import { errorDetailsClientMiddleware } from 'nice-grpc-error-details';
 import { HealthDefinition } from 'nice-grpc-server-health';
 import type { User } from '../../generated/users/v1/user.js';
-import {
-  type DeepPartial,
-  type ExportUsersRequest,
-  type ImportUsersResponse,
-  type ListUsersRequest,
-  type UserServiceClient,
-  UserServiceDefinition,
+import type {
+  DeepPartial,
+  ExportUsersRequest,
+  ImportUsersResponse,
+  ListUsersRequest,
+  UserServiceClient,
 } from '../../generated/users/v1/user_service.js';
-import { type AttemptOptions, createAttempts, deadlineIn, type Token, withRetries } from './call.js';
-import { createRotation, openChannel, parseAddress } from './channel.js';
+import { createAttempts, deadlineIn, parseAttemptsMax } from './call.js';
+import { openChannel, parseAddress } from './channel.js';
+import type { CallLimits, CallOptions, ClientOptions } from './client-options.js';
 import { type ExportedUsers, exportAllUsers } from './export-all-users.js';
 import { type FollowUsersOptions, followUsers, type UserFeedMessage } from './follow-users.js';
 import { type ImportAllUsersOptions, importAllUsers } from './import-all-users.js';
 import { RosterError } from './roster-error.js';
+import { createServiceCalls, type ServiceCalls } from './service-calls.js';
 
 const deadlineMsDefault = 10_000;
 const attemptsMaxDefault = 3;
@@ -30,62 +32,6 @@ const healthServing = 1;
 
 // 200 users with the longest allowed fields take about 4 MiB, the maximum size of a message.
 const allUsersPageSize = 200;
-
-export interface TlsOptions {
-  /** PEM, not a path. The authorities that may sign the server's certificate. Default: the system's authorities. */
-  ca?: string | Buffer;
-  /** PEM, not a path. This client's certificate, if the server requires one. Set it together with `key`. */
-  cert?: string | Buffer;
-  /** PEM, not a path. */
-  key?: string | Buffer;
-  /** The name in the server's certificate, if it is not the address's host. */
-  serverName?: string;
-}
-
-export interface ClientOptions {
-  /**
-   * `host:port` (the default port is 50051), or a gRPC target such as `dns:///host:port` or `unix:/path`.
-   * Default: `localhost:50051`. Calls rotate over several addresses, and over the addresses of one name; unreachable
-   * addresses come last.
-   */
-  address?: string | readonly string[];
-
-  /** True uses the system's authorities. Without TLS all traffic is unencrypted. */
-  tls?: boolean | TlsOptions;
-
-  /**
-   * Sent with every call as `authorization: Bearer …`. A function is called for each attempt, so it should cache its token
-   * until the token is about to expire. If it throws, the call fails with UNAUTHENTICATED.
-   */
-  token?: Token;
-
-  /** Allows sending a token to another machine without TLS. Set it only if something else keeps the connection private. */
-  insecureToken?: boolean;
-
-  /**
-   * The timeout of a unary call in milliseconds, including retries. Default: 10,000; 0 or Infinity disables it. The server
-   * receives the deadline as well, and stops working on the call when it passes. Streams have no default.
-   */
-  deadlineMs?: number;
-
-  /**
-   * How often a unary call is attempted, including the first time, before its UNAVAILABLE is thrown. Default: 3; 1 disables
-   * retries. Only calls that may run twice are retried: reads, deletes with `allowMissing`, and creates, which are safe
-   * because of their request id. The client adds a request id if the caller sets none, unless this is 1.
-   */
-  attemptsMax?: number;
-}
-
-/** Limits of one call. They override the client's. */
-export interface CallLimits {
-  /** As in ClientOptions, but also for streams. */
-  deadlineMs?: number;
-  /** As in ClientOptions. Of the streams, only `exportAllUsers` and `followUsers` retry. */
-  attemptsMax?: number;
-}
-
-/** `metadata` (made by `Metadata({ … })`), `signal`, `onHeader` and `onTrailer` are nice-grpc's. */
-export type CallOptions = NiceCallOptions & CallLimits;
 
 /**
  * Every call of users.v1.UserService. Requests may omit fields that have a default.
@@ -169,8 +115,6 @@ export interface Client extends UserServiceClient<CallLimits>, Disposable {
   close(): void;
 }
 
-type Service = UserServiceClient<AttemptOptions>;
-
 /**
  * Creates a client. It connects on the first call and keeps its connections until it is closed, so use one client for many
  * calls.
@@ -179,88 +123,21 @@ type Service = UserServiceClient<AttemptOptions>;
  * would be sent unencrypted to another machine.
  */
 export function createClient(options: ClientOptions = {}): Client {
-  const { tls, token, deadlineMs: deadlineMsOfClient = deadlineMsDefault } = options;
-  const addresses = [options.address ?? 'localhost:50051'].flat().map(parseAddress);
-  if (addresses.length === 0) throw new TypeError('At least one address is required.');
-  if (token !== undefined && !tls && !options.insecureToken && !addresses.every(({ local }) => local)) {
-    throw new TypeError('A token cannot be sent to another machine without TLS. Set tls or insecureToken.');
-  }
+  const { token, deadlineMs: deadlineMsOfClient = deadlineMsDefault } = options;
+  const attemptsMax = parseAttemptsMax(options.attemptsMax ?? attemptsMaxDefault);
   deadlineIn(deadlineMsOfClient);
-  const attemptsMaxOfClient = parseAttemptsMax(options.attemptsMax ?? attemptsMaxDefault);
-
-  const credentials = credentialsOf(tls);
-  const serverName = typeof tls === 'object' ? tls.serverName : undefined;
-  const channels = addresses.map((address) => openChannel(address, credentials, serverName));
-  const next = createRotation(channels);
+  const channels = openChannels(options);
   const closing = new AbortController();
-
   const factory = createClientFactory().use(errorDetailsClientMiddleware).use(createAttempts(token, closing.signal));
-  const services = channels.map((channel): Service => factory.create(UserServiceDefinition, channel));
+  const calls = createServiceCalls(channels, factory, { deadlineMs: deadlineMsOfClient, attemptsMax });
   const healths = channels.map((channel) => factory.create(HealthDefinition, channel));
-
-  function service(index: number): Service {
-    return services[index] as Service;
-  }
+  const { attemptsAt, attemptsMaxOf } = calls;
+  const methods = calls.methods();
 
   async function isServing({ deadlineMs = deadlineMsOfClient, attemptsMax: _, ...rest }: CallOptions = {}) {
-    const health = healths[next()] as (typeof healths)[number];
+    const health = healths[calls.nextChannel()] as (typeof healths)[number];
     const { status } = await health.check({ service: '' }, { ...rest, deadline: deadlineIn(deadlineMs) });
     return status === healthServing;
-  }
-
-  function attemptsMaxOf(limits: CallLimits | undefined): number {
-    return limits?.attemptsMax === undefined ? attemptsMaxOfClient : parseAttemptsMax(limits.attemptsMax);
-  }
-
-  /** The attempts of one call. Each goes to a different address than the previous one, if there are several. */
-  function attemptsAt<Request, Result>(
-    method: (service: Service) => (request: Request, options?: NiceCallOptions & AttemptOptions) => Result,
-  ) {
-    let index: number | undefined;
-    return (request: Request, options: NiceCallOptions & AttemptOptions): Result => {
-      index = next(index);
-      return method(service(index))(request, options);
-    };
-  }
-
-  function unary<Request, Response>(
-    method: (service: Service) => (request: Request, options?: NiceCallOptions & AttemptOptions) => Promise<Response>,
-    mayRunTwice: (request: Request) => boolean,
-  ) {
-    return async (request: Request, { deadlineMs, attemptsMax, ...rest }: CallOptions = {}): Promise<Response> => {
-      const deadline = deadlineIn(deadlineMs ?? deadlineMsOfClient);
-      const retries = { attemptsMax: mayRunTwice(request) ? attemptsMaxOf({ attemptsMax }) : 1, deadline };
-      const attempt = attemptsAt(method);
-      return withRetries({ ...retries, signal: rest.signal }, () => attempt(request, { ...rest, deadline }));
-    };
-  }
-
-  function streaming<Request, Result>(
-    method: (service: Service) => (request: Request, options?: NiceCallOptions & AttemptOptions) => Result,
-  ) {
-    return (request: Request, { deadlineMs = 0, attemptsMax: _, ...rest }: CallOptions = {}): Result =>
-      method(service(next()))(request, { ...rest, deadline: deadlineIn(deadlineMs) });
-  }
-
-  const isRead = () => true;
-  const hasRequestId = ({ requestId = '' }: { requestId?: string }) => requestId !== '';
-  const createUser = unary((service) => service.createUser, hasRequestId);
-  const batchCreateUsers = unary((service) => service.batchCreateUsers, hasRequestId);
-  const listUsers = unary((service) => service.listUsers, isRead);
-
-  /** Without retries, a request id only costs the server a row. */
-  function withRequestId<Request extends { requestId?: string }>(request: Request, limits?: CallLimits): Request {
-    if (hasRequestId(request) || attemptsMaxOf(limits) === 1) return request;
-    return { ...request, requestId: randomUUID() };
-  }
-
-  async function* listAllUsers(request: DeepPartial<ListUsersRequest> = {}, options?: CallOptions) {
-    let pageToken = request.pageToken ?? '';
-    do {
-      const page = await listUsers({ pageSize: allUsersPageSize, ...request, pageToken }, options);
-      yield* page.users;
-      pageToken = page.nextPageToken;
-    } while (pageToken !== '');
   }
 
   function close(): void {
@@ -270,26 +147,14 @@ export function createClient(options: ClientOptions = {}): Client {
   }
 
   return {
-    createUser: async (request, options) => createUser(withRequestId(request, options), options),
-    batchCreateUsers: async (request, options) => batchCreateUsers(withRequestId(request, options), options),
-    getUser: unary((service) => service.getUser, isRead),
-    getUserByEmail: unary((service) => service.getUserByEmail, isRead),
-    batchGetUsers: unary((service) => service.batchGetUsers, isRead),
-    listUsers,
-    // A second run could undo another caller's update, or fail because the first run changed the etag.
-    updateUser: unary(
-      (service) => service.updateUser,
-      () => false,
-    ),
-    deleteUser: unary(
+    ...methods,
+    ...createUserCreators(calls),
+    // updateUser is not here: a second run could undo another caller's update, or fail because the first changed the etag.
+    deleteUser: calls.unary(
       (service) => service.deleteUser,
       (request) => request.allowMissing === true,
     ),
-    importUsers: streaming((service) => service.importUsers),
-    exportUsers: streaming((service) => service.exportUsers),
-    watchUsers: streaming((service) => service.watchUsers),
-    resolveUsers: streaming((service) => service.resolveUsers),
-    listAllUsers,
+    listAllUsers: (request = {}, options) => listAllUsers(methods.listUsers, request, options),
     importAllUsers: async (users, { deadlineMs = 0, attemptsMax: _, ...rest } = {}) =>
       importAllUsers(
         attemptsAt((service) => service.importUsers),
@@ -320,10 +185,46 @@ export function createClient(options: ClientOptions = {}): Client {
   };
 }
 
-function parseAttemptsMax(attemptsMax: number): number {
-  if (!Number.isInteger(attemptsMax) || attemptsMax < 1)
-    throw new RangeError('attemptsMax must be an integer of at least 1.');
-  return attemptsMax;
+/** The creates, which may run twice because of their request id. */
+function createUserCreators({ unary, attemptsMaxOf }: ServiceCalls): Pick<Client, 'createUser' | 'batchCreateUsers'> {
+  const hasRequestId = ({ requestId = '' }: { requestId?: string }) => requestId !== '';
+  const createUser = unary((service) => service.createUser, hasRequestId);
+  const batchCreateUsers = unary((service) => service.batchCreateUsers, hasRequestId);
+
+  /** Without retries, a request id only costs the server a row. */
+  function withRequestId<Request extends { requestId?: string }>(request: Request, limits?: CallLimits): Request {
+    if (hasRequestId(request) || attemptsMaxOf(limits) === 1) return request;
+    return { ...request, requestId: randomUUID() };
+  }
+
+  return {
+    createUser: async (request, options) => createUser(withRequestId(request, options), options),
+    batchCreateUsers: async (request, options) => batchCreateUsers(withRequestId(request, options), options),
+  };
+}
+
+async function* listAllUsers(
+  listUsers: Client['listUsers'],
+  request: DeepPartial<ListUsersRequest>,
+  options: CallOptions | undefined,
+): AsyncIterable<User> {
+  let pageToken = request.pageToken ?? '';
+  do {
+    const page = await listUsers({ pageSize: allUsersPageSize, ...request, pageToken }, options);
+    yield* page.users;
+    pageToken = page.nextPageToken;
+  } while (pageToken !== '');
+}
+
+function openChannels({ address = 'localhost:50051', tls, token, insecureToken }: ClientOptions): Channel[] {
+  const addresses = [address].flat().map(parseAddress);
+  if (addresses.length === 0) throw new TypeError('At least one address is required.');
+  if (token !== undefined && !tls && !insecureToken && !addresses.every(({ local }) => local)) {
+    throw new TypeError('A token cannot be sent to another machine without TLS. Set tls or insecureToken.');
+  }
+  const credentials = credentialsOf(tls);
+  const serverName = typeof tls === 'object' ? tls.serverName : undefined;
+  return addresses.map((address) => openChannel(address, credentials, serverName));
 }
 
 function credentialsOf(tls: ClientOptions['tls']): ChannelCredentials {

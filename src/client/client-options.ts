@@ -1,0 +1,59 @@
+/** The options of a client and of a call. */
+import type { CallOptions as NiceCallOptions } from 'nice-grpc';
+import type { Token } from './call.js';
+
+export interface TlsOptions {
+  /** PEM, not a path. The authorities that may sign the server's certificate. Default: the system's authorities. */
+  ca?: string | Buffer;
+  /** PEM, not a path. This client's certificate, if the server requires one. Set it together with `key`. */
+  cert?: string | Buffer;
+  /** PEM, not a path. */
+  key?: string | Buffer;
+  /** The name in the server's certificate, if it is not the address's host. */
+  serverName?: string;
+}
+
+export interface ClientOptions {
+  /**
+   * `host:port` (the default port is 50051), or a gRPC target such as `dns:///host:port` or `unix:/path`.
+   * Default: `localhost:50051`. Calls rotate over several addresses, and over the addresses of one name; unreachable
+   * addresses come last.
+   */
+  address?: string | readonly string[];
+
+  /** True uses the system's authorities. Without TLS all traffic is unencrypted. */
+  tls?: boolean | TlsOptions;
+
+  /**
+   * Sent with every call as `authorization: Bearer …`. A function is called for each attempt, so it should cache its token
+   * until the token is about to expire. If it throws, the call fails with UNAUTHENTICATED.
+   */
+  token?: Token;
+
+  /** Allows sending a token to another machine without TLS. Set it only if something else keeps the connection private. */
+  insecureToken?: boolean;
+
+  /**
+   * The timeout of a unary call in milliseconds, including retries. Default: 10,000; 0 or Infinity disables it. The server
+   * receives the deadline as well, and stops working on the call when it passes. Streams have no default.
+   */
+  deadlineMs?: number;
+
+  /**
+   * How often a unary call is attempted, including the first time, before its UNAVAILABLE is thrown. Default: 3; 1 disables
+   * retries. Only calls that may run twice are retried: reads, deletes with `allowMissing`, and creates, which are safe
+   * because of their request id. The client adds a request id if the caller sets none, unless this is 1.
+   */
+  attemptsMax?: number;
+}
+
+/** Limits of one call. They override the client's. */
+export interface CallLimits {
+  /** As in ClientOptions, but also for streams. */
+  deadlineMs?: number;
+  /** As in ClientOptions. Of the streams, only `exportAllUsers` and `followUsers` retry. */
+  attemptsMax?: number;
+}
+
+/** `metadata` (made by `Metadata({ … })`), `signal`, `onHeader` and `onTrailer` are nice-grpc's. */
+export type CallOptions = NiceCallOptions & CallLimits;

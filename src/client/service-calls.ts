@@ -1,0 +1,81 @@
+/**
+ * The calls of users.v1.UserService over one or several channels: deadline, retries, and the channel of each attempt. The
+ * contract says which methods have no side effects; those may run twice.
+ */
+import type { Channel } from '@grpc/grpc-js';
+import type { ClientFactory, CallOptions as NiceCallOptions } from 'nice-grpc';
+import { type UserServiceClient, UserServiceDefinition } from '../../generated/users/v1/user_service.js';
+import { type AttemptOptions, deadlineIn, parseAttemptsMax, withRetries } from './call.js';
+import { createRotation } from './channel.js';
+import type { CallLimits, CallOptions } from './client-options.js';
+
+type Service = UserServiceClient<AttemptOptions>;
+type Call<Request, Result> = (request: Request, options?: NiceCallOptions & AttemptOptions) => Result;
+type Method<Request, Result> = (service: Service) => Call<Request, Result>;
+
+export interface ServiceCalls {
+  /** The next channel in rotation. */
+  nextChannel(): number;
+  /** How often a call with these limits is attempted. Throws a RangeError for an invalid number. */
+  attemptsMaxOf(limits: CallLimits | undefined): number;
+  /** The attempts of one call. Each goes to a different channel than the previous one, if there are several. */
+  attemptsAt<Request, Result>(method: Method<Request, Result>): Call<Request, Result>;
+  /** A unary method with the client's deadline and retries. Only requests that `mayRunTwice` are retried. */
+  unary<Request, Response>(
+    method: Method<Request, Promise<Response>>,
+    mayRunTwice: (request: Request) => boolean,
+  ): (request: Request, options?: CallOptions) => Promise<Response>;
+  /** Every method of the contract. Only unary methods without side effects are retried. */
+  methods(): UserServiceClient<CallLimits>;
+}
+
+export function createServiceCalls(
+  channels: readonly Channel[],
+  factory: ClientFactory<AttemptOptions>,
+  limits: Required<CallLimits>,
+): ServiceCalls {
+  const services = channels.map((channel): Service => factory.create(UserServiceDefinition, channel));
+  const nextChannel = createRotation(channels);
+
+  function attemptsMaxOf(ofCall: CallLimits | undefined): number {
+    return ofCall?.attemptsMax === undefined ? limits.attemptsMax : parseAttemptsMax(ofCall.attemptsMax);
+  }
+
+  function attemptsAt<Request, Result>(method: Method<Request, Result>): Call<Request, Result> {
+    let index: number | undefined;
+    return (request, options) => {
+      index = nextChannel(index);
+      return method(services[index] as Service)(request, options);
+    };
+  }
+
+  function unary<Request, Response>(
+    method: Method<Request, Promise<Response>>,
+    mayRunTwice: (request: Request) => boolean,
+  ) {
+    return async (request: Request, { deadlineMs, attemptsMax, ...rest }: CallOptions = {}): Promise<Response> => {
+      const deadline = deadlineIn(deadlineMs ?? limits.deadlineMs);
+      const retries = { attemptsMax: mayRunTwice(request) ? attemptsMaxOf({ attemptsMax }) : 1, deadline };
+      const attempt = attemptsAt(method);
+      return withRetries({ ...retries, signal: rest.signal }, () => attempt(request, { ...rest, deadline }));
+    };
+  }
+
+  function streaming<Request, Result>(method: Method<Request, Result>) {
+    return (request: Request, { deadlineMs = 0, attemptsMax: _, ...rest }: CallOptions = {}): Result =>
+      attemptsAt(method)(request, { ...rest, deadline: deadlineIn(deadlineMs) });
+  }
+
+  function methods(): UserServiceClient<CallLimits> {
+    const calls = Object.entries(UserServiceDefinition.methods).map(
+      ([name, { requestStream, responseStream, options }]) => {
+        const method = (service: Service) => service[name as keyof Service] as Call<unknown, Promise<unknown>>;
+        const isRead = 'idempotencyLevel' in options && options.idempotencyLevel === 'NO_SIDE_EFFECTS';
+        return [name, requestStream || responseStream ? streaming(method) : unary(method, () => isRead)];
+      },
+    );
+    return Object.fromEntries(calls) as UserServiceClient<CallLimits>;
+  }
+
+  return { nextChannel, attemptsMaxOf, attemptsAt, unary, methods };
+}

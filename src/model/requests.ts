@@ -9,6 +9,7 @@ import { Fault, type FaultReason, invalid, type Violation } from './fault.js';
 import { type Filter, parseFilter } from './filter.js';
 import { type OrderTerm, parseOrderBy } from './order-by.js';
 import {
+  attributesLevelsMax,
   attributesSchema,
   firstNameSchema,
   hasAtMost,
@@ -222,49 +223,64 @@ function parseUpdateMask(
   if (mask.length === 1 && mask[0] === '*') return { names: new Set(fieldNames), keys };
   const names = new Set<keyof UserFields>();
   const paths = new Set(mask);
+  const validateKey = createKeyValidator(user.attributes ?? {}, paths);
   mask.forEach((path, index) => {
     const name = fieldNames.find((known) => writable[known].path === path);
-    const refusal = validateStorable(path);
-    if (name !== undefined) names.add(name);
-    else if (refusal !== undefined) violations.push({ field: `update_mask.paths[${index}]`, description: refusal });
-    else if (path.startsWith(attributePrefix)) {
-      const key = path.slice(attributePrefix.length);
-      const wholeKey = wholeKeyOf(key, user.attributes ?? {});
-      const isWritten = wholeKey === key || paths.has('attributes') || paths.has(attributePrefix + wholeKey);
-      if (wholeKey === undefined || isWritten) keys.add(key);
-      else {
-        const description = wholeKey === camelCaseOf(key) ? camelCaseText : wholeKeyText;
-        violations.push({ field: `update_mask.paths[${index}]`, description });
-      }
-    } else {
-      const description =
-        path === '*' ? '"*" must be the only path' : `must be one of ${writablePaths.join(', ')}, attributes.KEY`;
-      violations.push({ field: `update_mask.paths[${index}]`, description });
+    if (name !== undefined) {
+      names.add(name);
+      return;
     }
+    const key = path.startsWith(attributePrefix) ? path.slice(attributePrefix.length) : undefined;
+    const unknown =
+      path === '*' ? '"*" must be the only path' : `must be one of ${writablePaths.join(', ')}, attributes.KEY`;
+    const description = validateStorable(path) ?? (key === undefined ? unknown : validateKey(key));
+    if (description !== undefined) violations.push({ field: `update_mask.paths[${index}]`, description });
+    else if (key !== undefined) keys.add(key);
   });
   return { names, keys };
 }
 
 const wholeKeyText = 'must name a whole key of attributes, as in attributes.department: a path cannot go into a value';
+const otherCaseText =
+  'names a key that user has only in another case (snake_case or camelCase). JSON changes the case of paths: use the path attributes';
+// A value cannot have more levels. The limit also bounds the time for each path.
+const dotsMax = attributesLevelsMax;
+const dotsText = `must have at most ${dotsMax} dots after "attributes.", unless user has this key: use the path attributes`;
 
-// JSON writes the path attributes.cost_center as attributes.costCenter, so a client may mean the key costCenter.
-const camelCaseText =
-  'names a key in snake_case, but user has only the same key in camelCase. JSON changes the case of paths: use the path attributes';
+/**
+ * Creates a function that returns the violation of a key in a mask, or undefined. The update removes a key that the
+ * request does not hold. If the client means a part of another key in the request, that value would be lost silently.
+ */
+function createKeyValidator(attributes: JsonObject, paths: ReadonlySet<string>): (key: string) => string | undefined {
+  const unwritten = paths.has('attributes')
+    ? []
+    : Object.keys(attributes).filter((key) => !paths.has(attributePrefix + key));
+  const otherKeys = new Set(unwritten.map(comparable));
+  const validatePath = (path: string) => {
+    let dots = 0;
+    for (let end = path.indexOf('.'); end >= 0; end = path.indexOf('.', end + 1)) {
+      if (otherKeys.has(path.slice(0, end))) return wholeKeyText;
+      if (++dots > dotsMax) return dotsText;
+    }
+    return otherKeys.has(path) ? wholeKeyText : undefined;
+  };
+
+  return (key) => {
+    if (otherKeys.size === 0 || Object.hasOwn(attributes, key)) return undefined;
+    const path = comparable(key);
+    if (path === camelCaseOf(key) && otherKeys.has(path)) return otherCaseText;
+    // google.protobuf.Struct keeps its keys in a field named `fields`.
+    return validatePath(path) ?? (path.startsWith('fields.') ? validatePath(path.slice('fields.'.length)) : undefined);
+  };
+}
+
+/** Equal for different ways to write one key: camelCase and snake_case, with quotes, dots and brackets. */
+function comparable(key: string): string {
+  return camelCaseOf(key.replaceAll('[', '.').replace(/["`\]]/g, ''));
+}
 
 function camelCaseOf(key: string): string {
   return key.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
-}
-
-/**
- * The key in the request that a path refers to: the key itself, its form in camelCase or, in paths like `address.city`,
- * `` `cost center` `` or `fields.department` (the name in google.protobuf.Struct), its first part.
- */
-function wholeKeyOf(key: string, attributes: JsonObject): string | undefined {
-  const firstParts = [key, key.replace(/^fields\./, '')].map((path) => {
-    const [, quoted, plain] = /^(?:`([^`]*)`|([^.[]+))/.exec(path) ?? [];
-    return quoted ?? plain ?? path;
-  });
-  return [key, ...firstParts, camelCaseOf(key)].find((part) => Object.hasOwn(attributes, part));
 }
 
 function isEmpty(value: string | JsonObject | undefined): boolean {

@@ -389,6 +389,17 @@ describe('parseUpdateUser', () => {
       ['attributes.tags[0]', { tags: ['a'] }],
       ['attributes.address["city"]', { address: { city: 'Paris' } }],
       ['attributes.address.', { address: null }],
+      ['attributes.a.b.c', { 'a.b': { c: 1 } }],
+      ['attributes.a.b.c', { a: { 'b.c': 1 } }],
+      ['attributes.a.b.c.d', { 'a.b.c': { d: 1 } }],
+      ['attributes.fields.a.b.c', { 'a.b': { c: 1 } }],
+      ['attributes.`a.b`.c', { 'a.b': { c: 1 } }],
+      ['attributes.`a`.`b`.c', { 'a.b': { c: 1 } }],
+      ['attributes.a.`b`', { 'a.b': 1 }],
+      ['attributes.a["b"].c', { 'a.b': { c: 1 } }],
+      ['attributes.cost_center.code', { costCenter: { code: 7 } }],
+      ['attributes.costCenter.code', { cost_center: { code: 7 } }],
+      ['attributes..a', { '': { a: 1 } }],
     ])('refuses %s if the request has the value under the whole key', (path, attributes: JsonObject) => {
       const { violations } = faultOf(() => keysOf({ ...attributes, other: 1 }, 'attributes.other', path));
       expect(violations).toEqual([
@@ -400,11 +411,17 @@ describe('parseUpdateUser', () => {
       ]);
     });
 
-    it('refuses a key in snake_case if the request has only the key in camelCase, which JSON cannot name', () => {
-      const { violations } = faultOf(() => keysOf({ costCenter: 7 }, 'attributes.cost_center'));
-      expect(violations).toEqual([
-        { field: 'update_mask.paths[0]', description: expect.stringContaining('use the path attributes') },
-      ]);
+    it('refuses a key in snake_case or camelCase if the request has it only in the other case', () => {
+      for (const [held, named] of [
+        ['costCenter', 'cost_center'],
+        ['cost_center', 'costCenter'],
+        ['main.costCenter', 'main.cost_center'],
+      ] as const) {
+        const { violations } = faultOf(() => keysOf({ [held]: 7 }, `attributes.${named}`));
+        expect(violations).toEqual([
+          { field: 'update_mask.paths[0]', description: expect.stringContaining('use the path attributes') },
+        ]);
+      }
       expect(keysOf({ costCenter: 7 }, 'attributes.cost_center', 'attributes.costCenter')).toEqual(
         new Map<string, unknown>([
           ['cost_center', undefined],
@@ -428,6 +445,32 @@ describe('parseUpdateUser', () => {
       expect(patchOf({ attributes: { address: 1 } }, ['attributes', 'attributes.address.city'])).toEqual({
         attributes: { address: 1 },
       });
+    });
+
+    it('sets a key with any number of dots, and refuses to remove one with more dots than values have levels', () => {
+      const key = 'a.'.repeat(100);
+      expect(keysOf({ [key]: 1 }, `attributes.${key}`)).toEqual(new Map([[key, 1]]));
+      expect(keysOf({ b: 1 }, `attributes.${'a.'.repeat(32)}`)).toEqual(new Map([['a.'.repeat(32), undefined]]));
+      expect(faultOf(() => keysOf({ b: 1 }, `attributes.${'a.'.repeat(33)}`)).violations).toEqual([
+        { field: 'update_mask.paths[0]', description: expect.stringContaining('at most 32 dots') },
+      ]);
+    });
+
+    it('checks the longest masks quickly', () => {
+      const attributes = Object.fromEntries(Array.from({ length: 500 }, (_, index) => ['_a`'.repeat(index), 1]));
+      const masks = [
+        Array.from({ length: 5000 }, (_, index) => `attributes.${'`_.'.repeat(10)}${index}`),
+        [`attributes.${'.'.repeat(200_000)}`],
+        [`attributes.${'_a["'.repeat(50_000)}`],
+      ];
+      const start = process.cpuUsage();
+      for (const mask of masks) {
+        try {
+          keysOf(attributes, ...mask);
+        } catch {}
+      }
+      // CPU time of this process in microseconds: tens of thousands if linear, minutes if quadratic.
+      expect(process.cpuUsage(start).user).toBeLessThan(3_000_000);
     });
 
     it('does not read inherited properties as keys', () => {

@@ -24,30 +24,41 @@ export function parseJson(text: string, readText: (literal: string) => string = 
 export const inexactNumberText =
   'A number is too large, or an integer has more digits than a double can hold. Write it as a string, in quotes.';
 
-// Matches strings, so that it skips digits in them, and long numbers, which may be inexact. It also matches an
-// unterminated string, because the time would not be linear otherwise.
-const stringOrLongNumber =
-  /"[^"\\]*(?:\\[\s\S][^"\\]*)*"?|(?<![\d.eE+-])-?(?:[1-9]\d{15,}(?:\.\d+)?(?:[eE][+-]?\d+)?|(?:0|[1-9]\d*)(?:\.\d+)?[eE]\+?\d{3,})/g;
+// Also matches strings, to skip the digits in them. It matches an unterminated string too, because the time would not
+// be linear otherwise.
+const stringOrNumber = /"[^"\\]*(?:\\[\s\S][^"\\]*)*"?|(?<![\d.eE+-])-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
 
 /** Replaces each number of a JSON text that JSON.parse would silently change (isExactNumber). */
 export function replaceInexactNumbers(text: string, replace: (literal: string) => string): string {
-  // Most texts have no long numbers. This check takes a tenth of the time.
-  if (!/\d{16}|[eE]\+?\d{3}/.test(text)) return text;
-  return text.replaceAll(stringOrLongNumber, (token) =>
+  // Other numbers have at most 15 digits and are not too large. This check takes a tenth of the time.
+  if (!/\d{16}|\.\d+[eE]|[eE]\+?\d{3}/.test(text)) return text;
+  return text.replaceAll(stringOrNumber, (token) =>
     token.startsWith('"') || isExactNumber(token) ? token : replace(token),
   );
 }
 
 /**
- * Whether a number in JSON keeps its value as a double. An integer must be exact, or have the digits that its double is
- * printed with. Decimals may be rounded to the nearest double. A number that is too large would become Infinity.
+ * Whether a number in JSON keeps its value as a double. An integer, however it is written, must be exact, or equal to
+ * what its double is printed as. Other numbers are rounded to the nearest double. A number that is too large would
+ * become Infinity.
  */
 export function isExactNumber(literal: string): boolean {
   const value = Number(literal);
-  if (!Number.isFinite(value)) return false;
-  const [, integer] = /^(-?\d+)(?:\.0+)?$/.exec(literal) ?? [];
-  if (integer === undefined || Number.isSafeInteger(value)) return true;
-  return String(value) === integer || BigInt(value) === BigInt(integer);
+  if (!Number.isInteger(value) || Number.isSafeInteger(value)) return Number.isFinite(value);
+  const integer = integerOf(literal);
+  return integer === undefined || integer === BigInt(value) || integer === integerOf(String(value));
+}
+
+/** The exact value of a literal, which a double must be able to represent roughly, or undefined if it has a fraction. */
+function integerOf(literal: string): bigint | undefined {
+  const [, sign = '', whole = '', fraction = '', exponent = '0'] =
+    /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(literal) ?? [];
+  const digits = whole + fraction;
+  // Not by a pattern, because /0+$/ takes quadratic time.
+  let length = digits.length;
+  while (digits[length - 1] === '0') length--;
+  const zeros = Number(exponent) - fraction.length + digits.length - length;
+  return zeros < 0 ? undefined : BigInt(`${sign}${digits.slice(0, length)}${'0'.repeat(zeros)}`);
 }
 
 /** Whether a JSON text has a number that JSON.parse would silently change (isExactNumber). */

@@ -49,6 +49,13 @@ describe('parseJson', () => {
   });
 });
 
+/** The digits of a large number as JavaScript prints it, without an exponent. */
+const digitsOf = (value: number): string => {
+  const [mantissa = '', exponent = '0'] = String(value).split('e+');
+  const [whole = '', fraction = ''] = mantissa.split('.');
+  return whole + fraction.padEnd(Number(exponent), '0');
+};
+
 const inexactLiterals = [
   '9007199254740993',
   '-9007199254740993',
@@ -60,6 +67,20 @@ const inexactLiterals = [
   '1e0400',
   '9'.repeat(400),
   `${'9'.repeat(310)}e1`,
+  '9007199254740993e0',
+  '9007199254740993E+00',
+  '9.007199254740993e15',
+  '9.007199254740993e+0015',
+  '-900719925474099.3e1',
+  '90071992547409930e-1',
+  '9007199254740993000.000e-003',
+  '184467440737095516.15e2',
+  '0.9007199254740993e16',
+  '0.00000000009007199254740993e26',
+  '123456789.0123456789e10',
+  `9007199254740993.${'0'.repeat(1000)}`,
+  `0.${'0'.repeat(1000)}9007199254740993e1016`,
+  `9007199254740993${'0'.repeat(1000)}e-1000`,
 ];
 const exactLiterals = [
   '9007199254740991',
@@ -76,6 +97,20 @@ const exactLiterals = [
   '1e23',
   '0.00000000000000000001',
   '-0',
+  '-0.0e5',
+  '9007199254740992e0',
+  '9.007199254740994e15',
+  '90071992547409920e-1',
+  '90071992547409935e-1',
+  '9.0071992547409935e15',
+  '1.8446744073709552e19',
+  '123456789012345680e3',
+  '1.7976931348623157e308',
+  '0.1e2',
+  '1e-99999999999999999999',
+  `0e${'9'.repeat(1000)}`,
+  `1e-${'9'.repeat(1000)}`,
+  `0.${'0'.repeat(1000)}1e1001`,
 ];
 
 describe('numbers that a double cannot hold', () => {
@@ -120,6 +155,32 @@ describe('numbers that a double cannot hold', () => {
     );
   });
 
+  it('are integers in any spelling that BigInt reads as another number', () => {
+    const spelling = fc.record({
+      digits: fc.bigInt({ min: 1n, max: 2n ** 70n }).map(String),
+      zeros: fc.nat(3),
+      shift: fc.integer({ min: -25, max: 25 }),
+      sign: fc.constantFrom('', '-'),
+    });
+    fc.assert(
+      fc.property(spelling, ({ digits, zeros, shift, sign }) => {
+        const exact = `${sign}${digits}${'0'.repeat(zeros)}`;
+        const text = exact.replace('-', '').padStart(26, '0');
+        const at = text.length - Math.max(shift, 0);
+        const fraction = text.slice(at);
+        const whole = text.slice(0, at).replace(/^0+(?=\d)/, '');
+        const moved = `${sign}${whole}${fraction === '' ? '' : `.${fraction}`}${'0'.repeat(Math.max(-shift, 0))}`;
+        const literal = fraction === '' ? `${moved}e${Math.min(shift, 0)}` : `${moved}e${shift}`;
+        const isKept = BigInt(Number(exact)) === BigInt(exact) || BigInt(digitsOf(Number(exact))) === BigInt(exact);
+        expect([literal, isExactNumber(literal), hasInexactNumber(`[1,${literal}]`)]).toEqual([
+          literal,
+          isKept,
+          !isKept,
+        ]);
+      }),
+    );
+  });
+
   it('never make malformed JSON well-formed', () => {
     const part = fc.constantFrom('9007199254740993', '1e400', '-', '.', '0', 'e', '"', '\\', ',', '[', ']', ' ');
     const isJson = (text: string) => {
@@ -141,9 +202,12 @@ describe('numbers that a double cannot hold', () => {
 
   it('are found in a time that does not depend on the content', () => {
     const start = process.cpuUsage();
-    for (const unit of ['\\"', '"', '1', '0.1', '[1,', '1e1', '-', '\\', 'e123']) {
+    for (const unit of ['\\"', '"', '1', '0', '0.1', '[1,', '1e1', '-', '\\', 'e123', '.', '9e9']) {
       hasInexactNumber(`${unit.repeat(1_000_000 / unit.length)}1234567890123456`);
       hasInexactNumber(`"${unit.repeat(1_000_000 / unit.length)}1234567890123456`);
+      hasInexactNumber(
+        `[${unit.repeat(1_000_000 / unit.length)}e-999999,1.${unit.repeat(1_000_000 / unit.length)}e999999]`,
+      );
     }
     // CPU time of this process in microseconds: tens of thousands if linear, minutes if quadratic.
     expect(process.cpuUsage(start).user).toBeLessThan(10_000_000);

@@ -2,6 +2,7 @@
  * The user, and the rules for its fields. This is the only file that checks them. It knows neither the wire format nor
  * the table.
  */
+import { isIPv6, SocketAddress } from 'node:net';
 import { domainToASCII, domainToUnicode } from 'node:url';
 import { z } from 'zod';
 import { invalid, type Violation } from './fault.js';
@@ -75,11 +76,14 @@ export function validateStorable(text: string): string | undefined {
   return undefined;
 }
 
-// Invisible characters: white space, format characters, fillers, the empty Braille pattern and the null notehead.
-const onlyInvisible = /^[\s\p{Cf}\p{Default_Ignorable_Code_Point}\u2800\u{1d159}]*$/u;
+// Characters without an image of their own: format characters, private and unassigned ones, fillers, the empty Braille
+// pattern, the (object) replacement character, the null notehead and blank hieroglyphs.
+const invisible =
+  '\\p{Cf}\\p{Co}\\p{Cn}\\p{Default_Ignorable_Code_Point}\\u2800\\ufffc\\ufffd\\u{1d159}\\u{13441}\\u{13442}';
+const onlyBlanks = new RegExp(`^[\\s\\p{M}${invisible}]*$`, 'u');
 
 function validateName(text: string, required: boolean): string | undefined {
-  if (required && onlyInvisible.test(text)) return `must have 1 to ${namesCharactersMax} characters, not only blanks`;
+  if (required && onlyBlanks.test(text)) return `must have 1 to ${namesCharactersMax} characters, not only blanks`;
   if (!hasAtMost(text, namesCharactersMax)) return `must have at most ${namesCharactersMax} characters`;
   if (/\p{Cc}/u.test(text)) return 'must not contain control characters';
   return validateStorable(text);
@@ -89,10 +93,11 @@ function validateName(text: string, required: boolean): string | undefined {
 const emailForm =
   /^(?:[\w!#$%&'*+/=?^`{|}~\u0080-\u{10ffff}-]+(?:\.[\w!#$%&'*+/=?^`{|}~\u0080-\u{10ffff}-]+)*|"(?:[^"\\]|\\.)+")@(?:[a-z0-9\u0080-\u{10ffff}](?:[a-z0-9\u0080-\u{10ffff}-]*[a-z0-9\u0080-\u{10ffff}])?(?:\.[a-z0-9\u0080-\u{10ffff}](?:[a-z0-9\u0080-\u{10ffff}-]*[a-z0-9\u0080-\u{10ffff}])?)*|\[(?:[0-9.]+|ipv6:[a-f0-9:.]+)\])$/iu;
 
-// Invisible, private and unassigned characters, noncharacters and U+FFFD. The emoji selector is allowed after an emoji.
-// hasMisplacedJoiner has the rule for joiners.
-const neverInEmails =
-  /(?!\u200c|\u200d|\ufe0f)[\p{Cf}\p{Co}\p{Cn}\p{Default_Ignorable_Code_Point}\u2800\ufffd\u{1d159}]|(?<!\p{Extended_Pictographic})\ufe0f/u;
+// The emoji selector is allowed after an emoji. hasMisplacedJoiner has the rule for joiners.
+const neverInEmails = new RegExp(
+  `(?!\\u200c|\\u200d|\\ufe0f)[${invisible}]|(?<!\\p{Extended_Pictographic})\\ufe0f`,
+  'u',
+);
 const invisibleText = 'must not contain invisible, private or unassigned characters';
 
 /** Returns the violation of a new email, or undefined. */
@@ -118,17 +123,29 @@ function hasMisplacedJoiner(text: string): boolean {
 const ipv4Form = /^(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!$)|$)){4}$/;
 
 function validateDomain(domain: string): string | undefined {
-  if (domain.startsWith('[')) {
-    const address = domain.slice(1, -1);
-    const isIPv6 = /^ipv6:/i.test(address);
-    const isValid = isIPv6 ? URL.canParse(`http://[${address.slice('ipv6:'.length)}]`) : ipv4Form.test(address);
-    return isValid ? undefined : 'must have a valid IP address in brackets';
+  if (domain.startsWith('[')) return validateAddressLiteral(domain.slice(1, -1));
+  // RFC 3696, 2. Programs would take such a domain for an IP address.
+  if (/(?:^|\.)\d+$/.test(domain)) {
+    return 'must have a domain whose last part is not a number; an IP address needs brackets, like ada@[192.0.2.1]';
   }
   if (!/[^\0-\x7f]|(?:^|\.)xn--/i.test(domain)) return validateDomainLength(domain);
   // A letter takes at least one byte in ASCII. Node is slow for labels that are too long.
   if (domain.split('.').some((label) => !hasAtMost(label, labelBytesMax))) return domainLengthText;
   const ascii = domainToASCII(domain);
   return validateDomainLength(ascii) ?? (isSameDomain(domain, ascii) ? undefined : domainText);
+}
+
+/** Allows one spelling of each address, because two spellings would be two users. */
+function validateAddressLiteral(literal: string): string | undefined {
+  const [, address] = /^ipv6:(.*)$/is.exec(literal) ?? [];
+  if (address === undefined ? !ipv4Form.test(literal) : !isIPv6(address)) {
+    return 'must have a valid IP address in brackets';
+  }
+  // SocketAddress has the canonical spelling. Case does not matter in emails.
+  if (address === undefined || new SocketAddress({ address, family: 'ipv6' }).address === address.toLowerCase()) {
+    return undefined;
+  }
+  return 'must have the IPv6 address in its shortest form (RFC 5952), like [IPv6:2001:db8::1]';
 }
 
 const labelBytesMax = 63;

@@ -90,6 +90,17 @@ describe('a name', () => {
     ['tag characters', '\u{e0041}\u{e007f}'],
     ['a null notehead', '\u{1d159}'],
     ['an annotation anchor', '\ufff9'],
+    ['a combining mark', '\u0301'],
+    ['an enclosing mark', '\u20dd'],
+    ['a spacing mark', '\u0903'],
+    ['a private character', '\ue000'],
+    ['a private character of another plane', '\u{10fffd}'],
+    ['an unassigned character', '\u0378'],
+    ['a noncharacter', '\uffff'],
+    ['an object replacement character', '\ufffc'],
+    ['a replacement character', '\ufffd'],
+    ['a blank hieroglyph', '\u{13441}'],
+    ['half a blank hieroglyph', '\u{13442}'],
     ['several of these and blanks', ' \u200b\u2800\u3164\u00a0\u202e'],
   ])('that has only %s is not a first name', (_, name) => {
     expect(refusalOf(firstNameSchema, name)).toBe('must have 1 to 256 characters, not only blanks');
@@ -100,6 +111,8 @@ describe('a name', () => {
     ['Persian with a zero-width non-joiner', 'می\u200cخواهم'],
     ['a Hangul filler before a vowel', '\u115fᅡ'],
     ['a letter after a byte order mark', '\ufeffA'],
+    ['a letter and a private character', 'A\ue000'],
+    ['a Thai vowel sign between letters', 'กิน'],
   ])('may have invisible and visible characters: %s', (_, name) => {
     expect(parseWith(firstNameSchema, name)).toBe(name);
   });
@@ -148,7 +161,11 @@ describe('an email', () => {
     'ada@💩.la',
     'ada@[IPv6:::ffff:127.0.0.1]',
     'ada@[255.249.10.0]',
-    'ada@1.2',
+    'ada@[IPv6:::1]',
+    'ada@[ipv6:2001:DB8:0:0:1::]',
+    'ada@1.example',
+    'ada@1.2a',
+    'ada@1-2',
   ])('may be %s', (email) => {
     expect(validateEmail(email)).toBeUndefined();
   });
@@ -225,6 +242,8 @@ describe('an email', () => {
     ['an empty Braille pattern', '\u2800'],
     ['a null notehead', '\u{1d159}'],
     ['an annotation anchor', '\ufff9'],
+    ['an object replacement character', '\ufffc'],
+    ['a blank hieroglyph', '\u{13441}'],
     ['a joiner between Latin letters', '\u200d'],
     ['a non-joiner between Latin letters', '\u200c'],
     ['an emoji selector after a letter', '\ufe0f'],
@@ -259,6 +278,31 @@ describe('an email', () => {
     'must not have the address [%s]',
     (address) => {
       expect(validateEmail(`ada@[${address}]`)).toMatch(/must have a valid IP address|must be one email address/);
+    },
+  );
+
+  it.each([
+    'IPv6:0:0:0:0:0:0:0:1',
+    'IPv6:0000:0000:0000:0000:0000:0000:0000:0001',
+    'IPv6:::0001',
+    'IPv6:::0:1',
+    'IPv6:2001:db8:0::1',
+    'IPv6:2001:0db8::1',
+    'IPv6:2001:db8::0:0:1:0:0',
+    'IPv6:::ffff:7f00:1',
+    'IPv6:2001:db8::1:0.0.0.1',
+  ])('must not have the address [%s], which has a shorter spelling', (address) => {
+    expect(validateEmail(`ada@[${address}]`)).toBe(
+      'must have the IPv6 address in its shortest form (RFC 5952), like [IPv6:2001:db8::1]',
+    );
+  });
+
+  it.each(['1.2.3.4', '127.1', '999', '1', 'a.1', 'mail.example.007', 'bücher.1', '0x7f.1'])(
+    'must not have the domain %s, whose last label has only digits',
+    (domain) => {
+      expect(validateEmail(`ada@${domain}`)).toBe(
+        'must have a domain whose last part is not a number; an IP address needs brackets, like ada@[192.0.2.1]',
+      );
     },
   );
 

@@ -79,11 +79,6 @@ export function readMessage<Message>(type: Shape<Message>, bytes: Uint8Array, el
   return message;
 }
 
-/** Returns the number of fields that were read of the last message. */
-export function fieldsRead(): number {
-  return fieldCount;
-}
-
 /** A string. If the field occurs several times, the last value counts. */
 export function text<Name extends string>(number: number, name: Name): Field<Record<Name, string | undefined>> {
   return {
@@ -357,7 +352,8 @@ function readDouble(end: number): number {
   const start = position;
   position += 8;
   if (position > end) throw malformed();
-  return buffer.readDoubleLE(start);
+  // jsonb has no -0. So the answer of a create has the same value as later reads.
+  return buffer.readDoubleLE(start) + 0;
 }
 
 /** Reads an unsigned number. A number above 2 ** 53 is inexact, but stays above it. */

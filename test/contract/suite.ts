@@ -84,6 +84,12 @@ export function describeContract(transport: string, client: () => CallingClient)
         expect((await create({ attributes: {} })).attributes).toBeUndefined();
       });
 
+      it('returns -0 in attributes as 0', async () => {
+        const user = await create({ attributes: { zeros: [-0] } });
+        expect(user.attributes).toStrictEqual({ zeros: [0] });
+        expect(await get(user.id)).toStrictEqual(user);
+      });
+
       it('counts characters as code points', async () => {
         const user = await create({ firstName: '🦊'.repeat(256) });
         expect((await get(user.id))?.firstName).toBe('🦊'.repeat(256));

@@ -328,7 +328,9 @@ async function openSession(
     // Poolers give their clients invented process ids.
     const isPooled = backendPid !== processIdOf(client);
     const openAnother = () => createClient(options.connectTimeoutMs).connect();
-    if (isPooled && keepsState && (await switchesServers(client, openAnother))) throw poolerSwitches();
+    if (isPooled && keepsState && (await switchesServers(client, openAnother, options.connectTimeoutMs))) {
+      throw poolerSwitches();
+    }
     // Such a pooler may give the server connection to its next client with temporary tables and settings.
     isLeftToOthers = isPooled && keepsState;
   } catch (error) {

@@ -9,8 +9,21 @@ import type pg from 'pg';
 // One round detects PgBouncer if nothing else runs. More rounds help if other clients use connections in between.
 const rounds = 6;
 
-/** Runs statements on the client and on another connection to the same address, which it closes. */
-export async function switchesServers(client: pg.Client, openAnother: () => Promise<pg.Client>): Promise<boolean> {
+const pidText = 'select pg_catalog.pg_backend_pid() as pid';
+
+/**
+ * Runs statements on the client and on another connection to the same address, which it closes. Throws if the client does
+ * not answer one of them in time; `openAnother` sets the timeout of the other connection.
+ */
+export async function switchesServers(
+  client: pg.Client,
+  openAnother: () => Promise<pg.Client>,
+  timeoutMs: number,
+): Promise<boolean> {
+  const backendPid = async (of: pg.Client) => {
+    const query: pg.QueryConfig & { query_timeout: number } = { text: pidText, query_timeout: timeoutMs };
+    return (await of.query<{ pid: number }>(query)).rows[0]?.pid;
+  };
   const first = await backendPid(client);
   const other = await openAnother();
   try {
@@ -26,9 +39,4 @@ export async function switchesServers(client: pg.Client, openAnother: () => Prom
   } finally {
     other.end().catch(() => {});
   }
-}
-
-async function backendPid(client: pg.Client): Promise<number | undefined> {
-  const { rows } = await client.query<{ pid: number }>('select pg_catalog.pg_backend_pid() as pid');
-  return rows[0]?.pid;
 }

@@ -25,7 +25,7 @@ export interface User {
    * or lower case. Responses have it in lower case.
    */
   id: string;
-  /** Required. 1 to 256 characters, but not only blanks and invisible characters. */
+  /** Required. 1 to 256 characters, but not only blanks, combining marks and invisible characters. */
   firstName: string;
   /** At most 256 characters. Empty if the person has a single name. */
   lastName: string;
@@ -34,6 +34,8 @@ export interface User {
    * allowed. The server refuses:
    * - invisible, private and unassigned characters;
    * - invalid domains, and domains with full-width letters or dots;
+   * - domains whose last label is a number, such as "192.0.2.1": an IP address needs brackets, as in "ada@[192.0.2.1]";
+   * - IPv6 addresses that are not in their shortest form (RFC 5952), which is like "[IPv6:2001:db8::1]";
    * - domains of more than 253 bytes in ASCII, or with a label of more than 63 bytes.
    *
    * Unique in the directory. Two emails are the same if they differ only in these ways:

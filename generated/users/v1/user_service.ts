@@ -75,8 +75,11 @@ export interface UpdateUserRequest {
    *
    * These paths are INVALID_ARGUMENT:
    * - An unknown or output-only path.
-   * - A path into the value of a key ("attributes.address.city") or a path with quotes, if user has a value under the
-   *   key that the path begins with. Name the whole key instead.
+   * - A path into the value of a key ("attributes.address.city") or a path with quotes, if user has a value under a key
+   *   that the path begins with. Name the whole key instead.
+   * - A key that user has only in the other case (snake_case or camelCase), because JSON changes the case of paths. Use
+   *   the path "attributes" instead.
+   * - A key with more than 32 dots that user does not have, if user has other keys that the mask does not name.
    */
   updateMask: string[] | undefined;
 }

@@ -17,7 +17,12 @@ import {
   settingsSql,
   types,
 } from './connection.js';
-import { DirectoryRow, RequestIdRow, UserRow } from './entities.js';
+import { ChangeFeedRow } from './entities/change-feed-row.js';
+import { ChangeRow } from './entities/change-row.js';
+import { DirectoryRow } from './entities/directory-row.js';
+import { moreTypes } from './entities/postgres-types.js';
+import { RequestIdRow } from './entities/request-id-row.js';
+import { UserRow } from './entities/user-row.js';
 import { faultOf, isConnectionLost, isReadOnly, lostRace } from './errors.js';
 import { migrations, migrationsTableName } from './migrations.js';
 import { createPoolConnections, type InUse } from './pool-connections.js';
@@ -369,14 +374,16 @@ export function poolerSwitches(): Fault {
 
 /** `pool` has more options for the driver's pool. */
 export function createDataSource(options: DatabaseOptions, pool: object): DataSource {
-  return new DataSource({
+  const dataSource = new DataSource({
     type: 'postgres',
     url: options.url,
     applicationName,
-    entities: [UserRow, RequestIdRow, DirectoryRow],
+    entities: [UserRow, RequestIdRow, DirectoryRow, ChangeRow, ChangeFeedRow],
     migrations: [...migrations],
     migrationsTableName,
     installExtensions: false,
+    // Makes TypeORM generate UUIDs with gen_random_uuid(), which no longer needs this extension.
+    uuidExtension: 'pgcrypto',
     logging: false,
     // An idle connection that breaks is replaced when it is needed.
     poolErrorHandler: () => {},
@@ -393,6 +400,8 @@ export function createDataSource(options: DatabaseOptions, pool: object): DataSo
       ...pool,
     },
   });
+  dataSource.driver.supportedDataTypes.push(...moreTypes);
+  return dataSource;
 }
 
 // Postgres keeps the plan of a named statement. A plan from the time of few users would read the whole table until the

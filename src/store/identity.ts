@@ -1,6 +1,6 @@
 /** The identity of the directory: read once at the start, and equal in all processes on one database. */
 import type { Database } from '../database/database.js';
-import { DirectoryRow } from '../database/entities.js';
+import { DirectoryRow } from '../database/entities/directory-row.js';
 
 export interface DirectoryIdentity {
   id: string;

@@ -28,7 +28,7 @@ async function runMigrate({ terminal, signal }: Context, direction: 'up' | 'down
   if (direction === 'status') {
     for (const name of applied) lines.push(`  applied  ${name}`);
     for (const name of pending) lines.push(`  pending  ${name}`);
-    for (const name of unknown) lines.push(`  unknown  ${name} (from a newer version)`);
+    for (const name of unknown) lines.push(`  unknown  ${name} (from another version)`);
   }
   await print(terminal.stdout, `${lines.join('\n')}\n`);
 }

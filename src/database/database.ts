@@ -6,7 +6,7 @@
 import 'reflect-metadata';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
-import { DataSource } from 'typeorm';
+import { DataSource, type MigrationInterface } from 'typeorm';
 import { Fault } from '../model/fault.js';
 import {
   applicationName,
@@ -373,13 +373,17 @@ export function poolerSwitches(): Fault {
 }
 
 /** `pool` has more options for the driver's pool. */
-export function createDataSource(options: DatabaseOptions, pool: object): DataSource {
+export function createDataSource(
+  options: DatabaseOptions,
+  pool: object,
+  known: readonly (new () => MigrationInterface)[] = migrations,
+): DataSource {
   const dataSource = new DataSource({
     type: 'postgres',
     url: options.url,
     applicationName,
     entities: [UserRow, RequestIdRow, DirectoryRow, ChangeRow, ChangeFeedRow],
-    migrations: [...migrations],
+    migrations: [...known],
     migrationsTableName,
     installExtensions: false,
     // Makes TypeORM generate UUIDs with gen_random_uuid(), which no longer needs this extension.

@@ -4,7 +4,7 @@
  * Each call is one transaction.
  */
 import type pg from 'pg';
-import { MigrationExecutor, type QueryRunner } from 'typeorm';
+import { MigrationExecutor, type MigrationInterface, type QueryRunner } from 'typeorm';
 import { prepareConnection } from './connection.js';
 import { createDataSource, type DatabaseOptions } from './database.js';
 import { faultOf } from './errors.js';
@@ -15,7 +15,7 @@ export interface MigrationStatus {
   applied: string[];
   /** Known to this version but not in the database. */
   pending: string[];
-  /** In the database but unknown to this version, so a newer Roster has migrated it. */
+  /** In the database but unknown to this version. */
   unknown: string[];
 }
 
@@ -24,54 +24,70 @@ export interface MigrationResult extends MigrationStatus {
   changed: string[];
 }
 
-/** Thrown if the database's schema is newer than this program. */
-export class SchemaTooNewError extends Error {
-  override readonly name = 'SchemaTooNewError';
+/** The class of a migration, whose name ends in its number. */
+export type Migration = new () => MigrationInterface;
 
-  constructor(unknown: readonly string[]) {
+/** Thrown if the database has migrations that this program does not have. */
+export class UnknownMigrationsError extends Error {
+  override readonly name = 'UnknownMigrationsError';
+
+  constructor(unknown: readonly string[], known: readonly Migration[]) {
+    const names = unknown.join(', ');
     super(
-      `The database's schema is newer than this Roster. It has migrations that this version does not know: ${unknown.join(', ')}. ` +
-        'Run the newer version, or undo these migrations with it first.',
+      unknown.some((name) => numberOf(name) > Math.max(...known.map((migration) => numberOf(migration.name))))
+        ? `The database's schema is newer than this Roster. It has migrations that this version does not know: ${names}. ` +
+            'Run the newer version, or undo these migrations with it first.'
+        : `The database was created by a development version of Roster. It has migrations that no release has: ${names}. ` +
+            'Move its users as docs/operations.md describes, or use an empty database.',
     );
   }
+}
+
+function numberOf(migration: string): number {
+  return Number(/\d+$/.exec(migration)?.[0]);
 }
 
 // "roster" in ASCII. Any number works that no other program locks.
 const lockKey = 0x726f_7374_6572;
 
-/** Applies all pending migrations. Throws SchemaTooNewError. */
-export function migrateUp(options: DatabaseOptions): Promise<MigrationResult> {
-  return withLock(options, async (executor, runner) => {
-    const before = await readStatus(runner);
-    if (before.unknown.length > 0) throw new SchemaTooNewError(before.unknown);
-    const changed = before.pending.length === 0 ? [] : await executor.executePendingMigrations();
-    return { ...(await readStatus(runner)), changed: changed.map((migration) => migration.name) };
+/** Applies all pending migrations. Throws UnknownMigrationsError. */
+export function migrateUp(
+  options: DatabaseOptions,
+  known: readonly Migration[] = migrations,
+): Promise<MigrationResult> {
+  return withLock(options, known, async (executor, runner) => {
+    const { pending } = await checkedStatus(runner, known);
+    const changed = pending.length === 0 ? [] : await executor.executePendingMigrations();
+    return { ...(await readStatus(runner, known)), changed: changed.map((migration) => migration.name) };
   });
 }
 
-/** Undoes the last migration, if any. Throws SchemaTooNewError. */
-export function migrateDown(options: DatabaseOptions): Promise<MigrationResult> {
-  return withLock(options, async (executor, runner) => {
-    const before = await readStatus(runner);
-    if (before.unknown.length > 0) throw new SchemaTooNewError(before.unknown);
-    const last = before.applied.at(-1);
+/** Undoes the last migration, if any. Throws UnknownMigrationsError. */
+export function migrateDown(
+  options: DatabaseOptions,
+  known: readonly Migration[] = migrations,
+): Promise<MigrationResult> {
+  return withLock(options, known, async (executor, runner) => {
+    const last = (await checkedStatus(runner, known)).applied.at(-1);
     if (last !== undefined) await executor.undoLastMigration();
-    return { ...(await readStatus(runner)), changed: last === undefined ? [] : [last] };
+    return { ...(await readStatus(runner, known)), changed: last === undefined ? [] : [last] };
   });
 }
 
 export function migrationStatus(options: DatabaseOptions): Promise<MigrationStatus> {
-  return withLock(options, (_executor, runner) => readStatus(runner));
+  return withLock(options, migrations, (_executor, runner) => readStatus(runner, migrations));
 }
 
 async function withLock<T>(
   options: DatabaseOptions,
+  known: readonly Migration[],
   work: (executor: MigrationExecutor, runner: QueryRunner) => Promise<T>,
 ): Promise<T> {
   // A migration, or waiting for another process's migration, may take longer than any statement of a call.
   const dataSource = createDataSource(
     { ...options, url: options.directUrl ?? options.url, connectionsMax: 1, statementTimeoutMs: 0, lockTimeoutMs: 0 },
     { onConnect: (client: pg.Client) => prepareConnection(client, options.connectTimeoutMs) },
+    known,
   );
   try {
     await dataSource.initialize();
@@ -101,16 +117,22 @@ async function withLock<T>(
   }
 }
 
-async function readStatus(runner: QueryRunner): Promise<MigrationStatus> {
+async function checkedStatus(runner: QueryRunner, known: readonly Migration[]): Promise<MigrationStatus> {
+  const status = await readStatus(runner, known);
+  if (status.unknown.length > 0) throw new UnknownMigrationsError(status.unknown, known);
+  return status;
+}
+
+async function readStatus(runner: QueryRunner, known: readonly Migration[]): Promise<MigrationStatus> {
   const [table] = await runner.query('select to_regclass($1) is not null as is_there', [migrationsTableName]);
   const rows: { name: string }[] = table.is_there
     ? await runner.query(`select name from ${migrationsTableName} order by timestamp`)
     : [];
   const applied = rows.map((row) => row.name);
-  const known = migrations.map((migration) => migration.name);
+  const names = known.map((migration) => migration.name);
   return {
     applied,
-    pending: known.filter((name) => !applied.includes(name)),
-    unknown: applied.filter((name) => !known.includes(name)),
+    pending: names.filter((name) => !applied.includes(name)),
+    unknown: applied.filter((name) => !names.includes(name)),
   };
 }

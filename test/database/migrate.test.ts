@@ -1,7 +1,9 @@
 /** Migrations must run completely or not at all, and only once with concurrent processes. */
 import { readdir } from 'node:fs/promises';
+import pg from 'pg';
+import type { MigrationInterface, QueryRunner } from 'typeorm';
 import { describe, expect, it } from 'vitest';
-import { migrateDown, migrateUp, migrationStatus, SchemaTooNewError } from '../../src/database/migrate.js';
+import { migrateDown, migrateUp, migrationStatus, UnknownMigrationsError } from '../../src/database/migrate.js';
 import { migrations, migrationsTableName } from '../../src/database/migrations.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { databaseOptions } from '../support/open-database.js';
@@ -27,7 +29,7 @@ const onEmptyDatabase = (work: (database: TestDatabase) => Promise<void>) => onD
 describe('migrations', () => {
   it('are all in the list, in the order of their numbers', async () => {
     const files = (await readdir(new URL('../../migrations', import.meta.url))).filter((file) => file.endsWith('.ts'));
-    // 1-create-users.ts contains CreateUsers1.
+    // 1-create-tables.ts contains CreateTables1.
     const listed = names.map((name) =>
       name.replace(/^(.*?)(\d+)$/, (_, words: string, number: string) => {
         return `${number}${words.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}.ts`;
@@ -111,10 +113,22 @@ describe('migrations', () => {
       const options = databaseOptions(database.url);
       const newer = 'FromTheFuture9999999999999';
       await database.query(`insert into ${migrationsTableName} (timestamp, name) values (9999999999999, $1)`, [newer]);
-      await expect(migrateUp(options)).rejects.toThrow(SchemaTooNewError);
-      await expect(migrateUp(options)).rejects.toThrow(newer);
-      await expect(migrateDown(options)).rejects.toThrow(SchemaTooNewError);
+      await expect(migrateUp(options)).rejects.toThrow(UnknownMigrationsError);
+      await expect(migrateUp(options)).rejects.toThrow(
+        `newer than this Roster. It has migrations that this version does not know: ${newer}.`,
+      );
+      await expect(migrateDown(options)).rejects.toThrow(UnknownMigrationsError);
       expect(await migrationStatus(options)).toEqual({ applied: [...names, newer], pending: [], unknown: [newer] });
+      expect(await database.query('select from users')).toEqual([]);
+    }));
+
+  it('reject a database of a development version, and say what to do', () =>
+    onDatabase(async (database) => {
+      const old = 'CreateUsers1795305600000';
+      await database.query(`update ${migrationsTableName} set timestamp = 1795305600000, name = $1`, [old]);
+      await expect(migrateUp(databaseOptions(database.url))).rejects.toThrow(
+        `created by a development version of Roster. It has migrations that no release has: ${old}. Move its users as docs/operations.md describes`,
+      );
       expect(await database.query('select from users')).toEqual([]);
     }));
 
@@ -135,5 +149,78 @@ describe('migrations', () => {
       const made = await database.query(`select from pg_class where relnamespace = 'directory_of_ours'::regnamespace`);
       expect(made).not.toEqual([]);
       expect(await database.query(`select from pg_class where relnamespace = 'public'::regnamespace`)).toEqual([]);
+    }));
+});
+
+/** Emails that differ only in dots become one email. */
+class IgnoreDots9000000000000 implements MigrationInterface {
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query('drop index users_email_key');
+    await runner.query('alter function email_key(text) rename to email_key_before');
+    await runner.query(`
+      create function email_key(email text) returns text immutable parallel safe language sql
+      return replace(email_key_before(email), '.', '')`);
+    const same = await runner.query('select from users group by email_key(email) having count(*) > 1');
+    if (same.length > 0) throw new Error('The schema was not changed, because two users have one email.');
+    await runner.query('create unique index users_email_key on users (email_key(email))');
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query('drop index users_email_key');
+    await runner.query('drop function email_key(text)');
+    await runner.query('alter function email_key_before(text) rename to email_key');
+    await runner.query('create unique index users_email_key on users (email_key(email))');
+  }
+}
+
+describe('a migration of the next version', () => {
+  const next = [...migrations, IgnoreDots9000000000000];
+  const insert = (database: TestDatabase, email: string) =>
+    database.query(`insert into users (id, first_name, email) values (gen_random_uuid(), 'Ada', $1)`, [email]);
+
+  it('is applied to a database with users, and can be undone', () =>
+    onDatabase(async (database) => {
+      const options = databaseOptions(database.url);
+      const before = await dumpSchema(database);
+      await insert(database, 'ada.lovelace@x');
+      expect((await migrateUp(options, next)).changed).toEqual([IgnoreDots9000000000000.name]);
+      await expect(insert(database, 'adalovelace@x')).rejects.toMatchObject({ constraint: 'users_email_key' });
+      await expect(migrateUp(options)).rejects.toThrow(UnknownMigrationsError);
+      expect((await migrateDown(options, next)).changed).toEqual([IgnoreDots9000000000000.name]);
+      expect(await dumpSchema(database)).toBe(before);
+      await insert(database, 'adalovelace@x');
+    }));
+
+  it('changes nothing if it fails, and its error says why', () =>
+    onDatabase(async (database) => {
+      const options = databaseOptions(database.url);
+      const before = await dumpSchema(database);
+      await insert(database, 'ada.lovelace@x');
+      await insert(database, 'adalovelace@x');
+      await expect(migrateUp(options, next)).rejects.toThrow(
+        /^The schema was not changed, because two users have one email\.$/,
+      );
+      expect(await dumpSchema(database)).toBe(before);
+      await database.query(`delete from users where email = 'adalovelace@x'`);
+      expect((await migrateUp(options, next)).changed).toEqual([IgnoreDots9000000000000.name]);
+    }));
+
+  it('applies to connections that were open before', () =>
+    onDatabase(async (database) => {
+      const client = new pg.Client({ connectionString: database.url });
+      await client.connect();
+      try {
+        const text = `insert into users (id, first_name, email) values (gen_random_uuid(), 'Ada', $1) on conflict (email_key(email)) do nothing`;
+        const inserted = async (email: string) =>
+          (await client.query({ name: 'insert', text, values: [email] })).rowCount;
+        expect(await inserted('ada.lovelace@x')).toBe(1);
+        await migrateUp(databaseOptions(database.url), next);
+        expect(await inserted('adalovelace@x')).toBe(0);
+        await migrateDown(databaseOptions(database.url), next);
+        expect(await inserted('adalovelace@x')).toBe(1);
+        expect(await inserted('ADA.lovelace@x')).toBe(0);
+      } finally {
+        await client.end();
+      }
     }));
 });

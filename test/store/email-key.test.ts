@@ -1,11 +1,8 @@
-/** Which emails are equal, and that the migration to this rule loses no user. */
+/** Which emails are equal. */
 import { domainToASCII } from 'node:url';
 import fc from 'fast-check';
-import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { migrateDown, migrateUp } from '../../src/database/migrate.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
-import { databaseOptions } from '../support/open-database.js';
 
 let testDatabase: TestDatabase;
 beforeAll(async () => {
@@ -146,72 +143,5 @@ describe('the key of an email', () => {
       'bücher',
       'a.b',
     ]);
-  });
-});
-
-describe('the migration of the key', () => {
-  const insert = (database: TestDatabase, email: string) =>
-    database.query<{ id: string }>(
-      'insert into users (id, first_name, email) values (gen_random_uuid(), $1, $2) returning id',
-      ['x', email],
-    );
-
-  it('fails before it changes anything if two users would have one key, and names them by id', async () => {
-    await using database = await createTestDatabase();
-    const options = databaseOptions(database.url);
-    const { changed } = await migrateDown(options);
-    const ids: string[] = [];
-    for (const email of ['strasse@x', 'straße@x', 'a@bücher.example', 'a@xn--bcher-kva.example', 'other@x']) {
-      ids.push((await insert(database, email))[0]?.id ?? '');
-    }
-    const error = await migrateUp(options).catch((reason: unknown) => reason);
-    const message = error instanceof Error ? error.message : '';
-    expect(message).toMatch(/^The schema was not changed/);
-    expect(message).not.toMatch(/straße|strasse|cher|@/);
-    for (const id of ids.slice(0, 4)) expect(message).toContain(id);
-    expect(message).not.toContain(ids[4]);
-    // Different emails stay different.
-    await insert(database, 'ſ@x');
-    await insert(database, 's@x');
-    await database.query(`delete from users where email in ('straße@x', 'a@bücher.example', 's@x')`);
-    expect((await migrateUp(options)).changed).toEqual(changed);
-    await expect(insert(database, 'STRASSE@x')).rejects.toMatchObject({ constraint: 'users_email_key' });
-  });
-
-  it('lists some of many such users', async () => {
-    await using database = await createTestDatabase();
-    const options = databaseOptions(database.url);
-    await migrateDown(options);
-    await database.query(
-      `insert into users (id, first_name, email)
-       select gen_random_uuid(), 'x', n || letter || '@x' from generate_series(1, 200) as n, unnest(array['ß', 'ss']) as letter`,
-    );
-    const error = await migrateUp(options).catch((reason: unknown) => reason);
-    const message = error instanceof Error ? error.message : '';
-    expect(message.split('\n')).toHaveLength(13);
-    expect(message).toMatch(/and more$/);
-  });
-
-  it('is visible to connections that were open before', async () => {
-    await using database = await createTestDatabase();
-    const client = new pg.Client({ connectionString: database.url });
-    await client.connect();
-    try {
-      const text = `insert into users (id, first_name, email) values (gen_random_uuid(), 'Ada', $1) on conflict (email_key(email)) do nothing`;
-      const inserted = async (email: string) =>
-        (await client.query({ name: 'insert', text, values: [email] })).rowCount;
-      expect(await inserted('Ada@Example.com')).toBe(1);
-      for (const migrate of [migrateDown, migrateUp]) {
-        await migrate(databaseOptions(database.url));
-        expect(await inserted('ADA@example.com')).toBe(0);
-        expect(await inserted(`É${migrate.name}@example.com`)).toBe(1);
-        expect(await inserted(`e\u0301${migrate.name}@example.com`)).toBe(0);
-        await client.query('set enable_seqscan = off');
-        const { rows } = await client.query(`explain select from users where email_key(email) = 'x'`);
-        expect(JSON.stringify(rows)).toContain('users_email_key');
-      }
-    } finally {
-      await client.end();
-    }
   });
 });

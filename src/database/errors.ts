@@ -4,7 +4,7 @@
  * The original error becomes the Fault's cause, for the log. Its text may contain a row's values and never leaves
  * Roster.
  */
-import { emailTaken, Fault } from '../model/fault.js';
+import { emailTakenText, Fault } from '../model/fault.js';
 
 /** Properties of errors from the server or a socket. The driver's own errors have none of them. */
 interface DatabaseError extends Error {
@@ -97,6 +97,12 @@ export function lostRace(error: unknown): boolean {
   return state === '23502' && isError(error) && error.table === 'request_ids' && error.column === 'user_ids';
 }
 
+/** Whether a statement failed because another user has an email that it wrote. It wrote nothing. */
+export function isEmailTaken(error: unknown): boolean {
+  const raw = error instanceof Fault ? error.cause : error;
+  return sqlState(raw) === '23505' && isError(raw) && raw.constraint === 'users_email_key';
+}
+
 /** Whether the server lacks a feature or an extension's file, or the role lacks a privilege. */
 export function isForbidden(error: unknown): boolean {
   const raw = error instanceof Fault ? error.cause : error;
@@ -117,11 +123,7 @@ export function faultOf(error: unknown): unknown {
   const options = { cause: error };
   switch (state) {
     case '23505':
-      if (isError(error) && error.constraint === 'users_email_key') {
-        const taken = emailTaken('user.email');
-        return new Fault(taken.reason, taken.message, taken.violations, options);
-      }
-      return error;
+      return isEmailTaken(error) ? new Fault('EMAIL_TAKEN', emailTakenText, [], options) : error;
     case '57014':
       return new Fault('DEADLINE_PASSED', 'The database took too long.', [], options);
     case '55P03':

@@ -22,26 +22,19 @@ import type {
   WatchUsersRequest,
 } from '../model/requests.js';
 import type { User } from '../model/user.js';
+import { type DeletionOutcome, deleteUsers, type UserDeletion } from '../store/delete-users.js';
+import { selectUsers, selectUsersByEmail } from '../store/find-users.js';
 import type { DirectoryIdentity } from '../store/identity.js';
-import {
-  deleteUsers,
-  insertAllUsers,
-  insertUsers,
-  type Locking,
-  locked,
-  type NewUser,
-  type Repeated,
-  selectUsers,
-  selectUsersByEmail,
-  type UserDeletion,
-  type UserUpdate,
-  updateUsers,
-} from '../store/users.js';
+import { insertAllUsers } from '../store/insert-all-users.js';
+import { type InsertOutcome, insertUsers, type NewUser } from '../store/insert-users.js';
+import { type Locking, locked } from '../store/locking.js';
+import { type UpdateOutcome, type UserUpdate, updateUsers } from '../store/update-users.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { createChangeFeed } from './change-feed.js';
 import { createExportTokens, type ExportedUsers, exportUsers } from './export-users.js';
 import { importUsers } from './import-users.js';
 import { listPage, type UserPage } from './list-page.js';
+import { emailsTaken, orThrow } from './refusals.js';
 import { createRequestKeys } from './request-keys.js';
 import { createResolver, type ResolvedUsers } from './resolve-users.js';
 import { readsFirst, updateUser } from './update-user.js';
@@ -164,7 +157,7 @@ export function createDirectory({
       return run(items);
     };
   };
-  const creates = createBatcher<NewUser, User | Repeated | typeof locked>({
+  const creates = createBatcher<NewUser, InsertOutcome>({
     ...limits,
     run: measured('create', (rows) => insert(rows, 'skip')),
     keyOf: (user) => user.request?.id,
@@ -177,12 +170,12 @@ export function createDirectory({
     ...limits,
     run: measured('get_by_email', (emails) => selectUsersByEmail(database, emails)),
   });
-  const updates = createBatcher<UserUpdate, User | typeof locked>({
+  const updates = createBatcher<UserUpdate, UpdateOutcome>({
     ...limits,
     run: measured('update', (rows) => update(rows, 'skip')),
     keyOf: ({ id }) => id,
   });
-  const deletions = createBatcher<UserDeletion, undefined | typeof locked>({
+  const deletions = createBatcher<UserDeletion, DeletionOutcome>({
     ...limits,
     run: measured('delete', (rows) => remove(rows, 'skip')),
     keyOf: ({ id }) => id,
@@ -258,8 +251,8 @@ export function createDirectory({
     async createUser({ fields, requestId }, signal) {
       const request = requestId === undefined ? undefined : requestKeys.keyOf(requestId, [fields]);
       const user: NewUser = { id: createUserId(), fields, request };
-      const outcome = await write(creates, insert, user, fields.email.toLowerCase(), signal);
-      if (!isRepeated(outcome)) return outcome;
+      const outcome = orThrow(await write(creates, insert, user, fields.email.toLowerCase(), signal));
+      if (!('repeatedUserIds' in outcome)) return outcome;
       const [id] = outcome.repeatedUserIds;
       if (id === undefined) throw userNotFound();
       return getUser(id, signal);
@@ -272,8 +265,10 @@ export function createDirectory({
       if (request !== undefined) await nextTurn();
       const idOf = createRowIds();
       const rows = users.map((fields, row) => ({ id: idOf(row), fields }));
-      const outcome = await batches.run('', () => wakeAfter(insertAllUsers(database, rows, request)), signal);
-      if (!isRepeated(outcome)) return outcome;
+      const insertAll = () => wakeAfter(insertAllUsers(database, rows, request));
+      const outcome = orThrow(await batches.run('', insertAll, signal));
+      if ('takenIndexes' in outcome) throw emailsTaken(outcome.takenIndexes);
+      if (!('repeatedUserIds' in outcome)) return outcome;
       return (await batchGetUsers(outcome.repeatedUserIds, signal)).map(found);
     },
 
@@ -289,18 +284,14 @@ export function createDirectory({
       const run = () =>
         updateUser(request, {
           read: (id) => getUser(id, signal),
-          write: (change) => write(updates, update, change, change.id, signal),
+          write: async (change) => orThrow(await write(updates, update, change, change.id, signal)),
         });
       return readsFirst(request) ? readingUpdates.run(request.id, run, signal) : run();
     },
 
     async deleteUser({ id, version, allowMissing }, signal) {
-      try {
-        await write(deletions, remove, { id, version }, id, signal);
-      } catch (error) {
-        if (allowMissing && error instanceof Fault && error.reason === 'USER_NOT_FOUND') return;
-        throw error;
-      }
+      const outcome = await write(deletions, remove, { id, version }, id, signal);
+      if (!(allowMissing && outcome === 'USER_NOT_FOUND')) orThrow(outcome);
     },
 
     listUsers: (request, signal) => lists.run('', () => listPage(database, pageTokens, request, signal), signal),
@@ -323,8 +314,4 @@ export function createDirectory({
 function found(user: User | undefined): User {
   if (user === undefined) throw userNotFound();
   return user;
-}
-
-function isRepeated(outcome: object): outcome is Repeated {
-  return 'repeatedUserIds' in outcome;
 }

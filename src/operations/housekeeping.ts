@@ -5,9 +5,9 @@
 
 import type { Database } from '../database/database.js';
 import { type ChangesKept, trimChanges } from '../store/changes.js';
+import { deleteExpiredRequests } from '../store/request-ids.js';
 import { ensureSearchIndex, type SearchIndexState } from '../store/search-index.js';
 import { findTrimBlocker, type TrimBlocker } from '../store/trim-blocker.js';
-import { deleteExpiredRequests } from '../store/users.js';
 
 export interface Housekeeping {
   /** The age of the blocker that the last check found, up to ten minutes ago; 0 without one. */

@@ -1,7 +1,7 @@
 /** Combines a request id with a digest of the request, to distinguish a repeated call from a different call with the same id. */
 import { createHmac, createSecretKey, hkdfSync } from 'node:crypto';
 import type { JsonValue, UserFields } from '../model/user.js';
-import type { RequestKey } from '../store/users.js';
+import type { RequestKey } from '../store/request-ids.js';
 
 export interface RequestKeys {
   keyOf(requestId: string, users: readonly UserFields[]): RequestKey;

@@ -9,7 +9,7 @@ import type { Database } from '../database/database.js';
 import { isRetryable } from '../database/errors.js';
 import type { ResolveUsersRequest } from '../model/requests.js';
 import type { User } from '../model/user.js';
-import { selectUsers, selectUsersByEmail } from '../store/users.js';
+import { selectUsers, selectUsersByEmail } from '../store/find-users.js';
 
 export interface ResolvedUsers {
   request: ResolveUsersRequest;

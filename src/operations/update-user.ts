@@ -5,7 +5,7 @@
 import { etagMismatch, Fault, invalid } from '../model/fault.js';
 import { patchAttributes, type UpdateUserRequest } from '../model/requests.js';
 import type { User, UserFields } from '../model/user.js';
-import type { UserUpdate } from '../store/users.js';
+import type { UserUpdate } from '../store/update-users.js';
 
 export interface UpdateUserSteps {
   /** Throws USER_NOT_FOUND. */

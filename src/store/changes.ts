@@ -5,17 +5,23 @@
  */
 import type { Database, Statement } from '../database/database.js';
 
-/** The numbers of the types in users.v1.UserChange. */
+/** The values of the column `type`. */
 export const changeTypes = { created: 2, updated: 3, deleted: 4 } as const;
 
 export type ChangeType = keyof typeof changeTypes;
+
+const changeTimes: Readonly<Record<ChangeType, string>> = {
+  created: 'create_time',
+  updated: 'update_time',
+  deleted: 'now()',
+};
 
 /**
  * An insert that logs each row of `source`. It belongs in the statement that writes those rows, so that an entry gets
  * its seq after the write has locked the user. Entries of one user thus have the order of their transactions.
  */
-export function logChanges(type: ChangeType, source: string, time: string): string {
-  return `insert into changes (user_id, type, change_time) select id, ${changeTypes[type]}, ${time} from ${source}`;
+export function logChanges(type: ChangeType, source: string): string {
+  return `insert into changes (user_id, type, change_time) select id, ${changeTypes[type]}, ${changeTimes[type]} from ${source}`;
 }
 
 // xids count the transactions of one server. After a dump and a restore, the xids in old entries and tokens are

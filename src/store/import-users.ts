@@ -8,13 +8,13 @@
 import { randomBytes } from 'node:crypto';
 import { finished } from 'node:stream/promises';
 import { from as copyFrom } from 'pg-copy-streams';
+import { fieldColumns, fieldColumnNames as written } from '../database/columns.js';
 import { type Database, poolerSwitches, type Row } from '../database/database.js';
 import { faultOf, isConnectionLost, isTableMissing, lostRace } from '../database/errors.js';
 import { Fault } from '../model/fault.js';
 import type { OnConflict } from '../model/import-request.js';
 import type { UserInput } from '../model/user.js';
 import { logChanges } from './changes.js';
-import { fieldNames, writable, written } from './users.js';
 
 export interface StagedRow {
   /** Ascending over all calls. */
@@ -63,10 +63,9 @@ const analyzedRowsMin = 50_000;
 
 /** A part of a statement for each writable column; `unset` is the SQL value of a field that a row does not set. */
 function columnParts(part: (column: string, unset: string, type: string) => string, separator = ', '): string {
-  return fieldNames
-    .map((name) => {
-      const [column, type] = writable[name];
-      return part(column, type === 'jsonb' ? `'{}'` : `''`, type === 'text' ? 'text collate "C"' : type);
+  return fieldColumns
+    .map(({ name, type }) => {
+      return part(name, type === 'jsonb' ? `'{}'` : `''`, type === 'text' ? 'text collate "C"' : type);
     })
     .join(separator);
 }
@@ -103,7 +102,7 @@ const insertStatement = (onTaken: string) => `
     insert into users (id, ${written})
     select id, ${written} from staged_users order by key, row ${onTaken}
     returning id, create_time
-  ), logged as (${logChanges('created', 'inserted', 'create_time')})
+  ), logged as (${logChanges('created', 'inserted')})
   select count(*)::integer from inserted`;
 
 const insertFreeStatement = insertStatement('on conflict (email_key(email)) do nothing');
@@ -197,8 +196,8 @@ const upsertStatement = `
     select id, create_time from written where is_new
   ), updated as (
     select id, update_time from written where not is_new
-  ), logged_created as (${logChanges('created', 'created', 'create_time')}
-  ), logged_updated as (${logChanges('updated', 'updated', 'update_time')})
+  ), logged_created as (${logChanges('created', 'created')}
+  ), logged_updated as (${logChanges('updated', 'updated')})
   select (select count(*)::integer from created), (select count(*)::integer from updated)`;
 
 /** Opens a connection for one import. Throws the signal's reason after an abort, and Faults of the database. */
@@ -390,7 +389,7 @@ export async function openStaging(
 /** A row in COPY's text format: https://www.postgresql.org/docs/18/sql-copy.html */
 function copyLine({ row, id, fields }: StagedRow): string {
   let line = `${row}\t${id}`;
-  for (const name of fieldNames) line += `\t${copyText(fields[name])}`;
+  for (const { property } of fieldColumns) line += `\t${copyText(fields[property])}`;
   return `${line}\n`;
 }
 

@@ -3,14 +3,13 @@
  *
  * The SQL consists of closed lists of expressions. Values from callers are always parameters.
  */
-
-import type { Database, Row, Statement } from '../database/database.js';
+import { attributesText, decodeUser, type Row, userColumnsOf } from '../database/columns.js';
+import type { Database, Statement } from '../database/database.js';
 import type { Filter } from '../model/filter.js';
 import type { OrderField, OrderTerm } from '../model/order-by.js';
 import type { PagePosition } from '../model/page-token.js';
 import type { User } from '../model/user.js';
 import { type Bind, createBinder, filterSql, whereOf } from './filter-sql.js';
-import { attributesText, columns, userOf } from './users.js';
 
 export interface ListedUser {
   user: User;
@@ -133,7 +132,7 @@ function selectPage({ orderBy, rowsMax }: UserListing, from: string): string {
   // This column costs more than all others together.
   const emailKey = orderBy.some(({ field }) => field === 'email') ? orderExpressions.email : "''";
   const rows = `select u.* from ${from} order by ${orderSql(orderBy)} limit ${rowsMax}`;
-  return `select ${columns}, ${emailKey} from (${rows}) as u order by ${orderSql(orderBy)}`;
+  return `select ${userColumnsOf('u')}, ${emailKey} from (${rows}) as u order by ${orderSql(orderBy)}`;
 }
 
 function orderSql(orderBy: readonly OrderTerm[]): string {
@@ -270,7 +269,7 @@ function afterPosition(orderBy: readonly OrderTerm[], after: PagePosition, bind:
 
 function* listedUsers(rows: readonly Row[]): Generator<ListedUser> {
   for (const row of rows) {
-    yield { user: userOf(row), emailKey: row.at(-1) as string, attributesBytes: attributesText(row).length };
+    yield { user: decodeUser(row), emailKey: row.at(-1) as string, attributesBytes: attributesText(row).length };
   }
 }
 

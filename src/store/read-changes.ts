@@ -8,13 +8,13 @@
  * explains it.
  */
 import { createPause } from '../concurrency/event-loop.js';
-import type { Database, Row, Statement } from '../database/database.js';
+import { attributesText, decodeUser, type Row, userColumnsOf } from '../database/columns.js';
+import type { Database, Statement } from '../database/database.js';
 import { Fault } from '../model/fault.js';
 import type { User } from '../model/user.js';
 import { snapshotOf, type WatchPosition } from '../model/watch-token.js';
 import { type ChangeType, changeTypes } from './changes.js';
 import { isSnapshotDurable, makeSnapshotsDurable } from './durable-snapshots.js';
-import { attributesText, columns, qualifiedColumns, userOf } from './users.js';
 
 export interface Change {
   readonly type: ChangeType;
@@ -46,10 +46,10 @@ const typeNames = new Map<number, ChangeType>(
 // limit 1, because with a plain join the planner reads all users for one page unless there are very many.
 const pageOf = (entries: string, until: string): string => `
     select ${until}::text, feed.id, feed.trimmed_xid::text, pg_snapshot_xmax(pg_current_snapshot())::text,
-      feed.is_durable, page.seq, page.xid::text, page.type, page.user_id, page.change_time, ${qualifiedColumns}
+      feed.is_durable, page.seq, page.xid::text, page.type, page.user_id, page.change_time, ${userColumnsOf('users')}
     from (select *, ${isSnapshotDurable} as is_durable from change_feed) as feed
       left join lateral (${entries}) as page on true
-      left join lateral (select ${columns} from users where id = page.user_id limit 1) as users on true
+      left join lateral (select ${userColumnsOf('users')} from users where id = page.user_id limit 1) as users on true
     order by page.seq`;
 
 // Changes that the older snapshot does not see: from transactions that were in progress or began later, read from the
@@ -149,7 +149,7 @@ function changeOf(row: Row, feedId: string, behind: string, until: string): Chan
     userId,
     ...(foundId === null
       ? { user: undefined }
-      : { user: userOf(row, 10), attributesBytes: attributesText(row, 10).length }),
+      : { user: decodeUser(row, 10), attributesBytes: attributesText(row, 10).length }),
     changeTime,
     xid: BigInt(xid),
     position: { feedId, behind, within: { until, seq: BigInt(seq) } },

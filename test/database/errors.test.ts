@@ -89,7 +89,7 @@ describe('an error of Postgres', () => {
     const pid = await pidOf(database);
     await run(database, insertUser, [idOf(1), 'Ada', 'secret@example.com']);
     const fault = await faultFrom(run(database, insertUser, [idOf(2), 'Ada', 'SECRET@example.com']));
-    expect(fault).toMatchObject({ reason: 'EMAIL_TAKEN', violations: [{ field: 'user.email' }] });
+    expect(fault).toMatchObject({ reason: 'EMAIL_TAKEN', violations: [] });
     expect(JSON.stringify([fault.message, fault.violations])).not.toMatch(/secret/i);
     expect(fault.cause).toMatchObject({ code: '23505' });
     expect(isRetryable(fault)).toBe(true);

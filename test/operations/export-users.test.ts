@@ -9,7 +9,8 @@ import { parseExportUsers } from '../../src/model/requests.js';
 import { messageBytesMax, type UserFields } from '../../src/model/user.js';
 import { parseWatchToken } from '../../src/model/watch-token.js';
 import { createExportTokens, type ExportedUsers, exportUsers } from '../../src/operations/export-users.js';
-import { deleteUsers, insertUsers } from '../../src/store/users.js';
+import { deleteUsers } from '../../src/store/delete-users.js';
+import { insertUsers } from '../../src/store/insert-users.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { databaseOptions, someFields } from '../support/open-database.js';
 

@@ -5,7 +5,7 @@ import { type Database, openDatabase } from '../../src/database/database.js';
 import { Fault } from '../../src/model/fault.js';
 import { parseResolveUsers, type ResolveUsersRequest } from '../../src/model/requests.js';
 import { createResolver, type ResolvedUsers } from '../../src/operations/resolve-users.js';
-import { insertUsers } from '../../src/store/users.js';
+import { insertUsers } from '../../src/store/insert-users.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { databaseOptions, someFields } from '../support/open-database.js';
 

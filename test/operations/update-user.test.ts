@@ -5,8 +5,12 @@ import { type Database, openDatabase } from '../../src/database/database.js';
 import { emailTaken, etagMismatch, Fault, userNotFound } from '../../src/model/fault.js';
 import { parseUpdateUser, type UpdateUserRequest } from '../../src/model/requests.js';
 import { etagOf, type JsonObject, type User, type UserFields } from '../../src/model/user.js';
+import { orThrow } from '../../src/operations/refusals.js';
 import { type UpdateUserSteps, updateUser } from '../../src/operations/update-user.js';
-import { deleteUsers, insertUsers, selectUsers, type UserUpdate, updateUsers } from '../../src/store/users.js';
+import { deleteUsers } from '../../src/store/delete-users.js';
+import { selectUsers } from '../../src/store/find-users.js';
+import { insertUsers } from '../../src/store/insert-users.js';
+import { type UserUpdate, updateUsers } from '../../src/store/update-users.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { databaseOptions, someFields } from '../support/open-database.js';
 
@@ -36,8 +40,9 @@ async function scene(fields: Partial<UserFields> = {}, rivals: readonly Partial<
   const writes: UserUpdate[] = [];
   const write = async (update: UserUpdate) => {
     const [outcome] = await updateUsers(database, [update]);
-    if (outcome === undefined || outcome instanceof Fault) throw outcome ?? new Error('no outcome');
-    return outcome;
+    const user = orThrow(outcome);
+    if (typeof user !== 'object') throw new Error(`The outcome is ${user}.`);
+    return user;
   };
   await testDatabase.query('delete from users');
   const legacy = someFields({
@@ -48,7 +53,7 @@ async function scene(fields: Partial<UserFields> = {}, rivals: readonly Partial<
     ...fields,
   });
   const [user] = await insertUsers(database, [{ id: uuidv7(), fields: legacy, request: undefined }]);
-  if (user === undefined || !('version' in user)) throw user ?? new Error('no user');
+  if (typeof user !== 'object' || !('version' in user)) throw user ?? new Error('no user');
   return {
     user,
     reads,

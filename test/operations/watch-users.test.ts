@@ -7,8 +7,9 @@ import type { WatchPosition } from '../../src/model/watch-token.js';
 import { type ChangeFeed, createChangeFeed } from '../../src/operations/change-feed.js';
 import { type WatchedChange, watchUsers } from '../../src/operations/watch-users.js';
 import { renewChangeFeed } from '../../src/store/changes.js';
+import { insertUsers } from '../../src/store/insert-users.js';
 import { readFeedPosition } from '../../src/store/read-changes.js';
-import { insertUsers, updateUsers } from '../../src/store/users.js';
+import { updateUsers } from '../../src/store/update-users.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { databaseOptions, someFields } from '../support/open-database.js';
 

@@ -3,8 +3,10 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vites
 import { type Database, openDatabase } from '../../src/database/database.js';
 import { parseFilter } from '../../src/model/filter.js';
 import type { UserFields } from '../../src/model/user.js';
+import { deleteUsers } from '../../src/store/delete-users.js';
 import { openUsersSnapshot, type SnapshotPiece, type UsersSnapshot } from '../../src/store/export-users.js';
-import { deleteUsers, insertUsers, updateUsers } from '../../src/store/users.js';
+import { insertUsers } from '../../src/store/insert-users.js';
+import { updateUsers } from '../../src/store/update-users.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { databaseOptions, someFields } from '../support/open-database.js';
 

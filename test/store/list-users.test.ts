@@ -15,8 +15,9 @@ import { createPageTokens } from '../../src/model/page-token.js';
 import { parseListUsers } from '../../src/model/requests.js';
 import { displayName, type JsonObject, type JsonValue, type User, type UserFields } from '../../src/model/user.js';
 import { listPage } from '../../src/operations/list-page.js';
+import { deleteUsers } from '../../src/store/delete-users.js';
+import { insertUsers } from '../../src/store/insert-users.js';
 import { listStatements } from '../../src/store/list-users.js';
-import { deleteUsers, insertUsers } from '../../src/store/users.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { databaseOptions, someFields } from '../support/open-database.js';
 
@@ -31,7 +32,7 @@ async function insert(database: Database, list: readonly Partial<UserFields>[]):
       .slice(start, start + 1000)
       .map((fields) => ({ id: uuidv7(), fields: someFields(fields), request: undefined }));
     for (const outcome of await insertUsers(database, rows)) {
-      if (!('version' in outcome)) throw outcome;
+      if (typeof outcome === 'string' || !('version' in outcome)) throw outcome;
       users.push(outcome);
     }
   }

@@ -1,0 +1,31 @@
+/** Converts the outcomes of rows that the store did not write into errors, which name the fields of the requests. */
+import { emailTaken, emailTakenText, etagMismatch, Fault, invalid, userNotFound } from '../model/fault.js';
+
+type Refusal = 'EMAIL_TAKEN' | 'REQUEST_ID_REUSED' | 'USER_NOT_FOUND' | 'ETAG_MISMATCH';
+
+/** Returns the outcome of a request for one user, or throws its error. */
+export function orThrow<Outcome>(outcome: Outcome | Refusal): Outcome {
+  switch (outcome) {
+    case 'EMAIL_TAKEN':
+      throw emailTaken('user.email');
+    case 'REQUEST_ID_REUSED':
+      throw requestIdReused();
+    case 'USER_NOT_FOUND':
+      throw userNotFound();
+    case 'ETAG_MISMATCH':
+      throw etagMismatch();
+    default:
+      return outcome as Outcome;
+  }
+}
+
+/** The error of a request for several users, of which these have taken emails. */
+export function emailsTaken(indexes: readonly number[]): Fault {
+  const violations = indexes.map((index) => ({ field: `users[${index}].email`, description: emailTakenText }));
+  return new Fault('EMAIL_TAKEN', `${indexes.length} of the emails are taken. No user was created.`, violations);
+}
+
+function requestIdReused(): Fault {
+  const description = 'must not be the request_id of an earlier call with different users';
+  return invalid([{ field: 'request_id', description }], 'REQUEST_ID_REUSED');
+}

@@ -1,0 +1,47 @@
+/**
+ * Finds the users of many calls with one statement, by id or by email.
+ *
+ * Hot, so its SQL is written by hand: one statement for all calls costs much less than one for each.
+ */
+import { createPause } from '../concurrency/event-loop.js';
+import { arrayParameter, decodeUser, userColumnsOf } from '../database/columns.js';
+import type { Database, Statement } from '../database/database.js';
+import type { User } from '../model/user.js';
+
+const selectStatement: Statement = {
+  name: 'select-users',
+  text: `select ${userColumnsOf('users')} from users where id = any(${arrayParameter(1, 'uuid')}::uuid[])`,
+};
+
+/** Returns users by the index of their ids, which may repeat; undefined for a missing user. */
+export async function selectUsers(database: Database, ids: readonly string[]): Promise<(User | undefined)[]> {
+  const users = new Map<string, User>();
+  const pause = createPause();
+  for (const row of await database.run(selectStatement, [ids])) {
+    const user = decodeUser(row);
+    users.set(user.id, user);
+    await pause();
+  }
+  return ids.map((id) => users.get(id));
+}
+
+// With a plain join, the planner reads the whole table for many emails, because it does not know what email_key costs:
+// 257 ms instead of 11 ms for 1000 of 100,000 users.
+const selectByEmailStatement: Statement = {
+  name: 'select-users-by-email',
+  text: `
+    select ${userColumnsOf('users')}, ord::integer - 1
+    from unnest(${arrayParameter(1, 'text')}) with ordinality as input(email, ord)
+      cross join lateral (select ${userColumnsOf('users')} from users where email_key(email) = email_key(input.email) limit 1) as users`,
+};
+
+/** Returns users by the index of their emails; undefined for a missing user. */
+export async function selectUsersByEmail(database: Database, emails: readonly string[]): Promise<(User | undefined)[]> {
+  const users: (User | undefined)[] = emails.map(() => undefined);
+  const pause = createPause();
+  for (const row of await database.run(selectByEmailStatement, [emails])) {
+    users[row.at(-1) as number] = decodeUser(row);
+    await pause();
+  }
+  return users;
+}

@@ -1,0 +1,73 @@
+/**
+ * Request ids: a repeated create returns the users of the first call. An id is stored by the statement that creates its
+ * users, and kept for 24 hours.
+ */
+import { arrayParameter } from '../database/columns.js';
+import type { Database, Statement } from '../database/database.js';
+
+/** Identifies a repeated call: a UUID, and a digest of the request. */
+export interface RequestKey {
+  id: string;
+  digest: Buffer;
+}
+
+/** Users that an earlier call with the same request id created. */
+export interface Repeated {
+  readonly repeatedUserIds: readonly string[];
+}
+
+export type RepeatOutcome = Repeated | 'REQUEST_ID_REUSED';
+
+/** How long a request id is kept, which the contract promises. */
+export const requestAge = `interval '24 hours'`;
+
+/**
+ * The end of an insert into request_ids. If another transaction has used the request id since this statement's snapshot,
+ * this sets a null that violates a constraint and undoes the whole statement: a user must not exist without its request
+ * id. `lostRace` recognizes the error.
+ */
+export const rememberRequest = `
+  on conflict (request_id) do update set
+    digest = excluded.digest,
+    create_time = excluded.create_time,
+    user_ids = case when request_ids.create_time <= now() - ${requestAge} then excluded.user_ids end`;
+
+export function repeatOutcome(isSame: boolean, userIds: readonly string[]): RepeatOutcome {
+  return isSame ? { repeatedUserIds: userIds } : 'REQUEST_ID_REUSED';
+}
+
+const findStatement: Statement = {
+  name: 'find-requests',
+  text: `
+    select input.row::integer - 1, request_ids.digest = input.digest, request_ids.user_ids
+    from unnest(${arrayParameter(1, 'uuid')}, ${arrayParameter(2, 'bytea')}) with ordinality as input(request_id, digest, row)
+      join request_ids using (request_id)
+    where request_ids.create_time > now() - ${requestAge}`,
+};
+
+/** Returns an outcome for each request by index, or undefined if its id is new. */
+export async function findRequests(
+  database: Database,
+  requests: readonly RequestKey[],
+): Promise<(RepeatOutcome | undefined)[]> {
+  if (requests.length === 0) return [];
+  const rows = await database.run(findStatement, [requests.map(({ id }) => id), requests.map(({ digest }) => digest)]);
+  const outcomes = new Map(
+    (rows as [number, boolean, string[]][]).map(([index, isSame, ids]) => [index, repeatOutcome(isSame, ids)]),
+  );
+  return requests.map((_, index) => outcomes.get(index));
+}
+
+const deleteStatement: Statement = {
+  name: 'forget-requests',
+  text: `
+    delete from request_ids where request_id in (
+      select request_id from request_ids where create_time <= now() - ${requestAge} order by create_time limit $1
+      for update skip locked
+    ) returning request_id`,
+};
+
+/** Deletes up to `rowsMax` expired request ids. Returns the number of deleted ids. */
+export async function deleteExpiredRequests(database: Database, rowsMax: number): Promise<number> {
+  return (await database.run(deleteStatement, [rowsMax])).length;
+}

@@ -1,0 +1,101 @@
+/**
+ * Updates users of many calls with one statement, with one outcome for each row.
+ *
+ * Hot, so its SQL is written by hand: one statement, which is one transaction, for all rows. Locks users in the order of
+ * their ids, to avoid deadlocks between statements. After a deadlock anyway, as in a swap of emails, `run` runs the loser
+ * again.
+ */
+import {
+  arrayParameter,
+  decodeUser,
+  fieldArrays,
+  fieldColumnNames,
+  fieldList,
+  fieldValues,
+  userColumns,
+  userColumnsOf,
+} from '../database/columns.js';
+import type { Database } from '../database/database.js';
+import { isEmailTaken } from '../database/errors.js';
+import type { User, UserFields } from '../model/user.js';
+import { logChanges } from './changes.js';
+import { forUpdate, type Locking, locked, orLocked, statementsFor } from './locking.js';
+
+/** The changes to one user; undefined leaves a field unchanged. */
+export interface UserUpdate {
+  id: string;
+  /** The required version; undefined accepts any version. */
+  version: number | undefined;
+  fields: Partial<UserFields>;
+}
+
+const nextValue = (name: string) => `coalesce(input.${name}, found.${name})`;
+
+/** The time of an update: now, but later than the last update even if the clock goes back or stands still. */
+export function timeAfter(updateTime: string): string {
+  return `greatest(now()::timestamptz(3), ${updateTime} + interval '1 millisecond')`;
+}
+
+// Writes nothing if nothing changes. `found` contains the rows as of the lock, not as of the statement's start. An
+// email that was free then may be taken at the write, which fails the whole statement.
+const updateStatements = statementsFor(
+  'update-users',
+  (locking) => `
+    input as (
+      select * from unnest(${arrayParameter(1, 'uuid')}, ${arrayParameter(2, 'integer')}, ${fieldArrays(3)}) as input(id, version, ${fieldColumnNames})
+    ), found as (
+      select ${userColumnsOf('users')} from users join input using (id) cross join lock_setting order by users.id
+      ${forUpdate[locking]}
+    ), next as (
+      select found.id, found.create_time, found.update_time, found.version,
+        input.version is not null and input.version <> found.version as stale,
+        input.email is not null and email_key(input.email) <> email_key(found.email) and exists (
+          select from users as other where email_key(other.email) = email_key(input.email) and other.id <> found.id
+        ) as taken,
+        (${fieldList(({ name }) => nextValue(name))}) is distinct from (${fieldList(({ name }) => `found.${name}`)}) as changed,
+        ${fieldList(({ name }) => `${nextValue(name)} as ${name}`)}
+      from found join input using (id)
+    ), updated as (
+      update users set
+        ${fieldList(({ name }) => `${name} = next.${name}`)}, update_time = ${timeAfter('next.update_time')}, version = next.version + 1
+      from next
+      where users.id = next.id and next.changed and not next.stale and not next.taken
+      returning ${userColumnsOf('users')}
+    ), logged as (${logChanges('updated', 'updated')})
+    select input.id, next.id is not null, next.stale, next.taken, ${userColumns.map(({ name }) => `coalesce(updated.${name}, next.${name})`).join(', ')}
+    from input join users using (id) left join next using (id) left join updated using (id)`,
+);
+
+export type UpdateOutcome = User | 'USER_NOT_FOUND' | 'ETAG_MISMATCH' | 'EMAIL_TAKEN' | typeof locked;
+
+/**
+ * Ids must be unique. Returns users as they are now. If another transaction takes one of the emails meanwhile, it throws
+ * EMAIL_TAKEN unless there is only one row.
+ */
+export function updateUsers(
+  database: Database,
+  updates: readonly UserUpdate[],
+  locking: Locking = 'wait',
+): Promise<UpdateOutcome[]> {
+  return orLocked(locking, updates, update(database, updates, locking));
+}
+
+async function update(database: Database, updates: readonly UserUpdate[], locking: Locking): Promise<UpdateOutcome[]> {
+  const values = [
+    updates.map((update) => update.id),
+    updates.map((update) => update.version ?? null),
+    ...fieldValues(updates.map((update) => update.fields)),
+  ];
+  const outcomes = new Map<string, UpdateOutcome>();
+  try {
+    for (const row of await database.run(updateStatements[locking], values)) {
+      const [id, isFound, isStale, isTaken] = row as [string, boolean, boolean, boolean];
+      if (!isFound) outcomes.set(id, locking === 'skip' ? locked : 'USER_NOT_FOUND');
+      else outcomes.set(id, isStale ? 'ETAG_MISMATCH' : isTaken ? 'EMAIL_TAKEN' : decodeUser(row, 4));
+    }
+  } catch (error) {
+    if (updates.length === 1 && isEmailTaken(error)) return ['EMAIL_TAKEN'];
+    throw error;
+  }
+  return updates.map(({ id }) => outcomes.get(id) ?? 'USER_NOT_FOUND');
+}

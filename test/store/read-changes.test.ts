@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type Database, openDatabase } from '../../src/database/database.js';
 import { Fault } from '../../src/model/fault.js';
 import { snapshotOf, type WatchPosition } from '../../src/model/watch-token.js';
@@ -305,10 +305,22 @@ describe('a position that the log does not reach back to', () => {
     await expect.poll(trim, { timeout: 30_000 }).toBe(left);
   }
 
+  /** A position after all changes. Waits while another test has an older transaction open. */
+  async function positionAfterAll(): Promise<WatchPosition> {
+    const [newest] = await testDatabase.query<{ xid: string }>('select xid from changes order by xid desc limit 1');
+    return vi.waitUntil(
+      async () => {
+        const position = await readFeedPosition(database);
+        return snapshotOf(position.behind).xmin > BigInt(newest?.xid ?? 0) && position;
+      },
+      { timeout: 30_000 },
+    );
+  }
+
   it('expires after changes after it were trimmed by age, and no other does', async () => {
     const old = await readFeedPosition(database);
     await log(3, '25 hours');
-    const later = await readFeedPosition(database);
+    const later = await positionAfterAll();
     await log(2, '23 hours');
     await trimmedTo(2, kept, 2);
     expect(await trimChanges(database, kept, 2)).toBe(0);

@@ -28,7 +28,7 @@ import pg from 'pg';
 import { v7 as uuidv7 } from 'uuid';
 import { User } from '../generated/users/v1/user.js';
 import { ImportUsersRequest, ImportUsersResponse } from '../generated/users/v1/user_service.js';
-import { addingStatements } from '../src/store/import-users.js';
+import { copyTarget, createStagedUsers, insertStagedUsers } from '../src/store/import-statements.js';
 import { openBenchDatabase, quantile, startService } from './service.js';
 import { readUsage } from './usage.js';
 
@@ -162,10 +162,10 @@ async function runScript(url: string, script: string): Promise<void> {
 }
 
 const sameWork = ({ staging }: Files) => `
-  ${addingStatements.createStaging};
-  \\copy ${addingStatements.copyTarget} from '${staging}'
+  ${createStagedUsers};
+  \\copy ${copyTarget} from '${staging}'
   begin;
-  ${addingStatements.insert};
+  ${insertStagedUsers};
   commit;`;
 
 interface Measured {

@@ -16,7 +16,8 @@ import {
   importErrorsMax,
 } from '../model/import-request.js';
 import { validateUser } from '../model/user.js';
-import { openStaging, type StagedRow, type Staging } from '../store/import-users.js';
+import { openStaging, type Staging } from '../store/import-users.js';
+import type { StagedRow } from '../store/staged-rows.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { createRowIds } from './user-ids.js';
 

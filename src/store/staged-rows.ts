@@ -1,0 +1,141 @@
+/**
+ * The rows of one import, in a temporary table on a separate connection.
+ *
+ * No other session sees them, and they vanish with the connection. Memory does not depend on their number.
+ */
+import { randomBytes } from 'node:crypto';
+import { finished } from 'node:stream/promises';
+import { from as copyFrom } from 'pg-copy-streams';
+import { fieldColumns, type Row } from '../database/columns.js';
+import { type Database, poolerSwitches, type Session } from '../database/database.js';
+import { faultOf, isTableMissing } from '../database/errors.js';
+import type { UserInput } from '../model/user.js';
+import { copyTarget, createStagedUsers } from './import-statements.js';
+
+export interface StagedRow {
+  /** Ascending over all calls. */
+  row: number;
+  id: string;
+  fields: UserInput;
+}
+
+// Rows are buffered here and sent to Postgres in one COPY, so that no COPY waits for the caller with its transaction
+// open. One piece is sent while the next is buffered. Larger pieces are not faster.
+const pieceCharactersMax = 512 * 1024;
+
+export class StagedRows implements AsyncDisposable {
+  /** Aborted with the caller's signal, and with a Fault as soon as the connection is lost. */
+  readonly signal: AbortSignal;
+  count = 0;
+  private readonly name = randomBytes(8).toString('hex');
+  private text = '';
+  // The current COPY. If it fails before it is awaited, the next await reports it.
+  private copying: Promise<void> = Promise.resolve();
+
+  /** Opens a connection for one import. Throws the signal's reason after an abort, and Faults of the database. */
+  static async open(database: Database, signal: AbortSignal): Promise<StagedRows> {
+    const rows = new StagedRows(await database.openSession(signal, { keepsState: true }), signal);
+    try {
+      // Overrides the settings of the server and the role: only the caller limits how long an import takes.
+      await rows.query('set statement_timeout = 0');
+      await rows.query('set idle_session_timeout = 0');
+      await rows.query(createStagedUsers);
+      return rows;
+    } catch (error) {
+      await rows[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  private constructor(
+    private readonly session: Session,
+    callSignal: AbortSignal,
+  ) {
+    const lost = new AbortController();
+    session.client.once('error', (error) => lost.abort(faultOf(error)));
+    this.signal = AbortSignal.any([callSignal, lost.signal]);
+  }
+
+  /** Resolves when more rows can be added. */
+  async add(rows: readonly StagedRow[]): Promise<void> {
+    for (const row of rows) {
+      this.text += copyLine(row);
+      this.count++;
+      if (this.text.length >= pieceCharactersMax) await this.sendPiece();
+    }
+  }
+
+  /** Resolves when all rows are in the table. */
+  async flush(): Promise<void> {
+    if (this.text !== '') await this.sendPiece();
+    await this.copying;
+  }
+
+  /** Runs a statement on the tables `staged_users` and `import_steps` of this import. */
+  async query(statement: string, values?: readonly unknown[]): Promise<Row[]> {
+    try {
+      return await this.session.query(this.named(statement), values);
+    } catch (error) {
+      throw await this.faultOfMissingTable(error);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.session[Symbol.asyncDispose]();
+  }
+
+  private async sendPiece(): Promise<void> {
+    await this.copying;
+    const piece = this.text;
+    this.text = '';
+    this.copying = this.copy(piece);
+    this.copying.catch(() => {});
+  }
+
+  private async copy(lines: string): Promise<void> {
+    try {
+      const statement = `copy ${copyTarget} from stdin (format text, encoding 'UTF8')`;
+      const stream = this.session.client.query(copyFrom(this.named(statement)));
+      stream.end(lines);
+      await finished(stream);
+    } catch (error) {
+      this.signal.throwIfAborted();
+      throw await this.faultOfMissingTable(faultOf(error));
+    }
+  }
+
+  /**
+   * Gives the tables names of this import. If a pooler is mistaken for one that keeps sessions, an import must not find
+   * another import's rows.
+   */
+  private named(statement: string): string {
+    return statement.replaceAll(/\b(?:staged_users|import_steps)\b/g, `$&_${this.name}`);
+  }
+
+  /**
+   * If another server connection than the one with the staged rows answered, ends that connection, which drops the
+   * rows.
+   */
+  private async faultOfMissingTable(error: unknown): Promise<unknown> {
+    if (!isTableMissing(error)) return error;
+    await this.session.query('rollback');
+    await this.session.query('select pg_terminate_backend($1)', [this.session.backendPid]);
+    return poolerSwitches();
+  }
+}
+
+/** A row in COPY's text format: https://www.postgresql.org/docs/18/sql-copy.html */
+function copyLine({ row, id, fields }: StagedRow): string {
+  let line = `${row}\t${id}`;
+  for (const { property } of fieldColumns) line += `\t${copyText(fields[property])}`;
+  return `${line}\n`;
+}
+
+function copyText(value: UserInput[keyof UserInput]): string {
+  if (value === undefined) return '{}';
+  const text = typeof value === 'string' ? value : JSON.stringify(value);
+  return /[\\\t\n\r]/.test(text) ? text.replaceAll(/[\\\t\n\r]/g, (character) => copyEscapes[character] ?? '') : text;
+}
+
+// All characters that COPY interprets, except U+0000, which the model rejects.
+const copyEscapes: Readonly<Record<string, string>> = { '\\': '\\\\', '\t': '\\t', '\n': '\\n', '\r': '\\r' };

@@ -8,7 +8,7 @@ import { Agent, request } from 'node:http';
 import { join } from 'node:path';
 import { createFileRegistry, fromBinary, fromJson, toBinary, toJson } from '@bufbuild/protobuf';
 import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
-import { packageRoot } from '../src/config.js';
+import { packageRoot } from '../src/config/package-root.js';
 import type { GrpcConnection } from './grpc-connection.js';
 
 export type WebProtocol = 'gRPC-Web' | 'Connect' | 'JSON';

@@ -14,7 +14,8 @@ import { cpSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { packageRoot, parseServerConfig } from '../src/config.js';
+import { packageRoot } from '../src/config/package-root.js';
+import { parseServerConfig } from '../src/config/parse.js';
 import { conditionsLine, formatNumber, formatTable, formatValues, median, writeBlock } from './report.js';
 import { openBenchDatabase, serveFlags } from './service.js';
 
@@ -89,7 +90,7 @@ async function run(command: string, args: readonly string[], more: Record<string
 
 function hasWorkers(count: number): boolean {
   try {
-    return parseServerConfig({ WORKERS: String(count) }, []).workers === count;
+    return parseServerConfig({ WORKERS: String(count) }).workers === count;
   } catch {
     return false;
   }

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, totalmem } from 'node:os';
 import { join } from 'node:path';
-import { packageRoot } from '../src/config.js';
+import { packageRoot } from '../src/config/package-root.js';
 import type { Case, Column, Figures, OpenScenario, Results, Scenario } from './scenario.js';
 import { quantile } from './service.js';
 

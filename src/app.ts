@@ -4,7 +4,8 @@
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createByteBudget } from './concurrency/byte-budget.js';
-import { formatAddress, readTls, type ServerConfig } from './config.js';
+import type { ServerConfig } from './config/parse.js';
+import { readTls } from './config/tls.js';
 import { type DatabaseOptions, openDatabase } from './database/database.js';
 import { watchDatabase } from './database/health.js';
 import { type MigrationResult, migrateDown, migrateUp, migrationStatus } from './database/migrate.js';
@@ -13,6 +14,7 @@ import { callRecorder } from './gateway/call-recorder.js';
 import { createGateway } from './gateway/gateway.js';
 import { type HttpServer, type ServedParts, startHttp } from './gateway/http.js';
 import { descriptorsPath, loadOwnFiles } from './gateway/own-files.js';
+import { formatAddress } from './net/address.js';
 import { ListenError } from './net/listen.js';
 import { createDirectory, type Siblings } from './operations/directory.js';
 import { startHousekeeping } from './operations/housekeeping.js';

@@ -7,7 +7,7 @@ import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { type App, startApp } from '../src/app.js';
 import { createClient } from '../src/client/index.js';
-import { parseServerConfig } from '../src/config.js';
+import { parseServerConfig } from '../src/config/parse.js';
 import { startEmbeddedPostgres } from '../src/embedded-postgres/cluster.js';
 import { createTestDatabase, type TestDatabase } from './support/database.js';
 
@@ -38,7 +38,7 @@ function start(settings: Record<string, string>, signal?: AbortSignal, onLine = 
     },
   };
   const addresses = { GRPC_ADDRESS: 'localhost:0', HTTP_ADDRESS: 'localhost:0' };
-  const config = parseServerConfig({ ...addresses, LOG_FORMAT: 'json', ...settings }, []);
+  const config = parseServerConfig({ ...addresses, LOG_FORMAT: 'json', ...settings });
   return { lines, app: startApp(config, { signal, logTo }) };
 }
 

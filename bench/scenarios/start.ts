@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import pg from 'pg';
-import { packageRoot } from '../../src/config.js';
+import { packageRoot } from '../../src/config/package-root.js';
 import { startEmbeddedPostgres } from '../../src/embedded-postgres/cluster.js';
 import { measureLoad } from '../load.js';
 import { formatNumber } from '../report.js';

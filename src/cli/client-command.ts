@@ -2,7 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import { type Client, createClient } from '../client/index.js';
-import { type ClientConfig, type ClientFlags, parseClientConfig, settingRows } from '../config.js';
+import { type ClientConfig, parseClientConfig } from '../config/parse.js';
+import { settingRows } from '../config/setting.js';
+import { clientSettings } from '../config/settings.js';
 import { UsageError } from './failure.js';
 import type { Terminal } from './terminal.js';
 
@@ -14,7 +16,11 @@ export interface Context {
   onKill(kill: () => void): void;
 }
 
-export type ClientCommandOptions = ClientFlags & { tokenFile?: string; json?: boolean };
+export interface ClientCommandOptions {
+  token?: string;
+  tokenFile?: string;
+  json?: boolean;
+}
 
 /** Each example is the part of a command line after `roster`. */
 export function createClientCommand(name: string, description: string, examples: readonly string[]): Command {
@@ -27,10 +33,12 @@ export function createClientCommand(name: string, description: string, examples:
 export function addClientFlags(command: Command): void {
   command.optionsGroup('Output:').option('--json', 'write output and errors as protobuf JSON (lowerCamelCase)');
   command.optionsGroup('Connection:');
-  for (const row of settingRows('client')) {
+  for (const { name, flag, placeholder, isSwitch, description, ...row } of settingRows(clientSettings)) {
+    // A switch takes no value here: it would be the id in `roster get --tls ID`.
+    const flags = isSwitch ? flag : `${flag} ${placeholder}`;
     // No default here: commander's default would override the environment variable.
-    command.addOption(new Option(row.flag, `${row.description} [${row.name}, default ${row.default}]`));
-    if (row.name === 'ROSTER_TOKEN') {
+    command.addOption(new Option(flags, `${description} [${name}, default ${row.default}]`));
+    if (name === 'ROSTER_TOKEN') {
       command.option('--token-file <path>', 'The path of a file that contains only the token.');
     }
   }

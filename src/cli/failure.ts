@@ -1,7 +1,7 @@
-/** Limiter a command's failure into its error text and its exit code. */
+/** Turns a command's failure into its error text and its exit code. */
 import { CommanderError } from 'commander';
 import { RosterError, type StatusName } from '../client/index.js';
-import { ConfigError } from '../config.js';
+import { ConfigError } from '../config/parse.js';
 import { safeJson, safeText } from '../safe-text.js';
 import { UnreadableFile } from '../user-files/file-text.js';
 import { Interrupted } from './terminal.js';
@@ -95,14 +95,17 @@ function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   // An AggregateError, such as for a name with two addresses, has no text of its own.
   const own = error instanceof AggregateError && error.message === '' ? error.errors[0] : error;
-  const message =
-    own instanceof Error
-      ? own.message
-          .replace(/^error: /, '')
-          .replace(/\s*\n\s*/g, ' ')
-          .trim()
-      : String(own);
+  const text = own instanceof CommanderError ? usageMessageOf(own) : own instanceof Error ? own.message : String(own);
+  const message = text.replace(/\s*\n\s*/g, ' ').trim();
   const causes = error instanceof AggregateError && own === error ? error.errors : [error.cause];
   const causeTexts = causes.filter((cause) => cause instanceof Error).map(messageOf);
   return causeTexts.length > 0 ? `${message} (${causeTexts.join('; ')})` : message;
+}
+
+function usageMessageOf({ code, message }: CommanderError): string {
+  if (code !== 'commander.unknownOption') return message.replace(/^error: /, '');
+  // Commander quotes the whole argument, which may have a secret: `--databse-url=postgres://user:password@host`.
+  const [, flag = '', hint = ' (--help lists all options)'] =
+    /^error: unknown option '(--?[a-z][a-z0-9_-]{0,39})(?:=.*)?'(\n\(Did you mean [^\n]*)?$/is.exec(message) ?? [];
+  return `unknown option${flag === '' ? '' : ` '${flag}'`}${hint}`;
 }

@@ -1,6 +1,8 @@
 /** `roster gateway`: serves another gRPC server to browsers until a signal ends it. */
 import type { Command } from 'commander';
-import { formatAddress, parseGatewayConfig } from '../config.js';
+import { type Flags, parseGatewayConfig } from '../config/parse.js';
+import { gatewaySettings } from '../config/settings.js';
+import { formatAddress } from '../net/address.js';
 import type { Context } from './client-command.js';
 import { UsageError } from './failure.js';
 import { createSettingsCommand } from './settings-command.js';
@@ -8,13 +10,13 @@ import { aborted, print } from './terminal.js';
 
 export function createGatewayCommand(context: Context): Command {
   const description = 'Serve gRPC-Web, Connect and JSON over HTTP in front of any gRPC server.';
-  return createSettingsCommand('gateway', description, 'gateway').action((_options, command: Command) =>
-    gateway(context, command.args),
+  return createSettingsCommand('gateway', description, gatewaySettings).action((flags: Flags) =>
+    gateway(context, flags),
   );
 }
 
-async function gateway({ terminal, signal }: Context, args: readonly string[]): Promise<void> {
-  const config = parseGatewayConfig(terminal.env, args);
+async function gateway({ terminal, signal }: Context, flags: Flags): Promise<void> {
+  const config = parseGatewayConfig(terminal.env, flags);
   // Imported here, so that client commands do not load it.
   const { DescriptorsError, startGateway } = await import('../gateway/start-gateway.js');
   const running = await startGateway(config).catch((error: unknown) => {

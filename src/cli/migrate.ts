@@ -1,22 +1,21 @@
 /** `roster migrate`: migrates the database's schema, or shows its state. */
 import { Argument, type Command } from 'commander';
-import { parseServerConfig } from '../config.js';
+import { type Flags, parseServerConfig } from '../config/parse.js';
+import { serverSettings } from '../config/settings.js';
 import type { Context } from './client-command.js';
 import { createSettingsCommand } from './settings-command.js';
 import { print } from './terminal.js';
 
 export function createMigrateCommand(context: Context): Command {
   const description = 'Apply all pending migrations, undo the last one, or list all.';
-  return createSettingsCommand('migrate', description, 'server')
+  return createSettingsCommand('migrate', description, serverSettings)
     .usage('up|down|status [settings]')
     .addArgument(new Argument('<direction>').choices(['up', 'down', 'status']))
-    .action((direction: 'up' | 'down' | 'status', _options, command: Command) =>
-      runMigrate(context, direction, command.args.slice(1)),
-    );
+    .action((direction: 'up' | 'down' | 'status', flags: Flags) => runMigrate(context, direction, flags));
 }
 
-async function runMigrate({ terminal, signal }: Context, direction: 'up' | 'down' | 'status', args: readonly string[]) {
-  const config = parseServerConfig(terminal.env, args);
+async function runMigrate({ terminal, signal }: Context, direction: 'up' | 'down' | 'status', flags: Flags) {
+  const config = parseServerConfig(terminal.env, flags);
   const { migrate } = await import('../app.js');
   // The standard output has only the result.
   const logTo = { write: (text: string) => void terminal.stderr.write(text) };

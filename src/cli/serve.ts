@@ -1,20 +1,20 @@
 /** `roster serve`: runs the server until a signal ends it. */
 import type { Command } from 'commander';
 import type { App } from '../app.js';
-import { formatAddress, parseServerConfig, type ServerConfig } from '../config.js';
+import { type Flags, parseServerConfig, type ServerConfig } from '../config/parse.js';
+import { serverSettings } from '../config/settings.js';
+import { formatAddress } from '../net/address.js';
 import type { Context } from './client-command.js';
 import { createSettingsCommand } from './settings-command.js';
 import { aborted, Interrupted, print, type Terminal } from './terminal.js';
 
 export function createServeCommand(context: Context): Command {
   const description = 'Serve the directory, with an embedded Postgres unless DATABASE_URL is set.';
-  return createSettingsCommand('serve', description, 'server').action((_options, command: Command) =>
-    serve(context, command.args),
-  );
+  return createSettingsCommand('serve', description, serverSettings).action((flags: Flags) => serve(context, flags));
 }
 
-async function serve({ terminal, signal, onKill }: Context, args: readonly string[]): Promise<void> {
-  const config = parseServerConfig(terminal.env, args);
+async function serve({ terminal, signal, onKill }: Context, flags: Flags): Promise<void> {
+  const config = parseServerConfig(terminal.env, flags);
   // Imported here, so that client commands do not load it.
   const start =
     config.workers === 1

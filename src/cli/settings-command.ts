@@ -1,15 +1,22 @@
-/** Creates the commands that take the settings of config.ts, with the settings in their help. */
-import { Command } from 'commander';
-import { settingsHelp } from '../config.js';
+/** Creates the commands that take the settings of a server or a gateway as flags. */
+import { Command, type Help, Option } from 'commander';
+import { type SettingTable, settingRows } from '../config/setting.js';
 
-export function createSettingsCommand(name: string, description: string, side: 'server' | 'gateway'): Command {
-  return (
-    new Command(name)
-      .description(description)
-      .usage('[settings]')
-      .addHelpText('after', () => `\n${settingsHelp(side)}`)
-      // config.ts parses the settings, and reports all their problems at once.
-      .allowUnknownOption()
-      .allowExcessArguments()
-  );
+/** The action's options are the flags that the parsers in config/parse.ts take. */
+export function createSettingsCommand(name: string, description: string, settings: SettingTable): Command {
+  const command = new Command(name).description(description).usage('[settings]').configureHelp({ formatItem });
+  command.optionsGroup('Settings. Each is a flag or an environment variable. The flag wins.\n');
+  for (const { name, flag, placeholder, isSwitch, allowed, description, ...row } of settingRows(settings)) {
+    // Without commander's env() and default(), because an empty variable means the default.
+    const text = `${name}, default ${row.default}\n${description} Allowed: ${allowed}.`;
+    command.addOption(new Option(`${flag} ${placeholder}`, text));
+    if (isSwitch) command.addOption(new Option(flag.replace('--', '--no-')).hideHelp());
+  }
+  return command;
+}
+
+/** Writes the description below the flag, because the longest flags leave no room beside them. */
+function formatItem(term: string, _termWidth: number, description: string, helper: Help): string {
+  const lines = helper.boxWrap(description, (helper.helpWidth ?? 80) - 6).split('\n');
+  return [`  ${term}`, ...lines.map((line) => `      ${line}`), ''].join('\n');
 }

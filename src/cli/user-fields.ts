@@ -94,7 +94,7 @@ export async function printUser(terminal: Terminal, user: User | undefined, json
 
 const clearable = ['last_name', 'profile_image_url', 'attributes'];
 
-/** Limiter a field of `--clear` into its path in a mask: last-name becomes last_name. */
+/** Turns a field of `--clear` into its path in a mask: last-name becomes last_name. */
 export function parseClear(text: string, before: string[] = []): string[] {
   const path = text.startsWith('attributes.') ? text : text.replaceAll('-', '_');
   if (!clearable.includes(path) && !/^attributes\../.test(path)) {

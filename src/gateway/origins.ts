@@ -2,7 +2,7 @@
  * Decides which pages may send calls. A browser sends requests for any page and identifies the page in headers: Origin,
  * Host and Sec-Fetch-Site, which it also sends with a GET without Origin.
  */
-import { isLoopback } from '../config.js';
+import { isLoopback } from '../net/address.js';
 import type { HttpRequest } from './gateway.js';
 
 /**

@@ -1,7 +1,7 @@
 /** Finds this package's generated files: the descriptors, the OpenAPI document and the page. */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
-import { packageRoot } from '../config.js';
+import { packageRoot } from '../config/package-root.js';
 import { loadWebFiles, type WebFiles } from './web-files.js';
 
 /**

@@ -2,7 +2,9 @@
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createByteBudget } from '../concurrency/byte-budget.js';
-import { formatAddress, type GatewayConfig, readTls } from '../config.js';
+import type { GatewayConfig } from '../config/parse.js';
+import { readTls } from '../config/tls.js';
+import { formatAddress } from '../net/address.js';
 import { createLog, type Log, type LogDestination } from '../telemetry/log.js';
 import { createMetrics, type Metrics, metricsContentType, metricsText } from '../telemetry/metrics.js';
 import { callRecorder } from './call-recorder.js';

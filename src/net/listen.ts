@@ -1,10 +1,5 @@
 /** Listens on every address of a host, with any kind of server. If one address fails, it listens on none. */
-import { isIPv6 } from 'node:net';
-
-export interface Address {
-  readonly host: string;
-  readonly port: number;
-}
+import { type Address, formatAddress } from './address.js';
 
 export class ListenError extends Error {
   override readonly name = 'ListenError';
@@ -59,9 +54,9 @@ async function listenOnAll<T extends { readonly port: number }>(
   return listeners;
 }
 
-export function listenError({ host, port }: Address, cause: unknown): ListenError {
-  const literal = isIPv6(host) ? `[${host}]` : host;
-  return new ListenError(`Cannot listen on ${literal}:${port}: ${describeErrorCode(codeOf(cause))}.`, { cause });
+export function listenError(address: Address, cause: unknown): ListenError {
+  const message = `Cannot listen on ${formatAddress(address)}: ${describeErrorCode(codeOf(cause))}.`;
+  return new ListenError(message, { cause });
 }
 
 /** Finds the system's error code, which grpc-js has only within a text. */

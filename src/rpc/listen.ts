@@ -1,11 +1,12 @@
 /** gRPC servers that listen. A nice-grpc server can listen only once, so each address of a host has its own server. */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { Http2Server } from 'node:http2';
-import { isIPv6, Server as NetServer } from 'node:net';
+import { Server as NetServer } from 'node:net';
 import { ServerCredentials, setLogger } from '@grpc/grpc-js';
 import { createServer, type Server } from 'nice-grpc';
+import { type Address, formatAddress } from '../net/address.js';
 import { type Connections, trackConnections } from '../net/connections.js';
-import { type Address, listenError, listenOnHost } from '../net/listen.js';
+import { listenError, listenOnHost } from '../net/listen.js';
 
 export interface Listener extends Connections {
   readonly server: Server;
@@ -47,17 +48,16 @@ export async function findPort(address: Address): Promise<number> {
 }
 
 async function listenOn(server: Server, { host, port }: Address, credentials: ServerCredentials): Promise<Listener> {
-  const literal = isIPv6(host) ? `[${host}]` : host;
   const seen = new Set<NetServer>();
   const onListen = (message: unknown): void => {
     if (isListenMessage(message)) seen.add(message.server);
   };
   subscribe(listenChannel, onListen);
   try {
-    const bound = await server.listen(`${literal}:${port}`, credentials);
+    const bound = await server.listen(formatAddress({ host, port }), credentials);
     const http2Server = [...seen].find((candidate) => portOf(candidate) === bound) as Http2Server | undefined;
     const { sockets, refuse } = http2Server === undefined ? noConnections : trackConnections(http2Server);
-    return { server, address: `${literal}:${bound}`, port: bound, http2Server, sockets, refuse };
+    return { server, address: formatAddress({ host, port: bound }), port: bound, http2Server, sockets, refuse };
   } catch (error) {
     throw listenError({ host, port }, error);
   } finally {

@@ -13,8 +13,8 @@ import { UserServiceDefinition } from '../../generated/users/v1/user_service.js'
 import { settlesWithin } from '../concurrency/settles-within.js';
 import { serverStopping } from '../model/fault.js';
 import { messageBytesMax } from '../model/user.js';
+import type { Address } from '../net/address.js';
 import { sessionMegabytesMax } from '../net/connections.js';
-import type { Address } from '../net/listen.js';
 import type { Directory } from '../operations/directory.js';
 import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';

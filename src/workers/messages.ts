@@ -3,7 +3,7 @@
  *
  * The database's URL goes only over this channel because others can read a process's arguments and environment.
  */
-import type { ServerConfig } from '../config.js';
+import type { ServerConfig } from '../config/parse.js';
 import { describeError, type ErrorDescription } from '../telemetry/log.js';
 import type { MetricsSnapshot } from '../telemetry/metrics.js';
 

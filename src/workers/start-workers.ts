@@ -3,7 +3,7 @@
  * embedded Postgres, which starts before the first worker and stops after the last. It serves no calls.
  */
 import { type App, httpAddressOf, openHttp, prepareDatabase, type StartOptions } from '../app.js';
-import type { ServerConfig } from '../config.js';
+import type { ServerConfig } from '../config/parse.js';
 import { watchDatabase } from '../database/health.js';
 import { ListenError } from '../net/listen.js';
 import { findPort } from '../rpc/listen.js';

@@ -2,7 +2,7 @@
 import cluster from 'node:cluster';
 import { fileURLToPath } from 'node:url';
 import type { CloseOptions } from '../app.js';
-import type { ServerConfig } from '../config.js';
+import type { ServerConfig } from '../config/parse.js';
 import type { MetricsSnapshot } from '../telemetry/metrics.js';
 import { type FromSibling, type FromWorker, receivedError, type ToSibling, type ToWorker } from './messages.js';
 

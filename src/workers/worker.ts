@@ -6,7 +6,7 @@
  */
 import cluster from 'node:cluster';
 import type { App, CloseOptions } from '../app.js';
-import type { ServerConfig } from '../config.js';
+import type { ServerConfig } from '../config/parse.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { type FromWorker, sendableError, type ToWorker } from './messages.js';
 import { createSiblings } from './siblings.js';

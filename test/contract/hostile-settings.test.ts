@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type App, startApp } from '../../src/app.js';
 import { createClient } from '../../src/client/index.js';
-import { parseServerConfig } from '../../src/config.js';
+import { parseServerConfig } from '../../src/config/parse.js';
 import { openDatabase } from '../../src/database/database.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { databaseOptions } from '../support/open-database.js';
@@ -58,10 +58,12 @@ beforeAll(async () => {
   const settings = known.map(({ name }) => `${name} = '${hostileSettings[name]}'`);
   const alter = (setting: string) => `alter role current_user in database ${testDatabase.name} set ${setting}`;
   await testDatabase.query([...settings, 'search_path = pg_temp, hostile, public, pg_catalog'].map(alter).join('; '));
-  const config = parseServerConfig(
-    { DATABASE_URL: testDatabase.url, GRPC_ADDRESS: 'localhost:0', HTTP_ADDRESS: 'localhost:0', LOG_FORMAT: 'json' },
-    [],
-  );
+  const config = parseServerConfig({
+    DATABASE_URL: testDatabase.url,
+    GRPC_ADDRESS: 'localhost:0',
+    HTTP_ADDRESS: 'localhost:0',
+    LOG_FORMAT: 'json',
+  });
   app = await startApp(config, { logTo: { write: (text) => lines.push(JSON.parse(text)) } });
 });
 afterAll(async () => {

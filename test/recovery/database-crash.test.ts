@@ -6,7 +6,7 @@ import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { type App, startApp } from '../../src/app.js';
 import { type Client, createClient, type RosterError } from '../../src/client/index.js';
-import { parseServerConfig } from '../../src/config.js';
+import { parseServerConfig } from '../../src/config/parse.js';
 import { type Database, openDatabase } from '../../src/database/database.js';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/embedded-postgres/cluster.js';
 import { readChanges, readFeedPosition } from '../../src/store/read-changes.js';
@@ -30,7 +30,7 @@ beforeAll(async () => {
   await query('alter system set autovacuum = off');
   await query('select pg_reload_conf()');
   const settings = { DATABASE_URL: postgres.url, GRPC_ADDRESS: 'localhost:0', HTTP_ADDRESS: 'localhost:0' };
-  app = await startApp(parseServerConfig({ ...settings, LOG_LEVEL: 'silent' }, []));
+  app = await startApp(parseServerConfig({ ...settings, LOG_LEVEL: 'silent' }));
   client = createClient({ address: `localhost:${app.grpc.port}` });
   await client.createUser({ user: { firstName: 'Ada', email: takenEmail } });
 });

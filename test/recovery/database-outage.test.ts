@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ProfileServiceDefinition } from '../../generated/profileservice/profile.js';
 import { type App, startApp } from '../../src/app.js';
 import { createClient } from '../../src/client/index.js';
-import { parseServerConfig } from '../../src/config.js';
+import { parseServerConfig } from '../../src/config/parse.js';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/embedded-postgres/cluster.js';
 
 // From grpc.health.v1.HealthCheckResponse.ServingStatus, which the package does not export.
@@ -25,16 +25,13 @@ let app: App;
 beforeAll(async () => {
   postgres = await startEmbeddedPostgres({ dataDir });
   // Configured as an external database, which Roster must wait for and may not start.
-  const config = parseServerConfig(
-    {
-      DATABASE_URL: postgres.url,
-      GRPC_ADDRESS: 'localhost:0',
-      HTTP_ADDRESS: 'localhost:0',
-      LOG_FORMAT: 'json',
-      DATABASE_CONNECT_TIMEOUT_MS: '1000',
-    },
-    [],
-  );
+  const config = parseServerConfig({
+    DATABASE_URL: postgres.url,
+    GRPC_ADDRESS: 'localhost:0',
+    HTTP_ADDRESS: 'localhost:0',
+    LOG_FORMAT: 'json',
+    DATABASE_CONNECT_TIMEOUT_MS: '1000',
+  });
   app = await startApp(config, { logTo: { write: (text) => lines.push(JSON.parse(text)) } });
 });
 afterAll(async () => {

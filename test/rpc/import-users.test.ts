@@ -5,7 +5,7 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startApp } from '../../src/app.js';
 import { createClient, type User } from '../../src/client/index.js';
-import { parseServerConfig } from '../../src/config.js';
+import { parseServerConfig } from '../../src/config/parse.js';
 import { startTestApp, type TestApp } from '../support/app.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 
@@ -166,7 +166,7 @@ describe('ImportUsers', () => {
     await using database = await createTestDatabase();
     const addresses = { GRPC_ADDRESS: '127.0.0.1:0', HTTP_ADDRESS: '127.0.0.1:0' };
     const settings = { DATABASE_URL: database.url, ...addresses, SHUTDOWN_TIMEOUT_MS: '200' };
-    const stopping = await startApp(parseServerConfig(settings, []), { logTo: { write: () => {} } });
+    const stopping = await startApp(parseServerConfig(settings), { logTo: { write: () => {} } });
     using client = createClient({ address: `127.0.0.1:${stopping.grpc.port}` });
     const importing = client.importUsers(open({ users: usersIn(someDomain(), 3) })).catch((error) => error);
     await expect.poll(() => sessionsOpen(database), { timeout: 30_000 }).toBe(1);

@@ -1,7 +1,7 @@
 /** Starts the whole application with a separate database, for a test file. */
 import { startApp } from '../../src/app.js';
 import { type Client, type ClientOptions, createClient } from '../../src/client/index.js';
-import { parseServerConfig } from '../../src/config.js';
+import { parseServerConfig } from '../../src/config/parse.js';
 import { createTestDatabase, type TestDatabase } from './database.js';
 
 export interface TestApp extends AsyncDisposable {
@@ -22,16 +22,13 @@ export async function startTestApp(
 ): Promise<TestApp> {
   const database = await createTestDatabase();
   const lines: Record<string, unknown>[] = [];
-  const config = parseServerConfig(
-    {
-      DATABASE_URL: database.url,
-      GRPC_ADDRESS: 'localhost:0',
-      HTTP_ADDRESS: 'localhost:0',
-      LOG_FORMAT: 'json',
-      ...settings,
-    },
-    [],
-  );
+  const config = parseServerConfig({
+    DATABASE_URL: database.url,
+    GRPC_ADDRESS: 'localhost:0',
+    HTTP_ADDRESS: 'localhost:0',
+    LOG_FORMAT: 'json',
+    ...settings,
+  });
   const logTo = { write: (text: string) => void lines.push(JSON.parse(text)) };
   const app = await startApp(config, { logTo });
   const address = `localhost:${app.grpc.port}`;

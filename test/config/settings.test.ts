@@ -2,21 +2,20 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { Command } from 'commander';
+import { Command, CommanderError } from 'commander';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import {
-  type ClientFlags,
-  ConfigError,
-  formatAddress,
-  isLoopback,
-  parseClientConfig,
-  parseServerConfig,
-  settingRows,
-  settingsHelp,
-} from '../src/config.js';
-import { createAuthority } from './certificates.js';
+import { addClientFlags } from '../../src/cli/client-command.js';
+import { describeFailure } from '../../src/cli/failure.js';
+import { createSettingsCommand } from '../../src/cli/settings-command.js';
+import { ConfigError, type Flags, parseClientConfig, parseServerConfig } from '../../src/config/parse.js';
+import { settingRows } from '../../src/config/setting.js';
+import { clientSettings, gatewaySettings, serverSettings } from '../../src/config/settings.js';
+import { formatAddress, isLoopback } from '../../src/net/address.js';
+import { createAuthority } from '../certificates.js';
 
-const root = resolve(import.meta.dirname, '..');
+const root = resolve(import.meta.dirname, '..', '..');
+const serverRows = settingRows(serverSettings);
+const clientRows = settingRows(clientSettings);
 const secret = 'hunter2-is-secret';
 
 let folder: string;
@@ -42,18 +41,28 @@ function problemsOf(parse: () => unknown): readonly string[] {
     parse();
   } catch (error) {
     if (error instanceof ConfigError) return error.problems;
+    if (error instanceof CommanderError) return [describeFailure(error, false).trim()];
     throw error;
   }
   return [];
 }
-const serverProblems = (env: Record<string, string>, ...args: string[]) =>
-  problemsOf(() => parseServerConfig(env, args));
-const clientProblems = (env: Record<string, string>, flags?: ClientFlags) =>
-  problemsOf(() => parseClientConfig(env, flags));
+
+/** The flags that `roster serve` passes on. */
+function flagsOf(args: readonly string[]): Flags {
+  const command = createSettingsCommand('serve', '', serverSettings);
+  return command
+    .exitOverride()
+    .configureOutput({ writeErr() {} })
+    .parse(args, { from: 'user' })
+    .opts();
+}
+const parseServer = (env: Record<string, string>, ...args: string[]) => parseServerConfig(env, flagsOf(args));
+const serverProblems = (env: Record<string, string>, ...args: string[]) => problemsOf(() => parseServer(env, ...args));
+const clientProblems = (env: Record<string, string>, flags?: Flags) => problemsOf(() => parseClientConfig(env, flags));
 
 describe('the configuration of a server', () => {
   it('has a default for everything', () => {
-    expect(parseServerConfig({}, [])).toEqual({
+    expect(parseServerConfig({})).toEqual({
       database: {
         url: undefined,
         directUrl: undefined,
@@ -88,45 +97,42 @@ describe('the configuration of a server', () => {
 
   it('takes every setting from the environment', () => {
     const tls = { TLS_CERT: file('cert.pem'), TLS_KEY: file('key.pem'), TLS_CLIENT_CA: file('ca.pem') };
-    const config = parseServerConfig(
-      {
-        ...tls,
-        DATABASE_URL: 'postgresql://ada:p%23w@db.example:5433/roster?application_name=roster',
-        DATABASE_DIRECT_URL: 'postgres://db.example/roster',
-        DATA_DIR: 'some/where',
-        GRPC_ADDRESS: '0.0.0.0:0',
-        HTTP_ADDRESS: '[::]:80',
-        CORS_ORIGINS: 'https://app.example.com, http://localhost:5173',
-        WORKERS: '3',
-        LOG_LEVEL: 'SILENT',
-        LOG_FORMAT: ' json\n',
-        INSECURE: '1',
-        DATABASE_CONNECTIONS_MAX: '2',
-        DATABASE_CONNECT_TIMEOUT_MS: '1',
-        DATABASE_CONNECTION_AGE_MS_MAX: '18000',
-        STATEMENT_TIMEOUT_MS: '3600000',
-        LOCK_TIMEOUT_MS: '4',
-        PREPARED_STATEMENTS: 'False',
-        BATCH_ROWS_MAX: '5',
-        QUEUE_ROWS_MAX: '6',
-        STREAM_CONNECTIONS_MAX: '13',
-        STREAM_STALL_TIMEOUT_MS: '14000',
-        SNAPSHOT_TIMEOUT_MS: '15000',
-        BUFFERED_BYTES_MAX: '2000000',
-        CHANGES_KEPT_HOURS: '16',
-        CHANGES_KEPT_MAX: '17000',
-        SEARCH_INDEX: 'false',
-        CONCURRENT_STREAMS_MAX: '7',
-        CONNECTION_AGE_MS_MAX: '8000',
-        CONNECTION_AGE_GRACE_MS: '0',
-        KEEPALIVE_TIME_MS: '9000',
-        KEEPALIVE_TIMEOUT_MS: '10',
-        SHUTDOWN_DELAY_MS: '11',
-        SHUTDOWN_TIMEOUT_MS: '12',
-        PATH: '/not/ours',
-      },
-      [],
-    );
+    const config = parseServerConfig({
+      ...tls,
+      DATABASE_URL: 'postgresql://ada:p%23w@db.example:5433/roster?application_name=roster',
+      DATABASE_DIRECT_URL: 'postgres://db.example/roster',
+      DATA_DIR: 'some/where',
+      GRPC_ADDRESS: '0.0.0.0:0',
+      HTTP_ADDRESS: '[::]:80',
+      CORS_ORIGINS: 'https://app.example.com, http://localhost:5173',
+      WORKERS: '3',
+      LOG_LEVEL: 'SILENT',
+      LOG_FORMAT: ' json\n',
+      INSECURE: '1',
+      DATABASE_CONNECTIONS_MAX: '2',
+      DATABASE_CONNECT_TIMEOUT_MS: '1',
+      DATABASE_CONNECTION_AGE_MS_MAX: '18000',
+      STATEMENT_TIMEOUT_MS: '3600000',
+      LOCK_TIMEOUT_MS: '4',
+      PREPARED_STATEMENTS: 'False',
+      BATCH_ROWS_MAX: '5',
+      QUEUE_ROWS_MAX: '6',
+      STREAM_CONNECTIONS_MAX: '13',
+      STREAM_STALL_TIMEOUT_MS: '14000',
+      SNAPSHOT_TIMEOUT_MS: '15000',
+      BUFFERED_BYTES_MAX: '2000000',
+      CHANGES_KEPT_HOURS: '16',
+      CHANGES_KEPT_MAX: '17000',
+      SEARCH_INDEX: 'false',
+      CONCURRENT_STREAMS_MAX: '7',
+      CONNECTION_AGE_MS_MAX: '8000',
+      CONNECTION_AGE_GRACE_MS: '0',
+      KEEPALIVE_TIME_MS: '9000',
+      KEEPALIVE_TIMEOUT_MS: '10',
+      SHUTDOWN_DELAY_MS: '11',
+      SHUTDOWN_TIMEOUT_MS: '12',
+      PATH: '/not/ours',
+    });
     expect(config).toEqual({
       database: {
         url: 'postgresql://ada:p%23w@db.example:5433/roster?application_name=roster',
@@ -165,8 +171,7 @@ describe('the configuration of a server', () => {
   });
 
   it('also takes every setting from a flag, and flags win', () => {
-    const args = settingRows('server').flatMap(({ name, flag }) => {
-      const [given = ''] = flag.replace('[no-]', '').split(' ');
+    const args = serverRows.flatMap(({ name, flag: given }) => {
       if (name === 'DATABASE_URL' || name === 'DATABASE_DIRECT_URL') return [given, 'postgres:///roster'];
       if (name === 'TLS_CERT') return [`${given}=${file('cert.pem')}`];
       if (name === 'TLS_KEY') return [given, file('key.pem')];
@@ -180,8 +185,8 @@ describe('the configuration of a server', () => {
       if (name === 'PREPARED_STATEMENTS') return ['--no-prepared-statements'];
       return name === 'WORKERS' ? [given, 'auto'] : [given, '1000'];
     });
-    const env = Object.fromEntries(settingRows('server').map(({ name }) => [name, 'bad']));
-    const config = parseServerConfig(env, args);
+    const env = Object.fromEntries(serverRows.map(({ name }) => [name, 'bad']));
+    const config = parseServer(env, ...args);
     expect(config.database).toMatchObject({ url: 'postgres:///roster', dataDir: file('folder'), connectionsMax: 1000 });
     expect(config.database.preparedStatements).toBe(false);
     expect(config.grpc).toMatchObject({ address: { host: '127.0.0.1', port: 7 }, keepaliveTimeoutMs: 1000 });
@@ -192,7 +197,7 @@ describe('the configuration of a server', () => {
   });
 
   it('uses the last of two equal flags, and accepts both forms of a switch', () => {
-    expect(parseServerConfig({}, ['--log-level', 'warn', '--log-level=error']).log.level).toBe('error');
+    expect(parseServer({}, '--log-level', 'warn', '--log-level=error').log.level).toBe('error');
     const open = ['--grpc-address=0.0.0.0:1'];
     expect(serverProblems({ INSECURE: 'true' }, ...open, '--no-insecure')).toHaveLength(1);
     expect(serverProblems({ INSECURE: 'true' }, ...open, '--insecure=false')).toHaveLength(1);
@@ -200,20 +205,20 @@ describe('the configuration of a server', () => {
   });
 
   it('treats an empty value as unset', () => {
-    const env = Object.fromEntries(settingRows('server').map(({ name }) => [name, ' ']));
-    expect(parseServerConfig(env, [])).toEqual(parseServerConfig({}, []));
-    expect(parseServerConfig({ DATABASE_URL: 'postgres://h/x' }, ['--database-url=']).database.url).toBeUndefined();
+    const env = Object.fromEntries(serverRows.map(({ name }) => [name, ' ']));
+    expect(parseServerConfig(env)).toEqual(parseServerConfig({}));
+    expect(parseServer({ DATABASE_URL: 'postgres://h/x' }, '--database-url=').database.url).toBeUndefined();
   });
 
   it('is deeply frozen', () => {
     const frozen = (value: unknown): boolean =>
       typeof value !== 'object' || value === null || (Object.isFrozen(value) && Object.values(value).every(frozen));
     const tls = { TLS_CERT: file('cert.pem'), TLS_KEY: file('key.pem') };
-    expect(frozen(parseServerConfig(tls, []))).toBe(true);
+    expect(frozen(parseServerConfig(tls))).toBe(true);
     expect(frozen(parseClientConfig({}))).toBe(true);
   });
 
-  const numbers = settingRows('server').filter(({ allowed }) => allowed.startsWith('a whole number'));
+  const numbers = serverRows.filter(({ allowed }) => allowed.startsWith('a whole number'));
   it.each(numbers)('$name is $allowed', ({ name, allowed }) => {
     const [min = 0, max = 0] = allowed.match(/\d+/g)?.map(Number) ?? [];
     for (const good of [min, max]) expect(serverProblems({ [name]: `${good}` })).toEqual([]);
@@ -325,16 +330,9 @@ describe('the configuration of a server', () => {
   });
 
   it('names every problem at once, in one error', () => {
-    const problems = serverProblems(
-      { LOG_LEVEL: 'loud', WORKERS: 'eight' },
-      '--grpc-address',
-      ':1',
-      '--frobnicate',
-      '--queue-rows-max',
-      '0',
-    );
+    const env = { LOG_LEVEL: 'loud', WORKERS: 'eight' };
+    const problems = serverProblems(env, '--grpc-address', ':1', '--queue-rows-max', '0');
     expect(problems.map((problem) => problem.split(' ')[0])).toEqual([
-      '--frobnicate',
       '--grpc-address',
       'WORKERS',
       'LOG_LEVEL',
@@ -344,19 +342,23 @@ describe('the configuration of a server', () => {
   });
 
   it.each([
-    [['--grpc-adress=localhost:1'], '--grpc-adress is an unknown flag; did you mean --grpc-address?'],
-    [['--GRPC_ADDRESS', 'localhost:1'], '--GRPC_ADDRESS is an unknown flag; did you mean --grpc-address?'],
-    [['--keepalive'], '--keepalive is an unknown flag; did you mean --keepalive-time-ms?'],
-    [['--no-insecur'], '--no-insecur is an unknown flag; did you mean --no-insecure?'],
-    [['--no-log-level'], '--no-log-level is an unknown flag; did you mean --log-level?'],
-    [['--frobnicate', 'x'], '--frobnicate is an unknown flag; --help lists all flags'],
-    [['-x'], '-x is an unknown flag; --help lists all flags'],
-    [['--log-level'], '--log-level needs a value: trace, debug, info, warn, error, fatal or silent'],
-    [['--log-level', '--insecure'], '--log-level needs a value: trace, debug, info, warn, error, fatal or silent'],
-    [['debug'], 'Argument 1 is unexpected: settings are flags, like --log-level debug'],
-    [['--insecure', '--', '--insecure'], 'Argument 3 is unexpected: settings are flags, like --log-level debug'],
+    [['--grpc-adress', 'localhost:1'], "unknown option '--grpc-adress' (Did you mean --grpc-address?)"],
+    [['--grpc-adress=localhost:1'], "unknown option '--grpc-adress' (--help lists all options)"],
+    [['--keepalive-time'], "unknown option '--keepalive-time' (Did you mean --keepalive-time-ms?)"],
+    [['--no-insecur'], "unknown option '--no-insecur' (--help lists all options)"],
+    [['--no-log-level'], "unknown option '--no-log-level' (Did you mean --log-level?)"],
+    [['--frobnicate', 'x'], "unknown option '--frobnicate' (--help lists all options)"],
+    [['-x'], "unknown option '-x' (--help lists all options)"],
+    [['--log-level'], "option '--log-level <word>' argument missing"],
+    [['debug'], 'too many arguments. Expected 0 arguments but got 1.'],
+    [['--insecure', '--', '--insecure'], 'too many arguments. Expected 0 arguments but got 1.'],
   ])('says what is wrong with %j', (args, problem) => {
-    expect(serverProblems({}, ...args)).toEqual([problem]);
+    expect(serverProblems({}, ...args)).toEqual([`error: ${problem}`]);
+  });
+
+  it('takes the argument after a flag as its value, even if it looks like a flag', () => {
+    const [problem] = serverProblems({}, '--log-level', '--insecure');
+    expect(problem).toBe('--log-level must be trace, debug, info, warn, error, fatal or silent, not "--insecure"');
   });
 
   it('never repeats a secret, even in a wrong place', () => {
@@ -426,7 +428,7 @@ describe('the configuration of a client', () => {
 
   it('accepts the options that commander creates from the rows', () => {
     const command = new Command('get');
-    for (const { flag, description } of settingRows('client')) command.option(flag, description);
+    addClientFlags(command);
     command.parse(['--address', 'b:3', '--token', 't', '--tls', '--deadline-ms', '9'], { from: 'user' });
     expect(parseClientConfig({}, command.opts())).toEqual({ addresses: ['b:3'], token: 't', tls: {}, deadlineMs: 9 });
   });
@@ -459,33 +461,37 @@ describe('the configuration of a client', () => {
 });
 
 describe('the description of the settings', () => {
-  it.each(['server', 'gateway', 'client'] as const)(
-    'in docs/configuration.md has the same table of the %s as the code',
-    (side) => {
-      const rows = settingRows(side).map(
-        (row) => `| \`${row.name}\` | ${row.default} | ${row.allowed} | ${row.description} |`,
-      );
-      const table = ['| Name | Default | Allowed | What it is |', '| --- | --- | --- | --- |', ...rows].join('\n');
-      expect(readFileSync(join(root, 'docs', 'configuration.md'), 'utf8')).toContain(`\n\n${table}\n`);
-    },
-  );
+  it('in docs/configuration.md is the same as in the code; UPDATE_SETTINGS=1 writes it there', () => {
+    const head = '| Name | Default | Allowed | What it is |\n| --- | --- | --- | --- |\n';
+    const tables = [serverSettings, gatewaySettings, clientSettings].map((table) => {
+      const rows = settingRows(table);
+      return rows.map((row) => `| \`${row.name}\` | ${row.default} | ${row.allowed} | ${row.description} |\n`).join('');
+    });
+    const path = join(root, 'docs', 'configuration.md');
+    const page = readFileSync(path, 'utf8');
+    const [before, ...others] = page.split(head).map((part) => part.replace(/^(?:\|.*\n)+/, ''));
+    expect(others).toHaveLength(tables.length);
+    const wanted = [before, ...others.map((part, index) => head + tables[index] + part)].join('');
+    if (process.env.UPDATE_SETTINGS === '1') writeFileSync(path, wanted);
+    else expect(page).toBe(wanted);
+  });
 
-  it('in the help names every setting, flag, default and allowed value, in 100 columns', () => {
+  it.each([80, 120])('in the help names every setting, flag, default and allowed value, in %d columns', (columns) => {
     const written: string[] = [];
-    const command = new Command('serve').addHelpText('after', `\n${settingsHelp('server')}`);
-    command.configureOutput({ writeOut: (text) => written.push(text) }).outputHelp();
+    const command = createSettingsCommand('serve', '', serverSettings);
+    command.configureOutput({ getOutHelpWidth: () => columns, writeOut: (text) => written.push(text) }).outputHelp();
     const help = written.join('');
     const unwrapped = help.replaceAll(/\s+/g, ' ');
-    for (const row of settingRows('server')) {
+    for (const row of serverRows) {
       expect(unwrapped).toContain(
-        `${row.flag} ${row.name}, default ${row.default} ${row.description} Allowed: ${row.allowed}.`,
+        `${row.flag} ${row.placeholder} ${row.name}, default ${row.default} ${row.description} Allowed: ${row.allowed}.`,
       );
     }
-    for (const line of help.split('\n')) expect(line.length).toBeLessThanOrEqual(100);
+    for (const line of help.split('\n')) expect(line.length).toBeLessThanOrEqual(columns);
   });
 
   it('has each name once, with units and bounds last', () => {
-    const names = [...settingRows('server'), ...settingRows('client')].map(({ name }) => name);
+    const names = [...serverRows, ...clientRows].map(({ name }) => name);
     expect(new Set(names).size).toBe(names.length);
     for (const name of names) expect(name).toMatch(/^[A-Z]+(_[A-Z]+)*$/);
     for (const name of names.filter((name) => /TIME|DELAY|GRACE|DEADLINE|AGE/.test(name)))

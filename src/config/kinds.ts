@@ -1,0 +1,132 @@
+/** The types of settings: how each reads its text, and which values it allows. */
+import { availableParallelism } from 'node:os';
+import { resolve } from 'node:path';
+import { type Address, parseAddress } from '../net/address.js';
+
+export interface Kind<T> {
+  /** Returns undefined for a text that is not allowed. */
+  parse(text: string): T | undefined;
+  /** The allowed values, for help, documentation and problems. */
+  readonly form: string;
+  /** The text after the flag in help. */
+  readonly placeholder: string;
+  /** Its values never appear in texts. */
+  readonly secret?: true;
+}
+
+export const minuteMs = 60_000;
+export const hourMs = 60 * minuteMs;
+export const dayMs = 24 * hourMs;
+
+export const wholeNumber = (min: number, max: number): Kind<number> => ({
+  form: `a whole number from ${min} to ${max}`,
+  placeholder: '<number>',
+  parse(text) {
+    const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
+    return value >= min && value <= max ? value : undefined;
+  },
+});
+
+/** More than machines have cores. Each process takes memory and connections. */
+const processesMax = 256;
+
+/** Resolves auto here, so that the configuration has the number. */
+export const processes: Kind<number> = {
+  form: `a whole number from 1 to ${processesMax}, or auto`,
+  placeholder: '<number>',
+  parse(text) {
+    if (text.toLowerCase() === 'auto') return Math.min(availableParallelism(), processesMax);
+    return wholeNumber(1, processesMax).parse(text);
+  },
+};
+
+/** The only kind whose flag needs no value. */
+export const onOff: Kind<boolean> = {
+  form: 'true or false',
+  placeholder: '[true|false]',
+  parse(text) {
+    if (/^(?:true|1)$/i.test(text)) return true;
+    return /^(?:false|0)$/i.test(text) ? false : undefined;
+  },
+};
+
+export const choice = <const T extends string>(...values: readonly T[]): Kind<T> => ({
+  form: `${values.slice(0, -1).join(', ')} or ${values.at(-1)}`,
+  placeholder: '<word>',
+  parse: (text) => values.find((value) => value === text.toLowerCase()),
+});
+
+/** An address to listen on. */
+export const address: Kind<Address> = {
+  form: 'host:port or [IPv6]:port, with both parts (0.0.0.0 or [::] for every interface)',
+  placeholder: '<host:port>',
+  parse: parseAddress,
+};
+
+/** The address of the server behind a gateway. */
+export const target: Kind<Address> = {
+  form: 'host:port or [IPv6]:port, with both parts',
+  placeholder: '<host:port>',
+  parse: parseAddress,
+};
+
+/** Addresses of servers to call. The client validates them. */
+export const addresses: Kind<readonly string[]> = {
+  form: 'host:port (default port 50051) or a gRPC target such as dns:///host:port; separate several with commas',
+  placeholder: '<host:port,...>',
+  parse(text) {
+    const parts = text.split(',').map((part) => part.trim());
+    return parts.every((part) => /^\S+$/.test(part)) ? parts : undefined;
+  },
+};
+
+/** Origins as browsers send them: scheme and host in lower case, and the port if it is not the scheme's default. */
+export const origins: Kind<readonly string[]> = {
+  form: '* or origins like https://app.example.com, separated by commas',
+  placeholder: '<origin,...>',
+  parse(text) {
+    const parts = text.split(',').map((part) => part.trim());
+    const isOrigin = (part: string) => /^https?:/.test(part) && URL.canParse(part) && new URL(part).origin === part;
+    return text === '*' || parts.every(isOrigin) ? parts : undefined;
+  },
+};
+
+const pathOf = (what: string): Kind<string> => ({
+  form: `the path of ${what}`,
+  placeholder: '<path>',
+  parse: (text) => (text.includes('\0') ? undefined : resolve(text)),
+});
+export const folder = pathOf('a folder');
+export const pemFile = pathOf('a PEM file');
+export const descriptorsFile = pathOf(
+  'a google.protobuf.FileDescriptorSet with all imports, as buf build -o writes it',
+);
+
+export const databaseUrl: Kind<string> = {
+  form: 'a URL like postgres://user:password@host:5432/name, with %XX for characters like # and / in its parts',
+  placeholder: '<url>',
+  secret: true,
+  parse: (text) => (isDatabaseUrl(text) ? text : undefined),
+};
+
+function isDatabaseUrl(text: string): boolean {
+  if (!/^postgres(?:ql)?:\/\//i.test(text) || !URL.canParse(text)) return false;
+  const { username, password, hostname, pathname, hash } = new URL(text);
+  // An unescaped # would end the password early.
+  if (hash !== '') return false;
+  try {
+    // pg decodes these parts only when it connects, which would be too late.
+    for (const part of [username, password, hostname, pathname]) decodeURIComponent(part);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+export const token: Kind<string> = {
+  form: 'at most 4096 ASCII characters without spaces',
+  placeholder: '<token>',
+  secret: true,
+  // These characters need no quotes in an HTTP header (RFC 6750's b64token and a few more).
+  parse: (text) => (/^[\x21-\x7e]{1,4096}$/.test(text) ? text : undefined),
+};

@@ -1,0 +1,128 @@
+/**
+ * Reads flags and the environment into one typed, frozen configuration, or throws an error with all invalid values.
+ *
+ * No text made here has a secret: no database URL, no ROSTER_TOKEN, and no value in a wrong place, which may be a secret.
+ */
+import type { Address } from '../net/address.js';
+import { flagOf, isSetting, type Setting, type SettingTable, type ValuesOf } from './setting.js';
+import { clientSettings, gatewaySettings, serverSettings } from './settings.js';
+import {
+  type CallerTlsFiles,
+  checkCallerTls,
+  checkListening,
+  checkServerTls,
+  type Problems,
+  type TlsFiles,
+} from './tls.js';
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** The given flags, as commander's `opts()` returns them: GRPC_ADDRESS is `grpcAddress`. */
+export type Flags = Readonly<Record<string, unknown>>;
+
+/** The configuration of a server. docs/configuration.md explains each value. */
+export interface ServerConfig extends Omit<ValuesOf<typeof serverSettings>, 'http' | 'tls'> {
+  /** If unset, nothing is served over HTTP. */
+  readonly http?: {
+    readonly address: Address;
+    /** Whether it is the default address, which may be in use by another process. */
+    readonly isDefault: boolean;
+    /** Origins of other pages that may call. `*` allows all. */
+    readonly corsOrigins: readonly string[];
+  };
+  /** If unset, all addresses are loopback addresses, or INSECURE is set. */
+  readonly tls?: TlsFiles;
+}
+
+/** The configuration of a standalone gateway. */
+export interface GatewayConfig extends Omit<ValuesOf<typeof gatewaySettings>, 'targetTls' | 'tls'> {
+  /** If unset, the target is called without TLS. */
+  readonly targetTls?: CallerTlsFiles;
+  /** If unset, the address is a loopback address, or INSECURE is set. */
+  readonly tls?: TlsFiles;
+}
+
+/** The configuration of a command that calls a server. */
+export interface ClientConfig extends Omit<ValuesOf<typeof clientSettings>, 'tls'> {
+  /** If unset, calls do not use TLS. */
+  readonly tls?: CallerTlsFiles;
+}
+
+/** Names every invalid value and what is allowed. The command line prints the message and exits with 2. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+
+  constructor(readonly problems: readonly string[]) {
+    super(problems.join('\n'));
+  }
+}
+
+export function parseServerConfig(env: Environment, flags: Flags = {}): ServerConfig {
+  const { values, problems } = readSettings(serverSettings, env, flags);
+  const { database, grpc, http, tls } = serverSettings;
+  const tlsFiles = checkServerTls(tls, values.tls, problems);
+  const listening = [[grpc.address, values.grpc.address] as const, [http.address, values.http.address] as const];
+  checkListening(listening, values.tls, problems);
+  if (values.database.directUrl !== undefined && values.database.url === undefined) {
+    problems.list.push(`${problems.label(database.directUrl)} needs ${database.url.name}`);
+  }
+  const isDefault = textOf(http.address, env, flags) === '';
+  return frozenUnless(problems, { ...values, http: { ...values.http, isDefault }, tls: tlsFiles });
+}
+
+export function parseGatewayConfig(env: Environment, flags: Flags = {}): GatewayConfig {
+  const { values, problems } = readSettings(gatewaySettings, env, flags);
+  const tls = checkServerTls(gatewaySettings.tls, values.tls, problems);
+  checkListening([[gatewaySettings.http.address, values.http.address]], values.tls, problems);
+  const targetTls = checkCallerTls(gatewaySettings.targetTls, values.targetTls, problems);
+  return frozenUnless(problems, { ...values, tls, targetTls });
+}
+
+export function parseClientConfig(env: Environment, flags: Flags = {}): ClientConfig {
+  const { values, problems } = readSettings(clientSettings, env, flags);
+  return frozenUnless(problems, { ...values, tls: checkCallerTls(clientSettings.tls, values.tls, problems) });
+}
+
+/** Adds invalid values to the problems and uses the defaults instead, so that later checks can run. */
+function readSettings<const T extends SettingTable>(table: T, env: Environment, flags: Flags) {
+  const problems: Problems = {
+    list: [],
+    label: (setting) => (flagValue(setting, flags) === undefined ? setting.name : `--${flagOf(setting)}`),
+  };
+  const read = (entry: Setting | SettingTable): unknown => {
+    if (!isSetting(entry)) return Object.fromEntries(Object.entries(entry).map(([key, value]) => [key, read(value)]));
+    const text = textOf(entry, env, flags);
+    const value = text === '' ? undefined : entry.kind.parse(text);
+    if (text !== '' && value === undefined) {
+      problems.list.push(`${problems.label(entry)} must be ${entry.kind.form}${shown(entry, text)}`);
+    }
+    return value ?? (entry.default === undefined ? entry.valueIfUnset?.() : entry.kind.parse(String(entry.default)));
+  };
+  // TypeScript cannot relate the keys to the kinds in a loop.
+  return { values: read(table) as ValuesOf<T>, problems };
+}
+
+/** Flags override the environment. An empty text is unset: compose files and shells write `NAME=` for a missing value. */
+function textOf(setting: Setting, env: Environment, flags: Flags): string {
+  return String(flagValue(setting, flags) ?? env[setting.name] ?? '').trim();
+}
+
+function flagValue(setting: Setting, flags: Flags): unknown {
+  return flags[flagOf(setting).replaceAll(/-([a-z])/g, (_, letter: string) => letter.toUpperCase())];
+}
+
+/** The value in a problem's text, unless it is a secret or may contain one. */
+function shown(setting: Setting, text: string): string {
+  if (setting.kind.secret || !/^[\w.,:*[\]+ -]{1,60}$/.test(text)) return '';
+  return `, not "${text}"`;
+}
+
+function frozenUnless<T extends object>({ list }: Problems, config: T): T {
+  if (list.length > 0) throw new ConfigError(list);
+  return freeze(config);
+}
+
+function freeze<T extends object>(value: T): T {
+  for (const part of Object.values(value)) if (typeof part === 'object' && part !== null) freeze(part);
+  return Object.freeze(value);
+}

@@ -1,0 +1,381 @@
+/**
+ * The table of settings. An entry here is all that a new setting needs: parsing, `--help`, the check of
+ * docs/configuration.md and the type of the configuration follow from it.
+ *
+ * The tables have the shape of the configuration: `grpc.address` of a table becomes `config.grpc.address`.
+ */
+import { join } from 'node:path';
+import {
+  address,
+  addresses,
+  choice,
+  databaseUrl,
+  dayMs,
+  descriptorsFile,
+  folder,
+  hourMs,
+  minuteMs,
+  onOff,
+  origins,
+  pemFile,
+  processes,
+  target,
+  token,
+  wholeNumber,
+} from './kinds.js';
+import { packageRoot } from './package-root.js';
+import type { SettingTable } from './setting.js';
+
+export const serverSettings = {
+  database: {
+    url: {
+      name: 'DATABASE_URL',
+      kind: databaseUrl,
+      unset: 'the embedded Postgres',
+      description:
+        "The Postgres (15 to 18) that stores the users. Prefer the variable: other users of the machine can read a process's flags.",
+    },
+    directUrl: {
+      name: 'DATABASE_DIRECT_URL',
+      kind: databaseUrl,
+      unset: 'DATABASE_URL',
+      description:
+        'The same database without the connection pooler, for work that needs a session: imports, exports, watches that begin with existing users, migrations and the search index.',
+    },
+    dataDir: {
+      name: 'DATA_DIR',
+      kind: folder,
+      unset: ".roster in the package's folder",
+      valueIfUnset: () => join(packageRoot(), '.roster'),
+      description: 'Where the embedded Postgres keeps its data. A relative path is relative to the working directory.',
+    },
+    connectionsMax: {
+      name: 'DATABASE_CONNECTIONS_MAX',
+      kind: wholeNumber(1, 1000),
+      // pg's own default.
+      default: 10,
+      description:
+        'Connections to Postgres that calls share, in each of WORKERS. One more checks whether Postgres answers.',
+    },
+    connectTimeoutMs: {
+      name: 'DATABASE_CONNECT_TIMEOUT_MS',
+      kind: wholeNumber(1, 10 * minuteMs),
+      default: 5000,
+      description: 'How long a new connection to Postgres may take.',
+    },
+    connectionAgeMsMax: {
+      name: 'DATABASE_CONNECTION_AGE_MS_MAX',
+      kind: wholeNumber(1000, dayMs),
+      default: 30 * minuteMs,
+      description:
+        'The age at which a shared connection is replaced, so that none stays with an old server. Each is replaced up to a quarter earlier, so that they are not all replaced together.',
+    },
+    statementTimeoutMs: {
+      name: 'STATEMENT_TIMEOUT_MS',
+      kind: wholeNumber(1, hourMs),
+      default: 30_000,
+      description: 'How long Postgres may work on one statement.',
+    },
+    lockTimeoutMs: {
+      name: 'LOCK_TIMEOUT_MS',
+      kind: wholeNumber(1, hourMs),
+      default: 5000,
+      description: 'How long a statement may wait for one lock.',
+    },
+    preparedStatements: {
+      name: 'PREPARED_STATEMENTS',
+      kind: onOff,
+      default: true,
+      description:
+        'Names frequent statements, so that Postgres parses them once. Set false for PgBouncer before 1.21 in transaction mode.',
+    },
+  },
+  grpc: {
+    address: {
+      name: 'GRPC_ADDRESS',
+      kind: address,
+      default: 'localhost:50051',
+      description: 'Where gRPC listens. localhost means IPv4 and IPv6. Port 0 picks a free port.',
+    },
+    concurrentStreamsMax: {
+      name: 'CONCURRENT_STREAMS_MAX',
+      kind: wholeNumber(1, 1_000_000),
+      // The usual value of gRPC servers. Further calls wait in the client, where they cost others nothing.
+      default: 100,
+      description: "Calls in flight on one client's connection, including watches. Further calls wait in the client.",
+    },
+    connectionAgeMsMax: {
+      name: 'CONNECTION_AGE_MS_MAX',
+      kind: wholeNumber(1000, dayMs),
+      default: 30 * minuteMs,
+      description: 'The age at which the server asks a client to reconnect, so that load spreads again.',
+    },
+    connectionAgeGraceMs: {
+      name: 'CONNECTION_AGE_GRACE_MS',
+      kind: wholeNumber(0, dayMs),
+      default: 5 * minuteMs,
+      description: 'How long calls may continue on a connection that is too old.',
+    },
+    keepaliveTimeMs: {
+      name: 'KEEPALIVE_TIME_MS',
+      // At most gRPC's own default.
+      kind: wholeNumber(1000, 2 * hourMs),
+      // Load balancers drop idle connections after a minute or more.
+      default: 30_000,
+      description: 'How long a client may be silent before the server sends a ping.',
+    },
+    keepaliveTimeoutMs: {
+      name: 'KEEPALIVE_TIMEOUT_MS',
+      kind: wholeNumber(1, 10 * minuteMs),
+      // gRPC's own default.
+      default: 20_000,
+      description: "How long the client's answer to the ping may take.",
+    },
+  },
+  http: {
+    address: {
+      name: 'HTTP_ADDRESS',
+      kind: address,
+      default: 'localhost:8080',
+      description:
+        'Where the page, gRPC-Web, Connect, JSON, /metrics, /healthz and /readyz are served, with TLS if gRPC uses TLS. If the default is taken, they are not served, and a log line says so.',
+    },
+    corsOrigins: {
+      name: 'CORS_ORIGINS',
+      kind: origins,
+      unset: "the page's own origin",
+      valueIfUnset: () => [],
+      description:
+        "Origins whose pages may call over HTTP; * allows all. Add the origin of a proxy in front that does not pass on the browser's Host.",
+    },
+  },
+  tls: {
+    cert: {
+      name: 'TLS_CERT',
+      kind: pemFile,
+      unset: 'no TLS',
+      description: "The server's certificate in PEM, with any intermediate certificates. Needs TLS_KEY.",
+    },
+    key: {
+      name: 'TLS_KEY',
+      kind: pemFile,
+      unset: 'no TLS',
+      description: "The certificate's key in PEM, not encrypted.",
+    },
+    clientCa: {
+      name: 'TLS_CLIENT_CA',
+      kind: pemFile,
+      unset: 'no client certificates',
+      description:
+        "Certificate authorities in PEM. One of them must have signed each client's certificate. Needs TLS_CERT and TLS_KEY.",
+    },
+    insecure: {
+      name: 'INSECURE',
+      kind: onOff,
+      default: false,
+      description: 'Allows serving without TLS on addresses that other machines can reach.',
+    },
+  },
+  workers: {
+    name: 'WORKERS',
+    kind: processes,
+    default: 1,
+    description:
+      'The number of processes that serve on one port; auto means one for each core. Each has its own connections, queues and memory.',
+  },
+  log: {
+    level: {
+      name: 'LOG_LEVEL',
+      kind: choice('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'),
+      default: 'info',
+      description:
+        'The lowest level that is logged. Each call is one line: warn or error if the server failed, else info.',
+    },
+    format: {
+      name: 'LOG_FORMAT',
+      kind: choice('auto', 'pretty', 'json'),
+      default: 'auto',
+      description: 'The format of lines; auto means pretty on a terminal and JSON elsewhere.',
+    },
+  },
+  batch: {
+    rowsMax: {
+      name: 'BATCH_ROWS_MAX',
+      kind: wholeNumber(1, 4096),
+      default: 256,
+      description: 'Calls that share one statement.',
+    },
+    queueRowsMax: {
+      name: 'QUEUE_ROWS_MAX',
+      kind: wholeNumber(1, 1_000_000),
+      default: 10_000,
+      description: 'Calls that wait for a statement. Further calls fail with RESOURCE_EXHAUSTED.',
+    },
+  },
+  streams: {
+    connectionsMax: {
+      name: 'STREAM_CONNECTIONS_MAX',
+      kind: wholeNumber(1, 1000),
+      default: 4,
+      description:
+        'Connections to Postgres for imports, exports and watches that begin with existing users, one for each, in addition to DATABASE_CONNECTIONS_MAX, in each of WORKERS. If all are in use, calls wait.',
+    },
+    stallTimeoutMs: {
+      name: 'STREAM_STALL_TIMEOUT_MS',
+      kind: wholeNumber(1000, hourMs),
+      default: 30_000,
+      description:
+        'How long an import may send nothing, and a watcher may leave messages unread. Over HTTP, also how long a client may take for the next 16 KiB of a request or an answer.',
+    },
+    snapshotTimeoutMs: {
+      name: 'SNAPSHOT_TIMEOUT_MS',
+      kind: wholeNumber(1000, dayMs),
+      default: 10 * minuteMs,
+      description:
+        'How long an export may hold its snapshot, which keeps Postgres from cleaning up. It can be resumed with a new one.',
+    },
+  },
+  bufferedBytesMax: {
+    name: 'BUFFERED_BYTES_MAX',
+    kind: wholeNumber(1000, 1_000_000_000_000),
+    default: 134_217_728,
+    description:
+      'Bytes of incomplete requests over HTTP and of answers that clients have not read yet, in each process. From three quarters of it on, new calls over HTTP fail with OVERLOADED. Above it, the slowest clients are disconnected.',
+  },
+  changes: {
+    keptHours: {
+      name: 'CHANGES_KEPT_HOURS',
+      kind: wholeNumber(1, 8760),
+      default: 168,
+      description: 'How long the change log keeps changes, so that a disconnected watcher can resume.',
+    },
+    keptMax: {
+      name: 'CHANGES_KEPT_MAX',
+      kind: wholeNumber(1000, 1_000_000_000_000),
+      // About 150 bytes each, indexes included.
+      default: 10_000_000,
+      description:
+        'Changes that the change log keeps, oldest deleted first. Set it above the number of users in the largest import.',
+    },
+  },
+  searchIndex: {
+    name: 'SEARCH_INDEX',
+    kind: onOff,
+    default: true,
+    description:
+      'Creates the index for searches by `query`, in the background and if Postgres has pg_trgm. It makes each create and import slower. Without it, a search reads the whole table.',
+  },
+  shutdown: {
+    delayMs: {
+      name: 'SHUTDOWN_DELAY_MS',
+      kind: wholeNumber(0, 10 * minuteMs),
+      default: 0,
+      description:
+        'How long health reports NOT_SERVING before the server stops taking calls. Behind a load balancer, use about 5000.',
+    },
+    timeoutMs: {
+      name: 'SHUTDOWN_TIMEOUT_MS',
+      kind: wholeNumber(0, 10 * minuteMs),
+      default: 10_000,
+      description: 'How long calls in flight may take after that delay.',
+    },
+  },
+} as const satisfies SettingTable;
+
+/** A standalone gateway has some settings of the server. */
+export const gatewaySettings = {
+  target: {
+    name: 'TARGET',
+    kind: target,
+    default: 'localhost:50051',
+    description: 'The gRPC server behind the gateway.',
+  },
+  descriptors: {
+    name: 'DESCRIPTORS',
+    kind: descriptorsFile,
+    unset: "Roster's own",
+    description: 'The services of the target. Calls to a service that it does not have fail with UNIMPLEMENTED.',
+  },
+  targetTls: {
+    enabled: {
+      name: 'TARGET_TLS',
+      kind: onOff,
+      unset: 'on if one of the files below is set',
+      description: 'Whether the target uses TLS.',
+    },
+    ca: {
+      name: 'TARGET_CA',
+      kind: pemFile,
+      unset: 'those of Node.js',
+      description: "Certificate authorities in PEM. One of them must have signed the target's certificate.",
+    },
+    cert: {
+      name: 'TARGET_CERT',
+      kind: pemFile,
+      unset: 'no client certificate',
+      description: "The gateway's client certificate in PEM. Needs TARGET_KEY.",
+    },
+    key: {
+      name: 'TARGET_KEY',
+      kind: pemFile,
+      unset: 'no client certificate',
+      description: "The client certificate's key in PEM, not encrypted.",
+    },
+  },
+  http: serverSettings.http,
+  tls: serverSettings.tls,
+  log: serverSettings.log,
+  stallTimeoutMs: serverSettings.streams.stallTimeoutMs,
+  bufferedBytesMax: serverSettings.bufferedBytesMax,
+  shutdown: {
+    delayMs: serverSettings.shutdown.delayMs,
+  },
+} as const satisfies SettingTable;
+
+export const clientSettings = {
+  addresses: {
+    name: 'ROSTER_ADDRESS',
+    kind: addresses,
+    default: 'localhost:50051',
+    description: 'The server, or several of one directory, separated by commas.',
+  },
+  token: {
+    name: 'ROSTER_TOKEN',
+    kind: token,
+    unset: 'no token',
+    description:
+      "Sent with each call as a bearer token. Prefer the variable: other users of the machine can read a process's flags.",
+  },
+  tls: {
+    enabled: {
+      name: 'ROSTER_TLS',
+      kind: onOff,
+      unset: 'on if one of the files below is set',
+      description: 'Whether calls use TLS.',
+    },
+    ca: {
+      name: 'ROSTER_CA',
+      kind: pemFile,
+      unset: 'those of Node.js',
+      description: "Certificate authorities in PEM. One of them must have signed the server's certificate.",
+    },
+    cert: {
+      name: 'ROSTER_CERT',
+      kind: pemFile,
+      unset: 'no client certificate',
+      description: "The client's certificate in PEM. Needs ROSTER_KEY.",
+    },
+    key: {
+      name: 'ROSTER_KEY',
+      kind: pemFile,
+      unset: 'no client certificate',
+      description: "The client certificate's key in PEM, not encrypted.",
+    },
+  },
+  deadlineMs: {
+    name: 'ROSTER_DEADLINE_MS',
+    kind: wholeNumber(1, hourMs),
+    default: 10_000,
+    description: 'How long a call may take.',
+  },
+} as const satisfies SettingTable;

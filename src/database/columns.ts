@@ -8,6 +8,7 @@ import { getMetadataArgsStorage } from 'typeorm';
 import { parseJson } from '../json.js';
 import type { JsonObject, User, UserFields } from '../model/user.js';
 import { UserRow } from './entities/user-row.js';
+import { parseTime } from './parse-time.js';
 
 /** A row as an array of columns, in the order of the statement. */
 export type Row = readonly unknown[];
@@ -113,8 +114,8 @@ function createUserDecoder({ timestamptz, integer }: Cells): (row: Row, start?: 
 /** Decodes the user in a row of the driver. */
 export const decodeUser = createUserDecoder({ timestamptz: (cell) => cell as Date, integer: (cell) => cell as number });
 
-/** Decodes the user in a row of texts, as Postgres sends them, with its times in milliseconds. */
-export const decodeUserText = createUserDecoder({ timestamptz: (cell) => new Date(Number(cell)), integer: Number });
+/** Decodes the user in a row of texts, as Postgres sends them. */
+export const decodeUserText = createUserDecoder({ timestamptz: (cell) => parseTime(cell as string), integer: Number });
 
 /** The attributes of the user in a row, as the JSON text that Postgres writes. */
 export function attributesText(row: Row, start = 0): string {

@@ -4,11 +4,11 @@
  * Memory depends on neither the number of users nor the reader's speed: it holds one piece and reads the next.
  */
 import { createPause } from '../concurrency/event-loop.js';
+import { attributesText, decodeUserText, userColumnsOf } from '../database/columns.js';
 import type { Database } from '../database/database.js';
 import { faultOf } from '../database/errors.js';
-import { parseJson } from '../json.js';
 import type { Filter } from '../model/filter.js';
-import type { JsonObject, User } from '../model/user.js';
+import type { User } from '../model/user.js';
 import { nextRows, type TextRow } from './cursor-rows.js';
 import { isSnapshotDurable, makeSnapshotsDurable } from './durable-snapshots.js';
 import { createBinder, filterSql, whereOf } from './filter-sql.js';
@@ -44,32 +44,6 @@ const rowsFirst = 64;
 const rowsMax = 256;
 // The average size of a piece, as Postgres sends its rows.
 const pieceBytes = 256 * 1024;
-
-// As milliseconds, because parsing timestamps is slow. date_part() returns doubles, which are exact to a microsecond
-// for centuries; extract() returns numeric, which costs Postgres a microsecond a row.
-const millisecondsOf = (time: string) => `(date_part('epoch', ${time}) * 1000)::bigint`;
-const columns = `u.id, u.first_name, u.last_name, u.email, u.profile_image_url, u.attributes,
-  ${millisecondsOf('u.create_time')}, ${millisecondsOf('u.update_time')}, u.version`;
-
-function snapshotUser(row: TextRow): SnapshotUser {
-  // In the order of `columns`, which are all not null.
-  const [id, firstName, lastName, email, profileImageUrl, attributes, createTime, updateTime, version] =
-    row as readonly string[] as readonly [string, string, string, string, string, string, string, string, string];
-  return {
-    user: {
-      id,
-      firstName,
-      lastName,
-      email,
-      profileImageUrl,
-      attributes: parseJson(attributes) as JsonObject,
-      createTime: new Date(Number(createTime)),
-      updateTime: new Date(Number(updateTime)),
-      version: Number(version),
-    },
-    attributesBytes: attributes.length,
-  };
-}
 
 /**
  * Opens the snapshot; `after` leaves out the users up to that id. The connection is closed on disposal, or as soon as
@@ -107,7 +81,7 @@ export async function openUsersSnapshot(
       }
       const users: SnapshotUser[] = [];
       for (const row of rows) {
-        users.push(snapshotUser(row));
+        users.push({ user: decodeUserText(row), attributesBytes: attributesText(row).length });
         await pause();
       }
       yield { users, isLast };
@@ -130,7 +104,7 @@ export async function openUsersSnapshot(
       ...(filter === undefined ? [] : [filterSql(filter, bind)]),
     ];
     await session.query(
-      `declare users_walk no scroll cursor for select ${columns} from users u ${whereOf(conditions)} order by u.id`,
+      `declare users_walk no scroll cursor for select ${userColumnsOf('u')} from users u ${whereOf(conditions)} order by u.id`,
       values,
     );
     return { snapshot, feedId, pieces, [Symbol.asyncDispose]: () => session[Symbol.asyncDispose]() };

@@ -1,8 +1,7 @@
 /**
- * Reads and writes CSV exactly like `roster import` and `roster export`, as a stream.
+ * Reads and writes CSV exactly like `roster import` and `roster export`, as a stream. The server validates the fields.
  *
- * It does not use papaparse, which breaks a character that two slices of a file share, and which expects one kind of
- * line break in a file. The server validates the fields.
+ * Why it does not use a library: docs/decisions/0025-the-page-has-its-own-csv-parser.md
  */
 import type { User } from '../generated/users/v1/user.js';
 import {

@@ -4,7 +4,7 @@
  */
 import { useEffect, useMemo, useState } from 'preact/hooks';
 import { Chart, type Line } from './chart.js';
-import { type Activity, activityBetween, type Figures, parseMetrics } from './metrics.js';
+import { type Activity, activityBetween, type Metrics, parseMetrics } from './metrics.js';
 
 const everyMs = 2_000;
 const spanMs = 300_000;
@@ -18,7 +18,7 @@ const tableEveryMs = 10_000;
 const statementsMax = 4;
 
 /** Returns the metrics, or a message for the user if they cannot be read. */
-async function readMetrics(address: string): Promise<Figures | string> {
+async function readMetrics(address: string): Promise<Metrics | string> {
   try {
     const response = await fetch(address, { cache: 'no-store', signal: AbortSignal.timeout(answerMsMax) });
     if (!response.ok) return `The server returned no metrics (HTTP ${response.status}).`;
@@ -41,7 +41,7 @@ function useActivity(address: string): State {
   const [state, setState] = useState<State>({ samples: [], problem: '' });
   useEffect(() => {
     let timer: ReturnType<typeof setTimeout> | undefined;
-    let before: { metrics: Figures; atMs: number } | undefined;
+    let before: { metrics: Metrics; atMs: number } | undefined;
     let isEnded = false;
 
     async function poll(): Promise<void> {
@@ -85,7 +85,7 @@ function useActivity(address: string): State {
 
 const plain = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 3 });
 
-function formatCount(value: number): string {
+function formatNumber(value: number): string {
   return value >= 100 ? new Intl.NumberFormat().format(Math.round(value)) : plain.format(value);
 }
 
@@ -95,7 +95,7 @@ function formatSeconds(seconds: number): string {
 
 const mebibyte = 1_048_576;
 
-function formatBytes(bytes: number): string {
+function formatMebibytes(bytes: number): string {
   return `${plain.format(bytes / mebibyte)} MiB`;
 }
 
@@ -145,7 +145,7 @@ export function ActivityView({ address = '/metrics' }: ActivityViewProps) {
               {...chart}
               title="Calls per second"
               lines={[line('All', (s) => s.callsPerSecond), line('Not OK', (s) => s.failedPerSecond)]}
-              format={formatCount}
+              format={formatNumber}
             />
             <Chart
               {...chart}
@@ -158,9 +158,9 @@ export function ActivityView({ address = '/metrics' }: ActivityViewProps) {
               {...chart}
               title="Calls per statement"
               lines={statements.map((name) => line(name, (s) => s.batchRows.get(name)))}
-              format={formatCount}
+              format={formatNumber}
             />
-            <Chart {...chart} title="Watchers" lines={[line('', (s) => s.watchers)]} format={formatCount}>
+            <Chart {...chart} title="Watchers" lines={[line('', (s) => s.watchers)]} format={formatNumber}>
               {last.changeLogLag === undefined ? null : (
                 <p class="hint numeric">The change log is {formatSeconds(last.changeLogLag)} behind.</p>
               )}
@@ -173,7 +173,7 @@ export function ActivityView({ address = '/metrics' }: ActivityViewProps) {
                 line('Idle', (s) => s.poolIdle),
                 line('Waiting', (s) => s.poolWaiting),
               ]}
-              format={formatCount}
+              format={formatNumber}
             />
             <Chart
               {...chart}
@@ -182,13 +182,13 @@ export function ActivityView({ address = '/metrics' }: ActivityViewProps) {
               lines={[line('p99', (s) => s.loopDelay)]}
               format={formatSeconds}
             />
-            <Chart {...chart} title="CPUs in use" lines={[line('', (s) => s.processors)]} format={formatCount} />
+            <Chart {...chart} title="CPUs in use" lines={[line('', (s) => s.processors)]} format={formatNumber} />
             <Chart
               {...chart}
               title="Memory"
               unit={mebibyte}
               lines={[line('', (s) => s.memoryBytes)]}
-              format={formatBytes}
+              format={formatMebibytes}
             />
           </div>
           <MetricsTable samples={samples} />
@@ -243,16 +243,18 @@ function MetricsTable({ samples }: { samples: readonly Activity[] }) {
             {rows.map((sample) => (
               <tr key={sample.atMs}>
                 <th scope="row">{timeFormat.format(sample.atMs)}</th>
-                <td>{formatCount(sample.callsPerSecond)}</td>
-                <td>{formatCount(sample.failedPerSecond)}</td>
+                <td>{formatNumber(sample.callsPerSecond)}</td>
+                <td>{formatNumber(sample.failedPerSecond)}</td>
                 <td>{show(sample.p50, formatSeconds)}</td>
                 <td>{show(sample.p95, formatSeconds)}</td>
-                <td>{[...sample.batchRows].map(([name, size]) => `${name} ${formatCount(size)}`).join(', ') || '–'}</td>
-                <td>{show(sample.watchers, formatCount)}</td>
-                <td>{show(sample.poolBusy, formatCount)}</td>
-                <td>{show(sample.poolIdle, formatCount)}</td>
+                <td>
+                  {[...sample.batchRows].map(([name, size]) => `${name} ${formatNumber(size)}`).join(', ') || '–'}
+                </td>
+                <td>{show(sample.watchers, formatNumber)}</td>
+                <td>{show(sample.poolBusy, formatNumber)}</td>
+                <td>{show(sample.poolIdle, formatNumber)}</td>
                 <td>{show(sample.loopDelay, formatSeconds)}</td>
-                <td>{show(sample.memoryBytes, formatBytes)}</td>
+                <td>{show(sample.memoryBytes, formatMebibytes)}</td>
               </tr>
             ))}
           </tbody>

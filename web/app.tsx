@@ -1,7 +1,7 @@
 /**
  * The whole page: its header, the current view and the open dialog.
  *
- * The URL's hash holds what is open (place.ts); browsers do not send it to servers. Owns the list and the feed.
+ * The URL's hash holds what is open (route.ts); browsers do not send it to servers. Owns the list and the feed.
  */
 import { useCallback, useEffect, useReducer, useRef, useState } from 'preact/hooks';
 import { ActivityView } from './activity.js';
@@ -11,7 +11,7 @@ import { Header } from './header.js';
 import { ImportDialog } from './import-dialog.js';
 import { ListView } from './list-view.js';
 import { type ChangeListeners, OpenUser } from './open-user.js';
-import { listQueryOf, readPlace, usePlace } from './place.js';
+import { listQueryOf, readRoute, useRoute } from './route.js';
 import { SignIn } from './sign-in.js';
 import { createUserFeed, type FeedState } from './user-feed.js';
 import { createUserList, isSame } from './user-list.js';
@@ -20,8 +20,8 @@ import { createUserList, isSame } from './user-list.js';
 const refusedWithinMs = 10_000;
 
 export function App({ directory }: { directory: Directory }) {
-  const [place, go] = usePlace();
-  const [list] = useState(() => createUserList(directory, listQueryOf(place)));
+  const [route, go] = useRoute();
+  const [list] = useState(() => createUserList(directory, listQueryOf(route)));
   const [version, redraw] = useReducer<number, void>((before) => before + 1, 0);
   const [changeListeners] = useState<ChangeListeners>(() => new Set());
   const [feedState, setFeedState] = useState<FeedState>('connecting');
@@ -49,40 +49,40 @@ export function App({ directory }: { directory: Directory }) {
   }, [directory, list, changeListeners]);
 
   useEffect(() => {
-    const question = listQueryOf(place);
+    const question = listQueryOf(route);
     if (!isSame(question, list.asked)) list.ask(question);
-  }, [place, list]);
+  }, [route, list]);
 
   const { signIns, wasRefused } = useSignIns(directory, () => list.retry());
   const open = useCallback((id: string) => go({ user: id }), [go]);
   const close = useCallback(() => go({ user: '', dialog: '' }, { replace: true }), [go]);
   // If another user has been opened before an answer arrives, that user's form stays open.
   const closeUser = () => {
-    if (readPlace(location.hash).user === place.user) close();
+    if (readRoute(location.hash).user === route.user) close();
   };
 
   return (
     <div class="page">
       <Header
-        place={place}
+        route={route}
         go={go}
         feedState={feedState}
         total={list.answer === 0 ? undefined : list.total}
         rows={list.rows}
         isSearch={list.question.query !== '' || list.question.filter !== ''}
       />
-      {place.view === 'list' && <ListView list={list} version={version} place={place} go={go} onOpen={open} />}
-      {place.view === 'activity' && <ActivityView />}
-      {place.user !== '' && (
+      {route.view === 'list' && <ListView list={list} version={version} route={route} go={go} onOpen={open} />}
+      {route.view === 'activity' && <ActivityView />}
+      {route.user !== '' && (
         <OpenUser
-          key={place.user}
+          key={route.user}
           directory={directory}
-          id={place.user}
-          known={list.userAt(list.rowOf(place.user))}
+          id={route.user}
+          known={list.userAt(list.rowOf(route.user))}
           changeListeners={changeListeners}
           onClose={close}
           onSaved={(user) => {
-            if (place.user === 'new') list.add(user);
+            if (route.user === 'new') list.add(user);
             else list.put(user);
             closeUser();
           }}
@@ -92,15 +92,15 @@ export function App({ directory }: { directory: Directory }) {
           }}
         />
       )}
-      {place.dialog === 'import' && (
+      {route.dialog === 'import' && (
         <ImportDialog directory={directory} onClose={close} onImported={(newest) => list.refresh(newest)} />
       )}
-      {place.dialog === 'export' && (
-        <ExportDialog directory={directory} selection={listQueryOf(place)} onClose={close} />
+      {route.dialog === 'export' && (
+        <ExportDialog directory={directory} selection={listQueryOf(route)} onClose={close} />
       )}
       {/* The key mounts it again, and so on top, if the back button opens another dialog. */}
       {directory.needsSignIn && (
-        <SignIn key={`${signIns} ${place.user} ${place.dialog}`} directory={directory} wasRefused={wasRefused} />
+        <SignIn key={`${signIns} ${route.user} ${route.dialog}`} directory={directory} wasRefused={wasRefused} />
       )}
     </div>
   );

@@ -24,8 +24,8 @@ export function AttributesEditor({ rows, problems, problem, onChange }: Attribut
   const addRef = useRef<HTMLButtonElement>(null);
   const problemId = useId();
 
-  function replace(row: AttributeRow): void {
-    onChange(rows.map((each) => (each.id === row.id ? row : each)));
+  function replace(edited: AttributeRow): void {
+    onChange(rows.map((row) => (row.id === edited.id ? edited : row)));
   }
 
   function add(): void {

@@ -40,7 +40,7 @@ export function newRow(): AttributeRow {
   return { id: ++idLast, key: '', type: 'text', text: '', isNew: true };
 }
 
-export function rowsOf(attributes: JsonObject): AttributeRow[] {
+export function attributeRowsOf(attributes: JsonObject): AttributeRow[] {
   return Object.entries(attributes).map(([key, value]) => ({
     id: ++idLast,
     key,
@@ -112,7 +112,7 @@ function jsonProblem(text: string): string {
 }
 
 /** Returns the attributes, or the problems by the id of the row. Ignores a row that was added and not filled in. */
-export function readRows(
+export function readAttributes(
   rows: readonly AttributeRow[],
 ): { attributes: JsonObject; problems?: undefined } | { problems: ReadonlyMap<number, AttributeProblem> } {
   const problems = new Map<number, AttributeProblem>();

@@ -139,7 +139,7 @@ export function refuseColumns(columns: readonly Column[]): string | undefined {
 }
 
 /** Converts each record to a user. */
-export function rowsOf(records: readonly CsvRecord[], columns: readonly Column[]): Row[] {
+export function fileRowsOf(records: readonly CsvRecord[], columns: readonly Column[]): Row[] {
   const targets = targetsOf(columns);
   return records.map(({ cells, line }) => ({ line, original: cells, ...draftOf(cells, targets) }));
 }

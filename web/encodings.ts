@@ -25,5 +25,5 @@ export const encodings: readonly (readonly [encoding: string, label: string])[] 
 ];
 
 export function labelOfEncoding(encoding: string): string {
-  return encodings.find(([each]) => each === encoding)?.[1] ?? encoding;
+  return encodings.find(([name]) => name === encoding)?.[1] ?? encoding;
 }

@@ -3,6 +3,7 @@ import { useEffect, useId, useState } from 'preact/hooks';
 import { Dialog } from './dialog.js';
 import { type Directory, isAborted } from './directory.js';
 import { download, openSink, readUsers, type Selection, writeUsers } from './export-users.js';
+import { formatCount } from './format.js';
 import { describeFailure } from './save-user.js';
 
 export interface ExportDialogProps {
@@ -16,8 +17,6 @@ type Step =
   | { readonly kind: 'running'; readonly rows: number }
   | { readonly kind: 'done'; readonly rows: number }
   | { readonly kind: 'failed'; readonly rows: number; readonly problem: string };
-
-const numberFormat = new Intl.NumberFormat();
 
 export function ExportDialog({ directory, selection, onClose }: ExportDialogProps) {
   const [step, setStep] = useState<Step>({ kind: 'ready' });
@@ -128,7 +127,7 @@ function noticeClass(kind: Step['kind']): string {
 }
 
 function sayRows(step: Exclude<Step, { kind: 'ready' }>): string {
-  const users = step.rows === 1 ? 'One user' : `${numberFormat.format(step.rows)} users`;
+  const users = step.rows === 1 ? 'One user' : `${formatCount(step.rows)} users`;
   if (step.kind === 'running') return `${users} so far`;
   if (step.kind === 'done') return `${users} exported.`;
   return step.problem === '' ? 'Stopped; no file was written.' : `${step.problem} No file was written.`;

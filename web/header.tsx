@@ -1,15 +1,15 @@
 /** The top of every view: the name, the number of users, the state of the live feed, and the actions. */
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
+import { formatCount } from './format.js';
 import { ActivityIcon, ExportIcon, ImportIcon, MenuIcon, MoonIcon, PlusIcon, SunIcon, UsersIcon } from './icons.js';
-import type { Go, Place } from './place.js';
+import type { Go, Route } from './route.js';
 import { useTheme } from './theme.js';
-import { formatCount } from './times.js';
 import type { FeedState } from './user-feed.js';
 import type { Total } from './user-list.js';
 
 export interface HeaderProps {
-  readonly place: Place;
+  readonly route: Route;
   readonly go: Go;
   readonly feedState: FeedState;
   /** Undefined before the first answer. */
@@ -18,9 +18,9 @@ export interface HeaderProps {
   readonly isSearch: boolean;
 }
 
-export function Header({ place, go, feedState, total, rows, isSearch }: HeaderProps) {
+export function Header({ route, go, feedState, total, rows, isSearch }: HeaderProps) {
   const [theme, setTheme] = useTheme();
-  const isActivity = place.view === 'activity';
+  const isActivity = route.view === 'activity';
   const otherTheme = theme === 'dark' ? 'light' : 'dark';
   return (
     <header class="header">

@@ -11,6 +11,7 @@ import { Dialog } from './dialog.js';
 import type { Directory } from './directory.js';
 import { encodings, labelOfEncoding } from './encodings.js';
 import { download } from './export-users.js';
+import { formatBytes, formatCount } from './format.js';
 import { type ImportOptions, type ImportProgress, type ImportReport, importUsers } from './import-users.js';
 import { useUnsavedGuard } from './unsaved-guard.js';
 import { labelOf } from './user-fields.js';
@@ -87,8 +88,6 @@ function describeFault(fault: UnreadableFile): string {
   if (!(fault instanceof WrongEncoding)) return fault.message;
   return `${fault.message} Choose the encoding that it was saved in, such as ${labelOfEncoding(fault.suggestion)}.`;
 }
-
-const numberFormat = new Intl.NumberFormat();
 
 export function ImportDialog({ directory, onClose, onImported }: ImportDialogProps) {
   const [step, setStep] = useState<Step>({ kind: 'choose' });
@@ -307,8 +306,8 @@ function PreviewStep(props: PreviewStepProps) {
           <strong>{file.name}</strong>{' '}
           <span class="soft">
             {formatBytes(file.size)}
-            {fault === undefined ? `, ${rows === 1 ? 'one row' : `${numberFormat.format(rows)} rows`}` : ''}, cells
-            separated by {delimiterNames[delimiter] ?? `“${delimiter}”`}
+            {fault === undefined ? `, ${rows === 1 ? 'one row' : `${formatCount(rows)} rows`}` : ''}, cells separated by{' '}
+            {delimiterNames[delimiter] ?? `“${delimiter}”`}
           </span>
         </span>
         <button type="button" class="button small" data-first onClick={onOther}>
@@ -343,7 +342,7 @@ function PreviewStep(props: PreviewStepProps) {
                   <ColumnSelect
                     column={column}
                     onChange={(field) =>
-                      onColumns(columns.map((each, at) => (at === index ? { ...each, field } : each)))
+                      onColumns(columns.map((other) => (other === column ? { ...column, field } : other)))
                     }
                   />
                 )}
@@ -433,8 +432,8 @@ function Running({ preview, begunMs, progress }: Step & { kind: 'running' }) {
       </p>
       <progress class="progress" aria-labelledby={id} max={1} value={progress.share} />
       <p class="numeric">
-        {numberFormat.format(done)} rows done
-        {seconds > 1 && done > 0 ? `, ${numberFormat.format(Math.round(done / seconds))} per second` : ''}
+        {formatCount(done)} rows done
+        {seconds > 1 && done > 0 ? `, ${formatCount(Math.round(done / seconds))} per second` : ''}
       </p>
       <Counts {...progress} />
       {progress.isWaiting ? (
@@ -456,7 +455,7 @@ function Counts({ created, skipped, rejected }: Pick<ImportProgress, 'created' |
       ].map(([label, count]) => (
         <div key={label}>
           <dt>{label}</dt>
-          <dd class="numeric">{numberFormat.format(Number(count))}</dd>
+          <dd class="numeric">{formatCount(Number(count))}</dd>
         </div>
       ))}
     </dl>
@@ -469,8 +468,8 @@ function Report({ report }: { report: ImportReport }) {
   const summary = isWhole
     ? rejected === 0
       ? 'The import is complete.'
-      : `The import is complete, but ${rejected === 1 ? 'one row was' : `${numberFormat.format(rejected)} rows were`} rejected.`
-    : `${problem === '' ? 'Stopped' : 'Ended early'}: ${numberFormat.format(done)} rows are done, and the others were not sent. Created users stay in the directory.`;
+      : `The import is complete, but ${rejected === 1 ? 'one row was' : `${formatCount(rejected)} rows were`} rejected.`
+    : `${problem === '' ? 'Stopped' : 'Ended early'}: ${formatCount(done)} rows are done, and the others were not sent. Created users stay in the directory.`;
   return (
     <>
       <p class={isWhole && rejected === 0 ? 'notice success' : 'notice warning'} role="status" tabIndex={-1} data-first>
@@ -479,8 +478,8 @@ function Report({ report }: { report: ImportReport }) {
       {problem === '' ? null : <p class="notice danger">{problem}</p>}
       {unclear === undefined ? null : (
         <p class="notice danger">
-          The server’s answer was lost: rows {numberFormat.format(unclear.from)} to {numberFormat.format(unclear.to)}{' '}
-          may or may not be in the directory. To find out, import again and skip taken emails.
+          The server’s answer was lost: rows {formatCount(unclear.from)} to {formatCount(unclear.to)} may or may not be
+          in the directory. To find out, import again and skip taken emails.
         </p>
       )}
       <Counts {...report} />
@@ -500,7 +499,7 @@ function Report({ report }: { report: ImportReport }) {
                 {rejectedRows.map(({ row, line, field, message }) => (
                   <tr key={row}>
                     <td class="numeric">
-                      {numberFormat.format(row)} <span class="faint">(line {numberFormat.format(line)})</span>
+                      {formatCount(row)} <span class="faint">(line {formatCount(line)})</span>
                     </td>
                     <td>{field}</td>
                     <td>{message}</td>
@@ -511,8 +510,7 @@ function Report({ report }: { report: ImportReport }) {
           </section>
           {rejected > rejectedRows.length ? (
             <p class="hint">
-              These are the first {rejectedRows.length}. The file of rejected rows has all{' '}
-              {numberFormat.format(rejected)}.
+              These are the first {rejectedRows.length}. The file of rejected rows has all {formatCount(rejected)}.
             </p>
           ) : null}
           <p class="hint">Download the rejected rows with their problems, correct them and import the file again.</p>
@@ -520,10 +518,4 @@ function Report({ report }: { report: ImportReport }) {
       )}
     </>
   );
-}
-
-function formatBytes(bytes: number): string {
-  if (bytes < 1000) return `${bytes} bytes`;
-  const [size, unit] = bytes < 1e6 ? [bytes / 1e3, 'kB'] : [bytes / 1e6, 'MB'];
-  return `${new Intl.NumberFormat(undefined, { maximumFractionDigits: 1 }).format(size)} ${unit}`;
 }

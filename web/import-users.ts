@@ -9,7 +9,7 @@ import type { RowProblem } from '../src/user-files/columns.js';
 import { openCsv } from '../src/user-files/csv-rules.js';
 import { UnreadableFile } from '../src/user-files/file-text.js';
 import type { Column } from '../src/user-files/header.js';
-import { createRejectedCsv, readRecords, readText, rowsOf } from './csv.js';
+import { createRejectedCsv, fileRowsOf, readRecords, readText } from './csv.js';
 import { CallError, type Directory } from './directory.js';
 import { hasReason, isUnclear, newRequestId } from './save-user.js';
 
@@ -189,11 +189,11 @@ export async function importUsers(directory: Directory, file: Blob, options: Imp
     let unreadable: UnreadableFile | undefined;
     try {
       for await (const records of readRecords(await openCsv(decoded.text, delimiter))) {
-        const rows = rowsOf(isHeader ? records.slice(1) : records, columns);
+        const rows = fileRowsOf(isHeader ? records.slice(1) : records, columns);
         isHeader = false;
-        for (const each of rows) {
-          batch.push({ ...each, row: ++row });
-          for (const cell of each.original) length += cell.length;
+        for (const fileRow of rows) {
+          batch.push({ ...fileRow, row: ++row });
+          for (const cell of fileRow.original) length += cell.length;
           if (batch.length >= rowsMax || length >= batchLengthMax) await flush();
         }
       }

@@ -1,16 +1,16 @@
 /** The list with its search, its button for new users, and its texts for an empty list. */
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { formatCount } from './format.js';
 import { ImportIcon, PlusIcon, UsersIcon } from './icons.js';
-import { type Go, listQueryOf, type Place } from './place.js';
+import { type Go, listQueryOf, type Route } from './route.js';
 import { SearchBar } from './search-bar.js';
-import { formatCount } from './times.js';
 import { UserGrid } from './user-grid.js';
 import { isSame, type ListQuery, pageSize, type UserList } from './user-list.js';
 
 export interface ListViewProps {
   readonly list: UserList;
   readonly version: number;
-  readonly place: Place;
+  readonly route: Route;
   readonly go: Go;
   onOpen(id: string): void;
 }
@@ -22,7 +22,7 @@ interface Wish {
   readonly opens: boolean;
 }
 
-export function ListView({ list, version, place, go, onOpen }: ListViewProps) {
+export function ListView({ list, version, route, go, onOpen }: ListViewProps) {
   const search = useRef<HTMLInputElement>(null);
   const focusGrid = useRef<(row?: number) => void>(undefined);
   const [wish, setWish] = useState<Wish>();
@@ -43,7 +43,7 @@ export function ListView({ list, version, place, go, onOpen }: ListViewProps) {
   const isSearch = question.query !== '' || question.filter !== '';
 
   const onLeave = (query: string, key: 'ArrowDown' | 'Enter') => {
-    const wanted = { ...listQueryOf(place), query };
+    const wanted = { ...listQueryOf(route), query };
     // The current rows already answer this question.
     if (key === 'ArrowDown' && list.isAnswered(wanted)) focusGrid.current?.();
     else setWish((before) => nextWish(before, wanted, key));
@@ -70,7 +70,7 @@ export function ListView({ list, version, place, go, onOpen }: ListViewProps) {
   return (
     <main class="list-view" aria-label="People">
       <SearchBar
-        place={place}
+        route={route}
         go={go}
         isAsking={isAsking && list.answer > 0}
         refusal={refusal}

@@ -5,10 +5,10 @@
 import { UserServiceDefinition } from '../generated/users/v1/user_service.js';
 
 /** One sample of the metrics: by name, then by the labels as in the text. */
-export type Figures = ReadonlyMap<string, ReadonlyMap<string, number>>;
+export type Metrics = ReadonlyMap<string, ReadonlyMap<string, number>>;
 
 /** Ignores invalid lines. */
-export function parseMetrics(text: string): Figures {
+export function parseMetrics(text: string): Metrics {
   const metrics = new Map<string, Map<string, number>>();
   for (const [, name = '', labels = '', value = ''] of text.matchAll(/^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)/gm)) {
     const series = metrics.get(name) ?? new Map<string, number>();
@@ -48,7 +48,7 @@ const calls = 'roster_call_duration_seconds';
 const batches = 'roster_batch_rows';
 
 /** `seconds` is the time between the two samples. */
-export function activityBetween(before: Figures, now: Figures, seconds: number, atMs: number): Activity {
+export function activityBetween(before: Metrics, now: Metrics, seconds: number, atMs: number): Activity {
   const grown = (name: string, includes: (labels: string) => boolean = () => true) =>
     growth(before.get(name), now.get(name), includes);
   const sum = (name: string, includes?: (labels: string) => boolean) =>
@@ -59,7 +59,7 @@ export function activityBetween(before: Figures, now: Figures, seconds: number, 
   const batchRows = new Map<string, number>();
   const batchSums = new Map(grown(`${batches}_sum`));
   for (const [labels, count] of grown(`${batches}_count`)) {
-    if (count > 0) batchRows.set(labelOf(labels, 'statement'), (batchSums.get(labels) ?? 0) / count);
+    if (count > 0) batchRows.set(labelValue(labels, 'statement'), (batchSums.get(labels) ?? 0) / count);
   }
   const cpu = 'process_cpu_seconds_total';
   return {
@@ -93,7 +93,7 @@ function growth(
     });
 }
 
-function labelOf(labels: string, name: string): string {
+function labelValue(labels: string, name: string): string {
   return new RegExp(`(?:^|,)${name}="((?:[^"\\\\]|\\\\.)*)"`).exec(labels)?.[1] ?? '';
 }
 
@@ -107,7 +107,7 @@ export function quantile(
 ): number | undefined {
   const totals = new Map<number, number>();
   for (const [labels, count] of buckets) {
-    const bound = Number(labelOf(labels, 'le').replace('Inf', 'Infinity'));
+    const bound = Number(labelValue(labels, 'le').replace('Inf', 'Infinity'));
     totals.set(bound, (totals.get(bound) ?? 0) + count);
   }
   const sorted = [...totals].sort(([a], [b]) => a - b);

@@ -2,10 +2,10 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { CallError } from './directory.js';
 import { CloseIcon, FilterIcon, SearchIcon } from './icons.js';
-import type { Go, Place } from './place.js';
+import type { Go, Route } from './route.js';
 
 export interface SearchBarProps {
-  readonly place: Place;
+  readonly route: Route;
   readonly go: Go;
   readonly isAsking: boolean;
   /** Why the server rejected the last question. */
@@ -35,17 +35,17 @@ const orders = [
   ['email desc', 'Email Z–A'],
 ] as const;
 
-export function SearchBar({ place, go, isAsking, refusal, searchRef, onLeave, onStay }: SearchBarProps) {
-  const [isOpen, setOpen] = useState(place.filter !== '');
+export function SearchBar({ route, go, isAsking, refusal, searchRef, onLeave, onStay }: SearchBarProps) {
+  const [isOpen, setOpen] = useState(route.filter !== '');
   // The back button may bring a filter into view.
   useEffect(() => {
-    if (place.filter !== '') setOpen(true);
-  }, [place.filter]);
-  const search = useDraft(place.query, searchAfterMs, (query) => {
+    if (route.filter !== '') setOpen(true);
+  }, [route.filter]);
+  const search = useDraft(route.query, searchAfterMs, (query) => {
     // The first letter is a step that the back button undoes; the rest belongs to it.
-    go({ query }, { replace: place.query !== '' });
+    go({ query }, { replace: route.query !== '' });
   });
-  const filter = useDraft(place.filter, filterAfterMs, (text) => go({ filter: text }));
+  const filter = useDraft(route.filter, filterAfterMs, (text) => go({ filter: text }));
   const filterField = useRef<HTMLInputElement>(null);
 
   return (
@@ -107,7 +107,7 @@ export function SearchBar({ place, go, isAsking, refusal, searchRef, onLeave, on
         </button>
         <label class="order">
           <span class="visually-hidden">Order</span>
-          <select class="input" value={place.orderBy} onChange={(event) => go({ orderBy: event.currentTarget.value })}>
+          <select class="input" value={route.orderBy} onChange={(event) => go({ orderBy: event.currentTarget.value })}>
             {orders.map(([value, label]) => (
               <option key={value} value={value}>
                 {label}
@@ -123,7 +123,7 @@ export function SearchBar({ place, go, isAsking, refusal, searchRef, onLeave, on
           onWrite={filter.write}
           onEnter={filter.now}
           // A draft that was not sent yet has no answer.
-          mistake={filter.draft === place.filter ? mistakeOf(refusal) : undefined}
+          mistake={filter.draft === route.filter ? mistakeOf(refusal) : undefined}
         />
       )}
     </search>

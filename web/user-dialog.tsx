@@ -6,7 +6,7 @@
  */
 import { useEffect, useId, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import type { User } from '../generated/users/v1/user.js';
-import { type AttributeRow, readRows, rowsOf } from './attributes.js';
+import { type AttributeRow, attributeRowsOf, readAttributes } from './attributes.js';
 import { AttributesEditor } from './attributes-editor.js';
 import { type Choices, Conflict, firstChoices, Labels, resolve } from './conflict.js';
 import { Dialog } from './dialog.js';
@@ -47,7 +47,7 @@ export function UserDialog({ directory, user, latest, onClose, onSaved, onDelete
   // The version that the form started from, and that an update names with its etag.
   const [base, setBase] = useState(user);
   const [texts, setTexts] = useState<Texts>(user ?? noFields);
-  const [rows, setRows] = useState<readonly AttributeRow[]>(() => rowsOf(user?.attributes ?? {}));
+  const [rows, setRows] = useState<readonly AttributeRow[]>(() => attributeRowsOf(user?.attributes ?? {}));
   /** The rows that were invalid at the last attempt to save. They show their problem until they are valid. */
   const [wrongRows, setWrongRows] = useState<ReadonlySet<number>>(new Set());
   /** The server's violations by the field's path, until the field is edited; '' is for all others. */
@@ -65,7 +65,7 @@ export function UserDialog({ directory, user, latest, onClose, onSaved, onDelete
   const askedFromRef = useRef<Element | null>(null);
 
   const baseFields = base === undefined ? noFields : fieldsOf(base);
-  const typed = readRows(rows);
+  const typed = readAttributes(rows);
   const mine: UserFields | undefined =
     typed.problems === undefined ? { ...textsOf(texts), attributes: typed.attributes } : undefined;
   const rowProblems = new Map([...(typed.problems ?? [])].filter(([id]) => wrongRows.has(id)));
@@ -86,7 +86,7 @@ export function UserDialog({ directory, user, latest, onClose, onSaved, onDelete
   function show(from: User, fields: UserFields): void {
     setBase(from);
     setTexts(textsOf(fields));
-    setRows(rowsOf(fields.attributes));
+    setRows(attributeRowsOf(fields.attributes));
     setViolations({});
     setFailure('');
   }

@@ -7,10 +7,10 @@
 import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import type { User } from '../generated/users/v1/user.js';
 import { Avatar } from './avatar.js';
+import { formatTime, formatWholeTime } from './format.js';
 import { ArrowDownIcon, ArrowUpIcon } from './icons.js';
 import { createScrollMap } from './scroll-map.js';
 import { useMedia } from './theme.js';
-import { formatTime, formatWholeTime } from './times.js';
 import { flashMs, type UserList } from './user-list.js';
 
 export interface UserGridProps {

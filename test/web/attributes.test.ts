@@ -1,7 +1,7 @@
 /** Tests attributes as rows of text: values that are not edited stay the same, and each problem names its row. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { newRow, readRows, rowsOf, withText, withType } from '../../web/attributes.js';
+import { attributeRowsOf, newRow, readAttributes, withText, withType } from '../../web/attributes.js';
 import { differences, type JsonObject, noFields, withValues } from '../../web/user-fields.js';
 
 // As in the page's main.tsx.
@@ -14,7 +14,7 @@ describe('rows of attributes', () => {
   it('do not change if they are not edited', () => {
     fc.assert(
       fc.property(json, (attributes) => {
-        expect(readRows(rowsOf(attributes))).toEqual({ attributes });
+        expect(readAttributes(attributeRowsOf(attributes))).toEqual({ attributes });
       }),
     );
   });
@@ -22,8 +22,8 @@ describe('rows of attributes', () => {
   it('do not change if their text is typed again', () => {
     fc.assert(
       fc.property(json, (attributes) => {
-        const retyped = rowsOf(attributes).map((row) => withText(row, row.text));
-        expect(readRows(retyped)).toEqual({ attributes });
+        const retyped = attributeRowsOf(attributes).map((row) => withText(row, row.text));
+        expect(readAttributes(retyped)).toEqual({ attributes });
       }),
     );
   });
@@ -35,10 +35,10 @@ describe('rows of attributes', () => {
       [' -1.5e3 ', -1500],
       ['0', 0],
     ] as const) {
-      expect(readRows([withText(row, text)])).toEqual({ attributes: { n: value } });
+      expect(readAttributes([withText(row, text)])).toEqual({ attributes: { n: value } });
     }
     for (const text of ['', '1,5', '0x1', 'Infinity', '1e400', 'NaN']) {
-      expect(readRows([withText(row, text)]).problems?.get(row.id)?.part).toBe('value');
+      expect(readAttributes([withText(row, text)]).problems?.get(row.id)?.part).toBe('value');
     }
   });
 
@@ -50,34 +50,34 @@ describe('rows of attributes', () => {
       ['json', '{"a":[9007199254740993]}'],
     ] as const) {
       const edited = withText(withType(row, type), text);
-      expect(readRows([edited]).problems?.get(row.id)?.message).toContain('Write it as a string');
+      expect(readAttributes([edited]).problems?.get(row.id)?.message).toContain('Write it as a string');
     }
-    expect(readRows([withText(withType(row, 'number'), '0.1234567890123456789')])).toEqual({
+    expect(readAttributes([withText(withType(row, 'number'), '0.1234567890123456789')])).toEqual({
       attributes: { n: 0.12345678901234568 },
     });
   });
 
   it('report the error in invalid JSON', () => {
     const row = withType({ ...newRow(), key: 'j' }, 'json');
-    expect(readRows([withText(row, '{"a":[1]}')])).toEqual({ attributes: { j: { a: [1] } } });
+    expect(readAttributes([withText(row, '{"a":[1]}')])).toEqual({ attributes: { j: { a: [1] } } });
     for (const text of ['', '{"a":', "{'a':1}", '"\\ud800"']) {
-      expect(readRows([withText(row, text)]).problems?.get(row.id)?.message).not.toBe('');
+      expect(readAttributes([withText(row, text)]).problems?.get(row.id)?.message).not.toBe('');
     }
   });
 
   it('report a duplicate key, and ignore a row that was only added', () => {
     const twice = [{ ...newRow(), key: 'a', text: '1' }, { ...newRow(), key: 'a', text: '2' }, newRow()];
-    expect([...(readRows(twice).problems?.keys() ?? [])]).toEqual([twice[1]?.id]);
-    expect(readRows([newRow()])).toEqual({ attributes: {} });
+    expect([...(readAttributes(twice).problems?.keys() ?? [])]).toEqual([twice[1]?.id]);
+    expect(readAttributes([newRow()])).toEqual({ attributes: {} });
   });
 
   it('keep the text if their type changes', () => {
     const row = { ...newRow(), key: 'a', text: 'say "yes"' };
-    expect(readRows([withType(row, 'json')])).toEqual({ attributes: { a: 'say "yes"' } });
+    expect(readAttributes([withType(row, 'json')])).toEqual({ attributes: { a: 'say "yes"' } });
     expect(withType(withType(row, 'json'), 'text').text).toBe('say "yes"');
     expect(withType(withType(row, 'boolean'), 'text').text).toBe(row.text);
-    expect(readRows([withType(row, 'boolean')])).toEqual({ attributes: { a: false } });
-    expect(readRows([withType(row, 'null')])).toEqual({ attributes: { a: null } });
+    expect(readAttributes([withType(row, 'boolean')])).toEqual({ attributes: { a: false } });
+    expect(readAttributes([withType(row, 'null')])).toEqual({ attributes: { a: null } });
   });
 });
 

@@ -10,11 +10,11 @@ import { type Column, matchHeader } from '../../src/user-files/header.js';
 import {
   createRejectedCsv,
   csvHeader,
+  fileRowsOf,
   formatCsvUsers,
   readRecords,
   readText,
   refuseColumns,
-  rowsOf,
 } from '../../web/csv.js';
 import { encodings } from '../../web/encodings.js';
 
@@ -41,7 +41,7 @@ async function* rowsHere(text: string, pieceLength: number): AsyncGenerator<Row>
   for await (const records of readRecords(await openCsv(inPieces(text, pieceLength)))) {
     const header = columns === undefined ? records.shift() : undefined;
     columns ??= matchHeader(header?.cells ?? []);
-    yield* rowsOf(records, columns);
+    yield* fileRowsOf(records, columns);
   }
 }
 

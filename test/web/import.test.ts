@@ -127,7 +127,7 @@ describe.skipIf(browserMissing !== undefined)('files of users', () => {
     await choose(page, text);
     await dialog(page).getByText(`one row, cells separated by ${delimiter}`).waitFor();
     const chosen = dialog(page).locator('.columns select');
-    expect(await chosen.evaluateAll((all) => all.map((each) => (each as HTMLSelectElement).value))).toEqual([
+    expect(await chosen.evaluateAll((all) => all.map((select) => (select as HTMLSelectElement).value))).toEqual([
       'first_name',
       'last_name',
       'email',

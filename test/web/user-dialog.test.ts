@@ -366,8 +366,8 @@ describe.skipIf(browserMissing !== undefined)('the dialog of a user', () => {
         });
         expect(inner).toBeLessThanOrEqual(close?.x ?? 0);
         // The buttons are in view, even with a long name.
-        for (const each of await dialog(page).locator('footer button').all()) {
-          const box = await each.boundingBox();
+        for (const footerButton of await dialog(page).locator('footer button').all()) {
+          const box = await footerButton.boundingBox();
           expect(box === null ? Number.NaN : box.x).toBeGreaterThanOrEqual(0);
           expect(box === null ? Number.NaN : box.x + box.width).toBeLessThanOrEqual(width);
         }

@@ -6,7 +6,7 @@
 import { useCallback, useEffect, useState } from 'preact/hooks';
 import type { ListQuery } from './user-list.js';
 
-export interface Place {
+export interface Route {
   readonly view: 'list' | 'activity';
   readonly query: string;
   readonly filter: string;
@@ -18,7 +18,7 @@ export interface Place {
 }
 
 /** Newest first, so that a new user is on top. */
-const start: Place = { view: 'list', query: '', filter: '', orderBy: 'create_time desc', user: '', dialog: '' };
+const start: Route = { view: 'list', query: '', filter: '', orderBy: 'create_time desc', user: '', dialog: '' };
 
 const names = { view: 'view', query: 'query', filter: 'filter', orderBy: 'order_by', user: 'user', dialog: 'dialog' };
 
@@ -27,9 +27,9 @@ const dialogs = ['import', 'export'] as const;
 const orderForm = /^(?:create_time|update_time|first_name|last_name|email)(?: desc)?$/;
 
 /** Never fails: ignores invalid values. */
-export function readPlace(hash: string): Place {
-  const given = new URLSearchParams(hash.replace(/^#/, ''));
-  const text = (name: keyof typeof names) => given.get(names[name]) ?? start[name];
+export function readRoute(hash: string): Route {
+  const parameters = new URLSearchParams(hash.replace(/^#/, ''));
+  const text = (name: keyof typeof names) => parameters.get(names[name]) ?? start[name];
   const orderBy = text('orderBy');
   return {
     view: text('view') === 'activity' ? 'activity' : 'list',
@@ -42,25 +42,25 @@ export function readPlace(hash: string): Place {
 }
 
 /** Omits the default values. */
-export function writePlace(place: Place): string {
-  const written = new URLSearchParams();
-  for (const key of Object.keys(names) as (keyof Place)[]) {
-    if (place[key] !== start[key]) written.set(names[key], place[key]);
+export function writeRoute(route: Route): string {
+  const parameters = new URLSearchParams();
+  for (const key of Object.keys(names) as (keyof Route)[]) {
+    if (route[key] !== start[key]) parameters.set(names[key], route[key]);
   }
-  return written.size === 0 ? '' : `#${written}`;
+  return parameters.size === 0 ? '' : `#${parameters}`;
 }
 
-export function listQueryOf({ query, filter, orderBy }: Place): ListQuery {
+export function listQueryOf({ query, filter, orderBy }: Route): ListQuery {
   return { query, filter, orderBy };
 }
 
-export type Go = (change: Partial<Place>, how?: { replace?: boolean }) => void;
+export type Go = (change: Partial<Route>, how?: { replace?: boolean }) => void;
 
-/** Returns the current place, and a function to change it: as a step that the back button undoes, unless `replace`. */
-export function usePlace(): readonly [Place, Go] {
-  const [place, setPlace] = useState(() => readPlace(location.hash));
+/** Returns the current route, and a function to change it: as a step that the back button undoes, unless `replace`. */
+export function useRoute(): readonly [Route, Go] {
+  const [route, setRoute] = useState(() => readRoute(location.hash));
   useEffect(() => {
-    const read = () => setPlace(readPlace(location.hash));
+    const read = () => setRoute(readRoute(location.hash));
     window.addEventListener('popstate', read);
     window.addEventListener('hashchange', read);
     return () => {
@@ -69,14 +69,14 @@ export function usePlace(): readonly [Place, Go] {
     };
   }, []);
   const go = useCallback<Go>((change, { replace = false } = {}) => {
-    const now = readPlace(location.hash);
+    const now = readRoute(location.hash);
     const next = { ...now, ...change };
-    const url = `${location.pathname}${location.search}${writePlace(next)}`;
+    const url = `${location.pathname}${location.search}${writeRoute(next)}`;
     // If the previous step was already here, as after a dialog that was closed, do not add a second one.
-    const isSpare = history.state?.from === writePlace(now);
+    const isSpare = history.state?.from === writeRoute(now);
     if (replace || isSpare) history.replaceState(history.state, '', url);
-    else history.pushState({ from: writePlace(now) }, '', url);
-    setPlace(next);
+    else history.pushState({ from: writeRoute(now) }, '', url);
+    setRoute(next);
   }, []);
-  return [place, go];
+  return [route, go];
 }

@@ -2,8 +2,7 @@
 import { render } from 'preact';
 import { App } from './app.js';
 import { createDirectory } from './directory.js';
-import './style.css';
-import './forms.css';
+import './styles/index.css';
 
 // As in the server and the command line: otherwise the page would lose an attribute with this name.
 Reflect.deleteProperty(Object.prototype, '__proto__');

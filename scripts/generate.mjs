@@ -11,7 +11,7 @@ try {
 } finally {
   writeFileSync(openapiFile, openapi);
 }
-console.log(`${openapiFile} is unchanged. To renew it: npm run generate:openapi`);
+console.log(`${openapiFile} was not regenerated. To regenerate it: npm run generate:openapi`);
 
 function step(result, args) {
   console.log(`buf ${args.join(' ')}: ${result}`);

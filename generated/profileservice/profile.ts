@@ -15,7 +15,7 @@ export const protobufFileName = "profileservice/profile.proto";
 export interface CreateProfileRequest {
   firstName: string;
   lastName: string;
-  /** Unique. Any text is allowed, such as "this", unlike in users.v1. */
+  /** Unique. Unlike in users.v1, any text is allowed, such as "this". */
   email: string;
 }
 
@@ -186,15 +186,17 @@ export const CreateProfileResponse: MessageFns<CreateProfileResponse> = {
   },
 };
 
-/** The first contract of this directory. It remains so that its clients work without a change. */
+/** The first contract of this directory. It is kept so that existing clients work unchanged. */
 export type ProfileServiceDefinition = typeof ProfileServiceDefinition;
 export const ProfileServiceDefinition = {
   name: "ProfileService",
   fullName: "profileservice.ProfileService",
   methods: {
     /**
-     * Creates a user. The response holds the outcome: status 200, or status 400 and the text of the error. first_name and
-     * email are required. Each of the three fields has at most 256 characters.
+     * Creates a user. The response holds the outcome: status 200, or status 400 and the text of the error if the request
+     * is invalid or the email is taken. Other failures, such as UNAVAILABLE, are gRPC errors as in users.v1.
+     *
+     * first_name and email are required. Each of the three fields has at most 256 characters.
      */
     createProfile: {
       name: "CreateProfile",
@@ -209,8 +211,10 @@ export const ProfileServiceDefinition = {
 
 export interface ProfileServiceImplementation<CallContextExt = {}> {
   /**
-   * Creates a user. The response holds the outcome: status 200, or status 400 and the text of the error. first_name and
-   * email are required. Each of the three fields has at most 256 characters.
+   * Creates a user. The response holds the outcome: status 200, or status 400 and the text of the error if the request
+   * is invalid or the email is taken. Other failures, such as UNAVAILABLE, are gRPC errors as in users.v1.
+   *
+   * first_name and email are required. Each of the three fields has at most 256 characters.
    */
   createProfile(
     request: CreateProfileRequest,
@@ -220,8 +224,10 @@ export interface ProfileServiceImplementation<CallContextExt = {}> {
 
 export interface ProfileServiceClient<CallOptionsExt = {}> {
   /**
-   * Creates a user. The response holds the outcome: status 200, or status 400 and the text of the error. first_name and
-   * email are required. Each of the three fields has at most 256 characters.
+   * Creates a user. The response holds the outcome: status 200, or status 400 and the text of the error if the request
+   * is invalid or the email is taken. Other failures, such as UNAVAILABLE, are gRPC errors as in users.v1.
+   *
+   * first_name and email are required. Each of the three fields has at most 256 characters.
    */
   createProfile(
     request: DeepPartial<CreateProfileRequest>,

@@ -16,50 +16,51 @@ export const protobufFileName = "users/v1/user.proto";
 /**
  * A person in the directory.
  *
- * Limits on characters count Unicode code points. U+0000 is refused in every string. Other control characters are
- * refused in names, emails and URLs. The server returns text exactly as it was written.
+ * Limits on characters count Unicode code points. No string may contain U+0000. Names, emails and URLs may not contain
+ * other control characters either. The server stores and returns text unchanged.
  */
 export interface User {
   /**
-   * Output only. A UUID version 7 that the server assigns, so ids sort by creation time. Requests may have it in upper
-   * or lower case. Responses have it in lower case.
+   * Output only. A UUID version 7 that the server assigns, so ids sort by creation time. Requests may write it in upper
+   * or lower case. Responses always use lower case.
    */
   id: string;
-  /** Required. 1 to 256 characters, but not only blanks, combining marks and invisible characters. */
+  /** Required. 1 to 256 characters, at least one of them visible by itself, so not only combining marks. */
   firstName: string;
-  /** At most 256 characters. Empty if the person has a single name. */
+  /** At most 256 characters. Empty if the person has only one name. */
   lastName: string;
   /**
-   * Required. One address without a display name, 3 to 256 characters, such as "a@b". Letters outside ASCII are
-   * allowed. The server refuses:
-   * - invisible, private and unassigned characters;
+   * Required. One address without a display name, 3 to 256 characters long. The shortest form is "a@b". Letters outside
+   * ASCII are allowed. These are not allowed:
+   * - invisible, private-use and unassigned characters;
    * - invalid domains, and domains with full-width letters or dots;
    * - domains whose last label is a number, such as "192.0.2.1": an IP address needs brackets, as in "ada@[192.0.2.1]";
-   * - IPv6 addresses that are not in their shortest form (RFC 5952), which is like "[IPv6:2001:db8::1]";
-   * - domains of more than 253 bytes in ASCII, or with a label of more than 63 bytes.
+   * - IPv6 addresses that are not in their shortest form (RFC 5952). A valid one is "[IPv6:2001:db8::1]";
+   * - domains longer than 253 bytes in ASCII form, or with a label longer than 63 bytes.
    *
    * Unique in the directory. Two emails are the same if they differ only in these ways:
-   * - Case: their upper case or their lower case is the same in Unicode's mapping, which is independent of language. So
-   *   "ß" is the same as "ss", "ı" as "i" and "ς" as "σ".
+   * - Case: they are equal in upper case or in lower case, by Unicode's language-independent mapping. So "ß" equals
+   *   "ss", "ı" equals "i", and "ς" equals "σ".
    * - Domain: one is written in Unicode and the other in ASCII, like "ada@bücher.example" and
    *   "ada@xn--bcher-kva.example".
-   * - Letters: one has composed letters and the other decomposed ones.
+   * - Normalization: one has composed letters and the other decomposed ones (Unicode NFC and NFD).
    */
   email: string;
   /** Empty, or an absolute http or https URL of at most 2048 characters. */
   profileImageUrl: string;
   /**
-   * Other data about the person, for the owner of the directory to define.
-   * - It has at most 16384 bytes as compact UTF-8 JSON, and at most 32 levels.
-   * - Each google.protobuf.Value must have a kind.
+   * Other data about the person. The owner of the directory decides what it contains.
+   * - Size: at most 16384 bytes as compact UTF-8 JSON, and at most 32 levels of nesting, counting this object.
+   * - Values: every google.protobuf.Value must have its kind set.
    * - Numbers are finite doubles. Decimals are rounded to the nearest double. In JSON, an integer that a double cannot
-   *   hold exactly, such as 9007199254740993, is INVALID_ARGUMENT: send it as a string.
-   * - Empty and unset are the same. Responses leave it unset if it is empty.
+   *   hold exactly, such as 9007199254740993, is INVALID_ARGUMENT: send it as a string. The exponents of all numbers,
+   *   such as 300 in 1e300, may add up to at most 65536.
+   * - An empty Struct means the same as an unset one. Responses leave the field unset if it is empty.
    */
   attributes:
     | { [key: string]: any }
     | undefined;
-  /** Output only. The first and the last name together, for display. */
+  /** Output only. For display: the first name, followed by a space and the last name if there is one. */
   displayName: string;
   /** Output only. Millisecond precision. */
   createTime:
@@ -70,22 +71,25 @@ export interface User {
     | Date
     | undefined;
   /**
-   * Opaque. The server sets it in responses. It is different after every change of the user.
+   * Opaque. The server sets it in responses. Every change to the user changes it.
    *
-   * An update or a delete with an etag fails with ABORTED if the user has changed since it was read. An empty etag
-   * skips this check.
+   * An update or a delete with an etag fails with ABORTED if the user has changed since that etag was read. An empty
+   * etag skips this check.
    */
   etag: string;
 }
 
-/** One change of one user. */
+/** One change to one user. */
 export interface UserChange {
   type: UserChange_Type;
   /**
-   * The user when the server created this message, which may be after the change. Only the id is set if type is
-   * TYPE_DELETED or if the user has been deleted since, because no personal data remains after a deletion.
+   * The user's state when the server created this message, which may be newer than the change. Only the id is set if
+   * type is TYPE_DELETED or if the user has been deleted since, because no personal data remains after a deletion.
    */
-  user: User | undefined;
+  user:
+    | User
+    | undefined;
+  /** When the change was made. For TYPE_EXISTING, the user's update_time. */
   changeTime: Date | undefined;
 }
 

@@ -21,13 +21,13 @@ export interface CreateUserRequest {
     | User
     | undefined;
   /**
-   * Optional UUID that makes a repeated call safe. If a call with the same id succeeded within the last 24 hours, this
-   * call creates nothing and returns:
+   * Optional UUID that makes it safe to repeat the call. If a call with the same id succeeded within the last 24 hours,
+   * this call creates nothing and returns:
    * - the user that the earlier call created, in its current state;
    * - NOT_FOUND (USER_NOT_FOUND) if that user has been deleted;
-   * - INVALID_ARGUMENT (REQUEST_ID_REUSED) if the earlier call had another user in it.
+   * - INVALID_ARGUMENT (REQUEST_ID_REUSED) if the earlier call contained a different user.
    *
-   * A failed call does not use up its id.
+   * After a failed call, the same id can be used again.
    */
   requestId: string;
 }
@@ -47,8 +47,8 @@ export interface GetUserResponse {
 
 export interface GetUserByEmailRequest {
   /**
-   * Any text of 1 to 256 characters. Compared as in User, so case does not matter. The response may have another
-   * spelling: send mail to that one.
+   * Any text of 1 to 256 characters. Compared as in User, so case does not matter. The response may spell the email
+   * differently: send mail to the email in the response.
    */
   email: string;
 }
@@ -59,27 +59,28 @@ export interface GetUserByEmailResponse {
 
 export interface UpdateUserRequest {
   /**
-   * user.id names the user to change. user.etag, if set, must be the current one. The server does not check an email
-   * again if it stays the same.
+   * user.id names the user to change. user.etag, if set, must be the current one. The server validates the email only
+   * if the update changes it.
    */
   user:
     | User
     | undefined;
   /**
-   * The fields to write, in at most 5000 paths. The server ignores all other fields of user.
+   * The fields to write, as at most 5000 paths. The server ignores all other fields of user.
    * - Fields: first_name, last_name, email, profile_image_url and attributes.
    * - One key of attributes: "attributes.department" writes the key "department", or removes it if user does not set
    *   it. The key is everything after "attributes.", so it may contain dots.
-   * - "*" as the only path: all these fields.
-   * - An empty mask: every writable field that user sets, so it clears nothing.
+   * - "*" as the only path: all of these fields.
+   * - An empty mask: every one of these fields that is set in user. Such an update clears no field.
    *
    * These paths are INVALID_ARGUMENT:
    * - An unknown or output-only path.
-   * - A path into the value of a key ("attributes.address.city") or a path with quotes, if user has a value under a key
-   *   that the path begins with. Name the whole key instead.
-   * - A key that user has only in the other case (snake_case or camelCase), because JSON changes the case of paths. Use
+   * - A path that points into the value of a key, or quotes a key, if user sets that key. For example,
+   *   "attributes.address.city" is invalid if user sets the key "address". Use "attributes.address", which writes the
+   *   whole value.
+   * - A key that user sets only in the other case (snake_case or camelCase), because JSON changes the case of paths. Use
    *   the path "attributes" instead.
-   * - A key with more than 32 dots that user does not have, if user has other keys that the mask does not name.
+   * - A key with more than 32 dots that user does not set, if user sets other keys that the mask does not name.
    */
   updateMask: string[] | undefined;
 }
@@ -93,7 +94,7 @@ export interface DeleteUserRequest {
   id: string;
   /** If set, it must be the user's current etag. */
   etag: string;
-  /** Makes the call succeed if no user has the id, even if etag is set. */
+  /** If true, the call also succeeds if no user has this id, even if etag is set. */
   allowMissing: boolean;
 }
 
@@ -101,57 +102,61 @@ export interface DeleteUserResponse {
 }
 
 export interface ListUsersRequest {
-  /** 0 means 50. A larger number than 1000 means 1000. A negative number is INVALID_ARGUMENT. */
+  /**
+   * The maximum number of users on the page. 0 means 50, and anything above 1000 means 1000. A negative number is
+   * INVALID_ARGUMENT.
+   */
   pageSize: number;
   /** Empty for the first page, or a next_page_token of a call with the same filter, query and order_by. */
   pageToken: string;
   /**
-   * A CEL expression of at most 2048 characters and 32 levels, such as:
+   * A condition in CEL (Common Expression Language) of at most 2048 characters and 32 levels of nesting, such as:
    *   last_name == "Lovelace" && create_time > timestamp("2026-01-01T00:00:00Z")
    *   email.endsWith("@example.com") || attributes.department == "ops"
    *
    * It can use:
    * - Fields: id, first_name, last_name, display_name, email, profile_image_url, create_time, update_time and
-   *   attributes.KEY, also nested keys.
-   * - Comparisons of a field with a constant, or of two fields of one type: ==, !=, <, <=, >, >=, in [..], startsWith,
-   *   endsWith and contains.
+   *   attributes.KEY. Keys can be nested (attributes.address.city) or written as strings (attributes["cost center"]).
+   * - Comparisons of a field with a constant, or of two fields of the same type: ==, !=, <, <=, >, >=, in [..],
+   *   startsWith, endsWith and contains.
    * - timestamp(), has(attributes.KEY), &&, ||, ! and parentheses.
+   * - An attribute by itself, as in `!attributes.retired`, which means `attributes.retired == true`.
    * - `"vip" in attributes.tags`, which is true if the attribute is a list with this element.
    * - `attributes.tags.contains("vip")`, which is true if the attribute is a string that contains this text or a list
    *   with this element.
    *
    * Rules:
-   * - Strings are compared by code point, emails as in User.
+   * - Strings are compared by code point, and emails by the rules in User.
    * - If an attribute is missing or has another type, every comparison with it is false, even !=.
    * - Strings may use the escapes of CEL, such as \" and \u00e9. Any other escape is INVALID_ARGUMENT (INVALID_FILTER).
    */
   filter: string;
   /**
-   * The text of a search box, at most 256 characters. Every word must occur in the first name, the last name or the
-   * email. Different words may occur in different fields. Case does not matter.
+   * Words to search for, in at most 256 characters. Every word must occur in the first name, the last name or the
+   * email, if only as a part of a longer word. Different words may occur in different fields. Case does not matter.
    */
   query: string;
   /**
    * A comma-separated list of create_time, update_time, first_name, last_name and email, each at most once and with an
-   * optional " desc". Blanks around commas do not matter. Empty means create_time.
+   * optional " desc". Spaces around commas do not matter. Empty means create_time.
    *
-   * Names are ordered by code point, and so are emails in the form in which they are compared. Users who are equal in
-   * this order are ordered by ascending id.
+   * Names are ordered by code point. Emails are ordered by code point too, in the form in which they are compared.
+   * Users with equal values are ordered by ascending id.
    */
   orderBy: string;
-  /** Makes the server also count the users that match, over all pages. */
+  /** If true, the response has total_size, the number of matching users on all pages. */
   includeTotalSize: boolean;
 }
 
 export interface ListUsersResponse {
   /**
-   * At most page_size users. Fewer if more do not fit into a message, or if their attributes would have more than 50,000
-   * values together. Only an empty next_page_token means that there are no more users.
+   * At most page_size users. Fewer if more would not fit into a message, or if their attributes would have more than
+   * 50,000 values together. Only an empty next_page_token means that there are no more users.
    */
   users: User[];
   /**
-   * Opaque, and empty on the last page. The server refuses a token that was changed, or that is used with another
-   * filter, query or order_by.
+   * Opaque, and empty on the last page. A token is invalid if it was modified, or if the filter, query or order_by is
+   * different.
    */
   nextPageToken: string;
   /** Set if the request has include_total_size. */
@@ -159,19 +164,22 @@ export interface ListUsersResponse {
 }
 
 export interface BatchGetUsersRequest {
-  /** At most 1000, in upper or lower case. */
+  /** At most 1000 ids, in upper or lower case. */
   ids: string[];
 }
 
 export interface BatchGetUsersResponse {
-  /** In the order of the request, without missing users. A user whose id is in the request twice is here twice. */
+  /** In the order of the request, without missing users. If the request has an id twice, its user is here twice. */
   users: User[];
-  /** The ids that no user has. They are written as in the request, in the same order, and as often. */
+  /** The ids that no user has, exactly as in the request, in the same order and as often. */
   missingIds: string[];
 }
 
 export interface BatchCreateUsersRequest {
-  /** At most 1000, with at most 50,000 values in all their attributes together. The server ignores output-only fields. */
+  /**
+   * At most 1000 users, with at most 50,000 values in all their attributes together. The server ignores output-only
+   * fields.
+   */
   users: User[];
   /** As in CreateUserRequest, for the whole batch. */
   requestId: string;
@@ -188,8 +196,8 @@ export interface ImportUsersRequest {
     | ImportOptions
     | undefined;
   /**
-   * At most 5000 in one message, with at most 100,000 values in all their attributes together. The server checks each
-   * user as in CreateUser, regardless of on_conflict.
+   * At most 5000 users in one message, with at most 100,000 values in all their attributes together. The server
+   * validates each user as in CreateUser, regardless of on_conflict.
    */
   users: User[];
   /**
@@ -202,23 +210,24 @@ export interface ImportUsersRequest {
 export interface ImportOptions {
   onConflict: ImportOptions_OnConflict;
   /**
-   * If true, the server writes the valid rows even if it rejects others. If false, one rejected row means that it
-   * writes nothing.
+   * If true, the server writes the valid rows even if it rejects others. If false, it writes nothing if it rejects a
+   * row.
    */
   keepGoing: boolean;
   /** Checks everything and writes nothing. */
   validateOnly: boolean;
 }
 
-/** The action for a row whose email is already in the directory or in an earlier row of the same import. */
+/** The action for a row whose email is already in the directory, or in an earlier row of the same import. */
 export enum ImportOptions_OnConflict {
   /** ON_CONFLICT_UNSPECIFIED - The default: reject the row (EMAIL_TAKEN). */
   ON_CONFLICT_UNSPECIFIED = 0,
   /** ON_CONFLICT_SKIP - Leave the row out and count it as skipped. */
   ON_CONFLICT_SKIP = 1,
   /**
-   * ON_CONFLICT_UPDATE - Update the user who has the email from the row, as with an empty update_mask, and write the email as in the row.
-   * The row counts as skipped if this changes nothing. Rows for one user are applied in their order.
+   * ON_CONFLICT_UPDATE - Update the user who has this email with the fields that are set in the row, as with an empty update_mask. This
+   * includes the row's spelling of the email. A row that changes nothing counts as skipped. Rows for the same user
+   * are applied in their order.
    */
   ON_CONFLICT_UPDATE = 2,
   UNRECOGNIZED = -1,
@@ -251,12 +260,16 @@ export interface ImportError {
 export interface ExportUsersRequest {
   /** As in ListUsersRequest. */
   filter: string;
-  /** A resume_token of an earlier export with the same filter. The export continues after it, from a new snapshot. */
+  /**
+   * Optional resume_token of an earlier export with the same filter. The export continues after that token, from a new
+   * snapshot.
+   */
   resumeToken: string;
 }
 
 export interface ExportUsersResponse {
   users: User[];
+  /** A later export that starts from this token continues after these users. */
   resumeToken: string;
   /** Set only in the last message. A watch that starts from it receives every change since this export's snapshot. */
   watchToken: string;
@@ -266,20 +279,20 @@ export interface WatchUsersRequest {
   /** The watch starts after this token, or now if it is empty. */
   resumeToken: string;
   /**
-   * Makes the server first send every user as TYPE_EXISTING, and then every change since then. Not allowed with a
+   * If true, the server first sends every user as TYPE_EXISTING, and then every change since then. Not allowed with a
    * resume_token.
    */
   includeExisting: boolean;
   /**
    * The server sends a message at least this often, an empty one if nothing changed. Unset or 0 means 10 s. Any other
-   * value must be from 100 ms to 10 minutes, with the same sign in seconds and nanos, or it is INVALID_ARGUMENT.
+   * value must be a valid Duration from 100 ms to 10 minutes. Otherwise it is INVALID_ARGUMENT.
    */
   heartbeat: Duration | undefined;
 }
 
 export interface WatchUsersResponse {
   changes: UserChange[];
-  /** The server has sent every change up to this token. Empty until caught_up. */
+  /** Every change up to this token has been sent. Empty until caught_up is true. */
   resumeToken: string;
   /** True after the server has sent all existing users. Always true without include_existing. */
   caughtUp: boolean;
@@ -295,7 +308,7 @@ export interface ResolveUsersRequest {
 
 export interface ResolveUsersResponse {
   tag: string;
-  /** In the order of the ids and then of the emails, each as often as in the request. */
+  /** In the order of the ids and then of the emails. A user who is requested several times is here as often. */
   users: User[];
   missingIds: string[];
   missingEmails: string[];
@@ -2170,18 +2183,21 @@ export const ResolveUsersResponse: MessageFns<ResolveUsersResponse> = {
 /**
  * The directory of users.
  *
- * Every error that a method itself returns has:
+ * Every error that comes from a method, and not from the transport, has these details:
  * - google.rpc.ErrorInfo with the domain "users.v1" and a stable reason. The reason of INVALID_ARGUMENT is
  *   INVALID_FIELD unless another one is named below.
- * - google.rpc.BadRequest if the status is INVALID_ARGUMENT. It has one violation for each bad field, with the field's
- *   path in the request. Indexes start at 0, as in "users[57].email".
+ * - google.rpc.BadRequest if a field is invalid (INVALID_ARGUMENT) or an email is taken (ALREADY_EXISTS). It has one
+ *   violation for each such field, with the field's path in the request. Indexes start at 0, as in "users[57].email".
+ * - google.rpc.RequestInfo with the id of the call, which is also in the server's log.
  *
  * Rules for all methods:
- * - A malformed id is INVALID_ARGUMENT. A valid id that no user has is NOT_FOUND, or is listed as missing.
+ * - A malformed id is INVALID_ARGUMENT. A well-formed id that no user has is NOT_FOUND. Methods that take several ids
+ *   list it as missing instead.
  * - An empty batch succeeds and does nothing.
- * - A message that is larger than its method allows is RESOURCE_EXHAUSTED (MESSAGE_TOO_LARGE). The limit is 4 KiB to
- *   read one user, and 4 MiB for a batch to create or import.
- * - A message with too many elements is INVALID_ARGUMENT.
+ * - A request message that is larger than its method allows is RESOURCE_EXHAUSTED (MESSAGE_TOO_LARGE). The limits range
+ *   from 4 KiB for methods that read one user to 4 MiB for methods that create or import many. A response that would
+ *   be larger than 4 MiB fails in the same way.
+ * - A request message with more elements than its method allows is INVALID_ARGUMENT.
  */
 export type UserServiceDefinition = typeof UserServiceDefinition;
 export const UserServiceDefinition = {
@@ -2231,7 +2247,7 @@ export const UserServiceDefinition = {
       options: {},
     },
     /**
-     * Erases a user. Afterwards no table of the directory holds personal data of this user.
+     * Erases a user. Afterwards, no table of the directory holds personal data about this user.
      * - NOT_FOUND (USER_NOT_FOUND) if no user has this id.
      * - ABORTED (ETAG_MISMATCH) if the etag is not the current one.
      */
@@ -2243,7 +2259,10 @@ export const UserServiceDefinition = {
       responseStream: false,
       options: {},
     },
-    /** Reads a page of users in a given order. INVALID_ARGUMENT (INVALID_PAGE_TOKEN, INVALID_FILTER, INVALID_ORDER_BY). */
+    /**
+     * Reads a page of users in the requested order. If page_token, filter or order_by is invalid, the reason of
+     * INVALID_ARGUMENT is INVALID_PAGE_TOKEN, INVALID_FILTER or INVALID_ORDER_BY.
+     */
     listUsers: {
       name: "ListUsers",
       requestType: ListUsersRequest as typeof ListUsersRequest,
@@ -2263,8 +2282,8 @@ export const UserServiceDefinition = {
     },
     /**
      * Adds up to 1000 users, either all of them or none.
-     * - ALREADY_EXISTS (EMAIL_TAKEN) if an email belongs to another user or to an earlier user in the batch. It has a
-     *   violation for each user whose email is taken.
+     * - ALREADY_EXISTS (EMAIL_TAKEN) if an email belongs to another user or to an earlier user in the batch. The error
+     *   has a violation for each user whose email is taken.
      */
     batchCreateUsers: {
       name: "BatchCreateUsers",
@@ -2288,8 +2307,11 @@ export const UserServiceDefinition = {
       options: {},
     },
     /**
-     * Server streaming: returns every user that matches, from one consistent snapshot, in the order of ids. The stream
-     * has at least one message. INVALID_ARGUMENT (INVALID_FILTER, INVALID_RESUME_TOKEN).
+     * Server streaming: returns every matching user from one consistent snapshot, in the order of ids. The stream has at
+     * least one message.
+     * - INVALID_ARGUMENT (INVALID_FILTER, INVALID_RESUME_TOKEN) if that field is invalid.
+     * - UNAVAILABLE (SNAPSHOT_TOO_OLD) if the export takes longer than the server keeps a snapshot. Resume from the last
+     *   token.
      */
     exportUsers: {
       name: "ExportUsers",
@@ -2301,10 +2323,11 @@ export const UserServiceDefinition = {
     },
     /**
      * Server streaming: sends the directory's changes after they are committed, until the client ends the call.
-     * - Order: the changes of one user arrive in the order in which they were committed.
+     * - Order: the changes to one user arrive in the order in which they were committed.
      * - Completeness: the stream contains every change committed after the starting point or the resume token, even under
      *   concurrent writes.
-     * - Repetition: one call sends each change once. After a resume, the server sends every change after the token again.
+     * - Repetition: one call sends each change once. A call that resumes sends every change after the token, including
+     *   those that the client has already received.
      * - Start: the server sends the first message at once. The stream contains every change committed after the client
      *   received that message.
      *
@@ -2312,8 +2335,9 @@ export const UserServiceDefinition = {
      * - INVALID_ARGUMENT (INVALID_RESUME_TOKEN) if the token is malformed.
      * - OUT_OF_RANGE (RESUME_TOKEN_EXPIRED) if the change log has been trimmed past the token, or if the token is from a
      *   different database. Start again with include_existing.
-     * - RESOURCE_EXHAUSTED (WATCHER_TOO_SLOW) if the client reads too slowly. Resume from the last token.
-     * - UNAVAILABLE (SERVER_STOPPING) if the server shuts down. Resume from the last token.
+     * - RESOURCE_EXHAUSTED (WATCHER_TOO_SLOW) if the client reads too slowly. Resume from the last token. If the call has
+     *   not sent a token yet, export the users, and watch from the export's watch_token.
+     * - UNAVAILABLE (SERVER_STOPPING) if the server is shutting down. Resume from the last token.
      */
     watchUsers: {
       name: "WatchUsers",
@@ -2363,7 +2387,7 @@ export interface UserServiceImplementation<CallContextExt = {}> {
     context: CallContext & CallContextExt,
   ): Promise<DeepPartial<UpdateUserResponse>>;
   /**
-   * Erases a user. Afterwards no table of the directory holds personal data of this user.
+   * Erases a user. Afterwards, no table of the directory holds personal data about this user.
    * - NOT_FOUND (USER_NOT_FOUND) if no user has this id.
    * - ABORTED (ETAG_MISMATCH) if the etag is not the current one.
    */
@@ -2371,7 +2395,10 @@ export interface UserServiceImplementation<CallContextExt = {}> {
     request: DeleteUserRequest,
     context: CallContext & CallContextExt,
   ): Promise<DeepPartial<DeleteUserResponse>>;
-  /** Reads a page of users in a given order. INVALID_ARGUMENT (INVALID_PAGE_TOKEN, INVALID_FILTER, INVALID_ORDER_BY). */
+  /**
+   * Reads a page of users in the requested order. If page_token, filter or order_by is invalid, the reason of
+   * INVALID_ARGUMENT is INVALID_PAGE_TOKEN, INVALID_FILTER or INVALID_ORDER_BY.
+   */
   listUsers(request: ListUsersRequest, context: CallContext & CallContextExt): Promise<DeepPartial<ListUsersResponse>>;
   /** Reads up to 1000 users at once. */
   batchGetUsers(
@@ -2380,8 +2407,8 @@ export interface UserServiceImplementation<CallContextExt = {}> {
   ): Promise<DeepPartial<BatchGetUsersResponse>>;
   /**
    * Adds up to 1000 users, either all of them or none.
-   * - ALREADY_EXISTS (EMAIL_TAKEN) if an email belongs to another user or to an earlier user in the batch. It has a
-   *   violation for each user whose email is taken.
+   * - ALREADY_EXISTS (EMAIL_TAKEN) if an email belongs to another user or to an earlier user in the batch. The error
+   *   has a violation for each user whose email is taken.
    */
   batchCreateUsers(
     request: BatchCreateUsersRequest,
@@ -2397,8 +2424,11 @@ export interface UserServiceImplementation<CallContextExt = {}> {
     context: CallContext & CallContextExt,
   ): Promise<DeepPartial<ImportUsersResponse>>;
   /**
-   * Server streaming: returns every user that matches, from one consistent snapshot, in the order of ids. The stream
-   * has at least one message. INVALID_ARGUMENT (INVALID_FILTER, INVALID_RESUME_TOKEN).
+   * Server streaming: returns every matching user from one consistent snapshot, in the order of ids. The stream has at
+   * least one message.
+   * - INVALID_ARGUMENT (INVALID_FILTER, INVALID_RESUME_TOKEN) if that field is invalid.
+   * - UNAVAILABLE (SNAPSHOT_TOO_OLD) if the export takes longer than the server keeps a snapshot. Resume from the last
+   *   token.
    */
   exportUsers(
     request: ExportUsersRequest,
@@ -2406,10 +2436,11 @@ export interface UserServiceImplementation<CallContextExt = {}> {
   ): ServerStreamingMethodResult<DeepPartial<ExportUsersResponse>>;
   /**
    * Server streaming: sends the directory's changes after they are committed, until the client ends the call.
-   * - Order: the changes of one user arrive in the order in which they were committed.
+   * - Order: the changes to one user arrive in the order in which they were committed.
    * - Completeness: the stream contains every change committed after the starting point or the resume token, even under
    *   concurrent writes.
-   * - Repetition: one call sends each change once. After a resume, the server sends every change after the token again.
+   * - Repetition: one call sends each change once. A call that resumes sends every change after the token, including
+   *   those that the client has already received.
    * - Start: the server sends the first message at once. The stream contains every change committed after the client
    *   received that message.
    *
@@ -2417,8 +2448,9 @@ export interface UserServiceImplementation<CallContextExt = {}> {
    * - INVALID_ARGUMENT (INVALID_RESUME_TOKEN) if the token is malformed.
    * - OUT_OF_RANGE (RESUME_TOKEN_EXPIRED) if the change log has been trimmed past the token, or if the token is from a
    *   different database. Start again with include_existing.
-   * - RESOURCE_EXHAUSTED (WATCHER_TOO_SLOW) if the client reads too slowly. Resume from the last token.
-   * - UNAVAILABLE (SERVER_STOPPING) if the server shuts down. Resume from the last token.
+   * - RESOURCE_EXHAUSTED (WATCHER_TOO_SLOW) if the client reads too slowly. Resume from the last token. If the call has
+   *   not sent a token yet, export the users, and watch from the export's watch_token.
+   * - UNAVAILABLE (SERVER_STOPPING) if the server is shutting down. Resume from the last token.
    */
   watchUsers(
     request: WatchUsersRequest,
@@ -2459,7 +2491,7 @@ export interface UserServiceClient<CallOptionsExt = {}> {
     options?: CallOptions & CallOptionsExt,
   ): Promise<UpdateUserResponse>;
   /**
-   * Erases a user. Afterwards no table of the directory holds personal data of this user.
+   * Erases a user. Afterwards, no table of the directory holds personal data about this user.
    * - NOT_FOUND (USER_NOT_FOUND) if no user has this id.
    * - ABORTED (ETAG_MISMATCH) if the etag is not the current one.
    */
@@ -2467,7 +2499,10 @@ export interface UserServiceClient<CallOptionsExt = {}> {
     request: DeepPartial<DeleteUserRequest>,
     options?: CallOptions & CallOptionsExt,
   ): Promise<DeleteUserResponse>;
-  /** Reads a page of users in a given order. INVALID_ARGUMENT (INVALID_PAGE_TOKEN, INVALID_FILTER, INVALID_ORDER_BY). */
+  /**
+   * Reads a page of users in the requested order. If page_token, filter or order_by is invalid, the reason of
+   * INVALID_ARGUMENT is INVALID_PAGE_TOKEN, INVALID_FILTER or INVALID_ORDER_BY.
+   */
   listUsers(request: DeepPartial<ListUsersRequest>, options?: CallOptions & CallOptionsExt): Promise<ListUsersResponse>;
   /** Reads up to 1000 users at once. */
   batchGetUsers(
@@ -2476,8 +2511,8 @@ export interface UserServiceClient<CallOptionsExt = {}> {
   ): Promise<BatchGetUsersResponse>;
   /**
    * Adds up to 1000 users, either all of them or none.
-   * - ALREADY_EXISTS (EMAIL_TAKEN) if an email belongs to another user or to an earlier user in the batch. It has a
-   *   violation for each user whose email is taken.
+   * - ALREADY_EXISTS (EMAIL_TAKEN) if an email belongs to another user or to an earlier user in the batch. The error
+   *   has a violation for each user whose email is taken.
    */
   batchCreateUsers(
     request: DeepPartial<BatchCreateUsersRequest>,
@@ -2493,8 +2528,11 @@ export interface UserServiceClient<CallOptionsExt = {}> {
     options?: CallOptions & CallOptionsExt,
   ): Promise<ImportUsersResponse>;
   /**
-   * Server streaming: returns every user that matches, from one consistent snapshot, in the order of ids. The stream
-   * has at least one message. INVALID_ARGUMENT (INVALID_FILTER, INVALID_RESUME_TOKEN).
+   * Server streaming: returns every matching user from one consistent snapshot, in the order of ids. The stream has at
+   * least one message.
+   * - INVALID_ARGUMENT (INVALID_FILTER, INVALID_RESUME_TOKEN) if that field is invalid.
+   * - UNAVAILABLE (SNAPSHOT_TOO_OLD) if the export takes longer than the server keeps a snapshot. Resume from the last
+   *   token.
    */
   exportUsers(
     request: DeepPartial<ExportUsersRequest>,
@@ -2502,10 +2540,11 @@ export interface UserServiceClient<CallOptionsExt = {}> {
   ): AsyncIterable<ExportUsersResponse>;
   /**
    * Server streaming: sends the directory's changes after they are committed, until the client ends the call.
-   * - Order: the changes of one user arrive in the order in which they were committed.
+   * - Order: the changes to one user arrive in the order in which they were committed.
    * - Completeness: the stream contains every change committed after the starting point or the resume token, even under
    *   concurrent writes.
-   * - Repetition: one call sends each change once. After a resume, the server sends every change after the token again.
+   * - Repetition: one call sends each change once. A call that resumes sends every change after the token, including
+   *   those that the client has already received.
    * - Start: the server sends the first message at once. The stream contains every change committed after the client
    *   received that message.
    *
@@ -2513,8 +2552,9 @@ export interface UserServiceClient<CallOptionsExt = {}> {
    * - INVALID_ARGUMENT (INVALID_RESUME_TOKEN) if the token is malformed.
    * - OUT_OF_RANGE (RESUME_TOKEN_EXPIRED) if the change log has been trimmed past the token, or if the token is from a
    *   different database. Start again with include_existing.
-   * - RESOURCE_EXHAUSTED (WATCHER_TOO_SLOW) if the client reads too slowly. Resume from the last token.
-   * - UNAVAILABLE (SERVER_STOPPING) if the server shuts down. Resume from the last token.
+   * - RESOURCE_EXHAUSTED (WATCHER_TOO_SLOW) if the client reads too slowly. Resume from the last token. If the call has
+   *   not sent a token yet, export the users, and watch from the export's watch_token.
+   * - UNAVAILABLE (SERVER_STOPPING) if the server is shutting down. Resume from the last token.
    */
   watchUsers(
     request: DeepPartial<WatchUsersRequest>,

@@ -60,8 +60,3 @@ function integerOf(literal: string): bigint | undefined {
   const zeros = Number(exponent) - fraction.length + digits.length - length;
   return zeros < 0 ? undefined : BigInt(`${sign}${digits.slice(0, length)}${'0'.repeat(zeros)}`);
 }
-
-/** Whether a JSON text has a number that JSON.parse would silently change (isExactNumber). */
-export function hasInexactNumber(text: string): boolean {
-  return replaceInexactNumbers(text, () => '') !== text;
-}

@@ -5,14 +5,14 @@
 import { promisify } from 'node:util';
 import { brotliCompress as brotliCompressed, constants } from 'node:zlib';
 import type { DescMethod, DescMethodBiDiStreaming, DescService, Message, Registry } from '@bufbuild/protobuf';
-import { EmptySchema } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError, createConnectRouter, createContextKey, type HandlerContext } from '@connectrpc/connect';
 import type { UniversalHandler } from '@connectrpc/connect/protocol';
 import { compressionBrotli, compressionGzip } from '@connectrpc/connect-node';
 import { Fault } from '../model/fault.js';
 import { readableDetails } from './error-details.js';
+import { jsonOfAnswer } from './json-answer.js';
 import { addResponseMetadata, requestMetadata } from './metadata.js';
-import { fromOpaque, opaqueMethod, toOpaque } from './opaque-message.js';
+import { opaqueMethod, toOpaque } from './opaque-message.js';
 import { type Refusal, toConnectError } from './refusal.js';
 import type { Upstream } from './upstream.js';
 
@@ -25,6 +25,8 @@ export interface GatewayCall {
    * limits only bytes, and its errors repeat what was sent.
    */
   readonly messages: Uint8Array[];
+  /** Whether to convert answers to JSON. Otherwise they are forwarded unchanged. */
+  isJson: boolean;
   /** Why the gateway does not forward the call, or only part of it. */
   refusal: Refusal | undefined;
   isForwarded: boolean;
@@ -35,8 +37,6 @@ export const callKey = createContextKey<GatewayCall | undefined>(undefined);
 export interface ForwardOptions {
   readonly registry: Registry;
   readonly upstream: Upstream;
-  /** Whether to convert answers to JSON. Binary answers are forwarded unchanged. */
-  readonly isJson: boolean;
 }
 
 // Node's default of 11 takes fifty times as long.
@@ -48,12 +48,12 @@ const brotli: typeof compressionBrotli = {
     new Uint8Array(await brotliCompress(bytes, { params: { [constants.BROTLI_PARAM_QUALITY]: brotliQuality } })),
 };
 
-/** A handler for each method, by its path. */
+/** A handler for each method, by its path. It reads and writes only binary protocols. */
 export function createHandlers(
   services: readonly DescService[],
   options: ForwardOptions,
 ): ReadonlyMap<string, UniversalHandler> {
-  const { registry, isJson } = options;
+  const { registry } = options;
   const router = createConnectRouter({ acceptCompression: [compressionGzip, brotli], jsonOptions: { registry } });
   for (const method of services.flatMap(({ methods }) => methods)) {
     const forward = (messages: AsyncIterable<Message>, context: HandlerContext) =>
@@ -66,8 +66,7 @@ export function createHandlers(
       server_streaming: (message: Message, context: HandlerContext) => forward(just(message), context),
       bidi_streaming: forward,
     };
-    const seen = isJson ? { ...method, input: EmptySchema } : opaqueMethod(method);
-    router.rpc(seen as DescMethod, kinds[method.methodKind] as never);
+    router.rpc(opaqueMethod(method), kinds[method.methodKind] as never);
   }
   return new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
 }
@@ -77,7 +76,7 @@ async function* forwardCall(
   method: DescMethod,
   messages: AsyncIterable<Message>,
   context: HandlerContext,
-  { registry, upstream, isJson }: ForwardOptions,
+  { registry, upstream }: ForwardOptions,
 ): AsyncGenerator<Message> {
   const call = context.values.get(callKey);
   if (call === undefined) throw new TypeError('The context has no call.');
@@ -99,7 +98,9 @@ async function* forwardCall(
     const response = await transport.stream(asStream, context.signal, timeoutMs, metadata, sent);
     trailer = response.trailer;
     addResponseMetadata(context.responseHeader, response.header);
-    for await (const message of response.message) yield isJson ? await fromOpaque(method.output, message) : message;
+    for await (const message of response.message) {
+      yield call.isJson ? toOpaque(await jsonOfAnswer(method.output, message, registry)) : message;
+    }
     isWhole = true;
     addResponseMetadata(context.responseTrailer, trailer);
   } catch (error) {

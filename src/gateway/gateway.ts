@@ -17,7 +17,15 @@ import { callKey, createHandlers, type GatewayCall } from './forward.js';
 import { type ByteRequest, fromWebText, isWebText, toWebText } from './grpc-web-text.js';
 import { end, type Pace, paceAnswer, receive } from './pace.js';
 import { ProtocolError, requestIdOf, statusOf, toConnectError } from './refusal.js';
-import { checkHeaders, isJsonRequest, messageOfGet, plainHeaders, requestFormat, typeOfGet } from './request-format.js';
+import {
+  binaryHeaders,
+  checkHeaders,
+  isJsonRequest,
+  jsonHeaders,
+  messageOfGet,
+  requestFormat,
+  typeOfGet,
+} from './request-format.js';
 import { readMessages, streamsRequests } from './request-messages.js';
 import { createUpstream, type UpstreamOptions } from './upstream.js';
 
@@ -59,8 +67,7 @@ export function createGateway(options: GatewayOptions): Gateway {
   const methods = new Map(
     services.flatMap((service) => service.methods.map((method) => [`/${service.typeName}/${method.name}`, method])),
   );
-  const jsonHandlers = createHandlers(services, { registry, upstream, isJson: true });
-  const binaryHandlers = createHandlers(services, { registry, upstream, isJson: false });
+  const handlers = createHandlers(services, { registry, upstream });
 
   /** Reads the messages into `call`. Yields an empty message for each to connect-node, or throws the refusal. */
   async function* readRequest(
@@ -74,7 +81,7 @@ export function createGateway(options: GatewayOptions): Gateway {
       checkHeaders(header);
       for await (const bytes of readMessages(body, format, pace.hold, registry)) {
         call.messages.push(bytes);
-        yield emptyMessage(format);
+        yield format.isEnveloped ? emptyEnvelope : noBytes;
       }
     } catch (error) {
       if (!(error instanceof Fault) && !(error instanceof ProtocolError)) throw error;
@@ -90,13 +97,15 @@ export function createGateway(options: GatewayOptions): Gateway {
     const isText = isWebText(universal.header);
     const received = { ...universal, body: receive(request, streamsRequests(method), pace) };
     const sent = isText ? fromWebText(received) : asPost(received, method);
-    const handler = (isJsonRequest(sent.header) ? jsonHandlers : binaryHandlers).get(path);
+    call.isJson = isJsonRequest(sent.header);
+    const handler = handlers.get(path);
     if (handler === undefined) throw new TypeError('This method does not exist.');
-    const answered = await handler({
+    const handled = await handler({
       ...sent,
-      header: plainHeaders(sent.header),
+      header: binaryHeaders(sent.header),
       body: readRequest(method, sent, open),
     });
+    const answered = call.isJson ? { ...handled, header: jsonHeaders(handled.header) } : handled;
     const { body, ...head } = isText ? toWebText(answered) : answered;
     const isStream = method.methodKind === 'server_streaming' || method.methodKind === 'bidi_streaming';
     const paced = body && paceAnswer(body, response, isStream, { ...pace, hold: open.answerHold });
@@ -110,6 +119,7 @@ export function createGateway(options: GatewayOptions): Gateway {
       peer: request.socket.remoteAddress,
       requestId: requestIdOf(request.headers),
       messages: [],
+      isJson: false,
       refusal: undefined,
       isForwarded: false,
     };
@@ -186,13 +196,8 @@ function asPost(request: ByteRequest, method: DescMethod): ByteRequest {
 }
 
 const noBytes = new Uint8Array();
-const emptyObject = Buffer.from('{}');
-
-/** An empty message in the request's protocol. */
-function emptyMessage({ isJson, isEnveloped }: { isJson: boolean; isEnveloped: boolean }): Uint8Array {
-  const message = isJson ? emptyObject : noBytes;
-  return isEnveloped ? Buffer.from([0, 0, 0, 0, message.length, ...message]) : message;
-}
+// Flags and a length of 0.
+const emptyEnvelope = Buffer.alloc(5);
 
 function outcomeOf({ refusal }: GatewayCall, { statusCode, headersSent }: HttpResponse) {
   if (refusal !== undefined) {

@@ -3,8 +3,7 @@
  * supports only the binary form.
  */
 import type { UniversalServerRequest, UniversalServerResponse } from '@connectrpc/connect/protocol';
-import type { Fault } from '../model/fault.js';
-import { invalidRequest } from './json-message.js';
+import { type Fault, invalidRequest } from '../model/fault.js';
 
 const textType = /^application\/grpc-web-text(?=[+;]|$)/i;
 const binaryType = 'application/grpc-web';

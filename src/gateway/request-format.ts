@@ -51,6 +51,9 @@ type Protocol = (typeof protocols)[keyof typeof protocols];
 
 const jsonType = /^application\/(?:(?:grpc|grpc-web|connect)\+)?json(?:\s*;|$)/i;
 
+// connect-node accepts only this charset.
+const jsonEnd = /json(?:; ?charset=utf-?8)?$/i;
+
 export function isJsonRequest(header: Headers): boolean {
   return jsonType.test(header.get('content-type') ?? '');
 }
@@ -86,10 +89,11 @@ export function checkHeaders(header: Headers): void {
   }
 }
 
-/** The headers for connect-node, which gets empty bodies and only valid headers. */
-export function plainHeaders(sent: Headers): Headers {
+/** The headers for connect-node, which gets empty binary messages and only valid headers. */
+export function binaryHeaders(sent: Headers): Headers {
   const { encoding, accepted, timeout, timeoutForm } = protocolOf(sent);
   const header = new Headers(sent);
+  if (isJsonRequest(sent)) header.set('content-type', (sent.get('content-type') ?? '').replace(jsonEnd, 'proto'));
   header.delete('content-length');
   header.delete(encoding);
   const sentEncoding = sent.get(encoding);
@@ -100,6 +104,14 @@ export function plainHeaders(sent: Headers): Headers {
   else if (isLonger(timeout, sentTimeout)) {
     header.set(timeout, timeout === 'grpc-timeout' ? `${timeoutMsMax}m` : String(timeoutMsMax));
   }
+  return header;
+}
+
+/** The headers of connect-node's answer, for a client that sent JSON. An error is JSON already. */
+export function jsonHeaders(answered: Headers | undefined): Headers {
+  const header = new Headers(answered);
+  const type = header.get('content-type');
+  if (type !== null) header.set('content-type', type.replace(/proto$/, 'json'));
   return header;
 }
 

@@ -10,8 +10,8 @@ import type { DescMethod, Registry } from '@bufbuild/protobuf';
 import { BinaryReader } from '@bufbuild/protobuf/wire';
 import { Code } from '@connectrpc/connect';
 import type { ByteHold } from '../concurrency/byte-budget.js';
-import { Fault } from '../model/fault.js';
-import { invalidRequest, readJsonMessage } from './json-message.js';
+import { Fault, invalidRequest } from '../model/fault.js';
+import { readJsonMessage } from './json-message.js';
 import { ProtocolError } from './refusal.js';
 
 type Bytes = AsyncIterable<Uint8Array>;

@@ -71,6 +71,11 @@ export function invalid(violations: readonly Violation[], reason: FaultReason = 
   return new Fault(reason, message, violations);
 }
 
+/** An INVALID_ARGUMENT for a request whose invalid field is unknown. The empty path is the request itself. */
+export function invalidRequest(description: string): Fault {
+  return new Fault('INVALID_FIELD', description, [{ field: '', description }]);
+}
+
 export function userNotFound(): Fault {
   return new Fault('USER_NOT_FOUND', 'The user does not exist.');
 }

@@ -66,6 +66,11 @@ function jsonOf({ body }: Answer) {
   return JSON.parse(body.toString());
 }
 
+/** Decodes each quad by itself, because padding may be in the middle. */
+function fromBase64(body: Buffer): Buffer {
+  return Buffer.concat((body.toString().match(/.{4}/g) ?? []).map((quad) => Buffer.from(quad, 'base64')));
+}
+
 const say = (url: string, headers: Record<string, string | string[]> = {}, body: object = {}) =>
   send(`${url}/echo.Echo/Say`, { headers: { ...json, ...headers }, body: JSON.stringify(body) });
 
@@ -438,6 +443,40 @@ describe('a message', () => {
     expect(calls).toHaveLength(0);
   });
 
+  it('in JSON is answered with JSON of the same protocol', async () => {
+    const { url } = await start({
+      ...echoing,
+      Tell(call) {
+        call.write(call.request);
+        call.end();
+      },
+    });
+    const body = '{"text":"ü","data":"AQI="}';
+    const utf8 = await send(`${url}/echo.Echo/Say`, {
+      headers: { 'content-type': `${json['content-type']}; charset=utf-8` },
+      body,
+    });
+    expect([utf8.headers['content-type'], utf8.body.toString()]).toEqual(['application/json', body]);
+    for (const [name, type] of [
+      ['Say', 'application/grpc-web+json'],
+      ['Say', 'application/grpc-web-text+json'],
+      ['Tell', 'application/grpc-web+json'],
+      ['Tell', 'application/connect+json'],
+    ]) {
+      const isText = type?.includes('text');
+      const sent = enveloped(Buffer.from(body));
+      const answered = await send(`${url}/echo.Echo/${name}`, {
+        headers: { 'content-type': type ?? '' },
+        body: isText ? sent.toString('base64') : sent,
+      });
+      expect(answered.headers['content-type']).toBe(type);
+      const bytes = isText ? fromBase64(answered.body) : answered.body;
+      expect(bytes.subarray(0, sent.length).toString()).toBe(sent.toString());
+    }
+    const latin1 = { 'content-type': `${json['content-type']}; charset=latin1` };
+    expect((await send(`${url}/echo.Echo/Say`, { headers: latin1, body })).status).toBe(415);
+  });
+
   it('may have unknown fields, as newer clients send them', async () => {
     const { url } = await start(echoing);
     expect(jsonOf(await say(url, {}, { text: 'x', unknown: { a: 1 } }))).toEqual({ text: 'x' });
@@ -559,9 +598,7 @@ describe('gRPC on the HTTP port', () => {
 
 describe('gRPC-Web as text', () => {
   const notes = (...texts: string[]) => Buffer.concat(texts.map((text) => enveloped(encodeNote({ text }))));
-  /** Decodes each quad by itself, because padding may be in the middle. */
-  const decoded = (body: Buffer) =>
-    unenveloped(Buffer.concat((body.toString().match(/.{4}/g) ?? []).map((quad) => Buffer.from(quad, 'base64'))));
+  const decoded = (body: Buffer) => unenveloped(fromBase64(body));
 
   it('is equivalent to binary, wherever padding and chunk boundaries are', async () => {
     const { url, port } = await start({

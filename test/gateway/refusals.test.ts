@@ -239,6 +239,11 @@ describe('a number in JSON that a double cannot hold', () => {
     }
   });
 
+  it('is refused even if it has millions of digits', async () => {
+    const answer = await send(path('BatchCreateUsers'), { headers: json, body: `{"users":${'9'.repeat(8_000_000)}}` });
+    expect([answer.status, reasonOf(answer)]).toEqual([400, 'INVALID_FIELD']);
+  });
+
   it('does not include a long decimal, or digits in a string', async () => {
     const body = bodyWith('0.12345678901234567890, "9007199254740993"');
     const answer = await send(path('CreateUser'), { headers: json, body });

@@ -1,5 +1,11 @@
-/** Measures how long the most expensive request of each method blocks other requests. */
-import { Agent, request as startRequest } from 'node:http';
+/** Measures how long the most expensive requests of each method block the event loop. */
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { request as startRequest } from 'node:http';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { gzipSync } from 'node:zlib';
 import { BinaryWriter } from '@bufbuild/protobuf/wire';
 import { Client, credentials } from '@grpc/grpc-js';
@@ -12,32 +18,57 @@ type Protocol = (typeof protocols)[number];
 
 // One request may block the event loop for so long.
 const targetMs = 50;
-// Each request is sent so many times, and the median counts, because the machine has other load.
+// Each request is sent so many times, and the minimum counts, because the first ones run before V8 has optimized the code.
 const repetitions = 5;
 // A stream, such as a watch, does not end. After this time the server has read the request.
 const answerMsMax = (method: string) => (streams.has(method) ? 500 : 10_000);
+// After this time the server has also sent all existing users.
+const longAnswerMsMax = 3000;
 
 const streams: ReadonlySet<string> = new Set(['ImportUsers', 'ExportUsers', 'WatchUsers', 'ResolveUsers']);
-const largeUserName = 'Large';
-const largeUsers = 300;
+
+/** Users with almost as many attributes as a user may have, by last name. BatchGetUsers of so many answers with almost 4 MiB. */
+const largeUsers = {
+  Numbers: { attributes: "jsonb_build_object('list', array_fill(1, array[8000]))", count: 100 },
+  Objects: { attributes: `jsonb_build_object('list', array_fill('{}'::jsonb, array[5400]))`, count: 185 },
+  Keys: {
+    attributes: `(select jsonb_object_agg('k' || lpad(i::text, 4, '0'), '{}'::jsonb) from generate_series(1, 1200) as i)`,
+    count: 200,
+  },
+} as const;
 
 interface WorstRequest {
   readonly what: string;
   readonly body: Uint8Array;
   readonly headers?: Readonly<Record<string, string>>;
+  readonly answerMsMax?: number;
 }
+
+/** The ids of the large users, by last name. */
+type LargeIds = Readonly<Record<string, readonly string[]>>;
 
 export const worstRequests: Scenario = {
   name: 'worst-requests',
   title: 'The worst request of each method',
   about:
     'Requests that are as expensive as their limits allow, and some beyond them: nested, with as many elements or fields as possible, ' +
-    'with the longest texts. Meanwhile another client requests `/healthz` continuously: its longest wait is slightly more than the time ' +
-    'for which the event loop was blocked. The table has the worst request of each method.',
+    'with the longest texts, and requests for the most expensive answers. Other calls wait while one step of the event loop runs. The ' +
+    'table has the longest step for the worst request of each method, in CPU time of the event loop, because the machine has other load. ' +
+    'Each request was sent five times, and the shortest of the five longest steps counts.',
 
   async open(bench) {
-    const directory = await openDirectory(bench, 'worst_requests', 1000);
-    await addLargeUsers(directory);
+    await using cleanUp = new AsyncDisposableStack();
+    const folder = await mkdtemp(join(tmpdir(), 'roster-probe-'));
+    cleanUp.defer(() => rm(folder, { recursive: true }));
+    const probePath = join(folder, 'socket');
+    const directory = cleanUp.use(
+      await openDirectory(bench, 'worst_requests', 1000, {
+        NODE_OPTIONS: `--import=${join(import.meta.dirname, '../step-probe.js')}`,
+        STEP_PROBE_SOCKET: probePath,
+      }),
+    );
+    const largeIds = await addLargeUsers(directory);
+    const owned = cleanUp.move();
     const worst = new Map<string, string>();
     const methods = Object.keys(requestBytesMax).filter((path) => !path.startsWith('/grpc.'));
     const cases = methods.flatMap((path) => {
@@ -51,56 +82,86 @@ export const worstRequests: Scenario = {
       cases: cases.map(({ path, method, labels }) => ({
         labels,
         async measure() {
-          const waits: { what: string; ms: number }[] = [];
-          for (const each of requestsFor(path, method, labels.over)) {
-            waits.push({ what: each.what, ms: await longestWait(directory, path, method, labels.over, each) });
+          const steps: { what: string; ms: number }[] = [];
+          for (const each of requestsFor(path, method, labels.over, largeIds)) {
+            const send = () => (labels.over === 'gRPC' ? callGrpc : callJson)(directory, path, method, each);
+            steps.push({ what: each.what, ms: await longestStep(probePath, send) });
           }
-          const [longest] = waits.toSorted((one, other) => other.ms - one.ms);
+          const [longest] = steps.toSorted((one, other) => other.ms - one.ms);
           worst.set(nameOf(labels), longest?.what ?? '');
-          return { waitMs: longest?.ms ?? Number.NaN };
+          return { stepMs: longest?.ms ?? Number.NaN };
         },
       })),
-      columns: [{ figure: 'waitMs', heading: 'longest wait, ms', digits: 1, spread: true }],
+      columns: [{ figure: 'stepMs', heading: 'longest step, ms', digits: 0, spread: true }],
       report: (results: Results) => {
-        const slow = cases.filter(({ labels }) => results.median(labels, 'waitMs') > targetMs);
+        const slow = cases.filter(({ labels }) => results.median(labels, 'stepMs') > targetMs);
         const text = slow.map(
           ({ labels }) =>
-            `${nameOf(labels)} takes ${formatNumber(results.median(labels, 'waitMs'))} ms (${worst.get(nameOf(labels))})`,
+            `${nameOf(labels)} takes ${formatNumber(results.median(labels, 'stepMs'))} ms (${worst.get(nameOf(labels))})`,
         );
         return {
           sentences: [
             slow.length === 0
-              ? `No request makes others wait for more than ${targetMs} ms (the target).`
+              ? `No step takes more than ${targetMs} ms (the target).`
               : `The target is ${targetMs} ms. Longer: ${text.join('; ')}.`,
           ],
         };
       },
-      [Symbol.asyncDispose]: () => directory[Symbol.asyncDispose](),
+      [Symbol.asyncDispose]: () => owned.disposeAsync(),
     };
   },
 };
 
-/** Adds users with the maximum number of values in their attributes, for expensive answers. */
-async function addLargeUsers({ admin }: Directory): Promise<void> {
-  await admin.query(
-    `insert into users (id, first_name, last_name, email, profile_image_url, attributes, create_time, update_time)
-     select gen_random_uuid(), 'Ada', $1, 'large' || n || '@example.com', '',
-       jsonb_build_object('list', array_to_json(array_fill(1, array[8000]))), now(), now()
-     from generate_series(1, $2::int) as n`,
-    [largeUserName, largeUsers],
-  );
+/** Adds users with many attributes, for expensive answers. */
+async function addLargeUsers({ admin }: Directory): Promise<LargeIds> {
+  const ids: Record<string, string[]> = {};
+  for (const [lastName, { attributes, count }] of Object.entries(largeUsers)) {
+    const { rows } = await admin.query<{ id: string }>(
+      `insert into users (id, first_name, last_name, email, profile_image_url, attributes, create_time, update_time)
+       select gen_random_uuid(), 'Ada', $1, $1 || n || '@example.com', '', ${attributes}, now(), now()
+       from generate_series(1, $2::int) as n
+       returning id`,
+      [lastName, count],
+    );
+    ids[lastName] = rows.map(({ id }) => id);
+  }
+  return ids;
 }
 
-function requestsFor(path: string, method: string, over: Protocol): WorstRequest[] {
+function requestsFor(path: string, method: string, over: Protocol, largeIds: LargeIds): WorstRequest[] {
   const bytesMax = requestBytesMax[path] ?? 0;
-  const requests = over === 'gRPC' ? protobufRequests(bytesMax) : jsonRequests(2 * bytesMax);
-  if (method !== 'ListUsers') return requests;
-  const filter = `last_name == "${largeUserName}"`;
-  const body =
-    over === 'gRPC'
-      ? new BinaryWriter().uint32(8).int32(1000).uint32(26).string(filter).finish()
-      : Buffer.from(JSON.stringify({ filter, pageSize: 1000 }));
-  return [...requests, { what: 'an answer with the maximum number of values', body }];
+  const isJson = over === 'JSON';
+  const requests = isJson ? jsonRequests(method, 2 * bytesMax) : protobufRequests(bytesMax);
+  const json = (value: object) => Buffer.from(JSON.stringify(value));
+  const forAnswers = Object.keys(largeUsers).flatMap((lastName): WorstRequest[] => {
+    const what = `an answer with large users (${lastName.toLowerCase()})`;
+    const filter = `last_name == "${lastName}"`;
+    switch (method) {
+      case 'ListUsers': {
+        const body = isJson
+          ? json({ filter, pageSize: 1000 })
+          : new BinaryWriter().uint32(8).int32(1000).uint32(26).string(filter).finish();
+        return [{ what, body }];
+      }
+      case 'BatchGetUsers': {
+        const ids = largeIds[lastName] ?? [];
+        const writer = new BinaryWriter();
+        for (const id of ids) writer.uint32(10).string(id);
+        return [{ what, body: isJson ? json({ ids }) : writer.finish() }];
+      }
+      case 'ExportUsers': {
+        const body = isJson ? json({ filter }) : new BinaryWriter().uint32(10).string(filter).finish();
+        return [{ what, body, answerMsMax: longAnswerMsMax }];
+      }
+      default:
+        return [];
+    }
+  });
+  if (method === 'WatchUsers') {
+    const body = isJson ? json({ includeExisting: true }) : new BinaryWriter().uint32(16).bool(true).finish();
+    forAnswers.push({ what: 'all existing users', body, answerMsMax: longAnswerMsMax });
+  }
+  return [...requests, ...forAnswers];
 }
 
 function protobufRequests(bytesMax: number): WorstRequest[] {
@@ -128,15 +189,20 @@ function protobufRequests(bytesMax: number): WorstRequest[] {
   ];
 }
 
-function jsonRequests(bytesMax: number): WorstRequest[] {
+function jsonRequests(method: string, bytesMax: number): WorstRequest[] {
   const filled = (start: string, part: string, end: string) => {
     const room = bytesMax - start.length - end.length;
     return Buffer.concat([Buffer.from(start), repeated(room, Buffer.from(part)), Buffer.from(end)]);
   };
   const members = (count: number, member: (index: number) => string) =>
     Array.from({ length: count }, (_, index) => member(index)).join(',');
+  const hasOneUser = ['CreateUser', 'UpdateUser'].includes(method);
+  const oneUser = (attributes: string) =>
+    Buffer.from(hasOneUser ? `{"user":{"attributes":{${attributes}}}}` : `{"users":[{"attributes":{${attributes}}}]}`);
   // Different keys, because they are the most expensive.
   const count = Math.min(24_000, Math.floor(bytesMax / 16));
+  const longKey = 'k'.repeat(300);
+  const longCount = Math.min(24_000, Math.floor(bytesMax / 330));
   const half = Math.floor(bytesMax / 2);
   const deep = Buffer.concat([Buffer.alloc(half, '['), Buffer.alloc(half, ']')]);
   return [
@@ -146,9 +212,18 @@ function jsonRequests(bytesMax: number): WorstRequest[] {
     { what: 'a long text', body: filled('{"none":"', 'x', '"}') },
     { what: 'a long text of escapes', body: filled('{"none":"', '\\u00e9', '"}') },
     { what: 'a long text that is not ASCII', body: filled('{"none":"', 'é', '"}') },
+    { what: 'a long number', body: filled('{"none":0.', '1', '}') },
+    {
+      what: 'one user with long keys',
+      body: oneUser(members(longCount, (index) => `"${longKey}${index}":1`)),
+    },
+    {
+      what: 'escaped keys',
+      body: Buffer.from(`{"none":{${members(longCount, (index) => `"\\\\${longKey}${index}":"\\\\"`)}}}`),
+    },
     {
       what: 'one user with many attributes',
-      body: Buffer.from(`{"user":{"attributes":{${members(count, (index) => `"k${index}":1`)}}}}`),
+      body: oneUser(members(count, (index) => `"k${index}":1`)),
     },
     {
       what: 'users with different attributes',
@@ -166,40 +241,37 @@ function repeated(bytes: number, part: Uint8Array): Buffer {
   return Buffer.alloc(bytes - (bytes % part.length), part);
 }
 
-async function longestWait(
-  directory: Directory,
-  path: string,
-  method: string,
-  over: Protocol,
-  each: WorstRequest,
-): Promise<number> {
-  const waits: number[] = [];
-  const client = new Client(directory.address, credentials.createInsecure());
+async function longestStep(probePath: string, send: () => Promise<void>): Promise<number> {
+  const steps: number[] = [];
   for (let repetition = 0; repetition < repetitions; repetition++) {
-    const probe = startProbe(directory.service.http);
-    await probe.probed();
-    if (over === 'gRPC') await callGrpc(client, path, method, each);
-    else await callJson(directory, path, method, each);
-    waits.push(await probe.stop());
+    const probe = await startProbe(probePath);
+    await send();
+    steps.push(await probe.stop());
   }
-  client.close();
-  return waits.toSorted((one, other) => one - other)[repetitions >> 1] ?? Number.NaN;
+  return Math.min(...steps);
 }
 
-function callGrpc(client: Client, path: string, method: string, { body }: WorstRequest): Promise<void> {
+async function callGrpc(
+  { address }: Directory,
+  path: string,
+  method: string,
+  { body, answerMsMax: longest }: WorstRequest,
+): Promise<void> {
+  const client = new Client(address, credentials.createInsecure());
   const asIs = (bytes: Buffer) => bytes;
-  const deadline = Date.now() + answerMsMax(method);
+  const deadline = Date.now() + (longest ?? answerMsMax(method));
   const call = client.makeServerStreamRequest(path, asIs, asIs, Buffer.from(body), { deadline });
   call.on('data', () => {});
   call.on('error', () => {});
-  return new Promise((resolve) => call.once('status', () => resolve()));
+  await new Promise((resolve) => call.once('status', resolve));
+  client.close();
 }
 
 async function callJson(
   { service }: Directory,
   path: string,
   method: string,
-  { body, headers = {} }: WorstRequest,
+  { body, headers = {}, answerMsMax: longest }: WorstRequest,
 ): Promise<void> {
   const isStream = streams.has(method);
   const isCompressed = 'content-encoding' in headers;
@@ -217,7 +289,7 @@ async function callJson(
       method: 'POST',
       headers: sentHeaders,
       agent: false,
-      signal: AbortSignal.timeout(answerMsMax(method)),
+      signal: AbortSignal.timeout(longest ?? answerMsMax(method)),
     };
     const sent = startRequest(`http://${service.http}${path}`, options, (response) => {
       response.resume().once('close', resolve);
@@ -228,35 +300,14 @@ async function callJson(
   });
 }
 
-/** Requests /healthz continuously. `stop` returns the longest time to an answer, in milliseconds. */
-function startProbe(address: string) {
-  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
-  const first = Promise.withResolvers<void>();
-  let longestMs = 0;
-  let isRunning = true;
-  const probe = () =>
-    new Promise<void>((resolve, reject) => {
-      startRequest(`http://${address}/healthz`, { agent }, (response) => response.resume().once('end', resolve))
-        .once('error', reject)
-        .end();
-    });
-  const running = (async () => {
-    // The first request, which connects, does not count.
-    await probe();
-    first.resolve();
-    while (isRunning) {
-      const sentMs = performance.now();
-      await probe();
-      longestMs = Math.max(longestMs, performance.now() - sentMs);
-    }
-  })();
+/** Begins to measure. `stop` returns the CPU time of the service's longest step so far, in milliseconds. */
+async function startProbe(path: string) {
+  const socket = connect(path);
+  await once(socket, 'data');
   return {
-    probed: () => first.promise,
     async stop(): Promise<number> {
-      isRunning = false;
-      await running;
-      agent.destroy();
-      return longestMs;
+      socket.end();
+      return Number(await text(socket));
     },
   };
 }

@@ -161,8 +161,6 @@ export async function startServing(
   config: ServerConfig,
   { log, metrics, database: { url, embedded }, openHttp: serveHttp, signal, siblings, onServing }: ServingOptions,
 ): Promise<App> {
-  // As node --disable-proto=delete does. Otherwise an attribute with that name would be lost.
-  Reflect.deleteProperty(Object.prototype, '__proto__');
   const cleanups: (() => Promise<void>)[] = [];
   const closeAll = async () => {
     const failures: unknown[] = [];

@@ -2,9 +2,6 @@
 /** Runs the command line in this process, until it returns an exit code or the npm that started it ends. */
 import { run } from './cli/run.js';
 
-// As in app.ts. Otherwise an attribute with that name would be lost between a file and a message.
-Reflect.deleteProperty(Object.prototype, '__proto__');
-
 // npm sends SIGTERM only to the shell between itself and this process, so the server would continue alone.
 if (process.env.npm_lifecycle_event === 'serve' && process.env.npm_package_name === 'roster') endWithParent();
 

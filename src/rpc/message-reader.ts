@@ -229,7 +229,9 @@ function readEntry(object: ReadObject, end: number, level: number): void {
     else if (tag === valueTag) value = readValue(value, readEnd(end), level + 1);
     else skip(tag, end);
   }
-  object[key] = value;
+  // Assigning to the key __proto__ would set the prototype.
+  if (key !== '__proto__') object[key] = value;
+  else Object.defineProperty(object, key, { value, writable: true, enumerable: true, configurable: true });
 }
 
 /** `earlier` is the value of earlier occurrences of the same field. */

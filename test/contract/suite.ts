@@ -63,6 +63,19 @@ export function describeContract(transport: string, client: () => CallingClient)
         }
       });
 
+      it('keeps an attribute with the key __proto__, at every level', async () => {
+        const entries = (user: User | undefined) => JSON.stringify(Object.entries(user?.attributes ?? {}).sort());
+        const user = await create({ attributes: JSON.parse('{"__proto__":[{"__proto__":1}],"a":{"__proto__":"b"}}') });
+        expect(entries(user)).toBe('[["__proto__",[{"__proto__":1}]],["a",{"__proto__":"b"}]]');
+        const attributes = JSON.parse('{"__proto__":{"c":2},"a":{"__proto__":"b"}}');
+        const { user: updated } = await client().updateUser({
+          user: { id: user.id, attributes },
+          updateMask: ['attributes'],
+        });
+        expect(entries(updated)).toBe('[["__proto__",{"c":2}],["a",{"__proto__":"b"}]]');
+        expect(entries(await get(user.id))).toBe(entries(updated));
+      });
+
       it('ignores output-only fields', async () => {
         const user = await create({
           id: nobody,

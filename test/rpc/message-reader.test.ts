@@ -4,7 +4,7 @@ import { createFileRegistry, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { BinaryWriter } from '@bufbuild/protobuf/wire';
 import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { CreateProfileRequest } from '../../generated/profileservice/profile.js';
 import { User } from '../../generated/users/v1/user.js';
 import * as requests from '../../generated/users/v1/user_service.js';
@@ -151,15 +151,6 @@ function expected(method: Method, message: Record<string, unknown>): object {
   if (method === 'updateUser') made.updateMask ??= [];
   return made;
 }
-
-// As in the server, so an attribute with this name is an ordinary one.
-const accessor = Object.getOwnPropertyDescriptor(Object.prototype, '__proto__') ?? {};
-beforeAll(() => {
-  Reflect.deleteProperty(Object.prototype, '__proto__');
-});
-afterAll(() => {
-  Object.defineProperty(Object.prototype, '__proto__', accessor);
-});
 
 describe('a request', () => {
   it.each(methods)('of %s is read as the generated code writes it', (method) => {

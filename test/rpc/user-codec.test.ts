@@ -13,9 +13,6 @@ import {
 import { displayName, etagOf, type JsonObject, type JsonValue, type User } from '../../src/model/user.js';
 import { encodeUsers, userResponses } from '../../src/rpc/user-codec.js';
 
-// As app.ts does. Otherwise the generated decoder loses an attribute with this name.
-Reflect.deleteProperty(Object.prototype, '__proto__');
-
 const text = fc.string({ unit: 'grapheme', maxLength: 60 });
 const longText = fc.string({ unit: 'binary', minLength: 100, maxLength: 400 }).map((value) => value.toWellFormed());
 // Milliseconds before and after 1970, and years with five digits.

@@ -4,9 +4,6 @@ import { describe, expect, it } from 'vitest';
 import { attributeRowsOf, newRow, readAttributes, withText, withType } from '../../web/attributes.js';
 import { differences, type JsonObject, noFields, withValues } from '../../web/user-fields.js';
 
-// As in the page's main.tsx.
-Reflect.deleteProperty(Object.prototype, '__proto__');
-
 const key = fc.oneof(fc.string(), fc.constantFrom('', '__proto__', 'a.b', '"', '\\', '😀'));
 const json = fc.dictionary(key, fc.jsonValue()).map((value) => JSON.parse(JSON.stringify(value)) as JsonObject);
 

@@ -9,19 +9,20 @@ import type { Directory } from './directory.js';
 import { ExportDialog } from './export-dialog.js';
 import { Header } from './header.js';
 import { ImportDialog } from './import-dialog.js';
+import { isSameQuery, selectsAll } from './list-query.js';
 import { ListView } from './list-view.js';
 import { type ChangeListeners, OpenUser } from './open-user.js';
 import { listQueryOf, readRoute, useRoute } from './route.js';
 import { SignIn } from './sign-in.js';
 import { createUserFeed, type FeedState } from './user-feed.js';
-import { createUserList, isSame } from './user-list.js';
+import { UserList } from './user-list.js';
 
 /** If the server rejects a token later than this, the token was valid and has expired. */
 const refusedWithinMs = 10_000;
 
 export function App({ directory }: { directory: Directory }) {
   const [route, go] = useRoute();
-  const [list] = useState(() => createUserList(directory, listQueryOf(route)));
+  const [list] = useState(() => new UserList(directory, listQueryOf(route)));
   const [version, redraw] = useReducer<number, void>((before) => before + 1, 0);
   const [changeListeners] = useState<ChangeListeners>(() => new Set());
   const [feedState, setFeedState] = useState<FeedState>('connecting');
@@ -49,8 +50,8 @@ export function App({ directory }: { directory: Directory }) {
   }, [directory, list, changeListeners]);
 
   useEffect(() => {
-    const question = listQueryOf(route);
-    if (!isSame(question, list.asked)) list.ask(question);
+    const query = listQueryOf(route);
+    if (!isSameQuery(query, list.requestedQuery)) list.request(query);
   }, [route, list]);
 
   const { signIns, wasRefused } = useSignIns(directory, () => list.retry());
@@ -67,9 +68,9 @@ export function App({ directory }: { directory: Directory }) {
         route={route}
         go={go}
         feedState={feedState}
-        total={list.answer === 0 ? undefined : list.total}
+        total={list.generation === 0 ? undefined : list.total}
         rows={list.rows}
-        isSearch={list.question.query !== '' || list.question.filter !== ''}
+        isSearch={!selectsAll(list.query)}
       />
       {route.view === 'list' && <ListView list={list} version={version} route={route} go={go} onOpen={open} />}
       {route.view === 'activity' && <ActivityView />}

@@ -47,6 +47,12 @@ export function isAborted(error: unknown): boolean {
   return error instanceof Error && error.name === 'AbortError';
 }
 
+/** Throws any other error, which is a bug in this page, so that it appears on the console. */
+export function callErrorOf(error: unknown): CallError {
+  if (error instanceof CallError) return error;
+  throw error;
+}
+
 type Service = Client<UserServiceDefinition, { deadlineMs?: number }>;
 
 /**

@@ -5,8 +5,8 @@ import { formatCount } from './format.js';
 import { ActivityIcon, ExportIcon, ImportIcon, MenuIcon, MoonIcon, PlusIcon, SunIcon, UsersIcon } from './icons.js';
 import type { Go, Route } from './route.js';
 import { useTheme } from './theme.js';
+import type { Total } from './user-count.js';
 import type { FeedState } from './user-feed.js';
-import type { Total } from './user-list.js';
 
 export interface HeaderProps {
   readonly route: Route;

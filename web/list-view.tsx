@@ -2,10 +2,12 @@
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { formatCount } from './format.js';
 import { ImportIcon, PlusIcon, UsersIcon } from './icons.js';
+import { isSameQuery, type ListQuery, selectsAll } from './list-query.js';
+import { pageSize } from './page-loader.js';
 import { type Go, listQueryOf, type Route } from './route.js';
 import { SearchBar } from './search-bar.js';
 import { UserGrid } from './user-grid.js';
-import { isSame, type ListQuery, pageSize, type UserList } from './user-list.js';
+import type { UserList } from './user-list.js';
 
 export interface ListViewProps {
   readonly list: UserList;
@@ -17,7 +19,7 @@ export interface ListViewProps {
 
 /** A choice made by keyboard before the answer arrived: a row, perhaps to open, or the only match. */
 interface Wish {
-  readonly question: ListQuery;
+  readonly query: ListQuery;
   readonly row: number | 'only';
   readonly opens: boolean;
 }
@@ -39,49 +41,48 @@ export function ListView({ list, version, route, go, onOpen }: ListViewProps) {
     return () => document.removeEventListener('keydown', onKeyDown);
   }, [go]);
 
-  const { rows, arrivals, refusal, failure, isAsking, question } = list;
-  const isSearch = question.query !== '' || question.filter !== '';
+  const { rows, arrivals, queryError, pageError, isRequesting } = list;
+  const isSearch = !selectsAll(list.query);
 
   const onLeave = (query: string, key: 'ArrowDown' | 'Enter') => {
     const wanted = { ...listQueryOf(route), query };
-    // The current rows already answer this question.
-    if (key === 'ArrowDown' && list.isAnswered(wanted)) focusGrid.current?.();
+    if (key === 'ArrowDown' && list.isShowing(wanted)) focusGrid.current?.();
     else setWish((before) => nextWish(before, wanted, key));
   };
   const onStay = () => setWish(undefined);
   useLayoutEffect(() => {
-    if (wish === undefined || list.isAsking || !isSame(wish.question, list.asked)) return;
+    if (wish === undefined || list.isRequesting || !isSameQuery(wish.query, list.requestedQuery)) return;
     setWish(undefined);
-    // The server rejected the question, so the rows answer another one.
-    if (!list.isAnswered(wish.question)) return;
+    // The server rejected the query, so the rows are those of another one.
+    if (!list.isShowing(wish.query)) return;
     if (wish.row !== 'only') focusGrid.current?.(wish.row);
     else if (list.rows !== 1 || list.hasMore || !isSearch) return;
     const user = list.userAt(wish.row === 'only' ? 0 : Math.min(wish.row, list.rows - 1));
     if (wish.opens && user !== undefined) onOpen(user.id);
   }, [wish, version]);
 
-  const filterRefused = refusal?.reason === 'INVALID_FILTER';
-  const problem = failure ?? (filterRefused && list.answer > 0 ? undefined : refusal);
-  const isEmpty = list.answer > 0 && rows === 0 && !list.hasMore;
+  const isFilterInvalid = queryError?.reason === 'INVALID_FILTER';
+  const problem = pageError ?? (isFilterInvalid && list.generation > 0 ? undefined : queryError);
+  const isEmpty = list.generation > 0 && rows === 0 && !list.hasMore;
   const showArrivals = () => {
-    if (question.orderBy !== 'create_time desc') go({ orderBy: 'create_time desc' });
-    else list.ask(question);
+    if (list.query.orderBy !== 'create_time desc') go({ orderBy: 'create_time desc' });
+    else list.request(list.query);
   };
   return (
     <main class="list-view" aria-label="People">
       <SearchBar
         route={route}
         go={go}
-        isAsking={isAsking && list.answer > 0}
-        refusal={refusal}
+        isRequesting={isRequesting && list.generation > 0}
+        queryError={queryError}
         searchRef={search}
         onLeave={onLeave}
         onStay={onStay}
       />
       <p class="visually-hidden" role="status">
-        {list.answer > 0 && !isAsking ? resultText(list, isSearch) : ''}
+        {list.generation > 0 && !isRequesting ? resultText(list, isSearch) : ''}
       </p>
-      {problem !== undefined && list.answer > 0 && (
+      {problem !== undefined && list.generation > 0 && (
         <div class="notice danger problem" role="alert">
           <span class="grow">{problem.message}</span>
           <button type="button" class="button" onClick={() => list.retry()}>
@@ -97,22 +98,22 @@ export function ListView({ list, version, route, go, onOpen }: ListViewProps) {
           </button>
         )}
         {isEmpty ? (
-          <Empty question={question} go={go} />
-        ) : list.answer === 0 && problem !== undefined ? (
+          <Empty query={list.query} go={go} />
+        ) : list.generation === 0 && problem !== undefined ? (
           <div class="empty" role="alert">
-            <h2>{filterRefused ? 'This filter is invalid' : 'Cannot load the list'}</h2>
-            <p class="soft">{filterRefused ? 'The error is shown below the filter.' : problem.message}</p>
-            <button type="button" class="button" onClick={() => (filterRefused ? go({ filter: '' }) : list.retry())}>
-              {filterRefused ? 'Show all users' : 'Try again'}
+            <h2>{isFilterInvalid ? 'This filter is invalid' : 'Cannot load the list'}</h2>
+            <p class="soft">{isFilterInvalid ? 'The error is shown below the filter.' : problem.message}</p>
+            <button type="button" class="button" onClick={() => (isFilterInvalid ? go({ filter: '' }) : list.retry())}>
+              {isFilterInvalid ? 'Show all users' : 'Try again'}
             </button>
           </div>
-        ) : list.answer === 0 ? (
+        ) : list.generation === 0 ? (
           <Loading />
         ) : (
           <UserGrid
             list={list}
             version={version}
-            isDimmed={isAsking}
+            isDimmed={isRequesting}
             onOpen={onOpen}
             onOrder={(orderBy) => go({ orderBy })}
             focusRef={focusGrid}
@@ -123,10 +124,10 @@ export function ListView({ list, version, route, go, onOpen }: ListViewProps) {
   );
 }
 
-function nextWish(before: Wish | undefined, question: ListQuery, key: 'ArrowDown' | 'Enter'): Wish {
+function nextWish(before: Wish | undefined, query: ListQuery, key: 'ArrowDown' | 'Enter'): Wish {
   const row = before?.row ?? 'only';
-  if (key === 'Enter') return { question, row, opens: true };
-  return { question, row: row === 'only' ? 0 : row + 1, opens: false };
+  if (key === 'Enter') return { query, row, opens: true };
+  return { query, row: row === 'only' ? 0 : row + 1, opens: false };
 }
 
 function resultText({ total, rows, hasMore }: UserList, isSearch: boolean): string {
@@ -135,12 +136,12 @@ function resultText({ total, rows, hasMore }: UserList, isSearch: boolean): stri
   return hasMore ? `More than ${formatCount(Math.min(rows, pageSize))} ${noun}` : `${formatCount(rows)} ${noun}`;
 }
 
-function Empty({ question: { query, filter }, go }: { question: ListQuery; go: Go }) {
-  if (query !== '' || filter !== '') {
+function Empty({ query, go }: { query: ListQuery; go: Go }) {
+  if (!selectsAll(query)) {
     return (
       <div class="empty">
         <h2>No matches</h2>
-        {query !== '' && <p class="soft">Every word must occur in a name or in the email.</p>}
+        {query.query !== '' && <p class="soft">Every word must occur in a name or in the email.</p>}
         <button type="button" class="button" onClick={() => go({ query: '', filter: '' })}>
           Show all users
         </button>

@@ -4,7 +4,7 @@
  * Not in the query string: a search is personal data, and browsers send a query string to the server and its proxies.
  */
 import { useCallback, useEffect, useState } from 'preact/hooks';
-import type { ListQuery } from './user-list.js';
+import type { ListQuery } from './list-query.js';
 
 export interface Route {
   readonly view: 'list' | 'activity';

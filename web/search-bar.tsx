@@ -7,9 +7,9 @@ import type { Go, Route } from './route.js';
 export interface SearchBarProps {
   readonly route: Route;
   readonly go: Go;
-  readonly isAsking: boolean;
-  /** Why the server rejected the last question. */
-  readonly refusal: CallError | undefined;
+  readonly isRequesting: boolean;
+  /** Why the server rejected the last query. */
+  readonly queryError: CallError | undefined;
   readonly searchRef: { current: HTMLInputElement | null };
   /** The user leaves the search for the list, or with Enter for a match. */
   onLeave(query: string, key: 'ArrowDown' | 'Enter'): void;
@@ -35,7 +35,7 @@ const orders = [
   ['email desc', 'Email Z–A'],
 ] as const;
 
-export function SearchBar({ route, go, isAsking, refusal, searchRef, onLeave, onStay }: SearchBarProps) {
+export function SearchBar({ route, go, isRequesting, queryError, searchRef, onLeave, onStay }: SearchBarProps) {
   const [isOpen, setOpen] = useState(route.filter !== '');
   // The back button may bring a filter into view.
   useEffect(() => {
@@ -83,7 +83,7 @@ export function SearchBar({ route, go, isAsking, refusal, searchRef, onLeave, on
               event.preventDefault();
             }}
           />
-          {isAsking ? (
+          {isRequesting ? (
             <span class="spinner" />
           ) : (
             <span class="key" title="Press / to search" aria-hidden="true">
@@ -123,7 +123,7 @@ export function SearchBar({ route, go, isAsking, refusal, searchRef, onLeave, on
           onWrite={filter.write}
           onEnter={filter.now}
           // A draft that was not sent yet has no answer.
-          mistake={filter.draft === route.filter ? mistakeOf(refusal) : undefined}
+          mistake={filter.draft === route.filter ? mistakeOf(queryError) : undefined}
         />
       )}
     </search>
@@ -210,8 +210,8 @@ interface Mistake {
 }
 
 /** Reads the position of the error from the server's text. */
-function mistakeOf(refusal: CallError | undefined): Mistake | undefined {
-  const violation = refusal?.violations.find(({ field }) => field === 'filter');
+function mistakeOf(queryError: CallError | undefined): Mistake | undefined {
+  const violation = queryError?.violations.find(({ field }) => field === 'filter');
   if (violation === undefined) return undefined;
   const { description } = violation;
   const [, character] = /at character (\d+)/.exec(description) ?? [];

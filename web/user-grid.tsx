@@ -9,9 +9,10 @@ import type { User } from '../generated/users/v1/user.js';
 import { Avatar } from './avatar.js';
 import { formatTime, formatWholeTime } from './format.js';
 import { ArrowDownIcon, ArrowUpIcon } from './icons.js';
+import { flashMs } from './row-marks.js';
 import { createScrollMap } from './scroll-map.js';
 import { useMedia } from './theme.js';
-import { flashMs, type UserList } from './user-list.js';
+import type { UserList } from './user-list.js';
 
 export interface UserGridProps {
   readonly list: UserList;
@@ -77,17 +78,17 @@ export function UserGrid({ list, version, isDimmed, onOpen, onOrder, focusRef }:
     return () => observer.disconnect();
   }, []);
 
-  // A new answer begins at the top.
-  const anchor = useRef({ answer: 0, heightPx, firstPx: 0, ids: [] as string[], first: 0, activeId: '' });
+  // A new result begins at the top.
+  const anchor = useRef({ generation: 0, heightPx, firstPx: 0, ids: [] as string[], first: 0, activeId: '' });
   useLayoutEffect(() => {
     const was = anchor.current;
     // The focus stays with its user if the user's row has moved.
-    const activeRow = was.answer === list.answer ? list.rowOf(was.activeId) : 0;
+    const activeRow = was.generation === list.generation ? list.rowOf(was.activeId) : 0;
     if (activeRow >= 0 && activeRow !== active) {
       setActive(activeRow);
       if (rowAround(document.activeElement) !== null) focusNext.current = activeRow;
     }
-    if (was.answer !== list.answer) {
+    if (was.generation !== list.generation) {
       scrollTo(0);
     } else if (was.heightPx !== heightPx) {
       scrollTo(was.first * heightPx);
@@ -100,16 +101,16 @@ export function UserGrid({ list, version, isDimmed, onOpen, onOrder, focusRef }:
         scrollTo(topPx + movedRows * heightPx);
       }
     }
-  }, [version, list.answer, heightPx]);
+  }, [version, list.generation, heightPx]);
   useLayoutEffect(() => {
     const ids: string[] = [];
     for (let row = first; row <= last; row++) ids.push(list.userAt(row)?.id ?? '');
     const activeId = list.userAt(active)?.id ?? '';
-    anchor.current = { answer: list.answer, heightPx, firstPx: topPx, ids, first, activeId };
+    anchor.current = { generation: list.generation, heightPx, firstPx: topPx, ids, first, activeId };
   });
 
   useEffect(() => {
-    if (list.answer > 0) list.show(first, Math.max(first, last));
+    if (list.generation > 0) list.show(first, Math.max(first, last));
   }, [list, first, last, version]);
 
   const onScroll = () => {
@@ -179,7 +180,7 @@ export function UserGrid({ list, version, isDimmed, onOpen, onOrder, focusRef }:
   else if (active < list.rows && active > (rows.at(-1) ?? 0)) rows.push(active);
 
   const total = list.total.kind === 'exact' ? list.total.count : -1;
-  const { orderBy } = list.question;
+  const { orderBy } = list.query;
   const now = performance.now();
   return (
     <div

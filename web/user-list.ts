@@ -1,545 +1,396 @@
 /**
- * The list of users: loads pages before they come into view, applies changes from the feed, and counts the users.
+ * The list of users: keeps the rows of the last query, applies changes from the feed to them, and counts new users.
  *
- * Its memory is bounded (`pagesMax`). Changes by others never move rows: an updated user stays in its row, a deleted
- * one is removed, and new ones are only counted until the user asks for them. Changes are applied once per frame.
+ * Changes by others never move rows: an updated user stays in its row, a deleted one is removed, and new ones are only
+ * counted until the user asks for them. Changes are applied once per frame.
  */
 import { type User, type UserChange, UserChange_Type } from '../generated/users/v1/user.js';
-import { CallError, type Directory, isAborted } from './directory.js';
-import { createUserPages, type Page, type UserPages } from './user-pages.js';
+import { type CallError, callErrorOf, type Directory, isAborted } from './directory.js';
+import { hasWords, isSameQuery, type ListQuery, selectsAll } from './list-query.js';
+import { createPageLoader, type PageLoader, pageSize } from './page-loader.js';
+import { createRowMarks, type RowMarks } from './row-marks.js';
+import { createUserCount, type Total, type UserCount } from './user-count.js';
 
-export interface ListQuery {
-  readonly query: string;
-  readonly filter: string;
-  readonly orderBy: string;
-}
+const arrivalsMax = 5_000;
 
-/** The number of matching users, if it is known. */
-export type Total = { readonly kind: 'unknown' | 'counting' } | { readonly kind: 'exact'; readonly count: number };
+export class UserList {
+  readonly #directory: Directory;
+  readonly #count: UserCount;
+  readonly #marks: RowMarks = createRowMarks(() => this.#changeSoon());
+  readonly #listeners = new Set<() => void>();
 
-export interface UserList {
-  /** The question that the rows answer. The answer to another one may be pending (`isAsking`). */
-  readonly question: ListQuery;
-  /** The last question. */
-  readonly asked: ListQuery;
-  /** Counts the answers. If it changes, the view must scroll to the top. */
-  readonly answer: number;
-  readonly isAsking: boolean;
-  /** Why the last question failed. The rows still answer the previous one. */
-  readonly refusal: CallError | undefined;
-  /** Why a page of this answer could not be loaded. */
-  readonly failure: CallError | undefined;
-  readonly rows: number;
-  readonly hasMore: boolean;
-  readonly total: Total;
+  #query: ListQuery;
+  #requestedQuery: ListQuery;
+  #request: AbortController | undefined;
+  #queryError: CallError | undefined;
+  #generation = 0;
+  #loader: PageLoader;
+
+  #arrivals = new Set<string>();
+  #hasManyArrivals = false;
+  /** Users created until then existed when the list was read: they are rows of it, loaded or not. */
+  #readUpTo = 0;
+  /** Users deleted by this page. The feed will deliver these changes again. */
+  readonly #dropped = new Set<string>();
+  #pendingChanges: UserChange[] = [];
+  /** Changes that arrived while a page was loading. The page may have been read before them. */
+  #recentChanges: { readonly at: number; readonly change: UserChange }[] = [];
+  #mustRefresh = false;
+  #frame = 0;
+  #isClosed = false;
+
+  constructor(directory: Directory, query: ListQuery) {
+    this.#directory = directory;
+    this.#query = query;
+    this.#requestedQuery = query;
+    this.#loader = this.#createLoader();
+    this.#count = createUserCount(
+      directory,
+      () => this.#query,
+      () => this.#changeSoon(),
+    );
+    this.request(query);
+  }
+
+  /** The query of the rows. The answer to another one may be pending (`isRequesting`). */
+  get query(): ListQuery {
+    return this.#query;
+  }
+  get requestedQuery(): ListQuery {
+    return this.#requestedQuery;
+  }
+  get isRequesting(): boolean {
+    return this.#request !== undefined;
+  }
+  /** Counts the answers to queries. If it changes, the view must scroll to the top. */
+  get generation(): number {
+    return this.#generation;
+  }
+  /** Why the last query failed. The rows are still those of the previous one. */
+  get queryError(): CallError | undefined {
+    return this.#queryError;
+  }
+  /** Why a page of the rows could not be loaded. */
+  get pageError(): CallError | undefined {
+    return this.#loader.failure;
+  }
+  get rows(): number {
+    return this.#pages.rows;
+  }
+  get hasMore(): boolean {
+    return this.#pages.hasMore;
+  }
+  get total(): Total {
+    return this.#count.total;
+  }
   /** New users that match, as far as the page can tell; `isMany` if there are more than it counts. */
-  readonly arrivals: { readonly count: number; readonly isMany: boolean };
-  userAt(row: number): User | undefined;
+  get arrivals(): { readonly count: number; readonly isMany: boolean } {
+    return { count: this.#arrivals.size, isMany: this.#hasManyArrivals };
+  }
+  get #pages() {
+    return this.#loader.pages;
+  }
+
+  userAt(row: number): User | undefined {
+    return this.#pages.userAt(row);
+  }
+
   /** Returns -1 if the user is not in memory. */
-  rowOf(id: string): number;
+  rowOf(id: string): number {
+    return this.#pages.rowOf(id);
+  }
+
   /** When a user was last changed, as in performance.now(); 0 if that is long ago. */
-  changedAt(id: string): number;
-  isLeaving(id: string): boolean;
-  /** Whether the rows answer this question, and no other one is pending. */
-  isAnswered(question: ListQuery): boolean;
-  ask(question: ListQuery): void;
+  changedAt(id: string): number {
+    return this.#marks.changedAt(id);
+  }
+
+  isLeaving(id: string): boolean {
+    return this.#marks.isLeaving(id);
+  }
+
+  /** Whether the rows are those of this query, and no other one is pending. */
+  isShowing(query: ListQuery): boolean {
+    const isLast = isSameQuery(query, this.#query) && isSameQuery(query, this.#requestedQuery);
+    return this.#generation > 0 && !this.isRequesting && isLast;
+  }
+
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    cancelAnimationFrame(this.#frame);
+    this.#count.close();
+    this.#marks.close();
+    this.#request?.abort();
+    this.#loader.close();
+  }
+
+  /** Replaces the rows by those of another query, or of the same one, after the server has answered. */
+  request(query: ListQuery): void {
+    void this.#read(query);
+  }
+
   /** Loads these rows, which are in view, and some around them. */
-  show(first: number, last: number): void;
+  show(first: number, last: number): void {
+    this.#loader.show(first, last);
+  }
+
   /** Repeats the requests that failed. */
-  retry(): void;
+  retry(): void {
+    const canSucceed = this.#queryError !== undefined && this.#queryError.code !== 'INVALID_ARGUMENT';
+    if (canSucceed || this.#generation === 0) this.request(this.#requestedQuery);
+    this.#loader.retry();
+    if (this.total.kind === 'unknown') this.#count.count();
+    this.#changeSoon();
+  }
+
   /** Call this after the server can be reached again. */
-  resume(): void;
+  resume(): void {
+    this.retry();
+    // Changes after the last token arrive twice.
+    this.#count.countSoon();
+  }
+
   /**
    * Re-reads the rows in view and drops the rest, because changes were missed or because this page has imported users,
    * the last of them at `ownUpTo`.
    */
-  refresh(ownUpTo?: Date): void;
-  apply(changes: readonly UserChange[]): void;
-  /** Adds a user that this page has just created. */
-  add(user: User): void;
-  /** Replaces a user that this page has just changed. */
-  put(user: User): void;
-  drop(id: string): void;
-  onChange(listener: () => void): () => void;
-  close(): void;
-}
-
-/** A screen shows 15 to 40 rows, and 200 users take 2 to 4 ms to decode. */
-export const pageSize = 200;
-/** So many pages stay in memory: 4,000 users. */
-export const pagesMax = 20;
-/** Rows that are loaded before they come into view, in each direction. */
-const rowsPreloaded = 150;
-const loadsMax = 2;
-/** How long a changed row is highlighted. */
-export const flashMs = 2_000;
-const leavingMs = 1_200;
-const arrivalsMax = 5_000;
-/** Users are counted again after so long without changes, and not more often than `countEveryMs`. */
-const quietMs = 2_000;
-const countEveryMs = 10_000;
-/** A count may or may not include a change so soon before or after it. */
-const doubtMs = 1_500;
-
-export function createUserList(directory: Directory, first: ListQuery): UserList {
-  let question = first;
-  let asked = first;
-  let answer = 0;
-  let pages: UserPages = createUserPages(first.orderBy, pagesMax);
-  let asking: AbortController | undefined;
-  let refusal: CallError | undefined;
-  let failure: CallError | undefined;
-  let view = { first: 0, last: 0 };
-  const loads = new Map<Page, AbortController>();
-  /** Loaded pages whose users may be out of date. */
-  const stale = new Set<Page>();
-
-  let total: Total = { kind: 'unknown' };
-  let counting: AbortController | undefined;
-  let countedAt = 0;
-  let isDoubtful = false;
-  let countTimer: ReturnType<typeof setTimeout> | undefined;
-
-  let arrivals = new Set<string>();
-  let isMany = false;
-  /** Users created until then existed when the list was read: they are rows of it, loaded or not. */
-  let readUpTo = 0;
-  const changed = new Map<string, number>();
-  const leaving = new Set<string>();
-  /** Users deleted by this page. The feed will deliver these changes again. */
-  const dropped = new Set<string>();
-  let pendingChanges: UserChange[] = [];
-  /** Changes that arrived while a page was loading. The page may have been read before them. */
-  let recentChanges: { readonly at: number; readonly change: UserChange }[] = [];
-  let mustRefresh = false;
-  let calmTimer: ReturnType<typeof setTimeout> | undefined;
-  let frame = 0;
-  let closed = false;
-  const listeners = new Set<() => void>();
-
-  const changeSoon = () => {
-    if (frame === 0 && !closed) frame = requestAnimationFrame(onFrame);
-  };
-
-  function onFrame(): void {
-    frame = 0;
-    const changes = pendingChanges;
-    pendingChanges = [];
-    if (changes.length > 0) applyNow(changes);
-    for (const listener of listeners) listener();
+  refresh(ownUpTo?: Date): void {
+    this.#readUpTo = Math.max(this.#readUpTo, ownUpTo?.getTime() ?? 0);
+    // The pending answer may have been read too early.
+    this.#mustRefresh = this.isRequesting;
+    if (this.#mustRefresh) return;
+    this.#clearArrivals();
+    this.#loader.reload();
+    this.#count.count();
+    this.#changeSoon();
   }
 
-  function ask(next: ListQuery): void {
-    asking?.abort();
-    const controller = new AbortController();
-    asking = controller;
-    asked = next;
-    changeSoon();
-    const sentAt = performance.now();
-    directory
-      .listUsers({ ...next, pageSize }, { signal: controller.signal })
-      .then(
-        (response) => {
-          if (asking === controller) asking = undefined;
-          begin(next, response);
-          recall(sentAt);
-          correct(sentAt);
-        },
-        (error) => {
-          if (!isAborted(error)) refusal = callErrorOf(error);
-        },
-      )
-      .finally(() => {
-        if (asking === controller) asking = undefined;
-        // Also if the question failed, because the old rows stay then.
-        if (mustRefresh) list.refresh();
-        dropRecentChanges();
-        changeSoon();
-      });
-  }
-
-  function begin(next: ListQuery, { users, nextPageToken }: { users: User[]; nextPageToken: string }): void {
-    for (const load of loads.values()) load.abort();
-    loads.clear();
-    stale.clear();
-    const isOther = next.query !== question.query || next.filter !== question.filter;
-    question = next;
-    answer++;
-    refusal = undefined;
-    failure = undefined;
-    arrivals = new Set();
-    isMany = false;
-    leaving.clear();
-    pages = createUserPages(next.orderBy, pagesMax);
-    const page = pages.pageOf(0);
-    if (page !== undefined) pages.fill(page, users, nextPageToken);
-    view = { first: 0, last: 0 };
-    if (nextPageToken === '') {
-      counting?.abort();
-      setTotal(users.length);
-    } else {
-      if (isOther) total = { kind: 'unknown' };
-      count();
+  apply(changes: readonly UserChange[]): void {
+    const at = performance.now();
+    for (const change of changes) {
+      this.#pendingChanges.push(change);
+      if (this.#isReading) this.#recentChanges.push({ at, change });
     }
+    this.#changeSoon();
   }
 
-  function setTotal(count: number): void {
-    total = { kind: 'exact', count };
-    countedAt = performance.now();
-    isDoubtful = false;
+  /** Adds a user that this page has just created. */
+  add(user: User): void {
+    if (this.#pages.has(user.id)) this.#update(user);
+    else if (this.#pages.insert(user)) {
+      this.#marks.markChanged(user.id);
+      // If the feed was faster than the answer, the user is already counted.
+      const isCounted = this.#arrivals.delete(user.id);
+      // The page shows a user that it has just created even if it does not match; then the total stays the same.
+      if (this.#query.filter !== '') this.#count.countSoon();
+      else if (!isCounted && hasWords(user, this.#query.query)) this.#addToTotal(1);
+    } else this.#arrive(user);
+    this.#changeSoon();
   }
 
-  /** In a separate call, because the server reads all matches. */
-  function count(): void {
-    clearTimeout(countTimer);
-    countTimer = undefined;
-    counting?.abort();
-    const controller = new AbortController();
-    counting = controller;
-    isDoubtful = false;
-    if (total.kind === 'unknown') total = { kind: 'counting' };
-    const { query, filter } = question;
-    directory
-      .listUsers({ query, filter, pageSize: 1, includeTotalSize: true }, { signal: controller.signal })
-      .then(
-        ({ totalSize }) => {
-          total = { kind: 'exact', count: Number(totalSize ?? 0) };
-          countedAt = performance.now();
-        },
-        (error) => {
-          // The list works without the count.
-          if (!isAborted(error) && total.kind === 'counting') total = { kind: 'unknown' };
-        },
-      )
-      .finally(() => {
-        if (counting === controller) {
-          counting = undefined;
-          if (isDoubtful) countSoon();
-        }
-        changeSoon();
-      });
+  /** Replaces a user that this page has just changed. */
+  put(user: User): void {
+    this.#update(user);
+    // The user may match now, or no longer match.
+    if (!selectsAll(this.#query)) this.#count.countSoon();
+    this.#changeSoon();
   }
 
-  function countSoon(): void {
-    isDoubtful = true;
-    if (counting !== undefined) return;
-    clearTimeout(countTimer);
-    const waitMs = Math.max(quietMs, countedAt + countEveryMs - performance.now());
-    countTimer = setTimeout(count, waitMs);
-  }
-
-  function wantedPages(): Page[] {
-    const wanted = new Set<Page>();
-    // First the rows in view, then those below, then those above.
-    for (const [from, to] of [
-      [view.first, view.last],
-      [view.last + 1, view.last + rowsPreloaded],
-      [view.first - rowsPreloaded, view.first - 1],
-    ] as const) {
-      for (let row = Math.max(0, from); row <= to; ) {
-        const page = pages.pageOf(row);
-        if (page === undefined) break;
-        if (page.users === undefined || stale.has(page)) wanted.add(page);
-        if (page.count === 0) break;
-        row = page.start + page.count;
+  /** Removes a user that this page has just deleted. */
+  drop(id: string): void {
+    if (this.#pages.has(id)) {
+      this.#pages.remove(new Set([id]));
+      // Otherwise the feed was faster.
+      if (!this.#marks.endLeaving(id)) {
+        this.#dropped.add(id);
+        this.#addToTotal(-1);
       }
     }
-    return [...wanted].filter((page) => !loads.has(page));
+    this.#changeSoon();
   }
 
-  function load(): void {
-    // A pending question will replace these pages. If it fails, this function is called again.
-    if (asking !== undefined || failure !== undefined || directory.needsSignIn) return;
-    for (const page of wantedPages()) {
-      if (loads.size >= loadsMax) return;
-      const controller = new AbortController();
-      loads.set(page, controller);
-      const own = pages;
-      const sentAt = performance.now();
-      directory
-        .listUsers({ ...question, pageSize, pageToken: page.token }, { signal: controller.signal })
-        .then(
-          ({ users, nextPageToken }) => {
-            if (own !== pages) return;
-            pages.fill(page, users, nextPageToken);
-            for (const { id } of users) arrivals.delete(id);
-            stale.delete(page);
-            correct(sentAt);
-            pages.keep(view.first, view.last);
-          },
-          (error) => {
-            if (isAborted(error) || own !== pages) return;
-            const problem = callErrorOf(error);
-            // The server's key has changed since the list began, so start from the top.
-            if (problem.reason !== 'INVALID_PAGE_TOKEN') failure = problem;
-            else if (asking === undefined) ask(question);
-          },
-        )
-        .finally(() => {
-          if (loads.get(page) === controller) loads.delete(page);
-          dropRecentChanges();
-          changeSoon();
-          load();
-        });
+  #changeSoon(): void {
+    if (this.#frame === 0 && !this.#isClosed) this.#frame = requestAnimationFrame(() => this.#onFrame());
+  }
+
+  #onFrame(): void {
+    this.#frame = 0;
+    const changes = this.#pendingChanges;
+    this.#pendingChanges = [];
+    if (changes.length > 0) this.#applyNow(changes);
+    for (const listener of this.#listeners) listener();
+  }
+
+  async #read(query: ListQuery): Promise<void> {
+    this.#request?.abort();
+    const controller = new AbortController();
+    this.#request = controller;
+    this.#requestedQuery = query;
+    this.#changeSoon();
+    const sentAt = performance.now();
+    try {
+      const { signal } = controller;
+      const { users, nextPageToken } = await this.#directory.listUsers({ ...query, pageSize }, { signal });
+      if (this.#request === controller) this.#request = undefined;
+      this.#begin(query, users, nextPageToken);
+      this.#recall(sentAt);
+      this.#correct(sentAt);
+    } catch (error) {
+      if (!isAborted(error)) this.#queryError = callErrorOf(error);
+    } finally {
+      if (this.#request === controller) this.#request = undefined;
+      // Also if the query failed, because the old rows stay then.
+      if (this.#mustRefresh) this.refresh();
+      this.#dropRecentChanges();
+      this.#changeSoon();
     }
+  }
+
+  #begin(query: ListQuery, users: readonly User[], nextPageToken: string): void {
+    const isOther = query.query !== this.#query.query || query.filter !== this.#query.filter;
+    this.#query = query;
+    this.#generation++;
+    this.#queryError = undefined;
+    this.#clearArrivals();
+    this.#marks.endAllLeaving();
+    this.#loader.close();
+    this.#loader = this.#createLoader();
+    const page = this.#pages.pageOf(0);
+    if (page !== undefined) this.#pages.fill(page, users, nextPageToken);
+    if (nextPageToken === '') this.#count.set(users.length);
+    else {
+      if (isOther) this.#count.forget();
+      this.#count.count();
+    }
+  }
+
+  #createLoader(): PageLoader {
+    return createPageLoader({
+      directory: this.#directory,
+      query: this.#query,
+      // A pending query will replace these pages. If it fails, they are loaded then.
+      isPaused: () => this.isRequesting,
+      onLoaded: (users, sentAt) => {
+        for (const { id } of users) this.#arrivals.delete(id);
+        this.#correct(sentAt);
+      },
+      onExpired: () => {
+        if (!this.isRequesting) this.request(this.#query);
+      },
+      onSettled: () => {
+        this.#dropRecentChanges();
+        this.#changeSoon();
+      },
+    });
+  }
+
+  get #isReading(): boolean {
+    return this.isRequesting || this.#loader.isLoading;
+  }
+
+  #clearArrivals(): void {
+    this.#arrivals.clear();
+    this.#hasManyArrivals = false;
   }
 
   /** Applies the changes since the request to the users that were just read. */
-  function correct(sentAt: number): void {
+  #correct(sentAt: number): void {
     const gone = new Set<string>();
-    for (const { at, change } of recentChanges) {
+    for (const { at, change } of this.#recentChanges) {
       if (at < sentAt || change.user === undefined) continue;
       if (change.type === UserChange_Type.TYPE_DELETED) gone.add(change.user.id);
-      else if (change.user.email !== '') update(change.user, 0);
+      else if (change.user.email !== '') this.#replaceOlder(change.user);
     }
-    pages.remove(gone);
+    this.#pages.remove(gone);
   }
 
   /** Counts the users that were created after the request, because only the previous answer has counted them. */
-  function recall(sentAt: number): void {
-    const isWhole = question.query === '' && question.filter === '';
-    for (const { at, change } of recentChanges) {
+  #recall(sentAt: number): void {
+    for (const { at, change } of this.#recentChanges) {
       if (at < sentAt) continue;
       const { type, user } = change;
-      if (type === UserChange_Type.TYPE_CREATED && user?.email) arrive(user, isWhole);
-      else if (type === UserChange_Type.TYPE_DELETED && user !== undefined) arrivals.delete(user.id);
+      if (type === UserChange_Type.TYPE_CREATED && user?.email) this.#arrive(user);
+      else if (type === UserChange_Type.TYPE_DELETED && user !== undefined) this.#arrivals.delete(user.id);
       // The answer's count may or may not include this change.
-      countSoon();
+      this.#count.countSoon();
     }
   }
 
-  function dropRecentChanges(): void {
-    if (asking === undefined && loads.size === 0) recentChanges = [];
+  #dropRecentChanges(): void {
+    if (!this.#isReading) this.#recentChanges = [];
   }
 
-  function applyNow(changes: readonly UserChange[]): void {
-    const now = performance.now();
-    for (const [id, at] of changed) if (now - at > 5_000) changed.delete(id);
-    const isWhole = question.query === '' && question.filter === '';
+  #applyNow(changes: readonly UserChange[]): void {
+    const isWhole = selectsAll(this.#query);
     const gone = new Set<string>();
     for (const { type, user } of changes) {
       if (user === undefined) continue;
       // Without an email the user has been deleted since then, and a separate change says so.
       const isThere = user.email !== '';
-      if (type === UserChange_Type.TYPE_CREATED && isThere) arrive(user, isWhole);
+      if (type === UserChange_Type.TYPE_CREATED && isThere) this.#arrive(user);
       else if (type === UserChange_Type.TYPE_UPDATED && isThere) {
-        update(user, now);
-        if (!isWhole) countSoon();
+        this.#update(user);
+        if (!isWhole) this.#count.countSoon();
       } else if (type === UserChange_Type.TYPE_DELETED) {
-        const isNew = arrivals.delete(user.id);
-        if (dropped.delete(user.id)) continue;
-        if (pages.has(user.id)) gone.add(user.id);
-        if (isWhole || isNew || gone.has(user.id)) addToTotal(-1);
+        const isNew = this.#arrivals.delete(user.id);
+        if (this.#dropped.delete(user.id)) continue;
+        if (this.#pages.has(user.id)) gone.add(user.id);
+        if (isWhole || isNew || gone.has(user.id)) this.#addToTotal(-1);
       }
     }
-    leave(gone);
-    clearTimeout(calmTimer);
-    calmTimer = setTimeout(changeSoon, flashMs);
+    this.#leave(gone);
+    this.#marks.calm();
   }
 
-  function update(user: User, now: number): void {
-    const before = pages.userAt(pages.rowOf(user.id));
-    if (before === undefined || before.etag === user.etag) return;
-    if ((before.updateTime?.getTime() ?? 0) > (user.updateTime?.getTime() ?? 0)) return;
-    pages.replace(user);
-    if (now > 0) changed.set(user.id, now);
+  #update(user: User): void {
+    if (this.#replaceOlder(user)) this.#marks.markChanged(user.id);
   }
 
-  function arrive(user: User, isWhole: boolean): void {
-    if (arrivals.has(user.id) || pages.has(user.id)) return;
-    if (isUnloadedRow(user)) {
-      countSoon();
+  /** Returns false if the list has no version of the user, this version or a newer one. */
+  #replaceOlder(user: User): boolean {
+    const before = this.userAt(this.rowOf(user.id));
+    if (before === undefined || before.etag === user.etag) return false;
+    if ((before.updateTime?.getTime() ?? 0) > (user.updateTime?.getTime() ?? 0)) return false;
+    return this.#pages.replace(user);
+  }
+
+  #arrive(user: User): void {
+    const { query, filter } = this.#query;
+    if (this.#arrivals.has(user.id) || this.#pages.has(user.id)) return;
+    // The user will be loaded when its position scrolls into view.
+    const isRow = (user.createTime?.getTime() ?? 0) <= this.#readUpTo && this.#loader.isUnread(user);
+    // Only the server evaluates filters.
+    if (isRow || filter !== '') {
+      this.#count.countSoon();
       return;
     }
-    if (question.filter !== '') {
-      countSoon();
-      return;
-    }
-    if (!isWhole && !matches(user, question.query)) return;
-    addToTotal(1);
+    if (!hasWords(user, query)) return;
+    this.#addToTotal(1);
     // In a list of one or two screens, inserting a row does not lose the user's place.
-    if (!pages.hasMore && pages.rows < pageSize && pages.insert(user)) {
-      changed.set(user.id, performance.now());
-      return;
-    }
-    if (arrivals.size >= arrivalsMax) isMany = true;
-    else arrivals.add(user.id);
+    if (!this.hasMore && this.rows < pageSize && this.#pages.insert(user)) this.#marks.markChanged(user.id);
+    else if (this.#arrivals.size >= arrivalsMax) this.#hasManyArrivals = true;
+    else this.#arrivals.add(user.id);
   }
 
-  /** Whether the user will be loaded when its position scrolls into view. */
-  function isUnloadedRow(user: User): boolean {
-    if ((user.createTime?.getTime() ?? 0) > readUpTo) return false;
-    const page = pages.pageFor(user);
-    return page?.users === undefined || stale.has(page);
+  #addToTotal(difference: number): void {
+    this.#count.add(difference);
+    if (this.#hasManyArrivals) this.#count.countSoon();
   }
 
-  function addToTotal(difference: number): void {
-    if (total.kind === 'exact') total = { kind: 'exact', count: Math.max(0, total.count + difference) };
-    if (counting !== undefined || performance.now() - countedAt < doubtMs || isMany) countSoon();
-  }
-
-  function leave(ids: ReadonlySet<string>): void {
+  #leave(ids: ReadonlySet<string>): void {
     if (ids.size === 0) return;
-    const visible = new Set<string>();
-    for (let row = view.first; row <= view.last; row++) {
-      const user = pages.userAt(row);
-      if (user !== undefined && ids.has(user.id)) visible.add(user.id);
-    }
-    pages.remove(new Set([...ids].filter((id) => !visible.has(id))));
+    const inView = this.#loader.usersInView().map(({ id }) => id);
+    const visible = new Set(inView.filter((id) => ids.has(id)));
+    this.#pages.remove(new Set([...ids].filter((id) => !visible.has(id))));
     if (visible.size === 0) return;
-    for (const id of visible) leaving.add(id);
-    setTimeout(() => {
-      pages.remove(visible);
-      for (const id of visible) leaving.delete(id);
-      changeSoon();
-    }, leavingMs);
+    this.#marks.markLeaving(visible, () => {
+      this.#pages.remove(visible);
+      this.#changeSoon();
+    });
   }
-
-  const list: UserList = {
-    get question() {
-      return question;
-    },
-    get asked() {
-      return asked;
-    },
-    get answer() {
-      return answer;
-    },
-    get isAsking() {
-      return asking !== undefined;
-    },
-    get refusal() {
-      return refusal;
-    },
-    get failure() {
-      return failure;
-    },
-    get rows() {
-      return pages.rows;
-    },
-    get hasMore() {
-      return pages.hasMore;
-    },
-    get total() {
-      return total;
-    },
-    get arrivals() {
-      return { count: arrivals.size, isMany };
-    },
-    userAt: (row) => pages.userAt(row),
-    rowOf: (id) => pages.rowOf(id),
-    changedAt: (id) => changed.get(id) ?? 0,
-    isLeaving: (id) => leaving.has(id),
-    isAnswered: (wanted) => answer > 0 && asking === undefined && isSame(wanted, question) && isSame(wanted, asked),
-    ask,
-    show(first, last) {
-      if (view.first === first && view.last === last && loads.size > 0) return;
-      view = { first, last };
-      pages.keep(first, last);
-      load();
-    },
-    retry() {
-      const hadRefusal = refusal !== undefined && refusal.code !== 'INVALID_ARGUMENT';
-      failure = undefined;
-      if (hadRefusal || answer === 0) ask(asked);
-      else load();
-      if (total.kind === 'unknown') count();
-      changeSoon();
-    },
-    resume() {
-      list.retry();
-      // Changes after the last token arrive twice.
-      countSoon();
-    },
-    refresh(ownUpTo) {
-      readUpTo = Math.max(readUpTo, ownUpTo?.getTime() ?? 0);
-      // The pending answer may have been read too early.
-      mustRefresh = asking !== undefined;
-      if (mustRefresh) return;
-      for (const load of loads.values()) load.abort();
-      loads.clear();
-      pages.keepOnly(view.first, view.last);
-      for (let row = view.first; row <= view.last; row++) {
-        const page = pages.pageOf(row);
-        if (page?.users !== undefined) stale.add(page);
-      }
-      failure = undefined;
-      arrivals.clear();
-      isMany = false;
-      load();
-      count();
-      changeSoon();
-    },
-    apply(changes) {
-      const at = performance.now();
-      const isReading = asking !== undefined || loads.size > 0;
-      for (const change of changes) {
-        pendingChanges.push(change);
-        if (isReading) recentChanges.push({ at, change });
-      }
-      changeSoon();
-    },
-    add(user) {
-      const { query, filter } = question;
-      if (pages.has(user.id)) update(user, performance.now());
-      else if (pages.insert(user)) {
-        changed.set(user.id, performance.now());
-        // If the feed was faster than the answer, the user is already counted.
-        const isCounted = arrivals.delete(user.id);
-        // The page shows a user that it has just created even if it does not match; then the total stays the same.
-        if (filter !== '') countSoon();
-        else if (!isCounted && matches(user, query)) addToTotal(1);
-      } else arrive(user, query === '' && filter === '');
-      changeSoon();
-    },
-    put(user) {
-      update(user, performance.now());
-      // The user may match now, or no longer match.
-      if (question.query !== '' || question.filter !== '') countSoon();
-      changeSoon();
-    },
-    drop(id) {
-      if (pages.has(id)) {
-        pages.remove(new Set([id]));
-        // Otherwise the feed was faster.
-        if (!leaving.delete(id)) {
-          dropped.add(id);
-          addToTotal(-1);
-        }
-      }
-      changeSoon();
-    },
-    onChange(listener) {
-      listeners.add(listener);
-      return () => listeners.delete(listener);
-    },
-    close() {
-      closed = true;
-      cancelAnimationFrame(frame);
-      clearTimeout(countTimer);
-      clearTimeout(calmTimer);
-      asking?.abort();
-      counting?.abort();
-      for (const load of loads.values()) load.abort();
-    },
-  };
-  ask(first);
-  return list;
-}
-
-export function isSame(a: ListQuery, b: ListQuery): boolean {
-  return a.query === b.query && a.filter === b.filter && a.orderBy === b.orderBy;
-}
-
-/** Like the server's `query`: each word must occur in one of the fields, in any case. */
-function matches(user: User, query: string): boolean {
-  const text = `${user.firstName}\n${user.lastName}\n${user.email}`.normalize('NFC').toLowerCase();
-  const words = query.normalize('NFC').toLowerCase().split(/\s+/u);
-  return words.every((word) => text.includes(word));
-}
-
-function callErrorOf(error: unknown): CallError {
-  // Any other error is a bug in this page. Show it on the console.
-  if (error instanceof CallError) return error;
-  throw error;
 }

@@ -1,0 +1,28 @@
+/** What the list shows: search words, a filter and an order. */
+import type { User } from '../generated/users/v1/user.js';
+
+export interface ListQuery {
+  readonly query: string;
+  readonly filter: string;
+  /** As in ListUsers: a field, perhaps with ` desc`. */
+  readonly orderBy: string;
+}
+
+export function isSameQuery(a: ListQuery, b: ListQuery): boolean {
+  return a.query === b.query && a.filter === b.filter && a.orderBy === b.orderBy;
+}
+
+/** Whether every user matches. */
+export function selectsAll({ query, filter }: Omit<ListQuery, 'orderBy'>): boolean {
+  return query === '' && filter === '';
+}
+
+/** Like the server's `query`: each word must occur in one of the fields, in any case. */
+export function hasWords(user: User, words: string): boolean {
+  const text = `${user.firstName}\n${user.lastName}\n${user.email}`.normalize('NFC').toLowerCase();
+  return words
+    .normalize('NFC')
+    .toLowerCase()
+    .split(/\s+/u)
+    .every((word) => text.includes(word));
+}

@@ -1,0 +1,49 @@
+/** Marks rows for a moment: changed users are highlighted, and deleted users stay in their rows before they disappear. */
+
+/** How long a changed row is highlighted. */
+export const flashMs = 2_000;
+const leavingMs = 1_200;
+const forgetMs = 5_000;
+
+export interface RowMarks {
+  /** When a user was last changed, as in performance.now(); 0 if that is long ago. */
+  changedAt(id: string): number;
+  isLeaving(id: string): boolean;
+  markChanged(id: string): void;
+  markLeaving(ids: ReadonlySet<string>, onGone: () => void): void;
+  /** Returns false if the user was not marked. */
+  endLeaving(id: string): boolean;
+  endAllLeaving(): void;
+  /** Forgets old marks, and calls `onCalm` after the highlights of this moment have ended. */
+  calm(): void;
+  close(): void;
+}
+
+export function createRowMarks(onCalm: () => void): RowMarks {
+  const changed = new Map<string, number>();
+  const leaving = new Set<string>();
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  return {
+    changedAt: (id) => changed.get(id) ?? 0,
+    isLeaving: (id) => leaving.has(id),
+    markChanged(id) {
+      changed.set(id, performance.now());
+    },
+    markLeaving(ids, onGone) {
+      for (const id of ids) leaving.add(id);
+      setTimeout(() => {
+        for (const id of ids) leaving.delete(id);
+        onGone();
+      }, leavingMs);
+    },
+    endLeaving: (id) => leaving.delete(id),
+    endAllLeaving: () => leaving.clear(),
+    calm() {
+      const now = performance.now();
+      for (const [id, at] of changed) if (now - at > forgetMs) changed.delete(id);
+      clearTimeout(timer);
+      timer = setTimeout(onCalm, flashMs);
+    },
+    close: () => clearTimeout(timer),
+  };
+}

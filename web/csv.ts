@@ -1,7 +1,7 @@
 /**
  * Reads and writes CSV exactly like `roster import` and `roster export`, as a stream. The server validates the fields.
  *
- * Why it does not use a library: docs/decisions/0025-the-page-has-its-own-csv-parser.md
+ * Why it does not use a library: docs/decisions/0026-the-page-has-its-own-csv-parser.md
  */
 import type { User } from '../generated/users/v1/user.js';
 import {

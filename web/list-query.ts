@@ -1,4 +1,4 @@
-/** What the list shows: search words, a filter and an order. */
+/** The query of the list: search words, a filter and an order. */
 import type { User } from '../generated/users/v1/user.js';
 
 export interface ListQuery {

@@ -8,8 +8,8 @@
  * explains it.
  */
 import { createPause } from '../concurrency/event-loop.js';
-import { attributesText, decodeUser, type Row, userColumnsOf } from '../database/columns.js';
-import type { Database, Statement } from '../database/database.js';
+import { attributesText, decodeUser, userColumnsOf } from '../database/columns.js';
+import type { Database, Row, Statement } from '../database/database.js';
 import { Fault } from '../model/fault.js';
 import type { User } from '../model/user.js';
 import { snapshotOf, type WatchPosition } from '../model/watch-token.js';
@@ -43,10 +43,22 @@ const typeNames = new Map<number, ChangeType>(
   (Object.keys(changeTypes) as ChangeType[]).map((name) => [changeTypes[name], name]),
 );
 
+// The cells of a row of `pageOf`: an entry, the columns of its user, and the feed. A page without entries is one row.
+type EntryCells = readonly [
+  seq: string,
+  xid: string,
+  type: number,
+  userId: string,
+  changeTime: Date,
+  foundId: string | null,
+];
+const entryCells = 5;
+type FeedCells = [until: string, feedId: string, trimmedXid: string, nextXid: string, isDurable: boolean];
+
 // limit 1, because with a plain join the planner reads all users for one page unless there are very many.
 const pageOf = (entries: string, until: string): string => `
-    select ${until}::text, feed.id, feed.trimmed_xid::text, pg_snapshot_xmax(pg_current_snapshot())::text,
-      feed.is_durable, page.seq, page.xid::text, page.type, page.user_id, page.change_time, ${userColumnsOf('users')}
+    select page.seq, page.xid::text, page.type, page.user_id, page.change_time, ${userColumnsOf('users')},
+      ${until}::text, feed.id, feed.trimmed_xid::text, pg_snapshot_xmax(pg_current_snapshot())::text, feed.is_durable
     from (select *, ${isSnapshotDurable} as is_durable from change_feed) as feed
       left join lateral (${entries}) as page on true
       left join lateral (select ${userColumnsOf('users')} from users where id = page.user_id limit 1) as users on true
@@ -94,14 +106,7 @@ export async function readChanges(database: Database, position: WatchPosition, r
     : await database.run(openWindow, [from.xmax, from.inProgress.map(String), rowsMax]);
   const [first] = rows;
   if (first === undefined) throw new Error('The table "change_feed" is empty. Was the database only partly restored?');
-  const [end, feedId, trimmedXid, nextXid, isDurable, firstSeq] = first as [
-    string,
-    string,
-    string,
-    string,
-    boolean,
-    string | null,
-  ];
+  const [end, feedId, trimmedXid, nextXid, isDurable] = first.slice(-5) as FeedCells;
   // The last condition: the database has lost recent transactions, because it failed over to a standby without them.
   if (feedId !== position.feedId || BigInt(trimmedXid) >= from.xmin || BigInt(nextXid) < from.xmax) {
     throw new Fault(
@@ -111,7 +116,7 @@ export async function readChanges(database: Database, position: WatchPosition, r
   }
   const changes: Change[] = [];
   const pause = createPause();
-  for (const row of firstSeq === null ? [] : rows) {
+  for (const row of first[0] === null ? [] : rows) {
     changes.push(changeOf(row, feedId, behind, end));
     await pause();
   }
@@ -127,19 +132,7 @@ export async function readChanges(database: Database, position: WatchPosition, r
 }
 
 function changeOf(row: Row, feedId: string, behind: string, until: string): Change {
-  const [, , , , , seq, xid, type, userId, changeTime, foundId] = row as [
-    unknown,
-    unknown,
-    unknown,
-    unknown,
-    unknown,
-    string,
-    string,
-    number,
-    string,
-    Date,
-    string | null,
-  ];
+  const [seq, xid, type, userId, changeTime, foundId] = row as EntryCells;
   const typeName = typeNames.get(type);
   if (typeName === undefined) {
     throw new Fault('DATABASE_UNAVAILABLE', 'The change log has entries of a newer version. Use a newer server.');
@@ -149,7 +142,7 @@ function changeOf(row: Row, feedId: string, behind: string, until: string): Chan
     userId,
     ...(foundId === null
       ? { user: undefined }
-      : { user: decodeUser(row, 10), attributesBytes: attributesText(row, 10).length }),
+      : { user: decodeUser(row, entryCells), attributesBytes: attributesText(row, entryCells).length }),
     changeTime,
     xid: BigInt(xid),
     position: { feedId, behind, within: { until, seq: BigInt(seq) } },

@@ -4,6 +4,7 @@
  */
 import { arrayParameter } from '../database/columns.js';
 import type { Database, Statement } from '../database/database.js';
+import { RequestIdRow } from '../database/entities/request-id-row.js';
 
 /** Identifies a repeated call: a UUID, and a digest of the request. */
 export interface RequestKey {
@@ -58,16 +59,17 @@ export async function findRequests(
   return requests.map((_, index) => outcomes.get(index));
 }
 
-const deleteStatement: Statement = {
-  name: 'forget-requests',
-  text: `
-    delete from request_ids where request_id in (
-      select request_id from request_ids where create_time <= now() - ${requestAge} order by create_time limit $1
-      for update skip locked
-    ) returning request_id`,
-};
-
-/** Deletes up to `rowsMax` expired request ids. Returns the number of deleted ids. */
-export async function deleteExpiredRequests(database: Database, rowsMax: number): Promise<number> {
-  return (await database.run(deleteStatement, [rowsMax])).length;
+/** Deletes up to `rowsMax` expired request ids, except those that other transactions have locked. Returns their number. */
+export async function deleteExpiredRequests({ dataSource }: Database, rowsMax: number): Promise<number> {
+  const expired = dataSource
+    .createQueryBuilder(RequestIdRow, 'request')
+    .select('request.requestId')
+    .where(`request.createTime <= now() - ${requestAge}`)
+    .orderBy('request.createTime')
+    .limit(rowsMax)
+    .setLock('pessimistic_write')
+    .setOnLocked('skip_locked');
+  const deletion = dataSource.createQueryBuilder().delete().from(RequestIdRow);
+  const { affected } = await deletion.where(`request_id in (${expired.getQuery()})`).execute();
+  return affected ?? 0;
 }

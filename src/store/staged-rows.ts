@@ -6,8 +6,8 @@
 import { randomBytes } from 'node:crypto';
 import { finished } from 'node:stream/promises';
 import { from as copyFrom } from 'pg-copy-streams';
-import { fieldColumns, type Row } from '../database/columns.js';
-import { type Database, poolerSwitches, type Session } from '../database/database.js';
+import { fieldColumns } from '../database/columns.js';
+import { type Database, poolerSwitches, type Row, type Session } from '../database/database.js';
 import { faultOf, isTableMissing } from '../database/errors.js';
 import type { UserInput } from '../model/user.js';
 import { copyTarget, createStagedUsers } from './import-statements.js';

@@ -31,15 +31,10 @@ export function whereOf(conditions: readonly string[]): string {
   return conditions.length === 0 ? '' : `where ${conditions.join(' and ')}`;
 }
 
-const columnSql: Readonly<Record<FilterField, string>> = {
+/** The fields that are not a column with the same name. */
+const computedSql: Readonly<Partial<Record<FilterField, string>>> = {
   id: 'CAST(u.id AS text)',
-  first_name: 'u.first_name',
-  last_name: 'u.last_name',
   display_name: "CASE WHEN u.last_name = '' THEN u.first_name ELSE u.first_name || ' ' || u.last_name END",
-  email: 'u.email',
-  profile_image_url: 'u.profile_image_url',
-  create_time: 'u.create_time',
-  update_time: 'u.update_time',
 };
 
 const operatorSql: Readonly<Record<Comparison, string>> = {
@@ -165,7 +160,7 @@ function scalarsSql(
 function operandSql(scalar: Scalar, operand: Operand, bind: Bind): { readonly sql: string; readonly guard?: string } {
   switch (operand.kind) {
     case 'column':
-      return { sql: columnSql[operand.name] };
+      return { sql: computedSql[operand.name] ?? `u.${operand.name}` };
     case 'constant':
       return { sql: `CAST(${bind(String(operand.value))} AS ${scalarSql[scalar]})` };
     case 'attribute': {

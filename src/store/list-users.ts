@@ -3,8 +3,9 @@
  *
  * The SQL consists of closed lists of expressions. Values from callers are always parameters.
  */
-import { attributesText, decodeUser, type Row, userColumnsOf } from '../database/columns.js';
-import type { Database, Statement } from '../database/database.js';
+import { attributesText, type Column, decodeUser, userColumns, userColumnsOf } from '../database/columns.js';
+import type { Database, Row, Statement } from '../database/database.js';
+import { UserRow } from '../database/entities/user-row.js';
 import type { Filter } from '../model/filter.js';
 import type { OrderField, OrderTerm } from '../model/order-by.js';
 import type { PagePosition } from '../model/page-token.js';
@@ -28,13 +29,16 @@ export interface UserListing {
   rowsMax: number;
 }
 
-const orderExpressions: Record<OrderField, string> = {
-  create_time: 'u.create_time',
-  update_time: 'u.update_time',
-  first_name: 'u.first_name',
-  last_name: 'u.last_name',
-  email: 'email_key(u.email)',
-};
+/** The column of an order field, which has the same name. */
+function columnOf(field: OrderField): Column<keyof User> {
+  const column = userColumns.find(({ name }) => name === field);
+  if (column === undefined) throw new Error(`The table of users has no column ${field}.`);
+  return column;
+}
+
+function orderExpression(field: OrderField): string {
+  return field === 'email' ? 'email_key(u.email)' : `u.${field}`;
+}
 
 // Each index also contains the id, except for the email, which is unique. update_time has no index, because each update
 // would then write to every index (docs/decisions/0020-indexes-for-lists.md).
@@ -130,13 +134,13 @@ function wholeStatement(listing: UserListing): ListStatement {
 /** Formats only the page's rows as text, which costs more than finding them. */
 function selectPage({ orderBy, rowsMax }: UserListing, from: string): string {
   // This column costs more than all others together.
-  const emailKey = orderBy.some(({ field }) => field === 'email') ? orderExpressions.email : "''";
+  const emailKey = orderBy.some(({ field }) => field === 'email') ? orderExpression('email') : "''";
   const rows = `select u.* from ${from} order by ${orderSql(orderBy)} limit ${rowsMax}`;
   return `select ${userColumnsOf('u')}, ${emailKey} from (${rows}) as u order by ${orderSql(orderBy)}`;
 }
 
 function orderSql(orderBy: readonly OrderTerm[]): string {
-  const order = orderBy.map(({ field, descending }) => `${orderExpressions[field]} ${descending ? 'DESC' : 'ASC'}`);
+  const order = orderBy.map(({ field, descending }) => `${orderExpression(field)} ${descending ? 'DESC' : 'ASC'}`);
   return [...order, 'u.id ASC'].join(', ');
 }
 
@@ -157,7 +161,7 @@ function inOrder(listing: UserListing, conditions: readonly string[], bind: Bind
  * that the page may end in; and the first users of that key by id.
  */
 function downwards({ field }: OrderTerm, after: PagePosition | undefined, rowsMax: number, bind: Bind): string {
-  const key = orderExpressions[field];
+  const key = orderExpression(field);
   const last = after && { key: keySql(field, after.keys[0], bind), id: `CAST(${bind(after.id)} AS uuid)` };
   const below = last === undefined ? [] : [`${key} < ${last.key}`];
   const edge = '(select edge.key from edge)';
@@ -200,8 +204,10 @@ export function countUsers(
 ): Promise<number> {
   return database.withConnection(signal, async (run) => {
     const { bind, values } = createBinder();
-    const text = `select count(*) from users u ${whereOf(conditionsOf(listing, bind))}`;
-    const [row] = await run({ name: '', text }, values);
+    const query = database.dataSource.createQueryBuilder(UserRow, 'u').select('count(*)');
+    const conditions = conditionsOf(listing, bind);
+    if (conditions.length > 0) query.where(conditions.join(' and '));
+    const [row] = await run({ name: '', text: query.getQuery() }, values);
     return Number(row?.[0]);
   });
 }
@@ -225,16 +231,8 @@ function wordSql(word: string, bind: Bind): string {
   return `${searchText} like ('%' || ${literal} || '%') collate "C"`;
 }
 
-const keyTypes: Record<OrderField, string> = {
-  create_time: 'timestamptz(3)',
-  update_time: 'timestamptz(3)',
-  first_name: 'text',
-  last_name: 'text',
-  email: 'text',
-};
-
 function keySql(field: OrderField, key: string | number | undefined, bind: Bind): string {
-  return `CAST(${bind(typeof key === 'number' ? new Date(key).toISOString() : key)} AS ${keyTypes[field]})`;
+  return `CAST(${bind(typeof key === 'number' ? new Date(key).toISOString() : key)} AS ${columnOf(field).type})`;
 }
 
 function positionConditions({ orderBy, after }: UserListing, bind: Bind): string[] {
@@ -244,7 +242,7 @@ function positionConditions({ orderBy, after }: UserListing, bind: Bind): string
 /** The condition for rows after a position in an order. */
 function afterPosition(orderBy: readonly OrderTerm[], after: PagePosition, bind: Bind): string {
   const columns = orderBy.map(({ field, descending }, index) => ({
-    expression: orderExpressions[field],
+    expression: orderExpression(field),
     value: keySql(field, after.keys[index], bind),
     descending,
   }));
@@ -275,12 +273,9 @@ function* listedUsers(rows: readonly Row[]): Generator<ListedUser> {
 
 /** The position of a user in the order of its list. */
 export function positionOf({ user, emailKey }: ListedUser, orderBy: readonly OrderTerm[]): PagePosition {
-  const keys: Record<OrderField, string | number> = {
-    create_time: user.createTime.getTime(),
-    update_time: user.updateTime.getTime(),
-    first_name: user.firstName,
-    last_name: user.lastName,
-    email: emailKey,
+  const keyOf = ({ field }: OrderTerm): string | number => {
+    const value = user[columnOf(field).property];
+    return field === 'email' ? emailKey : value instanceof Date ? value.getTime() : String(value);
   };
-  return { keys: orderBy.map(({ field }) => keys[field]), id: user.id };
+  return { keys: orderBy.map(keyOf), id: user.id };
 }

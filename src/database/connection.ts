@@ -1,10 +1,9 @@
 /**
- * Opens connections to Postgres, sets the session settings that Roster needs, and cuts connections.
+ * Prepares connections to Postgres with the session settings that Roster needs, cuts them, and cancels their statements.
  *
  * The settings of a role or of a database apply to each new connection, so settings that a statement or a parser relies
  * on are set here. docs/operations.md lists them with reasons.
  */
-import type { Socket } from 'node:net';
 import pg from 'pg';
 import { Fault } from '../model/fault.js';
 import { parseTime } from './parse-time.js';
@@ -81,7 +80,7 @@ export class StandbyFault extends Fault {
  * server process. Throws if the database cannot be used.
  */
 export async function prepareConnection(
-  client: pg.Client,
+  client: pg.ClientBase,
   timeoutMs: number,
   settings: readonly string[] = [],
 ): Promise<number> {
@@ -103,7 +102,40 @@ export async function prepareConnection(
 }
 
 /** Closes a connection at once. A running statement fails as it does when the network fails. */
-export function cutConnection(client: pg.ClientBase): void {
-  // The driver has no public name for its socket.
-  (client as unknown as { connection?: { stream?: Socket } }).connection?.stream?.destroy();
+export function cutConnection(client: pg.Client): void {
+  client.connection.stream.destroy();
+}
+
+/** The process id that the server or a pooler sent when the connection opened. */
+export function processIdOf(client: pg.Client): number {
+  // The driver's types do not declare it.
+  return (client as pg.Client & { processID: number }).processID;
+}
+
+/**
+ * Cancels a connection's statement through a connection outside the pool, which may be exhausted. Never fails: a
+ * statement that cannot be cancelled, such as one of a pooler that hides process ids, ends by statement_timeout.
+ */
+export async function cancelStatement(url: string, timeoutMs: number, processId: number): Promise<void> {
+  const canceller = new pg.Client({
+    connectionString: url,
+    application_name: applicationName,
+    connectionTimeoutMillis: timeoutMs,
+    query_timeout: timeoutMs,
+  });
+  canceller.on('error', () => {});
+  try {
+    await canceller.connect();
+    // A pooler invents process ids; the second condition protects other clients' statements. The name is not a constant
+    // because a name in the URL overrides ours.
+    await canceller.query(
+      `select pg_catalog.pg_cancel_backend(pid) from pg_catalog.pg_stat_activity
+       where pid = $1 and application_name = pg_catalog.current_setting('application_name')`,
+      [processId],
+    );
+  } catch {
+    // Never fails; see above.
+  } finally {
+    await canceller.end().catch(() => {});
+  }
 }

@@ -3,12 +3,13 @@
  *
  * Each call is one transaction.
  */
-import type pg from 'pg';
-import { MigrationExecutor, type MigrationInterface, type QueryRunner } from 'typeorm';
+import { MigrationExecutor, type QueryRunner } from 'typeorm';
 import { prepareConnection } from './connection.js';
-import { createDataSource, type DatabaseOptions } from './database.js';
+import type { DatabaseOptions } from './database.js';
 import { faultOf } from './errors.js';
-import { migrations, migrationsTableName } from './migrations.js';
+import { type Migration, migrations, migrationsTableName } from './migrations.js';
+import { createDataSource } from './orm.js';
+import { createPool } from './pool.js';
 
 export interface MigrationStatus {
   /** In the database, oldest first. */
@@ -23,9 +24,6 @@ export interface MigrationResult extends MigrationStatus {
   /** The migrations that this call applied or undid. */
   changed: string[];
 }
-
-/** The class of a migration, whose name ends in its number. */
-export type Migration = new () => MigrationInterface;
 
 /** Thrown if the database has migrations that this program does not have. */
 export class UnknownMigrationsError extends Error {
@@ -84,11 +82,11 @@ async function withLock<T>(
   work: (executor: MigrationExecutor, runner: QueryRunner) => Promise<T>,
 ): Promise<T> {
   // A migration, or waiting for another process's migration, may take longer than any statement of a call.
-  const dataSource = createDataSource(
+  const pool = createPool(
     { ...options, url: options.directUrl ?? options.url, connectionsMax: 1, statementTimeoutMs: 0, lockTimeoutMs: 0 },
-    { onConnect: (client: pg.Client) => prepareConnection(client, options.connectTimeoutMs) },
-    known,
+    { onConnect: (client) => prepareConnection(client, options.connectTimeoutMs) },
   );
+  const dataSource = createDataSource(pool, known);
   try {
     await dataSource.initialize();
     const runner = dataSource.createQueryRunner();

@@ -5,6 +5,7 @@
  * while the next statement runs on another.
  */
 import type pg from 'pg';
+import { Fault } from '../model/fault.js';
 
 // One round detects PgBouncer if nothing else runs. More rounds help if other clients use connections in between.
 const rounds = 6;
@@ -39,4 +40,13 @@ export async function switchesServers(
   } finally {
     other.end().catch(() => {});
   }
+}
+
+/** The fault for a pooler that gives each transaction another server connection, so that no session can keep state. */
+export function poolerSwitches(): Fault {
+  return new Fault(
+    'DATABASE_UNAVAILABLE',
+    'The connection pooler does not keep sessions (transaction mode), but this call needs one. ' +
+      'Nothing was written. Set DATABASE_DIRECT_URL to a URL that bypasses the pooler.',
+  );
 }

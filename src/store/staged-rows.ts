@@ -6,9 +6,11 @@
 import { randomBytes } from 'node:crypto';
 import { finished } from 'node:stream/promises';
 import { from as copyFrom } from 'pg-copy-streams';
-import { fieldColumns } from '../database/columns.js';
-import { type Database, poolerSwitches, type Row, type Session } from '../database/database.js';
+import { fieldColumns, type Row } from '../database/columns.js';
+import type { Database } from '../database/database.js';
 import { faultOf, isTableMissing } from '../database/errors.js';
+import { poolerSwitches } from '../database/pooler.js';
+import type { Session } from '../database/session.js';
 import type { UserInput } from '../model/user.js';
 import { copyTarget, createStagedUsers } from './import-statements.js';
 

@@ -322,8 +322,7 @@ describe('a connection that is lost', () => {
   it('while it is idle is replaced without an error', async () => {
     const database = await open();
     await terminate(await pidOf(database));
-    const { master } = database.dataSource.driver as unknown as { master: pg.Pool };
-    await vi.waitUntil(() => master.totalCount === 0, waitOptions);
+    await vi.waitUntil(() => database.connections().total === 0, waitOptions);
     expect(await run(database, 'select 1')).toEqual([[1]]);
   });
 

@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
-import { type Database, type DatabaseOptions, openDatabase, type Row } from '../../src/database/database.js';
+import type { Row } from '../../src/database/columns.js';
+import { type Database, type DatabaseOptions, openDatabase } from '../../src/database/database.js';
 import { Fault } from '../../src/model/fault.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { databaseOptions } from '../support/open-database.js';

@@ -11,6 +11,8 @@ export interface TcpProxy extends AsyncDisposable {
   cut(): void;
   /** From now on nothing passes, also not on new connections. Bytes that are sent meanwhile arrive after resume(). */
   pause(): void;
+  /** From now on the database receives everything, but its answers do not arrive until resume(). */
+  pauseAnswers(): void;
   resume(): void;
 }
 
@@ -57,6 +59,9 @@ export async function startTcpProxy(url: string): Promise<TcpProxy> {
     url: own.href,
     pause: () => pauseAll(true),
     resume: () => pauseAll(false),
+    pauseAnswers() {
+      for (const { sides } of connections) sides[1].pause();
+    },
     freeze() {
       for (const connection of connections) connection.isFrozen = true;
     },

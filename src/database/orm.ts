@@ -1,0 +1,42 @@
+/**
+ * TypeORM's data source: the entities and the migrations, on a pool of ours.
+ *
+ * TypeORM creates its pool with `new driver.Pool(options)`, and `driver` is an option. A driver whose pool already exists
+ * lets TypeORM and the hand-written statements share connections, and keeps their number in one place.
+ */
+import 'reflect-metadata';
+import type pg from 'pg';
+import { DataSource } from 'typeorm';
+import { ChangeFeedRow } from './entities/change-feed-row.js';
+import { ChangeRow } from './entities/change-row.js';
+import { DirectoryRow } from './entities/directory-row.js';
+import { moreTypes } from './entities/postgres-types.js';
+import { RequestIdRow } from './entities/request-id-row.js';
+import { UserRow } from './entities/user-row.js';
+import { type Migration, migrations, migrationsTableName } from './migrations.js';
+
+/** Destroying the data source ends the pool. */
+export function createDataSource(pool: pg.Pool, known: readonly Migration[] = migrations): DataSource {
+  const dataSource = new DataSource({
+    type: 'postgres',
+    driver: { Pool: poolClassOf(pool) },
+    entities: [UserRow, RequestIdRow, DirectoryRow, ChangeRow, ChangeFeedRow],
+    migrations: [...known],
+    migrationsTableName,
+    installExtensions: false,
+    // Makes TypeORM generate UUIDs with gen_random_uuid(), which no longer needs this extension.
+    uuidExtension: 'pgcrypto',
+    logging: false,
+    // The pool has a handler of its own.
+    poolErrorHandler: () => {},
+  });
+  dataSource.driver.supportedDataTypes.push(...moreTypes);
+  return dataSource;
+}
+
+/** A constructor that returns the pool. */
+function poolClassOf(pool: pg.Pool): () => pg.Pool {
+  return function Pool() {
+    return pool;
+  };
+}

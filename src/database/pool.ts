@@ -1,0 +1,134 @@
+/**
+ * The pool of connections to Postgres. It closes connections that are too old, that were lost, or that lead to a server
+ * that no longer accepts writes.
+ */
+import pg from 'pg';
+import { applicationName, keepAlive, prepareConnection, StandbyFault, settingsSql, types } from './connection.js';
+import type { DatabaseOptions } from './database.js';
+import { isConnectionLost, isReadOnly, lostRace } from './errors.js';
+import { createPoolConnections, type InUse } from './pool-connections.js';
+
+export interface ConnectionPool {
+  /** The driver's pool. It may lend connections that are too old; `lend` does not. */
+  readonly pool: pg.Pool;
+  /** Lends a connection, and runs the work again if it lost a race. If it only reads, also after its connection was cut. */
+  lend<T>(work: (client: pg.PoolClient) => Promise<T>, options?: { onlyReads?: boolean }): Promise<T>;
+  /** As `renewConnections` of Database. */
+  renew(inUse: InUse): void;
+}
+
+// Losing this many races in a row is not a coincidence.
+const racesMax = 4;
+
+// Extra time for the server to answer that it cancelled a statement; after it the driver gives up.
+const answerGraceMs = 5_000;
+
+// Long enough to reuse connections in the next burst, short enough to free them for other services.
+const idleConnectionMs = 60_000;
+
+// A read-only database refuses every write; this limits how often that renews the connections.
+const renewEveryMsMin = 1_000;
+
+// Postgres keeps the plan of a named statement. A plan from the time of few users would read the whole table until the
+// next autovacuum: after 100,000 more users, 19 ms for a get and seconds for 64 updates. Until Postgres 17 a disabled
+// plan node has such a high cost that Postgres JIT-compiles the statement, which takes longer than running it.
+const planOnce = settingsSql({ enable_seqscan: 'off', jit: 'off' });
+
+/** The driver's pool with Roster's options. */
+export function createPool(
+  options: DatabaseOptions,
+  more: Pick<pg.PoolConfig, 'Client' | 'onConnect' | 'pipeline'>,
+): pg.Pool {
+  const pool = new pg.Pool({
+    connectionString: options.url,
+    application_name: applicationName,
+    max: options.connectionsMax,
+    connectionTimeoutMillis: options.connectTimeoutMs,
+    idleTimeoutMillis: idleConnectionMs,
+    ...keepAlive,
+    statement_timeout: options.statementTimeoutMs,
+    lock_timeout: options.lockTimeoutMs,
+    idle_in_transaction_session_timeout: options.statementTimeoutMs,
+    query_timeout: options.statementTimeoutMs === 0 ? 0 : options.statementTimeoutMs + answerGraceMs,
+    types,
+    ...more,
+  });
+  // An idle connection that breaks is replaced when it is needed.
+  pool.on('error', () => {});
+  return pool;
+}
+
+export function createConnectionPool(options: DatabaseOptions): ConnectionPool {
+  const connections = createPoolConnections(options.connectionAgeMsMax);
+  // `pipeline` lets a scan send its setting and its statement in one round trip.
+  const pool = createPool(options, { Client: connections.Client, onConnect: prepare, pipeline: true });
+  connections.observe(pool);
+  let readOnlySeenMs = Number.NEGATIVE_INFINITY;
+
+  async function prepare(client: pg.ClientBase): Promise<void> {
+    try {
+      await prepareConnection(client, options.connectTimeoutMs, options.preparedStatements ? planOnce : []);
+    } catch (error) {
+      if (error instanceof StandbyFault) renewAfterReadOnly();
+      throw error;
+    }
+  }
+
+  /**
+   * Renews the connections, because the address may have moved to a new primary. Returns false if it did so recently.
+   */
+  function renewAfterReadOnly(): boolean {
+    const nowMs = performance.now();
+    if (nowMs - readOnlySeenMs < renewEveryMsMin) return false;
+    readOnlySeenMs = nowMs;
+    connections.renew('finish');
+    return true;
+  }
+
+  /** Returns a connection that was opened after the last renewal. */
+  async function connect(): Promise<pg.PoolClient> {
+    let hasFailed = false;
+    while (true) {
+      const { renewals } = connections;
+      let client: pg.PoolClient;
+      try {
+        client = await pool.connect();
+      } catch (error) {
+        // A renewal also cuts connections that are still opening.
+        if (hasFailed || renewals === connections.renewals) throw error;
+        hasFailed = true;
+        continue;
+      }
+      if (connections.isCurrent(client)) return client;
+      client.release(true);
+    }
+  }
+
+  return {
+    pool,
+    renew: (inUse) => connections.renew(inUse),
+
+    async lend(work, { onlyReads = false } = {}) {
+      for (let races = 0; ; races++) {
+        const client = await connect();
+        let isLost = false;
+        try {
+          return await work(client);
+        } catch (error) {
+          isLost = isConnectionLost(error);
+          const wasMoved = isReadOnly(error) && renewAfterReadOnly();
+          const wasCut = onlyReads && connections.wasCut(client);
+          if (!(lostRace(error) || wasMoved || wasCut) || races === racesMax) throw error;
+        } finally {
+          // pool.query() would close the connection after every error, including a taken email.
+          client.release(isLost || !connections.isCurrent(client) || isInTransaction(client));
+        }
+      }
+    },
+  };
+}
+
+/** The state after the last statement. */
+function isInTransaction(client: pg.ClientBase): boolean {
+  return client.getTransactionStatus() !== 'I';
+}

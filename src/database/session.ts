@@ -1,0 +1,141 @@
+/**
+ * Sessions: connections outside the pool, for work that takes longer than a call. They set no statement_timeout.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import pg from 'pg';
+import type { Row } from './columns.js';
+import {
+  applicationName,
+  cancelStatement,
+  cutConnection,
+  keepAlive,
+  prepareConnection,
+  processIdOf,
+  types,
+} from './connection.js';
+import type { DatabaseOptions } from './database.js';
+import { faultOf } from './errors.js';
+import { poolerSwitches, switchesServers } from './pooler.js';
+
+export interface SessionOptions {
+  readonly keepsState?: boolean;
+}
+
+/** A connection with one owner. Disposing of it closes it, and uncommitted work is rolled back. */
+export interface Session extends AsyncDisposable {
+  /** The driver's client, for COPY and cursors. */
+  readonly client: pg.Client;
+  /** The process id of the server process. */
+  readonly backendPid: number;
+  /** Throws Faults, like Database. */
+  query(text: string, values?: readonly unknown[]): Promise<Row[]>;
+}
+
+// After this time, the socket of a closing session is destroyed.
+const disconnectTimeoutMs = 1_000;
+
+/** As `openSession` of Database. */
+export async function openSession(
+  options: DatabaseOptions,
+  signal: AbortSignal,
+  { keepsState = false }: SessionOptions = {},
+): Promise<Session> {
+  signal.throwIfAborted();
+  const session = new PostgresSession(options, signal);
+  try {
+    await session.open(keepsState);
+  } catch (error) {
+    await session[Symbol.asyncDispose]();
+    throw faultOf(error);
+  }
+  if (signal.aborted) {
+    await session[Symbol.asyncDispose]();
+    signal.throwIfAborted();
+  }
+  return session;
+}
+
+class PostgresSession implements Session {
+  readonly client: pg.Client;
+  backendPid = 0;
+  readonly #options: DatabaseOptions;
+  readonly #signal: AbortSignal;
+  /** Whether a pooler may give the server connection to its next client with temporary tables and settings. */
+  #isLeftToOthers = false;
+  #cancelled: Promise<void> | undefined;
+
+  constructor(options: DatabaseOptions, signal: AbortSignal) {
+    this.#options = options;
+    this.#signal = signal;
+    this.client = this.#createClient();
+  }
+
+  get #url(): string {
+    return this.#options.directUrl ?? this.#options.url;
+  }
+
+  #createClient(queryTimeoutMs?: number): pg.Client {
+    const client = new pg.Client({
+      connectionString: this.#url,
+      application_name: applicationName,
+      connectionTimeoutMillis: this.#options.connectTimeoutMs,
+      lock_timeout: this.#options.lockTimeoutMs,
+      query_timeout: queryTimeoutMs,
+      ...keepAlive,
+      types,
+    });
+    // Before it connects, because a connection may break right after it opens.
+    client.on('error', () => {});
+    return client;
+  }
+
+  async open(keepsState: boolean): Promise<void> {
+    const { connectTimeoutMs } = this.#options;
+    await this.client.connect();
+    this.backendPid = await prepareConnection(this.client, connectTimeoutMs);
+    // Poolers give their clients invented process ids.
+    const isPooled = this.backendPid !== processIdOf(this.client);
+    const openAnother = () => this.#createClient(connectTimeoutMs).connect();
+    if (isPooled && keepsState && (await switchesServers(this.client, openAnother, connectTimeoutMs))) {
+      throw poolerSwitches();
+    }
+    this.#isLeftToOthers = isPooled && keepsState;
+    this.#signal.addEventListener('abort', this.#cancel, { once: true });
+  }
+
+  readonly #cancel = (): void => {
+    // Without the cancel request, the server would work on until it next checks its socket.
+    this.#cancelled = cancelStatement(this.#url, this.#options.connectTimeoutMs, this.backendPid);
+    // Not awaited: on a connection that has died silently it may not end before the disposal cuts it.
+    this.#cancelled.then(() => this.client.end()).catch(() => {});
+  };
+
+  async query(text: string, values: readonly unknown[] = []): Promise<Row[]> {
+    try {
+      this.#signal.throwIfAborted();
+      return (await this.client.query<unknown[]>({ text, values: [...values], rowMode: 'array' })).rows;
+    } catch (error) {
+      this.#signal.throwIfAborted();
+      throw faultOf(error);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#signal.removeEventListener('abort', this.#cancel);
+    await this.#cancelled;
+    const late = sleep(disconnectTimeoutMs, true, { ref: false });
+    const ended = this.#end().then(
+      () => false,
+      () => true,
+    );
+    if (await Promise.race([ended, late])) cutConnection(this.client);
+  }
+
+  async #end(): Promise<void> {
+    if (this.#isLeftToOthers && this.#cancelled === undefined) {
+      await this.client.query('rollback').catch(() => {});
+      await this.client.query('discard all').catch(() => {});
+    }
+    await this.client.end();
+  }
+}

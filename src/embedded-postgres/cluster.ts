@@ -7,28 +7,28 @@
  * lock exclusively and stops the server. A process that starts meanwhile does not get the lease, waits, and restarts
  * the server.
  */
-import { execFile, spawn, spawnSync } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
-import * as fs from 'node:fs';
-import { createServer } from 'node:net';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { promisify } from 'node:util';
 import pg from 'pg';
+import { findPrograms } from './binaries.js';
+import { createDatabase, databaseName, ensureCluster, userName } from './create-cluster.js';
+import { EmbeddedPostgresError, locateCluster } from './location.js';
 import {
-  type Account,
-  type ClusterLocation,
-  chownTo,
-  EmbeddedPostgresError,
-  findPrograms,
+  type Cluster,
+  choosePort,
+  discardStale,
+  freePort,
+  interrupt,
   isAlive,
-  locateCluster,
-  type PostgresPrograms,
-  programsEnvironment,
-  removeLeftovers,
-  renameUnlessExists,
-  runAs,
-} from './programs.js';
+  isServerOf,
+  lastLines,
+  launch,
+  pollMs,
+  readLog,
+  readServer,
+  rememberPort,
+  stopServer,
+} from './process.js';
 
 export interface EmbeddedPostgresOptions {
   dataDir: string;
@@ -54,31 +54,13 @@ export interface EmbeddedPostgres {
   kill(): void;
 }
 
-const userName = 'roster';
-const databaseName = 'roster';
-
-// Arbitrary numbers that other programs are unlikely to use. The locks are in the database `postgres`.
+// An arbitrary number that other programs are unlikely to use. The lock is in the database `postgres`.
 const leaseLock = 7_237_001;
-const createLock = 7_237_002;
 
 // Crash recovery replays up to max_wal_size (1 GB) of log, which takes minutes on a slow disk.
 const startMs = 600_000;
-const stopMs = 600_000;
 const reportMs = 5_000;
-const pollMs = 50;
 const connectMs = 5_000;
-const logBytesMax = 4 * 1024 * 1024;
-
-const settings = {
-  listen_addresses: '127.0.0.1',
-  // A socket's path may have at most 107 bytes, and the data folder may have a longer path.
-  unix_socket_directories: '',
-  max_connections: '200',
-  // Logs only the server's start and stop. Errors go to the client, and their details contain values of rows.
-  log_min_messages: 'log',
-  log_error_verbosity: 'terse',
-  log_checkpoints: 'off',
-};
 
 interface Session {
   client: pg.Client;
@@ -88,12 +70,6 @@ interface Session {
 interface Lease extends Session {
   pid: number;
   port: number;
-}
-
-interface Cluster extends ClusterLocation {
-  programs: PostgresPrograms;
-  password: string;
-  log: (message: string) => void;
 }
 
 /**
@@ -175,83 +151,6 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   };
 }
 
-/** Creates the cluster if needed, atomically even if several processes do so at once, and returns its password. */
-async function ensureCluster(
-  place: ClusterLocation,
-  programs: PostgresPrograms,
-  log: (message: string) => void,
-): Promise<string> {
-  const { folder, account } = place;
-  const pgdata = path.join(folder, 'pgdata');
-  removeLeftovers(folder, 'new-pgdata-');
-  removeLeftovers(folder, 'new-password-');
-  const passwordFile = path.join(folder, 'password');
-  if (!fs.existsSync(path.join(pgdata, 'PG_VERSION'))) {
-    if (fs.existsSync(pgdata)) {
-      throw new EmbeddedPostgresError(`${pgdata} is not a Postgres cluster. Move it away, or choose another DATA_DIR.`);
-    }
-    createPassword(passwordFile, place);
-    log(`Creating a database in ${folder}`);
-    const unfinished = fs.mkdtempSync(path.join(folder, `new-pgdata-${process.pid}-`));
-    chownTo(unfinished, account);
-    const flags = ['--encoding=UTF8', '--locale=C', '--auth=scram-sha-256', `--username=${userName}`];
-    try {
-      await promisify(execFile)(
-        programs.initdb,
-        [`--pgdata=${unfinished}`, `--pwfile=${passwordFile}`, ...flags, '--no-instructions'],
-        { cwd: folder, env: programsEnvironment, ...runAs(account) },
-      );
-    } catch (cause) {
-      fs.rmSync(unfinished, { recursive: true, force: true });
-      const { stderr = '', message } = cause as Error & { stderr?: string };
-      throw new EmbeddedPostgresError(
-        `Could not create a database in ${folder}:\n${lastLines(stderr) || message}\nFree some disk space, choose another DATA_DIR, or set DATABASE_URL.`,
-        { cause },
-      );
-    }
-    renameUnlessExists(unfinished, pgdata);
-  }
-  const major = fs.readFileSync(path.join(pgdata, 'PG_VERSION'), 'utf8').trim();
-  if (major !== programs.major) {
-    throw new EmbeddedPostgresError(
-      `The database in ${folder} was created by Postgres ${major}, but this is Postgres ${programs.major}. ` +
-        'Dump it with pg_dump while the Roster that created it runs, and restore it into a new DATA_DIR (docs/operations.md), ' +
-        `or move ${pgdata} away to start empty.`,
-    );
-  }
-  try {
-    return fs.readFileSync(passwordFile, 'utf8').trim();
-  } catch (cause) {
-    throw new EmbeddedPostgresError(
-      `Could not read the password file of the database in ${folder} (${(cause as Error).message}). Restore the file, or move ${pgdata} away to start empty.`,
-      { cause },
-    );
-  }
-}
-
-/** If several processes create a password at once, the first one wins. */
-function createPassword(file: string, place: ClusterLocation): void {
-  if (fs.existsSync(file)) return;
-  const random = randomBytes(24).toString('base64url');
-  const unfinished = path.join(place.folder, `new-password-${process.pid}-${random.slice(0, 6)}`);
-  fs.writeFileSync(unfinished, `${random}\n`, { mode: 0o600, flag: 'wx', flush: true });
-  chownTo(unfinished, place.account);
-  try {
-    fs.linkSync(unfinished, file);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-  } finally {
-    fs.unlinkSync(unfinished);
-  }
-}
-
-async function createDatabase(client: pg.Client): Promise<void> {
-  await client.query('SELECT pg_advisory_lock($1)', [createLock]);
-  const exists = await client.query('SELECT FROM pg_database WHERE datname = $1', [databaseName]);
-  if (exists.rowCount === 0) await client.query(`CREATE DATABASE ${databaseName}`);
-  await client.query('SELECT pg_advisory_unlock($1)', [createLock]);
-}
-
 /**
  * Waits until the folder's server runs and this process has a lease on it. It starts a missing server, removes a stale
  * postmaster.pid, and waits while another process starts or stops the server.
@@ -315,66 +214,6 @@ async function acquireLease(cluster: Cluster, fixedPort: number | undefined, sig
   }
 }
 
-function launch(cluster: Cluster, port: number) {
-  const { folder, account, programs } = cluster;
-  const log = openOwn(path.join(folder, 'postgres.log'), fs.constants.O_APPEND, account);
-  if (fs.fstatSync(log).size > logBytesMax) fs.ftruncateSync(log);
-  const from = fs.fstatSync(log).size;
-  // `detached` creates a new session, which Ctrl-C does not reach. pg_ctl does the same but passes the folder's name through
-  // a shell. Logging to a file instead of pipes lets the server outlive this process.
-  const child = spawn(
-    programs.postgres,
-    [
-      ...['-D', path.join(folder, 'pgdata'), '-p', String(port)],
-      ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
-    ],
-    {
-      cwd: folder,
-      env: programsEnvironment,
-      detached: true,
-      stdio: ['ignore', log, log],
-      ...runAs(account),
-    },
-  );
-  fs.closeSync(log);
-  child.unref();
-  let failure: string | undefined;
-  child.on('error', (error) => {
-    failure = error.message;
-  });
-  return {
-    interrupt: () => child.kill('SIGINT'),
-    isRunning: () => failure === undefined && child.exitCode === null && child.signalCode === null,
-    output: () => failure ?? (readLog(cluster, from) || `exited with ${child.signalCode ?? child.exitCode}`),
-  };
-}
-
-/** Waits for the process to exit. `pg_ctl stop` waits for the file, which may already belong to another server. */
-async function stopServer(cluster: Cluster): Promise<void> {
-  const server = readServer(cluster.folder);
-  if (server === undefined || !isServerOf(cluster.folder, server.pid)) return;
-  interrupt(server.pid);
-  const began = Date.now();
-  while (readServer(cluster.folder)?.pid === server.pid && isServerOf(cluster.folder, server.pid)) {
-    if (Date.now() - began > stopMs) {
-      throw new EmbeddedPostgresError(
-        `Postgres (process ${server.pid}) did not stop within ${stopMs / 60_000} minutes.`,
-      );
-    }
-    await sleep(pollMs);
-  }
-}
-
-/** Requests a fast shutdown. */
-function interrupt(pid: number): void {
-  try {
-    process.kill(pid, 'SIGINT');
-  } catch (error) {
-    // It has already exited.
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
-  }
-}
-
 /** Connects to the database `postgres`, so that the session does not block dropping or cloning `roster`. */
 async function connect(cluster: Cluster, port: number): Promise<Session | Error> {
   const client = new pg.Client({
@@ -410,97 +249,4 @@ async function tryLock(
   } catch {
     return false;
   }
-}
-
-function readServer(folder: string): { pid: number; port: number } | undefined {
-  try {
-    const lines = fs.readFileSync(path.join(folder, 'pgdata', 'postmaster.pid'), 'utf8').split('\n');
-    const [pid, port] = [Number(lines[0]), Number(lines[3])];
-    return Number.isInteger(pid) && pid > 0 && port > 0 ? { pid, port } : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-/** Whether the process is this folder's server, and not another process with a reused pid. */
-function isServerOf(folder: string, pid: number): boolean {
-  if (!isAlive(pid)) return false;
-  const pgdata = path.join(folder, 'pgdata');
-  try {
-    if (process.platform === 'linux') {
-      const command = fs.readFileSync(`/proc/${pid}/cmdline`, 'latin1');
-      return command.includes('postgres') && fs.readlinkSync(`/proc/${pid}/cwd`) === fs.realpathSync(pgdata);
-    }
-  } catch {
-    // The process is gone or belongs to another user, so only its command can identify it.
-  }
-  const { stdout } = spawnSync('ps', ['-o', 'command=', '-p', String(pid)], { encoding: 'utf8' });
-  return stdout.includes('postgres') && stdout.includes(pgdata);
-}
-
-/**
- * Removes a postmaster.pid that a machine crash left behind and whose pid now belongs to another process; Postgres would
- * refuse to start. It moves the file before reading it, so that it can restore the file of a server that has just started.
- */
-function discardStale({ folder, log }: Cluster, stale: { pid: number }): void {
-  const file = path.join(folder, 'pgdata', 'postmaster.pid');
-  const moved = `${file}.${process.pid}`;
-  try {
-    fs.renameSync(file, moved);
-    if (Number.parseInt(fs.readFileSync(moved, 'utf8'), 10) !== stale.pid) fs.linkSync(moved, file);
-    else log(`Removed a stale postmaster.pid because process ${stale.pid} is not Postgres.`);
-    fs.unlinkSync(moved);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-  }
-}
-
-/** The previous port if it is free, so that saved connection settings keep working. */
-async function choosePort({ folder }: Cluster): Promise<number> {
-  let remembered = 0;
-  try {
-    remembered = Number.parseInt(fs.readFileSync(path.join(folder, 'port'), 'utf8'), 10);
-  } catch {
-    // The first start.
-  }
-  const valid = remembered > 0 && remembered < 65_536;
-  return freePort(valid ? remembered : 0).catch(() => freePort(0));
-}
-
-async function freePort(wanted: number): Promise<number> {
-  const server = createServer();
-  return new Promise((resolve, reject) => {
-    server.on('error', reject);
-    server.listen(wanted, '127.0.0.1', () => {
-      const address = server.address();
-      const port = typeof address === 'object' && address !== null ? address.port : wanted;
-      server.close(() => resolve(port));
-    });
-  });
-}
-
-function rememberPort({ folder, account }: Cluster, port: number): void {
-  const file = openOwn(path.join(folder, 'port'), fs.constants.O_TRUNC, account);
-  fs.writeSync(file, `${port}\n`);
-  fs.closeSync(file);
-}
-
-/** Opens a file that the account owns. It follows no symbolic links, because another user may have created them for root. */
-function openOwn(file: string, flags: number, account: Account | undefined): number {
-  const { O_CREAT, O_NOFOLLOW, O_WRONLY } = fs.constants;
-  const opened = fs.openSync(file, O_WRONLY | O_CREAT | O_NOFOLLOW | flags, 0o600);
-  if (account !== undefined) fs.fchownSync(opened, account.uid, account.gid);
-  return opened;
-}
-
-function readLog({ folder }: Cluster, from = 0): string {
-  try {
-    return fs.readFileSync(path.join(folder, 'postgres.log')).subarray(from).toString();
-  } catch {
-    return '';
-  }
-}
-
-function lastLines(text: string, count = 10): string {
-  return text.trimEnd().split('\n').slice(-count).join('\n');
 }

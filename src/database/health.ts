@@ -45,28 +45,92 @@ class SilentError extends Error {
   override readonly name = 'SilentError';
 }
 
-export function watchDatabase({ url, onChange, onOutdated, restart }: DatabaseWatchOptions): DatabaseWatch {
-  let client: pg.Client | undefined;
-  // The answer to a probe of the client that is still outstanding.
-  let answer: Promise<pg.Client> | undefined;
-  const connections = new Set<pg.Client>();
-  let isUsable: boolean | undefined;
-  let timer: NodeJS.Timeout | undefined;
-  let isClosed = false;
-  let wake = () => {};
+export function watchDatabase(options: DatabaseWatchOptions): DatabaseWatch {
+  return new Watch(options);
+}
+
+class Watch implements DatabaseWatch {
+  readonly #options: DatabaseWatchOptions;
+  readonly #connections = new Set<pg.Client>();
+  #client: pg.Client | undefined;
+  /** The answer to a probe of the client that is still outstanding. */
+  #answer: Promise<pg.Client> | undefined;
+  #isUsable: boolean | undefined;
+  #isClosed = false;
+  #wake = () => {};
+  readonly #running: Promise<void>;
+
+  constructor(options: DatabaseWatchOptions) {
+    this.#options = options;
+    this.#running = this.#run();
+  }
+
+  close(): Promise<void> {
+    this.#isClosed = true;
+    // Ends a check in progress too, because its connection closes.
+    for (const connection of this.#connections) end(connection);
+    this.#wake();
+    return this.#running;
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#isClosed) {
+      await this.#check();
+      if (this.#isClosed) break;
+      let timer: NodeJS.Timeout | undefined;
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+        timer = setTimeout(resolve, this.#isUsable ? checkEveryMs : retryEveryMs);
+      });
+      clearTimeout(timer);
+    }
+    for (const connection of this.#connections) end(connection);
+  }
+
+  /** Checks once, and reports the result. */
+  async #check(): Promise<void> {
+    const { onOutdated, restart } = this.#options;
+    const known = this.#client;
+    try {
+      const answered = known === undefined ? await this.#open() : await this.#probeAgain(known);
+      this.#client = answered;
+      this.#answer = undefined;
+      if (known !== undefined && answered !== known) onOutdated?.('cut');
+      // Connections that were opened meanwhile may lead to the old server.
+      if (this.#isUsable === false) onOutdated?.('finish');
+      this.#report(true);
+    } catch (error) {
+      const isSilent = error instanceof SilentError;
+      if (known !== undefined && !isSilent) {
+        this.#client = undefined;
+        this.#answer = undefined;
+        end(known);
+        if (!this.#isClosed) onOutdated?.(error instanceof ReadOnlyError ? 'finish' : 'cut');
+      }
+      if (isSilent && this.#isUsable) onOutdated?.('finish');
+      this.#report(false, error);
+      if (!this.#isClosed) await restart?.().catch(() => {});
+    }
+  }
+
+  #report(now: boolean, error?: unknown): void {
+    if (now === this.#isUsable || this.#isClosed) return;
+    this.#isUsable = now;
+    this.#options.onChange(now, error);
+  }
 
   /** Opens a connection and checks that it answers. */
-  async function open(): Promise<pg.Client> {
+  async #open(): Promise<pg.Client> {
     const fresh = new pg.Client({
-      connectionString: url,
+      connectionString: this.#options.url,
       application_name: 'roster-watch',
       connectionTimeoutMillis: answerMsMax,
       ...keepAlive,
     });
     // A connection that the server closes is noticed at once, instead of at the next check.
-    fresh.on('error', () => wake());
-    fresh.once('end', () => connections.delete(fresh));
-    connections.add(fresh);
+    fresh.on('error', () => this.#wake());
+    fresh.once('end', () => this.#connections.delete(fresh));
+    this.#connections.add(fresh);
     try {
       await fresh.connect();
       await probe(fresh, answerMsMax);
@@ -77,30 +141,21 @@ export function watchDatabase({ url, onChange, onOutdated, restart }: DatabaseWa
     }
   }
 
-  async function probe(known: pg.Client, timeoutMs = 0): Promise<void> {
-    // Every name is qualified, because the role's search path may put another schema before pg_catalog.
-    const text = `select pg_catalog.current_setting('transaction_read_only')::pg_catalog.bool as is_read_only`;
-    const query: pg.QueryConfig & { query_timeout: number } = { text, query_timeout: timeoutMs };
-    const { rows } = await known.query<{ is_read_only: boolean }>(query);
-    // A standby is read-only, and so is a database with default_transaction_read_only.
-    if (rows[0]?.is_read_only) throw new ReadOnlyError('the database accepts no writes');
-  }
-
   /** Returns the same connection if it answers, or a new one if only that one does. Throws SilentError if none does. */
-  async function probeAgain(known: pg.Client): Promise<pg.Client> {
-    answer ??= probe(known).then(() => known);
-    const old = answer;
+  async #probeAgain(known: pg.Client): Promise<pg.Client> {
+    this.#answer ??= probe(known).then(() => known);
+    const old = this.#answer;
     old.catch(() => {});
     const suspicion = new AbortController();
     const { signal } = suspicion;
-    const isLate = sleep(isUsable ? suspectAfterMs : 0, undefined, { signal }).catch(() => undefined);
+    const isLate = sleep(this.#isUsable ? suspectAfterMs : 0, undefined, { signal }).catch(() => undefined);
     try {
       const first = await Promise.race([old, isLate]);
       if (first !== undefined) return first;
     } finally {
       suspicion.abort();
     }
-    const fresh = open();
+    const fresh = this.#open();
     const freshInstead = fresh.then((connection) => sleep(lateAnswerMs, connection));
     const isSilent = sleep(answerMsMax - suspectAfterMs, undefined, { ref: false }).then(() => {
       throw new SilentError('The database does not answer.');
@@ -115,64 +170,18 @@ export function watchDatabase({ url, onChange, onOutdated, restart }: DatabaseWa
       else end(known);
     }
   }
+}
 
-  function end(unneeded: pg.Client): void {
-    // Not awaited: it waits for a server that does not answer.
-    unneeded.end().catch(() => {});
-  }
+async function probe(client: pg.Client, timeoutMs = 0): Promise<void> {
+  // Every name is qualified, because the role's search path may put another schema before pg_catalog.
+  const text = `select pg_catalog.current_setting('transaction_read_only')::pg_catalog.bool as is_read_only`;
+  const query: pg.QueryConfig & { query_timeout: number } = { text, query_timeout: timeoutMs };
+  const { rows } = await client.query<{ is_read_only: boolean }>(query);
+  // A standby is read-only, and so is a database with default_transaction_read_only.
+  if (rows[0]?.is_read_only) throw new ReadOnlyError('the database accepts no writes');
+}
 
-  function report(now: boolean, error?: unknown): void {
-    if (now === isUsable || isClosed) return;
-    isUsable = now;
-    onChange(now, error);
-  }
-
-  /** Checks once, and reports the result. */
-  async function check(): Promise<void> {
-    const known = client;
-    try {
-      const answered = known === undefined ? await open() : await probeAgain(known);
-      client = answered;
-      answer = undefined;
-      if (known !== undefined && answered !== known) onOutdated?.('cut');
-      // Connections that were opened meanwhile may lead to the old server.
-      if (isUsable === false) onOutdated?.('finish');
-      report(true);
-    } catch (error) {
-      const isSilent = error instanceof SilentError;
-      if (known !== undefined && !isSilent) {
-        client = undefined;
-        answer = undefined;
-        end(known);
-        if (!isClosed) onOutdated?.(error instanceof ReadOnlyError ? 'finish' : 'cut');
-      }
-      if (isSilent && isUsable) onOutdated?.('finish');
-      report(false, error);
-      if (!isClosed) await restart?.().catch(() => {});
-    }
-  }
-
-  async function run(): Promise<void> {
-    while (!isClosed) {
-      await check();
-      if (isClosed) break;
-      await new Promise<void>((resolve) => {
-        wake = resolve;
-        timer = setTimeout(resolve, isUsable ? checkEveryMs : retryEveryMs);
-      });
-      clearTimeout(timer);
-    }
-    for (const connection of connections) end(connection);
-  }
-
-  const running = run();
-  return {
-    close() {
-      isClosed = true;
-      // Ends a check in progress too, because its connection closes.
-      for (const connection of connections) end(connection);
-      wake();
-      return running;
-    },
-  };
+function end(unneeded: pg.Client): void {
+  // Not awaited: it waits for a server that does not answer.
+  unneeded.end().catch(() => {});
 }

@@ -12,7 +12,7 @@ import { quantile } from '../service.js';
 import { readUsage } from '../usage.js';
 
 // The limits of createDirectory and the default configuration.
-const limits = { batchRowsMax: 256, queueRowsMax: 10_000, statementsMax: 4, slowStatementMs: 50, isRetryable };
+const limits = { batchRowsMax: 256, queueRowsMax: 10_000, statementsMax: 2, slowStatementMs: 50, isRetryable };
 const connectionsMax = 10;
 
 // Long enough for a hundred calls, and short enough that both variants see the same conditions.

@@ -18,9 +18,9 @@ export interface LimiterOptions {
 
 export interface Limiter {
   /** Runs `work` with a permit. If the signal aborts before, it rejects with the signal's reason and does not run `work`. */
-  run<T>(key: string, work: () => Promise<T>, signal: AbortSignal): Promise<T>;
+  run<T>(key: string, work: () => Promise<T>, signal?: AbortSignal): Promise<T>;
   /** Acquires a permit, which the caller releases by disposing it. */
-  acquire(key: string, signal: AbortSignal): Promise<Disposable>;
+  acquire(key: string, signal?: AbortSignal): Promise<Disposable>;
 }
 
 interface Queue {
@@ -41,8 +41,8 @@ export function createLimiter({ concurrencyMax, queuedMax, newestFirstAfterMs }:
   const queues = new Map<string, Queue>();
   let waitingCount = 0;
 
-  async function acquire(key: string, signal: AbortSignal): Promise<Disposable> {
-    signal.throwIfAborted();
+  async function acquire(key: string, signal?: AbortSignal): Promise<Disposable> {
+    signal?.throwIfAborted();
     const queue: Queue = queues.get(key) ?? { active: 0, first: undefined, last: undefined };
     queues.set(key, queue);
     if (queue.active < concurrencyMax) queue.active++;
@@ -71,7 +71,7 @@ export function createLimiter({ concurrencyMax, queuedMax, newestFirstAfterMs }:
     },
   };
 
-  function wait(queue: Queue, signal: AbortSignal): Promise<void> {
+  function wait(queue: Queue, signal?: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       if (waitingCount >= queuedMax) throw overloaded();
       const leave = () => {
@@ -80,11 +80,11 @@ export function createLimiter({ concurrencyMax, queuedMax, newestFirstAfterMs }:
         if (waiter.next === undefined) queue.last = waiter.previous;
         else waiter.next.previous = waiter.previous;
         waitingCount--;
-        signal.removeEventListener('abort', abort);
+        signal?.removeEventListener('abort', abort);
       };
       const abort = () => {
         leave();
-        reject(signal.reason);
+        reject(signal?.reason);
       };
       const waiter: Waiter = {
         sinceMs: performance.now(),
@@ -99,7 +99,7 @@ export function createLimiter({ concurrencyMax, queuedMax, newestFirstAfterMs }:
       else queue.last.next = waiter;
       queue.last = waiter;
       waitingCount++;
-      signal.addEventListener('abort', abort);
+      signal?.addEventListener('abort', abort);
     });
   }
 }

@@ -51,11 +51,12 @@ export const serverSettings = {
     },
     connectionsMax: {
       name: 'DATABASE_CONNECTIONS_MAX',
-      kind: wholeNumber(1, 1000),
-      // pg's own default.
-      default: 10,
+      // One for each use in src/operations/connection-budget.ts.
+      kind: wholeNumber(8, 1000),
+      // Four workers with the other defaults use up to 92 of the 100 connections that Postgres allows by default.
+      default: 18,
       description:
-        'Connections to Postgres that calls share, in each of WORKERS. One more checks whether Postgres answers.',
+        'Connections to Postgres for calls, in each of WORKERS. At least 8, because each of eight uses has connections of its own (docs/operations.md). One more checks whether Postgres answers.',
     },
     connectTimeoutMs: {
       name: 'DATABASE_CONNECT_TIMEOUT_MS',

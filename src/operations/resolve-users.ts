@@ -10,6 +10,7 @@ import { isRetryable } from '../database/errors.js';
 import type { ResolveUsersRequest } from '../model/requests.js';
 import type { User } from '../model/user.js';
 import { selectUsers, selectUsersByEmail } from '../store/find-users.js';
+import { slowStatementMs } from './call-batcher.js';
 
 export interface ResolvedUsers {
   request: ResolveUsersRequest;
@@ -32,8 +33,6 @@ const usersAtOnceMax = 2000;
 const statementRowsMax = 1000;
 // For all streams together. Further lookups wait.
 const queuedMax = 1000;
-// The same as in directory.ts.
-const slowStatementMs = 50;
 
 export interface ResolverOptions {
   database: Database;

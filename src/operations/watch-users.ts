@@ -40,7 +40,7 @@ export interface WatchUsersParts {
   feed: ChangeFeed;
   /** Limits connections outside the pool, which existing users need. */
   sessions: Limiter;
-  /** Limits reads of missed changes for single watchers. */
+  /** Limits reads of the change log for single watchers. */
   catchUps: Limiter;
   /** The time limit for the snapshot of the existing users. */
   snapshotTimeoutMs: number;
@@ -124,7 +124,7 @@ async function* messagesFor(
     using subscription = from?.within === undefined ? await feed.subscribe() : undefined;
     const missed: FeedPage =
       from === undefined
-        ? { changes: [], position: await readFeedPosition(database) }
+        ? { changes: [], position: await catchUps.run('', () => readFeedPosition(database), signal) }
         : await catchUps.run('', () => readChanges(database, from, pageChangesMax), signal);
     for (const message of messagesOf(missed)) {
       mustReportCaughtUp = false;

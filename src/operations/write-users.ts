@@ -1,0 +1,122 @@
+/** Creates, updates and deletes users. Repeated calls with a request id return the users of the first one. */
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { createLimiter, type Limiter } from '../concurrency/limiter.js';
+import type { Database } from '../database/database.js';
+import { userNotFound } from '../model/fault.js';
+import type {
+  BatchCreateUsersRequest,
+  CreateUserRequest,
+  DeleteUserRequest,
+  UpdateUserRequest,
+} from '../model/requests.js';
+import type { User } from '../model/user.js';
+import { type DeletionOutcome, deleteUsers, type UserDeletion } from '../store/delete-users.js';
+import { insertAllUsers } from '../store/insert-all-users.js';
+import { type InsertOutcome, insertUsers, type NewUser } from '../store/insert-users.js';
+import type { locked } from '../store/locking.js';
+import { type UpdateOutcome, type UserUpdate, updateUsers } from '../store/update-users.js';
+import type { BatcherLimits } from './call-batcher.js';
+import type { ConnectionBudget } from './connection-budget.js';
+import { createContendedWrites } from './contended-write.js';
+import { foundUser, type UserReads } from './read-users.js';
+import { emailsTaken, orThrow } from './refusals.js';
+import { createRequestKeys } from './request-keys.js';
+import { readsFirst, updateUser } from './update-user.js';
+import { createRowIds, createUserId } from './user-ids.js';
+
+export interface UserWrites {
+  /** Throws EMAIL_TAKEN, REQUEST_ID_REUSED, and USER_NOT_FOUND if the user of a repeated call was deleted since. */
+  createUser(request: CreateUserRequest, signal: AbortSignal): Promise<User>;
+  /** Throws EMAIL_TAKEN with a violation for each taken email, REQUEST_ID_REUSED, USER_NOT_FOUND. */
+  batchCreateUsers(request: BatchCreateUsersRequest, signal: AbortSignal): Promise<User[]>;
+  /** Throws USER_NOT_FOUND, ETAG_MISMATCH, EMAIL_TAKEN, INVALID_FIELD. */
+  updateUser(request: UpdateUserRequest, signal: AbortSignal): Promise<User>;
+  /** Throws USER_NOT_FOUND, ETAG_MISMATCH. */
+  deleteUser(request: DeleteUserRequest, signal: AbortSignal): Promise<void>;
+}
+
+export interface UserWritesOptions {
+  readonly database: Database;
+  readonly connections: ConnectionBudget;
+  readonly batchCalls: Limiter;
+  readonly limits: BatcherLimits;
+  /** Keys the digests of requests. */
+  readonly secret: Buffer;
+  readonly reads: UserReads;
+  /** Called after each commit. */
+  onWritten(): void;
+}
+
+export function createUserWrites(options: UserWritesOptions) {
+  const { database, reads, batchCalls, limits, onWritten } = options;
+  const requestKeys = createRequestKeys(options.secret);
+  const contendedWrite = createContendedWrites(options.connections, limits);
+  // Of concurrent updates that read first, only one succeeds in each round. One at a time, none writes in vain.
+  const readingUpdates = createLimiter({ concurrencyMax: 1, queuedMax: limits.queueRowsMax });
+
+  async function written<T>(write: Promise<T>): Promise<T> {
+    const outcome = await write;
+    onWritten();
+    return outcome;
+  }
+
+  const creates = contendedWrite<NewUser, Exclude<InsertOutcome, typeof locked>>({
+    name: 'create',
+    run: (users, locking) => written(insertUsers(database, users, locking)),
+    keyOf: ({ request }) => request?.id,
+    lockOf: ({ fields }) => fields.email.toLowerCase(),
+  });
+  const updates = contendedWrite<UserUpdate, Exclude<UpdateOutcome, typeof locked>>({
+    name: 'update',
+    run: (changes, locking) => written(updateUsers(database, changes, locking)),
+    keyOf: ({ id }) => id,
+    lockOf: ({ id }) => id,
+  });
+  const deletions = contendedWrite<UserDeletion, Exclude<DeletionOutcome, typeof locked>>({
+    name: 'delete',
+    run: (users, locking) => written(deleteUsers(database, users, locking)),
+    keyOf: ({ id }) => id,
+    lockOf: ({ id }) => id,
+  });
+
+  const calls: UserWrites = {
+    async createUser({ fields, requestId }, signal) {
+      const request = requestId === undefined ? undefined : requestKeys.keyOf(requestId, [fields]);
+      const outcome = orThrow(await creates.write({ id: createUserId(), fields, request }, signal));
+      if (!('repeatedUserIds' in outcome)) return outcome;
+      const [id] = outcome.repeatedUserIds;
+      if (id === undefined) throw userNotFound();
+      return reads.getUser(id, signal);
+    },
+
+    async batchCreateUsers({ users, requestId }, signal) {
+      if (users.length === 0) return [];
+      const request = requestId === undefined ? undefined : requestKeys.keyOf(requestId, users);
+      // The digest of a large batch takes about as long as its statement. Other calls run between the two.
+      if (request !== undefined) await nextTurn();
+      const idOf = createRowIds();
+      const rows = users.map((fields, row) => ({ id: idOf(row), fields }));
+      const insertAll = () => written(insertAllUsers(database, rows, request));
+      const outcome = orThrow(await batchCalls.run('', insertAll, signal));
+      if ('takenIndexes' in outcome) throw emailsTaken(outcome.takenIndexes);
+      if (!('repeatedUserIds' in outcome)) return outcome;
+      return (await reads.batchGetUsers(outcome.repeatedUserIds, signal)).map(foundUser);
+    },
+
+    async updateUser(request, signal) {
+      const run = () =>
+        updateUser(request, {
+          read: (id) => reads.getUser(id, signal),
+          write: async (change) => orThrow(await updates.write(change, signal)),
+        });
+      return readsFirst(request) ? readingUpdates.run(request.id, run, signal) : run();
+    },
+
+    async deleteUser({ id, version, allowMissing }, signal) {
+      const outcome = await deletions.write({ id, version }, signal);
+      if (!(allowMissing && outcome === 'USER_NOT_FOUND')) orThrow(outcome);
+    },
+  };
+  const batchers = { create: creates.batcher, update: updates.batcher, delete: deletions.batcher };
+  return { calls, batchers };
+}

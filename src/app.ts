@@ -2,7 +2,7 @@
  * Starts all parts of Roster, for production, tests and benchmarks, and closes them in reverse order.
  */
 import { readFile } from 'node:fs/promises';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { settlesWithin } from './concurrency/abort.js';
 import { createByteBudget } from './concurrency/byte-budget.js';
 import type { ServerConfig } from './config/parse.js';
 import { readTls } from './config/tls.js';
@@ -175,8 +175,8 @@ export async function startServing(
     // All parts share one deadline: a silent database delays the shutdown only a little longer than calls may.
     let closeBefore = 0;
     const withDeadline = async (closed: Promise<void>) => {
-      const late = sleep(Math.max(closeMsMin, closeBefore - performance.now()), true, { ref: false });
-      if (await Promise.race([closed, late])) log.warn({}, 'the database did not answer in time; ending without it');
+      if (await settlesWithin(closed, Math.max(closeMsMin, closeBefore - performance.now()))) await closed;
+      else log.warn({}, 'the database did not answer in time; ending without it');
     };
     const database = await openDatabase({ ...config.database, url });
     cleanups.push(() => withDeadline(database.close()));

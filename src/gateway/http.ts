@@ -6,8 +6,8 @@
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import { createSecureServer, type Http2SecureServer } from 'node:http2';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { cors } from '@connectrpc/connect';
+import { settlesWithin } from '../concurrency/abort.js';
 import type { Address } from '../net/address.js';
 import { type Connections, sessionMegabytesMax, trackConnections } from '../net/connections.js';
 import { listenError, listenOnHost } from '../net/listen.js';
@@ -195,7 +195,7 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
   async function ended(ms: number): Promise<void> {
     // once() of node:events would reject if a socket fails, as many do at the end.
     const closed = Promise.all(openSockets().map((socket) => new Promise((resolve) => socket.once('close', resolve))));
-    await Promise.race([closed, sleep(ms, undefined, { ref: false })]);
+    await settlesWithin(closed, ms);
   }
 
   return {

@@ -6,6 +6,7 @@
  * transaction of a write was rejected: at commit it takes a lock on the whole database.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { settlesWithin, unlessAborted } from '../concurrency/abort.js';
 import type { Database } from '../database/database.js';
 import { Fault, serverStopping } from '../model/fault.js';
 import type { WatchPosition } from '../model/watch-token.js';
@@ -65,108 +66,83 @@ const paceMs = 100;
 const outageMsMax = 5_000;
 const retryEveryMs = 200;
 
-interface Watcher {
-  position: WatchPosition;
-  pages: FeedPage[];
-  waitingChanges: number;
-  over: boolean;
-  failure: unknown;
-  wake(): void;
-}
-
 const ignore = () => {};
 
-export function createChangeFeed({ database, onError, onWatched = ignore }: ChangeFeedOptions): ChangeFeed {
-  const watchers = new Set<Watcher>();
-  // Watchers with queued changes.
-  const lagging = new Set<Watcher>();
-  // Subscribers that arrived before the end of the log was known.
-  const pendingSubscribers = new Set<{ resolve(position: WatchPosition): void; reject(error: unknown): void }>();
-  let position: WatchPosition | undefined;
-  // When the read began that last reached the end of the log.
-  let atEndMs = 0;
-  let running: Promise<void> | undefined;
-  let isClosed = false;
-  let isWoken = false;
-  let wakeReader = ignore;
-  let onCaughtUp = ignore;
+export function createChangeFeed(options: ChangeFeedOptions): ChangeFeed {
+  const reader = new Reader(options);
+  return {
+    wake: () => reader.wake(),
+    subscribe: () => reader.subscribe(),
+    get watcherCount() {
+      return reader.watchers.size;
+    },
+    get lagMs() {
+      return reader.lagMs;
+    },
+    close: () => reader.close(),
+  };
+}
 
-  function wake(): void {
-    isWoken = true;
-    wakeReader();
+/** Reads the log while there are watchers. */
+class Reader {
+  readonly watchers = new Set<Watcher>();
+  /** Watchers with queued changes. */
+  private readonly lagging = new Set<Watcher>();
+  /** Subscribers that arrived before the end of the log was known. */
+  private readonly pendingSubscribers = new Set<PromiseWithResolvers<Subscription>>();
+  /** The next read starts here; undefined until the end of the log is known. */
+  private position: WatchPosition | undefined;
+  /** When the read began that last reached the end of the log. */
+  private atEndMs = 0;
+  private running: Promise<void> | undefined;
+  private isClosed = false;
+  private isWoken = false;
+  private endRest = ignore;
+  private endPace = ignore;
+
+  constructor(private readonly options: ChangeFeedOptions) {}
+
+  wake(): void {
+    this.isWoken = true;
+    this.endRest();
   }
 
-  /** Waits for the next wake-up, or for the next poll. */
-  async function rest(): Promise<void> {
-    if (!isWoken) await callWithin(pollEveryMs, (done) => (wakeReader = done));
+  async subscribe(): Promise<Subscription> {
+    if (this.isClosed) throw serverStopping();
+    if (this.position !== undefined) return this.subscribeAt(this.position);
+    const subscriber = Promise.withResolvers<Subscription>();
+    this.pendingSubscribers.add(subscriber);
+    this.running ??= this.run();
+    return subscriber.promise;
   }
 
-  /** Waits until all watchers have caught up, for at most `paceMs`. */
-  async function pace(): Promise<void> {
-    if (lagging.size > 0) await callWithin(paceMs, (done) => (onCaughtUp = done));
+  get lagMs(): number {
+    return this.running === undefined ? 0 : performance.now() - this.atEndMs;
   }
 
-  function caughtUp(watcher: Watcher): void {
-    watcher.pages = [];
-    watcher.waitingChanges = 0;
-    if (lagging.delete(watcher) && lagging.size === 0) onCaughtUp();
+  async close(): Promise<void> {
+    this.isClosed = true;
+    this.wake();
+    this.endPace();
+    await this.running;
   }
 
-  function end(watcher: Watcher, failure?: unknown): void {
-    watcher.over = true;
-    watcher.failure = failure;
-    watchers.delete(watcher);
-    caughtUp(watcher);
-    watcher.wake();
+  private subscribeAt(position: WatchPosition): Subscription {
+    const watcher = new Watcher(position, () => {
+      if (watcher.isOver) this.watchers.delete(watcher);
+      if (this.lagging.delete(watcher) && this.lagging.size === 0) this.endPace();
+    });
+    this.watchers.add(watcher);
+    return watcher;
   }
 
-  function deliver(page: FeedPage): void {
-    for (const watcher of watchers) {
-      if (page.changes.length === 0) {
-        if (watcher.waitingChanges === 0) watcher.position = page.position;
-        continue;
-      }
-      watcher.pages.push(page);
-      watcher.waitingChanges += page.changes.length;
-      lagging.add(watcher);
-      if (watcher.waitingChanges > waitingChangesMax) end(watcher);
-      else watcher.wake();
-    }
-  }
-
-  function failAll(error: unknown): void {
-    for (const watcher of watchers) end(watcher, error);
-    for (const subscriber of pendingSubscribers) subscriber.reject(error);
-    pendingSubscribers.clear();
-  }
-
-  async function read(): Promise<void> {
-    // Reset before reading, because a change that is committed in between must wake the reader.
-    isWoken = false;
-    const startedMs = performance.now();
-    if (position === undefined) {
-      position = await readFeedPosition(database);
-      atEndMs = startedMs;
-      for (const subscriber of pendingSubscribers) subscriber.resolve(position);
-      pendingSubscribers.clear();
-      return;
-    }
-    const page = await readChanges(database, position, pageChangesMax);
-    position = page.position;
-    deliver(page);
-    if (position.within !== undefined) return pace();
-    atEndMs = startedMs;
-    await sleep(pauseMs);
-    await rest();
-  }
-
-  async function run(): Promise<void> {
+  private async run(): Promise<void> {
     let failingSinceMs: number | undefined;
-    atEndMs = performance.now();
-    onWatched(true);
-    while (!isClosed && (watchers.size > 0 || pendingSubscribers.size > 0)) {
+    this.atEndMs = performance.now();
+    this.options.onWatched?.(true);
+    while (!this.isClosed && (this.watchers.size > 0 || this.pendingSubscribers.size > 0)) {
       try {
-        await read();
+        await this.read();
         failingSinceMs = undefined;
       } catch (error) {
         const nowMs = performance.now();
@@ -176,99 +152,127 @@ export function createChangeFeed({ database, onError, onWatched = ignore }: Chan
           await sleep(retryEveryMs);
           continue;
         }
-        onError(error);
-        failAll(error);
-        position = undefined;
+        this.options.onError(error);
+        this.failAll(error);
+        this.position = undefined;
         failingSinceMs = undefined;
       }
     }
     // Synchronously after the loop's condition, so that no watcher subscribes to a reader that is ending.
-    running = undefined;
-    position = undefined;
-    onWatched(false);
-    if (isClosed) failAll(serverStopping());
+    this.running = undefined;
+    this.position = undefined;
+    this.options.onWatched?.(false);
+    if (this.isClosed) this.failAll(serverStopping());
   }
 
-  function subscriptionAt(start: WatchPosition): Subscription {
-    const watcher: Watcher = {
-      position: start,
-      pages: [],
-      waitingChanges: 0,
-      over: false,
-      failure: undefined,
-      wake: ignore,
-    };
-    watchers.add(watcher);
-    return subscriptionOf(watcher);
+  private async read(): Promise<void> {
+    // Reset before reading, because a change that is committed in between must wake the reader.
+    this.isWoken = false;
+    const startedMs = performance.now();
+    if (this.position === undefined) {
+      this.position = await readFeedPosition(this.options.database);
+      this.atEndMs = startedMs;
+      // Watchers are added now, not when the promises' reactions run, because the next page starts after this position.
+      for (const subscriber of this.pendingSubscribers) subscriber.resolve(this.subscribeAt(this.position));
+      this.pendingSubscribers.clear();
+      return;
+    }
+    const page = await readChanges(this.options.database, this.position, pageChangesMax);
+    this.position = page.position;
+    this.deliver(page);
+    if (page.position.within !== undefined) return this.pace();
+    this.atEndMs = startedMs;
+    await sleep(pauseMs);
+    await this.rest();
   }
 
-  return {
-    wake,
+  private deliver(page: FeedPage): void {
+    for (const watcher of this.watchers) {
+      watcher.push(page);
+      if (watcher.isLagging) this.lagging.add(watcher);
+    }
+  }
 
-    subscribe: () =>
-      new Promise<Subscription>((resolve, reject) => {
-        if (isClosed) return reject(serverStopping());
-        // Synchronously, not when the promise's reactions run, because the next page starts after this position.
-        const begin = (start: WatchPosition) => resolve(subscriptionAt(start));
-        if (position !== undefined) return begin(position);
-        pendingSubscribers.add({ resolve: begin, reject });
-        running ??= run();
-      }),
+  private failAll(error: unknown): void {
+    for (const watcher of this.watchers) watcher.end(error);
+    for (const subscriber of this.pendingSubscribers) subscriber.reject(error);
+    this.pendingSubscribers.clear();
+  }
 
-    get watcherCount() {
-      return watchers.size;
-    },
+  /** Waits for the next wake-up, or for the next poll. */
+  private async rest(): Promise<void> {
+    if (this.isWoken) return;
+    const woken = Promise.withResolvers<void>();
+    this.endRest = woken.resolve;
+    await settlesWithin(woken.promise, pollEveryMs);
+  }
 
-    get lagMs() {
-      return running === undefined ? 0 : performance.now() - atEndMs;
-    },
-
-    async close() {
-      isClosed = true;
-      wake();
-      onCaughtUp();
-      await running;
-    },
-  };
-
-  function subscriptionOf(watcher: Watcher): Subscription {
-    return {
-      get position() {
-        return watcher.position;
-      },
-
-      async take(signal) {
-        signal.throwIfAborted();
-        if (!watcher.over && watcher.waitingChanges === 0) {
-          await new Promise<void>((resolve) => {
-            watcher.wake = resolve;
-            signal.addEventListener('abort', watcher.wake, { once: true });
-          });
-          signal.removeEventListener('abort', watcher.wake);
-          signal.throwIfAborted();
-        }
-        if (watcher.failure !== undefined) throw watcher.failure;
-        if (watcher.over) return undefined;
-        const { pages } = watcher;
-        watcher.position = pages.at(-1)?.position ?? watcher.position;
-        caughtUp(watcher);
-        return pages;
-      },
-
-      [Symbol.dispose]() {
-        end(watcher);
-      },
-    };
+  /** Waits until all watchers have caught up, for at most `paceMs`. */
+  private async pace(): Promise<void> {
+    if (this.lagging.size === 0) return;
+    const caughtUp = Promise.withResolvers<void>();
+    this.endPace = caughtUp.resolve;
+    await settlesWithin(caughtUp.promise, paceMs);
   }
 }
 
-/** Waits until the callback that it hands out is called, for at most `ms`. */
-function callWithin(ms: number, handOut: (done: () => void) => void): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    handOut(() => {
-      clearTimeout(timer);
-      resolve();
-    });
-  });
+/** The queue of one watcher. */
+class Watcher implements Subscription {
+  private pages: FeedPage[] = [];
+  private waitingChanges = 0;
+  isOver = false;
+  private failure: unknown;
+  private wake = ignore;
+
+  constructor(
+    public position: WatchPosition,
+    private readonly onEmptied: () => void,
+  ) {}
+
+  get isLagging(): boolean {
+    return this.waitingChanges > 0;
+  }
+
+  push(page: FeedPage): void {
+    if (page.changes.length === 0) {
+      if (!this.isLagging) this.position = page.position;
+      return;
+    }
+    this.pages.push(page);
+    this.waitingChanges += page.changes.length;
+    if (this.waitingChanges > waitingChangesMax) this.end();
+    else this.wake();
+  }
+
+  async take(signal: AbortSignal): Promise<FeedPage[] | undefined> {
+    signal.throwIfAborted();
+    if (!this.isOver && !this.isLagging) {
+      const woken = Promise.withResolvers<void>();
+      this.wake = woken.resolve;
+      await unlessAborted(woken.promise, signal);
+    }
+    if (this.failure !== undefined) throw this.failure;
+    if (this.isOver) return undefined;
+    const { pages } = this;
+    this.position = pages.at(-1)?.position ?? this.position;
+    this.empty();
+    return pages;
+  }
+
+  end(failure?: unknown): void {
+    this.isOver = true;
+    this.failure = failure;
+    this.empty();
+    this.wake();
+  }
+
+  [Symbol.dispose](): void {
+    this.end();
+  }
+
+  private empty(): void {
+    this.pages = [];
+    this.waitingChanges = 0;
+    this.onEmptied();
+  }
 }

@@ -4,8 +4,9 @@
  * It writes nothing before the stream has ended properly. It keeps no rows in memory except the errors of the first
  * invalid ones.
  */
+
+import { settlesWithin } from '../concurrency/abort.js';
 import { createPause } from '../concurrency/event-loop.js';
-import { settlesWithin } from '../concurrency/settles-within.js';
 import type { Database } from '../database/database.js';
 import { emailTakenText, Fault, invalid } from '../model/fault.js';
 import {

@@ -2,7 +2,7 @@
  * Answers a stream of requests for users in order, with several lookups in flight. The lookups of all streams share
  * statements. It stops reading requests while too many answers are unread.
  */
-
+import { unlessAborted } from '../concurrency/abort.js';
 import { createBatcher } from '../concurrency/batcher.js';
 import { createLimiter } from '../concurrency/limiter.js';
 import type { Database } from '../database/database.js';
@@ -84,7 +84,8 @@ export function createResolver({ database, statementsMax }: ResolverOptions): Re
           const hasRoom = answers.length < requestsAtOnceMax && usersAtOnce < usersAtOnceMax;
           if (!ended && hasRoom) reading ??= read();
           const [next] = answers;
-          const answered = await firstOf(next?.promise, reading, signal);
+          const pending = [next?.promise, reading].filter((promise) => promise !== undefined);
+          const answered = await unlessAborted(Promise.race(pending), signal);
           if (next === undefined || answered === undefined) continue;
           answers.shift();
           usersAtOnce -= next.usersMax;
@@ -129,27 +130,4 @@ function createLookups(
     find: async (keys, signal) =>
       keys.length === 0 ? [] : limiter.run('', () => batcher.submit(keys, signal), signal),
   };
-}
-
-/** Settles like `answer`, or resolves with undefined if `reading` ends first. Rejects with the reason if the signal aborts. */
-function firstOf<T>(
-  answer: Promise<T> | undefined,
-  reading: Promise<void> | undefined,
-  signal: AbortSignal,
-): Promise<T | undefined> {
-  return new Promise((resolve, reject) => {
-    // Promise.race with a long-lived promise for the signal would leak memory for every message of the stream.
-    const abort = () => reject(signal.reason);
-    if (signal.aborted) return abort();
-    signal.addEventListener('abort', abort, { once: true });
-    const end = (settle: () => void) => {
-      signal.removeEventListener('abort', abort);
-      settle();
-    };
-    answer?.then(
-      (value) => end(() => resolve(value)),
-      (error) => end(() => reject(error)),
-    );
-    reading?.then(() => end(() => resolve(undefined)));
-  });
 }

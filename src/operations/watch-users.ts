@@ -4,8 +4,8 @@
  * that the feed drops returns to the second step.
  */
 
+import { settlesWithin } from '../concurrency/abort.js';
 import type { Limiter } from '../concurrency/limiter.js';
-import { settlesWithin } from '../concurrency/settles-within.js';
 import type { Database } from '../database/database.js';
 import { Fault } from '../model/fault.js';
 import type { WatchUsersRequest } from '../model/requests.js';

@@ -64,7 +64,7 @@ export function createCallObserver(
   paths: ReadonlySet<string>,
   metrics?: Pick<Metrics, 'call'>,
 ): CallObserver {
-  const open = new Map<string, OpenCall>();
+  const open = new Map<string, ObservedCall>();
   const idPrefix = randomBytes(4).toString('hex');
   let callCount = 0;
   const requestIdFrom = (sent: unknown, key: string): string =>
@@ -78,110 +78,22 @@ export function createCallObserver(
   const intercept =
     (isForwarded: boolean): ServerInterceptor =>
     ({ path, responseStream }, call) => {
-      const startedMs = performance.now();
       limitReceivedBytes(call, path);
       const key = (callCount++).toString(36);
-      const method = path.slice(1);
-      // Read at the start, because a closed socket no longer has it.
-      const { remoteAddress, remotePort } = call.getConnectionInfo();
-      let peer = remoteAddress === undefined ? 'unknown' : `${remoteAddress}:${remotePort}`;
-      call.getPeer = () => peer;
-      const deadline = Number(call.getDeadline());
-      const deadlineMs = Number.isFinite(deadline) ? Math.max(0, deadline - Date.now()) : undefined;
-      const observed = {
-        method,
-        requestId: '',
-        deadlinePassed: () => Date.now() >= deadline - deadlineSlackMs,
-        reason: undefined as FaultReason | undefined,
-        end: ({ code, reason, message }: Fault) => {
-          observed.reason = reason;
-          // Messages still queued in the handler's stream would be written after the end and break the HTTP/2 stream.
-          call.sendMessage = (_message, sent) => sent();
-          call.sendStatus({ code: Status[code], details: message });
-        },
-      };
+      const observed = new ObservedCall(call, path, log, (line) => {
+        open.delete(key);
+        logCall(path, line);
+      });
       open.set(key, observed);
-
-      const finish = (code: Status, endedMs = performance.now()): void => {
-        if (!open.delete(key)) return;
-        const durationMs = endedMs - startedMs;
-        const { requestId, reason } = observed;
-        logCall(path, { method, status: Status[code], durationMs, peer, requestId, deadlineMs, reason });
-      };
-
-      // grpc-js also ends calls itself through this method, below all interceptors. If a later version does not,
-      // onCancel still ends the call here.
-      const sendStatus = call.sendStatus.bind(call);
-      call.sendStatus = (status) => {
-        if (!open.has(key)) {
-          sendStatus(status);
-          return;
-        }
-        const code: Status = status.code ?? Status.UNKNOWN;
-        const { requestId } = observed;
-        observed.reason ??= reasonOfCode(code);
-        let details = ownDetails(path, status.details ?? '');
-        const bug = code === Status.INTERNAL ? takeEncodingError() : undefined;
-        if (bug !== undefined) {
-          logBug(log, bug, observed);
-          details = bugText(requestId);
-        }
-        sendStatus(completeStatus(code, details, status.metadata, observed.reason, requestId));
-        if (!(code === Status.OK && isFlushing)) finish(code);
-      };
-
-      // For a unary response: the status is being sent, but the message has not been flushed.
-      let isFlushing = false;
-      if (!responseStream) {
-        // grpc-js sends the status after the message has been flushed, in packets of its own. Calling `sent` at once
-        // sends them together.
-        const sendMessage = call.sendMessage.bind(call);
-        call.sendMessage = (message, sent) => {
-          isFlushing = true;
-          sendMessage(message, () => {
-            isFlushing = false;
-            finish(Status.OK);
-          });
-          sent();
-        };
-      }
-
-      const start = call.start.bind(call);
-      call.start = (listener) => {
-        let received = false;
-        const ended = (): void => {
-          const passed = observed.deadlinePassed();
-          const endedMs = performance.now();
-          const end = () => {
-            if (!open.has(key)) return;
-            observed.reason ??= passed ? 'DEADLINE_PASSED' : 'CALL_CANCELLED';
-            finish(passed ? Status.DEADLINE_EXCEEDED : Status.CANCELLED, endedMs);
-          };
-          // grpc-js calls this both after everything was sent and after the client disconnected. Only in the second
-          // case the message is never flushed.
-          if (isFlushing) setTimeout(end, flushTimeoutMs).unref();
-          else end();
-        };
-        start({
-          onReceiveMetadata(sent) {
-            received = true;
-            observed.requestId = requestIdFrom(sent.get(requestIdKey)[0], key);
-            if (isForwarded) peer = String(sent.get(forwardedForKey)[0] ?? 'unknown');
-            // No later layer needs other metadata, and nice-grpc would convert it all.
-            const metadata = new Metadata();
-            metadata.set(callKey, key);
-            listener.onReceiveMetadata(metadata);
-          },
-          onReceiveMessage: (message) => listener.onReceiveMessage(message),
-          onReceiveHalfClose: () => listener.onReceiveHalfClose(),
-          onCancel() {
-            ended();
-            listener.onCancel();
-          },
-        });
-        // There are no events of a stream that closed before this.
-        if (!received) ended();
-      };
+      if (!responseStream) observed.finishWhenFlushed();
+      observed.onMetadata((sent) => {
+        observed.requestId = requestIdFrom(sent.get(requestIdKey)[0], key);
+        if (isForwarded) observed.peer = String(sent.get(forwardedForKey)[0] ?? 'unknown');
+        // No later layer needs other metadata, and nice-grpc would convert it all.
+        const metadata = new Metadata();
+        metadata.set(callKey, key);
+        return metadata;
+      });
       // Not wrapped in a ServerInterceptingCall, because its work for each event costs more than everything here.
       return call as ServerInterceptingCall;
     };
@@ -212,6 +124,130 @@ export function createCallObserver(
       for (const call of [...open.values()]) call.end(stopping);
     },
   };
+}
+
+type GrpcCall = Parameters<ServerInterceptor>[1];
+
+/** Replaces methods of grpc-js's call, to see how it starts and ends. */
+class ObservedCall implements OpenCall {
+  readonly method: string;
+  requestId = '';
+  reason: FaultReason | undefined;
+  peer: string;
+  private readonly startedMs = performance.now();
+  private readonly deadline: number;
+  private readonly deadlineMs: number | undefined;
+  private isOpen = true;
+  /** For a unary response: the status is being sent, but the message has not been flushed. */
+  private isFlushing = false;
+
+  constructor(
+    private readonly call: GrpcCall,
+    private readonly path: string,
+    private readonly log: Log,
+    private readonly onFinish: (line: CallLine) => void,
+  ) {
+    this.method = path.slice(1);
+    // Read at the start, because a closed socket no longer has it.
+    const { remoteAddress, remotePort } = call.getConnectionInfo();
+    this.peer = remoteAddress === undefined ? 'unknown' : `${remoteAddress}:${remotePort}`;
+    call.getPeer = () => this.peer;
+    this.deadline = Number(call.getDeadline());
+    this.deadlineMs = Number.isFinite(this.deadline) ? Math.max(0, this.deadline - Date.now()) : undefined;
+    this.observeStatus();
+  }
+
+  deadlinePassed(): boolean {
+    return Date.now() >= this.deadline - deadlineSlackMs;
+  }
+
+  end({ code, reason, message }: Fault): void {
+    this.reason = reason;
+    // Messages still queued in the handler's stream would be written after the end and break the HTTP/2 stream.
+    this.call.sendMessage = (_message, sent) => sent();
+    this.call.sendStatus({ code: Status[code], details: message });
+  }
+
+  /** For a unary response. */
+  finishWhenFlushed(): void {
+    // grpc-js sends the status after the message has been flushed, in packets of its own. Calling `sent` at once sends
+    // them together.
+    const sendMessage = this.call.sendMessage.bind(this.call);
+    this.call.sendMessage = (message, sent) => {
+      this.isFlushing = true;
+      sendMessage(message, () => {
+        this.isFlushing = false;
+        this.finish(Status.OK);
+      });
+      sent();
+    };
+  }
+
+  /** `convert` receives the client's metadata and returns the metadata for the later layers. */
+  onMetadata(convert: (sent: GrpcMetadata) => GrpcMetadata): void {
+    const start = this.call.start.bind(this.call);
+    this.call.start = (listener) => {
+      let received = false;
+      start({
+        onReceiveMetadata(sent) {
+          received = true;
+          listener.onReceiveMetadata(convert(sent));
+        },
+        onReceiveMessage: (message) => listener.onReceiveMessage(message),
+        onReceiveHalfClose: () => listener.onReceiveHalfClose(),
+        onCancel: () => {
+          this.ended();
+          listener.onCancel();
+        },
+      });
+      // There are no events of a stream that closed before this.
+      if (!received) this.ended();
+    };
+  }
+
+  private observeStatus(): void {
+    // grpc-js also ends calls itself through this method, below all interceptors. If a later version does not,
+    // onCancel still ends the call here.
+    const sendStatus = this.call.sendStatus.bind(this.call);
+    this.call.sendStatus = (status) => {
+      if (!this.isOpen) {
+        sendStatus(status);
+        return;
+      }
+      const code: Status = status.code ?? Status.UNKNOWN;
+      this.reason ??= reasonOfCode(code);
+      let details = ownDetails(this.path, status.details ?? '');
+      const bug = code === Status.INTERNAL ? takeEncodingError() : undefined;
+      if (bug !== undefined) {
+        logBug(this.log, bug, this);
+        details = bugText(this.requestId);
+      }
+      sendStatus(completeStatus(code, details, status.metadata, this.reason, this.requestId));
+      if (!(code === Status.OK && this.isFlushing)) this.finish(code);
+    };
+  }
+
+  /** grpc-js reports an end both after everything was sent and after the client disconnected. */
+  private ended(): void {
+    const passed = this.deadlinePassed();
+    const endedMs = performance.now();
+    const end = () => {
+      if (!this.isOpen) return;
+      this.reason ??= passed ? 'DEADLINE_PASSED' : 'CALL_CANCELLED';
+      this.finish(passed ? Status.DEADLINE_EXCEEDED : Status.CANCELLED, endedMs);
+    };
+    // After a disconnect, the message is never flushed.
+    if (this.isFlushing) setTimeout(end, flushTimeoutMs).unref();
+    else end();
+  }
+
+  private finish(code: Status, endedMs = performance.now()): void {
+    if (!this.isOpen) return;
+    this.isOpen = false;
+    const { method, peer, requestId, deadlineMs, reason } = this;
+    const durationMs = endedMs - this.startedMs;
+    this.onFinish({ method, status: Status[code], durationMs, peer, requestId, deadlineMs, reason });
+  }
 }
 
 /** The text that the client receives if a call failed with a bug. */

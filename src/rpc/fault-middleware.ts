@@ -5,6 +5,7 @@
  * rest.
  */
 import { type CallContext, ServerError, type ServerMiddleware, Status } from 'nice-grpc';
+import { unlessAborted } from '../concurrency/abort.js';
 import { Fault, type FaultReason, serverStopping } from '../model/fault.js';
 import type { Log } from '../telemetry/log.js';
 import { bugText, type CallObserver, logBug, type OpenCall } from './call-observer.js';
@@ -105,7 +106,8 @@ async function* untilAborted<T>(messages: AsyncGenerator<T>, signal: AbortSignal
   let ended = false;
   try {
     while (true) {
-      const result = await nextUnlessAborted(messages, signal);
+      signal.throwIfAborted();
+      const result = await unlessAborted(messages.next(), signal);
       if (result.done) {
         ended = true;
         return;
@@ -115,22 +117,6 @@ async function* untilAborted<T>(messages: AsyncGenerator<T>, signal: AbortSignal
   } finally {
     if (!ended) messages.return(undefined).catch(() => {});
   }
-}
-
-// Promise.race with one promise for the signal would leak memory for every message.
-function nextUnlessAborted<T>(messages: AsyncGenerator<T>, signal: AbortSignal): Promise<IteratorResult<T>> {
-  return new Promise((resolve, reject) => {
-    const abort = (): void => reject(signal.reason);
-    if (signal.aborted) {
-      abort();
-      return;
-    }
-    signal.addEventListener('abort', abort, { once: true });
-    messages
-      .next()
-      .then(resolve, reject)
-      .finally(() => signal.removeEventListener('abort', abort));
-  });
 }
 
 /**

@@ -10,7 +10,7 @@ import { ServerCredentials, type ServerInterceptor, setLogger } from '@grpc/grpc
 import { createServer } from 'nice-grpc';
 import { ProfileServiceDefinition } from '../../generated/profileservice/profile.js';
 import { UserServiceDefinition } from '../../generated/users/v1/user_service.js';
-import { settlesWithin } from '../concurrency/settles-within.js';
+import { settlesWithin } from '../concurrency/abort.js';
 import { serverStopping } from '../model/fault.js';
 import { messageBytesMax } from '../model/user.js';
 import type { Address } from '../net/address.js';
@@ -18,9 +18,9 @@ import { sessionMegabytesMax } from '../net/connections.js';
 import type { Directory } from '../operations/directory.js';
 import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
-import { createCallObserver } from './call-observer.js';
+import { type CallObserver, createCallObserver } from './call-observer.js';
 import { createFaultMiddleware } from './fault-middleware.js';
-import { createHealth, healthServiceDefinition, healthServiceName } from './health-service.js';
+import { createHealth, type Health, healthServiceDefinition, healthServiceName } from './health-service.js';
 import { createInnerListener } from './inner-listener.js';
 import { type Listener, listen } from './listen.js';
 import { createProfileService, profileServiceDefinition } from './profile-service.js';
@@ -53,6 +53,12 @@ export interface RpcServerOptions {
   readonly descriptors: Uint8Array;
 }
 
+interface CloseOptions {
+  readonly delayMs: number;
+  readonly timeoutMs: number;
+  onDelayed?(): Promise<void>;
+}
+
 export interface RpcServer {
   readonly port: number;
   /** As in `127.0.0.1:50051`. */
@@ -69,7 +75,7 @@ export interface RpcServer {
    * responses with UNAVAILABLE (SERVER_STOPPING), and lets other calls finish for up to `timeoutMs` before it ends
    * them.
    */
-  close(options: { delayMs: number; timeoutMs: number; onDelayed?: () => Promise<void> }): Promise<void>;
+  close(options: CloseOptions): Promise<void>;
   /** Ends everything at once. */
   kill(): void;
 }
@@ -140,29 +146,6 @@ export async function startServer({
   for (const { http2Server } of listeners) http2Server?.on('stream', calls.streamOpened);
   const killed = new AbortController();
 
-  async function close(delayMs: number, timeoutMs: number, onDelayed?: () => Promise<void>): Promise<void> {
-    health.setServing(false);
-    await pause(delayMs, killed.signal);
-    await onDelayed?.();
-    for (const listener of listeners) listener.refuse();
-    stopping.abort();
-    await settlesWithin(Promise.all(listeners.map(allConnectionsClosed)), drainTimeoutMs, killed.signal).catch(
-      () => {},
-    );
-    const finished = Promise.all(listeners.map(({ server }) => server.shutdown()));
-    // A connection without a single byte, such as a prober's, has no HTTP/2 session that shutdown() could close.
-    for (const { sockets } of listeners) {
-      for (const socket of sockets) if (socket.bytesRead === 0) socket.destroy();
-    }
-    const timeout = new AbortController();
-    const timedOut = pause(timeoutMs, AbortSignal.any([killed.signal, timeout.signal]));
-    await Promise.race([finished, timedOut]);
-    timeout.abort();
-    calls.endAll();
-    await Promise.race([finished, sleep(flushTimeoutMs, undefined, { ref: false })]);
-    destroy(listeners);
-  }
-
   return {
     port: outer[0]?.port ?? 0,
     addresses: outer.map(({ address }) => address),
@@ -173,8 +156,8 @@ export async function startServer({
     setServing(serving) {
       if (closing === undefined) health.setServing(serving);
     },
-    close: ({ delayMs, timeoutMs, onDelayed }) => {
-      closing ??= close(delayMs, timeoutMs, onDelayed);
+    close(options) {
+      closing ??= closeServer({ health, calls, listeners, stopping, killed: killed.signal }, options);
       return closing;
     },
     kill() {
@@ -185,6 +168,37 @@ export async function startServer({
       destroy(listeners);
     },
   };
+}
+
+interface ServerParts {
+  readonly health: Health;
+  readonly calls: CallObserver;
+  readonly listeners: readonly Listener[];
+  /** Ends streams of responses. */
+  readonly stopping: AbortController;
+  readonly killed: AbortSignal;
+}
+
+async function closeServer(
+  { health, calls, listeners, stopping, killed }: ServerParts,
+  { delayMs, timeoutMs, onDelayed }: CloseOptions,
+): Promise<void> {
+  health.setServing(false);
+  await sleep(delayMs, undefined, { signal: killed }).catch(() => {});
+  await onDelayed?.();
+  for (const listener of listeners) listener.refuse();
+  stopping.abort();
+  const drained = Promise.all(listeners.map(allConnectionsClosed));
+  await settlesWithin(drained, drainTimeoutMs, killed).catch(() => {});
+  const finished = Promise.all(listeners.map(({ server }) => server.shutdown()));
+  // A connection without a single byte, such as a prober's, has no HTTP/2 session that shutdown() could close.
+  for (const { sockets } of listeners) {
+    for (const socket of sockets) if (socket.bytesRead === 0) socket.destroy();
+  }
+  await settlesWithin(finished, timeoutMs, killed).catch(() => {});
+  calls.endAll();
+  await settlesWithin(finished, flushTimeoutMs);
+  destroy(listeners);
 }
 
 /** grpc-js's forceShutdown closes connections only if channelz is on. */
@@ -198,11 +212,6 @@ function destroy(listeners: readonly Listener[]): void {
 /** Resolves after all current connections have closed. */
 async function allConnectionsClosed({ sockets }: Listener): Promise<void> {
   await Promise.all([...sockets].map((socket) => once(socket, 'close')));
-}
-
-/** Ends early and without an error if the signal aborts. */
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  await sleep(ms, undefined, { signal }).catch(() => {});
 }
 
 function credentialsOf(tls: RpcServerOptions['tls']): ServerCredentials {

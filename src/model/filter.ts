@@ -6,27 +6,13 @@
  * data. `true`, `false` and an attribute are conditions by themselves. The attribute must then be `true`.
  */
 import { parse } from '@bufbuild/cel';
-import { type Fault, invalid } from './fault.js';
-import { attributesLevelsMax, hasAtMost, uuidForm } from './user.js';
+import { type FilterField, filterFields } from '../fields.js';
+import { characterAt, compactText, invalidFilter } from './filter-text.js';
+import { hasAtMost } from './text.js';
+import { attributesLevelsMax, uuidForm } from './user.js';
 
 /** Unicode code points. */
 export const filterCharactersMax = 2048;
-/** Nested parentheses and brackets, or consecutive signs of negation. Chains of && and || do not count. */
-export const filterLevelsMax = 32;
-
-/** The fields that a filter may name, except attributes, and the types that they are compared as. */
-export const filterFields = {
-  id: 'id',
-  first_name: 'text',
-  last_name: 'text',
-  display_name: 'text',
-  email: 'email',
-  profile_image_url: 'text',
-  create_time: 'timestamp',
-  update_time: 'timestamp',
-} as const;
-
-export type FilterField = keyof typeof filterFields;
 
 export type Column = { readonly kind: 'column'; readonly name: FilterField };
 /** A path of at least one key, and of at most as many keys as attributes have levels. */
@@ -84,7 +70,7 @@ class Refusal extends Error {
 
 /** Returns undefined for a blank filter, which matches all users. Throws INVALID_FILTER. */
 export function parseFilter(text: string): Filter | undefined {
-  if (!hasAtMost(text, filterCharactersMax)) throw fault(`must have at most ${filterCharactersMax} characters`);
+  if (!hasAtMost(text, filterCharactersMax)) throw invalidFilter(`must have at most ${filterCharactersMax} characters`);
   const compact = compactText(text);
   if (compact.text.trim() === '') return undefined;
   const where = (offset: number) => characterAt(text, compact.origins[offset] ?? text.length);
@@ -94,23 +80,15 @@ export function parseFilter(text: string): Filter | undefined {
     parsed = parse(compact.text);
   } catch (error) {
     const offset = syntaxErrorOffset(error);
-    throw fault(`must be a CEL expression${offset === undefined ? '' : `; the error is ${where(offset)}`}`);
+    throw invalidFilter(`must be a CEL expression${offset === undefined ? '' : `; the error is ${where(offset)}`}`);
   }
   try {
     return parseCondition(parsed.expr);
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
     const offset = parsed.sourceInfo?.positions[String(error.expr.id)];
-    throw fault(offset === undefined ? error.message : `${error.message} (${where(offset)})`);
+    throw invalidFilter(offset === undefined ? error.message : `${error.message} (${where(offset)})`);
   }
-}
-
-function characterAt(text: string, index: number): string {
-  return `at character ${[...text.slice(0, index)].length + 1}`;
-}
-
-function fault(description: string): Fault {
-  return invalid([{ field: 'filter', description }], 'INVALID_FILTER');
 }
 
 function syntaxErrorOffset(error: unknown): number | undefined {
@@ -118,54 +96,6 @@ function syntaxErrorOffset(error: unknown): number | undefined {
   if (!(error instanceof Error) || !('location' in error)) return undefined;
   const location = error.location as { readonly start?: { readonly offset?: unknown } } | undefined;
   return typeof location?.start?.offset === 'number' ? location.start.offset : undefined;
-}
-
-// Strings must end here in the same place as in the parser. Otherwise the levels would be wrong.
-const tokenForm = new RegExp(
-  [
-    String.raw`[rR](?:"""[^]*?"""|'''[^]*?'''|"[^"\r\n]*"|'[^'\r\n]*')`,
-    String.raw`"""(?:[^\\]|\\[^])*?"""|'''(?:[^\\]|\\[^])*?'''`,
-    String.raw`"(?:[^"\\\r\n]|\\[^])*"|'(?:[^'\\\r\n]|\\[^])*'`,
-    String.raw`(?<blank>(?:[\t\n\f\r ]|//[^\r\n]*)+)`,
-    String.raw`(?<open>[([{])|(?<close>[)\]}])|(?<not>!+(?!=))|[^]`,
-  ].join('|'),
-  'g',
-);
-
-// A backslash with one of CEL's escapes, or alone. The parser would accept a lone backslash as a character.
-const escapeForm = /\\(?:[abfnrtv\\?"'`]|[xX][\da-fA-F]{2}|u[\da-fA-F]{4}|U[\da-fA-F]{8}|[0-3][0-7]{2})?/g;
-
-function validateEscapes(text: string, { 0: token, index }: RegExpMatchArray): void {
-  if (!/^["']./.test(token)) return;
-  for (const match of token.matchAll(escapeForm)) {
-    if (match[0] !== '\\') continue;
-    const where = characterAt(text, (index ?? 0) + match.index);
-    throw fault(`must not have an invalid escape in a string; write \\\\ for a backslash (${where})`);
-  }
-}
-
-/**
- * Replaces every run of blanks and comments by one blank, and limits the levels. `origins` has the original index of
- * each UTF-16 unit.
- *
- * The parser needs this: its time is quadratic in the length of a run of blanks, and its recursion has no limit.
- */
-function compactText(text: string): { readonly text: string; readonly origins: readonly number[] } {
-  let compact = '';
-  const origins: number[] = [];
-  let levels = 0;
-  for (const match of text.matchAll(tokenForm)) {
-    const [token] = match;
-    validateEscapes(text, match);
-    if (match.groups?.open !== undefined) levels++;
-    if (match.groups?.close !== undefined) levels--;
-    if (levels + (match.groups?.not?.length ?? 0) > filterLevelsMax)
-      throw fault(`must have at most ${filterLevelsMax} levels`);
-    const kept = match.groups?.blank === undefined ? token : ' ';
-    for (let unit = 0; unit < kept.length; unit++) origins.push(match.index + unit);
-    compact += kept;
-  }
-  return { text: compact, origins };
 }
 
 const flipped: Readonly<Record<Comparison, Comparison>> = {

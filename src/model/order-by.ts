@@ -1,8 +1,6 @@
 /** The order of a list. The set of fields is closed, so no text from a request becomes part of a statement. */
+import { type OrderField, orderFields } from '../fields.js';
 import { invalid } from './fault.js';
-
-export const orderFields = ['create_time', 'update_time', 'first_name', 'last_name', 'email'] as const;
-export type OrderField = (typeof orderFields)[number];
 
 export interface OrderTerm {
   readonly field: OrderField;

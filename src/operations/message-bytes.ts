@@ -1,19 +1,16 @@
 /** Estimates the size of messages with users without encoding them. */
+import { textFields } from '../fields.js';
 import { messageBytesMax, type User } from '../model/user.js';
 
 /** The maximum size of the users in one message. The rest, mainly a token, is small. */
 export const usersBytesMax = messageBytesMax - 64 * 1024;
 
 /** An upper bound of an encoded user's size. `attributesBytes` is the size of the attributes as Postgres' JSON text. */
-export function userBytesMax(
-  { id, firstName, lastName, email, profileImageUrl, createTime, updateTime, version, attributes, ...others }: User,
-  attributesBytes: number,
-): number {
-  // A new field is a type error here until it is counted.
-  others satisfies Record<string, never>;
+export function userBytesMax(user: User, attributesBytes: number): number {
   // UTF-8 needs at most 3 bytes for a UTF-16 unit, and the message contains names twice. An id, two times, an etag, tags
   // and lengths take less than 200 bytes. Lists of one-digit numbers grow most: from 3 bytes in JSON ("1, ") to 11 bytes.
-  const units = 2 * (firstName.length + lastName.length) + email.length + profileImageUrl.length;
+  let units = user.firstName.length + user.lastName.length;
+  for (const { name } of textFields) units += user[name].length;
   return 200 + 3 * units + 4 * attributesBytes;
 }
 

@@ -1,5 +1,6 @@
 /** Combines a request id with a digest of the request, to distinguish a repeated call from a different call with the same id. */
 import { createHmac, createSecretKey, hkdfSync } from 'node:crypto';
+import { textFields } from '../fields.js';
 import type { JsonValue, UserFields } from '../model/user.js';
 import type { RequestKey } from '../store/request-ids.js';
 
@@ -13,10 +14,10 @@ export function createRequestKeys(secret: Buffer): RequestKeys {
   return {
     keyOf(requestId, users) {
       const hmac = createHmac('sha256', key);
-      for (const { firstName, lastName, email, profileImageUrl, attributes, ...others } of users) {
-        // A new field is a type error here until it is part of the digest.
-        others satisfies Record<string, never>;
-        hmac.update(JSON.stringify([firstName, lastName, email, profileImageUrl, inOrder(attributes)]));
+      for (const user of users) {
+        // Without empty texts, so that the digest of a repeated call is the same after an upgrade that adds a field.
+        const texts = textFields.flatMap(({ path, name }) => (user[name] === '' ? [] : [[path, user[name]]]));
+        hmac.update(JSON.stringify([texts, inOrder(user.attributes)]));
       }
       return { id: requestId, digest: hmac.digest() };
     },

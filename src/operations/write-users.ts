@@ -3,12 +3,8 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { createLimiter, type Limiter } from '../concurrency/limiter.js';
 import type { Database } from '../database/database.js';
 import { userNotFound } from '../model/fault.js';
-import type {
-  BatchCreateUsersRequest,
-  CreateUserRequest,
-  DeleteUserRequest,
-  UpdateUserRequest,
-} from '../model/requests.js';
+import type { BatchCreateUsersRequest, CreateUserRequest, DeleteUserRequest } from '../model/requests.js';
+import type { UpdateUserRequest } from '../model/update-request.js';
 import type { User } from '../model/user.js';
 import { type DeletionOutcome, deleteUsers, type UserDeletion } from '../store/delete-users.js';
 import { insertAllUsers } from '../store/insert-all-users.js';

@@ -4,6 +4,7 @@
  *
  * Fields that a request cannot set, such as `create_time`, are not listed, so the reader skips them.
  */
+import { emptyTexts, type TextName, textFields } from '../fields.js';
 import type { Violation } from '../model/fault.js';
 import {
   attributes,
@@ -18,29 +19,14 @@ import {
   texts,
   users,
 } from './message-reader.js';
+import { userTextNumbers } from './user-codec.js';
 
-export interface UserToCreate {
-  firstName: string;
-  lastName: string;
-  email: string;
-  profileImageUrl: string;
+export interface UserToCreate extends Record<TextName, string> {
   attributes: ReadObject | undefined;
 }
 
-const noFields: Readonly<UserToCreate> = {
-  firstName: '',
-  lastName: '',
-  email: '',
-  profileImageUrl: '',
-  attributes: undefined,
-};
-const writableFields = [
-  text(2, 'firstName'),
-  text(3, 'lastName'),
-  text(4, 'email'),
-  text(5, 'profileImageUrl'),
-  attributes(6),
-] as const;
+const noFields: Readonly<UserToCreate> = { ...emptyTexts, attributes: undefined };
+const writableFields = [...textFields.map(({ name }) => text(userTextNumbers[name], name)), attributes(6)];
 
 const userToCreate = shape((): UserToCreate => ({ ...noFields }), ...writableFields);
 

@@ -4,6 +4,7 @@
  */
 import { UserChange_Type } from '../../generated/users/v1/user.js';
 import { createPause } from '../concurrency/event-loop.js';
+import type { TextName } from '../fields.js';
 import { Fault } from '../model/fault.js';
 import { displayName, etagOf, type JsonObject, type JsonValue, messageBytesMax, type User } from '../model/user.js';
 import type { ExportedUsers } from '../operations/export-users.js';
@@ -85,6 +86,14 @@ export async function encodeUsers(field: number, users: readonly (User | undefin
   }
   return Buffer.concat(parts);
 }
+
+/** The field numbers of the texts that clients write. putUser has them as constants, because a loop takes 5 % longer. */
+export const userTextNumbers: Readonly<Record<TextName, number>> = {
+  firstName: 2,
+  lastName: 3,
+  email: 4,
+  profileImageUrl: 5,
+};
 
 // Most users have more than 127 bytes.
 const userBytesGuess = 200;

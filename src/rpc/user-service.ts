@@ -1,4 +1,5 @@
 /** The handlers of users.v1.UserService. They parse requests and call the directory. The middleware handles faults. */
+
 import { setImmediate as yieldToEventLoop } from 'node:timers/promises';
 import type { ServiceImplementation } from 'nice-grpc';
 import { UserServiceDefinition } from '../../generated/users/v1/user_service.js';
@@ -14,9 +15,9 @@ import {
   parseGetUserByEmail,
   parseListUsers,
   parseResolveUsers,
-  parseUpdateUser,
   parseWatchUsers,
 } from '../model/requests.js';
+import { parseUpdateUser } from '../model/update-request.js';
 import { displayName, messageBytesMax, type UserFields } from '../model/user.js';
 import type { Directory } from '../operations/directory.js';
 import { userRequests } from './request-shapes.js';

@@ -4,17 +4,8 @@
  * Only the filter's shape becomes SQL text: constants and keys go through `bind`. The SQL never raises an error, for
  * any attributes.
  */
-import {
-  type Attribute,
-  type Column,
-  type Comparison,
-  type Constant,
-  type Filter,
-  type FilterField,
-  filterFields,
-  type Operand,
-  type TextMatch,
-} from '../model/filter.js';
+import { type FilterField, filterFields } from '../fields.js';
+import type { Attribute, Column, Comparison, Constant, Filter, Operand, TextMatch } from '../model/filter.js';
 import { uuidForm } from '../model/user.js';
 
 /** Binds a value and returns its placeholder, which may occur in the SQL more than once. */

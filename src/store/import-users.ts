@@ -3,7 +3,8 @@
  *
  * Only `merge` writes users, in one transaction.
  */
-import type { Database, Row } from '../database/database.js';
+import type { Row } from '../database/columns.js';
+import type { Database } from '../database/database.js';
 import { isConnectionLost, isEmailTaken, lostRace } from '../database/errors.js';
 import { Fault } from '../model/fault.js';
 import type { OnConflict } from '../model/import-request.js';

@@ -3,11 +3,12 @@
  *
  * The SQL consists of closed lists of expressions. Values from callers are always parameters.
  */
-import { attributesText, type Column, decodeUser, userColumns, userColumnsOf } from '../database/columns.js';
-import type { Database, Row, Statement } from '../database/database.js';
+import { attributesText, type Column, decodeUser, type Row, userColumns, userColumnsOf } from '../database/columns.js';
+import type { Database, Statement } from '../database/database.js';
 import { UserRow } from '../database/entities/user-row.js';
+import type { OrderField } from '../fields.js';
 import type { Filter } from '../model/filter.js';
-import type { OrderField, OrderTerm } from '../model/order-by.js';
+import type { OrderTerm } from '../model/order-by.js';
 import type { PagePosition } from '../model/page-token.js';
 import type { User } from '../model/user.js';
 import { type Bind, createBinder, filterSql, whereOf } from './filter-sql.js';

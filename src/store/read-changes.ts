@@ -8,8 +8,8 @@
  * explains it.
  */
 import { createPause } from '../concurrency/event-loop.js';
-import { attributesText, decodeUser, userColumnsOf } from '../database/columns.js';
-import type { Database, Row, Statement } from '../database/database.js';
+import { attributesText, decodeUser, type Row, userColumnsOf } from '../database/columns.js';
+import type { Database, Statement } from '../database/database.js';
 import { Fault } from '../model/fault.js';
 import type { User } from '../model/user.js';
 import { snapshotOf, type WatchPosition } from '../model/watch-token.js';

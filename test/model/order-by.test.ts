@@ -1,8 +1,10 @@
 /** Tests the orders that a list may have. */
+
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { orderFields } from '../../src/fields.js';
 import { Fault } from '../../src/model/fault.js';
-import { orderFields, parseOrderBy } from '../../src/model/order-by.js';
+import { parseOrderBy } from '../../src/model/order-by.js';
 
 describe('parseOrderBy', () => {
   it.each(['', ' ', '\t '])('reads %j as the order of creation', (text) => {
@@ -58,7 +60,7 @@ describe('parseOrderBy', () => {
       reason: 'INVALID_ORDER_BY',
       code: 'INVALID_ARGUMENT',
       violations: [
-        { field: 'order_by', description: expect.stringContaining('must be a comma-separated list of create_time') },
+        { field: 'order_by', description: expect.stringContaining('must be a comma-separated list of first_name') },
       ],
     });
   });

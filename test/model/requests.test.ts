@@ -1,4 +1,5 @@
 /** Tests the requests of each method and the paths of their violations. test/model/user.test.ts tests the fields. */
+
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Fault } from '../../src/model/fault.js';
@@ -13,10 +14,9 @@ import {
   parseGetUserByEmail,
   parseListUsers,
   parseResolveUsers,
-  parseUpdateUser,
   parseWatchUsers,
-  patchAttributes,
 } from '../../src/model/requests.js';
+import { parseUpdateUser, patchAttributes } from '../../src/model/update-request.js';
 import type { JsonObject } from '../../src/model/user.js';
 
 const id = '0190a5b0-1234-7abc-8def-0123456789ab';

@@ -1,23 +1,22 @@
 /** Tests the limits of each field of a user. test/model/requests.test.ts tests the paths of violations. */
+
 import { domainToASCII } from 'node:url';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { validateEmail, validateLegacyEmail } from '../../src/model/email.js';
 import { Fault } from '../../src/model/fault.js';
+import { hasAtMost } from '../../src/model/text.js';
 import {
   attributesSchema,
   displayName,
   etagOf,
-  firstNameSchema,
-  hasAtMost,
-  lastNameSchema,
   parseWith,
-  profileImageUrlSchema,
+  textSchemas,
   validateAttributes,
-  validateEmail,
-  validateLegacyEmail,
   versionOf,
 } from '../../src/model/user.js';
 
+const { firstName: firstNameSchema, lastName: lastNameSchema, profileImageUrl: profileImageUrlSchema } = textSchemas;
 const astral = '𝔸';
 
 /** The violation of a value, or undefined if it is valid. */

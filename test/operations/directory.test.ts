@@ -2,12 +2,14 @@
  * The directory on a real database: each call gets its own correct answer, alone, with many others and next to another
  * process.
  */
+
 import { randomBytes, randomUUID } from 'node:crypto';
 import { v7 as uuidv7 } from 'uuid';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Database, openDatabase } from '../../src/database/database.js';
 import { Fault } from '../../src/model/fault.js';
-import { parseDeleteUser, parseListUsers, parseUpdateUser } from '../../src/model/requests.js';
+import { parseDeleteUser, parseListUsers } from '../../src/model/requests.js';
+import { parseUpdateUser } from '../../src/model/update-request.js';
 import { etagOf, type JsonObject, type User, type UserFields } from '../../src/model/user.js';
 import { createDirectory, type Directory } from '../../src/operations/directory.js';
 import { readIdentity } from '../../src/store/identity.js';

@@ -1,9 +1,11 @@
 /** An update that depends on the current user must succeed despite concurrent updates. */
+
 import { v7 as uuidv7 } from 'uuid';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Database, openDatabase } from '../../src/database/database.js';
 import { emailTaken, etagMismatch, Fault, userNotFound } from '../../src/model/fault.js';
-import { parseUpdateUser, type UpdateUserRequest } from '../../src/model/requests.js';
+import { parseUpdateUser, type UpdateUserRequest } from '../../src/model/update-request.js';
+
 import { etagOf, type JsonObject, type User, type UserFields } from '../../src/model/user.js';
 import { orThrow } from '../../src/operations/refusals.js';
 import { type UpdateUserSteps, updateUser } from '../../src/operations/update-user.js';

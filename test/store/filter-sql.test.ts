@@ -1,8 +1,10 @@
 /** Which users filters match in a real Postgres, compared with a naive implementation of the contract. */
+
 import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { filterFields } from '../../src/fields.js';
 import { Fault } from '../../src/model/fault.js';
-import { type Constant, type Filter, filterFields, type Operand, parseFilter } from '../../src/model/filter.js';
+import { type Constant, type Filter, type Operand, parseFilter } from '../../src/model/filter.js';
 import type { JsonObject, JsonValue } from '../../src/model/user.js';
 import { filterSql } from '../../src/store/filter-sql.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';

@@ -2,6 +2,7 @@
  * Pages in every order: each user once despite concurrent writes, split to fit into messages, and cancelled with the
  * call.
  */
+
 import { randomBytes } from 'node:crypto';
 import fc from 'fast-check';
 import pg from 'pg';
@@ -9,8 +10,9 @@ import { v7 as uuidv7 } from 'uuid';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { ListUsersResponse } from '../../generated/users/v1/user_service.js';
 import { type Database, openDatabase } from '../../src/database/database.js';
+import { orderFields } from '../../src/fields.js';
 import { Fault } from '../../src/model/fault.js';
-import { orderFields } from '../../src/model/order-by.js';
+
 import { createPageTokens } from '../../src/model/page-token.js';
 import { parseListUsers } from '../../src/model/requests.js';
 import { displayName, type JsonObject, type JsonValue, type User, type UserFields } from '../../src/model/user.js';

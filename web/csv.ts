@@ -11,7 +11,6 @@ import {
   exportColumns,
   type Row,
   type RowProblem,
-  writableFields,
 } from '../src/user-files/columns.js';
 import {
   type CsvRecord,
@@ -123,9 +122,6 @@ export async function* readRecords({ text, delimiter, line: firstLine }: CsvText
   if (records.length > 0) yield records;
   if (problem !== undefined) throw problem;
 }
-
-/** The fields that a column can have, except attributes.KEY. */
-export const fieldNames: readonly string[] = Object.keys(writableFields);
 
 /** Says why a file with these columns cannot be imported. Returns undefined if it can. */
 export function refuseColumns(columns: readonly Column[]): string | undefined {

@@ -3,10 +3,11 @@
  * the directory and why.
  */
 import { useEffect, useId, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { writablePaths } from '../src/fields.js';
 import { delimiterNames, openCsv } from '../src/user-files/csv-rules.js';
 import { UnreadableFile, WrongEncoding } from '../src/user-files/file-text.js';
 import { type Column, matchHeader } from '../src/user-files/header.js';
-import { fieldNames, readRecords, readText, refuseColumns } from './csv.js';
+import { readRecords, readText, refuseColumns } from './csv.js';
 import { Dialog } from './dialog.js';
 import type { Directory } from './directory.js';
 import { encodings, labelOfEncoding } from './encodings.js';
@@ -276,9 +277,9 @@ function Chooser({ problem, onChoose }: ChooserProps) {
           }}
         />
         <p class="hint" id={`${id}-hint`}>
-          Choose a file or drop it here. Its first line names the columns: first_name, last_name, email,
-          profile_image_url, attributes (a JSON object) and attributes.KEY for one attribute. Common names such as
-          Surname or E-Mail Address are recognized. You can check and change the columns before the import.
+          Choose a file or drop it here. Its first line names the columns: {writablePaths.join(', ')} (a JSON object)
+          and attributes.KEY for one attribute. Common names such as Surname or E-Mail Address are recognized. You can
+          check and change the columns before the import.
         </p>
       </div>
     </>
@@ -411,7 +412,7 @@ function ColumnSelect({ column, onChange }: { column: Column; onChange(field: st
       onChange={(event) => onChange(event.currentTarget.value)}
     >
       <option value="">Ignore</option>
-      {fieldNames.map((field) => (
+      {writablePaths.map((field) => (
         <option key={field} value={field}>
           {field === 'attributes' ? 'Attributes, as JSON' : labelOf(field)}
         </option>

@@ -1,5 +1,6 @@
 /** The query of the list: search words, a filter and an order. */
 import type { User } from '../generated/users/v1/user.js';
+import { textFields } from '../src/fields.js';
 
 export interface ListQuery {
   readonly query: string;
@@ -19,7 +20,8 @@ export function selectsAll({ query, filter }: Omit<ListQuery, 'orderBy'>): boole
 
 /** Like the server's `query`: each word must occur in one of the fields, in any case. */
 export function hasWords(user: User, words: string): boolean {
-  const text = `${user.firstName}\n${user.lastName}\n${user.email}`.normalize('NFC').toLowerCase();
+  const texts = textFields.filter((field) => 'isSearched' in field).map(({ name }) => user[name]);
+  const text = texts.join('\n').normalize('NFC').toLowerCase();
   return words
     .normalize('NFC')
     .toLowerCase()

@@ -3,7 +3,9 @@
  *
  * Not in the query string: a search is personal data, and browsers send a query string to the server and its proxies.
  */
+
 import { useCallback, useEffect, useState } from 'preact/hooks';
+import { orderFields } from '../src/fields.js';
 import type { ListQuery } from './list-query.js';
 
 export interface Route {
@@ -24,7 +26,7 @@ const names = { view: 'view', query: 'query', filter: 'filter', orderBy: 'order_
 
 const dialogs = ['import', 'export'] as const;
 
-const orderForm = /^(?:create_time|update_time|first_name|last_name|email)(?: desc)?$/;
+const orderForm = new RegExp(`^(?:${orderFields.join('|')})(?: desc)?$`);
 
 /** Never fails: ignores invalid values. */
 export function readRoute(hash: string): Route {

@@ -6,6 +6,7 @@
  */
 import { useEffect, useId, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import type { User } from '../generated/users/v1/user.js';
+import { textFields } from '../src/fields.js';
 import { type AttributeRow, attributeRowsOf, readAttributes } from './attributes.js';
 import { AttributesEditor } from './attributes-editor.js';
 import { type Choices, Conflict, firstChoices, Labels, resolve } from './conflict.js';
@@ -13,7 +14,7 @@ import { Dialog } from './dialog.js';
 import { CallError, type Directory } from './directory.js';
 import { createCreator, deleteUser, describeFailure, hasReason, isUnclear, readUser, updateUser } from './save-user.js';
 import { useUnsavedGuard } from './unsaved-guard.js';
-import { differences, fieldsOf, noFields, textFields, type UserFields } from './user-fields.js';
+import { differences, fieldsOf, noFields, textsOf, type UserFields, type UserTexts } from './user-fields.js';
 
 export interface UserDialogProps {
   readonly directory: Directory;
@@ -25,8 +26,6 @@ export interface UserDialogProps {
   onSaved(user: User): void;
   onDeleted(user: User): void;
 }
-
-type Texts = Omit<UserFields, 'attributes'>;
 
 type View =
   | { readonly kind: 'form' }
@@ -46,7 +45,7 @@ type View =
 export function UserDialog({ directory, user, latest, onClose, onSaved, onDeleted }: UserDialogProps) {
   // The version that the form started from, and that an update names with its etag.
   const [base, setBase] = useState(user);
-  const [texts, setTexts] = useState<Texts>(user ?? noFields);
+  const [texts, setTexts] = useState<UserTexts>(user ?? noFields);
   const [rows, setRows] = useState<readonly AttributeRow[]>(() => attributeRowsOf(user?.attributes ?? {}));
   /** The rows that were invalid at the last attempt to save. They show their problem until they are valid. */
   const [wrongRows, setWrongRows] = useState<ReadonlySet<number>>(new Set());
@@ -243,11 +242,12 @@ export function UserDialog({ directory, user, latest, onClose, onSaved, onDelete
     if (askedFromRef.current instanceof HTMLElement) askedFromRef.current.focus();
   }
 
-  const textField = ({ path, name, label }: (typeof textFields)[number]) => (
+  const textField = ({ path, name, label, input }: (typeof textFields)[number]) => (
     <TextField
       key={path}
       path={path}
       label={label}
+      input={input}
       value={texts[name]}
       problem={violations[path]}
       isFirst={path === 'first_name' && base === undefined}
@@ -321,8 +321,8 @@ export function UserDialog({ directory, user, latest, onClose, onSaved, onDelete
                 }}
               />
             )}
-            <div class="names">{textFields.slice(0, 2).map(textField)}</div>
-            {textFields.slice(2).map(textField)}
+            <div class="names">{textFields.filter(({ input }) => input === 'name').map(textField)}</div>
+            {textFields.filter(({ input }) => input !== 'name').map(textField)}
             <AttributesEditor
               rows={rows}
               problems={rowProblems}
@@ -370,22 +370,19 @@ function sayNotDeleted(error: unknown): string {
   return isUnclear(error) ? 'The user may or may not have been deleted. Try again.' : 'The user was not deleted.';
 }
 
-function textsOf({ firstName, lastName, email, profileImageUrl }: Texts): Texts {
-  return { firstName, lastName, email, profileImageUrl };
-}
-
 interface TextFieldProps {
   readonly path: string;
   readonly label: string;
+  readonly input: (typeof textFields)[number]['input'];
   readonly value: string;
   readonly problem: string | undefined;
   readonly isFirst: boolean;
   onInput(value: string): void;
 }
 
-function TextField({ path, label, value, problem, isFirst, onInput }: TextFieldProps) {
+function TextField({ path, label, input, value, problem, isFirst, onInput }: TextFieldProps) {
   const id = useId();
-  const link = path === 'profile_image_url' ? linkOf(value) : undefined;
+  const link = input === 'url' ? linkOf(value) : undefined;
   return (
     <div class="field">
       <label for={id}>{label}</label>
@@ -394,10 +391,10 @@ function TextField({ path, label, value, problem, isFirst, onInput }: TextFieldP
           class="input"
           id={id}
           // Never type=email or type=url: browsers trim and rewrite what is typed there.
-          inputMode={path === 'email' ? 'email' : path === 'profile_image_url' ? 'url' : 'text'}
+          inputMode={input === 'name' ? 'text' : input}
           autocomplete="off"
-          autocapitalize={path.endsWith('_name') ? 'words' : 'none'}
-          dir={path.endsWith('_name') ? 'auto' : undefined}
+          autocapitalize={input === 'name' ? 'words' : 'none'}
+          dir={input === 'name' ? 'auto' : undefined}
           spellcheck={false}
           value={value}
           data-field={path}

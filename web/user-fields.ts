@@ -4,30 +4,27 @@
  * Knows only the names of the fields. The server validates the values.
  */
 import type { User } from '../generated/users/v1/user.js';
+import { emptyTexts, type TextName, textFields } from '../src/fields.js';
 
 export type JsonValue = string | number | boolean | null | JsonValue[] | { [key: string]: JsonValue };
 export type JsonObject = { [key: string]: JsonValue };
 
-export interface UserFields {
-  readonly firstName: string;
-  readonly lastName: string;
-  readonly email: string;
-  readonly profileImageUrl: string;
+export type UserTexts = Readonly<Record<TextName, string>>;
+
+export interface UserFields extends UserTexts {
   readonly attributes: JsonObject;
 }
 
-/** In the order of the form. `path` is the name in masks and violations. */
-export const textFields = [
-  { path: 'first_name', name: 'firstName', label: 'First name' },
-  { path: 'last_name', name: 'lastName', label: 'Last name' },
-  { path: 'email', name: 'email', label: 'Email' },
-  { path: 'profile_image_url', name: 'profileImageUrl', label: 'Image URL' },
-] as const;
+export const noFields: UserFields = { ...emptyTexts, attributes: {} };
 
-export const noFields: UserFields = { firstName: '', lastName: '', email: '', profileImageUrl: '', attributes: {} };
+export function textsOf(user: UserTexts): UserTexts {
+  const texts: Record<TextName, string> = { ...emptyTexts };
+  for (const { name } of textFields) texts[name] = user[name];
+  return texts;
+}
 
-export function fieldsOf({ firstName, lastName, email, profileImageUrl, attributes = {} }: User): UserFields {
-  return { firstName, lastName, email, profileImageUrl, attributes };
+export function fieldsOf(user: User): UserFields {
+  return { ...textsOf(user), attributes: user.attributes ?? {} };
 }
 
 const attributePrefix = 'attributes.';
@@ -55,17 +52,17 @@ export function differences(a: UserFields, b: UserFields): string[] {
 
 /** Returns `onto` with the values of `from` at the paths. */
 export function withValues(onto: UserFields, from: UserFields, paths: readonly string[]): UserFields {
-  const result = { ...onto };
+  const texts: Record<TextName, string> = textsOf(onto);
   const attributes = new Map(Object.entries(onto.attributes));
   for (const path of paths) {
     const value = valueAt(from, path);
     const known = textFields.find((field) => field.path === path);
-    if (known !== undefined) result[known.name] = String(value);
+    if (known !== undefined) texts[known.name] = String(value);
     else if (value === undefined) attributes.delete(path.slice(attributePrefix.length));
     else attributes.set(path.slice(attributePrefix.length), value);
   }
   // fromEntries defines properties, so that it treats a key named __proto__ like any other key.
-  return { ...result, attributes: Object.fromEntries(attributes) };
+  return { ...texts, attributes: Object.fromEntries(attributes) };
 }
 
 /** Maps have no order on the wire. */

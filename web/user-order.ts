@@ -1,5 +1,6 @@
 /** Orders users as the server does: by code point, emails in lower case, ties by ascending id. Pure. */
 import type { User } from '../generated/users/v1/user.js';
+import { type OrderField, orderFields } from '../src/fields.js';
 
 /** A user's position in an order. Small, because the page keeps one for each page of the list that it has seen. */
 export interface OrderKey {
@@ -14,7 +15,8 @@ export interface UserOrder {
 
 /** `orderBy` is one field, perhaps with ` desc`. */
 export function createUserOrder(orderBy: string): UserOrder {
-  const [field = '', direction] = orderBy.split(' ');
+  const [name, direction] = orderBy.split(' ');
+  const field = orderFields.find((known) => known === name) ?? 'create_time';
   const sign = direction === 'desc' ? -1 : 1;
   return {
     keyOf: (user) => ({ value: sortValue(user, field), id: user.id }),
@@ -22,7 +24,7 @@ export function createUserOrder(orderBy: string): UserOrder {
   };
 }
 
-function sortValue(user: User, field: string): string | number {
+function sortValue(user: User, field: OrderField): string | number {
   switch (field) {
     case 'first_name':
       return user.firstName;
@@ -32,7 +34,7 @@ function sortValue(user: User, field: string): string | number {
       return user.email.normalize('NFC').toLowerCase();
     case 'update_time':
       return user.updateTime?.getTime() ?? 0;
-    default:
+    case 'create_time':
       return user.createTime?.getTime() ?? 0;
   }
 }

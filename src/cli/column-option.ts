@@ -1,6 +1,7 @@
 /** Parses the `--column` option, and describes the problems of an unusable header. */
 import { InvalidArgumentError } from 'commander';
-import { isWritable, snakeCase, writableFields } from '../user-files/columns.js';
+import { writablePaths } from '../fields.js';
+import { isWritable, snakeCase } from '../user-files/columns.js';
 import { type Column, fieldNamed } from '../user-files/header.js';
 import { UsageError } from './failure.js';
 
@@ -9,9 +10,7 @@ export function parseColumn(text: string, before: ReadonlyMap<string, string> = 
   const [, field = '', name = ''] = /^([^=]+)=(.+)$/s.exec(text) ?? [];
   const known = fieldNamed(field) ?? snakeCase(field);
   if (!isWritable(known)) {
-    throw new InvalidArgumentError(
-      `It must be field=name. A field is ${Object.keys(writableFields).join(', ')} or attributes.KEY.`,
-    );
+    throw new InvalidArgumentError(`It must be field=name. A field is ${writablePaths.join(', ')} or attributes.KEY.`);
   }
   if (before.has(name) || [...before.values()].includes(known)) {
     throw new InvalidArgumentError('Name each field and each column only once.');
@@ -36,7 +35,7 @@ export function unknownColumns(columns: readonly Column[]): UsageError {
   const advice = option
     ? `Keep them as attributes, for example with ${option}, or leave them out (--ignore-unknown-columns).`
     : 'Leave them out (--ignore-unknown-columns).';
-  const known = [...Object.keys(writableFields), 'attributes.KEY'].join(', ');
+  const known = [...writablePaths, 'attributes.KEY'].join(', ');
   return new UsageError(
     `Unknown columns: ${unknown.map((column) => describe(column, columns)).join(', ')}. Known are ${known} ` +
       `and common spellings of them. ${advice}`,

@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { type Client, RosterError, type User } from '../client/index.js';
 import { safeJson } from '../safe-text.js';
+import { exportColumns } from '../user-files/columns.js';
 import { type ClientCommandOptions, type Context, createClientCommand, withClient } from './client-command.js';
 import { type ExportFile, openExportFile, readProgress, resumePath, validateExportPath } from './export-file.js';
 import { UsageError } from './failure.js';
@@ -25,8 +26,9 @@ type ExportOptions = ClientCommandOptions & {
 
 const help = `
 All users come from one snapshot, in the order of their ids. NDJSON has one user on each line, as protobuf JSON. CSV has
-the columns id, first_name, last_name, email, profile_image_url, attributes (as JSON), display_name, create_time,
-update_time and etag. Both formats can be imported. Cells are written unchanged: a spreadsheet may read a cell that begins
+the columns
+  ${exportColumns.join(', ')},
+with attributes as JSON. Both formats can be imported. Cells are written unchanged: a spreadsheet may read a cell that begins
 with =, +, - or @ as a formula, so let it import such columns as text.
 
 An existing FILE is overwritten. FILE.resume exists while FILE is incomplete. After an interruption, --resume continues

@@ -5,8 +5,9 @@
  */
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { type Client, type DeepPartial, RosterError, type StatusName, type User } from '../client/index.js';
+import { writablePaths } from '../fields.js';
 import { safeJson, safeText } from '../safe-text.js';
-import type { ColumnOptions, Row, RowProblem } from '../user-files/columns.js';
+import { type ColumnOptions, ignoredFields, type Row, type RowProblem } from '../user-files/columns.js';
 import { delimiterNames } from '../user-files/csv-rules.js';
 import { describeEncoding, parseEncoding, UnreadableFile, WrongEncoding } from '../user-files/file-text.js';
 import { type ClientCommandOptions, type Context, createClientCommand, withClient } from './client-command.js';
@@ -37,14 +38,15 @@ type ImportOptions = ClientCommandOptions &
   };
 
 const help = `
-CSV columns and the members of NDJSON objects are first_name, last_name, email, profile_image_url, attributes (a JSON
-object) and attributes.KEY (one attribute, a text in CSV; KEY is everything after the first dot).
+CSV columns and the members of NDJSON objects are
+  ${writablePaths.join(', ')} (a JSON object),
+  attributes.KEY (one attribute, a text in CSV; KEY is everything after the first dot).
 
 In CSV, case and punctuation do not matter (First Name, firstName), and common names of other systems are known:
 Given name, Surname, Mail, E-Mail Address, sn, "First Name [Required]" and more. The command shows the field of each
 column before it writes anything, also with --dry-run. With --json, the report lists the columns.
 
-Fields that only the directory writes (id, display_name, create_time, update_time, etag) and fields that --rejected adds
+Fields that only the directory writes (${ignoredFields.join(', ')}) and fields that --rejected adds
 (error_field, error_reason, error_message, or "error") are ignored, so that you can import an export or a corrected file
 of rejected rows. An empty cell leaves a field unset. Blank rows are skipped.
 

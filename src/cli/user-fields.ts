@@ -5,27 +5,25 @@
  */
 import { type Command, InvalidArgumentError } from 'commander';
 import type { User } from '../client/index.js';
+import { type TextName, textFields, writableFields } from '../fields.js';
 import { inexactNumberText } from '../json.js';
 import { safeJson, safeText } from '../safe-text.js';
 import { hasInfinity, isObject, readJson } from '../user-files/read-json.js';
 import { UsageError } from './failure.js';
 import { print, type Terminal } from './terminal.js';
 
-export interface UserFlags {
-  firstName?: string;
-  lastName?: string;
-  email?: string;
-  profileImageUrl?: string;
+export interface UserFlags extends Partial<Record<TextName, string>> {
   attribute?: [string, unknown][];
   attributes?: Record<string, unknown>;
 }
 
+const placeholders = { name: 'text', text: 'text', email: 'address', url: 'url' };
+
 export function addUserFlags(command: Command): Command {
+  for (const { path, label, input } of textFields) {
+    command.option(`--${flagOf(path)} <${placeholders[input]}>`, `the ${label[0]?.toLowerCase()}${label.slice(1)}`);
+  }
   return command
-    .option('--first-name <text>', 'the first name')
-    .option('--last-name <text>', 'the last name')
-    .option('--email <address>', 'the email')
-    .option('--profile-image-url <url>', 'the URL of a picture')
     .option(
       '--attribute <key=value>',
       'one attribute, as JSON if it is valid JSON, else as text; may be repeated',
@@ -34,24 +32,19 @@ export function addUserFlags(command: Command): Command {
     .option('--attributes <json>', 'all attributes, as a JSON object', parseObject);
 }
 
+/** Commander names the value of --last-name lastName, as the field is named. */
+function flagOf(path: string): string {
+  return path.replaceAll('_', '-');
+}
+
 /** Returns only the given fields. */
-export function userOf({
-  firstName,
-  lastName,
-  email,
-  profileImageUrl,
-  attribute,
-  attributes,
-}: UserFlags): Partial<User> {
-  const single = attribute === undefined ? undefined : Object.fromEntries(attribute);
-  const given = {
-    firstName,
-    lastName,
-    email,
-    profileImageUrl,
-    attributes: attributes || single ? { ...attributes, ...single } : undefined,
-  };
-  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+export function userOf(flags: UserFlags): Partial<User> {
+  const user: Partial<User> = {};
+  for (const { name } of textFields) if (flags[name] !== undefined) user[name] = flags[name];
+  if (flags.attributes !== undefined || flags.attribute !== undefined) {
+    user.attributes = { ...flags.attributes, ...Object.fromEntries(flags.attribute ?? []) };
+  }
+  return user;
 }
 
 function collect(text: string, before: [string, unknown][] = []): [string, unknown][] {
@@ -78,10 +71,7 @@ export async function printUser(terminal: Terminal, user: User | undefined, json
   const lines = [
     ['Id', user.id],
     ['Name', user.displayName],
-    ['First name', user.firstName],
-    ['Last name', user.lastName],
-    ['Email', user.email],
-    ['Picture', user.profileImageUrl],
+    ...textFields.map(({ label, name }) => [label, user[name]] as const),
     ['Attributes', user.attributes === undefined ? '' : JSON.stringify(user.attributes)],
     ['Created', user.createTime?.toISOString() ?? ''],
     ['Updated', user.updateTime?.toISOString() ?? ''],
@@ -92,24 +82,20 @@ export async function printUser(terminal: Terminal, user: User | undefined, json
   await print(terminal.stdout, `${json ? safeJson(user, 2) : text}\n`);
 }
 
-const clearable = ['last_name', 'profile_image_url', 'attributes'];
+const clearable = writableFields.filter((field) => !('isRequired' in field)).map(({ path }) => path as string);
 
-/** Turns a field of `--clear` into its path in a mask: last-name becomes last_name. */
+/** Converts a field of `--clear` into its path in a mask: last-name becomes last_name. */
 export function parseClear(text: string, before: string[] = []): string[] {
   const path = text.startsWith('attributes.') ? text : text.replaceAll('-', '_');
   if (!clearable.includes(path) && !/^attributes\../.test(path)) {
-    throw new InvalidArgumentError('It must be last-name, profile-image-url, attributes or attributes.KEY.');
+    throw new InvalidArgumentError(`It must be ${clearable.map(flagOf).join(', ')} or attributes.KEY.`);
   }
   return [...before, path];
 }
 
 /** The mask for the given flags. Throws a UsageError without a field, or if one is both set and cleared. */
 export function maskOf(flags: UserFlags, clear: readonly string[] = []): string[] {
-  const set: string[] = [];
-  if (flags.firstName !== undefined) set.push('first_name');
-  if (flags.lastName !== undefined) set.push('last_name');
-  if (flags.email !== undefined) set.push('email');
-  if (flags.profileImageUrl !== undefined) set.push('profile_image_url');
+  const set: string[] = textFields.filter(({ name }) => flags[name] !== undefined).map(({ path }) => path);
   if (flags.attributes !== undefined) set.push('attributes');
   else for (const [key] of flags.attribute ?? []) set.push(`attributes.${key}`);
   const both = clear.find((path) => set.some((other) => overlaps(path, other)));

@@ -6,6 +6,7 @@
  */
 
 import type { DeepPartial, User } from '../client/index.js';
+import { userFields, writableFields, writablePaths } from '../fields.js';
 import { inexactNumberText } from '../json.js';
 import { safeJson } from '../safe-text.js';
 import { isBlank } from './csv-rules.js';
@@ -31,22 +32,18 @@ export type Row = Draft & {
   readonly original: string | readonly string[];
 };
 
-export const writableFields = {
-  first_name: 'firstName',
-  last_name: 'lastName',
-  email: 'email',
-  profile_image_url: 'profileImageUrl',
-  attributes: 'attributes',
-} as const;
-
+/** The columns of an export, in order. */
+export const exportColumns: readonly string[] = userFields.map(({ path }) => path);
 // Exports and files of rejected rows have these columns, which cannot be set. Both files can be imported.
-export const ignoredFields = ['id', 'display_name', 'create_time', 'update_time', 'etag'];
+export const ignoredFields = exportColumns.filter((path) => !writablePaths.includes(path));
 export const errorColumns = ['error_field', 'error_reason', 'error_message'] as const;
 export const errorMember = 'error';
 
 const attributePrefix = 'attributes.';
 
-type Field = (typeof writableFields)[keyof typeof writableFields];
+type Field = (typeof writableFields)[number]['name'];
+
+const namesByPath = new Map<string, Field>(writableFields.map(({ path, name }) => [path, name]));
 
 /** The target of a value: a field, one attribute, or nothing. Undefined if the name is unknown. */
 export type Target = { field: Field } | { attribute: string } | 'ignored' | undefined;
@@ -71,14 +68,13 @@ export function targetOf(name: string, { column = new Map() }: ColumnOptions): T
 /** The target of a writable field's name in snake_case, or of attributes.KEY. */
 export function targetOfField(field: string): Target {
   if (field.startsWith(attributePrefix)) return { attribute: field.slice(attributePrefix.length) };
-  return { field: writableFields[field as keyof typeof writableFields] };
+  const name = namesByPath.get(field);
+  return name && { field: name };
 }
 
 /** Whether a name in snake_case is a field that callers may write. */
 export function isWritable(field: string): boolean {
-  return (
-    Object.hasOwn(writableFields, field) || (field.startsWith(attributePrefix) && field.length > attributePrefix.length)
-  );
+  return namesByPath.has(field) || (field.startsWith(attributePrefix) && field.length > attributePrefix.length);
 }
 
 /** Does not change the part after "attributes.", because it is data. */
@@ -133,34 +129,14 @@ export function createUserDraft() {
   };
 }
 
-/** The columns of an export, in order. */
-export const exportColumns = [
-  'id',
-  'first_name',
-  'last_name',
-  'email',
-  'profile_image_url',
-  'attributes',
-  'display_name',
-  'create_time',
-  'update_time',
-  'etag',
-] as const;
-
 /** A user's cells under these columns. JSON escapes control characters in attributes; other fields cannot have any. */
 export function exportCells(user: User): string[] {
-  return [
-    user.id,
-    user.firstName,
-    user.lastName,
-    user.email,
-    user.profileImageUrl,
-    user.attributes === undefined ? '' : safeJson(user.attributes),
-    user.displayName,
-    user.createTime?.toISOString() ?? '',
-    user.updateTime?.toISOString() ?? '',
-    user.etag,
-  ];
+  return userFields.map(({ name }) => {
+    const value = user[name];
+    if (value === undefined) return '';
+    if (value instanceof Date) return value.toISOString();
+    return typeof value === 'string' ? value : safeJson(value);
+  });
 }
 
 /** Builds a user from the cells of a row. Blank cells after the last column are ignored. */

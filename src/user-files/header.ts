@@ -3,7 +3,8 @@
  *
  * The web page imports this file, so it must not import Node modules.
  */
-import { errorColumns, ignoredFields, type Target, targetOfField, writableFields } from './columns.js';
+import { textFields, writablePaths } from '../fields.js';
+import { errorColumns, ignoredFields, type Target, targetOfField } from './columns.js';
 
 export interface Column {
   readonly name: string;
@@ -14,7 +15,7 @@ export interface Column {
 }
 
 /** Every user needs these. */
-const requiredFields = ['first_name', 'email'] as const;
+const requiredFields = textFields.filter((field) => 'isRequired' in field).map(({ path }) => path);
 
 /**
  * Names of the fields in other systems: Google Workspace (`First Name [Required]`), Microsoft Entra ID (`givenName`,
@@ -42,7 +43,7 @@ function keyOf(name: string): string {
   return name.toLowerCase().replaceAll(/[^\p{L}\p{N}]/gu, '');
 }
 
-const ownNames = new Map(Object.keys(writableFields).map((field) => [keyOf(field), field]));
+const ownNames = new Map(writablePaths.map((path) => [keyOf(path), path]));
 // Includes the fields' own names, which may have a remark. Names that begin with "attributes" are data.
 const fieldsByOtherName = new Map([
   ...[...ownNames].filter(([, field]) => field !== 'attributes'),

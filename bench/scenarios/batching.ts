@@ -3,6 +3,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { createBatcher } from '../../src/concurrency/batcher.js';
 import { openDatabase } from '../../src/database/database.js';
 import { isRetryable } from '../../src/database/errors.js';
+import { noFields } from '../../src/model/user.js';
 import { selectUsers } from '../../src/store/find-users.js';
 import { insertUsers, type NewUser } from '../../src/store/insert-users.js';
 import { userId } from '../load.js';
@@ -54,7 +55,7 @@ export const batching: Scenario = {
     const anyId = () => userId(Math.floor(Math.random() * bench.users));
     const newUser = (): NewUser => {
       const id = uuidv7();
-      const fields = { firstName: 'Ada', lastName: 'Lovelace', email: `${id}@example.com`, profileImageUrl: '' };
+      const fields = { ...noFields, firstName: 'Ada', lastName: 'Lovelace', email: `${id}@example.com` };
       return { id, fields: { ...fields, attributes: { department: 'ops', level: 3 } }, request: undefined };
     };
     const calls: Record<string, { direct: () => Promise<unknown>; batched: () => Promise<unknown> }> = {

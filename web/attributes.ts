@@ -2,7 +2,6 @@
  * Converts attributes to rows of text that a user edits, and back. A value that was not edited stays exactly the same.
  * The server validates the attributes.
  */
-
 import { inexactNumberText, isExactNumber } from '../src/json.js';
 import { hasInfinity, readJson } from '../src/user-files/read-json.js';
 import type { JsonObject, JsonValue } from './user-fields.js';

@@ -4,7 +4,6 @@
  * Holds only one batch of the file. Sends a batch with the same request id until it has an answer, so that no row
  * creates two users.
  */
-
 import type { RowProblem } from '../src/user-files/columns.js';
 import { openCsv } from '../src/user-files/csv-rules.js';
 import { UnreadableFile } from '../src/user-files/file-text.js';

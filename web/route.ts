@@ -3,7 +3,6 @@
  *
  * Not in the query string: a search is personal data, and browsers send a query string to the server and its proxies.
  */
-
 import { useCallback, useEffect, useState } from 'preact/hooks';
 import { orderFields } from '../src/fields.js';
 import type { ListQuery } from './list-query.js';

@@ -4,7 +4,6 @@
  * Changes by others never move rows: an updated user stays in its row, a deleted one is removed, and new ones are only
  * counted until the user asks for them. Changes are applied once per frame.
  */
-
 import { type User, type UserChange, UserChange_Type } from '../generated/users/v1/user.js';
 import { type CallError, callErrorOf, type Directory, isAborted } from './directory.js';
 import { hasWords, isSameQuery, type ListQuery, selectsAll } from './list-query.js';

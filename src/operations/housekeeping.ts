@@ -2,7 +2,6 @@
  * Regular background work: every ten minutes it deletes expired request ids and old changes, looks for transactions
  * that block this, and creates the search index if it is missing.
  */
-
 import type { Database } from '../database/database.js';
 import { type ChangesKept, trimChanges } from '../store/changes.js';
 import { deleteExpiredRequests } from '../store/request-ids.js';

@@ -4,7 +4,6 @@
  * It writes nothing before the stream has ended properly. It keeps no rows in memory except the errors of the first
  * invalid ones.
  */
-
 import { settlesWithin } from '../concurrency/abort.js';
 import { createPause } from '../concurrency/event-loop.js';
 import type { Database } from '../database/database.js';

@@ -2,7 +2,6 @@
  * Updates one user. Most updates are a single write. An update that depends on the current user reads it first, and writes
  * only if the user has not changed since (docs/decisions/0006).
  */
-
 import { etagMismatch, Fault, invalid } from '../model/fault.js';
 import { patchAttributes, type UpdateUserRequest } from '../model/update-request.js';
 

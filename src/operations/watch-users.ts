@@ -3,7 +3,6 @@
  * that the caller missed, read for this caller alone, then new changes from the feed that all watchers share. A watcher
  * that the feed drops returns to the second step.
  */
-
 import { settlesWithin } from '../concurrency/abort.js';
 import type { Limiter } from '../concurrency/limiter.js';
 import type { Database } from '../database/database.js';

@@ -4,7 +4,6 @@
  * The server validates the fields. This file refuses only values that cannot be sent unchanged. The web page imports
  * it, so it must not import Node modules.
  */
-
 import type { DeepPartial, User } from '../client/index.js';
 import { userFields, writableFields, writablePaths } from '../fields.js';
 import { inexactNumberText } from '../json.js';

@@ -67,7 +67,7 @@ export interface UpdateUserRequest {
     | undefined;
   /**
    * The fields to write, as at most 5000 paths. The server ignores all other fields of user.
-   * - Fields: first_name, last_name, email, profile_image_url and attributes.
+   * - Fields: every field of User except id, etag and the output-only ones.
    * - One key of attributes: "attributes.department" writes the key "department", or removes it if user does not set
    *   it. The key is everything after "attributes.", so it may contain dots.
    * - "*" as the only path: all of these fields.
@@ -115,8 +115,8 @@ export interface ListUsersRequest {
    *   email.endsWith("@example.com") || attributes.department == "ops"
    *
    * It can use:
-   * - Fields: id, first_name, last_name, display_name, email, profile_image_url, create_time, update_time and
-   *   attributes.KEY. Keys can be nested (attributes.address.city) or written as strings (attributes["cost center"]).
+   * - Fields: every field of User except etag, and attributes.KEY. Keys can be nested (attributes.address.city) or
+   *   written as strings (attributes["cost center"]).
    * - Comparisons of a field with a constant, or of two fields of the same type: ==, !=, <, <=, >, >=, in [..],
    *   startsWith, endsWith and contains.
    * - timestamp(), has(attributes.KEY), &&, ||, ! and parentheses.

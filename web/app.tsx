@@ -14,7 +14,7 @@ import { ListView } from './list-view.js';
 import { type ChangeListeners, OpenUser } from './open-user.js';
 import { listQueryOf, readRoute, useRoute } from './route.js';
 import { SignIn } from './sign-in.js';
-import { createUserFeed, type FeedState } from './user-feed.js';
+import { type FeedState, UserFeed } from './user-feed.js';
 import { UserList } from './user-list.js';
 
 /** If the server rejects a token later than this, the token was valid and has expired. */
@@ -30,7 +30,7 @@ export function App({ directory }: { directory: Directory }) {
   useEffect(() => list.onChange(() => redraw()), [list]);
   useEffect(() => {
     let hasFailed = false;
-    const feed = createUserFeed({
+    const feed = new UserFeed({
       directory,
       onChanges(changes) {
         list.apply(changes);

@@ -2,7 +2,7 @@
 import type { User } from '../generated/users/v1/user.js';
 import { type CallError, callErrorOf, type Directory, isAborted } from './directory.js';
 import type { ListQuery } from './list-query.js';
-import { createUserPages, type Page, type UserPages } from './user-pages.js';
+import { type Page, UserPages } from './user-pages.js';
 
 /** A screen shows 15 to 40 rows, and 200 users take 2 to 4 ms to decode. */
 export const pageSize = 200;
@@ -44,7 +44,7 @@ export interface PageLoaderOptions {
 
 export function createPageLoader(options: PageLoaderOptions): PageLoader {
   const { directory, query } = options;
-  const pages = createUserPages(query.orderBy, pagesMax);
+  const pages = new UserPages(query.orderBy, pagesMax);
   const requests = new Map<Page, AbortController>();
   /** Loaded pages whose users may be out of date. */
   const stale = new Set<Page>();

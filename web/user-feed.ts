@@ -5,15 +5,11 @@
  * Stops while the page is hidden, because all tabs of a browser share six connections to a host.
  */
 import type { UserChange } from '../generated/users/v1/user.js';
-import { CallError, type Directory, isAborted } from './directory.js';
+import type { WatchUsersResponse } from '../generated/users/v1/user_service.js';
+import { callErrorOf, type Directory, isAborted } from './directory.js';
 
 /** `offline`: several attempts to reconnect failed. `paused`: the page is hidden. */
 export type FeedState = 'connecting' | 'live' | 'reconnecting' | 'offline' | 'paused';
-
-export interface UserFeed {
-  readonly state: FeedState;
-  close(): void;
-}
 
 export interface UserFeedOptions {
   readonly directory: Directory;
@@ -35,125 +31,121 @@ const failuresQuiet = 3;
 /** Changes are processed for so long before the browser may do other work. */
 const sliceMs = 8;
 
-export function createUserFeed({ directory, onChanges, onGap, onState }: UserFeedOptions): UserFeed {
-  let state: FeedState = 'connecting';
-  let resumeToken = '';
-  let closed = false;
-  let connection: AbortController | undefined;
-  let wake: (() => void) | undefined;
-  let hiddenTimer: ReturnType<typeof setTimeout> | undefined;
-  let isHidden = false;
+export class UserFeed {
+  readonly #options: UserFeedOptions;
+  readonly #listeners = new AbortController();
+  #state: FeedState = 'connecting';
+  #resumeToken = '';
+  #connection: AbortController | undefined;
+  #isHidden = false;
+  #isClosed = false;
+  #wake: () => void = () => {};
+  #hiddenTimer: ReturnType<typeof setTimeout> | undefined;
 
-  const setState = (next: FeedState) => {
-    if (next === state) return;
-    state = next;
-    onState(next);
-  };
+  constructor(options: UserFeedOptions) {
+    this.#options = options;
+    const { signal } = this.#listeners;
+    document.addEventListener('visibilitychange', () => this.#onVisibility(), { signal });
+    window.addEventListener('offline', () => this.#connection?.abort(), { signal });
+    window.addEventListener('online', () => this.#wake(), { signal });
+    const endSignIn = options.directory.onSignIn(() => {
+      if (!options.directory.needsSignIn) this.#wake();
+    });
+    signal.addEventListener('abort', endSignIn);
+    this.#onVisibility();
+    void this.#run();
+  }
 
-  /** Ends early if `wake` is called, because a new attempt may succeed. */
-  const sleep = (waitMs: number) =>
-    new Promise<void>((resolve) => {
+  close(): void {
+    this.#isClosed = true;
+    this.#connection?.abort();
+    this.#wake();
+    clearTimeout(this.#hiddenTimer);
+    this.#listeners.abort();
+  }
+
+  #setState(state: FeedState): void {
+    if (state === this.#state) return;
+    this.#state = state;
+    this.#options.onState(state);
+  }
+
+  #onVisibility(): void {
+    clearTimeout(this.#hiddenTimer);
+    if (document.visibilityState === 'hidden') {
+      this.#hiddenTimer = setTimeout(() => {
+        this.#isHidden = true;
+        this.#connection?.abort();
+      }, hiddenMs);
+    } else {
+      this.#isHidden = false;
+      this.#wake();
+    }
+  }
+
+  /** Ends early if `#wake` is called, because a new attempt may succeed. */
+  #sleep(waitMs: number): Promise<void> {
+    return new Promise((resolve) => {
       const timer = waitMs === Number.POSITIVE_INFINITY ? undefined : setTimeout(resolve, waitMs);
-      wake = () => {
+      this.#wake = () => {
         clearTimeout(timer);
         resolve();
       };
     });
+  }
 
-  const onVisibility = () => {
-    clearTimeout(hiddenTimer);
-    if (document.visibilityState === 'hidden') {
-      hiddenTimer = setTimeout(() => {
-        isHidden = true;
-        connection?.abort();
-      }, hiddenMs);
-    } else {
-      isHidden = false;
-      wake?.();
+  async #run(): Promise<void> {
+    let failures = 0;
+    while (!this.#isClosed) {
+      if (this.#isHidden || this.#options.directory.needsSignIn || !navigator.onLine) {
+        this.#setState(this.#isHidden ? 'paused' : 'offline');
+        await this.#sleep(Number.POSITIVE_INFINITY);
+        continue;
+      }
+      await this.#watch(() => {
+        failures = 0;
+      });
+      if (this.#isClosed || this.#isHidden) continue;
+      failures++;
+      this.#setState(failures > failuresQuiet || !navigator.onLine ? 'offline' : 'reconnecting');
+      const waitMs = Math.min(waitMsMax, waitMsFirst * 2 ** (failures - 1));
+      // Half of the delay is random, so that not all pages reconnect to a restarted server at the same time.
+      await this.#sleep(waitMs * (0.5 + Math.random() / 2));
     }
-  };
-  const onOffline = () => connection?.abort();
-  const onOnline = () => wake?.();
-  document.addEventListener('visibilitychange', onVisibility);
-  window.addEventListener('offline', onOffline);
-  window.addEventListener('online', onOnline);
-  const endSignIn = directory.onSignIn(() => {
-    if (!directory.needsSignIn) wake?.();
-  });
-  onVisibility();
+  }
 
-  async function listen(onMessage: () => void): Promise<void> {
-    connection = new AbortController();
-    const { signal, abort } = { signal: connection.signal, abort: () => connection?.abort() };
-    let silence = setTimeout(abort, silenceMs);
-    let sliceFrom = performance.now();
+  /** Delivers changes until the connection ends. */
+  async #watch(onMessage: () => void): Promise<void> {
+    const connection = new AbortController();
+    this.#connection = connection;
+    let silence = setTimeout(() => connection.abort(), silenceMs);
     try {
-      const request = { resumeToken, heartbeat: { seconds: heartbeatSeconds, nanos: 0 } };
-      for await (const message of directory.watchUsers(request, { signal })) {
+      let sliceFrom = performance.now();
+      const request = { resumeToken: this.#resumeToken, heartbeat: { seconds: heartbeatSeconds, nanos: 0 } };
+      for await (const message of this.#options.directory.watchUsers(request, { signal: connection.signal })) {
         clearTimeout(silence);
-        silence = setTimeout(abort, silenceMs);
-        if (resumeToken === '') onGap();
-        if (message.resumeToken !== '') resumeToken = message.resumeToken;
+        silence = setTimeout(() => connection.abort(), silenceMs);
         onMessage();
-        setState('live');
-        if (message.changes.length > 0) onChanges(message.changes);
+        this.#deliver(message);
         if (performance.now() - sliceFrom > sliceMs) {
           await new Promise((resolve) => setTimeout(resolve));
           sliceFrom = performance.now();
         }
       }
+    } catch (error) {
+      if (isAborted(error)) return;
+      // The log was trimmed past the token, or this is a different directory now.
+      if (/^(?:RESUME_TOKEN_EXPIRED|INVALID_RESUME_TOKEN)$/.test(callErrorOf(error).reason)) this.#resumeToken = '';
     } finally {
       clearTimeout(silence);
-      connection = undefined;
+      this.#connection = undefined;
     }
   }
 
-  async function run(): Promise<void> {
-    let failures = 0;
-    while (!closed) {
-      if (isHidden) {
-        setState('paused');
-        await sleep(Number.POSITIVE_INFINITY);
-        continue;
-      }
-      if (directory.needsSignIn || !navigator.onLine) {
-        setState('offline');
-        await sleep(Number.POSITIVE_INFINITY);
-        continue;
-      }
-      try {
-        await listen(() => {
-          failures = 0;
-        });
-      } catch (error) {
-        if (!isAborted(error) && !(error instanceof CallError)) throw error;
-        // The log was trimmed past the token, or this is a different directory now.
-        if (error instanceof CallError && /^(?:RESUME_TOKEN_EXPIRED|INVALID_RESUME_TOKEN)$/.test(error.reason))
-          resumeToken = '';
-      }
-      if (closed || isHidden) continue;
-      failures++;
-      setState(failures > failuresQuiet || !navigator.onLine ? 'offline' : 'reconnecting');
-      const waitMs = Math.min(waitMsMax, waitMsFirst * 2 ** (failures - 1));
-      // Half of the delay is random, so that not all pages reconnect to a restarted server at the same time.
-      await sleep(waitMs * (0.5 + Math.random() / 2));
-    }
+  #deliver({ resumeToken, changes }: WatchUsersResponse): void {
+    if (this.#resumeToken === '') this.#options.onGap();
+    if (resumeToken !== '') this.#resumeToken = resumeToken;
+    this.#setState('live');
+    if (changes.length > 0) this.#options.onChanges(changes);
   }
-  void run();
-
-  return {
-    get state() {
-      return state;
-    },
-    close() {
-      closed = true;
-      connection?.abort();
-      wake?.();
-      clearTimeout(hiddenTimer);
-      document.removeEventListener('visibilitychange', onVisibility);
-      window.removeEventListener('offline', onOffline);
-      window.removeEventListener('online', onOnline);
-      endSignIn();
-    },
-  };
 }

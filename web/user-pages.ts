@@ -5,7 +5,7 @@
  * the order by then.
  */
 import type { User } from '../generated/users/v1/user.js';
-import { createUserOrder, type OrderKey } from './user-order.js';
+import { createUserOrder, type OrderKey, type UserOrder } from './user-order.js';
 
 export interface Page {
   /** The token to load it with, from the previous page; empty for the first page. */
@@ -18,7 +18,7 @@ export interface Page {
   readonly users: readonly User[] | undefined;
 }
 
-interface OwnPage {
+interface StoredPage {
   readonly token: string;
   start: number;
   count: number;
@@ -28,189 +28,195 @@ interface OwnPage {
   usedAt: number;
 }
 
-export interface UserPages {
+export class UserPages {
+  readonly #order: UserOrder;
+  readonly #pagesMax: number;
+  readonly #pages: StoredPage[] = [newPage('', undefined)];
+  readonly #pagesByUser = new Map<string, StoredPage>();
+  #rows = 0;
+  #clock = 0;
+
+  constructor(orderBy: string, pagesMax: number) {
+    this.#order = createUserOrder(orderBy);
+    this.#pagesMax = pagesMax;
+  }
+
   /** The number of known rows, loaded or not. */
-  readonly rows: number;
+  get rows(): number {
+    return this.#rows;
+  }
+
   /** Whether there are rows after the known ones. */
-  readonly hasMore: boolean;
-  readonly loadedPages: number;
+  get hasMore(): boolean {
+    return this.#pages.at(-1)?.users === undefined && this.#pages.at(-1)?.count === 0;
+  }
+
+  get loadedPages(): number {
+    return this.#loaded.length;
+  }
+
+  get #loaded(): StoredPage[] {
+    return this.#pages.filter((page) => page.users !== undefined);
+  }
+
   /** The page of a row. After the known rows, the next page to load. */
-  pageOf(row: number): Page | undefined;
+  pageOf(row: number): Page | undefined {
+    const last = this.#pages.at(-1);
+    if (row >= this.#rows) return last?.users === undefined ? last : undefined;
+    // Several pages may begin at the same row if all but the last of them are empty.
+    return lastPageFrom(this.#pages, row);
+  }
+
   /** The page that contains the user's position in the order, even if the user is not in it. */
-  pageFor(user: User): Page | undefined;
-  userAt(row: number): User | undefined;
+  pageFor(user: User): Page | undefined {
+    return this.#pageAt(this.#order.keyOf(user));
+  }
+
+  #pageAt(key: OrderKey): StoredPage | undefined {
+    return this.#pages.find(({ upTo }) => upTo === undefined || this.#order.compare(key, upTo) <= 0);
+  }
+
+  userAt(row: number): User | undefined {
+    const page = row < this.#rows ? this.pageOf(row) : undefined;
+    return page?.users?.[row - page.start];
+  }
+
   /** Returns -1 if the user is not in memory. */
-  rowOf(id: string): number;
-  has(id: string): boolean;
+  rowOf(id: string): number {
+    const page = this.#pagesByUser.get(id);
+    const index = page?.users?.findIndex((user) => user.id === id) ?? -1;
+    return page === undefined || index < 0 ? -1 : page.start + index;
+  }
+
+  has(id: string): boolean {
+    return this.#pagesByUser.has(id);
+  }
+
   /** Stores the server's answer for a page. */
-  fill(page: Page, users: readonly User[], nextToken: string): void;
+  fill(given: Page, users: readonly User[], nextToken: string): void {
+    const page = this.#pages.find((stored) => stored === given);
+    // Another answer has removed this page.
+    if (page === undefined) return;
+    this.#drop(page);
+    page.usedAt = ++this.#clock;
+    const own = this.#fit(page, users, nextToken);
+    for (const { id } of own) {
+      // A user that moved here from another loaded page is still in that one, too.
+      const before = this.#pagesByUser.get(id);
+      if (before?.users !== undefined) before.users = before.users.filter((user) => user.id !== id);
+      this.#pagesByUser.set(id, page);
+    }
+    page.users = own;
+    this.#countRows();
+  }
+
+  /** Returns the users of an answer that belong to its page. Adds or removes the pages after it. */
+  #fit(page: StoredPage, users: readonly User[], nextToken: string): User[] {
+    const next = this.#pages.indexOf(page) + 1;
+    const last = users.at(-1);
+    const { upTo } = page;
+    if (nextToken === '') {
+      // All later users are in this answer.
+      for (const gone of this.#pages.splice(next)) this.#drop(gone);
+      page.upTo = undefined;
+      return [...users];
+    }
+    if (upTo === undefined) {
+      page.upTo = last && this.#order.keyOf(last);
+      this.#pages.push(newPage(nextToken, undefined));
+      return [...users];
+    }
+    // Users may have left this page since then. The users sent in their place belong to the next page.
+    const own = users.filter((user) => this.#order.compare(this.#order.keyOf(user), upTo) <= 0);
+    if (own.length === users.length && last !== undefined && this.#order.compare(this.#order.keyOf(last), upTo) < 0) {
+      // New users were added here, so the rest of this part becomes a separate page.
+      page.upTo = this.#order.keyOf(last);
+      this.#pages.splice(next, 0, { ...newPage(nextToken, upTo), count: 1 });
+    }
+    return own;
+  }
+
   /** Replaces a user without moving it. Returns false if the user is not in memory. */
-  replace(user: User): boolean;
-  remove(ids: ReadonlySet<string>): void;
+  replace(user: User): boolean {
+    const { users } = this.#pagesByUser.get(user.id) ?? {};
+    const index = users?.findIndex(({ id }) => id === user.id) ?? -1;
+    if (users === undefined || index < 0) return false;
+    users[index] = user;
+    return true;
+  }
+
+  remove(ids: ReadonlySet<string>): void {
+    const touched = new Set<StoredPage>();
+    for (const id of ids) {
+      const page = this.#pagesByUser.get(id);
+      if (page !== undefined) touched.add(page);
+      this.#pagesByUser.delete(id);
+    }
+    for (const page of touched) page.users = page.users?.filter(({ id }) => !ids.has(id));
+    if (touched.size > 0) this.#countRows();
+  }
+
   /** Inserts a user at its position. Returns false if that position is not in memory. */
-  insert(user: User): boolean;
+  insert(user: User): boolean {
+    const key = this.#order.keyOf(user);
+    const page = this.#pageAt(key);
+    if (page?.users === undefined || this.has(user.id)) return false;
+    const index = page.users.findIndex((other) => this.#order.compare(this.#order.keyOf(other), key) > 0);
+    page.users.splice(index < 0 ? page.users.length : index, 0, user);
+    this.#pagesByUser.set(user.id, page);
+    this.#countRows();
+    return true;
+  }
+
   /**
    * Keeps the `pagesMax` pages that were used last, and all with rows from `first` to `last`. Drops the other pages'
    * users.
    */
-  keep(first: number, last: number): void;
+  keep(first: number, last: number): void {
+    const loaded = this.#loaded;
+    for (const page of loaded) if (hasRows(page, first, last)) page.usedAt = ++this.#clock;
+    if (loaded.length <= this.#pagesMax) return;
+    loaded.sort((a, b) => a.usedAt - b.usedAt);
+    const oldest = loaded.slice(0, loaded.length - this.#pagesMax);
+    for (const page of oldest) if (!hasRows(page, first, last)) this.#drop(page);
+  }
+
   /** Drops the users of all pages except those with rows from `first` to `last`. */
-  keepOnly(first: number, last: number): void;
-}
-
-export function createUserPages(orderBy: string, pagesMax: number): UserPages {
-  const order = createUserOrder(orderBy);
-  const pages: OwnPage[] = [newPage('', undefined)];
-  const places = new Map<string, OwnPage>();
-  let rows = 0;
-  let clock = 0;
-
-  function newPage(token: string, upTo: OrderKey | undefined): OwnPage {
-    return { token, start: 0, count: 0, users: undefined, upTo, usedAt: 0 };
+  keepOnly(first: number, last: number): void {
+    for (const page of this.#pages) if (!hasRows(page, first, last)) this.#drop(page);
   }
 
-  function count(): void {
-    rows = 0;
-    for (const page of pages) {
-      page.start = rows;
-      if (page.users !== undefined) page.count = page.users.length;
-      rows += page.count;
-    }
-  }
-
-  function drop(page: OwnPage): void {
-    for (const { id } of page.users ?? []) if (places.get(id) === page) places.delete(id);
+  #drop(page: StoredPage): void {
+    for (const { id } of page.users ?? []) if (this.#pagesByUser.get(id) === page) this.#pagesByUser.delete(id);
     page.users = undefined;
   }
 
-  function indexOf(row: number): number {
-    let low = 0;
-    let high = pages.length - 1;
-    while (low < high) {
-      const middle = (low + high + 1) >> 1;
-      if ((pages[middle]?.start ?? 0) <= row) low = middle;
-      else high = middle - 1;
+  #countRows(): void {
+    this.#rows = 0;
+    for (const page of this.#pages) {
+      page.start = this.#rows;
+      if (page.users !== undefined) page.count = page.users.length;
+      this.#rows += page.count;
     }
-    return low;
   }
+}
 
-  function pageOf(row: number): OwnPage | undefined {
-    const last = pages.at(-1);
-    if (row >= rows) return last?.users === undefined ? last : undefined;
-    // Several pages may begin at the same row if all but the last of them are empty.
-    return pages[indexOf(row)];
+function newPage(token: string, upTo: OrderKey | undefined): StoredPage {
+  return { token, start: 0, count: 0, users: undefined, upTo, usedAt: 0 };
+}
+
+/** The last page that begins at the row or before it. */
+function lastPageFrom(pages: readonly StoredPage[], row: number): StoredPage | undefined {
+  let low = 0;
+  let high = pages.length - 1;
+  while (low < high) {
+    const middle = (low + high + 1) >> 1;
+    if ((pages[middle]?.start ?? 0) <= row) low = middle;
+    else high = middle - 1;
   }
+  return pages[low];
+}
 
-  function pageFor(user: User): OwnPage | undefined {
-    const key = order.keyOf(user);
-    return pages.find(({ upTo }) => upTo === undefined || order.compare(key, upTo) <= 0);
-  }
-
-  function isIn(page: OwnPage, first: number, last: number): boolean {
-    return page.start <= last && page.start + page.count > first;
-  }
-
-  return {
-    get rows() {
-      return rows;
-    },
-    get hasMore() {
-      return pages.at(-1)?.users === undefined && pages.at(-1)?.count === 0;
-    },
-    get loadedPages() {
-      return pages.filter((page) => page.users !== undefined).length;
-    },
-    pageOf,
-    pageFor,
-    userAt(row) {
-      const page = row < rows ? pageOf(row) : undefined;
-      return page?.users?.[row - page.start];
-    },
-    rowOf(id) {
-      const page = places.get(id);
-      const index = page?.users?.findIndex((user) => user.id === id) ?? -1;
-      return page === undefined || index < 0 ? -1 : page.start + index;
-    },
-    has: (id) => places.has(id),
-
-    fill(given, users, nextToken) {
-      const at = pages.indexOf(given as OwnPage);
-      const page = pages[at];
-      // Another answer has removed this page.
-      if (page === undefined) return;
-      drop(page);
-      page.usedAt = ++clock;
-      let own = [...users];
-      const last = own.at(-1);
-      if (nextToken === '') {
-        // All later users are in this answer.
-        for (const gone of pages.splice(at + 1)) drop(gone);
-        page.upTo = undefined;
-      } else if (page.upTo === undefined) {
-        page.upTo = last && order.keyOf(last);
-        pages.push(newPage(nextToken, undefined));
-      } else {
-        const { upTo } = page;
-        // Users may have left this page since then. The users sent in their place belong to the next page.
-        own = own.filter((user) => order.compare(order.keyOf(user), upTo) <= 0);
-        if (own.length === users.length && last !== undefined && order.compare(order.keyOf(last), upTo) < 0) {
-          // New users were added here, so the rest of this part becomes a separate page.
-          page.upTo = order.keyOf(last);
-          const rest = newPage(nextToken, upTo);
-          rest.count = 1;
-          pages.splice(at + 1, 0, rest);
-        }
-      }
-      for (const { id } of own) {
-        // A user that moved here from another loaded page is still in that one, too.
-        const before = places.get(id);
-        if (before?.users !== undefined) before.users = before.users.filter((user) => user.id !== id);
-        places.set(id, page);
-      }
-      page.users = own;
-      count();
-    },
-
-    replace(user) {
-      const { users } = places.get(user.id) ?? {};
-      const index = users?.findIndex(({ id }) => id === user.id) ?? -1;
-      if (users === undefined || index < 0) return false;
-      users[index] = user;
-      return true;
-    },
-
-    remove(ids) {
-      const touched = new Set<OwnPage>();
-      for (const id of ids) {
-        const page = places.get(id);
-        if (page !== undefined) touched.add(page);
-        places.delete(id);
-      }
-      for (const page of touched) page.users = page.users?.filter(({ id }) => !ids.has(id));
-      if (touched.size > 0) count();
-    },
-
-    insert(user) {
-      const key = order.keyOf(user);
-      const page = pageFor(user);
-      if (page?.users === undefined || places.has(user.id)) return false;
-      const index = page.users.findIndex((other) => order.compare(order.keyOf(other), key) > 0);
-      page.users.splice(index < 0 ? page.users.length : index, 0, user);
-      places.set(user.id, page);
-      count();
-      return true;
-    },
-
-    keep(first, last) {
-      const loaded = pages.filter((page) => page.users !== undefined);
-      for (const page of loaded) if (isIn(page, first, last)) page.usedAt = ++clock;
-      if (loaded.length <= pagesMax) return;
-      loaded.sort((a, b) => a.usedAt - b.usedAt);
-      for (const page of loaded.slice(0, loaded.length - pagesMax)) if (!isIn(page, first, last)) drop(page);
-    },
-
-    keepOnly(first, last) {
-      for (const page of pages) if (!isIn(page, first, last)) drop(page);
-    },
-  };
+function hasRows(page: Page, first: number, last: number): boolean {
+  return page.start <= last && page.start + page.count > first;
 }

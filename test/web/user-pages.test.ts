@@ -1,7 +1,7 @@
 /** Tests the page's memory of a list while the server's pages change. */
 import { describe, expect, it } from 'vitest';
 import { User } from '../../generated/users/v1/user.js';
-import { createUserPages, type UserPages } from '../../web/user-pages.js';
+import { UserPages } from '../../web/user-pages.js';
 
 const pageSize = 3;
 
@@ -33,7 +33,7 @@ const alphabet = [...'bcdefghijklm'];
 
 describe('pages', () => {
   it('hold all users in order after all are loaded', () => {
-    const pages = createUserPages('last_name', 100);
+    const pages = new UserPages('last_name', 100);
     expect([pages.rows, pages.hasMore]).toEqual([0, true]);
     loadAll(pages, alphabet);
     expect([shown(pages), pages.hasMore, pages.loadedPages]).toEqual(['bcdefghijklm', false, 4]);
@@ -41,7 +41,7 @@ describe('pages', () => {
   });
 
   it('keep a bounded number of users, including those in view, and all positions', () => {
-    const pages = createUserPages('last_name', 2);
+    const pages = new UserPages('last_name', 2);
     loadAll(pages, alphabet);
     pages.keep(0, 2);
     expect([pages.rows, pages.loadedPages]).toEqual([12, 2]);
@@ -60,7 +60,7 @@ describe('pages', () => {
     ['others were added after the end', [...'bcdefghijklmnopqr']],
   ])('are correct if they are loaded again after %s', (_, names) => {
     for (const first of [0, 3, 6, 9]) {
-      const pages = createUserPages('last_name', 100);
+      const pages = new UserPages('last_name', 100);
       loadAll(pages, alphabet);
       pages.keepOnly(-1, -1);
       // Starts at any page, and then loads the others.
@@ -71,7 +71,7 @@ describe('pages', () => {
   });
 
   it('replace a user without moving it', () => {
-    const pages = createUserPages('last_name', 100);
+    const pages = new UserPages('last_name', 100);
     loadAll(pages, alphabet);
     expect(pages.replace({ ...user('c'), lastName: 'z' })).toBe(true);
     expect(pages.replace(user('x'))).toBe(false);
@@ -79,14 +79,14 @@ describe('pages', () => {
   });
 
   it('close the gaps of removed users', () => {
-    const pages = createUserPages('last_name', 100);
+    const pages = new UserPages('last_name', 100);
     loadAll(pages, alphabet);
     pages.remove(new Set(['id-b', 'id-f', 'id-x']));
     expect([shown(pages), pages.rowOf('id-g')]).toEqual(['cdeghijklm', 3]);
   });
 
   it('insert a user only if its position is in memory', () => {
-    const pages = createUserPages('last_name', 100);
+    const pages = new UserPages('last_name', 100);
     load(pages, alphabet, 0);
     expect(pages.insert(user('ca'))).toBe(true);
     expect(pages.insert(user('x'))).toBe(false);
@@ -98,7 +98,7 @@ describe('pages', () => {
   });
 
   it('contain a user once if it moved from another loaded page', () => {
-    const pages = createUserPages('last_name', 100);
+    const pages = new UserPages('last_name', 100);
     load(pages, alphabet, 0);
     const page = pages.pageOf(3);
     if (page === undefined) throw new Error('There is no next page.');
@@ -113,7 +113,7 @@ describe('the order', () => {
     ['last_name', ['', 'A', 'Z', 'a', 'ab', 'b', '\uffee', '😀']],
     ['last_name desc', ['😀', '\uffee', 'b', 'a', '']],
   ])('by %s is by code point', (orderBy, names) => {
-    const pages = createUserPages(orderBy, 100);
+    const pages = new UserPages(orderBy, 100);
     const page = pages.pageOf(0);
     if (page !== undefined) pages.fill(page, [], '');
     for (const name of [...names].reverse()) pages.insert(user(name));

@@ -1,16 +1,16 @@
 /**
  * The list as a grid. Only the rows in view and some around them are in the document, even in a long list.
  *
- * One row is in the tab order, and stays in the document even if it is out of view; keys select another. The list owns
- * the data; the grid only reports which rows are in view.
+ * The list owns the data; the grid only reports which rows are in view. All roles of the grid are in this file.
  */
-import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { useEffect, useMemo } from 'preact/hooks';
 import type { User } from '../generated/users/v1/user.js';
 import { Avatar } from './avatar.js';
 import { formatTime, formatWholeTime } from './format.js';
+import { useGridFocus } from './grid-focus.js';
+import { type GridScroll, useGridScroll } from './grid-scroll.js';
 import { ArrowDownIcon, ArrowUpIcon } from './icons.js';
 import { flashMs } from './row-marks.js';
-import { createScrollMap } from './scroll-map.js';
 import { useMedia } from './theme.js';
 import type { UserList } from './user-list.js';
 
@@ -30,8 +30,6 @@ const rowPx = 48;
 const cardPx = 68;
 /** Rows in the document before and after those in view. */
 const rowsAround = 8;
-/** Placeholder rows at the end while the list has more. */
-const rowsPromised = 30;
 
 const columns = [
   { label: 'First name', field: 'first_name', descendsFirst: false },
@@ -45,142 +43,16 @@ const columns = [
 export function UserGrid({ list, version, isDimmed, onOpen, onOrder, focusRef }: UserGridProps) {
   const isCards = useMedia('(max-width: 639px)');
   const heightPx = isCards ? cardPx : rowPx;
-  const scroller = useRef<HTMLDivElement>(null);
-  const head = useRef<HTMLDivElement>(null);
-  const [map] = useState(createScrollMap);
-  const [viewPx, setViewPx] = useState(600);
-  const [topPx, setTopPx] = useState(0);
-  const [wanted, setActive] = useState(0);
-  // If the active row was removed, another one must take its place in the tab order.
-  const active = Math.max(0, Math.min(wanted, list.rows - 1));
-  /** The row that gets the focus as soon as it is the active one. */
-  const focusNext = useRef<number>(undefined);
+  const scroll = useGridScroll(list, version, heightPx);
+  const { active, activate, focus, onFocus, onKeyDown } = useGridFocus(list, version, scroll, onOpen);
+  focusRef.current = focus;
 
-  const rowsShown = list.rows + (list.hasMore ? rowsPromised : 0);
-  map.resize(rowsShown * heightPx, viewPx);
-  const first = Math.min(Math.floor(topPx / heightPx), Math.max(0, rowsShown - 1));
-  const last = Math.min(Math.ceil((topPx + viewPx) / heightPx), rowsShown) - 1;
-
-  const scrollTo = (px: number) => {
-    const element = scroller.current;
-    if (element === null) return;
-    element.scrollTop = map.goTo(px);
-    setTopPx(Math.max(0, Math.min(px, rowsShown * heightPx - viewPx)));
-  };
-
-  useLayoutEffect(() => {
-    const element = scroller.current;
-    if (element === null) return;
-    const measure = () => setViewPx(element.clientHeight - (head.current?.offsetHeight ?? 0));
-    const observer = new ResizeObserver(measure);
-    observer.observe(element);
-    measure();
-    return () => observer.disconnect();
-  }, []);
-
-  // A new result begins at the top.
-  const anchor = useRef({ generation: 0, heightPx, firstPx: 0, ids: [] as string[], first: 0, activeId: '' });
-  useLayoutEffect(() => {
-    const was = anchor.current;
-    // The focus stays with its user if the user's row has moved.
-    const activeRow = was.generation === list.generation ? list.rowOf(was.activeId) : 0;
-    if (activeRow >= 0 && activeRow !== active) {
-      setActive(activeRow);
-      if (rowAround(document.activeElement) !== null) focusNext.current = activeRow;
-    }
-    if (was.generation !== list.generation) {
-      scrollTo(0);
-    } else if (was.heightPx !== heightPx) {
-      scrollTo(was.first * heightPx);
-    } else if (topPx > 0) {
-      // Rows inserted or removed above the view must not move it: the first row that still exists stays in place.
-      const index = was.ids.findIndex((id) => id !== '' && list.rowOf(id) >= 0);
-      const row = list.rowOf(was.ids[index] ?? '');
-      const movedRows = row - (was.first + index);
-      if (index >= 0 && movedRows !== 0 && was.firstPx === topPx) {
-        scrollTo(topPx + movedRows * heightPx);
-      }
-    }
-  }, [version, list.generation, heightPx]);
-  useLayoutEffect(() => {
-    const ids: string[] = [];
-    for (let row = first; row <= last; row++) ids.push(list.userAt(row)?.id ?? '');
-    const activeId = list.userAt(active)?.id ?? '';
-    anchor.current = { generation: list.generation, heightPx, firstPx: topPx, ids, first, activeId };
-  });
-
+  const { first, last, map } = scroll;
   useEffect(() => {
     if (list.generation > 0) list.show(first, Math.max(first, last));
   }, [list, first, last, version]);
 
-  const onScroll = () => {
-    const element = scroller.current;
-    if (element === null) return;
-    const { topPx: px, scrollTo: again } = map.scrolled(element.scrollTop);
-    if (again !== undefined) element.scrollTop = again;
-    setTopPx(px);
-  };
-
-  const reveal = (row: number) => {
-    const target = Math.max(0, Math.min(row, list.rows - 1));
-    // The active row does not change, so there is no render after which it could get the focus.
-    if (target === active) focusActive();
-    else focusNext.current = target;
-    setActive(target);
-    if (target * heightPx < topPx) scrollTo(target * heightPx);
-    else if ((target + 1) * heightPx > topPx + viewPx) scrollTo((target + 1) * heightPx - viewPx);
-  };
-  const focusActive = () => {
-    focusNext.current = undefined;
-    scroller.current?.querySelector<HTMLElement>('[data-active]')?.focus({ preventScroll: true });
-  };
-  // The focused row may have been removed.
-  const hadFocus = scroller.current?.contains(document.activeElement) === true;
-  useLayoutEffect(() => {
-    if (focusNext.current === active || (hadFocus && document.activeElement === document.body)) focusActive();
-  });
-  focusRef.current = (row) => {
-    const target = row === undefined ? Math.max(first, Math.min(active, last)) : Math.min(row, list.rows - 1);
-    reveal(target);
-  };
-
-  const onFocus = useCallback((row: number, from: EventTarget | null) => {
-    // A closing dialog restores the focus to an element whose user may be in another row now.
-    if (from instanceof Element && from.closest('dialog') !== null) focusActive();
-    else setActive(row);
-  }, []);
-
-  const rowsInView = Math.max(1, Math.floor(viewPx / heightPx) - 1);
-  const onKeyDown = (event: KeyboardEvent) => {
-    const focused = rowAround(event.target);
-    if (focused === null || event.altKey || event.metaKey) return;
-    const steps: Record<string, number> = {
-      ArrowDown: active + 1,
-      ArrowUp: active - 1,
-      PageDown: active + rowsInView,
-      PageUp: active - rowsInView,
-      Home: 0,
-      End: list.rows - 1,
-    };
-    const target = steps[event.key];
-    if (target !== undefined) reveal(target);
-    else if (event.key === 'Enter' || event.key === ' ') {
-      // Open the user on the screen, even if the list has changed since the last render.
-      const { id } = focused.dataset;
-      if (id !== undefined) onOpen(id);
-    } else return;
-    event.preventDefault();
-  };
-
-  const rows: number[] = [];
-  for (let row = Math.max(0, first - rowsAround); row <= Math.min(last + rowsAround, rowsShown - 1); row++)
-    rows.push(row);
-  // Insert it in order, because screen readers follow the order of the document.
-  if (active < list.rows && active < (rows[0] ?? 0)) rows.unshift(active);
-  else if (active < list.rows && active > (rows.at(-1) ?? 0)) rows.push(active);
-
   const total = list.total.kind === 'exact' ? list.total.count : -1;
-  const { orderBy } = list.query;
   const now = performance.now();
   return (
     <div
@@ -191,19 +63,25 @@ export function UserGrid({ list, version, isDimmed, onOpen, onOrder, focusRef }:
       aria-colcount={columns.length}
       aria-busy={isDimmed}
       data-dimmed={isDimmed}
-      ref={scroller}
-      onScroll={onScroll}
+      ref={scroll.scrollerRef}
+      onScroll={scroll.onScroll}
       onKeyDown={onKeyDown}
     >
-      <div role="rowgroup" class="grid-head" ref={head}>
+      <div role="rowgroup" class="grid-head" ref={scroll.headRef}>
         <div role="row" aria-rowindex={1} class="grid-row">
           {columns.map((column, index) => (
-            <ColumnHead key={column.label} column={column} index={index} orderBy={orderBy} onOrder={onOrder} />
+            <ColumnHead
+              key={column.label}
+              column={column}
+              index={index}
+              orderBy={list.query.orderBy}
+              onOrder={onOrder}
+            />
           ))}
         </div>
       </div>
       <div role="rowgroup" class="grid-canvas" style={{ height: `${map.heightPx}px` }}>
-        {rows.map((row) => {
+        {rowsInDocument(scroll, list.rows, active).map((row) => {
           const user = list.userAt(row);
           const id = user?.id ?? '';
           const changedAt = list.changedAt(id);
@@ -218,7 +96,7 @@ export function UserGrid({ list, version, isDimmed, onOpen, onOrder, focusRef }:
               isLeaving={list.isLeaving(id)}
               flashedAt={now - changedAt < flashMs ? changedAt : 0}
               onOpen={onOpen}
-              onActivate={setActive}
+              onActivate={activate}
               onFocus={onFocus}
             />
           );
@@ -228,8 +106,15 @@ export function UserGrid({ list, version, isDimmed, onOpen, onOrder, focusRef }:
   );
 }
 
-function rowAround(target: EventTarget | null): HTMLElement | null {
-  return target instanceof HTMLElement ? target.closest<HTMLElement>('[role=row][data-row]') : null;
+/** The rows in view, some around them, and the active row, which stays in the document even if it is out of view. */
+function rowsInDocument({ first, last, rowsShown }: GridScroll, rowsKnown: number, active: number): number[] {
+  const from = Math.max(0, first - rowsAround);
+  const to = Math.min(last + rowsAround, rowsShown - 1);
+  const rows = Array.from({ length: Math.max(0, to - from + 1) }, (_, index) => from + index);
+  // Insert it in order, because screen readers follow the order of the document.
+  if (active < rowsKnown && active < (rows[0] ?? 0)) rows.unshift(active);
+  else if (active < rowsKnown && active > (rows.at(-1) ?? 0)) rows.push(active);
+  return rows;
 }
 
 interface ColumnHeadProps {

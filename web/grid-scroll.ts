@@ -1,0 +1,108 @@
+/** The grid's scroll position: which rows are in view, and where they are. */
+import type { RefObject } from 'preact';
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { createScrollMap, type ScrollMap } from './scroll-map.js';
+import type { UserList } from './user-list.js';
+
+/** Placeholder rows at the end while the list has more. */
+const rowsPromised = 30;
+
+export interface GridScroll {
+  /** The element that scrolls, and the part of it that stays at its top. */
+  readonly scrollerRef: RefObject<HTMLDivElement | null>;
+  readonly headRef: RefObject<HTMLDivElement | null>;
+  readonly map: ScrollMap;
+  /** The rows of the list, and placeholders for others. */
+  readonly rowsShown: number;
+  readonly first: number;
+  readonly last: number;
+  /** The number of rows that fit into the view, at least 1. */
+  readonly rowsInView: number;
+  onScroll(): void;
+  /** Scrolls as far as needed to show the whole row. */
+  reveal(row: number): void;
+}
+
+export function useGridScroll(list: UserList, version: number, rowPx: number): GridScroll {
+  const scrollerRef = useRef<HTMLDivElement>(null);
+  const headRef = useRef<HTMLDivElement>(null);
+  const [map] = useState(createScrollMap);
+  const [viewPx, setViewPx] = useState(600);
+  const [topPx, setTopPx] = useState(0);
+
+  const rowsShown = list.rows + (list.hasMore ? rowsPromised : 0);
+  map.resize(rowsShown * rowPx, viewPx);
+  const first = Math.min(Math.floor(topPx / rowPx), Math.max(0, rowsShown - 1));
+  const last = Math.min(Math.ceil((topPx + viewPx) / rowPx), rowsShown) - 1;
+
+  const scrollTo = (px: number) => {
+    const scroller = scrollerRef.current;
+    if (scroller === null) return;
+    scroller.scrollTop = map.goTo(px);
+    setTopPx(Math.max(0, Math.min(px, rowsShown * rowPx - viewPx)));
+  };
+
+  useLayoutEffect(() => {
+    const scroller = scrollerRef.current;
+    if (scroller === null) return;
+    const measure = () => setViewPx(scroller.clientHeight - (headRef.current?.offsetHeight ?? 0));
+    const observer = new ResizeObserver(measure);
+    observer.observe(scroller);
+    measure();
+    return () => observer.disconnect();
+  }, []);
+
+  useAnchor({ list, version, rowPx, topPx, first, last, scrollTo });
+
+  return {
+    scrollerRef,
+    headRef,
+    map,
+    rowsShown,
+    first,
+    last,
+    rowsInView: Math.max(1, Math.floor(viewPx / rowPx) - 1),
+    onScroll() {
+      const scroller = scrollerRef.current;
+      if (scroller === null) return;
+      const { topPx: px, scrollTo: again } = map.scrolled(scroller.scrollTop);
+      if (again !== undefined) scroller.scrollTop = again;
+      setTopPx(px);
+    },
+    reveal(row) {
+      if (row * rowPx < topPx) scrollTo(row * rowPx);
+      else if ((row + 1) * rowPx > topPx + viewPx) scrollTo((row + 1) * rowPx - viewPx);
+    },
+  };
+}
+
+interface View {
+  readonly list: UserList;
+  readonly version: number;
+  readonly rowPx: number;
+  readonly topPx: number;
+  readonly first: number;
+  readonly last: number;
+  scrollTo(px: number): void;
+}
+
+/** Keeps the rows in view in place if rows above them are inserted or removed, and begins a new result at its top. */
+function useAnchor({ list, version, rowPx, topPx, first, last, scrollTo }: View): void {
+  const anchor = useRef({ generation: 0, rowPx, topPx: 0, first: 0, ids: [] as string[] });
+  useLayoutEffect(() => {
+    const was = anchor.current;
+    if (was.generation !== list.generation) scrollTo(0);
+    else if (was.rowPx !== rowPx) scrollTo(was.first * rowPx);
+    else if (topPx > 0 && was.topPx === topPx) {
+      // The first row that still exists stays in place.
+      const index = was.ids.findIndex((id) => id !== '' && list.rowOf(id) >= 0);
+      const movedRows = list.rowOf(was.ids[index] ?? '') - (was.first + index);
+      if (index >= 0 && movedRows !== 0) scrollTo(topPx + movedRows * rowPx);
+    }
+  }, [version, list.generation, rowPx]);
+  useLayoutEffect(() => {
+    const ids: string[] = [];
+    for (let row = first; row <= last; row++) ids.push(list.userAt(row)?.id ?? '');
+    anchor.current = { generation: list.generation, rowPx, topPx, first, ids };
+  });
+}

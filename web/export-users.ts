@@ -3,9 +3,9 @@
  * words. Does not hold all of them in memory if the browser can write to a file.
  */
 import type { User } from '../generated/users/v1/user.js';
+import { createBlobWriter } from './blob-writer.js';
 import { csvHeader, formatCsvUsers } from './csv.js';
 import { CallError, type Directory } from './directory.js';
-import { createFile } from './import-users.js';
 import { isUnclear } from './save-user.js';
 
 // A message holds about 200 of the largest users. The server sends fewer than requested if more do not fit.
@@ -75,7 +75,7 @@ type SavePicker = (options: {
 export async function openSink(suggestedName: string): Promise<Sink | undefined> {
   const { showSaveFilePicker } = window as unknown as { showSaveFilePicker?: SavePicker };
   if (showSaveFilePicker === undefined) {
-    const file = createFile();
+    const file = createBlobWriter('text/csv');
     return { write: async (text) => file.write(text), close: async () => file.blob(), abort: async () => {} };
   }
   try {

@@ -1,0 +1,169 @@
+/**
+ * Creates the users of an import's batches. Removes the rows that the server rejects until the rest is created.
+ *
+ * Sends a batch with the same request id until it has an answer, so that no row creates two users.
+ */
+import type { RowProblem } from '../src/user-files/columns.js';
+import { CallError, type Directory } from './directory.js';
+import { hasReason, isUnclear, newRequestId } from './save-user.js';
+
+const deadlineMs = 30_000;
+const backoffMs = 250;
+const backoffMsMax = 5_000;
+// An error that is not an outage does not go away with time.
+const faultsMax = 3;
+
+/** Rows and lines count from 1; rows without the header. */
+export interface BatchRow {
+  readonly row: number;
+  readonly line: number;
+  readonly original: string | readonly string[];
+  readonly user?: object | undefined;
+  readonly problem?: RowProblem | undefined;
+}
+
+/** How to treat a row whose email is taken, in the directory or earlier in the file. */
+export type OnTaken = 'reject' | 'skip';
+
+export interface BatchState {
+  readonly created: number;
+  readonly skipped: number;
+  readonly rejected: number;
+  /** Whether the import waits for an unavailable server. */
+  readonly isWaiting: boolean;
+  /** The rows that may or may not be in the directory, because the answer was lost. */
+  readonly unclear: { readonly from: number; readonly to: number } | undefined;
+  /** When the last user of this import was created; undefined without users. */
+  readonly newest: Date | undefined;
+}
+
+export const initialState: BatchState = {
+  created: 0,
+  skipped: 0,
+  rejected: 0,
+  isWaiting: false,
+  unclear: undefined,
+  newest: undefined,
+};
+
+export interface BatchSenderOptions {
+  readonly directory: Directory;
+  readonly onTaken: OnTaken;
+  /** Ends the import after the current batch, so that it is known which users were created. */
+  readonly signal: AbortSignal;
+  onChange(): void;
+  onRejected(row: BatchRow, problem: RowProblem): void;
+}
+
+export class BatchSender {
+  readonly #options: BatchSenderOptions;
+  #state = initialState;
+
+  constructor(options: BatchSenderOptions) {
+    this.#options = options;
+  }
+
+  get state(): BatchState {
+    return this.#state;
+  }
+
+  #set(change: Partial<BatchState>): void {
+    this.#state = { ...this.#state, ...change };
+  }
+
+  /** Returns whether no row was rejected by the server. */
+  async send(batch: readonly BatchRow[]): Promise<boolean> {
+    const rejected = new Map(batch.flatMap((row) => (row.problem === undefined ? [] : [[row, row.problem] as const])));
+    let rest = batch.filter(({ problem }) => problem === undefined);
+    let isClean = true;
+    try {
+      while (rest.length > 0) {
+        const problems = await this.#create(rest);
+        if (problems === undefined) break;
+        isClean = false;
+        for (const [index, row] of rest.entries()) {
+          const problem = problems.get(index);
+          if (problem === 'skip') this.#set({ skipped: this.#state.skipped + 1 });
+          else if (problem !== undefined) rejected.set(row, problem);
+        }
+        rest = rest.filter((_, index) => !problems.has(index));
+      }
+    } finally {
+      for (const row of batch) {
+        const problem = rejected.get(row);
+        if (problem !== undefined) this.#options.onRejected(row, problem);
+      }
+      this.#set({ rejected: this.#state.rejected + rejected.size });
+      this.#options.onChange();
+    }
+    return isClean;
+  }
+
+  /** Creates all users, or none and returns the problems of some rows by their index. */
+  async #create(rows: readonly BatchRow[]): Promise<Problems | undefined> {
+    const { directory, onTaken, signal } = this.#options;
+    const request = { users: rows.map(({ user }) => user ?? {}), requestId: newRequestId() };
+    let isRepeated = false;
+    for (let failures = 0, faults = 0; ; failures++) {
+      signal.throwIfAborted();
+      try {
+        const { users } = await directory.batchCreateUsers(request, { deadlineMs });
+        this.#set({ newest: users.at(-1)?.createTime ?? this.#state.newest });
+        break;
+      } catch (error) {
+        // The batch succeeded, its answer was lost, and one of its users was deleted since then.
+        if (isRepeated && hasReason(error, 'USER_NOT_FOUND')) break;
+        if (isFault(error)) faults++;
+        const canRetry = isUnclear(error) || hasReason(error, 'OVERLOADED');
+        if (isUnclear(error)) {
+          isRepeated = true;
+          this.#set({ unclear: { from: rows[0]?.row ?? 0, to: rows.at(-1)?.row ?? 0 } });
+        } else if (!canRetry) this.#set({ unclear: undefined });
+        if (!canRetry || faults >= faultsMax) {
+          const problems = problemsOf(error, onTaken);
+          if (problems.size === 0) throw error;
+          this.#set({ isWaiting: false });
+          return problems;
+        }
+      }
+      this.#set({ isWaiting: true });
+      this.#options.onChange();
+      await pause(Math.min(backoffMsMax, backoffMs * 2 ** failures), signal);
+    }
+    this.#set({ isWaiting: false, unclear: undefined, created: this.#state.created + rows.length });
+    return undefined;
+  }
+}
+
+function isFault(error: unknown): boolean {
+  return error instanceof CallError && (error.code === 'INTERNAL' || error.code === 'UNKNOWN');
+}
+
+/** 'skip' is a taken email that the user wants to skip. */
+type Problems = ReadonlyMap<number, RowProblem | 'skip'>;
+
+/** By the index in the batch. Only a row's first violation counts. */
+function problemsOf(error: unknown, onTaken: OnTaken): Problems {
+  const problems = new Map<number, RowProblem | 'skip'>();
+  if (!(error instanceof CallError)) return problems;
+  for (const { field: path, description: message } of error.violations) {
+    const [, index, field = ''] = /^users\[(\d+)\](?:\.(.*))?$/s.exec(path) ?? [];
+    if (index === undefined || problems.has(Number(index))) continue;
+    const isSkipped = error.reason === 'EMAIL_TAKEN' && onTaken === 'skip';
+    problems.set(Number(index), isSkipped ? 'skip' : { field, reason: error.reason, message });
+  }
+  return problems;
+}
+
+async function pause(waitMs: number, signal: AbortSignal): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const end = () => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', end);
+      resolve();
+    };
+    const timer = setTimeout(end, waitMs);
+    signal.addEventListener('abort', end);
+  });
+  signal.throwIfAborted();
+}

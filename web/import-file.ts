@@ -1,0 +1,59 @@
+/** Reads a file before its import, to show its columns and to find its errors before anything is sent. */
+import { openCsv } from '../src/user-files/csv-rules.js';
+import { UnreadableFile, WrongEncoding } from '../src/user-files/file-text.js';
+import { type Column, matchHeader } from '../src/user-files/header.js';
+import { readRecords, readText, refuseColumns } from './csv.js';
+import { labelOfEncoding } from './encodings.js';
+
+// Enough to see what is in a column.
+const sampleRowsMax = 3;
+
+export interface FilePreview {
+  readonly file: File;
+  readonly delimiter: string;
+  /** The user's choice; empty to detect it. */
+  readonly encoding: string;
+  readonly encodingFound: string;
+  readonly columns: readonly Column[];
+  readonly samples: readonly (readonly string[])[];
+  readonly rows: number;
+  /** Why the file cannot be read to its end. */
+  readonly fault: UnreadableFile | undefined;
+}
+
+/** Reads the whole file. Throws UnreadableFile if it has no header. */
+export async function readPreview(file: File, encoding: string, signal: AbortSignal): Promise<FilePreview> {
+  const decoded = readText(file, { encoding: encoding || undefined });
+  const csv = await openCsv(decoded.text);
+  let header: readonly string[] | undefined;
+  const samples: (readonly string[])[] = [];
+  let rows = 0;
+  let fault: UnreadableFile | undefined;
+  try {
+    for await (const records of readRecords(csv)) {
+      signal.throwIfAborted();
+      for (const { cells } of records) {
+        if (header === undefined) header = cells;
+        else if (++rows <= sampleRowsMax) samples.push(cells);
+      }
+    }
+  } catch (error) {
+    if (!(error instanceof UnreadableFile) || header === undefined) throw error;
+    fault = error;
+  }
+  if (header === undefined) throw new UnreadableFile('it is empty; its first line must name the columns');
+  const { delimiter } = csv;
+  const encodingFound = decoded.encoding();
+  return { file, delimiter, encoding, encodingFound, columns: matchHeader(header), samples, rows, fault };
+}
+
+/** Says why the file cannot be imported. Returns undefined if it can. */
+export function validatePreview({ columns, fault, rows }: FilePreview): string | undefined {
+  if (fault instanceof WrongEncoding) return describeFault(fault);
+  return refuseColumns(columns) ?? (rows === 0 ? 'The file has no rows after its header.' : undefined);
+}
+
+export function describeFault(fault: UnreadableFile): string {
+  if (!(fault instanceof WrongEncoding)) return fault.message;
+  return `${fault.message} Choose the encoding that it was saved in, such as ${labelOfEncoding(fault.suggestion)}.`;
+}

@@ -2,11 +2,11 @@
  * Starts all parts of Roster, for production, tests and benchmarks, and closes them in reverse order.
  */
 import { readFile } from 'node:fs/promises';
-import { settlesWithin } from './concurrency/abort.js';
 import { createByteBudget } from './concurrency/byte-budget.js';
+import { type Cleanups, createCleanups } from './concurrency/cleanups.js';
 import type { ServerConfig } from './config/parse.js';
 import { readTls } from './config/tls.js';
-import { type DatabaseOptions, openDatabase } from './database/database.js';
+import { type Database, type DatabaseOptions, openDatabase } from './database/database.js';
 import { watchDatabase } from './database/health.js';
 import { type MigrationResult, migrateDown, migrateUp, migrationStatus } from './database/migrate.js';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from './embedded-postgres/cluster.js';
@@ -16,9 +16,9 @@ import { type HttpServer, type ServedParts, startHttp } from './gateway/http.js'
 import { descriptorsPath, loadOwnFiles } from './gateway/own-files.js';
 import { formatAddress } from './net/address.js';
 import { ListenError } from './net/listen.js';
-import { createDirectory, type Siblings } from './operations/directory.js';
+import { createDirectory, type Directory, type Siblings } from './operations/directory.js';
 import { startHousekeeping } from './operations/housekeeping.js';
-import { startServer } from './rpc/server.js';
+import { type RpcServer, startServer } from './rpc/server.js';
 import { renewChangeFeed } from './store/changes.js';
 import { checkSessions, readIdentity } from './store/identity.js';
 import { createLog, type Log, type LogDestination } from './telemetry/log.js';
@@ -53,9 +53,6 @@ export interface PreparedDatabase {
 
 // The gateway calls the server in its own process by this URL.
 const ownUrl = 'http://roster';
-
-// Each part that needs the database gets at least this long to close, even after the shutdown deadline.
-const closeMsMin = 250;
 
 export interface StartOptions {
   /** Aborts the start. */
@@ -157,89 +154,16 @@ export interface ServingOptions {
 }
 
 /** Starts everything except the database. Each of several processes on one database does this for itself. */
-export async function startServing(
-  config: ServerConfig,
-  { log, metrics, database: { url, embedded }, openHttp: serveHttp, signal, siblings, onServing }: ServingOptions,
-): Promise<App> {
-  const cleanups: (() => Promise<void>)[] = [];
-  const closeAll = async () => {
-    const failures: unknown[] = [];
-    // Close everything even if one part fails: an embedded Postgres must not keep running.
-    for (let cleanup = cleanups.pop(); cleanup !== undefined; cleanup = cleanups.pop()) {
-      await cleanup().catch((error: unknown) => failures.push(error));
-    }
-    if (failures.length > 0) throw new AggregateError(failures, 'Not everything could be closed.');
-  };
-  if (embedded !== undefined) cleanups.push(() => embedded.stop());
+export async function startServing(config: ServerConfig, options: ServingOptions): Promise<App> {
+  const { log, database: prepared, signal, onServing } = options;
+  const { url, embedded } = prepared;
+  const cleanups = createCleanups(() => log.warn({}, 'the database did not answer in time; ending without it'));
+  if (embedded !== undefined) cleanups.add(() => embedded.stop());
   try {
-    // All parts share one deadline: a silent database delays the shutdown only a little longer than calls may.
-    let closeBefore = 0;
-    const withDeadline = async (closed: Promise<void>) => {
-      if (await settlesWithin(closed, Math.max(closeMsMin, closeBefore - performance.now()))) await closed;
-      else log.warn({}, 'the database did not answer in time; ending without it');
-    };
-    const database = await openDatabase({ ...config.database, url });
-    cleanups.push(() => withDeadline(database.close()));
-    metrics.observe({ connections: () => database.connections() });
-    if (await renewChangeFeed(database))
-      log.warn({}, 'the database was restored from a dump, or cloned: its watchers start over');
-    if (config.database.directUrl !== undefined) {
-      await checkSessions(database, signal ?? new AbortController().signal);
-    }
-    const directory = createDirectory({
-      database,
-      identity: await readIdentity(database),
-      batchRowsMax: config.batch.rowsMax,
-      queueRowsMax: config.batch.queueRowsMax,
-      streams: config.streams,
-      onError: (error) => log.error({ error }, 'the change log cannot be read'),
-      siblings,
-      metrics,
-    });
-    cleanups.push(() => withDeadline(directory.close()));
-    const housekeeping = startHousekeeping({
-      database,
-      changes: config.changes,
-      searchIndex: config.searchIndex,
-      onError: (error) => log.warn({ error }, 'housekeeping failed'),
-      onSearchIndex(state) {
-        if (state === 'made') log.info({}, 'created the search index');
-        if (state === 'impossible')
-          log.warn({}, 'searches read the whole table: Postgres has no pg_trgm for this role');
-      },
-      onTrimBlocked({ kind, name, database, ageSeconds }) {
-        const fields = { blocker: kind, name, database, ageSeconds: Math.round(ageSeconds) };
-        log.warn(fields, 'an old transaction or replication slot keeps the change log from shrinking');
-      },
-    });
-    metrics.observe({ housekeeping });
-    cleanups.push(() => withDeadline(housekeeping.close()));
-
-    const descriptors = await readFile(descriptorsPath());
-    const server = await startServer({
-      directory,
-      log,
-      metrics,
-      grpc: config.grpc,
-      stallTimeoutMs: config.streams.stallTimeoutMs,
-      tls: config.tls && (await readTls(config.tls)),
-      descriptors,
-    });
-    let http: HttpServer | undefined;
-    if (config.http !== undefined) {
-      const gateway = createGateway({
-        descriptors,
-        url: ownUrl,
-        session: { createConnection: server.connect },
-        stallTimeoutMs: config.streams.stallTimeoutMs,
-        budget: createByteBudget(config.bufferedBytesMax),
-        onUnforwarded: callRecorder(log, metrics),
-        onError: (error) => log.error({ error }, 'the gateway has failed'),
-      });
-      cleanups.push(async () => gateway.close());
-      http = await serveHttp({ gateway, files: await loadOwnFiles() });
-    }
+    const { database, directory } = await openDirectory(config, options, cleanups);
+    const { server, http } = await startServers(config, options, directory, cleanups);
     let closing: Promise<void> | undefined;
+    let { delayMs } = config.shutdown;
     onServing?.(true);
     const watch = watchDatabase({
       url,
@@ -252,9 +176,9 @@ export async function startServing(
       onOutdated: (inUse) => database.renewConnections(inUse),
       restart: embedded && (() => embedded.ensureRunning()),
     });
-    cleanups.push(() => withDeadline(watch.close()));
-    const closingDown = { ...config.shutdown, onDelayed: async () => http?.refuse() };
-    cleanups.push(() => server.close(closingDown));
+    cleanups.addWithDeadline(() => watch.close());
+    const onDelayed = async () => http?.refuse();
+    cleanups.add(() => server.close({ delayMs, timeoutMs: config.shutdown.timeoutMs, onDelayed }));
     signal?.throwIfAborted();
 
     return {
@@ -263,13 +187,12 @@ export async function startServing(
       restart() {
         log.warn({}, 'not restarting, because WORKERS is 1 and there is only this process');
       },
-      close({ delayMs = config.shutdown.delayMs } = {}) {
+      close(closeOptions) {
         closing ??= (async () => {
           log.info({}, 'stopping');
           onServing?.(false);
-          closingDown.delayMs = delayMs;
-          closeBefore = performance.now() + delayMs + config.shutdown.timeoutMs;
-          await closeAll();
+          delayMs = closeOptions?.delayMs ?? delayMs;
+          await cleanups.run(delayMs + config.shutdown.timeoutMs);
           log.info({}, 'stopped');
         })();
         return closing;
@@ -280,9 +203,85 @@ export async function startServing(
       },
     };
   } catch (error) {
-    await closeAll().catch((cause: unknown) => cannotCleanUp(log, cause));
+    await cleanups.run().catch((cause: unknown) => cannotCleanUp(log, cause));
     throw error;
   }
+}
+
+/** Connects to the database, and starts the directory and its housekeeping. */
+async function openDirectory(
+  config: ServerConfig,
+  { log, metrics, database: { url }, signal, siblings }: ServingOptions,
+  cleanups: Cleanups,
+): Promise<{ database: Database; directory: Directory }> {
+  const database = await openDatabase({ ...config.database, url });
+  cleanups.addWithDeadline(() => database.close());
+  metrics.observe({ connections: () => database.connections() });
+  if (await renewChangeFeed(database)) {
+    log.warn({}, 'the database was restored from a dump, or cloned: its watchers start over');
+  }
+  if (config.database.directUrl !== undefined) {
+    await checkSessions(database, signal ?? new AbortController().signal);
+  }
+  const directory = createDirectory({
+    database,
+    identity: await readIdentity(database),
+    batchRowsMax: config.batch.rowsMax,
+    queueRowsMax: config.batch.queueRowsMax,
+    streams: config.streams,
+    onError: (error) => log.error({ error }, 'the change log cannot be read'),
+    siblings,
+    metrics,
+  });
+  cleanups.addWithDeadline(() => directory.close());
+  const housekeeping = startHousekeeping({
+    database,
+    changes: config.changes,
+    searchIndex: config.searchIndex,
+    onError: (error) => log.warn({ error }, 'housekeeping failed'),
+    onSearchIndex(state) {
+      if (state === 'made') log.info({}, 'created the search index');
+      if (state === 'impossible') log.warn({}, 'searches read the whole table: Postgres has no pg_trgm for this role');
+    },
+    onTrimBlocked({ kind, name, database, ageSeconds }) {
+      const fields = { blocker: kind, name, database, ageSeconds: Math.round(ageSeconds) };
+      log.warn(fields, 'an old transaction or replication slot keeps the change log from shrinking');
+    },
+  });
+  metrics.observe({ housekeeping });
+  cleanups.addWithDeadline(() => housekeeping.close());
+  return { database, directory };
+}
+
+/** Serves the directory over gRPC, and over HTTP through a gateway to that gRPC server. */
+async function startServers(
+  config: ServerConfig,
+  { log, metrics, openHttp: serveHttp }: ServingOptions,
+  directory: Directory,
+  cleanups: Cleanups,
+): Promise<{ server: RpcServer; http: HttpServer | undefined }> {
+  const descriptors = await readFile(descriptorsPath());
+  const server = await startServer({
+    directory,
+    log,
+    metrics,
+    grpc: config.grpc,
+    stallTimeoutMs: config.streams.stallTimeoutMs,
+    tls: config.tls && (await readTls(config.tls)),
+    descriptors,
+  });
+  if (config.http === undefined) return { server, http: undefined };
+  const gateway = createGateway({
+    descriptors,
+    url: ownUrl,
+    session: { createConnection: server.connect },
+    stallTimeoutMs: config.streams.stallTimeoutMs,
+    budget: createByteBudget(config.bufferedBytesMax),
+    onUnforwarded: callRecorder(log, metrics),
+    onError: (error) => log.error({ error }, 'the gateway has failed'),
+  });
+  cleanups.add(async () => gateway.close());
+  return { server, http: await serveHttp({ gateway, files: await loadOwnFiles() }) };
 }
 
 /** The `http` of App. */

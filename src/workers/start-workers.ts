@@ -15,7 +15,7 @@ import { createWorkerPool, type WorkerPool } from './worker-pool.js';
 import { forkWorker } from './worker-process.js';
 
 // The time that a worker needs to exit in addition to its calls: 250 ms for calls that are cut off (server.ts), 250 ms for
-// each of the four parts that may close without the database (app.ts), and some reserve for a busy machine.
+// each of the four parts with a deadline (app.ts, cleanups.ts), and some reserve for a busy machine.
 const exitReserveMs = 1_750;
 // How often to retry if another process takes the free port before the workers do.
 const freePortTriesMax = 3;

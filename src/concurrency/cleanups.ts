@@ -1,0 +1,38 @@
+/** Closes the parts of a program in reverse order, some of them with one shared deadline. */
+import { setTimeout as sleep } from 'node:timers/promises';
+
+// Each part with a deadline gets at least this long to close, even after the deadline.
+const closeMsMin = 250;
+
+export type Cleanup = () => Promise<void>;
+
+export interface Cleanups {
+  add(cleanup: Cleanup): void;
+  /** For a part that may never close: the next part does not wait for it beyond the deadline. */
+  addWithDeadline(cleanup: Cleanup): void;
+  /** Runs all, even if some fail, and then throws their errors. The deadline is `ms` from now. */
+  run(ms?: number): Promise<void>;
+}
+
+/** `onLate` is called for each part that has not closed before the deadline. */
+export function createCleanups(onLate: () => void): Cleanups {
+  const cleanups: Cleanup[] = [];
+  let deadline = 0;
+  return {
+    add: (cleanup) => void cleanups.push(cleanup),
+    addWithDeadline(cleanup) {
+      cleanups.push(async () => {
+        const late = sleep(Math.max(closeMsMin, deadline - performance.now()), true, { ref: false });
+        if (await Promise.race([cleanup(), late])) onLate();
+      });
+    },
+    async run(ms = 0) {
+      deadline = performance.now() + ms;
+      const failures: unknown[] = [];
+      for (let cleanup = cleanups.pop(); cleanup !== undefined; cleanup = cleanups.pop()) {
+        await cleanup().catch((error: unknown) => failures.push(error));
+      }
+      if (failures.length > 0) throw new AggregateError(failures, 'Not everything could be closed.');
+    },
+  };
+}

@@ -30,7 +30,7 @@ const day = [
   /^watch: TYPE_UPDATED \S+Z Ada Noel$/,
   /^delete: then (?:NOT_FOUND|NotFound) USER_NOT_FOUND$/,
   /^bad create: (?:INVALID_ARGUMENT|InvalidArgument) INVALID_FIELD$/,
-  /^ {2}user\.first_name: must have 1 to 256 characters, not only blanks$/,
+  /^ {2}user\.first_name: must have 1 to 256 characters, at least one of them visible$/,
   /^ {2}user\.email: must be one email address, like ada@example\.com$/,
 ];
 

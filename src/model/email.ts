@@ -14,7 +14,7 @@ const neverInEmails = new RegExp(
   `(?!\\u200c|\\u200d|\\ufe0f)[${invisible}]|(?<!\\p{Extended_Pictographic})\\ufe0f`,
   'u',
 );
-const invisibleText = 'must not contain invisible, private or unassigned characters';
+const invisibleText = 'must not contain invisible, private-use or unassigned characters';
 
 /** Returns the violation of a new email, or undefined. */
 export function validateEmail(text: string): string | undefined {
@@ -66,7 +66,7 @@ function validateAddressLiteral(literal: string): string | undefined {
 
 const labelBytesMax = 63;
 const domainBytesMax = 253;
-const domainLengthText = `must have a domain of at most ${domainBytesMax} bytes, with at most ${labelBytesMax} in each label (counted in ASCII form)`;
+const domainLengthText = `must have a domain of at most ${domainBytesMax} bytes in ASCII form, with at most ${labelBytesMax} bytes in each label`;
 const domainText =
   'must have a valid domain name, with ordinary dots and without compatibility characters such as full-width letters';
 

@@ -52,7 +52,7 @@ export function compactText(text: string): { readonly text: string; readonly ori
     if (match.groups?.open !== undefined) levels++;
     if (match.groups?.close !== undefined) levels--;
     if (levels + (match.groups?.not?.length ?? 0) > filterLevelsMax)
-      throw invalidFilter(`must have at most ${filterLevelsMax} levels`);
+      throw invalidFilter(`must have at most ${filterLevelsMax} levels of nesting`);
     const kept = match.groups?.blank === undefined ? token : ' ';
     for (let unit = 0; unit < kept.length; unit++) origins.push(match.index + unit);
     compact += kept;

@@ -200,11 +200,14 @@ const watchUsersSchema = z.object({
     .object({ seconds: z.number(), nanos: z.number() })
     .optional()
     .refine((duration) => duration === undefined || isDuration(duration), {
-      message: 'must be a Duration with nanos from -999999999 to 999999999, and with the same sign as seconds',
+      message: 'must be a valid Duration: nanos from -999999999 to 999999999, with the same sign as seconds',
       abort: true,
     })
     .transform((duration) => (duration === undefined ? 0 : duration.seconds * 1000 + duration.nanos / 1_000_000))
-    .refine((ms) => ms === 0 || (ms >= heartbeatMsMin && ms <= heartbeatMsMax), 'must be 0 or 100 ms to 10 minutes'),
+    .refine(
+      (ms) => ms === 0 || (ms >= heartbeatMsMin && ms <= heartbeatMsMax),
+      'must be 0, or from 100 ms to 10 minutes',
+    ),
 });
 
 /** Whether this is a valid google.protobuf.Duration. */

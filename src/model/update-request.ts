@@ -124,12 +124,13 @@ function parseUpdateMask(
   return { names, keys };
 }
 
-const wholeKeyText = 'must name a whole key of attributes, as in attributes.department: a path cannot go into a value';
+const wholeKeyText =
+  'must name a whole key of attributes, as in attributes.department; it cannot point into the value of a key';
 const otherCaseText =
-  'names a key that user has only in another case (snake_case or camelCase). JSON changes the case of paths: use the path attributes';
+  'names a key that user has only in another case (snake_case or camelCase). JSON changes the case of paths, so use the path "attributes"';
 // A value cannot have more levels. The limit also bounds the time for each path.
 const dotsMax = attributesLevelsMax;
-const dotsText = `must have at most ${dotsMax} dots after "attributes.", unless user has this key: use the path attributes`;
+const dotsText = `must have at most ${dotsMax} dots after "attributes.", unless user has this key; use the path "attributes" instead`;
 
 /**
  * Creates a function that returns the violation of a key in a mask, or undefined. The update removes a key that the

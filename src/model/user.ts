@@ -62,7 +62,8 @@ export function versionOf(etag: string): number | undefined {
 const onlyBlanks = new RegExp(`^[\\s\\p{M}${invisible}]*$`, 'u');
 
 function validateName(text: string, required: boolean): string | undefined {
-  if (required && onlyBlanks.test(text)) return `must have 1 to ${namesCharactersMax} characters, not only blanks`;
+  if (required && onlyBlanks.test(text))
+    return `must have 1 to ${namesCharactersMax} characters, at least one of them visible`;
   if (!hasAtMost(text, namesCharactersMax)) return `must have at most ${namesCharactersMax} characters`;
   if (/\p{Cc}/u.test(text)) return 'must not contain control characters';
   return validateStorable(text);
@@ -85,7 +86,7 @@ export function validateAttributes(attributes: unknown): string | undefined {
   if (Buffer.byteLength(text) > attributesBytesMax)
     return `must have at most ${attributesBytesMax} bytes as compact JSON`;
   if (/\de[+-]\d/.test(text) && digitsAdded(attributes) > digitsAddedMax) {
-    return `must have exponents that add at most ${digitsAddedMax} digits`;
+    return `must have number exponents, like 300 in 1e300, that add up to at most ${digitsAddedMax}`;
   }
   return undefined;
 }
@@ -109,7 +110,7 @@ function validateJson(value: unknown, level: number): string | undefined {
       return validateStorable(value);
     case 'object': {
       if (value === null) return undefined;
-      if (level > attributesLevelsMax) return `must have at most ${attributesLevelsMax} levels`;
+      if (level > attributesLevelsMax) return `must have at most ${attributesLevelsMax} levels of nesting`;
       for (const [key, child] of Object.entries(value)) {
         const refusal = validateStorable(key) ?? validateJson(child, level + 1);
         if (refusal !== undefined) return refusal;
@@ -118,7 +119,7 @@ function validateJson(value: unknown, level: number): string | undefined {
     }
     default:
       // A google.protobuf.Value without a kind arrives as undefined.
-      return 'must have a kind in every google.protobuf.Value';
+      return 'must set the kind of every google.protobuf.Value';
   }
 }
 

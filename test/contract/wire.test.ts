@@ -76,7 +76,7 @@ describe.each([
 ])('through %s, a value in attributes', (_protocol, call) => {
   it.each(valuesWithoutKind)('without a kind %s is refused', async (_where, value) => {
     const user = Buffer.concat([field(2, 'Ada'), email(), entry('a', value)]);
-    const refusal = { error: expect.stringContaining('must have a kind in every google.protobuf.Value') };
+    const refusal = { error: expect.stringContaining('must set the kind of every google.protobuf.Value') };
     expect(await call('CreateUser', field(1, user))).toEqual(refusal);
     expect(await call('BatchCreateUsers', field(1, user))).toEqual(refusal);
     const { user: ada } = await app.client.createUser({

@@ -261,16 +261,18 @@ describe('parseFilter', () => {
     const within = (open: string, close: string, count: number) =>
       `${open.repeat(count)}attributes.a${close.repeat(count)}`;
     expect(parseFilter(within('(', ')', 32))).toEqual(parseFilter('attributes.a'));
-    expect(refusalOf(within('(', ')', 33))).toBe('must have at most 32 levels');
+    expect(refusalOf(within('(', ')', 33))).toBe('must have at most 32 levels of nesting');
     expect(parseFilter(within('!(', ')', 32))).toEqual(parseFilter('attributes.a'));
     expect(parseFilter(`${'('.repeat(32)}1 != attributes.a${')'.repeat(32)}`)).toEqual(
       parseFilter('attributes.a != 1'),
     );
-    expect(refusalOf(within('!(', ')', 33))).toBe('must have at most 32 levels');
+    expect(refusalOf(within('!(', ')', 33))).toBe('must have at most 32 levels of nesting');
     expect(parseFilter(within('!', '', 32))).toEqual(parseFilter('attributes.a'));
-    expect(refusalOf(within('!', '', 33))).toBe('must have at most 32 levels');
+    expect(refusalOf(within('!', '', 33))).toBe('must have at most 32 levels of nesting');
     expect(parseFilter(`${'('.repeat(31)}attributes.a in [1]${')'.repeat(31)}`)).toBeDefined();
-    expect(refusalOf(`${'('.repeat(32)}attributes.a in [1]${')'.repeat(32)}`)).toBe('must have at most 32 levels');
+    expect(refusalOf(`${'('.repeat(32)}attributes.a in [1]${')'.repeat(32)}`)).toBe(
+      'must have at most 32 levels of nesting',
+    );
   });
 
   it('counts no levels in strings, comments and chains', () => {

@@ -406,7 +406,7 @@ describe('parseUpdateUser', () => {
         {
           field: 'update_mask.paths[1]',
           description:
-            'must name a whole key of attributes, as in attributes.department: a path cannot go into a value',
+            'must name a whole key of attributes, as in attributes.department; it cannot point into the value of a key',
         },
       ]);
     });
@@ -419,7 +419,7 @@ describe('parseUpdateUser', () => {
       ] as const) {
         const { violations } = faultOf(() => keysOf({ [held]: 7 }, `attributes.${named}`));
         expect(violations).toEqual([
-          { field: 'update_mask.paths[0]', description: expect.stringContaining('use the path attributes') },
+          { field: 'update_mask.paths[0]', description: expect.stringContaining('use the path "attributes"') },
         ]);
       }
       expect(keysOf({ costCenter: 7 }, 'attributes.cost_center', 'attributes.costCenter')).toEqual(
@@ -676,6 +676,6 @@ describe('parseWatchUsers', () => {
     { seconds: 1, nanos: 1_000_000_000 },
   ])('refuses a heartbeat that is not a duration: %j', (heartbeat) => {
     const { violations } = faultOf(() => heartbeatOf(heartbeat));
-    expect(violations).toEqual([{ field: 'heartbeat', description: expect.stringContaining('must be a Duration') }]);
+    expect(violations).toEqual([{ field: 'heartbeat', description: expect.stringContaining('must be a valid Duration') }]);
   });
 });

@@ -60,7 +60,7 @@ describe('the status of a failed call', () => {
   it('has only violations that fit into 6 KiB of trailers, and their total number', async () => {
     const violations = Array.from({ length: 4000 }, (_, index) => ({
       field: `users[${index}].first_name`,
-      description: 'must have 1 to 256 characters, not only blanks',
+      description: 'must have 1 to 256 characters, at least one of them visible',
     }));
     const server = await startTestServer({
       getUser: async () => {

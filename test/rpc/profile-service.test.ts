@@ -32,7 +32,8 @@ describe('the first contract', () => {
     const server = await startTestServer();
     expect(await profiles(server.target).createProfile({})).toEqual({
       ...refused,
-      error: 'first_name must have 1 to 256 characters, not only blanks; email must have 1 to 256 characters.',
+      error:
+        'first_name must have 1 to 256 characters, at least one of them visible; email must have 1 to 256 characters.',
     });
   });
 

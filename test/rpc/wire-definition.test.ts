@@ -57,7 +57,7 @@ describe('nested attributes', () => {
   it.each([33, 300, 5000, 100_000])('are refused with the name of the field for %i levels', async (levels) => {
     const { code, details } = await batchCreate(levels);
     expect(code).toBe('INVALID_ARGUMENT');
-    expect(details).toBe('users[1].attributes: must have at most 32 levels');
+    expect(details).toBe('users[1].attributes: must have at most 32 levels of nesting');
   });
 });
 
@@ -143,7 +143,7 @@ describe.each(Object.entries(kindless))('a value without a kind %s', (_, attribu
     expect(code).toBe('INVALID_ARGUMENT');
     const details = trailer.get('grpc-status-details-bin')[0]?.toString();
     expect(details).toContain(field);
-    expect(details).toContain('must have a kind in every google.protobuf.Value');
+    expect(details).toContain('must set the kind of every google.protobuf.Value');
   });
 });
 

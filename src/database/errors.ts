@@ -114,9 +114,14 @@ export function isForbidden(error: unknown): boolean {
 export function faultOf(error: unknown): unknown {
   if (error instanceof Fault) return error;
   if (isConnectionLost(error)) {
-    return new Fault('DATABASE_UNAVAILABLE', 'Cannot reach the database, or it is busy. Try again.', [], {
-      cause: error,
-    });
+    return new Fault(
+      'DATABASE_UNAVAILABLE',
+      'The server cannot reach the database, or the database is busy. Try again later.',
+      [],
+      {
+        cause: error,
+      },
+    );
   }
   const state = sqlState(error);
   if (state === undefined) return error;
@@ -129,13 +134,13 @@ export function faultOf(error: unknown): unknown {
     case '55P03':
     case '40001':
     case '40P01':
-      return new Fault('DATABASE_UNAVAILABLE', 'Other calls write to the same users. Try again.', [], options);
+      return new Fault('DATABASE_UNAVAILABLE', 'Other calls are writing to the same users. Try again.', [], options);
     default:
       // 53: out of disk, memory or another resource. 58: system error.
       return /^(?:53|58)/.test(state)
         ? new Fault(
             'DATABASE_UNAVAILABLE',
-            'The database lacks a resource or its system failed. Try again.',
+            'The database is out of disk space, memory or another resource, or its system failed. Try again later.',
             [],
             options,
           )

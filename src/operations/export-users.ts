@@ -110,5 +110,8 @@ function invalidToken(): Fault {
 }
 
 function snapshotTooOld(): Fault {
-  return new Fault('SNAPSHOT_TOO_OLD', 'The export reached the time limit of its snapshot. Resume it.');
+  return new Fault(
+    'SNAPSHOT_TOO_OLD',
+    'The export took longer than the server keeps its snapshot. Resume from the last token.',
+  );
 }

@@ -92,7 +92,7 @@ async function stageAll(
     await staging.stage(rows);
   }
   if (options === undefined || totalRows !== rowCount) {
-    const description = `must be in the last message and equal the number of users in the stream, of which ${rowCount} arrived`;
+    const description = `must be in the last message, and equal the number of users in the stream (${rowCount} arrived)`;
     throw invalid([{ field: 'total_rows', description }], 'IMPORT_INCOMPLETE');
   }
   return { options, rejected, errors };
@@ -111,7 +111,10 @@ async function* unlessStalled<T>(
       signal.throwIfAborted();
       const next = iterator.next();
       if (!(await settlesWithin(next, stallTimeoutMs, signal))) {
-        throw new Fault('DEADLINE_PASSED', 'The client sent nothing for too long. Nothing was written.');
+        throw new Fault(
+          'DEADLINE_PASSED',
+          'The client sent nothing for too long, so nothing was written. Send empty messages while no users are ready.',
+        );
       }
       const result = await next;
       isOver = result.done === true;

@@ -22,7 +22,8 @@ export function orThrow<Outcome>(outcome: Outcome | Refusal): Outcome {
 /** The error of a request for several users, of which these have taken emails. */
 export function emailsTaken(indexes: readonly number[]): Fault {
   const violations = indexes.map((index) => ({ field: `users[${index}].email`, description: emailTakenText }));
-  return new Fault('EMAIL_TAKEN', `${indexes.length} of the emails are taken. No user was created.`, violations);
+  const taken = indexes.length === 1 ? 'one email is' : `${indexes.length} emails are`;
+  return new Fault('EMAIL_TAKEN', `No user was created, because ${taken} taken.`, violations);
 }
 
 function requestIdReused(): Fault {

@@ -156,7 +156,7 @@ async function* messagesFor(
 function watcherTooSlow(): Fault {
   return new Fault(
     'WATCHER_TOO_SLOW',
-    'Existing users were read too slowly. Export them, and watch from the watch_token of the export.',
+    'The client read the existing users too slowly. Export them, and watch from the watch_token of the export.',
   );
 }
 

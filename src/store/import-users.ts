@@ -91,7 +91,10 @@ export class Staging implements AsyncDisposable {
       const outcome = await this.attempt(onConflict, allOrNothing, races === 0);
       if (outcome !== undefined) return outcome;
     }
-    throw new Fault('DATABASE_UNAVAILABLE', 'Other calls write to the same users. Nothing was written. Try again.');
+    throw new Fault(
+      'DATABASE_UNAVAILABLE',
+      'Other calls are writing to the same users. Nothing was written. Try again.',
+    );
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -111,7 +111,7 @@ export async function readChanges(database: Database, position: WatchPosition, r
   if (feedId !== position.feedId || BigInt(trimmedXid) >= from.xmin || BigInt(nextXid) < from.xmax) {
     throw new Fault(
       'RESUME_TOKEN_EXPIRED',
-      'The change log does not reach back to this token. Start again with include_existing.',
+      'The change log no longer has all changes after this token, or the token is from a different database. Start again with include_existing.',
     );
   }
   const changes: Change[] = [];
@@ -135,7 +135,10 @@ function changeOf(row: Row, feedId: string, behind: string, until: string): Chan
   const [seq, xid, type, userId, changeTime, foundId] = row as EntryCells;
   const typeName = typeNames.get(type);
   if (typeName === undefined) {
-    throw new Fault('DATABASE_UNAVAILABLE', 'The change log has entries of a newer version. Use a newer server.');
+    throw new Fault(
+      'DATABASE_UNAVAILABLE',
+      'The change log has entries from a newer version of Roster. Use a server of that version.',
+    );
   }
   return {
     type: typeName,

@@ -121,7 +121,7 @@ export async function openHttp(
   } catch (error) {
     if (!isDefault || !(error instanceof ListenError)) throw error;
     const message =
-      'no page, metrics and probes over HTTP: the default address is taken; set HTTP_ADDRESS (port 0 picks a free port)';
+      'the page, metrics and probes are not served over HTTP, because the default address is in use; set HTTP_ADDRESS (port 0 picks a free port)';
     log.warn({ address: formatAddress(address) }, message);
     return undefined;
   }

@@ -15,7 +15,7 @@ export function createDeleteCommand(context: Context): Command {
     .argument('<id>')
     .option('--etag <etag>', 'fail if the user has changed since this etag was read')
     .option('--allow-missing', 'succeed if no user has this id')
-    .option('-y, --yes', 'do not ask; required without a terminal')
+    .option('-y, --yes', 'do not ask for confirmation; required if the input is not a terminal')
     .action((id: string, options: DeleteOptions) =>
       withClient(context, options, async (client) => {
         const { terminal, signal } = context;

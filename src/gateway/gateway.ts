@@ -127,7 +127,7 @@ export function createGateway(options: GatewayOptions): Gateway {
       call.refusal ??= fault;
       end(request);
     };
-    const onStall = () => giveUp(new Fault('CALL_CANCELLED', 'The client was too slow.'));
+    const onStall = () => giveUp(new Fault('CALL_CANCELLED', 'The client sent or read too slowly.'));
     const hold = budget.open(() => giveUp(overloaded()));
     const answerHold = budget.open(() => giveUp(overloaded()));
     response.once('close', () => {

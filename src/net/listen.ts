@@ -72,7 +72,7 @@ function isMissingFamily(error: unknown): boolean {
 function describeErrorCode(code: string | undefined): string {
   switch (code) {
     case 'EADDRINUSE':
-      return 'the address is in use already';
+      return 'the address is already in use';
     case 'EACCES':
       return 'this user is not allowed to listen there';
     case 'EADDRNOTAVAIL':

@@ -311,7 +311,7 @@ const tagMax = 0xffff_ffff;
 function readTag(end: number): number {
   if (++fieldCount > fieldsMax) {
     // The empty path is the request itself.
-    throw invalid([{ field: '', description: 'The request has too many fields that are repeated or unknown.' }]);
+    throw invalid([{ field: '', description: 'The request has too many repeated or unknown fields.' }]);
   }
   const tag = readVarint(end);
   if (tag > tagMax || tag < 1 << 3) throw malformed();

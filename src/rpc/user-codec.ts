@@ -79,7 +79,7 @@ export async function encodeUsers(field: number, users: readonly (User | undefin
     const part = Buffer.from(written(() => putUsers(field, step), undefined));
     bytes += part.length;
     if (bytes > messageBytesMax) {
-      throw new Fault('MESSAGE_TOO_LARGE', 'The answer would have more than 4 MiB. Ask for fewer users at once.');
+      throw new Fault('MESSAGE_TOO_LARGE', 'The response would have more than 4 MiB. Request fewer users at once.');
     }
     parts.push(part);
     await pause();

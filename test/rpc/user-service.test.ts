@@ -60,7 +60,7 @@ describe('the user service', () => {
         expect.objectContaining({ $type: 'google.rpc.RequestInfo' }),
       ],
     });
-    await expect(call).rejects.toThrow('The answer would have more than 4 MiB. Ask for fewer users at once.');
+    await expect(call).rejects.toThrow('The response would have more than 4 MiB. Request fewer users at once.');
     expect(server.callLines()).toHaveLength(1);
     expect(server.callLines()[0]).toMatchObject({ status: 'RESOURCE_EXHAUSTED', reason: 'MESSAGE_TOO_LARGE' });
   });

@@ -257,7 +257,7 @@ const resolveUsersSchema = z
   .object({ tag: z.unknown(), ids: z.custom<string[]>(), emails: z.custom<string[]>() })
   .refine(({ ids, emails }) => ids.length + emails.length <= batchUsersMax, {
     path: ['ids'],
-    message: `must have at most ${batchUsersMax} elements together with emails`,
+    message: `must have at most ${batchUsersMax} ids and emails together`,
   })
   .pipe(
     z.object({

@@ -301,7 +301,7 @@ function count(kind: ElementKind, refusal: (max: number) => Violation): void {
 
 function tooManyValues(max: number): Violation {
   if (userIndex === undefined) return { field: 'user.attributes', description: `must have at most ${max} values` };
-  const description = `must have at most ${max} values together with the attributes of the other users in the message`;
+  const description = `must have at most ${max} values in the attributes of all users together`;
   return { field: `users[${userIndex}].attributes`, description };
 }
 

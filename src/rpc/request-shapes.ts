@@ -65,7 +65,7 @@ const importOptions = shape(
 const tooManyIds = (max: number): Violation => ({ field: 'ids', description: `must have at most ${max} ids` });
 const tooManyKeys = (max: number): Violation => ({
   field: 'ids',
-  description: `must have at most ${max} elements together with emails`,
+  description: `must have at most ${max} ids and emails together`,
 });
 
 /** The keys are the names of the methods in the generated definition. */

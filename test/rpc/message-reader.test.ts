@@ -345,7 +345,7 @@ describe('a request with too many elements', () => {
       (count) => elements(2, count),
       1000,
       'ids',
-      'must have at most 1000 elements together with emails',
+      'must have at most 1000 ids and emails together',
     ],
     [
       'resolveUsers',
@@ -353,7 +353,7 @@ describe('a request with too many elements', () => {
       (count) => elements(3, count),
       1000,
       'ids',
-      'must have at most 1000 elements together with emails',
+      'must have at most 1000 ids and emails together',
     ],
     ['batchCreateUsers', 'users', (count) => elements(1, count), 1000, 'users', 'must have at most 1000 users'],
     ['importUsers', 'users', (count) => elements(2, count), 5000, 'users', 'must have at most 5000 users'],
@@ -388,7 +388,7 @@ describe('a request with too many elements', () => {
       (count) => Buffer.concat([field(1), field(1, values(count - 1))]),
       50_000,
       'users[1].attributes',
-      'must have at most 50000 values together with the attributes of the other users in the message',
+      'must have at most 50000 values in the attributes of all users together',
     ],
   ])('is refused by %s at the first %s beyond its limit', (method, _, bytesOf, max, path, description) => {
     expect(refusalOf(method, Buffer.concat([bytesOf(max), notRead]))).toEqual(malformed);
@@ -396,7 +396,7 @@ describe('a request with too many elements', () => {
   });
 
   it('is refused for repetitions of a singular field, and for unknown fields', () => {
-    const tooMany = { field: '', description: expect.stringContaining('too many fields') };
+    const tooMany = { field: '', description: expect.stringContaining('too many repeated or unknown fields') };
     for (const bytesOf of [
       (count: number) => elements(2, count),
       (count: number) => elements(15, count),

@@ -69,7 +69,7 @@ export const serverSettings = {
       kind: wholeNumber(1000, dayMs),
       default: 30 * minuteMs,
       description:
-        'The age at which a shared connection is replaced, so that none stays with an old server. Each is replaced up to a quarter earlier, so that they are not all replaced together.',
+        'The age at which a shared connection is replaced, so that none stays connected to an old server. Each is replaced up to a quarter earlier, so that they are not all replaced at the same time.',
     },
     statementTimeoutMs: {
       name: 'STATEMENT_TIMEOUT_MS',
@@ -96,26 +96,28 @@ export const serverSettings = {
       name: 'GRPC_ADDRESS',
       kind: address,
       default: 'localhost:50051',
-      description: 'Where gRPC listens. localhost means IPv4 and IPv6. Port 0 picks a free port.',
+      description: 'The address on which Roster serves gRPC. localhost means IPv4 and IPv6. Port 0 picks a free port.',
     },
     concurrentStreamsMax: {
       name: 'CONCURRENT_STREAMS_MAX',
       kind: wholeNumber(1, 1_000_000),
       // The usual value of gRPC servers. Further calls wait in the client, where they cost others nothing.
       default: 100,
-      description: "Calls in flight on one client's connection, including watches. Further calls wait in the client.",
+      description:
+        "The maximum number of calls in flight on one client's connection, including watches. Further calls wait in the client.",
     },
     connectionAgeMsMax: {
       name: 'CONNECTION_AGE_MS_MAX',
       kind: wholeNumber(1000, dayMs),
       default: 30 * minuteMs,
-      description: 'The age at which the server asks a client to reconnect, so that load spreads again.',
+      description:
+        "The age of a client's connection at which the server makes the client reconnect, so that load spreads again.",
     },
     connectionAgeGraceMs: {
       name: 'CONNECTION_AGE_GRACE_MS',
       kind: wholeNumber(0, dayMs),
       default: 5 * minuteMs,
-      description: 'How long calls may continue on a connection that is too old.',
+      description: 'How long calls may continue on a connection that has reached CONNECTION_AGE_MS_MAX.',
     },
     keepaliveTimeMs: {
       name: 'KEEPALIVE_TIME_MS',
@@ -139,7 +141,7 @@ export const serverSettings = {
       kind: address,
       default: 'localhost:8080',
       description:
-        'Where the page, gRPC-Web, Connect, JSON, /metrics, /healthz and /readyz are served, with TLS if gRPC uses TLS. If the default is taken, they are not served, and a log line says so.',
+        'The address for HTTP: the page, gRPC-Web, Connect, JSON, /metrics, /healthz and /readyz, with TLS if gRPC uses TLS. If the default is in use, `roster serve` runs without HTTP, and a log line says so.',
     },
     corsOrigins: {
       name: 'CORS_ORIGINS',
@@ -147,7 +149,7 @@ export const serverSettings = {
       unset: "the page's own origin",
       valueIfUnset: () => [],
       description:
-        "Origins whose pages may call over HTTP; * allows all. Add the origin of a proxy in front that does not pass on the browser's Host.",
+        'Origins whose pages may send calls over HTTP; * allows all. Behind a proxy, add the origin that browsers see.',
     },
   },
   tls: {
@@ -204,13 +206,13 @@ export const serverSettings = {
       name: 'BATCH_ROWS_MAX',
       kind: wholeNumber(1, 4096),
       default: 256,
-      description: 'Calls that share one statement.',
+      description: 'The maximum number of calls that share one statement.',
     },
     queueRowsMax: {
       name: 'QUEUE_ROWS_MAX',
       kind: wholeNumber(1, 1_000_000),
       default: 10_000,
-      description: 'Calls that wait for a statement. Further calls fail with RESOURCE_EXHAUSTED.',
+      description: 'The maximum number of calls that wait for a statement. Further calls fail with RESOURCE_EXHAUSTED.',
     },
   },
   streams: {
@@ -219,21 +221,21 @@ export const serverSettings = {
       kind: wholeNumber(1, 1000),
       default: 4,
       description:
-        'Connections to Postgres for imports, exports and watches that begin with existing users, one for each, in addition to DATABASE_CONNECTIONS_MAX, in each of WORKERS. If all are in use, calls wait.',
+        'Connections to Postgres for imports, exports and watches that begin with existing users, in each of WORKERS. Each of these calls needs one, and waits if all are in use. They are in addition to DATABASE_CONNECTIONS_MAX.',
     },
     stallTimeoutMs: {
       name: 'STREAM_STALL_TIMEOUT_MS',
       kind: wholeNumber(1000, hourMs),
       default: 30_000,
       description:
-        'How long an import may send nothing, and a watcher may leave messages unread. Over HTTP, also how long a client may take for the next 16 KiB of a request or an answer.',
+        'How long an import may send nothing, and a watcher may leave messages unread. Over HTTP, also how long a client may take for the next 16 KiB of a request or a response.',
     },
     snapshotTimeoutMs: {
       name: 'SNAPSHOT_TIMEOUT_MS',
       kind: wholeNumber(1000, dayMs),
       default: 10 * minuteMs,
       description:
-        'How long an export may hold its snapshot, which keeps Postgres from cleaning up. It can be resumed with a new one.',
+        'How long an export may keep its snapshot, which prevents Postgres from removing old rows. It can be resumed with a new snapshot. Also how long a watcher may take to read the existing users.',
     },
   },
   bufferedBytesMax: {
@@ -241,7 +243,7 @@ export const serverSettings = {
     kind: wholeNumber(1000, 1_000_000_000_000),
     default: 134_217_728,
     description:
-      'Bytes of incomplete requests over HTTP and of answers that clients have not read yet, in each process. From three quarters of it on, new calls over HTTP fail with OVERLOADED. Above it, the slowest clients are disconnected.',
+      'The maximum number of bytes in incomplete requests over HTTP and in responses that clients have not read yet, in each process. From three quarters of it on, new calls over HTTP fail with OVERLOADED. Above it, the slowest clients are disconnected.',
   },
   changes: {
     keptHours: {
@@ -256,7 +258,7 @@ export const serverSettings = {
       // About 150 bytes each, indexes included.
       default: 10_000_000,
       description:
-        'Changes that the change log keeps, oldest deleted first. Set it above the number of users in the largest import.',
+        'The maximum number of changes that the change log keeps. The oldest are deleted first. Set it above the number of users in the largest import.',
     },
   },
   searchIndex: {
@@ -278,7 +280,7 @@ export const serverSettings = {
       name: 'SHUTDOWN_TIMEOUT_MS',
       kind: wholeNumber(0, 10 * minuteMs),
       default: 10_000,
-      description: 'How long calls in flight may take after that delay.',
+      description: 'How long calls in flight may take after SHUTDOWN_DELAY_MS, before the server ends them.',
     },
   },
 } as const satisfies SettingTable;
@@ -295,7 +297,7 @@ export const gatewaySettings = {
     name: 'DESCRIPTORS',
     kind: descriptorsFile,
     unset: "Roster's own",
-    description: 'The services of the target. Calls to a service that it does not have fail with UNIMPLEMENTED.',
+    description: 'A file with the services of the target. Calls to other services fail with UNIMPLEMENTED.',
   },
   targetTls: {
     enabled: {
@@ -338,7 +340,7 @@ export const clientSettings = {
     name: 'ROSTER_ADDRESS',
     kind: addresses,
     default: 'localhost:50051',
-    description: 'The server, or several of one directory, separated by commas.',
+    description: 'The address of the server, or of several servers of one directory, separated by commas.',
   },
   token: {
     name: 'ROSTER_TOKEN',
@@ -377,6 +379,6 @@ export const clientSettings = {
     name: 'ROSTER_DEADLINE_MS',
     kind: wholeNumber(1, hourMs),
     default: 10_000,
-    description: 'How long a call may take.',
+    description: 'How long a call may take, including retries. Imports, exports and watches have no deadline.',
   },
 } as const satisfies SettingTable;

@@ -20,8 +20,8 @@ every 10 s without changes. {"startedOver":true} says that the changes since the
 the connection broke before all existing users were shown. All existing users follow. Users that are not shown again
 before "caughtUp" have been deleted.
 
-The command reconnects after a lost connection and misses no change. The last changes may come twice, also with --state
-and --resume-token.`;
+The command reconnects after a lost connection and misses no change. After a reconnect, and after a start with --state or
+--resume-token, it may show the last changes again.`;
 
 export function createWatchCommand(context: Context): Command {
   return createClientCommand('watch', 'Show changes to users as they happen.', [

@@ -35,7 +35,7 @@ export interface User {
    * - invisible, private-use and unassigned characters;
    * - invalid domains, and domains with full-width letters or dots;
    * - domains whose last label is a number, such as "192.0.2.1": an IP address needs brackets, as in "ada@[192.0.2.1]";
-   * - IPv6 addresses that are not in their shortest form (RFC 5952). A valid one is "[IPv6:2001:db8::1]";
+   * - IPv6 addresses that are not in their shortest form (RFC 5952), which looks like "[IPv6:2001:db8::1]";
    * - domains longer than 253 bytes in ASCII form, or with a label longer than 63 bytes.
    *
    * Unique in the directory. Two emails are the same if they differ only in these ways:

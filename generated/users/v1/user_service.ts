@@ -107,7 +107,7 @@ export interface ListUsersRequest {
    * INVALID_ARGUMENT.
    */
   pageSize: number;
-  /** Empty for the first page, or a next_page_token of a call with the same filter, query and order_by. */
+  /** Empty for the first page. Otherwise the next_page_token of a call with the same filter, query and order_by. */
   pageToken: string;
   /**
    * A condition in CEL (Common Expression Language) of at most 2048 characters and 32 levels of nesting, such as:
@@ -171,7 +171,7 @@ export interface BatchGetUsersRequest {
 export interface BatchGetUsersResponse {
   /** In the order of the request, without missing users. If the request has an id twice, its user is here twice. */
   users: User[];
-  /** The ids that no user has, exactly as in the request, in the same order and as often. */
+  /** The ids that no user has, with the spelling, order and repetitions of the request. */
   missingIds: string[];
 }
 
@@ -250,7 +250,7 @@ export interface ImportUsersResponse {
 export interface ImportError {
   /** The index of the row in the whole stream, starting at 0. */
   row: number;
-  /** The path of the first bad field in User, for example "email". */
+  /** The path of the first invalid field in User, for example "email". */
   field: string;
   /** INVALID_FIELD or EMAIL_TAKEN. */
   reason: string;
@@ -271,7 +271,10 @@ export interface ExportUsersResponse {
   users: User[];
   /** A later export that starts from this token continues after these users. */
   resumeToken: string;
-  /** Set only in the last message. A watch that starts from it receives every change since this export's snapshot. */
+  /**
+   * Set only in the last message. A watch that starts from it receives every change since the snapshot of this export,
+   * or of the first export if this one continues another.
+   */
   watchToken: string;
 }
 
@@ -310,6 +313,7 @@ export interface ResolveUsersResponse {
   tag: string;
   /** In the order of the ids and then of the emails. A user who is requested several times is here as often. */
   users: User[];
+  /** The ids and emails that no user has, with the spelling, order and repetitions of the request. */
   missingIds: string[];
   missingEmails: string[];
 }

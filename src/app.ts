@@ -157,7 +157,7 @@ export interface ServingOptions {
 export async function startServing(config: ServerConfig, options: ServingOptions): Promise<App> {
   const { log, database: prepared, signal, onServing } = options;
   const { url, embedded } = prepared;
-  const cleanups = createCleanups(() => log.warn({}, 'the database did not answer in time; ending without it'));
+  const cleanups = createCleanups(() => log.warn({}, 'the database did not answer in time; exiting without it'));
   if (embedded !== undefined) cleanups.add(() => embedded.stop());
   try {
     const { database, directory } = await openDirectory(config, options, cleanups);

@@ -1,5 +1,5 @@
 /** Closes the parts of a program in reverse order, some of them with one shared deadline. */
-import { setTimeout as sleep } from 'node:timers/promises';
+import { settlesWithin } from './abort.js';
 
 // Each part with a deadline gets at least this long to close, even after the deadline.
 const closeMsMin = 250;
@@ -22,8 +22,9 @@ export function createCleanups(onLate: () => void): Cleanups {
     add: (cleanup) => void cleanups.push(cleanup),
     addWithDeadline(cleanup) {
       cleanups.push(async () => {
-        const late = sleep(Math.max(closeMsMin, deadline - performance.now()), true, { ref: false });
-        if (await Promise.race([cleanup(), late])) onLate();
+        const closed = cleanup();
+        if (await settlesWithin(closed, Math.max(closeMsMin, deadline - performance.now()))) await closed;
+        else onLate();
       });
     },
     async run(ms = 0) {

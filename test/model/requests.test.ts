@@ -676,6 +676,8 @@ describe('parseWatchUsers', () => {
     { seconds: 1, nanos: 1_000_000_000 },
   ])('refuses a heartbeat that is not a duration: %j', (heartbeat) => {
     const { violations } = faultOf(() => heartbeatOf(heartbeat));
-    expect(violations).toEqual([{ field: 'heartbeat', description: expect.stringContaining('must be a valid Duration') }]);
+    expect(violations).toEqual([
+      { field: 'heartbeat', description: expect.stringContaining('must be a valid Duration') },
+    ]);
   });
 });

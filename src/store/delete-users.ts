@@ -1,8 +1,8 @@
 /**
  * Deletes users of many calls with one statement, with one outcome for each row.
  *
- * Hot, so its SQL is written by hand: one statement, which is one transaction, for all rows. Locks users in the order of
- * their ids, like updates, to avoid deadlocks.
+ * The SQL is hand-written for the same reason as in update-users.ts. The statement locks users in the order of their ids,
+ * like updates, to avoid deadlocks.
  */
 import { arrayParameter } from '../database/columns.js';
 import type { Database } from '../database/database.js';

@@ -1,4 +1,9 @@
-/** Adds all users of one call, or none of them. */
+/**
+ * Adds all users of one call, or none of them.
+ *
+ * The SQL is hand-written because one statement writes the users, the request id and the change log. With TypeORM, the
+ * emails would stay locked over several round trips.
+ */
 import { arrayParameter, fieldArrays, fieldColumnNames, fieldValues } from '../database/columns.js';
 import type { Database, Statement } from '../database/database.js';
 import { isEmailTaken } from '../database/errors.js';

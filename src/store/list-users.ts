@@ -1,7 +1,8 @@
 /**
  * Pages of users in any order, by keyset: a page starts after the last row of the previous page.
  *
- * The SQL consists of closed lists of expressions. Values from callers are always parameters.
+ * The SQL consists of closed lists of expressions. Values from callers are always parameters. It is hand-written because
+ * each order needs its own index (docs/decisions/0020-indexes-for-lists.md).
  */
 import { attributesText, type Column, decodeUser, type Row, userColumns, userColumnsOf } from '../database/columns.js';
 import type { Database, Statement } from '../database/database.js';

@@ -170,7 +170,7 @@ describe('pages', () => {
     const lists: JsonObject[] = [attributes, { '': 0, '\\': 0 }, { '': 0, '"': 0 }];
     const stored = await insert(
       database,
-      lists.map((each) => ({ firstName: 'Stored', attributes: each, profileImageUrl: 'https://x' })),
+      lists.map((attributes) => ({ firstName: 'Stored', attributes, profileImageUrl: 'https://x' })),
     );
     for (let turn = 0; turn < 3; turn++) {
       expect((await page(database, { filter: 'first_name == "Stored"' })).users).toEqual(stored);

@@ -410,7 +410,7 @@ describe('a request id', () => {
       const calls = [database, other, database, other].map((process) =>
         insertAllUsers(
           process,
-          fields.map((each) => ({ id: uuidv7(), fields: each })),
+          fields.map((user) => ({ id: uuidv7(), fields: user })),
           request,
         ),
       );

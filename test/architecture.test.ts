@@ -149,8 +149,10 @@ describe('each file', () => {
   });
 
   it('leaves the environment to main.ts, which passes it on', () => {
+    // TypeORM's command line loads the second one, without main.ts.
+    const readers = ['src/main.ts', 'src/database/data-source.ts'];
     const readsEnvironment = (source: string) => /\bprocess\s*\.\s*env\b/.test(withoutComments(source));
-    expect(breaches((file, source) => file === 'src/main.ts' || !readsEnvironment(source))).toEqual([]);
+    expect(breaches((file, source) => readers.includes(file) || !readsEnvironment(source))).toEqual([]);
   });
 });
 

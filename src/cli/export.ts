@@ -87,7 +87,7 @@ async function exportToOutput(client: Client, { terminal, signal }: Context, opt
     }
   } catch (error) {
     if (!(error instanceof OutputClosed)) {
-      await say(terminal, options, error, `${count(users)} users were written. The export is incomplete.`);
+      await printNote(terminal, options, error, `${count(users)} users were written. The export is incomplete.`);
     }
     throw error;
   }
@@ -137,7 +137,7 @@ async function exportToFile(client: Client, context: Context, path: string, opti
     if (file !== undefined) {
       await file.save();
       const text = `${count(usersDone())} users are in the file. Run the same command with --resume to continue.`;
-      await say(terminal, options, error, text);
+      await printNote(terminal, options, error, text);
     }
     throw error;
   } finally {
@@ -163,7 +163,7 @@ async function countUsers(client: Client, filter: string, isNeeded: boolean, sig
   }
 }
 
-async function say(terminal: Terminal, { json }: ExportOptions, error: unknown, text: string): Promise<void> {
+async function printNote(terminal: Terminal, { json }: ExportOptions, error: unknown, text: string): Promise<void> {
   const message = error instanceof Interrupted ? `Interrupted: ${text}` : text;
   // A failure to print this must not hide the error itself.
   await print(terminal.stderr, json ? `${safeJson({ message })}\n` : `${message}\n`).catch(() => {});

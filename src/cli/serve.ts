@@ -32,7 +32,7 @@ async function serve({ terminal, signal, onKill }: Context, flags: Flags): Promi
   try {
     app = await start(config, { signal: stop });
     onKill(app.kill);
-    await sayListening(app, config, terminal);
+    await printAddress(app, config, terminal);
     await aborted(stop);
     await app.close();
   } finally {
@@ -40,7 +40,7 @@ async function serve({ terminal, signal, onKill }: Context, flags: Flags): Promi
   }
 }
 
-async function sayListening({ grpc, http, log }: App, { tls }: ServerConfig, terminal: Terminal): Promise<void> {
+async function printAddress({ grpc, http, log }: App, { tls }: ServerConfig, terminal: Terminal): Promise<void> {
   const { host, port } = grpc;
   const address = formatAddress(grpc);
   const reachable = host === '0.0.0.0' || host === '::' ? `localhost:${port}` : address;

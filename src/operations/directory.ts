@@ -59,11 +59,11 @@ export interface DirectoryOptions {
 /** Other processes on the same database that can be notified sooner than through its change log. */
 export interface Siblings {
   /** Called with true when this process's first watcher starts, and with false when the last one ends. */
-  watched(isWatched: boolean): void;
+  notifyWatched(isWatched: boolean): void;
   /** Called after each commit, so it must be fast. */
-  wrote(): void;
+  notifyWrite(): void;
   /** `listener` is called when other processes may have written. */
-  onWrote(listener: () => void): void;
+  onWrite(listener: () => void): void;
 }
 
 export interface StreamLimits {
@@ -88,12 +88,12 @@ export function createDirectory(options: DirectoryOptions): Directory {
     newestFirstAfterMs,
   });
 
-  const feed = createChangeFeed({ database: streamReads, onError, onWatched: siblings?.watched });
-  siblings?.onWrote(feed.wake);
+  const feed = createChangeFeed({ database: streamReads, onError, onWatched: siblings?.notifyWatched });
+  siblings?.onWrite(feed.wake);
   /** Notifies watchers immediately, instead of at the next poll. */
   function wake(): void {
     feed.wake();
-    siblings?.wrote();
+    siblings?.notifyWrite();
   }
 
   const limits = { batchRowsMax, queueRowsMax, metrics };

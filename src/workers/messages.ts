@@ -12,8 +12,8 @@ export type ToWorker =
   | { readonly type: 'start'; readonly worker: number; readonly config: ServerConfig }
   | { readonly type: 'close'; readonly delayMs?: number }
   /** Requests `metrics`. */
-  | { readonly type: 'gather' }
-  /** The answer to `count`. */
+  | { readonly type: 'request metrics' }
+  /** The answer to `request totals`. */
   | { readonly type: 'totals'; readonly text: string }
   | ToSibling;
 
@@ -24,7 +24,7 @@ export type FromWorker =
   /** Also the last message of a worker that closes. */
   | { readonly type: 'metrics'; readonly snapshot: MetricsSnapshot }
   /** Requests the metrics of all workers in Prometheus' text format. */
-  | { readonly type: 'count' }
+  | { readonly type: 'request totals' }
   | { readonly type: 'failed'; readonly error: SentError }
   | FromSibling;
 

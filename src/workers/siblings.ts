@@ -11,13 +11,13 @@ import type { WorkerProcess } from './worker-process.js';
 const hintIntervalMs = 10;
 
 /** Runs in a worker. `send` sends a message to the process that forked it. */
-export function createSiblings(send: (message: FromSibling) => void): Siblings & { hear(message: ToSibling): void } {
+export function createSiblings(send: (message: FromSibling) => void): Siblings & { receive(message: ToSibling): void } {
   let isWatchedElsewhere = false;
   let isThrottled = false;
   let isHintDue = false;
   let listener = () => {};
 
-  function wrote(): void {
+  function notifyWrite(): void {
     if (!isWatchedElsewhere) return;
     isHintDue = isThrottled;
     if (isThrottled) return;
@@ -25,17 +25,17 @@ export function createSiblings(send: (message: FromSibling) => void): Siblings &
     send({ type: 'written' });
     setTimeout(() => {
       isThrottled = false;
-      if (isHintDue) wrote();
+      if (isHintDue) notifyWrite();
     }, hintIntervalMs).unref();
   }
 
   return {
-    watched: (isWatched) => send({ type: 'watched', isWatched }),
-    wrote,
-    onWrote(wake) {
+    notifyWatched: (isWatched) => send({ type: 'watched', isWatched }),
+    notifyWrite,
+    onWrite(wake) {
       listener = wake;
     },
-    hear(message) {
+    receive(message) {
       if (message.type === 'written') listener();
       else isWatchedElsewhere = message.isWatched;
     },
@@ -43,7 +43,7 @@ export function createSiblings(send: (message: FromSibling) => void): Siblings &
 }
 
 /** The part of a worker that the relay uses. */
-export type Member = Pick<WorkerProcess, 'serving' | 'ended' | 'onSay' | 'say'>;
+export type Member = Pick<WorkerProcess, 'serving' | 'ended' | 'onSiblingMessage' | 'send'>;
 
 /** Runs in the process that forks the workers, and forwards their messages to the workers concerned. */
 export function createRelay(): { add(worker: Member): void } {
@@ -56,15 +56,15 @@ export function createRelay(): { add(worker: Member): void } {
       const isWatched = watched.size > (watched.has(worker) ? 1 : 0);
       if (isWatched === before) continue;
       lastSent.set(worker, isWatched);
-      worker.say({ type: 'watched elsewhere', isWatched });
+      worker.send({ type: 'watched elsewhere', isWatched });
     }
   }
 
   return {
     add(worker) {
-      worker.onSay((message) => {
+      worker.onSiblingMessage((message) => {
         if (message.type === 'written') {
-          for (const other of watched) if (other !== worker) other.say({ type: 'written' });
+          for (const other of watched) if (other !== worker) other.send({ type: 'written' });
           return;
         }
         if (message.isWatched) watched.add(worker);

@@ -11,7 +11,7 @@ import { createLog, type Log } from '../telemetry/log.js';
 import { createMetrics } from '../telemetry/metrics.js';
 import { createRelay } from './siblings.js';
 import { createTotals, type Totals } from './totals.js';
-import { createWorkerPool, type WorkerPool } from './worker-pool.js';
+import { WorkerPool } from './worker-pool.js';
 import { forkWorker } from './worker-process.js';
 
 // The time that a worker needs to exit in addition to its calls: 250 ms for calls that are cut off (server.ts), 250 ms for
@@ -48,7 +48,7 @@ export async function startWorkers(config: ServerConfig, { signal }: Pick<StartO
       log,
       grpc: { host: config.grpc.address.host, port },
       http: where,
-      restart: pool.restart,
+      restart: () => pool.restart(),
       close() {
         closing ??= (async () => {
           log.info({}, 'stopping');
@@ -83,7 +83,7 @@ async function startPool(
     const port = await findPort(address);
     const workerConfig = { ...config, grpc: { ...config.grpc, address: { ...address, port } } };
     const relay = createRelay();
-    const pool = createWorkerPool({
+    const pool = new WorkerPool({
       count: config.workers,
       start(number) {
         const worker = forkWorker(workerConfig, number, totals.text);

@@ -6,19 +6,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Log } from '../telemetry/log.js';
 import type { WorkerEnd, WorkerProcess } from './worker-process.js';
 
-export interface WorkerPool {
-  /** Resolves when all workers serve; rejects with the error of a worker that does not start. */
-  start(): Promise<void>;
-  /**
-   * Starts a replacement for each worker in turn, and closes the old one when the replacement serves. Stops if a
-   * replacement does not serve. Calls during a restart cause one more restart afterwards.
-   */
-  restart(): void;
-  /** Closes all workers, and kills those that have not exited after `ms`. Resolves when all have exited. */
-  close(ms: number): Promise<void>;
-  kill(): void;
-}
-
 export interface WorkerPoolOptions {
   readonly count: number;
   /** Numbers start at 1. */
@@ -47,128 +34,144 @@ interface Slot {
   timer?: NodeJS.Timeout;
 }
 
-export function createWorkerPool({ count, start, closeMs, log }: WorkerPoolOptions): WorkerPool {
-  const slots = Array.from(
-    { length: count },
-    (_, index): Slot => ({ number: index + 1, worker: undefined, isRestarting: false, exits: 0 }),
-  );
-  // All processes, including closing ones, and their numbers.
-  const living = new Map<WorkerProcess, number>();
-  const started = Promise.withResolvers<void>();
-  let isRestarting = false;
-  let isRestartWanted = false;
-  let isClosing = false;
+export class WorkerPool {
+  readonly #options: WorkerPoolOptions;
+  readonly #slots: readonly Slot[];
+  /** All processes, including closing ones, and their numbers. */
+  readonly #living = new Map<WorkerProcess, number>();
+  readonly #started = Promise.withResolvers<void>();
+  #isRestarting = false;
+  #isRestartWanted = false;
+  #isClosing = false;
 
-  function launch({ number }: Slot): WorkerProcess {
-    const worker = start(number);
-    living.set(worker, number);
-    void worker.ended.then(() => living.delete(worker));
+  constructor(options: WorkerPoolOptions) {
+    this.#options = options;
+    this.#slots = Array.from(
+      { length: options.count },
+      (_, index): Slot => ({ number: index + 1, worker: undefined, isRestarting: false, exits: 0 }),
+    );
+  }
+
+  /** Resolves when all workers serve; rejects with the error of a worker that does not start. */
+  async start(): Promise<void> {
+    const workers = this.#slots.map((slot) => {
+      const worker = this.#launch(slot);
+      this.#occupy(slot, worker);
+      return worker;
+    });
+    await Promise.all(workers.map(({ serving }) => serving));
+    this.#started.resolve();
+  }
+
+  /**
+   * Starts a replacement for each worker in turn, and closes the old one when the replacement serves. Stops if a
+   * replacement does not serve. Calls during a restart cause one more restart afterwards.
+   */
+  restart(): void {
+    this.#isRestartWanted = true;
+    if (!this.#isRestarting && !this.#isClosing) void this.#restartAll();
+  }
+
+  /** Closes all workers, and kills those that have not exited after `ms`. Resolves when all have exited. */
+  async close(ms: number): Promise<void> {
+    this.#stopStarting();
+    for (const worker of this.#living.keys()) worker.close();
+    await Promise.all([...this.#living.keys()].map((worker) => this.#killAfter(worker, ms)));
+  }
+
+  kill(): void {
+    this.#stopStarting();
+    for (const worker of this.#living.keys()) worker.kill();
+  }
+
+  #stopStarting(): void {
+    this.#isClosing = true;
+    for (const { timer } of this.#slots) clearTimeout(timer);
+  }
+
+  #launch({ number }: Slot): WorkerProcess {
+    const worker = this.#options.start(number);
+    this.#living.set(worker, number);
+    void worker.ended.then(() => this.#living.delete(worker));
     worker.serving.then(
-      () => log.info({ worker: number, pid: worker.pid }, 'a worker is serving'),
+      () => this.#options.log.info({ worker: number, pid: worker.pid }, 'a worker is serving'),
       () => {},
     );
     return worker;
   }
 
-  function occupy(slot: Slot, worker: WorkerProcess): void {
+  #occupy(slot: Slot, worker: WorkerProcess): void {
     slot.worker = worker;
     void worker.ended.then(async (end) => {
       // The caller of start() handles a failed start.
-      await started.promise;
-      if (slot.worker !== worker || isClosing) return;
+      await this.#started.promise;
+      if (slot.worker !== worker || this.#isClosing) return;
       slot.worker = undefined;
-      replace(slot, worker, end);
+      this.#replace(slot, worker, end);
     });
   }
 
-  function replace(slot: Slot, { pid }: WorkerProcess, { exitCode, signal, error, servedMs }: WorkerEnd): void {
+  #replace(slot: Slot, { pid }: WorkerProcess, { exitCode, signal, error, servedMs }: WorkerEnd): void {
     if (servedMs >= steadyMs) slot.exits = 0;
     const againInMs = slot.exits === 0 ? 0 : Math.min(backOffMs * 2 ** (slot.exits - 1), backOffMsMax);
     slot.exits++;
     const fields = { worker: slot.number, pid, exitCode, signal, error, againInMs };
-    log.error(fields, error === undefined ? 'a worker has exited' : 'a worker did not start');
+    this.#options.log.error(fields, error === undefined ? 'a worker has exited' : 'a worker did not start');
     // A replacement is already starting.
-    if (!slot.isRestarting) fill(slot, againInMs);
+    if (!slot.isRestarting) this.#fill(slot, againInMs);
   }
 
-  function fill(slot: Slot, inMs: number): void {
-    slot.timer = setTimeout(() => occupy(slot, launch(slot)), inMs);
+  #fill(slot: Slot, inMs: number): void {
+    slot.timer = setTimeout(() => this.#occupy(slot, this.#launch(slot)), inMs);
+  }
+
+  async #restartAll(): Promise<void> {
+    const { log } = this.#options;
+    this.#isRestarting = true;
+    do {
+      this.#isRestartWanted = false;
+      log.info({}, 'restarting the workers');
+      let isDone = true;
+      for (const slot of this.#slots) isDone &&= await this.#restartOne(slot);
+      if (isDone) log.info({}, 'restarted the workers');
+    } while (this.#isRestartWanted && !this.#isClosing);
+    this.#isRestarting = false;
   }
 
   /** Returns whether the worker was replaced. */
-  async function restartOne(slot: Slot): Promise<boolean> {
-    if (isClosing) return false;
+  async #restartOne(slot: Slot): Promise<boolean> {
+    if (this.#isClosing) return false;
     clearTimeout(slot.timer);
     slot.isRestarting = true;
-    const replacement = launch(slot);
+    const replacement = this.#launch(slot);
     const failure = await replacement.serving.then(
       () => undefined,
       (error: unknown) => ({ error }),
     );
     slot.isRestarting = false;
-    if (isClosing) return false;
+    if (this.#isClosing) return false;
     if (failure !== undefined) {
-      log.error({ worker: slot.number, ...failure }, 'the restart has stopped because a new worker did not start');
-      if (slot.worker === undefined) fill(slot, backOffMs);
+      const fields = { worker: slot.number, ...failure };
+      this.#options.log.error(fields, 'the restart has stopped because a new worker did not start');
+      if (slot.worker === undefined) this.#fill(slot, backOffMs);
       return false;
     }
     const old = slot.worker;
-    occupy(slot, replacement);
+    this.#occupy(slot, replacement);
     if (old === undefined) return true;
     // No delay, because the other workers accept this one's connections and load balancers need not notice.
     old.close({ delayMs: 0 });
-    await killAfter(old, closeMs);
+    await this.#killAfter(old, this.#options.closeMs);
     return true;
   }
 
-  async function restartAll(): Promise<void> {
-    isRestarting = true;
-    do {
-      isRestartWanted = false;
-      log.info({}, 'restarting the workers');
-      let isDone = true;
-      for (const slot of slots) isDone &&= await restartOne(slot);
-      if (isDone) log.info({}, 'restarted the workers');
-    } while (isRestartWanted && !isClosing);
-    isRestarting = false;
-  }
-
-  async function killAfter(worker: WorkerProcess, ms: number): Promise<void> {
+  async #killAfter(worker: WorkerProcess, ms: number): Promise<void> {
     const late = sleep(ms, true, { ref: false });
     if ((await Promise.race([worker.ended, late])) === true) {
-      log.warn({ worker: living.get(worker), pid: worker.pid }, 'killing a worker that did not exit in time');
+      const fields = { worker: this.#living.get(worker), pid: worker.pid };
+      this.#options.log.warn(fields, 'killing a worker that did not exit in time');
       worker.kill();
     }
     await worker.ended;
   }
-
-  return {
-    async start() {
-      const workers = slots.map((slot) => {
-        const worker = launch(slot);
-        occupy(slot, worker);
-        return worker;
-      });
-      await Promise.all(workers.map(({ serving }) => serving));
-      started.resolve();
-    },
-
-    restart() {
-      isRestartWanted = true;
-      if (!isRestarting && !isClosing) void restartAll();
-    },
-
-    async close(ms) {
-      isClosing = true;
-      for (const { timer } of slots) clearTimeout(timer);
-      for (const worker of living.keys()) worker.close();
-      await Promise.all([...living.keys()].map((worker) => killAfter(worker, ms)));
-    },
-
-    kill() {
-      isClosing = true;
-      for (const { timer } of slots) clearTimeout(timer);
-      for (const worker of living.keys()) worker.kill();
-    },
-  };
 }

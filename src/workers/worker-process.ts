@@ -19,9 +19,9 @@ export interface WorkerProcess {
   close(options?: CloseOptions): void;
   kill(): void;
   /** Sets the listener for its messages to sibling workers. */
-  onSay(listener: (message: FromSibling) => void): void;
+  onSiblingMessage(listener: (message: FromSibling) => void): void;
   /** Sends it a message about sibling workers. */
-  say(message: ToSibling): void;
+  send(message: ToSibling): void;
 }
 
 export interface WorkerEnd {
@@ -74,7 +74,7 @@ export function forkWorker(config: ServerConfig, number: number, totalsText: () 
       snapshot = message.snapshot;
       answerRequests();
     }
-    if (message.type === 'count') void totalsText().then((text) => send({ type: 'totals', text }));
+    if (message.type === 'request totals') void totalsText().then((text) => send({ type: 'totals', text }));
     if (message.type === 'watched' || message.type === 'written') onSiblingMessage(message);
     if (message.type === 'failed') error = receivedError(message.error);
     if (message.type === 'serving') {
@@ -116,7 +116,7 @@ export function forkWorker(config: ServerConfig, number: number, totalsText: () 
         };
         const timer = setTimeout(answer, metricsTimeoutMs);
         pendingRequests.add(answer);
-        send({ type: 'gather' });
+        send({ type: 'request metrics' });
       });
     },
     close(options) {
@@ -124,9 +124,9 @@ export function forkWorker(config: ServerConfig, number: number, totalsText: () 
       send(firstMessage);
     },
     kill: () => void worker.process.kill('SIGKILL'),
-    onSay(listener) {
+    onSiblingMessage(listener) {
       onSiblingMessage = listener;
     },
-    say: send,
+    send,
   };
 }

@@ -30,9 +30,9 @@ process.on('message', (message: ToWorker) => {
       (error: unknown) => send({ type: 'failed', error: sendableError(error) }, () => process.exit(1)),
     );
   } else if (message.type === 'close') void close(message);
-  else if (message.type === 'gather') void sendMetrics();
+  else if (message.type === 'request metrics') void sendMetrics();
   else if (message.type === 'totals') totals.receive(message.text);
-  else siblings.hear(message);
+  else siblings.receive(message);
 });
 process.on('disconnect', () => void close());
 send({ type: 'ready' });
@@ -72,7 +72,7 @@ function createTotalsRequests() {
     request: () =>
       new Promise<string>((resolve) => {
         pending.add(resolve);
-        send({ type: 'count' });
+        send({ type: 'request totals' });
       }),
     receive(text: string) {
       for (const resolve of pending) resolve(text);

@@ -17,14 +17,14 @@ async function join(relay: ReturnType<typeof createRelay>) {
     sent.push(message.type);
     listen(message);
   });
-  siblings.onWrote(() => void notified++);
+  siblings.onWrite(() => void notified++);
   relay.add({
     serving: Promise.resolve(),
     ended: ended.promise,
-    onSay: (listener) => {
+    onSiblingMessage: (listener) => {
       listen = listener;
     },
-    say: siblings.hear,
+    send: siblings.receive,
   });
   await Promise.resolve();
   return {
@@ -42,9 +42,9 @@ describe('sibling workers', () => {
   it('do not report writes while no other worker has watchers', async () => {
     const relay = createRelay();
     const [one, other] = [await join(relay), await join(relay)];
-    one.siblings.wrote();
-    one.siblings.watched(true);
-    one.siblings.wrote();
+    one.siblings.notifyWrite();
+    one.siblings.notifyWatched(true);
+    one.siblings.notifyWrite();
     expect(one.sent).toEqual(['watched']);
     expect(other.notifications()).toBe(0);
   });
@@ -52,38 +52,38 @@ describe('sibling workers', () => {
   it('are notified of writes while they have watchers, also of writes in a worker that starts later', async () => {
     const relay = createRelay();
     const watched = await join(relay);
-    watched.siblings.watched(true);
+    watched.siblings.notifyWatched(true);
     const writer = await join(relay);
     const idle = await join(relay);
-    writer.siblings.wrote();
+    writer.siblings.notifyWrite();
     expect([watched.notifications(), writer.notifications(), idle.notifications()]).toEqual([1, 0, 0]);
 
-    watched.siblings.watched(false);
+    watched.siblings.notifyWatched(false);
     vi.advanceTimersByTime(1_000);
-    writer.siblings.wrote();
+    writer.siblings.notifyWrite();
     expect(watched.notifications()).toBe(1);
   });
 
   it('do not report writes after the worker with the watchers has exited', async () => {
     const relay = createRelay();
     const [watched, writer] = [await join(relay), await join(relay)];
-    watched.siblings.watched(true);
+    watched.siblings.notifyWatched(true);
     await watched.end();
-    writer.siblings.wrote();
+    writer.siblings.notifyWrite();
     expect(writer.sent).toEqual([]);
   });
 
   it('are notified of the first and the last of many writes, but not of each one', async () => {
     const relay = createRelay();
     const [watched, writer] = [await join(relay), await join(relay)];
-    watched.siblings.watched(true);
-    for (let count = 0; count < 100; count++) writer.siblings.wrote();
+    watched.siblings.notifyWatched(true);
+    for (let count = 0; count < 100; count++) writer.siblings.notifyWrite();
     expect(watched.notifications()).toBe(1);
     vi.advanceTimersByTime(10);
     expect(watched.notifications()).toBe(2);
     vi.advanceTimersByTime(1_000);
     expect(watched.notifications()).toBe(2);
-    writer.siblings.wrote();
+    writer.siblings.notifyWrite();
     expect(watched.notifications()).toBe(3);
   });
 });

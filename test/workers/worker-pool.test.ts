@@ -1,7 +1,7 @@
 /** When the pool replaces a worker, with fake timers. recovery/workers.test.ts tests real processes. */
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createLog } from '../../src/telemetry/log.js';
-import { createWorkerPool } from '../../src/workers/worker-pool.js';
+import { WorkerPool } from '../../src/workers/worker-pool.js';
 import type { WorkerEnd, WorkerProcess } from '../../src/workers/worker-process.js';
 
 beforeEach(() => void vi.useFakeTimers());
@@ -36,8 +36,8 @@ async function startPool(count: number) {
       },
       kill: () => void worker.end({ signal: 'SIGKILL' }),
       snapshot: async () => [],
-      onSay() {},
-      say() {},
+      onSiblingMessage() {},
+      send() {},
       serve() {
         serving.resolve();
         return settled();
@@ -56,7 +56,7 @@ async function startPool(count: number) {
     format: 'json',
     destination: { write: (text) => void lines.push(JSON.parse(text)) },
   });
-  const pool = createWorkerPool({ count, start, closeMs: 1_000, log });
+  const pool = new WorkerPool({ count, start, closeMs: 1_000, log });
   const started = pool.start();
   for (const worker of [...workers]) await worker.serve();
   await started;

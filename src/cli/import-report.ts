@@ -39,6 +39,8 @@ export function createPlaces() {
   };
 }
 
+export type ImportReport = ReturnType<typeof createImportReport>;
+
 /** `columns` are those of a file with a header. */
 export function createImportReport(columns?: readonly Column[]) {
   const counts = { created: 0, updated: 0, skipped: 0, rejected: 0 };

@@ -4,36 +4,30 @@
  * Holds at most one part of the file in memory. However the import ends, the command says whether anything was written.
  */
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { type Client, type DeepPartial, RosterError, type StatusName, type User } from '../client/index.js';
+import { type Client, RosterError } from '../client/index.js';
 import { writablePaths } from '../fields.js';
 import { safeJson, safeText } from '../safe-text.js';
-import { type ColumnOptions, ignoredFields, type Row, type RowProblem } from '../user-files/columns.js';
+import type { ColumnOptions, Row } from '../user-files/columns.js';
 import { delimiterNames } from '../user-files/csv-rules.js';
 import { describeEncoding, parseEncoding, UnreadableFile, WrongEncoding } from '../user-files/file-text.js';
 import { type ClientCommandOptions, type Context, createClientCommand, withClient } from './client-command.js';
 import { parseColumn } from './column-option.js';
 import { RowsRejected, UsageError } from './failure.js';
-import { createImportReport, createPlaces } from './import-report.js';
+import type { ImportReport } from './import-report.js';
+import { ImportRun, type ImportRunOptions, nothingWritten, partRowsMax, type WriteState } from './import-run.js';
 import { count, showProgress, showsProgress } from './progress.js';
-import { openRejectedFile, type RejectedFile } from './rejected-file.js';
+import { openRejectedFile } from './rejected-file.js';
 import { Interrupted, print, type Terminal } from './terminal.js';
 import { readCsvUsers } from './user-csv.js';
 import { formatOf, formatOption, openText, type TextSource, type UserFile, type UserFormat } from './user-file.js';
 import { readNdjsonUsers } from './user-ndjson.js';
 
-// The size of a part with --rejected: large enough to hide round trips, and at most 64 MiB of the largest users.
-const partRowsMax = 5_000;
-const partLengthMax = 16_777_216;
-
 type ImportOptions = ClientCommandOptions &
-  ColumnOptions & {
+  ColumnOptions &
+  ImportRunOptions & {
     format?: UserFormat;
     delimiter?: string;
-    onConflict: 'reject' | 'skip' | 'update';
-    keepGoing?: boolean;
-    dryRun?: boolean;
     encoding?: string;
-    rejected?: string;
     progress: boolean;
   };
 
@@ -131,7 +125,7 @@ async function importFile(client: Client, context: Context, file: string, option
     const users = await readUsers(source, format, options);
     await requireAnswer(client, signal);
     if (showsProgress(terminal, options)) await print(terminal.stderr, describeFile(source, users));
-    run = createImportRun(client, users, options, signal);
+    run = new ImportRun(client, users, options, signal);
     using _progress = showsProgress(terminal, options) ? showImportProgress(terminal, run, source) : undefined;
     if (rejected === undefined) await run.whole();
     else await run.inParts(await openRejectedFile(rejected, source));
@@ -199,7 +193,7 @@ interface Explanation {
 async function explain(
   error: unknown,
   run: ImportRun,
-  { state }: State,
+  { state }: WriteState,
   check: () => Promise<Explanation>,
 ): Promise<Explanation> {
   const isFileAtFault = error instanceof UnreadableFile || error instanceof RowsRejected;
@@ -233,7 +227,7 @@ async function checkRows(
     }
   }
   const checkOptions = { ...options, keepGoing: true, dryRun: true };
-  const run = createImportRun(client, { ...users, rows: readableRows() }, checkOptions, signal);
+  const run = new ImportRun(client, { ...users, rows: readableRows() }, checkOptions, signal);
   using _progress = showsProgress(terminal, options) ? showImportProgress(terminal, run, source) : undefined;
   await run.whole();
   return { failure, report: run.report };
@@ -256,161 +250,4 @@ async function requireAnswer(client: Client, signal: AbortSignal): Promise<void>
 
 function capitalize(text: string): string {
   return text.slice(0, 1).toUpperCase() + text.slice(1);
-}
-
-/** The state of the directory after an import that did not finish. */
-interface State {
-  state: 'NOTHING_WRITTEN' | 'PARTLY_WRITTEN' | 'UNKNOWN';
-  message: string;
-}
-
-const nothingWritten: State = { state: 'NOTHING_WRITTEN', message: 'nothing was written.' };
-
-type ImportReport = ReturnType<typeof createImportReport>;
-type ImportRun = ReturnType<typeof createImportRun>;
-
-// After these, the server may have written the rows although the answer was lost.
-const unclear: readonly StatusName[] = ['UNAVAILABLE', 'DEADLINE_EXCEEDED', 'CANCELLED', 'UNKNOWN', 'INTERNAL'];
-
-function createImportRun(
-  client: Client,
-  { rows, columns, formatRejected }: UserFile,
-  options: ImportOptions,
-  signal: AbortSignal,
-) {
-  const { onConflict, keepGoing, dryRun, rejected: rejectedFile } = options;
-  const report = createImportReport(columns);
-  const doing = dryRun ? 'Checking' : 'Importing';
-  let rowsRead = 0;
-  let rowsDone = 0;
-  // Whether the server has received everything but has not answered whether it wrote the rows.
-  let isPending = false;
-  // Whether valid rows of the next part are written, but its rejected rows are not in the file yet.
-  let isPartWritten = false;
-
-  /** Sends all rows in one import, which writes all of them at its end, or nothing. */
-  async function whole(): Promise<void> {
-    const places = createPlaces();
-    async function* users(): AsyncGenerator<DeepPartial<User>> {
-      for await (const { line, user, problem } of rows) {
-        const row = rowsRead++;
-        if (user !== undefined) {
-          places.add({ row, line });
-          yield user;
-        } else if (keepGoing) {
-          report.reject({ row, line }, problem);
-        } else {
-          throw new RowsRejected(`Row ${row + 1} (line ${line}): ${describe(problem)}`);
-        }
-      }
-      isPending = true;
-    }
-    const response = await client.importAllUsers(users(), { onConflict, keepGoing, validateOnly: dryRun, signal });
-    isPending = false;
-    report.addCounts(response);
-    report.addRejected(response, places.find);
-  }
-
-  /** Sends each part, and repeats it without the rejected rows until the server writes it. */
-  async function inParts(rejectedFile: RejectedFile): Promise<void> {
-    await using file = rejectedFile;
-    for await (const part of partsOf(rows)) {
-      const rejected: [Row & { row: number }, RowProblem][] = [];
-      let good: (Row & { row: number })[] = [];
-      for (const row of part) {
-        const numbered = { ...row, row: rowsRead++ };
-        if (row.problem === undefined) good.push(numbered);
-        else rejected.push([numbered, row.problem]);
-      }
-      while (good.length > 0) {
-        isPending = true;
-        const response = await client.importAllUsers(
-          good.map(({ user }) => user ?? {}),
-          { onConflict, signal },
-        );
-        isPending = false;
-        if (response.committed) {
-          isPartWritten = true;
-          report.addCounts(response);
-          break;
-        }
-        const problems = new Map(response.errors.map((error) => [error.row, error]));
-        if (problems.size === 0) throw new Error('The server rejected rows without naming them.');
-        good = good.filter((row, index) => {
-          const problem = problems.get(index);
-          if (problem !== undefined) rejected.push([row, problem]);
-          return problem === undefined;
-        });
-      }
-      rejected.sort(([a], [b]) => a.row - b.row);
-      for (const [row, problem] of rejected) report.reject(row, problem);
-      await file.write(rejected.map(([row, problem]) => formatRejected(row, problem)).join(''));
-      rowsDone = rowsRead;
-      isPartWritten = false;
-    }
-  }
-
-  function stateAfter(error: unknown): State {
-    const isUnclear = !(error instanceof RosterError) || unclear.includes(error.code);
-    const isUnknown = isPending && isUnclear && !dryRun;
-    if (rowsDone > 0 || isPartWritten) {
-      const rowsNext = `rows ${count(rowsDone + 1)} to ${count(rowsRead)}`;
-      const message = [
-        ...(rowsDone > 0 ? [`the first ${count(rowsDone)} rows of the file are done.`] : []),
-        ...(isUnknown ? [`It is not known whether ${rowsNext} were written.`] : []),
-        ...(isPartWritten
-          ? [
-              `${rowsDone > 0 ? 'Among' : 'among'} ${rowsNext}, the valid ones were written, but some rejected ones are not in the file.`,
-            ]
-          : []),
-        'The rest was not written.',
-        `To continue, run the same command with ${onConflict === 'reject' ? '--on-conflict skip and ' : ''}another file for --rejected.`,
-      ].join(' ');
-      return { state: 'PARTLY_WRITTEN', message };
-    }
-    if (!isUnknown) return nothingWritten;
-    const instead = rejectedFile === undefined ? '' : ' instead of --rejected';
-    const howToSee = `To find out, run the same command with --dry-run --on-conflict skip${instead}: it skips rows that were written.`;
-    return { state: 'UNKNOWN', message: `it is not known whether anything was written. ${howToSee}` };
-  }
-
-  return {
-    whole,
-    inParts,
-    stateAfter,
-    report,
-    get doing() {
-      return isPending && rowsDone === 0 ? (dryRun ? 'Finishing' : 'Writing') : doing;
-    },
-    get rows() {
-      return rowsRead;
-    },
-  };
-}
-
-function describe({ field, message }: RowProblem): string {
-  return field === '' ? message : `${field}: ${message}`;
-}
-
-/** The rows before an unreadable place are also a part. */
-async function* partsOf(rows: AsyncIterable<Row>): AsyncGenerator<Row[]> {
-  let part: Row[] = [];
-  let length = 0;
-  let unreadable: UnreadableFile | undefined;
-  try {
-    for await (const row of rows) {
-      part.push(row);
-      for (const piece of [row.original].flat()) length += piece.length;
-      if (part.length >= partRowsMax || length >= partLengthMax) {
-        yield part;
-        part = [];
-        length = 0;
-      }
-    }
-  } catch (error) {
-    if (!(error instanceof UnreadableFile)) throw error;
-    unreadable = error;
-  }
-  if (part.length > 0) yield part;
-  if (unreadable !== undefined) throw unreadable;
 }

@@ -10,7 +10,9 @@ import type { DescMethod, Registry } from '@bufbuild/protobuf';
 import { BinaryReader } from '@bufbuild/protobuf/wire';
 import { Code } from '@connectrpc/connect';
 import type { ByteHold } from '../concurrency/byte-budget.js';
-import { Fault, invalidRequest } from '../model/fault.js';
+import { invalidRequest } from '../model/fault.js';
+import { malformed } from '../rpc/message-reader.js';
+import { requestTooLarge } from '../rpc/wire-definition.js';
 import { readJsonMessage } from './json-message.js';
 import { ProtocolError } from './refusal.js';
 
@@ -49,7 +51,7 @@ export async function* readMessages(
   registry: Registry,
 ): AsyncGenerator<Uint8Array> {
   const { method, isJson, isEnveloped, encoding, bytesMax, announcedBytes } = format;
-  if (announcedBytes > bytesMax) throw messageTooLarge(bytesMax);
+  if (announcedBytes > bytesMax) throw requestTooLarge(bytesMax);
   const isOne = !streamsRequests(method);
   let count = 0;
   for await (const { isCompressed, data } of isEnveloped
@@ -57,7 +59,7 @@ export async function* readMessages(
     : readWhole(body, { bytesMax, isCompressed: encoding !== null, hold })) {
     if (isOne && count++ > 0) throw new ProtocolError(Code.Unimplemented, 'This method takes exactly one message.');
     const bytes = isCompressed ? await decompress(data, encoding, bytesMax) : data;
-    if (bytes.length > bytesMax) throw messageTooLarge(bytesMax);
+    if (bytes.length > bytesMax) throw requestTooLarge(bytesMax);
     hold.add(bytes.length);
     if (isJson) yield await readJsonMessage(method.input, bytes, registry);
     else {
@@ -73,10 +75,6 @@ export function streamsRequests({ methodKind }: DescMethod): boolean {
   return methodKind === 'client_streaming' || methodKind === 'bidi_streaming';
 }
 
-function messageTooLarge(bytesMax: number): Fault {
-  return new Fault('MESSAGE_TOO_LARGE', `A request message of this method may have at most ${bytesMax} bytes.`);
-}
-
 interface SentMessage {
   readonly isCompressed: boolean;
   readonly data: Buffer;
@@ -90,7 +88,7 @@ async function* readWhole(
   for await (const chunk of body) {
     collected.append(chunk);
     hold.add(chunk.length);
-    if (collected.length() > bytesMax) throw messageTooLarge(bytesMax);
+    if (collected.length() > bytesMax) throw requestTooLarge(bytesMax);
   }
   hold.remove(collected.length());
   yield { isCompressed: isCompressed && collected.length() > 0, data: collected.take(collected.length()) };
@@ -111,7 +109,7 @@ async function* readEnvelopes(body: Bytes, bytesMax: number, hold: ByteHold): As
         const bytes = collected.take(envelopeHeadBytes);
         hold.remove(envelopeHeadBytes);
         head = { flags: bytes.readUInt8(0), length: bytes.readUInt32BE(1) };
-        if (head.length > bytesMax) throw messageTooLarge(bytesMax);
+        if (head.length > bytesMax) throw requestTooLarge(bytesMax);
         if (head.flags > compressedFlag)
           throw new ProtocolError(Code.InvalidArgument, 'The request has a message with unknown flags.');
       }
@@ -167,7 +165,7 @@ async function decompress(bytes: Buffer, encoding: string | null, bytesMax: numb
     return await decompressor(bytes, { maxOutputLength: bytesMax });
   } catch (error) {
     const isTooLarge = error instanceof RangeError && 'code' in error && error.code === 'ERR_BUFFER_TOO_LARGE';
-    throw isTooLarge ? messageTooLarge(bytesMax) : invalidRequest('The request cannot be decompressed.');
+    throw isTooLarge ? requestTooLarge(bytesMax) : invalidRequest('The request cannot be decompressed.');
   }
 }
 
@@ -182,7 +180,7 @@ function checkBinary(bytes: Uint8Array): void {
       count++;
     }
   } catch {
-    throw invalidRequest('The request cannot be decoded. It must be a protobuf message of its type.');
+    throw malformed();
   }
   if (count > fieldsMax) throw invalidRequest(`The request must have at most ${fieldsMax} fields and items.`);
 }

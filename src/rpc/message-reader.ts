@@ -5,7 +5,7 @@
  * It refuses malformed bytes and invalid UTF-8. It counts elements and fields and stops at a limit, which bounds the
  * cost of a request. Decoding is synchronous, so it reads at most one message at a time.
  */
-import { Fault, invalid, type Violation } from '../model/fault.js';
+import { type Fault, invalid, invalidRequest, type Violation } from '../model/fault.js';
 import { type ElementKind, type ElementLimits, fieldsOfElement, requestFieldsMax } from '../model/method-limits.js';
 import { attributesLevelsMax } from '../model/user.js';
 
@@ -310,8 +310,7 @@ const tagMax = 0xffff_ffff;
 
 function readTag(end: number): number {
   if (++fieldCount > fieldsMax) {
-    // The empty path is the request itself.
-    throw invalid([{ field: '', description: 'The request has too many repeated or unknown fields.' }]);
+    throw invalidRequest('The request has too many repeated or unknown fields.');
   }
   const tag = readVarint(end);
   if (tag > tagMax || tag < 1 << 3) throw malformed();
@@ -430,8 +429,7 @@ function skipGroup(startTag: number, end: number, level: number): void {
 
 /** Returns the fault for bytes that are not a message. */
 export function malformed(): Fault {
-  const description =
-    'The request cannot be decoded. It must be a protobuf message of its type, with valid UTF-8 in its strings.';
-  // The empty path is the request itself, because the invalid field is unknown.
-  return new Fault('INVALID_FIELD', description, [{ field: '', description }]);
+  return invalidRequest(
+    'The request cannot be decoded. It must be a protobuf message of its type, with valid UTF-8 in its strings.',
+  );
 }

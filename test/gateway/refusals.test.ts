@@ -127,6 +127,7 @@ describe('a message that is larger than its method allows', () => {
     const bytes = GetUserByEmailRequest.encode({ email: 'x'.repeat(4 * kib) }).finish();
     const unary = await send(path('GetUserByEmail'), { headers: { 'content-type': 'application/proto' }, body: bytes });
     expect([unary.status, reasonOf(unary)]).toEqual([429, 'MESSAGE_TOO_LARGE']);
+    expect(unary.text).toContain('A request of this method must have at most 4096 bytes. Send a smaller request.');
     const web = { 'content-type': 'application/grpc-web+proto' };
     expect(reasonOf(await send(path('GetUserByEmail'), { headers: web, body: enveloped(bytes) }))).toBe(
       'MESSAGE_TOO_LARGE',

@@ -12,8 +12,9 @@ import { type MigrationResult, migrateDown, migrateUp, migrationStatus } from '.
 import { type EmbeddedPostgres, startEmbeddedPostgres } from './embedded-postgres/cluster.js';
 import { callRecorder } from './gateway/call-recorder.js';
 import { createGateway } from './gateway/gateway.js';
-import { type HttpServer, type ServedParts, startHttp } from './gateway/http.js';
+import { type HttpServer, startHttp } from './gateway/http.js';
 import { descriptorsPath, loadOwnFiles } from './gateway/own-files.js';
+import type { ServedParts } from './gateway/router.js';
 import { formatAddress } from './net/address.js';
 import { ListenError } from './net/listen.js';
 import { createDirectory, type Directory, type Siblings } from './operations/directory.js';

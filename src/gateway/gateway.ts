@@ -10,13 +10,12 @@ import { createFileRegistry, type DescMethod, fromBinary } from '@bufbuild/proto
 import { FileDescriptorSetSchema, MethodOptions_IdempotencyLevel } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError, createContextValues } from '@connectrpc/connect';
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from '@connectrpc/connect-node';
-import type { ByteBudget } from '../concurrency/byte-budget.js';
 import { Fault, overloaded } from '../model/fault.js';
-import type { CallLine } from '../telemetry/log.js';
-import { callKey, createHandlers, type GatewayCall } from './forward.js';
+import { callKey, createHandlers } from './forward.js';
 import { type ByteRequest, fromWebText, isWebText, toWebText } from './grpc-web-text.js';
-import { end, type Pace, paceAnswer, receive } from './pace.js';
-import { ProtocolError, requestIdOf, statusOf, toConnectError } from './refusal.js';
+import { type CallOptions, type OpenCall, openCall } from './open-call.js';
+import { paceAnswer, receive } from './pace.js';
+import { ProtocolError, toConnectError } from './refusal.js';
 import {
   binaryHeaders,
   checkHeaders,
@@ -45,24 +44,18 @@ export interface Gateway {
   close(): void;
 }
 
-export interface GatewayOptions extends UpstreamOptions {
+export interface GatewayOptions extends UpstreamOptions, CallOptions {
   /** A serialized google.protobuf.FileDescriptorSet with all imports, as `buf build` writes it. */
   readonly descriptors: Uint8Array;
-  /** How long a client may take to send the next part of a message, or to read the next part of an answer. */
-  readonly stallTimeoutMs: number;
-  /** Limits the bytes of incomplete requests and of answers that clients have not read. */
-  readonly budget: ByteBudget;
-  /** Called at the end of each call that was not forwarded, so that it is logged and counted. */
-  onUnforwarded(line: CallLine): void;
   /** Called with errors that no client caused. */
   onError(error: unknown): void;
 }
 
 /** Throws if the descriptors are invalid, or lack a file that they import. */
 export function createGateway(options: GatewayOptions): Gateway {
-  const { descriptors, stallTimeoutMs, budget, onUnforwarded, onError, ...upstreamOptions } = options;
+  const { descriptors, budget, onError } = options;
   const registry = createFileRegistry(fromBinary(FileDescriptorSetSchema, descriptors));
-  const upstream = createUpstream(upstreamOptions);
+  const upstream = createUpstream(options);
   const services = [...registry].filter((type) => type.kind === 'service');
   const methods = new Map(
     services.flatMap((service) => service.methods.map((method) => [`/${service.typeName}/${method.name}`, method])),
@@ -112,64 +105,14 @@ export function createGateway(options: GatewayOptions): Gateway {
     await universalResponseToNodeResponse({ ...head, body: paced }, response);
   }
 
-  /** Begins a call. It ends when its response closes, which always happens. */
-  function openCall(path: string, request: HttpRequest, response: HttpResponse): OpenCall {
-    const startedMs = performance.now();
-    const call: GatewayCall = {
-      peer: request.socket.remoteAddress,
-      requestId: requestIdOf(request.headers),
-      messages: [],
-      isJson: false,
-      refusal: undefined,
-      isForwarded: false,
-    };
-    const giveUp = (fault: Fault) => {
-      call.refusal ??= fault;
-      end(request);
-    };
-    const onStall = () => giveUp(new Fault('CALL_CANCELLED', 'The client sent or read too slowly.'));
-    const hold = budget.open(() => giveUp(overloaded()));
-    const answerHold = budget.open(() => giveUp(overloaded()));
-    response.once('close', () => {
-      hold.release();
-      answerHold.release();
-      if (call.isForwarded) return;
-      const { status, reason } = outcomeOf(call, response);
-      const durationMs = performance.now() - startedMs;
-      const { requestId, peer = 'unknown' } = call;
-      onUnforwarded({ method: path.slice(1), status, durationMs, peer, requestId, reason });
-    });
-    // A client may still be sending after a refusal. Discard its body for a while, then disconnect.
-    response.once('finish', () => {
-      if (request.complete) return;
-      request.resume();
-      const timer = setTimeout(() => {
-        if (!request.complete) end(request);
-      }, stallTimeoutMs);
-      request.once('close', () => clearTimeout(timer));
-    });
-    return { request, call, answerHold, pace: { hold, timeoutMs: stallTimeoutMs, onStall } };
-  }
-
   return {
     serves: (path) => methods.has(path),
     handle(request, response) {
       const [path = ''] = (request.url ?? '').split('?');
       const method = methods.get(path);
       if (method === undefined) throw new TypeError('This method does not exist.');
-      answer(method, path, openCall(path, request, response), response).catch((error: unknown) => {
-        const { code, cause } = ConnectError.from(error);
-        // The client disconnected, before or during a write.
-        const isDisconnected =
-          code === Code.Canceled || code === Code.Aborted || (cause instanceof Error && 'syscall' in cause);
-        if (!isDisconnected) onError(error);
-        // A normal end would make the answer look complete.
-        if (response.headersSent) response.destroy();
-        else {
-          response.statusCode = isDisconnected ? 400 : 500;
-          response.end();
-        }
-      });
+      const open = openCall(path, request, response, options);
+      answer(method, path, open, response).catch((error: unknown) => fail(error, response, onError));
     },
     serviceNames: new Set(services.map(({ typeName }) => typeName)),
     isReachable: upstream.isReachable,
@@ -177,12 +120,18 @@ export function createGateway(options: GatewayOptions): Gateway {
   };
 }
 
-interface OpenCall {
-  readonly request: HttpRequest;
-  readonly call: GatewayCall;
-  /** The pace of the request. */
-  readonly pace: Pace;
-  readonly answerHold: Pace['hold'];
+/** Ends an answer that has failed. `onError` is not called if the client disconnected, before or during a write. */
+function fail(error: unknown, response: HttpResponse, onError: (error: unknown) => void): void {
+  const { code, cause } = ConnectError.from(error);
+  const isDisconnected =
+    code === Code.Canceled || code === Code.Aborted || (cause instanceof Error && 'syscall' in cause);
+  if (!isDisconnected) onError(error);
+  // A normal end would make the answer look complete.
+  if (response.headersSent) response.destroy();
+  else {
+    response.statusCode = isDisconnected ? 400 : 500;
+    response.end();
+  }
 }
 
 /** Converts a Connect GET to the equivalent POST, if the method allows GET. */
@@ -198,12 +147,3 @@ function asPost(request: ByteRequest, method: DescMethod): ByteRequest {
 const noBytes = new Uint8Array();
 // Flags and a length of 0.
 const emptyEnvelope = Buffer.alloc(5);
-
-function outcomeOf({ refusal }: GatewayCall, { statusCode, headersSent }: HttpResponse) {
-  if (refusal !== undefined) {
-    return { status: statusOf(refusal), reason: refusal instanceof Fault ? refusal.reason : undefined };
-  }
-  // connect-node answered with only a status, because the HTTP method or the content type is wrong.
-  if (headersSent && statusCode >= 400) return { status: `HTTP_${statusCode}`, reason: undefined };
-  return { status: 'CANCELLED', reason: 'CALL_CANCELLED' };
-}

@@ -1,34 +1,17 @@
-/**
- * The HTTP server: metrics for Prometheus, probes, files, and the calls that a gateway forwards.
- *
- * It enforces which origins may send requests, and knows nothing about the metrics, files and calls themselves.
- */
+/** The HTTP server: its sockets, their timeouts, and its end. */
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import { createSecureServer, type Http2SecureServer } from 'node:http2';
-import { cors } from '@connectrpc/connect';
 import { settlesWithin } from '../concurrency/abort.js';
 import type { Address } from '../net/address.js';
 import { type Connections, sessionMegabytesMax, trackConnections } from '../net/connections.js';
 import { listenError, listenOnHost } from '../net/listen.js';
-import type { Gateway, HttpRequest, HttpResponse } from './gateway.js';
-import { createOriginRule, isNavigation } from './origins.js';
-import type { WebFiles } from './web-files.js';
+import type { HttpRequest, HttpResponse } from './gateway.js';
+import { answer, createRouter, failed, type RouterOptions, type ServedParts } from './router.js';
 
-export interface HttpOptions {
-  readonly address: Address;
+export interface HttpOptions extends RouterOptions {
   /** PEM. With clientCa every client must present a certificate. */
   readonly tls?: HttpTls;
-  /** Other origins whose pages may send calls, such as `https://app.example.com`. `*` allows all. */
-  readonly corsOrigins: readonly string[];
-  readonly metrics: {
-    readonly contentType: string;
-    text(): Promise<string>;
-  };
-  /** Whether calls are served now. */
-  isReady(): boolean | Promise<boolean>;
-  /** The same as calling serve() at the start. */
-  readonly parts?: ServedParts;
   /** Called with errors that belong in the server's log. */
   onError(error: unknown): void;
 }
@@ -37,11 +20,6 @@ export interface HttpTls {
   readonly cert: Buffer;
   readonly key: Buffer;
   readonly clientCa?: Buffer;
-}
-
-export interface ServedParts {
-  readonly gateway: Gateway;
-  readonly files: WebFiles;
 }
 
 export interface HttpServer {
@@ -65,87 +43,16 @@ const keepAliveTimeoutMs = 75_000;
 const disconnectTimeoutMs = 250;
 // How long the last answers may take to be sent.
 const flushTimeoutMs = 250;
-// How long a browser may cache a preflight. This is Chromium's maximum.
-const preflightSeconds = 7200;
-
-const exposedHeaders = ['*', ...cors.exposedHeaders].join(', ');
 
 interface HttpListener extends Connections {
   readonly server: Server | Http2SecureServer;
   readonly port: number;
 }
 
-/** A complete answer to a request. */
-export interface Answer {
-  readonly status: number;
-  readonly body: string | Buffer;
-  /** The defaults are plain text and no caching. */
-  readonly headers?: Readonly<Record<string, string>>;
-}
-
-const notFound: Answer = { status: 404, body: 'not found\n' };
-const readOnly: Answer = { status: 405, body: 'Use GET or HEAD.\n', headers: { allow: 'GET, HEAD' } };
-const tooEarly: Answer = { status: 503, body: 'not serving yet\n', headers: { 'retry-after': '1' } };
-const failed: Answer = { status: 500, body: 'an internal error\n' };
-const invalidHost: Answer = { status: 400, body: 'The Host header is not a valid host name.\n' };
-const foreignHost: Answer = {
-  status: 403,
-  body: 'This server accepts only loopback host names. To allow another, add its origin to CORS_ORIGINS.\n',
-};
-// In the Connect protocol's format. A gRPC-Web client uses only the status.
-const foreignOrigin: Answer = {
-  status: 403,
-  body: JSON.stringify({
-    code: 'permission_denied',
-    message: 'Pages of this origin may not send requests here. To allow them, add their origin to CORS_ORIGINS.',
-  }),
-  headers: { 'content-type': 'application/json' },
-};
-
 /** Throws ListenError. */
 export async function startHttp(options: HttpOptions): Promise<HttpServer> {
-  const { address, tls, metrics, isReady, onError } = options;
-  const originOf = createOriginRule(address.host, options.corsOrigins);
-  let served = options.parts;
-
-  const probes: Readonly<Record<string, () => Answer | Promise<Answer>>> = {
-    '/healthz': () => ({ status: 200, body: 'running\n' }),
-    '/readyz': async () =>
-      (await isReady()) ? { status: 200, body: 'serving\n' } : { status: 503, body: 'not serving\n' },
-    '/metrics': async () => ({
-      status: 200,
-      body: await metrics.text(),
-      headers: { 'content-type': metrics.contentType },
-    }),
-  };
-
-  async function handle(request: HttpRequest, response: HttpResponse): Promise<void> {
-    const [path = ''] = (request.url ?? '').split('?');
-    const isReading = request.method === 'GET' || request.method === 'HEAD';
-    const probe = Object.hasOwn(probes, path) ? probes[path] : undefined;
-    const origin = originOf(request);
-    const isCall = probe === undefined && served?.gateway.serves(path) === true;
-    if (origin === 'foreign' && (isCall || !isNavigation(request))) return answer(response, foreignOrigin);
-    // Before the host is checked, because probes use the server's address.
-    if (probe !== undefined) return answer(response, isReading ? await probe() : readOnly);
-    if (origin === 'foreign host') return answer(response, foreignHost);
-    if (origin === 'no host') return answer(response, invalidHost);
-    response.setHeader('vary', 'origin');
-    if (origin === 'allowed') {
-      response.setHeader('access-control-allow-origin', request.headers.origin ?? '');
-      response.setHeader('access-control-expose-headers', exposedHeaders);
-      if (request.method === 'OPTIONS') return answer(response, preflight(request));
-    }
-    if (served === undefined) return answer(response, tooEarly);
-    if (isCall) {
-      // Also for GET, because answers contain personal data.
-      response.setHeader('cache-control', 'no-store');
-      return served.gateway.handle(request, response);
-    }
-    const file = served.files.find(path, request.headers);
-    answer(response, file === undefined ? notFound : isReading ? file : readOnly);
-  }
-
+  const { address, tls, onError } = options;
+  const router = createRouter(options);
   const responses = new Set<HttpResponse>();
   let isRefusing = false;
   function endAfter(response: HttpResponse): void {
@@ -160,7 +67,7 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
     response.setHeader('x-content-type-options', 'nosniff');
     // Prevents pages of other sites from loading an answer as an image, a script or an object.
     response.setHeader('cross-origin-resource-policy', 'same-origin');
-    handle(request, response).catch((error: unknown) => {
+    router.handle(request, response).catch((error: unknown) => {
       onError(error);
       if (response.headersSent) response.destroy();
       else answer(response, failed);
@@ -200,9 +107,7 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
 
   return {
     port: listeners[0]?.port ?? 0,
-    serve(parts) {
-      served = parts;
-    },
+    serve: router.serve,
     async refuse() {
       if (isRefusing) return;
       isRefusing = true;
@@ -215,29 +120,6 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
       for (const { server } of listeners) server.close();
       await ended(flushTimeoutMs);
       for (const socket of openSockets()) socket.destroy();
-    },
-  };
-}
-
-function answer(response: HttpResponse, { status, body, headers }: Answer): void {
-  response.statusCode = status;
-  response.setHeader('content-type', 'text/plain; charset=utf-8');
-  response.setHeader('cache-control', 'no-store');
-  for (const [name, value] of Object.entries(headers ?? {})) response.setHeader(name, value);
-  if (status !== 204 && status !== 304) response.setHeader('content-length', Buffer.byteLength(body));
-  // Node omits the body for HEAD.
-  response.end(body);
-}
-
-/** Allows any metadata, because an allowed origin may send any call. */
-function preflight({ headers }: HttpRequest): Answer {
-  return {
-    status: 204,
-    body: '',
-    headers: {
-      'access-control-allow-methods': cors.allowedMethods.join(', '),
-      'access-control-allow-headers': headers['access-control-request-headers'] ?? cors.allowedHeaders.join(', '),
-      'access-control-max-age': String(preflightSeconds),
     },
   };
 }

@@ -7,7 +7,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import type { IncomingHttpHeaders } from 'node:http';
 import path from 'node:path';
 import { gzipSync } from 'node:zlib';
-import type { Answer } from './http.js';
+import type { Answer } from './router.js';
 
 export interface WebFiles {
   /** Undefined if the path has no file. */

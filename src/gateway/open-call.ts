@@ -1,0 +1,80 @@
+/** The lifetime of a call: its bytes in the budget, its timeouts, and its log line if it was not forwarded. */
+import type { ByteBudget } from '../concurrency/byte-budget.js';
+import { Fault, overloaded } from '../model/fault.js';
+import type { CallLine } from '../telemetry/log.js';
+import type { GatewayCall } from './forward.js';
+import type { HttpRequest, HttpResponse } from './gateway.js';
+import { end, type Pace } from './pace.js';
+import { requestIdOf, statusOf } from './refusal.js';
+
+export interface OpenCall {
+  readonly request: HttpRequest;
+  readonly call: GatewayCall;
+  /** The pace of the request. */
+  readonly pace: Pace;
+  readonly answerHold: Pace['hold'];
+}
+
+export interface CallOptions {
+  /** How long a client may take to send the next part of a message, or to read the next part of an answer. */
+  readonly stallTimeoutMs: number;
+  /** Limits the bytes of incomplete requests and of answers that clients have not read. */
+  readonly budget: ByteBudget;
+  /** Called at the end of each call that was not forwarded, so that it is logged and counted. */
+  onUnforwarded(line: CallLine): void;
+}
+
+/** Begins a call. It ends when its response closes, which always happens. */
+export function openCall(
+  path: string,
+  request: HttpRequest,
+  response: HttpResponse,
+  { stallTimeoutMs, budget, onUnforwarded }: CallOptions,
+): OpenCall {
+  const startedMs = performance.now();
+  const call: GatewayCall = {
+    peer: request.socket.remoteAddress,
+    requestId: requestIdOf(request.headers),
+    messages: [],
+    isJson: false,
+    refusal: undefined,
+    isForwarded: false,
+  };
+  const giveUp = (fault: Fault) => {
+    call.refusal ??= fault;
+    end(request);
+  };
+  const onStall = () => giveUp(new Fault('CALL_CANCELLED', 'The client sent or read too slowly.'));
+  const hold = budget.open(() => giveUp(overloaded()));
+  const answerHold = budget.open(() => giveUp(overloaded()));
+  response.once('close', () => {
+    hold.release();
+    answerHold.release();
+    if (call.isForwarded) return;
+    const { status, reason } = outcomeOf(call, response);
+    const durationMs = performance.now() - startedMs;
+    const { requestId, peer = 'unknown' } = call;
+    onUnforwarded({ method: path.slice(1), status, durationMs, peer, requestId, reason });
+  });
+  response.once('finish', () => discardRest(request, stallTimeoutMs));
+  return { request, call, answerHold, pace: { hold, timeoutMs: stallTimeoutMs, onStall } };
+}
+
+/** A client may still be sending after a refusal. Discards its body for a while, then disconnects. */
+function discardRest(request: HttpRequest, timeoutMs: number): void {
+  if (request.complete) return;
+  request.resume();
+  const timer = setTimeout(() => {
+    if (!request.complete) end(request);
+  }, timeoutMs);
+  request.once('close', () => clearTimeout(timer));
+}
+
+function outcomeOf({ refusal }: GatewayCall, { statusCode, headersSent }: HttpResponse) {
+  if (refusal !== undefined) {
+    return { status: statusOf(refusal), reason: refusal instanceof Fault ? refusal.reason : undefined };
+  }
+  // connect-node answered with only a status, because the HTTP method or the content type is wrong.
+  if (headersSent && statusCode >= 400) return { status: `HTTP_${statusCode}`, reason: undefined };
+  return { status: 'CANCELLED', reason: 'CALL_CANCELLED' };
+}

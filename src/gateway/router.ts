@@ -1,0 +1,138 @@
+/**
+ * Decides what answers an HTTP request: the metrics for Prometheus, a probe, a file, or the gateway. It enforces which
+ * origins may send requests.
+ */
+import { cors } from '@connectrpc/connect';
+import type { Address } from '../net/address.js';
+import type { Gateway, HttpRequest, HttpResponse } from './gateway.js';
+import { createOriginRule, isNavigation } from './origins.js';
+import type { WebFiles } from './web-files.js';
+
+export interface RouterOptions {
+  readonly address: Address;
+  /** Other origins whose pages may send calls, such as `https://app.example.com`. `*` allows all. */
+  readonly corsOrigins: readonly string[];
+  readonly metrics: {
+    readonly contentType: string;
+    text(): Promise<string>;
+  };
+  /** Whether calls are served now. */
+  isReady(): boolean | Promise<boolean>;
+  /** The same as calling serve() at the start. */
+  readonly parts?: ServedParts;
+}
+
+export interface ServedParts {
+  readonly gateway: Gateway;
+  readonly files: WebFiles;
+}
+
+export interface Router {
+  /** Answers a request. Rejects with errors that belong in the server's log. */
+  handle(request: HttpRequest, response: HttpResponse): Promise<void>;
+  /** Starts serving the parts. Before, everything except probes and metrics is answered with 503. */
+  serve(parts: ServedParts): void;
+}
+
+// How long a browser may cache a preflight. This is Chromium's maximum.
+const preflightSeconds = 7200;
+
+const exposedHeaders = ['*', ...cors.exposedHeaders].join(', ');
+
+/** A complete answer to a request. */
+export interface Answer {
+  readonly status: number;
+  readonly body: string | Buffer;
+  /** The defaults are plain text and no caching. */
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+const notFound: Answer = { status: 404, body: 'not found\n' };
+const readOnly: Answer = { status: 405, body: 'Use GET or HEAD.\n', headers: { allow: 'GET, HEAD' } };
+const tooEarly: Answer = { status: 503, body: 'not serving yet\n', headers: { 'retry-after': '1' } };
+export const failed: Answer = { status: 500, body: 'an internal error\n' };
+const invalidHost: Answer = { status: 400, body: 'The Host header is not a valid host name.\n' };
+const foreignHost: Answer = {
+  status: 403,
+  body: 'This server accepts only loopback host names. To allow another, add its origin to CORS_ORIGINS.\n',
+};
+// In the Connect protocol's format. A gRPC-Web client uses only the status.
+const foreignOrigin: Answer = {
+  status: 403,
+  body: JSON.stringify({
+    code: 'permission_denied',
+    message: 'Pages of this origin may not send requests here. To allow them, add their origin to CORS_ORIGINS.',
+  }),
+  headers: { 'content-type': 'application/json' },
+};
+
+export function createRouter({ address, corsOrigins, metrics, isReady, parts }: RouterOptions): Router {
+  const originOf = createOriginRule(address.host, corsOrigins);
+  let served = parts;
+
+  const probes: Readonly<Record<string, () => Answer | Promise<Answer>>> = {
+    '/healthz': () => ({ status: 200, body: 'running\n' }),
+    '/readyz': async () =>
+      (await isReady()) ? { status: 200, body: 'serving\n' } : { status: 503, body: 'not serving\n' },
+    '/metrics': async () => ({
+      status: 200,
+      body: await metrics.text(),
+      headers: { 'content-type': metrics.contentType },
+    }),
+  };
+
+  return {
+    async handle(request, response) {
+      const [path = ''] = (request.url ?? '').split('?');
+      const isReading = request.method === 'GET' || request.method === 'HEAD';
+      const probe = Object.hasOwn(probes, path) ? probes[path] : undefined;
+      const origin = originOf(request);
+      const isCall = probe === undefined && served?.gateway.serves(path) === true;
+      if (origin === 'foreign' && (isCall || !isNavigation(request))) return answer(response, foreignOrigin);
+      // Before the host is checked, because probes use the server's address.
+      if (probe !== undefined) return answer(response, isReading ? await probe() : readOnly);
+      if (origin === 'foreign host') return answer(response, foreignHost);
+      if (origin === 'no host') return answer(response, invalidHost);
+      response.setHeader('vary', 'origin');
+      if (origin === 'allowed') {
+        response.setHeader('access-control-allow-origin', request.headers.origin ?? '');
+        response.setHeader('access-control-expose-headers', exposedHeaders);
+        if (request.method === 'OPTIONS') return answer(response, preflight(request));
+      }
+      if (served === undefined) return answer(response, tooEarly);
+      if (isCall) {
+        // Also for GET, because answers contain personal data.
+        response.setHeader('cache-control', 'no-store');
+        return served.gateway.handle(request, response);
+      }
+      const file = served.files.find(path, request.headers);
+      answer(response, file === undefined ? notFound : isReading ? file : readOnly);
+    },
+    serve(newParts) {
+      served = newParts;
+    },
+  };
+}
+
+export function answer(response: HttpResponse, { status, body, headers }: Answer): void {
+  response.statusCode = status;
+  response.setHeader('content-type', 'text/plain; charset=utf-8');
+  response.setHeader('cache-control', 'no-store');
+  for (const [name, value] of Object.entries(headers ?? {})) response.setHeader(name, value);
+  if (status !== 204 && status !== 304) response.setHeader('content-length', Buffer.byteLength(body));
+  // Node omits the body for HEAD.
+  response.end(body);
+}
+
+/** Allows any metadata, because an allowed origin may send any call. */
+function preflight({ headers }: HttpRequest): Answer {
+  return {
+    status: 204,
+    body: '',
+    headers: {
+      'access-control-allow-methods': cors.allowedMethods.join(', '),
+      'access-control-allow-headers': headers['access-control-request-headers'] ?? cors.allowedHeaders.join(', '),
+      'access-control-max-age': String(preflightSeconds),
+    },
+  };
+}

@@ -9,15 +9,15 @@ import { type Fault, invalid } from './fault.js';
 import { uuidForm } from './user.js';
 
 /**
- * A position in the change log. The changes before it are all that snapshot `behind` sees and, of those that only
- * `until` sees, all up to `seq`. Snapshots are in Postgres' text format, `xmin:xmax:xip,…`.
+ * A position in the change log. The changes before it are all that `snapshot` sees and, inside a window, also those up to
+ * `seq` that only `until` sees. Snapshots are in Postgres' text format, `xmin:xmax:xip,…`.
  */
 export interface WatchPosition {
   /** The id of the change log. */
   readonly feedId: string;
-  readonly behind: string;
+  readonly snapshot: string;
   /** Set only in the middle of a window. */
-  readonly within?: { readonly until: string; readonly seq: bigint };
+  readonly window?: { readonly until: string; readonly seq: bigint };
 }
 
 // A snapshot lists the open transactions, about as many as there are connections. This is enough for thousands. A
@@ -28,8 +28,8 @@ const version = '1';
 
 const snapshotForm = /^\d{1,20}:\d{1,20}:(?:\d{1,20}(?:,\d{1,20})*)?$/;
 
-export function watchTokenOf({ feedId, behind, within }: WatchPosition): string {
-  const parts = [version, feedId, behind, ...(within === undefined ? [] : [within.until, within.seq])];
+export function watchTokenOf({ feedId, snapshot, window }: WatchPosition): string {
+  const parts = [version, feedId, snapshot, ...(window === undefined ? [] : [window.until, window.seq])];
   const text = Buffer.from(parts.join(' '));
   return Buffer.concat([checksumOf(text), text]).toString('base64url');
 }
@@ -45,12 +45,13 @@ export function parseWatchToken(token: string): WatchPosition {
   if (bytes.toString('base64url') !== token || !checksumOf(text).equals(bytes.subarray(0, checksumBytes))) {
     throw invalidResumeToken();
   }
-  const [given, feedId = '', behind = '', until, seq, ...rest] = text.toString().split(' ');
-  if (given !== version || rest.length > 0 || !uuidForm.test(feedId) || !isSnapshot(behind)) throw invalidResumeToken();
-  if (until === undefined) return { feedId, behind };
+  const [given, feedId = '', snapshot = '', until, seq, ...rest] = text.toString().split(' ');
+  if (given !== version || rest.length > 0 || !uuidForm.test(feedId) || !isSnapshot(snapshot))
+    throw invalidResumeToken();
+  if (until === undefined) return { feedId, snapshot };
   if (!isSnapshot(until) || seq === undefined || !/^\d{1,19}$/.test(seq) || BigInt(seq) > seqMax)
     throw invalidResumeToken();
-  return { feedId, behind, within: { until, seq: BigInt(seq) } };
+  return { feedId, snapshot, window: { until, seq: BigInt(seq) } };
 }
 
 // The maximum of Postgres' bigint.

@@ -180,7 +180,7 @@ class Reader {
     const page = await readChanges(this.options.database, this.position, pageChangesMax);
     this.position = page.position;
     this.deliver(page);
-    if (page.position.within !== undefined) return this.pace();
+    if (page.position.window !== undefined) return this.pace();
     this.atEndMs = startedMs;
     await sleep(pauseMs);
     await this.rest();

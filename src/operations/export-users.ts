@@ -55,7 +55,7 @@ export async function* exportUsers(
   const scope = [filterText];
   const messageOf = (users: User[], position: ExportPosition): ExportedUsers => {
     const { after, feedId, snapshot } = position;
-    const watchToken = after === undefined ? watchTokenOf({ feedId, behind: snapshot }) : '';
+    const watchToken = after === undefined ? watchTokenOf({ feedId, snapshot }) : '';
     return { users, resumeToken: tokens.seal(position, scope), watchToken };
   };
   const resumed = resumeToken === '' ? undefined : tokens.open(resumeToken, scope);

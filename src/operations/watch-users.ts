@@ -90,7 +90,7 @@ function currentPosition({ position, subscription }: WatchProgress): WatchPositi
   if (position === undefined || subscription === undefined) return position;
   // The feed may not have reached the position at which this watcher joined.
   const idle = subscription.position;
-  return idle.within === undefined && hasSeenAll(snapshotOf(idle.behind), snapshotOf(position.behind))
+  return idle.window === undefined && hasSeenAll(snapshotOf(idle.snapshot), snapshotOf(position.snapshot))
     ? idle
     : position;
 }
@@ -111,7 +111,7 @@ async function* messagesFor(
       for (const part of cutByBytes(changes)) yield messageAt(part, undefined);
       if (performance.now() > endMs) throw watcherTooSlow();
     }
-    progress.position = { feedId: snapshot.feedId, behind: snapshot.snapshot };
+    progress.position = { feedId: snapshot.feedId, snapshot: snapshot.snapshot };
   }
 
   // Whether the caller does not know yet that it is caught up, and at which position.
@@ -120,7 +120,7 @@ async function* messagesFor(
     const from = progress.position;
     // Subscribe before reading, so that no change is missed in between. But not inside a window: more must be read
     // after it anyway, and meanwhile the feed would wait for this watcher.
-    using subscription = from?.within === undefined ? await feed.subscribe() : undefined;
+    using subscription = from?.window === undefined ? await feed.subscribe() : undefined;
     const missed: FeedPage =
       from === undefined
         ? { changes: [], position: await catchUps.run('', () => readFeedPosition(database), signal) }
@@ -131,7 +131,7 @@ async function* messagesFor(
     }
     progress.position = missed.position;
     // The page ended an old window or was part of one. The feed would queue too many changes before all are read.
-    if (subscription === undefined || missed.position.within !== undefined) continue;
+    if (subscription === undefined || missed.position.window !== undefined) continue;
     if (mustReportCaughtUp) yield messageAt([], missed.position);
     mustReportCaughtUp = false;
 
@@ -189,14 +189,14 @@ function messagesOf(page: FeedPage): readonly WatchMessage[] {
  * window.
  */
 function withoutSeen(page: FeedPage, reached: WatchPosition): FeedPage {
-  const { behind } = reached;
-  const seen = snapshotOf(behind);
-  const begin = page.changes[0]?.position.behind;
+  const { snapshot } = reached;
+  const seen = snapshotOf(snapshot);
+  const begin = page.changes[0]?.position.snapshot;
   if (begin === undefined || hasSeenAll(snapshotOf(begin), seen)) return page;
-  const { within } = page.position;
-  if (!hasSeenAll(snapshotOf(within?.until ?? page.position.behind), seen)) return { changes: [], position: reached };
+  const { window } = page.position;
+  if (!hasSeenAll(snapshotOf(window?.until ?? page.position.snapshot), seen)) return { changes: [], position: reached };
   const changes = page.changes
     .filter(({ xid }) => !isVisible(xid, seen))
-    .map((change) => ({ ...change, position: { ...change.position, behind } }));
-  return { changes, position: within === undefined ? page.position : { ...page.position, behind } };
+    .map((change) => ({ ...change, position: { ...change.position, snapshot } }));
+  return { changes, position: window === undefined ? page.position : { ...page.position, snapshot } };
 }

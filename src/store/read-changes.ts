@@ -33,7 +33,7 @@ export interface Change {
 export interface ChangesPage {
   readonly changes: readonly Change[];
   /**
-   * The start of the next page: inside a window if `within` is set, otherwise at a window's end. Without changes it may
+   * The start of the next page: inside a window if `window` is set, otherwise at a window's end. Without changes it may
    * be the position that the page was read from.
    */
   readonly position: WatchPosition;
@@ -99,10 +99,10 @@ const transactionsBehindMax = 10_000n;
  * RESUME_TOKEN_EXPIRED.
  */
 export async function readChanges(database: Database, position: WatchPosition, rowsMax: number): Promise<ChangesPage> {
-  const { behind, within } = position;
-  const from = snapshotOf(behind);
-  const rows = within
-    ? await database.run(continueWindow, [within.seq, within.until, behind, rowsMax])
+  const { snapshot, window } = position;
+  const from = snapshotOf(snapshot);
+  const rows = window
+    ? await database.run(continueWindow, [window.seq, window.until, snapshot, rowsMax])
     : await database.run(openWindow, [from.xmax, from.inProgress.map(String), rowsMax]);
   const [first] = rows;
   if (first === undefined) throw new Error('The table "change_feed" is empty. Was the database only partly restored?');
@@ -117,21 +117,21 @@ export async function readChanges(database: Database, position: WatchPosition, r
   const changes: Change[] = [];
   const pause = createPause();
   for (const row of first[0] === null ? [] : rows) {
-    changes.push(changeOf(row, feedId, behind, end));
+    changes.push(changeOf(row, feedId, snapshot, end));
     await pause();
   }
   // The end of a continued window was made durable for its first page.
-  if (within === undefined && !isDurable) {
+  if (window === undefined && !isDurable) {
     if (changes.length === 0 && BigInt(nextXid) - from.xmax < transactionsBehindMax) return { changes, position };
     await makeSnapshotsDurable(database);
   }
   return {
     changes,
-    position: changes.length < rowsMax ? { feedId, behind: end } : (changes.at(-1) ?? { position }).position,
+    position: changes.length < rowsMax ? { feedId, snapshot: end } : (changes.at(-1) ?? { position }).position,
   };
 }
 
-function changeOf(row: Row, feedId: string, behind: string, until: string): Change {
+function changeOf(row: Row, feedId: string, snapshot: string, until: string): Change {
   const [seq, xid, type, userId, changeTime, foundId] = row as EntryCells;
   const typeName = typeNames.get(type);
   if (typeName === undefined) {
@@ -148,7 +148,7 @@ function changeOf(row: Row, feedId: string, behind: string, until: string): Chan
       : { user: decodeUser(row, entryCells), attributesBytes: attributesText(row, entryCells).length }),
     changeTime,
     xid: BigInt(xid),
-    position: { feedId, behind, within: { until, seq: BigInt(seq) } },
+    position: { feedId, snapshot, window: { until, seq: BigInt(seq) } },
   };
 }
 
@@ -160,7 +160,7 @@ const positionStatement: Statement = {
 /** The current end of the log, as a position that is safe to hand out (durable-snapshots.ts). */
 export async function readFeedPosition(database: Database): Promise<WatchPosition> {
   const [row] = await database.run(positionStatement, []);
-  const [feedId, behind, isDurable] = row as [string, string, boolean];
+  const [feedId, snapshot, isDurable] = row as [string, string, boolean];
   if (!isDurable) await makeSnapshotsDurable(database);
-  return { feedId, behind };
+  return { feedId, snapshot };
 }

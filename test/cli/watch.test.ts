@@ -104,7 +104,7 @@ it('remembers the last shown change, and starts from there', async () => {
 
 it('says that the connection was lost and restored, and that it had to start over', async () => {
   const state = join(folder, randomUUID());
-  const old = watchTokenOf({ feedId: randomUUID(), behind: '5:5:' });
+  const old = watchTokenOf({ feedId: randomUUID(), snapshot: '5:5:' });
   await writeFile(state, `${old}\n`);
   const requested: string[] = [];
   const server = await startTestServer({

@@ -11,10 +11,10 @@ const snapshot = fc.uniqueArray(xid, { minLength: 2, maxLength: 40 }).map((xids)
 const position: fc.Arbitrary<WatchPosition> = fc.record(
   {
     feedId: fc.uuid(),
-    behind: snapshot,
-    within: fc.record({ until: snapshot, seq: fc.bigInt({ min: 0n, max: 2n ** 63n - 1n }) }),
+    snapshot,
+    window: fc.record({ until: snapshot, seq: fc.bigInt({ min: 0n, max: 2n ** 63n - 1n }) }),
   },
-  { requiredKeys: ['feedId', 'behind'] },
+  { requiredKeys: ['feedId', 'snapshot'] },
 );
 
 const refused = { reason: 'INVALID_RESUME_TOKEN', violations: [{ field: 'resume_token' }] };
@@ -44,18 +44,18 @@ describe('a watch token', () => {
   });
 
   it.each([
-    ['a malformed UUID', { feedId: 'x', behind: '1:1:' }],
-    ['a malformed snapshot', { feedId: crypto.randomUUID(), behind: '1:1' }],
-    ['an xid of 0', { feedId: crypto.randomUUID(), behind: '0:1:' }],
-    ['xmin above xmax', { feedId: crypto.randomUUID(), behind: '2:1:' }],
-    ['an xid out of range', { feedId: crypto.randomUUID(), behind: '1:3:3' }],
-    ['a duplicate xid', { feedId: crypto.randomUUID(), behind: '1:5:3,3' }],
-    ['an xid that is too large', { feedId: crypto.randomUUID(), behind: '1:18446744073709551616:' }],
+    ['a malformed UUID', { feedId: 'x', snapshot: '1:1:' }],
+    ['a malformed snapshot', { feedId: crypto.randomUUID(), snapshot: '1:1' }],
+    ['an xid of 0', { feedId: crypto.randomUUID(), snapshot: '0:1:' }],
+    ['xmin above xmax', { feedId: crypto.randomUUID(), snapshot: '2:1:' }],
+    ['an xid out of range', { feedId: crypto.randomUUID(), snapshot: '1:3:3' }],
+    ['a duplicate xid', { feedId: crypto.randomUUID(), snapshot: '1:5:3,3' }],
+    ['an xid that is too large', { feedId: crypto.randomUUID(), snapshot: '1:18446744073709551616:' }],
     [
       'a seq that is too large',
-      { feedId: crypto.randomUUID(), behind: '1:1:', within: { until: '1:1:', seq: 2n ** 63n } },
+      { feedId: crypto.randomUUID(), snapshot: '1:1:', window: { until: '1:1:', seq: 2n ** 63n } },
     ],
-    ['SQL', { feedId: crypto.randomUUID(), behind: "1:1:'; drop table users" }],
+    ['SQL', { feedId: crypto.randomUUID(), snapshot: "1:1:'; drop table users" }],
   ])('with a valid checksum and %s is refused before it reaches the database', (_, made) => {
     expect(parsing(watchTokenOf(made))).toMatchObject(refused);
   });

@@ -47,7 +47,7 @@ async function readAll(from: WatchPosition, rowsMax = 3) {
     const page = await readChanges(database, position, rowsMax);
     changes.push(...page.changes);
     position = page.position;
-    if (position.within === undefined) return { changes, position };
+    if (position.window === undefined) return { changes, position };
   }
 }
 
@@ -132,9 +132,9 @@ function rightReader(start: WatchPosition): Reader {
     seen,
     async look() {
       const page = await readChanges(database, position, 7);
-      for (const { position } of page.changes) seen.push(String(position.within?.seq));
+      for (const { position } of page.changes) seen.push(String(position.window?.seq));
       position = page.position;
-      if (position.within !== undefined) await this.look();
+      if (position.window !== undefined) await this.look();
     },
   };
 }
@@ -253,7 +253,7 @@ describe('readChanges, with writers that pause, roll back and change the same us
     );
     const first = await readAll(start, 400);
     expect(first.changes).toHaveLength(1000);
-    expect(snapshotOf(first.position.behind).inProgress).not.toEqual([]);
+    expect(snapshotOf(first.position.snapshot).inProgress).not.toEqual([]);
     expect((await readAll(first.position)).changes).toEqual([]);
     await open.query(`insert into changes (user_id, type) values (gen_random_uuid(), 2)`);
     await open.query('commit');
@@ -311,7 +311,7 @@ describe('a position that the log does not reach back to', () => {
     return vi.waitUntil(
       async () => {
         const position = await readFeedPosition(database);
-        return snapshotOf(position.behind).xmin > BigInt(newest?.xid ?? 0) && position;
+        return snapshotOf(position.snapshot).xmin > BigInt(newest?.xid ?? 0) && position;
       },
       { timeout: 30_000 },
     );
@@ -350,9 +350,9 @@ describe('a position that the log does not reach back to', () => {
   });
 
   it('expires if the database has fewer transactions than the position', async () => {
-    const { feedId, behind } = await readFeedPosition(database);
-    const { xmin, xmax } = snapshotOf(behind);
-    await expired({ feedId, behind: `${xmin + 1000n}:${xmax + 1000n}:` });
+    const { feedId, snapshot } = await readFeedPosition(database);
+    const { xmin, xmax } = snapshotOf(snapshot);
+    await expired({ feedId, snapshot: `${xmin + 1000n}:${xmax + 1000n}:` });
   });
 
   it('expires after a dump and restore, which starts a new feed without old entries', async () => {
@@ -384,7 +384,7 @@ describe('a position that the log does not reach back to', () => {
   });
 
   it('is a Fault of its own kind', async () => {
-    const { behind } = await readFeedPosition(database);
-    await expect(readChanges(database, { feedId: someId(), behind }, 1)).rejects.toThrow(Fault);
+    const { snapshot } = await readFeedPosition(database);
+    await expect(readChanges(database, { feedId: someId(), snapshot }, 1)).rejects.toThrow(Fault);
   });
 });

@@ -85,8 +85,8 @@ export function startWatcher(options: WatcherOptions): Watcher {
     if (resumeToken === '') throw new Error('A message with caught_up has no token.');
     if (token === '') {
       const position = parseWatchToken(resumeToken);
-      if (includeExisting) existingUntil = position.within?.until ?? position.behind;
-      else if (changes.length === 0) behind = position.behind;
+      if (includeExisting) existingUntil = position.window?.until ?? position.snapshot;
+      else if (changes.length === 0) behind = position.snapshot;
       else throw new Error('The first message has changes, so their start is unknown.');
       begun.resolve();
     }
@@ -99,7 +99,7 @@ export function startWatcher(options: WatcherOptions): Watcher {
       for (const user of users) copy.set(user.id, user);
       token = watchToken;
     }
-    behind = parseWatchToken(token).behind;
+    behind = parseWatchToken(token).snapshot;
     begun.resolve();
   }
 

@@ -178,7 +178,7 @@ export async function startServing(config: ServerConfig, options: ServingOptions
       restart: embedded && (() => embedded.ensureRunning()),
     });
     cleanups.addWithDeadline(() => watch.close());
-    const onDelayed = async () => http?.refuse();
+    const onDelayed = async () => http?.stopAccepting();
     cleanups.add(() => server.close({ delayMs, timeoutMs: config.shutdown.timeoutMs, onDelayed }));
     signal?.throwIfAborted();
 

@@ -30,7 +30,7 @@ export interface HttpServer {
    * Refuses new connections, and asks clients to close theirs after the next answer. Resolves when all are closed, or
    * after the disconnect timeout. Calls must be served until then, because requests in transit may still arrive.
    */
-  refuse(): Promise<void>;
+  stopAccepting(): Promise<void>;
   /** Closes all connections. The last answers have the flush timeout to be sent. */
   close(): Promise<void>;
 }
@@ -108,10 +108,10 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
   return {
     port: listeners[0]?.port ?? 0,
     serve: router.serve,
-    async refuse() {
+    async stopAccepting() {
       if (isRefusing) return;
       isRefusing = true;
-      for (const listener of listeners) listener.refuse();
+      for (const listener of listeners) listener.stopAccepting();
       for (const response of responses) endAfter(response);
       await ended(disconnectTimeoutMs);
     },

@@ -53,7 +53,7 @@ export async function startGateway(
       isClosing = true;
       log.info({}, 'stopping');
       await sleep(config.shutdown.delayMs);
-      await http.refuse();
+      await http.stopAccepting();
       gateway.close();
       await http.close();
       log.info({}, 'stopped');

@@ -16,7 +16,7 @@ export interface Connections {
    * Accepts no more connections, and sends GOAWAY to HTTP/2 clients so that they start no more calls on open ones. The
    * server still serves the calls that a client sent before it received the GOAWAY.
    */
-  refuse(): void;
+  stopAccepting(): void;
 }
 
 /** Must be called before the server accepts connections. It does not see earlier ones. */
@@ -33,7 +33,7 @@ export function trackConnections(server: NetServer): Connections {
   });
   return {
     sockets,
-    refuse() {
+    stopAccepting() {
       // The server's own close() would also close connections.
       NetServer.prototype.close.call(server);
       for (const session of sessions) if (!session.closed) session.goaway(constants.NGHTTP2_NO_ERROR, streamIdMax);

@@ -25,8 +25,8 @@ export async function createInnerListener(create: () => Server): Promise<InnerLi
   );
   if (listener === undefined) throw new Error('localhost has no address to listen on.');
   for (const { server } of others) server.forceShutdown();
-  const { refuse, sockets, http2Server, address } = listener;
-  refuse();
+  const { stopAccepting, sockets, http2Server, address } = listener;
+  stopAccepting();
   for (const socket of sockets) socket.destroy();
 
   // Each end of a connection has the other's port, so the ports of these sockets identify own connections.
@@ -49,9 +49,9 @@ export async function createInnerListener(create: () => Server): Promise<InnerLi
   return {
     listener: {
       ...listener,
-      refuse() {
+      stopAccepting() {
         loopbackServer.close();
-        refuse();
+        stopAccepting();
       },
     },
     connect() {

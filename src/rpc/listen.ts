@@ -20,7 +20,7 @@ export interface Listener extends Connections {
 const ignore = () => {};
 
 /** For a server that Node does not report. */
-const noConnections: Connections = { sockets: new Set(), refuse: ignore };
+const noConnections: Connections = { sockets: new Set(), stopAccepting: ignore };
 
 /** Throws ListenError. With port 0 all addresses get the same free port. */
 export function listen(
@@ -56,8 +56,8 @@ async function listenOn(server: Server, { host, port }: Address, credentials: Se
   try {
     const bound = await server.listen(formatAddress({ host, port }), credentials);
     const http2Server = [...seen].find((candidate) => portOf(candidate) === bound) as Http2Server | undefined;
-    const { sockets, refuse } = http2Server === undefined ? noConnections : trackConnections(http2Server);
-    return { server, address: formatAddress({ host, port: bound }), port: bound, http2Server, sockets, refuse };
+    const { sockets, stopAccepting } = http2Server === undefined ? noConnections : trackConnections(http2Server);
+    return { server, address: formatAddress({ host, port: bound }), port: bound, http2Server, sockets, stopAccepting };
   } catch (error) {
     throw listenError({ host, port }, error);
   } finally {

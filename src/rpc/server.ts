@@ -186,7 +186,7 @@ async function closeServer(
   health.setServing(false);
   await sleep(delayMs, undefined, { signal: killed }).catch(() => {});
   await onDelayed?.();
-  for (const listener of listeners) listener.refuse();
+  for (const listener of listeners) listener.stopAccepting();
   stopping.abort();
   const drained = Promise.all(listeners.map(allConnectionsClosed));
   await settlesWithin(drained, drainTimeoutMs, killed).catch(() => {});

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { WebProtocol } from './http-connection.js';
-import type { Figures } from './scenario.js';
+import type { Numbers } from './scenario.js';
 import { quantile } from './service.js';
 import { readUsage } from './usage.js';
 
@@ -106,7 +106,7 @@ export interface Times {
 }
 
 /** CPU is in microseconds for each call that was answered with OK. */
-export function figuresOf(result: LoadResult, cpuMs: readonly number[]): Figures {
+export function numbersOf(result: LoadResult, cpuMs: readonly number[]): Numbers {
   const good = result.latencyMs.filter((_, index) => result.status[index] === 0);
   const [serviceUs = Number.NaN, postgresUs = Number.NaN, loadUs = Number.NaN] = cpuMs.map(
     (ms) => (ms * 1000) / good.length,
@@ -126,7 +126,7 @@ export async function measureLoad(
   target: Target,
   work: Omit<Work, 'address' | 'users' | 'connections'> & { connections?: number },
   { warmUpMs, measureMs }: Times,
-): Promise<Figures> {
+): Promise<Numbers> {
   const { address, users, pageTokens } = target;
   await using load = await startLoad({ connections: 4, address, users, pageTokens, ...work });
   await sleep(warmUpMs);
@@ -147,7 +147,7 @@ export async function measureLoad(
   const cpuMs = after.cpuMs.map((ms, index) => ms - (before.cpuMs[index] ?? Number.NaN));
   const ours = cpuMs.filter((ms) => !Number.isNaN(ms)).reduce((sum, ms) => sum + ms, 0);
   return {
-    ...figuresOf(result, cpuMs),
+    ...numbersOf(result, cpuMs),
     callsPerStatement: result.status.length / commits,
     otherCores: Math.max(0, after.machineCpuMs - before.machineCpuMs - ours) / measureMs,
   };

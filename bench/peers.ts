@@ -147,7 +147,7 @@ const linesOf = (op: string, name: string) =>
 const perSecond = (line: Line) => line.per_second;
 const postgresUs = (line: Line) => line.postgres_cpu_us;
 const cpuUs = (line: Line) => line.server_cpu_us + line.postgres_cpu_us;
-const of = (op: string, name: string, figure: (line: Line) => number) => median(linesOf(op, name).map(figure));
+const of = (op: string, name: string, read: (line: Line) => number) => median(linesOf(op, name).map(read));
 const servers = [...peers, ...subjects.map(({ name }) => name)];
 
 function tableOf(op: string): string {
@@ -170,9 +170,9 @@ function tableOf(op: string): string {
     .filter((name) => linesOf(op, name).length > 0)
     .map((name) => {
       const measured = linesOf(op, name);
-      const show = (figure: (line: Line) => number, digits = 0, spread?: true) =>
-        formatValues(measured.map(figure), { digits, spread });
-      const toGo = (figure: (line: Line) => number) => formatNumber(of(op, name, figure) / of(op, 'go', figure), 2);
+      const show = (read: (line: Line) => number, digits = 0, spread?: true) =>
+        formatValues(measured.map(read), { digits, spread });
+      const toGo = (read: (line: Line) => number) => formatNumber(of(op, name, read) / of(op, 'go', read), 2);
       const digits = unit === 'row' ? 1 : 0;
       return [
         name,
@@ -203,13 +203,13 @@ interface Target {
   ratio(op: string, name: string): number;
 }
 
-const toServer = (figure: (line: Line) => number, other: string): Target['ratio'] => {
-  return (op, name) => of(op, name, figure) / of(op, other, figure);
+const toServer = (read: (line: Line) => number, other: string): Target['ratio'] => {
+  return (op, name) => of(op, name, read) / of(op, other, read);
 };
-const toBestPeer = (figure: (line: Line) => number): Target['ratio'] => {
+const toBestPeer = (read: (line: Line) => number): Target['ratio'] => {
   return (op, name) => {
-    const peersCpu = peers.map((peer) => of(op, peer, figure)).filter((value) => !Number.isNaN(value));
-    return of(op, name, figure) / Math.min(...peersCpu);
+    const peersCpu = peers.map((peer) => of(op, peer, read)).filter((value) => !Number.isNaN(value));
+    return of(op, name, read) / Math.min(...peersCpu);
   };
 };
 const [gets, pages] = [

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { packageRoot } from '../src/config/package-root.js';
-import type { Case, Column, Figures, OpenScenario, Results, Scenario } from './scenario.js';
+import type { Case, Column, Numbers, OpenScenario, Results, Scenario } from './scenario.js';
 import { quantile } from './service.js';
 
 const document = join(packageRoot(), 'docs/benchmarks.md');
@@ -34,9 +34,9 @@ export function conditionsLine({ postgresVersion, rounds, measureMs, isQuick }: 
   return `_${parts.join('; ')}._${isQuick ? warning : ''}`;
 }
 
-export function resultsOf(figures: ReadonlyMap<string, readonly Figures[]>): Results {
+export function resultsOf(numbers: ReadonlyMap<string, readonly Numbers[]>): Results {
   return {
-    median: (labels, figure) => median(valuesOf(figures.get(nameOf(labels)), figure)),
+    median: (labels, name) => median(valuesOf(numbers.get(nameOf(labels)), name)),
   };
 }
 
@@ -50,8 +50,8 @@ export function median(values: readonly number[]): number {
   return low === undefined || high === undefined ? Number.NaN : (low + high) / 2;
 }
 
-function valuesOf(figures: readonly Figures[] = [], name: string): number[] {
-  return figures.map((round) => round[name] ?? Number.NaN).filter((value) => !Number.isNaN(value));
+function valuesOf(numbers: readonly Numbers[] = [], name: string): number[] {
+  return numbers.map((round) => round[name] ?? Number.NaN).filter((value) => !Number.isNaN(value));
 }
 
 /** `1,234`; empty if the value was not measured. */
@@ -61,7 +61,7 @@ export function formatNumber(value: number, digits = 0): string {
 }
 
 /** The median; with `spread`, also the minimum and the maximum. */
-export function formatValues(values: readonly number[], { digits = 0, spread }: Omit<Column, 'figure' | 'heading'>) {
+export function formatValues(values: readonly number[], { digits = 0, spread }: Omit<Column, 'name' | 'heading'>) {
   if (values.length === 0) return '';
   const text = formatNumber(median(values), digits);
   if (spread === undefined || values.length === 1) return text;
@@ -77,19 +77,19 @@ export function formatTable(headings: readonly string[], textColumns: number, ro
 export function writeScenario(
   scenario: Scenario,
   { cases, columns, report }: OpenScenario,
-  figures: ReadonlyMap<string, readonly Figures[]>,
+  numbers: ReadonlyMap<string, readonly Numbers[]>,
   failures: ReadonlyMap<string, string>,
   conditions: string,
 ): void {
   const labels = Object.keys(cases[0]?.labels ?? {});
   const rows = cases
-    .filter((each) => figures.has(nameOf(each.labels)))
+    .filter((each) => numbers.has(nameOf(each.labels)))
     .map((each) => [
       ...Object.values(each.labels),
-      ...columns.map((column) => formatValues(valuesOf(figures.get(nameOf(each.labels)), column.figure), column)),
+      ...columns.map((column) => formatValues(valuesOf(numbers.get(nameOf(each.labels)), column.name), column)),
     ]);
   const headings = [...labels, ...columns.map((column) => column.heading)];
-  const { sentences = [], plots = {} } = report?.(resultsOf(figures)) ?? {};
+  const { sentences = [], plots = {} } = report?.(resultsOf(numbers)) ?? {};
   const parts = [
     `## ${scenario.title}`,
     scenario.about,

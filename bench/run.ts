@@ -12,7 +12,7 @@ import { conditionsLine, formatValues, nameOf, writeScenario } from './report.js
 import {
   type Bench,
   type Directory,
-  type Figures,
+  type Numbers,
   type OpenScenario,
   openDirectory,
   type Scenario,
@@ -88,19 +88,19 @@ const bench: Bench = {
 interface Running {
   scenario: Scenario;
   open: OpenScenario;
-  figures: Map<string, Figures[]>;
+  numbers: Map<string, Numbers[]>;
   failures: Map<string, string>;
 }
 
 const running: Running[] = [];
 for (const scenario of chosen) {
   console.error(`opening ${scenario.name}`);
-  running.push({ scenario, open: cleanUp.use(await scenario.open(bench)), figures: new Map(), failures: new Map() });
+  running.push({ scenario, open: cleanUp.use(await scenario.open(bench)), numbers: new Map(), failures: new Map() });
 }
 
 const discarded = isQuick ? 0 : 1;
 for (let round = -discarded; round < rounds; round++) {
-  for (const { scenario, open, figures, failures } of running) {
+  for (const { scenario, open, numbers, failures } of running) {
     const { cases, columns } = open;
     for (const index of cases.keys()) {
       const each = cases[(index + round + discarded) % cases.length];
@@ -108,9 +108,9 @@ for (let round = -discarded; round < rounds; round++) {
       const name = nameOf(each.labels);
       try {
         const measured = await each.measure();
-        if (round >= 0) figures.set(name, [...(figures.get(name) ?? []), measured]);
+        if (round >= 0) numbers.set(name, [...(numbers.get(name) ?? []), measured]);
         const texts = columns.map(
-          ({ figure, heading, digits }) => `${formatValues([measured[figure] ?? Number.NaN], { digits })} ${heading}`,
+          ({ name, heading, digits }) => `${formatValues([measured[name] ?? Number.NaN], { digits })} ${heading}`,
         );
         console.log(`${round + 1}/${rounds} ${scenario.name}: ${name}: ${texts.join(', ')}`);
       } catch (error) {
@@ -125,5 +125,5 @@ for (let round = -discarded; round < rounds; round++) {
   if (round < 0) continue;
   // Writes after each round, so that an interrupted run keeps its results.
   const sofar = conditionsLine({ postgresVersion: database.version, rounds: round + 1, measureMs, isQuick });
-  for (const { scenario, open, figures, failures } of running) writeScenario(scenario, open, figures, failures, sofar);
+  for (const { scenario, open, numbers, failures } of running) writeScenario(scenario, open, numbers, failures, sofar);
 }

@@ -28,13 +28,13 @@ export interface OpenScenario extends AsyncDisposable {
 export interface Case {
   /** The case's cells in the table: heading and text. Together they are its name. */
   readonly labels: Readonly<Record<string, string>>;
-  measure(): Promise<Figures>;
+  measure(): Promise<Numbers>;
 }
 
-export type Figures = Readonly<Record<string, number>>;
+export type Numbers = Readonly<Record<string, number>>;
 
 export interface Column {
-  readonly figure: string;
+  readonly name: string;
   readonly heading: string;
   /** Decimal places. */
   readonly digits?: number;
@@ -50,17 +50,17 @@ export interface Report {
 
 export interface Results {
   /** Over the rounds; NaN if nothing was measured. */
-  median(labels: Case['labels'], figure: string): number;
+  median(labels: Case['labels'], name: string): number;
 }
 
 export const loadColumns: readonly Column[] = [
-  { figure: 'perSecond', heading: 'calls/s', spread: true },
-  { figure: 'p50Ms', heading: 'p50 ms', digits: 2 },
-  { figure: 'p99Ms', heading: 'p99 ms', digits: 2 },
-  { figure: 'serviceUs', heading: 'service µs', spread: true },
-  { figure: 'postgresUs', heading: 'Postgres µs', spread: true },
-  { figure: 'loadUs', heading: 'load µs' },
-  { figure: 'otherCores', heading: 'other cores', digits: 2 },
+  { name: 'perSecond', heading: 'calls/s', spread: true },
+  { name: 'p50Ms', heading: 'p50 ms', digits: 2 },
+  { name: 'p99Ms', heading: 'p99 ms', digits: 2 },
+  { name: 'serviceUs', heading: 'service µs', spread: true },
+  { name: 'postgresUs', heading: 'Postgres µs', spread: true },
+  { name: 'loadUs', heading: 'load µs' },
+  { name: 'otherCores', heading: 'other cores', digits: 2 },
 ];
 
 export interface Bench {

@@ -22,7 +22,7 @@ export const batchRows: Scenario = {
           })),
         ),
       ),
-      columns: [...loadColumns, { figure: 'callsPerStatement', heading: 'calls/statement', digits: 1 }],
+      columns: [...loadColumns, { name: 'callsPerStatement', heading: 'calls/statement', digits: 1 }],
       async settle() {
         for (const directory of directories.values()) await directory.settle();
       },

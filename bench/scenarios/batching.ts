@@ -8,7 +8,7 @@ import { selectUsers } from '../../src/store/find-users.js';
 import { insertUsers, type NewUser } from '../../src/store/insert-users.js';
 import { userId } from '../load.js';
 import { formatNumber } from '../report.js';
-import type { Case, Figures, Results, Scenario } from '../scenario.js';
+import type { Case, Numbers, Results, Scenario } from '../scenario.js';
 import { quantile } from '../service.js';
 import { readUsage } from '../usage.js';
 
@@ -69,7 +69,7 @@ export const batching: Scenario = {
       },
     };
 
-    async function measure({ direct, batched }: (typeof calls)[string], inFlight: number): Promise<Figures> {
+    async function measure({ direct, batched }: (typeof calls)[string], inFlight: number): Promise<Numbers> {
       const wayOf = (call: Way['call']): Way => ({ call, latencies: [], elapsedMs: 0, cpuUs: 0, postgresMs: 0 });
       const slice = async (way: Way) => {
         const postgres = () => readUsage([directory.postmasterPid]).cpuMs[0] ?? Number.NaN;
@@ -95,7 +95,7 @@ export const batching: Scenario = {
         // Alternates which variant goes first.
         for (const way of count % 2 === 0 ? ways : ways.toReversed()) await slice(way);
       }
-      const figures = ways.map((way, index) => {
+      const numbers = ways.map((way, index) => {
         const name = index === 0 ? 'direct' : 'batched';
         const count = way.latencies.length;
         return {
@@ -105,7 +105,7 @@ export const batching: Scenario = {
           [`${name}PostgresUs`]: (way.postgresMs * 1000) / count,
         };
       });
-      return { ...figures[0], ...figures[1] };
+      return { ...numbers[0], ...numbers[1] };
     }
 
     const levels = [1, 8, 64];
@@ -120,13 +120,11 @@ export const batching: Scenario = {
     const owned = cleanUp.move();
     return {
       cases,
-      columns: ['PerSecond', 'P50Us', 'CpuUs', 'PostgresUs'].flatMap((figure) => {
-        const heading = { PerSecond: 'calls/s', P50Us: 'p50 µs', CpuUs: 'process µs', PostgresUs: 'Postgres µs' }[
-          figure
-        ];
+      columns: ['PerSecond', 'P50Us', 'CpuUs', 'PostgresUs'].flatMap((name) => {
+        const heading = { PerSecond: 'calls/s', P50Us: 'p50 µs', CpuUs: 'process µs', PostgresUs: 'Postgres µs' }[name];
         return [
-          { figure: `direct${figure}`, heading: `direct: ${heading}` },
-          { figure: `batched${figure}`, heading: `batched: ${heading}` },
+          { name: `direct${name}`, heading: `direct: ${heading}` },
+          { name: `batched${name}`, heading: `batched: ${heading}` },
         ];
       }),
       settle: () => directory.settle(),

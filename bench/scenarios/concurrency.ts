@@ -31,20 +31,20 @@ export const concurrency: Scenario = {
           measure: () => measureLoad(directory, { op, inFlight, connections: Math.min(4, inFlight) }, bench.times),
         })),
       ),
-      columns: [...loadColumns, { figure: 'callsPerStatement', heading: 'calls/statement', digits: 1 }],
+      columns: [...loadColumns, { name: 'callsPerStatement', heading: 'calls/statement', digits: 1 }],
       settle: () => directory.settle(),
       report: (results: Results) => ({
         sentences: [],
         plots: Object.fromEntries(
-          Object.entries(plots).map(([label, figure]) => [
+          Object.entries(plots).map(([label, name]) => [
             label,
             drawPlot({
               title: label,
               x: { label: 'calls in flight', isLogarithmic: true },
-              y: { label, isLogarithmic: figure.endsWith('Ms') ? true : undefined },
+              y: { label, isLogarithmic: name.endsWith('Ms') ? true : undefined },
               lines: Object.keys(ops).map((call) => ({
                 name: call,
-                points: levels.map((level) => [level, results.median(labelsOf(call, level), figure)]),
+                points: levels.map((level) => [level, results.median(labelsOf(call, level), name)]),
               })),
             }),
           ]),

@@ -27,20 +27,20 @@ export const fairness: Scenario = {
             const work = { address, users, connections: 2, inFlight: batchesInFlight, rows: 1000 };
             await using burst = batch === undefined ? undefined : await startLoad({ ...work, op: batch });
             burst?.measure();
-            const figures = await measureLoad(directory, { op, inFlight: 8 }, bench.times);
+            const numbers = await measureLoad(directory, { op, inFlight: 8 }, bench.times);
             const result = await burst?.stop();
             const failed = result?.status.find((status) => status !== 0);
             if (failed !== undefined) throw new Error(`A batch failed with status ${failed}.`);
             return {
-              ...figures,
+              ...numbers,
               batchesPerSecond: result === undefined ? Number.NaN : result.status.length / result.seconds,
             };
           },
         })),
       ),
       columns: [
-        ...loadColumns.filter(({ figure }) => ['perSecond', 'p50Ms', 'p99Ms'].includes(figure)),
-        { figure: 'batchesPerSecond', heading: 'batches/s' },
+        ...loadColumns.filter(({ name }) => ['perSecond', 'p50Ms', 'p99Ms'].includes(name)),
+        { name: 'batchesPerSecond', heading: 'batches/s' },
       ],
       settle: () => directory.settle(),
       async [Symbol.asyncDispose]() {},

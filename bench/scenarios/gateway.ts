@@ -41,9 +41,9 @@ export const gateway: Scenario = {
       settle: () => directory.settle(),
       report: (results: Results) => ({
         sentences: Object.keys(ops).map((call) => {
-          const more = (protocol: string, figure: string, inFlight: number) =>
-            results.median(labelsOf(call, protocol, inFlight), figure) -
-            results.median(labelsOf(call, 'gRPC', inFlight), figure);
+          const more = (protocol: string, name: string, inFlight: number) =>
+            results.median(labelsOf(call, protocol, inFlight), name) -
+            results.median(labelsOf(call, 'gRPC', inFlight), name);
           const parts = protocols
             .slice(1)
             .map(

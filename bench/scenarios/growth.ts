@@ -23,12 +23,12 @@ export const growth: Scenario = {
         directories.map((directory) => ({
           labels: labelsOf(call, directory.users),
           async measure() {
-            const figures = await measureLoad(directory, { op, inFlight: 64 }, bench.times);
-            return { ...figures, cpuUs: (figures.serviceUs ?? 0) + (figures.postgresUs ?? 0) };
+            const numbers = await measureLoad(directory, { op, inFlight: 64 }, bench.times);
+            return { ...numbers, cpuUs: (numbers.serviceUs ?? 0) + (numbers.postgresUs ?? 0) };
           },
         })),
       ),
-      columns: [...loadColumns, { figure: 'cpuUs', heading: 'service + Postgres µs', spread: true }],
+      columns: [...loadColumns, { name: 'cpuUs', heading: 'service + Postgres µs', spread: true }],
       async settle() {
         for (const directory of directories) await directory.settle();
       },

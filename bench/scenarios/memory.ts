@@ -51,7 +51,7 @@ export const memory: Scenario = {
           return { mebibytes: mebibytes ?? Number.NaN };
         },
       })),
-      columns: [{ figure: 'mebibytes', heading: 'MiB', spread: true }],
+      columns: [{ name: 'mebibytes', heading: 'MiB', spread: true }],
       settle: () => directory.settle(),
       report(results: Results) {
         const most = Math.max(...Object.keys(loads).map((load) => results.median({ load }, 'mebibytes') || 0));

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type LoadResult, measureLoad, startLoad } from '../load.js';
 import { drawPlot } from '../plot.js';
 import { formatNumber } from '../report.js';
-import { type Figures, openDirectory, type Results, type Scenario } from '../scenario.js';
+import { type Numbers, openDirectory, type Results, type Scenario } from '../scenario.js';
 import { quantile } from '../service.js';
 import { readUsage } from '../usage.js';
 
@@ -45,7 +45,7 @@ export const overload: Scenario = {
       }
     }
 
-    async function measure(name: string, op: (typeof ops)[keyof typeof ops], connections: number): Promise<Figures> {
+    async function measure(name: string, op: (typeof ops)[keyof typeof ops], connections: number): Promise<Numbers> {
       const peak = (await measureLoad(directory, { op, inFlight: 64 }, bench.times)).perSecond ?? Number.NaN;
       const { address, users, pageTokens } = directory;
       const perSecond = factor * peak;
@@ -103,23 +103,23 @@ export const overload: Scenario = {
     }
 
     const columns = [
-      { figure: 'peak', heading: 'peak/s', spread: true },
-      { figure: 'offered', heading: 'ended/s' },
-      { figure: 'useful', heading: 'useful/s', spread: true },
-      { figure: 'share', heading: '% of peak', spread: true },
-      { figure: 'usefulP99Ms', heading: 'useful p99 ms' },
-      { figure: 'refused', heading: 'RESOURCE_EXHAUSTED/s' },
-      { figure: 'refusedP50Ms', heading: 'p50 ms', digits: 1 },
-      { figure: 'refusedP99Ms', heading: 'p99 ms', digits: 1 },
-      { figure: 'expired', heading: 'DEADLINE_EXCEEDED/s' },
-      { figure: 'unavailable', heading: 'UNAVAILABLE/s' },
-      { figure: 'lost', heading: 'connections lost/s', digits: 1 },
-      { figure: 'unsent', heading: 'not sent/s' },
-      { figure: 'serviceCores', heading: 'service cores', digits: 2 },
-      { figure: 'postgresCores', heading: 'Postgres cores', digits: 2 },
-      { figure: 'loadCores', heading: 'load cores', digits: 2 },
-      { figure: 'recoveryMs', heading: 'ms until calm' },
-      { figure: 'peakMiB', heading: 'peak MiB' },
+      { name: 'peak', heading: 'peak/s', spread: true },
+      { name: 'offered', heading: 'ended/s' },
+      { name: 'useful', heading: 'useful/s', spread: true },
+      { name: 'share', heading: '% of peak', spread: true },
+      { name: 'usefulP99Ms', heading: 'useful p99 ms' },
+      { name: 'refused', heading: 'RESOURCE_EXHAUSTED/s' },
+      { name: 'refusedP50Ms', heading: 'p50 ms', digits: 1 },
+      { name: 'refusedP99Ms', heading: 'p99 ms', digits: 1 },
+      { name: 'expired', heading: 'DEADLINE_EXCEEDED/s' },
+      { name: 'unavailable', heading: 'UNAVAILABLE/s' },
+      { name: 'lost', heading: 'connections lost/s', digits: 1 },
+      { name: 'unsent', heading: 'not sent/s' },
+      { name: 'serviceCores', heading: 'service cores', digits: 2 },
+      { name: 'postgresCores', heading: 'Postgres cores', digits: 2 },
+      { name: 'loadCores', heading: 'load cores', digits: 2 },
+      { name: 'recoveryMs', heading: 'ms until calm' },
+      { name: 'peakMiB', heading: 'peak MiB' },
     ] as const;
     return {
       cases: Object.entries(ops).flatMap(([call, op]) =>

@@ -11,7 +11,7 @@ import { packageRoot } from '../../src/config/package-root.js';
 import { startEmbeddedPostgres } from '../../src/embedded-postgres/cluster.js';
 import { measureLoad } from '../load.js';
 import { formatNumber } from '../report.js';
-import { type Figures, fill, type Results, type Scenario } from '../scenario.js';
+import { fill, type Numbers, type Results, type Scenario } from '../scenario.js';
 import { processTree } from '../usage.js';
 
 export const start: Scenario = {
@@ -78,7 +78,7 @@ export const start: Scenario = {
       cases: [
         {
           labels,
-          async measure(): Promise<Figures> {
+          async measure(): Promise<Numbers> {
             let firstMs = Number.NaN;
             const listening = await serve(async (address) => {
               const sinceMs = performance.now();
@@ -90,7 +90,7 @@ export const start: Scenario = {
           },
         },
       ],
-      columns: [{ figure: 'listeningMs', heading: 'ms until it listens', spread: true }],
+      columns: [{ name: 'listeningMs', heading: 'ms until it listens', spread: true }],
       report: (results: Results) => ({
         sentences: [
           `It serves after ${formatNumber(results.median(labels, 'listeningMs') / 1000, 2)} s (target: 3 s).`,

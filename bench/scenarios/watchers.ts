@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startLoad } from '../load.js';
 import { formatNumber } from '../report.js';
-import { type Figures, openDirectory, type Results, type Scenario } from '../scenario.js';
+import { type Numbers, openDirectory, type Results, type Scenario } from '../scenario.js';
 import { readUsage } from '../usage.js';
 
 const rates = [0, 10];
@@ -23,7 +23,7 @@ export const watchers: Scenario = {
       'changes/s': String(perSecond),
     });
 
-    async function measure(watching: number, perSecond: number): Promise<Figures> {
+    async function measure(watching: number, perSecond: number): Promise<Numbers> {
       await using watch =
         watching === 0
           ? undefined
@@ -70,20 +70,20 @@ export const watchers: Scenario = {
         })),
       ),
       columns: [
-        { figure: 'written', heading: 'updates/s', digits: 1 },
-        { figure: 'seen', heading: 'changes/s to each watcher', digits: 1 },
-        { figure: 'statements', heading: 'statements/s', digits: 1, spread: true },
-        { figure: 'serviceMs', heading: 'service ms', digits: 1, spread: true },
-        { figure: 'postgresMs', heading: 'Postgres ms', digits: 1 },
-        { figure: 'loadMs', heading: 'watching ms', digits: 1 },
-        { figure: 'peakMiB', heading: 'service, peak MiB' },
+        { name: 'written', heading: 'updates/s', digits: 1 },
+        { name: 'seen', heading: 'changes/s to each watcher', digits: 1 },
+        { name: 'statements', heading: 'statements/s', digits: 1, spread: true },
+        { name: 'serviceMs', heading: 'service ms', digits: 1, spread: true },
+        { name: 'postgresMs', heading: 'Postgres ms', digits: 1 },
+        { name: 'loadMs', heading: 'watching ms', digits: 1 },
+        { name: 'peakMiB', heading: 'service, peak MiB' },
       ],
       settle: () => directory.settle(),
       report(results: Results) {
         const [none = 0, many = 0] = counts;
         const busy = rates.at(-1) ?? 0;
-        const at = (watching: number, perSecond: number, figure: string) =>
-          results.median(labelsOf(watching, perSecond), figure);
+        const at = (watching: number, perSecond: number, name: string) =>
+          results.median(labelsOf(watching, perSecond), name);
         const fanOutMs = at(many, busy, 'serviceMs') - at(none, busy, 'serviceMs');
         return {
           sentences: [

@@ -34,7 +34,7 @@ export const workers: Scenario = {
           measure: () => measureLoad(directory, { op, inFlight: 64 }, bench.times),
         })),
       ),
-      columns: [...loadColumns, { figure: 'callsPerStatement', heading: 'calls/statement', digits: 1 }],
+      columns: [...loadColumns, { name: 'callsPerStatement', heading: 'calls/statement', digits: 1 }],
       async settle() {
         for (const directory of directories.values()) await directory.settle();
       },

@@ -92,7 +92,7 @@ export const worstRequests: Scenario = {
           return { stepMs: longest?.ms ?? Number.NaN };
         },
       })),
-      columns: [{ figure: 'stepMs', heading: 'longest step, ms', digits: 0, spread: true }],
+      columns: [{ name: 'stepMs', heading: 'longest step, ms', digits: 0, spread: true }],
       report: (results: Results) => {
         const slow = cases.filter(({ labels }) => results.median(labels, 'stepMs') > targetMs);
         const text = slow.map(

@@ -2,7 +2,7 @@
  * Supervises a fixed number of workers: replaces workers that exit, restarts them one after the other, and stops them all.
  * It does not know what a worker does.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
+import { settlesWithin } from '../concurrency/abort.js';
 import type { Log } from '../telemetry/log.js';
 import type { WorkerEnd, WorkerProcess } from './worker-process.js';
 
@@ -166,8 +166,7 @@ export class WorkerPool {
   }
 
   async #killAfter(worker: WorkerProcess, ms: number): Promise<void> {
-    const late = sleep(ms, true, { ref: false });
-    if ((await Promise.race([worker.ended, late])) === true) {
+    if (!(await settlesWithin(worker.ended, ms))) {
       const fields = { worker: this.#living.get(worker), pid: worker.pid };
       this.#options.log.warn(fields, 'killing a worker that did not exit in time');
       worker.kill();

@@ -17,10 +17,11 @@ import {
   parseWatchUsers,
 } from '../../src/model/requests.js';
 import { parseUpdateUser, patchAttributes } from '../../src/model/update-request.js';
-import type { JsonObject } from '../../src/model/user.js';
+import { type JsonObject, noFields } from '../../src/model/user.js';
 
 const id = '0190a5b0-1234-7abc-8def-0123456789ab';
 const ada = {
+  ...noFields,
   firstName: 'Ada',
   lastName: 'Lovelace',
   email: 'ada@example.com',

@@ -10,7 +10,7 @@ import { type Database, openDatabase } from '../../src/database/database.js';
 import { Fault } from '../../src/model/fault.js';
 import { parseDeleteUser, parseListUsers } from '../../src/model/requests.js';
 import { parseUpdateUser } from '../../src/model/update-request.js';
-import { etagOf, type JsonObject, type User, type UserFields } from '../../src/model/user.js';
+import { etagOf, type JsonObject, noFields, type User, type UserFields } from '../../src/model/user.js';
 import { createDirectory, type Directory } from '../../src/operations/directory.js';
 import { readIdentity } from '../../src/store/identity.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
@@ -358,6 +358,7 @@ describe('a deletion', () => {
 
   it('leaves no data of the person in any table', async () => {
     const traces = {
+      ...noFields,
       firstName: 'Tracéfirst',
       lastName: 'Tracelast',
       email: 'trace@mail.example',

@@ -6,7 +6,7 @@ import { errorDetailsClientMiddleware, RichClientError } from 'nice-grpc-error-d
 import { onTestFinished } from 'vitest';
 import { UserServiceDefinition } from '../../generated/users/v1/user_service.js';
 import { Fault } from '../../src/model/fault.js';
-import type { User } from '../../src/model/user.js';
+import { noFields, type User } from '../../src/model/user.js';
 import type { Directory } from '../../src/operations/directory.js';
 import { type RpcServer, type RpcServerOptions, startServer } from '../../src/rpc/server.js';
 import { createLog } from '../../src/telemetry/log.js';
@@ -40,12 +40,11 @@ export function directoryOf(methods: Partial<Directory>): Directory {
 }
 
 export const ada: User = {
+  ...noFields,
   id: '01890a5d-ac96-774b-bcce-b302099a8057',
   firstName: 'Ada',
   lastName: 'Lovelace',
   email: 'ada@example.com',
-  profileImageUrl: '',
-  attributes: {},
   createTime: new Date('2026-01-01T00:00:00.123Z'),
   updateTime: new Date('2026-01-02T00:00:00.456Z'),
   version: 37,

@@ -10,6 +10,7 @@ import {
   ResolveUsersResponse,
   WatchUsersResponse,
 } from '../../generated/users/v1/user_service.js';
+import { type TextName, textFields } from '../../src/fields.js';
 import { displayName, etagOf, type JsonObject, type JsonValue, type User } from '../../src/model/user.js';
 import { encodeUsers, userResponses } from '../../src/rpc/user-codec.js';
 
@@ -31,12 +32,13 @@ const { value: json } = fc.letrec<{ value: JsonValue }>((tie) => ({
 }));
 const attributes = fc.dictionary(text, json, { maxKeys: 5, noNullPrototype: true });
 
+function textsOf<T>(textOf: (name: TextName) => T): Record<TextName, T> {
+  return Object.fromEntries(textFields.map(({ name }) => [name, textOf(name)])) as Record<TextName, T>;
+}
+
 const user: fc.Arbitrary<User> = fc.record({
   id: fc.uuid({ version: 7 }),
-  firstName: fc.oneof(text, longText),
-  lastName: text,
-  email: fc.oneof(text, longText),
-  profileImageUrl: fc.oneof(fc.constant(''), longText),
+  ...textsOf(() => fc.oneof(text, longText, fc.constant(''))),
   attributes,
   createTime: time,
   updateTime: time,
@@ -47,10 +49,7 @@ const user: fc.Arbitrary<User> = fc.record({
 function messageOf(of: User): UserMessage {
   return {
     id: of.id,
-    firstName: of.firstName,
-    lastName: of.lastName,
-    email: of.email,
-    profileImageUrl: of.profileImageUrl,
+    ...textsOf((name) => of[name]),
     attributes: Object.keys(of.attributes).length === 0 ? undefined : of.attributes,
     displayName: displayName(of),
     createTime: of.createTime,
@@ -61,10 +60,7 @@ function messageOf(of: User): UserMessage {
 
 const someUser: User = {
   id: '01890000-0000-7000-8000-000000000000',
-  firstName: 'Ada',
-  lastName: 'Lovelace',
-  email: 'ada@example.com',
-  profileImageUrl: 'https://img.example.com/1.png',
+  ...textsOf((name) => `some ${name}`),
   attributes: { level: 3 },
   createTime: new Date(1_700_000_000_123),
   updateTime: new Date(1_700_000_000_456),

@@ -1,7 +1,7 @@
 /** Options to open the database as Roster does, and test data for it. */
 import { randomBytes } from 'node:crypto';
 import type { DatabaseOptions } from '../../src/database/database.js';
-import type { UserFields } from '../../src/model/user.js';
+import { noFields, type UserFields } from '../../src/model/user.js';
 
 /** The timeouts are longer than any test takes, unless the test is about them. */
 export function databaseOptions(url: string, changes: Partial<DatabaseOptions> = {}): DatabaseOptions {
@@ -20,5 +20,5 @@ export function databaseOptions(url: string, changes: Partial<DatabaseOptions> =
 /** A valid user with a unique email. */
 export function someFields(changes: Partial<UserFields> = {}): UserFields {
   const email = `${randomBytes(8).toString('hex')}@example.com`;
-  return { firstName: 'Ada', lastName: 'Lovelace', email, profileImageUrl: '', attributes: {}, ...changes };
+  return { ...noFields, firstName: 'Ada', lastName: 'Lovelace', email, ...changes };
 }

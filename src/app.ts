@@ -20,8 +20,8 @@ import { ListenError } from './net/listen.js';
 import { createDirectory, type Directory, type Siblings } from './operations/directory.js';
 import { startHousekeeping } from './operations/housekeeping.js';
 import { type RpcServer, startServer } from './rpc/server.js';
-import { renewChangeFeed } from './store/changes.js';
 import { checkSessions, readIdentity } from './store/identity.js';
+import { renewChangeFeed } from './store/trim-changes.js';
 import { createLog, type Log, type LogDestination } from './telemetry/log.js';
 import { createMetrics, type Metrics, metricsContentType, metricsText } from './telemetry/metrics.js';
 

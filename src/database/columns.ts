@@ -1,5 +1,6 @@
 /**
- * Column lists, SQL types and the row decoder for hand-written statements on users, derived from the entity UserRow.
+ * Column lists, SQL types and the row decoder for hand-written statements on users, derived from the entity UserRow. Those
+ * statements are hand-written because calls share them: docs/decisions/0025-typeorm-owns-the-tables.md has the numbers.
  *
  * A new column of UserRow is in every statement at once. The type checker names the places that must handle it: the
  * model, and the decoder below.
@@ -94,7 +95,7 @@ interface Cells {
 
 /**
  * Creates a decoder for rows with all of `userColumns`, in that order, from column `start` on. It is a literal because a
- * loop over the columns takes twice as long (docs/decisions/0025-typeorm-owns-the-tables.md).
+ * loop over the columns takes twice as long.
  */
 function createUserDecoder({ timestamptz, integer }: Cells): (row: Row, start?: number) => User {
   const at = positions;

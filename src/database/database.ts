@@ -4,7 +4,7 @@
  * Every error that leaves this file is a Fault or a bug in Roster. A lost connection never returns to the pool.
  */
 import type pg from 'pg';
-import type { DataSource } from 'typeorm';
+import type { DataSource, EntityManager } from 'typeorm';
 import type { Row } from './columns.js';
 import { cancelStatement, cutConnection, processIdOf } from './connection.js';
 import { faultOf } from './errors.js';
@@ -37,14 +37,16 @@ export interface Statement {
 export type RunStatement = (statement: Statement, values: readonly unknown[]) => Promise<Row[]>;
 
 export interface Database {
-  /** TypeORM, for everything that is not frequent. */
-  readonly dataSource: DataSource;
   /** How many statements may run at once. */
   readonly connectionsMax: number;
   /** Counts of the pool's connections, and of calls that wait for one. */
   connections(): { readonly total: number; readonly idle: number; readonly waiting: number };
   /** Runs a statement in a separate transaction, and runs it again if it lost a race to another transaction. */
   run(statement: Statement, values: readonly unknown[]): Promise<Row[]>;
+  /** TypeORM's entities and query builders. `orm` runs their statements. */
+  readonly dataSource: DataSource;
+  /** Lets `work` use TypeORM, for everything that is not frequent. Throws Faults. */
+  orm<T>(work: (manager: EntityManager) => Promise<T>): Promise<T>;
   /**
    * Lends a connection for reading. A running statement is cancelled in the server as soon as `signal` is aborted.
    * Statements without a name may read whole tables. `work` runs again if it loses a race, or if renewConnections()
@@ -88,8 +90,8 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
   }
 
   /**
-   * Runs a statement that may have to read a whole table, which named statements must not do. The setting is local to
-   * the transaction, so it affects only this statement, also with a pooler. All three are sent in one round trip.
+   * Runs a statement that may have to read a whole table, which named statements must not do. All three statements are
+   * sent in one round trip (docs/decisions/0027-scans-override-a-planner-setting.md).
    */
   async function scan(client: pg.PoolClient, statement: Statement, values: readonly unknown[]): Promise<Row[]> {
     if (!options.preparedStatements) return query(client, statement, values);
@@ -127,6 +129,14 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
     async run(statement, values) {
       try {
         return await lend((client) => query(client, statement, values));
+      } catch (error) {
+        throw faultOf(error);
+      }
+    },
+
+    async orm(work) {
+      try {
+        return await work(dataSource.manager);
       } catch (error) {
         throw faultOf(error);
       }

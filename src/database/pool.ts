@@ -29,9 +29,9 @@ const idleConnectionMs = 60_000;
 // A read-only database refuses every write; this limits how often that renews the connections.
 const renewEveryMsMin = 1_000;
 
-// Postgres keeps the plan of a named statement. A plan from the time of few users would read the whole table until the
-// next autovacuum: after 100,000 more users, 19 ms for a get and seconds for 64 updates. Until Postgres 17 a disabled
-// plan node has such a high cost that Postgres JIT-compiles the statement, which takes longer than running it.
+// Postgres keeps the plan of a named statement, also one from the time of few users, which reads the whole table
+// (docs/decisions/0027-scans-override-a-planner-setting.md). Until Postgres 17 a disabled plan node has such a high cost
+// that Postgres JIT-compiles the statement, which takes longer than running it.
 const planOnce = settingsSql({ enable_seqscan: 'off', jit: 'off' });
 
 /** The driver's pool with Roster's options. */

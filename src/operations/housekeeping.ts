@@ -3,10 +3,10 @@
  * that block this, and creates the search index if it is missing.
  */
 import type { Database } from '../database/database.js';
-import { type ChangesKept, trimChanges } from '../store/changes.js';
 import { deleteExpiredRequests } from '../store/request-ids.js';
 import { ensureSearchIndex, type SearchIndexState } from '../store/search-index.js';
 import { findTrimBlocker, type TrimBlocker } from '../store/trim-blocker.js';
+import { type ChangesKept, trimChanges } from '../store/trim-changes.js';
 
 export interface Housekeeping {
   /** The age of the blocker that the last check found, up to ten minutes ago; 0 without one. */

@@ -1,5 +1,6 @@
 /** The identity of the directory: read once at the start, and equal in all processes on one database. */
 import type { Database } from '../database/database.js';
+import { ChangeFeedRow } from '../database/entities/change-feed-row.js';
 import { DirectoryRow } from '../database/entities/directory-row.js';
 
 export interface DirectoryIdentity {
@@ -9,17 +10,15 @@ export interface DirectoryIdentity {
 }
 
 export async function readIdentity(database: Database): Promise<DirectoryIdentity> {
-  const [row] = await database.dataSource.getRepository(DirectoryRow).find({ take: 1 });
+  const [row] = await database.orm((manager) => manager.find(DirectoryRow));
   if (row === undefined) throw new Error('The table "directory" is empty. Was the database only partly restored?');
   return { id: row.id, secret: row.secret };
 }
 
-const feedStatement = { name: '', text: 'select id from change_feed' };
-
 /** Throws if sessions lead to a different database than the pool, because DATABASE_DIRECT_URL is wrong. */
 export async function checkSessions(database: Database, signal: AbortSignal): Promise<void> {
   await using session = await database.openSession(signal);
-  const [[direct] = []] = await session.query(feedStatement.text);
-  const [[shared] = []] = await database.run(feedStatement, []);
-  if (direct !== shared) throw new Error('DATABASE_DIRECT_URL leads to a different database than DATABASE_URL.');
+  const [[direct] = []] = await session.query('select id from change_feed');
+  const [shared] = await database.orm((manager) => manager.find(ChangeFeedRow));
+  if (direct !== shared?.id) throw new Error('DATABASE_DIRECT_URL leads to a different database than DATABASE_URL.');
 }

@@ -60,16 +60,18 @@ export async function findRequests(
 }
 
 /** Deletes up to `rowsMax` expired request ids, except those that other transactions have locked. Returns their number. */
-export async function deleteExpiredRequests({ dataSource }: Database, rowsMax: number): Promise<number> {
-  const expired = dataSource
-    .createQueryBuilder(RequestIdRow, 'request')
-    .select('request.requestId')
-    .where(`request.createTime <= now() - ${requestAge}`)
-    .orderBy('request.createTime')
-    .limit(rowsMax)
-    .setLock('pessimistic_write')
-    .setOnLocked('skip_locked');
-  const deletion = dataSource.createQueryBuilder().delete().from(RequestIdRow);
-  const { affected } = await deletion.where(`request_id in (${expired.getQuery()})`).execute();
-  return affected ?? 0;
+export function deleteExpiredRequests(database: Database, rowsMax: number): Promise<number> {
+  return database.orm(async (manager) => {
+    const expired = manager
+      .createQueryBuilder(RequestIdRow, 'request')
+      .select('request.requestId')
+      .where(`request.createTime <= now() - ${requestAge}`)
+      .orderBy('request.createTime')
+      .limit(rowsMax)
+      .setLock('pessimistic_write')
+      .setOnLocked('skip_locked');
+    const deletion = manager.createQueryBuilder().delete().from(RequestIdRow);
+    const { affected } = await deletion.where(`request_id in (${expired.getQuery()})`).execute();
+    return affected ?? 0;
+  });
 }

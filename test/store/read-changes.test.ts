@@ -8,11 +8,11 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vites
 import { type Database, openDatabase } from '../../src/database/database.js';
 import { Fault } from '../../src/model/fault.js';
 import { snapshotOf, type WatchPosition } from '../../src/model/watch-token.js';
-import { type ChangesKept, renewChangeFeed, trimChanges } from '../../src/store/changes.js';
 import { deleteUsers } from '../../src/store/delete-users.js';
 import { insertAllUsers } from '../../src/store/insert-all-users.js';
 import { insertUsers } from '../../src/store/insert-users.js';
 import { readChanges, readFeedPosition } from '../../src/store/read-changes.js';
+import { type ChangesKept, renewChangeFeed, trimChanges } from '../../src/store/trim-changes.js';
 import { updateUsers } from '../../src/store/update-users.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { databaseOptions, someFields } from '../support/open-database.js';

@@ -13,6 +13,7 @@ import type { OrderTerm } from '../model/order-by.js';
 import type { PagePosition } from '../model/page-token.js';
 import type { User } from '../model/user.js';
 import { type Bind, createBinder, filterSql, whereOf } from './filter-sql.js';
+import { searchText } from './search-index.js';
 
 export interface ListedUser {
   user: User;
@@ -45,9 +46,6 @@ function orderExpression(field: OrderField): string {
 // Each index also contains the id, except for the email, which is unique. update_time has no index, because each update
 // would then write to every index (docs/decisions/0020-indexes-for-lists.md).
 const indexedFields: readonly OrderField[] = ['create_time', 'first_name', 'last_name', 'email'];
-
-// A word contains no white space, so it never matches across the line break between two fields in search_text.
-const searchText = 'search_text(u.first_name, u.last_name, u.email)';
 
 // Statements of these shapes are planned once for each connection. Filters and searches have unlimited shapes, and with
 // the limit as a parameter, Postgres would plan each page again. So only lists in the order of an index with a common
@@ -226,11 +224,11 @@ function wordSql(word: string, bind: Bind): string {
   const [name = ''] = word.split('@', 1);
   // Most users have the trigrams of a large domain, and the index would read all of those entries: 90 ms for an email.
   if (name !== word && hasTrigram(name))
-    return `(${wordSql(name, bind)} and strpos(${searchText}, ${folded(word)}) > 0)`;
+    return `(${wordSql(name, bind)} and strpos(${searchText('u')}, ${folded(word)}) > 0)`;
   // LIKE's wildcards and escape are ordinary letters here. Folding comes first, so that it cannot affect the escapes.
   const literal = String.raw`replace(replace(replace(${folded(word)}, '\', '\\'), '%', '\%'), '_', '\_')`;
   // In the collation of the columns and so of the index.
-  return `${searchText} like ('%' || ${literal} || '%') collate "C"`;
+  return `${searchText('u')} like ('%' || ${literal} || '%') collate "C"`;
 }
 
 function keySql(field: OrderField, key: string | number | undefined, bind: Bind): string {

@@ -21,6 +21,11 @@ const operatorsText = `
   select quote_ident(nspname) || '.gin_trgm_ops'
   from pg_extension join pg_namespace on pg_namespace.oid = extnamespace where extname = 'pg_trgm'`;
 
+/** The text that is searched. A word has no white space, so it never matches across the line break between two fields. */
+export function searchText(table: string): string {
+  return `search_text(${table}.first_name, ${table}.last_name, ${table}.email)`;
+}
+
 /**
  * Creates the index if it is missing or incomplete. Takes 20 s for a million users (64 MB of maintenance_work_mem, two
  * cores) and does not block reads or writes. After an abort, the next call cleans up.
@@ -48,7 +53,7 @@ export async function ensureSearchIndex(database: Database, signal: AbortSignal)
     const [[operators] = []] = await session.query(operatorsText);
     if (valid === false) await session.query('drop index concurrently users_search');
     await session.query(`
-      create index concurrently users_search on users using gin (search_text(first_name, last_name, email) ${operators})`);
+      create index concurrently users_search on users using gin (${searchText('users')} ${operators})`);
     // Without statistics on the text, Postgres expects every word to be rare.
     await session.query('analyze users');
     return 'made';

@@ -72,6 +72,7 @@ export function insertUsers(
   users: readonly NewUser[],
   locking: Locking = 'wait',
 ): Promise<(InsertOutcome | Fault)[]> {
+  // To look for request ids costs Postgres an eighth more.
   const insert = users.some((user) => user.request !== undefined) ? insertOnce : insertPlain;
   return orLocked(locking, users, insert(database, users, locking));
 }

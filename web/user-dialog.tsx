@@ -4,17 +4,19 @@
  * Never overwrites a change by somebody else, never creates two users from one form, and never discards edits without
  * asking.
  */
-import { useEffect, useId, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
+import type { RefObject } from 'preact';
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { User } from '../generated/users/v1/user.js';
-import { textFields } from '../src/fields.js';
-import { type AttributeRow, attributeRowsOf, readAttributes } from './attributes.js';
-import { AttributesEditor } from './attributes-editor.js';
-import { type Choices, Conflict, firstChoices, Labels, resolve } from './conflict.js';
+import { Conflict, Labels } from './conflict.js';
 import { Dialog } from './dialog.js';
-import { CallError, type Directory } from './directory.js';
-import { createCreator, deleteUser, describeFailure, hasReason, isUnclear, readUser, updateUser } from './save-user.js';
+import type { Directory } from './directory.js';
 import { useUnsavedGuard } from './unsaved-guard.js';
-import { differences, fieldsOf, noFields, textsOf, type UserFields, type UserTexts } from './user-fields.js';
+import { UserDetails } from './user-details.js';
+import { DiscardQuestion, UserDialogButtons } from './user-dialog-buttons.js';
+import { differences, fieldsOf } from './user-fields.js';
+import { type UserForm, useUserForm } from './user-form.js';
+import { UserFormFields } from './user-form-fields.js';
+import { type DeleteView, type UserWrites, useUserWrites, type View } from './user-writes.js';
 
 export interface UserDialogProps {
   readonly directory: Directory;
@@ -27,264 +29,51 @@ export interface UserDialogProps {
   onDeleted(user: User): void;
 }
 
-type View =
-  | { readonly kind: 'form' }
-  | {
-      readonly kind: 'conflict';
-      readonly mine: UserFields;
-      readonly theirs: User;
-      readonly choices: Choices;
-      readonly openPath?: string | undefined;
-    }
-  /**
-   * `user` is the version to delete; `changed` are the fields that somebody else has changed since the user decided.
-   */
-  | { readonly kind: 'delete'; readonly user: User; readonly changed: readonly string[] }
-  | { readonly kind: 'gone' };
-
 export function UserDialog({ directory, user, latest, onClose, onSaved, onDeleted }: UserDialogProps) {
-  // The version that the form started from, and that an update names with its etag.
-  const [base, setBase] = useState(user);
-  const [texts, setTexts] = useState<UserTexts>(user ?? noFields);
-  const [rows, setRows] = useState<readonly AttributeRow[]>(() => attributeRowsOf(user?.attributes ?? {}));
-  /** The rows that were invalid at the last attempt to save. They show their problem until they are valid. */
-  const [wrongRows, setWrongRows] = useState<ReadonlySet<number>>(new Set());
-  /** The server's violations by the field's path, until the field is edited; '' is for all others. */
-  const [violations, setViolations] = useState<Readonly<Record<string, string>>>({});
-  /** Counts the failed attempts to save. */
-  const [refusals, setRefusals] = useState(0);
-  const [failure, setFailure] = useState('');
+  const form = useUserForm(user);
+  const { base, isDirty } = form;
   const [view, setView] = useState<View>({ kind: 'form' });
-  const [isBusy, setBusy] = useState(false);
-  const [isAsking, setAsking] = useState(false);
-  const [isRenewed, setRenewed] = useState(false);
-  const create = useMemo(() => createCreator(directory), [directory]);
+  const discard = useDiscardQuestion();
+  const onBegin = discard.cancel;
+  const writes = useUserWrites({ directory, form, view, setView, onBegin, onClose, onSaved, onDeleted });
+  const { isBusy, failure } = writes;
   const bodyRef = useRef<HTMLDivElement>(null);
-  // The element to focus again if the user keeps editing.
-  const askedFromRef = useRef<Element | null>(null);
 
-  const baseFields = base === undefined ? noFields : fieldsOf(base);
-  const typed = readAttributes(rows);
-  const mine: UserFields | undefined =
-    typed.problems === undefined ? { ...textsOf(texts), attributes: typed.attributes } : undefined;
-  const rowProblems = new Map([...(typed.problems ?? [])].filter(([id]) => wrongRows.has(id)));
-  const isDirty = mine === undefined || differences(baseFields, mine).length > 0;
   // While this dialog deletes the user, the feed may be faster than the answer.
   const isGone = view.kind === 'gone' || (latest === 'gone' && !isBusy);
   const shown: View = isGone && view.kind === 'delete' ? { kind: 'gone' } : view;
-  // The version from the feed may be older than the one that the dialog has read.
-  const newer =
-    base !== undefined &&
-    latest !== undefined &&
-    latest !== 'gone' &&
-    latest.etag !== base.etag &&
-    Number(latest.updateTime) >= Number(base.updateTime)
-      ? latest
-      : undefined;
+  const newer = latest === 'gone' ? undefined : newerThan(base, latest);
+  const isRenewed = useRenewal(newer, view, form, writes);
 
-  function show(from: User, fields: UserFields): void {
-    setBase(from);
-    setTexts(textsOf(fields));
-    setRows(attributeRowsOf(fields.attributes));
-    setViolations({});
-    setFailure('');
-  }
+  useUnsavedGuard(isDirty && !isGone, discard.ask);
+  useFocusOfStep(bodyRef, form.failedSaves, view);
 
-  // Without edits, show the newer version without asking.
-  useEffect(() => {
-    if (newer === undefined || isDirty || isBusy || view.kind !== 'form') return;
-    show(newer, fieldsOf(newer));
-    setRenewed(true);
-  }, [newer, isDirty, isBusy, view.kind]);
-
-  useUnsavedGuard(isDirty && !isGone, () => setAsking(true));
-
-  // Focus the first invalid field. Not when an error disappears, because the user is typing then.
-  useLayoutEffect(() => {
-    bodyRef.current?.querySelector<HTMLElement>('[aria-invalid="true"], [data-invalid] button')?.focus();
-  }, [refusals, view.kind === 'conflict' ? view.openPath : undefined]);
-
-  // A new step starts with the focus on its first control.
-  useLayoutEffect(() => {
-    bodyRef.current?.querySelector<HTMLElement>('[data-first]')?.focus();
-  }, [view.kind]);
-
-  async function whileBusy(work: () => Promise<void>): Promise<void> {
+  const backToForm = () => writes.open({ kind: 'form' });
+  const close = () => {
     if (isBusy) return;
-    setBusy(true);
-    setFailure('');
-    setAsking(false);
-    try {
-      await work();
-    } catch (error) {
-      if (hasReason(error, 'USER_NOT_FOUND') && base !== undefined) setView({ kind: 'gone' });
-      else setFailure(`${describeFailure(error)} ${view.kind === 'delete' ? sayNotDeleted(error) : stillHere}`);
-    } finally {
-      setBusy(false);
-    }
-  }
-
-  function showViolations(error: unknown): boolean {
-    if (!(error instanceof CallError) || error.violations.length === 0) return false;
-    const named: Record<string, string> = {};
-    const others: string[] = [];
-    for (const { field, description } of error.violations) {
-      const path = field.replace(/^user\./, '');
-      if (path === 'attributes' || textFields.some((known) => known.path === path)) named[path] ??= description;
-      else others.push(`${field} ${description}`);
-    }
-    if (others.length > 0) named[''] = `${others.join('; ')}.`;
-    setViolations(named);
-    setRefusals((before) => before + 1);
-    return true;
-  }
-
-  /** A violation applies only to the value that was sent. */
-  function clearViolation(path: string): void {
-    setViolations(({ [path]: _, '': _others, ...rest }) => rest);
-  }
-
-  function showRowProblems(): void {
-    setWrongRows(new Set(typed.problems?.keys()));
-    setRefusals((before) => before + 1);
-  }
-
-  /** Continues with the version that is in the directory now. */
-  async function resolveConflict(read: User, fields: UserFields): Promise<void> {
-    const theirs = await readUser(directory, read.id);
-    if (theirs === undefined) return setView({ kind: 'gone' });
-    // This may be the dialog's own update whose answer was lost.
-    if (differences(fields, fieldsOf(theirs)).length === 0) return onSaved(theirs);
-    openConflict(read, fields, theirs);
-  }
-
-  function openConflict(read: User, fields: UserFields, theirs: User): void {
-    setAsking(false);
-    setView({
-      kind: 'conflict',
-      mine: fields,
-      theirs,
-      choices: firstChoices(fieldsOf(read), fields, fieldsOf(theirs)),
-    });
-  }
-
-  function save(): void {
-    if (mine === undefined) {
-      showRowProblems();
-      return;
-    }
-    setViolations({});
-    if (base !== undefined && !isDirty) {
-      onClose();
-      return;
-    }
-    void whileBusy(async () => {
-      try {
-        onSaved(base === undefined ? await create(mine) : await updateUser(directory, base, mine));
-      } catch (error) {
-        if (base !== undefined && hasReason(error, 'ETAG_MISMATCH')) await resolveConflict(base, mine);
-        else if (!showViolations(error)) throw error;
-      }
-    });
-  }
-
-  function saveResolved({ mine, theirs, choices }: View & { kind: 'conflict' }): void {
-    const resolved = resolve(choices, mine, fieldsOf(theirs));
-    if ('open' in resolved) {
-      setView({ kind: 'conflict', mine, theirs, choices, openPath: resolved.open });
-      return;
-    }
-    void whileBusy(async () => {
-      try {
-        onSaved(await updateUser(directory, theirs, resolved.fields));
-      } catch (error) {
-        if (hasReason(error, 'ETAG_MISMATCH')) return await resolveConflict(theirs, resolved.fields);
-        // All other errors concern fields, so show the form.
-        show(theirs, resolved.fields);
-        setView({ kind: 'form' });
-        if (!showViolations(error)) throw error;
-      }
-    });
-  }
-
-  function erase({ user }: View & { kind: 'delete' }): void {
-    void whileBusy(async () => {
-      try {
-        await deleteUser(directory, user);
-        onDeleted(user);
-      } catch (error) {
-        if (!hasReason(error, 'ETAG_MISMATCH')) throw error;
-        const theirs = await readUser(directory, user.id);
-        if (theirs === undefined) return onDeleted(user);
-        // The form keeps its edits in case the user decides not to delete.
-        setView({ kind: 'delete', user: theirs, changed: differences(fieldsOf(user), fieldsOf(theirs)) });
-      }
-    });
-  }
-
-  function backToForm(): void {
-    setFailure('');
-    setView({ kind: 'form' });
-  }
-
-  function close(): void {
-    if (isBusy) return;
-    if (isAsking) keep();
+    if (discard.isAsked) discard.keep();
     else if (shown.kind === 'delete') backToForm();
-    else if (isDirty && !isGone) {
-      askedFromRef.current = document.activeElement;
-      setAsking(true);
-    } else onClose();
-  }
+    else if (isDirty && !isGone) discard.askFromFocus();
+    else onClose();
+  };
 
-  function keep(): void {
-    setAsking(false);
-    if (askedFromRef.current instanceof HTMLElement) askedFromRef.current.focus();
-  }
-
-  const textField = ({ path, name, label, input }: (typeof textFields)[number]) => (
-    <TextField
-      key={path}
-      path={path}
-      label={label}
-      input={input}
-      value={texts[name]}
-      problem={violations[path]}
-      isFirst={path === 'first_name' && base === undefined}
-      onInput={(value) => {
-        setTexts((before) => ({ ...before, [name]: value }));
-        clearViolation(path);
-      }}
-    />
-  );
   const { displayName: name = '' } = (shown.kind === 'delete' ? shown.user : base) ?? {};
-  const title = {
-    form: base === undefined ? 'New user' : name,
-    conflict: 'Conflicting changes',
-    delete: (
-      <>
-        Delete <bdi>{name}</bdi>?
-      </>
-    ),
-    gone: name,
-  }[shown.kind];
-
   return (
     <Dialog
-      title={title}
+      title={titleOf(shown, base === undefined, name)}
       size={view.kind === 'conflict' ? 'wide' : 'narrow'}
       onClose={close}
       onSubmit={() => {
         if (isBusy || isGone) return;
-        if (view.kind === 'form') save();
-        else if (view.kind === 'conflict') saveResolved(view);
-        else if (view.kind === 'delete') erase(view);
+        if (view.kind === 'form') writes.save();
+        else if (view.kind === 'conflict') writes.saveResolved(view);
+        else if (view.kind === 'delete') writes.erase(view);
       }}
       footer={
-        isAsking ? (
-          <Discarding onKeep={keep} onDiscard={onClose} />
+        discard.isAsked ? (
+          <DiscardQuestion onKeep={discard.keep} onDiscard={onClose} />
         ) : (
-          <Buttons
+          <UserDialogButtons
             view={isGone ? 'gone' : view.kind}
             isNew={base === undefined}
             name={name}
@@ -292,8 +81,7 @@ export function UserDialog({ directory, user, latest, onClose, onSaved, onDelete
             onClose={close}
             onBack={backToForm}
             onDelete={() => {
-              if (base !== undefined) setView({ kind: 'delete', user: base, changed: [] });
-              setFailure('');
+              if (base !== undefined) writes.open({ kind: 'delete', user: base, changed: [] });
             }}
           />
         )
@@ -301,40 +89,10 @@ export function UserDialog({ directory, user, latest, onClose, onSaved, onDelete
     >
       <div ref={bodyRef} class="stack" aria-busy={isBusy}>
         <p class="notice danger" role="alert">
-          {failure || violations['']}
+          {failure || form.violations['']}
         </p>
-        {isGone ? (
-          <p class="notice" role="status">
-            <bdi>{name}</bdi> is no longer in the directory, because somebody deleted this user.
-            {isDirty ? ' Your changes could not be saved.' : ''}
-          </p>
-        ) : null}
-        {shown.kind === 'form' || shown.kind === 'gone' ? (
-          <>
-            {isGone ? null : (
-              <Elsewhere
-                changed={newer === undefined || !isDirty ? undefined : differences(baseFields, fieldsOf(newer))}
-                isRenewed={isRenewed && !isDirty}
-                onReview={() => {
-                  if (mine === undefined) showRowProblems();
-                  else if (base !== undefined && newer !== undefined) openConflict(base, mine, newer);
-                }}
-              />
-            )}
-            <div class="names">{textFields.filter(({ input }) => input === 'name').map(textField)}</div>
-            {textFields.filter(({ input }) => input !== 'name').map(textField)}
-            <AttributesEditor
-              rows={rows}
-              problems={rowProblems}
-              problem={violations.attributes}
-              onChange={(changed) => {
-                setRows(changed);
-                clearViolation('attributes');
-              }}
-            />
-            {base === undefined ? null : <Details user={base} />}
-          </>
-        ) : shown.kind === 'conflict' ? (
+        {isGone ? <GoneNotice name={name} isDirty={isDirty} /> : null}
+        {shown.kind === 'conflict' ? (
           <Conflict
             mine={shown.mine}
             theirs={fieldsOf(shown.theirs)}
@@ -342,102 +100,132 @@ export function UserDialog({ directory, user, latest, onClose, onSaved, onDelete
             openPath={shown.openPath}
             onChoose={(choices) => setView({ ...shown, choices, openPath: undefined })}
           />
+        ) : shown.kind === 'delete' ? (
+          <DeleteQuestion view={shown} />
         ) : (
-          <div>
-            {shown.changed.length === 0 ? null : (
-              <p class="notice" role="status">
-                Not deleted yet, because somebody has changed this user (<Labels paths={shown.changed} />
-                ).
-              </p>
-            )}
-            <p>
-              This erases{' '}
-              <strong>
-                <bdi>{name}</bdi>
-              </strong>{' '}
-              (<bdi>{shown.user.email}</bdi>) and all data about this person. You cannot undo this.
-            </p>
-          </div>
+          <>
+            {isGone ? null : <Elsewhere newer={newer} isRenewed={isRenewed} form={form} writes={writes} />}
+            <UserFormFields form={form} />
+            {base === undefined ? null : <UserDetails user={base} />}
+          </>
         )}
       </div>
     </Dialog>
   );
 }
 
-const stillHere = 'Your input is still here.';
-
-function sayNotDeleted(error: unknown): string {
-  return isUnclear(error) ? 'The user may or may not have been deleted. Try again.' : 'The user was not deleted.';
+/** Returns the version if it is newer: the version from the feed may be older than the one that the dialog has read. */
+function newerThan(base: User | undefined, latest: User | undefined): User | undefined {
+  if (base === undefined || latest === undefined || latest.etag === base.etag) return undefined;
+  return Number(latest.updateTime) >= Number(base.updateTime) ? latest : undefined;
 }
 
-interface TextFieldProps {
-  readonly path: string;
-  readonly label: string;
-  readonly input: (typeof textFields)[number]['input'];
-  readonly value: string;
-  readonly problem: string | undefined;
-  readonly isFirst: boolean;
-  onInput(value: string): void;
+/** Shows a newer version without asking if the form has no edits. Returns whether it has. */
+function useRenewal(newer: User | undefined, view: View, { isDirty }: UserForm, writes: UserWrites): boolean {
+  const [isRenewed, setRenewed] = useState(false);
+  useEffect(() => {
+    if (newer === undefined || isDirty || writes.isBusy || view.kind !== 'form') return;
+    writes.showVersion(newer, fieldsOf(newer));
+    setRenewed(true);
+  }, [newer, isDirty, writes.isBusy, view.kind]);
+  return isRenewed && !isDirty;
 }
 
-function TextField({ path, label, input, value, problem, isFirst, onInput }: TextFieldProps) {
-  const id = useId();
-  const link = input === 'url' ? linkOf(value) : undefined;
+function useFocusOfStep(bodyRef: RefObject<HTMLDivElement | null>, failedSaves: number, view: View): void {
+  // Focus the first invalid field. Not when an error disappears, because the user is typing then.
+  useLayoutEffect(() => {
+    bodyRef.current?.querySelector<HTMLElement>('[aria-invalid="true"], [data-invalid] button')?.focus();
+  }, [failedSaves, view.kind === 'conflict' ? view.openPath : undefined]);
+  // A new step starts with the focus on its first control.
+  useLayoutEffect(() => {
+    bodyRef.current?.querySelector<HTMLElement>('[data-first]')?.focus();
+  }, [view.kind]);
+}
+
+/** The question whether to discard the edits. */
+function useDiscardQuestion() {
+  const [isAsked, setAsked] = useState(false);
+  // The element to focus again if the user keeps editing.
+  const askedFromRef = useRef<Element | null>(null);
+  const cancel = () => setAsked(false);
+  const ask = () => setAsked(true);
+  return {
+    isAsked,
+    ask,
+    cancel,
+    askFromFocus() {
+      askedFromRef.current = document.activeElement;
+      ask();
+    },
+    keep() {
+      cancel();
+      if (askedFromRef.current instanceof HTMLElement) askedFromRef.current.focus();
+    },
+  };
+}
+
+function titleOf({ kind }: View, isNew: boolean, name: string) {
+  if (kind === 'conflict') return 'Conflicting changes';
+  if (kind === 'form' && isNew) return 'New user';
+  if (kind !== 'delete') return name;
   return (
-    <div class="field">
-      <label for={id}>{label}</label>
-      <div class="line">
-        <input
-          class="input"
-          id={id}
-          // Never type=email or type=url: browsers trim and rewrite what is typed there.
-          inputMode={input === 'name' ? 'text' : input}
-          autocomplete="off"
-          autocapitalize={input === 'name' ? 'words' : 'none'}
-          dir={input === 'name' ? 'auto' : undefined}
-          spellcheck={false}
-          value={value}
-          data-field={path}
-          data-focus={isFirst ? true : undefined}
-          aria-invalid={problem !== undefined}
-          aria-describedby={problem === undefined ? undefined : `${id}-problem`}
-          onInput={(event) => onInput(event.currentTarget.value)}
-        />
-        {link === undefined ? null : (
-          <a class="button" href={link} target="_blank" rel="noopener noreferrer">
-            Open<span class="visually-hidden"> the image in a new tab</span>
-          </a>
-        )}
-      </div>
-      {problem === undefined ? null : (
-        <p class="error" id={`${id}-problem`}>
-          {label} {problem}
+    <>
+      Delete <bdi>{name}</bdi>?
+    </>
+  );
+}
+
+function GoneNotice({ name, isDirty }: { name: string; isDirty: boolean }) {
+  return (
+    <p class="notice" role="status">
+      <bdi>{name}</bdi> is no longer in the directory, because somebody deleted this user.
+      {isDirty ? ' Your changes could not be saved.' : ''}
+    </p>
+  );
+}
+
+function DeleteQuestion({ view: { user, changed } }: { view: DeleteView }) {
+  return (
+    <div>
+      {changed.length === 0 ? null : (
+        <p class="notice" role="status">
+          Not deleted yet, because somebody has changed this user (<Labels paths={changed} />
+          ).
         </p>
       )}
+      <p>
+        This erases{' '}
+        <strong>
+          <bdi>{user.displayName}</bdi>
+        </strong>{' '}
+        (<bdi>{user.email}</bdi>) and all data about this person. You cannot undo this.
+      </p>
     </div>
   );
 }
 
-/** Returns the text if it links to a web page. Other texts could be a script. */
-function linkOf(text: string): string | undefined {
-  return URL.canParse(text) && /^https?:$/.test(new URL(text).protocol) ? text : undefined;
-}
-
 interface ElsewhereProps {
-  /** The fields that somebody else has changed, if the form has edits. */
-  readonly changed: readonly string[] | undefined;
+  /** A newer version by somebody else. */
+  readonly newer: User | undefined;
   /** Whether the form shows a newer version than the one that was opened. */
   readonly isRenewed: boolean;
-  onReview(): void;
+  readonly form: UserForm;
+  readonly writes: UserWrites;
 }
 
-function Elsewhere({ changed, isRenewed, onReview }: ElsewhereProps) {
+/** Says that somebody else has changed the user. */
+function Elsewhere({ newer, isRenewed, form, writes }: ElsewhereProps) {
+  const changed = newer === undefined || !form.isDirty ? [] : differences(form.baseFields, fieldsOf(newer));
+  const review = () => {
+    if (form.fields === undefined) form.showRowProblems();
+    else if (form.base !== undefined && newer !== undefined) writes.openConflict(form.base, form.fields, newer);
+  };
   return (
     <div role="status">
-      {changed !== undefined ? (
+      {newer !== undefined && form.isDirty ? (
         <p class="notice">
           Somebody else has just changed {changed.length === 0 ? 'this user' : <Labels paths={changed} />}.{' '}
-          <button type="button" class="button small" onClick={onReview}>
+          <button type="button" class="button small" onClick={review}>
             Compare
           </button>
         </p>
@@ -445,131 +233,5 @@ function Elsewhere({ changed, isRenewed, onReview }: ElsewhereProps) {
         <p class="notice">Somebody else has just changed this user. This is the newest version.</p>
       ) : null}
     </div>
-  );
-}
-
-function Details({ user }: { user: User }) {
-  const [copied, setCopied] = useState('');
-  const canCopy = navigator.clipboard !== undefined;
-  return (
-    <dl class="details">
-      <div>
-        <dt>ID</dt>
-        <dd>
-          <code>{user.id}</code>
-          {canCopy ? (
-            <button
-              type="button"
-              class="button small"
-              onClick={() => {
-                navigator.clipboard.writeText(user.id).then(
-                  () => setCopied('Copied'),
-                  () => setCopied('Not copied'),
-                );
-              }}
-            >
-              Copy<span class="visually-hidden"> the ID</span>
-            </button>
-          ) : null}
-          <span role="status">{copied}</span>
-        </dd>
-      </div>
-      <Moment label="Created" at={user.createTime} />
-      <Moment label="Updated" at={user.updateTime} />
-      <div>
-        <dt>Version</dt>
-        <dd>
-          <code>{user.etag}</code>
-        </dd>
-      </div>
-    </dl>
-  );
-}
-
-const momentFormat = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
-
-function Moment({ label, at }: { label: string; at: Date | undefined }) {
-  return (
-    <div>
-      <dt>{label}</dt>
-      <dd>{at === undefined ? '' : <time dateTime={at.toISOString()}>{momentFormat.format(at)}</time>}</dd>
-    </div>
-  );
-}
-
-function Discarding({ onKeep, onDiscard }: { onKeep(): void; onDiscard(): void }) {
-  const ref = useRef<HTMLButtonElement>(null);
-  useLayoutEffect(() => ref.current?.focus(), []);
-  return (
-    <>
-      <p class="grow" role="alert">
-        Discard your changes?
-      </p>
-      <button ref={ref} type="button" class="button" onClick={onKeep}>
-        Keep editing
-      </button>
-      <button type="button" class="button danger" onClick={onDiscard}>
-        Discard
-      </button>
-    </>
-  );
-}
-
-interface ButtonsProps {
-  readonly view: View['kind'];
-  readonly isNew: boolean;
-  readonly name: string;
-  readonly isBusy: boolean;
-  onClose(): void;
-  onBack(): void;
-  onDelete(): void;
-}
-
-/** Busy buttons are only marked as disabled, because a disabled button loses the focus. */
-function Buttons({ view, isNew, name, isBusy, onClose, onBack, onDelete }: ButtonsProps) {
-  const backRef = useRef<HTMLButtonElement>(null);
-  // Focus the safe button.
-  useLayoutEffect(() => {
-    if (view === 'delete') backRef.current?.focus();
-  }, [view]);
-  if (view === 'gone') {
-    return (
-      <button type="button" class="button primary" onClick={onClose}>
-        Close
-      </button>
-    );
-  }
-  if (view === 'form') {
-    return (
-      <>
-        {isNew ? null : (
-          <button type="button" class="button quiet danger-text start" onClick={onDelete}>
-            Delete…
-          </button>
-        )}
-        <button type="button" class="button" onClick={onClose}>
-          Cancel
-        </button>
-        <button type="submit" class="button primary" aria-disabled={isBusy}>
-          {isNew ? (isBusy ? 'Creating…' : 'Create') : isBusy ? 'Saving…' : 'Save'}
-        </button>
-      </>
-    );
-  }
-  return (
-    <>
-      <button ref={backRef} type="button" class="button" onClick={onBack}>
-        {view === 'delete' ? 'Keep' : 'Back'}
-      </button>
-      {view === 'delete' ? (
-        <button type="submit" class="button danger" aria-disabled={isBusy}>
-          <span class="truncate">{isBusy ? 'Deleting…' : ['Delete ', <bdi key="name">{name}</bdi>]}</span>
-        </button>
-      ) : (
-        <button type="submit" class="button primary" aria-disabled={isBusy}>
-          {isBusy ? 'Saving…' : 'Save'}
-        </button>
-      )}
-    </>
   );
 }

@@ -1,4 +1,4 @@
-/** What the form of a user contains: the version that it started from, the edits, and the problems of its fields. */
+/** The contents of a user form: the version that it started from, the edits, and the problems of its fields. */
 import { useState } from 'preact/hooks';
 import type { User } from '../generated/users/v1/user.js';
 import { textFields } from '../src/fields.js';
@@ -12,7 +12,7 @@ export interface UserForm {
   readonly baseFields: UserFields;
   readonly texts: UserTexts;
   readonly rows: readonly AttributeRow[];
-  /** What the form contains; undefined if a row of the attributes is invalid. */
+  /** The contents of the form; undefined if a row of the attributes is invalid. */
   readonly fields: UserFields | undefined;
   readonly isDirty: boolean;
   /** The problems of the rows that were invalid at the last attempt to save. */

@@ -9,7 +9,7 @@ import { createCreator, deleteUser, describeFailure, hasReason, isUnclear, readU
 import { differences, fieldsOf, type UserFields } from './user-fields.js';
 import type { UserForm } from './user-form.js';
 
-/** What the dialog shows. */
+/** The views of the dialog. */
 export type View = FormView | ConflictView | DeleteView | GoneView;
 
 interface FormView {

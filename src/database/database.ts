@@ -79,47 +79,6 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
     throw faultOf(error);
   }
 
-  async function query(client: pg.PoolClient, { name, text }: Statement, values: readonly unknown[]): Promise<Row[]> {
-    const { rows } = await client.query<unknown[]>({
-      name: (options.preparedStatements && name) || undefined,
-      text,
-      values: [...values],
-      rowMode: 'array',
-    });
-    return rows;
-  }
-
-  /**
-   * Runs a statement that may have to read a whole table, which named statements must not do. All three statements are
-   * sent in one round trip (docs/decisions/0027-scans-override-a-planner-setting.md).
-   */
-  async function scan(client: pg.PoolClient, statement: Statement, values: readonly unknown[]): Promise<Row[]> {
-    if (!options.preparedStatements) return query(client, statement, values);
-    const begun = client.query('begin; set local enable_seqscan = on');
-    const rows = query(client, statement, values);
-    // After an error, this rolls back.
-    const ended = client.query('commit');
-    await Promise.allSettled([begun, rows, ended]);
-    return rows;
-  }
-
-  /** Lets `work` run statements until the signal is aborted, which cancels the running one. */
-  async function untilAborted<T>(client: pg.PoolClient, signal: AbortSignal, work: (run: RunStatement) => Promise<T>) {
-    let cancelled: Promise<void> | undefined;
-    const cancel = () => {
-      cancelled = cancelStatement(options.url, options.connectTimeoutMs, processIdOf(client));
-    };
-    signal.addEventListener('abort', cancel, { once: true });
-    try {
-      signal.throwIfAborted();
-      return await work((statement, values) => (statement.name === '' ? scan : query)(client, statement, values));
-    } finally {
-      signal.removeEventListener('abort', cancel);
-      // A cancel request hits any statement that the connection runs on arrival, so the connection is not returned before.
-      await cancelled;
-    }
-  }
-
   return {
     dataSource,
     connectionsMax: options.connectionsMax,
@@ -128,7 +87,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
 
     async run(statement, values) {
       try {
-        return await lend((client) => query(client, statement, values));
+        return await lend((client) => query(options, client, statement, values));
       } catch (error) {
         throw faultOf(error);
       }
@@ -145,7 +104,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
     async withConnection(signal, work) {
       signal.throwIfAborted();
       try {
-        return await lend((client) => untilAborted(client, signal, work), { onlyReads: true });
+        return await lend((client) => untilAborted(options, client, signal, work), { onlyReads: true });
       } catch (error) {
         signal.throwIfAborted();
         throw faultOf(error);
@@ -171,4 +130,62 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
       await dataSource.destroy();
     },
   };
+}
+
+async function query(
+  options: DatabaseOptions,
+  client: pg.PoolClient,
+  { name, text }: Statement,
+  values: readonly unknown[],
+): Promise<Row[]> {
+  const { rows } = await client.query<unknown[]>({
+    name: (options.preparedStatements && name) || undefined,
+    text,
+    values: [...values],
+    rowMode: 'array',
+  });
+  return rows;
+}
+
+/**
+ * Runs a statement that may have to read a whole table, which named statements must not do. All three statements are
+ * sent in one round trip (docs/decisions/0027-scans-override-a-planner-setting.md).
+ */
+async function scan(
+  options: DatabaseOptions,
+  client: pg.PoolClient,
+  statement: Statement,
+  values: readonly unknown[],
+): Promise<Row[]> {
+  if (!options.preparedStatements) return query(options, client, statement, values);
+  const begun = client.query('begin; set local enable_seqscan = on');
+  const rows = query(options, client, statement, values);
+  // After an error, this rolls back.
+  const ended = client.query('commit');
+  await Promise.allSettled([begun, rows, ended]);
+  return rows;
+}
+
+/** Lets `work` run statements until the signal is aborted, which cancels the running one. */
+async function untilAborted<T>(
+  options: DatabaseOptions,
+  client: pg.PoolClient,
+  signal: AbortSignal,
+  work: (run: RunStatement) => Promise<T>,
+): Promise<T> {
+  let cancelled: Promise<void> | undefined;
+  const cancel = () => {
+    cancelled = cancelStatement(options.url, options.connectTimeoutMs, processIdOf(client));
+  };
+  signal.addEventListener('abort', cancel, { once: true });
+  try {
+    signal.throwIfAborted();
+    return await work((statement, values) =>
+      (statement.name === '' ? scan : query)(options, client, statement, values),
+    );
+  } finally {
+    signal.removeEventListener('abort', cancel);
+    // A cancel request hits any statement that the connection runs on arrival, so the connection is not returned before.
+    await cancelled;
+  }
 }

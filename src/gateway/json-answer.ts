@@ -17,17 +17,17 @@ import { createPause } from '../concurrency/event-loop.js';
 /** `message` is opaque. Throws a ConnectError if it cannot be written as JSON. */
 export async function jsonOfAnswer(type: DescMessage, message: Message, registry: Registry): Promise<Uint8Array> {
   try {
-    return Buffer.from(await writeJson(type, message, registry));
+    return await writeJson(type, message, registry);
   } catch (error) {
     throw ConnectError.from(error, Code.Internal);
   }
 }
 
 /** Converts each message of a list separately, and everything else together. */
-async function writeJson(type: DescMessage, { $unknown = [] }: Message, registry: Registry): Promise<string> {
+async function writeJson(type: DescMessage, { $unknown = [] }: Message, registry: Registry): Promise<Uint8Array> {
   const pause = createPause();
   const rest = create(type);
-  const lists = new Map<DescField, string[]>();
+  const lists = new Map<DescField, Buffer[]>();
   for (const { no, wireType, data } of $unknown) {
     const field = type.fields.find(({ number }) => number === no);
     if (
@@ -38,7 +38,7 @@ async function writeJson(type: DescMessage, { $unknown = [] }: Message, registry
     ) {
       const item = fromBinary(field.message, new BinaryReader(data).bytes());
       const items = lists.get(field) ?? [];
-      items.push(toJsonString(field.message, item, { registry }));
+      items.push(Buffer.from((items.length === 0 ? '[' : ',') + toJsonString(field.message, item, { registry })));
       lists.set(field, items);
     } else {
       mergeFromBinary(type, rest, new BinaryWriter().tag(no, wireType).raw(data).finish());
@@ -46,13 +46,20 @@ async function writeJson(type: DescMessage, { $unknown = [] }: Message, registry
     await pause();
   }
   const json = toJson(type, rest, { registry });
-  if (lists.size === 0) return JSON.stringify(json);
-  const members = new Map(Object.entries(json ?? {}).map(([name, value]) => [name, JSON.stringify(value)]));
-  for (const [{ jsonName }, items] of lists) members.set(jsonName, `[${items.join(',')}]`);
+  if (lists.size === 0) return Buffer.from(JSON.stringify(json));
+  const members = new Map<string, Buffer[]>(
+    Object.entries(json ?? {}).map(([name, value]) => [name, [Buffer.from(JSON.stringify(value))]]),
+  );
+  for (const [{ jsonName }, items] of lists) members.set(jsonName, [...items, Buffer.from(']')]);
   // In the order of the contract.
   const names = new Set([...type.fields.map(({ jsonName }) => jsonName), ...members.keys()]);
-  const texts = [...names].flatMap((name) => (members.has(name) ? `${JSON.stringify(name)}:${members.get(name)}` : []));
-  return `{${texts.join(',')}}`;
+  const parts: Buffer[] = [];
+  for (const name of names) {
+    const value = members.get(name);
+    if (value === undefined) continue;
+    parts.push(Buffer.from(`${parts.length === 0 ? '{' : ','}${JSON.stringify(name)}:`), ...value);
+  }
+  return Buffer.concat([...parts, Buffer.from('}')]);
 }
 
 /** Such as google.protobuf.ListValue, which is a list in JSON. */

@@ -7,18 +7,18 @@ import { createServer } from 'node:net';
 
 createServer({ allowHalfOpen: true }, (socket) => {
   let longestMs = 0;
-  let isMeasuring = true;
+  let isEnding = false;
   let last = process.threadCpuUsage();
   const step = () => {
     const now = process.threadCpuUsage();
     longestMs = Math.max(longestMs, (now.user + now.system - last.user - last.system) / 1000);
     last = now;
-    if (isMeasuring) setImmediate(step);
+    if (isEnding) socket.end(String(longestMs));
+    else setImmediate(step);
   };
   setImmediate(step);
   socket.resume().once('end', () => {
-    isMeasuring = false;
-    socket.end(String(longestMs));
+    isEnding = true;
   });
   socket.write('measuring\n');
 })

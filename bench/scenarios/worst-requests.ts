@@ -20,16 +20,18 @@ type Protocol = (typeof protocols)[number];
 const targetMs = 50;
 // Each request is sent so many times, and the minimum counts, because the first ones run before V8 has optimized the code.
 const repetitions = 5;
-// A stream, such as a watch, does not end. After this time the server has read the request.
-const answerMsMax = (method: string) => (streams.has(method) ? 500 : 10_000);
-// After this time the server has also sent all existing users.
-const longAnswerMsMax = 3000;
+// A stream, such as a watch, does not end. After these times the server has read the request, or sent the existing users.
+const streamMsMax = 2000;
+const largeAnswerMsMax = 10_000;
+const unaryMsMax = 60_000;
+// An answer with large users has more bytes than this, and an error has fewer.
+const largeAnswerBytesMin = 50_000;
 
 const streams: ReadonlySet<string> = new Set(['ImportUsers', 'ExportUsers', 'WatchUsers', 'ResolveUsers']);
 
 /** Users with almost as many attributes as a user may have, by last name. BatchGetUsers of so many answers with almost 4 MiB. */
 const largeUsers = {
-  Numbers: { attributes: "jsonb_build_object('list', array_fill(1, array[8000]))", count: 100 },
+  Numbers: { attributes: "jsonb_build_object('list', array_fill(1, array[8000]))", count: 45 },
   Objects: { attributes: `jsonb_build_object('list', array_fill('{}'::jsonb, array[5400]))`, count: 185 },
   Keys: {
     attributes: `(select jsonb_object_agg('k' || lpad(i::text, 4, '0'), '{}'::jsonb) from generate_series(1, 1200) as i)`,
@@ -41,7 +43,8 @@ interface WorstRequest {
   readonly what: string;
   readonly body: Uint8Array;
   readonly headers?: Readonly<Record<string, string>>;
-  readonly answerMsMax?: number;
+  /** Whether the answer makes it expensive. */
+  readonly hasLargeAnswer?: true;
 }
 
 /** The ids of the large users, by last name. */
@@ -85,7 +88,7 @@ export const worstRequests: Scenario = {
           const steps: { what: string; ms: number }[] = [];
           for (const each of requestsFor(path, method, labels.over, largeIds)) {
             const send = () => (labels.over === 'gRPC' ? callGrpc : callJson)(directory, path, method, each);
-            steps.push({ what: each.what, ms: await longestStep(probePath, send) });
+            steps.push({ what: each.what, ms: await longestStep(probePath, each, send) });
           }
           const [longest] = steps.toSorted((one, other) => other.ms - one.ms);
           worst.set(nameOf(labels), longest?.what ?? '');
@@ -141,17 +144,17 @@ function requestsFor(path: string, method: string, over: Protocol, largeIds: Lar
         const body = isJson
           ? json({ filter, pageSize: 1000 })
           : new BinaryWriter().uint32(8).int32(1000).uint32(26).string(filter).finish();
-        return [{ what, body }];
+        return [{ what, body, hasLargeAnswer: true }];
       }
       case 'BatchGetUsers': {
         const ids = largeIds[lastName] ?? [];
         const writer = new BinaryWriter();
         for (const id of ids) writer.uint32(10).string(id);
-        return [{ what, body: isJson ? json({ ids }) : writer.finish() }];
+        return [{ what, body: isJson ? json({ ids }) : writer.finish(), hasLargeAnswer: true }];
       }
       case 'ExportUsers': {
         const body = isJson ? json({ filter }) : new BinaryWriter().uint32(10).string(filter).finish();
-        return [{ what, body, answerMsMax: longAnswerMsMax }];
+        return [{ what, body, hasLargeAnswer: true }];
       }
       default:
         return [];
@@ -159,7 +162,7 @@ function requestsFor(path: string, method: string, over: Protocol, largeIds: Lar
   });
   if (method === 'WatchUsers') {
     const body = isJson ? json({ includeExisting: true }) : new BinaryWriter().uint32(16).bool(true).finish();
-    forAnswers.push({ what: 'all existing users', body, answerMsMax: longAnswerMsMax });
+    forAnswers.push({ what: 'all existing users', body, hasLargeAnswer: true });
   }
   return [...requests, ...forAnswers];
 }
@@ -241,38 +244,40 @@ function repeated(bytes: number, part: Uint8Array): Buffer {
   return Buffer.alloc(bytes - (bytes % part.length), part);
 }
 
-async function longestStep(probePath: string, send: () => Promise<void>): Promise<number> {
+/** `send` returns the bytes of the answer. */
+async function longestStep(probePath: string, { what, hasLargeAnswer }: WorstRequest, send: () => Promise<number>) {
   const steps: number[] = [];
   for (let repetition = 0; repetition < repetitions; repetition++) {
     const probe = await startProbe(probePath);
-    await send();
+    const bytes = await send();
     steps.push(await probe.stop());
+    if (hasLargeAnswer && bytes < largeAnswerBytesMin) throw new Error(`${what}: the call failed.`);
   }
   return Math.min(...steps);
 }
 
-async function callGrpc(
-  { address }: Directory,
-  path: string,
-  method: string,
-  { body, answerMsMax: longest }: WorstRequest,
-): Promise<void> {
+function timeoutMsOf(method: string, { hasLargeAnswer }: WorstRequest): number {
+  if (!streams.has(method)) return unaryMsMax;
+  return hasLargeAnswer ? largeAnswerMsMax : streamMsMax;
+}
+
+async function callGrpc({ address }: Directory, path: string, method: string, request: WorstRequest): Promise<number> {
   const client = new Client(address, credentials.createInsecure());
   const asIs = (bytes: Buffer) => bytes;
-  const deadline = Date.now() + (longest ?? answerMsMax(method));
-  const call = client.makeServerStreamRequest(path, asIs, asIs, Buffer.from(body), { deadline });
-  call.on('data', () => {});
+  const deadline = Date.now() + timeoutMsOf(method, request);
+  const call = client.makeServerStreamRequest(path, asIs, asIs, Buffer.from(request.body), { deadline });
+  let bytes = 0;
+  call.on('data', (message: Buffer) => {
+    bytes += message.length;
+  });
   call.on('error', () => {});
   await new Promise((resolve) => call.once('status', resolve));
   client.close();
+  return bytes;
 }
 
-async function callJson(
-  { service }: Directory,
-  path: string,
-  method: string,
-  { body, headers = {}, answerMsMax: longest }: WorstRequest,
-): Promise<void> {
+async function callJson({ service }: Directory, path: string, method: string, request: WorstRequest): Promise<number> {
+  const { body, headers = {} } = request;
   const isStream = streams.has(method);
   const isCompressed = 'content-encoding' in headers;
   const head = Buffer.alloc(5);
@@ -284,20 +289,24 @@ async function callJson(
         ...(isCompressed ? { 'connect-content-encoding': headers['content-encoding'] } : {}),
       }
     : { 'content-type': 'application/json', ...headers };
+  let bytes = 0;
   await new Promise<void>((resolve) => {
     const options = {
       method: 'POST',
       headers: sentHeaders,
       agent: false,
-      signal: AbortSignal.timeout(longest ?? answerMsMax(method)),
+      signal: AbortSignal.timeout(timeoutMsOf(method, request)),
     };
     const sent = startRequest(`http://${service.http}${path}`, options, (response) => {
-      response.resume().once('close', resolve);
-      response.on('error', () => {});
+      response.on('data', (chunk: Buffer) => {
+        bytes += chunk.length;
+      });
+      response.once('close', resolve).on('error', () => {});
     });
     sent.on('error', () => resolve());
     sent.end(isStream ? Buffer.concat([head, body]) : body);
   });
+  return bytes;
 }
 
 /** Begins to measure. `stop` returns the CPU time of the service's longest step so far, in milliseconds. */

@@ -125,7 +125,10 @@ describe('migrations', () => {
   it('reject a database of a development version, and say what to do', () =>
     onDatabase(async (database) => {
       const old = 'CreateUsers1795305600000';
-      await database.query(`update ${migrationsTableName} set timestamp = 1795305600000, name = $1`, [old]);
+      await database.query(`update ${migrationsTableName} set timestamp = 1795305600000, name = $1 where name = $2`, [
+        old,
+        names[0],
+      ]);
       await expect(migrateUp(databaseOptions(database.url))).rejects.toThrow(
         `created by a development version of Roster. It has migrations that no release has: ${old}. Move its users as docs/operations.md describes`,
       );

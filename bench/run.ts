@@ -25,6 +25,7 @@ import { floors } from './scenarios/floors.js';
 import { gateway } from './scenarios/gateway.js';
 import { growth } from './scenarios/growth.js';
 import { memory } from './scenarios/memory.js';
+import { micro } from './scenarios/micro.js';
 import { overload } from './scenarios/overload.js';
 import { start } from './scenarios/start.js';
 import { watchers } from './scenarios/watchers.js';
@@ -46,6 +47,7 @@ const scenarios: readonly Scenario[] = [
   worstRequests,
   start,
   memory,
+  micro,
 ];
 
 const { values, positionals } = parseArgs({

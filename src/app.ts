@@ -22,7 +22,8 @@ import { startHousekeeping } from './operations/housekeeping.js';
 import { type RpcServer, startServer } from './rpc/server.js';
 import { checkSessions, readIdentity } from './store/identity.js';
 import { renewChangeFeed } from './store/trim-changes.js';
-import { createLog, type Log, type LogDestination } from './telemetry/log.js';
+import type { LogDestination } from './telemetry/line-writer.js';
+import { createLog, type Log } from './telemetry/log.js';
 import { createMetrics, type Metrics, metricsContentType, metricsText } from './telemetry/metrics.js';
 
 export interface App {
@@ -68,7 +69,7 @@ export async function startApp(config: ServerConfig, { signal, logTo }: StartOpt
   const metrics = createMetrics();
   let isServing = false;
   const http = await openHttp(config, log, {
-    text: () => metricsText([metrics.snapshot()]),
+    text: async () => metricsText([await metrics.snapshot()]),
     isReady: () => isServing,
   });
   try {

@@ -5,7 +5,8 @@ import { createByteBudget } from '../concurrency/byte-budget.js';
 import type { GatewayConfig } from '../config/parse.js';
 import { readTls } from '../config/tls.js';
 import { formatAddress } from '../net/address.js';
-import { createLog, type Log, type LogDestination } from '../telemetry/log.js';
+import type { LogDestination } from '../telemetry/line-writer.js';
+import { createLog, type Log } from '../telemetry/log.js';
 import { createMetrics, type Metrics, metricsContentType, metricsText } from '../telemetry/metrics.js';
 import { callRecorder } from './call-recorder.js';
 import { createGateway, type Gateway } from './gateway.js';
@@ -41,7 +42,7 @@ export async function startGateway(
     address: config.http.address,
     corsOrigins: config.http.corsOrigins,
     tls: config.tls && (await readTls(config.tls)),
-    metrics: { contentType: metricsContentType, text: () => metricsText([metrics.snapshot()]) },
+    metrics: { contentType: metricsContentType, text: async () => metricsText([await metrics.snapshot()]) },
     isReady: async () => !isClosing && (await gateway.isReachable()),
     onError: (error) => log.error({ error }, 'HTTP has failed'),
   });

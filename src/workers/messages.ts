@@ -4,7 +4,7 @@
  * The database's URL goes only over this channel because others can read a process's arguments and environment.
  */
 import type { ServerConfig } from '../config/parse.js';
-import { describeError, type ErrorDescription } from '../telemetry/log.js';
+import { describeError, type ErrorDescription } from '../telemetry/error-description.js';
 import type { MetricsSnapshot } from '../telemetry/metrics.js';
 
 export type ToWorker =

@@ -95,9 +95,9 @@ async function close(options?: CloseOptions): Promise<void> {
   }
 }
 
-function sendMetrics(): Promise<void> {
-  const snapshot = metrics?.snapshot() ?? [];
-  return new Promise((resolve) => send({ type: 'metrics', snapshot }, resolve));
+async function sendMetrics(): Promise<void> {
+  const snapshot = (await metrics?.snapshot()) ?? [];
+  await new Promise<void>((resolve) => send({ type: 'metrics', snapshot }, resolve));
 }
 
 function send(message: FromWorker, then = () => {}): void {

@@ -8,7 +8,8 @@ import pg from 'pg';
 import { QueryFailedError } from 'typeorm';
 import { describe, expect, inject, it } from 'vitest';
 import { Fault } from '../../src/model/fault.js';
-import { createLog, describeError, type Log, type LogOptions } from '../../src/telemetry/log.js';
+import { describeError } from '../../src/telemetry/error-description.js';
+import { createLog, type Log, type LogOptions } from '../../src/telemetry/log.js';
 
 function capture(options: Partial<LogOptions> = {}): {
   log: Log;
@@ -342,14 +343,14 @@ describe('the log on the standard output', { timeout: 60_000 }, () => {
   const linesCount = 5000;
   function run(after: string) {
     const program = `
-      import { createLog } from ${JSON.stringify(new URL('../../src/telemetry/log.ts', import.meta.url).href)};
+      import { createLog } from ${JSON.stringify(new URL('../../dist/src/telemetry/log.js', import.meta.url).href)};
       const log = createLog({ level: 'info', format: 'auto' });
       for (let i = 0; i < ${linesCount}; i++) {
         log.info({ i }, 'x'.repeat(100));
         if (i % 100 === 0) await new Promise(setImmediate);
       }
       ${after}`;
-    const args = ['--experimental-strip-types', '--no-warnings', '--input-type=module', '--eval', program];
+    const args = ['--input-type=module', '--eval', program];
     return spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   }
 
@@ -369,14 +370,14 @@ describe('the log on the standard output', { timeout: 60_000 }, () => {
 
   it('keeps lines whole if several processes write to one pipe with a slow reader', async () => {
     const program = `
-      import { createLog } from ${JSON.stringify(new URL('../../src/telemetry/log.ts', import.meta.url).href)};
+      import { createLog } from ${JSON.stringify(new URL('../../dist/src/telemetry/log.js', import.meta.url).href)};
       const log = createLog({ level: 'info', format: 'json', worker: Number(process.argv[1]) });
       for (let turn = 0; turn < 100; turn++) {
         // Several times the size of an atomic write to a pipe.
         for (let line = 0; line < 100; line++) log.info({ number: turn * 100 + line }, 'x'.repeat(50 + line * 2));
         await new Promise(setImmediate);
       }`;
-    const writer = `"$NODE" --experimental-strip-types --no-warnings --input-type=module --eval "$PROGRAM"`;
+    const writer = `"$NODE" --input-type=module --eval "$PROGRAM"`;
     const all = [1, 2, 3, 4].map((worker) => `${writer} ${worker} &`).join(' ');
     // Small reads leave room for only a part of a write.
     const child = spawn('bash', ['-c', `(${all} wait) | dd bs=700 status=none`], {

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { createMetrics, type Metrics, metricsText, retainedCounters } from '../../src/telemetry/metrics.js';
 
 async function linesOf(...metrics: Metrics[]): Promise<string[]> {
-  return (await metricsText(metrics.map((one) => one.snapshot()))).split('\n');
+  return (await metricsText(await Promise.all(metrics.map((one) => one.snapshot())))).split('\n');
 }
 
 const get = 'users.v1.UserService/GetUser';
@@ -110,8 +110,8 @@ describe('the metrics of several processes', () => {
     ended.imported('created', 5);
     ended.observe({ feed: { watcherCount: 1, lagMs: 1 } });
     living.call(get, 'OK', 1);
-    const left = await retainedCounters([await retainedCounters([]), ended.snapshot()]);
-    const lines = (await metricsText([living.snapshot(), left])).split('\n');
+    const left = await retainedCounters([await retainedCounters([]), await ended.snapshot()]);
+    const lines = (await metricsText([await living.snapshot(), left])).split('\n');
     expect(lines).toContain(`roster_call_duration_seconds_count{method="${get}",status="OK"} 2`);
     expect(lines).toContain('roster_imported_rows_total{outcome="created"} 5');
     expect(lines).toContain('roster_watchers 0');
@@ -121,7 +121,7 @@ describe('the metrics of several processes', () => {
   it('can be sent between processes', async () => {
     const metrics = createMetrics();
     metrics.call(get, 'OK', 1);
-    const snapshot = metrics.snapshot();
+    const snapshot = await metrics.snapshot();
     expect(JSON.parse(JSON.stringify(snapshot))).toEqual(snapshot);
   });
 });

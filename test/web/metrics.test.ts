@@ -10,7 +10,7 @@ describe('activity between two samples of the metrics', () => {
     const metrics = createMetrics();
     metrics.observe({ feed: { watcherCount: 3, lagMs: 250 } });
     metrics.call(method('GetUser'), 'OK', 9000);
-    const sample = async () => parseMetrics(await metricsText([metrics.snapshot()]));
+    const sample = async () => parseMetrics(await metricsText([await metrics.snapshot()]));
     const before = await sample();
     for (let at = 0; at < 20; at++) metrics.call(method('GetUser'), at < 5 ? 'NOT_FOUND' : 'OK', 2);
     // The duration of a stream does not count.

@@ -15,7 +15,6 @@ import {
   parseWith,
   storableTextSchema,
   textSchemas,
-  textsThat,
   textThat,
   type UserFields,
   userFieldsSchema,
@@ -31,7 +30,7 @@ export const pageSizeMax = 1000;
 export const queryCharactersMax = 256;
 
 const idSchema = textThat(validateUuid).transform((id) => id.toLowerCase());
-const idsSchema = textsThat(validateUuid).transform((ids) => ids.map((id) => id.toLowerCase()));
+const idsSchema = z.array(textThat(validateUuid)).transform((ids) => ids.map((id) => id.toLowerCase()));
 const requestIdSchema = textThat((id) =>
   id === '' || uuidForm.test(id) ? undefined : 'must be a UUID or empty',
 ).transform((id) => (id === '' ? undefined : id.toLowerCase()));
@@ -265,7 +264,7 @@ const resolveUsersSchema = z
         hasAtMost(tag, tagCharactersMax) ? validateStorable(tag) : `must have at most ${tagCharactersMax} characters`,
       ),
       ids: idsSchema,
-      emails: textsThat(validateLegacyEmail),
+      emails: z.array(textThat(validateLegacyEmail)),
     }),
   );
 

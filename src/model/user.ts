@@ -124,7 +124,7 @@ function validateJson(value: unknown, level: number): string | undefined {
 }
 
 /** Creates a schema from a function that returns the violation of a text. */
-export function textThat(validate: (text: string) => string | undefined): z.ZodType<string> {
+export function textThat(validate: (text: string) => string | undefined): z.ZodType<string, string> {
   return z.string().superRefine((text, context) => {
     const message = validate(text);
     if (message !== undefined) context.addIssue({ code: 'custom', message });
@@ -133,16 +133,6 @@ export function textThat(validate: (text: string) => string | undefined): z.ZodT
 
 /** A text with any characters that Postgres can store. */
 export const storableTextSchema = textThat(validateStorable);
-
-/** The same for an array of texts. An array of schemas takes five times as long. */
-export function textsThat(validate: (text: string) => string | undefined): z.ZodType<string[], string[]> {
-  return z.custom<string[]>().superRefine((texts, context) => {
-    for (const [index, text] of texts.entries()) {
-      const message = validate(text);
-      if (message !== undefined) context.addIssue({ code: 'custom', message, path: [index] });
-    }
-  });
-}
 
 /** The fields of a user that clients can write, as in a message. */
 export type UserInput = Omit<UserFields, 'attributes'> & { readonly attributes: JsonObject | undefined };

@@ -325,28 +325,15 @@ function readEnd(end: number): number {
 }
 
 const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-// Up to about this length, a loop in JavaScript is faster than a call into C++.
-const loopBytesMax = 12;
 
 function readText(end: number): string {
   const textEnd = readEnd(end);
   const start = position;
   position = textEnd;
-  if (textEnd - start > loopBytesMax) return decodeUtf8(start, textEnd);
-  let ascii = '';
-  for (let index = start; index < textEnd; index++) {
-    const byte = buffer[index] ?? 0;
-    if (byte > 0x7f) return decodeUtf8(start, textEnd);
-    ascii += String.fromCharCode(byte);
-  }
-  return ascii;
-}
-
-function decodeUtf8(start: number, end: number): string {
-  const decoded = buffer.toString('utf8', start, end);
+  const decoded = buffer.toString('utf8', start, textEnd);
   // Buffer replaces invalid UTF-8 by U+FFFD, which valid text may also contain. Only then use the strict decoder, which
   // takes twice as long.
-  return decoded.includes('\ufffd') ? strictUtf8.decode(buffer.subarray(start, end)) : decoded;
+  return decoded.includes('\ufffd') ? strictUtf8.decode(buffer.subarray(start, textEnd)) : decoded;
 }
 
 function readDouble(end: number): number {

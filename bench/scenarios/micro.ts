@@ -12,7 +12,7 @@ import { parseTime } from '../../src/database/parse-time.js';
 import { displayName, etagOf, type User } from '../../src/model/user.js';
 import { createUserId } from '../../src/operations/user-ids.js';
 import { userResponses } from '../../src/rpc/user-codec.js';
-import type { Case, Figures, Scenario } from '../scenario.js';
+import type { Case, Numbers, Scenario } from '../scenario.js';
 
 interface Comparison {
   readonly what: string;
@@ -86,7 +86,7 @@ function writingLines(file: number): Comparison {
 // Between two looks at the clock.
 const repetitions = 100;
 
-function measure(work: () => unknown, measureMs: number): Figures {
+function measure(work: () => unknown, measureMs: number): Numbers {
   const before = process.cpuUsage();
   const end = performance.now() + measureMs;
   let count = 0;
@@ -115,7 +115,7 @@ export const micro: Scenario = {
     ]);
     return {
       cases,
-      columns: [{ figure: 'us', heading: 'CPU µs', digits: 2, spread: true }],
+      columns: [{ name: 'us', heading: 'CPU µs', digits: 2, spread: true }],
       settle: () => file.truncate(),
       async [Symbol.asyncDispose]() {
         await file.close();

@@ -3,7 +3,8 @@
  * not the messages.
  *
  * It refuses malformed bytes and invalid UTF-8. It counts elements and fields and stops at a limit, which bounds the
- * cost of a request. Decoding is synchronous, so it reads at most one message at a time.
+ * cost of a request. Decoding is synchronous, so it reads at most one message at a time. The file is longer than others
+ * because its functions share the position in that message.
  */
 import { type Fault, invalid, invalidRequest, type Violation } from '../model/fault.js';
 import { type ElementKind, type ElementLimits, fieldsOfElement, requestFieldsMax } from '../model/method-limits.js';

@@ -358,7 +358,9 @@ describe('a shutdown with workers', () => {
     const service = await serveWorkers();
     const client = connectClient(service);
     const held = await holdCreates('Edsger');
-    const call = client.createUser({ user: { firstName: 'Edsger', email: 'edsger@example.com' } });
+    // Longer than the second server takes to start on a busy machine.
+    const options = { deadlineMs: 60_000 };
+    const call = client.createUser({ user: { firstName: 'Edsger', email: 'edsger@example.com' } }, options);
     await vi.waitFor(async () => expect(await held.waits()).toBe(true), waitOptions);
     const workers = [...pids(service).values()];
     expect(await service.end('SIGKILL')).toBeNull();

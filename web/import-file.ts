@@ -1,8 +1,8 @@
 /** Reads a file before its import, to show its columns and to find its errors before anything is sent. */
-import { openCsv } from '../src/user-files/csv-rules.js';
+import { openCsv, readRecords } from '../src/user-files/csv.js';
 import { UnreadableFile, WrongEncoding } from '../src/user-files/file-text.js';
 import { type Column, matchHeader } from '../src/user-files/header.js';
-import { readRecords, readText, refuseColumns } from './csv.js';
+import { readText, refuseColumns } from './csv.js';
 import { labelOfEncoding } from './encodings.js';
 
 // Enough to see what is in a column.

@@ -1,7 +1,7 @@
 /** The second step of an import: the user checks the file's columns, before anything is sent. */
 import { useId } from 'preact/hooks';
 import { writablePaths } from '../src/fields.js';
-import { delimiterNames } from '../src/user-files/csv-rules.js';
+import { delimiterNames } from '../src/user-files/csv.js';
 import { WrongEncoding } from '../src/user-files/file-text.js';
 import type { Column } from '../src/user-files/header.js';
 import { EncodingSelect } from './encoding-select.js';

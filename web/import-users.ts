@@ -3,11 +3,11 @@
  * file.
  */
 import type { RowProblem } from '../src/user-files/columns.js';
-import { openCsv } from '../src/user-files/csv-rules.js';
+import { openCsv, readRecords } from '../src/user-files/csv.js';
 import { UnreadableFile } from '../src/user-files/file-text.js';
 import type { Column } from '../src/user-files/header.js';
 import { createBlobWriter } from './blob-writer.js';
-import { createRejectedCsv, fileRowsOf, readRecords, readText } from './csv.js';
+import { createRejectedCsv, fileRowsOf, readText } from './csv.js';
 import type { Directory } from './directory.js';
 import { type BatchRow, BatchSender, type BatchState, type OnTaken } from './import-batch.js';
 

@@ -7,6 +7,8 @@ export default defineConfig({
   root: import.meta.dirname,
   // Relative, so that the page may be served below a path.
   base: './',
+  // The default build of csv-parse needs Node's streams and Buffer.
+  resolve: { alias: { 'csv-parse': 'csv-parse/browser/esm' } },
   build: {
     outDir: '../dist/web',
     emptyOutDir: true,

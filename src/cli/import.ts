@@ -8,7 +8,7 @@ import { type Client, RosterError } from '../client/index.js';
 import { writablePaths } from '../fields.js';
 import { safeJson, safeText } from '../safe-text.js';
 import { type ColumnOptions, ignoredFields, type Row } from '../user-files/columns.js';
-import { delimiterNames } from '../user-files/csv-rules.js';
+import { delimiterNames } from '../user-files/csv.js';
 import { describeEncoding, parseEncoding, UnreadableFile, WrongEncoding } from '../user-files/file-text.js';
 import { type ClientCommandOptions, type Context, createClientCommand, withClient } from './client-command.js';
 import { parseColumn } from './column-option.js';

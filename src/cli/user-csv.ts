@@ -4,7 +4,6 @@
  * An imported export must create the same users, byte for byte. Therefore cells are never changed for spreadsheets,
  * even if they look like formulas.
  */
-import { CsvError, parse } from 'csv-parse';
 import { stringify } from 'csv-stringify/sync';
 import type { User } from '../client/index.js';
 import {
@@ -16,17 +15,7 @@ import {
   type Row,
   type RowProblem,
 } from '../user-files/columns.js';
-import {
-  type CsvRecord,
-  type CsvText,
-  csvProblems,
-  delimiterNames,
-  isBlank,
-  openCsv,
-  recordLengthMax,
-  separatorLine,
-} from '../user-files/csv-rules.js';
-import { UnreadableFile } from '../user-files/file-text.js';
+import { type CsvRecord, delimiterNames, openCsv, readRecords, separatorLine } from '../user-files/csv.js';
 import {
   type Column,
   findColumns,
@@ -52,8 +41,8 @@ export type CsvOptions = ColumnOptions & { delimiter?: string };
 export async function readCsvUsers(text: AsyncIterable<string>, options: CsvOptions): Promise<UserFile> {
   const csv = await openCsv(text, options.delimiter);
   const { delimiter } = csv;
-  const records = readRecords(csv);
-  const { value: first } = await records.next();
+  const groups = readRecords(csv);
+  const { value: [first, ...others] = [] } = await groups.next();
   if (first === undefined) throw new UsageError('There is no header: the first line must name the columns.');
   const columns = matchHeader(first.cells, options.column);
   const header = columns.map(({ name }) => name);
@@ -61,8 +50,10 @@ export async function readCsvUsers(text: AsyncIterable<string>, options: CsvOpti
   const targets = targetsOf(columns);
   let isHeaderWritten = false;
 
+  const rowOf = ({ cells, line }: CsvRecord): Row => ({ line, original: cells, ...draftOf(cells, targets) });
   async function* readRows(): AsyncGenerator<Row> {
-    for await (const { cells, line } of records) yield { line, original: cells, ...draftOf(cells, targets) };
+    yield* others.map(rowOf);
+    for await (const records of groups) yield* records.map(rowOf);
   }
 
   const isOriginal = (_: string, index: number) => !(errorColumns as readonly string[]).includes(header[index] ?? '');
@@ -99,58 +90,4 @@ function requireFit(columns: readonly Column[], delimiter: string, options: CsvO
   const missing = missingFields(columns);
   if (missing.length > 0) throw missingColumns(columns, missing);
   if (!options.ignoreUnknownColumns && columns.some(isUnknown)) throw unknownColumns(columns);
-}
-
-const problemsByCode: Record<string, string> = {
-  CSV_INVALID_CLOSING_QUOTE: csvProblems.closingQuote,
-  INVALID_OPENING_QUOTE: csvProblems.openingQuote,
-  CSV_QUOTE_NOT_CLOSED: csvProblems.notClosed,
-  CSV_MAX_RECORD_SIZE: csvProblems.tooLong,
-};
-
-/** Yields all records except blank ones. Records before a broken quote come before the error. */
-async function* readRecords({ text, delimiter, line }: CsvText): AsyncGenerator<CsvRecord> {
-  const records: CsvRecord[] = [];
-  let nextLine = line;
-  // The parser counts \r\n within quotes as two lines.
-  let overcounted = 0;
-  function keep(cells: string[], lines: number): void {
-    let breaks = 0;
-    for (const cell of cells) {
-      if (!/[\r\n]/.test(cell)) continue;
-      overcounted += cell.split('\r\n').length - 1;
-      breaks += cell.split(/\r\n|[\r\n]/).length - 1;
-    }
-    const last = line - 1 + lines - overcounted;
-    nextLine = last + 1;
-    if (!isBlank(cells)) records.push({ cells, line: last - breaks });
-  }
-
-  const parser = parse({
-    delimiter,
-    record_delimiter: ['\r\n', '\n', '\r'],
-    relax_column_count: true,
-    max_record_size: recordLengthMax,
-    // Taken here, because an error empties the parser's output.
-    on_record: (cells, { lines }) => {
-      keep(cells, lines);
-      return null;
-    },
-  });
-  // The callbacks of write and end also receive it. Without a listener, it would end the process.
-  parser.on('error', () => {});
-  try {
-    for await (const piece of text) {
-      await new Promise<void>((done, fail) => parser.write(piece, (error) => (error ? fail(error) : done())));
-      yield* records.splice(0);
-    }
-    await new Promise<void>((done, fail) => parser.end((error?: Error | null) => (error ? fail(error) : done())));
-    yield* records;
-  } catch (error) {
-    if (!(error instanceof CsvError)) throw error;
-    yield* records;
-    throw new UnreadableFile(problemsByCode[error.code] ?? 'it is not CSV', nextLine);
-  } finally {
-    parser.destroy();
-  }
 }

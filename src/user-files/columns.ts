@@ -8,7 +8,7 @@ import type { DeepPartial, User } from '../client/index.js';
 import { userFields, writableFields, writablePaths } from '../fields.js';
 import { inexactNumberText } from '../json.js';
 import { safeJson } from '../safe-text.js';
-import { isBlank } from './csv-rules.js';
+import { isBlank } from './csv.js';
 import { hasInfinity, isObject, readJson } from './read-json.js';
 
 /** The reason why a row was rejected. `field` is empty if it is about the whole row. */

@@ -1,20 +1,21 @@
 /**
- * Rules for the CSV parsers of the command line and the web page: the start of a file, blank rows, the longest row and
- * the texts about broken quotes.
+ * Reads CSV as a stream: finds the delimiter at the start of a file, and splits the text into records.
  *
- * The web page imports this file, so it must not import Node modules.
+ * The web page imports this file with csv-parse's build for browsers (web/vite.config.ts), so it must not import Node
+ * modules.
  */
-import { WrongEncoding } from './file-text.js';
+import { CsvError, parse } from 'csv-parse';
+import { UnreadableFile, WrongEncoding } from './file-text.js';
 
 /** A user's longest fields take 20 KB. This limit stops the parser early if a quote is never closed. */
-export const recordLengthMax = 1_048_576;
+const recordLengthMax = 1_048_576;
 
-export const csvProblems = {
-  openingQuote: 'an unquoted cell contains a quote; quote the whole cell, and write the quote twice',
-  closingQuote: 'text follows a closing quote; write a quote within a quoted cell twice',
-  notClosed: 'a quote is opened and never closed',
-  tooLong: 'a row is longer than 1 MiB, perhaps because a quote is never closed',
-} as const;
+const problemsByCode: Readonly<Record<string, string>> = {
+  INVALID_OPENING_QUOTE: 'an unquoted cell contains a quote; quote the whole cell, and write the quote twice',
+  CSV_INVALID_CLOSING_QUOTE: 'text follows a closing quote; write a quote within a quoted cell twice',
+  CSV_QUOTE_NOT_CLOSED: 'a quote is opened and never closed',
+  CSV_MAX_RECORD_SIZE: 'a row is longer than 1 MiB, perhaps because a quote is never closed',
+};
 
 export interface CsvRecord {
   readonly cells: string[];
@@ -105,4 +106,47 @@ function guessDelimiter(text: string): string {
   const candidates = Object.keys(delimiterNames);
   const counts = candidates.map((delimiter) => header.split(delimiter).length);
   return candidates[counts.indexOf(Math.max(...counts))] ?? ',';
+}
+
+/**
+ * Yields the records that are not blank, in groups. Throws UnreadableFile for broken quotes, after the records before
+ * them.
+ */
+export async function* readRecords({ text, delimiter, line: firstLine }: CsvText): AsyncGenerator<CsvRecord[]> {
+  const records: CsvRecord[] = [];
+  let line = firstLine;
+  const parser = parse({
+    delimiter,
+    record_delimiter: ['\r\n', '\n', '\r'],
+    relax_column_count: true,
+    max_record_size: recordLengthMax,
+    // Taken here, because an error empties the parser's output.
+    on_record: (cells: string[]) => {
+      if (!isBlank(cells)) records.push({ cells, line });
+      line += 1;
+      for (const cell of cells) if (/[\r\n]/.test(cell)) line += cell.split(/\r\n|[\r\n]/).length - 1;
+      return null;
+    },
+  });
+  // The build for browsers reports some errors only by this event, and others only to the callbacks.
+  let failure: unknown;
+  parser.on('error', (error) => {
+    failure ??= error;
+  });
+  const settle = (start: (end: (error?: Error | null) => void) => void) =>
+    new Promise<void>((resolve) => {
+      start((error) => {
+        failure ??= error ?? undefined;
+        resolve();
+      });
+    });
+  for await (const piece of text) {
+    await settle((end) => parser.write(piece, end));
+    if (records.length > 0) yield records.splice(0);
+    if (failure !== undefined) break;
+  }
+  if (failure === undefined) await settle((end) => parser.end(end));
+  if (records.length > 0) yield records;
+  if (failure instanceof CsvError) throw new UnreadableFile(problemsByCode[failure.code] ?? 'it is not CSV', line);
+  if (failure !== undefined) throw failure;
 }

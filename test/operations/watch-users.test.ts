@@ -47,17 +47,17 @@ function held(around: Around): Database {
   return { ...database, run: (statement, values) => around(() => database.run(statement, values)) };
 }
 
-function watch(position: WatchPosition | undefined, around: Around, heartbeatMs = 60_000) {
+function watch(position?: WatchPosition, around: Around = (run) => run(), heartbeatMs = 60_000) {
   const turns = createLimiter({ concurrencyMax: 2, queuedMax: 100 });
   const parts = { database: held(around), feed, sessions: turns, catchUps: turns, snapshotTimeoutMs: 60_000 };
   return watchUsers(parts, { position, includeExisting: false, heartbeatMs }, stop.signal);
 }
 
-/** Collects its changes until the test ends. */
-function follow(position?: WatchPosition, around: Around = (run) => run()): WatchedChange[] {
+/** Collects the changes of a watcher until the test ends. */
+function follow(messages: ReturnType<typeof watch>): WatchedChange[] {
   const changes: WatchedChange[] = [];
   const following = (async () => {
-    for await (const message of watch(position, around)) changes.push(...message.changes);
+    for await (const message of messages) changes.push(...message.changes);
   })();
   following.catch(() => {});
   return changes;
@@ -73,11 +73,14 @@ describe('watchUsers', () => {
     await insertUsers(database, [{ id, fields: someFields(), request: undefined }]);
     const start = await readFeedPosition(database);
     await update('Update 1');
-    const others = follow();
+    const fromNow = watch();
+    // The first message has its start. Only later changes reach it.
+    await fromNow.next();
+    const others = follow(fromNow);
     let updates = 1;
     const updateNow = () => update(`Update ${++updates}`);
     // The feed reads before and after a statement of the watcher, and a change happens between two statements.
-    const changes = follow(start, async (run) => {
+    const between: Around = async (run) => {
       if (updates > 12) return run();
       await updateNow();
       await expect.poll(() => others.at(-1)?.user?.firstName, waitOptions).toBe(`Update ${updates}`);
@@ -85,7 +88,8 @@ describe('watchUsers', () => {
       const rows = await run();
       await updateNow();
       return rows;
-    });
+    };
+    const changes = follow(watch(start, between));
     await expect.poll(() => updates > 3 && changes.length === updates, waitOptions).toBe(true);
     const versions = changes.map(({ user }) => user?.version ?? 0);
     expect(versions).toEqual(versions.toSorted((a, b) => a - b));
@@ -105,7 +109,7 @@ describe('watchUsers', () => {
         return shared.subscribe();
       },
     };
-    const changes = follow(start);
+    const changes = follow(watch(start));
     await expect.poll(() => changes.length, waitOptions).toBe(2200);
     await update('Nobody');
     await insertUsers(database, [{ id, fields: someFields(), request: undefined }]);

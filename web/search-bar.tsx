@@ -1,5 +1,7 @@
 /** The list's controls: search words, a filter with a mark at its error, and on a phone the order. */
+import { Fragment } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
+import { filterFields } from '../src/fields.js';
 import type { CallError } from './directory.js';
 import { CloseIcon, FilterIcon, SearchIcon } from './icons.js';
 import type { Go, Route } from './route.js';
@@ -190,9 +192,14 @@ function FilterField({ inputRef, draft, mistake, onWrite, onEnter }: FilterField
       )}
       {mistake === undefined ? (
         <p class="hint" id="filter-hint">
-          Compare <code>first_name</code>, <code>last_name</code>, <code>email</code>, <code>create_time</code>,{' '}
-          <code>update_time</code> or <code>attributes.KEY</code>; also <code>contains</code>, <code>startsWith</code>,{' '}
-          <code>in [..]</code>, <code>has()</code>.
+          Compare{' '}
+          {Object.keys(filterFields).map((field) => (
+            <Fragment key={field}>
+              <code>{field}</code>,{' '}
+            </Fragment>
+          ))}
+          or <code>attributes.KEY</code>; also <code>contains</code>, <code>startsWith</code>, <code>in [..]</code>,{' '}
+          <code>has()</code>.
         </p>
       ) : (
         <p class="error" id="filter-mistake" role="alert">

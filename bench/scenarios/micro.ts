@@ -9,6 +9,7 @@ import { destination } from 'pino';
 import { v7 as uuidv7 } from 'uuid';
 import { GetUserResponse, ListUsersResponse } from '../../generated/users/v1/user_service.js';
 import { parseTime } from '../../src/database/parse-time.js';
+import { emptyTexts } from '../../src/fields.js';
 import { displayName, etagOf, type User } from '../../src/model/user.js';
 import { createUserId } from '../../src/operations/user-ids.js';
 import { userResponses } from '../../src/rpc/user-codec.js';
@@ -21,6 +22,7 @@ interface Comparison {
 }
 
 const userOf = (index: number): User => ({
+  ...emptyTexts,
   id: uuidv7(),
   firstName: 'Grace',
   lastName: 'Hopper',

@@ -42,12 +42,11 @@ const exitCodeByStatus: Partial<Record<StatusName, number>> = {
   PERMISSION_DENIED: exitCodes.refused,
 };
 
-/** Commander accepts the arguments, but they are invalid. */
+/** The arguments are invalid, although Commander accepted them. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
 
-/** The import rejected rows. */
 export class RowsRejected extends Error {
   override readonly name = 'RowsRejected';
 }
@@ -60,7 +59,7 @@ export function exitCodeOf(error: unknown): number {
   return isUsage ? exitCodes.usage : exitCodes.unexpected;
 }
 
-/** Returns whole lines for the standard error output. */
+/** Returns complete lines for standard error. */
 export function describeFailure(error: unknown, json: boolean): string {
   return json ? `${safeJson({ error: jsonOf(error) })}\n` : `${linesOf(error).map(safeText).join('\n')}\n`;
 }
@@ -90,10 +89,10 @@ function linesOf(error: unknown): string[] {
   return lines;
 }
 
-/** Adds the causes, which say for example why a server cannot reach its database. */
+/** Returns the message with its causes, such as the reason why a server cannot reach its database. */
 function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  // An AggregateError, such as for a name with two addresses, has no text of its own.
+  // If a host has several addresses and none accepts the connection, Node's AggregateError has no text of its own.
   const own = error instanceof AggregateError && error.message === '' ? error.errors[0] : error;
   const text = own instanceof CommanderError ? usageMessageOf(own) : own instanceof Error ? own.message : String(own);
   const message = text.replace(/\s*\n\s*/g, ' ').trim();
@@ -104,7 +103,7 @@ function messageOf(error: unknown): string {
 
 function usageMessageOf({ code, message }: CommanderError): string {
   if (code !== 'commander.unknownOption') return message.replace(/^error: /, '');
-  // Commander quotes the whole argument, which may have a secret: `--databse-url=postgres://user:password@host`.
+  // Commander quotes the whole argument, which may contain a secret: `--databse-url=postgres://user:password@host`.
   const [, flag = '', hint = ' (--help lists all options)'] =
     /^error: unknown option '(--?[a-z][a-z0-9_-]{0,39})(?:=.*)?'(\n\(Did you mean [^\n]*)?$/is.exec(message) ?? [];
   return `unknown option${flag === '' ? '' : ` '${flag}'`}${hint}`;

@@ -9,19 +9,19 @@ import type { Readable, Writable } from 'node:stream';
 export interface Terminal {
   env: Record<string, string | undefined>;
   stdin: Readable & { isTTY?: boolean };
-  /** `columns` is set if it is a terminal. */
+  /** `columns` is set only if the output is a terminal. */
   stdout: Writable & { columns?: number; isTTY?: boolean };
   stderr: Writable & { isTTY?: boolean };
-  /** Emits SIGINT, SIGTERM and SIGHUP, as a process does. */
+  /** Emits SIGINT, SIGTERM and SIGHUP, as `process` does. */
   signals: EventEmitter;
   /** Ends the process immediately. */
   exit(code: number): void;
 }
 
-// Shells use 128 plus the signal's number.
+// As in shells: 128 plus the number of the signal.
 const exitCodes: Partial<Record<NodeJS.Signals, number>> = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 };
 
-/** The reason to stop a command: Ctrl-C, a closed terminal, or a supervisor that ends it. */
+/** Why a command was stopped early: by Ctrl-C, a closed terminal or a supervisor. */
 export class Interrupted extends Error {
   override readonly name = 'Interrupted';
   readonly exitCode: number;
@@ -37,7 +37,10 @@ export class OutputClosed extends Error {
   override readonly name = 'OutputClosed';
 }
 
-/** Resolves when the text is written, so that a slow reader slows the command down. Throws OutputClosed. */
+/**
+ * Resolves after the text has been written, so that a slow reader slows the command down. Rejects with OutputClosed if
+ * the reader has closed the output.
+ */
 export function print(stream: Writable, text: string): Promise<void> {
   return new Promise((resolve, reject) => {
     stream.write(text, (error) => {
@@ -52,7 +55,7 @@ export function print(stream: Writable, text: string): Promise<void> {
 /** Asks for yes or no. The end of the input means no. Aborting the signal rejects with its reason. */
 export function confirm(terminal: Terminal, question: string, signal: AbortSignal): Promise<boolean> {
   return new Promise((resolve, reject) => {
-    // Not in terminal mode, in which readline would consume Ctrl-C instead of the process.
+    // In terminal mode, readline would handle Ctrl-C, and the process would not receive SIGINT.
     const lines = createInterface({ input: terminal.stdin, terminal: false });
     let answered = false;
     const abort = () => {
@@ -68,7 +71,7 @@ export function confirm(terminal: Terminal, question: string, signal: AbortSigna
     lines.once('close', () => {
       signal.removeEventListener('abort', abort);
       resolve(false);
-      // Nobody pressed Enter, so the next output needs a new line.
+      // The user did not press Enter, so the cursor is still on the line of the question.
       if (!answered) terminal.stderr.write('\n');
     });
     print(terminal.stderr, `${question} [y/N] `).catch(reject);

@@ -1,8 +1,8 @@
 /**
  * Reads and writes users as CSV (RFC 4180, with a header).
  *
- * An imported export must create the same users, byte for byte. Therefore cells are never changed for spreadsheets,
- * even if they look like formulas.
+ * Importing an export must create the same users, byte for byte. Therefore cells that look like spreadsheet formulas
+ * are not escaped.
  */
 import { stringify } from 'csv-stringify/sync';
 import type { User } from '../client/index.js';
@@ -30,14 +30,17 @@ import type { UserFile } from './user-file.js';
 
 export const csvHeader = `${exportColumns.join(',')}\n`;
 
-/** Returns whole lines. */
+/** Returns complete lines, without the header. */
 export function formatCsvUsers(users: readonly User[]): string {
   return stringify(users.map(exportCells));
 }
 
 export type CsvOptions = ColumnOptions & { delimiter?: string };
 
-/** Throws a UsageError if the header is unusable. Broken quotes throw an UnreadableFile, after all rows before them. */
+/**
+ * Throws a UsageError if the header is unusable. If the quotes of a row are invalid, `rows` yields all earlier rows and
+ * then throws an UnreadableFile.
+ */
 export async function readCsvUsers(text: AsyncIterable<string>, options: CsvOptions): Promise<UserFile> {
   const csv = await openCsv(text, options.delimiter);
   const { delimiter } = csv;
@@ -61,7 +64,7 @@ export async function readCsvUsers(text: AsyncIterable<string>, options: CsvOpti
     columns,
     delimiter,
     rows: readRows(),
-    // The problem comes first, so that cells without a column stay after the last one.
+    // The error columns come first, so that surplus cells stay after the last column.
     formatRejected({ original }: Row, { field, reason, message }: RowProblem): string {
       const cells = typeof original === 'string' ? [original] : original;
       const rows = [[field, reason, message, ...cells.filter(isOriginal)]];
@@ -73,7 +76,7 @@ export async function readCsvUsers(text: AsyncIterable<string>, options: CsvOpti
   };
 }
 
-/** Throws a UsageError if the columns are not enough for a user, or if they are ambiguous. */
+/** Throws a UsageError if columns are missing, ambiguous or unknown. */
 function requireFit(columns: readonly Column[], delimiter: string, options: CsvOptions): void {
   const names = columns.map(({ name }) => name);
   const other = Object.keys(delimiterNames).find((each) => each !== delimiter && names[0]?.includes(each));

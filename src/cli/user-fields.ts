@@ -32,12 +32,12 @@ export function addUserFlags(command: Command): Command {
     .option('--attributes <json>', 'all attributes, as a JSON object', parseObject);
 }
 
-/** Commander names the value of --last-name lastName, as the field is named. */
+/** Commander stores the value of --last-name as `lastName`, which is also the name of the field. */
 function flagOf(path: string): string {
   return path.replaceAll('_', '-');
 }
 
-/** Returns only the given fields. */
+/** Returns a user with only the fields that the flags set. */
 export function userOf(flags: UserFlags): Partial<User> {
   const user: Partial<User> = {};
   for (const { name } of textFields) if (flags[name] !== undefined) user[name] = flags[name];
@@ -93,7 +93,10 @@ export function parseClear(text: string, before: string[] = []): string[] {
   return [...before, path];
 }
 
-/** The mask for the given flags. Throws a UsageError without a field, or if one is both set and cleared. */
+/**
+ * Returns the update mask for the flags. Throws a UsageError if they name no field, or if a field is both set and
+ * cleared.
+ */
 export function maskOf(flags: UserFlags, clear: readonly string[] = []): string[] {
   const set: string[] = textFields.filter(({ name }) => flags[name] !== undefined).map(({ path }) => path);
   if (flags.attributes !== undefined) set.push('attributes');

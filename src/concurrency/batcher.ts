@@ -1,7 +1,7 @@
 /**
- * Combines concurrent calls into one statement. While a statement is in flight, new calls wait for the next one: an idle
- * server adds no delay, and a busy one sends fewer, larger statements. It caches nothing, and does not know what a user or
- * Postgres is. docs/benchmarks.md#variants-of-the-batcher compares it with other designs.
+ * Combines concurrent calls into one statement. While a statement is in flight, new calls wait for the next one. So an
+ * idle server adds no delay, and a busy one sends fewer, larger statements. The batcher caches nothing, and knows
+ * nothing about users or Postgres. docs/benchmarks.md#variants-of-the-batcher compares it with other designs.
  */
 import { AsyncResource } from 'node:async_hooks';
 import { overloaded, serverStopping } from '../model/fault.js';
@@ -9,27 +9,31 @@ import { Call, CallQueue } from './call-queue.js';
 
 export interface BatcherOptions<Item, Outcome> {
   /**
-   * Runs one statement and returns one outcome for each item, by index. An Error as an outcome rejects that one call. The
-   * statement needs its own timeout: a promise that never settles counts toward `statementsMax` forever.
+   * Runs one statement and returns one outcome for each item, in the order of the items. If an outcome is an Error,
+   * only that call rejects. The statement needs its own timeout: a promise that never settles counts toward
+   * `statementsMax` forever.
    */
   run(items: readonly Item[]): PromiseLike<readonly (Outcome | Error)[]>;
   /**
    * Items with the same key never share a statement and are never in flight at once; they run in order of arrival.
-   * Undefined: no key.
+   * Returns undefined for an item without a key.
    */
   keyOf?(item: Item): string | undefined;
   /** The number of rows of an item. An item with more than `batchRowsMax` rows runs alone. Default: 1. */
   rowsOf?(item: Item): number;
   /**
-   * Whether a statement that failed as a whole certainly wrote nothing and may succeed with fewer rows. Then it runs again
-   * in halves: about 2 log2(n) statements for one failing row among n, but 2n if every row fails.
+   * Whether a statement that failed as a whole is known to have written nothing and may succeed with fewer rows. If so,
+   * the batcher splits it in half and runs each half: about 2 log2(n) statements if one of n rows fails, and 2n if
+   * every row fails.
    */
   isRetryable(error: unknown): boolean;
   /** Maximum rows in one statement. */
   batchRowsMax: number;
   /** Maximum number of waiting calls. Further calls fail with OVERLOADED. */
   queueRowsMax: number;
-  /** Maximum number of statements in flight. A second one starts only if all others have run for `slowStatementMs`. */
+  /**
+   * Maximum number of statements in flight. Another one starts only after all of them have run for `slowStatementMs`.
+   */
   statementsMax: number;
   /** A statement that has run this long, for example because it waits for a lock, no longer delays the next one. */
   slowStatementMs: number;
@@ -37,23 +41,23 @@ export interface BatcherOptions<Item, Outcome> {
 
 export interface Batcher<Item, Outcome> {
   /**
-   * Settles with the outcome of this item. If the signal aborts, it rejects at once with the signal's reason: a waiting item
-   * never runs, and the outcome of an item in flight is discarded.
-   * It also rejects with OVERLOADED or SERVER_STOPPING. Every other rejection is an abort's reason or comes from `run`.
+   * Settles with the outcome of this item. If the signal aborts, it rejects at once with the signal's reason: a waiting
+   * item never runs, and the outcome of an item in flight is discarded. It also rejects with OVERLOADED, with
+   * SERVER_STOPPING, or with an error of `run`.
    */
   submit(item: Item, signal?: AbortSignal): Promise<Outcome>;
-  /** Accepts no new calls, and resolves when none waits or is in flight, so that the database can be closed next. */
+  /** Stops accepting calls. Resolves when no call is waiting or in flight, so that the database can be closed next. */
   close(): Promise<void>;
   /** The number of calls that wait for a statement. */
   readonly queued: number;
-  /** The number of statements in flight. A statement that runs again in halves counts once. */
+  /** The number of statements in flight. A statement that was split in half counts once. */
   readonly inFlight: number;
 }
 
 export function createBatcher<Item, Outcome>(options: BatcherOptions<Item, Outcome>): Batcher<Item, Outcome> {
   const { batchRowsMax, queueRowsMax, statementsMax, slowStatementMs } = options;
   for (const [name, bound] of Object.entries({ batchRowsMax, queueRowsMax, statementsMax, slowStatementMs })) {
-    // The maximum of setTimeout. Longer timers fire after 1 ms.
+    // The longest delay that setTimeout supports. Timers with a longer delay fire after 1 ms.
     if (!Number.isInteger(bound) || bound < 1 || bound > 2 ** 31 - 1) {
       throw new RangeError(`${name} must be an integer from 1 to 2147483647.`);
     }
@@ -95,16 +99,17 @@ class QueueBatcher<Item, Outcome> implements Batcher<Item, Outcome> {
     return this.closed.promise;
   }
 
-  // setImmediate runs after everything that this event loop turn has read, so 100 calls of one packet become one batch.
-  // Node drains microtasks and nextTick after every frame of a socket (docs/benchmarks.md#variants-of-the-batcher).
+  // setImmediate runs after this event loop turn has read its input, so 100 calls of one packet become one batch. A
+  // microtask or nextTick would run too early: Node drains both after every frame of a socket
+  // (docs/benchmarks.md#variants-of-the-batcher).
   private scheduleSend(): void {
     if (this.sendIsScheduled || this.blockingTimer !== undefined || !this.queue.hasReady) return;
     this.sendIsScheduled = true;
     setImmediate(this.sendScheduled);
   }
 
-  // A statement belongs to no single call. Without the binding it would run in the async context of the first call, and
-  // use that call's request id and span.
+  // Many calls share a statement. Without the binding, it would run in the async context of the first call, and use
+  // that call's request id and span.
   private readonly sendScheduled = AsyncResource.bind(() => {
     this.sendIsScheduled = false;
     this.sendNext();
@@ -127,7 +132,7 @@ class QueueBatcher<Item, Outcome> implements Batcher<Item, Outcome> {
 
     const parts = [calls];
     for (let part = parts.pop(); part !== undefined; part = parts.pop()) {
-      // A half may have waited. Calls that were cancelled meanwhile do not run again.
+      // Calls may have been cancelled while this half waited for the other one. They do not run again.
       const live = part.filter(hasCaller);
       if (live.length === 0) continue;
       for (const call of live) call.stage = 'in flight';
@@ -147,7 +152,7 @@ class QueueBatcher<Item, Outcome> implements Batcher<Item, Outcome> {
     clearTimeout(timer);
     if (this.blockingTimer === timer) this.blockingTimer = undefined;
     this.inFlight -= 1;
-    // Sends before the continuations of the answers run, which keeps the database busy meanwhile.
+    // Send before the callers' continuations run, so that the database is busy meanwhile.
     this.sendNext();
     this.closeWhenDone();
   }
@@ -156,7 +161,7 @@ class QueueBatcher<Item, Outcome> implements Batcher<Item, Outcome> {
     try {
       const outcomes = await this.options.run(calls.map((call) => call.item));
       if (Array.isArray(outcomes) && outcomes.length === calls.length) return outcomes;
-      // Its rows may have been written, so it is never run again.
+      // The statement may have written its rows, so it must not run again.
       return new Error(`A statement must return ${calls.length} outcomes, one for each row.`);
     } catch (error) {
       try {
@@ -167,13 +172,15 @@ class QueueBatcher<Item, Outcome> implements Batcher<Item, Outcome> {
     }
   }
 
-  /** Frees the keys of calls that are no longer in flight, for the next calls of these keys. */
+  /** Frees the keys of calls that are no longer in flight, so that the next calls with these keys can run. */
   private release(calls: readonly Call<Item, Outcome>[]): void {
-    // They may run even if the statement still has other halves to run, once it has run for `slowStatementMs`.
+    // If the statement has run for `slowStatementMs`, the next calls do not wait for its remaining halves.
     if (this.queue.release(calls)) this.sendNext();
   }
 
-  /** Removes an aborted call from where it waits. In flight, it keeps its key until the statement settles. */
+  /**
+   * Removes an aborted call if it is queued or retrying. A call in flight keeps its key until the statement settles.
+   */
   private readonly cancel = (call: Call<Item, Outcome>): void => {
     if (call.stage === 'retrying') this.release([call]);
     if (call.stage !== 'queued') return;
@@ -190,7 +197,7 @@ function hasCaller<Item, Outcome>(call: Call<Item, Outcome>): boolean {
   return !call.isAnswered;
 }
 
-/** Makes sure that a rejection is an Error. The text is fixed because the thrown value may contain personal data. */
+/** Wraps a thrown value that is not an Error. The text is fixed because the value may contain personal data. */
 function toError(thrown: unknown): Error {
   return thrown instanceof Error
     ? thrown

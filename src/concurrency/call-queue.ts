@@ -4,17 +4,19 @@
  *     add ────► ready ──► taken
  *        └► waiting ─┘
  *
- * Ready calls are in one list. A call whose key is in use by another ready or taken call is waiting in a list of that key,
- * and then joins the ready list in its order of arrival. So a busy key delays no other key, and no code has to skip calls
- * that cannot run yet.
+ * Ready calls are in one list. If another ready or taken call has the same key, a call waits in the list of that key.
+ * When the key is free, the call moves into the ready list, in order of arrival. So a busy key does not delay other
+ * keys, and no code has to skip calls that cannot run yet.
  */
 
-/** One submitted item until its answer. It is its own abort listener, which saves a closure for each call. */
+/**
+ * A submitted item that has not been answered yet. It is its own abort listener, which saves a closure for each call.
+ */
 export class Call<Item, Outcome> {
   /** The neighbours in the list of ready calls. */
   next: Call<Item, Outcome> | undefined = undefined;
   previous: Call<Item, Outcome> | undefined = undefined;
-  /** The neighbours in the list of its key. Without a previous call it is ready or taken. */
+  /** The neighbours in the list of its key. If `previousInKey` is undefined, the call is ready or taken. */
   previousInKey: Call<Item, Outcome> | undefined = undefined;
   nextInKey: Call<Item, Outcome> | undefined = undefined;
   stage: 'queued' | 'in flight' | 'retrying' = 'queued';
@@ -47,7 +49,7 @@ export class Call<Item, Outcome> {
 
   private finish(): void {
     this.isAnswered = true;
-    // A long-lived signal (of a connection or the process) would keep every call in memory.
+    // Otherwise a long-lived signal, such as that of a connection or the process, would keep every call in memory.
     this.signal?.removeEventListener('abort', this);
   }
 }
@@ -81,7 +83,7 @@ export class CallQueue<Item, Outcome> {
     this.makeReady(call, undefined);
   }
 
-  /** Takes ready calls with at most `rowsMax` rows together, or a single call that has more. They keep their keys. */
+  /** Takes ready calls with at most `rowsMax` rows in total, or one call that has more. They keep their keys. */
   take(rowsMax: number, rowsOf: (item: Item) => number): Call<Item, Outcome>[] {
     const calls: Call<Item, Outcome>[] = [];
     let rows = 0;
@@ -103,7 +105,7 @@ export class CallQueue<Item, Outcome> {
       const next = this.leaveKey(call);
       if (next !== undefined) freed.push(next);
     }
-    // Sorted, so that one pass over the ready list finds all their places.
+    // Sort them, so that one pass over the ready list finds the place of each.
     freed.sort((a, b) => a.arrival - b.arrival);
     let place = this.first;
     for (const call of freed) place = this.makeReady(call, place);
@@ -113,7 +115,7 @@ export class CallQueue<Item, Outcome> {
   /** Removes a call that has not been taken. */
   remove(call: Call<Item, Outcome>): void {
     this.size -= 1;
-    // The next call of the key arrived later, so the search for its place starts here.
+    // The key's next call arrived later than this one, so the search for its place starts here.
     const place = call.next;
     if (call.previousInKey === undefined) this.unready(call);
     const next = this.leaveKey(call);
@@ -130,7 +132,10 @@ export class CallQueue<Item, Outcome> {
     return previousInKey === undefined ? nextInKey : undefined;
   }
 
-  /** Inserts a call into the ready list before the first later arrival, searching from `place` on. Returns that arrival. */
+  /**
+   * Inserts a call into the ready list by arrival, and returns the call after it. The search starts at `place`; if that
+   * is undefined, the call becomes the last one.
+   */
   private makeReady(call: Call<Item, Outcome>, place: Call<Item, Outcome> | undefined): typeof place {
     let next = place;
     while (next !== undefined && next.arrival < call.arrival) next = next.next;

@@ -1,12 +1,12 @@
 /** Keeps long work from blocking the event loop. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
-// Ordinary requests take less, so they are never interrupted.
+// Ordinary requests need less time, so they run without a pause.
 const workMsMax = 10;
 
 /**
- * For a loop that may take long. Awaiting the function in each round lets the process handle other events if the loop has
- * run for 10 ms.
+ * Returns a function to await in each iteration of a long loop. When the loop has run for `workMsMax` without a pause,
+ * the process first handles other events.
  */
 export function createPause(): () => Promise<void> | undefined {
   let startMs = performance.now();

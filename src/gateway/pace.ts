@@ -1,12 +1,12 @@
 /**
- * Limits how slow a client may be. Clients must send request bodies and read answers at a minimum rate. Meanwhile the
- * bytes count in the budget of the process.
+ * Requires clients to send request bodies and to read answers at a minimum rate. Bytes that the process holds meanwhile
+ * count toward its byte budget.
  */
 import { constants as http2 } from 'node:http2';
 import type { ByteHold } from '../concurrency/byte-budget.js';
 import type { HttpRequest, HttpResponse } from './gateway.js';
 
-// The minimum that a client must send or read within the timeout.
+// A client must send or read at least this much within the timeout.
 const pieceBytes = 16 * 1024;
 
 export interface Pace {
@@ -17,8 +17,8 @@ export interface Pace {
 }
 
 /**
- * Yields the body of a request. It is one message or, if `isStream`, several. A client may be silent between messages
- * indefinitely, but not within one.
+ * Yields the body of a request. The body is one message or, if `isStream`, several. A client may pause indefinitely
+ * between messages, but not within one.
  */
 export async function* receive(
   request: HttpRequest,
@@ -49,7 +49,7 @@ export async function* receive(
   }
 }
 
-/** Yields the body of an answer in pieces. If `isStream`, the server behind limits how long the stream may stall. */
+/** Yields the body of an answer in pieces. If `isStream`, the gRPC server limits how long the client may stall. */
 export async function* paceAnswer(
   body: AsyncIterable<Uint8Array>,
   response: HttpResponse,
@@ -80,12 +80,12 @@ export async function* paceAnswer(
   response.once('close', () => clearTimeout(timer));
 }
 
-/** The bytes that were written and have not left the process. */
+/** The number of bytes that were written but have not left the process yet. */
 function waitingBytes(response: HttpResponse): number {
   return 'stream' in response ? response.stream.writableLength : response.writableLength;
 }
 
-/** Ends a request at once. Other requests on a shared connection continue. */
+/** Ends a request at once. Other requests on the same HTTP/2 connection continue. */
 export function end(request: HttpRequest): void {
   if ('stream' in request) request.stream.close(http2.NGHTTP2_CANCEL);
   else request.socket.destroy();

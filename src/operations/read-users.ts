@@ -1,4 +1,4 @@
-/** Finds users by id or email: single calls in shared statements, and whole batches. */
+/** Finds users by id or email. Lookups of single users share statements; batches have their own. */
 import type { Limiter } from '../concurrency/limiter.js';
 import type { Database } from '../database/database.js';
 import { userNotFound } from '../model/fault.js';
@@ -12,7 +12,7 @@ export interface UserReads {
   getUser(id: string, signal: AbortSignal): Promise<User>;
   /** Throws USER_NOT_FOUND. */
   getUserByEmail(email: string, signal: AbortSignal): Promise<User>;
-  /** In the order of the ids; undefined for a missing user. */
+  /** Returns the users in the order of the ids, with undefined for each id that no user has. */
   batchGetUsers(ids: readonly string[], signal: AbortSignal): Promise<(User | undefined)[]>;
 }
 
@@ -23,8 +23,8 @@ export interface UserReadsOptions {
   readonly limits: BatcherLimits;
 }
 
-// Rows of a batch in one statement, so that single calls run in between: with all 1000 at once, 16 callers of such
-// batches raised GetUser's median to 100 ms.
+// The maximum number of ids in one statement of a batch, so that single lookups run between its statements. With all
+// 1000 ids in one statement, 16 clients that sent such batches raised GetUser's median to 100 ms.
 const batchRowsMax = 200;
 
 export function createUserReads({ database, connections, batchCalls, limits }: UserReadsOptions) {

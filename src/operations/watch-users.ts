@@ -1,7 +1,9 @@
 /**
- * Watches the change log for one caller in up to three steps: it sends existing users if requested, then the changes
- * that the caller missed, read for this caller alone, then new changes from the feed that all watchers share. A watcher
- * that the feed drops returns to the second step.
+ * Watches the change log for one caller, in up to three steps:
+ *
+ * 1. Send the existing users, if requested.
+ * 2. Read the changes that the caller has missed, for this caller alone.
+ * 3. Send new changes from the feed, which all watchers share. If the feed drops this watcher, return to step 2.
  */
 import { settlesWithin } from '../concurrency/abort.js';
 import type { Limiter } from '../concurrency/limiter.js';
@@ -37,18 +39,18 @@ export interface WatchedChange {
 export interface WatchUsersParts {
   database: Database;
   feed: ChangeFeed;
-  /** Limits connections outside the pool, which existing users need. */
+  /** Limits connections outside the pool. Each snapshot of the existing users needs one. */
   sessions: Limiter;
-  /** Limits reads of the change log for single watchers. */
+  /** Limits how many watchers read the change log on their own at once. */
   catchUps: Limiter;
   /** The time limit for the snapshot of the existing users. */
   snapshotTimeoutMs: number;
 }
 
-// Changes in one read for one watcher; much less than a message may hold.
+// The maximum number of changes that one watcher reads at once.
 const pageChangesMax = 500;
 
-/** Ends only with an error or the signal. Throws RESUME_TOKEN_EXPIRED, WATCHER_TOO_SLOW. */
+/** Runs until the signal aborts or an error occurs. Throws RESUME_TOKEN_EXPIRED and WATCHER_TOO_SLOW. */
 export async function* watchUsers(
   parts: WatchUsersParts,
   request: WatchUsersRequest,
@@ -65,7 +67,7 @@ export async function* watchUsers(
         yield value;
         next = messages.next();
       } else if (request.includeExisting || progress.position !== undefined) {
-        // The first message promises that all later changes follow, so no heartbeat comes before that is true.
+        // The first message promises that all later changes follow. Without existing users, that needs a position.
         yield messageAt([], currentPosition(progress));
       }
     }
@@ -78,17 +80,17 @@ export async function* watchUsers(
 /** The state that a heartbeat reports. */
 interface WatchProgress {
   /**
-   * All changes before this position have been sent; undefined while existing users are sent, and before the start is
-   * known.
+   * All changes before this position have been sent. Undefined until all existing users have been sent, or until the
+   * starting point is known.
    */
   position: WatchPosition | undefined;
-  /** Set while the watcher waits for the feed, whose position advances even without changes. */
+  /** Set while the watcher waits for the feed. The position of the feed advances even if nothing changes. */
   subscription: Subscription | undefined;
 }
 
 function currentPosition({ position, subscription }: WatchProgress): WatchPosition | undefined {
   if (position === undefined || subscription === undefined) return position;
-  // The feed may not have reached the position at which this watcher joined.
+  // This watcher may have joined at a position that the feed has not reached yet.
   const idle = subscription.position;
   return idle.window === undefined && hasSeenAll(snapshotOf(idle.snapshot), snapshotOf(position.snapshot))
     ? idle
@@ -114,12 +116,12 @@ async function* messagesFor(
     progress.position = { feedId: snapshot.feedId, snapshot: snapshot.snapshot };
   }
 
-  // Whether the caller does not know yet that it is caught up, and at which position.
+  // Whether the caller still needs a message that says that it is caught up, and at which position.
   let mustReportCaughtUp = true;
   while (true) {
     const from = progress.position;
-    // Subscribe before reading, so that no change is missed in between. But not inside a window: more must be read
-    // after it anyway, and meanwhile the feed would wait for this watcher.
+    // Subscribe before reading, so that no change is missed in between. Inside a window, do not subscribe yet: another
+    // read must follow in any case, and the feed would wait for this watcher until then.
     using subscription = from?.window === undefined ? await feed.subscribe() : undefined;
     const missed: FeedPage =
       from === undefined
@@ -130,12 +132,13 @@ async function* messagesFor(
       yield message;
     }
     progress.position = missed.position;
-    // The page ended an old window or was part of one. The feed would queue too many changes before all are read.
+    // The page began or ended inside a window, so many changes may follow. Read them before subscribing, because the
+    // feed would queue too many changes meanwhile.
     if (subscription === undefined || missed.position.window !== undefined) continue;
     if (mustReportCaughtUp) yield messageAt([], missed.position);
     mustReportCaughtUp = false;
 
-    // Until the feed has reached this position too.
+    // Set until the feed has passed this position. Before it, pages may contain changes that have already been sent.
     let reached: WatchPosition | undefined = missed.position;
     while (true) {
       progress.subscription = subscription;
@@ -152,7 +155,7 @@ async function* messagesFor(
   }
 }
 
-// A caller that reads nothing at all fails earlier, because the transport notices it.
+// A client that reads nothing fails earlier, because fault-middleware.ts ends its stream.
 function watcherTooSlow(): Fault {
   return new Fault(
     'WATCHER_TOO_SLOW',
@@ -184,9 +187,8 @@ function messagesOf(page: FeedPage): readonly WatchMessage[] {
 }
 
 /**
- * Removes changes that were read before the feed handed out the page. The feed may have begun the page before
- * `reached`, and then a user would return to an old state or reappear after a deletion. `reached` is the end of a
- * window.
+ * Removes changes that the watcher has already read on its own. The page may begin before `reached`. Without this, a
+ * user would return to an older state or reappear after a deletion. `reached` is always the end of a window.
  */
 function withoutSeen(page: FeedPage, reached: WatchPosition): FeedPage {
   const { snapshot } = reached;

@@ -1,7 +1,8 @@
 /**
- * The statements of an import: they stage rows in a temporary table, and merge all of them into the users at once.
+ * The SQL statements of an import. They stage its rows in a temporary table, and then merge all of them into `users`
+ * together.
  *
- * Written by hand, because TypeORM has no COPY and would send a statement for each row.
+ * They are hand-written because TypeORM does not support COPY and would send one statement for each row.
  */
 import { type Column, fieldColumnNames, fieldList } from '../database/columns.js';
 import { logChanges } from './changes.js';
@@ -16,14 +17,13 @@ function unsetOf({ name, type }: Pick<Column<string>, 'name' | 'type'>): string 
   return value;
 }
 
-/** A part of a statement for each column that clients write. */
+/** Builds a piece of SQL for each column that clients can write, and joins the pieces. */
 function parts(part: (name: string, unset: string) => string, separator = ', '): string {
   return fieldList((column) => part(column.name, unsetOf(column)), separator);
 }
 
-// Each import replaces `staged_users` and `import_steps` with unique names. If a pooler is mistaken for one that keeps
-// sessions, an import must not find another import's rows. The key is computed once, while the caller still sends, and
-// in the C collation, like the index.
+// Each import replaces `staged_users` and `import_steps` with unique names (staged-rows.ts explains why). Postgres
+// computes `key` once for each row, while the client is still sending. It has the C collation, like the index.
 export const createStagedUsers = `
   create temp table staged_users (
     row bigint not null,
@@ -33,21 +33,21 @@ export const createStagedUsers = `
     key text collate "C" not null generated always as (email_key(email)) stored
   )`;
 
-/** For a COPY statement: the rows have these columns in this order. */
+/** The target of the COPY statement. The rows have these columns, in this order. */
 export const copyTarget = `staged_users (row, id, ${fieldColumnNames})`;
 
-// Not the attributes, because no condition uses them.
+// Only these columns are used to find or join rows, so the planner needs no statistics on the others.
 export const analyzeStagedUsers = 'analyze staged_users (row, id, key, repeated)';
 
 /**
- * The user that has a row's email. A lateral lookup for each row, because the planner does not know what email_key
- * costs.
+ * Finds the user that has a row's email. It is a lateral join, which looks up each row, because the planner does not
+ * know how expensive email_key is.
  */
 const holderOf = (rows: string, columns: string) =>
   `lateral (select ${columns} from users where email_key(users.email) = ${rows}.key limit 1) as holder`;
 
-// In the order of the keys, like single creates, to avoid deadlocks with them. Of rows with the same key, the first is
-// inserted.
+// Inserts in the order of the keys, as single creates do, to avoid deadlocks with them. If several rows have the same
+// key, the first one is inserted.
 const insertStatement = (onTaken: string) => `
   with inserted as (
     insert into users (id, ${fieldColumnNames})
@@ -58,8 +58,8 @@ const insertStatement = (onTaken: string) => `
 
 export const insertFreeStagedUsers = insertStatement('on conflict (email_key(email)) do nothing');
 
-// Fails with the first taken email. It runs first if a taken email ends the import anyway: ON CONFLICT checks each
-// email before and marks each row after the insert, which is an eighth of the merge.
+// Fails at the first taken email. If a taken email ends the import anyway, this statement runs first, because ON
+// CONFLICT takes an eighth of the merge: it checks each email before the insert, and marks each row after it.
 export const insertStagedUsers = insertStatement('');
 
 export const findRowsNotInserted = `
@@ -75,9 +75,9 @@ export const findTakenRows = `
   )
   select (select count(*)::integer from taken), array(select row::integer from taken order by row limit $1)`;
 
-// The effect of each row on its user, if rows with the same key apply one after the other. A set field changes the user
-// if the previous row that sets it has another value. If there is no such row, the user decides, and the field's value
-// is kept here; otherwise it is null.
+// Computes what each row changes if rows with the same key are applied one after the other. A row changes a field if
+// the previous row that sets the field has a different value. If no previous row sets it, the step keeps the value, so
+// that `countSteps` can compare it with the user's. Otherwise the value is null.
 export const createSteps = (rows: 'all' | 'repeated') => `
   create temp table import_steps as
   select key, is_first,
@@ -100,7 +100,7 @@ export const countSteps = `
     from import_steps as steps left join ${holderOf('steps', `id, ${fieldColumnNames}`)} on true
   ) as judged`;
 
-// Rows with the same key become one row, with the last set value of each field.
+// Combines rows with the same key into one row. Each field has the last value that one of the rows sets.
 export const joinRepeatedRows = `
   with ends as (
     select key, min(row) as first, ${parts((name, unset) => `max(row) filter (where ${name} <> ${unset}) as ${name}_row`)}
@@ -113,7 +113,7 @@ export const joinRepeatedRows = `
   from ends join staged_users as first on first.row = ends.first
     ${parts((name) => `left join staged_users as last_${name} on last_${name}.row = ends.${name}_row`, '\n    ')}`;
 
-// In the order of ids, like updates.
+// Locks the users in the order of their ids, as updates do.
 export const lockHolders = `
   with locked as (
     select from users where id in (select holder.id from staged_users cross join ${holderOf('staged_users', 'id')})
@@ -123,8 +123,8 @@ export const lockHolders = `
 
 const mergedValue = (name: string, unset: string) => `coalesce(nullif(excluded.${name}, ${unset}), held.${name})`;
 
-// Writes nothing if nothing changes. Version 1 marks a user that this statement created, because no other transaction
-// can see it yet.
+// Skips users that would not change. A returned version of 1 means that this statement created the user, because every
+// update raises the version.
 export const upsertStagedUsers = `
   with upserted as (
     insert into users as held (id, ${fieldColumnNames})

@@ -43,7 +43,7 @@ export function readRoute(hash: string): Route {
 }
 
 /** Omits the default values. */
-export function writeRoute(route: Route): string {
+function writeRoute(route: Route): string {
   const parameters = new URLSearchParams();
   for (const key of Object.keys(names) as (keyof Route)[]) {
     if (route[key] !== start[key]) parameters.set(names[key], route[key]);

@@ -6,7 +6,7 @@
  */
 
 /** Firefox shows no element above 17.8 million pixels, Chromium none above 33 million. */
-export const heightPxMax = 8_000_000;
+const heightPxMax = 8_000_000;
 
 // A longer step is a leap: no wheel and no finger scrolls further between two frames.
 const leapViews = 4;

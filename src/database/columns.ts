@@ -24,7 +24,7 @@ export interface Column<Property extends PropertyKey> {
 }
 
 /** The columns of an entity, in the order of its properties. */
-export function columnsOf<Entity extends object>(entity: new () => Entity): Column<keyof Entity>[] {
+function columnsOf<Entity extends object>(entity: new () => Entity): Column<keyof Entity>[] {
   return getMetadataArgsStorage()
     .filterColumns(entity)
     .map(({ propertyName, options: { name = propertyName, type, precision, array } }) => ({

@@ -3,7 +3,7 @@ import { isIPv6, SocketAddress } from 'node:net';
 import { domainToASCII, domainToUnicode } from 'node:url';
 import { hasAtMost, invisible, validateStorable } from './text.js';
 
-export const emailCharactersMax = 256;
+const emailCharactersMax = 256;
 
 // RFC 5322's dot-atom or quoted string, and a host name or an address literal. RFC 6531 allows letters outside ASCII.
 const emailForm =

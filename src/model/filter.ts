@@ -12,7 +12,7 @@ import { hasAtMost } from './text.js';
 import { attributesLevelsMax, uuidForm } from './user.js';
 
 /** Unicode code points. */
-export const filterCharactersMax = 2048;
+const filterCharactersMax = 2048;
 
 export type Column = { readonly kind: 'column'; readonly name: FilterField };
 /** A path of at least one key, and of at most as many keys as attributes have levels. */

@@ -26,8 +26,8 @@ import { parseWatchToken, type WatchPosition } from './watch-token.js';
 
 export const batchUsersMax = 1000;
 export const pageSizeDefault = 50;
-export const pageSizeMax = 1000;
-export const queryCharactersMax = 256;
+const pageSizeMax = 1000;
+const queryCharactersMax = 256;
 
 const idSchema = textThat(validateUuid).transform((id) => id.toLowerCase());
 const idsSchema = z.array(textThat(validateUuid)).transform((ids) => ids.map((id) => id.toLowerCase()));
@@ -249,7 +249,7 @@ export interface ResolveUsersRequest {
   idsWritten: readonly string[];
 }
 
-export const tagCharactersMax = 256;
+const tagCharactersMax = 256;
 
 // Ignore the rest of an oversized request.
 const resolveUsersSchema = z

@@ -27,8 +27,8 @@ export interface User extends UserFields {
   version: number;
 }
 
-export const namesCharactersMax = 256;
-export const urlCharactersMax = 2048;
+const namesCharactersMax = 256;
+const urlCharactersMax = 2048;
 export const attributesBytesMax = 16_384;
 export const attributesLevelsMax = 32;
 

@@ -10,7 +10,7 @@ import type { FaultReason, Violation } from '../model/fault.js';
 
 export const errorDetailsKey = 'grpc-status-details-bin';
 /** ErrorInfo.domain for all services. */
-export const errorDomain = 'users.v1';
+const errorDomain = 'users.v1';
 
 // Base64 adds a third, which makes 4.5 KiB: less than 6 KiB together with the message and the rest.
 const statusBytesMax = 3400;

@@ -175,7 +175,7 @@ export async function startServing(config: ServerConfig, options: ServingOptions
         if (isConnected) log.info({}, 'connected to the database');
         else log.error({ error }, 'cannot reach the database');
       },
-      onOutdated: (inUse) => database.renewConnections(inUse),
+      onOutdated: (mode) => database.renewConnections(mode),
       restart: embedded && (() => embedded.ensureRunning()),
     });
     cleanups.addWithDeadline(() => watch.close());

@@ -9,7 +9,7 @@ import { from as copyFrom } from 'pg-copy-streams';
 import { fieldColumns, type Row } from '../database/columns.js';
 import type { Database } from '../database/database.js';
 import { faultOf, isTableMissing } from '../database/errors.js';
-import { poolerSwitches } from '../database/pooler.js';
+import { transactionPoolerFault } from '../database/pooler.js';
 import type { Session } from '../database/session.js';
 import type { UserInput } from '../model/user.js';
 import { copyTarget, createStagedUsers } from './import-statements.js';
@@ -122,7 +122,7 @@ export class StagedRows implements AsyncDisposable {
     if (!isTableMissing(error)) return error;
     await this.session.query('rollback');
     await this.session.query('select pg_terminate_backend($1)', [this.session.backendPid]);
-    return poolerSwitches();
+    return transactionPoolerFault();
   }
 }
 

@@ -242,7 +242,7 @@ async function openDirectory(
     searchIndex: config.searchIndex,
     onError: (error) => log.warn({ error }, 'housekeeping failed'),
     onSearchIndex(state) {
-      if (state === 'made') log.info({}, 'created the search index');
+      if (state === 'created') log.info({}, 'created the search index');
       if (state === 'impossible') log.warn({}, 'searches read the whole table: Postgres has no pg_trgm for this role');
     },
     onTrimBlocked({ kind, name, database, ageSeconds }) {

@@ -7,7 +7,7 @@
 import pg from 'pg';
 import { cutConnection } from './connection.js';
 
-/** What happens to lent connections: `cut` closes them at once, `finish` when they are returned. */
+/** When a renewal closes lent connections: `cut` closes them at once, `finish` when they are returned. */
 export type RenewMode = 'cut' | 'finish';
 
 interface State {

@@ -54,10 +54,7 @@ export function fieldList(entry: (column: Column<keyof UserFields>) => string, s
 /** The names of the columns that clients write: `first_name, last_name, …`. */
 export const fieldColumnNames = fieldList(({ name }) => name);
 
-/**
- * All columns of a user, for a SELECT from the table with this name. Not `*`, which includes columns of later
- * migrations.
- */
+/** All columns of a user, for a SELECT from this table. Not `*`, which includes columns of later migrations. */
 export function userColumnsOf(table: string): string {
   return userColumns.map(({ name }) => `${table}.${name}`).join(', ');
 }

@@ -1,6 +1,5 @@
 /**
- * Prepares connections to Postgres with the session settings that Roster needs, cuts them, and cancels their
- * statements.
+ * Prepares connections to Postgres with the settings that Roster needs, cuts them, and cancels their statements.
  *
  * The settings of a role or of a database apply to each new connection, so settings that a statement or a parser relies
  * on are set here. docs/operations.md lists them with reasons.

@@ -62,9 +62,7 @@ export function isReadOnly(error: unknown): boolean {
   return sqlState(error) === '25006' || isInRecovery(error);
 }
 
-/**
- * Whether a standby rejected a function that reads the WAL position. This happens if a pooler switches to a standby.
- */
+/** Whether a standby rejected a function that reads the WAL position, for example after a pooler switched to it. */
 function isInRecovery(error: unknown): boolean {
   // 55000 has many meanings, and the server's texts are localized, so this checks the routine.
   return sqlState(error) === '55000' && /^pg_current_wal_/.test((error as DatabaseError).routine ?? '');
@@ -75,10 +73,7 @@ export function isTableMissing(error: unknown): boolean {
   return sqlState(error instanceof Fault ? error.cause : error) === '42P01';
 }
 
-/**
- * Whether one row may have caused a statement to fail, so that the others can be tried again. The statement wrote
- * nothing.
- */
+/** Whether one row may have made a statement fail, so that the others can be tried again. It wrote nothing. */
 export function isRetryable(error: unknown): boolean {
   const raw = error instanceof Fault ? error.cause : error;
   const state = sqlState(raw);

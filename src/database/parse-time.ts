@@ -8,9 +8,7 @@ const parseAny = pg.types.getTypeParser(pg.types.builtins.TIMESTAMPTZ, 'text');
 
 const zeroCode = 48;
 
-/**
- * Returns the same Date as the driver's parser. The common form is `2026-11-22 16:14:47.963+00`, with 0 to 3 decimals.
- */
+/** Works like the driver's parser. The common form is `2026-11-22 16:14:47.963+00`, with 0 to 3 decimals. */
 export function parseTime(text: string): Date {
   // Fast path: a year from 1000 to 9999, in UTC.
   if (text[0] === '0' || text[4] !== '-' || text[10] !== ' ' || !text.endsWith('+00')) return parseAny(text);

@@ -23,8 +23,7 @@ export interface ConnectionPool {
 // Work that has failed in this many retries would probably fail again.
 const retriesMax = 4;
 
-// The driver gives up this long after statement_timeout, when the server should have reported that it cancelled the
-// statement.
+// After statement_timeout, the driver waits this long for the server to report that it cancelled the statement.
 const cancelGraceMs = 5_000;
 
 // Long enough to reuse connections in the next burst, short enough to free them for other services.

@@ -32,8 +32,7 @@ export async function isTransactionPooler(
     for (let round = 0; round < rounds; round++) {
       if ((await backendPid(client)) !== first) return true;
       await other.query('begin');
-      // The transaction reserves a server process for the other connection. If it is the client's, the client gets
-      // another one.
+      // This transaction may occupy the client's server process. The client then gets another one.
       if ((await backendPid(other)) === first || (await backendPid(client)) !== first) return true;
       await other.query('rollback');
     }

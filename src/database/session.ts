@@ -60,9 +60,7 @@ class PostgresSession implements Session {
   backendPid = 0;
   readonly #options: DatabaseOptions;
   readonly #signal: AbortSignal;
-  /**
-   * Whether a pooler keeps the server connection, so that its next client would get the temporary tables and settings.
-   */
+  /** Whether a pooler's next client may get this server connection, with its temporary tables and settings. */
   #needsReset = false;
   #cancelled: Promise<void> | undefined;
 

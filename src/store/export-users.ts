@@ -27,10 +27,7 @@ export interface SnapshotPiece {
 }
 
 export interface UsersSnapshot extends AsyncDisposable {
-  /**
-   * Postgres' text of the snapshot, as a position in the change log. It is safe to put into a token
-   * (durable-snapshots.ts).
-   */
+  /** Postgres' text of the snapshot: a position in the change log. Safe to put into a token (durable-snapshots.ts). */
   readonly snapshot: string;
   /** The change log that the position belongs to. */
   readonly feedId: string;
@@ -117,9 +114,7 @@ export async function openUsersSnapshot(
   }
 }
 
-/**
- * How many rows to read next, from the size of the last ones. At most doubles, because the next users may be larger.
- */
+/** How many rows to read next, from the size of the last ones: at most twice as many, as the next may be larger. */
 function nextRowCount(rows: readonly TextRow[], rowCount: number): number {
   let units = 0;
   for (const row of rows) for (const value of row) units += value?.length ?? 0;

@@ -115,9 +115,7 @@ export class Staging implements AsyncDisposable {
     if (steps === 'repeated') await this.rows.query(joinRepeatedRows);
   }
 
-  /**
-   * Returns undefined if the merge must be tried again: it lost a race, or the insert of all rows hit a taken email.
-   */
+  /** Returns undefined if the merge must be tried again: it lost a race, or inserting all rows hit a taken email. */
   private async attempt(onConflict: OnConflict, allOrNothing: boolean, isFirst: boolean) {
     const insertsAll = isFirst && allOrNothing && onConflict === 'reject';
     await this.rows.query('begin');
@@ -148,10 +146,7 @@ export class Staging implements AsyncDisposable {
     return this.counts({ created, taken, takenRows: rows.map(([row]) => row as number) });
   }
 
-  /**
-   * Returns undefined if another transaction created a user meanwhile, because the counts of that user's rows are then
-   * unknown.
-   */
+  /** Returns undefined if another transaction created a user meanwhile, because the counts are then unknown. */
   private async upsert(): Promise<MergeCounts | undefined> {
     await this.rows.query(lockExistingUsers);
     const [stepsCreated, stepsUpdated] = (await this.queryFirst(countSteps)) as [number, number];

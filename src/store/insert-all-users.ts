@@ -47,9 +47,7 @@ const takenEmailsStatement: Statement = {
 // Other calls may take or free emails during the lookup, but hardly this often.
 const attemptsMax = 5;
 
-/**
- * The indexes of the users whose email is taken, by an existing user or an earlier user of the call. None was added.
- */
+/** The indexes of the users whose email is taken, by an existing user or an earlier one of the call. None was added. */
 export interface TakenEmails {
   readonly takenIndexes: readonly number[];
 }

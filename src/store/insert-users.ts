@@ -66,10 +66,7 @@ const insertOnceStatements = statementsFor('insert-users-once', () => {
 
 export type InsertOutcome = User | RepeatOutcome | 'EMAIL_TAKEN' | typeof locked;
 
-/**
- * Adds each user whose email is free. Request ids must be unique. Returns a Fault for a user if the lookup of its
- * request id failed.
- */
+/** Adds each user whose email is free. Request ids must be unique; a Fault means that the lookup of one failed. */
 export function insertUsers(
   database: Database,
   users: readonly NewUser[],

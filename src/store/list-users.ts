@@ -48,9 +48,8 @@ function orderExpression(field: OrderField): string {
 const indexedFields: readonly OrderField[] = ['create_time', 'first_name', 'last_name', 'email'];
 
 // The limits of statements with names, which each connection plans only once. Only lists in the order of an index with
-// a common page size have names: there is no end to the variants of filters and searches, and with the limit as a
-// parameter, Postgres would plan each page again. Each limit is one more than the page size, to show whether a next
-// page exists.
+// a common page size have names: filters and searches vary without end, and with the limit as a parameter, Postgres
+// would plan each page again. Each limit is one more than the page size, to show whether a next page exists.
 const namedLimits = [10, 20, 25, 50, 100, 200, 250, 500, 1000].map((pageSize) => pageSize + 1);
 
 /** The only field of the order, if it has an index. */
@@ -107,9 +106,7 @@ function trustsPlanner(orderBy: readonly OrderTerm[]): boolean {
   return term === undefined || term.field === 'email' || (term.field === 'create_time' && !term.descending);
 }
 
-/**
- * Whether pg_trgm can probably index a part of the word. The database's locale determines what it regards as letters.
- */
+/** Whether pg_trgm can probably index a part of the word. Which characters are letters depends on the database. */
 function hasTrigram(word: string): boolean {
   return /[\p{L}\p{N}]{3}/u.test(word);
 }
@@ -130,14 +127,11 @@ function wholeStatement(listing: UserListing): ListStatement {
     return { statement: { name, text: selectPage(listing, `(${firstRows(listing, conditions, bind)}) as u`) }, values };
   }
   // OFFSET 0 prevents Postgres from reading along the order's index in the hope of early matches.
-  const all = `select u.* from users u ${whereOf([...conditions, ...positionConditions(listing, bind)])} offset 0`;
+  const all = `select u.* from users u ${whereOf([...conditions, ...afterPosition(listing, bind)])} offset 0`;
   return { statement: { name: '', text: selectPage(listing, `(${all}) as u`) }, values };
 }
 
-/**
- * Selects the columns outside the sort, so that Postgres formats only the page's rows: this costs more than finding
- * them.
- */
+/** Selects the columns after the limit, because to format a row as text costs Postgres more than to find it. */
 function selectPage({ orderBy, rowsMax }: UserListing, from: string): string {
   // email_key costs more than all columns together.
   const emailKey = orderBy.some(({ field }) => field === 'email') ? orderExpression('email') : "''";
@@ -156,7 +150,7 @@ function firstRows(listing: UserListing, conditions: readonly string[], bind: Bi
   const term = indexedTerm(orderBy);
   if (term?.descending && term.field !== 'email' && conditions.length === 0)
     return descendingRows(term, after, rowsMax, bind);
-  const where = whereOf([...conditions, ...positionConditions(listing, bind)]);
+  const where = whereOf([...conditions, ...afterPosition(listing, bind)]);
   return `select u.* from users u ${where} order by ${orderSql(orderBy)} limit ${rowsMax}`;
 }
 
@@ -243,12 +237,9 @@ function keySql(field: OrderField, key: string | number | undefined, bind: Bind)
   return `CAST(${bind(typeof key === 'number' ? new Date(key).toISOString() : key)} AS ${columnOf(field).type})`;
 }
 
-function positionConditions({ orderBy, after }: UserListing, bind: Bind): string[] {
-  return after === undefined ? [] : [afterPosition(orderBy, after, bind)];
-}
-
-/** The condition for rows after a position in an order. */
-function afterPosition(orderBy: readonly OrderTerm[], after: PagePosition, bind: Bind): string {
+/** The conditions for rows after the position. Empty for the first page. */
+function afterPosition({ orderBy, after }: UserListing, bind: Bind): string[] {
+  if (after === undefined) return [];
   const columns = orderBy.map(({ field, descending }, index) => ({
     expression: orderExpression(field),
     value: keySql(field, after.keys[index], bind),
@@ -259,7 +250,7 @@ function afterPosition(orderBy: readonly OrderTerm[], after: PagePosition, bind:
   // If all columns ascend: a row comparison, which can use an index on these columns directly.
   if (columns.every((column) => !column.descending)) {
     const list = (items: string[]) => `(${items.join(', ')})`;
-    return `${list(columns.map((column) => column.expression))} > ${list(columns.map((column) => column.value))}`;
+    return [`${list(columns.map((column) => column.expression))} > ${list(columns.map((column) => column.value))}`];
   }
   // Otherwise: a > x or (a = x and (b < y or (b = y and ...))).
   const condition = columns.reduceRight((rest, { expression, value, descending }) => {
@@ -269,8 +260,8 @@ function afterPosition(orderBy: readonly OrderTerm[], after: PagePosition, bind:
   // Repeats the bound of the first column, because only a separate bound lets an index scan start at the right place.
   const [first] = columns;
   return first === undefined
-    ? condition
-    : `(${first.expression} ${first.descending ? '<=' : '>='} ${first.value} AND ${condition})`;
+    ? [condition]
+    : [`${first.expression} ${first.descending ? '<=' : '>='} ${first.value}`, condition];
 }
 
 function* listedUsers(rows: readonly Row[]): Generator<ListedUser> {

@@ -43,8 +43,7 @@ const typeNames = new Map<number, ChangeType>(
   (Object.keys(changeTypes) as ChangeType[]).map((name) => [changeTypes[name], name]),
 );
 
-// The cells of a row of `pageOf`: an entry, the columns of its user, and the feed. A page without entries has one row,
-// with only the feed.
+// The cells of a row of `pageOf`: an entry, the columns of its user, and the feed. An empty page has one row.
 type EntryCells = readonly [
   seq: string,
   xid: string,
@@ -108,8 +107,7 @@ export async function readChanges(database: Database, position: WatchPosition, r
   const [first] = rows;
   if (first === undefined) throw new Error('The table "change_feed" is empty. Was the database only partly restored?');
   const [end, feedId, trimmedXid, nextXid, isDurable] = first.slice(-5) as FeedCells;
-  // The last condition is true if the database lost recent transactions because it failed over to a standby without
-  // them.
+  // The last condition is true if the database failed over to a standby without the most recent transactions.
   if (feedId !== position.feedId || BigInt(trimmedXid) >= from.xmin || BigInt(nextXid) < from.xmax) {
     throw new Fault(
       'RESUME_TOKEN_EXPIRED',

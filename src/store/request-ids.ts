@@ -59,9 +59,7 @@ export async function findRequests(
   return requests.map((_, index) => outcomes.get(index));
 }
 
-/**
- * Deletes up to `rowsMax` expired request ids, except those that other transactions have locked. Returns their number.
- */
+/** Deletes up to `rowsMax` expired request ids that no other transaction has locked. Returns their number. */
 export function deleteExpiredRequests(database: Database, rowsMax: number): Promise<number> {
   return database.orm(async (manager) => {
     const expired = manager

@@ -21,9 +21,7 @@ const operatorsText = `
   select quote_ident(nspname) || '.gin_trgm_ops'
   from pg_extension join pg_namespace on pg_namespace.oid = extnamespace where extname = 'pg_trgm'`;
 
-/**
- * SQL for the text to search. A word has no white space, so it never matches across the line break between two fields.
- */
+/** SQL for the text to search. A word has no white space, so it cannot match across the line break between fields. */
 export function searchText(table: string): string {
   return `search_text(${table}.first_name, ${table}.last_name, ${table}.email)`;
 }

@@ -5,10 +5,7 @@ import { ChangeRow } from '../database/entities/change-row.js';
 
 const thisDatabase = '(select oid from pg_database where datname = current_database())';
 
-/**
- * Starts a new feed, with a new id and no entries, if the database was restored from a dump or cloned. Returns whether
- * it did.
- */
+/** Starts a new, empty feed with a new id if the database was restored or cloned. Returns whether it was. */
 export function renewChangeFeed(database: Database): Promise<boolean> {
   return database.orm((orm) =>
     orm.transaction(async (manager) => {

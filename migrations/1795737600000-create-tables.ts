@@ -25,7 +25,8 @@ export class CreateTables1795737600000 implements MigrationInterface {
 // Texts are compared by code point, regardless of the database's collation, so that an upgrade of libc or ICU never
 // reorders an index or a page. Times have milliseconds, like a JavaScript Date.
 const tables = [
-  // An update that fits into its user's page touches no index if no indexed column changes, which halves its cost.
+  // The fill factor leaves room for updates. An update that fits into its page does not write to the indexes if no
+  // indexed column changes, which halves its cost.
   `create table users (
     id uuid constraint users_pkey primary key,
     first_name text collate "C" not null,
@@ -56,7 +57,7 @@ const tables = [
   )`,
   'create unique index directory_is_one on directory ((true))',
 
-  // No foreign key, because a deletion is a change too. The types are those of users.v1.UserChange.
+  // user_id is not a foreign key, because a deletion is a change too. The types are those of users.v1.UserChange.
   `create table changes (
     seq bigint generated always as identity constraint changes_pkey primary key,
     xid xid8 not null default pg_current_xact_id(),
@@ -82,7 +83,7 @@ const firstRows = [
   'insert into change_feed (database_oid) select oid from pg_database where datname = current_database()',
 ];
 
-// A faster path for ASCII texts: a quarter of the time when a search reads the whole table.
+// With the first branch, for ASCII texts, a search that reads the whole table takes a quarter of the time.
 const searchTextFunction = `
   create function search_text(first_name text, last_name text, email text) returns text immutable parallel safe language sql
   return case
@@ -91,8 +92,8 @@ const searchTextFunction = `
     then lower((first_name || chr(10) || last_name || chr(10) || email) collate "C") collate "und-x-icu"
     else lower(normalize(first_name || chr(10) || last_name || chr(10) || email, NFC) collate "und-x-icu") end`;
 
-// Every letter outside ASCII whose lower(upper(lower(letter))) is a different letter by Unicode 17, with that letter.
-// Without letters that NFD decomposes.
+// The letters outside ASCII for which lower(upper(lower(letter))) is a different letter in Unicode 17, without letters
+// that NFD decomposes. `foldedLetters` has those different letters, in the same order.
 const letters =
   'µÆÐØÞĐĦıĲĿŁŊŒŦſƁƂƄƆƇƉƊƋƎƏƐƑƓƔƖƗƘƜƝƟƢƤƦƧƩƬƮƱƲƳƵƷƸƼǄǅǇǈǊǋǤǱǲǶǷȜȠȢȤȺȻȽȾɁɃɄɅɆɈɊɌɎͅͰͲͶͿΑΒΓΔΕΖΗΘΙΚΛΜΝΞΟΠΡΣΤΥΦΧΨΩςϏϐϑϕϖϘϚϜϞϠϢϤϦϨϪϬϮϰϱϴϵϷϹϺϽϾϿЂЄЅІЈЉЊЋЏАБВГДЕЖЗИКЛМНОПРСТУФХЦЧШЩЪЫЬЭЮЯѠѢѤѦѨѪѬѮѰѲѴѸѺѼѾҀҊҌҎҐҒҔҖҘҚҜҞҠҢҤҦҨҪҬҮҰҲҴҶҸҺҼҾӀӃӅӇӉӋӍӔӘӠӨӶӺӼӾԀԂԄԆԈԊԌԎԐԒԔԖԘԚԜԞԠԢԤԦԨԪԬԮԱԲԳԴԵԶԷԸԹԺԻԼԽԾԿՀՁՂՃՄՅՆՇՈՉՊՋՌՍՎՏՐՑՒՓՔՕՖႠႡႢႣႤႥႦႧႨႩႪႫႬႭႮႯႰႱႲႳႴႵႶႷႸႹႺႻႼႽႾႿჀჁჂჃჄჅჇჍᎠᎡᎢᎣᎤᎥᎦᎧᎨᎩᎪᎫᎬᎭᎮᎯᎰᎱᎲᎳᎴᎵᎶᎷᎸᎹᎺᎻᎼᎽᎾᎿᏀᏁᏂᏃᏄᏅᏆᏇᏈᏉᏊᏋᏌᏍᏎᏏᏐᏑᏒᏓᏔᏕᏖᏗᏘᏙᏚᏛᏜᏝᏞᏟᏠᏡᏢᏣᏤᏥᏦᏧᏨᏩᏪᏫᏬᏭᏮᏯᏰᏱᏲᏳᏴᏵᲀᲁᲂᲃᲄᲅᲆᲇᲈᲉᲐᲑᲒᲓᲔᲕᲖᲗᲘᲙᲚᲛᲜᲝᲞᲟᲠᲡᲢᲣᲤᲥᲦᲧᲨᲩᲪᲫᲬᲭᲮᲯᲰᲱᲲᲳᲴᲵᲶᲷᲸᲹᲺᲽᲾᲿỺỼỾℲⅠⅡⅢⅣⅤⅥⅦⅧⅨⅩⅪⅫⅬⅭⅮⅯↃⒶⒷⒸⒹⒺⒻⒼⒽⒾⒿⓀⓁⓂⓃⓄⓅⓆⓇⓈⓉⓊⓋⓌⓍⓎⓏⰀⰁⰂⰃⰄⰅⰆⰇⰈⰉⰊⰋⰌⰍⰎⰏⰐⰑⰒⰓⰔⰕⰖⰗⰘⰙⰚⰛⰜⰝⰞⰟⰠⰡⰢⰣⰤⰥⰦⰧⰨⰩⰪⰫⰬⰭⰮⰯⱠⱢⱣⱤⱧⱩⱫⱭⱮⱯⱰⱲⱵⱾⱿⲀⲂⲄⲆⲈⲊⲌⲎⲐⲒⲔⲖⲘⲚⲜⲞⲠⲢⲤⲦⲨⲪⲬⲮⲰⲲⲴⲶⲸⲺⲼⲾⳀⳂⳄⳆⳈⳊⳌⳎⳐⳒⳔⳖⳘⳚⳜⳞⳠⳢⳫⳭⳲꙀꙂꙄꙆꙈꙊꙌꙎꙐꙒꙔꙖꙘꙚꙜꙞꙠꙢꙤꙦꙨꙪꙬꚀꚂꚄꚆꚈꚊꚌꚎꚐꚒꚔꚖꚘꚚꜢꜤꜦꜨꜪꜬꜮꜲꜴꜶꜸꜺꜼꜾꝀꝂꝄꝆꝈꝊꝌꝎꝐꝒꝔꝖꝘꝚꝜꝞꝠꝢꝤꝦꝨꝪꝬꝮꝹꝻꝽꝾꞀꞂꞄꞆꞋꞍꞐꞒꞖꞘꞚꞜꞞꞠꞢꞤꞦꞨꞪꞫꞬꞭꞮꞰꞱꞲꞳꞴꞶꞸꞺꞼꞾꟀꟂꟄꟅꟆꟇꟉꟋꟌ꟎Ꟑ꟒꟔ꟖꟘꟚꟜꟵＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ𐐀𐐁𐐂𐐃𐐄𐐅𐐆𐐇𐐈𐐉𐐊𐐋𐐌𐐍𐐎𐐏𐐐𐐑𐐒𐐓𐐔𐐕𐐖𐐗𐐘𐐙𐐚𐐛𐐜𐐝𐐞𐐟𐐠𐐡𐐢𐐣𐐤𐐥𐐦𐐧𐒰𐒱𐒲𐒳𐒴𐒵𐒶𐒷𐒸𐒹𐒺𐒻𐒼𐒽𐒾𐒿𐓀𐓁𐓂𐓃𐓄𐓅𐓆𐓇𐓈𐓉𐓊𐓋𐓌𐓍𐓎𐓏𐓐𐓑𐓒𐓓𐕰𐕱𐕲𐕳𐕴𐕵𐕶𐕷𐕸𐕹𐕺𐕼𐕽𐕾𐕿𐖀𐖁𐖂𐖃𐖄𐖅𐖆𐖇𐖈𐖉𐖊𐖌𐖍𐖎𐖏𐖐𐖑𐖒𐖔𐖕𐲀𐲁𐲂𐲃𐲄𐲅𐲆𐲇𐲈𐲉𐲊𐲋𐲌𐲍𐲎𐲏𐲐𐲑𐲒𐲓𐲔𐲕𐲖𐲗𐲘𐲙𐲚𐲛𐲜𐲝𐲞𐲟𐲠𐲡𐲢𐲣𐲤𐲥𐲦𐲧𐲨𐲩𐲪𐲫𐲬𐲭𐲮𐲯𐲰𐲱𐲲𐵐𐵑𐵒𐵓𐵔𐵕𐵖𐵗𐵘𐵙𐵚𐵛𐵜𐵝𐵞𐵟𐵠𐵡𐵢𐵣𐵤𐵥𑢠𑢡𑢢𑢣𑢤𑢥𑢦𑢧𑢨𑢩𑢪𑢫𑢬𑢭𑢮𑢯𑢰𑢱𑢲𑢳𑢴𑢵𑢶𑢷𑢸𑢹𑢺𑢻𑢼𑢽𑢾𑢿𖹀𖹁𖹂𖹃𖹄𖹅𖹆𖹇𖹈𖹉𖹊𖹋𖹌𖹍𖹎𖹏𖹐𖹑𖹒𖹓𖹔𖹕𖹖𖹗𖹘𖹙𖹚𖹛𖹜𖹝𖹞𖹟𖺠𖺡𖺢𖺣𖺤𖺥𖺦𖺧𖺨𖺩𖺪𖺫𖺬𖺭𖺮𖺯𖺰𖺱𖺲𖺳𖺴𖺵𖺶𖺷𖺸𞤀𞤁𞤂𞤃𞤄𞤅𞤆𞤇𞤈𞤉𞤊𞤋𞤌𞤍𞤎𞤏𞤐𞤑𞤒𞤓𞤔𞤕𞤖𞤗𞤘𞤙𞤚𞤛𞤜𞤝𞤞𞤟𞤠𞤡';
 const foldedLetters =
@@ -115,7 +116,7 @@ const foldedIntoSeveral = {
   ﬕ: 'մի',
   ﬖ: 'վն',
   ﬗ: 'մխ',
-  // Only selects an emoji's coloured form. Domain names drop it.
+  // This variation selector only makes an emoji coloured. Domain names omit it.
   '\ufe0f': '',
 };
 
@@ -125,13 +126,13 @@ const foldedLetter = {
   ...foldedIntoSeveral,
 };
 
-// docs/decisions/0023-email-key-folds-case.md has the rule and its reasons. The functions call only built-in functions or
-// each other, because indexes are also built without a search path.
+// docs/decisions/0023-email-key-folds-case.md has the rule and its reasons. Postgres may build an index without a
+// search path, so the functions in plpgsql, which finds names at run time, call only built-in functions.
 const emailKeyFunctions = [
   // RFC 3492, 6.2.
   `
     create function decode_idn_label(label text) returns text immutable strict parallel safe language plpgsql as $$
-    -- The letters that a label stands for: "bücher" for "xn--bcher-kva". A label that is not valid Punycode stays as it is.
+    -- Decodes a label of a domain: "xn--bcher-kva" is "bücher". Returns a label unchanged if it is not valid Punycode.
     declare
       code text := lower(substr(label, 5) collate "C");
       decoded text := coalesce(substring(code from '^(.*)-'), '');
@@ -146,7 +147,7 @@ const emailKeyFunctions = [
       digit integer;
       size integer;
     begin
-      -- DNS has no longer labels, and this bounds the time.
+      -- Labels have at most 63 characters in DNS. The limit also bounds the time.
       if lower(left(label, 4) collate "C") <> 'xn--' or rest = '' or length(label) > 63 then
         return label;
       end if;
@@ -170,7 +171,7 @@ const emailKeyFunctions = [
           end if;
         end loop;
         size := length(decoded) + 1;
-        -- The adaptation of the bias.
+        -- Adapts the bias (RFC 3492, 6.1).
         previous := (place - previous) / case when previous = 0 then 700 else 2 end;
         previous := previous + previous / size;
         bias := 0;
@@ -196,19 +197,19 @@ const emailKeyFunctions = [
       from unnest(string_to_array(substring(email from '[^@]*$'), '.')) with ordinality as labels(label, place)
     )`,
   `
-    create function fold_case(written text) returns text immutable strict parallel safe language plpgsql as $$
-    -- Equal for two texts whose upper case is equal. By its own table of letters, because ICU knows more of them in each
-    -- version, and a key must not change.
+    create function fold_case(original text) returns text immutable strict parallel safe language plpgsql as $$
+    -- Returns the same text for texts with the same upper case. It has a table of letters, because new versions of ICU
+    -- add letters, and a key must not change.
     declare
       letter text;
       folded text := '';
     begin
-      foreach letter in array string_to_array(lower(normalize(written, NFD) collate "C"), null) loop
+      foreach letter in array string_to_array(lower(normalize(original, NFD) collate "C"), null) loop
         folded := folded || coalesce('${JSON.stringify(foldedLetter)}'::jsonb ->> letter, letter);
       end loop;
       return normalize(folded, NFC);
     end $$`,
-  // The only definition of equal emails. Nearly all emails are ASCII, and lower case is enough for those.
+  // Two emails are equal if their keys are equal. Lower case is enough for ASCII emails, which nearly all are.
   `
     create function email_key(email text) returns text immutable parallel safe language sql
     return case

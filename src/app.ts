@@ -175,7 +175,7 @@ export async function startServing(config: ServerConfig, options: ServingOptions
         if (isConnected) log.info({}, 'connected to the database');
         else log.error({ error }, 'cannot reach the database');
       },
-      onOutdated: (inUse) => database.renewConnections(inUse),
+      onOutdated: (mode) => database.renewConnections(mode),
       restart: embedded && (() => embedded.ensureRunning()),
     });
     cleanups.addWithDeadline(() => watch.close());
@@ -242,7 +242,7 @@ async function openDirectory(
     searchIndex: config.searchIndex,
     onError: (error) => log.warn({ error }, 'housekeeping failed'),
     onSearchIndex(state) {
-      if (state === 'made') log.info({}, 'created the search index');
+      if (state === 'created') log.info({}, 'created the search index');
       if (state === 'impossible') log.warn({}, 'searches read the whole table: Postgres has no pg_trgm for this role');
     },
     onTrimBlocked({ kind, name, database, ageSeconds }) {

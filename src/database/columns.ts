@@ -1,9 +1,9 @@
 /**
- * Column lists, SQL types and the row decoder for hand-written statements on users, derived from the entity UserRow. Those
- * statements are hand-written because calls share them: docs/decisions/0025-typeorm-owns-the-tables.md has the numbers.
+ * Column lists, SQL types and the row decoder for hand-written statements on users, derived from the entity UserRow.
+ * docs/decisions/0025-typeorm-owns-the-tables.md explains why those statements are hand-written.
  *
- * A new column of UserRow is in every statement at once. The type checker names the places that must handle it: the
- * model, and the decoder below.
+ * A new column of UserRow is part of every statement automatically. The type checker reports the places that must
+ * handle it: the model, and the decoder below.
  */
 import { getMetadataArgsStorage } from 'typeorm';
 import { parseJson } from '../json.js';
@@ -41,7 +41,7 @@ type Computed = (typeof computed)[number];
 /** All columns of a user. */
 export const userColumns: readonly Column<keyof UserRow>[] = columnsOf(UserRow);
 
-/** The columns that clients write. A column that UserFields does not have is a type error here. */
+/** The columns that clients write. A column that is missing from UserFields is a type error here. */
 export const fieldColumns: readonly Column<keyof UserFields>[] = userColumns.filter(
   (column): column is Column<Exclude<keyof UserRow, Computed>> => !computed.some((name) => name === column.property),
 );
@@ -54,14 +54,14 @@ export function fieldList(entry: (column: Column<keyof UserFields>) => string, s
 /** The names of the columns that clients write: `first_name, last_name, …`. */
 export const fieldColumnNames = fieldList(({ name }) => name);
 
-/** All columns of a user, for a SELECT from the table with this name. Not `*`, which includes columns of later migrations. */
+/** All columns of a user, for a SELECT from this table. Not `*`, which includes columns of later migrations. */
 export function userColumnsOf(table: string): string {
   return userColumns.map(({ name }) => `${table}.${name}`).join(', ');
 }
 
 /**
  * An array parameter as a subquery, to hide its length from the planner. Otherwise the plan for the known length seems
- * cheaper than the generic plan, and Postgres plans every statement again: two thirds of an update's cost.
+ * cheaper than the generic plan, and Postgres plans every statement again, which is two thirds of an update's cost.
  */
 export function arrayParameter(parameter: number, type: string): string {
   return `(select $${parameter}::${type}[])`;
@@ -87,35 +87,34 @@ const positions = Object.fromEntries(userColumns.map(({ property }, index) => [p
   number
 >;
 
-/** How the cells of some types arrive, depending on the protocol. */
-interface Cells {
+/** Parses the cells whose form depends on how the row was read. */
+interface CellParsers {
   timestamptz(cell: unknown): Date;
   integer(cell: unknown): number;
 }
 
 /**
- * Creates a decoder for rows with all of `userColumns`, in that order, from column `start` on. It is a literal because a
- * loop over the columns takes twice as long.
+ * Creates a decoder for rows with all of `userColumns`, in that order, from column `start` on. It lists the fields
+ * because a loop over the columns takes twice as long.
  */
-function createUserDecoder({ timestamptz, integer }: Cells): (row: Row, start?: number) => User {
-  const at = positions;
+function createUserDecoder({ timestamptz, integer }: CellParsers): (row: Row, start?: number) => User {
   return (row, start = 0) => ({
-    id: row[start + at.id] as string,
-    firstName: row[start + at.firstName] as string,
-    lastName: row[start + at.lastName] as string,
-    email: row[start + at.email] as string,
-    profileImageUrl: row[start + at.profileImageUrl] as string,
+    id: row[start + positions.id] as string,
+    firstName: row[start + positions.firstName] as string,
+    lastName: row[start + positions.lastName] as string,
+    email: row[start + positions.email] as string,
+    profileImageUrl: row[start + positions.profileImageUrl] as string,
     attributes: parseJson(attributesText(row, start)) as JsonObject,
-    createTime: timestamptz(row[start + at.createTime]),
-    updateTime: timestamptz(row[start + at.updateTime]),
-    version: integer(row[start + at.version]),
+    createTime: timestamptz(row[start + positions.createTime]),
+    updateTime: timestamptz(row[start + positions.updateTime]),
+    version: integer(row[start + positions.version]),
   });
 }
 
-/** Decodes the user in a row of the driver. */
+/** Decodes the user in a row that the driver has parsed. */
 export const decodeUser = createUserDecoder({ timestamptz: (cell) => cell as Date, integer: (cell) => cell as number });
 
-/** Decodes the user in a row of texts, as Postgres sends them. */
+/** Decodes the user in a row of unparsed cells, which are Postgres' texts. */
 export const decodeUserText = createUserDecoder({ timestamptz: (cell) => parseTime(cell as string), integer: Number });
 
 /** The attributes of the user in a row, as the JSON text that Postgres writes. */

@@ -1,5 +1,5 @@
 /**
- * Prepares connections to Postgres with the session settings that Roster needs, cuts them, and cancels their statements.
+ * Prepares connections to Postgres with the settings that Roster needs, cuts them, and cancels their statements.
  *
  * The settings of a role or of a database apply to each new connection, so settings that a statement or a parser relies
  * on are set here. docs/operations.md lists them with reasons.
@@ -10,11 +10,11 @@ import { parseTime } from './parse-time.js';
 
 export const applicationName = 'roster';
 
-// The system then notices within 20 s that a host or a network path is gone, instead of after two hours.
+// With this, the operating system detects a dead host or network path within 20 s instead of two hours.
 export const keepAlive = { keepAlive: true, keepAliveInitialDelayMillis: 10_000 };
 
 export const types = new pg.TypeOverrides();
-// Parsed by the readers of rows, which can pause between two of them.
+// Left as text, because the code that reads the rows parses it and can pause between two rows.
 types.setTypeParser(pg.types.builtins.JSONB, (text) => text);
 types.setTypeParser(pg.types.builtins.TIMESTAMPTZ, parseTime);
 
@@ -32,15 +32,15 @@ const sessionSettings = {
   idle_session_timeout: '0',
 };
 
-/** Parts of a SELECT that set a parameter for the rest of the session. */
+/** Expressions for a SELECT list that set parameters for the rest of the session. */
 export function settingsSql(settings: Readonly<Record<string, string>>): string[] {
   return Object.entries(settings).map(([name, value]) => `pg_catalog.set_config('${name}', '${value}', false)`);
 }
 
-// Every name is qualified, because the search path may put another schema before pg_catalog. The schemas that exist stay
-// in their order; pg_catalog goes first because it is not listed, and temporary tables go last because they are.
-// Acknowledged writes must survive a crash, so `synchronous_commit = off` becomes on; stricter values stay.
-// Before Postgres 17 there is no transaction_timeout.
+// Every name is qualified, because the search path may put another schema before pg_catalog. The new search path keeps
+// the existing schemas in their order, without pg_catalog, which Postgres then searches first, and with pg_temp at the
+// end. Acknowledged writes must survive a crash, so `synchronous_commit = off` becomes on. Other values stay.
+// Postgres before 17 has no transaction_timeout.
 const prepareText = (settings: readonly string[]) => `
   select pg_catalog.pg_is_in_recovery() as is_standby,
     pg_catalog.current_setting('server_encoding') as encoding,
@@ -76,21 +76,21 @@ export class StandbyFault extends Fault {
 }
 
 /**
- * Sets what every connection needs, and `settings` (see settingsSql) as well, in one round trip. Returns the number of the
- * server process. Throws if the database cannot be used.
+ * Applies the settings that every connection needs, and `settings` (see settingsSql), in one round trip. Returns the
+ * process id of the server process. Throws if Roster cannot use the database.
  */
 export async function prepareConnection(
   client: pg.ClientBase,
   timeoutMs: number,
   settings: readonly string[] = [],
 ): Promise<number> {
-  // Without a listener, a connection that breaks while it is lent out ends the process.
+  // Without a listener, the error of a connection that breaks while it is lent out would end the process.
   client.on('error', () => {});
-  // The driver's connection timeout has ended by now, so a silent server needs a timeout of its own.
+  // The driver's connection timeout no longer applies, so this query needs its own.
   const query: pg.QueryConfig & { query_timeout: number } = { text: prepareText(settings), query_timeout: timeoutMs };
   const { rows } = await client.query<PreparedRow>(query);
   const [row] = rows;
-  if (row === undefined) throw new Error('The database did not answer.');
+  if (row === undefined) throw new Error('The database returned no row.');
   if (row.is_standby) throw new StandbyFault();
   if (row.encoding !== 'UTF8') throw new Error(`The database's encoding is ${row.encoding}; Roster needs UTF8.`);
   if (row.schemas === null) {
@@ -101,7 +101,7 @@ export async function prepareConnection(
   return row.backend_pid;
 }
 
-/** Closes a connection at once. A running statement fails as it does when the network fails. */
+/** Closes a connection at once. A running statement fails as if the network had failed. */
 export function cutConnection(client: pg.Client): void {
   client.connection.stream.destroy();
 }
@@ -113,8 +113,8 @@ export function processIdOf(client: pg.Client): number {
 }
 
 /**
- * Cancels a connection's statement through a connection outside the pool, which may be exhausted. Never fails: a
- * statement that cannot be cancelled, such as one of a pooler that hides process ids, ends by statement_timeout.
+ * Cancels a connection's statement through a connection outside the pool, which may be exhausted. Never throws: if the
+ * statement cannot be cancelled, for example because a pooler hides process ids, statement_timeout ends it.
  */
 export async function cancelStatement(url: string, timeoutMs: number, processId: number): Promise<void> {
   const canceller = new pg.Client({
@@ -126,15 +126,15 @@ export async function cancelStatement(url: string, timeoutMs: number, processId:
   canceller.on('error', () => {});
   try {
     await canceller.connect();
-    // A pooler invents process ids; the second condition protects other clients' statements. The name is not a constant
-    // because a name in the URL overrides ours.
+    // A pooler invents process ids, so the second condition protects the statements of other applications. It reads the
+    // name from the session, because an application_name in the URL overrides ours.
     await canceller.query(
       `select pg_catalog.pg_cancel_backend(pid) from pg_catalog.pg_stat_activity
        where pid = $1 and application_name = pg_catalog.current_setting('application_name')`,
       [processId],
     );
   } catch {
-    // Never fails; see above.
+    // Never throws; see above.
   } finally {
     await canceller.end().catch(() => {});
   }

@@ -1,7 +1,7 @@
 /**
- * The database: named statements on a pool of connections, which TypeORM shares, and sessions outside the pool.
+ * Runs statements and TypeORM on one pool of connections, and opens sessions outside the pool.
  *
- * Every error that leaves this file is a Fault or a bug in Roster. A lost connection never returns to the pool.
+ * It throws errors of the database as Faults. Any other error of the driver is a bug in Roster.
  */
 import type pg from 'pg';
 import type { DataSource, EntityManager } from 'typeorm';
@@ -10,12 +10,12 @@ import { cancelStatement, cutConnection, processIdOf } from './connection.js';
 import { faultOf } from './errors.js';
 import { createDataSource } from './orm.js';
 import { createConnectionPool } from './pool.js';
-import type { InUse } from './pool-connections.js';
+import type { RenewMode } from './pool-connections.js';
 import { openSession, type Session, type SessionOptions } from './session.js';
 
 export interface DatabaseOptions {
   url: string;
-  /** For sessions that keep state, if `url` leads to a pooler. */
+  /** For sessions and migrations, if `url` leads to a pooler. */
   directUrl?: string | undefined;
   connectionsMax: number;
   /** A pooled connection is closed at this age, or up to a quarter earlier. */
@@ -27,7 +27,7 @@ export interface DatabaseOptions {
   preparedStatements: boolean;
 }
 
-/** A frequent statement. Each connection parses and plans it once, under its name. */
+/** An SQL statement. Each connection parses and plans a statement with a name only once. */
 export interface Statement {
   /** Empty for a statement that is planned again for each set of values. */
   readonly name: string;
@@ -43,19 +43,19 @@ export interface Database {
   connections(): { readonly total: number; readonly idle: number; readonly waiting: number };
   /** Runs a statement in a separate transaction, and runs it again if it lost a race to another transaction. */
   run(statement: Statement, values: readonly unknown[]): Promise<Row[]>;
-  /** TypeORM's entities and query builders. `orm` runs their statements. */
+  /** For building queries with TypeORM. `orm` runs them. */
   readonly dataSource: DataSource;
-  /** Lets `work` use TypeORM, for everything that is not frequent. Throws Faults. */
+  /** Runs `work` with TypeORM's entity manager, for statements that are not frequent. Throws Faults. */
   orm<T>(work: (manager: EntityManager) => Promise<T>): Promise<T>;
   /**
-   * Lends a connection for reading. A running statement is cancelled in the server as soon as `signal` is aborted.
-   * Statements without a name may read whole tables. `work` runs again if it loses a race, or if renewConnections()
-   * cuts its connection.
+   * Runs `work` with a connection for reading. As soon as `signal` is aborted, the running statement is cancelled in
+   * the server. Statements without a name may read whole tables. `work` runs again if it loses a race, or if
+   * renewConnections() cuts its connection.
    */
   withConnection<T>(signal: AbortSignal, work: (run: RunStatement) => Promise<T>): Promise<T>;
   /**
-   * Opens a connection outside the pool, for work that takes longer than a call. A running statement is cancelled in
-   * the server as soon as `signal` is aborted; after that the session is unusable. It sets no statement_timeout.
+   * Opens a connection outside the pool, for work that takes longer than a call. It sets no statement_timeout. As soon
+   * as `signal` is aborted, the running statement is cancelled in the server, and the session is unusable.
    *
    * With `keepsState` it keeps temporary tables and settings between transactions. If a pooler gives each transaction
    * another server connection, it throws DATABASE_UNAVAILABLE before it changes anything.
@@ -63,9 +63,9 @@ export interface Database {
   openSession(signal: AbortSignal, options?: SessionOptions): Promise<Session>;
   /**
    * Closes every pooled connection that is open now, because it may be dead or lead to a server that has become a
-   * standby. `cut` fails running statements at once, also those of sessions; `finish` lets them end.
+   * standby. `cut` makes running statements fail at once, including those of sessions; `finish` lets them end.
    */
-  renewConnections(inUse: InUse): void;
+  renewConnections(mode: RenewMode): void;
   close(): Promise<void>;
 }
 
@@ -121,9 +121,9 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
       return session;
     },
 
-    renewConnections(inUse) {
-      renew(inUse);
-      if (inUse === 'cut') for (const client of sessions) cutConnection(client);
+    renewConnections(mode) {
+      renew(mode);
+      if (mode === 'cut') for (const client of sessions) cutConnection(client);
     },
 
     async close() {
@@ -185,7 +185,8 @@ async function untilAborted<T>(
     );
   } finally {
     signal.removeEventListener('abort', cancel);
-    // A cancel request hits any statement that the connection runs on arrival, so the connection is not returned before.
+    // A cancel request ends any statement that is running when it arrives, so it must arrive before the connection is
+    // returned to the pool.
     await cancelled;
   }
 }

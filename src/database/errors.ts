@@ -1,5 +1,5 @@
 /**
- * Converts errors of Postgres and its driver into Faults. Only this file knows SQLSTATEs and constraint names.
+ * Converts errors of Postgres and its driver into Faults. No other file uses SQLSTATEs and constraint names.
  *
  * The original error becomes the Fault's cause, for the log. Its text may contain a row's values and never leaves
  * Roster.
@@ -20,7 +20,7 @@ function isError(error: unknown): error is DatabaseError {
   return error instanceof Error;
 }
 
-/** The SQLSTATE, if the server itself answered with an error. */
+/** The SQLSTATE, if the error comes from the server. */
 function sqlState(error: unknown): string | undefined {
   const code = isError(error) ? error.code : undefined;
   // Node's own codes, such as EPIPE, can have five letters too, but no SQLSTATE starts with E.
@@ -28,8 +28,8 @@ function sqlState(error: unknown): string | undefined {
 }
 
 // Class 08: connection exception. 25006: the server has become a standby. 57P01 to 57P05: it is shutting down,
-// starting, or has ended the session. 53300: no connection left. 28, 3D: Roster's access was revoked; a restored
-// setting fixes that. https://www.postgresql.org/docs/18/errcodes-appendix.html
+// starting, or has ended the session. 53300: too many connections. Classes 28 and 3D: the login was refused or the
+// database does not exist, which an operator can fix. https://www.postgresql.org/docs/18/errcodes-appendix.html
 const lostStates = /^(?:08...|25006|57P0[1-5]|53300|28...|3D...)$/;
 
 /**
@@ -38,7 +38,7 @@ const lostStates = /^(?:08...|25006|57P0[1-5]|53300|28...|3D...)$/;
  */
 function isStatementLost(error: unknown): boolean {
   const state = sqlState(error);
-  // 0A000 means any unsupported feature, and the server's texts are localized, so the routine decides.
+  // 0A000 means any unsupported feature, and the server's texts are localized, so this checks the routine.
   return state === '26000' || (state === '0A000' && (error as DatabaseError).routine === 'RevalidateCachedQuery');
 }
 
@@ -62,9 +62,9 @@ export function isReadOnly(error: unknown): boolean {
   return sqlState(error) === '25006' || isInRecovery(error);
 }
 
-/** Whether a standby has refused to say how far its WAL is, as behind a pooler whose server has changed. */
+/** Whether a standby rejected a function that reads the WAL position, for example after a pooler switched to it. */
 function isInRecovery(error: unknown): boolean {
-  // 55000 has many meanings, and the server's texts are in its own language.
+  // 55000 has many meanings, and the server's texts are localized, so this checks the routine.
   return sqlState(error) === '55000' && /^pg_current_wal_/.test((error as DatabaseError).routine ?? '');
 }
 
@@ -73,22 +73,22 @@ export function isTableMissing(error: unknown): boolean {
   return sqlState(error instanceof Fault ? error.cause : error) === '42P01';
 }
 
-/** Whether a failed statement has certainly written nothing, and one of its rows may be the cause. */
+/** Whether one row may have made a statement fail, so that the others can be tried again. It wrote nothing. */
 export function isRetryable(error: unknown): boolean {
   const raw = error instanceof Fault ? error.cause : error;
   const state = sqlState(raw);
-  // 57014: cancelled, or longer than statement_timeout. 55P03: lock_timeout. Halves would only take that long again.
+  // 57014: cancelled, or reached statement_timeout. 55P03: lock_timeout. A part of the rows would take as long again.
   return state !== undefined && !lostStates.test(state) && state !== '57014' && state !== '55P03';
 }
 
 /** Whether a statement reached lock_timeout while it waited for one row. It wrote nothing. */
 export function isLockTimeout(error: unknown): boolean {
   const raw = error instanceof Fault ? error.cause : error;
-  // Postgres sets `where` only for a row's lock. If the whole table is locked, no row is the cause.
+  // Postgres sets `where` only if it waited for a row. If the whole table is locked, no row is the cause.
   return sqlState(raw) === '55P03' && isError(raw) && raw.where !== undefined;
 }
 
-/** Whether a statement lost a race and would succeed if it ran again. It wrote nothing. */
+/** Whether a statement lost a race and may succeed if it runs again. It wrote nothing. */
 export function lostRace(error: unknown): boolean {
   const state = sqlState(error);
   // 40001, 40P01: serialization failure, deadlock.
@@ -113,19 +113,13 @@ export function isForbidden(error: unknown): boolean {
 /** Returns the Fault for an error of the database, or the error itself if it is a bug in Roster. */
 export function faultOf(error: unknown): unknown {
   if (error instanceof Fault) return error;
+  const options = { cause: error };
   if (isConnectionLost(error)) {
-    return new Fault(
-      'DATABASE_UNAVAILABLE',
-      'The server cannot reach the database, or the database is busy. Try again later.',
-      [],
-      {
-        cause: error,
-      },
-    );
+    const message = 'The server cannot reach the database, or the database is busy. Try again later.';
+    return new Fault('DATABASE_UNAVAILABLE', message, [], options);
   }
   const state = sqlState(error);
   if (state === undefined) return error;
-  const options = { cause: error };
   switch (state) {
     case '23505':
       return isEmailTaken(error) ? new Fault('EMAIL_TAKEN', emailTakenText, [], options) : error;

@@ -1,24 +1,23 @@
 /**
- * Watches whether the database can be used, on a separate connection that calls cannot exhaust.
+ * Checks at regular intervals whether the database can be used, on a separate connection, and reports changes.
  *
- * It only reports. Calls notice failures themselves and do not wait for the watch.
+ * Calls do not depend on these checks: they detect failures themselves.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { keepAlive } from './connection.js';
-import type { InUse } from './pool-connections.js';
+import type { RenewMode } from './pool-connections.js';
 
 export interface DatabaseWatchOptions {
   url: string;
   /** Called after every change, and once at the start. `error` is the reason, for the log. */
   onChange(isUsable: boolean, error?: unknown): void;
   /**
-   * Called if existing connections may be unusable. They are cut if the watch has lost its own connection, or if only a
-   * new connection answers. They may finish if the server is read-only, if it answers on no connection, or if it can be
-   * used again.
+   * Called if existing connections may be unusable. `cut`: this watch has lost its connection, or only a new connection
+   * responds. `finish`: the server is read-only, responds on no connection, or can be used again.
    */
-  onOutdated?(inUse: InUse): void;
-  /** Restarts a database that Roster manages. Called while it cannot be reached; may fail. */
+  onOutdated?(mode: RenewMode): void;
+  /** Restarts a database that Roster manages. Called after each failed check. Errors are ignored. */
   restart?(): Promise<void>;
 }
 
@@ -27,22 +26,22 @@ export interface DatabaseWatch {
 }
 
 const checkEveryMs = 500;
-// While the database cannot be reached. Short, so that calls resume soon after it is back.
+// Used instead while the database cannot be used. Short, so that calls resume soon after it recovers.
 const retryEveryMs = 250;
-// After this time without an answer, a new connection shows whether the server is slow or the old connection is dead.
-const suspectAfterMs = 700;
-// On a busy machine, the old connection may still answer within this time after the new one.
-const lateAnswerMs = 300;
-// A later answer counts as a failure. Well above a pause for a checkpoint on a slow disk.
-const answerMsMax = 3_000;
+// If a probe takes longer, a probe on a new connection shows whether the server is slow or the old connection is dead.
+const slowProbeMs = 700;
+// On a busy machine, the old connection may still respond within this time after the new one.
+const oldConnectionGraceMs = 300;
+// Well above a pause for a checkpoint on a slow disk.
+const probeTimeoutMs = 3_000;
 
 class ReadOnlyError extends Error {
   override readonly name = 'ReadOnlyError';
 }
 
-/** Neither the known connection nor a new one has answered, so it is unknown whether the known one is dead. */
-class SilentError extends Error {
-  override readonly name = 'SilentError';
+/** Neither the existing connection nor a new one has responded, so the existing one may still work. */
+class NoResponseError extends Error {
+  override readonly name = 'NoResponseError';
 }
 
 export function watchDatabase(options: DatabaseWatchOptions): DatabaseWatch {
@@ -53,8 +52,8 @@ class Watch implements DatabaseWatch {
   readonly #options: DatabaseWatchOptions;
   readonly #connections = new Set<pg.Client>();
   #client: pg.Client | undefined;
-  /** The answer to a probe of the client that is still outstanding. */
-  #answer: Promise<pg.Client> | undefined;
+  /** A probe of `#client` that may still be running. */
+  #probe: Promise<pg.Client> | undefined;
   #isUsable: boolean | undefined;
   #isClosed = false;
   #wake = () => {};
@@ -67,7 +66,7 @@ class Watch implements DatabaseWatch {
 
   close(): Promise<void> {
     this.#isClosed = true;
-    // Ends a check in progress too, because its connection closes.
+    // This also ends a check in progress.
     for (const connection of this.#connections) end(connection);
     this.#wake();
     return this.#running;
@@ -90,84 +89,83 @@ class Watch implements DatabaseWatch {
   /** Checks once, and reports the result. */
   async #check(): Promise<void> {
     const { onOutdated, restart } = this.#options;
-    const known = this.#client;
+    const old = this.#client;
     try {
-      const answered = known === undefined ? await this.#open() : await this.#probeAgain(known);
-      this.#client = answered;
-      this.#answer = undefined;
-      if (known !== undefined && answered !== known) onOutdated?.('cut');
+      const client = old === undefined ? await this.#open() : await this.#probeOrReplace(old);
+      this.#client = client;
+      this.#probe = undefined;
+      if (old !== undefined && client !== old) onOutdated?.('cut');
       // Connections that were opened meanwhile may lead to the old server.
       if (this.#isUsable === false) onOutdated?.('finish');
       this.#report(true);
     } catch (error) {
-      const isSilent = error instanceof SilentError;
-      if (known !== undefined && !isSilent) {
+      const mayRecover = error instanceof NoResponseError;
+      if (old !== undefined && !mayRecover) {
         this.#client = undefined;
-        this.#answer = undefined;
-        end(known);
+        this.#probe = undefined;
+        end(old);
         if (!this.#isClosed) onOutdated?.(error instanceof ReadOnlyError ? 'finish' : 'cut');
       }
-      if (isSilent && this.#isUsable) onOutdated?.('finish');
+      if (mayRecover && this.#isUsable) onOutdated?.('finish');
       this.#report(false, error);
       if (!this.#isClosed) await restart?.().catch(() => {});
     }
   }
 
-  #report(now: boolean, error?: unknown): void {
-    if (now === this.#isUsable || this.#isClosed) return;
-    this.#isUsable = now;
-    this.#options.onChange(now, error);
+  #report(isUsable: boolean, error?: unknown): void {
+    if (isUsable === this.#isUsable || this.#isClosed) return;
+    this.#isUsable = isUsable;
+    this.#options.onChange(isUsable, error);
   }
 
-  /** Opens a connection and checks that it answers. */
+  /** Opens a connection and probes it. */
   async #open(): Promise<pg.Client> {
-    const fresh = new pg.Client({
+    const client = new pg.Client({
       connectionString: this.#options.url,
       application_name: 'roster-watch',
-      connectionTimeoutMillis: answerMsMax,
+      connectionTimeoutMillis: probeTimeoutMs,
       ...keepAlive,
     });
-    // A connection that the server closes is noticed at once, instead of at the next check.
-    fresh.on('error', () => this.#wake());
-    fresh.once('end', () => this.#connections.delete(fresh));
-    this.#connections.add(fresh);
+    // Checks at once if the server closes the connection.
+    client.on('error', () => this.#wake());
+    client.once('end', () => this.#connections.delete(client));
+    this.#connections.add(client);
     try {
-      await fresh.connect();
-      await probe(fresh, answerMsMax);
-      return fresh;
+      await client.connect();
+      await probe(client, probeTimeoutMs);
+      return client;
     } catch (error) {
-      end(fresh);
+      end(client);
       throw error;
     }
   }
 
-  /** Returns the same connection if it answers, or a new one if only that one does. Throws SilentError if none does. */
-  async #probeAgain(known: pg.Client): Promise<pg.Client> {
-    this.#answer ??= probe(known).then(() => known);
-    const old = this.#answer;
-    old.catch(() => {});
-    const suspicion = new AbortController();
-    const { signal } = suspicion;
-    const isLate = sleep(this.#isUsable ? suspectAfterMs : 0, undefined, { signal }).catch(() => undefined);
+  /** Returns the old connection if it responds, or a new one if only that one does. Throws NoResponseError. */
+  async #probeOrReplace(old: pg.Client): Promise<pg.Client> {
+    this.#probe ??= probe(old).then(() => old);
+    const oldResponse = this.#probe;
+    oldResponse.catch(() => {});
+    const timer = new AbortController();
+    const slow = sleep(this.#isUsable ? slowProbeMs : 0, undefined, { signal: timer.signal }).catch(() => undefined);
     try {
-      const first = await Promise.race([old, isLate]);
+      const first = await Promise.race([oldResponse, slow]);
       if (first !== undefined) return first;
     } finally {
-      suspicion.abort();
+      timer.abort();
     }
-    const fresh = this.#open();
-    const freshInstead = fresh.then((connection) => sleep(lateAnswerMs, connection));
-    const isSilent = sleep(answerMsMax - suspectAfterMs, undefined, { ref: false }).then(() => {
-      throw new SilentError('The database does not answer.');
+    const opened = this.#open();
+    const newResponse = opened.then((client) => sleep(oldConnectionGraceMs, client)).catch(() => oldResponse);
+    const timeout = sleep(probeTimeoutMs - slowProbeMs, undefined, { ref: false }).then(() => {
+      throw new NoResponseError('The database does not respond.');
     });
-    let answered: pg.Client | undefined;
+    timeout.catch(() => {});
+    let client: pg.Client | undefined;
     try {
-      answered = await Promise.race([old, freshInstead.catch(() => old), isSilent]);
-      return answered;
+      client = await Promise.race([oldResponse, newResponse, timeout]);
+      return client;
     } finally {
-      isSilent.catch(() => {});
-      if (answered === undefined || answered === known) fresh.then(end, () => {});
-      else end(known);
+      if (client === undefined || client === old) opened.then(end, () => {});
+      else end(old);
     }
   }
 }
@@ -178,10 +176,10 @@ async function probe(client: pg.Client, timeoutMs = 0): Promise<void> {
   const query: pg.QueryConfig & { query_timeout: number } = { text, query_timeout: timeoutMs };
   const { rows } = await client.query<{ is_read_only: boolean }>(query);
   // A standby is read-only, and so is a database with default_transaction_read_only.
-  if (rows[0]?.is_read_only) throw new ReadOnlyError('the database accepts no writes');
+  if (rows[0]?.is_read_only) throw new ReadOnlyError('The database accepts no writes.');
 }
 
-function end(unneeded: pg.Client): void {
-  // Not awaited: it waits for a server that does not answer.
-  unneeded.end().catch(() => {});
+function end(client: pg.Client): void {
+  // Not awaited, because a server that does not respond would delay it.
+  client.end().catch(() => {});
 }

@@ -1,7 +1,7 @@
 /**
- * Migrates the schema up and down, under a lock, so that replicas that start together wait for each other.
+ * Migrates the schema up and down, in one transaction for each call.
  *
- * Each call is one transaction.
+ * A lock makes replicas that start at the same time wait for each other.
  */
 import { MigrationExecutor, type QueryRunner } from 'typeorm';
 import { prepareConnection } from './connection.js';
@@ -45,7 +45,7 @@ function numberOf(migration: string): number {
   return Number(/\d+$/.exec(migration)?.[0]);
 }
 
-// "roster" in ASCII. Any number works that no other program locks.
+// "roster" in ASCII. It could be any number that no other program locks.
 const lockKey = 0x726f_7374_6572;
 
 /** Applies all pending migrations. Throws UnknownMigrationsError. */
@@ -92,10 +92,10 @@ async function withLock<T>(
     const runner = dataSource.createQueryRunner();
     try {
       await runner.startTransaction();
-      // The driver does not send a zero when the connection opens, and the role may have timeouts.
+      // The driver does not send timeouts of zero, so those of the role would apply.
       const timeouts = ['statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout'];
       await runner.query(`select ${timeouts.map((name) => `set_config('${name}', '0', true)`).join(', ')}`);
-      // The transaction holds the lock, not the session, so that a lost connection releases it, and poolers work.
+      // The transaction holds the lock, because a pooler may give the next statement to another session.
       await runner.query('select pg_advisory_xact_lock($1)', [lockKey]);
       const executor = new MigrationExecutor(dataSource, runner);
       executor.transaction = 'none';
@@ -122,8 +122,8 @@ async function checkedStatus(runner: QueryRunner, known: readonly Migration[]): 
 }
 
 async function readStatus(runner: QueryRunner, known: readonly Migration[]): Promise<MigrationStatus> {
-  const [table] = await runner.query('select to_regclass($1) is not null as is_there', [migrationsTableName]);
-  const rows: { name: string }[] = table.is_there
+  const [table] = await runner.query('select to_regclass($1) is not null as is_present', [migrationsTableName]);
+  const rows: { name: string }[] = table.is_present
     ? await runner.query(`select name from ${migrationsTableName} order by timestamp`)
     : [];
   const applied = rows.map((row) => row.name);

@@ -1,8 +1,8 @@
 /**
- * TypeORM's data source: the entities and the migrations, on a pool of ours.
+ * Creates TypeORM's data source, with the entities and the migrations, on an existing pool.
  *
- * TypeORM creates its pool with `new driver.Pool(options)`, and `driver` is an option. A driver whose pool already exists
- * lets TypeORM and the hand-written statements share connections, and keeps their number in one place.
+ * TypeORM creates its pool with `new driver.Pool(options)`, and `driver` is an option. The driver here returns the
+ * existing pool, so that TypeORM and the hand-written statements share its connections.
  */
 import 'reflect-metadata';
 import type pg from 'pg';
@@ -10,12 +10,12 @@ import { DataSource } from 'typeorm';
 import { ChangeFeedRow } from './entities/change-feed-row.js';
 import { ChangeRow } from './entities/change-row.js';
 import { DirectoryRow } from './entities/directory-row.js';
-import { moreTypes } from './entities/postgres-types.js';
+import { unlistedTypes } from './entities/postgres-types.js';
 import { RequestIdRow } from './entities/request-id-row.js';
 import { UserRow } from './entities/user-row.js';
 import { type Migration, migrations, migrationsTableName } from './migrations.js';
 
-/** Destroying the data source ends the pool. */
+/** Creates a data source. Destroying it ends the pool. */
 export function createDataSource(pool: pg.Pool, known: readonly Migration[] = migrations): DataSource {
   const dataSource = new DataSource({
     type: 'postgres',
@@ -27,10 +27,10 @@ export function createDataSource(pool: pg.Pool, known: readonly Migration[] = mi
     // Makes TypeORM generate UUIDs with gen_random_uuid(), which no longer needs this extension.
     uuidExtension: 'pgcrypto',
     logging: false,
-    // The pool has a handler of its own.
+    // The pool already has an error handler.
     poolErrorHandler: () => {},
   });
-  dataSource.driver.supportedDataTypes.push(...moreTypes);
+  dataSource.driver.supportedDataTypes.push(...unlistedTypes);
   return dataSource;
 }
 

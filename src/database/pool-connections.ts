@@ -1,14 +1,14 @@
 /**
  * Tracks every connection of the pool, including those that are still opening, and closes connections that are too old.
  *
- * A connection can die silently: a proxy or a firewall forgets it, or the address moves to another server. The pool
- * would lend it until a statement reaches its timeout, and a read from an old primary never fails.
+ * A connection can become useless without an error: a firewall drops it, or the address moves to another server. The
+ * pool would lend it until a statement reaches its timeout, and reads from an old primary would never fail.
  */
 import pg from 'pg';
 import { cutConnection } from './connection.js';
 
-/** Whether connections with a running statement are cut at once or closed after the statement. */
-export type InUse = 'cut' | 'finish';
+/** When a renewal closes lent connections: `cut` closes them at once, `finish` when they are returned. */
+export type RenewMode = 'cut' | 'finish';
 
 interface State {
   readonly expiresMs: number;
@@ -18,17 +18,17 @@ interface State {
 }
 
 export interface PoolConnections {
-  /** For the pool's option of this name. */
+  /** The value for the pool's option `Client`. */
   readonly Client: new (
     config?: pg.ClientConfig,
   ) => pg.Client;
   /** Must be called before the pool lends its first connection. */
   observe(pool: pg.Pool): void;
   /** Closes every connection that has been opened so far. Idle connections are closed at once. */
-  renew(inUse: InUse): void;
+  renew(mode: RenewMode): void;
   /** How often renew() was called. */
   readonly renewals: number;
-  /** False for a connection that the pool must close instead of keeping it. */
+  /** Whether the pool may keep the connection. */
   isCurrent(client: pg.ClientBase): boolean;
   /** Whether renew() has cut the connection. */
   wasCut(client: pg.ClientBase): boolean;
@@ -63,13 +63,13 @@ export function createPoolConnections(ageMsMax: number): PoolConnections {
       pool.on('release', (_error, client) => setLent(client, false));
     },
 
-    renew(inUse) {
+    renew(mode) {
       renewals++;
       for (const client of open) {
         const state = states.get(client);
         if (state === undefined) continue;
         state.isOutdated = true;
-        if (state.isLent && inUse === 'finish') continue;
+        if (state.isLent && mode === 'finish') continue;
         state.wasCut = true;
         cutConnection(client);
       }

@@ -6,38 +6,41 @@ import pg from 'pg';
 import { applicationName, keepAlive, prepareConnection, StandbyFault, settingsSql, types } from './connection.js';
 import type { DatabaseOptions } from './database.js';
 import { isConnectionLost, isReadOnly, lostRace } from './errors.js';
-import { createPoolConnections, type InUse } from './pool-connections.js';
+import { createPoolConnections, type RenewMode } from './pool-connections.js';
 
 export interface ConnectionPool {
   /** The driver's pool. It may lend connections that are too old; `lend` does not. */
   readonly pool: pg.Pool;
-  /** Lends a connection, and runs the work again if it lost a race. If it only reads, also after its connection was cut. */
+  /**
+   * Runs `work` with a connection. Runs it again if it lost a race or found a read-only server and, with `onlyReads`,
+   * if renew() cut its connection.
+   */
   lend<T>(work: (client: pg.PoolClient) => Promise<T>, options?: { onlyReads?: boolean }): Promise<T>;
   /** As `renewConnections` of Database. */
-  renew(inUse: InUse): void;
+  renew(mode: RenewMode): void;
 }
 
-// Losing this many races in a row is not a coincidence.
-const racesMax = 4;
+// Work that has failed in this many retries would probably fail again.
+const retriesMax = 4;
 
-// Extra time for the server to answer that it cancelled a statement; after it the driver gives up.
-const answerGraceMs = 5_000;
+// After statement_timeout, the driver waits this long for the server to report that it cancelled the statement.
+const cancelGraceMs = 5_000;
 
 // Long enough to reuse connections in the next burst, short enough to free them for other services.
 const idleConnectionMs = 60_000;
 
-// A read-only database refuses every write; this limits how often that renews the connections.
+// A read-only database rejects every write. This limits how often that renews the connections.
 const renewEveryMsMin = 1_000;
 
-// Postgres keeps the plan of a named statement, also one from the time of few users, which reads the whole table
-// (docs/decisions/0027-scans-override-a-planner-setting.md). Until Postgres 17 a disabled plan node has such a high cost
-// that Postgres JIT-compiles the statement, which takes longer than running it.
-const planOnce = settingsSql({ enable_seqscan: 'off', jit: 'off' });
+// Postgres keeps the plan of a named statement. A plan that was made for few users would read the whole table, even
+// after it has grown (docs/decisions/0027-scans-override-a-planner-setting.md). Up to Postgres 17 a disabled plan node
+// has such a high cost that Postgres JIT-compiles the statement, which takes longer than running it.
+const plannerSettings = settingsSql({ enable_seqscan: 'off', jit: 'off' });
 
-/** The driver's pool with Roster's options. */
+/** Creates the driver's pool with Roster's options. */
 export function createPool(
   options: DatabaseOptions,
-  more: Pick<pg.PoolConfig, 'Client' | 'onConnect' | 'pipeline'>,
+  poolOptions: Pick<pg.PoolConfig, 'Client' | 'onConnect' | 'pipeline'>,
 ): pg.Pool {
   const pool = new pg.Pool({
     connectionString: options.url,
@@ -49,11 +52,11 @@ export function createPool(
     statement_timeout: options.statementTimeoutMs,
     lock_timeout: options.lockTimeoutMs,
     idle_in_transaction_session_timeout: options.statementTimeoutMs,
-    query_timeout: options.statementTimeoutMs === 0 ? 0 : options.statementTimeoutMs + answerGraceMs,
+    query_timeout: options.statementTimeoutMs === 0 ? 0 : options.statementTimeoutMs + cancelGraceMs,
     types,
-    ...more,
+    ...poolOptions,
   });
-  // An idle connection that breaks is replaced when it is needed.
+  // If an idle connection breaks, the pool opens another one when it needs it.
   pool.on('error', () => {});
   return pool;
 }
@@ -67,16 +70,14 @@ export function createConnectionPool(options: DatabaseOptions): ConnectionPool {
 
   async function prepare(client: pg.ClientBase): Promise<void> {
     try {
-      await prepareConnection(client, options.connectTimeoutMs, options.preparedStatements ? planOnce : []);
+      await prepareConnection(client, options.connectTimeoutMs, options.preparedStatements ? plannerSettings : []);
     } catch (error) {
       if (error instanceof StandbyFault) renewAfterReadOnly();
       throw error;
     }
   }
 
-  /**
-   * Renews the connections, because the address may have moved to a new primary. Returns false if it did so recently.
-   */
+  /** Renews the connections, because the address may lead to a new primary. Returns false if it did so recently. */
   function renewAfterReadOnly(): boolean {
     const nowMs = performance.now();
     if (nowMs - readOnlySeenMs < renewEveryMsMin) return false;
@@ -106,29 +107,25 @@ export function createConnectionPool(options: DatabaseOptions): ConnectionPool {
 
   return {
     pool,
-    renew: (inUse) => connections.renew(inUse),
+    renew: (mode) => connections.renew(mode),
 
     async lend(work, { onlyReads = false } = {}) {
-      for (let races = 0; ; races++) {
+      for (let retries = 0; ; retries++) {
         const client = await connect();
         let isLost = false;
         try {
           return await work(client);
         } catch (error) {
           isLost = isConnectionLost(error);
-          const wasMoved = isReadOnly(error) && renewAfterReadOnly();
+          const hasRenewed = isReadOnly(error) && renewAfterReadOnly();
           const wasCut = onlyReads && connections.wasCut(client);
-          if (!(lostRace(error) || wasMoved || wasCut) || races === racesMax) throw error;
+          if (!(lostRace(error) || hasRenewed || wasCut) || retries === retriesMax) throw error;
         } finally {
           // pool.query() would close the connection after every error, including a taken email.
-          client.release(isLost || !connections.isCurrent(client) || isInTransaction(client));
+          const isIdle = client.getTransactionStatus() === 'I';
+          client.release(isLost || !isIdle || !connections.isCurrent(client));
         }
       }
     },
   };
-}
-
-/** The state after the last statement. */
-function isInTransaction(client: pg.ClientBase): boolean {
-  return client.getTransactionStatus() !== 'I';
 }

@@ -1,8 +1,8 @@
 /**
- * Detects poolers that give each transaction any free server connection instead of keeping sessions.
+ * Detects poolers in transaction mode, which give each transaction any free server connection. Temporary tables and
+ * settings are then lost, because the next statement may run on another connection.
  *
- * Poolers do not report their mode. With such a pooler, temporary tables and settings stay on one server connection
- * while the next statement runs on another.
+ * Poolers do not report their mode.
  */
 import type pg from 'pg';
 import { Fault } from '../model/fault.js';
@@ -13,10 +13,11 @@ const rounds = 6;
 const pidText = 'select pg_catalog.pg_backend_pid() as pid';
 
 /**
- * Runs statements on the client and on another connection to the same address, which it closes. Throws if the client does
- * not answer one of them in time; `openAnother` sets the timeout of the other connection.
+ * Whether the client is connected to a pooler in transaction mode. Runs statements on it and on another connection to
+ * the same address. Throws if a statement of the client takes longer than `timeoutMs`; `openAnother` sets the timeout
+ * of the other connection.
  */
-export async function switchesServers(
+export async function isTransactionPooler(
   client: pg.Client,
   openAnother: () => Promise<pg.Client>,
   timeoutMs: number,
@@ -31,8 +32,7 @@ export async function switchesServers(
     for (let round = 0; round < rounds; round++) {
       if ((await backendPid(client)) !== first) return true;
       await other.query('begin');
-      // The other connection now holds the server process that this client believes to have, or one that it may get
-      // next.
+      // This transaction may occupy the client's server process. The client then gets another one.
       if ((await backendPid(other)) === first || (await backendPid(client)) !== first) return true;
       await other.query('rollback');
     }
@@ -42,8 +42,8 @@ export async function switchesServers(
   }
 }
 
-/** The fault for a pooler that gives each transaction another server connection, so that no session can keep state. */
-export function poolerSwitches(): Fault {
+/** The Fault for work that needs a session if the pooler is in transaction mode. */
+export function transactionPoolerFault(): Fault {
   return new Fault(
     'DATABASE_UNAVAILABLE',
     'The connection pooler does not keep sessions (transaction mode), but this call needs one. ' +

@@ -15,13 +15,13 @@ import {
 } from './connection.js';
 import type { DatabaseOptions } from './database.js';
 import { faultOf } from './errors.js';
-import { poolerSwitches, switchesServers } from './pooler.js';
+import { isTransactionPooler, transactionPoolerFault } from './pooler.js';
 
 export interface SessionOptions {
   readonly keepsState?: boolean;
 }
 
-/** A connection with one owner. Disposing of it closes it, and uncommitted work is rolled back. */
+/** A connection with one owner. Disposal rolls back uncommitted work and closes it. */
 export interface Session extends AsyncDisposable {
   /** The driver's client, for COPY and cursors. */
   readonly client: pg.Client;
@@ -60,8 +60,8 @@ class PostgresSession implements Session {
   backendPid = 0;
   readonly #options: DatabaseOptions;
   readonly #signal: AbortSignal;
-  /** Whether a pooler may give the server connection to its next client with temporary tables and settings. */
-  #isLeftToOthers = false;
+  /** Whether a pooler's next client may get this server connection, with its temporary tables and settings. */
+  #needsReset = false;
   #cancelled: Promise<void> | undefined;
 
   constructor(options: DatabaseOptions, signal: AbortSignal) {
@@ -84,7 +84,7 @@ class PostgresSession implements Session {
       ...keepAlive,
       types,
     });
-    // Before it connects, because a connection may break right after it opens.
+    // Added before it connects, because a connection may break right after it opens.
     client.on('error', () => {});
     return client;
   }
@@ -93,20 +93,20 @@ class PostgresSession implements Session {
     const { connectTimeoutMs } = this.#options;
     await this.client.connect();
     this.backendPid = await prepareConnection(this.client, connectTimeoutMs);
-    // Poolers give their clients invented process ids.
+    // Poolers send their clients invented process ids.
     const isPooled = this.backendPid !== processIdOf(this.client);
     const openAnother = () => this.#createClient(connectTimeoutMs).connect();
-    if (isPooled && keepsState && (await switchesServers(this.client, openAnother, connectTimeoutMs))) {
-      throw poolerSwitches();
+    if (isPooled && keepsState && (await isTransactionPooler(this.client, openAnother, connectTimeoutMs))) {
+      throw transactionPoolerFault();
     }
-    this.#isLeftToOthers = isPooled && keepsState;
+    this.#needsReset = isPooled && keepsState;
     this.#signal.addEventListener('abort', this.#cancel, { once: true });
   }
 
   readonly #cancel = (): void => {
-    // Without the cancel request, the server would work on until it next checks its socket.
+    // Without the cancel request, the server would continue until it next checks its socket.
     this.#cancelled = cancelStatement(this.#url, this.#options.connectTimeoutMs, this.backendPid);
-    // Not awaited: on a connection that has died silently it may not end before the disposal cuts it.
+    // Not awaited, because end() may wait for a dead connection until the disposal cuts it.
     this.#cancelled.then(() => this.client.end()).catch(() => {});
   };
 
@@ -123,16 +123,16 @@ class PostgresSession implements Session {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#signal.removeEventListener('abort', this.#cancel);
     await this.#cancelled;
-    const late = sleep(disconnectTimeoutMs, true, { ref: false });
-    const ended = this.#end().then(
+    const timedOut = sleep(disconnectTimeoutMs, true, { ref: false });
+    const failed = this.#end().then(
       () => false,
       () => true,
     );
-    if (await Promise.race([ended, late])) cutConnection(this.client);
+    if (await Promise.race([failed, timedOut])) cutConnection(this.client);
   }
 
   async #end(): Promise<void> {
-    if (this.#isLeftToOthers && this.#cancelled === undefined) {
+    if (this.#needsReset && this.#cancelled === undefined) {
       await this.client.query('rollback').catch(() => {});
       await this.client.query('discard all').catch(() => {});
     }

@@ -1,5 +1,5 @@
 /**
- * Writes the change log: provides the part of a user statement that logs the change. trim-changes.ts trims it.
+ * Writes the change log, with a part of each statement that writes users. trim-changes.ts trims the log.
  *
  * An entry holds no personal data: only the user's id, the type of the change and its time.
  */
@@ -16,8 +16,8 @@ const changeTimes: Readonly<Record<ChangeType, string>> = {
 };
 
 /**
- * An insert that logs each row of `source`. It belongs in the statement that writes those rows, so that an entry gets
- * its seq after the write has locked the user. Entries of one user thus have the order of their transactions.
+ * An insert that logs each row of `source`. It must be part of the statement that writes those rows: an entry then gets
+ * its seq after the write has locked the user, so that the entries of one user are in the order of their transactions.
  */
 export function logChanges(type: ChangeType, source: string): string {
   return `insert into changes (user_id, type, change_time) select id, ${changeTypes[type]}, ${changeTimes[type]} from ${source}`;

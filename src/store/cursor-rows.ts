@@ -9,8 +9,8 @@ import type pg from 'pg';
 /** A row as Postgres writes it; nothing is parsed. */
 export type TextRow = readonly (string | null)[];
 
-/** The methods that the driver calls while it reads an answer; its types declare only submit(). */
-interface Answer extends pg.Submittable {
+/** The methods that the driver calls for a query. Its types declare only submit(). */
+interface ExecuteQuery extends pg.Submittable {
   handleDataRow(message: { fields: TextRow }): void;
   handlePortalSuspended(): void;
   handleCommandComplete(): void;
@@ -22,10 +22,10 @@ interface Answer extends pg.Submittable {
 export function nextRows(client: pg.Client, cursor: string, rowsMax: number): Promise<TextRow[]> {
   const { promise, resolve, reject } = Promise.withResolvers<TextRow[]>();
   const rows: TextRow[] = [];
-  const answer: Answer = {
+  const query: ExecuteQuery = {
     submit(connection) {
       connection.execute({ portal: cursor, rows: String(rowsMax) }, true);
-      // The cursor survives Sync because it is in a transaction block. After it, the connection is between two
+      // The cursor survives Sync because it is in a transaction block. After Sync, the connection is between two
       // statements and can be closed properly.
       connection.sync();
     },
@@ -35,6 +35,6 @@ export function nextRows(client: pg.Client, cursor: string, rowsMax: number): Pr
     handleReadyForQuery: () => resolve(rows),
     handleError: reject,
   };
-  client.query(answer);
+  client.query(query);
   return promise;
 }

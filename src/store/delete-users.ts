@@ -1,13 +1,13 @@
 /**
- * Deletes users of many calls with one statement, with one outcome for each row.
+ * Deletes the users of many calls with one statement, and returns one outcome for each.
  *
- * The SQL is hand-written for the same reason as in update-users.ts. The statement locks users in the order of their ids,
- * like updates, to avoid deadlocks.
+ * The SQL is hand-written for the same reason as in update-users.ts. The statement locks users in the order of their
+ * ids, like updates, to avoid deadlocks.
  */
 import { arrayParameter } from '../database/columns.js';
 import type { Database } from '../database/database.js';
 import { logChanges } from './changes.js';
-import { forUpdate, type Locking, locked, orLocked, statementsFor } from './locking.js';
+import { forUpdate, type Locking, locked, outcomesOrLocked, statementsFor } from './locking.js';
 
 export interface UserDeletion {
   id: string;
@@ -40,22 +40,16 @@ export function deleteUsers(
   deletions: readonly UserDeletion[],
   locking: Locking = 'wait',
 ): Promise<DeletionOutcome[]> {
-  return orLocked(locking, deletions, remove(database, deletions, locking));
-}
-
-async function remove(
-  database: Database,
-  deletions: readonly UserDeletion[],
-  locking: Locking,
-): Promise<DeletionOutcome[]> {
-  const rows = await database.run(deleteStatements[locking], [
-    deletions.map((deletion) => deletion.id),
-    deletions.map((deletion) => deletion.version ?? null),
-  ]);
-  const outcomes = new Map<string, DeletionOutcome>();
-  for (const [id, isFound, isDeleted] of rows as [string, boolean, boolean][]) {
-    if (!isFound) outcomes.set(id, locking === 'skip' ? locked : 'USER_NOT_FOUND');
-    else outcomes.set(id, isDeleted ? 'deleted' : 'ETAG_MISMATCH');
-  }
-  return deletions.map(({ id }) => outcomes.get(id) ?? 'USER_NOT_FOUND');
+  return outcomesOrLocked(locking, deletions, async () => {
+    const rows = await database.run(deleteStatements[locking], [
+      deletions.map((deletion) => deletion.id),
+      deletions.map((deletion) => deletion.version ?? null),
+    ]);
+    const outcomes = new Map<string, DeletionOutcome>();
+    for (const [id, isFound, isDeleted] of rows as [string, boolean, boolean][]) {
+      if (!isFound) outcomes.set(id, locking === 'skip' ? locked : 'USER_NOT_FOUND');
+      else outcomes.set(id, isDeleted ? 'deleted' : 'ETAG_MISMATCH');
+    }
+    return deletions.map(({ id }) => outcomes.get(id) ?? 'USER_NOT_FOUND');
+  });
 }

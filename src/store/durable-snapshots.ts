@@ -1,6 +1,6 @@
 /**
- * Makes a snapshot safe to put into a token: after a crash of Postgres, no new transaction gets a number that the
- * snapshot counts as finished.
+ * Makes a snapshot safe to put into a token: after a crash of Postgres, no new transaction gets a transaction id that
+ * the snapshot counts as finished.
  *
  * This holds if all WAL that existed when the snapshot was taken is on disk.
  * docs/decisions/0021-tokens-outlive-a-crash.md explains why.
@@ -8,9 +8,9 @@
 import type { Database, Statement } from '../database/database.js';
 
 /**
- * Whether the snapshot of the statement that contains this expression is safe to hand out. Postgres takes the snapshot
- * before it evaluates the expression. Always false with synchronous standbys, because this server does not know what
- * they have received: only a commit waits for them.
+ * SQL for whether the snapshot of the statement with this expression is safe to put into a token. Postgres takes the
+ * snapshot before it evaluates the expression. Always false with synchronous standbys, because only a commit waits
+ * until they have received the WAL.
  */
 export const isSnapshotDurable = `(pg_current_wal_flush_lsn() >= pg_current_wal_insert_lsn()
       and current_setting('synchronous_standby_names') = '')`;
@@ -25,7 +25,7 @@ const flushStatement: Statement = {
       true)`,
 };
 
-/** Makes all snapshots that were taken before this call safe to hand out. */
+/** Makes all snapshots that were taken before this call safe to put into a token. */
 export async function makeSnapshotsDurable(database: Database): Promise<void> {
   await database.run(flushStatement, []);
 }

@@ -1,7 +1,7 @@
 /**
  * Reads all users as of one snapshot, on a separate connection.
  *
- * Memory depends on neither the number of users nor the reader's speed: it holds one piece and reads the next.
+ * Memory does not depend on the number of users or the caller's speed: at most two pieces are in memory.
  */
 import { createPause } from '../concurrency/event-loop.js';
 import { attributesText, decodeUserText, userColumnsOf } from '../database/columns.js';
@@ -22,32 +22,32 @@ export interface SnapshotUser {
 export interface SnapshotPiece {
   /** In ascending order of ids. */
   users: SnapshotUser[];
-  /** Whether the snapshot is no longer needed after this piece. Only the last piece may be empty. */
+  /** Only the last piece may be empty. */
   isLast: boolean;
 }
 
 export interface UsersSnapshot extends AsyncDisposable {
-  /** Postgres' text of the snapshot, as a position in the change log; safe to hand out (durable-snapshots.ts). */
+  /** Postgres' text of the snapshot: a position in the change log. Safe to put into a token (durable-snapshots.ts). */
   readonly snapshot: string;
   /** The change log that the position belongs to. */
   readonly feedId: string;
   /**
-   * Can be called once. Throws the signal's reason after an abort, and Faults of the database. A reader that stops
-   * early disposes of the snapshot.
+   * Can be called once. Throws the signal's reason after an abort, and Faults of the database. A caller that stops
+   * early must dispose of the snapshot.
    */
   pieces(): AsyncGenerator<SnapshotPiece, void, undefined>;
 }
 
-// A cursor counts rows instead of bytes. These limits bound a piece in which large users follow small ones: 256 of the
-// largest are 20 MB. More rows at once are hardly faster.
+// A cursor is read by rows instead of bytes. These limits bound a piece in which large users follow small ones: 256 of
+// the largest are 20 MB. Larger pieces are hardly faster.
 const rowsFirst = 64;
 const rowsMax = 256;
-// The average size of a piece, as Postgres sends its rows.
+// The size that each piece should have, in the form in which Postgres sends it.
 const pieceBytes = 256 * 1024;
 
 /**
- * Opens the snapshot; `after` leaves out the users up to that id. The connection is closed on disposal, or as soon as
- * the signal is aborted. Only an abort cancels a running statement.
+ * Opens a snapshot of the users, optionally only of those with an id after `after`. Disposal or an abort of the signal
+ * closes the connection. Only an abort cancels a running statement.
  */
 export async function openUsersSnapshot(
   database: Database,
@@ -56,10 +56,10 @@ export async function openUsersSnapshot(
 ): Promise<UsersSnapshot> {
   const session = await database.openSession(signal);
 
-  async function read(rowsMax: number): Promise<TextRow[]> {
+  async function read(rowCount: number): Promise<TextRow[]> {
     try {
       signal.throwIfAborted();
-      return await nextRows(session.client, 'users_walk', rowsMax);
+      return await nextRows(session.client, 'users_cursor', rowCount);
     } catch (error) {
       signal.throwIfAborted();
       throw faultOf(error);
@@ -68,14 +68,14 @@ export async function openUsersSnapshot(
 
   async function* pieces(): AsyncGenerator<SnapshotPiece, void, undefined> {
     const pause = createPause();
-    let rowsAsked = rowsFirst;
-    let next = read(rowsAsked);
+    let rowCount = rowsFirst;
+    let next = read(rowCount);
     while (true) {
       const rows = await next;
-      const isLast = rows.length < rowsAsked;
+      const isLast = rows.length < rowCount;
       if (!isLast) {
-        rowsAsked = rowsOf(rows, rowsAsked);
-        next = read(rowsAsked);
+        rowCount = nextRowCount(rows, rowCount);
+        next = read(rowCount);
         // It may fail before it is awaited.
         next.catch(() => {});
       }
@@ -91,7 +91,7 @@ export async function openUsersSnapshot(
 
   try {
     await session.query('begin isolation level repeatable read, read only');
-    // Overrides the settings of the server and the role: a slow reader or a filter with few matches must not end it.
+    // Overrides timeouts of the server and the role, because the caller may be slow and a filter may match few users.
     await session.query('set local statement_timeout = 0');
     await session.query('set local idle_in_transaction_session_timeout = 0');
     // The first statement that reads takes the snapshot.
@@ -104,7 +104,7 @@ export async function openUsersSnapshot(
       ...(filter === undefined ? [] : [filterSql(filter, bind)]),
     ];
     await session.query(
-      `declare users_walk no scroll cursor for select ${userColumnsOf('u')} from users u ${whereOf(conditions)} order by u.id`,
+      `declare users_cursor no scroll cursor for select ${userColumnsOf('u')} from users u ${whereOf(conditions)} order by u.id`,
       values,
     );
     return { snapshot, feedId, pieces, [Symbol.asyncDispose]: () => session[Symbol.asyncDispose]() };
@@ -114,11 +114,9 @@ export async function openUsersSnapshot(
   }
 }
 
-/**
- * How many rows to read next, from the size of the last ones. It grows slowly, because the next users may be larger.
- */
-function rowsOf(rows: readonly TextRow[], rowsAsked: number): number {
+/** How many rows to read next, from the size of the last ones: at most twice as many, as the next may be larger. */
+function nextRowCount(rows: readonly TextRow[], rowCount: number): number {
   let units = 0;
   for (const row of rows) for (const value of row) units += value?.length ?? 0;
-  return Math.max(1, Math.min(rowsMax, 2 * rowsAsked, Math.floor((pieceBytes * rows.length) / units)));
+  return Math.max(1, Math.min(rowsMax, 2 * rowCount, Math.floor((pieceBytes * rows.length) / units)));
 }

@@ -22,7 +22,7 @@ export function whereOf(conditions: readonly string[]): string {
   return conditions.length === 0 ? '' : `where ${conditions.join(' and ')}`;
 }
 
-/** The fields that are not a column with the same name. */
+/** The SQL of the fields that are not simply a column with the same name. */
 const computedSql: Readonly<Partial<Record<FilterField, string>>> = {
   id: 'CAST(u.id AS text)',
   display_name: "CASE WHEN u.last_name = '' THEN u.first_name ELSE u.first_name || ' ' || u.last_name END",
@@ -37,13 +37,13 @@ const operatorSql: Readonly<Record<Comparison, string>> = {
   '>=': '>=',
 };
 
-/** The types that operands can be compared as, and their SQL types. The first three also have these names in JSON. */
+/** The types that operands can be compared as, and their SQL types. jsonb_typeof returns the first three names. */
 const scalarSql = { string: 'text', number: 'numeric', boolean: 'boolean', timestamp: 'timestamptz' } as const;
 type Scalar = keyof typeof scalarSql;
 
 /**
- * The condition is true, false or null, and null means false. So a negation uses IS NOT TRUE, and no caller may put NOT
- * before the condition. (A coalesce around each comparison would prevent the use of indexes.)
+ * Returns the condition for a filter. Its value can be null, which means false, so callers must negate it with IS NOT
+ * TRUE instead of NOT. (A coalesce around each comparison would prevent the use of indexes.)
  *
  * The columns must not be nullable.
  */
@@ -73,7 +73,7 @@ export function filterSql(filter: Filter, bind: Bind): string {
   }
 }
 
-/** Each function takes its right side literally; LIKE has wildcards. */
+/** These functions use `right` literally, unlike LIKE, which has wildcards. */
 function matchSql(match: TextMatch, left: string, right: string): string {
   switch (match) {
     case 'startsWith':
@@ -85,7 +85,7 @@ function matchSql(match: TextMatch, left: string, right: string): string {
   }
 }
 
-/** Whether an attribute is a list that has the element, which is a constant or a text. False for a value that is not a list. */
+/** The condition that an attribute is a list with the element, which is a constant or a text. */
 function hasElementSql(list: Attribute, element: Operand, bind: Bind): string {
   const { json } = attributeSql(list, bind);
   if (element.kind === 'constant') return `${json} @> CAST(${bind(JSON.stringify([element.value]))} AS jsonb)`;
@@ -105,11 +105,11 @@ function compareSql(comparison: Comparison, left: Column | Attribute, right: Ope
     }
     if (right.kind === 'attribute') {
       const scalars = ['string', 'number', 'boolean'] as const;
-      const ways = scalars.map((s) => scalarsSql(s, [left, right], bind, (l, r) => `${l} ${operator} ${r}`));
-      return ways.join(' OR ');
+      const conditions = scalars.map((s) => scalarsSql(s, [left, right], bind, (l, r) => `${l} ${operator} ${r}`));
+      return conditions.join(' OR ');
     }
   }
-  // UUIDs in byte order have the order of their texts, and byte order can use the index.
+  // UUIDs have the same order as their texts, and a comparison of UUIDs can use the index.
   if (left.kind === 'column' && left.name === 'id' && right.kind === 'constant' && uuidForm.test(String(right.value))) {
     return `u.id ${operator} CAST(${bind(right.value)} AS uuid)`;
   }
@@ -139,10 +139,10 @@ function scalarsSql(
   scalar: Scalar,
   operands: readonly [Operand, Operand],
   bind: Bind,
-  write: (left: string, right: string) => string,
+  compare: (left: string, right: string) => string,
 ): string {
   const [left, right] = [operandSql(scalar, operands[0], bind), operandSql(scalar, operands[1], bind)];
-  const condition = write(foldedSql(scalar, left.sql, operands), foldedSql(scalar, right.sql, operands));
+  const condition = compare(foldedSql(scalar, left.sql, operands), foldedSql(scalar, right.sql, operands));
   const guards = [left.guard, right.guard].filter((guard) => guard !== undefined);
   // Postgres may evaluate the sides of AND in any order. Only CASE evaluates the guard before the cast.
   return guards.length === 0 ? condition : `CASE WHEN ${guards.join(' AND ')} THEN ${condition} ELSE FALSE END`;
@@ -161,17 +161,17 @@ function operandSql(scalar: Scalar, operand: Operand, bind: Bind): { readonly sq
   }
 }
 
-/** One side of a comparison of `operands`, in the form in which texts are compared. */
+/** One side of a comparison of `operands`. Texts are converted to the form in which they are compared. */
 function foldedSql(scalar: Scalar, sql: string, operands: readonly Operand[]): string {
   if (scalar !== 'string') return sql;
   const kinds = operands.map((operand) => (operand.kind === 'column' ? filterFields[operand.name] : undefined));
   if (kinds.includes('email')) return `email_key(${sql}) COLLATE "C"`;
   if (kinds.includes('id')) return `lower((${sql}) COLLATE "C")`;
-  // By code point; otherwise an attribute's text has the database's collation.
+  // Compares by code point. Without this, an attribute's text would have the database's collation.
   return `(${sql}) COLLATE "C"`;
 }
 
-/** An attribute as JSON and as text; both are null if it is missing. Not `#>`, whose keys also index list elements. */
+/** An attribute as JSON and as text; both are null if it is missing. Not `#>`, whose keys can also be list indexes. */
 function attributeSql(attribute: Attribute, bind: Bind): { readonly json: string; readonly text: string } {
   const keys = attribute.path.map((key) => `CAST(${bind(key)} AS text)`);
   const parent = ['u.attributes', ...keys.slice(0, -1)].join(' -> ');

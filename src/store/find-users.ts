@@ -14,7 +14,7 @@ const selectStatement: Statement = {
   text: `select ${userColumnsOf('users')} from users where id = any(${arrayParameter(1, 'uuid')}::uuid[])`,
 };
 
-/** Returns users by the index of their ids, which may repeat; undefined for a missing user. */
+/** Returns the user for each id, or undefined if there is no such user. Ids may repeat. */
 export async function selectUsers(database: Database, ids: readonly string[]): Promise<(User | undefined)[]> {
   const users = new Map<string, User>();
   const pause = createPause();
@@ -36,7 +36,7 @@ const selectByEmailStatement: Statement = {
       cross join lateral (select ${userColumnsOf('users')} from users where email_key(email) = email_key(input.email) limit 1) as users`,
 };
 
-/** Returns users by the index of their emails; undefined for a missing user. */
+/** Returns the user for each email, or undefined if there is no such user. */
 export async function selectUsersByEmail(database: Database, emails: readonly string[]): Promise<(User | undefined)[]> {
   const users: (User | undefined)[] = emails.map(() => undefined);
   const pause = createPause();

@@ -1,11 +1,11 @@
-/** The identity of the directory: read once at the start, and equal in all processes on one database. */
+/** Reads the identity of the directory, which all processes on one database share, when a process starts. */
 import type { Database } from '../database/database.js';
 import { ChangeFeedRow } from '../database/entities/change-feed-row.js';
 import { DirectoryRow } from '../database/entities/directory-row.js';
 
 export interface DirectoryIdentity {
   id: string;
-  /** 32 bytes that only the directory's processes know. Keys are derived from it; it is never used as a key. */
+  /** 32 random bytes. Keys are derived from them; they are never used as a key themselves. */
   secret: Buffer;
 }
 

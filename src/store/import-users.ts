@@ -15,10 +15,10 @@ import {
   createSteps,
   findRowsNotInserted,
   findTakenRows,
-  insertFreeStagedUsers,
   insertStagedUsers,
+  insertStagedUsersSkippingTaken,
   joinRepeatedRows,
-  lockHolders,
+  lockExistingUsers,
   upsertStagedUsers,
 } from './import-statements.js';
 import { type StagedRow, StagedRows } from './staged-rows.js';
@@ -28,9 +28,9 @@ export interface MergeCounts {
   created: number;
   updated: number;
   skipped: number;
-  /** Rows whose email belongs to another user or an earlier row; only if those are rejected. */
+  /** Rows whose email another user or an earlier row has. Zero unless such rows are rejected. */
   taken: number;
-  /** The first taken rows, in ascending order. */
+  /** The row numbers of the first of them, in ascending order. */
   takenRows: readonly number[];
 }
 
@@ -115,9 +115,7 @@ export class Staging implements AsyncDisposable {
     if (steps === 'repeated') await this.rows.query(joinRepeatedRows);
   }
 
-  /**
-   * Returns undefined if the merge must be tried again: it lost a race, or the insert of all rows found a taken email.
-   */
+  /** Returns undefined if the merge must be tried again: it lost a race, or inserting all rows hit a taken email. */
   private async attempt(onConflict: OnConflict, allOrNothing: boolean, isFirst: boolean) {
     const insertsAll = isFirst && allOrNothing && onConflict === 'reject';
     await this.rows.query('begin');
@@ -140,19 +138,17 @@ export class Staging implements AsyncDisposable {
 
   /** With `insertsAll`, throws EMAIL_TAKEN if a row cannot be inserted. */
   private async insert(onConflict: OnConflict, insertsAll: boolean): Promise<MergeCounts> {
-    const [created] = (await this.queryFirst(insertsAll ? insertStagedUsers : insertFreeStagedUsers)) as [number];
+    const statement = insertsAll ? insertStagedUsers : insertStagedUsersSkippingTaken;
+    const [created] = (await this.queryFirst(statement)) as [number];
     const taken = this.rows.count - created;
     if (onConflict === 'skip' || taken === 0) return this.counts({ created });
     const rows = await this.rows.query(findRowsNotInserted, [this.options.takenRowsMax]);
     return this.counts({ created, taken, takenRows: rows.map(([row]) => row as number) });
   }
 
-  /**
-   * Returns undefined if another transaction created a user meanwhile, so that the counts of that user's rows are
-   * unknown.
-   */
+  /** Returns undefined if another transaction created a user meanwhile, because the counts are then unknown. */
   private async upsert(): Promise<MergeCounts | undefined> {
-    await this.rows.query(lockHolders);
+    await this.rows.query(lockExistingUsers);
     const [stepsCreated, stepsUpdated] = (await this.queryFirst(countSteps)) as [number, number];
     const [repeatedCreated] = (await this.queryFirst(upsertStagedUsers, [true])) as [number, number];
     if (repeatedCreated !== stepsCreated) return undefined;

@@ -12,7 +12,8 @@ import { logChanges } from './changes.js';
 import { type NewUser, newUser } from './insert-users.js';
 import { findRequests, type RepeatOutcome, type RequestKey, rememberRequest, requestAge } from './request-ids.js';
 
-// Returns no rows if the request id is known. A call that lost a race for it would otherwise lose again and again.
+// Returns no rows if the request id is already stored. Without this check, a call that lost a race for the request id
+// would fail in each retry.
 const insertStatement: Statement = {
   name: 'insert-all-users',
   text: `
@@ -46,7 +47,7 @@ const takenEmailsStatement: Statement = {
 // Other calls may take or free emails during the lookup, but hardly this often.
 const attemptsMax = 5;
 
-/** The indexes of the users whose email another user or an earlier one of them has. None of them was added. */
+/** The indexes of the users whose email is taken, by an existing user or an earlier one of the call. None was added. */
 export interface TakenEmails {
   readonly takenIndexes: readonly number[];
 }
@@ -74,7 +75,7 @@ export async function insertAllUsers(
       if (!isEmailTaken(error)) throw error;
     }
     const taken = await database.run(takenEmailsStatement, [users.map((user) => user.fields.email)]);
-    // The user with the email may just have been deleted.
+    // The user with the email may have been deleted before the lookup.
     if (taken.length === 0 && attempts < attemptsMax) continue;
     // An earlier attempt of the same call may have taken the emails.
     const [repeatedLate] = await findRequests(database, requests);

@@ -1,5 +1,5 @@
 /**
- * Adds users of many calls with one statement, each of which succeeds or fails alone.
+ * Adds the users of many calls with one statement. Each user is added or rejected independently of the others.
  *
  * The SQL is hand-written because this path is hot: a call that shares a statement with 15 others costs an eighth of
  * TypeORM's insert, which writes no change log (docs/decisions/0025-typeorm-owns-the-tables.md). The statement locks
@@ -10,7 +10,7 @@ import type { Database } from '../database/database.js';
 import { Fault } from '../model/fault.js';
 import type { User, UserFields } from '../model/user.js';
 import { logChanges } from './changes.js';
-import { type Locking, type locked, orLocked, statementsFor } from './locking.js';
+import { type Locking, type locked, outcomesOrLocked, statementsFor } from './locking.js';
 import {
   findRequests,
   type RepeatOutcome,
@@ -66,15 +66,15 @@ const insertOnceStatements = statementsFor('insert-users-once', () => {
 
 export type InsertOutcome = User | RepeatOutcome | 'EMAIL_TAKEN' | typeof locked;
 
-/** Adds each user whose email is free. Request ids must be unique. A Fault is an error in the lookup of a request id. */
+/** Adds each user whose email is free. Request ids must be unique; a Fault means that the lookup of one failed. */
 export function insertUsers(
   database: Database,
   users: readonly NewUser[],
   locking: Locking = 'wait',
 ): Promise<(InsertOutcome | Fault)[]> {
-  // To look for request ids costs Postgres an eighth more.
+  // The statement with request ids costs Postgres an eighth more.
   const insert = users.some((user) => user.request !== undefined) ? insertOnce : insertPlain;
-  return orLocked(locking, users, insert(database, users, locking));
+  return outcomesOrLocked(locking, users, () => insert(database, users, locking));
 }
 
 async function insertPlain(
@@ -113,7 +113,7 @@ async function insertOnce(
   }
   // The email may be taken by an earlier attempt of the same call, which committed after this statement began.
   const late = users.filter((user) => user.request !== undefined && !outcomes.has(user.id));
-  // The other users already exist, even if this lookup fails.
+  // If this lookup fails, only these users fail. The others have already been added or rejected.
   const found = await findRequests(
     database,
     late.flatMap((user) => user.request ?? []),

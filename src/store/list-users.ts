@@ -1,8 +1,8 @@
 /**
- * Pages of users in any order, by keyset: a page starts after the last row of the previous page.
+ * Reads pages of users in any order, with keyset pagination: a page starts after the last row of the previous page.
  *
- * The SQL consists of closed lists of expressions. Values from callers are always parameters. It is hand-written because
- * each order needs its own index (docs/decisions/0020-indexes-for-lists.md).
+ * Values from callers are always parameters of the SQL. It is hand-written because it must use the index of each order
+ * (docs/decisions/0020-indexes-for-lists.md).
  */
 import { attributesText, type Column, decodeUser, type Row, userColumns, userColumnsOf } from '../database/columns.js';
 import type { Database, Statement } from '../database/database.js';
@@ -43,14 +43,14 @@ function orderExpression(field: OrderField): string {
   return field === 'email' ? 'email_key(u.email)' : `u.${field}`;
 }
 
-// Each index also contains the id, except for the email, which is unique. update_time has no index, because each update
-// would then write to every index (docs/decisions/0020-indexes-for-lists.md).
+// Each index also contains the id, except for the one on emails, which are unique. update_time has no index, because
+// each update would then write to every index (docs/decisions/0020-indexes-for-lists.md).
 const indexedFields: readonly OrderField[] = ['create_time', 'first_name', 'last_name', 'email'];
 
-// Statements of these shapes are planned once for each connection. Filters and searches have unlimited shapes, and with
-// the limit as a parameter, Postgres would plan each page again. So only lists in the order of an index with a common
-// page size are named. Each has one row more than the page, which shows whether a next page exists.
-const plannedRows = [10, 20, 25, 50, 100, 200, 250, 500, 1000].map((pageSize) => pageSize + 1);
+// The limits of statements with names, which each connection plans only once. Only lists in the order of an index with
+// a common page size have names: filters and searches vary without end, and with the limit as a parameter, Postgres
+// would plan each page again. Each limit is one more than the page size, to show whether a next page exists.
+const namedLimits = [10, 20, 25, 50, 100, 200, 250, 500, 1000].map((pageSize) => pageSize + 1);
 
 /** The only field of the order, if it has an index. */
 function indexedTerm(orderBy: readonly OrderTerm[]): OrderTerm | undefined {
@@ -60,7 +60,7 @@ function indexedTerm(orderBy: readonly OrderTerm[]): OrderTerm | undefined {
 
 function nameOf({ orderBy, after, rowsMax }: UserListing): string {
   const term = indexedTerm(orderBy);
-  if (term === undefined || !plannedRows.includes(rowsMax)) return '';
+  if (term === undefined || !namedLimits.includes(rowsMax)) return '';
   return `list-users-${term.field}${term.descending ? '-desc' : ''}-${rowsMax}${after === undefined ? '' : '-after'}`;
 }
 
@@ -69,44 +69,44 @@ interface ListStatement {
   values: readonly unknown[];
 }
 
-// How many users are read along the index for each requested user, before all matches are collected and sorted. So if
-// one in 40 users matches, a page reads about 2,000 users; if fewer match, at most 25,000 of a million are sorted.
-// Postgres' own choice assumes that names are evenly spread over the order: it read 800,000 users in name order before
-// the first Smith.
-const windowShare = 40;
-// If no index can find the matches because all words have one or two letters: a wider window before the whole table.
-const wideWindowShare = 400;
+// How many users are first read along the index of the order for each requested user. Only if they have too few
+// matches, all matches are collected and sorted. A page of 50 thus reads 2,000 users if one in 40 matches. If fewer
+// match, at most 25,000 of a million are sorted. Postgres' planner assumes that matches are evenly spread over the
+// order: it read 800,000 users in name order before the first Smith.
+const windowFactor = 40;
+// Used before the whole table is read if no index can find the matches, because all words have one or two letters.
+const wideWindowFactor = 400;
 const windowRowsMax = 40_000;
 
 /**
- * The statements for a page, with their values. If a statement returns fewer rows than requested, the next one replaces
- * it. The last one is always complete.
+ * The statements for a page, with their values. If a statement returns fewer rows than requested, its result may be
+ * incomplete, and the next statement must run. The result of the last one is always complete.
  */
 export function listStatements(listing: UserListing): [...ListStatement[], ListStatement] {
   const { filter, words, orderBy, rowsMax } = listing;
   const term = indexedTerm(orderBy);
-  const shares: number[] = [];
+  const factors: number[] = [];
   if (term !== undefined && words.length > 0) {
-    shares.push(windowShare);
-    if (!words.some(hasTrigram)) shares.push(wideWindowShare);
-  } else if (filter !== undefined && !isWalked(orderBy)) {
-    shares.push(windowShare);
+    factors.push(windowFactor);
+    if (!words.some(hasTrigram)) factors.push(wideWindowFactor);
+  } else if (filter !== undefined && !trustsPlanner(orderBy)) {
+    factors.push(windowFactor);
   }
-  const windows = shares.map((share) => windowStatement(listing, Math.min(rowsMax * share, windowRowsMax)));
+  const windows = factors.map((factor) => windowStatement(listing, Math.min(rowsMax * factor, windowRowsMax)));
   return [...windows, wholeStatement(listing)];
 }
 
 /**
- * Whether Postgres alone chooses how to combine a filter and an order. In the other orders its choice was bad: along
- * the index, a filter without matches took 7 s by last_name, and one with many took 20 s by create_time desc, if a
- * million users had the same time.
+ * Whether Postgres' planner decides how to combine a filter with this order. In the other orders it chose to read along
+ * the index, which was slow: with a million users, a filter without matches took 7 s by last_name, and a filter with
+ * many matches took 20 s by create_time desc if all users had the same time.
  */
-function isWalked(orderBy: readonly OrderTerm[]): boolean {
+function trustsPlanner(orderBy: readonly OrderTerm[]): boolean {
   const term = indexedTerm(orderBy);
   return term === undefined || term.field === 'email' || (term.field === 'create_time' && !term.descending);
 }
 
-/** Whether pg_trgm can index a part of the word, as far as this code can know. */
+/** Whether pg_trgm can probably index a part of the word. Which characters are letters depends on the database. */
 function hasTrigram(word: string): boolean {
   return /[\p{L}\p{N}]{3}/u.test(word);
 }
@@ -114,7 +114,7 @@ function hasTrigram(word: string): boolean {
 /** The matches among the first `windowRows` users of the order. */
 function windowStatement(listing: UserListing, windowRows: number): ListStatement {
   const { bind, values } = createBinder();
-  const first = inOrder({ ...listing, rowsMax: windowRows }, [], bind);
+  const first = firstRows({ ...listing, rowsMax: windowRows }, [], bind);
   const from = `(${first}) as u ${whereOf(conditionsOf(listing, bind))}`;
   return { statement: { name: '', text: selectPage(listing, from) }, values };
 }
@@ -122,18 +122,18 @@ function windowStatement(listing: UserListing, windowRows: number): ListStatemen
 function wholeStatement(listing: UserListing): ListStatement {
   const { bind, values } = createBinder();
   const conditions = conditionsOf(listing, bind);
-  if (listing.words.length === 0 && (conditions.length === 0 || isWalked(listing.orderBy))) {
+  if (listing.words.length === 0 && (conditions.length === 0 || trustsPlanner(listing.orderBy))) {
     const name = conditions.length === 0 ? nameOf(listing) : '';
-    return { statement: { name, text: selectPage(listing, `(${inOrder(listing, conditions, bind)}) as u`) }, values };
+    return { statement: { name, text: selectPage(listing, `(${firstRows(listing, conditions, bind)}) as u`) }, values };
   }
-  // OFFSET 0 prevents Postgres from walking the order's index in the hope of early matches.
-  const all = `select u.* from users u ${whereOf([...conditions, ...positionConditions(listing, bind)])} offset 0`;
+  // OFFSET 0 prevents Postgres from reading along the order's index in the hope of early matches.
+  const all = `select u.* from users u ${whereOf([...conditions, ...afterPosition(listing, bind)])} offset 0`;
   return { statement: { name: '', text: selectPage(listing, `(${all}) as u`) }, values };
 }
 
-/** Formats only the page's rows as text, which costs more than finding them. */
+/** Selects the columns after the limit, because to format a row as text costs Postgres more than to find it. */
 function selectPage({ orderBy, rowsMax }: UserListing, from: string): string {
-  // This column costs more than all others together.
+  // email_key costs more than all columns together.
   const emailKey = orderBy.some(({ field }) => field === 'email') ? orderExpression('email') : "''";
   const rows = `select u.* from ${from} order by ${orderSql(orderBy)} limit ${rowsMax}`;
   return `select ${userColumnsOf('u')}, ${emailKey} from (${rows}) as u order by ${orderSql(orderBy)}`;
@@ -145,42 +145,43 @@ function orderSql(orderBy: readonly OrderTerm[]): string {
 }
 
 /** The first rows of the order that meet the conditions. */
-function inOrder(listing: UserListing, conditions: readonly string[], bind: Bind): string {
+function firstRows(listing: UserListing, conditions: readonly string[], bind: Bind): string {
   const { orderBy, after, rowsMax } = listing;
   const term = indexedTerm(orderBy);
   if (term?.descending && term.field !== 'email' && conditions.length === 0)
-    return downwards(term, after, rowsMax, bind);
-  const where = whereOf([...conditions, ...positionConditions(listing, bind)]);
+    return descendingRows(term, after, rowsMax, bind);
+  const where = whereOf([...conditions, ...afterPosition(listing, bind)]);
   return `select u.* from users u ${where} order by ${orderSql(orderBy)} limit ${rowsMax}`;
 }
 
 /**
- * Reads an index backwards whose ids ascend. Neither direction has that order, and all users of one import share a
- * create_time, so Postgres would sort all of them for each page (750 ms for a million). So it reads three pieces of at
- * most `rowsMax` users: the rest of the ties with the previous page's last user; all users below them, down to the key
- * that the page may end in; and the first users of that key by id.
+ * The first rows if the field descends and the ids of equal keys ascend. The index has this order in neither direction.
+ * All users of one import have the same create_time, so Postgres would sort all of them for each page (750 ms for a
+ * million). So this combines three parts of at most `rowsMax` users: the remaining users with the key of the previous
+ * page's last user; the users with a lower key, down to the key in which the page may end; and the first users with
+ * that key, by id.
  */
-function downwards({ field }: OrderTerm, after: PagePosition | undefined, rowsMax: number, bind: Bind): string {
+function descendingRows({ field }: OrderTerm, after: PagePosition | undefined, rowsMax: number, bind: Bind): string {
   const key = orderExpression(field);
   const last = after && { key: keySql(field, after.keys[0], bind), id: `CAST(${bind(after.id)} AS uuid)` };
   const below = last === undefined ? [] : [`${key} < ${last.key}`];
-  const edge = '(select edge.key from edge)';
-  // Orders by both columns although ties share the key, so that the planner recognizes the index order.
-  const upwards = `order by ${key}, u.id limit ${rowsMax}`;
-  const tied = `(select u.* from users u where ${key} = ${last?.key} and u.id > ${last?.id} ${upwards}) union all`;
+  const endKey = '(select page_end.key from page_end)';
+  // Orders by both columns although the keys are equal, so that the planner recognizes the index order.
+  const byId = `order by ${key}, u.id limit ${rowsMax}`;
+  const ties = `(select u.* from users u where ${key} = ${last?.key} and u.id > ${last?.id} ${byId}) union all`;
   return `
-    with edge as materialized (
-      select min(passed.key) as key
-      from (select ${key} as key from users u ${whereOf(below)} order by ${key} desc limit ${rowsMax}) as passed
+    with page_end as materialized (
+      select min(page.key) as key
+      from (select ${key} as key from users u ${whereOf(below)} order by ${key} desc limit ${rowsMax}) as page
     )
     select u.* from (
-      ${last === undefined ? '' : tied}
-      (select u.* from users u ${whereOf([...below, `${key} > ${edge}`])} order by ${key} desc limit ${rowsMax}) union all
-      (select u.* from users u where ${key} = ${edge} ${upwards})
+      ${last === undefined ? '' : ties}
+      (select u.* from users u ${whereOf([...below, `${key} > ${endKey}`])} order by ${key} desc limit ${rowsMax}) union all
+      (select u.* from users u where ${key} = ${endKey} ${byId})
     ) as u order by ${key} desc, u.id limit ${rowsMax}`;
 }
 
-/** The rows are parsed one by one as they are taken, so that those beyond the page cost nothing. */
+/** Reads the users of a page. They are decoded lazily, so that rows beyond the page cost nothing. */
 export function listUsers(
   database: Database,
   listing: UserListing,
@@ -218,16 +219,17 @@ function conditionsOf({ filter, words }: Pick<UserListing, 'filter' | 'words'>, 
   return conditions;
 }
 
-/** The condition that a word occurs, in the form that the index users_search supports. */
+/** The condition that the searched text contains a word, in a form that can use the index users_search. */
 function wordSql(word: string, bind: Bind): string {
   const folded = (text: string) => `lower(normalize(CAST(${bind(text)} AS text), NFC) collate "und-x-icu")`;
   const [name = ''] = word.split('@', 1);
-  // Most users have the trigrams of a large domain, and the index would read all of those entries: 90 ms for an email.
+  // For an email, the index searches only the part before the @. Many users may have the trigrams of the domain, and to
+  // read all of their entries took 90 ms.
   if (name !== word && hasTrigram(name))
     return `(${wordSql(name, bind)} and strpos(${searchText('u')}, ${folded(word)}) > 0)`;
-  // LIKE's wildcards and escape are ordinary letters here. Folding comes first, so that it cannot affect the escapes.
+  // Escapes LIKE's special characters, after the conversion to lower case, which could otherwise change the escapes.
   const literal = String.raw`replace(replace(replace(${folded(word)}, '\', '\\'), '%', '\%'), '_', '\_')`;
-  // In the collation of the columns and so of the index.
+  // The index has the collation of the columns, so the pattern needs the same.
   return `${searchText('u')} like ('%' || ${literal} || '%') collate "C"`;
 }
 
@@ -235,12 +237,9 @@ function keySql(field: OrderField, key: string | number | undefined, bind: Bind)
   return `CAST(${bind(typeof key === 'number' ? new Date(key).toISOString() : key)} AS ${columnOf(field).type})`;
 }
 
-function positionConditions({ orderBy, after }: UserListing, bind: Bind): string[] {
-  return after === undefined ? [] : [afterPosition(orderBy, after, bind)];
-}
-
-/** The condition for rows after a position in an order. */
-function afterPosition(orderBy: readonly OrderTerm[], after: PagePosition, bind: Bind): string {
+/** The conditions for rows after the position. Empty for the first page. */
+function afterPosition({ orderBy, after }: UserListing, bind: Bind): string[] {
+  if (after === undefined) return [];
   const columns = orderBy.map(({ field, descending }, index) => ({
     expression: orderExpression(field),
     value: keySql(field, after.keys[index], bind),
@@ -248,21 +247,21 @@ function afterPosition(orderBy: readonly OrderTerm[], after: PagePosition, bind:
   }));
   columns.push({ expression: 'u.id', value: `CAST(${bind(after.id)} AS uuid)`, descending: false });
 
-  // One direction throughout: a row comparison, which can use an index over these columns directly.
+  // If all columns ascend: a row comparison, which can use an index on these columns directly.
   if (columns.every((column) => !column.descending)) {
-    const list = (parts: string[]) => `(${parts.join(', ')})`;
-    return `${list(columns.map((column) => column.expression))} > ${list(columns.map((column) => column.value))}`;
+    const list = (items: string[]) => `(${items.join(', ')})`;
+    return [`${list(columns.map((column) => column.expression))} > ${list(columns.map((column) => column.value))}`];
   }
-  // Both directions: a > x or (a = x and (b < y or (b = y and ...))).
+  // Otherwise: a > x or (a = x and (b < y or (b = y and ...))).
   const condition = columns.reduceRight((rest, { expression, value, descending }) => {
-    const further = `${expression} ${descending ? '<' : '>'} ${value}`;
-    return rest === '' ? further : `(${further} OR (${expression} = ${value} AND ${rest}))`;
+    const isAfter = `${expression} ${descending ? '<' : '>'} ${value}`;
+    return rest === '' ? isAfter : `(${isAfter} OR (${expression} = ${value} AND ${rest}))`;
   }, '');
   // Repeats the bound of the first column, because only a separate bound lets an index scan start at the right place.
   const [first] = columns;
   return first === undefined
-    ? condition
-    : `(${first.expression} ${first.descending ? '<=' : '>='} ${first.value} AND ${condition})`;
+    ? [condition]
+    : [`${first.expression} ${first.descending ? '<=' : '>='} ${first.value}`, condition];
 }
 
 function* listedUsers(rows: readonly Row[]): Generator<ListedUser> {

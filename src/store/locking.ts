@@ -8,7 +8,7 @@ import { isLockTimeout } from '../database/errors.js';
  */
 export type Locking = 'wait' | 'skip';
 
-/** The outcome for a row that another transaction has locked, of a statement with `skip`. */
+/** The outcome of a statement with `skip` for a row that another transaction has locked. */
 export const locked = 'locked';
 
 export const forUpdate: Readonly<Record<Locking, string>> = {
@@ -16,14 +16,14 @@ export const forUpdate: Readonly<Record<Locking, string>> = {
   skip: 'for update of users skip locked',
 };
 
-// Well above the time for which Roster's statements hold a lock. The setting is local to the statement's transaction,
-// and the statement reads from it so that it applies before any lock is taken.
+// Well above the time for which Roster's statements hold a lock. The setting is local to the statement's transaction.
+// The statement joins the select, so that the setting applies before any lock is taken.
 const lockSettings: Readonly<Record<Locking, string>> = {
   wait: 'select',
   skip: `select set_config('lock_timeout', '200ms', true)`,
 };
 
-/** A statement for each way, which must join `lock_setting` before it takes a lock. */
+/** Creates a statement for each kind of locking. `body` must join `lock_setting` before it takes a lock. */
 export function statementsFor(name: string, body: (locking: Locking) => string): Readonly<Record<Locking, Statement>> {
   const statementFor = (locking: Locking): Statement => ({
     name: `${name}-${locking}`,
@@ -33,15 +33,16 @@ export function statementsFor(name: string, body: (locking: Locking) => string):
 }
 
 /**
- * If a skipping statement reached its lock timeout, returns `locked` for all rows, because the blocked row is unknown.
+ * Returns what `write` returns. If a statement with `skip` reaches its lock timeout, returns `locked` for all rows,
+ * because the blocked row is unknown.
  */
-export async function orLocked<Outcome>(
+export async function outcomesOrLocked<Outcome>(
   locking: Locking,
   rows: readonly unknown[],
-  outcomes: Promise<Outcome[]>,
+  write: () => Promise<Outcome[]>,
 ): Promise<(Outcome | typeof locked)[]> {
   try {
-    return await outcomes;
+    return await write();
   } catch (error) {
     if (locking === 'skip' && isLockTimeout(error)) return rows.map(() => locked);
     throw error;

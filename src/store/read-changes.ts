@@ -3,8 +3,8 @@
  * does not.
  *
  * Neither seq nor xid alone is a cursor, because a transaction may commit after another one with a higher seq and xid.
- * Consecutive windows contain each change exactly once, and within a window seq has the order of one user's changes
- * (`logChanges`). No open transaction delays the reader. docs/decisions/0013-the-feed-reads-between-snapshots.md
+ * Consecutive windows contain each change exactly once, and within a window the changes of one user are in the order of
+ * seq (`logChanges`). No open transaction delays the reader. docs/decisions/0013-the-feed-reads-between-snapshots.md
  * explains it.
  */
 import { createPause } from '../concurrency/event-loop.js';
@@ -21,7 +21,7 @@ export interface Change {
   readonly userId: string;
   /** The current state, which may be later than the change; undefined if the user has been deleted. */
   readonly user: User | undefined;
-  /** Of the user, if there is one, as Postgres' JSON text. */
+  /** The size of the user's attributes as Postgres' JSON text; undefined without a user. */
   readonly attributesBytes?: number;
   readonly changeTime: Date;
   /** The transaction of the change. */
@@ -43,7 +43,7 @@ const typeNames = new Map<number, ChangeType>(
   (Object.keys(changeTypes) as ChangeType[]).map((name) => [changeTypes[name], name]),
 );
 
-// The cells of a row of `pageOf`: an entry, the columns of its user, and the feed. A page without entries is one row.
+// The cells of a row of `pageOf`: an entry, the columns of its user, and the feed. An empty page has one row.
 type EntryCells = readonly [
   seq: string,
   xid: string,
@@ -52,7 +52,7 @@ type EntryCells = readonly [
   changeTime: Date,
   foundId: string | null,
 ];
-const entryCells = 5;
+const userStart = 5;
 type FeedCells = [until: string, feedId: string, trimmedXid: string, nextXid: string, isDurable: boolean];
 
 // limit 1, because with a plain join the planner reads all users for one page unless there are very many.
@@ -67,7 +67,7 @@ const pageOf = (entries: string, until: string): string => `
 // Changes that the older snapshot does not see: from transactions that were in progress or began later, read from the
 // index on xid. With seq instead of seq + 0, the planner may read the log from its start.
 const openWindow: Statement = {
-  // Planned again each time: a generic plan would expect a third of the log to be new.
+  // Without a name, it is planned again each time. A generic plan would expect a third of the log to be new.
   name: '',
   text: pageOf(
     `select seq, xid, type, user_id, change_time from changes
@@ -88,15 +88,15 @@ const continueWindow: Statement = {
   ),
 };
 
-// If nothing has changed, the old position still works, and the next read may find a durable snapshot without a write.
-// But trimming would eventually expire an old position, so after this many transactions in the cluster a new position
-// is worth a write.
-const transactionsBehindMax = 10_000n;
+// If there are no changes, the old position is still valid, and the next read may find a durable snapshot without a
+// write. But trimming would eventually expire the old position. So after this many transactions in the cluster, a write
+// makes the new snapshot durable.
+const renewAfterTransactions = 10_000n;
 
 /**
- * Reads the first changes after a position, at most `rowsMax`: of the position's window if it is inside one, otherwise
- * of the window that ends now. The page's position is safe to hand out (durable-snapshots.ts). Throws
- * RESUME_TOKEN_EXPIRED.
+ * Reads the first changes after a position, at most `rowsMax`: those of the position's window if it is inside one,
+ * otherwise those of the window that ends now. The page's position is safe to put into a token (durable-snapshots.ts).
+ * Throws RESUME_TOKEN_EXPIRED.
  */
 export async function readChanges(database: Database, position: WatchPosition, rowsMax: number): Promise<ChangesPage> {
   const { snapshot, window } = position;
@@ -107,7 +107,7 @@ export async function readChanges(database: Database, position: WatchPosition, r
   const [first] = rows;
   if (first === undefined) throw new Error('The table "change_feed" is empty. Was the database only partly restored?');
   const [end, feedId, trimmedXid, nextXid, isDurable] = first.slice(-5) as FeedCells;
-  // The last condition: the database has lost recent transactions, because it failed over to a standby without them.
+  // The last condition is true if the database failed over to a standby without the most recent transactions.
   if (feedId !== position.feedId || BigInt(trimmedXid) >= from.xmin || BigInt(nextXid) < from.xmax) {
     throw new Fault(
       'RESUME_TOKEN_EXPIRED',
@@ -122,7 +122,7 @@ export async function readChanges(database: Database, position: WatchPosition, r
   }
   // The end of a continued window was made durable for its first page.
   if (window === undefined && !isDurable) {
-    if (changes.length === 0 && BigInt(nextXid) - from.xmax < transactionsBehindMax) return { changes, position };
+    if (changes.length === 0 && BigInt(nextXid) - from.xmax < renewAfterTransactions) return { changes, position };
     await makeSnapshotsDurable(database);
   }
   return {
@@ -145,7 +145,7 @@ function changeOf(row: Row, feedId: string, snapshot: string, until: string): Ch
     userId,
     ...(foundId === null
       ? { user: undefined }
-      : { user: decodeUser(row, entryCells), attributesBytes: attributesText(row, entryCells).length }),
+      : { user: decodeUser(row, userStart), attributesBytes: attributesText(row, userStart).length }),
     changeTime,
     xid: BigInt(xid),
     position: { feedId, snapshot, window: { until, seq: BigInt(seq) } },
@@ -157,7 +157,7 @@ const positionStatement: Statement = {
   text: `select id, pg_current_snapshot()::text, ${isSnapshotDurable} from change_feed`,
 };
 
-/** The current end of the log, as a position that is safe to hand out (durable-snapshots.ts). */
+/** Returns the current end of the log, as a position that is safe to put into a token (durable-snapshots.ts). */
 export async function readFeedPosition(database: Database): Promise<WatchPosition> {
   const [row] = await database.run(positionStatement, []);
   const [feedId, snapshot, isDurable] = row as [string, string, boolean];

@@ -1,12 +1,12 @@
 /**
- * Request ids: a repeated create returns the users of the first call. An id is stored by the statement that creates its
- * users, and kept for 24 hours.
+ * Finds and deletes request ids, with which a repeated create returns the users of the first call. The statement that
+ * creates the users stores the request id.
  */
 import { arrayParameter } from '../database/columns.js';
 import type { Database, Statement } from '../database/database.js';
 import { RequestIdRow } from '../database/entities/request-id-row.js';
 
-/** Identifies a repeated call: a UUID, and a digest of the request. */
+/** Identifies a repeated call. The digest shows whether the request is the same. */
 export interface RequestKey {
   id: string;
   digest: Buffer;
@@ -19,13 +19,13 @@ export interface Repeated {
 
 export type RepeatOutcome = Repeated | 'REQUEST_ID_REUSED';
 
-/** How long a request id is kept, which the contract promises. */
+/** How long a request id is kept. The contract promises this. */
 export const requestAge = `interval '24 hours'`;
 
 /**
- * The end of an insert into request_ids. If another transaction has used the request id since this statement's snapshot,
- * this sets a null that violates a constraint and undoes the whole statement: a user must not exist without its request
- * id. `lostRace` recognizes the error.
+ * The end of an insert into request_ids. A user must not be created without its request id. So if another transaction
+ * has stored the id since this statement's snapshot, this sets a null that violates a constraint, which undoes the
+ * whole statement. `lostRace` recognizes the error.
  */
 export const rememberRequest = `
   on conflict (request_id) do update set
@@ -46,7 +46,7 @@ const findStatement: Statement = {
     where request_ids.create_time > now() - ${requestAge}`,
 };
 
-/** Returns an outcome for each request by index, or undefined if its id is new. */
+/** Returns the outcome for each request, or undefined if its id is new. */
 export async function findRequests(
   database: Database,
   requests: readonly RequestKey[],
@@ -59,7 +59,7 @@ export async function findRequests(
   return requests.map((_, index) => outcomes.get(index));
 }
 
-/** Deletes up to `rowsMax` expired request ids, except those that other transactions have locked. Returns their number. */
+/** Deletes up to `rowsMax` expired request ids that no other transaction has locked. Returns their number. */
 export function deleteExpiredRequests(database: Database, rowsMax: number): Promise<number> {
   return database.orm(async (manager) => {
     const expired = manager

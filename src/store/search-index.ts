@@ -1,17 +1,17 @@
 /**
- * Creates the search index if Postgres has pg_trgm, concurrently with calls. A migration cannot do this, because it
- * must not fail without the extension. Searches also work without the index, but slowly.
+ * Creates the search index if Postgres has pg_trgm, while calls continue. A migration cannot do this, because it must
+ * not fail without the extension. Without the index, searches work, but slowly.
  */
 import type { Database } from '../database/database.js';
 import { isForbidden } from '../database/errors.js';
 
 /** `busy`: another process is creating it. `impossible`: pg_trgm is not available, or this role may not create it. */
-export type SearchIndexState = 'there' | 'made' | 'busy' | 'impossible';
+export type SearchIndexState = 'exists' | 'created' | 'busy' | 'impossible';
 
-// "search" in ASCII. Any number works that no other program locks.
+// "search" in ASCII. It could be any number that no other program locks.
 const lockKey = 0x7365_6172_6368;
 
-const stateStatement = {
+const validStatement = {
   name: 'search-index',
   text: `select (select indisvalid from pg_index where indexrelid = to_regclass('users_search'))`,
 };
@@ -21,7 +21,7 @@ const operatorsText = `
   select quote_ident(nspname) || '.gin_trgm_ops'
   from pg_extension join pg_namespace on pg_namespace.oid = extnamespace where extname = 'pg_trgm'`;
 
-/** The text that is searched. A word has no white space, so it never matches across the line break between two fields. */
+/** SQL for the text to search. A word has no white space, so it cannot match across the line break between fields. */
 export function searchText(table: string): string {
   return `search_text(${table}.first_name, ${table}.last_name, ${table}.email)`;
 }
@@ -31,22 +31,22 @@ export function searchText(table: string): string {
  * cores) and does not block reads or writes. After an abort, the next call cleans up.
  */
 export async function ensureSearchIndex(database: Database, signal: AbortSignal): Promise<SearchIndexState> {
-  if (await isValid(database)) return 'there';
+  if (await isValid(database)) return 'exists';
   try {
-    // The lock belongs to a transaction on a separate connection, so that it is released with the connection, also with
-    // a pooler. CONCURRENTLY would wait forever for a transaction with a snapshot. The lock's key is therefore not a
-    // parameter: the driver leaves the portal of a statement with parameters open, and with it the snapshot.
+    // A transaction on a separate connection holds the lock, so that the lock is released with the connection, even if
+    // there is a pooler. CREATE INDEX CONCURRENTLY would wait forever for this transaction if it had a snapshot. So the
+    // lock's key is not a parameter: for a statement with parameters, the driver leaves a portal with a snapshot open.
     await using guard = await database.openSession(signal);
     await guard.query('begin');
     await guard.query('set local idle_in_transaction_session_timeout = 0');
-    const [[isMine] = []] = await guard.query(`select pg_try_advisory_xact_lock(${lockKey})`);
-    if (isMine !== true) return 'busy';
+    const [[isLocked] = []] = await guard.query(`select pg_try_advisory_xact_lock(${lockKey})`);
+    if (isLocked !== true) return 'busy';
     const valid = await isValid(database);
-    if (valid) return 'there';
+    if (valid) return 'exists';
 
     await using session = await database.openSession(signal, { keepsState: true });
     await session.query('set statement_timeout = 0');
-    // It waits for older transactions, but no other transaction waits for it.
+    // These statements wait for older transactions, but no other transaction waits for them.
     await session.query('set lock_timeout = 0');
     // IF NOT EXISTS needs the CREATE privilege even if the extension exists.
     if ((await session.query(operatorsText)).length === 0) await session.query('create extension pg_trgm');
@@ -56,7 +56,7 @@ export async function ensureSearchIndex(database: Database, signal: AbortSignal)
       create index concurrently users_search on users using gin (${searchText('users')} ${operators})`);
     // Without statistics on the text, Postgres expects every word to be rare.
     await session.query('analyze users');
-    return 'made';
+    return 'created';
   } catch (error) {
     if (isForbidden(error)) return 'impossible';
     throw error;
@@ -65,6 +65,6 @@ export async function ensureSearchIndex(database: Database, signal: AbortSignal)
 
 /** Undefined if the index does not exist. */
 async function isValid(database: Database): Promise<boolean | undefined> {
-  const [[valid] = []] = await database.run(stateStatement, []);
+  const [[valid] = []] = await database.run(validStatement, []);
   return (valid as boolean | null | undefined) ?? undefined;
 }

@@ -1,7 +1,8 @@
 /**
- * The rows of one import, in a temporary table on a separate connection.
+ * Stores the rows of one import in a temporary table on a separate connection.
  *
- * No other session sees them, and they vanish with the connection. Memory does not depend on their number.
+ * Other sessions cannot see the table, and Postgres drops it when the connection closes. Memory does not depend on the
+ * number of rows.
  */
 import { randomBytes } from 'node:crypto';
 import { finished } from 'node:stream/promises';
@@ -9,7 +10,7 @@ import { from as copyFrom } from 'pg-copy-streams';
 import { fieldColumns, type Row } from '../database/columns.js';
 import type { Database } from '../database/database.js';
 import { faultOf, isTableMissing } from '../database/errors.js';
-import { poolerSwitches } from '../database/pooler.js';
+import { transactionPoolerFault } from '../database/pooler.js';
 import type { Session } from '../database/session.js';
 import type { UserInput } from '../model/user.js';
 import { copyTarget, createStagedUsers } from './import-statements.js';
@@ -21,8 +22,8 @@ export interface StagedRow {
   fields: UserInput;
 }
 
-// Rows are buffered here and sent to Postgres in one COPY, so that no COPY waits for the caller with its transaction
-// open. One piece is sent while the next is buffered. Larger pieces are not faster.
+// Rows are buffered, and each piece is sent with a separate COPY, so that no COPY keeps a transaction open while it
+// waits for the caller. One piece is sent while the next is buffered. Larger pieces are not faster.
 const pieceCharactersMax = 512 * 1024;
 
 export class StagedRows implements AsyncDisposable {
@@ -38,7 +39,7 @@ export class StagedRows implements AsyncDisposable {
   static async open(database: Database, signal: AbortSignal): Promise<StagedRows> {
     const rows = new StagedRows(await database.openSession(signal, { keepsState: true }), signal);
     try {
-      // Overrides the settings of the server and the role: only the caller limits how long an import takes.
+      // Overrides timeouts of the server and the role, because only the caller limits how long an import takes.
       await rows.query('set statement_timeout = 0');
       await rows.query('set idle_session_timeout = 0');
       await rows.query(createStagedUsers);
@@ -107,22 +108,22 @@ export class StagedRows implements AsyncDisposable {
   }
 
   /**
-   * Gives the tables names of this import. If a pooler is mistaken for one that keeps sessions, an import must not find
-   * another import's rows.
+   * Gives the tables names that only this import uses. If a pooler in transaction mode is not detected, an import must
+   * not find another import's rows.
    */
   private named(statement: string): string {
     return statement.replaceAll(/\b(?:staged_users|import_steps)\b/g, `$&_${this.name}`);
   }
 
   /**
-   * If another server connection than the one with the staged rows answered, ends that connection, which drops the
-   * rows.
+   * If the statement ran on another server connection than the one with the staged rows, ends the connection with the
+   * rows, which drops them.
    */
   private async faultOfMissingTable(error: unknown): Promise<unknown> {
     if (!isTableMissing(error)) return error;
     await this.session.query('rollback');
     await this.session.query('select pg_terminate_backend($1)', [this.session.backendPid]);
-    return poolerSwitches();
+    return transactionPoolerFault();
   }
 }
 

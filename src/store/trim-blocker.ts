@@ -2,8 +2,8 @@
  * Finds what keeps the change log from shrinking. Old changes are deleted only up to the oldest writing transaction in
  * any database of the cluster (`trimChanges`), and Postgres reuses their space only when no snapshot can see them.
  *
- * Works for a role without special rights. For another role's session, Postgres shows such a role the transaction
- * number but not the start time. The first change that was logged later gives a minimum age.
+ * Works for a role without special privileges. Postgres shows such a role the transaction id of another role's session,
+ * but not its start time. The time of the first change with a later transaction id then gives a minimum age.
  */
 import type { Database, Statement } from '../database/database.js';
 

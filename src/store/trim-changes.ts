@@ -5,16 +5,13 @@ import { ChangeRow } from '../database/entities/change-row.js';
 
 const thisDatabase = '(select oid from pg_database where datname = current_database())';
 
-/**
- * Starts a new feed, with a new id and no entries, if the database was restored from a dump or cloned. Returns whether
- * it did.
- */
+/** Starts a new, empty feed with a new id if the database was restored or cloned. Returns whether it was. */
 export function renewChangeFeed(database: Database): Promise<boolean> {
   return database.orm((orm) =>
     orm.transaction(async (manager) => {
-      // xids count the transactions of one server. After a dump and a restore, the xids in old entries and tokens are
-      // meaningless or wrong, which shows because the row's xid differs from the row's own transaction (xmin). A clone
-      // (create database … template) keeps the xids but has its own history; its database oid differs.
+      // Transaction ids (xids) belong to one server. After a dump and restore, those in old entries and tokens are
+      // wrong. The row's xid then differs from the transaction that wrote the row (xmin). A clone (create database …
+      // template) keeps the xids, but has other transactions from then on. Its database oid differs.
       const { affected } = await manager
         .createQueryBuilder()
         .update(ChangeFeedRow)
@@ -41,8 +38,8 @@ export interface ChangesKept {
 /**
  * Deletes up to `rowsMax` changes that are too old or too many. Returns the number of deleted changes.
  *
- * It looks only at the start of the log: an entry that is not old yet delays the entries after it. It keeps entries that
- * are not older than every running transaction, because trimmed_xid records by xid which entries are gone.
+ * It reads only the start of the log: an entry that is too new delays the entries after it. It deletes only entries
+ * that are older than every running transaction, because trimmed_xid identifies the deleted entries by their xid.
  */
 export function trimChanges(database: Database, { keptHours, keptMax }: ChangesKept, rowsMax: number): Promise<number> {
   return database.orm((orm) =>

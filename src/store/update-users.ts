@@ -1,10 +1,10 @@
 /**
- * Updates users of many calls with one statement, with one outcome for each row.
+ * Updates the users of many calls with one statement, and returns one outcome for each.
  *
  * The SQL is hand-written because this path is hot: a call that shares a statement with 15 others costs a fifth of
  * TypeORM's update, which writes no change log (docs/decisions/0025-typeorm-owns-the-tables.md). The statement locks
- * users in the order of their ids, to avoid deadlocks. After a deadlock anyway, as in a swap of emails, `run` runs the
- * loser again.
+ * users in the order of their ids, to avoid deadlocks. If one happens anyway, for example if two calls swap emails,
+ * `run` runs the failed statement again.
  */
 import {
   arrayParameter,
@@ -20,7 +20,7 @@ import type { Database } from '../database/database.js';
 import { isEmailTaken } from '../database/errors.js';
 import type { User, UserFields } from '../model/user.js';
 import { logChanges } from './changes.js';
-import { forUpdate, type Locking, locked, orLocked, statementsFor } from './locking.js';
+import { forUpdate, type Locking, locked, outcomesOrLocked, statementsFor } from './locking.js';
 
 /** The changes to one user; undefined leaves a field unchanged. */
 export interface UserUpdate {
@@ -37,8 +37,8 @@ export function timeAfter(updateTime: string): string {
   return `greatest(now()::timestamptz(3), ${updateTime} + interval '1 millisecond')`;
 }
 
-// Writes nothing if nothing changes. `found` contains the rows as of the lock, not as of the statement's start. An
-// email that was free then may be taken at the write, which fails the whole statement.
+// Skips rows that would not change. `found` contains the users as they were when they were locked, not when the
+// statement began. An email that was free when it began may be taken when it writes. Then the whole statement fails.
 const updateStatements = statementsFor(
   'update-users',
   (locking) => `
@@ -70,33 +70,31 @@ const updateStatements = statementsFor(
 export type UpdateOutcome = User | 'USER_NOT_FOUND' | 'ETAG_MISMATCH' | 'EMAIL_TAKEN' | typeof locked;
 
 /**
- * Ids must be unique. Returns users as they are now. If another transaction takes one of the emails meanwhile, it throws
- * EMAIL_TAKEN unless there is only one row.
+ * Ids must be unique. Returns users as they are after the update. If another transaction takes one of the emails
+ * meanwhile, throws EMAIL_TAKEN unless there is only one row.
  */
 export function updateUsers(
   database: Database,
   updates: readonly UserUpdate[],
   locking: Locking = 'wait',
 ): Promise<UpdateOutcome[]> {
-  return orLocked(locking, updates, update(database, updates, locking));
-}
-
-async function update(database: Database, updates: readonly UserUpdate[], locking: Locking): Promise<UpdateOutcome[]> {
   const values = [
     updates.map((update) => update.id),
     updates.map((update) => update.version ?? null),
     ...fieldValues(updates.map((update) => update.fields)),
   ];
-  const outcomes = new Map<string, UpdateOutcome>();
-  try {
-    for (const row of await database.run(updateStatements[locking], values)) {
-      const [id, isFound, isStale, isTaken] = row as [string, boolean, boolean, boolean];
-      if (!isFound) outcomes.set(id, locking === 'skip' ? locked : 'USER_NOT_FOUND');
-      else outcomes.set(id, isStale ? 'ETAG_MISMATCH' : isTaken ? 'EMAIL_TAKEN' : decodeUser(row, 4));
+  return outcomesOrLocked(locking, updates, async () => {
+    const outcomes = new Map<string, UpdateOutcome>();
+    try {
+      for (const row of await database.run(updateStatements[locking], values)) {
+        const [id, isFound, isStale, isTaken] = row as [string, boolean, boolean, boolean];
+        if (!isFound) outcomes.set(id, locking === 'skip' ? locked : 'USER_NOT_FOUND');
+        else outcomes.set(id, isStale ? 'ETAG_MISMATCH' : isTaken ? 'EMAIL_TAKEN' : decodeUser(row, 4));
+      }
+    } catch (error) {
+      if (updates.length === 1 && isEmailTaken(error)) return ['EMAIL_TAKEN'];
+      throw error;
     }
-  } catch (error) {
-    if (updates.length === 1 && isEmailTaken(error)) return ['EMAIL_TAKEN'];
-    throw error;
-  }
-  return updates.map(({ id }) => outcomes.get(id) ?? 'USER_NOT_FOUND');
+    return updates.map(({ id }) => outcomes.get(id) ?? 'USER_NOT_FOUND');
+  });
 }

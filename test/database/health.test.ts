@@ -22,7 +22,7 @@ beforeEach(async () => {
   watch = watchDatabase({
     url: proxy.url,
     onChange: (isThere) => reports.push(isThere),
-    onOutdated: (inUse) => database.renewConnections(inUse),
+    onOutdated: (mode) => database.renewConnections(mode),
   });
   await reported(true);
 });

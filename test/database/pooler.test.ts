@@ -1,7 +1,7 @@
 /** Tests that the search for a pooler ends. test/recovery/pgbouncer.test.ts tests what it finds. */
 import pg from 'pg';
 import { expect, it } from 'vitest';
-import { switchesServers } from '../../src/database/pooler.js';
+import { isTransactionPooler } from '../../src/database/pooler.js';
 import { createTestDatabase } from '../support/database.js';
 import { startTcpProxy } from '../support/tcp-proxy.js';
 
@@ -12,5 +12,5 @@ it('looking for a pooler fails if the connection has died silently', { timeout: 
   const client = await open();
   client.on('error', () => {});
   proxy.freeze();
-  await expect(switchesServers(client, open, 100)).rejects.toThrow('Query read timeout');
+  await expect(isTransactionPooler(client, open, 100)).rejects.toThrow('Query read timeout');
 });

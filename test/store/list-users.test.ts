@@ -588,7 +588,7 @@ describe('the plan of a list', () => {
     expect(later).not.toContain('Seq Scan');
   });
 
-  it('of many ties, as after an import, reads no more of them downwards than a page contains', async () => {
+  it('of many ties, as after an import, reads no more of them in descending order than a page contains', async () => {
     await testDatabase.query(`update users set create_time = '2026-01-01'`);
     await testDatabase.query('vacuum analyze users');
     const first = await page(database, { orderBy: 'create_time desc', pageSize: 100 });

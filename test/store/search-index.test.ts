@@ -52,16 +52,16 @@ async function plan(query: string): Promise<string> {
 describe('the index for searches', () => {
   it('is created once by concurrent processes', async () => {
     const states = await Promise.all(Array.from({ length: 3 }, () => ensureSearchIndex(database, never)));
-    expect(states).toContain('made');
-    expect(states.filter((state) => state === 'made')).toHaveLength(1);
-    expect(await ensureSearchIndex(database, never)).toBe('there');
+    expect(states).toContain('created');
+    expect(states.filter((state) => state === 'created')).toHaveLength(1);
+    expect(await ensureSearchIndex(database, never)).toBe('exists');
     expect(await isValid()).toBe(true);
   });
 
   it('is created again if its creation was interrupted', async () => {
     await ensureSearchIndex(database, never);
     await testDatabase.query(`update pg_index set indisvalid = false where indexrelid = 'users_search'::regclass`);
-    expect(await ensureSearchIndex(database, never)).toBe('made');
+    expect(await ensureSearchIndex(database, never)).toBe('created');
     expect(await isValid()).toBe(true);
   });
 
@@ -83,7 +83,7 @@ describe('the index for searches', () => {
     expect(await state).toBeInstanceOf(Error);
     await holder.query('rollback');
     await holder[Symbol.asyncDispose]();
-    expect(await ensureSearchIndex(database, never)).toBe('made');
+    expect(await ensureSearchIndex(database, never)).toBe('created');
     expect(await isValid()).toBe(true);
   });
 

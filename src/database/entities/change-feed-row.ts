@@ -3,7 +3,7 @@ import { Column, Entity, Index, PrimaryGeneratedColumn } from 'typeorm';
 import { oid, xid8 } from './postgres-types.js';
 
 @Entity('change_feed')
-// On a constant, so that the table has at most one row. TypeORM cannot express it.
+// An index on a constant, so that the table has at most one row. TypeORM cannot express it.
 @Index('change_feed_is_one', { synchronize: false })
 export class ChangeFeedRow {
   /** Changes if the database is restored from a dump or cloned, which makes old resume tokens invalid. */
@@ -14,7 +14,7 @@ export class ChangeFeedRow {
   @Column({ type: xid8, default: () => 'pg_current_xact_id()' })
   xid!: string;
 
-  /** The oid of this database. A clone on the same server has another one. */
+  /** The oid of this database. A clone on the same server has a different one. */
   @Column({ name: 'database_oid', type: oid })
   databaseOid!: number;
 

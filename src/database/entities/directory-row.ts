@@ -2,7 +2,7 @@
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 
 @Entity('directory')
-// On a constant, so that the table has at most one row. TypeORM cannot express it.
+// An index on a constant, so that the table has at most one row. TypeORM cannot express it.
 @Index('directory_is_one', { synchronize: false })
 export class DirectoryRow {
   /** The same in all processes on this database, and after a dump and restore. */

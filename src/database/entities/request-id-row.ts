@@ -8,7 +8,7 @@ export class RequestIdRow {
   @PrimaryColumn({ name: 'request_id', type: 'uuid', primaryKeyConstraintName: 'request_ids_pkey' })
   requestId!: string;
 
-  /** A keyed digest of the request, so that it reveals nothing about the users. */
+  /** A digest of the request. It is keyed, so that it reveals nothing about the users. */
   @Column({ type: 'bytea' })
   digest!: Buffer;
 

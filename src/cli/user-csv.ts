@@ -59,7 +59,7 @@ export async function readCsvUsers(text: AsyncIterable<string>, options: CsvOpti
     for await (const records of groups) yield* records.map(rowOf);
   }
 
-  const isOriginal = (_: string, index: number) => !(errorColumns as readonly string[]).includes(header[index] ?? '');
+  const isOriginal = (_: string, index: number) => !errorColumns.includes(header[index] ?? '');
   return {
     columns,
     delimiter,

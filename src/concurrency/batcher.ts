@@ -30,9 +30,7 @@ export interface BatcherOptions<Item, Outcome> {
   batchRowsMax: number;
   /** Maximum number of waiting calls. Further calls fail with OVERLOADED. */
   queueRowsMax: number;
-  /**
-   * Maximum number of statements in flight. Another one starts only after all of them have run for `slowStatementMs`.
-   */
+  /** Maximum number of statements in flight. A new one starts only if all others are slow (`slowStatementMs`). */
   statementsMax: number;
   /** A statement that has run this long, for example because it waits for a lock, no longer delays the next one. */
   slowStatementMs: number;
@@ -151,7 +149,7 @@ class QueueBatcher<Item, Outcome> implements Batcher<Item, Outcome> {
     clearTimeout(timer);
     if (this.slowTimer === timer) this.slowTimer = undefined;
     this.inFlight -= 1;
-    // Send before the callers' continuations run, so that the database is busy meanwhile.
+    // Send before the callers' continuations run, so that the database does not wait for them.
     this.sendNext();
     this.closeWhenDone();
   }

@@ -55,7 +55,7 @@ const valuesOfImport = 100_000;
  */
 export const requestElementsMax: Readonly<Record<string, ElementLimits>> = {
   '/users.v1.UserService/CreateUser': { values: valuesOfOneUser },
-  // 16 KiB of attributes can hold about 2500 keys. One mask may remove that many, and set that many others.
+  // 16 KiB of attributes can hold about 2400 keys. One mask may remove that many, and set that many others.
   '/users.v1.UserService/UpdateUser': { values: valuesOfOneUser, paths: 5000 },
   '/users.v1.UserService/BatchGetUsers': { keys: batchUsersMax },
   '/users.v1.UserService/BatchCreateUsers': { users: batchUsersMax, values: valuesOfBatch },

@@ -55,7 +55,7 @@ export function fileRowsOf(records: readonly CsvRecord[], columns: readonly Colu
 
 /** Formats rejected rows, with the problem in the first columns, so that they can be corrected and imported again. */
 export function createRejectedCsv(header: readonly string[], delimiter: string) {
-  const isOriginal = (_: string, index: number) => !(errorColumns as readonly string[]).includes(header[index] ?? '');
+  const isOriginal = (_: string, index: number) => !errorColumns.includes(header[index] ?? '');
   return {
     header: separatorLine(delimiter) + formatLine([...errorColumns, ...header.filter(isOriginal)], delimiter),
     format: (cells: readonly string[], { field, reason, message }: RowProblem) =>

@@ -49,7 +49,7 @@ export async function readCsvUsers(text: AsyncIterable<string>, options: CsvOpti
   if (first === undefined) throw new UsageError('There is no header: the first line must name the columns.');
   const columns = matchHeader(first.cells, options.column);
   const header = columns.map(({ name }) => name);
-  requireFit(columns, delimiter, options);
+  checkColumns(columns, delimiter, options);
   const targets = targetsOf(columns);
   let isHeaderWritten = false;
 
@@ -59,7 +59,7 @@ export async function readCsvUsers(text: AsyncIterable<string>, options: CsvOpti
     for await (const records of groups) yield* records.map(rowOf);
   }
 
-  const isOriginal = (_: string, index: number) => !(errorColumns as readonly string[]).includes(header[index] ?? '');
+  const isOriginal = (_: string, index: number) => !errorColumns.includes(header[index] ?? '');
   return {
     columns,
     delimiter,
@@ -77,7 +77,7 @@ export async function readCsvUsers(text: AsyncIterable<string>, options: CsvOpti
 }
 
 /** Throws a UsageError if columns are missing, ambiguous or unknown. */
-function requireFit(columns: readonly Column[], delimiter: string, options: CsvOptions): void {
+function checkColumns(columns: readonly Column[], delimiter: string, options: CsvOptions): void {
   const names = columns.map(({ name }) => name);
   const other = Object.keys(delimiterNames).find((each) => each !== delimiter && names[0]?.includes(each));
   if (names.length === 1 && other !== undefined) {

@@ -27,7 +27,7 @@ export function addUserFlags(command: Command): Command {
     .option(
       '--attribute <key=value>',
       'one attribute, as JSON if it is valid JSON, else as text; may be repeated',
-      collect,
+      addAttribute,
     )
     .option('--attributes <json>', 'all attributes, as a JSON object', parseObject);
 }
@@ -47,20 +47,20 @@ export function userOf(flags: UserFlags): Partial<User> {
   return user;
 }
 
-function collect(text: string, before: [string, unknown][] = []): [string, unknown][] {
+function addAttribute(text: string, before: [string, unknown][] = []): [string, unknown][] {
   const at = text.indexOf('=');
   if (at <= 0) throw new InvalidArgumentError('It must be key=value.');
-  return [...before, [text.slice(0, at), parseLoosely(text.slice(at + 1))]];
+  return [...before, [text.slice(0, at), parseJsonOrText(text.slice(at + 1))]];
 }
 
-function parseLoosely(text: string): unknown {
+function parseJsonOrText(text: string): unknown {
   const value = readJson(text);
   if (hasInfinity(value)) throw new InvalidArgumentError(inexactNumberText);
   return value === undefined ? text : value;
 }
 
 function parseObject(text: string): Record<string, unknown> {
-  const value = parseLoosely(text);
+  const value = parseJsonOrText(text);
   if (!isObject(value)) throw new InvalidArgumentError('It must be a JSON object.');
   return value;
 }

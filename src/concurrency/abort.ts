@@ -1,12 +1,12 @@
-/** Awaits a promise until a signal aborts or a time has passed. */
+/** Awaits promises until a signal aborts or a timeout has passed. */
 
 /**
- * Settles like `promise`, or rejects with the signal's reason if it aborts before. A later rejection of `promise` does not
- * become unhandled.
+ * Settles like `promise`, or rejects with the signal's reason if the signal aborts first. If `promise` rejects after
+ * that, the rejection counts as handled.
  */
 export function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   return new Promise((resolve, reject) => {
-    // Promise.race with one promise for the signal would leak memory for each call on a signal that lives long.
+    // Promise.race with one shared promise for the signal would leak memory on each call, as long as the signal exists.
     const abort = () => reject(signal?.reason);
     if (signal?.aborted) abort();
     else signal?.addEventListener('abort', abort, { once: true });
@@ -15,18 +15,18 @@ export function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | unde
 }
 
 /**
- * Resolves with whether `promise` settles within `ms`, and rejects with the signal's reason if it aborts before. The caller
- * must read the promise's result itself.
+ * Returns whether `promise` settles within `ms`. Rejects with the signal's reason if the signal aborts first. The
+ * caller must await `promise` itself to get its result.
  */
 export async function settlesWithin(promise: Promise<unknown>, ms: number, signal?: AbortSignal): Promise<boolean> {
-  const late = Promise.withResolvers<boolean>();
-  const timer = setTimeout(late.resolve, ms, false);
+  const timeout = Promise.withResolvers<boolean>();
+  const timer = setTimeout(timeout.resolve, ms, false);
   const settled = promise.then(
     () => true,
     () => true,
   );
   try {
-    return await unlessAborted(Promise.race([settled, late.promise]), signal);
+    return await unlessAborted(Promise.race([settled, timeout.promise]), signal);
   } finally {
     clearTimeout(timer);
   }

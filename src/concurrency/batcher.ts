@@ -1,7 +1,7 @@
 /**
  * Combines concurrent calls into one statement. While a statement is in flight, new calls wait for the next one. So an
- * idle server adds no delay, and a busy one sends fewer, larger statements. The batcher caches nothing, and knows
- * nothing about users or Postgres. docs/benchmarks.md#variants-of-the-batcher compares it with other designs.
+ * idle server adds no delay, and a busy one sends fewer, larger statements. docs/benchmarks.md#variants-of-the-batcher
+ * compares the batcher with other designs.
  */
 import { AsyncResource } from 'node:async_hooks';
 import { overloaded, serverStopping } from '../model/fault.js';
@@ -22,18 +22,15 @@ export interface BatcherOptions<Item, Outcome> {
   /** The number of rows of an item. An item with more than `batchRowsMax` rows runs alone. Default: 1. */
   rowsOf?(item: Item): number;
   /**
-   * Whether a statement that failed as a whole is known to have written nothing and may succeed with fewer rows. If so,
-   * the batcher splits it in half and runs each half: about 2 log2(n) statements if one of n rows fails, and 2n if
-   * every row fails.
+   * Whether a failed statement has certainly written nothing and may succeed with fewer rows. If so, the batcher splits
+   * it in half and runs each half: about 2 log2(n) statements if one of n rows fails, and 2n if every row fails.
    */
   isRetryable(error: unknown): boolean;
   /** Maximum rows in one statement. */
   batchRowsMax: number;
   /** Maximum number of waiting calls. Further calls fail with OVERLOADED. */
   queueRowsMax: number;
-  /**
-   * Maximum number of statements in flight. Another one starts only after all of them have run for `slowStatementMs`.
-   */
+  /** Maximum number of statements in flight. A new one starts only if all others are slow (`slowStatementMs`). */
   statementsMax: number;
   /** A statement that has run this long, for example because it waits for a lock, no longer delays the next one. */
   slowStatementMs: number;
@@ -69,8 +66,8 @@ class QueueBatcher<Item, Outcome> implements Batcher<Item, Outcome> {
   inFlight = 0;
   private readonly queue = new CallQueue<Item, Outcome>();
   private readonly rowsOf: (item: Item) => number;
-  // The timer of the statement that delays the next one.
-  private blockingTimer: NodeJS.Timeout | undefined;
+  // Runs until the latest statement ends or becomes slow. Until then, the next statement waits.
+  private slowTimer: NodeJS.Timeout | undefined;
   private sendIsScheduled = false;
   private closed: PromiseWithResolvers<void> | undefined;
 
@@ -103,7 +100,7 @@ class QueueBatcher<Item, Outcome> implements Batcher<Item, Outcome> {
   // microtask or nextTick would run too early: Node drains both after every frame of a socket
   // (docs/benchmarks.md#variants-of-the-batcher).
   private scheduleSend(): void {
-    if (this.sendIsScheduled || this.blockingTimer !== undefined || !this.queue.hasReady) return;
+    if (this.sendIsScheduled || this.slowTimer !== undefined || !this.queue.hasReady) return;
     this.sendIsScheduled = true;
     setImmediate(this.sendScheduled);
   }
@@ -117,7 +114,7 @@ class QueueBatcher<Item, Outcome> implements Batcher<Item, Outcome> {
 
   private sendNext(): void {
     const { batchRowsMax, statementsMax } = this.options;
-    if (this.blockingTimer !== undefined || this.inFlight >= statementsMax || !this.queue.hasReady) return;
+    if (this.slowTimer !== undefined || this.inFlight >= statementsMax || !this.queue.hasReady) return;
     void this.send(this.queue.take(batchRowsMax, this.rowsOf));
   }
 
@@ -125,39 +122,39 @@ class QueueBatcher<Item, Outcome> implements Batcher<Item, Outcome> {
   private async send(calls: Call<Item, Outcome>[]): Promise<void> {
     this.inFlight += 1;
     const timer = setTimeout(() => {
-      this.blockingTimer = undefined;
+      this.slowTimer = undefined;
       this.sendNext();
     }, this.options.slowStatementMs).unref();
-    this.blockingTimer = timer;
+    this.slowTimer = timer;
 
     const parts = [calls];
     for (let part = parts.pop(); part !== undefined; part = parts.pop()) {
       // Calls may have been cancelled while this half waited for the other one. They do not run again.
-      const live = part.filter(hasCaller);
+      const live = part.filter((call) => !call.isSettled);
       if (live.length === 0) continue;
       for (const call of live) call.stage = 'in flight';
       const result = await this.runOnce(live);
-      if (result === 'again') {
+      if (result === 'split') {
         for (const call of live) call.stage = 'retrying';
-        this.release(live.filter((call) => !hasCaller(call)));
+        this.release(live.filter((call) => call.isSettled));
         const middle = live.length >> 1;
         parts.push(live.slice(middle), live.slice(0, middle));
         continue;
       }
-      if (result instanceof Error) for (const call of live) call.answer(result);
-      else for (const [index, outcome] of result.entries()) live[index]?.answer(outcome);
+      if (result instanceof Error) for (const call of live) call.settle(result);
+      else for (const [index, outcome] of result.entries()) live[index]?.settle(outcome);
       this.release(live);
     }
 
     clearTimeout(timer);
-    if (this.blockingTimer === timer) this.blockingTimer = undefined;
+    if (this.slowTimer === timer) this.slowTimer = undefined;
     this.inFlight -= 1;
-    // Send before the callers' continuations run, so that the database is busy meanwhile.
+    // Send before the callers' continuations run, so that the database does not wait for them.
     this.sendNext();
     this.closeWhenDone();
   }
 
-  private async runOnce(calls: Call<Item, Outcome>[]): Promise<readonly (Outcome | Error)[] | Error | 'again'> {
+  private async runOnce(calls: Call<Item, Outcome>[]): Promise<readonly (Outcome | Error)[] | Error | 'split'> {
     try {
       const outcomes = await this.options.run(calls.map((call) => call.item));
       if (Array.isArray(outcomes) && outcomes.length === calls.length) return outcomes;
@@ -165,7 +162,7 @@ class QueueBatcher<Item, Outcome> implements Batcher<Item, Outcome> {
       return new Error(`A statement must return ${calls.length} outcomes, one for each row.`);
     } catch (error) {
       try {
-        return calls.length > 1 && this.options.isRetryable(error) ? 'again' : toError(error);
+        return calls.length > 1 && this.options.isRetryable(error) ? 'split' : toError(error);
       } catch (bug) {
         return toError(bug);
       }
@@ -191,10 +188,6 @@ class QueueBatcher<Item, Outcome> implements Batcher<Item, Outcome> {
   private closeWhenDone(): void {
     if (this.queued === 0 && this.inFlight === 0) this.closed?.resolve();
   }
-}
-
-function hasCaller<Item, Outcome>(call: Call<Item, Outcome>): boolean {
-  return !call.isAnswered;
 }
 
 /** Wraps a thrown value that is not an Error. The text is fixed because the value may contain personal data. */

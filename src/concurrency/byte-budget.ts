@@ -1,22 +1,20 @@
 /**
- * Limits the bytes that a process holds for its clients: requests that are still arriving, and answers that clients
- * have not read. Without a common limit, slow or hostile clients could fill the memory together, each within its own
+ * Limits the bytes that a process holds for all its clients: requests that are still arriving, and responses that
+ * clients have not read. Without it, many slow or hostile clients could together fill the memory, each within its own
  * limits.
- *
- * It is independent of the transport. A caller opens a hold, and provides a callback that gives the hold up.
  */
 
 export interface ByteBudget {
   /**
-   * Whether a new call may start. Returns false above three quarters of the budget, so that running calls can end. It
-   * first gives up holds of slow clients, so that they cannot keep other clients out.
+   * Whether a new call may start: not while more than three quarters of the budget are held, so that running calls can
+   * end. In that case it first gives up the holds of slow clients, so that they cannot keep other clients out.
    */
   admits(): boolean;
-  /** `onGiveUp` must close the connection or stream, so that its bytes become garbage. */
+  /** Counts the bytes of one call. `onGiveUp` must close its connection or stream, so that its bytes are freed. */
   open(onGiveUp: () => void): ByteHold;
 }
 
-/** The bytes of one call. After it is released or given up, it holds nothing. */
+/** The bytes of one call. After the hold is released or given up, it counts nothing. */
 export interface ByteHold {
   /** Adds held bytes. If the budget is exceeded, this may give up holds, including this one. */
   add(bytes: number): void;

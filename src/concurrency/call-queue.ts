@@ -1,17 +1,15 @@
 /**
- * Calls that wait for a statement, in order of arrival.
+ * The queue of calls that wait for a statement, in order of arrival.
  *
  *     add ────► ready ──► taken
  *        └► waiting ─┘
  *
- * Ready calls are in one list. If another ready or taken call has the same key, a call waits in the list of that key.
- * When the key is free, the call moves into the ready list, in order of arrival. So a busy key does not delay other
- * keys, and no code has to skip calls that cannot run yet.
+ * Ready calls are in one list. A call waits in its key's list while another ready or taken call has the same key. When
+ * the key is free, the call moves into the ready list, in order of arrival. So a busy key does not delay other keys,
+ * and `take` never has to skip a call that cannot run yet.
  */
 
-/**
- * A submitted item that has not been answered yet. It is its own abort listener, which saves a closure for each call.
- */
+/** A submitted item and its promise. It is its own abort listener, which saves a closure for each call. */
 export class Call<Item, Outcome> {
   /** The neighbours in the list of ready calls. */
   next: Call<Item, Outcome> | undefined = undefined;
@@ -20,7 +18,7 @@ export class Call<Item, Outcome> {
   previousInKey: Call<Item, Outcome> | undefined = undefined;
   nextInKey: Call<Item, Outcome> | undefined = undefined;
   stage: 'queued' | 'in flight' | 'retrying' = 'queued';
-  isAnswered = false;
+  isSettled = false;
   arrival = 0;
 
   constructor(
@@ -34,21 +32,22 @@ export class Call<Item, Outcome> {
     signal?.addEventListener('abort', this);
   }
 
-  answer(outcome: Outcome | Error): void {
-    if (this.isAnswered) return;
-    this.finish();
+  settle(outcome: Outcome | Error): void {
+    if (this.isSettled) return;
+    this.markSettled();
     if (outcome instanceof Error) this.reject(outcome);
     else this.resolve(outcome);
   }
 
+  /** Called when the signal aborts. */
   handleEvent(): void {
-    this.finish();
+    this.markSettled();
     this.reject(this.signal?.reason);
     this.onCancel(this);
   }
 
-  private finish(): void {
-    this.isAnswered = true;
+  private markSettled(): void {
+    this.isSettled = true;
     // Otherwise a long-lived signal, such as that of a connection or the process, would keep every call in memory.
     this.signal?.removeEventListener('abort', this);
   }
@@ -80,10 +79,10 @@ export class CallQueue<Item, Outcome> {
         return;
       }
     }
-    this.makeReady(call, undefined);
+    this.insertIntoReady(call, undefined);
   }
 
-  /** Takes ready calls with at most `rowsMax` rows in total, or one call that has more. They keep their keys. */
+  /** Takes ready calls with at most `rowsMax` rows, or one call that has more. They keep their keys until `release`. */
   take(rowsMax: number, rowsOf: (item: Item) => number): Call<Item, Outcome>[] {
     const calls: Call<Item, Outcome>[] = [];
     let rows = 0;
@@ -91,25 +90,25 @@ export class CallQueue<Item, Outcome> {
       const call = this.first;
       rows += rowsOf(call.item);
       if (rows > rowsMax && calls.length > 0) break;
-      this.unready(call);
+      this.removeFromReady(call);
       calls.push(call);
     }
     this.size -= calls.length;
     return calls;
   }
 
-  /** Frees the keys of taken calls. Returns whether this made other calls ready. */
+  /** Frees the keys of taken calls. Returns whether other calls became ready. */
   release(calls: readonly Call<Item, Outcome>[]): boolean {
-    const freed: Call<Item, Outcome>[] = [];
+    const nextCalls: Call<Item, Outcome>[] = [];
     for (const call of calls) {
-      const next = this.leaveKey(call);
-      if (next !== undefined) freed.push(next);
+      const next = this.removeFromKey(call);
+      if (next !== undefined) nextCalls.push(next);
     }
-    // Sort them, so that one pass over the ready list finds the place of each.
-    freed.sort((a, b) => a.arrival - b.arrival);
+    // In this order, one pass over the ready list finds the place of each call.
+    nextCalls.sort((a, b) => a.arrival - b.arrival);
     let place = this.first;
-    for (const call of freed) place = this.makeReady(call, place);
-    return freed.length > 0;
+    for (const call of nextCalls) place = this.insertIntoReady(call, place);
+    return nextCalls.length > 0;
   }
 
   /** Removes a call that has not been taken. */
@@ -117,13 +116,13 @@ export class CallQueue<Item, Outcome> {
     this.size -= 1;
     // The key's next call arrived later than this one, so the search for its place starts here.
     const place = call.next;
-    if (call.previousInKey === undefined) this.unready(call);
-    const next = this.leaveKey(call);
-    if (next !== undefined) this.makeReady(next, place);
+    if (call.previousInKey === undefined) this.removeFromReady(call);
+    const next = this.removeFromKey(call);
+    if (next !== undefined) this.insertIntoReady(next, place);
   }
 
-  /** Removes a call from its key's list. Returns the new first call of the key, if that has changed. */
-  private leaveKey({ key, previousInKey, nextInKey }: Call<Item, Outcome>): Call<Item, Outcome> | undefined {
+  /** Removes a call from its key's list. If it was the first one, returns the new first call. */
+  private removeFromKey({ key, previousInKey, nextInKey }: Call<Item, Outcome>): Call<Item, Outcome> | undefined {
     if (key === undefined) return undefined;
     if (previousInKey !== undefined) previousInKey.nextInKey = nextInKey;
     if (nextInKey !== undefined) nextInKey.previousInKey = previousInKey;
@@ -133,10 +132,10 @@ export class CallQueue<Item, Outcome> {
   }
 
   /**
-   * Inserts a call into the ready list by arrival, and returns the call after it. The search starts at `place`; if that
+   * Inserts a call into the ready list by arrival, and returns the call after it. The search starts at `place`. If that
    * is undefined, the call becomes the last one.
    */
-  private makeReady(call: Call<Item, Outcome>, place: Call<Item, Outcome> | undefined): typeof place {
+  private insertIntoReady(call: Call<Item, Outcome>, place: Call<Item, Outcome> | undefined): typeof place {
     let next = place;
     while (next !== undefined && next.arrival < call.arrival) next = next.next;
     const previous = next === undefined ? this.last : next.previous;
@@ -149,7 +148,7 @@ export class CallQueue<Item, Outcome> {
     return next;
   }
 
-  private unready(call: Call<Item, Outcome>): void {
+  private removeFromReady(call: Call<Item, Outcome>): void {
     const { next, previous } = call;
     if (previous === undefined) this.first = next;
     else previous.next = next;

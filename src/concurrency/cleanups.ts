@@ -1,16 +1,16 @@
-/** Closes the parts of a program in reverse order, some of them with one shared deadline. */
+/** Closes the parts of a program in the reverse order of their start. Some parts share one deadline. */
 import { settlesWithin } from './abort.js';
 
-// Each part with a deadline gets at least this long to close, even after the deadline.
+// A part with a deadline has at least this much time to close, even after the deadline.
 const closeMsMin = 250;
 
 export type Cleanup = () => Promise<void>;
 
 export interface Cleanups {
   add(cleanup: Cleanup): void;
-  /** For a part that may never close: the next part does not wait for it beyond the deadline. */
+  /** For a part that may never close. After the deadline, the next part is closed anyway. */
   addWithDeadline(cleanup: Cleanup): void;
-  /** Runs all, even if some fail, and then throws their errors. The deadline is `ms` from now. */
+  /** Runs all cleanups, even if some fail, and then throws their errors. The deadline is `ms` from now. */
   run(ms?: number): Promise<void>;
 }
 
@@ -33,7 +33,7 @@ export function createCleanups(onLate: () => void): Cleanups {
       for (let cleanup = cleanups.pop(); cleanup !== undefined; cleanup = cleanups.pop()) {
         await cleanup().catch((error: unknown) => failures.push(error));
       }
-      if (failures.length > 0) throw new AggregateError(failures, 'Not everything could be closed.');
+      if (failures.length > 0) throw new AggregateError(failures, 'Some parts could not be closed.');
     },
   };
 }

@@ -1,7 +1,7 @@
 /** Keeps long work from blocking the event loop. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
-// Ordinary requests need less time, so they run without a pause.
+// Ordinary requests take less time, so they run without a pause.
 const workMsMax = 10;
 
 /**

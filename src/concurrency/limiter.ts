@@ -1,6 +1,6 @@
 /**
- * A limiter: it limits the concurrent work for each key, and queues the rest. It is for work that cannot go through the
- * batcher because it is not a single row.
+ * Limits the concurrent work for each key, and queues the rest. It is for work that the batcher cannot combine because
+ * it is not a single row.
  */
 import { overloaded } from '../model/fault.js';
 
@@ -10,14 +10,14 @@ export interface LimiterOptions {
   /** Maximum number of waiting calls for all keys together. Further calls fail with OVERLOADED. */
   queuedMax: number;
   /**
-   * If the oldest call in a queue has waited for longer, the newest call runs first. In order of arrival, all calls of an
-   * overloaded queue would run just before their deadline, and their results would come too late.
+   * If the oldest call in a queue has waited longer than this, the newest call runs first. In order of arrival, all
+   * calls of an overloaded queue would run just before their deadline, and their results would come too late.
    */
   newestFirstAfterMs?: number;
 }
 
 export interface Limiter {
-  /** Runs `work` with a permit. If the signal aborts before, it rejects with the signal's reason and does not run `work`. */
+  /** Runs `work` with a permit. If the signal aborts first, rejects with its reason and does not run `work`. */
   run<T>(key: string, work: () => Promise<T>, signal?: AbortSignal): Promise<T>;
   /** Acquires a permit, which the caller releases by disposing it. */
   acquire(key: string, signal?: AbortSignal): Promise<Disposable>;
@@ -34,7 +34,7 @@ interface Waiter {
   readonly sinceMs: number;
   previous: Waiter | undefined;
   next: Waiter | undefined;
-  go(): void;
+  resume(): void;
 }
 
 export function createLimiter({ concurrencyMax, queuedMax, newestFirstAfterMs }: LimiterOptions): Limiter {
@@ -50,8 +50,8 @@ export function createLimiter({ concurrencyMax, queuedMax, newestFirstAfterMs }:
     return {
       [Symbol.dispose]() {
         const next = nextOf(queue);
-        // Passes the permit on directly, so that a new call cannot overtake the queue.
-        if (next !== undefined) next.go();
+        // Pass the permit on directly, so that a new call cannot overtake the queue.
+        if (next !== undefined) next.resume();
         else if (--queue.active === 0) queues.delete(key);
       },
     };
@@ -90,7 +90,7 @@ export function createLimiter({ concurrencyMax, queuedMax, newestFirstAfterMs }:
         sinceMs: performance.now(),
         previous: queue.last,
         next: undefined,
-        go() {
+        resume() {
           leave();
           resolve();
         },

@@ -1,8 +1,8 @@
 /**
  * All expected errors of a call, as a closed set of reasons.
  *
- * The client receives a fault's message and violations. They never contain a value from the request, which may be
- * personal data, or internal details. Internal details belong in `cause`, which only the log contains.
+ * The client receives a fault's message and violations. They never contain internal details or values from the request,
+ * which may be personal data. Internal details belong in `cause`, which only the log contains.
  */
 
 /** The gRPC status of each stable reason. docs/errors.md explains the reasons to clients. */
@@ -32,13 +32,13 @@ export const faultCodes = {
 export type FaultReason = keyof typeof faultCodes;
 export type FaultCode = (typeof faultCodes)[FaultReason];
 
-/** One bad field: its protobuf path in the request (`users[57].email`) and a description of the allowed values. */
+/** One invalid field: its protobuf path in the request (`users[57].email`) and a description of the allowed values. */
 export interface Violation {
   readonly field: string;
   readonly description: string;
 }
 
-/** An expected error, without a stack: many occur at once under overload, and a stack takes longer than the call. */
+/** An expected error. It has no stack, because capturing one takes longer than the call, and overload causes many. */
 export class Fault extends Error {
   override readonly name = 'Fault';
 
@@ -59,15 +59,11 @@ export class Fault extends Error {
   }
 }
 
-/** An INVALID_ARGUMENT with all bad fields of a request. */
+/** An INVALID_ARGUMENT with all invalid fields of a request. */
 export function invalid(violations: readonly Violation[], reason: FaultReason = 'INVALID_FIELD'): Fault {
   const [first] = violations;
-  const message =
-    first === undefined
-      ? 'The request is invalid.'
-      : violations.length === 1
-        ? `${first.field}: ${first.description}`
-        : `${first.field}: ${first.description} (and ${violations.length - 1} more)`;
+  const more = violations.length > 1 ? ` (and ${violations.length - 1} more)` : '';
+  const message = first === undefined ? 'The request is invalid.' : `${first.field}: ${first.description}${more}`;
   return new Fault(reason, message, violations);
 }
 

@@ -1,10 +1,10 @@
-/** Prepares a filter's text for the CEL parser, and names positions in it. */
+/** Prepares a filter's text for the CEL parser, and describes positions in the text for errors. */
 import { type Fault, invalid } from './fault.js';
 
-/** Nested parentheses and brackets, or consecutive signs of negation. Chains of && and || do not count. */
+/** Nested parentheses and brackets, or consecutive `!`. Chains of && and || do not count. */
 const filterLevelsMax = 32;
 
-export function characterAt(text: string, index: number): string {
+export function describePosition(text: string, index: number): string {
   return `at character ${[...text.slice(0, index)].length + 1}`;
 }
 
@@ -12,13 +12,13 @@ export function invalidFilter(description: string): Fault {
   return invalid([{ field: 'filter', description }], 'INVALID_FILTER');
 }
 
-// Strings must end here in the same place as in the parser. Otherwise the levels would be wrong.
+// A string must end at the same character as for the parser. Otherwise, the levels would be counted wrongly.
 const tokenForm = new RegExp(
   [
     String.raw`[rR](?:"""[^]*?"""|'''[^]*?'''|"[^"\r\n]*"|'[^'\r\n]*')`,
     String.raw`"""(?:[^\\]|\\[^])*?"""|'''(?:[^\\]|\\[^])*?'''`,
     String.raw`"(?:[^"\\\r\n]|\\[^])*"|'(?:[^'\\\r\n]|\\[^])*'`,
-    String.raw`(?<blank>(?:[\t\n\f\r ]|//[^\r\n]*)+)`,
+    String.raw`(?<space>(?:[\t\n\f\r ]|//[^\r\n]*)+)`,
     String.raw`(?<open>[([{])|(?<close>[)\]}])|(?<not>!+(?!=))|[^]`,
   ].join('|'),
   'g',
@@ -31,16 +31,16 @@ function validateEscapes(text: string, { 0: token, index }: RegExpMatchArray): v
   if (!/^["']./.test(token)) return;
   for (const match of token.matchAll(escapeForm)) {
     if (match[0] !== '\\') continue;
-    const where = characterAt(text, (index ?? 0) + match.index);
+    const where = describePosition(text, (index ?? 0) + match.index);
     throw invalidFilter(`must not have an invalid escape in a string; write \\\\ for a backslash (${where})`);
   }
 }
 
 /**
- * Replaces every run of blanks and comments by one blank, and limits the levels. `origins` has the original index of
- * each UTF-16 unit.
+ * Replaces each sequence of white space and comments by one space, and limits the nesting. `origins` has the original
+ * index of each UTF-16 unit.
  *
- * The parser needs this: its time is quadratic in the length of a run of blanks, and its recursion has no limit.
+ * Without this, the parser takes quadratic time for a long sequence of white space, and recurses without a limit.
  */
 export function compactText(text: string): { readonly text: string; readonly origins: readonly number[] } {
   let compact = '';
@@ -53,7 +53,7 @@ export function compactText(text: string): { readonly text: string; readonly ori
     if (match.groups?.close !== undefined) levels--;
     if (levels + (match.groups?.not?.length ?? 0) > filterLevelsMax)
       throw invalidFilter(`must have at most ${filterLevelsMax} levels of nesting`);
-    const kept = match.groups?.blank === undefined ? token : ' ';
+    const kept = match.groups?.space === undefined ? token : ' ';
     for (let unit = 0; unit < kept.length; unit++) origins.push(match.index + unit);
     compact += kept;
   }

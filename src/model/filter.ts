@@ -1,26 +1,25 @@
 /**
- * Parses the CEL filter of a list or an export into a small, type-checked tree. It knows the names and types of fields,
- * but not their columns.
+ * Parses the CEL filter of a list or an export into a small, type-checked tree, which does not depend on the table.
  *
- * An error says what is allowed and at which character. It never repeats the filter, because constants are personal
- * data. `true`, `false` and an attribute are conditions by themselves. The attribute must then be `true`.
+ * An error says what is allowed, and at which character. It never repeats the filter, because constants may be personal
+ * data. `true`, `false` and an attribute alone are conditions. An attribute alone means that it equals `true`.
  */
 import { parse } from '@bufbuild/cel';
 import { type FilterField, filterFields } from '../fields.js';
-import { characterAt, compactText, invalidFilter } from './filter-text.js';
+import { compactText, describePosition, invalidFilter } from './filter-text.js';
 import { hasAtMost } from './text.js';
 import { attributesLevelsMax, uuidForm } from './user.js';
 
-/** Unicode code points. */
+/** In Unicode code points. */
 const filterCharactersMax = 2048;
 
 export type Column = { readonly kind: 'column'; readonly name: FilterField };
-/** A path of at least one key, and of at most as many keys as attributes have levels. */
+/** A path has from one key to `attributesLevelsMax` keys. */
 export type Attribute = { readonly kind: 'attribute'; readonly path: readonly string[] };
 /**
  * A string is well-formed and has no U+0000, and a number is finite. A timestamp is RFC 3339 in UTC with six digits, so
- * it sorts as text. A timestamp between two milliseconds is moved to their middle, because the table's timestamps have
- * whole milliseconds and compare in the same way.
+ * it sorts as text. A timestamp between two milliseconds becomes the middle of the two. The table's timestamps have
+ * whole milliseconds, so comparisons have the same result.
  */
 export type Constant = { readonly kind: 'constant' } & (
   | { readonly type: 'string'; readonly value: string }
@@ -37,10 +36,10 @@ export type TextMatch = 'startsWith' | 'endsWith' | 'contains';
 /**
  * A tree with two-valued logic: a leaf is false if its attribute is missing or has another type.
  *
- * - An empty `and` is true, and an empty `or` is false. Neither directly contains its own kind.
- * - Types match. An attribute matches every type except timestamp. An id is compared (==, !=) with a UUID in lower
- *   case.
- * - Every leaf has a field, on the left in `compare` and `member`. Only == and != have null.
+ * - An empty `and` is true, and an empty `or` is false. Neither directly contains a filter of its own kind.
+ * - Both sides of a leaf have matching types. An attribute matches every type except timestamp. An id is compared (==,
+ *   !=) with a UUID in lower case.
+ * - Every leaf has a field. In `compare` and `member`, it is on the left. Only == and != compare with null.
  */
 export type Filter =
   | { readonly kind: 'and' | 'or'; readonly terms: readonly Filter[] }
@@ -58,7 +57,7 @@ export type Filter =
 
 type Expr = ReturnType<typeof parse>['expr'];
 
-/** An invalid part of a filter. It becomes a Fault that also has the position. */
+/** The error for an invalid part of a filter. parseFilter converts it to a Fault, and adds the position. */
 class Refusal extends Error {
   constructor(
     description: string,
@@ -73,7 +72,7 @@ export function parseFilter(text: string): Filter | undefined {
   if (!hasAtMost(text, filterCharactersMax)) throw invalidFilter(`must have at most ${filterCharactersMax} characters`);
   const compact = compactText(text);
   if (compact.text.trim() === '') return undefined;
-  const where = (offset: number) => characterAt(text, compact.origins[offset] ?? text.length);
+  const where = (offset: number) => describePosition(text, compact.origins[offset] ?? text.length);
 
   let parsed: ReturnType<typeof parse>;
   try {
@@ -92,7 +91,7 @@ export function parseFilter(text: string): Filter | undefined {
 }
 
 function syntaxErrorOffset(error: unknown): number | undefined {
-  // The parser does not export the class of its errors. Its message contains a part of the filter and must stay here.
+  // The parser does not export its class of errors. The caller drops the error, because its message quotes the filter.
   if (!(error instanceof Error) || !('location' in error)) return undefined;
   const location = error.location as { readonly start?: { readonly offset?: unknown } } | undefined;
   return typeof location?.start?.offset === 'number' ? location.start.offset : undefined;
@@ -110,8 +109,8 @@ const flipped: Readonly<Record<Comparison, Comparison>> = {
 const allowed =
   'a filter can use ==, !=, <, <=, >, >=, in [..], startsWith, endsWith, contains, timestamp(), has(), &&, ||, ! and parentheses';
 
-// Recurses at most three times for each level of the text (|| of && of !). Other nesting by the parser, such as chains
-// of + or ==, is refused at its top.
+// Recurses at most three times for each level of the text (|| of && of !). The parser also nests chains of + or ==,
+// which are refused without recursion.
 function parseCondition(expr: Expr): Filter {
   const { exprKind } = expr;
   switch (exprKind.case) {
@@ -173,7 +172,7 @@ function parseComparison(comparison: Comparison, first: Expr, second: Expr): Fil
 function compare(comparison: Comparison, left: Column | Attribute, right: Operand, rightExpr: Expr): Filter {
   const equality = comparison === '==' || comparison === '!=';
   if (!equality && typeOf(right) === 'null') throw new Refusal('must compare null only with == or !=', rightExpr);
-  return { kind: 'compare', comparison, left, right: checked(left, right, equality, rightExpr) };
+  return { kind: 'compare', comparison, left, right: checkRight(left, right, equality, rightExpr) };
 }
 
 function parseMember(first: Expr, second: Expr): Filter {
@@ -185,7 +184,7 @@ function parseMember(first: Expr, second: Expr): Filter {
   const of = second.exprKind.value.elements.map((element) => {
     const constant = parseOperand(element);
     if (constant.kind !== 'constant') throw new Refusal('must have only constants in a list', element);
-    return checked(left, constant, true, element);
+    return checkRight(left, constant, true, element);
   });
   return { kind: 'member', left, of };
 }
@@ -218,8 +217,8 @@ function typeOf(operand: Operand): 'attribute' | 'string' | 'timestamp' | 'numbe
   return operand.type;
 }
 
-/** Returns the right side of a comparison. Throws if its type does not match the left side's. */
-function checked<Right extends Operand>(
+/** Returns the right side of a comparison, with an id in lower case. Throws if the types of the sides do not match. */
+function checkRight<Right extends Operand>(
   left: Column | Attribute,
   right: Right,
   equality: boolean,
@@ -227,10 +226,10 @@ function checked<Right extends Operand>(
 ): Right {
   const leftType = typeOf(left);
   const rightType = typeOf(right);
-  const both = [leftType, rightType];
-  if (leftType !== rightType && (both.includes('timestamp') || !both.includes('attribute'))) {
+  const types = [leftType, rightType];
+  if (leftType !== rightType && (types.includes('timestamp') || !types.includes('attribute'))) {
     throw new Refusal(
-      both.includes('timestamp')
+      types.includes('timestamp')
         ? 'must compare create_time and update_time with each other or with timestamp("2026-01-01T00:00:00Z")'
         : `must not compare a ${leftType} with a ${rightType}`,
       rightExpr,
@@ -272,7 +271,7 @@ function parseOperand(expr: Expr): Operand {
       if (target !== undefined || argument === undefined) break;
       if (name === '_[_]') return parseAttribute(expr);
       if (name === 'timestamp' && args.length === 1) return parseTimestamp(argument);
-      // If a blank or a parenthesis follows a minus, the minus is not part of the literal.
+      // A minus is not a part of the number if a space or a parenthesis follows it.
       if (name === '-_') return parseConstant(argument, -1);
       break;
     }
@@ -324,7 +323,7 @@ function parseConstant(expr: Expr, sign: 1 | -1): Constant {
   if (sign === 1) {
     switch (literal?.case) {
       case 'stringValue':
-        // Postgres can store neither.
+        // Postgres cannot store such strings.
         if (literal.value.includes('\0')) throw new Refusal('must not contain U+0000', expr);
         if (!literal.value.isWellFormed()) throw new Refusal('must be well-formed Unicode', expr);
         return { kind: 'constant', type: 'string', value: literal.value };

@@ -1,5 +1,5 @@
 /**
- * The messages of an import's stream and its report.
+ * The messages of an import's stream, with their parser, and the report of an import.
  *
  * An invalid message ends the stream. An invalid row is only counted, so the parser does not check rows.
  */
@@ -7,9 +7,9 @@ import { z } from 'zod';
 import { invalid } from './fault.js';
 import { parseWith, type UserInput } from './user.js';
 
-/** In one message. */
+/** The maximum number of users in one message. */
 export const importUsersMax = 5000;
-/** The report has the errors of this many rejected rows. Other rejected rows are only counted. */
+/** The maximum number of errors in the report. Further rejected rows are only counted. */
 export const importErrorsMax = 100;
 
 /** The action for a row whose email is already in the directory or in an earlier row of the same import. */
@@ -25,16 +25,16 @@ export interface ImportOptions {
 export interface ImportPart {
   /** In the first message only. */
   options?: ImportOptions | undefined;
-  /** Not checked. */
+  /** The parser does not check them. */
   users: readonly UserInput[];
   /** In the last message only: the number of users in the whole stream. */
   totalRows?: number | undefined;
 }
 
 export interface ImportError {
-  /** The index in the whole stream. */
+  /** The index of the user in the whole stream. */
   row: number;
-  /** The path in User. */
+  /** The path of the field in User. */
   field: string;
   reason: 'INVALID_FIELD' | 'EMAIL_TAKEN';
   message: string;

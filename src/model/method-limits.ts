@@ -8,11 +8,10 @@ import { attributesBytesMax, messageBytesMax } from './user.js';
 
 const kib = 1024;
 
-// 16 KiB of attributes as JSON take up to 90 KiB as a google.protobuf.Struct, and each of their keys may also be a path
-// of the mask.
+// 16 KiB of attributes as JSON take up to 90 KiB as a google.protobuf.Struct, and the mask may also name each key.
 const oneUser = 256 * kib;
 
-/** Bytes of the decompressed protobuf message, by path. JSON may take twice as many. */
+/** The maximum size of a decompressed protobuf message, by the method's path. JSON may take twice as many bytes. */
 export const requestBytesMax: Readonly<Record<string, number>> = {
   '/users.v1.UserService/CreateUser': oneUser,
   '/users.v1.UserService/GetUser': 4 * kib,
@@ -39,24 +38,24 @@ export const requestBytesMax: Readonly<Record<string, number>> = {
   '/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo': 64 * kib,
 };
 
-/** Kinds of elements that repeat in a request. `keys` are ids and emails together, `values` are those in attributes. */
+/** Elements that repeat in a request. `keys` are ids and emails, `values` are in attributes, `paths` are in a mask. */
 export type ElementKind = 'users' | 'values' | 'keys' | 'paths';
 
 export type ElementLimits = Readonly<Partial<Record<ElementKind, number>>>;
 
-// The shortest JSON that holds n values is a list of digits, which takes 2n bytes.
+// The shortest JSON with n values is a list of digits, which has 2n bytes.
 const valuesOfOneUser = attributesBytesMax / 2;
-// The steps that check and write a batch cannot be interrupted. The rows of an import are checked one by one.
+// The server cannot pause while it checks and writes a batch. It can pause between the rows of an import.
 const valuesOfBatch = 50_000;
 const valuesOfImport = 100_000;
 
 /**
- * The number of elements that one request message may have, by path. The decoder stops at the first element beyond the
- * limit. A method that is not listed has no repeated elements.
+ * The maximum number of elements in one request message, by the method's path. The decoder stops at the first element
+ * beyond the limit. A method that is not listed has no repeated elements.
  */
 export const requestElementsMax: Readonly<Record<string, ElementLimits>> = {
   '/users.v1.UserService/CreateUser': { values: valuesOfOneUser },
-  // A mask may name as many keys as 16 KiB of attributes can hold to remove them, and as many to set them.
+  // 16 KiB of attributes can hold about 2400 keys. One mask may remove that many, and set that many others.
   '/users.v1.UserService/UpdateUser': { values: valuesOfOneUser, paths: 5000 },
   '/users.v1.UserService/BatchGetUsers': { keys: batchUsersMax },
   '/users.v1.UserService/BatchCreateUsers': { users: batchUsersMax, values: valuesOfBatch },
@@ -65,9 +64,9 @@ export const requestElementsMax: Readonly<Record<string, ElementLimits>> = {
 };
 
 /**
- * The number of fields that a request message may have, including unknown and nested ones, plus a number for each
- * element. A value of attributes needs four: its entry, the key, the value and the kind. Without this limit a request
- * could repeat a single field a million times.
+ * A request message may have `requestFieldsMax` fields, including unknown and nested ones, and `fieldsOfElement` more
+ * for each element. A value in attributes needs four: its entry, key, value and kind. Without this limit, a request
+ * could repeat one field a million times.
  */
 export const requestFieldsMax = 1000;
 export const fieldsOfElement: Readonly<Record<ElementKind, number>> = { users: 20, values: 4, keys: 1, paths: 1 };

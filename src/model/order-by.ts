@@ -1,4 +1,4 @@
-/** The order of a list. The set of fields is closed, so no text from a request becomes part of a statement. */
+/** Parses the order of a list. It accepts only known fields, so no text of a request becomes a part of a statement. */
 import { type OrderField, orderFields } from '../fields.js';
 import { invalid } from './fault.js';
 
@@ -7,15 +7,15 @@ export interface OrderTerm {
   readonly descending: boolean;
 }
 
-const form = /^(\S+)(?:\s+(desc))?$/;
+const termForm = /^(\S+)(?:\s+(desc))?$/;
 
-/** AIP-132's order_by. Empty means create_time. Throws INVALID_ORDER_BY. */
+/** Parses an order_by as in AIP-132. If it is empty, the order is create_time. Throws INVALID_ORDER_BY. */
 export function parseOrderBy(text: string): OrderTerm[] {
   if (text.trim() === '') return [{ field: 'create_time', descending: false }];
   const terms: OrderTerm[] = [];
-  // One more part than there are fields is enough to find a repetition.
+  // A list with more parts than there are fields must repeat a field, so the rest is not read.
   for (const part of text.split(',', orderFields.length + 1)) {
-    const [, name, direction] = form.exec(part.trim()) ?? [];
+    const [, name, direction] = termForm.exec(part.trim()) ?? [];
     const field = orderFields.find((known) => known === name);
     if (field === undefined)
       throw invalidOrderBy(

@@ -1,4 +1,4 @@
-/** Page tokens: the position where a page ended, sealed for one filter, query and order. */
+/** Page tokens. Each one seals the position where a page ended, for one filter, query and order. */
 import { z } from 'zod';
 import { type Fault, invalid } from './fault.js';
 import { createSealedTokens } from './sealed-token.js';
@@ -22,7 +22,7 @@ export interface PageTokens {
   open(token: string, scope: PageScope): PagePosition;
 }
 
-// Enough for two names and an email of 256 characters with four bytes each, after JSON's escapes and base64.
+// Enough for two names and an email of 256 characters, with four bytes each, after JSON's escapes and base64.
 const tokenCharactersMax = 16_384;
 
 const positionSchema = z.object({ k: z.array(z.union([z.string(), z.number()])), i: z.string() });

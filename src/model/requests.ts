@@ -14,8 +14,8 @@ import {
   noFields,
   parseWith,
   storableTextSchema,
+  textSchema,
   textSchemas,
-  textThat,
   type UserFields,
   userFieldsSchema,
   uuidForm,
@@ -29,77 +29,62 @@ export const pageSizeDefault = 50;
 const pageSizeMax = 1000;
 const queryCharactersMax = 256;
 
-const idSchema = textThat(validateUuid).transform((id) => id.toLowerCase());
-const idsSchema = z.array(textThat(validateUuid)).transform((ids) => ids.map((id) => id.toLowerCase()));
-const requestIdSchema = textThat((id) =>
+const idSchema = textSchema(validateUuid).transform((id) => id.toLowerCase());
+const idsSchema = z.array(textSchema(validateUuid)).transform((ids) => ids.map((id) => id.toLowerCase()));
+const anyEmailSchema = textSchema(validateLegacyEmail);
+const requestIdSchema = textSchema((id) =>
   id === '' || uuidForm.test(id) ? undefined : 'must be a UUID or empty',
 ).transform((id) => (id === '' ? undefined : id.toLowerCase()));
+
+function parserOf<T>(schema: z.ZodType<T>): (request: unknown) => T {
+  return (request) => parseWith(schema, request);
+}
 
 export interface CreateUserRequest {
   fields: UserFields;
   requestId: string | undefined;
 }
 
-const createUserSchema = z
-  .object({ user: userFieldsSchema, requestId: requestIdSchema })
-  .transform(({ user, requestId }): CreateUserRequest => ({ fields: user, requestId }));
-
-export function parseCreateUser(request: unknown): CreateUserRequest {
-  return parseWith(createUserSchema, request);
-}
+export const parseCreateUser = parserOf(
+  z
+    .object({ user: userFieldsSchema, requestId: requestIdSchema })
+    .transform(({ user, requestId }): CreateUserRequest => ({ fields: user, requestId })),
+);
 
 export interface BatchCreateUsersRequest {
   users: UserFields[];
   requestId: string | undefined;
 }
 
-const batchCreateUsersSchema = z.object({
-  users: z
-    .array(z.unknown())
-    .max(batchUsersMax, `must have at most ${batchUsersMax} users`)
-    .pipe(z.array(userFieldsSchema)),
-  requestId: requestIdSchema,
-});
+export const parseBatchCreateUsers = parserOf<BatchCreateUsersRequest>(
+  z.object({
+    users: z
+      .array(z.unknown())
+      .max(batchUsersMax, `must have at most ${batchUsersMax} users`)
+      .pipe(z.array(userFieldsSchema)),
+    requestId: requestIdSchema,
+  }),
+);
 
-export function parseBatchCreateUsers(request: unknown): BatchCreateUsersRequest {
-  return parseWith(batchCreateUsersSchema, request);
-}
+/** Parses a user of the first contract, which has only these fields, and allows any text as an email. */
+export const parseCreateProfile = parserOf(
+  z
+    .object({ firstName: textSchemas.firstName, lastName: textSchemas.lastName, email: anyEmailSchema })
+    .transform((profile): UserFields => ({ ...noFields, ...profile })),
+);
 
-const createProfileSchema = z
-  .object({
-    firstName: textSchemas.firstName,
-    lastName: textSchemas.lastName,
-    email: textThat(validateLegacyEmail),
-  })
-  .transform((profile): UserFields => ({ ...noFields, ...profile }));
+export const parseGetUser = parserOf(z.object({ id: idSchema }));
 
-/** A user of the first contract, which allows any text of 1 to 256 characters as an email and has no further fields. */
-export function parseCreateProfile(request: unknown): UserFields {
-  return parseWith(createProfileSchema, request);
-}
+export const parseGetUserByEmail = parserOf(z.object({ email: anyEmailSchema }));
 
-const getUserSchema = z.object({ id: idSchema });
-
-export function parseGetUser(request: unknown): { id: string } {
-  return parseWith(getUserSchema, request);
-}
-
-const getUserByEmailSchema = z.object({ email: textThat(validateLegacyEmail) });
-
-export function parseGetUserByEmail(request: unknown): { email: string } {
-  return parseWith(getUserByEmailSchema, request);
-}
-
-const batchGetUsersSchema = z.object({
-  ids: z
-    .custom<string[]>()
-    .refine((ids) => ids.length <= batchUsersMax, `must have at most ${batchUsersMax} ids`)
-    .pipe(idsSchema),
-});
-
-export function parseBatchGetUsers(request: unknown): { ids: string[] } {
-  return parseWith(batchGetUsersSchema, request);
-}
+export const parseBatchGetUsers = parserOf(
+  z.object({
+    ids: z
+      .custom<string[]>()
+      .refine((ids) => ids.length <= batchUsersMax, `must have at most ${batchUsersMax} ids`)
+      .pipe(idsSchema),
+  }),
+);
 
 export interface DeleteUserRequest {
   id: string;
@@ -108,20 +93,18 @@ export interface DeleteUserRequest {
   allowMissing: boolean;
 }
 
-const deleteUserSchema = z
-  .object({ id: idSchema, etag: storableTextSchema, allowMissing: z.boolean() })
-  .transform(({ id, etag, allowMissing }): DeleteUserRequest => ({ id, version: versionOf(etag), allowMissing }));
-
-export function parseDeleteUser(request: unknown): DeleteUserRequest {
-  return parseWith(deleteUserSchema, request);
-}
+export const parseDeleteUser = parserOf(
+  z
+    .object({ id: idSchema, etag: storableTextSchema, allowMissing: z.boolean() })
+    .transform(({ id, etag, allowMissing }): DeleteUserRequest => ({ id, version: versionOf(etag), allowMissing })),
+);
 
 export interface ListUsersRequest {
   pageSize: number;
   /** Still sealed; empty for the first page. */
   pageToken: string;
   filter: Filter | undefined;
-  /** The words of `query`. Each must occur. */
+  /** The words of `query`. A matching user contains each of them. */
   words: readonly string[];
   orderBy: readonly OrderTerm[];
   includeTotalSize: boolean;
@@ -141,13 +124,13 @@ const listUsersSchema = z.object({
 export function parseListUsers(request: unknown): ListUsersRequest {
   const { pageSize, pageToken, filter, query, orderBy, includeTotalSize } = parseWith(listUsersSchema, request);
   const faults: Fault[] = [];
-  const attempt = <T>(parse: () => T, otherwise: T): T => {
+  const attempt = <T>(parse: () => T, fallback: T): T => {
     try {
       return parse();
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
       faults.push(error);
-      return otherwise;
+      return fallback;
     }
   };
   const parsed: ListUsersRequest = {
@@ -160,7 +143,7 @@ export function parseListUsers(request: unknown): ListUsersRequest {
     scope: { filter, query, orderBy },
   };
   if (faults.length === 0) return parsed;
-  // The reason is the most specific one. The violations are complete.
+  // Report all violations, under the most specific reason.
   const reason: FaultReason = faults.find((fault) => fault.reason !== 'INVALID_FIELD')?.reason ?? 'INVALID_FIELD';
   throw invalid(
     faults.flatMap((fault) => fault.violations),
@@ -228,7 +211,7 @@ export function parseWatchUsers(request: unknown): WatchUsersRequest {
 
 export interface ExportUsersRequest {
   filter: Filter | undefined;
-  /** The filter as it was sent. A resume_token is valid for it. */
+  /** The filter as it was sent. A resume_token is valid only for this filter. */
   filterText: string;
   /** Still sealed; empty for an export from the beginning. */
   resumeToken: string;
@@ -245,8 +228,8 @@ export interface ResolveUsersRequest {
   tag: string;
   ids: string[];
   emails: string[];
-  /** The ids as the request wrote them. */
-  idsWritten: readonly string[];
+  /** The ids as they were sent, before conversion to lower case. */
+  idsAsSent: readonly string[];
 }
 
 const tagCharactersMax = 256;
@@ -260,14 +243,14 @@ const resolveUsersSchema = z
   })
   .pipe(
     z.object({
-      tag: textThat((tag) =>
+      tag: textSchema((tag) =>
         hasAtMost(tag, tagCharactersMax) ? validateStorable(tag) : `must have at most ${tagCharactersMax} characters`,
       ),
       ids: idsSchema,
-      emails: z.array(textThat(validateLegacyEmail)),
+      emails: z.array(anyEmailSchema),
     }),
   );
 
 export function parseResolveUsers(request: { readonly ids: readonly string[] }): ResolveUsersRequest {
-  return { ...parseWith(resolveUsersSchema, request), idsWritten: request.ids };
+  return { ...parseWith(resolveUsersSchema, request), idsAsSent: request.ids };
 }

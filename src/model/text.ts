@@ -1,6 +1,6 @@
-/** Rules for every text: its length, and what Postgres can store and people can see. */
+/** Rules for all texts: the length, the characters that Postgres can store, and the invisible ones. */
 
-/** Whether a text has at most `max` Unicode code points. Does not count those of a text that is much longer. */
+/** Whether a text has at most `max` Unicode code points. Does not count them if the text is much longer. */
 export function hasAtMost(text: string, max: number): boolean {
   if (text.length <= max) return true;
   if (text.length > 2 * max) return false;
@@ -17,7 +17,7 @@ export function validateStorable(text: string): string | undefined {
   return undefined;
 }
 
-// Characters without an image of their own: format characters, private and unassigned ones, fillers, the empty Braille
+// Characters that show nothing: format characters, private and unassigned ones, fillers, the empty Braille
 // pattern, the (object) replacement character, the null notehead and blank hieroglyphs.
 export const invisible =
   '\\p{Cf}\\p{Co}\\p{Cn}\\p{Default_Ignorable_Code_Point}\\u2800\\ufffc\\ufffd\\u{1d159}\\u{13441}\\u{13442}';

@@ -1,7 +1,7 @@
 /**
- * Parses and validates the request of UpdateUser: the update mask and the new values of the fields that it names.
+ * Parses and validates the request of UpdateUser: the update mask, and the new values of the fields that it names.
  *
- * Some of it depends on the current user, so the operation finishes the validation.
+ * A part of the validation depends on the current user. operations/update-user.ts does that part.
  */
 import { z } from 'zod';
 import { writableFields, writablePaths } from '../fields.js';
@@ -34,13 +34,13 @@ export interface UpdateUserRequest {
   id: string;
   version: number | undefined;
   patch: UserPatch;
-  /** The violation of the patch's email. It does not count if the user already has exactly this email. */
+  /** The violation of the new email. It does not count if the user already has exactly this email. */
   emailViolation: Violation | undefined;
   /** All other violations. They are reported together with emailViolation, if it is set. */
   violations: readonly Violation[];
 }
 
-// Any text passes for email, because an email that stays is valid.
+// Accepts any email, because an unchanged email is always valid. A new one is validated separately.
 const schemas = { ...textSchemas, email: z.string(), attributes: attributesSchema };
 const fieldNames = new Map<string, keyof UserFields>(writableFields.map(({ name, path }) => [path, name]));
 const attributePrefix = 'attributes.';
@@ -63,10 +63,10 @@ const updateUserSchema = z.object({
 export function parseUpdateUser(request: unknown): UpdateUserRequest {
   const { user, updateMask } = parseWith(updateUserSchema, request);
   const violations: Violation[] = [];
-  const idRefusal = validateUuid(user.id);
-  if (idRefusal !== undefined) violations.push({ field: 'user.id', description: idRefusal });
-  const etagRefusal = validateStorable(user.etag);
-  if (etagRefusal !== undefined) violations.push({ field: 'user.etag', description: etagRefusal });
+  const idViolation = validateUuid(user.id);
+  if (idViolation !== undefined) violations.push({ field: 'user.id', description: idViolation });
+  const etagViolation = validateStorable(user.etag);
+  if (etagViolation !== undefined) violations.push({ field: 'user.etag', description: etagViolation });
   const { names, keys } = parseUpdateMask(updateMask, user, violations);
 
   const patch: UserPatch = {};
@@ -84,12 +84,12 @@ export function parseUpdateUser(request: unknown): UpdateUserRequest {
   let emailViolation: Violation | undefined;
   if (names.has('email')) {
     const description = validateEmail(user.email);
-    // No stored email can be such a text, so the user does not matter.
+    // No user can have such an email, so the current user does not matter.
     if (validateLegacyEmail(user.email) !== undefined)
       violations.push({ field: 'user.email', description: description ?? '' });
     else if (description !== undefined) emailViolation = { field: 'user.email', description };
   }
-  if (violations.length > 0 && (emailViolation === undefined || idRefusal !== undefined)) {
+  if (violations.length > 0 && (emailViolation === undefined || idViolation !== undefined)) {
     throw invalid(emailViolation === undefined ? violations : [...violations, emailViolation]);
   }
   return { id: user.id.toLowerCase(), version: versionOf(user.etag), patch, emailViolation, violations };
@@ -128,19 +128,20 @@ const wholeKeyText =
   'must name a whole key of attributes, as in attributes.department; it cannot point into the value of a key';
 const otherCaseText =
   'names a key that user has only in another case (snake_case or camelCase). JSON changes the case of paths, so use the path "attributes"';
-// A value cannot have more levels. The limit also bounds the time for each path.
+// A value cannot have more levels. The limit also bounds the time to check a path.
 const dotsMax = attributesLevelsMax;
 const dotsText = `must have at most ${dotsMax} dots after "attributes.", unless user has this key; use the path "attributes" instead`;
 
 /**
  * Creates a function that returns the violation of a key in a mask, or undefined. The update removes a key that the
- * request does not hold. If the client means a part of another key in the request, that value would be lost silently.
+ * mask names and `user` does not have. If the client meant a part of the value of another key, that value would be lost
+ * silently.
  */
 function createKeyValidator(attributes: JsonObject, paths: ReadonlySet<string>): (key: string) => string | undefined {
-  const unwritten = paths.has('attributes')
+  const unnamedKeys = paths.has('attributes')
     ? []
     : Object.keys(attributes).filter((key) => !paths.has(attributePrefix + key));
-  const otherKeys = new Set(unwritten.map(comparable));
+  const otherKeys = new Set(unnamedKeys.map(comparable));
   const validatePath = (path: string) => {
     let dots = 0;
     for (let end = path.indexOf('.'); end >= 0; end = path.indexOf('.', end + 1)) {
@@ -159,7 +160,7 @@ function createKeyValidator(attributes: JsonObject, paths: ReadonlySet<string>):
   };
 }
 
-/** Equal for different ways to write one key: camelCase and snake_case, with quotes, dots and brackets. */
+/** Returns the same text for all spellings of a key: in camelCase or snake_case, with quotes, dots or brackets. */
 function comparable(key: string): string {
   return camelCaseOf(key.replaceAll('[', '.').replace(/["`\]]/g, ''));
 }
@@ -181,9 +182,9 @@ function readAttributeKeys(
   for (const key of keys) {
     const isSet = Object.hasOwn(attributes, key);
     const value = attributes[key];
-    const refusal = isSet ? validateAttributes({ [key]: value }) : undefined;
-    if (refusal === undefined) values.set(key, isSet ? value : undefined);
-    else violations.push({ field: 'user.attributes', description: refusal });
+    const violation = isSet ? validateAttributes({ [key]: value }) : undefined;
+    if (violation === undefined) values.set(key, isSet ? value : undefined);
+    else violations.push({ field: 'user.attributes', description: violation });
   }
   return values;
 }

@@ -1,6 +1,6 @@
 /**
- * The user, and the rules for its fields, except those for emails. Nothing else checks them. It knows neither the wire
- * format nor the table.
+ * The user, and the validation of its fields except the email (email.ts). It depends on neither the wire format nor the
+ * table.
  */
 import { z } from 'zod';
 import { emptyTexts, type TextName, textFields, writableFields } from '../fields.js';
@@ -46,7 +46,7 @@ export function displayName(user: Pick<User, 'firstName' | 'lastName'>): string 
   return user.lastName === '' ? user.firstName : `${user.firstName} ${user.lastName}`;
 }
 
-/** The etag contains the version. Only this file depends on that. */
+/** The etag contains the version. No code outside this file depends on that. */
 export function etagOf(user: Pick<User, 'version'>): string {
   return `v${user.version.toString(36)}`;
 }
@@ -59,10 +59,10 @@ export function versionOf(etag: string): number | undefined {
   return version <= 0x7fff_ffff ? version : 0;
 }
 
-const onlyBlanks = new RegExp(`^[\\s\\p{M}${invisible}]*$`, 'u');
+const onlyInvisible = new RegExp(`^[\\s\\p{M}${invisible}]*$`, 'u');
 
 function validateName(text: string, required: boolean): string | undefined {
-  if (required && onlyBlanks.test(text))
+  if (required && onlyInvisible.test(text))
     return `must have 1 to ${namesCharactersMax} characters, at least one of them visible`;
   if (!hasAtMost(text, namesCharactersMax)) return `must have at most ${namesCharactersMax} characters`;
   if (/\p{Cc}/u.test(text)) return 'must not contain control characters';
@@ -78,10 +78,12 @@ function validateUrl(text: string): string | undefined {
   return validateStorable(text);
 }
 
-/** Returns the violation of attributes, or undefined. JSON.stringify alone would ignore levels and infinite numbers. */
+/**
+ * Returns the violation of attributes, or undefined. JSON.stringify alone accepts deep nesting and infinite numbers.
+ */
 export function validateAttributes(attributes: unknown): string | undefined {
-  const refusal = validateJson(attributes, 1);
-  if (refusal !== undefined) return refusal;
+  const violation = validateJson(attributes, 1);
+  if (violation !== undefined) return violation;
   const text = JSON.stringify(attributes);
   if (Buffer.byteLength(text) > attributesBytesMax)
     return `must have at most ${attributesBytesMax} bytes as compact JSON`;
@@ -91,7 +93,7 @@ export function validateAttributes(attributes: unknown): string | undefined {
   return undefined;
 }
 
-// jsonb has no exponents: it writes 1e300 with 301 digits. Without this limit, the 16 KiB of one user could become 800.
+// jsonb has no exponents: it writes 1e300 with 301 digits. Without this limit, 16 KiB of JSON could become 800 KiB.
 const digitsAddedMax = 65_536;
 
 function digitsAdded(value: unknown): number {
@@ -112,8 +114,8 @@ function validateJson(value: unknown, level: number): string | undefined {
       if (value === null) return undefined;
       if (level > attributesLevelsMax) return `must have at most ${attributesLevelsMax} levels of nesting`;
       for (const [key, child] of Object.entries(value)) {
-        const refusal = validateStorable(key) ?? validateJson(child, level + 1);
-        if (refusal !== undefined) return refusal;
+        const violation = validateStorable(key) ?? validateJson(child, level + 1);
+        if (violation !== undefined) return violation;
       }
       return undefined;
     }
@@ -123,21 +125,21 @@ function validateJson(value: unknown, level: number): string | undefined {
   }
 }
 
-/** Creates a schema from a function that returns the violation of a text. */
-export function textThat(validate: (text: string) => string | undefined): z.ZodType<string, string> {
+/** Creates a schema for texts. `validate` returns the violation of a text, or undefined. */
+export function textSchema(validate: (text: string) => string | undefined): z.ZodType<string, string> {
   return z.string().superRefine((text, context) => {
     const message = validate(text);
     if (message !== undefined) context.addIssue({ code: 'custom', message });
   });
 }
 
-/** A text with any characters that Postgres can store. */
-export const storableTextSchema = textThat(validateStorable);
+/** Accepts any text that Postgres can store. */
+export const storableTextSchema = textSchema(validateStorable);
 
-/** The fields of a user that clients can write, as in a message. */
+/** The fields of a user that clients can write, as the decoder returns them. */
 export type UserInput = Omit<UserFields, 'attributes'> & { readonly attributes: JsonObject | undefined };
 
-/** A function for each field that returns the violation of a new user's value, or undefined. */
+/** For each field, a function that returns the violation of a new user's value, or undefined. */
 const validators: { readonly [Name in keyof UserFields]: (value: UserInput[Name]) => string | undefined } = {
   firstName: (text) => validateName(text, true),
   lastName: (text) => validateName(text, false),
@@ -146,7 +148,7 @@ const validators: { readonly [Name in keyof UserFields]: (value: UserInput[Name]
   attributes: (attributes) => (attributes === undefined ? undefined : validateAttributes(attributes)),
 };
 
-/** Returns the first violation of a new user, like userFieldsSchema, in a third of the time. */
+/** Returns the first violation of a new user, or undefined. Takes a third of the time of userFieldsSchema. */
 export function validateUser(user: UserInput): Violation | undefined {
   for (const { name, path } of writableFields) {
     const description = validateField(name, user);
@@ -161,7 +163,7 @@ function validateField<Name extends keyof UserFields>(name: Name, user: UserInpu
 
 /** The schemas of the texts of a new user. */
 export const textSchemas = Object.fromEntries(
-  textFields.map(({ name }) => [name, textThat(validators[name])]),
+  textFields.map(({ name }) => [name, textSchema(validators[name])]),
 ) as Readonly<Record<TextName, z.ZodType<string>>>;
 export const attributesSchema = z
   .custom<JsonObject | undefined>()
@@ -177,7 +179,7 @@ export const userFieldsSchema = z.object({ ...textSchemas, attributes: attribute
 /** A user whose texts are empty. */
 export const noFields: UserFields = { ...emptyTexts, attributes: {} };
 
-/** Parses an untrusted value. Throws INVALID_FIELD with one violation for each bad field. */
+/** Parses an untrusted value. Throws INVALID_FIELD with one violation for each invalid field. */
 export function parseWith<T>(schema: z.ZodType<T>, value: unknown): T {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
@@ -186,7 +188,7 @@ export function parseWith<T>(schema: z.ZodType<T>, value: unknown): T {
   );
 }
 
-/** A protobuf path in a message: snake_case, with indexes in brackets. */
+/** Converts zod's path to a protobuf path: snake_case, with indexes in brackets. */
 function pathOf(path: readonly PropertyKey[]): string {
   let text = '';
   for (const step of path) {

@@ -1,7 +1,8 @@
 /**
- * Resume tokens of a watch: positions in the change log before which everything has been sent.
+ * The resume tokens of a watch, and the positions in the change log that they contain. All changes before the position
+ * of a token have been sent.
  *
- * They are not encrypted, because the server must distinguish a token of another directory from a malformed one. They
+ * Tokens are not encrypted, because the server must distinguish a token of another directory from a malformed one. They
  * contain no personal data, and a forged token shows a client no more than any other watch.
  */
 import { createHash } from 'node:crypto';
@@ -9,19 +10,20 @@ import { type Fault, invalid } from './fault.js';
 import { uuidForm } from './user.js';
 
 /**
- * A position in the change log. The changes before it are all that `snapshot` sees and, inside a window, also those up to
- * `seq` that only `until` sees. Snapshots are in Postgres' text format, `xmin:xmax:xip,…`.
+ * A position in the change log. Every change that `snapshot` sees is before it. Inside a window, the changes up to
+ * `seq` that `until` sees and `snapshot` does not are also before it. Snapshots are in Postgres' text format,
+ * `xmin:xmax:xip,…`.
  */
 export interface WatchPosition {
   /** The id of the change log. */
   readonly feedId: string;
   readonly snapshot: string;
-  /** Set only in the middle of a window. */
+  /** Set only inside a window, the changes between two snapshots (store/read-changes.ts). */
   readonly window?: { readonly until: string; readonly seq: bigint };
 }
 
-// A snapshot lists the open transactions, about as many as there are connections. This is enough for thousands. A
-// longer one would be expensive for Postgres.
+// A snapshot lists the open transactions, about as many as there are connections. This length is enough for thousands.
+// Longer snapshots would be expensive for Postgres.
 const tokenCharactersMax = 131_072;
 const checksumBytes = 6;
 const version = '1';
@@ -34,9 +36,7 @@ export function watchTokenOf({ feedId, snapshot, window }: WatchPosition): strin
   return Buffer.concat([checksumOf(text), text]).toString('base64url');
 }
 
-/**
- * Throws INVALID_RESUME_TOKEN unless watchTokenOf() could have created the token. It cannot detect a careful forgery.
- */
+/** Throws INVALID_RESUME_TOKEN if the token is malformed. Its checksum detects mistakes, but not a forged token. */
 export function parseWatchToken(token: string): WatchPosition {
   if (token.length > tokenCharactersMax) throw invalidResumeToken();
   const bytes = Buffer.from(token, 'base64url');
@@ -58,7 +58,7 @@ export function parseWatchToken(token: string): WatchPosition {
 const seqMax = 2n ** 63n - 1n;
 const xidMax = 2n ** 64n - 1n;
 
-/** Checks as strictly as Postgres, which would fail the whole statement for an invalid snapshot. */
+/** As strict as Postgres, which would fail the whole statement for an invalid snapshot. */
 function isSnapshot(text: string): boolean {
   if (!snapshotForm.test(text)) return false;
   const { xmin, xmax, inProgress } = snapshotOf(text);
@@ -87,7 +87,7 @@ export function snapshotOf(text: string): Snapshot {
   };
 }
 
-/** Whether a committed transaction had been committed when the snapshot was taken. */
+/** Whether the snapshot sees a transaction that has committed by now. */
 export function isVisible(xid: bigint, { xmax, inProgress }: Snapshot): boolean {
   return xid < xmax && !inProgress.includes(xid);
 }

@@ -1,17 +1,17 @@
-/** Creates the batchers of single calls, with the configured limits and with metrics. */
+/** Creates the batchers that combine single calls, with the configured limits and with metrics. */
 import { type Batcher, type BatcherOptions, createBatcher } from '../concurrency/batcher.js';
 import { isRetryable } from '../database/errors.js';
 import type { Metrics } from '../telemetry/metrics.js';
 
-/** The limits of each batcher, and where its metrics go. */
+/** The limits of each batcher, and the metrics that it reports to. */
 export interface BatcherLimits {
   readonly batchRowsMax: number;
   readonly queueRowsMax: number;
   readonly metrics?: Metrics;
 }
 
-// A statement that runs longer is waiting for a lock or a slow disk. With a lower value, a busy server would send small
-// statements.
+// A statement that runs longer than this waits for a lock or a slow disk. With a lower value, a busy server would send
+// small statements.
 export const slowStatementMs = 50;
 
 /** `statement` names the batcher in the metrics. */

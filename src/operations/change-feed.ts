@@ -1,52 +1,45 @@
 /**
- * Reads the change log once for all watchers of the process, and hands each page to the watchers that keep up.
+ * Reads the change log once for all watchers of the process, and gives each page to every watcher.
  *
  * It reads only while there are watchers: immediately after this process writes, and every 150 ms for writes of other
- * processes. A watcher with too many queued changes is dropped and continues on its own (watch-users.ts). NOTIFY in the
- * transaction of a write was rejected: at commit it takes a lock on the whole database.
+ * processes. It drops a watcher with too many queued changes, which then reads on its own (watch-users.ts). NOTIFY in
+ * the transaction of a write was rejected, because it takes a lock on the whole database at commit.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { settlesWithin, unlessAborted } from '../concurrency/abort.js';
 import type { Database } from '../database/database.js';
 import { Fault, serverStopping } from '../model/fault.js';
 import type { WatchPosition } from '../model/watch-token.js';
-import { type Change, readChanges, readFeedPosition } from '../store/read-changes.js';
+import { type ChangesPage, readChanges, readFeedPosition } from '../store/read-changes.js';
 
 export interface ChangeFeed {
   /** Reports a write, so that this process's watchers receive it immediately. */
   wake(): void;
   /**
-   * Starts at the feed's position when this resolves. That may be before data that the caller has already read, but
-   * never after data that it reads from now on. Rejects if the log cannot be read.
+   * Starts at the feed's position when this resolves. That position may be older than data that the caller has already
+   * read, but never newer than data that it reads after this. Rejects if the log cannot be read.
    */
   subscribe(): Promise<Subscription>;
   /** The number of current subscriptions. */
   readonly watcherCount: number;
-  /** How long the feed has not reached the end of the log; 0 without watchers. */
+  /** The time since the feed last reached the end of the log; 0 without watchers. */
   readonly lagMs: number;
   close(): Promise<void>;
 }
 
-/** A part of the log that was read once for all watchers. */
-export interface FeedPage {
-  readonly changes: readonly Change[];
-  /** The next page starts after this position. */
-  readonly position: WatchPosition;
-}
-
 export interface Subscription extends Disposable {
-  /** The current position: no change lies between the last page taken, or the start, and this position. */
+  /** There is no change between the last page taken, or the start, and this position. */
   readonly position: WatchPosition;
   /**
-   * Waits for changes and returns them in pages. Returns undefined if too many changes were queued, which ends the
-   * subscription. Rejects with the error that ended reading, or with the signal's reason.
+   * Waits for changes and returns them in pages. Returns undefined if the feed has dropped the watcher because too many
+   * changes were queued. Rejects with the error that ended reading, or with the signal's reason.
    */
-  take(signal: AbortSignal): Promise<FeedPage[] | undefined>;
+  take(signal: AbortSignal): Promise<ChangesPage[] | undefined>;
 }
 
 export interface ChangeFeedOptions {
   database: Database;
-  /** For the server's log. */
+  /** Called with an error that ends the subscriptions. */
   onError(error: unknown): void;
   /** Called with true when the first watcher starts, and with false when the last one ends. */
   onWatched?(isWatched: boolean): void;
@@ -54,57 +47,45 @@ export interface ChangeFeedOptions {
 
 // Well below the 300 ms within which other processes' changes should arrive. The statement costs Postgres 0.1 ms.
 const pollEveryMs = 150;
-// Between two reads, so that a read on a busy server returns many changes.
+// The pause between two reads, so that a read on a busy server returns many changes.
 const pauseMs = 5;
 const pageChangesMax = 500;
-// The maximum queue of one watcher. Watchers share the users, but a queue keeps them in memory.
-const waitingChangesMax = 2_000;
-// If many pages follow one another, as after an import, each page waits until all watchers have taken the previous one,
-// but not longer than this. A watcher that takes nothing is dropped after four pages.
-const paceMs = 100;
+// The maximum number of changes in the queue of one watcher. Queues share the users, but keep them in memory.
+const queuedChangesMax = 2_000;
+// If many pages follow one another, as after an import, the feed waits before each page until all watchers have taken
+// the previous one, but at most this long. A watcher that takes nothing is dropped after four pages.
+const watcherWaitMs = 100;
 // If the log cannot be read for this long, watchers fail. Their clients then reconnect.
 const outageMsMax = 5_000;
 const retryEveryMs = 200;
 
-const ignore = () => {};
+const doNothing = () => {};
 
 export function createChangeFeed(options: ChangeFeedOptions): ChangeFeed {
-  const reader = new Reader(options);
-  return {
-    wake: () => reader.wake(),
-    subscribe: () => reader.subscribe(),
-    get watcherCount() {
-      return reader.watchers.size;
-    },
-    get lagMs() {
-      return reader.lagMs;
-    },
-    close: () => reader.close(),
-  };
+  return new FeedReader(options);
 }
 
-/** Reads the log while there are watchers. */
-class Reader {
-  readonly watchers = new Set<Watcher>();
+class FeedReader implements ChangeFeed {
+  private readonly watchers = new Set<Watcher>();
   /** Watchers with queued changes. */
   private readonly lagging = new Set<Watcher>();
-  /** Subscribers that arrived before the end of the log was known. */
+  /** Subscribers that wait until the end of the log is known. */
   private readonly pendingSubscribers = new Set<PromiseWithResolvers<Subscription>>();
   /** The next read starts here; undefined until the end of the log is known. */
   private position: WatchPosition | undefined;
-  /** When the read began that last reached the end of the log. */
+  /** The start of the last read that reached the end of the log. */
   private atEndMs = 0;
   private running: Promise<void> | undefined;
   private isClosed = false;
   private isWoken = false;
-  private endRest = ignore;
-  private endPace = ignore;
+  private endWakeWait = doNothing;
+  private endWatcherWait = doNothing;
 
   constructor(private readonly options: ChangeFeedOptions) {}
 
   wake(): void {
     this.isWoken = true;
-    this.endRest();
+    this.endWakeWait();
   }
 
   async subscribe(): Promise<Subscription> {
@@ -116,6 +97,10 @@ class Reader {
     return subscriber.promise;
   }
 
+  get watcherCount(): number {
+    return this.watchers.size;
+  }
+
   get lagMs(): number {
     return this.running === undefined ? 0 : performance.now() - this.atEndMs;
   }
@@ -123,14 +108,14 @@ class Reader {
   async close(): Promise<void> {
     this.isClosed = true;
     this.wake();
-    this.endPace();
+    this.endWatcherWait();
     await this.running;
   }
 
   private subscribeAt(position: WatchPosition): Subscription {
     const watcher = new Watcher(position, () => {
       if (watcher.isOver) this.watchers.delete(watcher);
-      if (this.lagging.delete(watcher) && this.lagging.size === 0) this.endPace();
+      if (this.lagging.delete(watcher) && this.lagging.size === 0) this.endWatcherWait();
     });
     this.watchers.add(watcher);
     return watcher;
@@ -158,7 +143,7 @@ class Reader {
         failingSinceMs = undefined;
       }
     }
-    // Synchronously after the loop's condition, so that no watcher subscribes to a reader that is ending.
+    // No await since the loop's condition, so no watcher can subscribe to a loop that is ending.
     this.running = undefined;
     this.position = undefined;
     this.options.onWatched?.(false);
@@ -166,13 +151,13 @@ class Reader {
   }
 
   private async read(): Promise<void> {
-    // Reset before reading, because a change that is committed in between must wake the reader.
+    // Reset before the read, because a write during the read must wake the reader.
     this.isWoken = false;
     const startedMs = performance.now();
     if (this.position === undefined) {
       this.position = await readFeedPosition(this.options.database);
       this.atEndMs = startedMs;
-      // Watchers are added now, not when the promises' reactions run, because the next page starts after this position.
+      // Add the watchers now, and not when subscribe() continues, because the next page starts after this position.
       for (const subscriber of this.pendingSubscribers) subscriber.resolve(this.subscribeAt(this.position));
       this.pendingSubscribers.clear();
       return;
@@ -180,13 +165,13 @@ class Reader {
     const page = await readChanges(this.options.database, this.position, pageChangesMax);
     this.position = page.position;
     this.deliver(page);
-    if (page.position.window !== undefined) return this.pace();
+    if (page.position.window !== undefined) return this.waitForWatchers();
     this.atEndMs = startedMs;
     await sleep(pauseMs);
-    await this.rest();
+    await this.waitForWake();
   }
 
-  private deliver(page: FeedPage): void {
+  private deliver(page: ChangesPage): void {
     for (const watcher of this.watchers) {
       watcher.push(page);
       if (watcher.isLagging) this.lagging.add(watcher);
@@ -199,30 +184,30 @@ class Reader {
     this.pendingSubscribers.clear();
   }
 
-  /** Waits for the next wake-up, or for the next poll. */
-  private async rest(): Promise<void> {
+  /** Waits until wake() is called, or until the next poll. */
+  private async waitForWake(): Promise<void> {
     if (this.isWoken) return;
     const woken = Promise.withResolvers<void>();
-    this.endRest = woken.resolve;
+    this.endWakeWait = woken.resolve;
     await settlesWithin(woken.promise, pollEveryMs);
   }
 
-  /** Waits until all watchers have caught up, for at most `paceMs`. */
-  private async pace(): Promise<void> {
+  /** Waits until all watchers have caught up, for at most `watcherWaitMs`. */
+  private async waitForWatchers(): Promise<void> {
     if (this.lagging.size === 0) return;
     const caughtUp = Promise.withResolvers<void>();
-    this.endPace = caughtUp.resolve;
-    await settlesWithin(caughtUp.promise, paceMs);
+    this.endWatcherWait = caughtUp.resolve;
+    await settlesWithin(caughtUp.promise, watcherWaitMs);
   }
 }
 
 /** The queue of one watcher. */
 class Watcher implements Subscription {
-  private pages: FeedPage[] = [];
-  private waitingChanges = 0;
+  private pages: ChangesPage[] = [];
+  private queuedChanges = 0;
   isOver = false;
   private failure: unknown;
-  private wake = ignore;
+  private wake = doNothing;
 
   constructor(
     public position: WatchPosition,
@@ -230,21 +215,21 @@ class Watcher implements Subscription {
   ) {}
 
   get isLagging(): boolean {
-    return this.waitingChanges > 0;
+    return this.queuedChanges > 0;
   }
 
-  push(page: FeedPage): void {
+  push(page: ChangesPage): void {
     if (page.changes.length === 0) {
       if (!this.isLagging) this.position = page.position;
       return;
     }
     this.pages.push(page);
-    this.waitingChanges += page.changes.length;
-    if (this.waitingChanges > waitingChangesMax) this.end();
+    this.queuedChanges += page.changes.length;
+    if (this.queuedChanges > queuedChangesMax) this.end();
     else this.wake();
   }
 
-  async take(signal: AbortSignal): Promise<FeedPage[] | undefined> {
+  async take(signal: AbortSignal): Promise<ChangesPage[] | undefined> {
     signal.throwIfAborted();
     if (!this.isOver && !this.isLagging) {
       const woken = Promise.withResolvers<void>();
@@ -272,7 +257,7 @@ class Watcher implements Subscription {
 
   private empty(): void {
     this.pages = [];
-    this.waitingChanges = 0;
+    this.queuedChanges = 0;
     this.onEmptied();
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Divides the pool's connections among the uses of a connection. Each use keeps to its own part, and the parts add up to
- * the pool. So a short call finds a connection, however many lists are slow and however many users are locked.
+ * Divides the pool's connections among their uses. Each use has its own part, and the parts add up to the pool. So slow
+ * lists and locked users cannot take the connections of short calls.
  */
 import { createLimiter } from '../concurrency/limiter.js';
 import type { Database } from '../database/database.js';
@@ -30,8 +30,8 @@ export type ConnectionUse = keyof typeof minimum;
 /** The maximum number of connections for each use. */
 export type ConnectionBudget = Readonly<Record<ConnectionUse, number>>;
 
-// A larger pool gives each further connection to the next of these uses, and starts again after the last one.
-const further: readonly ConnectionUse[] = [
+// Each further connection of a larger pool goes to the next of these uses. After the last use, the list starts again.
+const furtherUses: readonly ConnectionUse[] = [
   'lists',
   'writes',
   'lookups',
@@ -49,8 +49,8 @@ const further: readonly ConnectionUse[] = [
 /** Throws a RangeError if the pool is too small. */
 export function divideConnections(connectionsMax: number): ConnectionBudget {
   const budget: Record<ConnectionUse, number> = { ...minimum };
-  for (let left = connectionsMax - sumOf(minimum), index = 0; left > 0; left--, index++) {
-    const use = further[index % further.length];
+  for (let remaining = connectionsMax - sumOf(minimum), index = 0; remaining > 0; remaining--, index++) {
+    const use = furtherUses[index % furtherUses.length];
     if (use !== undefined) budget[use]++;
   }
   if (sumOf(budget) !== connectionsMax) {
@@ -63,7 +63,7 @@ function sumOf(budget: ConnectionBudget): number {
   return Object.values(budget).reduce((sum, connections) => sum + connections);
 }
 
-/** The same database, but run() uses at most `connections` at once. Further statements wait in order of arrival. */
+/** Returns the database with a run() that uses at most `connections` at once. Further statements wait in order. */
 export function limitConnections(database: Database, connections: number): Database {
   const limiter = createLimiter({ concurrencyMax: connections, queuedMax: Number.POSITIVE_INFINITY });
   return { ...database, run: (statement, values) => limiter.run('', () => database.run(statement, values)) };

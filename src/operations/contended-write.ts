@@ -25,7 +25,7 @@ export interface WriteStatement<Item, Outcome> {
   lockOf(item: Item): string;
 }
 
-/** Returns a function that adds one kind of write. All kinds share the connections of each step. */
+/** Returns a function that creates one kind of write. All kinds share the connections of each step. */
 export function createContendedWrites(connections: ConnectionBudget, limits: BatcherLimits) {
   const { queueRowsMax } = limits;
   const batches = createLimiter({ concurrencyMax: connections.writes, queuedMax: Number.POSITIVE_INFINITY });
@@ -51,7 +51,7 @@ export function createContendedWrites(connections: ConnectionBudget, limits: Bat
       const inBatch = await batcher.submit(item, signal);
       if (inBatch !== locked) return inBatch;
 
-      // The lock may be free by now, or the batch waited for the lock of another item.
+      // The lock may be free by now, or only another item of the batch was locked.
       const alone = await retries.run('', () => runAlone(item, 'skip'), signal);
       if (alone !== locked) return alone;
 

@@ -1,7 +1,8 @@
 /**
- * The operations of the directory, one method for each verb.
+ * The directory's operations, one method for each RPC of the user service. It connects them with each other and with
+ * the limits that they share.
  *
- * Callers are already authorised and requests parsed. Every failure is a Fault.
+ * Requests are already parsed. Every expected failure is a Fault.
  */
 import { createLimiter } from '../concurrency/limiter.js';
 import type { Database } from '../database/database.js';
@@ -35,12 +36,12 @@ export interface Directory extends UserReads, UserWrites {
   watchUsers(request: WatchUsersRequest, signal: AbortSignal): AsyncGenerator<WatchMessage, void, undefined>;
   /** Throws INVALID_RESUME_TOKEN, SNAPSHOT_TOO_OLD. */
   exportUsers(request: ExportUsersRequest, signal: AbortSignal): AsyncGenerator<ExportedUsers, void, undefined>;
-  /** Answers in the order of the requests. Throws the errors of `requests` after the answers to earlier requests. */
+  /** Yields results in the order of the requests, and then throws the error of `requests`, if there is one. */
   resolveUsers(
     requests: AsyncIterable<ResolveUsersRequest>,
     signal: AbortSignal,
   ): AsyncGenerator<ResolvedUsers, void, undefined>;
-  /** Call it after the last call has ended. Accepts no new calls, and resolves when all background work has ended. */
+  /** Call this after the last call has ended. Resolves when all background work has ended. */
   close(): Promise<void>;
 }
 
@@ -56,7 +57,7 @@ export interface DirectoryOptions {
   readonly metrics?: Metrics;
 }
 
-/** Other processes on the same database that can be notified sooner than through its change log. */
+/** Other processes on the same database, which are notified of writes faster than by the change log. */
 export interface Siblings {
   /** Called with true when this process's first watcher starts, and with false when the last one ends. */
   notifyWatched(isWatched: boolean): void;
@@ -73,8 +74,8 @@ export interface StreamLimits {
   snapshotTimeoutMs: number;
 }
 
-// A compromise. With 100, one in a hundred of 64 callers that page through lists waited 1.6 s, and the others 20 ms.
-// With 500, all calls with deadlines of 1 s were too late under overload.
+// A compromise. 64 clients paged through lists: with 100 ms, one call in a hundred waited 1.6 s, and the others 20 ms.
+// With 500 ms, all calls with a deadline of 1 s failed under overload.
 const newestFirstAfterMs = 250;
 
 export function createDirectory(options: DirectoryOptions): Directory {
@@ -89,9 +90,9 @@ export function createDirectory(options: DirectoryOptions): Directory {
   });
 
   const feed = createChangeFeed({ database: streamReads, onError, onWatched: siblings?.notifyWatched });
-  siblings?.onWrite(feed.wake);
-  /** Notifies watchers immediately, instead of at the next poll. */
-  function wake(): void {
+  siblings?.onWrite(() => feed.wake());
+  /** Notifies the watchers of all processes immediately, instead of at the next poll. */
+  function notifyWatchers(): void {
     feed.wake();
     siblings?.notifyWrite();
   }
@@ -106,7 +107,7 @@ export function createDirectory(options: DirectoryOptions): Directory {
     limits,
     secret,
     reads: reads.calls,
-    onWritten: wake,
+    onWritten: notifyWatchers,
   });
   const batchers = { ...reads.batchers, ...writes.batchers };
   metrics?.observe({ queues: batchers, feed });
@@ -115,7 +116,7 @@ export function createDirectory(options: DirectoryOptions): Directory {
   // These use separate connections outside the pool.
   const sessions = createLimiter({ concurrencyMax: connectionsMax, queuedMax: queueRowsMax });
   const catchUps = createLimiter({ concurrencyMax: connections.streams, queuedMax: queueRowsMax });
-  const imports = { stallTimeoutMs, onWritten: wake, metrics };
+  const imports = { stallTimeoutMs, onWritten: notifyWatchers, metrics };
   const exports = { database: streamReads, tokens: createExportTokens(secret), sessions, snapshotTimeoutMs };
   const watches = { database: streamReads, feed, sessions, catchUps, snapshotTimeoutMs };
   const resolver = createResolver({ database: streamReads, statementsMax: connections.streams });

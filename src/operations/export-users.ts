@@ -1,7 +1,8 @@
 /**
  * Exports all matching users from one snapshot in messages of bounded size, and resumes exports.
  *
- * A snapshot prevents Postgres from cleaning up, so its lifetime is limited even if the client reads nothing.
+ * Postgres cannot clean up old rows while a snapshot is open, so its lifetime is limited even if the client reads
+ * nothing.
  */
 import { z } from 'zod';
 import type { Limiter } from '../concurrency/limiter.js';
@@ -21,12 +22,12 @@ export interface ExportedUsers {
   watchToken: string;
 }
 
-/** The progress of an export. The last message's watch_token is made from it. */
+/** The progress of an export, from which the watch_token of the last message is made. */
 const positionSchema = z.object({
-  /** The last user that was sent; absent after all users. */
+  /** The id of the last user that was sent. Absent after all users. */
   after: z.string().optional(),
   feedId: z.string(),
-  /** The snapshot of the first of the resumed exports, so that all changes during any of them come after it. */
+  /** The snapshot of the first of the resumed exports, because all changes during any of them come after it. */
   snapshot: z.string(),
 });
 type ExportPosition = z.infer<typeof positionSchema>;
@@ -68,26 +69,26 @@ export async function* exportUsers(
   const permit = await sessions.acquire('', signal);
   const tooOld = new AbortController();
   const ended = AbortSignal.any([signal, tooOld.signal]);
-  let walk: UsersSnapshot | undefined;
+  let usersSnapshot: UsersSnapshot | undefined;
   let closed: Promise<void> | undefined;
   const close = () => {
     closed ??= (async () => {
       clearTimeout(timer);
-      await walk?.[Symbol.asyncDispose]();
+      await usersSnapshot?.[Symbol.asyncDispose]();
     })().finally(() => permit[Symbol.dispose]());
     return closed;
   };
   const timer = setTimeout(() => {
     tooOld.abort(snapshotTooOld());
-    // The generator cannot do this while the client reads nothing.
-    if (walk !== undefined) close().catch(() => {});
+    // The generator is suspended while the client reads nothing, so it cannot close the snapshot itself.
+    if (usersSnapshot !== undefined) close().catch(() => {});
   }, snapshotTimeoutMs).unref();
 
   try {
-    walk = await openUsersSnapshot(database, { filter, after: resumed?.after }, ended);
-    const { feedId, snapshot } = resumed ?? walk;
-    if (feedId !== walk.feedId) throw invalidToken();
-    for await (const { users, isLast } of walk.pieces()) {
+    usersSnapshot = await openUsersSnapshot(database, { filter, after: resumed?.after }, ended);
+    const { feedId, snapshot } = resumed ?? usersSnapshot;
+    if (feedId !== usersSnapshot.feedId) throw invalidToken();
+    for await (const { users, isLast } of usersSnapshot.pieces()) {
       if (isLast) await close();
       const parts = users.length === 0 ? [[]] : cutByBytes(users);
       for (const [index, part] of parts.entries()) {

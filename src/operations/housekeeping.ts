@@ -1,6 +1,6 @@
 /**
- * Regular background work: every ten minutes it deletes expired request ids and old changes, looks for transactions
- * that block this, and creates the search index if it is missing.
+ * Regular background work: every ten minutes, it deletes expired request ids and old changes, looks for transactions
+ * that prevent this, and creates the search index if it is missing.
  */
 import type { Database } from '../database/database.js';
 import { deleteExpiredRequests } from '../store/request-ids.js';
@@ -16,11 +16,11 @@ export interface Housekeeping {
 }
 
 const everyMs = 10 * 60_000;
-// No call and few jobs take this long.
+// No call takes this long, and few jobs do.
 const defaultOldBlockerSeconds = 60 * 60;
 // The same blocker is reported again after an hour.
 const sweepsBetweenWarnings = 6;
-// Small steps hold locks only briefly, and leave the disk to calls in between.
+// Small steps hold locks only briefly, and calls can use the disk between them.
 const rowsMax = 1_000;
 
 export interface HousekeepingOptions {
@@ -42,7 +42,7 @@ export interface HousekeepingOptions {
 export function startHousekeeping({
   database,
   changes,
-  searchIndex: isIndexed,
+  searchIndex: wantsIndex,
   onError,
   onSearchIndex,
   onTrimBlocked,
@@ -58,10 +58,10 @@ export function startHousekeeping({
     if (isClosed) return;
     try {
       for (const step of steps) {
-        // A step that deletes fewer rows was the last one.
-        let done: number;
-        do done = await step();
-        while (!isClosed && done === rowsMax);
+        // A step that deletes fewer rows has nothing left to delete.
+        let deleted: number;
+        do deleted = await step();
+        while (!isClosed && deleted === rowsMax);
       }
     } catch (error) {
       // The next sweep tries again.
@@ -69,13 +69,13 @@ export function startHousekeeping({
     }
   }
 
-  let searchIndex: SearchIndexState | undefined;
-  async function index(): Promise<void> {
-    if (isClosed || !isIndexed) return;
+  let indexState: SearchIndexState | undefined;
+  async function ensureIndex(): Promise<void> {
+    if (isClosed || !wantsIndex) return;
     try {
       const state = await ensureSearchIndex(database, closed.signal);
-      if (state !== searchIndex) onSearchIndex?.(state);
-      searchIndex = state;
+      if (state !== indexState) onSearchIndex?.(state);
+      indexState = state;
     } catch (error) {
       if (!isClosed) onError(error);
     }
@@ -101,9 +101,9 @@ export function startHousekeeping({
     }
   }
 
-  let running = lookForBlocker().then(index);
+  let running = lookForBlocker().then(ensureIndex);
   const timer = setInterval(() => {
-    running = running.then(sweep).then(lookForBlocker).then(index);
+    running = running.then(sweep).then(lookForBlocker).then(ensureIndex);
   }, everyMs).unref();
   return {
     get trimBlockerSeconds() {

@@ -1,7 +1,7 @@
 /**
- * Adds any number of users from a stream, all of them at its end.
+ * Imports any number of users from a stream, all of them at its end.
  *
- * It writes nothing before the stream has ended properly. It keeps no rows in memory except the errors of the first
+ * It writes no user before the stream has ended properly. It keeps no rows in memory, only the errors of the first
  * invalid ones.
  */
 import { settlesWithin } from '../concurrency/abort.js';
@@ -29,10 +29,7 @@ export interface ImportLimits {
   metrics?: Pick<Metrics, 'imported'>;
 }
 
-/**
- * Reads nothing of `parts` before this is called. Throws IMPORT_INCOMPLETE, INVALID_FIELD, DEADLINE_PASSED if the
- * client sends nothing for too long, DATABASE_UNAVAILABLE.
- */
+/** Throws IMPORT_INCOMPLETE, INVALID_FIELD, DATABASE_UNAVAILABLE, and DEADLINE_PASSED if the client stalls. */
 export async function importUsers(
   database: Database,
   { stallTimeoutMs, onWritten, metrics }: ImportLimits,
@@ -42,9 +39,9 @@ export async function importUsers(
   await using staging = await openStaging(database, { takenRowsMax: importErrorsMax, onWritten }, signal);
   const { options, rejected, errors } = await stageAll(staging, parts, stallTimeoutMs);
   const { onConflict, keepGoing, validateOnly } = options;
-  const isHopeless = rejected > 0 && !keepGoing;
+  const isRefused = rejected > 0 && !keepGoing;
   const { taken, takenRows, ...counts } =
-    validateOnly || isHopeless
+    validateOnly || isRefused
       ? { ...(await staging.preview(onConflict)), committed: false }
       : await staging.merge(onConflict, !keepGoing);
   const takenErrors = takenRows.map(
@@ -122,7 +119,7 @@ async function* unlessStalled<T>(
       yield result.value;
     }
   } finally {
-    // Not awaited, because it settles only after the client answers.
+    // Not awaited, because it settles only after the client sends its next message.
     if (!isOver) iterator.return?.().catch(() => {});
   }
 }

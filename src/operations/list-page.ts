@@ -35,10 +35,10 @@ export async function listPage(
   };
 }
 
-// Values in the attributes of all users of a page. Encoding this many, or converting them to JSON, takes about 20 ms.
+// The maximum number of values in the attributes of a page. They take about 20 ms to encode or to convert to JSON.
 const valuesMax = 50_000;
 
-/** The rows that fit into one message and are quick to encode. A page may be shorter than requested, but never empty. */
+/** The rows that fit into one message and are quick to encode: possibly fewer than requested, but at least one. */
 async function fittingPage(
   rows: Iterable<ListedUser>,
   pageSize: number,

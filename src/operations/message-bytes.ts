@@ -7,8 +7,9 @@ export const usersBytesMax = messageBytesMax - 64 * 1024;
 
 /** An upper bound of an encoded user's size. `attributesBytes` is the size of the attributes as Postgres' JSON text. */
 export function userBytesMax(user: User, attributesBytes: number): number {
-  // UTF-8 needs at most 3 bytes for a UTF-16 unit, and the message contains names twice. An id, two times, an etag, tags
-  // and lengths take less than 200 bytes. Lists of one-digit numbers grow most: from 3 bytes in JSON ("1, ") to 11 bytes.
+  // UTF-8 needs at most 3 bytes for a UTF-16 unit, and the message contains names twice. The id, two timestamps, the
+  // etag, tags and lengths take less than 200 bytes. Of attributes, lists of one-digit numbers grow most: from 3 bytes
+  // in JSON ("1, ") to 11 bytes.
   let units = user.firstName.length + user.lastName.length;
   for (const { name } of textFields) units += user[name].length;
   return 200 + 3 * units + 4 * attributesBytes;
@@ -19,7 +20,7 @@ const partBytesMax = 1024 * 1024;
 
 interface Sized {
   readonly user: User | undefined;
-  /** If known, the attributes need not be serialized again. */
+  /** If this is known, the attributes need not be serialized again. */
   readonly attributesBytes?: number;
 }
 

@@ -1,4 +1,4 @@
-/** Finds users by id or email. Lookups of single users share statements; batches have their own. */
+/** Finds users by id or email. Lookups of single users share statements. BatchGetUsers runs its own. */
 import type { Limiter } from '../concurrency/limiter.js';
 import type { Database } from '../database/database.js';
 import { userNotFound } from '../model/fault.js';

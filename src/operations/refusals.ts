@@ -1,4 +1,4 @@
-/** Converts the outcomes of rows that the store did not write into errors, which name the fields of the requests. */
+/** Converts the store's reasons for not writing a row into Faults that name the field of the request. */
 import { emailTaken, emailTakenText, etagMismatch, Fault, invalid, userNotFound } from '../model/fault.js';
 
 type Refusal = 'EMAIL_TAKEN' | 'REQUEST_ID_REUSED' | 'USER_NOT_FOUND' | 'ETAG_MISMATCH';
@@ -19,7 +19,7 @@ export function orThrow<Outcome>(outcome: Outcome | Refusal): Outcome {
   }
 }
 
-/** The error of a request for several users, of which these have taken emails. */
+/** The error of a request for several users. `indexes` are the users with taken emails. */
 export function emailsTaken(indexes: readonly number[]): Fault {
   const violations = indexes.map((index) => ({ field: `users[${index}].email`, description: emailTakenText }));
   const taken = indexes.length === 1 ? 'one email is' : `${indexes.length} emails are`;

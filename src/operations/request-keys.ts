@@ -1,4 +1,4 @@
-/** Combines a request id with a digest of the request, to distinguish a repeated call from a different call with the same id. */
+/** Combines a request id with a digest of the request, because only a call with the same digest is a repeated call. */
 import { createHmac, createSecretKey, hkdfSync } from 'node:crypto';
 import { textFields } from '../fields.js';
 import type { JsonValue, UserFields } from '../model/user.js';
@@ -15,9 +15,9 @@ export function createRequestKeys(secret: Buffer): RequestKeys {
     keyOf(requestId, users) {
       const hmac = createHmac('sha256', key);
       for (const user of users) {
-        // Without empty texts, so that the digest of a repeated call is the same after an upgrade that adds a field.
+        // Without empty texts, so that an upgrade that adds a field does not change the digest of a repeated call.
         const texts = textFields.flatMap(({ path, name }) => (user[name] === '' ? [] : [[path, user[name]]]));
-        hmac.update(JSON.stringify([texts, inOrder(user.attributes)]));
+        hmac.update(JSON.stringify([texts, withSortedKeys(user.attributes)]));
       }
       return { id: requestId, digest: hmac.digest() };
     },
@@ -25,9 +25,9 @@ export function createRequestKeys(secret: Buffer): RequestKeys {
 }
 
 /** Sorts keys, because maps have no order on the wire and a retry may send them in another order. */
-function inOrder(value: JsonValue): JsonValue {
+function withSortedKeys(value: JsonValue): JsonValue {
   if (typeof value !== 'object' || value === null) return value;
-  if (Array.isArray(value)) return value.map(inOrder);
+  if (Array.isArray(value)) return value.map(withSortedKeys);
   const sorted = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
-  return { sorted: sorted.map(([key, child]) => [key, inOrder(child)]) };
+  return { sorted: sorted.map(([key, child]) => [key, withSortedKeys(child)]) };
 }

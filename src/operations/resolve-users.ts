@@ -1,6 +1,6 @@
 /**
- * Answers a stream of requests for users in order, with several lookups in flight. The lookups of all streams share
- * statements. It stops reading requests while too many answers are unread.
+ * Resolves a stream of requests for users in order, with several lookups in flight. The lookups of all streams share
+ * statements. It reads no further requests while too many results are unread.
  */
 import { unlessAborted } from '../concurrency/abort.js';
 import { createBatcher } from '../concurrency/batcher.js';
@@ -20,14 +20,14 @@ export interface ResolvedUsers {
 }
 
 export interface Resolver {
-  /** Throws the error of `requests` after the answers to the earlier requests. */
+  /** Throws an error of `requests` after the results of earlier requests. */
   resolve(requests: AsyncIterable<ResolveUsersRequest>, signal: AbortSignal): AsyncGenerator<ResolvedUsers, void>;
   close(): Promise<void>;
 }
 
 // For each stream: enough that the database never waits for a network round trip.
 const requestsAtOnceMax = 16;
-// For each stream: reading stops while this many ids and emails are being looked up or wait to be sent.
+// For each stream: no request is read while this many ids and emails are being looked up or wait to be sent.
 const usersAtOnceMax = 2000;
 // Ids or emails in one statement.
 const statementRowsMax = 1000;
@@ -44,7 +44,7 @@ export function createResolver({ database, statementsMax }: ResolverOptions): Re
   const byId = createLookups((ids) => selectUsers(database, ids), statementsMax);
   const byEmail = createLookups((emails) => selectUsersByEmail(database, emails), statementsMax);
 
-  async function answer(request: ResolveUsersRequest, signal: AbortSignal): Promise<ResolvedUsers> {
+  async function lookUp(request: ResolveUsersRequest, signal: AbortSignal): Promise<ResolvedUsers> {
     const [users, usersByEmail] = await Promise.all([
       byId.find(request.ids, signal),
       byEmail.find(request.emails, signal),
@@ -56,7 +56,7 @@ export function createResolver({ database, statementsMax }: ResolverOptions): Re
     async *resolve(requests, signal) {
       const iterator = requests[Symbol.asyncIterator]();
       // In the order of the requests. If reading requests fails, the error is the last one.
-      const answers: { readonly promise: Promise<ResolvedUsers>; readonly usersMax: number }[] = [];
+      const results: { readonly promise: Promise<ResolvedUsers>; readonly usersMax: number }[] = [];
       let usersAtOnce = 0;
       let reading: Promise<void> | undefined;
       let ended = false;
@@ -64,14 +64,14 @@ export function createResolver({ database, statementsMax }: ResolverOptions): Re
       const add = (promise: Promise<ResolvedUsers>, usersMax: number) => {
         // It may fail before it is awaited.
         promise.catch(() => {});
-        answers.push({ promise, usersMax });
+        results.push({ promise, usersMax });
         usersAtOnce += usersMax;
       };
       const read = async () => {
         try {
           const { done, value } = await iterator.next();
           if (done) ended = true;
-          else add(answer(value, signal), value.ids.length + value.emails.length);
+          else add(lookUp(value, signal), value.ids.length + value.emails.length);
         } catch (error) {
           ended = true;
           add(Promise.reject(error), 0);
@@ -80,16 +80,16 @@ export function createResolver({ database, statementsMax }: ResolverOptions): Re
       };
 
       try {
-        while (!ended || answers.length > 0) {
-          const hasRoom = answers.length < requestsAtOnceMax && usersAtOnce < usersAtOnceMax;
+        while (!ended || results.length > 0) {
+          const hasRoom = results.length < requestsAtOnceMax && usersAtOnce < usersAtOnceMax;
           if (!ended && hasRoom) reading ??= read();
-          const [next] = answers;
+          const [next] = results;
           const pending = [next?.promise, reading].filter((promise) => promise !== undefined);
-          const answered = await unlessAborted(Promise.race(pending), signal);
-          if (next === undefined || answered === undefined) continue;
-          answers.shift();
+          const result = await unlessAborted(Promise.race(pending), signal);
+          if (next === undefined || result === undefined) continue;
+          results.shift();
           usersAtOnce -= next.usersMax;
-          yield answered;
+          yield result;
         }
       } finally {
         iterator.return?.()?.catch(() => {});
@@ -123,7 +123,7 @@ function createLookups(
     slowStatementMs,
     isRetryable,
   });
-  // The batcher rejects calls if its queue is full. With this limiter they wait instead.
+  // The batcher rejects calls while its queue is full. With this limiter, they wait instead.
   const limiter = createLimiter({ concurrencyMax: queuedMax, queuedMax: Number.POSITIVE_INFINITY });
   return {
     close: () => batcher.close(),

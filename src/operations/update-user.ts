@@ -1,10 +1,9 @@
 /**
- * Updates one user. Most updates are a single write. An update that depends on the current user reads it first, and writes
- * only if the user has not changed since (docs/decisions/0006).
+ * Updates one user. Most updates are a single write. An update that depends on the current user reads it first, and
+ * writes only if the user has not changed since (docs/decisions/0006).
  */
 import { etagMismatch, Fault, invalid } from '../model/fault.js';
 import { patchAttributes, type UpdateUserRequest } from '../model/update-request.js';
-
 import type { User, UserFields } from '../model/user.js';
 import type { UserUpdate } from '../store/update-users.js';
 
@@ -15,7 +14,7 @@ export interface UpdateUserSteps {
   write(update: UserUpdate): Promise<User>;
 }
 
-/** Whether an update depends on the current user. */
+/** Whether an update depends on the current user, and must read it before it writes. */
 export function readsFirst({ patch, emailViolation }: UpdateUserRequest): boolean {
   return patch.attributeKeys !== undefined || emailViolation !== undefined;
 }
@@ -24,12 +23,12 @@ export async function updateUser(request: UpdateUserRequest, { read, write }: Up
   const { id, version, patch } = request;
   if (!readsFirst(request)) return write({ id, version, fields: patch });
 
-  // Each failed attempt means that another update succeeded. The caller's deadline ends the loop.
+  // An attempt fails only if another update has succeeded. The call's deadline ends the loop.
   for (;;) {
     const user = await read(id);
     if (version !== undefined && version !== user.version) throw etagMismatch();
     try {
-      return await write({ id, version: user.version, fields: resolve(request, user) });
+      return await write({ id, version: user.version, fields: fieldsToWrite(request, user) });
     } catch (error) {
       if (version === undefined && error instanceof Fault && error.reason === 'ETAG_MISMATCH') continue;
       throw error;
@@ -38,7 +37,7 @@ export async function updateUser(request: UpdateUserRequest, { read, write }: Up
 }
 
 /** Applies the patch to the current user. Throws INVALID_FIELD. */
-function resolve({ patch, emailViolation, violations }: UpdateUserRequest, user: User): Partial<UserFields> {
+function fieldsToWrite({ patch, emailViolation, violations }: UpdateUserRequest, user: User): Partial<UserFields> {
   const { attributeKeys, ...fields } = patch;
   // The first contract allowed any text as an email, so an unchanged email is accepted.
   if (emailViolation !== undefined && patch.email !== user.email) throw invalid([...violations, emailViolation]);

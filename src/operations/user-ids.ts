@@ -1,8 +1,8 @@
-/** Creates the ids of new users: UUIDs of version 7, whose order is the order of creation by millisecond. */
+/** Creates the ids of new users: UUIDs version 7, which sort by the millisecond of their creation. */
 import { randomFillSync, randomInt } from 'node:crypto';
 import { v7 as uuidv7 } from 'uuid';
 
-// Fetches random bytes for many ids at once. The library fetches them for each id, which takes five times as long.
+// Generates random bytes for many ids at once. The library generates them for each id, which takes five times as long.
 const idBytes = 16;
 const random = Buffer.alloc(256 * idBytes);
 let used = random.length;
@@ -20,7 +20,9 @@ export function createUserId(): string {
   return uuidv7({ random: takeRandom() });
 }
 
-/** Creates an id for each row of one call. A counter after the time keeps the ids in the order of the rows. */
+/**
+ * Creates an id for each row of one call. A counter after the timestamp gives ids of one millisecond the rows' order.
+ */
 export function createRowIds(): (row: number) => string {
   const start = randomInt(2 ** 31);
   let msecs = 0;

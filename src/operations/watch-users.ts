@@ -1,8 +1,8 @@
 /**
- * Watches the change log for one caller, in up to three steps:
+ * Watches the change log for one client, in up to three steps:
  *
  * 1. Send the existing users, if requested.
- * 2. Read the changes that the caller has missed, for this caller alone.
+ * 2. Read the changes since the client's position, for this client alone.
  * 3. Send new changes from the feed, which all watchers share. If the feed drops this watcher, return to step 2.
  */
 import { settlesWithin } from '../concurrency/abort.js';
@@ -14,8 +14,8 @@ import type { User } from '../model/user.js';
 import { hasSeenAll, isVisible, snapshotOf, type WatchPosition, watchTokenOf } from '../model/watch-token.js';
 import type { ChangeType } from '../store/changes.js';
 import { openUsersSnapshot, type SnapshotUser } from '../store/export-users.js';
-import { readChanges, readFeedPosition } from '../store/read-changes.js';
-import type { ChangeFeed, FeedPage, Subscription } from './change-feed.js';
+import { type ChangesPage, readChanges, readFeedPosition } from '../store/read-changes.js';
+import type { ChangeFeed, Subscription } from './change-feed.js';
 import { cutByBytes } from './message-bytes.js';
 
 export interface WatchMessage {
@@ -36,12 +36,12 @@ export interface WatchedChange {
   readonly changeTime: Date;
 }
 
-export interface WatchUsersParts {
+export interface WatchUsersOptions {
   database: Database;
   feed: ChangeFeed;
   /** Limits connections outside the pool. Each snapshot of the existing users needs one. */
   sessions: Limiter;
-  /** Limits how many watchers read the change log on their own at once. */
+  /** Limits how many watchers read the change log on their own (step 2) at once. */
   catchUps: Limiter;
   /** The time limit for the snapshot of the existing users. */
   snapshotTimeoutMs: number;
@@ -52,12 +52,12 @@ const pageChangesMax = 500;
 
 /** Runs until the signal aborts or an error occurs. Throws RESUME_TOKEN_EXPIRED and WATCHER_TOO_SLOW. */
 export async function* watchUsers(
-  parts: WatchUsersParts,
+  options: WatchUsersOptions,
   request: WatchUsersRequest,
   signal: AbortSignal,
 ): AsyncGenerator<WatchMessage, void, undefined> {
   const progress: WatchProgress = { position: request.position, subscription: undefined };
-  const messages = messagesFor(parts, request, progress, signal);
+  const messages = messagesFor(options, request, progress, signal);
   let next = messages.next();
   try {
     while (true) {
@@ -67,7 +67,7 @@ export async function* watchUsers(
         yield value;
         next = messages.next();
       } else if (request.includeExisting || progress.position !== undefined) {
-        // The first message promises that all later changes follow. Without existing users, that needs a position.
+        // The first message promises that all later changes follow. Without existing users, that requires a position.
         yield messageAt([], currentPosition(progress));
       }
     }
@@ -90,15 +90,14 @@ interface WatchProgress {
 
 function currentPosition({ position, subscription }: WatchProgress): WatchPosition | undefined {
   if (position === undefined || subscription === undefined) return position;
-  // This watcher may have joined at a position that the feed has not reached yet.
-  const idle = subscription.position;
-  return idle.window === undefined && hasSeenAll(snapshotOf(idle.snapshot), snapshotOf(position.snapshot))
-    ? idle
-    : position;
+  const feedPosition = subscription.position;
+  if (feedPosition.window !== undefined) return position;
+  // The feed may not have reached the position up to which this watcher has read on its own.
+  return hasSeenAll(snapshotOf(feedPosition.snapshot), snapshotOf(position.snapshot)) ? feedPosition : position;
 }
 
 async function* messagesFor(
-  { database, feed, sessions, catchUps, snapshotTimeoutMs }: WatchUsersParts,
+  { database, feed, sessions, catchUps, snapshotTimeoutMs }: WatchUsersOptions,
   request: WatchUsersRequest,
   progress: WatchProgress,
   signal: AbortSignal,
@@ -116,40 +115,40 @@ async function* messagesFor(
     progress.position = { feedId: snapshot.feedId, snapshot: snapshot.snapshot };
   }
 
-  // Whether the caller still needs a message that says that it is caught up, and at which position.
+  // Whether the client has not yet received a message with `caughtUp` and a resume token.
   let mustReportCaughtUp = true;
   while (true) {
     const from = progress.position;
-    // Subscribe before reading, so that no change is missed in between. Inside a window, do not subscribe yet: another
-    // read must follow in any case, and the feed would wait for this watcher until then.
+    // Subscribe before reading, so that no change between the two is missed. Inside a window, do not subscribe yet,
+    // because another read must follow, and the feed would wait for this watcher until then.
     using subscription = from?.window === undefined ? await feed.subscribe() : undefined;
-    const missed: FeedPage =
+    const ownPage: ChangesPage =
       from === undefined
         ? { changes: [], position: await catchUps.run('', () => readFeedPosition(database), signal) }
         : await catchUps.run('', () => readChanges(database, from, pageChangesMax), signal);
-    for (const message of messagesOf(missed)) {
+    for (const message of messagesOf(ownPage)) {
       mustReportCaughtUp = false;
       yield message;
     }
-    progress.position = missed.position;
+    progress.position = ownPage.position;
     // The page began or ended inside a window, so many changes may follow. Read them before subscribing, because the
-    // feed would queue too many changes meanwhile.
-    if (subscription === undefined || missed.position.window !== undefined) continue;
-    if (mustReportCaughtUp) yield messageAt([], missed.position);
+    // feed would queue too many changes in the meantime.
+    if (subscription === undefined || ownPage.position.window !== undefined) continue;
+    if (mustReportCaughtUp) yield messageAt([], ownPage.position);
     mustReportCaughtUp = false;
 
-    // Set until the feed has passed this position. Before it, pages may contain changes that have already been sent.
-    let reached: WatchPosition | undefined = missed.position;
+    // Set until the feed has passed this position. Until then, its pages may contain changes that were already sent.
+    let ownPosition: WatchPosition | undefined = ownPage.position;
     while (true) {
       progress.subscription = subscription;
       const pages = await subscription.take(signal);
       progress.subscription = undefined;
       if (pages === undefined) break;
       for (const page of pages) {
-        const fresh = reached === undefined ? page : withoutSeen(page, reached);
-        if (fresh === page) reached = undefined;
-        for (const message of messagesOf(fresh)) yield message;
-        progress.position = fresh.position;
+        const newPage = ownPosition === undefined ? page : removeSeenChanges(page, ownPosition);
+        if (newPage === page) ownPosition = undefined;
+        for (const message of messagesOf(newPage)) yield message;
+        progress.position = newPage.position;
       }
     }
   }
@@ -172,10 +171,10 @@ function messageAt(changes: readonly WatchedChange[], position: WatchPosition | 
   return { changes, resumeToken, caughtUp: position !== undefined };
 }
 
-const messagesOfPage = new WeakMap<FeedPage, readonly WatchMessage[]>();
+const messagesOfPage = new WeakMap<ChangesPage, readonly WatchMessage[]>();
 
 /** Splits a page of the feed into messages of bounded size, once for all watchers. */
-function messagesOf(page: FeedPage): readonly WatchMessage[] {
+function messagesOf(page: ChangesPage): readonly WatchMessage[] {
   const known = messagesOfPage.get(page);
   if (known !== undefined) return known;
   const parts = cutByBytes(page.changes);
@@ -187,16 +186,18 @@ function messagesOf(page: FeedPage): readonly WatchMessage[] {
 }
 
 /**
- * Removes changes that the watcher has already read on its own. The page may begin before `reached`. Without this, a
- * user would return to an older state or reappear after a deletion. `reached` is always the end of a window.
+ * Removes the changes of a page of the feed that are before `ownPosition`, because the watcher has already read them on
+ * its own. Otherwise, a user would return to an older state or reappear after a deletion. `ownPosition` is always the
+ * end of a window.
  */
-function withoutSeen(page: FeedPage, reached: WatchPosition): FeedPage {
-  const { snapshot } = reached;
+function removeSeenChanges(page: ChangesPage, ownPosition: WatchPosition): ChangesPage {
+  const { snapshot } = ownPosition;
   const seen = snapshotOf(snapshot);
   const begin = page.changes[0]?.position.snapshot;
   if (begin === undefined || hasSeenAll(snapshotOf(begin), seen)) return page;
   const { window } = page.position;
-  if (!hasSeenAll(snapshotOf(window?.until ?? page.position.snapshot), seen)) return { changes: [], position: reached };
+  const end = window?.until ?? page.position.snapshot;
+  if (!hasSeenAll(snapshotOf(end), seen)) return { changes: [], position: ownPosition };
   const changes = page.changes
     .filter(({ xid }) => !isVisible(xid, seen))
     .map((change) => ({ ...change, position: { ...change.position, snapshot } }));

@@ -1,4 +1,4 @@
-/** Creates, updates and deletes users. Repeated calls with a request id return the users of the first one. */
+/** Creates, updates and deletes users. A call that repeats a request id returns the users of the first call. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { createLimiter, type Limiter } from '../concurrency/limiter.js';
 import type { Database } from '../database/database.js';
@@ -47,7 +47,7 @@ export function createUserWrites(options: UserWritesOptions) {
   const { database, reads, batchCalls, limits, onWritten } = options;
   const requestKeys = createRequestKeys(options.secret);
   const contendedWrite = createContendedWrites(options.connections, limits);
-  // Of concurrent updates that read first, only one succeeds in each round. One at a time, none writes in vain.
+  // Updates of one user that read it first run one at a time. Otherwise, all but one would fail and read it again.
   const readingUpdates = createLimiter({ concurrencyMax: 1, queuedMax: limits.queueRowsMax });
 
   async function written<T>(write: Promise<T>): Promise<T> {

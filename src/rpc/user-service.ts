@@ -90,7 +90,7 @@ export function createUserService(directory: Directory): ServiceImplementation<t
         yield {
           tag: request.tag,
           users: await encodeUsers(2, [...byId, ...byEmail]),
-          missingIds: request.idsWritten.filter((_, index) => byId[index] === undefined),
+          missingIds: request.idsAsSent.filter((_, index) => byId[index] === undefined),
           missingEmails: request.emails.filter((_, index) => byEmail[index] === undefined),
         };
       }

@@ -1,6 +1,6 @@
 /**
- * Describes errors and texts without secrets, for the log and for other processes. Of a database error it keeps only the
- * codes, the object names and the unquoted parts of the message.
+ * Describes errors and texts without secrets, for the log and for other processes. For a database error, the
+ * description has only the codes, the object names and the unquoted parts of the message.
  */
 
 /** The maximum depth of causes. */
@@ -27,13 +27,13 @@ export interface ErrorDescription {
   constraint?: string;
   routine?: string;
   cause?: ErrorDescription;
-  /** The errors of an AggregateError, such as one for each address of a host that refused. */
+  /** The errors of an AggregateError, such as one for each address that refused a connection. */
   errors?: ErrorDescription[];
 }
 
 /**
- * Describes a thrown value without secrets. It leaves out a database error's detail, hint, where, query, parameters and the
- * quoted parts of its message, because they may contain values of rows.
+ * Describes a thrown value without secrets. It leaves out a database error's detail, hint, where, query, parameters and
+ * the quoted parts of its message, because they may contain values of rows.
  */
 export function describeError(thrown: unknown, levels: number = levelsMax): ErrorDescription {
   if (!(thrown instanceof Error)) return { type: typeof thrown, message: 'The thrown value is not an Error.' };
@@ -43,10 +43,10 @@ export function describeError(thrown: unknown, levels: number = levelsMax): Erro
   // pg's errors are named "error", and many subclasses keep their parent's name.
   const type = /^error$/i.test(error.name) ? error.constructor.name : error.name;
   // A SyntaxError quotes the invalid JSON.
-  const message = redact(fromDatabase || error instanceof SyntaxError ? withoutQuoted(error.message) : error.message);
+  const message = redact(fromDatabase || error instanceof SyntaxError ? redactQuoted(error.message) : error.message);
   const description: ErrorDescription = { type, message, stack: stackOf(error, `${type}: ${message}`) };
   if (typeof error.code === 'string' || typeof error.code === 'number') description.code = error.code;
-  if (isWord(error.reason)) description.reason = error.reason;
+  if (isReason(error.reason)) description.reason = error.reason;
   if (sqlstate) {
     for (const field of ['severity', 'table', 'column', 'constraint', 'routine'] as const) {
       const value = error[field];
@@ -68,7 +68,7 @@ function isSqlstate(code: unknown): boolean {
   return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code);
 }
 
-function isWord(value: unknown): value is string {
+function isReason(value: unknown): value is string {
   return typeof value === 'string' && /^[A-Z][A-Z0-9_]*$/.test(value);
 }
 
@@ -83,16 +83,16 @@ function stackOf(error: Error, headline: string): string | undefined {
 }
 
 /**
- * Cuts from the first quotation mark to the last, because a value may contain some itself. Postgres also uses „…“ and « … »
- * in other languages. Invalid byte sequences are not quoted.
+ * Removes everything from the first quotation mark to the last, because a quoted value may itself contain quotation
+ * marks. In other languages, Postgres uses „…“ and « … ». It writes invalid bytes without quotation marks, as 0x….
  */
-function withoutQuoted(message: string): string {
+function redactQuoted(message: string): string {
   return message.replace(/["“„«「].*["”“»」]/su, '"…"').replace(/0x[0-9a-f]+/gi, '0x…');
 }
 
 /**
- * Removes connection strings and emails that got into a text by accident, and control characters that a terminal would
- * interpret.
+ * Removes connection strings, passwords and emails that a text contains by accident, and control characters that a
+ * terminal would interpret.
  */
 export function redact(text: string): string {
   return text

@@ -1,8 +1,8 @@
 /**
  * The log: one line for each event, as JSON or in a readable format.
  *
- * It never writes values of rows, request contents or connection strings: errors go through `describeError`, and strings
- * through `redact`.
+ * It never writes values of rows, request contents or connection strings: errors go through `describeError`, and
+ * strings through `redact`.
  */
 import { isatty } from 'node:tty';
 import { pino, stdTimeFunctions } from 'pino';
@@ -13,8 +13,8 @@ import { type LogDestination, standardOutput } from './line-writer.js';
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal';
 
 /**
- * The fields of a line. They are flat, so that no object can bring in values of a row or a request. Strings are redacted.
- * `error` may be any thrown value, and is described.
+ * The fields of a line. They are flat, because a nested object could contain values of a row or a request. Strings are
+ * redacted. `error` may be any thrown value; `describeError` describes it.
  */
 export type LogFields<Fields> = {
   readonly [Name in keyof Fields]: Name extends 'error' ? unknown : string | number | boolean | undefined;
@@ -22,7 +22,7 @@ export type LogFields<Fields> = {
 
 export type LogMethod = <Fields extends LogFields<Fields>>(fields: Fields, message: string) => void;
 
-/** Everything that is logged of one RPC: nothing of the request or the response. */
+/** Everything that is logged about one RPC. It contains no fields of the request or the response. */
 export interface CallLine {
   /** The full name, such as `users.v1.UserService/GetUser`. */
   readonly method: string;
@@ -41,8 +41,8 @@ export interface Log extends Readonly<Record<LogLevel, LogMethod>> {
   /** Whether lines are in the readable format. */
   readonly pretty: boolean;
   /**
-   * Writes one line when an RPC ends, at `level` or at the level of its status: error if the server is at fault, warn if
-   * it could not serve the call, otherwise info.
+   * Writes one line when an RPC ends, at `level` or at the level of its status: error if the server is at fault, warn
+   * if it could not serve the call, otherwise info.
    */
   call(line: CallLine, level?: LogLevel): void;
 }
@@ -53,12 +53,12 @@ export interface LogOptions {
   readonly format: 'auto' | 'pretty' | 'json';
   /** The worker's number, written in each line, if several processes share the output. */
   readonly worker?: number;
-  /** Replaces the standard output. It receives each line at once, without colours. */
+  /** Replaces standard output. It receives each line at once, without colours. */
   readonly destination?: LogDestination;
 }
 
 /**
- * Lines go to the standard output in both formats, because log collectors treat the standard error as errors. Commands
+ * Lines go to standard output in both formats, because log collectors treat lines on standard error as errors. Commands
  * that print results create no log.
  */
 export function createLog({ level, format, worker, destination }: LogOptions): Log {
@@ -76,23 +76,23 @@ export function createLog({ level, format, worker, destination }: LogOptions): L
     // hasColors also obeys NO_COLOR.
     pretty ? prettyLines(lines, terminal && process.stdout.hasColors()) : lines,
   );
-  const at =
+  const logAt =
     (level: LogLevel): LogMethod =>
     (fields, message) => {
       if (logger.isLevelEnabled(level)) logger[level](describeFields(fields), redact(message));
     };
   return {
     pretty,
-    trace: at('trace'),
-    debug: at('debug'),
-    info: at('info'),
-    warn: at('warn'),
-    error: at('error'),
-    fatal: at('fatal'),
+    trace: logAt('trace'),
+    debug: logAt('debug'),
+    info: logAt('info'),
+    warn: logAt('warn'),
+    error: logAt('error'),
+    fatal: logAt('fatal'),
     call(line, level = levelOfStatus(line.status)) {
       const { method, status, durationMs, peer, requestId, deadlineMs, reason } = line;
       const rounded = Math.round(durationMs * 100) / 100;
-      // The strings need no redaction.
+      // No redaction, because Roster makes or checks each of these strings.
       logger[level]({ method, status, durationMs: rounded, peer, requestId, deadlineMs, reason }, 'call');
     },
   };
@@ -112,7 +112,10 @@ function levelOfStatus(status: string): LogLevel {
   }
 }
 
-/** Formats in this process, because a worker thread (pino's transports) would lose its last lines when the process exits. */
+/**
+ * Formats in this process, because a worker thread (pino's transports) would lose its last lines when the process
+ * exits.
+ */
 function prettyLines(lines: LogDestination, colorize: boolean): LogDestination {
   const prettify = prettyFactory({
     colorize,

@@ -1,8 +1,8 @@
 /**
  * The metrics of a process, and their sum over several processes, in Prometheus' text format.
  *
- * Label values come from closed lists, never from requests or rows. Calls, batches and imported rows are counted; all other
- * values are read on each scrape.
+ * Label values come from closed lists, never from requests or rows. Calls, batches and imported rows are counted; all
+ * other values are read on each scrape.
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { AggregatorRegistry, Counter, Gauge, type GaugeConfiguration, Histogram, Registry } from 'prom-client';
@@ -20,7 +20,7 @@ export interface Metrics {
   snapshot(): Promise<MetricsSnapshot>;
 }
 
-/** Read only on each scrape. */
+/** Values that the metrics read on each scrape. */
 export interface MetricSources {
   /** By the kind of statement. */
   readonly queues: Readonly<Record<string, { readonly queued: number; readonly inFlight: number }>>;
@@ -34,14 +34,14 @@ export type MetricsSnapshot = Awaited<ReturnType<Registry['getMetricsAsJSON']>>;
 
 export const metricsContentType = 'text/plain; version=0.0.4; charset=utf-8';
 
-// From an answer from Postgres' memory to a time that most callers do not wait for. Few buckets, because there is one
-// series for each bucket, method and status.
+// From a lookup that Postgres serves from memory to a time that most clients do not wait for. Few buckets, because
+// there is one series for each bucket, method and status.
 const secondsBounds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 2.5, 10];
 // Up to the maximum of BATCH_ROWS_MAX.
 const rowsBounds = [1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096];
 
-// The interval of the timer that measures the event loop's delay. Each wake-up of an idle process costs about 90 µs, so the
-// 10 ms default of Node and prom-client would cost a hundredth of a core.
+// The interval of the timer that measures the event loop's delay. Each wake-up of an idle process costs about 90 µs, so
+// the 10 ms default of Node and prom-client would cost 1% of a core.
 const delayIntervalMs = 50;
 
 export function createMetrics(): Metrics {
@@ -131,8 +131,8 @@ function addSourceMetrics(registry: Registry, sources: () => Partial<MetricSourc
 }
 
 /**
- * Uses prom-client's default names, so that existing dashboards work. Its collectDefaultMetrics() also observes each garbage
- * collection, and adds a hundred lines that are not needed.
+ * Adds the metrics of the process, with prom-client's default names, so that existing dashboards work. prom-client's
+ * own collectDefaultMetrics() also observes each garbage collection, and adds a hundred lines that are not needed.
  */
 function addProcessMetrics(registry: Registry): void {
   new Counter({
@@ -204,11 +204,11 @@ export function metricsText(snapshots: readonly MetricsSnapshot[]): Promise<stri
 }
 
 /**
- * The sums of the counters of processes that have exited. Without them the totals would decrease when a process exits, and
- * Prometheus would treat that as a restart of all processes.
+ * The sums of the counters of processes that have exited. Without them the totals would decrease when a process exits,
+ * and Prometheus would treat that as a restart of all processes.
  */
 export async function retainedCounters(snapshots: readonly MetricsSnapshot[]): Promise<MetricsSnapshot> {
   const sums = await AggregatorRegistry.aggregate([...snapshots]).getMetricsAsJSON();
-  // The type is a word, although prom-client declares a number.
+  // At run time, `type` is a string such as "counter", although prom-client declares a number.
   return sums.filter(({ type }) => ['counter', 'histogram'].includes(String(type)));
 }

@@ -1,7 +1,7 @@
 /**
  * Maps the columns or members of a row to the fields of a user, and builds the user from the row's values.
  *
- * The server validates the fields. This file refuses only values that cannot be sent unchanged. The web page imports
+ * The server validates the fields. This file rejects only values that cannot be sent unchanged. The web page imports
  * it, so it must not import Node modules.
  */
 import type { DeepPartial, User } from '../client/index.js';
@@ -11,7 +11,7 @@ import { safeJson } from '../safe-text.js';
 import { isBlank } from './csv.js';
 import { hasInfinity, isObject, readJson } from './read-json.js';
 
-/** The reason why a row was rejected. `field` is empty if it is about the whole row. */
+/** The reason why a row was rejected. `field` is empty if the whole row is invalid. */
 export interface RowProblem {
   field: string;
   /** The contract's INVALID_FIELD or EMAIL_TAKEN, or INVALID_ROW for a row that could not be sent. */
@@ -19,7 +19,7 @@ export interface RowProblem {
   message: string;
 }
 
-/** The user from a row's values, or the problem of the row. */
+/** The user of a row, or the problem of the row. */
 export type Draft =
   | { readonly user: DeepPartial<User>; readonly problem?: undefined }
   | { readonly user?: undefined; readonly problem: RowProblem };
@@ -27,15 +27,15 @@ export type Draft =
 export type Row = Draft & {
   /** The line where the row begins, counted from 1. */
   readonly line: number;
-  /** The row as it was in the file, for the format that read it. */
+  /** The row as it was in the file: its cells in CSV, or its line in NDJSON. */
   readonly original: string | readonly string[];
 };
 
 /** The columns of an export, in order. */
 export const exportColumns: readonly string[] = userFields.map(({ path }) => path);
-// Exports and files of rejected rows have these columns, which cannot be set. Both files can be imported.
+// Exports and files of rejected rows have these columns. An import ignores them, so it can read both kinds of files.
 export const ignoredFields = exportColumns.filter((path) => !writablePaths.includes(path));
-export const errorColumns = ['error_field', 'error_reason', 'error_message'] as const;
+export const errorColumns: readonly string[] = ['error_field', 'error_reason', 'error_message'];
 export const errorMember = 'error';
 
 const attributePrefix = 'attributes.';
@@ -60,7 +60,7 @@ export function targetOf(name: string, { column = new Map() }: ColumnOptions): T
   const field = snakeCase(name);
   if ([...column.values()].includes(field)) return undefined;
   if (isWritable(field)) return targetOfField(field);
-  const ignored = ignoredFields.includes(field) || (errorColumns as readonly string[]).includes(name);
+  const ignored = ignoredFields.includes(field) || errorColumns.includes(name);
   return ignored ? 'ignored' : undefined;
 }
 
@@ -71,7 +71,7 @@ export function targetOfField(field: string): Target {
   return name && { field: name };
 }
 
-/** Whether a name in snake_case is a field that callers may write. */
+/** Whether a name in snake_case is a field that clients can write. */
 export function isWritable(field: string): boolean {
   return namesByPath.has(field) || (field.startsWith(attributePrefix) && field.length > attributePrefix.length);
 }
@@ -84,30 +84,27 @@ export function snakeCase(name: string): string {
 /** Collects a row's values. Empty values stay unset. */
 export function createUserDraft() {
   const user: DeepPartial<User> = {};
-  let whole: Record<string, unknown> | undefined;
+  let attributes: Record<string, unknown> | undefined;
   // Not an object, because a key may be "__proto__".
-  const single: [string, unknown][] = [];
+  const singleAttributes: [string, unknown][] = [];
   let problem: RowProblem | undefined;
 
   return {
-    /** Sets a cell's text. `attributes` is JSON. A single attribute is the text itself. */
+    /** Sets the text of a cell: JSON for `attributes`, otherwise the value itself. */
     setText(target: Target, text: string): void {
       if (text === '' || target === undefined || target === 'ignored') return;
-      if ('attribute' in target || target.field !== 'attributes') this.setValue(target, text);
-      else {
-        const value = readJson(text);
-        if (isObject(value)) whole = value;
-        else problem ??= { field: 'attributes', reason: 'INVALID_FIELD', message: 'It must be a JSON object.' };
-      }
+      const isJson = !('attribute' in target) && target.field === 'attributes';
+      // A cell with the text `null` is invalid. A JSON member that is null is unset.
+      this.setValue(target, isJson ? (readJson(text) ?? undefined) : text);
     },
-    /** Sets a JSON value of the right type. null means unset. */
+    /** Sets a JSON value. null means unset. */
     setValue(target: Target, value: unknown): void {
       if (value === null || target === undefined || target === 'ignored') return;
       if ('attribute' in target) {
-        single.push([target.attribute, value]);
+        singleAttributes.push([target.attribute, value]);
       } else if (target.field === 'attributes') {
-        if (isObject(value)) whole = value;
-        else problem ??= { field: 'attributes', reason: 'INVALID_FIELD', message: 'It must be an object.' };
+        if (isObject(value)) attributes = value;
+        else problem ??= { field: 'attributes', reason: 'INVALID_FIELD', message: 'It must be a JSON object.' };
       } else if (typeof value === 'string') {
         user[target.field] = value;
       } else {
@@ -117,8 +114,8 @@ export function createUserDraft() {
     /** A column for one attribute overrides the same key in `attributes`. */
     finish(): Draft {
       if (problem !== undefined) return { problem };
-      if (whole !== undefined || single.length > 0) {
-        user.attributes = Object.fromEntries([...Object.entries(whole ?? {}), ...single]);
+      if (attributes !== undefined || singleAttributes.length > 0) {
+        user.attributes = Object.fromEntries([...Object.entries(attributes ?? {}), ...singleAttributes]);
       }
       if (hasInfinity(user.attributes)) {
         return { problem: { field: 'attributes', reason: 'INVALID_FIELD', message: inexactNumberText } };
@@ -128,7 +125,7 @@ export function createUserDraft() {
   };
 }
 
-/** A user's cells under these columns. JSON escapes control characters in attributes; other fields cannot have any. */
+/** The cells of a user in an export. JSON escapes control characters in attributes. Other fields cannot have any. */
 export function exportCells(user: User): string[] {
   return userFields.map(({ name }) => {
     const value = user[name];

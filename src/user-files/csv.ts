@@ -7,7 +7,7 @@
 import { CsvError, parse } from 'csv-parse';
 import { UnreadableFile, WrongEncoding } from './file-text.js';
 
-/** A user's longest fields take 20 KB. This limit stops the parser early if a quote is never closed. */
+/** The fields of a user have at most about 20 KB. This limit stops the parser early if a quote is never closed. */
 const recordLengthMax = 1_048_576;
 
 const problemsByCode: Readonly<Record<string, string>> = {
@@ -43,14 +43,14 @@ export interface CsvText {
   readonly line: number;
 }
 
-/** Reads up to the header to find the delimiter: `asked`, the one of a `sep=` line, or the header's most common one. */
-export async function openCsv(source: AsyncIterable<string>, asked?: string): Promise<CsvText> {
-  const pieces = source[Symbol.asyncIterator]();
+/** Reads up to the header. The delimiter is `requested`, or from a `sep=` line, or the header's most common one. */
+export async function openCsv(source: AsyncIterable<string>, requested?: string): Promise<CsvText> {
+  const chunks = source[Symbol.asyncIterator]();
   let head = '';
-  let isWhole = false;
-  while (!isWhole && !hasWholeHeader(head) && head.length <= recordLengthMax) {
-    const { done, value } = await pieces.next();
-    if (done) isWhole = true;
+  let isEnd = false;
+  while (!isEnd && !hasWholeHeader(head) && head.length <= recordLengthMax) {
+    const { done, value } = await chunks.next();
+    if (done) isEnd = true;
     else head += value;
   }
   if (head.slice(0, 2).includes('\0')) {
@@ -62,10 +62,10 @@ export async function openCsv(source: AsyncIterable<string>, asked?: string): Pr
 
   async function* rest(): AsyncGenerator<string> {
     yield start;
-    yield* { [Symbol.asyncIterator]: () => pieces };
+    yield* { [Symbol.asyncIterator]: () => chunks };
   }
   return {
-    delimiter: asked ?? separator ?? guessDelimiter(start),
+    delimiter: requested ?? separator ?? guessDelimiter(start),
     text: rest(),
     line: firstLine === '' ? 1 : 2,
   };
@@ -77,12 +77,12 @@ function separatorLineOf(head: string): [line: string, separator: string | undef
   return [line, separator];
 }
 
-/** The `sep=` line for a delimiter that a reader cannot find in the header, else empty. */
+/** The `sep=` line for a delimiter that guessDelimiter does not know, otherwise an empty text. */
 export function separatorLine(delimiter: string): string {
   return Object.hasOwn(delimiterNames, delimiter) ? '' : `sep=${delimiter}\n`;
 }
 
-/** Splits a text into lines. Replaces each quoted cell by a letter, so that its delimiters and breaks do not count. */
+/** Splits a text into lines. Each quoted cell becomes a letter, so that its delimiters and breaks do not count. */
 function linesWithoutQuoted(text: string): string[] {
   return text
     .slice(0, recordLengthMax)
@@ -109,8 +109,8 @@ function guessDelimiter(text: string): string {
 }
 
 /**
- * Yields the records that are not blank, in groups. Throws UnreadableFile for broken quotes, after the records before
- * them.
+ * Yields the records that are not blank, in groups. If the quotes of a record are invalid, yields the earlier records
+ * and then throws UnreadableFile.
  */
 export async function* readRecords({ text, delimiter, line: firstLine }: CsvText): AsyncGenerator<CsvRecord[]> {
   const records: CsvRecord[] = [];
@@ -120,7 +120,7 @@ export async function* readRecords({ text, delimiter, line: firstLine }: CsvText
     record_delimiter: ['\r\n', '\n', '\r'],
     relax_column_count: true,
     max_record_size: recordLengthMax,
-    // Taken here, because an error empties the parser's output.
+    // Take the records here, because the parser discards its output after an error.
     on_record: (cells: string[]) => {
       if (!isBlank(cells)) records.push({ cells, line });
       line += 1;
@@ -128,24 +128,24 @@ export async function* readRecords({ text, delimiter, line: firstLine }: CsvText
       return null;
     },
   });
-  // The build for browsers reports some errors only by this event, and others only to the callbacks.
+  // csv-parse's build for browsers reports some errors only in this event, and others only to the callbacks.
   let failure: unknown;
   parser.on('error', (error) => {
     failure ??= error;
   });
-  const settle = (start: (end: (error?: Error | null) => void) => void) =>
+  const waitForCallback = (start: (end: (error?: Error | null) => void) => void) =>
     new Promise<void>((resolve) => {
       start((error) => {
         failure ??= error ?? undefined;
         resolve();
       });
     });
-  for await (const piece of text) {
-    await settle((end) => parser.write(piece, end));
+  for await (const chunk of text) {
+    await waitForCallback((end) => parser.write(chunk, end));
     if (records.length > 0) yield records.splice(0);
     if (failure !== undefined) break;
   }
-  if (failure === undefined) await settle((end) => parser.end(end));
+  if (failure === undefined) await waitForCallback((end) => parser.end(end));
   if (records.length > 0) yield records;
   if (failure instanceof CsvError) throw new UnreadableFile(problemsByCode[failure.code] ?? 'it is not CSV', line);
   if (failure !== undefined) throw failure;

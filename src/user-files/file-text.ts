@@ -1,5 +1,5 @@
 /**
- * Decodes a file of users piece by piece: finds the encoding, and names the line of bytes that cannot be decoded.
+ * Decodes a file of users in chunks: finds the encoding, and reports the line of bytes that cannot be decoded.
  *
  * The web page imports this file, so it must not import Node modules.
  */
@@ -7,27 +7,26 @@
 /** The file cannot be read from `line` on, or not at all if `line` is undefined. Lines count from 1. */
 export class UnreadableFile extends Error {
   override readonly name: string = 'UnreadableFile';
-  readonly line: number | undefined;
 
-  constructor(problem: string, line?: number) {
-    super(
-      line === undefined
-        ? `The file cannot be read: ${problem}.`
-        : `The file cannot be read from line ${line} on: ${problem}.`,
-    );
-    this.line = line;
+  constructor(
+    problem: string,
+    readonly line?: number,
+  ) {
+    super(`The file cannot be read${line === undefined ? '' : ` from line ${line} on`}: ${problem}.`);
   }
 }
 
 /** The bytes are invalid in the encoding that was tried. Another encoding may work. */
 export class WrongEncoding extends UnreadableFile {
   override readonly name = 'WrongEncoding';
-  /** An encoding to try next. */
-  readonly suggestion: string;
 
-  constructor(problem: string, line: number, suggestion: string) {
+  /** `suggestion` is the encoding to try next. */
+  constructor(
+    problem: string,
+    line: number,
+    readonly suggestion: string,
+  ) {
     super(problem, line);
-    this.suggestion = suggestion;
   }
 }
 
@@ -54,15 +53,15 @@ export function describeEncoding(encoding: string): string {
 
 export interface DecodedText {
   readonly text: AsyncIterable<string>;
-  /** Known after the first piece of text. */
+  /** Call this after the first chunk of text. */
   encoding(): string;
   /** Whether the file is UTF-8 without a byte order mark. */
   isPlainUtf8(): boolean;
 }
 
-/** The encoding is that of a byte order mark, else `asked`, else UTF-8. */
-export function decodeText(chunks: AsyncIterable<Uint8Array>, asked = 'utf-8'): DecodedText {
-  let encoding = asked;
+/** The encoding is that of a byte order mark, otherwise `requested`. */
+export function decodeText(chunks: AsyncIterable<Uint8Array>, requested = 'utf-8'): DecodedText {
+  let encoding = requested;
   let hasMark = false;
 
   async function* decode(): AsyncGenerator<string> {
@@ -71,7 +70,7 @@ export function decodeText(chunks: AsyncIterable<Uint8Array>, asked = 'utf-8'): 
       if (decoder === undefined) {
         const mark = byteOrderMarks.find(({ bytes }) => bytes.every((byte, index) => chunk[index] === byte));
         hasMark = mark !== undefined;
-        encoding = mark?.encoding ?? asked;
+        encoding = mark?.encoding ?? requested;
         decoder = createDecoder(encoding, hasMark);
       }
       yield* decoder.decode(chunk);
@@ -105,20 +104,24 @@ function concat(a: Uint8Array, b: Uint8Array): Uint8Array {
   return both;
 }
 
-function createDecoder(encoding: string, isCertain: boolean) {
+function createDecoder(encoding: string, hasMark: boolean) {
   const decoder = new TextDecoder(encoding, { fatal: true });
-  // A decoder does not say which byte is invalid. This one runs a chunk later, and decodes a bad chunk byte by byte.
-  const follower = new TextDecoder(encoding, { fatal: true });
+  // TextDecoder does not report which byte is invalid. This one runs one chunk late, so that it can decode an invalid
+  // chunk byte by byte.
+  const lateDecoder = new TextDecoder(encoding, { fatal: true });
   let previous: Uint8Array = new Uint8Array();
   const lines = createLineCounter();
 
   function follow(chunk: Uint8Array): void {
-    lines.add(follower.decode(previous, { stream: true }));
+    lines.add(lateDecoder.decode(previous, { stream: true }));
     previous = chunk;
   }
 
   return {
-    /** Yields the text of a chunk, or the rest at the end of the file. Text before a bad byte precedes the error. */
+    /**
+     * Yields the text of a chunk. Undefined ends the file. Before it throws, it yields the text before the invalid
+     * byte.
+     */
     *decode(chunk: Uint8Array | undefined): Generator<string> {
       let text: string;
       try {
@@ -126,9 +129,9 @@ function createDecoder(encoding: string, isCertain: boolean) {
       } catch (error) {
         if (!(error instanceof TypeError)) throw error;
         follow(chunk ?? new Uint8Array());
-        yield decodeUntilBad(follower, previous, lines.add);
+        yield decodeUntilInvalid(lateDecoder, previous, lines.add);
         const problem = `it is not ${describeEncoding(encoding)}`;
-        if (isCertain) throw new UnreadableFile(problem, lines.line());
+        if (hasMark) throw new UnreadableFile(problem, lines.line());
         throw new WrongEncoding(problem, lines.line(), encoding === 'utf-8' ? 'windows-1252' : 'utf-8');
       }
       follow(chunk ?? new Uint8Array());
@@ -137,22 +140,22 @@ function createDecoder(encoding: string, isCertain: boolean) {
   };
 }
 
-function decodeUntilBad(
+function decodeUntilInvalid(
   decoder: InstanceType<typeof TextDecoder>,
   chunk: Uint8Array,
   onText: (text: string) => void,
 ): string {
-  let good = '';
+  let decoded = '';
   try {
     for (const byte of chunk) {
       const text = decoder.decode(Uint8Array.of(byte), { stream: true });
       onText(text);
-      good += text;
+      decoded += text;
     }
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
   }
-  return good;
+  return decoded;
 }
 
 /** Counts lines that end with \n, \r\n or \r. */
@@ -163,7 +166,7 @@ function createLineCounter() {
     add(text: string): void {
       if (text === '') return;
       breaks += text.match(/\r\n|\n|\r/g)?.length ?? 0;
-      // The second half of a break that was counted with the previous text.
+      // This \n belongs to a \r\n that was counted with the previous text.
       if (endsWithCr && text.startsWith('\n')) breaks--;
       endsWithCr = text.endsWith('\r');
     },

@@ -1,5 +1,5 @@
 /**
- * Matches the columns of a file to the fields of a user, and finds problems of a header.
+ * Matches the columns of a file to the fields of a user, and finds duplicate columns and missing fields.
  *
  * The web page imports this file, so it must not import Node modules.
  */
@@ -8,13 +8,12 @@ import { errorColumns, ignoredFields, type Target, targetOfField } from './colum
 
 export interface Column {
   readonly name: string;
-  /** In snake_case, or attributes.KEY. Empty if the column is left out. */
+  /** In snake_case, or attributes.KEY. Empty if the column is not imported. */
   readonly field: string;
-  /** Whether it is left out because only the directory writes it, as in an export. */
+  /** Whether it is not imported because clients cannot write the field, as in an export. */
   readonly isIgnored: boolean;
 }
 
-/** Every user needs these. */
 const requiredFields = textFields.filter((field) => 'isRequired' in field).map(({ path }) => path);
 
 /**
@@ -38,27 +37,28 @@ const otherNames: Readonly<Record<string, readonly string[]>> = {
   profile_image_url: ['imageurl', 'photourl', 'avatarurl', 'pictureurl'],
 };
 
-/** Removes case, spaces and punctuation, in which spellings of one name differ. */
-function keyOf(name: string): string {
+/** Returns the same text for spellings of a name that differ only in case, spaces or punctuation. */
+function normalize(name: string): string {
   return name.toLowerCase().replaceAll(/[^\p{L}\p{N}]/gu, '');
 }
 
-const ownNames = new Map(writablePaths.map((path) => [keyOf(path), path]));
-// Includes the fields' own names, which may have a remark. Names that begin with "attributes" are data.
+const ownNames = new Map(writablePaths.map((path) => [normalize(path), path]));
+// Includes the fields' own names, because a remark may follow them. Not `attributes`: in attributes[KEY], the brackets
+// contain no remark.
 const fieldsByOtherName = new Map([
   ...[...ownNames].filter(([, field]) => field !== 'attributes'),
   ...Object.entries(otherNames).flatMap(([field, names]) => names.map((name) => [name, field] as const)),
 ]);
-const ignoredNames = new Set(ignoredFields.map(keyOf));
+const ignoredNames = new Set(ignoredFields.map(normalize));
 
 /** Returns the field for a spelling of its name, such as first_name for `First Name`, or undefined. */
 export function fieldNamed(name: string): string | undefined {
   const [isAttribute, key] = /^\s*attributes\.(.*)$/is.exec(name) ?? [];
-  if (isAttribute === undefined) return ownNames.get(keyOf(name));
+  if (isAttribute === undefined) return ownNames.get(normalize(name));
   return key === '' ? undefined : `attributes.${key}`;
 }
 
-/** Matches columns to fields by their names, and by `given`, which maps names in the file to fields. */
+/** Matches columns to fields by `given`, which maps names in the file to fields, and otherwise by the names. */
 export function matchHeader(header: readonly string[], given: ReadonlyMap<string, string> = new Map()): Column[] {
   const names = header.map((name) => name.trim());
   // A delimiter at the end of each line adds a column without a name.
@@ -73,7 +73,7 @@ export function matchHeader(header: readonly string[], given: ReadonlyMap<string
     for (const field of found) if (field !== undefined) taken.add(field);
   }
   addNamed(fieldNamed);
-  addNamed((name) => (isIgnored(name) ? undefined : fieldsByOtherName.get(keyOf(withoutRemarks(name)))));
+  addNamed((name) => (isIgnored(name) ? undefined : fieldsByOtherName.get(normalize(withoutRemarks(name)))));
 
   return names.map((name, index) => {
     const field = fields[index] ?? '';
@@ -82,7 +82,7 @@ export function matchHeader(header: readonly string[], given: ReadonlyMap<string
 }
 
 function isIgnored(name: string): boolean {
-  return ignoredNames.has(keyOf(name)) || (errorColumns as readonly string[]).includes(name);
+  return ignoredNames.has(normalize(name)) || errorColumns.includes(name);
 }
 
 /** Google Workspace writes `First Name [Required]`. */
@@ -90,7 +90,7 @@ function withoutRemarks(name: string): string {
   return name.replaceAll(/\[[^\]]*\]|\(required\)/gi, '');
 }
 
-/** The columns with a name. Ignores case if no column matches exactly. */
+/** Returns the indexes of the columns with a name. Ignores case if no column matches exactly. */
 export function findColumns(names: readonly string[], name: string): number[] {
   const indexes = [...names.keys()].filter((index) => names[index] === name);
   if (indexes.length > 0) return indexes;
@@ -103,7 +103,7 @@ export function targetsOf(columns: readonly Column[]): Target[] {
   return columns.map(({ field }) => (field === '' ? 'ignored' : targetOfField(field)));
 }
 
-/** The first columns that are for the same field. */
+/** Returns the first field that several columns are for, with the indexes of these columns. */
 export function findDuplicate(columns: readonly Column[]): { field: string; indexes: number[] } | undefined {
   for (const { field } of columns) {
     if (field === '') continue;

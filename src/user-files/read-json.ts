@@ -1,9 +1,9 @@
-/** Reads JSON from other programs, and refuses strings that would change. */
+/** Reads JSON from other programs, and detects strings and numbers that Roster could not store unchanged. */
 import { parseJson, replaceInexactNumbers } from '../json.js';
 
 /**
- * Returns undefined if the text is not JSON, or has half of a surrogate pair, which would change on the way. A number
- * that would change is read as Infinity, so that hasInfinity() finds it in the parts that the caller uses.
+ * Returns undefined if the text is not JSON, or has half of a surrogate pair, which UTF-8 cannot encode. A number that
+ * would change is read as Infinity, so that hasInfinity() finds it in the parts that the caller uses.
  */
 export function readJson(text: string): unknown {
   try {

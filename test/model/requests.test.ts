@@ -628,7 +628,7 @@ describe('parseResolveUsers', () => {
       tag: ' 😀\n',
       ids: [id, id],
       emails: ['this'],
-      idsWritten: ids,
+      idsAsSent: ids,
     });
   });
 

@@ -49,7 +49,7 @@ export async function readCsvUsers(text: AsyncIterable<string>, options: CsvOpti
   if (first === undefined) throw new UsageError('There is no header: the first line must name the columns.');
   const columns = matchHeader(first.cells, options.column);
   const header = columns.map(({ name }) => name);
-  requireFit(columns, delimiter, options);
+  validateHeader(columns, delimiter, options);
   const targets = targetsOf(columns);
   let isHeaderWritten = false;
 
@@ -64,7 +64,7 @@ export async function readCsvUsers(text: AsyncIterable<string>, options: CsvOpti
     columns,
     delimiter,
     rows: readRows(),
-    // The error columns come first, so that surplus cells stay after the last column.
+    // The error columns come first, so that a row's extra cells stay after the last column.
     formatRejected({ original }: Row, { field, reason, message }: RowProblem): string {
       const cells = typeof original === 'string' ? [original] : original;
       const rows = [[field, reason, message, ...cells.filter(isOriginal)]];
@@ -77,7 +77,7 @@ export async function readCsvUsers(text: AsyncIterable<string>, options: CsvOpti
 }
 
 /** Throws a UsageError if columns are missing, ambiguous or unknown. */
-function requireFit(columns: readonly Column[], delimiter: string, options: CsvOptions): void {
+function validateHeader(columns: readonly Column[], delimiter: string, options: CsvOptions): void {
   const names = columns.map(({ name }) => name);
   const other = Object.keys(delimiterNames).find((each) => each !== delimiter && names[0]?.includes(each));
   if (names.length === 1 && other !== undefined) {

@@ -8,16 +8,16 @@ import { makeOpenapi } from './openapi/make.mjs';
 const temporary = mkdtempSync(join(tmpdir(), 'roster-generated-'));
 try {
   const buf = (...args) => execFileSync('buf', args, { stdio: ['ignore', 'inherit', 'inherit'] });
-  // buf.gen.yaml says `out: generated`; --output is what that is relative to.
+  // `out: generated` in buf.gen.yaml is relative to --output.
   buf('generate', '--output', temporary);
-  const made = join(temporary, 'generated');
-  buf('build', '-o', join(made, 'descriptors.binpb'));
+  const output = join(temporary, 'generated');
+  buf('build', '-o', join(output, 'descriptors.binpb'));
 
   const committed = resolve('generated');
   // Without Go this file is not compared; test/gateway/openapi.test.ts checks it against the descriptors.
-  writeFileSync(join(made, 'openapi.json'), makeOpenapi() ?? readFileSync(join(committed, 'openapi.json')));
-  const files = new Set([made, committed].flatMap((folder) => filesBelow(folder)));
-  const stale = [...files].sort().filter((file) => !isSame(join(made, file), join(committed, file)));
+  writeFileSync(join(output, 'openapi.json'), makeOpenapi() ?? readFileSync(join(committed, 'openapi.json')));
+  const files = new Set([output, committed].flatMap((folder) => filesBelow(folder)));
+  const stale = [...files].sort().filter((file) => !isSame(join(output, file), join(committed, file)));
   if (stale.length > 0) {
     const command = stale.some((file) => file !== 'openapi.json') ? 'generate' : 'generate:openapi';
     console.error(`generated/ does not match the contract: ${stale.join(', ')}\nRun: npm run ${command}`);

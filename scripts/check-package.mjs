@@ -1,6 +1,6 @@
 /**
- * Checks that another project can install this package for its client: packs it, installs it, compiles a program against
- * its types and runs a call. It needs the package registry (or npm's cache), and dist from `npm run build`.
+ * Checks that another project can install this package to use its client: packs it, installs it, compiles a program against
+ * its types, and runs a call. It needs the package registry (or npm's cache), and dist from `npm run build`.
  */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
@@ -26,9 +26,9 @@ const program = `
 import { type Client, createClient, Metadata, RosterError, type StatusName, type User } from 'roster/client';
 
 // @ts-expect-error: the fields of requests are typed.
-const wrong = (client: Client) => client.getUser({ id: 1 });
+const wrongRequest = (client: Client) => client.getUser({ id: 1 });
 // @ts-expect-error: the client's options are typed.
-const wronger = () => createClient({ address: 1 });
+const wrongOptions = () => createClient({ address: 1 });
 
 async function main(): Promise<void> {
   // Nothing listens on port 1.

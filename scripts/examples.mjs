@@ -1,6 +1,6 @@
 /**
- * Runs each example with a check.mjs in a copy outside the repository, one after the other, against a separate Roster. It
- * never touches the user's database.
+ * Runs each example that has a check.mjs, one after the other, in a copy outside the repository. It starts a separate Roster,
+ * so it never changes the user's database.
  *
  * A check receives ROSTER_ADDRESS (gRPC), ROSTER_HTTP (the gateway) and ROSTER_REPO. It exits with 0, or with 75 and a line
  * on its standard output that names the missing toolchain. Arguments are names of examples, such as `clients/go`;
@@ -19,13 +19,13 @@ const root = path.resolve(import.meta.dirname, '..');
 const examples = path.join(root, 'examples');
 const programs = path.join(root, 'node_modules/.bin');
 
-// EX_TEMPFAIL of sysexits.h. Nothing else here exits with it.
+// EX_TEMPFAIL of sysexits.h, with which other programs rarely exit.
 const skippedCode = 75;
-// Reading the rest of a pipe after its writers have exited takes much less time.
+// Much more than it takes to read the rest of a pipe whose writers have exited.
 const outputMsMax = 5_000;
 const { positionals, values } = parseArgs({
   allowPositionals: true,
-  // Compilers that download dependencies on a slow connection take minutes.
+  // On a slow connection, compilers that download dependencies take minutes.
   options: { 'minutes-max': { type: 'string', default: '10' } },
 });
 const minutesMax = Number(values['minutes-max']);
@@ -136,9 +136,9 @@ async function runCheck(name, rosterEnv) {
   const [code, signal] = await once(child, 'exit');
   clearTimeout(timer);
   interrupted.signal.removeEventListener('abort', onInterrupt);
-  // Processes that it left running would keep its output open.
+  // Ends processes that the check left running, because they would keep its output open.
   killGroup(child);
-  // A process that left the group may still keep it open.
+  // A process outside the group may still keep the output open.
   await Promise.race([read, sleep(outputMsMax, undefined, { ref: false })]);
   child.stdout.destroy();
 
@@ -179,7 +179,7 @@ function copyExample(name) {
     );
     for (const dependency of Object.keys({ ...dependencies, ...devDependencies })) {
       const target = dependency === 'roster' ? root : path.join(root, 'node_modules', dependency);
-      // The check must install packages that this repository does not have.
+      // The check itself installs packages that this repository does not have.
       if (!fs.existsSync(target)) continue;
       const link = path.join(folder, path.dirname(manifest), 'node_modules', dependency);
       fs.mkdirSync(path.dirname(link), { recursive: true });

@@ -1,6 +1,6 @@
 /**
- * Takes the images of the page in docs/images, from a separate Roster that has a million users. Needs Chromium, and takes
- * minutes. Run it after `npm run build`: `npx node scripts/page-images.mjs`.
+ * Takes screenshots of the page for docs/images, from a separate Roster that has a million users. It needs Chromium, and
+ * takes minutes. Run it after `npm run build`: `npx node scripts/page-images.mjs`.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -13,7 +13,7 @@ import { chromium } from 'playwright-core';
 import { createClient } from '../dist/src/client/index.js';
 
 const usersMax = 1_000_000;
-/** Long enough for the lines of the charts to have a shape. */
+/** Long enough for the charts to show curves. */
 const activityMs = 25_000;
 
 const root = path.resolve(import.meta.dirname, '..');

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// The code generator of `npm run generate`: ts-proto, except that a key __proto__ of a map is an ordinary key. ts-proto
-// assigns to object[key], which sets the prototype for this key (docs/decisions/0011-proto-is-an-ordinary-key.md).
+// The code generator of `npm run generate`: runs ts-proto, and changes its output so that __proto__ is an ordinary key of a map.
+// ts-proto assigns to object[key], which sets the prototype for this key (docs/decisions/0011-proto-is-an-ordinary-key.md).
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';

@@ -1,9 +1,9 @@
 /**
  * Prepares a clone: installs the packages of package-lock.json, compiles src to dist, and builds the web page to dist/web,
- * each only if needed. It needs only Node 20.17. If everything is done, it uses no network and prints nothing.
+ * each only if needed. It needs only Node 20.17. If there is nothing to do, it uses no network and prints nothing.
  *
- * It runs before npm's main scripts because the Node that runs them is one of the packages (docs/decisions/0007). With the
- * argument `prepare`, npm runs it while it installs this folder here or into another project.
+ * It runs before npm's main scripts because the Node that runs them is one of the packages (docs/decisions/0007). npm passes
+ * the argument `prepare` while it installs this folder here or into another project.
  */
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -19,7 +19,7 @@ const nodeMin = [20, 17];
 // The minimum of package.json, for Roster itself if the package `node` is not installed.
 const rosterNodeMin = [22, 12];
 
-// A live process touches its lock every second.
+// A running setup touches its lock every second.
 const lockSilenceMs = 15_000;
 
 class SetupError extends Error {}
@@ -52,13 +52,13 @@ async function main() {
     );
   }
   // While npm installs this folder, npm handles the packages. Without development packages there is no compiler.
-  const installing = process.argv[2] === 'prepare' && installsHere();
-  if (installing && !fs.existsSync(at('node_modules', 'typescript'))) return;
-  if ((installing || isInstalled()) && isBuilt()) return checkNode();
+  const isInstalling = process.argv[2] === 'prepare' && installsHere();
+  if (isInstalling && !fs.existsSync(at('node_modules', 'typescript'))) return;
+  if ((isInstalling || isInstalled()) && isBuilt()) return checkNode();
   const unlock = await lock();
   try {
     // Checks again, because another setup may have finished meanwhile.
-    if (!installing && !isInstalled()) await install();
+    if (!isInstalling && !isInstalled()) await install();
     checkNode();
     if (!isBuilt()) await build();
   } finally {
@@ -93,7 +93,7 @@ async function install() {
   const npm = process.env.npm_execpath;
   const args = ['ci', '--include=dev', '--no-fund', '--no-audit', '--loglevel=error'];
   const env = Object.fromEntries(
-    // Removes settings that a surrounding npm has for its own project, but keeps settings such as the registry.
+    // Removes settings that an outer npm has for its own project, but keeps settings such as the registry.
     Object.entries(process.env).filter(
       ([name]) =>
         !/^npm_config_(local_prefix|prefix|global|location|omit|only|production|save.*|install_links|dry_run)$/i.test(
@@ -169,7 +169,7 @@ async function compile() {
       if (!outputs.has(file) && !outputs.has(file.replace(/\.(js\.map|d\.ts)$/, '.js'))) fs.rmSync(file);
     }
   }
-  // Written last, with the fingerprint from before, so that an edit meanwhile causes another build.
+  // Written last, with the fingerprint from before the build, so that an edit during the build causes another one.
   note({ fingerprint: before });
 }
 
@@ -274,8 +274,8 @@ async function run(command, args, options = {}) {
 }
 
 /**
- * Prevents two setups from running at once. A waiting setup takes the lock if its owner is dead or has not touched it for a
- * while, because after a machine crash the owner's pid may belong to another process.
+ * Prevents two setups from running at once. A waiting setup removes the lock if its owner has exited, or has not touched it
+ * for a while. The pid alone is not enough: after a machine crash, it may belong to another process.
  */
 async function lock() {
   const file = at('.roster', 'setup.lock');

@@ -30,7 +30,7 @@ export interface App {
   readonly log: Log;
   /** Where gRPC listens. If port 0 was configured, this is the chosen port. */
   readonly grpc: { readonly host: string; readonly port: number };
-  /** Where HTTP listens. Undefined if its default address is taken. */
+  /** Where HTTP listens. Undefined if its default address is in use. */
   readonly http?: { readonly host: string; readonly port: number };
   /** Replaces the worker processes one after the other, if there are several. */
   restart(): void;
@@ -47,13 +47,13 @@ export interface CloseOptions {
 
 /** A running database with this program's schema. */
 export interface PreparedDatabase {
-  /** A secret. */
+  /** Contains a password, so it must not be logged. */
   readonly url: string;
   /** Set if Roster started it. It must be stopped last. */
   readonly embedded?: EmbeddedPostgres;
 }
 
-// The gateway calls the server in its own process by this URL.
+// The base URL of the gateway's calls. The name is never resolved, because the calls do not use the network.
 const ownUrl = 'http://roster';
 
 export interface StartOptions {
@@ -100,8 +100,8 @@ export async function startApp(config: ServerConfig, { signal, logTo }: StartOpt
 }
 
 /**
- * Called first, so that probes are answered from the beginning. Returns undefined if the default address is taken, so
- * that a second Roster on a machine, with its own port for gRPC, does not fail because of the page.
+ * Starts HTTP. startApp() and startWorkers() do this first, so that probes get a response during the start. Returns
+ * undefined if the default address is in use, so that a second Roster on a machine needs only its own port for gRPC.
  */
 export async function openHttp(
   { http, tls }: ServerConfig,
@@ -138,7 +138,7 @@ export async function prepareDatabase(config: ServerConfig, log: Log, signal?: A
     signal?.throwIfAborted();
     return database;
   } catch (error) {
-    await database.embedded?.stop().catch((cause: unknown) => cannotCleanUp(log, cause));
+    await database.embedded?.stop().catch((cause: unknown) => logFailedCleanup(log, cause));
     throw error;
   }
 }
@@ -147,7 +147,7 @@ export interface ServingOptions {
   readonly log: Log;
   readonly metrics: Metrics;
   readonly database: PreparedDatabase;
-  /** Serves calls over HTTP too. The function that opened HTTP closes it. */
+  /** Also serves calls over HTTP. Its implementer closes the returned server. */
   openHttp(parts: ServedParts): Promise<HttpServer | undefined>;
   readonly signal?: AbortSignal;
   readonly siblings?: Siblings;
@@ -155,11 +155,11 @@ export interface ServingOptions {
   onServing?(isServing: boolean): void;
 }
 
-/** Starts everything except the database. Each of several processes on one database does this for itself. */
+/** Starts everything except the database. If there are several workers, each of them does this. */
 export async function startServing(config: ServerConfig, options: ServingOptions): Promise<App> {
   const { log, database: prepared, signal, onServing } = options;
   const { url, embedded } = prepared;
-  const cleanups = createCleanups(() => log.warn({}, 'the database did not answer in time; exiting without it'));
+  const cleanups = createCleanups(() => log.warn({}, 'the database did not respond in time; exiting without it'));
   if (embedded !== undefined) cleanups.add(() => embedded.stop());
   try {
     const { database, directory } = await openDirectory(config, options, cleanups);
@@ -205,7 +205,7 @@ export async function startServing(config: ServerConfig, options: ServingOptions
       },
     };
   } catch (error) {
-    await cleanups.run().catch((cause: unknown) => cannotCleanUp(log, cause));
+    await cleanups.run().catch((cause: unknown) => logFailedCleanup(log, cause));
     throw error;
   }
 }
@@ -255,7 +255,7 @@ async function openDirectory(
   return { database, directory };
 }
 
-/** Serves the directory over gRPC, and over HTTP through a gateway to that gRPC server. */
+/** Serves the directory over gRPC, and through a gateway also over HTTP. */
 async function startServers(
   config: ServerConfig,
   { log, metrics, openHttp: serveHttp }: ServingOptions,
@@ -291,11 +291,11 @@ export function httpAddressOf({ http: wanted }: ServerConfig, http: HttpServer |
   return wanted && http && { host: wanted.address.host, port: http.port };
 }
 
-function cannotCleanUp(log: Log, error: unknown): void {
+export function logFailedCleanup(log: Log, error: unknown): void {
   log.warn({ error }, 'could not clean up after a failed start');
 }
 
-/** Runs `roster migrate`: one step, on the database that `roster serve` would use. */
+/** Runs `roster migrate up`, `down` or `status` on the database that `roster serve` would use. */
 export async function migrate(
   config: ServerConfig,
   direction: 'up' | 'down' | 'status',
@@ -320,7 +320,7 @@ async function findDatabase({ database }: ServerConfig, log: Log, signal?: Abort
     log: (message) => log.info({}, message),
     signal,
   }).catch((error: unknown) => {
-    // Ctrl-C also interrupts initdb. Report the interruption, not the failure of initdb.
+    // Ctrl-C also reaches initdb, so its failure may only be the interruption.
     signal?.throwIfAborted();
     throw error;
   });

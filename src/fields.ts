@@ -12,9 +12,9 @@ interface Field {
   readonly filter?: 'id' | 'text' | 'email' | 'timestamp';
   /** Whether a list can be ordered by it. */
   readonly isOrdered?: true;
-  /** Only for texts that clients write: what a person types. */
+  /** Set for the texts that clients write: the kind of text that a form expects. */
   readonly input?: 'name' | 'email' | 'url' | 'text';
-  /** For people: the page's form and the command line. */
+  /** The name that the page and the command line show. */
   readonly label?: string;
   readonly isRequired?: true;
   /** Whether `query` searches it. */

@@ -30,7 +30,7 @@ const stringOrNumber = /"[^"\\]*(?:\\[\s\S][^"\\]*)*"?|(?<![\d.eE+-])-?(?:0|[1-9
 
 /** Replaces each number of a JSON text that JSON.parse would silently change (isExactNumber). */
 export function replaceInexactNumbers(text: string, replace: (literal: string) => string): string {
-  // Other numbers have at most 15 digits and are not too large. This check takes a tenth of the time.
+  // A text that does not match has only numbers of at most 15 digits that are not too large. The check is ten times faster.
   if (!/\d{16}|\.\d+[eE]|[eE]\+?\d{3}/.test(text)) return text;
   return text.replaceAll(stringOrNumber, (token) =>
     token.startsWith('"') || isExactNumber(token) ? token : replace(token),

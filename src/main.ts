@@ -1,10 +1,14 @@
 #!/usr/bin/env node
 /** Runs the command line in this process, until it returns an exit code or the npm that started it ends. */
-import { run } from './cli/run.js';
+import { createRequire } from 'node:module';
+
+requireSupportedNode();
 
 // npm sends SIGTERM only to the shell between itself and this process, so the server would continue alone.
 if (process.env.npm_lifecycle_event === 'serve' && process.env.npm_package_name === 'roster') endWithParent();
 
+// Not a static import, which an unsupported Node would load before the check.
+const { run } = await import('./cli/run.js');
 const exitCode = await run(process.argv.slice(2), {
   env: process.env,
   stdin: process.stdin,
@@ -17,6 +21,16 @@ const exitCode = await run(process.argv.slice(2), {
 // All work is done. Exit now even if a database connection still has pending promises.
 process.exit(exitCode);
 
+/** Exits with an error if this Node is older than package.json requires. */
+function requireSupportedNode(): void {
+  const { engines } = createRequire(import.meta.url)('roster/package.json') as { engines: { node: string } };
+  const nodeMin = engines.node.replace('>=', '');
+  if (process.versions.node.localeCompare(nodeMin, 'en', { numeric: true }) >= 0) return;
+  const problem = `Roster needs Node ${nodeMin} or later, but this is Node ${process.versions.node}.`;
+  process.stderr.write(`error: ${problem} Install a newer one (https://nodejs.org).\n`);
+  process.exit(1);
+}
+
 /** Checks once a second whether the parent has ended, because no event reports it. */
 function endWithParent(): void {
   const parent = process.ppid;
@@ -24,6 +38,6 @@ function endWithParent(): void {
     if (process.ppid === parent) return;
     process.emit('SIGTERM', 'SIGTERM');
   }, 1000).unref();
-  // Ctrl-C reaches all of these processes, and a second signal would interrupt the orderly shutdown.
+  // After Ctrl-C, npm and its shell end too. A second signal would interrupt the orderly shutdown.
   for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => clearInterval(timer));
 }

@@ -1,4 +1,4 @@
-/** Data as text that is safe to print on a terminal. */
+/** Makes text from clients and files safe to print on a terminal. */
 
 // Control characters, and characters that change the reading direction or add lines (https://trojansource.codes).
 const unsafe = /[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu;

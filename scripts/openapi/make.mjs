@@ -83,7 +83,7 @@ function splitPaths(all) {
   for (const [path, item] of Object.entries(all)) {
     const operations = Object.entries(item);
     if (operations.length === 0) streams.push(path.slice(path.lastIndexOf('/') + 1));
-    else paths[path] = Object.fromEntries(operations.map(([method, it]) => [method, correctOperation(method, it)]));
+    else paths[path] = Object.fromEntries(operations.map(([method, each]) => [method, correctOperation(method, each)]));
   }
   return { paths, streams };
 }
@@ -99,7 +99,7 @@ function correctOperation(method, operation) {
     .map(({ required, ...parameter }) =>
       ['message', 'encoding'].includes(parameter.name) ? { ...parameter, required: true } : parameter,
     );
-  // The only failure of a known path without a JSON body: the protocol does not define its body.
+  // The only failure without a JSON body, because the protocol does not define its body.
   const responses = { ...operation.responses, 415: { description: 'The content type of the request is not JSON.' } };
   return { ...operation, parameters, responses };
 }
@@ -180,7 +180,7 @@ function correctSchema(name, schema) {
   }
 }
 
-/** The schemas that calls use, in order. The generator also outputs those of streams. */
+/** The schemas that calls use, in alphabetical order. The generator also outputs those of streams. */
 function pickUsed(schemas, paths) {
   const used = new Set();
   const visit = (part) => {

@@ -34,7 +34,7 @@ export function addClientFlags(command: Command): void {
   command.optionsGroup('Output:').option('--json', 'write output and errors as protobuf JSON (lowerCamelCase)');
   command.optionsGroup('Connection:');
   for (const { name, flag, placeholder, isSwitch, description, ...row } of settingRows(clientSettings)) {
-    // A switch takes no value here: it would be the id in `roster get --tls ID`.
+    // A switch takes no value, because commander would take the id in `roster get --tls ID` as its value.
     const flags = isSwitch ? flag : `${flag} ${placeholder}`;
     // No default here: commander's default would override the environment variable.
     command.addOption(new Option(flags, `${description} [${name}, default ${row.default}]`));
@@ -44,7 +44,7 @@ export function addClientFlags(command: Command): void {
   }
 }
 
-/** Runs a command with a client that is closed afterwards. */
+/** Calls `work` with a client, and closes the client afterwards. */
 export async function withClient(
   { terminal, signal }: Context,
   options: ClientCommandOptions,
@@ -70,7 +70,7 @@ function connect({ addresses, tls, token, deadlineMs }: ClientConfig): Client {
   }
 }
 
-function tokenOf({ token, tokenFile }: ClientCommandOptions): ClientCommandOptions['token'] {
+function tokenOf({ token, tokenFile }: ClientCommandOptions): string | undefined {
   if (tokenFile === undefined) return token;
   if (token !== undefined) throw new UsageError('Give --token or --token-file, not both.');
   try {

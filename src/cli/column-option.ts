@@ -1,4 +1,4 @@
-/** Parses the `--column` option, and describes the problems of an unusable header. */
+/** Parses the `--column` option, and creates the errors for headers that need it. */
 import { InvalidArgumentError } from 'commander';
 import { writablePaths } from '../fields.js';
 import { isWritable, snakeCase } from '../user-files/columns.js';
@@ -10,7 +10,9 @@ export function parseColumn(text: string, before: ReadonlyMap<string, string> = 
   const [, field = '', name = ''] = /^([^=]+)=(.+)$/s.exec(text) ?? [];
   const known = fieldNamed(field) ?? snakeCase(field);
   if (!isWritable(known)) {
-    throw new InvalidArgumentError(`It must be field=name. A field is ${writablePaths.join(', ')} or attributes.KEY.`);
+    throw new InvalidArgumentError(
+      `It must be field=name. The field must be ${writablePaths.join(', ')} or attributes.KEY.`,
+    );
   }
   if (before.has(name) || [...before.values()].includes(known)) {
     throw new InvalidArgumentError('Name each field and each column only once.');
@@ -23,7 +25,7 @@ export function isUnknown({ field, isIgnored }: Column): boolean {
   return field === '' && !isIgnored;
 }
 
-/** Names the unknown columns, and suggests an option that works. */
+/** The error names the unknown columns, and suggests an option that works. */
 export function unknownColumns(columns: readonly Column[]): UsageError {
   const unknown = columns.filter(isUnknown);
   // Do not suggest an attribute that another column already has.
@@ -37,12 +39,12 @@ export function unknownColumns(columns: readonly Column[]): UsageError {
     : 'Leave them out (--ignore-unknown-columns).';
   const known = [...writablePaths, 'attributes.KEY'].join(', ');
   return new UsageError(
-    `Unknown columns: ${unknown.map((column) => describe(column, columns)).join(', ')}. Known are ${known} ` +
+    `Unknown columns: ${unknown.map((column) => describe(column, columns)).join(', ')}. The known columns are ${known} ` +
       `and common spellings of them. ${advice}`,
   );
 }
 
-/** Names the fields without a column, and says how to choose a column. */
+/** The error names the fields without a column, and says how to choose a column. */
 export function missingColumns(columns: readonly Column[], missing: readonly string[]): UsageError {
   const [field = ''] = missing;
   const example = columns.find((column) => isUnknown(column) && canBeGiven(column, columns));
@@ -53,7 +55,7 @@ export function missingColumns(columns: readonly Column[], missing: readonly str
   );
 }
 
-/** Names the columns for the same field, and says how to choose one of them. */
+/** The error names the columns for the same field, and says how to choose one of them. */
 export function duplicateColumns(
   columns: readonly Column[],
   { field, indexes }: { field: string; indexes: readonly number[] },
@@ -67,15 +69,15 @@ export function duplicateColumns(
   return new UsageError(`The header names ${field} twice: ${places.join(' and ')}. ${advice}`);
 }
 
-/** Identifies a column without a name by its number. */
+/** Returns the name of a column, or its number if it has no name. */
 function describe(column: Column, columns: readonly Column[]): string {
   return column.name === '' ? `column ${columns.indexOf(column) + 1}, which has no name` : JSON.stringify(column.name);
 }
 
 /** Whether --column can name a column: the name must be unique and printable. */
 function canBeGiven({ name }: Column, columns: readonly Column[]): boolean {
-  const isAlone = columns.filter((column) => column.name === name).length === 1;
-  return isAlone && /^[^\p{C}\p{Zl}\p{Zp}]+$/u.test(name);
+  const isUnique = columns.filter((column) => column.name === name).length === 1;
+  return isUnique && /^[^\p{C}\p{Zl}\p{Zp}]+$/u.test(name);
 }
 
 function optionOf(field: string, name: string): string {

@@ -2,12 +2,12 @@
  * Writes an export's FILE, and FILE.resume, which records the progress. FILE.resume exists from before the first byte
  * until after the last: while it exists, FILE is incomplete.
  */
-import { type FileHandle, open, readFile, rm, stat } from 'node:fs/promises';
+import { constants, open, readFile, rm, stat } from 'node:fs/promises';
 import { UsageError } from './failure.js';
 import { replaceFile } from './saved-file.js';
 import type { UserFormat } from './user-file.js';
 
-// A killed export repeats about this much work. Each save waits for the disk twice.
+// A resumed export repeats at most about this much work of a killed one. Each save waits for the disk twice.
 const saveMs = 1_000;
 
 /** The progress of an export: `resumeToken` continues after the first `bytes` bytes of the file. */
@@ -21,7 +21,7 @@ export interface ExportProgress {
 
 export interface ExportFile extends AsyncDisposable {
   readonly progress: Readonly<ExportProgress>;
-  /** Appends whole lines, and remembers the token that continues after them. */
+  /** Appends whole lines. An export that resumes with `resumeToken` continues after them. */
   append(lines: string, users: number, resumeToken: string): Promise<void>;
   /** Flushes all appended lines to the disk, so that a resumed export continues after them. */
   save(): Promise<void>;
@@ -55,17 +55,17 @@ export async function readProgress(path: string): Promise<ExportProgress | undef
   throw new UsageError(`${resumePath(path)} is not the progress file of an export.`);
 }
 
-/** Creates the file, or opens it where `from` left it. */
+/** Creates the file, or opens it to continue after the progress `from`. */
 export async function openExportFile(path: string, from: ExportProgress): Promise<ExportFile> {
   const progress = { ...from };
   const isNew = progress.resumeToken === '';
   if (isNew) {
     progress.bytes = 0;
     progress.users = 0;
-    // This comes first: from now on the file is incomplete.
+    // Written before the file is emptied, because the file is incomplete from then on.
     await replaceFile(resumePath(path), format(progress));
   }
-  const file = await open(path, isNew ? 'w' : 'r+');
+  const file = await open(path, isNew ? 'w' : constants.O_WRONLY | constants.O_APPEND);
   try {
     if ((await file.stat()).size < progress.bytes) {
       throw new UsageError('The file is shorter than the export left it. Delete it and its .resume, and start again.');
@@ -79,7 +79,7 @@ export async function openExportFile(path: string, from: ExportProgress): Promis
   let savedMs = performance.now();
 
   async function save(): Promise<void> {
-    // In this order: a saved token must never cover users that are not on the disk.
+    // In this order, because a saved token must never be after users that are not on the disk.
     await file.datasync();
     await replaceFile(resumePath(path), format(progress));
     savedMs = performance.now();
@@ -88,9 +88,8 @@ export async function openExportFile(path: string, from: ExportProgress): Promis
   return {
     progress,
     async append(lines, users, resumeToken) {
-      const bytes = Buffer.from(lines);
-      await writeAll(file, bytes, progress.bytes);
-      progress.bytes += bytes.length;
+      await file.appendFile(lines);
+      progress.bytes += Buffer.byteLength(lines);
       progress.users += users;
       progress.resumeToken = resumeToken;
       if (performance.now() - savedMs > saveMs) await save();
@@ -102,14 +101,6 @@ export async function openExportFile(path: string, from: ExportProgress): Promis
     },
     [Symbol.asyncDispose]: () => file.close(),
   };
-}
-
-async function writeAll(file: FileHandle, bytes: Buffer, position: number): Promise<void> {
-  let written = 0;
-  while (written < bytes.length) {
-    const result = await file.write(bytes, written, bytes.length - written, position + written);
-    written += result.bytesWritten;
-  }
 }
 
 function format(progress: ExportProgress): string {

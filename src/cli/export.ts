@@ -13,7 +13,7 @@ import { csvHeader, formatCsvUsers } from './user-csv.js';
 import { formatOf, formatOption, type UserFormat } from './user-file.js';
 import { formatNdjsonUsers } from './user-ndjson.js';
 
-// If counting takes longer, the bar has no total.
+// If the server needs longer to count the users, the bar has no total.
 const countMsMax = 3_000;
 
 type ExportOptions = ClientCommandOptions & {
@@ -97,24 +97,24 @@ async function exportToOutput(client: Client, { terminal, signal }: Context, opt
 async function exportToFile(client: Client, context: Context, path: string, options: ExportOptions): Promise<void> {
   const { terminal, signal } = context;
   await validateExportPath(path);
-  const before = await readProgress(path);
-  if (before !== undefined && !options.resume) {
+  const interrupted = await readProgress(path);
+  if (interrupted !== undefined && !options.resume) {
     throw new UsageError(
       `An export into this file was interrupted. Pass --resume to continue, or delete ${resumePath(path)} to start again.`,
     );
   }
-  if (before === undefined && options.resume)
+  if (interrupted === undefined && options.resume)
     throw new UsageError(`There is nothing to resume: ${resumePath(path)} does not exist.`);
-  const asked = options.json ? 'ndjson' : options.format;
-  const { filter = before?.filter ?? '' } = options;
-  const format = asked ?? before?.format ?? formatOf(path, undefined) ?? 'ndjson';
-  if (before !== undefined && (before.filter !== filter || before.format !== format)) {
+  const requested = options.json ? 'ndjson' : options.format;
+  const { filter = interrupted?.filter ?? '' } = options;
+  const format = requested ?? interrupted?.format ?? formatOf(path, undefined) ?? 'ndjson';
+  if (interrupted !== undefined && (interrupted.filter !== filter || interrupted.format !== format)) {
     throw new UsageError(
-      `The interrupted export has --format ${before.format} and ${before.filter === '' ? 'no filter' : 'another filter'}.`,
+      `The interrupted export has --format ${interrupted.format} and ${interrupted.filter === '' ? 'no filter' : 'another filter'}.`,
     );
   }
 
-  const start = before ?? { format, filter, resumeToken: '', bytes: 0, users: 0 };
+  const start = interrupted ?? { format, filter, resumeToken: '', bytes: 0, users: 0 };
   const formatUsers = createFormatter(format, start.bytes > 0);
   const isShown = showsProgress(terminal, options);
   const total = await countUsers(client, filter, isShown && terminal.stderr.isTTY === true, signal);
@@ -147,10 +147,10 @@ async function exportToFile(client: Client, context: Context, path: string, opti
 }
 
 function progressOf(users: number, total: number | undefined) {
-  return { doing: 'Exporting', rows: users, position: users, total };
+  return { activity: 'Exporting', rows: users, position: users, total };
 }
 
-/** Requests the approximate total, only if a bar needs it, because the server has to count. */
+/** Requests the approximate total. Skipped unless a bar needs it, because counting is work for the server. */
 async function countUsers(client: Client, filter: string, isNeeded: boolean, signal: AbortSignal) {
   if (!isNeeded) return undefined;
   const request = { filter, pageSize: 1, includeTotalSize: true };

@@ -5,7 +5,7 @@ import type { RowProblem } from '../user-files/columns.js';
 import type { Column } from '../user-files/header.js';
 import { count } from './progress.js';
 
-// The contract names at most this many.
+// The server names at most this many in a response.
 const rejectedRowsMax = 100;
 const rejectedLinesMax = 20;
 
@@ -16,9 +16,10 @@ interface Place {
 }
 
 /**
- * Finds the place of the n-th row that was sent, because some rows are not sent and some take several lines.
+ * Finds the place in the file of the n-th row that was sent. The two differ because some rows are not sent, and some have
+ * several lines.
  *
- * Stores only the places where the distance to the index changes, which are few in most files.
+ * It stores only the places at which this difference changes, which are few in most files.
  */
 export function createPlaces() {
   const runs: (Place & { index: number })[] = [];
@@ -49,7 +50,7 @@ export function createImportReport(columns?: readonly Column[]) {
 
   function keep(error: Place & RowProblem): void {
     errors.push(error);
-    // Errors are out of order: rows that were not sent come before the ones that the server names.
+    // Errors come out of order: those of rows that were not sent come before those from the server.
     if (errors.length > 2 * rejectedRowsMax) prune();
   }
   function prune(): void {

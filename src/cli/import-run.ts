@@ -1,6 +1,6 @@
 /**
- * Sends the rows of a file to the server, in one import or in parts, and reports rejected rows. It knows how far it got, so
- * that the command can say what was written if the import fails.
+ * Sends the rows of a file to the server, in one import or in parts, and reports rejected rows. If the import fails, it says
+ * what may have been written.
  */
 import { type Client, type DeepPartial, RosterError, type StatusName, type User } from '../client/index.js';
 import type { Row, RowProblem } from '../user-files/columns.js';
@@ -31,8 +31,8 @@ export interface WriteState {
 
 export const nothingWritten: WriteState = { state: 'NOTHING_WRITTEN', message: 'nothing was written.' };
 
-// After these, the server may have written the rows although the answer was lost.
-const unclear: readonly StatusName[] = ['UNAVAILABLE', 'DEADLINE_EXCEEDED', 'CANCELLED', 'UNKNOWN', 'INTERNAL'];
+// After these errors, the server may have written the rows although the client received no response.
+const unclearCodes: readonly StatusName[] = ['UNAVAILABLE', 'DEADLINE_EXCEEDED', 'CANCELLED', 'UNKNOWN', 'INTERNAL'];
 
 /** A row with its number in the file, from 0. */
 type NumberedRow = Row & { row: number };
@@ -46,9 +46,9 @@ export class ImportRun {
   readonly #signal: AbortSignal;
   #rowsRead = 0;
   #rowsDone = 0;
-  /** Whether the server has received everything but has not answered whether it wrote the rows. */
+  /** Whether the server may be writing the rows of an import, because it has not responded yet. */
   #isPending = false;
-  /** Whether valid rows of the next part are written, but its rejected rows are not in the file yet. */
+  /** Whether the valid rows of the current part are written, but its rejected rows are not in the file yet. */
   #isPartWritten = false;
 
   constructor(client: Client, file: UserFile, options: ImportRunOptions, signal: AbortSignal) {
@@ -60,7 +60,7 @@ export class ImportRun {
   }
 
   /** The current activity, for the progress. */
-  get doing(): string {
+  get activity(): string {
     const { dryRun } = this.#options;
     if (this.#isPending && this.#rowsDone === 0) return dryRun ? 'Finishing' : 'Writing';
     return dryRun ? 'Checking' : 'Importing';
@@ -71,7 +71,7 @@ export class ImportRun {
   }
 
   /** Sends all rows in one import, which writes all of them at its end, or nothing. */
-  async whole(): Promise<void> {
+  async sendWhole(): Promise<void> {
     const { onConflict, keepGoing, dryRun } = this.#options;
     const places = createPlaces();
     const options = { onConflict, keepGoing, validateOnly: dryRun, signal: this.#signal };
@@ -97,7 +97,7 @@ export class ImportRun {
   }
 
   /** Sends each part, and repeats it without the rejected rows until the server writes it. */
-  async inParts(rejectedFile: RejectedFile): Promise<void> {
+  async sendParts(rejectedFile: RejectedFile): Promise<void> {
     await using file = rejectedFile;
     for await (const part of partsOf(this.#file.rows)) {
       const rejections: Rejection[] = [];
@@ -142,13 +142,13 @@ export class ImportRun {
     return rejections;
   }
 
-  /** Returns the state that the error has left. */
+  /** Returns the state of the directory after `error` has ended the import. */
   stateAfter(error: unknown): WriteState {
     const { onConflict, dryRun, rejected } = this.#options;
-    const isUnclear = !(error instanceof RosterError) || unclear.includes(error.code);
+    const isUnclear = !(error instanceof RosterError) || unclearCodes.includes(error.code);
     const isUnknown = this.#isPending && isUnclear && !dryRun;
     if (this.#rowsDone > 0 || this.#isPartWritten) {
-      const done = this.#rowsDone > 0 ? [`the first ${count(this.#rowsDone)} rows of the file are done.`] : [];
+      const done = this.#rowsDone > 0 ? [`the first ${count(this.#rowsDone)} rows of the file were processed.`] : [];
       const among = done.length > 0 ? 'Among' : 'among';
       const rowsNext = `rows ${count(this.#rowsDone + 1)} to ${count(this.#rowsRead)}`;
       if (isUnknown) done.push(`It is not known whether ${rowsNext} were written.`);
@@ -170,7 +170,7 @@ function describe({ field, message }: RowProblem): string {
   return field === '' ? message : `${field}: ${message}`;
 }
 
-/** The rows before an unreadable place are also a part. */
+/** If the file becomes unreadable, first yields the rows before that as the last part. */
 async function* partsOf(rows: AsyncIterable<Row>): AsyncGenerator<Row[]> {
   let part: Row[] = [];
   let length = 0;

@@ -123,12 +123,12 @@ async function importFile(client: Client, context: Context, file: string, option
   try {
     await using source = await openText(file, options.encoding, terminal, signal);
     const users = await readUsers(source, format, options);
-    await requireAnswer(client, signal);
+    await requireServer(client, signal);
     if (showsProgress(terminal, options)) await print(terminal.stderr, describeFile(source, users));
     run = new ImportRun(client, users, options, signal);
     using _progress = showsProgress(terminal, options) ? showImportProgress(terminal, run, source) : undefined;
-    if (rejected === undefined) await run.whole();
-    else await run.inParts(await openRejectedFile(rejected, source));
+    if (rejected === undefined) await run.sendWhole();
+    else await run.sendParts(await openRejectedFile(rejected, source));
   } catch (error) {
     const state = run?.stateAfter(error) ?? nothingWritten;
     const check = () => checkRows(client, context, file, format, options);
@@ -142,13 +142,13 @@ async function importFile(client: Client, context: Context, file: string, option
 
   const { report } = run;
   await print(terminal.stdout, json ? report.toJson() : report.toText());
-  const bad = report.counts.rejected;
+  const rejectedCount = report.counts.rejected;
   if (dryRun && !json) await print(terminal.stdout, 'Dry run: nothing was written.\n');
-  if (bad === 0) return;
-  const rows = bad === 1 ? 'One row was rejected' : `${count(bad)} rows were rejected`;
+  if (rejectedCount === 0) return;
+  const rows = rejectedCount === 1 ? 'One row was rejected' : `${count(rejectedCount)} rows were rejected`;
   if (dryRun) throw new RowsRejected(`${rows}.`);
   if (!report.committed) throw new RowsRejected(keepGoing ? `${rows}.` : `${rows}, so nothing was written.`);
-  const where = rejected === undefined ? '' : ` and ${bad === 1 ? 'is' : 'are'} in ${rejected}`;
+  const where = rejected === undefined ? '' : ` and ${rejectedCount === 1 ? 'is' : 'are'} in ${rejected}`;
   throw new RowsRejected(`${rows}${where}. The others are in the directory.`);
 }
 
@@ -156,7 +156,7 @@ function readUsers(source: TextSource, format: UserFormat, options: ImportOption
   return format === 'csv' ? readCsvUsers(source.text, options) : readNdjsonUsers(source.text, options);
 }
 
-/** Whole lines that say how the file is read, if that is not obvious, and the field of each column. */
+/** Returns whole lines: the encoding and the delimiter if they are not the usual ones, and the field of each column. */
 function describeFile(source: TextSource, { columns, delimiter = ',' }: UserFile): string {
   const lines: string[] = [];
   const encoding = source.encoding();
@@ -176,14 +176,14 @@ function describeFile(source: TextSource, { columns, delimiter = ',' }: UserFile
 
 function showImportProgress(terminal: Terminal, run: ImportRun, source: TextSource): Disposable {
   return showProgress(terminal, () => ({
-    doing: run.doing,
+    activity: run.activity,
     rows: run.rows,
     position: source.bytesRead(),
     total: source.bytesTotal,
   }));
 }
 
-/** The reason why an import ended early. If it is the file, this has all its problems, not only the first. */
+/** Why an import ended early. If the file is the reason, this has all problems of the file, not only the first. */
 interface Explanation {
   readonly failure: unknown;
   /** Set if rows were rejected. */
@@ -196,8 +196,8 @@ async function explain(
   { state }: WriteState,
   check: () => Promise<Explanation>,
 ): Promise<Explanation> {
-  const isFileAtFault = error instanceof UnreadableFile || error instanceof RowsRejected;
-  if (!isFileAtFault) return { failure: error };
+  const isFileInvalid = error instanceof UnreadableFile || error instanceof RowsRejected;
+  if (!isFileInvalid) return { failure: error };
   if (state !== 'NOTHING_WRITTEN') return { failure: error, report: run.report };
   const { failure, report } = await check().catch(() => ({ failure: undefined, report: undefined }));
   return { failure: failure ?? error, report: report?.counts.rejected ? report : undefined };
@@ -229,7 +229,7 @@ async function checkRows(
   const checkOptions = { ...options, keepGoing: true, dryRun: true };
   const run = new ImportRun(client, { ...users, rows: readableRows() }, checkOptions, signal);
   using _progress = showsProgress(terminal, options) ? showImportProgress(terminal, run, source) : undefined;
-  await run.whole();
+  await run.sendWhole();
   return { failure, report: run.report };
 }
 
@@ -238,12 +238,12 @@ function withAdvice(error: unknown): unknown {
   return new UsageError(`${error.message} Pass the encoding of the file, such as --encoding ${error.suggestion}.`);
 }
 
-/** Fails before anything is sent if the server does not answer, so that nothing can have been written. */
-async function requireAnswer(client: Client, signal: AbortSignal): Promise<void> {
+/** Throws if the server does not respond. Called before anything is sent, so that nothing can have been written. */
+async function requireServer(client: Client, signal: AbortSignal): Promise<void> {
   try {
     await client.isServing({ signal });
   } catch (error) {
-    // A proxy may block health checks. The import itself will find out.
+    // A proxy may block health checks. Then the import itself shows whether the server responds.
     if (!(error instanceof RosterError) || error.code !== 'UNIMPLEMENTED') throw error;
   }
 }

@@ -6,7 +6,7 @@ import { type ClientCommandOptions, type Context, createClientCommand, withClien
 import { print, type Terminal } from './terminal.js';
 import { createTable } from './text.js';
 
-// Large enough to hide round trips, small enough that users with long fields fit into one message.
+// Large enough that round trips hardly matter, and small enough that users with long fields fit into one message.
 const pageSizeDefault = 200;
 
 type ListOptions = ClientCommandOptions & {
@@ -55,7 +55,7 @@ async function list(client: Client, { terminal, signal }: Context, options: List
     pageToken = page.nextPageToken;
   } while (left > 0 && pageToken !== '');
 
-  // Not to the standard output, which has only users.
+  // Everything below goes to the standard error output, because the standard output has only users.
   const more = pageToken !== '';
   if (json) {
     // Protobuf JSON writes 64-bit numbers as strings.

@@ -14,7 +14,7 @@ const plainLineMsMin = 1_000;
 
 export interface Progress {
   /** The current activity, such as "Importing". */
-  readonly doing: string;
+  readonly activity: string;
   readonly rows: number;
   /** In the unit of `total`. */
   readonly position: number;
@@ -22,7 +22,7 @@ export interface Progress {
   readonly total: number | undefined;
 }
 
-/** Progress lines never mix with JSON that a program reads. */
+/** With --json, shows the progress only on a terminal, because a program may read the standard error output. */
 export function showsProgress(
   { stderr }: Terminal,
   { progress, json }: { progress: boolean; json?: boolean },
@@ -39,21 +39,21 @@ export function showProgress(
   const startMs = performance.now();
 
   function describe() {
-    const { doing, rows, position, total } = read();
+    const { activity, rows, position, total } = read();
     const seconds = (performance.now() - startMs) / 1000;
     const rate = Math.round((rows - from.rows) / Math.max(seconds, 0.001));
     const done = position - from.position;
     // The first second is too short for an estimate.
     const isKnown = total !== undefined && done > 0 && seconds >= 1 && position < total;
     const left = isKnown ? `${duration(((total - position) / done) * seconds)} left` : duration(seconds);
-    return { doing, position, total, text: `${count(rows)} rows | ${count(rate)}/s | ${left}` };
+    return { activity, position, total, text: `${count(rows)} rows | ${count(rate)}/s | ${left}` };
   }
 
   if (stderr.isTTY) {
     const { total, position, ...payload } = describe();
     const bar = new SingleBar({
       stream: stderr as NodeJS.WritableStream,
-      format: total === undefined ? '{doing} {text}' : '{doing} [{bar}] {percentage}% | {text}',
+      format: total === undefined ? '{activity} {text}' : '{activity} [{bar}] {percentage}% | {text}',
       barsize: 24,
       fps: 1000 / redrawMs,
       // Otherwise the library turns off the terminal's line wrap, and a killed command leaves it off.
@@ -74,10 +74,10 @@ export function showProgress(
   }
 
   function writeLine(): void {
-    const { doing, position, total, text } = describe();
+    const { activity, position, total, text } = describe();
     const percentage = total === undefined || total === 0 ? '' : `${Math.floor((100 * position) / total)}% | `;
-    // The command neither waits for this line nor fails because of it.
-    stderr.write(`${doing}: ${percentage}${text}\n`);
+    // Neither awaited nor checked: the command must not stop because of this line.
+    stderr.write(`${activity}: ${percentage}${text}\n`);
   }
   const timer = setInterval(writeLine, plainLineMs);
   return {

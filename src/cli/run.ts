@@ -19,7 +19,7 @@ import { createWatchCommand } from './watch.js';
 
 /** Resolves with the exit code and never rejects. Only a second Ctrl-C ends the process here. */
 export async function run(args: readonly string[], terminal: Terminal): Promise<number> {
-  // The writer receives the error of a failed write. Without a listener, it would also end the process.
+  // print() handles the error of a failed write. Without a listener, the stream's error event would end the process.
   const ignore = () => {};
   for (const stream of [terminal.stdout, terminal.stderr]) stream.on('error', ignore);
   const stop = new AbortController();

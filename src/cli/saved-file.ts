@@ -1,6 +1,6 @@
 /**
- * Writes small files that a command leaves for its next run. Each is replaced as a whole: a reader finds the old or the
- * new content, even after a crash of the machine.
+ * Writes small files that a command leaves for its next run. It replaces the whole file: a reader finds the old or the new
+ * content, even after a crash of the machine.
  */
 import { open, rename } from 'node:fs/promises';
 

@@ -24,7 +24,7 @@ async function serve({ terminal, signal, onKill }: Context, flags: Flags): Promi
   const stop = AbortSignal.any([signal, hungUp.signal]);
   let app: App | undefined;
   const hangUp = () => {
-    // The terminal was closed. Nothing else would end a server that was started there.
+    // The terminal was closed, and nothing else ends a server that was started there.
     if (terminal.stdin.isTTY || terminal.stdout.isTTY) hungUp.abort(new Interrupted('SIGHUP'));
     else app?.restart();
   };

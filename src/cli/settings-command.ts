@@ -7,7 +7,7 @@ export function createSettingsCommand(name: string, description: string, setting
   const command = new Command(name).description(description).usage('[settings]').configureHelp({ formatItem });
   command.optionsGroup('Settings. Each is a flag or an environment variable. The flag wins.\n');
   for (const { name, flag, placeholder, isSwitch, allowed, description, ...row } of settingRows(settings)) {
-    // Without commander's env() and default(), because an empty variable means the default.
+    // Not with commander's env(), for which an empty variable would not mean the default.
     const text = `${name}, default ${row.default}\n${description} Allowed: ${allowed}.`;
     command.addOption(new Option(`${flag} ${placeholder}`, text));
     if (isSwitch) command.addOption(new Option(flag.replace('--', '--no-')).hideHelp());

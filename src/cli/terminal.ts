@@ -71,7 +71,7 @@ export function confirm(terminal: Terminal, question: string, signal: AbortSigna
     lines.once('close', () => {
       signal.removeEventListener('abort', abort);
       resolve(false);
-      // The user did not press Enter, so the cursor is still on the line of the question.
+      // Without an Enter from the user, the cursor is still on the line of the question.
       if (!answered) terminal.stderr.write('\n');
     });
     print(terminal.stderr, `${question} [y/N] `).catch(reject);

@@ -64,7 +64,7 @@ export async function readCsvUsers(text: AsyncIterable<string>, options: CsvOpti
     columns,
     delimiter,
     rows: readRows(),
-    // The error columns come first, so that surplus cells stay after the last column.
+    // The error columns come first, so that a row's extra cells stay after the last column.
     formatRejected({ original }: Row, { field, reason, message }: RowProblem): string {
       const cells = typeof original === 'string' ? [original] : original;
       const rows = [[field, reason, message, ...cells.filter(isOriginal)]];

@@ -1,6 +1,6 @@
 /**
- * Reads a file of users as a stream, with its format and the progress. Keeps nothing in memory, so that the size of the
- * file does not matter.
+ * Opens a file of users as a stream of text, recognizes its format, and counts the bytes that have been read. The file may be
+ * larger than the memory.
  */
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
@@ -14,7 +14,8 @@ import type { Column } from '../user-files/header.js';
 import { UsageError } from './failure.js';
 import type { Terminal } from './terminal.js';
 
-// Ctrl-C also ends the program that writes to a pipe, which looks like the end of the file. Wait for our own signal.
+// Ctrl-C also ends the program that writes to a pipe, which looks like the end of the file. This is long enough for our own
+// signal to arrive.
 const pipeEndMs = 100;
 
 export type UserFormat = 'csv' | 'ndjson';
@@ -34,9 +35,9 @@ export interface UserFile {
   formatRejected(row: Row, problem: RowProblem): string;
 }
 
-/** The format is `asked`, or that of the file's extension. `-` has no extension. */
-export function formatOf(file: string, asked: UserFormat | undefined): UserFormat | undefined {
-  if (asked !== undefined) return asked;
+/** Returns `requested`, or else the format of the file's extension. `-` has no extension. */
+export function formatOf(file: string, requested: UserFormat | undefined): UserFormat | undefined {
+  if (requested !== undefined) return requested;
   const extension = extname(file).toLowerCase();
   if (extension === '.csv' || extension === '.tsv') return 'csv';
   return extension === '.ndjson' || extension === '.jsonl' ? 'ndjson' : undefined;

@@ -27,7 +27,7 @@ export function formatNdjsonUsers(users: readonly User[]): string {
   return users.map((user) => `${safeJson(user)}\n`).join('');
 }
 
-/** A problem in a line is a problem of that row only. */
+/** If a line is invalid, only its row has a problem. */
 export function readNdjsonUsers(text: AsyncIterable<string>, options: ColumnOptions): UserFile {
   // Most files have the same few names in every line.
   const targets = new Map<string, Target>();
@@ -56,7 +56,7 @@ export function readNdjsonUsers(text: AsyncIterable<string>, options: ColumnOpti
   };
 }
 
-/** Keeps a line that is not an object as text, and the digits of a number that cannot be read as a string. */
+/** A line that is not an object becomes the member `text`. An inexact number becomes a string, which keeps its digits. */
 function membersOf(original: string): Record<string, unknown> {
   const value = readJson(replaceInexactNumbers(original, (literal) => `"${literal}"`));
   return isObject(value) ? value : { text: original.trim() };

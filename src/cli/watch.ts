@@ -14,11 +14,11 @@ type WatchOptions = ClientCommandOptions & { existing?: boolean; resumeToken?: s
 const help = `
 Each line has the time, the type of change, the id, the name and the email. For a deleted user, only the id is known.
 
-With --json, each change is a line, {"type":"TYPE_CREATED","user":{…},"changeTime":"…"}. After each group of changes
-comes a line like {"caughtUp":true,"resumeToken":"…"}: all changes up to that token have been shown. It also comes about
-every 10 s without changes. {"startedOver":true} says that the changes since the last token are no longer kept, or that
-the connection broke before all existing users were shown. All existing users follow. Users that are not shown again
-before "caughtUp" have been deleted.
+With --json, each change is a line, {"type":"TYPE_CREATED","user":{…},"changeTime":"…"}. A line like
+{"caughtUp":true,"resumeToken":"…"} follows each group of changes, and means that all changes up to that token have been
+shown. If nothing changes, such a line is written about every 10 s. {"startedOver":true} means that the server no longer
+has the changes since the last token, or that the connection broke before all existing users were shown. All existing
+users follow. Users that are not shown again before "caughtUp" have been deleted.
 
 The command reconnects after a lost connection and misses no change. After a reconnect, and after a start with --state or
 --resume-token, it may show the last changes again.`;
@@ -44,7 +44,7 @@ async function watch(client: Client, { terminal, signal }: Context, options: Wat
   const report = (text: string) =>
     // The watch continues even if this cannot be written.
     void terminal.stderr.write(json ? `${safeJson({ message: text })}\n` : `${safeText(text)}\n`);
-  // Reported once for each outage: every attempt would fill the screen.
+  // Reported once for each outage, because a line for each attempt would fill the screen.
   const onDisconnect = ({ code, reason }: RosterError) => {
     if (!isWaiting.connection) report(`Not connected (${reason ?? code}). Trying again.`);
     isWaiting.connection = true;
@@ -71,7 +71,7 @@ async function watch(client: Client, { terminal, signal }: Context, options: Wat
         isWaiting.caughtUp = false;
         report('Caught up: changes follow as they happen.');
       }
-      // Saved only now, so that a change that was not shown comes again.
+      // Saved only now, so that a change that was not shown is sent again.
       if (message.resumeToken !== '' && message.resumeToken !== resumeToken) {
         resumeToken = message.resumeToken;
         if (state !== undefined) await replaceFile(state, `${resumeToken}\n`);
@@ -94,7 +94,7 @@ async function readToken(path: string | undefined): Promise<string> {
     return (await readFile(path, 'utf8')).trim();
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? error.code : undefined;
-    // Checked now, not after the first changes have been shown.
+    // Checked now, so that the command does not fail after it has shown the first changes.
     const isNew = code === 'ENOENT' && (await canWrite(dirname(resolve(path))));
     if (isNew) return '';
     throw new UsageError(`--state must be the path of a readable and writable file (${code}).`);

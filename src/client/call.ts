@@ -1,7 +1,7 @@
 /**
- * Adds the deadline, the token, the retries and RosterErrors to a call.
+ * Adds the deadline, the token and the retries to a call, and converts its errors to RosterErrors.
  *
- * It does not know what a method does. Its caller decides whether a call may run twice.
+ * Callers of this file decide which methods may run twice.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ClientError, type ClientMiddleware, Metadata } from 'nice-grpc';
@@ -10,20 +10,20 @@ import { isRefusedByHttp2, methodOf, RosterError, toRosterError } from './roster
 // Above 2^31 - 1 ms, Node's timers fire at once. So does a grpc-timeout in a grpc-js server, which uses 32 bits.
 const deadlineMsMax = 2 ** 31 - 1;
 
-// The first retry is soon because it may go to another address. Half of each wait is random, so that the clients of a
-// restarting server do not return all at once. docs/decisions/0010 explains why nice-grpc's retry middleware is not used.
+// The first wait is short because the retry may go to another address. Half of each wait is random, so that the clients of a
+// restarted server do not all return at once. docs/decisions/0010 explains why nice-grpc's retry middleware is not used.
 const backoffMs = 100;
 const backoffMsMax = 1_000;
 
 const requestIdKey = 'x-request-id';
 
-/** When a call must end, on this machine's clock, and its whole timeout. */
+/** When a call must end, on the clock of performance.now(), and the timeout that it had at its start. */
 export interface Deadline {
   readonly atMs: number;
   readonly totalMs: number;
 }
 
-/** 0 and Infinity mean no deadline; more than 24 days means 24 days. Throws a RangeError for an invalid duration. */
+/** 0 and Infinity mean no deadline. Caps the deadline at 24 days. Throws a RangeError for an invalid duration. */
 export function deadlineIn(totalMs: number): Deadline | undefined {
   if (Number.isNaN(totalMs) || totalMs < 0) throw new RangeError('deadlineMs must be 0 or more.');
   if (totalMs === 0 || totalMs === Number.POSITIVE_INFINITY) return undefined;
@@ -56,36 +56,37 @@ export type Token = string | (() => string | Promise<string>);
 export function createAttempts(token: Token | undefined, closing: AbortSignal): ClientMiddleware<AttemptOptions> {
   return async function* attempt(call, { deadline, ...options }) {
     const method = methodOf(call.method.path);
-    const closingOfStream = call.requestStream || call.responseStream ? closing : undefined;
-    const ending = endingOf(deadline, options.signal, closingOfStream);
+    const streamClosing = call.requestStream || call.responseStream ? closing : undefined;
+    const linked = linkDeadline(deadline, options.signal, streamClosing);
     // The server uses the caller's request id if it is valid; the trailer has the id that it used.
     let requestId = options.metadata?.get(requestIdKey);
     try {
       const metadata = Metadata(options.metadata);
       if (token !== undefined && !metadata.has('authorization')) {
-        metadata.set('authorization', `Bearer ${await ending.race(readToken(token, method))}`);
+        metadata.set('authorization', `Bearer ${await linked.race(readToken(token, method))}`);
       }
       if (closing.aborted) throw new RosterError(method, 'CANCELLED', 'This client is closed.');
       if (deadline !== undefined) metadata.set('grpc-timeout', grpcTimeout(deadline.atMs - performance.now()));
       return yield* call.next(call.request, {
         ...options,
         metadata,
-        signal: ending.signal,
+        signal: linked.signal,
         onTrailer: (trailer) => {
           requestId = trailer.get(requestIdKey) ?? requestId;
           options.onTrailer?.(trailer);
         },
       });
     } catch (error) {
-      // The signal, `closing` and the deadline all abort the call, so the error alone does not show which one did.
+      // The error does not show whether the caller's signal, `closing` or the deadline aborted the call.
       options.signal?.throwIfAborted();
-      closingOfStream?.throwIfAborted();
-      if (ending.isLate()) {
-        throw new RosterError(method, 'DEADLINE_EXCEEDED', `No answer within ${deadline?.totalMs} ms.`, { requestId });
+      streamClosing?.throwIfAborted();
+      if (linked.hasTimedOut()) {
+        const message = `The call did not finish within ${deadline?.totalMs} ms.`;
+        throw new RosterError(method, 'DEADLINE_EXCEEDED', message, { requestId });
       }
       throw error instanceof ClientError ? toRosterError(error, requestId) : error;
     } finally {
-      ending.release();
+      linked.release();
     }
   };
 }
@@ -124,25 +125,22 @@ export function linkAborts(...signals: readonly (AbortSignal | undefined)[]): Li
   };
 }
 
-/** One signal for the deadline and the signals that end a call. */
-function endingOf(deadline: Deadline | undefined, ...signals: readonly (AbortSignal | undefined)[]) {
-  if (deadline === undefined && signals.every((signal) => signal === undefined)) {
-    return { signal: undefined, isLate: () => false, race: <T>(promise: Promise<T>) => promise, release: () => {} };
-  }
+/** Combines the deadline and the signals that end a call into one signal. */
+function linkDeadline(deadline: Deadline | undefined, ...signals: readonly (AbortSignal | undefined)[]) {
   const controller = linkAborts(...signals);
-  let late = false;
+  let timedOut = false;
   const timer =
     deadline &&
     setTimeout(
       () => {
-        late = true;
+        timedOut = true;
         controller.abort();
       },
       Math.max(0, deadline.atMs - performance.now()),
     );
   return {
     signal: controller.signal,
-    isLate: () => late,
+    hasTimedOut: () => timedOut,
     race: <T>(promise: Promise<T>) =>
       new Promise<T>((resolve, reject) => {
         const stop = () => reject(controller.signal.reason);
@@ -181,8 +179,8 @@ export interface Retries {
 }
 
 /**
- * Waits until the next attempt. Throws `error` if there is no next attempt: if it is neither UNAVAILABLE nor an HTTP/2
- * refusal, if `attemptsMax` is reached, or if the wait would pass the deadline (`error` says more than DEADLINE_EXCEEDED).
+ * Waits until the next attempt. Throws `error` if it is neither UNAVAILABLE nor an HTTP/2 refusal, if `attemptsMax` is
+ * reached, or if the wait would pass the deadline, because `error` says more than DEADLINE_EXCEEDED would.
  */
 export async function waitToRetry(error: unknown, failures: number, retries: Retries): Promise<void> {
   const { attemptsMax, deadline, signal, waitMsMax } = retries;

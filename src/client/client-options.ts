@@ -1,4 +1,4 @@
-/** The options of a client and of a call. */
+/** The options of a client, and the limits of a single call. */
 import type { CallOptions as NiceCallOptions } from 'nice-grpc';
 import type { Token } from './call.js';
 
@@ -30,17 +30,17 @@ export interface ClientOptions {
    */
   token?: Token;
 
-  /** Allows sending a token to another machine without TLS. Set it only if something else keeps the connection private. */
+  /** Allows sending a token to another machine without TLS. Set it only if something else encrypts the connection. */
   insecureToken?: boolean;
 
   /**
    * The timeout of a unary call in milliseconds, including retries. Default: 10,000; 0 or Infinity disables it. The server
-   * receives the deadline as well, and stops working on the call when it passes. Streams have no default.
+   * receives it as well, and stops working on the call when the deadline passes. Streams have no default.
    */
   deadlineMs?: number;
 
   /**
-   * How often a unary call is attempted, including the first time, before its UNAVAILABLE is thrown. Default: 3; 1 disables
+   * The maximum number of attempts of a unary call that fails with UNAVAILABLE, including the first. Default: 3; 1 disables
    * retries. Only calls that may run twice are retried: reads, deletes with `allowMissing`, and creates, which are safe
    * because of their request id. The client adds a request id if the caller sets none, unless this is 1.
    */

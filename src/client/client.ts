@@ -1,6 +1,6 @@
 /**
- * The typed client of users.v1. It adds request ids to creates, and reads all pages of a list as one sequence. The helpers for
- * streams are in separate files.
+ * The typed client of users.v1. This file adds request ids to creates, and returns all pages of a list as one sequence. The
+ * helpers for streams are in separate files.
  */
 import { randomUUID } from 'node:crypto';
 import type { Channel } from '@grpc/grpc-js';
@@ -30,7 +30,7 @@ const attemptsMaxDefault = 3;
 // SERVING of grpc.health.v1.HealthCheckResponse.ServingStatus, which the package does not export.
 const healthServing = 1;
 
-// 200 users with the longest allowed fields take about 4 MiB, the maximum size of a message.
+// 200 users with fields of the maximum length take about 4 MiB, the maximum size of a message.
 const allUsersPageSize = 200;
 
 /**
@@ -43,7 +43,7 @@ export interface Client extends UserServiceClient<CallLimits>, Disposable {
   /**
    * Every matching user, in the order of the request. Pages are requested as they are needed; deadline and retries apply to
    * each page. Users that are added or deleted meanwhile may or may not be included; every other user is returned exactly
-   * once. For many users `exportAllUsers` costs the server less, and reads a consistent snapshot.
+   * once. For many users, `exportAllUsers` costs the server less, and returns a consistent snapshot.
    */
   listAllUsers(request?: DeepPartial<ListUsersRequest>, options?: CallOptions): AsyncIterable<User>;
 
@@ -52,7 +52,7 @@ export interface Client extends UserServiceClient<CallLimits>, Disposable {
    * of imported users, and the rejected ones; rejected users do not make the call fail. The client reads users as fast as
    * the server accepts them, so the source may be larger than the memory. If the source throws, the call is cancelled,
    * nothing is written, and the source's error is thrown. There is no deadline unless the call sets one. A source may pause
-   * for any time: the client sends a message every half second to keep the call alive.
+   * as long as it needs: the client sends a message every half second to keep the call alive.
    *
    * An import is never retried because a source can be read only once. After a failure nothing was written, unless the
    * connection broke or the call was aborted during the final write (UNAVAILABLE, CANCELLED, DEADLINE_EXCEEDED, the abort's
@@ -119,7 +119,7 @@ export interface Client extends UserServiceClient<CallLimits>, Disposable {
  * Creates a client. It connects on the first call and keeps its connections until it is closed, so use one client for many
  * calls.
  *
- * Throws a TypeError or RangeError for invalid options: a malformed address, half a client certificate, or a token that
+ * Throws a TypeError or RangeError for invalid options: a malformed address, a certificate without its key, or a token that
  * would be sent unencrypted to another machine.
  */
 export function createClient(options: ClientOptions = {}): Client {
@@ -149,7 +149,7 @@ export function createClient(options: ClientOptions = {}): Client {
   return {
     ...methods,
     ...createUserCreators(calls),
-    // updateUser is not here: a second run could undo another caller's update, or fail because the first changed the etag.
+    // updateUser is not retried: a second run could undo another caller's update, or fail because the first changed the etag.
     deleteUser: calls.unary(
       (service) => service.deleteUser,
       (request) => request.allowMissing === true,
@@ -191,7 +191,7 @@ function createUserCreators({ unary, attemptsMaxOf }: ServiceCalls): Pick<Client
   const createUser = unary((service) => service.createUser, hasRequestId);
   const batchCreateUsers = unary((service) => service.batchCreateUsers, hasRequestId);
 
-  /** Without retries, a request id only costs the server a row. */
+  /** Adds no request id without retries, because it would only cost the server a row. */
   function withRequestId<Request extends { requestId?: string }>(request: Request, limits?: CallLimits): Request {
     if (hasRequestId(request) || attemptsMaxOf(limits) === 1) return request;
     return { ...request, requestId: randomUUID() };

@@ -1,6 +1,5 @@
 /**
- * Reads the details of a server's error, whichever gRPC library decoded it. The web page uses this file too, so it must not
- * import Node modules.
+ * Reads the details of an error from the server. The web page uses this file too, so it must not import Node modules.
  */
 import { type ClientError, Status } from 'nice-grpc-common';
 import { type BadRequest, type ErrorInfo, type RequestInfo, RichClientError } from 'nice-grpc-error-details';
@@ -14,7 +13,7 @@ export interface FieldViolation {
   readonly description: string;
 }
 
-export interface SaidDetails {
+export interface ServerErrorDetails {
   reason?: string;
   violations?: readonly FieldViolation[];
   metadata?: Readonly<Record<string, string>>;
@@ -22,8 +21,8 @@ export interface SaidDetails {
 }
 
 /** A field is unset if the error does not contain it. */
-export function detailsOf(error: ClientError): SaidDetails {
-  const details: SaidDetails = {};
+export function detailsOf(error: ClientError): ServerErrorDetails {
+  const details: ServerErrorDetails = {};
   for (const detail of error instanceof RichClientError ? error.extra : []) {
     if (isDetail<ErrorInfo>(detail, 'google.rpc.ErrorInfo')) {
       details.reason = detail.reason;

@@ -1,6 +1,6 @@
 /**
- * An export that resumes by itself after a failure, as one sequence. It holds one message at a time, and never starts again
- * from the beginning.
+ * An export that resumes automatically after a failure, as one sequence of users. It holds one message at a time, and never
+ * starts over.
  */
 import type { CallOptions as NiceCallOptions } from 'nice-grpc';
 import type { User } from '../../generated/users/v1/user.js';

@@ -1,6 +1,6 @@
 /**
- * A watch that reconnects and resumes by itself. It never skips a change without notice: if it cannot resume, it starts over
- * and sets `startedOver`.
+ * A watch that reconnects and resumes automatically. If it cannot resume, it starts over and sets `startedOver`, so a caller
+ * never misses a change without notice.
  */
 import type { CallOptions as NiceCallOptions } from 'nice-grpc';
 import type { DeepPartial, WatchUsersRequest, WatchUsersResponse } from '../../generated/users/v1/user_service.js';
@@ -12,7 +12,7 @@ const heartbeatMsDefault = 10_000;
 const heartbeatMsMin = 100;
 const heartbeatMsMax = 600_000;
 
-// Reserve for a late heartbeat on a busy server or network.
+// Tolerates a late heartbeat from a busy server or network.
 const silenceMsExtra = 5_000;
 
 const waitMsMax = 10_000;
@@ -129,7 +129,7 @@ function isTransient(error: unknown): error is RosterError {
       return error.reason === 'WATCHER_TOO_SLOW' || error.reason === 'OVERLOADED' || isRefusedByHttp2(error);
     case 'OUT_OF_RANGE':
       return error.reason === 'RESUME_TOKEN_EXPIRED';
-    // Without a reason the error is not from the directory, but from something on the way to it.
+    // An error without a reason is not from the directory but, for example, from a proxy.
     case 'INTERNAL':
     case 'UNKNOWN':
       return error.reason === undefined;

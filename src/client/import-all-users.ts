@@ -1,8 +1,8 @@
 /**
- * Imports the users of any iterable: it collects them into messages of bounded size, and ends with their total.
+ * Imports the users of any iterable in messages of bounded size, of which the last has the total.
  *
- * It holds one message that fills and one that is being sent, keeps the call alive while the source pauses, and never sends
- * anything twice because only the caller can restart a source.
+ * It holds one message that is being filled and one that is being sent, and keeps the call alive while the source pauses. It
+ * never retries, because only the caller can restart a source.
  */
 import { setImmediate as nextEventLoopTurn } from 'node:timers/promises';
 import type { CallOptions as NiceCallOptions } from 'nice-grpc';
@@ -20,14 +20,14 @@ import { type AttemptOptions, type LinkedController, linkAborts } from './call.j
 const messageUsersMax = 200;
 const messageBytesMax = 256 * 1024;
 
-// A message is sent after this time, even if it is empty: the server closes an import without messages after
-// STREAM_STALL_TIMEOUT_MS (at least 1 s), and cannot know that only the source pauses.
-const gatherMsMax = 500;
+// A message is sent after this time, even if it is empty, because the server ends an import that sends nothing for
+// STREAM_STALL_TIMEOUT_MS (at least 1 s).
+const fillMsMax = 500;
 
-// A source that never waits would block timers and sockets, so the event loop runs after this time.
+// A source that never waits would block timers and sockets, so read() yields to the event loop after this time.
 const blockingMsMax = 100;
 
-// More than the tags, lengths and numbers around one value take, also in attributes.
+// An upper bound of the bytes that a value takes apart from its text, also in attributes.
 const valueBytesMax = 32;
 
 const onConflictOf = {
@@ -67,17 +67,17 @@ export async function importAllUsers(
 ): Promise<ImportUsersResponse> {
   const { onConflict = 'reject', keepGoing, validateOnly, onProgress, signal, ...rest } = options;
   using call = linkAborts(signal, closing);
-  using gathering = createGathering(users, call);
+  using buffer = createUserBuffer(users, call);
 
   async function* messages(): AsyncGenerator<DeepPartial<ImportUsersRequest>, void, undefined> {
     const first = { options: { onConflict: onConflictOf[onConflict], keepGoing, validateOnly } };
     let rows = 0;
     try {
       for (let isFirst = true, isLast = false; !isLast; isFirst = false) {
-        const gathered = await gathering.take();
-        isLast = gathered.isLast;
-        rows += gathered.users.length;
-        yield { ...(isFirst && first), users: gathered.users, ...(isLast && { totalRows: rows }) };
+        const taken = await buffer.take();
+        isLast = taken.isLast;
+        rows += taken.users.length;
+        yield { ...(isFirst && first), users: taken.users, ...(isLast && { totalRows: rows }) };
         onProgress?.(rows);
       }
     } catch (error) {
@@ -90,9 +90,9 @@ export async function importAllUsers(
   return await send(messages(), { ...rest, signal: call.signal });
 }
 
-interface Gathering extends Disposable {
+interface UserBuffer extends Disposable {
   /**
-   * Resolves with the users of the next message when it is full or the source has ended, or after `gatherMsMax` with the
+   * Resolves with the users of the next message when it is full or the source has ended, or after `fillMsMax` with the
    * users so far. Throws the reason if the call was aborted.
    */
   take(): Promise<{ users: DeepPartial<User>[]; isLast: boolean }>;
@@ -102,16 +102,16 @@ interface Gathering extends Disposable {
  * Reads the source from the first take() on, up to one message in advance. An error of the source aborts the call at once.
  * Disposing also aborts the call, and closes an unfinished source without waiting for it.
  */
-function createGathering(
+function createUserBuffer(
   source: Iterable<DeepPartial<User>> | AsyncIterable<DeepPartial<User>>,
   call: LinkedController,
-): Gathering {
+): UserBuffer {
   let users: DeepPartial<User>[] = [];
   let bytes = 0;
   let reading: Iterator<DeepPartial<User>> | AsyncIterator<DeepPartial<User>> | undefined;
   let isStarted = false;
   let isEnded = false;
-  // The message is complete: nothing is added until take() returns it.
+  // Whether the message is complete, so that nothing is added until take() returns it.
   let isReady = false;
   let wakeTaker = () => {};
   let makeRoom = () => {};
@@ -165,7 +165,7 @@ function createGathering(
       }
       if (!isReady) {
         await new Promise<void>((resolve) => {
-          const timer = setTimeout(resolve, gatherMsMax);
+          const timer = setTimeout(resolve, fillMsMax);
           wakeTaker = () => {
             clearTimeout(timer);
             resolve();
@@ -183,7 +183,7 @@ function createGathering(
 
     [Symbol.dispose]() {
       abort();
-      // Also closes a source that is stuck in next(); `for await` would wait for it first.
+      // Also closes a source that is stuck in next(). `for await` would first wait for it.
       const close = async () => await reading?.return?.();
       close().catch(() => {});
     },

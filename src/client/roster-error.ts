@@ -1,14 +1,18 @@
-/**
- * The error of a failed call, with all details from the server. It never contains what the caller sent.
- */
+/** The error of a failed call, with all details from the server. It never contains the caller's request. */
 import { type ClientError, Status } from 'nice-grpc';
-import { detailsOf, type FieldViolation, type SaidDetails, type StatusName, statusName } from './error-details.js';
+import {
+  detailsOf,
+  type FieldViolation,
+  type ServerErrorDetails,
+  type StatusName,
+  statusName,
+} from './error-details.js';
 
-/** A failed call, whether the server or the client failed it. A caller's own abort is not a RosterError but an AbortError. */
+/** The server or the client failed the call. A call that the caller aborts throws the abort's reason instead. */
 export class RosterError extends Error {
   override readonly name = 'RosterError';
 
-  /** Branch on this first. The client sets DEADLINE_EXCEEDED if the timeout passes, and UNAVAILABLE if no server answers. */
+  /** Check this first. The client sets DEADLINE_EXCEEDED after the timeout, and UNAVAILABLE if it cannot reach a server. */
   readonly code: StatusName;
 
   /** The number of `code` on the wire, 1 to 16. */
@@ -41,7 +45,7 @@ export class RosterError extends Error {
   }
 }
 
-export interface RosterErrorDetails extends SaidDetails {
+export interface RosterErrorDetails extends ServerErrorDetails {
   cause?: unknown;
 }
 

@@ -1,6 +1,6 @@
 /**
- * The calls of users.v1.UserService over one or several channels: deadline, retries, and the channel of each attempt. The
- * contract says which methods have no side effects; those may run twice.
+ * The calls of users.v1.UserService over one or several channels. This file applies the deadline and the retries, and chooses
+ * the channel of each attempt. Methods that have no side effects according to the contract may run twice.
  */
 import type { Channel } from '@grpc/grpc-js';
 import type { ClientFactory, CallOptions as NiceCallOptions } from 'nice-grpc';
@@ -16,9 +16,9 @@ type Method<Request, Result> = (service: Service) => Call<Request, Result>;
 export interface ServiceCalls {
   /** The next channel in rotation. */
   nextChannel(): number;
-  /** How often a call with these limits is attempted. Throws a RangeError for an invalid number. */
+  /** The maximum number of attempts of a call with these limits. Throws a RangeError for an invalid number. */
   attemptsMaxOf(limits: CallLimits | undefined): number;
-  /** The attempts of one call. Each goes to a different channel than the previous one, if there are several. */
+  /** A function that makes the attempts of one call. If there are several channels, each attempt uses another one than the last. */
   attemptsAt<Request, Result>(method: Method<Request, Result>): Call<Request, Result>;
   /** A unary method with the client's deadline and retries. Only requests that `mayRunTwice` are retried. */
   unary<Request, Response>(

@@ -10,7 +10,7 @@ export interface Kind<T> {
   readonly form: string;
   /** The text after the flag in help. */
   readonly placeholder: string;
-  /** Its values never appear in texts. */
+  /** Its values never appear in logs or messages. */
   readonly secret?: true;
 }
 
@@ -27,10 +27,10 @@ export const wholeNumber = (min: number, max: number): Kind<number> => ({
   },
 });
 
-/** More than machines have cores. Each process takes memory and connections. */
+/** More than the cores of almost any machine. Each process uses memory and connections. */
 const processesMax = 256;
 
-/** Resolves auto here, so that the configuration has the number. */
+/** The configuration has the number that `auto` means. */
 export const processes: Kind<number> = {
   form: `a whole number from 1 to ${processesMax}, or auto`,
   placeholder: '<number>',
@@ -64,11 +64,7 @@ export const address: Kind<Address> = {
 };
 
 /** The address of the server behind a gateway. */
-export const target: Kind<Address> = {
-  form: 'host:port or [IPv6]:port, with both parts',
-  placeholder: '<host:port>',
-  parse: parseAddress,
-};
+export const target: Kind<Address> = { ...address, form: 'host:port or [IPv6]:port, with both parts' };
 
 /** Addresses of servers to call. The client validates them. */
 export const addresses: Kind<readonly string[]> = {
@@ -115,7 +111,7 @@ function isDatabaseUrl(text: string): boolean {
   // An unescaped # would end the password early.
   if (hash !== '') return false;
   try {
-    // pg decodes these parts only when it connects, which would be too late.
+    // pg decodes these parts when it connects, which would be too late for a clear error.
     for (const part of [username, password, hostname, pathname]) decodeURIComponent(part);
     return true;
   } catch {

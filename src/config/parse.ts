@@ -1,7 +1,8 @@
 /**
- * Reads flags and the environment into one typed, frozen configuration, or throws an error with all invalid values.
+ * Reads flags and the environment into one typed, frozen configuration, or throws an error that names all problems.
  *
- * No text made here has a secret: no database URL, no ROSTER_TOKEN, and no value in a wrong place, which may be a secret.
+ * The error never contains a secret: no database URL, no ROSTER_TOKEN, and no text that may be a secret in the wrong
+ * setting.
  */
 import type { Address } from '../net/address.js';
 import { flagOf, isSetting, type Setting, type SettingTable, type ValuesOf } from './setting.js';
@@ -48,7 +49,7 @@ export interface ClientConfig extends Omit<ValuesOf<typeof clientSettings>, 'tls
   readonly tls?: CallerTlsFiles;
 }
 
-/** Names every invalid value and what is allowed. The command line prints the message and exits with 2. */
+/** Names every invalid setting and what is allowed. The command line prints the message and exits with 2. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
 
@@ -67,7 +68,7 @@ export function parseServerConfig(env: Environment, flags: Flags = {}): ServerCo
     problems.list.push(`${problems.label(database.directUrl)} needs ${database.url.name}`);
   }
   const isDefault = textOf(http.address, env, flags) === '';
-  return frozenUnless(problems, { ...values, http: { ...values.http, isDefault }, tls: tlsFiles });
+  return freezeOrThrow(problems, { ...values, http: { ...values.http, isDefault }, tls: tlsFiles });
 }
 
 export function parseGatewayConfig(env: Environment, flags: Flags = {}): GatewayConfig {
@@ -75,15 +76,15 @@ export function parseGatewayConfig(env: Environment, flags: Flags = {}): Gateway
   const tls = checkServerTls(gatewaySettings.tls, values.tls, problems);
   checkListening([[gatewaySettings.http.address, values.http.address]], values.tls, problems);
   const targetTls = checkCallerTls(gatewaySettings.targetTls, values.targetTls, problems);
-  return frozenUnless(problems, { ...values, tls, targetTls });
+  return freezeOrThrow(problems, { ...values, tls, targetTls });
 }
 
 export function parseClientConfig(env: Environment, flags: Flags = {}): ClientConfig {
   const { values, problems } = readSettings(clientSettings, env, flags);
-  return frozenUnless(problems, { ...values, tls: checkCallerTls(clientSettings.tls, values.tls, problems) });
+  return freezeOrThrow(problems, { ...values, tls: checkCallerTls(clientSettings.tls, values.tls, problems) });
 }
 
-/** Adds invalid values to the problems and uses the defaults instead, so that later checks can run. */
+/** Adds invalid values to the problems, and uses the defaults instead so that later checks can run. */
 function readSettings<const T extends SettingTable>(table: T, env: Environment, flags: Flags) {
   const problems: Problems = {
     list: [],
@@ -94,7 +95,7 @@ function readSettings<const T extends SettingTable>(table: T, env: Environment, 
     const text = textOf(entry, env, flags);
     const value = text === '' ? undefined : entry.kind.parse(text);
     if (text !== '' && value === undefined) {
-      problems.list.push(`${problems.label(entry)} must be ${entry.kind.form}${shown(entry, text)}`);
+      problems.list.push(`${problems.label(entry)} must be ${entry.kind.form}${quoteUnlessSecret(entry, text)}`);
     }
     return value ?? (entry.default === undefined ? entry.valueIfUnset?.() : entry.kind.parse(String(entry.default)));
   };
@@ -112,12 +113,12 @@ function flagValue(setting: Setting, flags: Flags): unknown {
 }
 
 /** The value in a problem's text, unless it is a secret or may contain one. */
-function shown(setting: Setting, text: string): string {
+function quoteUnlessSecret(setting: Setting, text: string): string {
   if (setting.kind.secret || !/^[\w.,:*[\]+ -]{1,60}$/.test(text)) return '';
   return `, not "${text}"`;
 }
 
-function frozenUnless<T extends object>({ list }: Problems, config: T): T {
+function freezeOrThrow<T extends object>({ list }: Problems, config: T): T {
   if (list.length > 0) throw new ConfigError(list);
   return freeze(config);
 }

@@ -7,9 +7,9 @@ export interface Setting {
   readonly kind: Kind<unknown>;
   readonly default?: string | number | boolean;
   readonly description: string;
-  /** The meaning of no value, for a setting without a default. */
+  /** The meaning of a missing value, for a setting without a default. */
   readonly unset?: string;
-  /** The value that `unset` means. */
+  /** Returns the value that the configuration then has. */
   readonly valueIfUnset?: () => unknown;
 }
 

@@ -132,7 +132,7 @@ export const serverSettings = {
       kind: wholeNumber(1, 10 * minuteMs),
       // gRPC's own default.
       default: 20_000,
-      description: "How long the client's answer to the ping may take.",
+      description: 'How long the client may take to respond to the ping.',
     },
   },
   http: {

@@ -1,4 +1,4 @@
-/** Checks the settings for TLS together: certificates and keys that match, and no readable traffic by mistake. */
+/** Checks the TLS settings, and reads their files. Without TLS, only loopback addresses are allowed by default. */
 import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
@@ -6,7 +6,7 @@ import { createSecureContext } from 'node:tls';
 import { type Address, isLoopback } from '../net/address.js';
 import type { Setting } from './setting.js';
 
-/** Paths of PEM files that were readable and belonged together when they were checked. */
+/** Paths of PEM files that were readable, and whose certificate and key matched, when they were checked. */
 export interface TlsFiles {
   readonly cert: string;
   readonly key: string;
@@ -14,14 +14,14 @@ export interface TlsFiles {
   readonly clientCa?: string;
 }
 
-/** Paths of checked PEM files for calls over TLS. `cert` and `key` come together. */
+/** Paths of checked PEM files for calls over TLS. Either both `cert` and `key` are set, or neither. */
 export interface CallerTlsFiles {
   readonly ca?: string;
   readonly cert?: string;
   readonly key?: string;
 }
 
-/** Where problems go, and what a problem calls a setting: the flag or the variable that its value came from. */
+/** Collects problems. `label` names a setting by the flag or the variable that its value came from. */
 export interface Problems {
   readonly list: string[];
   label(setting: Setting): string;
@@ -72,7 +72,7 @@ export function checkCallerTls(
   const hasFiles = [ca, cert, key].some((file) => file !== undefined);
   if (enabled === false && hasFiles) {
     const names = `${settings.ca.name}, ${settings.cert.name} and ${settings.key.name}`;
-    problems.list.push(`${problems.label(settings.enabled)} is off, but ${names} are for calls over TLS`);
+    problems.list.push(`${problems.label(settings.enabled)} is off, but ${names} need TLS`);
   }
   return (enabled ?? hasFiles) ? { ca, cert, key } : undefined;
 }
@@ -114,7 +114,7 @@ function readPem(setting: Setting, path: string | undefined, { list, label }: Pr
     return readFileSync(path);
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-    // Without the path, because some users put the key itself there.
+    // The text does not contain the path, because some users set the key itself.
     list.push(`${label(setting)} must be the path of a PEM file, but ${whyUnreadable[code] ?? 'it cannot be read'}`);
     return undefined;
   }

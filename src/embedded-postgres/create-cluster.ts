@@ -1,4 +1,4 @@
-/** Creates the cluster: its folder, its password and its database. */
+/** Creates the files of a cluster, its password and its database, if they do not exist yet. */
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import * as fs from 'node:fs';
@@ -70,7 +70,7 @@ export async function ensureCluster(
   }
 }
 
-/** If several processes create a password at once, the first one wins. */
+/** If several processes create a password at once, all use the first one. */
 function createPassword(file: string, place: ClusterLocation): void {
   if (fs.existsSync(file)) return;
   const random = randomBytes(24).toString('base64url');

@@ -1,11 +1,11 @@
-/** Folders that are written under a temporary name and then renamed, so that a killed process leaves no partial one. */
+/** Moves finished folders from their temporary names into place, and removes what killed processes left unfinished. */
 import * as fs from 'node:fs';
 import path from 'node:path';
 import { isAlive } from './process.js';
 
-/** Removes unfinished files of dead processes, named `<prefix><pid>-…`. */
+/** Removes unfinished files and folders of processes that no longer run. Their names are `<prefix><pid>-…`. */
 export function removeLeftovers(folder: string, prefix: string): void {
-  // No initdb and no copy takes an hour. The age matters because pids are soon reused in a container.
+  // Much longer than an initdb or a copy takes. The age counts too, because containers soon reuse a pid.
   const leftoverMs = 3_600_000;
   for (const name of fs.readdirSync(folder)) {
     if (!name.startsWith(prefix)) continue;
@@ -17,7 +17,7 @@ export function removeLeftovers(folder: string, prefix: string): void {
   }
 }
 
-/** Moves a finished folder to its target. If another process was faster, deletes this one. */
+/** Moves a finished folder to its target. If another process has already created the target, deletes the folder. */
 export function renameUnlessExists(finished: string, target: string): void {
   try {
     fs.renameSync(finished, target);

@@ -1,13 +1,13 @@
 /**
- * Finds the data folder and the account that runs Postgres, so that the two fit together. For an ordinary user it is the
- * requested folder, and the user.
+ * Chooses the data folder, and the account that runs Postgres and must be able to enter the folder. Unless Roster runs as
+ * root, these are the requested folder and Roster's own user.
  */
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import * as fs from 'node:fs';
 import path from 'node:path';
 
-/** A readable error: what is wrong with the embedded database, and what to do. It needs no stack. */
+/** Its message says what is wrong with the embedded Postgres and what to do, so it is shown without a stack. */
 export class EmbeddedPostgresError extends Error {
   override readonly name = 'EmbeddedPostgresError';
 }
@@ -25,12 +25,12 @@ export interface ClusterLocation {
   account: Account | undefined;
 }
 
-/** For root: the folder for programs and data that the account cannot reach elsewhere. Only root may write there. */
+/** For root only: the folder for programs and data that the account cannot reach elsewhere. Only root can write to it. */
 export const systemFolder = '/var/lib/roster';
 
 /**
- * The programs' environment. It has no variables that configure Postgres (PGPORT, PGDATA), keeps messages in English for
- * this code, and contains a path to the shell.
+ * The programs' environment. It has no variables that configure Postgres (PGPORT, PGDATA). Messages are in English, because
+ * this code reads them. PATH has the folder of the shell.
  */
 export const programsEnvironment = { LC_ALL: 'C', PATH: '/usr/local/bin:/usr/bin:/bin' };
 
@@ -45,8 +45,8 @@ export function chownTo(file: string, account: Account | undefined): void {
 }
 
 /**
- * Returns the data folder, and creates it if it is missing. For root it is a different folder if the account cannot reach
- * the requested one (a clone in /root, or below `mktemp -d`). An existing cluster runs as its owner.
+ * Creates the data folder if it is missing. For root, it is a folder in `systemFolder` if the account cannot enter the
+ * requested one, as in a clone in /root or below `mktemp -d`. An existing cluster runs as its owner.
  */
 export function locateCluster(dataDir: string, log: (message: string) => void): ClusterLocation {
   const cluster = path.join(dataDir, 'pgdata');
@@ -114,7 +114,7 @@ export function makeFolder(folder: string): void {
   try {
     const first = fs.mkdirSync(folder, { recursive: true });
     if (first === undefined || process.getuid?.() !== 0) return;
-    // The account must be able to enter whatever root's umask is. Secret files have their own modes.
+    // The account must be able to enter the folders, regardless of root's umask. Secret files have their own modes.
     for (let made = folder; made.length >= first.length; made = path.dirname(made)) fs.chmodSync(made, 0o755);
   } catch (cause) {
     throw new EmbeddedPostgresError(

@@ -1,6 +1,5 @@
 /**
- * The server process of a cluster: starts and stops it, and finds the one that runs, which another process may have
- * started.
+ * Starts, finds and stops the server process of a cluster. Another Roster process may have started it.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import * as fs from 'node:fs';
@@ -27,7 +26,7 @@ const settings = {
   // A socket's path may have at most 107 bytes, and the data folder may have a longer path.
   unix_socket_directories: '',
   max_connections: '200',
-  // Logs only the server's start and stop. Errors go to the client, and their details contain values of rows.
+  // Logs only the server's start and stop. Clients receive the errors, whose details contain values of rows.
   log_min_messages: 'log',
   log_error_verbosity: 'terse',
   log_checkpoints: 'off',
@@ -67,7 +66,7 @@ export function launch(cluster: Cluster, port: number) {
   };
 }
 
-/** Waits for the process to exit. `pg_ctl stop` waits for the file, which may already belong to another server. */
+/** Waits until the process has exited. `pg_ctl stop` waits for postmaster.pid, which may already be a new server's. */
 export async function stopServer(cluster: Cluster): Promise<void> {
   const server = readServer(cluster.folder);
   if (server === undefined || !isServerOf(cluster.folder, server.pid)) return;
@@ -113,7 +112,7 @@ export function isServerOf(folder: string, pid: number): boolean {
       return command.includes('postgres') && fs.readlinkSync(`/proc/${pid}/cwd`) === fs.realpathSync(pgdata);
     }
   } catch {
-    // The process is gone or belongs to another user, so only its command can identify it.
+    // The process has exited or belongs to another user, so only its command can identify it.
   }
   const { stdout } = spawnSync('ps', ['-o', 'command=', '-p', String(pid)], { encoding: 'utf8' });
   return stdout.includes('postgres') && stdout.includes(pgdata);
@@ -144,7 +143,7 @@ export function discardStale({ folder, log }: Cluster, stale: { pid: number }): 
   }
 }
 
-/** The previous port if it is free, so that saved connection settings keep working. */
+/** Returns the previous port if it is free, so that saved connection settings keep working. */
 export async function choosePort({ folder }: Cluster): Promise<number> {
   let remembered = 0;
   try {

@@ -7,10 +7,13 @@ export class ListenError extends Error {
 
 // localhost means both, because clients may use either. /etc/hosts in containers often has only one of them.
 const localHosts = ['127.0.0.1', '::1'];
-// The attempts to find a port that is free for both IPv4 and IPv6.
+// The number of attempts to find a port that is free for both IPv4 and IPv6.
 const freePortAttemptsMax = 10;
 
-/** Throws ListenError. With port 0 all addresses get the same free port. `listenOn` must throw a listenError(). `stop` stops servers that already listen. */
+/**
+ * With port 0, all addresses get the same free port. `listenOn` must throw a listenError(), which this function throws too.
+ * `stop` stops a server that already listens, if another address fails.
+ */
 export async function listenOnHost<T extends { readonly port: number }>(
   { host, port }: Address,
   listenOn: (address: Address) => Promise<T>,
@@ -28,7 +31,7 @@ export async function listenOnHost<T extends { readonly port: number }>(
   }
 }
 
-/** Listens on all these hosts that the machine has, at least one. If one of them is in use, listens on none. */
+/** Listens on each host that the machine has, which must be at least one. If one of them fails, listens on none. */
 async function listenOnAll<T extends { readonly port: number }>(
   hosts: readonly string[],
   port: number,
@@ -42,7 +45,7 @@ async function listenOnAll<T extends { readonly port: number }>(
       try {
         listeners.push(await listenOn({ host, port: listeners[0]?.port ?? port }));
       } catch (error) {
-        if (!isMissingFamily(error)) throw error;
+        if (!isMissingAddress(error)) throw error;
         missing = error;
       }
     }
@@ -65,7 +68,7 @@ function codeOf(error: unknown): string | undefined {
   return /\bE[A-Z]{4,}\b/.exec(texts.join(' '))?.[0];
 }
 
-function isMissingFamily(error: unknown): boolean {
+function isMissingAddress(error: unknown): boolean {
   return ['EADDRNOTAVAIL', 'EAFNOSUPPORT', 'EINVAL'].includes(codeOf(error) ?? '');
 }
 

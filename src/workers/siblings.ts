@@ -1,32 +1,32 @@
 /**
- * Notifies watchers in one worker of writes in another worker, before their next poll of the change log.
+ * Notifies the watchers of one worker that another worker has written, so that they need not wait for their next poll.
  *
- * A notification is only a hint without content. If one is lost or early, the next poll finds the changes.
+ * A notification has no content. If one is lost or arrives too early, the next poll finds the changes.
  */
 import type { Siblings } from '../operations/directory.js';
 import type { FromSibling, ToSibling } from './messages.js';
 import type { WorkerProcess } from './worker-process.js';
 
-// Limits how often a busy worker sends a hint, which costs three processes a message.
-const hintIntervalMs = 10;
+// A busy worker notifies at most this often, because a notification costs CPU in the parent and in both workers.
+const notifyIntervalMs = 10;
 
-/** Runs in a worker. `send` sends a message to the process that forked it. */
+/** Runs in a worker. `send` sends a message to the parent. */
 export function createSiblings(send: (message: FromSibling) => void): Siblings & { receive(message: ToSibling): void } {
   let isWatchedElsewhere = false;
   let isThrottled = false;
-  let isHintDue = false;
+  let isNotifyDue = false;
   let listener = () => {};
 
   function notifyWrite(): void {
     if (!isWatchedElsewhere) return;
-    isHintDue = isThrottled;
+    isNotifyDue = isThrottled;
     if (isThrottled) return;
     isThrottled = true;
     send({ type: 'written' });
     setTimeout(() => {
       isThrottled = false;
-      if (isHintDue) notifyWrite();
-    }, hintIntervalMs).unref();
+      if (isNotifyDue) notifyWrite();
+    }, notifyIntervalMs).unref();
   }
 
   return {
@@ -43,13 +43,13 @@ export function createSiblings(send: (message: FromSibling) => void): Siblings &
 }
 
 /** The part of a worker that the relay uses. */
-export type Member = Pick<WorkerProcess, 'serving' | 'ended' | 'onSiblingMessage' | 'send'>;
+type RelayedWorker = Pick<WorkerProcess, 'serving' | 'ended' | 'onSiblingMessage' | 'send'>;
 
-/** Runs in the process that forks the workers, and forwards their messages to the workers concerned. */
-export function createRelay(): { add(worker: Member): void } {
-  const watched = new Set<Member>();
+/** Runs in the parent, and forwards each worker's messages to the workers that need them. */
+export function createRelay(): { add(worker: RelayedWorker): void } {
+  const watched = new Set<RelayedWorker>();
   /** The last `watched elsewhere` that each serving worker received. */
-  const lastSent = new Map<Member, boolean>();
+  const lastSent = new Map<RelayedWorker, boolean>();
 
   function sendWatched(): void {
     for (const [worker, before] of lastSent) {

@@ -15,10 +15,10 @@ export interface WorkerPoolOptions {
   readonly log: Log;
 }
 
-// A worker that exits is replaced at once because most causes do not repeat soon. If it keeps exiting, the pool waits:
-// a start takes about a second of CPU, which the serving workers need.
+// The first replacement starts at once, because most causes do not repeat soon. If the worker keeps exiting, the pool waits:
+// a start takes about a second of CPU, which the other workers need.
 const backOffMs = 500;
-// Costs about a twentieth of a core for each failing worker. It is also the longest delay until a working start is tried.
+// With this delay, a failing worker costs about a twentieth of a core. A longer one would delay the recovery after a fix.
 const backOffMsMax = 20_000;
 // A worker that has served this long did not fail because of its start, so its replacement starts at once.
 const steadyMs = 60_000;
@@ -37,11 +37,11 @@ interface Slot {
 export class WorkerPool {
   readonly #options: WorkerPoolOptions;
   readonly #slots: readonly Slot[];
-  /** All processes, including closing ones, and their numbers. */
-  readonly #living = new Map<WorkerProcess, number>();
+  /** All processes that have not exited, including closing ones, and their numbers. */
+  readonly #running = new Map<WorkerProcess, number>();
   readonly #started = Promise.withResolvers<void>();
   #isRestarting = false;
-  #isRestartWanted = false;
+  #isRestartRequested = false;
   #isClosing = false;
 
   constructor(options: WorkerPoolOptions) {
@@ -68,20 +68,20 @@ export class WorkerPool {
    * replacement does not serve. Calls during a restart cause one more restart afterwards.
    */
   restart(): void {
-    this.#isRestartWanted = true;
+    this.#isRestartRequested = true;
     if (!this.#isRestarting && !this.#isClosing) void this.#restartAll();
   }
 
   /** Closes all workers, and kills those that have not exited after `ms`. Resolves when all have exited. */
   async close(ms: number): Promise<void> {
     this.#stopStarting();
-    for (const worker of this.#living.keys()) worker.close();
-    await Promise.all([...this.#living.keys()].map((worker) => this.#killAfter(worker, ms)));
+    for (const worker of this.#running.keys()) worker.close();
+    await Promise.all([...this.#running.keys()].map((worker) => this.#killAfter(worker, ms)));
   }
 
   kill(): void {
     this.#stopStarting();
-    for (const worker of this.#living.keys()) worker.kill();
+    for (const worker of this.#running.keys()) worker.kill();
   }
 
   #stopStarting(): void {
@@ -91,8 +91,8 @@ export class WorkerPool {
 
   #launch({ number }: Slot): WorkerProcess {
     const worker = this.#options.start(number);
-    this.#living.set(worker, number);
-    void worker.ended.then(() => this.#living.delete(worker));
+    this.#running.set(worker, number);
+    void worker.ended.then(() => this.#running.delete(worker));
     worker.serving.then(
       () => this.#options.log.info({ worker: number, pid: worker.pid }, 'a worker is serving'),
       () => {},
@@ -103,7 +103,7 @@ export class WorkerPool {
   #occupy(slot: Slot, worker: WorkerProcess): void {
     slot.worker = worker;
     void worker.ended.then(async (end) => {
-      // The caller of start() handles a failed start.
+      // Before that, the caller of start() handles the exit.
       await this.#started.promise;
       if (slot.worker !== worker || this.#isClosing) return;
       slot.worker = undefined;
@@ -117,7 +117,7 @@ export class WorkerPool {
     slot.exits++;
     const fields = { worker: slot.number, pid, exitCode, signal, error, againInMs };
     this.#options.log.error(fields, error === undefined ? 'a worker has exited' : 'a worker did not start');
-    // A replacement is already starting.
+    // If the slot is being restarted, a replacement is already starting.
     if (!slot.isRestarting) this.#fill(slot, againInMs);
   }
 
@@ -129,12 +129,12 @@ export class WorkerPool {
     const { log } = this.#options;
     this.#isRestarting = true;
     do {
-      this.#isRestartWanted = false;
+      this.#isRestartRequested = false;
       log.info({}, 'restarting the workers');
       let isDone = true;
       for (const slot of this.#slots) isDone &&= await this.#restartOne(slot);
       if (isDone) log.info({}, 'restarted the workers');
-    } while (this.#isRestartWanted && !this.#isClosing);
+    } while (this.#isRestartRequested && !this.#isClosing);
     this.#isRestarting = false;
   }
 
@@ -159,7 +159,7 @@ export class WorkerPool {
     const old = slot.worker;
     this.#occupy(slot, replacement);
     if (old === undefined) return true;
-    // No delay, because the other workers accept this one's connections and load balancers need not notice.
+    // No delay: load balancers need not react, because the other workers accept new connections.
     old.close({ delayMs: 0 });
     await this.#killAfter(old, this.#options.closeMs);
     return true;
@@ -167,7 +167,7 @@ export class WorkerPool {
 
   async #killAfter(worker: WorkerProcess, ms: number): Promise<void> {
     if (!(await settlesWithin(worker.ended, ms))) {
-      const fields = { worker: this.#living.get(worker), pid: worker.pid };
+      const fields = { worker: this.#running.get(worker), pid: worker.pid };
       this.#options.log.warn(fields, 'killing a worker that did not exit in time');
       worker.kill();
     }

@@ -1,4 +1,4 @@
-/** The parent's handle of one worker: when it serves, when it exits, and how to send it messages. It makes no decisions. */
+/** The parent's handle of one worker process: forks it, exchanges messages with it, and reports when it serves and exits. */
 import cluster from 'node:cluster';
 import { fileURLToPath } from 'node:url';
 import type { CloseOptions } from '../app.js';
@@ -13,7 +13,7 @@ export interface WorkerProcess {
   readonly serving: Promise<void>;
   /** Never rejects. */
   readonly ended: Promise<WorkerEnd>;
-  /** Its current metrics. If it has exited or does not answer within a second, the last ones that it sent. */
+  /** Its current metrics. If it has exited or does not respond within a second, the last ones that it sent. */
   snapshot(): Promise<MetricsSnapshot>;
   /** Lets its calls finish, or cancels its start. */
   close(options?: CloseOptions): void;
@@ -32,14 +32,14 @@ export interface WorkerEnd {
   readonly servedMs: number;
 }
 
-// Prometheus' default scrape timeout is ten seconds. A worker that is busy for longer than this is counted in the next scrape.
+// Prometheus' default scrape timeout is ten seconds. If a worker is busy for longer than this, its last metrics count.
 const metricsTimeoutMs = 1_000;
 
 const ignore = () => {};
 
 /** `config` has the database's URL and the ports; `totalsText` gives the metrics of all workers. */
 export function forkWorker(config: ServerConfig, number: number, totalsText: () => Promise<string>): WorkerProcess {
-  // Only with this policy the parent owns the port: the port closes with the parent, and connections are spread evenly.
+  // With this policy the parent owns the port: the port closes with the parent, and connections are spread evenly.
   cluster.schedulingPolicy = cluster.SCHED_RR;
   cluster.setupPrimary({
     exec: fileURLToPath(new URL('worker.js', import.meta.url)),
@@ -58,12 +58,12 @@ export function forkWorker(config: ServerConfig, number: number, totalsText: () 
   let servesSinceMs: number | undefined;
   let isReady = false;
   let snapshot: MetricsSnapshot = [];
-  const pendingRequests = new Set<() => void>();
-  const answerRequests = () => {
-    for (const answer of pendingRequests) answer();
+  const pendingSnapshots = new Set<() => void>();
+  const resolveSnapshots = () => {
+    for (const resolveSnapshot of pendingSnapshots) resolveSnapshot();
   };
   let onSiblingMessage: (message: FromSibling) => void = ignore;
-  // Messages are lost before the worker is ready.
+  // Sent when the worker is ready, because earlier messages would be lost.
   let firstMessage: ToWorker = { type: 'start', worker: number, config };
   worker.on('message', (message: FromWorker) => {
     if (message.type === 'ready') {
@@ -72,7 +72,7 @@ export function forkWorker(config: ServerConfig, number: number, totalsText: () 
     }
     if (message.type === 'metrics') {
       snapshot = message.snapshot;
-      answerRequests();
+      resolveSnapshots();
     }
     if (message.type === 'request totals') void totalsText().then((text) => send({ type: 'totals', text }));
     if (message.type === 'watched' || message.type === 'written') onSiblingMessage(message);
@@ -87,7 +87,7 @@ export function forkWorker(config: ServerConfig, number: number, totalsText: () 
     serving.reject(error ?? new Error(`A worker exited before it served (${how}).`));
     const servedMs = servesSinceMs === undefined ? 0 : performance.now() - servesSinceMs;
     isReady = false;
-    answerRequests();
+    resolveSnapshots();
     ended.resolve({ exitCode, signal, error, servedMs });
   };
   worker.on('exit', (exitCode: number | null, signal: string | null) =>
@@ -109,13 +109,13 @@ export function forkWorker(config: ServerConfig, number: number, totalsText: () 
     snapshot() {
       if (!isReady) return Promise.resolve(snapshot);
       return new Promise((resolve) => {
-        const answer = () => {
+        const resolveSnapshot = () => {
           clearTimeout(timer);
-          pendingRequests.delete(answer);
+          pendingSnapshots.delete(resolveSnapshot);
           resolve(snapshot);
         };
-        const timer = setTimeout(answer, metricsTimeoutMs);
-        pendingRequests.add(answer);
+        const timer = setTimeout(resolveSnapshot, metricsTimeoutMs);
+        pendingSnapshots.add(resolveSnapshot);
         send({ type: 'request metrics' });
       });
     },

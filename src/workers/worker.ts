@@ -1,19 +1,20 @@
 /**
- * The program of a worker process: it serves until its parent tells it to close or exits.
+ * The program of a worker process, which serves until its parent sends `close` or exits.
  *
- * It starts no Postgres, does not migrate, and ignores signals: terminals and supervisors send them to all processes at
- * once, but only the parent knows the order in which to stop.
+ * It starts no Postgres, does not migrate, and ignores signals. Terminals and supervisors may send a signal to all
+ * processes at once, but the parent decides in which order they stop.
  */
 import cluster from 'node:cluster';
 import type { App, CloseOptions } from '../app.js';
 import type { ServerConfig } from '../config/parse.js';
+import { describeError } from '../telemetry/error-description.js';
 import type { Metrics } from '../telemetry/metrics.js';
-import { type FromWorker, sendableError, type ToWorker } from './messages.js';
+import type { FromWorker, ToWorker } from './messages.js';
 import { createSiblings } from './siblings.js';
 
 // Set before the slow imports.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => {});
-// Otherwise Node exits at once when the parent closes the channel, with calls in flight.
+// Otherwise Node exits immediately when the channel closes, even with calls in flight.
 if (cluster.worker !== undefined) cluster.worker.exitedAfterDisconnect = true;
 
 const stop = new AbortController();
@@ -27,7 +28,7 @@ process.on('message', (message: ToWorker) => {
     starting = start(message.config, message.worker);
     starting.then(
       () => send({ type: 'serving' }),
-      (error: unknown) => send({ type: 'failed', error: sendableError(error) }, () => process.exit(1)),
+      (error: unknown) => send({ type: 'failed', error: describeError(error) }, () => process.exit(1)),
     );
   } else if (message.type === 'close') void close(message);
   else if (message.type === 'request metrics') void sendMetrics();
@@ -51,7 +52,7 @@ async function start(config: ServerConfig, worker: number): Promise<App> {
     log,
     metrics,
     database: { url },
-    // Not earlier, because an open listener gets a share of the connections, which other workers could serve.
+    // Not earlier: a worker that listens gets a share of the connections, and this one could not serve it yet.
     async openHttp(parts) {
       http = await openHttp(config, log, { text: totals.request, isReady: () => isServing, parts });
       return http;
@@ -83,7 +84,7 @@ function createTotalsRequests() {
 
 async function close(options?: CloseOptions): Promise<void> {
   stop.abort(new Error('The start was cancelled.'));
-  // A failed start exits by itself.
+  // If the start failed, the process exits after it has sent `failed`.
   const app = await starting?.catch(() => undefined);
   try {
     await app?.close(options);

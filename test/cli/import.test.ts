@@ -301,7 +301,7 @@ describe('broken quotes hide no other rejected row', () => {
     const ran = await importFile(await fileOf(text), '--keep-going', '--rejected', rejected);
     expect(ran.code).toBe(2);
     expect(ran.out).toMatch(/^2 created, 0 updated, 0 skipped, 2 rejected\n/);
-    expect(ran.err).toContain('The first 4 rows of the file are done. The rest was not written.');
+    expect(ran.err).toContain('The first 4 rows of the file were processed. The rest was not written.');
     expect((await readFile(rejected, 'utf8')).trim().split('\n')).toHaveLength(3);
     expect(await countOf(/@(\S+)/.exec(text)?.[1] ?? '')).toBe(2);
   });
@@ -421,6 +421,6 @@ describe('an import that is interrupted', () => {
     started.signals.emit('SIGINT');
     const { code, err } = await started.ended;
     expect(code).toBe(130);
-    expect(err).toMatch(/^Interrupted: the first 5,000 rows of the file are done\. The rest was not written\./m);
+    expect(err).toMatch(/^Interrupted: the first 5,000 rows of the file were processed\. The rest was not written\./m);
   });
 });

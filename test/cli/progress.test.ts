@@ -18,7 +18,7 @@ function showOn(isTTY: boolean, progress: Progress, from?: Pick<Progress, 'rows'
 }
 
 it('prints a line every five seconds and at the end, with the rate and the time left', () => {
-  const progress = { doing: 'Importing', rows: 0, position: 0, total: 1000 as number | undefined };
+  const progress = { activity: 'Importing', rows: 0, position: 0, total: 1000 as number | undefined };
   const { shown, written } = showOn(false, progress);
   Object.assign(progress, { rows: 5000, position: 100 });
   vi.advanceTimersByTime(5_000);
@@ -32,7 +32,7 @@ it('prints a line every five seconds and at the end, with the rate and the time 
 });
 
 it('counts the rate from where a resumed command began, and works without a total', () => {
-  const progress = { doing: 'Exporting', rows: 100, position: 100, total: undefined };
+  const progress = { activity: 'Exporting', rows: 100, position: 100, total: undefined };
   const { shown, written } = showOn(false, progress, { rows: 100, position: 100 });
   progress.rows = 1100;
   vi.advanceTimersByTime(90_000);
@@ -41,13 +41,13 @@ it('counts the rate from where a resumed command began, and works without a tota
 });
 
 it('prints nothing for a command that ends at once', () => {
-  const { shown, written } = showOn(false, { doing: 'Importing', rows: 3, position: 9, total: 9 });
+  const { shown, written } = showOn(false, { activity: 'Importing', rows: 3, position: 9, total: 9 });
   shown[Symbol.dispose]();
   expect(written()).toBe('');
 });
 
 it('shows a bar on a terminal, removes it at the end, and changes no setting of the terminal', () => {
-  const progress = { doing: 'Importing', rows: 0, position: 0, total: 1000 };
+  const progress = { activity: 'Importing', rows: 0, position: 0, total: 1000 };
   const { shown, written } = showOn(true, progress);
   Object.assign(progress, { rows: 2000, position: 500 });
   vi.advanceTimersByTime(2_100);

@@ -1,5 +1,7 @@
 /** The command line without a server: help, invalid arguments and interruptions. */
+import { spawnSync } from 'node:child_process';
 import { createServer } from 'node:net';
+import { resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { roster, start } from './command-line.js';
 
@@ -30,6 +32,25 @@ describe('roster', () => {
 
   it('prints its version', async () => {
     expect((await roster(['--version'])).out).toMatch(/^\d+\.\d+\.\d+\n$/);
+  });
+
+  it.each([
+    [
+      '22.11.0',
+      1,
+      'error: Roster needs Node 22.12 or later, but this is Node 22.11.0. Install a newer one (https://nodejs.org).\n',
+    ],
+    [
+      '9.12.0',
+      1,
+      'error: Roster needs Node 22.12 or later, but this is Node 9.12.0. Install a newer one (https://nodejs.org).\n',
+    ],
+    ['22.12.0', 0, ''],
+  ])('checks the version of Node: %s', (version, status, stderr) => {
+    const pretend = `data:text/javascript,Object.defineProperty(process.versions, 'node', { value: '${version}' })`;
+    const main = resolve(import.meta.dirname, '../../dist/src/main.js');
+    const ran = spawnSync(process.execPath, ['--import', pretend, main, '--version'], { encoding: 'utf8' });
+    expect(ran).toMatchObject({ status, stderr });
   });
 
   it.each([

@@ -436,7 +436,7 @@ describe('the configuration of a client', () => {
   it('turns TLS on if a file for it is set, and refuses files if TLS is off', () => {
     expect(parseClientConfig({ ROSTER_CA: file('ca.pem') }).tls).toEqual({ ca: file('ca.pem') });
     expect(clientProblems({ ROSTER_CA: file('ca.pem'), ROSTER_TLS: 'false' })).toEqual([
-      'ROSTER_TLS is off, but ROSTER_CA, ROSTER_CERT and ROSTER_KEY are for calls over TLS',
+      'ROSTER_TLS is off, but ROSTER_CA, ROSTER_CERT and ROSTER_KEY need TLS',
     ]);
     expect(clientProblems({ ROSTER_CERT: file('cert.pem') })).toEqual(['ROSTER_CERT needs ROSTER_KEY']);
     expect(clientProblems({}, { ca: file('none') })).toEqual([

@@ -1,6 +1,6 @@
 /**
- * Server reflection as grpc.reflection.v1 and as v1alpha, which ghz and Python's client use. Both have the same
- * messages.
+ * Serves reflection as grpc.reflection.v1 and as v1alpha, which ghz and Python's client use. Both versions have the
+ * same messages.
  */
 import {
   create,
@@ -14,7 +14,7 @@ import {
 import { FileDescriptorProtoSchema, FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 import { type ServiceImplementation, Status } from 'nice-grpc';
 import { int32, message, shape, text } from './message-reader.js';
-import { close, open, putBytes, putNumber, putSigned, putText, written } from './message-writer.js';
+import { beginMessage, encodeWith, endMessage, putBytes, putNumber, putSigned, putText } from './message-writer.js';
 import { systemFiles } from './system-descriptors.js';
 import { wireMethod } from './wire-definition.js';
 
@@ -28,7 +28,7 @@ interface ExtensionRequest {
   extensionNumber: number;
 }
 
-// All fields except `host` are one oneof, so a client sets only one of them.
+// All fields except `host` belong to one oneof, so a client sets only one of them.
 interface ReflectionRequest {
   host: string;
   fileByFilename: string | undefined;
@@ -38,7 +38,7 @@ interface ReflectionRequest {
   listServices: string | undefined;
 }
 
-type Answer =
+type Result =
   | { readonly kind: 'file'; readonly bytes: Uint8Array }
   | { readonly kind: 'extensions'; readonly type: string; readonly numbers: readonly number[] }
   | { readonly kind: 'services'; readonly names: readonly string[] }
@@ -46,7 +46,7 @@ type Answer =
 
 interface ReflectionResponse {
   readonly request: ReflectionRequest;
-  readonly answer: Answer;
+  readonly result: Result;
 }
 
 const extensionRequest = shape(
@@ -72,40 +72,40 @@ const reflectionRequest = shape(
   text(7, 'listServices'),
 );
 
-function writeResponse({ request, answer }: ReflectionResponse): void {
+function writeResponse({ request, result }: ReflectionResponse): void {
   if (request.host !== '') putText(1, request.host);
-  const original = open(2);
+  const original = beginMessage(2);
   writeRequest(request);
-  close(original);
-  switch (answer.kind) {
+  endMessage(original);
+  switch (result.kind) {
     case 'file': {
-      const files = open(4);
-      putBytes(1, answer.bytes);
-      close(files);
+      const files = beginMessage(4);
+      putBytes(1, result.bytes);
+      endMessage(files);
       return;
     }
     case 'extensions': {
-      const extensions = open(5);
-      putText(1, answer.type);
-      for (const number of answer.numbers) putNumber(2, number);
-      close(extensions);
+      const extensions = beginMessage(5);
+      putText(1, result.type);
+      for (const number of result.numbers) putNumber(2, number);
+      endMessage(extensions);
       return;
     }
     case 'services': {
-      const services = open(6);
-      for (const name of answer.names) {
-        const service = open(1);
+      const services = beginMessage(6);
+      for (const name of result.names) {
+        const service = beginMessage(1);
         putText(1, name);
-        close(service);
+        endMessage(service);
       }
-      close(services);
+      endMessage(services);
       return;
     }
     case 'error': {
-      const error = open(7);
-      putNumber(1, answer.code);
-      putText(2, answer.text);
-      close(error);
+      const error = beginMessage(7);
+      putNumber(1, result.code);
+      putText(2, result.text);
+      endMessage(error);
     }
   }
 }
@@ -115,21 +115,21 @@ function writeRequest(request: ReflectionRequest): void {
   if (request.fileByFilename !== undefined) putText(3, request.fileByFilename);
   if (request.fileContainingSymbol !== undefined) putText(4, request.fileContainingSymbol);
   if (request.fileContainingExtension !== undefined) {
-    const extension = open(5);
+    const extension = beginMessage(5);
     putText(1, request.fileContainingExtension.containingType);
     putSigned(2, request.fileContainingExtension.extensionNumber);
-    close(extension);
+    endMessage(extension);
   }
   if (request.allExtensionNumbersOfType !== undefined) putText(6, request.allExtensionNumbersOfType);
   if (request.listServices !== undefined) putText(7, request.listServices);
 }
 
-/** A definition for each version, in the order of reflectionServiceNames. */
+/** One definition for each version, in the order of reflectionServiceNames. */
 export const reflectionServiceDefinitions = reflectionServiceNames.map((name) => ({
   serverReflectionInfo: wireMethod({
     path: `/${name}/ServerReflectionInfo`,
     request: reflectionRequest,
-    encode: (response: ReflectionResponse) => written(writeResponse, response),
+    encode: (response: ReflectionResponse) => encodeWith(writeResponse, response),
     requestStream: true,
     responseStream: true,
   }),
@@ -147,43 +147,40 @@ export function createReflectionService(
   const files = new Map<string, Uint8Array>();
   for (const { proto } of registry.files) files.set(proto.name, toBinary(FileDescriptorProtoSchema, proto));
   const fileOfSymbol = indexSymbols(registry);
-  const notFound = (what: string): Answer => ({
+  const notFound = (what: string): Result => ({
     kind: 'error',
     code: Status.NOT_FOUND,
     text: `The server has no ${what} of this name.`,
   });
-  const fileAnswer = (name: string | undefined, what: string): Answer => {
+  const fileResult = (name: string | undefined, what: string): Result => {
     const bytes = name === undefined ? undefined : files.get(name);
     return bytes === undefined ? notFound(what) : { kind: 'file', bytes };
   };
 
-  function answer(request: ReflectionRequest): Answer {
+  function lookUp(request: ReflectionRequest): Result {
     if (request.listServices !== undefined) return { kind: 'services', names: serviceNames };
-    if (request.fileByFilename !== undefined) return fileAnswer(request.fileByFilename, 'file');
+    if (request.fileByFilename !== undefined) return fileResult(request.fileByFilename, 'file');
     if (request.fileContainingSymbol !== undefined)
-      return fileAnswer(fileOfSymbol.get(request.fileContainingSymbol), 'symbol');
+      return fileResult(fileOfSymbol.get(request.fileContainingSymbol), 'symbol');
     if (request.fileContainingExtension !== undefined) {
       const { containingType, extensionNumber } = request.fileContainingExtension;
       const type = registry.getMessage(containingType);
       const extension = type && registry.getExtensionFor(type, extensionNumber);
-      return fileAnswer(extension?.file.proto.name, 'extension');
+      return fileResult(extension?.file.proto.name, 'extension');
     }
     const type = request.allExtensionNumbersOfType;
     if (type !== undefined) {
       if (registry.getMessage(type) === undefined) return notFound('message type');
-      const numbers = [...registry].filter((desc) => desc.kind === 'extension' && desc.extendee.typeName === type);
-      return {
-        kind: 'extensions',
-        type,
-        numbers: numbers.map((desc) => (desc.kind === 'extension' ? desc.number : 0)),
-      };
+      const extensions = [...registry].filter((desc) => desc.kind === 'extension');
+      const ofType = extensions.filter(({ extendee }) => extendee.typeName === type);
+      return { kind: 'extensions', type, numbers: ofType.map(({ number }) => number) };
     }
     return { kind: 'error', code: Status.INVALID_ARGUMENT, text: 'The request is empty. Set message_request.' };
   }
 
   return {
     async *serverReflectionInfo(requests) {
-      for await (const request of requests) yield { request, answer: answer(request) };
+      for await (const request of requests) yield { request, result: lookUp(request) };
     },
   };
 }

@@ -18,17 +18,11 @@ type Details = ConnectError['details'];
  * Types that contain only strings, lists and maps, so that their objects in memory have the form of protobuf's JSON.
  * RetryInfo is not one of them, because it contains a Duration.
  */
-const plainTypes = {
-  BadRequest,
-  ErrorInfo,
-  Help,
-  LocalizedMessage,
-  PreconditionFailure,
-  QuotaFailure,
-  RequestInfo,
-  ResourceInfo,
-};
-const plain = new Map(Object.entries(plainTypes).map(([name, type]) => [`google.rpc.${name}`, type]));
+const plainTypes = new Map<string, { decode(bytes: Uint8Array): object }>(
+  [BadRequest, ErrorInfo, Help, LocalizedMessage, PreconditionFailure, QuotaFailure, RequestInfo, ResourceInfo].map(
+    (type) => [type.$type, type],
+  ),
+);
 
 /** Adds the JSON form of each detail whose type is known. `registry` contains the types of the services. */
 export function readableDetails(details: Details, registry: Registry): Details {
@@ -47,7 +41,7 @@ export function readableDetails(details: Details, registry: Registry): Details {
 function asJson(type: string, bytes: Uint8Array, registry: Registry): JsonValue | undefined {
   const known = registry.getMessage(type);
   if (known !== undefined) return toJson(known, fromBinary(known, bytes), { registry });
-  const decoded = plain.get(type)?.decode(bytes);
+  const decoded = plainTypes.get(type)?.decode(bytes);
   if (decoded === undefined) return undefined;
   return JSON.parse(JSON.stringify(decoded, (key, value) => (key === '$type' || isUnset(value) ? undefined : value)));
 }

@@ -1,11 +1,10 @@
 /** The errors of calls that the gateway refuses itself. They have the same details as the gRPC server's errors. */
-import { randomBytes } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Registry } from '@bufbuild/protobuf';
 import { type Code, ConnectError } from '@connectrpc/connect';
 import { Status } from 'nice-grpc';
 import { Fault } from '../model/fault.js';
-import { requestIdForm, requestIdKey } from '../rpc/call-observer.js';
+import { createRequestIds, requestIdKey } from '../rpc/call-observer.js';
 import { errorDetails } from '../rpc/error-status.js';
 import { readableDetails } from './error-details.js';
 
@@ -43,11 +42,9 @@ export function toConnectError(refusal: Refusal, requestId: string, registry: Re
   return error;
 }
 
-const idPrefix = randomBytes(4).toString('hex');
-let idCount = 0;
+const idOf = createRequestIds();
 
-/** Returns the request id that the client sent, or a new one if it sent none or an invalid one. */
+/** Returns the request id that the client sent, or a new one if it is missing or invalid. */
 export function requestIdOf(headers: IncomingHttpHeaders): string {
-  const sent = String(headers[requestIdKey] ?? '');
-  return requestIdForm.test(sent) ? sent : `${idPrefix}-${(idCount++).toString(36)}`;
+  return idOf(headers[requestIdKey]);
 }

@@ -27,7 +27,7 @@ const callKey = 'roster-call';
 const forwardedForKey = 'x-forwarded-for';
 
 /** The request ids that a client may choose. */
-export const requestIdForm = /^[\w.-]{1,64}$/;
+const requestIdForm = /^[\w.-]{1,64}$/;
 // The client's deadline is earlier than the server's, by the time that the request takes on the network.
 const deadlineSlackMs = 20;
 
@@ -58,6 +58,14 @@ export interface CallObserver {
   endAll(): void;
 }
 
+/** The returned function returns the id that a client sent, or a new one if that is missing or invalid. */
+export function createRequestIds(): (sent: unknown) => string {
+  const prefix = randomBytes(4).toString('hex');
+  let count = 0;
+  return (sent) =>
+    typeof sent === 'string' && requestIdForm.test(sent) ? sent : `${prefix}-${(count++).toString(36)}`;
+}
+
 /** `paths` are the paths of all methods. */
 export function createCallObserver(
   log: Log,
@@ -65,10 +73,8 @@ export function createCallObserver(
   metrics?: Pick<Metrics, 'call'>,
 ): CallObserver {
   const open = new Map<string, ObservedCall>();
-  const idPrefix = randomBytes(4).toString('hex');
+  const requestIdOf = createRequestIds();
   let callCount = 0;
-  const requestIdFrom = (sent: unknown, key: string): string =>
-    typeof sent === 'string' && requestIdForm.test(sent) ? sent : `${idPrefix}-${key}`;
   const logCall = (path: string, line: CallLine): void => {
     metrics?.call(paths.has(path) ? line.method : 'unknown', line.status, line.durationMs);
     // Health checks arrive every few seconds.
@@ -79,7 +85,7 @@ export function createCallObserver(
     (isForwarded: boolean): ServerInterceptor =>
     ({ path, responseStream }, call) => {
       limitReceivedBytes(call, path);
-      const key = (callCount++).toString(36);
+      const key = String(callCount++);
       const observed = new ObservedCall(call, path, log, (line) => {
         open.delete(key);
         logCall(path, line);
@@ -87,7 +93,7 @@ export function createCallObserver(
       open.set(key, observed);
       if (!responseStream) observed.finishWhenFlushed();
       observed.onMetadata((sent) => {
-        observed.requestId = requestIdFrom(sent.get(requestIdKey)[0], key);
+        observed.requestId = requestIdOf(sent.get(requestIdKey)[0]);
         if (isForwarded) observed.peer = String(sent.get(forwardedForKey)[0] ?? 'unknown');
         // No later layer needs other metadata, and nice-grpc would convert all of it.
         const metadata = new Metadata();
@@ -115,7 +121,7 @@ export function createCallObserver(
         status: isGrpc ? 'UNIMPLEMENTED' : 'HTTP_415',
         durationMs: 0,
         peer: socket === undefined ? 'unknown' : `${socket.remoteAddress}:${socket.remotePort}`,
-        requestId: requestIdFrom(headers[requestIdKey], (callCount++).toString(36)),
+        requestId: requestIdOf(headers[requestIdKey]),
       });
     },
 

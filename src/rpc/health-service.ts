@@ -2,7 +2,7 @@
 import { EventEmitter, once } from 'node:events';
 import { ServerError, type ServiceImplementation, Status } from 'nice-grpc';
 import { shape, text } from './message-reader.js';
-import { beginMessage, encodeWith, endMessage, putNumber, putText } from './message-writer.js';
+import { encodeWith, putMessage, putNumber, putText } from './message-writer.js';
 import { wireMethod } from './wire-definition.js';
 
 export const healthServiceName = 'grpc.health.v1.Health';
@@ -22,12 +22,10 @@ function writeCheckResponse({ status }: CheckResponse): void {
 
 function writeListResponse({ statuses }: { readonly statuses: ReadonlyMap<string, CheckResponse> }): void {
   for (const [service, status] of statuses) {
-    const entry = beginMessage(1);
-    putText(1, service);
-    const value = beginMessage(2);
-    writeCheckResponse(status);
-    endMessage(value);
-    endMessage(entry);
+    putMessage(1, () => {
+      putText(1, service);
+      putMessage(2, () => writeCheckResponse(status));
+    });
   }
 }
 

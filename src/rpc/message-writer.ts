@@ -116,6 +116,13 @@ export function putEncoded(fields: Uint8Array): void {
   end += fields.length;
 }
 
+/** Writes a nested message. */
+export function putMessage(field: number, write: () => void): void {
+  const mark = beginMessage(field);
+  write();
+  endMessage(mark);
+}
+
 /** Begins a nested message, and returns a mark for `endMessage`. A good `bytesGuess` saves a copy of the content. */
 export function beginMessage(field: number, bytesGuess = 0): number {
   reserve(3);

@@ -17,7 +17,7 @@ export interface ListViewProps {
   onOpen(id: string): void;
 }
 
-/** What the user chose with the keyboard before the response to `query` arrived. */
+/** A choice that the user made with the keyboard before the response to `query` arrived. */
 interface PendingChoice {
   readonly query: ListQuery;
   /** A row, or the only match. */

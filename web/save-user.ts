@@ -1,13 +1,13 @@
 /**
  * Writes one user. Even if a connection breaks, no write happens twice, and no write overwrites another person's
- * change. The page never retries a call by itself; the user decides.
+ * change. A failed call is not retried automatically, because the user decides.
  */
 import type { User } from '../generated/users/v1/user.js';
 import type { StatusName } from '../src/client/error-details.js';
 import { CallError, type Directory } from './directory.js';
 import { differences, fieldsOf, noFields, type UserFields, withValues } from './user-fields.js';
 
-// After these errors the call may have succeeded, because perhaps only its response was lost.
+// After these errors the call may have succeeded, because it may be that only its response was lost.
 const unclearCodes: readonly StatusName[] = ['UNAVAILABLE', 'DEADLINE_EXCEEDED', 'CANCELLED', 'UNKNOWN', 'INTERNAL'];
 
 export function isUnclear(error: unknown): boolean {

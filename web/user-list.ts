@@ -129,7 +129,7 @@ export class UserList {
     this.#loader.close();
   }
 
-  /** Sends a query, perhaps the same one again. Its result replaces the rows. */
+  /** Sends a query, which may be the current one. Its result replaces the rows. */
   request(query: ListQuery): void {
     void this.#read(query);
   }

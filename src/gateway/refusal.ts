@@ -8,7 +8,7 @@ import { createRequestIds, requestIdKey } from '../rpc/call-observer.js';
 import { errorDetails } from '../rpc/error-status.js';
 import { readableDetails } from './error-details.js';
 
-/** Thrown if a client violates its protocol. It has no reason and no details, and its message quotes nothing sent. */
+/** Thrown if a client violates its protocol. It has no reason and no details. Its text never quotes the request. */
 export class ProtocolError extends Error {
   override readonly name = 'ProtocolError';
 
@@ -35,7 +35,7 @@ export function toConnectError(refusal: Refusal, requestId: string, registry: Re
     return new ConnectError(refusal.message, refusal.code, headers);
   }
   const { message, code, reason, violations } = refusal;
-  // Status and Code are both gRPC's numbers.
+  // Both enums have gRPC's numbers.
   const status: number = Status[code];
   const error = new ConnectError(message, status, headers);
   error.details = readableDetails(errorDetails({ reason, requestId, violations }), registry);

@@ -58,7 +58,7 @@ export interface CallObserver {
   endAll(): void;
 }
 
-/** The returned function returns the id that a client sent, or a new one if that is missing or invalid. */
+/** Returns a function that returns the id that a client sent, or a new one if that is missing or invalid. */
 export function createRequestIds(): (sent: unknown) => string {
   const prefix = randomBytes(4).toString('hex');
   let count = 0;

@@ -13,7 +13,7 @@ const reusedBuffer = Buffer.allocUnsafeSlow(bufferBytes);
 let buffer = reusedBuffer;
 let end = 0;
 
-/** Encodes a message with `write`. The result must be copied before the next message is encodeWith. */
+/** Encodes a message with `write`. The result must be copied before the next message is encoded. */
 export function encodeWith<Message>(write: (message: Message) => void, message: Message): Uint8Array {
   buffer = reusedBuffer;
   end = 0;

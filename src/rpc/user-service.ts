@@ -102,7 +102,8 @@ async function* mapEach<T, R>(items: AsyncIterable<T>, map: (item: T) => R): Asy
   for await (const item of items) yield map(item);
 }
 
-// What the server adds to a user: an id, two timestamps, an etag, and the framing of these and of the display name.
+// The bytes that the server adds to a user: an id, two timestamps, an etag, and the framing of these and of the display
+// name.
 const addedBytesMax = 120;
 
 /** Throws before the users are written, because without a response the client would not know that they exist. */

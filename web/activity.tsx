@@ -1,18 +1,18 @@
 /**
- * Charts of the server's metrics. Requests them every two seconds while the page is visible, and keeps the last five
- * minutes.
+ * Shows charts of the server's metrics. Requests the metrics every two seconds while the page is visible, and keeps
+ * those of the last five minutes.
  */
 import { useEffect, useMemo, useState } from 'preact/hooks';
 import { Chart, type Line } from './chart.js';
 import { type Activity, activityBetween, type Metrics, parseMetrics } from './metrics.js';
 
-const everyMs = 2_000;
+const pollEveryMs = 2_000;
 const spanMs = 300_000;
-// Until there are five minutes of samples, the charts show those that exist, and at least a minute.
+// With less than five minutes of samples, the charts show only their period, but at least a minute.
 const spanMsMin = 60_000;
-// An answer that takes longer is too old for the time at which it is drawn.
-const answerMsMax = 5_000;
-// A table with more rows is hard to read.
+// A response that takes longer is too old for the time at which it is drawn.
+const responseMsMax = 5_000;
+// The time between the rows of the table, because more rows are hard to read.
 const tableEveryMs = 10_000;
 // A reader cannot distinguish the colours of more lines.
 const statementsMax = 4;
@@ -20,11 +20,11 @@ const statementsMax = 4;
 /** Returns the metrics, or a message for the user if they cannot be read. */
 async function readMetrics(address: string): Promise<Metrics | string> {
   try {
-    const response = await fetch(address, { cache: 'no-store', signal: AbortSignal.timeout(answerMsMax) });
+    const response = await fetch(address, { cache: 'no-store', signal: AbortSignal.timeout(responseMsMax) });
     if (!response.ok) return `The server returned no metrics (HTTP ${response.status}).`;
     // A proxy may send a page of its own, such as a sign-in page.
     const type = response.headers.get('content-type') ?? '';
-    if (!/^(?:text\/plain|application\/openmetrics-text)/.test(type)) return 'The answer did not come from Roster.';
+    if (!/^(?:text\/plain|application\/openmetrics-text)/.test(type)) return 'The response did not come from Roster.';
     return parseMetrics(await response.text());
   } catch {
     return 'Cannot reach the server’s metrics.';
@@ -42,11 +42,11 @@ function useActivity(address: string): State {
   useEffect(() => {
     let timer: ReturnType<typeof setTimeout> | undefined;
     let before: { metrics: Metrics; atMs: number } | undefined;
-    let isEnded = false;
+    let isUnmounted = false;
 
     async function poll(): Promise<void> {
       const metrics = await readMetrics(address);
-      if (isEnded) return;
+      if (isUnmounted) return;
       if (typeof metrics === 'string') {
         setState(({ samples }) => ({ samples, problem: `${metrics} The charts show older data.` }));
       } else {
@@ -63,8 +63,8 @@ function useActivity(address: string): State {
       }
       // If the page was hidden for a moment, another poll may have begun. Only one continues.
       clearTimeout(timer);
-      // The next poll starts after the answer, so that a slow server never has two at a time.
-      if (document.visibilityState === 'visible') timer = setTimeout(poll, everyMs);
+      // The next poll starts after the response, so that a slow server never handles two at a time.
+      if (document.visibilityState === 'visible') timer = setTimeout(poll, pollEveryMs);
     }
 
     function onVisibility(): void {
@@ -75,7 +75,7 @@ function useActivity(address: string): State {
     onVisibility();
     document.addEventListener('visibilitychange', onVisibility);
     return () => {
-      isEnded = true;
+      isUnmounted = true;
       clearTimeout(timer);
       document.removeEventListener('visibilitychange', onVisibility);
     };

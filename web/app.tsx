@@ -1,7 +1,7 @@
 /**
- * The whole page: its header, the current view and the open dialog.
+ * The whole page: its header, the current view and the open dialog. Owns the list and the feed.
  *
- * The URL's hash holds what is open (route.ts); browsers do not send it to servers. Owns the list and the feed.
+ * The URL's hash determines what is open (route.ts). Browsers do not send it to servers.
  */
 import { useCallback, useEffect, useReducer, useRef, useState } from 'preact/hooks';
 import { ActivityView } from './activity.js';
@@ -57,7 +57,7 @@ export function App({ directory }: { directory: Directory }) {
   const { signIns, wasRefused } = useSignIns(directory, () => list.retry());
   const open = useCallback((id: string) => go({ user: id }), [go]);
   const close = useCallback(() => go({ user: '', dialog: '' }, { replace: true }), [go]);
-  // If another user has been opened before an answer arrives, that user's form stays open.
+  // If another user has been opened before the response arrives, that user's form stays open.
   const closeUser = () => {
     if (readRoute(location.hash).user === route.user) close();
   };
@@ -99,7 +99,7 @@ export function App({ directory }: { directory: Directory }) {
       {route.dialog === 'export' && (
         <ExportDialog directory={directory} selection={listQueryOf(route)} onClose={close} />
       )}
-      {/* The key mounts it again, and so on top, if the back button opens another dialog. */}
+      {/* If the back button opens another dialog, a new key mounts this one again, on top of it. */}
       {directory.needsSignIn && (
         <SignIn key={`${signIns} ${route.user} ${route.dialog}`} directory={directory} wasRefused={wasRefused} />
       )}

@@ -1,4 +1,4 @@
-/** The rows in which a user edits attributes. Has no state: it passes each change to its parent. */
+/** The rows in which a user edits attributes. It keeps no state, and passes each change to its parent. */
 import { useId, useRef } from 'preact/hooks';
 import {
   type AttributeProblem,

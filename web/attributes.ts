@@ -1,5 +1,5 @@
 /**
- * Converts attributes to rows of text that a user edits, and back. A value that was not edited stays exactly the same.
+ * Converts attributes to rows of text that a user edits, and back. A value that was not edited does not change at all.
  * The server validates the attributes.
  */
 import { inexactNumberText, isExactNumber } from '../src/json.js';
@@ -16,7 +16,7 @@ export const attributeTypes = {
 export type AttributeType = keyof typeof attributeTypes;
 
 export interface AttributeRow {
-  /** Stays the same if other rows are added or removed. */
+  /** Does not change if other rows are added or removed. */
   readonly id: number;
   readonly key: string;
   readonly type: AttributeType;
@@ -104,13 +104,13 @@ function jsonProblem(text: string): string {
   if (text.trim() === '') return 'Enter JSON, such as {} for an empty object.';
   try {
     JSON.parse(text);
-    return 'A string in it has half a character.';
+    return 'A string in it has an incomplete character.';
   } catch (error) {
     return `This is not valid JSON: ${error instanceof Error ? error.message : ''}.`;
   }
 }
 
-/** Returns the attributes, or the problems by the id of the row. Ignores a row that was added and not filled in. */
+/** Returns the attributes, or the problems by the id of the row. Ignores rows that were added but not filled in. */
 export function readAttributes(
   rows: readonly AttributeRow[],
 ): { attributes: JsonObject; problems?: undefined } | { problems: ReadonlyMap<number, AttributeProblem> } {

@@ -1,5 +1,6 @@
 /**
- * A user's initials on a colour that never changes. The page shows no profile images, as it never calls other hosts.
+ * A user's initials on a colour that never changes. The page shows no profile images, because it sends requests only to
+ * its own server.
  */
 import type { User } from '../generated/users/v1/user.js';
 

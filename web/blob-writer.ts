@@ -1,4 +1,4 @@
-/** A growing text file that the browser can keep on disk. */
+/** Builds a text file that the browser can keep on disk. */
 
 // Browsers keep large blobs on disk, but strings in memory.
 const partLengthMax = 1_000_000;

@@ -27,7 +27,7 @@ const height = 72;
 export function Chart({ title, lines, times, spanMs, format, unit = 1, children }: ChartProps) {
   const endMs = times.at(-1) ?? 0;
   const highest = Math.max(0, ...lines.flatMap(({ values }) => values.filter((value) => value !== undefined)));
-  const top = unit * niceTop(highest / unit);
+  const top = unit * roundUp(highest / unit);
   const x = (atMs: number) => width * (1 - (endMs - atMs) / spanMs);
   const y = (value: number) => height * (1 - value / top);
   const nows = lines.map(({ label, values }) => ({ label, now: values.at(-1) }));
@@ -57,7 +57,7 @@ export function Chart({ title, lines, times, spanMs, format, unit = 1, children 
           viewBox={`0 0 ${width} ${height}`}
           preserveAspectRatio="none"
           role="img"
-          aria-label={`${title} in the last ${sayMs(spanMs)}: now ${summary}; maximum ${format(highest)}.`}
+          aria-label={`${title} in the last ${formatPeriod(spanMs)}: now ${summary}; maximum ${format(highest)}.`}
         >
           <path class="chart-grid" d={`M0 ${height / 2}H${width}M0 0.5H${width}M0 ${height - 0.5}H${width}`} />
           {lines.map(({ label, values }, index) =>
@@ -75,7 +75,7 @@ export function Chart({ title, lines, times, spanMs, format, unit = 1, children 
         </svg>
       </div>
       <p class="chart-times faint" aria-hidden="true">
-        <span>{sayMs(spanMs)} ago</span>
+        <span>{formatPeriod(spanMs)} ago</span>
         <span>now</span>
       </p>
       {children}
@@ -83,11 +83,11 @@ export function Chart({ title, lines, times, spanMs, format, unit = 1, children 
   );
 }
 
-function sayMs(ms: number): string {
+function formatPeriod(ms: number): string {
   return ms < 120_000 ? `${Math.round(ms / 1000)} seconds` : `${Math.round(ms / 60_000)} minutes`;
 }
 
-/** Splits the values at the gaps. A single value is drawn as a dot: a line to itself, with round ends. */
+/** Splits the values at the gaps. A single value is repeated, because a line with round ends draws it as a dot. */
 function segmentsOf(values: readonly (number | undefined)[]): { from: number; values: number[] }[] {
   const segments: { from: number; values: number[] }[] = [];
   let open: { from: number; values: number[] } | undefined;
@@ -108,7 +108,7 @@ function segmentsOf(values: readonly (number | undefined)[]): { from: number; va
 }
 
 /** Rounds up to 1, 2 or 5 times a power of ten, so that the scale does not change with each value. */
-function niceTop(value: number): number {
+function roundUp(value: number): number {
   if (value <= 0) return 1;
   const power = 10 ** Math.floor(Math.log10(value));
   return ([1, 2, 5, 10].find((step) => step * power >= value * 0.999) ?? 10) * power;

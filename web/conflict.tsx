@@ -1,11 +1,11 @@
-/** Shows two versions of a user side by side, to choose one for each field that differs. Saves nothing itself. */
+/** Shows two versions of a user side by side, and lets the user choose one for each field that differs. */
 import { Fragment } from 'preact';
 import { useId } from 'preact/hooks';
 import { differences, isEqual, type JsonValue, labelOf, type UserFields, valueAt, withValues } from './user-fields.js';
 
 export type Choices = Readonly<Record<string, 'mine' | 'theirs' | undefined>>;
 
-/** The initial choices. A change by one side wins. If both sides changed a field, the user must choose. */
+/** Returns the initial choices. If only one side changed a field, it is chosen. If both did, the user must choose. */
 export function firstChoices(base: UserFields, mine: UserFields, theirs: UserFields): Choices {
   return Object.fromEntries(
     differences(mine, theirs).map((path) => {
@@ -36,7 +36,7 @@ export interface ConflictProps {
   readonly mine: UserFields;
   readonly theirs: UserFields;
   readonly choices: Choices;
-  /** The field to mark, because the user cannot be saved before it is chosen. */
+  /** The field to mark, because saving needs a choice for it. */
   readonly openPath: string | undefined;
   onChoose(choices: Choices): void;
 }

@@ -53,7 +53,7 @@ export function fileRowsOf(records: readonly CsvRecord[], columns: readonly Colu
   return records.map(({ cells, line }) => ({ line, original: cells, ...draftOf(cells, targets) }));
 }
 
-/** Formats rejected rows, with the problem in the first columns, so that they can be corrected and imported again. */
+/** Formats rejected rows, with the problem in the first columns, so that a user can correct and import them. */
 export function createRejectedCsv(header: readonly string[], delimiter: string) {
   const isOriginal = (_: string, index: number) => !errorColumns.includes(header[index] ?? '');
   return {

@@ -6,16 +6,17 @@
  */
 import type { ComponentChildren } from 'preact';
 import { useId, useLayoutEffect, useRef } from 'preact/hooks';
+import { CloseIcon } from './icons.js';
 
 export interface DialogProps {
   readonly title: ComponentChildren;
   /** `wide` is for tables. */
   readonly size?: 'narrow' | 'wide';
-  /** The user wants to close the dialog. */
+  /** Called if the user wants to close the dialog. */
   onClose(): void;
-  /** Stays below the part that scrolls. */
+  /** Shown below the part that scrolls. */
   readonly footer?: ComponentChildren;
-  /** Makes body and footer a form. Enter submits from a field of one line, Ctrl+Enter or ⌘+Enter from every field. */
+  /** If set, body and footer are a form. Enter submits a field of one line, Ctrl+Enter or ⌘+Enter any field. */
   onSubmit?(): void;
   readonly children: ComponentChildren;
 }
@@ -28,7 +29,7 @@ export function Dialog({ title, size = 'narrow', onClose, footer, onSubmit, chil
     const dialog = ref.current;
     if (dialog === null) return;
     dialog.showModal();
-    // Not the first control by default, because that is the button that closes.
+    // Otherwise the browser may focus the button that closes the dialog.
     (dialog.querySelector<HTMLElement>('[data-focus]') ?? dialog.querySelector('h2'))?.focus();
     // An open dialog that is removed from the document does not restore the focus.
     return () => dialog.close();
@@ -48,7 +49,7 @@ export function Dialog({ title, size = 'narrow', onClose, footer, onSubmit, chil
       // The cancel event is not enough: in browsers a second Escape closes the dialog even if the page prevents the
       // first.
       onKeyDown={(event) => {
-        // The key belongs to an input method.
+        // An input method handles this key.
         if (event.defaultPrevented || event.isComposing) return;
         if (event.key === 'Escape') {
           event.preventDefault();
@@ -58,7 +59,7 @@ export function Dialog({ title, size = 'narrow', onClose, footer, onSubmit, chil
           event.target.form?.requestSubmit();
         }
       }}
-      // The back gesture on a phone.
+      // Phones send this event for the back gesture.
       onCancel={(event) => {
         // A file chooser inside the dialog sends this event too when it is closed.
         if (event.target !== event.currentTarget) return;
@@ -71,15 +72,7 @@ export function Dialog({ title, size = 'narrow', onClose, footer, onSubmit, chil
           {title}
         </h2>
         <button type="button" class="button quiet icon" aria-label="Close" onClick={onClose}>
-          <svg viewBox="0 0 16 16" width="16" height="16" aria-hidden="true">
-            <path
-              d="M3.5 3.5l9 9m0-9l-9 9"
-              fill="none"
-              stroke="currentColor"
-              stroke-width="1.6"
-              stroke-linecap="round"
-            />
-          </svg>
+          <CloseIcon />
         </button>
       </header>
       {onSubmit === undefined ? (
@@ -100,7 +93,7 @@ export function Dialog({ title, size = 'narrow', onClose, footer, onSubmit, chil
   );
 }
 
-/** Not a button: Enter clicks the button itself. */
+/** Whether Ctrl+Enter in this element submits the form. In a button, Enter clicks the button. */
 function isField(target: EventTarget | null): target is HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement {
   return (
     target instanceof HTMLInputElement || target instanceof HTMLTextAreaElement || target instanceof HTMLSelectElement

@@ -1,7 +1,6 @@
 /**
- * The page's client: sends gRPC-Web calls to the server that the page came from, and reports one kind of error.
- *
- * Keeps the token in memory only. Never calls another host, and never retries a call.
+ * The page's client. It sends gRPC-Web calls to the server that the page came from, and reports every failure as a
+ * CallError. It keeps the token only in memory, and never retries a call.
  */
 import { errorDetailsClientMiddleware } from 'nice-grpc-error-details';
 import {
@@ -20,11 +19,11 @@ import { detailsOf, type FieldViolation, type StatusName, statusName } from '../
 export class CallError extends Error {
   override readonly name = 'CallError';
   /**
-   * UNAVAILABLE also if the server cannot be reached or the connection broke; DEADLINE_EXCEEDED also if the page timed
-   * out.
+   * UNAVAILABLE also if the server cannot be reached or the connection broke. DEADLINE_EXCEEDED also if the page's own
+   * deadline has passed.
    */
   readonly code: StatusName;
-  /** The server's stable reason, such as 'EMAIL_TAKEN'; empty if the answer is not from Roster. */
+  /** The server's stable reason, such as 'EMAIL_TAKEN'; empty if the response is not from Roster. */
   readonly reason: string;
   readonly violations: readonly FieldViolation[];
   readonly metadata: Readonly<Record<string, string>>;
@@ -47,7 +46,7 @@ export function isAborted(error: unknown): boolean {
   return error instanceof Error && error.name === 'AbortError';
 }
 
-/** Throws any other error, which is a bug in this page, so that it appears on the console. */
+/** Throws any other error. It is a bug in this page, and then appears on the console. */
 export function callErrorOf(error: unknown): CallError {
   if (error instanceof CallError) return error;
   throw error;
@@ -79,7 +78,7 @@ export interface Directory
   onSignIn(listener: () => void): () => void;
 }
 
-// The server's own STATEMENT_TIMEOUT_MS is shorter. This deadline is for an answer that is lost in the network.
+// The server's own STATEMENT_TIMEOUT_MS is shorter. This deadline is for a response that is lost in the network.
 const deadlineMsDefault = 15_000;
 
 /** The default address is the server that the page came from. */
@@ -93,18 +92,18 @@ export function createDirectory(address: string = location.origin): Directory {
     for (const listener of listeners) listener();
   };
 
-  const around: ClientMiddleware<{ deadlineMs?: number }> = async function* around(call, { deadlineMs, ...options }) {
+  const middleware: ClientMiddleware<{ deadlineMs?: number }> = async function* (call, { deadlineMs, ...options }) {
     const limitMs = deadlineMs ?? (call.responseStream ? 0 : deadlineMsDefault);
     const controller = new AbortController();
     const abort = () => controller.abort();
     if (options.signal?.aborted) abort();
     options.signal?.addEventListener('abort', abort);
-    let isLate = false;
+    let isTimedOut = false;
     const timer =
       limitMs === 0
         ? undefined
         : setTimeout(() => {
-            isLate = true;
+            isTimedOut = true;
             abort();
           }, limitMs);
     const metadata = Metadata(options.metadata);
@@ -123,10 +122,10 @@ export function createDirectory(address: string = location.origin): Directory {
     try {
       return yield* call.next(call.request, { ...options, metadata, onHeader, onTrailer, signal: controller.signal });
     } catch (error) {
-      if (isLate) throw new CallError('DEADLINE_EXCEEDED', 'The server did not answer in time.');
+      if (isTimedOut) throw new CallError('DEADLINE_EXCEEDED', 'The server did not respond in time.');
       if (!(error instanceof ClientError)) throw error;
       const failure = toCallError(error, received);
-      // If the token has changed since the call, the error says nothing about the new one.
+      // If the token has changed since the call began, the error does not concern the new one.
       if (failure.code === 'UNAUTHENTICATED' && usedToken === token) setNeedsSignIn(true);
       throw failure;
     } finally {
@@ -137,7 +136,7 @@ export function createDirectory(address: string = location.origin): Directory {
 
   const service: Service = createClientFactory()
     .use(errorDetailsClientMiddleware)
-    .use(around)
+    .use(middleware)
     .create(definition, createChannel(address));
 
   return {
@@ -149,8 +148,8 @@ export function createDirectory(address: string = location.origin): Directory {
     batchCreateUsers: service.batchCreateUsers,
     exportUsers: service.exportUsers,
     watchUsers: service.watchUsers,
-    signIn(fresh) {
-      token = fresh;
+    signIn(newToken) {
+      token = newToken;
       setNeedsSignIn(false);
     },
     get needsSignIn() {
@@ -163,9 +162,9 @@ export function createDirectory(address: string = location.origin): Directory {
   };
 }
 
-/** The parts of the answer that arrived before the call failed. */
+/** The parts of the response that arrived before the call failed. */
 interface Received {
-  /** Undefined if there was no answer, or if the answer has only a status. */
+  /** Undefined if there was no response, or if the response has only a status. */
   contentType: string | undefined;
   /** Whether a gRPC status arrived. */
   hasStatus: boolean;
@@ -174,9 +173,9 @@ interface Received {
 const unreachable = 'Cannot reach the server.';
 const needsToken = 'This requires a token.';
 const notAllowed = 'You are not allowed to do this.';
-const failed = 'The server answered with an error';
+const failed = 'The server returned an error';
 
-/** Used if an error has no reason: it came from a proxy, whose text is not written for users of this page. */
+/** The texts of errors without a reason. Such errors come from a proxy, whose own texts are not written for users. */
 const textsWithoutReason: Partial<Record<StatusName, string>> = {
   UNAVAILABLE: unreachable,
   UNAUTHENTICATED: needsToken,
@@ -198,12 +197,12 @@ function toCallError(error: ClientError, { contentType, hasStatus }: Received): 
   if (contentType !== undefined && !contentType.startsWith('application/grpc')) {
     return new CallError(
       'UNKNOWN',
-      'The answer came from a proxy or a sign-in page, not from Roster. Reload the page.',
+      'The response came from a proxy or a sign-in page, not from Roster. Reload the page.',
     );
   }
-  // There was no answer, or it broke off.
+  // There was no response, or it was incomplete.
   if (error.code === Status.UNKNOWN) return new CallError('UNAVAILABLE', unreachable);
-  return new CallError('INTERNAL', 'The page cannot read the server’s answer. Reload the page.');
+  return new CallError('INTERNAL', 'The page cannot read the server’s response. Reload the page.');
 }
 
 /** Converts an HTTP error without a gRPC status, usually from a proxy. */
@@ -215,7 +214,7 @@ function httpError(status: number): CallError {
     case 403:
       return new CallError('PERMISSION_DENIED', notAllowed);
     case 404:
-      return new CallError('UNIMPLEMENTED', `The server does not know this call ${inBrackets}. Reload the page.`);
+      return new CallError('UNIMPLEMENTED', `The server does not support this call ${inBrackets}. Reload the page.`);
     case 413:
       return new CallError(
         'RESOURCE_EXHAUSTED',

@@ -1,9 +1,10 @@
-/** Lets the user choose the encoding of a file. */
+/** A field in which the user chooses the encoding of a file. */
 import { encodings, labelOfEncoding } from './encodings.js';
 
 export interface EncodingSelectProps {
   /** The user's choice; empty to detect it. */
   readonly encoding: string;
+  /** The encoding that was detected. */
   readonly found: string | undefined;
   onChange(encoding: string): void;
 }

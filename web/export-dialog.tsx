@@ -35,8 +35,8 @@ export function ExportDialog({ directory, selection, onClose }: ExportDialogProp
       if (sink === undefined) return;
       setStopping(controller);
       setStep({ kind: 'running', rows });
-      const file = await writeUsers(sink, readUsers(directory, selection, controller.signal), (so) => {
-        rows = so;
+      const file = await writeUsers(sink, readUsers(directory, selection, controller.signal), (count) => {
+        rows = count;
         setStep({ kind: 'running', rows });
       });
       if (file !== undefined) download(file, name);
@@ -114,7 +114,7 @@ export function ExportDialog({ directory, selection, onClose }: ExportDialogProp
         {step.kind === 'running' ? <progress class="progress" aria-labelledby={id} /> : null}
         {step.kind === 'ready' ? null : (
           <p class={noticeClass(step.kind)} role="status">
-            <span class="numeric">{sayRows(step)}</span>
+            <span class="numeric">{describeStep(step)}</span>
           </p>
         )}
       </div>
@@ -126,7 +126,7 @@ function noticeClass(kind: Step['kind']): string {
   return kind === 'done' ? 'notice success' : kind === 'failed' ? 'notice danger' : '';
 }
 
-function sayRows(step: Exclude<Step, { kind: 'ready' }>): string {
+function describeStep(step: Exclude<Step, { kind: 'ready' }>): string {
   const users = step.rows === 1 ? 'One user' : `${formatCount(step.rows)} users`;
   if (step.kind === 'running') return `${users} so far`;
   if (step.kind === 'done') return `${users} exported.`;

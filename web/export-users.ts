@@ -1,6 +1,6 @@
 /**
- * Exports users to a CSV file that `roster import` accepts: from one snapshot, or page by page if there are search
- * words. Does not hold all of them in memory if the browser can write to a file.
+ * Exports users to a CSV file that `roster import` accepts. Reads them from one snapshot, or page by page if there are
+ * search words. If the browser can write to a file, they are not all in memory at the same time.
  */
 import type { User } from '../generated/users/v1/user.js';
 import { createBlobWriter } from './blob-writer.js';
@@ -21,8 +21,8 @@ export interface Selection {
 }
 
 /**
- * Yields the users in parts: with a query, in the order of the list; without, ordered by id, from one snapshot. Resumes
- * after the last part if the connection breaks.
+ * Yields the users in parts. With a query, they are in the order of the list. Without one, they are ordered by id, from
+ * one snapshot. If the connection breaks, it resumes after the last part.
  */
 export async function* readUsers(
   directory: Directory,
@@ -60,7 +60,7 @@ export async function* readUsers(
 
 export interface Sink {
   write(text: string): Promise<void>;
-  /** Returns the file if it must still be downloaded. */
+  /** Returns the file if the page must still download it. */
   close(): Promise<Blob | undefined>;
   /** Discards the file. */
   abort(): Promise<void>;
@@ -71,7 +71,10 @@ type SavePicker = (options: {
   types: { accept: Record<string, string[]> }[];
 }) => Promise<{ createWritable(): Promise<FileSystemWritableFileStream> }>;
 
-/** Asks for the file's location if the browser can write to files. Returns undefined if the user cancels. */
+/**
+ * Opens a file that the user chooses, and returns undefined if the user cancels. If the browser cannot write to files,
+ * collects the text for a download.
+ */
 export async function openSink(suggestedName: string): Promise<Sink | undefined> {
   const { showSaveFilePicker } = window as unknown as { showSaveFilePicker?: SavePicker };
   if (showSaveFilePicker === undefined) {
@@ -92,7 +95,7 @@ export async function openSink(suggestedName: string): Promise<Sink | undefined>
   }
 }
 
-/** Writes all users and reports the count so far to `onRows`. Returns the file if it must still be downloaded. */
+/** Writes all users and reports the count so far to `onRows`. Returns the file if the page must still download it. */
 export async function writeUsers(
   sink: Sink,
   parts: AsyncIterable<readonly User[]>,
@@ -119,6 +122,6 @@ export function download(file: Blob, name: string): void {
   link.href = url;
   link.download = name;
   link.click();
-  // The browser keeps the file itself after the download has started.
+  // After the download has started, the browser no longer needs the URL.
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }

@@ -6,7 +6,7 @@ const whole = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle:
 const plain = new Intl.NumberFormat();
 const oneDecimal = new Intl.NumberFormat(undefined, { maximumFractionDigits: 1 });
 
-/** Only the time for today, only the day otherwise. */
+/** Formats only the time if it is today, otherwise only the day. */
 export function formatTime(time: Date | undefined): string {
   if (time === undefined) return '';
   return time.toDateString() === new Date().toDateString() ? clock.format(time) : day.format(time);

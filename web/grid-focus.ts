@@ -1,4 +1,4 @@
-/** The grid's active row, which is the only one in the tab order, and the keys that select another. */
+/** The grid's active row, which is the only one in the tab order, and the keys that make another row active. */
 import { useCallback, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { GridScroll } from './grid-scroll.js';
 import type { UserList } from './user-list.js';
@@ -6,7 +6,7 @@ import type { UserList } from './user-list.js';
 export interface GridFocus {
   readonly active: number;
   activate(row: number): void;
-  /** Moves the focus to a row; without a row, to the active row or the nearest one in view. */
+  /** Moves the focus to a row. The default is the active row, or the row in view that is nearest to it. */
   focus(row?: number): void;
   onFocus(row: number, from: EventTarget | null): void;
   onKeyDown(event: KeyboardEvent): void;
@@ -21,7 +21,7 @@ export function useGridFocus(
   const [wanted, activate] = useState(0);
   // If the active row was removed, another one must take its place in the tab order.
   const active = Math.max(0, Math.min(wanted, list.rows - 1));
-  /** The row that gets the focus as soon as it is the active one. */
+  /** The row that gets the focus as soon as it is active. */
   const focusNext = useRef<number>(undefined);
 
   const focusActive = () => {
@@ -31,14 +31,14 @@ export function useGridFocus(
 
   const focus = (row = Math.max(first, Math.min(active, last))) => {
     const target = Math.max(0, Math.min(row, list.rows - 1));
-    // The active row does not change, so there is no render after which it could get the focus.
+    // If the active row does not change, no render follows that could focus it.
     if (target === active) focusActive();
     else focusNext.current = target;
     activate(target);
     reveal(target);
   };
 
-  // The focus stays with its user if the user's row has moved.
+  // If the user of the focused row has moved to another row, the focus moves too.
   const before = useRef({ generation: 0, id: '' });
   useLayoutEffect(() => {
     const { generation, id } = before.current;

@@ -4,15 +4,15 @@ import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { createScrollMap, type ScrollMap } from './scroll-map.js';
 import type { UserList } from './user-list.js';
 
-/** Placeholder rows at the end while the list has more. */
-const rowsPromised = 30;
+/** The number of placeholder rows at the end while the list has more rows. */
+const placeholderRows = 30;
 
 export interface GridScroll {
-  /** The element that scrolls, and the part of it that stays at its top. */
+  /** The element that scrolls, and its header, which does not. */
   readonly scrollerRef: RefObject<HTMLDivElement | null>;
   readonly headRef: RefObject<HTMLDivElement | null>;
   readonly map: ScrollMap;
-  /** The rows of the list, and placeholders for others. */
+  /** The number of the list's rows and placeholders together. */
   readonly rowsShown: number;
   readonly first: number;
   readonly last: number;
@@ -30,7 +30,7 @@ export function useGridScroll(list: UserList, version: number, rowPx: number): G
   const [viewPx, setViewPx] = useState(600);
   const [topPx, setTopPx] = useState(0);
 
-  const rowsShown = list.rows + (list.hasMore ? rowsPromised : 0);
+  const rowsShown = list.rows + (list.hasMore ? placeholderRows : 0);
   map.resize(rowsShown * rowPx, viewPx);
   const first = Math.min(Math.floor(topPx / rowPx), Math.max(0, rowsShown - 1));
   const last = Math.min(Math.ceil((topPx + viewPx) / rowPx), rowsShown) - 1;
@@ -86,7 +86,7 @@ interface View {
   scrollTo(px: number): void;
 }
 
-/** Keeps the rows in view in place if rows above them are inserted or removed, and begins a new result at its top. */
+/** If rows are inserted or removed above the view, keeps the rows in it in place. Scrolls a new result to its top. */
 function useAnchor({ list, version, rowPx, topPx, first, last, scrollTo }: View): void {
   const anchor = useRef({ generation: 0, rowPx, topPx: 0, first: 0, ids: [] as string[] });
   useLayoutEffect(() => {

@@ -12,7 +12,7 @@ export interface HeaderProps {
   readonly route: Route;
   readonly go: Go;
   readonly feedState: FeedState;
-  /** Undefined before the first answer. */
+  /** Undefined before the first response. */
   readonly total: Total | undefined;
   readonly rows: number;
   readonly isSearch: boolean;
@@ -31,7 +31,7 @@ export function Header({ route, go, feedState, total, rows, isSearch }: HeaderPr
       <p class="soft numeric truncate total" aria-live="polite" aria-atomic="true">
         {total !== undefined && <TotalText total={total} rows={rows} isSearch={isSearch} />}
       </p>
-      <ConnectionSign state={feedState} />
+      <FeedStatus state={feedState} />
       <nav class="line views" aria-label="Views">
         <button
           type="button"
@@ -74,7 +74,7 @@ export function Header({ route, go, feedState, total, rows, isSearch }: HeaderPr
   );
 }
 
-/** On a phone the style sheet hides the noun. */
+/** On a phone, the style sheet hides the noun. */
 function TotalText({ total, rows, isSearch }: { total: Total; rows: number; isSearch: boolean }) {
   if (total.kind === 'counting') return 'Counting…';
   if (total.kind === 'unknown' && rows === 0) return null;
@@ -89,7 +89,7 @@ function TotalText({ total, rows, isSearch }: { total: Total; rows: number; isSe
   );
 }
 
-const signs: Readonly<Record<FeedState, { text: string; explanation: string }>> = {
+const statusTexts: Readonly<Record<FeedState, { text: string; explanation: string }>> = {
   connecting: { text: 'Connecting', explanation: 'Connecting to the live feed' },
   live: { text: 'Live', explanation: 'Changes by others appear immediately' },
   reconnecting: { text: 'Reconnecting', explanation: 'The connection was lost; trying again' },
@@ -97,8 +97,8 @@ const signs: Readonly<Record<FeedState, { text: string; explanation: string }>> 
   paused: { text: 'Paused', explanation: 'Changes arrive again when this page is visible' },
 };
 
-function ConnectionSign({ state }: { state: FeedState }) {
-  const { text, explanation } = signs[state];
+function FeedStatus({ state }: { state: FeedState }) {
+  const { text, explanation } = statusTexts[state];
   return (
     <p class="sign" data-state={state} role="status" title={explanation}>
       <span class="dot" aria-hidden="true" />
@@ -110,7 +110,7 @@ function ConnectionSign({ state }: { state: FeedState }) {
 interface MenuItem {
   readonly label: string;
   readonly icon: ComponentChildren;
-  /** In the menu only if the page is narrow. */
+  /** Whether the item is shown only if the page is narrow. */
   readonly isNarrow?: boolean;
   run(): void;
 }

@@ -1,4 +1,4 @@
-/** The icons of buttons, inline because the page calls no other host. Each stands beside a text or a label. */
+/** The icons of the page, as inline SVG. Screen readers ignore them, so each needs a text or a label beside it. */
 import type { ComponentChildren } from 'preact';
 
 function Icon({ children }: { children: ComponentChildren }) {

@@ -1,7 +1,7 @@
 /**
- * Creates the users of an import's batches. Removes the rows that the server rejects until the rest is created.
+ * Creates the users of an import's batches. If the server rejects rows, sends the batch again without them.
  *
- * Sends a batch with the same request id until it has an answer, so that no row creates two users.
+ * Repeats a batch with the same request id until the server responds, so that no row creates two users.
  */
 import type { RowProblem } from '../src/user-files/columns.js';
 import { CallError, type Directory } from './directory.js';
@@ -10,10 +10,10 @@ import { hasReason, isUnclear, newRequestId } from './save-user.js';
 const deadlineMs = 30_000;
 const backoffMs = 250;
 const backoffMsMax = 5_000;
-// An error that is not an outage does not go away with time.
-const faultsMax = 3;
+// Retries rarely help against an internal error of the server.
+const internalErrorsMax = 3;
 
-/** Rows and lines count from 1; rows without the header. */
+/** Rows and lines are counted from 1. The header is not counted as a row. */
 export interface BatchRow {
   readonly row: number;
   readonly line: number;
@@ -31,9 +31,9 @@ export interface BatchState {
   readonly rejected: number;
   /** Whether the import waits for an unavailable server. */
   readonly isWaiting: boolean;
-  /** The rows that may or may not be in the directory, because the answer was lost. */
+  /** The rows that may or may not be in the directory, because the response was lost. */
   readonly unclear: { readonly from: number; readonly to: number } | undefined;
-  /** When the last user of this import was created; undefined without users. */
+  /** When the last user of this import was created; undefined if none was created. */
   readonly newest: Date | undefined;
 }
 
@@ -71,16 +71,16 @@ export class BatchSender {
     this.#state = { ...this.#state, ...change };
   }
 
-  /** Returns whether no row was rejected by the server. */
+  /** Returns whether the server accepted all rows. */
   async send(batch: readonly BatchRow[]): Promise<boolean> {
     const rejected = new Map(batch.flatMap((row) => (row.problem === undefined ? [] : [[row, row.problem] as const])));
     let rest = batch.filter(({ problem }) => problem === undefined);
-    let isClean = true;
+    let isAccepted = true;
     try {
       while (rest.length > 0) {
         const problems = await this.#create(rest);
         if (problems === undefined) break;
-        isClean = false;
+        isAccepted = false;
         for (const [index, row] of rest.entries()) {
           const problem = problems.get(index);
           if (problem === 'skip') this.#set({ skipped: this.#state.skipped + 1 });
@@ -96,30 +96,30 @@ export class BatchSender {
       this.#set({ rejected: this.#state.rejected + rejected.size });
       this.#options.onChange();
     }
-    return isClean;
+    return isAccepted;
   }
 
-  /** Creates all users, or none and returns the problems of some rows by their index. */
+  /** Creates all users, or creates none and returns the problems of some rows by index. */
   async #create(rows: readonly BatchRow[]): Promise<Problems | undefined> {
     const { directory, onTaken, signal } = this.#options;
     const request = { users: rows.map(({ user }) => user ?? {}), requestId: newRequestId() };
     let isRepeated = false;
-    for (let failures = 0, faults = 0; ; failures++) {
+    for (let failures = 0, internalErrors = 0; ; failures++) {
       signal.throwIfAborted();
       try {
         const { users } = await directory.batchCreateUsers(request, { deadlineMs });
         this.#set({ newest: users.at(-1)?.createTime ?? this.#state.newest });
         break;
       } catch (error) {
-        // The batch succeeded, its answer was lost, and one of its users was deleted since then.
+        // The batch succeeded, its response was lost, and somebody has deleted one of its users since then.
         if (isRepeated && hasReason(error, 'USER_NOT_FOUND')) break;
-        if (isFault(error)) faults++;
+        if (isInternal(error)) internalErrors++;
         const canRetry = isUnclear(error) || hasReason(error, 'OVERLOADED');
         if (isUnclear(error)) {
           isRepeated = true;
           this.#set({ unclear: { from: rows[0]?.row ?? 0, to: rows.at(-1)?.row ?? 0 } });
         } else if (!canRetry) this.#set({ unclear: undefined });
-        if (!canRetry || faults >= faultsMax) {
+        if (!canRetry || internalErrors >= internalErrorsMax) {
           const problems = problemsOf(error, onTaken);
           if (problems.size === 0) throw error;
           this.#set({ isWaiting: false });
@@ -135,14 +135,14 @@ export class BatchSender {
   }
 }
 
-function isFault(error: unknown): boolean {
+function isInternal(error: unknown): boolean {
   return error instanceof CallError && (error.code === 'INTERNAL' || error.code === 'UNKNOWN');
 }
 
 /** 'skip' is a taken email that the user wants to skip. */
 type Problems = ReadonlyMap<number, RowProblem | 'skip'>;
 
-/** By the index in the batch. Only a row's first violation counts. */
+/** Returns the first violation of each row, by the row's index in the batch. */
 function problemsOf(error: unknown, onTaken: OnTaken): Problems {
   const problems = new Map<number, RowProblem | 'skip'>();
   if (!(error instanceof CallError)) return problems;

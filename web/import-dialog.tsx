@@ -1,4 +1,4 @@
-/** Imports a CSV file: the user chooses it, checks a preview, sees the progress and at the end the rejected rows. */
+/** Imports a CSV file: the user chooses it, checks a preview, and sees the progress and then the rejected rows. */
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { UnreadableFile, WrongEncoding } from '../src/user-files/file-text.js';
 import { Dialog } from './dialog.js';
@@ -15,7 +15,7 @@ import { useUnsavedGuard } from './unsaved-guard.js';
 export interface ImportDialogProps {
   readonly directory: Directory;
   onClose(): void;
-  /** The import created users, the last of them at this time. */
+  /** Called after an import that created users, with the time at which the last one was created. */
   onImported(newest: Date): void;
 }
 
@@ -36,7 +36,7 @@ export function ImportDialog({ directory, onClose, onImported }: ImportDialogPro
     bodyRef.current?.querySelector<HTMLElement>('[data-first]')?.focus();
   }, [step.kind]);
 
-  // A running import is stopped with its button, which then shows the report.
+  // A blocked step back does nothing, because the Stop button ends the import and then shows the report.
   useUnsavedGuard(step.kind === 'running', () => {});
 
   const close = step.kind === 'running' ? stop : onClose;

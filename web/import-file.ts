@@ -1,11 +1,11 @@
-/** Reads a file before its import, to show its columns and to find its errors before anything is sent. */
+/** Reads a file before its import, to show its columns and to find its errors before the page sends anything. */
 import { openCsv, readRecords } from '../src/user-files/csv.js';
 import { UnreadableFile, WrongEncoding } from '../src/user-files/file-text.js';
 import { type Column, matchHeader } from '../src/user-files/header.js';
 import { readText, refuseColumns } from './csv.js';
 import { labelOfEncoding } from './encodings.js';
 
-// Enough to see what is in a column.
+// Enough to recognize what a column contains.
 const sampleRowsMax = 3;
 
 export interface FilePreview {

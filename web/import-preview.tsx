@@ -1,4 +1,4 @@
-/** The second step of an import: the user checks the file's columns, before anything is sent. */
+/** The second step of an import: the user checks the file's columns before the page sends anything. */
 import { useId } from 'preact/hooks';
 import { writablePaths } from '../src/fields.js';
 import { delimiterNames } from '../src/user-files/csv.js';

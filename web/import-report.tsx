@@ -43,8 +43,8 @@ export function ImportResult({ report }: { report: ImportReport }) {
       {problem === '' ? null : <p class="notice danger">{problem}</p>}
       {unclear === undefined ? null : (
         <p class="notice danger">
-          The server’s answer was lost: rows {formatCount(unclear.from)} to {formatCount(unclear.to)} may or may not be
-          in the directory. To find out, import again and skip taken emails.
+          The server’s response was lost: rows {formatCount(unclear.from)} to {formatCount(unclear.to)} may or may not
+          be in the directory. To find out, import again and skip taken emails.
         </p>
       )}
       <Counts {...report} />

@@ -1,6 +1,6 @@
 /**
- * Imports the users of a CSV file in batches, and reports each row that was not created. Holds only one batch of the
- * file.
+ * Imports the users of a CSV file in batches, and reports each row that was not created. Keeps only one batch of the
+ * file in memory.
  */
 import type { RowProblem } from '../src/user-files/columns.js';
 import { openCsv, readRecords } from '../src/user-files/csv.js';
@@ -11,14 +11,14 @@ import { createRejectedCsv, fileRowsOf, readText } from './csv.js';
 import type { Directory } from './directory.js';
 import { type BatchRow, BatchSender, type BatchState, type OnTaken } from './import-batch.js';
 
-// Throughput by batch size is in docs/benchmarks.md. An answer names about 30 invalid rows, and the batch is sent again
-// to find the next ones, so smaller batches are cheaper if there are many.
+// Throughput by batch size is in docs/benchmarks.md. A response lists about 30 invalid rows, and the batch is sent
+// again to find more, so smaller batches are faster if many rows are invalid.
 const batchRowsMax = 500;
 const batchRowsMin = 50;
 // In UTF-16 units, each of at most 3 bytes in UTF-8. A message has at most 4 MiB.
 const batchLengthMax = 1_000_000;
 
-/** The page shows only these; the file of rejected rows has all. */
+/** The page shows only this many. The file of rejected rows has all. */
 const rejectedShownMax = 100;
 
 export interface ImportOptions {
@@ -32,7 +32,7 @@ export interface ImportOptions {
   onProgress(progress: ImportProgress): void;
 }
 
-/** Rows and lines count from 1; rows without the header. */
+/** Rows and lines are counted from 1. The header is not counted as a row. */
 export interface RejectedRow extends RowProblem {
   readonly row: number;
   readonly line: number;
@@ -54,7 +54,7 @@ export interface ImportReport extends ImportProgress {
   readonly rejectedFile: Blob | undefined;
 }
 
-/** Never rejects: the report contains the error, because users created before it stay. */
+/** Never rejects. The report contains the error, because users created before it stay in the directory. */
 export async function importUsers(directory: Directory, file: Blob, options: ImportOptions): Promise<ImportReport> {
   const { delimiter, encoding, columns, onTaken, signal } = options;
   const rejectedRows: RejectedRow[] = [];
@@ -89,7 +89,7 @@ export async function importUsers(directory: Directory, file: Blob, options: Imp
   } catch (error) {
     if (!signal.aborted) problem = error instanceof Error ? error.message : 'Something unexpected went wrong.';
   }
-  // A byte order mark says that it is UTF-8, because an import of it may choose the original file's encoding again.
+  // The byte order mark identifies UTF-8, even if the user chooses the original file's encoding to import this file.
   const mark = decoded.isPlainUtf8() ? '' : '\ufeff';
   return {
     ...sender.state,
@@ -102,7 +102,7 @@ export async function importUsers(directory: Directory, file: Blob, options: Imp
   };
 }
 
-/** Reads the file's rows and sends them in batches. `send` returns whether no row was rejected. */
+/** Reads the file's rows and sends them in batches. `send` returns whether the server accepted all rows. */
 async function sendAll(
   text: AsyncIterable<string>,
   { delimiter, columns }: ImportOptions,
@@ -115,8 +115,8 @@ async function sendAll(
   let isHeader = true;
   const flush = async () => {
     if (batch.length === 0) return;
-    const isClean = await send(batch);
-    rowsMax = isClean ? Math.min(batchRowsMax, rowsMax * 2) : Math.max(batchRowsMin, rowsMax / 2);
+    const isAccepted = await send(batch);
+    rowsMax = isAccepted ? Math.min(batchRowsMax, rowsMax * 2) : Math.max(batchRowsMin, rowsMax / 2);
     batch = [];
     length = 0;
   };
@@ -133,7 +133,7 @@ async function sendAll(
     }
   } catch (error) {
     if (!(error instanceof UnreadableFile)) throw error;
-    // The rows before it are valid.
+    // Send the rows before the error first.
     unreadable = error;
   }
   await flush();

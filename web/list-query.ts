@@ -5,7 +5,7 @@ import { textFields } from '../src/fields.js';
 export interface ListQuery {
   readonly query: string;
   readonly filter: string;
-  /** As in ListUsers: a field, perhaps with ` desc`. */
+  /** As in ListUsers: a field, optionally followed by ` desc`. */
   readonly orderBy: string;
 }
 
@@ -18,7 +18,7 @@ export function selectsAll({ query, filter }: Omit<ListQuery, 'orderBy'>): boole
   return query === '' && filter === '';
 }
 
-/** Like the server's `query`: each word must occur in one of the fields, in any case. */
+/** Matches as the server's `query` does: each word must occur in one of the fields, in upper or lower case. */
 export function hasWords(user: User, words: string): boolean {
   const texts = textFields.filter((field) => 'isSearched' in field).map(({ name }) => user[name]);
   const text = texts.join('\n').normalize('NFC').toLowerCase();

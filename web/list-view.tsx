@@ -17,9 +17,10 @@ export interface ListViewProps {
   onOpen(id: string): void;
 }
 
-/** A choice made by keyboard before the answer arrived: a row, perhaps to open, or the only match. */
-interface Wish {
+/** A choice that the user made with the keyboard before the response to `query` arrived. */
+interface PendingChoice {
   readonly query: ListQuery;
+  /** A row, or the only match. */
   readonly row: number | 'only';
   readonly opens: boolean;
 }
@@ -27,7 +28,7 @@ interface Wish {
 export function ListView({ list, version, route, go, onOpen }: ListViewProps) {
   const search = useRef<HTMLInputElement>(null);
   const focusGrid = useRef<(row?: number) => void>(undefined);
-  const [wish, setWish] = useState<Wish>();
+  const [choice, setChoice] = useState<PendingChoice>();
   useEffect(() => {
     const onKeyDown = (event: KeyboardEvent) => {
       if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
@@ -44,22 +45,22 @@ export function ListView({ list, version, route, go, onOpen }: ListViewProps) {
   const { rows, arrivals, queryError, pageError, isRequesting } = list;
   const isSearch = !selectsAll(list.query);
 
-  const onLeave = (query: string, key: 'ArrowDown' | 'Enter') => {
+  const onChoose = (query: string, key: 'ArrowDown' | 'Enter') => {
     const wanted = { ...listQueryOf(route), query };
     if (key === 'ArrowDown' && list.isShowing(wanted)) focusGrid.current?.();
-    else setWish((before) => nextWish(before, wanted, key));
+    else setChoice((before) => nextChoice(before, wanted, key));
   };
-  const onStay = () => setWish(undefined);
+  const onCancelChoice = () => setChoice(undefined);
   useLayoutEffect(() => {
-    if (wish === undefined || list.isRequesting || !isSameQuery(wish.query, list.requestedQuery)) return;
-    setWish(undefined);
-    // The server rejected the query, so the rows are those of another one.
-    if (!list.isShowing(wish.query)) return;
-    if (wish.row !== 'only') focusGrid.current?.(wish.row);
+    if (choice === undefined || list.isRequesting || !isSameQuery(choice.query, list.requestedQuery)) return;
+    setChoice(undefined);
+    // The server rejected the query, so the list still shows the previous one.
+    if (!list.isShowing(choice.query)) return;
+    if (choice.row !== 'only') focusGrid.current?.(choice.row);
     else if (list.rows !== 1 || list.hasMore || !isSearch) return;
-    const user = list.userAt(wish.row === 'only' ? 0 : Math.min(wish.row, list.rows - 1));
-    if (wish.opens && user !== undefined) onOpen(user.id);
-  }, [wish, version]);
+    const user = list.userAt(choice.row === 'only' ? 0 : Math.min(choice.row, list.rows - 1));
+    if (choice.opens && user !== undefined) onOpen(user.id);
+  }, [choice, version]);
 
   const isFilterInvalid = queryError?.reason === 'INVALID_FILTER';
   const problem = pageError ?? (isFilterInvalid && list.generation > 0 ? undefined : queryError);
@@ -76,8 +77,8 @@ export function ListView({ list, version, route, go, onOpen }: ListViewProps) {
         isRequesting={isRequesting && list.generation > 0}
         queryError={queryError}
         searchRef={search}
-        onLeave={onLeave}
-        onStay={onStay}
+        onChoose={onChoose}
+        onCancel={onCancelChoice}
       />
       <p class="visually-hidden" role="status">
         {list.generation > 0 && !isRequesting ? resultText(list, isSearch) : ''}
@@ -124,7 +125,7 @@ export function ListView({ list, version, route, go, onOpen }: ListViewProps) {
   );
 }
 
-function nextWish(before: Wish | undefined, query: ListQuery, key: 'ArrowDown' | 'Enter'): Wish {
+function nextChoice(before: PendingChoice | undefined, query: ListQuery, key: 'ArrowDown' | 'Enter'): PendingChoice {
   const row = before?.row ?? 'only';
   if (key === 'Enter') return { query, row, opens: true };
   return { query, row: row === 'only' ? 0 : row + 1, opens: false };
@@ -169,7 +170,7 @@ function Empty({ query, go }: { query: ListQuery; go: Go }) {
   );
 }
 
-/** A placeholder before the first answer, in the shape of the rows. */
+/** A placeholder before the first response, in the shape of the rows. */
 function Loading() {
   return (
     <div class="grid" aria-hidden="true">

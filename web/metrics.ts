@@ -1,10 +1,10 @@
 /**
- * Parses the server's metrics (Prometheus' text format), and computes the activity between two samples. A counter that
- * has decreased was reset to 0, as after a restart.
+ * Parses the server's metrics, in Prometheus' text format, and computes the activity between two samples. If a counter
+ * has decreased, the server was restarted and counts from 0 again.
  */
 import { UserServiceDefinition } from '../generated/users/v1/user_service.js';
 
-/** One sample of the metrics: by name, then by the labels as in the text. */
+/** One sample of the metrics: by name, then by the text of the labels. */
 export type Metrics = ReadonlyMap<string, ReadonlyMap<string, number>>;
 
 /** Ignores invalid lines. */
@@ -17,7 +17,7 @@ export function parseMetrics(text: string): Metrics {
   return metrics;
 }
 
-/** The metrics of one interval. A value is undefined if it is not known: without calls there is no latency. */
+/** The metrics of one interval. A value is undefined if it is unknown, such as the latency without calls. */
 export interface Activity {
   readonly atMs: number;
   readonly callsPerSecond: number;

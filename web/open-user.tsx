@@ -13,7 +13,7 @@ export interface OpenUserProps {
   readonly directory: Directory;
   /** `new` to create a user. */
   readonly id: string;
-  /** The user as the list has it, to show without waiting for the server. */
+  /** The user from the list, to show without waiting for the server. */
   readonly known: User | undefined;
   readonly changeListeners: ChangeListeners;
   onClose(): void;
@@ -29,13 +29,13 @@ export function OpenUser({ directory, id, known, changeListeners, onClose, onSav
 
   useEffect(() => {
     if (id === 'new') return;
-    let isEnded = false;
+    let isUnmounted = false;
     async function read(show: (user: User | 'gone') => void, fail: (problem: string) => void): Promise<void> {
       try {
         const found = (await readUser(directory, id)) ?? 'gone';
-        if (!isEnded) show(found);
+        if (!isUnmounted) show(found);
       } catch (error) {
-        if (!isEnded) fail(describeFailure(error));
+        if (!isUnmounted) fail(describeFailure(error));
       }
     }
     const onChanges = (changes: readonly UserChange[]) => {
@@ -55,7 +55,7 @@ export function OpenUser({ directory, id, known, changeListeners, onClose, onSav
       setTries((before) => before + 1);
     });
     return () => {
-      isEnded = true;
+      isUnmounted = true;
       changeListeners.delete(onChanges);
       endSignIn();
     };
@@ -73,7 +73,7 @@ export function OpenUser({ directory, id, known, changeListeners, onClose, onSav
       />
     );
   }
-  // If a token is needed, the sign-in dialog says so.
+  // If a token is needed, the sign-in dialog asks for it.
   if (user === undefined && (problem === '' || directory.needsSignIn)) return null;
   return (
     <Dialog

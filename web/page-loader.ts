@@ -1,4 +1,4 @@
-/** Loads the pages of one result of the list: those in view, and some around them before they come into view. */
+/** Loads the pages of the list for one query: those in view, and some around them before they come into view. */
 import type { User } from '../generated/users/v1/user.js';
 import { type CallError, callErrorOf, type Directory, isAborted } from './directory.js';
 import type { ListQuery } from './list-query.js';
@@ -6,15 +6,15 @@ import { type Page, UserPages } from './user-pages.js';
 
 /** A screen shows 15 to 40 rows, and 200 users take 2 to 4 ms to decode. */
 export const pageSize = 200;
-/** So many pages stay in memory: 4,000 users. */
+/** The maximum number of pages in memory, together 4,000 users. */
 const pagesMax = 20;
-/** Rows that are loaded before they come into view, in each direction. */
+/** The number of rows to load before they come into view, in each direction. */
 const rowsPreloaded = 150;
 const loadsMax = 2;
 
 export interface PageLoader {
   readonly pages: UserPages;
-  /** Why a page could not be loaded. No page is loaded until `retry`. */
+  /** Why a page could not be loaded. No other page is loaded until `retry` is called. */
   readonly failure: CallError | undefined;
   readonly isLoading: boolean;
   /** The users of the rows in view. */
@@ -25,7 +25,7 @@ export interface PageLoader {
   retry(): void;
   /** Loads the rows in view again, and drops the rest. */
   reload(): void;
-  /** Whether the user's part of the list is not in memory, or is being read again. */
+  /** Whether the page with the user's position is not in memory, or may be out of date. */
   isUnread(user: User): boolean;
   close(): void;
 }
@@ -34,11 +34,11 @@ export interface PageLoaderOptions {
   readonly directory: Directory;
   readonly query: ListQuery;
   isPaused(): boolean;
-  /** A page was loaded by a request that was sent at this time. */
+  /** Called with the users of a loaded page, and the time at which its request was sent. */
   onLoaded(users: readonly User[], sentAt: number): void;
-  /** The pages can no longer be loaded, because the server's key for tokens has changed. */
+  /** Called if pages can no longer be loaded, because the server's key for tokens has changed. */
   onExpired(): void;
-  /** A request has ended. */
+  /** Called after each request. */
   onSettled(): void;
 }
 

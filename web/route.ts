@@ -1,7 +1,8 @@
 /**
- * Keeps the page's state in the URL's hash: `#query=ada&order_by=last_name&user=…`. It survives a reload.
+ * Keeps the page's state in the URL's hash, so that a reload restores it: `#query=ada&order_by=last_name&user=…`.
  *
- * Not in the query string: a search is personal data, and browsers send a query string to the server and its proxies.
+ * The state is not in the query string, because a search is personal data, and browsers send the query string to the
+ * server and its proxies.
  */
 import { useCallback, useEffect, useState } from 'preact/hooks';
 import { orderFields } from '../src/fields.js';
@@ -11,14 +12,14 @@ export interface Route {
   readonly view: 'list' | 'activity';
   readonly query: string;
   readonly filter: string;
-  /** As in ListUsers: a field, perhaps with ` desc`. */
+  /** As in ListUsers: a field, optionally followed by ` desc`. */
   readonly orderBy: string;
   /** The id of the open user, or `new`; empty if no user is open. */
   readonly user: string;
   readonly dialog: '' | 'import' | 'export';
 }
 
-/** Newest first, so that a new user is on top. */
+/** The order is newest first, so that a new user is at the top. */
 const start: Route = { view: 'list', query: '', filter: '', orderBy: 'create_time desc', user: '', dialog: '' };
 
 const names = { view: 'view', query: 'query', filter: 'filter', orderBy: 'order_by', user: 'user', dialog: 'dialog' };
@@ -27,7 +28,7 @@ const dialogs = ['import', 'export'] as const;
 
 const orderForm = new RegExp(`^(?:${orderFields.join('|')})(?: desc)?$`);
 
-/** Never fails: ignores invalid values. */
+/** Replaces invalid values by the defaults. */
 export function readRoute(hash: string): Route {
   const parameters = new URLSearchParams(hash.replace(/^#/, ''));
   const text = (name: keyof typeof names) => parameters.get(names[name]) ?? start[name];
@@ -57,7 +58,7 @@ export function listQueryOf({ query, filter, orderBy }: Route): ListQuery {
 
 export type Go = (change: Partial<Route>, how?: { replace?: boolean }) => void;
 
-/** Returns the current route, and a function to change it: as a step that the back button undoes, unless `replace`. */
+/** Returns the current route, and a function to change it. The back button undoes a change that is not a `replace`. */
 export function useRoute(): readonly [Route, Go] {
   const [route, setRoute] = useState(() => readRoute(location.hash));
   useEffect(() => {
@@ -73,9 +74,10 @@ export function useRoute(): readonly [Route, Go] {
     const now = readRoute(location.hash);
     const next = { ...now, ...change };
     const url = `${location.pathname}${location.search}${writeRoute(next)}`;
-    // If the previous step was already here, as after a dialog that was closed, do not add a second one.
-    const isSpare = history.state?.from === writeRoute(now);
-    if (replace || isSpare) history.replaceState(history.state, '', url);
+    // If the previous entry of the history has the same route, as after a dialog was closed, the current entry is not
+    // needed, so replace it.
+    const isDuplicate = history.state?.from === writeRoute(now);
+    if (replace || isDuplicate) history.replaceState(history.state, '', url);
     else history.pushState({ from: writeRoute(now) }, '', url);
     setRoute(next);
   }, []);

@@ -1,4 +1,4 @@
-/** Marks rows for a moment: changed users are highlighted, and deleted users stay in their rows before they disappear. */
+/** Marks rows for a short time: changed users are highlighted, and deleted users stay before they disappear. */
 
 /** How long a changed row is highlighted. */
 export const flashMs = 2_000;
@@ -14,12 +14,12 @@ export interface RowMarks {
   /** Returns false if the user was not marked. */
   endLeaving(id: string): boolean;
   endAllLeaving(): void;
-  /** Forgets old marks, and calls `onCalm` after the highlights of this moment have ended. */
-  calm(): void;
+  /** Forgets old marks. Calls `onHighlightsEnd` after the current highlights have ended. */
+  endHighlights(): void;
   close(): void;
 }
 
-export function createRowMarks(onCalm: () => void): RowMarks {
+export function createRowMarks(onHighlightsEnd: () => void): RowMarks {
   const changed = new Map<string, number>();
   const leaving = new Set<string>();
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -38,11 +38,11 @@ export function createRowMarks(onCalm: () => void): RowMarks {
     },
     endLeaving: (id) => leaving.delete(id),
     endAllLeaving: () => leaving.clear(),
-    calm() {
+    endHighlights() {
       const now = performance.now();
       for (const [id, at] of changed) if (now - at > forgetMs) changed.delete(id);
       clearTimeout(timer);
-      timer = setTimeout(onCalm, flashMs);
+      timer = setTimeout(onHighlightsEnd, flashMs);
     },
     close: () => clearTimeout(timer),
   };

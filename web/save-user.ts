@@ -1,13 +1,13 @@
 /**
- * Writes one user. Even if a connection breaks, no write happens twice and no other user's change is overwritten. Never
- * retries a call: the user decides.
+ * Writes one user. Even if a connection breaks, no write happens twice, and no write overwrites another person's
+ * change. A failed call is not retried automatically, because the user decides.
  */
 import type { User } from '../generated/users/v1/user.js';
 import type { StatusName } from '../src/client/error-details.js';
 import { CallError, type Directory } from './directory.js';
 import { differences, fieldsOf, noFields, type UserFields, withValues } from './user-fields.js';
 
-// After these errors the call may have succeeded, if only its answer was lost.
+// After these errors the call may have succeeded, because it may be that only its response was lost.
 const unclearCodes: readonly StatusName[] = ['UNAVAILABLE', 'DEADLINE_EXCEEDED', 'CANCELLED', 'UNKNOWN', 'INTERNAL'];
 
 export function isUnclear(error: unknown): boolean {
@@ -30,10 +30,10 @@ export function newRequestId(): string {
   return digits.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
 }
 
-/** Creates at most one user, even if it is called again with other fields after a failure. */
+/** The returned function creates at most one user, even if it is called again with other fields after a failure. */
 export function createCreator(directory: Directory): (fields: UserFields) => Promise<User> {
   const requestId = newRequestId();
-  // Each of these calls may have created the user before its answer was lost.
+  // The fields of failed calls, each of which may have created the user.
   const unclear: UserFields[] = [];
 
   async function create(fields: UserFields): Promise<User> {
@@ -89,7 +89,7 @@ export async function deleteUser(directory: Directory, { id, etag }: User): Prom
 }
 
 function present(user: User | undefined): User {
-  if (user === undefined) throw new CallError('INTERNAL', 'The server answered without a user.');
+  if (user === undefined) throw new CallError('INTERNAL', 'The server’s response contains no user.');
   return user;
 }
 

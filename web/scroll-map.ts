@@ -1,15 +1,15 @@
 /**
  * Fits a list of any length into an element of a height that browsers can show.
  *
- * A small step moves the list by the scrolled pixels; a leap, such as with the scroll bar, goes to the same fraction of
- * the list. Near the element's end it is scrolled back towards its middle, without moving the list. Pure.
+ * A small step moves the list by the scrolled pixels. A jump, such as with the scroll bar, goes to the same fraction of
+ * the list. Near the element's ends, the element is scrolled back towards its middle, without moving the list.
  */
 
 /** Firefox shows no element above 17.8 million pixels, Chromium none above 33 million. */
 const heightPxMax = 8_000_000;
 
-// A longer step is a leap: no wheel and no finger scrolls further between two frames.
-const leapViews = 4;
+// A longer step is a jump, because neither a wheel nor a finger scrolls further between two frames.
+const jumpViews = 4;
 const edgeViews = 4;
 
 export interface ScrollMap {
@@ -61,7 +61,7 @@ export function createScrollMap(heightMax: number = heightPxMax): ScrollMap {
       const step = Math.abs(scrollTop - lastTop);
       lastTop = scrollTop;
       if (listPx <= heightMax) return { topPx: clamp(scrollTop), scrollTo: undefined };
-      if (step > leapViews * viewPx) {
+      if (step > jumpViews * viewPx) {
         const topPx = clamp((scrollTop / elementEnd()) * listEnd());
         offsetPx = topPx - scrollTop;
         return { topPx, scrollTo: undefined };

@@ -1,4 +1,4 @@
-/** The list's controls: search words, a filter with a mark at its error, and on a phone the order. */
+/** The list's controls: search words, a filter that marks the position of its error, and on a phone the order. */
 import { Fragment } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { filterFields } from '../src/fields.js';
@@ -13,15 +13,15 @@ export interface SearchBarProps {
   /** Why the server rejected the last query. */
   readonly queryError: CallError | undefined;
   readonly searchRef: { current: HTMLInputElement | null };
-  /** The user leaves the search for the list, or with Enter for a match. */
-  onLeave(query: string, key: 'ArrowDown' | 'Enter'): void;
-  /** The user continues with the search, or with something else. */
-  onStay(): void;
+  /** Called if the user moves from the search to the list, or opens a match with Enter. */
+  onChoose(query: string, key: 'ArrowDown' | 'Enter'): void;
+  /** Called if the user continues to type, or leaves the search otherwise. */
+  onCancel(): void;
 }
 
-/** Too short to notice, long enough for most of a word. */
+/** Too short to notice, but long enough to type most of a word. */
 const searchAfterMs = 150;
-/** A half-written filter is usually invalid. */
+/** Longer, because an incomplete filter is usually invalid. */
 const filterAfterMs = 600;
 
 const orders = [
@@ -37,14 +37,14 @@ const orders = [
   ['email desc', 'Email Z–A'],
 ] as const;
 
-export function SearchBar({ route, go, isRequesting, queryError, searchRef, onLeave, onStay }: SearchBarProps) {
+export function SearchBar({ route, go, isRequesting, queryError, searchRef, onChoose, onCancel }: SearchBarProps) {
   const [isOpen, setOpen] = useState(route.filter !== '');
-  // The back button may bring a filter into view.
+  // The back button may restore a filter.
   useEffect(() => {
     if (route.filter !== '') setOpen(true);
   }, [route.filter]);
   const search = useDraft(route.query, searchAfterMs, (query) => {
-    // The first letter is a step that the back button undoes; the rest belongs to it.
+    // The first letter adds an entry to the history, and the next ones replace it.
     go({ query }, { replace: route.query !== '' });
   });
   const filter = useDraft(route.filter, filterAfterMs, (text) => go({ filter: text }));
@@ -68,19 +68,19 @@ export function SearchBar({ route, go, isRequesting, queryError, searchRef, onLe
             value={search.draft}
             onInput={(event) => {
               search.write(event.currentTarget.value);
-              onStay();
+              onCancel();
             }}
-            onBlur={onStay}
+            onBlur={onCancel}
             onKeyDown={(event) => {
               // Input methods use Enter and arrows themselves.
               if (event.isComposing) return;
               if (event.key === 'ArrowDown' || event.key === 'Enter') {
-                search.now(event.currentTarget.value);
-                onLeave(event.currentTarget.value, event.key);
+                search.submitNow(event.currentTarget.value);
+                onChoose(event.currentTarget.value, event.key);
               } else if (event.key === 'Escape') {
-                onStay();
+                onCancel();
                 if (search.draft === '') event.currentTarget.blur();
-                else search.now('');
+                else search.submitNow('');
               } else return;
               event.preventDefault();
             }}
@@ -100,7 +100,7 @@ export function SearchBar({ route, go, isRequesting, queryError, searchRef, onLe
           aria-controls="filter"
           onClick={() => {
             setOpen(!isOpen);
-            if (isOpen) filter.now('');
+            if (isOpen) filter.submitNow('');
             else requestAnimationFrame(() => filterField.current?.focus());
           }}
         >
@@ -123,8 +123,8 @@ export function SearchBar({ route, go, isRequesting, queryError, searchRef, onLe
           inputRef={filterField}
           draft={filter.draft}
           onWrite={filter.write}
-          onEnter={filter.now}
-          // A draft that was not sent yet has no answer.
+          onEnter={filter.submitNow}
+          // The error concerns the filter that was sent, not a newer draft.
           mistake={filter.draft === route.filter ? mistakeOf(queryError) : undefined}
         />
       )}
@@ -142,7 +142,7 @@ interface FilterFieldProps {
 
 function FilterField({ inputRef, draft, mistake, onWrite, onEnter }: FilterFieldProps) {
   const mark = useRef<HTMLDivElement>(null);
-  // The mark stays under its character when a long filter is scrolled in its field.
+  // Keeps the mark under its character if a long filter is scrolled in its field.
   const follow = () => {
     const { scrollLeft = 0 } = inputRef.current ?? {};
     if (mark.current !== null) mark.current.style.transform = `translateX(${-scrollLeft}px)`;
@@ -239,7 +239,7 @@ function useDraft(value: string, afterMs: number, submit: (text: string) => void
     setDraft(value);
   }, [value]);
   useEffect(() => () => clearTimeout(timer.current), []);
-  const now = (text: string) => {
+  const submitNow = (text: string) => {
     clearTimeout(timer.current);
     setDraft(text);
     if (text === submitted.current) return;
@@ -249,7 +249,7 @@ function useDraft(value: string, afterMs: number, submit: (text: string) => void
   const write = (text: string) => {
     setDraft(text);
     clearTimeout(timer.current);
-    timer.current = setTimeout(() => now(text), afterMs);
+    timer.current = setTimeout(() => submitNow(text), afterMs);
   };
-  return { draft, write, now };
+  return { draft, write, submitNow };
 }

@@ -12,11 +12,11 @@ export function SignIn({ directory, wasRefused }: SignInProps) {
   const [token, setToken] = useState('');
   const isRefused = wasRefused && token === '';
   const dialog = useRef<HTMLDialogElement>(null);
-  // Shown over any other dialog, so that a form in it keeps what was typed.
+  // The dialog is shown over any other dialog, so that a form in that one keeps its input.
   useLayoutEffect(() => {
     const element = dialog.current;
     element?.showModal();
-    // Closing it before it is removed restores the focus to that form.
+    // Closing the dialog before its removal restores the focus to that form.
     return () => element?.close();
   }, []);
   return (

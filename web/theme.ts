@@ -1,4 +1,4 @@
-/** The theme, light or dark: the system's until the user chooses one, which the browser stores. */
+/** The theme, light or dark. It is the system's until the user chooses one, which the browser stores. */
 import { useEffect, useState } from 'preact/hooks';
 
 export type Theme = 'light' | 'dark';
@@ -17,7 +17,7 @@ export function useTheme(): readonly [Theme, (theme: Theme) => void] {
     try {
       localStorage.setItem(key, theme);
     } catch {
-      // If the browser stores nothing, the choice lasts until the page is closed.
+      // If the browser cannot store the choice, it lasts until the page is closed.
     }
   };
   return [chosen ?? (isDark ? 'dark' : 'light'), set];
@@ -34,13 +34,13 @@ function readChoice(): Theme | undefined {
 
 /** Whether a media query matches. Renders again if that changes. */
 export function useMedia(query: string): boolean {
-  const [holds, setHolds] = useState(() => matchMedia(query).matches);
+  const [isMatch, setMatch] = useState(() => matchMedia(query).matches);
   useEffect(() => {
     const list = matchMedia(query);
-    const read = () => setHolds(list.matches);
+    const read = () => setMatch(list.matches);
     read();
     list.addEventListener('change', read);
     return () => list.removeEventListener('change', read);
   }, [query]);
-  return holds;
+  return isMatch;
 }

@@ -1,4 +1,4 @@
-/** Keeps the user on the page while leaving it, or going back in it, would lose changes. */
+/** Prevents the user from losing changes by leaving the page or by going back in it. */
 import { useEffect, useRef } from 'preact/hooks';
 
 /**

@@ -1,6 +1,6 @@
 /**
- * The number of users that match the list's query. The server counts them in a separate call, because it reads all
- * matches for that.
+ * The number of users that match the list's query. A separate call counts them, because the server must read all
+ * matches to do so.
  */
 import { type Directory, isAborted } from './directory.js';
 import type { ListQuery } from './list-query.js';
@@ -21,18 +21,18 @@ export interface UserCount {
   close(): void;
 }
 
-/** Users are counted again after so long without changes, and not more often than `countEveryMs`. */
+/** Users are counted again after this time without changes, but not more often than every `countEveryMs`. */
 const quietMs = 2_000;
 const countEveryMs = 10_000;
-/** A count may or may not include a change so soon before or after it. */
-const doubtMs = 1_500;
+/** A count may or may not include a change within this time before or after it. */
+const uncertainMs = 1_500;
 
 export function createUserCount(directory: Directory, queryNow: () => ListQuery, onChange: () => void): UserCount {
   let total: Total = { kind: 'unknown' };
   let request: AbortController | undefined;
   let countedAt = 0;
-  /** Changes during a request may be missing from its answer. */
-  let isDoubtful = false;
+  /** Changes during a request may be missing from its response. */
+  let isUncertain = false;
   let timer: ReturnType<typeof setTimeout> | undefined;
 
   async function read(signal: AbortSignal): Promise<void> {
@@ -56,18 +56,18 @@ export function createUserCount(directory: Directory, queryNow: () => ListQuery,
     request?.abort();
     const controller = new AbortController();
     request = controller;
-    isDoubtful = false;
+    isUncertain = false;
     if (total.kind === 'unknown') total = { kind: 'counting' };
     await read(controller.signal);
     if (request === controller) {
       request = undefined;
-      if (isDoubtful) countSoon();
+      if (isUncertain) countSoon();
     }
     onChange();
   }
 
   function countSoon(): void {
-    isDoubtful = true;
+    isUncertain = true;
     if (request !== undefined) return;
     clearTimeout(timer);
     const waitMs = Math.max(quietMs, countedAt + countEveryMs - performance.now());
@@ -82,14 +82,14 @@ export function createUserCount(directory: Directory, queryNow: () => ListQuery,
       request?.abort();
       total = { kind: 'exact', count: known };
       countedAt = performance.now();
-      isDoubtful = false;
+      isUncertain = false;
     },
     forget() {
       total = { kind: 'unknown' };
     },
     add(difference) {
       if (total.kind === 'exact') total = { kind: 'exact', count: Math.max(0, total.count + difference) };
-      if (request !== undefined || performance.now() - countedAt < doubtMs) countSoon();
+      if (request !== undefined || performance.now() - countedAt < uncertainMs) countSoon();
     },
     count: () => void count(),
     countSoon,

@@ -30,7 +30,7 @@ export interface UserDialogButtonsProps {
   onDelete(): void;
 }
 
-/** Busy buttons are only marked as disabled, because a disabled button loses the focus. */
+/** Busy buttons have aria-disabled instead of disabled, because a disabled button loses the focus. */
 export function UserDialogButtons({ view, isNew, name, isBusy, onClose, onBack, onDelete }: UserDialogButtonsProps) {
   const backRef = useRef<HTMLButtonElement>(null);
   // Focus the safe button.

@@ -39,14 +39,14 @@ export function UserDialog({ directory, user, latest, onClose, onSaved, onDelete
   const { isBusy, failure } = writes;
   const bodyRef = useRef<HTMLDivElement>(null);
 
-  // While this dialog deletes the user, the feed may be faster than the answer.
+  // While this dialog deletes the user, the feed may be faster than the response.
   const isGone = view.kind === 'gone' || (latest === 'gone' && !isBusy);
   const shown: View = isGone && view.kind === 'delete' ? { kind: 'gone' } : view;
   const newer = latest === 'gone' ? undefined : newerThan(base, latest);
-  const isRenewed = useRenewal(newer, view, form, writes);
+  const isUpdated = useNewestVersion(newer, view, form, writes);
 
   useUnsavedGuard(isDirty && !isGone, discard.ask);
-  useFocusOfStep(bodyRef, form.failedSaves, view);
+  useStepFocus(bodyRef, form.failedSaves, view);
 
   const backToForm = () => writes.open({ kind: 'form' });
   const close = () => {
@@ -104,7 +104,7 @@ export function UserDialog({ directory, user, latest, onClose, onSaved, onDelete
           <DeleteQuestion view={shown} />
         ) : (
           <>
-            {isGone ? null : <Elsewhere newer={newer} isRenewed={isRenewed} form={form} writes={writes} />}
+            {isGone ? null : <ChangedByOthers newer={newer} isUpdated={isUpdated} form={form} writes={writes} />}
             <UserFormFields form={form} />
             {base === undefined ? null : <UserDetails user={base} />}
           </>
@@ -120,19 +120,19 @@ function newerThan(base: User | undefined, latest: User | undefined): User | und
   return Number(latest.updateTime) >= Number(base.updateTime) ? latest : undefined;
 }
 
-/** Shows a newer version without asking if the form has no edits. Returns whether it has. */
-function useRenewal(newer: User | undefined, view: View, { isDirty }: UserForm, writes: UserWrites): boolean {
-  const [isRenewed, setRenewed] = useState(false);
+/** Shows a newer version without asking if the form has no edits. Returns whether it did. */
+function useNewestVersion(newer: User | undefined, view: View, { isDirty }: UserForm, writes: UserWrites): boolean {
+  const [isUpdated, setUpdated] = useState(false);
   useEffect(() => {
     if (newer === undefined || isDirty || writes.isBusy || view.kind !== 'form') return;
     writes.showVersion(newer, fieldsOf(newer));
-    setRenewed(true);
+    setUpdated(true);
   }, [newer, isDirty, writes.isBusy, view.kind]);
-  return isRenewed && !isDirty;
+  return isUpdated && !isDirty;
 }
 
-function useFocusOfStep(bodyRef: RefObject<HTMLDivElement | null>, failedSaves: number, view: View): void {
-  // Focus the first invalid field. Not when an error disappears, because the user is typing then.
+function useStepFocus(bodyRef: RefObject<HTMLDivElement | null>, failedSaves: number, view: View): void {
+  // Focus the first invalid field, except when an error disappears, because the user is typing then.
   useLayoutEffect(() => {
     bodyRef.current?.querySelector<HTMLElement>('[aria-invalid="true"], [data-invalid] button')?.focus();
   }, [failedSaves, view.kind === 'conflict' ? view.openPath : undefined]);
@@ -204,17 +204,17 @@ function DeleteQuestion({ view: { user, changed } }: { view: DeleteView }) {
   );
 }
 
-interface ElsewhereProps {
+interface ChangedByOthersProps {
   /** A newer version by somebody else. */
   readonly newer: User | undefined;
   /** Whether the form shows a newer version than the one that was opened. */
-  readonly isRenewed: boolean;
+  readonly isUpdated: boolean;
   readonly form: UserForm;
   readonly writes: UserWrites;
 }
 
 /** Says that somebody else has changed the user. */
-function Elsewhere({ newer, isRenewed, form, writes }: ElsewhereProps) {
+function ChangedByOthers({ newer, isUpdated, form, writes }: ChangedByOthersProps) {
   const changed = newer === undefined || !form.isDirty ? [] : differences(form.baseFields, fieldsOf(newer));
   const review = () => {
     if (form.fields === undefined) form.showRowProblems();
@@ -229,7 +229,7 @@ function Elsewhere({ newer, isRenewed, form, writes }: ElsewhereProps) {
             Compare
           </button>
         </p>
-      ) : isRenewed ? (
+      ) : isUpdated ? (
         <p class="notice">Somebody else has just changed this user. This is the newest version.</p>
       ) : null}
     </div>

@@ -14,21 +14,21 @@ export type FeedState = 'connecting' | 'live' | 'reconnecting' | 'offline' | 'pa
 export interface UserFeedOptions {
   readonly directory: Directory;
   onChanges(changes: readonly UserChange[]): void;
-  /** Changes since the last one may have been missed. All later changes are delivered. */
+  /** Called if changes since the last delivery may have been missed. All later changes are delivered. */
   onGap(): void;
   onState(state: FeedState): void;
 }
 
 const heartbeatSeconds = 5;
 /** Allows for two lost heartbeats and a late one. */
-const silenceMs = 17_000;
-/** A short visit to another tab does not end the watch. */
+const silenceTimeoutMs = 17_000;
+/** The watch ends only if the page is hidden for this long, so not during a short visit to another tab. */
 const hiddenMs = 5_000;
 const waitMsFirst = 500;
 const waitMsMax = 15_000;
-/** So many failures in a row still look like a restart of the server. */
-const failuresQuiet = 3;
-/** Changes are processed for so long before the browser may do other work. */
+/** After more failures in a row, the state is `offline`. A restart of the server causes fewer. */
+const reconnectFailuresMax = 3;
+/** The time after which the processing of changes pauses, so that the browser can do other work. */
 const sliceMs = 8;
 
 export class UserFeed {
@@ -83,7 +83,7 @@ export class UserFeed {
     }
   }
 
-  /** Ends early if `#wake` is called, because a new attempt may succeed. */
+  /** Waits, but returns early if `#wake` is called, because a new attempt may succeed then. */
   #sleep(waitMs: number): Promise<void> {
     return new Promise((resolve) => {
       const timer = waitMs === Number.POSITIVE_INFINITY ? undefined : setTimeout(resolve, waitMs);
@@ -107,7 +107,7 @@ export class UserFeed {
       });
       if (this.#isClosed || this.#isHidden) continue;
       failures++;
-      this.#setState(failures > failuresQuiet || !navigator.onLine ? 'offline' : 'reconnecting');
+      this.#setState(failures > reconnectFailuresMax || !navigator.onLine ? 'offline' : 'reconnecting');
       const waitMs = Math.min(waitMsMax, waitMsFirst * 2 ** (failures - 1));
       // Half of the delay is random, so that not all pages reconnect to a restarted server at the same time.
       await this.#sleep(waitMs * (0.5 + Math.random() / 2));
@@ -118,13 +118,13 @@ export class UserFeed {
   async #watch(onMessage: () => void): Promise<void> {
     const connection = new AbortController();
     this.#connection = connection;
-    let silence = setTimeout(() => connection.abort(), silenceMs);
+    let silence = setTimeout(() => connection.abort(), silenceTimeoutMs);
     try {
       let sliceFrom = performance.now();
       const request = { resumeToken: this.#resumeToken, heartbeat: { seconds: heartbeatSeconds, nanos: 0 } };
       for await (const message of this.#options.directory.watchUsers(request, { signal: connection.signal })) {
         clearTimeout(silence);
-        silence = setTimeout(() => connection.abort(), silenceMs);
+        silence = setTimeout(() => connection.abort(), silenceTimeoutMs);
         onMessage();
         this.#deliver(message);
         if (performance.now() - sliceFrom > sliceMs) {

@@ -1,7 +1,7 @@
 /**
- * The writable fields of a user, compared and sent field by field. Each attribute is a field.
+ * Compares and merges the writable fields of a user by their paths in an update mask. Each attribute is a field.
  *
- * Knows only the names of the fields. The server validates the values.
+ * The server validates the values.
  */
 import type { User } from '../generated/users/v1/user.js';
 import { emptyTexts, type TextName, textFields } from '../src/fields.js';
@@ -29,15 +29,16 @@ export function fieldsOf(user: User): UserFields {
 
 const attributePrefix = 'attributes.';
 
-/** The label for users. An attribute's label is its key. */
+const textFieldAt = (path: string) => textFields.find((field) => field.path === path);
+
+/** Returns the label to show for a field. An attribute's label is its key. */
 export function labelOf(path: string): string {
-  const known = textFields.find((field) => field.path === path);
-  return known?.label ?? path.slice(attributePrefix.length);
+  return textFieldAt(path)?.label ?? path.slice(attributePrefix.length);
 }
 
 /** Returns undefined for a missing attribute. */
 export function valueAt(fields: UserFields, path: string): JsonValue | undefined {
-  const known = textFields.find((field) => field.path === path);
+  const known = textFieldAt(path);
   if (known !== undefined) return fields[known.name];
   const key = path.slice(attributePrefix.length);
   return Object.hasOwn(fields.attributes, key) ? fields.attributes[key] : undefined;
@@ -56,7 +57,7 @@ export function withValues(onto: UserFields, from: UserFields, paths: readonly s
   const attributes = new Map(Object.entries(onto.attributes));
   for (const path of paths) {
     const value = valueAt(from, path);
-    const known = textFields.find((field) => field.path === path);
+    const known = textFieldAt(path);
     if (known !== undefined) texts[known.name] = String(value);
     else if (value === undefined) attributes.delete(path.slice(attributePrefix.length));
     else attributes.set(path.slice(attributePrefix.length), value);
@@ -65,7 +66,7 @@ export function withValues(onto: UserFields, from: UserFields, paths: readonly s
   return { ...texts, attributes: Object.fromEntries(attributes) };
 }
 
-/** Maps have no order on the wire. */
+/** Ignores the order of keys, because maps have no order on the wire. */
 export function isEqual(a: JsonValue | undefined, b: JsonValue | undefined): boolean {
   if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return a === b;
   if (Array.isArray(a) || Array.isArray(b)) {

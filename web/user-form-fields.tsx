@@ -79,7 +79,7 @@ function TextField({ path, label, input, value, problem, isFirst, onInput }: Tex
   );
 }
 
-/** Returns the text if it links to a web page. Other texts could be a script. */
+/** Returns the text if it is the URL of a web page. Another URL could run a script. */
 function linkOf(text: string): string | undefined {
   return URL.canParse(text) && /^https?:$/.test(new URL(text).protocol) ? text : undefined;
 }

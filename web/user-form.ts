@@ -1,4 +1,4 @@
-/** The contents of a user form: the version that it started from, the edits, and the problems of its fields. */
+/** The state of a user form: the version that it started from, the edits, and the problems of its fields. */
 import { useState } from 'preact/hooks';
 import type { User } from '../generated/users/v1/user.js';
 import { textFields } from '../src/fields.js';
@@ -7,7 +7,7 @@ import { CallError } from './directory.js';
 import { differences, fieldsOf, noFields, textsOf, type UserFields, type UserTexts } from './user-fields.js';
 
 export interface UserForm {
-  /** The version that the form started from, and that an update names with its etag; undefined for a new user. */
+  /** The version that the form started from, whose etag an update sends; undefined for a new user. */
   readonly base: User | undefined;
   readonly baseFields: UserFields;
   readonly texts: UserTexts;
@@ -37,7 +37,7 @@ export function useUserForm(user: User | undefined): UserForm {
   const baseFields = base === undefined ? noFields : fieldsOf(base);
   const [texts, setTexts] = useState<UserTexts>(() => textsOf(baseFields));
   const [rows, setRows] = useState<readonly AttributeRow[]>(() => attributeRowsOf(baseFields.attributes));
-  const [wrongRows, setWrongRows] = useState<ReadonlySet<number>>(new Set());
+  const [invalidRowIds, setInvalidRowIds] = useState<ReadonlySet<number>>(new Set());
   const [violations, setViolations] = useState<Readonly<Record<string, string>>>({});
   const [failedSaves, setFailedSaves] = useState(0);
   const read = readAttributes(rows);
@@ -54,7 +54,7 @@ export function useUserForm(user: User | undefined): UserForm {
     rows,
     fields,
     isDirty: fields === undefined || differences(baseFields, fields).length > 0,
-    rowProblems: new Map([...(read.problems ?? [])].filter(([id]) => wrongRows.has(id))),
+    rowProblems: new Map([...(read.problems ?? [])].filter(([id]) => invalidRowIds.has(id))),
     violations,
     failedSaves,
     show(from, shown) {
@@ -72,7 +72,7 @@ export function useUserForm(user: User | undefined): UserForm {
       clearViolation('attributes');
     },
     showRowProblems() {
-      setWrongRows(new Set(read.problems?.keys()));
+      setInvalidRowIds(new Set(read.problems?.keys()));
       countFailedSave();
     },
     showViolations(error) {

@@ -1,7 +1,8 @@
 /**
- * The list as a grid. Only the rows in view and some around them are in the document, even in a long list.
+ * Shows the list as a grid. Only the rows in view and some around them are in the document, even in a long list.
  *
- * The list owns the data; the grid only reports which rows are in view. All roles of the grid are in this file.
+ * UserList owns the data, and the grid reports to it which rows are in view. All elements with the grid's ARIA roles
+ * are in this file.
  */
 import { useEffect, useMemo } from 'preact/hooks';
 import type { User } from '../generated/users/v1/user.js';
@@ -16,7 +17,7 @@ import type { UserList } from './user-list.js';
 
 export interface UserGridProps {
   readonly list: UserList;
-  /** Another number after each change of the list. */
+  /** Differs after each change of the list. */
   readonly version: number;
   readonly isDimmed: boolean;
   onOpen(id: string): void;
@@ -28,7 +29,7 @@ export interface UserGridProps {
 /** The same as --row in the style sheet. */
 const rowPx = 48;
 const cardPx = 68;
-/** Rows in the document before and after those in view. */
+/** The number of rows in the document before and after those in view. */
 const rowsAround = 8;
 
 const columns = [
@@ -151,7 +152,7 @@ function ColumnHead({ column: { label, field, descendsFirst }, index, orderBy, o
 interface RowProps {
   readonly row: number;
   readonly user: User | undefined;
-  /** A card truncates the whole name, a row each part of it. */
+  /** A card truncates the name as a whole. A row truncates first and last name separately. */
   readonly isCard: boolean;
   readonly yPx: number;
   readonly isActive: boolean;

@@ -28,7 +28,7 @@ export class UserList {
 
   #arrivals = new Set<string>();
   #hasManyArrivals = false;
-  /** Users created until then existed when the list was read: they are rows of it, loaded or not. */
+  /** Users created up to this time are rows of the list, loaded or not, because they existed when it was read. */
   #readUpTo = 0;
   /** Users deleted by this page. The feed will deliver these changes again. */
   readonly #dropped = new Set<string>();
@@ -52,7 +52,7 @@ export class UserList {
     this.request(query);
   }
 
-  /** The query of the rows. The answer to another one may be pending (`isRequesting`). */
+  /** The query of the rows. The response to another one may be pending (`isRequesting`). */
   get query(): ListQuery {
     return this.#query;
   }
@@ -62,7 +62,7 @@ export class UserList {
   get isRequesting(): boolean {
     return this.#request !== undefined;
   }
-  /** Counts the answers to queries. If it changes, the view must scroll to the top. */
+  /** Counts the results shown so far. If it changes, the view must scroll to the top. */
   get generation(): number {
     return this.#generation;
   }
@@ -129,7 +129,7 @@ export class UserList {
     this.#loader.close();
   }
 
-  /** Replaces the rows by those of another query, or of the same one, after the server has answered. */
+  /** Sends a query, which may be the current one. Its result replaces the rows. */
   request(query: ListQuery): void {
     void this.#read(query);
   }
@@ -151,7 +151,7 @@ export class UserList {
   /** Call this after the server can be reached again. */
   resume(): void {
     this.retry();
-    // Changes after the last token arrive twice.
+    // The feed may repeat changes, which would then be counted twice.
     this.#count.countSoon();
   }
 
@@ -161,7 +161,7 @@ export class UserList {
    */
   refresh(ownUpTo?: Date): void {
     this.#readUpTo = Math.max(this.#readUpTo, ownUpTo?.getTime() ?? 0);
-    // The pending answer may have been read too early.
+    // The pending response may have been read too early.
     this.#mustRefresh = this.isRequesting;
     if (this.#mustRefresh) return;
     this.#clearArrivals();
@@ -184,12 +184,12 @@ export class UserList {
     if (this.#pages.has(user.id)) this.#update(user);
     else if (this.#pages.insert(user)) {
       this.#marks.markChanged(user.id);
-      // If the feed was faster than the answer, the user is already counted.
+      // If the feed was faster than the response, the user is already counted.
       const isCounted = this.#arrivals.delete(user.id);
       // The page shows a user that it has just created even if it does not match; then the total stays the same.
       if (this.#query.filter !== '') this.#count.countSoon();
       else if (!isCounted && hasWords(user, this.#query.query)) this.#addToTotal(1);
-    } else this.#arrive(user);
+    } else this.#addArrival(user);
     this.#changeSoon();
   }
 
@@ -205,7 +205,7 @@ export class UserList {
   drop(id: string): void {
     if (this.#pages.has(id)) {
       this.#pages.remove(new Set([id]));
-      // Otherwise the feed was faster.
+      // If the row was marked already, the feed was faster.
       if (!this.#marks.endLeaving(id)) {
         this.#dropped.add(id);
         this.#addToTotal(-1);
@@ -237,21 +237,21 @@ export class UserList {
       const { signal } = controller;
       const { users, nextPageToken } = await this.#directory.listUsers({ ...query, pageSize }, { signal });
       if (this.#request === controller) this.#request = undefined;
-      this.#begin(query, users, nextPageToken);
-      this.#recall(sentAt);
-      this.#correct(sentAt);
+      this.#showResult(query, users, nextPageToken);
+      this.#recountArrivals(sentAt);
+      this.#applyRecentChanges(sentAt);
     } catch (error) {
       if (!isAborted(error)) this.#queryError = callErrorOf(error);
     } finally {
       if (this.#request === controller) this.#request = undefined;
-      // Also if the query failed, because the old rows stay then.
+      // Even if the query failed, because then the old rows stay.
       if (this.#mustRefresh) this.refresh();
       this.#dropRecentChanges();
       this.#changeSoon();
     }
   }
 
-  #begin(query: ListQuery, users: readonly User[], nextPageToken: string): void {
+  #showResult(query: ListQuery, users: readonly User[], nextPageToken: string): void {
     const isOther = query.query !== this.#query.query || query.filter !== this.#query.filter;
     this.#query = query;
     this.#generation++;
@@ -273,11 +273,11 @@ export class UserList {
     return createPageLoader({
       directory: this.#directory,
       query: this.#query,
-      // A pending query will replace these pages. If it fails, they are loaded then.
+      // A pending query will replace these pages. If it fails, they are loaded afterwards.
       isPaused: () => this.isRequesting,
       onLoaded: (users, sentAt) => {
         for (const { id } of users) this.#arrivals.delete(id);
-        this.#correct(sentAt);
+        this.#applyRecentChanges(sentAt);
       },
       onExpired: () => {
         if (!this.isRequesting) this.request(this.#query);
@@ -299,7 +299,7 @@ export class UserList {
   }
 
   /** Applies the changes since the request to the users that were just read. */
-  #correct(sentAt: number): void {
+  #applyRecentChanges(sentAt: number): void {
     const gone = new Set<string>();
     for (const { at, change } of this.#recentChanges) {
       if (at < sentAt || change.user === undefined) continue;
@@ -309,14 +309,14 @@ export class UserList {
     this.#pages.remove(gone);
   }
 
-  /** Counts the users that were created after the request, because only the previous answer has counted them. */
-  #recall(sentAt: number): void {
+  /** Counts users that were created after the request as new, because so far only the previous result counted them. */
+  #recountArrivals(sentAt: number): void {
     for (const { at, change } of this.#recentChanges) {
       if (at < sentAt) continue;
       const { type, user } = change;
-      if (type === UserChange_Type.TYPE_CREATED && user?.email) this.#arrive(user);
+      if (type === UserChange_Type.TYPE_CREATED && user?.email) this.#addArrival(user);
       else if (type === UserChange_Type.TYPE_DELETED && user !== undefined) this.#arrivals.delete(user.id);
-      // The answer's count may or may not include this change.
+      // The server's count may or may not include this change.
       this.#count.countSoon();
     }
   }
@@ -330,10 +330,10 @@ export class UserList {
     const gone = new Set<string>();
     for (const { type, user } of changes) {
       if (user === undefined) continue;
-      // Without an email the user has been deleted since then, and a separate change says so.
-      const isThere = user.email !== '';
-      if (type === UserChange_Type.TYPE_CREATED && isThere) this.#arrive(user);
-      else if (type === UserChange_Type.TYPE_UPDATED && isThere) {
+      // A user without an email has been deleted since then, and a separate change reports that.
+      const isStored = user.email !== '';
+      if (type === UserChange_Type.TYPE_CREATED && isStored) this.#addArrival(user);
+      else if (type === UserChange_Type.TYPE_UPDATED && isStored) {
         this.#update(user);
         if (!isWhole) this.#count.countSoon();
       } else if (type === UserChange_Type.TYPE_DELETED) {
@@ -343,15 +343,15 @@ export class UserList {
         if (isWhole || isNew || gone.has(user.id)) this.#addToTotal(-1);
       }
     }
-    this.#leave(gone);
-    this.#marks.calm();
+    this.#removeRows(gone);
+    this.#marks.endHighlights();
   }
 
   #update(user: User): void {
     if (this.#replaceOlder(user)) this.#marks.markChanged(user.id);
   }
 
-  /** Returns false if the list has no version of the user, this version or a newer one. */
+  /** Returns false if the list does not have the user, or has this version or a newer one. */
   #replaceOlder(user: User): boolean {
     const before = this.userAt(this.rowOf(user.id));
     if (before === undefined || before.etag === user.etag) return false;
@@ -359,7 +359,7 @@ export class UserList {
     return this.#pages.replace(user);
   }
 
-  #arrive(user: User): void {
+  #addArrival(user: User): void {
     const { query, filter } = this.#query;
     if (this.#arrivals.has(user.id) || this.#pages.has(user.id)) return;
     // The user will be loaded when its position scrolls into view.
@@ -382,7 +382,7 @@ export class UserList {
     if (this.#hasManyArrivals) this.#count.countSoon();
   }
 
-  #leave(ids: ReadonlySet<string>): void {
+  #removeRows(ids: ReadonlySet<string>): void {
     if (ids.size === 0) return;
     const inView = this.#loader.usersInView().map(({ id }) => id);
     const visible = new Set(inView.filter((id) => ids.has(id)));

@@ -1,8 +1,8 @@
-/** Orders users as the server does: by code point, emails in lower case, ties by ascending id. Pure. */
+/** Orders users as the server does: by code point, emails in lower case, equal values by ascending id. */
 import type { User } from '../generated/users/v1/user.js';
 import { type OrderField, orderFields } from '../src/fields.js';
 
-/** A user's position in an order. Small, because the page keeps one for each page of the list that it has seen. */
+/** A user's position in an order. It is small, because the page keeps one for each page of the list. */
 export interface OrderKey {
   readonly value: string | number;
   readonly id: string;
@@ -13,7 +13,7 @@ export interface UserOrder {
   compare(a: OrderKey, b: OrderKey): number;
 }
 
-/** `orderBy` is one field, perhaps with ` desc`. */
+/** `orderBy` is one field, optionally followed by ` desc`. */
 export function createUserOrder(orderBy: string): UserOrder {
   const [name, direction] = orderBy.split(' ');
   const field = orderFields.find((known) => known === name) ?? 'create_time';
@@ -47,7 +47,7 @@ function compareValues(a: string | number, b: string | number): number {
   return weight(x, at) - weight(y, at);
 }
 
-/** UTF-16 surrogates are below U+E000, but sort after U+FFFF by code point. The end of the text sorts first. */
+/** Orders UTF-16 units by code point: surrogates, although below U+E000, sort last. The end of the text sorts first. */
 function weight(text: string, at: number): number {
   if (at >= text.length) return -1;
   const unit = text.charCodeAt(at);

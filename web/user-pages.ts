@@ -1,14 +1,14 @@
 /**
- * The list's memory: the token of each page, and the users of a few pages. Sends no requests.
+ * Stores the list's pages: the token of each page, and the users of the pages that were used last. Sends no requests.
  *
- * These are keyset pages, so a dropped page can be loaded again by its token, with the users that are in that part of
- * the order by then.
+ * A token stands for a position in the order, so a dropped page can be loaded again by its token. It then has the users
+ * that are in its part of the order at that time.
  */
 import type { User } from '../generated/users/v1/user.js';
 import { createUserOrder, type OrderKey, type UserOrder } from './user-order.js';
 
 export interface Page {
-  /** The token to load it with, from the previous page; empty for the first page. */
+  /** The token to load the page with, from the previous page; empty for the first page. */
   readonly token: string;
   /** The number of its first row. */
   readonly start: number;
@@ -59,15 +59,15 @@ export class UserPages {
     return this.#pages.filter((page) => page.users !== undefined);
   }
 
-  /** The page of a row. After the known rows, the next page to load. */
+  /** Returns the page of a row. For a row after the known ones, returns the next page to load. */
   pageOf(row: number): Page | undefined {
     const last = this.#pages.at(-1);
     if (row >= this.#rows) return last?.users === undefined ? last : undefined;
-    // Several pages may begin at the same row if all but the last of them are empty.
+    // If several pages begin at the same row, all but the last of them are empty.
     return lastPageFrom(this.#pages, row);
   }
 
-  /** The page that contains the user's position in the order, even if the user is not in it. */
+  /** Returns the page that contains the user's position in the order, even if the user is not in it. */
   pageFor(user: User): Page | undefined {
     return this.#pageAt(this.#order.keyOf(user));
   }
@@ -92,10 +92,10 @@ export class UserPages {
     return this.#pagesByUser.has(id);
   }
 
-  /** Stores the server's answer for a page. */
+  /** Stores the server's response for a page. */
   fill(given: Page, users: readonly User[], nextToken: string): void {
     const page = this.#pages.find((stored) => stored === given);
-    // Another answer has removed this page.
+    // Another response has removed this page.
     if (page === undefined) return;
     this.#drop(page);
     page.usedAt = ++this.#clock;
@@ -110,13 +110,13 @@ export class UserPages {
     this.#countRows();
   }
 
-  /** Returns the users of an answer that belong to its page. Adds or removes the pages after it. */
+  /** Returns the users of a response that belong to its page. Adds or removes pages after it. */
   #fit(page: StoredPage, users: readonly User[], nextToken: string): User[] {
     const next = this.#pages.indexOf(page) + 1;
     const last = users.at(-1);
     const { upTo } = page;
     if (nextToken === '') {
-      // All later users are in this answer.
+      // This is the last page now.
       for (const gone of this.#pages.splice(next)) this.#drop(gone);
       page.upTo = undefined;
       return [...users];
@@ -126,10 +126,10 @@ export class UserPages {
       this.#pages.push(newPage(nextToken, undefined));
       return [...users];
     }
-    // Users may have left this page since then. The users sent in their place belong to the next page.
+    // If users have left this page since then, the response continues with users of the next page.
     const own = users.filter((user) => this.#order.compare(this.#order.keyOf(user), upTo) <= 0);
     if (own.length === users.length && last !== undefined && this.#order.compare(this.#order.keyOf(last), upTo) < 0) {
-      // New users were added here, so the rest of this part becomes a separate page.
+      // If users were added to this page, those that no longer fit become a separate page.
       page.upTo = this.#order.keyOf(last);
       this.#pages.splice(next, 0, { ...newPage(nextToken, upTo), count: 1 });
     }
@@ -169,8 +169,8 @@ export class UserPages {
   }
 
   /**
-   * Keeps the `pagesMax` pages that were used last, and all with rows from `first` to `last`. Drops the other pages'
-   * users.
+   * Keeps the `pagesMax` pages that were used last, and all pages with rows from `first` to `last`. Drops the users of
+   * the other pages.
    */
   keep(first: number, last: number): void {
     const loaded = this.#loaded;
@@ -205,7 +205,7 @@ function newPage(token: string, upTo: OrderKey | undefined): StoredPage {
   return { token, start: 0, count: 0, users: undefined, upTo, usedAt: 0 };
 }
 
-/** The last page that begins at the row or before it. */
+/** Returns the last page that begins at the row or before it. */
 function lastPageFrom(pages: readonly StoredPage[], row: number): StoredPage | undefined {
   let low = 0;
   let high = pages.length - 1;

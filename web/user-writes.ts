@@ -1,6 +1,4 @@
-/**
- * Saves and deletes the user of a dialog. Never overwrites a change by somebody else: shows the conflict instead.
- */
+/** Saves and deletes the user of a dialog. Shows a conflict instead of overwriting somebody else's change. */
 import { useMemo, useState } from 'preact/hooks';
 import type { User } from '../generated/users/v1/user.js';
 import { type Choices, firstChoices, resolve } from './conflict.js';
@@ -43,7 +41,7 @@ export interface UserWrites {
   /** Shows another view, or a version of the user in the form, without the failure. */
   open(view: View): void;
   showVersion(from: User, fields: UserFields): void;
-  /** Shows the differences between the fields, which started from `read`, and the user as it is now. */
+  /** Shows the differences between the edited fields, which started from `read`, and the current user. */
   openConflict(read: User, fields: UserFields, theirs: User): void;
   save(): void;
   saveResolved(view: ConflictView): void;
@@ -55,7 +53,7 @@ export interface UserWritesOptions {
   readonly form: UserForm;
   readonly view: View;
   setView(view: View): void;
-  /** A write begins, or a conflict is shown. */
+  /** Called when a write begins or a conflict is shown. */
   onBegin(): void;
   onClose(): void;
   onSaved(user: User): void;
@@ -83,11 +81,11 @@ export function useUserWrites(options: UserWritesOptions): UserWrites {
     setView({ kind: 'conflict', mine: fields, theirs, choices });
   }
 
-  /** Continues with the version that is in the directory now. */
+  /** Continues with the version that is now in the directory. */
   async function resolveConflict(read: User, fields: UserFields): Promise<void> {
     const theirs = await readUser(directory, read.id);
     if (theirs === undefined) setView({ kind: 'gone' });
-    // This may be the dialog's own update whose answer was lost.
+    // This may be the dialog's own update whose response was lost.
     else if (differences(fields, fieldsOf(theirs)).length === 0) onSaved(theirs);
     else openConflict(read, fields, theirs);
   }

@@ -1,18 +1,19 @@
 /**
- * Builds the page into dist/web: one script, one style sheet, nothing inline, and names that change with the content.
+ * Builds the page into dist/web: one script and one style sheet, nothing inline, and file names that change with the
+ * content.
  */
 import { defineConfig } from 'vite';
 
 export default defineConfig({
   root: import.meta.dirname,
-  // Relative, so that the page may be served below a path.
+  // Relative, so that a proxy may serve the page below a path.
   base: './',
   // The default build of csv-parse needs Node's streams and Buffer.
   resolve: { alias: { 'csv-parse': 'csv-parse/browser/esm' } },
   build: {
     outDir: '../dist/web',
     emptyOutDir: true,
-    // The first browsers with light-dark(), of the middle of 2024.
+    // The first versions with light-dark(), from the middle of 2024.
     target: ['chrome123', 'edge123', 'firefox120', 'safari17.5'],
     assetsInlineLimit: 0,
     cssCodeSplit: false,

@@ -23,7 +23,7 @@ export interface ByteHold {
   /** Removes held bytes. */
   remove(bytes: number): void;
   /** Reports that the client has sent or read this many bytes. The holds of the slowest clients are given up first. */
-  moved(bytes: number): void;
+  recordTransfer(bytes: number): void;
   release(): void;
 }
 
@@ -82,7 +82,7 @@ export function createByteBudget(bytesMax: number): ByteBudget {
           held.bytes -= bytes;
           total -= bytes;
         },
-        moved(bytes) {
+        recordTransfer(bytes) {
           held.moved += bytes;
         },
         release() {

@@ -1,4 +1,4 @@
-/** Adds error details as JSON to their bytes, for callers that can read only JSON. */
+/** Adds a JSON form to error details, for clients that cannot decode their bytes. */
 import { fromBinary, type JsonValue, type Registry, toJson } from '@bufbuild/protobuf';
 import type { ConnectError } from '@connectrpc/connect';
 import {
@@ -14,20 +14,17 @@ import {
 
 type Details = ConnectError['details'];
 
-/** Types of only strings, lists and maps, which are the same in JSON as in memory. RetryInfo and DebugInfo are not. */
-const plainTypes = {
-  BadRequest,
-  ErrorInfo,
-  Help,
-  LocalizedMessage,
-  PreconditionFailure,
-  QuotaFailure,
-  RequestInfo,
-  ResourceInfo,
-};
-const plain = new Map(Object.entries(plainTypes).map(([name, type]) => [`google.rpc.${name}`, type]));
+/**
+ * Types that contain only strings, lists and maps, so that their objects in memory have the form of protobuf's JSON.
+ * RetryInfo is not one of them, because it contains a Duration.
+ */
+const plainTypes = new Map<string, { decode(bytes: Uint8Array): object }>(
+  [BadRequest, ErrorInfo, Help, LocalizedMessage, PreconditionFailure, QuotaFailure, RequestInfo, ResourceInfo].map(
+    (type) => [type.$type, type],
+  ),
+);
 
-/** `registry` has the services' own types. Details of unknown types stay unchanged. */
+/** Adds the JSON form of each detail whose type is known. `registry` contains the types of the services. */
 export function readableDetails(details: Details, registry: Registry): Details {
   return details.map((detail) => {
     if ('desc' in detail) return detail;
@@ -35,7 +32,7 @@ export function readableDetails(details: Details, registry: Registry): Details {
       const debug = asJson(detail.type, detail.value, registry);
       return debug === undefined ? detail : { ...detail, debug };
     } catch {
-      // The bytes are not a message of their type.
+      // The bytes are not a message of this type.
       return detail;
     }
   });
@@ -44,12 +41,12 @@ export function readableDetails(details: Details, registry: Registry): Details {
 function asJson(type: string, bytes: Uint8Array, registry: Registry): JsonValue | undefined {
   const known = registry.getMessage(type);
   if (known !== undefined) return toJson(known, fromBinary(known, bytes), { registry });
-  const decoded = plain.get(type)?.decode(bytes);
+  const decoded = plainTypes.get(type)?.decode(bytes);
   if (decoded === undefined) return undefined;
   return JSON.parse(JSON.stringify(decoded, (key, value) => (key === '$type' || isUnset(value) ? undefined : value)));
 }
 
-/** Whether protobuf leaves the value out of JSON. */
+/** Whether protobuf omits the value from JSON. */
 function isUnset(value: unknown): boolean {
   return value === '' || (typeof value === 'object' && value !== null && Object.keys(value).length === 0);
 }

@@ -1,20 +1,21 @@
 /**
- * Serves gRPC-Web, the Connect protocol and JSON in front of a gRPC server. The server's descriptors define the
+ * Serves a gRPC server's methods as gRPC-Web, as the Connect protocol and as JSON. The server's descriptors define the
  * methods, so a new method needs no code here. connect-node implements the protocols.
  *
- * Streams are forwarded message by message, at the speed of the slower side.
+ * The gateway forwards streams message by message, at the speed of the slower side.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import { createFileRegistry, type DescMethod, fromBinary } from '@bufbuild/protobuf';
 import { FileDescriptorSetSchema, MethodOptions_IdempotencyLevel } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError, createContextValues } from '@connectrpc/connect';
+import type { UniversalHandler } from '@connectrpc/connect/protocol';
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from '@connectrpc/connect-node';
 import { Fault, overloaded } from '../model/fault.js';
 import { callKey, createHandlers } from './forward.js';
 import { type ByteRequest, fromWebText, isWebText, toWebText } from './grpc-web-text.js';
 import { type CallOptions, type OpenCall, openCall } from './open-call.js';
-import { paceAnswer, receive } from './pace.js';
+import { paceRequest, paceResponse } from './pace.js';
 import { ProtocolError, toConnectError } from './refusal.js';
 import {
   binaryHeaders,
@@ -34,11 +35,11 @@ export type HttpResponse = ServerResponse | Http2ServerResponse;
 export interface Gateway {
   /** Whether a method has this path. */
   serves(path: string): boolean;
-  /** Answers a request for such a path. The Host header must be valid. */
+  /** Handles a request for such a path. The Host header must be valid. */
   handle(request: HttpRequest, response: HttpResponse): void;
   /** Such as `users.v1.UserService`. */
   readonly serviceNames: ReadonlySet<string>;
-  /** Whether the server behind answers. */
+  /** Whether the gateway can reach the gRPC server. */
   isReachable(): Promise<boolean>;
   /** Ends the remaining calls. */
   close(): void;
@@ -47,7 +48,7 @@ export interface Gateway {
 export interface GatewayOptions extends UpstreamOptions, CallOptions {
   /** A serialized google.protobuf.FileDescriptorSet with all imports, as `buf build` writes it. */
   readonly descriptors: Uint8Array;
-  /** Called with errors that no client caused. */
+  /** Called with errors that were not caused by a client. */
   onError(error: unknown): void;
 }
 
@@ -62,7 +63,10 @@ export function createGateway(options: GatewayOptions): Gateway {
   );
   const handlers = createHandlers(services, { registry, upstream });
 
-  /** Reads the messages into `call`. Yields an empty message for each to connect-node, or throws the refusal. */
+  /**
+   * Reads the messages into `call.messages`. For each of them it yields an empty message to connect-node. Throws a
+   * ConnectError if it refuses the request.
+   */
   async function* readRequest(
     method: DescMethod,
     { header, body }: { header: Headers; body: AsyncIterable<Uint8Array> },
@@ -83,25 +87,28 @@ export function createGateway(options: GatewayOptions): Gateway {
     }
   }
 
-  async function answer(method: DescMethod, path: string, open: OpenCall, response: HttpResponse): Promise<void> {
+  async function serveCall(
+    method: DescMethod,
+    handler: UniversalHandler,
+    open: OpenCall,
+    response: HttpResponse,
+  ): Promise<void> {
     const { request, call, pace } = open;
     const values = createContextValues().set(callKey, call);
     const universal = universalRequestFromNodeRequest(request, response, undefined, values);
     const isText = isWebText(universal.header);
-    const received = { ...universal, body: receive(request, streamsRequests(method), pace) };
+    const received = { ...universal, body: paceRequest(request, streamsRequests(method), pace) };
     const sent = isText ? fromWebText(received) : asPost(received, method);
     call.isJson = isJsonRequest(sent.header);
-    const handler = handlers.get(path);
-    if (handler === undefined) throw new TypeError('This method does not exist.');
     const handled = await handler({
       ...sent,
       header: binaryHeaders(sent.header),
       body: readRequest(method, sent, open),
     });
-    const answered = call.isJson ? { ...handled, header: jsonHeaders(handled.header) } : handled;
-    const { body, ...head } = isText ? toWebText(answered) : answered;
+    const binaryOrJson = call.isJson ? { ...handled, header: jsonHeaders(handled.header) } : handled;
+    const { body, ...head } = isText ? toWebText(binaryOrJson) : binaryOrJson;
     const isStream = method.methodKind === 'server_streaming' || method.methodKind === 'bidi_streaming';
-    const paced = body && paceAnswer(body, response, isStream, { ...pace, hold: open.answerHold });
+    const paced = body && paceResponse(body, response, isStream, { ...pace, hold: open.answerHold });
     await universalResponseToNodeResponse({ ...head, body: paced }, response);
   }
 
@@ -110,9 +117,10 @@ export function createGateway(options: GatewayOptions): Gateway {
     handle(request, response) {
       const [path = ''] = (request.url ?? '').split('?');
       const method = methods.get(path);
-      if (method === undefined) throw new TypeError('This method does not exist.');
+      const handler = handlers.get(path);
+      if (method === undefined || handler === undefined) throw new TypeError('This method does not exist.');
       const open = openCall(path, request, response, options);
-      answer(method, path, open, response).catch((error: unknown) => fail(error, response, onError));
+      serveCall(method, handler, open, response).catch((error: unknown) => fail(error, response, onError));
     },
     serviceNames: new Set(services.map(({ typeName }) => typeName)),
     isReachable: upstream.isReachable,
@@ -120,13 +128,13 @@ export function createGateway(options: GatewayOptions): Gateway {
   };
 }
 
-/** Ends an answer that has failed. `onError` is not called if the client disconnected, before or during a write. */
+/** Ends a response that has failed. Does not call `onError` if the client disconnected, before or during a write. */
 function fail(error: unknown, response: HttpResponse, onError: (error: unknown) => void): void {
   const { code, cause } = ConnectError.from(error);
   const isDisconnected =
     code === Code.Canceled || code === Code.Aborted || (cause instanceof Error && 'syscall' in cause);
   if (!isDisconnected) onError(error);
-  // A normal end would make the answer look complete.
+  // A normal end would make the response look complete.
   if (response.headersSent) response.destroy();
   else {
     response.statusCode = isDisconnected ? 400 : 500;
@@ -145,5 +153,5 @@ function asPost(request: ByteRequest, method: DescMethod): ByteRequest {
 }
 
 const noBytes = new Uint8Array();
-// Flags and a length of 0.
+// An envelope has one byte of flags and four bytes of length, which are all 0 here.
 const emptyEnvelope = Buffer.alloc(5);

@@ -30,7 +30,7 @@ export function toWebText(response: UniversalServerResponse): UniversalServerRes
   return { ...response, header, body: response.body && encodeBase64(response.body) };
 }
 
-/** A body may consist of several base64 texts, each with its own padding. Throws if it is not valid base64. */
+/** Decodes a body, which may consist of several base64 texts, each with padding. Throws if it is not valid base64. */
 async function* decodeBase64(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   let rest = '';
   for await (const chunk of chunks) {
@@ -44,11 +44,11 @@ async function* decodeBase64(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<
 
 function decodeQuads(text: string): Uint8Array {
   if (!/^[A-Za-z\d+/=]*$/.test(text)) throw invalidBase64();
-  // Node would end at padding between two texts.
+  // Node's decoder would stop at the padding between two texts.
   return Buffer.concat((text.match(/[^=]+={0,2}/g) ?? []).map((part) => Buffer.from(part, 'base64')));
 }
 
-/** Encodes each chunk by itself, because waiting for a multiple of three bytes would delay messages. */
+/** Encodes each chunk separately, because waiting for a multiple of three bytes would delay messages. */
 async function* encodeBase64(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   for await (const chunk of chunks) {
     yield Buffer.from(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength).toString('base64'), 'latin1');

@@ -1,6 +1,6 @@
 /**
- * Decides which HTTP headers are metadata of a call and are forwarded in both directions. The gateway drops headers of
- * the connection, the protocol or the browser.
+ * Decides which HTTP headers are metadata of a call, which the gateway forwards in both directions. It drops headers of
+ * the connection, the protocol, the browser and proxies.
  */
 
 /** Dropped in both directions. */
@@ -15,7 +15,7 @@ const connectionHeaders = [
   'trailer',
   'transfer-encoding',
   'upgrade',
-  // They describe the HTTP message.
+  // Headers that describe the HTTP message.
   'content-encoding',
   'content-length',
   'content-type',
@@ -53,7 +53,7 @@ const droppedInResponse = new Set(connectionHeaders);
 const protocolPrefix = /^(?:connect|grpc)-/;
 const browserOrProxyPrefix = /^(?:sec|x-forwarded)-/;
 
-/** The metadata in the headers of a request. `peer` is the client's address. */
+/** Returns the metadata in the headers of a request. `peer` is the client's address. */
 export function requestMetadata(headers: Headers, peer: string | undefined): Headers {
   const metadata = new Headers();
   // The Connection header may name more hop-by-hop headers.
@@ -67,7 +67,7 @@ export function requestMetadata(headers: Headers, peer: string | undefined): Hea
   return metadata;
 }
 
-/** Adds the metadata in headers or trailers of a response. */
+/** Copies the metadata from a response's headers or trailers to `target`. */
 export function addResponseMetadata(target: Headers, headers: Headers): void {
   headers.forEach((value, name) => {
     if (!droppedInResponse.has(name) && !protocolPrefix.test(name) && !name.startsWith('access-control-')) {

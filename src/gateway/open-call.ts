@@ -4,7 +4,7 @@ import { Fault, overloaded } from '../model/fault.js';
 import type { CallLine } from '../telemetry/log.js';
 import type { GatewayCall } from './forward.js';
 import type { HttpRequest, HttpResponse } from './gateway.js';
-import { end, type Pace } from './pace.js';
+import { abortRequest, type Pace } from './pace.js';
 import { requestIdOf, statusOf } from './refusal.js';
 
 export interface OpenCall {
@@ -42,7 +42,7 @@ export function openCall(
   };
   const giveUp = (fault: Fault) => {
     call.refusal ??= fault;
-    end(request);
+    abortRequest(request);
   };
   const onStall = () => giveUp(new Fault('CALL_CANCELLED', 'The client sent or read too slowly.'));
   const hold = budget.open(() => giveUp(overloaded()));
@@ -65,7 +65,7 @@ function discardRest(request: HttpRequest, timeoutMs: number): void {
   if (request.complete) return;
   request.resume();
   const timer = setTimeout(() => {
-    if (!request.complete) end(request);
+    if (!request.complete) abortRequest(request);
   }, timeoutMs);
   request.once('close', () => clearTimeout(timer));
 }

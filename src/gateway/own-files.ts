@@ -4,9 +4,7 @@ import path from 'node:path';
 import { packageRoot } from '../config/package-root.js';
 import { loadWebFiles, type WebFiles } from './web-files.js';
 
-/**
- * The descriptors that reflection and the gateway use. `npm run generate` creates them and the code from one contract.
- */
+/** Returns the path of the descriptors that reflection and the gateway use. */
 export function descriptorsPath(): string {
   return path.join(packageRoot(), 'generated', 'descriptors.binpb');
 }

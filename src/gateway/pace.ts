@@ -1,12 +1,12 @@
 /**
- * Requires clients to send request bodies and to read answers at a minimum rate. Bytes that the process holds meanwhile
- * count toward its byte budget.
+ * Requires clients to send request bodies and to read responses at a minimum rate. Counts the bytes that the process
+ * holds meanwhile toward its byte budget.
  */
 import { constants as http2 } from 'node:http2';
 import type { ByteHold } from '../concurrency/byte-budget.js';
 import type { HttpRequest, HttpResponse } from './gateway.js';
 
-// A client must send or read at least this much within the timeout.
+// A client must send or read at least this many bytes within the timeout.
 const pieceBytes = 16 * 1024;
 
 export interface Pace {
@@ -20,73 +20,73 @@ export interface Pace {
  * Yields the body of a request. The body is one message or, if `isStream`, several. A client may pause indefinitely
  * between messages, but not within one.
  */
-export async function* receive(
+export async function* paceRequest(
   request: HttpRequest,
   isStream: boolean,
   { hold, timeoutMs, onStall }: Pace,
 ): AsyncGenerator<Uint8Array> {
   let received = 0;
-  let untilMs = 0;
+  let deadlineMs = 0;
   const chunks = request.iterator({ destroyOnReturn: false });
   try {
     while (true) {
-      const isBetween = isStream && hold.bytes() === 0;
+      const isBetweenMessages = isStream && hold.bytes() === 0;
       const nowMs = performance.now();
-      if (isBetween || received >= pieceBytes || nowMs >= untilMs) {
+      if (isBetweenMessages || received >= pieceBytes || nowMs >= deadlineMs) {
         received = 0;
-        untilMs = nowMs + timeoutMs;
+        deadlineMs = nowMs + timeoutMs;
       }
-      const timer = isBetween ? undefined : setTimeout(onStall, untilMs - nowMs);
+      const timer = isBetweenMessages ? undefined : setTimeout(onStall, deadlineMs - nowMs);
       const { done, value } = await chunks.next().finally(() => clearTimeout(timer));
       if (done) return;
       received += value.length;
-      hold.moved(value.length);
+      hold.recordTransfer(value.length);
       yield value;
     }
   } finally {
-    // Otherwise the rest of a refused body could not be discarded.
+    // Without this, the rest of a refused body could not be discarded.
     await chunks.return?.(undefined);
   }
 }
 
-/** Yields the body of an answer in pieces. If `isStream`, the gRPC server limits how long the client may stall. */
-export async function* paceAnswer(
+/** Yields the body of a response in pieces. If `isStream`, the gRPC server limits how long the client may pause. */
+export async function* paceResponse(
   body: AsyncIterable<Uint8Array>,
   response: HttpResponse,
   isStream: boolean,
   { hold, timeoutMs, onStall }: Pace,
 ): AsyncGenerator<Uint8Array> {
-  let counted = 0;
-  const count = (bytes: number) => {
-    if (bytes > counted) hold.add(bytes - counted);
-    else hold.remove(counted - bytes);
-    counted = bytes;
+  let held = 0;
+  const setHeld = (bytes: number) => {
+    if (bytes > held) hold.add(bytes - held);
+    else hold.remove(held - bytes);
+    held = bytes;
   };
   for await (const chunk of body) {
     for (let at = 0; at < chunk.length; at += pieceBytes) {
       const piece = chunk.subarray(at, at + pieceBytes);
-      count(waitingBytes(response) + chunk.length - at);
+      setHeld(unsentBytes(response) + chunk.length - at);
       const timer = isStream ? undefined : setTimeout(onStall, timeoutMs);
       try {
         yield piece;
       } finally {
         clearTimeout(timer);
       }
-      hold.moved(piece.length);
+      hold.recordTransfer(piece.length);
     }
-    count(waitingBytes(response));
+    setHeld(unsentBytes(response));
   }
   const timer = setTimeout(onStall, timeoutMs);
   response.once('close', () => clearTimeout(timer));
 }
 
 /** The number of bytes that were written but have not left the process yet. */
-function waitingBytes(response: HttpResponse): number {
+function unsentBytes(response: HttpResponse): number {
   return 'stream' in response ? response.stream.writableLength : response.writableLength;
 }
 
-/** Ends a request at once. Other requests on the same HTTP/2 connection continue. */
-export function end(request: HttpRequest): void {
+/** Aborts a request. Other requests on the same HTTP/2 connection continue. */
+export function abortRequest(request: HttpRequest): void {
   if ('stream' in request) request.stream.close(http2.NGHTTP2_CANCEL);
   else request.socket.destroy();
 }

@@ -1,15 +1,14 @@
-/** Errors for calls that the gateway refuses itself, with the same details as the errors of the server behind it. */
-import { randomBytes } from 'node:crypto';
+/** The errors of calls that the gateway refuses itself. They have the same details as the gRPC server's errors. */
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Registry } from '@bufbuild/protobuf';
 import { type Code, ConnectError } from '@connectrpc/connect';
 import { Status } from 'nice-grpc';
 import { Fault } from '../model/fault.js';
-import { requestIdForm, requestIdKey } from '../rpc/call-observer.js';
+import { createRequestIds, requestIdKey } from '../rpc/call-observer.js';
 import { errorDetails } from '../rpc/error-status.js';
 import { readableDetails } from './error-details.js';
 
-/** A client's violation of its protocol. It has no reason and no details, and its message is fixed. */
+/** Thrown if a client violates its protocol. It has no reason and no details. Its text never quotes the request. */
 export class ProtocolError extends Error {
   override readonly name = 'ProtocolError';
 
@@ -24,7 +23,7 @@ export class ProtocolError extends Error {
 
 export type Refusal = Fault | ProtocolError;
 
-/** The name of the status for the log. */
+/** Returns the name of the status for the log. */
 export function statusOf(refusal: Refusal): string {
   return refusal instanceof Fault ? refusal.code : (Status[refusal.code] ?? 'UNKNOWN');
 }
@@ -36,21 +35,16 @@ export function toConnectError(refusal: Refusal, requestId: string, registry: Re
     return new ConnectError(refusal.message, refusal.code, headers);
   }
   const { message, code, reason, violations } = refusal;
-  const error = new ConnectError(message, codeOf(Status[code]), headers);
+  // Both enums have gRPC's numbers.
+  const status: number = Status[code];
+  const error = new ConnectError(message, status, headers);
   error.details = readableDetails(errorDetails({ reason, requestId, violations }), registry);
   return error;
 }
 
-/** Both enums use gRPC's numbers. */
-function codeOf(status: number): Code {
-  return status;
-}
+const idOf = createRequestIds();
 
-const idPrefix = randomBytes(4).toString('hex');
-let idCount = 0;
-
-/** The request id that the client sent, or a new one. */
+/** Returns the request id that the client sent, or a new one if it is missing or invalid. */
 export function requestIdOf(headers: IncomingHttpHeaders): string {
-  const sent = String(headers[requestIdKey] ?? '');
-  return requestIdForm.test(sent) ? sent : `${idPrefix}-${(idCount++).toString(36)}`;
+  return idOf(headers[requestIdKey]);
 }

@@ -1,6 +1,6 @@
 /**
  * Reads how a request's body is encoded, from the headers of its protocol or the query of a Connect GET. It refuses
- * mistakes with fixed texts, because connect-node's texts repeat what was sent.
+ * invalid headers itself, because connect-node's error texts quote them.
  */
 import type { DescMethod } from '@bufbuild/protobuf';
 import { Code } from '@connectrpc/connect';
@@ -13,17 +13,17 @@ import { encodings, type RequestFormat } from './request-messages.js';
 // JSON is larger than the same message in protobuf.
 const jsonFactor = 2;
 
-// The maximum of gRPC's eight digits of milliseconds, 27 hours. Connect allows more, but Node's timers would overflow.
+// 27 hours, gRPC's maximum of eight digits. Connect allows ten, but Node's timers would overflow.
 const timeoutMsMax = 99_999_999;
 
-/** The same for one message and for streams. */
+/** Both Connect protocols, for single messages and for streams, have this header. */
 const connectTimeout = {
   timeout: 'connect-timeout-ms',
   timeoutForm: /^\d{1,10}$/,
   timeoutText: 'must be a number of milliseconds with at most ten digits',
 } as const;
 
-/** The headers that differ between protocols. */
+/** The headers of each protocol. */
 const protocols = {
   grpc: {
     type: /^application\/grpc(?:-web)?(?:[+;]|$)/i,
@@ -52,7 +52,7 @@ type Protocol = (typeof protocols)[keyof typeof protocols];
 const jsonType = /^application\/(?:(?:grpc|grpc-web|connect)\+)?json(?:\s*;|$)/i;
 
 // connect-node accepts only this charset.
-const jsonEnd = /json(?:; ?charset=utf-?8)?$/i;
+const jsonSuffix = /json(?:; ?charset=utf-?8)?$/i;
 
 export function isJsonRequest(header: Headers): boolean {
   return jsonType.test(header.get('content-type') ?? '');
@@ -89,27 +89,27 @@ export function checkHeaders(header: Headers): void {
   }
 }
 
-/** The headers for connect-node, which gets empty binary messages and only valid headers. */
+/** Returns the headers for connect-node, which receives empty binary messages and only valid headers. */
 export function binaryHeaders(sent: Headers): Headers {
   const { encoding, accepted, timeout, timeoutForm } = protocolOf(sent);
   const header = new Headers(sent);
-  if (isJsonRequest(sent)) header.set('content-type', (sent.get('content-type') ?? '').replace(jsonEnd, 'proto'));
+  if (isJsonRequest(sent)) header.set('content-type', (sent.get('content-type') ?? '').replace(jsonSuffix, 'proto'));
   header.delete('content-length');
   header.delete(encoding);
   const sentEncoding = sent.get(encoding);
-  // A client that names no encodings accepts the one that it uses.
+  // A client that does not list encodings accepts the one that it uses.
   if (sentEncoding !== null && !sent.has(accepted)) header.set(accepted, sentEncoding);
   const sentTimeout = sent.get(timeout) ?? '';
   if (!timeoutForm.test(sentTimeout)) header.delete(timeout);
-  else if (isLonger(timeout, sentTimeout)) {
+  else if (exceedsTimeoutMax(timeout, sentTimeout)) {
     header.set(timeout, timeout === 'grpc-timeout' ? `${timeoutMsMax}m` : String(timeoutMsMax));
   }
   return header;
 }
 
-/** The headers of connect-node's answer, for a client that sent JSON. An error is JSON already. */
-export function jsonHeaders(answered: Headers | undefined): Headers {
-  const header = new Headers(answered);
+/** Returns the headers of connect-node's response for a client that sent JSON. An error is JSON already. */
+export function jsonHeaders(binary: Headers | undefined): Headers {
+  const header = new Headers(binary);
   const type = header.get('content-type');
   if (type !== null) header.set('content-type', type.replace(/proto$/, 'json'));
   return header;
@@ -118,7 +118,7 @@ export function jsonHeaders(answered: Headers | undefined): Headers {
 const unitMs: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1000 };
 
 /** Whether the timeout exceeds the maximum that both protocols support. */
-function isLonger(name: string, timeout: string): boolean {
+function exceedsTimeoutMax(name: string, timeout: string): boolean {
   const ms =
     name === 'grpc-timeout' ? Number.parseInt(timeout, 10) * (unitMs[timeout.at(-1) ?? ''] ?? 1) : Number(timeout);
   return ms > timeoutMsMax;
@@ -130,13 +130,13 @@ function protocolOf(header: Headers): Protocol {
   return [grpc, connectStream].find((protocol) => protocol.type.test(type)) ?? connect;
 }
 
-/** The content type that a Connect GET would have as a POST. */
+/** Returns the content type that a Connect GET would have as a POST. */
 export function typeOfGet(url: string): string {
   const encoding = String(parametersOf(url).get('encoding') ?? '');
   return ['json', 'proto'].includes(encoding) ? `application/${encoding}` : 'application/octet-stream';
 }
 
-/** The message of a Connect GET as the body of a POST. Throws a Fault. */
+/** Yields the message of a Connect GET as the body of a POST. Throws a Fault if a parameter is invalid. */
 export async function* messageOfGet(url: string): AsyncGenerator<Uint8Array> {
   const parameters = parametersOf(url);
   if (!['', 'identity'].includes(String(parameters.get('compression') ?? ''))) {

@@ -1,6 +1,6 @@
 /**
- * Decides what answers an HTTP request: the metrics for Prometheus, a probe, a file, or the gateway. It enforces which
- * origins may send requests.
+ * Decides what handles an HTTP request: the metrics for Prometheus, a probe, a file, or the gateway. It refuses
+ * requests from origins that may not send them.
  */
 import { cors } from '@connectrpc/connect';
 import type { Address } from '../net/address.js';
@@ -28,36 +28,36 @@ export interface ServedParts {
 }
 
 export interface Router {
-  /** Answers a request. Rejects with errors that belong in the server's log. */
+  /** Handles a request. Rejects with errors that belong in the server's log. */
   handle(request: HttpRequest, response: HttpResponse): Promise<void>;
-  /** Starts serving the parts. Before, everything except probes and metrics is answered with 503. */
+  /** Starts serving the parts. Until then, every request except probes and metrics gets a 503. */
   serve(parts: ServedParts): void;
 }
 
-// How long a browser may cache a preflight. This is Chromium's maximum.
+// How long a browser may cache the response to a preflight request. This is Chromium's maximum.
 const preflightSeconds = 7200;
 
 const exposedHeaders = ['*', ...cors.exposedHeaders].join(', ');
 
-/** A complete answer to a request. */
-export interface Answer {
+/** The content of a response. */
+export interface ResponseContent {
   readonly status: number;
   readonly body: string | Buffer;
   /** The defaults are plain text and no caching. */
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-const notFound: Answer = { status: 404, body: 'not found\n' };
-const readOnly: Answer = { status: 405, body: 'Use GET or HEAD.\n', headers: { allow: 'GET, HEAD' } };
-const tooEarly: Answer = { status: 503, body: 'not serving yet\n', headers: { 'retry-after': '1' } };
-export const failed: Answer = { status: 500, body: 'an internal error\n' };
-const invalidHost: Answer = { status: 400, body: 'The Host header is not a valid host name.\n' };
-const foreignHost: Answer = {
+const notFound: ResponseContent = { status: 404, body: 'not found\n' };
+const methodNotAllowed: ResponseContent = { status: 405, body: 'Use GET or HEAD.\n', headers: { allow: 'GET, HEAD' } };
+const notServing: ResponseContent = { status: 503, body: 'not serving yet\n', headers: { 'retry-after': '1' } };
+export const internalError: ResponseContent = { status: 500, body: 'an internal error\n' };
+const invalidHost: ResponseContent = { status: 400, body: 'The Host header is not a valid host name.\n' };
+const foreignHost: ResponseContent = {
   status: 403,
   body: 'This server accepts only loopback host names. To allow another, add its origin to CORS_ORIGINS.\n',
 };
-// In the Connect protocol's format. A gRPC-Web client uses only the status.
-const foreignOrigin: Answer = {
+// In the Connect protocol's format. A gRPC-Web client reads only the status.
+const foreignOrigin: ResponseContent = {
   status: 403,
   body: JSON.stringify({
     code: 'permission_denied',
@@ -70,7 +70,7 @@ export function createRouter({ address, corsOrigins, metrics, isReady, parts }: 
   const originOf = createOriginRule(address.host, corsOrigins);
   let served = parts;
 
-  const probes: Readonly<Record<string, () => Answer | Promise<Answer>>> = {
+  const probes: Readonly<Record<string, () => ResponseContent | Promise<ResponseContent>>> = {
     '/healthz': () => ({ status: 200, body: 'running\n' }),
     '/readyz': async () =>
       (await isReady()) ? { status: 200, body: 'serving\n' } : { status: 503, body: 'not serving\n' },
@@ -88,25 +88,25 @@ export function createRouter({ address, corsOrigins, metrics, isReady, parts }: 
       const probe = Object.hasOwn(probes, path) ? probes[path] : undefined;
       const origin = originOf(request);
       const isCall = probe === undefined && served?.gateway.serves(path) === true;
-      if (origin === 'foreign' && (isCall || !isNavigation(request))) return answer(response, foreignOrigin);
-      // Before the host is checked, because probes use the server's address.
-      if (probe !== undefined) return answer(response, isReading ? await probe() : readOnly);
-      if (origin === 'foreign host') return answer(response, foreignHost);
-      if (origin === 'no host') return answer(response, invalidHost);
+      if (origin === 'foreign' && (isCall || !isNavigation(request))) return respond(response, foreignOrigin);
+      // Probes use the server's address as the host, so this comes before the check of the host.
+      if (probe !== undefined) return respond(response, isReading ? await probe() : methodNotAllowed);
+      if (origin === 'foreign host') return respond(response, foreignHost);
+      if (origin === 'no host') return respond(response, invalidHost);
       response.setHeader('vary', 'origin');
       if (origin === 'allowed') {
         response.setHeader('access-control-allow-origin', request.headers.origin ?? '');
         response.setHeader('access-control-expose-headers', exposedHeaders);
-        if (request.method === 'OPTIONS') return answer(response, preflight(request));
+        if (request.method === 'OPTIONS') return respond(response, preflight(request));
       }
-      if (served === undefined) return answer(response, tooEarly);
+      if (served === undefined) return respond(response, notServing);
       if (isCall) {
-        // Also for GET, because answers contain personal data.
+        // Also for GET, because responses contain personal data.
         response.setHeader('cache-control', 'no-store');
         return served.gateway.handle(request, response);
       }
       const file = served.files.find(path, request.headers);
-      answer(response, file === undefined ? notFound : isReading ? file : readOnly);
+      respond(response, file === undefined ? notFound : isReading ? file : methodNotAllowed);
     },
     serve(newParts) {
       served = newParts;
@@ -114,7 +114,7 @@ export function createRouter({ address, corsOrigins, metrics, isReady, parts }: 
   };
 }
 
-export function answer(response: HttpResponse, { status, body, headers }: Answer): void {
+export function respond(response: HttpResponse, { status, body, headers }: ResponseContent): void {
   response.statusCode = status;
   response.setHeader('content-type', 'text/plain; charset=utf-8');
   response.setHeader('cache-control', 'no-store');
@@ -124,8 +124,8 @@ export function answer(response: HttpResponse, { status, body, headers }: Answer
   response.end(body);
 }
 
-/** Allows any metadata, because an allowed origin may send any call. */
-function preflight({ headers }: HttpRequest): Answer {
+/** The response to a preflight request. Allows any metadata, because an allowed origin may send any call. */
+function preflight({ headers }: HttpRequest): ResponseContent {
   return {
     status: 204,
     body: '',

@@ -1,17 +1,17 @@
 /**
- * Serves the page and other files over HTTP. It reads them once, because they are small and belong to the running
- * version.
+ * Loads the page and other files into memory, and serves them over HTTP. It never reads them again, because they are
+ * small and belong to the running version.
  */
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import type { IncomingHttpHeaders } from 'node:http';
 import path from 'node:path';
 import { gzipSync } from 'node:zlib';
-import type { Answer } from './router.js';
+import type { ResponseContent } from './router.js';
 
 export interface WebFiles {
-  /** Undefined if the path has no file. */
-  find(path: string, headers: IncomingHttpHeaders): Answer | undefined;
+  /** Returns undefined if no file has this path. */
+  find(path: string, headers: IncomingHttpHeaders): ResponseContent | undefined;
 }
 
 export const noFiles: WebFiles = { find: () => undefined };
@@ -20,7 +20,7 @@ interface WebFile {
   readonly bytes: Buffer;
   readonly headers: Readonly<Record<string, string>>;
   /** Compressed on the first request. */
-  zipped?: Buffer;
+  gzipped?: Buffer;
 }
 
 const contentTypes: Readonly<Record<string, string>> = {
@@ -35,7 +35,8 @@ const contentTypes: Readonly<Record<string, string>> = {
   '.webmanifest': 'application/manifest+json',
 };
 
-// The page loads code and styles from its own files, sends requests only to this server, and is in no other page.
+// The page loads code and styles only from its own files, and sends requests only to this server. No other page may
+// embed it.
 const pagePolicy = [
   "default-src 'none'",
   "script-src 'self'",
@@ -50,24 +51,24 @@ const pagePolicy = [
   "trusted-types 'none'",
 ].join('; ');
 
-// The names of built files change with their contents.
-const builtFolder = '/assets/';
+// Browsers may cache these files forever, because their names change with their contents.
+const immutableFolder = '/assets/';
 
 /** `page` is a folder whose index.html is served at `/`, or undefined. `others` maps URL paths to files. */
 export async function loadWebFiles(
   page: string | undefined,
   others: Readonly<Record<string, string>>,
 ): Promise<WebFiles> {
-  const places = new Map(Object.entries(others));
+  const filePaths = new Map(Object.entries(others));
   if (page !== undefined) {
     for (const entry of await readdir(page, { recursive: true, withFileTypes: true })) {
-      const place = path.join(entry.parentPath, entry.name);
-      const name = `/${path.relative(page, place).replaceAll(path.sep, '/')}`;
-      if (entry.isFile()) places.set(name === '/index.html' ? '/' : name, place);
+      const filePath = path.join(entry.parentPath, entry.name);
+      const name = `/${path.relative(page, filePath).replaceAll(path.sep, '/')}`;
+      if (entry.isFile()) filePaths.set(name === '/index.html' ? '/' : name, filePath);
     }
   }
   const files = new Map<string, WebFile>();
-  for (const [name, place] of places) files.set(name, await loadFile(name, place));
+  for (const [name, filePath] of filePaths) files.set(name, await loadFile(name, filePath));
 
   return {
     find(name, { 'accept-encoding': accepted = '', 'if-none-match': known = '' }) {
@@ -76,18 +77,18 @@ export async function loadWebFiles(
       const { bytes, headers } = file;
       if (known.includes(headers.etag ?? '')) return { status: 304, body: '', headers };
       if (!/\bgzip\b/.test(String(accepted))) return { status: 200, body: bytes, headers };
-      file.zipped ??= gzipSync(bytes, { level: 9 });
-      return { status: 200, body: file.zipped, headers: { ...headers, 'content-encoding': 'gzip' } };
+      file.gzipped ??= gzipSync(bytes, { level: 9 });
+      return { status: 200, body: file.gzipped, headers: { ...headers, 'content-encoding': 'gzip' } };
     },
   };
 }
 
-async function loadFile(name: string, place: string): Promise<WebFile> {
-  const bytes = await readFile(place);
-  const isPage = path.extname(place) === '.html';
+async function loadFile(name: string, filePath: string): Promise<WebFile> {
+  const bytes = await readFile(filePath);
+  const isPage = path.extname(filePath) === '.html';
   const headers = {
-    'content-type': contentTypes[path.extname(place)] ?? 'application/octet-stream',
-    'cache-control': name.startsWith(builtFolder) ? 'public, max-age=31536000, immutable' : 'no-cache',
+    'content-type': contentTypes[path.extname(filePath)] ?? 'application/octet-stream',
+    'cache-control': name.startsWith(immutableFolder) ? 'public, max-age=31536000, immutable' : 'no-cache',
     etag: `"${createHash('sha256').update(bytes).digest('base64url').slice(0, 22)}"`,
     vary: 'origin, accept-encoding',
     'referrer-policy': 'no-referrer',

@@ -1,7 +1,7 @@
 /**
- * Observes every call, regardless of how it ends: its request id, its deadline, its log line and its end.
+ * Observes every call from its start to its end: assigns the request id, tracks the deadline, and writes the log line.
  *
- * As the outermost layer, it also sees statuses that grpc-js sends itself, such as for deadlines and oversized
+ * It is the outermost layer, so it also handles statuses that grpc-js sends itself, such as for deadlines and oversized
  * messages. It does not log the content of requests and responses.
  */
 import { randomBytes } from 'node:crypto';
@@ -27,11 +27,11 @@ const callKey = 'roster-call';
 const forwardedForKey = 'x-forwarded-for';
 
 /** The request ids that a client may choose. */
-export const requestIdForm = /^[\w.-]{1,64}$/;
-// A client gives up at its own deadline, which is earlier than ours by the request's time on the network.
+const requestIdForm = /^[\w.-]{1,64}$/;
+// The client's deadline is earlier than the server's, by the time that the request takes on the network.
 const deadlineSlackMs = 20;
 
-// The time that the system has to accept a response after it was sent.
+// How long the operating system may take to accept a response.
 const flushTimeoutMs = 1000;
 
 /** A call that has not ended. */
@@ -40,7 +40,7 @@ export interface OpenCall {
   readonly requestId: string;
   /** Whether the call ended at its deadline and not because the client cancelled it. */
   deadlinePassed(): boolean;
-  /** The reason in the log line. Set by the code that knows why the call fails. */
+  /** The reason for the log line. The code that knows why the call fails sets it. */
   reason: FaultReason | undefined;
   /** Ends the call after the messages already sent, regardless of its handler. */
   end(fault: Fault): void;
@@ -48,14 +48,22 @@ export interface OpenCall {
 
 export interface CallObserver {
   readonly interceptor: ServerInterceptor;
-  /** For calls that the gateway in this process forwards. Takes the client's address from `x-forwarded-for`. */
+  /** For calls that the gateway in this process forwards. Reads the client's address from `x-forwarded-for`. */
   readonly forwardedInterceptor: ServerInterceptor;
-  /** Returns the call that a handler's or a middleware's metadata belongs to. */
+  /** Returns the call to which the metadata of a handler or a middleware belongs. */
   find(metadata: CallMetadata): OpenCall | undefined;
   /** Logs a stream for which grpc-js has no handler. Interceptors do not see it. */
   streamOpened(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void;
   /** Ends every open call with UNAVAILABLE, so clients may retry it on another server. */
   endAll(): void;
+}
+
+/** Returns a function that returns the id that a client sent, or a new one if that is missing or invalid. */
+export function createRequestIds(): (sent: unknown) => string {
+  const prefix = randomBytes(4).toString('hex');
+  let count = 0;
+  return (sent) =>
+    typeof sent === 'string' && requestIdForm.test(sent) ? sent : `${prefix}-${(count++).toString(36)}`;
 }
 
 /** `paths` are the paths of all methods. */
@@ -65,13 +73,11 @@ export function createCallObserver(
   metrics?: Pick<Metrics, 'call'>,
 ): CallObserver {
   const open = new Map<string, ObservedCall>();
-  const idPrefix = randomBytes(4).toString('hex');
+  const requestIdOf = createRequestIds();
   let callCount = 0;
-  const requestIdFrom = (sent: unknown, key: string): string =>
-    typeof sent === 'string' && requestIdForm.test(sent) ? sent : `${idPrefix}-${key}`;
   const logCall = (path: string, line: CallLine): void => {
     metrics?.call(paths.has(path) ? line.method : 'unknown', line.status, line.durationMs);
-    // Several probers check the health every few seconds.
+    // Health checks arrive every few seconds.
     log.call(line, path.startsWith('/grpc.') ? 'debug' : undefined);
   };
 
@@ -79,7 +85,7 @@ export function createCallObserver(
     (isForwarded: boolean): ServerInterceptor =>
     ({ path, responseStream }, call) => {
       limitReceivedBytes(call, path);
-      const key = (callCount++).toString(36);
+      const key = String(callCount++);
       const observed = new ObservedCall(call, path, log, (line) => {
         open.delete(key);
         logCall(path, line);
@@ -87,14 +93,14 @@ export function createCallObserver(
       open.set(key, observed);
       if (!responseStream) observed.finishWhenFlushed();
       observed.onMetadata((sent) => {
-        observed.requestId = requestIdFrom(sent.get(requestIdKey)[0], key);
+        observed.requestId = requestIdOf(sent.get(requestIdKey)[0]);
         if (isForwarded) observed.peer = String(sent.get(forwardedForKey)[0] ?? 'unknown');
-        // No later layer needs other metadata, and nice-grpc would convert it all.
+        // No later layer needs other metadata, and nice-grpc would convert all of it.
         const metadata = new Metadata();
         metadata.set(callKey, key);
         return metadata;
       });
-      // Not a ServerInterceptingCall around it, because grpc-js ends calls itself below all interceptors.
+      // A ServerInterceptingCall around the call would miss statuses that grpc-js sends itself, below all interceptors.
       return call as ServerInterceptingCall;
     };
 
@@ -115,7 +121,7 @@ export function createCallObserver(
         status: isGrpc ? 'UNIMPLEMENTED' : 'HTTP_415',
         durationMs: 0,
         peer: socket === undefined ? 'unknown' : `${socket.remoteAddress}:${socket.remotePort}`,
-        requestId: requestIdFrom(headers[requestIdKey], (callCount++).toString(36)),
+        requestId: requestIdOf(headers[requestIdKey]),
       });
     },
 
@@ -128,7 +134,7 @@ export function createCallObserver(
 
 type GrpcCall = Parameters<ServerInterceptor>[1];
 
-/** Replaces methods of grpc-js's call, to see how it starts and ends. */
+/** Replaces methods of grpc-js's call, to observe how it starts and ends. */
 class ObservedCall implements OpenCall {
   readonly method: string;
   requestId = '';
@@ -138,7 +144,7 @@ class ObservedCall implements OpenCall {
   private readonly deadline: number;
   private readonly deadlineMs: number | undefined;
   private isOpen = true;
-  /** For a unary response: the status is being sent, but the message has not been flushed. */
+  /** Only for a unary response: the message has been sent, but not flushed. */
   private isFlushing = false;
 
   constructor(
@@ -148,7 +154,7 @@ class ObservedCall implements OpenCall {
     private readonly onFinish: (line: CallLine) => void,
   ) {
     this.method = path.slice(1);
-    // Read at the start, because a closed socket no longer has it.
+    // Read it at the start, because a closed socket has no address.
     const { remoteAddress, remotePort } = call.getConnectionInfo();
     this.peer = remoteAddress === undefined ? 'unknown' : `${remoteAddress}:${remotePort}`;
     call.getPeer = () => this.peer;
@@ -168,10 +174,10 @@ class ObservedCall implements OpenCall {
     this.call.sendStatus({ code: Status[code], details: message });
   }
 
-  /** For a unary response. */
+  /** Only for a unary response: finishes the call when the message has been flushed. */
   finishWhenFlushed(): void {
-    // grpc-js sends the status after the message has been flushed, in packets of its own. Calling `sent` at once sends
-    // them together.
+    // grpc-js would call `sent` after the message has been flushed, and send the status in a separate packet. Calling
+    // `sent` immediately sends both together.
     const sendMessage = this.call.sendMessage.bind(this.call);
     this.call.sendMessage = (message, sent) => {
       this.isFlushing = true;
@@ -196,18 +202,18 @@ class ObservedCall implements OpenCall {
         onReceiveMessage: (message) => listener.onReceiveMessage(message),
         onReceiveHalfClose: () => listener.onReceiveHalfClose(),
         onCancel: () => {
-          this.ended();
+          this.onEnd();
           listener.onCancel();
         },
       });
-      // There are no events of a stream that closed before this.
-      if (!received) this.ended();
+      // A stream that closed before this emits no events.
+      if (!received) this.onEnd();
     };
   }
 
   private observeStatus(): void {
-    // grpc-js also ends calls itself through this method, below all interceptors. If a later version does not,
-    // onCancel still ends the call here.
+    // grpc-js calls this method when it ends a call itself, below all interceptors. If a later version does not,
+    // onCancel still finishes the call.
     const sendStatus = this.call.sendStatus.bind(this.call);
     this.call.sendStatus = (status) => {
       if (!this.isOpen) {
@@ -227,8 +233,8 @@ class ObservedCall implements OpenCall {
     };
   }
 
-  /** grpc-js reports an end both after everything was sent and after the client disconnected. */
-  private ended(): void {
+  /** grpc-js reports the end both after everything was sent and after the client disconnected. */
+  private onEnd(): void {
     const passed = this.deadlinePassed();
     const endedMs = performance.now();
     const end = () => {
@@ -250,7 +256,7 @@ class ObservedCall implements OpenCall {
   }
 }
 
-/** The text that the client receives if a call failed with a bug. */
+/** The text that the client receives if a call failed because of a bug. */
 export function bugText(requestId: string): string {
   return `An internal error occurred. The server's log has it under request id ${requestId}.`;
 }
@@ -259,7 +265,7 @@ export function logBug(log: Log, error: unknown, call: Pick<OpenCall, 'method' |
   log.error({ error, method: call?.method, requestId: call?.requestId }, 'a call failed with a bug');
 }
 
-/** Returns why grpc-js ended a call itself. */
+/** Returns the reason for a status that grpc-js sends itself. */
 function reasonOfCode(code: Status): FaultReason | undefined {
   switch (code) {
     case Status.DEADLINE_EXCEEDED:
@@ -283,7 +289,7 @@ function completeStatus(
   reason: FaultReason | undefined,
   requestId: string,
 ) {
-  // Strict clients treat a message with OK as an error. grpc-js always sends one, so it must be empty.
+  // Strict clients treat a status message with OK as an error. grpc-js always sends one, so it must be empty.
   const message = code === Status.OK ? '' : boundMessage(details);
   const metadata = sent ?? new Metadata();
   if (code !== Status.OK && reason !== undefined && metadata.get(errorDetailsKey).length === 0) {

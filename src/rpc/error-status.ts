@@ -12,7 +12,7 @@ export const errorDetailsKey = 'grpc-status-details-bin';
 /** ErrorInfo.domain for all services. */
 const errorDomain = 'users.v1';
 
-// Base64 adds a third, which makes 4.5 KiB: less than 6 KiB together with the message and the rest.
+// Base64 makes 4.5 KiB of it, which is less than 6 KiB together with the message and the other trailers.
 const statusBytesMax = 3400;
 const statusMessageBytesMax = 1024;
 
@@ -34,14 +34,14 @@ export function encodeErrorStatus({ code, message, ...status }: ErrorStatus): Ui
   return writer.finish();
 }
 
-/** One of google.rpc.Status.details. */
+/** One element of google.rpc.Status.details. */
 export interface ErrorDetail {
-  /** As in `google.rpc.ErrorInfo`. */
+  /** The full name of the message, such as `google.rpc.ErrorInfo`. */
   readonly type: string;
   readonly value: Uint8Array;
 }
 
-/** Returns the details that the contract promises for every error. */
+/** Returns the details that the contract promises for every error. Omits violations that do not fit. */
 export function errorDetails({
   reason,
   requestId,
@@ -63,14 +63,14 @@ export function errorDetails({
   return details;
 }
 
-// Writes an Any into google.rpc.Status.details, a repeated field with number 3.
+/** Writes an Any into google.rpc.Status.details, a repeated field with number 3. */
 function writeDetail(writer: BinaryWriter, type: string, value: Uint8Array): void {
   const any = writer.uint32(26).fork();
   any.uint32(10).string(`type.googleapis.com/${type}`).uint32(18).bytes(value).join();
 }
 
 function fittingCount(violations: readonly Violation[], bytesMax: number): number {
-  // The size of the other details and the framing.
+  // Starts with the size of the other details and of the framing.
   let bytes = 400;
   let count = 0;
   for (const violation of violations) {
@@ -81,7 +81,7 @@ function fittingCount(violations: readonly Violation[], bytesMax: number): numbe
   return count;
 }
 
-/** Makes a message well-formed, and shortens it to 1 KiB in its percent-encoded header. */
+/** Makes a message well-formed Unicode, and shortens it so that its percent-encoded header has at most 1 KiB. */
 export function boundMessage(message: string): string {
   const text = message.toWellFormed();
   // Percent-encoding turns a UTF-16 unit into at most nine bytes.

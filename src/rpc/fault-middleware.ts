@@ -1,8 +1,8 @@
 /**
  * Converts the errors of handlers into gRPC statuses.
  *
- * Any error that is not a Fault is a bug. The client receives a fixed text and the request id, and the log contains the
- * rest.
+ * An error that is not a Fault is a bug. The client receives a fixed text with the request id, and the log contains the
+ * error.
  */
 import { type CallContext, ServerError, type ServerMiddleware, Status } from 'nice-grpc';
 import { unlessAborted } from '../concurrency/abort.js';
@@ -11,7 +11,7 @@ import type { Log } from '../telemetry/log.js';
 import { bugText, type CallObserver, logBug, type OpenCall } from './call-observer.js';
 import { boundMessage, encodeErrorStatus, errorDetailsKey } from './error-status.js';
 
-// If the server cannot reach the database, every call fails. One line a second is enough then.
+// If the server cannot reach the database, every call fails, and one warning a second is enough.
 const causeLineEveryMs = 1000;
 
 export interface FaultMiddlewareOptions {
@@ -41,14 +41,14 @@ export function createFaultMiddleware(
 
   function logCause(fault: Fault, call: OpenCall | undefined): void {
     const nowMs = performance.now();
-    const due = nowMs - (causeLoggedMs.get(fault.reason) ?? Number.NEGATIVE_INFINITY) >= causeLineEveryMs;
-    if (due) causeLoggedMs.set(fault.reason, nowMs);
+    const isDue = nowMs - (causeLoggedMs.get(fault.reason) ?? Number.NEGATIVE_INFINITY) >= causeLineEveryMs;
+    if (isDue) causeLoggedMs.set(fault.reason, nowMs);
     const fields = { error: fault, method: call?.method, requestId: call?.requestId };
-    log[due ? 'warn' : 'debug'](fields, 'a call failed');
+    log[isDue ? 'warn' : 'debug'](fields, 'a call failed');
   }
 
   function serverErrorOf(thrown: unknown, context: CallContext): ServerError {
-    // This is already a status, such as the health service's NOT_FOUND.
+    // The handler threw a status, such as the health service's NOT_FOUND.
     if (thrown instanceof ServerError) return thrown;
     const call = calls.find(context.metadata);
     const fault = faultOf(thrown, context, call);
@@ -65,7 +65,7 @@ export function createFaultMiddleware(
   return async function* faultMiddleware(call, context) {
     try {
       if (!call.requestStream && call.request instanceof Fault) throw call.request;
-      const request = call.requestStream ? decoded(call.request) : call.request;
+      const request = call.requestStream ? throwingFaults(call.request) : call.request;
       if (!call.responseStream) return yield* call.next(request, context);
       const signal = AbortSignal.any([context.signal, stopping]);
       const messages = untilAborted(call.next(request, { ...context, signal }), signal);
@@ -79,7 +79,7 @@ export function createFaultMiddleware(
   };
 }
 
-/** Creates an error without a stack, because its constructor reads the stack, which takes longer than the call. */
+/** Creates an error without a stack, because reading the stack takes longer than the call. */
 function serverError(code: Status, message: string): ServerError {
   const { stackTraceLimit } = Error;
   Error.stackTraceLimit = 0;
@@ -90,8 +90,8 @@ function serverError(code: Status, message: string): ServerError {
   }
 }
 
-/** Yields the requests, and throws the Fault of the first one that could not be read. */
-async function* decoded<T>(requests: AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
+/** Yields the requests. Throws the Fault that replaces a request that could not be decoded. */
+async function* throwingFaults<T>(requests: AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
   for await (const request of requests) {
     if (request instanceof Fault) throw request;
     yield request;
@@ -99,39 +99,38 @@ async function* decoded<T>(requests: AsyncIterable<T>): AsyncGenerator<T, void, 
 }
 
 /**
- * Yields the messages until the signal aborts. It does not wait for the generator then, which may be waiting for
- * something else.
+ * Yields the messages until the signal aborts. Then it does not wait for the generator, which may take long to end.
  */
 async function* untilAborted<T>(messages: AsyncGenerator<T>, signal: AbortSignal): AsyncGenerator<T, void, undefined> {
-  let ended = false;
+  let isDone = false;
   try {
     while (true) {
       signal.throwIfAborted();
       const result = await unlessAborted(messages.next(), signal);
       if (result.done) {
-        ended = true;
+        isDone = true;
         return;
       }
       yield result.value;
     }
   } finally {
-    if (!ended) messages.return(undefined).catch(() => {});
+    if (!isDone) messages.return(undefined).catch(() => {});
   }
 }
 
 /**
- * Yields the messages while each is read in time. Otherwise it ends the messages and calls `onStall`, which must end
- * the call, because a generator that waits at a yield cannot throw.
+ * Yields the messages. If the client does not read one within the timeout, it ends the generator and calls `onStall`,
+ * which must end the call, because a generator that waits at a yield cannot throw.
  */
 async function* unlessStalled<T>(
   messages: AsyncGenerator<T>,
   timeoutMs: number,
   onStall: () => void,
 ): AsyncGenerator<T, void, undefined> {
-  let stalled = false;
+  let isStalled = false;
   for await (const message of messages) {
     const timer = setTimeout(() => {
-      stalled = true;
+      isStalled = true;
       messages.return(undefined).catch(() => {});
       onStall();
     }, timeoutMs);
@@ -140,7 +139,7 @@ async function* unlessStalled<T>(
     } finally {
       clearTimeout(timer);
     }
-    if (stalled) return;
+    if (isStalled) return;
   }
 }
 

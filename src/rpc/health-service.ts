@@ -1,8 +1,8 @@
-/** grpc.health.v1.Health. All services of this server are healthy or unhealthy together. */
+/** Serves grpc.health.v1.Health. All services of this server have the same status. */
 import { EventEmitter, once } from 'node:events';
 import { ServerError, type ServiceImplementation, Status } from 'nice-grpc';
 import { shape, text } from './message-reader.js';
-import { close, open, putNumber, putText, written } from './message-writer.js';
+import { encodeWith, putMessage, putNumber, putText } from './message-writer.js';
 import { wireMethod } from './wire-definition.js';
 
 export const healthServiceName = 'grpc.health.v1.Health';
@@ -22,12 +22,10 @@ function writeCheckResponse({ status }: CheckResponse): void {
 
 function writeListResponse({ statuses }: { readonly statuses: ReadonlyMap<string, CheckResponse> }): void {
   for (const [service, status] of statuses) {
-    const entry = open(1);
-    putText(1, service);
-    const value = open(2);
-    writeCheckResponse(status);
-    close(value);
-    close(entry);
+    putMessage(1, () => {
+      putText(1, service);
+      putMessage(2, () => writeCheckResponse(status));
+    });
   }
 }
 
@@ -35,21 +33,21 @@ export const healthServiceDefinition = {
   check: wireMethod({
     path: `/${healthServiceName}/Check`,
     request: checkRequest,
-    encode: (response: CheckResponse) => written(writeCheckResponse, response),
+    encode: (response: CheckResponse) => encodeWith(writeCheckResponse, response),
     requestStream: false,
     responseStream: false,
   }),
   list: wireMethod({
     path: `/${healthServiceName}/List`,
     request: shape(() => ({})),
-    encode: (response: Parameters<typeof writeListResponse>[0]) => written(writeListResponse, response),
+    encode: (response: Parameters<typeof writeListResponse>[0]) => encodeWith(writeListResponse, response),
     requestStream: false,
     responseStream: false,
   }),
   watch: wireMethod({
     path: `/${healthServiceName}/Watch`,
     request: checkRequest,
-    encode: (response: CheckResponse) => written(writeCheckResponse, response),
+    encode: (response: CheckResponse) => encodeWith(writeCheckResponse, response),
     requestStream: false,
     responseStream: true,
   }),

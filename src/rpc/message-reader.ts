@@ -2,9 +2,9 @@
  * Reads protobuf messages in one pass into the objects that the model's parsers accept. It knows the wire format, but
  * not the messages.
  *
- * It refuses malformed bytes and invalid UTF-8. It counts elements and fields and stops at a limit, which bounds the
- * cost of a request. Decoding is synchronous, so it reads at most one message at a time. The file is longer than others
- * because its functions share the position in that message.
+ * It refuses malformed bytes and invalid UTF-8. To limit the cost of a request, it counts elements and fields, and
+ * refuses a request that has too many. Decoding is synchronous, so it reads at most one message at a time. The file is
+ * longer than others because its functions share the position in that message.
  */
 import { type Fault, invalid, invalidRequest, type Violation } from '../model/fault.js';
 import { type ElementKind, type ElementLimits, fieldsOfElement, requestFieldsMax } from '../model/method-limits.js';
@@ -61,7 +61,7 @@ const counts: Record<ElementKind, number> = { users: 0, values: 0, keys: 0, path
 // The index for violations of attributes, as in `users[57].attributes`.
 let userIndex: number | undefined;
 
-/** Throws a Fault if the bytes are not a message of this shape, or if they hold more than `elementLimits` allow. */
+/** Throws a Fault if the bytes are not a message of this shape, or if they exceed a limit. */
 export function readMessage<Message>(type: Shape<Message>, bytes: Uint8Array, elementLimits: ElementLimits): Message {
   buffer = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   position = 0;
@@ -80,7 +80,7 @@ export function readMessage<Message>(type: Shape<Message>, bytes: Uint8Array, el
   return message;
 }
 
-/** A string. If the field occurs several times, the last value counts. */
+/** A string. If the field occurs several times, the last value is used. */
 export function text<Name extends string>(number: number, name: Name): Field<Record<Name, string | undefined>> {
   return {
     tag: (number << 3) | wireBytes,
@@ -90,19 +90,17 @@ export function text<Name extends string>(number: number, name: Name): Field<Rec
   };
 }
 
-/**
- * A repeated string. `refusal` returns the violation if there are more elements of this kind than the method allows.
- */
+/** A repeated string. `violationOf` returns the violation for more elements of this kind than the method allows. */
 export function texts<Name extends string>(
   number: number,
   name: Name,
   kind: ElementKind,
-  refusal: (max: number) => Violation,
+  violationOf: (max: number) => Violation,
 ): Field<Record<Name, string[]>> {
   return {
     tag: (number << 3) | wireBytes,
     read(message, end) {
-      count(kind, refusal);
+      count(kind, violationOf);
       message[name].push(readText(end));
     },
   };
@@ -117,7 +115,7 @@ export function bool<Name extends string>(number: number, name: Name): Field<Rec
   };
 }
 
-/** An int32 or an enum. Protobuf requires reading only the lowest 32 bits. */
+/** An int32 or an enum. As protobuf requires, only the lowest 32 bits count. */
 export function int32<Name extends string>(number: number, name: Name): Field<Record<Name, number>> {
   return {
     tag: (number << 3) | wireVarint,
@@ -183,7 +181,7 @@ export function fieldMask(number: number): Field<{ updateMask: string[] }> {
   };
 }
 
-/** A value in attributes. It is undefined for a google.protobuf.Value without a kind, which the parsers refuse. */
+/** A value in attributes. A google.protobuf.Value without a kind is undefined, which the parsers refuse. */
 export type ReadValue = string | number | boolean | null | undefined | ReadValue[] | ReadObject;
 export type ReadObject = { [key: string]: ReadValue };
 
@@ -235,7 +233,7 @@ function readEntry(object: ReadObject, end: number, level: number): void {
   else Object.defineProperty(object, key, { value, writable: true, enumerable: true, configurable: true });
 }
 
-/** `earlier` is the value of earlier occurrences of the same field. */
+/** Reads a google.protobuf.Value. `earlier` is the value of earlier occurrences of the same field. */
 function readValue(earlier: ReadValue, end: number, level: number): ReadValue {
   let value = earlier;
   while (position < end) {
@@ -257,7 +255,7 @@ function readValue(earlier: ReadValue, end: number, level: number): ReadValue {
       case structTag: {
         const object: ReadObject = isObject(value) ? value : {};
         const structEnd = readEnd(end);
-        // The parsers refuse one level too many with the right violation, so skip its content.
+        // Skip the content of a value that is nested too deeply, because the parsers refuse such a value anyway.
         if (level > attributesLevelsMax) position = structEnd;
         else readStruct(object, structEnd, level);
         value = object;
@@ -294,9 +292,9 @@ function isObject(value: ReadValue): value is ReadObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-function count(kind: ElementKind, refusal: (max: number) => Violation): void {
+function count(kind: ElementKind, violationOf: (max: number) => Violation): void {
   const max = limits[kind] ?? 0;
-  if (++counts[kind] > max) throw invalid([refusal(max)]);
+  if (++counts[kind] > max) throw invalid([violationOf(max)]);
   fieldsMax += fieldsOfElement[kind];
 }
 
@@ -332,8 +330,8 @@ function readText(end: number): string {
   const start = position;
   position = textEnd;
   const decoded = buffer.toString('utf8', start, textEnd);
-  // Buffer replaces invalid UTF-8 by U+FFFD, which valid text may also contain. Only then use the strict decoder, which
-  // takes twice as long.
+  // Buffer replaces invalid UTF-8 by U+FFFD, which valid text may also contain. Only for such text use the strict
+  // decoder, which takes twice as long.
   return decoded.includes('\ufffd') ? strictUtf8.decode(buffer.subarray(start, textEnd)) : decoded;
 }
 
@@ -341,7 +339,7 @@ function readDouble(end: number): number {
   const start = position;
   position += 8;
   if (position > end) throw malformed();
-  // jsonb has no -0. So the answer of a create has the same value as later reads.
+  // Converts -0 to 0, as jsonb does, so that the response of a create has the same value as later reads.
   return buffer.readDoubleLE(start) + 0;
 }
 
@@ -399,7 +397,7 @@ function skip(tag: number, end: number, groupLevel = 0): void {
       position += 4;
       break;
     default:
-      // The end of a group that has not begun, or a type that does not exist.
+      // The end of a group that has not begun, or a wire type that does not exist.
       throw malformed();
   }
   if (position > end) throw malformed();

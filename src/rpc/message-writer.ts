@@ -6,16 +6,16 @@
  * have tags of one byte.
  */
 
-// Enough for a page of users. A larger message uses a larger buffer, which is not kept.
+// Enough for a page of users. A larger message gets a larger buffer, which is not reused.
 const bufferBytes = 256 * 1024;
 
-const kept = Buffer.allocUnsafeSlow(bufferBytes);
-let buffer = kept;
+const reusedBuffer = Buffer.allocUnsafeSlow(bufferBytes);
+let buffer = reusedBuffer;
 let end = 0;
 
-/** Encodes a message with `write`. The result must be copied before the next message is written. */
-export function written<Message>(write: (message: Message) => void, message: Message): Uint8Array {
-  buffer = kept;
+/** Encodes a message with `write`. The result must be copied before the next message is encoded. */
+export function encodeWith<Message>(write: (message: Message) => void, message: Message): Uint8Array {
+  buffer = reusedBuffer;
   end = 0;
   write(message);
   return buffer.subarray(0, end);
@@ -28,7 +28,7 @@ function reserve(bytes: number): void {
   buffer = larger;
 }
 
-// The size of a number with 64 bits.
+// The maximum size of a number of 64 bits.
 const varintBytesMax = 10;
 
 function putVarint(value: number): void {
@@ -74,7 +74,7 @@ export function putDouble(field: number, value: number): void {
   end = buffer.writeDoubleLE(value, end);
 }
 
-// Up to about this length, a loop in JavaScript is faster than a call into C++.
+// Up to about this length, a loop in JavaScript is faster than Buffer's C++ code.
 const loopCharactersMax = 40;
 
 /** Writes a well-formed string, even an empty one. */
@@ -88,7 +88,7 @@ export function putText(field: number, text: string): void {
     end += bytes;
     return;
   }
-  // The string is so short that its length takes one byte, for any characters.
+  // Even 40 characters of three bytes each have less than 128 bytes, so the length takes one byte.
   const start = end++;
   for (let index = 0; index < text.length; index++) {
     const unit = text.charCodeAt(index);
@@ -116,18 +116,25 @@ export function putEncoded(fields: Uint8Array): void {
   end += fields.length;
 }
 
-/** Opens a nested message, and returns a mark for `close`. If `bytesGuess` is wrong, `close` must move the content. */
-export function open(field: number, bytesGuess = 0): number {
+/** Writes a nested message. */
+export function putMessage(field: number, write: () => void): void {
+  const mark = beginMessage(field);
+  write();
+  endMessage(mark);
+}
+
+/** Begins a nested message, and returns a mark for `endMessage`. A good `bytesGuess` saves a copy of the content. */
+export function beginMessage(field: number, bytesGuess = 0): number {
   reserve(3);
   buffer[end++] = (field << 3) | wireBytes;
   const mark = end;
   end += bytesGuess > 0x7f ? 2 : 1;
-  // Keeps the offset of the content for `close`.
+  // The offset of the content, for `endMessage`.
   buffer[mark] = end - mark;
   return mark;
 }
 
-export function close(mark: number): void {
+export function endMessage(mark: number): void {
   const start = mark + (buffer[mark] ?? 0);
   const bytes = end - start;
   const prefix = bytes <= 0x7f ? 1 : bytes <= 0x3fff ? 2 : bytes <= 0x1f_ffff ? 3 : 4;

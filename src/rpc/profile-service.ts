@@ -1,5 +1,6 @@
 /**
- * The first contract, profileservice.ProfileService. Its responses contain the faults that are the client's mistakes.
+ * The handler of profileservice.ProfileService, the first contract. It reports the client's mistakes in the response,
+ * and not as a gRPC status.
  */
 import type { ServiceImplementation } from 'nice-grpc';
 import { ProfileServiceDefinition } from '../../generated/profileservice/profile.js';

@@ -1,6 +1,6 @@
 /**
- * Server reflection as grpc.reflection.v1 and as v1alpha, which ghz and Python's client use. Both have the same
- * messages.
+ * Serves reflection as grpc.reflection.v1 and as v1alpha, which ghz and Python's client use. Both versions have the
+ * same messages.
  */
 import {
   create,
@@ -14,7 +14,7 @@ import {
 import { FileDescriptorProtoSchema, FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 import { type ServiceImplementation, Status } from 'nice-grpc';
 import { int32, message, shape, text } from './message-reader.js';
-import { close, open, putBytes, putNumber, putSigned, putText, written } from './message-writer.js';
+import { encodeWith, putBytes, putMessage, putNumber, putSigned, putText } from './message-writer.js';
 import { systemFiles } from './system-descriptors.js';
 import { wireMethod } from './wire-definition.js';
 
@@ -28,7 +28,7 @@ interface ExtensionRequest {
   extensionNumber: number;
 }
 
-// All fields except `host` are one oneof, so a client sets only one of them.
+// All fields except `host` belong to one oneof, so a client sets only one of them.
 interface ReflectionRequest {
   host: string;
   fileByFilename: string | undefined;
@@ -38,15 +38,10 @@ interface ReflectionRequest {
   listServices: string | undefined;
 }
 
-type Answer =
-  | { readonly kind: 'file'; readonly bytes: Uint8Array }
-  | { readonly kind: 'extensions'; readonly type: string; readonly numbers: readonly number[] }
-  | { readonly kind: 'services'; readonly names: readonly string[] }
-  | { readonly kind: 'error'; readonly code: Status; readonly text: string };
-
 interface ReflectionResponse {
   readonly request: ReflectionRequest;
-  readonly answer: Answer;
+  /** Writes the field with the result. */
+  writeResult(): void;
 }
 
 const extensionRequest = shape(
@@ -72,64 +67,44 @@ const reflectionRequest = shape(
   text(7, 'listServices'),
 );
 
-function writeResponse({ request, answer }: ReflectionResponse): void {
+function writeResponse({ request, writeResult }: ReflectionResponse): void {
   if (request.host !== '') putText(1, request.host);
-  const original = open(2);
-  writeRequest(request);
-  close(original);
-  switch (answer.kind) {
-    case 'file': {
-      const files = open(4);
-      putBytes(1, answer.bytes);
-      close(files);
-      return;
-    }
-    case 'extensions': {
-      const extensions = open(5);
-      putText(1, answer.type);
-      for (const number of answer.numbers) putNumber(2, number);
-      close(extensions);
-      return;
-    }
-    case 'services': {
-      const services = open(6);
-      for (const name of answer.names) {
-        const service = open(1);
-        putText(1, name);
-        close(service);
-      }
-      close(services);
-      return;
-    }
-    case 'error': {
-      const error = open(7);
-      putNumber(1, answer.code);
-      putText(2, answer.text);
-      close(error);
-    }
-  }
+  putMessage(2, () => writeRequest(request));
+  writeResult();
 }
 
 function writeRequest(request: ReflectionRequest): void {
   if (request.host !== '') putText(1, request.host);
   if (request.fileByFilename !== undefined) putText(3, request.fileByFilename);
   if (request.fileContainingSymbol !== undefined) putText(4, request.fileContainingSymbol);
-  if (request.fileContainingExtension !== undefined) {
-    const extension = open(5);
-    putText(1, request.fileContainingExtension.containingType);
-    putSigned(2, request.fileContainingExtension.extensionNumber);
-    close(extension);
+  const extension = request.fileContainingExtension;
+  if (extension !== undefined) {
+    putMessage(5, () => {
+      putText(1, extension.containingType);
+      putSigned(2, extension.extensionNumber);
+    });
   }
   if (request.allExtensionNumbersOfType !== undefined) putText(6, request.allExtensionNumbersOfType);
   if (request.listServices !== undefined) putText(7, request.listServices);
 }
 
-/** A definition for each version, in the order of reflectionServiceNames. */
+function writeError(code: Status, text: string): void {
+  putMessage(7, () => {
+    putNumber(1, code);
+    putText(2, text);
+  });
+}
+
+function writeNotFound(what: string): void {
+  writeError(Status.NOT_FOUND, `The server has no ${what} of this name.`);
+}
+
+/** One definition for each version, in the order of reflectionServiceNames. */
 export const reflectionServiceDefinitions = reflectionServiceNames.map((name) => ({
   serverReflectionInfo: wireMethod({
     path: `/${name}/ServerReflectionInfo`,
     request: reflectionRequest,
-    encode: (response: ReflectionResponse) => written(writeResponse, response),
+    encode: (response: ReflectionResponse) => encodeWith(writeResponse, response),
     requestStream: true,
     responseStream: true,
   }),
@@ -147,43 +122,43 @@ export function createReflectionService(
   const files = new Map<string, Uint8Array>();
   for (const { proto } of registry.files) files.set(proto.name, toBinary(FileDescriptorProtoSchema, proto));
   const fileOfSymbol = indexSymbols(registry);
-  const notFound = (what: string): Answer => ({
-    kind: 'error',
-    code: Status.NOT_FOUND,
-    text: `The server has no ${what} of this name.`,
-  });
-  const fileAnswer = (name: string | undefined, what: string): Answer => {
-    const bytes = name === undefined ? undefined : files.get(name);
-    return bytes === undefined ? notFound(what) : { kind: 'file', bytes };
-  };
 
-  function answer(request: ReflectionRequest): Answer {
-    if (request.listServices !== undefined) return { kind: 'services', names: serviceNames };
-    if (request.fileByFilename !== undefined) return fileAnswer(request.fileByFilename, 'file');
-    if (request.fileContainingSymbol !== undefined)
-      return fileAnswer(fileOfSymbol.get(request.fileContainingSymbol), 'symbol');
-    if (request.fileContainingExtension !== undefined) {
-      const { containingType, extensionNumber } = request.fileContainingExtension;
-      const type = registry.getMessage(containingType);
-      const extension = type && registry.getExtensionFor(type, extensionNumber);
-      return fileAnswer(extension?.file.proto.name, 'extension');
-    }
+  function writeFile(name: string | undefined, what: string): void {
+    const bytes = name === undefined ? undefined : files.get(name);
+    if (bytes === undefined) writeNotFound(what);
+    else putMessage(4, () => putBytes(1, bytes));
+  }
+
+  function writeExtensionNumbers(type: string): void {
+    const extensions = [...registry].filter((desc) => desc.kind === 'extension');
+    putMessage(5, () => {
+      putText(1, type);
+      for (const { extendee, number } of extensions) if (extendee.typeName === type) putNumber(2, number);
+    });
+  }
+
+  function writeResult(request: ReflectionRequest): void {
     const type = request.allExtensionNumbersOfType;
-    if (type !== undefined) {
-      if (registry.getMessage(type) === undefined) return notFound('message type');
-      const numbers = [...registry].filter((desc) => desc.kind === 'extension' && desc.extendee.typeName === type);
-      return {
-        kind: 'extensions',
-        type,
-        numbers: numbers.map((desc) => (desc.kind === 'extension' ? desc.number : 0)),
-      };
-    }
-    return { kind: 'error', code: Status.INVALID_ARGUMENT, text: 'The request is empty. Set message_request.' };
+    if (request.listServices !== undefined) {
+      putMessage(6, () => {
+        for (const name of serviceNames) putMessage(1, () => putText(1, name));
+      });
+    } else if (request.fileByFilename !== undefined) writeFile(request.fileByFilename, 'file');
+    else if (request.fileContainingSymbol !== undefined)
+      writeFile(fileOfSymbol.get(request.fileContainingSymbol), 'symbol');
+    else if (request.fileContainingExtension !== undefined) {
+      const { containingType, extensionNumber } = request.fileContainingExtension;
+      const extendee = registry.getMessage(containingType);
+      const extension = extendee && registry.getExtensionFor(extendee, extensionNumber);
+      writeFile(extension?.file.proto.name, 'extension');
+    } else if (type === undefined) writeError(Status.INVALID_ARGUMENT, 'The request is empty. Set message_request.');
+    else if (registry.getMessage(type) === undefined) writeNotFound('message type');
+    else writeExtensionNumbers(type);
   }
 
   return {
     async *serverReflectionInfo(requests) {
-      for await (const request of requests) yield { request, answer: answer(request) };
+      for await (const request of requests) yield { request, writeResult: () => writeResult(request) };
     },
   };
 }

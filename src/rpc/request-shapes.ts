@@ -1,8 +1,8 @@
 /**
- * The shapes of the requests of both contracts, with the field numbers of proto/. A test compares them with the
- * generated code, field by field.
+ * Lists the fields of the requests of both contracts, with their numbers in proto/. A test compares them with the
+ * generated code.
  *
- * Fields that a request cannot set, such as `create_time`, are not listed, so the reader skips them.
+ * Fields that a client cannot set, such as `create_time`, are not listed, so the reader skips them.
  */
 import { emptyTexts, type TextName, textFields } from '../fields.js';
 import type { Violation } from '../model/fault.js';

@@ -1,6 +1,6 @@
 /**
- * The descriptors of gRPC's own services, health and reflection, for reflection. They are written here because their
- * .proto files are not part of this repository.
+ * The descriptors of gRPC's own services, health and reflection, which reflection serves too. They are written in
+ * TypeScript because their .proto files are not part of this repository.
  */
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import {
@@ -29,10 +29,10 @@ const repeated = (one: Field): Field => ({ ...one, label: FieldDescriptorProto_L
 function healthFile(): FileDescriptorProto {
   const scope = 'grpc.health.v1';
   const response = `${scope}.HealthCheckResponse`;
-  const method = (name: string, request: string, answer: string, serverStreaming = false) => ({
+  const method = (name: string, input: string, output: string, serverStreaming = false) => ({
     name,
-    inputType: `.${scope}.${request}`,
-    outputType: `.${scope}.${answer}`,
+    inputType: `.${scope}.${input}`,
+    outputType: `.${scope}.${output}`,
     serverStreaming,
   });
   return create(FileDescriptorProtoSchema, {

@@ -1,6 +1,6 @@
 /**
- * Encodes the model's users directly to bytes, with the field numbers of proto/users/v1. A test compares the bytes with
- * the generated decoders, field by field.
+ * Encodes responses with users directly to bytes, with the field numbers of proto/users/v1. A test decodes the bytes
+ * with the generated code and compares each field.
  */
 import { UserChange_Type } from '../../generated/users/v1/user.js';
 import { createPause } from '../concurrency/event-loop.js';
@@ -10,7 +10,16 @@ import { displayName, etagOf, type JsonObject, type JsonValue, messageBytesMax, 
 import type { ExportedUsers } from '../operations/export-users.js';
 import type { UserPage } from '../operations/list-page.js';
 import type { WatchedChange, WatchMessage } from '../operations/watch-users.js';
-import { close, open, putDouble, putEncoded, putNumber, putSigned, putText, written } from './message-writer.js';
+import {
+  beginMessage,
+  encodeWith,
+  endMessage,
+  putDouble,
+  putEncoded,
+  putNumber,
+  putSigned,
+  putText,
+} from './message-writer.js';
 
 /** Encoders for the responses with users. The generated code encodes the others. */
 export const userResponses = {
@@ -51,24 +60,24 @@ export interface ResolvedMessage {
 }
 
 function encoder<Message>(write: (message: Message) => void): (message: Message) => Uint8Array {
-  return (message) => written(write, message);
+  return (message) => encodeWith(write, message);
 }
 
 function writeUser({ user }: { user: User }): void {
   putUser(1, user);
 }
 
-/** Leaves out missing users. */
+/** Omits missing users. */
 function putUsers(field: number, users: readonly (User | undefined)[]): void {
   for (const user of users) if (user !== undefined) putUser(field, user);
 }
 
-// The largest ones take a few milliseconds together.
+// Encoding this many of the largest users takes a few milliseconds.
 const usersInStep = 16;
 
 /**
- * The fields of an answer that hold its users, without those who are missing. They are encoded in steps, because a client
- * may ask for as many large users as it likes. Throws MESSAGE_TOO_LARGE.
+ * Encodes the users of a response as a repeated field, without the missing ones. Pauses between steps, so that other
+ * calls do not wait for many large users. Throws MESSAGE_TOO_LARGE.
  */
 export async function encodeUsers(field: number, users: readonly (User | undefined)[]): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
@@ -76,7 +85,7 @@ export async function encodeUsers(field: number, users: readonly (User | undefin
   const pause = createPause();
   for (let index = 0; index < users.length; index += usersInStep) {
     const step = users.slice(index, index + usersInStep);
-    const part = Buffer.from(written(() => putUsers(field, step), undefined));
+    const part = Buffer.from(encodeWith(() => putUsers(field, step), undefined));
     bytes += part.length;
     if (bytes > messageBytesMax) {
       throw new Fault('MESSAGE_TOO_LARGE', 'The response would have more than 4 MiB. Request fewer users at once.');
@@ -87,7 +96,7 @@ export async function encodeUsers(field: number, users: readonly (User | undefin
   return Buffer.concat(parts);
 }
 
-/** The field numbers of the texts that clients write. putUser has them as constants, because a loop takes 5 % longer. */
+/** The field numbers of the texts that clients write. putUser repeats them, because a loop would take 5 % longer. */
 export const userTextNumbers: Readonly<Record<TextName, number>> = {
   firstName: 2,
   lastName: 3,
@@ -99,7 +108,7 @@ export const userTextNumbers: Readonly<Record<TextName, number>> = {
 const userBytesGuess = 200;
 
 function putUser(field: number, user: User): void {
-  const mark = open(field, userBytesGuess);
+  const mark = beginMessage(field, userBytesGuess);
   putText(1, user.id);
   putTextUnlessEmpty(2, user.firstName);
   putTextUnlessEmpty(3, user.lastName);
@@ -110,7 +119,7 @@ function putUser(field: number, user: User): void {
   putTime(8, user.createTime);
   putTime(9, user.updateTime);
   putText(10, etagOf(user));
-  close(mark);
+  endMessage(mark);
 }
 
 function putTextUnlessEmpty(field: number, text: string): void {
@@ -122,10 +131,10 @@ function putTime(field: number, time: Date): void {
   const ms = time.getTime();
   const seconds = Math.floor(ms / 1000);
   const nanos = (ms - seconds * 1000) * 1_000_000;
-  const mark = open(field);
+  const mark = beginMessage(field);
   if (seconds !== 0) putSigned(1, seconds);
   if (nanos !== 0) putNumber(2, nanos);
-  close(mark);
+  endMessage(mark);
 }
 
 /** Writes a google.protobuf.Struct unless it is empty. */
@@ -137,19 +146,19 @@ function putAttributes(field: number, attributes: JsonObject): void {
 }
 
 function putStruct(field: number, object: JsonObject): void {
-  const mark = open(field);
+  const mark = beginMessage(field);
   for (const key of Object.keys(object)) {
-    const entry = open(1);
+    const entry = beginMessage(1);
     putText(1, key);
     putValue(2, object[key] ?? null);
-    close(entry);
+    endMessage(entry);
   }
-  close(mark);
+  endMessage(mark);
 }
 
 /** Writes a google.protobuf.Value, which must have a field even for a default such as 0. */
 function putValue(field: number, value: JsonValue): void {
-  const mark = open(field);
+  const mark = beginMessage(field);
   switch (typeof value) {
     case 'number':
       putDouble(2, value);
@@ -163,12 +172,12 @@ function putValue(field: number, value: JsonValue): void {
     default:
       if (value === null) putNumber(1, 0);
       else if (Array.isArray(value)) {
-        const list = open(6);
+        const list = beginMessage(6);
         for (const child of value) putValue(1, child);
-        close(list);
+        endMessage(list);
       } else putStruct(5, value);
   }
-  close(mark);
+  endMessage(mark);
 }
 
 const changeTypes: Record<WatchedChange['type'], UserChange_Type> = {
@@ -185,16 +194,17 @@ function writeWatchMessage({ changes, resumeToken, caughtUp }: WatchMessage): vo
 }
 
 function putChange(field: number, { type, userId, user, changeTime }: WatchedChange): void {
-  const mark = open(field, userBytesGuess);
+  const mark = beginMessage(field, userBytesGuess);
   putNumber(1, changeTypes[type]);
   if (user !== undefined) putUser(2, user);
   else {
-    const only = open(2);
+    // A deleted user has only its id.
+    const deleted = beginMessage(2);
     putText(1, userId);
-    close(only);
+    endMessage(deleted);
   }
   putTime(3, changeTime);
-  close(mark);
+  endMessage(mark);
 }
 
 const watchMessages = new WeakMap<WatchMessage, Uint8Array>();
@@ -203,7 +213,7 @@ const watchMessages = new WeakMap<WatchMessage, Uint8Array>();
 function encodeWatchMessage(message: WatchMessage): Uint8Array {
   const known = watchMessages.get(message);
   if (known !== undefined) return known;
-  const bytes = new Uint8Array(written(writeWatchMessage, message));
+  const bytes = new Uint8Array(encodeWith(writeWatchMessage, message));
   watchMessages.set(message, bytes);
   return bytes;
 }

@@ -54,7 +54,7 @@ export function createUserService(directory: Directory): ServiceImplementation<t
 
     async batchGetUsers(request, { signal }) {
       const users = await directory.batchGetUsers(parseBatchGetUsers(request).ids, signal);
-      // The ids are written as in the request and as often, so clients can find them there.
+      // Exactly as in the request, and as often, so that clients can match them.
       return {
         users: await encodeUsers(1, users),
         missingIds: request.ids.filter((_, index) => users[index] === undefined),
@@ -102,10 +102,11 @@ async function* mapEach<T, R>(items: AsyncIterable<T>, map: (item: T) => R): Asy
   for await (const item of items) yield map(item);
 }
 
-// An id, two times, an etag, and the framing of these and of the display name.
+// The bytes that the server adds to a user: an id, two timestamps, an etag, and the framing of these and of the display
+// name.
 const addedBytesMax = 120;
 
-/** Fails before the users are written, because the client would not know of them without a response. */
+/** Throws before the users are written, because without a response the client would not know that they exist. */
 function validateResponseSize(requestBytes: number | undefined, users: readonly UserFields[]): void {
   if (requestBytes === undefined) return;
   let bytes = requestBytes;

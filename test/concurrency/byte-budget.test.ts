@@ -9,7 +9,7 @@ describe('a budget of bytes', () => {
     const budget = createByteBudget(100);
     const one = budget.open(() => {});
     const other = budget.open(() => {});
-    for (const hold of [one, other]) hold.moved(100_000_000_000);
+    for (const hold of [one, other]) hold.recordTransfer(100_000_000_000);
     one.add(50);
     other.add(25);
     expect(budget.admits()).toBe(true);
@@ -30,7 +30,7 @@ describe('a budget of bytes', () => {
     const budget = createByteBudget(100);
     const givenUp: string[] = [];
     const fast = budget.open(() => givenUp.push('fast'));
-    fast.moved(100_000_000_000);
+    fast.recordTransfer(100_000_000_000);
     fast.add(40);
     budget.open(() => givenUp.push('slow')).add(40);
     // A client that has moved nothing is slow after a second.
@@ -50,8 +50,8 @@ describe('a budget of bytes', () => {
     const slowest = open('slowest');
     for (const hold of [fast, slow, slowest]) hold.add(100 * kib);
     // So far apart that the few milliseconds between their starts do not matter.
-    fast.moved(100_000_000_000);
-    slow.moved(100_000_000);
+    fast.recordTransfer(100_000_000_000);
+    slow.recordTransfer(100_000_000);
     open('idle');
     expect(givenUp).toEqual([]);
     fast.add(1);

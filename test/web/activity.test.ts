@@ -66,7 +66,7 @@ describe.skipIf(browserMissing !== undefined)('activity', () => {
     await problem.waitFor();
     for (const [answer, text] of [
       [{ status: 500, body: 'no' }, 'The server returned no metrics (HTTP 500).'],
-      [{ status: 200, contentType: 'text/html', body: '<h1>Sign in</h1>' }, 'The answer did not come from Roster'],
+      [{ status: 200, contentType: 'text/html', body: '<h1>Sign in</h1>' }, 'The response did not come from Roster'],
     ] as const) {
       await page.unroute('**/metrics');
       await page.route('**/metrics', (route) => route.fulfill(answer));

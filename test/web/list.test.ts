@@ -332,17 +332,20 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
       const html = '<!doctype html><title>Error</title><h1>Something of a proxy</h1>';
       const grpc = 'application/grpc-web+proto';
       const cases = [
-        [{ status: 500, body: html }, 'The server answered with an error (HTTP 500).'],
+        [{ status: 500, body: html }, 'The server returned an error (HTTP 500).'],
         [{ status: 502, body: html }, 'The server is not available at the moment (HTTP 502).'],
         [{ status: 503, body: html }, 'The server is not available at the moment (HTTP 503).'],
         [{ status: 429, body: html }, 'The server received too many requests (HTTP 429).'],
         [{ status: 413, body: html }, 'The request is too large for the server or for its proxy (HTTP 413).'],
         [{ status: 403, body: html }, 'You are not allowed to do this.'],
-        [{ status: 404, body: html }, 'The server does not know this call (HTTP 404). Reload the page.'],
+        [{ status: 404, body: html }, 'The server does not support this call (HTTP 404). Reload the page.'],
         [{ status: 405, body: html }, 'The request was refused (HTTP 405).'],
         [{ status: 200, contentType: 'text/html', body: html }, 'not from Roster'],
         [{ status: 200, contentType: 'application/json', body: '{"users": [' }, 'not from Roster'],
-        [{ status: 200, contentType: grpc, body: '\0\0\0\0\x02\x0a\x7f' }, 'The page cannot read the server’s answer.'],
+        [
+          { status: 200, contentType: grpc, body: '\0\0\0\0\x02\x0a\x7f' },
+          'The page cannot read the server’s response.',
+        ],
         [{ status: 200, contentType: grpc, body: '\0\0\0' }, 'Cannot reach the server.'],
         [
           {
@@ -351,7 +354,7 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
             body: '',
             headers: { 'grpc-status': '13', 'grpc-message': 'upstream <b>' },
           },
-          'The server answered with an error.',
+          'The server returned an error.',
         ],
         [
           { status: 200, contentType: grpc, body: '', headers: { 'grpc-status': '14', 'grpc-message': 'upstream' } },

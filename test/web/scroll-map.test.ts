@@ -64,7 +64,7 @@ describe('a list that is longer than an element can be', () => {
     expect([list.topPx, list.scrollTop, list.map.offsetPx]).toEqual([0, 0, 0]);
   });
 
-  it('goes to the same fraction with a leap', () => {
+  it('goes to the same fraction with a jump', () => {
     const list = scrollable(listPx);
     list.leapTo((10_000 - viewPx) / 2);
     expect(list.topPx).toBe((listPx - viewPx) / 2);

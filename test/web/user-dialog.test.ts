@@ -281,7 +281,7 @@ describe.skipIf(browserMissing !== undefined)('the dialog of a user', () => {
   });
 
   it.each([
-    [{ status: 500, body: 'no' }, 'The server answered with an error (HTTP 500).'],
+    [{ status: 500, body: 'no' }, 'The server returned an error (HTTP 500).'],
     [{ status: 503, body: 'no' }, 'The server is not available at the moment (HTTP 503).'],
     [undefined, 'Cannot reach the server.'],
   ])('describes the failure, and says only in a form that the edits are still there (%o)', async (answer, problem) => {
@@ -316,7 +316,7 @@ describe.skipIf(browserMissing !== undefined)('the dialog of a user', () => {
       location.hash = `query=nobody-at-all&user=${user}`;
     }, id);
     await page.getByRole('heading', { name: 'Cannot show this user' }).waitFor();
-    expect(await dialog(page).getByRole('status').textContent()).toBe('The server answered with an error (HTTP 500).');
+    expect(await dialog(page).getByRole('status').textContent()).toBe('The server returned an error (HTTP 500).');
     await page.unroute('**/GetUser');
     await button(page, 'Try again').click();
     await field(page, 'First name').waitFor();

@@ -36,7 +36,7 @@ describe('parseOrderBy', () => {
 
   it.each([
     'id',
-    'nickname',
+    'no_such_field',
     'CREATE_TIME',
     'createTime',
     'create_time asc',

@@ -75,7 +75,7 @@ async function start(): Promise<Process> {
 const create = (changes: Partial<UserFields> = {}, requestId?: string, by = directory) =>
   by.createUser({ fields: someFields(changes), requestId }, never);
 
-const message = { firstName: '', lastName: '', email: '', profileImageUrl: '', attributes: undefined, etag: '' };
+const message = { ...noFields, attributes: undefined, etag: '' };
 const update = (user: Partial<User> & { id: string; etag?: string }, updateMask: string[], by = directory) =>
   by.updateUser(parseUpdateUser({ user: { ...message, ...user }, updateMask }), never);
 const remove = (id: string, changes: { etag?: string; allowMissing?: boolean } = {}) =>

@@ -6,7 +6,7 @@ import { type Database, openDatabase } from '../../src/database/database.js';
 import { emailTaken, etagMismatch, Fault, userNotFound } from '../../src/model/fault.js';
 import { parseUpdateUser, type UpdateUserRequest } from '../../src/model/update-request.js';
 
-import { etagOf, type JsonObject, type User, type UserFields } from '../../src/model/user.js';
+import { etagOf, type JsonObject, noFields, type User, type UserFields } from '../../src/model/user.js';
 import { orThrow } from '../../src/operations/refusals.js';
 import { type UpdateUserSteps, updateUser } from '../../src/operations/update-user.js';
 import { deleteUsers } from '../../src/store/delete-users.js';
@@ -76,7 +76,7 @@ async function scene(fields: Partial<UserFields> = {}, rivals: readonly Partial<
 }
 
 function parse({ user }: Scene, fields: Partial<User> & { etag?: string }, updateMask: string[]): UpdateUserRequest {
-  const empty = { firstName: '', lastName: '', email: '', profileImageUrl: '', attributes: undefined, etag: '' };
+  const empty = { ...noFields, attributes: undefined, etag: '' };
   return parseUpdateUser({ user: { ...empty, ...fields, id: user.id }, updateMask });
 }
 

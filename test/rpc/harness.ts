@@ -70,9 +70,13 @@ export interface RawAnswer {
 
 export async function startTestServer(
   methods: Partial<Directory> = {},
-  options: Partial<Omit<RpcServerOptions, 'grpc'>> & { host?: string; port?: number } = {},
+  options: Partial<Omit<RpcServerOptions, 'grpc'>> & {
+    host?: string;
+    port?: number;
+    grpc?: Partial<RpcServerOptions['grpc']>;
+  } = {},
 ): Promise<TestServer> {
-  const { host = '127.0.0.1', port = 0, ...rest } = options;
+  const { host = '127.0.0.1', port = 0, grpc, ...rest } = options;
   const lines: Line[] = [];
   const log = createLog({
     level: 'debug',
@@ -89,6 +93,7 @@ export async function startTestServer(
       connectionAgeGraceMs: 60_000,
       keepaliveTimeMs: 600_000,
       keepaliveTimeoutMs: 20_000,
+      ...grpc,
     },
     stallTimeoutMs: 600_000,
     descriptors: readFileSync(new URL('../../generated/descriptors.binpb', import.meta.url)),

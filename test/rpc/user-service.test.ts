@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { noFields } from '../../src/model/user.js';
 import { ada, startTestServer, typedClient } from './harness.js';
 
 describe('the user service', () => {
@@ -6,11 +7,11 @@ describe('the user service', () => {
     const server = await startTestServer({ getUser: async (id) => ({ ...ada, id }) });
     const { user } = await typedClient(server.target).getUser({ id: ada.id.toUpperCase() });
     expect(user).toEqual({
+      ...noFields,
       id: ada.id,
       firstName: 'Ada',
       lastName: 'Lovelace',
       email: 'ada@example.com',
-      profileImageUrl: '',
       attributes: undefined,
       displayName: 'Ada Lovelace',
       createTime: ada.createTime,

@@ -52,7 +52,7 @@ describe('the migration scripts', { timeout: 300_000 }, () => {
     ]);
     const list = read('src/database/migrations.ts');
     expect(list).toContain(`import { AddNote${number} } from '../../migrations/${number}-add-note.js';`);
-    expect(list).toContain(`, AddNote${number}];`);
+    expect(list).toMatch(new RegExp(`,\\s+AddNote${number},?\\s*\\];`));
   });
 
   it('show, run and revert migrations', async () => {
@@ -61,15 +61,14 @@ describe('the migration scripts', { timeout: 300_000 }, () => {
       npmRun('migration:show', database.url)
         .output.split('\n')
         .filter((line) => /^\s*\[[ X]\]/.test(line));
-    expect(lines()).toEqual([
-      expect.stringMatching(/\[X\] \d+ CreateTables\d+/),
-      expect.stringMatching(/\[ \] AddNote\d+/),
-    ]);
+    const shown = lines();
+    expect(shown[0]).toMatch(/\[X\] \d+ CreateTables\d+/);
+    expect(shown.filter((line) => line.includes('[ ]'))).toEqual([expect.stringMatching(/\[ \] AddNote\d+/)]);
     expect(npmRun('migration:run', database.url)).toMatchObject({ status: 0 });
     await database.query('select note from request_ids');
     expect(npmRun('migration:revert', database.url)).toMatchObject({ status: 0 });
     await expect(database.query('select note from request_ids')).rejects.toThrow(/note/);
-    expect(lines()[1]).toContain('[ ] AddNote');
+    expect(lines().at(-1)).toContain('[ ] AddNote');
   });
 
   it('find nothing to generate if the entities did not change, and refuse a name with spaces', () => {

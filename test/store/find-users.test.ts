@@ -1,6 +1,7 @@
 /** Users that are found by id or email, through indexes. */
 import { v7 as uuidv7 } from 'uuid';
 import { describe, expect, it } from 'vitest';
+import { fieldColumns } from '../../src/database/columns.js';
 import { type Database, openDatabase } from '../../src/database/database.js';
 import { deleteUsers } from '../../src/store/delete-users.js';
 import { selectUsers, selectUsersByEmail } from '../../src/store/find-users.js';
@@ -71,11 +72,13 @@ describe('a statement that Postgres has planned once', () => {
         await selectUsersByEmail(one, [user.email]);
         await updateUsers(one, [{ id: user.id, version: undefined, fields: { lastName: `${count}` } }]);
       }
+      const values: Partial<Record<string, string>> = { firstName: 'x', email: 'y' };
+      const arrays = fieldColumns.map(({ property }) => `'{${values[property] ?? 'null'}}'`);
       const plans = await Promise.all(
         [
           `"select-users"('{${user.id}}')`,
           `"select-users-by-email"('{${user.email}}')`,
-          `"update-users-wait"('{${user.id}}', '{null}', '{x}', '{null}', '{y}', '{null}', '{null}')`,
+          `"update-users-wait"('{${user.id}}', '{null}', ${arrays.join(', ')})`,
         ].map((statement) => one.run({ name: '', text: `explain (verbose) execute ${statement}` }, [])),
       );
       for (const plan of plans) {

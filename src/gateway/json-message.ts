@@ -33,7 +33,7 @@ interface Place {
   readonly isItem: boolean;
 }
 
-/** Writes one message. What may be large, that is lists of messages and Structs, is written item by item. */
+/** Writes one message. Lists of messages and Structs may be large, so it writes them item by item. */
 class JsonMessageWriter {
   readonly #registry: Registry;
   readonly #writer = new BinaryWriter();

@@ -2,7 +2,6 @@
  * Starts all parts of Roster, for production, tests and benchmarks, and closes them in reverse order.
  */
 import { readFile } from 'node:fs/promises';
-import { createByteBudget } from './concurrency/byte-budget.js';
 import { type Cleanups, createCleanups } from './concurrency/cleanups.js';
 import type { ServerConfig } from './config/parse.js';
 import { readTls } from './config/tls.js';
@@ -15,6 +14,7 @@ import { createGateway } from './gateway/gateway.js';
 import { type HttpServer, startHttp } from './gateway/http.js';
 import { descriptorsPath, loadOwnFiles } from './gateway/own-files.js';
 import type { ServedParts } from './gateway/router.js';
+import { createByteBudget } from './grpc-server/byte-budget.js';
 import { formatAddress } from './net/address.js';
 import { ListenError } from './net/listen.js';
 import { createDirectory, type Directory, type Siblings } from './operations/directory.js';

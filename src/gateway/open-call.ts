@@ -1,5 +1,5 @@
 /** The lifetime of a call: its bytes in the budget, its timeouts, and its log line if it was not forwarded. */
-import type { ByteBudget } from '../concurrency/byte-budget.js';
+import type { ByteBudget } from '../grpc-server/byte-budget.js';
 import { Fault, overloaded } from '../model/fault.js';
 import type { CallLine } from '../telemetry/log.js';
 import type { GatewayCall } from './forward.js';

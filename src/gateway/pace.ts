@@ -3,7 +3,7 @@
  * holds meanwhile toward its byte budget.
  */
 import { constants as http2 } from 'node:http2';
-import type { ByteHold } from '../concurrency/byte-budget.js';
+import type { ByteHold } from '../grpc-server/byte-budget.js';
 import type { HttpRequest, HttpResponse } from './gateway.js';
 
 // A client must send or read at least this many bytes within the timeout.

@@ -9,7 +9,7 @@ import { brotliDecompress, gunzip } from 'node:zlib';
 import type { DescMethod, Registry } from '@bufbuild/protobuf';
 import { BinaryReader } from '@bufbuild/protobuf/wire';
 import { Code } from '@connectrpc/connect';
-import type { ByteHold } from '../concurrency/byte-budget.js';
+import type { ByteHold } from '../grpc-server/byte-budget.js';
 import { invalidRequest } from '../model/fault.js';
 import { malformed } from '../rpc/message-reader.js';
 import { requestTooLarge } from '../rpc/wire-definition.js';

@@ -8,7 +8,7 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createFileRegistry, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
-import { createByteBudget } from '../../dist/src/concurrency/byte-budget.js';
+import { createByteBudget } from '../../dist/src/grpc-server/byte-budget.js';
 import { createGateway } from '../../dist/src/gateway/gateway.js';
 import { startHttp } from '../../dist/src/gateway/http.js';
 

@@ -29,7 +29,7 @@ import {
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
 import { onTestFinished } from 'vitest';
-import { createByteBudget } from '../../src/concurrency/byte-budget.js';
+import { createByteBudget } from '../../src/grpc-server/byte-budget.js';
 import { createGateway, type Gateway } from '../../src/gateway/gateway.js';
 import { type HttpOptions, startHttp } from '../../src/gateway/http.js';
 import { noFiles } from '../../src/gateway/web-files.js';

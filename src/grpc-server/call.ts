@@ -1,0 +1,380 @@
+/** One call: reads its requests, runs its handler, and sends its responses and its status. */
+
+import type { PeerCertificate } from 'node:tls';
+import { type CallContext, Metadata, Status } from 'nice-grpc-common';
+import type { ByteBudget, ByteHold } from './byte-budget.js';
+import { callError } from './call-error.js';
+import { acceptedEncodings, compress, decompress, type Frame, frame, isKnownEncoding, tooLarge } from './framing.js';
+import type { CallInfo, CallObserver } from './observer.js';
+import { appendMetadata, encodeMessage, isEmpty, metadataOf, parseTimeout } from './protocol.js';
+import { RequestQueue } from './request-queue.js';
+import { cancelled, fieldOf, type HeaderFields, type StreamReceiver, type TransportStream } from './stream.js';
+
+/** What handlers get in addition to nice-grpc's context. */
+export interface PeerContext {
+  /** The client's certificate, with mutual TLS. */
+  peerCertificate(): PeerCertificate | undefined;
+}
+
+export type ServerCallContext = CallContext & PeerContext;
+
+/** A method with the middleware of its service. */
+export interface ServedMethod {
+  readonly path: string;
+  readonly requestStream: boolean;
+  readonly responseStream: boolean;
+  /** The maximum size of each request message. */
+  readonly requestBytesMax: number;
+  decode(bytes: Uint8Array): unknown;
+  encode(response: unknown): Uint8Array;
+  /** Returns a promise of the response, or an AsyncIterable of responses. */
+  handle(request: unknown, context: ServerCallContext): unknown;
+}
+
+export interface CallLimits {
+  readonly responseBytesMax: number;
+  readonly compressResponses: boolean;
+  readonly stallTimeoutMs: number;
+  readonly connectionBytesMax: number;
+  readonly budget: ByteBudget | undefined;
+}
+
+const responseHeader: HeaderFields = [
+  ':status',
+  '200',
+  'content-type',
+  'application/grpc+proto',
+  'grpc-accept-encoding',
+  acceptedEncodings,
+];
+// Smaller responses would hardly become smaller.
+const compressedBytesMin = 1024;
+// The longest delay of a timer.
+const timerMsMax = 2 ** 31 - 1;
+// A client gives up at its own deadline, which is earlier than ours by the time of the request in the network.
+const deadlineSlackMs = 20;
+
+export class ServerCall implements StreamReceiver, CallInfo {
+  readonly startedMs = performance.now();
+  timeoutMs: number | undefined;
+  readonly #requests: RequestQueue;
+  #writtenBytes = 0;
+  #observer: CallObserver | undefined;
+  #deadline: NodeJS.Timeout | undefined;
+  #abort: AbortController | undefined;
+  #header: Metadata | undefined;
+  #trailer: Metadata | undefined;
+  #isHeaderSent = false;
+  /** Set when the status is decided. Nothing else is sent then. */
+  #status: Status | undefined;
+  #durationMs = 0;
+  #iterator: AsyncIterator<unknown> | undefined;
+  #wakeWriter: (() => void) | undefined;
+  #hold: ByteHold | undefined;
+  #heldBytes = 0;
+  #progressBytes = 0;
+  #progressMs = this.startedMs;
+
+  constructor(
+    private readonly stream: TransportStream,
+    readonly path: string,
+    readonly fields: HeaderFields,
+    private readonly method: ServedMethod | undefined,
+    private readonly limits: CallLimits,
+    private readonly onClosed: (call: ServerCall) => void,
+  ) {
+    this.#requests = new RequestQueue(stream, method?.requestBytesMax ?? 0);
+  }
+
+  get isKnownMethod(): boolean {
+    return this.method !== undefined;
+  }
+
+  get responseStream(): boolean {
+    return this.method?.responseStream === true;
+  }
+
+  get peer(): string {
+    return this.stream.connection.peer;
+  }
+
+  get isEnded(): boolean {
+    return this.#status !== undefined;
+  }
+
+  /** Starts the handler, or the wait for its request. `admit` may return an error to refuse the call. */
+  start(observe: (call: CallInfo) => CallObserver, admit: (call: CallInfo) => unknown): void {
+    const sentTimeout = fieldOf(this.fields, 'grpc-timeout');
+    if (sentTimeout !== undefined) this.timeoutMs = parseTimeout(sentTimeout);
+    this.#observer = observe(this);
+    const refusal = this.#headerError() ?? admit(this);
+    if (refusal !== undefined || this.method === undefined) {
+      this.end(refusal);
+      return;
+    }
+    if (this.timeoutMs !== undefined && this.timeoutMs <= timerMsMax) {
+      this.#deadline = setTimeout(onDeadline, Math.ceil(this.timeoutMs), this);
+    }
+    if (this.method.requestStream) void this.#run(this.method, this.#readRequests(this.method));
+  }
+
+  #headerError(): unknown {
+    if (this.method === undefined) return callError('UNKNOWN_METHOD', 'The server has no such method.');
+    if (this.timeoutMs === undefined && fieldOf(this.fields, 'grpc-timeout') !== undefined) {
+      return callError('INVALID_TIMEOUT', 'grpc-timeout must be one to eight digits and a unit.');
+    }
+    if (isKnownEncoding(fieldOf(this.fields, 'grpc-encoding') ?? 'identity')) return undefined;
+    return callError('UNKNOWN_ENCODING', `The server can read only these encodings: ${acceptedEncodings}.`);
+  }
+
+  /** Ends the call with the status of an error, whatever its handler does. Has no effect on a call that has ended. */
+  end(error: unknown): void {
+    if (this.#status !== undefined || this.#observer === undefined) return;
+    const { code, message, fields = [] } = this.#observer.statusOf(error);
+    this.#finish(code, message, fields);
+  }
+
+  onData(bytes: Buffer): void {
+    if (this.#status !== undefined) return;
+    const requests = this.#requests;
+    requests.push(bytes);
+    if (this.method?.requestStream === false) {
+      if (requests.error !== undefined) this.end(requests.error);
+      else if (requests.length > 1) this.end(callError('MESSAGE_COUNT', 'This method takes exactly one message.'));
+    }
+    this.#updateHold();
+  }
+
+  onEnd(): void {
+    const requests = this.#requests;
+    requests.end();
+    if (this.#status !== undefined || this.method === undefined || this.method.requestStream) return;
+    const only = requests.take();
+    if (requests.error !== undefined) this.end(requests.error);
+    else if (only === undefined) this.end(callError('MESSAGE_COUNT', 'This method takes exactly one message.'));
+    else {
+      this.#updateHold();
+      void this.#runUnary(this.method, only);
+    }
+  }
+
+  onDrain(): void {
+    this.#updateHold();
+    this.#wakeWriter?.();
+  }
+
+  onClose(isComplete: boolean): void {
+    let code = this.#status;
+    if (code === undefined) {
+      const hasPassed = performance.now() - this.startedMs >= (this.timeoutMs ?? Infinity) - deadlineSlackMs;
+      const cause = hasPassed ? 'DEADLINE' : 'CANCELLED';
+      // Nobody receives this status, but the observer learns the reason.
+      code = this.#observer?.statusOf(callError(cause, '')).code ?? Status.CANCELLED;
+      this.#settle(code);
+    } else if (!isComplete && code === Status.OK) code = Status.CANCELLED;
+    this.#abort?.abort();
+    this.#setHeld(0);
+    this.#hold?.release();
+    this.#observer?.onEnd(code, this.#durationMs);
+    this.onClosed(this);
+  }
+
+  /** Ends the call if its client has neither sent nor read anything for too long although it should. */
+  checkProgress(nowMs: number): void {
+    const isSending = this.stream.unsentBytes > 0;
+    const { isInMessage, isEnded, isPaused, receivedBytes } = this.#requests;
+    const mustSend = this.method?.requestStream !== true || isInMessage;
+    const isReceiving = this.#status === undefined && mustSend && !isEnded && !isPaused;
+    const progressBytes = receivedBytes + this.#writtenBytes - this.stream.unsentBytes;
+    if ((!isSending && !isReceiving) || progressBytes !== this.#progressBytes) {
+      this.#progressBytes = progressBytes;
+      this.#progressMs = nowMs;
+    } else if (nowMs - this.#progressMs >= this.limits.stallTimeoutMs) {
+      this.#progressMs = nowMs;
+      // The status waits behind the data, so a client that reads again within the same time receives it.
+      if (this.#status === undefined) this.end(callError('STALLED', 'The client sent or read too slowly.'));
+      else this.stream.reset(cancelled);
+    }
+  }
+
+  async *#readRequests(method: ServedMethod): AsyncGenerator<unknown, void, undefined> {
+    while (true) {
+      const next = await this.#requests.next();
+      if (next === undefined) return;
+      this.#updateHold();
+      yield await this.#decode(method, next);
+    }
+  }
+
+  #decode(method: ServedMethod, { isCompressed, bytes }: Frame): unknown {
+    if (!isCompressed) return method.decode(bytes);
+    return decompress(bytes, fieldOf(this.fields, 'grpc-encoding'), method.requestBytesMax).then((whole) =>
+      method.decode(whole),
+    );
+  }
+
+  async #runUnary(method: ServedMethod, only: Frame): Promise<void> {
+    try {
+      const request = only.isCompressed ? await this.#decode(method, only) : method.decode(only.bytes);
+      if (this.#status === undefined) await this.#run(method, request);
+    } catch (error) {
+      this.end(error);
+    }
+  }
+
+  async #run(method: ServedMethod, request: unknown): Promise<void> {
+    try {
+      const result = method.handle(request, this.#createContext());
+      if (method.responseStream) await this.#sendAll(method, result as AsyncIterable<unknown>);
+      else this.#sendResponse(await this.#frame(method.encode(await result)));
+    } catch (error) {
+      this.end(error);
+    }
+  }
+
+  async #sendAll(method: ServedMethod, responses: AsyncIterable<unknown>): Promise<void> {
+    const iterator = responses[Symbol.asyncIterator]();
+    this.#iterator = iterator;
+    while (true) {
+      const { done, value } = await iterator.next();
+      if (this.#status !== undefined) return;
+      if (done) break;
+      const framed = await this.#frame(method.encode(value));
+      this.#sendHeader();
+      this.#writtenBytes += framed.length;
+      const isTaken = this.stream.sendData(framed);
+      this.#updateHold();
+      if (isTaken) continue;
+      await new Promise<void>((resolve) => {
+        this.#wakeWriter = resolve;
+      });
+      this.#wakeWriter = undefined;
+      if (this.#status !== undefined) return;
+    }
+    this.#iterator = undefined;
+    this.#finish(Status.OK, '', []);
+  }
+
+  #frame(message: Uint8Array): Buffer | Promise<Buffer> {
+    if (message.length > this.limits.responseBytesMax) throw tooLarge(this.limits.responseBytesMax);
+    if (!this.#compresses || message.length < compressedBytesMin) return frame(message);
+    return compress(message).then((compressed) => frame(compressed, true));
+  }
+
+  get #compresses(): boolean {
+    return this.limits.compressResponses && /\bgzip\b/.test(fieldOf(this.fields, 'grpc-accept-encoding') ?? '');
+  }
+
+  #sendResponse(framed: Buffer): void {
+    if (this.#status !== undefined) return;
+    const trailers = this.#statusFields(Status.OK, '', []);
+    this.#settle(Status.OK);
+    this.#writtenBytes += framed.length;
+    if (this.#isHeaderSent) {
+      this.stream.sendData(framed);
+      this.stream.sendTrailers(trailers);
+    } else this.stream.sendResponse(this.#headerFields(), framed, trailers);
+    this.#updateHold();
+  }
+
+  #sendHeader(): void {
+    if (this.#isHeaderSent || this.#status !== undefined) return;
+    const fields = this.#headerFields();
+    this.#isHeaderSent = true;
+    this.stream.sendHeaders(fields);
+  }
+
+  #headerFields(): HeaderFields {
+    const hasMetadata = this.#header !== undefined && !isEmpty(this.#header);
+    if (!hasMetadata && !this.#compresses) return responseHeader;
+    const fields = [...responseHeader];
+    if (this.#compresses) fields.push('grpc-encoding', 'gzip');
+    if (this.#header !== undefined) appendMetadata(fields, this.#header);
+    return fields;
+  }
+
+  #finish(code: Status, message: string, added: HeaderFields): void {
+    if (this.#status !== undefined) return;
+    if (this.#header !== undefined && !isEmpty(this.#header)) this.#sendHeader();
+    const trailers = this.#statusFields(code, message, added);
+    this.#settle(code);
+    if (this.#isHeaderSent) this.stream.sendTrailers(trailers);
+    else this.stream.sendOnly([...responseHeader, ...trailers]);
+    if (code !== Status.OK) this.#abort?.abort();
+    this.#iterator?.return?.(undefined)?.catch(() => {});
+  }
+
+  #statusFields(code: Status, message: string, added: HeaderFields): HeaderFields {
+    const fields = ['grpc-status', String(code)];
+    if (message !== '') fields.push('grpc-message', encodeMessage(message));
+    if (this.#trailer !== undefined) appendMetadata(fields, this.#trailer);
+    fields.push(...added, ...(this.#observer?.fields ?? []));
+    return fields;
+  }
+
+  #settle(code: Status): void {
+    this.#status = code;
+    this.#durationMs = performance.now() - this.startedMs;
+    clearTimeout(this.#deadline);
+    this.#requests.close();
+    this.#wakeWriter?.();
+  }
+
+  #updateHold(): void {
+    this.#setHeld(this.#requests.heldBytes + this.stream.unsentBytes);
+  }
+
+  #setHeld(bytes: number): void {
+    const change = bytes - this.#heldBytes;
+    if (change === 0) return;
+    this.#heldBytes = bytes;
+    const { connection } = this.stream;
+    connection.heldBytes += change;
+    const { budget, connectionBytesMax } = this.limits;
+    if (budget !== undefined) {
+      this.#hold ??= budget.open(() => this.#giveUp());
+      if (change > 0) this.#hold.add(change);
+      else {
+        this.#hold.remove(-change);
+        this.#hold.recordTransfer(-change);
+      }
+    }
+    if (change > 0 && connection.heldBytes > connectionBytesMax) this.#giveUp();
+  }
+
+  /** Frees the memory of the call. */
+  #giveUp(): void {
+    this.end(callError('OVERLOADED', 'The server holds too many bytes for clients that read or send slowly.'));
+    if (this.stream.unsentBytes > 0) this.stream.reset(cancelled);
+  }
+
+  #createContext(): ServerCallContext {
+    const call = this;
+    let metadata: Metadata | undefined;
+    return {
+      get metadata() {
+        metadata ??= metadataOf(call.fields);
+        return metadata;
+      },
+      peer: this.peer,
+      get header() {
+        call.#header ??= Metadata();
+        return call.#header;
+      },
+      sendHeader: () => this.#sendHeader(),
+      get trailer() {
+        call.#trailer ??= Metadata();
+        return call.#trailer;
+      },
+      get signal() {
+        call.#abort ??= new AbortController();
+        return call.#abort.signal;
+      },
+      peerCertificate: () => this.stream.connection.certificate(),
+    };
+  }
+}
+
+function onDeadline(call: ServerCall): void {
+  call.end(callError('DEADLINE', 'The deadline has passed.'));
+}

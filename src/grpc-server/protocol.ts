@@ -1,0 +1,69 @@
+/**
+ * The encodings of gRPC over HTTP/2: timeouts, status messages, metadata and trailers.
+ * https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
+ */
+import { Metadata } from 'nice-grpc-common';
+import type { HeaderFields } from './stream.js';
+
+const unitMs: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 1e-3, n: 1e-6 };
+
+/** Parses the value of grpc-timeout. Returns milliseconds, or undefined if it is invalid. */
+export function parseTimeout(value: string): number | undefined {
+  const unit = unitMs[value.at(-1) ?? ''];
+  if (unit === undefined || !/^\d{1,8}.$/.test(value)) return undefined;
+  return Number(value.slice(0, -1)) * unit;
+}
+
+const unprintable = /[^ -$&-~]/;
+
+/** Encodes a status message: bytes other than printable ASCII, and the percent sign, become %XX. */
+export function encodeMessage(message: string): string {
+  if (!unprintable.test(message)) return message;
+  let encoded = '';
+  for (const byte of Buffer.from(message)) {
+    const isPlain = byte >= 0x20 && byte <= 0x7e && byte !== 0x25;
+    encoded += isPlain ? String.fromCharCode(byte) : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
+  }
+  return encoded;
+}
+
+/** Header fields of the protocol, which are not metadata. */
+const reserved = new Set(['content-type', 'te', 'host', 'connection', 'content-length']);
+
+function isReserved(name: string): boolean {
+  return name.startsWith(':') || name.startsWith('grpc-') || reserved.has(name);
+}
+
+/** Returns the metadata in the header of a request. Values that are not valid base64 are left out. */
+export function metadataOf(fields: HeaderFields): Metadata {
+  const metadata = Metadata();
+  for (let index = 0; index < fields.length; index += 2) {
+    const name = fields[index] ?? '';
+    const value = fields[index + 1] ?? '';
+    if (isReserved(name)) continue;
+    if (!name.endsWith('-bin')) metadata.append(name, value);
+    else for (const one of value.split(',')) metadata.append(name, Buffer.from(one.trim(), 'base64'));
+  }
+  return metadata;
+}
+
+const validName = /^[0-9a-z_.-]+$/;
+const validText = /^[ -~]*$/;
+
+/** Appends metadata as header fields. Throws a TypeError for a value that no header can have. */
+export function appendMetadata(fields: string[], metadata: Metadata): void {
+  for (const [name, values] of metadata) {
+    if (!validName.test(name)) throw new TypeError('The name of a metadata value has invalid characters.');
+    for (const value of values) {
+      if (typeof value !== 'string') fields.push(name, Buffer.from(value).toString('base64').replace(/=+$/, ''));
+      else if (validText.test(value)) fields.push(name, value);
+      else throw new TypeError(`The metadata value ${name} has characters other than printable ASCII.`);
+    }
+  }
+}
+
+/** Whether metadata has no entries. */
+export function isEmpty(metadata: Metadata): boolean {
+  for (const _ of metadata) return false;
+  return true;
+}

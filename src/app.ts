@@ -263,22 +263,23 @@ async function startServers(
   cleanups: Cleanups,
 ): Promise<{ server: RpcServer; http: HttpServer | undefined }> {
   const descriptors = await readFile(descriptorsPath());
+  const budget = createByteBudget(config.bufferedBytesMax);
   const server = await startServer({
     directory,
     log,
     metrics,
     grpc: config.grpc,
     stallTimeoutMs: config.streams.stallTimeoutMs,
+    budget,
     tls: config.tls && (await readTls(config.tls)),
     descriptors,
   });
   if (config.http === undefined) return { server, http: undefined };
   const gateway = createGateway({
     descriptors,
-    url: ownUrl,
-    session: { createConnection: server.connect },
+    url: `http://127.0.0.1:${server.port}`,
     stallTimeoutMs: config.streams.stallTimeoutMs,
-    budget: createByteBudget(config.bufferedBytesMax),
+    budget,
     onUnforwarded: callRecorder(log, metrics),
     onError: (error) => log.error({ error }, 'the gateway has failed'),
   });

@@ -101,10 +101,10 @@ export const serverSettings = {
     concurrentStreamsMax: {
       name: 'CONCURRENT_STREAMS_MAX',
       kind: wholeNumber(1, 1_000_000),
-      // The usual value of gRPC servers. Further calls wait in the client, where they cost others nothing.
-      default: 100,
+      // Far more than a client needs.
+      default: 1000,
       description:
-        "The maximum number of calls in flight on one client's connection, including watches. Further calls wait in the client.",
+        "The maximum number of calls in flight on one client's connection, including watches. Further calls fail with OVERLOADED.",
     },
     connectionAgeMsMax: {
       name: 'CONNECTION_AGE_MS_MAX',

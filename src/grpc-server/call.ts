@@ -4,7 +4,7 @@ import type { PeerCertificate } from 'node:tls';
 import { type CallContext, Metadata, Status } from 'nice-grpc-common';
 import type { ByteBudget, ByteHold } from './byte-budget.js';
 import { callError } from './call-error.js';
-import { acceptedEncodings, compress, decompress, type Frame, frame, isKnownEncoding, tooLarge } from './framing.js';
+import { acceptedEncodings, compress, decompress, type Frame, frame, isKnownEncoding } from './framing.js';
 import type { CallInfo, CallObserver } from './observer.js';
 import { appendMetadata, encodeMessage, isEmpty, metadataOf, parseTimeout } from './protocol.js';
 import { RequestQueue } from './request-queue.js';
@@ -51,6 +51,8 @@ const responseHeader: HeaderFields = [
 const compressedBytesMin = 1024;
 // The longest delay of a timer.
 const timerMsMax = 2 ** 31 - 1;
+// The status waits behind the data. A client that has stalled has this time to read on and to receive it.
+const lastReadMsMin = 10_000;
 // A client gives up at its own deadline, which is earlier than ours by the time of the request in the network.
 const deadlineSlackMs = 20;
 
@@ -68,6 +70,7 @@ export class ServerCall implements StreamReceiver, CallInfo {
   /** Set when the status is decided. Nothing else is sent then. */
   #status: Status | undefined;
   #durationMs = 0;
+  #isEndReported = false;
   #iterator: AsyncIterator<unknown> | undefined;
   #wakeWriter: (() => void) | undefined;
   #hold: ByteHold | undefined;
@@ -129,9 +132,19 @@ export class ServerCall implements StreamReceiver, CallInfo {
 
   /** Ends the call with the status of an error, whatever its handler does. Has no effect on a call that has ended. */
   end(error: unknown): void {
-    if (this.#status !== undefined || this.#observer === undefined) return;
+    if (this.#status !== undefined) {
+      this.#observer?.onLateError?.(error);
+      return;
+    }
+    if (this.#observer === undefined) return;
     const { code, message, fields = [] } = this.#observer.statusOf(error);
     this.#finish(code, message, fields);
+  }
+
+  passDeadline(): void {
+    if (this.#status === undefined) this.end(callError('DEADLINE', 'The deadline has passed.'));
+    // The client has not read the response, and does not wait for it any more.
+    else this.stream.reset(cancelled);
   }
 
   onData(bytes: Buffer): void {
@@ -164,18 +177,18 @@ export class ServerCall implements StreamReceiver, CallInfo {
   }
 
   onClose(isComplete: boolean): void {
-    let code = this.#status;
-    if (code === undefined) {
+    clearTimeout(this.#deadline);
+    let code = this.#status ?? Status.OK;
+    if (this.#status === undefined || (code === Status.OK && !isComplete)) {
       const hasPassed = performance.now() - this.startedMs >= (this.timeoutMs ?? Infinity) - deadlineSlackMs;
-      const cause = hasPassed ? 'DEADLINE' : 'CANCELLED';
       // Nobody receives this status, but the observer learns the reason.
-      code = this.#observer?.statusOf(callError(cause, '')).code ?? Status.CANCELLED;
+      code = this.#observer?.statusOf(callError(hasPassed ? 'DEADLINE' : 'CANCELLED', '')).code ?? Status.CANCELLED;
       this.#settle(code);
-    } else if (!isComplete && code === Status.OK) code = Status.CANCELLED;
+    }
     this.#abort?.abort();
     this.#setHeld(0);
     this.#hold?.release();
-    this.#observer?.onEnd(code, this.#durationMs);
+    this.#reportEnd(code);
     this.onClosed(this);
   }
 
@@ -189,11 +202,12 @@ export class ServerCall implements StreamReceiver, CallInfo {
     if ((!isSending && !isReceiving) || progressBytes !== this.#progressBytes) {
       this.#progressBytes = progressBytes;
       this.#progressMs = nowMs;
-    } else if (nowMs - this.#progressMs >= this.limits.stallTimeoutMs) {
+    } else if (this.#status === undefined) {
+      if (nowMs - this.#progressMs < this.limits.stallTimeoutMs) return;
       this.#progressMs = nowMs;
-      // The status waits behind the data, so a client that reads again within the same time receives it.
-      if (this.#status === undefined) this.end(callError('STALLED', 'The client sent or read too slowly.'));
-      else this.stream.reset(cancelled);
+      this.end(callError('STALLED', 'The client sent or read too slowly.'));
+    } else if (nowMs - this.#progressMs >= Math.max(this.limits.stallTimeoutMs, lastReadMsMin)) {
+      this.stream.reset(cancelled);
     }
   }
 
@@ -256,9 +270,12 @@ export class ServerCall implements StreamReceiver, CallInfo {
   }
 
   #frame(message: Uint8Array): Buffer | Promise<Buffer> {
-    if (message.length > this.limits.responseBytesMax) throw tooLarge(this.limits.responseBytesMax);
+    if (message.length > this.limits.responseBytesMax) {
+      throw callError('RESPONSE_TOO_LARGE', `A response must have at most ${this.limits.responseBytesMax} bytes.`);
+    }
     if (!this.#compresses || message.length < compressedBytesMin) return frame(message);
-    return compress(message).then((compressed) => frame(compressed, true));
+    // The encoder may use its buffer again meanwhile.
+    return compress(Buffer.from(message)).then((compressed) => frame(compressed, true));
   }
 
   get #compresses(): boolean {
@@ -300,7 +317,11 @@ export class ServerCall implements StreamReceiver, CallInfo {
     this.#settle(code);
     if (this.#isHeaderSent) this.stream.sendTrailers(trailers);
     else this.stream.sendOnly([...responseHeader, ...trailers]);
-    if (code !== Status.OK) this.#abort?.abort();
+    if (code !== Status.OK) {
+      // A client may read the rest of the responses, and this status, much later.
+      this.#reportEnd(code);
+      this.#abort?.abort();
+    }
     this.#iterator?.return?.(undefined)?.catch(() => {});
   }
 
@@ -312,10 +333,15 @@ export class ServerCall implements StreamReceiver, CallInfo {
     return fields;
   }
 
+  #reportEnd(code: Status): void {
+    if (this.#isEndReported) return;
+    this.#isEndReported = true;
+    this.#observer?.onEnd(code, this.#durationMs);
+  }
+
   #settle(code: Status): void {
     this.#status = code;
     this.#durationMs = performance.now() - this.startedMs;
-    clearTimeout(this.#deadline);
     this.#requests.close();
     this.#wakeWriter?.();
   }
@@ -376,5 +402,5 @@ export class ServerCall implements StreamReceiver, CallInfo {
 }
 
 function onDeadline(call: ServerCall): void {
-  call.end(callError('DEADLINE', 'The deadline has passed.'));
+  call.passDeadline();
 }

@@ -3,6 +3,9 @@ import type { OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import { type Connection, type HeaderFields, noError, type StreamAcceptor, type TransportStream } from './stream.js';
 
 const withTrailers = { waitForTrailers: true, sendDate: false };
+// Clients stop by themselves when they have read the trailers.
+const stopSendingMs = 100;
+
 const headerOnly = { endStream: true, sendDate: false };
 
 export class Http2Stream implements TransportStream {
@@ -92,9 +95,13 @@ export class Http2Stream implements TransportStream {
     this.#discardRequest();
   }
 
-  /** After the response, a client that is still sending is told to stop (RFC 9113, 8.1). */
+  /** After the response, a client that goes on sending is told to stop (RFC 9113, 8.1). */
   #discardRequest(): void {
-    if (!this.isRequestEnded && this.isOpen) this.stream.close(noError);
+    if (this.isRequestEnded) return;
+    this.stream.resume();
+    // Immediately, RST_STREAM could overtake the trailers.
+    const timer = setTimeout(() => this.reset(noError), stopSendingMs).unref();
+    this.stream.once('close', () => clearTimeout(timer));
   }
 }
 

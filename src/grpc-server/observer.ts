@@ -32,7 +32,12 @@ export interface CallObserver {
    * does not receive the status if it has cancelled the call.
    */
   statusOf(error: unknown): CallStatus;
-  /** The call has ended, and the transport holds nothing of it. `durationMs` is the time until its status was known. */
+  /** An error of a handler whose call has already ended. */
+  onLateError?(error: unknown): void;
+  /**
+   * The call has failed, or its responses and its status were sent. Called once. `durationMs` is the time until the
+   * status was known.
+   */
   onEnd(code: Status, durationMs: number): void;
   /** A request that is not gRPC was answered with this HTTP status. */
   onNotGrpc?(httpStatus: number): void;

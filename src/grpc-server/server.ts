@@ -46,8 +46,11 @@ export interface GrpcServer<Ext = PeerContext> {
   setTls(tls: ServerTls): void;
   /** Starts a call within this process. `fields` is its header, with `:path`, `:method` and `content-type`. */
   call(fields: HeaderFields, peer: string): ClientStream;
-  /** Refuses new connections, and asks clients to start no more calls. Calls on their way are still served. */
-  stopAccepting(): void;
+  /**
+   * Refuses new connections, and asks clients to start no more calls. Calls on their way are still served. Resolves when
+   * all connections are closed.
+   */
+  stopAccepting(): Promise<void>;
   /** Ends the open calls that `which` selects, with the status of an error. */
   endCalls(error: unknown, which?: (call: CallInfo) => boolean): void;
   /** The number of calls that have no status yet. */
@@ -144,8 +147,9 @@ class CallServer {
     return openMemoryStream(this.#accept, fields, { peer, certificate: () => undefined, heldBytes: 0 });
   }
 
-  stopAccepting(): void {
+  async stopAccepting(): Promise<void> {
     for (const listener of this.#listeners) listener.stopAccepting();
+    await Promise.all(this.#listeners.map((listener) => listener.closed()));
   }
 
   endCalls(error: unknown, which: (call: CallInfo) => boolean = () => true): void {
@@ -166,7 +170,7 @@ class CallServer {
   forceShutdown(): void {
     clearInterval(this.#sweep);
     this.endCalls(callError('SHUTDOWN', 'The server is stopping.'));
-    for (const listener of this.#listeners) listener.destroy();
+    for (const listener of this.#listeners.splice(0)) listener.destroy();
   }
 
   readonly #accept = (stream: TransportStream, fields: HeaderFields): StreamReceiver | undefined => {

@@ -47,3 +47,19 @@ test('The client receives the status of a handler that fails while the request i
   await once(stream, 'close');
   expect(trailers[0]).toMatchObject({ 'grpc-status': String(Status.NOT_FOUND), 'grpc-message': 'Nothing is here.' });
 });
+
+test.for([
+  ['250m', 250],
+  ['2S', 2000],
+  [undefined, undefined],
+] as const)('Handlers get grpc-timeout %s as %s milliseconds', async ([timeout, timeoutMs]) => {
+  const seen = Promise.withResolvers<number | undefined>();
+  await startCall(
+    async function* (_, context) {
+      yield* [];
+      seen.resolve(context.timeoutMs);
+    },
+    timeout === undefined ? {} : { 'grpc-timeout': timeout },
+  );
+  expect(await seen.promise).toBe(timeoutMs);
+});

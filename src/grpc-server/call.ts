@@ -14,6 +14,8 @@ import { cancelled, fieldOf, type HeaderFields, type StreamReceiver, type Transp
 export interface PeerContext {
   /** The client's certificate, with mutual TLS. */
   peerCertificate(): PeerCertificate | undefined;
+  /** How long the client waits from the start of the call. Undefined if it waits without a limit. */
+  readonly timeoutMs: number | undefined;
 }
 
 export type ServerCallContext = CallContext & PeerContext;
@@ -397,6 +399,7 @@ export class ServerCall implements StreamReceiver, CallInfo {
         return call.#abort.signal;
       },
       peerCertificate: () => this.stream.connection.certificate(),
+      timeoutMs: this.timeoutMs,
     };
   }
 }

@@ -92,7 +92,8 @@ export class Http2Stream implements TransportStream {
   #sendTrailers(): void {
     if (!this.isOpen || this.stream.sentTrailers !== undefined) return;
     this.stream.sendTrailers(toHeaders(this.#trailers ?? []));
-    this.#discardRequest();
+    // Node sends the trailers in an immediate of its own, which this one follows.
+    if (!this.isRequestEnded) setImmediate(() => this.#discardRequest());
   }
 
   /** After the response, a client that goes on sending is told to stop (RFC 9113, 8.1). */

@@ -4,17 +4,16 @@
  * address from the standard output.
  */
 import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { createFileRegistry, fromBinary, toBinary } from '@bufbuild/protobuf';
-import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
-import { createByteBudget } from '../../dist/src/grpc-server/byte-budget.js';
 import { createGateway } from '../../dist/src/gateway/gateway.js';
 import { startHttp } from '../../dist/src/gateway/http.js';
+import { createByteBudget } from '../../dist/src/grpc-server/byte-budget.js';
+import { readRegistry } from './definition.mjs';
+import { readMessage, writeMessage } from './pipe.mjs';
 
 const [descriptorsPath, serverPath] = process.argv.slice(2);
 const descriptors = readFileSync(descriptorsPath);
-const registry = createFileRegistry(fromBinary(FileDescriptorSetSchema, descriptors));
+const registry = readRegistry(descriptorsPath);
 const requestSchema = registry.getMessage('connectrpc.conformance.v1.ServerCompatRequest');
 const responseSchema = registry.getMessage('connectrpc.conformance.v1.ServerCompatResponse');
 const protocols = registry.getEnum('connectrpc.conformance.v1.Protocol');
@@ -22,23 +21,6 @@ const versions = registry.getEnum('connectrpc.conformance.v1.HTTPVersion');
 
 // No call in these tests stalls for a second.
 const stallTimeoutMs = 10_000;
-
-/** Reads a message that follows its length in four bytes. */
-async function readMessage(stream, schema) {
-  let bytes = Buffer.alloc(0);
-  while (bytes.length < 4 || bytes.length < 4 + bytes.readUInt32BE()) {
-    const [chunk] = await once(stream, 'data');
-    bytes = Buffer.concat([bytes, chunk]);
-  }
-  return fromBinary(schema, bytes.subarray(4, 4 + bytes.readUInt32BE()));
-}
-
-function writeMessage(stream, schema, message) {
-  const bytes = toBinary(schema, message);
-  const length = Buffer.alloc(4);
-  length.writeUInt32BE(bytes.length);
-  stream.write(Buffer.concat([length, bytes]));
-}
 
 function numberOf(type, name) {
   return type.values.find((value) => value.name === name).number;

@@ -51,6 +51,10 @@ const responseHeader: HeaderFields = [
 ];
 // Smaller responses would hardly become smaller.
 const compressedBytesMin = 1024;
+// The transport's own objects for a call take as much, and are not counted either.
+const uncountedBytesMax = 4096;
+// Shared, because to create one for each call takes a tenth of the call's time.
+const callEnded = new DOMException('The call has ended.', 'AbortError');
 // The longest delay of a timer.
 const timerMsMax = 2 ** 31 - 1;
 // The status waits behind the data. A client that has stalled has this time to read on and to receive it.
@@ -187,7 +191,7 @@ export class ServerCall implements StreamReceiver, CallInfo {
       code = this.#observer?.statusOf(callError(hasPassed ? 'DEADLINE' : 'CANCELLED', '')).code ?? Status.CANCELLED;
       this.#settle(code);
     }
-    this.#abort?.abort();
+    this.#abort?.abort(callEnded);
     this.#setHeld(0);
     this.#hold?.release();
     this.#reportEnd(code);
@@ -242,8 +246,13 @@ export class ServerCall implements StreamReceiver, CallInfo {
     try {
       const result = method.handle(request, this.#createContext());
       if (method.responseStream) await this.#sendAll(method, result as AsyncIterable<unknown>);
-      else this.#sendResponse(await this.#frame(method.encode(await result)));
+      else {
+        const response = await result;
+        this.#abort = undefined;
+        this.#sendResponse(await this.#frame(method.encode(response)));
+      }
     } catch (error) {
+      this.#abort = undefined;
       this.end(error);
     }
   }
@@ -293,7 +302,7 @@ export class ServerCall implements StreamReceiver, CallInfo {
       this.stream.sendData(framed);
       this.stream.sendTrailers(trailers);
     } else this.stream.sendResponse(this.#headerFields(), framed, trailers);
-    this.#updateHold();
+    if (framed.length > uncountedBytesMax) this.#updateHold();
   }
 
   #sendHeader(): void {
@@ -322,7 +331,7 @@ export class ServerCall implements StreamReceiver, CallInfo {
     if (code !== Status.OK) {
       // A client may read the rest of the responses, and this status, much later.
       this.#reportEnd(code);
-      this.#abort?.abort();
+      this.#abort?.abort(callEnded);
     }
     this.#iterator?.return?.(undefined)?.catch(() => {});
   }

@@ -86,11 +86,11 @@ async function* forwardCall(
     call.refusal = new Fault('DEADLINE_PASSED', 'The deadline has passed.');
     throw toConnectError(call.refusal, call.requestId, registry);
   }
-  const { transport, release } = upstream.lend();
+  const { transport, release } = upstream.lend(call.peer ?? 'unknown');
   let trailer: Headers | undefined;
   let isWhole = false;
   try {
-    const metadata = requestMetadata(context.requestHeader, call.peer);
+    const metadata = requestMetadata(context.requestHeader, upstream.carriesPeer ? undefined : call.peer);
     // All kinds are equal on the wire, but only this one separates headers from trailers if a call fails.
     const asStream = opaqueMethod(method) as DescMethodBiDiStreaming;
     call.isForwarded = true;

@@ -45,7 +45,9 @@ export interface Gateway {
   close(): void;
 }
 
-export interface GatewayOptions extends UpstreamOptions, CallOptions {
+export type GatewayOptions = UpstreamOptions & ServingOptions;
+
+export interface ServingOptions extends CallOptions {
   /** A serialized google.protobuf.FileDescriptorSet with all imports, as `buf build` writes it. */
   readonly descriptors: Uint8Array;
   /** Called with errors that were not caused by a client. */

@@ -53,9 +53,6 @@ export interface PreparedDatabase {
   readonly embedded?: EmbeddedPostgres;
 }
 
-// The base URL of the gateway's calls. The name is never resolved, because the calls do not use the network.
-const ownUrl = 'http://roster';
-
 export interface StartOptions {
   /** Aborts the start. */
   signal?: AbortSignal;
@@ -277,7 +274,7 @@ async function startServers(
   if (config.http === undefined) return { server, http: undefined };
   const gateway = createGateway({
     descriptors,
-    url: `http://127.0.0.1:${server.port}`,
+    call: server.callInProcess,
     stallTimeoutMs: config.streams.stallTimeoutMs,
     budget,
     onUnforwarded: callRecorder(log, metrics),

@@ -94,6 +94,17 @@ export class Http2Listener {
     return typeof address === 'object' ? (address?.port ?? 0) : 0;
   }
 
+  get activeConnections(): number {
+    let count = 0;
+    for (const connection of this.#connections) if (connection.isActive) count++;
+    return count;
+  }
+
+  /** Tells clients how many calls they may have open on a connection. Further ones wait in the client. */
+  limitCalls(perConnection: number | undefined): void {
+    for (const connection of this.#connections) connection.limitCalls(perConnection);
+  }
+
   /** Uses another certificate for new connections. */
   setTls(tls: ServerTls): void {
     if ('setSecureContext' in this.#server) this.#server.setSecureContext(secureContext(tls));
@@ -174,6 +185,15 @@ class Http2Connection implements Connection {
     if (this.#streams.size <= this.options.concurrentCallsMax) return false;
     // Streams that were cancelled in the bytes that Node is reading are not removed yet.
     return [...this.#streams].filter((stream) => stream.isOpen).length > this.options.concurrentCallsMax;
+  }
+
+  get isActive(): boolean {
+    return this.#streams.size > 0;
+  }
+
+  limitCalls(perConnection: number | undefined): void {
+    if (this.session.closed || this.session.destroyed) return;
+    this.session.settings({ maxConcurrentStreams: perConnection ?? announcedStreams });
   }
 
   certificate(): PeerCertificate | undefined {

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect } from 'node:http2';
 import { type CallContext, ServerError, Status } from 'nice-grpc-common';
 import { expect, onTestFinished, test } from 'vitest';
-import type { ServerCallContext } from '../../src/grpc-server/call.js';
+import type { ServerCallContext } from '../../src/grpc-server/served-method.js';
 import { createServer } from '../../src/grpc-server/server.js';
 
 const path = '/test.Echo/Call';

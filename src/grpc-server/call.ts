@@ -2,9 +2,10 @@
 
 import type { PeerCertificate } from 'node:tls';
 import { type CallContext, Metadata, Status } from 'nice-grpc-common';
-import type { ByteBudget, ByteHold } from './byte-budget.js';
 import { callError } from './call-error.js';
-import { acceptedEncodings, compress, decompress, type Frame, frame, isKnownEncoding } from './framing.js';
+import { headerError } from './call-header.js';
+import { acceptedEncodings, compress, decompress, type Frame, frame } from './framing.js';
+import { HeldBytes, type HeldBytesLimits } from './held-bytes.js';
 import type { CallInfo, CallObserver } from './observer.js';
 import { appendMetadata, encodeMessage, isEmpty, metadataOf, parseTimeout } from './protocol.js';
 import { RequestQueue } from './request-queue.js';
@@ -33,12 +34,10 @@ export interface ServedMethod {
   handle(request: unknown, context: ServerCallContext): unknown;
 }
 
-export interface CallLimits {
+export interface CallLimits extends HeldBytesLimits {
   readonly responseBytesMax: number;
   readonly compressResponses: boolean;
   readonly stallTimeoutMs: number;
-  readonly connectionBytesMax: number;
-  readonly budget: ByteBudget | undefined;
 }
 
 const responseHeader: HeaderFields = [
@@ -62,6 +61,7 @@ export class ServerCall implements StreamReceiver, CallInfo {
   readonly startedMs = performance.now();
   timeoutMs: number | undefined;
   readonly #requests: RequestQueue;
+  readonly #held: HeldBytes;
   #writtenBytes = 0;
   #observer: CallObserver | undefined;
   #deadline: NodeJS.Timeout | undefined;
@@ -75,8 +75,6 @@ export class ServerCall implements StreamReceiver, CallInfo {
   #isEndReported = false;
   #iterator: AsyncIterator<unknown> | undefined;
   #wakeWriter: (() => void) | undefined;
-  #hold: ByteHold | undefined;
-  #heldBytes = 0;
   #progressBytes = 0;
   #progressMs = this.startedMs;
 
@@ -89,6 +87,7 @@ export class ServerCall implements StreamReceiver, CallInfo {
     private readonly onClosed: (call: ServerCall) => void,
   ) {
     this.#requests = new RequestQueue(stream, method?.requestBytesMax ?? 0);
+    this.#held = new HeldBytes(stream.connection, limits, () => this.#giveUp());
   }
 
   get isKnownMethod(): boolean {
@@ -112,7 +111,7 @@ export class ServerCall implements StreamReceiver, CallInfo {
     const sentTimeout = fieldOf(this.fields, 'grpc-timeout');
     if (sentTimeout !== undefined) this.timeoutMs = parseTimeout(sentTimeout);
     this.#observer = observe(this);
-    const refusal = this.#headerError() ?? admit(this);
+    const refusal = headerError(this) ?? admit(this);
     if (refusal !== undefined || this.method === undefined) {
       this.end(refusal);
       return;
@@ -121,15 +120,6 @@ export class ServerCall implements StreamReceiver, CallInfo {
       this.#deadline = setTimeout(onDeadline, Math.ceil(this.timeoutMs), this);
     }
     if (this.method.requestStream) void this.#run(this.method, this.#readRequests(this.method));
-  }
-
-  #headerError(): unknown {
-    if (this.method === undefined) return callError('UNKNOWN_METHOD', 'The server has no such method.');
-    if (this.timeoutMs === undefined && fieldOf(this.fields, 'grpc-timeout') !== undefined) {
-      return callError('INVALID_TIMEOUT', 'grpc-timeout must be one to eight digits and a unit.');
-    }
-    if (isKnownEncoding(fieldOf(this.fields, 'grpc-encoding') ?? 'identity')) return undefined;
-    return callError('UNKNOWN_ENCODING', `The server can read only these encodings: ${acceptedEncodings}.`);
   }
 
   /** Ends the call with the status of an error, whatever its handler does. Has no effect on a call that has ended. */
@@ -187,9 +177,8 @@ export class ServerCall implements StreamReceiver, CallInfo {
       code = this.#observer?.statusOf(callError(hasPassed ? 'DEADLINE' : 'CANCELLED', '')).code ?? Status.CANCELLED;
       this.#settle(code);
     }
-    this.#abort?.abort();
-    this.#setHeld(0);
-    this.#hold?.release();
+    this.#stopHandler();
+    this.#held.release();
     this.#reportEnd(code);
     this.onClosed(this);
   }
@@ -256,6 +245,7 @@ export class ServerCall implements StreamReceiver, CallInfo {
       if (this.#status !== undefined) return;
       if (done) break;
       const framed = await this.#frame(method.encode(value));
+      if (this.#status !== undefined) return;
       this.#sendHeader();
       this.#writtenBytes += framed.length;
       const isTaken = this.stream.sendData(framed);
@@ -286,13 +276,14 @@ export class ServerCall implements StreamReceiver, CallInfo {
 
   #sendResponse(framed: Buffer): void {
     if (this.#status !== undefined) return;
+    const header = this.#isHeaderSent ? undefined : this.#headerFields();
     const trailers = this.#statusFields(Status.OK, '', []);
     this.#settle(Status.OK);
     this.#writtenBytes += framed.length;
-    if (this.#isHeaderSent) {
+    if (header === undefined) {
       this.stream.sendData(framed);
       this.stream.sendTrailers(trailers);
-    } else this.stream.sendResponse(this.#headerFields(), framed, trailers);
+    } else this.stream.sendResponse(header, framed, trailers);
     this.#updateHold();
   }
 
@@ -314,17 +305,34 @@ export class ServerCall implements StreamReceiver, CallInfo {
 
   #finish(code: Status, message: string, added: HeaderFields): void {
     if (this.#status !== undefined) return;
-    if (this.#header !== undefined && !isEmpty(this.#header)) this.#sendHeader();
-    const trailers = this.#statusFields(code, message, added);
+    let trailers: HeaderFields;
+    try {
+      if (this.#header !== undefined && !isEmpty(this.#header)) this.#sendHeader();
+      trailers = this.#statusFields(code, message, added);
+    } catch (error) {
+      // The handler has set metadata that cannot be sent.
+      this.#header = undefined;
+      this.#trailer = undefined;
+      this.end(error);
+      return;
+    }
     this.#settle(code);
     if (this.#isHeaderSent) this.stream.sendTrailers(trailers);
     else this.stream.sendOnly([...responseHeader, ...trailers]);
     if (code !== Status.OK) {
       // A client may read the rest of the responses, and this status, much later.
       this.#reportEnd(code);
-      this.#abort?.abort();
+      this.#stopHandler();
     }
-    this.#iterator?.return?.(undefined)?.catch(() => {});
+  }
+
+  /** Aborts the handler's signal, and ends a generator at its `yield`, so that its `finally` blocks run. */
+  #stopHandler(): void {
+    this.#abort?.abort();
+    const iterator = this.#iterator;
+    this.#iterator = undefined;
+    if (iterator?.return === undefined) return;
+    iterator.return(undefined).catch((error: unknown) => this.#observer?.onLateError?.(error));
   }
 
   #statusFields(code: Status, message: string, added: HeaderFields): HeaderFields {
@@ -349,25 +357,7 @@ export class ServerCall implements StreamReceiver, CallInfo {
   }
 
   #updateHold(): void {
-    this.#setHeld(this.#requests.heldBytes + this.stream.unsentBytes);
-  }
-
-  #setHeld(bytes: number): void {
-    const change = bytes - this.#heldBytes;
-    if (change === 0) return;
-    this.#heldBytes = bytes;
-    const { connection } = this.stream;
-    connection.heldBytes += change;
-    const { budget, connectionBytesMax } = this.limits;
-    if (budget !== undefined) {
-      this.#hold ??= budget.open(() => this.#giveUp());
-      if (change > 0) this.#hold.add(change);
-      else {
-        this.#hold.remove(-change);
-        this.#hold.recordTransfer(-change);
-      }
-    }
-    if (change > 0 && connection.heldBytes > connectionBytesMax) this.#giveUp();
+    this.#held.set(this.#requests.heldBytes + this.stream.unsentBytes);
   }
 
   /** Frees the memory of the call. */

@@ -27,11 +27,28 @@ export function encodeMessage(message: string): string {
   return encoded;
 }
 
-/** Header fields of the protocol, which are not metadata. */
-const reserved = new Set(['content-type', 'te', 'host', 'connection', 'content-length']);
+/** Header fields of gRPC and of HTTP, which are not metadata. */
+const reserved = new Set([
+  'accept-encoding',
+  'connection',
+  'content-length',
+  'content-type',
+  'grpc-accept-encoding',
+  'grpc-encoding',
+  'grpc-message',
+  'grpc-status',
+  'grpc-timeout',
+  'host',
+  'http2-settings',
+  'keep-alive',
+  'proxy-connection',
+  'te',
+  'transfer-encoding',
+  'upgrade',
+]);
 
 function isReserved(name: string): boolean {
-  return name.startsWith(':') || name.startsWith('grpc-') || reserved.has(name);
+  return name.startsWith(':') || reserved.has(name);
 }
 
 /** Returns the metadata in the header of a request. Values that are not valid base64 are left out. */
@@ -54,6 +71,7 @@ const validText = /^[ -~]*$/;
 export function appendMetadata(fields: string[], metadata: Metadata): void {
   for (const [name, values] of metadata) {
     if (!validName.test(name)) throw new TypeError('The name of a metadata value has invalid characters.');
+    if (isReserved(name)) throw new TypeError(`The metadata must not contain the header field ${name}.`);
     for (const value of values) {
       if (typeof value !== 'string') fields.push(name, Buffer.from(value).toString('base64').replace(/=+$/, ''));
       else if (validText.test(value)) fields.push(name, value);

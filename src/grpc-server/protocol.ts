@@ -59,9 +59,15 @@ export function metadataOf(fields: HeaderFields): Metadata {
     const value = fields[index + 1] ?? '';
     if (isReserved(name)) continue;
     if (!name.endsWith('-bin')) metadata.append(name, value);
-    else for (const one of value.split(',')) metadata.append(name, Buffer.from(one.trim(), 'base64'));
+    else for (const one of value.split(',')) appendBinary(metadata, name, one.trim());
   }
   return metadata;
+}
+
+const base64 = /^(?:[\w+/-]{4})*(?:[\w+/-]{2}(?:==)?|[\w+/-]{3}=?)?$/;
+
+function appendBinary(metadata: Metadata, name: string, value: string): void {
+  if (base64.test(value)) metadata.append(name, Buffer.from(value, 'base64'));
 }
 
 const validName = /^[0-9a-z_.-]+$/;

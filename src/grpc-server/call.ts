@@ -166,7 +166,10 @@ export class ServerCall implements StreamReceiver, CallInfo {
 
   onEnd(): void {
     const requests = this.#requests;
-    requests.end();
+    // A Node client that cancels a call ends its request and resets it, in the same bytes. The handler must not take the
+    // request for a complete one, so the end waits until these bytes are read.
+    if (this.method?.requestStream === true) setImmediate(() => requests.end());
+    else requests.end();
     if (this.#status !== undefined || this.method === undefined || this.method.requestStream) return;
     const only = requests.take();
     if (requests.error !== undefined) this.end(requests.error);

@@ -407,7 +407,10 @@ export class ServerCall implements StreamReceiver, CallInfo {
         return call.#trailer;
       },
       get signal() {
-        call.#abort ??= new AbortController();
+        if (call.#abort === undefined) {
+          call.#abort = new AbortController();
+          if (call.#status !== undefined) call.#abort.abort(callEnded);
+        }
         return call.#abort.signal;
       },
       peerCertificate: () => this.stream.connection.certificate(),

@@ -120,6 +120,22 @@ test.for(Object.keys(cancellations))(
   },
 );
 
+test('A signal that a handler first uses after the client has cancelled is aborted', async () => {
+  const seen = Promise.withResolvers<boolean>();
+  const started = Promise.withResolvers<void>();
+  const stream = await startCall(async function* (requests, context) {
+    yield* [];
+    started.resolve();
+    // Ends when the call ends.
+    await Array.fromAsync(requests).catch(() => {});
+    seen.resolve(context.signal.aborted);
+  });
+  stream.on('error', () => {});
+  await started.promise;
+  stream.close(constants.NGHTTP2_CANCEL);
+  expect(await seen.promise).toBe(true);
+});
+
 test('Compresses responses of at least 1 KiB for clients that accept gzip', async () => {
   const stream = await startCall(
     async function* () {

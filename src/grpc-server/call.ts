@@ -1,45 +1,13 @@
 /** One call: reads its requests, runs its handler, and sends its responses and its status. */
-
-import type { PeerCertificate } from 'node:tls';
-import { type CallContext, Metadata, Status } from 'nice-grpc-common';
-import type { ByteBudget, ByteHold } from './byte-budget.js';
+import { Metadata, Status } from 'nice-grpc-common';
 import { callError } from './call-error.js';
 import { acceptedEncodings, compress, decompress, type Frame, frame, isKnownEncoding } from './framing.js';
+import { HeldBytes } from './held-bytes.js';
 import type { CallInfo, CallObserver } from './observer.js';
 import { appendMetadata, encodeMessage, isEmpty, metadataOf, parseTimeout } from './protocol.js';
 import { RequestQueue } from './request-queue.js';
+import type { CallLimits, ServedMethod, ServerCallContext } from './served-method.js';
 import { cancelled, fieldOf, type HeaderFields, type StreamReceiver, type TransportStream } from './stream.js';
-
-/** What handlers get in addition to nice-grpc's context. */
-export interface PeerContext {
-  /** The client's certificate, with mutual TLS. */
-  peerCertificate(): PeerCertificate | undefined;
-  /** How long the client waits from the start of the call. Undefined if it waits without a limit. */
-  readonly timeoutMs: number | undefined;
-}
-
-export type ServerCallContext = CallContext & PeerContext;
-
-/** A method with the middleware of its service. */
-export interface ServedMethod {
-  readonly path: string;
-  readonly requestStream: boolean;
-  readonly responseStream: boolean;
-  /** The maximum size of each request message. */
-  readonly requestBytesMax: number;
-  decode(bytes: Uint8Array): unknown;
-  encode(response: unknown): Uint8Array;
-  /** Returns a promise of the response, or an AsyncIterable of responses. */
-  handle(request: unknown, context: ServerCallContext): unknown;
-}
-
-export interface CallLimits {
-  readonly responseBytesMax: number;
-  readonly compressResponses: boolean;
-  readonly stallTimeoutMs: number;
-  readonly connectionBytesMax: number;
-  readonly budget: ByteBudget | undefined;
-}
 
 const responseHeader: HeaderFields = [
   ':status',
@@ -77,10 +45,10 @@ export class ServerCall implements StreamReceiver, CallInfo {
   #status: Status | undefined;
   #durationMs = 0;
   #isEndReported = false;
+  #hasPlace = false;
   #iterator: AsyncIterator<unknown> | undefined;
   #wakeWriter: (() => void) | undefined;
-  #hold: ByteHold | undefined;
-  #heldBytes = 0;
+  readonly #held: HeldBytes;
   #progressBytes = 0;
   #progressMs = this.startedMs;
 
@@ -92,6 +60,7 @@ export class ServerCall implements StreamReceiver, CallInfo {
     private readonly limits: CallLimits,
     private readonly onClosed: (call: ServerCall) => void,
   ) {
+    this.#held = new HeldBytes(stream.connection, limits.budget, limits.connectionBytesMax, () => this.#giveUp());
     this.#requests = new RequestQueue(stream, method?.requestBytesMax ?? 0);
   }
 
@@ -116,7 +85,7 @@ export class ServerCall implements StreamReceiver, CallInfo {
     const sentTimeout = fieldOf(this.fields, 'grpc-timeout');
     if (sentTimeout !== undefined) this.timeoutMs = parseTimeout(sentTimeout);
     this.#observer = observe(this);
-    const refusal = this.#headerError() ?? admit(this);
+    const refusal = this.#headerError() ?? admit(this) ?? this.#takePlace();
     if (refusal !== undefined || this.method === undefined) {
       this.end(refusal);
       return;
@@ -132,8 +101,18 @@ export class ServerCall implements StreamReceiver, CallInfo {
     if (this.timeoutMs === undefined && fieldOf(this.fields, 'grpc-timeout') !== undefined) {
       return callError('INVALID_TIMEOUT', 'grpc-timeout must be one to eight digits and a unit.');
     }
-    if (isKnownEncoding(fieldOf(this.fields, 'grpc-encoding') ?? 'identity')) return undefined;
-    return callError('UNKNOWN_ENCODING', `The server can read only these encodings: ${acceptedEncodings}.`);
+    if (!isKnownEncoding(fieldOf(this.fields, 'grpc-encoding') ?? 'identity')) {
+      return callError('UNKNOWN_ENCODING', `The server can read only these encodings: ${acceptedEncodings}.`);
+    }
+    return this.stream.connection.isFull ? callError('OVERLOADED', 'The connection has too many calls.') : undefined;
+  }
+
+  /** Streams may last long, so they do not tell how long a call waits. */
+  #takePlace(): unknown {
+    if (this.method?.requestStream !== false || this.method.responseStream) return undefined;
+    if (!this.limits.admission.admit()) return callError('OVERLOADED', 'Too many calls are in flight.');
+    this.#hasPlace = true;
+    return undefined;
   }
 
   /** Ends the call with the status of an error, whatever its handler does. Has no effect on a call that has ended. */
@@ -195,8 +174,7 @@ export class ServerCall implements StreamReceiver, CallInfo {
       this.#settle(code);
     }
     this.#abort?.abort(callEnded);
-    this.#setHeld(0);
-    this.#hold?.release();
+    this.#held.release();
     this.#reportEnd(code);
     this.onClosed(this);
   }
@@ -354,6 +332,8 @@ export class ServerCall implements StreamReceiver, CallInfo {
   }
 
   #settle(code: Status): void {
+    if (this.#hasPlace) this.limits.admission.release();
+    this.#hasPlace = false;
     this.#status = code;
     this.#durationMs = performance.now() - this.startedMs;
     this.#requests.close();
@@ -361,25 +341,7 @@ export class ServerCall implements StreamReceiver, CallInfo {
   }
 
   #updateHold(): void {
-    this.#setHeld(this.#requests.heldBytes + this.stream.unsentBytes);
-  }
-
-  #setHeld(bytes: number): void {
-    const change = bytes - this.#heldBytes;
-    if (change === 0) return;
-    this.#heldBytes = bytes;
-    const { connection } = this.stream;
-    connection.heldBytes += change;
-    const { budget, connectionBytesMax } = this.limits;
-    if (budget !== undefined) {
-      this.#hold ??= budget.open(() => this.#giveUp());
-      if (change > 0) this.#hold.add(change);
-      else {
-        this.#hold.remove(-change);
-        this.#hold.recordTransfer(-change);
-      }
-    }
-    if (change > 0 && connection.heldBytes > connectionBytesMax) this.#giveUp();
+    this.#held.set(this.#requests.heldBytes + this.stream.unsentBytes);
   }
 
   /** Frees the memory of the call. */

@@ -51,6 +51,8 @@ const goawayTimeoutMs = 1000;
 const settings = {
   settings: { maxConcurrentStreams: announcedStreams, enablePush: false },
   maxSessionMemory: sessionMegabytesMax,
+  // Node would end a connection after it has refused a hundred calls on it.
+  maxSessionRejectedStreams: 2 ** 31 - 1,
   // Node would end a connection whose client cancels more than 33 calls a second for a while.
   streamResetBurst: Number.MAX_SAFE_INTEGER,
   streamResetRate: Number.MAX_SAFE_INTEGER,
@@ -92,6 +94,17 @@ export class Http2Listener {
     this.#server.on('error', () => {});
     const address = this.#server.address();
     return typeof address === 'object' ? (address?.port ?? 0) : 0;
+  }
+
+  get activeConnections(): number {
+    let count = 0;
+    for (const connection of this.#connections) if (connection.isActive) count++;
+    return count;
+  }
+
+  /** Tells clients how many calls they may have open on a connection. Further ones wait in the client. */
+  limitCalls(perConnection: number | undefined): void {
+    for (const connection of this.#connections) connection.limitCalls(perConnection);
   }
 
   /** Uses another certificate for new connections. */
@@ -174,6 +187,15 @@ class Http2Connection implements Connection {
     if (this.#streams.size <= this.options.concurrentCallsMax) return false;
     // Streams that were cancelled in the bytes that Node is reading are not removed yet.
     return [...this.#streams].filter((stream) => stream.isOpen).length > this.options.concurrentCallsMax;
+  }
+
+  get isActive(): boolean {
+    return this.#streams.size > 0;
+  }
+
+  limitCalls(perConnection: number | undefined): void {
+    if (this.session.closed || this.session.destroyed) return;
+    this.session.settings({ maxConcurrentStreams: perConnection ?? announcedStreams });
   }
 
   certificate(): PeerCertificate | undefined {

@@ -4,13 +4,15 @@
  */
 import type { CompatServiceDefinition, ServiceImplementation } from 'nice-grpc';
 import { composeServerMiddleware, type ServerMiddleware } from 'nice-grpc-common';
+import { Admission, type AdmissionOptions, measureMs } from './admission.js';
 import type { ByteBudget } from './byte-budget.js';
-import { type CallLimits, type PeerContext, type ServedMethod, ServerCall } from './call.js';
+import { ServerCall } from './call.js';
 import { callError } from './call-error.js';
 import { servedMethods } from './handlers.js';
 import { type ConnectionOptions, Http2Listener, type ServerTls } from './http2-listener.js';
 import { type ClientStream, openMemoryStream } from './memory-stream.js';
 import { type CallInfo, type CallObserver, plainObserver } from './observer.js';
+import type { CallLimits, PeerContext, ServedMethod } from './served-method.js';
 import { fieldOf, type HeaderFields, type StreamReceiver, type TransportStream } from './stream.js';
 
 export interface ServerOptions {
@@ -26,6 +28,7 @@ export interface ServerOptions {
   /** The time in which a client must send the next part of a message, or read the next part of a response. */
   readonly stallTimeoutMs?: number;
   readonly connections?: Partial<ConnectionOptions>;
+  readonly admission?: Partial<Pick<AdmissionOptions, 'waitMsMax' | 'callsMin'>>;
   /** Called at the header of each call. */
   readonly observe?: (call: CallInfo) => CallObserver;
   /** Returns an error to refuse a call at its header, before its request is read. */
@@ -101,7 +104,7 @@ class CallServer {
   readonly #calls = new Set<ServerCall>();
   readonly #limits: CallLimits;
   readonly #connections: ConnectionOptions;
-  readonly #sweep: NodeJS.Timeout;
+  readonly #timers: readonly NodeJS.Timeout[];
   #emptied: (() => void) | undefined;
 
   constructor(private readonly options: ServerOptions) {
@@ -112,12 +115,29 @@ class CallServer {
       stallTimeoutMs: stallTimeoutMs ?? 60_000,
       connectionBytesMax: connectionBytesMax ?? 64 * mib,
       budget,
+      admission: this.#createAdmission(),
     };
     this.#connections = { ...defaultConnections, ...options.connections };
-    this.#sweep = setInterval(() => {
+    const checkProgress = () => {
       const nowMs = performance.now();
       for (const call of [...this.#calls]) call.checkProgress(nowMs);
-    }, this.#limits.stallTimeoutMs / 4).unref();
+    };
+    this.#timers = [
+      setInterval(checkProgress, this.#limits.stallTimeoutMs / 4).unref(),
+      setInterval(() => this.#limits.admission.measure(), measureMs).unref(),
+    ];
+  }
+
+  #createAdmission(): Admission {
+    return new Admission({
+      waitMsMax: 100,
+      callsMin: 512,
+      ...this.options.admission,
+      connections: () => this.#listeners.reduce((sum, listener) => sum + listener.activeConnections, 0),
+      onLimit: (perConnection) => {
+        for (const listener of this.#listeners) listener.limitCalls(perConnection);
+      },
+    });
   }
 
   get openCalls(): number {
@@ -144,7 +164,7 @@ class CallServer {
   }
 
   call(fields: HeaderFields, peer: string): ClientStream {
-    return openMemoryStream(this.#accept, fields, { peer, certificate: () => undefined, heldBytes: 0 });
+    return openMemoryStream(this.#accept, fields, { peer, certificate: () => undefined, isFull: false, heldBytes: 0 });
   }
 
   async stopAccepting(): Promise<void> {
@@ -164,11 +184,15 @@ class CallServer {
         this.#emptied = resolve;
       });
     }
-    clearInterval(this.#sweep);
+    this.#clearTimers();
+  }
+
+  #clearTimers(): void {
+    for (const timer of this.#timers) clearInterval(timer);
   }
 
   forceShutdown(): void {
-    clearInterval(this.#sweep);
+    this.#clearTimers();
     this.endCalls(callError('SHUTDOWN', 'The server is stopping.'));
     for (const listener of this.#listeners.splice(0)) listener.destroy();
   }

@@ -5,7 +5,7 @@ import { buffer } from 'node:stream/consumers';
 import { gunzipSync } from 'node:zlib';
 import { type CallContext, ServerError, Status } from 'nice-grpc-common';
 import { expect, onTestFinished, test } from 'vitest';
-import type { ServerCallContext } from '../../src/grpc-server/call.js';
+import type { ServerCallContext } from '../../src/grpc-server/served-method.js';
 import { createServer, type ServerOptions } from '../../src/grpc-server/server.js';
 
 const path = '/test.Echo/Call';

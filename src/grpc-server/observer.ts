@@ -1,4 +1,4 @@
-/** What a program can see and decide of each call. */
+/** Lets a program see each call, and decide its status. */
 import { ServerError, Status } from 'nice-grpc-common';
 import type { HeaderFields } from './stream.js';
 

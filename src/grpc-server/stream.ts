@@ -43,7 +43,7 @@ export interface TransportStream {
   resume(): void;
 }
 
-/** What the transport reports of a stream. */
+/** Receives the events of a stream from the transport. */
 export interface StreamReceiver {
   onData(bytes: Buffer): void;
   /** The client sends no more. */

@@ -2,8 +2,8 @@
  * Decides at the header of a call whether it can be answered soon. By Little's law, a new call waits for about the number
  * of calls in flight divided by the rate at which they end. So the limit on calls in flight follows that rate.
  *
- * A refusal costs almost half of a short call with node:http2. So while calls are refused, clients are also told to have
- * fewer calls open, and further calls wait in the client.
+ * A refusal costs almost half of a short call with node:http2, so a busy server could spend all its time on refusals.
+ * Therefore it tells clients to have fewer calls open as soon as it is half full. Further calls wait in the client.
  */
 
 export interface AdmissionOptions {
@@ -21,9 +21,9 @@ export interface AdmissionOptions {
 export const measureMs = 100;
 // The highest rate of the recent past counts, because the rate also falls if clients call less or the database pauses.
 const decay = 0.98;
-// How many intervals without a refusal end the limits on connections.
-const calmIntervals = 10;
-const perConnectionMin = 4;
+// How many intervals without many calls end the limits on connections.
+const calmIntervals = 50;
+const perConnectionMin = 8;
 
 export class Admission {
   #inFlight = 0;
@@ -31,7 +31,7 @@ export class Admission {
   #endedPerMs = 0;
   #measuredMs = performance.now();
   #callsMax: number;
-  #refused = 0;
+  #inFlightMax = 0;
   #calm = calmIntervals;
   #perConnection: number | undefined;
 
@@ -41,11 +41,9 @@ export class Admission {
 
   /** Counts the call if it may start. */
   admit(): boolean {
-    if (this.#inFlight >= this.#callsMax) {
-      this.#refused++;
-      return false;
-    }
+    if (this.#inFlight >= this.#callsMax) return false;
     this.#inFlight++;
+    if (this.#inFlight > this.#inFlightMax) this.#inFlightMax = this.#inFlight;
     return true;
   }
 
@@ -64,14 +62,17 @@ export class Admission {
     this.#ended = 0;
     const { waitMsMax, callsMin, connections, onLimit } = this.options;
     this.#callsMax = Math.max(callsMin, Math.ceil(this.#endedPerMs * waitMsMax));
-    this.#calm = this.#refused > 0 ? 0 : this.#calm + 1;
-    this.#refused = 0;
-    const wanted =
-      this.#calm >= calmIntervals
-        ? undefined
-        : Math.max(perConnectionMin, Math.floor(this.#callsMax / Math.max(1, connections())));
+    const isBusy = this.#inFlightMax >= callsMin / 2;
+    this.#inFlightMax = this.#inFlight;
+    this.#calm = isBusy ? 0 : this.#calm + 1;
+    const wanted = this.#calm < calmIntervals ? perConnectionOf(callsMin / Math.max(1, connections())) : undefined;
     if (wanted === this.#perConnection) return;
     this.#perConnection = wanted;
     onLimit(wanted);
   }
+}
+
+/** A power of two, so that it rarely changes. */
+function perConnectionOf(calls: number): number {
+  return Math.max(perConnectionMin, 2 ** Math.floor(Math.log2(calls)));
 }

@@ -1,8 +1,11 @@
 /** One call: reads its requests, runs its handler, and sends its responses and its status. */
+
 import { Metadata, Status } from 'nice-grpc-common';
 import { callError } from './call-error.js';
-import { acceptedEncodings, compress, decompress, type Frame, frame, isKnownEncoding } from './framing.js';
+import { headerError } from './call-header.js';
+import { acceptedEncodings, compress, decompress, type Frame, frame } from './framing.js';
 import { HeldBytes } from './held-bytes.js';
+
 import type { CallInfo, CallObserver } from './observer.js';
 import { appendMetadata, encodeMessage, isEmpty, metadataOf, parseTimeout } from './protocol.js';
 import { RequestQueue } from './request-queue.js';
@@ -34,6 +37,7 @@ export class ServerCall implements StreamReceiver, CallInfo {
   readonly startedMs = performance.now();
   timeoutMs: number | undefined;
   readonly #requests: RequestQueue;
+  readonly #held: HeldBytes;
   #writtenBytes = 0;
   #observer: CallObserver | undefined;
   #deadline: NodeJS.Timeout | undefined;
@@ -48,7 +52,6 @@ export class ServerCall implements StreamReceiver, CallInfo {
   #hasPlace = false;
   #iterator: AsyncIterator<unknown> | undefined;
   #wakeWriter: (() => void) | undefined;
-  readonly #held: HeldBytes;
   #progressBytes = 0;
   #progressMs = this.startedMs;
 
@@ -60,8 +63,8 @@ export class ServerCall implements StreamReceiver, CallInfo {
     private readonly limits: CallLimits,
     private readonly onClosed: (call: ServerCall) => void,
   ) {
-    this.#held = new HeldBytes(stream.connection, limits.budget, limits.connectionBytesMax, () => this.#giveUp());
     this.#requests = new RequestQueue(stream, method?.requestBytesMax ?? 0);
+    this.#held = new HeldBytes(stream.connection, limits, () => this.#giveUp());
   }
 
   get isKnownMethod(): boolean {
@@ -85,7 +88,7 @@ export class ServerCall implements StreamReceiver, CallInfo {
     const sentTimeout = fieldOf(this.fields, 'grpc-timeout');
     if (sentTimeout !== undefined) this.timeoutMs = parseTimeout(sentTimeout);
     this.#observer = observe(this);
-    const refusal = this.#headerError() ?? admit(this) ?? this.#takePlace();
+    const refusal = headerError(this, this.stream.connection) ?? admit(this) ?? this.#takePlace();
     if (refusal !== undefined || this.method === undefined) {
       this.end(refusal);
       return;
@@ -94,17 +97,6 @@ export class ServerCall implements StreamReceiver, CallInfo {
       this.#deadline = setTimeout(onDeadline, Math.ceil(this.timeoutMs), this);
     }
     if (this.method.requestStream) void this.#run(this.method, this.#readRequests(this.method));
-  }
-
-  #headerError(): unknown {
-    if (this.method === undefined) return callError('UNKNOWN_METHOD', 'The server has no such method.');
-    if (this.timeoutMs === undefined && fieldOf(this.fields, 'grpc-timeout') !== undefined) {
-      return callError('INVALID_TIMEOUT', 'grpc-timeout must be one to eight digits and a unit.');
-    }
-    if (!isKnownEncoding(fieldOf(this.fields, 'grpc-encoding') ?? 'identity')) {
-      return callError('UNKNOWN_ENCODING', `The server can read only these encodings: ${acceptedEncodings}.`);
-    }
-    return this.stream.connection.isFull ? callError('OVERLOADED', 'The connection has too many calls.') : undefined;
   }
 
   /** Streams may last long, so they do not tell how long a call waits. */
@@ -170,7 +162,7 @@ export class ServerCall implements StreamReceiver, CallInfo {
       code = this.#observer?.statusOf(callError(hasPassed ? 'DEADLINE' : 'CANCELLED', '')).code ?? Status.CANCELLED;
       this.#settle(code);
     }
-    this.#abort?.abort(callEnded);
+    this.#stopHandler();
     this.#held.release();
     this.#reportEnd(code);
     this.onClosed(this);
@@ -243,6 +235,7 @@ export class ServerCall implements StreamReceiver, CallInfo {
       if (this.#status !== undefined) return;
       if (done) break;
       const framed = await this.#frame(method.encode(value));
+      if (this.#status !== undefined) return;
       this.#sendHeader();
       this.#writtenBytes += framed.length;
       const isTaken = this.stream.sendData(framed);
@@ -273,13 +266,14 @@ export class ServerCall implements StreamReceiver, CallInfo {
 
   #sendResponse(framed: Buffer): void {
     if (this.#status !== undefined) return;
+    const header = this.#isHeaderSent ? undefined : this.#headerFields();
     const trailers = this.#statusFields(Status.OK, '', []);
     this.#settle(Status.OK);
     this.#writtenBytes += framed.length;
-    if (this.#isHeaderSent) {
+    if (header === undefined) {
       this.stream.sendData(framed);
       this.stream.sendTrailers(trailers);
-    } else this.stream.sendResponse(this.#headerFields(), framed, trailers);
+    } else this.stream.sendResponse(header, framed, trailers);
     if (framed.length > uncountedBytesMax) this.#updateHold();
   }
 
@@ -301,17 +295,34 @@ export class ServerCall implements StreamReceiver, CallInfo {
 
   #finish(code: Status, message: string, added: HeaderFields): void {
     if (this.#status !== undefined) return;
-    if (this.#header !== undefined && !isEmpty(this.#header)) this.#sendHeader();
-    const trailers = this.#statusFields(code, message, added);
+    let trailers: HeaderFields;
+    try {
+      if (this.#header !== undefined && !isEmpty(this.#header)) this.#sendHeader();
+      trailers = this.#statusFields(code, message, added);
+    } catch (error) {
+      // The handler has set metadata that cannot be sent.
+      this.#header = undefined;
+      this.#trailer = undefined;
+      this.end(error);
+      return;
+    }
     this.#settle(code);
     if (this.#isHeaderSent) this.stream.sendTrailers(trailers);
     else this.stream.sendOnly([...responseHeader, ...trailers]);
     if (code !== Status.OK) {
       // A client may read the rest of the responses, and this status, much later.
       this.#reportEnd(code);
-      this.#abort?.abort(callEnded);
+      this.#stopHandler();
     }
-    this.#iterator?.return?.(undefined)?.catch(() => {});
+  }
+
+  /** Aborts the handler's signal, and ends a generator at its `yield`, so that its `finally` blocks run. */
+  #stopHandler(): void {
+    this.#abort?.abort(callEnded);
+    const iterator = this.#iterator;
+    this.#iterator = undefined;
+    if (iterator?.return === undefined) return;
+    iterator.return(undefined).catch((error: unknown) => this.#observer?.onLateError?.(error));
   }
 
   #statusFields(code: Status, message: string, added: HeaderFields): HeaderFields {

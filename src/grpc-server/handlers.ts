@@ -104,10 +104,19 @@ function withMiddleware(
   }
   const run = (request: unknown, context: CallContext) =>
     middleware({ method, requestStream, request, responseStream, next } as never, context);
-  if (responseStream) return run;
+  if (responseStream) {
+    return async function* (request, context) {
+      const value: unknown = yield* run(request, context);
+      if (value != null) throw new Error(`A middleware returned a message, but ${path} yields messages.`);
+    };
+  }
   return async (request, context) => {
-    const { done, value } = await run(request, context).next();
-    if (!done) throw new Error(`A middleware yielded a message, but ${path} returns one.`);
+    const iterator = run(request, context);
+    const { done, value } = await iterator.next();
+    if (!done) {
+      await iterator.return(undefined as never);
+      throw new Error(`A middleware yielded a message, but ${path} returns one.`);
+    }
     if (value == null) throw new Error(`A middleware returned nothing, but ${path} returns a message.`);
     return value;
   };

@@ -1,17 +1,21 @@
-/** Counts the bytes that the process holds for one call, toward the limits of its connection and of the process. */
+/** Counts the bytes that the process holds for one call, for its connection and in the budget of the process. */
 import type { ByteBudget, ByteHold } from './byte-budget.js';
 import type { Connection } from './stream.js';
+
+export interface HeldBytesLimits {
+  readonly connectionBytesMax: number;
+  readonly budget: ByteBudget | undefined;
+}
 
 export class HeldBytes {
   #bytes = 0;
   #hold: ByteHold | undefined;
 
-  /** `onGiveUp` must free the memory of the call. */
+  /** `onExceeded` must free the memory of the call. */
   constructor(
     private readonly connection: Connection,
-    private readonly budget: ByteBudget | undefined,
-    private readonly connectionBytesMax: number,
-    private readonly onGiveUp: () => void,
+    private readonly limits: HeldBytesLimits,
+    private readonly onExceeded: () => void,
   ) {}
 
   set(bytes: number): void {
@@ -19,20 +23,20 @@ export class HeldBytes {
     if (change === 0) return;
     this.#bytes = bytes;
     this.connection.heldBytes += change;
-    if (this.budget !== undefined) {
-      this.#hold ??= this.budget.open(this.onGiveUp);
+    const { budget, connectionBytesMax } = this.limits;
+    if (budget !== undefined) {
+      this.#hold ??= budget.open(this.onExceeded);
       if (change > 0) this.#hold.add(change);
       else {
         this.#hold.remove(-change);
         this.#hold.recordTransfer(-change);
       }
     }
-    if (change > 0 && this.connection.heldBytes > this.connectionBytesMax) this.onGiveUp();
+    if (change > 0 && this.connection.heldBytes > connectionBytesMax) this.onExceeded();
   }
 
   release(): void {
-    this.connection.heldBytes -= this.#bytes;
-    this.#bytes = 0;
+    this.set(0);
     this.#hold?.release();
   }
 }

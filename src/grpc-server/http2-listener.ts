@@ -51,6 +51,10 @@ const goawayTimeoutMs = 1000;
 const settings = {
   settings: { maxConcurrentStreams: announcedStreams, enablePush: false },
   maxSessionMemory: sessionMegabytesMax,
+  // The limits of a busy client change before it acknowledges earlier ones.
+  maxOutstandingSettings: 1000,
+  // Node would end a connection after it has refused a hundred calls on it.
+  maxSessionRejectedStreams: 2 ** 31 - 1,
   // Node would end a connection whose client cancels more than 33 calls a second for a while.
   streamResetBurst: Number.MAX_SAFE_INTEGER,
   streamResetRate: Number.MAX_SAFE_INTEGER,

@@ -27,11 +27,28 @@ export function encodeMessage(message: string): string {
   return encoded;
 }
 
-/** Header fields of the protocol, which are not metadata. */
-const reserved = new Set(['content-type', 'te', 'host', 'connection', 'content-length']);
+/** Header fields of gRPC and of HTTP, which are not metadata. */
+const reserved = new Set([
+  'accept-encoding',
+  'connection',
+  'content-length',
+  'content-type',
+  'grpc-accept-encoding',
+  'grpc-encoding',
+  'grpc-message',
+  'grpc-status',
+  'grpc-timeout',
+  'host',
+  'http2-settings',
+  'keep-alive',
+  'proxy-connection',
+  'te',
+  'transfer-encoding',
+  'upgrade',
+]);
 
 function isReserved(name: string): boolean {
-  return name.startsWith(':') || name.startsWith('grpc-') || reserved.has(name);
+  return name.startsWith(':') || reserved.has(name);
 }
 
 /** Returns the metadata in the header of a request. Values that are not valid base64 are left out. */
@@ -42,9 +59,15 @@ export function metadataOf(fields: HeaderFields): Metadata {
     const value = fields[index + 1] ?? '';
     if (isReserved(name)) continue;
     if (!name.endsWith('-bin')) metadata.append(name, value);
-    else for (const one of value.split(',')) metadata.append(name, Buffer.from(one.trim(), 'base64'));
+    else for (const one of value.split(',')) appendBinary(metadata, name, one.trim());
   }
   return metadata;
+}
+
+const base64 = /^(?:[\w+/-]{4})*(?:[\w+/-]{2}(?:==)?|[\w+/-]{3}=?)?$/;
+
+function appendBinary(metadata: Metadata, name: string, value: string): void {
+  if (base64.test(value)) metadata.append(name, Buffer.from(value, 'base64'));
 }
 
 const validName = /^[0-9a-z_.-]+$/;
@@ -54,6 +77,7 @@ const validText = /^[ -~]*$/;
 export function appendMetadata(fields: string[], metadata: Metadata): void {
   for (const [name, values] of metadata) {
     if (!validName.test(name)) throw new TypeError('The name of a metadata value has invalid characters.');
+    if (isReserved(name)) throw new TypeError(`The metadata must not contain the header field ${name}.`);
     for (const value of values) {
       if (typeof value !== 'string') fields.push(name, Buffer.from(value).toString('base64').replace(/=+$/, ''));
       else if (validText.test(value)) fields.push(name, value);

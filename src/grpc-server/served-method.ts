@@ -2,7 +2,7 @@
 import type { PeerCertificate } from 'node:tls';
 import type { CallContext } from 'nice-grpc-common';
 import type { Admission } from './admission.js';
-import type { ByteBudget } from './byte-budget.js';
+import type { HeldBytesLimits } from './held-bytes.js';
 
 /** Handlers get this in addition to nice-grpc's context. */
 export interface PeerContext {
@@ -27,11 +27,9 @@ export interface ServedMethod {
   handle(request: unknown, context: ServerCallContext): unknown;
 }
 
-export interface CallLimits {
+export interface CallLimits extends HeldBytesLimits {
   readonly responseBytesMax: number;
   readonly compressResponses: boolean;
   readonly stallTimeoutMs: number;
-  readonly connectionBytesMax: number;
-  readonly budget: ByteBudget | undefined;
   readonly admission: Admission;
 }

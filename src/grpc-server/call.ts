@@ -137,7 +137,10 @@ export class ServerCall implements StreamReceiver, CallInfo {
 
   onEnd(): void {
     const requests = this.#requests;
-    requests.end();
+    // A Node client that cancels a call ends its request and resets it, in the same bytes. The handler must not take the
+    // request for a complete one, so the end waits until these bytes are read.
+    if (this.method?.requestStream === true) setImmediate(() => requests.end());
+    else requests.end();
     if (this.#status !== undefined || this.method === undefined || this.method.requestStream) return;
     const only = requests.take();
     if (requests.error !== undefined) this.end(requests.error);
@@ -377,7 +380,10 @@ export class ServerCall implements StreamReceiver, CallInfo {
         return call.#trailer;
       },
       get signal() {
-        call.#abort ??= new AbortController();
+        if (call.#abort === undefined) {
+          call.#abort = new AbortController();
+          if (call.#status !== undefined) call.#abort.abort(callEnded);
+        }
         return call.#abort.signal;
       },
       peerCertificate: () => this.stream.connection.certificate(),

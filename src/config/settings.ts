@@ -229,7 +229,7 @@ export const serverSettings = {
       kind: wholeNumber(1000, hourMs),
       default: 30_000,
       description:
-        'How long an import may send nothing, and a watcher may leave messages unread. Over HTTP, also how long a client may take for the next 16 KiB of a request or a response.',
+        'How long a client may send nothing in the middle of a message, and may leave messages unread. Also how long an import may send nothing. Over HTTP, also how long a client may take for the next 16 KiB of a request or a response.',
     },
     snapshotTimeoutMs: {
       name: 'SNAPSHOT_TIMEOUT_MS',
@@ -244,7 +244,7 @@ export const serverSettings = {
     kind: wholeNumber(1000, 1_000_000_000_000),
     default: 134_217_728,
     description:
-      'The maximum number of bytes in incomplete requests over HTTP and in responses that clients have not read yet, in each process. From three quarters of it on, new calls over HTTP fail with OVERLOADED. Above it, the slowest clients are disconnected.',
+      'The maximum number of bytes in requests that have not been processed yet and in responses that clients have not read yet, in each process, over gRPC and HTTP. From three quarters of it on, new calls fail with OVERLOADED. Above it, the calls of the slowest clients are ended.',
   },
   changes: {
     keptHours: {

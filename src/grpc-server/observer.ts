@@ -1,4 +1,4 @@
-/** Lets a program see each call, and decide its status. */
+/** The interface for programs that observe calls and choose their statuses. */
 import { ServerError, Status } from 'nice-grpc-common';
 import type { HeaderFields } from './stream.js';
 

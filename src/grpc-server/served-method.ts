@@ -1,10 +1,10 @@
-/** The parts of a method and of the server that its calls use. */
+/** The parts of a method and of the server that a call uses. */
 import type { PeerCertificate } from 'node:tls';
 import type { CallContext } from 'nice-grpc-common';
 import type { Admission } from './admission.js';
 import type { HeldBytesLimits } from './held-bytes.js';
 
-/** Extends nice-grpc's context for handlers. */
+/** Handlers get this in addition to nice-grpc's context. */
 export interface PeerContext {
   /** The client's certificate, with mutual TLS. */
   peerCertificate(): PeerCertificate | undefined;

@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { startTestApp } from '../support/app.js';
 import { someFields } from '../support/open-database.js';
 
-// What the client has open at the same time.
+// The number of calls that the client has open at the same time.
 const limit = 64;
 
 /** Starts watches, and resolves after each has received a message. The controller cancels all of them. */

@@ -36,8 +36,6 @@ export interface ConnectionOptions {
   readonly handshakeMs: number;
 }
 
-// The highest stream id, so that GOAWAY covers every call that a client may have started (RFC 9113, 6.8).
-const streamIdMax = 2 ** 31 - 1;
 // Node counts calls that are cancelled in the bytes that it is reading toward the limit, and answers calls beyond it
 // with ENHANCE_YOUR_CALM. No client uses so many. The number of calls is limited after that.
 const announcedStreams = 1_000_000;
@@ -45,9 +43,6 @@ const announcedStreams = 1_000_000;
 const sessionMegabytesMax = 65_536;
 // Otherwise a stream whose data is not read would stop the others of its connection.
 const connectionWindowBytes = 16 * 1024 * 1024;
-// How long the second GOAWAY waits for a client that does not acknowledge pings.
-const goawayTimeoutMs = 1000;
-
 const settings = {
   settings: { maxConcurrentStreams: announcedStreams, enablePush: false },
   maxSessionMemory: sessionMegabytesMax,
@@ -76,9 +71,15 @@ export class Http2Listener {
       const connection = new Http2Connection(session, accept, options);
       this.#connections.add(connection);
       session.once('close', () => this.#connections.delete(connection));
+      // The client was in its handshake when the server stopped accepting connections.
+      if (!this.#server.listening) connection.drain();
     });
     // A client that sends nonsense, or disconnects, is not the server's error.
-    for (const event of ['sessionError', 'tlsClientError', 'clientError']) this.#server.on(event, () => {});
+    for (const event of ['sessionError', 'clientError']) this.#server.on(event, () => {});
+    this.#server.on('tlsClientError', (error: NodeJS.ErrnoException, socket: TLSSocket) => {
+      // Node closes the socket after other errors.
+      if (error.code === 'ERR_TLS_HANDSHAKE_TIMEOUT') socket.destroy();
+    });
     this.#sweep = setInterval(() => {
       for (const connection of [...this.#connections]) connection.checkIdle();
     }, Math.min(options.idleMsMax, options.handshakeMs) / 4).unref();
@@ -99,12 +100,12 @@ export class Http2Listener {
     if ('setSecureContext' in this.#server) this.#server.setSecureContext(secureContext(tls));
   }
 
-  /** Refuses new connections, and asks clients to start no more calls. Calls on their way are still accepted. */
+  /** Refuses new connections, and closes each connection when its calls have ended. */
   stopAccepting(): void {
     clearInterval(this.#sweep);
     // The server's own close() would also close connections.
     NetServer.prototype.close.call(this.#server);
-    for (const connection of this.#connections) connection.announceEnd();
+    for (const connection of this.#connections) connection.drain();
   }
 
   /** Closes each connection when its calls have ended. Resolves when all are closed. */
@@ -135,7 +136,6 @@ class Http2Connection implements Connection {
   readonly #startedMs = performance.now();
   #hasSettings = false;
   #activeMs = this.#startedMs;
-  #isDraining = false;
 
   constructor(
     private readonly session: ServerHttp2Session,
@@ -187,22 +187,15 @@ class Http2Connection implements Connection {
     else if (this.#streams.size === 0 && nowMs - this.#activeMs > this.options.idleMsMax) this.drain();
   }
 
-  /** The first GOAWAY. Calls that the client has sent before it receives this are served. */
-  announceEnd(): void {
-    if (!this.session.closed && !this.session.destroyed) this.session.goaway(constants.NGHTTP2_NO_ERROR, streamIdMax);
-  }
-
-  /** Closes the connection when its calls have ended, with both GOAWAYs. */
+  /**
+   * Sends GOAWAY, and closes the connection when its calls have ended. A client that has started more calls meanwhile
+   * learns from GOAWAY that the server has not read them, and starts them again on another connection.
+   *
+   * A first GOAWAY with the highest stream id (RFC 9113, 6.8) is not possible, because after any GOAWAY Node ignores the
+   * calls that arrive. They would have no answer until a second GOAWAY.
+   */
   drain(): void {
-    if (this.#isDraining || this.session.destroyed) return;
-    this.#isDraining = true;
-    this.announceEnd();
-    const close = () => {
-      if (!this.session.closed && !this.session.destroyed) this.session.close();
-    };
-    this.#after(goawayTimeoutMs, close);
-    // The client acknowledges the ping after it has read the first GOAWAY.
-    this.session.ping(close);
+    if (!this.session.closed && !this.session.destroyed) this.session.close();
   }
 
   #keepAlive(): void {

@@ -13,7 +13,7 @@ export class Http2Stream implements TransportStream {
 
   constructor(
     private readonly stream: ServerHttp2Stream,
-    readonly connection: Connection & { readonly isFull: boolean },
+    readonly connection: Connection,
     private isRequestEnded: boolean,
   ) {}
 

@@ -20,6 +20,8 @@ export interface Connection {
   certificate(): PeerCertificate | undefined;
   /** The bytes that the process holds for the calls of this connection. */
   heldBytes: number;
+  /** Whether the connection has more open calls than it may have. The call that asks for this is one of them. */
+  readonly isFull?: boolean;
 }
 
 /** The server's side of one stream. Calls after the stream has closed have no effect. */

@@ -1,4 +1,4 @@
-/** The interface for programs that observe calls and choose their statuses. */
+/** What a program can see and decide of each call. */
 import { ServerError, Status } from 'nice-grpc-common';
 import type { HeaderFields } from './stream.js';
 

@@ -45,7 +45,7 @@ export interface TransportStream {
   resume(): void;
 }
 
-/** The transport calls this with the events of a stream. */
+/** What the transport reports of a stream. */
 export interface StreamReceiver {
   onData(bytes: Buffer): void;
   /** The client sends no more. */

@@ -4,11 +4,18 @@
  * may hold a watch.
  */
 import type { ClientSessionOptions, SecureClientSessionOptions } from 'node:http2';
-import type { Transport } from '@connectrpc/connect';
+import { ConnectError, type Transport } from '@connectrpc/connect';
 import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
 import type { ClientStream } from '../grpc-server/memory-stream.js';
 import { sessionMegabytesMax } from '../net/connections.js';
 import { createMemoryTransport, type OwnServer } from './memory-transport.js';
+import {
+  exchangeOver,
+  exchangeOwn,
+  ownRequestFields,
+  type UnaryExchange,
+  type UnaryRequest,
+} from './unary-exchange.js';
 
 export interface Upstream {
   /** Whether calls carry the client's address. Otherwise the gateway must send it as metadata. */
@@ -18,6 +25,8 @@ export interface Upstream {
    * whether the answer was complete.
    */
   lend(peer: string): { readonly transport: Transport; release(isWhole: boolean): void };
+  /** Starts a unary call. */
+  unary(request: UnaryRequest): UnaryExchange;
   /** Whether the server answers. */
   isReachable(): Promise<boolean>;
   /** Ends the connections and the calls on them. */
@@ -68,6 +77,12 @@ function createOwnUpstream({ call }: OwnServer): Upstream {
         },
       };
     },
+    unary(request) {
+      const stream = call(ownRequestFields(request), request.peer);
+      open.add(stream);
+      const answer = exchangeOwn(stream, request.message).finally(() => open.delete(stream));
+      return { answer, cancel: () => stream.cancel() };
+    },
     isReachable: async () => true,
     close() {
       for (const stream of open) stream.cancel();
@@ -95,27 +110,38 @@ function createNetworkUpstream({ url, session: sessionOptions }: NetworkTarget):
     return link;
   }
 
+  function lend() {
+    // Prefers the oldest, so that unneeded connections become idle and close themselves.
+    const hasRoom = ({ inFlight, cancelled }: { inFlight: number; cancelled: number }) =>
+      inFlight < streamsMax && cancelled < cancelledMax;
+    const link = [...links].find(hasRoom) ?? open();
+    link.inFlight++;
+    let isReleased = false;
+    return {
+      transport: link.transport,
+      release(isWhole: boolean) {
+        if (isReleased) return;
+        isReleased = true;
+        link.inFlight--;
+        if (!isWhole) link.cancelled++;
+        if (link.cancelled < cancelledMax || link.inFlight > 0) return;
+        links.delete(link);
+        link.session.abort();
+      },
+    };
+  }
+
   return {
     carriesPeer: false,
-    lend() {
-      // Prefers the oldest, so that unneeded connections become idle and close themselves.
-      const hasRoom = ({ inFlight, cancelled }: { inFlight: number; cancelled: number }) =>
-        inFlight < streamsMax && cancelled < cancelledMax;
-      const link = [...links].find(hasRoom) ?? open();
-      link.inFlight++;
-      let isReleased = false;
-      return {
-        transport: link.transport,
-        release(isWhole) {
-          if (isReleased) return;
-          isReleased = true;
-          link.inFlight--;
-          if (!isWhole) link.cancelled++;
-          if (link.cancelled < cancelledMax || link.inFlight > 0) return;
-          links.delete(link);
-          link.session.abort();
-        },
-      };
+    lend,
+    unary(request) {
+      const { transport, release } = lend();
+      const abort = new AbortController();
+      const answer = exchangeOver(transport, request, abort.signal).then((whole) => {
+        release(!(whole.result instanceof ConnectError));
+        return whole;
+      });
+      return { answer, cancel: () => abort.abort() };
     },
     async isReachable() {
       const [{ session } = open()] = links;

@@ -1,49 +1,52 @@
 /**
- * Decides at the header of a call whether it can be answered soon. By Little's law, a new call waits for about the number
- * of calls in flight divided by the rate at which they end. So the limit on calls in flight follows that rate.
+ * Decides at the header of a call whether it can be answered in time, and how many calls a client may have open.
  *
- * A refusal costs almost half of a short call with node:http2, so a busy server could spend all its time on refusals.
- * Therefore it tells clients to have fewer calls open as soon as it is half full. Further calls wait in the client.
+ * By Little's law, a new call waits for about the number of calls in flight divided by the rate at which they end. A
+ * refusal costs almost half of a short call with node:http2, so a server that receives several times what it can answer
+ * could spend all its time on refusals. Therefore the connections share a number of open calls. Further calls wait in
+ * the clients, where they cost nothing.
  */
 
 export interface AdmissionOptions {
-  /** The time that a call may wait for the calls before it. */
-  readonly waitMsMax: number;
-  /** So many calls may always be in flight: enough for large batches and for a pause of the database. */
-  readonly callsMin: number;
-  /** Called when each connection should have at most so many calls, or undefined for no such limit. */
-  onLimit(perConnection: number | undefined): void;
-  /** The number of connections with calls. */
+  /** The number of calls that all connections of a busy server may have open together. */
+  readonly openCallsMax: number;
+  /** The maximum for one connection. */
+  readonly perConnectionMax: number;
+  /** The number of connections with open calls. */
   connections(): number;
+  /** Called when the number of calls that a connection may have open changes. It is `perConnectionMax` at the start. */
+  onLimit(perConnection: number): void;
 }
 
-// How often the rate is measured.
+/** How often `measure` should be called. */
 export const measureMs = 100;
 // The highest rate of the recent past counts, because the rate also falls if clients call less or the database pauses.
 const decay = 0.98;
-// How many intervals without many calls end the limits on connections.
+// So many calls may always be in flight: enough for large batches and for a pause of the database.
+const admittedMin = 1024;
+// A call without a deadline, or with a later one, may wait as long.
+const waitMsMax = 10_000;
+const perConnectionMin = 16;
+// A server with fewer calls in flight is not busy, and after so many intervals the limits end.
 const calmIntervals = 50;
-const perConnectionMin = 8;
 
 export class Admission {
   #inFlight = 0;
   #ended = 0;
   #endedPerMs = 0;
   #measuredMs = performance.now();
-  #callsMax: number;
-  #inFlightMax = 0;
   #calm = calmIntervals;
-  #perConnection: number | undefined;
+  #perConnection: number;
 
   constructor(private readonly options: AdmissionOptions) {
-    this.#callsMax = options.callsMin;
+    this.#perConnection = options.perConnectionMax;
   }
 
-  /** Counts the call if it may start. */
-  admit(): boolean {
-    if (this.#inFlight >= this.#callsMax) return false;
+  /** Counts the call if it can probably be answered before its deadline. */
+  admit(timeoutMs = waitMsMax): boolean {
+    const expectedMs = this.#inFlight / this.#endedPerMs;
+    if (this.#inFlight >= admittedMin && expectedMs > Math.min(timeoutMs, waitMsMax)) return false;
     this.#inFlight++;
-    if (this.#inFlight > this.#inFlightMax) this.#inFlightMax = this.#inFlight;
     return true;
   }
 
@@ -53,26 +56,19 @@ export class Admission {
     this.#ended++;
   }
 
-  /** Must be called about every `measureMs`. */
   measure(): void {
     const nowMs = performance.now();
-    const elapsedMs = nowMs - this.#measuredMs;
-    this.#endedPerMs = Math.max(this.#endedPerMs * decay, this.#ended / elapsedMs);
+    this.#endedPerMs = Math.max(this.#endedPerMs * decay, this.#ended / (nowMs - this.#measuredMs));
     this.#measuredMs = nowMs;
     this.#ended = 0;
-    const { waitMsMax, callsMin, connections, onLimit } = this.options;
-    this.#callsMax = Math.max(callsMin, Math.ceil(this.#endedPerMs * waitMsMax));
-    const isBusy = this.#inFlightMax >= callsMin / 2;
-    this.#inFlightMax = this.#inFlight;
-    this.#calm = isBusy ? 0 : this.#calm + 1;
-    const wanted = this.#calm < calmIntervals ? perConnectionOf(callsMin / Math.max(1, connections())) : undefined;
+    const { openCallsMax, perConnectionMax, connections, onLimit } = this.options;
+    this.#calm = this.#inFlight >= openCallsMax / 2 ? 0 : this.#calm + 1;
+    // A power of two, so that it rarely changes.
+    const share = 2 ** Math.floor(Math.log2(openCallsMax / Math.max(1, connections())));
+    const limit = this.#calm < calmIntervals ? Math.max(perConnectionMin, share) : perConnectionMax;
+    const wanted = Math.min(limit, perConnectionMax);
     if (wanted === this.#perConnection) return;
     this.#perConnection = wanted;
     onLimit(wanted);
   }
-}
-
-/** A power of two, so that it rarely changes. */
-function perConnectionOf(calls: number): number {
-  return Math.max(perConnectionMin, 2 ** Math.floor(Math.log2(calls)));
 }

@@ -88,7 +88,7 @@ export class ServerCall implements StreamReceiver, CallInfo {
     const sentTimeout = fieldOf(this.fields, 'grpc-timeout');
     if (sentTimeout !== undefined) this.timeoutMs = parseTimeout(sentTimeout);
     this.#observer = observe(this);
-    const refusal = headerError(this, this.stream.connection) ?? admit(this) ?? this.#takePlace();
+    const refusal = headerError(this) ?? admit(this) ?? this.#takePlace();
     if (refusal !== undefined || this.method === undefined) {
       this.end(refusal);
       return;
@@ -102,7 +102,7 @@ export class ServerCall implements StreamReceiver, CallInfo {
   /** Streams may last long, so they do not tell how long a call waits. */
   #takePlace(): unknown {
     if (this.method?.requestStream !== false || this.method.responseStream) return undefined;
-    if (!this.limits.admission.admit()) return callError('OVERLOADED', 'Too many calls are in flight.');
+    if (!this.limits.admission.admit(this.timeoutMs)) return callError('OVERLOADED', 'Too many calls are in flight.');
     this.#hasPlace = true;
     return undefined;
   }

@@ -4,7 +4,7 @@
  */
 import type { CompatServiceDefinition, ServiceImplementation } from 'nice-grpc';
 import { composeServerMiddleware, type ServerMiddleware } from 'nice-grpc-common';
-import { Admission, type AdmissionOptions, measureMs } from './admission.js';
+import { Admission, measureMs } from './admission.js';
 import type { ByteBudget } from './byte-budget.js';
 import { ServerCall } from './call.js';
 import { callError } from './call-error.js';
@@ -28,7 +28,8 @@ export interface ServerOptions {
   /** The time in which a client must send the next part of a message, or read the next part of a response. */
   readonly stallTimeoutMs?: number;
   readonly connections?: Partial<ConnectionOptions>;
-  readonly admission?: Partial<Pick<AdmissionOptions, 'waitMsMax' | 'callsMin'>>;
+  /** The number of calls that all connections of a busy server may have open together. The default is 512. */
+  readonly openCallsMax?: number;
   /** Called at the header of each call. */
   readonly observe?: (call: CallInfo) => CallObserver;
   /** Returns an error to refuse a call at its header, before its request is read. */
@@ -67,7 +68,7 @@ export interface GrpcServer<Ext = PeerContext> {
 const mib = 1024 * 1024;
 
 const defaultConnections: ConnectionOptions = {
-  concurrentCallsMax: 1000,
+  concurrentCallsMax: 4096,
   ageMsMax: 0,
   ageGraceMs: 60_000,
   keepaliveMs: 2 * 3_600_000,
@@ -108,6 +109,7 @@ class CallServer {
   #emptied: (() => void) | undefined;
 
   constructor(private readonly options: ServerOptions) {
+    this.#connections = { ...defaultConnections, ...options.connections };
     const { responseBytesMax, compressResponses, stallTimeoutMs, connectionBytesMax, budget } = options;
     this.#limits = {
       responseBytesMax: responseBytesMax ?? 4 * mib,
@@ -117,7 +119,6 @@ class CallServer {
       budget,
       admission: this.#createAdmission(),
     };
-    this.#connections = { ...defaultConnections, ...options.connections };
     const checkProgress = () => {
       const nowMs = performance.now();
       for (const call of [...this.#calls]) call.checkProgress(nowMs);
@@ -130,9 +131,8 @@ class CallServer {
 
   #createAdmission(): Admission {
     return new Admission({
-      waitMsMax: 100,
-      callsMin: 512,
-      ...this.options.admission,
+      openCallsMax: this.options.openCallsMax ?? 512,
+      perConnectionMax: this.#connections.concurrentCallsMax,
       connections: () => this.#listeners.reduce((sum, listener) => sum + listener.activeConnections, 0),
       onLimit: (perConnection) => {
         for (const listener of this.#listeners) listener.limitCalls(perConnection);
@@ -164,7 +164,7 @@ class CallServer {
   }
 
   call(fields: HeaderFields, peer: string): ClientStream {
-    return openMemoryStream(this.#accept, fields, { peer, certificate: () => undefined, isFull: false, heldBytes: 0 });
+    return openMemoryStream(this.#accept, fields, { peer, certificate: () => undefined, heldBytes: 0 });
   }
 
   async stopAccepting(): Promise<void> {

@@ -18,8 +18,6 @@ export interface Connection {
   readonly peer: string;
   /** The certificate that the client has presented and that its CA has signed. */
   certificate(): PeerCertificate | undefined;
-  /** Whether it has more calls than it may have. */
-  readonly isFull: boolean;
   /** The bytes that the process holds for the calls of this connection. */
   heldBytes: number;
 }

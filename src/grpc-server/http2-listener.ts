@@ -115,7 +115,7 @@ export class Http2Listener {
     if ('setSecureContext' in this.#server) this.#server.setSecureContext(secureContext(tls));
   }
 
-  /** Refuses new connections, and asks clients to start no more calls. Calls on their way are still accepted. */
+  /** Refuses new connections, and asks clients to start no more calls. Accepts calls that they have already sent. */
   stopAccepting(): void {
     clearInterval(this.#sweep);
     // The server's own close() would also close connections.

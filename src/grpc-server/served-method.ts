@@ -1,10 +1,10 @@
-/** What a call needs to know of its method and of the server. */
+/** The parts of a method and of the server that a call uses. */
 import type { PeerCertificate } from 'node:tls';
 import type { CallContext } from 'nice-grpc-common';
 import type { Admission } from './admission.js';
 import type { HeldBytesLimits } from './held-bytes.js';
 
-/** What handlers get in addition to nice-grpc's context. */
+/** Handlers get this in addition to nice-grpc's context. */
 export interface PeerContext {
   /** The client's certificate, with mutual TLS. */
   peerCertificate(): PeerCertificate | undefined;

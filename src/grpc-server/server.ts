@@ -51,8 +51,8 @@ export interface GrpcServer<Ext = PeerContext> {
   /** Starts a call within this process. `fields` is its header, with `:path`, `:method` and `content-type`. */
   call(fields: HeaderFields, peer: string): ClientStream;
   /**
-   * Refuses new connections, and asks clients to start no more calls. Calls on their way are still served. Resolves when
-   * all connections are closed.
+   * Refuses new connections, and asks clients to start no more calls. Serves calls that they have already sent. Resolves
+   * when all connections are closed.
    */
   stopAccepting(): Promise<void>;
   /** Ends the open calls that `which` selects, with the status of an error. */

@@ -43,7 +43,7 @@ export interface TransportStream {
   resume(): void;
 }
 
-/** What the transport reports of a stream. */
+/** The transport calls this with the events of a stream. */
 export interface StreamReceiver {
   onData(bytes: Buffer): void;
   /** The client sends no more. */

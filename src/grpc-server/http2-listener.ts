@@ -36,15 +36,10 @@ export interface ConnectionOptions {
   readonly handshakeMs: number;
 }
 
-// The highest stream id, so that GOAWAY covers every call that a client may have started (RFC 9113, 6.8).
-const streamIdMax = 2 ** 31 - 1;
 // Connections are limited by the bytes that their calls hold, not by Node's estimate of their memory.
 const sessionMegabytesMax = 65_536;
 // Otherwise a stream whose data is not read would stop the others of its connection.
 const connectionWindowBytes = 16 * 1024 * 1024;
-// How long the second GOAWAY waits for a client that does not acknowledge pings.
-const goawayTimeoutMs = 1000;
-
 const settings = {
   maxSessionMemory: sessionMegabytesMax,
   // The limits of a busy client change before it acknowledges earlier ones.
@@ -80,9 +75,15 @@ export class Http2Listener {
       this.#connections.add(connection);
       if (this.#callsMax !== options.concurrentCallsMax) connection.limitCalls(this.#callsMax);
       session.once('close', () => this.#connections.delete(connection));
+      // The client was in its handshake when the server stopped accepting connections.
+      if (!this.#server.listening) connection.drain();
     });
     // A client that sends nonsense, or disconnects, is not the server's error.
-    for (const event of ['sessionError', 'tlsClientError', 'clientError']) this.#server.on(event, () => {});
+    for (const event of ['sessionError', 'clientError']) this.#server.on(event, () => {});
+    this.#server.on('tlsClientError', (error: NodeJS.ErrnoException, socket: TLSSocket) => {
+      // Node closes the socket after other errors.
+      if (error.code === 'ERR_TLS_HANDSHAKE_TIMEOUT') socket.destroy();
+    });
     this.#sweep = setInterval(() => {
       for (const connection of [...this.#connections]) connection.checkIdle();
     }, Math.min(options.idleMsMax, options.handshakeMs) / 4).unref();
@@ -115,12 +116,12 @@ export class Http2Listener {
     if ('setSecureContext' in this.#server) this.#server.setSecureContext(secureContext(tls));
   }
 
-  /** Refuses new connections, and asks clients to start no more calls. Accepts calls that they have already sent. */
+  /** Refuses new connections, and closes each connection when its calls have ended. */
   stopAccepting(): void {
     clearInterval(this.#sweep);
     // The server's own close() would also close connections.
     NetServer.prototype.close.call(this.#server);
-    for (const connection of this.#connections) connection.announceEnd();
+    for (const connection of this.#connections) connection.drain();
   }
 
   /** Closes each connection when its calls have ended. Resolves when all are closed. */
@@ -151,7 +152,6 @@ class Http2Connection implements Connection {
   readonly #startedMs = performance.now();
   #hasSettings = false;
   #activeMs = this.#startedMs;
-  #isDraining = false;
 
   constructor(
     private readonly session: ServerHttp2Session,
@@ -206,22 +206,15 @@ class Http2Connection implements Connection {
     else if (this.#streams.size === 0 && nowMs - this.#activeMs > this.options.idleMsMax) this.drain();
   }
 
-  /** The first GOAWAY. Calls that the client has sent before it receives this are served. */
-  announceEnd(): void {
-    if (!this.session.closed && !this.session.destroyed) this.session.goaway(constants.NGHTTP2_NO_ERROR, streamIdMax);
-  }
-
-  /** Closes the connection when its calls have ended, with both GOAWAYs. */
+  /**
+   * Sends GOAWAY, and closes the connection when its calls have ended. A client that has started more calls meanwhile
+   * learns from GOAWAY that the server has not read them, and starts them again on another connection.
+   *
+   * A first GOAWAY with the highest stream id (RFC 9113, 6.8) is not possible, because after any GOAWAY Node ignores the
+   * calls that arrive. They would have no answer until a second GOAWAY.
+   */
   drain(): void {
-    if (this.#isDraining || this.session.destroyed) return;
-    this.#isDraining = true;
-    this.announceEnd();
-    const close = () => {
-      if (!this.session.closed && !this.session.destroyed) this.session.close();
-    };
-    this.#after(goawayTimeoutMs, close);
-    // The client acknowledges the ping after it has read the first GOAWAY.
-    this.session.ping(close);
+    if (!this.session.closed && !this.session.destroyed) this.session.close();
   }
 
   #keepAlive(): void {

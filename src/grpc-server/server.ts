@@ -51,15 +51,15 @@ export interface GrpcServer<Ext = PeerContext> {
   /** Starts a call within this process. `fields` is its header, with `:path`, `:method` and `content-type`. */
   call(fields: HeaderFields, peer: string): ClientStream;
   /**
-   * Refuses new connections, and asks clients to start no more calls. Serves calls that they have already sent. Resolves
-   * when all connections are closed.
+   * Refuses new connections and new calls. Open calls are still served. Clients start refused calls again on other
+   * connections. Resolves when all connections are closed.
    */
   stopAccepting(): Promise<void>;
   /** Ends the open calls that `which` selects, with the status of an error. */
   endCalls(error: unknown, which?: (call: CallInfo) => boolean): void;
   /** The number of calls that have no status yet. */
   readonly openCalls: number;
-  /** Lets all calls finish. Resolves when all connections are closed. */
+  /** Refuses new connections, and lets all calls finish. Resolves when all connections are closed. */
   shutdown(): Promise<void>;
   /** Ends all calls and connections. */
   forceShutdown(): void;
@@ -177,6 +177,7 @@ class CallServer {
   }
 
   async shutdown(): Promise<void> {
+    for (const listener of this.#listeners) listener.stopAccepting();
     await Promise.all(this.#listeners.map((listener) => listener.drain()));
     // Calls within this process have no connection.
     while (this.#calls.size > 0) {

@@ -19,6 +19,8 @@ export interface FrameTap {
   readonly frames: readonly Frame[];
   /** The types of the frames of a stream, as in `HEADERS END_STREAM`. */
   ofStream(stream: number): string[];
+  /** Forwards nothing more, in either direction, and leaves the connections open. */
+  freeze(): void;
 }
 
 /** Parses frames from bytes in chunks of any size. */
@@ -44,6 +46,7 @@ export function frameParser(onFrame: (frame: Frame) => void): (bytes: Buffer) =>
 export async function startFrameTap(port: number): Promise<FrameTap> {
   const frames: Frame[] = [];
   const sockets = new Set<Socket>();
+  const pairs: [Socket, Socket][] = [];
   const server = createServer((near) => {
     const far = connect(port, '127.0.0.1');
     for (const socket of [near, far]) {
@@ -51,6 +54,7 @@ export async function startFrameTap(port: number): Promise<FrameTap> {
       socket.on('error', () => {});
     }
     near.pipe(far).pipe(near);
+    pairs.push([near, far]);
     far.on(
       'data',
       frameParser((frame) => frames.push(frame)),
@@ -64,6 +68,12 @@ export async function startFrameTap(port: number): Promise<FrameTap> {
   return {
     port: (server.address() as AddressInfo).port,
     frames,
+    freeze() {
+      for (const [near, far] of pairs) {
+        near.unpipe(far).pause();
+        far.unpipe(near).pause();
+      }
+    },
     ofStream: (wanted) =>
       frames
         .filter(({ type, stream }) => stream === wanted && type !== 'WINDOW_UPDATE')

@@ -11,7 +11,7 @@ const ops = { GetUser: 'get', CreateUser: 'create', UpdateUser: 'update', 'ListU
 const factor = 3;
 // A plausible client deadline; the service itself has no default.
 const deadlineMs = 1000;
-// Few connections and many. While the service refuses calls, it also limits the calls of each connection.
+// Few connections and many. A busy service limits the calls of each connection.
 const connectionCounts = [4, 32];
 const bucketMs = 250;
 const calmMs = 50;

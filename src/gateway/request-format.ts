@@ -55,7 +55,7 @@ const jsonType = /^application\/(?:(?:grpc|grpc-web|connect)\+)?json(?:\s*;|$)/i
 // connect-node accepts only this charset.
 const jsonSuffix = /json(?:; ?charset=utf-?8)?$/i;
 
-/** The part of Headers that this file uses. */
+/** Has the one method of Headers that this file uses. */
 export interface HeaderReader {
   get(name: string): string | null;
 }

@@ -81,18 +81,6 @@ describe('calls on a connection', () => {
     expect(watch.closed).toBe(false);
     await expect.poll(() => [state.open, server.openCalls], { timeout: 30_000 }).toEqual([1, 1]);
   });
-
-  it('wait in the client beyond the limit of the connection', async () => {
-    const { handlers } = watches();
-    const { port, server } = await startEcho(handlers, { connections: { concurrentCallsMax: 3 } });
-    const session = connectRaw(port);
-    const open = await Promise.all([1, 2, 3].map(() => openWatch(session)));
-    const waiting = say(session);
-    expect(await say(connectRaw(port))).toBe('OK');
-    expect(server.openCalls).toBe(3);
-    open[0]?.close(constants.NGHTTP2_CANCEL);
-    expect(await waiting).toBe('OK');
-  });
 });
 
 describe('the end of a connection', () => {

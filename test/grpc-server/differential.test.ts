@@ -472,13 +472,6 @@ scenarios.push(
       await run((options) => client.gather(endless(), { ...options, signal: cancelling.signal }));
     },
   }),
-  scenario('cancellation, both streams', {
-    handlers: waiting,
-    until: 'ended',
-    async call({ client }) {
-      for await (const _ of client.chat(endless())) break;
-    },
-  }),
   scenario('deadline, unary', {
     handlers: waiting,
     until: 'ended',

@@ -33,7 +33,7 @@ interface Place {
   readonly isItem: boolean;
 }
 
-/** Writes one message. What may be large, that is lists of messages and Structs, is written item by item. */
+/** Writes one message. Writes lists of messages and Structs item by item, because they may be large. */
 class JsonMessageWriter {
   readonly #registry: Registry;
   readonly #writer = new BinaryWriter();

@@ -8,6 +8,8 @@ import { abortRequest, type Pace } from './pace.js';
 import { requestIdOf, statusOf } from './refusal.js';
 
 export interface OpenCall {
+  /** Such as `/users.v1.UserService/GetUser`. */
+  readonly path: string;
   readonly request: HttpRequest;
   readonly call: GatewayCall;
   /** The pace of the request. */
@@ -57,7 +59,7 @@ export function openCall(
     onUnforwarded({ method: path.slice(1), status, durationMs, peer, requestId, reason });
   });
   response.once('finish', () => discardRest(request, stallTimeoutMs));
-  return { request, call, answerHold, pace: { hold, timeoutMs: stallTimeoutMs, onStall } };
+  return { path, request, call, answerHold, pace: { hold, timeoutMs: stallTimeoutMs, onStall } };
 }
 
 /** A client may still be sending after a refusal. Discards its body for a while, then disconnects. */

@@ -1,4 +1,4 @@
-/** Refuses calls whose header the server cannot serve. */
+/** Refuses calls by their header. */
 import { type CallError, callError } from './call-error.js';
 import { acceptedEncodings, isKnownEncoding } from './framing.js';
 import type { CallInfo } from './observer.js';

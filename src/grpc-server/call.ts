@@ -1,44 +1,16 @@
 /** One call: reads its requests, runs its handler, and sends its responses and its status. */
 
-import type { PeerCertificate } from 'node:tls';
-import { type CallContext, Metadata, Status } from 'nice-grpc-common';
+import { Metadata, Status } from 'nice-grpc-common';
 import { callError } from './call-error.js';
 import { headerError } from './call-header.js';
 import { acceptedEncodings, compress, decompress, type Frame, frame } from './framing.js';
-import { HeldBytes, type HeldBytesLimits } from './held-bytes.js';
+import { HeldBytes } from './held-bytes.js';
+
 import type { CallInfo, CallObserver } from './observer.js';
 import { appendMetadata, encodeMessage, isEmpty, metadataOf, parseTimeout } from './protocol.js';
 import { RequestQueue } from './request-queue.js';
+import type { CallLimits, ServedMethod, ServerCallContext } from './served-method.js';
 import { cancelled, fieldOf, type HeaderFields, type StreamReceiver, type TransportStream } from './stream.js';
-
-/** What handlers get in addition to nice-grpc's context. */
-export interface PeerContext {
-  /** The client's certificate, with mutual TLS. */
-  peerCertificate(): PeerCertificate | undefined;
-  /** How long the client waits from the start of the call. Undefined if it waits without a limit. */
-  readonly timeoutMs: number | undefined;
-}
-
-export type ServerCallContext = CallContext & PeerContext;
-
-/** A method with the middleware of its service. */
-export interface ServedMethod {
-  readonly path: string;
-  readonly requestStream: boolean;
-  readonly responseStream: boolean;
-  /** The maximum size of each request message. */
-  readonly requestBytesMax: number;
-  decode(bytes: Uint8Array): unknown;
-  encode(response: unknown): Uint8Array;
-  /** Returns a promise of the response, or an AsyncIterable of responses. */
-  handle(request: unknown, context: ServerCallContext): unknown;
-}
-
-export interface CallLimits extends HeldBytesLimits {
-  readonly responseBytesMax: number;
-  readonly compressResponses: boolean;
-  readonly stallTimeoutMs: number;
-}
 
 const responseHeader: HeaderFields = [
   ':status',
@@ -50,6 +22,10 @@ const responseHeader: HeaderFields = [
 ];
 // Smaller responses would hardly become smaller.
 const compressedBytesMin = 1024;
+// The transport's own objects for a call take as much, and are not counted either.
+const uncountedBytesMax = 4096;
+// Shared, because to create one for each call takes a tenth of the call's time.
+const callEnded = new DOMException('The call has ended.', 'AbortError');
 // The longest delay of a timer.
 const timerMsMax = 2 ** 31 - 1;
 // The status waits behind the data. A client that has stalled has this time to read on and to receive it.
@@ -73,6 +49,7 @@ export class ServerCall implements StreamReceiver, CallInfo {
   #status: Status | undefined;
   #durationMs = 0;
   #isEndReported = false;
+  #hasPlace = false;
   #iterator: AsyncIterator<unknown> | undefined;
   #wakeWriter: (() => void) | undefined;
   #progressBytes = 0;
@@ -111,7 +88,7 @@ export class ServerCall implements StreamReceiver, CallInfo {
     const sentTimeout = fieldOf(this.fields, 'grpc-timeout');
     if (sentTimeout !== undefined) this.timeoutMs = parseTimeout(sentTimeout);
     this.#observer = observe(this);
-    const refusal = headerError(this) ?? admit(this);
+    const refusal = headerError(this) ?? admit(this) ?? this.#takePlace();
     if (refusal !== undefined || this.method === undefined) {
       this.end(refusal);
       return;
@@ -120,6 +97,14 @@ export class ServerCall implements StreamReceiver, CallInfo {
       this.#deadline = setTimeout(onDeadline, Math.ceil(this.timeoutMs), this);
     }
     if (this.method.requestStream) void this.#run(this.method, this.#readRequests(this.method));
+  }
+
+  /** Streams may last long, so they do not tell how long a call waits. */
+  #takePlace(): unknown {
+    if (this.method?.requestStream !== false || this.method.responseStream) return undefined;
+    if (!this.limits.admission.admit(this.timeoutMs)) return callError('OVERLOADED', 'Too many calls are in flight.');
+    this.#hasPlace = true;
+    return undefined;
   }
 
   /** Ends the call with the status of an error, whatever its handler does. Has no effect on a call that has ended. */
@@ -152,7 +137,10 @@ export class ServerCall implements StreamReceiver, CallInfo {
 
   onEnd(): void {
     const requests = this.#requests;
-    requests.end();
+    // A Node client that cancels a call ends its request and resets it, in the same bytes. The handler must not take the
+    // request for a complete one, so the end waits until these bytes are read.
+    if (this.method?.requestStream === true) setImmediate(() => requests.end());
+    else requests.end();
     if (this.#status !== undefined || this.method === undefined || this.method.requestStream) return;
     const only = requests.take();
     if (requests.error !== undefined) this.end(requests.error);
@@ -231,8 +219,13 @@ export class ServerCall implements StreamReceiver, CallInfo {
     try {
       const result = method.handle(request, this.#createContext());
       if (method.responseStream) await this.#sendAll(method, result as AsyncIterable<unknown>);
-      else this.#sendResponse(await this.#frame(method.encode(await result)));
+      else {
+        const response = await result;
+        this.#abort = undefined;
+        this.#sendResponse(await this.#frame(method.encode(response)));
+      }
     } catch (error) {
+      this.#abort = undefined;
       this.end(error);
     }
   }
@@ -284,7 +277,7 @@ export class ServerCall implements StreamReceiver, CallInfo {
       this.stream.sendData(framed);
       this.stream.sendTrailers(trailers);
     } else this.stream.sendResponse(header, framed, trailers);
-    this.#updateHold();
+    if (framed.length > uncountedBytesMax) this.#updateHold();
   }
 
   #sendHeader(): void {
@@ -328,7 +321,7 @@ export class ServerCall implements StreamReceiver, CallInfo {
 
   /** Aborts the handler's signal, and ends a generator at its `yield`, so that its `finally` blocks run. */
   #stopHandler(): void {
-    this.#abort?.abort();
+    this.#abort?.abort(callEnded);
     const iterator = this.#iterator;
     this.#iterator = undefined;
     if (iterator?.return === undefined) return;
@@ -350,6 +343,8 @@ export class ServerCall implements StreamReceiver, CallInfo {
   }
 
   #settle(code: Status): void {
+    if (this.#hasPlace) this.limits.admission.release();
+    this.#hasPlace = false;
     this.#status = code;
     this.#durationMs = performance.now() - this.startedMs;
     this.#requests.close();
@@ -385,7 +380,10 @@ export class ServerCall implements StreamReceiver, CallInfo {
         return call.#trailer;
       },
       get signal() {
-        call.#abort ??= new AbortController();
+        if (call.#abort === undefined) {
+          call.#abort = new AbortController();
+          if (call.#status !== undefined) call.#abort.abort(callEnded);
+        }
         return call.#abort.signal;
       },
       peerCertificate: () => this.stream.connection.certificate(),

@@ -1,7 +1,7 @@
 /** Turns nice-grpc's service definitions, implementations and middleware into the methods of the server. */
 import type { CompatServiceDefinition, MethodDefinition } from 'nice-grpc';
 import type { CallContext, MethodDescriptor, ServerMiddleware } from 'nice-grpc-common';
-import type { ServedMethod } from './call.js';
+import type { ServedMethod } from './served-method.js';
 
 type AnyMethod = MethodDefinition<unknown, unknown, unknown, unknown>;
 type Implementation = (request: unknown, context: CallContext) => unknown;

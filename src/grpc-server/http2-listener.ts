@@ -21,7 +21,7 @@ export interface ServerTls {
 }
 
 export interface ConnectionOptions {
-  /** Calls on one connection beyond this number are refused. */
+  /** The number of calls that a client may have open on a connection. Further ones wait in the client. */
   readonly concurrentCallsMax: number;
   /** After this time, plus or minus a tenth, the client is asked to open a new connection. 0 means never. */
   readonly ageMsMax: number;
@@ -36,16 +36,16 @@ export interface ConnectionOptions {
   readonly handshakeMs: number;
 }
 
-// Node counts calls that are cancelled in the bytes that it is reading toward the limit, and answers calls beyond it
-// with ENHANCE_YOUR_CALM. No client uses so many. The number of calls is limited after that.
-const announcedStreams = 1_000_000;
 // Connections are limited by the bytes that their calls hold, not by Node's estimate of their memory.
 const sessionMegabytesMax = 65_536;
 // Otherwise a stream whose data is not read would stop the others of its connection.
 const connectionWindowBytes = 16 * 1024 * 1024;
 const settings = {
-  settings: { maxConcurrentStreams: announcedStreams, enablePush: false },
   maxSessionMemory: sessionMegabytesMax,
+  // The limits of a busy client change before it acknowledges earlier ones.
+  maxOutstandingSettings: 1000,
+  // Node would end a connection after it has refused a hundred calls on it.
+  maxSessionRejectedStreams: 2 ** 31 - 1,
   // Node would end a connection whose client cancels more than 33 calls a second for a while.
   streamResetBurst: Number.MAX_SAFE_INTEGER,
   streamResetRate: Number.MAX_SAFE_INTEGER,
@@ -56,12 +56,15 @@ export class Http2Listener {
   readonly #sockets = new Set<Socket>();
   readonly #connections = new Set<Http2Connection>();
   readonly #sweep: NodeJS.Timeout;
+  #callsMax: number;
 
   constructor(accept: StreamAcceptor, options: ConnectionOptions, tls: ServerTls | undefined) {
+    this.#callsMax = options.concurrentCallsMax;
+    const all = { ...settings, settings: { maxConcurrentStreams: options.concurrentCallsMax, enablePush: false } };
     this.#server =
       tls === undefined
-        ? createServer(settings)
-        : createSecureServer({ ...settings, ...secureContext(tls), handshakeTimeout: options.handshakeMs });
+        ? createServer(all)
+        : createSecureServer({ ...all, ...secureContext(tls), handshakeTimeout: options.handshakeMs });
     this.#server.on('connection', (socket: Socket) => {
       socket.setNoDelay(true);
       this.#sockets.add(socket);
@@ -70,6 +73,7 @@ export class Http2Listener {
     this.#server.on('session', (session: ServerHttp2Session) => {
       const connection = new Http2Connection(session, accept, options);
       this.#connections.add(connection);
+      if (this.#callsMax !== options.concurrentCallsMax) connection.limitCalls(this.#callsMax);
       session.once('close', () => this.#connections.delete(connection));
       // The client was in its handshake when the server stopped accepting connections.
       if (!this.#server.listening) connection.drain();
@@ -93,6 +97,18 @@ export class Http2Listener {
     this.#server.on('error', () => {});
     const address = this.#server.address();
     return typeof address === 'object' ? (address?.port ?? 0) : 0;
+  }
+
+  get activeConnections(): number {
+    let count = 0;
+    for (const connection of this.#connections) if (connection.isActive) count++;
+    return count;
+  }
+
+  /** Tells clients how many calls they may have open on a connection, instead of `concurrentCallsMax`. */
+  limitCalls(perConnection: number): void {
+    this.#callsMax = perConnection;
+    for (const connection of this.#connections) connection.limitCalls(perConnection);
   }
 
   /** Uses another certificate for new connections. */
@@ -170,10 +186,13 @@ class Http2Connection implements Connection {
     });
   }
 
-  get isFull(): boolean {
-    if (this.#streams.size <= this.options.concurrentCallsMax) return false;
-    // Streams that were cancelled in the bytes that Node is reading are not removed yet.
-    return [...this.#streams].filter((stream) => stream.isOpen).length > this.options.concurrentCallsMax;
+  get isActive(): boolean {
+    return this.#streams.size > 0;
+  }
+
+  limitCalls(perConnection: number): void {
+    if (this.session.closed || this.session.destroyed) return;
+    this.session.settings({ maxConcurrentStreams: perConnection });
   }
 
   certificate(): PeerCertificate | undefined {

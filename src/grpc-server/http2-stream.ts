@@ -3,10 +3,9 @@ import type { OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import { type Connection, type HeaderFields, noError, type StreamAcceptor, type TransportStream } from './stream.js';
 
 const withTrailers = { waitForTrailers: true, sendDate: false };
+const headerOnly = { endStream: true, sendDate: false };
 // Clients stop by themselves when they have read the trailers.
 const stopSendingMs = 100;
-
-const headerOnly = { endStream: true, sendDate: false };
 
 export class Http2Stream implements TransportStream {
   #trailers: HeaderFields | undefined;
@@ -92,15 +91,14 @@ export class Http2Stream implements TransportStream {
   #sendTrailers(): void {
     if (!this.isOpen || this.stream.sentTrailers !== undefined) return;
     this.stream.sendTrailers(toHeaders(this.#trailers ?? []));
-    // Node sends the trailers in an immediate of its own, which this one follows.
-    if (!this.isRequestEnded) setImmediate(() => this.#discardRequest());
+    this.#discardRequest();
   }
 
   /** After the response, a client that goes on sending is told to stop (RFC 9113, 8.1). */
   #discardRequest(): void {
     if (this.isRequestEnded) return;
     this.stream.resume();
-    // Immediately, RST_STREAM could overtake the trailers.
+    // Node sends the trailers later, and not at all after RST_STREAM.
     const timer = setTimeout(() => this.reset(noError), stopSendingMs).unref();
     this.stream.once('close', () => clearTimeout(timer));
   }

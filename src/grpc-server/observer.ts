@@ -1,4 +1,4 @@
-/** What a program can see and decide of each call. */
+/** The interface for programs that observe calls and choose their statuses. */
 import { ServerError, Status } from 'nice-grpc-common';
 import type { HeaderFields } from './stream.js';
 

@@ -4,13 +4,15 @@
  */
 import type { CompatServiceDefinition, ServiceImplementation } from 'nice-grpc';
 import { composeServerMiddleware, type ServerMiddleware } from 'nice-grpc-common';
+import { Admission, measureMs } from './admission.js';
 import type { ByteBudget } from './byte-budget.js';
-import { type CallLimits, type PeerContext, type ServedMethod, ServerCall } from './call.js';
+import { ServerCall } from './call.js';
 import { callError } from './call-error.js';
 import { servedMethods } from './handlers.js';
 import { type ConnectionOptions, Http2Listener, type ServerTls } from './http2-listener.js';
 import { type ClientStream, openMemoryStream } from './memory-stream.js';
 import { type CallInfo, type CallObserver, plainObserver } from './observer.js';
+import type { CallLimits, PeerContext, ServedMethod } from './served-method.js';
 import { fieldOf, type HeaderFields, type StreamReceiver, type TransportStream } from './stream.js';
 
 export interface ServerOptions {
@@ -26,6 +28,8 @@ export interface ServerOptions {
   /** The time in which a client must send the next part of a message, or read the next part of a response. */
   readonly stallTimeoutMs?: number;
   readonly connections?: Partial<ConnectionOptions>;
+  /** The number of calls that all connections of a busy server may have open together. The default is 512. */
+  readonly openCallsMax?: number;
   /** Called at the header of each call. */
   readonly observe?: (call: CallInfo) => CallObserver;
   /** Returns an error to refuse a call at its header, before its request is read. */
@@ -64,7 +68,7 @@ export interface GrpcServer<Ext = PeerContext> {
 const mib = 1024 * 1024;
 
 const defaultConnections: ConnectionOptions = {
-  concurrentCallsMax: 1000,
+  concurrentCallsMax: 4096,
   ageMsMax: 0,
   ageGraceMs: 60_000,
   keepaliveMs: 2 * 3_600_000,
@@ -101,10 +105,11 @@ class CallServer {
   readonly #calls = new Set<ServerCall>();
   readonly #limits: CallLimits;
   readonly #connections: ConnectionOptions;
-  readonly #sweep: NodeJS.Timeout;
+  readonly #timers: readonly NodeJS.Timeout[];
   #emptied: (() => void) | undefined;
 
   constructor(private readonly options: ServerOptions) {
+    this.#connections = { ...defaultConnections, ...options.connections };
     const { responseBytesMax, compressResponses, stallTimeoutMs, connectionBytesMax, budget } = options;
     this.#limits = {
       responseBytesMax: responseBytesMax ?? 4 * mib,
@@ -112,12 +117,27 @@ class CallServer {
       stallTimeoutMs: stallTimeoutMs ?? 60_000,
       connectionBytesMax: connectionBytesMax ?? 64 * mib,
       budget,
+      admission: this.#createAdmission(),
     };
-    this.#connections = { ...defaultConnections, ...options.connections };
-    this.#sweep = setInterval(() => {
+    const checkProgress = () => {
       const nowMs = performance.now();
       for (const call of [...this.#calls]) call.checkProgress(nowMs);
-    }, this.#limits.stallTimeoutMs / 4).unref();
+    };
+    this.#timers = [
+      setInterval(checkProgress, this.#limits.stallTimeoutMs / 4).unref(),
+      setInterval(() => this.#limits.admission.measure(), measureMs).unref(),
+    ];
+  }
+
+  #createAdmission(): Admission {
+    return new Admission({
+      openCallsMax: this.options.openCallsMax ?? 512,
+      perConnectionMax: this.#connections.concurrentCallsMax,
+      connections: () => this.#listeners.reduce((sum, listener) => sum + listener.activeConnections, 0),
+      onLimit: (perConnection) => {
+        for (const listener of this.#listeners) listener.limitCalls(perConnection);
+      },
+    });
   }
 
   get openCalls(): number {
@@ -165,11 +185,15 @@ class CallServer {
         this.#emptied = resolve;
       });
     }
-    clearInterval(this.#sweep);
+    this.#clearTimers();
+  }
+
+  #clearTimers(): void {
+    for (const timer of this.#timers) clearInterval(timer);
   }
 
   forceShutdown(): void {
-    clearInterval(this.#sweep);
+    this.#clearTimers();
     this.endCalls(callError('SHUTDOWN', 'The server is stopping.'));
     for (const listener of this.#listeners.splice(0)) listener.destroy();
   }
@@ -184,8 +208,7 @@ class CallServer {
       return undefined;
     }
     this.#calls.add(call);
-    const isFull = stream.connection.isFull === true;
-    call.start(this.options.observe ?? plainObserver, isFull ? refuseFull : this.#admit);
+    call.start(this.options.observe ?? plainObserver, this.#admit);
     return call;
   };
 
@@ -200,8 +223,6 @@ class CallServer {
     if (this.#calls.size === 0) this.#emptied?.();
   };
 }
-
-const refuseFull = () => callError('OVERLOADED', 'The connection has too many open calls.');
 
 const contentType = /^application\/grpc(?:\+proto)?(?:;|$)/i;
 

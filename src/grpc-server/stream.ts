@@ -20,8 +20,6 @@ export interface Connection {
   certificate(): PeerCertificate | undefined;
   /** The bytes that the process holds for the calls of this connection. */
   heldBytes: number;
-  /** Whether the connection has more open calls than it may have. The call that asks for this is one of them. */
-  readonly isFull?: boolean;
 }
 
 /** The server's side of one stream. Calls after the stream has closed have no effect. */
@@ -45,7 +43,7 @@ export interface TransportStream {
   resume(): void;
 }
 
-/** What the transport reports of a stream. */
+/** The transport calls this with the events of a stream. */
 export interface StreamReceiver {
   onData(bytes: Buffer): void;
   /** The client sends no more. */

@@ -93,7 +93,7 @@ export function listenError(address: Address, cause: unknown): ListenError {
   return new ListenError(message, { cause });
 }
 
-/** Finds the system's error code, which grpc-js has only within a text. */
+/** Finds the system's error code in the text of an error or of its cause. */
 function codeOf(error: unknown): string | undefined {
   const texts = error instanceof Error ? [error.message, String(error.cause)] : [];
   return /\bE[A-Z]{4,}\b/.exec(texts.join(' '))?.[0];

@@ -63,6 +63,8 @@ export interface RpcServer {
   readonly addresses: readonly string[];
   /** Starts a call within this process, for the gateway. */
   readonly callInProcess: GrpcServer['call'];
+  /** Uses another certificate for new connections. */
+  setTls(tls: NonNullable<RpcServerOptions['tls']>): void;
   /** Sets the health of all services, which is initially true. Has no effect after close() has begun. */
   setServing(serving: boolean): void;
   /**
@@ -102,6 +104,7 @@ export async function startServer(options: RpcServerOptions): Promise<RpcServer>
     port: listeners[0]?.port ?? 0,
     addresses: listeners.map(({ address }) => address),
     callInProcess: server.call,
+    setTls: server.setTls,
     setServing(serving) {
       if (closing === undefined) health.setServing(serving);
     },

@@ -5,9 +5,9 @@
  */
 import { create } from '@bufbuild/protobuf';
 import { createServer } from '../../dist/src/grpc-server/server.js';
-import { definitionOf, readRegistry } from './definition.mjs';
+import { readRegistry } from './definition.mjs';
 import { readMessage, writeMessage } from './pipe.mjs';
-import { conformanceService } from './service.mjs';
+import { addConformanceService } from './service.mjs';
 
 const [descriptorsPath] = process.argv.slice(2);
 const registry = readRegistry(descriptorsPath);
@@ -20,11 +20,7 @@ const server = createServer({
   ...(messageReceiveLimit > 0 && { requestBytesMax: () => messageReceiveLimit }),
   compressResponses: true,
 });
-const implementation = conformanceService(registry);
-server.add(
-  definitionOf(registry.getService('connectrpc.conformance.v1.ConformanceService'), implementation),
-  implementation,
-);
+addConformanceService(server, registry);
 const tls = useTls
   ? {
       cert: Buffer.from(serverCreds.cert),

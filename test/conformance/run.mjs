@@ -1,7 +1,8 @@
 /**
  * Runs the Connect project's conformance suite with its reference clients. Every case must pass.
  *
- * - gateway.yaml: the Connect and gRPC-Web cases, on the built gateway in front of the suite's reference server.
+ * - gateway.yaml: the Connect and gRPC-Web cases, on the built gateway. They run twice: in front of the suite's reference
+ *   server, and in front of the suite's service on src/grpc-server in the same process.
  * - grpc.yaml: the gRPC cases, on the suite's service on the built src/grpc-server. Cases whose names have
  *   "(grpc client impl)" use grpc-go's client.
  *
@@ -22,8 +23,8 @@ await inTemporaryFolder((work) => {
   const descriptors = join(work, 'descriptors.binpb');
   execFileSync('buf', ['build', join(source, 'proto'), '-o', descriptors], { stdio: 'inherit' });
 
-  const run = (config, server, ...args) => {
-    console.log(`${config}:`);
+  const run = (title, config, server, ...args) => {
+    console.log(`\n${title}:`);
     const { status, signal } = spawnSync(
       join(work, 'connectconformance'),
       [
@@ -35,6 +36,7 @@ await inTemporaryFolder((work) => {
     if (signal !== null) console.error(`The suite was ended by ${signal}.`);
     if (status !== 0) process.exitCode = status ?? 1;
   };
-  run('gateway.yaml', 'server.mjs', join(work, 'referenceserver'));
-  run('grpc.yaml', 'grpc-server.mjs');
+  run('The gateway in front of the reference server', 'gateway.yaml', 'server.mjs', join(work, 'referenceserver'));
+  run('The gateway in front of a service in its process', 'gateway.yaml', 'server.mjs');
+  run('The gRPC server', 'grpc.yaml', 'grpc-server.mjs');
 });

@@ -4,8 +4,15 @@ import { create, toBinary } from '@bufbuild/protobuf';
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { AnySchema, anyPack } from '@bufbuild/protobuf/wkt';
 import { ServerError } from 'nice-grpc-common';
+import { definitionOf } from './definition.mjs';
 
-export function conformanceService(registry) {
+export function addConformanceService(server, registry) {
+  const implementation = conformanceService(registry);
+  const service = registry.getService('connectrpc.conformance.v1.ConformanceService');
+  server.add(definitionOf(service, implementation), implementation);
+}
+
+function conformanceService(registry) {
   const schemaOf = (name) => registry.getMessage(`connectrpc.conformance.v1.${name}`);
   const infoSchema = schemaOf('ConformancePayload.RequestInfo');
 

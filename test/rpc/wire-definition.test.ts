@@ -1,7 +1,7 @@
 import { connect as connectHttp2, type IncomingHttpHeaders } from 'node:http2';
 import zlib from 'node:zlib';
 import { BinaryWriter } from '@bufbuild/protobuf/wire';
-import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { BatchCreateUsersRequest, CreateUserRequest } from '../../generated/users/v1/user_service.js';
 import { Fault } from '../../src/model/fault.js';
 import { requestBytesMax } from '../../src/model/method-limits.js';

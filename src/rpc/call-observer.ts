@@ -9,7 +9,7 @@ import { ServerError, Status } from 'nice-grpc';
 import { CallError, type CallErrorCause } from '../grpc-server/call-error.js';
 import type { CallInfo, CallObserver, CallStatus } from '../grpc-server/observer.js';
 import { fieldOf } from '../grpc-server/stream.js';
-import { Fault, type FaultReason, invalid, invalidRequest, overloaded, serverStopping } from '../model/fault.js';
+import { Fault, type FaultReason, invalid, invalidRequest, serverStopping } from '../model/fault.js';
 import { requestBytesMax } from '../model/method-limits.js';
 import type { Log } from '../telemetry/log.js';
 import type { Metrics } from '../telemetry/metrics.js';
@@ -136,7 +136,7 @@ const faults: Readonly<Partial<Record<CallErrorCause, (error: CallError, call: C
   MESSAGE_TOO_LARGE: (_, { path }) => requestTooLarge(requestBytesMax[path] ?? 0),
   RESPONSE_TOO_LARGE: responseTooLarge,
   MALFORMED_MESSAGE: ({ details }) => invalidRequest(details),
-  OVERLOADED: overloaded,
+  OVERLOADED: ({ details }) => new Fault('OVERLOADED', `${details} Try again later.`),
   STALLED: (_, { path }) =>
     path.endsWith('/WatchUsers')
       ? new Fault('WATCHER_TOO_SLOW', 'The client did not read the changes in time. Resume from the last token.')

@@ -55,7 +55,7 @@ const jsonType = /^application\/(?:(?:grpc|grpc-web|connect)\+)?json(?:\s*;|$)/i
 // connect-node accepts only this charset.
 const jsonSuffix = /json(?:; ?charset=utf-?8)?$/i;
 
-/** What this reads of Headers. */
+/** The part of Headers that this file needs. */
 export interface HeaderReader {
   get(name: string): string | null;
 }

@@ -95,9 +95,9 @@ async function forward(
   const timeoutMs = remainingMs(connectTimeoutMs(header), startMs);
   if (timeoutMs !== undefined && timeoutMs <= 0) throw new Fault('DEADLINE_PASSED', 'The deadline has passed.');
   if (response.destroyed || response.closed) throw new Disconnected();
-  call.isForwarded = true;
   const metadata = requestMetadataFields(request.headers);
   const exchange = upstream.unary({ method, path, peer: call.peer ?? 'unknown', metadata, timeoutMs, message });
+  call.isForwarded = true;
   response.once('close', exchange.cancel);
   const answer = await exchange.answer;
   if (call.refusal !== undefined) throw call.refusal;

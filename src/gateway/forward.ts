@@ -95,6 +95,12 @@ async function* forwardCall(
   } catch (error) {
     if (call.refusal !== undefined) throw toConnectError(call.refusal, call.requestId, registry);
     const sent = ConnectError.from(error);
+    if (sent.cause instanceof Fault) {
+      // The server of this process has not started the call, so it does not log it.
+      call.isForwarded = false;
+      call.refusal = sent.cause;
+      throw toConnectError(sent.cause, call.requestId, registry);
+    }
     const passed = passedOn(sent, registry);
     // Without a trailer the server sent one block of headers, or nothing.
     addResponseMetadata(passed.metadata, trailer ?? sent.metadata);

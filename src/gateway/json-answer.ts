@@ -28,10 +28,14 @@ export async function jsonOfAnswer(type: DescMessage, message: Message, registry
 const smallBytesMax = 16 * 1024;
 
 /** The same for the bytes of a message. */
-export async function jsonOfBytes(type: DescMessage, bytes: Uint8Array, registry: Registry): Promise<Uint8Array> {
+export async function jsonOfBytes(
+  type: DescMessage,
+  bytes: Uint8Array,
+  registry: Registry,
+): Promise<string | Uint8Array> {
   if (bytes.length > smallBytesMax) return jsonOfAnswer(type, fromBinary(EmptySchema, bytes), registry);
   try {
-    return Buffer.from(toJsonString(type, fromBinary(type, bytes), { registry }));
+    return toJsonString(type, fromBinary(type, bytes), { registry });
   } catch (error) {
     throw ConnectError.from(error, Code.Internal);
   }

@@ -10,7 +10,7 @@ import type { GrpcServer } from '../grpc-server/server.js';
 import { fieldOf, type HeaderFields } from '../grpc-server/stream.js';
 
 export interface OwnServer {
-  /** Starts a call on the gRPC server of this process. `peer` is the client's address. */
+  /** Starts a call on the gRPC server of this process. `peer` is the client's address. May throw a Fault. */
   readonly call: GrpcServer['call'];
 }
 

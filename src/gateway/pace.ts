@@ -94,17 +94,21 @@ export function readPaced(request: HttpRequest, bytesMax: number, { hold, timeou
   return promise;
 }
 
-/** Writes the body of a response after its header. Resolves when nothing remains to be written. */
-export async function paceWholeResponse(body: Uint8Array, response: HttpResponse, pace: Pace): Promise<void> {
-  if (body.length > pieceBytes) {
-    for await (const piece of paceResponse([body], response, false, pace)) {
+/** Writes the body of a response, which has a Content-Length. Resolves when nothing remains to be written. */
+export async function paceWholeResponse(body: string | Uint8Array, response: HttpResponse, pace: Pace): Promise<void> {
+  const length = Buffer.byteLength(body);
+  if (length > pieceBytes) {
+    const bytes = typeof body === 'string' ? Buffer.from(body) : body;
+    for await (const piece of paceResponse([bytes], response, false, pace)) {
       if (!(response as ServerResponse).write(piece)) await drained(response);
       if (response.destroyed) return;
     }
     response.end();
     return;
   }
-  response.end(body);
+  // Node writes the header and a string together. The header is latin1, and ASCII is the same in both encodings.
+  if (typeof body === 'string' && length === body.length) response.end(body, 'latin1');
+  else response.end(body);
   const unsent = unsentBytes(response);
   if (unsent === 0) return;
   pace.hold.add(unsent);

@@ -5,7 +5,7 @@
 import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import type { DescMethod, Registry } from '@bufbuild/protobuf';
 import { Code, ConnectError } from '@connectrpc/connect';
-import { codeToHttpStatus, contentTypeUnaryRegExp, errorToJsonBytes } from '@connectrpc/connect/protocol-connect';
+import { codeToHttpStatus, contentTypeUnaryRegExp, errorToJson } from '@connectrpc/connect/protocol-connect';
 import type { ByteBudget } from '../grpc-server/byte-budget.js';
 import type { HeaderFields } from '../grpc-server/stream.js';
 import { Fault, overloaded } from '../model/fault.js';
@@ -41,7 +41,7 @@ export interface UnaryOptions {
 interface HttpAnswer {
   readonly status: number;
   readonly headers: OutgoingHttpHeaders;
-  readonly body: Uint8Array;
+  readonly body: string | Uint8Array;
 }
 
 // Smaller bodies would hardly become smaller.
@@ -70,7 +70,7 @@ export async function serveUnary(
   }
   const whole = await compressed(answer, header);
   if (response.destroyed || response.closed) return;
-  whole.headers['content-length'] = whole.body.length;
+  whole.headers['content-length'] = Buffer.byteLength(whole.body);
   // Both kinds of response have this form of the method.
   (response as ServerResponse).writeHead(whole.status, whole.headers);
   await paceWholeResponse(whole.body, response, { ...open.pace, hold: open.answerHold });
@@ -95,9 +95,9 @@ async function forward(
   const timeoutMs = remainingMs(connectTimeoutMs(header), startMs);
   if (timeoutMs !== undefined && timeoutMs <= 0) throw new Fault('DEADLINE_PASSED', 'The deadline has passed.');
   if (response.destroyed || response.closed) throw new Disconnected();
-  call.isForwarded = true;
   const metadata = requestMetadataFields(request.headers);
   const exchange = upstream.unary({ method, path, peer: call.peer ?? 'unknown', metadata, timeoutMs, message });
+  call.isForwarded = true;
   response.once('close', exchange.cancel);
   const answer = await exchange.answer;
   if (call.refusal !== undefined) throw call.refusal;
@@ -128,7 +128,7 @@ function failedAnswer({ header, trailer }: UnaryAnswer, error: ConnectError, reg
   const headers: OutgoingHttpHeaders = { 'content-type': 'application/json' };
   addMetadata(headers, header, '');
   addMetadata(headers, trailer, '');
-  return { status: codeToHttpStatus(error.code), headers, body: errorToJsonBytes(error, { registry }) };
+  return { status: codeToHttpStatus(error.code), headers, body: JSON.stringify(errorToJson(error, { registry })) };
 }
 
 /** The answer for a call that the gateway refuses, or that fails in the gateway. */
@@ -161,12 +161,12 @@ function addMetadata(headers: OutgoingHttpHeaders, fields: HeaderFields, prefix:
 }
 
 async function compressed(answer: HttpAnswer, header: HeaderReader): Promise<HttpAnswer> {
-  if (answer.body.length < compressedBytesMin) return answer;
+  if (Buffer.byteLength(answer.body) < compressedBytesMin) return answer;
   // A client that does not list encodings accepts the one that it uses.
   const accepted = header.get('accept-encoding') ?? header.get('content-encoding') ?? '';
   const names = accepted.split(',').map((name) => name.trim());
   const compression = names.map((name) => compressions.find((each) => each.name === name)).find(Boolean);
   if (compression === undefined) return answer;
-  const body = await compression.compress(new Uint8Array(answer.body));
+  const body = await compression.compress(new Uint8Array(Buffer.from(answer.body)));
   return { ...answer, headers: { ...answer.headers, 'content-encoding': compression.name }, body };
 }

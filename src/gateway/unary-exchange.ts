@@ -26,7 +26,7 @@ export interface UnaryAnswer {
 }
 
 export interface UnaryExchange {
-  /** Never rejects. */
+  /** Contains the error of a call that has failed. Rejects only if the server breaks the protocol. */
   readonly answer: Promise<UnaryAnswer>;
   /** Has no effect after the answer. */
   cancel(): void;

@@ -7,6 +7,7 @@ import { ErrorInfo } from 'nice-grpc-error-details';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { createMemoryTransport } from '../../src/gateway/memory-transport.js';
 import { createServer, type GrpcServer } from '../../src/grpc-server/server.js';
+import { Fault } from '../../src/model/fault.js';
 import {
   echo,
   type Note,
@@ -313,6 +314,47 @@ describe('the gateway of the process', () => {
     const answered = await post(url, 'Say', '{}', { headers: { 'connect-timeout-ms': '50' } });
     expect([answered.status, await answered.json()]).toMatchObject([504, { code: 'deadline_exceeded' }]);
     await ended;
+  });
+
+  it('answers with the details of an error', async () => {
+    const info = ErrorInfo.encode(ErrorInfo.fromPartial({ reason: 'FULL', domain: 'echo' })).finish();
+    const details = [{ type: 'google.rpc.ErrorInfo', value: info }];
+    const server = startOwnEcho({
+      async Say(_note, { header, trailer }) {
+        header.set('x-header', 'h');
+        trailer.set('grpc-status-details-bin', statusDetails(Status.RESOURCE_EXHAUSTED, 'full', details));
+        throw new ServerError(Status.RESOURCE_EXHAUSTED, 'full');
+      },
+    });
+    const { url } = await startEchoGateway(server);
+    const answered = await post(url, 'Say', '{}');
+    expect([answered.status, answered.headers.get('x-header')]).toEqual([429, 'h']);
+    expect(await answered.json()).toMatchObject({
+      code: 'resource_exhausted',
+      details: [{ type: 'google.rpc.ErrorInfo', debug: { reason: 'FULL', domain: 'echo' } }],
+    });
+  });
+
+  it('passes on messages of up to 4 MiB', async () => {
+    const { url } = await startEchoGateway(startOwnEcho(echoing));
+    const body = JSON.stringify({ data: Buffer.alloc(4 * megabyte - 5, 7).toString('base64') });
+    const answered = await post(url, 'Say', body, { headers: { 'accept-encoding': 'identity' } });
+    expect([answered.status, (await answered.text()) === body]).toEqual([200, true]);
+  });
+
+  it.each([
+    ['Say', 'application/json', '{}'],
+    ['Tell', 'application/grpc-web+proto', '\0\0\0\0\0'],
+  ])('refuses %s, and logs it, if the server takes no more calls', async (name, type, body) => {
+    const call = () => {
+      throw new Fault('SERVER_STOPPING', 'The server is stopping.');
+    };
+    const { url, lines, errors } = await startEchoGateway({ call });
+    const answered = await post(url, name, body, { headers: { 'content-type': type } });
+    const text = `${answered.status} ${answered.headers.get('grpc-status')} ${await answered.text()}`;
+    expect(text).toMatch(name === 'Say' ? /^503 .*unavailable/ : /grpc-status: 14|^200 14/);
+    await vi.waitFor(() => expect(lines).toMatchObject([{ status: 'UNAVAILABLE', reason: 'SERVER_STOPPING' }]));
+    expect(errors).toEqual([]);
   });
 
   it('ends the remaining calls when it is closed', async () => {

@@ -472,6 +472,17 @@ scenarios.push(
       await run((options) => client.gather(endless(), { ...options, signal: cancelling.signal }));
     },
   }),
+  scenario('cancellation, both streams', {
+    // The client ends its requests and cancels the call at once, so that the reader may see either.
+    handlers: (note) =>
+      waiting((event) => {
+        if (!event.startsWith('reader')) note(event);
+      }),
+    until: 'ended',
+    async call({ client }) {
+      for await (const _ of client.chat(endless())) break;
+    },
+  }),
   scenario('deadline, unary', {
     handlers: waiting,
     until: 'ended',

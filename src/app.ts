@@ -2,10 +2,10 @@
  * Starts all parts of Roster, for production, tests and benchmarks, and closes them in reverse order.
  */
 import { readFile } from 'node:fs/promises';
-import { createByteBudget } from './concurrency/byte-budget.js';
 import { type Cleanups, createCleanups } from './concurrency/cleanups.js';
 import type { ServerConfig } from './config/parse.js';
 import { readTls } from './config/tls.js';
+import { watchTls } from './config/tls-reload.js';
 import { type Database, type DatabaseOptions, openDatabase } from './database/database.js';
 import { watchDatabase } from './database/health.js';
 import { type MigrationResult, migrateDown, migrateUp, migrationStatus } from './database/migrate.js';
@@ -15,6 +15,7 @@ import { createGateway } from './gateway/gateway.js';
 import { type HttpServer, startHttp } from './gateway/http.js';
 import { descriptorsPath, loadOwnFiles } from './gateway/own-files.js';
 import type { ServedParts } from './gateway/router.js';
+import { createByteBudget } from './grpc-server/byte-budget.js';
 import { formatAddress } from './net/address.js';
 import { ListenError } from './net/listen.js';
 import { createDirectory, type Directory, type Siblings } from './operations/directory.js';
@@ -52,9 +53,6 @@ export interface PreparedDatabase {
   /** Set if Roster started it. It must be stopped last. */
   readonly embedded?: EmbeddedPostgres;
 }
-
-// The base URL of the gateway's calls. The name is never resolved, because the calls do not use the network.
-const ownUrl = 'http://roster';
 
 export interface StartOptions {
   /** Aborts the start. */
@@ -263,27 +261,42 @@ async function startServers(
   cleanups: Cleanups,
 ): Promise<{ server: RpcServer; http: HttpServer | undefined }> {
   const descriptors = await readFile(descriptorsPath());
+  const budget = createByteBudget(config.bufferedBytesMax);
+  const tls = config.tls && (await readTls(config.tls));
   const server = await startServer({
     directory,
     log,
     metrics,
     grpc: config.grpc,
     stallTimeoutMs: config.streams.stallTimeoutMs,
-    tls: config.tls && (await readTls(config.tls)),
+    budget,
+    tls,
     descriptors,
   });
-  if (config.http === undefined) return { server, http: undefined };
+  let http: HttpServer | undefined;
+  if (config.tls !== undefined && tls !== undefined) {
+    const stop = watchTls(config.tls, tls, {
+      onChange(renewed) {
+        server.setTls(renewed);
+        http?.setTls(renewed);
+        log.info({}, 'new connections use the new certificate');
+      },
+      onError: (error) => log.warn({ error }, 'the files of TLS have changed, but cannot be used'),
+    });
+    cleanups.add(async () => stop());
+  }
+  if (config.http === undefined) return { server, http };
   const gateway = createGateway({
     descriptors,
-    url: ownUrl,
-    session: { createConnection: server.connect },
+    call: server.callInProcess,
     stallTimeoutMs: config.streams.stallTimeoutMs,
-    budget: createByteBudget(config.bufferedBytesMax),
+    budget,
     onUnforwarded: callRecorder(log, metrics),
     onError: (error) => log.error({ error }, 'the gateway has failed'),
   });
   cleanups.add(async () => gateway.close());
-  return { server, http: await serveHttp({ gateway, files: await loadOwnFiles() }) };
+  http = await serveHttp({ gateway, files: await loadOwnFiles() });
+  return { server, http };
 }
 
 /** The `http` of App. */

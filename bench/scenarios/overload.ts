@@ -11,8 +11,7 @@ const ops = { GetUser: 'get', CreateUser: 'create', UpdateUser: 'update', 'ListU
 const factor = 3;
 // A plausible client deadline; the service itself has no default.
 const deadlineMs = 1000;
-// A connection accepts 100 concurrent calls (CONCURRENT_STREAMS_MAX); further calls wait in the client. With the second
-// count, all calls reach the service.
+// Few connections and many. A busy service limits the calls of each connection.
 const connectionCounts = [4, 32];
 const bucketMs = 250;
 const calmMs = 50;

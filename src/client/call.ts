@@ -5,7 +5,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ClientError, type ClientMiddleware, Metadata } from 'nice-grpc';
-import { isRefusedByHttp2, methodOf, RosterError, toRosterError } from './roster-error.js';
+import { methodOf, RosterError, toRosterError } from './roster-error.js';
 
 // Above 2^31 - 1 ms, Node's timers fire at once. So does a grpc-timeout in a grpc-js server, which uses 32 bits.
 const deadlineMsMax = 2 ** 31 - 1;
@@ -179,12 +179,12 @@ export interface Retries {
 }
 
 /**
- * Waits until the next attempt. Throws `error` if it is neither UNAVAILABLE nor an HTTP/2 refusal, if `attemptsMax` is
- * reached, or if the wait would pass the deadline, because `error` says more than DEADLINE_EXCEEDED would.
+ * Waits until the next attempt. Throws `error` if it is not UNAVAILABLE, if `attemptsMax` is reached, or if the wait
+ * would pass the deadline, because `error` says more than DEADLINE_EXCEEDED would.
  */
 export async function waitToRetry(error: unknown, failures: number, retries: Retries): Promise<void> {
   const { attemptsMax, deadline, signal, waitMsMax } = retries;
-  const isTransient = error instanceof RosterError && (error.code === 'UNAVAILABLE' || isRefusedByHttp2(error));
+  const isTransient = error instanceof RosterError && error.code === 'UNAVAILABLE';
   if (failures >= attemptsMax || !isTransient) throw error;
   const waitMs = backoffAfter(failures, waitMsMax);
   if (deadline !== undefined && performance.now() + waitMs >= deadline.atMs) throw error;

@@ -5,7 +5,7 @@
 import type { CallOptions as NiceCallOptions } from 'nice-grpc';
 import type { DeepPartial, WatchUsersRequest, WatchUsersResponse } from '../../generated/users/v1/user_service.js';
 import { type AttemptOptions, backoffAfter, linkAborts, pause } from './call.js';
-import { isRefusedByHttp2, RosterError } from './roster-error.js';
+import { RosterError } from './roster-error.js';
 
 // The default and the limits of the contract.
 const heartbeatMsDefault = 10_000;
@@ -126,7 +126,7 @@ function isTransient(error: unknown): error is RosterError {
     case 'DEADLINE_EXCEEDED':
       return true;
     case 'RESOURCE_EXHAUSTED':
-      return error.reason === 'WATCHER_TOO_SLOW' || error.reason === 'OVERLOADED' || isRefusedByHttp2(error);
+      return error.reason === 'WATCHER_TOO_SLOW' || error.reason === 'OVERLOADED';
     case 'OUT_OF_RANGE':
       return error.reason === 'RESUME_TOKEN_EXPIRED';
     // An error without a reason is not from the directory but, for example, from a proxy.

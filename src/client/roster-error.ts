@@ -55,17 +55,6 @@ export function toRosterError(error: ClientError, requestId: string | undefined)
   return new RosterError(methodOf(error.path), statusName(error.code), error.details, details);
 }
 
-// grpc-js' text for HTTP/2's ENHANCE_YOUR_CALM.
-const refusalText = 'Bandwidth exhausted or memory limit exceeded';
-
-/**
- * Whether the server's HTTP/2 layer refused the call before any code read it. From 24.21 on Node does so on a full
- * connection if cancellations and new calls arrive in the same bytes (docs/decisions/0018).
- */
-export function isRefusedByHttp2(error: RosterError): boolean {
-  return error.code === 'RESOURCE_EXHAUSTED' && error.reason === undefined && error.message === refusalText;
-}
-
 /** Removes the leading slash of `/users.v1.UserService/GetUser`. */
 export function methodOf(path: string): string {
   return path.replace(/^\//, '');

@@ -101,10 +101,11 @@ export const serverSettings = {
     concurrentStreamsMax: {
       name: 'CONCURRENT_STREAMS_MAX',
       kind: wholeNumber(1, 1_000_000),
-      // The usual value of gRPC servers. Further calls wait in the client, where they cost others nothing.
-      default: 100,
+      // Far more than a client needs. Node refuses calls of a client at its limit that cancels calls and at once starts
+      // others.
+      default: 4096,
       description:
-        "The maximum number of calls in flight on one client's connection, including watches. Further calls wait in the client.",
+        "The maximum number of calls in flight on one client's connection, including watches. Further calls wait in the client. If many clients are busy, each may have fewer.",
     },
     connectionAgeMsMax: {
       name: 'CONNECTION_AGE_MS_MAX',
@@ -228,7 +229,7 @@ export const serverSettings = {
       kind: wholeNumber(1000, hourMs),
       default: 30_000,
       description:
-        'How long an import may send nothing, and a watcher may leave messages unread. Over HTTP, also how long a client may take for the next 16 KiB of a request or a response.',
+        'How long a client may send nothing in the middle of a message, and may leave messages unread. Also how long an import may send nothing. Over HTTP, also how long a client may take for the next 16 KiB of a request or a response.',
     },
     snapshotTimeoutMs: {
       name: 'SNAPSHOT_TIMEOUT_MS',
@@ -243,7 +244,7 @@ export const serverSettings = {
     kind: wholeNumber(1000, 1_000_000_000_000),
     default: 134_217_728,
     description:
-      'The maximum number of bytes in incomplete requests over HTTP and in responses that clients have not read yet, in each process. From three quarters of it on, new calls over HTTP fail with OVERLOADED. Above it, the slowest clients are disconnected.',
+      'The maximum number of bytes in requests that have not been processed yet and in responses that clients have not read yet, in each process, over gRPC and HTTP. From three quarters of it on, new calls fail with OVERLOADED. Above it, the calls of the slowest clients are ended.',
   },
   changes: {
     keptHours: {

@@ -1,6 +1,6 @@
-/** Adds a JSON form to error details, for clients that cannot decode their bytes. */
+/** The errors of the server behind the gateway. Their details get a JSON form, for clients that cannot decode bytes. */
 import { fromBinary, type JsonValue, type Registry, toJson } from '@bufbuild/protobuf';
-import type { ConnectError } from '@connectrpc/connect';
+import { Code, ConnectError } from '@connectrpc/connect';
 import {
   BadRequest,
   ErrorInfo,
@@ -23,6 +23,18 @@ const plainTypes = new Map<string, { decode(bytes: Uint8Array): object }>(
     (type) => [type.$type, type],
   ),
 );
+
+/** Returns the server's error in the form that the client gets, without its metadata. */
+export function passedOn(error: ConnectError, registry: Registry): ConnectError {
+  // The system's message about the connection contains the server's address.
+  if (error.cause instanceof Error && 'code' in error.cause) {
+    const message = 'The gateway cannot reach the server, or lost the connection to it.';
+    return new ConnectError(message, Code.Unavailable, undefined, undefined, error);
+  }
+  const passed = new ConnectError(error.rawMessage, error.code, undefined, undefined, error);
+  passed.details = readableDetails(error.details, registry);
+  return passed;
+}
 
 /** Adds the JSON form of each detail whose type is known. `registry` contains the types of the services. */
 export function readableDetails(details: Details, registry: Registry): Details {

@@ -2,14 +2,12 @@
  * Forwards calls to the server behind the gateway, and its answers to the client. connect-node implements the
  * protocols, but request messages bypass it (see GatewayCall).
  */
-import { promisify } from 'node:util';
-import { brotliCompress as brotliCompressed, constants } from 'node:zlib';
 import type { DescMethod, DescMethodBiDiStreaming, DescService, Message, Registry } from '@bufbuild/protobuf';
 import { Code, ConnectError, createConnectRouter, createContextKey, type HandlerContext } from '@connectrpc/connect';
 import type { UniversalHandler } from '@connectrpc/connect/protocol';
-import { compressionBrotli, compressionGzip } from '@connectrpc/connect-node';
 import { Fault } from '../model/fault.js';
-import { readableDetails } from './error-details.js';
+import { compressions } from './compressions.js';
+import { passedOn } from './error-details.js';
 import { jsonOfAnswer } from './json-answer.js';
 import { addResponseMetadata, requestMetadata } from './metadata.js';
 import { opaqueMethod, toOpaque } from './opaque-message.js';
@@ -39,22 +37,13 @@ export interface ForwardOptions {
   readonly upstream: Upstream;
 }
 
-// Node's default of 11 takes fifty times as long.
-const brotliQuality = 4;
-const brotliCompress = promisify(brotliCompressed);
-const brotli: typeof compressionBrotli = {
-  ...compressionBrotli,
-  compress: async (bytes) =>
-    new Uint8Array(await brotliCompress(bytes, { params: { [constants.BROTLI_PARAM_QUALITY]: brotliQuality } })),
-};
-
 /** A handler for each method, by its path. It reads and writes only binary protocols. */
 export function createHandlers(
   services: readonly DescService[],
   options: ForwardOptions,
 ): ReadonlyMap<string, UniversalHandler> {
   const { registry } = options;
-  const router = createConnectRouter({ acceptCompression: [compressionGzip, brotli], jsonOptions: { registry } });
+  const router = createConnectRouter({ acceptCompression: [...compressions], jsonOptions: { registry } });
   for (const method of services.flatMap(({ methods }) => methods)) {
     const forward = (messages: AsyncIterable<Message>, context: HandlerContext) =>
       forwardCall(method, messages, context, options);
@@ -86,11 +75,11 @@ async function* forwardCall(
     call.refusal = new Fault('DEADLINE_PASSED', 'The deadline has passed.');
     throw toConnectError(call.refusal, call.requestId, registry);
   }
-  const { transport, release } = upstream.lend();
+  const { transport, release } = upstream.lend(call.peer ?? 'unknown');
   let trailer: Headers | undefined;
   let isWhole = false;
   try {
-    const metadata = requestMetadata(context.requestHeader, call.peer);
+    const metadata = requestMetadata(context.requestHeader, upstream.carriesPeer ? undefined : call.peer);
     // All kinds are equal on the wire, but only this one separates headers from trailers if a call fails.
     const asStream = opaqueMethod(method) as DescMethodBiDiStreaming;
     call.isForwarded = true;
@@ -105,7 +94,17 @@ async function* forwardCall(
     addResponseMetadata(context.responseTrailer, trailer);
   } catch (error) {
     if (call.refusal !== undefined) throw toConnectError(call.refusal, call.requestId, registry);
-    throw passedOn(ConnectError.from(error), trailer, registry);
+    const sent = ConnectError.from(error);
+    if (sent.cause instanceof Fault) {
+      // The server of this process has not started the call, so it does not log it.
+      call.isForwarded = false;
+      call.refusal = sent.cause;
+      throw toConnectError(sent.cause, call.requestId, registry);
+    }
+    const passed = passedOn(sent, registry);
+    // Without a trailer the server sent one block of headers, or nothing.
+    addResponseMetadata(passed.metadata, trailer ?? sent.metadata);
+    throw passed;
   } finally {
     release(isWhole);
   }
@@ -117,21 +116,6 @@ async function* sentMessages(messages: AsyncIterable<Message>, call: GatewayCall
     const bytes = call.messages.shift();
     if (bytes !== undefined) yield toOpaque(bytes);
   }
-}
-
-/** The server's error, in the form that the client gets. */
-function passedOn(error: ConnectError, trailer: Headers | undefined, registry: Registry): ConnectError {
-  // The system's message about the connection contains the server's address.
-  if (error.cause instanceof Error && 'code' in error.cause) {
-    const message = 'The gateway cannot reach the server, or lost the connection to it.';
-    return new ConnectError(message, Code.Unavailable, undefined, undefined, error);
-  }
-  const metadata = new Headers();
-  // Without a trailer the server sent one block of headers, or nothing.
-  addResponseMetadata(metadata, trailer ?? error.metadata);
-  const passed = new ConnectError(error.rawMessage, error.code, metadata, undefined, error);
-  passed.details = readableDetails(error.details, registry);
-  return passed;
 }
 
 async function* just(message: Message): AsyncGenerator<Message> {

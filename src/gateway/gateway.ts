@@ -1,6 +1,6 @@
 /**
  * Serves a gRPC server's methods as gRPC-Web, as the Connect protocol and as JSON. The server's descriptors define the
- * methods, so a new method needs no code here. connect-node implements the protocols.
+ * methods, so a new method needs no code here. connect-node implements the protocols, except for unary Connect calls.
  *
  * The gateway forwards streams message by message, at the speed of the slower side.
  */
@@ -27,6 +27,7 @@ import {
   typeOfGet,
 } from './request-format.js';
 import { readMessages, streamsRequests } from './request-messages.js';
+import { isUnaryConnect, serveUnary } from './unary-call.js';
 import { createUpstream, type UpstreamOptions } from './upstream.js';
 
 export type HttpRequest = IncomingMessage | Http2ServerRequest;
@@ -45,7 +46,9 @@ export interface Gateway {
   close(): void;
 }
 
-export interface GatewayOptions extends UpstreamOptions, CallOptions {
+export type GatewayOptions = UpstreamOptions & ServingOptions;
+
+export interface ServingOptions extends CallOptions {
   /** A serialized google.protobuf.FileDescriptorSet with all imports, as `buf build` writes it. */
   readonly descriptors: Uint8Array;
   /** Called with errors that were not caused by a client. */
@@ -120,7 +123,10 @@ export function createGateway(options: GatewayOptions): Gateway {
       const handler = handlers.get(path);
       if (method === undefined || handler === undefined) throw new TypeError('This method does not exist.');
       const open = openCall(path, request, response, options);
-      serveCall(method, handler, open, response).catch((error: unknown) => fail(error, response, onError));
+      const served = isUnaryConnect(method, request)
+        ? serveUnary(method, open, response, { registry, upstream, budget, onError })
+        : serveCall(method, handler, open, response);
+      served.catch((error: unknown) => fail(error, response, onError));
     },
     serviceNames: new Set(services.map(({ typeName }) => typeName)),
     isReachable: upstream.isReachable,

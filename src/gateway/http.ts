@@ -24,6 +24,8 @@ export interface HttpTls {
 
 export interface HttpServer {
   readonly port: number;
+  /** Uses another certificate for new connections. */
+  setTls(tls: HttpTls): void;
   /** Starts serving the parts. Until then, every request except probes and metrics gets a 503. */
   serve(parts: ServedParts): void;
   /**
@@ -83,10 +85,7 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
         : createSecureServer(
             {
               ...limits,
-              cert: tls.cert,
-              key: tls.key,
-              ca: tls.clientCa,
-              requestCert: tls.clientCa !== undefined,
+              ...secureContext(tls),
               maxSessionMemory: sessionMegabytesMax,
               allowHTTP1: true,
             },
@@ -117,6 +116,11 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
   return {
     port: listeners[0]?.port ?? 0,
     serve: router.serve,
+    setTls(newTls) {
+      for (const { server } of listeners) {
+        if ('setSecureContext' in server) server.setSecureContext(secureContext(newTls));
+      }
+    },
     async stopAccepting() {
       if (isRefusing) return;
       isRefusing = true;
@@ -131,4 +135,8 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
       for (const socket of openSockets()) socket.destroy();
     },
   };
+}
+
+function secureContext({ cert, key, clientCa }: HttpTls) {
+  return { cert, key, ca: clientCa, requestCert: clientCa !== undefined };
 }

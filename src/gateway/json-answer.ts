@@ -11,6 +11,7 @@ import {
   toJsonString,
 } from '@bufbuild/protobuf';
 import { BinaryReader, BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
+import { EmptySchema } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { createPause } from '../concurrency/event-loop.js';
 
@@ -18,6 +19,23 @@ import { createPause } from '../concurrency/event-loop.js';
 export async function jsonOfAnswer(type: DescMessage, message: Message, registry: Registry): Promise<Uint8Array> {
   try {
     return await writeJson(type, message, registry);
+  } catch (error) {
+    throw ConnectError.from(error, Code.Internal);
+  }
+}
+
+// Takes less than a millisecond.
+const smallBytesMax = 16 * 1024;
+
+/** The same for the bytes of a message. */
+export async function jsonOfBytes(
+  type: DescMessage,
+  bytes: Uint8Array,
+  registry: Registry,
+): Promise<string | Uint8Array> {
+  if (bytes.length > smallBytesMax) return jsonOfAnswer(type, fromBinary(EmptySchema, bytes), registry);
+  try {
+    return toJsonString(type, fromBinary(type, bytes), { registry });
   } catch (error) {
     throw ConnectError.from(error, Code.Internal);
   }

@@ -2,6 +2,8 @@
  * Decides which HTTP headers are metadata of a call, which the gateway forwards in both directions. It drops headers of
  * the connection, the protocol, the browser and proxies.
  */
+import type { IncomingHttpHeaders } from 'node:http';
+import type { HeaderFields } from '../grpc-server/stream.js';
 
 /** Dropped in both directions. */
 const connectionHeaders = [
@@ -56,22 +58,45 @@ const browserOrProxyPrefix = /^(?:sec|x-forwarded)-/;
 /** Returns the metadata in the headers of a request. `peer` is the client's address. */
 export function requestMetadata(headers: Headers, peer: string | undefined): Headers {
   const metadata = new Headers();
-  // The Connection header may name more hop-by-hop headers.
-  const hopByHop = new Set((headers.get('connection') ?? '').toLowerCase().split(/[\s,]+/));
+  const named = namedByConnection(headers.get('connection') ?? undefined);
   headers.forEach((value, name) => {
-    const isDropped =
-      droppedInRequest.has(name) || protocolPrefix.test(name) || browserOrProxyPrefix.test(name) || hopByHop.has(name);
-    if (!isDropped) metadata.append(name, value);
+    if (isRequestMetadata(name, named)) metadata.append(name, value);
   });
   if (peer !== undefined) metadata.set('x-forwarded-for', peer);
   return metadata;
 }
 
+/** Returns the metadata in Node's headers of a request. */
+export function requestMetadataFields(headers: IncomingHttpHeaders): HeaderFields {
+  const fields: string[] = [];
+  const named = namedByConnection(headers.connection);
+  for (const name in headers) {
+    const value = headers[name];
+    if (value === undefined || name.startsWith(':') || !isRequestMetadata(name, named)) continue;
+    fields.push(name, typeof value === 'string' ? value : value.join(', '));
+  }
+  return fields;
+}
+
+/** The Connection header may name more hop-by-hop headers. */
+function namedByConnection(connection: string | undefined): ReadonlySet<string> | undefined {
+  if (connection === undefined || connection === 'keep-alive' || connection === 'close') return undefined;
+  return new Set(connection.toLowerCase().split(/[\s,]+/));
+}
+
+function isRequestMetadata(name: string, named: ReadonlySet<string> | undefined): boolean {
+  if (droppedInRequest.has(name) || named?.has(name)) return false;
+  return !protocolPrefix.test(name) && !browserOrProxyPrefix.test(name);
+}
+
 /** Copies the metadata from a response's headers or trailers to `target`. */
 export function addResponseMetadata(target: Headers, headers: Headers): void {
   headers.forEach((value, name) => {
-    if (!droppedInResponse.has(name) && !protocolPrefix.test(name) && !name.startsWith('access-control-')) {
-      target.append(name, value);
-    }
+    if (isResponseMetadata(name)) target.append(name, value);
   });
+}
+
+/** Whether a header or trailer of a response is metadata. The name must be in lower case. */
+export function isResponseMetadata(name: string): boolean {
+  return !droppedInResponse.has(name) && !protocolPrefix.test(name) && !name.startsWith('access-control-');
 }

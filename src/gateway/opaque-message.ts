@@ -2,9 +2,9 @@
  * Passes messages through connect-node as bytes: as empty messages with unknown fields, which it reads and writes
  * unchanged.
  */
-import { create, type DescMethod, type Message } from '@bufbuild/protobuf';
+import { create, type DescMethod, type Message, toBinary } from '@bufbuild/protobuf';
 import { BinaryReader } from '@bufbuild/protobuf/wire';
-import { EmptySchema } from '@bufbuild/protobuf/wkt';
+import { type Empty, EmptySchema } from '@bufbuild/protobuf/wkt';
 
 /** Returns the method with message types that connect-node does not decode. */
 export function opaqueMethod<M extends DescMethod>(method: M): M {
@@ -20,4 +20,9 @@ export function toOpaque(bytes: Uint8Array): Message {
   // connect-node writes the tag, and then all remaining bytes.
   message.$unknown = [{ no: tag >>> 3, wireType: tag & 7, data: bytes.subarray(reader.pos) }];
   return message;
+}
+
+/** Returns the bytes of a message that was wrapped, or read as an opaque one. */
+export function opaqueBytes(message: Message): Uint8Array {
+  return toBinary(EmptySchema, message as Empty);
 }

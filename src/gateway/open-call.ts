@@ -1,5 +1,5 @@
 /** The lifetime of a call: its bytes in the budget, its timeouts, and its log line if it was not forwarded. */
-import type { ByteBudget } from '../concurrency/byte-budget.js';
+import type { ByteBudget } from '../grpc-server/byte-budget.js';
 import { Fault, overloaded } from '../model/fault.js';
 import type { CallLine } from '../telemetry/log.js';
 import type { GatewayCall } from './forward.js';
@@ -8,6 +8,8 @@ import { abortRequest, type Pace } from './pace.js';
 import { requestIdOf, statusOf } from './refusal.js';
 
 export interface OpenCall {
+  /** Such as `/users.v1.UserService/GetUser`. */
+  readonly path: string;
   readonly request: HttpRequest;
   readonly call: GatewayCall;
   /** The pace of the request. */
@@ -57,7 +59,7 @@ export function openCall(
     onUnforwarded({ method: path.slice(1), status, durationMs, peer, requestId, reason });
   });
   response.once('finish', () => discardRest(request, stallTimeoutMs));
-  return { request, call, answerHold, pace: { hold, timeoutMs: stallTimeoutMs, onStall } };
+  return { path, request, call, answerHold, pace: { hold, timeoutMs: stallTimeoutMs, onStall } };
 }
 
 /** A client may still be sending after a refusal. Discards its body for a while, then disconnects. */

@@ -35,12 +35,20 @@ export function createOriginRule(host: string, corsOrigins: readonly string[]): 
     corsOrigins.filter((origin) => origin !== '*').map((origin) => new URL(origin).hostname),
   );
   const isLocal = isLoopback(host);
+  // Most requests have the same host.
+  let last: { authority: string | undefined; hostname: string; isLoopback: boolean } | undefined;
+  function read(authority: string | undefined) {
+    if (last !== undefined && last.authority === authority) return last;
+    const hostname = hostnameOf(authority);
+    last = { authority, hostname, isLoopback: isLoopback(hostname) };
+    return last;
+  }
 
   return (request) => {
     const { origin, 'sec-fetch-site': site = '' } = request.headers;
     const authority = 'authority' in request ? request.authority : request.headers.host;
-    const hostname = hostnameOf(authority);
-    if (isLocal && !isAnyAllowed && !isLoopback(hostname) && !corsHostnames.has(hostname)) return 'foreign host';
+    const { hostname, isLoopback: isOwnHost } = read(authority);
+    if (isLocal && !isAnyAllowed && !isOwnHost && !corsHostnames.has(hostname)) return 'foreign host';
     if (hostname === '') return 'no host';
     if (origin !== undefined && (isAnyAllowed || allowed.has(origin))) return 'allowed';
     if (!isAnyAllowed && otherSites.has(String(site))) return 'foreign';

@@ -2,8 +2,11 @@
  * Requires clients to send request bodies and to read responses at a minimum rate. Counts the bytes that the process
  * holds meanwhile toward its byte budget.
  */
+import type { ServerResponse } from 'node:http';
 import { constants as http2 } from 'node:http2';
-import type { ByteHold } from '../concurrency/byte-budget.js';
+import type { ByteHold } from '../grpc-server/byte-budget.js';
+import { requestTooLarge } from '../rpc/wire-definition.js';
+import { createCollector } from './collector.js';
 import type { HttpRequest, HttpResponse } from './gateway.js';
 
 // A client must send or read at least this many bytes within the timeout.
@@ -49,9 +52,85 @@ export async function* paceRequest(
   }
 }
 
+/** The client has disconnected before the end of its request. */
+export class Disconnected extends Error {
+  override readonly name = 'Disconnected';
+}
+
+/** Reads a body. Throws a Fault if it has more than `bytesMax` bytes, and Disconnected. */
+export function readPaced(request: HttpRequest, bytesMax: number, { hold, timeoutMs, onStall }: Pace): Promise<Buffer> {
+  const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
+  const collected = createCollector();
+  let received = 0;
+  let timer = setTimeout(onStall, timeoutMs);
+  const onData = (chunk: Buffer) => {
+    collected.append(chunk);
+    hold.add(chunk.length);
+    hold.recordTransfer(chunk.length);
+    if (collected.length() > bytesMax) {
+      request.pause();
+      settle(() => reject(requestTooLarge(bytesMax)));
+    }
+    received += chunk.length;
+    if (received < pieceBytes) return;
+    received = 0;
+    clearTimeout(timer);
+    timer = setTimeout(onStall, timeoutMs);
+  };
+  const onEnd = () => {
+    if (request.aborted) return onClose();
+    hold.remove(collected.length());
+    settle(() => resolve(collected.take(collected.length())));
+  };
+  const onClose = () => settle(() => reject(new Disconnected()));
+  function settle(how: () => void): void {
+    clearTimeout(timer);
+    request.off('data', onData).off('end', onEnd).off('close', onClose);
+    how();
+  }
+  request.on('data', onData).on('end', onEnd).on('close', onClose);
+  // The close event follows.
+  request.on('error', () => {});
+  return promise;
+}
+
+/** Writes the body of a response, which has a Content-Length. Resolves when nothing remains to be written. */
+export async function paceWholeResponse(body: string | Uint8Array, response: HttpResponse, pace: Pace): Promise<void> {
+  const length = Buffer.byteLength(body);
+  if (length > pieceBytes) {
+    const bytes = typeof body === 'string' ? Buffer.from(body) : body;
+    for await (const piece of paceResponse([bytes], response, false, pace)) {
+      if (!(response as ServerResponse).write(piece)) await drained(response);
+      if (response.destroyed) return;
+    }
+    response.end();
+    return;
+  }
+  // Node writes the header and a string together. The header is latin1, and ASCII is the same in both encodings.
+  if (typeof body === 'string' && length === body.length) response.end(body, 'latin1');
+  else response.end(body);
+  const unsent = unsentBytes(response);
+  if (unsent === 0) return;
+  pace.hold.add(unsent);
+  const timer = setTimeout(pace.onStall, pace.timeoutMs);
+  response.once('close', () => clearTimeout(timer));
+}
+
+function drained(response: HttpResponse): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      response.off('drain', done);
+      response.off('close', done);
+      resolve();
+    };
+    response.on('drain', done);
+    response.on('close', done);
+  });
+}
+
 /** Yields the body of a response in pieces. If `isStream`, the gRPC server limits how long the client may pause. */
 export async function* paceResponse(
-  body: AsyncIterable<Uint8Array>,
+  body: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   response: HttpResponse,
   isStream: boolean,
   { hold, timeoutMs, onStall }: Pace,

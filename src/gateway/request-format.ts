@@ -2,6 +2,7 @@
  * Reads how a request's body is encoded, from the headers of its protocol or the query of a Connect GET. It refuses
  * invalid headers itself, because connect-node's error texts quote them.
  */
+import type { IncomingHttpHeaders } from 'node:http';
 import type { DescMethod } from '@bufbuild/protobuf';
 import { Code } from '@connectrpc/connect';
 import { invalid } from '../model/fault.js';
@@ -54,11 +55,26 @@ const jsonType = /^application\/(?:(?:grpc|grpc-web|connect)\+)?json(?:\s*;|$)/i
 // connect-node accepts only this charset.
 const jsonSuffix = /json(?:; ?charset=utf-?8)?$/i;
 
-export function isJsonRequest(header: Headers): boolean {
+/** Has the one method of Headers that this file uses. */
+export interface HeaderReader {
+  get(name: string): string | null;
+}
+
+/** Reads Node's headers of a request in the same way. */
+export function headerReader(headers: IncomingHttpHeaders): HeaderReader {
+  return {
+    get(name) {
+      const value = headers[name];
+      return value === undefined ? null : String(value);
+    },
+  };
+}
+
+export function isJsonRequest(header: HeaderReader): boolean {
   return jsonType.test(header.get('content-type') ?? '');
 }
 
-export function requestFormat(method: DescMethod, header: Headers): RequestFormat {
+export function requestFormat(method: DescMethod, header: HeaderReader): RequestFormat {
   const protocol = protocolOf(header);
   const isJson = isJsonRequest(header);
   const protobufBytesMax = requestBytesMax[`/${method.parent.typeName}/${method.name}`] ?? messageBytesMax;
@@ -74,7 +90,7 @@ export function requestFormat(method: DescMethod, header: Headers): RequestForma
 }
 
 /** Throws a Fault or a ProtocolError. */
-export function checkHeaders(header: Headers): void {
+export function checkHeaders(header: HeaderReader): void {
   const { encoding, accepted, timeout, timeoutForm, timeoutText } = protocolOf(header);
   const sentEncoding = header.get(encoding) ?? '';
   if (!['', 'identity', ...encodings].includes(sentEncoding)) {
@@ -115,6 +131,12 @@ export function jsonHeaders(binary: Headers | undefined): Headers {
   return header;
 }
 
+/** Returns the timeout of a unary Connect request whose headers are valid. */
+export function connectTimeoutMs(header: HeaderReader): number | undefined {
+  const timeout = header.get(connectTimeout.timeout);
+  return timeout === null ? undefined : Math.min(Number(timeout), timeoutMsMax);
+}
+
 const unitMs: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1000 };
 
 /** Whether the timeout exceeds the maximum that both protocols support. */
@@ -124,7 +146,7 @@ function exceedsTimeoutMax(name: string, timeout: string): boolean {
   return ms > timeoutMsMax;
 }
 
-function protocolOf(header: Headers): Protocol {
+function protocolOf(header: HeaderReader): Protocol {
   const type = header.get('content-type') ?? '';
   const { grpc, connectStream, connect } = protocols;
   return [grpc, connectStream].find((protocol) => protocol.type.test(type)) ?? connect;

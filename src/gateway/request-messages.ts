@@ -9,10 +9,11 @@ import { brotliDecompress, gunzip } from 'node:zlib';
 import type { DescMethod, Registry } from '@bufbuild/protobuf';
 import { BinaryReader } from '@bufbuild/protobuf/wire';
 import { Code } from '@connectrpc/connect';
-import type { ByteHold } from '../concurrency/byte-budget.js';
+import type { ByteHold } from '../grpc-server/byte-budget.js';
 import { invalidRequest } from '../model/fault.js';
 import { malformed } from '../rpc/message-reader.js';
 import { requestTooLarge } from '../rpc/wire-definition.js';
+import { createCollector } from './collector.js';
 import { readJsonMessage } from './json-message.js';
 import { ProtocolError } from './refusal.js';
 
@@ -50,7 +51,7 @@ export async function* readMessages(
   hold: ByteHold,
   registry: Registry,
 ): AsyncGenerator<Uint8Array> {
-  const { method, isJson, isEnveloped, encoding, bytesMax, announcedBytes } = format;
+  const { method, isEnveloped, encoding, bytesMax, announcedBytes } = format;
   if (announcedBytes > bytesMax) throw requestTooLarge(bytesMax);
   const isOne = !streamsRequests(method);
   let count = 0;
@@ -61,14 +62,31 @@ export async function* readMessages(
     const bytes = isCompressed ? await decompress(data, encoding, bytesMax) : data;
     if (bytes.length > bytesMax) throw requestTooLarge(bytesMax);
     hold.add(bytes.length);
-    if (isJson) yield await readJsonMessage(method.input, bytes, registry);
-    else {
-      checkBinary(bytes);
-      yield bytes;
-    }
+    yield await toProtobuf(bytes, format, registry);
     hold.remove(bytes.length);
   }
   if (isOne && count === 0) throw new ProtocolError(Code.Unimplemented, 'This method takes exactly one message.');
+}
+
+/** Returns the message of a body that is one message, as protobuf bytes. Throws a Fault or a ProtocolError. */
+export async function readOnlyMessage(
+  body: Buffer,
+  format: RequestFormat,
+  hold: ByteHold,
+  registry: Registry,
+): Promise<Uint8Array> {
+  const { encoding, bytesMax } = format;
+  const bytes = encoding !== null && body.length > 0 ? await decompress(body, encoding, bytesMax) : body;
+  hold.add(bytes.length);
+  const message = await toProtobuf(bytes, format, registry);
+  hold.remove(bytes.length);
+  return message;
+}
+
+function toProtobuf(bytes: Buffer, { method, isJson }: RequestFormat, registry: Registry) {
+  if (isJson) return readJsonMessage(method.input, bytes, registry);
+  checkBinary(bytes);
+  return bytes;
 }
 
 export function streamsRequests({ methodKind }: DescMethod): boolean {
@@ -123,33 +141,6 @@ async function* readEnvelopes(body: Bytes, bytesMax: number, hold: ByteHold): As
   if (head !== undefined || collected.length() > 0) {
     throw new ProtocolError(Code.InvalidArgument, 'The request ends in the middle of a message.');
   }
-}
-
-/** Collects chunks in one buffer, so that a body that arrives byte by byte does not cost an object for each byte. */
-function createCollector() {
-  let buffer = Buffer.alloc(0);
-  let start = 0;
-  let end = 0;
-  return {
-    length: () => end - start,
-    append(chunk: Uint8Array): void {
-      if (end + chunk.length > buffer.length) {
-        const larger = Buffer.allocUnsafe(2 * (end - start + chunk.length));
-        buffer.copy(larger, 0, start, end);
-        end -= start;
-        start = 0;
-        buffer = larger;
-      }
-      buffer.set(chunk, end);
-      end += chunk.length;
-    },
-    /** The result stays valid, because later bytes are appended after it or copied to a new buffer. */
-    take(length: number): Buffer {
-      const bytes = buffer.subarray(start, start + length);
-      start += length;
-      return bytes;
-    },
-  };
 }
 
 async function decompress(bytes: Buffer, encoding: string | null, bytesMax: number): Promise<Buffer> {

@@ -1,9 +1,9 @@
 /** Starts and stops a standalone gateway in front of any gRPC server. */
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createByteBudget } from '../concurrency/byte-budget.js';
 import type { GatewayConfig } from '../config/parse.js';
 import { readTls } from '../config/tls.js';
+import { createByteBudget } from '../grpc-server/byte-budget.js';
 import { formatAddress } from '../net/address.js';
 import type { LogDestination } from '../telemetry/line-writer.js';
 import { createLog, type Log } from '../telemetry/log.js';

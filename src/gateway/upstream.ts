@@ -1,22 +1,40 @@
 /**
- * Manages the connections to the gRPC server behind the gateway. It opens as many as the calls in flight need, because
- * a server limits the calls on one connection, and each browser may hold a watch.
+ * Reaches the gRPC server behind the gateway: the one of this process, or another one over the network. For that it opens
+ * as many connections as the calls in flight need, because a server limits the calls on one connection, and each browser
+ * may hold a watch.
  */
 import type { ClientSessionOptions, SecureClientSessionOptions } from 'node:http2';
-import type { Transport } from '@connectrpc/connect';
+import { ConnectError, type Transport } from '@connectrpc/connect';
 import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
+import type { ClientStream } from '../grpc-server/memory-stream.js';
 import { sessionMegabytesMax } from '../net/connections.js';
+import { createMemoryTransport, type OwnServer } from './memory-transport.js';
+import {
+  exchangeOver,
+  exchangeOwn,
+  ownRequestFields,
+  type UnaryExchange,
+  type UnaryRequest,
+} from './unary-exchange.js';
 
 export interface Upstream {
-  /** Lends a connection for a call. The caller must call `release` at the end, with whether the answer was complete. */
-  lend(): { readonly transport: Transport; release(isWhole: boolean): void };
+  /** Whether calls carry the client's address. Otherwise the gateway must send it as metadata. */
+  readonly carriesPeer: boolean;
+  /**
+   * Lends a transport for a call of the client with this address. The caller must call `release` at the end, with
+   * whether the answer was complete.
+   */
+  lend(peer: string): { readonly transport: Transport; release(isWhole: boolean): void };
+  /** Starts a unary call. */
+  unary(request: UnaryRequest): UnaryExchange;
   /** Whether the server answers. */
   isReachable(): Promise<boolean>;
   /** Ends the connections and the calls on them. */
   close(): void;
 }
 
-export interface UpstreamOptions {
+/** Another server. */
+export interface NetworkTarget {
   /** Such as `http://localhost:50051`, or with `https`. */
   readonly url: string;
   /** Certificates, or a way to connect other than the URL. */
@@ -34,7 +52,45 @@ const cancelledMax = 500;
 const pingIntervalMs = 330_000;
 const pingTimeoutMs = 10_000;
 
-export function createUpstream({ url, session: sessionOptions }: UpstreamOptions): Upstream {
+export type UpstreamOptions = OwnServer | NetworkTarget;
+
+export function createUpstream(options: UpstreamOptions): Upstream {
+  return 'call' in options ? createOwnUpstream(options) : createNetworkUpstream(options);
+}
+
+function createOwnUpstream({ call }: OwnServer): Upstream {
+  const open = new Set<ClientStream>();
+  return {
+    carriesPeer: true,
+    lend(peer) {
+      const streams: ClientStream[] = [];
+      const tracked: OwnServer['call'] = (...header) => {
+        const stream = call(...header);
+        streams.push(stream);
+        open.add(stream);
+        return stream;
+      };
+      return {
+        transport: createMemoryTransport(tracked, peer),
+        release() {
+          for (const stream of streams) open.delete(stream);
+        },
+      };
+    },
+    unary(request) {
+      const stream = call(ownRequestFields(request), request.peer);
+      open.add(stream);
+      const answer = exchangeOwn(stream, request.message).finally(() => open.delete(stream));
+      return { answer, cancel: () => stream.cancel() };
+    },
+    isReachable: async () => true,
+    close() {
+      for (const stream of open) stream.cancel();
+    },
+  };
+}
+
+function createNetworkUpstream({ url, session: sessionOptions }: NetworkTarget): Upstream {
   const links = new Set<{
     readonly transport: Transport;
     readonly session: Http2SessionManager;
@@ -54,26 +110,38 @@ export function createUpstream({ url, session: sessionOptions }: UpstreamOptions
     return link;
   }
 
+  function lend() {
+    // Prefers the oldest, so that unneeded connections become idle and close themselves.
+    const hasRoom = ({ inFlight, cancelled }: { inFlight: number; cancelled: number }) =>
+      inFlight < streamsMax && cancelled < cancelledMax;
+    const link = [...links].find(hasRoom) ?? open();
+    link.inFlight++;
+    let isReleased = false;
+    return {
+      transport: link.transport,
+      release(isWhole: boolean) {
+        if (isReleased) return;
+        isReleased = true;
+        link.inFlight--;
+        if (!isWhole) link.cancelled++;
+        if (link.cancelled < cancelledMax || link.inFlight > 0) return;
+        links.delete(link);
+        link.session.abort();
+      },
+    };
+  }
+
   return {
-    lend() {
-      // Prefers the oldest, so that unneeded connections become idle and close themselves.
-      const hasRoom = ({ inFlight, cancelled }: { inFlight: number; cancelled: number }) =>
-        inFlight < streamsMax && cancelled < cancelledMax;
-      const link = [...links].find(hasRoom) ?? open();
-      link.inFlight++;
-      let isReleased = false;
-      return {
-        transport: link.transport,
-        release(isWhole) {
-          if (isReleased) return;
-          isReleased = true;
-          link.inFlight--;
-          if (!isWhole) link.cancelled++;
-          if (link.cancelled < cancelledMax || link.inFlight > 0) return;
-          links.delete(link);
-          link.session.abort();
-        },
-      };
+    carriesPeer: false,
+    lend,
+    unary(request) {
+      const { transport, release } = lend();
+      const abort = new AbortController();
+      const answer = exchangeOver(transport, request, abort.signal).then((whole) => {
+        release(!(whole.result instanceof ConnectError));
+        return whole;
+      });
+      return { answer, cancel: () => abort.abort() };
     },
     async isReachable() {
       const [{ session } = open()] = links;

@@ -3,7 +3,7 @@ import { constants, type ServerHttp2Session } from 'node:http2';
 import { Server as NetServer, type Socket } from 'node:net';
 
 // The memory limit of one HTTP/2 connection, in megabytes: enough for many responses of the largest size. Node's default,
-// 10, breaks connections with a few of them. grpc-js would set no limit.
+// 10, breaks connections with a few of them.
 export const sessionMegabytesMax = 256;
 
 // The highest stream id, so GOAWAY covers every call that a client may have started (RFC 9113, 6.8).

@@ -1,4 +1,6 @@
 /** Listens on every address of a host, with any kind of server. If one address fails, it listens on none. */
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:net';
 import { type Address, formatAddress } from './address.js';
 
 export class ListenError extends Error {
@@ -57,12 +59,41 @@ async function listenOnAll<T extends { readonly port: number }>(
   return listeners;
 }
 
+/**
+ * Returns the port that a server would use, or throws its ListenError, for a process whose workers listen later. Nothing
+ * reserves the port until then.
+ */
+export async function findPort(address: Address): Promise<number> {
+  const servers: Server[] = [];
+  const stop = () => {
+    for (const server of servers.splice(0)) server.close();
+  };
+  const listeners = await listenOnHost(
+    address,
+    async (one) => {
+      const server = createServer();
+      try {
+        server.listen(one);
+        await once(server, 'listening');
+      } catch (error) {
+        throw listenError(one, error);
+      }
+      const bound = server.address();
+      servers.push(server);
+      return { port: typeof bound === 'object' ? (bound?.port ?? 0) : 0 };
+    },
+    stop,
+  );
+  stop();
+  return listeners[0]?.port ?? 0;
+}
+
 export function listenError(address: Address, cause: unknown): ListenError {
   const message = `Cannot listen on ${formatAddress(address)}: ${describeErrorCode(codeOf(cause))}.`;
   return new ListenError(message, { cause });
 }
 
-/** Finds the system's error code, which grpc-js has only within a text. */
+/** Finds the system's error code in the text of an error or of its cause. */
 function codeOf(error: unknown): string | undefined {
   const texts = error instanceof Error ? [error.message, String(error.cause)] : [];
   return /\bE[A-Z]{4,}\b/.exec(texts.join(' '))?.[0];

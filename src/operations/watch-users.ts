@@ -154,7 +154,7 @@ async function* messagesFor(
   }
 }
 
-// A client that reads nothing fails earlier, because fault-middleware.ts ends its stream.
+// A client that reads nothing fails earlier, because the gRPC server ends its call.
 function watcherTooSlow(): Fault {
   return new Fault(
     'WATCHER_TOO_SLOW',

@@ -5,7 +5,7 @@
  */
 import { BinaryWriter } from '@bufbuild/protobuf/wire';
 import type { Status } from 'nice-grpc';
-import { BadRequest, BadRequest_FieldViolation, ErrorInfo, RequestInfo } from 'nice-grpc-error-details';
+import { BadRequest, BadRequest_FieldViolation, ErrorInfo, RequestInfo, RetryInfo } from 'nice-grpc-error-details';
 import type { FaultReason, Violation } from '../model/fault.js';
 
 export const errorDetailsKey = 'grpc-status-details-bin';
@@ -15,6 +15,8 @@ const errorDomain = 'users.v1';
 // Base64 makes 4.5 KiB of it, which is less than 6 KiB together with the message and the other trailers.
 const statusBytesMax = 3400;
 const statusMessageBytesMax = 1024;
+// An overload rarely ends sooner.
+const retrySeconds = 1;
 
 export interface ErrorStatus {
   readonly code: Status;
@@ -55,6 +57,10 @@ export function errorDetails({
   if (fitting.length > 0) {
     const badRequest = BadRequest.fromPartial({ fieldViolations: fitting });
     details.push({ type: BadRequest.$type, value: BadRequest.encode(badRequest).finish() });
+  }
+  if (reason === 'OVERLOADED') {
+    const value = RetryInfo.encode(RetryInfo.fromPartial({ retryDelay: { seconds: retrySeconds, nanos: 0 } })).finish();
+    details.push({ type: RetryInfo.$type, value });
   }
   details.push({
     type: RequestInfo.$type,

@@ -1,4 +1,4 @@
-/** The handlers of users.v1.UserService. They parse requests and call the directory. The middleware handles faults. */
+/** The handlers of users.v1.UserService. They parse requests and call the directory. The observer handles faults. */
 import { setImmediate as yieldToEventLoop } from 'node:timers/promises';
 import type { ServiceImplementation } from 'nice-grpc';
 import { UserServiceDefinition } from '../../generated/users/v1/user_service.js';

@@ -1,9 +1,4 @@
-/**
- * Defines how requests are read from the wire and responses are written to it.
- *
- * A reader never throws, because grpc-js would return INTERNAL for a client's mistake. It returns a Fault instead of
- * the request, and the fault middleware throws it.
- */
+/** Defines how requests are read from the wire and responses are written to it. */
 import type { BinaryReader, BinaryWriter } from '@bufbuild/protobuf/wire';
 import type { MethodDefinition } from 'nice-grpc';
 import { Fault } from '../model/fault.js';
@@ -74,7 +69,7 @@ export function wireDefinition<D extends GeneratedDefinition, S extends Shapes<D
       responseStream: method.responseStream,
       requestSerialize: (message) => requestType.encode(message).finish(),
       requestDeserialize: requestReader(path, shapeOf[key] ?? noFields),
-      responseSerialize: keepingErrors(encoders[key] ?? ((message) => responseType.encode(message).finish())),
+      responseSerialize: encoders[key] ?? ((message) => responseType.encode(message).finish()),
       responseDeserialize: (bytes) => responseType.decode(bytes),
       options: method.options,
     };
@@ -104,8 +99,7 @@ export function wireMethod<
     path,
     requestStream,
     responseStream,
-    // A Fault never reaches a handler, because the fault middleware throws it.
-    requestDeserialize: requestReader(path, request) as (bytes: Uint8Array) => Request,
+    requestDeserialize: requestReader(path, request),
     responseSerialize: encode,
     requestSerialize: ofClient,
     responseDeserialize: ofClient,
@@ -115,35 +109,12 @@ export function wireMethod<
 
 const noFields = shape(() => ({}));
 
-// grpc-js drops the error of an encoder, and ends the call synchronously.
-let encodingError: unknown;
-
-function keepingErrors(encode: (message: never) => Uint8Array): (message: never) => Uint8Array {
-  return (message) => {
-    try {
-      return encode(message);
-    } catch (error) {
-      encodingError = error;
-      throw error;
-    }
-  };
-}
-
-/** Returns the error of the last failed encoder, and clears it. Called when grpc-js ends a call with INTERNAL. */
-export function takeEncodingError(): unknown {
-  const error = encodingError;
-  encodingError = undefined;
-  return error;
-}
-
-/**
- * Creates a reader for the requests of one method. It returns a Fault for invalid bytes and requests over the limits.
- */
-export function requestReader<Request>(path: string, type: Shape<Request>): (bytes: Uint8Array) => Request | Fault {
+/** Creates a reader for the requests of one method. It throws a Fault for invalid bytes and requests over the limits. */
+export function requestReader<Request>(path: string, type: Shape<Request>): (bytes: Uint8Array) => Request {
   const bytesMax = requestBytesMax[path] ?? 0;
   const elementLimits = requestElementsMax[path] ?? {};
   return (bytes) => {
-    if (bytes.length > bytesMax) return requestTooLarge(bytesMax);
+    if (bytes.length > bytesMax) throw requestTooLarge(bytesMax);
     try {
       const request = readMessage(type, bytes, elementLimits);
       if (bytes.length > largeBytes && typeof request === 'object' && request !== null) {
@@ -152,7 +123,7 @@ export function requestReader<Request>(path: string, type: Shape<Request>): (byt
       return request;
     } catch (error) {
       // TextDecoder throws a TypeError for invalid UTF-8.
-      return error instanceof Fault ? error : malformed();
+      throw error instanceof Fault ? error : malformed();
     }
   };
 }
@@ -161,6 +132,10 @@ export function requestTooLarge(bytesMax: number): Fault {
   const isLargest = bytesMax === messageBytesMax;
   const advice = isLargest ? 'Send fewer users in one message.' : 'Send a smaller request.';
   return new Fault('MESSAGE_TOO_LARGE', `A request of this method must have at most ${bytesMax} bytes. ${advice}`);
+}
+
+export function responseTooLarge(): Fault {
+  return new Fault('MESSAGE_TOO_LARGE', 'The response would have more than 4 MiB. Request fewer users at once.');
 }
 
 // Only large messages are recorded, so small ones cost nothing.

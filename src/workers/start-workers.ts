@@ -5,8 +5,7 @@
 import { type App, httpAddressOf, logFailedCleanup, openHttp, prepareDatabase, type StartOptions } from '../app.js';
 import type { ServerConfig } from '../config/parse.js';
 import { watchDatabase } from '../database/health.js';
-import { ListenError } from '../net/listen.js';
-import { findPort } from '../rpc/listen.js';
+import { findPort, ListenError } from '../net/listen.js';
 import { createLog, type Log } from '../telemetry/log.js';
 import { createMetrics } from '../telemetry/metrics.js';
 import { createRelay } from './siblings.js';

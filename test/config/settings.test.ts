@@ -81,7 +81,7 @@ describe('the configuration of a server', () => {
       searchIndex: true,
       grpc: {
         address: { host: 'localhost', port: 50_051 },
-        concurrentStreamsMax: 100,
+        concurrentStreamsMax: 4096,
         connectionAgeMsMax: 1_800_000,
         connectionAgeGraceMs: 300_000,
         keepaliveTimeMs: 30_000,

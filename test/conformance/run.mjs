@@ -1,41 +1,42 @@
 /**
- * Runs the Connect project's conformance suite: its reference client, the built gateway, and its reference server with
- * gRPC. Every case must pass. config.yaml selects the features.
+ * Runs the Connect project's conformance suite with its reference clients. Every case must pass.
  *
- * It needs Go, and installs the suite from Go's module proxy or cache on each run.
+ * - gateway.yaml: the Connect and gRPC-Web cases, on the built gateway. They run twice: in front of the suite's reference
+ *   server, and in front of the suite's service on src/grpc-server in the same process.
+ * - grpc.yaml: the gRPC cases, on the suite's service on the built src/grpc-server. Cases whose names have
+ *   "(grpc client impl)" use grpc-go's client.
+ *
+ * It needs Go, and installs the suite on each run.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { installGo, inTemporaryFolder } from './go.mjs';
 
-const suite = 'connectrpc.com/conformance';
-const version = 'v1.0.7';
 // Ten times as long as an idle machine needs. It ends a run that hangs.
 const timeoutMs = 300_000;
 
 const here = import.meta.dirname;
-const work = mkdtempSync(join(tmpdir(), 'roster-conformance-'));
-try {
-  const go = (...args) =>
-    execFileSync('go', args, { cwd: work, encoding: 'utf8', env: { ...process.env, GOBIN: work } });
+await inTemporaryFolder((work) => {
   // Not the suite's grpc-go server, which lacks the method for GET.
-  const programs = ['connectconformance', 'referenceserver'];
-  go('install', ...programs.map((program) => `${suite}/cmd/${program}@${version}`));
-  const { Dir: source } = JSON.parse(go('mod', 'download', '-json', `${suite}@${version}`));
+  const programs = ['cmd/connectconformance', 'cmd/referenceserver'];
+  const source = installGo(work, 'connectrpc.com/conformance', 'v1.0.7', programs);
   const descriptors = join(work, 'descriptors.binpb');
   execFileSync('buf', ['build', join(source, 'proto'), '-o', descriptors], { stdio: 'inherit' });
 
-  const { status, signal } = spawnSync(
-    join(work, 'connectconformance'),
-    [
-      ...['--mode', 'server', '--conf', join(here, 'config.yaml'), '--verbose', '--trace', '--'],
-      ...[process.execPath, join(here, 'server.mjs'), descriptors, join(work, 'referenceserver')],
-    ],
-    { stdio: 'inherit', timeout: timeoutMs },
-  );
-  if (signal !== null) console.error(`The suite was ended by ${signal}.`);
-  process.exitCode = status ?? 1;
-} finally {
-  rmSync(work, { recursive: true, force: true });
-}
+  const run = (title, config, server, ...args) => {
+    console.log(`\n${title}:`);
+    const { status, signal } = spawnSync(
+      join(work, 'connectconformance'),
+      [
+        ...['--mode', 'server', '--conf', join(here, config), '--verbose', '--trace', '--'],
+        ...[process.execPath, join(here, server), descriptors, ...args],
+      ],
+      { stdio: 'inherit', timeout: timeoutMs },
+    );
+    if (signal !== null) console.error(`The suite was ended by ${signal}.`);
+    if (status !== 0) process.exitCode = status ?? 1;
+  };
+  run('The gateway in front of the reference server', 'gateway.yaml', 'server.mjs', join(work, 'referenceserver'));
+  run('The gateway in front of a service in its process', 'gateway.yaml', 'server.mjs');
+  run('The gRPC server', 'grpc.yaml', 'grpc-server.mjs');
+});

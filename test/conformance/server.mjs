@@ -1,20 +1,21 @@
 /**
- * The server under test of the Connect conformance suite: the built gateway in front of the suite's own gRPC server.
- * The suite starts one process for each kind of connection, sends its request to the standard input, and reads the
- * address from the standard output.
+ * The server under test of the Connect and gRPC-Web cases: the built gateway. It is in front of the gRPC server that the
+ * second argument names, or else of the suite's service in the same process. The suite starts one process for each kind
+ * of connection, sends its request to the standard input, and reads the address from the standard output.
  */
 import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { createFileRegistry, fromBinary, toBinary } from '@bufbuild/protobuf';
-import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
-import { createByteBudget } from '../../dist/src/concurrency/byte-budget.js';
 import { createGateway } from '../../dist/src/gateway/gateway.js';
 import { startHttp } from '../../dist/src/gateway/http.js';
+import { createByteBudget } from '../../dist/src/grpc-server/byte-budget.js';
+import { createServer } from '../../dist/src/grpc-server/server.js';
+import { readRegistry } from './definition.mjs';
+import { readMessage, writeMessage } from './pipe.mjs';
+import { addConformanceService } from './service.mjs';
 
 const [descriptorsPath, serverPath] = process.argv.slice(2);
 const descriptors = readFileSync(descriptorsPath);
-const registry = createFileRegistry(fromBinary(FileDescriptorSetSchema, descriptors));
+const registry = readRegistry(descriptorsPath);
 const requestSchema = registry.getMessage('connectrpc.conformance.v1.ServerCompatRequest');
 const responseSchema = registry.getMessage('connectrpc.conformance.v1.ServerCompatResponse');
 const protocols = registry.getEnum('connectrpc.conformance.v1.Protocol');
@@ -23,45 +24,17 @@ const versions = registry.getEnum('connectrpc.conformance.v1.HTTPVersion');
 // No call in these tests stalls for a second.
 const stallTimeoutMs = 10_000;
 
-/** Reads a message that follows its length in four bytes. */
-async function readMessage(stream, schema) {
-  let bytes = Buffer.alloc(0);
-  while (bytes.length < 4 || bytes.length < 4 + bytes.readUInt32BE()) {
-    const [chunk] = await once(stream, 'data');
-    bytes = Buffer.concat([bytes, chunk]);
-  }
-  return fromBinary(schema, bytes.subarray(4, 4 + bytes.readUInt32BE()));
-}
-
-function writeMessage(stream, schema, message) {
-  const bytes = toBinary(schema, message);
-  const length = Buffer.alloc(4);
-  length.writeUInt32BE(bytes.length);
-  stream.write(Buffer.concat([length, bytes]));
-}
-
 function numberOf(type, name) {
   return type.values.find((value) => value.name === name).number;
 }
 
 const config = await readMessage(process.stdin, requestSchema);
 
-const server = spawn(serverPath, ['--port', '0'], { stdio: ['pipe', 'pipe', 'inherit'] });
-process.on('exit', () => server.kill());
-writeMessage(server.stdin, requestSchema, {
-  ...config,
-  protocol: numberOf(protocols, 'PROTOCOL_GRPC'),
-  httpVersion: numberOf(versions, 'HTTP_VERSION_2'),
-  useTls: false,
-  clientTlsCert: new Uint8Array(),
-});
-const { host, port } = await readMessage(server.stdout, responseSchema);
-
 const gateway = createGateway({
+  ...(serverPath === undefined ? ownServer() : { url: await startServer(serverPath) }),
   budget: createByteBudget(Number.POSITIVE_INFINITY),
   onUnforwarded: () => {},
   descriptors,
-  url: `http://${host}:${port}`,
   stallTimeoutMs,
   onError: (error) => console.error(error),
 });
@@ -85,3 +58,25 @@ writeMessage(process.stdout, responseSchema, {
 });
 
 process.once('SIGTERM', () => process.exit());
+
+/** Starts a gRPC server of the suite. Returns its URL. */
+async function startServer(path) {
+  const server = spawn(path, ['--port', '0'], { stdio: ['pipe', 'pipe', 'inherit'] });
+  process.on('exit', () => server.kill());
+  writeMessage(server.stdin, requestSchema, {
+    ...config,
+    protocol: numberOf(protocols, 'PROTOCOL_GRPC'),
+    httpVersion: numberOf(versions, 'HTTP_VERSION_2'),
+    useTls: false,
+    clientTlsCert: new Uint8Array(),
+  });
+  const { host, port } = await readMessage(server.stdout, responseSchema);
+  return `http://${host}:${port}`;
+}
+
+function ownServer() {
+  const { messageReceiveLimit } = config;
+  const server = createServer(messageReceiveLimit > 0 ? { requestBytesMax: () => messageReceiveLimit } : {});
+  addConformanceService(server, registry);
+  return { call: server.call };
+}

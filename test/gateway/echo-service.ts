@@ -1,6 +1,6 @@
 /**
- * A gRPC service on bare grpc-js, and a gateway that forwards to it. The service is not Roster's, because the gateway
- * works for any service. Each test defines its methods.
+ * A gRPC service, on bare grpc-js or on the server of this process, and a gateway that forwards to it. The service is
+ * not Roster's, because the gateway works for any service. Each test defines its methods.
  */
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
@@ -13,6 +13,7 @@ import {
   type MessageShape,
   toBinary,
 } from '@bufbuild/protobuf';
+import { BinaryWriter } from '@bufbuild/protobuf/wire';
 import {
   FieldDescriptorProto_Label,
   FieldDescriptorProto_Type,
@@ -28,11 +29,13 @@ import {
   ServerCredentials,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
+import type { CallContext } from 'nice-grpc-common';
 import { onTestFinished } from 'vitest';
-import { createByteBudget } from '../../src/concurrency/byte-budget.js';
 import { createGateway, type Gateway } from '../../src/gateway/gateway.js';
 import { type HttpOptions, startHttp } from '../../src/gateway/http.js';
 import { noFiles } from '../../src/gateway/web-files.js';
+import { createByteBudget } from '../../src/grpc-server/byte-budget.js';
+import { createServer as createGrpcServer, type GrpcServer, type ServerOptions } from '../../src/grpc-server/server.js';
 import type { CallLine } from '../../src/telemetry/log.js';
 
 /** The only message of the service. */
@@ -109,24 +112,49 @@ export interface EchoServer {
   stop(): void;
 }
 
+const definition = Object.fromEntries(
+  echo.methods.map(({ name, methodKind }) => [
+    name,
+    {
+      path: `/echo.Echo/${name}`,
+      requestStream: methodKind === 'client_streaming' || methodKind === 'bidi_streaming',
+      responseStream: methodKind === 'server_streaming' || methodKind === 'bidi_streaming',
+      requestSerialize: (value: Note) => Buffer.from(encodeNote(value)),
+      requestDeserialize: decodeNote,
+      responseSerialize: (value: Note) => Buffer.from(encodeNote(value)),
+      responseDeserialize: decodeNote,
+      options: {},
+    },
+  ]),
+);
+
+type Notes = AsyncIterable<Note>;
+
+/** The methods for nice-grpc's interface. */
+export interface OwnEchoMethods {
+  Say?(note: Note, context: CallContext): Promise<Partial<Note>>;
+  Read?(note: Note, context: CallContext): Promise<Partial<Note>>;
+  Tell?(note: Note, context: CallContext): AsyncIterable<Partial<Note>>;
+  Gather?(notes: Notes, context: CallContext): Promise<Partial<Note>>;
+  Chat?(notes: Notes, context: CallContext): AsyncIterable<Partial<Note>>;
+}
+
+/** Starts the service on a gRPC server that does not listen. */
+export function startOwnEcho(methods: OwnEchoMethods, options?: ServerOptions): GrpcServer {
+  const server = createGrpcServer(options);
+  const missing = () => {
+    throw new TypeError('The test does not define this method.');
+  };
+  const all = Object.fromEntries(echo.methods.map(({ name }) => [name, missing]));
+  server.add(definition, { ...all, ...methods } as never);
+  onTestFinished(() => server.forceShutdown());
+  return server;
+}
+
 /** Uses Roster's limit for messages. `stop` breaks open connections. */
 export async function startEcho(methods: EchoMethods, port = 0): Promise<EchoServer> {
   // forceShutdown() works only with channelz, which is on by default.
   const server = new Server({ 'grpc.max_receive_message_length': 4 * 1024 * 1024 });
-  const definition = Object.fromEntries(
-    echo.methods.map(({ name, methodKind }) => [
-      name,
-      {
-        path: `/echo.Echo/${name}`,
-        requestStream: methodKind === 'client_streaming' || methodKind === 'bidi_streaming',
-        responseStream: methodKind === 'server_streaming' || methodKind === 'bidi_streaming',
-        requestSerialize: (value: Note) => Buffer.from(encodeNote(value)),
-        requestDeserialize: decodeNote,
-        responseSerialize: (value: Note) => Buffer.from(encodeNote(value)),
-        responseDeserialize: decodeNote,
-      },
-    ]),
-  );
   server.addService(definition, methods as UntypedServiceImplementation);
   const bound = await new Promise<number>((resolve, reject) => {
     server.bindAsync(`127.0.0.1:${port}`, ServerCredentials.createInsecure(), (error, picked) =>
@@ -158,23 +186,29 @@ export interface EchoOptions extends Partial<HttpOptions> {
 }
 
 export async function startEchoGateway(
-  target: { readonly port: number },
+  target: { readonly port: number } | Pick<GrpcServer, 'call'>,
   { stallTimeoutMs = 600_000, bufferedBytesMax = Number.POSITIVE_INFINITY, ...options }: EchoOptions = {},
 ): Promise<EchoGateway> {
   const errors: unknown[] = [];
   const connections: Socket[] = [];
   const onError = (error: unknown) => void errors.push(error);
-  const createConnection = () => {
-    const socket = connect(target.port, '127.0.0.1');
-    connections.push(socket);
-    return socket;
-  };
-  const session = { createConnection };
-  const url = `http://127.0.0.1:${target.port}`;
+  const networkTarget = (port: number) => ({
+    url: `http://127.0.0.1:${port}`,
+    session: {
+      createConnection() {
+        const socket = connect(port, '127.0.0.1');
+        connections.push(socket);
+        return socket;
+      },
+    },
+  });
   const lines: CallLine[] = [];
   const budget = createByteBudget(bufferedBytesMax);
   const onUnforwarded = (line: CallLine) => void lines.push(line);
-  const gateway = createGateway({ descriptors, url, session, stallTimeoutMs, budget, onUnforwarded, onError });
+  const gateway = createGateway({
+    ...('port' in target ? networkTarget(target.port) : { call: target.call }),
+    ...{ descriptors, stallTimeoutMs, budget, onUnforwarded, onError },
+  });
   const http = await startHttp({
     address: { host: '127.0.0.1', port: 0 },
     corsOrigins: [],
@@ -224,4 +258,13 @@ export function unenveloped(body: Uint8Array): { messages: Note[]; end: string }
     at += 5 + length;
   }
   return { messages, end };
+}
+
+/** A google.rpc.Status. */
+export function statusDetails(code: number, message: string, details: { type: string; value: Uint8Array }[]): Buffer {
+  const writer = new BinaryWriter().uint32(8).int32(code).uint32(18).string(message);
+  for (const { type, value } of details) {
+    writer.uint32(26).fork().uint32(10).string(`type.googleapis.com/${type}`).uint32(18).bytes(value).join();
+  }
+  return Buffer.from(writer.finish());
 }

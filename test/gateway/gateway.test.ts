@@ -5,7 +5,6 @@ import { connect as connectHttp2 } from 'node:http2';
 import { connect } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 import { brotliCompressSync, brotliDecompressSync, gunzipSync, gzipSync } from 'node:zlib';
-import { BinaryWriter } from '@bufbuild/protobuf/wire';
 import { Metadata, type ServerUnaryCall, status } from '@grpc/grpc-js';
 import { BadRequest, ErrorInfo, RetryInfo } from 'nice-grpc-error-details';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
@@ -19,6 +18,7 @@ import {
   type Note,
   startEcho,
   startEchoGateway,
+  statusDetails,
   unenveloped,
 } from './echo-service.js';
 
@@ -86,15 +86,6 @@ function recording() {
   };
   const metadata = (name: string, index = calls.length - 1) => calls[index]?.metadata.get(name);
   return { calls, metadata, methods: { Say: record, Read: record } };
-}
-
-/** A google.rpc.Status. */
-function statusDetails(code: number, message: string, details: { type: string; value: Uint8Array }[]): Buffer {
-  const writer = new BinaryWriter().uint32(8).int32(code).uint32(18).string(message);
-  for (const { type, value } of details) {
-    writer.uint32(26).fork().uint32(10).string(`type.googleapis.com/${type}`).uint32(18).bytes(value).join();
-  }
-  return Buffer.from(writer.finish());
 }
 
 describe('metadata of a request', () => {

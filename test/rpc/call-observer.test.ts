@@ -88,7 +88,7 @@ describe('the line of a call', () => {
     const stream = session.request({ ':method': 'GET', ':path': '/' });
     await new Promise((resolve) => stream.on('response', resolve));
     await vi.waitUntil(() => server.callLines().length === 1, waitOptions);
-    expect(server.callLines()[0]).toMatchObject({ method: 'unknown', status: 'HTTP_415' });
+    expect(server.callLines()[0]).toMatchObject({ method: 'unknown', status: 'HTTP_405' });
   });
 
   it('is written once for a message above 4 MiB, which is RESOURCE_EXHAUSTED', async () => {
@@ -100,6 +100,7 @@ describe('the line of a call', () => {
     expect(trailer.get('x-request-id')).toHaveLength(1);
     // The connection remains usable, and the refused call is not logged again when it closes.
     expect((await rawCall(client, path, request)).code).toBe('OK');
+    await vi.waitUntil(() => server.callLines().length === 2, waitOptions);
     expect(server.callLines().map(({ status }) => status)).toEqual(['RESOURCE_EXHAUSTED', 'OK']);
   });
 

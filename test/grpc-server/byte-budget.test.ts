@@ -1,6 +1,6 @@
 /** The limit of bytes that a process holds for its clients: when it is full, and whose bytes are given up. */
 import { describe, expect, it } from 'vitest';
-import { createByteBudget } from '../../src/concurrency/byte-budget.js';
+import { createByteBudget } from '../../src/grpc-server/byte-budget.js';
 
 const kib = 1024;
 

@@ -1,0 +1,397 @@
+/** One call: reads its requests, runs its handler, and sends its responses and its status. */
+
+import { Metadata, Status } from 'nice-grpc-common';
+import { callError } from './call-error.js';
+import { headerError } from './call-header.js';
+import { acceptedEncodings, compress, decompress, type Frame, frame } from './framing.js';
+import { HeldBytes } from './held-bytes.js';
+
+import type { CallInfo, CallObserver } from './observer.js';
+import { appendMetadata, encodeMessage, isEmpty, metadataOf, parseTimeout } from './protocol.js';
+import { RequestQueue } from './request-queue.js';
+import type { CallLimits, ServedMethod, ServerCallContext } from './served-method.js';
+import { cancelled, fieldOf, type HeaderFields, type StreamReceiver, type TransportStream } from './stream.js';
+
+const responseHeader: HeaderFields = [
+  ':status',
+  '200',
+  'content-type',
+  'application/grpc+proto',
+  'grpc-accept-encoding',
+  acceptedEncodings,
+];
+// Smaller responses would hardly become smaller.
+const compressedBytesMin = 1024;
+// The transport's own objects for a call take as much, and are not counted either.
+const uncountedBytesMax = 4096;
+// Shared, because to create one for each call takes a tenth of the call's time.
+const callEnded = new DOMException('The call has ended.', 'AbortError');
+// The longest delay of a timer.
+const timerMsMax = 2 ** 31 - 1;
+// The status waits behind the data. A client that has stalled has this time to read on and to receive it.
+const lastReadMsMin = 10_000;
+// A client gives up at its own deadline, which is earlier than ours by the time of the request in the network.
+const deadlineSlackMs = 20;
+
+export class ServerCall implements StreamReceiver, CallInfo {
+  readonly startedMs = performance.now();
+  timeoutMs: number | undefined;
+  readonly #requests: RequestQueue;
+  readonly #held: HeldBytes;
+  #writtenBytes = 0;
+  #observer: CallObserver | undefined;
+  #deadline: NodeJS.Timeout | undefined;
+  #abort: AbortController | undefined;
+  #header: Metadata | undefined;
+  #trailer: Metadata | undefined;
+  #isHeaderSent = false;
+  /** Set when the status is decided. Nothing else is sent then. */
+  #status: Status | undefined;
+  #durationMs = 0;
+  #isEndReported = false;
+  #hasPlace = false;
+  #iterator: AsyncIterator<unknown> | undefined;
+  #wakeWriter: (() => void) | undefined;
+  #progressBytes = 0;
+  #progressMs = this.startedMs;
+
+  constructor(
+    private readonly stream: TransportStream,
+    readonly path: string,
+    readonly fields: HeaderFields,
+    private readonly method: ServedMethod | undefined,
+    private readonly limits: CallLimits,
+    private readonly onClosed: (call: ServerCall) => void,
+  ) {
+    this.#requests = new RequestQueue(stream, method?.requestBytesMax ?? 0);
+    this.#held = new HeldBytes(stream.connection, limits, () => this.#giveUp());
+  }
+
+  get isKnownMethod(): boolean {
+    return this.method !== undefined;
+  }
+
+  get responseStream(): boolean {
+    return this.method?.responseStream === true;
+  }
+
+  get peer(): string {
+    return this.stream.connection.peer;
+  }
+
+  get isEnded(): boolean {
+    return this.#status !== undefined;
+  }
+
+  /** Starts the handler, or the wait for its request. `admit` may return an error to refuse the call. */
+  start(observe: (call: CallInfo) => CallObserver, admit: (call: CallInfo) => unknown): void {
+    const sentTimeout = fieldOf(this.fields, 'grpc-timeout');
+    if (sentTimeout !== undefined) this.timeoutMs = parseTimeout(sentTimeout);
+    this.#observer = observe(this);
+    const refusal = headerError(this) ?? admit(this) ?? this.#takePlace();
+    if (refusal !== undefined || this.method === undefined) {
+      this.end(refusal);
+      return;
+    }
+    if (this.timeoutMs !== undefined && this.timeoutMs <= timerMsMax) {
+      this.#deadline = setTimeout(onDeadline, Math.ceil(this.timeoutMs), this);
+    }
+    if (this.method.requestStream) void this.#run(this.method, this.#readRequests(this.method));
+  }
+
+  /** Streams may last long, so they do not tell how long a call waits. */
+  #takePlace(): unknown {
+    if (this.method?.requestStream !== false || this.method.responseStream) return undefined;
+    if (!this.limits.admission.admit(this.timeoutMs)) return callError('OVERLOADED', 'Too many calls are in flight.');
+    this.#hasPlace = true;
+    return undefined;
+  }
+
+  /** Ends the call with the status of an error, whatever its handler does. Has no effect on a call that has ended. */
+  end(error: unknown): void {
+    if (this.#status !== undefined) {
+      this.#observer?.onLateError?.(error);
+      return;
+    }
+    if (this.#observer === undefined) return;
+    const { code, message, fields = [] } = this.#observer.statusOf(error);
+    this.#finish(code, message, fields);
+  }
+
+  passDeadline(): void {
+    if (this.#status === undefined) this.end(callError('DEADLINE', 'The deadline has passed.'));
+    // The client has not read the response, and does not wait for it any more.
+    else this.stream.reset(cancelled);
+  }
+
+  onData(bytes: Buffer): void {
+    if (this.#status !== undefined) return;
+    const requests = this.#requests;
+    requests.push(bytes);
+    if (this.method?.requestStream === false) {
+      if (requests.error !== undefined) this.end(requests.error);
+      else if (requests.length > 1) this.end(callError('MESSAGE_COUNT', 'This method takes exactly one message.'));
+    }
+    this.#updateHold();
+  }
+
+  onEnd(): void {
+    const requests = this.#requests;
+    // A Node client that cancels a call ends its request and resets it, in the same bytes. The handler must not take the
+    // request for a complete one, so the end waits until these bytes are read.
+    if (this.method?.requestStream === true) setImmediate(() => requests.end());
+    else requests.end();
+    if (this.#status !== undefined || this.method === undefined || this.method.requestStream) return;
+    const only = requests.take();
+    if (requests.error !== undefined) this.end(requests.error);
+    else if (only === undefined) this.end(callError('MESSAGE_COUNT', 'This method takes exactly one message.'));
+    else {
+      this.#updateHold();
+      void this.#runUnary(this.method, only);
+    }
+  }
+
+  onDrain(): void {
+    this.#updateHold();
+    this.#wakeWriter?.();
+  }
+
+  onClose(isComplete: boolean): void {
+    clearTimeout(this.#deadline);
+    let code = this.#status ?? Status.OK;
+    if (this.#status === undefined || (code === Status.OK && !isComplete)) {
+      const hasPassed = performance.now() - this.startedMs >= (this.timeoutMs ?? Infinity) - deadlineSlackMs;
+      // Nobody receives this status, but the observer learns the reason.
+      code = this.#observer?.statusOf(callError(hasPassed ? 'DEADLINE' : 'CANCELLED', '')).code ?? Status.CANCELLED;
+      this.#settle(code);
+    }
+    this.#stopHandler();
+    this.#held.release();
+    this.#reportEnd(code);
+    this.onClosed(this);
+  }
+
+  /** Ends the call if its client has neither sent nor read anything for too long although it should. */
+  checkProgress(nowMs: number): void {
+    const isSending = this.stream.unsentBytes > 0;
+    const { isInMessage, isEnded, isPaused, receivedBytes } = this.#requests;
+    const mustSend = this.method?.requestStream !== true || isInMessage;
+    const isReceiving = this.#status === undefined && mustSend && !isEnded && !isPaused;
+    const progressBytes = receivedBytes + this.#writtenBytes - this.stream.unsentBytes;
+    if ((!isSending && !isReceiving) || progressBytes !== this.#progressBytes) {
+      this.#progressBytes = progressBytes;
+      this.#progressMs = nowMs;
+    } else if (this.#status === undefined) {
+      if (nowMs - this.#progressMs < this.limits.stallTimeoutMs) return;
+      this.#progressMs = nowMs;
+      this.end(callError('STALLED', 'The client sent or read too slowly.'));
+    } else if (nowMs - this.#progressMs >= Math.max(this.limits.stallTimeoutMs, lastReadMsMin)) {
+      this.stream.reset(cancelled);
+    }
+  }
+
+  async *#readRequests(method: ServedMethod): AsyncGenerator<unknown, void, undefined> {
+    while (true) {
+      const next = await this.#requests.next();
+      if (next === undefined) return;
+      this.#updateHold();
+      yield await this.#decode(method, next);
+    }
+  }
+
+  #decode(method: ServedMethod, { isCompressed, bytes }: Frame): unknown {
+    if (!isCompressed) return method.decode(bytes);
+    return decompress(bytes, fieldOf(this.fields, 'grpc-encoding'), method.requestBytesMax).then((whole) =>
+      method.decode(whole),
+    );
+  }
+
+  async #runUnary(method: ServedMethod, only: Frame): Promise<void> {
+    try {
+      const request = only.isCompressed ? await this.#decode(method, only) : method.decode(only.bytes);
+      if (this.#status === undefined) await this.#run(method, request);
+    } catch (error) {
+      this.end(error);
+    }
+  }
+
+  async #run(method: ServedMethod, request: unknown): Promise<void> {
+    try {
+      const result = method.handle(request, this.#createContext());
+      if (method.responseStream) await this.#sendAll(method, result as AsyncIterable<unknown>);
+      else {
+        const response = await result;
+        this.#abort = undefined;
+        this.#sendResponse(await this.#frame(method.encode(response)));
+      }
+    } catch (error) {
+      this.#abort = undefined;
+      this.end(error);
+    }
+  }
+
+  async #sendAll(method: ServedMethod, responses: AsyncIterable<unknown>): Promise<void> {
+    const iterator = responses[Symbol.asyncIterator]();
+    this.#iterator = iterator;
+    while (true) {
+      const { done, value } = await iterator.next();
+      if (this.#status !== undefined) return;
+      if (done) break;
+      const framed = await this.#frame(method.encode(value));
+      if (this.#status !== undefined) return;
+      this.#sendHeader();
+      this.#writtenBytes += framed.length;
+      const isTaken = this.stream.sendData(framed);
+      this.#updateHold();
+      if (isTaken) continue;
+      await new Promise<void>((resolve) => {
+        this.#wakeWriter = resolve;
+      });
+      this.#wakeWriter = undefined;
+      if (this.#status !== undefined) return;
+    }
+    this.#iterator = undefined;
+    this.#finish(Status.OK, '', []);
+  }
+
+  #frame(message: Uint8Array): Buffer | Promise<Buffer> {
+    if (message.length > this.limits.responseBytesMax) {
+      throw callError('RESPONSE_TOO_LARGE', `A response must have at most ${this.limits.responseBytesMax} bytes.`);
+    }
+    if (!this.#compresses || message.length < compressedBytesMin) return frame(message);
+    // The encoder may use its buffer again meanwhile.
+    return compress(Buffer.from(message)).then((compressed) => frame(compressed, true));
+  }
+
+  get #compresses(): boolean {
+    return this.limits.compressResponses && /\bgzip\b/.test(fieldOf(this.fields, 'grpc-accept-encoding') ?? '');
+  }
+
+  #sendResponse(framed: Buffer): void {
+    if (this.#status !== undefined) return;
+    const header = this.#isHeaderSent ? undefined : this.#headerFields();
+    const trailers = this.#statusFields(Status.OK, '', []);
+    this.#settle(Status.OK);
+    this.#writtenBytes += framed.length;
+    if (header === undefined) {
+      this.stream.sendData(framed);
+      this.stream.sendTrailers(trailers);
+    } else this.stream.sendResponse(header, framed, trailers);
+    if (framed.length > uncountedBytesMax) this.#updateHold();
+  }
+
+  #sendHeader(): void {
+    if (this.#isHeaderSent || this.#status !== undefined) return;
+    const fields = this.#headerFields();
+    this.#isHeaderSent = true;
+    this.stream.sendHeaders(fields);
+  }
+
+  #headerFields(): HeaderFields {
+    const hasMetadata = this.#header !== undefined && !isEmpty(this.#header);
+    if (!hasMetadata && !this.#compresses) return responseHeader;
+    const fields = [...responseHeader];
+    if (this.#compresses) fields.push('grpc-encoding', 'gzip');
+    if (this.#header !== undefined) appendMetadata(fields, this.#header);
+    return fields;
+  }
+
+  #finish(code: Status, message: string, added: HeaderFields): void {
+    if (this.#status !== undefined) return;
+    let trailers: HeaderFields;
+    try {
+      if (this.#header !== undefined && !isEmpty(this.#header)) this.#sendHeader();
+      trailers = this.#statusFields(code, message, added);
+    } catch (error) {
+      // The handler has set metadata that cannot be sent.
+      this.#header = undefined;
+      this.#trailer = undefined;
+      this.end(error);
+      return;
+    }
+    this.#settle(code);
+    if (this.#isHeaderSent) this.stream.sendTrailers(trailers);
+    else this.stream.sendOnly([...responseHeader, ...trailers]);
+    if (code !== Status.OK) {
+      // A client may read the rest of the responses, and this status, much later.
+      this.#reportEnd(code);
+      this.#stopHandler();
+    }
+  }
+
+  /** Aborts the handler's signal, and ends a generator at its `yield`, so that its `finally` blocks run. */
+  #stopHandler(): void {
+    this.#abort?.abort(callEnded);
+    const iterator = this.#iterator;
+    this.#iterator = undefined;
+    if (iterator?.return === undefined) return;
+    iterator.return(undefined).catch((error: unknown) => this.#observer?.onLateError?.(error));
+  }
+
+  #statusFields(code: Status, message: string, added: HeaderFields): HeaderFields {
+    const fields = ['grpc-status', String(code)];
+    if (message !== '') fields.push('grpc-message', encodeMessage(message));
+    if (this.#trailer !== undefined) appendMetadata(fields, this.#trailer);
+    fields.push(...added, ...(this.#observer?.fields ?? []));
+    return fields;
+  }
+
+  #reportEnd(code: Status): void {
+    if (this.#isEndReported) return;
+    this.#isEndReported = true;
+    this.#observer?.onEnd(code, this.#durationMs);
+  }
+
+  #settle(code: Status): void {
+    if (this.#hasPlace) this.limits.admission.release();
+    this.#hasPlace = false;
+    this.#status = code;
+    this.#durationMs = performance.now() - this.startedMs;
+    this.#requests.close();
+    this.#wakeWriter?.();
+  }
+
+  #updateHold(): void {
+    this.#held.set(this.#requests.heldBytes + this.stream.unsentBytes);
+  }
+
+  /** Frees the memory of the call. */
+  #giveUp(): void {
+    this.end(callError('OVERLOADED', 'The server holds too many bytes for clients that read or send slowly.'));
+    if (this.stream.unsentBytes > 0) this.stream.reset(cancelled);
+  }
+
+  #createContext(): ServerCallContext {
+    const call = this;
+    let metadata: Metadata | undefined;
+    return {
+      get metadata() {
+        metadata ??= metadataOf(call.fields);
+        return metadata;
+      },
+      peer: this.peer,
+      get header() {
+        call.#header ??= Metadata();
+        return call.#header;
+      },
+      sendHeader: () => this.#sendHeader(),
+      get trailer() {
+        call.#trailer ??= Metadata();
+        return call.#trailer;
+      },
+      get signal() {
+        if (call.#abort === undefined) {
+          call.#abort = new AbortController();
+          if (call.#status !== undefined) call.#abort.abort(callEnded);
+        }
+        return call.#abort.signal;
+      },
+      peerCertificate: () => this.stream.connection.certificate(),
+      timeoutMs: this.timeoutMs,
+    };
+  }
+}
+
+function onDeadline(call: ServerCall): void {
+  call.passDeadline();
+}

@@ -1,0 +1,246 @@
+/** Carries the streams of gRPC over node:http2: listens, and manages the connections and their end. */
+import { once } from 'node:events';
+import {
+  constants,
+  createSecureServer,
+  createServer,
+  type Http2SecureServer,
+  type Http2Server,
+  type ServerHttp2Session,
+} from 'node:http2';
+import { Server as NetServer, type Socket } from 'node:net';
+import { type PeerCertificate, TLSSocket } from 'node:tls';
+import { Http2Stream } from './http2-stream.js';
+import type { Connection, StreamAcceptor } from './stream.js';
+
+/** PEM. With clientCa, every client must present a certificate that this CA has signed. */
+export interface ServerTls {
+  readonly cert: Buffer;
+  readonly key: Buffer;
+  readonly clientCa?: Buffer;
+}
+
+export interface ConnectionOptions {
+  /** The number of calls that a client may have open on a connection. Further ones wait in the client. */
+  readonly concurrentCallsMax: number;
+  /** After this time, plus or minus a tenth, the client is asked to open a new connection. 0 means never. */
+  readonly ageMsMax: number;
+  /** The time that its calls have to end after that. */
+  readonly ageGraceMs: number;
+  /** The interval of pings, and the time for their acknowledgement. */
+  readonly keepaliveMs: number;
+  readonly keepaliveTimeoutMs: number;
+  /** A connection without calls is closed after this time. */
+  readonly idleMsMax: number;
+  /** The time for TLS and for the client's first frames. */
+  readonly handshakeMs: number;
+}
+
+// Connections are limited by the bytes that their calls hold, not by Node's estimate of their memory.
+const sessionMegabytesMax = 65_536;
+// Otherwise a stream whose data is not read would stop the others of its connection.
+const connectionWindowBytes = 16 * 1024 * 1024;
+const settings = {
+  maxSessionMemory: sessionMegabytesMax,
+  // The limits of a busy client change before it acknowledges earlier ones.
+  maxOutstandingSettings: 1000,
+  // Node would end a connection after it has refused a hundred calls on it.
+  maxSessionRejectedStreams: 2 ** 31 - 1,
+  // Node would end a connection whose client cancels more than 33 calls a second for a while.
+  streamResetBurst: Number.MAX_SAFE_INTEGER,
+  streamResetRate: Number.MAX_SAFE_INTEGER,
+};
+
+export class Http2Listener {
+  readonly #server: Http2Server | Http2SecureServer;
+  readonly #sockets = new Set<Socket>();
+  readonly #connections = new Set<Http2Connection>();
+  readonly #sweep: NodeJS.Timeout;
+  #callsMax: number;
+
+  constructor(accept: StreamAcceptor, options: ConnectionOptions, tls: ServerTls | undefined) {
+    this.#callsMax = options.concurrentCallsMax;
+    const all = { ...settings, settings: { maxConcurrentStreams: options.concurrentCallsMax, enablePush: false } };
+    this.#server =
+      tls === undefined
+        ? createServer(all)
+        : createSecureServer({ ...all, ...secureContext(tls), handshakeTimeout: options.handshakeMs });
+    this.#server.on('connection', (socket: Socket) => {
+      socket.setNoDelay(true);
+      this.#sockets.add(socket);
+      socket.once('close', () => this.#sockets.delete(socket));
+    });
+    this.#server.on('session', (session: ServerHttp2Session) => {
+      const connection = new Http2Connection(session, accept, options);
+      this.#connections.add(connection);
+      if (this.#callsMax !== options.concurrentCallsMax) connection.limitCalls(this.#callsMax);
+      session.once('close', () => this.#connections.delete(connection));
+      // The client was in its handshake when the server stopped accepting connections.
+      if (!this.#server.listening) connection.drain();
+    });
+    // A client that sends nonsense, or disconnects, is not the server's error.
+    for (const event of ['sessionError', 'clientError']) this.#server.on(event, () => {});
+    this.#server.on('tlsClientError', (error: NodeJS.ErrnoException, socket: TLSSocket) => {
+      // Node closes the socket after other errors.
+      if (error.code === 'ERR_TLS_HANDSHAKE_TIMEOUT') socket.destroy();
+    });
+    this.#sweep = setInterval(() => {
+      for (const connection of [...this.#connections]) connection.checkIdle();
+    }, Math.min(options.idleMsMax, options.handshakeMs) / 4).unref();
+  }
+
+  /** Returns the port. */
+  async listen(host: string, port: number): Promise<number> {
+    this.#server.listen({ host, port });
+    await once(this.#server, 'listening');
+    // Otherwise a failed accept, such as when no file descriptors are left, would end the process.
+    this.#server.on('error', () => {});
+    const address = this.#server.address();
+    return typeof address === 'object' ? (address?.port ?? 0) : 0;
+  }
+
+  get activeConnections(): number {
+    let count = 0;
+    for (const connection of this.#connections) if (connection.isActive) count++;
+    return count;
+  }
+
+  /** Tells clients how many calls they may have open on a connection, instead of `concurrentCallsMax`. */
+  limitCalls(perConnection: number): void {
+    this.#callsMax = perConnection;
+    for (const connection of this.#connections) connection.limitCalls(perConnection);
+  }
+
+  /** Uses another certificate for new connections. */
+  setTls(tls: ServerTls): void {
+    if ('setSecureContext' in this.#server) this.#server.setSecureContext(secureContext(tls));
+  }
+
+  /** Refuses new connections, and closes each connection when its calls have ended. */
+  stopAccepting(): void {
+    clearInterval(this.#sweep);
+    // The server's own close() would also close connections.
+    NetServer.prototype.close.call(this.#server);
+    for (const connection of this.#connections) connection.drain();
+  }
+
+  /** Closes each connection when its calls have ended. Resolves when all are closed. */
+  async drain(): Promise<void> {
+    for (const connection of this.#connections) connection.drain();
+    for (const socket of this.#sockets) if (socket.bytesRead === 0) socket.destroy();
+    await this.closed();
+  }
+
+  /** Resolves when all present connections are closed. */
+  async closed(): Promise<void> {
+    await Promise.all([...this.#sockets].map((socket) => new Promise((resolve) => socket.once('close', resolve))));
+  }
+
+  destroy(): void {
+    clearInterval(this.#sweep);
+    NetServer.prototype.close.call(this.#server);
+    for (const socket of this.#sockets) socket.destroy();
+  }
+}
+
+class Http2Connection implements Connection {
+  readonly peer: string;
+  heldBytes = 0;
+  readonly #streams = new Set<Http2Stream>();
+  readonly #timers = new Set<NodeJS.Timeout>();
+  readonly #socket: Socket;
+  readonly #startedMs = performance.now();
+  #hasSettings = false;
+  #activeMs = this.#startedMs;
+
+  constructor(
+    private readonly session: ServerHttp2Session,
+    accept: StreamAcceptor,
+    private readonly options: ConnectionOptions,
+  ) {
+    this.#socket = session.socket;
+    this.peer = `${session.socket.remoteAddress}:${session.socket.remotePort}`;
+    session.on('error', () => {});
+    session.once('remoteSettings', () => {
+      this.#hasSettings = true;
+    });
+    session.setLocalWindowSize(connectionWindowBytes);
+    session.on('stream', (http2Stream, _headers, flags, fields) => {
+      this.#activeMs = performance.now();
+      const stream = new Http2Stream(http2Stream, this, (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0);
+      this.#streams.add(stream);
+      stream.start(accept, fields as unknown as string[], () => {
+        this.#streams.delete(stream);
+        this.#activeMs = performance.now();
+      });
+    });
+    this.#after(options.keepaliveMs, () => this.#keepAlive());
+    if (options.ageMsMax > 0) {
+      this.#after(options.ageMsMax * (0.9 + 0.2 * Math.random()), () => {
+        this.drain();
+        this.#after(options.ageGraceMs, () => session.destroy());
+      });
+    }
+    session.once('close', () => {
+      for (const timer of this.#timers) clearTimeout(timer);
+    });
+  }
+
+  get isActive(): boolean {
+    return this.#streams.size > 0;
+  }
+
+  limitCalls(perConnection: number): void {
+    if (this.session.closed || this.session.destroyed) return;
+    this.session.settings({ maxConcurrentStreams: perConnection });
+  }
+
+  certificate(): PeerCertificate | undefined {
+    const socket = this.#socket;
+    return socket instanceof TLSSocket && socket.authorized ? socket.getPeerCertificate() : undefined;
+  }
+
+  checkIdle(): void {
+    const nowMs = performance.now();
+    if (!this.#hasSettings && nowMs - this.#startedMs > this.options.handshakeMs) this.session.destroy();
+    else if (this.#streams.size === 0 && nowMs - this.#activeMs > this.options.idleMsMax) this.drain();
+  }
+
+  /**
+   * Sends GOAWAY, and closes the connection when its calls have ended. A client that has started more calls meanwhile
+   * learns from GOAWAY that the server has not read them, and starts them again on another connection.
+   *
+   * A first GOAWAY with the highest stream id (RFC 9113, 6.8) is not possible, because after any GOAWAY Node ignores the
+   * calls that arrive. They would have no answer until a second GOAWAY.
+   */
+  drain(): void {
+    if (!this.session.closed && !this.session.destroyed) this.session.close();
+  }
+
+  #keepAlive(): void {
+    if (this.session.destroyed) return;
+    const timer = this.#after(this.options.keepaliveTimeoutMs, () => this.session.destroy());
+    this.session.ping((error) => {
+      clearTimeout(timer);
+      this.#timers.delete(timer);
+      if (error === null) this.#after(this.options.keepaliveMs, () => this.#keepAlive());
+    });
+  }
+
+  #after(ms: number, work: () => void): NodeJS.Timeout {
+    const timer = setTimeout(
+      () => {
+        this.#timers.delete(timer);
+        work();
+      },
+      Math.min(ms, 2 ** 31 - 1),
+    ).unref();
+    this.#timers.add(timer);
+    return timer;
+  }
+}
+
+function secureContext({ cert, key, clientCa }: ServerTls) {
+  const requestCert = clientCa !== undefined;
+  return { cert, key, ca: clientCa, requestCert, rejectUnauthorized: requestCert };
+}

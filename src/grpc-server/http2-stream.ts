@@ -1,0 +1,122 @@
+/** One stream of node:http2 as a stream of gRPC. */
+import type { OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2';
+import { type Connection, type HeaderFields, noError, type StreamAcceptor, type TransportStream } from './stream.js';
+
+const withTrailers = { waitForTrailers: true, sendDate: false };
+const headerOnly = { endStream: true, sendDate: false };
+// Clients stop by themselves when they have read the trailers.
+const stopSendingMs = 100;
+
+export class Http2Stream implements TransportStream {
+  #trailers: HeaderFields | undefined;
+
+  constructor(
+    private readonly stream: ServerHttp2Stream,
+    readonly connection: Connection,
+    private isRequestEnded: boolean,
+  ) {}
+
+  get isOpen(): boolean {
+    return !this.stream.closed && !this.stream.destroyed;
+  }
+
+  get unsentBytes(): number {
+    return this.stream.writableLength;
+  }
+
+  start(accept: StreamAcceptor, fields: HeaderFields, onClosed: () => void): void {
+    const { stream } = this;
+    stream.on('error', ignore);
+    stream.on('wantTrailers', () => this.#sendTrailers());
+    const receiver = accept(this, fields);
+    stream.on('close', () => {
+      // A stream whose response was sent completely has the code of its request's end, which may be any.
+      receiver?.onClose(stream.writableFinished && !stream.aborted && isHarmless(stream.rstCode));
+      onClosed();
+    });
+    if (receiver === undefined) {
+      stream.resume();
+      return;
+    }
+    stream.on('data', (bytes: Buffer) => receiver.onData(bytes));
+    stream.on('end', () => {
+      this.isRequestEnded = true;
+      receiver.onEnd();
+    });
+    stream.on('drain', () => receiver.onDrain());
+  }
+
+  sendHeaders(fields: HeaderFields): void {
+    if (this.#canRespond) this.stream.respond(toHeaders(fields), withTrailers);
+  }
+
+  sendData(bytes: Uint8Array): boolean {
+    return !this.isOpen || this.stream.write(bytes);
+  }
+
+  sendTrailers(fields: HeaderFields): void {
+    this.#trailers = fields;
+    if (this.isOpen) this.stream.end();
+  }
+
+  sendResponse(header: HeaderFields, data: Uint8Array, trailers: HeaderFields): void {
+    if (!this.#canRespond) return;
+    this.#trailers = trailers;
+    this.stream.respond(toHeaders(header), withTrailers);
+    this.stream.end(data);
+  }
+
+  sendOnly(fields: HeaderFields): void {
+    if (!this.#canRespond) return;
+    this.stream.respond(toHeaders(fields), headerOnly);
+    this.#discardRequest();
+  }
+
+  reset(code: number): void {
+    if (this.isOpen) this.stream.close(code);
+  }
+
+  pause(): void {
+    this.stream.pause();
+  }
+
+  resume(): void {
+    this.stream.resume();
+  }
+
+  get #canRespond(): boolean {
+    return this.isOpen && !this.stream.headersSent;
+  }
+
+  #sendTrailers(): void {
+    if (!this.isOpen || this.stream.sentTrailers !== undefined) return;
+    this.stream.sendTrailers(toHeaders(this.#trailers ?? []));
+    this.#discardRequest();
+  }
+
+  /** After the response, a client that goes on sending is told to stop (RFC 9113, 8.1). */
+  #discardRequest(): void {
+    if (this.isRequestEnded) return;
+    this.stream.resume();
+    // Node sends the trailers later, and not at all after RST_STREAM.
+    const timer = setTimeout(() => this.reset(noError), stopSendingMs).unref();
+    this.stream.once('close', () => clearTimeout(timer));
+  }
+}
+
+function ignore(): void {}
+
+function isHarmless(code: number | undefined): boolean {
+  return code === undefined || code === noError;
+}
+
+function toHeaders(fields: HeaderFields): OutgoingHttpHeaders {
+  const headers: Record<string, string | string[]> = {};
+  for (let index = 0; index < fields.length; index += 2) {
+    const name = fields[index] ?? '';
+    const value = fields[index + 1] ?? '';
+    const previous = headers[name];
+    headers[name] = previous === undefined ? value : [previous, value].flat();
+  }
+  return headers;
+}

@@ -1,0 +1,233 @@
+/**
+ * A gRPC server with nice-grpc's interface: it runs nice-grpc's service implementations and middleware, with generated
+ * definitions. It has no dependency on the rest of Roster.
+ */
+import type { CompatServiceDefinition, ServiceImplementation } from 'nice-grpc';
+import { composeServerMiddleware, type ServerMiddleware } from 'nice-grpc-common';
+import { Admission, measureMs } from './admission.js';
+import type { ByteBudget } from './byte-budget.js';
+import { ServerCall } from './call.js';
+import { callError } from './call-error.js';
+import { servedMethods } from './handlers.js';
+import { type ConnectionOptions, Http2Listener, type ServerTls } from './http2-listener.js';
+import { type ClientStream, openMemoryStream } from './memory-stream.js';
+import { type CallInfo, type CallObserver, plainObserver } from './observer.js';
+import type { CallLimits, PeerContext, ServedMethod } from './served-method.js';
+import { fieldOf, type HeaderFields, type StreamReceiver, type TransportStream } from './stream.js';
+
+export interface ServerOptions {
+  /** The maximum size of a request message of each method. The default is 4 MiB. */
+  readonly requestBytesMax?: (path: string) => number;
+  readonly responseBytesMax?: number;
+  /** Compresses responses with gzip for clients that accept it. The default is false. */
+  readonly compressResponses?: boolean;
+  /** Limits the bytes that the process holds for clients. */
+  readonly budget?: ByteBudget;
+  /** Limits the bytes that the process holds for each connection. The default is 64 MiB. */
+  readonly connectionBytesMax?: number;
+  /** The time in which a client must send the next part of a message, or read the next part of a response. */
+  readonly stallTimeoutMs?: number;
+  readonly connections?: Partial<ConnectionOptions>;
+  /** The number of calls that all connections of a busy server may have open together. The default is 512. */
+  readonly openCallsMax?: number;
+  /** Called at the header of each call. */
+  readonly observe?: (call: CallInfo) => CallObserver;
+  /** Returns an error to refuse a call at its header, before its request is read. */
+  readonly admit?: (call: CallInfo) => unknown;
+}
+
+export interface GrpcServer<Ext = PeerContext> {
+  /** Returns a server with one more middleware. Middleware that is added first runs first. */
+  use<More>(middleware: ServerMiddleware<More, Ext>): GrpcServer<Ext & More>;
+  /** Adds a service. Its middleware must be added before. */
+  add<Service extends CompatServiceDefinition>(
+    definition: Service,
+    implementation: ServiceImplementation<Service, Ext>,
+  ): void;
+  /** Listens on an address such as `127.0.0.1:50051`. Returns the port. Can be called for several addresses. */
+  listen(address: string, tls?: ServerTls): Promise<number>;
+  /** Uses another certificate for new connections. */
+  setTls(tls: ServerTls): void;
+  /** Starts a call within this process. `fields` is its header, with `:path`, `:method` and `content-type`. */
+  call(fields: HeaderFields, peer: string): ClientStream;
+  /**
+   * Refuses new connections and new calls. Open calls are still served. Clients start refused calls again on other
+   * connections. Resolves when all connections are closed.
+   */
+  stopAccepting(): Promise<void>;
+  /** Ends the open calls that `which` selects, with the status of an error. */
+  endCalls(error: unknown, which?: (call: CallInfo) => boolean): void;
+  /** The number of calls that have no status yet. */
+  readonly openCalls: number;
+  /** Refuses new connections, and lets all calls finish. Resolves when all connections are closed. */
+  shutdown(): Promise<void>;
+  /** Ends all calls and connections. */
+  forceShutdown(): void;
+}
+
+const mib = 1024 * 1024;
+
+const defaultConnections: ConnectionOptions = {
+  concurrentCallsMax: 4096,
+  ageMsMax: 0,
+  ageGraceMs: 60_000,
+  keepaliveMs: 2 * 3_600_000,
+  keepaliveTimeoutMs: 20_000,
+  idleMsMax: 3_600_000,
+  handshakeMs: 10_000,
+};
+
+export function createServer(options: ServerOptions = {}): GrpcServer {
+  return serverWith(new CallServer(options), undefined);
+}
+
+function serverWith<Ext>(server: CallServer, middleware: ServerMiddleware<Ext> | undefined): GrpcServer<Ext> {
+  return {
+    use: (next) =>
+      serverWith(server, middleware === undefined ? (next as never) : composeServerMiddleware(middleware, next)),
+    add: (definition, implementation) => server.add(definition, implementation, middleware as ServerMiddleware),
+    listen: (address, tls) => server.listen(address, tls),
+    setTls: (tls) => server.setTls(tls),
+    call: (fields, peer) => server.call(fields, peer),
+    stopAccepting: () => server.stopAccepting(),
+    endCalls: (error, which) => server.endCalls(error, which),
+    get openCalls() {
+      return server.openCalls;
+    },
+    shutdown: () => server.shutdown(),
+    forceShutdown: () => server.forceShutdown(),
+  };
+}
+
+class CallServer {
+  readonly #methods = new Map<string, ServedMethod>();
+  readonly #listeners: Http2Listener[] = [];
+  readonly #calls = new Set<ServerCall>();
+  readonly #limits: CallLimits;
+  readonly #connections: ConnectionOptions;
+  readonly #timers: readonly NodeJS.Timeout[];
+  #emptied: (() => void) | undefined;
+
+  constructor(private readonly options: ServerOptions) {
+    this.#connections = { ...defaultConnections, ...options.connections };
+    const { responseBytesMax, compressResponses, stallTimeoutMs, connectionBytesMax, budget } = options;
+    this.#limits = {
+      responseBytesMax: responseBytesMax ?? 4 * mib,
+      compressResponses: compressResponses ?? false,
+      stallTimeoutMs: stallTimeoutMs ?? 60_000,
+      connectionBytesMax: connectionBytesMax ?? 64 * mib,
+      budget,
+      admission: this.#createAdmission(),
+    };
+    const checkProgress = () => {
+      const nowMs = performance.now();
+      for (const call of [...this.#calls]) call.checkProgress(nowMs);
+    };
+    this.#timers = [
+      setInterval(checkProgress, this.#limits.stallTimeoutMs / 4).unref(),
+      setInterval(() => this.#limits.admission.measure(), measureMs).unref(),
+    ];
+  }
+
+  #createAdmission(): Admission {
+    return new Admission({
+      openCallsMax: this.options.openCallsMax ?? 512,
+      perConnectionMax: this.#connections.concurrentCallsMax,
+      connections: () => this.#listeners.reduce((sum, listener) => sum + listener.activeConnections, 0),
+      onLimit: (perConnection) => {
+        for (const listener of this.#listeners) listener.limitCalls(perConnection);
+      },
+    });
+  }
+
+  get openCalls(): number {
+    return this.#calls.size;
+  }
+
+  add(definition: CompatServiceDefinition, implementation: object, middleware: ServerMiddleware | undefined): void {
+    const requestBytesMax = this.options.requestBytesMax ?? (() => 4 * mib);
+    for (const method of servedMethods(definition, implementation, { requestBytesMax, middleware })) {
+      this.#methods.set(method.path, method);
+    }
+  }
+
+  async listen(address: string, tls: ServerTls | undefined): Promise<number> {
+    const [, host = '', port = ''] = /^(.*):(\d+)$/.exec(address) ?? [];
+    const listener = new Http2Listener(this.#accept, this.#connections, tls);
+    const listened = await listener.listen(host.replace(/^\[|\]$/g, ''), Number(port));
+    this.#listeners.push(listener);
+    return listened;
+  }
+
+  setTls(tls: ServerTls): void {
+    for (const listener of this.#listeners) listener.setTls(tls);
+  }
+
+  call(fields: HeaderFields, peer: string): ClientStream {
+    return openMemoryStream(this.#accept, fields, { peer, certificate: () => undefined, heldBytes: 0 });
+  }
+
+  async stopAccepting(): Promise<void> {
+    for (const listener of this.#listeners) listener.stopAccepting();
+    await Promise.all(this.#listeners.map((listener) => listener.closed()));
+  }
+
+  endCalls(error: unknown, which: (call: CallInfo) => boolean = () => true): void {
+    for (const call of [...this.#calls]) if (which(call)) call.end(error);
+  }
+
+  async shutdown(): Promise<void> {
+    for (const listener of this.#listeners) listener.stopAccepting();
+    await Promise.all(this.#listeners.map((listener) => listener.drain()));
+    // Calls within this process have no connection.
+    while (this.#calls.size > 0) {
+      await new Promise<void>((resolve) => {
+        this.#emptied = resolve;
+      });
+    }
+    this.#clearTimers();
+  }
+
+  #clearTimers(): void {
+    for (const timer of this.#timers) clearInterval(timer);
+  }
+
+  forceShutdown(): void {
+    this.#clearTimers();
+    this.endCalls(callError('SHUTDOWN', 'The server is stopping.'));
+    for (const listener of this.#listeners.splice(0)) listener.destroy();
+  }
+
+  readonly #accept = (stream: TransportStream, fields: HeaderFields): StreamReceiver | undefined => {
+    const path = fieldOf(fields, ':path') ?? '';
+    const call = new ServerCall(stream, path, fields, this.#methods.get(path), this.#limits, this.#onClosed);
+    const httpStatus = httpStatusOf(fields);
+    if (httpStatus !== undefined) {
+      stream.sendOnly([':status', String(httpStatus)]);
+      this.options.observe?.(call).onNotGrpc?.(httpStatus);
+      return undefined;
+    }
+    this.#calls.add(call);
+    call.start(this.options.observe ?? plainObserver, this.#admit);
+    return call;
+  };
+
+  readonly #admit = (call: CallInfo): unknown => {
+    const { budget, admit } = this.options;
+    if (budget !== undefined && !budget.admits()) return callError('OVERLOADED', 'The server holds too many bytes.');
+    return admit?.(call);
+  };
+
+  readonly #onClosed = (call: ServerCall): void => {
+    this.#calls.delete(call);
+    if (this.#calls.size === 0) this.#emptied?.();
+  };
+}
+
+const contentType = /^application\/grpc(?:\+proto)?(?:;|$)/i;
+
+/** The HTTP status for a request that is not gRPC. */
+function httpStatusOf(fields: HeaderFields): number | undefined {
+  if (fieldOf(fields, ':method') !== 'POST') return 405;
+  return contentType.test(fieldOf(fields, 'content-type') ?? '') ? undefined : 415;
+}

@@ -1,0 +1,63 @@
+/**
+ * The interface between gRPC and the transport that carries it: bidirectional streams with header fields, data with
+ * backpressure, and trailers, as HTTP/2 has them.
+ */
+import type { PeerCertificate } from 'node:tls';
+
+/** Names in lower case, each followed by its value, as in `['te', 'trailers', 'grpc-timeout', '1S']`. */
+export type HeaderFields = readonly string[];
+
+/** Error codes of RFC 9113, section 7. */
+export const noError = 0x0;
+export const refusedStream = 0x7;
+export const cancelled = 0x8;
+export const enhanceYourCalm = 0xb;
+
+export interface Connection {
+  /** The client's address, as in `127.0.0.1:40312`. */
+  readonly peer: string;
+  /** The certificate that the client has presented and that its CA has signed. */
+  certificate(): PeerCertificate | undefined;
+  /** The bytes that the process holds for the calls of this connection. */
+  heldBytes: number;
+}
+
+/** The server's side of one stream. Calls after the stream has closed have no effect. */
+export interface TransportStream {
+  readonly connection: Connection;
+  /** Bytes that were written but that the transport could not send yet. */
+  readonly unsentBytes: number;
+  sendHeaders(fields: HeaderFields): void;
+  /** Returns false if the client reads too slowly. The receiver's `onDrain` follows when it has caught up. */
+  sendData(bytes: Uint8Array): boolean;
+  /** Ends the response after all data. The header must have been sent. */
+  sendTrailers(fields: HeaderFields): void;
+  /** Sends a whole response, in fewer steps. */
+  sendResponse(header: HeaderFields, data: Uint8Array, trailers: HeaderFields): void;
+  /** Sends a response that is only this header. */
+  sendOnly(fields: HeaderFields): void;
+  /** Ends the stream in both directions with an error code of RFC 9113. Drops unsent data. */
+  reset(code: number): void;
+  /** Stops delivering data, so that the client soon stops sending. */
+  pause(): void;
+  resume(): void;
+}
+
+/** The transport calls this with the events of a stream. */
+export interface StreamReceiver {
+  onData(bytes: Buffer): void;
+  /** The client sends no more. */
+  onEnd(): void;
+  onDrain(): void;
+  /** The stream has ended. `isComplete` tells whether everything was sent. Nothing follows. */
+  onClose(isComplete: boolean): void;
+}
+
+/** Called at the header of each request. Returns undefined if it has already answered. */
+export type StreamAcceptor = (stream: TransportStream, fields: HeaderFields) => StreamReceiver | undefined;
+
+/** Returns the first value of a header field. */
+export function fieldOf(fields: HeaderFields, name: string): string | undefined {
+  for (let index = 0; index < fields.length; index += 2) if (fields[index] === name) return fields[index + 1];
+  return undefined;
+}

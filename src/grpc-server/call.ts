@@ -79,10 +79,6 @@ export class ServerCall implements StreamReceiver, CallInfo {
     return this.stream.connection.peer;
   }
 
-  get isEnded(): boolean {
-    return this.#status !== undefined;
-  }
-
   /** Starts the handler, or the wait for its request. `admit` may return an error to refuse the call. */
   start(observe: (call: CallInfo) => CallObserver, admit: (call: CallInfo) => unknown): void {
     const sentTimeout = fieldOf(this.fields, 'grpc-timeout');

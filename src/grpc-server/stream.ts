@@ -9,9 +9,7 @@ export type HeaderFields = readonly string[];
 
 /** Error codes of RFC 9113, section 7. */
 export const noError = 0x0;
-export const refusedStream = 0x7;
 export const cancelled = 0x8;
-export const enhanceYourCalm = 0xb;
 
 export interface Connection {
   /** The client's address, as in `127.0.0.1:40312`. */

@@ -169,7 +169,7 @@ class Http2Connection implements Connection {
       this.#activeMs = performance.now();
       const stream = new Http2Stream(http2Stream, this, (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0);
       this.#streams.add(stream);
-      stream.start(accept, fields as unknown as string[], () => {
+      stream.start(accept, fields, () => {
         this.#streams.delete(stream);
         this.#activeMs = performance.now();
       });

@@ -1,13 +1,13 @@
 /** One call: reads its requests, runs its handler, and sends its responses and its status. */
 
-import { Metadata, Status } from 'nice-grpc-common';
+import { Status } from 'nice-grpc-common';
 import { callError } from './call-error.js';
 import { headerError } from './call-header.js';
 import { acceptedEncodings, compress, decompress, type Frame, frame } from './framing.js';
 import { HeldBytes } from './held-bytes.js';
-
+import { LazyMetadata } from './lazy-metadata.js';
 import type { CallInfo, CallObserver } from './observer.js';
-import { appendMetadata, encodeMessage, isEmpty, metadataOf, parseTimeout } from './protocol.js';
+import { appendMetadata, encodeMessage, parseTimeout } from './protocol.js';
 import { RequestQueue } from './request-queue.js';
 import type { CallLimits, ServedMethod, ServerCallContext } from './served-method.js';
 import { cancelled, fieldOf, type HeaderFields, type StreamReceiver, type TransportStream } from './stream.js';
@@ -42,8 +42,8 @@ export class ServerCall implements StreamReceiver, CallInfo {
   #observer: CallObserver | undefined;
   #deadline: NodeJS.Timeout | undefined;
   #abort: AbortController | undefined;
-  #header: Metadata | undefined;
-  #trailer: Metadata | undefined;
+  #header: LazyMetadata | undefined;
+  #trailer: LazyMetadata | undefined;
   #isHeaderSent = false;
   /** Set when the status is decided. Nothing else is sent then. */
   #status: Status | undefined;
@@ -273,7 +273,7 @@ export class ServerCall implements StreamReceiver, CallInfo {
       this.stream.sendData(framed);
       this.stream.sendTrailers(trailers);
     } else this.stream.sendResponse(header, framed, trailers);
-    if (framed.length > uncountedBytesMax) this.#updateHold();
+    this.#updateHold();
   }
 
   #sendHeader(): void {
@@ -284,11 +284,10 @@ export class ServerCall implements StreamReceiver, CallInfo {
   }
 
   #headerFields(): HeaderFields {
-    const hasMetadata = this.#header !== undefined && !isEmpty(this.#header);
-    if (!hasMetadata && !this.#compresses) return responseHeader;
+    if (this.#header?.isEmpty !== false && !this.#compresses) return responseHeader;
     const fields = [...responseHeader];
     if (this.#compresses) fields.push('grpc-encoding', 'gzip');
-    if (this.#header !== undefined) appendMetadata(fields, this.#header);
+    if (this.#header?.isEmpty === false) appendMetadata(fields, this.#header);
     return fields;
   }
 
@@ -296,7 +295,7 @@ export class ServerCall implements StreamReceiver, CallInfo {
     if (this.#status !== undefined) return;
     let trailers: HeaderFields;
     try {
-      if (this.#header !== undefined && !isEmpty(this.#header)) this.#sendHeader();
+      if (this.#header?.isEmpty === false) this.#sendHeader();
       trailers = this.#statusFields(code, message, added);
     } catch (error) {
       // The handler has set metadata that cannot be sent.
@@ -327,7 +326,7 @@ export class ServerCall implements StreamReceiver, CallInfo {
   #statusFields(code: Status, message: string, added: HeaderFields): HeaderFields {
     const fields = ['grpc-status', String(code)];
     if (message !== '') fields.push('grpc-message', encodeMessage(message));
-    if (this.#trailer !== undefined) appendMetadata(fields, this.#trailer);
+    if (this.#trailer?.isEmpty === false) appendMetadata(fields, this.#trailer);
     fields.push(...added, ...(this.#observer?.fields ?? []));
     return fields;
   }
@@ -348,42 +347,32 @@ export class ServerCall implements StreamReceiver, CallInfo {
   }
 
   #updateHold(): void {
-    this.#held.set(this.#requests.heldBytes + this.stream.unsentBytes);
+    const bytes = this.#requests.heldBytes + this.stream.unsentBytes;
+    this.#held.set(bytes > uncountedBytesMax ? bytes : 0);
   }
 
   /** Frees the memory of the call. */
   #giveUp(): void {
     this.end(callError('OVERLOADED', 'The server holds too many bytes for clients that read or send slowly.'));
     if (this.stream.unsentBytes > 0) this.stream.reset(cancelled);
+    // The stream closes later. Until then, its bytes must not count against the other calls of its connection.
+    this.#held.release();
   }
 
   #createContext(): ServerCallContext {
-    const call = this;
-    let metadata: Metadata | undefined;
+    const { fields, peer, timeoutMs } = this;
+    this.#header = new LazyMetadata();
+    this.#trailer = new LazyMetadata();
+    this.#abort = new AbortController();
     return {
-      get metadata() {
-        metadata ??= metadataOf(call.fields);
-        return metadata;
-      },
-      peer: this.peer,
-      get header() {
-        call.#header ??= Metadata();
-        return call.#header;
-      },
+      metadata: new LazyMetadata(fields),
+      peer,
+      header: this.#header,
       sendHeader: () => this.#sendHeader(),
-      get trailer() {
-        call.#trailer ??= Metadata();
-        return call.#trailer;
-      },
-      get signal() {
-        if (call.#abort === undefined) {
-          call.#abort = new AbortController();
-          if (call.#status !== undefined) call.#abort.abort(callEnded);
-        }
-        return call.#abort.signal;
-      },
+      trailer: this.#trailer,
+      signal: this.#abort.signal,
       peerCertificate: () => this.stream.connection.certificate(),
-      timeoutMs: this.timeoutMs,
+      timeoutMs,
     };
   }
 }

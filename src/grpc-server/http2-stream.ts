@@ -1,6 +1,13 @@
 /** One stream of node:http2 as a stream of gRPC. */
 import type { OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2';
-import { type Connection, type HeaderFields, noError, type StreamAcceptor, type TransportStream } from './stream.js';
+import {
+  type Connection,
+  type HeaderFields,
+  noError,
+  type StreamAcceptor,
+  type StreamReceiver,
+  type TransportStream,
+} from './stream.js';
 
 const withTrailers = { waitForTrailers: true, sendDate: false };
 const headerOnly = { endStream: true, sendDate: false };
@@ -9,6 +16,7 @@ const stopSendingMs = 100;
 
 export class Http2Stream implements TransportStream {
   #trailers: HeaderFields | undefined;
+  #receiver: StreamReceiver | undefined;
 
   constructor(
     private readonly stream: ServerHttp2Stream,
@@ -43,15 +51,21 @@ export class Http2Stream implements TransportStream {
       this.isRequestEnded = true;
       receiver.onEnd();
     });
-    stream.on('drain', () => receiver.onDrain());
+    this.#receiver = receiver;
+  }
+
+  /** Few calls write more than the stream takes, so only those listen for `drain`. */
+  #watchDrain(isTaken: boolean): boolean {
+    if (!isTaken) this.stream.once('drain', () => this.#receiver?.onDrain());
+    return isTaken;
   }
 
   sendHeaders(fields: HeaderFields): void {
-    if (this.#canRespond) this.stream.respond(toHeaders(fields), withTrailers);
+    if (this.#canRespond) this.stream.respond(toResponse(fields), withTrailers);
   }
 
   sendData(bytes: Uint8Array): boolean {
-    return !this.isOpen || this.stream.write(bytes);
+    return !this.isOpen || this.#watchDrain(this.stream.write(bytes));
   }
 
   sendTrailers(fields: HeaderFields): void {
@@ -62,13 +76,13 @@ export class Http2Stream implements TransportStream {
   sendResponse(header: HeaderFields, data: Uint8Array, trailers: HeaderFields): void {
     if (!this.#canRespond) return;
     this.#trailers = trailers;
-    this.stream.respond(toHeaders(header), withTrailers);
+    this.stream.respond(toResponse(header), withTrailers);
     this.stream.end(data);
   }
 
   sendOnly(fields: HeaderFields): void {
     if (!this.#canRespond) return;
-    this.stream.respond(toHeaders(fields), headerOnly);
+    this.stream.respond(toResponse(fields), headerOnly);
     this.#discardRequest();
   }
 
@@ -108,6 +122,14 @@ function ignore(): void {}
 
 function isHarmless(code: number | undefined): boolean {
   return code === undefined || code === noError;
+}
+
+// Node 24.7 and later send an array in fewer steps.
+const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+const takesArrays = major > 24 || (major === 24 && minor >= 7);
+
+function toResponse(fields: HeaderFields): OutgoingHttpHeaders | readonly string[] {
+  return takesArrays ? fields : toHeaders(fields);
 }
 
 function toHeaders(fields: HeaderFields): OutgoingHttpHeaders {

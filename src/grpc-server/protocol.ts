@@ -85,9 +85,3 @@ export function appendMetadata(fields: string[], metadata: Metadata): void {
     }
   }
 }
-
-/** Whether metadata has no entries. */
-export function isEmpty(metadata: Metadata): boolean {
-  for (const _ of metadata) return false;
-  return true;
-}

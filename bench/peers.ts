@@ -100,6 +100,7 @@ const subjects = [1, 2].filter(hasWorkers).map((workers) => {
   const root = `'${packageRoot().replaceAll("'", `'\\''`)}'`;
   const settings = `WORKERS=${workers} GRPC_ADDRESS=localhost:$PORT HTTP_ADDRESS=localhost:0`;
   return {
+    workers,
     name: `roster-${workers}`,
     command: `roster-${workers}: cd ${root} && ${settings} exec '${process.execPath}' ${serveFlags.join(' ')} dist/src/main.js serve`,
   };
@@ -192,89 +193,37 @@ function tableOf(op: string): string {
   return formatTable(headings, 1, rows);
 }
 
-interface Target {
-  readonly ops: readonly string[];
-  readonly text: string;
-  /** Whether the ratio must be at least, or at most, the limit. */
-  readonly isAtLeast: boolean;
-  readonly limit: number;
-  /** If set, the target applies only to this subject. */
-  readonly subject?: string;
-  ratio(op: string, name: string): number;
+/** The ratios to the peers, for each work and each number of workers. A cell is empty if the peer was not measured. */
+function summaryTable(): string {
+  const ratio = (op: string, name: string, peer: string, read: (line: Line) => number) => {
+    const value = of(op, name, read) / of(op, peer, read);
+    return Number.isFinite(value) ? formatNumber(value, 2) : '';
+  };
+  const headings = [
+    'work',
+    'workers',
+    "throughput to Go's",
+    "CPU to Go's",
+    "Postgres' CPU to Go's",
+    "CPU to tonic's",
+    "throughput to NestJS'",
+  ];
+  const rows = ops.flatMap((op) =>
+    subjects.map(({ name, workers }) => [
+      op,
+      String(workers),
+      ratio(op, name, 'go', perSecond),
+      ratio(op, name, 'go', cpuUs),
+      ratio(op, name, 'go', postgresUs),
+      ratio(op, name, 'tonic', cpuUs),
+      ratio(op, name, 'nest', perSecond),
+    ]),
+  );
+  return formatTable(headings, 1, rows);
 }
 
-const toServer = (read: (line: Line) => number, other: string): Target['ratio'] => {
-  return (op, name) => of(op, name, read) / of(op, other, read);
-};
-const toBestPeer = (read: (line: Line) => number): Target['ratio'] => {
-  return (op, name) => {
-    const peersCpu = peers.map((peer) => of(op, peer, read)).filter((value) => !Number.isNaN(value));
-    return of(op, name, read) / Math.min(...peersCpu);
-  };
-};
-const [gets, pages] = [
-  ['get', 'get-by-email'],
-  ['list', 'batch-get'],
-];
-const targets: readonly Target[] = [
-  {
-    ops: ['create', 'update'],
-    text: "throughput, to Go's",
-    isAtLeast: true,
-    limit: 1.8,
-    ratio: toServer(perSecond, 'go'),
-  },
-  {
-    ops: ['create'],
-    text: "throughput, to NestJS + TypeORM's",
-    isAtLeast: true,
-    limit: 4,
-    ratio: toServer(perSecond, 'nest'),
-  },
-  { ops: ['create', 'update'], text: "CPU, to Go's", isAtLeast: false, limit: 0.6, ratio: toServer(cpuUs, 'go') },
-  {
-    ops: ['create'],
-    text: "CPU in Postgres, to Go's",
-    isAtLeast: false,
-    limit: 0.333,
-    ratio: toServer(postgresUs, 'go'),
-  },
-  { ops: gets, text: "CPU, to the best peer's", isAtLeast: false, limit: 1, ratio: toBestPeer(cpuUs) },
-  {
-    ops: gets,
-    text: "throughput, to Go's",
-    subject: 'roster-2',
-    isAtLeast: true,
-    limit: 1,
-    ratio: toServer(perSecond, 'go'),
-  },
-  { ops: pages, text: "CPU, to Go's", isAtLeast: false, limit: 1, ratio: toServer(cpuUs, 'go') },
-  {
-    ops: pages,
-    text: "throughput, to NestJS + TypeORM's",
-    isAtLeast: true,
-    limit: 2,
-    ratio: toServer(perSecond, 'nest'),
-  },
-  { ops: ['export'], text: "rows/s, to Go's", isAtLeast: true, limit: 1, ratio: toServer(perSecond, 'go') },
-  { ops: ['export'], text: "CPU, to Go's", isAtLeast: false, limit: 1, ratio: toServer(cpuUs, 'go') },
-];
-
-const targetRows = ops.flatMap((op) =>
-  targets
-    .filter((target) => target.ops.includes(op))
-    .map(({ text, isAtLeast, limit, subject, ratio }) => [
-      op,
-      text,
-      `${isAtLeast ? 'at least' : 'at most'} ${formatNumber(limit, 2)}`,
-      ...subjects.map(({ name }) => {
-        const value = ratio(op, name);
-        if (Number.isNaN(value) || (subject ?? name) !== name) return '';
-        return `${formatNumber(value, 2)}, ${(isAtLeast ? value >= limit : value <= limit) ? 'met' : 'missed'}`;
-      }),
-    ]),
-);
-
+const conditions = conditionsLine({ postgresVersion, rounds, measureMs: seconds * 1000, isQuick: values.quick });
+writeBlock('summary', [conditions, summaryTable()].join('\n\n'));
 const goVersion = spawnSync('go', ['env', 'GOVERSION'], { cwd: folder, encoding: 'utf8' }).stdout.trim();
 writeBlock(
   'peers',
@@ -283,10 +232,8 @@ writeBlock(
     `Servers of the same contract in other stacks, and Roster (roster-2 has two workers). Each has at most 10 connections to one Postgres and ${formatNumber(users)} ` +
       'users; all run at once. 64 calls in flight over 4 connections (one import or export at a time). Each round measures a call on one server after the other. CPU ' +
       'is for each call or row. The peers do less for each call: no error details, request ids, filters, change log or log line.',
-    conditionsLine({ postgresVersion, rounds, measureMs: seconds * 1000, isQuick: values.quick }),
+    conditions,
     `The Go peer was built by ${goVersion}.`,
     ...ops.map(tableOf),
-    '### Targets',
-    formatTable(['', 'what', 'target', ...subjects.map(({ name }) => name)], 2, targetRows),
   ].join('\n\n'),
 );

@@ -177,8 +177,7 @@ class CallServer {
   }
 
   async shutdown(): Promise<void> {
-    for (const listener of this.#listeners) listener.stopAccepting();
-    await Promise.all(this.#listeners.map((listener) => listener.drain()));
+    await Promise.all(this.#listeners.map((listener) => listener.shutdown()));
     // Calls within this process have no connection.
     while (this.#calls.size > 0) {
       await new Promise<void>((resolve) => {

@@ -2,7 +2,7 @@
  * Runs the same checks with one of the gRPC libraries of other projects: `node test/clients/run.mjs rust`. Each client is a
  * small program that uses stubs of its language's usual tool, and prints a line for each check that has passed.
  *
- * The server ends every connection about a second after its start, and no call may fail because of that.
+ * The server ends every connection about two seconds after its start, and no call may fail because of that.
  */
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
@@ -110,7 +110,7 @@ async function startRoster() {
       GRPC_ADDRESS: 'localhost:0',
       HTTP_ADDRESS: 'localhost:0',
       LOG_FORMAT: 'json',
-      CONNECTION_AGE_MS_MAX: '1000',
+      CONNECTION_AGE_MS_MAX: '2000',
     },
     stdio: ['ignore', 'pipe', 'inherit'],
   });

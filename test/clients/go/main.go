@@ -206,9 +206,9 @@ func deadline(users usersv1.UserServiceClient) {
 	fmt.Println("deadline: passed")
 }
 
-// The server ends each connection about a second after its start.
+// The server ends each connection about two seconds after its start.
 func connectionAge(users usersv1.UserServiceClient, id string) {
-	end := time.Now().Add(4 * time.Second)
+	end := time.Now().Add(7 * time.Second)
 	var calls atomic.Int64
 	inParallel(ageWorkers, func(int) {
 		for time.Now().Before(end) {

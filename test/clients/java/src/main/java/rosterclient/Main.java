@@ -196,9 +196,9 @@ final class Main {
     }
   }
 
-  /** The server ends each connection about a second after its start. */
+  /** The server ends each connection about two seconds after its start. */
   private void connectionAge() throws Exception {
-    long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(4);
+    long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(7);
     var calls = new AtomicInteger();
     var workers = Executors.newFixedThreadPool(AGE_WORKERS);
     try {

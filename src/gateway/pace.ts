@@ -5,8 +5,8 @@
 import type { ServerResponse } from 'node:http';
 import { constants as http2 } from 'node:http2';
 import type { ByteHold } from '../grpc-server/byte-budget.js';
+import { ByteCollector } from '../grpc-server/byte-collector.js';
 import { requestTooLarge } from '../rpc/wire-definition.js';
-import { createCollector } from './collector.js';
 import type { HttpRequest, HttpResponse } from './gateway.js';
 
 // A client must send or read at least this many bytes within the timeout.
@@ -60,14 +60,14 @@ export class Disconnected extends Error {
 /** Reads a body. Throws a Fault if it has more than `bytesMax` bytes, and Disconnected. */
 export function readPaced(request: HttpRequest, bytesMax: number, { hold, timeoutMs, onStall }: Pace): Promise<Buffer> {
   const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
-  const collected = createCollector();
+  const collected = new ByteCollector();
   let received = 0;
   let timer = setTimeout(onStall, timeoutMs);
   const onData = (chunk: Buffer) => {
-    collected.append(chunk);
+    collected.push(chunk);
     hold.add(chunk.length);
     hold.recordTransfer(chunk.length);
-    if (collected.length() > bytesMax) {
+    if (collected.length > bytesMax) {
       request.pause();
       settle(() => reject(requestTooLarge(bytesMax)));
     }
@@ -79,8 +79,8 @@ export function readPaced(request: HttpRequest, bytesMax: number, { hold, timeou
   };
   const onEnd = () => {
     if (request.aborted) return onClose();
-    hold.remove(collected.length());
-    settle(() => resolve(collected.take(collected.length())));
+    hold.remove(collected.length);
+    settle(() => resolve(collected.take(collected.length)));
   };
   const onClose = () => settle(() => reject(new Disconnected()));
   function settle(how: () => void): void {

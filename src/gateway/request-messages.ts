@@ -10,10 +10,12 @@ import type { DescMethod, Registry } from '@bufbuild/protobuf';
 import { BinaryReader } from '@bufbuild/protobuf/wire';
 import { Code } from '@connectrpc/connect';
 import type { ByteHold } from '../grpc-server/byte-budget.js';
+import { ByteCollector } from '../grpc-server/byte-collector.js';
+import { CallError } from '../grpc-server/call-error.js';
+import { type Frame, FrameReader, prefixBytes } from '../grpc-server/framing.js';
 import { invalidRequest } from '../model/fault.js';
 import { malformed } from '../rpc/message-reader.js';
 import { requestTooLarge } from '../rpc/wire-definition.js';
-import { createCollector } from './collector.js';
 import { readJsonMessage } from './json-message.js';
 import { ProtocolError } from './refusal.js';
 
@@ -55,11 +57,11 @@ export async function* readMessages(
   if (announcedBytes > bytesMax) throw requestTooLarge(bytesMax);
   const isOne = !streamsRequests(method);
   let count = 0;
-  for await (const { isCompressed, data } of isEnveloped
+  for await (const { isCompressed, bytes: sent } of isEnveloped
     ? readEnvelopes(body, bytesMax, hold)
     : readWhole(body, { bytesMax, isCompressed: encoding !== null, hold })) {
     if (isOne && count++ > 0) throw new ProtocolError(Code.Unimplemented, 'This method takes exactly one message.');
-    const bytes = isCompressed ? await decompress(data, encoding, bytesMax) : data;
+    const bytes = isCompressed ? await decompress(sent, encoding, bytesMax) : sent;
     if (bytes.length > bytesMax) throw requestTooLarge(bytesMax);
     hold.add(bytes.length);
     yield await toProtobuf(bytes, format, registry);
@@ -93,53 +95,41 @@ export function streamsRequests({ methodKind }: DescMethod): boolean {
   return methodKind === 'client_streaming' || methodKind === 'bidi_streaming';
 }
 
-interface SentMessage {
-  readonly isCompressed: boolean;
-  readonly data: Buffer;
-}
-
 async function* readWhole(
   body: Bytes,
   { bytesMax, isCompressed, hold }: { bytesMax: number; isCompressed: boolean; hold: ByteHold },
-): AsyncGenerator<SentMessage> {
-  const collected = createCollector();
+): AsyncGenerator<Frame> {
+  const collected = new ByteCollector();
   for await (const chunk of body) {
-    collected.append(chunk);
+    collected.push(chunk);
     hold.add(chunk.length);
-    if (collected.length() > bytesMax) throw requestTooLarge(bytesMax);
+    if (collected.length > bytesMax) throw requestTooLarge(bytesMax);
   }
-  hold.remove(collected.length());
-  yield { isCompressed: isCompressed && collected.length() > 0, data: collected.take(collected.length()) };
+  hold.remove(collected.length);
+  yield { isCompressed: isCompressed && collected.length > 0, bytes: collected.take(collected.length) };
 }
 
-const envelopeHeadBytes = 5;
-const compressedFlag = 1;
-
-async function* readEnvelopes(body: Bytes, bytesMax: number, hold: ByteHold): AsyncGenerator<SentMessage> {
-  const collected = createCollector();
-  let head: { readonly flags: number; readonly length: number } | undefined;
+async function* readEnvelopes(body: Bytes, bytesMax: number, hold: ByteHold): AsyncGenerator<Frame> {
+  const reader = new FrameReader(bytesMax);
   for await (const chunk of body) {
-    collected.append(chunk);
+    reader.push(chunk);
     hold.add(chunk.length);
-    while (true) {
-      if (head === undefined) {
-        if (collected.length() < envelopeHeadBytes) break;
-        const bytes = collected.take(envelopeHeadBytes);
-        hold.remove(envelopeHeadBytes);
-        head = { flags: bytes.readUInt8(0), length: bytes.readUInt32BE(1) };
-        if (head.length > bytesMax) throw requestTooLarge(bytesMax);
-        if (head.flags > compressedFlag)
-          throw new ProtocolError(Code.InvalidArgument, 'The request has a message with unknown flags.');
-      }
-      const { flags, length } = head;
-      if (collected.length() < length) break;
-      head = undefined;
-      hold.remove(length);
-      yield { isCompressed: flags === compressedFlag, data: collected.take(length) };
+    for (let next = nextFrame(reader, bytesMax); next !== undefined; next = nextFrame(reader, bytesMax)) {
+      hold.remove(prefixBytes + next.bytes.length);
+      yield next;
     }
   }
-  if (head !== undefined || collected.length() > 0) {
+  if (reader.bufferedBytes > 0) {
     throw new ProtocolError(Code.InvalidArgument, 'The request ends in the middle of a message.');
+  }
+}
+
+function nextFrame(reader: FrameReader, bytesMax: number): Frame | undefined {
+  try {
+    return reader.next();
+  } catch (error) {
+    if (error instanceof CallError && error.cause === 'MESSAGE_TOO_LARGE') throw requestTooLarge(bytesMax);
+    throw new ProtocolError(Code.InvalidArgument, 'The request has a message with unknown flags.');
   }
 }
 

@@ -2,7 +2,7 @@
 import type { DescMethod, DescMethodBiDiStreaming, Message } from '@bufbuild/protobuf';
 import { Code, ConnectError, type Transport } from '@connectrpc/connect';
 import { findTrailerError } from '@connectrpc/connect/protocol-grpc';
-import { frame } from '../grpc-server/framing.js';
+import { frame, prefixBytes } from '../grpc-server/framing.js';
 import { type ClientStream, StreamReset } from '../grpc-server/memory-stream.js';
 import { fieldOf, type HeaderFields } from '../grpc-server/stream.js';
 import { opaqueBytes, opaqueMethod, toOpaque } from './opaque-message.js';
@@ -31,8 +31,6 @@ export interface UnaryExchange {
   /** Has no effect after the answer. */
   cancel(): void;
 }
-
-const frameHeadBytes = 5;
 
 /** The header of a request to a gRPC server of this process. */
 export function ownRequestFields({ path, metadata, timeoutMs }: UnaryRequest): HeaderFields {
@@ -77,10 +75,10 @@ async function readToEnd(stream: ClientStream): Promise<Uint8Array> {
 function onlyMessage(bytes: Uint8Array): Uint8Array | ConnectError {
   if (bytes.length === 0) return new ConnectError('The server sent no response.', Code.Internal);
   const length = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).readUInt32BE(1);
-  if (bytes[0] !== 0 || bytes.length !== frameHeadBytes + length) {
+  if (bytes[0] !== 0 || bytes.length !== prefixBytes + length) {
     return new ConnectError('The server sent more than one response, or a compressed one.', Code.Internal);
   }
-  return bytes.subarray(frameHeadBytes);
+  return bytes.subarray(prefixBytes);
 }
 
 function errorOf(header: HeaderFields, status: HeaderFields): ConnectError {

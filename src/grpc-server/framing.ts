@@ -1,6 +1,7 @@
-/** Length-prefixed messages: reads them from chunks of any size, and writes them. */
+/** Length-prefixed messages of gRPC, gRPC-Web and Connect: reads them from chunks of any size, and writes them. */
 import { promisify } from 'node:util';
 import { gunzip, gzip, inflate } from 'node:zlib';
+import { ByteCollector } from './byte-collector.js';
 import { callError } from './call-error.js';
 
 export interface Frame {
@@ -8,54 +9,36 @@ export interface Frame {
   readonly bytes: Buffer;
 }
 
-const prefixBytes = 5;
+/** One byte of flags, and the length of the message. */
+export const prefixBytes = 5;
 
-/** Collects chunks until a message is complete. */
+/** Takes messages from chunks. */
 export class FrameReader {
-  #buffer: Buffer = Buffer.alloc(0);
-  #start = 0;
-  #end = 0;
+  readonly #collected = new ByteCollector();
 
   /** `bytesMax` limits each message. */
   constructor(private readonly bytesMax: number) {}
 
   /** The bytes that have not been taken. */
   get bufferedBytes(): number {
-    return this.#end - this.#start;
+    return this.#collected.length;
   }
 
-  push(chunk: Buffer): void {
-    if (this.#start === this.#end) {
-      // The usual case, a message in one chunk, needs no copy.
-      this.#buffer = chunk;
-      this.#start = 0;
-      this.#end = chunk.length;
-      return;
-    }
-    const bytes = this.bufferedBytes;
-    if (this.#end + chunk.length > this.#buffer.length) {
-      const larger = Buffer.allocUnsafe(2 * (bytes + chunk.length));
-      this.#buffer.copy(larger, 0, this.#start, this.#end);
-      this.#buffer = larger;
-      this.#start = 0;
-      this.#end = bytes;
-    }
-    // The first chunk belongs to the transport, and fills its buffer. So this only writes to own buffers.
-    chunk.copy(this.#buffer, this.#end);
-    this.#end += chunk.length;
+  push(chunk: Uint8Array): void {
+    this.#collected.push(chunk);
   }
 
   /** Takes the next complete message. Throws a CallError for one that is too large or has unknown flags. */
   next(): Frame | undefined {
     if (this.bufferedBytes < prefixBytes) return undefined;
-    const flags = this.#buffer.readUInt8(this.#start);
-    const length = this.#buffer.readUInt32BE(this.#start + 1);
+    const prefix = this.#collected.peek(prefixBytes);
+    const flags = prefix.readUInt8(0);
+    const length = prefix.readUInt32BE(1);
     if (flags > 1) throw callError('MALFORMED_MESSAGE', 'A message has unknown flags.');
     if (length > this.bytesMax) throw tooLarge(this.bytesMax);
-    const start = this.#start + prefixBytes;
-    if (this.#end < start + length) return undefined;
-    this.#start = start + length;
-    return { isCompressed: flags === 1, bytes: this.#buffer.subarray(start, start + length) };
+    if (this.bufferedBytes < prefixBytes + length) return undefined;
+    this.#collected.take(prefixBytes);
+    return { isCompressed: flags === 1, bytes: this.#collected.take(length) };
   }
 }
 

@@ -124,9 +124,9 @@ export class Http2Listener {
     for (const connection of this.#connections) connection.drain();
   }
 
-  /** Closes each connection when its calls have ended. Resolves when all are closed. */
-  async drain(): Promise<void> {
-    for (const connection of this.#connections) connection.drain();
+  /** As stopAccepting, and closes connections whose client has sent nothing. Resolves when all are closed. */
+  async shutdown(): Promise<void> {
+    this.stopAccepting();
     for (const socket of this.#sockets) if (socket.bytesRead === 0) socket.destroy();
     await this.closed();
   }

@@ -2,7 +2,7 @@
  * A gRPC server with nice-grpc's interface: it runs nice-grpc's service implementations and middleware, with generated
  * definitions. It has no dependency on the rest of Roster.
  */
-import type { CompatServiceDefinition, ServiceImplementation } from 'nice-grpc';
+import type { CompatServiceDefinition, ServerAddBuilder } from 'nice-grpc';
 import { composeServerMiddleware, type ServerMiddleware } from 'nice-grpc-common';
 import { Admission, measureMs } from './admission.js';
 import type { ByteBudget } from './byte-budget.js';
@@ -36,14 +36,10 @@ export interface ServerOptions {
   readonly admit?: (call: CallInfo) => unknown;
 }
 
-export interface GrpcServer<Ext = PeerContext> {
-  /** Returns a server with one more middleware. Middleware that is added first runs first. */
+/** `add` adds a service. `with` adds middleware only to the services that are added to its result. */
+export interface GrpcServer<Ext = PeerContext> extends ServerAddBuilder<Ext> {
+  /** Returns a server with one more middleware for its services. Middleware that is added first runs first. */
   use<More>(middleware: ServerMiddleware<More, Ext>): GrpcServer<Ext & More>;
-  /** Adds a service. Its middleware must be added before. */
-  add<Service extends CompatServiceDefinition>(
-    definition: Service,
-    implementation: ServiceImplementation<Service, Ext>,
-  ): void;
   /** Listens on an address such as `127.0.0.1:50051`. Returns the port. Can be called for several addresses. */
   listen(address: string, tls?: ServerTls): Promise<number>;
   /** Uses another certificate for new connections. */
@@ -83,9 +79,8 @@ export function createServer(options: ServerOptions = {}): GrpcServer {
 
 function serverWith<Ext>(server: CallServer, middleware: ServerMiddleware<Ext> | undefined): GrpcServer<Ext> {
   return {
-    use: (next) =>
-      serverWith(server, middleware === undefined ? (next as never) : composeServerMiddleware(middleware, next)),
-    add: (definition, implementation) => server.add(definition, implementation, middleware as ServerMiddleware),
+    ...addBuilder(server, middleware),
+    use: (next) => serverWith(server, compose(middleware, next)),
     listen: (address, tls) => server.listen(address, tls),
     setTls: (tls) => server.setTls(tls),
     call: (fields, peer) => server.call(fields, peer),
@@ -97,6 +92,20 @@ function serverWith<Ext>(server: CallServer, middleware: ServerMiddleware<Ext> |
     shutdown: () => server.shutdown(),
     forceShutdown: () => server.forceShutdown(),
   };
+}
+
+function addBuilder<Ext>(server: CallServer, middleware: ServerMiddleware<Ext> | undefined): ServerAddBuilder<Ext> {
+  return {
+    with: (next) => addBuilder(server, compose(middleware, next)),
+    add: (definition, implementation) => server.add(definition, implementation, middleware as ServerMiddleware),
+  };
+}
+
+function compose<Ext, More>(
+  first: ServerMiddleware<Ext> | undefined,
+  next: ServerMiddleware<More, Ext>,
+): ServerMiddleware<Ext & More> {
+  return first === undefined ? (next as never) : composeServerMiddleware(first, next);
 }
 
 class CallServer {
@@ -177,8 +186,7 @@ class CallServer {
   }
 
   async shutdown(): Promise<void> {
-    for (const listener of this.#listeners) listener.stopAccepting();
-    await Promise.all(this.#listeners.map((listener) => listener.drain()));
+    await Promise.all(this.#listeners.map((listener) => listener.shutdown()));
     // Calls within this process have no connection.
     while (this.#calls.size > 0) {
       await new Promise<void>((resolve) => {

@@ -203,6 +203,15 @@ describe('a request that stalls', () => {
     expect(errors).toEqual([]);
   });
 
+  it('is ended if only the prefix of a message of a stream has arrived', async () => {
+    const { port, errors } = await start({ Gather: (spoken) => void spoken.resume() }, { stallTimeoutMs: 200 });
+    const socket = await sendBytes(port, head('/echo.Echo/Gather', 'application/connect+proto', 100));
+    socket.write(enveloped(Buffer.alloc(50)).subarray(0, 5));
+    socket.resume();
+    await once(socket, 'close');
+    expect(errors).toEqual([]);
+  });
+
   it('does not include a silent stream or a slow service', async () => {
     const waiting = Promise.withResolvers<void>();
     const { url } = await start(

@@ -29,6 +29,8 @@ interface Scenario {
   readonly name: string;
   readonly handlers?: (note: Noter) => Partial<EchoHandlers>;
   readonly middleware?: (note: Noter) => ServerMiddleware;
+  /** Added with `with`, so it is only for the echo service. */
+  readonly echoMiddleware?: (note: Noter) => readonly ServerMiddleware[];
   call(client: Caller, note: Noter): Promise<void>;
   /** The last event of the server, if it can be later than the client's. */
   readonly until?: string;
@@ -95,7 +97,7 @@ function callerOf(port: number, note: Noter, healthState: HealthState): Caller &
   };
 }
 
-interface Served extends Pick<StockServer, 'add' | 'forceShutdown'> {
+interface Served extends Pick<StockServer, 'add' | 'with' | 'forceShutdown'> {
   listen(address: string): Promise<number>;
 }
 
@@ -108,14 +110,17 @@ function startOurs(middleware: ServerMiddleware | undefined): Served {
 }
 
 /** The events of the client and of the server, each in order. Their order among each other depends on the network. */
-async function eventsOn(kind: 'stock' | 'ours', { handlers, middleware, call, until }: Scenario): Promise<string[]> {
+async function eventsOn(kind: 'stock' | 'ours', one: Scenario): Promise<string[]> {
+  const { handlers, middleware, echoMiddleware, call, until } = one;
   const events: string[] = [];
   const note = (event: string) => void events.push(event);
   const implementation = { ...echoHandlers, ...handlers?.((event) => note(`server: ${event}`)) };
   const healthState = HealthState();
   const added = middleware?.((event) => note(`server: ${event}`));
   const start = async (server: Served) => {
-    server.add(echoDefinition, implementation);
+    const ofEcho = echoMiddleware?.((event) => note(`server: ${event}`)) ?? [];
+    const builder = ofEcho.reduce((builder: Pick<Served, 'add' | 'with'>, next) => builder.with(next), server);
+    builder.add(echoDefinition, implementation);
     server.add(HealthDefinition, HealthServiceImpl(healthState));
     onTestFinished(() => server.forceShutdown());
     return [server, await server.listen('127.0.0.1:0')] as const;
@@ -531,6 +536,30 @@ scenarios.push(
         throw new ServerError(Status.PERMISSION_DENIED, 'No.');
       },
   ),
+);
+
+const noting = (note: Noter, name: string): ServerMiddleware =>
+  async function* (call, context) {
+    note(`${name} runs for ${call.method.path}`);
+    context.trailer.append('x-middleware', name);
+    return yield* call.next(call.request as never, context);
+  };
+
+const sayAndCheckHealth = async (caller: Caller, note: Noter) => {
+  await say(caller);
+  note(`client: ${(await caller.health.check({ service: '' })).status}`);
+};
+
+scenarios.push(
+  scenario('middleware of one service', {
+    echoMiddleware: (note) => [noting(note, 'first'), noting(note, 'second')],
+    call: sayAndCheckHealth,
+  }),
+  scenario('middleware of all services and of one', {
+    middleware: (note) => noting(note, 'all'),
+    echoMiddleware: (note) => [noting(note, 'first'), noting(note, 'second')],
+    call: sayAndCheckHealth,
+  }),
 );
 
 const describeFailure = (error: unknown) => (error instanceof Error ? error.constructor.name : String(error));

@@ -224,6 +224,30 @@ describe('requests', () => {
     expect((await readRaw(stream)).body).toEqual(prefixed(String(200 * 16 * kib)));
   });
 
+  it('that are empty wait in the client too, and are counted', async () => {
+    const { budget, state } = measuredBudget(Number.MAX_SAFE_INTEGER);
+    const proceed = Promise.withResolvers<void>();
+    const { port } = await startEcho(
+      {
+        async gather(notes) {
+          await proceed.promise;
+          let count = 0;
+          for await (const _ of notes) count++;
+          return { text: String(count) };
+        },
+      },
+      { budget },
+    );
+    const stream = openRaw(connectRaw(port), 'Gather');
+    const messages = 200_000;
+    stream.end(Buffer.alloc(messages * prefixed('').length));
+    await expect.poll(state.held).toBeGreaterThan(100 * kib);
+    for (let call = 0; call < 20; call++) await readRaw(open(connectRaw(port), 'Say'));
+    expect(state.peak).toBeLessThan(8 * mib);
+    proceed.resolve();
+    expect((await readRaw(stream)).body).toEqual(prefixed(String(messages)));
+  });
+
   it('that stop in a message end after the stall timeout, but not between messages', async () => {
     const { port } = await startEcho({}, { stallTimeoutMs: 100 });
     const session = connectRaw(port);

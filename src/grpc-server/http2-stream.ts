@@ -115,7 +115,8 @@ function toHeaders(fields: HeaderFields): OutgoingHttpHeaders {
   for (let index = 0; index < fields.length; index += 2) {
     const name = fields[index] ?? '';
     const value = fields[index + 1] ?? '';
-    const previous = headers[name];
+    // Not the object's own `constructor`, which is a valid name of metadata too.
+    const previous = Object.hasOwn(headers, name) ? headers[name] : undefined;
     headers[name] = previous === undefined ? value : [previous, value].flat();
   }
   return headers;

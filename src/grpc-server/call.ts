@@ -320,8 +320,15 @@ export class ServerCall implements StreamReceiver, CallInfo {
     this.#abort?.abort(callEnded);
     const iterator = this.#iterator;
     this.#iterator = undefined;
-    if (iterator?.return === undefined) return;
-    iterator.return(undefined).catch((error: unknown) => this.#observer?.onLateError?.(error));
+    if (iterator !== undefined) void this.#endIterator(iterator);
+  }
+
+  async #endIterator(iterator: AsyncIterator<unknown>): Promise<void> {
+    try {
+      await iterator.return?.(undefined);
+    } catch (error) {
+      this.#observer?.onLateError?.(error);
+    }
   }
 
   #statusFields(code: Status, message: string, added: HeaderFields): HeaderFields {

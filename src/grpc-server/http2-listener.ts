@@ -196,7 +196,8 @@ class Http2Connection implements Connection {
   }
 
   certificate(): PeerCertificate | undefined {
-    const socket = this.#socket;
+    // Node's session.socket throws after the end of the connection.
+    const socket = this.session.destroyed ? undefined : this.#socket;
     return socket instanceof TLSSocket && socket.authorized ? socket.getPeerCertificate() : undefined;
   }
 

@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Status } from 'nice-grpc-common';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { createServer } from '../../src/grpc-server/server.js';
-import { aborted, type EchoHandlers, startEcho } from './echo.js';
+import { aborted, type EchoHandlers, echoDefinition, echoHandlers, startEcho } from './echo.js';
 import { connectRaw, openRaw, prefixed, readRaw } from './raw-client.js';
 
 const text = prefixed('text');
@@ -53,7 +53,10 @@ describe('metadata', () => {
 describe('a handler', () => {
   it('can ask for the certificate of a client that has disconnected', async () => {
     const seen = Promise.withResolvers<unknown>();
-    const { port } = await startEcho({
+    const server = createServer();
+    onTestFinished(() => server.forceShutdown());
+    server.add(echoDefinition, {
+      ...echoHandlers,
       async say(note, context) {
         await aborted(context);
         await delay(0);
@@ -65,11 +68,11 @@ describe('a handler', () => {
         return note;
       },
     });
-    const session = connectRaw(port);
+    const session = connectRaw(await server.listen('127.0.0.1:0'));
     const stream = openRaw(session, 'Say');
     stream.end(text);
-    await once(session, 'connect');
-    session.once('remoteSettings', () => setImmediate(() => session.destroy()));
+    await expect.poll(() => server.openCalls).toBe(1);
+    session.destroy();
     expect(await seen.promise).toBeUndefined();
   });
 

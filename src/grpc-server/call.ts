@@ -147,8 +147,11 @@ export class ServerCall implements StreamReceiver, CallInfo {
     }
   }
 
-  onDrain(): void {
+  onSent(): void {
     this.#updateHold();
+  }
+
+  onDrain(): void {
     this.#wakeWriter?.();
   }
 

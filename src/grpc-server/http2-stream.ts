@@ -9,6 +9,7 @@ const stopSendingMs = 100;
 
 export class Http2Stream implements TransportStream {
   #trailers: HeaderFields | undefined;
+  #onSent: (() => void) | undefined;
 
   constructor(
     private readonly stream: ServerHttp2Stream,
@@ -43,6 +44,7 @@ export class Http2Stream implements TransportStream {
       this.isRequestEnded = true;
       receiver.onEnd();
     });
+    this.#onSent = () => receiver.onSent();
     stream.on('drain', () => receiver.onDrain());
   }
 
@@ -51,7 +53,7 @@ export class Http2Stream implements TransportStream {
   }
 
   sendData(bytes: Uint8Array): boolean {
-    return !this.isOpen || this.stream.write(bytes);
+    return !this.isOpen || this.stream.write(bytes, this.#onSent);
   }
 
   sendTrailers(fields: HeaderFields): void {

@@ -198,6 +198,28 @@ describe('responses that their clients do not read', () => {
   });
 });
 
+it('a stream that waits for its next response holds nothing', async () => {
+  const { budget, state } = measuredBudget(mib);
+  const { port, server } = await startEcho(
+    {
+      async *tell(_, context) {
+        yield { text: 'x'.repeat(kib) };
+        await aborted(context);
+      },
+    },
+    { budget },
+  );
+  const network = open(connectRaw(port), 'Tell').resume();
+  const header = [':method', 'POST', ':path', '/echo.Echo/Tell', 'content-type', 'application/grpc'];
+  const inProcess = server.call(header, 'in process');
+  await inProcess.send(text);
+  inProcess.endRequest();
+  await Promise.all([inProcess.read(), once(network, 'data')]);
+  expect(state.peak).toBeGreaterThan(kib);
+  await expect.poll(state.held).toBe(0);
+  inProcess.cancel();
+});
+
 describe('requests', () => {
   it('wait in the client if the handler does not read them', async () => {
     const { budget, state } = measuredBudget(Number.MAX_SAFE_INTEGER);

@@ -323,15 +323,11 @@ export class ServerCall implements StreamReceiver, CallInfo {
     this.#abort?.abort(callEnded);
     const iterator = this.#iterator;
     this.#iterator = undefined;
-    if (iterator !== undefined) void this.#endIterator(iterator);
-  }
-
-  async #endIterator(iterator: AsyncIterator<unknown>): Promise<void> {
-    try {
-      await iterator.return?.(undefined);
-    } catch (error) {
-      this.#observer?.onLateError?.(error);
-    }
+    if (iterator === undefined) return;
+    // Within a promise, because return() may throw too.
+    new Promise((resolve) => resolve(iterator.return?.(undefined))).catch((error: unknown) =>
+      this.#observer?.onLateError?.(error),
+    );
   }
 
   #statusFields(code: Status, message: string, added: HeaderFields): HeaderFields {

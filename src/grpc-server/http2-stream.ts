@@ -32,6 +32,8 @@ export class Http2Stream implements TransportStream {
   start(accept: StreamAcceptor, fields: HeaderFields, onClosed: () => void): void {
     const { stream } = this;
     stream.on('error', ignore);
+    // Otherwise Node keeps the stream if the client has reset it with NO_ERROR, until all its data is sent: never.
+    stream.on('aborted', () => stream.destroy());
     stream.on('wantTrailers', () => this.#sendTrailers());
     const receiver = accept(this, fields);
     stream.on('close', () => {
@@ -103,6 +105,7 @@ export class Http2Stream implements TransportStream {
 
   reset(code: number): void {
     if (this.isOpen) this.stream.close(code);
+    else this.stream.destroy();
   }
 
   pause(): void {

@@ -15,6 +15,8 @@ export class FrameReader {
   #buffer: Buffer = Buffer.alloc(0);
   #start = 0;
   #end = 0;
+  /** Whether the buffer is the transport's. */
+  #isBorrowed = false;
 
   /** `bytesMax` limits each message. */
   constructor(private readonly bytesMax: number) {}
@@ -28,6 +30,7 @@ export class FrameReader {
     if (this.#start === this.#end) {
       // The usual case, a message in one chunk, needs no copy.
       this.#buffer = chunk;
+      this.#isBorrowed = true;
       this.#start = 0;
       this.#end = chunk.length;
       return;
@@ -37,6 +40,7 @@ export class FrameReader {
       const larger = Buffer.allocUnsafe(2 * (bytes + chunk.length));
       this.#buffer.copy(larger, 0, this.#start, this.#end);
       this.#buffer = larger;
+      this.#isBorrowed = false;
       this.#start = 0;
       this.#end = bytes;
     }
@@ -47,15 +51,27 @@ export class FrameReader {
 
   /** Takes the next complete message. Throws a CallError for one that is too large or has unknown flags. */
   next(): Frame | undefined {
-    if (this.bufferedBytes < prefixBytes) return undefined;
+    if (this.bufferedBytes < prefixBytes) return this.#wait();
     const flags = this.#buffer.readUInt8(this.#start);
     const length = this.#buffer.readUInt32BE(this.#start + 1);
     if (flags > 1) throw callError('MALFORMED_MESSAGE', 'A message has unknown flags.');
     if (length > this.bytesMax) throw tooLarge(this.bytesMax);
     const start = this.#start + prefixBytes;
-    if (this.#end < start + length) return undefined;
+    if (this.#end < start + length) return this.#wait();
     this.#start = start + length;
     return { isCompressed: flags === 1, bytes: this.#buffer.subarray(start, start + length) };
+  }
+
+  /** Copies the begun message. Otherwise a few bytes could keep a large buffer of the transport in memory. */
+  #wait(): undefined {
+    const bytes = this.bufferedBytes;
+    if (!this.#isBorrowed || bytes === 0) return;
+    const copy = Buffer.allocUnsafeSlow(bytes);
+    this.#buffer.copy(copy, 0, this.#start, this.#end);
+    this.#buffer = copy;
+    this.#isBorrowed = false;
+    this.#start = 0;
+    this.#end = bytes;
   }
 }
 

@@ -276,6 +276,27 @@ describe('requests', () => {
     expect((await readRaw(stream)).body).toEqual(prefixed(String(200 * 16 * kib)));
   });
 
+  it('that have begun keep only their bytes in memory', async () => {
+    const { port, server } = await startEcho();
+    const sessions = Array.from({ length: 20 }, () => connectRaw(port));
+    const before = bufferBytes();
+    // Both calls are in the same bytes of the connection.
+    const big = prefixed('x'.repeat(60 * kib));
+    for (let round = 0; round < 10; round++) {
+      await Promise.all(
+        sessions.map(async (session) => {
+          const begun = openRaw(session, 'Say');
+          const whole = openRaw(session, 'Say');
+          begun.write(text.subarray(0, 6));
+          whole.end(big);
+          await readRaw(whole);
+        }),
+      );
+    }
+    await expect.poll(() => server.openCalls).toBe(200);
+    await expect.poll(bufferBytes).toBeLessThan(before + 3 * mib);
+  });
+
   it('that are empty wait in the client too, and are counted', async () => {
     const { budget, state } = measuredBudget(Number.MAX_SAFE_INTEGER);
     const proceed = Promise.withResolvers<void>();

@@ -4,7 +4,7 @@ import { type Connection, type HeaderFields, noError, type StreamAcceptor, type 
 
 const withTrailers = { waitForTrailers: true, sendDate: false };
 const headerOnly = { endStream: true, sendDate: false };
-// Clients stop by themselves when they have read the trailers.
+// Most clients stop sending when they receive the trailers.
 const stopSendingMs = 100;
 // Node reports only that a whole write was sent. A client that reads a large message slowly would seem to have stalled.
 const pieceBytes = 64 * 1024;
@@ -126,7 +126,7 @@ export class Http2Stream implements TransportStream {
     this.#discardRequest();
   }
 
-  /** After the response, a client that goes on sending is told to stop (RFC 9113, 8.1). */
+  /** After the response, tells a client that is still sending to stop (RFC 9113, 8.1). */
   #discardRequest(): void {
     if (this.isRequestEnded) return;
     this.stream.resume();

@@ -51,7 +51,7 @@ export interface GrpcServer<Ext = PeerContext> {
   /** Starts a call within this process. `fields` is its header, with `:path`, `:method` and `content-type`. */
   call(fields: HeaderFields, peer: string): ClientStream;
   /**
-   * Refuses new connections and new calls. Open calls are still served. Clients start refused calls again on other
+   * Refuses new connections and new calls. Open calls are still served. Clients retry refused calls on other
    * connections. Resolves when all connections are closed.
    */
   stopAccepting(): Promise<void>;

@@ -166,6 +166,8 @@ function unsentBytes(response: HttpResponse): number {
 
 /** Aborts a request. Other requests on the same HTTP/2 connection continue. */
 export function abortRequest(request: HttpRequest): void {
-  if ('stream' in request) request.stream.close(http2.NGHTTP2_CANCEL);
-  else request.socket.destroy();
+  if (!('stream' in request)) request.socket.destroy();
+  else if (!request.stream.closed) request.stream.close(http2.NGHTTP2_CANCEL);
+  // Node keeps a stream that the client has reset with NO_ERROR until all its data is sent: never.
+  else request.stream.destroy();
 }

@@ -22,12 +22,12 @@ export interface AdmissionOptions {
 export const measureMs = 100;
 // The highest rate of the recent past counts, because the rate also falls if clients call less or the database pauses.
 const decay = 0.98;
-// So many calls may always be in flight: enough for large batches and for a pause of the database.
+// This many calls in flight are always admitted: enough for large batches and for a pause of the database.
 const admittedMin = 1024;
-// A call without a deadline, or with a later one, may wait as long.
+// The longest wait of a call without a deadline, or with a later one.
 const waitMsMax = 10_000;
 const perConnectionMin = 16;
-// A server with fewer calls in flight is not busy, and after so many intervals the limits end.
+// The limits end when the server has not been busy for this many intervals.
 const calmIntervals = 50;
 
 export class Admission {

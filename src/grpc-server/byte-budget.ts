@@ -30,12 +30,12 @@ export interface ByteHold {
 const admittedShare = 3 / 4;
 // 64 KB a second. A new call never displaces a faster client.
 const slowBytesPerMs = 64;
-// Every client starts with this many bytes, so that a new call does not look slow.
-const movedAtStart = 64 * 1024;
+// The credit of each call at its start, so that a new call does not look slow.
+const transferredAtStart = 64 * 1024;
 
 interface Held {
   bytes: number;
-  moved: number;
+  transferred: number;
   readonly sinceMs: number;
   readonly onGiveUp: () => void;
 }
@@ -53,7 +53,7 @@ export function createByteBudget(bytesMax: number): ByteBudget {
   /** Gives up the slowest clients until at most `targetBytes` are held. */
   function giveUp(targetBytes: number, bytesPerMsMax = Number.POSITIVE_INFINITY): void {
     const nowMs = performance.now();
-    const rate = ({ moved, sinceMs }: Held) => moved / (nowMs - sinceMs + 1);
+    const rate = ({ transferred, sinceMs }: Held) => transferred / (nowMs - sinceMs + 1);
     const holders = [...all].filter((held) => held.bytes > 0 && rate(held) < bytesPerMsMax);
     for (const held of holders.sort((one, other) => rate(one) - rate(other))) {
       if (total <= targetBytes) return;
@@ -67,7 +67,7 @@ export function createByteBudget(bytesMax: number): ByteBudget {
       return total <= bytesMax * admittedShare;
     },
     open(onGiveUp) {
-      const held: Held = { bytes: 0, moved: movedAtStart, sinceMs: performance.now(), onGiveUp };
+      const held: Held = { bytes: 0, transferred: transferredAtStart, sinceMs: performance.now(), onGiveUp };
       all.add(held);
       return {
         add(bytes) {
@@ -83,7 +83,7 @@ export function createByteBudget(bytesMax: number): ByteBudget {
           total -= bytes;
         },
         recordTransfer(bytes) {
-          held.moved += bytes;
+          held.transferred += bytes;
         },
         release() {
           drop(held);

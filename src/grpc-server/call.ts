@@ -24,13 +24,13 @@ const responseHeader: HeaderFields = [
 const compressedBytesMin = 1024;
 // The transport's own objects for a call take as much, and are not counted either.
 const uncountedBytesMax = 4096;
-// Shared, because to create one for each call takes a tenth of the call's time.
+// Shared, because creating one for each call would take a tenth of the call's time.
 const callEnded = new DOMException('The call has ended.', 'AbortError');
 // The longest delay of a timer.
 const timerMsMax = 2 ** 31 - 1;
-// The status waits behind the data. A client that has stalled has this time to read on and to receive it.
+// The status is sent after the data. A stalled client has this long to read the data and to receive the status.
 const lastReadMsMin = 10_000;
-// A client gives up at its own deadline, which is earlier than ours by the time of the request in the network.
+// The client's deadline passes earlier than ours, by the time that the request took to arrive.
 const deadlineSlackMs = 20;
 
 export class ServerCall implements StreamReceiver, CallInfo {
@@ -49,7 +49,7 @@ export class ServerCall implements StreamReceiver, CallInfo {
   #status: Status | undefined;
   #durationMs = 0;
   #isEndReported = false;
-  #hasPlace = false;
+  #isAdmitted = false;
   #iterator: AsyncIterator<unknown> | undefined;
   #wakeWriter: (() => void) | undefined;
   #progressBytes = 0;
@@ -84,7 +84,7 @@ export class ServerCall implements StreamReceiver, CallInfo {
     const sentTimeout = fieldOf(this.fields, 'grpc-timeout');
     if (sentTimeout !== undefined) this.timeoutMs = parseTimeout(sentTimeout);
     this.#observer = observe(this);
-    const refusal = headerError(this) ?? admit(this) ?? this.#takePlace();
+    const refusal = headerError(this) ?? admit(this) ?? this.#admit();
     if (refusal !== undefined || this.method === undefined) {
       this.end(refusal);
       return;
@@ -95,11 +95,11 @@ export class ServerCall implements StreamReceiver, CallInfo {
     if (this.method.requestStream) void this.#run(this.method, this.#readRequests(this.method));
   }
 
-  /** Streams may last long, so they do not tell how long a call waits. */
-  #takePlace(): unknown {
+  /** Streams are not counted, because their duration does not show how long a call waits. */
+  #admit(): unknown {
     if (this.method?.requestStream !== false || this.method.responseStream) return undefined;
     if (!this.limits.admission.admit(this.timeoutMs)) return callError('OVERLOADED', 'Too many calls are in flight.');
-    this.#hasPlace = true;
+    this.#isAdmitted = true;
     return undefined;
   }
 
@@ -133,8 +133,8 @@ export class ServerCall implements StreamReceiver, CallInfo {
 
   onEnd(): void {
     const requests = this.#requests;
-    // A Node client that cancels a call ends its request and resets it, in the same bytes. The handler must not take the
-    // request for a complete one, so the end waits until these bytes are read.
+    // When a Node client cancels a call, it sends END_STREAM and RST_STREAM together. The end of the request is delayed
+    // until both are read, so that the handler does not treat the request as complete.
     if (this.method?.requestStream === true) setImmediate(() => requests.end());
     else requests.end();
     if (this.#status !== undefined || this.method === undefined || this.method.requestStream) return;
@@ -147,8 +147,11 @@ export class ServerCall implements StreamReceiver, CallInfo {
     }
   }
 
-  onDrain(): void {
+  onSent(): void {
     this.#updateHold();
+  }
+
+  onDrain(): void {
     this.#wakeWriter?.();
   }
 
@@ -255,7 +258,7 @@ export class ServerCall implements StreamReceiver, CallInfo {
       throw callError('RESPONSE_TOO_LARGE', `A response must have at most ${this.limits.responseBytesMax} bytes.`);
     }
     if (!this.#compresses || message.length < compressedBytesMin) return frame(message);
-    // The encoder may use its buffer again meanwhile.
+    // The encoder may reuse its buffer before the compression ends.
     return compress(Buffer.from(message)).then((compressed) => frame(compressed, true));
   }
 
@@ -319,8 +322,11 @@ export class ServerCall implements StreamReceiver, CallInfo {
     this.#abort?.abort(callEnded);
     const iterator = this.#iterator;
     this.#iterator = undefined;
-    if (iterator?.return === undefined) return;
-    iterator.return(undefined).catch((error: unknown) => this.#observer?.onLateError?.(error));
+    if (iterator === undefined) return;
+    // Within a promise, because return() may throw too.
+    new Promise((resolve) => resolve(iterator.return?.(undefined))).catch((error: unknown) =>
+      this.#observer?.onLateError?.(error),
+    );
   }
 
   #statusFields(code: Status, message: string, added: HeaderFields): HeaderFields {
@@ -338,8 +344,8 @@ export class ServerCall implements StreamReceiver, CallInfo {
   }
 
   #settle(code: Status): void {
-    if (this.#hasPlace) this.limits.admission.release();
-    this.#hasPlace = false;
+    if (this.#isAdmitted) this.limits.admission.release();
+    this.#isAdmitted = false;
     this.#status = code;
     this.#durationMs = performance.now() - this.startedMs;
     this.#requests.close();

@@ -30,15 +30,19 @@ export class FrameReader {
 
   /** Takes the next complete message. Throws a CallError for one that is too large or has unknown flags. */
   next(): Frame | undefined {
-    if (this.bufferedBytes < prefixBytes) return undefined;
+    if (this.bufferedBytes < prefixBytes) return this.#wait();
     const prefix = this.#collected.peek(prefixBytes);
     const flags = prefix.readUInt8(0);
     const length = prefix.readUInt32BE(1);
     if (flags > 1) throw callError('MALFORMED_MESSAGE', 'A message has unknown flags.');
     if (length > this.bytesMax) throw tooLarge(this.bytesMax);
-    if (this.bufferedBytes < prefixBytes + length) return undefined;
+    if (this.bufferedBytes < prefixBytes + length) return this.#wait();
     this.#collected.take(prefixBytes);
     return { isCompressed: flags === 1, bytes: this.#collected.take(length) };
+  }
+
+  #wait(): undefined {
+    this.#collected.detach();
   }
 }
 

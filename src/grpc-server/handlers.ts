@@ -6,7 +6,7 @@ import type { ServedMethod } from './served-method.js';
 type AnyMethod = MethodDefinition<unknown, unknown, unknown, unknown>;
 type Implementation = (request: unknown, context: CallContext) => unknown;
 
-/** ts-proto's form of a service, as far as it is used here. */
+/** The parts of ts-proto's service definitions that are used here. */
 interface TsProtoService {
   readonly fullName: string;
   readonly methods: Readonly<Record<string, TsProtoMethod>>;

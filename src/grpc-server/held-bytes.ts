@@ -10,6 +10,7 @@ export interface HeldBytesLimits {
 export class HeldBytes {
   #bytes = 0;
   #hold: ByteHold | undefined;
+  #isReleased = false;
 
   /** `onExceeded` must free the memory of the call. */
   constructor(
@@ -20,7 +21,7 @@ export class HeldBytes {
 
   set(bytes: number): void {
     const change = bytes - this.#bytes;
-    if (change === 0) return;
+    if (change === 0 || this.#isReleased) return;
     this.#bytes = bytes;
     this.connection.heldBytes += change;
     const { budget, connectionBytesMax } = this.limits;
@@ -35,8 +36,10 @@ export class HeldBytes {
     if (change > 0 && this.connection.heldBytes > connectionBytesMax) this.onExceeded();
   }
 
+  /** Counts nothing from then on. */
   release(): void {
     this.set(0);
+    this.#isReleased = true;
     this.#hold?.release();
   }
 }

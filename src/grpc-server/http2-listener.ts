@@ -25,7 +25,7 @@ export interface ConnectionOptions {
   readonly concurrentCallsMax: number;
   /** After this time, plus or minus a tenth, the client is asked to open a new connection. 0 means never. */
   readonly ageMsMax: number;
-  /** The time that its calls have to end after that. */
+  /** How long its calls may continue after that. */
   readonly ageGraceMs: number;
   /** The interval of pings, and the time for their acknowledgement. */
   readonly keepaliveMs: number;
@@ -78,7 +78,7 @@ export class Http2Listener {
       // The client was in its handshake when the server stopped accepting connections.
       if (!this.#server.listening) connection.drain();
     });
-    // A client that sends nonsense, or disconnects, is not the server's error.
+    // Invalid bytes and disconnects are not errors of the server.
     for (const event of ['sessionError', 'clientError']) this.#server.on(event, () => {});
     this.#server.on('tlsClientError', (error: NodeJS.ErrnoException, socket: TLSSocket) => {
       // Node closes the socket after other errors.
@@ -196,7 +196,8 @@ class Http2Connection implements Connection {
   }
 
   certificate(): PeerCertificate | undefined {
-    const socket = this.#socket;
+    // Node's session.socket throws after the end of the connection.
+    const socket = this.session.destroyed ? undefined : this.#socket;
     return socket instanceof TLSSocket && socket.authorized ? socket.getPeerCertificate() : undefined;
   }
 

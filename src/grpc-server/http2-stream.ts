@@ -11,12 +11,16 @@ import {
 
 const withTrailers = { waitForTrailers: true, sendDate: false };
 const headerOnly = { endStream: true, sendDate: false };
-// Clients stop by themselves when they have read the trailers.
+// Most clients stop sending when they receive the trailers.
 const stopSendingMs = 100;
+// Node reports only that a whole write was sent. A client that reads a large message slowly would seem to have stalled.
+const pieceBytes = 64 * 1024;
 
 export class Http2Stream implements TransportStream {
   #trailers: HeaderFields | undefined;
   #receiver: StreamReceiver | undefined;
+  /** The part of the last data that was not written yet. */
+  #rest: Uint8Array | undefined;
 
   constructor(
     private readonly stream: ServerHttp2Stream,
@@ -29,12 +33,14 @@ export class Http2Stream implements TransportStream {
   }
 
   get unsentBytes(): number {
-    return this.stream.writableLength;
+    return this.stream.writableLength + (this.#rest?.length ?? 0);
   }
 
   start(accept: StreamAcceptor, fields: HeaderFields, onClosed: () => void): void {
     const { stream } = this;
     stream.on('error', ignore);
+    // Otherwise Node keeps the stream if the client has reset it with NO_ERROR, until all its data is sent: never.
+    stream.on('aborted', () => stream.destroy());
     stream.on('wantTrailers', () => this.#sendTrailers());
     const receiver = accept(this, fields);
     stream.on('close', () => {
@@ -54,27 +60,44 @@ export class Http2Stream implements TransportStream {
     this.#receiver = receiver;
   }
 
-  /** Few calls write more than the stream takes, so only those listen for `drain`. */
-  #watchDrain(isTaken: boolean): boolean {
-    if (!isTaken) this.stream.once('drain', () => this.#receiver?.onDrain());
-    return isTaken;
-  }
-
   sendHeaders(fields: HeaderFields): void {
     if (this.#canRespond) this.stream.respond(toResponse(fields), withTrailers);
   }
 
   sendData(bytes: Uint8Array): boolean {
-    return !this.isOpen || this.#watchDrain(this.stream.write(bytes));
+    if (!this.isOpen) return true;
+    const isWhole = bytes.length <= pieceBytes;
+    const piece = isWhole ? bytes : bytes.subarray(0, pieceBytes);
+    const isTaken = this.stream.write(piece, () => this.#receiver?.onSent());
+    this.#rest = isWhole ? undefined : bytes.subarray(pieceBytes);
+    if (isWhole && isTaken) return true;
+    this.stream.once('drain', () => this.#onDrain());
+    return false;
+  }
+
+  #onDrain(): void {
+    const canContinue = this.#rest === undefined || this.sendData(this.#rest);
+    if (this.#trailers !== undefined) this.#end();
+    if (canContinue) this.#receiver?.onDrain();
+  }
+
+  #end(): void {
+    if (this.isOpen && this.#rest === undefined) this.stream.end();
   }
 
   sendTrailers(fields: HeaderFields): void {
     this.#trailers = fields;
-    if (this.isOpen) this.stream.end();
+    this.#end();
   }
 
   sendResponse(header: HeaderFields, data: Uint8Array, trailers: HeaderFields): void {
     if (!this.#canRespond) return;
+    if (data.length > pieceBytes) {
+      this.sendHeaders(header);
+      this.sendData(data);
+      this.sendTrailers(trailers);
+      return;
+    }
     this.#trailers = trailers;
     this.stream.respond(toResponse(header), withTrailers);
     this.stream.end(data);
@@ -88,6 +111,7 @@ export class Http2Stream implements TransportStream {
 
   reset(code: number): void {
     if (this.isOpen) this.stream.close(code);
+    else this.stream.destroy();
   }
 
   pause(): void {
@@ -108,7 +132,7 @@ export class Http2Stream implements TransportStream {
     this.#discardRequest();
   }
 
-  /** After the response, a client that goes on sending is told to stop (RFC 9113, 8.1). */
+  /** After the response, tells a client that is still sending to stop (RFC 9113, 8.1). */
   #discardRequest(): void {
     if (this.isRequestEnded) return;
     this.stream.resume();
@@ -137,7 +161,8 @@ function toHeaders(fields: HeaderFields): OutgoingHttpHeaders {
   for (let index = 0; index < fields.length; index += 2) {
     const name = fields[index] ?? '';
     const value = fields[index + 1] ?? '';
-    const previous = headers[name];
+    // Not the object's own `constructor`, which is a valid name of metadata too.
+    const previous = Object.hasOwn(headers, name) ? headers[name] : undefined;
     headers[name] = previous === undefined ? value : [previous, value].flat();
   }
   return headers;

@@ -82,6 +82,7 @@ class MemoryStream implements TransportStream, ClientStream {
       if (chunk !== undefined) {
         const wasFull = this.unsentBytes >= unsentBytesMax;
         this.unsentBytes -= chunk.length;
+        this.#receiver?.onSent();
         if (wasFull && this.unsentBytes < unsentBytesMax) this.#receiver?.onDrain();
         return chunk;
       }

@@ -47,19 +47,23 @@ const reserved = new Set([
   'upgrade',
 ]);
 
+const validName = /^[0-9a-z_.-]+$/;
+const validText = /^[ -~]*$/;
+
 function isReserved(name: string): boolean {
   return name.startsWith(':') || reserved.has(name);
 }
 
-/** Returns the metadata in the header of a request. Values that are not valid base64 are left out. */
+/** Returns the metadata in the header of a request. Leaves out names and values that gRPC does not allow. */
 export function metadataOf(fields: HeaderFields): Metadata {
   const metadata = Metadata();
   for (let index = 0; index < fields.length; index += 2) {
     const name = fields[index] ?? '';
     const value = fields[index + 1] ?? '';
-    if (isReserved(name)) continue;
-    if (!name.endsWith('-bin')) metadata.append(name, value);
-    else for (const one of value.split(',')) appendBinary(metadata, name, one.trim());
+    if (isReserved(name) || !validName.test(name)) continue;
+    if (!name.endsWith('-bin')) {
+      if (validText.test(value)) metadata.append(name, value);
+    } else for (const one of value.split(',')) appendBinary(metadata, name, one.trim());
   }
   return metadata;
 }
@@ -70,9 +74,6 @@ function appendBinary(metadata: Metadata, name: string, value: string): void {
   if (base64.test(value)) metadata.append(name, Buffer.from(value, 'base64'));
 }
 
-const validName = /^[0-9a-z_.-]+$/;
-const validText = /^[ -~]*$/;
-
 /** Appends metadata as header fields. Throws a TypeError for a value that no header can have. */
 export function appendMetadata(fields: string[], metadata: Metadata): void {
   for (const [name, values] of metadata) {
@@ -80,7 +81,7 @@ export function appendMetadata(fields: string[], metadata: Metadata): void {
     if (isReserved(name)) throw new TypeError(`The metadata must not contain the header field ${name}.`);
     for (const value of values) {
       if (typeof value !== 'string') fields.push(name, Buffer.from(value).toString('base64').replace(/=+$/, ''));
-      else if (validText.test(value)) fields.push(name, value);
+      else if (validText.test(value)) fields.push(name, value.trim());
       else throw new TypeError(`The metadata value ${name} has characters other than printable ASCII.`);
     }
   }

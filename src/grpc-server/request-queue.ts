@@ -5,6 +5,9 @@ import type { TransportStream } from './stream.js';
 
 // Requests beyond this many bytes wait in the transport until the handler has read the earlier ones.
 const queuedBytesMax = 64 * 1024;
+const queuedFramesMax = 1000;
+// The memory of a queued message beside its bytes, which may be none.
+const frameBytes = 160;
 
 export class RequestQueue {
   receivedBytes = 0;
@@ -26,7 +29,7 @@ export class RequestQueue {
   }
 
   get heldBytes(): number {
-    return this.#reader.bufferedBytes + this.#queuedBytes;
+    return this.#reader.bufferedBytes + this.#queuedBytes + frameBytes * this.#frames.length;
   }
 
   /** Whether a message has begun and is not complete. */
@@ -55,7 +58,8 @@ export class RequestQueue {
     } catch (error) {
       this.#error = error;
     }
-    if (this.#queuedBytes > queuedBytesMax && !this.isPaused) {
+    const isFull = this.#queuedBytes > queuedBytesMax || this.#frames.length > queuedFramesMax;
+    if (isFull && !this.isPaused) {
       this.isPaused = true;
       this.stream.pause();
     }

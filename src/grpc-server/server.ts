@@ -47,7 +47,7 @@ export interface GrpcServer<Ext = PeerContext> extends ServerAddBuilder<Ext> {
   /** Starts a call within this process. `fields` is its header, with `:path`, `:method` and `content-type`. */
   call(fields: HeaderFields, peer: string): ClientStream;
   /**
-   * Refuses new connections and new calls. Open calls are still served. Clients start refused calls again on other
+   * Refuses new connections and new calls. Open calls are still served. Clients retry refused calls on other
    * connections. Resolves when all connections are closed.
    */
   stopAccepting(): Promise<void>;
@@ -161,9 +161,9 @@ class CallServer {
   }
 
   async listen(address: string, tls: ServerTls | undefined): Promise<number> {
-    const [, host = '', port = ''] = /^(.*):(\d+)$/.exec(address) ?? [];
+    const { host, port } = parseAddress(address);
     const listener = new Http2Listener(this.#accept, this.#connections, tls);
-    const listened = await listener.listen(host.replace(/^\[|\]$/g, ''), Number(port));
+    const listened = await listener.listen(host, port);
     this.#listeners.push(listener);
     return listened;
   }
@@ -230,6 +230,14 @@ class CallServer {
     this.#calls.delete(call);
     if (this.#calls.size === 0) this.#emptied?.();
   };
+}
+
+/** Throws a TypeError. Without a host, Node would listen on all interfaces. */
+function parseAddress(address: string): { host: string; port: number } {
+  const [, ipv6, name, port] = /^(?:\[([^\]]+)\]|([^:/]+)):(\d{1,5})$/.exec(address) ?? [];
+  const host = ipv6 ?? name;
+  if (host === undefined) throw new TypeError(`The address must be host:port, as in 127.0.0.1:50051: ${address}`);
+  return { host, port: Number(port) };
 }
 
 const contentType = /^application\/grpc(?:\+proto)?(?:;|$)/i;

@@ -46,6 +46,8 @@ export interface StreamReceiver {
   onData(bytes: Buffer): void;
   /** The client sends no more. */
   onEnd(): void;
+  /** `unsentBytes` has become smaller after `sendData`. */
+  onSent(): void;
   onDrain(): void;
   /** The stream has ended. `isComplete` tells whether everything was sent. Nothing follows. */
   onClose(isComplete: boolean): void;

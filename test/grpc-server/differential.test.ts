@@ -146,7 +146,7 @@ async function* endless(signal?: AbortSignal): AsyncIterable<Note> {
 
 const binary = Uint8Array.from([0, 1, 127, 128, 255]);
 const someMetadata = () =>
-  Metadata({ 'x-text': ' spaces, commas and % signs ', 'x-many': ['one', 'two'], 'x-bin': [binary, new Uint8Array()] });
+  Metadata({ 'x-text': 'spaces, commas and % signs', 'x-many': ['one', 'two'], 'x-bin': [binary, new Uint8Array()] });
 
 /** Handlers that send metadata, and fail with an error if there is one. */
 function handlersWithMetadata(error?: unknown): Partial<EchoHandlers> {

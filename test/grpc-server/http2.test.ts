@@ -7,6 +7,7 @@ import { type CallContext, ServerError, Status } from 'nice-grpc-common';
 import { expect, onTestFinished, test } from 'vitest';
 import type { ServerCallContext } from '../../src/grpc-server/served-method.js';
 import { createServer, type ServerOptions } from '../../src/grpc-server/server.js';
+import { frameParser } from './frames.js';
 
 const path = '/test.Echo/Call';
 
@@ -51,6 +52,14 @@ async function startCall(call: Handler, fields: Record<string, string> = {}, opt
 
 function http2Frame(type: number, flags: number, stream: number, payload: number[] = []): Buffer {
   return Buffer.from([0, 0, payload.length, type, flags, 0, 0, 0, stream, ...payload]);
+}
+
+/** The first bytes of a connection, with the header of a call. */
+function openStream(settings: number[] = []): Buffer {
+  const header = Object.entries(headerFields).flatMap((field) => field.map((text) => Buffer.from(text)));
+  const fieldBlock = header.flatMap((text, index) => [...(index % 2 === 0 ? [0] : []), text.length, ...text]);
+  const preface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
+  return Buffer.concat([preface, http2Frame(4, 0, 0, settings), http2Frame(1, 4, 1, fieldBlock)]);
 }
 
 const rstStream = http2Frame(3, 0, 1, [0, 0, 0, constants.NGHTTP2_CANCEL]);
@@ -108,12 +117,7 @@ test.for(Object.keys(cancellations))(
     });
     const socket = connectSocket(port, '127.0.0.1');
     onTestFinished(() => void socket.destroy());
-    const header = Object.entries(headerFields).flatMap((field) => field.map((text) => Buffer.from(text)));
-    const fieldBlock = header.flatMap((text, index) => [...(index % 2 === 0 ? [0] : []), text.length, ...text]);
-    socket.write('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
-    socket.write(
-      Buffer.concat([http2Frame(4, 0, 0), http2Frame(1, 4, 1, fieldBlock), http2Frame(0, 0, 1, oneByteMessage)]),
-    );
+    socket.write(Buffer.concat([openStream(), http2Frame(0, 0, 1, oneByteMessage)]));
     await hasRequest.promise;
     cancellations[how]?.(socket);
     expect(await seen.promise).toMatchObject({ name: 'AbortError' });
@@ -167,3 +171,36 @@ test.for(['', 'identity', 'deflate', 'xgzip-9'])(
     expect(await buffer(stream)).toEqual(Buffer.concat([Buffer.from([0, 0, 0, 16, 0]), Buffer.alloc(4096, 'a')]));
   },
 );
+
+test('A call ends if its client resets it with NO_ERROR while responses are unsent', async () => {
+  const server = createServer();
+  onTestFinished(() => server.forceShutdown());
+  const isAborted = Promise.withResolvers<void>();
+  const isReturned = Promise.withResolvers<void>();
+  server.add(definition, {
+    async *call(_, { signal }) {
+      signal.addEventListener('abort', () => isAborted.resolve());
+      try {
+        while (true) yield Buffer.alloc(200_000);
+      } finally {
+        isReturned.resolve();
+      }
+    },
+  });
+  const socket = connectSocket(await server.listen('127.0.0.1:0'), '127.0.0.1');
+  onTestFinished(() => void socket.destroy());
+  const noWindow = [0, 4, 0, 0, 0, 0];
+  socket.write(openStream(noWindow));
+  await new Promise<void>((resolve) => {
+    socket.on(
+      'data',
+      frameParser(({ type }) => {
+        if (type === 'HEADERS') resolve();
+      }),
+    );
+  });
+  socket.write(http2Frame(3, 0, 1, [0, 0, 0, constants.NGHTTP2_NO_ERROR]));
+  await Promise.all([isAborted.promise, isReturned.promise]);
+  await expect.poll(() => server.openCalls).toBe(0);
+  expect(socket.destroyed).toBe(false);
+});

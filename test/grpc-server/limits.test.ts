@@ -127,6 +127,36 @@ describe('a client that does not read', () => {
   });
 });
 
+describe('a client that reads a large response slowly', () => {
+  it.each(['Say', 'Tell'])(
+    'is not ended by the stall timeout: %s',
+    async (method) => {
+      const length = 2 * mib;
+      const response = { text: 'x'.repeat(length) };
+      const { port } = await startEcho(
+        {
+          say: async () => response,
+          async *tell() {
+            yield response;
+          },
+        },
+        { stallTimeoutMs: 2000 },
+      );
+      const stream = open(connectRaw(port), method);
+      // Longer than both timeouts for a client that reads nothing.
+      const pauseMs = 13_000 / (length / (16 * kib));
+      stream.on('data', () => {
+        stream.pause();
+        setTimeout(() => stream.resume(), pauseMs);
+      });
+      const { body, trailers } = await readRaw(stream);
+      expect(body.length).toBe(length + 5);
+      expect(trailers).toMatchObject(statusOf(Status.OK));
+    },
+    60_000,
+  );
+});
+
 describe('responses that their clients do not read', () => {
   const response = { text: 'x'.repeat(mib) };
   const connections = 4;
@@ -198,6 +228,28 @@ describe('responses that their clients do not read', () => {
   });
 });
 
+it('a stream that waits for its next response holds nothing', async () => {
+  const { budget, state } = measuredBudget(mib);
+  const { port, server } = await startEcho(
+    {
+      async *tell(_, context) {
+        yield { text: 'x'.repeat(kib) };
+        await aborted(context);
+      },
+    },
+    { budget },
+  );
+  const network = open(connectRaw(port), 'Tell').resume();
+  const header = [':method', 'POST', ':path', '/echo.Echo/Tell', 'content-type', 'application/grpc'];
+  const inProcess = server.call(header, 'in process');
+  await inProcess.send(text);
+  inProcess.endRequest();
+  await Promise.all([inProcess.read(), once(network, 'data')]);
+  expect(state.peak).toBeGreaterThan(kib);
+  await expect.poll(state.held).toBe(0);
+  inProcess.cancel();
+});
+
 describe('requests', () => {
   it('wait in the client if the handler does not read them', async () => {
     const { budget, state } = measuredBudget(Number.MAX_SAFE_INTEGER);
@@ -222,6 +274,51 @@ describe('requests', () => {
     expect(state.peak).toBeLessThan(mib);
     proceed.resolve();
     expect((await readRaw(stream)).body).toEqual(prefixed(String(200 * 16 * kib)));
+  });
+
+  it('that have begun keep only their bytes in memory', async () => {
+    const { port, server } = await startEcho();
+    const sessions = Array.from({ length: 20 }, () => connectRaw(port));
+    const before = bufferBytes();
+    // Both calls are in the same bytes of the connection.
+    const big = prefixed('x'.repeat(60 * kib));
+    for (let round = 0; round < 10; round++) {
+      await Promise.all(
+        sessions.map(async (session) => {
+          const begun = openRaw(session, 'Say');
+          const whole = openRaw(session, 'Say');
+          begun.write(text.subarray(0, 6));
+          whole.end(big);
+          await readRaw(whole);
+        }),
+      );
+    }
+    await expect.poll(() => server.openCalls).toBe(200);
+    await expect.poll(bufferBytes).toBeLessThan(before + 3 * mib);
+  });
+
+  it('that are empty wait in the client too, and are counted', async () => {
+    const { budget, state } = measuredBudget(Number.MAX_SAFE_INTEGER);
+    const proceed = Promise.withResolvers<void>();
+    const { port } = await startEcho(
+      {
+        async gather(notes) {
+          await proceed.promise;
+          let count = 0;
+          for await (const _ of notes) count++;
+          return { text: String(count) };
+        },
+      },
+      { budget },
+    );
+    const stream = openRaw(connectRaw(port), 'Gather');
+    const messages = 200_000;
+    stream.end(Buffer.alloc(messages * prefixed('').length));
+    await expect.poll(state.held).toBeGreaterThan(100 * kib);
+    for (let call = 0; call < 20; call++) await readRaw(open(connectRaw(port), 'Say'));
+    expect(state.peak).toBeLessThan(8 * mib);
+    proceed.resolve();
+    expect((await readRaw(stream)).body).toEqual(prefixed(String(messages)));
   });
 
   it('that stop in a message end after the stall timeout, but not between messages', async () => {

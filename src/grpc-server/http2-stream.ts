@@ -44,6 +44,7 @@ export class Http2Stream implements TransportStream {
     stream.on('wantTrailers', () => this.#sendTrailers());
     const receiver = accept(this, fields);
     stream.on('close', () => {
+      this.#rest = undefined;
       // A stream whose response was sent completely has the code of its request's end, which may be any.
       receiver?.onClose(stream.writableFinished && !stream.aborted && isHarmless(stream.rstCode));
       onClosed();
@@ -110,6 +111,7 @@ export class Http2Stream implements TransportStream {
   }
 
   reset(code: number): void {
+    this.#rest = undefined;
     if (this.isOpen) this.stream.close(code);
     else this.stream.destroy();
   }

@@ -11,7 +11,7 @@ export const floors: Scenario = {
   title: 'Floors',
   about:
     'Servers that echo messages of the size of GetUser, each in a separate process: over node:http2 with hand-made frames, over bare ' +
-    'grpc-js, and over nice-grpc with ts-proto. Then Roster: Health.Check, which has all middleware but no directory access, GetUser ' +
+    'grpc-js, and over nice-grpc with ts-proto. Then Roster: Health.Check, which does not use the directory, GetUser ' +
     'and CreateUser. 64 calls in flight over 4 connections; CPU is for each call.',
 
   async open(bench) {

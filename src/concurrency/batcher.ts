@@ -1,7 +1,7 @@
 /**
  * Combines concurrent calls into one statement. While a statement is in flight, new calls wait for the next one. So an
- * idle server adds no delay, and a busy one sends fewer, larger statements. docs/benchmarks.md#variants-of-the-batcher
- * compares the batcher with other designs.
+ * idle server adds no delay, and a busy one sends fewer, larger statements
+ * (docs/decisions/0034-one-statement-in-flight.md).
  */
 import { AsyncResource } from 'node:async_hooks';
 import { overloaded, serverStopping } from '../model/fault.js';
@@ -98,7 +98,7 @@ class QueueBatcher<Item, Outcome> implements Batcher<Item, Outcome> {
 
   // setImmediate runs after this event loop turn has read its input, so 100 calls of one packet become one batch. A
   // microtask or nextTick would run too early: Node drains both after every frame of a socket
-  // (docs/benchmarks.md#variants-of-the-batcher).
+  // (docs/decisions/0034-one-statement-in-flight.md).
   private scheduleSend(): void {
     if (this.sendIsScheduled || this.slowTimer !== undefined || !this.queue.hasReady) return;
     this.sendIsScheduled = true;

@@ -14,6 +14,7 @@ import type { PagePosition } from '../model/page-token.js';
 import type { User } from '../model/user.js';
 import { type Bind, createBinder, filterSql, whereOf } from './filter-sql.js';
 import { searchText } from './search-index.js';
+import { resolveIds } from './searched-ids.js';
 
 export interface ListedUser {
   user: User;
@@ -189,7 +190,7 @@ export function listUsers(
 ): Promise<Iterable<ListedUser>> {
   return database.withConnection(signal, async (run) => {
     let rows: Row[] = [];
-    for (const { statement, values } of listStatements(listing)) {
+    for (const { statement, values } of listStatements(await resolveIds(run, listing))) {
       rows = await run(statement, values);
       if (rows.length === listing.rowsMax) break;
     }
@@ -206,7 +207,7 @@ export function countUsers(
   return database.withConnection(signal, async (run) => {
     const { bind, values } = createBinder();
     const query = database.dataSource.createQueryBuilder(UserRow, 'u').select('count(*)');
-    const conditions = conditionsOf(listing, bind);
+    const conditions = conditionsOf(await resolveIds(run, listing), bind);
     if (conditions.length > 0) query.where(conditions.join(' and '));
     const [row] = await run({ name: '', text: query.getQuery() }, values);
     return Number(row?.[0]);
@@ -221,13 +222,13 @@ function conditionsOf({ filter, words }: Pick<UserListing, 'filter' | 'words'>, 
 
 /** The condition that the searched text contains a word, in a form that can use the index users_search. */
 function wordSql(word: string, bind: Bind): string {
-  const folded = (text: string) => `lower(normalize(CAST(${bind(text)} AS text), NFC) collate "und-x-icu")`;
+  const folded = (text: string) => `fold_text(CAST(${bind(text)} AS text))`;
   const [name = ''] = word.split('@', 1);
   // For an email, the index searches only the part before the @. Many users may have the trigrams of the domain, and to
   // read all of their entries took 90 ms.
   if (name !== word && hasTrigram(name))
     return `(${wordSql(name, bind)} and strpos(${searchText('u')}, ${folded(word)}) > 0)`;
-  // Escapes LIKE's special characters, after the conversion to lower case, which could otherwise change the escapes.
+  // Escapes LIKE's special characters after fold_text, which can return them for other characters, such as ％.
   const literal = String.raw`replace(replace(replace(${folded(word)}, '\', '\\'), '%', '\%'), '_', '\_')`;
   // The index has the collation of the columns, so the pattern needs the same.
   return `${searchText('u')} like ('%' || ${literal} || '%') collate "C"`;

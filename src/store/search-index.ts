@@ -11,9 +11,12 @@ export type SearchIndexState = 'exists' | 'created' | 'busy' | 'impossible';
 // "search" in ASCII. It could be any number that no other program locks.
 const lockKey = 0x7365_6172_6368;
 
+// An index of a version before search_key has the same name, and no search can use it.
 const validStatement = {
   name: 'search-index',
-  text: `select (select indisvalid from pg_index where indexrelid = to_regclass('users_search'))`,
+  text: `
+    select (select indisvalid and pg_get_indexdef(indexrelid) like '%search_key(%'
+    from pg_index where indexrelid = to_regclass('users_search'))`,
 };
 
 // The extension may be in a schema that is not in the search path.
@@ -23,11 +26,11 @@ const operatorsText = `
 
 /** SQL for the text to search. A word has no white space, so it cannot match across the line break between fields. */
 export function searchText(table: string): string {
-  return `search_text(${table}.first_name, ${table}.last_name, ${table}.email)`;
+  return `search_key(${table}.first_name, ${table}.last_name, ${table}.email)`;
 }
 
 /**
- * Creates the index if it is missing or incomplete. Takes 20 s for a million users (64 MB of maintenance_work_mem, two
+ * Creates the index if it is missing, incomplete or of a previous version. Takes 20 s for a million users (64 MB of maintenance_work_mem, two
  * cores) and does not block reads or writes. After an abort, the next call cleans up.
  */
 export async function ensureSearchIndex(database: Database, signal: AbortSignal): Promise<SearchIndexState> {
@@ -63,7 +66,7 @@ export async function ensureSearchIndex(database: Database, signal: AbortSignal)
   }
 }
 
-/** Undefined if the index does not exist. */
+/** Undefined if the index does not exist, and false if it must be rebuilt. */
 async function isValid(database: Database): Promise<boolean | undefined> {
   const [[valid] = []] = await database.run(validStatement, []);
   return (valid as boolean | null | undefined) ?? undefined;

@@ -71,7 +71,7 @@ describe.each([smallest, standard])('with a pool of %d, while calls hold all tha
     // Searches wait for this table, and nothing else does.
     await app.database.query('create table held (id integer)');
     await app.database.query(`
-      create or replace function search_text(first_name text, last_name text, email text) returns text
+      create or replace function search_key(first_name text, last_name text, email text) returns text
       immutable parallel safe language plpgsql as $$ begin perform from held; return ''; end $$`);
     await using _table = await openTransaction(app, 'lock table held in access exclusive mode');
     await using _rows = await openTransaction(app, `select from users where id <> '${id}' for update`);

@@ -11,11 +11,14 @@ export type SearchIndexState = 'exists' | 'created' | 'busy' | 'impossible';
 // "search" in ASCII. It could be any number that no other program locks.
 const lockKey = 0x7365_6172_6368;
 
-// An index of a version before search_key has the same name, and no search can use it.
+// The function of the text to search. A new version of it gets a new name (docs/decisions/0031-search-folds-accents.md).
+const searchFunction = 'search_key';
+
+// No search can use an index of a previous version, which has another function.
 const validStatement = {
   name: 'search-index',
   text: `
-    select (select indisvalid and pg_get_indexdef(indexrelid) like '%search_key(%'
+    select (select indisvalid and pg_get_indexdef(indexrelid) like '%${searchFunction}(%'
     from pg_index where indexrelid = to_regclass('users_search'))`,
 };
 
@@ -26,7 +29,7 @@ const operatorsText = `
 
 /** SQL for the text to search. A word has no white space, so it cannot match across the line break between fields. */
 export function searchText(table: string): string {
-  return `search_key(${table}.first_name, ${table}.last_name, ${table}.email)`;
+  return `${searchFunction}(${table}.first_name, ${table}.last_name, ${table}.email)`;
 }
 
 /**

@@ -73,7 +73,7 @@ async function foldedBySql(texts: readonly string[]): Promise<string[]> {
 const same: readonly (readonly [about: string, names: readonly string[]])[] = [
   ['case', ['Lovelace', 'LOVELACE', 'lovelace']],
   ['accents', ['Müller', 'Muller', 'Mu\u0308ller', 'MÜLLER', 'mûllér']],
-  ['ł and ś', ['Wiśniewski', 'wisniewski', 'Stanisław Wiśniewski'.split(' ')[1] ?? '']],
+  ['Polish', ['Wiśniewski', 'wisniewski', 'WIŚNIEWSKI']],
   ['a bar', ['Stanisław', 'Stanislaw', 'STANISŁAW']],
   ['two accents on a letter', ['Nguyễn', 'nguyen', 'Nguye\u0302\u0303n', 'NGUYỄN']],
   ['đ and horns', ['Đặng Thị Phượng', 'dang thi phuong']],
@@ -106,7 +106,7 @@ const same: readonly (readonly [about: string, names: readonly string[]])[] = [
 const different: readonly (readonly [about: string, name: string, query: string])[] = [
   ['German ue', 'Müller', 'Mueller'],
   ['Danish aa', 'Ålborg', 'Aalborg'],
-  ['a word that is not there', 'Müller', 'Möller'],
+  ['another vowel', 'Müller', 'Möller'],
   ['a Korean syllable that begins another', '김', '기'],
   ['a voiced kana', 'が', 'か'],
   ['a Hindi vowel sign', 'कि', 'कु'],
@@ -118,12 +118,12 @@ const different: readonly (readonly [about: string, name: string, query: string]
 ];
 
 describe('a search', () => {
-  it.each(same)('ignores %s', async (_, names) => {
+  it.each(same)('finds every spelling by every other one: %s', async (_, names) => {
     const users = await insert(names.map((firstName) => ({ firstName, lastName: '' })));
     for (const name of names) expect([name, (await search(database, name)).totalSize]).toEqual([name, users.length]);
   });
 
-  it.each(different)('distinguishes %s', async (_, firstName, query) => {
+  it.each(different)('does not find a different name: %s', async (_, firstName, query) => {
     await insert([{ firstName, lastName: '' }]);
     expect(await search(database, query)).toEqual({ ids: [], totalSize: 0 });
     expect((await search(database, firstName)).totalSize).toBe(1);
@@ -161,6 +161,7 @@ describe('the id of a user', () => {
       for (const orderBy of ['', 'last_name desc', 'update_time', 'email']) {
         expect([query, await search(database, query, { orderBy })]).toEqual([query, { ids: [id], totalSize: 1 }]);
       }
+      expect(users.filter((user) => hasWords(user, query.trim())).map((user) => user.id)).toEqual([id]);
     }
     expect((await search(database, id, { filter: 'first_name == "Ada7"' })).totalSize).toBe(1);
     for (const query of [`${id} ada8`, `${id} ${users[8]?.id}`])

@@ -51,6 +51,15 @@ describe('migrations', () => {
       expect(await dumpSchema(database)).toBe(before);
     }));
 
+  it('can be undone if the search index exists, which uses a function of theirs', () =>
+    onDatabase(async (database) => {
+      await database.query('create extension pg_trgm');
+      const index = 'create index users_search on users using gin';
+      await database.query(`${index} (search_key(first_name, last_name, email) gin_trgm_ops)`);
+      for (const _ of names) await migrateDown(databaseOptions(database.url));
+      expect((await migrationStatus(databaseOptions(database.url))).applied).toEqual([]);
+    }));
+
   it('leave nothing behind after all are undone except their empty list', () =>
     onDatabase(async (database) => {
       for (const _ of names) await migrateDown(databaseOptions(database.url));

@@ -15,6 +15,7 @@ import type {
   WatchUsersRequest,
 } from '../model/requests.js';
 import type { DirectoryIdentity } from '../store/identity.js';
+import type { ListIndexLookup } from '../store/list-users.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { createChangeFeed } from './change-feed.js';
 import { divideConnections, limitConnections } from './connection-budget.js';
@@ -48,6 +49,7 @@ export interface Directory extends UserReads, UserWrites {
 export interface DirectoryOptions {
   database: Database;
   identity: DirectoryIdentity;
+  indexes: ListIndexLookup;
   batchRowsMax: number;
   queueRowsMax: number;
   streams: StreamLimits;
@@ -79,7 +81,7 @@ export interface StreamLimits {
 const newestFirstAfterMs = 250;
 
 export function createDirectory(options: DirectoryOptions): Directory {
-  const { database, identity, batchRowsMax, queueRowsMax, onError, siblings, metrics } = options;
+  const { database, identity, indexes, batchRowsMax, queueRowsMax, onError, siblings, metrics } = options;
   const connections = divideConnections(database.connectionsMax);
   const streamReads = limitConnections(database, connections.streams);
   const lists = createLimiter({ concurrencyMax: connections.lists, queuedMax: queueRowsMax, newestFirstAfterMs });
@@ -125,7 +127,8 @@ export function createDirectory(options: DirectoryOptions): Directory {
   return {
     ...reads.calls,
     ...writes.calls,
-    listUsers: (request, signal) => lists.run('', () => listPage(database, pageTokens, request, signal), signal),
+    listUsers: (request, signal) =>
+      lists.run('', () => listPage(database, indexes, pageTokens, request, signal), signal),
     importUsers: (parts, signal) => sessions.run('', () => importUsers(database, imports, parts, signal), signal),
     watchUsers: (request, signal) => watchUsers(watches, request, signal),
     exportUsers: (request, signal) => exportUsers(exports, request, signal),

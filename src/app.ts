@@ -19,12 +19,19 @@ import type { ServedParts } from './gateway/router.js';
 import { createByteBudget } from './grpc-server/byte-budget.js';
 import { formatAddress } from './net/address.js';
 import { ListenError } from './net/listen.js';
+import { changeIndexes, type IndexChange } from './operations/change-indexes.js';
 import { createDirectory, type Directory, type Siblings } from './operations/directory.js';
 import { startHousekeeping } from './operations/housekeeping.js';
 import { startIndexKeeper } from './operations/index-keeper.js';
 import { type RpcServer, startServer } from './rpc/server.js';
 import { checkSessions, readIdentity } from './store/identity.js';
-import { forbiddenBuilds } from './store/list-indexes.js';
+import {
+  forbiddenBuilds,
+  type ListIndexName,
+  type ListIndexStatus,
+  listIndexes,
+  readListIndexStatus,
+} from './store/list-indexes.js';
 import { renewChangeFeed } from './store/trim-changes.js';
 import type { LogDestination } from './telemetry/line-writer.js';
 import { createLog, type Log } from './telemetry/log.js';
@@ -337,6 +344,29 @@ export async function migrate(
     if (direction === 'up') return await migrateUp(options);
     if (direction === 'down') return await migrateDown(options);
     return { ...(await migrationStatus(options)), changed: [] };
+  } finally {
+    await embedded?.stop();
+  }
+}
+
+export const indexNames: readonly ListIndexName[] = listIndexes.map(({ name }) => name);
+
+/** Runs `roster indexes` on the database that `roster serve` would use. Returns the state of all indexes for lists. */
+export async function manageIndexes(
+  config: ServerConfig,
+  change: IndexChange | undefined,
+  { signal, logTo }: StartOptions = {},
+): Promise<ListIndexStatus[]> {
+  const log = createLog({ ...config.log, destination: logTo });
+  const { url, embedded } = await findDatabase(config, log, signal);
+  try {
+    const database = await openDatabase({ ...config.database, url });
+    try {
+      if (change !== undefined) await changeIndexes(database, change, signal ?? new AbortController().signal);
+      return await readListIndexStatus(database.run);
+    } finally {
+      await database.close();
+    }
   } finally {
     await embedded?.stop();
   }

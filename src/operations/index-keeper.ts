@@ -53,7 +53,7 @@ export function startIndexKeeper(options: IndexKeeperOptions): IndexKeeper {
   const retryAtMs = new Map<ListIndexName, number>();
   const queue = new Set<ListIndex>();
   const reported = new Set<ForbiddenBuild>();
-  let existing: ReadonlySet<ListIndexName> = new Set();
+  let known: ReadonlySet<ListIndexName> = new Set();
   let building: Promise<void> | undefined;
 
   function request(names: readonly ListIndexName[]): void {
@@ -112,21 +112,25 @@ export function startIndexKeeper(options: IndexKeeperOptions): IndexKeeper {
   const timer = mode === 'all' ? setInterval(requestAll, retryAfterMs).unref() : undefined;
 
   return {
+    get known() {
+      return known;
+    },
+
     async existing(wanted, runInList) {
       const nowMs = performance.now();
       const due = wanted.filter((name) => nowMs - (checkedMs.get(name) ?? Number.NEGATIVE_INFINITY) >= checkEveryMs);
-      if (due.length === 0) return existing;
+      if (due.length === 0) return known;
       // Other lists do not wait for this check.
       for (const name of due) checkedMs.set(name, nowMs);
       try {
-        existing = await findListIndexes(runInList);
-        const missing = due.filter((name) => !existing.has(name));
+        known = await findListIndexes(runInList);
+        const missing = due.filter((name) => !known.has(name));
         if (mode === 'auto' && missing.length > 0 && (await hasManyUsers(runInList))) request(missing);
       } catch (error) {
         for (const name of due) checkedMs.delete(name);
         throw error;
       }
-      return existing;
+      return known;
     },
 
     status() {

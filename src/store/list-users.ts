@@ -57,6 +57,8 @@ export type ExistingIndexes = ReadonlySet<ListIndexName>;
 
 /** Finds out whether indexes exist that lists can do without. */
 export interface ListIndexLookup {
+  /** The indexes that existed at the last check. */
+  readonly known: ExistingIndexes;
   /** Returns the existing indexes. `wanted` are those that the list would use, and `run` runs on its connection. */
   existing(wanted: readonly ListIndexName[], run: RunStatement): Promise<ExistingIndexes>;
 }
@@ -80,12 +82,17 @@ interface PlannedListing extends UserListing {
   readonly term: OrderTerm | undefined;
 }
 
-function planListing(listing: UserListing, existing: ExistingIndexes): PlannedListing {
-  const [term, ...others] = listing.orderBy;
-  if (term === undefined || others.length > 0) return { ...listing, term: undefined };
+function indexedTerm({ orderBy }: Pick<UserListing, 'orderBy'>, existing: ExistingIndexes): OrderTerm | undefined {
+  const [term, ...others] = orderBy;
+  if (term === undefined || others.length > 0) return undefined;
   const index = nameIndexes[term.field];
   const isIndexed = index === undefined ? indexedFields.includes(term.field) : existing.has(index);
-  return { ...listing, term: isIndexed ? term : undefined };
+  return isIndexed ? term : undefined;
+}
+
+/** Whether every page of a list sorts all users. */
+export function sortsTable(listing: Pick<UserListing, 'orderBy' | 'words'>, existing: ExistingIndexes): boolean {
+  return listing.words.length === 0 && indexedTerm(listing, existing) === undefined;
 }
 
 /** Empty for a list that sorts the whole table, which statements with names must not read. */
@@ -117,7 +124,7 @@ export function listStatements(
   userListing: UserListing,
   existing: ExistingIndexes,
 ): [...ListStatement[], ListStatement] {
-  const listing = planListing(userListing, existing);
+  const listing = { ...userListing, term: indexedTerm(userListing, existing) };
   const { filter, words, term, rowsMax } = listing;
   const factors: number[] = [];
   if (term !== undefined && words.length > 0) {

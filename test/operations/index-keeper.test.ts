@@ -8,6 +8,7 @@ import { parseListUsers } from '../../src/model/requests.js';
 import { type ListIndexMode, startIndexKeeper } from '../../src/operations/index-keeper.js';
 import { listPage } from '../../src/operations/list-page.js';
 import { dropListIndex, findListIndexes, type ListIndexName, listIndexes } from '../../src/store/list-indexes.js';
+import { startTestApp } from '../support/app.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { databaseOptions } from '../support/open-database.js';
 
@@ -274,4 +275,55 @@ it('the state of the indexes is read in the background, on each look after two s
   await testDatabase.query('create index users_last_name_id on users (last_name, id)');
   vi.advanceTimersByTime(2_000);
   await vi.waitUntil(() => states()[1] === 'exists', waitOptions);
+});
+
+describe('a server', () => {
+  it('logs the index that it has built once, and shows it in its metrics', async () => {
+    await using app = await startTestApp();
+    await app.database.query(`
+      insert into users (id, first_name, email)
+      select gen_random_uuid(), 'Ada', 'e' || i || '@x' from generate_series(1, 20001) as i`);
+    const built = () => app.lines.filter(({ msg }) => msg === 'built an index for lists');
+    await app.client.listUsers({ orderBy: 'last_name' });
+    await vi.waitUntil(() => built().length === 1, waitOptions);
+    expect(built()).toMatchObject([{ index: 'users_last_name_id', level: 'info' }]);
+    const size = async () => {
+      const text = await (await fetch(`${app.http}/metrics`)).text();
+      return Number(/^roster_list_index_size_bytes\{index="users_last_name_id"\} (\d+)$/m.exec(text)?.[1]);
+    };
+    await vi.waitUntil(async () => (await size()) > 0, { ...waitOptions, interval: 500 });
+  });
+
+  it('warns once that its role may not build indexes', async () => {
+    const role = `roster_test_${randomBytes(6).toString('hex')}`;
+    await testDatabase.query(`create role ${role} login password 'roster'`);
+    await testDatabase.query(`grant select, insert, update, delete on all tables in schema public to ${role}`);
+    await addUsers(20_001);
+    const DATABASE_URL = Object.assign(new URL(testDatabase.url), { username: role, password: 'roster' }).href;
+    try {
+      await using app = await startTestApp({ DATABASE_URL });
+      const warnings = () =>
+        app.lines.filter(({ msg }) => msg === 'lists are slow because Roster may not build their index');
+      for (const orderBy of ['last_name', 'first_name', 'last_name desc', 'first_name desc']) {
+        expect((await app.client.listUsers({ orderBy })).users).toHaveLength(50);
+        await vi.waitUntil(() => warnings().length > 0, waitOptions);
+      }
+      expect(warnings()).toMatchObject([
+        {
+          level: 'warn',
+          index: 'users_last_name_id',
+          help: expect.stringContaining('does not own the table users'),
+        },
+      ]);
+    } finally {
+      await testDatabase.query(`drop owned by ${role}`);
+      await testDatabase.query(`drop role ${role}`);
+    }
+  });
+
+  it('warns at the start if SEARCH_INDEX is set', async () => {
+    await using app = await startTestApp({ SEARCH_INDEX: 'false' });
+    const msg = 'SEARCH_INDEX is deprecated and read as LIST_INDEXES=none. Set LIST_INDEXES instead.';
+    expect(app.lines).toContainEqual(expect.objectContaining({ level: 'warn', msg }));
+  });
 });

@@ -20,7 +20,10 @@ export function databaseOptions(url: string, changes: Partial<DatabaseOptions> =
 }
 
 /** Reads which indexes exist for each list, and builds none. */
-export const presentIndexes: ListIndexLookup = { existing: (_, run) => findListIndexes(run) };
+export const presentIndexes: ListIndexLookup = {
+  known: new Set(),
+  existing: (_, run) => findListIndexes(run),
+};
 
 /** A valid user with a unique email. */
 export function someFields(changes: Partial<UserFields> = {}): UserFields {

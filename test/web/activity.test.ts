@@ -123,7 +123,8 @@ describe.skipIf(browserMissing !== undefined)('activity', () => {
   ] as const)('is accessible, %s and %i px wide', async (theme, width) => {
     const { page, expectAccessible, expectNoFaults } = await open({ theme, width });
     await page.getByText('Show as a table').click();
-    await page.getByRole('table').getByRole('row').nth(1).waitFor();
+    await page.getByRole('row', { name: /^users_search/ }).waitFor();
+    await page.locator('.metrics table').getByRole('row').nth(1).waitFor();
     await expectAccessible();
     expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(width);
     const view = page.locator('.activity');

@@ -4,7 +4,7 @@ import type { MigrationInterface, QueryRunner } from 'typeorm';
  * Creates the functions for searches that ignore accents, letter variants and apostrophes.
  *
  * `search_text` stays until a later migration, because servers of the previous version still call it. The index on it is
- * replaced in the background (src/store/search-index.ts), because dropping it here would block all calls while an export
+ * replaced in the background (src/store/list-indexes.ts), because dropping it here would block all calls while an export
  * runs.
  */
 export class FoldSearch1795824000000 implements MigrationInterface {

@@ -194,8 +194,6 @@ CREATE UNIQUE INDEX directory_is_one ON public.directory USING btree ((true));
 CREATE INDEX request_ids_create_time ON public.request_ids USING btree (create_time);
 CREATE INDEX users_create_time_id ON public.users USING btree (create_time, id);
 CREATE UNIQUE INDEX users_email_key ON public.users USING btree (email_key(email));
-CREATE INDEX users_first_name_id ON public.users USING btree (first_name, id);
-CREATE INDEX users_last_name_id ON public.users USING btree (last_name, id);
 
 -- sequence changes_seq_seq
 -- sequence roster_migrations_id_seq

@@ -62,7 +62,7 @@ async function openTransaction(app: TestApp, ...statements: string[]): Promise<A
 
 describe.each([smallest, standard])('with a pool of %d, while calls hold all that they may', (size) => {
   it('single calls and health checks are answered at once', async () => {
-    const settings = { DATABASE_CONNECTIONS_MAX: String(size), LOCK_TIMEOUT_MS: '60000', SEARCH_INDEX: 'false' };
+    const settings = { DATABASE_CONNECTIONS_MAX: String(size), LOCK_TIMEOUT_MS: '60000', LIST_INDEXES: 'none' };
     await using app = await startTestApp({ ...settings, STATEMENT_TIMEOUT_MS: '60000' });
     const people = Array.from({ length: 20 }, (_, index) => ({ firstName: 'Ada', email: `${index}@example.com` }));
     const { users } = await app.client.batchCreateUsers({ users: people });

@@ -11,18 +11,19 @@ import { parseListUsers } from '../../src/model/requests.js';
 import type { UserFields } from '../../src/model/user.js';
 import { listPage } from '../../src/operations/list-page.js';
 import { insertUsers } from '../../src/store/insert-users.js';
+import { buildListIndex, listIndexes } from '../../src/store/list-indexes.js';
 import { countUsers, listStatements } from '../../src/store/list-users.js';
-import { ensureSearchIndex } from '../../src/store/search-index.js';
 import { resolveIds } from '../../src/store/searched-ids.js';
 import { foldText } from '../../web/fold-text.js';
 import { hasWords } from '../../web/list-query.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
-import { databaseOptions, someFields } from '../support/open-database.js';
+import { databaseOptions, presentIndexes, someFields } from '../support/open-database.js';
 
 // SEARCH_QUERIES=10000 takes minutes.
 const queriesCount = Number(process.env.SEARCH_QUERIES ?? 1000);
 
 const never = new AbortController().signal;
+const allIndexes = new Set(listIndexes.map(({ name }) => name));
 const pageTokens = createPageTokens(randomBytes(32));
 const request = { pageSize: 0, pageToken: '', filter: '', query: '', orderBy: '', includeTotalSize: true };
 
@@ -53,7 +54,13 @@ async function search(from: Database, query: string, changes: Partial<typeof req
   let totalSize: number | undefined;
   let pageToken = '';
   do {
-    const page = await listPage(from, pageTokens, parseListUsers({ ...request, query, ...changes, pageToken }), never);
+    const page = await listPage(
+      from,
+      presentIndexes,
+      pageTokens,
+      parseListUsers({ ...request, query, ...changes, pageToken }),
+      never,
+    );
     ids.push(...page.users.map(({ id }) => id));
     totalSize ??= page.totalSize;
     pageToken = page.nextPageToken;
@@ -187,7 +194,7 @@ describe('the id of a user', () => {
       const parsed = parseListUsers({ ...request, query: `ada ${user?.id}`, orderBy });
       const listing = { ...parsed, after: undefined, rowsMax: 51 };
       const plan = await database.withConnection(never, async (run) => {
-        const { statement, values } = listStatements(await resolveIds(run, listing)).at(-1) ?? {};
+        const { statement, values } = listStatements(await resolveIds(run, listing), allIndexes).at(-1) ?? {};
         return run({ name: '', text: `explain ${statement?.text}` }, values ?? []);
       });
       expect(plan.join()).toContain('users_pkey');
@@ -296,14 +303,14 @@ describe('the index for searches', () => {
       await Promise.all([check(), check(), check(), check()]);
     };
     await checkAll(database);
-    await ensureSearchIndex(database, never);
+    for (const index of listIndexes) await buildListIndex(database, index, never);
     // Every word with a trigram uses the index, even with few users, and no connection changes that back.
     await testDatabase.query(`alter database ${testDatabase.name} set enable_seqscan = off`);
     await testDatabase.query(`alter database ${testDatabase.name} set enable_indexscan = off`);
     const forced = await openDatabase(databaseOptions(testDatabase.url, { preparedStatements: false }));
     try {
       const listing = { ...parseListUsers({ ...request, query: 'abc' }), after: undefined, rowsMax: 51 };
-      const { statement, values } = listStatements(listing).at(-1) ?? {};
+      const { statement, values } = listStatements(listing, allIndexes).at(-1) ?? {};
       const plan = await forced.run({ name: '', text: `explain ${statement?.text}` }, values ?? []);
       expect(plan.join()).toContain('users_search');
       expect(await countUsers(forced, { filter: undefined, words: ['muller'] }, never)).toBeGreaterThan(0);

@@ -33,8 +33,8 @@ export function searchText(table: string): string {
 }
 
 /**
- * Creates the index if it is missing, incomplete or of a previous version. Takes 20 s for a million users (64 MB of maintenance_work_mem, two
- * cores) and does not block reads or writes. After an abort, the next call cleans up.
+ * Creates the index if it is missing, incomplete or of a previous version. Takes 20 s for a million users (64 MB of
+ * maintenance_work_mem, two cores) and does not block reads or writes. After an abort, the next call cleans up.
  */
 export async function ensureSearchIndex(database: Database, signal: AbortSignal): Promise<SearchIndexState> {
   if (await isValid(database)) return 'exists';

@@ -18,14 +18,16 @@ const existingIdsStatement = {
 
 /** Replaces the words that are ids of users by conditions on the id. Any other UUID stays a word. */
 export async function resolveIds<S extends Search>(run: RunStatement, search: S): Promise<S> {
-  const candidates = search.words.filter((word) => uuidForm.test(word)).map((word) => word.toLowerCase());
+  const candidates = search.words.map((word) => word.toLowerCase()).filter((word) => uuidForm.test(word));
   if (candidates.length === 0) return search;
   const rows = await run(existingIdsStatement, [candidates]);
+  if (rows.length === 0) return search;
   const ids = new Set(rows.map(([id]) => id));
   const isId = (word: string) => ids.has(word.toLowerCase());
-  const terms = search.words.filter(isId).map(idFilter);
-  if (search.filter !== undefined) terms.push(search.filter);
-  return { ...search, filter: { kind: 'and', terms }, words: search.words.filter((word) => !isId(word)) };
+  const { filter, words } = search;
+  const others = filter === undefined ? [] : filter.kind === 'and' ? filter.terms : [filter];
+  const terms = [...words.filter(isId).map(idFilter), ...others];
+  return { ...search, filter: { kind: 'and', terms }, words: words.filter((word) => !isId(word)) };
 }
 
 function idFilter(id: string): Filter {

@@ -20,7 +20,7 @@ import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { databaseOptions, presentIndexes, someFields } from '../support/open-database.js';
 
 // SEARCH_QUERIES=10000 takes minutes.
-const queriesCount = Number(process.env.SEARCH_QUERIES ?? 1000);
+const queriesCount = Number(process.env.SEARCH_QUERIES ?? 500);
 
 const never = new AbortController().signal;
 const allIndexes = new Set(listIndexes.map(({ name }) => name));

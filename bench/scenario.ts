@@ -1,5 +1,4 @@
 /** Defines scenarios and what they share: one Postgres, directories in it, and their users. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { createPageTokens } from '../src/model/page-token.js';
 import { type Target, type Times, userEmail, userId } from './load.js';
@@ -98,7 +97,6 @@ export async function openDirectory(
   const admin = new pg.Client({ connectionString: url });
   await admin.connect();
   cleanUp.defer(() => admin.end());
-  await searchIndexMade(admin);
   await fill(admin, users);
   const settle = async () => {
     await admin.query('delete from users where id > $1', [userId(users - 1)]);
@@ -121,16 +119,6 @@ export async function openDirectory(
     truncateLog: () => service.truncateLog(),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
-}
-
-/** Waits for the index that the service builds in the background: altering the table meanwhile would deadlock. */
-async function searchIndexMade(admin: pg.Client): Promise<void> {
-  const statement = `select from pg_index where indexrelid = to_regclass('users_search') and indisvalid`;
-  for (let tries = 0; tries < 100; tries++) {
-    if ((await admin.query(statement)).rowCount === 1) return;
-    await sleep(100);
-  }
-  throw new Error('The service did not build the search index within 10 s. See its log for the reason.');
 }
 
 // A large fill runs in parts, to report progress and to keep transactions small.

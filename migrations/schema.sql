@@ -93,6 +93,43 @@ AS $function$
       return normalize(folded, NFC);
     end $function$;
 
+CREATE OR REPLACE FUNCTION public.fold_letters(original text)
+ RETURNS text
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE STRICT COST 1
+AS $function$
+  declare
+    folded text := regexp_replace(normalize(original, NFKD) collate "C", E' ?[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+|[''\u0060\u02b9-\u02bf\u02ca\u02cb\u055a\u05f3\u2018\u2019\u201b\u2032\u2035\ua78b\ua78c\u00b7\u2027\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\U000e0100-\U000e01ef]+', '', 'g');
+  begin
+    if octet_length(folded) = char_length(folded) then
+      return lower(folded collate "C");
+    end if;
+    folded := lower(folded collate "und-x-icu");
+    if folded ~ '[ßæœþðđøłıς]' then
+      folded := replace(replace(replace(replace(replace(replace(replace(replace(replace(replace(folded, 'ß', 'ss'), 'æ', 'ae'), 'œ', 'oe'), 'þ', 'th'), 'ð', 'd'), 'đ', 'd'), 'ø', 'o'), 'ł', 'l'), 'ı', 'i'), 'ς', 'σ');
+    end if;
+    if folded ~ '[ħŧŋɓɗɖƙƴɛəǝɔƒɣʋ‐‒–—―−־]' then
+      folded := translate(folded, 'ħŧŋɓɗɖƙƴɛəǝɔƒɣʋ‐‒–—―−־', 'htnbddkyeeeofgv-------');
+    end if;
+    -- A Korean syllable must not match another one that begins with it, nor a Japanese letter one with a voicing mark.
+    if folded ~ E'[\u1100-\u11ff\u3099\u309a]' then
+      folded := normalize(folded, NFC);
+    end if;
+    return folded;
+  end $function$;
+
+CREATE OR REPLACE FUNCTION public.fold_text(original text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN (octet_length(original) = char_length(original)) THEN replace(replace(lower((original COLLATE "C")), ''''::text, ''::text), '`'::text, ''::text) ELSE fold_letters(original) END;
+
+CREATE OR REPLACE FUNCTION public.search_key(first_name text, last_name text, email text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN fold_text(((((first_name || chr(10)) || last_name) || chr(10)) || email));
+
 CREATE OR REPLACE FUNCTION public.search_text(first_name text, last_name text, email text)
  RETURNS text
  LANGUAGE sql
@@ -157,8 +194,6 @@ CREATE UNIQUE INDEX directory_is_one ON public.directory USING btree ((true));
 CREATE INDEX request_ids_create_time ON public.request_ids USING btree (create_time);
 CREATE INDEX users_create_time_id ON public.users USING btree (create_time, id);
 CREATE UNIQUE INDEX users_email_key ON public.users USING btree (email_key(email));
-CREATE INDEX users_first_name_id ON public.users USING btree (first_name, id);
-CREATE INDEX users_last_name_id ON public.users USING btree (last_name, id);
 
 -- sequence changes_seq_seq
 -- sequence roster_migrations_id_seq

@@ -3,6 +3,7 @@
  */
 import { readFile } from 'node:fs/promises';
 import { type Cleanups, createCleanups } from './concurrency/cleanups.js';
+import { createLimiter } from './concurrency/limiter.js';
 import type { ServerConfig } from './config/parse.js';
 import { readTls } from './config/tls.js';
 import { watchTls } from './config/tls-reload.js';
@@ -18,10 +19,19 @@ import type { ServedParts } from './gateway/router.js';
 import { createByteBudget } from './grpc-server/byte-budget.js';
 import { formatAddress } from './net/address.js';
 import { ListenError } from './net/listen.js';
+import { changeIndexes, type IndexChange } from './operations/change-indexes.js';
 import { createDirectory, type Directory, type Siblings } from './operations/directory.js';
 import { startHousekeeping } from './operations/housekeeping.js';
+import { startIndexKeeper } from './operations/index-keeper.js';
 import { type RpcServer, startServer } from './rpc/server.js';
 import { checkSessions, readIdentity } from './store/identity.js';
+import {
+  forbiddenBuilds,
+  type ListIndexName,
+  type ListIndexStatus,
+  listIndexes,
+  readListIndexStatus,
+} from './store/list-indexes.js';
 import { renewChangeFeed } from './store/trim-changes.js';
 import type { LogDestination } from './telemetry/line-writer.js';
 import { createLog, type Log } from './telemetry/log.js';
@@ -64,6 +74,7 @@ export interface StartOptions {
 /** Starts everything in one process. Resolves when calls are served. */
 export async function startApp(config: ServerConfig, { signal, logTo }: StartOptions = {}): Promise<App> {
   const log = createLog({ ...config.log, destination: logTo });
+  for (const warning of config.warnings) log.warn({}, warning);
   const metrics = createMetrics();
   let isServing = false;
   const http = await openHttp(config, log, {
@@ -223,9 +234,25 @@ async function openDirectory(
   if (config.database.directUrl !== undefined) {
     await checkSessions(database, signal ?? new AbortController().signal);
   }
+  const identity = await readIdentity(database);
+  // Only one connection is for background work.
+  const background = createLimiter({ concurrencyMax: 1, queuedMax: Number.POSITIVE_INFINITY });
+  const indexes = startIndexKeeper({
+    database,
+    mode: config.listIndexes,
+    background,
+    onError: (error) => log.warn({ error }, 'could not build an index for lists'),
+    onBuilt: ({ name }) => log.info({ index: name }, 'built an index for lists'),
+    onForbidden: ({ name }, reason) =>
+      log.warn(
+        { index: name, help: forbiddenBuilds[reason] },
+        'lists are slow because Roster may not build their index',
+      ),
+  });
   const directory = createDirectory({
     database,
-    identity: await readIdentity(database),
+    identity,
+    indexes,
     batchRowsMax: config.batch.rowsMax,
     queueRowsMax: config.batch.queueRowsMax,
     streams: config.streams,
@@ -237,19 +264,15 @@ async function openDirectory(
   const housekeeping = startHousekeeping({
     database,
     changes: config.changes,
-    searchIndex: config.searchIndex,
+    background,
     onError: (error) => log.warn({ error }, 'housekeeping failed'),
-    onSearchIndex(state) {
-      if (state === 'created') log.info({}, 'created the search index');
-      if (state === 'impossible') log.warn({}, 'searches read the whole table: Postgres has no pg_trgm for this role');
-    },
     onTrimBlocked({ kind, name, database, ageSeconds }) {
       const fields = { blocker: kind, name, database, ageSeconds: Math.round(ageSeconds) };
       log.warn(fields, 'an old transaction or replication slot keeps the change log from shrinking');
     },
   });
-  metrics.observe({ housekeeping });
-  cleanups.addWithDeadline(() => housekeeping.close());
+  metrics.observe({ housekeeping, indexes });
+  cleanups.addWithDeadline(async () => void (await Promise.all([housekeeping.close(), indexes.close()])));
   return { database, directory };
 }
 
@@ -321,6 +344,29 @@ export async function migrate(
     if (direction === 'up') return await migrateUp(options);
     if (direction === 'down') return await migrateDown(options);
     return { ...(await migrationStatus(options)), changed: [] };
+  } finally {
+    await embedded?.stop();
+  }
+}
+
+export const indexNames: readonly ListIndexName[] = listIndexes.map(({ name }) => name);
+
+/** Runs `roster indexes` on the database that `roster serve` would use. Returns the state of all indexes for lists. */
+export async function manageIndexes(
+  config: ServerConfig,
+  change: IndexChange | undefined,
+  { signal, logTo }: StartOptions = {},
+): Promise<ListIndexStatus[]> {
+  const log = createLog({ ...config.log, destination: logTo });
+  const { url, embedded } = await findDatabase(config, log, signal);
+  try {
+    const database = await openDatabase({ ...config.database, url });
+    try {
+      if (change !== undefined) await changeIndexes(database, change, signal ?? new AbortController().signal);
+      return await readListIndexStatus(database.run);
+    } finally {
+      await database.close();
+    }
   } finally {
     await embedded?.stop();
   }

@@ -4,6 +4,7 @@
  */
 import { useEffect, useMemo, useState } from 'preact/hooks';
 import { Chart, type Line } from './chart.js';
+import { IndexTable } from './index-table.js';
 import { type Activity, activityBetween, type Metrics, parseMetrics } from './metrics.js';
 
 const pollEveryMs = 2_000;
@@ -191,6 +192,7 @@ export function ActivityView({ address = '/metrics' }: ActivityViewProps) {
               format={formatMebibytes}
             />
           </div>
+          {last.indexes.length > 0 && <IndexTable indexes={last.indexes} />}
           <MetricsTable samples={samples} />
         </>
       )}

@@ -1,6 +1,7 @@
 /** The query of the list: search words, a filter and an order. */
 import type { User } from '../generated/users/v1/user.js';
 import { textFields } from '../src/fields.js';
+import { foldText } from './fold-text.js';
 
 export interface ListQuery {
   readonly query: string;
@@ -18,13 +19,9 @@ export function selectsAll({ query, filter }: Omit<ListQuery, 'orderBy'>): boole
   return query === '' && filter === '';
 }
 
-/** Matches as the server's `query` does: each word must occur in one of the fields, in upper or lower case. */
+/** Matches as the server's `query` does: each word must be the user's id, or occur in one of the fields. */
 export function hasWords(user: User, words: string): boolean {
   const texts = textFields.filter((field) => 'isSearched' in field).map(({ name }) => user[name]);
-  const text = texts.join('\n').normalize('NFC').toLowerCase();
-  return words
-    .normalize('NFC')
-    .toLowerCase()
-    .split(/\s+/u)
-    .every((word) => text.includes(word));
+  const text = foldText(texts.join('\n'));
+  return words.split(/\s+/u).every((word) => word.toLowerCase() === user.id || text.includes(foldText(word)));
 }

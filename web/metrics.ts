@@ -38,6 +38,17 @@ export interface Activity {
   /** CPU seconds per second. */
   readonly processors: number | undefined;
   readonly memoryBytes: number | undefined;
+  readonly indexes: readonly ListIndexActivity[];
+}
+
+/** An index for lists by name or for searches. */
+export interface ListIndexActivity {
+  readonly name: string;
+  /** 0 if it does not exist, or not yet. */
+  readonly bytes: number;
+  readonly scans: number;
+  /** From 0 to 1 while the index is being built. */
+  readonly built: number | undefined;
 }
 
 const streams = Object.values(UserServiceDefinition.methods)
@@ -77,6 +88,12 @@ export function activityBetween(before: Metrics, now: Metrics, seconds: number, 
     loopDelay: gauge('nodejs_eventloop_lag_p99_seconds'),
     processors: now.has(cpu) ? sum(cpu) / seconds : undefined,
     memoryBytes: gauge('process_resident_memory_bytes'),
+    indexes: [...(now.get('roster_list_index_size_bytes') ?? [])].map(([labels, bytes]) => ({
+      name: labelValue(labels, 'index'),
+      bytes,
+      scans: gauge('roster_list_index_scans', labels) ?? 0,
+      built: gauge('roster_list_index_built_ratio', labels),
+    })),
   };
 }
 

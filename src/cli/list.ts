@@ -25,7 +25,7 @@ export function createListCommand(context: Context): Command {
     'list --limit 0 --json > users.ndjson',
   ])
     .option('--filter <expression>', 'a CEL expression that users must match')
-    .option('--query <words>', 'words that must occur in the first name, the last name or the email')
+    .option('--query <words>', 'words that must occur in the first name, the last name or the email, or an id')
     .option(
       '--order-by <fields>',
       'create_time (default), update_time, first_name, last_name, email; add " desc" to reverse one',

@@ -10,6 +10,7 @@ import { createGatewayCommand } from './gateway.js';
 import { createGetCommand } from './get.js';
 import { createHealthCommand } from './health.js';
 import { createImportCommand } from './import.js';
+import { createIndexesCommand } from './indexes.js';
 import { createListCommand } from './list.js';
 import { createMigrateCommand } from './migrate.js';
 import { createServeCommand } from './serve.js';
@@ -83,6 +84,7 @@ function createProgram(context: Context): Command {
   const commands = [
     createServeCommand(context),
     createMigrateCommand(context),
+    createIndexesCommand(context),
     createGatewayCommand(context),
     ...clientCommands,
   ];

@@ -22,7 +22,9 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 export type Flags = Readonly<Record<string, unknown>>;
 
 /** The configuration of a server. docs/configuration.md explains each value. */
-export interface ServerConfig extends Omit<ValuesOf<typeof serverSettings>, 'http' | 'tls'> {
+export interface ServerConfig extends Omit<ValuesOf<typeof serverSettings>, 'http' | 'tls' | 'searchIndex'> {
+  /** Deprecated settings that are set, and what to do about them, for the log. */
+  readonly warnings: readonly string[];
   /** If unset, nothing is served over HTTP. */
   readonly http?: {
     readonly address: Address;
@@ -68,7 +70,24 @@ export function parseServerConfig(env: Environment, flags: Flags = {}): ServerCo
     problems.list.push(`${problems.label(database.directUrl)} needs ${database.url.name}`);
   }
   const isDefault = textOf(http.address, env, flags) === '';
-  return freezeOrThrow(problems, { ...values, http: { ...values.http, isDefault }, tls: tlsFiles });
+  const { searchIndex, ...current } = values;
+  const warnings: string[] = [];
+  let { listIndexes } = current;
+  if (searchIndex !== undefined) {
+    const isReplaced = textOf(serverSettings.listIndexes, env, flags) !== '';
+    if (!isReplaced && !searchIndex) listIndexes = 'none';
+    const effect = isReplaced ? 'ignored' : `read as LIST_INDEXES=${listIndexes}`;
+    warnings.push(
+      `${problems.label(serverSettings.searchIndex)} is deprecated and ${effect}. Set LIST_INDEXES instead.`,
+    );
+  }
+  return freezeOrThrow(problems, {
+    ...current,
+    listIndexes,
+    warnings,
+    http: { ...values.http, isDefault },
+    tls: tlsFiles,
+  });
 }
 
 export function parseGatewayConfig(env: Environment, flags: Flags = {}): GatewayConfig {

@@ -40,7 +40,7 @@ export const serverSettings = {
       kind: databaseUrl,
       unset: 'DATABASE_URL',
       description:
-        'The same database without the connection pooler, for work that needs a session: imports, exports, watches that begin with existing users, migrations and the search index.',
+        'The same database without the connection pooler, for work that needs a session: imports, exports, watches that begin with existing users, migrations and building indexes.',
     },
     dataDir: {
       name: 'DATA_DIR',
@@ -262,12 +262,18 @@ export const serverSettings = {
         'The maximum number of changes that the change log keeps. The oldest are deleted first. Set it above the number of users in the largest import.',
     },
   },
+  listIndexes: {
+    name: 'LIST_INDEXES',
+    kind: choice('auto', 'all', 'none'),
+    default: 'auto',
+    description:
+      'The indexes for lists by first_name and last_name and for searches by `query`, which make creates and imports slower: auto builds each in the background when a list needs it and there are more than 20,000 users, all builds all at the start, none builds none.',
+  },
   searchIndex: {
     name: 'SEARCH_INDEX',
     kind: onOff,
-    default: true,
-    description:
-      'Creates the index for searches by `query`, in the background and if Postgres has pg_trgm. It makes each create and import slower. Without it, a search reads the whole table.',
+    unset: 'LIST_INDEXES',
+    description: 'Deprecated: set LIST_INDEXES. If that is unset, false means LIST_INDEXES=none.',
   },
   shutdown: {
     delayMs: {

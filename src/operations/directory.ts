@@ -15,6 +15,7 @@ import type {
   WatchUsersRequest,
 } from '../model/requests.js';
 import type { DirectoryIdentity } from '../store/identity.js';
+import { type ListIndexLookup, sortsTable } from '../store/list-users.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { createChangeFeed } from './change-feed.js';
 import { divideConnections, limitConnections } from './connection-budget.js';
@@ -48,6 +49,7 @@ export interface Directory extends UserReads, UserWrites {
 export interface DirectoryOptions {
   database: Database;
   identity: DirectoryIdentity;
+  indexes: ListIndexLookup;
   batchRowsMax: number;
   queueRowsMax: number;
   streams: StreamLimits;
@@ -79,10 +81,13 @@ export interface StreamLimits {
 const newestFirstAfterMs = 250;
 
 export function createDirectory(options: DirectoryOptions): Directory {
-  const { database, identity, batchRowsMax, queueRowsMax, onError, siblings, metrics } = options;
+  const { database, identity, indexes, batchRowsMax, queueRowsMax, onError, siblings, metrics } = options;
   const connections = divideConnections(database.connectionsMax);
   const streamReads = limitConnections(database, connections.streams);
   const lists = createLimiter({ concurrencyMax: connections.lists, queuedMax: queueRowsMax, newestFirstAfterMs });
+  // Lists that sort all users for each page leave a connection to the others.
+  const sortingListsMax = Math.max(1, connections.lists - 1);
+  const sortingLists = createLimiter({ concurrencyMax: sortingListsMax, queuedMax: queueRowsMax, newestFirstAfterMs });
   const batchCalls = createLimiter({
     concurrencyMax: connections.batchCalls,
     queuedMax: queueRowsMax,
@@ -125,7 +130,10 @@ export function createDirectory(options: DirectoryOptions): Directory {
   return {
     ...reads.calls,
     ...writes.calls,
-    listUsers: (request, signal) => lists.run('', () => listPage(database, pageTokens, request, signal), signal),
+    async listUsers(request, signal) {
+      const list = () => lists.run('', () => listPage(database, indexes, pageTokens, request, signal), signal);
+      return sortsTable(request, indexes.known) ? sortingLists.run('', list, signal) : list();
+    },
     importUsers: (parts, signal) => sessions.run('', () => importUsers(database, imports, parts, signal), signal),
     watchUsers: (request, signal) => watchUsers(watches, request, signal),
     exportUsers: (request, signal) => exportUsers(exports, request, signal),

@@ -1,10 +1,10 @@
 /**
- * Regular background work: every ten minutes, it deletes expired request ids and old changes, looks for transactions
- * that prevent this, and creates the search index if it is missing.
+ * Regular background work: every ten minutes, it deletes expired request ids and old changes, and looks for transactions
+ * that prevent this.
  */
+import type { Limiter } from '../concurrency/limiter.js';
 import type { Database } from '../database/database.js';
 import { deleteExpiredRequests } from '../store/request-ids.js';
-import { ensureSearchIndex, type SearchIndexState } from '../store/search-index.js';
 import { findTrimBlocker, type TrimBlocker } from '../store/trim-blocker.js';
 import { type ChangesKept, trimChanges } from '../store/trim-changes.js';
 
@@ -26,11 +26,9 @@ const rowsMax = 1_000;
 export interface HousekeepingOptions {
   readonly database: Database;
   readonly changes: ChangesKept;
-  /** Whether to create the search index. */
-  readonly searchIndex: boolean;
+  /** Limits the statements of all background work. */
+  readonly background: Limiter;
   onError(error: unknown): void;
-  /** Called when the state of the index changes. */
-  onSearchIndex?(state: SearchIndexState): void;
   /**
    * Called if something has kept the change log from shrinking for an hour; at most once an hour for the same blocker.
    */
@@ -42,14 +40,12 @@ export interface HousekeepingOptions {
 export function startHousekeeping({
   database,
   changes,
-  searchIndex: wantsIndex,
+  background,
   onError,
-  onSearchIndex,
   onTrimBlocked,
   oldBlockerSeconds = defaultOldBlockerSeconds,
 }: HousekeepingOptions): Housekeeping {
   let isClosed = false;
-  const closed = new AbortController();
 
   /** Each step returns the number of rows that it deleted. */
   const steps = [() => deleteExpiredRequests(database, rowsMax), () => trimChanges(database, changes, rowsMax)];
@@ -60,24 +56,12 @@ export function startHousekeeping({
       for (const step of steps) {
         // A step that deletes fewer rows has nothing left to delete.
         let deleted: number;
-        do deleted = await step();
+        do deleted = await background.run('', step);
         while (!isClosed && deleted === rowsMax);
       }
     } catch (error) {
       // The next sweep tries again.
       onError(error);
-    }
-  }
-
-  let indexState: SearchIndexState | undefined;
-  async function ensureIndex(): Promise<void> {
-    if (isClosed || !wantsIndex) return;
-    try {
-      const state = await ensureSearchIndex(database, closed.signal);
-      if (state !== indexState) onSearchIndex?.(state);
-      indexState = state;
-    } catch (error) {
-      if (!isClosed) onError(error);
     }
   }
 
@@ -87,7 +71,7 @@ export function startHousekeeping({
   async function lookForBlocker(): Promise<void> {
     if (isClosed) return;
     try {
-      const blocker = await findTrimBlocker(database);
+      const blocker = await background.run('', () => findTrimBlocker(database));
       trimBlockerSeconds = blocker?.ageSeconds ?? 0;
       sweepsUntilWarning--;
       if (blocker === undefined || blocker.ageSeconds < oldBlockerSeconds) return;
@@ -101,9 +85,9 @@ export function startHousekeeping({
     }
   }
 
-  let running = lookForBlocker().then(ensureIndex);
+  let running = lookForBlocker();
   const timer = setInterval(() => {
-    running = running.then(sweep).then(lookForBlocker).then(ensureIndex);
+    running = running.then(sweep).then(lookForBlocker);
   }, everyMs).unref();
   return {
     get trimBlockerSeconds() {
@@ -112,7 +96,6 @@ export function startHousekeeping({
 
     close() {
       isClosed = true;
-      closed.abort();
       clearInterval(timer);
       return running;
     },

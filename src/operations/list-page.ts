@@ -4,7 +4,7 @@ import type { Database } from '../database/database.js';
 import type { PageTokens } from '../model/page-token.js';
 import type { ListUsersRequest } from '../model/requests.js';
 import type { JsonValue, User } from '../model/user.js';
-import { countUsers, type ListedUser, listUsers, positionOf } from '../store/list-users.js';
+import { countUsers, type ListedUser, type ListIndexLookup, listUsers, positionOf } from '../store/list-users.js';
 import { userBytesMax, usersBytesMax } from './message-bytes.js';
 
 export interface UserPage {
@@ -17,6 +17,7 @@ export interface UserPage {
 
 export async function listPage(
   database: Database,
+  indexes: ListIndexLookup,
   pageTokens: PageTokens,
   request: ListUsersRequest,
   signal: AbortSignal,
@@ -24,7 +25,7 @@ export async function listPage(
   const { filter, words, orderBy, pageSize, pageToken, scope } = request;
   const after = pageToken === '' ? undefined : pageTokens.open(pageToken, scope);
   // One row more than requested shows whether there is a next page.
-  const rows = await listUsers(database, { filter, words, orderBy, after, rowsMax: pageSize + 1 }, signal);
+  const rows = await listUsers(database, indexes, { filter, words, orderBy, after, rowsMax: pageSize + 1 }, signal);
   const totalSize = request.includeTotalSize ? await countUsers(database, { filter, words }, signal) : undefined;
   const { page, isLast } = await fittingPage(rows, pageSize);
   const last = page.at(-1);

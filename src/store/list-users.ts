@@ -5,7 +5,7 @@
  * (docs/decisions/0020-indexes-for-lists.md).
  */
 import { attributesText, type Column, decodeUser, type Row, userColumns, userColumnsOf } from '../database/columns.js';
-import type { Database, Statement } from '../database/database.js';
+import type { Database, RunStatement, Statement } from '../database/database.js';
 import { UserRow } from '../database/entities/user-row.js';
 import type { OrderField } from '../fields.js';
 import type { Filter } from '../model/filter.js';
@@ -13,7 +13,9 @@ import type { OrderTerm } from '../model/order-by.js';
 import type { PagePosition } from '../model/page-token.js';
 import type { User } from '../model/user.js';
 import { type Bind, createBinder, filterSql, whereOf } from './filter-sql.js';
+import type { ListIndexName } from './list-indexes.js';
 import { searchText } from './search-index.js';
+import { resolveIds } from './searched-ids.js';
 
 export interface ListedUser {
   user: User;
@@ -45,21 +47,57 @@ function orderExpression(field: OrderField): string {
 
 // Each index also contains the id, except for the one on emails, which are unique. update_time has no index, because
 // each update would then write to every index (docs/decisions/0020-indexes-for-lists.md).
-const indexedFields: readonly OrderField[] = ['create_time', 'first_name', 'last_name', 'email'];
+const indexedFields: readonly OrderField[] = ['create_time', 'email'];
+// These indexes are built when they are needed (docs/decisions/0030-indexes-follow-use.md).
+const nameIndexes: Partial<Record<OrderField, ListIndexName>> = {
+  first_name: 'users_first_name_id',
+  last_name: 'users_last_name_id',
+};
+
+export type ExistingIndexes = ReadonlySet<ListIndexName>;
+
+/** Finds out whether indexes exist that lists can do without. */
+export interface ListIndexLookup {
+  /** The indexes that existed at the last check. */
+  readonly known: ExistingIndexes;
+  /** Returns the existing indexes. `wanted` are those that the list would use, and `run` runs on its connection. */
+  existing(wanted: readonly ListIndexName[], run: RunStatement): Promise<ExistingIndexes>;
+}
+
+/** The indexes that a list would use if they existed. */
+function wantedIndexes({ words, orderBy }: UserListing): ListIndexName[] {
+  const [term, ...others] = orderBy;
+  const byName = term !== undefined && others.length === 0 ? nameIndexes[term.field] : undefined;
+  const wanted: ListIndexName[] = byName === undefined ? [] : [byName];
+  if (words.some(hasTrigram)) wanted.push('users_search');
+  return wanted;
+}
 
 // The limits of statements with names, which each connection plans only once. Only lists in the order of an index with
 // a common page size have names: filters and searches vary without end, and with the limit as a parameter, Postgres
 // would plan each page again. Each limit is one more than the page size, to show whether a next page exists.
 const namedLimits = [10, 20, 25, 50, 100, 200, 250, 500, 1000].map((pageSize) => pageSize + 1);
 
-/** The only field of the order, if it has an index. */
-function indexedTerm(orderBy: readonly OrderTerm[]): OrderTerm | undefined {
-  const [term, ...others] = orderBy;
-  return term !== undefined && others.length === 0 && indexedFields.includes(term.field) ? term : undefined;
+/** A listing, and the only field of its order if that has an index. */
+interface PlannedListing extends UserListing {
+  readonly term: OrderTerm | undefined;
 }
 
-function nameOf({ orderBy, after, rowsMax }: UserListing): string {
-  const term = indexedTerm(orderBy);
+function indexedTerm({ orderBy }: Pick<UserListing, 'orderBy'>, existing: ExistingIndexes): OrderTerm | undefined {
+  const [term, ...others] = orderBy;
+  if (term === undefined || others.length > 0) return undefined;
+  const index = nameIndexes[term.field];
+  const isIndexed = index === undefined ? indexedFields.includes(term.field) : existing.has(index);
+  return isIndexed ? term : undefined;
+}
+
+/** Whether every page of a list sorts all users. */
+export function sortsTable(listing: Pick<UserListing, 'orderBy' | 'words'>, existing: ExistingIndexes): boolean {
+  return listing.words.length === 0 && indexedTerm(listing, existing) === undefined;
+}
+
+/** Empty for a list that sorts the whole table, which statements with names must not read. */
+function nameOf({ term, after, rowsMax }: PlannedListing): string {
   if (term === undefined || !namedLimits.includes(rowsMax)) return '';
   return `list-users-${term.field}${term.descending ? '-desc' : ''}-${rowsMax}${after === undefined ? '' : '-after'}`;
 }
@@ -74,7 +112,8 @@ interface ListStatement {
 // match, at most 25,000 of a million are sorted. Postgres' planner assumes that matches are evenly spread over the
 // order: it read 800,000 users in name order before the first Smith.
 const windowFactor = 40;
-// Used before the whole table is read if no index can find the matches, because all words have one or two letters.
+// Used before the whole table is read if no index can find the matches, because all words have one or two letters or
+// because the index is missing.
 const wideWindowFactor = 400;
 const windowRowsMax = 40_000;
 
@@ -82,14 +121,17 @@ const windowRowsMax = 40_000;
  * The statements for a page, with their values. If a statement returns fewer rows than requested, its result may be
  * incomplete, and the next statement must run. The result of the last one is always complete.
  */
-export function listStatements(listing: UserListing): [...ListStatement[], ListStatement] {
-  const { filter, words, orderBy, rowsMax } = listing;
-  const term = indexedTerm(orderBy);
+export function listStatements(
+  userListing: UserListing,
+  existing: ExistingIndexes,
+): [...ListStatement[], ListStatement] {
+  const listing = { ...userListing, term: indexedTerm(userListing, existing) };
+  const { filter, words, term, rowsMax } = listing;
   const factors: number[] = [];
   if (term !== undefined && words.length > 0) {
     factors.push(windowFactor);
-    if (!words.some(hasTrigram)) factors.push(wideWindowFactor);
-  } else if (filter !== undefined && !trustsPlanner(orderBy)) {
+    if (!words.some(hasTrigram) || !existing.has('users_search')) factors.push(wideWindowFactor);
+  } else if (filter !== undefined && !trustsPlanner(term)) {
     factors.push(windowFactor);
   }
   const windows = factors.map((factor) => windowStatement(listing, Math.min(rowsMax * factor, windowRowsMax)));
@@ -101,8 +143,7 @@ export function listStatements(listing: UserListing): [...ListStatement[], ListS
  * the index, which was slow: with a million users, a filter without matches took 7 s by last_name, and a filter with
  * many matches took 20 s by create_time desc if all users had the same time.
  */
-function trustsPlanner(orderBy: readonly OrderTerm[]): boolean {
-  const term = indexedTerm(orderBy);
+function trustsPlanner(term: OrderTerm | undefined): boolean {
   return term === undefined || term.field === 'email' || (term.field === 'create_time' && !term.descending);
 }
 
@@ -112,17 +153,17 @@ function hasTrigram(word: string): boolean {
 }
 
 /** The matches among the first `windowRows` users of the order. */
-function windowStatement(listing: UserListing, windowRows: number): ListStatement {
+function windowStatement(listing: PlannedListing, windowRows: number): ListStatement {
   const { bind, values } = createBinder();
   const first = firstRows({ ...listing, rowsMax: windowRows }, [], bind);
   const from = `(${first}) as u ${whereOf(conditionsOf(listing, bind))}`;
   return { statement: { name: '', text: selectPage(listing, from) }, values };
 }
 
-function wholeStatement(listing: UserListing): ListStatement {
+function wholeStatement(listing: PlannedListing): ListStatement {
   const { bind, values } = createBinder();
   const conditions = conditionsOf(listing, bind);
-  if (listing.words.length === 0 && (conditions.length === 0 || trustsPlanner(listing.orderBy))) {
+  if (listing.words.length === 0 && (conditions.length === 0 || trustsPlanner(listing.term))) {
     const name = conditions.length === 0 ? nameOf(listing) : '';
     return { statement: { name, text: selectPage(listing, `(${firstRows(listing, conditions, bind)}) as u`) }, values };
   }
@@ -145,9 +186,8 @@ function orderSql(orderBy: readonly OrderTerm[]): string {
 }
 
 /** The first rows of the order that meet the conditions. */
-function firstRows(listing: UserListing, conditions: readonly string[], bind: Bind): string {
-  const { orderBy, after, rowsMax } = listing;
-  const term = indexedTerm(orderBy);
+function firstRows(listing: PlannedListing, conditions: readonly string[], bind: Bind): string {
+  const { orderBy, after, rowsMax, term } = listing;
   if (term?.descending && term.field !== 'email' && conditions.length === 0)
     return descendingRows(term, after, rowsMax, bind);
   const where = whereOf([...conditions, ...afterPosition(listing, bind)]);
@@ -184,12 +224,15 @@ function descendingRows({ field }: OrderTerm, after: PagePosition | undefined, r
 /** Reads the users of a page. They are decoded lazily, so that rows beyond the page cost nothing. */
 export function listUsers(
   database: Database,
+  indexes: ListIndexLookup,
   listing: UserListing,
   signal: AbortSignal,
 ): Promise<Iterable<ListedUser>> {
   return database.withConnection(signal, async (run) => {
+    const resolved = await resolveIds(run, listing);
+    const existing = await indexes.existing(wantedIndexes(resolved), run);
     let rows: Row[] = [];
-    for (const { statement, values } of listStatements(listing)) {
+    for (const { statement, values } of listStatements(resolved, existing)) {
       rows = await run(statement, values);
       if (rows.length === listing.rowsMax) break;
     }
@@ -206,7 +249,7 @@ export function countUsers(
   return database.withConnection(signal, async (run) => {
     const { bind, values } = createBinder();
     const query = database.dataSource.createQueryBuilder(UserRow, 'u').select('count(*)');
-    const conditions = conditionsOf(listing, bind);
+    const conditions = conditionsOf(await resolveIds(run, listing), bind);
     if (conditions.length > 0) query.where(conditions.join(' and '));
     const [row] = await run({ name: '', text: query.getQuery() }, values);
     return Number(row?.[0]);
@@ -221,13 +264,13 @@ function conditionsOf({ filter, words }: Pick<UserListing, 'filter' | 'words'>, 
 
 /** The condition that the searched text contains a word, in a form that can use the index users_search. */
 function wordSql(word: string, bind: Bind): string {
-  const folded = (text: string) => `lower(normalize(CAST(${bind(text)} AS text), NFC) collate "und-x-icu")`;
+  const folded = (text: string) => `fold_text(CAST(${bind(text)} AS text))`;
   const [name = ''] = word.split('@', 1);
   // For an email, the index searches only the part before the @. Many users may have the trigrams of the domain, and to
   // read all of their entries took 90 ms.
   if (name !== word && hasTrigram(name))
     return `(${wordSql(name, bind)} and strpos(${searchText('u')}, ${folded(word)}) > 0)`;
-  // Escapes LIKE's special characters, after the conversion to lower case, which could otherwise change the escapes.
+  // Escapes LIKE's special characters after fold_text, which can return them for other characters, such as ％.
   const literal = String.raw`replace(replace(replace(${folded(word)}, '\', '\\'), '%', '\%'), '_', '\_')`;
   // The index has the collation of the columns, so the pattern needs the same.
   return `${searchText('u')} like ('%' || ${literal} || '%') collate "C"`;

@@ -28,6 +28,15 @@ export interface MetricSources {
   readonly connections: () => { readonly total: number; readonly idle: number; readonly waiting: number };
   readonly feed: { readonly watcherCount: number; readonly lagMs: number };
   readonly housekeeping: { readonly trimBlockerSeconds: number };
+  readonly indexes: { status(): readonly ListIndexMetrics[] };
+}
+
+export interface ListIndexMetrics {
+  readonly name: string;
+  readonly state: string;
+  readonly built: number;
+  readonly bytes: number;
+  readonly scans: number;
 }
 
 export type MetricsSnapshot = Awaited<ReturnType<Registry['getMetricsAsJSON']>>;
@@ -127,7 +136,33 @@ function addSourceMetrics(registry: Registry, sources: () => Partial<MetricSourc
     aggregator: 'max',
     read: () => sources().housekeeping?.trimBlockerSeconds ?? 0,
   });
+  addListIndexMetrics(registry, () => sources().indexes?.status() ?? []);
   addGauge(registry, { name: 'roster_processes', help: 'Number of processes in these metrics.', read: () => 1 });
+}
+
+/** All processes read them from the same database, so the maximum is the latest value. */
+function addListIndexMetrics(registry: Registry, status: () => readonly ListIndexMetrics[]): void {
+  const gauge = (name: string, help: string, read: (index: ListIndexMetrics) => number | undefined) =>
+    addGauge(registry, {
+      name,
+      help,
+      label: 'index',
+      aggregator: 'max',
+      read: () =>
+        Object.fromEntries(
+          status().flatMap((index) => {
+            const value = read(index);
+            return value === undefined ? [] : [[index.name, value]];
+          }),
+        ),
+    });
+  gauge('roster_list_index_size_bytes', 'Size of the index for lists; 0 if it does not exist.', ({ state, bytes }) =>
+    state === 'exists' ? bytes : 0,
+  );
+  gauge('roster_list_index_scans', 'How often Postgres has used the index for lists.', ({ scans }) => scans);
+  gauge('roster_list_index_built_ratio', 'Built part of an index for lists that is being built.', ({ state, built }) =>
+    state === 'building' ? built : undefined,
+  );
 }
 
 /**

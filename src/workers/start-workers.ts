@@ -22,6 +22,7 @@ const startAttemptsMax = 3;
 /** Does what startApp() does in `config.workers` processes. Resolves when all serve; rejects with the error of one of them. */
 export async function startWorkers(config: ServerConfig, { signal }: Pick<StartOptions, 'signal'> = {}): Promise<App> {
   const log = createLog(config.log);
+  for (const warning of config.warnings) log.warn({}, warning);
   const totals = createTotals(createMetrics());
   // Responds to probes until the workers listen on the address.
   const http = await openHttp(config, log, { text: () => totals.text(), isReady: () => false });

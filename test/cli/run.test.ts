@@ -9,7 +9,7 @@ describe('roster', () => {
   it('lists its commands and exit codes', async () => {
     const { code, out, err } = await roster(['--help']);
     expect({ code, err }).toEqual({ code: 0, err: '' });
-    for (const word of ['serve', 'migrate', 'create', 'get', 'update', 'delete', 'list', 'Exit codes:']) {
+    for (const word of ['serve', 'migrate', 'indexes', 'create', 'get', 'update', 'delete', 'list', 'Exit codes:']) {
       expect(out).toContain(word);
     }
   });
@@ -24,7 +24,7 @@ describe('roster', () => {
     },
   );
 
-  it.each(['serve', 'migrate'])('%s --help lists the settings', async (name) => {
+  it.each(['serve', 'migrate', 'indexes'])('%s --help lists the settings', async (name) => {
     const { code, out } = await roster([name, '--help']);
     expect(code).toBe(0);
     expect(out).toContain('DATABASE_URL');
@@ -63,6 +63,10 @@ describe('roster', () => {
     [['create', '--attribute', 'x']],
     [['migrate', 'sideways']],
     [['migrate']],
+    [['indexes', 'repair']],
+    [['indexes', 'build']],
+    [['indexes', 'drop', 'users_pkey']],
+    [['indexes', 'status', 'users_search']],
   ])('%j ends with 2 and says why', async (args) => {
     const { code, out, err } = await roster(args);
     expect({ code, out }).toEqual({ code: 2, out: '' });

@@ -1,7 +1,9 @@
-/** `roster serve` and `roster migrate` on their own database. */
+/** `roster serve`, `roster migrate` and `roster indexes` on their own database. */
+import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createAuthority } from '../certificates.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
@@ -120,5 +122,66 @@ describe('roster migrate', () => {
     const { code, err } = await roster(['migrate', 'status', '--database-url', 'nowhere'], { env });
     expect(code).toBe(2);
     expect(err).toContain('--database-url');
+  });
+});
+
+describe('roster indexes', () => {
+  const names = ['users_first_name_id', 'users_last_name_id', 'users_search'];
+  const table = (states: readonly string[]) =>
+    new RegExp(
+      `^NAME +STATE +SIZE +SCANS +SERVES\\n${names.map((name, at) => `${name} +${states[at]} +\\S.*\\n`).join('')}(Postgres has .*\\n)?$`,
+    );
+
+  it('shows, builds and drops the indexes for lists', async () => {
+    await using own = await createTestDatabase();
+    const indexes = (...args: string[]) => roster(['indexes', ...args], { env: { ...env, DATABASE_URL: own.url } });
+    const before = await indexes();
+    expect(before).toMatchObject({ code: 0, err: '' });
+    expect(before.out).toMatch(table(['missing', 'missing', 'missing']));
+    expect(await indexes('status')).toEqual(before);
+
+    const built = await indexes('build', 'users_last_name_id');
+    expect(built).toMatchObject({ code: 0, err: '' });
+    expect(built.out).toMatch(/^built users_last_name_id\n/);
+    expect(built.out.replace(/^built .*\n/, '')).toMatch(table(['missing', 'exists +0.0 MiB +0', 'missing']));
+    expect((await indexes('build', 'all')).out).toMatch(/^built users_first_name_id\nbuilt users_search\nNAME/);
+    expect((await indexes('drop', 'users_search')).out).toMatch(/^dropped users_search\nNAME/);
+    expect((await indexes('drop', 'all')).out).toMatch(
+      /^dropped users_first_name_id\ndropped users_last_name_id\nNAME/,
+    );
+    expect(await indexes('drop', 'all')).toEqual(before);
+  });
+
+  it('names the known indexes if the name is missing or wrong', async () => {
+    for (const args of [['build'], ['drop', 'users_pkey']]) {
+      const { code, err } = await roster(['indexes', ...args], { env });
+      expect([code, err]).toEqual([2, `error: Name the index to ${args[0]}: ${names.join(', ')} or all.\n`]);
+    }
+  });
+
+  it('says why it cannot build an index', async () => {
+    await using own = await createTestDatabase();
+    const role = `roster_test_${randomBytes(6).toString('hex')}`;
+    await own.query(`create role ${role} login password 'roster'`);
+    try {
+      const DATABASE_URL = Object.assign(new URL(own.url), { username: role, password: 'roster' }).href;
+      const build = () => roster(['indexes', 'build', 'users_first_name_id'], { env: { ...env, DATABASE_URL } });
+      const { code, out, err } = await build();
+      expect([code, out]).toEqual([1, '']);
+      expect(err).toMatch(/^error: This role does not own the table users\. Run .* as the owner, .*\.\n$/);
+
+      const holder = new pg.Client({ connectionString: own.url });
+      await holder.connect();
+      await holder.query('begin');
+      await holder.query('lock table users in row exclusive mode');
+      const other = roster(['indexes', 'build', 'users_first_name_id'], { env: { ...env, DATABASE_URL: own.url } });
+      const building = `select from pg_stat_progress_create_index where datname = current_database()`;
+      await expect.poll(async () => (await own.query(building)).length, { timeout: 30_000 }).toBe(1);
+      expect((await build()).err).toMatch(/^error: Another process is building an index\./);
+      await holder.end();
+      expect((await other).out).toMatch(/^built users_first_name_id\n/);
+    } finally {
+      await own.query(`drop role ${role}`);
+    }
   });
 });

@@ -78,7 +78,8 @@ describe('the configuration of a server', () => {
       streams: { connectionsMax: 4, stallTimeoutMs: 30_000, snapshotTimeoutMs: 600_000 },
       bufferedBytesMax: 134_217_728,
       changes: { keptHours: 168, keptMax: 10_000_000 },
-      searchIndex: true,
+      listIndexes: 'auto',
+      warnings: [],
       grpc: {
         address: { host: 'localhost', port: 50_051 },
         concurrentStreamsMax: 4096,
@@ -123,7 +124,7 @@ describe('the configuration of a server', () => {
       BUFFERED_BYTES_MAX: '2000000',
       CHANGES_KEPT_HOURS: '16',
       CHANGES_KEPT_MAX: '17000',
-      SEARCH_INDEX: 'false',
+      LIST_INDEXES: 'ALL',
       CONCURRENT_STREAMS_MAX: '7',
       CONNECTION_AGE_MS_MAX: '8000',
       CONNECTION_AGE_GRACE_MS: '0',
@@ -149,7 +150,8 @@ describe('the configuration of a server', () => {
       streams: { connectionsMax: 13, stallTimeoutMs: 14_000, snapshotTimeoutMs: 15_000 },
       bufferedBytesMax: 2_000_000,
       changes: { keptHours: 16, keptMax: 17_000 },
-      searchIndex: false,
+      listIndexes: 'all',
+      warnings: [],
       grpc: {
         address: { host: '0.0.0.0', port: 0 },
         concurrentStreamsMax: 7,
@@ -181,6 +183,7 @@ describe('the configuration of a server', () => {
       if (name === 'CORS_ORIGINS') return [given, '*'];
       if (name === 'LOG_LEVEL') return [given, 'warn'];
       if (name === 'LOG_FORMAT') return [given, 'pretty'];
+      if (name === 'LIST_INDEXES') return [given, 'none'];
       if (name === 'INSECURE' || name === 'SEARCH_INDEX') return [given];
       if (name === 'PREPARED_STATEMENTS') return ['--no-prepared-statements'];
       return name === 'WORKERS' ? [given, 'auto'] : [given, '1000'];
@@ -202,6 +205,30 @@ describe('the configuration of a server', () => {
     expect(serverProblems({ INSECURE: 'true' }, ...open, '--no-insecure')).toHaveLength(1);
     expect(serverProblems({ INSECURE: 'true' }, ...open, '--insecure=false')).toHaveLength(1);
     expect(serverProblems({}, ...open, '--no-insecure', '--insecure')).toEqual([]);
+  });
+
+  it('reads the deprecated SEARCH_INDEX, unless LIST_INDEXES is set, and warns', () => {
+    const read = (env: Record<string, string>, ...args: string[]) => {
+      const { listIndexes, warnings } = parseServer(env, ...args);
+      return [listIndexes, ...warnings];
+    };
+    const asked = 'Set LIST_INDEXES instead.';
+    expect(read({ SEARCH_INDEX: 'false' })).toEqual([
+      'none',
+      `SEARCH_INDEX is deprecated and read as LIST_INDEXES=none. ${asked}`,
+    ]);
+    expect(read({}, '--no-search-index')).toEqual([
+      'none',
+      `--search-index is deprecated and read as LIST_INDEXES=none. ${asked}`,
+    ]);
+    expect(read({ SEARCH_INDEX: 'true' })).toEqual([
+      'auto',
+      `SEARCH_INDEX is deprecated and read as LIST_INDEXES=auto. ${asked}`,
+    ]);
+    expect(read({ SEARCH_INDEX: 'false' }, '--list-indexes=all')).toEqual([
+      'all',
+      `SEARCH_INDEX is deprecated and ignored. ${asked}`,
+    ]);
   });
 
   it('treats an empty value as unset', () => {
@@ -232,6 +259,7 @@ describe('the configuration of a server', () => {
   it.each([
     ['WORKERS', ['all', 'automatic'], 'WORKERS must be a whole number from 1 to 256, or auto'],
     ['LOG_LEVEL', ['loud', '30'], 'LOG_LEVEL must be trace, debug, info, warn, error, fatal or silent'],
+    ['LIST_INDEXES', ['some', 'true', 'off'], 'LIST_INDEXES must be auto, all or none'],
     ['LOG_FORMAT', ['yaml'], 'LOG_FORMAT must be auto, pretty or json'],
     ['INSECURE', ['yes', 'on', '2'], 'INSECURE must be true or false'],
     ['PREPARED_STATEMENTS', ['off'], 'PREPARED_STATEMENTS must be true or false'],

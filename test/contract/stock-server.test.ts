@@ -11,6 +11,7 @@ import { createUserService, userServiceDefinition } from '../../src/rpc/user-ser
 import { readIdentity } from '../../src/store/identity.js';
 import { createLog } from '../../src/telemetry/log.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
+import { presentIndexes } from '../support/open-database.js';
 import { describeStreams } from './streams.js';
 import { describeContract } from './suite.js';
 
@@ -73,6 +74,7 @@ beforeAll(async () => {
   directory = createDirectory({
     database,
     identity: await readIdentity(database),
+    indexes: presentIndexes,
     batchRowsMax: config.batch.rowsMax,
     queueRowsMax: config.batch.queueRowsMax,
     streams: config.streams,

@@ -489,6 +489,23 @@ export function describeContract(transport: string, client: () => CallingClient)
         expect((await client().listUsers({ query: `${marker} %` })).users).toEqual([]);
       });
 
+      it('searches without accents and apostrophes, and for an id', async () => {
+        const word = `x${randomUUID().slice(0, 8)}`;
+        const names = ['Müller', 'Wiśniewski', 'Nguyễn', 'Großmann', 'Søren', 'O’Brien', "O'Brien"];
+        const users = names.map((name) => person({ firstName: word, lastName: name }));
+        const created = (await client().batchCreateUsers({ users })).users;
+        const found = async (text: string) => (await client().listUsers({ query: text })).users;
+        for (const [index, name] of ['muller', 'wisniewski', 'nguyen', 'grossmann', 'soren'].entries()) {
+          expect(await found(`${word} ${name}`), name).toEqual([created[index]]);
+        }
+        for (const name of ['obrien', "o'brien", 'o’brien']) {
+          expect(await found(`${word} ${name}`), name).toEqual(created.slice(-2));
+        }
+        const id = created[0]?.id ?? '';
+        for (const text of [id, ` ${id.toUpperCase()} `]) expect(await found(text)).toEqual([created[0]]);
+        expect(await found(`${id} ${created[1]?.id}`)).toEqual([]);
+      });
+
       it('has pages of 50 by default and 1000 at most, and no token on the last page', async () => {
         const { users, nextPageToken } = await client().listUsers({});
         expect(users).toHaveLength(50);

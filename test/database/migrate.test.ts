@@ -3,6 +3,7 @@ import { readdir } from 'node:fs/promises';
 import pg from 'pg';
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 import { describe, expect, it } from 'vitest';
+import { DropNameIndexes1795910400000 } from '../../migrations/1795910400000-drop-name-indexes.js';
 import { migrateDown, migrateUp, migrationStatus, UnknownMigrationsError } from '../../src/database/migrate.js';
 import { migrations, migrationsTableName } from '../../src/database/migrations.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
@@ -49,6 +50,15 @@ describe('migrations', () => {
       expect(await migrationStatus(options)).toEqual({ applied: [], pending: names, unknown: [] });
       expect(await migrateUp(options)).toEqual({ applied: names, pending: [], unknown: [], changed: names });
       expect(await dumpSchema(database)).toBe(before);
+    }));
+
+  it('can be undone if the search index exists, which uses a function of theirs', () =>
+    onDatabase(async (database) => {
+      await database.query('create extension pg_trgm');
+      const index = 'create index users_search on users using gin';
+      await database.query(`${index} (search_key(first_name, last_name, email) gin_trgm_ops)`);
+      for (const _ of names) await migrateDown(databaseOptions(database.url));
+      expect((await migrationStatus(databaseOptions(database.url))).applied).toEqual([]);
     }));
 
   it('leave nothing behind after all are undone except their empty list', () =>
@@ -152,6 +162,59 @@ describe('migrations', () => {
       const made = await database.query(`select from pg_class where relnamespace = 'directory_of_ours'::regnamespace`);
       expect(made).not.toEqual([]);
       expect(await database.query(`select from pg_class where relnamespace = 'public'::regnamespace`)).toEqual([]);
+    }));
+});
+
+describe('the migration that drops the indexes for lists', () => {
+  const place = migrations.indexOf(DropNameIndexes1795910400000);
+  const names = ['users_first_name_id', 'users_last_name_id', 'users_search'];
+
+  /** Migrates to the previous version, adds users and all indexes, and calls `work`. */
+  const onPreviousVersion = (users: number, work: (database: TestDatabase) => Promise<void>) =>
+    onEmptyDatabase(async (database) => {
+      await migrateUp(databaseOptions(database.url), migrations.slice(0, place));
+      await database.query(
+        `insert into users (id, first_name, email)
+         select gen_random_uuid(), 'Ada', 'e' || i || '@x' from generate_series(1, $1::int) as i`,
+        [users],
+      );
+      await database.query('create index users_search on users (last_name)');
+      await work(database);
+    });
+
+  async function indexesAfter(database: TestDatabase): Promise<string[]> {
+    await migrateUp(databaseOptions(database.url), migrations.slice(0, place + 1));
+    const rows = await database.query<{ relname: string }>(
+      `select relname from pg_class where relname = any ($1) order by relname`,
+      [names],
+    );
+    return rows.map(({ relname }) => relname);
+  }
+
+  it.each([
+    [20_000, []],
+    [20_001, names],
+  ])('leaves a directory of %i users with the indexes %j', (users, left) =>
+    onPreviousVersion(users, async (database) => {
+      expect(await indexesAfter(database)).toEqual(left);
+      expect(await database.query('select from users')).toHaveLength(users);
+      expect((await migrateDown(databaseOptions(database.url), migrations.slice(0, place + 1))).changed).toEqual([
+        DropNameIndexes1795910400000.name,
+      ]);
+    }),
+  );
+
+  it('keeps the indexes if a transaction uses the table, so that no call waits', () =>
+    onPreviousVersion(1, async (database) => {
+      const reader = new pg.Client({ connectionString: database.url });
+      await reader.connect();
+      try {
+        await reader.query('begin');
+        await reader.query('select from users');
+        expect(await indexesAfter(database)).toEqual(names);
+      } finally {
+        await reader.end();
+      }
     }));
 });
 

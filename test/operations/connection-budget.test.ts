@@ -62,7 +62,7 @@ async function openTransaction(app: TestApp, ...statements: string[]): Promise<A
 
 describe.each([smallest, standard])('with a pool of %d, while calls hold all that they may', (size) => {
   it('single calls and health checks are answered at once', async () => {
-    const settings = { DATABASE_CONNECTIONS_MAX: String(size), LOCK_TIMEOUT_MS: '60000', SEARCH_INDEX: 'false' };
+    const settings = { DATABASE_CONNECTIONS_MAX: String(size), LOCK_TIMEOUT_MS: '60000', LIST_INDEXES: 'none' };
     await using app = await startTestApp({ ...settings, STATEMENT_TIMEOUT_MS: '60000' });
     const people = Array.from({ length: 20 }, (_, index) => ({ firstName: 'Ada', email: `${index}@example.com` }));
     const { users } = await app.client.batchCreateUsers({ users: people });
@@ -71,7 +71,7 @@ describe.each([smallest, standard])('with a pool of %d, while calls hold all tha
     // Searches wait for this table, and nothing else does.
     await app.database.query('create table held (id integer)');
     await app.database.query(`
-      create or replace function search_text(first_name text, last_name text, email text) returns text
+      create or replace function search_key(first_name text, last_name text, email text) returns text
       immutable parallel safe language plpgsql as $$ begin perform from held; return ''; end $$`);
     await using _table = await openTransaction(app, 'lock table held in access exclusive mode');
     await using _rows = await openTransaction(app, `select from users where id <> '${id}' for update`);

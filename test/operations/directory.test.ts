@@ -14,7 +14,7 @@ import { etagOf, type JsonObject, noFields, type User, type UserFields } from '.
 import { createDirectory, type Directory } from '../../src/operations/directory.js';
 import { readIdentity } from '../../src/store/identity.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
-import { databaseOptions, someFields } from '../support/open-database.js';
+import { databaseOptions, presentIndexes, someFields } from '../support/open-database.js';
 
 const never = new AbortController().signal;
 
@@ -56,6 +56,7 @@ async function start(): Promise<Process> {
   const started = createDirectory({
     database: counting,
     identity: await readIdentity(database),
+    indexes: presentIndexes,
     batchRowsMax: 200,
     queueRowsMax: 10_000,
     streams: { connectionsMax: 2, stallTimeoutMs: 60_000, snapshotTimeoutMs: 60_000 },

@@ -91,6 +91,38 @@ describe('an email that another transaction is about to take', () => {
 });
 
 describe('slow lists', () => {
+  it('that sort all users leave a connection to other lists', async () => {
+    const [original] = await app.database.query<{ sql: string }>(
+      `select pg_get_functiondef('email_key(text)'::regprocedure) as sql`,
+    );
+    await app.database.query('create table held_sorts (id integer)');
+    const holder = new pg.Client({ connectionString: app.database.url });
+    await holder.connect();
+    await holder.query('begin; lock table held_sorts in access exclusive mode');
+    // Makes only lists by email and another field wait.
+    await app.database.query(`
+      create or replace function email_key(email text) returns text immutable parallel safe language plpgsql
+      as $$ begin perform from held_sorts; return email; end $$`);
+    const abort = new AbortController();
+    const options = { signal: abort.signal, deadlineMs: 60_000, attemptsMax: 1 };
+    const lists = Array.from({ length: 10 }, () =>
+      app.client.listUsers({ orderBy: 'last_name, email' }, options).catch(() => {}),
+    );
+    const waiting = async () => {
+      const rows = await app.database.query(
+        `select from pg_stat_activity where wait_event_type = 'Lock' and query like '%email_key%' and datname = current_database()`,
+      );
+      return rows.length;
+    };
+    await expect.poll(waiting, { timeout: 30_000 }).toBe(3);
+    expect((await app.client.listUsers({ orderBy: 'create_time desc' }, { attemptsMax: 1 })).users).not.toEqual([]);
+    expect(await waiting()).toBe(3);
+    abort.abort();
+    await Promise.all(lists);
+    await holder.end();
+    await app.database.query(original?.sql ?? '');
+  });
+
   it('leave connections for fast calls', async () => {
     // Makes only lists slow.
     await app.database.query(`create table held (id integer)`);

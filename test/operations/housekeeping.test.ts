@@ -1,5 +1,6 @@
 /** Request ids must be deleted after a day, however many there are, and an error must fail only one sweep. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { createLimiter } from '../../src/concurrency/limiter.js';
 import { type Database, openDatabase } from '../../src/database/database.js';
 import { startHousekeeping } from '../../src/operations/housekeeping.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
@@ -36,6 +37,7 @@ async function remembered(): Promise<number> {
   return (await testDatabase.query('select from request_ids')).length;
 }
 
+const background = createLimiter({ concurrencyMax: 1, queuedMax: 1 });
 const kept = { keptHours: 1, keptMax: 2_000 };
 
 describe('housekeeping', () => {
@@ -45,7 +47,7 @@ describe('housekeeping', () => {
     const housekeeping = startHousekeeping({
       database,
       changes: kept,
-      searchIndex: false,
+      background,
       onError: (error) => expect.unreachable(String(error)),
     });
     expect(vi.getTimerCount()).toBe(1);
@@ -61,7 +63,7 @@ describe('housekeeping', () => {
     const housekeeping = startHousekeeping({
       database,
       changes: kept,
-      searchIndex: true,
+      background,
       onError: (error) => errors.push(error),
     });
     await testDatabase.query('alter table request_ids rename to elsewhere');

@@ -11,7 +11,7 @@ import { createDirectory } from '../../src/operations/directory.js';
 import { importUsers } from '../../src/operations/import-users.js';
 import { readIdentity } from '../../src/store/identity.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
-import { databaseOptions, someFields } from '../support/open-database.js';
+import { databaseOptions, presentIndexes, someFields } from '../support/open-database.js';
 
 let testDatabase: TestDatabase;
 let database: Database;
@@ -242,6 +242,7 @@ describe('an import', () => {
     const directory = createDirectory({
       database,
       identity: await readIdentity(database),
+      indexes: presentIndexes,
       batchRowsMax: 100,
       queueRowsMax: 100,
       streams: { connectionsMax: 1, stallTimeoutMs: 30_000, snapshotTimeoutMs: 30_000 },

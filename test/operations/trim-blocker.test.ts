@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { createLimiter } from '../../src/concurrency/limiter.js';
 import { type Database, openDatabase } from '../../src/database/database.js';
 import { migrateUp } from '../../src/database/migrate.js';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/embedded-postgres/cluster.js';
@@ -94,7 +95,7 @@ function start(oldBlockerSeconds?: number): { housekeeping: Housekeeping; blocke
   const housekeeping = startHousekeeping({
     database: counted,
     changes: { keptHours: 1, keptMax: 1_000_000 },
-    searchIndex: false,
+    background: createLimiter({ concurrencyMax: 1, queuedMax: 1 }),
     onError: (error) => expect.unreachable(String(error)),
     onTrimBlocked: (blocker) => blockers.push(blocker),
     oldBlockerSeconds,

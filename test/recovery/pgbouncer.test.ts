@@ -55,7 +55,7 @@ describe.skipIf(noPgBouncer)(`PgBouncer in transaction mode${noPgBouncer ? `: ${
   beforeAll(async () => {
     database = await createTestDatabase();
     pooler = await startPgBouncer(database.url, { mode: 'transaction' });
-    app = await startTestApp({ DATABASE_URL: pooler.url, PREPARED_STATEMENTS: 'false', SEARCH_INDEX: 'false' });
+    app = await startTestApp({ DATABASE_URL: pooler.url, PREPARED_STATEMENTS: 'false', LIST_INDEXES: 'none' });
   });
   afterAll(async () => {
     await app?.[Symbol.asyncDispose]();

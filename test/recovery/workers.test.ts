@@ -372,6 +372,27 @@ describe('a shutdown with workers', () => {
   });
 });
 
+describe('the indexes for lists', () => {
+  it('are built by one of the workers, even if several need them', async () => {
+    await using own = await createTestDatabase();
+    const service = await serveWorkers({ DATABASE_URL: own.url });
+    await own.query(`
+      insert into users (id, first_name, email)
+      select gen_random_uuid(), 'Ada', 'e' || i || '@x' from generate_series(1, 20001) as i`);
+    const client = connectClient(service, 4);
+    const lists = Array.from({ length: 8 }, (_, index) =>
+      client.listUsers({ orderBy: index % 2 === 0 ? 'last_name' : 'last_name desc' }),
+    );
+    for (const { users } of await Promise.all(lists)) expect(users).toHaveLength(50);
+    const built = () => service.lines.filter(({ msg }) => msg === 'built an index for lists');
+    await vi.waitUntil(() => built().length > 0, waitOptions);
+    // Both workers have closed, and have logged what they did.
+    await service.end('SIGTERM');
+    expect(built().map(({ index }) => index)).toEqual(['users_last_name_id']);
+    expect(service.lines.filter(({ level }) => level === 'error')).toEqual([]);
+  });
+});
+
 describe('a start with workers that fails', () => {
   it('because the port is in use is reported once', async () => {
     const server = createServer();

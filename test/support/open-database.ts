@@ -2,6 +2,8 @@
 import { randomBytes } from 'node:crypto';
 import type { DatabaseOptions } from '../../src/database/database.js';
 import { noFields, type UserFields } from '../../src/model/user.js';
+import { findListIndexes } from '../../src/store/list-indexes.js';
+import type { ListIndexLookup } from '../../src/store/list-users.js';
 
 /** The timeouts are longer than any test takes, unless the test is about them. */
 export function databaseOptions(url: string, changes: Partial<DatabaseOptions> = {}): DatabaseOptions {
@@ -16,6 +18,12 @@ export function databaseOptions(url: string, changes: Partial<DatabaseOptions> =
     ...changes,
   };
 }
+
+/** Reads which indexes exist for each list, and builds none. */
+export const presentIndexes: ListIndexLookup = {
+  known: new Set(),
+  existing: (_, run) => findListIndexes(run),
+};
 
 /** A valid user with a unique email. */
 export function someFields(changes: Partial<UserFields> = {}): UserFields {

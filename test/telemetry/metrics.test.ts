@@ -86,6 +86,29 @@ describe('the metrics', () => {
   });
 });
 
+describe('the metrics of the indexes for lists', () => {
+  const index = { name: 'users_search', state: 'exists', built: 0, bytes: 8192, scans: 7 };
+
+  it('show size and scans of each, and the progress of a build', async () => {
+    const metrics = createMetrics();
+    const built = { ...index, name: 'users_last_name_id', state: 'building', built: 0.25 };
+    metrics.observe({ indexes: { status: () => [index, built] } });
+    expect((await linesOf(metrics)).filter((line) => line.startsWith('roster_list_index'))).toEqual([
+      'roster_list_index_size_bytes{index="users_search"} 8192',
+      'roster_list_index_size_bytes{index="users_last_name_id"} 0',
+      'roster_list_index_scans{index="users_search"} 7',
+      'roster_list_index_scans{index="users_last_name_id"} 7',
+      'roster_list_index_built_ratio{index="users_last_name_id"} 0.25',
+    ]);
+  });
+
+  it('are not multiplied by the number of processes', async () => {
+    const processes = [createMetrics(), createMetrics()];
+    for (const metrics of processes) metrics.observe({ indexes: { status: () => [index] } });
+    expect(await linesOf(...processes)).toContain('roster_list_index_scans{index="users_search"} 7');
+  });
+});
+
 describe('the metrics of several processes', () => {
   it('are summed, or the maximum is used if a sum has no meaning', async () => {
     const [first, second] = [createMetrics(), createMetrics()];

@@ -58,6 +58,19 @@ describe.skipIf(browserMissing !== undefined)('activity', () => {
     expectNoFaults();
   });
 
+  it('shows the indexes for lists, and how often they are used', async () => {
+    const { page, expectNoFaults } = await open();
+    const row = page.getByRole('row', { name: /^users_last_name_id/ });
+    await expect.poll(() => row.textContent(), pollTimeout).toBe('users_last_name_idLists by last nameMissing––');
+    await app.database.query('create index users_last_name_id on users (last_name, id)');
+    await app.database.query('set enable_seqscan = off; select from users order by last_name, id limit 1');
+    await expect
+      .poll(() => row.textContent(), pollTimeout)
+      .toMatch(/^users_last_name_idLists by last nameExists[\d.]+ kB[1-9]\d*$/);
+    await app.database.query('drop index users_last_name_id');
+    expectNoFaults();
+  });
+
   it('says that it cannot read the metrics, and continues when it can', async () => {
     const { page, expectNoFaults } = await open();
     await page.getByRole('img', { name: /^Memory/ }).waitFor();
@@ -110,7 +123,8 @@ describe.skipIf(browserMissing !== undefined)('activity', () => {
   ] as const)('is accessible, %s and %i px wide', async (theme, width) => {
     const { page, expectAccessible, expectNoFaults } = await open({ theme, width });
     await page.getByText('Show as a table').click();
-    await page.getByRole('table').getByRole('row').nth(1).waitFor();
+    await page.getByRole('row', { name: /^users_search/ }).waitFor();
+    await page.locator('.metrics table').getByRole('row').nth(1).waitFor();
     await expectAccessible();
     expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(width);
     const view = page.locator('.activity');

@@ -133,7 +133,18 @@ export interface ListUsersRequest {
   filter: string;
   /**
    * Words to search for, in at most 256 characters. Every word must occur in the first name, the last name or the
-   * email, if only as a part of a longer word. Different words may occur in different fields. Case does not matter.
+   * email, if only as a part of a longer word. Different words may occur in different fields.
+   *
+   * Words and users are compared in a folded form, so these do not matter:
+   * - Case, accents and other marks on letters: muller finds Müller, and Müller finds Muller. Vowel signs, as in Hindi
+   *   and Thai, and the voicing marks of Japanese do matter.
+   * - Variants of letters: ß is ss, æ is ae, œ is oe, þ is th, ø is o, ł is l, đ and ð are d, ı is i, full-width letters
+   *   are ordinary letters. But ü is not ue: mueller does not find Müller.
+   * - Apostrophes of any kind, which are removed: obrien finds O'Brien and O’Brien. So are invisible characters. All
+   *   dashes are the same. Other punctuation must match.
+   *
+   * A word that is empty in this form, such as an apostrophe, is ignored. A word that is the id of a user, in upper or
+   * lower case, matches only this user.
    */
   query: string;
   /**

@@ -1,0 +1,147 @@
+/**
+ * Builds the indexes for lists by name and for searches when a list needs one, one at a time, in the background. It also
+ * knows which of them exist, so that lists can choose their statements.
+ *
+ * A list that finds wrong knowledge here is slow, but correct.
+ */
+import type { Limiter } from '../concurrency/limiter.js';
+import type { Database, RunStatement } from '../database/database.js';
+import {
+  buildListIndex,
+  type ForbiddenBuild,
+  findListIndexes,
+  hasManyUsers,
+  type ListIndex,
+  type ListIndexName,
+  type ListIndexStatus,
+  listIndexes,
+  readListIndexStatus,
+} from '../store/list-indexes.js';
+import type { ListIndexLookup } from '../store/list-users.js';
+
+/** `auto` builds an index when a list needs it, `all` builds all at the start, and `none` builds none. */
+export type ListIndexMode = 'auto' | 'all' | 'none';
+
+export interface IndexKeeper extends ListIndexLookup {
+  /** The state of all list indexes, at most a few seconds old when it is read regularly. Empty before the first read. */
+  status(): readonly ListIndexStatus[];
+  /** Aborts a build. Resolves when the background work has ended. */
+  close(): Promise<void>;
+}
+
+export interface IndexKeeperOptions {
+  readonly database: Database;
+  readonly mode: ListIndexMode;
+  /** Limits the statements of all background work. */
+  readonly background: Limiter;
+  onError(error: unknown): void;
+  onBuilt?(index: ListIndex): void;
+  /** Called once for each reason. Further lists that need the index do not call it again. */
+  onForbidden?(index: ListIndex, reason: ForbiddenBuild): void;
+}
+
+// How long a process may not notice that another process has built or dropped an index.
+const checkEveryMs = 10_000;
+// A build that failed, or that the role may not do, is tried again after this time. It may fail only at its end.
+const retryAfterMs = 10 * 60_000;
+const statusEveryMs = 2_000;
+
+export function startIndexKeeper(options: IndexKeeperOptions): IndexKeeper {
+  const { database, mode, background, onError } = options;
+  const closed = new AbortController();
+  const checkedMs = new Map<ListIndexName, number>();
+  const retryAtMs = new Map<ListIndexName, number>();
+  const queue = new Set<ListIndex>();
+  const reported = new Set<ForbiddenBuild>();
+  let known: ReadonlySet<ListIndexName> = new Set();
+  let building: Promise<void> | undefined;
+
+  function request(names: readonly ListIndexName[]): void {
+    for (const index of listIndexes) {
+      const isDue = performance.now() >= (retryAtMs.get(index.name) ?? 0);
+      if (names.includes(index.name) && isDue) queue.add(index);
+    }
+    if (queue.size > 0) building ??= buildAll();
+  }
+
+  async function buildAll(): Promise<void> {
+    for (const index of queue) {
+      if (closed.signal.aborted) break;
+      await build(index);
+      queue.delete(index);
+    }
+    building = undefined;
+  }
+
+  async function build(index: ListIndex): Promise<void> {
+    try {
+      const outcome = await buildListIndex(database, index, closed.signal);
+      if (outcome === 'notOwner' || outcome === 'noExtension') {
+        retryAtMs.set(index.name, performance.now() + retryAfterMs);
+        if (!reported.has(outcome)) options.onForbidden?.(index, outcome);
+        reported.add(outcome);
+        return;
+      }
+      if (outcome === 'built') options.onBuilt?.(index);
+      // The next list reads the state again.
+      if (outcome !== 'busy') checkedMs.delete(index.name);
+    } catch (error) {
+      if (closed.signal.aborted) return;
+      retryAtMs.set(index.name, performance.now() + retryAfterMs);
+      onError(error);
+    }
+  }
+
+  const run: RunStatement = (statement, values) => background.run('', () => database.run(statement, values));
+  let status: readonly ListIndexStatus[] = [];
+  let statusMs = Number.NEGATIVE_INFINITY;
+  let reading: Promise<void> | undefined;
+
+  async function readStatus(): Promise<void> {
+    try {
+      status = await readListIndexStatus(run);
+    } catch {
+      // The metrics keep the last state. The database watch reports an outage.
+    }
+    statusMs = performance.now();
+    reading = undefined;
+  }
+
+  const requestAll = () => request(listIndexes.map(({ name }) => name));
+  if (mode === 'all') requestAll();
+  const timer = mode === 'all' ? setInterval(requestAll, retryAfterMs).unref() : undefined;
+
+  return {
+    get known() {
+      return known;
+    },
+
+    async existing(wanted, runInList) {
+      const nowMs = performance.now();
+      const due = wanted.filter((name) => nowMs - (checkedMs.get(name) ?? Number.NEGATIVE_INFINITY) >= checkEveryMs);
+      if (due.length === 0) return known;
+      // Other lists do not wait for this check.
+      for (const name of due) checkedMs.set(name, nowMs);
+      try {
+        known = await findListIndexes(runInList);
+        const missing = due.filter((name) => !known.has(name));
+        if (mode === 'auto' && missing.length > 0 && (await hasManyUsers(runInList))) request(missing);
+      } catch (error) {
+        for (const name of due) checkedMs.delete(name);
+        throw error;
+      }
+      return known;
+    },
+
+    status() {
+      if (!closed.signal.aborted && performance.now() - statusMs >= statusEveryMs) reading ??= readStatus();
+      return status;
+    },
+
+    async close() {
+      clearInterval(timer);
+      closed.abort();
+      await Promise.all([building, reading]);
+    },
+  };
+}

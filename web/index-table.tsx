@@ -1,0 +1,44 @@
+/** Shows the indexes for lists by name and for searches: which exist, their size and their use. */
+import { formatBytes, formatCount } from './format.js';
+import type { ListIndexActivity } from './metrics.js';
+
+const serves: Readonly<Record<string, string>> = {
+  users_first_name_id: 'Lists by first name',
+  users_last_name_id: 'Lists by last name',
+  users_search: 'Searches',
+};
+
+function stateOf({ bytes, built }: ListIndexActivity): string {
+  if (built !== undefined) return `Being built, ${Math.floor(built * 100)} %`;
+  return bytes > 0 ? 'Exists' : 'Missing';
+}
+
+export function IndexTable({ indexes }: { indexes: readonly ListIndexActivity[] }) {
+  return (
+    <section class="indexes" aria-labelledby="indexes-title">
+      <h3 id="indexes-title">Indexes for lists</h3>
+      <table class="table numeric">
+        <thead>
+          <tr>
+            {['Index', 'Serves', 'State', 'Size', 'Scans'].map((title) => (
+              <th key={title} scope="col">
+                {title}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {indexes.map((index) => (
+            <tr key={index.name}>
+              <th scope="row">{index.name}</th>
+              <td>{serves[index.name] ?? '–'}</td>
+              <td>{stateOf(index)}</td>
+              <td>{index.bytes > 0 ? formatBytes(index.bytes) : '–'}</td>
+              <td>{index.bytes > 0 ? formatCount(index.scans) : '–'}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </section>
+  );
+}

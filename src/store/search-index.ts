@@ -1,6 +1,9 @@
 /** The index for searches: the text that it contains, and its definition, which needs the extension pg_trgm. */
 import type { Session } from '../database/session.js';
 
+// The function of the text to search. A new version of it needs a new name, so that an index on the old one is replaced.
+export const searchFunction = 'search_text';
+
 // The extension may be in a schema that is not in the search path.
 const operatorsText = `
   select quote_ident(nspname) || '.gin_trgm_ops'
@@ -8,7 +11,7 @@ const operatorsText = `
 
 /** SQL for the text to search. A word has no white space, so it cannot match across the line break between fields. */
 export function searchText(table: string): string {
-  return `search_text(${table}.first_name, ${table}.last_name, ${table}.email)`;
+  return `${searchFunction}(${table}.first_name, ${table}.last_name, ${table}.email)`;
 }
 
 /** The index's definition. Creates the extension, because a migration must not fail without it. */

@@ -9,10 +9,9 @@ import { parseListUsers } from '../../src/model/requests.js';
 import type { UserFields } from '../../src/model/user.js';
 import { listPage } from '../../src/operations/list-page.js';
 import { insertUsers } from '../../src/store/insert-users.js';
-import { buildListIndex, listIndexes } from '../../src/store/list-indexes.js';
 import { listStatements } from '../../src/store/list-users.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
-import { databaseOptions, presentIndexes, someFields } from '../support/open-database.js';
+import { buildIndex, databaseOptions, presentIndexes, someFields } from '../support/open-database.js';
 
 const never = new AbortController().signal;
 const searchIndex = new Set(['users_search'] as const);
@@ -36,11 +35,6 @@ async function insert(list: readonly Partial<UserFields>[]): Promise<void> {
   for (const outcome of await insertUsers(database, rows)) expect(outcome).toHaveProperty('version');
 }
 
-async function build(): Promise<void> {
-  const index = listIndexes.find(({ name }) => name === 'users_search');
-  expect(index && (await buildListIndex(database, index, never))).toBe('built');
-}
-
 async function plan(query: string): Promise<string> {
   const { scope: _, ...listing } = parseListUsers({ ...request, query });
   const { statement, values } = listStatements({ ...listing, after: undefined, rowsMax: 51 }, searchIndex).at(-1) ?? {};
@@ -53,7 +47,7 @@ describe('the index for searches', () => {
     await testDatabase.query(`
       insert into users (id, first_name, last_name, email)
       select gen_random_uuid(), 'Ada' || i % 100, md5(i::text), 'e' || i || '@x' from generate_series(1, 20000) as i`);
-    await build();
+    await buildIndex(database, 'users_search');
     await testDatabase.query('vacuum analyze users');
     for (const query of ['abcdef', 'ada7 abcdef', 'e1234@x']) expect(await plan(query)).toContain('users_search');
     expect(await plan('a')).not.toContain('users_search');
@@ -129,7 +123,7 @@ describe('the index for searches', () => {
       );
       expect([query, totalSize]).toEqual([query, Number(row?.count)]);
     }
-    await build();
+    await buildIndex(database, 'users_search');
     // Every word with a trigram uses the index, even with few users, and no connection changes that back.
     await testDatabase.query(`alter database ${testDatabase.name} set enable_seqscan = off`);
     await testDatabase.query(`alter database ${testDatabase.name} set enable_indexscan = off`);

@@ -20,7 +20,7 @@ export function IndexTable({ indexes }: { indexes: readonly ListIndexActivity[] 
       <table class="table numeric">
         <thead>
           <tr>
-            {['Index', 'Serves', 'State', 'Size', 'Scans'].map((title) => (
+            {['Index', 'State', 'Size', 'Scans'].map((title) => (
               <th key={title} scope="col">
                 {title}
               </th>
@@ -30,8 +30,9 @@ export function IndexTable({ indexes }: { indexes: readonly ListIndexActivity[] 
         <tbody>
           {indexes.map((index) => (
             <tr key={index.name}>
-              <th scope="row">{index.name}</th>
-              <td>{serves[index.name] ?? '–'}</td>
+              <th scope="row">
+                {serves[index.name]} <small>{index.name}</small>
+              </th>
               <td>{stateOf(index)}</td>
               <td>{index.bytes > 0 ? formatBytes(index.bytes) : '–'}</td>
               <td>{index.bytes > 0 ? formatCount(index.scans) : '–'}</td>

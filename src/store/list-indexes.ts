@@ -13,6 +13,8 @@ export interface ListIndex {
   readonly name: ListIndexName;
   /** The calls that are slow without it. */
   readonly serves: string;
+  /** Part of its definition. Lists cannot use an index of the same name without it. */
+  readonly key: string;
   /** The end of its CREATE INDEX statement, after the table's name. */
   definition(session: Session): Promise<string>;
 }
@@ -21,16 +23,19 @@ export const listIndexes: readonly ListIndex[] = [
   {
     name: 'users_first_name_id',
     serves: 'lists by first_name',
+    key: '(first_name, id)',
     definition: async () => '(first_name, id)',
   },
   {
     name: 'users_last_name_id',
     serves: 'lists by last_name',
+    key: '(last_name, id)',
     definition: async () => '(last_name, id)',
   },
   {
     name: 'users_search',
     serves: 'searches',
+    key: `${searchFunction}(`,
     definition: searchIndexDefinition,
   },
 ];
@@ -50,23 +55,21 @@ export async function hasManyUsers(run: RunStatement): Promise<boolean> {
 }
 
 const namesSql = listIndexes.map(({ name }) => `'${name}'`).join(', ');
-
-// No search can use an index of a previous version, which has another function.
-const validSql = `(indisvalid and (pg_class.relname <> 'users_search'
-  or pg_get_indexdef(indexrelid) like '%${searchFunction}(%'))`;
+const keySql = `case pg_class.relname ${listIndexes.map(({ name, key }) => `when '${name}' then '${key}'`).join(' ')} end`;
+const isUsableSql = `(indisvalid and strpos(pg_get_indexdef(indexrelid), ${keySql}) > 0)`;
 
 const stateStatement: Statement = {
   name: 'list-indexes',
   text: `
-    select relname::text, ${validSql}
+    select relname::text, ${isUsableSql}
     from pg_index join pg_class on pg_class.oid = indexrelid
     where indrelid = to_regclass('users') and relname in (${namesSql})`,
 };
 
-/** Returns the indexes that exist, are complete and are of this version. */
+/** Returns the indexes that lists can use. */
 export async function findListIndexes(run: RunStatement): Promise<ReadonlySet<ListIndexName>> {
   const rows = (await run(stateStatement, [])) as [ListIndexName, boolean][];
-  return new Set(rows.filter(([, isValid]) => isValid).map(([name]) => name));
+  return new Set(rows.filter(([, isUsable]) => isUsable).map(([name]) => name));
 }
 
 /** `busy`: another process is building an index. */
@@ -85,7 +88,7 @@ export const forbiddenBuilds = {
 const lockKey = 0x7365_6172_6368;
 
 /**
- * Builds the index if it is missing, incomplete or of a previous version, without blocking reads or writes. After an abort, the next call
+ * Builds the index if it is missing or unusable, without blocking reads or writes. After an abort, the next call
  * cleans up. Only one process builds at a time.
  */
 export async function buildListIndex(database: Database, index: ListIndex, signal: AbortSignal): Promise<BuildOutcome> {
@@ -103,7 +106,7 @@ export async function buildListIndex(database: Database, index: ListIndex, signa
     await using session = await openMaintenance(database, signal);
     const state = await readState(session, index);
     if (state?.isBuilding) return 'busy';
-    if (state?.isValid) return 'exists';
+    if (state?.isUsable) return 'exists';
     const definition = await index.definition(session);
     ifForbidden = 'notOwner';
     if (state !== undefined) await session.query(`drop index concurrently ${state.sqlName}`);
@@ -140,7 +143,7 @@ async function openMaintenance(database: Database, signal: AbortSignal): Promise
 }
 
 interface IndexState {
-  readonly isValid: boolean;
+  readonly isUsable: boolean;
   /** Whether an operator's own statement is building it. */
   readonly isBuilding: boolean;
   /** With its schema if that is not in the search path, and with quotes. */
@@ -150,22 +153,22 @@ interface IndexState {
 /** Undefined if the index does not exist. */
 async function readState(session: Session, { name }: ListIndex): Promise<IndexState | undefined> {
   const rows = await session.query(
-    `select ${validSql}, indexrelid::regclass::text,
+    `select ${isUsableSql}, indexrelid::regclass::text,
        exists (select from pg_stat_progress_create_index where index_relid = indexrelid)
      from pg_index join pg_class on pg_class.oid = indexrelid
      where indrelid = to_regclass('users') and relname = '${name}'`,
   );
   const [row] = rows as [boolean, string, boolean][];
   if (row === undefined) return undefined;
-  const [isValid, sqlName, isBuilding] = row;
-  return { isValid, isBuilding, sqlName };
+  const [isUsable, sqlName, isBuilding] = row;
+  return { isUsable, isBuilding, sqlName };
 }
 
 export interface ListIndexStatus {
   readonly name: ListIndexName;
   readonly serves: string;
-  /** `incomplete`: a build was interrupted, or the index is of a previous version. Postgres does not use it. */
-  readonly state: 'exists' | 'missing' | 'building' | 'incomplete';
+  /** `unusable`: a build was interrupted, or a previous version of Roster built another index with this name. */
+  readonly state: 'exists' | 'missing' | 'building' | 'unusable';
   /** The part of the build that is done, from 0 to 1. */
   readonly built: number;
   readonly bytes: number;
@@ -179,7 +182,7 @@ export interface ListIndexStatus {
 const statusStatement: Statement = {
   name: 'list-index-status',
   text: `
-    select pg_class.relname::text, ${validSql}, phase is not null,
+    select pg_class.relname::text, ${isUsableSql}, phase is not null,
       case
         when phase = 'initializing' or phase = 'waiting for writers before build' then 0
         when phase like 'building index%' then 0.5 * coalesce(blocks_done::float8 / nullif(blocks_total, 0), 0)
@@ -205,8 +208,8 @@ export async function readListIndexStatus(run: RunStatement): Promise<ListIndexS
     if (row === undefined) {
       return { name, serves, state: 'missing', built: 0, bytes: 0, scans: 0, scansSince: undefined };
     }
-    const [, isValid, isBuilding, built, bytes, scans, scansSince] = row;
-    const state = isValid ? 'exists' : isBuilding ? 'building' : 'incomplete';
+    const [, isUsable, isBuilding, built, bytes, scans, scansSince] = row;
+    const state = isUsable ? 'exists' : isBuilding ? 'building' : 'unusable';
     return { name, serves, state, built, bytes, scans, scansSince: scansSince ?? undefined };
   });
 }

@@ -79,7 +79,15 @@ describe.each(listIndexes)('$name', (index) => {
     await buildListIndex(database, index, never);
     await testDatabase.query(`update pg_index set indisvalid = false where indexrelid = '${index.name}'::regclass`);
     expect(await existing()).toEqual([]);
-    expect(await statusOf(index)).toMatchObject({ state: 'incomplete' });
+    expect(await statusOf(index)).toMatchObject({ state: 'unusable' });
+    expect(await buildListIndex(database, index, never)).toBe('built');
+    expect(await existing()).toEqual([index.name]);
+  });
+
+  it('replaces another index with its name, which lists cannot use', async () => {
+    await testDatabase.query(`create index ${index.name} on users (update_time)`);
+    expect(await existing()).toEqual([]);
+    expect(await statusOf(index)).toMatchObject({ state: 'unusable' });
     expect(await buildListIndex(database, index, never)).toBe('built');
     expect(await existing()).toEqual([index.name]);
   });

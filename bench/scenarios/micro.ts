@@ -8,12 +8,14 @@ import pg from 'pg';
 import { destination } from 'pino';
 import { v7 as uuidv7 } from 'uuid';
 import { GetUserResponse, ListUsersResponse } from '../../generated/users/v1/user_service.js';
+import { decodeStoredUser } from '../../src/database/columns.js';
 import { parseTime } from '../../src/database/parse-time.js';
 import { emptyTexts } from '../../src/fields.js';
 import { displayName, etagOf, type User } from '../../src/model/user.js';
 import { createUserId } from '../../src/operations/user-ids.js';
 import { userResponses } from '../../src/rpc/user-codec.js';
 import type { Case, Numbers, Scenario } from '../scenario.js';
+import { storedUser } from '../stored-user.js';
 
 interface Comparison {
   readonly what: string;
@@ -51,7 +53,7 @@ function seal(key: Buffer | KeyObject): string {
   return Buffer.concat([nonce, cipher.update(position), cipher.final()]).toString('base64url');
 }
 
-const page = { users, nextPageToken: '', totalSize: undefined };
+const page = { users: users.map(storedUser), nextPageToken: '', totalSize: undefined };
 const comparisons: readonly Comparison[] = [
   { what: 'an id', own: createUserId, library: () => uuidv7() },
   {
@@ -60,9 +62,12 @@ const comparisons: readonly Comparison[] = [
     library: () => GetUserResponse.encode({ user: messageOf(user) }).finish(),
   },
   {
-    what: 'encoding a page of 50 users',
+    what: 'encoding a page of 50 rows',
     own: () => userResponses.listUsers(page),
-    library: () => ListUsersResponse.encode({ ...page, users: users.map(messageOf) }).finish(),
+    library: () => {
+      const decoded = page.users.map(decodeStoredUser).map(messageOf);
+      return ListUsersResponse.encode({ ...page, users: decoded }).finish();
+    },
   },
   {
     what: 'parsing the 100 times of a page of 50 users',

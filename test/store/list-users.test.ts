@@ -22,6 +22,7 @@ import { insertUsers } from '../../src/store/insert-users.js';
 import { listStatements } from '../../src/store/list-users.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { databaseOptions, someFields } from '../support/open-database.js';
+import { decoded } from '../support/stored-users.js';
 
 const never = new AbortController().signal;
 const pageTokens = createPageTokens(randomBytes(32));
@@ -41,8 +42,9 @@ async function insert(database: Database, list: readonly Partial<UserFields>[]):
   return users;
 }
 
-function page(database: Database, changes: Partial<typeof request>) {
-  return listPage(database, pageTokens, parseListUsers({ ...request, ...changes }), never);
+async function page(database: Database, changes: Partial<typeof request>) {
+  const answer = await listPage(database, pageTokens, parseListUsers({ ...request, ...changes }), never);
+  return { ...answer, users: answer.users.map(decoded) };
 }
 
 /** Reads all pages, and runs `between` between two pages. */

@@ -1,4 +1,5 @@
 /** Searches must find the same users with and without their index, and must work on a Postgres that cannot have it. */
+
 import { randomBytes } from 'node:crypto';
 import fc from 'fast-check';
 import { v7 as uuidv7 } from 'uuid';
@@ -6,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type Database, openDatabase } from '../../src/database/database.js';
 import { createPageTokens } from '../../src/model/page-token.js';
 import { parseListUsers } from '../../src/model/requests.js';
+import { storedId } from '../../src/model/stored-user.js';
 import type { UserFields } from '../../src/model/user.js';
 import { listPage } from '../../src/operations/list-page.js';
 import { insertUsers } from '../../src/store/insert-users.js';
@@ -165,7 +167,7 @@ describe('the index for searches', () => {
           parseListUsers({ ...request, query, pageSize: 1000, orderBy: 'last_name desc' }),
           never,
         );
-        all.push([query, totalSize, found.map((user) => user.id)]);
+        all.push([query, totalSize, found.map(storedId)]);
       }
       return all;
     };

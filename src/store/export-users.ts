@@ -3,6 +3,7 @@
  *
  * Memory does not depend on the number of users or the caller's speed: at most two pieces are in memory.
  */
+import type pg from 'pg';
 import { openPortal } from '../database/binary-query.js';
 import { userColumnsOf } from '../database/columns.js';
 import type { Database } from '../database/database.js';
@@ -39,6 +40,8 @@ const rowsMax = 256;
 // The size that each piece should have, in the form in which Postgres sends it.
 const pieceBytes = 256 * 1024;
 
+const portal = 'users';
+
 /**
  * Opens a snapshot of the users, optionally only of those with an id after `after`. Disposal or an abort of the signal
  * closes the connection. Only an abort cancels a running statement.
@@ -50,15 +53,18 @@ export async function openUsersSnapshot(
 ): Promise<UsersSnapshot> {
   const session = await database.openSession(signal);
 
-  async function read(rowCount: number): Promise<StoredUser[]> {
+  /** Throws as the session's own queries do. */
+  async function onConnection<T>(send: (client: pg.Client) => Promise<T>): Promise<T> {
     try {
       signal.throwIfAborted();
-      return await nextRows(session.client, 'users', rowCount);
+      return await send(session.client);
     } catch (error) {
       signal.throwIfAborted();
       throw faultOf(error);
     }
   }
+
+  const read = (rowCount: number) => onConnection((client) => nextRows(client, portal, rowCount));
 
   async function* pieces(): AsyncGenerator<SnapshotPiece, void, undefined> {
     let rowCount = rowsFirst;
@@ -95,12 +101,8 @@ export async function openUsersSnapshot(
     ];
     // A limit that the planner does not know lets it expect a tenth of the rows, as it does for a cursor. So it reads
     // along the index instead of sorting all rows first.
-    await openPortal(
-      session.client,
-      'users',
-      `select ${userColumnsOf('u')} from users u ${whereOf(conditions)} order by u.id limit (select null::bigint)`,
-      values,
-    );
+    const text = `select ${userColumnsOf('u')} from users u ${whereOf(conditions)} order by u.id limit (select null::bigint)`;
+    await onConnection((client) => openPortal(client, portal, text, values));
     return { snapshot, feedId, pieces, [Symbol.asyncDispose]: () => session[Symbol.asyncDispose]() };
   } catch (error) {
     await session[Symbol.asyncDispose]();

@@ -34,19 +34,15 @@ function send(
 ): Promise<RowMessage[]> {
   const { promise, resolve, reject } = Promise.withResolvers<RowMessage[]>();
   const rows: RowMessage[] = [];
-  const config: pg.QueryConfig & { binary: boolean; portal: string; queryMode: string } = {
-    name: name === '' ? undefined : name,
-    text,
-    values: [...values],
-    binary: true,
-    portal,
-    queryMode: 'extended',
-  };
   // In a pipeline, the driver accepts only queries of its own class.
-  const query = new pg.Query(config);
+  const query = new pg.Query(text, [...values]);
   const submit = query.submit.bind(query);
   client.query(
     Object.assign(query, {
+      name: name === '' ? undefined : name,
+      portal,
+      binary: true,
+      queryMode: 'extended',
       callback: (error: unknown) => (error ? reject(error) : resolve(rows)),
       handleDataRow: (row: RowMessage) => rows.push(row),
       submit: (connection: pg.Connection) => submit(without(connection, omitted)),

@@ -62,13 +62,14 @@ export function fieldList(entry: (column: Column<keyof UserFields>) => string, s
 /** The names of the columns that clients write: `first_name, last_name, …`. */
 export const fieldColumnNames = fieldList(({ name }) => name);
 
+const storedColumns = userColumns.toSorted((a, b) => storedCells[a.property] - storedCells[b.property]);
+
 /**
  * All columns of a user in the order of `storedCells`, for a SELECT from this table. Not `*`, which includes columns of
  * later migrations.
  */
 export function userColumnsOf(table: string): string {
-  const ordered = userColumns.toSorted((a, b) => storedCells[a.property] - storedCells[b.property]);
-  return ordered.map(({ name }) => `${table}.${name}`).join(', ');
+  return storedColumns.map(({ name }) => `${table}.${name}`).join(', ');
 }
 
 /**

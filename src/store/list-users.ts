@@ -124,12 +124,14 @@ function wholeStatement(listing: UserListing): ListStatement {
   return { statement: { name: '', text: selectPage(listing, `(${all}) as u`) }, values };
 }
 
+const pageColumns = userColumnsOf('u');
+
 /** Selects the columns after the limit, because to format a row as text costs Postgres more than to find it. */
 function selectPage({ orderBy, rowsMax }: UserListing, from: string): string {
   // positionOf() reads it. It costs more than all columns together.
   const emailKey = orderBy.some(({ field }) => field === 'email') ? `, ${orderExpression('email')}` : '';
   const rows = `select u.* from ${from} order by ${orderSql(orderBy)} limit ${rowsMax}`;
-  return `select ${userColumnsOf('u')}${emailKey} from (${rows}) as u order by ${orderSql(orderBy)}`;
+  return `select ${pageColumns}${emailKey} from (${rows}) as u order by ${orderSql(orderBy)}`;
 }
 
 function orderSql(orderBy: readonly OrderTerm[]): string {

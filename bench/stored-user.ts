@@ -4,7 +4,7 @@ import type { User } from '../src/model/user.js';
 
 const epochMs = Date.UTC(2000, 0, 1);
 
-/** The row that Postgres would send for the user, except that it sorts the keys of the attributes. */
+/** The row that Postgres would send for the user. Only the order of the attributes' keys may differ. */
 export function storedUser(user: User): StoredUser {
   const text = (value: string) => Buffer.from(value);
   const integer = (value: number) => {

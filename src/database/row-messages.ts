@@ -20,6 +20,8 @@ const headerBytes = 5;
 const rowType = 'D'.charCodeAt(0);
 // The number of cells.
 const countBytes = 2;
+// Postgres sends no larger row. The driver handles what another server sends.
+const rowBytesMax = 2 ** 30;
 
 /** A row as a message of the protocol, with the property that the driver's own queries read. */
 export class RowMessage {
@@ -100,8 +102,8 @@ export function createRowSplitter(
     at += missingBytes;
     missingBytes = 0;
     while (at + headerBytes <= bytes.length) {
-      const end = at + 1 + readInt32(bytes, at + 1);
-      if (bytes[at] === rowType) {
+      const end = at + 1 + (readInt32(bytes, at + 1) >>> 0);
+      if (bytes[at] === rowType && end - at <= rowBytesMax) {
         if (other < at) onOther(bytes.subarray(other, at));
         if (end > bytes.length) {
           row = Buffer.allocUnsafeSlow(end - at);

@@ -65,6 +65,7 @@ export function storedInteger(row: StoredUser, position: number): number {
 }
 
 const hexDigits = Buffer.from('0123456789abcdef');
+const dash = 0x2d;
 export const uuidCharacters = 36;
 
 /** Writes the 16 bytes of a UUID as text into `target`. */
@@ -72,7 +73,7 @@ export function writeUuid(bytes: Uint8Array, from: number, target: Uint8Array, a
   let end = at;
   for (let index = 0; index < 16; index++) {
     // Dashes follow the bytes 3, 5, 7 and 9.
-    if (index === 4 || index === 6 || index === 8 || index === 10) target[end++] = 45;
+    if (index === 4 || index === 6 || index === 8 || index === 10) target[end++] = dash;
     const byte = bytes[from + index] ?? 0;
     target[end++] = hexDigits[byte >> 4] ?? 0;
     target[end++] = hexDigits[byte & 15] ?? 0;

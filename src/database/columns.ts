@@ -7,9 +7,17 @@
  */
 import { getMetadataArgsStorage } from 'typeorm';
 import { parseJson } from '../json.js';
+import {
+  attributesAt,
+  type StoredUser,
+  storedCells,
+  storedId,
+  storedInteger,
+  storedText,
+  storedTime,
+} from '../model/stored-user.js';
 import type { JsonObject, User, UserFields } from '../model/user.js';
 import { UserRow } from './entities/user-row.js';
-import { parseTime } from './parse-time.js';
 
 /** A row as an array of columns, in the order of the statement. */
 export type Row = readonly unknown[];
@@ -54,9 +62,14 @@ export function fieldList(entry: (column: Column<keyof UserFields>) => string, s
 /** The names of the columns that clients write: `first_name, last_name, …`. */
 export const fieldColumnNames = fieldList(({ name }) => name);
 
-/** All columns of a user, for a SELECT from this table. Not `*`, which includes columns of later migrations. */
+const storedColumns = userColumns.toSorted((a, b) => storedCells[a.property] - storedCells[b.property]);
+
+/**
+ * All columns of a user in the order of `storedCells`, for a SELECT from this table. Not `*`, which includes columns of
+ * later migrations.
+ */
 export function userColumnsOf(table: string): string {
-  return userColumns.map(({ name }) => `${table}.${name}`).join(', ');
+  return storedColumns.map(({ name }) => `${table}.${name}`).join(', ');
 }
 
 /**
@@ -82,42 +95,38 @@ export function fieldValues(rows: readonly Partial<UserFields>[]): unknown[][] {
   );
 }
 
-const positions = Object.fromEntries(userColumns.map(({ property }, index) => [property, index])) as Record<
-  keyof UserRow,
-  number
->;
-
-/** Parses the cells whose form depends on how the row was read. */
-interface CellParsers {
-  timestamptz(cell: unknown): Date;
-  integer(cell: unknown): number;
-}
-
-/**
- * Creates a decoder for rows with all of `userColumns`, in that order, from column `start` on. It lists the fields
- * because a loop over the columns takes twice as long.
- */
-function createUserDecoder({ timestamptz, integer }: CellParsers): (row: Row, start?: number) => User {
-  return (row, start = 0) => ({
-    id: row[start + positions.id] as string,
-    firstName: row[start + positions.firstName] as string,
-    lastName: row[start + positions.lastName] as string,
-    email: row[start + positions.email] as string,
-    profileImageUrl: row[start + positions.profileImageUrl] as string,
+/** Decodes the user in a row with all columns of `userColumnsOf`, in that order, from column `start` on. */
+export function decodeUser(row: Row, start = 0): User {
+  return {
+    id: row[start + storedCells.id] as string,
+    firstName: row[start + storedCells.firstName] as string,
+    lastName: row[start + storedCells.lastName] as string,
+    email: row[start + storedCells.email] as string,
+    profileImageUrl: row[start + storedCells.profileImageUrl] as string,
     attributes: parseJson(attributesText(row, start)) as JsonObject,
-    createTime: timestamptz(row[start + positions.createTime]),
-    updateTime: timestamptz(row[start + positions.updateTime]),
-    version: integer(row[start + positions.version]),
-  });
+    createTime: row[start + storedCells.createTime] as Date,
+    updateTime: row[start + storedCells.updateTime] as Date,
+    version: row[start + storedCells.version] as number,
+  };
 }
-
-/** Decodes the user in a row that the driver has parsed. */
-export const decodeUser = createUserDecoder({ timestamptz: (cell) => cell as Date, integer: (cell) => cell as number });
-
-/** Decodes the user in a row of unparsed cells, which are Postgres' texts. */
-export const decodeUserText = createUserDecoder({ timestamptz: (cell) => parseTime(cell as string), integer: Number });
 
 /** The attributes of the user in a row, as the JSON text that Postgres writes. */
 export function attributesText(row: Row, start = 0): string {
-  return row[start + positions.attributes] as string;
+  return row[start + storedCells.attributes] as string;
+}
+
+/** Decodes a user that was selected with `userColumnsOf` in the binary format. */
+export function decodeStoredUser(stored: StoredUser): User {
+  const { from, to } = attributesAt(stored);
+  return {
+    id: storedId(stored),
+    firstName: storedText(stored, storedCells.firstName),
+    lastName: storedText(stored, storedCells.lastName),
+    email: storedText(stored, storedCells.email),
+    profileImageUrl: storedText(stored, storedCells.profileImageUrl),
+    attributes: parseJson(stored.bytes.toString('utf8', from, to)) as JsonObject,
+    createTime: storedTime(stored, storedCells.createTime),
+    updateTime: storedTime(stored, storedCells.updateTime),
+    version: storedInteger(stored, storedCells.version),
+  };
 }

@@ -6,7 +6,6 @@
  */
 import pg from 'pg';
 import { Fault } from '../model/fault.js';
-import { parseTime } from './parse-time.js';
 
 export const applicationName = 'roster';
 
@@ -16,7 +15,6 @@ export const keepAlive = { keepAlive: true, keepAliveInitialDelayMillis: 10_000 
 export const types = new pg.TypeOverrides();
 // Left as text, because the code that reads the rows parses it and can pause between two rows.
 types.setTypeParser(pg.types.builtins.JSONB, (text) => text);
-types.setTypeParser(pg.types.builtins.TIMESTAMPTZ, parseTime);
 
 const sessionSettings = {
   DateStyle: 'ISO, MDY',

@@ -5,12 +5,14 @@
  */
 import type pg from 'pg';
 import type { DataSource, EntityManager } from 'typeorm';
+import { runBinary } from './binary-query.js';
 import type { Row } from './columns.js';
 import { cancelStatement, cutConnection, processIdOf } from './connection.js';
 import { faultOf } from './errors.js';
 import { createDataSource } from './orm.js';
 import { createConnectionPool } from './pool.js';
 import type { RenewMode } from './pool-connections.js';
+import type { RowMessage } from './row-messages.js';
 import { openSession, type Session, type SessionOptions } from './session.js';
 
 export interface DatabaseOptions {
@@ -34,7 +36,13 @@ export interface Statement {
   readonly text: string;
 }
 
-export type RunStatement = (statement: Statement, values: readonly unknown[]) => Promise<Row[]>;
+type Run<R> = (statement: Statement, values: readonly unknown[]) => Promise<R[]>;
+
+/** Returns the rows with parsed cells. */
+export type RunStatement = Run<Row>;
+
+/** Returns the rows as Postgres sends them, in the binary format. */
+export type RunBinary = Run<RowMessage>;
 
 export interface Database {
   /** How many statements may run at once. */
@@ -42,7 +50,9 @@ export interface Database {
   /** Counts of the pool's connections, and of calls that wait for one. */
   connections(): { readonly total: number; readonly idle: number; readonly waiting: number };
   /** Runs a statement in a separate transaction, and runs it again if it lost a race to another transaction. */
-  run(statement: Statement, values: readonly unknown[]): Promise<Row[]>;
+  readonly run: RunStatement;
+  /** As `run`, for rows that nobody parses. */
+  readonly runBinary: RunBinary;
   /** For building queries with TypeORM. `orm` runs them. */
   readonly dataSource: DataSource;
   /** Runs `work` with TypeORM's entity manager, for statements that are not frequent. Throws Faults. */
@@ -52,7 +62,7 @@ export interface Database {
    * the server. Statements without a name may read whole tables. `work` runs again if it loses a race, or if
    * renewConnections() cuts its connection.
    */
-  withConnection<T>(signal: AbortSignal, work: (run: RunStatement) => Promise<T>): Promise<T>;
+  withConnection<T>(signal: AbortSignal, work: (run: RunStatement, runBinary: RunBinary) => Promise<T>): Promise<T>;
   /**
    * Opens a connection outside the pool, for work that takes longer than a call. It sets no statement_timeout. As soon
    * as `signal` is aborted, the running statement is cancelled in the server, and the session is unusable.
@@ -79,19 +89,22 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
     throw faultOf(error);
   }
 
+  async function runOnce<R>(send: Query<R>, statement: Statement, values: readonly unknown[]): Promise<R[]> {
+    try {
+      return await lend((client) => send(options, client, statement, values));
+    } catch (error) {
+      throw faultOf(error);
+    }
+  }
+
   return {
     dataSource,
     connectionsMax: options.connectionsMax,
 
     connections: () => ({ total: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }),
 
-    async run(statement, values) {
-      try {
-        return await lend((client) => query(options, client, statement, values));
-      } catch (error) {
-        throw faultOf(error);
-      }
-    },
+    run: (statement, values) => runOnce(query, statement, values),
+    runBinary: (statement, values) => runOnce(binaryQuery, statement, values),
 
     async orm(work) {
       try {
@@ -132,12 +145,14 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
   };
 }
 
-async function query(
+type Query<R> = (
   options: DatabaseOptions,
   client: pg.PoolClient,
-  { name, text }: Statement,
+  statement: Statement,
   values: readonly unknown[],
-): Promise<Row[]> {
+) => Promise<R[]>;
+
+const query: Query<Row> = async (options, client, { name, text }, values) => {
   const { rows } = await client.query<unknown[]>({
     name: (options.preparedStatements && name) || undefined,
     text,
@@ -145,21 +160,19 @@ async function query(
     rowMode: 'array',
   });
   return rows;
-}
+};
+
+const binaryQuery: Query<RowMessage> = (options, client, { name, text }, values) =>
+  runBinary(client, { name: options.preparedStatements ? name : '', text }, values);
 
 /**
  * Runs a statement that may have to read a whole table, which named statements must not do. All three statements are
  * sent in one round trip (docs/decisions/0027-scans-override-a-planner-setting.md).
  */
-async function scan(
-  options: DatabaseOptions,
-  client: pg.PoolClient,
-  statement: Statement,
-  values: readonly unknown[],
-): Promise<Row[]> {
-  if (!options.preparedStatements) return query(options, client, statement, values);
+async function scan<R>(send: Query<R>, ...[options, client, statement, values]: Parameters<Query<R>>): Promise<R[]> {
+  if (!options.preparedStatements) return send(options, client, statement, values);
   const begun = client.query('begin; set local enable_seqscan = on');
-  const rows = query(options, client, statement, values);
+  const rows = send(options, client, statement, values);
   // After an error, this rolls back.
   const ended = client.query('commit');
   await Promise.allSettled([begun, rows, ended]);
@@ -171,8 +184,12 @@ async function untilAborted<T>(
   options: DatabaseOptions,
   client: pg.PoolClient,
   signal: AbortSignal,
-  work: (run: RunStatement) => Promise<T>,
+  work: (run: RunStatement, runBinary: RunBinary) => Promise<T>,
 ): Promise<T> {
+  const runWith =
+    <R>(send: Query<R>): Run<R> =>
+    (statement, values) =>
+      statement.name === '' ? scan(send, options, client, statement, values) : send(options, client, statement, values);
   let cancelled: Promise<void> | undefined;
   const cancel = () => {
     cancelled = cancelStatement(options.url, options.connectTimeoutMs, processIdOf(client));
@@ -180,9 +197,7 @@ async function untilAborted<T>(
   signal.addEventListener('abort', cancel, { once: true });
   try {
     signal.throwIfAborted();
-    return await work((statement, values) =>
-      (statement.name === '' ? scan : query)(options, client, statement, values),
-    );
+    return await work(runWith(query), runWith(binaryQuery));
   } finally {
     signal.removeEventListener('abort', cancel);
     // A cancel request ends any statement that is running when it arrives, so it must arrive before the connection is

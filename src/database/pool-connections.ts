@@ -6,6 +6,7 @@
  */
 import pg from 'pg';
 import { cutConnection } from './connection.js';
+import { receiveRowMessages } from './row-messages.js';
 
 /** When a renewal closes lent connections: `cut` closes them at once, `finish` when they are returned. */
 export type RenewMode = 'cut' | 'finish';
@@ -43,6 +44,7 @@ export function createPoolConnections(ageMsMax: number): PoolConnections {
   class PooledClient extends pg.Client {
     constructor(config?: pg.ClientConfig) {
       super(config);
+      receiveRowMessages(this);
       const expiresMs = performance.now() + ageMsMax * (0.75 + 0.25 * Math.random());
       states.set(this, { expiresMs, isLent: false, isOutdated: false, wasCut: false });
       open.add(this);

@@ -16,6 +16,7 @@ import {
 import type { DatabaseOptions } from './database.js';
 import { faultOf } from './errors.js';
 import { isTransactionPooler, transactionPoolerFault } from './pooler.js';
+import { receiveRowMessages } from './row-messages.js';
 
 export interface SessionOptions {
   readonly keepsState?: boolean;
@@ -86,6 +87,7 @@ class PostgresSession implements Session {
     });
     // Added before it connects, because a connection may break right after it opens.
     client.on('error', () => {});
+    receiveRowMessages(client);
     return client;
   }
 

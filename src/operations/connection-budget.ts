@@ -63,8 +63,12 @@ function sumOf(budget: ConnectionBudget): number {
   return Object.values(budget).reduce((sum, connections) => sum + connections);
 }
 
-/** Returns the database with a run() that uses at most `connections` at once. Further statements wait in order. */
+/** Returns the database with statements that use at most `connections` at once. Further statements wait in order. */
 export function limitConnections(database: Database, connections: number): Database {
   const limiter = createLimiter({ concurrencyMax: connections, queuedMax: Number.POSITIVE_INFINITY });
-  return { ...database, run: (statement, values) => limiter.run('', () => database.run(statement, values)) };
+  return {
+    ...database,
+    run: (statement, values) => limiter.run('', () => database.run(statement, values)),
+    runBinary: (statement, values) => limiter.run('', () => database.runBinary(statement, values)),
+  };
 }

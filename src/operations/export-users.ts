@@ -10,13 +10,13 @@ import type { Database } from '../database/database.js';
 import { Fault, invalid } from '../model/fault.js';
 import type { ExportUsersRequest } from '../model/requests.js';
 import { createSealedTokens, type SealedTokens } from '../model/sealed-token.js';
-import type { User } from '../model/user.js';
+import { type StoredUser, storedId } from '../model/stored-user.js';
 import { watchTokenOf } from '../model/watch-token.js';
 import { openUsersSnapshot, type UsersSnapshot } from '../store/export-users.js';
-import { cutByBytes } from './message-bytes.js';
+import { cutByBytes, storedUserBytesMax } from './message-bytes.js';
 
 export interface ExportedUsers {
-  users: User[];
+  users: StoredUser[];
   resumeToken: string;
   /** Empty except in the last message. */
   watchToken: string;
@@ -54,7 +54,7 @@ export async function* exportUsers(
   signal: AbortSignal,
 ): AsyncGenerator<ExportedUsers, void, undefined> {
   const scope = [filterText];
-  const messageOf = (users: User[], position: ExportPosition): ExportedUsers => {
+  const messageOf = (users: StoredUser[], position: ExportPosition): ExportedUsers => {
     const { after, feedId, snapshot } = position;
     const watchToken = after === undefined ? watchTokenOf({ feedId, snapshot }) : '';
     return { users, resumeToken: tokens.seal(position, scope), watchToken };
@@ -90,13 +90,10 @@ export async function* exportUsers(
     if (feedId !== usersSnapshot.feedId) throw invalidToken();
     for await (const { users, isLast } of usersSnapshot.pieces()) {
       if (isLast) await close();
-      const parts = users.length === 0 ? [[]] : cutByBytes(users);
+      const parts = users.length === 0 ? [[]] : cutByBytes(users, storedUserBytesMax);
       for (const [index, part] of parts.entries()) {
-        const isEnd = isLast && index === parts.length - 1;
-        yield messageOf(
-          part.map(({ user }) => user),
-          { after: isEnd ? undefined : part.at(-1)?.user.id, feedId, snapshot },
-        );
+        const last = isLast && index === parts.length - 1 ? undefined : part.at(-1);
+        yield messageOf(part, { after: last && storedId(last), feedId, snapshot });
         ended.throwIfAborted();
       }
     }

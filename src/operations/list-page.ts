@@ -1,14 +1,13 @@
 /** Lists one page of users, with a token for the next page. */
-import { createPause } from '../concurrency/event-loop.js';
 import type { Database } from '../database/database.js';
 import type { PageTokens } from '../model/page-token.js';
 import type { ListUsersRequest } from '../model/requests.js';
-import type { JsonValue, User } from '../model/user.js';
-import { countUsers, type ListedUser, type ListIndexLookup, listUsers, positionOf } from '../store/list-users.js';
-import { userBytesMax, usersBytesMax } from './message-bytes.js';
+import { attributeValuesMax, type StoredUser } from '../model/stored-user.js';
+import { countUsers, type ListIndexLookup, listUsers, positionOf } from '../store/list-users.js';
+import { storedUserBytesMax, usersBytesMax } from './message-bytes.js';
 
 export interface UserPage {
-  users: User[];
+  users: StoredUser[];
   /** Empty on the last page. */
   nextPageToken: string;
   /** Set if it was requested. */
@@ -27,11 +26,12 @@ export async function listPage(
   // One row more than requested shows whether there is a next page.
   const rows = await listUsers(database, indexes, { filter, words, orderBy, after, rowsMax: pageSize + 1 }, signal);
   const totalSize = request.includeTotalSize ? await countUsers(database, { filter, words }, signal) : undefined;
-  const { page, isLast } = await fittingPage(rows, pageSize);
-  const last = page.at(-1);
+  const users = rows.slice(0, fittingRows(rows, pageSize));
+  const last = users.at(-1);
   return {
-    users: page.map((row) => row.user),
-    nextPageToken: last === undefined || isLast ? '' : pageTokens.seal(positionOf(last, orderBy), scope),
+    users,
+    nextPageToken:
+      last === undefined || users.length === rows.length ? '' : pageTokens.seal(positionOf(last, orderBy), scope),
     totalSize,
   };
 }
@@ -39,29 +39,15 @@ export async function listPage(
 // The maximum number of values in the attributes of a page. They take about 20 ms to encode or to convert to JSON.
 const valuesMax = 50_000;
 
-/** The rows that fit into one message and are quick to encode: possibly fewer than requested, but at least one. */
-async function fittingPage(
-  rows: Iterable<ListedUser>,
-  pageSize: number,
-): Promise<{ page: ListedUser[]; isLast: boolean }> {
-  const page: ListedUser[] = [];
-  const pause = createPause();
+/** How many rows fit into one message and are quick to encode: possibly fewer than requested, but at least one. */
+function fittingRows(rows: readonly StoredUser[], pageSize: number): number {
   let bytes = 0;
   let values = 0;
-  for (const row of rows) {
-    bytes += userBytesMax(row.user, row.attributesBytes);
-    values += countValues(row.user.attributes);
+  for (const [index, row] of rows.entries()) {
+    bytes += storedUserBytesMax(row);
+    values += attributeValuesMax(row);
     const isFull = bytes > usersBytesMax || values > valuesMax;
-    if (page.length === pageSize || (page.length > 0 && isFull)) return { page, isLast: false };
-    page.push(row);
-    await pause();
+    if (index === pageSize || (index > 0 && isFull)) return index;
   }
-  return { page, isLast: true };
-}
-
-function countValues(value: JsonValue): number {
-  if (typeof value !== 'object' || value === null) return 1;
-  let count = 1;
-  for (const child of Object.values(value)) count += countValues(child);
-  return count;
+  return rows.length;
 }

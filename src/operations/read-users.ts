@@ -2,18 +2,18 @@
 import type { Limiter } from '../concurrency/limiter.js';
 import type { Database } from '../database/database.js';
 import { userNotFound } from '../model/fault.js';
-import type { User } from '../model/user.js';
+import type { StoredUser } from '../model/stored-user.js';
 import { selectUsers, selectUsersByEmail } from '../store/find-users.js';
 import { type BatcherLimits, createCallBatcher } from './call-batcher.js';
 import { type ConnectionBudget, limitConnections } from './connection-budget.js';
 
 export interface UserReads {
   /** Throws USER_NOT_FOUND. */
-  getUser(id: string, signal: AbortSignal): Promise<User>;
+  getUser(id: string, signal: AbortSignal): Promise<StoredUser>;
   /** Throws USER_NOT_FOUND. */
-  getUserByEmail(email: string, signal: AbortSignal): Promise<User>;
+  getUserByEmail(email: string, signal: AbortSignal): Promise<StoredUser>;
   /** Returns the users in the order of the ids, with undefined for each id that no user has. */
-  batchGetUsers(ids: readonly string[], signal: AbortSignal): Promise<(User | undefined)[]>;
+  batchGetUsers(ids: readonly string[], signal: AbortSignal): Promise<(StoredUser | undefined)[]>;
 }
 
 export interface UserReadsOptions {
@@ -30,11 +30,11 @@ const batchRowsMax = 200;
 export function createUserReads({ database, connections, batchCalls, limits }: UserReadsOptions) {
   const statementsMax = connections.lookups;
   const lookups = limitConnections(database, connections.lookups);
-  const byId = createCallBatcher<string, User | undefined>('get', limits, {
+  const byId = createCallBatcher<string, StoredUser | undefined>('get', limits, {
     run: (ids) => selectUsers(lookups, ids),
     statementsMax,
   });
-  const byEmail = createCallBatcher<string, User | undefined>('get_by_email', limits, {
+  const byEmail = createCallBatcher<string, StoredUser | undefined>('get_by_email', limits, {
     run: (emails) => selectUsersByEmail(lookups, emails),
     statementsMax,
   });
@@ -45,7 +45,7 @@ export function createUserReads({ database, connections, batchCalls, limits }: U
     getUserByEmail: async (email, signal) => foundUser(await byEmail.submit(email, signal)),
 
     async batchGetUsers(ids, signal) {
-      const users: (User | undefined)[] = [];
+      const users: (StoredUser | undefined)[] = [];
       if (ids.length === 0) return users;
       using _permit = await batchCalls.acquire('', signal);
       while (users.length < ids.length) {
@@ -59,7 +59,7 @@ export function createUserReads({ database, connections, batchCalls, limits }: U
 }
 
 /** Throws USER_NOT_FOUND. */
-export function foundUser(user: User | undefined): User {
+export function foundUser(user: StoredUser | undefined): StoredUser {
   if (user === undefined) throw userNotFound();
   return user;
 }

@@ -8,15 +8,15 @@ import { createLimiter } from '../concurrency/limiter.js';
 import type { Database } from '../database/database.js';
 import { isRetryable } from '../database/errors.js';
 import type { ResolveUsersRequest } from '../model/requests.js';
-import type { User } from '../model/user.js';
+import type { StoredUser } from '../model/stored-user.js';
 import { selectUsers, selectUsersByEmail } from '../store/find-users.js';
 import { slowStatementMs } from './call-batcher.js';
 
 export interface ResolvedUsers {
   request: ResolveUsersRequest;
   /** By index of the request's ids and emails; undefined if no user matches. */
-  byId: readonly (User | undefined)[];
-  byEmail: readonly (User | undefined)[];
+  byId: readonly (StoredUser | undefined)[];
+  byEmail: readonly (StoredUser | undefined)[];
 }
 
 export interface Resolver {
@@ -104,10 +104,10 @@ export function createResolver({ database, statementsMax }: ResolverOptions): Re
 
 /** Finds users by lists of ids or of emails. Several lists share a statement. */
 function createLookups(
-  select: (keys: readonly string[]) => Promise<(User | undefined)[]>,
+  select: (keys: readonly string[]) => Promise<(StoredUser | undefined)[]>,
   statementsMax: number,
-): { find(keys: readonly string[], signal: AbortSignal): Promise<(User | undefined)[]>; close(): Promise<void> } {
-  const batcher = createBatcher<readonly string[], (User | undefined)[]>({
+): { find(keys: readonly string[], signal: AbortSignal): Promise<(StoredUser | undefined)[]>; close(): Promise<void> } {
+  const batcher = createBatcher<readonly string[], (StoredUser | undefined)[]>({
     async run(lists) {
       const found = await select(lists.flat());
       let end = 0;

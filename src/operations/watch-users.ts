@@ -10,13 +10,13 @@ import type { Limiter } from '../concurrency/limiter.js';
 import type { Database } from '../database/database.js';
 import { Fault } from '../model/fault.js';
 import type { WatchUsersRequest } from '../model/requests.js';
-import type { User } from '../model/user.js';
+import { type AnyUser, isStored, type StoredUser, storedCells, storedId, storedTime } from '../model/stored-user.js';
 import { hasSeenAll, isVisible, snapshotOf, type WatchPosition, watchTokenOf } from '../model/watch-token.js';
 import type { ChangeType } from '../store/changes.js';
-import { openUsersSnapshot, type SnapshotUser } from '../store/export-users.js';
+import { openUsersSnapshot } from '../store/export-users.js';
 import { type ChangesPage, readChanges, readFeedPosition } from '../store/read-changes.js';
 import type { ChangeFeed, Subscription } from './change-feed.js';
-import { cutByBytes } from './message-bytes.js';
+import { cutByBytes, storedUserBytesMax, userBytesMax } from './message-bytes.js';
 
 export interface WatchMessage {
   readonly changes: readonly WatchedChange[];
@@ -29,8 +29,8 @@ export interface WatchedChange {
   readonly type: ChangeType | 'existing';
   readonly userId: string;
   /** Undefined if the user no longer exists. */
-  readonly user: User | undefined;
-  /** The length of the attributes in Postgres' JSON text, if known. */
+  readonly user: AnyUser | undefined;
+  /** The size of the attributes as Postgres' JSON text, of a decoded user. */
   readonly attributesBytes?: number;
   /** For an existing user, the time of the last change. */
   readonly changeTime: Date;
@@ -109,7 +109,7 @@ async function* messagesFor(
     yield messageAt([], undefined);
     for await (const { users } of snapshot.pieces()) {
       const changes = users.map(existing);
-      for (const part of cutByBytes(changes)) yield messageAt(part, undefined);
+      for (const part of cutByBytes(changes, changeBytesMax)) yield messageAt(part, undefined);
       if (performance.now() > endMs) throw watcherTooSlow();
     }
     progress.position = { feedId: snapshot.feedId, snapshot: snapshot.snapshot };
@@ -162,8 +162,13 @@ function watcherTooSlow(): Fault {
   );
 }
 
-function existing({ user, attributesBytes }: SnapshotUser): WatchedChange {
-  return { type: 'existing', userId: user.id, user, attributesBytes, changeTime: user.updateTime };
+function existing(user: StoredUser): WatchedChange {
+  return { type: 'existing', userId: storedId(user), user, changeTime: storedTime(user, storedCells.updateTime) };
+}
+
+function changeBytesMax({ user, attributesBytes = 0 }: WatchedChange): number {
+  if (user === undefined) return 100;
+  return isStored(user) ? storedUserBytesMax(user) : userBytesMax(user, attributesBytes);
 }
 
 function messageAt(changes: readonly WatchedChange[], position: WatchPosition | undefined): WatchMessage {
@@ -177,7 +182,7 @@ const messagesOfPage = new WeakMap<ChangesPage, readonly WatchMessage[]>();
 function messagesOf(page: ChangesPage): readonly WatchMessage[] {
   const known = messagesOfPage.get(page);
   if (known !== undefined) return known;
-  const parts = cutByBytes(page.changes);
+  const parts = cutByBytes(page.changes, changeBytesMax);
   const messages = parts.map((part, index) =>
     messageAt(part, index === parts.length - 1 ? page.position : part.at(-1)?.position),
   );

@@ -1,9 +1,11 @@
 /** Creates, updates and deletes users. A call that repeats a request id returns the users of the first call. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { createLimiter, type Limiter } from '../concurrency/limiter.js';
+import { decodeStoredUser } from '../database/columns.js';
 import type { Database } from '../database/database.js';
 import { userNotFound } from '../model/fault.js';
 import type { BatchCreateUsersRequest, CreateUserRequest, DeleteUserRequest } from '../model/requests.js';
+import type { AnyUser } from '../model/stored-user.js';
 import type { UpdateUserRequest } from '../model/update-request.js';
 import type { User } from '../model/user.js';
 import { type DeletionOutcome, deleteUsers, type UserDeletion } from '../store/delete-users.js';
@@ -24,7 +26,7 @@ export interface UserWrites {
   /** Throws EMAIL_TAKEN, REQUEST_ID_REUSED, and USER_NOT_FOUND if the user of a repeated call was deleted since. */
   createUser(request: CreateUserRequest, signal: AbortSignal): Promise<User>;
   /** Throws EMAIL_TAKEN with a violation for each taken email, REQUEST_ID_REUSED, USER_NOT_FOUND. */
-  batchCreateUsers(request: BatchCreateUsersRequest, signal: AbortSignal): Promise<User[]>;
+  batchCreateUsers(request: BatchCreateUsersRequest, signal: AbortSignal): Promise<AnyUser[]>;
   /** Throws USER_NOT_FOUND, ETAG_MISMATCH, EMAIL_TAKEN, INVALID_FIELD. */
   updateUser(request: UpdateUserRequest, signal: AbortSignal): Promise<User>;
   /** Throws USER_NOT_FOUND, ETAG_MISMATCH. */
@@ -82,7 +84,7 @@ export function createUserWrites(options: UserWritesOptions) {
       if (!('repeatedUserIds' in outcome)) return outcome;
       const [id] = outcome.repeatedUserIds;
       if (id === undefined) throw userNotFound();
-      return reads.getUser(id, signal);
+      return decodeStoredUser(await reads.getUser(id, signal));
     },
 
     async batchCreateUsers({ users, requestId }, signal) {
@@ -102,7 +104,7 @@ export function createUserWrites(options: UserWritesOptions) {
     async updateUser(request, signal) {
       const run = () =>
         updateUser(request, {
-          read: (id) => reads.getUser(id, signal),
+          read: async (id) => decodeStoredUser(await reads.getUser(id, signal)),
           write: async (change) => orThrow(await updates.write(change, signal)),
         });
       return readsFirst(request) ? readingUpdates.run(request.id, run, signal) : run();

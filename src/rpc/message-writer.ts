@@ -5,6 +5,7 @@
  * Encoding is synchronous, so it writes at most one message at a time. It supports only field numbers up to 15, which
  * have tags of one byte.
  */
+import { uuidCharacters, writeUuid } from '../model/stored-user.js';
 
 // Enough for a page of users. A larger message gets a larger buffer, which is not reused.
 const bufferBytes = 256 * 1024;
@@ -99,6 +100,33 @@ export function putText(field: number, text: string): void {
     buffer[end++] = unit;
   }
   buffer[start] = end - start - 1;
+}
+
+/** Writes a part of `source`, which is UTF-8 if the field is a string, even an empty part. */
+export function putSlice(field: number, source: Buffer, from: number, to: number): void {
+  reserve(1 + varintBytesMax);
+  buffer[end++] = (field << 3) | wireBytes;
+  putVarint(to - from);
+  appendSlice(source, from, to);
+}
+
+/** Appends bytes to the nested message that has begun. */
+export function appendSlice(source: Buffer, from: number, to: number): void {
+  reserve(to - from);
+  if (to - from > loopCharactersMax) {
+    end += source.copy(buffer, end, from, to);
+    return;
+  }
+  for (let at = from; at < to; at++) buffer[end++] = source[at] ?? 0;
+}
+
+/** Writes the text of a UUID from its 16 bytes. */
+export function putUuid(field: number, source: Uint8Array, from: number): void {
+  reserve(2 + uuidCharacters);
+  buffer[end++] = (field << 3) | wireBytes;
+  buffer[end++] = uuidCharacters;
+  writeUuid(source, from, buffer, end);
+  end += uuidCharacters;
 }
 
 export function putBytes(field: number, bytes: Uint8Array): void {

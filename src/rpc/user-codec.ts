@@ -6,20 +6,14 @@ import { UserChange_Type } from '../../generated/users/v1/user.js';
 import { createPause } from '../concurrency/event-loop.js';
 import type { TextName } from '../fields.js';
 import { Fault } from '../model/fault.js';
-import { displayName, etagOf, type JsonObject, type JsonValue, messageBytesMax, type User } from '../model/user.js';
+import { type AnyUser, isStored, type StoredUser } from '../model/stored-user.js';
+import { displayName, etagOf, type JsonObject, messageBytesMax, type User } from '../model/user.js';
 import type { ExportedUsers } from '../operations/export-users.js';
 import type { UserPage } from '../operations/list-page.js';
 import type { WatchedChange, WatchMessage } from '../operations/watch-users.js';
-import {
-  beginMessage,
-  encodeWith,
-  endMessage,
-  putDouble,
-  putEncoded,
-  putNumber,
-  putSigned,
-  putText,
-} from './message-writer.js';
+import { beginMessage, encodeWith, endMessage, putEncoded, putNumber, putText } from './message-writer.js';
+import { putStoredUser } from './stored-user-writer.js';
+import { putStruct, putTime } from './well-known-writer.js';
 
 /** Encoders for the responses with users. The generated code encodes the others. */
 export const userResponses = {
@@ -33,10 +27,10 @@ export const userResponses = {
     if (totalSize !== undefined) putNumber(3, totalSize);
   }),
   batchGetUsers: encoder(({ users, missingIds }: Pick<ResolvedMessage, 'users' | 'missingIds'>) => {
-    putEncoded(users);
+    putUsers(1, users);
     for (const id of missingIds) putText(2, id);
   }),
-  batchCreateUsers: encoder(({ users }: { users: readonly User[] }) => putUsers(1, users)),
+  batchCreateUsers: encoder(({ users }: { users: readonly AnyUser[] }) => putUsers(1, users)),
   exportUsers: encoder(({ users, resumeToken, watchToken }: ExportedUsers) => {
     putUsers(1, users);
     putTextUnlessEmpty(2, resumeToken);
@@ -45,7 +39,7 @@ export const userResponses = {
   watchUsers: encodeWatchMessage,
   resolveUsers: encoder(({ tag, users, missingIds, missingEmails }: ResolvedMessage) => {
     putTextUnlessEmpty(1, tag);
-    putEncoded(users);
+    putUsers(2, users);
     for (const id of missingIds) putText(3, id);
     for (const email of missingEmails) putText(4, email);
   }),
@@ -53,8 +47,7 @@ export const userResponses = {
 
 export interface ResolvedMessage {
   tag: string;
-  /** As `encodeUsers` returns them. */
-  users: Uint8Array;
+  users: ResponseUsers;
   missingIds: readonly string[];
   missingEmails: readonly string[];
 }
@@ -63,23 +56,33 @@ function encoder<Message>(write: (message: Message) => void): (message: Message)
   return (message) => encodeWith(write, message);
 }
 
-function writeUser({ user }: { user: User }): void {
+function writeUser({ user }: { user: AnyUser }): void {
   putUser(1, user);
 }
 
 /** Omits missing users. */
-function putUsers(field: number, users: readonly (User | undefined)[]): void {
-  for (const user of users) if (user !== undefined) putUser(field, user);
+function putUsers(field: number, users: readonly (AnyUser | undefined)[] | Uint8Array): void {
+  if (users instanceof Uint8Array) putEncoded(users);
+  else for (const user of users) if (user !== undefined) putUser(field, user);
 }
 
+/** The users of a response: encoded if they are large, so that the response only copies them. */
+export type ResponseUsers = readonly (StoredUser | undefined)[] | Uint8Array;
+
+// Rows of this size in total are encoded in about two milliseconds at most.
+const smallBytesMax = 64 * 1024;
 // Encoding this many of the largest users takes a few milliseconds.
 const usersInStep = 16;
 
 /**
- * Encodes the users of a response as a repeated field, without the missing ones. Pauses between steps, so that other
- * calls do not wait for many large users. Throws MESSAGE_TOO_LARGE.
+ * Encodes the users of a response as a repeated field, without the missing ones, unless they are small. Pauses between
+ * steps, so that other calls do not wait for many large users. Throws MESSAGE_TOO_LARGE.
  */
-export async function encodeUsers(field: number, users: readonly (User | undefined)[]): Promise<Uint8Array> {
+export async function encodeLargeUsers(
+  field: number,
+  users: readonly (StoredUser | undefined)[],
+): Promise<ResponseUsers> {
+  if (areSmall(users)) return users;
   const parts: Uint8Array[] = [];
   let bytes = 0;
   const pause = createPause();
@@ -96,6 +99,14 @@ export async function encodeUsers(field: number, users: readonly (User | undefin
   return Buffer.concat(parts);
 }
 
+function areSmall(users: readonly (StoredUser | undefined)[]): boolean {
+  let bytes = 0;
+  for (const user of users) {
+    if (user !== undefined) bytes += user.end - user.start;
+  }
+  return bytes <= smallBytesMax;
+}
+
 /** The field numbers of the texts that clients write. putUser repeats them, because a loop would take 5 % longer. */
 export const userTextNumbers: Readonly<Record<TextName, number>> = {
   firstName: 2,
@@ -107,8 +118,14 @@ export const userTextNumbers: Readonly<Record<TextName, number>> = {
 // Most users have more than 127 bytes.
 const userBytesGuess = 200;
 
-function putUser(field: number, user: User): void {
+function putUser(field: number, user: AnyUser): void {
   const mark = beginMessage(field, userBytesGuess);
+  if (isStored(user)) putStoredUser(user);
+  else putDecodedUser(user);
+  endMessage(mark);
+}
+
+function putDecodedUser(user: User): void {
   putText(1, user.id);
   putTextUnlessEmpty(2, user.firstName);
   putTextUnlessEmpty(3, user.lastName);
@@ -116,25 +133,13 @@ function putUser(field: number, user: User): void {
   putTextUnlessEmpty(5, user.profileImageUrl);
   putAttributes(6, user.attributes);
   putTextUnlessEmpty(7, displayName(user));
-  putTime(8, user.createTime);
-  putTime(9, user.updateTime);
+  putTime(8, user.createTime.getTime());
+  putTime(9, user.updateTime.getTime());
   putText(10, etagOf(user));
-  endMessage(mark);
 }
 
 function putTextUnlessEmpty(field: number, text: string): void {
   if (text !== '') putText(field, text);
-}
-
-/** Writes a google.protobuf.Timestamp. */
-function putTime(field: number, time: Date): void {
-  const ms = time.getTime();
-  const seconds = Math.floor(ms / 1000);
-  const nanos = (ms - seconds * 1000) * 1_000_000;
-  const mark = beginMessage(field);
-  if (seconds !== 0) putSigned(1, seconds);
-  if (nanos !== 0) putNumber(2, nanos);
-  endMessage(mark);
 }
 
 /** Writes a google.protobuf.Struct unless it is empty. */
@@ -143,41 +148,6 @@ function putAttributes(field: number, attributes: JsonObject): void {
     putStruct(field, attributes);
     return;
   }
-}
-
-function putStruct(field: number, object: JsonObject): void {
-  const mark = beginMessage(field);
-  for (const key of Object.keys(object)) {
-    const entry = beginMessage(1);
-    putText(1, key);
-    putValue(2, object[key] ?? null);
-    endMessage(entry);
-  }
-  endMessage(mark);
-}
-
-/** Writes a google.protobuf.Value, which must have a field even for a default such as 0. */
-function putValue(field: number, value: JsonValue): void {
-  const mark = beginMessage(field);
-  switch (typeof value) {
-    case 'number':
-      putDouble(2, value);
-      break;
-    case 'string':
-      putText(3, value);
-      break;
-    case 'boolean':
-      putNumber(4, value ? 1 : 0);
-      break;
-    default:
-      if (value === null) putNumber(1, 0);
-      else if (Array.isArray(value)) {
-        const list = beginMessage(6);
-        for (const child of value) putValue(1, child);
-        endMessage(list);
-      } else putStruct(5, value);
-  }
-  endMessage(mark);
 }
 
 const changeTypes: Record<WatchedChange['type'], UserChange_Type> = {
@@ -203,7 +173,7 @@ function putChange(field: number, { type, userId, user, changeTime }: WatchedCha
     putText(1, userId);
     endMessage(deleted);
   }
-  putTime(3, changeTime);
+  putTime(3, changeTime.getTime());
   endMessage(mark);
 }
 

@@ -20,7 +20,7 @@ import { parseUpdateUser } from '../model/update-request.js';
 import { displayName, messageBytesMax, type UserFields } from '../model/user.js';
 import type { Directory } from '../operations/directory.js';
 import { userRequests } from './request-shapes.js';
-import { encodeUsers, userResponses } from './user-codec.js';
+import { encodeLargeUsers, userResponses } from './user-codec.js';
 import { bytesOf, wireDefinition } from './wire-definition.js';
 
 export const userServiceDefinition = wireDefinition(UserServiceDefinition, userRequests, userResponses);
@@ -56,7 +56,7 @@ export function createUserService(directory: Directory): ServiceImplementation<t
       const users = await directory.batchGetUsers(parseBatchGetUsers(request).ids, signal);
       // Exactly as in the request, and as often, so that clients can match them.
       return {
-        users: await encodeUsers(1, users),
+        users: await encodeLargeUsers(1, users),
         missingIds: request.ids.filter((_, index) => users[index] === undefined),
       };
     },
@@ -89,7 +89,7 @@ export function createUserService(directory: Directory): ServiceImplementation<t
       for await (const { request, byId, byEmail } of directory.resolveUsers(parsed, signal)) {
         yield {
           tag: request.tag,
-          users: await encodeUsers(2, [...byId, ...byEmail]),
+          users: await encodeLargeUsers(2, [...byId, ...byEmail]),
           missingIds: request.idsAsSent.filter((_, index) => byId[index] === undefined),
           missingEmails: request.emails.filter((_, index) => byEmail[index] === undefined),
         };

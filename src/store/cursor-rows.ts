@@ -1,35 +1,32 @@
 /**
- * Reads a declared cursor with the protocol's Execute message instead of FETCH.
+ * Reads the rows of a portal with the protocol's Execute message.
  *
- * For FETCH, Postgres stores the rows before it sends them, and the driver looks up a parser for each cell. Both
- * together cost a third of an export.
+ * For FETCH from a declared cursor, Postgres stores the rows before it sends them, which costs a third of an export.
  */
 import type pg from 'pg';
-
-/** A row as Postgres writes it; nothing is parsed. */
-export type TextRow = readonly (string | null)[];
+import type { RowMessage } from '../database/row-messages.js';
 
 /** The methods that the driver calls for a query. Its types declare only submit(). */
 interface ExecuteQuery extends pg.Submittable {
-  handleDataRow(message: { fields: TextRow }): void;
+  handleDataRow(row: RowMessage): void;
   handlePortalSuspended(): void;
   handleCommandComplete(): void;
   handleReadyForQuery(): void;
   handleError(error: unknown): void;
 }
 
-/** Returns the cursor's next rows, at most `rowsMax`, and fewer only at its end. Throws the driver's errors. */
-export function nextRows(client: pg.Client, cursor: string, rowsMax: number): Promise<TextRow[]> {
-  const { promise, resolve, reject } = Promise.withResolvers<TextRow[]>();
-  const rows: TextRow[] = [];
+/** Returns the portal's next rows, at most `rowsMax`, and fewer only at its end. Throws the driver's errors. */
+export function nextRows(client: pg.Client, portal: string, rowsMax: number): Promise<RowMessage[]> {
+  const { promise, resolve, reject } = Promise.withResolvers<RowMessage[]>();
+  const rows: RowMessage[] = [];
   const query: ExecuteQuery = {
     submit(connection) {
-      connection.execute({ portal: cursor, rows: String(rowsMax) }, true);
-      // The cursor survives Sync because it is in a transaction block. After Sync, the connection is between two
+      connection.execute({ portal, rows: String(rowsMax) }, true);
+      // The portal survives Sync because it is in a transaction block. After Sync, the connection is between two
       // statements and can be closed properly.
       connection.sync();
     },
-    handleDataRow: ({ fields }) => rows.push(fields),
+    handleDataRow: (row) => rows.push(row),
     handlePortalSuspended: () => {},
     handleCommandComplete: () => {},
     handleReadyForQuery: () => resolve(rows),

@@ -4,25 +4,20 @@
  * The SQL is hand-written because this path is hot: a call that shares a statement with 15 others costs a sixteenth of
  * `findOneBy` (docs/decisions/0025-typeorm-owns-the-tables.md).
  */
-import { createPause } from '../concurrency/event-loop.js';
-import { arrayParameter, decodeUser, userColumnsOf } from '../database/columns.js';
+import { arrayParameter, userColumnsOf } from '../database/columns.js';
 import type { Database, Statement } from '../database/database.js';
-import type { User } from '../model/user.js';
+import { cellAfterUser, type StoredUser, storedId, storedInteger } from '../model/stored-user.js';
 
 const selectStatement: Statement = {
   name: 'select-users',
   text: `select ${userColumnsOf('users')} from users where id = any(${arrayParameter(1, 'uuid')}::uuid[])`,
 };
 
-/** Returns the user for each id, or undefined if there is no such user. Ids may repeat. */
-export async function selectUsers(database: Database, ids: readonly string[]): Promise<(User | undefined)[]> {
-  const users = new Map<string, User>();
-  const pause = createPause();
-  for (const row of await database.run(selectStatement, [ids])) {
-    const user = decodeUser(row);
-    users.set(user.id, user);
-    await pause();
-  }
+/** Returns the user for each id in lower case, or undefined if there is no such user. Ids may repeat. */
+export async function selectUsers(database: Database, ids: readonly string[]): Promise<(StoredUser | undefined)[]> {
+  // The driver would quote each id.
+  const rows = await database.runBinary(selectStatement, [`{${ids.join()}}`]);
+  const users = new Map(rows.map((row) => [storedId(row), row]));
   return ids.map((id) => users.get(id));
 }
 
@@ -37,12 +32,13 @@ const selectByEmailStatement: Statement = {
 };
 
 /** Returns the user for each email, or undefined if there is no such user. */
-export async function selectUsersByEmail(database: Database, emails: readonly string[]): Promise<(User | undefined)[]> {
-  const users: (User | undefined)[] = emails.map(() => undefined);
-  const pause = createPause();
-  for (const row of await database.run(selectByEmailStatement, [emails])) {
-    users[row.at(-1) as number] = decodeUser(row);
-    await pause();
+export async function selectUsersByEmail(
+  database: Database,
+  emails: readonly string[],
+): Promise<(StoredUser | undefined)[]> {
+  const users: (StoredUser | undefined)[] = emails.map(() => undefined);
+  for (const row of await database.runBinary(selectByEmailStatement, [emails])) {
+    users[storedInteger(row, cellAfterUser)] = row;
   }
   return users;
 }

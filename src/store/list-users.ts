@@ -4,26 +4,19 @@
  * Values from callers are always parameters of the SQL. It is hand-written because it must use the index of each order
  * (docs/decisions/0020-indexes-for-lists.md).
  */
-import { attributesText, type Column, decodeUser, type Row, userColumns, userColumnsOf } from '../database/columns.js';
+import { type Column, decodeStoredUser, userColumns, userColumnsOf } from '../database/columns.js';
 import type { Database, RunStatement, Statement } from '../database/database.js';
 import { UserRow } from '../database/entities/user-row.js';
 import type { OrderField } from '../fields.js';
 import type { Filter } from '../model/filter.js';
 import type { OrderTerm } from '../model/order-by.js';
 import type { PagePosition } from '../model/page-token.js';
+import { cellAfterUser, type StoredUser, storedText } from '../model/stored-user.js';
 import type { User } from '../model/user.js';
 import { type Bind, createBinder, filterSql, whereOf } from './filter-sql.js';
 import type { ListIndexName } from './list-indexes.js';
 import { searchText } from './search-index.js';
 import { resolveIds } from './searched-ids.js';
-
-export interface ListedUser {
-  user: User;
-  /** Empty unless the order contains the email. */
-  emailKey: string;
-  /** The size of the attributes as Postgres' JSON text. */
-  attributesBytes: number;
-}
 
 export interface UserListing {
   filter: Filter | undefined;
@@ -172,12 +165,14 @@ function wholeStatement(listing: PlannedListing): ListStatement {
   return { statement: { name: '', text: selectPage(listing, `(${all}) as u`) }, values };
 }
 
+const pageColumns = userColumnsOf('u');
+
 /** Selects the columns after the limit, because to format a row as text costs Postgres more than to find it. */
 function selectPage({ orderBy, rowsMax }: UserListing, from: string): string {
-  // email_key costs more than all columns together.
-  const emailKey = orderBy.some(({ field }) => field === 'email') ? orderExpression('email') : "''";
+  // positionOf() reads it. It costs more than all columns together.
+  const emailKey = orderBy.some(({ field }) => field === 'email') ? `, ${orderExpression('email')}` : '';
   const rows = `select u.* from ${from} order by ${orderSql(orderBy)} limit ${rowsMax}`;
-  return `select ${userColumnsOf('u')}, ${emailKey} from (${rows}) as u order by ${orderSql(orderBy)}`;
+  return `select ${pageColumns}${emailKey} from (${rows}) as u order by ${orderSql(orderBy)}`;
 }
 
 function orderSql(orderBy: readonly OrderTerm[]): string {
@@ -221,22 +216,22 @@ function descendingRows({ field }: OrderTerm, after: PagePosition | undefined, r
     ) as u order by ${key} desc, u.id limit ${rowsMax}`;
 }
 
-/** Reads the users of a page. They are decoded lazily, so that rows beyond the page cost nothing. */
+/** Reads the users of a page. */
 export function listUsers(
   database: Database,
   indexes: ListIndexLookup,
   listing: UserListing,
   signal: AbortSignal,
-): Promise<Iterable<ListedUser>> {
-  return database.withConnection(signal, async (run) => {
+): Promise<StoredUser[]> {
+  return database.withConnection(signal, async (run, runBinary) => {
     const resolved = await resolveIds(run, listing);
     const existing = await indexes.existing(wantedIndexes(resolved), run);
-    let rows: Row[] = [];
+    let rows: StoredUser[] = [];
     for (const { statement, values } of listStatements(resolved, existing)) {
-      rows = await run(statement, values);
+      rows = await runBinary(statement, values);
       if (rows.length === listing.rowsMax) break;
     }
-    return listedUsers(rows);
+    return rows;
   });
 }
 
@@ -307,17 +302,13 @@ function afterPosition({ orderBy, after }: UserListing, bind: Bind): string[] {
     : [`${first.expression} ${first.descending ? '<=' : '>='} ${first.value}`, condition];
 }
 
-function* listedUsers(rows: readonly Row[]): Generator<ListedUser> {
-  for (const row of rows) {
-    yield { user: decodeUser(row), emailKey: row.at(-1) as string, attributesBytes: attributesText(row).length };
-  }
-}
-
-/** The position of a user in the order of its list. */
-export function positionOf({ user, emailKey }: ListedUser, orderBy: readonly OrderTerm[]): PagePosition {
+/** The position in the order of a list of a user that it returned. */
+export function positionOf(stored: StoredUser, orderBy: readonly OrderTerm[]): PagePosition {
+  const user = decodeStoredUser(stored);
   const keyOf = ({ field }: OrderTerm): string | number => {
     const value = user[columnOf(field).property];
-    return field === 'email' ? emailKey : value instanceof Date ? value.getTime() : String(value);
+    if (field === 'email') return storedText(stored, cellAfterUser);
+    return value instanceof Date ? value.getTime() : String(value);
   };
   return { keys: orderBy.map(keyOf), id: user.id };
 }

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { csvHeader, formatCsvUsers } from '../../src/cli/user-csv.js';
 import { ada, startTestServer } from '../rpc/harness.js';
 import { startTestApp, type TestApp } from '../support/app.js';
+import { storedUser } from '../support/stored-users.js';
 import { type Ran, roster, start, type World } from './command-line.js';
 
 const users = 60;
@@ -128,11 +129,11 @@ describe('an export into a file', () => {
       async *exportUsers({ resumeToken }, signal) {
         tokens.push(resumeToken);
         if (resumeToken === '') {
-          yield { users: [ada], resumeToken: 'after-ada', watchToken: '' };
+          yield { users: [storedUser(ada)], resumeToken: 'after-ada', watchToken: '' };
           isWaiting = true;
           await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
         }
-        yield { users: [{ ...ada, firstName: 'Eve' }], resumeToken: 'end', watchToken: 'watch-here' };
+        yield { users: [storedUser({ ...ada, firstName: 'Eve' })], resumeToken: 'end', watchToken: 'watch-here' };
       },
     });
     const env = { ROSTER_ADDRESS: server.target };

@@ -7,7 +7,7 @@ import { expect, it, onTestFinished, vi } from 'vitest';
 import { readTls } from '../../src/config/tls.js';
 import { watchTls } from '../../src/config/tls-reload.js';
 import { createAuthority } from '../certificates.js';
-import { ada, clientFor, rawCall, startTestServer } from '../rpc/harness.js';
+import { ada, clientFor, rawCall, startTestServer, storedAda } from '../rpc/harness.js';
 
 it('serves new connections with the new certificate, also after it was incomplete', async () => {
   const folder = fs.mkdtempSync(path.join(tmpdir(), 'roster-tls-'));
@@ -18,7 +18,7 @@ it('serves new connections with the new certificate, also after it was incomplet
   fs.writeFileSync(files.cert, before.cert);
   fs.writeFileSync(files.key, before.key);
   const tls = await readTls(files);
-  const server = await startTestServer({ getUser: async () => ada }, { tls });
+  const server = await startTestServer({ getUser: async () => storedAda }, { tls });
   const errors: unknown[] = [];
   const onError = (error: unknown) => errors.push(error);
   onTestFinished(watchTls(files, tls, { onChange: server.setTls, onError, intervalMs: 20 }));

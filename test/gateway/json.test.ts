@@ -85,7 +85,25 @@ describe('the JSON of a request', () => {
 
   it('is refused if JSON.parse refuses it', async () => {
     // Positive exponents could make a number infinite, which is refused with another text.
-    const parts = ['[', ']', '{', '}', ',', ':', '"', '"a"', '"\\', 'u00e9', '1', '-', '.', 'e-5', '00', 'true', 'null'];
+    const parts = [
+      '[',
+      ']',
+      '{',
+      '}',
+      ',',
+      ':',
+      '"',
+      '"a"',
+      '"\\',
+      'u00e9',
+      '1',
+      '-',
+      '.',
+      'e-5',
+      '00',
+      'true',
+      'null',
+    ];
     const part = fc.constantFrom(...parts, ' ', '\n', '\f', '\u00a0', '\u0000', 'é', '//');
     await fc.assert(
       fc.asyncProperty(fc.array(part, { maxLength: 8 }), async (chosen) => {

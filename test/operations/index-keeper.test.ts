@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { createLimiter } from '../../src/concurrency/limiter.js';
-import { type Database, openDatabase } from '../../src/database/database.js';
+import { type Database, openDatabase, type Statement } from '../../src/database/database.js';
 import { createPageTokens } from '../../src/model/page-token.js';
 import { parseListUsers } from '../../src/model/requests.js';
 import { type ListIndexMode, startIndexKeeper } from '../../src/operations/index-keeper.js';
@@ -11,6 +11,7 @@ import { dropListIndex, findListIndexes, type ListIndexName, listIndexes } from 
 import { startTestApp } from '../support/app.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { databaseOptions } from '../support/open-database.js';
+import { decoded } from '../support/stored-users.js';
 
 const never = new AbortController().signal;
 const waitOptions = { timeout: 30_000 };
@@ -57,15 +58,16 @@ function startProcess(mode: ListIndexMode, on: Database = database) {
   const forbidden: string[] = [];
   const errors: unknown[] = [];
   const statements: string[] = [];
+  const recorded =
+    <Rows>(run: (statement: Statement, values: readonly unknown[]) => Promise<Rows>): typeof run =>
+    (statement, values) => {
+      statements.push(statement.name);
+      return run(statement, values);
+    };
   const recording: Database = {
     ...on,
     withConnection: (signal, work) =>
-      on.withConnection(signal, (run) =>
-        work((statement, values) => {
-          statements.push(statement.name);
-          return run(statement, values);
-        }),
-      ),
+      on.withConnection(signal, (run, runBinary) => work(recorded(run), recorded(runBinary))),
   };
   const keeper = startIndexKeeper({
     database: on,
@@ -80,7 +82,7 @@ function startProcess(mode: ListIndexMode, on: Database = database) {
     const request = { pageSize: 49, pageToken: '', filter: '', query: '', orderBy: '', includeTotalSize: false };
     statements.length = 0;
     const { users } = await listPage(recording, keeper, pageTokens, parseListUsers({ ...request, ...changes }), never);
-    return users.map(({ lastName }) => lastName);
+    return users.map((user) => decoded(user).lastName);
   }
   return { keeper, built, forbidden, errors, statements, list };
 }

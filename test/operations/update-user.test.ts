@@ -10,11 +10,11 @@ import { etagOf, type JsonObject, noFields, type User, type UserFields } from '.
 import { orThrow } from '../../src/operations/refusals.js';
 import { type UpdateUserSteps, updateUser } from '../../src/operations/update-user.js';
 import { deleteUsers } from '../../src/store/delete-users.js';
-import { selectUsers } from '../../src/store/find-users.js';
 import { insertUsers } from '../../src/store/insert-users.js';
 import { type UserUpdate, updateUsers } from '../../src/store/update-users.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { databaseOptions, someFields } from '../support/open-database.js';
+import { selectUsers } from '../support/stored-users.js';
 
 let testDatabase: TestDatabase;
 let database: Database;

@@ -12,6 +12,7 @@ import { renewChangeFeed } from '../../src/store/trim-changes.js';
 import { updateUsers } from '../../src/store/update-users.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { databaseOptions, someFields } from '../support/open-database.js';
+import { decoded } from '../support/stored-users.js';
 
 const waitOptions = { timeout: 30_000 };
 const id = '01890a5d-ac96-774b-bcce-b302099a8057';
@@ -77,13 +78,17 @@ describe('watchUsers', () => {
     // The first message has its start. Only later changes reach it.
     await fromNow.next();
     const others = follow(fromNow);
+    const lastUser = () => {
+      const user = others.at(-1)?.user;
+      return user && decoded(user);
+    };
     let updates = 1;
     const updateNow = () => update(`Update ${++updates}`);
     // The feed reads before and after a statement of the watcher, and a change happens between two statements.
     const between: Around = async (run) => {
       if (updates > 12) return run();
       await updateNow();
-      await expect.poll(() => others.at(-1)?.user?.firstName, waitOptions).toBe(`Update ${updates}`);
+      await expect.poll(() => lastUser()?.firstName, waitOptions).toBe(`Update ${updates}`);
       await updateNow();
       const rows = await run();
       await updateNow();
@@ -91,7 +96,7 @@ describe('watchUsers', () => {
     };
     const changes = follow(watch(start, between));
     await expect.poll(() => updates > 3 && changes.length === updates, waitOptions).toBe(true);
-    const versions = changes.map(({ user }) => user?.version ?? 0);
+    const versions = changes.map(({ user }) => (user === undefined ? 0 : decoded(user).version));
     expect(versions).toEqual(versions.toSorted((a, b) => a - b));
   });
 

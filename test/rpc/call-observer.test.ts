@@ -1,7 +1,7 @@
 import { connect as connectHttp2 } from 'node:http2';
 import { Metadata } from '@grpc/grpc-js';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
-import { ada, clientFor, rawCall, startTestServer } from './harness.js';
+import { ada, clientFor, rawCall, startTestServer, storedAda } from './harness.js';
 
 const path = '/users.v1.UserService/GetUser';
 const request = Buffer.from(`\n\x24${ada.id}`);
@@ -17,21 +17,21 @@ function withRequestId(id: string): Metadata {
 
 describe('the request id', () => {
   it("is the client's if it is valid, and is returned", async () => {
-    const server = await startTestServer({ getUser: async () => ada });
+    const server = await startTestServer({ getUser: async () => storedAda });
     const { trailer } = await server.call(path, request, withRequestId('Job-7.step_2'));
     expect(trailer.get('x-request-id')).toEqual(['Job-7.step_2']);
     expect(server.callLines()[0]).toMatchObject({ requestId: 'Job-7.step_2' });
   });
 
   it.each(['', 'a b', 'x'.repeat(65), '{"a":1}'])('is generated instead of %j', async (sent) => {
-    const server = await startTestServer({ getUser: async () => ada });
+    const server = await startTestServer({ getUser: async () => storedAda });
     const { trailer } = await server.call(path, request, withRequestId(sent));
     expect(trailer.get('x-request-id')[0]).toMatch(/^[\w-]{10,20}$/);
     expect(server.callLines()[0]?.requestId).toBe(trailer.get('x-request-id')[0]);
   });
 
   it('differs from call to call', async () => {
-    const server = await startTestServer({ getUser: async () => ada });
+    const server = await startTestServer({ getUser: async () => storedAda });
     await Promise.all([1, 2, 3].map(() => server.call(path, request)));
     expect(new Set(server.callLines().map(({ requestId }) => requestId)).size).toBe(3);
   });
@@ -39,7 +39,7 @@ describe('the request id', () => {
 
 describe('the line of a call', () => {
   it('has the outcome, but no data of the user', async () => {
-    const server = await startTestServer({ getUser: async () => ada });
+    const server = await startTestServer({ getUser: async () => storedAda });
     await server.call(path, request, undefined, Date.now() + 60_000);
     expect(server.callLines()).toEqual([
       {
@@ -58,7 +58,7 @@ describe('the line of a call', () => {
   });
 
   it('is not OK if the client reads nothing until the deadline', async () => {
-    const server = await startTestServer({ getUser: async () => ada });
+    const server = await startTestServer({ getUser: async () => storedAda });
     const session = connectHttp2(`http://${server.target}`, { settings: { initialWindowSize: 0 } });
     onTestFinished(() => session.destroy());
     const headers = { ':method': 'POST', ':path': path, 'content-type': 'application/grpc', 'grpc-timeout': '300m' };
@@ -92,7 +92,7 @@ describe('the line of a call', () => {
   });
 
   it('is written once for a message above 4 MiB, which is RESOURCE_EXHAUSTED', async () => {
-    const server = await startTestServer({ getUser: async () => ada });
+    const server = await startTestServer({ getUser: async () => storedAda });
     const client = clientFor(server.target);
     const { code, trailer } = await rawCall(client, path, Buffer.alloc(4 * 1024 * 1024 + 1));
     expect(code).toBe('RESOURCE_EXHAUSTED');
@@ -113,7 +113,7 @@ describe('the line of a call', () => {
 });
 
 it('a successful call has no status message', async () => {
-  const server = await startTestServer({ getUser: async () => ada });
+  const server = await startTestServer({ getUser: async () => storedAda });
   const { code, details } = await server.call(path, request);
   expect({ code, details }).toEqual({ code: 'OK', details: '' });
 });

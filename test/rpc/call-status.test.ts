@@ -97,7 +97,7 @@ describe('the status of a failed call', () => {
   });
 
   it('is INTERNAL for a response that cannot be encoded, and the log has the request id and the stack', async () => {
-    const broken = { ...ada, createTime: undefined as never };
+    const broken = { bytes: undefined as never, start: 0, end: 0 };
     const server = await startTestServer({
       getUser: async () => broken,
       async *exportUsers() {

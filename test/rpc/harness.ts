@@ -10,6 +10,7 @@ import { noFields, type User } from '../../src/model/user.js';
 import type { Directory } from '../../src/operations/directory.js';
 import { type RpcServer, type RpcServerOptions, startServer } from '../../src/rpc/server.js';
 import { createLog } from '../../src/telemetry/log.js';
+import { storedUser } from '../support/stored-users.js';
 
 const absent = async (): Promise<never> => {
   throw new Fault('INTERNAL', 'not in this test');
@@ -49,6 +50,9 @@ export const ada: User = {
   updateTime: new Date('2026-01-02T00:00:00.456Z'),
   version: 37,
 };
+
+/** As a lookup returns her. */
+export const storedAda = storedUser(ada);
 
 export type Line = Record<string, unknown>;
 

@@ -17,14 +17,14 @@ import { createChannel, createClient } from 'nice-grpc';
 import { HealthDefinition } from 'nice-grpc-server-health';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { requestBytesMax } from '../../src/model/method-limits.js';
-import type { User } from '../../src/model/user.js';
+import type { StoredUser } from '../../src/model/stored-user.js';
 import { systemFiles } from '../../src/rpc/system-descriptors.js';
 import { createAuthority } from '../certificates.js';
-import { ada, clientFor, rawCall, startTestServer, type TestServer } from './harness.js';
+import { ada, clientFor, rawCall, startTestServer, storedAda, type TestServer } from './harness.js';
 
 const path = '/users.v1.UserService/GetUser';
 const request = Buffer.from(`\n\x24${ada.id}`);
-const getUser = async (): Promise<User> => ada;
+const getUser = async (): Promise<StoredUser> => storedAda;
 
 function healthClient(target: string) {
   const channel = createChannel(target);
@@ -45,10 +45,10 @@ function createGate() {
   return {
     open: () => open(),
     entered: () => vi.waitUntil(() => entered, waitOptions),
-    async getUser(): Promise<User> {
+    async getUser(): Promise<StoredUser> {
       entered = true;
       await opened;
-      return ada;
+      return storedAda;
     },
   };
 }

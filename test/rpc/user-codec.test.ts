@@ -11,8 +11,10 @@ import {
   WatchUsersResponse,
 } from '../../generated/users/v1/user_service.js';
 import { type TextName, textFields } from '../../src/fields.js';
+import type { AnyUser } from '../../src/model/stored-user.js';
 import { displayName, etagOf, type JsonObject, type JsonValue, type User } from '../../src/model/user.js';
-import { encodeUsers, userResponses } from '../../src/rpc/user-codec.js';
+import { encodeLargeUsers, userResponses } from '../../src/rpc/user-codec.js';
+import { storedUser } from '../support/stored-users.js';
 
 const text = fc.string({ unit: 'grapheme', maxLength: 60 });
 const longText = fc.string({ unit: 'binary', minLength: 100, maxLength: 400 }).map((value) => value.toWellFormed());
@@ -23,7 +25,8 @@ const { value: json } = fc.letrec<{ value: JsonValue }>((tie) => ({
     { depthSize: 'medium' },
     fc.constant(null),
     fc.boolean(),
-    fc.double({ noNaN: true, noDefaultInfinity: true }),
+    // JSON has no -0.
+    fc.double({ noNaN: true, noDefaultInfinity: true }).map((number) => number + 0),
     text,
     longText,
     fc.array(tie('value'), { maxLength: 5 }),
@@ -44,6 +47,9 @@ const user: fc.Arbitrary<User> = fc.record({
   updateTime: time,
   version: fc.integer({ min: 1, max: 2 ** 31 - 1 }),
 });
+
+/** Both forms of a user, which must have the same bytes. */
+const formsOf = (of: User): AnyUser[] => [of, storedUser(of)];
 
 /** A user as ts-proto decodes it. Its Struct has no -0 and no duplicate keys. */
 function messageOf(of: User): UserMessage {
@@ -67,23 +73,39 @@ const someUser: User = {
   version: 36,
 };
 
+const storedSome = storedUser(someUser);
+
 describe('a user', () => {
   it('is decoded unchanged with any values', () => {
     fc.assert(
       fc.property(user, (of) => {
-        expect(GetUserResponse.decode(userResponses.getUser({ user: of }))).toEqual({ user: messageOf(of) });
+        for (const user of formsOf(of)) {
+          expect(GetUserResponse.decode(userResponses.getUser({ user }))).toEqual({ user: messageOf(of) });
+        }
       }),
       { numRuns: 500 },
     );
   });
 
   it('has every field of the contract, as the generated code writes it', () => {
-    const bytes = userResponses.getUser({ user: someUser });
-    expect(Buffer.from(bytes)).toEqual(Buffer.from(GetUserResponse.encode({ user: messageOf(someUser) }).finish()));
-    // This fails if the contract gains a field.
-    const read = GetUserResponse.decode(bytes).user ?? {};
-    expect(Object.entries(read).filter(([, value]) => value === undefined || value === '')).toEqual([]);
-    expect(Object.keys(read).sort()).toEqual(Object.keys(UserMessage.create()).sort());
+    for (const user of formsOf(someUser)) {
+      const bytes = userResponses.getUser({ user });
+      expect(Buffer.from(bytes)).toEqual(Buffer.from(GetUserResponse.encode({ user: messageOf(someUser) }).finish()));
+      // This fails if the contract gains a field.
+      const read = GetUserResponse.decode(bytes).user ?? {};
+      expect(Object.entries(read).filter(([, value]) => value === undefined || value === '')).toEqual([]);
+      expect(Object.keys(read).sort()).toEqual(Object.keys(UserMessage.create()).sort());
+    }
+  });
+
+  it('has the same bytes in both forms, whatever its values are', () => {
+    fc.assert(
+      fc.property(user, (of) => {
+        const [decoded, stored] = formsOf(of).map((user) => Buffer.from(userResponses.getUser({ user })));
+        expect(stored).toEqual(decoded);
+      }),
+      { numRuns: 500 },
+    );
   });
 
   it.each([126, 127, 128, 129, 16_382, 16_383, 16_384, 16_385, 300_000])('may have a name of %i bytes', (length) => {
@@ -92,7 +114,9 @@ describe('a user', () => {
       { ...someUser, attributes: { name: 'x'.repeat(length) } },
       { ...someUser, attributes: { ['x'.repeat(length)]: [{}] } },
     ]) {
-      expect(GetUserResponse.decode(userResponses.getUser({ user: of })).user).toEqual(messageOf(of));
+      for (const user of formsOf(of)) {
+        expect(GetUserResponse.decode(userResponses.getUser({ user })).user).toEqual(messageOf(of));
+      }
     }
   });
 
@@ -100,19 +124,25 @@ describe('a user', () => {
     let attributes: JsonObject = { leaf: null };
     for (let level = 1; level < 32; level++) attributes = { level: attributes };
     const of = { ...someUser, attributes };
-    expect(GetUserResponse.decode(userResponses.getUser({ user: of })).user).toEqual(messageOf(of));
+    for (const user of formsOf(of)) {
+      expect(GetUserResponse.decode(userResponses.getUser({ user })).user).toEqual(messageOf(of));
+    }
   });
 
   it('is complete after one that was too large for the reused buffer', () => {
     const large = { ...someUser, firstName: 'é'.repeat(1_000_000) };
-    expect(GetUserResponse.decode(userResponses.getUser({ user: large })).user?.firstName).toBe(large.firstName);
-    expect(GetUserResponse.decode(userResponses.getUser({ user: someUser })).user).toEqual(messageOf(someUser));
+    for (const form of [0, 1]) {
+      const of = (user: User) =>
+        GetUserResponse.decode(userResponses.getUser({ user: formsOf(user)[form] ?? user })).user;
+      expect(of(large)?.firstName).toBe(large.firstName);
+      expect(of(someUser)).toEqual(messageOf(someUser));
+    }
   });
 });
 
 describe('many users', () => {
   it('are encoded in steps, so that other work is done in between', async () => {
-    const large = { ...someUser, attributes: { list: Array.from({ length: 8000 }, () => null) } };
+    const large = storedUser({ ...someUser, attributes: { list: Array.from({ length: 8000 }, () => null) } });
     let isOver = false;
     let otherWork = 0;
     const work = () => {
@@ -122,7 +152,7 @@ describe('many users', () => {
     setImmediate(work);
     const startMs = performance.now();
     while (performance.now() - startMs < 2000 && otherWork < 2) {
-      await encodeUsers(
+      await encodeLargeUsers(
         1,
         Array.from({ length: 120 }, () => large),
       );
@@ -133,8 +163,18 @@ describe('many users', () => {
 });
 
 describe('a response', () => {
+  it.each([1, 1000])('of a lookup has %i users, however they are encoded', async (count) => {
+    const users = await encodeLargeUsers(
+      1,
+      Array.from({ length: count }, () => storedSome),
+    );
+    expect(users instanceof Uint8Array).toBe(count === 1000);
+    const response = BatchGetUsersResponse.decode(userResponses.batchGetUsers({ users, missingIds: ['a'] }));
+    expect(response).toEqual({ users: Array.from({ length: count }, () => messageOf(someUser)), missingIds: ['a'] });
+  });
+
   it('of a list has a token and a total if they are set, even a total of 0', () => {
-    const page = { users: [someUser, someUser], nextPageToken: 'next', totalSize: 5_000_000_000 };
+    const page = { users: [storedSome, storedSome], nextPageToken: 'next', totalSize: 5_000_000_000 };
     expect(ListUsersResponse.decode(userResponses.listUsers(page))).toEqual({
       ...page,
       users: [messageOf(someUser), messageOf(someUser)],
@@ -146,16 +186,18 @@ describe('a response', () => {
   });
 
   it('omits missing users and lists them', async () => {
-    const found = [undefined, someUser, undefined];
+    const found = [undefined, storedSome, undefined];
     const missingIds = ['a', 'b'];
     expect(
-      BatchGetUsersResponse.decode(userResponses.batchGetUsers({ users: await encodeUsers(1, found), missingIds })),
+      BatchGetUsersResponse.decode(
+        userResponses.batchGetUsers({ users: await encodeLargeUsers(1, found), missingIds }),
+      ),
     ).toEqual({
       users: [messageOf(someUser)],
       missingIds,
     });
     const missingEmails = ['c@example.com'];
-    const resolved = { tag: '7', users: await encodeUsers(2, found), missingIds, missingEmails };
+    const resolved = { tag: '7', users: await encodeLargeUsers(2, found), missingIds, missingEmails };
     expect(ResolveUsersResponse.decode(userResponses.resolveUsers(resolved))).toEqual({
       ...resolved,
       users: [messageOf(someUser)],
@@ -163,7 +205,7 @@ describe('a response', () => {
   });
 
   it('of an export has its tokens', () => {
-    const message = { users: [someUser], resumeToken: 'here', watchToken: 'there' };
+    const message = { users: [storedSome], resumeToken: 'here', watchToken: 'there' };
     expect(ExportUsersResponse.decode(userResponses.exportUsers(message))).toEqual({
       ...message,
       users: [messageOf(someUser)],

@@ -1,10 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { noFields } from '../../src/model/user.js';
-import { ada, startTestServer, typedClient } from './harness.js';
+import { storedUser } from '../support/stored-users.js';
+import { ada, startTestServer, storedAda, typedClient } from './harness.js';
 
 describe('the user service', () => {
   it('returns the whole user, and leaves empty attributes unset', async () => {
-    const server = await startTestServer({ getUser: async (id) => ({ ...ada, id }) });
+    const server = await startTestServer({ getUser: async (id) => storedUser({ ...ada, id }) });
     const { user } = await typedClient(server.target).getUser({ id: ada.id.toUpperCase() });
     expect(user).toEqual({
       ...noFields,
@@ -22,7 +23,7 @@ describe('the user service', () => {
 
   it('returns attributes unchanged', async () => {
     const attributes = { department: 'ops', nested: { list: [1, 'two', null, { three: true }] } };
-    const server = await startTestServer({ getUser: async () => ({ ...ada, attributes }) });
+    const server = await startTestServer({ getUser: async () => storedUser({ ...ada, attributes }) });
     const { user } = await typedClient(server.target).getUser({ id: ada.id });
     expect(user?.attributes).toEqual(attributes);
   });
@@ -30,7 +31,7 @@ describe('the user service', () => {
   it('lists the missing ids of a batch as they were sent and as often', async () => {
     const missing = '01890A5D-AC96-774B-BCCE-B302099A8058';
     const server = await startTestServer({
-      batchGetUsers: async (ids) => ids.map((id) => (id === ada.id ? ada : undefined)),
+      batchGetUsers: async (ids) => ids.map((id) => (id === ada.id ? storedAda : undefined)),
     });
     const answer = await typedClient(server.target).batchGetUsers({ ids: [missing, ada.id, missing, ada.id] });
     expect(answer.users.map(({ id }) => id)).toEqual([ada.id, ada.id]);
@@ -40,7 +41,7 @@ describe('the user service', () => {
   it('leaves the total of a list unset if it was not requested', async () => {
     const server = await startTestServer({
       listUsers: async ({ includeTotalSize }) => ({
-        users: [ada],
+        users: [storedAda],
         nextPageToken: 'next',
         totalSize: includeTotalSize ? 0 : undefined,
       }),
@@ -51,7 +52,7 @@ describe('the user service', () => {
   });
 
   it('refuses a batch whose response would exceed 4 MiB', async () => {
-    const large = { ...ada, attributes: { text: 'x'.repeat(16_000) } };
+    const large = storedUser({ ...ada, attributes: { text: 'x'.repeat(16_000) } });
     const server = await startTestServer({ batchGetUsers: async (ids) => ids.map(() => large) });
     const call = typedClient(server.target).batchGetUsers({ ids: Array.from({ length: 1000 }, () => ada.id) });
     await expect(call).rejects.toMatchObject({

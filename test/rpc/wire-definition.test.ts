@@ -8,7 +8,7 @@ import { requestBytesMax } from '../../src/model/method-limits.js';
 import type { JsonValue } from '../../src/model/user.js';
 import { profileServiceDefinition } from '../../src/rpc/profile-service.js';
 import { userServiceDefinition } from '../../src/rpc/user-service.js';
-import { ada, detailOf, failureOf, startTestServer, typedClient } from './harness.js';
+import { ada, detailOf, failureOf, startTestServer, storedAda, typedClient } from './harness.js';
 
 const path = '/users.v1.UserService/CreateUser';
 const user = { firstName: 'Ada', email: 'ada@example.com' };
@@ -151,7 +151,7 @@ describe('a request above the limit of its method', () => {
   const limitText = 'A request of this method must have at most 4096 bytes. Send a smaller request.';
 
   it('is refused with the limit', async () => {
-    const server = await startTestServer({ getUser: async () => ada });
+    const server = await startTestServer({ getUser: async () => storedAda });
     const { code, details, trailer } = await server.call('/users.v1.UserService/GetUser', Buffer.alloc(4097));
     expect({ code, details }).toEqual({ code: 'RESOURCE_EXHAUSTED', details: limitText });
     expect(trailer.get('grpc-status-details-bin')[0]?.toString()).toContain('MESSAGE_TOO_LARGE');
@@ -159,7 +159,7 @@ describe('a request above the limit of its method', () => {
   });
 
   it('is refused if it inflates beyond the limit', async () => {
-    const server = await startTestServer({ getUser: async () => ada });
+    const server = await startTestServer({ getUser: async () => storedAda });
     const bytes = zlib.gzipSync(Buffer.alloc(3 * 1024 * 1024));
     expect(bytes.length).toBeLessThan(4096);
     const session = connectHttp2(`http://${server.target}`);

@@ -2,7 +2,7 @@
 import { v7 as uuidv7 } from 'uuid';
 import { describe, expect, it } from 'vitest';
 import { deleteUsers } from '../../src/store/delete-users.js';
-import { selectUsers } from '../../src/store/find-users.js';
+import { selectUsers } from '../support/stored-users.js';
 import { created, database, other } from './two-processes.js';
 
 describe('deleteUsers', () => {

@@ -2,13 +2,13 @@
 import { v7 as uuidv7 } from 'uuid';
 import { describe, expect, it } from 'vitest';
 import { fieldColumns } from '../../src/database/columns.js';
-import { type Database, openDatabase } from '../../src/database/database.js';
+import { type Database, openDatabase, type Statement } from '../../src/database/database.js';
 import { deleteUsers } from '../../src/store/delete-users.js';
-import { selectUsers, selectUsersByEmail } from '../../src/store/find-users.js';
 import { insertUsers } from '../../src/store/insert-users.js';
 import { updateUsers } from '../../src/store/update-users.js';
 import { createTestDatabase } from '../support/database.js';
 import { databaseOptions } from '../support/open-database.js';
+import { selectUsers, selectUsersByEmail } from '../support/stored-users.js';
 import { created, database, newUser, testDatabase, userIn } from './two-processes.js';
 
 describe('selectUsers and selectUsersByEmail', () => {
@@ -31,15 +31,19 @@ describe('selectUsers and selectUsersByEmail', () => {
       insert into users (id, first_name, email) select gen_random_uuid(), 'x', 'plan' || i || '@x' from generate_series(1, 10000) as i`);
     await testDatabase.query('analyze users');
     const plans: string[] = [];
+    const explain = async ({ name, text }: Statement, values: readonly unknown[]) => {
+      const explained = await database.run({ name: `explain-${name}`, text: `explain ${text}` }, values);
+      plans.push(explained.map(([line]) => line).join('\n'));
+    };
     const explaining: Database = {
       ...database,
       async run(statement, values) {
-        const explained = await database.run(
-          { name: `explain-${statement.name}`, text: `explain ${statement.text}` },
-          values,
-        );
-        plans.push(explained.map(([line]) => line).join('\n'));
+        await explain(statement, values);
         return database.run(statement, values);
+      },
+      async runBinary(statement, values) {
+        await explain(statement, values);
+        return database.runBinary(statement, values);
       },
     };
     await selectUsersByEmail(explaining, ['plan1@x']);

@@ -8,12 +8,12 @@ import { type Database, openDatabase } from '../../src/database/database.js';
 import { parseJson } from '../../src/json.js';
 import type { OnConflict } from '../../src/model/import-request.js';
 import type { JsonObject, UserFields } from '../../src/model/user.js';
-import { selectUsers, selectUsersByEmail } from '../../src/store/find-users.js';
 import { type MergeCounts, openStaging, type Staging } from '../../src/store/import-users.js';
 import { insertUsers } from '../../src/store/insert-users.js';
 import { updateUsers } from '../../src/store/update-users.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { databaseOptions, someFields } from '../support/open-database.js';
+import { selectUsers, selectUsersByEmail } from '../support/stored-users.js';
 
 let testDatabase: TestDatabase;
 let database: Database;

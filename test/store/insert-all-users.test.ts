@@ -3,8 +3,8 @@ import { randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import type { Database } from '../../src/database/database.js';
 import type { User } from '../../src/model/user.js';
-import { selectUsers } from '../../src/store/find-users.js';
 import { insertAllUsers } from '../../src/store/insert-all-users.js';
+import { selectUsers } from '../support/stored-users.js';
 import { created, database, deadlocksIn, newUser, requestKey, said } from './two-processes.js';
 
 describe('insertAllUsers', () => {

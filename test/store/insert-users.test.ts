@@ -5,8 +5,8 @@ import { v7 as uuidv7 } from 'uuid';
 import { describe, expect, it } from 'vitest';
 import { parseJson } from '../../src/json.js';
 import type { UserFields } from '../../src/model/user.js';
-import { selectUsers, selectUsersByEmail } from '../../src/store/find-users.js';
 import { insertUsers } from '../../src/store/insert-users.js';
+import { selectUsers, selectUsersByEmail } from '../support/stored-users.js';
 import {
   count,
   created,

@@ -23,6 +23,7 @@ import { buildListIndex, type ListIndexName, listIndexes } from '../../src/store
 import { type ExistingIndexes, listStatements } from '../../src/store/list-users.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { databaseOptions, presentIndexes, someFields } from '../support/open-database.js';
+import { decoded } from '../support/stored-users.js';
 
 const never = new AbortController().signal;
 const pageTokens = createPageTokens(randomBytes(32));
@@ -42,8 +43,15 @@ async function insert(database: Database, list: readonly Partial<UserFields>[]):
   return users;
 }
 
-function page(database: Database, changes: Partial<typeof request>) {
-  return listPage(database, presentIndexes, pageTokens, parseListUsers({ ...request, ...changes }), never);
+async function page(database: Database, changes: Partial<typeof request>) {
+  const answer = await listPage(
+    database,
+    presentIndexes,
+    pageTokens,
+    parseListUsers({ ...request, ...changes }),
+    never,
+  );
+  return { ...answer, users: answer.users.map(decoded) };
 }
 
 /** Reads all pages, and runs `between` between two pages. */

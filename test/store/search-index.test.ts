@@ -40,7 +40,7 @@ describe('the index for searches', () => {
     await testDatabase.query(`
       insert into users (id, first_name, last_name, email)
       select gen_random_uuid(), 'Ada' || i % 100, md5(i::text), 'e' || i || '@x' from generate_series(1, 20000) as i`);
-    await buildIndex(database, 'users_search');
+    await build();
     await testDatabase.query('vacuum analyze users');
     for (const query of ['abcdef', 'ada7 abcdef', 'e1234@x']) expect(await plan(query)).toContain('users_search');
     expect(await plan('a')).not.toContain('users_search');

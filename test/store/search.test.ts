@@ -8,6 +8,7 @@ import { User } from '../../generated/users/v1/user.js';
 import { type Database, openDatabase } from '../../src/database/database.js';
 import { createPageTokens } from '../../src/model/page-token.js';
 import { parseListUsers } from '../../src/model/requests.js';
+import { storedId } from '../../src/model/stored-user.js';
 import type { UserFields } from '../../src/model/user.js';
 import { listPage } from '../../src/operations/list-page.js';
 import { insertUsers } from '../../src/store/insert-users.js';
@@ -61,7 +62,7 @@ async function search(from: Database, query: string, changes: Partial<typeof req
       parseListUsers({ ...request, query, ...changes, pageToken }),
       never,
     );
-    ids.push(...page.users.map(({ id }) => id));
+    ids.push(...page.users.map(storedId));
     totalSize ??= page.totalSize;
     pageToken = page.nextPageToken;
   } while (pageToken !== '');

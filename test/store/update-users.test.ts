@@ -6,8 +6,8 @@ import { describe, expect, it } from 'vitest';
 import type { Database } from '../../src/database/database.js';
 import type { UserFields } from '../../src/model/user.js';
 import { deleteUsers } from '../../src/store/delete-users.js';
-import { selectUsers } from '../../src/store/find-users.js';
 import { type UserUpdate, updateUsers } from '../../src/store/update-users.js';
+import { selectUsers } from '../support/stored-users.js';
 import { created, database, deadlocksIn, other, said, testDatabase, userIn, waitForLock } from './two-processes.js';
 
 describe('updateUsers', () => {

@@ -1,4 +1,4 @@
-/** Folds a text as the server's searches do, in `fold_text` (migrations/1795824000000-fold-search.ts). */
+/** Folds a text as the server's searches do, in `fold_text` (migrations/1795780000000-fold-search.ts). */
 
 const accents = String.raw`\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f`;
 const apostrophes = String.raw`'\u0060\u02b9-\u02bf\u02ca\u02cb\u055a\u05f3\u2018\u2019\u201b\u2032\u2035\ua78b\ua78c`;

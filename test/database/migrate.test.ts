@@ -3,7 +3,7 @@ import { readdir } from 'node:fs/promises';
 import pg from 'pg';
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 import { describe, expect, it } from 'vitest';
-import { DropNameIndexes1795910400000 } from '../../migrations/1795910400000-drop-name-indexes.js';
+import { DropNameIndexes1795781000000 } from '../../migrations/1795781000000-drop-name-indexes.js';
 import { migrateDown, migrateUp, migrationStatus, UnknownMigrationsError } from '../../src/database/migrate.js';
 import { migrations, migrationsTableName } from '../../src/database/migrations.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
@@ -166,7 +166,7 @@ describe('migrations', () => {
 });
 
 describe('the migration that drops the indexes for lists', () => {
-  const place = migrations.indexOf(DropNameIndexes1795910400000);
+  const place = migrations.indexOf(DropNameIndexes1795781000000);
   const names = ['users_first_name_id', 'users_last_name_id', 'users_search'];
 
   /** Migrates to the previous version, adds users and all indexes, and calls `work`. */
@@ -199,7 +199,7 @@ describe('the migration that drops the indexes for lists', () => {
       expect(await indexesAfter(database)).toEqual(left);
       expect(await database.query('select from users')).toHaveLength(users);
       expect((await migrateDown(databaseOptions(database.url), migrations.slice(0, place + 1))).changed).toEqual([
-        DropNameIndexes1795910400000.name,
+        DropNameIndexes1795781000000.name,
       ]);
     }),
   );

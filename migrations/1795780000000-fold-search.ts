@@ -7,7 +7,7 @@ import type { MigrationInterface, QueryRunner } from 'typeorm';
  * replaced in the background (src/store/list-indexes.ts), because dropping it here would block all calls while an export
  * runs.
  */
-export class FoldSearch1795824000000 implements MigrationInterface {
+export class FoldSearch1795780000000 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {
     for (const statement of [foldLetters, foldText, searchKey]) await runner.query(statement);
   }

@@ -6,7 +6,7 @@ import type { MigrationInterface, QueryRunner } from 'typeorm';
  *
  * A large directory keeps them, because its clients may use them, and a build takes minutes.
  */
-export class DropNameIndexes1795910400000 implements MigrationInterface {
+export class DropNameIndexes1795781000000 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {
     // Dropping an index waits for all transactions on the table, and all later ones wait for it. After a second, this
     // gives up and keeps the indexes, which does no harm.

@@ -1,8 +1,7 @@
 /**
  * Imports any number of users from a stream, all of them at its end.
  *
- * It writes no user before the stream has ended properly. It keeps no rows in memory, only the errors of the first
- * invalid ones.
+ * It commits no user before the stream has ended properly. Its memory does not depend on the number of rows.
  */
 import { settlesWithin } from '../concurrency/abort.js';
 import { createPause } from '../concurrency/event-loop.js';
@@ -71,7 +70,10 @@ async function stageAll(
   const idOf = createRowIds();
   const pause = createPause();
   for await (const part of unlessStalled(parts, stallTimeoutMs, staging.signal)) {
-    options ??= part.options;
+    if (options === undefined && part.options !== undefined) {
+      options = part.options;
+      if (options.onConflict === 'reject' && !options.keepGoing && !options.validateOnly) staging.writeDirectly();
+    }
     totalRows = part.totalRows;
     const rows: StagedRow[] = [];
     for (const fields of part.users) {
@@ -82,7 +84,7 @@ async function stageAll(
         rows.push({ row, id: idOf(row), fields });
         continue;
       }
-      rejected++;
+      if (rejected++ === 0) await staging.stageInstead();
       if (errors.length >= importErrorsMax) continue;
       errors.push({ row, field: violation.field, reason: 'INVALID_FIELD', message: violation.description });
     }

@@ -1,13 +1,14 @@
 /**
  * Merges staged rows into the users with a few statements over all rows, or previews what a merge would do.
  *
- * Only `merge` writes users, in one transaction.
+ * Only `merge` commits users, in one transaction.
  */
 import type { Row } from '../database/columns.js';
 import type { Database } from '../database/database.js';
 import { isConnectionLost, isEmailTaken, lostRace } from '../database/errors.js';
 import { Fault } from '../model/fault.js';
 import type { OnConflict } from '../model/import-request.js';
+import { DirectRows, openMsMax } from './direct-rows.js';
 import {
   analyzeStagedUsers,
   analyzeSteps,
@@ -53,6 +54,8 @@ export async function openStaging(database: Database, options: StagingOptions, s
 
 export class Staging implements AsyncDisposable {
   private isPrepared = false;
+  // Undefined if the rows are staged.
+  private direct: DirectRows | undefined;
 
   constructor(
     private readonly rows: StagedRows,
@@ -64,9 +67,25 @@ export class Staging implements AsyncDisposable {
     return this.rows.signal;
   }
 
+  /**
+   * Lets the rows skip the staging. Call it before the first row, and only for an import that creates all of its rows
+   * or none.
+   */
+  writeDirectly(openMs = openMsMax): void {
+    this.direct = new DirectRows(this.rows, openMs);
+  }
+
+  /** Ends the effect of writeDirectly(). Call it before a row is left out. */
+  async stageInstead(): Promise<void> {
+    const pieces = await this.direct?.takeBack();
+    this.direct = undefined;
+    if (pieces !== undefined) await this.rows.addPieces(pieces);
+  }
+
   /** Resolves when more rows can be staged. */
-  stage(rows: readonly StagedRow[]): Promise<void> {
-    return this.rows.add(rows);
+  async stage(rows: readonly StagedRow[]): Promise<void> {
+    if (this.direct === undefined) await this.rows.add(rows);
+    else if (!(await this.direct.add(rows))) await this.stageInstead();
   }
 
   /** Returns what merge() would do, without writing. */
@@ -86,6 +105,10 @@ export class Staging implements AsyncDisposable {
 
   /** Writes the users. With `allOrNothing`, writes none if a row is rejected. */
   async merge(onConflict: OnConflict, allOrNothing: boolean): Promise<MergeCounts & { committed: boolean }> {
+    if (this.direct !== undefined && (await this.direct.finish())) {
+      await this.commit();
+      return { created: this.direct.count, updated: 0, skipped: 0, taken: 0, takenRows: [], committed: true };
+    }
     await this.prepare(onConflict, 'repeated');
     for (let races = 0; races <= racesMax; races++) {
       const outcome = await this.attempt(onConflict, allOrNothing, races === 0);
@@ -105,6 +128,7 @@ export class Staging implements AsyncDisposable {
   private async prepare(onConflict: OnConflict, steps: 'all' | 'repeated'): Promise<void> {
     if (this.isPrepared) throw new Error('An import can be merged only once.');
     this.isPrepared = true;
+    await this.stageInstead();
     await this.rows.flush();
     // An insert-only merge sorts all rows, with or without statistics.
     if (onConflict !== 'update' && steps === 'repeated') return;

@@ -56,6 +56,9 @@ export async function importUsers(
   };
 }
 
+// Postgres waits for the process several times for each piece of rows, so the pauses are short.
+const workMs = 2;
+
 /** Validates and stages all rows until the stream ends properly. */
 async function stageAll(
   staging: Staging,
@@ -68,7 +71,7 @@ async function stageAll(
   let rejected = 0;
   const errors: ImportError[] = [];
   const idOf = createRowIds();
-  const pause = createPause();
+  const pause = createPause(workMs);
   for await (const part of unlessStalled(parts, stallTimeoutMs, staging.signal)) {
     if (options === undefined && part.options !== undefined) {
       options = part.options;
@@ -77,7 +80,8 @@ async function stageAll(
     totalRows = part.totalRows;
     const rows: StagedRow[] = [];
     for (const fields of part.users) {
-      await pause();
+      const paused = pause();
+      if (paused !== undefined) await paused;
       const row = rowCount++;
       const violation = validateUser(fields);
       if (violation === undefined) {

@@ -80,6 +80,8 @@ export class DirectRows {
     this.timer = setTimeout(() => void this.pieces.enqueue(() => this.rollBack()), this.openMs).unref();
     await this.rows.query('begin');
     await this.rows.query(`set local lock_timeout = ${lockTimeoutMs}`);
+    // The server or the role may end a session that waits for less than openMs.
+    await this.rows.query('set local idle_in_transaction_session_timeout = 0');
   }
 
   private async rollBack(): Promise<void> {

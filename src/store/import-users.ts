@@ -106,7 +106,7 @@ export class Staging implements AsyncDisposable {
   /** Writes the users. With `allOrNothing`, writes none if a row is rejected. */
   async merge(onConflict: OnConflict, allOrNothing: boolean): Promise<MergeCounts & { committed: boolean }> {
     if (this.direct !== undefined && (await this.direct.finish())) {
-      await this.commit();
+      await this.commit(this.direct.count);
       return { created: this.direct.count, updated: 0, skipped: 0, taken: 0, takenRows: [], committed: true };
     }
     await this.prepare(onConflict, 'repeated');
@@ -146,9 +146,7 @@ export class Staging implements AsyncDisposable {
     try {
       const counts = onConflict === 'update' ? await this.upsert() : await this.insert(onConflict, insertsAll);
       if (counts !== undefined && !(allOrNothing && counts.taken > 0)) {
-        await this.commit();
-        // The import is already committed, even if this fails.
-        if (counts.created >= analyzedRowsMin) await this.rows.query('analyze users').catch(() => {});
+        await this.commit(counts.created);
         return { ...counts, committed: true };
       }
       await this.rows.query('rollback');
@@ -180,7 +178,7 @@ export class Staging implements AsyncDisposable {
     return this.counts({ created: stepsCreated + singleCreated, updated: stepsUpdated + singleUpdated });
   }
 
-  private async commit(): Promise<void> {
+  private async commit(created: number): Promise<void> {
     try {
       await this.rows.query('commit');
     } catch (error) {
@@ -191,6 +189,8 @@ export class Staging implements AsyncDisposable {
     } finally {
       this.options.onWritten();
     }
+    // The import is already committed, even if this fails.
+    if (created >= analyzedRowsMin) await this.rows.query('analyze users').catch(() => {});
   }
 
   private async queryFirst(statement: string, values?: readonly unknown[]): Promise<Row> {

@@ -65,6 +65,7 @@ function manyUsers(domain: string, count = 8000, characters = 100): UserFields[]
 async function openTransaction(): Promise<pg.Client & AsyncDisposable> {
   const client = new pg.Client({ connectionString: testDatabase.url });
   await client.connect();
+  await client.query('set idle_in_transaction_session_timeout = 0');
   await client.query('begin');
   return Object.assign(client, { [Symbol.asyncDispose]: () => client.end() });
 }
@@ -165,6 +166,10 @@ describe('an import that creates all users or none', () => {
   });
 
   it('stages the rows if the client is slow, so that other calls need not wait for it', async () => {
+    // The import must not depend on this setting of the database.
+    await testDatabase.query(`do $$ begin
+      execute format('alter database %I set idle_in_transaction_session_timeout = 200', current_database());
+    end $$`);
     const domain = someDomain();
     const users = manyUsers(domain);
     const late = someFields({ email: `0${domain}` });

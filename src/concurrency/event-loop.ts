@@ -5,13 +5,13 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 const workMsMax = 10;
 
 /**
- * Returns a function to await in each iteration of a long loop. When the loop has run for `workMsMax` without a pause,
- * the process first handles other events.
+ * Returns a function to await in each iteration of a long loop. When the loop has run for `workMs` without a pause, the
+ * process first handles other events.
  */
-export function createPause(): () => Promise<void> | undefined {
+export function createPause(workMs = workMsMax): () => Promise<void> | undefined {
   let startMs = performance.now();
   return () => {
-    if (performance.now() - startMs < workMsMax) return undefined;
+    if (performance.now() - startMs < workMs) return undefined;
     return nextTurn().then(() => {
       startMs = performance.now();
     });

@@ -1,8 +1,7 @@
 /**
  * Imports any number of users from a stream, all of them at its end.
  *
- * It writes no user before the stream has ended properly. It keeps no rows in memory, only the errors of the first
- * invalid ones.
+ * It commits no user before the stream has ended properly. Its memory does not depend on the number of rows.
  */
 import { settlesWithin } from '../concurrency/abort.js';
 import { createPause } from '../concurrency/event-loop.js';
@@ -57,6 +56,9 @@ export async function importUsers(
   };
 }
 
+// Postgres waits for the process several times for each piece of rows, so the pauses are short.
+const workMs = 2;
+
 /** Validates and stages all rows until the stream ends properly. */
 async function stageAll(
   staging: Staging,
@@ -69,20 +71,24 @@ async function stageAll(
   let rejected = 0;
   const errors: ImportError[] = [];
   const idOf = createRowIds();
-  const pause = createPause();
+  const pause = createPause(workMs);
   for await (const part of unlessStalled(parts, stallTimeoutMs, staging.signal)) {
-    options ??= part.options;
+    if (options === undefined && part.options !== undefined) {
+      options = part.options;
+      if (options.onConflict === 'reject' && !options.keepGoing && !options.validateOnly) staging.writeDirectly();
+    }
     totalRows = part.totalRows;
     const rows: StagedRow[] = [];
     for (const fields of part.users) {
-      await pause();
+      const paused = pause();
+      if (paused !== undefined) await paused;
       const row = rowCount++;
       const violation = validateUser(fields);
       if (violation === undefined) {
         rows.push({ row, id: idOf(row), fields });
         continue;
       }
-      rejected++;
+      if (rejected++ === 0) await staging.stageInstead();
       if (errors.length >= importErrorsMax) continue;
       errors.push({ row, field: violation.field, reason: 'INVALID_FIELD', message: violation.description });
     }

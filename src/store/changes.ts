@@ -22,3 +22,11 @@ const changeTimes: Readonly<Record<ChangeType, string>> = {
 export function logChanges(type: ChangeType, source: string): string {
   return `insert into changes (user_id, type, change_time) select id, ${changeTypes[type]}, ${changeTimes[type]} from ${source}`;
 }
+
+/** The target of a COPY that logs users which the same transaction has created. */
+export const createdTarget = 'changes (user_id, type)';
+
+/** A line of that COPY. */
+export function createdLine(id: string): string {
+  return `${id}\t${changeTypes.created}\n`;
+}

@@ -1,13 +1,14 @@
 /**
  * Merges staged rows into the users with a few statements over all rows, or previews what a merge would do.
  *
- * Only `merge` writes users, in one transaction.
+ * Only `merge` commits users, in one transaction.
  */
 import type { Row } from '../database/columns.js';
 import type { Database } from '../database/database.js';
 import { isConnectionLost, isEmailTaken, lostRace } from '../database/errors.js';
 import { Fault } from '../model/fault.js';
 import type { OnConflict } from '../model/import-request.js';
+import { DirectRows, openMsMax } from './direct-rows.js';
 import {
   analyzeStagedUsers,
   analyzeSteps,
@@ -53,6 +54,8 @@ export async function openStaging(database: Database, options: StagingOptions, s
 
 export class Staging implements AsyncDisposable {
   private isPrepared = false;
+  // Undefined if the rows are staged.
+  private direct: DirectRows | undefined;
 
   constructor(
     private readonly rows: StagedRows,
@@ -64,9 +67,25 @@ export class Staging implements AsyncDisposable {
     return this.rows.signal;
   }
 
+  /**
+   * Lets the rows skip the staging. Call it before the first row, and only for an import that creates all of its rows
+   * or none.
+   */
+  writeDirectly(openMs = openMsMax): void {
+    this.direct = new DirectRows(this.rows, openMs);
+  }
+
+  /** Ends the effect of writeDirectly(). Call it before a row is left out. */
+  async stageInstead(): Promise<void> {
+    const pieces = await this.direct?.takeBack();
+    this.direct = undefined;
+    if (pieces !== undefined) await this.rows.addPieces(pieces);
+  }
+
   /** Resolves when more rows can be staged. */
-  stage(rows: readonly StagedRow[]): Promise<void> {
-    return this.rows.add(rows);
+  async stage(rows: readonly StagedRow[]): Promise<void> {
+    if (this.direct === undefined) await this.rows.add(rows);
+    else if (!(await this.direct.add(rows))) await this.stageInstead();
   }
 
   /** Returns what merge() would do, without writing. */
@@ -86,6 +105,10 @@ export class Staging implements AsyncDisposable {
 
   /** Writes the users. With `allOrNothing`, writes none if a row is rejected. */
   async merge(onConflict: OnConflict, allOrNothing: boolean): Promise<MergeCounts & { committed: boolean }> {
+    if (this.direct !== undefined && (await this.direct.finish())) {
+      await this.commit(this.direct.count);
+      return { created: this.direct.count, updated: 0, skipped: 0, taken: 0, takenRows: [], committed: true };
+    }
     await this.prepare(onConflict, 'repeated');
     for (let races = 0; races <= racesMax; races++) {
       const outcome = await this.attempt(onConflict, allOrNothing, races === 0);
@@ -105,6 +128,7 @@ export class Staging implements AsyncDisposable {
   private async prepare(onConflict: OnConflict, steps: 'all' | 'repeated'): Promise<void> {
     if (this.isPrepared) throw new Error('An import can be merged only once.');
     this.isPrepared = true;
+    await this.stageInstead();
     await this.rows.flush();
     // An insert-only merge sorts all rows, with or without statistics.
     if (onConflict !== 'update' && steps === 'repeated') return;
@@ -122,9 +146,7 @@ export class Staging implements AsyncDisposable {
     try {
       const counts = onConflict === 'update' ? await this.upsert() : await this.insert(onConflict, insertsAll);
       if (counts !== undefined && !(allOrNothing && counts.taken > 0)) {
-        await this.commit();
-        // The import is already committed, even if this fails.
-        if (counts.created >= analyzedRowsMin) await this.rows.query('analyze users').catch(() => {});
+        await this.commit(counts.created);
         return { ...counts, committed: true };
       }
       await this.rows.query('rollback');
@@ -156,7 +178,7 @@ export class Staging implements AsyncDisposable {
     return this.counts({ created: stepsCreated + singleCreated, updated: stepsUpdated + singleUpdated });
   }
 
-  private async commit(): Promise<void> {
+  private async commit(created: number): Promise<void> {
     try {
       await this.rows.query('commit');
     } catch (error) {
@@ -167,6 +189,8 @@ export class Staging implements AsyncDisposable {
     } finally {
       this.options.onWritten();
     }
+    // The import is already committed, even if this fails.
+    if (created >= analyzedRowsMin) await this.rows.query('analyze users').catch(() => {});
   }
 
   private async queryFirst(statement: string, values?: readonly unknown[]): Promise<Row> {

@@ -17,7 +17,7 @@ import {
   type RequestKey,
   rememberRequest,
   repeatOutcome,
-  requestAge,
+  storedRequest,
 } from './request-ids.js';
 
 export interface NewUser {
@@ -49,9 +49,7 @@ const insertOnceStatements = statementsFor('insert-users-once', () => {
       select * from unnest(${arrayParameter(1, 'uuid')}, ${arrayParameter(2, 'uuid')}, ${arrayParameter(3, 'bytea')}, ${fieldArrays(4)})
         with ordinality as input(id, request_id, digest, ${fieldColumnNames}, ord)
     ), known as (
-      select input.id, request_ids.digest = input.digest as same, request_ids.user_ids
-      from input join request_ids using (request_id)
-      where request_ids.create_time > now() - ${requestAge}
+      select input.id, stored.digest = input.digest as same, stored.user_ids from input cross join ${storedRequest('input')}
     ), inserted as (${insertFree(unknown)}
     ), remembered as (
       insert into request_ids (request_id, digest, user_ids)

@@ -7,12 +7,13 @@
 import { randomBytes } from 'node:crypto';
 import { finished } from 'node:stream/promises';
 import { from as copyFrom } from 'pg-copy-streams';
-import { fieldColumns, type Row } from '../database/columns.js';
+import type { Row } from '../database/columns.js';
 import type { Database } from '../database/database.js';
 import { faultOf, isTableMissing } from '../database/errors.js';
 import { transactionPoolerFault } from '../database/pooler.js';
 import type { Session } from '../database/session.js';
 import type { UserInput } from '../model/user.js';
+import { CopyPieces, copyText } from './copy-pieces.js';
 import { copyTarget, createStagedUsers } from './import-statements.js';
 
 export interface StagedRow {
@@ -22,18 +23,12 @@ export interface StagedRow {
   fields: UserInput;
 }
 
-// Rows are buffered, and each piece is sent with a separate COPY, so that no COPY keeps a transaction open while it
-// waits for the caller. One piece is sent while the next is buffered. Larger pieces are not faster.
-const pieceCharactersMax = 512 * 1024;
-
 export class StagedRows implements AsyncDisposable {
   /** Aborted with the caller's signal, and with a Fault as soon as the connection is lost. */
   readonly signal: AbortSignal;
   count = 0;
   private readonly name = randomBytes(8).toString('hex');
-  private text = '';
-  // The current COPY. If it fails before it is awaited, the next await reports it.
-  private copying: Promise<void> = Promise.resolve();
+  private readonly pieces = new CopyPieces((piece) => this.copy(copyTarget, piece));
 
   /** Opens a connection for one import. Throws the signal's reason after an abort, and Faults of the database. */
   static async open(database: Database, signal: AbortSignal): Promise<StagedRows> {
@@ -61,17 +56,20 @@ export class StagedRows implements AsyncDisposable {
 
   /** Resolves when more rows can be added. */
   async add(rows: readonly StagedRow[]): Promise<void> {
-    for (const row of rows) {
-      this.text += copyLine(row);
-      this.count++;
-      if (this.text.length >= pieceCharactersMax) await this.sendPiece();
+    for (const { row, id, fields } of rows) await this.addLine(`${row}\t${copyText(id, fields)}\n`);
+  }
+
+  /** Adds the first rows, from pieces of lines without row numbers. */
+  async addPieces(pieces: readonly Buffer[]): Promise<void> {
+    for (const piece of pieces) {
+      // The piece ends with a line end.
+      for (const line of piece.toString().slice(0, -1).split('\n')) await this.addLine(`${this.count}\t${line}\n`);
     }
   }
 
   /** Resolves when all rows are in the table. */
-  async flush(): Promise<void> {
-    if (this.text !== '') await this.sendPiece();
-    await this.copying;
+  flush(): Promise<void> {
+    return this.pieces.flush();
   }
 
   /** Runs a statement on the tables `staged_users` and `import_steps` of this import. */
@@ -87,17 +85,10 @@ export class StagedRows implements AsyncDisposable {
     await this.session[Symbol.asyncDispose]();
   }
 
-  private async sendPiece(): Promise<void> {
-    await this.copying;
-    const piece = this.text;
-    this.text = '';
-    this.copying = this.copy(piece);
-    this.copying.catch(() => {});
-  }
-
-  private async copy(lines: string): Promise<void> {
+  /** Copies lines to a table, whose name and columns are `target`. */
+  async copy(target: string, lines: Buffer): Promise<void> {
     try {
-      const statement = `copy ${copyTarget} from stdin (format text, encoding 'UTF8')`;
+      const statement = `copy ${target} from stdin (format text, encoding 'UTF8')`;
       const stream = this.session.client.query(copyFrom(this.named(statement)));
       stream.end(lines);
       await finished(stream);
@@ -105,6 +96,11 @@ export class StagedRows implements AsyncDisposable {
       this.signal.throwIfAborted();
       throw await this.faultOfMissingTable(faultOf(error));
     }
+  }
+
+  private addLine(line: string): Promise<void> | undefined {
+    this.count++;
+    return this.pieces.add(line);
   }
 
   /**
@@ -126,19 +122,3 @@ export class StagedRows implements AsyncDisposable {
     return transactionPoolerFault();
   }
 }
-
-/** A row in COPY's text format: https://www.postgresql.org/docs/18/sql-copy.html */
-function copyLine({ row, id, fields }: StagedRow): string {
-  let line = `${row}\t${id}`;
-  for (const { property } of fieldColumns) line += `\t${copyText(fields[property])}`;
-  return `${line}\n`;
-}
-
-function copyText(value: UserInput[keyof UserInput]): string {
-  if (value === undefined) return '{}';
-  const text = typeof value === 'string' ? value : JSON.stringify(value);
-  return /[\\\t\n\r]/.test(text) ? text.replaceAll(/[\\\t\n\r]/g, (character) => copyEscapes[character] ?? '') : text;
-}
-
-// All characters that COPY interprets, except U+0000, which the model rejects.
-const copyEscapes: Readonly<Record<string, string>> = { '\\': '\\\\', '\t': '\\t', '\n': '\\n', '\r': '\\r' };

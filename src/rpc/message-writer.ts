@@ -117,7 +117,11 @@ export function appendSlice(source: Buffer, from: number, to: number): void {
     end += source.copy(buffer, end, from, to);
     return;
   }
-  for (let at = from; at < to; at++) buffer[end++] = source[at] ?? 0;
+  // Variables of the module are slower than local ones.
+  const target = buffer;
+  let next = end;
+  for (let at = from; at < to; at++) target[next++] = source[at] ?? 0;
+  end = next;
 }
 
 /** Writes the text of a UUID from its 16 bytes. */

@@ -99,15 +99,20 @@ export async function openUsersSnapshot(
       ...(after === undefined ? [] : [`u.id > cast(${bind(after)} as uuid)`]),
       ...(filter === undefined ? [] : [filterSql(filter, bind)]),
     ];
-    // A limit that the planner does not know lets it expect a tenth of the rows, as it does for a cursor. So it reads
-    // along the index instead of sorting all rows first.
-    const text = `select ${userColumnsOf('u')} from users u ${whereOf(conditions)} order by u.id limit (select null::bigint)`;
-    await onConnection((client) => openPortal(client, portal, text, values));
+    await onConnection((client) => openPortal(client, portal, snapshotSql(conditions), values));
     return { snapshot, feedId, pieces, [Symbol.asyncDispose]: () => session[Symbol.asyncDispose]() };
   } catch (error) {
     await session[Symbol.asyncDispose]();
     throw error;
   }
+}
+
+/**
+ * The statement of a snapshot. With a limit that the planner does not know, it expects to read a tenth of the rows, as
+ * it does for a cursor. So it reads along the index instead of sorting all rows first.
+ */
+export function snapshotSql(conditions: readonly string[]): string {
+  return `select ${userColumnsOf('u')} from users u ${whereOf(conditions)} order by u.id limit (select null::bigint)`;
 }
 
 /** How many rows to read next, from the size of the last ones: at most twice as many, as the next may be larger. */

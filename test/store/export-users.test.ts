@@ -5,7 +5,12 @@ import { parseFilter } from '../../src/model/filter.js';
 import { attributesBytesOf, storedId } from '../../src/model/stored-user.js';
 import type { UserFields } from '../../src/model/user.js';
 import { deleteUsers } from '../../src/store/delete-users.js';
-import { openUsersSnapshot, type SnapshotPiece, type UsersSnapshot } from '../../src/store/export-users.js';
+import {
+  openUsersSnapshot,
+  type SnapshotPiece,
+  snapshotSql,
+  type UsersSnapshot,
+} from '../../src/store/export-users.js';
 import { insertUsers } from '../../src/store/insert-users.js';
 import { updateUsers } from '../../src/store/update-users.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
@@ -90,6 +95,21 @@ describe('a walk over a snapshot', () => {
       expect(pieces.map(({ isLast }) => isLast)).toEqual(pieces.map((_, index) => index === pieces.length - 1));
     },
   );
+
+  it('reads along the index of ids, even if they are in no order in the table', async () => {
+    await testDatabase.query(`
+      insert into users (id, first_name, email)
+      select gen_random_uuid(), 'x', 'plan' || i || '@x' from generate_series(1, 20000) as i`);
+    await testDatabase.query('analyze users');
+    await using session = await database.openSession(never);
+    // As if the table were too large for the cache.
+    await session.query('set random_page_cost = 8');
+    const planOf = async (text: string) => (await session.query(`explain ${text}`)).join('\n');
+    const sql = snapshotSql([]);
+    expect(await planOf(sql)).toContain('Index Scan using users_pkey');
+    // Without the limit, Postgres sorts all users before the first one.
+    expect(await planOf(sql.replace(/ limit .*/, ''))).toContain('Sort');
+  });
 
   it('starts after an id and returns only users that match the filter', async () => {
     const ids = await insert([...many(50), ...many(50, { lastName: "O'Neill" }), ...many(50)]);

@@ -14,6 +14,12 @@ export interface StoredUser {
   readonly end: number;
 }
 
+/** A copy that does not keep the other rows of its buffer in memory. */
+export function copyOfRow({ bytes, start, end }: StoredUser): StoredUser {
+  const copy = Buffer.from(bytes.subarray(start, end));
+  return { bytes: copy, start: 0, end: copy.length };
+}
+
 /** A user in either form, for code that only passes it on. */
 export type AnyUser = User | StoredUser;
 

@@ -31,9 +31,9 @@ const requestsAtOnceMax = 16;
 const usersAtOnceMax = 2000;
 // Ids or emails in one statement.
 const statementRowsMax = 1000;
-// A list with a smaller part of a statement's rows gets copies. Otherwise, a client that does not read its results would
-// keep the rows of other streams in memory.
-const copiedPart = 16;
+// A list with a smaller share of a statement's keys gets copies of its rows. Otherwise, a client that does not read its
+// results would keep the rows of other streams in memory.
+const uncopiedShareMin = 1 / 16;
 // For all streams together. Further lookups wait.
 const queuedMax = 1000;
 
@@ -117,7 +117,7 @@ function createLookups(
       return lists.map(({ length }) => {
         end += length;
         const users = found.slice(end - length, end);
-        return length * copiedPart > found.length ? users : users.map((user) => user && copyOfRow(user));
+        return length < uncopiedShareMin * found.length ? users.map((user) => user && copyOfRow(user)) : users;
       });
     },
     rowsOf: (keys) => keys.length,

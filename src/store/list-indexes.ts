@@ -110,7 +110,7 @@ export async function buildListIndex(database: Database, index: ListIndex, signa
     const definition = await index.definition(session);
     ifForbidden = 'notOwner';
     if (state !== undefined) await session.query(`drop index concurrently ${state.sqlName}`);
-    await session.query(`create index concurrently ${index.name} on users ${definition}`);
+    await createOrDrop(session, index, definition);
     // Without statistics on its expression, Postgres expects every word of a search to be rare.
     await session.query('analyze users');
     return 'built';
@@ -118,6 +118,22 @@ export async function buildListIndex(database: Database, index: ListIndex, signa
     if (isForbidden(error)) return ifForbidden;
     throw error;
   }
+}
+
+/** Creates the index. If this fails, drops what it has built, which would take space and slow down writes. */
+async function createOrDrop(session: Session, index: ListIndex, definition: string): Promise<void> {
+  try {
+    await session.query(`create index concurrently ${index.name} on users ${definition}`);
+  } catch (error) {
+    await dropUnusable(session, index).catch(() => {});
+    throw error;
+  }
+}
+
+async function dropUnusable(session: Session, index: ListIndex): Promise<void> {
+  const state = await readState(session, index);
+  if (state === undefined || state.isUsable || state.isBuilding) return;
+  await session.query(`drop index concurrently ${state.sqlName}`);
 }
 
 /** Drops the index, if it exists, without blocking reads or writes. Returns whether it existed. */

@@ -154,6 +154,18 @@ describe('a build', () => {
     expect(await existing()).toEqual([first.name]);
   });
 
+  it('that fails leaves no index behind, which would take space and slow down writes', async () => {
+    const writer = await openWriter();
+    const outcome = buildListIndex(database, first, never).catch((error: unknown) => error);
+    await waits('create index concurrently');
+    await testDatabase.query(
+      `select pg_cancel_backend(pid) from pg_stat_activity where query like 'create index concurrently%' and datname = current_database()`,
+    );
+    await writer[Symbol.asyncDispose]();
+    expect(await outcome).toMatchObject({ reason: 'DEADLINE_PASSED' });
+    expect(await statusOf(first)).toMatchObject({ state: 'missing' });
+  });
+
   it('by the statement of an operator is left alone', async () => {
     const writer = await openWriter();
     const theirs = testDatabase.query(`create index concurrently ${first.name} on users (first_name, id)`);

@@ -72,8 +72,8 @@ export async function findListIndexes(run: RunStatement): Promise<ReadonlySet<Li
   return new Set(rows.filter(([, isUsable]) => isUsable).map(([name]) => name));
 }
 
-/** `busy`: another process is building an index. */
-export type BuildOutcome = 'exists' | 'built' | 'busy' | ForbiddenBuild;
+/** `building`: another process is building this index. `busy`: another process is building another one. */
+export type BuildOutcome = 'exists' | 'built' | 'building' | 'busy' | ForbiddenBuild;
 export type ForbiddenBuild = keyof typeof forbiddenBuilds;
 
 /** Why Roster's role may not build an index, and what an operator can do. */
@@ -101,11 +101,11 @@ export async function buildListIndex(database: Database, index: ListIndex, signa
     await guard.query('begin');
     await guard.query('set local idle_in_transaction_session_timeout = 0');
     const [[isLocked] = []] = await guard.query(`select pg_try_advisory_xact_lock(${lockKey})`);
-    if (isLocked !== true) return 'busy';
+    if (isLocked !== true) return (await readState(guard, index))?.isBuilding ? 'building' : 'busy';
 
     await using session = await openMaintenance(database, signal);
     const state = await readState(session, index);
-    if (state?.isBuilding) return 'busy';
+    if (state?.isBuilding) return 'building';
     if (state?.isUsable) return 'exists';
     const definition = await index.definition(session);
     ifForbidden = 'notOwner';
@@ -160,7 +160,7 @@ async function openMaintenance(database: Database, signal: AbortSignal): Promise
 
 interface IndexState {
   readonly isUsable: boolean;
-  /** Whether an operator's own statement is building it. */
+  /** Whether a statement of another process or of an operator is building it. */
   readonly isBuilding: boolean;
   /** With its schema if that is not in the search path, and with quotes. */
   readonly sqlName: string;

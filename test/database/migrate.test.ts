@@ -228,7 +228,7 @@ describe('the migration that drops the indexes for lists', () => {
       await migrateUp(options, migrations.slice(0, place));
       await database.query('drop index roster.users_first_name_id, roster.users_last_name_id');
       await migrateUp(options, migrations.slice(0, place + 1));
-      while (((await migrateDown(options, migrations.slice(0, place + 1))).applied).length > 0);
+      while ((await migrateDown(options, migrations.slice(0, place + 1))).applied.length > 0);
       expect(await database.query('select from pg_class where relname = any ($1)', [names])).toHaveLength(3);
     }));
 
@@ -251,9 +251,7 @@ describe('the migration that drops the indexes for lists', () => {
   it('replaces an unusable index when it is undone, because the previous version would not', () =>
     onDatabase(async (database) => {
       await database.query('create index users_last_name_id on users (last_name, id)');
-      await database.query(
-        `update pg_index set indisvalid = false where indexrelid = 'users_last_name_id'::regclass`,
-      );
+      await database.query(`update pg_index set indisvalid = false where indexrelid = 'users_last_name_id'::regclass`);
       await migrateDown(databaseOptions(database.url), migrations.slice(0, place + 1));
       const valid = await database.query(
         `select indisvalid from pg_index join pg_class on pg_class.oid = indexrelid where relname = any ($1)`,

@@ -1,8 +1,8 @@
 /**
- * Builds the indexes for lists by name and for searches when a list needs one, one at a time, in the background. It also
+ * Builds the indexes for lists by name and for searches in the background, one at a time, when a list needs one. It also
  * knows which of them exist, so that lists can choose their statements.
  *
- * A list that finds wrong knowledge here is slow, but correct.
+ * If what it knows is out of date, lists are slow, but correct.
  */
 import type { Limiter } from '../concurrency/limiter.js';
 import type { Database, RunStatement } from '../database/database.js';
@@ -36,14 +36,14 @@ export interface IndexKeeperOptions {
   readonly background: Limiter;
   onError(error: unknown, index: ListIndex): void;
   onBuilt?(index: ListIndex): void;
-  /** Called once for each reason. Further lists that need the index do not call it again. */
+  /** Called once for each reason. */
   onForbidden?(index: ListIndex, reason: ForbiddenBuild): void;
 }
 
 // How long a process may not notice that another process has built or dropped an index.
 const checkEveryMs = 10_000;
-// A build that failed, or that the role may not do, is tried again after this time, because it may fail only at its end.
-// So is a build that another process has begun: if it fills the disk, the others would otherwise do the same in turn.
+// When a process again tries a build that failed or that its role may not do, because a build may fail only at its end.
+// The same applies if it saw another process build the index. Otherwise each process in turn would fill the disk.
 const retryAfterMs = 10 * 60_000;
 const statusEveryMs = 2_000;
 

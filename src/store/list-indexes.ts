@@ -88,8 +88,8 @@ export const forbiddenBuilds = {
 const lockKey = 0x7365_6172_6368;
 
 /**
- * Builds the index if it is missing or unusable, without blocking reads or writes. After an abort, the next call
- * cleans up. Only one process builds at a time.
+ * Builds the index if it is missing or unusable, without blocking reads or writes. After an abort, the next call drops
+ * the unfinished index. Only one process builds at a time.
  */
 export async function buildListIndex(database: Database, index: ListIndex, signal: AbortSignal): Promise<BuildOutcome> {
   let ifForbidden: ForbiddenBuild = 'noExtension';
@@ -109,7 +109,7 @@ export async function buildListIndex(database: Database, index: ListIndex, signa
     if (state?.isUsable) return 'exists';
     const definition = await index.definition(session);
     ifForbidden = 'notOwner';
-    if (state !== undefined) await session.query(`drop index concurrently ${state.sqlName}`);
+    if (state !== undefined && (await dropIfUnusable(session, index))) return 'exists';
     await createOrDrop(session, index, definition);
     // Without statistics on its expression, Postgres expects every word of a search to be rare.
     await session.query('analyze users');
@@ -125,15 +125,21 @@ async function createOrDrop(session: Session, index: ListIndex, definition: stri
   try {
     await session.query(`create index concurrently ${index.name} on users ${definition}`);
   } catch (error) {
-    await dropUnusable(session, index).catch(() => {});
+    await dropIfUnusable(session, index).catch(() => {});
     throw error;
   }
 }
 
-async function dropUnusable(session: Session, index: ListIndex): Promise<void> {
+/** Drops the index if it exists and lists cannot use it. Returns whether they can. */
+async function dropIfUnusable(session: Session, index: ListIndex): Promise<boolean> {
+  // Waits for an operator who is building it in another role: a build holds this lock.
+  await session.query('begin');
+  await session.query('lock table users in share update exclusive mode');
+  await session.query('rollback');
   const state = await readState(session, index);
-  if (state === undefined || state.isUsable || state.isBuilding) return;
-  await session.query(`drop index concurrently ${state.sqlName}`);
+  if (state?.isUsable) return true;
+  if (state !== undefined) await session.query(`drop index concurrently ${state.sqlName}`);
+  return false;
 }
 
 /** Drops the index, if it exists, without blocking reads or writes. Returns whether it existed. */
@@ -160,7 +166,7 @@ async function openMaintenance(database: Database, signal: AbortSignal): Promise
 
 interface IndexState {
   readonly isUsable: boolean;
-  /** Whether a statement of another process or of an operator is building it. */
+  /** Whether a session of this role is building it. Postgres hides the progress of other roles. */
   readonly isBuilding: boolean;
   /** With its schema if that is not in the search path, and with quotes. */
   readonly sqlName: string;
@@ -183,7 +189,10 @@ async function readState(session: Session, { name }: ListIndex): Promise<IndexSt
 export interface ListIndexStatus {
   readonly name: ListIndexName;
   readonly serves: string;
-  /** `unusable`: a build was interrupted, or a previous version of Roster built another index with this name. */
+  /**
+   * `unusable`: a build was interrupted, another role is building it, or a previous version of Roster built another index
+   * with this name.
+   */
   readonly state: 'exists' | 'missing' | 'building' | 'unusable';
   /** The part of the build that is done, from 0 to 1. */
   readonly built: number;

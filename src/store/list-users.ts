@@ -49,7 +49,7 @@ const nameIndexes: Partial<Record<OrderField, ListIndexName>> = {
 
 export type ExistingIndexes = ReadonlySet<ListIndexName>;
 
-/** Finds out whether indexes exist that lists can do without. */
+/** Knows which of the indexes that lists can do without exist. */
 export interface ListIndexLookup {
   /** The indexes that existed at the last check. */
   readonly known: ExistingIndexes;
@@ -89,7 +89,7 @@ export function sortsTable(listing: Pick<UserListing, 'orderBy' | 'words'>, exis
   return listing.words.length === 0 && indexedTerm(listing, existing) === undefined;
 }
 
-/** Empty for a list that sorts the whole table, which statements with names must not read. */
+/** Empty for a list that sorts the whole table, because statements with names must not read whole tables. */
 function nameOf({ term, after, rowsMax }: PlannedListing): string {
   if (term === undefined || !namedLimits.includes(rowsMax)) return '';
   return `list-users-${term.field}${term.descending ? '-desc' : ''}-${rowsMax}${after === undefined ? '' : '-after'}`;

@@ -321,7 +321,7 @@ describe('all', () => {
   });
 });
 
-it('the state of the indexes is read in the background, on each look after two seconds', async () => {
+it('reads the state of the indexes in the background, at most every two seconds', async () => {
   fakeClock();
   const { keeper } = startProcess('none');
   const states = () => keeper.status().map(({ state }) => state);

@@ -178,6 +178,38 @@ describe('a build', () => {
     expect(await buildListIndex(database, first, never)).toBe('exists');
   });
 
+  it('by an operator in another role is left alone, although Roster cannot see its progress', async () => {
+    const role = `roster_test_${randomBytes(6).toString('hex')}`;
+    await testDatabase.query(`create role ${role} login password 'roster'`);
+    await testDatabase.query(`grant create on schema public to ${role}`);
+    await testDatabase.query(`alter table users owner to ${role}`);
+    const other = await openDatabase(
+      databaseOptions(Object.assign(new URL(testDatabase.url), { username: role, password: 'roster' }).href),
+    );
+    try {
+      const writer = await openWriter();
+      const theirs = testDatabase.query(`create index concurrently ${first.name} on users (first_name, id)`);
+      await waits('create index concurrently');
+      const [oid] = await testDatabase.query(`select '${first.name}'::regclass::oid`);
+      const outcome = buildListIndex(other, first, never);
+      await vi.waitFor(async () => {
+        const waiting = await testDatabase.query(
+          `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
+        );
+        expect(waiting).toHaveLength(2);
+      }, waitOptions);
+      await writer[Symbol.asyncDispose]();
+      await theirs;
+      expect(await outcome).toBe('exists');
+      expect(await testDatabase.query(`select '${first.name}'::regclass::oid`)).toEqual([oid]);
+    } finally {
+      await other.close();
+      await testDatabase.query(`reassign owned by ${role} to current_user`);
+      await testDatabase.query(`drop owned by ${role}`);
+      await testDatabase.query(`drop role ${role}`);
+    }
+  });
+
   it('finds the table in any schema of the search path', async () => {
     await testDatabase.query('create schema "Of ours"');
     await testDatabase.query('alter table users set schema "Of ours"');

@@ -27,6 +27,7 @@ import { growth } from './scenarios/growth.js';
 import { memory } from './scenarios/memory.js';
 import { micro } from './scenarios/micro.js';
 import { overload } from './scenarios/overload.js';
+import { pages } from './scenarios/pages.js';
 import { start } from './scenarios/start.js';
 import { watchers } from './scenarios/watchers.js';
 import { workers } from './scenarios/workers.js';
@@ -40,6 +41,7 @@ const scenarios: readonly Scenario[] = [
   batchRows,
   workers,
   growth,
+  pages,
   overload,
   fairness,
   watchers,

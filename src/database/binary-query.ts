@@ -9,7 +9,7 @@ export function runBinary(
   statement: Statement,
   values: readonly unknown[],
 ): Promise<RowMessage[]> {
-  return send(client, statement, values, '', ['describe']);
+  return send(client, statement, values, '', withoutDescribe);
 }
 
 /**
@@ -22,15 +22,16 @@ export async function openPortal(
   text: string,
   values: readonly unknown[],
 ): Promise<void> {
-  await send(client, { name: '', text }, values, portal, ['describe', 'execute']);
+  await send(client, { name: '', text }, values, portal, withoutDescribeAndExecute);
 }
 
+/** `viewOf` returns the connection that sends the messages of the statement. */
 function send(
   client: pg.ClientBase,
   { name, text }: Statement,
   values: readonly unknown[],
   portal: string,
-  omitted: readonly (keyof pg.Connection)[],
+  viewOf: (connection: pg.Connection) => pg.Connection,
 ): Promise<RowMessage[]> {
   const { promise, resolve, reject } = Promise.withResolvers<RowMessage[]>();
   const rows: RowMessage[] = [];
@@ -45,16 +46,28 @@ function send(
       queryMode: 'extended',
       callback: (error: unknown) => (error ? reject(error) : resolve(rows)),
       handleDataRow: (row: RowMessage) => rows.push(row),
-      submit: (connection: pg.Connection) => submit(without(connection, omitted)),
+      submit: (connection: pg.Connection) => submit(viewOf(connection)),
     }),
   );
   return promise;
 }
 
+const omitted = { value: () => {} };
+const undescribed = new WeakMap<pg.Connection, pg.Connection>();
+
 /**
- * A connection that does not send some of the messages. The driver asks Postgres for a description of the columns with
- * each statement, which costs as much as ten rows and is of no use for rows that nothing parses.
+ * The connection, but it does not ask Postgres to describe the columns. The driver does so with each statement, which
+ * costs as much as ten rows and is of no use for rows that nothing parses.
  */
-function without(connection: pg.Connection, methods: readonly (keyof pg.Connection)[]): pg.Connection {
-  return Object.create(connection, Object.fromEntries(methods.map((method) => [method, { value: () => {} }])));
+function withoutDescribe(connection: pg.Connection): pg.Connection {
+  let view = undescribed.get(connection);
+  if (view === undefined) {
+    view = Object.create(connection, { describe: omitted }) as pg.Connection;
+    undescribed.set(connection, view);
+  }
+  return view;
+}
+
+function withoutDescribeAndExecute(connection: pg.Connection): pg.Connection {
+  return Object.create(connection, { describe: omitted, execute: omitted });
 }

@@ -51,7 +51,7 @@ export interface Database {
   connections(): { readonly total: number; readonly idle: number; readonly waiting: number };
   /** Runs a statement in a separate transaction, and runs it again if it lost a race to another transaction. */
   readonly run: RunStatement;
-  /** As `run`, for rows that nobody parses. */
+  /** As `run`, but does not parse the rows. */
   readonly runBinary: RunBinary;
   /** For building queries with TypeORM. `orm` runs them. */
   readonly dataSource: DataSource;

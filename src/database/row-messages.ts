@@ -1,9 +1,9 @@
 /**
  * Lets queries receive rows as the bytes that Postgres sent.
  *
- * The driver makes a string of each cell before a query sees the row. This takes the messages with rows out of the
- * stream before the driver parses it, which leaves the bytes as they are, and decodes the cells only when the driver's
- * own queries read them.
+ * The driver makes a string of each cell before a query sees the row. This module takes the messages with rows out of
+ * the stream before the driver parses it, and leaves their bytes unchanged. It decodes the cells only when one of the
+ * driver's own queries reads them.
  */
 import { EventEmitter } from 'node:events';
 import type { Duplex } from 'node:stream';
@@ -20,7 +20,7 @@ const headerBytes = 5;
 const rowType = 'D'.charCodeAt(0);
 // The number of cells.
 const countBytes = 2;
-// Postgres sends no larger row. The driver handles what another server sends.
+// Postgres sends no larger row. A larger message is invalid, and is left to the driver.
 const rowBytesMax = 2 ** 30;
 
 /** A row as a message of the protocol, with the property that the driver's own queries read. */
@@ -72,13 +72,13 @@ export function receiveRowMessages(client: pg.Client): void {
 
 /**
  * Splits the stream into the messages with rows, and the bytes of the other messages, in their order. Rows stay in the
- * buffers that the socket filled, except those that arrive in several.
+ * buffers that the socket filled, except rows that are spread over several buffers.
  */
 export function createRowSplitter(
   onRow: (row: RowMessage) => void,
   onOther: (bytes: Buffer) => void,
 ): (bytes: Buffer) => void {
-  /** The beginning of a message that is too short to know its length. */
+  /** The start of a message whose length has not arrived completely. */
   let header: Buffer | undefined;
   /** The row that has not arrived completely, and how many of its bytes have. */
   let row: Buffer | undefined;

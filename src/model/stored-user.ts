@@ -1,5 +1,5 @@
 /**
- * A user as Postgres sends it: a row in the binary format, of which nothing is parsed.
+ * A user as Postgres sends it: a row in the binary format that has not been parsed.
  *
  * Most users go from the table to a client unchanged, so the encoder (rpc/user-codec.ts) copies the cells into the
  * message. Code that needs values reads single cells, or decodes the user.
@@ -12,6 +12,12 @@ export interface StoredUser {
   /** The offset of the first cell. */
   readonly start: number;
   readonly end: number;
+}
+
+/** A copy that does not keep the other rows of its buffer in memory. */
+export function copyOfRow({ bytes, start, end }: StoredUser): StoredUser {
+  const copy = Buffer.from(bytes.subarray(start, end));
+  return { bytes: copy, start: 0, end: copy.length };
 }
 
 /** A user in either form, for code that only passes it on. */
@@ -120,7 +126,7 @@ export function attributesBytesOf(user: StoredUser): number {
   return to - from;
 }
 
-/** How many JSON values the attributes contain, including objects and lists, or more if they are few. */
+/** The number of JSON values in the attributes, including objects and lists. For short attributes, an upper bound. */
 export function attributeValuesMax(user: StoredUser): number {
   const { from, to } = attributesAt(user);
   // A value takes at least two bytes.

@@ -8,7 +8,7 @@ import { createLimiter } from '../concurrency/limiter.js';
 import type { Database } from '../database/database.js';
 import { isRetryable } from '../database/errors.js';
 import type { ResolveUsersRequest } from '../model/requests.js';
-import type { StoredUser } from '../model/stored-user.js';
+import { copyOfRow, type StoredUser } from '../model/stored-user.js';
 import { selectUsers, selectUsersByEmail } from '../store/find-users.js';
 import { slowStatementMs } from './call-batcher.js';
 
@@ -31,6 +31,9 @@ const requestsAtOnceMax = 16;
 const usersAtOnceMax = 2000;
 // Ids or emails in one statement.
 const statementRowsMax = 1000;
+// A list with a smaller share of a statement's keys gets copies of its rows. Otherwise, a client that does not read its
+// results would keep the rows of other streams in memory.
+const uncopiedShareMin = 1 / 16;
 // For all streams together. Further lookups wait.
 const queuedMax = 1000;
 
@@ -113,7 +116,8 @@ function createLookups(
       let end = 0;
       return lists.map(({ length }) => {
         end += length;
-        return found.slice(end - length, end);
+        const users = found.slice(end - length, end);
+        return length < uncopiedShareMin * found.length ? users.map((user) => user && copyOfRow(user)) : users;
       });
     },
     rowsOf: (keys) => keys.length,

@@ -89,7 +89,7 @@ export function putText(field: number, text: string): void {
     end += bytes;
     return;
   }
-  // Even 40 characters of three bytes each have less than 128 bytes, so the length takes one byte.
+  // Even 40 characters of three bytes each take less than 128 bytes, so the length takes one byte.
   const start = end++;
   for (let index = 0; index < text.length; index++) {
     const unit = text.charCodeAt(index);

@@ -7,7 +7,8 @@ import { putStructFromJson, putTime } from './well-known-writer.js';
 const uuidBytes = 16;
 const timeBytes = 8;
 // The text of empty attributes is {}.
-const emptyAttributesBytes = jsonbVersionBytes + 2;
+const emptyObjectBytes = 2;
+const openObject = 0x7b;
 
 /** Writes the fields of a user. The cells are in the order of `storedCells`. */
 export function putStoredUser({ bytes, start }: StoredUser): void {
@@ -31,7 +32,7 @@ export function putStoredUser({ bytes, start }: StoredUser): void {
   putUnlessEmpty(3, bytes, lastName, lastNameEnd);
   putUnlessEmpty(4, bytes, email, emailEnd);
   putUnlessEmpty(5, bytes, imageUrl, imageUrlEnd);
-  if (attributesEnd - attributes > emptyAttributesBytes) putStructFromJson(6, bytes, attributes + jsonbVersionBytes);
+  putAttributes(bytes, attributes + jsonbVersionBytes, attributesEnd);
   putDisplayName(bytes, firstName, firstNameEnd, lastName, lastNameEnd);
   putTime(8, millisecondsAt(bytes, createTime));
   putTime(9, millisecondsAt(bytes, updateTime));
@@ -40,6 +41,12 @@ export function putStoredUser({ bytes, start }: StoredUser): void {
 
 function putUnlessEmpty(field: number, bytes: Buffer, from: number, to: number): void {
   if (from < to) putSlice(field, bytes, from, to);
+}
+
+/** Omits empty attributes, and any other JSON than an object. Only other programs can write that into the table. */
+function putAttributes(bytes: Buffer, from: number, to: number): void {
+  // Without this check, the reader would not stop at the end of the cell.
+  if (bytes[from] === openObject && to - from > emptyObjectBytes) putStructFromJson(6, bytes, from);
 }
 
 const space = Buffer.from(' ');

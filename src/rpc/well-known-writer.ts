@@ -64,8 +64,8 @@ const firstOfFalse = 0x66;
 const firstOfNull = 0x6e;
 
 /**
- * Writes the object that begins at `at` of a JSON text, without objects in between. The text must be valid, as that of
- * Postgres' jsonb is. Returns the offset after the object, like the functions below.
+ * Writes the object that begins at `at` of a JSON text, without parsing the text into JavaScript objects first. The text
+ * must be valid, as the text of a jsonb always is. Returns the offset after the object, like the functions below.
  */
 export function putStructFromJson(field: number, json: Buffer, at: number): number {
   const mark = beginMessage(field);
@@ -133,7 +133,7 @@ function putTextFromJson(field: number, json: Buffer, at: number): number {
   return end + 1;
 }
 
-// Integers with more digits may not be exact if they are added up digit by digit.
+// A longer integer may lose precision if it is built digit by digit.
 const exactDigitsMax = 15;
 
 function putDoubleFromJson(field: number, json: Buffer, at: number): number {

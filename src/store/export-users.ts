@@ -88,7 +88,7 @@ export async function openUsersSnapshot(
     // Overrides timeouts of the server and the role, because the caller may be slow and a filter may match few users.
     await session.query('set local statement_timeout = 0');
     await session.query('set local idle_in_transaction_session_timeout = 0');
-    // Workers would prepare a plan for all rows at once.
+    // Postgres starts no workers for a portal that is read in pieces, so a plan that relies on them would be slow.
     await session.query('set local max_parallel_workers_per_gather = 0');
     // The first statement that reads takes the snapshot.
     const [head] = await session.query(`select pg_current_snapshot()::text, id, ${isSnapshotDurable} from change_feed`);

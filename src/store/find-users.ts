@@ -15,7 +15,7 @@ const selectStatement: Statement = {
 
 /** Returns the user for each id in lower case, or undefined if there is no such user. Ids may repeat. */
 export async function selectUsers(database: Database, ids: readonly string[]): Promise<(StoredUser | undefined)[]> {
-  // The driver would quote each id.
+  // An array as text, because the driver would quote each id of a list.
   const rows = await database.runBinary(selectStatement, [`{${ids.join()}}`]);
   const users = new Map(rows.map((row) => [storedId(row), row]));
   return ids.map((id) => users.get(id));

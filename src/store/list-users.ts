@@ -153,12 +153,21 @@ function windowStatement(listing: PlannedListing, windowRows: number): ListState
   return { statement: { name: '', text: selectPage(listing, from) }, values };
 }
 
+// The statements with names that have been used, at most 144. Building the text of a statement takes 3 % of a list's CPU.
+const namedStatements = new Map<string, Statement>();
+
 function wholeStatement(listing: PlannedListing): ListStatement {
+  const { filter, words, after } = listing;
+  const name = filter === undefined && words.length === 0 ? nameOf(listing) : '';
+  const named = namedStatements.get(name);
+  if (named !== undefined) return { statement: named, values: positionValues(after) };
+
   const { bind, values } = createBinder();
   const conditions = conditionsOf(listing, bind);
-  if (listing.words.length === 0 && (conditions.length === 0 || trustsPlanner(listing.term))) {
-    const name = conditions.length === 0 ? nameOf(listing) : '';
-    return { statement: { name, text: selectPage(listing, `(${firstRows(listing, conditions, bind)}) as u`) }, values };
+  if (words.length === 0 && (conditions.length === 0 || trustsPlanner(listing.term))) {
+    const statement = { name, text: selectPage(listing, `(${firstRows(listing, conditions, bind)}) as u`) };
+    if (name !== '') namedStatements.set(name, statement);
+    return { statement, values };
   }
   // OFFSET 0 prevents Postgres from reading along the order's index in the hope of early matches.
   const all = `select u.* from users u ${whereOf([...conditions, ...afterPosition(listing, bind)])} offset 0`;
@@ -272,7 +281,16 @@ function wordSql(word: string, bind: Bind): string {
 }
 
 function keySql(field: OrderField, key: string | number | undefined, bind: Bind): string {
-  return `CAST(${bind(typeof key === 'number' ? new Date(key).toISOString() : key)} AS ${columnOf(field).type})`;
+  return `CAST(${bind(keyValue(key))} AS ${columnOf(field).type})`;
+}
+
+function keyValue(key: string | number | undefined): string | undefined {
+  return typeof key === 'number' ? new Date(key).toISOString() : key;
+}
+
+/** The values of a position, in the order in which the functions below and above bind them. */
+function positionValues(after: PagePosition | undefined): unknown[] {
+  return after === undefined ? [] : [...after.keys.map(keyValue), after.id];
 }
 
 /** The conditions for rows after the position. Empty for the first page. */

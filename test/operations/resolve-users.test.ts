@@ -107,6 +107,20 @@ describe('a stream of requests', () => {
     ]);
   });
 
+  it('does not keep the rows of other streams in memory', async () => {
+    const { resolver, statements } = heldResolver({ open: true });
+    const [many, one] = await Promise.all(
+      [ids.slice(0, 900), [idAt(900)]].map((ids) =>
+        Array.fromAsync(resolver.resolve(countedRequests([requestOf({ ids })]), never)),
+      ),
+    );
+    expect(statements).toEqual([{ name: 'select-users', keys: 901 }]);
+    const users = one?.[0]?.byId ?? [];
+    expect(users.map(idOf)).toEqual([idAt(900)]);
+    for (const user of users) expect(user?.bytes.length).toBe(user && user.end - user.start);
+    expect(many?.[0]?.byId.map(idOf)).toEqual(ids.slice(0, 900));
+  });
+
   it('has up to 16 requests looked up at once', async () => {
     const { resolver, statements, release } = heldResolver();
     const requests = countedRequests(

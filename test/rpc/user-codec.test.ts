@@ -129,6 +129,15 @@ describe('a user', () => {
     }
   });
 
+  it.each(['[1, 2]', '[{"a": 1}]', '"text {"', '12345', 'null'])(
+    'has no attributes if the column contains %s',
+    (json) => {
+      const stored = storedUser({ ...someUser, attributes: JSON.parse(json) });
+      const expected = messageOf({ ...someUser, attributes: {} });
+      expect(GetUserResponse.decode(userResponses.getUser({ user: stored })).user).toEqual(expected);
+    },
+  );
+
   it('is complete after one that was too large for the reused buffer', () => {
     const large = { ...someUser, firstName: 'é'.repeat(1_000_000) };
     for (const form of [0, 1]) {

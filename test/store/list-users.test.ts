@@ -585,6 +585,27 @@ describe('the plan of a list', () => {
     );
   }
 
+  it.each(['create_time', 'email', 'first_name', 'last_name'].flatMap((field) => [field, `${field} desc`]))(
+    'ordered by %j has the same statement with the values of each page',
+    (orderBy) => {
+      const { scope: _, ...listing } = parseListUsers({ ...request, orderBy });
+      const times = orderBy.startsWith('create_time');
+      const [first] = listStatements({ ...listing, after: undefined, rowsMax: 201 }, all);
+      expect([first.statement.name, first.values]).toEqual([expect.stringMatching(/^list-users-/), []]);
+      const texts = [1, 2].map((page) => {
+        const after = { keys: [times ? page : `key ${page}`], id: uuidv7() };
+        const [{ statement, values }] = listStatements({ ...listing, after, rowsMax: 201 }, all);
+        expect(values).toEqual([times ? new Date(page).toISOString() : `key ${page}`, after.id]);
+        expect(statement.name).toBe(`${first.statement.name}-after`);
+        expect(statement.text).toMatch(/CAST\(\$1 AS (?:text|timestamptz)/);
+        expect(statement.text).toContain('CAST($2 AS uuid)');
+        expect(statement.text).not.toContain('$3');
+        return statement.text;
+      });
+      expect(texts[0]).toBe(texts[1]);
+    },
+  );
+
   it.each([
     ['', 'users_create_time_id'],
     ['create_time', 'users_create_time_id'],

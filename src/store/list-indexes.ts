@@ -72,7 +72,10 @@ export async function findListIndexes(run: RunStatement): Promise<ReadonlySet<Li
   return new Set(rows.filter(([, isUsable]) => isUsable).map(([name]) => name));
 }
 
-/** `building`: another process is building this index. `busy`: another process is building another one. */
+/**
+ * `building`: another process is building this index. `busy`: another process is building another index, or may be
+ * building this one.
+ */
 export type BuildOutcome = 'exists' | 'built' | 'building' | 'busy' | ForbiddenBuild;
 export type ForbiddenBuild = keyof typeof forbiddenBuilds;
 
@@ -107,9 +110,10 @@ export async function buildListIndex(database: Database, index: ListIndex, signa
     const state = await readState(session, index);
     if (state?.isBuilding) return 'building';
     if (state?.isUsable) return 'exists';
+    if (state?.mayBeBuilding) return 'busy';
     const definition = await index.definition(session);
     ifForbidden = 'notOwner';
-    if (state !== undefined && (await dropIfUnusable(session, index))) return 'exists';
+    if (state !== undefined) await session.query(`drop index concurrently ${state.sqlName}`);
     await createOrDrop(session, index, definition);
     // Without statistics on its expression, Postgres expects every word of a search to be rare.
     await session.query('analyze users');
@@ -125,21 +129,15 @@ async function createOrDrop(session: Session, index: ListIndex, definition: stri
   try {
     await session.query(`create index concurrently ${index.name} on users ${definition}`);
   } catch (error) {
-    await dropIfUnusable(session, index).catch(() => {});
+    await dropUnusable(session, index).catch(() => {});
     throw error;
   }
 }
 
-/** Drops the index if it exists and lists cannot use it. Returns whether they can. */
-async function dropIfUnusable(session: Session, index: ListIndex): Promise<boolean> {
-  // Waits for an operator who is building it in another role: a build holds this lock.
-  await session.query('begin');
-  await session.query('lock table users in share update exclusive mode');
-  await session.query('rollback');
+async function dropUnusable(session: Session, index: ListIndex): Promise<void> {
   const state = await readState(session, index);
-  if (state?.isUsable) return true;
-  if (state !== undefined) await session.query(`drop index concurrently ${state.sqlName}`);
-  return false;
+  if (state === undefined || state.isUsable || state.isBuilding || state.mayBeBuilding) return;
+  await session.query(`drop index concurrently ${state.sqlName}`);
 }
 
 /** Drops the index, if it exists, without blocking reads or writes. Returns whether it existed. */
@@ -166,8 +164,13 @@ async function openMaintenance(database: Database, signal: AbortSignal): Promise
 
 interface IndexState {
   readonly isUsable: boolean;
-  /** Whether a session of this role is building it. Postgres hides the progress of other roles. */
+  /** Whether another session of this role is building it. */
   readonly isBuilding: boolean;
+  /**
+   * Whether another session holds the lock of a build. Postgres hides the progress of other roles, but not their locks.
+   * A statement that waits for this lock can make the build fail with a deadlock.
+   */
+  readonly mayBeBuilding: boolean;
   /** With its schema if that is not in the search path, and with quotes. */
   readonly sqlName: string;
 }
@@ -176,22 +179,27 @@ interface IndexState {
 async function readState(session: Session, { name }: ListIndex): Promise<IndexState | undefined> {
   const rows = await session.query(
     `select ${isUsableSql}, indexrelid::regclass::text,
-       exists (select from pg_stat_progress_create_index where index_relid = indexrelid)
+       exists (select from pg_stat_progress_create_index where index_relid = indexrelid),
+       exists (
+         select from pg_locks
+         where relation = indrelid and database = (select oid from pg_database where datname = current_database())
+           and mode = 'ShareUpdateExclusiveLock' and pid <> pg_backend_pid()
+       )
      from pg_index join pg_class on pg_class.oid = indexrelid
      where indrelid = to_regclass('users') and relname = '${name}'`,
   );
-  const [row] = rows as [boolean, string, boolean][];
+  const [row] = rows as [boolean, string, boolean, boolean][];
   if (row === undefined) return undefined;
-  const [isUsable, sqlName, isBuilding] = row;
-  return { isUsable, isBuilding, sqlName };
+  const [isUsable, sqlName, isBuilding, mayBeBuilding] = row;
+  return { isUsable, isBuilding, mayBeBuilding, sqlName };
 }
 
 export interface ListIndexStatus {
   readonly name: ListIndexName;
   readonly serves: string;
   /**
-   * `unusable`: a build was interrupted, another role is building it, or a previous version of Roster built another index
-   * with this name.
+   * `unusable`: a build was interrupted, another role is building it, or a previous version of Roster built another
+   * index with this name.
    */
   readonly state: 'exists' | 'missing' | 'building' | 'unusable';
   /** The part of the build that is done, from 0 to 1. */

@@ -109,9 +109,7 @@ describe('slow lists', () => {
       as $$ begin perform from held_lists; return ${parameter}; end $$`);
     const abort = new AbortController();
     const options = { signal: abort.signal, deadlineMs: 60_000, attemptsMax: 1 };
-    const lists = Array.from({ length: 10 }, () =>
-      app.client.listUsers(request, options).catch(() => {}),
-    );
+    const lists = Array.from({ length: 10 }, () => app.client.listUsers(request, options).catch(() => {}));
     const waiting = async () => {
       const rows = await app.database.query(
         `select from pg_stat_activity where wait_event_type = 'Lock' and query like '%${slowFunction}%' and datname = current_database()`,

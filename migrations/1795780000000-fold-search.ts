@@ -13,8 +13,19 @@ export class FoldSearch1795780000000 implements MigrationInterface {
   }
 
   async down(runner: QueryRunner): Promise<void> {
-    // It may use search_key. The previous version rebuilds its own.
-    await runner.query('drop index if exists users_search');
+    // The index may use search_key. The previous version builds its own. Another schema of the search path may have an
+    // index with this name, so the table identifies it.
+    await runner.query(`
+      do $$ declare
+        index_name text;
+      begin
+        for index_name in
+          select indexrelid::regclass::text from pg_index join pg_class on pg_class.oid = indexrelid
+          where indrelid = 'users'::regclass and relname = 'users_search'
+        loop
+          execute 'drop index ' || index_name;
+        end loop;
+      end $$`);
     for (const name of ['search_key', 'fold_text', 'fold_letters']) await runner.query(`drop function ${name}`);
   }
 }

@@ -241,7 +241,7 @@ async function openDirectory(
     database,
     mode: config.listIndexes,
     background,
-    onError: (error) => log.warn({ error }, 'could not build an index for lists'),
+    onError: (error, { name }) => log.warn({ index: name, error }, 'could not build an index for lists'),
     onBuilt: ({ name }) => log.info({ index: name }, 'built an index for lists'),
     onForbidden: ({ name }, reason) =>
       log.warn(

@@ -54,7 +54,7 @@ async function showStatus({ stdout }: Terminal, status: readonly Status[]): Prom
   const rows = status.map(({ name, serves, state, built, bytes, scans }) => [
     name,
     state === 'building' ? `building, ${Math.floor(built * 100)} %` : state,
-    state === 'exists' ? `${(bytes / mebibyte).toFixed(1)} MiB` : '',
+    state === 'exists' || state === 'unusable' ? `${(bytes / mebibyte).toFixed(1)} MiB` : '',
     state === 'exists' ? String(scans) : '',
     serves,
   ]);

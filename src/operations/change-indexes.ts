@@ -33,7 +33,7 @@ async function build(database: Database, index: ListIndex, signal: AbortSignal):
   const outcome = await buildListIndex(database, index, signal);
   if (outcome === 'exists' || outcome === 'built') return outcome === 'built';
   throw new Error(
-    outcome === 'busy'
+    outcome === 'busy' || outcome === 'building'
       ? 'Another process is building an index. Try again when `roster indexes` shows that it has finished.'
       : `${forbiddenBuilds[outcome]}.`,
   );

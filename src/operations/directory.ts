@@ -15,7 +15,7 @@ import type {
   WatchUsersRequest,
 } from '../model/requests.js';
 import type { DirectoryIdentity } from '../store/identity.js';
-import { type ListIndexLookup, sortsTable } from '../store/list-users.js';
+import { type ListIndexLookup, readsTable } from '../store/list-users.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { createChangeFeed } from './change-feed.js';
 import { divideConnections, limitConnections } from './connection-budget.js';
@@ -85,9 +85,9 @@ export function createDirectory(options: DirectoryOptions): Directory {
   const connections = divideConnections(database.connectionsMax);
   const streamReads = limitConnections(database, connections.streams);
   const lists = createLimiter({ concurrencyMax: connections.lists, queuedMax: queueRowsMax, newestFirstAfterMs });
-  // Lists that sort all users for each page leave a connection to the others.
-  const sortingListsMax = Math.max(1, connections.lists - 1);
-  const sortingLists = createLimiter({ concurrencyMax: sortingListsMax, queuedMax: queueRowsMax, newestFirstAfterMs });
+  // Lists that sort or search all users leave a connection to the others.
+  const slowListsMax = Math.max(1, connections.lists - 1);
+  const slowLists = createLimiter({ concurrencyMax: slowListsMax, queuedMax: queueRowsMax, newestFirstAfterMs });
   const batchCalls = createLimiter({
     concurrencyMax: connections.batchCalls,
     queuedMax: queueRowsMax,
@@ -132,7 +132,7 @@ export function createDirectory(options: DirectoryOptions): Directory {
     ...writes.calls,
     async listUsers(request, signal) {
       const list = () => lists.run('', () => listPage(database, indexes, pageTokens, request, signal), signal);
-      return sortsTable(request, indexes.known) ? sortingLists.run('', list, signal) : list();
+      return readsTable(request, indexes.known) ? slowLists.run('', list, signal) : list();
     },
     importUsers: (parts, signal) => sessions.run('', () => importUsers(database, imports, parts, signal), signal),
     watchUsers: (request, signal) => watchUsers(watches, request, signal),

@@ -1,8 +1,8 @@
 /**
- * Builds the indexes for lists by name and for searches when a list needs one, one at a time, in the background. It also
+ * Builds the indexes for lists by name and for searches in the background, one at a time, when a list needs one. It also
  * knows which of them exist, so that lists can choose their statements.
  *
- * A list that finds wrong knowledge here is slow, but correct.
+ * If what it knows is out of date, lists are slow, but correct.
  */
 import type { Limiter } from '../concurrency/limiter.js';
 import type { Database, RunStatement } from '../database/database.js';
@@ -34,15 +34,16 @@ export interface IndexKeeperOptions {
   readonly mode: ListIndexMode;
   /** Limits the statements of all background work. */
   readonly background: Limiter;
-  onError(error: unknown): void;
+  onError(error: unknown, index: ListIndex): void;
   onBuilt?(index: ListIndex): void;
-  /** Called once for each reason. Further lists that need the index do not call it again. */
+  /** Called once for each reason. */
   onForbidden?(index: ListIndex, reason: ForbiddenBuild): void;
 }
 
 // How long a process may not notice that another process has built or dropped an index.
 const checkEveryMs = 10_000;
-// A build that failed, or that the role may not do, is tried again after this time. It may fail only at its end.
+// When a process again tries a build that failed or that its role may not do, because a build may fail only at its end.
+// The same applies if it saw another process build the index. Otherwise each process in turn would fill the disk.
 const retryAfterMs = 10 * 60_000;
 const statusEveryMs = 2_000;
 
@@ -56,13 +57,13 @@ export function startIndexKeeper(options: IndexKeeperOptions): IndexKeeper {
   let known: ReadonlySet<ListIndexName> = new Set();
   let building: Promise<void> | undefined;
 
-  function request(names: readonly ListIndexName[]): void {
-    for (const index of listIndexes) {
-      const isDue = performance.now() >= (retryAtMs.get(index.name) ?? 0);
-      if (names.includes(index.name) && isDue) queue.add(index);
-    }
+  function request(indexes: readonly ListIndex[]): void {
+    for (const index of indexes) queue.add(index);
     if (queue.size > 0) building ??= buildAll();
   }
+
+  const mayRetry = ({ name }: ListIndex) => performance.now() >= (retryAtMs.get(name) ?? 0);
+  const waitToRetry = ({ name }: ListIndex) => retryAtMs.set(name, performance.now() + retryAfterMs);
 
   async function buildAll(): Promise<void> {
     for (const index of queue) {
@@ -77,18 +78,19 @@ export function startIndexKeeper(options: IndexKeeperOptions): IndexKeeper {
     try {
       const outcome = await buildListIndex(database, index, closed.signal);
       if (outcome === 'notOwner' || outcome === 'noExtension') {
-        retryAtMs.set(index.name, performance.now() + retryAfterMs);
+        waitToRetry(index);
         if (!reported.has(outcome)) options.onForbidden?.(index, outcome);
         reported.add(outcome);
         return;
       }
       if (outcome === 'built') options.onBuilt?.(index);
+      if (outcome === 'building') waitToRetry(index);
       // The next list reads the state again.
-      if (outcome !== 'busy') checkedMs.delete(index.name);
+      if (outcome === 'built' || outcome === 'exists') checkedMs.delete(index.name);
     } catch (error) {
       if (closed.signal.aborted) return;
-      retryAtMs.set(index.name, performance.now() + retryAfterMs);
-      onError(error);
+      waitToRetry(index);
+      onError(error, index);
     }
   }
 
@@ -107,7 +109,7 @@ export function startIndexKeeper(options: IndexKeeperOptions): IndexKeeper {
     reading = undefined;
   }
 
-  const requestAll = () => request(listIndexes.map(({ name }) => name));
+  const requestAll = () => request(listIndexes);
   if (mode === 'all') requestAll();
   const timer = mode === 'all' ? setInterval(requestAll, retryAfterMs).unref() : undefined;
 
@@ -124,7 +126,7 @@ export function startIndexKeeper(options: IndexKeeperOptions): IndexKeeper {
       for (const name of due) checkedMs.set(name, nowMs);
       try {
         known = await findListIndexes(runInList);
-        const missing = due.filter((name) => !known.has(name));
+        const missing = listIndexes.filter(({ name }) => due.includes(name) && !known.has(name)).filter(mayRetry);
         if (mode === 'auto' && missing.length > 0 && (await hasManyUsers(runInList))) request(missing);
       } catch (error) {
         for (const name of due) checkedMs.delete(name);

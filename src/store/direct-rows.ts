@@ -1,9 +1,8 @@
 /**
  * Writes the rows of an import to the users while they arrive, in one transaction.
  *
- * It gives up if it cannot finish soon: if an email is taken or locked, if there are many rows, or if the client is
- * slow. Then it rolls back and returns the rows, which it has kept
- * (docs/decisions/0032-small-imports-skip-the-staging.md).
+ * It gives up if an email is taken or locked, if there are many rows, or if the client is slow. It then rolls back, and
+ * returns the rows, which it has kept (docs/decisions/0032-small-imports-skip-the-staging.md).
  */
 import { fieldColumnNames } from '../database/columns.js';
 import { createdLine, createdTarget } from './changes.js';
@@ -12,7 +11,7 @@ import type { StagedRow, StagedRows } from './staged-rows.js';
 
 const usersTarget = `users (id, ${fieldColumnNames})`;
 
-// Each import keeps at most this in memory, and two pieces.
+// It gives up when it has kept more. The rest of the current message is kept, too.
 const keptBytesMax = 8 * 1024 * 1024;
 
 // While the transaction is open, other calls that need one of its emails wait for the client of the import.
@@ -22,7 +21,7 @@ export const openMsMax = 2_000;
 // looks for a deadlock, which it does after a second by default.
 const lockTimeoutMs = 100;
 
-export class DirectRows {
+export class DirectRows implements Disposable {
   count = 0;
   private state: 'new' | 'open' | 'closed' = 'new';
   private readonly kept: Buffer[] = [];
@@ -60,6 +59,11 @@ export class DirectRows {
     return this.kept;
   }
 
+  /** Stops the timer, which would keep the rows in memory. The transaction ends with its connection. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
   private async send(piece: Buffer): Promise<void> {
     this.kept.push(piece);
     this.keptBytes += piece.length;
@@ -70,7 +74,7 @@ export class DirectRows {
       await this.rows.copy(usersTarget, piece);
       await this.rows.copy(createdTarget, Buffer.from(idsOf(piece).map(createdLine).join('')));
     } catch {
-      // Fails if the connection is lost or the call has been cancelled. All other errors occur again with staged rows.
+      // Fails if the connection is lost or the call has been cancelled. Staged rows cause every other error again.
       await this.rollBack();
     }
   }
@@ -80,8 +84,6 @@ export class DirectRows {
     this.timer = setTimeout(() => void this.pieces.enqueue(() => this.rollBack()), this.openMs).unref();
     await this.rows.query('begin');
     await this.rows.query(`set local lock_timeout = ${lockTimeoutMs}`);
-    // The server or the role may end a session that waits for less than openMs.
-    await this.rows.query('set local idle_in_transaction_session_timeout = 0');
   }
 
   private async rollBack(): Promise<void> {

@@ -68,14 +68,14 @@ export class Staging implements AsyncDisposable {
   }
 
   /**
-   * Lets the rows skip the staging. Call it before the first row, and only for an import that creates all of its rows
-   * or none.
+   * Writes the rows to the users while they arrive, instead of staging them. Call it before the first row, and only for
+   * an import that creates all of its rows or none.
    */
   writeDirectly(openMs = openMsMax): void {
     this.direct = new DirectRows(this.rows, openMs);
   }
 
-  /** Ends the effect of writeDirectly(). Call it before a row is left out. */
+  /** Stages the rows that have been written directly, and all later ones. Call it before a row is left out. */
   async stageInstead(): Promise<void> {
     const pieces = await this.direct?.takeBack();
     this.direct = undefined;
@@ -121,6 +121,7 @@ export class Staging implements AsyncDisposable {
   }
 
   [Symbol.asyncDispose](): Promise<void> {
+    this.direct?.[Symbol.dispose]();
     return this.rows[Symbol.asyncDispose]();
   }
 

@@ -72,8 +72,11 @@ export async function findListIndexes(run: RunStatement): Promise<ReadonlySet<Li
   return new Set(rows.filter(([, isUsable]) => isUsable).map(([name]) => name));
 }
 
-/** `busy`: another process is building an index. */
-export type BuildOutcome = 'exists' | 'built' | 'busy' | ForbiddenBuild;
+/**
+ * `building`: another process is building this index. `busy`: another process is building another index, or may be
+ * building this one.
+ */
+export type BuildOutcome = 'exists' | 'built' | 'building' | 'busy' | ForbiddenBuild;
 export type ForbiddenBuild = keyof typeof forbiddenBuilds;
 
 /** Why Roster's role may not build an index, and what an operator can do. */
@@ -88,8 +91,8 @@ export const forbiddenBuilds = {
 const lockKey = 0x7365_6172_6368;
 
 /**
- * Builds the index if it is missing or unusable, without blocking reads or writes. After an abort, the next call
- * cleans up. Only one process builds at a time.
+ * Builds the index if it is missing or unusable, without blocking reads or writes. After an abort, the next call drops
+ * the unfinished index. Only one process builds at a time.
  */
 export async function buildListIndex(database: Database, index: ListIndex, signal: AbortSignal): Promise<BuildOutcome> {
   let ifForbidden: ForbiddenBuild = 'noExtension';
@@ -101,16 +104,17 @@ export async function buildListIndex(database: Database, index: ListIndex, signa
     await guard.query('begin');
     await guard.query('set local idle_in_transaction_session_timeout = 0');
     const [[isLocked] = []] = await guard.query(`select pg_try_advisory_xact_lock(${lockKey})`);
-    if (isLocked !== true) return 'busy';
+    if (isLocked !== true) return (await readState(guard, index))?.isBuilding ? 'building' : 'busy';
 
     await using session = await openMaintenance(database, signal);
     const state = await readState(session, index);
-    if (state?.isBuilding) return 'busy';
+    if (state?.isBuilding) return 'building';
     if (state?.isUsable) return 'exists';
+    if (state?.mayBeBuilding) return 'busy';
     const definition = await index.definition(session);
     ifForbidden = 'notOwner';
     if (state !== undefined) await session.query(`drop index concurrently ${state.sqlName}`);
-    await session.query(`create index concurrently ${index.name} on users ${definition}`);
+    await createOrDrop(session, index, definition);
     // Without statistics on its expression, Postgres expects every word of a search to be rare.
     await session.query('analyze users');
     return 'built';
@@ -118,6 +122,22 @@ export async function buildListIndex(database: Database, index: ListIndex, signa
     if (isForbidden(error)) return ifForbidden;
     throw error;
   }
+}
+
+/** Creates the index. If this fails, drops what it has built, which would take space and slow down writes. */
+async function createOrDrop(session: Session, index: ListIndex, definition: string): Promise<void> {
+  try {
+    await session.query(`create index concurrently ${index.name} on users ${definition}`);
+  } catch (error) {
+    await dropUnusable(session, index).catch(() => {});
+    throw error;
+  }
+}
+
+async function dropUnusable(session: Session, index: ListIndex): Promise<void> {
+  const state = await readState(session, index);
+  if (state === undefined || state.isUsable || state.isBuilding || state.mayBeBuilding) return;
+  await session.query(`drop index concurrently ${state.sqlName}`);
 }
 
 /** Drops the index, if it exists, without blocking reads or writes. Returns whether it existed. */
@@ -144,8 +164,13 @@ async function openMaintenance(database: Database, signal: AbortSignal): Promise
 
 interface IndexState {
   readonly isUsable: boolean;
-  /** Whether an operator's own statement is building it. */
+  /** Whether another session of this role is building it. */
   readonly isBuilding: boolean;
+  /**
+   * Whether another session holds the lock of a build. Postgres hides the progress of other roles, but not their locks.
+   * A statement that waits for this lock can make the build fail with a deadlock.
+   */
+  readonly mayBeBuilding: boolean;
   /** With its schema if that is not in the search path, and with quotes. */
   readonly sqlName: string;
 }
@@ -154,20 +179,28 @@ interface IndexState {
 async function readState(session: Session, { name }: ListIndex): Promise<IndexState | undefined> {
   const rows = await session.query(
     `select ${isUsableSql}, indexrelid::regclass::text,
-       exists (select from pg_stat_progress_create_index where index_relid = indexrelid)
+       exists (select from pg_stat_progress_create_index where index_relid = indexrelid),
+       exists (
+         select from pg_locks
+         where relation = indrelid and database = (select oid from pg_database where datname = current_database())
+           and mode = 'ShareUpdateExclusiveLock' and pid <> pg_backend_pid()
+       )
      from pg_index join pg_class on pg_class.oid = indexrelid
      where indrelid = to_regclass('users') and relname = '${name}'`,
   );
-  const [row] = rows as [boolean, string, boolean][];
+  const [row] = rows as [boolean, string, boolean, boolean][];
   if (row === undefined) return undefined;
-  const [isUsable, sqlName, isBuilding] = row;
-  return { isUsable, isBuilding, sqlName };
+  const [isUsable, sqlName, isBuilding, mayBeBuilding] = row;
+  return { isUsable, isBuilding, mayBeBuilding, sqlName };
 }
 
 export interface ListIndexStatus {
   readonly name: ListIndexName;
   readonly serves: string;
-  /** `unusable`: a build was interrupted, or a previous version of Roster built another index with this name. */
+  /**
+   * `unusable`: a build was interrupted, another role is building it, or a previous version of Roster built another
+   * index with this name.
+   */
   readonly state: 'exists' | 'missing' | 'building' | 'unusable';
   /** The part of the build that is done, from 0 to 1. */
   readonly built: number;

@@ -49,7 +49,7 @@ const nameIndexes: Partial<Record<OrderField, ListIndexName>> = {
 
 export type ExistingIndexes = ReadonlySet<ListIndexName>;
 
-/** Finds out whether indexes exist that lists can do without. */
+/** Knows which of the indexes that lists can do without exist. */
 export interface ListIndexLookup {
   /** The indexes that existed at the last check. */
   readonly known: ExistingIndexes;
@@ -84,12 +84,17 @@ function indexedTerm({ orderBy }: Pick<UserListing, 'orderBy'>, existing: Existi
   return isIndexed ? term : undefined;
 }
 
-/** Whether every page of a list sorts all users. */
-export function sortsTable(listing: Pick<UserListing, 'orderBy' | 'words'>, existing: ExistingIndexes): boolean {
-  return listing.words.length === 0 && indexedTerm(listing, existing) === undefined;
+/** Whether a page of a list sorts all users, or may have to search all of them without an index. */
+export function readsTable(listing: Pick<UserListing, 'orderBy' | 'words'>, existing: ExistingIndexes): boolean {
+  if (listing.words.length === 0) return indexedTerm(listing, existing) === undefined;
+  return !canUseSearchIndex(listing, existing);
 }
 
-/** Empty for a list that sorts the whole table, which statements with names must not read. */
+function canUseSearchIndex({ words }: Pick<UserListing, 'words'>, existing: ExistingIndexes): boolean {
+  return existing.has('users_search') && words.some(hasTrigram);
+}
+
+/** Empty for a list that sorts the whole table, because statements with names must not read whole tables. */
 function nameOf({ term, after, rowsMax }: PlannedListing): string {
   if (term === undefined || !namedLimits.includes(rowsMax)) return '';
   return `list-users-${term.field}${term.descending ? '-desc' : ''}-${rowsMax}${after === undefined ? '' : '-after'}`;
@@ -123,7 +128,7 @@ export function listStatements(
   const factors: number[] = [];
   if (term !== undefined && words.length > 0) {
     factors.push(windowFactor);
-    if (!words.some(hasTrigram) || !existing.has('users_search')) factors.push(wideWindowFactor);
+    if (!canUseSearchIndex(listing, existing)) factors.push(wideWindowFactor);
   } else if (filter !== undefined && !trustsPlanner(term)) {
     factors.push(windowFactor);
   }

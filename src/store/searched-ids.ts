@@ -1,6 +1,6 @@
 /**
- * Users that a search names by their id. Such a word matches only this user, and no text, so that the primary key
- * finds the user. To search the texts too, Postgres would have to read the whole table if there is no search index.
+ * Finds users by the words of a search that are ids. Such a word matches only its user, and no text. If it also matched
+ * texts, Postgres would have to read the whole table if there is no search index.
  */
 import type { RunStatement } from '../database/database.js';
 import type { Constant, Filter } from '../model/filter.js';

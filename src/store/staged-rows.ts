@@ -37,6 +37,7 @@ export class StagedRows implements AsyncDisposable {
       // Overrides timeouts of the server and the role, because only the caller limits how long an import takes.
       await rows.query('set statement_timeout = 0');
       await rows.query('set idle_session_timeout = 0');
+      await rows.query('set idle_in_transaction_session_timeout = 0');
       await rows.query(createStagedUsers);
       return rows;
     } catch (error) {

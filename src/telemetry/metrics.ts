@@ -156,7 +156,7 @@ function addListIndexMetrics(registry: Registry, status: () => readonly ListInde
           }),
         ),
     });
-  gauge('roster_list_index_size_bytes', 'Size of the index for lists; 0 if it does not exist.', ({ state, bytes }) =>
+  gauge('roster_list_index_size_bytes', 'Size of the index for lists; 0 if lists cannot use it.', ({ state, bytes }) =>
     state === 'exists' ? bytes : 0,
   );
   gauge('roster_list_index_scans', 'How often Postgres has used the index for lists.', ({ scans }) => scans);

@@ -144,6 +144,10 @@ describe('roster indexes', () => {
     expect(built).toMatchObject({ code: 0, err: '' });
     expect(built.out).toMatch(/^built users_last_name_id\n/);
     expect(built.out.replace(/^built .*\n/, '')).toMatch(table(['missing', 'exists +0.0 MiB +0', 'missing']));
+    // It still takes space.
+    await own.query(`update pg_index set indisvalid = false where indexrelid = 'users_last_name_id'::regclass`);
+    expect((await indexes()).out).toMatch(table(['missing', 'unusable +0.0 MiB', 'missing']));
+    await own.query(`update pg_index set indisvalid = true where indexrelid = 'users_last_name_id'::regclass`);
     expect((await indexes('build', 'all')).out).toMatch(/^built users_first_name_id\nbuilt users_search\nNAME/);
     expect((await indexes('drop', 'users_search')).out).toMatch(/^dropped users_search\nNAME/);
     expect((await indexes('drop', 'all')).out).toMatch(

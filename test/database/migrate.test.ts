@@ -1,4 +1,5 @@
 /** Migrations must run completely or not at all, and only once with concurrent processes. */
+import { randomBytes } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import pg from 'pg';
 import type { MigrationInterface, QueryRunner } from 'typeorm';
@@ -215,6 +216,48 @@ describe('the migration that drops the indexes for lists', () => {
       } finally {
         await reader.end();
       }
+    }));
+
+  it('keeps an index of the same name that another program has in a later schema of the search path', () =>
+    onEmptyDatabase(async (database) => {
+      await database.query('create table users (name text)');
+      for (const name of names) await database.query(`create index ${name} on users (name)`);
+      await database.query('create schema roster');
+      await database.query(`alter database ${database.name} set search_path = roster, public`);
+      const options = databaseOptions(database.url);
+      await migrateUp(options, migrations.slice(0, place));
+      await database.query('drop index roster.users_first_name_id, roster.users_last_name_id');
+      await migrateUp(options, migrations.slice(0, place + 1));
+      while ((await migrateDown(options, migrations.slice(0, place + 1))).applied.length > 0);
+      expect(await database.query('select from pg_class where relname = any ($1)', [names])).toHaveLength(3);
+    }));
+
+  it('keeps the indexes if the role does not own the table', () =>
+    onPreviousVersion(1, async (database) => {
+      const role = `roster_test_${randomBytes(6).toString('hex')}`;
+      await database.query(`create role ${role} login password 'roster'`);
+      try {
+        await database.query(`grant all on schema public to ${role}`);
+        await database.query(`grant all on all tables in schema public to ${role}`);
+        await database.query(`grant all on all sequences in schema public to ${role}`);
+        const url = Object.assign(new URL(database.url), { username: role, password: 'roster' }).href;
+        expect(await indexesAfter(Object.assign(Object.create(database), { url }))).toEqual(names);
+      } finally {
+        await database.query(`drop owned by ${role}`);
+        await database.query(`drop role ${role}`);
+      }
+    }));
+
+  it('replaces an unusable index when it is undone, because the previous version would not', () =>
+    onDatabase(async (database) => {
+      await database.query('create index users_last_name_id on users (last_name, id)');
+      await database.query(`update pg_index set indisvalid = false where indexrelid = 'users_last_name_id'::regclass`);
+      await migrateDown(databaseOptions(database.url), migrations.slice(0, place + 1));
+      const valid = await database.query(
+        `select indisvalid from pg_index join pg_class on pg_class.oid = indexrelid where relname = any ($1)`,
+        [names],
+      );
+      expect(valid).toEqual([{ indisvalid: true }, { indisvalid: true }]);
     }));
 });
 

@@ -91,26 +91,28 @@ describe('an email that another transaction is about to take', () => {
 });
 
 describe('slow lists', () => {
-  it('that sort all users leave a connection to other lists', async () => {
+  it.each([
+    ['sort', { orderBy: 'last_name, email' }, 'email_key', 'email'],
+    ['search', { query: 'nobody' }, 'fold_text', 'original'],
+  ])('that %s all users leave a connection to other lists', async (_, request, slowFunction, parameter) => {
     const [original] = await app.database.query<{ sql: string }>(
-      `select pg_get_functiondef('email_key(text)'::regprocedure) as sql`,
+      `select pg_get_functiondef('${slowFunction}(text)'::regprocedure) as sql`,
     );
-    await app.database.query('create table held_sorts (id integer)');
+    await app.database.query('create table held_lists (id integer)');
     const holder = new pg.Client({ connectionString: app.database.url });
     await holder.connect();
-    await holder.query('begin; lock table held_sorts in access exclusive mode');
-    // Makes only lists by email and another field wait.
+    await holder.query('begin; lock table held_lists in access exclusive mode');
+    // Makes only these lists wait.
     await app.database.query(`
-      create or replace function email_key(email text) returns text immutable parallel safe language plpgsql
-      as $$ begin perform from held_sorts; return email; end $$`);
+      create or replace function ${slowFunction}(${parameter} text) returns text
+      immutable parallel safe language plpgsql
+      as $$ begin perform from held_lists; return ${parameter}; end $$`);
     const abort = new AbortController();
     const options = { signal: abort.signal, deadlineMs: 60_000, attemptsMax: 1 };
-    const lists = Array.from({ length: 10 }, () =>
-      app.client.listUsers({ orderBy: 'last_name, email' }, options).catch(() => {}),
-    );
+    const lists = Array.from({ length: 10 }, () => app.client.listUsers(request, options).catch(() => {}));
     const waiting = async () => {
       const rows = await app.database.query(
-        `select from pg_stat_activity where wait_event_type = 'Lock' and query like '%email_key%' and datname = current_database()`,
+        `select from pg_stat_activity where wait_event_type = 'Lock' and query like '%${slowFunction}%' and datname = current_database()`,
       );
       return rows.length;
     };
@@ -120,6 +122,7 @@ describe('slow lists', () => {
     abort.abort();
     await Promise.all(lists);
     await holder.end();
+    await app.database.query('drop table held_lists');
     await app.database.query(original?.sql ?? '');
   });
 

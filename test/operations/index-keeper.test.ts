@@ -213,6 +213,39 @@ describe('auto', () => {
     expect(errors).toHaveLength(1);
   });
 
+  it('is not tried by each process if it fails after a long time', async () => {
+    fakeClock();
+    await addUsers(20_001);
+    const writer = await database.openSession(never);
+    await writer.query('begin');
+    await writer.query('lock table users in row exclusive mode');
+    const [first, second] = [startProcess('auto'), startProcess('auto')];
+    await first.list(byLastName);
+    const building = () =>
+      testDatabase.query<{ pid: number }>(
+        `select pid from pg_stat_progress_create_index where datname = current_database()`,
+      );
+    await vi.waitUntil(async () => (await building()).length === 1, waitOptions);
+    const opened = vi.spyOn(database, 'openSession');
+    await second.list(byLastName);
+    await vi.waitUntil(() => opened.mock.calls.length === 1, waitOptions);
+    const guard = await opened.mock.results[0]?.value;
+    const guards = () => testDatabase.query('select from pg_stat_activity where pid = $1', [guard?.backendPid]);
+    await vi.waitUntil(async () => (await guards()).length === 0, waitOptions);
+    await testDatabase.query(
+      'select pg_cancel_backend(pid) from pg_stat_progress_create_index where datname = current_database()',
+    );
+    await writer[Symbol.asyncDispose]();
+    await vi.waitUntil(() => first.errors.length === 1, waitOptions);
+    vi.advanceTimersByTime(checkMs);
+    for (const { list } of [first, second]) expect(await list(byLastName)).toHaveLength(49);
+    expect(opened).toHaveBeenCalledTimes(1);
+    vi.advanceTimersByTime(retryMs);
+    await second.list(byLastName);
+    await vi.waitUntil(() => second.built.length === 1, waitOptions);
+    expect(second.errors).toEqual([]);
+  });
+
   it('ends a build when its process closes, and another process builds the index', async () => {
     await addUsers(20_001);
     const writer = await database.openSession(never);
@@ -265,9 +298,30 @@ describe('all', () => {
     await vi.waitUntil(() => built.length === 4, waitOptions);
     expect(await existing()).toEqual(names);
   });
+
+  it('tries a build that failed again when it next looks', async () => {
+    fakeClock();
+    await testDatabase.query('create table users_last_name_id (theirs text)');
+    const holder = await database.openSession(never);
+    await holder.query('begin');
+    await holder.query('lock table users in share update exclusive mode');
+    const { built, errors } = startProcess('all');
+    await vi.waitUntil(async () => {
+      const waiting = await testDatabase.query(`
+        select from pg_stat_activity
+        where datname = current_database() and wait_event_type = 'Lock' and query like 'create index%'`);
+      return waiting.length === 1;
+    }, waitOptions);
+    vi.advanceTimersByTime(1_000);
+    await holder[Symbol.asyncDispose]();
+    await vi.waitUntil(() => built.length === 2 && errors.length === 1, waitOptions);
+    await testDatabase.query('drop table users_last_name_id');
+    vi.advanceTimersByTime(retryMs - 1_000);
+    await vi.waitUntil(() => built.length === 3, waitOptions);
+  });
 });
 
-it('the state of the indexes is read in the background, on each look after two seconds', async () => {
+it('reads the state of the indexes in the background, at most every two seconds', async () => {
   fakeClock();
   const { keeper } = startProcess('none');
   const states = () => keeper.status().map(({ state }) => state);

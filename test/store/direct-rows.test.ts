@@ -197,6 +197,38 @@ describe('an import that creates all users or none', () => {
   });
 });
 
+describe('an import whose connection is lost during its commit', () => {
+  it.each([
+    ['directly', true],
+    ['from the staging', false],
+  ])('fails with an unknown outcome, and is not written again: %s', async (_, isDirect) => {
+    await testDatabase.query(`
+      create function wait() returns trigger language plpgsql as $$ begin perform pg_sleep(600); return null; end $$`);
+    await testDatabase.query(`
+      create constraint trigger wait after insert on users deferrable initially deferred
+      for each row execute function wait()`);
+    try {
+      const domain = someDomain();
+      await using staging = await openStaging(database, options, never);
+      if (isDirect) staging.writeDirectly(unlimitedMs);
+      await staging.stage(numbered([someFields({ email: `a${domain}` })]));
+      const outcome = staging.merge('reject', true).catch((error: unknown) => error);
+      const endCommits = () =>
+        testDatabase.query(`
+          select pg_terminate_backend(pid) from pg_stat_activity
+          where datname = current_database() and state = 'active' and query = 'commit'`);
+      await expect.poll(async () => (await endCommits()).length, { timeout: 30_000 }).toBe(1);
+      expect(await outcome).toMatchObject({
+        reason: 'DATABASE_UNAVAILABLE',
+        message: expect.stringContaining('Either all rows were written, or none.'),
+      });
+      expect(await writtenEmails(domain)).toEqual([]);
+    } finally {
+      await testDatabase.query('drop function wait() cascade');
+    }
+  });
+});
+
 describe('an import that creates all users or none, with concurrent writes', () => {
   it('waits in the merge for a transaction that is taking an email, and holds no lock meanwhile', async () => {
     for (const end of ['commit', 'rollback']) {

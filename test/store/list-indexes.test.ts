@@ -145,6 +145,7 @@ describe('a build', () => {
       await waits('create index concurrently');
       expect(await statusOf(first)).toMatchObject({ state: 'building', built: 0 });
       await insert();
+      expect(await buildListIndex(database, first, never)).toBe('building');
       // Only one process builds at a time, even another index.
       expect(await buildListIndex(database, second, never)).toBe('busy');
       caller.abort(new Error('closing'));
@@ -154,15 +155,51 @@ describe('a build', () => {
     expect(await existing()).toEqual([first.name]);
   });
 
+  it('that fails leaves no index behind, which would take space and slow down writes', async () => {
+    const writer = await openWriter();
+    const outcome = buildListIndex(database, first, never).catch((error: unknown) => error);
+    await waits('create index concurrently');
+    await testDatabase.query(
+      `select pg_cancel_backend(pid) from pg_stat_activity where query like 'create index concurrently%' and datname = current_database()`,
+    );
+    await writer[Symbol.asyncDispose]();
+    expect(await outcome).toMatchObject({ reason: 'DEADLINE_PASSED' });
+    expect(await statusOf(first)).toMatchObject({ state: 'missing' });
+  });
+
   it('by the statement of an operator is left alone', async () => {
     const writer = await openWriter();
     const theirs = testDatabase.query(`create index concurrently ${first.name} on users (first_name, id)`);
     await waits('create index concurrently');
-    expect(await buildListIndex(database, first, never)).toBe('busy');
+    expect(await buildListIndex(database, first, never)).toBe('building');
     await writer[Symbol.asyncDispose]();
     await theirs;
     expect(await existing()).toEqual([first.name]);
     expect(await buildListIndex(database, first, never)).toBe('exists');
+  });
+
+  it('by an operator in another role is left alone, although Roster cannot see its progress', async () => {
+    const role = `roster_test_${randomBytes(6).toString('hex')}`;
+    await testDatabase.query(`create role ${role} login password 'roster'`);
+    await testDatabase.query(`grant create on schema public to ${role}`);
+    await testDatabase.query(`alter table users owner to ${role}`);
+    const other = await openDatabase(
+      databaseOptions(Object.assign(new URL(testDatabase.url), { username: role, password: 'roster' }).href),
+    );
+    try {
+      const writer = await openWriter();
+      const theirs = testDatabase.query(`create index concurrently ${first.name} on users (first_name, id)`);
+      await waits('create index concurrently');
+      expect(await buildListIndex(other, first, never)).toBe('busy');
+      await writer[Symbol.asyncDispose]();
+      await theirs;
+      expect(await buildListIndex(other, first, never)).toBe('exists');
+    } finally {
+      await other.close();
+      await testDatabase.query(`reassign owned by ${role} to current_user`);
+      await testDatabase.query(`drop owned by ${role}`);
+      await testDatabase.query(`drop role ${role}`);
+    }
   });
 
   it('finds the table in any schema of the search path', async () => {

@@ -19,5 +19,5 @@ USER node
 EXPOSE 50051 8080
 # localhost is this container. Other containers and machines can call grpc.health.v1 directly.
 HEALTHCHECK --interval=5s --timeout=3s --start-period=15s CMD ["node", "dist/src/main.js", "health"]
-ENTRYPOINT ["node", "--enable-source-maps", "--max-semi-space-size=16", "dist/src/main.js"]
+ENTRYPOINT ["node", "--enable-source-maps", "--max-semi-space-size=8", "dist/src/main.js"]
 CMD ["serve"]

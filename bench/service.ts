@@ -68,7 +68,7 @@ export async function openBenchDatabase(): Promise<BenchDatabase> {
 }
 
 /** The Node flags of `npm run serve`. */
-export const serveFlags = ['--enable-source-maps', '--max-semi-space-size=16'];
+export const serveFlags = ['--enable-source-maps', '--max-semi-space-size=8'];
 
 export interface BenchService extends AsyncDisposable {
   readonly address: string;

@@ -102,7 +102,9 @@ describe.each([smallest, standard])('with a pool of %d, while calls hold all tha
       return statements.length;
     };
     const { lists, batchCalls, lockWaits } = divideConnections(size);
-    await expect.poll(waiting, { timeout: 60_000 }).toBe(lists + batchCalls + lockWaits);
+    // Searches without an index leave one of the connections for lists.
+    const held = Math.max(1, lists - 1) + batchCalls + lockWaits;
+    await expect.poll(waiting, { timeout: 60_000 }).toBe(held);
 
     expect((await app.client.getUser({ id }, { attemptsMax: 1 })).user?.email).toBe('19@example.com');
     expect((await app.client.getUserByEmail({ email: '19@example.com' }, { attemptsMax: 1 })).user?.id).toBe(id);
@@ -110,7 +112,7 @@ describe.each([smallest, standard])('with a pool of %d, while calls hold all tha
     await app.client.updateUser({ user: { id, lastName: 'King' } }, { attemptsMax: 1 });
     await app.client.deleteUser({ id }, { attemptsMax: 1 });
     expect(await app.client.isServing()).toBe(true);
-    expect(await waiting()).toBe(lists + batchCalls + lockWaits);
+    expect(await waiting()).toBe(held);
 
     abort.abort();
     await settled;

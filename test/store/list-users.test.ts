@@ -653,6 +653,14 @@ describe('the plan of a list', () => {
     },
   );
 
+  it('of a search reads a second window only if the first one has a quarter of the page', () => {
+    const { scope: _, ...listing } = parseListUsers({ ...request, query: 'ada' });
+    const statements = listStatements({ ...listing, after: undefined, rowsMax: 51 }, all);
+    expect(statements.map(({ rowsBefore }) => rowsBefore)).toEqual([undefined, 51 / 4, undefined]);
+    const [first, second] = statements.map(({ statement }) => /limit (\d+)/.exec(statement.text)?.[1]).map(Number);
+    expect(second).toBe(5 * (first ?? 0));
+  });
+
   it('of many ties, as after an import, reads no more of them in descending order than a page contains', async () => {
     await testDatabase.query(`update users set create_time = '2026-01-01'`);
     await testDatabase.query('vacuum analyze users');

@@ -122,7 +122,7 @@ const windowRowsMax = 40_000;
 
 /**
  * The statements for a page, with their values. If a statement returns fewer rows than requested, its result may be
- * incomplete, and the next statement must run. The result of the last one is always complete.
+ * incomplete, and the next one that is worth running must run. The result of the last one is always complete.
  */
 export function listStatements(
   userListing: UserListing,
@@ -131,8 +131,13 @@ export function listStatements(
   const listing = { ...userListing, term: indexedTerm(userListing, existing) };
   const { filter, words, term, rowsMax } = listing;
   const windows: ListStatement[] = [];
-  const addWindow = (factor: number, rowsBefore?: number) =>
-    windows.push({ ...windowStatement(listing, Math.min(rowsMax * factor, windowRowsMax)), rowsBefore });
+  let previousRows = 0;
+  const addWindow = (factor: number, rowsBefore?: number) => {
+    const windowRows = Math.min(rowsMax * factor, windowRowsMax);
+    // Large pages reach the maximum with the first window, and must not read it twice.
+    if (windowRows > previousRows) windows.push({ ...windowStatement(listing, windowRows), rowsBefore });
+    previousRows = windowRows;
+  };
   if (term !== undefined && words.length > 0) {
     addWindow(windowFactor);
     if (canUseSearchIndex(listing, existing)) addWindow(secondWindowFactor, rowsMax / 4);
@@ -188,7 +193,7 @@ function wholeStatement(listing: PlannedListing): ListStatement {
 
 const pageColumns = userColumnsOf('u');
 
-/** Selects the columns after the limit, because to format a row as text costs Postgres more than to find it. */
+/** Selects the columns after the limit, because to format a row costs Postgres more than to find it. */
 function selectPage({ orderBy, rowsMax }: UserListing, from: string): string {
   // positionOf() reads it. It costs more than all columns together.
   const emailKey = orderBy.some(({ field }) => field === 'email') ? `, ${orderExpression('email')}` : '';

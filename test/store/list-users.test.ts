@@ -661,6 +661,15 @@ describe('the plan of a list', () => {
     expect(second).toBe(5 * (first ?? 0));
   });
 
+  it.each([
+    ['with its index', new Set(['users_search'] as const)],
+    ['without its index', new Set<never>()],
+  ])('of a search for 1000 users reads no window twice, %s', (_, existing) => {
+    const { scope: _scope, ...listing } = parseListUsers({ ...request, query: 'ada' });
+    const statements = listStatements({ ...listing, after: undefined, rowsMax: 1001 }, existing);
+    expect(statements.map(({ statement }) => /limit (\d+)/.exec(statement.text)?.[1])).toEqual(['40000', '1001']);
+  });
+
   it('of many ties, as after an import, reads no more of them in descending order than a page contains', async () => {
     await testDatabase.query(`update users set create_time = '2026-01-01'`);
     await testDatabase.query('vacuum analyze users');

@@ -531,9 +531,9 @@ scenarios.push(
     'throws before the handler',
     say,
     () =>
-      // biome-ignore lint/correctness/useYield: middleware is a generator
-      async function* () {
-        throw new ServerError(Status.PERMISSION_DENIED, 'No.');
+      async function* (call, context) {
+        if (!context.metadata.has('authorization')) throw new ServerError(Status.PERMISSION_DENIED, 'No.');
+        return yield* call.next(call.request, context);
       },
   ),
 );

@@ -23,7 +23,7 @@ const unwanted = [
 ];
 
 const program = `
-import { type Client, createClient, Metadata, RosterError, type StatusName, type User } from 'roster/client';
+import { type Client, createClient, Metadata, RosterError, type StatusName, type User } from '@roster-directory/roster/client';
 
 // @ts-expect-error: the fields of requests are typed.
 const wrongRequest = (client: Client) => client.getUser({ id: 1 });

@@ -162,7 +162,7 @@ function killGroup({ pid }) {
  * Copies a whole folder of examples/ (`clients` for `clients/go`), because its examples may share files. It leaves out
  * files that git ignores.
  *
- * It links npm packages instead of installing them: `roster` to this repository, and the others to this repository's
+ * It links npm packages instead of installing them: `@roster-directory/roster` to this repository, and the others to this repository's
  * node_modules, in the locked versions.
  */
 function copyExample(name) {
@@ -178,7 +178,7 @@ function copyExample(name) {
       fs.readFileSync(path.join(folder, manifest), 'utf8'),
     );
     for (const dependency of Object.keys({ ...dependencies, ...devDependencies })) {
-      const target = dependency === 'roster' ? root : path.join(root, 'node_modules', dependency);
+      const target = dependency === '@roster-directory/roster' ? root : path.join(root, 'node_modules', dependency);
       // The check itself installs packages that this repository does not have.
       if (!fs.existsSync(target)) continue;
       const link = path.join(folder, path.dirname(manifest), 'node_modules', dependency);

@@ -5,7 +5,8 @@ import { createRequire } from 'node:module';
 requireSupportedNode();
 
 // npm sends SIGTERM only to the shell between itself and this process, so the server would continue alone.
-if (process.env.npm_lifecycle_event === 'serve' && process.env.npm_package_name === 'roster') endWithParent();
+if (process.env.npm_lifecycle_event === 'serve' && process.env.npm_package_name === '@roster-directory/roster')
+  endWithParent();
 
 // Not a static import, which an unsupported Node would load before the check.
 const { run } = await import('./cli/run.js');
@@ -23,7 +24,9 @@ process.exit(exitCode);
 
 /** Exits with an error if this Node is older than package.json requires. */
 function requireSupportedNode(): void {
-  const { engines } = createRequire(import.meta.url)('roster/package.json') as { engines: { node: string } };
+  const { engines } = createRequire(import.meta.url)('@roster-directory/roster/package.json') as {
+    engines: { node: string };
+  };
   const nodeMin = engines.node.replace('>=', '');
   if (process.versions.node.localeCompare(nodeMin, 'en', { numeric: true }) >= 0) return;
   const problem = `Roster needs Node ${nodeMin} or later, but this is Node ${process.versions.node}.`;

@@ -36,7 +36,7 @@ if (!existsSync(`${folder}/node_modules/roster`)) {
   mkdirSync(`${folder}/node_modules`, { recursive: true });
   symlinkSync(ROSTER_REPO, `${folder}/node_modules/roster`, 'dir');
 }
-const { createClient } = await import('roster/client');
+const { createClient } = await import('@roster-directory/roster/client');
 
 run('npm', ['run', '--silent', 'build']);
 run('npm', ['run', '--silent', 'check:types']);

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { type Client, RosterError } from 'roster/client';
+import { type Client, RosterError } from '@roster-directory/roster/client';
 import type { Span } from './aggregator/trace.ts';
 import type { ProductInfoClient } from './generated/ecommerce/product_info.ts';
 
@@ -28,7 +28,7 @@ export interface Services extends AsyncDisposable {
 }
 
 const folder = import.meta.dirname;
-const rosterFolder = path.dirname(fileURLToPath(import.meta.resolve('roster/package.json')));
+const rosterFolder = path.dirname(fileURLToPath(import.meta.resolve('@roster-directory/roster/package.json')));
 
 // Stopping the embedded Postgres takes longest.
 const stopMsMax = 15_000;

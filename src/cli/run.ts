@@ -103,6 +103,6 @@ function createProgram(context: Context): Command {
 
 function version(): string {
   // By the package's name, because the relative path differs between src/ and dist/src/.
-  const { version } = createRequire(import.meta.url)('roster/package.json') as { version: string };
+  const { version } = createRequire(import.meta.url)('@roster-directory/roster/package.json') as { version: string };
   return version;
 }

@@ -1,6 +1,7 @@
 /** `roster serve`: runs the server until a signal ends it. */
 import type { Command } from 'commander';
 import type { App } from '../app.js';
+import { commandName } from '../config/package-root.js';
 import { type Flags, parseServerConfig, type ServerConfig } from '../config/parse.js';
 import { serverSettings } from '../config/settings.js';
 import { formatAddress } from '../net/address.js';
@@ -47,12 +48,12 @@ async function printAddress({ grpc, http, log }: App, { tls }: ServerConfig, ter
   const flags = `${reachable === 'localhost:50051' ? '' : ` --address ${reachable}`}${tls ? ' --tls' : ''}`;
   if (log.pretty) {
     const page = http && `The page is at ${tls ? 'https' : 'http'}://${formatAddress(http)}/\n`;
-    const command = `npx roster create --first-name Ada --email ada@example.com${flags}`;
+    const command = `${commandName()} create --first-name Ada --email ada@example.com${flags}`;
     const text = `Roster listens on ${address}. ${page ?? ''}Try:\n  ${command}\n`;
     // The server continues even if nobody reads this.
     await print(terminal.stdout, text).catch(() => {});
   } else {
     // As a log line, because the output is JSON. The command differs, because logs have no emails.
-    log.info({ address, http: http && formatAddress(http), try: `npx roster list${flags}` }, 'listening');
+    log.info({ address, http: http && formatAddress(http), try: `${commandName()} list${flags}` }, 'listening');
   }
 }

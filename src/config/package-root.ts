@@ -1,4 +1,4 @@
-/** The package's folder, which is the same for the code in src/ and in dist/src/. */
+/** The package's folder, which is the same for the code in src/ and in dist/src/, and the command that runs it. */
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
@@ -6,4 +6,9 @@ export function packageRoot(): string {
   let folder = import.meta.dirname;
   while (!existsSync(join(folder, 'package.json')) && dirname(folder) !== folder) folder = dirname(folder);
   return folder;
+}
+
+/** The command to run Roster: the script in a clone, otherwise the installed program. */
+export function commandName(): string {
+  return existsSync(join(packageRoot(), 'roster')) ? './roster' : 'roster';
 }

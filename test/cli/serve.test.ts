@@ -28,7 +28,7 @@ afterAll(async () => {
 async function serve(settings: Record<string, string> = {}, world: World = {}) {
   const started = start(['serve', '--grpc-address', 'localhost:0'], { ...world, env: { ...env, ...settings } });
   const listening =
-    /listens on (localhost:\d+)\. The page is at https?:\/\/localhost:\d+\/\nTry:\n {2}npx roster (create .*)\n/;
+    /listens on (localhost:\d+)\. The page is at https?:\/\/localhost:\d+\/\nTry:\n {2}\.\/roster (create .*)\n/;
   await expect.poll(() => started.output().out, { timeout: 30_000 }).toMatch(listening);
   const [, address = '', command = ''] = listening.exec(started.output().out) ?? [];
   return { ...started, address, command };

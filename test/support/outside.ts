@@ -16,7 +16,7 @@ export interface OutsideProject extends Disposable {
   copyFrom(source: string): Promise<void>;
   /** The compiler's errors in all .ts files of the folder. */
   typeErrors(): string;
-  /** Runs a line of bash. `npx roster`, `npx buf` and `node` are this repository's. Combines standard output and error. */
+  /** Runs a line of bash. `./roster`, `npx buf` and `node` are this repository's. Combines standard output and error. */
   start(line: string, env: Record<string, string>): Started;
 }
 
@@ -43,8 +43,8 @@ export const compilerOptions = {
 
 export async function createOutsideProject(): Promise<OutsideProject> {
   const folder = mkdtempSync(path.join(tmpdir(), 'roster-outside-'));
-  await mkdir(path.join(folder, 'node_modules'));
-  symlinkSync(root, path.join(folder, 'node_modules/roster'), 'dir');
+  await mkdir(path.join(folder, 'node_modules/@roster-directory'), { recursive: true });
+  symlinkSync(root, path.join(folder, 'node_modules/@roster-directory/roster'), 'dir');
   const write = (name: string, text: string) => writeFileSync(path.join(folder, name), text);
   write('package.json', JSON.stringify({ private: true, type: 'module' }));
   return {
@@ -65,7 +65,7 @@ export async function createOutsideProject(): Promise<OutsideProject> {
 
     start(line, env) {
       const shell = line
-        .replaceAll(/\bnpx roster\b/g, `${process.execPath} ${path.join(root, 'dist/src/main.js')}`)
+        .replaceAll(/(?<![\w.])\.\/roster\b/g, path.join(root, 'roster'))
         .replaceAll(/\bnpx (?=buf\b)/g, `${path.join(root, 'node_modules/.bin')}/`);
       const child = spawn('bash', ['-c', `exec 2>&1; ${shell}`], {
         cwd: folder,

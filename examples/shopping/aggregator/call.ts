@@ -1,7 +1,7 @@
 /** The limits of a call within an answer: its deadline, its signal, its trace, and its retries. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { RosterError } from '@roster-directory/roster/client';
 import { ClientError, ServerError, Status } from 'nice-grpc';
-import { RosterError } from 'roster/client';
 
 export interface Call {
   /** The deadline on the clock of `performance.now()`. */

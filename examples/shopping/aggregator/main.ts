@@ -1,6 +1,7 @@
 /** The process: it serves shop.v1.Shop, calls the other services, and writes JSON lines to standard output. */
+
+import { createClient } from '@roster-directory/roster/client';
 import { createServer, ServerError, Status } from 'nice-grpc';
-import { createClient } from 'roster/client';
 import { ShopDefinition, type ShopServiceImplementation } from '../generated/shop/v1/shop.ts';
 import { statusOf } from './call.ts';
 import { deadlineMsIn, tellDeadline } from './deadline.ts';

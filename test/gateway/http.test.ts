@@ -37,6 +37,11 @@ async function metricValue(url: string, series: string, options?: RequestInit): 
   return Number(lines.find((line) => line.startsWith(`${series} `))?.slice(series.length) ?? 0);
 }
 
+/** Metrics of a worker that does not answer in time are those of the previous scrape. */
+async function waitForMetric(url: string, series: string, value: number): Promise<void> {
+  await vi.waitFor(async () => expect(await metricValue(url, series)).toBe(value), waitOptions);
+}
+
 const lists = 'roster_call_duration_seconds_count{method="users.v1.UserService/ListUsers",status="OK"}';
 
 async function listTimes(service: Served, times: number): Promise<void> {
@@ -53,20 +58,20 @@ describe('/metrics', () => {
     const stop = new AbortController();
     const watch = app.client.followUsers({ signal: stop.signal })[Symbol.asyncIterator]().next();
     const name = 'roster_call_duration_seconds_count';
-    expect(await metricValue(app.http, `${name}{method="users.v1.UserService/CreateUser",status="OK"}`)).toBe(1);
-    expect(await metricValue(app.http, `${name}{method="users.v1.UserService/GetUser",status="NOT_FOUND"}`)).toBe(1);
-    expect(await metricValue(app.http, 'roster_batch_rows_count{statement="create"}')).toBe(1);
-    expect(await metricValue(app.http, 'roster_imported_rows_total{outcome="created"}')).toBe(1);
+    await waitForMetric(app.http, `${name}{method="users.v1.UserService/CreateUser",status="OK"}`, 1);
+    await waitForMetric(app.http, `${name}{method="users.v1.UserService/GetUser",status="NOT_FOUND"}`, 1);
+    await waitForMetric(app.http, 'roster_batch_rows_count{statement="create"}', 1);
+    await waitForMetric(app.http, 'roster_imported_rows_total{outcome="created"}', 1);
     // A scrape also reads the state of indexes, in the background.
     const idle = 'roster_pool_connections{state="idle"}';
     await vi.waitFor(async () => expect(await metricValue(app.http, idle)).toBeGreaterThan(0), waitOptions);
-    await vi.waitFor(async () => expect(await metricValue(app.http, 'roster_watchers')).toBe(1), waitOptions);
+    await waitForMetric(app.http, 'roster_watchers', 1);
     const response = await fetch(`${app.http}/metrics`);
     expect(response.headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8');
     expect(await response.text()).not.toMatch(/ada|grace|example/i);
     stop.abort();
     await watch.catch(() => {});
-    await vi.waitFor(async () => expect(await metricValue(app.http, 'roster_watchers')).toBe(0), waitOptions);
+    await waitForMetric(app.http, 'roster_watchers', 0);
   });
 
   it('counts calls of methods that do not exist as unknown', async () => {
@@ -81,25 +86,27 @@ describe('/metrics', () => {
     await once(stream, 'close');
     session.close();
     const unknown = 'roster_call_duration_seconds_count{method="unknown",status="UNIMPLEMENTED"}';
-    await vi.waitFor(async () => expect(await metricValue(service.http, unknown)).toBe(1), waitOptions);
+    await waitForMetric(service.http, unknown, 1);
   });
 
   it('adds up all workers, and keeps the counters of workers that hang, were restarted or were killed', async () => {
     const service = await serveHere({ WORKERS: '2' });
-    expect(await metricValue(service.http, 'roster_processes')).toBe(3);
+    await waitForMetric(service.http, 'roster_processes', 3);
     await listTimes(service, 8);
-    const calls = service.lines.filter(({ msg }) => msg === 'call');
-    expect(new Set(calls.map(({ worker }) => worker))).toEqual(new Set([1, 2]));
-    await vi.waitFor(async () => expect(await metricValue(service.http, lists)).toBe(8), waitOptions);
+    await vi.waitFor(() => {
+      const calls = service.lines.filter(({ msg }) => msg === 'call');
+      expect(new Set(calls.map(({ worker }) => worker))).toEqual(new Set([1, 2]));
+    }, waitOptions);
+    await waitForMetric(service.http, lists, 8);
 
     service.process.kill('SIGHUP');
     await vi.waitFor(
       () => expect(service.lines).toContainEqual(expect.objectContaining({ msg: 'restarted the workers' })),
       waitOptions,
     );
-    expect(await metricValue(service.http, lists)).toBe(8);
+    await waitForMetric(service.http, lists, 8);
     await listTimes(service, 8);
-    await vi.waitFor(async () => expect(await metricValue(service.http, lists)).toBe(16), waitOptions);
+    await waitForMetric(service.http, lists, 16);
 
     const served = service.lines.filter(({ msg }) => msg === 'a worker is serving');
     const pid = Number(served.at(-1)?.pid);
@@ -113,8 +120,8 @@ describe('/metrics', () => {
       () => expect(service.lines.filter(({ msg }) => msg === 'a worker is serving')).toHaveLength(served.length + 1),
       waitOptions,
     );
-    expect(await metricValue(service.http, lists)).toBe(16);
-    expect(await metricValue(service.http, 'roster_processes')).toBe(3);
+    await waitForMetric(service.http, lists, 16);
+    await waitForMetric(service.http, 'roster_processes', 3);
   });
 });
 

@@ -8,14 +8,14 @@ import { createTestDatabase } from '../support/database.js';
 import { startTcpProxy } from '../support/tcp-proxy.js';
 
 const waitOptions = { timeout: 30_000 };
-// A statement on a dead connection would wait for its timeout, which is more than 30 s; the watch needs less than 2 s.
-const recoveryMsMax = 15_000;
+// A statement on a dead connection would wait for its timeout, until after the end of the test.
+const STATEMENT_TIMEOUT_MS = '600000';
 
 describe('connections that a proxy has forgotten', () => {
   it('are replaced long before their statements time out, and no user is lost or written twice', async () => {
     await using database = await createTestDatabase();
     await using proxy = await startTcpProxy(database.url);
-    await using app = await startTestApp({ DATABASE_URL: proxy.url });
+    await using app = await startTestApp({ DATABASE_URL: proxy.url, STATEMENT_TIMEOUT_MS });
     using client = createClient({ address: app.address, attemptsMax: 1, deadlineMs: 60_000 });
     const acknowledged: string[] = [];
     const failures = new Set<string>();
@@ -39,17 +39,16 @@ describe('connections that a proxy has forgotten', () => {
     try {
       await written();
       proxy.freeze();
-      const frozenMs = performance.now();
       // Reads run again on a new connection, so this one is answered.
       const listed = client.listUsers({ pageSize: 1, orderBy: 'update_time' });
       await written();
       expect((await listed).users).toHaveLength(1);
-      expect(performance.now() - frozenMs).toBeLessThan(recoveryMsMax);
     } finally {
       isRunning = false;
       await Promise.all(load);
     }
-    expect([...failures]).toEqual(['UNAVAILABLE DATABASE_UNAVAILABLE']);
+    // None failed if no statement was in flight when the connections died.
+    expect([...failures].filter((failure) => failure !== 'UNAVAILABLE DATABASE_UNAVAILABLE')).toEqual([]);
     const rows = await database.query<{ email: string }>('select email from users');
     const emails = new Set(rows.map(({ email }) => email));
     expect(emails.size).toBe(rows.length);

@@ -162,7 +162,7 @@ function killGroup({ pid }) {
  * Copies a whole folder of examples/ (`clients` for `clients/go`), because its examples may share files. It leaves out
  * files that git ignores.
  *
- * It links npm packages instead of installing them: `@roster-directory/roster` to this repository, and the others to this repository's
+ * It links npm packages instead of installing them: Roster's to this repository, and the others to this repository's
  * node_modules, in the locked versions.
  */
 function copyExample(name) {
@@ -178,6 +178,10 @@ function copyExample(name) {
       fs.readFileSync(path.join(folder, manifest), 'utf8'),
     );
     for (const dependency of Object.keys({ ...dependencies, ...devDependencies })) {
+      if (dependency === '@roster-directory/client') {
+        linkClient(path.join(folder, path.dirname(manifest), 'node_modules', dependency));
+        continue;
+      }
       const target = dependency === '@roster-directory/roster' ? root : path.join(root, 'node_modules', dependency);
       // The check itself installs packages that this repository does not have.
       if (!fs.existsSync(target)) continue;
@@ -185,6 +189,16 @@ function copyExample(name) {
       fs.mkdirSync(path.dirname(link), { recursive: true });
       fs.symlinkSync(target, link, 'dir');
     }
+  }
+}
+
+/** Links what scripts/pack.mjs packs. */
+function linkClient(folder) {
+  fs.mkdirSync(folder, { recursive: true });
+  const manifest = { name: '@roster-directory/client', type: 'module', exports: './src/client/index.js' };
+  fs.writeFileSync(path.join(folder, 'package.json'), JSON.stringify(manifest));
+  for (const part of ['src', 'generated']) {
+    fs.symlinkSync(path.join(root, 'dist', part), path.join(folder, part), 'dir');
   }
 }
 

@@ -5,17 +5,13 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, symlinkSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { createClient } from '@roster-directory/client';
 
 const folder = import.meta.dirname;
-const {
-  ROSTER_ADDRESS = 'localhost:50051',
-  ROSTER_HTTP = 'localhost:8080',
-  ROSTER_REPO = path.resolve(folder, '../..'),
-} = process.env;
+const { ROSTER_ADDRESS = 'localhost:50051', ROSTER_HTTP = 'localhost:8080' } = process.env;
 const deadlineMs = 4_000;
 const recoveryMsMax = 30_000;
 const stopMsMax = 20_000;
@@ -30,13 +26,6 @@ for (const [tool, flag] of [
     process.exit(75);
   }
 }
-
-// Does what `npm install` does. The other packages are those of the Roster repository.
-if (!existsSync(`${folder}/node_modules/roster`)) {
-  mkdirSync(`${folder}/node_modules`, { recursive: true });
-  symlinkSync(ROSTER_REPO, `${folder}/node_modules/roster`, 'dir');
-}
-const { createClient } = await import('@roster-directory/roster/client');
 
 run('npm', ['run', '--silent', 'build']);
 run('npm', ['run', '--silent', 'check:types']);

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer } from 'node:net';
-import { createClient } from '@roster-directory/roster/client';
+import { createClient } from '@roster-directory/client';
 import { statusOf } from './aggregator/call.ts';
 import { listOffers, type Sources } from './aggregator/offers.ts';
 import { connectToProductInfo, createProducts } from './aggregator/products.ts';

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { type Client, RosterError } from '@roster-directory/roster/client';
+import { type Client, RosterError } from '@roster-directory/client';
 import type { Span } from './aggregator/trace.ts';
 import type { ProductInfoClient } from './generated/ecommerce/product_info.ts';
 

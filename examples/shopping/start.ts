@@ -7,7 +7,7 @@ import { readFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createClient } from '@roster-directory/roster/client';
+import { createClient } from '@roster-directory/client';
 import { connectToProductInfo } from './aggregator/products.ts';
 import { createTrace, type Span } from './aggregator/trace.ts';
 import { createServices, fillShop, startDirectory, startProductInfo } from './services.ts';

@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createClient } from '@roster-directory/roster/client';
+import { createClient } from '@roster-directory/client';
 
 const here = import.meta.dirname;
 const folder = mkdtempSync(join(tmpdir(), 'roster-sync-'));

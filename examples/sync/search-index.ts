@@ -3,7 +3,7 @@
  * in one transaction, so that they match after a crash.
  */
 import { DatabaseSync } from 'node:sqlite';
-import type { UserFeedMessage } from '@roster-directory/roster/client';
+import type { UserFeedMessage } from '@roster-directory/client';
 
 // A round reads all users. Users that were not seen in the latest round no longer exist. During a round there is no token.
 const schema = `

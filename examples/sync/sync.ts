@@ -1,5 +1,5 @@
 /** Keeps the index in sync with Roster until it is stopped or killed. The next start resumes. */
-import { createClient, UserChange_Type } from '@roster-directory/roster/client';
+import { createClient, UserChange_Type } from '@roster-directory/client';
 import { openIndex } from './search-index.ts';
 
 const { ROSTER_ADDRESS: address = 'localhost:50051', INDEX_FILE: file = 'users.db' } = process.env;

@@ -1,4 +1,4 @@
-/** The exports of `@roster-directory/roster/client`. Other projects must import nothing else. */
+/** The exports of `@roster-directory/client`. Other projects must import nothing else. */
 export { Metadata } from 'nice-grpc';
 export { User, UserChange, UserChange_Type } from '../../generated/users/v1/user.js';
 // Everything, so that a new call needs no line here.

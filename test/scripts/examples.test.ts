@@ -30,7 +30,7 @@ function add(name: string, source: string, file = 'check.mjs'): void {
   fs.writeFileSync(path.join(folder, file), source);
   fs.writeFileSync(
     path.join(folder, 'package.json'),
-    '{ "type": "module", "dependencies": { "@roster-directory/roster": "file:../.." } }',
+    '{ "type": "module", "dependencies": { "@roster-directory/client": "file:../client.tgz" } }',
   );
 }
 
@@ -57,7 +57,7 @@ describe('npm run examples', () => {
   it('runs one example by its name, in a copy that calls Roster with the published client', () => {
     add(
       'calls',
-      `import { createClient } from '@roster-directory/roster/client';
+      `import { createClient } from '@roster-directory/client';
        using client = createClient({ address: process.env.ROSTER_ADDRESS });
        const { user } = await client.createUser({ user: { firstName: 'Ada', email: 'ada@example.com' } });
        const ready = await fetch(process.env.ROSTER_HTTP + '/readyz');

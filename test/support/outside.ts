@@ -1,5 +1,5 @@
 /**
- * A folder outside the repository with `roster` installed, as in other projects. For the examples and the docs' code.
+ * A folder outside the repository with the client installed, as in other projects. For the examples and the docs' code.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -43,9 +43,17 @@ export const compilerOptions = {
 
 export async function createOutsideProject(): Promise<OutsideProject> {
   const folder = mkdtempSync(path.join(tmpdir(), 'roster-outside-'));
-  await mkdir(path.join(folder, 'node_modules/@roster-directory'), { recursive: true });
-  symlinkSync(root, path.join(folder, 'node_modules/@roster-directory/roster'), 'dir');
   const write = (name: string, text: string) => writeFileSync(path.join(folder, name), text);
+  // Links what scripts/pack.mjs packs.
+  const client = 'node_modules/@roster-directory/client';
+  await mkdir(path.join(folder, client), { recursive: true });
+  for (const part of ['src', 'generated']) {
+    symlinkSync(path.join(root, 'dist', part), path.join(folder, client, part), 'dir');
+  }
+  write(
+    `${client}/package.json`,
+    JSON.stringify({ name: '@roster-directory/client', type: 'module', exports: './src/client/index.js' }),
+  );
   write('package.json', JSON.stringify({ private: true, type: 'module' }));
   return {
     folder,

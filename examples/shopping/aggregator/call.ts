@@ -1,6 +1,6 @@
 /** The limits of a call within an answer: its deadline, its signal, its trace, and its retries. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { RosterError } from '@roster-directory/roster/client';
+import { RosterError } from '@roster-directory/client';
 import { ClientError, ServerError, Status } from 'nice-grpc';
 
 export interface Call {

@@ -1,6 +1,6 @@
 /** The process: it serves shop.v1.Shop, calls the other services, and writes JSON lines to standard output. */
 
-import { createClient } from '@roster-directory/roster/client';
+import { createClient } from '@roster-directory/client';
 import { createServer, ServerError, Status } from 'nice-grpc';
 import { ShopDefinition, type ShopServiceImplementation } from '../generated/shop/v1/shop.ts';
 import { statusOf } from './call.ts';

@@ -2,7 +2,7 @@
  * Sellers from Roster: all requests use one stream of ResolveUsers, which the first request opens. So a request needs no
  * separate call, and Roster looks up concurrent requests together.
  */
-import { type Client, Metadata, RosterError, type User } from '@roster-directory/roster/client';
+import { type Client, Metadata, RosterError, type User } from '@roster-directory/client';
 import type { Seller } from '../generated/shop/v1/shop.ts';
 import type { Call } from './call.ts';
 

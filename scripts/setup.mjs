@@ -3,7 +3,8 @@
  * each only if needed. It needs only Node 20.17. If there is nothing to do, it uses no network and prints nothing.
  *
  * It runs before npm's main scripts because the Node that runs them is one of the packages (docs/decisions/0007). npm passes
- * the argument `prepare` while it installs this folder here or into another project.
+ * the argument `prepare` while it installs this folder here or into another project. With the argument `packages` it only
+ * installs, because `npm run dev` compiles for itself.
  */
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -54,13 +55,14 @@ async function main() {
   // While npm installs this folder, npm handles the packages. Without development packages there is no compiler.
   const isInstalling = process.argv[2] === 'prepare' && installsHere();
   if (isInstalling && !fs.existsSync(at('node_modules', 'typescript'))) return;
-  if ((isInstalling || isInstalled()) && isBuilt()) return checkNode();
+  const needsBuild = () => process.argv[2] !== 'packages' && !isBuilt();
+  if ((isInstalling || isInstalled()) && !needsBuild()) return checkNode();
   const unlock = await lock();
   try {
     // Checks again, because another setup may have finished meanwhile.
     if (!isInstalling && !isInstalled()) await install();
     checkNode();
-    if (!isBuilt()) await build();
+    if (needsBuild()) await build();
   } finally {
     unlock();
   }

@@ -2,9 +2,10 @@
  * Builds the page into dist/web: one script and one style sheet, nothing inline, and file names that change with the
  * content.
  */
+import prefresh from '@prefresh/vite';
 import { defineConfig } from 'vite';
 
-export default defineConfig({
+export default defineConfig(({ command }) => ({
   root: import.meta.dirname,
   // Relative, so that a proxy may serve the page below a path.
   base: './',
@@ -22,6 +23,6 @@ export default defineConfig({
     rolldownOptions: { output: { codeSplitting: false } },
   },
   oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
-  // For `npx vite web`, which serves the page during development and needs a running server.
-  server: { proxy: { '^/(users\\.v1\\.|metrics|healthz|readyz)': 'http://localhost:8080' } },
-});
+  // For `npm run dev`: replaces changed components in the browser and keeps their state.
+  plugins: command === 'serve' ? [prefresh()] : [],
+}));

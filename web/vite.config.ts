@@ -5,7 +5,7 @@
 import prefresh from '@prefresh/vite';
 import { defineConfig } from 'vite';
 
-export default defineConfig(({ command }) => ({
+export default defineConfig(async ({ command }) => ({
   root: import.meta.dirname,
   // Relative, so that a proxy may serve the page below a path.
   base: './',
@@ -24,5 +24,5 @@ export default defineConfig(({ command }) => ({
   },
   oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
   // For `npm run dev`: replaces changed components in the browser and keeps their state.
-  plugins: command === 'serve' ? [prefresh()] : [],
+  plugins: command === 'serve' ? [await prefresh()] : [],
 }));

@@ -27,6 +27,8 @@ const shutdownMs = '500';
 // Always set for the server, so that it reports an address that is in use. By default, it would continue without HTTP.
 const httpAddress = process.env.HTTP_ADDRESS || 'localhost:8080';
 const httpUrl = `${process.env.TLS_CERT ? 'https' : 'http'}://${httpAddress}/`;
+// What the page requests from the server. It must not match web/metrics.ts.
+const apiPattern = '^/(?:users\\.v1\\.|(?:metrics|healthz|readyz|openapi\\.json)(?:\\?|$))';
 
 const startedAtMs = performance.now();
 const changed = { contract: false, sources: true };
@@ -35,6 +37,7 @@ let isStopping = false;
 let settings;
 let postgres;
 let server;
+let next = prepareServer();
 let vite;
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => void stop(0));
@@ -75,12 +78,18 @@ async function apply(isContract, beganAtMs) {
   }
   if (server !== undefined && !isChanged && !isContract) return;
   const isFirst = settings === undefined;
-  settings ??= await prepare();
+  settings ??= await prepare().catch((error) => {
+    // Such as an invalid variable, which no change of a file repairs.
+    console.error(`error: ${error.message}`);
+    return stop(1);
+  });
   await postgres?.ensureRunning();
   await server?.stop();
   if (isStopping) return;
-  server = startServer();
-  if (!(await server.isServing)) return;
+  server = next;
+  const isServing = await server.start();
+  next = prepareServer();
+  if (!isServing) return;
   if (isFirst) greet();
   else say('green', `Restarted in ${seconds(beganAtMs)}.`);
 }
@@ -101,34 +110,36 @@ async function prepare() {
   return { grpc: formatAddress(config.grpc.address) };
 }
 
-function startServer() {
+/** Forks the process of a server, which loads its packages and then waits for start(). */
+function prepareServer() {
   const child = fork(path.join(import.meta.dirname, 'server.mjs'), [output], {
     cwd: root,
     execArgv: ['--enable-source-maps'],
-    env: {
-      SHUTDOWN_TIMEOUT_MS: shutdownMs,
-      ...process.env,
-      LOG_FORMAT: 'pretty',
-      HTTP_ADDRESS: httpAddress,
-    },
+    env: { SHUTDOWN_TIMEOUT_MS: shutdownMs, ...process.env, LOG_FORMAT: 'pretty', HTTP_ADDRESS: httpAddress },
     // Ctrl-C reaches the process group of this process, which stops the server and then the database.
     detached: true,
   });
   const exited = once(child, 'exit');
   let isWanted = true;
-  const isServing = Promise.race([once(child, 'message').then(() => true), exited.then(() => false)]);
   void exited.then(([code, signal]) => {
-    if (isWanted) say('red', `The server has exited (${signal ?? `code ${code}`}). Waiting for a change …`);
+    if (!isWanted) return;
+    say('red', `The server has exited (${signal ?? `code ${code}`}). Waiting for a change …`);
+    if (server === prepared) server = undefined;
   });
-  return {
-    isServing,
-    async stop() {
+  const prepared = {
+    /** Resolves with whether it serves. */
+    async start() {
+      const isServing = Promise.race([once(child, 'message').then(() => true), exited.then(() => false)]);
+      child.send('start');
+      return await isServing;
+    },
+    async stop(signal = 'SIGTERM') {
       isWanted = false;
-      child.kill('SIGTERM');
+      child.kill(signal);
       await exited;
     },
-    kill: () => child.kill('SIGKILL'),
   };
+  return prepared;
 }
 
 async function startVite() {
@@ -137,9 +148,7 @@ async function startVite() {
     configFile: path.join(root, 'web/vite.config.ts'),
     clearScreen: false,
     cacheDir: path.join(root, '.roster/vite'),
-    server: {
-      proxy: { '^/(users\\.v1\\.|metrics|healthz|readyz|openapi\\.json)': { target: httpUrl, secure: false } },
-    },
+    server: { proxy: { [apiPattern]: { target: httpUrl, secure: false } } },
     customLogger: {
       ...logger,
       // While the server restarts, the page's calls fail, and the page repeats them.
@@ -197,14 +206,13 @@ function seconds(sinceMs) {
 /** Stops the server, then the database. A second call does not wait. */
 async function stop(exitCode) {
   if (isStopping) {
-    server?.kill();
+    void server?.stop('SIGKILL');
     process.exit(exitCode);
   }
   isStopping = true;
   stopBuilding();
   try {
-    await server?.stop();
-    await vite?.close();
+    await Promise.all([server?.stop(), next.stop('SIGKILL'), vite?.close()]);
     await postgres?.stop();
   } catch (error) {
     console.error(error);

@@ -1,15 +1,22 @@
 /**
- * Runs `roster serve` with the code that npm run dev has compiled into the folder of the first argument. Sends a message to
- * the parent when the server serves, and stops if the parent exits.
+ * Runs `roster serve` with the code that npm run dev has compiled into the folder of the first argument. It loads the packages
+ * first, and the code after a message from the parent, because loading the packages takes most of the start. It sends a
+ * message when the server serves, and stops if the parent exits.
  */
+import { once } from 'node:events';
+import { createRequire } from 'node:module';
 import path from 'node:path';
 import { Writable } from 'node:stream';
 import { pathToFileURL } from 'node:url';
 
+const started = once(process, 'message');
+process.once('disconnect', () => process.emit('SIGTERM', 'SIGTERM'));
+const { dependencies } = createRequire(import.meta.url)('../../package.json');
+await Promise.all(Object.keys(dependencies).map((name) => import(name)));
+await started;
+
 const [, , code = ''] = process.argv;
 const { run } = await import(pathToFileURL(path.join(code, 'src/cli/run.js')).href);
-
-process.once('disconnect', () => process.emit('SIGTERM', 'SIGTERM'));
 const exitCode = await run(['serve'], {
   env: process.env,
   stdin: process.stdin,

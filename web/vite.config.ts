@@ -3,26 +3,28 @@
  * content.
  */
 import prefresh from '@prefresh/vite';
-import { defineConfig } from 'vite';
+import { defineConfig, type UserConfig } from 'vite';
 
-export default defineConfig(async ({ command }) => ({
-  root: import.meta.dirname,
-  // Relative, so that a proxy may serve the page below a path.
-  base: './',
-  // The default build of csv-parse needs Node's streams and Buffer.
-  resolve: { alias: { 'csv-parse': 'csv-parse/browser/esm' } },
-  build: {
-    outDir: '../dist/web',
-    emptyOutDir: true,
-    // The first versions with light-dark(), from the middle of 2024.
-    target: ['chrome123', 'edge123', 'firefox120', 'safari17.5'],
-    assetsInlineLimit: 0,
-    cssCodeSplit: false,
-    modulePreload: false,
-    sourcemap: false,
-    rolldownOptions: { output: { codeSplitting: false } },
-  },
-  oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
-  // For `npm run dev`: replaces changed components in the browser and keeps their state.
-  plugins: command === 'serve' ? [await prefresh()] : [],
-}));
+export default defineConfig(
+  async ({ command }): Promise<UserConfig> => ({
+    root: import.meta.dirname,
+    // Relative, so that a proxy may serve the page below a path.
+    base: './',
+    // The default build of csv-parse needs Node's streams and Buffer.
+    resolve: { alias: { 'csv-parse': 'csv-parse/browser/esm' } },
+    build: {
+      outDir: '../dist/web',
+      emptyOutDir: true,
+      // The first versions with light-dark(), from the middle of 2024.
+      target: ['chrome123', 'edge123', 'firefox120', 'safari17.5'],
+      assetsInlineLimit: 0,
+      cssCodeSplit: false,
+      modulePreload: false,
+      sourcemap: false,
+      rolldownOptions: { output: { codeSplitting: false } },
+    },
+    oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
+    // For `npm run dev`: replaces changed components in the browser and keeps their state.
+    plugins: command === 'serve' ? [await prefresh()] : [],
+  }),
+);

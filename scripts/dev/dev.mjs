@@ -16,7 +16,7 @@ import { createLogger, createServer } from 'vite';
 import { compile, generate, output, stopBuilding } from './build.mjs';
 
 const root = path.resolve(import.meta.dirname, '../..');
-const sources = ['src', 'generated', 'migrations', 'bench'].map((name) => path.join(root, name));
+const sources = ['src', 'generated', 'migrations', 'bench', 'scripts'].map((name) => path.join(root, name));
 const contract = path.join(root, 'proto');
 
 // An editor may write several files, or one file in several steps.

@@ -1,0 +1,70 @@
+/** `npm run seed`: fills a directory with people who do not exist, through the client. */
+import { Command, InvalidArgumentError } from 'commander';
+import { addClientFlags, type ClientCommandOptions, withClient } from '../../src/cli/client-command.js';
+import { describeFailure, exitCodeOf } from '../../src/cli/failure.js';
+import { count, showProgress } from '../../src/cli/progress.js';
+import { Interrupted, type Terminal } from '../../src/cli/terminal.js';
+import { makePeople } from './people.js';
+
+interface SeedOptions extends ClientCommandOptions {
+  seed: number;
+}
+
+const { env, stdin, stdout, stderr } = process;
+const terminal: Terminal = { env, stdin, stdout, stderr, signals: process, exit: (code) => process.exit(code) };
+const stop = new AbortController();
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => stop.abort(new Interrupted(signal)));
+}
+
+const command = new Command('npm run seed --')
+  .description('Add people who do not exist to a directory, with names of many cultures.')
+  .argument('[count]', 'how many people', wholeNumber, 1000)
+  .option('--seed <number>', 'the same number makes the same people', wholeNumber, 1)
+  .addHelpText(
+    'after',
+    '\nPeople whose emails exist already are skipped, so a second run adds only those that are missing.',
+  )
+  .action(seed);
+addClientFlags(command);
+try {
+  await command.parseAsync();
+} catch (error) {
+  if (!(error instanceof Interrupted)) stderr.write(describeFailure(error, false));
+  process.exitCode = exitCodeOf(error);
+}
+
+async function seed(total: number, options: SeedOptions): Promise<void> {
+  const startMs = performance.now();
+  let rows = 0;
+  await withClient({ terminal, signal: stop.signal, onKill() {} }, options, async (client) => {
+    using _progress = showProgress(terminal, () => ({ activity: 'Adding', rows, position: rows, total }));
+    const { created, skipped } = await client.importAllUsers(makePeople(total, options.seed), {
+      onConflict: 'skip',
+      signal: stop.signal,
+      onProgress(sent) {
+        rows = sent;
+      },
+    });
+    const ms = performance.now() - startMs;
+    report({ created: Number(created), skipped: Number(skipped), seed: options.seed, ms }, options.json === true);
+  });
+}
+
+function report(done: { created: number; skipped: number; seed: number; ms: number }, json: boolean): void {
+  const { created, skipped, seed, ms } = done;
+  if (json) {
+    stdout.write(`${JSON.stringify({ created, skipped, seed, seconds: ms / 1000 })}\n`);
+    return;
+  }
+  const rate = count(Math.round((created + skipped) / (ms / 1000)));
+  stdout.write(`Added ${count(created)} people in ${(ms / 1000).toFixed(1)} s (${rate}/s).\n`);
+  if (skipped === 0) return;
+  const hint = `For other people, use another seed, such as --seed ${seed + 1}.`;
+  stdout.write(`Skipped ${count(skipped)}, because the directory has their emails already. ${hint}\n`);
+}
+
+function wholeNumber(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.');
+  return Number(text);
+}

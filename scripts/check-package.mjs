@@ -20,8 +20,8 @@ const serviceManifest = JSON.parse(fs.readFileSync(path.join(root, 'package.json
 // For root, Postgres runs as another account, which must be able to enter the folder.
 fs.chmodSync(temporary, 0o711);
 
-// What `npm install` of the client downloads. Half of the packages are those of a command line in @grpc/proto-loader, which
-// grpc-js requires.
+// Bounds of what `npm install` of the client downloads. Half of the packages belong to a command line in @grpc/proto-loader,
+// which grpc-js requires.
 const clientPackagesMax = 50;
 const clientMegabytesMax = 25;
 // protobufjs only prints a warning there, and npm 12 does not run it.

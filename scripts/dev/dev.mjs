@@ -27,7 +27,7 @@ const shutdownMs = '500';
 // Always set for the server, so that it reports an address that is in use. By default, it would continue without HTTP.
 const httpAddress = process.env.HTTP_ADDRESS || 'localhost:8080';
 const httpUrl = `${process.env.TLS_CERT ? 'https' : 'http'}://${httpAddress}/`;
-// What the page requests from the server. It must not match web/metrics.ts.
+// The page sends these requests to the server. The pattern must not match web/metrics.ts.
 const apiPattern = '^/(?:users\\.v1\\.|(?:metrics|healthz|readyz|openapi\\.json)(?:\\?|$))';
 
 const startedAtMs = performance.now();
@@ -50,7 +50,7 @@ try {
   await stop(1);
 }
 
-/** Applies changes until there are none. */
+/** Applies all changes, also those that arrive meanwhile. */
 async function work() {
   if (isWorking) return;
   isWorking = true;

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { keepAlive } from './connection.js';
 import type { RenewMode } from './pool-connections.js';
+import { createServers, type Servers } from './servers.js';
 
 export interface DatabaseWatchOptions {
   url: string;
@@ -51,6 +52,7 @@ export function watchDatabase(options: DatabaseWatchOptions): DatabaseWatch {
 class Watch implements DatabaseWatch {
   readonly #options: DatabaseWatchOptions;
   readonly #connections = new Set<pg.Client>();
+  readonly #servers: Servers;
   #client: pg.Client | undefined;
   /** A probe of `#client` that may still be running. */
   #probe: Promise<pg.Client> | undefined;
@@ -61,6 +63,7 @@ class Watch implements DatabaseWatch {
 
   constructor(options: DatabaseWatchOptions) {
     this.#options = options;
+    this.#servers = createServers(options.url, probeTimeoutMs);
     this.#running = this.#run();
   }
 
@@ -120,24 +123,23 @@ class Watch implements DatabaseWatch {
 
   /** Opens a connection and probes it. */
   async #open(): Promise<pg.Client> {
-    const client = new pg.Client({
-      connectionString: this.#options.url,
-      application_name: 'roster-watch',
-      connectionTimeoutMillis: probeTimeoutMs,
-      ...keepAlive,
-    });
-    // Checks at once if the server closes the connection.
-    client.on('error', () => this.#wake());
-    client.once('end', () => this.#connections.delete(client));
-    this.#connections.add(client);
+    const client = await this.#servers.connect((config) => this.#createClient(config));
     try {
-      await client.connect();
       await probe(client, probeTimeoutMs);
       return client;
     } catch (error) {
       end(client);
       throw error;
     }
+  }
+
+  #createClient(config: pg.ClientConfig): pg.Client {
+    const client = new pg.Client({ application_name: 'roster-watch', ...keepAlive, ...config });
+    // Checks at once if the server closes the connection.
+    client.on('error', () => this.#wake());
+    client.once('end', () => this.#connections.delete(client));
+    this.#connections.add(client);
+    return client;
   }
 
   /** Returns the old connection if it responds, or a new one if only that one does. Throws NoResponseError. */

@@ -235,7 +235,7 @@ function sslOf(values: ReadonlyMap<string, string>) {
     throw new PostgresUrlError('has ssl and sslmode, which contradict each other. Remove ssl');
   }
   if ((sslCert === undefined) !== (sslKey === undefined)) throw new PostgresUrlError('needs both sslcert and sslkey');
-  // libpq's default is prefer, which protects from nothing and costs CPU. Who names a file wants it to be used.
+  // libpq's default is prefer, which costs CPU but checks no certificate. A file of TLS without a mode is a request for it.
   const wantsTls =
     ssl !== undefined || sslNegotiation === 'direct' || sslRootCert !== undefined || sslCert !== undefined;
   const mode = sslMode ?? (wantsTls && !isOff ? 'verify-full' : 'disable');

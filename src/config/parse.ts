@@ -93,7 +93,7 @@ export function parseServerConfig(env: Environment, flags: Flags = {}): ServerCo
   });
 }
 
-/** Completes the URLs with the parts, and makes a URL of the parts if there is none. */
+/** Completes the URLs with the parts, or makes a URL of the parts. */
 function checkDatabase(
   { parts, url: givenUrl, directUrl, ...others }: ValuesOf<typeof serverSettings.database>,
   problems: Problems,

@@ -171,14 +171,16 @@ export async function startServing(config: ServerConfig, options: ServingOptions
     let closing: Promise<void> | undefined;
     let { delayMs } = config.shutdown;
     onServing?.(true);
+    const logOutage = createOutageLog(log, url);
     const watch = watchDatabase({
       url,
       onChange(isConnected, error) {
         server.setServing(isConnected);
         if (closing === undefined) onServing?.(isConnected);
         if (isConnected) log.info({}, 'connected to the database');
-        else log.error({ error, help: explain(error, url)?.text }, 'cannot reach the database');
+        else logOutage(error, true);
       },
+      onStillUnusable: (error) => logOutage(error, false),
       onOutdated: (mode) => database.renewConnections(mode),
       restart: embedded && (() => embedded.ensureRunning()),
     });
@@ -212,6 +214,18 @@ export async function startServing(config: ServerConfig, options: ServingOptions
     await cleanups.run().catch((cause: unknown) => logFailedCleanup(log, cause));
     throw error;
   }
+}
+
+/** Logs an outage when it begins, and again when it has another reason, such as a server that refuses connections. */
+function createOutageLog(log: Log, url: string): (error: unknown, isNew: boolean) => void {
+  const reasons = new Set<string | undefined>();
+  return (error, isNew) => {
+    const help = explain(error, url)?.text;
+    if (isNew) reasons.clear();
+    else if (help === undefined || reasons.has(help)) return;
+    reasons.add(help);
+    log.error({ error, help }, 'cannot reach the database');
+  };
 }
 
 /** Connects to the database, and starts the directory and its housekeeping. */

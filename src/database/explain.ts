@@ -190,10 +190,10 @@ function explainNetwork(code: string, message: string, where: string): Explanati
     case 'EPIPE':
       return closed(where);
     default:
-      if (/^timeout expired$|connection timeout|query read timeout|timeout exceeded/i.test(message)) {
+      if (/^timeout expired$|connection timeout|does not respond|query read timeout|timeout exceeded/i.test(message)) {
         return timedOut(where);
       }
-      return /^connection terminated/i.test(message) ? closed(where) : undefined;
+      return /^connection terminated|connection error and is not queryable/i.test(message) ? closed(where) : undefined;
   }
 }
 

@@ -13,6 +13,8 @@ export interface DatabaseWatchOptions {
   url: string;
   /** Called after every change, and once at the start. `error` is the reason, for the log. */
   onChange(isUsable: boolean, error?: unknown): void;
+  /** Called after each further failed check. The reason may differ from the first one. */
+  onStillUnusable?(error: unknown): void;
   /**
    * Called if existing connections may be unusable. `cut`: this watch has lost its connection, or only a new connection
    * responds. `finish`: the server is read-only, responds on no connection, or can be used again.
@@ -116,7 +118,11 @@ class Watch implements DatabaseWatch {
   }
 
   #report(isUsable: boolean, error?: unknown): void {
-    if (isUsable === this.#isUsable || this.#isClosed) return;
+    if (this.#isClosed) return;
+    if (isUsable === this.#isUsable) {
+      if (!isUsable) this.#options.onStillUnusable?.(error);
+      return;
+    }
     this.#isUsable = isUsable;
     this.#options.onChange(isUsable, error);
   }

@@ -4,6 +4,10 @@ import { writeFileSync } from 'node:fs';
 import net from 'node:net';
 import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { startApp } from '../../src/app.js';
+import { createClient } from '../../src/client/index.js';
+import { parseServerConfig } from '../../src/config/parse.js';
+import { checkVersion } from '../../src/database/connection.js';
 import { openDatabase } from '../../src/database/database.js';
 import { explain } from '../../src/database/explain.js';
 import { migrateUp } from '../../src/database/migrate.js';
@@ -197,6 +201,55 @@ describe('several hosts', () => {
   });
 });
 
+describe('a server with several hosts', () => {
+  it('continues on the other host if one becomes read-only, and if one is killed', async () => {
+    const database = async (cluster: TestCluster) => {
+      await cluster.query('create database served owner app');
+      const url = `postgres://app:${password}@${cluster.address}/served`;
+      await migrateUp(databaseOptions(url));
+      return {
+        setReadOnly: (value: string) =>
+          cluster.query(`alter database served set default_transaction_read_only = ${value}`),
+        async users() {
+          const client = new pg.Client({ connectionString: url });
+          await client.connect();
+          const { rows } = await client.query('select email from users order by id');
+          await client.end();
+          return rows.map(({ email }) => email);
+        },
+      };
+    };
+    await using third = await startCluster();
+    await third.query(`create role app login password 'p@ss/w%rd#1'`);
+    const [one, two] = [await database(first), await database(third)];
+    const config = parseServerConfig({
+      DATABASE_URL: `postgres://app:${password}@${first.address},${third.address}/served?sslmode=prefer`,
+      GRPC_ADDRESS: 'localhost:0',
+      HTTP_ADDRESS: 'localhost:0',
+      LOG_LEVEL: 'silent',
+    });
+    const app = await startApp(config);
+    using client = createClient({ address: `localhost:${app.grpc.port}`, attemptsMax: 1 });
+    const create = (email: string) =>
+      client.createUser({ user: { firstName: 'Ada', email } }).then(() => email, String);
+    const becomes = (email: string) => expect.poll(() => create(email), { timeout: 30_000 }).toBe(email);
+    try {
+      await becomes('1@example.com');
+      await one.setReadOnly('on');
+      // Only new connections get the setting.
+      await first.query(`select pg_terminate_backend(pid) from pg_stat_activity where usename = 'app'`);
+      await becomes('2@example.com');
+      await one.setReadOnly('off');
+      expect(await two.users()).toEqual(['2@example.com']);
+      await third.postgres.stop();
+      await becomes('3@example.com');
+      expect(await one.users()).toEqual(['1@example.com', '3@example.com']);
+    } finally {
+      await app.close();
+    }
+  });
+});
+
 describe('a password', () => {
   it('may contain any characters, and is read from its file for each connection', async () => {
     const file = first.write('password', 'p@ss/w%rd#1\n');
@@ -255,5 +308,80 @@ describe('a message', () => {
     } finally {
       await first.query('alter role app connection limit -1');
     }
+  });
+});
+
+describe('a start', () => {
+  const start = (env: Record<string, string>, lines: Record<string, unknown>[], signal?: AbortSignal) => {
+    const addresses = { GRPC_ADDRESS: 'localhost:0', HTTP_ADDRESS: 'localhost:0' };
+    const config = parseServerConfig({ ...addresses, LOG_FORMAT: 'json', ...env });
+    return startApp(config, { signal, logTo: { write: (text) => lines.push(JSON.parse(text)) } });
+  };
+
+  it('waits for a database that may come, and then serves it', async () => {
+    await using cluster = await startCluster();
+    await cluster.postgres.stop();
+    const lines: Record<string, unknown>[] = [];
+    const { password: PGPASSWORD, port: PGPORT } = new URL(cluster.url);
+    const parts = { PGHOST: '127.0.0.1', PGPORT, PGUSER: 'roster', PGDATABASE: 'roster', PGPASSWORD };
+    const starting = start(parts, lines);
+    const help = `Postgres at ${cluster.address} refuses connections. Check that it is running, and that the host and port are correct.`;
+    await expect
+      .poll(() => lines)
+      .toMatchObject([
+        { msg: 'using the database', database: `${cluster.address}/roster` },
+        { level: 'warn', msg: 'waiting for the database', help },
+      ]);
+    await cluster.postgres.ensureRunning();
+    const app = await starting;
+    try {
+      await expect.poll(() => lines.map(({ msg }) => msg)).toContain('connected to the database');
+      await cluster.postgres.stop();
+      await expect
+        .poll(() => lines, { timeout: 20_000 })
+        .toContainEqual(expect.objectContaining({ msg: 'cannot reach the database', help }));
+      expect(JSON.stringify(lines)).not.toContain(PGPASSWORD);
+    } finally {
+      await app.close();
+    }
+  });
+
+  it('fails at once if only a change of the configuration can help', async () => {
+    const wrong = start({ DATABASE_URL: `postgres://app:wrong@${first.address}/app` }, []);
+    await expect(wrong).rejects.toThrow(/^Postgres at .* rejects the password of the role "app"/);
+  });
+
+  it('names the right that a role lacks, or the table of another application', async () => {
+    await first.query('create database theirs');
+    const url = `postgres://app:${password}@${first.address}/theirs`;
+    await expect(start({ DATABASE_URL: url }, [])).rejects.toThrow(
+      'The role "app" may not create tables in the schema "public" of the database "theirs". Allow it: GRANT USAGE, ' +
+        'CREATE ON SCHEMA public TO app. Or run "roster migrate up" as a role that may.',
+    );
+    await first.query('alter database theirs owner to app');
+    const theirs = new pg.Client({ connectionString: url });
+    await theirs.connect();
+    await theirs.query('create table users (name text)');
+    await theirs.end();
+    await expect(start({ DATABASE_URL: url }, [])).rejects.toThrow(
+      'The schema "public" of the database "theirs" has a table "users" that Roster did not create. Use an empty ' +
+        'database, or a schema of its own: CREATE SCHEMA roster AUTHORIZATION app; ALTER ROLE app IN DATABASE theirs SET ' +
+        'search_path = roster.',
+    );
+    // The advice helps.
+    const admin = new pg.Client({ connectionString: first.url.replace(/\/roster$/, '/theirs') });
+    await admin.connect();
+    await admin.query('create schema roster authorization app');
+    await admin.query('alter role app in database theirs set search_path = roster');
+    await admin.end();
+    const app = await start({ DATABASE_URL: url }, []);
+    await app.close();
+  });
+
+  it('fails with a version of Postgres that is too old', () => {
+    expect(() => checkVersion(150_000)).not.toThrow();
+    expect(() => checkVersion(140_011)).toThrow(
+      'The server is Postgres 14, but Roster needs Postgres 15 or later. Upgrade it, or use another server.',
+    );
   });
 });

@@ -8,10 +8,10 @@ import type { ServerConfig } from './config/parse.js';
 import { readTls } from './config/tls.js';
 import { watchTls } from './config/tls-reload.js';
 import { type Database, openDatabase } from './database/database.js';
-import { explain } from './database/explain.js';
+import { explain, explained } from './database/explain.js';
 import { watchDatabase } from './database/health.js';
 import { type MigrationResult, migrateDown, migrateUp, migrationStatus } from './database/migrate.js';
-import { explaining, findDatabase, type PreparedDatabase, whenUsable } from './find-database.js';
+import { explaining, findDatabase, logDatabase, type PreparedDatabase, whenUsable } from './find-database.js';
 import { callRecorder } from './gateway/call-recorder.js';
 import { createGateway } from './gateway/gateway.js';
 import { type HttpServer, startHttp } from './gateway/http.js';
@@ -134,6 +134,7 @@ export async function openHttp(
 /** Finds the database or starts it, and applies migrations. */
 export async function prepareDatabase(config: ServerConfig, log: Log, signal?: AbortSignal): Promise<PreparedDatabase> {
   const database = await findDatabase(config, log, signal);
+  logDatabase(log, database);
   try {
     const { changed } = await whenUsable(log, signal, () =>
       explaining(config, database, (options) => migrateUp(options)),
@@ -166,7 +167,9 @@ export async function startServing(config: ServerConfig, options: ServingOptions
   const cleanups = createCleanups(() => log.warn({}, 'the database did not respond in time; exiting without it'));
   if (embedded !== undefined) cleanups.add(() => embedded.stop());
   try {
-    const { database, directory } = await openDirectory(config, options, cleanups);
+    const { database, directory } = await openDirectory(config, options, cleanups).catch((error: unknown) => {
+      throw explained(error, url);
+    });
     const { server, http } = await startServers(config, options, directory, cleanups);
     let closing: Promise<void> | undefined;
     let { delayMs } = config.shutdown;

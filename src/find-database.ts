@@ -20,10 +20,7 @@ export async function findDatabase(
   log: Log,
   signal?: AbortSignal,
 ): Promise<PreparedDatabase> {
-  if (database.url !== undefined) {
-    log.info({ database: describeTarget(parsePostgresUrl(database.url)) }, 'using the database');
-    return { url: database.url };
-  }
+  if (database.url !== undefined) return { url: database.url };
   const embedded = await startEmbeddedPostgres({
     dataDir: database.dataDir,
     log: (message) => log.info({}, message),
@@ -33,8 +30,13 @@ export async function findDatabase(
     signal?.throwIfAborted();
     throw error;
   });
-  log.info({ dataDir: embedded.dataDir }, 'using the embedded Postgres');
   return { url: embedded.url, embedded };
+}
+
+/** Logs which database is used, without secrets. */
+export function logDatabase(log: Log, { url, embedded }: PreparedDatabase): void {
+  if (embedded !== undefined) log.info({ dataDir: embedded.dataDir }, 'using the embedded Postgres');
+  else log.info({ database: describeTarget(parsePostgresUrl(url)) }, 'using the database');
 }
 
 /** Runs `work`, and throws a DatabaseError if the failure can be explained. */

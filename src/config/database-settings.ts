@@ -26,6 +26,12 @@ export const databaseSettings = {
     description:
       "The Postgres (15 to 18) that stores the users. Prefer the variable: other users of the machine can read a process's flags.",
   },
+  urlFile: {
+    name: 'DATABASE_URL_FILE',
+    kind: secretFile,
+    unset: 'none',
+    description: 'A file with the DATABASE_URL, such as a Docker secret. Roster reads it at the start.',
+  },
   parts: {
     host: {
       name: 'PGHOST',

@@ -4,6 +4,7 @@
  * The error never contains a secret: no database URL, no ROSTER_TOKEN, and no text that may be a secret in the wrong
  * setting.
  */
+import { readFileSync } from 'node:fs';
 import type { Address } from '../net/address.js';
 import { completePostgresUrl, type PostgresPart, PostgresUrlError, parsePostgresUrl } from '../postgres-url.js';
 import { flagOf, isSetting, type Setting, type SettingTable, type ValuesOf } from './setting.js';
@@ -26,7 +27,7 @@ export type Flags = Readonly<Record<string, unknown>>;
 export interface ServerConfig
   extends Omit<ValuesOf<typeof serverSettings>, 'database' | 'http' | 'tls' | 'searchIndex'> {
   /** Its URLs are complete. Without a URL, it is the embedded Postgres. */
-  readonly database: Omit<ValuesOf<typeof serverSettings.database>, 'parts'>;
+  readonly database: Omit<ValuesOf<typeof serverSettings.database>, 'parts' | 'urlFile'>;
   /** Deprecated settings that are set, and what to do about them, for the log. */
   readonly warnings: readonly string[];
   /** If unset, nothing is served over HTTP. */
@@ -95,11 +96,13 @@ export function parseServerConfig(env: Environment, flags: Flags = {}): ServerCo
 
 /** Completes the URLs with the parts, or makes a URL of the parts. */
 function checkDatabase(
-  { parts, url: givenUrl, directUrl, ...others }: ValuesOf<typeof serverSettings.database>,
+  { parts, url: ownUrl, urlFile, directUrl, ...others }: ValuesOf<typeof serverSettings.database>,
   problems: Problems,
   warnings: string[],
 ): ServerConfig['database'] {
   const { database } = serverSettings;
+  const isFromFile = ownUrl === undefined && urlFile !== undefined;
+  const givenUrl = isFromFile ? readSecret(database.urlFile, urlFile, problems) : ownUrl;
   const isGiven = parts.host !== undefined && parts.dbname !== undefined;
   if (givenUrl === undefined && !isGiven && parts.host !== undefined) {
     // A developer's shell often has it for psql. Roster must not create its tables there by surprise.
@@ -119,12 +122,22 @@ function checkDatabase(
       return undefined;
     }
   };
-  const [first, text] = givenUrl === undefined ? [database.parts.host, 'postgres://'] : [database.url, givenUrl];
+  const urlSetting = isFromFile ? database.urlFile : database.url;
+  const [first, text] = givenUrl === undefined ? [database.parts.host, 'postgres://'] : [urlSetting, givenUrl];
   const url = complete(first, givenUrl === undefined && !isGiven ? undefined : text);
   if (directUrl !== undefined && url === undefined && problems.list.length === 0) {
     problems.list.push(`${problems.label(database.directUrl)} needs ${database.url.name}`);
   }
   return { ...others, url, directUrl: complete(database.directUrl, directUrl) };
+}
+
+function readSecret(setting: Setting, path: string, { list, label }: Problems): string | undefined {
+  try {
+    return readFileSync(path, 'utf8').trim();
+  } catch {
+    list.push(`${label(setting)} must be ${setting.kind.form}, but the file cannot be read`);
+    return undefined;
+  }
 }
 
 function textsOf({

@@ -1,6 +1,6 @@
 /** Checks what the role may do in the database, so that the start fails with the GRANT that helps. */
 import type { QueryRunner } from 'typeorm';
-import { UnusableDatabaseError } from './connection.js';
+import { StandbyFault, UnusableDatabaseError } from './connection.js';
 import { migrationsTableName } from './migrations.js';
 
 /** The privileges that serving needs. docs/operations.md has the GRANTs. */
@@ -66,8 +66,10 @@ export async function checkMayMigrate(runner: QueryRunner, applied: number): Pro
   return forbidden;
 }
 
-/** Throws UnusableDatabaseError if the role may not read and write all tables. */
+/** Throws if the server accepts no writes, or if the role may not read and write all tables. */
 export async function checkMayServe(runner: QueryRunner): Promise<void> {
+  const [setting] = await runner.query('show transaction_read_only');
+  if (setting.transaction_read_only === 'on') throw new StandbyFault(false);
   const lacking = (await readTables(runner)).find(({ name, privileges }) =>
     needed[name]?.some((privilege) => !privileges.includes(privilege)),
   );

@@ -414,11 +414,11 @@ describe('the configuration of a server', () => {
       ],
       ...{ user: 'u', password: 'p@ss/w%rd#1?', database: 'd', sslMode: 'require', sessionAttributes: 'read-write' },
     });
-    const file = { PGPASSWORD_FILE: '/run/secrets/p' };
-    expect(targetOf({ ...parts, ...file })).toMatchObject({ password: undefined, passwordFile: '/run/secrets/p' });
+    const secret = { PGPASSWORD_FILE: '/run/secrets/p' };
+    expect(targetOf({ ...parts, ...secret })).toMatchObject({ password: undefined, passwordFile: '/run/secrets/p' });
     // The URL wins.
     const DATABASE_URL = 'postgres://me:secret@h:5/mine?ssl=false';
-    expect(targetOf({ ...parts, ...file, PGSSLMODE: 'require', DATABASE_URL })).toMatchObject({
+    expect(targetOf({ ...parts, ...secret, PGSSLMODE: 'require', DATABASE_URL })).toMatchObject({
       hosts: [{ host: 'h', port: 5 }],
       ...{ user: 'me', password: 'secret', passwordFile: undefined, database: 'mine', sslMode: 'disable' },
     });
@@ -431,6 +431,12 @@ describe('the configuration of a server', () => {
       ],
     });
     expect(parseServerConfig({ PGUSER: 'u', PGDATABASE }).warnings).toEqual([]);
+    const DATABASE_URL_FILE = file('url');
+    writeFileSync(DATABASE_URL_FILE, 'postgres://filed/d\n');
+    expect(targetOf({ DATABASE_URL_FILE })).toMatchObject({ hosts: [{ host: 'filed' }] });
+    expect(serverProblems({ DATABASE_URL_FILE: file('none') })).toEqual([
+      'DATABASE_URL_FILE must be the path of a file that contains nothing else, but the file cannot be read',
+    ]);
     const direct = { DATABASE_DIRECT_URL: 'postgres://direct' };
     expect(parseServerConfig({ ...parts, ...direct }).database.directUrl).toMatch(/^postgres:\/\/direct\?.*user=u/);
     expect(serverProblems({ ...parts, PGSSLMODE: 'verify-ca' })).toEqual([

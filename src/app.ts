@@ -7,10 +7,11 @@ import { createLimiter } from './concurrency/limiter.js';
 import type { ServerConfig } from './config/parse.js';
 import { readTls } from './config/tls.js';
 import { watchTls } from './config/tls-reload.js';
-import { type Database, type DatabaseOptions, openDatabase } from './database/database.js';
+import { type Database, openDatabase } from './database/database.js';
+import { explain, explained } from './database/explain.js';
 import { watchDatabase } from './database/health.js';
 import { type MigrationResult, migrateDown, migrateUp, migrationStatus } from './database/migrate.js';
-import { type EmbeddedPostgres, startEmbeddedPostgres } from './embedded-postgres/cluster.js';
+import { explaining, findDatabase, logDatabase, type PreparedDatabase, whenUsable } from './find-database.js';
 import { callRecorder } from './gateway/call-recorder.js';
 import { createGateway } from './gateway/gateway.js';
 import { type HttpServer, startHttp } from './gateway/http.js';
@@ -54,14 +55,6 @@ export interface App {
 export interface CloseOptions {
   /** How long health reports NOT_SERVING first. The default is the configuration's. */
   readonly delayMs?: number;
-}
-
-/** A running database with this program's schema. */
-export interface PreparedDatabase {
-  /** Contains a password, so it must not be logged. */
-  readonly url: string;
-  /** Set if Roster started it. It must be stopped last. */
-  readonly embedded?: EmbeddedPostgres;
 }
 
 export interface StartOptions {
@@ -141,8 +134,11 @@ export async function openHttp(
 /** Finds the database or starts it, and applies migrations. */
 export async function prepareDatabase(config: ServerConfig, log: Log, signal?: AbortSignal): Promise<PreparedDatabase> {
   const database = await findDatabase(config, log, signal);
+  logDatabase(log, database);
   try {
-    const { changed } = await migrateUp({ ...config.database, url: database.url });
+    const { changed } = await whenUsable(log, signal, () =>
+      explaining(config, database, (options) => migrateUp(options)),
+    );
     for (const migration of changed) log.info({ migration }, 'migrated');
     signal?.throwIfAborted();
     return database;
@@ -171,19 +167,23 @@ export async function startServing(config: ServerConfig, options: ServingOptions
   const cleanups = createCleanups(() => log.warn({}, 'the database did not respond in time; exiting without it'));
   if (embedded !== undefined) cleanups.add(() => embedded.stop());
   try {
-    const { database, directory } = await openDirectory(config, options, cleanups);
+    const { database, directory } = await openDirectory(config, options, cleanups).catch((error: unknown) => {
+      throw explained(error, url);
+    });
     const { server, http } = await startServers(config, options, directory, cleanups);
     let closing: Promise<void> | undefined;
     let { delayMs } = config.shutdown;
     onServing?.(true);
+    const logOutage = createOutageLog(log, url);
     const watch = watchDatabase({
       url,
       onChange(isConnected, error) {
         server.setServing(isConnected);
         if (closing === undefined) onServing?.(isConnected);
         if (isConnected) log.info({}, 'connected to the database');
-        else log.error({ error }, 'cannot reach the database');
+        else logOutage(error, true);
       },
+      onStillUnusable: (error) => logOutage(error, false),
       onOutdated: (mode) => database.renewConnections(mode),
       restart: embedded && (() => embedded.ensureRunning()),
     });
@@ -217,6 +217,18 @@ export async function startServing(config: ServerConfig, options: ServingOptions
     await cleanups.run().catch((cause: unknown) => logFailedCleanup(log, cause));
     throw error;
   }
+}
+
+/** Logs an outage when it begins, and again when it has another reason, such as a server that refuses connections. */
+function createOutageLog(log: Log, url: string): (error: unknown, isNew: boolean) => void {
+  const reasons = new Set<string | undefined>();
+  return (error, isNew) => {
+    const help = explain(error, url)?.text;
+    if (isNew) reasons.clear();
+    else if (help === undefined || reasons.has(help)) return;
+    reasons.add(help);
+    log.error({ error, help }, 'cannot reach the database');
+  };
 }
 
 /** Connects to the database, and starts the directory and its housekeeping. */
@@ -338,14 +350,15 @@ export async function migrate(
   { signal, logTo }: StartOptions = {},
 ): Promise<MigrationResult> {
   const log = createLog({ ...config.log, destination: logTo });
-  const { url, embedded } = await findDatabase(config, log, signal);
+  const found = await findDatabase(config, log, signal);
   try {
-    const options: DatabaseOptions = { ...config.database, url };
-    if (direction === 'up') return await migrateUp(options);
-    if (direction === 'down') return await migrateDown(options);
-    return { ...(await migrationStatus(options)), changed: [] };
+    return await explaining(config, found, async (options) => {
+      if (direction === 'up') return migrateUp(options);
+      if (direction === 'down') return migrateDown(options);
+      return { ...(await migrationStatus(options)), changed: [] };
+    });
   } finally {
-    await embedded?.stop();
+    await found.embedded?.stop();
   }
 }
 
@@ -358,30 +371,18 @@ export async function manageIndexes(
   { signal, logTo }: StartOptions = {},
 ): Promise<ListIndexStatus[]> {
   const log = createLog({ ...config.log, destination: logTo });
-  const { url, embedded } = await findDatabase(config, log, signal);
+  const found = await findDatabase(config, log, signal);
   try {
-    const database = await openDatabase({ ...config.database, url });
-    try {
-      if (change !== undefined) await changeIndexes(database, change, signal ?? new AbortController().signal);
-      return await readListIndexStatus(database.run);
-    } finally {
-      await database.close();
-    }
+    return await explaining(config, found, async (options) => {
+      const database = await openDatabase(options);
+      try {
+        if (change !== undefined) await changeIndexes(database, change, signal ?? new AbortController().signal);
+        return await readListIndexStatus(database.run);
+      } finally {
+        await database.close();
+      }
+    });
   } finally {
-    await embedded?.stop();
+    await found.embedded?.stop();
   }
-}
-
-async function findDatabase({ database }: ServerConfig, log: Log, signal?: AbortSignal): Promise<PreparedDatabase> {
-  if (database.url !== undefined) return { url: database.url };
-  const embedded = await startEmbeddedPostgres({
-    dataDir: database.dataDir,
-    log: (message) => log.info({}, message),
-    signal,
-  }).catch((error: unknown) => {
-    // Ctrl-C also reaches initdb, so its failure may only be the interruption.
-    signal?.throwIfAborted();
-    throw error;
-  });
-  return { url: embedded.url, embedded };
 }

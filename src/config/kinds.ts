@@ -2,6 +2,7 @@
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { type Address, parseAddress } from '../net/address.js';
+import { PostgresUrlError, parsePostgresUrl, postgresUrlForm } from '../postgres-url.js';
 
 export interface Kind<T> {
   /** Returns undefined for a text that is not allowed. */
@@ -10,6 +11,8 @@ export interface Kind<T> {
   readonly form: string;
   /** The text after the flag in help. */
   readonly placeholder: string;
+  /** Says more about a value that is not allowed than `form`. Continues a sentence after the setting's name. */
+  problem?(text: string): string | undefined;
   /** Its values never appear in logs or messages. */
   readonly secret?: true;
 }
@@ -93,31 +96,38 @@ const pathOf = (what: string): Kind<string> => ({
   parse: (text) => (text.includes('\0') ? undefined : resolve(text)),
 });
 export const folder = pathOf('a folder');
+export const secretFile = pathOf('a file that contains nothing else');
 export const pemFile = pathOf('a PEM file');
 export const descriptorsFile = pathOf(
   'a google.protobuf.FileDescriptorSet with all imports, as buf build -o writes it',
 );
 
 export const databaseUrl: Kind<string> = {
-  form: 'a URL like postgres://user:password@host:5432/name, with %XX for characters like # and / in its parts',
+  form: postgresUrlForm,
   placeholder: '<url>',
   secret: true,
-  parse: (text) => (isDatabaseUrl(text) ? text : undefined),
+  parse: (text) => (databaseUrlProblem(text) === undefined ? text : undefined),
+  problem: databaseUrlProblem,
 };
 
-function isDatabaseUrl(text: string): boolean {
-  if (!/^postgres(?:ql)?:\/\//i.test(text) || !URL.canParse(text)) return false;
-  const { username, password, hostname, pathname, hash } = new URL(text);
-  // An unescaped # would end the password early.
-  if (hash !== '') return false;
+function databaseUrlProblem(text: string): string | undefined {
   try {
-    // pg decodes these parts when it connects, which would be too late for a clear error.
-    for (const part of [username, password, hostname, pathname]) decodeURIComponent(part);
-    return true;
-  } catch {
-    return false;
+    parsePostgresUrl(text);
+    return undefined;
+  } catch (error) {
+    if (error instanceof PostgresUrlError) return error.message;
+    throw error;
   }
 }
+
+/** A part of the address of a database, which may be any text. */
+export const databaseText = (form: string, placeholder: string): Kind<string> => ({
+  form,
+  placeholder,
+  parse: (text) => (text.includes('\0') ? undefined : text),
+});
+
+export const databasePassword: Kind<string> = { ...databaseText('any text', '<password>'), secret: true };
 
 export const token: Kind<string> = {
   form: 'at most 4096 ASCII characters without spaces',

@@ -4,7 +4,9 @@
  * The error never contains a secret: no database URL, no ROSTER_TOKEN, and no text that may be a secret in the wrong
  * setting.
  */
+import { readFileSync } from 'node:fs';
 import type { Address } from '../net/address.js';
+import { completePostgresUrl, type PostgresPart, PostgresUrlError, parsePostgresUrl } from '../postgres-url.js';
 import { flagOf, isSetting, type Setting, type SettingTable, type ValuesOf } from './setting.js';
 import { clientSettings, gatewaySettings, serverSettings } from './settings.js';
 import {
@@ -22,7 +24,10 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 export type Flags = Readonly<Record<string, unknown>>;
 
 /** The configuration of a server. docs/configuration.md explains each value. */
-export interface ServerConfig extends Omit<ValuesOf<typeof serverSettings>, 'http' | 'tls' | 'searchIndex'> {
+export interface ServerConfig
+  extends Omit<ValuesOf<typeof serverSettings>, 'database' | 'http' | 'tls' | 'searchIndex'> {
+  /** Its URLs are complete. Without a URL, it is the embedded Postgres. */
+  readonly database: Omit<ValuesOf<typeof serverSettings.database>, 'parts' | 'urlFile'>;
   /** Deprecated settings that are set, and what to do about them, for the log. */
   readonly warnings: readonly string[];
   /** If unset, nothing is served over HTTP. */
@@ -62,16 +67,14 @@ export class ConfigError extends Error {
 
 export function parseServerConfig(env: Environment, flags: Flags = {}): ServerConfig {
   const { values, problems } = readSettings(serverSettings, env, flags);
-  const { database, grpc, http, tls } = serverSettings;
+  const { grpc, http, tls } = serverSettings;
   const tlsFiles = checkServerTls(tls, values.tls, problems);
   const listening = [[grpc.address, values.grpc.address] as const, [http.address, values.http.address] as const];
   checkListening(listening, values.tls, problems);
-  if (values.database.directUrl !== undefined && values.database.url === undefined) {
-    problems.list.push(`${problems.label(database.directUrl)} needs ${database.url.name}`);
-  }
+  const warnings: string[] = [];
+  const databaseConfig = checkDatabase(values.database, problems, warnings);
   const isDefault = textOf(http.address, env, flags) === '';
   const { searchIndex, ...current } = values;
-  const warnings: string[] = [];
   let { listIndexes } = current;
   if (searchIndex !== undefined) {
     const isReplaced = textOf(serverSettings.listIndexes, env, flags) !== '';
@@ -83,11 +86,65 @@ export function parseServerConfig(env: Environment, flags: Flags = {}): ServerCo
   }
   return freezeOrThrow(problems, {
     ...current,
+    database: databaseConfig,
     listIndexes,
     warnings,
     http: { ...values.http, isDefault },
     tls: tlsFiles,
   });
+}
+
+/** Completes the URLs with the parts, or makes a URL of the parts. */
+function checkDatabase(
+  { parts, url: ownUrl, urlFile, directUrl, ...others }: ValuesOf<typeof serverSettings.database>,
+  problems: Problems,
+  warnings: string[],
+): ServerConfig['database'] {
+  const { database } = serverSettings;
+  const isFromFile = ownUrl === undefined && urlFile !== undefined;
+  const givenUrl = isFromFile ? readSecret(database.urlFile, urlFile, problems) : ownUrl;
+  const isGiven = parts.host !== undefined && parts.dbname !== undefined;
+  if (givenUrl === undefined && !isGiven && parts.host !== undefined) {
+    // A developer's shell often has it for psql. Roster must not create its tables there by surprise.
+    warnings.push(
+      'PGHOST is ignored and the embedded Postgres is used, because PGDATABASE and DATABASE_URL are not set.',
+    );
+  }
+  const complete = (setting: Setting, text: string | undefined): string | undefined => {
+    if (text === undefined) return undefined;
+    try {
+      const url = completePostgresUrl(text, textsOf(parts));
+      parsePostgresUrl(url);
+      return url;
+    } catch (error) {
+      if (!(error instanceof PostgresUrlError)) throw error;
+      problems.list.push(`${problems.label(setting)} ${error.message}`);
+      return undefined;
+    }
+  };
+  const urlSetting = isFromFile ? database.urlFile : database.url;
+  const [first, text] = givenUrl === undefined ? [database.parts.host, 'postgres://'] : [urlSetting, givenUrl];
+  const url = complete(first, givenUrl === undefined && !isGiven ? undefined : text);
+  if (directUrl !== undefined && url === undefined && problems.list.length === 0) {
+    problems.list.push(`${problems.label(database.directUrl)} needs ${database.url.name}`);
+  }
+  return { ...others, url, directUrl: complete(database.directUrl, directUrl) };
+}
+
+function readSecret(setting: Setting, path: string, { list, label }: Problems): string | undefined {
+  try {
+    return readFileSync(path, 'utf8').trim();
+  } catch {
+    list.push(`${label(setting)} must be ${setting.kind.form}, but the file cannot be read`);
+    return undefined;
+  }
+}
+
+function textsOf({
+  password,
+  ...parts
+}: ValuesOf<typeof serverSettings.database.parts>): Partial<Record<PostgresPart, string>> {
+  return { ...parts, ...(parts.password_file === undefined && { password }) };
 }
 
 export function parseGatewayConfig(env: Environment, flags: Flags = {}): GatewayConfig {
@@ -114,7 +171,8 @@ function readSettings<const T extends SettingTable>(table: T, env: Environment, 
     const text = textOf(entry, env, flags);
     const value = text === '' ? undefined : entry.kind.parse(text);
     if (text !== '' && value === undefined) {
-      problems.list.push(`${problems.label(entry)} must be ${entry.kind.form}${quoteUnlessSecret(entry, text)}`);
+      const problem = entry.kind.problem?.(text) ?? `must be ${entry.kind.form}${quoteUnlessSecret(entry, text)}`;
+      problems.list.push(`${problems.label(entry)} ${problem}`);
     }
     return value ?? (entry.default === undefined ? entry.valueIfUnset?.() : entry.kind.parse(String(entry.default)));
   };

@@ -4,15 +4,13 @@
  *
  * The tables have the shape of the configuration: `grpc.address` of a table becomes `config.grpc.address`.
  */
-import { join } from 'node:path';
+import { databaseSettings } from './database-settings.js';
 import {
   address,
   addresses,
   choice,
-  databaseUrl,
   dayMs,
   descriptorsFile,
-  folder,
   hourMs,
   minuteMs,
   onOff,
@@ -23,74 +21,10 @@ import {
   token,
   wholeNumber,
 } from './kinds.js';
-import { packageRoot } from './package-root.js';
 import type { SettingTable } from './setting.js';
 
 export const serverSettings = {
-  database: {
-    url: {
-      name: 'DATABASE_URL',
-      kind: databaseUrl,
-      unset: 'the embedded Postgres',
-      description:
-        "The Postgres (15 to 18) that stores the users. Prefer the variable: other users of the machine can read a process's flags.",
-    },
-    directUrl: {
-      name: 'DATABASE_DIRECT_URL',
-      kind: databaseUrl,
-      unset: 'DATABASE_URL',
-      description:
-        'The same database without the connection pooler, for work that needs a session: imports, exports, watches that begin with existing users, migrations and building indexes.',
-    },
-    dataDir: {
-      name: 'DATA_DIR',
-      kind: folder,
-      unset: ".roster in the package's folder",
-      valueIfUnset: () => join(packageRoot(), '.roster'),
-      description: 'Where the embedded Postgres keeps its data. A relative path is relative to the working directory.',
-    },
-    connectionsMax: {
-      name: 'DATABASE_CONNECTIONS_MAX',
-      // One for each use in src/operations/connection-budget.ts.
-      kind: wholeNumber(8, 1000),
-      // Four workers with the other defaults use up to 92 of the 100 connections that Postgres allows by default.
-      default: 18,
-      description:
-        'Connections to Postgres for calls, in each of WORKERS. At least 8, because each of eight uses has connections of its own (docs/operations.md). One more checks whether Postgres answers.',
-    },
-    connectTimeoutMs: {
-      name: 'DATABASE_CONNECT_TIMEOUT_MS',
-      kind: wholeNumber(1, 10 * minuteMs),
-      default: 5000,
-      description: 'How long a new connection to Postgres may take.',
-    },
-    connectionAgeMsMax: {
-      name: 'DATABASE_CONNECTION_AGE_MS_MAX',
-      kind: wholeNumber(1000, dayMs),
-      default: 30 * minuteMs,
-      description:
-        'The age at which a shared connection is replaced, so that none stays connected to an old server. Each is replaced up to a quarter earlier, so that they are not all replaced at the same time.',
-    },
-    statementTimeoutMs: {
-      name: 'STATEMENT_TIMEOUT_MS',
-      kind: wholeNumber(1, hourMs),
-      default: 30_000,
-      description: 'How long Postgres may work on one statement.',
-    },
-    lockTimeoutMs: {
-      name: 'LOCK_TIMEOUT_MS',
-      kind: wholeNumber(1, hourMs),
-      default: 5000,
-      description: 'How long a statement may wait for one lock.',
-    },
-    preparedStatements: {
-      name: 'PREPARED_STATEMENTS',
-      kind: onOff,
-      default: true,
-      description:
-        'Names frequent statements, so that Postgres parses them once. Set false for PgBouncer before 1.21 in transaction mode.',
-    },
-  },
+  database: databaseSettings,
   grpc: {
     address: {
       name: 'GRPC_ADDRESS',

@@ -6,6 +6,7 @@
  */
 import pg from 'pg';
 import { Fault } from '../model/fault.js';
+import type { Servers } from './servers.js';
 
 export const applicationName = 'roster';
 
@@ -41,6 +42,8 @@ export function settingsSql(settings: Readonly<Record<string, string>>): string[
 // Postgres before 17 has no transaction_timeout.
 const prepareText = (settings: readonly string[]) => `
   select pg_catalog.pg_is_in_recovery() as is_standby,
+    pg_catalog.current_setting('transaction_read_only')::pg_catalog.bool as is_read_only,
+    pg_catalog.current_setting('server_version_num')::pg_catalog.int4 as version,
     pg_catalog.current_setting('server_encoding') as encoding,
     pg_catalog.pg_backend_pid() as backend_pid,
     schemas.names as schemas,
@@ -61,16 +64,36 @@ const prepareText = (settings: readonly string[]) => `
 
 interface PreparedRow {
   is_standby: boolean;
+  is_read_only: boolean;
+  version: number;
   encoding: string;
   backend_pid: number;
   schemas: string | null;
 }
 
-/** Thrown by prepareConnection if the server is a standby. */
+/** Thrown by prepareConnection if the server accepts no writes. */
 export class StandbyFault extends Fault {
-  constructor() {
-    super('DATABASE_UNAVAILABLE', 'The database is a standby, which accepts no writes.');
+  constructor(isStandby: boolean) {
+    const what = isStandby ? 'The database is a standby, which accepts no writes.' : 'The database accepts no writes.';
+    super('DATABASE_UNAVAILABLE', what);
   }
+}
+
+/** The database can be reached, but Roster cannot use it. Its message says what to do. */
+export class UnusableDatabaseError extends Error {
+  override readonly name = 'UnusableDatabaseError';
+}
+
+/** Releases 15 to 18 are tested. Before 15, clones of databases and some functions that migrations use are missing. */
+const oldestVersion = 15;
+
+/** Throws UnusableDatabaseError for a server_version_num (such as 180001) of a version that is too old. */
+export function checkVersion(version: number): void {
+  const major = Math.floor(version / 10_000);
+  if (major >= oldestVersion) return;
+  throw new UnusableDatabaseError(
+    `The server is Postgres ${major}, but Roster needs Postgres ${oldestVersion} or later. Upgrade it, or use another server.`,
+  );
 }
 
 /**
@@ -79,7 +102,7 @@ export class StandbyFault extends Fault {
  */
 export async function prepareConnection(
   client: pg.ClientBase,
-  timeoutMs: number,
+  { target, connectTimeoutMs: timeoutMs }: Servers,
   settings: readonly string[] = [],
 ): Promise<number> {
   // Without a listener, the error of a connection that breaks while it is lent out would end the process.
@@ -89,10 +112,18 @@ export async function prepareConnection(
   const { rows } = await client.query<PreparedRow>(query);
   const [row] = rows;
   if (row === undefined) throw new Error('The database returned no row.');
-  if (row.is_standby) throw new StandbyFault();
-  if (row.encoding !== 'UTF8') throw new Error(`The database's encoding is ${row.encoding}; Roster needs UTF8.`);
+  checkVersion(row.version);
+  if (row.is_standby || (row.is_read_only && target.sessionAttributes === 'read-write')) {
+    throw new StandbyFault(row.is_standby);
+  }
+  if (row.encoding !== 'UTF8') {
+    throw new UnusableDatabaseError(
+      `The database's encoding is ${row.encoding}, but Roster needs UTF8. Create another one: ` +
+        "CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8'.",
+    );
+  }
   if (row.schemas === null) {
-    throw new Error(
+    throw new UnusableDatabaseError(
       "No schema in the role's search_path exists. Create one, or set another search_path with ALTER ROLE … SET search_path.",
     );
   }
@@ -111,15 +142,15 @@ export function processIdOf(client: pg.Client): number {
 }
 
 /**
- * Cancels a connection's statement through a connection outside the pool, which may be exhausted. Never throws: if the
- * statement cannot be cancelled, for example because a pooler hides process ids, statement_timeout ends it.
+ * Cancels the statement of `client` through a connection outside the pool, which may be exhausted, to the same server.
+ * Never throws: if the statement cannot be cancelled, for example because a pooler hides process ids, statement_timeout
+ * ends it.
  */
-export async function cancelStatement(url: string, timeoutMs: number, processId: number): Promise<void> {
+export async function cancelStatement(servers: Servers, client: pg.Client, processId: number): Promise<void> {
   const canceller = new pg.Client({
-    connectionString: url,
     application_name: applicationName,
-    connectionTimeoutMillis: timeoutMs,
-    query_timeout: timeoutMs,
+    query_timeout: servers.connectTimeoutMs,
+    ...servers.configLike(client),
   });
   canceller.on('error', () => {});
   try {

@@ -4,10 +4,14 @@
  */
 import pg from 'pg';
 import { createDataSource } from './orm.js';
+import { createServers } from './servers.js';
 
 const url = process.env.DATABASE_URL;
 if (url === undefined || url === '') {
   throw new Error('Set DATABASE_URL, or run npm run migration:show, which finds the embedded Postgres.');
 }
 
-export const dataSource = createDataSource(new pg.Pool({ connectionString: url }));
+const servers = createServers(url, 30_000);
+await servers.find();
+
+export const dataSource = createDataSource(new pg.Pool(servers.config()));

@@ -13,6 +13,7 @@ import { createDataSource } from './orm.js';
 import { createConnectionPool } from './pool.js';
 import type { RenewMode } from './pool-connections.js';
 import type { RowMessage } from './row-messages.js';
+import { createServers, type Servers } from './servers.js';
 import { openSession, type Session, type SessionOptions } from './session.js';
 
 export interface DatabaseOptions {
@@ -80,7 +81,9 @@ export interface Database {
 }
 
 export async function openDatabase(options: DatabaseOptions): Promise<Database> {
-  const { pool, lend, renew } = createConnectionPool(options);
+  const servers = createServers(options.url, options.connectTimeoutMs);
+  const direct = options.directUrl === undefined ? servers : createServers(options.directUrl, options.connectTimeoutMs);
+  const { pool, lend, renew } = createConnectionPool(options, servers);
   const sessions = new Set<pg.Client>();
   const dataSource = createDataSource(pool);
   try {
@@ -117,7 +120,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
     async withConnection(signal, work) {
       signal.throwIfAborted();
       try {
-        return await lend((client) => untilAborted(options, client, signal, work), { onlyReads: true });
+        return await lend((client) => untilAborted(options, servers, client, signal, work), { onlyReads: true });
       } catch (error) {
         signal.throwIfAborted();
         throw faultOf(error);
@@ -125,7 +128,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
     },
 
     async openSession(signal, sessionOptions) {
-      const session = await openSession(options, signal, sessionOptions);
+      const session = await openSession(options, direct, signal, sessionOptions);
       // A session on a direct URL uses another network path, so the pool's failures say nothing about it.
       if (options.directUrl === undefined) {
         sessions.add(session.client);
@@ -182,6 +185,7 @@ async function scan<R>(send: Query<R>, ...[options, client, statement, values]: 
 /** Lets `work` run statements until the signal is aborted, which cancels the running one. */
 async function untilAborted<T>(
   options: DatabaseOptions,
+  servers: Servers,
   client: pg.PoolClient,
   signal: AbortSignal,
   work: (run: RunStatement, runBinary: RunBinary) => Promise<T>,
@@ -192,7 +196,7 @@ async function untilAborted<T>(
       statement.name === '' ? scan(send, options, client, statement, values) : send(options, client, statement, values);
   let cancelled: Promise<void> | undefined;
   const cancel = () => {
-    cancelled = cancelStatement(options.url, options.connectTimeoutMs, processIdOf(client));
+    cancelled = cancelStatement(servers, client, processIdOf(client));
   };
   signal.addEventListener('abort', cancel, { once: true });
   try {

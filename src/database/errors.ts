@@ -5,6 +5,7 @@
  * Roster.
  */
 import { emailTakenText, Fault } from '../model/fault.js';
+import { CredentialsError, NoServerError, WrongServerError } from './servers.js';
 
 /** Properties of errors from the server or a socket. The driver's own errors have none of them. */
 interface DatabaseError extends Error {
@@ -42,16 +43,21 @@ function isStatementLost(error: unknown): boolean {
   return state === '26000' || (state === '0A000' && (error as DatabaseError).routine === 'RevalidateCachedQuery');
 }
 
+// The codes of sockets, of TLS, and of OpenSSL for certificates. Node's other codes that start with ERR_ are bugs.
+const socketCode =
+  /^(?:E(?!RR_)[A-Z_]+|ERR_(?:SOCKET|SSL|TLS|OSSL)_[A-Z0-9_]+|CERT_[A-Z_]+|(?:DEPTH_ZERO_)?SELF_SIGNED_CERT[A-Z_]*|UNABLE_TO_[A-Z_]+|HOSTNAME_MISMATCH|INVALID_(?:CA|PURPOSE))$/;
+
 /** Whether the connection or its server is unusable. */
 export function isConnectionLost(error: unknown): boolean {
   const state = sqlState(error);
   if (state !== undefined) return lostStates.test(state) || isStatementLost(error) || isInRecovery(error);
   if (!isError(error) || error instanceof Fault) return false;
+  if ([CredentialsError, NoServerError, WrongServerError].some((kind) => error instanceof kind)) return true;
   // The driver's own errors have only texts; the socket's have codes (ECONNREFUSED, ECONNRESET, ETIMEDOUT, ENOTFOUND).
-  // Node's other codes that start with ERR_ are bugs. TypeORM releases a query runner as soon as its connection breaks.
+  // TypeORM releases a query runner as soon as its connection breaks.
   return (
-    (error.code !== undefined && /^(?:E(?!RR_)[A-Z_]+|ERR_(?:SOCKET|SSL|TLS)_[A-Z_]+)$/.test(error.code)) ||
-    /connection terminated|query runner already released|client has encountered a connection error|timeout exceeded when trying to connect|^timeout expired$|query read timeout|client was closed|cannot use a pool after|not queryable/i.test(
+    (error.code !== undefined && socketCode.test(error.code)) ||
+    /SSL connection|connection terminated|query runner already released|client has encountered a connection error|timeout exceeded when trying to connect|^timeout expired$|query read timeout|client was closed|cannot use a pool after|not queryable/i.test(
       error.message,
     )
   );
@@ -108,6 +114,11 @@ export function isForbidden(error: unknown): boolean {
   const raw = error instanceof Fault ? error.cause : error;
   // 58P01: before Postgres 16, an extension that is not installed. Excludes a lost prepared statement.
   return ['0A000', '42501', '58P01'].includes(sqlState(raw) ?? '') && !isStatementLost(raw);
+}
+
+/** Whether the role lacks a privilege. */
+export function isDenied(error: unknown): boolean {
+  return sqlState(error instanceof Fault ? error.cause : error) === '42501';
 }
 
 /** Returns the Fault for an error of the database, or the error itself if it is a bug in Roster. */

@@ -7,11 +7,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { keepAlive } from './connection.js';
 import type { RenewMode } from './pool-connections.js';
+import { createServers, type Servers } from './servers.js';
 
 export interface DatabaseWatchOptions {
   url: string;
   /** Called after every change, and once at the start. `error` is the reason, for the log. */
   onChange(isUsable: boolean, error?: unknown): void;
+  /** Called after each further failed check. The reason may differ from the first one. */
+  onStillUnusable?(error: unknown): void;
   /**
    * Called if existing connections may be unusable. `cut`: this watch has lost its connection, or only a new connection
    * responds. `finish`: the server is read-only, responds on no connection, or can be used again.
@@ -51,6 +54,7 @@ export function watchDatabase(options: DatabaseWatchOptions): DatabaseWatch {
 class Watch implements DatabaseWatch {
   readonly #options: DatabaseWatchOptions;
   readonly #connections = new Set<pg.Client>();
+  readonly #servers: Servers;
   #client: pg.Client | undefined;
   /** A probe of `#client` that may still be running. */
   #probe: Promise<pg.Client> | undefined;
@@ -61,6 +65,7 @@ class Watch implements DatabaseWatch {
 
   constructor(options: DatabaseWatchOptions) {
     this.#options = options;
+    this.#servers = createServers(options.url, probeTimeoutMs);
     this.#running = this.#run();
   }
 
@@ -113,31 +118,34 @@ class Watch implements DatabaseWatch {
   }
 
   #report(isUsable: boolean, error?: unknown): void {
-    if (isUsable === this.#isUsable || this.#isClosed) return;
+    if (this.#isClosed) return;
+    if (isUsable === this.#isUsable) {
+      if (!isUsable) this.#options.onStillUnusable?.(error);
+      return;
+    }
     this.#isUsable = isUsable;
     this.#options.onChange(isUsable, error);
   }
 
   /** Opens a connection and probes it. */
   async #open(): Promise<pg.Client> {
-    const client = new pg.Client({
-      connectionString: this.#options.url,
-      application_name: 'roster-watch',
-      connectionTimeoutMillis: probeTimeoutMs,
-      ...keepAlive,
-    });
-    // Checks at once if the server closes the connection.
-    client.on('error', () => this.#wake());
-    client.once('end', () => this.#connections.delete(client));
-    this.#connections.add(client);
+    const client = await this.#servers.connect((config) => this.#createClient(config));
     try {
-      await client.connect();
       await probe(client, probeTimeoutMs);
       return client;
     } catch (error) {
       end(client);
       throw error;
     }
+  }
+
+  #createClient(config: pg.ClientConfig): pg.Client {
+    const client = new pg.Client({ application_name: 'roster-watch', ...keepAlive, ...config });
+    // Checks at once if the server closes the connection.
+    client.on('error', () => this.#wake());
+    client.once('end', () => this.#connections.delete(client));
+    this.#connections.add(client);
+    return client;
   }
 
   /** Returns the old connection if it responds, or a new one if only that one does. Throws NoResponseError. */

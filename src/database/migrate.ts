@@ -6,10 +6,12 @@
 import { MigrationExecutor, type QueryRunner } from 'typeorm';
 import { prepareConnection } from './connection.js';
 import type { DatabaseOptions } from './database.js';
-import { faultOf } from './errors.js';
+import { faultOf, isDenied } from './errors.js';
 import { type Migration, migrations, migrationsTableName } from './migrations.js';
 import { createDataSource } from './orm.js';
 import { createPool } from './pool.js';
+import { checkMayMigrate, checkMayServe, checkMigrationsTable } from './privileges.js';
+import { createServers } from './servers.js';
 
 export interface MigrationStatus {
   /** In the database, oldest first. */
@@ -48,14 +50,24 @@ function numberOf(migration: string): number {
 // "roster" in ASCII. It could be any number that no other program locks.
 const lockKey = 0x726f_7374_6572;
 
-/** Applies all pending migrations. Throws UnknownMigrationsError. */
+/**
+ * Applies all pending migrations, and checks that the role may use all tables. Throws UnknownMigrationsError and
+ * UnusableDatabaseError.
+ */
 export function migrateUp(
   options: DatabaseOptions,
   known: readonly Migration[] = migrations,
 ): Promise<MigrationResult> {
   return withLock(options, known, async (executor, runner) => {
-    const { pending } = await checkedStatus(runner, known);
-    const changed = pending.length === 0 ? [] : await executor.executePendingMigrations();
+    const { applied, pending } = await checkedStatus(runner, known);
+    const forbidden = pending.length > 0 ? await checkMayMigrate(runner, applied.length) : undefined;
+    const changed =
+      pending.length === 0
+        ? []
+        : await executor.executePendingMigrations().catch((error: unknown) => {
+            throw isDenied(error) ? forbidden : error;
+          });
+    await checkMayServe(runner);
     return { ...(await readStatus(runner, known)), changed: changed.map((migration) => migration.name) };
   });
 }
@@ -82,10 +94,10 @@ async function withLock<T>(
   work: (executor: MigrationExecutor, runner: QueryRunner) => Promise<T>,
 ): Promise<T> {
   // A migration, or waiting for another process's migration, may take longer than any statement of a call.
-  const pool = createPool(
-    { ...options, url: options.directUrl ?? options.url, connectionsMax: 1, statementTimeoutMs: 0, lockTimeoutMs: 0 },
-    { onConnect: (client) => prepareConnection(client, options.connectTimeoutMs) },
-  );
+  const servers = createServers(options.directUrl ?? options.url, options.connectTimeoutMs);
+  const pool = createPool({ ...options, connectionsMax: 1, statementTimeoutMs: 0, lockTimeoutMs: 0 }, servers, {
+    onConnect: (client) => prepareConnection(client, servers),
+  });
   const dataSource = createDataSource(pool, known);
   try {
     await dataSource.initialize();
@@ -122,6 +134,7 @@ async function checkedStatus(runner: QueryRunner, known: readonly Migration[]): 
 }
 
 async function readStatus(runner: QueryRunner, known: readonly Migration[]): Promise<MigrationStatus> {
+  await checkMigrationsTable(runner);
   const [table] = await runner.query('select to_regclass($1) is not null as is_present', [migrationsTableName]);
   const rows: { name: string }[] = table.is_present
     ? await runner.query(`select name from ${migrationsTableName} order by timestamp`)

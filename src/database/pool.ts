@@ -7,6 +7,7 @@ import { applicationName, keepAlive, prepareConnection, StandbyFault, settingsSq
 import type { DatabaseOptions } from './database.js';
 import { isConnectionLost, isReadOnly, lostRace } from './errors.js';
 import { createPoolConnections, type RenewMode } from './pool-connections.js';
+import { createServers, type Servers } from './servers.js';
 
 export interface ConnectionPool {
   /** The driver's pool. It may lend connections that are too old; `lend` does not. */
@@ -37,16 +38,25 @@ const renewEveryMsMin = 1_000;
 // has such a high cost that Postgres JIT-compiles the statement, which takes longer than running it.
 const plannerSettings = settingsSql({ enable_seqscan: 'off', jit: 'off' });
 
-/** Creates the driver's pool with Roster's options. */
+type PoolOptions = Pick<pg.PoolConfig, 'onConnect' | 'pipeline'> & {
+  readonly Client?: new (config?: pg.ClientConfig) => pg.Client;
+};
+
+/** Creates the driver's pool with Roster's options. Its connections lead to the server of `servers` that is in use. */
 export function createPool(
   options: DatabaseOptions,
-  poolOptions: Pick<pg.PoolConfig, 'Client' | 'onConnect' | 'pipeline'>,
+  servers: Servers,
+  { Client: Base = pg.Client, ...poolOptions }: PoolOptions,
 ): pg.Pool {
-  const pool = new pg.Pool({
-    connectionString: options.url,
+  class ServerClient extends Base {
+    constructor(config?: pg.ClientConfig) {
+      super({ ...config, ...servers.config() });
+    }
+  }
+  const pool = new ServerPool(servers, {
     application_name: applicationName,
     max: options.connectionsMax,
-    connectionTimeoutMillis: options.connectTimeoutMs,
+    connectionTimeoutMillis: servers.connectTimeoutMs,
     idleTimeoutMillis: idleConnectionMs,
     ...keepAlive,
     statement_timeout: options.statementTimeoutMs,
@@ -55,22 +65,66 @@ export function createPool(
     query_timeout: options.statementTimeoutMs === 0 ? 0 : options.statementTimeoutMs + cancelGraceMs,
     types,
     ...poolOptions,
+    Client: ServerClient,
   });
   // If an idle connection breaks, the pool opens another one when it needs it.
   pool.on('error', () => {});
   return pool;
 }
 
-export function createConnectionPool(options: DatabaseOptions): ConnectionPool {
+type OnConnected = (
+  error: Error | undefined,
+  client: pg.PoolClient | undefined,
+  done: (release?: unknown) => void,
+) => void;
+
+/** The driver's pool. If a connection cannot be opened, it looks for another server and tries once more. */
+class ServerPool extends pg.Pool {
+  readonly #servers: Servers;
+
+  constructor(servers: Servers, options: pg.PoolConfig) {
+    super(options);
+    this.#servers = servers;
+  }
+
+  override connect(): Promise<pg.PoolClient>;
+  override connect(callback: OnConnected): void;
+  override connect(callback?: OnConnected): Promise<pg.PoolClient> | undefined {
+    const connected = this.#connect();
+    if (callback === undefined) return connected;
+    connected.then(
+      (client) => callback(undefined, client, (release) => client.release(release as boolean)),
+      (error: Error) => callback(error, undefined, () => {}),
+    );
+    return undefined;
+  }
+
+  async #connect(): Promise<pg.PoolClient> {
+    await this.#servers.find();
+    try {
+      return await super.connect();
+    } catch (error) {
+      const isFull = error instanceof Error && error.message.startsWith('timeout exceeded');
+      if (isFull || this.ending || !this.#servers.forget()) throw error;
+      await this.#servers.find();
+      return super.connect();
+    }
+  }
+}
+
+export function createConnectionPool(
+  options: DatabaseOptions,
+  servers: Servers = createServers(options.url, options.connectTimeoutMs),
+): ConnectionPool {
   const connections = createPoolConnections(options.connectionAgeMsMax);
   // `pipeline` lets a scan send its setting and its statement in one round trip.
-  const pool = createPool(options, { Client: connections.Client, onConnect: prepare, pipeline: true });
+  const pool = createPool(options, servers, { Client: connections.Client, onConnect: prepare, pipeline: true });
   connections.observe(pool);
   let readOnlySeenMs = Number.NEGATIVE_INFINITY;
 
   async function prepare(client: pg.ClientBase): Promise<void> {
     try {
-      await prepareConnection(client, options.connectTimeoutMs, options.preparedStatements ? plannerSettings : []);
+      await prepareConnection(client, servers, options.preparedStatements ? plannerSettings : []);
     } catch (error) {
       if (error instanceof StandbyFault) renewAfterReadOnly();
       throw error;
@@ -107,7 +161,10 @@ export function createConnectionPool(options: DatabaseOptions): ConnectionPool {
 
   return {
     pool,
-    renew: (mode) => connections.renew(mode),
+    renew(mode) {
+      servers.forget();
+      connections.renew(mode);
+    },
 
     async lend(work, { onlyReads = false } = {}) {
       for (let retries = 0; ; retries++) {

@@ -17,6 +17,7 @@ import type { DatabaseOptions } from './database.js';
 import { faultOf } from './errors.js';
 import { isTransactionPooler, transactionPoolerFault } from './pooler.js';
 import { receiveRowMessages } from './row-messages.js';
+import type { Servers } from './servers.js';
 
 export interface SessionOptions {
   readonly keepsState?: boolean;
@@ -38,15 +39,15 @@ const disconnectTimeoutMs = 1_000;
 /** As `openSession` of Database. */
 export async function openSession(
   options: DatabaseOptions,
+  servers: Servers,
   signal: AbortSignal,
   { keepsState = false }: SessionOptions = {},
 ): Promise<Session> {
   signal.throwIfAborted();
-  const session = new PostgresSession(options, signal);
+  let session: PostgresSession;
   try {
-    await session.open(keepsState);
+    session = await PostgresSession.open(options, servers, signal, keepsState);
   } catch (error) {
-    await session[Symbol.asyncDispose]();
     throw faultOf(error);
   }
   if (signal.aborted) {
@@ -56,48 +57,59 @@ export async function openSession(
   return session;
 }
 
+function createClient(options: DatabaseOptions, config: pg.ClientConfig, queryTimeoutMs?: number): pg.Client {
+  const client = new pg.Client({
+    application_name: applicationName,
+    lock_timeout: options.lockTimeoutMs,
+    query_timeout: queryTimeoutMs,
+    ...keepAlive,
+    types,
+    ...config,
+  });
+  // Added before it connects, because a connection may break right after it opens.
+  client.on('error', () => {});
+  receiveRowMessages(client);
+  return client;
+}
+
 class PostgresSession implements Session {
   readonly client: pg.Client;
   backendPid = 0;
-  readonly #options: DatabaseOptions;
+  readonly #servers: Servers;
   readonly #signal: AbortSignal;
   /** Whether a pooler's next client may get this server connection, with its temporary tables and settings. */
   #needsReset = false;
   #cancelled: Promise<void> | undefined;
 
-  constructor(options: DatabaseOptions, signal: AbortSignal) {
-    this.#options = options;
+  private constructor(client: pg.Client, servers: Servers, signal: AbortSignal) {
+    this.client = client;
+    this.#servers = servers;
     this.#signal = signal;
-    this.client = this.#createClient();
   }
 
-  get #url(): string {
-    return this.#options.directUrl ?? this.#options.url;
+  static async open(
+    options: DatabaseOptions,
+    servers: Servers,
+    signal: AbortSignal,
+    keepsState: boolean,
+  ): Promise<PostgresSession> {
+    const client = await servers.connect((config) => createClient(options, config));
+    const session = new PostgresSession(client, servers, signal);
+    try {
+      await session.#prepare(options, keepsState);
+      return session;
+    } catch (error) {
+      await session[Symbol.asyncDispose]();
+      throw error;
+    }
   }
 
-  #createClient(queryTimeoutMs?: number): pg.Client {
-    const client = new pg.Client({
-      connectionString: this.#url,
-      application_name: applicationName,
-      connectionTimeoutMillis: this.#options.connectTimeoutMs,
-      lock_timeout: this.#options.lockTimeoutMs,
-      query_timeout: queryTimeoutMs,
-      ...keepAlive,
-      types,
-    });
-    // Added before it connects, because a connection may break right after it opens.
-    client.on('error', () => {});
-    receiveRowMessages(client);
-    return client;
-  }
-
-  async open(keepsState: boolean): Promise<void> {
-    const { connectTimeoutMs } = this.#options;
-    await this.client.connect();
-    this.backendPid = await prepareConnection(this.client, connectTimeoutMs);
+  async #prepare(options: DatabaseOptions, keepsState: boolean): Promise<void> {
+    const { connectTimeoutMs } = this.#servers;
+    this.backendPid = await prepareConnection(this.client, this.#servers);
     // Poolers send their clients invented process ids.
     const isPooled = this.backendPid !== processIdOf(this.client);
-    const openAnother = () => this.#createClient(connectTimeoutMs).connect();
+    const openAnother = () => createClient(options, this.#servers.configLike(this.client), connectTimeoutMs).connect();
     if (isPooled && keepsState && (await isTransactionPooler(this.client, openAnother, connectTimeoutMs))) {
       throw transactionPoolerFault();
     }
@@ -107,7 +119,7 @@ class PostgresSession implements Session {
 
   readonly #cancel = (): void => {
     // Without the cancel request, the server would continue until it next checks its socket.
-    this.#cancelled = cancelStatement(this.#url, this.#options.connectTimeoutMs, this.backendPid);
+    this.#cancelled = cancelStatement(this.#servers, this.client, this.backendPid);
     // Not awaited, because end() may wait for a dead connection until the disposal cuts it.
     this.#cancelled.then(() => this.client.end()).catch(() => {});
   };

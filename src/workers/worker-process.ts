@@ -46,7 +46,7 @@ export function forkWorker(config: ServerConfig, number: number, totalsText: () 
     args: [],
   });
   // The worker receives the database's URLs only over the channel.
-  const worker = cluster.fork({ DATABASE_URL: undefined, DATABASE_DIRECT_URL: undefined });
+  const worker = cluster.fork({ DATABASE_URL: undefined, DATABASE_DIRECT_URL: undefined, PGPASSWORD: undefined });
   const send = (message: ToWorker) => {
     // A worker that has exited receives nothing; `ended` reports it.
     if (worker.isConnected()) worker.send(message, ignore);

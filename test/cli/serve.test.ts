@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createAuthority } from '../certificates.js';
@@ -95,17 +96,24 @@ describe('roster serve', () => {
     await server.ended;
   });
 
-  it('says in one line that it cannot reach the database, without the password', async () => {
+  it('waits for a database that refuses connections, and ends if it is interrupted', async () => {
     // Nothing listens on port 1.
     const DATABASE_URL = 'postgres://roster:hidden@127.0.0.1:1/roster';
-    const ran = await roster(['serve', '--grpc-address', 'localhost:0'], { env: { ...env, DATABASE_URL } });
-    expect(ran).toMatchObject({ code: 1, out: '' });
-    expect(ran.err).toMatch(/^error: .*ECONNREFUSED.*\n$/);
-    expect(ran.err).not.toContain('hidden');
+    const waiting = start(['serve', '--grpc-address', 'localhost:0'], { env: { ...env, DATABASE_URL } });
+    await expect(Promise.race([waiting.ended, sleep(1_500, 'waiting')])).resolves.toBe('waiting');
+    waiting.signals.emit('SIGINT', 'SIGINT');
+    expect(await waiting.ended).toEqual({ code: 130, out: '', err: '' });
   });
 });
 
 describe('roster migrate', () => {
+  it('says in one line that it cannot reach the database, without the password', async () => {
+    const DATABASE_URL = 'postgres://roster:hidden@127.0.0.1:1/roster';
+    const ran = await roster(['migrate', 'status'], { env: { ...env, DATABASE_URL } });
+    const help = 'Check that it is running, and that the host and port are correct.';
+    expect(ran).toEqual({ code: 1, out: '', err: `error: Postgres at 127.0.0.1:1 refuses connections. ${help}\n` });
+  });
+
   it('shows, undoes and applies migrations', async () => {
     await using own = await createTestDatabase();
     const migrate = (direction: string) => roster(['migrate', direction], { env: { ...env, DATABASE_URL: own.url } });

@@ -11,6 +11,7 @@ import { ConfigError, type Flags, parseClientConfig, parseServerConfig } from '.
 import { settingRows } from '../../src/config/setting.js';
 import { clientSettings, gatewaySettings, serverSettings } from '../../src/config/settings.js';
 import { formatAddress, isLoopback } from '../../src/net/address.js';
+import { parsePostgresUrl } from '../../src/postgres-url.js';
 import { createAuthority } from '../certificates.js';
 
 const root = resolve(import.meta.dirname, '..', '..');
@@ -175,6 +176,9 @@ describe('the configuration of a server', () => {
   it('also takes every setting from a flag, and flags win', () => {
     const args = serverRows.flatMap(({ name, flag: given }) => {
       if (name === 'DATABASE_URL' || name === 'DATABASE_DIRECT_URL') return [given, 'postgres:///roster'];
+      if (name === 'PGSSLMODE') return [given, 'require'];
+      if (name === 'PGSSLNEGOTIATION') return [given, 'direct'];
+      if (name === 'PGTARGETSESSIONATTRS') return [given, 'primary'];
       if (name === 'TLS_CERT') return [`${given}=${file('cert.pem')}`];
       if (name === 'TLS_KEY') return [given, file('key.pem')];
       if (name === 'TLS_CLIENT_CA') return [given, file('ca.pem')];
@@ -190,7 +194,11 @@ describe('the configuration of a server', () => {
     });
     const env = Object.fromEntries(serverRows.map(({ name }) => [name, 'bad']));
     const config = parseServer(env, ...args);
-    expect(config.database).toMatchObject({ url: 'postgres:///roster', dataDir: file('folder'), connectionsMax: 1000 });
+    expect(config.database).toMatchObject({
+      url: expect.stringMatching('^postgres:///roster\\?host=1000&'),
+      dataDir: file('folder'),
+      connectionsMax: 1000,
+    });
     expect(config.database.preparedStatements).toBe(false);
     expect(config.grpc).toMatchObject({ address: { host: '127.0.0.1', port: 7 }, keepaliveTimeoutMs: 1000 });
     expect(config.log).toEqual({ level: 'warn', format: 'pretty' });
@@ -318,6 +326,7 @@ describe('the configuration of a server', () => {
       'postgres://h/d',
       'POSTGRESQL://u:p@[::1]:5432/d?sslmode=require',
       'postgres:///d?host=/run/postgresql',
+      'postgres://a:1,b:2/d',
     ]) {
       expect(serverProblems({ DATABASE_URL: good })).toEqual([]);
     }
@@ -327,12 +336,112 @@ describe('the configuration of a server', () => {
       'postgres:h',
       'postgres://u:p#w@h/d',
       'postgres://u:p%w@h/d',
-      'postgres://a:1,b:2/d',
+      'postgres://u:1?p=w@h/d',
     ]) {
       expect(serverProblems({ DATABASE_URL: bad })).toEqual([
         expect.stringMatching(/^DATABASE_URL must be a URL like postgres:/),
       ]);
     }
+  });
+
+  it('names what is wrong with a URL, but not its values', () => {
+    const problems: [string, string][] = [
+      ['?sslmoed=require', 'has the unknown parameter sslmoed. Remove it, or correct its name: host, '],
+      ['?statement_timeout=7hidden', 'has the unknown parameter statement_timeout. '],
+      [
+        '?sslmode=7hidden',
+        'has an invalid sslmode, which must be disable, allow, prefer, require, verify-ca, verify-full',
+      ],
+      ['?ssl=7hidden', 'has an invalid ssl, which must be true or false. '],
+      ['?ssl=true&sslmode=disable', 'has ssl and sslmode, which contradict each other. Remove ssl'],
+      ['?sslmode=verify-ca', 'needs sslrootcert, the path of a PEM file, for sslmode=verify-ca'],
+      ['?sslmode=require&sslrootcert=system', 'needs sslmode=verify-full for sslrootcert=system'],
+      ['?sslmode=prefer&sslnegotiation=direct', 'needs sslmode=require or stricter for sslnegotiation=direct'],
+      ['?sslcert=hidden.pem', 'needs both sslcert and sslkey'],
+      ['?target_session_attrs=standby', 'has an invalid target_session_attrs, which must be any, read-write, primary'],
+      ['?connect_timeout=0', 'has an invalid connect_timeout, which must be a number of seconds'],
+      ['?channel_binding=require', 'has channel_binding=require, which Roster cannot enforce. '],
+      ['?host=a,b&port=1,2,3', 'must have one port for all hosts, or one for each'],
+      ['?port=70000', 'must have ports from 1 to 65535'],
+    ];
+    for (const [parameters, problem] of problems) {
+      const [found = '', ...more] = serverProblems({ DATABASE_URL: `postgres:///hidden${parameters}` });
+      expect(found.startsWith(`DATABASE_URL ${problem}`), found).toBe(true);
+      expect(more).toEqual([]);
+      expect(found).not.toContain('hidden');
+    }
+  });
+
+  it('reads hosts, logins and TLS as libpq does', () => {
+    const plain = { sslMode: 'disable', sslNegotiation: 'postgres', channelBinding: 'disable' };
+    expect(parsePostgresUrl('postgres://a%40:p%3a:@h,[::1]:6,%2Frun/d%2F?port=7&ssl=false')).toMatchObject({
+      ...plain,
+      hosts: [
+        { host: 'h', port: 7 },
+        { host: '::1', port: 6 },
+        { host: '/run', port: 7 },
+      ],
+      ...{ user: 'a@', password: 'p::', database: 'd/', sessionAttributes: 'read-write' },
+    });
+    expect(parsePostgresUrl('postgres://?host=x,y&port=1,2&user=u+u&options=-c+a%3Db&connect_timeout=3')).toMatchObject(
+      {
+        hosts: [
+          { host: 'x', port: 1 },
+          { host: 'y', port: 2 },
+        ],
+        ...{ user: 'u+u', database: 'u+u', options: '-c a=b', connectTimeoutMs: 3000 },
+      },
+    );
+    expect(parsePostgresUrl('postgres:///d')).toMatchObject({ hosts: [{ host: 'localhost', port: 5432 }] });
+    const modeOf = (parameters: string) => parsePostgresUrl(`postgres://h/d${parameters}`).sslMode;
+    expect(modeOf('?ssl=true')).toBe('verify-full');
+    expect(modeOf('?sslrootcert=ca.pem')).toBe('verify-full');
+    expect(modeOf('?sslmode=require&sslrootcert=ca.pem')).toBe('verify-ca');
+    expect(modeOf('?ssl=true&sslmode=require')).toBe('require');
+    expect(modeOf('?ssl=0&sslmode=disable')).toBe('disable');
+  });
+
+  it('makes a URL of the parts if PGHOST and PGDATABASE are set', () => {
+    const parts = { PGHOST: 'a,b', PGPORT: '6', PGUSER: 'u', PGPASSWORD: 'p@ss/w%rd#1?', PGDATABASE: 'd' };
+    const targetOf = (env: Record<string, string>) => {
+      const { url } = parseServerConfig(env).database;
+      return url === undefined ? undefined : parsePostgresUrl(url);
+    };
+    expect(targetOf({ ...parts, PGSSLMODE: 'require' })).toMatchObject({
+      hosts: [
+        { host: 'a', port: 6 },
+        { host: 'b', port: 6 },
+      ],
+      ...{ user: 'u', password: 'p@ss/w%rd#1?', database: 'd', sslMode: 'require', sessionAttributes: 'read-write' },
+    });
+    const secret = { PGPASSWORD_FILE: '/run/secrets/p' };
+    expect(targetOf({ ...parts, ...secret })).toMatchObject({ password: undefined, passwordFile: '/run/secrets/p' });
+    // The URL wins.
+    const DATABASE_URL = 'postgres://me:secret@h:5/mine?ssl=false';
+    expect(targetOf({ ...parts, ...secret, PGSSLMODE: 'require', DATABASE_URL })).toMatchObject({
+      hosts: [{ host: 'h', port: 5 }],
+      ...{ user: 'me', password: 'secret', passwordFile: undefined, database: 'mine', sslMode: 'disable' },
+    });
+    expect(targetOf({ ...parts, DATABASE_URL: 'postgres://h' })).toMatchObject({ user: 'u', database: 'd' });
+    const { PGDATABASE, ...others } = parts;
+    expect(parseServerConfig(others)).toMatchObject({
+      database: { url: undefined },
+      warnings: [
+        'PGHOST is ignored and the embedded Postgres is used, because PGDATABASE and DATABASE_URL are not set.',
+      ],
+    });
+    expect(parseServerConfig({ PGUSER: 'u', PGDATABASE }).warnings).toEqual([]);
+    const DATABASE_URL_FILE = file('url');
+    writeFileSync(DATABASE_URL_FILE, 'postgres://filed/d\n');
+    expect(targetOf({ DATABASE_URL_FILE })).toMatchObject({ hosts: [{ host: 'filed' }] });
+    expect(serverProblems({ DATABASE_URL_FILE: file('none') })).toEqual([
+      'DATABASE_URL_FILE must be the path of a file that contains nothing else, but the file cannot be read',
+    ]);
+    const direct = { DATABASE_DIRECT_URL: 'postgres://direct' };
+    expect(parseServerConfig({ ...parts, ...direct }).database.directUrl).toMatch(/^postgres:\/\/direct\?.*user=u/);
+    expect(serverProblems({ ...parts, PGSSLMODE: 'verify-ca' })).toEqual([
+      'PGHOST needs sslrootcert, the path of a PEM file, for sslmode=verify-ca',
+    ]);
   });
 
   it('accepts a direct URL only together with a URL', () => {

@@ -5,7 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { type Cleanups, createCleanups } from './concurrency/cleanups.js';
 import { createLimiter } from './concurrency/limiter.js';
 import type { ServerConfig } from './config/parse.js';
-import { readTls } from './config/tls.js';
+import { certificateExpiry, readTls } from './config/tls.js';
 import { watchTls } from './config/tls-reload.js';
 import { type Database, type DatabaseOptions, openDatabase } from './database/database.js';
 import { watchDatabase } from './database/health.js';
@@ -19,6 +19,7 @@ import type { ServedParts } from './gateway/router.js';
 import { createByteBudget } from './grpc-server/byte-budget.js';
 import { formatAddress } from './net/address.js';
 import { ListenError } from './net/listen.js';
+import { createBackgroundValue } from './operations/background-value.js';
 import { changeIndexes, type IndexChange } from './operations/change-indexes.js';
 import { createDirectory, type Directory, type Siblings } from './operations/directory.js';
 import { startHousekeeping } from './operations/housekeeping.js';
@@ -32,6 +33,7 @@ import {
   listIndexes,
   readListIndexStatus,
 } from './store/list-indexes.js';
+import { readTableSizes, type TableSize } from './store/table-sizes.js';
 import { renewChangeFeed } from './store/trim-changes.js';
 import type { LogDestination } from './telemetry/line-writer.js';
 import { createLog, type Log } from './telemetry/log.js';
@@ -176,9 +178,12 @@ export async function startServing(config: ServerConfig, options: ServingOptions
     let closing: Promise<void> | undefined;
     let { delayMs } = config.shutdown;
     onServing?.(true);
+    const connection = { isUp: false };
+    options.metrics.observe({ database: connection });
     const watch = watchDatabase({
       url,
       onChange(isConnected, error) {
+        connection.isUp = isConnected;
         server.setServing(isConnected);
         if (closing === undefined) onServing?.(isConnected);
         if (isConnected) log.info({}, 'connected to the database');
@@ -271,8 +276,12 @@ async function openDirectory(
       log.warn(fields, 'an old transaction or replication slot keeps the change log from shrinking');
     },
   });
-  metrics.observe({ housekeeping, indexes });
-  cleanups.addWithDeadline(async () => void (await Promise.all([housekeeping.close(), indexes.close()])));
+  const tables = createBackgroundValue<readonly TableSize[]>([], () =>
+    background.run('', () => readTableSizes(database.run)),
+  );
+  metrics.observe({ housekeeping, indexes, tables: { sizes: tables.current } });
+  const backgroundParts = [housekeeping, indexes, tables];
+  cleanups.addWithDeadline(async () => void (await Promise.all(backgroundParts.map((part) => part.close()))));
   return { database, directory };
 }
 
@@ -296,12 +305,16 @@ async function startServers(
     tls,
     descriptors,
   });
+  metrics.observe({ heldBytes: budget.held });
   let http: HttpServer | undefined;
   if (config.tls !== undefined && tls !== undefined) {
+    let { cert } = tls;
+    metrics.observe({ certificateExpiry: () => certificateExpiry(cert) });
     const stop = watchTls(config.tls, tls, {
       onChange(renewed) {
         server.setTls(renewed);
         http?.setTls(renewed);
+        ({ cert } = renewed);
         log.info({}, 'new connections use the new certificate');
       },
       onError: (error) => log.warn({ error }, 'the files of TLS have changed, but cannot be used'),

@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { GatewayConfig } from '../config/parse.js';
-import { readTls } from '../config/tls.js';
+import { certificateExpiry, readTls } from '../config/tls.js';
 import { createByteBudget } from '../grpc-server/byte-budget.js';
 import { formatAddress } from '../net/address.js';
 import type { LogDestination } from '../telemetry/line-writer.js';
@@ -38,10 +38,12 @@ export async function startGateway(
   const metrics = createMetrics();
   const gateway = await openGateway(config, log, metrics);
   let isClosing = false;
+  const tls = config.tls && (await readTls(config.tls));
+  if (tls !== undefined) metrics.observe({ certificateExpiry: () => certificateExpiry(tls.cert) });
   const http = await startHttp({
     address: config.http.address,
     corsOrigins: config.http.corsOrigins,
-    tls: config.tls && (await readTls(config.tls)),
+    tls,
     metrics: { contentType: metricsContentType, text: async () => metricsText([await metrics.snapshot()]) },
     isReady: async () => !isClosing && (await gateway.isReachable()),
     onError: (error) => log.error({ error }, 'HTTP has failed'),
@@ -66,6 +68,8 @@ async function openGateway(config: GatewayConfig, log: Log, metrics: Metrics): P
   const { target, targetTls, stallTimeoutMs, bufferedBytesMax } = config;
   const path = config.descriptors ?? descriptorsPath();
   const read = (file: string | undefined) => (file === undefined ? undefined : readFile(file));
+  const budget = createByteBudget(bufferedBytesMax);
+  metrics.observe({ heldBytes: budget.held });
   try {
     return createGateway({
       descriptors: await readFile(path),
@@ -76,7 +80,7 @@ async function openGateway(config: GatewayConfig, log: Log, metrics: Metrics): P
         key: await read(targetTls.key),
       },
       stallTimeoutMs,
-      budget: createByteBudget(bufferedBytesMax),
+      budget,
       onUnforwarded: callRecorder(log, metrics),
       onError: (error) => log.error({ error }, 'the gateway has failed'),
     });

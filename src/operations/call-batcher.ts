@@ -26,9 +26,14 @@ export function createCallBatcher<Item, Outcome>(
     queueRowsMax,
     slowStatementMs,
     isRetryable,
-    run(items) {
+    async run(items) {
       metrics?.batch(statement, items.length);
-      return run(items);
+      const startMs = performance.now();
+      try {
+        return await run(items);
+      } finally {
+        metrics?.statement(statement, performance.now() - startMs);
+      }
     },
   });
 }

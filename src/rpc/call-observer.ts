@@ -12,7 +12,7 @@ import { fieldOf } from '../grpc-server/stream.js';
 import { Fault, type FaultReason, invalid, invalidRequest, serverStopping } from '../model/fault.js';
 import { requestBytesMax } from '../model/method-limits.js';
 import type { Log } from '../telemetry/log.js';
-import type { Metrics } from '../telemetry/metrics.js';
+import { type Metrics, otherMethod } from '../telemetry/metrics.js';
 import { boundMessage, encodeErrorStatus, errorDetailsKey } from './error-status.js';
 import { requestTooLarge, responseTooLarge } from './wire-definition.js';
 
@@ -104,7 +104,7 @@ class ObservedCall implements CallObserver {
     const { isKnownMethod, path, peer, timeoutMs } = this.call;
     const { log, metrics } = this.telemetry;
     const method = this.#method;
-    metrics?.call(isKnownMethod ? method : 'unknown', status, durationMs);
+    metrics?.call(isKnownMethod ? method : otherMethod, status, durationMs);
     const deadlineMs = timeoutMs === undefined ? undefined : Math.round(timeoutMs);
     // Several probers check the health every few seconds.
     const level = path.startsWith('/grpc.') ? 'debug' : undefined;

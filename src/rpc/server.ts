@@ -16,7 +16,7 @@ import { type Address, formatAddress } from '../net/address.js';
 import { listenError, listenOnHost } from '../net/listen.js';
 import type { Directory } from '../operations/directory.js';
 import type { Log } from '../telemetry/log.js';
-import type { Metrics } from '../telemetry/metrics.js';
+import { type Metrics, otherMethod } from '../telemetry/metrics.js';
 import { createCallObserver } from './call-observer.js';
 import { createHealth, type Health, healthServiceDefinition, healthServiceName } from './health-service.js';
 import { createProfileService, profileServiceDefinition } from './profile-service.js';
@@ -31,7 +31,7 @@ const flushTimeoutMs = 250;
 export interface RpcServerOptions {
   readonly directory: Directory;
   readonly log: Log;
-  readonly metrics?: Pick<Metrics, 'call'>;
+  readonly metrics?: Pick<Metrics, 'call' | 'observe'>;
   readonly grpc: {
     /** localhost means 127.0.0.1 and ::1. Port 0 picks a free port. */
     readonly address: Address;
@@ -85,6 +85,7 @@ export async function startServer(options: RpcServerOptions): Promise<RpcServer>
   const stopping = new AbortController();
   const server = createServer(serverOptions(options, stopping.signal));
   addServices(server, options, health, serviceNames);
+  options.metrics?.observe({ callsInFlight: () => callsInFlight(server) });
   const listeners = await listenOnHost(
     grpc.address,
     async (address) => {
@@ -139,6 +140,10 @@ function serverOptions(options: RpcServerOptions, stopping: AbortSignal): Server
     observe: createCallObserver(log, metrics),
     admit: ({ responseStream }) => (responseStream && stopping.aborted ? serverStopping() : undefined),
   };
+}
+
+function callsInFlight(server: GrpcServer): Record<string, number> {
+  return Object.fromEntries([...server.countOpenCalls()].map(([path, calls]) => [path.slice(1) || otherMethod, calls]));
 }
 
 function addServices(

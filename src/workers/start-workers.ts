@@ -23,7 +23,8 @@ const startAttemptsMax = 3;
 export async function startWorkers(config: ServerConfig, { signal }: Pick<StartOptions, 'signal'> = {}): Promise<App> {
   const log = createLog(config.log);
   for (const warning of config.warnings) log.warn({}, warning);
-  const totals = createTotals(createMetrics());
+  const metrics = createMetrics();
+  const totals = createTotals(metrics);
   // Responds to probes until the workers listen on the address.
   const http = await openHttp(config, log, { text: () => totals.text(), isReady: () => false });
   const { url, embedded } = await prepareDatabase(config, log, signal).finally(() => http?.close());
@@ -43,6 +44,7 @@ export async function startWorkers(config: ServerConfig, { signal }: Pick<StartO
       http: config.http && httpAddress && { ...config.http, address: httpAddress, isDefault: false },
     };
     const { pool, port } = await startPool(workerConfig, log, totals, signal);
+    metrics.observe({ workerExits: () => pool.exits });
     let closing: Promise<void> | undefined;
     return {
       log,

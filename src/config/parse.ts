@@ -5,6 +5,7 @@
  * setting.
  */
 import type { Address } from '../net/address.js';
+import { type OtlpConfig, readOtlp } from './otlp.js';
 import { flagOf, isSetting, type Setting, type SettingTable, type ValuesOf } from './setting.js';
 import { clientSettings, gatewaySettings, serverSettings } from './settings.js';
 import {
@@ -23,8 +24,10 @@ export type Flags = Readonly<Record<string, unknown>>;
 
 /** The configuration of a server. docs/configuration.md explains each value. */
 export interface ServerConfig extends Omit<ValuesOf<typeof serverSettings>, 'http' | 'tls' | 'searchIndex'> {
-  /** Deprecated settings that are set, and what to do about them, for the log. */
+  /** Settings that are deprecated or ignored, and what to do about them, for the log. */
   readonly warnings: readonly string[];
+  /** What is exported to an OpenTelemetry collector, if anything. */
+  readonly otlp?: OtlpConfig;
   /** If unset, nothing is served over HTTP. */
   readonly http?: {
     readonly address: Address;
@@ -39,6 +42,9 @@ export interface ServerConfig extends Omit<ValuesOf<typeof serverSettings>, 'htt
 
 /** The configuration of a standalone gateway. */
 export interface GatewayConfig extends Omit<ValuesOf<typeof gatewaySettings>, 'targetTls' | 'tls'> {
+  /** As in ServerConfig. */
+  readonly warnings: readonly string[];
+  readonly otlp?: OtlpConfig;
   /** If unset, the target is called without TLS. */
   readonly targetTls?: CallerTlsFiles;
   /** If unset, the address is a loopback address, or INSECURE is set. */
@@ -84,6 +90,7 @@ export function parseServerConfig(env: Environment, flags: Flags = {}): ServerCo
   return freezeOrThrow(problems, {
     ...current,
     listIndexes,
+    otlp: readOtlp(env, warnings),
     warnings,
     http: { ...values.http, isDefault },
     tls: tlsFiles,
@@ -95,7 +102,8 @@ export function parseGatewayConfig(env: Environment, flags: Flags = {}): Gateway
   const tls = checkServerTls(gatewaySettings.tls, values.tls, problems);
   checkListening([[gatewaySettings.http.address, values.http.address]], values.tls, problems);
   const targetTls = checkCallerTls(gatewaySettings.targetTls, values.targetTls, problems);
-  return freezeOrThrow(problems, { ...values, tls, targetTls });
+  const warnings: string[] = [];
+  return freezeOrThrow(problems, { ...values, otlp: readOtlp(env, warnings), warnings, tls, targetTls });
 }
 
 export function parseClientConfig(env: Environment, flags: Flags = {}): ClientConfig {

@@ -17,6 +17,7 @@ import { listenError, listenOnHost } from '../net/listen.js';
 import type { Directory } from '../operations/directory.js';
 import type { Log } from '../telemetry/log.js';
 import { type Metrics, otherMethod } from '../telemetry/metrics.js';
+import type { Tracing } from '../telemetry/tracing.js';
 import { createCallObserver } from './call-observer.js';
 import { createHealth, type Health, healthServiceDefinition, healthServiceName } from './health-service.js';
 import { createProfileService, profileServiceDefinition } from './profile-service.js';
@@ -32,6 +33,7 @@ export interface RpcServerOptions {
   readonly directory: Directory;
   readonly log: Log;
   readonly metrics?: Pick<Metrics, 'call' | 'observe'>;
+  readonly tracing?: Tracing;
   readonly grpc: {
     /** localhost means 127.0.0.1 and ::1. Port 0 picks a free port. */
     readonly address: Address;
@@ -124,7 +126,7 @@ export async function startServer(options: RpcServerOptions): Promise<RpcServer>
 }
 
 function serverOptions(options: RpcServerOptions, stopping: AbortSignal): ServerOptions {
-  const { log, metrics, grpc, stallTimeoutMs, budget } = options;
+  const { log, metrics, tracing, grpc, stallTimeoutMs, budget } = options;
   return {
     requestBytesMax: (path) => requestBytesMax[path] ?? 0,
     responseBytesMax: messageBytesMax,
@@ -137,7 +139,7 @@ function serverOptions(options: RpcServerOptions, stopping: AbortSignal): Server
       keepaliveMs: grpc.keepaliveTimeMs,
       keepaliveTimeoutMs: grpc.keepaliveTimeoutMs,
     },
-    observe: createCallObserver(log, metrics),
+    observe: createCallObserver(log, metrics, tracing),
     admit: ({ responseStream }) => (responseStream && stopping.aborted ? serverStopping() : undefined),
   };
 }

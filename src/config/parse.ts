@@ -26,7 +26,7 @@ export type Flags = Readonly<Record<string, unknown>>;
 export interface ServerConfig extends Omit<ValuesOf<typeof serverSettings>, 'http' | 'tls' | 'searchIndex'> {
   /** Settings that are deprecated or ignored, and what to do about them, for the log. */
   readonly warnings: readonly string[];
-  /** What is exported to an OpenTelemetry collector, if anything. */
+  /** Undefined if nothing is exported to an OpenTelemetry collector. */
   readonly otlp?: OtlpConfig;
   /** If unset, nothing is served over HTTP. */
   readonly http?: {

@@ -1,4 +1,4 @@
-/** What the other parts use to record traces. Nothing here loads OpenTelemetry. */
+/** The interface for recording traces. Nothing here loads OpenTelemetry. */
 import type { Span } from '@opentelemetry/api';
 
 /** Records spans. It is undefined everywhere if traces are not exported, so that they cost nothing. */

@@ -5,7 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { type Cleanups, createCleanups } from './concurrency/cleanups.js';
 import { createLimiter } from './concurrency/limiter.js';
 import type { ServerConfig } from './config/parse.js';
-import { readTls } from './config/tls.js';
+import { certificateExpiry, readTls } from './config/tls.js';
 import { watchTls } from './config/tls-reload.js';
 import { type Database, openDatabase } from './database/database.js';
 import { explain, explained } from './database/explain.js';
@@ -14,16 +14,16 @@ import { type MigrationResult, migrateDown, migrateUp, migrationStatus } from '.
 import { explaining, findDatabase, logDatabase, type PreparedDatabase, whenUsable } from './find-database.js';
 import { callRecorder } from './gateway/call-recorder.js';
 import { createGateway } from './gateway/gateway.js';
-import { type HttpServer, startHttp } from './gateway/http.js';
+import type { HttpServer } from './gateway/http.js';
+import { httpAddressOf, openHttp } from './gateway/open-http.js';
 import { descriptorsPath, loadOwnFiles } from './gateway/own-files.js';
 import type { ServedParts } from './gateway/router.js';
 import { createByteBudget } from './grpc-server/byte-budget.js';
-import { formatAddress } from './net/address.js';
-import { ListenError } from './net/listen.js';
 import { changeIndexes, type IndexChange } from './operations/change-indexes.js';
 import { createDirectory, type Directory, type Siblings } from './operations/directory.js';
 import { startHousekeeping } from './operations/housekeeping.js';
 import { startIndexKeeper } from './operations/index-keeper.js';
+import { createTableSizes } from './operations/table-sizes.js';
 import { type RpcServer, startServer } from './rpc/server.js';
 import { checkSessions, readIdentity } from './store/identity.js';
 import {
@@ -36,7 +36,10 @@ import {
 import { renewChangeFeed } from './store/trim-changes.js';
 import type { LogDestination } from './telemetry/line-writer.js';
 import { createLog, type Log } from './telemetry/log.js';
-import { createMetrics, type Metrics, metricsContentType, metricsText } from './telemetry/metrics.js';
+import { createMetrics, type Metrics, metricsText } from './telemetry/metrics.js';
+
+import { startOtlp } from './telemetry/start-otlp.js';
+import type { Tracing } from './telemetry/tracing.js';
 
 export interface App {
   readonly log: Log;
@@ -69,6 +72,7 @@ export async function startApp(config: ServerConfig, { signal, logTo }: StartOpt
   const log = createLog({ ...config.log, destination: logTo });
   for (const warning of config.warnings) log.warn({}, warning);
   const metrics = createMetrics();
+  const otlp = await startOtlp(config.otlp, { log, metrics });
   let isServing = false;
   const http = await openHttp(config, log, {
     text: async () => metricsText([await metrics.snapshot()]),
@@ -82,6 +86,7 @@ export async function startApp(config: ServerConfig, { signal, logTo }: StartOpt
     const app = await startServing(config, {
       log,
       metrics,
+      tracing: otlp.tracing,
       database,
       signal,
       onServing,
@@ -93,41 +98,11 @@ export async function startApp(config: ServerConfig, { signal, logTo }: StartOpt
     return {
       ...app,
       http: httpAddressOf(config, http),
-      close: (options) => app.close(options).finally(() => http?.close()),
+      close: (options) => app.close(options).finally(() => Promise.all([http?.close(), otlp.close()])),
     };
   } catch (error) {
     await http?.close();
     throw error;
-  }
-}
-
-/**
- * Starts HTTP. startApp() and startWorkers() do this first, so that probes get a response during the start. Returns
- * undefined if the default address is in use, so that a second Roster on a machine needs only its own port for gRPC.
- */
-export async function openHttp(
-  { http, tls }: ServerConfig,
-  log: Log,
-  { text, isReady, parts }: { text(): Promise<string>; isReady(): boolean; parts?: ServedParts },
-): Promise<HttpServer | undefined> {
-  if (http === undefined) return undefined;
-  const { address, isDefault, corsOrigins } = http;
-  try {
-    return await startHttp({
-      address,
-      tls: tls && (await readTls(tls)),
-      corsOrigins,
-      metrics: { contentType: metricsContentType, text },
-      isReady,
-      parts,
-      onError: (error) => log.error({ error }, 'HTTP has failed'),
-    });
-  } catch (error) {
-    if (!isDefault || !(error instanceof ListenError)) throw error;
-    const message =
-      'the page, metrics and probes are not served over HTTP, because the default address is in use; set HTTP_ADDRESS (port 0 picks a free port)';
-    log.warn({ address: formatAddress(address) }, message);
-    return undefined;
   }
 }
 
@@ -151,6 +126,7 @@ export async function prepareDatabase(config: ServerConfig, log: Log, signal?: A
 export interface ServingOptions {
   readonly log: Log;
   readonly metrics: Metrics;
+  readonly tracing?: Tracing;
   readonly database: PreparedDatabase;
   /** Also serves calls over HTTP. Its implementer closes the returned server. */
   openHttp(parts: ServedParts): Promise<HttpServer | undefined>;
@@ -175,9 +151,12 @@ export async function startServing(config: ServerConfig, options: ServingOptions
     let { delayMs } = config.shutdown;
     onServing?.(true);
     const logOutage = createOutageLog(log, url);
+    const connection = { isUp: false };
+    options.metrics.observe({ database: connection });
     const watch = watchDatabase({
       url,
       onChange(isConnected, error) {
+        connection.isUp = isConnected;
         server.setServing(isConnected);
         if (closing === undefined) onServing?.(isConnected);
         if (isConnected) log.info({}, 'connected to the database');
@@ -234,7 +213,7 @@ function createOutageLog(log: Log, url: string): (error: unknown, isNew: boolean
 /** Connects to the database, and starts the directory and its housekeeping. */
 async function openDirectory(
   config: ServerConfig,
-  { log, metrics, database: { url }, signal, siblings }: ServingOptions,
+  { log, metrics, tracing, database: { url }, signal, siblings }: ServingOptions,
   cleanups: Cleanups,
 ): Promise<{ database: Database; directory: Directory }> {
   const database = await openDatabase({ ...config.database, url });
@@ -271,6 +250,7 @@ async function openDirectory(
     onError: (error) => log.error({ error }, 'the change log cannot be read'),
     siblings,
     metrics,
+    tracing,
   });
   cleanups.addWithDeadline(() => directory.close());
   const housekeeping = startHousekeeping({
@@ -283,15 +263,17 @@ async function openDirectory(
       log.warn(fields, 'an old transaction or replication slot keeps the change log from shrinking');
     },
   });
-  metrics.observe({ housekeeping, indexes });
-  cleanups.addWithDeadline(async () => void (await Promise.all([housekeeping.close(), indexes.close()])));
+  const tables = createTableSizes(database, background);
+  metrics.observe({ housekeeping, indexes, tables });
+  const backgroundParts = [housekeeping, indexes, tables];
+  cleanups.addWithDeadline(async () => void (await Promise.all(backgroundParts.map((part) => part.close()))));
   return { database, directory };
 }
 
 /** Serves the directory over gRPC, and through a gateway also over HTTP. */
 async function startServers(
   config: ServerConfig,
-  { log, metrics, openHttp: serveHttp }: ServingOptions,
+  { log, metrics, tracing, openHttp: serveHttp }: ServingOptions,
   directory: Directory,
   cleanups: Cleanups,
 ): Promise<{ server: RpcServer; http: HttpServer | undefined }> {
@@ -302,18 +284,23 @@ async function startServers(
     directory,
     log,
     metrics,
+    tracing,
     grpc: config.grpc,
     stallTimeoutMs: config.streams.stallTimeoutMs,
     budget,
     tls,
     descriptors,
   });
+  metrics.observe({ heldBytes: budget.held });
   let http: HttpServer | undefined;
   if (config.tls !== undefined && tls !== undefined) {
+    let { cert } = tls;
+    metrics.observe({ certificateExpiry: () => certificateExpiry(cert) });
     const stop = watchTls(config.tls, tls, {
       onChange(renewed) {
         server.setTls(renewed);
         http?.setTls(renewed);
+        ({ cert } = renewed);
         log.info({}, 'new connections use the new certificate');
       },
       onError: (error) => log.warn({ error }, 'the files of TLS have changed, but cannot be used'),
@@ -327,16 +314,12 @@ async function startServers(
     stallTimeoutMs: config.streams.stallTimeoutMs,
     budget,
     onUnforwarded: callRecorder(log, metrics),
+    tracing,
     onError: (error) => log.error({ error }, 'the gateway has failed'),
   });
   cleanups.add(async () => gateway.close());
   http = await serveHttp({ gateway, files: await loadOwnFiles() });
   return { server, http };
-}
-
-/** The `http` of App. */
-export function httpAddressOf({ http: wanted }: ServerConfig, http: HttpServer | undefined): App['http'] {
-  return wanted && http && { host: wanted.address.host, port: http.port };
 }
 
 export function logFailedCleanup(log: Log, error: unknown): void {

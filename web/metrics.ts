@@ -53,9 +53,9 @@ export interface ListIndexActivity {
 
 const streams = Object.values(UserServiceDefinition.methods)
   .filter(({ requestStream, responseStream }) => requestStream || responseStream)
-  .map(({ name }) => `method="${UserServiceDefinition.fullName}/${name}"`);
+  .map(({ name }) => `rpc_method="${UserServiceDefinition.fullName}/${name}"`);
 
-const calls = 'roster_call_duration_seconds';
+const calls = 'rpc_server_call_duration_seconds';
 const batches = 'roster_batch_rows';
 
 /** `seconds` is the time between the two samples. */
@@ -76,7 +76,7 @@ export function activityBetween(before: Metrics, now: Metrics, seconds: number, 
   return {
     atMs,
     callsPerSecond: sum(`${calls}_count`) / seconds,
-    failedPerSecond: sum(`${calls}_count`, (labels) => !labels.includes('status="OK"')) / seconds,
+    failedPerSecond: sum(`${calls}_count`, (labels) => !labels.includes('rpc_response_status_code="OK"')) / seconds,
     p50: quantile(0.5, durations),
     p95: quantile(0.95, durations),
     batchRows,
@@ -84,14 +84,14 @@ export function activityBetween(before: Metrics, now: Metrics, seconds: number, 
     changeLogLag: gauge('roster_change_log_lag_seconds'),
     poolBusy: gauge('roster_pool_connections', 'state="busy"'),
     poolIdle: gauge('roster_pool_connections', 'state="idle"'),
-    poolWaiting: gauge('roster_pool_waiting'),
+    poolWaiting: gauge('roster_pool_waiting_statements'),
     loopDelay: gauge('nodejs_eventloop_lag_p99_seconds'),
     processors: now.has(cpu) ? sum(cpu) / seconds : undefined,
     memoryBytes: gauge('process_resident_memory_bytes'),
     indexes: [...(now.get('roster_list_index_size_bytes') ?? [])].map(([labels, bytes]) => ({
       name: labelValue(labels, 'index'),
       bytes,
-      scans: gauge('roster_list_index_scans', labels) ?? 0,
+      scans: gauge('roster_list_index_scans_total', labels) ?? 0,
       built: gauge('roster_list_index_built_ratio', labels),
     })),
   };

@@ -6,6 +6,7 @@
  */
 import { readFileSync } from 'node:fs';
 import type { Address } from '../net/address.js';
+import { type OtlpConfig, readOtlp } from './otlp.js';
 import { completePostgresUrl, type PostgresPart, PostgresUrlError, parsePostgresUrl } from '../postgres-url.js';
 import { flagOf, isSetting, type Setting, type SettingTable, type ValuesOf } from './setting.js';
 import { clientSettings, gatewaySettings, serverSettings } from './settings.js';
@@ -28,8 +29,10 @@ export interface ServerConfig
   extends Omit<ValuesOf<typeof serverSettings>, 'database' | 'http' | 'tls' | 'searchIndex'> {
   /** Its URLs are complete. Without a URL, it is the embedded Postgres. */
   readonly database: Omit<ValuesOf<typeof serverSettings.database>, 'parts' | 'urlFile'>;
-  /** Deprecated settings that are set, and what to do about them, for the log. */
+  /** Settings that are deprecated or ignored, and what to do about them, for the log. */
   readonly warnings: readonly string[];
+  /** Undefined if nothing is exported to an OpenTelemetry collector. */
+  readonly otlp?: OtlpConfig;
   /** If unset, nothing is served over HTTP. */
   readonly http?: {
     readonly address: Address;
@@ -44,6 +47,9 @@ export interface ServerConfig
 
 /** The configuration of a standalone gateway. */
 export interface GatewayConfig extends Omit<ValuesOf<typeof gatewaySettings>, 'targetTls' | 'tls'> {
+  /** As in ServerConfig. */
+  readonly warnings: readonly string[];
+  readonly otlp?: OtlpConfig;
   /** If unset, the target is called without TLS. */
   readonly targetTls?: CallerTlsFiles;
   /** If unset, the address is a loopback address, or INSECURE is set. */
@@ -88,6 +94,7 @@ export function parseServerConfig(env: Environment, flags: Flags = {}): ServerCo
     ...current,
     database: databaseConfig,
     listIndexes,
+    otlp: readOtlp(env, warnings),
     warnings,
     http: { ...values.http, isDefault },
     tls: tlsFiles,
@@ -152,7 +159,8 @@ export function parseGatewayConfig(env: Environment, flags: Flags = {}): Gateway
   const tls = checkServerTls(gatewaySettings.tls, values.tls, problems);
   checkListening([[gatewaySettings.http.address, values.http.address]], values.tls, problems);
   const targetTls = checkCallerTls(gatewaySettings.targetTls, values.targetTls, problems);
-  return freezeOrThrow(problems, { ...values, tls, targetTls });
+  const warnings: string[] = [];
+  return freezeOrThrow(problems, { ...values, otlp: readOtlp(env, warnings), warnings, tls, targetTls });
 }
 
 export function parseClientConfig(env: Environment, flags: Flags = {}): ClientConfig {

@@ -128,3 +128,9 @@ export async function readTls({ cert, key, clientCa }: TlsFiles) {
     clientCa: clientCa === undefined ? undefined : await readFile(clientCa),
   };
 }
+
+/** When the first certificate of a PEM file expires, in seconds since 1970. */
+export function certificateExpiry(pem: Buffer): number {
+  const certificates = pem.toString().match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+  return Math.min(...certificates.map((each) => new X509Certificate(each).validToDate.getTime() / 1000));
+}

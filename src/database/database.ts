@@ -48,8 +48,8 @@ export type RunBinary = Run<RowMessage>;
 export interface Database {
   /** How many statements may run at once. */
   readonly connectionsMax: number;
-  /** Counts of the pool's connections, and of calls that wait for one. */
-  connections(): { readonly total: number; readonly idle: number; readonly waiting: number };
+  /** Counts of the pool's connections, and of statements that wait for one. */
+  connections(): Readonly<Record<'total' | 'idle' | 'waiting' | 'max', number>>;
   /** Runs a statement in a separate transaction, and runs it again if it lost a race to another transaction. */
   readonly run: RunStatement;
   /** As `run`, but does not parse the rows. */
@@ -104,7 +104,12 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
     dataSource,
     connectionsMax: options.connectionsMax,
 
-    connections: () => ({ total: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }),
+    connections: () => ({
+      total: pool.totalCount,
+      idle: pool.idleCount,
+      waiting: pool.waitingCount,
+      max: options.connectionsMax,
+    }),
 
     run: (statement, values) => runOnce(query, statement, values),
     runBinary: (statement, values) => runOnce(binaryQuery, statement, values),

@@ -2,6 +2,7 @@
 import type { ByteBudget } from '../grpc-server/byte-budget.js';
 import { Fault, overloaded } from '../model/fault.js';
 import type { CallLine } from '../telemetry/log.js';
+import type { RequestSpan, Tracing } from '../telemetry/tracing.js';
 import type { GatewayCall } from './forward.js';
 import type { HttpRequest, HttpResponse } from './gateway.js';
 import { abortRequest, type Pace } from './pace.js';
@@ -24,6 +25,7 @@ export interface CallOptions {
   readonly budget: ByteBudget;
   /** Called at the end of each call that was not forwarded, so that it is logged and counted. */
   onUnforwarded(line: CallLine): void;
+  readonly tracing?: Tracing;
 }
 
 /** Begins a call. It ends when its response closes, which always happens. */
@@ -31,9 +33,10 @@ export function openCall(
   path: string,
   request: HttpRequest,
   response: HttpResponse,
-  { stallTimeoutMs, budget, onUnforwarded }: CallOptions,
+  { stallTimeoutMs, budget, onUnforwarded, tracing }: CallOptions,
 ): OpenCall {
   const startedMs = performance.now();
+  const span = tracing && startSpan(tracing, path, request);
   const call: GatewayCall = {
     peer: request.socket.remoteAddress,
     requestId: requestIdOf(request.headers),
@@ -52,14 +55,25 @@ export function openCall(
   response.once('close', () => {
     hold.release();
     answerHold.release();
+    span?.end(response.statusCode);
     if (call.isForwarded) return;
     const { status, reason } = outcomeOf(call, response);
     const durationMs = performance.now() - startedMs;
     const { requestId, peer = 'unknown' } = call;
-    onUnforwarded({ method: path.slice(1), status, durationMs, peer, requestId, reason });
+    const traceId = span?.traceId;
+    onUnforwarded({ method: path.slice(1), status, durationMs, peer, requestId, reason, traceId });
   });
   response.once('finish', () => discardRest(request, stallTimeoutMs));
   return { path, request, call, answerHold, pace: { hold, timeoutMs: stallTimeoutMs, onStall } };
+}
+
+/** Starts the span of a request, and makes it the parent of the span of the server that gets the request's metadata. */
+function startSpan(tracing: Tracing, path: string, { method = '', headers }: HttpRequest): RequestSpan | undefined {
+  // Several probers check the health every few seconds.
+  if (path.startsWith('/grpc.')) return undefined;
+  const span = tracing.startRequest({ method, path, header: (name) => headers[name]?.toString() });
+  Object.assign(headers, span.headers);
+  return span;
 }
 
 /** A client may still be sending after a refusal. Discards its body for a while, then disconnects. */

@@ -2,12 +2,14 @@
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { GatewayConfig } from '../config/parse.js';
-import { readTls } from '../config/tls.js';
+import { certificateExpiry, readTls } from '../config/tls.js';
 import { createByteBudget } from '../grpc-server/byte-budget.js';
 import { formatAddress } from '../net/address.js';
 import type { LogDestination } from '../telemetry/line-writer.js';
 import { createLog, type Log } from '../telemetry/log.js';
 import { createMetrics, type Metrics, metricsContentType, metricsText } from '../telemetry/metrics.js';
+import { startOtlp } from '../telemetry/start-otlp.js';
+import type { Tracing } from '../telemetry/tracing.js';
 import { callRecorder } from './call-recorder.js';
 import { createGateway, type Gateway } from './gateway.js';
 import { startHttp } from './http.js';
@@ -35,13 +37,17 @@ export async function startGateway(
   { logTo }: { readonly logTo?: LogDestination } = {},
 ): Promise<RunningGateway> {
   const log = createLog({ ...config.log, destination: logTo });
+  for (const warning of config.warnings) log.warn({}, warning);
   const metrics = createMetrics();
-  const gateway = await openGateway(config, log, metrics);
+  const otlp = await startOtlp(config.otlp, { log, metrics });
+  const gateway = await openGateway(config, log, metrics, otlp.tracing);
   let isClosing = false;
+  const tls = config.tls && (await readTls(config.tls));
+  if (tls !== undefined) metrics.observe({ certificateExpiry: () => certificateExpiry(tls.cert) });
   const http = await startHttp({
     address: config.http.address,
     corsOrigins: config.http.corsOrigins,
-    tls: config.tls && (await readTls(config.tls)),
+    tls,
     metrics: { contentType: metricsContentType, text: async () => metricsText([await metrics.snapshot()]) },
     isReady: async () => !isClosing && (await gateway.isReachable()),
     onError: (error) => log.error({ error }, 'HTTP has failed'),
@@ -57,15 +63,23 @@ export async function startGateway(
       await http.stopAccepting();
       gateway.close();
       await http.close();
+      await otlp.close();
       log.info({}, 'stopped');
     },
   };
 }
 
-async function openGateway(config: GatewayConfig, log: Log, metrics: Metrics): Promise<Gateway> {
+async function openGateway(
+  config: GatewayConfig,
+  log: Log,
+  metrics: Metrics,
+  tracing: Tracing | undefined,
+): Promise<Gateway> {
   const { target, targetTls, stallTimeoutMs, bufferedBytesMax } = config;
   const path = config.descriptors ?? descriptorsPath();
   const read = (file: string | undefined) => (file === undefined ? undefined : readFile(file));
+  const budget = createByteBudget(bufferedBytesMax);
+  metrics.observe({ heldBytes: budget.held });
   try {
     return createGateway({
       descriptors: await readFile(path),
@@ -76,8 +90,9 @@ async function openGateway(config: GatewayConfig, log: Log, metrics: Metrics): P
         key: await read(targetTls.key),
       },
       stallTimeoutMs,
-      budget: createByteBudget(bufferedBytesMax),
+      budget,
       onUnforwarded: callRecorder(log, metrics),
+      tracing,
       onError: (error) => log.error({ error }, 'the gateway has failed'),
     });
   } catch (error) {

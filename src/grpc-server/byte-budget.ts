@@ -12,6 +12,8 @@ export interface ByteBudget {
   admits(): boolean;
   /** Counts the bytes of one call. `onGiveUp` must close its connection or stream, so that its bytes are freed. */
   open(onGiveUp: () => void): ByteHold;
+  /** The bytes that all calls hold together, and their limit. */
+  held(): { readonly total: number; readonly max: number };
 }
 
 /** The bytes of one call. After the hold is released or given up, it counts nothing. */
@@ -66,6 +68,7 @@ export function createByteBudget(bytesMax: number): ByteBudget {
       if (total > bytesMax * admittedShare) giveUp(bytesMax * admittedShare, slowBytesPerMs);
       return total <= bytesMax * admittedShare;
     },
+    held: () => ({ total, max: bytesMax }),
     open(onGiveUp) {
       const held: Held = { bytes: 0, transferred: transferredAtStart, sinceMs: performance.now(), onGiveUp };
       all.add(held);

@@ -92,7 +92,13 @@ export class ServerCall implements StreamReceiver, CallInfo {
     if (this.timeoutMs !== undefined && this.timeoutMs <= timerMsMax) {
       this.#deadline = setTimeout(onDeadline, Math.ceil(this.timeoutMs), this);
     }
-    if (this.method.requestStream) void this.#run(this.method, this.#readRequests(this.method));
+    const { method } = this;
+    if (method.requestStream) this.#observe(() => void this.#run(method, this.#readRequests(method)));
+  }
+
+  #observe(handle: () => void): void {
+    if (this.#observer?.run === undefined) handle();
+    else this.#observer.run(handle);
   }
 
   /** Streams are not counted, because their duration does not show how long a call waits. */
@@ -137,13 +143,14 @@ export class ServerCall implements StreamReceiver, CallInfo {
     // until both are read, so that the handler does not treat the request as complete.
     if (this.method?.requestStream === true) setImmediate(() => requests.end());
     else requests.end();
-    if (this.#status !== undefined || this.method === undefined || this.method.requestStream) return;
+    const { method } = this;
+    if (this.#status !== undefined || method === undefined || method.requestStream) return;
     const only = requests.take();
     if (requests.error !== undefined) this.end(requests.error);
     else if (only === undefined) this.end(callError('MESSAGE_COUNT', 'This method takes exactly one message.'));
     else {
       this.#updateHold();
-      void this.#runUnary(this.method, only);
+      this.#observe(() => void this.#runUnary(method, only));
     }
   }
 

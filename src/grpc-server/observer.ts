@@ -32,6 +32,8 @@ export interface CallObserver {
    * does not receive the status if it has cancelled the call.
    */
   statusOf(error: unknown): CallStatus;
+  /** Runs the handler. The default is to call it. */
+  run?(handle: () => void): void;
   /** An error of a handler whose call has already ended. */
   onLateError?(error: unknown): void;
   /**

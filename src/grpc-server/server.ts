@@ -53,8 +53,10 @@ export interface GrpcServer<Ext = PeerContext> extends ServerAddBuilder<Ext> {
   stopAccepting(): Promise<void>;
   /** Ends the open calls that `which` selects, with the status of an error. */
   endCalls(error: unknown, which?: (call: CallInfo) => boolean): void;
-  /** The number of calls that have no status yet. */
+  /** The number of calls that have not closed yet. */
   readonly openCalls: number;
+  /** The number of open calls of each method, by its path, and under '' for paths without a method. */
+  countOpenCalls(): Map<string, number>;
   /** Refuses new connections, and lets all calls finish. Resolves when all connections are closed. */
   shutdown(): Promise<void>;
   /** Ends all calls and connections. */
@@ -89,6 +91,7 @@ function serverWith<Ext>(server: CallServer, middleware: ServerMiddleware<Ext> |
     get openCalls() {
       return server.openCalls;
     },
+    countOpenCalls: () => server.countOpenCalls(),
     shutdown: () => server.shutdown(),
     forceShutdown: () => server.forceShutdown(),
   };
@@ -151,6 +154,15 @@ class CallServer {
 
   get openCalls(): number {
     return this.#calls.size;
+  }
+
+  countOpenCalls(): Map<string, number> {
+    const counts = new Map([...this.#methods.keys()].map((path) => [path, 0]));
+    for (const { isKnownMethod, path } of this.#calls) {
+      const key = isKnownMethod ? path : '';
+      counts.set(key, (counts.get(key) ?? 0) + 1);
+    }
+    return counts;
   }
 
   add(definition: CompatServiceDefinition, implementation: object, middleware: ServerMiddleware | undefined): void {

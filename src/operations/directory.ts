@@ -17,6 +17,7 @@ import type {
 import type { DirectoryIdentity } from '../store/identity.js';
 import { type ListIndexLookup, readsTable } from '../store/list-users.js';
 import type { Metrics } from '../telemetry/metrics.js';
+import type { Tracing } from '../telemetry/tracing.js';
 import { createChangeFeed } from './change-feed.js';
 import { divideConnections, limitConnections } from './connection-budget.js';
 import { createExportTokens, type ExportedUsers, exportUsers } from './export-users.js';
@@ -57,6 +58,7 @@ export interface DirectoryOptions {
   onError(error: unknown): void;
   readonly siblings?: Siblings;
   readonly metrics?: Metrics;
+  readonly tracing?: Tracing;
 }
 
 /** Other processes on the same database, which are notified of writes faster than by the change log. */
@@ -81,7 +83,7 @@ export interface StreamLimits {
 const newestFirstAfterMs = 250;
 
 export function createDirectory(options: DirectoryOptions): Directory {
-  const { database, identity, indexes, batchRowsMax, queueRowsMax, onError, siblings, metrics } = options;
+  const { database, identity, indexes, batchRowsMax, queueRowsMax, onError, siblings, metrics, tracing } = options;
   const connections = divideConnections(database.connectionsMax);
   const streamReads = limitConnections(database, connections.streams);
   const lists = createLimiter({ concurrencyMax: connections.lists, queuedMax: queueRowsMax, newestFirstAfterMs });
@@ -102,7 +104,7 @@ export function createDirectory(options: DirectoryOptions): Directory {
     siblings?.notifyWrite();
   }
 
-  const limits = { batchRowsMax, queueRowsMax, metrics };
+  const limits = { batchRowsMax, queueRowsMax, metrics, tracing };
   const reads = createUserReads({ database, connections, batchCalls, limits });
   const { secret } = identity;
   const writes = createUserWrites({

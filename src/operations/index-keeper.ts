@@ -18,6 +18,7 @@ import {
   readListIndexStatus,
 } from '../store/list-indexes.js';
 import type { ListIndexLookup } from '../store/list-users.js';
+import { createBackgroundValue } from './background-value.js';
 
 /** `auto` builds an index when a list needs it, `all` builds all at the start, and `none` builds none. */
 export type ListIndexMode = 'auto' | 'all' | 'none';
@@ -45,7 +46,6 @@ const checkEveryMs = 10_000;
 // When a process again tries a build that failed or that its role may not do, because a build may fail only at its end.
 // The same applies if it saw another process build the index. Otherwise each process in turn would fill the disk.
 const retryAfterMs = 10 * 60_000;
-const statusEveryMs = 2_000;
 
 export function startIndexKeeper(options: IndexKeeperOptions): IndexKeeper {
   const { database, mode, background, onError } = options;
@@ -95,19 +95,7 @@ export function startIndexKeeper(options: IndexKeeperOptions): IndexKeeper {
   }
 
   const run: RunStatement = (statement, values) => background.run('', () => database.run(statement, values));
-  let status: readonly ListIndexStatus[] = [];
-  let statusMs = Number.NEGATIVE_INFINITY;
-  let reading: Promise<void> | undefined;
-
-  async function readStatus(): Promise<void> {
-    try {
-      status = await readListIndexStatus(run);
-    } catch {
-      // The metrics keep the last state. The database watch reports an outage.
-    }
-    statusMs = performance.now();
-    reading = undefined;
-  }
+  const status = createBackgroundValue<readonly ListIndexStatus[]>([], () => readListIndexStatus(run));
 
   const requestAll = () => request(listIndexes);
   if (mode === 'all') requestAll();
@@ -135,15 +123,12 @@ export function startIndexKeeper(options: IndexKeeperOptions): IndexKeeper {
       return known;
     },
 
-    status() {
-      if (!closed.signal.aborted && performance.now() - statusMs >= statusEveryMs) reading ??= readStatus();
-      return status;
-    },
+    status: status.current,
 
     async close() {
       clearInterval(timer);
       closed.abort();
-      await Promise.all([building, reading]);
+      await Promise.all([building, status.close()]);
     },
   };
 }

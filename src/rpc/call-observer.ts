@@ -12,7 +12,8 @@ import { fieldOf } from '../grpc-server/stream.js';
 import { Fault, type FaultReason, invalid, invalidRequest, serverStopping } from '../model/fault.js';
 import { requestBytesMax } from '../model/method-limits.js';
 import type { Log } from '../telemetry/log.js';
-import type { Metrics } from '../telemetry/metrics.js';
+import { type Metrics, otherMethod } from '../telemetry/metrics.js';
+import type { CallSpan, Tracing } from '../telemetry/tracing.js';
 import { boundMessage, encodeErrorStatus, errorDetailsKey } from './error-status.js';
 import { requestTooLarge, responseTooLarge } from './wire-definition.js';
 
@@ -34,10 +35,19 @@ const causeLineEveryMs = 1000;
 
 export type CreateObserver = (call: CallInfo) => CallObserver;
 
-export function createCallObserver(log: Log, metrics?: Pick<Metrics, 'call'>): CreateObserver {
+export function createCallObserver(log: Log, metrics?: Pick<Metrics, 'call'>, tracing?: Tracing): CreateObserver {
   const requestIdOf = createRequestIds();
   const telemetry = { log, metrics, logCause: createCauseLog(log) };
-  return (call) => new ObservedCall(call, requestIdOf(fieldOf(call.fields, requestIdKey)), telemetry);
+  const observe: CreateObserver = (call) =>
+    new ObservedCall(call, requestIdOf(fieldOf(call.fields, requestIdKey)), telemetry);
+  if (tracing === undefined) return observe;
+  return (call) => {
+    // Several probers check the health every few seconds.
+    if (call.path.startsWith('/grpc.')) return observe(call);
+    const method = call.isKnownMethod ? call.path.slice(1) : otherMethod;
+    const span = tracing.startCall(method, (name) => fieldOf(call.fields, name));
+    return new TracedCall(call, requestIdOf(fieldOf(call.fields, requestIdKey)), telemetry, span);
+  };
 }
 
 type LogCause = (fault: Fault, method: string, requestId: string) => void;
@@ -87,11 +97,11 @@ class ObservedCall implements CallObserver {
   }
 
   onEnd(code: Status, durationMs: number): void {
-    this.#logCall(Status[code], durationMs);
+    this.recordEnd(Status[code], durationMs);
   }
 
   onNotGrpc(httpStatus: number): void {
-    this.#logCall(`HTTP_${httpStatus}`, 0);
+    this.recordEnd(`HTTP_${httpStatus}`, 0);
   }
 
   get #method(): string {
@@ -100,15 +110,20 @@ class ObservedCall implements CallObserver {
     return isKnownMethod || /^\/[\w.]{1,128}\/\w{1,128}$/.test(path) ? path.slice(1) : 'unknown';
   }
 
-  #logCall(status: string, durationMs: number): void {
+  protected recordEnd(status: string, durationMs: number, traceId?: string): void {
     const { isKnownMethod, path, peer, timeoutMs } = this.call;
     const { log, metrics } = this.telemetry;
     const method = this.#method;
-    metrics?.call(isKnownMethod ? method : 'unknown', status, durationMs);
+    metrics?.call(isKnownMethod ? method : otherMethod, status, durationMs);
     const deadlineMs = timeoutMs === undefined ? undefined : Math.round(timeoutMs);
     // Several probers check the health every few seconds.
     const level = path.startsWith('/grpc.') ? 'debug' : undefined;
-    log.call({ method, status, durationMs, peer, requestId: this.requestId, deadlineMs, reason: this.#reason }, level);
+    const { requestId, reason } = this;
+    log.call({ method, status, durationMs, peer, requestId, deadlineMs, reason, traceId }, level);
+  }
+
+  protected get reason(): FaultReason | undefined {
+    return this.#reason;
   }
 
   #faultOf(error: unknown): Fault | ServerError {
@@ -125,6 +140,26 @@ class ObservedCall implements CallObserver {
 
   #logBug(error: unknown): void {
     this.telemetry.log.error({ error, method: this.#method, requestId: this.requestId }, 'a call failed with a bug');
+  }
+}
+
+class TracedCall extends ObservedCall {
+  constructor(
+    call: CallInfo,
+    requestId: string,
+    telemetry: Telemetry,
+    private readonly span: CallSpan,
+  ) {
+    super(call, requestId, telemetry);
+  }
+
+  run(handle: () => void): void {
+    this.span.run(handle);
+  }
+
+  protected override recordEnd(status: string, durationMs: number): void {
+    this.span.end(status, this.reason);
+    super.recordEnd(status, durationMs, this.span.traceId);
   }
 }
 

@@ -16,7 +16,8 @@ import { type Address, formatAddress } from '../net/address.js';
 import { listenError, listenOnHost } from '../net/listen.js';
 import type { Directory } from '../operations/directory.js';
 import type { Log } from '../telemetry/log.js';
-import type { Metrics } from '../telemetry/metrics.js';
+import { type Metrics, otherMethod } from '../telemetry/metrics.js';
+import type { Tracing } from '../telemetry/tracing.js';
 import { createCallObserver } from './call-observer.js';
 import { createHealth, type Health, healthServiceDefinition, healthServiceName } from './health-service.js';
 import { createProfileService, profileServiceDefinition } from './profile-service.js';
@@ -31,7 +32,8 @@ const flushTimeoutMs = 250;
 export interface RpcServerOptions {
   readonly directory: Directory;
   readonly log: Log;
-  readonly metrics?: Pick<Metrics, 'call'>;
+  readonly metrics?: Pick<Metrics, 'call' | 'observe'>;
+  readonly tracing?: Tracing;
   readonly grpc: {
     /** localhost means 127.0.0.1 and ::1. Port 0 picks a free port. */
     readonly address: Address;
@@ -85,6 +87,7 @@ export async function startServer(options: RpcServerOptions): Promise<RpcServer>
   const stopping = new AbortController();
   const server = createServer(serverOptions(options, stopping.signal));
   addServices(server, options, health, serviceNames);
+  options.metrics?.observe({ callsInFlight: () => callsInFlight(server) });
   const listeners = await listenOnHost(
     grpc.address,
     async (address) => {
@@ -123,7 +126,7 @@ export async function startServer(options: RpcServerOptions): Promise<RpcServer>
 }
 
 function serverOptions(options: RpcServerOptions, stopping: AbortSignal): ServerOptions {
-  const { log, metrics, grpc, stallTimeoutMs, budget } = options;
+  const { log, metrics, tracing, grpc, stallTimeoutMs, budget } = options;
   return {
     requestBytesMax: (path) => requestBytesMax[path] ?? 0,
     responseBytesMax: messageBytesMax,
@@ -136,9 +139,13 @@ function serverOptions(options: RpcServerOptions, stopping: AbortSignal): Server
       keepaliveMs: grpc.keepaliveTimeMs,
       keepaliveTimeoutMs: grpc.keepaliveTimeoutMs,
     },
-    observe: createCallObserver(log, metrics),
+    observe: createCallObserver(log, metrics, tracing),
     admit: ({ responseStream }) => (responseStream && stopping.aborted ? serverStopping() : undefined),
   };
+}
+
+function callsInFlight(server: GrpcServer): Record<string, number> {
+  return Object.fromEntries([...server.countOpenCalls()].map(([path, calls]) => [path.slice(1) || otherMethod, calls]));
 }
 
 function addServices(

@@ -35,6 +35,8 @@ export interface CallLine {
   readonly deadlineMs?: number;
   /** The fault's stable reason, if the call failed with a fault. */
   readonly reason?: string;
+  /** If traces are exported. */
+  readonly traceId?: string;
 }
 
 export interface Log extends Readonly<Record<LogLevel, LogMethod>> {
@@ -90,10 +92,10 @@ export function createLog({ level, format, worker, destination }: LogOptions): L
     error: logAt('error'),
     fatal: logAt('fatal'),
     call(line, level = levelOfStatus(line.status)) {
-      const { method, status, durationMs, peer, requestId, deadlineMs, reason } = line;
+      const { method, status, durationMs, peer, requestId, deadlineMs, reason, traceId } = line;
       const rounded = Math.round(durationMs * 100) / 100;
       // No redaction, because Roster makes or checks each of these strings.
-      logger[level]({ method, status, durationMs: rounded, peer, requestId, deadlineMs, reason }, 'call');
+      logger[level]({ method, status, durationMs: rounded, peer, requestId, deadlineMs, reason, traceId }, 'call');
     },
   };
 }

@@ -2,20 +2,22 @@
  * Starts several worker processes on one port and supervises them. This process finds the database, migrates, and owns an
  * embedded Postgres, which starts before the first worker and stops after the last. It serves no calls.
  */
-import { type App, httpAddressOf, logFailedCleanup, openHttp, prepareDatabase, type StartOptions } from '../app.js';
+import { type App, logFailedCleanup, prepareDatabase, type StartOptions } from '../app.js';
 import type { ServerConfig } from '../config/parse.js';
 import { watchDatabase } from '../database/health.js';
+import { httpAddressOf, openHttp } from '../gateway/open-http.js';
 import { findPort, ListenError } from '../net/listen.js';
 import { createLog, type Log } from '../telemetry/log.js';
 import { createMetrics } from '../telemetry/metrics.js';
+import { flushTimeoutMs, startOtlp } from '../telemetry/start-otlp.js';
 import { createRelay } from './siblings.js';
 import { createTotals, type Totals } from './totals.js';
 import { WorkerPool } from './worker-pool.js';
 import { forkWorker } from './worker-process.js';
 
 // How long a worker may take to exit after its calls: 250 ms for calls that are cut off (server.ts), 250 ms for each of
-// the four parts with a deadline (app.ts, cleanups.ts), and some reserve for a busy machine.
-const exitReserveMs = 1_750;
+// the four parts with a deadline (app.ts, cleanups.ts), the last export of traces, and some reserve for a busy machine.
+const exitReserveMs = 1_750 + flushTimeoutMs;
 // The number of attempts, because another process may take the free port before the workers do.
 const startAttemptsMax = 3;
 
@@ -23,7 +25,10 @@ const startAttemptsMax = 3;
 export async function startWorkers(config: ServerConfig, { signal }: Pick<StartOptions, 'signal'> = {}): Promise<App> {
   const log = createLog(config.log);
   for (const warning of config.warnings) log.warn({}, warning);
-  const totals = createTotals(createMetrics());
+  const metrics = createMetrics();
+  // Each worker exports its own metrics and traces.
+  const otlp = await startOtlp(config.otlp && { ...config.otlp, traces: false }, { log, metrics });
+  const totals = createTotals(metrics);
   // Responds to probes until the workers listen on the address.
   const http = await openHttp(config, log, { text: () => totals.text(), isReady: () => false });
   const { url, embedded } = await prepareDatabase(config, log, signal).finally(() => http?.close());
@@ -43,6 +48,7 @@ export async function startWorkers(config: ServerConfig, { signal }: Pick<StartO
       http: config.http && httpAddress && { ...config.http, address: httpAddress, isDefault: false },
     };
     const { pool, port } = await startPool(workerConfig, log, totals, signal);
+    metrics.observe({ workerExits: () => pool.exits });
     let closing: Promise<void> | undefined;
     return {
       log,
@@ -54,6 +60,7 @@ export async function startWorkers(config: ServerConfig, { signal }: Pick<StartO
           log.info({}, 'stopping');
           await pool.close(delayMs + timeoutMs + exitReserveMs);
           await closeDatabase();
+          await otlp.close();
           log.info({}, 'stopped');
         })();
         return closing;

@@ -43,6 +43,7 @@ export class WorkerPool {
   #isRestarting = false;
   #isRestartRequested = false;
   #isClosing = false;
+  #exits = 0;
 
   constructor(options: WorkerPoolOptions) {
     this.#options = options;
@@ -50,6 +51,11 @@ export class WorkerPool {
       { length: options.count },
       (_, index): Slot => ({ number: index + 1, worker: undefined, isRestarting: false, exits: 0 }),
     );
+  }
+
+  /** The number of workers that exited unexpectedly. */
+  get exits(): number {
+    return this.#exits;
   }
 
   /** Resolves when all workers serve; rejects with the error of a worker that does not start. */
@@ -115,6 +121,7 @@ export class WorkerPool {
     if (servedMs >= steadyMs) slot.exits = 0;
     const againInMs = slot.exits === 0 ? 0 : Math.min(backOffMs * 2 ** (slot.exits - 1), backOffMsMax);
     slot.exits++;
+    this.#exits++;
     const fields = { worker: slot.number, pid, exitCode, signal, error, againInMs };
     this.#options.log.error(fields, error === undefined ? 'a worker has exited' : 'a worker did not start');
     // If the slot is being restarted, a replacement is already starting.

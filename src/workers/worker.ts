@@ -39,11 +39,14 @@ process.on('disconnect', () => void close());
 send({ type: 'ready' });
 
 async function start(config: ServerConfig, worker: number): Promise<App> {
-  const { openHttp, startServing } = await import('../app.js');
+  const { startServing } = await import('../app.js');
+  const { openHttp } = await import('../gateway/open-http.js');
   const { createLog } = await import('../telemetry/log.js');
   const { createMetrics } = await import('../telemetry/metrics.js');
+  const { startOtlp } = await import('../telemetry/start-otlp.js');
   const log = createLog({ ...config.log, worker });
   metrics = createMetrics();
+  const otlp = await startOtlp(config.otlp, { log, metrics });
   const { url } = config.database;
   if (url === undefined) throw new Error('A worker needs the URL of the database.');
   let isServing = false;
@@ -51,6 +54,7 @@ async function start(config: ServerConfig, worker: number): Promise<App> {
   const app = await startServing(config, {
     log,
     metrics,
+    tracing: otlp.tracing,
     database: { url },
     // Not earlier: a worker that listens gets a share of the connections, and this one could not serve it yet.
     async openHttp(parts) {
@@ -63,7 +67,7 @@ async function start(config: ServerConfig, worker: number): Promise<App> {
       isServing = now;
     },
   });
-  return { ...app, close: (closing) => app.close(closing).finally(() => http?.close()) };
+  return { ...app, close: (closing) => app.close(closing).finally(() => Promise.all([http?.close(), otlp.close()])) };
 }
 
 /** Requests the metrics of all workers from the parent. */

@@ -42,7 +42,12 @@ async function waitForMetric(url: string, series: string, value: number): Promis
   await vi.waitFor(async () => expect(await metricValue(url, series)).toBe(value), waitOptions);
 }
 
-const lists = 'roster_call_duration_seconds_count{method="users.v1.UserService/ListUsers",status="OK"}';
+function callsSeries(method: string, status: string): string {
+  const labels = `rpc_system_name="grpc",rpc_method="${method}",rpc_response_status_code="${status}"`;
+  return `rpc_server_call_duration_seconds_count{${labels}}`;
+}
+
+const lists = callsSeries('users.v1.UserService/ListUsers', 'OK');
 
 async function listTimes(service: Served, times: number): Promise<void> {
   using client = createClient({ address: Array.from({ length: 4 }, () => service.address) });
@@ -57,15 +62,20 @@ describe('/metrics', () => {
     await app.client.importAllUsers([{ firstName: 'Grace', email: 'grace@example.com' }]);
     const stop = new AbortController();
     const watch = app.client.followUsers({ signal: stop.signal })[Symbol.asyncIterator]().next();
-    const name = 'roster_call_duration_seconds_count';
-    await waitForMetric(app.http, `${name}{method="users.v1.UserService/CreateUser",status="OK"}`, 1);
-    await waitForMetric(app.http, `${name}{method="users.v1.UserService/GetUser",status="NOT_FOUND"}`, 1);
+    await waitForMetric(app.http, callsSeries('users.v1.UserService/CreateUser', 'OK'), 1);
+    await waitForMetric(app.http, callsSeries('users.v1.UserService/GetUser', 'NOT_FOUND'), 1);
     await waitForMetric(app.http, 'roster_batch_rows_count{statement="create"}', 1);
     await waitForMetric(app.http, 'roster_imported_rows_total{outcome="created"}', 1);
     // A scrape also reads the state of indexes, in the background.
     const idle = 'roster_pool_connections{state="idle"}';
     await vi.waitFor(async () => expect(await metricValue(app.http, idle)).toBeGreaterThan(0), waitOptions);
     await waitForMetric(app.http, 'roster_watchers', 1);
+    await waitForMetric(app.http, 'roster_calls_in_flight{rpc_method="users.v1.UserService/WatchUsers"}', 1);
+    await waitForMetric(app.http, 'roster_database_up', 1);
+    await waitForMetric(app.http, 'roster_statement_duration_seconds_count{statement="create"}', 1);
+    await waitForMetric(app.http, 'roster_table_rows{table="users"}', 2);
+    const changeLog = 'roster_table_size_bytes{table="changes"}';
+    await vi.waitFor(async () => expect(await metricValue(app.http, changeLog)).toBeGreaterThan(0), waitOptions);
     const response = await fetch(`${app.http}/metrics`);
     expect(response.headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8');
     expect(await response.text()).not.toMatch(/ada|grace|example/i);
@@ -74,7 +84,7 @@ describe('/metrics', () => {
     await waitForMetric(app.http, 'roster_watchers', 0);
   });
 
-  it('counts calls of methods that do not exist as unknown', async () => {
+  it('counts calls of methods that do not exist as _OTHER', async () => {
     const service = await serveHere();
     const session = connect(`http://${service.address}`);
     const stream = session.request({
@@ -85,7 +95,7 @@ describe('/metrics', () => {
     stream.resume();
     await once(stream, 'close');
     session.close();
-    const unknown = 'roster_call_duration_seconds_count{method="unknown",status="UNIMPLEMENTED"}';
+    const unknown = callsSeries('_OTHER', 'UNIMPLEMENTED').replace('}', ',error_type="UNIMPLEMENTED"}');
     await waitForMetric(service.http, unknown, 1);
   });
 

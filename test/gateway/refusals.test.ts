@@ -308,7 +308,7 @@ describe('a request that cannot be read', () => {
   ])('is logged and counted once: %j', async (sent, body) => {
     const counted = async () => {
       const metrics = await (await fetch(`${app.http}/metrics`)).text();
-      const counts = metrics.matchAll(/^roster_call_duration_seconds_count\{.*GetUser".*\} (\d+)$/gm);
+      const counts = metrics.matchAll(/^rpc_server_call_duration_seconds_count\{.*GetUser".*\} (\d+)$/gm);
       return [...counts].reduce((sum, [, count]) => sum + Number(count), 0);
     };
     const before = await counted();

@@ -21,6 +21,7 @@ function measuredBudget(bytesMax: number) {
   const state = { peak: 0, held };
   const budget: ByteBudget = {
     admits: () => inner.admits(),
+    held: () => inner.held(),
     open(onGiveUp) {
       const hold = inner.open(onGiveUp);
       holds.add(hold);

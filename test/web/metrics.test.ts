@@ -33,7 +33,7 @@ describe('activity between two samples of the metrics', () => {
 
   it('begins at 0 again after a restart of the server', () => {
     const count = (value: number) =>
-      parseMetrics(`roster_call_duration_seconds_count{method="x",status="OK"} ${value}`);
+      parseMetrics(`rpc_server_call_duration_seconds_count{rpc_method="x",rpc_response_status_code="OK"} ${value}`);
     expect(activityBetween(count(1000), count(8), 2, 0).callsPerSecond).toBe(4);
   });
 

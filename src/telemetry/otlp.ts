@@ -1,0 +1,141 @@
+/**
+ * Exports spans and metrics over OTLP with OpenTelemetry's SDK, which reads endpoints and headers from the environment.
+ * If the collector does not answer, spans are dropped when the queue is full, and the log has a warning.
+ */
+import { randomUUID } from 'node:crypto';
+import { type ExportResult, getNumberFromEnv, getStringFromEnv, setGlobalErrorHandler } from '@opentelemetry/core';
+import type { IOtlpExportDelegate } from '@opentelemetry/otlp-exporter-base';
+import { convertLegacyHttpOptions, createOtlpHttpExportDelegate } from '@opentelemetry/otlp-exporter-base/node-http';
+import {
+  JsonMetricsSerializer,
+  JsonTraceSerializer,
+  MetricsExporterMetricsHelper,
+  ProtobufMetricsSerializer,
+  ProtobufTraceSerializer,
+  TraceExporterMetricsHelper,
+} from '@opentelemetry/otlp-transformer';
+import { detectResources, envDetector, type Resource, resourceFromAttributes } from '@opentelemetry/resources';
+import type { ResourceMetrics } from '@opentelemetry/sdk-metrics';
+import {
+  AlwaysOffSampler,
+  AlwaysOnSampler,
+  BatchSpanProcessor,
+  ParentBasedSampler,
+  type ReadableSpan,
+  type Sampler,
+  TraceIdRatioBasedSampler,
+  TracerProvider,
+} from '@opentelemetry/sdk-trace';
+import { settlesWithin } from '../concurrency/abort.js';
+import type { OtlpConfig } from '../config/otlp.js';
+import { packageVersion } from '../config/package-root.js';
+import { metricsData } from './otlp-metrics.js';
+import { createTracing } from './otlp-spans.js';
+import { flushTimeoutMs, type Otlp, type OtlpOptions } from './start-otlp.js';
+
+// A collector that is down fails each export. One line a minute is enough then.
+const warningEveryMs = 60_000;
+// A batch of calls has at most this many (BATCH_ROWS_MAX), and its span has a link to each of them.
+const linksMax = 4_096;
+
+export function createOtlp(config: OtlpConfig, { log, metrics }: OtlpOptions): Otlp {
+  let warnedMs = Number.NEGATIVE_INFINITY;
+  const warn = (error: unknown) => {
+    if (performance.now() - warnedMs < warningEveryMs) return;
+    warnedMs = performance.now();
+    log.warn({ error }, 'could not export to the OpenTelemetry collector');
+  };
+  // The SDK reports only errors of exports to it.
+  setGlobalErrorHandler(warn);
+  const resource = resourceFromAttributes({
+    'service.name': 'roster',
+    'service.version': packageVersion(),
+    'service.instance.id': randomUUID(),
+  }).merge(detectResources({ detectors: [envDetector] }));
+  const provider = config.traces ? createProvider(config, resource) : undefined;
+  const metricsExport = config.metrics
+    ? startMetricsExport(config, resource, () => metrics.snapshot(), warn)
+    : undefined;
+  return {
+    tracing: provider && createTracing(provider.getTracer('roster', packageVersion())),
+    async close() {
+      const closed = Promise.all([provider?.shutdown(), metricsExport?.close()]).catch(warn);
+      if (!(await settlesWithin(closed, flushTimeoutMs))) warn(new Error('The collector did not answer in time.'));
+    },
+  };
+}
+
+function createProvider(config: OtlpConfig, resource: Resource): TracerProvider {
+  const options = convertLegacyHttpOptions({}, 'TRACES', 'v1/traces', contentType(config));
+  const serializer = config.format === 'http/json' ? JsonTraceSerializer : ProtobufTraceSerializer;
+  const delegate: IOtlpExportDelegate<ReadableSpan[]> = createOtlpHttpExportDelegate(
+    options,
+    serializer,
+    'otlp_http_span_exporter',
+    TraceExporterMetricsHelper,
+    undefined,
+  );
+  const processor = new BatchSpanProcessor({
+    exporter: {
+      export: (spans, done) => delegate.export(spans, done),
+      shutdown: () => delegate.shutdown(),
+      forceFlush: () => delegate.forceFlush(),
+    },
+    scheduledDelayMillis: getNumberFromEnv('OTEL_BSP_SCHEDULE_DELAY'),
+    exportTimeoutMillis: getNumberFromEnv('OTEL_BSP_EXPORT_TIMEOUT'),
+    maxQueueSize: getNumberFromEnv('OTEL_BSP_MAX_QUEUE_SIZE'),
+    maxExportBatchSize: getNumberFromEnv('OTEL_BSP_MAX_EXPORT_BATCH_SIZE'),
+  });
+  return new TracerProvider({
+    resource,
+    sampler: samplerOf(getStringFromEnv('OTEL_TRACES_SAMPLER'), getNumberFromEnv('OTEL_TRACES_SAMPLER_ARG')),
+    spanLimits: { linkCountLimit: linksMax },
+    spanProcessors: [processor],
+  });
+}
+
+function contentType({ format }: OtlpConfig): Record<string, string> {
+  return { 'content-type': format === 'http/json' ? 'application/json' : 'application/x-protobuf' };
+}
+
+/** The default of the specification also applies to names that it does not know. */
+function samplerOf(name = 'parentbased_always_on', ratio = 1): Sampler {
+  const root = /always_off$/.test(name)
+    ? new AlwaysOffSampler()
+    : /traceidratio$/.test(name)
+      ? new TraceIdRatioBasedSampler(ratio)
+      : new AlwaysOnSampler();
+  const isRoot = ['always_on', 'always_off', 'traceidratio'].includes(name);
+  return isRoot ? root : new ParentBasedSampler({ root });
+}
+
+function startMetricsExport(
+  config: OtlpConfig,
+  resource: Resource,
+  read: () => ReturnType<OtlpOptions['metrics']['snapshot']>,
+  warn: (error: unknown) => void,
+): { close(): Promise<void> } {
+  const options = convertLegacyHttpOptions({}, 'METRICS', 'v1/metrics', contentType(config));
+  const serializer = config.format === 'http/json' ? JsonMetricsSerializer : ProtobufMetricsSerializer;
+  const delegate: IOtlpExportDelegate<ResourceMetrics> = createOtlpHttpExportDelegate(
+    options,
+    serializer,
+    'otlp_http_metric_exporter',
+    MetricsExporterMetricsHelper,
+    undefined,
+  );
+  async function send(): Promise<void> {
+    const data = metricsData(resource, await read());
+    const { error } = await new Promise<ExportResult>((resolve) => delegate.export(data, resolve));
+    if (error !== undefined) warn(error);
+  }
+  const timer = setInterval(() => void send().catch(warn), getNumberFromEnv('OTEL_METRIC_EXPORT_INTERVAL') ?? 60_000);
+  timer.unref();
+  return {
+    async close() {
+      clearInterval(timer);
+      await send();
+      await delegate.shutdown();
+    },
+  };
+}

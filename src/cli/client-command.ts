@@ -6,11 +6,13 @@ import { type ClientConfig, parseClientConfig } from '../config/parse.js';
 import { settingRows } from '../config/setting.js';
 import { clientSettings } from '../config/settings.js';
 import { UsageError } from './failure.js';
+import type { Styles } from './style.js';
 import type { Terminal } from './terminal.js';
 
 /** Passed to every command. `signal` is aborted with an Interrupted when the command must stop. */
 export interface Context {
   terminal: Terminal;
+  styles: Styles;
   signal: AbortSignal;
   /** Registers a callback that runs before a second Ctrl-C ends the process. */
   onKill(kill: () => void): void;
@@ -31,7 +33,10 @@ export function createClientCommand(name: string, description: string, examples:
 
 /** Adds the flags of all client commands. Call it last: help shows flags in the order in which they were added. */
 export function addClientFlags(command: Command): void {
-  command.optionsGroup('Output:').option('--json', 'write output and errors as protobuf JSON (lowerCamelCase)');
+  command
+    .optionsGroup('Output:')
+    .option('--json', 'write output and errors as protobuf JSON (lowerCamelCase)')
+    .option('--no-color', 'do not style the output; NO_COLOR=1 does the same');
   command.optionsGroup('Connection:');
   for (const { name, flag, placeholder, isSwitch, description, ...row } of settingRows(clientSettings)) {
     // A switch takes no value, because commander would take the id in `roster get --tls ID` as its value.

@@ -2,6 +2,7 @@
 import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
 import { addClientFlags, type Context } from './client-command.js';
+import { createCountCommand } from './count.js';
 import { createCreateCommand } from './create.js';
 import { createDeleteCommand } from './delete.js';
 import { createExportCommand } from './export.js';
@@ -13,7 +14,9 @@ import { createImportCommand } from './import.js';
 import { createIndexesCommand } from './indexes.js';
 import { createListCommand } from './list.js';
 import { createMigrateCommand } from './migrate.js';
+import { wantsJson } from './output.js';
 import { createServeCommand } from './serve.js';
+import { createStyles } from './style.js';
 import { Interrupted, OutputClosed, print, type Terminal } from './terminal.js';
 import { createUpdateCommand } from './update.js';
 import { createWatchCommand } from './watch.js';
@@ -35,8 +38,10 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   };
   for (const signal of ['SIGINT', 'SIGTERM']) terminal.signals.on(signal, interrupt);
 
+  const styles = createStyles(terminal, args);
   const context: Context = {
     terminal,
+    styles,
     signal: stop.signal,
     onKill: (callback) => {
       kill = callback;
@@ -49,7 +54,9 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     if (error instanceof CommanderError && error.exitCode === 0) return exitCodes.done;
     if (error instanceof OutputClosed) return exitCodes.done;
     if (!isReported(error)) {
-      await print(terminal.stderr, describeFailure(error, args.includes('--json'))).catch(ignore);
+      const text = describeFailure(error, wantsJson(args));
+      const styled = text.replace(/^error:/gm, (label) => styles.stderr('red', label));
+      await print(terminal.stderr, styled).catch(ignore);
     }
     return exitCodeOf(error);
   } finally {
@@ -63,7 +70,6 @@ function isReported(error: unknown): boolean {
 }
 
 function createProgram(context: Context): Command {
-  const { stdout, stderr } = context.terminal;
   const program = new Command('roster')
     .description('A user directory as a service.')
     .version(version())
@@ -75,6 +81,7 @@ function createProgram(context: Context): Command {
     createUpdateCommand(context),
     createDeleteCommand(context),
     createListCommand(context),
+    createCountCommand(context),
     createImportCommand(context),
     createExportCommand(context),
     createWatchCommand(context),
@@ -89,16 +96,28 @@ function createProgram(context: Context): Command {
     ...clientCommands,
   ];
   for (const command of commands) program.addCommand(command);
-  for (const command of [program, ...commands]) {
-    command.exitOverride().configureOutput({
+  configure(program, context);
+  return program;
+}
+
+/** Configures a command and its subcommands. */
+function configure(command: Command, context: Context): void {
+  const { terminal, styles } = context;
+  const { stdout, stderr } = terminal;
+  command
+    .exitOverride()
+    .configureOutput({
       writeOut: (text) => stdout.write(text),
       writeErr: (text) => stderr.write(text),
       getOutHelpWidth: () => stdout.columns ?? 100,
+      // The styles know whether the output has colors.
+      getOutHasColors: () => true,
+      getErrHasColors: () => true,
       // run() writes errors, as text or as JSON.
       outputError: () => {},
-    });
-  }
-  return program;
+    })
+    .configureHelp({ ...command.configureHelp(), styleTitle: (title) => styles.stdout('bold', title) });
+  for (const subcommand of command.commands) configure(subcommand, context);
 }
 
 function version(): string {

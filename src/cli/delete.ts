@@ -19,11 +19,16 @@ export function createDeleteCommand(context: Context): Command {
     .option('--allow-missing', 'succeed if the user does not exist')
     .option('-y, --yes', 'do not ask for confirmation; required if the input is not a terminal')
     .action((idOrEmail: string, options: DeleteOptions) =>
-      withClient(context, options, (client) => deleteUser(client, context, idOrEmail, options)),
+      withClient(context, options, (client, server) => deleteUser(client, context, idOrEmail, { ...options, server })),
     );
 }
 
-async function deleteUser(client: Client, context: Context, idOrEmail: string, options: DeleteOptions): Promise<void> {
+async function deleteUser(
+  client: Client,
+  context: Context,
+  idOrEmail: string,
+  options: DeleteOptions & { server: string },
+): Promise<void> {
   const { terminal, signal } = context;
   const { allowMissing, yes, json } = options;
   validateIdOrEmail(idOrEmail);
@@ -41,7 +46,8 @@ async function deleteUser(client: Client, context: Context, idOrEmail: string, o
     request = { id: user.id, etag: options.etag ?? user.etag };
     if (!yes) {
       await print(terminal.stderr, `${safeText(`${user.displayName} <${user.email}>`)}\nId ${safeText(user.id)}\n`);
-      if (!(await confirm(terminal, 'Erase this user?', signal))) throw new Error('Nothing was erased.');
+      if (!(await confirm(terminal, `Erase this user from ${safeText(options.server)}?`, signal)))
+        throw new Error('Nothing was erased.');
     }
   }
   await client.deleteUser({ ...request, allowMissing }, { signal });

@@ -2,6 +2,7 @@
 import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
 import { addClientFlags, type Context } from './client-command.js';
+import { createContextCommand } from './context.js';
 import { createCountCommand } from './count.js';
 import { createCreateCommand } from './create.js';
 import { createDeleteCommand } from './delete.js';
@@ -94,6 +95,7 @@ function createProgram(context: Context): Command {
     createIndexesCommand(context),
     createGatewayCommand(context),
     ...clientCommands,
+    createContextCommand(context),
   ];
   for (const command of commands) program.addCommand(command);
   configure(program, context);

@@ -170,7 +170,7 @@ describe('roster delete', () => {
     expect(await declined.ended).toMatchObject({ code: 1, out: '' });
     const asked = start(['delete', id], { env, columns: 80 });
     asked.stdin.write('yes\n');
-    const question = `Ada <${email}>\nId ${id}\nErase this user? [y/N] `;
+    const question = `Ada <${email}>\nId ${id}\nErase this user from ${app.address}? [y/N] `;
     expect(await asked.ended).toEqual({ code: 0, out: `Erased ${id}.\n`, err: question });
     expect(await call(['get', id])).toMatchObject({ code: 3 });
   });
@@ -178,7 +178,9 @@ describe('roster delete', () => {
   it('finds the user of an email, and erases only the user that it has shown', async () => {
     const { id, email } = await createAda();
     const asked = start(['delete', email], { env: { ROSTER_ADDRESS: app.address }, columns: 80 });
-    await expect.poll(() => asked.output().err, { timeout: 30_000 }).toContain(`Id ${id}\nErase this user?`);
+    await expect
+      .poll(() => asked.output().err, { timeout: 30_000 })
+      .toContain(`Id ${id}\nErase this user from ${app.address}?`);
     // Meanwhile somebody else changes the user.
     expect(await call(['update', email, '--last-name', 'King'])).toMatchObject({ code: 0 });
     asked.stdin.write('yes\n');

@@ -2,10 +2,12 @@
 import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
 import { addClientFlags, type Context } from './client-command.js';
+import { createCompletionCommand } from './completion.js';
 import { createContextCommand } from './context.js';
 import { createCountCommand } from './count.js';
 import { createCreateCommand } from './create.js';
 import { createDeleteCommand } from './delete.js';
+import { createEditCommand } from './edit.js';
 import { createExportCommand } from './export.js';
 import { describeFailure, exitCodeOf, exitCodes, exitCodesHelp } from './failure.js';
 import { createGatewayCommand } from './gateway.js';
@@ -71,7 +73,7 @@ function isReported(error: unknown): boolean {
 }
 
 function createProgram(context: Context): Command {
-  const program = new Command('roster')
+  const program: Command = new Command('roster')
     .description('A user directory as a service.')
     .version(version())
     .addHelpText('after', `\n${exitCodesHelp}`)
@@ -80,6 +82,7 @@ function createProgram(context: Context): Command {
     createCreateCommand(context),
     createGetCommand(context),
     createUpdateCommand(context),
+    createEditCommand(context),
     createDeleteCommand(context),
     createListCommand(context),
     createCountCommand(context),
@@ -96,6 +99,7 @@ function createProgram(context: Context): Command {
     createGatewayCommand(context),
     ...clientCommands,
     createContextCommand(context),
+    createCompletionCommand(context, () => program),
   ];
   for (const command of commands) program.addCommand(command);
   configure(program, context);

@@ -14,7 +14,10 @@ export function safeText(text: string): string {
 
 /** Returns JSON that is safe for a terminal. JSON.stringify does not escape control characters from U+007F on. */
 export function safeJson(value: unknown, indent?: number): string {
-  return JSON.stringify(value, null, indent).replace(unsafe, (character) =>
-    character === '\n' ? character : escapeUnit(character),
-  );
+  return safeLines(JSON.stringify(value, null, indent));
+}
+
+/** As safeText, for a text of several lines. */
+export function safeLines(text: string): string {
+  return text.replace(unsafe, (character) => (character === '\n' ? character : escapeUnit(character)));
 }

@@ -1,24 +1,19 @@
 /** `roster get`: shows one user. */
 import type { Command } from 'commander';
 import { type ClientCommandOptions, type Context, createClientCommand, withClient } from './client-command.js';
-import { printUser } from './user-fields.js';
-
-// The model has the same pattern, but client commands import only the client.
-const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+import { findUser, idOrEmailHelp } from './find-user.js';
+import { addOutputFlag, type OutputOptions, printUser } from './output.js';
 
 export function createGetCommand(context: Context): Command {
-  return createClientCommand('get', 'Show one user.', [
+  const command = createClientCommand('get', 'Show one user.', [
     'get ada@example.com',
-    'get 0198c0de-0000-7000-8000-000000000000 --json',
+    'get 0198c0de-0000-7000-8000-000000000000 --output yaml',
   ])
-    .argument('<id or email>', 'a UUID is an id, anything else is an email')
-    .action((idOrEmail: string, options: ClientCommandOptions) =>
+    .argument('<id or email>', idOrEmailHelp)
+    .action((idOrEmail: string, options: ClientCommandOptions & OutputOptions) =>
       withClient(context, options, async (client) => {
-        const { signal } = context;
-        const { user } = uuid.test(idOrEmail)
-          ? await client.getUser({ id: idOrEmail }, { signal })
-          : await client.getUserByEmail({ email: idOrEmail }, { signal });
-        await printUser(context.terminal, user, options.json);
+        await printUser(context, await findUser(client, context, idOrEmail), options);
       }),
     );
+  return addOutputFlag(command);
 }

@@ -2,8 +2,12 @@
 import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
 import { addClientFlags, type Context } from './client-command.js';
+import { createCompletionCommand } from './completion.js';
+import { createContextCommand } from './context.js';
+import { createCountCommand } from './count.js';
 import { createCreateCommand } from './create.js';
 import { createDeleteCommand } from './delete.js';
+import { createEditCommand } from './edit.js';
 import { createExportCommand } from './export.js';
 import { describeFailure, exitCodeOf, exitCodes, exitCodesHelp } from './failure.js';
 import { createGatewayCommand } from './gateway.js';
@@ -13,7 +17,9 @@ import { createImportCommand } from './import.js';
 import { createIndexesCommand } from './indexes.js';
 import { createListCommand } from './list.js';
 import { createMigrateCommand } from './migrate.js';
+import { wantsJson } from './output.js';
 import { createServeCommand } from './serve.js';
+import { createStyles } from './style.js';
 import { Interrupted, OutputClosed, print, type Terminal } from './terminal.js';
 import { createUpdateCommand } from './update.js';
 import { createWatchCommand } from './watch.js';
@@ -35,8 +41,10 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   };
   for (const signal of ['SIGINT', 'SIGTERM']) terminal.signals.on(signal, interrupt);
 
+  const styles = createStyles(terminal, args);
   const context: Context = {
     terminal,
+    styles,
     signal: stop.signal,
     onKill: (callback) => {
       kill = callback;
@@ -49,7 +57,9 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     if (error instanceof CommanderError && error.exitCode === 0) return exitCodes.done;
     if (error instanceof OutputClosed) return exitCodes.done;
     if (!isReported(error)) {
-      await print(terminal.stderr, describeFailure(error, args.includes('--json'))).catch(ignore);
+      const text = describeFailure(error, wantsJson(args));
+      const styled = text.replace(/^error:/gm, (label) => styles.stderr('red', label));
+      await print(terminal.stderr, styled).catch(ignore);
     }
     return exitCodeOf(error);
   } finally {
@@ -63,8 +73,7 @@ function isReported(error: unknown): boolean {
 }
 
 function createProgram(context: Context): Command {
-  const { stdout, stderr } = context.terminal;
-  const program = new Command('roster')
+  const program: Command = new Command('roster')
     .description('A user directory as a service.')
     .version(version())
     .addHelpText('after', `\n${exitCodesHelp}`)
@@ -73,8 +82,10 @@ function createProgram(context: Context): Command {
     createCreateCommand(context),
     createGetCommand(context),
     createUpdateCommand(context),
+    createEditCommand(context),
     createDeleteCommand(context),
     createListCommand(context),
+    createCountCommand(context),
     createImportCommand(context),
     createExportCommand(context),
     createWatchCommand(context),
@@ -87,18 +98,32 @@ function createProgram(context: Context): Command {
     createIndexesCommand(context),
     createGatewayCommand(context),
     ...clientCommands,
+    createContextCommand(context),
+    createCompletionCommand(context, () => program),
   ];
   for (const command of commands) program.addCommand(command);
-  for (const command of [program, ...commands]) {
-    command.exitOverride().configureOutput({
+  configure(program, context);
+  return program;
+}
+
+/** Configures a command and its subcommands. */
+function configure(command: Command, context: Context): void {
+  const { terminal, styles } = context;
+  const { stdout, stderr } = terminal;
+  command
+    .exitOverride()
+    .configureOutput({
       writeOut: (text) => stdout.write(text),
       writeErr: (text) => stderr.write(text),
       getOutHelpWidth: () => stdout.columns ?? 100,
+      // The styles know whether the output has colors.
+      getOutHasColors: () => true,
+      getErrHasColors: () => true,
       // run() writes errors, as text or as JSON.
       outputError: () => {},
-    });
-  }
-  return program;
+    })
+    .configureHelp({ ...command.configureHelp(), styleTitle: (title) => styles.stdout('bold', title) });
+  for (const subcommand of command.commands) configure(subcommand, context);
 }
 
 function version(): string {

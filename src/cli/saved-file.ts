@@ -4,10 +4,13 @@
  */
 import { open, rename } from 'node:fs/promises';
 
-export async function replaceFile(path: string, content: string): Promise<void> {
+/** `mode` is the mode of the file, from before its content is written. */
+export async function replaceFile(path: string, content: string, mode?: number): Promise<void> {
   const temporary = `${path}.tmp`;
   {
-    await using file = await open(temporary, 'w');
+    await using file = await open(temporary, 'w', mode);
+    // A file that an earlier run left behind may have another mode.
+    if (mode !== undefined) await file.chmod(mode);
     await file.writeFile(content);
     // Without this, a crash could keep the rename but lose the content.
     await file.sync();

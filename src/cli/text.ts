@@ -1,4 +1,4 @@
-/** Tables for a terminal: aligned, and cut to its width. */
+/** Tables: aligned, and cut to the width of a terminal. */
 import { safeText } from '../safe-text.js';
 
 const graphemes = new Intl.Segmenter();
@@ -43,14 +43,27 @@ const gap = '  ';
 // A cut value is still recognizable at this width.
 const cutColumnsMin = 8;
 
-/** Formats rows in parts, each aligned with the previous ones. Without `columnsMax`, nothing is cut. */
-export function createTable(columns: readonly Column[], columnsMax?: number) {
+// Wide enough for most names and emails.
+const pipedColumnsMax = 40;
+
+/**
+ * Formats rows in parts, each aligned with the previous ones. With `columnsMax`, the width of a terminal, long values are cut.
+ *
+ * Without a terminal, nothing is cut, because `grep` must find every value, and a long value moves only the rest of its own
+ * line. kubectl widens the whole column instead, and gh separates values by tabs, which a person cannot read in `less`.
+ * Programs have --output csv, json and id.
+ */
+export function createTable(
+  columns: readonly Column[],
+  columnsMax: number | undefined,
+  styleTitles: (line: string) => string = (line) => line,
+) {
   const widths = columns.map(({ title }) => displayWidth(title));
   let begun = false;
 
   function fitWidths(): number[] {
+    if (columnsMax === undefined) return widths.map((width) => Math.min(width, pipedColumnsMax));
     const fitted = [...widths];
-    if (columnsMax === undefined) return fitted;
     let excess = fitted.reduce((sum, width) => sum + width + gap.length, -gap.length) - columnsMax;
     while (excess-- > 0) {
       const candidates = fitted.map((width, index) => (columns[index]?.whole ? 0 : width));
@@ -69,19 +82,29 @@ export function createTable(columns: readonly Column[], columnsMax?: number) {
         widths[index] = Math.max(widths[index] ?? 0, displayWidth(cell));
       });
     }
-    if (!begun) cells.unshift(columns.map(({ title }) => title));
-    begun = true;
     const fitted = fitWidths();
-    return cells.map((row) => `${alignRow(row, fitted)}\n`).join('');
+    const lines = cells.map((row) => alignRow(row, fitted, columnsMax !== undefined));
+    if (!begun)
+      lines.unshift(
+        styleTitles(
+          alignRow(
+            columns.map(({ title }) => title),
+            fitted,
+            false,
+          ),
+        ),
+      );
+    begun = true;
+    return lines.map((line) => `${line}\n`).join('');
   };
 }
 
-function alignRow(row: readonly string[], widths: readonly number[]): string {
+function alignRow(row: readonly string[], widths: readonly number[], cuts: boolean): string {
   return row
     .map((cell, index) => {
       const width = widths[index] ?? 0;
-      const text = cut(cell, width);
-      return text + ' '.repeat(width - displayWidth(text));
+      const text = cuts ? cut(cell, width) : cell;
+      return text + ' '.repeat(Math.max(0, width - displayWidth(text)));
     })
     .join(gap)
     .trimEnd();

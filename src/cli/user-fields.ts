@@ -1,5 +1,5 @@
 /**
- * Reads the fields of a user from flags, and prints a user.
+ * Reads the fields of a user from flags.
  *
  * The server validates the fields. This file refuses only values that cannot be sent unchanged.
  */
@@ -7,10 +7,8 @@ import { type Command, InvalidArgumentError } from 'commander';
 import type { User } from '../client/index.js';
 import { type TextName, textFields, writableFields } from '../fields.js';
 import { inexactNumberText } from '../json.js';
-import { safeJson, safeText } from '../safe-text.js';
 import { hasInfinity, isObject, readJson } from '../user-files/read-json.js';
 import { UsageError } from './failure.js';
-import { print, type Terminal } from './terminal.js';
 
 export interface UserFlags extends Partial<Record<TextName, string>> {
   attribute?: [string, unknown][];
@@ -63,23 +61,6 @@ function parseObject(text: string): Record<string, unknown> {
   const value = parseJsonOrText(text);
   if (!isObject(value)) throw new InvalidArgumentError('It must be a JSON object.');
   return value;
-}
-
-/** Prints one user: a line for each field that is set, or a JSON document. */
-export async function printUser(terminal: Terminal, user: User | undefined, json: boolean | undefined): Promise<void> {
-  if (user === undefined) throw new Error('The server returned no user.');
-  const lines = [
-    ['Id', user.id],
-    ['Name', user.displayName],
-    ...textFields.map(({ label, name }) => [label, user[name]] as const),
-    ['Attributes', user.attributes === undefined ? '' : JSON.stringify(user.attributes)],
-    ['Created', user.createTime?.toISOString() ?? ''],
-    ['Updated', user.updateTime?.toISOString() ?? ''],
-    ['Etag', user.etag],
-  ] as const;
-  const set = lines.filter(([, value]) => value !== '');
-  const text = set.map(([label, value]) => `${label.padEnd(12)}${safeText(value)}`).join('\n');
-  await print(terminal.stdout, `${json ? safeJson(user, 2) : text}\n`);
 }
 
 const clearable = writableFields.filter((field) => !('isRequired' in field)).map(({ path }) => path as string);

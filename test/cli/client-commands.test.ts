@@ -98,11 +98,18 @@ describe('roster get', () => {
     });
   });
 
+  it.each(['get', 'update', 'delete'])('%s ends with 2 for an argument that is neither', async (name) => {
+    const flags = { get: [], update: ['--first-name', 'B'], delete: ['--yes'] }[name] ?? [];
+    const { code, err } = await call([name, 'ada', ...flags]);
+    expect(code).toBe(2);
+    expect(err).toBe('error: Pass the id of a user (a UUID) or an email, which contains an @.\n');
+  });
+
   it('escapes control characters', async () => {
     const { id } = await createAda('--attribute', 'note=\u001b[31mred\u009b0m');
-    for (const flags of [[], ['--json']]) {
+    for (const flags of [[], ['--json'], ['--output', 'yaml'], ['--output', 'csv']]) {
       const { out } = await call(['get', id, ...flags]);
-      expect(out).toContain('\\u001b[31mred\\u009b0m');
+      expect(out).toMatch(/\\(?:u001b|e)\[31mred\\u009b0m/);
       expect(out).not.toMatch(/[^\P{Cc}\n]/u);
     }
   });
@@ -129,6 +136,14 @@ describe('roster update', () => {
     expect(JSON.parse(out).attributes).not.toHaveProperty('b');
   });
 
+  it('accepts an email', async () => {
+    const { id, email } = await createAda();
+    const { code, out } = await call(['update', email, '--last-name', 'King', '--json']);
+    expect(code).toBe(0);
+    expect(JSON.parse(out)).toMatchObject({ id, displayName: 'Ada King' });
+    expect(await call(['update', 'nobody@example.com', '--last-name', 'King'])).toMatchObject({ code: 3 });
+  });
+
   it('ends with 4 if the etag is old', async () => {
     const { id, etag } = await createAda();
     expect(await call(['update', id, '--first-name', 'B', '--etag', etag])).toMatchObject({ code: 0 });
@@ -148,15 +163,33 @@ describe('roster update', () => {
 
 describe('roster delete', () => {
   it('asks on a terminal, and treats any answer except yes as no', async () => {
-    const { id } = await createAda();
+    const { id, email } = await createAda();
     const env = { ROSTER_ADDRESS: app.address };
     const declined = start(['delete', id], { env, columns: 80 });
     declined.stdin.end('\n');
     expect(await declined.ended).toMatchObject({ code: 1, out: '' });
     const asked = start(['delete', id], { env, columns: 80 });
     asked.stdin.write('yes\n');
-    expect(await asked.ended).toEqual({ code: 0, out: `Erased ${id}.\n`, err: `Erase user ${id}? [y/N] ` });
+    const question = `Ada <${email}>\nId ${id}\nErase this user from ${app.address}? [y/N] `;
+    expect(await asked.ended).toEqual({ code: 0, out: `Erased ${id}.\n`, err: question });
     expect(await call(['get', id])).toMatchObject({ code: 3 });
+  });
+
+  it('finds the user of an email, and erases only the user that it has shown', async () => {
+    const { id, email } = await createAda();
+    const asked = start(['delete', email], { env: { ROSTER_ADDRESS: app.address }, columns: 80 });
+    await expect
+      .poll(() => asked.output().err, { timeout: 30_000 })
+      .toContain(`Id ${id}\nErase this user from ${app.address}?`);
+    // Meanwhile somebody else changes the user.
+    expect(await call(['update', email, '--last-name', 'King'])).toMatchObject({ code: 0 });
+    asked.stdin.write('yes\n');
+    const ran = await asked.ended;
+    expect(ran.code).toBe(4);
+    expect(ran.err).toContain('ETAG_MISMATCH');
+    expect(await call(['delete', email.toUpperCase(), '--yes'])).toMatchObject({ code: 0, out: `Erased ${id}.\n` });
+    expect(await call(['delete', email, '--yes'])).toMatchObject({ code: 3 });
+    expect(await call(['delete', email, '--yes', '--allow-missing'])).toMatchObject({ code: 0 });
   });
 
   it('requires --yes without a terminal', async () => {
@@ -168,7 +201,8 @@ describe('roster delete', () => {
   });
 
   it('can be interrupted at its question', async () => {
-    const asked = start(['delete', randomUUID()], { env: { ROSTER_ADDRESS: app.address }, columns: 80 });
+    const { id } = await createAda();
+    const asked = start(['delete', id], { env: { ROSTER_ADDRESS: app.address }, columns: 80 });
     await expect.poll(() => asked.output().err, { timeout: 30_000 }).toContain('[y/N]');
     asked.signals.emit('SIGINT');
     expect(await asked.ended).toMatchObject({ code: 130, out: '' });
@@ -230,6 +264,19 @@ describe('roster list', () => {
     const ran = await call(['list', ...flags], { writesMax: 1 });
     expect(ran).toMatchObject({ code: 0, err: '' });
     expect(listed(ran)).toEqual(ids.slice(0, 1));
+  });
+});
+
+describe('roster count', () => {
+  it('prints the number of users that match', async () => {
+    for (let index = 0; index < 3; index++) await createAda('--attribute', 'suite=count', '--last-name', `N${index}`);
+    const filter = 'attributes.suite == "count"';
+    expect(await call(['count', '--filter', filter])).toEqual({ code: 0, out: '3\n', err: '' });
+    expect(await call(['count', '--filter', filter, '--query', 'n1'])).toMatchObject({ code: 0, out: '1\n' });
+    expect(await call(['count', '--filter', filter, '--json'])).toMatchObject({ out: '{"totalSize":"3"}\n' });
+    const all = Number((await call(['count'])).out);
+    expect(all).toBeGreaterThanOrEqual(3);
+    expect((await call(['count', '--filter', '=='])).code).toBe(2);
   });
 });
 

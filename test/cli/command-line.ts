@@ -49,7 +49,7 @@ export function start(
   const signals = new EventEmitter();
   const exits: number[] = [];
   const ended = run(args, {
-    env,
+    env: { NO_COLOR: '1', ...env },
     stdin,
     stdout: Object.assign(stream('out'), { isTTY, columns }),
     stderr: Object.assign(stream('err'), { isTTY }),

@@ -45,7 +45,7 @@ describe('a table', () => {
   const columns = [{ title: 'ID', whole: true }, { title: 'NAME' }, { title: 'EMAIL' }];
 
   it('is aligned, also with characters of double width', () => {
-    const table = createTable(columns);
+    const table = createTable(columns, undefined);
     expect(
       table([
         ['1', '日本', 'a@b'],

@@ -1,11 +1,12 @@
 /** Creates the commands that call a server: their flags, and a client for each run. */
 import { readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
-import { type Client, createClient } from '../client/index.js';
+import { type Client, createClient, RosterError, type StatusName } from '../client/index.js';
 import { type ClientConfig, parseClientConfig } from '../config/parse.js';
 import { settingRows } from '../config/setting.js';
 import { clientSettings } from '../config/settings.js';
-import { UsageError } from './failure.js';
+import { diagnose } from './diagnose.js';
+import { ConnectionFailed, UsageError } from './failure.js';
 import type { Terminal } from './terminal.js';
 
 /** Passed to every command. `signal` is aborted with an Interrupted when the command must stop. */
@@ -44,23 +45,54 @@ export function addClientFlags(command: Command): void {
   }
 }
 
+/** Returns a ConnectionFailed if the error is not from a Roster and no address has a gRPC server; otherwise the error. */
+export type Explain = (error: unknown) => Promise<unknown>;
+
 /** Calls `work` with a client, and closes the client afterwards. */
 export async function withClient(
   { terminal, signal }: Context,
   options: ClientCommandOptions,
-  work: (client: Client) => Promise<void>,
+  work: (client: Client, explain: Explain) => Promise<void>,
 ): Promise<void> {
   signal.throwIfAborted();
-  using client = connect(parseClientConfig(terminal.env, { ...options, token: tokenOf(options) }));
-  await work(client);
+  const config = parseClientConfig(terminal.env, { ...options, token: tokenOf(options) });
+  using client = connect(config);
+  try {
+    await work(client, (error) => explain(error, config, signal));
+  } catch (error) {
+    throw await explain(error, config, signal);
+  }
+}
+
+// Statuses that a proxy sends, or grpc-js for an HTTP status or for bytes that are not gRPC.
+const unexplainedCodes: readonly StatusName[] = [
+  'UNAVAILABLE',
+  'DEADLINE_EXCEEDED',
+  'UNIMPLEMENTED',
+  'UNKNOWN',
+  'INTERNAL',
+  'RESOURCE_EXHAUSTED',
+];
+
+async function explain(error: unknown, { addresses, tls }: ClientConfig, signal: AbortSignal): Promise<unknown> {
+  const isUnexplained = error instanceof RosterError && error.reason === undefined && error.requestId === undefined;
+  if (!isUnexplained || !unexplainedCodes.includes(error.code) || signal.aborted) return error;
+  const problems = await Promise.all(addresses.map((address) => diagnose(address, identityOf(tls), signal)));
+  signal.throwIfAborted();
+  const known = problems.filter((problem) => problem !== undefined);
+  return known.length === problems.length ? new ConnectionFailed(known) : error;
+}
+
+function identityOf(tls: ClientConfig['tls']) {
+  const read = (path: string | undefined) => (path === undefined ? undefined : readFileSync(path));
+  return tls && { ca: read(tls.ca), cert: read(tls.cert), key: read(tls.key) };
 }
 
 function connect({ addresses, tls, token, deadlineMs }: ClientConfig): Client {
-  const read = (path: string | undefined) => (path === undefined ? undefined : readFileSync(path));
   try {
     return createClient({
       address: addresses,
-      tls: tls && { ca: read(tls.ca), cert: read(tls.cert), key: read(tls.key) },
+      tls: identityOf(tls),
       token,
       deadlineMs,
     });

@@ -171,7 +171,7 @@ async function diagnoseTls(server: Server, place: Place, identity: TlsIdentity):
   return plain[0] === 'TLS_REQUIRED' ? ['CLOSED'] : plain;
 }
 
-/** What an HTTP server answered: its status, its type, and the gRPC port if it is Roster's HTTP port. */
+/** The answer of an HTTP server. `grpcPort` is set if the server is Roster's HTTP port. */
 interface Answer {
   readonly isGrpc: boolean;
   readonly status: number;

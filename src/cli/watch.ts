@@ -60,6 +60,7 @@ async function watch(
   // Reported once for each outage, because a line for each attempt would fill the screen.
   const misconfigured = new AbortController();
   let hasConnected = false;
+  let isReported = false;
   const onDisconnect = (error: RosterError) => {
     if (isWaiting.connection) return;
     isWaiting.connection = true;
@@ -67,6 +68,8 @@ async function watch(
       const isExplained = why instanceof ConnectionFailed;
       // After the first message, the settings are right, so the fault can only be temporary.
       if (isExplained && why.isLasting && !hasConnected) return misconfigured.abort(why);
+      if (!isWaiting.connection) return;
+      isReported = true;
       report(`${isExplained ? why.message : `Not connected (${error.reason ?? error.code}).`} Trying again.`);
     });
   };
@@ -76,7 +79,8 @@ async function watch(
     for await (const message of client.followUsers({ resumeToken, includeExisting, signal: stop, onDisconnect })) {
       hasConnected = true;
       const { changes, startedOver, caughtUp } = message;
-      if (isWaiting.connection) report('Connected again.');
+      if (isReported) report('Connected again.');
+      isReported = false;
       isWaiting.connection = false;
       if (startedOver) {
         isWaiting.caughtUp = true;

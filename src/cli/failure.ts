@@ -94,12 +94,16 @@ function jsonOf(error: unknown): object {
   return { code, reason, message, violations, metadata, requestId, exitCode };
 }
 
+/** Returns one text for each problem, without the prefix that a terminal shows. */
+export function failureTexts(error: unknown): readonly string[] {
+  return error instanceof ConfigError ? error.problems : [messageOf(error)];
+}
+
 function linesOf(error: unknown): string[] {
-  if (error instanceof ConfigError) return error.problems.map((problem) => `error: ${problem}`);
   if (error instanceof ConnectionFailed && error.problems.length > 1) {
     return [`error: ${error.message}`, ...error.problems.map(({ message }) => `  ${message}`)];
   }
-  if (!(error instanceof RosterError)) return [`error: ${messageOf(error)}`];
+  if (!(error instanceof RosterError)) return failureTexts(error).map((text) => `error: ${text}`);
   const { code, reason, message, violations } = error;
   const lines = [`error: ${message} (${code}${reason === undefined ? '' : `, ${reason}`})`];
   // The message may already contain the only violation.

@@ -5,7 +5,7 @@ import { addClientFlags, type Context } from './client-command.js';
 import { createCreateCommand } from './create.js';
 import { createDeleteCommand } from './delete.js';
 import { createExportCommand } from './export.js';
-import { describeFailure, exitCodeOf, exitCodes, exitCodesHelp } from './failure.js';
+import { exitCodeOf, exitCodes, exitCodesHelp } from './failure.js';
 import { createGatewayCommand } from './gateway.js';
 import { createGetCommand } from './get.js';
 import { createHealthCommand } from './health.js';
@@ -13,8 +13,10 @@ import { createImportCommand } from './import.js';
 import { createIndexesCommand } from './indexes.js';
 import { createListCommand } from './list.js';
 import { createMigrateCommand } from './migrate.js';
+import { requireNpmFlags, withNpmAdvice } from './npm-flags.js';
+import { reportFailure } from './report-failure.js';
 import { createServeCommand } from './serve.js';
-import { Interrupted, OutputClosed, print, type Terminal } from './terminal.js';
+import { Interrupted, OutputClosed, type Terminal } from './terminal.js';
 import { createUpdateCommand } from './update.js';
 import { createWatchCommand } from './watch.js';
 
@@ -43,13 +45,14 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     },
   };
   try {
+    requireNpmFlags(terminal.env);
     await createProgram(context).parseAsync(args, { from: 'user' });
     return exitCodes.done;
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return exitCodes.done;
     if (error instanceof OutputClosed) return exitCodes.done;
     if (!isReported(error)) {
-      await print(terminal.stderr, describeFailure(error, args.includes('--json'))).catch(ignore);
+      await reportFailure(withNpmAdvice(error, terminal.env), args, terminal).catch(ignore);
     }
     return exitCodeOf(error);
   } finally {

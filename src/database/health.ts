@@ -131,7 +131,11 @@ class Watch implements DatabaseWatch {
     client.once('end', () => this.#connections.delete(client));
     this.#connections.add(client);
     try {
-      await client.connect();
+      // pg never settles connect() if the client is ended meanwhile.
+      const ended = new Promise<never>((_, reject) =>
+        client.once('end', () => reject(new Error('The connection was closed.'))),
+      );
+      await Promise.race([client.connect(), ended]);
       await probe(client, probeTimeoutMs);
       return client;
     } catch (error) {

@@ -318,7 +318,7 @@ async function startServers(
     onError: (error) => log.error({ error }, 'the gateway has failed'),
   });
   cleanups.add(async () => gateway.close());
-  http = await serveHttp({ gateway, files: await loadOwnFiles() });
+  http = await serveHttp({ gateway, files: await loadOwnFiles(), grpcPort: server.port });
   return { server, http };
 }
 

@@ -4,6 +4,9 @@ import { createRequire } from 'node:module';
 
 requireSupportedNode();
 
+// Users cannot act on deprecations in libraries. grpc-js causes one with each TLS connection to an IP address.
+process.noDeprecation = true;
+
 // npm sends SIGTERM only to the shell between itself and this process, so the server would continue alone.
 if (process.env.npm_lifecycle_event === 'serve' && process.env.npm_package_name === '@roster-directory/roster')
   endWithParent();

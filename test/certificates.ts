@@ -13,24 +13,33 @@ export interface Certificate {
 }
 
 export interface Authority extends Certificate {
-  /** A certificate for servers and clients alike, good for localhost, 127.0.0.1 and ::1. */
-  issue(name: string): Certificate;
+  /** A certificate for servers and clients, by default for localhost, 127.0.0.1 and ::1. */
+  issue(name: string, options?: IssueOptions): Certificate;
 }
+
+export interface IssueOptions {
+  /** The only host for which the certificate is valid. */
+  readonly host?: string;
+  readonly isExpired?: boolean;
+}
+
+const validUntil = '491231235959Z';
 
 export function createAuthority(name = 'Test authority'): Authority {
   const own = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   return {
     cert: certificate(name, own.publicKey, name, own.privateKey, extension('2.5.29.19', true, sequence(boolean))),
     key: pemOf(own.privateKey),
-    issue(subject) {
+    issue(subject, { host, isExpired } = {}) {
       const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-      const alternatives = sequence(
-        der(0x82, Buffer.from('localhost')),
+      const local = [
         der(0x87, Buffer.from([127, 0, 0, 1])),
         der(0x87, Buffer.from([...new Array<number>(15).fill(0), 1])),
-      );
+      ];
+      const alternatives = sequence(der(0x82, Buffer.from(host ?? 'localhost')), ...(host === undefined ? local : []));
       const names = extension('2.5.29.17', false, alternatives);
-      return { cert: certificate(subject, publicKey, name, own.privateKey, names), key: pemOf(privateKey) };
+      const until = isExpired ? '210101000000Z' : validUntil;
+      return { cert: certificate(subject, publicKey, name, own.privateKey, names, until), key: pemOf(privateKey) };
     },
   };
 }
@@ -41,6 +50,7 @@ function certificate(
   issuer: string,
   issuerKey: KeyObject,
   extensions: Buffer,
+  until = validUntil,
 ): string {
   const algorithm = sequence(oid('1.2.840.10045.4.3.2')); // ecdsa-with-SHA256
   const content = sequence(
@@ -49,7 +59,7 @@ function certificate(
     algorithm,
     nameOf(issuer),
     // A fixed span, for the tests' clocks and certificates must not depend on each other.
-    sequence(der(0x17, Buffer.from('200101000000Z')), der(0x17, Buffer.from('491231235959Z'))),
+    sequence(der(0x17, Buffer.from('200101000000Z')), der(0x17, Buffer.from(until))),
     nameOf(subject),
     key.export({ type: 'spki', format: 'der' }),
     der(0xa3, sequence(extensions)),

@@ -1,11 +1,12 @@
 /** Creates the commands that call a server: their flags, and a client for each run. */
 import { readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
-import { type Client, createClient } from '../client/index.js';
+import { type Client, createClient, RosterError, type StatusName } from '../client/index.js';
 import type { ClientConfig } from '../config/parse.js';
 import { type SettingRow, settingRows } from '../config/setting.js';
 import { clientSettings } from '../config/settings.js';
-import { UsageError } from './failure.js';
+import { diagnose } from './diagnose.js';
+import { ConnectionFailed, UsageError } from './failure.js';
 import { type ConnectionFlags, connectionConfig } from './saved-contexts.js';
 import type { Styles } from './style.js';
 import type { Terminal } from './terminal.js';
@@ -54,26 +55,63 @@ export function addConnectionSettings(command: Command, describe: (row: SettingR
   }
 }
 
-/** Calls `work` with a client and a name of its server, and closes the client afterwards. */
+/** What a command may need to know of the connection of its client. */
+export interface Connection {
+  /** The name of the context, if one is used, and the addresses. */
+  readonly server: string;
+  /** Returns a ConnectionFailed if the error is not from a Roster and no address has a gRPC server; otherwise the error. */
+  explain(error: unknown): Promise<unknown>;
+}
+
+/** Calls `work` with a client, and closes the client afterwards. */
 export async function withClient(
   { terminal, signal }: Context,
   options: ClientCommandOptions,
-  work: (client: Client, server: string) => Promise<void>,
+  work: (client: Client, connection: Connection) => Promise<void>,
 ): Promise<void> {
   signal.throwIfAborted();
   const config = connectionConfig(terminal.env, options);
   using client = connect(config);
   const addresses = config.addresses.join(', ');
-  await work(client, config.context === undefined ? addresses : `${config.context} (${addresses})`);
+  const server = config.context === undefined ? addresses : `${config.context} (${addresses})`;
+  const explainHere = (error: unknown) => explain(error, config, signal);
+  try {
+    await work(client, { server, explain: explainHere });
+  } catch (error) {
+    throw await explainHere(error);
+  }
+}
+
+// Statuses that a proxy sends, or grpc-js for an HTTP status or for bytes that are not gRPC.
+const unexplainedCodes: readonly StatusName[] = [
+  'UNAVAILABLE',
+  'DEADLINE_EXCEEDED',
+  'UNIMPLEMENTED',
+  'UNKNOWN',
+  'INTERNAL',
+  'RESOURCE_EXHAUSTED',
+];
+
+async function explain(error: unknown, { addresses, tls }: ClientConfig, signal: AbortSignal): Promise<unknown> {
+  const isUnexplained = error instanceof RosterError && error.reason === undefined && error.requestId === undefined;
+  if (!isUnexplained || !unexplainedCodes.includes(error.code) || signal.aborted) return error;
+  const problems = await Promise.all(addresses.map((address) => diagnose(address, identityOf(tls), signal)));
+  signal.throwIfAborted();
+  const known = problems.filter((problem) => problem !== undefined);
+  return known.length === problems.length ? new ConnectionFailed(known) : error;
+}
+
+function identityOf(tls: ClientConfig['tls']) {
+  const read = (path: string | undefined) => (path === undefined ? undefined : readFileSync(path));
+  return tls && { ca: read(tls.ca), cert: read(tls.cert), key: read(tls.key) };
 }
 
 /** Throws a UsageError if the client refuses the configuration. */
 export function connect({ addresses, tls, token, deadlineMs }: ClientConfig): Client {
-  const read = (path: string | undefined) => (path === undefined ? undefined : readFileSync(path));
   try {
     return createClient({
       address: addresses,
-      tls: tls && { ca: read(tls.ca), cert: read(tls.cert), key: read(tls.key) },
+      tls: identityOf(tls),
       token,
       deadlineMs,
     });

@@ -19,7 +19,9 @@ export function createDeleteCommand(context: Context): Command {
     .option('--allow-missing', 'succeed if the user does not exist')
     .option('-y, --yes', 'do not ask for confirmation; required if the input is not a terminal')
     .action((idOrEmail: string, options: DeleteOptions) =>
-      withClient(context, options, (client, server) => deleteUser(client, context, idOrEmail, { ...options, server })),
+      withClient(context, options, (client, { server }) =>
+        deleteUser(client, context, idOrEmail, { ...options, server }),
+      ),
     );
 }
 

@@ -4,6 +4,7 @@ import { RosterError, type StatusName } from '../client/index.js';
 import { ConfigError } from '../config/parse.js';
 import { safeJson, safeText } from '../safe-text.js';
 import { UnreadableFile } from '../user-files/file-text.js';
+import { type ConnectionProblem, isLasting } from './diagnose.js';
 import { Interrupted } from './terminal.js';
 
 export const exitCodes = {
@@ -51,8 +52,24 @@ export class RowsRejected extends Error {
   override readonly name = 'RowsRejected';
 }
 
+/** The client could not call a server. There is one problem for each address. */
+export class ConnectionFailed extends Error {
+  override readonly name = 'ConnectionFailed';
+
+  constructor(readonly problems: readonly ConnectionProblem[]) {
+    const [first] = problems;
+    super(problems.length === 1 && first ? first.message : `Cannot call any of the ${problems.length} addresses.`);
+  }
+
+  /** Whether waiting does not help. */
+  get isLasting(): boolean {
+    return this.problems.every(isLasting);
+  }
+}
+
 export function exitCodeOf(error: unknown): number {
   if (error instanceof RosterError) return exitCodeByStatus[error.code] ?? exitCodes.unexpected;
+  if (error instanceof ConnectionFailed) return exitCodes.unavailable;
   if (error instanceof Interrupted) return error.exitCode;
   if (error instanceof RowsRejected) return exitCodes.rejected;
   const isUsage = [UsageError, UnreadableFile, ConfigError, CommanderError].some((kind) => error instanceof kind);
@@ -66,6 +83,10 @@ export function describeFailure(error: unknown, json: boolean): string {
 
 function jsonOf(error: unknown): object {
   const exitCode = exitCodeOf(error);
+  if (error instanceof ConnectionFailed) {
+    const connections = error.problems.map(({ address, fault, message }) => ({ address, fault, message }));
+    return { code: 'UNAVAILABLE', message: error.message, connections, violations: [], metadata: {}, exitCode };
+  }
   if (!(error instanceof RosterError)) {
     return { message: messageOf(error), ...(error instanceof ConfigError && { problems: error.problems }), exitCode };
   }
@@ -73,19 +94,21 @@ function jsonOf(error: unknown): object {
   return { code, reason, message, violations, metadata, requestId, exitCode };
 }
 
+/** Returns one text for each problem, without the prefix that a terminal shows. */
+export function failureTexts(error: unknown): readonly string[] {
+  return error instanceof ConfigError ? error.problems : [messageOf(error)];
+}
+
 function linesOf(error: unknown): string[] {
-  if (error instanceof ConfigError) return error.problems.map((problem) => `error: ${problem}`);
-  if (!(error instanceof RosterError)) return [`error: ${messageOf(error)}`];
+  if (error instanceof ConnectionFailed && error.problems.length > 1) {
+    return [`error: ${error.message}`, ...error.problems.map(({ message }) => `  ${message}`)];
+  }
+  if (!(error instanceof RosterError)) return failureTexts(error).map((text) => `error: ${text}`);
   const { code, reason, message, violations } = error;
   const lines = [`error: ${message} (${code}${reason === undefined ? '' : `, ${reason}`})`];
   // The message may already contain the only violation.
   const isInMessage = violations.length === 1 && message.includes(violations[0]?.description ?? '');
   if (!isInMessage) for (const { field, description } of violations) lines.push(`  ${field}: ${description}`);
-  if (code === 'UNAVAILABLE' && reason === undefined) {
-    lines.push(
-      'Is the server running? Start it with "roster serve", or set its address with --address or ROSTER_ADDRESS.',
-    );
-  }
   return lines;
 }
 

@@ -9,7 +9,7 @@ import { createCreateCommand } from './create.js';
 import { createDeleteCommand } from './delete.js';
 import { createEditCommand } from './edit.js';
 import { createExportCommand } from './export.js';
-import { describeFailure, exitCodeOf, exitCodes, exitCodesHelp } from './failure.js';
+import { exitCodeOf, exitCodes, exitCodesHelp } from './failure.js';
 import { createGatewayCommand } from './gateway.js';
 import { createGetCommand } from './get.js';
 import { createHealthCommand } from './health.js';
@@ -17,10 +17,11 @@ import { createImportCommand } from './import.js';
 import { createIndexesCommand } from './indexes.js';
 import { createListCommand } from './list.js';
 import { createMigrateCommand } from './migrate.js';
-import { wantsJson } from './output.js';
+import { requireNpmFlags, withNpmAdvice } from './npm-flags.js';
+import { reportFailure } from './report-failure.js';
 import { createServeCommand } from './serve.js';
 import { createStyles } from './style.js';
-import { Interrupted, OutputClosed, print, type Terminal } from './terminal.js';
+import { Interrupted, OutputClosed, type Terminal } from './terminal.js';
 import { createUpdateCommand } from './update.js';
 import { createWatchCommand } from './watch.js';
 
@@ -51,15 +52,14 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     },
   };
   try {
+    requireNpmFlags(terminal.env);
     await createProgram(context).parseAsync(args, { from: 'user' });
     return exitCodes.done;
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return exitCodes.done;
     if (error instanceof OutputClosed) return exitCodes.done;
     if (!isReported(error)) {
-      const text = describeFailure(error, wantsJson(args));
-      const styled = text.replace(/^error:/gm, (label) => styles.stderr('red', label));
-      await print(terminal.stderr, styled).catch(ignore);
+      await reportFailure(withNpmAdvice(error, terminal.env), args, { terminal, styles }).catch(ignore);
     }
     return exitCodeOf(error);
   } finally {

@@ -4,8 +4,14 @@ import { dirname, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { type Client, type RosterError, type UserChange, UserChange_Type } from '../client/index.js';
 import { safeJson, safeText } from '../safe-text.js';
-import { type ClientCommandOptions, type Context, createClientCommand, withClient } from './client-command.js';
-import { UsageError } from './failure.js';
+import {
+  type ClientCommandOptions,
+  type Connection,
+  type Context,
+  createClientCommand,
+  withClient,
+} from './client-command.js';
+import { ConnectionFailed, UsageError } from './failure.js';
 import { replaceFile } from './saved-file.js';
 import { Interrupted, print } from './terminal.js';
 
@@ -33,10 +39,17 @@ export function createWatchCommand(context: Context): Command {
     .option('--resume-token <token>', 'start after this token of an earlier watch or an export')
     .option('--state <file>', 'keep the token of the last shown change in a file, and start there if it exists')
     .addHelpText('after', help)
-    .action((options: WatchOptions) => withClient(context, options, (client) => watch(client, context, options)));
+    .action((options: WatchOptions) =>
+      withClient(context, options, (client, connection) => watch(client, context, options, connection)),
+    );
 }
 
-async function watch(client: Client, { terminal, signal }: Context, options: WatchOptions): Promise<void> {
+async function watch(
+  client: Client,
+  { terminal, signal }: Context,
+  options: WatchOptions,
+  { explain }: Connection,
+): Promise<void> {
   const { existing: includeExisting, state, json } = options;
   let resumeToken = (await readToken(state)) || options.resumeToken || '';
   const isWaiting = { caughtUp: includeExisting === true && resumeToken === '', connection: false };
@@ -45,15 +58,29 @@ async function watch(client: Client, { terminal, signal }: Context, options: Wat
     // The watch continues even if this cannot be written.
     void terminal.stderr.write(json ? `${safeJson({ message: text })}\n` : `${safeText(text)}\n`);
   // Reported once for each outage, because a line for each attempt would fill the screen.
-  const onDisconnect = ({ code, reason }: RosterError) => {
-    if (!isWaiting.connection) report(`Not connected (${reason ?? code}). Trying again.`);
+  const misconfigured = new AbortController();
+  let hasConnected = false;
+  let isReported = false;
+  const onDisconnect = (error: RosterError) => {
+    if (isWaiting.connection) return;
     isWaiting.connection = true;
+    void explain(error).then((why) => {
+      const isConnectioned = why instanceof ConnectionFailed;
+      // After the first message, the settings are right, so the fault can only be temporary.
+      if (isConnectioned && why.isLasting && !hasConnected) return misconfigured.abort(why);
+      if (!isWaiting.connection) return;
+      isReported = true;
+      report(`${isConnectioned ? why.message : `Not connected (${error.reason ?? error.code}).`} Trying again.`);
+    });
   };
 
   try {
-    for await (const message of client.followUsers({ resumeToken, includeExisting, signal, onDisconnect })) {
+    const stop = AbortSignal.any([signal, misconfigured.signal]);
+    for await (const message of client.followUsers({ resumeToken, includeExisting, signal: stop, onDisconnect })) {
+      hasConnected = true;
       const { changes, startedOver, caughtUp } = message;
-      if (isWaiting.connection) report('Connected again.');
+      if (isReported) report('Connected again.');
+      isReported = false;
       isWaiting.connection = false;
       if (startedOver) {
         isWaiting.caughtUp = true;

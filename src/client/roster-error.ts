@@ -52,7 +52,17 @@ export interface RosterErrorDetails extends ServerErrorDetails {
 /** `requestId` is from the response's metadata. A RequestInfo in the error takes precedence. */
 export function toRosterError(error: ClientError, requestId: string | undefined): RosterError {
   const details = { cause: error, requestId, ...detailsOf(error) };
-  return new RosterError(methodOf(error.path), statusName(error.code), error.details, details);
+  return new RosterError(methodOf(error.path), statusName(error.code), messageOf(error.details), details);
+}
+
+/** Shortens grpc-js's text about a connection, which repeats itself and names internals, to the cause. */
+function messageOf(details: string): string {
+  const [, text] = /.*Last error: (?:Error(?: \[\w+\])?: )?(.*?)\s*Resolution note:/s.exec(details) ?? [];
+  if (text === undefined) return details;
+  // OpenSSL's errors are an address, a number, the library, the function, the reason, the file and the line.
+  const [, reason] = /:error:[\dA-F]+:[^:]*:[^:]*:([^:]+):/.exec(text) ?? [];
+  const cause = reason === undefined ? text.replace(/ \([-\d]+T[\d:.]+Z\)/, '').replace(/\.$/, '') : `TLS: ${reason}`;
+  return `Cannot connect to the server: ${cause}.`;
 }
 
 /** Removes the leading slash of `/users.v1.UserService/GetUser`. */

@@ -6,8 +6,8 @@
  */
 import { readFileSync } from 'node:fs';
 import type { Address } from '../net/address.js';
-import { type OtlpConfig, readOtlp } from './otlp.js';
 import { completePostgresUrl, type PostgresPart, PostgresUrlError, parsePostgresUrl } from '../postgres-url.js';
+import { type OtlpConfig, readOtlp } from './otlp.js';
 import { flagOf, isSetting, type Setting, type SettingTable, type ValuesOf } from './setting.js';
 import { clientSettings, gatewaySettings, serverSettings } from './settings.js';
 import {

@@ -94,7 +94,7 @@ export function createServers(url: string, connectTimeoutMs: number): Servers {
   async function open(attempt: Attempt, create: CreateClient): Promise<pg.Client> {
     const client = create(configOf(attempt));
     try {
-      await client.connect();
+      await connectUnlessEnded(client);
       if (all.length > 1 || target.sessionAttributes !== 'any') await checkServer(client, target, timeoutMs);
       return client;
     } catch (error) {
@@ -158,6 +158,14 @@ export function createServers(url: string, connectTimeoutMs: number): Servers {
       return true;
     },
   };
+}
+
+/** Rejects if the client is ended meanwhile, because pg then never settles connect(). */
+async function connectUnlessEnded(client: pg.Client): Promise<void> {
+  const { promise: ended, reject } = Promise.withResolvers<never>();
+  client.once('end', () => reject(new Error('The connection was closed.')));
+  ended.catch(() => {});
+  await Promise.race([client.connect(), ended]);
 }
 
 /** A client whose errors after a connection do not end the process. */

@@ -96,7 +96,7 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
       server.listen(bindAddress);
       await once(server, 'listening');
     } catch (error) {
-      throw listenError(bindAddress, error);
+      throw listenError('HTTP_ADDRESS', bindAddress, error);
     }
     // Without a listener, a failed accept, such as when no file descriptors are left, would end the process.
     server.on('error', onError);

@@ -4,6 +4,7 @@
  */
 import { cors } from '@connectrpc/connect';
 import type { Address } from '../net/address.js';
+import { grpcPortHeader } from '../net/ports.js';
 import type { Gateway, HttpRequest, HttpResponse } from './gateway.js';
 import { createOriginRule, isNavigation } from './origins.js';
 import type { WebFiles } from './web-files.js';
@@ -25,6 +26,8 @@ export interface RouterOptions {
 export interface ServedParts {
   readonly gateway: Gateway;
   readonly files: WebFiles;
+  /** Unset for a gateway in front of another server. */
+  readonly grpcPort?: number;
 }
 
 export interface Router {
@@ -71,7 +74,11 @@ export function createRouter({ address, corsOrigins, metrics, isReady, parts }: 
   let served = parts;
 
   const probes: Readonly<Record<string, () => ResponseContent | Promise<ResponseContent>>> = {
-    '/healthz': () => ({ status: 200, body: 'running\n' }),
+    '/healthz': () => ({
+      status: 200,
+      body: 'running\n',
+      headers: { [grpcPortHeader]: String(served?.grpcPort ?? '') },
+    }),
     '/readyz': async () =>
       (await isReady()) ? { status: 200, body: 'serving\n' } : { status: 503, body: 'not serving\n' },
     '/metrics': async () => ({

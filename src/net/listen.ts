@@ -3,8 +3,18 @@ import { once } from 'node:events';
 import { createServer, type Server } from 'node:net';
 import { type Address, formatAddress } from './address.js';
 
+export type ListenSetting = 'GRPC_ADDRESS' | 'HTTP_ADDRESS';
+
+/** Its text says what to do. `code` is the system's code, such as EADDRINUSE. */
 export class ListenError extends Error {
   override readonly name = 'ListenError';
+
+  constructor(
+    message: string,
+    readonly code: string | undefined,
+  ) {
+    super(message);
+  }
 }
 
 // localhost means both, because clients may use either. /etc/hosts in containers often has only one of them.
@@ -27,7 +37,7 @@ export async function listenOnHost<T extends { readonly port: number }>(
       if (isLocalhost) return await listenOnAll(localHosts, port, listenOn, stop);
       return [await listenOn({ host, port })];
     } catch (error) {
-      const isPortTaken = isLocalhost && port === 0 && codeOf(error) === 'EADDRINUSE';
+      const isPortTaken = isLocalhost && port === 0 && error instanceof ListenError && error.code === 'EADDRINUSE';
       if (!isPortTaken || attempts === freePortAttemptsMax) throw error;
     }
   }
@@ -60,7 +70,7 @@ async function listenOnAll<T extends { readonly port: number }>(
 }
 
 /**
- * Returns the port that a server would use, or throws its ListenError, for a process whose workers listen later. Nothing
+ * Returns the port that a gRPC server would use, or throws its ListenError, for a process whose workers listen later. Nothing
  * reserves the port until then.
  */
 export async function findPort(address: Address): Promise<number> {
@@ -76,7 +86,7 @@ export async function findPort(address: Address): Promise<number> {
         server.listen(one);
         await once(server, 'listening');
       } catch (error) {
-        throw listenError(one, error);
+        throw listenError('GRPC_ADDRESS', one, error);
       }
       const bound = server.address();
       servers.push(server);
@@ -88,33 +98,32 @@ export async function findPort(address: Address): Promise<number> {
   return listeners[0]?.port ?? 0;
 }
 
-export function listenError(address: Address, cause: unknown): ListenError {
-  const message = `Cannot listen on ${formatAddress(address)}: ${describeErrorCode(codeOf(cause))}.`;
-  return new ListenError(message, { cause });
-}
-
-/** Finds the system's error code in the text of an error or of its cause. */
-function codeOf(error: unknown): string | undefined {
-  const texts = error instanceof Error ? [error.message, String(error.cause)] : [];
-  return /\bE[A-Z]{4,}\b/.exec(texts.join(' '))?.[0];
+/** `setting` is the setting of the address, which the text names. */
+export function listenError(setting: ListenSetting, address: Address, cause: unknown): ListenError {
+  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : undefined;
+  const name = `${setting} (--${setting.toLowerCase().replace('_', '-')})`;
+  const text = cause instanceof Error ? cause.message : String(cause);
+  const why = describeCode(code, name) ?? `${text}. Check ${name}.`;
+  return new ListenError(`Cannot listen on ${formatAddress(address)}: ${why}`, code);
 }
 
 function isMissingAddress(error: unknown): boolean {
-  return ['EADDRNOTAVAIL', 'EAFNOSUPPORT', 'EINVAL'].includes(codeOf(error) ?? '');
+  return error instanceof ListenError && ['EADDRNOTAVAIL', 'EAFNOSUPPORT', 'EINVAL'].includes(error.code ?? '');
 }
 
-function describeErrorCode(code: string | undefined): string {
+function describeCode(code: string | undefined, name: string): string | undefined {
   switch (code) {
     case 'EADDRINUSE':
-      return 'the address is already in use';
+      return `another process, perhaps another Roster, uses the port. Stop it, or choose another port with ${name}.`;
     case 'EACCES':
-      return 'this user is not allowed to listen there';
+      return `this user may not listen on ports below 1024. Choose a higher port with ${name}.`;
     case 'EADDRNOTAVAIL':
     case 'EAFNOSUPPORT':
-      return 'this machine has no such address';
-    case undefined:
-      return 'the host cannot be resolved, or the certificate and the key do not match';
+      return `this machine has no such address. Set ${name} to one of its addresses, or to 0.0.0.0 or [::] for all of them.`;
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+      return `the host name cannot be resolved. Set ${name} to an address of this machine.`;
     default:
-      return code;
+      return undefined;
   }
 }

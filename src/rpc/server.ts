@@ -95,7 +95,7 @@ export async function startServer(options: RpcServerOptions): Promise<RpcServer>
         const port = await server.listen(formatAddress(address), tls);
         return { port, address: formatAddress({ host: address.host, port }) };
       } catch (error) {
-        throw listenError(address, error);
+        throw listenError('GRPC_ADDRESS', address, error);
       }
     },
     () => server.forceShutdown(),

@@ -23,13 +23,15 @@ export interface World {
   env?: Record<string, string>;
   /** The columns of the terminal. If unset, all streams are pipes. */
   columns?: number;
+  /** Whether the standard error output is a terminal. The default is that `columns` is set. */
+  errorsAtTerminal?: boolean;
   /** The number of writes after which the reader closes the output. */
   writesMax?: number;
 }
 
 export function start(
   args: readonly string[],
-  { env = {}, columns, writesMax = Number.POSITIVE_INFINITY }: World = {},
+  { env = {}, columns, errorsAtTerminal = columns !== undefined, writesMax = Number.POSITIVE_INFINITY }: World = {},
 ): Started {
   const text = { out: '', err: '' };
   let writes = 0;
@@ -52,7 +54,7 @@ export function start(
     env: { NO_COLOR: '1', ...env },
     stdin,
     stdout: Object.assign(stream('out'), { isTTY, columns }),
-    stderr: Object.assign(stream('err'), { isTTY }),
+    stderr: Object.assign(stream('err'), { isTTY: errorsAtTerminal }),
     signals,
     exit: (code) => exits.push(code),
   }).then((code) => ({ code, ...text }));

@@ -84,9 +84,79 @@ describe('roster', () => {
   });
 
   it('lists all problems with the settings of a server', async () => {
-    const { code, err } = await roster(['serve', '--log-level', 'loud', '--grpc-address', 'nowhere']);
+    const { code, err } = await roster(['serve', '--log-level', 'loud', '--grpc-address', 'nowhere'], { columns: 80 });
     expect(code).toBe(2);
     expect(err.match(/^error: /gm)).toHaveLength(2);
+  });
+
+  it('writes the problems of a server as lines of its log if the log is JSON', async () => {
+    const args = ['serve', '--log-level', 'loud', '--grpc-address', 'nowhere'];
+    const problem = { level: 'fatal', time: expect.stringMatching(/^\d{4}-.*Z$/), exitCode: 2 };
+    const linesIn = (text: string) =>
+      text
+        .trimEnd()
+        .split('\n')
+        .map((line) => JSON.parse(line));
+    for (const [more, world] of [
+      [[], {}],
+      [['--log-format', 'json'], { columns: 80, errorsAtTerminal: false }],
+      [['--log-format=json'], { env: { LOG_FORMAT: 'pretty' } }],
+      [[], { env: { LOG_FORMAT: 'json' } }],
+    ] as const) {
+      const { code, out, err } = await roster([...args, ...more], world);
+      expect({ code, err }).toEqual({ code: 2, err: '' });
+      expect(linesIn(out)).toMatchObject([
+        { ...problem, msg: expect.stringContaining('--grpc-address must be') },
+        { ...problem, msg: expect.stringContaining('--log-level must be') },
+      ]);
+    }
+    // The log of these commands is on the standard error output.
+    for (const command of [
+      ['migrate', 'up'],
+      ['indexes', 'status'],
+    ]) {
+      const { out, err } = await roster([...command, '--log-level', 'loud']);
+      expect(out).toBe('');
+      expect(linesIn(err)).toMatchObject([{ ...problem, msg: expect.stringContaining('--log-level must be') }]);
+    }
+  });
+
+  it('also writes the problems of a server to a terminal if only its log is redirected', async () => {
+    const { out, err } = await roster(['serve', '--log-level', 'loud'], { errorsAtTerminal: true });
+    expect(JSON.parse(out)).toMatchObject({ level: 'fatal' });
+    expect(err).toMatch(/^error: --log-level must be .*\n$/);
+  });
+
+  it.each([
+    [
+      'serve',
+      ['serve', '0.0.0.0:9'],
+      { npm_config_grpc_address: 'true' },
+      'npm run serve -- --grpc-address <host:port>',
+    ],
+    ['serve', ['serve'], { npm_config_insecure: 'true' }, 'npm run serve -- --insecure'],
+    ['serve', ['serve'], { npm_config_insecure: '' }, 'npm run serve -- --insecure'],
+    ['migrate', ['migrate', 'up'], { npm_config_database_url: 'postgres://a:hidden@b/c' }, '-- --database-url <url>'],
+    ['serve', ['serve', 'localhost:1'], {}, 'npm run serve -- --grpc-address localhost:50051'],
+  ])('says how to write a flag that npm kept: npm run %s with %j and %j', async (script, args, kept, advice) => {
+    const npm = { npm_lifecycle_event: script, npm_package_name: '@roster-directory/roster' };
+    const ran = await roster(args, { env: { ...npm, ...kept }, columns: 80 });
+    expect(ran).toMatchObject({ code: 2, out: '' });
+    expect(ran.err).toContain(advice);
+    expect(ran.err).not.toContain('hidden');
+  });
+
+  it('does not mistake settings of npm for its own flags', async () => {
+    const { stdout } = spawnSync('npm', ['config', 'list', '--long', '--json'], { encoding: 'utf8' });
+    const names = Object.keys(JSON.parse(stdout));
+    expect(names).toContain('loglevel');
+    const settings = names.map((name) => [`npm_config_${name.replaceAll('-', '_')}`, 'x']);
+    const npm = { npm_lifecycle_event: 'serve', npm_package_name: '@roster-directory/roster' };
+    const { code } = await roster(['--version'], { env: { ...npm, ...Object.fromEntries(settings) } });
+    expect(code).toBe(0);
+    // The flags of another package's script are its own.
+    const other = { npm_package_name: 'other', npm_config_workers: '2' };
+    expect(await roster(['--version'], { env: { ...npm, ...other } })).toMatchObject({ code: 0 });
   });
 
   it.each([

@@ -91,9 +91,35 @@ describe('roster serve', () => {
     const second = await roster(['serve', '--grpc-address', server.address], { env });
     expect(second).toMatchObject({ code: 1, out: '' });
     expect(second.err).toMatch(/^error: .*\n$/);
-    expect(second.err).toContain(server.address.split(':')[1]);
+    const [, port] = server.address.split(':');
+    expect(second.err).toContain(`:${port}: another process, perhaps another Roster, uses the port.`);
+    expect(second.err).toContain('GRPC_ADDRESS (--grpc-address)');
+    const both = ['--http-address', server.address, '--grpc-address', 'localhost:0'];
+    expect((await roster(['serve', ...both], { env })).err).toContain('HTTP_ADDRESS (--http-address)');
+    const workers = ['--grpc-address', server.address, '--workers', '2'];
+    expect((await roster(['serve', ...workers], { env })).err).toContain('GRPC_ADDRESS (--grpc-address)');
     server.signals.emit('SIGINT', 'SIGINT');
     await server.ended;
+  });
+
+  it.each([
+    // RFC 5737 reserves this address for documentation.
+    ['192.0.2.1:50051', 'this machine has no such address'],
+    ['no-such-host.invalid:50051', 'the host name cannot be resolved'],
+  ])('says why it cannot listen on %s', async (address, reason) => {
+    const ran = await roster(['serve', '--grpc-address', address, '--insecure'], { env });
+    expect(ran).toMatchObject({ code: 1, out: '' });
+    expect(ran.err).toMatch(/^error: .*GRPC_ADDRESS.*\n$/);
+    expect(ran.err).toContain(`Cannot listen on ${address}: ${reason}`);
+  });
+
+  it('writes why it cannot start as a line of its log if the log is JSON', async () => {
+    const args = ['serve', '--grpc-address', '192.0.2.1:50051', '--insecure'];
+    const { code, out, err } = await roster(args, { env: { ...env, LOG_FORMAT: 'json' } });
+    expect({ code, err }).toEqual({ code: 1, err: '' });
+    const msg = expect.stringContaining('Cannot listen on 192.0.2.1:50051');
+    const error = { type: 'ListenError', code: 'EADDRNOTAVAIL' };
+    expect(JSON.parse(out)).toMatchObject({ level: 'fatal', time: expect.any(String), exitCode: 1, msg, error });
   });
 
   it('waits for a database that refuses connections, and ends if it is interrupted', async () => {

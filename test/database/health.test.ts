@@ -40,6 +40,15 @@ async function reported(isThere: boolean): Promise<void> {
 }
 
 describe('a database that does not answer for a while', () => {
+  it('can be closed while it connects', async () => {
+    // Each of these is at another step of connecting.
+    for (const waitMs of [0, 1, 5]) {
+      const other = watchDatabase({ url: proxy.url, onChange() {} });
+      if (waitMs > 0) await new Promise((resolve) => setTimeout(resolve, waitMs));
+      await other.close();
+    }
+  });
+
   it('keeps the connections that are in use if it answers on them again', async () => {
     await using session = await database.openSession(new AbortController().signal);
     await session.query('create temp table staged (id integer)');

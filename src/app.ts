@@ -33,6 +33,7 @@ import {
   readListIndexStatus,
 } from './store/list-indexes.js';
 import { renewChangeFeed } from './store/trim-changes.js';
+import { keepHealthFile } from './telemetry/health-file.js';
 import type { LogDestination } from './telemetry/line-writer.js';
 import { createLog, type Log } from './telemetry/log.js';
 import { createMetrics, type Metrics, metricsContentType, metricsText } from './telemetry/metrics.js';
@@ -166,7 +167,7 @@ export interface ServingOptions {
 
 /** Starts everything except the database. If there are several workers, each of them does this. */
 export async function startServing(config: ServerConfig, options: ServingOptions): Promise<App> {
-  const { log, database: prepared, signal, onServing } = options;
+  const { log, database: prepared, signal } = options;
   const { url, embedded } = prepared;
   const cleanups = createCleanups(() => log.warn({}, 'the database did not respond in time; exiting without it'));
   if (embedded !== undefined) cleanups.add(() => embedded.stop());
@@ -175,12 +176,17 @@ export async function startServing(config: ServerConfig, options: ServingOptions
     const { server, http } = await startServers(config, options, directory, cleanups);
     let closing: Promise<void> | undefined;
     let { delayMs } = config.shutdown;
-    onServing?.(true);
+    let isServing = false;
+    const onServing = (now: boolean) => {
+      isServing = now;
+      options.onServing?.(now);
+    };
+    onServing(true);
     const watch = watchDatabase({
       url,
       onChange(isConnected, error) {
         server.setServing(isConnected);
-        if (closing === undefined) onServing?.(isConnected);
+        if (closing === undefined) onServing(isConnected);
         if (isConnected) log.info({}, 'connected to the database');
         else log.error({ error }, 'cannot reach the database');
       },
@@ -190,6 +196,7 @@ export async function startServing(config: ServerConfig, options: ServingOptions
     cleanups.addWithDeadline(() => watch.close());
     const onDelayed = async () => http?.stopAccepting();
     cleanups.add(() => server.close({ delayMs, timeoutMs: config.shutdown.timeoutMs, onDelayed }));
+    cleanups.add(keepHealthFile(config.healthFile, () => isServing, log));
     signal?.throwIfAborted();
 
     return {
@@ -201,7 +208,7 @@ export async function startServing(config: ServerConfig, options: ServingOptions
       close(closeOptions) {
         closing ??= (async () => {
           log.info({}, 'stopping');
-          onServing?.(false);
+          onServing(false);
           delayMs = closeOptions?.delayMs ?? delayMs;
           await cleanups.run(delayMs + config.shutdown.timeoutMs);
           log.info({}, 'stopped');

@@ -93,6 +93,7 @@ const pathOf = (what: string): Kind<string> => ({
   parse: (text) => (text.includes('\0') ? undefined : resolve(text)),
 });
 export const folder = pathOf('a folder');
+export const file = pathOf('a file');
 export const pemFile = pathOf('a PEM file');
 export const descriptorsFile = pathOf(
   'a google.protobuf.FileDescriptorSet with all imports, as buf build -o writes it',

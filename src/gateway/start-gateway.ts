@@ -5,6 +5,7 @@ import type { GatewayConfig } from '../config/parse.js';
 import { readTls } from '../config/tls.js';
 import { createByteBudget } from '../grpc-server/byte-budget.js';
 import { formatAddress } from '../net/address.js';
+import { keepHealthFile } from '../telemetry/health-file.js';
 import type { LogDestination } from '../telemetry/line-writer.js';
 import { createLog, type Log } from '../telemetry/log.js';
 import { createMetrics, type Metrics, metricsContentType, metricsText } from '../telemetry/metrics.js';
@@ -38,15 +39,17 @@ export async function startGateway(
   const metrics = createMetrics();
   const gateway = await openGateway(config, log, metrics);
   let isClosing = false;
+  const isReady = async () => !isClosing && (await gateway.isReachable());
   const http = await startHttp({
     address: config.http.address,
     corsOrigins: config.http.corsOrigins,
     tls: config.tls && (await readTls(config.tls)),
     metrics: { contentType: metricsContentType, text: async () => metricsText([await metrics.snapshot()]) },
-    isReady: async () => !isClosing && (await gateway.isReachable()),
+    isReady,
     onError: (error) => log.error({ error }, 'HTTP has failed'),
   });
   http.serve({ gateway, files: gateway.serviceNames.has(rosterService) ? await loadOwnFiles() : noFiles });
+  const removeHealthFile = keepHealthFile(config.healthFile, isReady, log);
   return {
     log,
     http: { host: config.http.address.host, port: http.port },
@@ -56,6 +59,7 @@ export async function startGateway(
       await sleep(config.shutdown.delayMs);
       await http.stopAccepting();
       gateway.close();
+      await removeHealthFile();
       await http.close();
       log.info({}, 'stopped');
     },

@@ -27,7 +27,8 @@ export function findEngine() {
 }
 
 function startStandin() {
-  const folder = (process.env.STANDIN ??= '/tmp/roster-standin');
+  process.env.STANDIN ??= '/tmp/roster-standin';
+  const folder = process.env.STANDIN;
   const run = (command) => {
     const { status, stdout, stderr } = spawnSync('bash', [standin, command], { encoding: 'utf8', timeout: 900_000 });
     const lines = `${stdout}${stderr}`.trim().split('\n');

@@ -261,7 +261,7 @@ async function checkAll() {
 }
 
 for (const signal of ['SIGINT', 'SIGTERM']) {
-  process.once(signal, () => {
+  process.on(signal, () => {
     isStopping = true;
   });
 }

@@ -6,7 +6,7 @@
  * no container engine can run here.
  */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -36,37 +36,47 @@ const env = {
 };
 let composeFiles = ['docker-compose.yml'];
 let composeCommand = ['docker-compose'];
-let isStopping = false;
+const stop = new AbortController();
 
-/** Returns the standard output. Throws with both outputs if the command fails. */
-function run(command, ...args) {
-  const { status, signal, stdout, stderr } = spawnSync(command, args, { cwd: root, env, encoding: 'utf8' });
-  // Ctrl-C also ends the running command.
-  if (isStopping) throw new Error('interrupted');
-  assert.equal(status, 0, `${command} ${args.join(' ')}: ${signal ?? status}\n${stdout}${stderr}`);
+/** Resolves with the standard output. Rejects with both outputs if the command fails, and ends it after Ctrl-C. */
+async function run(command, ...args) {
+  const { status, stdout, stderr } = await start(command, args);
+  assert.equal(status, 0, `${command} ${args.join(' ')}: ${status}\n${stdout.slice(-3000)}${stderr.slice(-3000)}`);
   return stdout.trim();
 }
+
+/** Does not block, because this process must also close its connections meanwhile. */
+function start(command, args, { settings = {}, signal = stop.signal } = {}) {
+  return new Promise((resolve, reject) => {
+    const options = { cwd: root, env: { ...env, ...settings }, maxBuffer: 1e8, signal };
+    execFile(command, args, options, (error, stdout, stderr) => {
+      if (error?.name === 'AbortError') reject(error);
+      else resolve({ status: error === null ? 0 : error.code, stdout, stderr });
+    });
+  });
+}
+
 const docker = (...args) => run('docker', ...args);
-const compose = (...args) => {
-  const [command, ...first] = composeCommand;
-  return run(command, ...first, ...composeFiles.flatMap((file) => ['-f', file]), ...args);
-};
+const composeArgs = (args) => [...composeCommand.slice(1), ...composeFiles.flatMap((file) => ['-f', file]), ...args];
+const compose = (...args) => run(composeCommand[0], ...composeArgs(args));
 const containerOf = (service) => compose('ps', '-q', service);
 const inspect = (id, format) => docker('inspect', '--format', format, id);
-const roster = (...args) => docker('exec', containerOf('roster'), 'roster', ...args);
+const exec = async (service, ...command) => docker('exec', await containerOf(service), ...command);
 
 async function poll(what, condition) {
   const end = Date.now() + waitMsMax;
   while (!(await condition())) {
-    if (isStopping) throw new Error('interrupted');
-    assert(Date.now() < end, `${what}: not within ${waitMsMax / 1000} s\n${compose('logs', '--tail', '20')}`);
-    await sleep(200);
+    if (Date.now() > end) {
+      throw new Error(`${what}: not within ${waitMsMax / 1000} s\n${await compose('logs', '--tail', '20')}`);
+    }
+    await sleep(200, undefined, { signal: stop.signal });
   }
 }
 
 /** Does not wait for Docker's next check, and does not accept its last one. */
-const isHealthy = (service) =>
-  spawnSync('docker', ['exec', containerOf(service), 'healthcheck'], { env, encoding: 'utf8' }).status === 0;
+async function isHealthy(service) {
+  return (await start('docker', ['exec', await containerOf(service), 'healthcheck'])).status === 0;
+}
 const healthy = (service) => poll(`${service} is healthy`, () => isHealthy(service));
 
 async function withClient(options, use) {
@@ -97,33 +107,37 @@ async function freePorts(count) {
   return ports;
 }
 
-function checkImage(image) {
-  const base = env.NODE_IMAGE ?? 'node:24-slim';
-  const megabytes = (Number(inspect(image, '{{.Size}}')) - Number(inspect(base, '{{.Size}}'))) / 1e6;
+/** The size of what Roster adds to the image of Node, and whether the list of packages is complete. */
+async function checkImage(image) {
+  const sizes = [image, env.NODE_IMAGE ?? 'node:24-slim'].map((name) => inspect(name, '{{.Size}}'));
+  const [whole, base] = (await Promise.all(sizes)).map(Number);
+  const megabytes = (whole - base) / 1e6;
   assert(megabytes <= megabytesMax, `Roster adds ${megabytes} MB to the image of Node.`);
   const program = `
     const { readFileSync, readdirSync } = require('node:fs');
-    const listed = JSON.parse(readFileSync('sbom.cdx.json', 'utf8')).components.map(({ purl }) => purl);
-    const files = readdirSync('node_modules', { recursive: true }).filter((file) => /(^|node_modules\\/)(@[^/]+\\/)?[^/]+\\/package.json$/.test(file));
-    const installed = files.map((file) => JSON.parse(readFileSync('node_modules/' + file, 'utf8')));
-    console.log(JSON.stringify(installed.filter(({ name, version }) => name !== undefined && version !== undefined && !listed.includes('pkg:npm/' + name.replace('@', '%40') + '@' + version)).map(({ name }) => name)));`;
-  const unlisted = docker('run', '--rm', '--entrypoint', 'node', image, '-e', program);
-  assert.equal(unlisted, '[]', 'sbom.cdx.json does not list all packages of the image');
-  return megabytes.toFixed(1);
+    const read = (file) => JSON.parse(readFileSync(file, 'utf8'));
+    const listed = read('sbom.cdx.json').components.map(({ purl }) => purl);
+    const isPackage = (file) => /(?:^|node_modules\\/)(?:@[^/]+\\/)?[^/]+\\/package.json$/.test(file);
+    const installed = readdirSync('node_modules', { recursive: true }).filter(isPackage).map((file) => read('node_modules/' + file));
+    const purls = installed.filter(({ version }) => version).map(({ name, version }) => 'pkg:npm/' + name.replace('@', '%40') + '@' + version);
+    console.log(purls.filter((purl) => !listed.includes(purl)).join());`;
+  const unlisted = await docker('run', '--rm', '--entrypoint', 'node', image, '-e', program);
+  assert.equal(unlisted, '', 'sbom.cdx.json does not list all packages of the image');
+  return `${megabytes.toFixed(1)} MB`;
 }
 
-function checkRefusal(image) {
-  const { status, stderr } = spawnSync('docker', ['run', '--rm', image], { env, encoding: 'utf8' });
+async function checkRefusal(image) {
+  const { status, stderr } = await start('docker', ['run', '--rm', image]);
   assert.equal(status, 2);
   assert.match(stderr, /GRPC_ADDRESS is not a loopback address.*set TLS_CERT and TLS_KEY, or INSECURE=true/);
 }
 
-function checkConfinement() {
+async function checkConfinement() {
   const confined = `grep -q '^CapEff:\t0*$' /proc/1/status && grep -q '^NoNewPrivs:\t1$' /proc/1/status && ! touch /new 2>&1`;
-  for (const service of ['roster', 'postgres']) docker('exec', containerOf(service), 'sh', '-c', confined);
-  assert.equal(docker('exec', containerOf('roster'), 'id', '-un'), 'node');
+  for (const service of ['roster', 'postgres']) await exec(service, 'sh', '-c', confined);
+  assert.equal(await exec('roster', 'id', '-un'), 'node');
   const superuser = `select rolsuper from pg_roles where rolname = 'roster'`;
-  assert.equal(docker('exec', containerOf('postgres'), 'psql', '-U', 'postgres', '-Atc', superuser), 'f');
+  assert.equal(await exec('postgres', 'psql', '-U', 'postgres', '-Atc', superuser), 'f');
 }
 
 async function checkCalls() {
@@ -144,60 +158,58 @@ async function checkCalls() {
   // Through reflection.
   const url = `http://${address}/users.v1.UserService/GetUserByEmail`;
   const buf = ['curl', '--protocol', 'grpc', '--http2-prior-knowledge', '-d', '{"email": "ada@example.com"}', url];
-  assert.match(run(join(root, 'node_modules/.bin/buf'), ...buf), /"firstName": *"Ada"/);
-  assert.match(roster('list', '--query', 'ada'), /ada@example\.com/);
-  assert.match(roster('migrate', 'status'), / 0 pending/);
+  assert.match(await run(join(root, 'node_modules/.bin/buf'), ...buf), /"firstName": *"Ada"/);
+  assert.match(await exec('roster', 'roster', 'list', '--query', 'ada'), /ada@example\.com/);
+  assert.match(await exec('roster', 'roster', 'migrate', 'status'), / 0 pending/);
 }
 
 /** Every file of the program can be loaded, so nothing that it needs was left out. */
-function checkModules() {
+async function checkModules() {
   const program = `
     const { readdirSync } = require('node:fs');
     const files = readdirSync('dist/src', { recursive: true }).filter((file) => file.endsWith('.js') && !/^(main|workers\\/worker)\\.js$/.test(file));
     (async () => { for (const file of files) await import('/roster/dist/src/' + file); console.log(files.length); process.exit(); })();`;
-  assert(Number(docker('exec', containerOf('roster'), 'node', '-e', program)) > 100);
+  assert(Number(await exec('roster', 'node', '-e', program)) > 100);
 }
 
-function checkContract() {
-  const database = `postgres://roster:${encodeURIComponent(password)}@localhost:${postgresPort}/roster`;
-  const node = join(root, 'node_modules/.bin/node');
+async function checkContract() {
+  const url = `postgres://roster:${encodeURIComponent(password)}@localhost:${postgresPort}/roster`;
   const args = [join(root, 'node_modules/vitest/vitest.mjs'), 'run', 'test/contract'];
-  const { status, stdout, stderr } = spawnSync(node, args, {
-    cwd: root,
-    env: { ...env, DATABASE_URL: database },
-    encoding: 'utf8',
-  });
+  const settings = { DATABASE_URL: url };
+  const { status, stdout, stderr } = await start(join(root, 'node_modules/.bin/node'), args, { settings });
   assert.equal(status, 0, `${stdout.slice(-3000)}${stderr.slice(-3000)}`);
 }
 
 /** Kills a container's first process from outside, because Docker does not restart what `docker kill` has ended. */
 async function killAndWait(image, service) {
-  const id = containerOf(service);
-  const [pid, restarts] = inspect(id, '{{.State.Pid}} {{.RestartCount}}').split(' ');
+  const id = await containerOf(service);
+  const [pid, restarts] = (await inspect(id, '{{.State.Pid}} {{.RestartCount}}')).split(' ');
   const kill = ['-e', `process.kill(${pid}, 'SIGKILL')`];
-  docker('run', '--rm', '--pid=host', '--user=0', '--entrypoint=node', image, ...kill);
-  await poll(`${service} restarts`, () => Number(inspect(id, '{{.RestartCount}}')) > Number(restarts));
-  await poll(`${service} runs`, () => inspect(id, '{{.State.Running}}') === 'true');
+  await docker('run', '--rm', '--pid=host', '--user=0', '--entrypoint=node', image, ...kill);
+  await poll(`${service} restarts`, async () => (await inspect(id, '{{.RestartCount}}')) > restarts);
+  await poll(`${service} runs`, async () => (await inspect(id, '{{.State.Running}}')) === 'true');
 }
 
 /** Docker's own verdict, which follows from several checks. */
-const verdict = (service, expected) =>
-  poll(`${service} is ${expected}`, () => inspect(containerOf(service), '{{.State.Health.Status}}') === expected);
+async function verdict(service, expected) {
+  const id = await containerOf(service);
+  const isExpected = async () => (await inspect(id, '{{.State.Health.Status}}')) === expected;
+  await poll(`${service} is ${expected}`, isExpected);
+}
 
-function checkStop() {
-  const id = containerOf('roster');
-  docker('stop', '--time', '30', id);
-  assert.equal(inspect(id, '{{.State.ExitCode}}'), '0');
-  assert.match(docker('logs', '--tail', '1', id), /"msg":"stopped"/);
+async function checkStop() {
+  const id = await containerOf('roster');
+  await docker('stop', '--time', '30', id);
+  assert.equal(await inspect(id, '{{.State.ExitCode}}'), '0');
+  assert.match(await docker('logs', '--tail', '1', id), /"msg":"stopped"/);
 }
 
 async function checkTls() {
   const files = writeTlsFiles(work, { tlsPort, gatewayPort });
   env.ROSTER_ENV_FILE = files.envFile;
   composeFiles = ['docker-compose.yml', files.composeFile];
-  compose('up', '-d');
+  await compose('up', '-d');
   for (const service of ['roster', 'gateway']) await verdict(service, 'healthy');
-  assert.equal(roster('--version'), '0.1.0');
   const [ca, cert, key] = [files.ca, files.cert, files.key].map((file) => readFileSync(file));
   const email = 'ada@example.com';
   await withClient({ address: `localhost:${tlsPort}`, tls: { ca, cert, key } }, (client) =>
@@ -212,31 +224,28 @@ async function checkTls() {
     body: JSON.stringify({ email }),
   });
   assert.equal((await answer.json()).user.email, email);
-  compose('stop', 'roster');
-  await poll('the gateway is not healthy without its target', () => !isHealthy('gateway'));
+  await compose('stop', 'roster');
+  await poll('the gateway is not healthy without its target', async () => !(await isHealthy('gateway')));
 }
 
 async function step(name, check) {
   const start = Date.now();
   const detail = await check();
-  console.log(
-    `${name}${typeof detail === 'string' ? ` (${detail})` : ''}: ${((Date.now() - start) / 1000).toFixed(1)} s`,
-  );
+  console.log(`${name}${detail ? ` (${detail})` : ''}: ${((Date.now() - start) / 1000).toFixed(1)} s`);
 }
 
 async function checkAll() {
-  if (spawnSync('docker', ['compose', 'version']).status === 0) composeCommand = ['docker', 'compose'];
-  await step(
-    'the profile with Prometheus and Grafana is valid',
-    () => void compose('--profile', 'full', 'config', '--quiet'),
+  if ((await start('docker', ['compose', 'version'])).status === 0) composeCommand = ['docker', 'compose'];
+  await step('the profile with Prometheus and Grafana is valid', () =>
+    compose('--profile', 'full', 'config', '--quiet'),
   );
-  await step('build', () => void compose('build', '--quiet'));
+  await step('build', () => compose('build', '--quiet'));
   await step('up', async () => {
-    compose('up', '-d');
+    await compose('up', '-d');
     await healthy('roster');
   });
-  const image = inspect(containerOf('roster'), '{{.Image}}');
-  await step('the image is small, and its list of packages is complete', () => `${checkImage(image)} MB`);
+  const image = await inspect(await containerOf('roster'), '{{.Image}}');
+  await step('the image is small, and its list of packages is complete', () => checkImage(image));
   await step('without TLS and INSECURE, it says what to set', () => checkRefusal(image));
   await step('no capabilities, a read-only root, and a role that is not a superuser', checkConfinement);
   await step('calls through the published ports', checkCalls);
@@ -251,8 +260,8 @@ async function checkAll() {
     });
   }
   await step('down and up keeps the users', async () => {
-    compose('down');
-    compose('up', '-d');
+    await compose('down');
+    await compose('up', '-d');
     await healthy('roster');
     for (const name of ['ada', 'grace', 'alan']) await exists(`${name}@example.com`);
   });
@@ -260,26 +269,20 @@ async function checkAll() {
   await step('TLS with client certificates, two workers, another port, and a gateway', checkTls);
 }
 
-for (const signal of ['SIGINT', 'SIGTERM']) {
-  process.on(signal, () => {
-    isStopping = true;
-  });
-}
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => stop.abort());
 let stopEngine = () => {};
 try {
   stopEngine = findEngine();
   Object.assign(env, { DOCKER_HOST: process.env.DOCKER_HOST });
   await checkAll();
+  console.log('The containers work.');
 } catch (error) {
   console.error(error instanceof Skipped ? `skipped: ${error.message}` : error);
   process.exitCode = error instanceof Skipped ? 77 : 1;
 } finally {
   if (process.exitCode !== 77) {
-    isStopping = false;
-    const [command, ...first] = composeCommand;
-    const files = composeFiles.flatMap((file) => ['-f', file]);
     const down = ['down', '--volumes', '--rmi', 'local', '--timeout', '5', '--remove-orphans'];
-    spawnSync(command, [...first, ...files, ...down], { cwd: root, env });
+    await start(composeCommand[0], composeArgs(down), { signal: new AbortController().signal });
   }
   stopEngine();
   rmSync(work, { recursive: true, force: true });

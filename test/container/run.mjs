@@ -127,9 +127,12 @@ async function checkImage(image) {
 }
 
 async function checkRefusal(image) {
-  const { status, stderr } = await start('docker', ['run', '--rm', image]);
-  assert.equal(status, 2);
-  assert.match(stderr, /GRPC_ADDRESS is not a loopback address.*set TLS_CERT and TLS_KEY, or INSECURE=true/);
+  const withoutTls = await start('docker', ['run', '--rm', image]);
+  assert.equal(withoutTls.status, 2);
+  assert.match(withoutTls.stderr, /GRPC_ADDRESS is not a loopback address.*set TLS_CERT and TLS_KEY, or INSECURE=true/);
+  const withoutDatabase = await start('docker', ['run', '--rm', '--env', 'INSECURE=true', image]);
+  assert.equal(withoutDatabase.status, 1);
+  assert.match(withoutDatabase.stderr, /The embedded Postgres .* is not installed\. Set DATABASE_URL/);
 }
 
 async function checkConfinement() {
@@ -246,7 +249,7 @@ async function checkAll() {
   });
   const image = await inspect(await containerOf('roster'), '{{.Image}}');
   await step('the image is small, and its list of packages is complete', () => checkImage(image));
-  await step('without TLS and INSECURE, it says what to set', () => checkRefusal(image));
+  await step('without TLS or a database, it says what to set', () => checkRefusal(image));
   await step('no capabilities, a read-only root, and a role that is not a superuser', checkConfinement);
   await step('calls through the published ports', checkCalls);
   await step('nothing that the program needs was left out', checkModules);

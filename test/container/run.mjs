@@ -202,7 +202,7 @@ async function verdict(service, expected) {
 
 async function checkStop() {
   const id = await containerOf('roster');
-  await docker('stop', '--time', '30', id);
+  await docker('stop', '-t', '30', id);
   assert.equal(await inspect(id, '{{.State.ExitCode}}'), '0');
   assert.match(await docker('logs', '--tail', '1', id), /"msg":"stopped"/);
 }

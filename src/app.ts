@@ -34,6 +34,7 @@ import {
   readListIndexStatus,
 } from './store/list-indexes.js';
 import { renewChangeFeed } from './store/trim-changes.js';
+import { keepHealthFile } from './telemetry/health-file.js';
 import type { LogDestination } from './telemetry/line-writer.js';
 import { createLog, type Log } from './telemetry/log.js';
 import { createMetrics, type Metrics, metricsText } from './telemetry/metrics.js';
@@ -138,7 +139,7 @@ export interface ServingOptions {
 
 /** Starts everything except the database. If there are several workers, each of them does this. */
 export async function startServing(config: ServerConfig, options: ServingOptions): Promise<App> {
-  const { log, database: prepared, signal, onServing } = options;
+  const { log, database: prepared, signal } = options;
   const { url, embedded } = prepared;
   const cleanups = createCleanups(() => log.warn({}, 'the database did not respond in time; exiting without it'));
   if (embedded !== undefined) cleanups.add(() => embedded.stop());
@@ -149,7 +150,12 @@ export async function startServing(config: ServerConfig, options: ServingOptions
     const { server, http } = await startServers(config, options, directory, cleanups);
     let closing: Promise<void> | undefined;
     let { delayMs } = config.shutdown;
-    onServing?.(true);
+    let isServing = false;
+    const onServing = (now: boolean) => {
+      isServing = now;
+      options.onServing?.(now);
+    };
+    onServing(true);
     const logOutage = createOutageLog(log, url);
     const connection = { isUp: false };
     options.metrics.observe({ database: connection });
@@ -158,7 +164,7 @@ export async function startServing(config: ServerConfig, options: ServingOptions
       onChange(isConnected, error) {
         connection.isUp = isConnected;
         server.setServing(isConnected);
-        if (closing === undefined) onServing?.(isConnected);
+        if (closing === undefined) onServing(isConnected);
         if (isConnected) log.info({}, 'connected to the database');
         else logOutage(error, true);
       },
@@ -169,6 +175,7 @@ export async function startServing(config: ServerConfig, options: ServingOptions
     cleanups.addWithDeadline(() => watch.close());
     const onDelayed = async () => http?.stopAccepting();
     cleanups.add(() => server.close({ delayMs, timeoutMs: config.shutdown.timeoutMs, onDelayed }));
+    cleanups.add(keepHealthFile(config.healthFile, () => isServing, log));
     signal?.throwIfAborted();
 
     return {
@@ -180,7 +187,7 @@ export async function startServing(config: ServerConfig, options: ServingOptions
       close(closeOptions) {
         closing ??= (async () => {
           log.info({}, 'stopping');
-          onServing?.(false);
+          onServing(false);
           delayMs = closeOptions?.delayMs ?? delayMs;
           await cleanups.run(delayMs + config.shutdown.timeoutMs);
           log.info({}, 'stopped');

@@ -96,6 +96,7 @@ const pathOf = (what: string): Kind<string> => ({
   parse: (text) => (text.includes('\0') ? undefined : resolve(text)),
 });
 export const folder = pathOf('a folder');
+export const file = pathOf('a file');
 export const secretFile = pathOf('a file that contains nothing else');
 export const pemFile = pathOf('a PEM file');
 export const descriptorsFile = pathOf(

@@ -11,6 +11,7 @@ import {
   choice,
   dayMs,
   descriptorsFile,
+  file,
   hourMs,
   minuteMs,
   onOff,
@@ -209,6 +210,13 @@ export const serverSettings = {
     unset: 'LIST_INDEXES',
     description: 'Deprecated: set LIST_INDEXES. If that is unset, false means LIST_INDEXES=none.',
   },
+  healthFile: {
+    name: 'HEALTH_FILE',
+    kind: file,
+    unset: 'no file',
+    description:
+      'The beginning of the name of a file that says whether this process serves, written every second, for the health check in the container image. Each process adds a dot and its process id.',
+  },
   shutdown: {
     delayMs: {
       name: 'SHUTDOWN_DELAY_MS',
@@ -271,6 +279,7 @@ export const gatewaySettings = {
   log: serverSettings.log,
   stallTimeoutMs: serverSettings.streams.stallTimeoutMs,
   bufferedBytesMax: serverSettings.bufferedBytesMax,
+  healthFile: serverSettings.healthFile,
   shutdown: {
     delayMs: serverSettings.shutdown.delayMs,
   },

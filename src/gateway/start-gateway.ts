@@ -5,6 +5,7 @@ import type { GatewayConfig } from '../config/parse.js';
 import { certificateExpiry, readTls } from '../config/tls.js';
 import { createByteBudget } from '../grpc-server/byte-budget.js';
 import { formatAddress } from '../net/address.js';
+import { keepHealthFile } from '../telemetry/health-file.js';
 import type { LogDestination } from '../telemetry/line-writer.js';
 import { createLog, type Log } from '../telemetry/log.js';
 import { createMetrics, type Metrics, metricsContentType, metricsText } from '../telemetry/metrics.js';
@@ -42,6 +43,7 @@ export async function startGateway(
   const otlp = await startOtlp(config.otlp, { log, metrics });
   const gateway = await openGateway(config, log, metrics, otlp.tracing);
   let isClosing = false;
+  const isReady = async () => !isClosing && (await gateway.isReachable());
   const tls = config.tls && (await readTls(config.tls));
   if (tls !== undefined) metrics.observe({ certificateExpiry: () => certificateExpiry(tls.cert) });
   const http = await startHttp({
@@ -49,10 +51,11 @@ export async function startGateway(
     corsOrigins: config.http.corsOrigins,
     tls,
     metrics: { contentType: metricsContentType, text: async () => metricsText([await metrics.snapshot()]) },
-    isReady: async () => !isClosing && (await gateway.isReachable()),
+    isReady,
     onError: (error) => log.error({ error }, 'HTTP has failed'),
   });
   http.serve({ gateway, files: gateway.serviceNames.has(rosterService) ? await loadOwnFiles() : noFiles });
+  const removeHealthFile = keepHealthFile(config.healthFile, isReady, log);
   return {
     log,
     http: { host: config.http.address.host, port: http.port },
@@ -62,6 +65,7 @@ export async function startGateway(
       await sleep(config.shutdown.delayMs);
       await http.stopAccepting();
       gateway.close();
+      await removeHealthFile();
       await http.close();
       await otlp.close();
       log.info({}, 'stopped');

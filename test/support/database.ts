@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import { inject } from 'vitest';
+import { dropDatabase } from './drop-database.js';
 
 export interface TestDatabase extends AsyncDisposable {
   readonly url: string;
@@ -13,7 +14,7 @@ export interface TestDatabase extends AsyncDisposable {
 export async function createTestDatabase(): Promise<TestDatabase> {
   const template = inject('databasePrefix');
   const name = `${template}_${randomBytes(4).toString('hex')}`;
-  await runAsAdmin(`CREATE DATABASE ${name} TEMPLATE ${template}`);
+  await runAsAdmin((admin) => admin.query(`CREATE DATABASE ${name} TEMPLATE ${template}`));
   const url = new URL(inject('adminUrl'));
   url.pathname = `/${name}`;
   const pool = new pg.Pool({ connectionString: url.href, max: 4 });
@@ -27,20 +28,19 @@ export async function createTestDatabase(): Promise<TestDatabase> {
     },
     async [Symbol.asyncDispose]() {
       await pool.end();
-      // FORCE closes connections that the test has left open.
-      await runAsAdmin(`DROP DATABASE ${name} WITH (FORCE)`);
+      await runAsAdmin((admin) => dropDatabase(admin, name));
     },
   };
 }
 
-async function runAsAdmin(statement: string): Promise<void> {
+async function runAsAdmin(work: (admin: pg.Client) => Promise<unknown>): Promise<void> {
   const admin = new pg.Client({ connectionString: inject('adminUrl') });
   await admin.connect();
   try {
     // One at a time: since Postgres 15 clones may run in parallel, but dropping a database meanwhile makes others wait
     // and fail.
     await admin.query('SELECT pg_advisory_lock(7237003)');
-    await admin.query(statement);
+    await work(admin);
   } finally {
     await admin.end();
   }

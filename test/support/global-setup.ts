@@ -10,6 +10,7 @@ import pg from 'pg';
 import type { TestProject } from 'vitest/node';
 import { migrateUp } from '../../src/database/migrate.js';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/embedded-postgres/cluster.js';
+import { dropDatabase } from './drop-database.js';
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -88,7 +89,7 @@ async function dropDatabases(shouldDrop: (name: string) => boolean): Promise<voi
       `SELECT datname FROM pg_database WHERE datname ~ '^roster_test_[0-9]+_[0-9a-f]+'`,
     );
     for (const { datname } of rows) {
-      if (shouldDrop(datname)) await admin.query(`DROP DATABASE IF EXISTS ${datname} WITH (FORCE)`);
+      if (shouldDrop(datname)) await dropDatabase(admin, datname);
     }
   });
 }

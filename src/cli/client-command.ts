@@ -39,7 +39,10 @@ export function addClientFlags(command: Command): void {
     .option('--no-color', 'do not style the output; NO_COLOR=1 does the same');
   command.optionsGroup('Connection:');
   addConnectionSettings(command, ({ description, name, default: text }) => `${description} [${name}, default ${text}]`);
-  command.option('--context <name>', 'A saved connection, see "roster context --help" [ROSTER_CONTEXT].');
+  command.option(
+    '--context <name>',
+    'A saved connection (see "roster context --help"). [ROSTER_CONTEXT, default (that of "roster context use")]',
+  );
 }
 
 /** Adds the settings of a connection, and --token-file. */

@@ -65,7 +65,11 @@ function createAdd(context: Context): Command {
   command
     .option('--overwrite', 'replace the context if it exists')
     .option('--token-stdin', 'read the token from the standard input, and store it');
-  addConnectionSettings(command, ({ description }) => description);
+  addConnectionSettings(command, ({ name, description }) =>
+    name === 'ROSTER_TOKEN'
+      ? 'A token to store. Other users can read flags, so prefer --token-file or --token-stdin.'
+      : description.replace('ROSTER_KEY', '--key'),
+  );
   return command.action((name: string, options: AddOptions) => addContext(context, name, options));
 }
 
@@ -168,10 +172,11 @@ function createShow(context: Context): Command {
       const selected = name ?? selectedContext(terminal.env, {});
       if (selected === undefined) throw new UsageError('Commands use no context. Pass the name of one to show it.');
       const shown = publicPart(selected, contextNamed(readContexts(terminal.env), selected));
-      const line = ([key, value]: [string, unknown]) =>
-        `${styles.stdout('bold', (labels[key] ?? key).padEnd(13))}${safeText(String(value))}\n`;
-      const lines = Object.entries(shown).filter(([, value]) => value !== undefined);
-      await print(terminal.stdout, json ? `${safeJson(shown, 2)}\n` : lines.map(line).join(''));
+      const shownText = { ...shown, tls: shown.tls ? 'yes' : 'no' };
+      const lines = Object.entries(shownText).flatMap(([key, value]) =>
+        value === undefined ? [] : [`${styles.stdout('bold', (labels[key] ?? key).padEnd(13))}${safeText(value)}\n`],
+      );
+      await print(terminal.stdout, json ? `${safeJson(shown, 2)}\n` : lines.join(''));
     });
 }
 

@@ -6,6 +6,7 @@ import { exportColumns } from '../user-files/columns.js';
 import { type ClientCommandOptions, type Context, createClientCommand, withClient } from './client-command.js';
 import { type ExportFile, openExportFile, readProgress, resumePath, validateExportPath } from './export-file.js';
 import { UsageError } from './failure.js';
+import { filterHelp } from './list.js';
 import { count, showProgress, showsProgress } from './progress.js';
 import { replaceFile } from './saved-file.js';
 import { Interrupted, OutputClosed, print, type Terminal } from './terminal.js';
@@ -47,7 +48,7 @@ export function createExportCommand(context: Context): Command {
     .option('--resume', 'continue an interrupted export into the file, with its format and filter')
     .option('--watch-token <file>', 'write the token for a later watch to this file')
     .option('--no-progress', 'do not show the progress')
-    .addHelpText('after', help)
+    .addHelpText('after', `${filterHelp}\n${help}`)
     .action((file: string | undefined, options: ExportOptions) =>
       withClient(context, options, async (client) => {
         if (options.json && options.format === 'csv') throw new UsageError('--json cannot be used with --format csv.');

@@ -30,13 +30,16 @@ export function addSelectionFlags(command: Command): Command {
     .option('--query <words>', 'words that must occur in the first name, the last name or the email, or an id');
 }
 
-/** The part of help that explains --filter and --query. */
-export const selectionHelp = `
+/** The part of help that explains --filter. */
+export const filterHelp = `
 Filters (--filter) are CEL expressions:
-  'attributes.department == "ops" && !attributes.retired'   by attributes
-  'email.endsWith("@example.com") || last_name == ""'        by fields
-  'create_time > timestamp("2026-01-01T00:00:00Z")'          by times
-  'has(attributes.floor) && attributes.floor in [3, 4]'      by presence and lists
+  'attributes.department == "ops" && !attributes.retired'  by attributes
+  'email.endsWith("@example.com") || last_name == ""'      by fields
+  'create_time > timestamp("2026-01-01T00:00:00Z")'        by times
+  'has(attributes.floor) && attributes.floor in [3, 4]'    by presence and lists`;
+
+/** The part of help that explains the flags of addSelectionFlags. */
+export const selectionHelp = `${filterHelp}
 
 Searches (--query) find every word anywhere in the names or the email, regardless of case and accents:
   "ada love"    Ada Lovelace

@@ -3,8 +3,8 @@
  * code, and a change in src/ compiles it and restarts the server. Vite serves the page and replaces changed parts of it in
  * the browser.
  *
- * This process shares the embedded Postgres with the server, so it keeps running while the server restarts. If a change has
- * an error, the server continues with the code before it.
+ * This process owns the embedded Postgres, which keeps running while the server restarts. If a change has an error, the server
+ * continues with the code before it.
  */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -88,6 +88,7 @@ async function apply(isContract, beganAtMs) {
   if (isStopping) return;
   server = next;
   const isServing = await server.start();
+  if (isStopping) return;
   next = prepareServer();
   if (!isServing) return;
   if (isFirst) greet();
@@ -130,7 +131,7 @@ function prepareServer() {
     /** Resolves with whether it serves. */
     async start() {
       const isServing = Promise.race([once(child, 'message').then(() => true), exited.then(() => false)]);
-      child.send('start');
+      child.send({ DATABASE_URL: postgres?.url ?? process.env.DATABASE_URL });
       return await isServing;
     },
     async stop(signal = 'SIGTERM') {
@@ -195,7 +196,7 @@ function greet() {
 }
 
 function say(colour, message) {
-  const time = styleText('dim', new Date().toLocaleTimeString('en-GB'));
+  const time = styleText('dim', new Date().toLocaleTimeString());
   console.log(`${time} ${styleText(['bold', 'cyan'], '[roster]')} ${styleText(colour, message)}`);
 }
 

@@ -34,6 +34,7 @@ const startedAtMs = performance.now();
 const changed = { contract: false, sources: true };
 let isWorking = false;
 let isStopping = false;
+let isGreeted = false;
 let settings;
 let postgres;
 let server;
@@ -77,7 +78,6 @@ async function apply(isContract, beganAtMs) {
     return say('red', `The sources have errors.${rest} Waiting for a change …`);
   }
   if (server !== undefined && !isChanged && !isContract) return;
-  const isFirst = settings === undefined;
   settings ??= await prepare().catch((error) => {
     // Such as an invalid variable, which no change of a file repairs.
     console.error(`error: ${error.message}`);
@@ -91,7 +91,7 @@ async function apply(isContract, beganAtMs) {
   if (isStopping) return;
   next = prepareServer();
   if (!isServing) return;
-  if (isFirst) greet();
+  if (!isGreeted) greet();
   else say('green', `Restarted in ${seconds(beganAtMs)}.`);
 }
 
@@ -124,7 +124,7 @@ function prepareServer() {
   let isWanted = true;
   void exited.then(([code, signal]) => {
     if (!isWanted) return;
-    say('red', `The server has exited (${signal ?? `code ${code}`}). Waiting for a change …`);
+    say('red', `The server has exited (${signal ?? `code ${code}`}). Save a file to start it again.`);
     if (server === prepared) server = undefined;
   });
   const prepared = {
@@ -178,6 +178,7 @@ function onChange(file) {
 }
 
 function greet() {
+  isGreeted = true;
   const line = (name, address, note) =>
     `  ${styleText('green', '➜')}  ${styleText('bold', name.padEnd(5))} ${styleText('cyan', address)}  ${styleText('dim', note)}`;
   const lines = [

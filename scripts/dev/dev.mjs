@@ -3,8 +3,8 @@
  * code, and a change in src/ compiles it and restarts the server. Vite serves the page and replaces changed parts of it in
  * the browser.
  *
- * This process shares the embedded Postgres with the server, so it keeps running while the server restarts. If a change has
- * an error, the server continues with the code before it.
+ * This process owns the embedded Postgres, which keeps running while the server restarts. If a change has an error, the server
+ * continues with the code before it.
  */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -34,6 +34,7 @@ const startedAtMs = performance.now();
 const changed = { contract: false, sources: true };
 let isWorking = false;
 let isStopping = false;
+let isGreeted = false;
 let settings;
 let postgres;
 let server;
@@ -77,7 +78,6 @@ async function apply(isContract, beganAtMs) {
     return say('red', `The sources have errors.${rest} Waiting for a change …`);
   }
   if (server !== undefined && !isChanged && !isContract) return;
-  const isFirst = settings === undefined;
   settings ??= await prepare().catch((error) => {
     // Such as an invalid variable, which no change of a file repairs.
     console.error(`error: ${error.message}`);
@@ -88,9 +88,10 @@ async function apply(isContract, beganAtMs) {
   if (isStopping) return;
   server = next;
   const isServing = await server.start();
+  if (isStopping) return;
   next = prepareServer();
   if (!isServing) return;
-  if (isFirst) greet();
+  if (!isGreeted) greet();
   else say('green', `Restarted in ${seconds(beganAtMs)}.`);
 }
 
@@ -123,14 +124,14 @@ function prepareServer() {
   let isWanted = true;
   void exited.then(([code, signal]) => {
     if (!isWanted) return;
-    say('red', `The server has exited (${signal ?? `code ${code}`}). Waiting for a change …`);
+    say('red', `The server has exited (${signal ?? `code ${code}`}). Save a file to start it again.`);
     if (server === prepared) server = undefined;
   });
   const prepared = {
     /** Resolves with whether it serves. */
     async start() {
       const isServing = Promise.race([once(child, 'message').then(() => true), exited.then(() => false)]);
-      child.send('start');
+      child.send({ DATABASE_URL: postgres?.url ?? process.env.DATABASE_URL });
       return await isServing;
     },
     async stop(signal = 'SIGTERM') {
@@ -177,6 +178,7 @@ function onChange(file) {
 }
 
 function greet() {
+  isGreeted = true;
   const line = (name, address, note) =>
     `  ${styleText('green', '➜')}  ${styleText('bold', name.padEnd(5))} ${styleText('cyan', address)}  ${styleText('dim', note)}`;
   const lines = [
@@ -195,7 +197,7 @@ function greet() {
 }
 
 function say(colour, message) {
-  const time = styleText('dim', new Date().toLocaleTimeString('en-GB'));
+  const time = styleText('dim', new Date().toLocaleTimeString());
   console.log(`${time} ${styleText(['bold', 'cyan'], '[roster]')} ${styleText(colour, message)}`);
 }
 

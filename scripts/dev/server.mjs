@@ -10,15 +10,17 @@ import { Writable } from 'node:stream';
 import { pathToFileURL } from 'node:url';
 
 const started = once(process, 'message');
-process.once('disconnect', () => process.emit('SIGTERM', 'SIGTERM'));
+// Before the start, the signal has no handler.
+process.once('disconnect', () => process.emit('SIGTERM', 'SIGTERM') || process.exit());
 const { dependencies } = createRequire(import.meta.url)('../../package.json');
 await Promise.all(Object.keys(dependencies).map((name) => import(name)));
-await started;
+// The database's address, which is not known earlier.
+const [settings] = await started;
 
 const [, , code = ''] = process.argv;
 const { run } = await import(pathToFileURL(path.join(code, 'src/cli/run.js')).href);
 const exitCode = await run(['serve'], {
-  env: process.env,
+  env: { ...process.env, ...settings },
   stdin: process.stdin,
   // The command prints only where it listens, once it does. The log has its own stream.
   stdout: new Writable({

@@ -19,7 +19,8 @@ export default defineConfig({
     cssCodeSplit: false,
     modulePreload: false,
     sourcemap: false,
-    rolldownOptions: { output: { codeSplitting: false } },
+    // Without the hint about slow plugins, which appears on busy machines only.
+    rolldownOptions: { output: { codeSplitting: false }, checks: { pluginTimings: false } },
   },
   oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
   // For `npx vite web`, which serves the page during development and needs a running server.

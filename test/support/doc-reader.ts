@@ -31,14 +31,14 @@ const installing = 'roster: installing packages (npm ci) …';
 /** Package managers. The pages omit what they print. */
 const installs = /^(?:npm (?:init|install|pkg)|go (?:get|install|mod)|mvn|python3 -m venv|venv\/bin\/pip) /;
 
-/** What `npm run` prints before a script. */
+/** The lines that `npm run` prints before a script. */
 const npmBanner = /^\n(?:> .*\n){2}\n/gm;
 
 /** A command prints these only if it takes longer than a second. */
 const progressLines =
   /^(?:Checking|Exporting|Finishing|Importing|Writing): (?:\d+% \| )?[\d,]+ rows \| [\d,]+\/s \| .*\n/gm;
 
-/** What package managers print if they cannot reach their registry. */
+/** Messages of package managers that cannot reach their registry. */
 const offline = /ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT|name resolution|dial tcp|UnknownHostException/;
 
 export class Offline extends Error {}

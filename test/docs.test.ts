@@ -97,6 +97,14 @@ describe('the documentation', () => {
     expect(listed.sort()).toEqual(commands.filter((name) => name !== 'help').sort());
   });
 
+  it('shows every example in the output of npm run examples', () => {
+    const shown = [...read('examples/README.md').matchAll(/^(\S+) +passed +\d+ s$/gm)].map(([, name]) => name);
+    const examples = globSync('**/check.mjs', { cwd: join(root, 'examples'), exclude: ['**/node_modules'] }).map(
+      dirname,
+    );
+    expect(shown).toEqual(examples.sort());
+  });
+
   it('links to every page from the README, and to every example from the list of examples', () => {
     const linked = ['README.md', 'examples/README.md'].flatMap((list) =>
       [...read(list).matchAll(/\]\(([^)#\s]+)/g)].map(([, link = '']) => join(dirname(list), link)),

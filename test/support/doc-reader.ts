@@ -19,6 +19,9 @@ const root = path.resolve(import.meta.dirname, '../..');
 // Compilers and package managers share two cores with the other tests.
 const timeout = { timeout: 600_000, interval: 50 };
 
+// The output of a command that keeps running. A server compiles first.
+const untilShown = { timeout: 240_000, interval: 50 };
+
 /** Commands that run until the reader ends them. They end with the last page. */
 const staysOpen = /^(?:npm run serve$|\.\/roster gateway )/;
 
@@ -89,7 +92,7 @@ export function createReader(): Reader {
     const [first = '', rest] = shown.split('^C\n');
     if (rest !== undefined || staysOpen.test(line)) {
       const isReady = () => started.ended() !== undefined || beginsWith(output(), first) || output();
-      await expect.poll(isReady, timeout).toBe(true);
+      await expect.poll(isReady, untilShown).toBe(true);
       if (rest === undefined) {
         if (started.ended() !== undefined) expect(output(), line).toBe(shown);
         return;

@@ -185,6 +185,10 @@ function createShell(folder: string) {
     npm_config_loglevel: 'error',
     npm_config_prefer_offline: 'true',
   };
+  // If the test is interrupted, the server must not outlive it.
+  process.once('exit', () => {
+    for (const { child } of running) signal(child, 'SIGINT');
+  });
   return {
     start(cwd: string, line: string, more: Record<string, string>): Started {
       const keepFolder = /\bcd /.test(line) ? `\ncode=$?; pwd > '${pwdFile}'; exit $code` : '';

@@ -1,4 +1,5 @@
 /** Checks the documentation against the repository: links, anchors, npm scripts, commands and tables. */
+import { spawnSync } from 'node:child_process';
 import { existsSync, globSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -86,6 +87,22 @@ describe('the documentation', () => {
     );
     expect(named).toContain('create');
     expect([...new Set(named)].filter((name) => !run.includes(`'./${name}.js'`))).toEqual([]);
+  });
+
+  it('lists every command of roster in the README', () => {
+    const { stdout } = spawnSync(process.execPath, ['dist/src/main.js', '--help'], { cwd: root, encoding: 'utf8' });
+    const commands = [...(stdout.split('\nCommands:\n')[1] ?? '').matchAll(/^ {2}([a-z]+)/gm)].map(([, name]) => name);
+    const [, sentence = ''] = /\nThe commands are ([^.]*)\./.exec(read('README.md')) ?? [];
+    const listed = [...sentence.matchAll(/`([a-z]+)`/g)].map(([, name]) => name);
+    expect(listed.sort()).toEqual(commands.filter((name) => name !== 'help').sort());
+  });
+
+  it('shows every example in the output of npm run examples', () => {
+    const shown = [...read('examples/README.md').matchAll(/^(\S+) +passed +\d+ s$/gm)].map(([, name]) => name);
+    const examples = globSync('**/check.mjs', { cwd: join(root, 'examples'), exclude: ['**/node_modules'] }).map(
+      dirname,
+    );
+    expect(shown).toEqual(examples.sort());
   });
 
   it('links to every page from the README, and to every example from the list of examples', () => {

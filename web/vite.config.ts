@@ -21,7 +21,8 @@ export default defineConfig(
       cssCodeSplit: false,
       modulePreload: false,
       sourcemap: false,
-      rolldownOptions: { output: { codeSplitting: false } },
+      // Without the hint about slow plugins, which appears on busy machines only.
+      rolldownOptions: { output: { codeSplitting: false }, checks: { pluginTimings: false } },
     },
     oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
     // For `npm run dev`: replaces changed components in the browser and keeps their state.

@@ -1,5 +1,5 @@
 /**
- * A folder outside the repository with the client installed, as in other projects. For the examples and the docs' code.
+ * A folder outside the repository with the client installed, as in other projects. For the examples.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -16,7 +16,7 @@ export interface OutsideProject extends Disposable {
   copyFrom(source: string): Promise<void>;
   /** The compiler's errors in all .ts files of the folder. */
   typeErrors(): string;
-  /** Runs a line of bash. `./roster`, `npx buf` and `node` are this repository's. Combines standard output and error. */
+  /** Runs a line of bash, with the Node of the tests. Combines standard output and error. */
   start(line: string, env: Record<string, string>): Started;
 }
 
@@ -72,10 +72,7 @@ export async function createOutsideProject(): Promise<OutsideProject> {
     },
 
     start(line, env) {
-      const shell = line
-        .replaceAll(/(?<![\w.])\.\/roster\b/g, path.join(root, 'roster'))
-        .replaceAll(/\bnpx (?=buf\b)/g, `${path.join(root, 'node_modules/.bin')}/`);
-      const child = spawn('bash', ['-c', `exec 2>&1; ${shell}`], {
+      const child = spawn('bash', ['-c', `exec 2>&1; ${line}`], {
         cwd: folder,
         // A signal must reach all processes of a pipe, as Ctrl-C does.
         detached: true,

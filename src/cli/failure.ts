@@ -137,7 +137,9 @@ function messageOf(error: unknown): string {
   const text = own instanceof CommanderError ? usageMessageOf(own) : own instanceof Error ? own.message : String(own);
   const message = text.replace(/\s*\n\s*/g, ' ').trim();
   const causes = error instanceof AggregateError && own === error ? error.errors : [error.cause];
-  const causeTexts = causes.filter((cause) => cause instanceof Error).map(messageOf);
+  const all = causes.filter((cause) => cause instanceof Error).map(messageOf);
+  // Some texts already contain their cause.
+  const causeTexts = [...new Set(all)].filter((cause) => !message.includes(cause));
   return causeTexts.length > 0 ? `${message} (${causeTexts.join('; ')})` : message;
 }
 

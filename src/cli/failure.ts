@@ -2,6 +2,7 @@
 import { CommanderError } from 'commander';
 import { RosterError, type StatusName } from '../client/index.js';
 import { ConfigError } from '../config/parse.js';
+import { textFields } from '../fields.js';
 import { safeJson, safeText } from '../safe-text.js';
 import { UnreadableFile } from '../user-files/file-text.js';
 import { type ConnectionProblem, isLasting } from './diagnose.js';
@@ -105,11 +106,27 @@ function linesOf(error: unknown): string[] {
   }
   if (!(error instanceof RosterError)) return failureTexts(error).map((text) => `error: ${text}`);
   const { code, reason, message, violations } = error;
-  const lines = [`error: ${message} (${code}${reason === undefined ? '' : `, ${reason}`})`];
-  // The message may already contain the only violation.
-  const isInMessage = violations.length === 1 && message.includes(violations[0]?.description ?? '');
-  if (!isInMessage) for (const { field, description } of violations) lines.push(`  ${field}: ${description}`);
-  return lines;
+  const suffix = `(${code}${reason === undefined ? '' : `, ${reason}`})`;
+  const lines = violations.map(({ field, description }) => `${flagFor(field)}: ${description}`);
+  const [first] = violations;
+  // The server's text for invalid fields repeats the first violation, with the name of the field in the contract.
+  const repeatsFirst = first !== undefined && message.startsWith(`${first.field}: ${first.description}`);
+  if (repeatsFirst && lines.length === 1) return [`error: ${lines[0]} ${suffix}`];
+  const summary = repeatsFirst ? `${lines.length} arguments are invalid` : message;
+  const isInSummary = lines.length === 1 && message.includes(first?.description ?? '');
+  return [`error: ${summary} ${suffix}`, ...(isInSummary ? [] : lines.map((line) => `  ${line}`))];
+}
+
+// Fields of requests whose flags have the same names. Others, such as `id`, are arguments or are not set by users.
+const flaggedFields: readonly string[] = [
+  ...textFields.map(({ path }) => path),
+  ...['attributes', 'etag', 'request_id', 'filter', 'query', 'order_by', 'page_size', 'resume_token'],
+];
+
+/** Returns the flag that sets a field: `user.first_name` is --first-name. */
+function flagFor(field: string): string {
+  const path = field.replace(/^user\./, '');
+  return flaggedFields.includes(path) ? `--${path.replaceAll('_', '-')}` : field;
 }
 
 /** Returns the message with its causes, such as the reason why a server cannot reach its database. */
@@ -120,7 +137,9 @@ function messageOf(error: unknown): string {
   const text = own instanceof CommanderError ? usageMessageOf(own) : own instanceof Error ? own.message : String(own);
   const message = text.replace(/\s*\n\s*/g, ' ').trim();
   const causes = error instanceof AggregateError && own === error ? error.errors : [error.cause];
-  const causeTexts = causes.filter((cause) => cause instanceof Error).map(messageOf);
+  const all = causes.filter((cause) => cause instanceof Error).map(messageOf);
+  // Some texts already contain their cause.
+  const causeTexts = [...new Set(all)].filter((cause) => !message.includes(cause));
   return causeTexts.length > 0 ? `${message} (${causeTexts.join('; ')})` : message;
 }
 

@@ -17,6 +17,7 @@ import {
   type Cluster,
   choosePort,
   discardStale,
+  failureIn,
   freePort,
   interrupt,
   isAlive,
@@ -195,7 +196,7 @@ async function acquireLease(cluster: Cluster, fixedPort: number | undefined, sig
       if (/could not bind|could not create any TCP/.test(output) && fixedPort === undefined) port = await freePort(0);
       else if (!/lock file ".*" already exists|shared memory block .* is still in use/.test(output)) {
         throw new EmbeddedPostgresError(
-          `Postgres did not start. The end of ${path.join(cluster.folder, 'postgres.log')}:\n${lastLines(output)}`,
+          `The embedded Postgres did not start: ${failureIn(output)} ${path.join(cluster.folder, 'postgres.log')} has the details.`,
         );
       }
       // Otherwise another process started the server first, or sessions of a killed server still exist. Try again.

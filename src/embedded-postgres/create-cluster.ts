@@ -8,7 +8,7 @@ import type pg from 'pg';
 import type { PostgresPrograms } from './binaries.js';
 import { removeLeftovers, renameUnlessExists } from './leftovers.js';
 import { type ClusterLocation, chownTo, EmbeddedPostgresError, programsEnvironment, runAs } from './location.js';
-import { lastLines } from './process.js';
+import { failureIn } from './process.js';
 
 export const userName = 'roster';
 export const databaseName = 'roster';
@@ -46,8 +46,7 @@ export async function ensureCluster(
       fs.rmSync(unfinished, { recursive: true, force: true });
       const { stderr = '', message } = cause as Error & { stderr?: string };
       throw new EmbeddedPostgresError(
-        `Could not create a database in ${folder}:\n${lastLines(stderr) || message}\nFree some disk space, choose another DATA_DIR, or set DATABASE_URL.`,
-        { cause },
+        `Cannot create a database in ${folder}: ${failureIn(stderr) || message} Free some disk space, choose another DATA_DIR, or set DATABASE_URL.`,
       );
     }
     renameUnlessExists(unfinished, pgdata);

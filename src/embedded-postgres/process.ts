@@ -192,3 +192,13 @@ export function readLog({ folder }: Cluster, from = 0): string {
 export function lastLines(text: string, count = 10): string {
   return text.trimEnd().split('\n').slice(-count).join('\n');
 }
+
+/** Returns the first error in the output of initdb or postgres, without times and process ids. */
+export function failureIn(output: string): string {
+  const texts = output.split('\n').map((line) => line.replace(/^[-\d]+ [\d:.]+ \w+ \[\d+\] /, '').trim());
+  const at = texts.findIndex((text) => /^(?:(?:initdb|postgres): error|FATAL|PANIC|ERROR):/.test(text));
+  // For an invalid setting, only the line before the error says which one.
+  const before = texts[at - 1]?.startsWith('LOG:') ? texts[at - 1] : undefined;
+  const reasons = at < 0 ? [lastLines(output, 3)] : [before, texts[at]].filter((text) => text !== undefined);
+  return reasons.map((text) => text.replace(/^(?:\w+: error|[A-Z]+): +/, '').replace(/\.*$/, '.')).join(' ');
+}

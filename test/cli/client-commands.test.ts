@@ -47,12 +47,34 @@ describe('roster create', () => {
     expect(user).toHaveProperty('createTime', expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:]+\.\d{3}Z$/));
   });
 
-  it('ends with 2 and a line for each bad field', async () => {
+  it('ends with 2 and a line for each invalid flag', async () => {
     const ran = await call(['create', '--email', 'none']);
     expect(ran).toMatchObject({ code: 2, out: '' });
     expect(ran.err).toMatch(
-      /^error: .*\(INVALID_ARGUMENT, INVALID_FIELD\)\n {2}user\.first_name: .*\n {2}user\.email: .*\n$/,
+      /^error: 2 arguments are invalid \(INVALID_ARGUMENT, INVALID_FIELD\)\n {2}--first-name: .*\n {2}--email: .*\n$/,
     );
+    const { error } = JSON.parse((await call(['create', '--email', 'none', '--json'])).err);
+    expect(error.violations).toMatchObject([{ field: 'user.first_name' }, { field: 'user.email' }]);
+  });
+
+  it.each([
+    [['create', '--first-name', 'Ada', '--email', 'none'], '--email: must be one email address, like ada@example.com'],
+    [
+      ['create', '--first-name', 'A', '--email', 'a@b.cd', '--request-id', 'x'],
+      '--request-id: must be a UUID or empty',
+    ],
+    [['update', randomUUID(), '--first-name', ''], '--first-name: must have 1 to 256 characters'],
+    [['update', randomUUID(), '--profile-image-url', 'x'], '--profile-image-url: must be'],
+    [['list', '--filter', 'x =='], '--filter: must be a CEL expression'],
+    [['list', '--order-by', 'shoe_size'], '--order-by: must be a comma-separated list'],
+    [['list', '--query', 'x'.repeat(300)], '--query: must have at most 256 characters'],
+    [['watch', '--resume-token', 'x'], '--resume-token: must be'],
+    [['delete', 'x', '--yes'], 'id: must be a UUID'],
+  ])('names the flag of an invalid value once: %j', async (args, text) => {
+    const ran = await call(args);
+    expect(ran).toMatchObject({ code: 2, out: '' });
+    expect(ran.err).toMatch(/^error: .*\(INVALID_ARGUMENT, \w+\)\n$/);
+    expect(ran.err.startsWith(`error: ${text}`)).toBe(true);
   });
 
   it('ends with 4 if the email is taken, and reports it in JSON with --json', async () => {

@@ -5,6 +5,7 @@
 import { Fault } from '../model/fault.js';
 import { describeHost, type PostgresTarget, parsePostgresUrl } from '../postgres-url.js';
 import { StandbyFault, UnusableDatabaseError } from './connection.js';
+import { ReadOnlyError } from './health.js';
 import { sqlName } from './privileges.js';
 import { CredentialsError, NoServerError, WrongServerError } from './servers.js';
 
@@ -50,7 +51,7 @@ function explainFor(error: unknown, target: PostgresTarget): Explanation | undef
   if (raw instanceof NoServerError) return explainAll(raw, target);
   if (raw instanceof CredentialsError || raw instanceof UnusableDatabaseError) return permanent(raw.message);
   const where = `Postgres at ${target.hosts.map(describeHost).join(', ')}`;
-  if (raw instanceof WrongServerError || raw instanceof StandbyFault) return readOnly(where);
+  if ([WrongServerError, StandbyFault, ReadOnlyError].some((kind) => raw instanceof kind)) return readOnly(where);
   const { code = '', routine = '', message } = raw as RawError;
   return (
     explainLogin(code, routine, where, target) ??

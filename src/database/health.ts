@@ -38,7 +38,7 @@ const oldConnectionGraceMs = 300;
 // Well above a pause for a checkpoint on a slow disk.
 const probeTimeoutMs = 3_000;
 
-class ReadOnlyError extends Error {
+export class ReadOnlyError extends Error {
   override readonly name = 'ReadOnlyError';
 }
 

@@ -100,7 +100,8 @@ class ServerPool extends pg.Pool {
   }
 
   async #connect(): Promise<pg.PoolClient> {
-    await this.#servers.find();
+    const finding = this.#servers.find();
+    if (finding !== undefined) await finding;
     try {
       return await super.connect();
     } catch (error) {

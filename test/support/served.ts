@@ -72,11 +72,13 @@ export async function serve(settings: Record<string, string>, options?: ServeOpt
   };
 }
 
-/** Runs a start that fails. Returns its exit code and its standard error. */
+/** Runs a start that fails, or that `stop` interrupts. Returns its exit code and its standard error. */
 export async function expectStartFailure(
   settings: Record<string, string>,
+  stop?: AbortSignal,
 ): Promise<{ code: number | null; errors: string }> {
   const child = run(settings);
+  stop?.addEventListener('abort', () => child.kill('SIGTERM'));
   child.stdout.resume();
   const [errors, [code]] = await Promise.all([text(child.stderr), once(child, 'exit')]);
   return { code, errors };

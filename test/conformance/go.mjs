@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, posix } from 'node:path';
 
 /** Runs a function with a new folder, and removes the folder after that. */
 export async function inTemporaryFolder(work) {
@@ -14,10 +14,10 @@ export async function inTemporaryFolder(work) {
   }
 }
 
-/** Installs programs of a module, such as `cmd/referenceserver`, into a folder. Returns the folder of its source. */
+/** Installs programs of a module, such as `cmd/referenceserver` or `.`, into a folder. Returns the folder of its source. */
 export function installGo(folder, module, version, programs) {
   const go = (...args) =>
     execFileSync('go', args, { cwd: folder, encoding: 'utf8', env: { ...process.env, GOBIN: folder } });
-  go('install', ...programs.map((program) => `${module}/${program}@${version}`));
+  go('install', ...programs.map((program) => `${posix.join(module, program)}@${version}`));
   return JSON.parse(go('mod', 'download', '-json', `${module}@${version}`)).Dir;
 }

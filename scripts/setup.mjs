@@ -18,7 +18,7 @@ const at = (...names) => path.join(root, ...names);
 // npm 11, which wrote the lock, needs at least Node 20.17. An older Node cannot install a newer one.
 const nodeMin = [20, 17];
 // The minimum of package.json, for Roster itself if the package `node` is not installed.
-const rosterNodeMin = [22, 12];
+const rosterNodeMin = [22, 15];
 
 // A running setup touches its lock every second.
 const lockSilenceMs = 15_000;

@@ -92,9 +92,9 @@ describe('the documentation', () => {
   it('lists every command of roster in the README', () => {
     const { stdout } = spawnSync(process.execPath, ['dist/src/main.js', '--help'], { cwd: root, encoding: 'utf8' });
     const commands = [...(stdout.split('\nCommands:\n')[1] ?? '').matchAll(/^ {2}([a-z]+)/gm)].map(([, name]) => name);
-    const [, sentence = ''] = /\nThe commands are ([^.]*)\./.exec(read('README.md')) ?? [];
-    const listed = [...sentence.matchAll(/`([a-z]+)`/g)].map(([, name]) => name);
-    expect(listed.sort()).toEqual(commands.filter((name) => name !== 'help').sort());
+    const [, table = ''] = /\n\| Commands \|[^\n]*\n((?:\|[^\n]*\n)+)/.exec(read('README.md')) ?? [];
+    const listed = [...table.matchAll(/^\|([^|]*)\|/gm)].flatMap(([, cell = '']) => [...cell.matchAll(/`([a-z]+)`/g)]);
+    expect(listed.map(([, name]) => name).sort()).toEqual(commands.filter((name) => name !== 'help').sort());
   });
 
   it('shows every example in the output of npm run examples', () => {

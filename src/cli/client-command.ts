@@ -58,7 +58,7 @@ export function addConnectionSettings(command: Command, describe: (row: SettingR
   }
 }
 
-/** What a command may need to know of the connection of its client. */
+/** The connection of a command's client. */
 export interface Connection {
   /** The name of the context, if one is used, and the addresses. */
   readonly server: string;

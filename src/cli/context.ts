@@ -205,7 +205,7 @@ const labels: Readonly<Record<string, string>> = {
   deadlineMs: 'Deadline, ms',
 };
 
-/** What may be shown of a context: everything except its token. */
+/** All of a context except its token, which no command prints. */
 function publicPart(name: string, { address = '', token, tokenFile, tls, ca, cert, key, deadlineMs }: SavedContext) {
   const tokenKind = token !== undefined ? 'stored, not shown' : tokenFile === undefined ? 'none' : 'from a file';
   return { name, address, tls: tls === 'true', ca, cert, key, token: tokenKind, tokenFile, deadlineMs };

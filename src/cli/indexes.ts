@@ -23,7 +23,7 @@ export function createIndexesCommand(context: Context): Command {
 }
 
 async function runIndexes({ terminal, signal }: Context, action: Action, name: string | undefined, flags: Flags) {
-  const config = parseServerConfig(terminal.env, flags);
+  const config = parseServerConfig(terminal.env, flags, { serves: false });
   const { indexNames, manageIndexes } = await import('../app.js');
   const names = indexNames.filter((known) => name === 'all' || name === known);
   if (action !== 'status' && names.length === 0) {

@@ -15,7 +15,7 @@ export function createMigrateCommand(context: Context): Command {
 }
 
 async function runMigrate({ terminal, signal }: Context, direction: 'up' | 'down' | 'status', flags: Flags) {
-  const config = parseServerConfig(terminal.env, flags);
+  const config = parseServerConfig(terminal.env, flags, { serves: false });
   const { migrate } = await import('../app.js');
   // The standard output has only the result.
   const logTo = { write: (text: string) => void terminal.stderr.write(text) };

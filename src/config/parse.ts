@@ -71,12 +71,13 @@ export class ConfigError extends Error {
   }
 }
 
-export function parseServerConfig(env: Environment, flags: Flags = {}): ServerConfig {
+/** Without `serves`, for commands that only use the database, the addresses may need neither TLS nor INSECURE. */
+export function parseServerConfig(env: Environment, flags: Flags = {}, { serves = true } = {}): ServerConfig {
   const { values, problems } = readSettings(serverSettings, env, flags);
   const { grpc, http, tls } = serverSettings;
   const tlsFiles = checkServerTls(tls, values.tls, problems);
   const listening = [[grpc.address, values.grpc.address] as const, [http.address, values.http.address] as const];
-  checkListening(listening, values.tls, problems);
+  if (serves) checkListening(listening, values.tls, problems);
   const warnings: string[] = [];
   const databaseConfig = checkDatabase(values.database, problems, warnings);
   const isDefault = textOf(http.address, env, flags) === '';

@@ -36,16 +36,16 @@ describe('roster', () => {
 
   it.each([
     [
-      '22.11.0',
+      '22.14.0',
       1,
-      'error: Roster needs Node 22.12 or later, but this is Node 22.11.0. Install a newer one (https://nodejs.org).\n',
+      'error: Roster needs Node 22.15 or later, but this is Node 22.14.0. Install a newer one (https://nodejs.org).\n',
     ],
     [
       '9.12.0',
       1,
-      'error: Roster needs Node 22.12 or later, but this is Node 9.12.0. Install a newer one (https://nodejs.org).\n',
+      'error: Roster needs Node 22.15 or later, but this is Node 9.12.0. Install a newer one (https://nodejs.org).\n',
     ],
-    ['22.12.0', 0, ''],
+    ['22.15.0', 0, ''],
   ])('checks the version of Node: %s', (version, status, stderr) => {
     const pretend = `data:text/javascript,Object.defineProperty(process.versions, 'node', { value: '${version}' })`;
     const main = resolve(import.meta.dirname, '../../dist/src/main.js');

@@ -76,7 +76,8 @@ export async function serve(settings: Record<string, string>, options?: ServeOpt
 export async function expectStartFailure(
   settings: Record<string, string>,
 ): Promise<{ code: number | null; errors: string }> {
-  const child = run(settings);
+  // Otherwise the errors are lines of the log, on the standard output.
+  const child = run({ LOG_FORMAT: 'pretty', ...settings });
   child.stdout.resume();
   const [errors, [code]] = await Promise.all([text(child.stderr), once(child, 'exit')]);
   return { code, errors };

@@ -124,6 +124,8 @@ function describeCode(code: string | undefined, name: string): string | undefine
     case 'EAI_AGAIN':
       return `the host name cannot be resolved. Set ${name} to an address of this machine.`;
     default:
-      return undefined;
+      return /^ERR_(?:OSSL|SSL|TLS)_/.test(code ?? '')
+        ? 'the certificate and the key do not match, or are not PEM. Check TLS_CERT and TLS_KEY.'
+        : undefined;
   }
 }

@@ -187,7 +187,7 @@ describe('HTTP_ADDRESS', () => {
     const { code, errors } = await expectStartFailure(settings);
     expect(code).toBe(1);
     expect(errors).toMatch(/^error: .*\n$/);
-    expect(errors).toContain(`Cannot listen on ${address}: the address is already in use`);
+    expect(errors).toContain(`Cannot listen on ${address}: another process, perhaps another Roster, uses the port.`);
   });
 
   it.each(['1', '2'])('that is in use causes only a warning if it is the default, with %s workers', async (WORKERS) => {

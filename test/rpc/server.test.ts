@@ -88,7 +88,9 @@ describe('listening', () => {
     if (port === undefined) return skip('this machine has no IPv6');
     const address = host === '::1' ? `[::1]:${port}` : `127.0.0.1:${port}`;
     const start = startTestServer({}, { host: 'localhost', port });
-    await expect(start).rejects.toThrow(`Cannot listen on ${address}: the address is already in use.`);
+    await expect(start).rejects.toThrow(
+      `Cannot listen on ${address}: another process, perhaps another Roster, uses the port.`,
+    );
     // It does not keep the port.
     expect(await accepts(host === '::1' ? '127.0.0.1' : '::1', port)).toBe(false);
   });

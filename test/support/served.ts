@@ -77,7 +77,8 @@ export async function expectStartFailure(
   settings: Record<string, string>,
   stop?: AbortSignal,
 ): Promise<{ code: number | null; errors: string }> {
-  const child = run(settings);
+  // Otherwise the errors are lines of the log, on the standard output.
+  const child = run({ LOG_FORMAT: 'pretty', ...settings });
   stop?.addEventListener('abort', () => child.kill('SIGTERM'));
   child.stdout.resume();
   const [errors, [code]] = await Promise.all([text(child.stderr), once(child, 'exit')]);

@@ -102,7 +102,7 @@ describe('the end of a connection', () => {
 
   it('by age ends calls that outlast the grace period', async () => {
     const { handlers } = watches();
-    const { port } = await startEcho(handlers, { connections: { ageMsMax: 20, ageGraceMs: 50 } });
+    const { port } = await startEcho(handlers, { connections: { ageMsMax: 1_000, ageGraceMs: 50 } });
     const session = connectRaw(port);
     await openWatch(session);
     await closed(session);
@@ -175,7 +175,7 @@ describe('the end of a connection', () => {
 describe('timeouts', () => {
   it('end a connection without calls, with GOAWAY, but not one with a call', async () => {
     const { handlers } = watches();
-    const { port } = await startEcho(handlers, { connections: { idleMsMax: 100 } });
+    const { port } = await startEcho(handlers, { connections: { idleMsMax: 1_000 } });
     const busy = connectRaw(port);
     const watch = await openWatch(busy);
     const idle = connectRaw(port);
@@ -209,7 +209,7 @@ describe('timeouts', () => {
 
   it('of keepalive end the connection of a frozen client', async () => {
     const { state, handlers } = watches();
-    const connections = { keepaliveMs: 50, keepaliveTimeoutMs: 200 };
+    const connections = { keepaliveMs: 50, keepaliveTimeoutMs: 2_000 };
     const { port } = await startEcho(handlers, { connections });
     const live = connectRaw(port);
     const liveWatch = await openWatch(live);

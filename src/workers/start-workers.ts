@@ -27,7 +27,7 @@ export async function startWorkers(config: ServerConfig, { signal }: Pick<StartO
   for (const warning of config.warnings) log.warn({}, warning);
   const metrics = createMetrics();
   // Each worker exports its own metrics and traces.
-  const otlp = await startOtlp(config.otlp && { ...config.otlp, traces: false }, { log, metrics });
+  const otlp = await startOtlp({ metrics: config.otlp?.metrics }, { log, metrics });
   const totals = createTotals(metrics);
   // Responds to probes until the workers listen on the address.
   const http = await openHttp(config, log, { text: () => totals.text(), isReady: () => false });

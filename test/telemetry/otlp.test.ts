@@ -50,9 +50,24 @@ function textOf({ requests }: OtlpReceiver): string {
   return requests.map(({ body }) => body.toString()).join();
 }
 
-function postJson(http: string, method: string, request: object, headers: Record<string, string> = {}) {
+async function createUser(address: string): Promise<string> {
+  using client = createClient({ address });
+  const { user } = await client.createUser({
+    user: { firstName: 'Ada', email: `${randomBytes(4).toString('hex')}@a.example` },
+  });
+  return user?.id ?? '';
+}
+
+function postJson(
+  http: string,
+  method: string,
+  request: object,
+  headers: Record<string, string> = {},
+  signal?: AbortSignal,
+) {
   return fetch(`${http}/${service}/${method}`, {
     method: 'POST',
+    signal,
     headers: { 'content-type': 'application/json', ...headers },
     body: JSON.stringify(request),
   });
@@ -165,6 +180,22 @@ describe('traces over OTLP', () => {
     expect(textOf(receiver)).not.toContain(absentId);
   });
 
+  it('have no status if the client disconnects first, and do not continue an invalid context', async () => {
+    const receiver = await receive();
+    const served = await serveWith({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url });
+    const id = await createUser(served.address);
+    await using _lock = await lockUser(id);
+    const disconnect = AbortSignal.timeout(200);
+    const headers = { traceparent: 'not-a-context', tracestate: 'of-another-trace=1' };
+    await expect(postJson(served.http, 'DeleteUser', { id }, headers, disconnect)).rejects.toThrow();
+    await served.end('SIGTERM');
+    const [request] = receiver.spans().filter(({ name }) => name === `POST /${service}/DeleteUser`);
+    const [call] = callsOf(receiver.spans(), 'DeleteUser');
+    expect(request?.attributes).not.toHaveProperty('http.response.status_code');
+    expect(call).toMatchObject({ traceId: request?.traceId, parentSpanId: request?.spanId });
+    expect(textOf(receiver)).not.toContain('of-another-trace');
+  });
+
   it('continue through a standalone gateway to its target', async () => {
     const receiver = await receive();
     const env = { OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json' };
@@ -198,9 +229,13 @@ describe('traces over OTLP', () => {
     expect(new Set(receiver.spans().map(({ traceId }) => traceId))).toEqual(new Set([context.traceId]));
   });
 
-  it('of all workers arrive, each with an own instance id', async () => {
+  it('of all workers arrive, each with its own instance id', async () => {
     const receiver = await receive();
-    const served = await serveWith({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, WORKERS: '2' });
+    const served = await serveWith({
+      OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
+      OTEL_RESOURCE_ATTRIBUTES: 'service.instance.id=pod',
+      WORKERS: '2',
+    });
     using client = createClient({ address: Array.from({ length: 8 }, () => served.address) });
     let calls = 0;
     await vi.waitFor(
@@ -219,7 +254,8 @@ describe('traces over OTLP', () => {
     const counts = receiver.points('rpc.server.call.duration').filter(({ count }) => count !== undefined);
     expect(counts.reduce((sum, { count = 0 }) => sum + count, 0)).toBe(calls);
     // The parent has no calls, but metrics of its process.
-    expect(new Set(receiver.points('process_cpu_seconds_total').map(({ instanceId }) => instanceId)).size).toBe(3);
+    const instances = receiver.points('process_cpu_seconds_total').map(({ instanceId }) => instanceId);
+    expect(new Set(instances)).toEqual(new Set(['pod', 'pod-1', 'pod-2']));
   });
 });
 
@@ -254,6 +290,8 @@ describe('metrics over OTLP', () => {
 });
 
 describe('the export over OTLP', () => {
+  const endpoint = { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://localhost:4318' };
+
   it('uses protobuf by default', async () => {
     const receiver = await receive();
     const served = await serveWith({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, OTEL_EXPORTER_OTLP_PROTOCOL: '' });
@@ -284,19 +322,41 @@ describe('the export over OTLP', () => {
 
   it('is off without an endpoint, if it is disabled, and for formats that are not supported', () => {
     const otlpOf = (env: Record<string, string>) => parseServerConfig(env).otlp;
-    const endpoint = { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://localhost:4318' };
+    const signalsOf = (env: Record<string, string>) => Object.keys(JSON.parse(JSON.stringify(otlpOf(env) ?? {})));
     expect(otlpOf({})).toBeUndefined();
     expect(otlpOf({ OTEL_SERVICE_NAME: 'roster' })).toBeUndefined();
     expect(otlpOf({ ...endpoint, OTEL_SDK_DISABLED: 'true' })).toBeUndefined();
-    expect(otlpOf(endpoint)).toEqual({ traces: true, metrics: true, format: 'http/protobuf' });
-    expect(otlpOf({ ...endpoint, OTEL_METRICS_EXPORTER: 'none' })).toMatchObject({ traces: true, metrics: false });
-    expect(otlpOf({ OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'http://localhost:4318/v1/traces' })).toMatchObject({
-      traces: true,
-      metrics: false,
+    const sampler = { root: 'always_on', isParentBased: true, ratio: 1 };
+    expect(otlpOf(endpoint)).toEqual({
+      traces: { format: 'http/protobuf', sampler, queue: {} },
+      metrics: { format: 'http/protobuf', intervalMs: 60_000 },
     });
-    const grpc = parseServerConfig({ ...endpoint, OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc' });
-    expect(grpc.otlp).toBeUndefined();
-    expect(grpc.warnings).toEqual([expect.stringContaining('http/protobuf')]);
+    expect(signalsOf({ ...endpoint, OTEL_METRICS_EXPORTER: 'none' })).toEqual(['traces']);
+    expect(signalsOf({ OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'http://localhost:4318/v1/traces' })).toEqual(['traces']);
+    expect(signalsOf({ ...endpoint, OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc' })).toEqual([]);
+  });
+
+  it('reads the format of each signal', () => {
+    const env = { ...endpoint, OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc', OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: 'http/json' };
+    const { otlp, warnings } = parseServerConfig(env);
+    expect(otlp).toMatchObject({ traces: { format: 'http/json' }, metrics: undefined });
+    expect(warnings).toEqual([
+      'OTEL_EXPORTER_OTLP_PROTOCOL must be http/protobuf or http/json (port 4318 of a collector), so no metrics are exported.',
+    ]);
+  });
+
+  it.each([
+    ['OTEL_EXPORTER_OTLP_ENDPOINT', 'user:secret@collector:4318'],
+    ['OTEL_EXPORTER_OTLP_ENDPOINT', 'http://user:secret@[collector'],
+    ['OTEL_TRACES_EXPORTER', 'secret'],
+    ['OTEL_TRACES_SAMPLER', 'secret'],
+    ['OTEL_TRACES_SAMPLER_ARG', '1.5'],
+    ['OTEL_BSP_MAX_EXPORT_BATCH_SIZE', '0'],
+    ['OTEL_METRIC_EXPORT_INTERVAL', '3000000000'],
+  ])('warns if %s is %s, without the value', (name, value) => {
+    const { warnings } = parseServerConfig({ ...endpoint, [name]: value });
+    expect(warnings[0]).toContain(`${name} must be `);
+    expect(warnings.join()).not.toMatch(/secret/);
   });
 
   it('loads OpenTelemetry only if it is on', () => {

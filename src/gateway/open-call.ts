@@ -55,7 +55,7 @@ export function openCall(
   response.once('close', () => {
     hold.release();
     answerHold.release();
-    span?.end(response.statusCode);
+    span?.end(response.headersSent ? response.statusCode : undefined);
     if (call.isForwarded) return;
     const { status, reason } = outcomeOf(call, response);
     const durationMs = performance.now() - startedMs;
@@ -72,6 +72,8 @@ function startSpan(tracing: Tracing, path: string, { method = '', headers }: Htt
   // Several probers check the health every few seconds.
   if (path.startsWith('/grpc.')) return undefined;
   const span = tracing.startRequest({ method, path, header: (name) => headers[name]?.toString() });
+  // It belongs to the client's context, which may have been invalid.
+  delete headers.tracestate;
   Object.assign(headers, span.headers);
   return span;
 }

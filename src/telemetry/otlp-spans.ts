@@ -92,8 +92,8 @@ function requestSpan(tracer: Tracer, { method, path, header }: HttpRequestTrace)
     traceId: span.spanContext().traceId,
     headers,
     end(httpStatus) {
-      span.setAttribute('http.response.status_code', httpStatus);
-      if (httpStatus >= 500) fail(span, String(httpStatus));
+      if (httpStatus !== undefined) span.setAttribute('http.response.status_code', httpStatus);
+      if (httpStatus !== undefined && httpStatus >= 500) fail(span, String(httpStatus));
       span.end();
     },
   };

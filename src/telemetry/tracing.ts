@@ -38,7 +38,8 @@ export interface RequestSpan {
   readonly traceId: string;
   /** Headers that make the request's span the parent of the next server's. */
   readonly headers: Readonly<Record<string, string>>;
-  end(httpStatus: number): void;
+  /** Without a status if the client disconnected before it got one. */
+  end(httpStatus: number | undefined): void;
 }
 
 export interface WaitSpan {

@@ -38,7 +38,6 @@ import { keepHealthFile } from './telemetry/health-file.js';
 import type { LogDestination } from './telemetry/line-writer.js';
 import { createLog, type Log } from './telemetry/log.js';
 import { createMetrics, type Metrics, metricsText } from './telemetry/metrics.js';
-
 import { startOtlp } from './telemetry/start-otlp.js';
 import type { Tracing } from './telemetry/tracing.js';
 
@@ -73,6 +72,8 @@ export async function startApp(config: ServerConfig, { signal, logTo }: StartOpt
   const log = createLog({ ...config.log, destination: logTo });
   for (const warning of config.warnings) log.warn({}, warning);
   const metrics = createMetrics();
+  // Until startServing() replaces it. A start may wait for the database for hours, and an alert must notice that.
+  metrics.observe({ database: { isUp: false } });
   const otlp = await startOtlp(config.otlp, { log, metrics });
   let isServing = false;
   const http = await openHttp(config, log, {

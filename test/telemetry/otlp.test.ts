@@ -247,6 +247,9 @@ describe('traces over OTLP', () => {
       },
       { timeout: 30_000 },
     );
+    // The parent's own value, during the start, was 0.
+    const scrape = async () => (await fetch(`${served.http}/metrics`)).text();
+    await vi.waitFor(async () => expect(await scrape()).toContain('\nroster_database_up 1\n'), { timeout: 30_000 });
     expect(await served.end('SIGTERM')).toBe(0);
     const lists = callsOf(receiver.spans(), 'ListUsers');
     expect(lists).toHaveLength(calls);
@@ -276,7 +279,7 @@ describe('metrics over OTLP', () => {
       'rpc.method': `${service}/GetUser`,
       'rpc.response.status_code': 'NOT_FOUND',
     });
-    expect(point?.bucketCounts).toHaveLength(12);
+    expect(point?.bucketCounts).toHaveLength(13);
     expect(point?.bucketCounts.reduce((sum, count) => sum + Number(count), 0)).toBe(1);
     const text = await (await fetch(`${served.http}/metrics`)).text();
     const names = new Set([...text.matchAll(/^# TYPE (roster_\w+)/gm)].map(([, name = '']) => name));

@@ -5,7 +5,7 @@
 import cluster from 'node:cluster';
 import { randomUUID } from 'node:crypto';
 import { type ExportResult, setGlobalErrorHandler } from '@opentelemetry/core';
-import type { IOtlpExportDelegate } from '@opentelemetry/otlp-exporter-base';
+import { type IOtlpExportDelegate, OTLPExporterError } from '@opentelemetry/otlp-exporter-base';
 import { convertLegacyHttpOptions, createOtlpHttpExportDelegate } from '@opentelemetry/otlp-exporter-base/node-http';
 import {
   JsonMetricsSerializer,
@@ -41,9 +41,12 @@ const linksMax = 4_096;
 
 export function createOtlp(config: OtlpConfig, { log, metrics }: OtlpOptions): Otlp {
   let warnedMs = Number.NEGATIVE_INFINITY;
-  const warn = (error: unknown) => {
+  const warn = (thrown: unknown) => {
     if (performance.now() - warnedMs < warningEveryMs) return;
     warnedMs = performance.now();
+    // Its message is the collector's, which may repeat the request's headers.
+    const isRefused = thrown instanceof OTLPExporterError && thrown.code !== undefined;
+    const error = isRefused ? new Error(`The collector answered with the HTTP status ${thrown.code}.`) : thrown;
     log.warn({ error }, 'could not export to the OpenTelemetry collector');
   };
   // The SDK reports only errors of exports to it.

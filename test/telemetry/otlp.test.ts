@@ -1,6 +1,9 @@
 /** Traces and metrics over OTLP, which a collector of the test receives. */
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { Metadata } from 'nice-grpc-common';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { createClient } from '../../src/client/index.js';
@@ -321,6 +324,26 @@ describe('the export over OTLP', () => {
     await vi.waitFor(() => expect(warnings()).toHaveLength(1), { timeout: 30_000 });
     expect(await served.end('SIGTERM')).toBe(0);
     expect(warnings()).toHaveLength(1);
+  });
+
+  it('warns with the status of a collector that refuses, and without its text', async () => {
+    const server = createServer((request, response) => {
+      response.writeHead(401, `Bad ${request.headers.authorization}`).end();
+    });
+    server.listen(0, '127.0.0.1');
+    onTestFinished(() => void server.close());
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const served = await serveWith({
+      OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}`,
+      OTEL_EXPORTER_OTLP_HEADERS: 'authorization=secret',
+      OTEL_METRIC_EXPORT_INTERVAL: '50',
+    });
+    const warning = () => served.lines.find(({ msg }) => msg === 'could not export to the OpenTelemetry collector');
+    await vi.waitFor(() => expect(warning()).toBeDefined(), { timeout: 30_000 });
+    expect(warning()).toMatchObject({ error: { message: 'The collector answered with the HTTP status 401.' } });
+    expect(JSON.stringify(warning())).not.toContain('secret');
+    await served.end('SIGTERM');
   });
 
   it('is off without an endpoint, if it is disabled, and for formats that are not supported', () => {

@@ -55,13 +55,12 @@ export function openCall(
   response.once('close', () => {
     hold.release();
     answerHold.release();
-    span?.end(response.headersSent ? response.statusCode : undefined);
-    if (call.isForwarded) return;
-    const { status, reason } = outcomeOf(call, response);
+    const outcome = call.isForwarded ? undefined : outcomeOf(call, response);
+    span?.end({ httpStatus: response.headersSent ? response.statusCode : undefined, ...outcome });
+    if (outcome === undefined) return;
     const durationMs = performance.now() - startedMs;
     const { requestId, peer = 'unknown' } = call;
-    const traceId = span?.traceId;
-    onUnforwarded({ method: path.slice(1), status, durationMs, peer, requestId, reason, traceId });
+    onUnforwarded({ method: path.slice(1), ...outcome, durationMs, peer, requestId, traceId: span?.traceId });
   });
   response.once('finish', () => discardRest(request, stallTimeoutMs));
   return { path, request, call, answerHold, pace: { hold, timeoutMs: stallTimeoutMs, onStall } };
@@ -88,7 +87,10 @@ function discardRest(request: HttpRequest, timeoutMs: number): void {
   request.once('close', () => clearTimeout(timer));
 }
 
-function outcomeOf({ refusal }: GatewayCall, { statusCode, headersSent }: HttpResponse) {
+function outcomeOf(
+  { refusal }: GatewayCall,
+  { statusCode, headersSent }: HttpResponse,
+): { readonly status: string; readonly reason: string | undefined } {
   if (refusal !== undefined) {
     return { status: statusOf(refusal), reason: refusal instanceof Fault ? refusal.reason : undefined };
   }

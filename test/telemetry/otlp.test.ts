@@ -7,7 +7,7 @@ import type { AddressInfo } from 'node:net';
 import { Metadata } from 'nice-grpc-common';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { createClient } from '../../src/client/index.js';
-import { parseGatewayConfig, parseServerConfig } from '../../src/config/parse.js';
+import { parseGatewayConfig } from '../../src/config/parse.js';
 import { startGateway } from '../../src/gateway/start-gateway.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { type OtlpReceiver, type OtlpSpan, startOtlpReceiver } from '../support/otlp-receiver.js';
@@ -219,6 +219,21 @@ describe('traces over OTLP', () => {
     expect(call?.instanceId).not.toBe(request?.instanceId);
   });
 
+  it('have the status of a call that the gateway refused', async () => {
+    const receiver = await receive();
+    const served = await serveWith({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url });
+    // In gRPC-Web, the HTTP status is 200. The message is shorter than its header says.
+    const response = await fetch(`${served.http}/${service}/GetUser`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/grpc-web+proto' },
+      body: Buffer.from([0, 0, 0, 0, 9, 1]),
+    });
+    await response.bytes();
+    await served.end('SIGTERM');
+    expect(response.status).toBe(200);
+    expect(receiver.spans()).toMatchObject([{ attributes: { 'rpc.response.status_code': 'INVALID_ARGUMENT' } }]);
+  });
+
   it('obey the sampler, and pass the decision on in the context', async () => {
     const receiver = await receive();
     const served = await serveWith({
@@ -296,8 +311,6 @@ describe('metrics over OTLP', () => {
 });
 
 describe('the export over OTLP', () => {
-  const endpoint = { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://localhost:4318' };
-
   it('uses protobuf by default', async () => {
     const receiver = await receive();
     const served = await serveWith({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, OTEL_EXPORTER_OTLP_PROTOCOL: '' });
@@ -344,45 +357,6 @@ describe('the export over OTLP', () => {
     expect(warning()).toMatchObject({ error: { message: 'The collector answered with the HTTP status 401.' } });
     expect(JSON.stringify(warning())).not.toContain('secret');
     await served.end('SIGTERM');
-  });
-
-  it('is off without an endpoint, if it is disabled, and for formats that are not supported', () => {
-    const otlpOf = (env: Record<string, string>) => parseServerConfig(env).otlp;
-    const signalsOf = (env: Record<string, string>) => Object.keys(JSON.parse(JSON.stringify(otlpOf(env) ?? {})));
-    expect(otlpOf({})).toBeUndefined();
-    expect(otlpOf({ OTEL_SERVICE_NAME: 'roster' })).toBeUndefined();
-    expect(otlpOf({ ...endpoint, OTEL_SDK_DISABLED: 'true' })).toBeUndefined();
-    const sampler = { root: 'always_on', isParentBased: true, ratio: 1 };
-    expect(otlpOf(endpoint)).toEqual({
-      traces: { format: 'http/protobuf', sampler, queue: {} },
-      metrics: { format: 'http/protobuf', intervalMs: 60_000 },
-    });
-    expect(signalsOf({ ...endpoint, OTEL_METRICS_EXPORTER: 'none' })).toEqual(['traces']);
-    expect(signalsOf({ OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'http://localhost:4318/v1/traces' })).toEqual(['traces']);
-    expect(signalsOf({ ...endpoint, OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc' })).toEqual([]);
-  });
-
-  it('reads the format of each signal', () => {
-    const env = { ...endpoint, OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc', OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: 'http/json' };
-    const { otlp, warnings } = parseServerConfig(env);
-    expect(otlp).toMatchObject({ traces: { format: 'http/json' }, metrics: undefined });
-    expect(warnings).toEqual([
-      'OTEL_EXPORTER_OTLP_PROTOCOL must be http/protobuf or http/json (port 4318 of a collector), so no metrics are exported.',
-    ]);
-  });
-
-  it.each([
-    ['OTEL_EXPORTER_OTLP_ENDPOINT', 'user:secret@collector:4318'],
-    ['OTEL_EXPORTER_OTLP_ENDPOINT', 'http://user:secret@[collector'],
-    ['OTEL_TRACES_EXPORTER', 'secret'],
-    ['OTEL_TRACES_SAMPLER', 'secret'],
-    ['OTEL_TRACES_SAMPLER_ARG', '1.5'],
-    ['OTEL_BSP_MAX_EXPORT_BATCH_SIZE', '0'],
-    ['OTEL_METRIC_EXPORT_INTERVAL', '3000000000'],
-  ])('warns if %s is %s, without the value', (name, value) => {
-    const { warnings } = parseServerConfig({ ...endpoint, [name]: value });
-    expect(warnings[0]).toContain(`${name} must be `);
-    expect(warnings.join()).not.toMatch(/secret/);
   });
 
   it('loads OpenTelemetry only if it is on', () => {

@@ -72,8 +72,6 @@ export async function startApp(config: ServerConfig, { signal, logTo }: StartOpt
   const log = createLog({ ...config.log, destination: logTo });
   for (const warning of config.warnings) log.warn({}, warning);
   const metrics = createMetrics();
-  // Until startServing() replaces it. A start may wait for the database for hours, and an alert must notice that.
-  metrics.observe({ database: { isUp: false } });
   const otlp = await startOtlp(config.otlp, { log, metrics });
   let isServing = false;
   const http = await openHttp(config, log, {
@@ -81,7 +79,7 @@ export async function startApp(config: ServerConfig, { signal, logTo }: StartOpt
     isReady: () => isServing,
   });
   try {
-    const database = await prepareDatabase(config, log, signal);
+    const database = await prepareDatabase(config, { log, metrics, signal });
     const onServing = (now: boolean) => {
       isServing = now;
     };
@@ -109,11 +107,14 @@ export async function startApp(config: ServerConfig, { signal, logTo }: StartOpt
 }
 
 /** Finds the database or starts it, and applies migrations. */
-export async function prepareDatabase(config: ServerConfig, log: Log, signal?: AbortSignal): Promise<PreparedDatabase> {
+export async function prepareDatabase(
+  config: ServerConfig,
+  { log, metrics, signal }: Pick<ServingOptions, 'log' | 'metrics' | 'signal'>,
+): Promise<PreparedDatabase> {
   const database = await findDatabase(config, log, signal);
   logDatabase(log, database);
   try {
-    const { changed } = await whenUsable(log, signal, () =>
+    const { changed } = await whenUsable({ log, metrics, signal }, () =>
       explaining(config, database, (options) => migrateUp(options)),
     );
     for (const migration of changed) log.info({ migration }, 'migrated');

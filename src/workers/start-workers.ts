@@ -26,13 +26,12 @@ export async function startWorkers(config: ServerConfig, { signal }: Pick<StartO
   const log = createLog(config.log);
   for (const warning of config.warnings) log.warn({}, warning);
   const metrics = createMetrics();
-  metrics.observe({ database: { isUp: false } });
   // Each worker exports its own metrics and traces.
   const otlp = await startOtlp({ metrics: config.otlp?.metrics }, { log, metrics });
   const totals = createTotals(metrics);
   // Responds to probes until the workers listen on the address.
   const http = await openHttp(config, log, { text: () => totals.text(), isReady: () => false });
-  const { url, embedded } = await prepareDatabase(config, log, signal).finally(() => http?.close());
+  const { url, embedded } = await prepareDatabase(config, { log, metrics, signal }).finally(() => http?.close());
   // From here on, the workers report it.
   metrics.observe({ database: undefined });
   // Only restarts the embedded Postgres, even if no worker runs. The workers report outages.

@@ -38,7 +38,6 @@ import { keepHealthFile } from './telemetry/health-file.js';
 import type { LogDestination } from './telemetry/line-writer.js';
 import { createLog, type Log } from './telemetry/log.js';
 import { createMetrics, type Metrics, metricsText } from './telemetry/metrics.js';
-
 import { startOtlp } from './telemetry/start-otlp.js';
 import type { Tracing } from './telemetry/tracing.js';
 
@@ -80,7 +79,7 @@ export async function startApp(config: ServerConfig, { signal, logTo }: StartOpt
     isReady: () => isServing,
   });
   try {
-    const database = await prepareDatabase(config, log, signal);
+    const database = await prepareDatabase(config, { log, metrics, signal });
     const onServing = (now: boolean) => {
       isServing = now;
     };
@@ -108,11 +107,14 @@ export async function startApp(config: ServerConfig, { signal, logTo }: StartOpt
 }
 
 /** Finds the database or starts it, and applies migrations. */
-export async function prepareDatabase(config: ServerConfig, log: Log, signal?: AbortSignal): Promise<PreparedDatabase> {
+export async function prepareDatabase(
+  config: ServerConfig,
+  { log, metrics, signal }: Pick<ServingOptions, 'log' | 'metrics' | 'signal'>,
+): Promise<PreparedDatabase> {
   const database = await findDatabase(config, log, signal);
   logDatabase(log, database);
   try {
-    const { changed } = await whenUsable(log, signal, () =>
+    const { changed } = await whenUsable({ log, metrics, signal }, () =>
       explaining(config, database, (options) => migrateUp(options)),
     );
     for (const migration of changed) log.info({ migration }, 'migrated');

@@ -6,6 +6,7 @@ import { DatabaseError, explained } from './database/explain.js';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from './embedded-postgres/cluster.js';
 import { describeTarget, parsePostgresUrl } from './postgres-url.js';
 import type { Log } from './telemetry/log.js';
+import type { Metrics } from './telemetry/metrics.js';
 
 /** A database that Roster has found or started. */
 export interface PreparedDatabase {
@@ -57,7 +58,10 @@ const startRetryMs = 500;
 const startReportMs = 60_000;
 
 /** Repeats `work` while the database cannot be used, if it may recover without a change of the configuration. */
-export async function whenUsable<T>(log: Log, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+export async function whenUsable<T>(
+  { log, metrics, signal }: { log: Log; metrics: Metrics; signal?: AbortSignal },
+  work: () => Promise<T>,
+): Promise<T> {
   let reported: { readonly text: string; readonly ms: number } | undefined;
   for (;;) {
     try {
@@ -65,6 +69,8 @@ export async function whenUsable<T>(log: Log, signal: AbortSignal | undefined, w
     } catch (error) {
       if (!(error instanceof DatabaseError) || !error.explanation.isTransient) throw error;
       const { text } = error.explanation;
+      // For an alert, because this may take hours.
+      metrics.observe({ database: { isUp: false } });
       if (text !== reported?.text || performance.now() - reported.ms > startReportMs) {
         log.warn({ help: text }, 'waiting for the database');
         reported = { text, ms: performance.now() };

@@ -55,13 +55,12 @@ export function openCall(
   response.once('close', () => {
     hold.release();
     answerHold.release();
-    span?.end(response.statusCode);
-    if (call.isForwarded) return;
-    const { status, reason } = outcomeOf(call, response);
+    const outcome = call.isForwarded ? undefined : outcomeOf(call, response);
+    span?.end({ httpStatus: response.headersSent ? response.statusCode : undefined, ...outcome });
+    if (outcome === undefined) return;
     const durationMs = performance.now() - startedMs;
     const { requestId, peer = 'unknown' } = call;
-    const traceId = span?.traceId;
-    onUnforwarded({ method: path.slice(1), status, durationMs, peer, requestId, reason, traceId });
+    onUnforwarded({ method: path.slice(1), ...outcome, durationMs, peer, requestId, traceId: span?.traceId });
   });
   response.once('finish', () => discardRest(request, stallTimeoutMs));
   return { path, request, call, answerHold, pace: { hold, timeoutMs: stallTimeoutMs, onStall } };
@@ -72,6 +71,8 @@ function startSpan(tracing: Tracing, path: string, { method = '', headers }: Htt
   // Several probers check the health every few seconds.
   if (path.startsWith('/grpc.')) return undefined;
   const span = tracing.startRequest({ method, path, header: (name) => headers[name]?.toString() });
+  // It belongs to the client's context, which may have been invalid.
+  delete headers.tracestate;
   Object.assign(headers, span.headers);
   return span;
 }
@@ -86,7 +87,10 @@ function discardRest(request: HttpRequest, timeoutMs: number): void {
   request.once('close', () => clearTimeout(timer));
 }
 
-function outcomeOf({ refusal }: GatewayCall, { statusCode, headersSent }: HttpResponse) {
+function outcomeOf(
+  { refusal }: GatewayCall,
+  { statusCode, headersSent }: HttpResponse,
+): { readonly status: string; readonly reason: string | undefined } {
   if (refusal !== undefined) {
     return { status: statusOf(refusal), reason: refusal instanceof Fault ? refusal.reason : undefined };
   }

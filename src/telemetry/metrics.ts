@@ -32,7 +32,7 @@ export const otherMethod = '_OTHER';
 
 // From a lookup that Postgres serves from memory to a time that most clients do not wait for. Few buckets, because
 // there is one series for each bucket, method and status.
-const secondsBounds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 2.5, 10];
+const secondsBounds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
 // Up to the maximum of BATCH_ROWS_MAX.
 const rowsBounds = [1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096];
 

@@ -65,12 +65,7 @@ function callSpan(span: Span, running: AsyncLocalStorage<CallSpan>): CallSpan {
       if (span.isRecording()) running.run(call, work);
       else work();
     },
-    end(status, reason) {
-      span.setAttribute('rpc.response.status_code', status);
-      if (reason !== undefined) span.setAttribute('roster.reason', reason);
-      if (isServerError(status)) fail(span, status);
-      span.end();
-    },
+    end: (status, reason) => endCall(span, status, reason),
   };
   return call;
 }
@@ -91,12 +86,20 @@ function requestSpan(tracer: Tracer, { method, path, header }: HttpRequestTrace)
   return {
     traceId: span.spanContext().traceId,
     headers,
-    end(httpStatus) {
-      span.setAttribute('http.response.status_code', httpStatus);
-      if (httpStatus >= 500) fail(span, String(httpStatus));
-      span.end();
+    end({ httpStatus, status, reason }) {
+      if (httpStatus !== undefined) span.setAttribute('http.response.status_code', httpStatus);
+      if (httpStatus !== undefined && httpStatus >= 500) fail(span, String(httpStatus));
+      if (status === undefined) span.end();
+      else endCall(span, status, reason);
     },
   };
+}
+
+function endCall(span: Span, status: string, reason: string | undefined): void {
+  span.setAttribute('rpc.response.status_code', status);
+  if (reason !== undefined) span.setAttribute('roster.reason', reason);
+  if (isServerError(status)) fail(span, status);
+  span.end();
 }
 
 /** The span belongs to the trace of its first call. The other calls have a link to it. */

@@ -2,9 +2,10 @@
  * Exports spans and metrics over OTLP with OpenTelemetry's SDK, which reads endpoints and headers from the environment.
  * If the collector does not answer, spans are dropped when the queue is full, and the log has a warning.
  */
+import cluster from 'node:cluster';
 import { randomUUID } from 'node:crypto';
-import { type ExportResult, getNumberFromEnv, getStringFromEnv, setGlobalErrorHandler } from '@opentelemetry/core';
-import type { IOtlpExportDelegate } from '@opentelemetry/otlp-exporter-base';
+import { type ExportResult, setGlobalErrorHandler } from '@opentelemetry/core';
+import { type IOtlpExportDelegate, OTLPExporterError } from '@opentelemetry/otlp-exporter-base';
 import { convertLegacyHttpOptions, createOtlpHttpExportDelegate } from '@opentelemetry/otlp-exporter-base/node-http';
 import {
   JsonMetricsSerializer,
@@ -27,7 +28,7 @@ import {
   TracerProvider,
 } from '@opentelemetry/sdk-trace';
 import { settlesWithin } from '../concurrency/abort.js';
-import type { OtlpConfig } from '../config/otlp.js';
+import type { OtlpConfig, OtlpFormat, OtlpSampler } from '../config/otlp.js';
 import { packageVersion } from '../config/package-root.js';
 import { metricsData } from './otlp-metrics.js';
 import { createTracing } from './otlp-spans.js';
@@ -40,22 +41,19 @@ const linksMax = 4_096;
 
 export function createOtlp(config: OtlpConfig, { log, metrics }: OtlpOptions): Otlp {
   let warnedMs = Number.NEGATIVE_INFINITY;
-  const warn = (error: unknown) => {
+  const warn = (thrown: unknown) => {
     if (performance.now() - warnedMs < warningEveryMs) return;
     warnedMs = performance.now();
+    // Its message is the collector's, which may repeat the request's headers.
+    const isRefused = thrown instanceof OTLPExporterError && thrown.code !== undefined;
+    const error = isRefused ? new Error(`The collector answered with the HTTP status ${thrown.code}.`) : thrown;
     log.warn({ error }, 'could not export to the OpenTelemetry collector');
   };
   // The SDK reports only errors of exports to it.
   setGlobalErrorHandler(warn);
-  const resource = resourceFromAttributes({
-    'service.name': 'roster',
-    'service.version': packageVersion(),
-    'service.instance.id': randomUUID(),
-  }).merge(detectResources({ detectors: [envDetector] }));
-  const provider = config.traces ? createProvider(config, resource) : undefined;
-  const metricsExport = config.metrics
-    ? startMetricsExport(config, resource, () => metrics.snapshot(), warn)
-    : undefined;
+  const resource = createResource();
+  const provider = config.traces && createProvider(config.traces, resource);
+  const metricsExport = config.metrics && startMetricsExport(config.metrics, resource, () => metrics.snapshot(), warn);
   return {
     tracing: provider && createTracing(provider.getTracer('roster', packageVersion())),
     async close() {
@@ -65,9 +63,22 @@ export function createOtlp(config: OtlpConfig, { log, metrics }: OtlpOptions): O
   };
 }
 
-function createProvider(config: OtlpConfig, resource: Resource): TracerProvider {
-  const options = convertLegacyHttpOptions({}, 'TRACES', 'v1/traces', contentType(config));
-  const serializer = config.format === 'http/json' ? JsonTraceSerializer : ProtobufTraceSerializer;
+function createResource(): Resource {
+  const chosen = detectResources({ detectors: [envDetector] });
+  const { 'service.instance.id': id = randomUUID() } = chosen.attributes;
+  // Workers have the same environment, but their metrics must not have the same identity.
+  const suffix = cluster.worker === undefined ? '' : `-${cluster.worker.id}`;
+  return resourceFromAttributes({ 'service.name': 'roster', 'service.version': packageVersion() })
+    .merge(chosen)
+    .merge(resourceFromAttributes({ 'service.instance.id': `${id}${suffix}` }));
+}
+
+function createProvider(
+  { format, sampler, queue }: NonNullable<OtlpConfig['traces']>,
+  resource: Resource,
+): TracerProvider {
+  const options = convertLegacyHttpOptions({}, 'TRACES', 'v1/traces', contentType(format));
+  const serializer = format === 'http/json' ? JsonTraceSerializer : ProtobufTraceSerializer;
   const delegate: IOtlpExportDelegate<ReadableSpan[]> = createOtlpHttpExportDelegate(
     options,
     serializer,
@@ -81,42 +92,38 @@ function createProvider(config: OtlpConfig, resource: Resource): TracerProvider 
       shutdown: () => delegate.shutdown(),
       forceFlush: () => delegate.forceFlush(),
     },
-    scheduledDelayMillis: getNumberFromEnv('OTEL_BSP_SCHEDULE_DELAY'),
-    exportTimeoutMillis: getNumberFromEnv('OTEL_BSP_EXPORT_TIMEOUT'),
-    maxQueueSize: getNumberFromEnv('OTEL_BSP_MAX_QUEUE_SIZE'),
-    maxExportBatchSize: getNumberFromEnv('OTEL_BSP_MAX_EXPORT_BATCH_SIZE'),
+    ...queue,
   });
   return new TracerProvider({
     resource,
-    sampler: samplerOf(getStringFromEnv('OTEL_TRACES_SAMPLER'), getNumberFromEnv('OTEL_TRACES_SAMPLER_ARG')),
+    sampler: createSampler(sampler),
     spanLimits: { linkCountLimit: linksMax },
     spanProcessors: [processor],
   });
 }
 
-function contentType({ format }: OtlpConfig): Record<string, string> {
+function contentType(format: OtlpFormat): Record<string, string> {
   return { 'content-type': format === 'http/json' ? 'application/json' : 'application/x-protobuf' };
 }
 
-/** The default of the specification also applies to names that it does not know. */
-function samplerOf(name = 'parentbased_always_on', ratio = 1): Sampler {
-  const root = /always_off$/.test(name)
-    ? new AlwaysOffSampler()
-    : /traceidratio$/.test(name)
-      ? new TraceIdRatioBasedSampler(ratio)
-      : new AlwaysOnSampler();
-  const isRoot = ['always_on', 'always_off', 'traceidratio'].includes(name);
-  return isRoot ? root : new ParentBasedSampler({ root });
+function createSampler({ root, isParentBased, ratio }: OtlpSampler): Sampler {
+  const samplers = {
+    always_on: () => new AlwaysOnSampler(),
+    always_off: () => new AlwaysOffSampler(),
+    traceidratio: () => new TraceIdRatioBasedSampler(ratio),
+  };
+  const sampler = samplers[root]();
+  return isParentBased ? new ParentBasedSampler({ root: sampler }) : sampler;
 }
 
 function startMetricsExport(
-  config: OtlpConfig,
+  { format, intervalMs }: NonNullable<OtlpConfig['metrics']>,
   resource: Resource,
   read: () => ReturnType<OtlpOptions['metrics']['snapshot']>,
   warn: (error: unknown) => void,
 ): { close(): Promise<void> } {
-  const options = convertLegacyHttpOptions({}, 'METRICS', 'v1/metrics', contentType(config));
-  const serializer = config.format === 'http/json' ? JsonMetricsSerializer : ProtobufMetricsSerializer;
+  const options = convertLegacyHttpOptions({}, 'METRICS', 'v1/metrics', contentType(format));
+  const serializer = format === 'http/json' ? JsonMetricsSerializer : ProtobufMetricsSerializer;
   const delegate: IOtlpExportDelegate<ResourceMetrics> = createOtlpHttpExportDelegate(
     options,
     serializer,
@@ -129,7 +136,7 @@ function startMetricsExport(
     const { error } = await new Promise<ExportResult>((resolve) => delegate.export(data, resolve));
     if (error !== undefined) warn(error);
   }
-  const timer = setInterval(() => void send().catch(warn), getNumberFromEnv('OTEL_METRIC_EXPORT_INTERVAL') ?? 60_000);
+  const timer = setInterval(() => void send().catch(warn), intervalMs);
   timer.unref();
   return {
     async close() {

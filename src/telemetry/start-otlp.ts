@@ -22,7 +22,7 @@ export const flushTimeoutMs = 1_000;
 const off: Otlp = { tracing: undefined, close: async () => {} };
 
 export async function startOtlp(config: OtlpConfig | undefined, options: OtlpOptions): Promise<Otlp> {
-  if (config === undefined) return off;
+  if (config?.traces === undefined && config?.metrics === undefined) return off;
   const { createOtlp } = await import('./otlp.js');
   return createOtlp(config, options);
 }

@@ -38,7 +38,15 @@ export interface RequestSpan {
   readonly traceId: string;
   /** Headers that make the request's span the parent of the next server's. */
   readonly headers: Readonly<Record<string, string>>;
-  end(httpStatus: number): void;
+  end(end: HttpRequestEnd): void;
+}
+
+export interface HttpRequestEnd {
+  /** Undefined if the client disconnected before it got one. */
+  readonly httpStatus: number | undefined;
+  /** The status of the call, if no server got it. */
+  readonly status?: string;
+  readonly reason?: string;
 }
 
 export interface WaitSpan {

@@ -27,11 +27,13 @@ export async function startWorkers(config: ServerConfig, { signal }: Pick<StartO
   for (const warning of config.warnings) log.warn({}, warning);
   const metrics = createMetrics();
   // Each worker exports its own metrics and traces.
-  const otlp = await startOtlp(config.otlp && { ...config.otlp, traces: false }, { log, metrics });
+  const otlp = await startOtlp({ metrics: config.otlp?.metrics }, { log, metrics });
   const totals = createTotals(metrics);
   // Responds to probes until the workers listen on the address.
   const http = await openHttp(config, log, { text: () => totals.text(), isReady: () => false });
-  const { url, embedded } = await prepareDatabase(config, log, signal).finally(() => http?.close());
+  const { url, embedded } = await prepareDatabase(config, { log, metrics, signal }).finally(() => http?.close());
+  // From here on, the workers report it.
+  metrics.observe({ database: undefined });
   // Only restarts the embedded Postgres, even if no worker runs. The workers report outages.
   const watch = embedded && watchDatabase({ url, onChange() {}, restart: () => embedded.ensureRunning() });
   const closeDatabase = async () => {
@@ -58,9 +60,9 @@ export async function startWorkers(config: ServerConfig, { signal }: Pick<StartO
       close() {
         closing ??= (async () => {
           log.info({}, 'stopping');
-          await pool.close(delayMs + timeoutMs + exitReserveMs);
+          // At the same time, so that a collector that does not answer delays the exit only once.
+          await Promise.all([pool.close(delayMs + timeoutMs + exitReserveMs), otlp.close()]);
           await closeDatabase();
-          await otlp.close();
           log.info({}, 'stopped');
         })();
         return closing;

@@ -1,12 +1,18 @@
 import { readFileSync } from 'node:fs';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { startApp } from '../../src/app.js';
+import { parseServerConfig } from '../../src/config/parse.js';
+import { findPort } from '../../src/net/listen.js';
 import { createMetrics, type Metrics, metricsText, retainedCounters } from '../../src/telemetry/metrics.js';
+import { startWorkers } from '../../src/workers/start-workers.js';
 
 async function linesOf(...metrics: Metrics[]): Promise<string[]> {
   return (await metricsText(await Promise.all(metrics.map((one) => one.snapshot())))).split('\n');
 }
 
 const get = 'users.v1.UserService/GetUser';
+
+const anyPort = { host: '127.0.0.1', port: 0 };
 
 const callLabels = (status: string) =>
   `rpc_system_name="grpc",rpc_method="${get}",rpc_response_status_code="${status}"`;
@@ -23,7 +29,7 @@ describe('the metrics', () => {
     expect(lines).toContain(`# TYPE ${name} histogram`);
     const labels = callLabels('OK');
     const buckets = lines.filter((line) => line.startsWith(`${name}_bucket`) && line.includes(labels));
-    expect(buckets.map((line) => line.split(' ').at(-1))).toEqual('1 2 2 2 2 2 2 2 2 2 2 3'.split(' '));
+    expect(buckets.map((line) => line.split(' ').at(-1))).toEqual('1 2 2 2 2 2 2 2 2 2 2 2 3'.split(' '));
     expect(buckets[0]).toContain('le="0.001"');
     expect(buckets.at(-1)).toContain('le="+Inf"');
     expect(lines).toContain(`${name}_sum{${labels}} 60.0025`);
@@ -209,5 +215,26 @@ describe('the metrics of several processes', () => {
     metrics.call(get, 'OK', 1);
     const snapshot = await metrics.snapshot();
     expect(JSON.parse(JSON.stringify(snapshot))).toEqual(snapshot);
+  });
+
+  it.each([
+    ['one process', startApp],
+    ['workers', startWorkers],
+  ])('say that the database is down while the start of %s waits for it', async (_, start) => {
+    const [http, database] = await Promise.all([findPort(anyPort), findPort(anyPort)]);
+    const config = parseServerConfig({
+      DATABASE_URL: `postgres://roster@127.0.0.1:${database}/roster`,
+      GRPC_ADDRESS: '127.0.0.1:0',
+      HTTP_ADDRESS: `127.0.0.1:${http}`,
+      LOG_LEVEL: 'error',
+    });
+    const stop = new AbortController();
+    const starting = start(config, { signal: stop.signal });
+    onTestFinished(async () => {
+      stop.abort();
+      await expect(starting).rejects.toThrow();
+    });
+    const scrape = async () => (await fetch(`http://127.0.0.1:${http}/metrics`)).text();
+    await vi.waitFor(async () => expect(await scrape()).toContain('\nroster_database_up 0\n'), { timeout: 30_000 });
   });
 });

@@ -1,10 +1,13 @@
 /** Traces and metrics over OTLP, which a collector of the test receives. */
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { Metadata } from 'nice-grpc-common';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { createClient } from '../../src/client/index.js';
-import { parseGatewayConfig, parseServerConfig } from '../../src/config/parse.js';
+import { parseGatewayConfig } from '../../src/config/parse.js';
 import { startGateway } from '../../src/gateway/start-gateway.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { type OtlpReceiver, type OtlpSpan, startOtlpReceiver } from '../support/otlp-receiver.js';
@@ -50,9 +53,24 @@ function textOf({ requests }: OtlpReceiver): string {
   return requests.map(({ body }) => body.toString()).join();
 }
 
-function postJson(http: string, method: string, request: object, headers: Record<string, string> = {}) {
+async function createUser(address: string): Promise<string> {
+  using client = createClient({ address });
+  const { user } = await client.createUser({
+    user: { firstName: 'Ada', email: `${randomBytes(4).toString('hex')}@a.example` },
+  });
+  return user?.id ?? '';
+}
+
+function postJson(
+  http: string,
+  method: string,
+  request: object,
+  headers: Record<string, string> = {},
+  signal?: AbortSignal,
+) {
   return fetch(`${http}/${service}/${method}`, {
     method: 'POST',
+    signal,
     headers: { 'content-type': 'application/json', ...headers },
     body: JSON.stringify(request),
   });
@@ -115,10 +133,9 @@ describe('traces over OTLP', () => {
     const id = user?.id ?? '';
     await client.getUser({ id: absentId }).catch(() => {});
     await client.createUser({ user: { firstName: 'Hedwig', email: 'not an email of Hedwig' } }).catch(() => {});
-    // Both the call and its statement wait for this lock.
-    await using lock = await lockUser(id);
-    await client.deleteUser({ id }, { deadlineMs: 200 }).catch(() => {});
-    await lock[Symbol.asyncDispose]();
+    // The call waits for this lock until its statement times out.
+    await using _lock = await lockUser(id);
+    await client.deleteUser({ id }).catch(() => {});
     await served.end('SIGTERM');
     const spans = receiver.spans();
     expect(callsOf(spans, 'GetUser')).toMatchObject([
@@ -165,6 +182,22 @@ describe('traces over OTLP', () => {
     expect(textOf(receiver)).not.toContain(absentId);
   });
 
+  it('have no status if the client disconnects first, and do not continue an invalid context', async () => {
+    const receiver = await receive();
+    const served = await serveWith({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url });
+    const id = await createUser(served.address);
+    await using _lock = await lockUser(id);
+    const disconnect = AbortSignal.timeout(200);
+    const headers = { traceparent: 'not-a-context', tracestate: 'of-another-trace=1' };
+    await expect(postJson(served.http, 'DeleteUser', { id }, headers, disconnect)).rejects.toThrow();
+    await served.end('SIGTERM');
+    const [request] = receiver.spans().filter(({ name }) => name === `POST /${service}/DeleteUser`);
+    const [call] = callsOf(receiver.spans(), 'DeleteUser');
+    expect(request?.attributes).not.toHaveProperty('http.response.status_code');
+    expect(call).toMatchObject({ traceId: request?.traceId, parentSpanId: request?.spanId });
+    expect(textOf(receiver)).not.toContain('of-another-trace');
+  });
+
   it('continue through a standalone gateway to its target', async () => {
     const receiver = await receive();
     const env = { OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json' };
@@ -185,6 +218,21 @@ describe('traces over OTLP', () => {
     expect(call?.instanceId).not.toBe(request?.instanceId);
   });
 
+  it('have the status of a call that the gateway refused', async () => {
+    const receiver = await receive();
+    const served = await serveWith({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url });
+    // In gRPC-Web, the HTTP status is 200. The message is shorter than its header says.
+    const response = await fetch(`${served.http}/${service}/GetUser`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/grpc-web+proto' },
+      body: Buffer.from([0, 0, 0, 0, 9, 1]),
+    });
+    await response.bytes();
+    await served.end('SIGTERM');
+    expect(response.status).toBe(200);
+    expect(receiver.spans()).toMatchObject([{ attributes: { 'rpc.response.status_code': 'INVALID_ARGUMENT' } }]);
+  });
+
   it('obey the sampler, and pass the decision on in the context', async () => {
     const receiver = await receive();
     const served = await serveWith({
@@ -198,9 +246,13 @@ describe('traces over OTLP', () => {
     expect(new Set(receiver.spans().map(({ traceId }) => traceId))).toEqual(new Set([context.traceId]));
   });
 
-  it('of all workers arrive, each with an own instance id', async () => {
+  it('of all workers arrive, each with its own instance id', async () => {
     const receiver = await receive();
-    const served = await serveWith({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, WORKERS: '2' });
+    const served = await serveWith({
+      OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
+      OTEL_RESOURCE_ATTRIBUTES: 'service.instance.id=pod',
+      WORKERS: '2',
+    });
     using client = createClient({ address: Array.from({ length: 8 }, () => served.address) });
     let calls = 0;
     await vi.waitFor(
@@ -219,7 +271,8 @@ describe('traces over OTLP', () => {
     const counts = receiver.points('rpc.server.call.duration').filter(({ count }) => count !== undefined);
     expect(counts.reduce((sum, { count = 0 }) => sum + count, 0)).toBe(calls);
     // The parent has no calls, but metrics of its process.
-    expect(new Set(receiver.points('process_cpu_seconds_total').map(({ instanceId }) => instanceId)).size).toBe(3);
+    const instances = receiver.points('process_cpu_seconds_total').map(({ instanceId }) => instanceId);
+    expect(new Set(instances)).toEqual(new Set(['pod', 'pod-1', 'pod-2']));
   });
 });
 
@@ -240,7 +293,7 @@ describe('metrics over OTLP', () => {
       'rpc.method': `${service}/GetUser`,
       'rpc.response.status_code': 'NOT_FOUND',
     });
-    expect(point?.bucketCounts).toHaveLength(12);
+    expect(point?.bucketCounts).toHaveLength(13);
     expect(point?.bucketCounts.reduce((sum, count) => sum + Number(count), 0)).toBe(1);
     const text = await (await fetch(`${served.http}/metrics`)).text();
     const names = new Set([...text.matchAll(/^# TYPE (roster_\w+)/gm)].map(([, name = '']) => name));
@@ -282,21 +335,24 @@ describe('the export over OTLP', () => {
     expect(warnings()).toHaveLength(1);
   });
 
-  it('is off without an endpoint, if it is disabled, and for formats that are not supported', () => {
-    const otlpOf = (env: Record<string, string>) => parseServerConfig(env).otlp;
-    const endpoint = { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://localhost:4318' };
-    expect(otlpOf({})).toBeUndefined();
-    expect(otlpOf({ OTEL_SERVICE_NAME: 'roster' })).toBeUndefined();
-    expect(otlpOf({ ...endpoint, OTEL_SDK_DISABLED: 'true' })).toBeUndefined();
-    expect(otlpOf(endpoint)).toEqual({ traces: true, metrics: true, format: 'http/protobuf' });
-    expect(otlpOf({ ...endpoint, OTEL_METRICS_EXPORTER: 'none' })).toMatchObject({ traces: true, metrics: false });
-    expect(otlpOf({ OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'http://localhost:4318/v1/traces' })).toMatchObject({
-      traces: true,
-      metrics: false,
+  it('warns with the status of a collector that refuses, and without its text', async () => {
+    const server = createServer((request, response) => {
+      response.writeHead(401, `Bad ${request.headers.authorization}`).end();
     });
-    const grpc = parseServerConfig({ ...endpoint, OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc' });
-    expect(grpc.otlp).toBeUndefined();
-    expect(grpc.warnings).toEqual([expect.stringContaining('http/protobuf')]);
+    server.listen(0, '127.0.0.1');
+    onTestFinished(() => void server.close());
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const served = await serveWith({
+      OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}`,
+      OTEL_EXPORTER_OTLP_HEADERS: 'authorization=secret',
+      OTEL_METRIC_EXPORT_INTERVAL: '50',
+    });
+    const warning = () => served.lines.find(({ msg }) => msg === 'could not export to the OpenTelemetry collector');
+    await vi.waitFor(() => expect(warning()).toBeDefined(), { timeout: 30_000 });
+    expect(warning()).toMatchObject({ error: { message: 'The collector answered with the HTTP status 401.' } });
+    expect(JSON.stringify(warning())).not.toContain('secret');
+    await served.end('SIGTERM');
   });
 
   it('loads OpenTelemetry only if it is on', () => {

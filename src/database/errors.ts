@@ -63,6 +63,14 @@ export function isConnectionLost(error: unknown): boolean {
   );
 }
 
+/** Whether only an operator can fix the connection: its password, its role, its database or its certificates. */
+function isLoginRefused(error: unknown): boolean {
+  if (error instanceof NoServerError) return error.errors.every(isLoginRefused);
+  if (error instanceof CredentialsError) return true;
+  const code = isError(error) ? (error.code ?? '') : '';
+  return /^(?:28...|3D...)$/.test(code) || /^(?:ERR_TLS_)?CERT_|SELF_SIGNED_CERT|^UNABLE_TO_/.test(code);
+}
+
 /** Whether the server accepts no writes: it is a standby, or configured as read-only. Nothing was written. */
 export function isReadOnly(error: unknown): boolean {
   return sqlState(error) === '25006' || isInRecovery(error);
@@ -126,7 +134,9 @@ export function faultOf(error: unknown): unknown {
   if (error instanceof Fault) return error;
   const options = { cause: error };
   if (isConnectionLost(error)) {
-    const message = 'The server cannot reach the database, or the database is busy. Try again later.';
+    const message = isLoginRefused(error)
+      ? "The server cannot log in to its database. Its operator can find the reason in the server's log."
+      : 'The server cannot reach the database, or the database is busy. Try again later.';
     return new Fault('DATABASE_UNAVAILABLE', message, [], options);
   }
   const state = sqlState(error);

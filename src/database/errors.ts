@@ -50,7 +50,9 @@ const socketCode =
 /** Whether the connection or its server is unusable. */
 export function isConnectionLost(error: unknown): boolean {
   const state = sqlState(error);
-  if (state !== undefined) return lostStates.test(state) || isStatementLost(error) || isInRecovery(error);
+  if (state !== undefined) {
+    return lostStates.test(state) || isDatabaseClosed(error) || isStatementLost(error) || isInRecovery(error);
+  }
   if (!isError(error) || error instanceof Fault) return false;
   if ([CredentialsError, NoServerError, WrongServerError].some((kind) => error instanceof kind)) return true;
   // The driver's own errors have only texts; the socket's have codes (ECONNREFUSED, ECONNRESET, ETIMEDOUT, ENOTFOUND).
@@ -63,10 +65,15 @@ export function isConnectionLost(error: unknown): boolean {
   );
 }
 
+/** Whether the role may not connect to the database, or nobody may. */
+function isDatabaseClosed(error: unknown): boolean {
+  return isError(error) && error.routine === 'CheckMyDatabase';
+}
+
 /** Whether only an operator can fix the connection: its password, its role, its database or its certificates. */
 function isLoginRefused(error: unknown): boolean {
   if (error instanceof NoServerError) return error.errors.every(isLoginRefused);
-  if (error instanceof CredentialsError) return true;
+  if (error instanceof CredentialsError || isDatabaseClosed(error)) return true;
   const code = isError(error) ? (error.code ?? '') : '';
   return /^(?:28...|3D...)$/.test(code) || /^(?:ERR_TLS_)?CERT_|SELF_SIGNED_CERT|^UNABLE_TO_/.test(code);
 }

@@ -108,11 +108,13 @@ function explainLogin(
         );
       }
       const isTls = !['disable', 'allow'].includes(sslMode);
-      const other = isTls ? 'for the client certificate that it demands' : 'for TLS, which sslmode=require turns on';
+      const other = isTls
+        ? 'set sslcert and sslkey if the file demands a client certificate'
+        : 'set sslmode=require if the file demands TLS';
       return permanent(
         `${where} does not let the role "${user}" connect to the database "${database}" from this machine ` +
           `${isTls ? 'with' : 'without'} TLS. Look at its pg_hba.conf: add a line such as "host ${name} ${role} <this ` +
-          `machine's address>/32 scram-sha-256" and reload, or look there ${other}.`,
+          `machine's address>/32 scram-sha-256" and reload, or ${other}.`,
       );
     }
     case '3D000':

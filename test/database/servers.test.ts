@@ -12,6 +12,7 @@ import { openDatabase } from '../../src/database/database.js';
 import { explain } from '../../src/database/explain.js';
 import { migrateUp } from '../../src/database/migrate.js';
 import { createServers } from '../../src/database/servers.js';
+import { describeError } from '../../src/telemetry/error-description.js';
 import { createAuthority } from '../certificates.js';
 import { startCluster, type TestCluster } from '../support/cluster.js';
 import { databaseOptions } from '../support/open-database.js';
@@ -338,13 +339,22 @@ describe('a message', () => {
     }
   });
 
-  it('of a call says that only an operator can help if the password is wrong', async () => {
-    const url = `postgres://app:wrong@${first.address},${second.address}/app`;
-    const error = await openDatabase(databaseOptions(url)).catch((error: unknown) => error);
-    expect(error).toMatchObject({
-      reason: 'DATABASE_UNAVAILABLE',
-      message: expect.stringMatching(/^The server cannot log in to its database/),
-    });
+  it('of a call says that only an operator can help if the login is refused', async () => {
+    await first.query('create database closed allow_connections false');
+    const urls = [
+      `postgres://app:wrong@${first.address},${second.address}/app`,
+      `postgres://app:${password}@${first.address}/closed`,
+      `postgres://app:${password}@${first.address}/missing`,
+      `postgres://app@${first.address}/app`,
+      urlOf(first.address, '?sslmode=verify-full'),
+    ];
+    for (const url of urls) {
+      const error = await openDatabase(databaseOptions(url)).catch((error: unknown) => error);
+      expect(error).toMatchObject({
+        reason: 'DATABASE_UNAVAILABLE',
+        message: expect.stringMatching(/^The server cannot log in to its database/),
+      });
+    }
   });
 
   it('says that the server has no free connection', async () => {
@@ -426,6 +436,9 @@ describe('a start', () => {
   it('fails at once if only a change of the configuration can help', async () => {
     const wrong = start({ DATABASE_URL: `postgres://app:wrong@${first.address}/app` }, []);
     await expect(wrong).rejects.toThrow(/^Postgres at .* rejects the password of the role "app"/);
+    // The log keeps the names of the explanation.
+    const { message } = describeError(await wrong.catch((error: unknown) => error));
+    expect(message).toMatch(/ rejects the password of the role "app"/);
   });
 
   it('names the right that a role lacks, or the table of another application', async () => {

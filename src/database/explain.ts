@@ -80,12 +80,8 @@ function explainAll({ errors }: NoServerError, target: PostgresTarget): Explanat
 }
 
 /** https://www.postgresql.org/docs/18/errcodes-appendix.html. The server's texts are localized, its routines are not. */
-function explainLogin(
-  code: string,
-  routine: string,
-  where: string,
-  { user, database, sslMode }: PostgresTarget,
-): Explanation | undefined {
+function explainLogin(code: string, routine: string, where: string, target: PostgresTarget): Explanation | undefined {
+  const { user, database } = target;
   const [role, name] = [sqlName(user), sqlName(database)];
   switch (code) {
     case '28P01':
@@ -93,30 +89,8 @@ function explainLogin(
         `${where} rejects the password of the role "${user}", or has no such role. Correct the password in ` +
           'DATABASE_URL, PGPASSWORD or the file of PGPASSWORD_FILE.',
       );
-    case '28000': {
-      if (routine === 'auth_failed') {
-        return permanent(
-          `${where} does not let this process log in as the role "${user}". The line of pg_hba.conf that applies demands ` +
-            'no password but a user of the operating system (peer, ident) or a certificate with that name (cert). Change ' +
-            'its method to scram-sha-256 and reload, or log in as that user.',
-        );
-      }
-      if (routine !== 'ClientAuthentication') {
-        return permanent(
-          `${where} has no role "${user}" that may log in. Create it: CREATE ROLE ${role} LOGIN PASSWORD '…'. ` +
-            `If it exists, let it log in: ALTER ROLE ${role} LOGIN.`,
-        );
-      }
-      const isTls = !['disable', 'allow'].includes(sslMode);
-      const other = isTls
-        ? 'set sslcert and sslkey if the file demands a client certificate'
-        : 'set sslmode=require if the file demands TLS';
-      return permanent(
-        `${where} does not let the role "${user}" connect to the database "${database}" from this machine ` +
-          `${isTls ? 'with' : 'without'} TLS. Look at its pg_hba.conf: add a line such as "host ${name} ${role} <this ` +
-          `machine's address>/32 scram-sha-256" and reload, or ${other}.`,
-      );
-    }
+    case '28000':
+      return permanent(explainRefusal(routine, where, target));
     case '3D000':
       return permanent(
         `${where} has no database "${database}". Create it: CREATE DATABASE ${name} OWNER ${role} TEMPLATE template0 ` +
@@ -141,6 +115,39 @@ function explainLogin(
     default:
       return undefined;
   }
+}
+
+/** Why a login was refused before its password was checked. */
+function explainRefusal(routine: string, where: string, { user, database, sslMode, hosts }: PostgresTarget): string {
+  const [role, name] = [sqlName(user), sqlName(database)];
+  if (routine === 'auth_failed') {
+    return (
+      `${where} does not let this process log in as the role "${user}". The line of its pg_hba.conf that applies ignores ` +
+      'passwords: it compares the role with the user of the operating system (peer, ident) or with the name in the ' +
+      'client certificate (cert). Change its method to scram-sha-256 and reload, or log in as that user.'
+    );
+  }
+  if (routine !== 'ClientAuthentication') {
+    return (
+      `${where} has no role "${user}" that may log in. Create it: CREATE ROLE ${role} LOGIN PASSWORD '…'. ` +
+      `If it exists, let it log in: ALTER ROLE ${role} LOGIN.`
+    );
+  }
+  if (hosts.every(({ host }) => host.startsWith('/'))) {
+    return (
+      `${where} does not let the role "${user}" connect to the database "${database}". Add a line to its pg_hba.conf, ` +
+      `such as "local ${name} ${role} scram-sha-256", and reload.`
+    );
+  }
+  const isTls = !['disable', 'allow'].includes(sslMode);
+  const other = isTls
+    ? 'set sslcert and sslkey if the file demands a client certificate'
+    : 'set sslmode=require if the file demands TLS';
+  return (
+    `${where} does not let the role "${user}" connect to the database "${database}" from this machine ` +
+    `${isTls ? 'with' : 'without'} TLS. Look at its pg_hba.conf: add a line such as "host ${name} ${role} <this ` +
+    `machine's address>/32 scram-sha-256" and reload, or ${other}.`
+  );
 }
 
 function explainTls(

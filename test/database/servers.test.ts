@@ -314,7 +314,7 @@ describe('a message', () => {
     await first.setRules('hostssl all app 127.0.0.1/32 cert', 'host all all 127.0.0.1/32 trust');
     const files = `?sslmode=require&sslcert=${first.cert}&sslkey=${first.key}`;
     expect(await connect(urlOf(address, files))).toMatch(
-      /does not let this process log in as the role "app"\. The line of pg_hba\.conf that applies demands no password/,
+      /does not let this process log in as the role "app"\. The line of its pg_hba\.conf that applies ignores passwords/,
     );
     expect(await connect(`postgres://closed@${address}/app`)).toMatch(
       /has no role "closed" that may log in\. Create it: CREATE ROLE closed LOGIN .* ALTER ROLE closed LOGIN\.$/,

@@ -18,6 +18,8 @@ export interface Context {
   signal: AbortSignal;
   /** Registers a callback that runs before a second Ctrl-C ends the process. */
   onKill(kill: () => void): void;
+  /** Ignores Ctrl-C until the result is disposed, because it is for a child process that has the terminal. */
+  ignoreCtrlC(): Disposable;
 }
 
 export interface ClientCommandOptions extends ConnectionFlags {
@@ -68,7 +70,7 @@ export interface Connection {
 
 /** Calls `work` with a client, and closes the client afterwards. */
 export async function withClient(
-  { terminal, signal }: Context,
+  { terminal, signal }: Pick<Context, 'terminal' | 'signal'>,
   options: ClientCommandOptions,
   work: (client: Client, connection: Connection) => Promise<void>,
 ): Promise<void> {

@@ -35,6 +35,7 @@ export function createClientCommand(name: string, description: string, examples:
 
 /** Adds the flags of all client commands. Call it last: help shows flags in the order in which they were added. */
 export function addClientFlags(command: Command): void {
+  if (!command.options.some(({ long }) => long === '--output')) addJsonOutput(command);
   command
     .optionsGroup('Output:')
     .option('--json', 'write output and errors as protobuf JSON (lowerCamelCase)')
@@ -45,6 +46,15 @@ export function addClientFlags(command: Command): void {
     '--context <name>',
     'A saved connection (see "roster context --help"). [ROSTER_CONTEXT, default (that of "roster context use")]',
   );
+}
+
+/** Adds --output to a command that prints no users, so that `--output json` works with every command. */
+function addJsonOutput(command: Command): void {
+  const option = new Option('-o, --output <format>', 'the format of the output; json is the same as --json');
+  command.addOption(option.choices(['table', 'json']).helpGroup('Output:'));
+  command.on('option:output', (format: string) => {
+    if (format === 'json') command.setOptionValue('json', true);
+  });
 }
 
 /** Adds the settings of a connection, and --token-file. */

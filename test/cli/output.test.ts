@@ -74,6 +74,15 @@ describe('--output', () => {
     expect(await call(['delete', created.out.trim(), '--yes'])).toMatchObject({ code: 0 });
   });
 
+  it('json is --json for commands that print no users', async () => {
+    for (const command of [['count'], ['health'], ['export']]) {
+      const [long, short] = [await call([...command, '--json']), await call([...command, '-o', 'json'])];
+      expect(short).toEqual(long);
+      expect(short.code).toBe(0);
+      expect(JSON.parse(short.out.split('\n')[0] ?? '')).toBeTypeOf('object');
+    }
+  });
+
   it('refuses other formats, and --json with another format', async () => {
     expect(await call(['list', '--output', 'xml'])).toMatchObject({ code: 2, out: '' });
     expect(await call(['list', '--json', '--output', 'csv'])).toMatchObject({ code: 2, out: '' });

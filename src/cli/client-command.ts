@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import { type Client, createClient, RosterError, type StatusName } from '../client/index.js';
-import type { ClientConfig } from '../config/parse.js';
+import type { ClientConfig, Environment } from '../config/parse.js';
 import { type SettingRow, settingRows } from '../config/setting.js';
 import { clientSettings } from '../config/settings.js';
 import { diagnose, type TlsIdentity } from './diagnose.js';
@@ -90,7 +90,7 @@ export async function withClient(
   using client = connect(config, identity);
   const addresses = config.addresses.join(', ');
   const server = config.context === undefined ? addresses : `${config.context} (${addresses})`;
-  const explainHere = (error: unknown) => explain(error, config.addresses, identity, signal);
+  const explainHere = (error: unknown) => explain(error, config.addresses, identity, { env: terminal.env, signal });
   try {
     await work(client, { server, explain: explainHere });
   } catch (error) {
@@ -113,11 +113,11 @@ async function explain(
   error: unknown,
   addresses: readonly string[],
   identity: TlsIdentity | undefined,
-  signal: AbortSignal,
+  { env, signal }: { env: Environment; signal: AbortSignal },
 ): Promise<unknown> {
   const isUnexplained = error instanceof RosterError && error.reason === undefined && error.requestId === undefined;
   if (!isUnexplained || !unexplainedCodes.includes(error.code) || signal.aborted) return error;
-  const problems = await Promise.all(addresses.map((address) => diagnose(address, identity, signal)));
+  const problems = await Promise.all(addresses.map((address) => diagnose(address, identity, { env, signal })));
   if (signal.aborted) return signal.reason;
   const known = problems.filter((problem) => problem !== undefined);
   return known.length === problems.length ? new ConnectionFailed(known) : error;

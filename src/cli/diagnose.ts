@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import * as tls from 'node:tls';
 import { packageRoot } from '../config/package-root.js';
+import type { Environment } from '../config/parse.js';
 import { isLoopback } from '../net/address.js';
 import { grpcPortHeader } from '../net/ports.js';
 
@@ -70,15 +71,15 @@ const stepMs = 2_000;
 export async function diagnose(
   address: string,
   identity: TlsIdentity | undefined,
-  signal?: AbortSignal,
+  { env, signal }: { env: Environment; signal: AbortSignal },
 ): Promise<ConnectionProblem | undefined> {
   const place = placeOf(address);
-  if (place === undefined || usesProxy(place)) return undefined;
+  if (place === undefined || usesProxy(place, env)) return undefined;
   const sockets = new Set<Duplex>();
   const stop = () => {
     for (const socket of sockets) socket.destroy();
   };
-  signal?.addEventListener('abort', stop);
+  signal.addEventListener('abort', stop);
   const keep = <T extends Duplex>(socket: T) => {
     sockets.add(socket.on('error', () => {}));
     return socket;
@@ -92,7 +93,7 @@ export async function diagnose(
     const found = await diagnoseServer(server, place, identity);
     return found && { address, fault: found[0], message: sentenceOf(address, place, found) };
   } finally {
-    signal?.removeEventListener('abort', stop);
+    signal.removeEventListener('abort', stop);
     stop();
   }
 }
@@ -114,8 +115,7 @@ function placeOf(address: string): Place | undefined {
 }
 
 /** These are the variables that grpc-js reads. Whether the server can be reached without the proxy does not matter. */
-function usesProxy({ host }: Place): boolean {
-  const { grpc_proxy, https_proxy, http_proxy } = process.env;
+function usesProxy({ host }: Place, { grpc_proxy, https_proxy, http_proxy }: Environment): boolean {
   return host !== undefined && !isLoopback(host) && Boolean(grpc_proxy || https_proxy || http_proxy);
 }
 

@@ -1,5 +1,5 @@
 /** Named connections: the commands that manage them, their file, and what overrides them. */
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, lstat, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -79,6 +79,7 @@ describe('roster context', () => {
     ['context add -x --address a:1'],
     ['context add a/b --address a:1'],
     ['context add prod --address http://a:1'],
+    ['context add prod --address a:65536'],
     ['context add prod --address a:1 --deadline-ms soon'],
     ['context add prod --address a:1 --ca missing.pem'],
     ['context add prod --address a:1 --token-file missing'],
@@ -157,23 +158,39 @@ describe('the connection of a command', () => {
     await call('context add test --address test:1');
   });
 
-  it('is from flags, then variables, then the context, then the defaults', () => {
+  it('is from flags, then --context, then variables, then another context, then the defaults', () => {
     const tls = { ca: join(home, 'ca.pem') };
     const fromContext = { addresses: ['prod:1'], tls, token: secret, deadlineMs: 5, context: 'prod' };
+    const env = { ROSTER_TOKEN: 'variable', ROSTER_DEADLINE_MS: '6' };
     expect(config({ context: 'prod' })).toEqual(fromContext);
-    expect(config({}, { ROSTER_CONTEXT: 'prod' })).toEqual(fromContext);
-    expect(config({ context: 'test' }, { ROSTER_CONTEXT: 'prod' })).toMatchObject({ addresses: ['test:1'] });
-    const env = { ROSTER_ADDRESS: 'variable:1', ROSTER_DEADLINE_MS: '6', ROSTER_TOKEN: '' };
-    const mixed = config({ context: 'prod', deadlineMs: '7' }, env);
-    expect(mixed).toEqual({ addresses: ['variable:1'], tls, token: secret, deadlineMs: 7, context: 'prod' });
-    expect(config({ context: 'prod', token: 'other' }).token).toBe('other');
+    expect(config({ context: 'prod' }, env)).toEqual(fromContext);
+    expect(config({ context: 'prod', token: 'other', deadlineMs: '7' }, env)).toMatchObject({
+      token: 'other',
+      deadlineMs: 7,
+    });
+    expect(config({ context: 'test' }, env)).toMatchObject({ token: 'variable', deadlineMs: 6 });
     expect(config({ context: 'test' })).toMatchObject({ deadlineMs: 10_000 });
+    expect(config({}, { ROSTER_CONTEXT: 'prod' })).toEqual(fromContext);
+    expect(config({}, { ...env, ROSTER_CONTEXT: 'prod' })).toMatchObject({ token: 'variable', deadlineMs: 6, tls });
+    expect(config({ context: 'test' }, { ROSTER_CONTEXT: 'prod' })).toMatchObject({ addresses: ['test:1'] });
   });
 
-  it('does not use the current context for another server, which would receive its token', async () => {
+  it('does not mix a context with the variables that describe another server', () => {
+    const env = { ROSTER_ADDRESS: 'variable:1', ROSTER_TLS: 'true', ROSTER_CA: join(home, 'ca.pem') };
+    expect(config({ context: 'prod' }, env)).toMatchObject({ addresses: ['prod:1'], token: secret });
+    expect(config({ context: 'test' }, env)).toMatchObject({ addresses: ['test:1'], tls: undefined });
+    expect(() => config({}, { ...env, ROSTER_CONTEXT: 'prod' })).toThrow('ROSTER_CONTEXT and ROSTER_ADDRESS both');
+  });
+
+  it('does not use a context for another server, which would receive its token', async () => {
     await call('context use prod');
     expect(config({})).toMatchObject({ addresses: ['prod:1'], token: secret });
-    for (const other of [config({ address: 'b:1' }), config({}, { ROSTER_ADDRESS: 'b:1' })]) {
+    const others = [
+      config({ address: 'b:1' }),
+      config({ address: 'b:1' }, { ROSTER_CONTEXT: 'prod' }),
+      config({}, { ROSTER_ADDRESS: 'b:1' }),
+    ];
+    for (const other of others) {
       expect(other).toEqual({ addresses: ['b:1'], token: undefined, tls: undefined, deadlineMs: 10_000 });
     }
     expect(config({ context: '' })).toMatchObject({ addresses: ['localhost:50051'], token: undefined });
@@ -206,6 +223,16 @@ describe('the file of contexts', () => {
         err: `error: Other users of this machine can read or write ${path()}. Run: chmod 600 '${path()}'\n`,
       });
     }
+  });
+
+  it('is written without following a link that somebody has placed in its folder', async () => {
+    const victim = join(home, 'victim');
+    await writeFile(victim, 'unchanged');
+    await write('{"contexts":{}}');
+    for (const name of ['tmp', `${process.pid}.tmp`]) await symlink(victim, `${path()}.${name}`);
+    expect(await call('context add here --address localhost:1')).toMatchObject({ code: 0 });
+    expect(await readFile(victim, 'utf8')).toBe('unchanged');
+    expect((await lstat(path())).isSymbolicLink()).toBe(false);
   });
 
   it('is not needed by a command that names its server', async () => {

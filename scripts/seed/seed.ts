@@ -5,6 +5,7 @@ import { describeFailure, exitCodeOf } from '../../src/cli/failure.js';
 import { count, showProgress } from '../../src/cli/progress.js';
 import { createStyles } from '../../src/cli/style.js';
 import { Interrupted, type Terminal } from '../../src/cli/terminal.js';
+import type { Client, ImportUsersResponse } from '../../src/client/index.js';
 import { makePeople } from './people.js';
 
 interface SeedOptions extends ClientCommandOptions {
@@ -38,18 +39,22 @@ try {
 
 async function seed(total: number, options: SeedOptions): Promise<void> {
   const startMs = performance.now();
-  let rows = 0;
   await withClient({ terminal, styles, signal: stop.signal, onKill() {} }, options, async (client) => {
-    using _progress = showProgress(terminal, () => ({ activity: 'Adding', rows, position: rows, total }));
-    const { created, skipped } = await client.importAllUsers(makePeople(total, options.seed), {
-      onConflict: 'skip',
-      signal: stop.signal,
-      onProgress(sent) {
-        rows = sent;
-      },
-    });
+    const { created, skipped } = await addPeople(client, total, options.seed);
     const ms = performance.now() - startMs;
     report({ created: Number(created), skipped: Number(skipped), seed: options.seed, ms }, options.json === true);
+  });
+}
+
+async function addPeople(client: Client, total: number, seed: number): Promise<ImportUsersResponse> {
+  let rows = 0;
+  using _progress = showProgress(terminal, () => ({ activity: 'Adding', rows, position: rows, total }));
+  return await client.importAllUsers(makePeople(total, seed), {
+    onConflict: 'skip',
+    signal: stop.signal,
+    onProgress(sent) {
+      rows = sent;
+    },
   });
 }
 

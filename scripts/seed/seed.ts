@@ -3,7 +3,6 @@ import { Command, InvalidArgumentError } from 'commander';
 import { addClientFlags, type ClientCommandOptions, withClient } from '../../src/cli/client-command.js';
 import { describeFailure, exitCodeOf } from '../../src/cli/failure.js';
 import { count, showProgress } from '../../src/cli/progress.js';
-import { createStyles } from '../../src/cli/style.js';
 import { Interrupted, type Terminal } from '../../src/cli/terminal.js';
 import type { Client, ImportUsersResponse } from '../../src/client/index.js';
 import { makePeople } from './people.js';
@@ -14,7 +13,6 @@ interface SeedOptions extends ClientCommandOptions {
 
 const { env, stdin, stdout, stderr } = process;
 const terminal: Terminal = { env, stdin, stdout, stderr, signals: process, exit: (code) => process.exit(code) };
-const styles = createStyles(terminal, process.argv);
 const stop = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.once(signal, () => stop.abort(new Interrupted(signal)));
@@ -39,7 +37,7 @@ try {
 
 async function seed(total: number, options: SeedOptions): Promise<void> {
   const startMs = performance.now();
-  await withClient({ terminal, styles, signal: stop.signal, onKill() {} }, options, async (client) => {
+  await withClient({ terminal, signal: stop.signal }, options, async (client) => {
     const { created, skipped } = await addPeople(client, total, options.seed);
     const ms = performance.now() - startMs;
     report({ created: Number(created), skipped: Number(skipped), seed: options.seed, ms }, options.json === true);

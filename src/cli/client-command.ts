@@ -5,7 +5,7 @@ import { type Client, createClient, RosterError, type StatusName } from '../clie
 import type { ClientConfig } from '../config/parse.js';
 import { type SettingRow, settingRows } from '../config/setting.js';
 import { clientSettings } from '../config/settings.js';
-import { diagnose } from './diagnose.js';
+import { diagnose, type TlsIdentity } from './diagnose.js';
 import { ConnectionFailed, UsageError } from './failure.js';
 import { type ConnectionFlags, connectionConfig } from './saved-contexts.js';
 import type { Styles } from './style.js';
@@ -18,6 +18,8 @@ export interface Context {
   signal: AbortSignal;
   /** Registers a callback that runs before a second Ctrl-C ends the process. */
   onKill(kill: () => void): void;
+  /** Ignores Ctrl-C until the result is disposed, because it is for a child process that has the terminal. */
+  ignoreCtrlC(): Disposable;
 }
 
 export interface ClientCommandOptions extends ConnectionFlags {
@@ -68,16 +70,17 @@ export interface Connection {
 
 /** Calls `work` with a client, and closes the client afterwards. */
 export async function withClient(
-  { terminal, signal }: Context,
+  { terminal, signal }: Pick<Context, 'terminal' | 'signal'>,
   options: ClientCommandOptions,
   work: (client: Client, connection: Connection) => Promise<void>,
 ): Promise<void> {
   signal.throwIfAborted();
   const config = connectionConfig(terminal.env, options);
-  using client = connect(config);
+  const identity = identityOf(config.tls);
+  using client = connect(config, identity);
   const addresses = config.addresses.join(', ');
   const server = config.context === undefined ? addresses : `${config.context} (${addresses})`;
-  const explainHere = (error: unknown) => explain(error, config, signal);
+  const explainHere = (error: unknown) => explain(error, config.addresses, identity, signal);
   try {
     await work(client, { server, explain: explainHere });
   } catch (error) {
@@ -95,29 +98,34 @@ const unexplainedCodes: readonly StatusName[] = [
   'RESOURCE_EXHAUSTED',
 ];
 
-async function explain(error: unknown, { addresses, tls }: ClientConfig, signal: AbortSignal): Promise<unknown> {
+/** Never rejects. After an interruption, resolves with its reason. */
+async function explain(
+  error: unknown,
+  addresses: readonly string[],
+  identity: TlsIdentity | undefined,
+  signal: AbortSignal,
+): Promise<unknown> {
   const isUnexplained = error instanceof RosterError && error.reason === undefined && error.requestId === undefined;
   if (!isUnexplained || !unexplainedCodes.includes(error.code) || signal.aborted) return error;
-  const problems = await Promise.all(addresses.map((address) => diagnose(address, identityOf(tls), signal)));
-  signal.throwIfAborted();
+  const problems = await Promise.all(addresses.map((address) => diagnose(address, identity, signal)));
+  if (signal.aborted) return signal.reason;
   const known = problems.filter((problem) => problem !== undefined);
   return known.length === problems.length ? new ConnectionFailed(known) : error;
 }
 
-function identityOf(tls: ClientConfig['tls']) {
+/** Reads the files. */
+function identityOf(tls: ClientConfig['tls']): TlsIdentity | undefined {
   const read = (path: string | undefined) => (path === undefined ? undefined : readFileSync(path));
   return tls && { ca: read(tls.ca), cert: read(tls.cert), key: read(tls.key) };
 }
 
 /** Throws a UsageError if the client refuses the configuration. */
-export function connect({ addresses, tls, token, deadlineMs }: ClientConfig): Client {
+export function connect(
+  { addresses, tls, token, deadlineMs }: ClientConfig,
+  identity: TlsIdentity | undefined = identityOf(tls),
+): Client {
   try {
-    return createClient({
-      address: addresses,
-      tls: identityOf(tls),
-      token,
-      deadlineMs,
-    });
+    return createClient({ address: addresses, tls: identity, token, deadlineMs });
   } catch (error) {
     // All options come from the command line or the environment, so this is a usage error.
     throw new UsageError(error instanceof Error ? error.message : String(error));

@@ -34,8 +34,9 @@ type ListOptions = { output?: 'table' | 'json' | 'id'; json?: boolean };
 
 const help = `
 A context is a name for the connection to a server: its address, certificates, token and deadline. Commands use the context
-of --context or ROSTER_CONTEXT, or else the one of "roster context use". Flags override variables, and variables override
-the context. If --address or ROSTER_ADDRESS names a server, the one of "roster context use" is not used.
+of --context or ROSTER_CONTEXT, or else the one of "roster context use". A command with --address uses only the context of
+--context. Flags override a context. ROSTER_TOKEN and ROSTER_DEADLINE_MS override it unless --context names it. The other
+variables of a connection are not used with a context.
 
 Contexts are in $XDG_CONFIG_HOME/roster/contexts.json or ~/.config/roster/contexts.json, which only you can read.`;
 

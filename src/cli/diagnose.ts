@@ -58,17 +58,20 @@ export function isLasting({ fault }: ConnectionProblem): boolean {
   return !transient.includes(fault);
 }
 
-// For each of at most three connections. A server on another continent answers within a second.
+// For each step. A server on another continent answers within a second, and most faults end with the first or second step.
 const stepMs = 2_000;
 
-/** Resolves with undefined if a gRPC server answers now, or if the address is not of one server. Never rejects. */
+/**
+ * Resolves with undefined if a gRPC server answers now, if the address is not of one server, or if gRPC calls it through a
+ * proxy. Never rejects.
+ */
 export async function diagnose(
   address: string,
   identity: TlsIdentity | undefined,
   signal?: AbortSignal,
 ): Promise<ConnectionProblem | undefined> {
   const place = placeOf(address);
-  if (place === undefined) return undefined;
+  if (place === undefined || usesProxy(place)) return undefined;
   const sockets = new Set<Duplex>();
   const stop = () => {
     for (const socket of sockets) socket.destroy();
@@ -106,6 +109,12 @@ function placeOf(address: string): Place | undefined {
     /^(?:(?:dns|ipv4|ipv6):(?:\/\/[^/]*\/)?)?(?:\[([^\]]+)\]|([^:,/[\]]+))(?::(\d{1,5}))?$/.exec(address) ?? [];
   const host = ipv6 ?? name;
   return host === undefined || Number(port) > 65_535 ? undefined : { host, port: Number(port) };
+}
+
+/** These are the variables that grpc-js reads. Whether the server can be reached without the proxy does not matter. */
+function usesProxy({ host }: Place): boolean {
+  const { grpc_proxy, https_proxy, http_proxy } = process.env;
+  return host !== undefined && !isLoopback(host) && Boolean(grpc_proxy || https_proxy || http_proxy);
 }
 
 interface Server {

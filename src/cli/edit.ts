@@ -4,9 +4,10 @@
  * The file has personal data. It is in a folder that only the user can read, because editors write more files next to it, and
  * the folder is removed however the command ends.
  */
+import { isUtf8 } from 'node:buffer';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { rmSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -25,7 +26,7 @@ import { formatYaml, InvalidYaml, parseYaml } from './user-yaml.js';
 const help = `
 The editor is that of VISUAL or EDITOR, or else vi. It shows the fields as YAML. The command saves the changed fields after
 the editor has closed. If the server refuses them, the editor opens again and shows the reason. To change nothing, close the
-editor without a change, or empty the file.`;
+editor without a change, or empty the file. While the editor is open, Ctrl-C is for the editor.`;
 
 export function createEditCommand(context: Context): Command {
   const command = createClientCommand('edit', 'Change a user in your editor.', [
@@ -45,13 +46,16 @@ async function edit(client: Client, context: Context, idOrEmail: string, options
   let user = await findUser(client, context, idOrEmail);
   await using file = await createEditedFile(context, command);
   let shown = formatFields(fieldsOf(user), []);
-  let isRefused = false;
+  let refused: string | undefined;
   while (true) {
-    const text = await file.edit(shown);
+    const bytes = await file.edit(shown);
+    const text = bytes?.toString() ?? '';
     // An unchanged text after a refusal would be refused again.
-    const isCancelled = text.trim() === '' || (isRefused && text === shown);
-    if (isCancelled) throw new Error('The edit was cancelled. Nothing was changed.');
+    if (text.trim() === '' || withoutComments(text) === refused) {
+      throw new Error('The edit was cancelled. Nothing was changed.');
+    }
     try {
+      if (bytes && !isUtf8(bytes)) throw new InvalidYaml('The file is not UTF-8. Save it in this encoding.');
       const edited = parseFields(text);
       const { changes, updateMask } = changesOf(user, edited);
       if (updateMask.length === 0) {
@@ -65,16 +69,21 @@ async function edit(client: Client, context: Context, idOrEmail: string, options
     } catch (error) {
       if (error instanceof RosterError && error.code === 'ABORTED') {
         // Somebody else has changed the user: show the current fields with the changes of this edit.
-        const { changes } = changesOf(user, parseFields(text));
+        const edited = parseFields(text);
+        const before = user;
         user = await findUser(client, context, user.id);
-        isRefused = false;
+        refused = undefined;
+        const fields = {
+          ...fieldsOf(user),
+          ...changesOf(before, edited).changes,
+          attributes: mergeAttributes(attributesOf(before), attributesOf(edited), attributesOf(user)),
+        };
         const note =
           'Somebody else has changed the user. These are the current fields with your changes. Check and save them.';
-        shown = formatFields({ ...fieldsOf(user), ...changes }, [note]);
+        shown = formatFields(fields, [note]);
       } else {
-        const problems = problemsOf(error);
-        isRefused = true;
-        shown = commentsOf([...problems, ...instructions]) + withoutComments(text);
+        refused = withoutComments(text);
+        shown = commentsOf([...problemsOf(error), ...instructions]) + refused;
       }
     }
   }
@@ -128,6 +137,21 @@ function changesOf(user: User, edited: Fields): { changes: Partial<User>; update
   return { changes: Object.fromEntries(entries), updateMask: changed.map(({ path }) => path) };
 }
 
+function attributesOf({ attributes }: { readonly attributes?: unknown }): Fields {
+  return isObject(attributes) ? attributes : {};
+}
+
+/** Returns the current attributes with the keys that were edited. */
+function mergeAttributes(before: Fields, edited: Fields, current: Fields): Fields {
+  const merged = new Map(Object.entries(current));
+  for (const key of new Set([...Object.keys(before), ...Object.keys(edited)])) {
+    if (isDeepStrictEqual(before[key], edited[key])) continue;
+    if (Object.hasOwn(edited, key)) merged.set(key, edited[key]);
+    else merged.delete(key);
+  }
+  return Object.fromEntries(merged);
+}
+
 /** Rethrows errors that another edit cannot correct. */
 function problemsOf(error: unknown): string[] {
   if (error instanceof InvalidYaml) return [`error: ${error.message}`];
@@ -150,11 +174,14 @@ function editorOf({ terminal: { env, stdin } }: Context): string {
 }
 
 interface EditedFile extends AsyncDisposable {
-  /** Returns the text as the editor has left it. */
-  edit(text: string): Promise<string>;
+  /** Returns the content as the editor has left it, or undefined if the editor has removed the file. */
+  edit(text: string): Promise<Buffer | undefined>;
 }
 
-async function createEditedFile({ terminal, signal, onKill }: Context, editor: string): Promise<EditedFile> {
+async function createEditedFile(
+  { terminal, signal, onKill, ignoreCtrlC }: Context,
+  editor: string,
+): Promise<EditedFile> {
   const folder = await mkdtemp(join(tmpdir(), 'roster-edit-'));
   const path = join(folder, 'user.yaml');
   const remove = () => rmSync(folder, { recursive: true, force: true });
@@ -172,10 +199,14 @@ async function createEditedFile({ terminal, signal, onKill }: Context, editor: s
       const child = spawn('sh', ['-c', `exec env ${editor} "$@"`, 'sh', path], { stdio: 'inherit' });
       const stop = () => child.kill();
       signal.addEventListener('abort', stop);
-      const [code] = await once(child, 'close').finally(() => signal.removeEventListener('abort', stop));
+      // The terminal sends Ctrl-C to this process too, but it is for the editor: in Emacs, Ctrl-G sends the same signal.
+      using _ = ignoreCtrlC();
+      const [code, endedBy] = await once(child, 'close').finally(() => signal.removeEventListener('abort', stop));
       signal.throwIfAborted();
-      if (code !== 0) throw new Error(`The editor failed (${editor}, exit code ${code}). Nothing was changed.`);
-      return readFile(path, 'utf8');
+      if (endedBy === 'SIGINT') throw new Interrupted(endedBy);
+      const end = endedBy ?? `exit code ${code}`;
+      if (code !== 0) throw new Error(`The editor failed (${editor}, ${end}). Nothing was changed.`);
+      return existsSync(path) ? readFile(path) : undefined;
     },
     async [Symbol.asyncDispose]() {
       terminal.signals.off('SIGHUP', hangUp);

@@ -32,7 +32,9 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   for (const stream of [terminal.stdout, terminal.stderr]) stream.on('error', ignore);
   const stop = new AbortController();
   let kill: () => void = ignore;
+  let ignoresCtrlC = false;
   const interrupt = (signal: NodeJS.Signals) => {
+    if (ignoresCtrlC && signal === 'SIGINT') return;
     const reason = new Interrupted(signal);
     if (stop.signal.aborted) {
       kill();
@@ -49,6 +51,14 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     signal: stop.signal,
     onKill: (callback) => {
       kill = callback;
+    },
+    ignoreCtrlC: () => {
+      ignoresCtrlC = true;
+      return {
+        [Symbol.dispose]: () => {
+          ignoresCtrlC = false;
+        },
+      };
     },
   };
   try {

@@ -116,33 +116,48 @@ export interface ConnectionFlags {
 }
 
 /**
- * The name of the context that a command uses. The current context is only a default for commands that name no server,
- * because its token and certificates belong to its own server.
+ * The name of the context that a command uses. A command that names its server with --address uses only the context of
+ * --context, because the token and the certificates of another context belong to that context's server.
  */
 export function selectedContext(env: Environment, flags: ConnectionFlags): string | undefined {
   // An empty flag means no context. An empty variable is unset, as everywhere.
-  const named = flags.context ?? (env.ROSTER_CONTEXT?.trim() || undefined);
-  if (named !== undefined) return named === '' ? undefined : named;
-  if (flags.address !== undefined || env.ROSTER_ADDRESS?.trim()) return undefined;
-  return pathIn(env) === undefined ? undefined : readContexts(env).current;
+  if (flags.context !== undefined) return flags.context || undefined;
+  if (flags.address !== undefined) return undefined;
+  if (env.ROSTER_CONTEXT?.trim()) return env.ROSTER_CONTEXT.trim();
+  if (env.ROSTER_ADDRESS?.trim() || pathIn(env) === undefined) return undefined;
+  return readContexts(env).current;
 }
 
-/** Flags override variables, variables override the context, and the context overrides the defaults. */
+// The other variables describe a server, and a context describes its own: a mixture could send a token to the wrong server.
+const variablesOfAnyServer = ['ROSTER_TOKEN', 'ROSTER_DEADLINE_MS'];
+
+/**
+ * Flags override --context, --context overrides variables, and variables override the context of ROSTER_CONTEXT or of
+ * `roster context use`.
+ */
 export function connectionConfig(
   env: Environment,
   flags: ConnectionFlags,
 ): ClientConfig & { readonly context?: string } {
   const name = selectedContext(env, flags);
   if (name === undefined) return parseClientConfig(env, { ...flags, token: tokenOf(flags) });
+  const isNamedByFlag = flags.context !== undefined;
+  if (!isNamedByFlag && env.ROSTER_CONTEXT?.trim() && env.ROSTER_ADDRESS?.trim()) {
+    throw new UsageError('ROSTER_CONTEXT and ROSTER_ADDRESS both name a server. Unset one of them.');
+  }
   const saved = contextNamed(readContexts(env), name);
   validate(name, saved);
-  const merged: Environment = { ...env };
-  for (const [key, row] of connectionRows) if (!env[row.name]?.trim()) merged[row.name] = saved[key];
-  const hasToken = flags.token !== undefined || flags.tokenFile !== undefined || env.ROSTER_TOKEN?.trim();
-  if (!hasToken && saved.tokenFile !== undefined) {
-    merged.ROSTER_TOKEN = readToken(saved.tokenFile, `The token file of the context ${name} cannot be read.`);
+  const token = tokenOf(flags);
+  const variables: Record<string, string | undefined> = {};
+  for (const [key, row] of connectionRows) variables[row.name] = saved[key];
+  const isTokenGiven = token !== undefined || (!isNamedByFlag && env.ROSTER_TOKEN?.trim());
+  if (!isTokenGiven && saved.tokenFile !== undefined) {
+    variables.ROSTER_TOKEN = readToken(saved.tokenFile, `The token file of the context ${name} cannot be read.`);
   }
-  return { ...parseClientConfig(merged, { ...flags, token: tokenOf(flags) }), context: name };
+  for (const variable of variablesOfAnyServer) {
+    if (env[variable]?.trim() && !(isNamedByFlag && variables[variable])) variables[variable] = env[variable];
+  }
+  return { ...parseClientConfig(variables, { ...flags, token }), context: name };
 }
 
 /** Checked on its own first, so that a problem names the context and not a variable that nobody has set. */

@@ -69,7 +69,7 @@ async function watch(
       const isConnectioned = why instanceof ConnectionFailed;
       // After the first message, the settings are right, so the fault can only be temporary.
       if (isConnectioned && why.isLasting && !hasConnected) return misconfigured.abort(why);
-      if (!isWaiting.connection) return;
+      if (!isWaiting.connection || signal.aborted) return;
       isReported = true;
       report(`${isConnectioned ? why.message : `Not connected (${error.reason ?? error.code}).`} Trying again.`);
     });

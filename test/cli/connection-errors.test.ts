@@ -6,10 +6,10 @@ import * as https from 'node:https';
 import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { createAuthority } from '../certificates.js';
 import { startTestApp, type TestApp } from '../support/app.js';
-import { roster } from './command-line.js';
+import { roster, start } from './command-line.js';
 
 const authority = createAuthority();
 const foreign = createAuthority('Another authority');
@@ -246,5 +246,32 @@ describe('a command that cannot call a server', () => {
       expect(err).toContain(`${addressOf('http')} is not a gRPC server`);
       expect(err.toLowerCase()).not.toContain('again');
     }
+  });
+
+  it('does not explain a server behind a proxy, because it would connect without the proxy', async () => {
+    vi.stubEnv('http_proxy', `http://${addressOf('closing')}`);
+    onTestFinished(() => void vi.unstubAllEnvs());
+    // No machine has this address (RFC 5737).
+    const { err } = await call({ at: '192.0.2.1:1' });
+    expect(err).toMatch(/^error: .*\((?:UNAVAILABLE|DEADLINE_EXCEEDED)\)\n$/);
+  });
+
+  it('ends a watch that is interrupted while it finds the reason', async () => {
+    let connections = 0;
+    // The first call fails, and then nothing answers the questions about the reason.
+    const failing = createServer((socket) => {
+      sockets.add(socket.on('error', () => {}));
+      if (++connections === 1) socket.destroy();
+    });
+    await new Promise<void>((resolve) => failing.listen(0, '127.0.0.1', resolve));
+    onTestFinished(() => void failing.close());
+    const address = failing.address();
+    const port = typeof address === 'object' ? address?.port : undefined;
+    const watching = start(['watch', '--address', `127.0.0.1:${port}`]);
+    await expect.poll(() => connections, { timeout: 30_000 }).toBeGreaterThanOrEqual(3);
+    watching.signals.emit('SIGINT', 'SIGINT');
+    expect(await watching.ended).toEqual({ code: 130, out: '', err: '' });
+    // Node reports a rejection that nothing handles after the microtasks.
+    await new Promise((resolve) => setImmediate(resolve));
   });
 });

@@ -157,23 +157,39 @@ describe('the connection of a command', () => {
     await call('context add test --address test:1');
   });
 
-  it('is from flags, then variables, then the context, then the defaults', () => {
+  it('is from flags, then --context, then variables, then another context, then the defaults', () => {
     const tls = { ca: join(home, 'ca.pem') };
     const fromContext = { addresses: ['prod:1'], tls, token: secret, deadlineMs: 5, context: 'prod' };
+    const env = { ROSTER_TOKEN: 'variable', ROSTER_DEADLINE_MS: '6' };
     expect(config({ context: 'prod' })).toEqual(fromContext);
-    expect(config({}, { ROSTER_CONTEXT: 'prod' })).toEqual(fromContext);
-    expect(config({ context: 'test' }, { ROSTER_CONTEXT: 'prod' })).toMatchObject({ addresses: ['test:1'] });
-    const env = { ROSTER_ADDRESS: 'variable:1', ROSTER_DEADLINE_MS: '6', ROSTER_TOKEN: '' };
-    const mixed = config({ context: 'prod', deadlineMs: '7' }, env);
-    expect(mixed).toEqual({ addresses: ['variable:1'], tls, token: secret, deadlineMs: 7, context: 'prod' });
-    expect(config({ context: 'prod', token: 'other' }).token).toBe('other');
+    expect(config({ context: 'prod' }, env)).toEqual(fromContext);
+    expect(config({ context: 'prod', token: 'other', deadlineMs: '7' }, env)).toMatchObject({
+      token: 'other',
+      deadlineMs: 7,
+    });
+    expect(config({ context: 'test' }, env)).toMatchObject({ token: 'variable', deadlineMs: 6 });
     expect(config({ context: 'test' })).toMatchObject({ deadlineMs: 10_000 });
+    expect(config({}, { ROSTER_CONTEXT: 'prod' })).toEqual(fromContext);
+    expect(config({}, { ...env, ROSTER_CONTEXT: 'prod' })).toMatchObject({ token: 'variable', deadlineMs: 6, tls });
+    expect(config({ context: 'test' }, { ROSTER_CONTEXT: 'prod' })).toMatchObject({ addresses: ['test:1'] });
   });
 
-  it('does not use the current context for another server, which would receive its token', async () => {
+  it('does not mix a context with the variables that describe another server', () => {
+    const env = { ROSTER_ADDRESS: 'variable:1', ROSTER_TLS: 'true', ROSTER_CA: join(home, 'ca.pem') };
+    expect(config({ context: 'prod' }, env)).toMatchObject({ addresses: ['prod:1'], token: secret });
+    expect(config({ context: 'test' }, env)).toMatchObject({ addresses: ['test:1'], tls: undefined });
+    expect(() => config({}, { ...env, ROSTER_CONTEXT: 'prod' })).toThrow('ROSTER_CONTEXT and ROSTER_ADDRESS both');
+  });
+
+  it('does not use a context for another server, which would receive its token', async () => {
     await call('context use prod');
     expect(config({})).toMatchObject({ addresses: ['prod:1'], token: secret });
-    for (const other of [config({ address: 'b:1' }), config({}, { ROSTER_ADDRESS: 'b:1' })]) {
+    const others = [
+      config({ address: 'b:1' }),
+      config({ address: 'b:1' }, { ROSTER_CONTEXT: 'prod' }),
+      config({}, { ROSTER_ADDRESS: 'b:1' }),
+    ];
+    for (const other of others) {
       expect(other).toEqual({ addresses: ['b:1'], token: undefined, tls: undefined, deadlineMs: 10_000 });
     }
     expect(config({ context: '' })).toMatchObject({ addresses: ['localhost:50051'], token: undefined });

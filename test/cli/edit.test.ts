@@ -112,21 +112,38 @@ describe('roster edit', () => {
     expect((await current())?.etag).toBe(user.etag);
   });
 
+  it('cancels if an editor without a user writes the same invalid text again', async () => {
+    const step = 'echo "just text" > "$1"';
+    expect(await edit([step, step, 'exit 3']).ended).toMatchObject({ code: 1 });
+    expect(timesOpened()).toBe(2);
+  });
+
   it('merges the changes if somebody else has changed the user', async () => {
     const editing = edit([
-      `sed -i "s/lastName:.*/lastName: King/" "$1"; while [ ! -e ${folder}/go ]; do sleep 0.05; done`,
+      `sed -i "s/lastName:.*/lastName: King/; s/floor: 3/floor: 4/" "$1"; while [ ! -e ${folder}/go ]; do sleep 0.05; done`,
       'true',
     ]);
     await expect.poll(timesOpened, { timeout: 30_000 }).toBe(1);
-    await app.client.updateUser({ user: { id: user.id, firstName: 'Augusta' }, updateMask: ['first_name'] });
+    const others = { firstName: 'Augusta', attributes: { room: 12 } };
+    const updateMask = ['first_name', 'attributes.room'];
+    await app.client.updateUser({ user: { id: user.id, ...others }, updateMask });
     writeFileSync(join(folder, 'go'), '');
     expect(await editing.ended).toMatchObject({ code: 0 });
     expect(seen(2)).toMatch(/^# Somebody else has changed the user\./);
-    expect(await current()).toMatchObject({ displayName: 'Augusta King' });
+    const attributes = { ...user.attributes, floor: 4, room: 12 };
+    expect(await current()).toMatchObject({ displayName: 'Augusta King', attributes });
   });
 
-  it('cancels if the file is empty', async () => {
-    expect(await edit([': > "$1"']).ended).toMatchObject({ code: 1, out: '' });
+  it.each([
+    ['is empty', ': > "$1"'],
+    ['was removed', 'rm "$1"'],
+  ])('cancels if the file %s', async (_, step) => {
+    const { code, out, err } = await edit([step]).ended;
+    expect({ code, out, err }).toEqual({
+      code: 1,
+      out: '',
+      err: 'error: The edit was cancelled. Nothing was changed.\n',
+    });
     expect(existsSync(dirname(editedPath()))).toBe(false);
   });
 
@@ -138,12 +155,25 @@ describe('roster edit', () => {
     expect(existsSync(dirname(editedPath()))).toBe(false);
   });
 
-  it.each(['SIGINT', 'SIGTERM'])('removes the file and ends the editor after %s', async (signal) => {
+  it('removes the file and ends the editor after SIGTERM', async () => {
     const editing = edit([`echo $$ > ${folder}/pid; exec sleep 600`]);
     await expect.poll(() => existsSync(join(folder, 'pid')), { timeout: 30_000 }).toBe(true);
-    editing.signals.emit(signal, signal);
-    expect(await editing.ended).toMatchObject({ code: signal === 'SIGINT' ? 130 : 143 });
+    editing.signals.emit('SIGTERM', 'SIGTERM');
+    expect(await editing.ended).toMatchObject({ code: 143 });
     expect(() => process.kill(Number(readFileSync(join(folder, 'pid'), 'utf8')), 0)).toThrow('ESRCH');
+    expect(existsSync(dirname(editedPath()))).toBe(false);
+  });
+
+  it('leaves Ctrl-C to the editor, and ends with 130 if that ends the editor', async () => {
+    const step = `while [ ! -e ${folder}/go ]; do sleep 0.05; done; sed -i "s/lastName:.*/lastName: King/" "$1"`;
+    const editing = edit([step]);
+    await expect.poll(timesOpened, { timeout: 30_000 }).toBe(1);
+    for (let times = 0; times < 2; times++) editing.signals.emit('SIGINT', 'SIGINT');
+    writeFileSync(join(folder, 'go'), '');
+    expect(await editing.ended).toMatchObject({ code: 0, out: expect.stringContaining('Ada King') });
+    expect(editing.exits).toEqual([]);
+
+    expect(await edit(['true', 'kill -INT $$']).ended).toEqual({ code: 130, out: '', err: '' });
     expect(existsSync(dirname(editedPath()))).toBe(false);
   });
 

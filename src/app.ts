@@ -2,6 +2,7 @@
  * Starts all parts of Roster, for production, tests and benchmarks, and closes them in reverse order.
  */
 import { readFile } from 'node:fs/promises';
+import { unlessAborted } from './concurrency/abort.js';
 import { type Cleanups, createCleanups } from './concurrency/cleanups.js';
 import { createLimiter } from './concurrency/limiter.js';
 import type { ServerConfig } from './config/parse.js';
@@ -220,10 +221,11 @@ function createOutageLog(log: Log, url: string): (error: unknown, isNew: boolean
 /** Connects to the database, and starts the directory and its housekeeping. */
 async function openDirectory(
   config: ServerConfig,
-  { log, metrics, tracing, database: { url }, signal, siblings }: ServingOptions,
+  { log, metrics, tracing, database: prepared, signal, siblings }: ServingOptions,
   cleanups: Cleanups,
 ): Promise<{ database: Database; directory: Directory }> {
-  const database = await openDatabase({ ...config.database, url });
+  // The database is already usable, but a worker or a pooler at DATABASE_URL may connect later than the migrations did.
+  const database = await whenUsable(log, signal, () => explaining(config, prepared, openDatabase));
   cleanups.addWithDeadline(() => database.close());
   metrics.observe({ connections: () => database.connections() });
   if (await renewChangeFeed(database)) {
@@ -342,11 +344,13 @@ export async function migrate(
   const log = createLog({ ...config.log, destination: logTo });
   const found = await findDatabase(config, log, signal);
   try {
-    return await explaining(config, found, async (options) => {
+    const migrating = explaining(config, found, async (options) => {
       if (direction === 'up') return migrateUp(options);
       if (direction === 'down') return migrateDown(options);
       return { ...(await migrationStatus(options)), changed: [] };
     });
+    // A migration that the end of the process interrupts is rolled back.
+    return await unlessAborted(migrating, signal);
   } finally {
     await found.embedded?.stop();
   }
@@ -364,7 +368,7 @@ export async function manageIndexes(
   const found = await findDatabase(config, log, signal);
   try {
     return await explaining(config, found, async (options) => {
-      const database = await openDatabase(options);
+      const database = await unlessAborted(openDatabase(options), signal);
       try {
         if (change !== undefined) await changeIndexes(database, change, signal ?? new AbortController().signal);
         return await readListIndexStatus(database.run);

@@ -1,5 +1,6 @@
 /** Finds the database or starts the embedded one, waits until it can be used, and explains why if it cannot. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { unlessAborted } from './concurrency/abort.js';
 import type { ServerConfig } from './config/parse.js';
 import type { DatabaseOptions } from './database/database.js';
 import { DatabaseError, explained } from './database/explain.js';
@@ -56,12 +57,15 @@ export async function explaining<T>(
 const startRetryMs = 500;
 const startReportMs = 60_000;
 
-/** Repeats `work` while the database cannot be used, if it may recover without a change of the configuration. */
+/**
+ * Repeats `work` while the database cannot be used, if it may recover without a change of the configuration. If the
+ * signal aborts, it does not wait for `work`, because a server that does not answer may delay it for long.
+ */
 export async function whenUsable<T>(log: Log, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
   let reported: { readonly text: string; readonly ms: number } | undefined;
   for (;;) {
     try {
-      return await work();
+      return await unlessAborted(work(), signal);
     } catch (error) {
       if (!(error instanceof DatabaseError) || !error.explanation.isTransient) throw error;
       const { text } = error.explanation;

@@ -50,7 +50,8 @@ export const postgresUrlForm =
 
 const malformed = () => new PostgresUrlError(`must be ${postgresUrlForm}`);
 
-const urlPattern = /^postgres(?:ql)?:\/\/(?:([^/?#]*)@)?([^@/?#]*)(?:\/([^?#]*))?(?:\?([^#]*))?$/i;
+// An @ in the name of the database would be the end of a password with a / that is not escaped.
+const urlPattern = /^postgres(?:ql)?:\/\/(?:([^/?#]*)@)?([^@/?#]*)(?:\/([^@?#]*))?(?:\?([^#]*))?$/i;
 const hostPattern = /^(\[[\da-f:.%]+\]|[^[\]:]*)(?::(\d{0,5}))?$/i;
 
 /** `ssl` and `uselibpqcompat` are the driver's, and `password_file` is Roster's; all others are libpq's. */
@@ -164,7 +165,7 @@ function partsOf(url: string): UrlParts {
   for (const parameter of query.split('&')) {
     if (parameter === '') continue;
     const [, name = '', value = ''] = /^([^=]*)=?(.*)$/s.exec(parameter) ?? [];
-    if (!parameters.has(name)) throw unknownParameter(name, value);
+    if (!parameters.has(name)) throw unknownParameter(name, query);
     set(name, value);
   }
   const authorities = authority.split(',').map((text) => hostPattern.exec(text));
@@ -187,9 +188,9 @@ function decode(text: string): string {
   }
 }
 
-function unknownParameter(name: string, value: string): PostgresUrlError {
+function unknownParameter(name: string, query: string): PostgresUrlError {
   // After a ? that is not escaped, the rest of a password looks like a parameter.
-  if (value.includes('@') || !/^[a-z][a-z0-9_]{0,39}$/i.test(name)) return malformed();
+  if (query.includes('@') || !/^[a-z][a-z0-9_]{0,39}$/i.test(name)) return malformed();
   return new PostgresUrlError(
     `has the unknown parameter ${name}. Remove it, or correct its name: ${[...parameters].join(', ')}`,
   );

@@ -15,6 +15,8 @@ export interface Kind<T> {
   problem?(text: string): string | undefined;
   /** Its values never appear in logs or messages. */
   readonly secret?: true;
+  /** Spaces at the start and the end belong to the value. */
+  readonly keepsSpaces?: true;
 }
 
 export const minuteMs = 60_000;
@@ -128,7 +130,11 @@ export const databaseText = (form: string, placeholder: string): Kind<string> =>
   parse: (text) => (text.includes('\0') ? undefined : text),
 });
 
-export const databasePassword: Kind<string> = { ...databaseText('any text', '<password>'), secret: true };
+export const databasePassword: Kind<string> = {
+  ...databaseText('any text', '<password>'),
+  secret: true,
+  keepsSpaces: true,
+};
 
 export const token: Kind<string> = {
   form: 'at most 4096 ASCII characters without spaces',

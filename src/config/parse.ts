@@ -191,7 +191,8 @@ function readSettings<const T extends SettingTable>(table: T, env: Environment, 
 
 /** Flags override the environment. An empty text is unset: compose files and shells write `NAME=` for a missing value. */
 function textOf(setting: Setting, env: Environment, flags: Flags): string {
-  return String(flagValue(setting, flags) ?? env[setting.name] ?? '').trim();
+  const text = String(flagValue(setting, flags) ?? env[setting.name] ?? '');
+  return setting.kind.keepsSpaces ? text : text.trim();
 }
 
 function flagValue(setting: Setting, flags: Flags): unknown {

@@ -84,6 +84,11 @@ export class UnusableDatabaseError extends Error {
   override readonly name = 'UnusableDatabaseError';
 }
 
+/** A name in SQL, quoted if it needs quotes. */
+export function sqlName(name: string): string {
+  return /^[a-z_][a-z0-9_]*$/.test(name) ? name : `"${name.replaceAll('"', '""')}"`;
+}
+
 /** Releases 15 to 18 are tested. Before 15, clones of databases and some functions that migrations use are missing. */
 const oldestVersion = 15;
 
@@ -123,8 +128,10 @@ export async function prepareConnection(
     );
   }
   if (row.schemas === null) {
+    const role = sqlName(target.user);
     throw new UnusableDatabaseError(
-      "No schema in the role's search_path exists. Create one, or set another search_path with ALTER ROLE … SET search_path.",
+      `The role "${target.user}" may use no schema of its search_path, or none of them exists. Allow it to use one: GRANT ` +
+        `USAGE ON SCHEMA public TO ${role}. Or create one: CREATE SCHEMA public AUTHORIZATION ${role}.`,
     );
   }
   return row.backend_pid;

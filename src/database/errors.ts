@@ -50,7 +50,9 @@ const socketCode =
 /** Whether the connection or its server is unusable. */
 export function isConnectionLost(error: unknown): boolean {
   const state = sqlState(error);
-  if (state !== undefined) return lostStates.test(state) || isStatementLost(error) || isInRecovery(error);
+  if (state !== undefined) {
+    return lostStates.test(state) || isDatabaseClosed(error) || isStatementLost(error) || isInRecovery(error);
+  }
   if (!isError(error) || error instanceof Fault) return false;
   if ([CredentialsError, NoServerError, WrongServerError].some((kind) => error instanceof kind)) return true;
   // The driver's own errors have only texts; the socket's have codes (ECONNREFUSED, ECONNRESET, ETIMEDOUT, ENOTFOUND).
@@ -61,6 +63,19 @@ export function isConnectionLost(error: unknown): boolean {
       error.message,
     )
   );
+}
+
+/** Whether the role may not connect to the database, or nobody may. */
+function isDatabaseClosed(error: unknown): boolean {
+  return isError(error) && error.routine === 'CheckMyDatabase';
+}
+
+/** Whether only an operator can fix the connection: its password, its role, its database or its certificates. */
+function isLoginRefused(error: unknown): boolean {
+  if (error instanceof NoServerError) return error.errors.every(isLoginRefused);
+  if (error instanceof CredentialsError || isDatabaseClosed(error)) return true;
+  const code = isError(error) ? (error.code ?? '') : '';
+  return /^(?:28...|3D...)$/.test(code) || /^(?:ERR_TLS_)?CERT_|SELF_SIGNED_CERT|^UNABLE_TO_/.test(code);
 }
 
 /** Whether the server accepts no writes: it is a standby, or configured as read-only. Nothing was written. */
@@ -126,7 +141,9 @@ export function faultOf(error: unknown): unknown {
   if (error instanceof Fault) return error;
   const options = { cause: error };
   if (isConnectionLost(error)) {
-    const message = 'The server cannot reach the database, or the database is busy. Try again later.';
+    const message = isLoginRefused(error)
+      ? "The server cannot log in to its database. Its operator can find the reason in the server's log."
+      : 'The server cannot reach the database, or the database is busy. Try again later.';
     return new Fault('DATABASE_UNAVAILABLE', message, [], options);
   }
   const state = sqlState(error);

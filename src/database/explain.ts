@@ -4,10 +4,9 @@
  */
 import { Fault } from '../model/fault.js';
 import { describeHost, type PostgresTarget, parsePostgresUrl } from '../postgres-url.js';
-import { StandbyFault, UnusableDatabaseError } from './connection.js';
+import { StandbyFault, sqlName, UnusableDatabaseError } from './connection.js';
 import { ReadOnlyError } from './health.js';
-import { sqlName } from './privileges.js';
-import { CredentialsError, NoServerError, WrongServerError } from './servers.js';
+import { CredentialsError, failedTarget, NoServerError, WrongServerError } from './servers.js';
 
 export interface Explanation {
   readonly text: string;
@@ -28,13 +27,16 @@ export class DatabaseError extends Error {
   }
 }
 
-/** Returns the error as a DatabaseError if it can be explained. */
+/** Returns the error as a DatabaseError if it can be explained. `url` is as in explain(). */
 export function explained(error: unknown, url: string): unknown {
   const explanation = explain(error, url);
   return explanation === undefined ? error : new DatabaseError(explanation, error);
 }
 
-/** Returns undefined if the error has no explanation here. */
+/**
+ * Returns undefined if the error has no explanation here. `url` leads to the database of a statement that failed. An error
+ * of a new connection is known to come from its server.
+ */
 export function explain(error: unknown, url: string): Explanation | undefined {
   return explainFor(error, parsePostgresUrl(url));
 }
@@ -44,23 +46,25 @@ interface RawError extends Error {
   readonly routine?: string;
 }
 
-function explainFor(error: unknown, target: PostgresTarget): Explanation | undefined {
+function explainFor(error: unknown, fallback: PostgresTarget): Explanation | undefined {
   const raw: unknown = error instanceof Fault && error.cause !== undefined ? error.cause : error;
   if (!(raw instanceof Error)) return undefined;
   if (raw instanceof DatabaseError) return raw.explanation;
-  if (raw instanceof NoServerError) return explainAll(raw, target);
+  if (raw instanceof NoServerError) return explainAll(raw, fallback);
+  const target = failedTarget(raw) ?? fallback;
   if (raw instanceof CredentialsError || raw instanceof UnusableDatabaseError) return permanent(raw.message);
-  const where = `Postgres at ${target.hosts.map(describeHost).join(', ')}`;
+  const where = nameOf(target);
   if ([WrongServerError, StandbyFault, ReadOnlyError].some((kind) => raw instanceof kind)) return readOnly(where);
   const { code = '', routine = '', message } = raw as RawError;
   return (
     explainLogin(code, routine, where, target) ??
     explainTls(code, message, where, target) ??
     explainNetwork(code, message, where) ??
-    explainStatement(code, routine, where, target)
+    explainStatement(raw, where, target)
   );
 }
 
+const nameOf = ({ hosts }: PostgresTarget) => `Postgres at ${hosts.map(describeHost).join(', ')}`;
 const permanent = (text: string): Explanation => ({ text, isTransient: false });
 const transient = (text: string): Explanation => ({ text, isTransient: true });
 
@@ -68,20 +72,16 @@ const readOnly = (where: string) =>
   transient(`${where} accepts no writes. Use the address of the primary, or turn default_transaction_read_only off.`);
 
 function explainAll({ errors }: NoServerError, target: PostgresTarget): Explanation {
-  const all = target.hosts.map((host, at) => {
-    const found = explainFor(errors[at], { ...target, hosts: [host] });
-    return found ?? transient(`Postgres at ${describeHost(host)} cannot be used.`);
-  });
+  const all = errors.map(
+    (error: Error) =>
+      explainFor(error, target) ?? transient(`${nameOf(failedTarget(error) ?? target)} cannot be used.`),
+  );
   return { text: all.map(({ text }) => text).join(' '), isTransient: all.some(({ isTransient }) => isTransient) };
 }
 
 /** https://www.postgresql.org/docs/18/errcodes-appendix.html. The server's texts are localized, its routines are not. */
-function explainLogin(
-  code: string,
-  routine: string,
-  where: string,
-  { user, database, sslMode }: PostgresTarget,
-): Explanation | undefined {
+function explainLogin(code: string, routine: string, where: string, target: PostgresTarget): Explanation | undefined {
+  const { user, database } = target;
   const [role, name] = [sqlName(user), sqlName(database)];
   switch (code) {
     case '28P01':
@@ -89,24 +89,18 @@ function explainLogin(
         `${where} rejects the password of the role "${user}", or has no such role. Correct the password in ` +
           'DATABASE_URL, PGPASSWORD or the file of PGPASSWORD_FILE.',
       );
-    case '28000': {
-      if (routine !== 'ClientAuthentication') {
-        return permanent(
-          `${where} has no role "${user}" that may log in. Create it: CREATE ROLE ${role} LOGIN PASSWORD '…'.`,
-        );
-      }
-      const isTls = !['disable', 'allow'].includes(sslMode);
-      const other = isTls ? 'for the client certificate that it demands' : 'for TLS, which sslmode=require turns on';
-      return permanent(
-        `${where} does not let the role "${user}" connect to the database "${database}" from this machine ` +
-          `${isTls ? 'with' : 'without'} TLS. Look at its pg_hba.conf: add a line such as "host ${name} ${role} <this ` +
-          `machine's address>/32 scram-sha-256" and reload, or look there ${other}.`,
-      );
-    }
+    case '28000':
+      return permanent(explainRefusal(routine, where, target));
     case '3D000':
       return permanent(
         `${where} has no database "${database}". Create it: CREATE DATABASE ${name} OWNER ${role} TEMPLATE template0 ` +
           "ENCODING 'UTF8'.",
+      );
+    case '55000':
+      if (routine !== 'CheckMyDatabase') return undefined;
+      return permanent(
+        `${where} accepts no connections to the database "${database}". Allow them: ALTER DATABASE ${name} ` +
+          'ALLOW_CONNECTIONS true.',
       );
     case '53300':
       return transient(
@@ -121,6 +115,39 @@ function explainLogin(
     default:
       return undefined;
   }
+}
+
+/** Why a login was refused before its password was checked. */
+function explainRefusal(routine: string, where: string, { user, database, sslMode, hosts }: PostgresTarget): string {
+  const [role, name] = [sqlName(user), sqlName(database)];
+  if (routine === 'auth_failed') {
+    return (
+      `${where} does not let this process log in as the role "${user}". The line of its pg_hba.conf that applies ignores ` +
+      'passwords: it compares the role with the user of the operating system (peer, ident) or with the name in the ' +
+      'client certificate (cert). Change its method to scram-sha-256 and reload, or log in as that user.'
+    );
+  }
+  if (routine !== 'ClientAuthentication') {
+    return (
+      `${where} has no role "${user}" that may log in. Create it: CREATE ROLE ${role} LOGIN PASSWORD '…'. ` +
+      `If it exists, let it log in: ALTER ROLE ${role} LOGIN.`
+    );
+  }
+  if (hosts.every(({ host }) => host.startsWith('/'))) {
+    return (
+      `${where} does not let the role "${user}" connect to the database "${database}". Add a line to its pg_hba.conf, ` +
+      `such as "local ${name} ${role} scram-sha-256", and reload.`
+    );
+  }
+  const isTls = !['disable', 'allow'].includes(sslMode);
+  const other = isTls
+    ? 'set sslcert and sslkey if the file demands a client certificate'
+    : 'set sslmode=require if the file demands TLS';
+  return (
+    `${where} does not let the role "${user}" connect to the database "${database}" from this machine ` +
+    `${isTls ? 'with' : 'without'} TLS. Look at its pg_hba.conf: add a line such as "host ${name} ${role} <this ` +
+    `machine's address>/32 scram-sha-256" and reload, or ${other}.`
+  );
 }
 
 function explainTls(
@@ -209,8 +236,7 @@ const closed = (where: string) =>
 
 /** Errors of the statements that connect, migrate and check the schema. */
 function explainStatement(
-  code: string,
-  routine: string,
+  { code, routine, message }: RawError,
   where: string,
   { user, database }: PostgresTarget,
 ): Explanation | undefined {
@@ -226,6 +252,10 @@ function explainStatement(
       `The role "${user}" lacks a privilege in the database "${database}". Let the owner of Roster's tables grant it ` +
         '(docs/operations.md#roles).',
     );
+  }
+  if (code === '08P01') {
+    // PgBouncer and others use it for all reasons, such as an unknown database.
+    return transient(`${where}, or a connection pooler there, refuses the connection: ${message}.`);
   }
   if (code === '53100') return transient(`${where} has no free disk space.`);
   return undefined;

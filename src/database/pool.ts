@@ -103,12 +103,21 @@ class ServerPool extends pg.Pool {
     const finding = this.#servers.find();
     if (finding !== undefined) await finding;
     try {
-      return await super.connect();
+      return await this.#connectToServer();
     } catch (error) {
       const isFull = error instanceof Error && error.message.startsWith('timeout exceeded');
       if (isFull || this.ending || !this.#servers.forget()) throw error;
       await this.#servers.find();
-      return super.connect();
+      return this.#connectToServer();
+    }
+  }
+
+  async #connectToServer(): Promise<pg.PoolClient> {
+    try {
+      return await super.connect();
+    } catch (error) {
+      this.#servers.noteFailure(error);
+      throw error;
     }
   }
 }

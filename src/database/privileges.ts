@@ -1,6 +1,6 @@
 /** Checks what the role may do in the database, so that the start fails with the GRANT that helps. */
 import type { QueryRunner } from 'typeorm';
-import { StandbyFault, UnusableDatabaseError } from './connection.js';
+import { StandbyFault, sqlName, UnusableDatabaseError } from './connection.js';
 import { migrationsTableName } from './migrations.js';
 
 /** The privileges that serving needs. docs/operations.md has the GRANTs. */
@@ -109,9 +109,4 @@ function readTables(runner: QueryRunner): Promise<TableRow[]> {
      order by array_position($1, relname::text)`,
     [tables],
   );
-}
-
-/** A name in SQL, quoted if it needs quotes. */
-export function sqlName(name: string): string {
-  return /^[a-z_][a-z0-9_]*$/.test(name) ? name : `"${name.replaceAll('"', '""')}"`;
 }

@@ -35,6 +35,19 @@ export interface Servers {
   find(): Promise<void> | undefined;
   /** Makes find() look for a server again. Returns false if there is nothing to choose. */
   forget(): boolean;
+  /** Records that a connection with config() has failed, for failedTarget(). */
+  noteFailure(error: unknown): void;
+}
+
+const failedTargets = new WeakMap<Error, PostgresTarget>();
+
+/** The server to which a connection failed with this error, as a target with one host. */
+export function failedTarget(error: Error): PostgresTarget | undefined {
+  return failedTargets.get(error);
+}
+
+function noteTarget(error: unknown, target: PostgresTarget, { host, port }: PostgresHost): void {
+  if (error instanceof Error) failedTargets.set(error, { ...target, hosts: [{ host, port }] });
 }
 
 /** No server of several could be used. */
@@ -69,27 +82,9 @@ export function createServers(url: string, connectTimeoutMs: number): Servers {
   const all = attempts.flat();
   const [first] = all;
   if (first === undefined) throw new Error('A URL of Postgres has at least one host.');
-  const readTls = createTlsReader(target);
+  const configOf = createConfigurer(target, timeoutMs);
   let inUse = all.length === 1 ? first : undefined;
   let finding: Promise<void> | undefined;
-
-  function configOf({ host, port, isTls }: Attempt): pg.ClientConfig {
-    const { user, database, applicationName, options, sslNegotiation, channelBinding } = target;
-    return {
-      host,
-      port,
-      user,
-      database,
-      // Only called if the server asks for a password. The driver would otherwise read PGPASSWORD.
-      password: () => readPassword(target, { host, port }),
-      connectionTimeoutMillis: timeoutMs,
-      ssl: isTls ? readTls() : false,
-      sslnegotiation: isTls ? sslNegotiation : 'postgres',
-      enableChannelBinding: isTls && channelBinding !== 'disable',
-      ...(applicationName !== undefined && { application_name: applicationName }),
-      ...(options !== undefined && { options }),
-    };
-  }
 
   async function open(attempt: Attempt, create: CreateClient): Promise<pg.Client> {
     const client = create(configOf(attempt));
@@ -98,6 +93,7 @@ export function createServers(url: string, connectTimeoutMs: number): Servers {
       if (all.length > 1 || target.sessionAttributes !== 'any') await checkServer(client, target, timeoutMs);
       return client;
     } catch (error) {
+      noteTarget(error, target, attempt);
       client.end().catch(() => {});
       throw error;
     }
@@ -157,7 +153,29 @@ export function createServers(url: string, connectTimeoutMs: number): Servers {
       inUse = undefined;
       return true;
     },
+
+    noteFailure: (error) => noteTarget(error, target, inUse ?? first),
   };
+}
+
+/** Returns a function that makes the driver's options for an attempt. Throws CredentialsError. */
+function createConfigurer(target: PostgresTarget, timeoutMs: number): (attempt: Attempt) => pg.ClientConfig {
+  const { user, database, applicationName, options, sslNegotiation, channelBinding } = target;
+  const readTls = createTlsReader(target);
+  return ({ host, port, isTls }) => ({
+    host,
+    port,
+    user,
+    database,
+    // Only called if the server asks for a password. The driver would otherwise read PGPASSWORD.
+    password: () => readPassword(target, { host, port }),
+    connectionTimeoutMillis: timeoutMs,
+    ssl: isTls ? readTls() : false,
+    sslnegotiation: isTls ? sslNegotiation : 'postgres',
+    enableChannelBinding: isTls && channelBinding !== 'disable',
+    ...(applicationName !== undefined && { application_name: applicationName }),
+    ...(options !== undefined && { options }),
+  });
 }
 
 /** Rejects if the client is ended meanwhile, because pg then never settles connect(). */

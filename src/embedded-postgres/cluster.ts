@@ -77,6 +77,20 @@ interface Lease extends Session {
  * Creates the cluster if it does not exist, and starts its server if it is down. The database is ready when it returns.
  */
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
+  try {
+    return await start(options);
+  } catch (error) {
+    // Node's own text, such as "EACCES: permission denied, open '…'", does not say what the file is for.
+    if (!(error instanceof Error && 'syscall' in error && 'path' in error)) throw error;
+    throw new EmbeddedPostgresError(
+      `Cannot use the data folder ${options.dataDir} (${error.message}). Let this user read and write it, choose another ` +
+        'one with DATA_DIR, or set DATABASE_URL.',
+      { cause: error },
+    );
+  }
+}
+
+async function start(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
   const { log = () => {}, signal } = options;
   if (process.platform === 'win32') {
     throw new EmbeddedPostgresError(

@@ -39,8 +39,8 @@ export function describeError(thrown: unknown, levels: number = levelsMax): Erro
   if (!(thrown instanceof Error)) return { type: typeof thrown, message: 'The thrown value is not an Error.' };
   const error = thrown as Error & { readonly [field: string]: unknown };
   const sqlstate = isSqlstate(error.code) && typeof error.severity === 'string';
-  // TypeORM's errors repeat the message of the database. Roster's explanations of one do not.
-  const fromDatabase = sqlstate || ('driverError' in error && !('explanation' in error));
+  // TypeORM's error has the query, and the driver's message. Roster's own explanations of errors have neither.
+  const fromDatabase = sqlstate || 'query' in error;
   // pg's errors are named "error", and many subclasses keep their parent's name.
   const type = /^error$/i.test(error.name) ? error.constructor.name : error.name;
   // A SyntaxError quotes the invalid JSON.

@@ -337,6 +337,8 @@ describe('the configuration of a server', () => {
       'postgres://u:p#w@h/d',
       'postgres://u:p%w@h/d',
       'postgres://u:1?p=w@h/d',
+      'postgres://u:1?p&w@h/d',
+      'postgres://u:1/w@h/d',
     ]) {
       expect(serverProblems({ DATABASE_URL: bad })).toEqual([
         expect.stringMatching(/^DATABASE_URL must be a URL like postgres:/),
@@ -414,6 +416,7 @@ describe('the configuration of a server', () => {
       ],
       ...{ user: 'u', password: 'p@ss/w%rd#1?', database: 'd', sslMode: 'require', sessionAttributes: 'read-write' },
     });
+    expect(targetOf({ ...parts, PGPASSWORD: ' p\t' })).toMatchObject({ password: ' p\t' });
     const secret = { PGPASSWORD_FILE: '/run/secrets/p' };
     expect(targetOf({ ...parts, ...secret })).toMatchObject({ password: undefined, passwordFile: '/run/secrets/p' });
     // The URL wins.

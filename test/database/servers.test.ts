@@ -12,6 +12,7 @@ import { openDatabase } from '../../src/database/database.js';
 import { explain } from '../../src/database/explain.js';
 import { migrateUp } from '../../src/database/migrate.js';
 import { createServers } from '../../src/database/servers.js';
+import { describeError } from '../../src/telemetry/error-description.js';
 import { createAuthority } from '../certificates.js';
 import { startCluster, type TestCluster } from '../support/cluster.js';
 import { databaseOptions } from '../support/open-database.js';
@@ -170,6 +171,8 @@ describe('several hosts', () => {
   it('are not tried after a server has refused the password', async () => {
     const url = `postgres://app:wrong@${both()}/app`;
     expect(await connect(url)).toMatch(/rejects the password of the role "app"/);
+    // Only the server that has refused it is named.
+    expect(await connect(url)).not.toContain(second.address);
   });
 
   it('are used one after the other by an open pool, in both directions', async () => {
@@ -283,6 +286,7 @@ describe('a message', () => {
     await first.query('create role closed nologin');
     await first.query('create database locked');
     await first.query('revoke connect on database locked from public');
+    await first.query('create database unavailable allow_connections false');
     const cases: [string, RegExp][] = [
       [`postgres://app:hidden@${address}/app`, /rejects the password of the role "app", or has no such role\. Correct/],
       [
@@ -290,6 +294,10 @@ describe('a message', () => {
         /has no database "missing"\. Create it: CREATE DATABASE missing OWNER app TEMPLATE template0 ENCODING 'UTF8'\.$/,
       ],
       [`postgres://app:${password}@${address}/locked`, /Allow it: GRANT CONNECT ON DATABASE locked TO app\.$/],
+      [
+        `postgres://app:${password}@${address}/unavailable`,
+        /accepts no connections to the database "unavailable"\. Allow them: ALTER DATABASE unavailable ALLOW_CONNECTIONS true\.$/,
+      ],
       [urlOf('127.0.0.1:1'), /refuses connections\. Check that it is running/],
       [urlOf('nowhere.invalid'), /The host name of Postgres at nowhere\.invalid:5432 cannot be resolved\./],
       [urlOf('', '?host=/nowhere'), /has no Unix socket in that folder/],
@@ -298,6 +306,54 @@ describe('a message', () => {
       const message = await connect(url);
       expect(message).toMatch(text);
       expect(message).not.toMatch(/hidden|w%rd|again/);
+    }
+  });
+
+  it('says whether the role is missing, may not log in, or fails a check of pg_hba.conf', async () => {
+    const { address } = first;
+    await first.setRules('hostssl all app 127.0.0.1/32 cert', 'host all all 127.0.0.1/32 trust');
+    const files = `?sslmode=require&sslcert=${first.cert}&sslkey=${first.key}`;
+    expect(await connect(urlOf(address, files))).toMatch(
+      /does not let this process log in as the role "app"\. The line of its pg_hba\.conf that applies ignores passwords/,
+    );
+    expect(await connect(`postgres://closed@${address}/app`)).toMatch(
+      /has no role "closed" that may log in\. Create it: CREATE ROLE closed LOGIN .* ALTER ROLE closed LOGIN\.$/,
+    );
+  });
+
+  it('names the schema that the role may not use, and the GRANT that helps', async () => {
+    await first.query('create database hidden owner app');
+    const admin = new pg.Client({ connectionString: first.url.replace(/\/roster$/, '/hidden') });
+    await admin.connect();
+    try {
+      await admin.query('alter schema public owner to roster');
+      await admin.query('revoke all on schema public from public');
+      const url = urlOf(first.address).replace(/\/app$/, '/hidden');
+      const error = await migrateUp(databaseOptions(url)).catch((error: unknown) => error);
+      const text = explain(error, url)?.text ?? '';
+      expect(text).toMatch(/^The role "app" may use no schema of its search_path, or none of them exists\./);
+      await admin.query(/GRANT USAGE[^.]*/.exec(text)?.[0] ?? '');
+      await expect(migrateUp(databaseOptions(url))).rejects.toThrow(/GRANT USAGE, CREATE ON SCHEMA public TO app\./);
+    } finally {
+      await admin.end();
+    }
+  });
+
+  it('of a call says that only an operator can help if the login is refused', async () => {
+    await first.query('create database closed allow_connections false');
+    const urls = [
+      `postgres://app:wrong@${first.address},${second.address}/app`,
+      `postgres://app:${password}@${first.address}/closed`,
+      `postgres://app:${password}@${first.address}/missing`,
+      `postgres://app@${first.address}/app`,
+      urlOf(first.address, '?sslmode=verify-full'),
+    ];
+    for (const url of urls) {
+      const error = await openDatabase(databaseOptions(url)).catch((error: unknown) => error);
+      expect(error).toMatchObject({
+        reason: 'DATABASE_UNAVAILABLE',
+        message: expect.stringMatching(/^The server cannot log in to its database/),
+      });
     }
   });
 
@@ -346,9 +402,43 @@ describe('a start', () => {
     }
   });
 
+  it('is cancelled while the database does not answer', async () => {
+    const silent = net.createServer((socket) => socket.resume()).listen(0, '127.0.0.1');
+    await once(silent, 'listening');
+    const connected = once(silent, 'connection');
+    const { port } = silent.address() as net.AddressInfo;
+    const stop = new AbortController();
+    const env = { DATABASE_URL: urlOf(`127.0.0.1:${port}`), DATABASE_CONNECT_TIMEOUT_MS: '600000' };
+    const starting = start(env, [], stop.signal);
+    const [socket] = await connected;
+    try {
+      stop.abort(new Error('cancelled'));
+      await expect(starting).rejects.toThrow('cancelled');
+    } finally {
+      socket.destroy();
+      silent.close();
+    }
+  });
+
+  it('waits for DATABASE_URL too if DATABASE_DIRECT_URL can be used, and names the right one', async () => {
+    const lines: Record<string, unknown>[] = [];
+    const stop = new AbortController();
+    const env = { DATABASE_URL: urlOf('127.0.0.1:1'), DATABASE_DIRECT_URL: urlOf(first.address) };
+    const starting = start(env, lines, stop.signal);
+    const help = expect.stringMatching(/^Postgres at 127\.0\.0\.1:1 refuses connections\./);
+    await expect
+      .poll(() => lines, { timeout: 20_000 })
+      .toContainEqual(expect.objectContaining({ msg: 'waiting for the database', help }));
+    stop.abort(new Error('cancelled'));
+    await expect(starting).rejects.toThrow('cancelled');
+  });
+
   it('fails at once if only a change of the configuration can help', async () => {
     const wrong = start({ DATABASE_URL: `postgres://app:wrong@${first.address}/app` }, []);
     await expect(wrong).rejects.toThrow(/^Postgres at .* rejects the password of the role "app"/);
+    // The log keeps the names of the explanation.
+    const { message } = describeError(await wrong.catch((error: unknown) => error));
+    expect(message).toMatch(/ rejects the password of the role "app"/);
   });
 
   it('names the right that a role lacks, or the table of another application', async () => {

@@ -230,6 +230,14 @@ describe('an embedded Postgres', () => {
     );
   });
 
+  it('says which file it cannot use, and what to do', async () => {
+    const folder = path.join(scratch, 'without a log');
+    fs.mkdirSync(path.join(folder, 'postgres.log'), { recursive: true });
+    await expect(start(folder)).rejects.toThrow(
+      /^Cannot use the data folder .* \(EISDIR: .*postgres\.log'\)\. Let this user read and write it, choose another one with DATA_DIR, or set DATABASE_URL\.$/,
+    );
+  });
+
   it('says why it does not start, and where its log is', async () => {
     const server = await start();
     await server.stop();

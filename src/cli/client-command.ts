@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import { type Client, createClient, RosterError, type StatusName } from '../client/index.js';
-import type { ClientConfig } from '../config/parse.js';
+import type { ClientConfig, Environment } from '../config/parse.js';
 import { type SettingRow, settingRows } from '../config/setting.js';
 import { clientSettings } from '../config/settings.js';
 import { diagnose, type TlsIdentity } from './diagnose.js';
@@ -35,6 +35,7 @@ export function createClientCommand(name: string, description: string, examples:
 
 /** Adds the flags of all client commands. Call it last: help shows flags in the order in which they were added. */
 export function addClientFlags(command: Command): void {
+  if (!command.options.some(({ long }) => long === '--output')) addJsonOutput(command);
   command
     .optionsGroup('Output:')
     .option('--json', 'write output and errors as protobuf JSON (lowerCamelCase)')
@@ -45,6 +46,15 @@ export function addClientFlags(command: Command): void {
     '--context <name>',
     'A saved connection (see "roster context --help"). [ROSTER_CONTEXT, default (that of "roster context use")]',
   );
+}
+
+/** Adds --output to a command that prints no users, so that `--output json` works with every command. */
+function addJsonOutput(command: Command): void {
+  const option = new Option('-o, --output <format>', 'the format of the output; json is the same as --json');
+  command.addOption(option.choices(['table', 'json']).helpGroup('Output:'));
+  command.on('option:output', (format: string) => {
+    if (format === 'json') command.setOptionValue('json', true);
+  });
 }
 
 /** Adds the settings of a connection, and --token-file. */
@@ -80,7 +90,7 @@ export async function withClient(
   using client = connect(config, identity);
   const addresses = config.addresses.join(', ');
   const server = config.context === undefined ? addresses : `${config.context} (${addresses})`;
-  const explainHere = (error: unknown) => explain(error, config.addresses, identity, signal);
+  const explainHere = (error: unknown) => explain(error, config.addresses, identity, { env: terminal.env, signal });
   try {
     await work(client, { server, explain: explainHere });
   } catch (error) {
@@ -103,11 +113,11 @@ async function explain(
   error: unknown,
   addresses: readonly string[],
   identity: TlsIdentity | undefined,
-  signal: AbortSignal,
+  { env, signal }: { env: Environment; signal: AbortSignal },
 ): Promise<unknown> {
   const isUnexplained = error instanceof RosterError && error.reason === undefined && error.requestId === undefined;
   if (!isUnexplained || !unexplainedCodes.includes(error.code) || signal.aborted) return error;
-  const problems = await Promise.all(addresses.map((address) => diagnose(address, identity, signal)));
+  const problems = await Promise.all(addresses.map((address) => diagnose(address, identity, { env, signal })));
   if (signal.aborted) return signal.reason;
   const known = problems.filter((problem) => problem !== undefined);
   return known.length === problems.length ? new ConnectionFailed(known) : error;

@@ -9,6 +9,7 @@ import * as net from 'node:net';
 import type { Duplex } from 'node:stream';
 import * as tls from 'node:tls';
 import { isClone } from '../config/package-root.js';
+import type { Environment } from '../config/parse.js';
 import { isLoopback } from '../net/address.js';
 import { grpcPortHeader } from '../net/ports.js';
 
@@ -68,15 +69,15 @@ const stepMs = 2_000;
 export async function diagnose(
   address: string,
   identity: TlsIdentity | undefined,
-  signal?: AbortSignal,
+  { env, signal }: { env: Environment; signal: AbortSignal },
 ): Promise<ConnectionProblem | undefined> {
   const place = placeOf(address);
-  if (place === undefined || usesProxy(place)) return undefined;
+  if (place === undefined || usesProxy(place, env)) return undefined;
   const sockets = new Set<Duplex>();
   const stop = () => {
     for (const socket of sockets) socket.destroy();
   };
-  signal?.addEventListener('abort', stop);
+  signal.addEventListener('abort', stop);
   const keep = <T extends Duplex>(socket: T) => {
     sockets.add(socket.on('error', () => {}));
     return socket;
@@ -90,7 +91,7 @@ export async function diagnose(
     const found = await diagnoseServer(server, place, identity);
     return found && { address, fault: found[0], message: sentenceOf(address, place, found) };
   } finally {
-    signal?.removeEventListener('abort', stop);
+    signal.removeEventListener('abort', stop);
     stop();
   }
 }
@@ -112,8 +113,7 @@ function placeOf(address: string): Place | undefined {
 }
 
 /** These are the variables that grpc-js reads. Whether the server can be reached without the proxy does not matter. */
-function usesProxy({ host }: Place): boolean {
-  const { grpc_proxy, https_proxy, http_proxy } = process.env;
+function usesProxy({ host }: Place, { grpc_proxy, https_proxy, http_proxy }: Environment): boolean {
   return host !== undefined && !isLoopback(host) && Boolean(grpc_proxy || https_proxy || http_proxy);
 }
 

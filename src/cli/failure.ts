@@ -27,7 +27,7 @@ export const exitCodesHelp = `Exit codes:
   2    the command or the server found an invalid argument or setting
   3    the user does not exist
   4    a conflict: the email is taken, or the user has changed since the etag was read
-  5    the server is unavailable, overloaded or too slow
+  5    the server cannot be called, or is overloaded or too slow
   6    not allowed: the token is missing, invalid or lacks permission
   7    the import rejected rows
   130  interrupted by Ctrl-C (143 by SIGTERM)`;

@@ -125,7 +125,7 @@ function configure(command: Command, context: Context): void {
     .configureOutput({
       writeOut: (text) => stdout.write(text),
       writeErr: (text) => stderr.write(text),
-      getOutHelpWidth: () => stdout.columns ?? 100,
+      getOutHelpWidth: () => stdout.columns || 100,
       // The styles know whether the output has colors.
       getOutHasColors: () => true,
       getErrHasColors: () => true,

@@ -47,7 +47,7 @@ const cutColumnsMin = 8;
 const pipedColumnsMax = 40;
 
 /**
- * Formats rows in parts, each aligned with the previous ones. With `columnsMax`, the width of a terminal, long values are cut.
+ * Formats rows in parts, each aligned with the previous ones. With the width of a terminal, long values are cut.
  *
  * Without a terminal, nothing is cut, because `grep` must find every value, and a long value moves only the rest of its own
  * line. kubectl widens the whole column instead, and gh separates values by tabs, which a person cannot read in `less`.
@@ -55,9 +55,11 @@ const pipedColumnsMax = 40;
  */
 export function createTable(
   columns: readonly Column[],
-  columnsMax: number | undefined,
+  terminalColumns: number | undefined,
   styleTitles: (line: string) => string = (line) => line,
 ) {
+  // A terminal without a known width, as in some containers, has 0 columns.
+  const columnsMax = terminalColumns || undefined;
   const widths = columns.map(({ title }) => displayWidth(title));
   let begun = false;
 

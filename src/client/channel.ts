@@ -13,6 +13,7 @@ export function parseAddress(address: string): { target: string; local: boolean 
   if (/^https?:/i.test(address))
     throw new TypeError('An address must be host:port, without http:// or https://. Set tls to use TLS.');
   const plain = /^(?<host>\[[0-9a-f:.]+(?:%\w+)?\]|[^:/[\]]+)(?::(?<port>\d{1,5}))?$/i.exec(address)?.groups;
+  if (Number(plain?.port) > 65_535) throw new TypeError('The port of an address must be at most 65535.');
   if (plain?.host !== undefined) {
     return { target: `${plain.host}:${plain.port ?? portDefault}`, local: isLoopback(plain.host) };
   }

@@ -249,10 +249,13 @@ describe('a command that cannot call a server', () => {
   });
 
   it('does not explain a server behind a proxy, because it would connect without the proxy', async () => {
-    vi.stubEnv('http_proxy', `http://${addressOf('closing')}`);
+    const proxy = `http://${addressOf('closing')}`;
+    // For grpc-js, which reads the variable of the process.
+    vi.stubEnv('http_proxy', proxy);
     onTestFinished(() => void vi.unstubAllEnvs());
     // No machine has this address (RFC 5737).
-    const { err } = await call({ at: '192.0.2.1:1' });
+    const args = ['list', '--address', '192.0.2.1:1', '--deadline-ms', '3000'];
+    const { err } = await roster(args, { env: { http_proxy: proxy } });
     expect(err).toMatch(/^error: .*\((?:UNAVAILABLE|DEADLINE_EXCEEDED)\)\n$/);
   });
 

@@ -1,5 +1,5 @@
 /** Named connections: the commands that manage them, their file, and what overrides them. */
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, lstat, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -79,6 +79,7 @@ describe('roster context', () => {
     ['context add -x --address a:1'],
     ['context add a/b --address a:1'],
     ['context add prod --address http://a:1'],
+    ['context add prod --address a:65536'],
     ['context add prod --address a:1 --deadline-ms soon'],
     ['context add prod --address a:1 --ca missing.pem'],
     ['context add prod --address a:1 --token-file missing'],
@@ -222,6 +223,16 @@ describe('the file of contexts', () => {
         err: `error: Other users of this machine can read or write ${path()}. Run: chmod 600 '${path()}'\n`,
       });
     }
+  });
+
+  it('is written without following a link that somebody has placed in its folder', async () => {
+    const victim = join(home, 'victim');
+    await writeFile(victim, 'unchanged');
+    await write('{"contexts":{}}');
+    for (const name of ['tmp', `${process.pid}.tmp`]) await symlink(victim, `${path()}.${name}`);
+    expect(await call('context add here --address localhost:1')).toMatchObject({ code: 0 });
+    expect(await readFile(victim, 'utf8')).toBe('unchanged');
+    expect((await lstat(path())).isSymbolicLink()).toBe(false);
   });
 
   it('is not needed by a command that names its server', async () => {

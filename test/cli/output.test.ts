@@ -74,6 +74,16 @@ describe('--output', () => {
     expect(await call(['delete', created.out.trim(), '--yes'])).toMatchObject({ code: 0 });
   });
 
+  it('json is --json for commands that print no users', async () => {
+    for (const command of [['count'], ['health'], ['export']]) {
+      const [long, short] = [await call([...command, '--json']), await call([...command, '-o', 'json'])];
+      // The token of an export differs each time.
+      expect({ ...short, err: '' }).toEqual({ ...long, err: '' });
+      expect(short.code).toBe(0);
+      expect(JSON.parse(short.out.split('\n')[0] ?? '')).toBeTypeOf('object');
+    }
+  });
+
   it('refuses other formats, and --json with another format', async () => {
     expect(await call(['list', '--output', 'xml'])).toMatchObject({ code: 2, out: '' });
     expect(await call(['list', '--json', '--output', 'csv'])).toMatchObject({ code: 2, out: '' });
@@ -87,6 +97,10 @@ describe('a table without a terminal', () => {
     const long = 'x'.repeat(2000);
     expect(table([[long, 'a@b']])).toBe(`NAME${' '.repeat(38)}EMAIL\n${long}  a@b\n`);
     expect(table([['Ada', 'c@d']])).toBe(`Ada${' '.repeat(39)}c@d\n`);
+  });
+
+  it('keeps long values whole on a terminal that does not know its width', () => {
+    expect(createTable([{ title: 'EMAIL' }], 0)([['ada@example.com']])).toBe('EMAIL\nada@example.com\n');
   });
 });
 

@@ -4,6 +4,7 @@ import { addClientFlags, type ClientCommandOptions, withClient } from '../../src
 import { describeFailure, exitCodeOf } from '../../src/cli/failure.js';
 import { count, showProgress } from '../../src/cli/progress.js';
 import { Interrupted, type Terminal } from '../../src/cli/terminal.js';
+import type { Client, ImportUsersResponse } from '../../src/client/index.js';
 import { makePeople } from './people.js';
 
 interface SeedOptions extends ClientCommandOptions {
@@ -36,18 +37,22 @@ try {
 
 async function seed(total: number, options: SeedOptions): Promise<void> {
   const startMs = performance.now();
-  let rows = 0;
   await withClient({ terminal, signal: stop.signal }, options, async (client) => {
-    using _progress = showProgress(terminal, () => ({ activity: 'Adding', rows, position: rows, total }));
-    const { created, skipped } = await client.importAllUsers(makePeople(total, options.seed), {
-      onConflict: 'skip',
-      signal: stop.signal,
-      onProgress(sent) {
-        rows = sent;
-      },
-    });
+    const { created, skipped } = await addPeople(client, total, options.seed);
     const ms = performance.now() - startMs;
     report({ created: Number(created), skipped: Number(skipped), seed: options.seed, ms }, options.json === true);
+  });
+}
+
+async function addPeople(client: Client, total: number, seed: number): Promise<ImportUsersResponse> {
+  let rows = 0;
+  using _progress = showProgress(terminal, () => ({ activity: 'Adding', rows, position: rows, total }));
+  return await client.importAllUsers(makePeople(total, seed), {
+    onConflict: 'skip',
+    signal: stop.signal,
+    onProgress(sent) {
+      rows = sent;
+    },
   });
 }
 

@@ -2,6 +2,7 @@
 import { resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { commandName } from '../config/package-root.js';
 import { parseClientConfig } from '../config/parse.js';
 import { safeJson, safeText } from '../safe-text.js';
 import { addConnectionSettings, type Context, connect, createClientCommand } from './client-command.js';
@@ -95,7 +96,7 @@ async function addContext({ terminal }: Context, name: string, options: AddOptio
     const text = `warning: Other users and the history of the shell can see a token in a flag. ${advice}.\n`;
     await print(terminal.stderr, text);
   }
-  await print(terminal.stdout, `Added ${name}. To make it the default: roster context use ${name}\n`);
+  await print(terminal.stdout, `Added ${name}. To make it the default: ${commandName()} context use ${name}\n`);
 }
 
 async function readTokenOptions(stdin: Context['terminal']['stdin'], options: AddOptions) {

@@ -3,14 +3,12 @@
  * speak there, because grpc-js reports most of these faults as "Failed to connect" or "Protocol error".
  */
 import type { EventEmitter } from 'node:events';
-import { existsSync } from 'node:fs';
 import { request } from 'node:http';
 import * as http2 from 'node:http2';
 import * as net from 'node:net';
-import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import * as tls from 'node:tls';
-import { packageRoot } from '../config/package-root.js';
+import { isClone } from '../config/package-root.js';
 import type { Environment } from '../config/parse.js';
 import { isLoopback } from '../net/address.js';
 import { grpcPortHeader } from '../net/ports.js';
@@ -139,8 +137,8 @@ async function diagnoseServer(
 
 function describeUnreachable(error: Error): Finding {
   const code = codeOf(error);
-  if (code === 'ENOTFOUND') return ['UNKNOWN_HOST', 'This machine does not know the host name.'];
-  if (code === 'EAI_AGAIN') return ['UNKNOWN_HOST', 'The name server does not answer.'];
+  if (code === 'ENOTFOUND') return ['UNKNOWN_HOST', '. Check the address.'];
+  if (code === 'EAI_AGAIN') return ['UNKNOWN_HOST', ', because the name server does not answer. Check the network.'];
   if (code === 'ECONNREFUSED') return ['REFUSED'];
   if (code === 'ETIMEDOUT') return ['TIMED_OUT'];
   return ['UNREACHABLE', code];
@@ -289,7 +287,7 @@ function sentenceOf(address: string, place: Place, [fault, detail]: Finding): st
         ? `${cannot} no route to the host (${detail}). Check the address and the network.`
         : `${cannot} the socket does not exist or cannot be used (${detail}). ${startAdvice(place)}`;
     case 'UNKNOWN_HOST':
-      return `${cannot} the host name cannot be resolved. ${detail} Check --address or ROSTER_ADDRESS.`;
+      return `${cannot} the host name cannot be resolved${detail}`;
     case 'CLOSED':
       return `${cannot} the connection was closed. The server may be restarting, or a proxy may have no server.`;
     case 'NO_ANSWER':
@@ -299,7 +297,7 @@ function sentenceOf(address: string, place: Place, [fault, detail]: Finding): st
         ? `${address} is Roster's HTTP port. Pass the address of its gRPC port with --address.`
         : `${address} is Roster's HTTP port. gRPC is on port ${detail}: use --address ${authorityOf({ host, port: Number(detail) })}.`;
     case 'NOT_GRPC':
-      return `${address} is not a gRPC server, but ${detail}. Check --address or ROSTER_ADDRESS.`;
+      return `${address} is not a gRPC server, but ${detail}. Check the address.`;
     case 'TLS_REQUIRED':
       return `${address} requires TLS. Add --tls, and --ca if a private authority has signed its certificate.`;
     case 'TLS_NOT_SERVED':
@@ -321,7 +319,5 @@ function sentenceOf(address: string, place: Place, [fault, detail]: Finding): st
 
 function startAdvice({ host = 'localhost' }: Place): string {
   if (!isLoopback(host)) return 'Is the server running, and is the address right?';
-  // Only a clone has this file.
-  const isClone = existsSync(join(packageRoot(), 'scripts', 'setup.mjs'));
-  return `Is the server running? Start it with ${isClone ? 'npm run serve' : 'roster serve'}.`;
+  return `Is the server running? Start it with ${isClone() ? 'npm run serve' : 'roster serve'}.`;
 }

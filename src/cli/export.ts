@@ -1,6 +1,7 @@
 /** `roster export`: writes every user of one snapshot, to a resumable file or to the standard output. */
 import type { Command } from 'commander';
 import { type Client, RosterError, type User } from '../client/index.js';
+import { commandName } from '../config/package-root.js';
 import { safeJson } from '../safe-text.js';
 import { exportColumns } from '../user-files/columns.js';
 import { type ClientCommandOptions, type Context, createClientCommand, withClient } from './client-command.js';
@@ -182,5 +183,5 @@ async function writeWatchToken(terminal: Terminal, options: ExportOptions, watch
     }
   }
   if (options.json) await print(terminal.stderr, `${safeJson({ watchToken })}\n`);
-  else await print(terminal.stderr, `Changes since then: roster watch --resume-token '${watchToken}'\n`);
+  else await print(terminal.stderr, `Changes since then: ${commandName()} watch --resume-token '${watchToken}'\n`);
 }

@@ -48,7 +48,8 @@ async function printAddress({ grpc, http, log }: App, { tls }: ServerConfig, ter
   const flags = `${reachable === 'localhost:50051' ? '' : ` --address ${reachable}`}${tls ? ' --tls' : ''}`;
   if (log.pretty) {
     const page = http && `The page is at ${tls ? 'https' : 'http'}://${formatAddress(http)}/\n`;
-    const command = `${commandName()} create --first-name Ada --email ada@example.com${flags}`;
+    // A user that no page of the docs creates: after this command, all of their samples still work.
+    const command = `${commandName()} create --first-name Margaret --email margaret@example.com${flags}`;
     const text = `Roster listens on ${address}. ${page ?? ''}Try:\n  ${command}\n`;
     // The server continues even if nobody reads this.
     await print(terminal.stdout, text).catch(() => {});

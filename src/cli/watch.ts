@@ -3,6 +3,7 @@ import { access, constants, readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { type Client, type RosterError, type UserChange, UserChange_Type } from '../client/index.js';
+import { commandName } from '../config/package-root.js';
 import { safeJson, safeText } from '../safe-text.js';
 import {
   type ClientCommandOptions,
@@ -108,7 +109,9 @@ async function watch(
     if (error instanceof Interrupted && state === undefined && resumeToken !== '') {
       // The terminal has printed ^C on this line.
       if (terminal.stderr.isTTY) terminal.stderr.write('\n');
-      const text = json ? safeJson({ resumeToken }) : `To continue: roster watch --resume-token '${resumeToken}'`;
+      const text = json
+        ? safeJson({ resumeToken })
+        : `To continue: ${commandName()} watch --resume-token '${resumeToken}'`;
       await print(terminal.stderr, `${text}\n`).catch(() => {});
     }
     throw error;

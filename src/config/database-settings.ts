@@ -106,7 +106,8 @@ export const databaseSettings = {
       name: 'PGTARGETSESSIONATTRS',
       kind: choice(...sessionAttributes),
       unset: 'read-write if there are several hosts, else any',
-      description: 'Which server of several hosts Roster uses: the first in order that is like this.',
+      description:
+        'Which of several hosts Roster uses: the first that accepts writes (read-write), is not a standby (primary), or answers (any).',
     },
   },
   directUrl: {

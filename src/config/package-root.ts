@@ -16,5 +16,10 @@ export function packageVersion(): string {
 
 /** The command to run Roster: the script in a clone, otherwise the installed program. */
 export function commandName(): string {
-  return existsSync(join(packageRoot(), 'roster')) ? './roster' : 'roster';
+  return isClone() ? './roster' : 'roster';
+}
+
+/** Whether this program runs in a clone of the repository, and not in an installed package or in the image. */
+export function isClone(): boolean {
+  return existsSync(join(packageRoot(), 'scripts', 'setup.mjs'));
 }

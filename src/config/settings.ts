@@ -215,7 +215,7 @@ export const serverSettings = {
     kind: file,
     unset: 'no file',
     description:
-      'The beginning of the name of a file that says whether this process serves, written every second, for the health check in the container image. Each process adds a dot and its process id.',
+      'A file to which each process writes every second whether it serves, for the health check of the container image. Its name is this path, a dot and the process id.',
   },
   shutdown: {
     delayMs: {

@@ -117,19 +117,19 @@ describe('a command that cannot call a server', () => {
       'it is an HTTP server',
       { at: 'http' },
       'NOT_GRPC',
-      'ADDRESS is not a gRPC server, but an HTTP server. Check --address or ROSTER_ADDRESS.',
+      'ADDRESS is not a gRPC server, but an HTTP server. Check the address.',
     ],
     [
       'it is an HTTP/2 server',
       { at: 'http2' },
       'NOT_GRPC',
-      'ADDRESS is not a gRPC server, but an HTTP server. Check --address or ROSTER_ADDRESS.',
+      'ADDRESS is not a gRPC server, but an HTTP server. Check the address.',
     ],
     [
       'it is an SSH server',
       { at: 'ssh' },
       'NOT_GRPC',
-      'ADDRESS is not a gRPC server, but another kind of server. Check --address or ROSTER_ADDRESS.',
+      'ADDRESS is not a gRPC server, but another kind of server. Check the address.',
     ],
     [
       'the server requires TLS',
@@ -141,13 +141,13 @@ describe('a command that cannot call a server', () => {
       'it is an HTTPS server and the call uses TLS',
       { at: 'https', flags: trusting },
       'NOT_GRPC',
-      'ADDRESS is not a gRPC server, but an HTTPS server without HTTP/2. Check --address or ROSTER_ADDRESS.',
+      'ADDRESS is not a gRPC server, but an HTTPS server without HTTP/2. Check the address.',
     ],
     [
       'it is an SSH server and the call uses TLS',
       { at: 'ssh', flags: trusting },
       'NOT_GRPC',
-      'ADDRESS is not a gRPC server, but another kind of server. Check --address or ROSTER_ADDRESS.',
+      'ADDRESS is not a gRPC server, but another kind of server. Check the address.',
     ],
     [
       'the system does not trust the certificate',
@@ -228,7 +228,7 @@ describe('a command that cannot call a server', () => {
     expect(err.split('\n')).toEqual([
       'error: Cannot call any of the 2 addresses.',
       '  Cannot connect to 127.0.0.1:1: connection refused. Is the server running? Start it with npm run serve.',
-      `  ${addressOf('http')} is not a gRPC server, but an HTTP server. Check --address or ROSTER_ADDRESS.`,
+      `  ${addressOf('http')} is not a gRPC server, but an HTTP server. Check the address.`,
       '',
     ]);
   });

@@ -37,7 +37,7 @@ describe('roster context', () => {
     expect(await call('context list')).toMatchObject({ code: 0, out: '' });
     expect(await call(`context add here --address ${app.address}`)).toEqual({
       code: 0,
-      out: 'Added here. To make it the default: roster context use here\n',
+      out: 'Added here. To make it the default: ./roster context use here\n',
       err: '',
     });
     await call('context add prod --address roster.example:443 --tls --deadline-ms 500');

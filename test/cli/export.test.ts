@@ -51,7 +51,7 @@ describe('roster export', () => {
     const { code, out, err } = await call(['export']);
     expect(code).toBe(0);
     expect(out).toBe((await call(['list', '--limit', '0', '--json'])).out);
-    expect(withoutProgress(err)).toMatch(/^Changes since then: roster watch --resume-token '\S+'\n$/);
+    expect(withoutProgress(err)).toMatch(/^Changes since then: \.\/roster watch --resume-token '\S+'\n$/);
   });
 
   it('prints the token if its file cannot be written', async () => {
@@ -62,7 +62,7 @@ describe('roster export', () => {
       join(folder, 'missing', 'token'),
     ]);
     expect(code).toBe(1);
-    expect(withoutProgress(err)).toMatch(/^Changes since then: roster watch --resume-token '\S+'\nerror: ENOENT/);
+    expect(withoutProgress(err)).toMatch(/^Changes since then: \.\/roster watch --resume-token '\S+'\nerror: ENOENT/);
   });
 
   it('writes the matching users, and the token to a file', async () => {

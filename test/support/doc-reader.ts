@@ -180,6 +180,8 @@ function createShell(folder: string) {
     PATH: [tools, path.dirname(process.execPath), process.env.PATH].join(path.delimiter),
     GOBIN: tools,
     CURL_HOME: tools,
+    // The commands must not change the contexts of the developer who runs the test.
+    XDG_CONFIG_HOME: path.join(folder, '.config'),
     NO_COLOR: '1',
     LOG_FORMAT: 'pretty',
     npm_config_loglevel: 'error',

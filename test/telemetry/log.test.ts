@@ -7,6 +7,7 @@ import fc from 'fast-check';
 import pg from 'pg';
 import { QueryFailedError } from 'typeorm';
 import { describe, expect, inject, it } from 'vitest';
+import { DatabaseError } from '../../src/database/explain.js';
 import { Fault } from '../../src/model/fault.js';
 import { describeError } from '../../src/telemetry/error-description.js';
 import { createLog, type Log, type LogOptions } from '../../src/telemetry/log.js';
@@ -183,6 +184,17 @@ describe('the description of an error', () => {
     const { stack, ...rest } = describeError(error);
     expect(rest).toEqual({ type: 'TypeError', message: 'bug', code: 'ERR_BUG' });
     expect(stack).toBe(error.stack);
+  });
+
+  it('keeps the names in an explanation of a database error, and redacts that error', () => {
+    const text = 'The role "app" may not create tables. Or run "roster migrate up" as a role that may.';
+    const driverError = Object.assign(new Error('permission denied for "users"'), { code: '42501', severity: 'ERROR' });
+    expect(describeError(new DatabaseError({ text, isTransient: false }, driverError))).toMatchObject({
+      type: 'DatabaseError',
+      message: text,
+      stack: expect.stringContaining(text),
+      cause: { message: 'permission denied for "…"', code: '42501' },
+    });
   });
 
   it('has the reason and the cause of a fault', () => {

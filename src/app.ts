@@ -227,7 +227,7 @@ async function openDirectory(
   cleanups: Cleanups,
 ): Promise<{ database: Database; directory: Directory }> {
   // The database is already usable, but a worker or a pooler at DATABASE_URL may connect later than the migrations did.
-  const database = await whenUsable(log, signal, () => explaining(config, prepared, openDatabase));
+  const database = await whenUsable({ log, metrics, signal }, () => explaining(config, prepared, openDatabase));
   cleanups.addWithDeadline(() => database.close());
   metrics.observe({ connections: () => database.connections() });
   if (await renewChangeFeed(database)) {

@@ -18,8 +18,7 @@ RUN npm run build \
  && npm prune --omit=dev --ignore-scripts \
  && npm pkg delete devDependencies \
  && npm sbom --sbom-format=cyclonedx > sbom.cdx.json \
- && node scripts/container/prune.mjs . \
- && rm -rf dist/bench
+ && node scripts/container/prune.mjs .
 
 FROM ${NODE_IMAGE}
 ARG VERSION=0.1.0

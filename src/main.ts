@@ -11,9 +11,13 @@ process.noDeprecation = true;
 if (process.env.npm_lifecycle_event === 'serve' && process.env.npm_package_name === '@roster-directory/roster')
   endWithParent();
 
+// The first process of a container ignores signals without a handler, and run() has its own only after it is loaded.
+const signals = ['SIGINT', 'SIGTERM'] as const;
+const exitEarly = (signal: NodeJS.Signals) => process.exit(signal === 'SIGINT' ? 130 : 143);
+for (const signal of signals) process.on(signal, exitEarly);
 // Not a static import, which an unsupported Node would load before the check.
 const { run } = await import('./cli/run.js');
-const exitCode = await run(process.argv.slice(2), {
+const running = run(process.argv.slice(2), {
   env: process.env,
   stdin: process.stdin,
   stdout: process.stdout,
@@ -21,6 +25,9 @@ const exitCode = await run(process.argv.slice(2), {
   signals: process,
   exit: (code) => process.exit(code),
 });
+// Now that run() handles signals. Without any handler in between, Node would lose a signal that has just arrived.
+for (const signal of signals) process.off(signal, exitEarly);
+const exitCode = await running;
 
 // All work is done. Exit now even if a database connection still has pending promises.
 process.exit(exitCode);

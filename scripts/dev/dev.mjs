@@ -86,6 +86,8 @@ async function apply(isContract, beganAtMs) {
   await postgres?.ensureRunning();
   await server?.stop();
   if (isStopping) return;
+  // It can end earlier, for example because npm install has replaced packages while it loaded them.
+  if (next.hasExited()) next = prepareServer();
   server = next;
   const isServing = await server.start();
   if (isStopping) return;
@@ -123,15 +125,17 @@ function prepareServer() {
   const exited = once(child, 'exit');
   let isWanted = true;
   void exited.then(([code, signal]) => {
-    if (!isWanted) return;
+    if (!isWanted || server !== prepared) return;
     say('red', `The server has exited (${signal ?? `code ${code}`}). Save a file to start it again.`);
-    if (server === prepared) server = undefined;
+    server = undefined;
   });
   const prepared = {
+    hasExited: () => child.exitCode !== null || child.signalCode !== null,
     /** Resolves with whether it serves. */
     async start() {
       const isServing = Promise.race([once(child, 'message').then(() => true), exited.then(() => false)]);
-      child.send({ DATABASE_URL: postgres?.url ?? process.env.DATABASE_URL });
+      // If it exits now, `exited` says so. Without the callback, the failed message would be an uncaught error.
+      child.send({ DATABASE_URL: postgres?.url ?? process.env.DATABASE_URL }, () => {});
       return await isServing;
     },
     async stop(signal = 'SIGTERM') {

@@ -1,7 +1,7 @@
 /** `npm run seed`: fills a directory with people who do not exist, through the client. */
 import { Command, InvalidArgumentError } from 'commander';
 import { addClientFlags, type ClientCommandOptions, withClient } from '../../src/cli/client-command.js';
-import { describeFailure, exitCodeOf } from '../../src/cli/failure.js';
+import { describeFailure, exitCodeOf, UsageError } from '../../src/cli/failure.js';
 import { count, showProgress } from '../../src/cli/progress.js';
 import { Interrupted, type Terminal } from '../../src/cli/terminal.js';
 import type { Client, ImportUsersResponse } from '../../src/client/index.js';
@@ -29,10 +29,19 @@ const command = new Command('npm run seed --')
   .action(seed);
 addClientFlags(command);
 try {
+  requireFlags();
   await command.parseAsync();
 } catch (error) {
   if (!(error instanceof Interrupted)) stderr.write(describeFailure(error, false));
   process.exitCode = exitCodeOf(error);
+}
+
+/** Without this, `npm run seed 100 --address=…` would ignore the address, and add the people to the local directory. */
+function requireFlags(): void {
+  const lost = ['address', 'seed'].filter((name) => env[`npm_config_${name}`] !== undefined);
+  if (lost.length === 0) return;
+  const flags = lost.map((name) => `--${name}`).join(' and ');
+  throw new UsageError(`npm did not pass ${flags} on. Write -- before the count and the flags: npm run seed -- 100 …`);
 }
 
 async function seed(total: number, options: SeedOptions): Promise<void> {

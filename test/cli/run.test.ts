@@ -53,6 +53,20 @@ describe('roster', () => {
     expect(ran).toMatchObject({ status, stderr });
   });
 
+  it('handles signals that arrive while it loads its code, which the first process of a container would ignore', () => {
+    const interrupt = `data:text/javascript,
+      import { registerHooks } from 'node:module';
+      registerHooks({
+        load(url, context, next) {
+          if (url.endsWith('/cli/run.js')) process.kill(process.pid, 'SIGTERM');
+          return next(url, context);
+        },
+      });`;
+    const main = resolve(import.meta.dirname, '../../dist/src/main.js');
+    const args = ['--import', interrupt, main, 'list', '--address', 'localhost:1'];
+    expect(spawnSync(process.execPath, args, { encoding: 'utf8' })).toMatchObject({ status: 143, stderr: '' });
+  });
+
   it.each([
     [[]],
     [['lost']],

@@ -2,16 +2,17 @@
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { installGo } from '../conformance/go.mjs';
+import { installGo, installWith } from '../conformance/go.mjs';
 
 /** Installs the programs into `bin`. Go compiles them once, which takes some minutes, and keeps the result in its cache. */
 export function installPrograms(bin) {
   installGo(bin, 'sigs.k8s.io/kustomize/kustomize/v5', 'v5.8.1', ['.']);
   installGo(bin, 'helm.sh/helm/v3', 'v3.22.0', ['cmd/helm']);
   installGo(bin, 'github.com/yannh/kubeconform', 'v0.8.0', ['cmd/kubeconform']);
-  const podSecurity = join(import.meta.dirname, 'pod-security');
+  const options = { cwd: join(import.meta.dirname, 'pod-security') };
+  installWith('go', ['mod', 'download'], options);
   execFileSync('go', ['build', '-o', join(bin, 'pod-security'), '.'], {
-    cwd: podSecurity,
+    ...options,
     stdio: ['ignore', 'pipe', 'pipe'],
   });
 }
@@ -21,7 +22,7 @@ export function installPrograms(bin) {
  * times as long as the rest of the check.
  */
 export function installPromtool(bin) {
-  const run = (program, ...args) => execFileSync(program, args, { cwd: bin, stdio: ['ignore', 'pipe', 'pipe'] });
+  const run = (program, ...args) => installWith(program, args, { cwd: bin });
   run('apt-get', 'update', '-qq');
   run('apt-get', 'download', '-qq', 'prometheus');
   const [name] = readdirSync(bin).filter((file) => /^prometheus_.*\.deb$/.test(file));
@@ -31,7 +32,7 @@ export function installPromtool(bin) {
 
 /** Kubernetes' JSON schemas, from a Python package that contains them. Returns kubeconform's pattern for the files. */
 export function installSchemas(folder, versions) {
-  const python = (...args) => execFileSync('python3', args, { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] });
+  const python = (...args) => installWith('python3', args, { cwd: folder });
   python('-m', 'pip', 'download', '--quiet', '--no-deps', '--dest', folder, 'kubernetes-validate==1.37.0');
   const schemas = join(folder, 'kubernetes_validate', 'kubernetes-json-schema');
   const folders = versions.map((version) => join(schemas, `v${version}-local-strict`));

@@ -56,6 +56,16 @@ describe('the people of npm run seed', () => {
 });
 
 describe('npm run seed', () => {
+  it('reports a flag that npm kept, because the people would go to another directory', async () => {
+    await using app = await startTestApp();
+    const env = { ...process.env, ROSTER_ADDRESS: app.address, npm_config_address: 'other:50051' };
+    const ran = spawn(process.execPath, ['dist/scripts/seed/seed.js', '3'], { cwd: root, env });
+    const [stderr, [status]] = await Promise.all([text(ran.stderr), once(ran, 'close')]);
+    expect(stderr).toMatch(/^error: npm did not pass --address on\. Write -- before/);
+    expect(status).toBe(2);
+    expect((await app.client.listUsers({})).users).toEqual([]);
+  });
+
   it('adds people, skips them the second time, and says both', async () => {
     await using app = await startTestApp();
     const run = async (...args: string[]) => {

@@ -40,6 +40,13 @@ async function refusal(): Promise<string> {
 
 const postgresPid = () => fs.readFileSync(at('data/pgdata/postmaster.pid'), 'utf8').split('\n')[0];
 
+/** The server that serves, and the one that waits for the next change. */
+function serverPids(): number[] {
+  const { stdout } = spawnSync('ps', ['-eo', 'pid,args'], { encoding: 'utf8' });
+  const lines = stdout.split('\n').filter((line) => line.includes(at('scripts/dev/server.mjs')));
+  return lines.map((line) => Number.parseInt(line, 10));
+}
+
 beforeAll(async () => {
   root = fs.mkdtempSync(path.join(tmpdir(), 'roster-dev-'));
   // For root, Postgres runs as another account, which must be able to enter the folder.
@@ -108,6 +115,16 @@ describe('npm run dev', () => {
     fs.appendFileSync(at('src/app.ts'), broken);
     await expect.poll(() => output.slice(from), patient).toMatch(/This server is broken[\s\S]*The server has exited/);
     change('src/app.ts', broken, '');
+    await expect.poll(refusal, patient).toBe('Nobody has this id.');
+  });
+
+  it('applies a change even if the process that waits for the next start has ended', async () => {
+    const waiting = await vi.waitUntil(() => serverPids().toSorted((a, b) => a - b)[1], patient);
+    process.kill(waiting, 'SIGKILL');
+    await expect.poll(serverPids, patient).not.toContain(waiting);
+    change('src/model/fault.ts', 'Nobody has this id.', 'The user is unknown.');
+    await expect.poll(refusal, patient).toBe('The user is unknown.');
+    change('src/model/fault.ts', 'The user is unknown.', 'Nobody has this id.');
     await expect.poll(refusal, patient).toBe('Nobody has this id.');
   });
 

@@ -96,6 +96,21 @@ env:
 {{- end -}}
 {{- end -}}
 
+{{/* A TCP connection succeeds even if the process does not respond, but needs no client certificate. */}}
+{{- define "roster.livenessProbe" -}}
+{{- if and .Values.tls.secretName .Values.tls.requireClientCertificates -}}
+tcpSocket:
+  port: grpc
+{{- else -}}
+httpGet:
+  path: /healthz
+  port: http
+  {{- if .Values.tls.secretName }}
+  scheme: HTTPS
+  {{- end }}
+{{- end -}}
+{{- end -}}
+
 {{/* Kubernetes' gRPC probes do not use TLS, and its HTTPS probes have no client certificate. */}}
 {{- define "roster.servingProbe" -}}
 {{- if and .Values.tls.secretName .Values.tls.requireClientCertificates -}}

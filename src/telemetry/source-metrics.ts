@@ -209,34 +209,35 @@ interface MetricOptions extends Pick<GaugeConfiguration<string>, 'name' | 'help'
 }
 
 /** Adds a metric that is read only on each scrape. */
-export function addGauge(registry: Registry, { label, read, ...options }: MetricOptions): void {
+export function addGauge(registry: Registry, options: MetricOptions): void {
+  const { label, read, ...configuration } = options;
   new Gauge<string>({
-    ...options,
+    ...configuration,
     labelNames: label === undefined ? [] : [label],
     registers: [registry],
     collect() {
-      const now = read();
-      this.reset();
-      // After a reset, a metric without labels has the value 0.
-      if (now === undefined) this.remove({});
-      else if (typeof now === 'number') this.set(now);
-      else for (const [value, number] of Object.entries(now)) this.labels(value).set(number);
+      replaceValues(this, read());
     },
   });
 }
 
 /** Adds a counter whose value is kept elsewhere. */
-export function addCounter(registry: Registry, { label, read, ...options }: MetricOptions): void {
+export function addCounter(registry: Registry, options: MetricOptions): void {
+  const { label, read, ...configuration } = options;
   new Counter<string>({
-    ...options,
+    ...configuration,
     labelNames: label === undefined ? [] : [label],
     registers: [registry],
     collect() {
-      const now = read();
-      this.reset();
-      if (now === undefined) this.remove({});
-      else if (typeof now === 'number') this.inc(now);
-      else for (const [value, number] of Object.entries(now)) this.labels(value).inc(number);
+      replaceValues(this, read());
     },
   });
+}
+
+function replaceValues(metric: Gauge<string> | Counter<string>, now: ReturnType<MetricOptions['read']>): void {
+  metric.reset();
+  // After a reset, a metric without labels has the value 0.
+  if (now === undefined) metric.remove({});
+  else if (typeof now === 'number') metric.inc(now);
+  else for (const [value, number] of Object.entries(now)) metric.labels(value).inc(number);
 }

@@ -243,6 +243,14 @@ async function step(name, check) {
   console.log(`${name}${detail ? ` (${detail})` : ''}: ${((Date.now() - start) / 1000).toFixed(1)} s`);
 }
 
+/** The build installs packages, so a machine without a way out of its containers cannot run it. */
+async function requireRegistry() {
+  const image = env.NODE_IMAGE ?? 'node:24-slim';
+  const args = ['run', '--rm', '--entrypoint', 'npm', image, 'view', 'uuid', 'version'];
+  const { status } = await start('docker', args);
+  if (status !== 0) throw new Skipped("containers cannot reach npm's registry");
+}
+
 async function checkAll() {
   if ((await start('docker', ['compose', 'version'])).status === 0) composeCommand = ['docker', 'compose'];
   await step('the profile with Prometheus and Grafana is valid', () =>
@@ -283,6 +291,7 @@ let stopEngine = () => {};
 try {
   stopEngine = findEngine();
   Object.assign(env, { DOCKER_HOST: process.env.DOCKER_HOST });
+  await requireRegistry();
   await checkAll();
   console.log('The containers work.');
 } catch (error) {

@@ -1,6 +1,6 @@
 /** Runs the command line, from its arguments to its exit code. Each command has its own file. */
-import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
+import { packageVersion } from '../config/package-root.js';
 import { addClientFlags, type Context } from './client-command.js';
 import { createCompletionCommand } from './completion.js';
 import { createContextCommand } from './context.js';
@@ -85,7 +85,7 @@ function isReported(error: unknown): boolean {
 function createProgram(context: Context): Command {
   const program: Command = new Command('roster')
     .description('A user directory as a service.')
-    .version(version())
+    .version(packageVersion())
     .addHelpText('after', `\n${exitCodesHelp}`)
     .showSuggestionAfterError();
   const clientCommands = [
@@ -134,10 +134,4 @@ function configure(command: Command, context: Context): void {
     })
     .configureHelp({ ...command.configureHelp(), styleTitle: (title) => styles.stdout('bold', title) });
   for (const subcommand of command.commands) configure(subcommand, context);
-}
-
-function version(): string {
-  // By the package's name, because the relative path differs between src/ and dist/src/.
-  const { version } = createRequire(import.meta.url)('@roster-directory/roster/package.json') as { version: string };
-  return version;
 }

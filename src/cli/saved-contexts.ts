@@ -7,7 +7,7 @@
 import { mkdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, isAbsolute, join } from 'node:path';
 import { type ClientConfig, ConfigError, parseClientConfig } from '../config/parse.js';
-import { type SettingRow, settingRows } from '../config/setting.js';
+import { optionOf, type SettingRow, settingRows } from '../config/setting.js';
 import { clientSettings } from '../config/settings.js';
 import { isObject } from '../user-files/read-json.js';
 import { UsageError } from './failure.js';
@@ -92,10 +92,7 @@ export async function writeContexts({ path, current, contexts }: SavedContexts):
 
 /** The settings of a connection, by the names of their flags in camelCase. */
 const connectionRows: ReadonlyMap<string, SettingRow> = new Map(
-  settingRows(clientSettings).map((row) => [
-    row.flag.slice(2).replaceAll(/-([a-z])/g, (_, letter: string) => letter.toUpperCase()),
-    row,
-  ]),
+  settingRows(clientSettings).map((row) => [optionOf(row.flag.slice(2)), row]),
 );
 
 /** Throws a UsageError if there is no context with this name. */

@@ -8,7 +8,7 @@ import { readFileSync } from 'node:fs';
 import type { Address } from '../net/address.js';
 import { completePostgresUrl, type PostgresPart, PostgresUrlError, parsePostgresUrl } from '../postgres-url.js';
 import { type OtlpConfig, readOtlp } from './otlp.js';
-import { flagOf, isSetting, type Setting, type SettingTable, type ValuesOf } from './setting.js';
+import { flagOf, isSetting, optionOf, type Setting, type SettingTable, type ValuesOf } from './setting.js';
 import { clientSettings, gatewaySettings, serverSettings } from './settings.js';
 import {
   type CallerTlsFiles,
@@ -196,7 +196,7 @@ function textOf(setting: Setting, env: Environment, flags: Flags): string {
 }
 
 function flagValue(setting: Setting, flags: Flags): unknown {
-  return flags[flagOf(setting).replaceAll(/-([a-z])/g, (_, letter: string) => letter.toUpperCase())];
+  return flags[optionOf(flagOf(setting))];
 }
 
 /** The value in a problem's text, unless it is a secret or may contain one. */

@@ -36,6 +36,11 @@ export function flagOf({ name }: Setting): string {
     .replaceAll('_', '-');
 }
 
+/** The name that commander gives to a flag: grpc-address becomes grpcAddress. */
+export function optionOf(flag: string): string {
+  return flag.replaceAll(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
+}
+
 /** A setting as help and documentation show it. */
 export interface SettingRow {
   readonly name: string;

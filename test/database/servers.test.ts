@@ -159,7 +159,7 @@ describe('several hosts', () => {
       expect(await connect(urlOf(both(), '?target_session_attrs=read-write&sslmode=prefer'))).toBe(
         `TLS ${portOf(second)}`,
       );
-      // It is no standby.
+      // `primary` accepts a read-only server that is not a standby.
       expect(await connect(urlOf(both(), '?target_session_attrs=primary'))).toBe(`plain ${portOf(first)}`);
       expect(await connect(urlOf(both(), '?target_session_attrs=any'))).toBe(`plain ${portOf(first)}`);
       expect(await connect(urlOf(first.address, '?target_session_attrs=read-write'))).toMatch(/accepts no writes/);

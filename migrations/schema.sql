@@ -136,6 +136,18 @@ CREATE OR REPLACE FUNCTION public.search_text(first_name text, last_name text, e
  IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN (((octet_length(first_name) + octet_length(last_name)) + octet_length(email)) = ((char_length(first_name) + char_length(last_name)) + char_length(email))) THEN (lower((((((first_name || chr(10)) || last_name) || chr(10)) || email) COLLATE "C")) COLLATE "und-x-icu") ELSE lower((NORMALIZE(((((first_name || chr(10)) || last_name) || chr(10)) || email), NFC) COLLATE "und-x-icu")) END;
 
+create table api_keys (
+  id text collate "C" not null,
+  name text not null,
+  digest bytea not null,
+  roles text[] not null,
+  create_time timestamp(3) with time zone not null default now(),
+  expire_time timestamp(3) with time zone,
+  revoke_time timestamp(3) with time zone,
+  last_use_time timestamp(3) with time zone,
+  constraint api_keys_pkey PRIMARY KEY (id)
+);
+
 create table change_feed (
   id uuid not null default gen_random_uuid(),
   xid xid8 not null default pg_current_xact_id(),
@@ -150,6 +162,8 @@ create table changes (
   user_id uuid not null,
   type smallint not null,
   change_time timestamp(3) with time zone not null default now(),
+  actor text,
+  request_id text,
   constraint changes_pkey PRIMARY KEY (seq),
   constraint changes_type CHECK ((type = ANY (ARRAY[2, 3, 4])))
 );
@@ -188,7 +202,9 @@ create table users (
   constraint users_pkey PRIMARY KEY (id)
 );
 
+CREATE UNIQUE INDEX api_keys_name ON public.api_keys USING btree (name) WHERE (revoke_time IS NULL);
 CREATE UNIQUE INDEX change_feed_is_one ON public.change_feed USING btree ((true));
+CREATE INDEX changes_user_id ON public.changes USING btree (user_id, seq);
 CREATE INDEX changes_xid ON public.changes USING btree (xid);
 CREATE UNIQUE INDEX directory_is_one ON public.directory USING btree ((true));
 CREATE INDEX request_ids_create_time ON public.request_ids USING btree (create_time);

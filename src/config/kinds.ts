@@ -61,6 +61,17 @@ export const choice = <const T extends string>(...values: readonly T[]): Kind<T>
   parse: (text) => values.find((value) => value === text.toLowerCase()),
 });
 
+/** Words separated by commas, or `none`. */
+export const choices = <const T extends string>(...values: readonly T[]): Kind<readonly T[]> => ({
+  form: `none, or some of ${values.join(', ')}, separated by commas`,
+  placeholder: '<word,...>',
+  parse(text) {
+    if (text.toLowerCase() === 'none') return [];
+    const words = text.split(',').map((word) => values.find((value) => value === word.trim().toLowerCase()));
+    return words.every((word) => word !== undefined) ? words : undefined;
+  },
+});
+
 /** An address to listen on. */
 export const address: Kind<Address> = {
   form: 'host:port or [IPv6]:port, with both parts (0.0.0.0 or [::] for every interface)',

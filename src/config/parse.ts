@@ -5,7 +5,7 @@
  * setting.
  */
 import { readFileSync } from 'node:fs';
-import type { Address } from '../net/address.js';
+import { type Address, isLoopback } from '../net/address.js';
 import { completePostgresUrl, type PostgresPart, PostgresUrlError, parsePostgresUrl } from '../postgres-url.js';
 import { type OtlpConfig, readOtlp } from './otlp.js';
 import { flagOf, isSetting, optionOf, type Setting, type SettingTable, type ValuesOf } from './setting.js';
@@ -26,7 +26,7 @@ export type Flags = Readonly<Record<string, unknown>>;
 
 /** The configuration of a server. docs/configuration.md explains each value. */
 export interface ServerConfig
-  extends Omit<ValuesOf<typeof serverSettings>, 'database' | 'http' | 'tls' | 'searchIndex'> {
+  extends Omit<ValuesOf<typeof serverSettings>, 'database' | 'http' | 'tls' | 'auth' | 'searchIndex'> {
   /** Its URLs are complete. Without a URL, it is the embedded Postgres. */
   readonly database: Omit<ValuesOf<typeof serverSettings.database>, 'parts' | 'urlFile'>;
   /** Settings that are deprecated or ignored, and what to do about them, for the log. */
@@ -43,7 +43,15 @@ export interface ServerConfig
   };
   /** If unset, all addresses are loopback addresses, or INSECURE is set. */
   readonly tls?: TlsFiles;
+  readonly auth: {
+    /** Whether each call needs credentials. */
+    readonly isRequired: boolean;
+    readonly accessFile?: string;
+    readonly openEndpoints: readonly OpenEndpoint[];
+  };
 }
+
+export type OpenEndpoint = ValuesOf<typeof serverSettings.auth.openEndpoints>[number];
 
 /** The configuration of a standalone gateway. */
 export interface GatewayConfig extends Omit<ValuesOf<typeof gatewaySettings>, 'targetTls' | 'tls'> {
@@ -79,6 +87,7 @@ export function parseServerConfig(env: Environment, flags: Flags = {}, { serves 
   const listening = [[grpc.address, values.grpc.address] as const, [http.address, values.http.address] as const];
   if (serves) checkListening(listening, values.tls, problems);
   const warnings: string[] = [];
+  const auth = checkAuth(values.auth, listening, values.tls, { serves, problems, warnings });
   const databaseConfig = checkDatabase(values.database, problems, warnings);
   const isDefault = textOf(http.address, env, flags) === '';
   const { searchIndex, ...current } = values;
@@ -99,7 +108,38 @@ export function parseServerConfig(env: Environment, flags: Flags = {}, { serves 
     warnings,
     http: { ...values.http, isDefault },
     tls: tlsFiles,
+    auth,
   });
+}
+
+/** Decides whether calls need credentials. Without, others must not reach the server unless INSECURE is set. */
+function checkAuth(
+  { mode, accessFile, openEndpoints }: ValuesOf<typeof serverSettings.auth>,
+  listening: readonly (readonly [Setting, Address])[],
+  { clientCa, insecure }: ValuesOf<typeof serverSettings.tls>,
+  { serves, problems, warnings }: { serves: boolean; problems: Problems; warnings: string[] },
+): ServerConfig['auth'] {
+  const { auth, tls } = serverSettings;
+  const isReachable = listening.some(([, { host }]) => !isLoopback(host));
+  const wants = accessFile !== undefined || clientCa !== undefined || (isReachable && !insecure);
+  const isRequired = mode === 'on' || (mode === 'auto' && wants);
+  if (!serves) return { isRequired, accessFile, openEndpoints };
+  if (mode === 'off' && isReachable && !insecure) {
+    problems.list.push(
+      `${problems.label(auth.mode)} is off, but other machines can reach the server, so everybody could read and erase ` +
+        'all users: remove it, or set INSECURE=true (--insecure)',
+    );
+  }
+  if (mode === 'off' && accessFile !== undefined) {
+    problems.list.push(`${problems.label(auth.accessFile)} needs ${auth.mode.name}=on`);
+  }
+  if (isReachable && insecure) {
+    const risk = isRequired
+      ? 'others can read the traffic, including tokens, unless a proxy in front of Roster uses TLS'
+      : 'EVERYBODY who reaches it can read, change and erase all users';
+    warnings.push(`${problems.label(tls.insecure)} is set and other machines can reach the server: ${risk}.`);
+  }
+  return { isRequired, accessFile, openEndpoints };
 }
 
 /** Completes the URLs with the parts, or makes a URL of the parts. */

@@ -9,6 +9,7 @@ import {
   address,
   addresses,
   choice,
+  choices,
   dayMs,
   descriptorsFile,
   file,
@@ -108,11 +109,42 @@ export const serverSettings = {
       description:
         "Certificate authorities in PEM. One of them must have signed each client's certificate. Needs TLS_CERT and TLS_KEY.",
     },
+    clientAuth: {
+      name: 'TLS_CLIENT_AUTH',
+      kind: choice('require', 'optional'),
+      default: 'require',
+      description:
+        'Whether every client must have a certificate from TLS_CLIENT_CA; optional also lets in clients that send a token or an API key instead.',
+    },
     insecure: {
       name: 'INSECURE',
       kind: onOff,
       default: false,
-      description: 'Allows serving without TLS on addresses that other machines can reach.',
+      description:
+        'Allows serving without TLS, and without credentials unless AUTH is on, on addresses that other machines can reach.',
+    },
+  },
+  auth: {
+    mode: {
+      name: 'AUTH',
+      kind: choice('auto', 'on', 'off'),
+      default: 'auto',
+      description:
+        'Whether each call needs credentials: a token, an API key or a client certificate. auto means on if ACCESS_FILE or TLS_CLIENT_CA is set, or if other machines can reach an address and INSECURE is false.',
+    },
+    accessFile: {
+      name: 'ACCESS_FILE',
+      kind: file,
+      unset: 'only API keys, and client certificates with all rights',
+      description:
+        'A YAML file with the issuers of tokens, the roles of callers, and the attributes that only some roles may see. A change takes effect within seconds.',
+    },
+    openEndpoints: {
+      name: 'OPEN_ENDPOINTS',
+      kind: choices('health', 'reflection', 'metrics', 'openapi', 'page'),
+      default: 'health,openapi,page',
+      description:
+        "What needs no credentials if AUTH is on: health is gRPC's health service, /healthz and /readyz; page is the page's files, which contain no data.",
     },
   },
   workers: {

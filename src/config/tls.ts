@@ -10,8 +10,10 @@ import type { Setting } from './setting.js';
 export interface TlsFiles {
   readonly cert: string;
   readonly key: string;
-  /** If set, every client must present a certificate. */
+  /** If set, clients may present a certificate that one of these authorities has signed. */
   readonly clientCa?: string;
+  /** Whether every client must. The default is true. */
+  readonly requiresClientCert?: boolean;
 }
 
 /** Paths of checked PEM files for calls over TLS. Either both `cert` and `key` are set, or neither. */
@@ -27,14 +29,19 @@ export interface Problems {
   label(setting: Setting): string;
 }
 
-type ServerTls = Record<'cert' | 'key' | 'clientCa' | 'insecure', Setting>;
+type ServerTls = Record<'cert' | 'key' | 'clientCa' | 'clientAuth' | 'insecure', Setting>;
 type CallerTls = Record<'enabled' | 'ca' | 'cert' | 'key', Setting>;
 type Paths = Readonly<Partial<Record<'cert' | 'key', string>>>;
 
 /** Returns paths, not contents, because a key in the configuration could be logged by mistake. */
 export function checkServerTls(
   settings: ServerTls,
-  { cert, key, clientCa }: Paths & { readonly clientCa?: string },
+  {
+    cert,
+    key,
+    clientCa,
+    clientAuth,
+  }: Paths & { readonly clientCa?: string; readonly clientAuth: 'require' | 'optional' },
   problems: Problems,
 ): TlsFiles | undefined {
   checkPair(settings, { cert, key }, problems);
@@ -42,7 +49,8 @@ export function checkServerTls(
   if (clientCa !== undefined && cert === undefined && key === undefined) {
     problems.list.push(`${problems.label(settings.clientCa)} needs ${settings.cert.name} and ${settings.key.name}`);
   }
-  return cert === undefined || key === undefined ? undefined : { cert, key, clientCa };
+  if (cert === undefined || key === undefined) return undefined;
+  return { cert, key, clientCa, requiresClientCert: clientCa !== undefined && clientAuth === 'require' };
 }
 
 /** Requires TLS or INSECURE for addresses that other machines can reach. */
@@ -121,8 +129,9 @@ function readPem(setting: Setting, path: string | undefined, { list, label }: Pr
 }
 
 /** Re-reads the PEM files. */
-export async function readTls({ cert, key, clientCa }: TlsFiles) {
+export async function readTls({ cert, key, clientCa, requiresClientCert }: TlsFiles) {
   return {
+    requiresClientCert,
     cert: await readFile(cert),
     key: await readFile(key),
     clientCa: clientCa === undefined ? undefined : await readFile(clientCa),

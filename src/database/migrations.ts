@@ -3,6 +3,7 @@ import type { MigrationInterface } from 'typeorm';
 import { CreateTables1795737600000 } from '../../migrations/1795737600000-create-tables.js';
 import { FoldSearch1795780000000 } from '../../migrations/1795780000000-fold-search.js';
 import { DropNameIndexes1795781000000 } from '../../migrations/1795781000000-drop-name-indexes.js';
+import { AddTrust1795800000000 } from '../../migrations/1795800000000-add-trust.js';
 
 /** The class of a migration. Its name ends in its number. */
 export type Migration = new () => MigrationInterface;
@@ -11,6 +12,7 @@ export const migrations: readonly Migration[] = [
   CreateTables1795737600000,
   FoldSearch1795780000000,
   DropNameIndexes1795781000000,
+  AddTrust1795800000000,
 ];
 
 /** Not TypeORM's default name, which another application in the same schema may use. */

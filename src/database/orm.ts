@@ -7,6 +7,7 @@
 import 'reflect-metadata';
 import type pg from 'pg';
 import { DataSource } from 'typeorm';
+import { ApiKeyRow } from './entities/api-key-row.js';
 import { ChangeFeedRow } from './entities/change-feed-row.js';
 import { ChangeRow } from './entities/change-row.js';
 import { DirectoryRow } from './entities/directory-row.js';
@@ -20,7 +21,7 @@ export function createDataSource(pool: pg.Pool, known: readonly Migration[] = mi
   const dataSource = new DataSource({
     type: 'postgres',
     driver: { Pool: poolClassOf(pool) },
-    entities: [UserRow, RequestIdRow, DirectoryRow, ChangeRow, ChangeFeedRow],
+    entities: [UserRow, RequestIdRow, DirectoryRow, ChangeRow, ChangeFeedRow, ApiKeyRow],
     migrations: [...known],
     migrationsTableName,
     installExtensions: false,

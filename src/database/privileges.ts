@@ -10,6 +10,7 @@ const needed: Readonly<Record<string, readonly string[]>> = {
   changes: ['SELECT', 'INSERT', 'DELETE'],
   change_feed: ['SELECT', 'UPDATE'],
   directory: ['SELECT'],
+  api_keys: ['SELECT', 'INSERT', 'UPDATE', 'DELETE'],
   [migrationsTableName]: ['SELECT'],
 };
 

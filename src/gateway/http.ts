@@ -10,16 +10,18 @@ import type { HttpRequest, HttpResponse } from './gateway.js';
 import { createRouter, internalError, type RouterOptions, respond, type ServedParts } from './router.js';
 
 export interface HttpOptions extends RouterOptions {
-  /** In PEM format. With `clientCa`, every client must present a certificate. */
   readonly tls?: HttpTls;
   /** Called with errors that belong in the server's log. */
   onError(error: unknown): void;
 }
 
+/** PEM. With clientCa, clients are asked for a certificate that this CA has signed. */
 export interface HttpTls {
   readonly cert: Buffer;
   readonly key: Buffer;
   readonly clientCa?: Buffer;
+  /** Whether clients without such a certificate are refused. The default is true. */
+  readonly requiresClientCert?: boolean;
 }
 
 export interface HttpServer {
@@ -137,6 +139,8 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
   };
 }
 
-function secureContext({ cert, key, clientCa }: HttpTls) {
-  return { cert, key, ca: clientCa, requestCert: clientCa !== undefined };
+function secureContext({ cert, key, clientCa, requiresClientCert = true }: HttpTls) {
+  const requestCert = clientCa !== undefined;
+  const rejectUnauthorized = requestCert && requiresClientCert;
+  return { cert, key, ca: clientCa, requestCert, rejectUnauthorized, minVersion: 'TLSv1.2' as const };
 }

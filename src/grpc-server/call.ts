@@ -10,7 +10,14 @@ import type { CallInfo, CallObserver } from './observer.js';
 import { appendMetadata, encodeMessage, parseTimeout } from './protocol.js';
 import { RequestQueue } from './request-queue.js';
 import type { CallLimits, ServedMethod, ServerCallContext } from './served-method.js';
-import { cancelled, fieldOf, type HeaderFields, type StreamReceiver, type TransportStream } from './stream.js';
+import {
+  type Connection,
+  cancelled,
+  fieldOf,
+  type HeaderFields,
+  type StreamReceiver,
+  type TransportStream,
+} from './stream.js';
 
 const responseHeader: HeaderFields = [
   ':status',
@@ -36,6 +43,7 @@ const deadlineSlackMs = 20;
 export class ServerCall implements StreamReceiver, CallInfo {
   readonly startedMs = performance.now();
   timeoutMs: number | undefined;
+  caller: unknown;
   readonly #requests: RequestQueue;
   readonly #held: HeldBytes;
   #writtenBytes = 0;
@@ -50,6 +58,9 @@ export class ServerCall implements StreamReceiver, CallInfo {
   #durationMs = 0;
   #isEndReported = false;
   #isAdmitted = false;
+  /** The caller is still being checked. What the client sends meanwhile waits. */
+  #isPending = false;
+  #isRequestWhole = false;
   #iterator: AsyncIterator<unknown> | undefined;
   #wakeWriter: (() => void) | undefined;
   #progressBytes = 0;
@@ -79,21 +90,47 @@ export class ServerCall implements StreamReceiver, CallInfo {
     return this.stream.connection.peer;
   }
 
+  get connection(): Connection {
+    return this.stream.connection;
+  }
+
   /** Starts the handler, or the wait for its request. `admit` may return an error to refuse the call. */
   start(observe: (call: CallInfo) => CallObserver, admit: (call: CallInfo) => unknown): void {
     const sentTimeout = fieldOf(this.fields, 'grpc-timeout');
     if (sentTimeout !== undefined) this.timeoutMs = parseTimeout(sentTimeout);
     this.#observer = observe(this);
-    const refusal = headerError(this) ?? admit(this) ?? this.#admit();
-    if (refusal !== undefined || this.method === undefined) {
+    const refusal = headerError(this) ?? admit(this);
+    if (refusal instanceof Promise) this.#waitFor(refusal);
+    else this.#begin(refusal);
+  }
+
+  #waitFor(refusal: Promise<unknown>): void {
+    this.#isPending = true;
+    this.#startDeadline();
+    refusal
+      .catch((error: unknown) => error)
+      .then((found) => {
+        this.#isPending = false;
+        if (this.#status !== undefined) return;
+        this.#begin(found);
+        if (this.#isRequestWhole) this.#takeOnly();
+      });
+  }
+
+  #begin(found: unknown): void {
+    const refusal = found ?? this.#admit();
+    const { method } = this;
+    if (refusal !== undefined || method === undefined) {
       this.end(refusal);
       return;
     }
-    if (this.timeoutMs !== undefined && this.timeoutMs <= timerMsMax) {
-      this.#deadline = setTimeout(onDeadline, Math.ceil(this.timeoutMs), this);
-    }
-    const { method } = this;
+    this.#startDeadline();
     if (method.requestStream) this.#observe(() => void this.#run(method, this.#readRequests(method)));
+  }
+
+  #startDeadline(): void {
+    if (this.timeoutMs === undefined || this.timeoutMs > timerMsMax || this.#deadline !== undefined) return;
+    this.#deadline = setTimeout(onDeadline, Math.ceil(this.timeoutMs), this);
   }
 
   #observe(handle: () => void): void {
@@ -143,8 +180,15 @@ export class ServerCall implements StreamReceiver, CallInfo {
     // until both are read, so that the handler does not treat the request as complete.
     if (this.method?.requestStream === true) setImmediate(() => requests.end());
     else requests.end();
+    if (this.#isPending) this.#isRequestWhole = true;
+    else this.#takeOnly();
+  }
+
+  /** Starts the handler of a method that takes one message. */
+  #takeOnly(): void {
     const { method } = this;
     if (this.#status !== undefined || method === undefined || method.requestStream) return;
+    const requests = this.#requests;
     const only = requests.take();
     if (requests.error !== undefined) this.end(requests.error);
     else if (only === undefined) this.end(callError('MESSAGE_COUNT', 'This method takes exactly one message.'));
@@ -386,6 +430,7 @@ export class ServerCall implements StreamReceiver, CallInfo {
       signal: this.#abort.signal,
       peerCertificate: () => this.stream.connection.certificate(),
       timeoutMs,
+      caller: this.caller,
     };
   }
 }

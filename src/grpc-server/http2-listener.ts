@@ -13,11 +13,13 @@ import { type PeerCertificate, TLSSocket } from 'node:tls';
 import { Http2Stream } from './http2-stream.js';
 import type { Connection, StreamAcceptor } from './stream.js';
 
-/** PEM. With clientCa, every client must present a certificate that this CA has signed. */
+/** PEM. With clientCa, clients are asked for a certificate that this CA has signed. */
 export interface ServerTls {
   readonly cert: Buffer;
   readonly key: Buffer;
   readonly clientCa?: Buffer;
+  /** Whether clients without such a certificate are refused. The default is true. */
+  readonly requiresClientCert?: boolean;
 }
 
 export interface ConnectionOptions {
@@ -241,7 +243,8 @@ class Http2Connection implements Connection {
   }
 }
 
-function secureContext({ cert, key, clientCa }: ServerTls) {
+function secureContext({ cert, key, clientCa, requiresClientCert = true }: ServerTls) {
   const requestCert = clientCa !== undefined;
-  return { cert, key, ca: clientCa, requestCert, rejectUnauthorized: requestCert };
+  const rejectUnauthorized = requestCert && requiresClientCert;
+  return { cert, key, ca: clientCa, requestCert, rejectUnauthorized, minVersion: 'TLSv1.2' as const };
 }

@@ -1,6 +1,6 @@
 /** The interface for programs that observe calls and choose their statuses. */
 import { ServerError, Status } from 'nice-grpc-common';
-import type { HeaderFields } from './stream.js';
+import type { Connection, HeaderFields } from './stream.js';
 
 /** A call that a client has started. */
 export interface CallInfo {
@@ -15,6 +15,9 @@ export interface CallInfo {
   readonly startedMs: number;
   /** The time that the client waits from then on. */
   readonly timeoutMs: number | undefined;
+  readonly connection: Connection;
+  /** `ServerOptions.admit` may store here who calls. Handlers get it in their context. */
+  caller: unknown;
 }
 
 export interface CallStatus {

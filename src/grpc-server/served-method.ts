@@ -10,6 +10,8 @@ export interface PeerContext {
   peerCertificate(): PeerCertificate | undefined;
   /** How long the client waits from the start of the call. Undefined if it waits without a limit. */
   readonly timeoutMs: number | undefined;
+  /** What `ServerOptions.admit` has stored in the call. */
+  readonly caller: unknown;
 }
 
 export type ServerCallContext = CallContext & PeerContext;

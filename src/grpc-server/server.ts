@@ -13,7 +13,7 @@ import { type ConnectionOptions, Http2Listener, type ServerTls } from './http2-l
 import { type ClientStream, openMemoryStream } from './memory-stream.js';
 import { type CallInfo, type CallObserver, plainObserver } from './observer.js';
 import type { CallLimits, PeerContext, ServedMethod } from './served-method.js';
-import { fieldOf, type HeaderFields, type StreamReceiver, type TransportStream } from './stream.js';
+import { type Connection, fieldOf, type HeaderFields, type StreamReceiver, type TransportStream } from './stream.js';
 
 export interface ServerOptions {
   /** The maximum size of a request message of each method. The default is 4 MiB. */
@@ -32,7 +32,10 @@ export interface ServerOptions {
   readonly openCallsMax?: number;
   /** Called at the header of each call. */
   readonly observe?: (call: CallInfo) => CallObserver;
-  /** Returns an error to refuse a call at its header, before its request is read. */
+  /**
+   * Returns an error to refuse a call at its header, before its request is read, or a promise of an error. What the client
+   * sends meanwhile waits.
+   */
   readonly admit?: (call: CallInfo) => unknown;
 }
 
@@ -44,15 +47,18 @@ export interface GrpcServer<Ext = PeerContext> extends ServerAddBuilder<Ext> {
   listen(address: string, tls?: ServerTls): Promise<number>;
   /** Uses another certificate for new connections. */
   setTls(tls: ServerTls): void;
-  /** Starts a call within this process. `fields` is its header, with `:path`, `:method` and `content-type`. */
-  call(fields: HeaderFields, peer: string): ClientStream;
+  /**
+   * Starts a call within this process. `fields` is its header, with `:path`, `:method` and `content-type`. `certificate`
+   * returns the verified certificate of the client.
+   */
+  call(fields: HeaderFields, peer: string, certificate?: Connection['certificate']): ClientStream;
   /**
    * Refuses new connections and new calls. Open calls are still served. Clients retry refused calls on other
    * connections. Resolves when all connections are closed.
    */
   stopAccepting(): Promise<void>;
-  /** Ends the open calls that `which` selects, with the status of an error. */
-  endCalls(error: unknown, which?: (call: CallInfo) => boolean): void;
+  /** Ends the open calls for which `errorOf` returns an error, with the status of that error. */
+  endCalls(errorOf: (call: CallInfo) => unknown): void;
   /** The number of calls that have not closed yet. */
   readonly openCalls: number;
   /** The number of open calls of each method, by its path, and under '' for paths without a method. */
@@ -85,9 +91,9 @@ function serverWith<Ext>(server: CallServer, middleware: ServerMiddleware<Ext> |
     use: (next) => serverWith(server, compose(middleware, next)),
     listen: (address, tls) => server.listen(address, tls),
     setTls: (tls) => server.setTls(tls),
-    call: (fields, peer) => server.call(fields, peer),
+    call: (fields, peer, certificate) => server.call(fields, peer, certificate),
     stopAccepting: () => server.stopAccepting(),
-    endCalls: (error, which) => server.endCalls(error, which),
+    endCalls: (errorOf) => server.endCalls(errorOf),
     get openCalls() {
       return server.openCalls;
     },
@@ -184,8 +190,8 @@ class CallServer {
     for (const listener of this.#listeners) listener.setTls(tls);
   }
 
-  call(fields: HeaderFields, peer: string): ClientStream {
-    return openMemoryStream(this.#accept, fields, { peer, certificate: () => undefined, heldBytes: 0 });
+  call(fields: HeaderFields, peer: string, certificate: Connection['certificate'] = noCertificate): ClientStream {
+    return openMemoryStream(this.#accept, fields, { peer, certificate, heldBytes: 0 });
   }
 
   async stopAccepting(): Promise<void> {
@@ -193,8 +199,11 @@ class CallServer {
     await Promise.all(this.#listeners.map((listener) => listener.closed()));
   }
 
-  endCalls(error: unknown, which: (call: CallInfo) => boolean = () => true): void {
-    for (const call of [...this.#calls]) if (which(call)) call.end(error);
+  endCalls(errorOf: (call: CallInfo) => unknown): void {
+    for (const call of [...this.#calls]) {
+      const error = errorOf(call);
+      if (error !== undefined) call.end(error);
+    }
   }
 
   async shutdown(): Promise<void> {
@@ -214,7 +223,7 @@ class CallServer {
 
   forceShutdown(): void {
     this.#clearTimers();
-    this.endCalls(callError('SHUTDOWN', 'The server is stopping.'));
+    this.endCalls(() => callError('SHUTDOWN', 'The server is stopping.'));
     for (const listener of this.#listeners.splice(0)) listener.destroy();
   }
 
@@ -251,6 +260,8 @@ function parseAddress(address: string): { host: string; port: number } {
   if (host === undefined) throw new TypeError(`The address must be host:port, as in 127.0.0.1:50051: ${address}`);
   return { host, port: Number(port) };
 }
+
+const noCertificate = () => undefined;
 
 const contentType = /^application\/grpc(?:\+proto)?(?:;|$)/i;
 

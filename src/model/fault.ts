@@ -14,16 +14,23 @@ export const faultCodes = {
   INVALID_RESUME_TOKEN: 'INVALID_ARGUMENT',
   IMPORT_INCOMPLETE: 'INVALID_ARGUMENT',
   REQUEST_ID_REUSED: 'INVALID_ARGUMENT',
+  CREDENTIALS_MISSING: 'UNAUTHENTICATED',
+  CREDENTIALS_INVALID: 'UNAUTHENTICATED',
+  CREDENTIALS_EXPIRED: 'UNAUTHENTICATED',
+  ACCESS_DENIED: 'PERMISSION_DENIED',
+  FIELD_FORBIDDEN: 'PERMISSION_DENIED',
   USER_NOT_FOUND: 'NOT_FOUND',
   EMAIL_TAKEN: 'ALREADY_EXISTS',
   ETAG_MISMATCH: 'ABORTED',
   RESUME_TOKEN_EXPIRED: 'OUT_OF_RANGE',
   OVERLOADED: 'RESOURCE_EXHAUSTED',
+  RATE_LIMITED: 'RESOURCE_EXHAUSTED',
   WATCHER_TOO_SLOW: 'RESOURCE_EXHAUSTED',
   MESSAGE_TOO_LARGE: 'RESOURCE_EXHAUSTED',
   CALL_CANCELLED: 'CANCELLED',
   DEADLINE_PASSED: 'DEADLINE_EXCEEDED',
   DATABASE_UNAVAILABLE: 'UNAVAILABLE',
+  ISSUER_UNAVAILABLE: 'UNAVAILABLE',
   SERVER_STOPPING: 'UNAVAILABLE',
   SNAPSHOT_TOO_OLD: 'UNAVAILABLE',
   INTERNAL: 'INTERNAL',
@@ -93,4 +100,13 @@ export function overloaded(): Fault {
 
 export function serverStopping(): Fault {
   return new Fault('SERVER_STOPPING', 'The server is stopping.');
+}
+
+export function credentialsMissing(): Fault {
+  return new Fault('CREDENTIALS_MISSING', 'This server requires a token, an API key or a client certificate.');
+}
+
+/** The caller may not call this method, or not with this request. */
+export function accessDenied(): Fault {
+  return new Fault('ACCESS_DENIED', 'The caller may not do this.');
 }

@@ -30,6 +30,8 @@ export const requestBytesMax: Readonly<Record<string, number>> = {
   '/users.v1.UserService/WatchUsers': 256 * kib,
   // 1000 emails of 256 characters with up to 4 bytes each.
   '/users.v1.UserService/ResolveUsers': 1024 * kib + 64 * kib,
+  '/users.v1.UserService/ListUserChanges': 4 * kib,
+  '/users.v1.UserService/GetCaller': 4 * kib,
   '/profileservice.ProfileService/CreateProfile': 64 * kib,
   '/grpc.health.v1.Health/Check': 4 * kib,
   '/grpc.health.v1.Health/List': 4 * kib,

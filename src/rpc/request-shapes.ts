@@ -130,6 +130,13 @@ export const userRequests = {
     texts(2, 'ids', 'keys', tooManyKeys),
     texts(3, 'emails', 'keys', tooManyKeys),
   ),
+  listUserChanges: shape(
+    () => ({ id: '', pageSize: 0, pageToken: '' }),
+    text(1, 'id'),
+    int32(2, 'pageSize'),
+    text(3, 'pageToken'),
+  ),
+  getCaller: shape(() => ({})),
 };
 
 export const profileRequests = {

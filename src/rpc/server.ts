@@ -8,6 +8,8 @@ import { ProfileServiceDefinition } from '../../generated/profileservice/profile
 import { UserServiceDefinition } from '../../generated/users/v1/user_service.js';
 import { settlesWithin } from '../concurrency/abort.js';
 import type { ByteBudget } from '../grpc-server/byte-budget.js';
+import type { ServerTls } from '../grpc-server/http2-listener.js';
+import type { CallInfo } from '../grpc-server/observer.js';
 import { createServer, type GrpcServer, type ServerOptions } from '../grpc-server/server.js';
 import { serverStopping } from '../model/fault.js';
 import { requestBytesMax } from '../model/method-limits.js';
@@ -15,10 +17,12 @@ import { messageBytesMax } from '../model/user.js';
 import { type Address, formatAddress } from '../net/address.js';
 import { listenError, listenOnHost } from '../net/listen.js';
 import type { Directory } from '../operations/directory.js';
+import { anyone } from '../policy/method-roles.js';
 import type { Log } from '../telemetry/log.js';
 import { type Metrics, otherMethod } from '../telemetry/metrics.js';
 import type { Tracing } from '../telemetry/tracing.js';
 import { createCallObserver } from './call-observer.js';
+import { type CallerAccess, callerOfCall, createCallerGate } from './caller-gate.js';
 import { createHealth, type Health, healthServiceDefinition, healthServiceName } from './health-service.js';
 import { createProfileService, profileServiceDefinition } from './profile-service.js';
 import { createReflectionService, reflectionServiceDefinitions, reflectionServiceNames } from './reflection-service.js';
@@ -28,6 +32,11 @@ import { createUserService, userServiceDefinition } from './user-service.js';
 const drainTimeoutMs = 100;
 // The time to send the statuses of calls that the shutdown ended.
 const flushTimeoutMs = 250;
+// How often the server looks for streams whose credential is not valid any more.
+const credentialsCheckMs = 1000;
+
+/** The endpoints of OPEN_ENDPOINTS that are services of gRPC. */
+const endpointServices = { '/grpc.health.': 'health', '/grpc.reflection.': 'reflection' } as const;
 
 export interface RpcServerOptions {
   readonly directory: Directory;
@@ -47,8 +56,11 @@ export interface RpcServerOptions {
   readonly stallTimeoutMs: number;
   /** Limits the bytes that the process holds for clients. */
   readonly budget?: ByteBudget;
-  /** PEM. With clientCa, every client must present a certificate. */
-  readonly tls?: { readonly cert: Buffer; readonly key: Buffer; readonly clientCa?: Buffer };
+  readonly tls?: ServerTls;
+  /** Undefined if the server is open to everyone. */
+  readonly access?: CallerAccess;
+  /** What needs no credentials. The default is nothing. */
+  readonly openEndpoints?: readonly string[];
   /** The FileDescriptorSet for reflection. */
   readonly descriptors: Uint8Array;
 }
@@ -88,6 +100,7 @@ export async function startServer(options: RpcServerOptions): Promise<RpcServer>
   const server = createServer(serverOptions(options, stopping.signal));
   addServices(server, options, health, serviceNames);
   options.metrics?.observe({ callsInFlight: () => callsInFlight(server) });
+  const credentials = options.access && watchCredentials(server, options.access);
   const listeners = await listenOnHost(
     grpc.address,
     async (address) => {
@@ -112,21 +125,29 @@ export async function startServer(options: RpcServerOptions): Promise<RpcServer>
       if (closing === undefined) health.setServing(serving);
     },
     close(closeOptions) {
-      closing ??= closeServer({ health, server, stopping, killed: killed.signal }, closeOptions);
+      closing ??= closeServer({ health, server, stopping, killed: killed.signal }, closeOptions).finally(() =>
+        clearInterval(credentials),
+      );
       return closing;
     },
     kill() {
       closing ??= Promise.resolve();
+      clearInterval(credentials);
       killed.abort();
       stopping.abort();
-      server.endCalls(serverStopping());
+      server.endCalls(serverStopping);
       server.forceShutdown();
     },
   };
 }
 
 function serverOptions(options: RpcServerOptions, stopping: AbortSignal): ServerOptions {
-  const { log, metrics, tracing, grpc, stallTimeoutMs, budget } = options;
+  const { log, metrics, tracing, grpc, stallTimeoutMs, budget, access, openEndpoints = [] } = options;
+  const openServices = Object.entries(endpointServices).flatMap(([service, endpoint]) =>
+    openEndpoints.includes(endpoint) ? service : [],
+  );
+  const isOpen = (path: string) => openServices.some((service) => path.startsWith(service));
+  const gate = createCallerGate({ access, isOpen });
   return {
     requestBytesMax: (path) => requestBytesMax[path] ?? 0,
     responseBytesMax: messageBytesMax,
@@ -140,8 +161,17 @@ function serverOptions(options: RpcServerOptions, stopping: AbortSignal): Server
       keepaliveTimeoutMs: grpc.keepaliveTimeoutMs,
     },
     observe: createCallObserver(log, metrics, tracing),
-    admit: ({ responseStream }) => (responseStream && stopping.aborted ? serverStopping() : undefined),
+    admit: (call) => (call.responseStream && stopping.aborted ? serverStopping() : gate(call)),
   };
+}
+
+/** Ends the streams whose caller's credential has expired or was revoked. */
+function watchCredentials(server: GrpcServer, access: CallerAccess): NodeJS.Timeout {
+  const errorOf = (call: CallInfo) => {
+    const caller = call.responseStream ? callerOfCall(call) : undefined;
+    return caller === undefined || caller === anyone ? undefined : access.endOf(caller);
+  };
+  return setInterval(() => server.endCalls(errorOf), credentialsCheckMs).unref();
 }
 
 function callsInFlight(server: GrpcServer): Record<string, number> {
@@ -179,11 +209,11 @@ async function closeServer(
   await onDelayed?.();
   const disconnected = server.stopAccepting();
   stopping.abort();
-  server.endCalls(serverStopping(), ({ responseStream }) => responseStream);
+  server.endCalls(({ responseStream }) => (responseStream ? serverStopping() : undefined));
   await settlesWithin(disconnected, drainTimeoutMs, killed).catch(() => {});
   const finished = server.shutdown();
   await settlesWithin(finished, timeoutMs, killed).catch(() => {});
-  server.endCalls(serverStopping());
+  server.endCalls(serverStopping);
   await settlesWithin(finished, flushTimeoutMs);
   server.forceShutdown();
 }

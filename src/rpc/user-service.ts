@@ -19,6 +19,7 @@ import {
 import { parseUpdateUser } from '../model/update-request.js';
 import { displayName, messageBytesMax, type UserFields } from '../model/user.js';
 import type { Directory } from '../operations/directory.js';
+import { callerOf } from './caller-gate.js';
 import { userRequests } from './request-shapes.js';
 import { encodeLargeUsers, userResponses } from './user-codec.js';
 import { bytesOf, wireDefinition } from './wire-definition.js';
@@ -82,6 +83,22 @@ export function createUserService(directory: Directory): ServiceImplementation<t
 
     watchUsers(request, { signal }) {
       return directory.watchUsers(parseWatchUsers(request), signal);
+    },
+
+    async listUserChanges(): Promise<never> {
+      throw new Fault('INTERNAL', 'This method is not built yet.');
+    },
+
+    async getCaller(_request, context) {
+      const { actor, roles, permissions, expiresMs } = callerOf(context);
+      return {
+        actor,
+        roles: [...roles].sort(),
+        methods: [...permissions.methods.keys()].map((path) => path.slice(1)).sort(),
+        hiddenAttributes: [...permissions.hiddenAttributes].sort(),
+        protectedAttributes: [...permissions.protectedAttributes].sort(),
+        expireTime: expiresMs === undefined ? undefined : new Date(expiresMs),
+      };
     },
 
     async *resolveUsers(requests, { signal }) {

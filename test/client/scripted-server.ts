@@ -73,5 +73,7 @@ function unimplemented(): UserServiceImplementation {
     exportUsers: refuse,
     watchUsers: refuse,
     resolveUsers: refuse,
+    listUserChanges: refuse,
+    getCaller: refuse,
   };
 }

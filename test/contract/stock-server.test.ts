@@ -50,6 +50,8 @@ const statuses: ServerMiddleware = async function* convertErrors(call, context) 
       fields: [],
       startedMs: 0,
       timeoutMs: undefined,
+      connection: { peer: '', certificate: () => undefined, heldBytes: 0 },
+      caller: undefined,
     };
     const { code, message, fields = [] } = observe(info).statusOf(error);
     for (let index = 0; index < fields.length; index += 2) {

@@ -119,6 +119,8 @@ const messages: Record<Method, fc.Arbitrary<Record<string, unknown>>> = {
     heartbeat: optional(fc.record({ seconds: int64, nanos: int32 })),
   }),
   resolveUsers: fc.record({ tag: text, ids: texts, emails: texts }),
+  listUserChanges: fc.record({ id: text, pageSize: int32, pageToken: text }),
+  getCaller: fc.record({}),
 };
 const methods = Object.keys(messages) as Method[];
 

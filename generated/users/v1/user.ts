@@ -90,7 +90,19 @@ export interface UserChange {
     | User
     | undefined;
   /** When the change was made. For TYPE_EXISTING, the user's update_time. */
-  changeTime: Date | undefined;
+  changeTime:
+    | Date
+    | undefined;
+  /**
+   * Who made the change, such as "key:billing". Empty if the server did not know the caller, for changes by servers that
+   * did not record it yet, and for TYPE_EXISTING.
+   */
+  actor: string;
+  /**
+   * The x-request-id of the call that made the change, so that a client can recognize its own changes. Empty for changes
+   * by servers that did not record it yet, and for TYPE_EXISTING.
+   */
+  requestId: string;
 }
 
 export enum UserChange_Type {
@@ -278,7 +290,7 @@ export const User: MessageFns<User> = {
 };
 
 function createBaseUserChange(): UserChange {
-  return { type: 0, user: undefined, changeTime: undefined };
+  return { type: 0, user: undefined, changeTime: undefined, actor: "", requestId: "" };
 }
 
 export const UserChange: MessageFns<UserChange> = {
@@ -291,6 +303,12 @@ export const UserChange: MessageFns<UserChange> = {
     }
     if (message.changeTime !== undefined) {
       Timestamp.encode(toTimestamp(message.changeTime), writer.uint32(26).fork()).join();
+    }
+    if (message.actor !== "") {
+      writer.uint32(34).string(message.actor);
+    }
+    if (message.requestId !== "") {
+      writer.uint32(42).string(message.requestId);
     }
     return writer;
   },
@@ -332,6 +350,22 @@ export const UserChange: MessageFns<UserChange> = {
             message.changeTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.actor = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -352,6 +386,8 @@ export const UserChange: MessageFns<UserChange> = {
     message.type = object.type ?? 0;
     message.user = (object.user !== undefined && object.user !== null) ? User.fromPartial(object.user) : undefined;
     message.changeTime = object.changeTime ?? undefined;
+    message.actor = object.actor ?? "";
+    message.requestId = object.requestId ?? "";
     return message;
   },
 };

@@ -9,6 +9,7 @@ import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import type { CallContext, CallOptions } from "nice-grpc-common";
 import { Duration } from "../../google/protobuf/duration.js";
 import { FieldMask } from "../../google/protobuf/field_mask.js";
+import { Timestamp } from "../../google/protobuf/timestamp.js";
 import { User, UserChange } from "./user.js";
 
 export const protobufPackage = "users.v1";
@@ -327,6 +328,42 @@ export interface ResolveUsersResponse {
   /** The ids and emails that no user has, with the spelling, order and repetitions of the request. */
   missingIds: string[];
   missingEmails: string[];
+}
+
+export interface ListUserChangesRequest {
+  /** The user's id, a UUID in any of the forms that GetUser accepts. */
+  id: string;
+  /** At most 1000; larger values mean 1000, and 0 or unset means 50. Negative values are INVALID_ARGUMENT. */
+  pageSize: number;
+  /** next_page_token of the previous page, for the same id. */
+  pageToken: string;
+}
+
+export interface ListUserChangesResponse {
+  /** `user` has only the id. */
+  changes: UserChange[];
+  /** Empty on the last page. */
+  nextPageToken: string;
+}
+
+export interface GetCallerRequest {
+}
+
+export interface GetCallerResponse {
+  /** As in UserChange.actor. Empty if the server is open to everyone. */
+  actor: string;
+  /** The roles that the caller has without a condition, in alphabetical order. */
+  roles: string[];
+  /**
+   * The full names of the methods that the caller may call, such as "users.v1.UserService/GetUser", in alphabetical
+   * order. Some may be allowed only for some requests.
+   */
+  methods: string[];
+  /** The keys of attributes that responses leave out, and those that the caller may not write. */
+  hiddenAttributes: string[];
+  protectedAttributes: string[];
+  /** When the credential expires. Unset if it does not. */
+  expireTime: Date | undefined;
 }
 
 function createBaseCreateUserRequest(): CreateUserRequest {
@@ -2195,6 +2232,310 @@ export const ResolveUsersResponse: MessageFns<ResolveUsersResponse> = {
   },
 };
 
+function createBaseListUserChangesRequest(): ListUserChangesRequest {
+  return { id: "", pageSize: 0, pageToken: "" };
+}
+
+export const ListUserChangesRequest: MessageFns<ListUserChangesRequest> = {
+  encode(message: ListUserChangesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.pageSize !== 0) {
+      writer.uint32(16).int32(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      writer.uint32(26).string(message.pageToken);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListUserChangesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListUserChangesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.pageSize = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.pageToken = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListUserChangesRequest>): ListUserChangesRequest {
+    return ListUserChangesRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListUserChangesRequest>): ListUserChangesRequest {
+    const message = createBaseListUserChangesRequest();
+    message.id = object.id ?? "";
+    message.pageSize = object.pageSize ?? 0;
+    message.pageToken = object.pageToken ?? "";
+    return message;
+  },
+};
+
+function createBaseListUserChangesResponse(): ListUserChangesResponse {
+  return { changes: [], nextPageToken: "" };
+}
+
+export const ListUserChangesResponse: MessageFns<ListUserChangesResponse> = {
+  encode(message: ListUserChangesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.changes) {
+      UserChange.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextPageToken !== "") {
+      writer.uint32(18).string(message.nextPageToken);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListUserChangesResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListUserChangesResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.changes.push(UserChange.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextPageToken = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListUserChangesResponse>): ListUserChangesResponse {
+    return ListUserChangesResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListUserChangesResponse>): ListUserChangesResponse {
+    const message = createBaseListUserChangesResponse();
+    message.changes = object.changes?.map((e) => UserChange.fromPartial(e)) || [];
+    message.nextPageToken = object.nextPageToken ?? "";
+    return message;
+  },
+};
+
+function createBaseGetCallerRequest(): GetCallerRequest {
+  return {};
+}
+
+export const GetCallerRequest: MessageFns<GetCallerRequest> = {
+  encode(_: GetCallerRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetCallerRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetCallerRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<GetCallerRequest>): GetCallerRequest {
+    return GetCallerRequest.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<GetCallerRequest>): GetCallerRequest {
+    const message = createBaseGetCallerRequest();
+    return message;
+  },
+};
+
+function createBaseGetCallerResponse(): GetCallerResponse {
+  return { actor: "", roles: [], methods: [], hiddenAttributes: [], protectedAttributes: [], expireTime: undefined };
+}
+
+export const GetCallerResponse: MessageFns<GetCallerResponse> = {
+  encode(message: GetCallerResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.actor !== "") {
+      writer.uint32(10).string(message.actor);
+    }
+    for (const v of message.roles) {
+      writer.uint32(18).string(v!);
+    }
+    for (const v of message.methods) {
+      writer.uint32(26).string(v!);
+    }
+    for (const v of message.hiddenAttributes) {
+      writer.uint32(34).string(v!);
+    }
+    for (const v of message.protectedAttributes) {
+      writer.uint32(42).string(v!);
+    }
+    if (message.expireTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.expireTime), writer.uint32(50).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetCallerResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetCallerResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.actor = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.roles.push(reader.string());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.methods.push(reader.string());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.hiddenAttributes.push(reader.string());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.protectedAttributes.push(reader.string());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.expireTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<GetCallerResponse>): GetCallerResponse {
+    return GetCallerResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GetCallerResponse>): GetCallerResponse {
+    const message = createBaseGetCallerResponse();
+    message.actor = object.actor ?? "";
+    message.roles = object.roles?.map((e) => e) || [];
+    message.methods = object.methods?.map((e) => e) || [];
+    message.hiddenAttributes = object.hiddenAttributes?.map((e) => e) || [];
+    message.protectedAttributes = object.protectedAttributes?.map((e) => e) || [];
+    message.expireTime = object.expireTime ?? undefined;
+    return message;
+  },
+};
+
 /**
  * The directory of users.
  *
@@ -2374,6 +2715,28 @@ export const UserServiceDefinition = {
       responseStream: true,
       options: {},
     },
+    /**
+     * Returns the recent changes to one user, the newest first: who changed it and when, but not the values. The change log
+     * keeps them for CHANGES_KEPT_HOURS, also after the user was deleted. A user without changes there, or without an entry
+     * at all, has an empty list.
+     */
+    listUserChanges: {
+      name: "ListUserChanges",
+      requestType: ListUserChangesRequest as typeof ListUserChangesRequest,
+      requestStream: false,
+      responseType: ListUserChangesResponse as typeof ListUserChangesResponse,
+      responseStream: false,
+      options: { idempotencyLevel: "NO_SIDE_EFFECTS" },
+    },
+    /** Returns who the server thinks is calling, and what that caller may do. Every known caller may call this. */
+    getCaller: {
+      name: "GetCaller",
+      requestType: GetCallerRequest as typeof GetCallerRequest,
+      requestStream: false,
+      responseType: GetCallerResponse as typeof GetCallerResponse,
+      responseStream: false,
+      options: { idempotencyLevel: "NO_SIDE_EFFECTS" },
+    },
   },
 } as const;
 
@@ -2479,6 +2842,17 @@ export interface UserServiceImplementation<CallContextExt = {}> {
     request: AsyncIterable<ResolveUsersRequest>,
     context: CallContext & CallContextExt,
   ): ServerStreamingMethodResult<DeepPartial<ResolveUsersResponse>>;
+  /**
+   * Returns the recent changes to one user, the newest first: who changed it and when, but not the values. The change log
+   * keeps them for CHANGES_KEPT_HOURS, also after the user was deleted. A user without changes there, or without an entry
+   * at all, has an empty list.
+   */
+  listUserChanges(
+    request: ListUserChangesRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<ListUserChangesResponse>>;
+  /** Returns who the server thinks is calling, and what that caller may do. Every known caller may call this. */
+  getCaller(request: GetCallerRequest, context: CallContext & CallContextExt): Promise<DeepPartial<GetCallerResponse>>;
 }
 
 export interface UserServiceClient<CallOptionsExt = {}> {
@@ -2583,6 +2957,17 @@ export interface UserServiceClient<CallOptionsExt = {}> {
     request: AsyncIterable<DeepPartial<ResolveUsersRequest>>,
     options?: CallOptions & CallOptionsExt,
   ): AsyncIterable<ResolveUsersResponse>;
+  /**
+   * Returns the recent changes to one user, the newest first: who changed it and when, but not the values. The change log
+   * keeps them for CHANGES_KEPT_HOURS, also after the user was deleted. A user without changes there, or without an entry
+   * at all, has an empty list.
+   */
+  listUserChanges(
+    request: DeepPartial<ListUserChangesRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<ListUserChangesResponse>;
+  /** Returns who the server thinks is calling, and what that caller may do. Every known caller may call this. */
+  getCaller(request: DeepPartial<GetCallerRequest>, options?: CallOptions & CallOptionsExt): Promise<GetCallerResponse>;
 }
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | undefined;
@@ -2593,6 +2978,18 @@ export type DeepPartial<T> = T extends Builtin ? T
   : T extends { $case: string; value: unknown } ? { $case: T["$case"]; value?: DeepPartial<T["value"]> }
   : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
   : Partial<T>;
+
+function toTimestamp(date: Date): Timestamp {
+  const seconds = Math.trunc(date.getTime() / 1_000);
+  const nanos = (date.getTime() % 1_000) * 1_000_000;
+  return { seconds, nanos };
+}
+
+function fromTimestamp(t: Timestamp): Date {
+  let millis = (t.seconds || 0) * 1_000;
+  millis += (t.nanos || 0) / 1_000_000;
+  return new globalThis.Date(millis);
+}
 
 function longToNumber(int64: { toString(): string }): number {
   const num = globalThis.Number(int64.toString());

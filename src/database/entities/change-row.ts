@@ -7,6 +7,7 @@ import { xid8 } from './postgres-types.js';
 
 @Entity('changes')
 @Index('changes_xid', ['xid'])
+@Index('changes_user_id', ['userId', 'seq'])
 @Check('changes_type', 'type in (2, 3, 4)')
 export class ChangeRow {
   /** Ascending for the changes of one user, but not in the order of commits. */
@@ -31,4 +32,12 @@ export class ChangeRow {
 
   @Column({ name: 'change_time', type: 'timestamptz', precision: 3, default: () => 'now()' })
   changeTime!: Date;
+
+  /** Who made the change (`Caller.actor`). Null if the server did not know the caller. */
+  @Column({ type: 'text', nullable: true })
+  actor!: string | null;
+
+  /** The x-request-id of the call that made the change. */
+  @Column({ name: 'request_id', type: 'text', nullable: true })
+  requestId!: string | null;
 }

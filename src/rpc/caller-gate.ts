@@ -1,0 +1,55 @@
+/**
+ * Decides at the header of each call whether its caller may make it, before the server reads the request. Conditions on
+ * the request are checked later, by the handlers.
+ */
+import type { CallInfo } from '../grpc-server/observer.js';
+import type { Caller } from '../model/caller.js';
+import { accessDenied, Fault } from '../model/fault.js';
+import { anyone } from '../policy/method-roles.js';
+
+/** Knows the callers. */
+export interface CallerAccess {
+  /** Returns who calls, or why the credentials are not accepted. Rejects only because of bugs. */
+  identify(call: CallInfo): Caller | Fault | Promise<Caller | Fault>;
+  /** Returns why the caller's streams must end now: its credential has expired or was revoked. */
+  endOf(caller: Caller): Fault | undefined;
+}
+
+export interface CallerGateOptions {
+  /** Undefined if the server is open to everyone. */
+  readonly access: CallerAccess | undefined;
+  /** Whether calls to this path need no credentials, such as health checks. */
+  isOpen(path: string): boolean;
+}
+
+/** Returns why a call is refused, or undefined. Stores the caller in the call. */
+export function createCallerGate({ access, isOpen }: CallerGateOptions): (call: CallInfo) => unknown {
+  const settle = (call: CallInfo, found: Caller | Fault): Fault | undefined => {
+    if (found instanceof Fault) return found;
+    call.caller = found;
+    return isSystemMethod(call.path) || found.permissions.methods.has(call.path) ? undefined : accessDenied();
+  };
+  return (call) => {
+    if (access === undefined || isOpen(call.path)) {
+      call.caller = anyone;
+      return undefined;
+    }
+    const found = access.identify(call);
+    return found instanceof Promise ? found.then((late) => settle(call, late)) : settle(call, found);
+  };
+}
+
+/** Health and reflection need no role: if they are not open, every known caller may use them. */
+export function isSystemMethod(path: string): boolean {
+  return path.startsWith('/grpc.');
+}
+
+/** Returns who makes the call that a handler serves. */
+export function callerOf(context: object): Caller {
+  return 'caller' in context && context.caller !== undefined ? (context.caller as Caller) : anyone;
+}
+
+/** Returns the caller of an open call, or undefined if it is not known yet. */
+export function callerOfCall({ caller }: Pick<CallInfo, 'caller'>): Caller | undefined {
+  return caller as Caller | undefined;
+}

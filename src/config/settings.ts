@@ -144,7 +144,7 @@ export const serverSettings = {
       kind: choices('health', 'reflection', 'metrics', 'openapi', 'page'),
       default: 'health,openapi,page',
       description:
-        "What needs no credentials if AUTH is on: health is gRPC's health service, /healthz and /readyz; page is the page's files, which contain no data.",
+        "The endpoints that need no credentials if AUTH is on: health is gRPC's health service, /healthz and /readyz; page is the page's files, which contain no data.",
     },
   },
   workers: {

@@ -58,7 +58,7 @@ export class ServerCall implements StreamReceiver, CallInfo {
   #durationMs = 0;
   #isEndReported = false;
   #isAdmitted = false;
-  /** The caller is still being checked. What the client sends meanwhile waits. */
+  /** The caller is still being checked. Messages that the client sends meanwhile wait. */
   #isPending = false;
   #isRequestWhole = false;
   #iterator: AsyncIterator<unknown> | undefined;

@@ -33,8 +33,8 @@ export interface ServerOptions {
   /** Called at the header of each call. */
   readonly observe?: (call: CallInfo) => CallObserver;
   /**
-   * Returns an error to refuse a call at its header, before its request is read, or a promise of an error. What the client
-   * sends meanwhile waits.
+   * Returns an error to refuse a call at its header, before its request is read, or a promise of an error. Messages
+   * that the client sends meanwhile wait.
    */
   readonly admit?: (call: CallInfo) => unknown;
 }

@@ -1,9 +1,9 @@
 /**
- * Who makes a call, and what it may do. Each verified credential has one Caller, which is computed once, so that a
+ * Describes who makes a call and what this caller may do. Each verified credential has one Caller, which is computed once, so that a
  * decision about a call is a lookup.
  */
 
-/** What a role allows. Every role of the access file is made of these. */
+/** The roles that open methods. Every role of the access file is made of these. */
 export const builtInRoles = ['reader', 'writer', 'bulk', 'admin'] as const;
 
 export type BuiltInRole = (typeof builtInRoles)[number];

@@ -59,7 +59,7 @@ export interface RpcServerOptions {
   readonly tls?: ServerTls;
   /** Undefined if the server is open to everyone. */
   readonly access?: CallerAccess;
-  /** What needs no credentials. The default is nothing. */
+  /** The endpoints that need no credentials. Without it, all need them. */
   readonly openEndpoints?: readonly string[];
   /** The FileDescriptorSet for reflection. */
   readonly descriptors: Uint8Array;

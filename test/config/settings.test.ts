@@ -61,6 +61,12 @@ const parseServer = (env: Record<string, string>, ...args: string[]) => parseSer
 const serverProblems = (env: Record<string, string>, ...args: string[]) => problemsOf(() => parseServer(env, ...args));
 const clientProblems = (env: Record<string, string>, flags?: Flags) => problemsOf(() => parseClientConfig(env, flags));
 
+/** The warnings about INSECURE, named as it was set. */
+const openToReaders = (name: string) =>
+  `${name} is set and other machines can reach the server: others can read the traffic, including tokens, unless a proxy in front of Roster uses TLS.`;
+const openToEverybody = (name: string) =>
+  `${name} is set and other machines can reach the server: EVERYBODY who reaches it can read, change and erase all users.`;
+
 describe('the configuration of a server', () => {
   it('has a default for everything', () => {
     expect(parseServerConfig({})).toEqual({
@@ -81,6 +87,7 @@ describe('the configuration of a server', () => {
       changes: { keptHours: 168, keptMax: 10_000_000 },
       listIndexes: 'auto',
       warnings: [],
+      auth: { isRequired: false, accessFile: undefined, openEndpoints: ['health', 'openapi', 'page'] },
       grpc: {
         address: { host: 'localhost', port: 50_051 },
         concurrentStreamsMax: 4096,
@@ -110,7 +117,11 @@ describe('the configuration of a server', () => {
       WORKERS: '3',
       LOG_LEVEL: 'SILENT',
       LOG_FORMAT: ' json\n',
+      TLS_CLIENT_AUTH: 'Optional',
       INSECURE: '1',
+      AUTH: 'on',
+      ACCESS_FILE: 'access.yaml',
+      OPEN_ENDPOINTS: 'metrics, Reflection',
       DATABASE_CONNECTIONS_MAX: '8',
       DATABASE_CONNECT_TIMEOUT_MS: '1',
       DATABASE_CONNECTION_AGE_MS_MAX: '18000',
@@ -152,7 +163,8 @@ describe('the configuration of a server', () => {
       bufferedBytesMax: 2_000_000,
       changes: { keptHours: 16, keptMax: 17_000 },
       listIndexes: 'all',
-      warnings: [],
+      warnings: [openToReaders('INSECURE')],
+      auth: { isRequired: true, accessFile: resolve('access.yaml'), openEndpoints: ['metrics', 'reflection'] },
       grpc: {
         address: { host: '0.0.0.0', port: 0 },
         concurrentStreamsMax: 7,
@@ -166,7 +178,7 @@ describe('the configuration of a server', () => {
         isDefault: false,
         corsOrigins: ['https://app.example.com', 'http://localhost:5173'],
       },
-      tls: { cert: file('cert.pem'), key: file('key.pem'), clientCa: file('ca.pem') },
+      tls: { cert: file('cert.pem'), key: file('key.pem'), clientCa: file('ca.pem'), requiresClientCert: false },
       workers: 3,
       log: { level: 'silent', format: 'json' },
       shutdown: { delayMs: 11, timeoutMs: 12 },
@@ -187,6 +199,10 @@ describe('the configuration of a server', () => {
       if (name === 'CORS_ORIGINS') return [given, '*'];
       if (name === 'LOG_LEVEL') return [given, 'warn'];
       if (name === 'LOG_FORMAT') return [given, 'pretty'];
+      if (name === 'TLS_CLIENT_AUTH') return [given, 'optional'];
+      if (name === 'AUTH') return [given, 'on'];
+      if (name === 'ACCESS_FILE') return [given, file('access.yaml')];
+      if (name === 'OPEN_ENDPOINTS') return [given, 'none'];
       if (name === 'LIST_INDEXES') return [given, 'none'];
       if (name === 'INSECURE' || name === 'SEARCH_INDEX') return [given];
       if (name === 'PREPARED_STATEMENTS') return ['--no-prepared-statements'];
@@ -202,7 +218,8 @@ describe('the configuration of a server', () => {
     expect(config.database.preparedStatements).toBe(false);
     expect(config.grpc).toMatchObject({ address: { host: '127.0.0.1', port: 7 }, keepaliveTimeoutMs: 1000 });
     expect(config.log).toEqual({ level: 'warn', format: 'pretty' });
-    expect(config.tls?.clientCa).toBe(file('ca.pem'));
+    expect(config.tls).toMatchObject({ clientCa: file('ca.pem'), requiresClientCert: false });
+    expect(config.auth).toEqual({ isRequired: true, accessFile: file('access.yaml'), openEndpoints: [] });
     // auto means one for each core.
     expect(config.workers).toBe(availableParallelism());
   });
@@ -270,6 +287,13 @@ describe('the configuration of a server', () => {
     ['LIST_INDEXES', ['some', 'true', 'off'], 'LIST_INDEXES must be auto, all or none'],
     ['LOG_FORMAT', ['yaml'], 'LOG_FORMAT must be auto, pretty or json'],
     ['INSECURE', ['yes', 'on', '2'], 'INSECURE must be true or false'],
+    ['TLS_CLIENT_AUTH', ['none', 'true'], 'TLS_CLIENT_AUTH must be require or optional'],
+    ['AUTH', ['true', 'no'], 'AUTH must be auto, on or off'],
+    [
+      'OPEN_ENDPOINTS',
+      ['all', 'health,none', 'health metrics', 'page,'],
+      'OPEN_ENDPOINTS must be none, or some of health, reflection, metrics, openapi, page, separated by commas',
+    ],
     ['PREPARED_STATEMENTS', ['off'], 'PREPARED_STATEMENTS must be true or false'],
   ])('%s refuses %j', (name, bad, problem) => {
     for (const text of bad) expect(serverProblems({ [name]: text })).toEqual([`${problem}, not "${text}"`]);
@@ -310,6 +334,81 @@ describe('the configuration of a server', () => {
         serverProblems({ GRPC_ADDRESS: `${host}:1`, TLS_CERT: file('cert.pem'), TLS_KEY: file('key.pem') }),
       ).toEqual([]);
     }
+  });
+
+  describe('requires credentials', () => {
+    const tls = () => ({ TLS_CERT: file('cert.pem'), TLS_KEY: file('key.pem') });
+    const certificates = () => ({ ...tls(), TLS_CLIENT_CA: file('ca.pem') });
+    const reachable = { GRPC_ADDRESS: '0.0.0.0:50051' };
+    const reachablePage = { HTTP_ADDRESS: '[::]:8080' };
+    const access = { ACCESS_FILE: '/etc/roster/access.yaml' };
+    const insecure = { INSECURE: 'true' };
+
+    it.each([
+      ['no, on loopback', () => ({}), false, []],
+      ['no, on loopback with TLS', tls, false, []],
+      ['yes, on loopback with an access file', () => access, true, []],
+      ['yes, on loopback with client certificates', certificates, true, []],
+      ['yes, on another address with TLS', () => ({ ...reachable, ...tls() }), true, []],
+      ['yes, if only HTTP has another address', () => ({ ...reachablePage, ...tls() }), true, []],
+      ['no, with INSECURE', () => ({ ...reachable, ...insecure }), false, [openToEverybody('INSECURE')]],
+      [
+        'no, with INSECURE and TLS',
+        () => ({ ...reachable, ...tls(), ...insecure }),
+        false,
+        [openToEverybody('INSECURE')],
+      ],
+      ['no, with INSECURE on loopback', () => insecure, false, []],
+      [
+        'yes, with INSECURE and an access file',
+        () => ({ ...reachable, ...insecure, ...access }),
+        true,
+        [openToReaders('INSECURE')],
+      ],
+    ] as const)('with AUTH=auto: %s', (_, env, isRequired, warnings) => {
+      for (const AUTH of ['auto', '']) {
+        const config = parseServerConfig({ ...env(), AUTH });
+        expect(config.auth.isRequired).toBe(isRequired);
+        expect(config.warnings).toEqual(warnings);
+      }
+    });
+
+    it('with AUTH=on: always', () => {
+      for (const env of [{}, reachable, tls(), access, certificates()]) {
+        const config = parseServerConfig({ ...env, ...insecure, AUTH: 'on' });
+        expect(config.auth.isRequired).toBe(true);
+        expect(config.warnings).toEqual('GRPC_ADDRESS' in env ? [openToReaders('INSECURE')] : []);
+      }
+      // Credentials do not replace TLS.
+      expect(serverProblems({ ...reachable, AUTH: 'on' })).toEqual([expect.stringMatching(/^GRPC_ADDRESS is not a/)]);
+    });
+
+    it('with AUTH=off: never, and only with INSECURE if others can reach the server', () => {
+      for (const env of [{}, tls(), certificates()]) {
+        expect(parseServerConfig({ ...env, AUTH: 'off' })).toMatchObject({ auth: { isRequired: false }, warnings: [] });
+      }
+      const refused =
+        'is off, but other machines can reach the server, so everybody could read and erase all users: remove it, or set INSECURE=true (--insecure)';
+      for (const env of [reachable, reachablePage]) {
+        expect(serverProblems({ ...env, ...tls(), AUTH: 'off' })).toEqual([`AUTH ${refused}`]);
+        expect(serverProblems({ ...env, ...certificates() }, '--auth=off')).toEqual([`--auth ${refused}`]);
+        const config = parseServer({ ...env, ...tls(), AUTH: 'off' }, '--insecure');
+        expect(config.auth.isRequired).toBe(false);
+        expect(config.warnings).toEqual([openToEverybody('--insecure')]);
+      }
+    });
+
+    it('and refuses an access file that would have no effect', () => {
+      expect(serverProblems({ ...access, AUTH: 'off' })).toEqual(['ACCESS_FILE needs AUTH=on']);
+      expect(serverProblems({ ...access, AUTH: 'off', ...reachable, ...insecure })).toEqual([
+        'ACCESS_FILE needs AUTH=on',
+      ]);
+    });
+
+    it('but not for commands that only use the database', () => {
+      const config = parseServerConfig({ ...reachable, AUTH: 'off' }, {}, { serves: false });
+      expect(config).toMatchObject({ auth: { isRequired: false }, warnings: [] });
+    });
   });
 
   it('knows loopback addresses in every spelling', () => {

@@ -94,8 +94,8 @@ export interface UserChange {
     | Date
     | undefined;
   /**
-   * Who made the change, such as "key:billing". Empty if the server did not know the caller, for changes by servers that
-   * did not record it yet, and for TYPE_EXISTING.
+   * The caller that made the change, such as "key:billing". Empty if the server did not know the caller, for changes by
+   * servers that did not record it yet, and for TYPE_EXISTING.
    */
   actor: string;
   /**

@@ -1,6 +1,7 @@
 /** Runs the command line, from its arguments to its exit code. Each command has its own file. */
 import { Command, CommanderError } from 'commander';
 import { packageVersion } from '../config/package-root.js';
+import { createCertCommand } from './cert.js';
 import { addClientFlags, type Context } from './client-command.js';
 import { createCompletionCommand } from './completion.js';
 import { createContextCommand } from './context.js';
@@ -22,6 +23,7 @@ import { reportFailure } from './report-failure.js';
 import { createServeCommand } from './serve.js';
 import { createStyles } from './style.js';
 import { Interrupted, OutputClosed, type Terminal } from './terminal.js';
+import { createTokenCommand } from './token.js';
 import { createUpdateCommand } from './update.js';
 import { createWatchCommand } from './watch.js';
 
@@ -109,6 +111,8 @@ function createProgram(context: Context): Command {
     createGatewayCommand(context),
     ...clientCommands,
     createContextCommand(context),
+    createTokenCommand(context),
+    createCertCommand(context),
     createCompletionCommand(context, () => program),
   ];
   for (const command of commands) program.addCommand(command);

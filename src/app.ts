@@ -299,6 +299,7 @@ async function startServers(
     grpc: config.grpc,
     stallTimeoutMs: config.streams.stallTimeoutMs,
     budget,
+    callerLimits: config.callers,
     tls,
     descriptors,
   });

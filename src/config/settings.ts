@@ -213,6 +213,41 @@ export const serverSettings = {
     description:
       'The maximum number of bytes in requests that have not been processed yet and in responses that clients have not read yet, in each process, over gRPC and HTTP. From three quarters of it on, new calls fail with OVERLOADED. Above it, the calls of the slowest clients are ended.',
   },
+  callers: {
+    callsPerSecondMax: {
+      name: 'CALLER_CALLS_PER_SECOND_MAX',
+      kind: wholeNumber(0, 1_000_000),
+      default: 0,
+      description:
+        'The maximum rate of calls of one caller; 0 means no limit. Further calls fail with RATE_LIMITED. A caller is the holder of a credential or, if AUTH is off, an IP address. Each of WORKERS and each server counts for itself.',
+    },
+    callsBurst: {
+      name: 'CALLER_CALLS_BURST',
+      kind: wholeNumber(1, 1_000_000),
+      unset: 'the calls of one second',
+      description: 'The number of calls that a caller may make at once before CALLER_CALLS_PER_SECOND_MAX applies.',
+    },
+    streamsMax: {
+      name: 'CALLER_STREAMS_MAX',
+      kind: wholeNumber(1, 1_000_000),
+      default: 10_000,
+      description: 'The maximum number of open streams of one caller: watches, exports, imports and resolves.',
+    },
+    watchesMax: {
+      name: 'CALLER_WATCHES_MAX',
+      kind: wholeNumber(1, 1_000_000),
+      default: 5000,
+      description: 'The maximum number of open watches of one caller.',
+    },
+    bytesMax: {
+      name: 'CALLER_BYTES_MAX',
+      kind: wholeNumber(1000, 1_000_000_000_000),
+      // Half of BUFFERED_BYTES_MAX.
+      default: 67_108_864,
+      description:
+        'The maximum number of bytes that each process holds for one caller, as in BUFFERED_BYTES_MAX. A call that exceeds it fails with RATE_LIMITED.',
+    },
+  },
   changes: {
     keptHours: {
       name: 'CHANGES_KEPT_HOURS',

@@ -34,11 +34,11 @@ export function toConnectError(refusal: Refusal, requestId: string, registry: Re
     for (const [name, value] of Object.entries(refusal.headers)) headers.set(name, value);
     return new ConnectError(refusal.message, refusal.code, headers);
   }
-  const { message, code, reason, violations } = refusal;
+  const { message, code, reason, violations, retryMs } = refusal;
   // Both enums have gRPC's numbers.
   const status: number = Status[code];
   const error = new ConnectError(message, status, headers);
-  error.details = readableDetails(errorDetails({ reason, requestId, violations }), registry);
+  error.details = readableDetails(errorDetails({ reason, requestId, violations, retryMs }), registry);
   return error;
 }
 

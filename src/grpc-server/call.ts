@@ -3,6 +3,7 @@
 import { Status } from 'nice-grpc-common';
 import { callError } from './call-error.js';
 import { headerError } from './call-header.js';
+import type { CallerShare } from './caller-share.js';
 import { acceptedEncodings, compress, decompress, type Frame, frame } from './framing.js';
 import { HeldBytes } from './held-bytes.js';
 import { LazyMetadata } from './lazy-metadata.js';
@@ -44,6 +45,7 @@ export class ServerCall implements StreamReceiver, CallInfo {
   readonly startedMs = performance.now();
   timeoutMs: number | undefined;
   caller: unknown;
+  share: CallerShare | undefined;
   readonly #requests: RequestQueue;
   readonly #held: HeldBytes;
   #writtenBytes = 0;
@@ -75,7 +77,7 @@ export class ServerCall implements StreamReceiver, CallInfo {
     private readonly onClosed: (call: ServerCall) => void,
   ) {
     this.#requests = new RequestQueue(stream, method?.requestBytesMax ?? 0);
-    this.#held = new HeldBytes(stream.connection, limits, () => this.#giveUp());
+    this.#held = new HeldBytes(this, limits, (error) => this.#giveUp(error));
   }
 
   get isKnownMethod(): boolean {
@@ -84,6 +86,10 @@ export class ServerCall implements StreamReceiver, CallInfo {
 
   get responseStream(): boolean {
     return this.method?.responseStream === true;
+  }
+
+  get isStream(): boolean {
+    return this.method?.requestStream === true || this.responseStream;
   }
 
   get peer(): string {
@@ -111,8 +117,8 @@ export class ServerCall implements StreamReceiver, CallInfo {
       .catch((error: unknown) => error)
       .then((found) => {
         this.#isPending = false;
-        if (this.#status !== undefined) return;
-        this.#begin(found);
+        if (this.#status !== undefined) this.#held.releaseLate();
+        else this.#begin(found);
         if (this.#isRequestWhole) this.#takeOnly();
       });
   }
@@ -409,8 +415,8 @@ export class ServerCall implements StreamReceiver, CallInfo {
   }
 
   /** Frees the memory of the call. */
-  #giveUp(): void {
-    this.end(callError('OVERLOADED', 'The server holds too many bytes for clients that read or send slowly.'));
+  #giveUp(error: unknown): void {
+    this.end(error);
     if (this.stream.unsentBytes > 0) this.stream.reset(cancelled);
     // The stream closes later. Until then, its bytes must not count against the other calls of its connection.
     this.#held.release();

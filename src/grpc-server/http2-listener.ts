@@ -147,6 +147,7 @@ export class Http2Listener {
 
 class Http2Connection implements Connection {
   readonly peer: string;
+  readonly host: string;
   heldBytes = 0;
   readonly #streams = new Set<Http2Stream>();
   readonly #timers = new Set<NodeJS.Timeout>();
@@ -161,7 +162,8 @@ class Http2Connection implements Connection {
     private readonly options: ConnectionOptions,
   ) {
     this.#socket = session.socket;
-    this.peer = `${session.socket.remoteAddress}:${session.socket.remotePort}`;
+    this.host = session.socket.remoteAddress ?? '';
+    this.peer = `${this.host}:${session.socket.remotePort}`;
     session.on('error', () => {});
     session.once('remoteSettings', () => {
       this.#hasSettings = true;

@@ -1,5 +1,6 @@
 /** The interface for programs that observe calls and choose their statuses. */
 import { ServerError, Status } from 'nice-grpc-common';
+import type { CallerShare } from './caller-share.js';
 import type { Connection, HeaderFields } from './stream.js';
 
 /** A call that a client has started. */
@@ -8,6 +9,8 @@ export interface CallInfo {
   readonly path: string;
   readonly isKnownMethod: boolean;
   readonly responseStream: boolean;
+  /** Whether its requests or its responses are a stream. */
+  readonly isStream: boolean;
   /** The client's address. */
   readonly peer: string;
   readonly fields: HeaderFields;
@@ -18,6 +21,8 @@ export interface CallInfo {
   readonly connection: Connection;
   /** `ServerOptions.admit` may store here who calls. Handlers get it in their context. */
   caller: unknown;
+  /** `ServerOptions.admit` may store here what counts the call until it has closed. */
+  share: CallerShare | undefined;
 }
 
 export interface CallStatus {

@@ -48,7 +48,7 @@ export interface GrpcServer<Ext = PeerContext> extends ServerAddBuilder<Ext> {
   /** Uses another certificate for new connections. */
   setTls(tls: ServerTls): void;
   /**
-   * Starts a call within this process. `fields` is its header, with `:path`, `:method` and `content-type`. `certificate`
+   * Starts a call within this process. `peer` is the client's IP address. `fields` is its header, with `:path`, `:method` and `content-type`. `certificate`
    * returns the verified certificate of the client.
    */
   call(fields: HeaderFields, peer: string, certificate?: Connection['certificate']): ClientStream;
@@ -191,7 +191,7 @@ class CallServer {
   }
 
   call(fields: HeaderFields, peer: string, certificate: Connection['certificate'] = noCertificate): ClientStream {
-    return openMemoryStream(this.#accept, fields, { peer, certificate, heldBytes: 0 });
+    return openMemoryStream(this.#accept, fields, { peer, host: peer, certificate, heldBytes: 0 });
   }
 
   async stopAccepting(): Promise<void> {

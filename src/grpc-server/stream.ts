@@ -14,6 +14,8 @@ export const cancelled = 0x8;
 export interface Connection {
   /** The client's address, as in `127.0.0.1:40312`. */
   readonly peer: string;
+  /** The IP address in it. */
+  readonly host: string;
   /** The certificate that the client has presented and that its CA has signed. */
   certificate(): PeerCertificate | undefined;
   /** The bytes that the process holds for the calls of this connection. */

@@ -45,20 +45,30 @@ export interface Violation {
   readonly description: string;
 }
 
+export interface FaultOptions extends ErrorOptions {
+  readonly retryMs?: number;
+}
+
+// An overload rarely ends sooner.
+const retryMsOf: Readonly<Partial<Record<FaultReason, number>>> = { OVERLOADED: 1000, RATE_LIMITED: 1000 };
+
 /** An expected error. It has no stack, because capturing one takes longer than the call, and overload causes many. */
 export class Fault extends Error {
   override readonly name = 'Fault';
+  /** After how long the client may try again. */
+  readonly retryMs: number | undefined;
 
   constructor(
     readonly reason: FaultReason,
     message: string,
     readonly violations: readonly Violation[] = [],
-    options?: ErrorOptions,
+    options?: FaultOptions,
   ) {
     const { stackTraceLimit } = Error;
     Error.stackTraceLimit = 0;
     super(message, options);
     Error.stackTraceLimit = stackTraceLimit;
+    this.retryMs = options?.retryMs ?? retryMsOf[reason];
   }
 
   get code(): FaultCode {
@@ -96,6 +106,11 @@ export function etagMismatch(): Fault {
 
 export function overloaded(): Fault {
   return new Fault('OVERLOADED', 'Too many calls are waiting. Try again later.');
+}
+
+/** `retryMs` is the time until the caller is below its limit, if that is known. */
+export function rateLimited(message: string, retryMs?: number): Fault {
+  return new Fault('RATE_LIMITED', message, [], { retryMs });
 }
 
 export function serverStopping(): Fault {

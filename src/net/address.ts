@@ -34,3 +34,19 @@ export function isLoopback(host: string): boolean {
   if (isIP(host) === 0) return host.toLowerCase() === 'localhost';
   return loopback.check(host, isIPv6(host) ? 'ipv6' : 'ipv4');
 }
+
+/**
+ * Returns what one client can be expected to have: an IPv4 address, or the /64 network of an IPv6 address, whose 2^64
+ * addresses any of its machines may use.
+ */
+export function clientNetwork(host: string): string {
+  if (!host.includes(':')) return host;
+  const [, ipv4] = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(host) ?? [];
+  if (ipv4 !== undefined) return ipv4;
+  const groupsOf = (text: string) => (text === '' ? [] : text.split(':'));
+  const [before = '', after] = host.split('::');
+  const first = groupsOf(before);
+  const last = groupsOf(after ?? '');
+  const zeros = Array<string>(Math.max(0, 8 - first.length - last.length)).fill('0');
+  return `${[...first, ...zeros, ...last].slice(0, 4).join(':')}::/64`;
+}

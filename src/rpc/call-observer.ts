@@ -83,12 +83,12 @@ class ObservedCall implements CallObserver {
   statusOf(error: unknown): CallStatus {
     const fault = this.#faultOf(error);
     if (fault instanceof ServerError) return { code: fault.code, message: fault.details };
-    const { reason, violations } = fault;
+    const { reason, violations, retryMs } = fault;
     this.#reason = reason;
     if (fault.cause !== undefined) this.telemetry.logCause(fault, this.#method, this.requestId);
     const code = Status[fault.code];
     const message = boundMessage(fault.message);
-    const details = encodeErrorStatus({ code, message, reason, requestId: this.requestId, violations });
+    const details = encodeErrorStatus({ code, message, reason, requestId: this.requestId, violations, retryMs });
     return { code, message, fields: [errorDetailsKey, Buffer.from(details).toString('base64')] };
   }
 

@@ -6,6 +6,7 @@ import type { CallInfo } from '../grpc-server/observer.js';
 import type { Caller } from '../model/caller.js';
 import { accessDenied, Fault } from '../model/fault.js';
 import { anyone } from '../policy/method-roles.js';
+import type { CallerLimiter } from './caller-limits.js';
 
 /** Knows the callers. */
 export interface CallerAccess {
@@ -20,20 +21,19 @@ export interface CallerGateOptions {
   readonly access: CallerAccess | undefined;
   /** Whether calls to this path need no credentials, such as health checks. */
   isOpen(path: string): boolean;
+  readonly limiter?: CallerLimiter;
 }
 
 /** Returns why a call is refused, or undefined. Stores the caller in the call. */
-export function createCallerGate({ access, isOpen }: CallerGateOptions): (call: CallInfo) => unknown {
+export function createCallerGate({ access, isOpen, limiter }: CallerGateOptions): (call: CallInfo) => unknown {
   const settle = (call: CallInfo, found: Caller | Fault): Fault | undefined => {
     if (found instanceof Fault) return found;
     call.caller = found;
-    return isSystemMethod(call.path) || found.permissions.methods.has(call.path) ? undefined : accessDenied();
+    if (!isSystemMethod(call.path) && !found.permissions.methods.has(call.path)) return accessDenied();
+    return isHealth(call.path) ? undefined : limiter?.admit(call, found);
   };
   return (call) => {
-    if (access === undefined || isOpen(call.path)) {
-      call.caller = anyone;
-      return undefined;
-    }
+    if (access === undefined || isOpen(call.path)) return settle(call, anyone);
     const found = access.identify(call);
     return found instanceof Promise ? found.then((late) => settle(call, late)) : settle(call, found);
   };
@@ -42,6 +42,11 @@ export function createCallerGate({ access, isOpen }: CallerGateOptions): (call: 
 /** Health and reflection need no role: if they are not open, every known caller may use them. */
 export function isSystemMethod(path: string): boolean {
   return path.startsWith('/grpc.');
+}
+
+/** Probes must not fail because their address has used up a limit. */
+function isHealth(path: string): boolean {
+  return path.startsWith('/grpc.health.');
 }
 
 /** Returns who makes the call that a handler serves. */

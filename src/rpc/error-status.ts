@@ -15,8 +15,6 @@ const errorDomain = 'users.v1';
 // Base64 makes 4.5 KiB of it, which is less than 6 KiB together with the message and the other trailers.
 const statusBytesMax = 3400;
 const statusMessageBytesMax = 1024;
-// An overload rarely ends sooner.
-const retrySeconds = 1;
 
 export interface ErrorStatus {
   readonly code: Status;
@@ -24,6 +22,8 @@ export interface ErrorStatus {
   readonly reason: FaultReason;
   readonly requestId: string;
   readonly violations?: readonly Violation[];
+  /** After how long the client may try again. */
+  readonly retryMs?: number;
 }
 
 /**
@@ -48,7 +48,8 @@ export function errorDetails({
   reason,
   requestId,
   violations = [],
-}: Pick<ErrorStatus, 'reason' | 'requestId' | 'violations'>): ErrorDetail[] {
+  retryMs,
+}: Pick<ErrorStatus, 'reason' | 'requestId' | 'violations' | 'retryMs'>): ErrorDetail[] {
   const fitting = violations.slice(0, fittingCount(violations, statusBytesMax - statusMessageBytesMax));
   const metadata: Record<string, string> =
     fitting.length < violations.length ? { violations_total: String(violations.length) } : {};
@@ -58,8 +59,8 @@ export function errorDetails({
     const badRequest = BadRequest.fromPartial({ fieldViolations: fitting });
     details.push({ type: BadRequest.$type, value: BadRequest.encode(badRequest).finish() });
   }
-  if (reason === 'OVERLOADED') {
-    const value = RetryInfo.encode(RetryInfo.fromPartial({ retryDelay: { seconds: retrySeconds, nanos: 0 } })).finish();
+  if (retryMs !== undefined) {
+    const value = RetryInfo.encode(RetryInfo.fromPartial({ retryDelay: durationOf(retryMs) })).finish();
     details.push({ type: RetryInfo.$type, value });
   }
   details.push({
@@ -67,6 +68,12 @@ export function errorDetails({
     value: RequestInfo.encode(RequestInfo.fromPartial({ requestId })).finish(),
   });
   return details;
+}
+
+/** Rounded up, so that a client that waits exactly this long is not too early. */
+function durationOf(ms: number): { seconds: number; nanos: number } {
+  const wholeMs = Math.ceil(ms);
+  return { seconds: Math.floor(wholeMs / 1000), nanos: (wholeMs % 1000) * 1_000_000 };
 }
 
 /** Writes an Any into google.rpc.Status.details, a repeated field with number 3. */

@@ -23,6 +23,7 @@ import { type Metrics, otherMethod } from '../telemetry/metrics.js';
 import type { Tracing } from '../telemetry/tracing.js';
 import { createCallObserver } from './call-observer.js';
 import { type CallerAccess, callerOfCall, createCallerGate } from './caller-gate.js';
+import { type CallerLimits, createCallerLimiter } from './caller-limits.js';
 import { createHealth, type Health, healthServiceDefinition, healthServiceName } from './health-service.js';
 import { createProfileService, profileServiceDefinition } from './profile-service.js';
 import { createReflectionService, reflectionServiceDefinitions, reflectionServiceNames } from './reflection-service.js';
@@ -41,7 +42,7 @@ const endpointServices = { '/grpc.health.': 'health', '/grpc.reflection.': 'refl
 export interface RpcServerOptions {
   readonly directory: Directory;
   readonly log: Log;
-  readonly metrics?: Pick<Metrics, 'call' | 'observe'>;
+  readonly metrics?: Pick<Metrics, 'call' | 'limited' | 'observe'>;
   readonly tracing?: Tracing;
   readonly grpc: {
     /** localhost means 127.0.0.1 and ::1. Port 0 picks a free port. */
@@ -59,6 +60,8 @@ export interface RpcServerOptions {
   readonly tls?: ServerTls;
   /** Undefined if the server is open to everyone. */
   readonly access?: CallerAccess;
+  /** Limits what each caller may use. */
+  readonly callerLimits?: CallerLimits;
   /** The endpoints that need no credentials. Without it, all need them. */
   readonly openEndpoints?: readonly string[];
   /** The FileDescriptorSet for reflection. */
@@ -142,12 +145,13 @@ export async function startServer(options: RpcServerOptions): Promise<RpcServer>
 }
 
 function serverOptions(options: RpcServerOptions, stopping: AbortSignal): ServerOptions {
-  const { log, metrics, tracing, grpc, stallTimeoutMs, budget, access, openEndpoints = [] } = options;
+  const { log, metrics, tracing, grpc, stallTimeoutMs, budget, access, callerLimits, openEndpoints = [] } = options;
   const openServices = Object.entries(endpointServices).flatMap(([service, endpoint]) =>
     openEndpoints.includes(endpoint) ? service : [],
   );
   const isOpen = (path: string) => openServices.some((service) => path.startsWith(service));
-  const gate = createCallerGate({ access, isOpen });
+  const limiter = callerLimits && createCallerLimiter({ limits: callerLimits, log, metrics });
+  const gate = createCallerGate({ access, isOpen, limiter });
   return {
     requestBytesMax: (path) => requestBytesMax[path] ?? 0,
     responseBytesMax: messageBytesMax,

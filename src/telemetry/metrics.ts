@@ -17,6 +17,8 @@ export interface Metrics {
   statement(statement: string, durationMs: number): void;
   /** Counts rows of an import. */
   imported(outcome: string, rows: number): void;
+  /** Counts a call that was refused because its caller had reached a limit. */
+  limited(limit: string): void;
   /** Adds sources, which are read on each scrape. */
   observe(sources: Partial<MetricSources>): void;
   /** The current metrics of this process, in a form that can be sent to another process. */
@@ -82,6 +84,12 @@ export function createMetrics(): Metrics {
     labelNames: ['outcome'],
     registers,
   });
+  const limitedCalls = new Counter({
+    name: 'roster_caller_limited_calls_total',
+    help: 'Calls that were refused or ended because their caller had reached a limit, by limit.',
+    labelNames: ['limit'],
+    registers,
+  });
   addSourceMetrics(registry, () => sources);
   addProcessMetrics(registry);
   return {
@@ -92,6 +100,7 @@ export function createMetrics(): Metrics {
     batch: (statement, rows) => batches.observe({ statement }, rows),
     statement: (statement, durationMs) => statements.observe({ statement }, durationMs / 1000),
     imported: (outcome, rows) => importedRows.inc({ outcome }, rows),
+    limited: (limit) => limitedCalls.inc({ limit }),
     observe(more) {
       sources = { ...sources, ...more };
     },

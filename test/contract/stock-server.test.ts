@@ -45,13 +45,15 @@ const statuses: ServerMiddleware = async function* convertErrors(call, context) 
     const info = {
       path,
       responseStream,
+      isStream: responseStream,
       isKnownMethod: true,
       peer: '',
       fields: [],
       startedMs: 0,
       timeoutMs: undefined,
-      connection: { peer: '', certificate: () => undefined, heldBytes: 0 },
+      connection: { peer: '', host: '', certificate: () => undefined, heldBytes: 0 },
       caller: undefined,
+      share: undefined,
     };
     const { code, message, fields = [] } = observe(info).statusOf(error);
     for (let index = 0; index < fields.length; index += 2) {

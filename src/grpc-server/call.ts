@@ -1,14 +1,14 @@
 /** One call: reads its requests, runs its handler, and sends its responses and its status. */
-
 import { Status } from 'nice-grpc-common';
 import { callError } from './call-error.js';
 import { headerError } from './call-header.js';
+import { CallResponse, type ResponseStatus } from './call-response.js';
 import type { CallerShare } from './caller-share.js';
-import { acceptedEncodings, compress, decompress, type Frame, frame } from './framing.js';
+import { decompress, type Frame } from './framing.js';
 import { HeldBytes } from './held-bytes.js';
 import { LazyMetadata } from './lazy-metadata.js';
 import type { CallInfo, CallObserver } from './observer.js';
-import { appendMetadata, encodeMessage, parseTimeout } from './protocol.js';
+import { parseTimeout } from './protocol.js';
 import { RequestQueue } from './request-queue.js';
 import type { CallLimits, ServedMethod, ServerCallContext } from './served-method.js';
 import {
@@ -20,16 +20,6 @@ import {
   type TransportStream,
 } from './stream.js';
 
-const responseHeader: HeaderFields = [
-  ':status',
-  '200',
-  'content-type',
-  'application/grpc+proto',
-  'grpc-accept-encoding',
-  acceptedEncodings,
-];
-// Smaller responses would hardly become smaller.
-const compressedBytesMin = 1024;
 // The transport's own objects for a call take as much, and are not counted either.
 const uncountedBytesMax = 4096;
 // Shared, because creating one for each call would take a tenth of the call's time.
@@ -48,21 +38,18 @@ export class ServerCall implements StreamReceiver, CallInfo {
   share: CallerShare | undefined;
   readonly #requests: RequestQueue;
   readonly #held: HeldBytes;
-  #writtenBytes = 0;
+  readonly #response: CallResponse;
   #observer: CallObserver | undefined;
   #deadline: NodeJS.Timeout | undefined;
   #abort: AbortController | undefined;
-  #header: LazyMetadata | undefined;
-  #trailer: LazyMetadata | undefined;
-  #isHeaderSent = false;
   /** Set when the status is decided. Nothing else is sent then. */
   #status: Status | undefined;
   #durationMs = 0;
   #isEndReported = false;
   #isAdmitted = false;
-  /** The caller is still being checked. Messages that the client sends meanwhile wait. */
+  /** Whether it is not known yet if the call is refused. */
   #isPending = false;
-  #isRequestWhole = false;
+  #isRequestEnded = false;
   #iterator: AsyncIterator<unknown> | undefined;
   #wakeWriter: (() => void) | undefined;
   #progressBytes = 0;
@@ -77,6 +64,7 @@ export class ServerCall implements StreamReceiver, CallInfo {
     private readonly onClosed: (call: ServerCall) => void,
   ) {
     this.#requests = new RequestQueue(stream, method?.requestBytesMax ?? 0);
+    this.#response = new CallResponse(stream, fields, limits);
     this.#held = new HeldBytes(this, limits, (error) => this.#giveUp(error));
   }
 
@@ -105,22 +93,32 @@ export class ServerCall implements StreamReceiver, CallInfo {
     const sentTimeout = fieldOf(this.fields, 'grpc-timeout');
     if (sentTimeout !== undefined) this.timeoutMs = parseTimeout(sentTimeout);
     this.#observer = observe(this);
-    const refusal = headerError(this) ?? admit(this);
-    if (refusal instanceof Promise) this.#waitFor(refusal);
-    else this.#begin(refusal);
+    try {
+      const refusal = headerError(this) ?? admit(this);
+      if (refusal instanceof Promise) this.#waitFor(refusal);
+      else this.#begin(refusal);
+    } catch (error) {
+      this.end(error);
+    }
   }
 
+  /** Until it is known whether the call is refused, its request stays in the transport, which limits its size. */
   #waitFor(refusal: Promise<unknown>): void {
     this.#isPending = true;
+    this.#requests.pause();
     this.#startDeadline();
     refusal
-      .catch((error: unknown) => error)
       .then((found) => {
         this.#isPending = false;
-        if (this.#status !== undefined) this.#held.releaseLate();
-        else this.#begin(found);
-        if (this.#isRequestWhole) this.#takeOnly();
-      });
+        if (this.#status !== undefined) {
+          this.#held.releaseLate();
+          return;
+        }
+        this.#begin(found);
+        this.#requests.resume();
+        if (this.#isRequestEnded) this.#takeOnly();
+      })
+      .catch((error: unknown) => this.end(error));
   }
 
   #begin(found: unknown): void {
@@ -186,15 +184,15 @@ export class ServerCall implements StreamReceiver, CallInfo {
     // until both are read, so that the handler does not treat the request as complete.
     if (this.method?.requestStream === true) setImmediate(() => requests.end());
     else requests.end();
-    if (this.#isPending) this.#isRequestWhole = true;
-    else this.#takeOnly();
+    this.#isRequestEnded = true;
+    if (!this.#isPending) this.#takeOnly();
   }
 
   /** Starts the handler of a method that takes one message. */
   #takeOnly(): void {
     const { method } = this;
-    if (this.#status !== undefined || method === undefined || method.requestStream) return;
     const requests = this.#requests;
+    if (this.#status !== undefined || method === undefined || method.requestStream) return;
     const only = requests.take();
     if (requests.error !== undefined) this.end(requests.error);
     else if (only === undefined) this.end(callError('MESSAGE_COUNT', 'This method takes exactly one message.'));
@@ -233,7 +231,7 @@ export class ServerCall implements StreamReceiver, CallInfo {
     const { isInMessage, isEnded, isPaused, receivedBytes } = this.#requests;
     const mustSend = this.method?.requestStream !== true || isInMessage;
     const isReceiving = this.#status === undefined && mustSend && !isEnded && !isPaused;
-    const progressBytes = receivedBytes + this.#writtenBytes - this.stream.unsentBytes;
+    const progressBytes = receivedBytes + this.#response.writtenBytes - this.stream.unsentBytes;
     if ((!isSending && !isReceiving) || progressBytes !== this.#progressBytes) {
       this.#progressBytes = progressBytes;
       this.#progressMs = nowMs;
@@ -278,7 +276,7 @@ export class ServerCall implements StreamReceiver, CallInfo {
       else {
         const response = await result;
         this.#abort = undefined;
-        this.#sendResponse(await this.#frame(method.encode(response)));
+        this.#sendResponse(await this.#response.frame(method.encode(response)));
       }
     } catch (error) {
       this.#abort = undefined;
@@ -293,11 +291,9 @@ export class ServerCall implements StreamReceiver, CallInfo {
       const { done, value } = await iterator.next();
       if (this.#status !== undefined) return;
       if (done) break;
-      const framed = await this.#frame(method.encode(value));
+      const framed = await this.#response.frame(method.encode(value));
       if (this.#status !== undefined) return;
-      this.#sendHeader();
-      this.#writtenBytes += framed.length;
-      const isTaken = this.stream.sendData(framed);
+      const isTaken = this.#response.sendMessage(framed);
       this.#updateHold();
       if (isTaken) continue;
       await new Promise<void>((resolve) => {
@@ -310,68 +306,31 @@ export class ServerCall implements StreamReceiver, CallInfo {
     this.#finish(Status.OK, '', []);
   }
 
-  #frame(message: Uint8Array): Buffer | Promise<Buffer> {
-    if (message.length > this.limits.responseBytesMax) {
-      throw callError('RESPONSE_TOO_LARGE', `A response must have at most ${this.limits.responseBytesMax} bytes.`);
-    }
-    if (!this.#compresses || message.length < compressedBytesMin) return frame(message);
-    // The encoder may reuse its buffer before the compression ends.
-    return compress(Buffer.from(message)).then((compressed) => frame(compressed, true));
-  }
-
-  get #compresses(): boolean {
-    return this.limits.compressResponses && /\bgzip\b/.test(fieldOf(this.fields, 'grpc-accept-encoding') ?? '');
-  }
-
   #sendResponse(framed: Buffer): void {
     if (this.#status !== undefined) return;
-    const header = this.#isHeaderSent ? undefined : this.#headerFields();
-    const trailers = this.#statusFields(Status.OK, '', []);
-    this.#settle(Status.OK);
-    this.#writtenBytes += framed.length;
-    if (header === undefined) {
-      this.stream.sendData(framed);
-      this.stream.sendTrailers(trailers);
-    } else this.stream.sendResponse(header, framed, trailers);
+    this.#response.sendOnly(framed, this.#statusOf(Status.OK), () => this.#settle(Status.OK));
     this.#updateHold();
-  }
-
-  #sendHeader(): void {
-    if (this.#isHeaderSent || this.#status !== undefined) return;
-    const fields = this.#headerFields();
-    this.#isHeaderSent = true;
-    this.stream.sendHeaders(fields);
-  }
-
-  #headerFields(): HeaderFields {
-    if (this.#header?.isEmpty !== false && !this.#compresses) return responseHeader;
-    const fields = [...responseHeader];
-    if (this.#compresses) fields.push('grpc-encoding', 'gzip');
-    if (this.#header?.isEmpty === false) appendMetadata(fields, this.#header);
-    return fields;
   }
 
   #finish(code: Status, message: string, added: HeaderFields): void {
     if (this.#status !== undefined) return;
-    let trailers: HeaderFields;
     try {
-      if (this.#header?.isEmpty === false) this.#sendHeader();
-      trailers = this.#statusFields(code, message, added);
+      this.#response.sendStatus(this.#statusOf(code, message, added), () => this.#settle(code));
     } catch (error) {
       // The handler has set metadata that cannot be sent.
-      this.#header = undefined;
-      this.#trailer = undefined;
+      this.#response.dropMetadata();
       this.end(error);
       return;
     }
-    this.#settle(code);
-    if (this.#isHeaderSent) this.stream.sendTrailers(trailers);
-    else this.stream.sendOnly([...responseHeader, ...trailers]);
     if (code !== Status.OK) {
       // A client may read the rest of the responses, and this status, much later.
       this.#reportEnd(code);
       this.#stopHandler();
     }
+  }
+
+  #statusOf(code: Status, message = '', added: HeaderFields = []): ResponseStatus {
+    return { code, message, fields: [...added, ...(this.#observer?.fields ?? [])] };
   }
 
   /** Aborts the handler's signal, and ends a generator at its `yield`, so that its `finally` blocks run. */
@@ -384,14 +343,6 @@ export class ServerCall implements StreamReceiver, CallInfo {
     new Promise((resolve) => resolve(iterator.return?.(undefined))).catch((error: unknown) =>
       this.#observer?.onLateError?.(error),
     );
-  }
-
-  #statusFields(code: Status, message: string, added: HeaderFields): HeaderFields {
-    const fields = ['grpc-status', String(code)];
-    if (message !== '') fields.push('grpc-message', encodeMessage(message));
-    if (this.#trailer?.isEmpty === false) appendMetadata(fields, this.#trailer);
-    fields.push(...added, ...(this.#observer?.fields ?? []));
-    return fields;
   }
 
   #reportEnd(code: Status): void {
@@ -424,15 +375,16 @@ export class ServerCall implements StreamReceiver, CallInfo {
 
   #createContext(): ServerCallContext {
     const { fields, peer, timeoutMs } = this;
-    this.#header = new LazyMetadata();
-    this.#trailer = new LazyMetadata();
+    const { header, trailer } = this.#response.createMetadata();
     this.#abort = new AbortController();
     return {
       metadata: new LazyMetadata(fields),
       peer,
-      header: this.#header,
-      sendHeader: () => this.#sendHeader(),
-      trailer: this.#trailer,
+      header,
+      sendHeader: () => {
+        if (this.#status === undefined) this.#response.sendHeader();
+      },
+      trailer,
       signal: this.#abort.signal,
       peerCertificate: () => this.stream.connection.certificate(),
       timeoutMs,

@@ -59,11 +59,21 @@ export class RequestQueue {
       this.#error = error;
     }
     const isFull = this.#queuedBytes > queuedBytesMax || this.#frames.length > queuedFramesMax;
-    if (isFull && !this.isPaused) {
-      this.isPaused = true;
-      this.stream.pause();
-    }
+    if (isFull) this.pause();
     this.#wake?.();
+  }
+
+  /** Leaves what the client sends in the transport. */
+  pause(): void {
+    if (this.isPaused) return;
+    this.isPaused = true;
+    this.stream.pause();
+  }
+
+  resume(): void {
+    if (!this.isPaused) return;
+    this.isPaused = false;
+    this.stream.resume();
   }
 
   end(): void {
@@ -79,7 +89,7 @@ export class RequestQueue {
     this.#isClosed = true;
     this.#frames.length = 0;
     this.#queuedBytes = 0;
-    this.#resume();
+    this.resume();
     this.#wake?.();
   }
 
@@ -88,7 +98,7 @@ export class RequestQueue {
     const next = this.#frames.shift();
     if (next === undefined) return undefined;
     this.#queuedBytes -= next.bytes.length;
-    if (this.#frames.length === 0) this.#resume();
+    if (this.#frames.length === 0) this.resume();
     return next;
   }
 
@@ -104,11 +114,5 @@ export class RequestQueue {
         this.#wake = resolve;
       });
     }
-  }
-
-  #resume(): void {
-    if (!this.isPaused) return;
-    this.isPaused = false;
-    this.stream.resume();
   }
 }

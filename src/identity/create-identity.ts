@@ -1,0 +1,221 @@
+/** Finds out who calls: by a token of an issuer, an API key or a client certificate. */
+import { FairLimiter } from '../concurrency/fair-limiter.js';
+import type { CallInfo } from '../grpc-server/observer.js';
+import type { Connection } from '../grpc-server/stream.js';
+import type { Caller, Subject } from '../model/caller.js';
+import { credentialsMissing, Fault } from '../model/fault.js';
+import type { IssuerConfig, Policy } from '../policy/policy.js';
+import { certificateSubject } from './certificates.js';
+import { authorizationOf, bearerOf, expiredCredentials, invalidCredentials, isApiKey } from './credentials.js';
+import { IssuerKeys, type IssuerKeysOptions, type KeySource } from './issuer-keys.js';
+import { TokenCache } from './token-cache.js';
+import { type Issuer, verifyToken } from './verify-token.js';
+
+type Found<T> = T | Fault | Promise<T | Fault>;
+
+/** The API keys of Roster. */
+export interface ApiKeys {
+  /** Returns the same object for the same key as long as the key does not change. */
+  find(token: string): Found<Subject>;
+  /** Whether the key still exists. */
+  isRevoked(subject: Subject): boolean;
+}
+
+export interface IdentityOptions {
+  readonly policy: Policy;
+  readonly apiKeys: ApiKeys;
+  /** The keys of an issuer cannot be fetched. Called once for each outage. */
+  onIssuerError(error: unknown, issuer: string, hasKeys: boolean): void;
+  onIssuerRecovered(issuer: string): void;
+  /** Shortens the waits of tests. */
+  readonly timeScale?: number;
+}
+
+export interface Identity {
+  /** Returns who calls, or why the credentials are not accepted. */
+  identify(call: Pick<CallInfo, 'fields' | 'connection' | 'peer'>): Found<Caller>;
+  /** Returns why a caller that was known is not accepted any more, or undefined. */
+  endOf(caller: Caller): Fault | undefined;
+  /** Uses another policy from now on. */
+  setPolicy(policy: Policy): void;
+  close(): void;
+}
+
+// A verification takes a tenth of a millisecond, on the thread pool of libuv, which has four threads.
+const verifications = { concurrencyMax: 8, queuedPerKeyMax: 64, queuedMax: 2048 };
+const expiredText = 'The credentials have expired.';
+const changedText = 'The rights of the caller have changed. Call again.';
+
+export function createIdentity(options: IdentityOptions): Identity {
+  return new CallerIdentity(options);
+}
+
+/** A policy, with the keys of its issuers. */
+interface Rules {
+  readonly policy: Policy;
+  readonly issuers: readonly Issuer[];
+  /** The callers of API keys and of certificates. */
+  readonly callers: WeakMap<Subject, Caller>;
+}
+
+/** The credential of a caller, and the rules that were in use when it was checked last. */
+interface Origin {
+  readonly subject: Subject;
+  readonly issuer: IssuerConfig | undefined;
+  rules: Rules;
+}
+
+class CallerIdentity implements Identity {
+  #rules: Rules;
+  /** By the text of their source, so that a changed policy does not fetch the same keys again. */
+  #keys = new Map<string, IssuerKeys>();
+  readonly #tokens = new TokenCache();
+  readonly #verifying = new Map<string, Promise<Caller | Fault>>();
+  readonly #limiter = new FairLimiter(verifications);
+  readonly #certificates = new WeakMap<object, Subject & { readonly kind: 'certificate' }>();
+  readonly #origins = new WeakMap<Caller, Origin>();
+
+  constructor(private readonly options: IdentityOptions) {
+    this.#rules = this.#rulesOf(options.policy);
+  }
+
+  identify({ fields, connection, peer }: Pick<CallInfo, 'fields' | 'connection' | 'peer'>): Found<Caller> {
+    const authorization = authorizationOf(fields);
+    if (authorization instanceof Fault) return authorization;
+    if (authorization !== undefined) {
+      const known = this.#tokens.get(authorization);
+      if (known !== undefined) return isPast(known.expiresMs) ? expiredCredentials(expiredText) : known.caller;
+      const token = bearerOf(authorization);
+      if (token instanceof Fault) return token;
+      if (token !== undefined) return isApiKey(token) ? this.#byKey(token) : this.#byToken(authorization, token, peer);
+    }
+    return this.#byCertificate(connection);
+  }
+
+  #byKey(token: string): Found<Caller> {
+    const settle = (found: Subject | Fault) => (found instanceof Fault ? found : this.#callerOf(found));
+    const found = this.options.apiKeys.find(token);
+    return found instanceof Promise ? found.then(settle) : settle(found);
+  }
+
+  #byCertificate(connection: Connection): Caller | Fault {
+    let subject = this.#certificates.get(connection);
+    if (subject === undefined) {
+      const certificate = connection.certificate();
+      if (certificate === undefined) return credentialsMissing();
+      // Calls within this process have no connection of their own, but may share the certificate.
+      subject = this.#certificates.get(certificate) ?? certificateSubject(certificate);
+      this.#certificates.set(certificate, subject);
+      this.#certificates.set(connection, subject);
+    }
+    return isPast(subject.expiresMs) ? expiredCredentials(expiredText) : this.#callerOf(subject);
+  }
+
+  /** Calls with the same token share one verification. */
+  #byToken(authorization: string, token: string, peer: string): Promise<Caller | Fault> {
+    const before = this.#verifying.get(token);
+    if (before !== undefined) return before;
+    const verifying = this.#verify(authorization, token, peer).finally(() => this.#verifying.delete(token));
+    this.#verifying.set(token, verifying);
+    return verifying;
+  }
+
+  async #verify(authorization: string, token: string, peer: string): Promise<Caller | Fault> {
+    const rules = this.#rules;
+    const run = <T>(work: () => Promise<T>) => this.#limiter.run(peer, work);
+    const found = await verifyToken(token, rules.issuers, run).catch((error: unknown) => {
+      if (error instanceof Fault) return error;
+      throw error;
+    });
+    // The policy has changed meanwhile.
+    if (rules !== this.#rules) return this.#verify(authorization, token, peer);
+    if (found instanceof Fault) return found;
+    const { expiresMs } = found;
+    const caller = this.#callerOf(found);
+    this.#tokens.add(authorization, { caller, expiresMs });
+    return caller;
+  }
+
+  #callerOf(subject: Subject): Caller {
+    const rules = this.#rules;
+    const before = rules.callers.get(subject);
+    if (before !== undefined) return before;
+    const caller = rules.policy.callerOf(subject);
+    rules.callers.set(subject, caller);
+    this.#origins.set(caller, { subject, issuer: issuerOf(subject, rules), rules });
+    return caller;
+  }
+
+  endOf(caller: Caller): Fault | undefined {
+    const origin = this.#origins.get(caller);
+    if (origin === undefined) return undefined;
+    const { subject, issuer, rules } = origin;
+    if (isPast(subject.expiresMs)) return expiredCredentials(expiredText);
+    if (subject.kind === 'key' && this.options.apiKeys.isRevoked(subject)) {
+      return invalidCredentials('The API key was revoked.');
+    }
+    if (rules === this.#rules) return undefined;
+    const isSameIssuer = JSON.stringify(issuerOf(subject, this.#rules)) === JSON.stringify(issuer);
+    if (!isSameIssuer || !hasSamePermissions(caller, this.#callerOf(subject))) return expiredCredentials(changedText);
+    origin.rules = this.#rules;
+    return undefined;
+  }
+
+  setPolicy(policy: Policy): void {
+    this.#rules = this.#rulesOf(policy);
+    this.#tokens.clear();
+  }
+
+  close(): void {
+    for (const keys of this.#keys.values()) keys.close();
+  }
+
+  #rulesOf(policy: Policy): Rules {
+    const before = this.#keys;
+    this.#keys = new Map();
+    const issuers = policy.issuers.map((config) => {
+      const { name, issuer, jwksUrl, jwksFile, caFile, tokenFile } = config;
+      const source: KeySource = { name, issuer, jwksUrl, jwksFile, caFile, tokenFile };
+      const text = JSON.stringify(source);
+      const keys = before.get(text) ?? this.#keys.get(text) ?? new IssuerKeys(source, this.#keysOptions(name));
+      this.#keys.set(text, keys);
+      return { config, keys };
+    });
+    for (const [text, keys] of before) if (!this.#keys.has(text)) keys.close();
+    return { policy, issuers, callers: new WeakMap() };
+  }
+
+  #keysOptions(issuer: string): IssuerKeysOptions {
+    const { onIssuerError, onIssuerRecovered, timeScale } = this.options;
+    return {
+      timeScale,
+      onError: (error, hasKeys) => onIssuerError(error, issuer, hasKeys),
+      onRecovered: () => onIssuerRecovered(issuer),
+      // Tokens that a removed key has signed must be verified again, and fail.
+      onRemoved: () => this.#tokens.clear(),
+    };
+  }
+}
+
+function issuerOf(subject: Subject, { issuers }: Rules): IssuerConfig | undefined {
+  if (subject.kind !== 'token') return undefined;
+  return issuers.find(({ config }) => config.name === subject.issuer)?.config;
+}
+
+function isPast(expiresMs: number | undefined): boolean {
+  return expiresMs !== undefined && expiresMs <= Date.now();
+}
+
+/** Conditions cannot be compared, so a caller with conditions counts as changed. */
+function hasSamePermissions({ permissions: one }: Caller, { permissions: other }: Caller): boolean {
+  if (one.methods.size !== other.methods.size) return false;
+  for (const [path, permission] of one.methods) if (other.methods.get(path) !== permission) return false;
+  return (
+    isSameSet(one.hiddenAttributes, other.hiddenAttributes) &&
+    isSameSet(one.protectedAttributes, other.protectedAttributes)
+  );
+}
+
+function isSameSet(one: ReadonlySet<string>, other: ReadonlySet<string>): boolean {
+  return one.size === other.size && [...one].every((text) => other.has(text));
+}

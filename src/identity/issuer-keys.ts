@@ -1,0 +1,198 @@
+/**
+ * The public keys of one issuer, from a file or a URL.
+ *
+ * They are fetched at the start and again in the background. If that fails, the known keys stay in use, so that an
+ * outage of the issuer does not stop Roster. A token with an unknown key causes a fetch, at most one in ten seconds.
+ */
+import { readFile } from 'node:fs/promises';
+import { type CryptoKey, createLocalJWKSet, errors, type JWK, type JWTHeaderParameters } from 'jose';
+import { Fault } from '../model/fault.js';
+import type { IssuerConfig } from '../policy/policy.js';
+import { type FetchedJson, fetchJson, isLoopbackUrl } from './fetch-json.js';
+
+export type KeySource = Pick<IssuerConfig, 'name' | 'issuer' | 'jwksUrl' | 'jwksFile' | 'caFile' | 'tokenFile'>;
+
+export interface IssuerKeysOptions {
+  /** A fetch has failed. Called once for each outage. */
+  onError(error: unknown, hasKeys: boolean): void;
+  /** Keys were fetched after a failure. */
+  onRecovered(): void;
+  /** A key that was in use is not in the set any more. */
+  onRemoved(): void;
+  /** Shortens the waits of tests. The default is 1. */
+  readonly timeScale?: number;
+}
+
+// How often keys are fetched, if the issuer does not say.
+const refreshMsDefault = 10 * 60_000;
+const refreshMsMin = 60_000;
+const refreshMsMax = 60 * 60_000;
+const fileRefreshMs = 5000;
+// The time after a fetch in which unknown keys cause no other one.
+const coolDownMs = 10_000;
+const retryMsMin = 1000;
+const retryMsMax = 30_000;
+const waitersMax = 1000;
+const keysMax = 100;
+// The cost of a verification grows with the size of the key.
+const modulusBitsMin = 2048;
+const modulusBitsMax = 8192;
+// A token without a key id is checked with each key that fits.
+const candidatesMax = 4;
+
+type FindKeys = ReturnType<typeof createLocalJWKSet>;
+
+export class IssuerKeys {
+  #find: FindKeys | undefined;
+  /** The keys of `#find` as text, to see changes. */
+  #keys: readonly string[] = [];
+  #fetching: Promise<boolean> | undefined;
+  #waiters = 0;
+  #failures = 0;
+  #attemptMs = Number.NEGATIVE_INFINITY;
+  #timer: NodeJS.Timeout | undefined;
+  readonly #closed = new AbortController();
+
+  constructor(
+    readonly source: KeySource,
+    private readonly options: IssuerKeysOptions,
+  ) {
+    void this.#refresh();
+  }
+
+  close(): void {
+    clearTimeout(this.#timer);
+    this.#closed.abort();
+  }
+
+  /** Returns the keys that may have signed a token with this header: none if the issuer does not have the key. */
+  async find(header: JWTHeaderParameters): Promise<readonly CryptoKey[] | Fault> {
+    const known = await this.#findKnown(header);
+    if (known.length > 0) return known;
+    const scale = this.options.timeScale ?? 1;
+    // A URL is fetched only when its last attempt is long enough ago. Files are read again anyway.
+    const waitMs = this.#failures > 0 ? retryMs(this.#failures) : this.#find === undefined ? 0 : coolDownMs;
+    const isDue = this.#fetching !== undefined || performance.now() - this.#attemptMs >= waitMs * scale;
+    if (!isDue) return this.#failures > 0 ? this.#unavailable() : [];
+    if (this.#waiters >= waitersMax) return this.#unavailable();
+    this.#waiters++;
+    const isFetched = await this.#refresh().finally(() => this.#waiters--);
+    return isFetched ? await this.#findKnown(header) : this.#unavailable();
+  }
+
+  #unavailable(): Fault {
+    return new Fault(
+      'ISSUER_UNAVAILABLE',
+      `The keys of issuer ${this.source.name} cannot be fetched now. Try again later.`,
+    );
+  }
+
+  async #findKnown(header: JWTHeaderParameters): Promise<readonly CryptoKey[]> {
+    if (this.#find === undefined) return [];
+    try {
+      return [await this.#find(header)];
+    } catch (error) {
+      if (!(error instanceof errors.JWKSMultipleMatchingKeys)) return [];
+      const candidates: CryptoKey[] = [];
+      for await (const key of error) {
+        candidates.push(key);
+        if (candidates.length === candidatesMax) break;
+      }
+      return candidates;
+    }
+  }
+
+  /** Returns whether the keys were fetched. All callers share one fetch. */
+  #refresh(): Promise<boolean> {
+    this.#fetching ??= this.#fetch().finally(() => {
+      this.#fetching = undefined;
+    });
+    return this.#fetching;
+  }
+
+  async #fetch(): Promise<boolean> {
+    clearTimeout(this.#timer);
+    let nextMs = this.source.jwksFile === undefined ? refreshMsDefault : fileRefreshMs;
+    try {
+      const { body, maxAgeSeconds } = await fetchKeys(this.source, this.#closed.signal);
+      if (maxAgeSeconds !== undefined) nextMs = Math.min(Math.max(maxAgeSeconds * 1000, refreshMsMin), refreshMsMax);
+      this.#use(usableKeys(body));
+      if (this.#failures > 0) this.options.onRecovered();
+      this.#failures = 0;
+      return true;
+    } catch (error) {
+      if (this.#failures === 0 && !this.#closed.signal.aborted) this.options.onError(error, this.#find !== undefined);
+      this.#failures++;
+      nextMs = retryMs(this.#failures);
+      return false;
+    } finally {
+      this.#attemptMs = performance.now();
+      if (!this.#closed.signal.aborted) {
+        this.#timer = setTimeout(() => void this.#refresh(), nextMs * (this.options.timeScale ?? 1)).unref();
+      }
+    }
+  }
+
+  #use(keys: readonly JWK[]): void {
+    const texts = keys.map((key) => JSON.stringify(key));
+    const isRemoved = this.#keys.some((text) => !texts.includes(text));
+    if (this.#find !== undefined && !isRemoved && texts.length === this.#keys.length) return;
+    this.#find = createLocalJWKSet({ keys: [...keys] });
+    this.#keys = texts;
+    if (isRemoved) this.options.onRemoved();
+  }
+}
+
+function retryMs(failures: number): number {
+  return Math.min(retryMsMin * 2 ** (failures - 1), retryMsMax);
+}
+
+async function fetchKeys(source: KeySource, signal: AbortSignal): Promise<FetchedJson> {
+  const { issuer, jwksFile, caFile, tokenFile } = source;
+  if (jwksFile !== undefined) {
+    return { body: JSON.parse(await readFile(jwksFile, 'utf8')), maxAgeSeconds: undefined };
+  }
+  const options = { caFile, tokenFile, signal };
+  if (source.jwksUrl !== undefined) return fetchJson(source.jwksUrl, { ...options, allowsLoopback: true });
+  const url = `${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`;
+  const { body } = await fetchJson(url, { ...options, allowsLoopback: true });
+  const found = isObject(body) ? body : {};
+  if (found.issuer !== issuer) throw new Error(`${url} is of another issuer than ${issuer}`);
+  if (typeof found.jwks_uri !== 'string') throw new Error(`${url} has no jwks_uri`);
+  // Only an issuer on this machine may have its keys on this machine without TLS.
+  const ownUrl = URL.parse(issuer);
+  const allowsLoopback = ownUrl?.protocol === 'http:' && isLoopbackUrl(ownUrl);
+  return fetchJson(found.jwks_uri, { ...options, allowsLoopback });
+}
+
+/** Returns the public keys for signatures that are neither too weak nor too large. Throws if there is none. */
+function usableKeys(body: unknown): JWK[] {
+  if (!isObject(body) || !Array.isArray(body.keys)) throw new Error('The document is not a JSON Web Key Set.');
+  const keys = body.keys.slice(0, keysMax).flatMap(publicKeyOf);
+  if (keys.length === 0) throw new Error('The JSON Web Key Set has no usable key for signatures.');
+  return keys;
+}
+
+function publicKeyOf(key: unknown): JWK[] {
+  if (!isObject(key)) return [];
+  const { kty, use, n, e, crv, x, y } = key;
+  const about = { ...textsOf({ kid: key.kid, alg: key.alg }), use: 'sig' };
+  if (use !== undefined && use !== 'sig') return [];
+  if (kty === 'RSA' && typeof n === 'string' && typeof e === 'string') {
+    const modulus = Buffer.from(n, 'base64url');
+    const bits = modulus.length * 8 - Math.clz32(modulus[0] ?? 0) + 24;
+    return bits >= modulusBitsMin && bits <= modulusBitsMax ? [{ kty, n, e, ...about }] : [];
+  }
+  if (typeof crv !== 'string' || typeof x !== 'string') return [];
+  if (kty === 'OKP') return [{ kty, crv, x, ...about }];
+  return kty === 'EC' && typeof y === 'string' ? [{ kty, crv, x, y, ...about }] : [];
+}
+
+function textsOf(values: Readonly<Record<string, unknown>>): Record<string, string> {
+  const texts = Object.entries(values).filter((entry): entry is [string, string] => typeof entry[1] === 'string');
+  return Object.fromEntries(texts);
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,115 @@
+/**
+ * Verifies a token of an issuer, a JSON Web Token.
+ *
+ * What costs little is checked before the signature, so that rubbish tokens cost little. Nothing of a token is used
+ * before jose has verified its signature and its claims.
+ */
+import {
+  type CryptoKey,
+  decodeJwt,
+  decodeProtectedHeader,
+  errors,
+  type JWTPayload,
+  type JWTVerifyOptions,
+  jwtVerify,
+} from 'jose';
+import type { Subject } from '../model/caller.js';
+import type { Fault } from '../model/fault.js';
+import type { IssuerConfig } from '../policy/policy.js';
+import { expiredCredentials, invalidCredentials } from './credentials.js';
+import type { IssuerKeys } from './issuer-keys.js';
+
+export type TokenSubject = Subject & { readonly kind: 'token' };
+
+export interface Issuer {
+  readonly config: IssuerConfig;
+  readonly keys: IssuerKeys;
+}
+
+/** Runs the verification of a signature when it is this caller's turn. */
+export type RunVerification = <T>(work: () => Promise<T>) => Promise<T>;
+
+// RFC 8725, 3.11: other kinds of token, such as those for a logout, must not be accepted as access tokens.
+const types = new Set(['jwt', 'at+jwt', 'application/jwt', 'application/at+jwt']);
+const tokenForm = /^[\w-]+\.[\w-]+\.[\w-]+$/;
+// The last second of the year 9999.
+const expirySecondsMax = 253_402_300_799;
+const expiredText = 'The token has expired.';
+
+export async function verifyToken(
+  token: string,
+  issuers: readonly Issuer[],
+  run: RunVerification,
+): Promise<TokenSubject | Fault> {
+  const read = readUnverified(token);
+  if (read === undefined) return invalidCredentials('The token is not a JSON Web Token.');
+  const { header, claims } = read;
+  const { typ, alg } = header;
+  if (typ !== undefined && !types.has(typ.toLowerCase())) return invalidCredentials('The token has a wrong type.');
+  const ofIssuer = issuers.filter(({ config }) => config.issuer === claims.iss);
+  if (ofIssuer.length === 0) return invalidCredentials('The token is from an issuer that is not accepted.');
+  const issuer = ofIssuer.find(({ config }) => isFor(claims, config.audiences));
+  if (issuer === undefined) return invalidCredentials('The token is for another audience.');
+  const { algorithms, clockSkewSeconds } = issuer.config;
+  if (alg === undefined || !algorithms.includes(alg)) return invalidCredentials('The token has a wrong algorithm.');
+  const { exp } = claims;
+  if (typeof exp !== 'number' || !(exp <= expirySecondsMax)) return invalidCredentials('The token has no valid exp.');
+  if (exp + clockSkewSeconds <= Date.now() / 1000) return expiredCredentials(expiredText);
+  const keys = await issuer.keys.find({ ...header, alg });
+  if (!Array.isArray(keys)) return keys as Fault;
+  if (keys.length === 0) return invalidCredentials('The token is signed with an unknown key.');
+  return run(() => verifySignature(token, keys, issuer.config));
+}
+
+interface Unverified {
+  readonly header: { readonly typ?: string; readonly alg?: string; readonly kid?: string };
+  readonly claims: JWTPayload;
+}
+
+function readUnverified(token: string): Unverified | undefined {
+  if (!tokenForm.test(token)) return undefined;
+  try {
+    const { typ, alg, kid } = decodeProtectedHeader(token);
+    for (const text of [typ, alg, kid]) if (text !== undefined && typeof text !== 'string') return undefined;
+    return { header: { typ, alg, kid }, claims: decodeJwt(token) };
+  } catch {
+    return undefined;
+  }
+}
+
+function isFor({ aud }: JWTPayload, audiences: readonly string[]): boolean {
+  const named: readonly unknown[] = Array.isArray(aud) ? aud : [aud];
+  return named.some((name) => typeof name === 'string' && audiences.includes(name));
+}
+
+async function verifySignature(
+  token: string,
+  keys: readonly CryptoKey[],
+  { name, issuer, audiences, algorithms, clockSkewSeconds }: IssuerConfig,
+): Promise<TokenSubject | Fault> {
+  const options: JWTVerifyOptions = {
+    issuer,
+    audience: [...audiences],
+    algorithms: [...algorithms],
+    clockTolerance: clockSkewSeconds,
+    requiredClaims: ['exp'],
+  };
+  let found: Fault = invalidCredentials('The signature of the token is invalid.');
+  for (const key of keys) {
+    try {
+      const { payload } = await jwtVerify(token, key, options);
+      return {
+        kind: 'token',
+        issuer: name,
+        claims: payload,
+        expiresMs: ((payload.exp ?? 0) + clockSkewSeconds) * 1000,
+      };
+    } catch (error) {
+      if (error instanceof errors.JWTExpired) return expiredCredentials(expiredText);
+      if (error instanceof errors.JWTClaimValidationFailed) {
+        found = invalidCredentials(`The claim ${error.claim} of the token is not accepted.`);
+      }
+    }
+  }
+  return found;
+}

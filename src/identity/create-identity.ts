@@ -13,17 +13,19 @@ import { type Issuer, verifyToken } from './verify-token.js';
 
 type Found<T> = T | Fault | Promise<T | Fault>;
 
+type SubjectOf<Kind extends Subject['kind']> = Subject & { readonly kind: Kind };
+
 /** The API keys of Roster. */
-export interface ApiKeys {
+export interface KnownKeys {
   /** Returns the same object for the same key as long as the key does not change. */
-  find(token: string): Found<Subject>;
-  /** Whether the key still exists. */
-  isRevoked(subject: Subject): boolean;
+  find(token: string): Found<SubjectOf<'key'>>;
+  /** Whether the key is neither revoked nor changed. */
+  isCurrent(subject: SubjectOf<'key'>): boolean;
 }
 
 export interface IdentityOptions {
   readonly policy: Policy;
-  readonly apiKeys: ApiKeys;
+  readonly apiKeys: KnownKeys;
   /** The keys of an issuer cannot be fetched. Called once for each outage. */
   onIssuerError(error: unknown, issuer: string, hasKeys: boolean): void;
   onIssuerRecovered(issuer: string): void;
@@ -72,7 +74,7 @@ class CallerIdentity implements Identity {
   readonly #tokens = new TokenCache();
   readonly #verifying = new Map<string, Promise<Caller | Fault>>();
   readonly #limiter = new FairLimiter(verifications);
-  readonly #certificates = new WeakMap<object, Subject & { readonly kind: 'certificate' }>();
+  readonly #certificates = new WeakMap<object, SubjectOf<'certificate'>>();
   readonly #origins = new WeakMap<Caller, Origin>();
 
   constructor(private readonly options: IdentityOptions) {
@@ -151,8 +153,8 @@ class CallerIdentity implements Identity {
     if (origin === undefined) return undefined;
     const { subject, issuer, rules } = origin;
     if (isPast(subject.expiresMs)) return expiredCredentials(expiredText);
-    if (subject.kind === 'key' && this.options.apiKeys.isRevoked(subject)) {
-      return invalidCredentials('The API key was revoked.');
+    if (subject.kind === 'key' && !this.options.apiKeys.isCurrent(subject)) {
+      return invalidCredentials('The API key was revoked or changed.');
     }
     if (rules === this.#rules) return undefined;
     const isSameIssuer = JSON.stringify(issuerOf(subject, this.#rules)) === JSON.stringify(issuer);

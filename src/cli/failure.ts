@@ -25,8 +25,8 @@ export const exitCodesHelp = `Exit codes:
   0    success
   1    an unexpected error, or the answer no to a question
   2    the command or the server found an invalid argument or setting
-  3    the user does not exist
-  4    a conflict: the email is taken, or the user has changed since the etag was read
+  3    the user or the API key does not exist
+  4    a conflict: the email or the name is taken, or the user has changed since the etag was read
   5    the server cannot be called, or is overloaded or too slow
   6    not allowed: the token is missing, invalid or lacks permission
   7    the import rejected rows
@@ -47,6 +47,18 @@ const exitCodeByStatus: Partial<Record<StatusName, number>> = {
 /** The arguments are invalid, although Commander accepted them. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
+}
+
+/** A command could not do what it was told, for a reason that has its own exit code. */
+export class CommandFailure extends Error {
+  override readonly name = 'CommandFailure';
+
+  constructor(
+    message: string,
+    readonly exitCode: number,
+  ) {
+    super(message);
+  }
 }
 
 export class RowsRejected extends Error {
@@ -71,7 +83,7 @@ export class ConnectionFailed extends Error {
 export function exitCodeOf(error: unknown): number {
   if (error instanceof RosterError) return exitCodeByStatus[error.code] ?? exitCodes.unexpected;
   if (error instanceof ConnectionFailed) return exitCodes.unavailable;
-  if (error instanceof Interrupted) return error.exitCode;
+  if (error instanceof Interrupted || error instanceof CommandFailure) return error.exitCode;
   if (error instanceof RowsRejected) return exitCodes.rejected;
   const isUsage = [UsageError, UnreadableFile, ConfigError, CommanderError].some((kind) => error instanceof kind);
   return isUsage ? exitCodes.usage : exitCodes.unexpected;

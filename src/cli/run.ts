@@ -16,6 +16,7 @@ import { createGetCommand } from './get.js';
 import { createHealthCommand } from './health.js';
 import { createImportCommand } from './import.js';
 import { createIndexesCommand } from './indexes.js';
+import { createKeyCommand } from './key.js';
 import { createListCommand } from './list.js';
 import { createMigrateCommand } from './migrate.js';
 import { requireNpmFlags, withNpmAdvice } from './npm-flags.js';
@@ -108,6 +109,7 @@ function createProgram(context: Context): Command {
     createServeCommand(context),
     createMigrateCommand(context),
     createIndexesCommand(context),
+    createKeyCommand(context),
     createGatewayCommand(context),
     ...clientCommands,
     createContextCommand(context),

@@ -44,6 +44,21 @@ const exitCodeByStatus: Partial<Record<StatusName, number>> = {
   PERMISSION_DENIED: exitCodes.refused,
 };
 
+const passToken = 'with ROSTER_TOKEN, --token-file or a context';
+
+/** Says what to do about a failure, by its reason or else its status. It follows the server's text. */
+const advice: Readonly<Record<string, string>> = {
+  CREDENTIALS_MISSING: `Pass a token or an API key ${passToken}.`,
+  CREDENTIALS_INVALID:
+    'Check the token (ROSTER_TOKEN, --token, --token-file or the context) or the client certificate.',
+  CREDENTIALS_EXPIRED: `Get a new one, and pass it ${passToken}.`,
+  ACCESS_DENIED: '"roster whoami" shows what you may do.',
+  FIELD_FORBIDDEN: '"roster whoami" shows which attributes you may not read or write.',
+  RATE_LIMITED: 'Make fewer calls, or try again later.',
+  ISSUER_UNAVAILABLE: 'The token may be valid. Try again later.',
+  UNAUTHENTICATED: `Pass a token or an API key ${passToken}.`,
+};
+
 /** The arguments are invalid, although Commander accepted them. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
@@ -104,7 +119,7 @@ function jsonOf(error: unknown): object {
     return { message: messageOf(error), ...(error instanceof ConfigError && { problems: error.problems }), exitCode };
   }
   const { code, reason, message, violations, metadata, requestId } = error;
-  return { code, reason, message, violations, metadata, requestId, exitCode };
+  return { code, reason, message, advice: adviceOn(error), violations, metadata, requestId, exitCode };
 }
 
 /** Returns one text for each problem, without the prefix that a terminal shows. */
@@ -126,7 +141,12 @@ function linesOf(error: unknown): string[] {
   if (repeatsFirst && lines.length === 1) return [`error: ${lines[0]} ${suffix}`];
   const summary = repeatsFirst ? `${lines.length} arguments are invalid` : message;
   const isInSummary = lines.length === 1 && message.includes(first?.description ?? '');
-  return [`error: ${summary} ${suffix}`, ...(isInSummary ? [] : lines.map((line) => `  ${line}`))];
+  const advised = [summary, adviceOn(error)].filter((text) => text !== undefined).join(' ');
+  return [`error: ${advised} ${suffix}`, ...(isInSummary ? [] : lines.map((line) => `  ${line}`))];
+}
+
+function adviceOn({ code, reason }: RosterError): string | undefined {
+  return advice[reason ?? code];
 }
 
 // Fields of requests whose flags have the same names. Others, such as `id`, are arguments or are not set by users.

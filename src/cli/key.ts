@@ -25,7 +25,7 @@ interface RevokeFlags extends OutputFlags {
   yes?: boolean;
 }
 
-/** What the commands show of a key. */
+/** A key as the commands show it. */
 interface ShownKey {
   readonly name: string;
   readonly id: string;

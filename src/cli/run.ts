@@ -27,6 +27,7 @@ import { Interrupted, OutputClosed, type Terminal } from './terminal.js';
 import { createTokenCommand } from './token.js';
 import { createUpdateCommand } from './update.js';
 import { createWatchCommand } from './watch.js';
+import { createWhoamiCommand } from './whoami.js';
 
 /** Resolves with the exit code and never rejects. Only a second Ctrl-C ends the process here. */
 export async function run(args: readonly string[], terminal: Terminal): Promise<number> {
@@ -103,6 +104,7 @@ function createProgram(context: Context): Command {
     createExportCommand(context),
     createWatchCommand(context),
     createHealthCommand(context),
+    createWhoamiCommand(context),
   ];
   for (const command of clientCommands) addClientFlags(command);
   const commands = [

@@ -15,7 +15,7 @@ export interface LiveKey {
   readonly expireTime: Date | null;
 }
 
-/** What an operator sees of a key. */
+/** A key as an operator sees it. */
 export type ApiKey = Omit<ApiKeyRow, 'digest'>;
 
 // The partial index on names leads to the live keys, however many others there are.

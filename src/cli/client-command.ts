@@ -106,6 +106,8 @@ const unexplainedCodes: readonly StatusName[] = [
   'UNKNOWN',
   'INTERNAL',
   'RESOURCE_EXHAUSTED',
+  'UNAUTHENTICATED',
+  'PERMISSION_DENIED',
 ];
 
 /** Never rejects. After an interruption, resolves with its reason. */

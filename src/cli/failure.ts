@@ -25,8 +25,8 @@ export const exitCodesHelp = `Exit codes:
   0    success
   1    an unexpected error, or the answer no to a question
   2    the command or the server found an invalid argument or setting
-  3    the user does not exist
-  4    a conflict: the email is taken, or the user has changed since the etag was read
+  3    the user or the API key does not exist
+  4    a conflict: the email or the name is taken, or the user has changed since the etag was read
   5    the server cannot be called, or is overloaded or too slow
   6    not allowed: the token is missing, invalid or lacks permission
   7    the import rejected rows
@@ -44,9 +44,36 @@ const exitCodeByStatus: Partial<Record<StatusName, number>> = {
   PERMISSION_DENIED: exitCodes.refused,
 };
 
+const passToken = 'with ROSTER_TOKEN, --token-file or a context';
+
+/** Says what to do about a failure, by its reason or else its status. It follows the server's text. */
+const advice: Readonly<Record<string, string>> = {
+  CREDENTIALS_MISSING: `Pass a token or an API key ${passToken}.`,
+  CREDENTIALS_INVALID:
+    'Check the token (ROSTER_TOKEN, --token, --token-file or the context) or the client certificate.',
+  CREDENTIALS_EXPIRED: `Get a new one, and pass it ${passToken}.`,
+  ACCESS_DENIED: '"roster whoami" shows what you may do.',
+  FIELD_FORBIDDEN: '"roster whoami" shows which attributes you may not read or write.',
+  RATE_LIMITED: 'Make fewer calls, or try again later.',
+  ISSUER_UNAVAILABLE: 'The token may be valid. Try again later.',
+  UNAUTHENTICATED: `Pass a token or an API key ${passToken}.`,
+};
+
 /** The arguments are invalid, although Commander accepted them. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
+}
+
+/** A command could not do what it was told, for a reason that has its own exit code. */
+export class CommandFailure extends Error {
+  override readonly name = 'CommandFailure';
+
+  constructor(
+    message: string,
+    readonly exitCode: number,
+  ) {
+    super(message);
+  }
 }
 
 export class RowsRejected extends Error {
@@ -71,7 +98,7 @@ export class ConnectionFailed extends Error {
 export function exitCodeOf(error: unknown): number {
   if (error instanceof RosterError) return exitCodeByStatus[error.code] ?? exitCodes.unexpected;
   if (error instanceof ConnectionFailed) return exitCodes.unavailable;
-  if (error instanceof Interrupted) return error.exitCode;
+  if (error instanceof Interrupted || error instanceof CommandFailure) return error.exitCode;
   if (error instanceof RowsRejected) return exitCodes.rejected;
   const isUsage = [UsageError, UnreadableFile, ConfigError, CommanderError].some((kind) => error instanceof kind);
   return isUsage ? exitCodes.usage : exitCodes.unexpected;
@@ -92,7 +119,7 @@ function jsonOf(error: unknown): object {
     return { message: messageOf(error), ...(error instanceof ConfigError && { problems: error.problems }), exitCode };
   }
   const { code, reason, message, violations, metadata, requestId } = error;
-  return { code, reason, message, violations, metadata, requestId, exitCode };
+  return { code, reason, message, advice: adviceOn(error), violations, metadata, requestId, exitCode };
 }
 
 /** Returns one text for each problem, without the prefix that a terminal shows. */
@@ -114,7 +141,12 @@ function linesOf(error: unknown): string[] {
   if (repeatsFirst && lines.length === 1) return [`error: ${lines[0]} ${suffix}`];
   const summary = repeatsFirst ? `${lines.length} arguments are invalid` : message;
   const isInSummary = lines.length === 1 && message.includes(first?.description ?? '');
-  return [`error: ${summary} ${suffix}`, ...(isInSummary ? [] : lines.map((line) => `  ${line}`))];
+  const advised = [summary, adviceOn(error)].filter((text) => text !== undefined).join(' ');
+  return [`error: ${advised} ${suffix}`, ...(isInSummary ? [] : lines.map((line) => `  ${line}`))];
+}
+
+function adviceOn({ code, reason }: RosterError): string | undefined {
+  return advice[reason ?? code];
 }
 
 // Fields of requests whose flags have the same names. Others, such as `id`, are arguments or are not set by users.

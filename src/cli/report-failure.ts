@@ -10,6 +10,8 @@ const logStreams: Readonly<Record<string, 'stdout' | 'stderr'>> = {
   gateway: 'stdout',
   migrate: 'stderr',
   indexes: 'stderr',
+  key: 'stderr',
+  'erasure-check': 'stderr',
 };
 
 export async function reportFailure(

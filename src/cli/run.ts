@@ -16,6 +16,7 @@ import { createGetCommand } from './get.js';
 import { createHealthCommand } from './health.js';
 import { createImportCommand } from './import.js';
 import { createIndexesCommand } from './indexes.js';
+import { createKeyCommand } from './key.js';
 import { createListCommand } from './list.js';
 import { createMigrateCommand } from './migrate.js';
 import { requireNpmFlags, withNpmAdvice } from './npm-flags.js';
@@ -26,6 +27,7 @@ import { Interrupted, OutputClosed, type Terminal } from './terminal.js';
 import { createTokenCommand } from './token.js';
 import { createUpdateCommand } from './update.js';
 import { createWatchCommand } from './watch.js';
+import { createWhoamiCommand } from './whoami.js';
 
 /** Resolves with the exit code and never rejects. Only a second Ctrl-C ends the process here. */
 export async function run(args: readonly string[], terminal: Terminal): Promise<number> {
@@ -102,12 +104,14 @@ function createProgram(context: Context): Command {
     createExportCommand(context),
     createWatchCommand(context),
     createHealthCommand(context),
+    createWhoamiCommand(context),
   ];
   for (const command of clientCommands) addClientFlags(command);
   const commands = [
     createServeCommand(context),
     createMigrateCommand(context),
     createIndexesCommand(context),
+    createKeyCommand(context),
     createGatewayCommand(context),
     ...clientCommands,
     createContextCommand(context),

@@ -176,15 +176,23 @@ export interface Retries {
   deadline: Deadline | undefined;
   signal: AbortSignal | undefined;
   waitMsMax?: number;
+  /** Whether the next attempt may help if the token has expired, because it was valid when this attempt began. */
+  renewsToken?: boolean;
+}
+
+/** Whether the server has ended a call because its token has expired. A token that is a function may return a new one. */
+export function hasExpiredToken(error: unknown): error is RosterError {
+  return error instanceof RosterError && error.reason === 'CREDENTIALS_EXPIRED';
 }
 
 /**
- * Waits until the next attempt. Throws `error` if it is not UNAVAILABLE, if `attemptsMax` is reached, or if the wait
+ * Waits until the next attempt. Throws `error` if it is not UNAVAILABLE or an expired token, if `attemptsMax` is reached, or if the wait
  * would pass the deadline, because `error` says more than DEADLINE_EXCEEDED would.
  */
 export async function waitToRetry(error: unknown, failures: number, retries: Retries): Promise<void> {
-  const { attemptsMax, deadline, signal, waitMsMax } = retries;
-  const isTransient = error instanceof RosterError && error.code === 'UNAVAILABLE';
+  const { attemptsMax, deadline, signal, waitMsMax, renewsToken } = retries;
+  const isTransient =
+    (error instanceof RosterError && error.code === 'UNAVAILABLE') || (renewsToken === true && hasExpiredToken(error));
   if (failures >= attemptsMax || !isTransient) throw error;
   const waitMs = backoffAfter(failures, waitMsMax);
   if (deadline !== undefined && performance.now() + waitMs >= deadline.atMs) throw error;

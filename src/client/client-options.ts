@@ -26,7 +26,8 @@ export interface ClientOptions {
 
   /**
    * Sent with every call as `authorization: Bearer …`. A function is called for each attempt, so it should cache its token
-   * until the token is about to expire. If it throws, the call fails with UNAUTHENTICATED.
+   * until the token is about to expire. The server ends a stream when its token expires: `followUsers` and
+   * `exportAllUsers` then go on with the next token, and an import fails. If it throws, the call fails with UNAUTHENTICATED.
    */
   token?: Token;
 

@@ -64,8 +64,8 @@ export interface Client extends UserServiceClient<CallLimits>, Disposable {
   ): Promise<ImportUsersResponse>;
 
   /**
-   * Every matching user, exactly once, in the order of ids, from one consistent snapshot. After UNAVAILABLE the export
-   * resumes from a new snapshot. It fails after `attemptsMax` failures in a row: by default the client's limit before the
+   * Every matching user, exactly once, in the order of ids, from one consistent snapshot. After UNAVAILABLE, or if the
+   * client's token expires, the export resumes from a new snapshot. It fails after `attemptsMax` failures in a row: by default the client's limit before the
    * first message, and then 10 (about 15 s). There is no deadline for the whole export unless the call sets one.
    *
    * To get tokens, iterate over the messages: another export can resume after a message's `resumeToken`, and `followUsers`
@@ -78,8 +78,8 @@ export interface Client extends UserServiceClient<CallLimits>, Disposable {
   /**
    * The directory's changes, until the caller leaves the loop or aborts the `signal`. The client reconnects by itself, also
    * to another address, and resumes after the last token. It does so after UNAVAILABLE, CANCELLED, DEADLINE_EXCEEDED,
-   * WATCHER_TOO_SLOW, OVERLOADED, an INTERNAL or UNKNOWN that is not from the directory, the end of the stream, and silence.
-   * It waits at most 10 s before each attempt, and never gives up. Other errors are thrown because a retry cannot fix them:
+   * WATCHER_TOO_SLOW, OVERLOADED, RATE_LIMITED, an INTERNAL or UNKNOWN that is not from the directory, the end of the
+   * stream, and silence. If the client's token expires during the stream, it reconnects once with the next token. It waits at most 10 s before each attempt, and never gives up. Other errors are thrown because a retry cannot fix them:
    * INVALID_ARGUMENT, UNAUTHENTICATED, PERMISSION_DENIED, UNIMPLEMENTED, the directory's own INTERNAL, and so on.
    *
    * After a reconnect, changes after the last message may repeat, and none is missed. If the token has expired, or if the

@@ -45,8 +45,10 @@ export function exportAllUsers(
     let failures = 0;
     let complete = false;
     while (true) {
+      let begun = false;
       try {
         for await (const batch of attempt({ ...request, resumeToken }, { ...options, deadline })) {
+          begun = true;
           failures = 0;
           attemptsMax = resumesMax;
           resumeToken = batch.resumeToken;
@@ -58,7 +60,8 @@ export function exportAllUsers(
         options.signal?.throwIfAborted();
         // Only the last message has a watch token, so a connection that breaks after it loses nothing.
         if (complete) return;
-        await waitToRetry(error, ++failures, { attemptsMax, deadline, signal: options.signal, waitMsMax });
+        const retries = { attemptsMax, deadline, signal: options.signal, waitMsMax, renewsToken: begun };
+        await waitToRetry(error, ++failures, retries);
       }
     }
   }

@@ -4,7 +4,7 @@
  */
 import type { CallOptions as NiceCallOptions } from 'nice-grpc';
 import type { DeepPartial, WatchUsersRequest, WatchUsersResponse } from '../../generated/users/v1/user_service.js';
-import { type AttemptOptions, backoffAfter, linkAborts, pause } from './call.js';
+import { type AttemptOptions, backoffAfter, hasExpiredToken, linkAborts, pause } from './call.js';
 import { RosterError } from './roster-error.js';
 
 // The default and the limits of the contract.
@@ -95,7 +95,7 @@ export async function* followUsers(
       failure = unavailable('The server ended the watch.');
     } catch (error) {
       following.signal.throwIfAborted();
-      if (!isTransient(error)) throw error;
+      if (!isTransient(error) && !(begun && hasExpiredToken(error))) throw error;
       failure = error;
     } finally {
       clearTimeout(silence);
@@ -126,7 +126,7 @@ function isTransient(error: unknown): error is RosterError {
     case 'DEADLINE_EXCEEDED':
       return true;
     case 'RESOURCE_EXHAUSTED':
-      return error.reason === 'WATCHER_TOO_SLOW' || error.reason === 'OVERLOADED';
+      return ['WATCHER_TOO_SLOW', 'OVERLOADED', 'RATE_LIMITED'].includes(error.reason ?? '');
     case 'OUT_OF_RANGE':
       return error.reason === 'RESUME_TOKEN_EXPIRED';
     // An error without a reason is not from the directory but, for example, from a proxy.

@@ -15,7 +15,7 @@ export interface LiveKey {
   readonly expireTime: Date | null;
 }
 
-/** What an operator sees of a key. */
+/** A key as an operator sees it. */
 export type ApiKey = Omit<ApiKeyRow, 'digest'>;
 
 // The partial index on names leads to the live keys, however many others there are.
@@ -91,11 +91,11 @@ export function listKeys(database: Database): Promise<ApiKey[]> {
   );
 }
 
-/** Returns whether a live key had this name. */
-export async function revokeKey(database: Database, name: string): Promise<boolean> {
+/** Returns false if the key does not exist or is already revoked. */
+export async function revokeKey(database: Database, id: string): Promise<boolean> {
   const revoked = await database.run(
-    { name: '', text: 'update api_keys set revoke_time = now() where name = $1 and revoke_time is null returning id' },
-    [name],
+    { name: '', text: 'update api_keys set revoke_time = now() where id = $1 and revoke_time is null returning id' },
+    [id],
   );
   return revoked.length > 0;
 }

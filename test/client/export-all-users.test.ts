@@ -1,5 +1,6 @@
 /** An export that resumes by itself, with a server that fails at scripted points. */
 import { ServerError, Status } from 'nice-grpc';
+import { ErrorInfo, RichServerError } from 'nice-grpc-error-details';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { DeepPartial, ExportUsersRequest, ExportUsersResponse } from '../../src/client/index.js';
 import { type Client, type ClientOptions, createClient } from '../../src/client/index.js';
@@ -31,6 +32,9 @@ async function start(
 }
 
 const unavailable = new ServerError(Status.UNAVAILABLE, 'Not now.');
+const tokenExpired = new RichServerError(Status.UNAUTHENTICATED, 'No.', [
+  ErrorInfo.fromPartial({ reason: 'CREDENTIALS_EXPIRED', domain: 'users.v1' }),
+]);
 const first: Step = { users: [{ id: '1' }, { id: '2' }], resumeToken: 'a' };
 const second: Step = { users: [{ id: '3' }], resumeToken: 'b' };
 const last: Step = { users: [{ id: '4' }], resumeToken: 'c', watchToken: 'w' };
@@ -46,6 +50,19 @@ describe('exportAllUsers', () => {
     const { client, requests } = await start([[first, second, last]]);
     expect(await idsOf(client, { filter: 'f' })).toEqual(['1', '2', '3', '4']);
     expect(requests).toEqual([{ filter: 'f', resumeToken: '' }]);
+  });
+
+  it('resumes with a fresh token after the token has expired, unless that has expired too', async () => {
+    let count = 0;
+    const token = () => `token-${++count}`;
+    const steps = [[first, tokenExpired], [second, tokenExpired], [last]];
+    const { client, requests } = await start(steps, { token });
+    expect(await idsOf(client)).toEqual(['1', '2', '3', '4']);
+    expect(requests.map(({ resumeToken }) => resumeToken)).toEqual(['', 'a', 'b']);
+    expect(count).toBe(3);
+    const failing = await start([[first, tokenExpired], [tokenExpired]], { token });
+    await expect(idsOf(failing.client)).rejects.toMatchObject({ reason: 'CREDENTIALS_EXPIRED' });
+    expect(failing.requests).toHaveLength(2);
   });
 
   it('yields messages with their tokens, after the given token', async () => {

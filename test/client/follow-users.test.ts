@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ServerError, Status } from 'nice-grpc';
 import { ErrorInfo, RichServerError } from 'nice-grpc-error-details';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import type { Token } from '../../src/client/call.js';
 import {
   type Client,
   createClient,
@@ -23,17 +24,25 @@ type Step = DeepPartial<WatchUsersResponse> | ServerError | 'end';
 interface Following extends AsyncDisposable {
   client: Client;
   requests: WatchUsersRequest[];
+  /** The authorization of each call. */
+  tokens: readonly (string | undefined)[];
   /** The number of calls that the client has cancelled. */
   left: () => number;
 }
 
 /** Each call runs the next list of steps and then sends nothing more. */
 async function start(...calls: readonly (readonly Step[])[]): Promise<Following> {
+  return startWith(undefined, ...calls);
+}
+
+async function startWith(token: Token | undefined, ...calls: readonly (readonly Step[])[]): Promise<Following> {
   const requests: WatchUsersRequest[] = [];
+  const tokens: (string | undefined)[] = [];
   let left = 0;
   const server = await startScriptedServer({
     async *watchUsers(request, context) {
       requests.push(request);
+      tokens.push(context.metadata.get('authorization'));
       for (const step of calls[requests.length - 1] ?? []) {
         if (step instanceof ServerError) throw step;
         if (step === 'end') return;
@@ -42,13 +51,13 @@ async function start(...calls: readonly (readonly Step[])[]): Promise<Following>
       await hang(context, () => left++);
     },
   });
-  const client = createClient({ address: server.address });
+  const client = createClient({ address: server.address, token });
   const end = async () => {
     client.close();
     await server[Symbol.asyncDispose]();
   };
   onTestFinished(end);
-  return { client, requests, left: () => left, [Symbol.asyncDispose]: end };
+  return { client, requests, tokens, left: () => left, [Symbol.asyncDispose]: end };
 }
 
 function refusal(status: Status, reason: string): ServerError {
@@ -78,6 +87,7 @@ function brief({ changes, resumeToken, caughtUp, startedOver }: UserFeedMessage)
 }
 
 const unavailable = new ServerError(Status.UNAVAILABLE, 'Not now.');
+const tokenExpired = refusal(Status.UNAUTHENTICATED, 'CREDENTIALS_EXPIRED');
 const expired = refusal(Status.OUT_OF_RANGE, 'RESUME_TOKEN_EXPIRED');
 
 describe('followUsers', () => {
@@ -100,6 +110,7 @@ describe('followUsers', () => {
     ['CANCELLED', new ServerError(Status.CANCELLED, 'Killed.')],
     ['an INTERNAL that is not from the directory', new ServerError(Status.INTERNAL, 'Received RST_STREAM')],
     ['WATCHER_TOO_SLOW', refusal(Status.RESOURCE_EXHAUSTED, 'WATCHER_TOO_SLOW')],
+    ['RATE_LIMITED', refusal(Status.RESOURCE_EXHAUSTED, 'RATE_LIMITED')],
     ['DEADLINE_PASSED', refusal(Status.DEADLINE_EXCEEDED, 'DEADLINE_PASSED')],
     ['the end of the stream', 'end' as const],
   ])('resumes after the last token after %s', async (_, failure) => {
@@ -173,6 +184,31 @@ describe('followUsers', () => {
     const { client, requests } = await start([{ resumeToken: 'a', caughtUp: true }, failure]);
     await expect(follow(client, 2)).rejects.toMatchObject({ name: 'RosterError', code });
     expect(requests).toHaveLength(1);
+  });
+
+  it('reconnects with a fresh token after the token has expired', async () => {
+    let count = 0;
+    const { client, requests, tokens } = await startWith(
+      async () => `token-${++count}`,
+      [{ resumeToken: 'a', caughtUp: true }, tokenExpired],
+      [{ changes: [change('1')], resumeToken: 'b', caughtUp: true }, tokenExpired],
+      [{ resumeToken: 'c', caughtUp: true }],
+    );
+    const { messages, disconnects } = await follow(client, 3);
+    expect(messages).toEqual(['[] a', '[1] b', '[] c']);
+    expect(tokens).toEqual(['Bearer token-1', 'Bearer token-2', 'Bearer token-3']);
+    expect(requests.map(({ resumeToken }) => resumeToken)).toEqual(['', 'a', 'b']);
+    expect(disconnects.map(({ reason }) => reason)).toEqual(['CREDENTIALS_EXPIRED', 'CREDENTIALS_EXPIRED']);
+  });
+
+  it('throws if the next token has expired as well', async () => {
+    const { client, tokens } = await startWith(
+      'static',
+      [{ resumeToken: 'a', caughtUp: true }, tokenExpired],
+      [tokenExpired],
+    );
+    await expect(follow(client, 2)).rejects.toMatchObject({ reason: 'CREDENTIALS_EXPIRED' });
+    expect(tokens).toHaveLength(2);
   });
 
   it('waits longer after each failure, and starts again with short waits after a message', async () => {

@@ -107,11 +107,11 @@ describe('an API key', () => {
   });
 
   it('that is revoked stops working in every process, within two seconds', async () => {
-    const { token, name } = await create();
+    const { token, id } = await create();
     vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
     const processes = [open(), open()];
     const subjects = await Promise.all(processes.map(async (keys) => keys.find(token)));
-    expect(await revokeKey(database, name)).toBe(true);
+    expect(await revokeKey(database, id)).toBe(true);
     const reads = processes.map((keys) => keys.reads());
     vi.advanceTimersByTime(1_999);
     expect(processes.map((keys) => keys.reads())).toEqual(reads.map((count) => count + 1));
@@ -121,7 +121,7 @@ describe('an API key', () => {
       await vi.waitUntil(() => !keys.isCurrent(subject), { timeout: 20_000 });
       expect(await keys.find(token)).toEqual(invalid);
     }
-    expect(await revokeKey(database, name)).toBe(false);
+    expect(await revokeKey(database, id)).toBe(false);
   });
 
   it('expires, also while no process reads it again', async () => {
@@ -228,13 +228,13 @@ describe('the last use', () => {
 
 describe('the table', () => {
   it('has each name once among the live keys, and a limited number of them', async () => {
-    const { name } = await create();
+    const { id, name } = await create();
     const another = () => {
       const { id, secret } = newApiKey();
       return { id, name, digest: digestOf(secret), roles: ['reader'], lifetimeSeconds: undefined };
     };
     expect(await insertKey(database, another())).toBeUndefined();
-    await revokeKey(database, name);
+    await revokeKey(database, id);
     expect(await insertKey(database, another())).toMatchObject({ name });
     await testDatabase.query(
       `insert into api_keys (id, name, digest, roles)

@@ -53,7 +53,9 @@ function asJson(type: string, bytes: Uint8Array, registry: Registry): JsonValue 
   const known = registry.getMessage(type);
   if (known !== undefined) return toJson(known, fromBinary(known, bytes), { registry });
   if (type === RetryInfo.$type) {
-    const { seconds = 0, nanos = 0 } = RetryInfo.decode(bytes).retryDelay ?? {};
+    const { retryDelay } = RetryInfo.decode(bytes);
+    if (retryDelay === undefined) return {};
+    const { seconds, nanos } = retryDelay;
     return { retryDelay: toJson(DurationSchema, create(DurationSchema, { seconds: BigInt(seconds), nanos })) };
   }
   const decoded = plainTypes.get(type)?.decode(bytes);

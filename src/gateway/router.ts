@@ -161,12 +161,17 @@ export function createRouter(options: RouterOptions): Router {
   };
 }
 
-/** Node keeps only the first of several such headers. A proxy may have added another one. */
+/**
+ * Node keeps only the first of several such headers, but a proxy may have added another one. The server refuses the joined
+ * text, if one of them is a bearer token.
+ */
 function joinAuthorization({ headers, rawHeaders }: HttpRequest): void {
   if (headers.authorization === undefined) return;
   const isName = (index: number) => index % 2 === 0 && rawHeaders[index]?.toLowerCase() === 'authorization';
   const values = rawHeaders.filter((_, index) => isName(index - 1));
-  if (values.length > 1) headers.authorization = values.join(', ');
+  if (values.length < 2) return;
+  const isBearer = (value: string) => /^bearer\b/i.test(value);
+  headers.authorization = [...values.filter(isBearer), ...values.filter((value) => !isBearer(value))].join(', ');
 }
 
 export function respond(response: HttpResponse, { status, body, headers }: ResponseContent): void {

@@ -330,7 +330,8 @@ async function startServers(
     onError: (error) => log.error({ error }, 'the gateway has failed'),
   });
   cleanups.add(async () => gateway.close());
-  http = await serveHttp({ gateway, files: await loadOwnFiles(), grpcPort: server.port });
+  const signIn = () => ({ isRequired: config.auth.isRequired });
+  http = await serveHttp({ gateway, files: await loadOwnFiles(), grpcPort: server.port, signIn });
   return { server, http };
 }
 

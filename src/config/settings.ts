@@ -144,7 +144,7 @@ export const serverSettings = {
       kind: choices('health', 'reflection', 'metrics', 'openapi', 'page'),
       default: 'health,openapi,page',
       description:
-        "The endpoints that need no credentials if AUTH is on: health is gRPC's health service, /healthz and /readyz; page is the page's files, which contain no data.",
+        "The endpoints that need no credentials if AUTH is on: health is gRPC's health service, /healthz and /readyz; page is the page's files, which contain no data. A standalone gateway asks its target who may see the rest (docs/web.md).",
     },
   },
   workers: {
@@ -343,6 +343,7 @@ export const gatewaySettings = {
   },
   http: serverSettings.http,
   tls: serverSettings.tls,
+  openEndpoints: serverSettings.auth.openEndpoints,
   log: serverSettings.log,
   stallTimeoutMs: serverSettings.streams.stallTimeoutMs,
   bufferedBytesMax: serverSettings.bufferedBytesMax,

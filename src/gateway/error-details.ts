@@ -1,5 +1,6 @@
 /** The errors of the server behind the gateway. Their details get a JSON form, for clients that cannot decode bytes. */
-import { fromBinary, type JsonValue, type Registry, toJson } from '@bufbuild/protobuf';
+import { create, fromBinary, type JsonValue, type Registry, toJson } from '@bufbuild/protobuf';
+import { DurationSchema } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError } from '@connectrpc/connect';
 import {
   BadRequest,
@@ -10,14 +11,12 @@ import {
   QuotaFailure,
   RequestInfo,
   ResourceInfo,
+  RetryInfo,
 } from 'nice-grpc-error-details';
 
 type Details = ConnectError['details'];
 
-/**
- * Types that contain only strings, lists and maps, so that their objects in memory have the form of protobuf's JSON.
- * RetryInfo is not one of them, because it contains a Duration.
- */
+/** Types that contain only strings, lists and maps, so that their objects in memory have the form of protobuf's JSON. */
 const plainTypes = new Map<string, { decode(bytes: Uint8Array): object }>(
   [BadRequest, ErrorInfo, Help, LocalizedMessage, PreconditionFailure, QuotaFailure, RequestInfo, ResourceInfo].map(
     (type) => [type.$type, type],
@@ -53,6 +52,12 @@ export function readableDetails(details: Details, registry: Registry): Details {
 function asJson(type: string, bytes: Uint8Array, registry: Registry): JsonValue | undefined {
   const known = registry.getMessage(type);
   if (known !== undefined) return toJson(known, fromBinary(known, bytes), { registry });
+  if (type === RetryInfo.$type) {
+    const { retryDelay } = RetryInfo.decode(bytes);
+    if (retryDelay === undefined) return {};
+    const { seconds, nanos } = retryDelay;
+    return { retryDelay: toJson(DurationSchema, create(DurationSchema, { seconds: BigInt(seconds), nanos })) };
+  }
   const decoded = plainTypes.get(type)?.decode(bytes);
   if (decoded === undefined) return undefined;
   return JSON.parse(JSON.stringify(decoded, (key, value) => (key === '$type' || isUnset(value) ? undefined : value)));

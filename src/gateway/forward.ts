@@ -5,9 +5,11 @@
 import type { DescMethod, DescMethodBiDiStreaming, DescService, Message, Registry } from '@bufbuild/protobuf';
 import { Code, ConnectError, createConnectRouter, createContextKey, type HandlerContext } from '@connectrpc/connect';
 import type { UniversalHandler } from '@connectrpc/connect/protocol';
+import type { Connection } from '../grpc-server/stream.js';
 import { Fault } from '../model/fault.js';
 import { compressions } from './compressions.js';
 import { passedOn } from './error-details.js';
+import { errorHeaders } from './error-headers.js';
 import { jsonOfAnswer } from './json-answer.js';
 import { addResponseMetadata, requestMetadata } from './metadata.js';
 import { opaqueMethod, toOpaque } from './opaque-message.js';
@@ -15,8 +17,7 @@ import { type Refusal, toConnectError } from './refusal.js';
 import type { Upstream } from './upstream.js';
 
 export interface GatewayCall {
-  /** The address of the client. */
-  readonly peer: string | undefined;
+  readonly connection: Connection;
   readonly requestId: string;
   /**
    * The next messages, as protobuf bytes. connect-node gets an empty message for each of them, because its own reader
@@ -75,11 +76,14 @@ async function* forwardCall(
     call.refusal = new Fault('DEADLINE_PASSED', 'The deadline has passed.');
     throw toConnectError(call.refusal, call.requestId, registry);
   }
-  const { transport, release } = upstream.lend(call.peer ?? 'unknown');
+  const { transport, release } = upstream.lend(call.connection);
   let trailer: Headers | undefined;
   let isWhole = false;
   try {
-    const metadata = requestMetadata(context.requestHeader, upstream.carriesPeer ? undefined : call.peer);
+    const metadata = requestMetadata(
+      context.requestHeader,
+      upstream.carriesConnection ? undefined : call.connection.peer,
+    );
     // All kinds are equal on the wire, but only this one separates headers from trailers if a call fails.
     const asStream = opaqueMethod(method) as DescMethodBiDiStreaming;
     call.isForwarded = true;
@@ -104,6 +108,9 @@ async function* forwardCall(
     const passed = passedOn(sent, registry);
     // Without a trailer the server sent one block of headers, or nothing.
     addResponseMetadata(passed.metadata, trailer ?? sent.metadata);
+    for (const [name, value] of errorHeaders(passed)) {
+      if (!passed.metadata.has(name)) passed.metadata.set(name, value);
+    }
     throw passed;
   } finally {
     release(isWhole);

@@ -12,6 +12,7 @@ import { Code, ConnectError, createContextValues } from '@connectrpc/connect';
 import type { UniversalHandler } from '@connectrpc/connect/protocol';
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from '@connectrpc/connect-node';
 import { Fault, overloaded } from '../model/fault.js';
+import { type CallerCheck, createCallerCheck } from './caller-check.js';
 import { callKey, createHandlers } from './forward.js';
 import { type ByteRequest, fromWebText, isWebText, toWebText } from './grpc-web-text.js';
 import { type CallOptions, type OpenCall, openCall } from './open-call.js';
@@ -40,6 +41,8 @@ export interface Gateway {
   handle(request: HttpRequest, response: HttpResponse): void;
   /** Such as `users.v1.UserService`. */
   readonly serviceNames: ReadonlySet<string>;
+  /** Whether the server knows who sends a request for something other than a call. */
+  readonly checkCaller: CallerCheck;
   /** Whether the gateway can reach the gRPC server. */
   isReachable(): Promise<boolean>;
   /** Ends the remaining calls. */
@@ -129,6 +132,7 @@ export function createGateway(options: GatewayOptions): Gateway {
       served.catch((error: unknown) => fail(error, response, onError));
     },
     serviceNames: new Set(services.map(({ typeName }) => typeName)),
+    checkCaller: createCallerCheck(registry, upstream),
     isReachable: upstream.isReachable,
     close: upstream.close,
   };

@@ -1,4 +1,5 @@
 /** The HTTP server: listens for connections, limits how long they may be idle, and shuts down. */
+import { constants } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import { createSecureServer, type Http2SecureServer } from 'node:http2';
@@ -28,7 +29,7 @@ export interface HttpServer {
   readonly port: number;
   /** Uses another certificate for new connections. */
   setTls(tls: HttpTls): void;
-  /** Starts serving the parts. Until then, every request except probes and metrics gets a 503. */
+  /** Starts serving the parts. Until then, every request except open probes and metrics gets a 503. */
   serve(parts: ServedParts): void;
   /**
    * Refuses new connections, and requests clients to close theirs after the next response. Resolves when all are
@@ -142,5 +143,7 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
 function secureContext({ cert, key, clientCa, requiresClientCert = true }: HttpTls) {
   const requestCert = clientCa !== undefined;
   const rejectUnauthorized = requestCert && requiresClientCert;
-  return { cert, key, ca: clientCa, requestCert, rejectUnauthorized, minVersion: 'TLSv1.2' as const };
+  // With TLS 1.2, a client could otherwise exchange its verified certificate for one that nobody has signed.
+  const secureOptions = constants.SSL_OP_NO_RENEGOTIATION;
+  return { cert, key, ca: clientCa, requestCert, rejectUnauthorized, secureOptions, minVersion: 'TLSv1.2' as const };
 }

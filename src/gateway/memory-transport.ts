@@ -7,10 +7,10 @@ import type { UniversalClientFn } from '@connectrpc/connect/protocol';
 import { createTransport } from '@connectrpc/connect/protocol-grpc';
 import { type ClientStream, StreamReset } from '../grpc-server/memory-stream.js';
 import type { GrpcServer } from '../grpc-server/server.js';
-import { fieldOf, type HeaderFields } from '../grpc-server/stream.js';
+import { type Connection, fieldOf, type HeaderFields } from '../grpc-server/stream.js';
 
 export interface OwnServer {
-  /** Starts a call on the gRPC server of this process. `peer` is the client's address. May throw a Fault. */
+  /** Starts a call on the gRPC server of this process. May throw a Fault. */
   readonly call: GrpcServer['call'];
 }
 
@@ -20,10 +20,10 @@ const baseUrl = 'http://roster';
 // The server limits messages.
 const bytesMax = 0xffffffff;
 
-/** Returns a transport for the calls of one client. */
-export function createMemoryTransport(call: OwnServer['call'], peer: string): Transport {
+/** Returns a transport for the calls of the client with this connection. */
+export function createMemoryTransport(call: OwnServer['call'], connection: Connection): Transport {
   return createTransport({
-    httpClient: createMemoryClient(call, peer),
+    httpClient: createMemoryClient(call, connection),
     baseUrl,
     useBinaryFormat: true,
     interceptors: [],
@@ -35,10 +35,10 @@ export function createMemoryTransport(call: OwnServer['call'], peer: string): Tr
   });
 }
 
-function createMemoryClient(call: OwnServer['call'], peer: string): UniversalClientFn {
+function createMemoryClient(call: OwnServer['call'], connection: Connection): UniversalClientFn {
   return async ({ url, header, body, signal }) => {
     signal?.throwIfAborted();
-    const stream = call(requestFields(url.slice(baseUrl.length), header), peer);
+    const stream = call(requestFields(url.slice(baseUrl.length), header), connection);
     const exchange: Exchange = { stream, signal, sendError: undefined };
     signal?.addEventListener('abort', () => stream.cancel(), { once: true });
     void sendAll(exchange, body);

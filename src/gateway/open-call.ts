@@ -5,6 +5,7 @@ import type { CallLine } from '../telemetry/log.js';
 import type { RequestSpan, Tracing } from '../telemetry/tracing.js';
 import type { GatewayCall } from './forward.js';
 import type { HttpRequest, HttpResponse } from './gateway.js';
+import { connectionOf } from './http-connection.js';
 import { abortRequest, type Pace } from './pace.js';
 import { requestIdOf, statusOf } from './refusal.js';
 
@@ -38,7 +39,7 @@ export function openCall(
   const startedMs = performance.now();
   const span = tracing && startSpan(tracing, path, request);
   const call: GatewayCall = {
-    peer: request.socket.remoteAddress,
+    connection: connectionOf(request),
     requestId: requestIdOf(request.headers),
     messages: [],
     isJson: false,
@@ -59,8 +60,15 @@ export function openCall(
     span?.end({ httpStatus: response.headersSent ? response.statusCode : undefined, ...outcome });
     if (outcome === undefined) return;
     const durationMs = performance.now() - startedMs;
-    const { requestId, peer = 'unknown' } = call;
-    onUnforwarded({ method: path.slice(1), ...outcome, durationMs, peer, requestId, traceId: span?.traceId });
+    const { requestId, connection } = call;
+    onUnforwarded({
+      method: path.slice(1),
+      ...outcome,
+      durationMs,
+      peer: connection.peer,
+      requestId,
+      traceId: span?.traceId,
+    });
   });
   response.once('finish', () => discardRest(request, stallTimeoutMs));
   return { path, request, call, answerHold, pace: { hold, timeoutMs: stallTimeoutMs, onStall } };

@@ -6,14 +6,14 @@ import { ListenError } from '../net/listen.js';
 import type { Log } from '../telemetry/log.js';
 import { metricsContentType } from '../telemetry/metrics.js';
 import { type HttpServer, startHttp } from './http.js';
-import type { ServedParts } from './router.js';
+import { allEndpoints, type ServedParts } from './router.js';
 
 /**
  * Starts HTTP. startApp() and startWorkers() do this first, so that probes get a response during the start. Returns
  * undefined if the default address is in use, so that a second Roster on a machine needs only its own port for gRPC.
  */
 export async function openHttp(
-  { http, tls }: ServerConfig,
+  { http, tls, auth }: ServerConfig,
   log: Log,
   { text, isReady, parts }: { text(): Promise<string>; isReady(): boolean; parts?: ServedParts },
 ): Promise<HttpServer | undefined> {
@@ -24,6 +24,7 @@ export async function openHttp(
       address,
       tls: tls && (await readTls(tls)),
       corsOrigins,
+      openEndpoints: auth.isRequired ? auth.openEndpoints : allEndpoints,
       metrics: { contentType: metricsContentType, text },
       isReady,
       parts,

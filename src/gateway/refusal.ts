@@ -7,6 +7,7 @@ import { Fault } from '../model/fault.js';
 import { createRequestIds, requestIdKey } from '../rpc/call-observer.js';
 import { errorDetails } from '../rpc/error-status.js';
 import { readableDetails } from './error-details.js';
+import { errorHeaders } from './error-headers.js';
 
 /** Thrown if a client violates its protocol. It has no reason and no details. Its text never quotes the request. */
 export class ProtocolError extends Error {
@@ -39,6 +40,7 @@ export function toConnectError(refusal: Refusal, requestId: string, registry: Re
   const status: number = Status[code];
   const error = new ConnectError(message, status, headers);
   error.details = readableDetails(errorDetails({ reason, requestId, violations, retryMs }), registry);
+  for (const [name, value] of errorHeaders(error)) error.metadata.set(name, value);
   return error;
 }
 

@@ -1,18 +1,23 @@
 /**
  * Decides what handles an HTTP request: the metrics for Prometheus, a probe, a file, or the gateway. It refuses
- * requests from origins that may not send them.
+ * requests from origins that may not send them, and from unknown callers for what is not open. The gRPC server checks
+ * the callers of calls.
  */
 import { cors } from '@connectrpc/connect';
+import type { OpenEndpoint } from '../config/parse.js';
 import type { Address } from '../net/address.js';
 import { grpcPortHeader } from '../net/ports.js';
 import type { Gateway, HttpRequest, HttpResponse } from './gateway.js';
 import { createOriginRule, isNavigation } from './origins.js';
+import { type SignIn, signInContent, signInOrigins, signInPath } from './sign-in.js';
 import type { WebFiles } from './web-files.js';
 
 export interface RouterOptions {
   readonly address: Address;
   /** Other origins whose pages may send calls, such as `https://app.example.com`. `*` allows all. */
   readonly corsOrigins: readonly string[];
+  /** What needs no credentials. */
+  readonly openEndpoints: readonly OpenEndpoint[];
   readonly metrics: {
     readonly contentType: string;
     text(): Promise<string>;
@@ -28,19 +33,31 @@ export interface ServedParts {
   readonly files: WebFiles;
   /** Unset for a gateway in front of another server. */
   readonly grpcPort?: number;
+  /** Unset if there is no page. */
+  signIn?(): SignIn;
 }
 
 export interface Router {
   /** Handles a request. Rejects with errors that belong in the server's log. */
   handle(request: HttpRequest, response: HttpResponse): Promise<void>;
-  /** Starts serving the parts. Until then, every request except probes and metrics gets a 503. */
+  /** Starts serving the parts. Until then, every request except open probes and metrics gets a 503. */
   serve(parts: ServedParts): void;
 }
+
+export const allEndpoints: readonly OpenEndpoint[] = ['health', 'reflection', 'metrics', 'openapi', 'page'];
+
+/** The endpoint of each path that is not a call. All others are files of the page. */
+const endpoints: Readonly<Record<string, OpenEndpoint>> = {
+  '/healthz': 'health',
+  '/readyz': 'health',
+  '/metrics': 'metrics',
+  '/openapi.json': 'openapi',
+};
 
 // How long a browser may cache the response to a preflight request. This is Chromium's maximum.
 const preflightSeconds = 7200;
 
-const exposedHeaders = ['*', ...cors.exposedHeaders].join(', ');
+const exposedHeaders = ['*', ...cors.exposedHeaders, 'retry-after', 'www-authenticate'].join(', ');
 
 /** The content of a response. */
 export interface ResponseContent {
@@ -69,9 +86,12 @@ const foreignOrigin: ResponseContent = {
   headers: { 'content-type': 'application/json' },
 };
 
-export function createRouter({ address, corsOrigins, metrics, isReady, parts }: RouterOptions): Router {
+export function createRouter(options: RouterOptions): Router {
+  const { address, corsOrigins, openEndpoints, metrics, isReady, parts } = options;
   const originOf = createOriginRule(address.host, corsOrigins);
   let served = parts;
+  const open = new Set(openEndpoints);
+  const isOpen = (path: string) => open.has(Object.hasOwn(endpoints, path) ? (endpoints[path] ?? 'page') : 'page');
 
   const probes: Readonly<Record<string, () => ResponseContent | Promise<ResponseContent>>> = {
     '/healthz': () => ({
@@ -88,8 +108,23 @@ export function createRouter({ address, corsOrigins, metrics, isReady, parts }: 
     }),
   };
 
+  /** Returns the response if the path is not open and the caller is unknown. */
+  async function refusalOf(path: string, request: HttpRequest): Promise<ResponseContent | undefined> {
+    if (isOpen(path)) return undefined;
+    return served === undefined ? notServing : served.gateway.checkCaller(request);
+  }
+
+  function fileOf(path: string, { headers }: HttpRequest, { files, signIn }: ServedParts): ResponseContent | undefined {
+    if (path === signInPath) return signIn && signInContent(signIn());
+    const file = files.find(path, headers, signIn && signInOrigins(signIn()));
+    if (file === undefined || isOpen(path)) return file;
+    // Otherwise a proxy might keep it for others.
+    return { ...file, headers: { ...file.headers, 'cache-control': 'private, no-cache' } };
+  }
+
   return {
     async handle(request, response) {
+      joinAuthorization(request);
       const [path = ''] = (request.url ?? '').split('?');
       const isReading = request.method === 'GET' || request.method === 'HEAD';
       const probe = Object.hasOwn(probes, path) ? probes[path] : undefined;
@@ -97,7 +132,10 @@ export function createRouter({ address, corsOrigins, metrics, isReady, parts }: 
       const isCall = probe === undefined && served?.gateway.serves(path) === true;
       if (origin === 'foreign' && (isCall || !isNavigation(request))) return respond(response, foreignOrigin);
       // Probes use the server's address as the host, so this comes before the check of the host.
-      if (probe !== undefined) return respond(response, isReading ? await probe() : methodNotAllowed);
+      if (probe !== undefined) {
+        const content = (await refusalOf(path, request)) ?? (isReading ? await probe() : methodNotAllowed);
+        return respond(response, content);
+      }
       if (origin === 'foreign host') return respond(response, foreignHost);
       if (origin === 'no host') return respond(response, invalidHost);
       response.setHeader('vary', 'origin');
@@ -112,13 +150,28 @@ export function createRouter({ address, corsOrigins, metrics, isReady, parts }: 
         response.setHeader('cache-control', 'no-store');
         return served.gateway.handle(request, response);
       }
-      const file = served.files.find(path, request.headers);
+      const refusal = await refusalOf(path, request);
+      if (refusal !== undefined) return respond(response, refusal);
+      const file = fileOf(path, request, served);
       respond(response, file === undefined ? notFound : isReading ? file : methodNotAllowed);
     },
     serve(newParts) {
       served = newParts;
     },
   };
+}
+
+/**
+ * Node keeps only the first of several such headers, but a proxy may have added another one. The server refuses the joined
+ * text, if one of them is a bearer token.
+ */
+function joinAuthorization({ headers, rawHeaders }: HttpRequest): void {
+  if (headers.authorization === undefined) return;
+  const isName = (index: number) => index % 2 === 0 && rawHeaders[index]?.toLowerCase() === 'authorization';
+  const values = rawHeaders.filter((_, index) => isName(index - 1));
+  if (values.length < 2) return;
+  const isBearer = (value: string) => /^bearer\b/i.test(value);
+  headers.authorization = [...values.filter(isBearer), ...values.filter((value) => !isBearer(value))].join(', ');
 }
 
 export function respond(response: HttpResponse, { status, body, headers }: ResponseContent): void {

@@ -49,12 +49,15 @@ export async function startGateway(
   const http = await startHttp({
     address: config.http.address,
     corsOrigins: config.http.corsOrigins,
+    openEndpoints: config.openEndpoints,
     tls,
     metrics: { contentType: metricsContentType, text: async () => metricsText([await metrics.snapshot()]) },
     isReady,
     onError: (error) => log.error({ error }, 'HTTP has failed'),
   });
-  http.serve({ gateway, files: gateway.serviceNames.has(rosterService) ? await loadOwnFiles() : noFiles });
+  // The target knows whether calls need credentials. The page asks for them when a call fails.
+  const page = { files: await loadOwnFiles(), signIn: () => ({ isRequired: false }) };
+  http.serve({ gateway, ...(gateway.serviceNames.has(rosterService) ? page : { files: noFiles }) });
   const removeHealthFile = keepHealthFile(config.healthFile, isReady, log);
   return {
     log,

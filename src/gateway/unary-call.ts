@@ -12,6 +12,7 @@ import { Fault, overloaded } from '../model/fault.js';
 import { requestTooLarge } from '../rpc/wire-definition.js';
 import { compressions } from './compressions.js';
 import { passedOn } from './error-details.js';
+import { errorHeaders } from './error-headers.js';
 import type { HttpRequest, HttpResponse } from './gateway.js';
 import { jsonOfBytes } from './json-answer.js';
 import { isResponseMetadata, requestMetadataFields } from './metadata.js';
@@ -96,7 +97,7 @@ async function forward(
   if (timeoutMs !== undefined && timeoutMs <= 0) throw new Fault('DEADLINE_PASSED', 'The deadline has passed.');
   if (response.destroyed || response.closed) throw new Disconnected();
   const metadata = requestMetadataFields(request.headers);
-  const exchange = upstream.unary({ method, path, peer: call.peer ?? 'unknown', metadata, timeoutMs, message });
+  const exchange = upstream.unary({ method, path, connection: call.connection, metadata, timeoutMs, message });
   call.isForwarded = true;
   response.once('close', exchange.cancel);
   const answer = await exchange.answer;
@@ -128,6 +129,7 @@ function failedAnswer({ header, trailer }: UnaryAnswer, error: ConnectError, reg
   const headers: OutgoingHttpHeaders = { 'content-type': 'application/json' };
   addMetadata(headers, header, '');
   addMetadata(headers, trailer, '');
+  for (const [name, value] of errorHeaders(error)) headers[name] ??= value;
   return { status: codeToHttpStatus(error.code), headers, body: JSON.stringify(errorToJson(error, { registry })) };
 }
 

@@ -4,15 +4,15 @@ import { Code, ConnectError, type Transport } from '@connectrpc/connect';
 import { findTrailerError } from '@connectrpc/connect/protocol-grpc';
 import { frame, prefixBytes } from '../grpc-server/framing.js';
 import { type ClientStream, StreamReset } from '../grpc-server/memory-stream.js';
-import { fieldOf, type HeaderFields } from '../grpc-server/stream.js';
+import { type Connection, fieldOf, type HeaderFields } from '../grpc-server/stream.js';
 import { opaqueBytes, opaqueMethod, toOpaque } from './opaque-message.js';
 
 export interface UnaryRequest {
   readonly method: DescMethod;
   /** Such as `/users.v1.UserService/GetUser`. */
   readonly path: string;
-  /** The address of the client. */
-  readonly peer: string;
+  /** That of the client. */
+  readonly connection: Connection;
   readonly metadata: HeaderFields;
   readonly timeoutMs: number | undefined;
   readonly message: Uint8Array;
@@ -95,10 +95,10 @@ function errorOf(header: HeaderFields, status: HeaderFields): ConnectError {
 /** Sends the request over the network, and reads the answer. */
 export async function exchangeOver(
   transport: Transport,
-  { method, metadata, peer, timeoutMs, message }: UnaryRequest,
+  { method, metadata, connection, timeoutMs, message }: UnaryRequest,
   signal: AbortSignal,
 ): Promise<UnaryAnswer> {
-  const headers = new Headers({ 'x-forwarded-for': peer });
+  const headers = new Headers({ 'x-forwarded-for': connection.peer });
   for (let index = 0; index < metadata.length; index += 2) {
     headers.append(metadata[index] ?? '', metadata[index + 1] ?? '');
   }

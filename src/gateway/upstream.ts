@@ -7,6 +7,7 @@ import type { ClientSessionOptions, SecureClientSessionOptions } from 'node:http
 import { ConnectError, type Transport } from '@connectrpc/connect';
 import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
 import type { ClientStream } from '../grpc-server/memory-stream.js';
+import type { Connection } from '../grpc-server/stream.js';
 import { sessionMegabytesMax } from '../net/connections.js';
 import { createMemoryTransport, type OwnServer } from './memory-transport.js';
 import {
@@ -18,13 +19,16 @@ import {
 } from './unary-exchange.js';
 
 export interface Upstream {
-  /** Whether calls carry the client's address. Otherwise the gateway must send it as metadata. */
-  readonly carriesPeer: boolean;
   /**
-   * Lends a transport for a call of the client with this address. The caller must call `release` at the end, with
+   * Whether calls carry the client's address and certificate. Otherwise the gateway must send the address as metadata,
+   * and the server cannot know the certificate.
+   */
+  readonly carriesConnection: boolean;
+  /**
+   * Lends a transport for a call of the client with this connection. The caller must call `release` at the end, with
    * whether the answer was complete.
    */
-  lend(peer: string): { readonly transport: Transport; release(isWhole: boolean): void };
+  lend(connection: Connection): { readonly transport: Transport; release(isWhole: boolean): void };
   /** Starts a unary call. */
   unary(request: UnaryRequest): UnaryExchange;
   /** Whether the server answers. */
@@ -61,8 +65,8 @@ export function createUpstream(options: UpstreamOptions): Upstream {
 function createOwnUpstream({ call }: OwnServer): Upstream {
   const open = new Set<ClientStream>();
   return {
-    carriesPeer: true,
-    lend(peer) {
+    carriesConnection: true,
+    lend(connection) {
       const streams: ClientStream[] = [];
       const tracked: OwnServer['call'] = (...header) => {
         const stream = call(...header);
@@ -71,14 +75,14 @@ function createOwnUpstream({ call }: OwnServer): Upstream {
         return stream;
       };
       return {
-        transport: createMemoryTransport(tracked, peer),
+        transport: createMemoryTransport(tracked, connection),
         release() {
           for (const stream of streams) open.delete(stream);
         },
       };
     },
     unary(request) {
-      const stream = call(ownRequestFields(request), request.peer);
+      const stream = call(ownRequestFields(request), request.connection);
       open.add(stream);
       const answer = exchangeOwn(stream, request.message).finally(() => open.delete(stream));
       return { answer, cancel: () => stream.cancel() };
@@ -132,7 +136,7 @@ function createNetworkUpstream({ url, session: sessionOptions }: NetworkTarget):
   }
 
   return {
-    carriesPeer: false,
+    carriesConnection: false,
     lend,
     unary(request) {
       const { transport, release } = lend();

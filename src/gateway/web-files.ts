@@ -10,14 +10,15 @@ import { gzipSync } from 'node:zlib';
 import type { ResponseContent } from './router.js';
 
 export interface WebFiles {
-  /** Returns undefined if no file has this path. */
-  find(path: string, headers: IncomingHttpHeaders): ResponseContent | undefined;
+  /** Returns undefined if no file has this path. The page may also send requests to `origins`. */
+  find(path: string, headers: IncomingHttpHeaders, origins?: readonly string[]): ResponseContent | undefined;
 }
 
 export const noFiles: WebFiles = { find: () => undefined };
 
 interface WebFile {
   readonly bytes: Buffer;
+  readonly isPage: boolean;
   readonly headers: Readonly<Record<string, string>>;
   /** Compressed on the first request. */
   gzipped?: Buffer;
@@ -35,21 +36,25 @@ const contentTypes: Readonly<Record<string, string>> = {
   '.webmanifest': 'application/manifest+json',
 };
 
-// The page loads code and styles only from its own files, and sends requests only to this server. No other page may
-// embed it.
-const pagePolicy = [
-  "default-src 'none'",
-  "script-src 'self'",
-  "style-src 'self'",
-  "img-src 'self' data:",
-  "connect-src 'self'",
-  "manifest-src 'self'",
-  "base-uri 'none'",
-  "form-action 'none'",
-  "frame-ancestors 'none'",
-  "require-trusted-types-for 'script'",
-  "trusted-types 'none'",
-].join('; ');
+/**
+ * The page loads code and styles only from its own files, and sends requests only to this server and to the issuer that
+ * its users sign in with. No other page may embed it.
+ */
+function pagePolicy(origins: readonly string[]): string {
+  return [
+    "default-src 'none'",
+    "script-src 'self'",
+    "style-src 'self'",
+    "img-src 'self' data:",
+    ["connect-src 'self'", ...origins].join(' '),
+    "manifest-src 'self'",
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+    "require-trusted-types-for 'script'",
+    "trusted-types 'none'",
+  ].join('; ');
+}
 
 // Browsers may cache these files forever, because their names change with their contents.
 const immutableFolder = '/assets/';
@@ -71,10 +76,11 @@ export async function loadWebFiles(
   for (const [name, filePath] of filePaths) files.set(name, await loadFile(name, filePath));
 
   return {
-    find(name, { 'accept-encoding': accepted = '', 'if-none-match': known = '' }) {
+    find(name, { 'accept-encoding': accepted = '', 'if-none-match': known = '' }, origins = []) {
       const file = files.get(name);
       if (file === undefined) return undefined;
-      const { bytes, headers } = file;
+      const { bytes } = file;
+      const headers = file.isPage ? { ...file.headers, 'content-security-policy': pagePolicy(origins) } : file.headers;
       if (known.includes(headers.etag ?? '')) return { status: 304, body: '', headers };
       if (!/\bgzip\b/.test(String(accepted))) return { status: 200, body: bytes, headers };
       file.gzipped ??= gzipSync(bytes, { level: 9 });
@@ -92,7 +98,7 @@ async function loadFile(name: string, filePath: string): Promise<WebFile> {
     etag: `"${createHash('sha256').update(bytes).digest('base64url').slice(0, 22)}"`,
     vary: 'origin, accept-encoding',
     'referrer-policy': 'no-referrer',
-    ...(isPage ? { 'content-security-policy': pagePolicy, 'cross-origin-opener-policy': 'same-origin' } : {}),
+    ...(isPage ? { 'cross-origin-opener-policy': 'same-origin' } : {}),
   };
-  return { bytes, headers };
+  return { bytes, isPage, headers };
 }

@@ -1,4 +1,5 @@
 /** Carries the streams of gRPC over node:http2: listens, and manages the connections and their end. */
+import { constants as cryptoConstants } from 'node:crypto';
 import { once } from 'node:events';
 import {
   constants,
@@ -248,5 +249,7 @@ class Http2Connection implements Connection {
 function secureContext({ cert, key, clientCa, requiresClientCert = true }: ServerTls) {
   const requestCert = clientCa !== undefined;
   const rejectUnauthorized = requestCert && requiresClientCert;
-  return { cert, key, ca: clientCa, requestCert, rejectUnauthorized, minVersion: 'TLSv1.2' as const };
+  // With TLS 1.2, a client could otherwise exchange its verified certificate for one that nobody has signed.
+  const secureOptions = cryptoConstants.SSL_OP_NO_RENEGOTIATION;
+  return { cert, key, ca: clientCa, requestCert, rejectUnauthorized, secureOptions, minVersion: 'TLSv1.2' as const };
 }

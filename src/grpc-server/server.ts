@@ -48,10 +48,10 @@ export interface GrpcServer<Ext = PeerContext> extends ServerAddBuilder<Ext> {
   /** Uses another certificate for new connections. */
   setTls(tls: ServerTls): void;
   /**
-   * Starts a call within this process. `peer` is the client's IP address. `fields` is its header, with `:path`, `:method` and `content-type`. `certificate`
-   * returns the verified certificate of the client.
+   * Starts a call within this process. `fields` is its header, with `:path`, `:method` and `content-type`. `connection`
+   * is that of the client.
    */
-  call(fields: HeaderFields, peer: string, certificate?: Connection['certificate']): ClientStream;
+  call(fields: HeaderFields, connection: Connection): ClientStream;
   /**
    * Refuses new connections and new calls. Open calls are still served. Clients retry refused calls on other
    * connections. Resolves when all connections are closed.
@@ -91,7 +91,7 @@ function serverWith<Ext>(server: CallServer, middleware: ServerMiddleware<Ext> |
     use: (next) => serverWith(server, compose(middleware, next)),
     listen: (address, tls) => server.listen(address, tls),
     setTls: (tls) => server.setTls(tls),
-    call: (fields, peer, certificate) => server.call(fields, peer, certificate),
+    call: (fields, connection) => server.call(fields, connection),
     stopAccepting: () => server.stopAccepting(),
     endCalls: (errorOf) => server.endCalls(errorOf),
     get openCalls() {
@@ -190,8 +190,8 @@ class CallServer {
     for (const listener of this.#listeners) listener.setTls(tls);
   }
 
-  call(fields: HeaderFields, peer: string, certificate: Connection['certificate'] = noCertificate): ClientStream {
-    return openMemoryStream(this.#accept, fields, { peer, host: peer, certificate, heldBytes: 0 });
+  call(fields: HeaderFields, connection: Connection): ClientStream {
+    return openMemoryStream(this.#accept, fields, connection);
   }
 
   async stopAccepting(): Promise<void> {
@@ -260,8 +260,6 @@ function parseAddress(address: string): { host: string; port: number } {
   if (host === undefined) throw new TypeError(`The address must be host:port, as in 127.0.0.1:50051: ${address}`);
   return { host, port: Number(port) };
 }
-
-const noCertificate = () => undefined;
 
 const contentType = /^application\/grpc(?:\+proto)?(?:;|$)/i;
 

@@ -44,6 +44,7 @@ const http = await startHttp({
   tls: config.useTls
     ? { cert: Buffer.from(config.serverCreds.cert), key: Buffer.from(config.serverCreds.key), clientCa }
     : undefined,
+  openEndpoints: [],
   corsOrigins: [],
   metrics: { contentType: 'text/plain', text: async () => '' },
   isReady: () => true,

@@ -33,6 +33,7 @@ import type { CallContext } from 'nice-grpc-common';
 import { onTestFinished } from 'vitest';
 import { createGateway, type Gateway } from '../../src/gateway/gateway.js';
 import { type HttpOptions, startHttp } from '../../src/gateway/http.js';
+import { allEndpoints } from '../../src/gateway/router.js';
 import { noFiles } from '../../src/gateway/web-files.js';
 import { createByteBudget } from '../../src/grpc-server/byte-budget.js';
 import { createServer as createGrpcServer, type GrpcServer, type ServerOptions } from '../../src/grpc-server/server.js';
@@ -212,6 +213,7 @@ export async function startEchoGateway(
   const http = await startHttp({
     address: { host: '127.0.0.1', port: 0 },
     corsOrigins: [],
+    openEndpoints: allEndpoints,
     metrics: { contentType: 'text/plain', text: async () => '' },
     isReady: () => true,
     onError,

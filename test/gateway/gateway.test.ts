@@ -206,7 +206,7 @@ describe('an answer', () => {
     const details = [
       { type: 'google.rpc.ErrorInfo', value: info },
       { type: 'google.rpc.BadRequest', value: badRequest },
-      { type: 'google.rpc.RetryInfo', value: RetryInfo.encode(RetryInfo.fromPartial({})).finish() },
+      { type: 'google.rpc.RetryInfo', value: RetryInfo.encode(RetryInfo.fromPartial({ retryDelay: { seconds: 1, nanos: 5e8 } })).finish() },
       { type: 'echo.Note', value: encodeNote({ text: 'own' }) },
       { type: 'other.Unknown', value: Uint8Array.of(8, 1) },
       // Not a valid ErrorInfo.
@@ -227,7 +227,7 @@ describe('an answer', () => {
       expect(said.map(({ debug }) => debug)).toEqual([
         { reason: 'FULL', domain: 'echo', metadata: { a: 'b' } },
         { fieldViolations: [{ field: 'text', description: 'long' }] },
-        undefined,
+        { retryDelay: '1.500s' },
         { text: 'own' },
         undefined,
         undefined,
@@ -236,12 +236,15 @@ describe('an answer', () => {
     const answered = await say(url);
     expect(answered.headers['x-reason']).toBe('full');
     expect(answered.headers['x-reason-bin']).toMatch(/^Bw/);
+    // Whole seconds are all that this header can express.
+    expect(answered.headers['retry-after']).toBe('2');
     check(jsonOf(answered).details);
     const stream = await send(`${url}/echo.Echo/Tell`, { headers: connectStream, body: enveloped(new Uint8Array()) });
     const { messages, end } = unenveloped(stream.body);
     expect(messages).toMatchObject([{ text: 'first' }]);
     const { error, metadata: trailer } = JSON.parse(end);
     expect(trailer['x-reason']).toEqual(['full']);
+    expect(trailer['retry-after']).toEqual(['2']);
     check(error.details);
     const web = await send(`${url}/echo.Echo/Say`, { headers: grpcWeb, body: enveloped(new Uint8Array()) });
     expect(JSON.stringify(web.headers) + unenveloped(web.body).end).toMatch(/grpc-status-details-bin/);

@@ -7,6 +7,7 @@ import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { createClient } from '../../src/client/index.js';
 import { startHttp } from '../../src/gateway/http.js';
+import { allEndpoints } from '../../src/gateway/router.js';
 import { createAuthority } from '../certificates.js';
 import { startTestApp } from '../support/app.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
@@ -216,6 +217,7 @@ describe('the server', () => {
     const failing = { ...metrics, text: () => Promise.reject(new Error('of ada@example.com')) };
     const server = await startHttp({
       corsOrigins: [],
+      openEndpoints: allEndpoints,
       address: { host: 'localhost', port: 0 },
       metrics: failing,
       isReady: () => false,
@@ -244,6 +246,7 @@ describe('the server', () => {
     const { cert, key } = authority.issue('localhost');
     const server = await startHttp({
       corsOrigins: [],
+      openEndpoints: allEndpoints,
       address: { host: '127.0.0.1', port: 0 },
       tls: { cert: Buffer.from(cert), key: Buffer.from(key) },
       metrics,
@@ -265,7 +268,15 @@ describe('the server', () => {
     const { cert, key } = authority.issue('localhost');
     const tls = { cert: Buffer.from(cert), key: Buffer.from(key), clientCa: Buffer.from(authority.cert) };
     const address = { host: '127.0.0.1', port: 0 };
-    const server = await startHttp({ corsOrigins: [], address, tls, metrics, isReady: () => true, onError: () => {} });
+    const server = await startHttp({
+      corsOrigins: [],
+      openEndpoints: allEndpoints,
+      address,
+      tls,
+      metrics,
+      isReady: () => true,
+      onError: () => {},
+    });
     onTestFinished(() => server.close());
     const send = (own: { cert?: string; key?: string }) =>
       new Promise<number | undefined>((resolve, reject) => {

@@ -34,7 +34,12 @@ async function call(
   notes: readonly Partial<Note>[] | AsyncIterable<Message>,
   { signal, timeoutMs, headers }: CallOptions = {},
 ) {
-  const transport = createMemoryTransport(server.call, '192.0.2.1');
+  const transport = createMemoryTransport(server.call, {
+    peer: '192.0.2.1',
+    host: '192.0.2.1',
+    certificate: () => undefined,
+    heldBytes: 0,
+  });
   const method = echo.methods.find((each) => each.name === name) as DescMethodBiDiStreaming;
   const sent = Symbol.asyncIterator in notes ? notes : messagesOf(notes);
   const response = await transport.stream(method, signal, timeoutMs, headers, sent as never);

@@ -6,6 +6,7 @@
  */
 import { createLimiter } from '../concurrency/limiter.js';
 import type { Database } from '../database/database.js';
+import type { ChangeAuthor } from '../model/change-author.js';
 import type { ImportPart, ImportReport } from '../model/import-request.js';
 import { createPageTokens } from '../model/page-token.js';
 import type {
@@ -33,7 +34,7 @@ export interface Directory extends UserReads, UserWrites {
   /** Throws INVALID_PAGE_TOKEN. */
   listUsers(request: ListUsersRequest, signal: AbortSignal): Promise<UserPage>;
   /** Writes at the end of `parts`, or not at all. Throws IMPORT_INCOMPLETE, and the errors of `parts`. */
-  importUsers(parts: AsyncIterable<ImportPart>, signal: AbortSignal): Promise<ImportReport>;
+  importUsers(parts: AsyncIterable<ImportPart>, signal: AbortSignal, author?: ChangeAuthor): Promise<ImportReport>;
   /** Runs until the signal is aborted. Throws RESUME_TOKEN_EXPIRED. */
   watchUsers(request: WatchUsersRequest, signal: AbortSignal): AsyncGenerator<WatchMessage, void, undefined>;
   /** Throws INVALID_RESUME_TOKEN, SNAPSHOT_TOO_OLD. */
@@ -136,7 +137,8 @@ export function createDirectory(options: DirectoryOptions): Directory {
       const list = () => lists.run('', () => listPage(database, indexes, pageTokens, request, signal), signal);
       return readsTable(request, indexes.known) ? slowLists.run('', list, signal) : list();
     },
-    importUsers: (parts, signal) => sessions.run('', () => importUsers(database, imports, parts, signal), signal),
+    importUsers: (parts, signal, author) =>
+      sessions.run('', () => importUsers(database, imports, parts, signal, author), signal),
     watchUsers: (request, signal) => watchUsers(watches, request, signal),
     exportUsers: (request, signal) => exportUsers(exports, request, signal),
     resolveUsers: (requests, signal) => resolver.resolve(requests, signal),

@@ -9,11 +9,13 @@ import { ServerError, Status } from 'nice-grpc';
 import { CallError, type CallErrorCause } from '../grpc-server/call-error.js';
 import type { CallInfo, CallObserver, CallStatus } from '../grpc-server/observer.js';
 import { fieldOf } from '../grpc-server/stream.js';
+import type { ChangeAuthor } from '../model/change-author.js';
 import { Fault, type FaultReason, invalid, invalidRequest, serverStopping } from '../model/fault.js';
 import { requestBytesMax } from '../model/method-limits.js';
 import type { Log } from '../telemetry/log.js';
 import { type Metrics, otherMethod } from '../telemetry/metrics.js';
 import type { CallSpan, Tracing } from '../telemetry/tracing.js';
+import { callerOf, callerOfCall } from './caller-gate.js';
 import { boundMessage, encodeErrorStatus, errorDetailsKey } from './error-status.js';
 import { requestTooLarge, responseTooLarge } from './wire-definition.js';
 
@@ -50,6 +52,12 @@ export function createCallObserver(log: Log, metrics?: Pick<Metrics, 'call'>, tr
   };
 }
 
+/** Returns who makes the call that a handler serves, for the changes that it makes. */
+export function authorOf(context: object): ChangeAuthor {
+  if ('observer' in context && context.observer instanceof ObservedCall) return context.observer;
+  return { actor: callerOf(context).actor, requestId: '' };
+}
+
 type LogCause = (fault: Fault, method: string, requestId: string) => void;
 
 function createCauseLog(log: Log): LogCause {
@@ -68,16 +76,20 @@ interface Telemetry {
   readonly logCause: LogCause;
 }
 
-class ObservedCall implements CallObserver {
+class ObservedCall implements CallObserver, ChangeAuthor {
   readonly fields: readonly string[];
   #reason: FaultReason | undefined;
 
   constructor(
     private readonly call: CallInfo,
-    private readonly requestId: string,
+    readonly requestId: string,
     private readonly telemetry: Telemetry,
   ) {
     this.fields = [requestIdKey, requestId];
+  }
+
+  get actor(): string {
+    return callerOfCall(this.call)?.actor ?? '';
   }
 
   statusOf(error: unknown): CallStatus {

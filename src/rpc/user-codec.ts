@@ -163,7 +163,7 @@ function writeWatchMessage({ changes, resumeToken, caughtUp }: WatchMessage): vo
   if (caughtUp) putNumber(3, 1);
 }
 
-function putChange(field: number, { type, userId, user, changeTime }: WatchedChange): void {
+function putChange(field: number, { type, userId, user, changeTime, actor, requestId }: WatchedChange): void {
   const mark = beginMessage(field, userBytesGuess);
   putNumber(1, changeTypes[type]);
   if (user !== undefined) putUser(2, user);
@@ -174,6 +174,8 @@ function putChange(field: number, { type, userId, user, changeTime }: WatchedCha
     endMessage(deleted);
   }
   putTime(3, changeTime.getTime());
+  if (actor !== undefined) putText(4, actor);
+  if (requestId !== undefined) putText(5, requestId);
   endMessage(mark);
 }
 

@@ -1,6 +1,7 @@
 /** Runs the command line, from its arguments to its exit code. Each command has its own file. */
 import { Command, CommanderError } from 'commander';
 import { packageVersion } from '../config/package-root.js';
+import { createChangesCommand } from './changes.js';
 import { addClientFlags, type Context } from './client-command.js';
 import { createCompletionCommand } from './completion.js';
 import { createContextCommand } from './context.js';
@@ -91,6 +92,7 @@ function createProgram(context: Context): Command {
   const clientCommands = [
     createCreateCommand(context),
     createGetCommand(context),
+    createChangesCommand(context),
     createUpdateCommand(context),
     createEditCommand(context),
     createDeleteCommand(context),

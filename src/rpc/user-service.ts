@@ -12,6 +12,7 @@ import {
   parseExportUsers,
   parseGetUser,
   parseGetUserByEmail,
+  parseListUserChanges,
   parseListUsers,
   parseResolveUsers,
   parseWatchUsers,
@@ -87,8 +88,8 @@ export function createUserService(directory: Directory): ServiceImplementation<t
       return directory.watchUsers(parseWatchUsers(request), signal);
     },
 
-    async listUserChanges(): Promise<never> {
-      throw new Fault('INTERNAL', 'This method is not built yet.');
+    listUserChanges(request, { signal }) {
+      return directory.listUserChanges(parseListUserChanges(request), signal);
     },
 
     async getCaller(_request, context) {

@@ -5,12 +5,26 @@
  */
 import { arrayParameter } from '../database/columns.js';
 import type { ChangeAuthor } from '../model/change-author.js';
+import { Fault } from '../model/fault.js';
 import { escapeCopy } from './copy-pieces.js';
 
 /** The values of the column `type`. */
 export const changeTypes = { created: 2, updated: 3, deleted: 4 } as const;
 
 export type ChangeType = keyof typeof changeTypes;
+
+const typeNames = new Map<number, ChangeType>(
+  (Object.keys(changeTypes) as ChangeType[]).map((name) => [changeTypes[name], name]),
+);
+
+export function changeTypeOf(type: number): ChangeType {
+  const name = typeNames.get(type);
+  if (name !== undefined) return name;
+  throw new Fault(
+    'DATABASE_UNAVAILABLE',
+    'The change log has entries from a newer version of Roster. Use a server of that version.',
+  );
+}
 
 const changeTimes: Readonly<Record<ChangeType, string>> = {
   created: 'create_time',

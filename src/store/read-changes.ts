@@ -13,7 +13,7 @@ import type { Database, Statement } from '../database/database.js';
 import { Fault } from '../model/fault.js';
 import type { User } from '../model/user.js';
 import { snapshotOf, type WatchPosition } from '../model/watch-token.js';
-import { type ChangeType, changeTypes } from './changes.js';
+import { type ChangeType, changeTypeOf } from './changes.js';
 import { isSnapshotDurable, makeSnapshotsDurable } from './durable-snapshots.js';
 
 export interface Change {
@@ -42,10 +42,6 @@ export interface ChangesPage {
    */
   readonly position: WatchPosition;
 }
-
-const typeNames = new Map<number, ChangeType>(
-  (Object.keys(changeTypes) as ChangeType[]).map((name) => [changeTypes[name], name]),
-);
 
 // The cells of a row of `pageOf`: an entry, the columns of its user, and the feed. An empty page has one row.
 type EntryCells = readonly [
@@ -140,15 +136,8 @@ export async function readChanges(database: Database, position: WatchPosition, r
 
 function changeOf(row: Row, feedId: string, snapshot: string, until: string): Change {
   const [seq, xid, type, userId, changeTime, actor, requestId, foundId] = row as EntryCells;
-  const typeName = typeNames.get(type);
-  if (typeName === undefined) {
-    throw new Fault(
-      'DATABASE_UNAVAILABLE',
-      'The change log has entries from a newer version of Roster. Use a server of that version.',
-    );
-  }
   return {
-    type: typeName,
+    type: changeTypeOf(type),
     userId,
     ...(foundId === null
       ? { user: undefined }

@@ -20,7 +20,7 @@ import {
 import { parseUpdateUser } from '../model/update-request.js';
 import { displayName, messageBytesMax, type UserFields } from '../model/user.js';
 import type { Directory } from '../operations/directory.js';
-import { authorOf } from './call-observer.js';
+import { addToRecord, authorOf, recorded } from './call-observer.js';
 import { callerOf } from './caller-gate.js';
 import { userRequests } from './request-shapes.js';
 import { encodeLargeUsers, userResponses } from './user-codec.js';
@@ -77,15 +77,18 @@ export function createUserService(directory: Directory): ServiceImplementation<t
     async importUsers(requests, context) {
       const parts = mapEach(requests, createImportParser());
       const { errors, ...report } = await directory.importUsers(parts, context.signal, authorOf(context));
+      addToRecord(context, report);
       return { ...report, errors: [...errors] };
     },
 
-    exportUsers(request, { signal }) {
-      return directory.exportUsers(parseExportUsers(request), signal);
+    exportUsers(request, context) {
+      const messages = directory.exportUsers(parseExportUsers(request), context.signal);
+      return recorded(context, messages, ({ users }) => users.length);
     },
 
-    watchUsers(request, { signal }) {
-      return directory.watchUsers(parseWatchUsers(request), signal);
+    watchUsers(request, context) {
+      const messages = directory.watchUsers(parseWatchUsers(request), context.signal);
+      return recorded(context, messages, ({ changes }) => changes.length);
     },
 
     listUserChanges(request, { signal }) {

@@ -93,6 +93,7 @@ describe('the configuration of a server', () => {
       tls: undefined,
       workers: 1,
       log: { level: 'info', format: 'auto' },
+      auditLog: 'off',
       shutdown: { delayMs: 0, timeoutMs: 10_000 },
     });
   });
@@ -110,6 +111,7 @@ describe('the configuration of a server', () => {
       WORKERS: '3',
       LOG_LEVEL: 'SILENT',
       LOG_FORMAT: ' json\n',
+      AUDIT_LOG: 'stdout',
       INSECURE: '1',
       DATABASE_CONNECTIONS_MAX: '8',
       DATABASE_CONNECT_TIMEOUT_MS: '1',
@@ -169,6 +171,7 @@ describe('the configuration of a server', () => {
       tls: { cert: file('cert.pem'), key: file('key.pem'), clientCa: file('ca.pem') },
       workers: 3,
       log: { level: 'silent', format: 'json' },
+      auditLog: 'stdout',
       shutdown: { delayMs: 11, timeoutMs: 12 },
     });
   });
@@ -187,6 +190,7 @@ describe('the configuration of a server', () => {
       if (name === 'CORS_ORIGINS') return [given, '*'];
       if (name === 'LOG_LEVEL') return [given, 'warn'];
       if (name === 'LOG_FORMAT') return [given, 'pretty'];
+      if (name === 'AUDIT_LOG') return [given, 'stdout'];
       if (name === 'LIST_INDEXES') return [given, 'none'];
       if (name === 'INSECURE' || name === 'SEARCH_INDEX') return [given];
       if (name === 'PREPARED_STATEMENTS') return ['--no-prepared-statements'];

@@ -35,6 +35,7 @@ import {
   readListIndexStatus,
 } from './store/list-indexes.js';
 import { renewChangeFeed } from './store/trim-changes.js';
+import { type AuditLog, type AuditTarget, openAuditLog } from './telemetry/audit-log.js';
 import { keepHealthFile } from './telemetry/health-file.js';
 import type { LogDestination } from './telemetry/line-writer.js';
 import { createLog, type Log } from './telemetry/log.js';
@@ -291,11 +292,13 @@ async function startServers(
   const descriptors = await readFile(descriptorsPath());
   const budget = createByteBudget(config.bufferedBytesMax);
   const tls = config.tls && (await readTls(config.tls));
+  const audit = openAudit(config.auditLog, log, metrics, cleanups);
   const server = await startServer({
     directory,
     log,
     metrics,
     tracing,
+    audit,
     grpc: config.grpc,
     stallTimeoutMs: config.streams.stallTimeoutMs,
     budget,
@@ -333,6 +336,15 @@ async function startServers(
   const signIn = () => ({ isRequired: config.auth.isRequired });
   http = await serveHttp({ gateway, files: await loadOwnFiles(), grpcPort: server.port, signIn });
   return { server, http };
+}
+
+function openAudit(target: AuditTarget, log: Log, metrics: Metrics, cleanups: Cleanups): AuditLog | undefined {
+  const counts = { failures: 0 };
+  const audit = openAuditLog(target, { log, onFailure: () => void counts.failures++ });
+  if (audit === undefined) return undefined;
+  metrics.observe({ auditLog: counts });
+  cleanups.addWithDeadline(() => audit.close());
+  return audit;
 }
 
 export function logFailedCleanup(log: Log, error: unknown): void {

@@ -108,7 +108,7 @@ async function list(client: Client, context: Context, options: ListOptions): Pro
   if (more) await print(terminal.stderr, 'There are more. Pass --limit 0 to list all.\n');
 }
 
-function parseCount(text: string): number {
+export function parseCount(text: string): number {
   if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.');
   return Number(text);
 }

@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { packageVersion } from '../config/package-root.js';
 import { createCertCommand } from './cert.js';
+import { createChangesCommand } from './changes.js';
 import { addClientFlags, type Context } from './client-command.js';
 import { createCompletionCommand } from './completion.js';
 import { createContextCommand } from './context.js';
@@ -95,6 +96,7 @@ function createProgram(context: Context): Command {
   const clientCommands = [
     createCreateCommand(context),
     createGetCommand(context),
+    createChangesCommand(context),
     createUpdateCommand(context),
     createEditCommand(context),
     createDeleteCommand(context),

@@ -5,6 +5,7 @@ import type { Command } from 'commander';
 import { type Client, type RosterError, type UserChange, UserChange_Type } from '../client/index.js';
 import { commandName } from '../config/package-root.js';
 import { safeJson, safeText } from '../safe-text.js';
+import { changeWord } from './changes.js';
 import {
   type ClientCommandOptions,
   type Connection,
@@ -19,13 +20,15 @@ import { Interrupted, print } from './terminal.js';
 type WatchOptions = ClientCommandOptions & { existing?: boolean; resumeToken?: string; state?: string };
 
 const help = `
-Each line has the time, the type of change, the id, the name and the email. For a deleted user, only the id is known.
+Each line has the time, the type of change, the id, the name and the email, and who made the change if that is known. For
+a deleted user, only the id is known.
 
-With --json, each change is a line, {"type":"TYPE_CREATED","user":{…},"changeTime":"…"}. A line like
-{"caughtUp":true,"resumeToken":"…"} follows each group of changes, and means that all changes up to that token have been
-shown. If nothing changes, such a line is written about every 10 s. {"startedOver":true} means that the server no longer
-has the changes since the last token, or that the connection broke before all existing users were shown. All existing
-users follow. Users that are not shown again before "caughtUp" have been deleted.
+With --json, each change is a line, {"type":"TYPE_CREATED","user":{…},"changeTime":"…","actor":"key:billing",
+"requestId":"…"}. A line like {"caughtUp":true,"resumeToken":"…"} follows each group of changes, and means that all
+changes up to that token have been shown. If nothing changes, such a line is written about every 10 s.
+{"startedOver":true} means that the server no longer has the changes since the last token, or that the connection broke
+before all existing users were shown. All existing users follow. Users that are not shown again before "caughtUp" have
+been deleted.
 
 The command reconnects after a lost connection and misses no change. After a reconnect, and after a start with --state or
 --resume-token, it may show the last changes again.`;
@@ -138,13 +141,15 @@ function canWrite(folder: string): Promise<boolean> {
   );
 }
 
-function toJson({ type, user, changeTime }: UserChange): object {
-  return { type: UserChange_Type[type], user, changeTime };
+function toJson({ type, user, changeTime, actor, requestId }: UserChange): object {
+  const author = type === UserChange_Type.TYPE_EXISTING ? {} : { actor, requestId };
+  return { type: UserChange_Type[type], user, changeTime, ...author };
 }
 
-function toLine({ type, user, changeTime }: UserChange): string {
-  const word = (UserChange_Type[type] ?? '').replace('TYPE_', '').toLowerCase();
-  const parts = [(changeTime ?? user?.updateTime)?.toISOString() ?? '', word.padEnd(8), user?.id ?? ''];
+function toLine({ type, user, changeTime, actor }: UserChange): string {
+  const time = (changeTime ?? user?.updateTime)?.toISOString() ?? '';
+  const parts = [time, changeWord(type).padEnd(8), user?.id ?? ''];
   if (user !== undefined && user.email !== '') parts.push(`${user.displayName} <${user.email}>`);
+  if (actor !== '') parts.push(`by ${actor}`);
   return safeText(parts.join('  '));
 }

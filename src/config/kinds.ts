@@ -103,6 +103,16 @@ export const origins: Kind<readonly string[]> = {
   },
 };
 
+/** Where the audit log goes. */
+export const auditTarget: Kind<'off' | 'stdout' | { readonly file: string }> = {
+  form: 'off, stdout or the path of a file',
+  placeholder: '<path>',
+  parse(text) {
+    if (text === 'off' || text === 'stdout') return text;
+    return text.includes('\0') ? undefined : { file: resolve(text) };
+  },
+};
+
 const pathOf = (what: string): Kind<string> => ({
   form: `the path of ${what}`,
   placeholder: '<path>',

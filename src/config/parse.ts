@@ -4,7 +4,7 @@
  * The error never contains a secret: no database URL, no ROSTER_TOKEN, and no text that may be a secret in the wrong
  * setting.
  */
-import { readFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync } from 'node:fs';
 import { type Address, isLoopback } from '../net/address.js';
 import { completePostgresUrl, type PostgresPart, PostgresUrlError, parsePostgresUrl } from '../postgres-url.js';
 import { type OtlpConfig, readOtlp } from './otlp.js';
@@ -85,6 +85,7 @@ export function parseServerConfig(env: Environment, flags: Flags = {}, { serves 
   const { grpc, http, tls } = serverSettings;
   const tlsFiles = checkServerTls(tls, values.tls, problems);
   const listening = [[grpc.address, values.grpc.address] as const, [http.address, values.http.address] as const];
+  if (serves) checkAuditFile(values.auditLog, problems);
   if (serves) checkListening(listening, values.tls, problems);
   const warnings: string[] = [];
   const auth = checkAuth(values.auth, listening, values.tls, { serves, problems, warnings });
@@ -177,6 +178,17 @@ function checkDatabase(
     problems.list.push(`${problems.label(database.directUrl)} needs ${database.url.name}`);
   }
   return { ...others, url, directUrl: complete(database.directUrl, directUrl) };
+}
+
+/** Fails at the start if the file cannot be appended to. Later, the server goes on without it. */
+function checkAuditFile(target: ServerConfig['auditLog'], { list, label }: Problems): void {
+  if (typeof target === 'string') return;
+  try {
+    closeSync(openSync(target.file, 'a', 0o640));
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? ` (${error.code})` : '';
+    list.push(`${label(serverSettings.auditLog)} is a file to which Roster cannot append${code}`);
+  }
 }
 
 function readSecret(setting: Setting, path: string, { list, label }: Problems): string | undefined {

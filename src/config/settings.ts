@@ -8,6 +8,7 @@ import { databaseSettings } from './database-settings.js';
 import {
   address,
   addresses,
+  auditTarget,
   choice,
   choices,
   dayMs,
@@ -168,6 +169,13 @@ export const serverSettings = {
       default: 'auto',
       description: 'The format of lines; auto means pretty on a terminal and JSON elsewhere.',
     },
+  },
+  auditLog: {
+    name: 'AUDIT_LOG',
+    kind: auditTarget,
+    default: 'off',
+    description:
+      'Where each write, import, export, watch, change of an API key and refused call is recorded, as lines of JSON without personal data. A file may be renamed, or be on a disk that is full; the server goes on.',
   },
   batch: {
     rowsMax: {

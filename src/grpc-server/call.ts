@@ -389,6 +389,7 @@ export class ServerCall implements StreamReceiver, CallInfo {
       peerCertificate: () => this.stream.connection.certificate(),
       timeoutMs,
       caller: this.caller,
+      observer: this.#observer,
     };
   }
 }

@@ -3,6 +3,7 @@ import type { PeerCertificate } from 'node:tls';
 import type { CallContext } from 'nice-grpc-common';
 import type { Admission } from './admission.js';
 import type { HeldBytesLimits } from './held-bytes.js';
+import type { CallObserver } from './observer.js';
 
 /** Handlers get this in addition to nice-grpc's context. */
 export interface PeerContext {
@@ -12,6 +13,8 @@ export interface PeerContext {
   readonly timeoutMs: number | undefined;
   /** What `ServerOptions.admit` has stored in the call. */
   readonly caller: unknown;
+  /** What `ServerOptions.observe` has returned for the call. */
+  readonly observer: CallObserver | undefined;
 }
 
 export type ServerCallContext = CallContext & PeerContext;

@@ -36,13 +36,33 @@ export function createPageTokens(secret: Buffer): PageTokens {
 
     open(token, scope) {
       const position = tokens.open(token, textsOf(scope));
-      if (position === undefined) throw invalidPageToken();
+      if (position === undefined) throw invalidPageToken('filter, query and order_by');
       return { keys: position.k, id: position.i };
     },
   };
 }
 
-function invalidPageToken(): Fault {
-  const description = 'must be a next_page_token of a call with the same filter, query and order_by';
+/** The page tokens of a user's changes. Each one seals the entry of the change log where a page ended. */
+export interface ChangePageTokens {
+  seal(seq: string, userId: string): string;
+  /** Throws INVALID_PAGE_TOKEN unless seal() created the token for this user. */
+  open(token: string, userId: string): string;
+}
+
+export function createChangePageTokens(secret: Buffer): ChangePageTokens {
+  const schema = z.string().regex(/^\d{1,19}$/);
+  const tokens = createSealedTokens({ secret, kind: 'change page token', schema, tokenCharactersMax: 256 });
+  return {
+    seal: (seq, userId) => tokens.seal(seq, [userId]),
+    open(token, userId) {
+      const seq = tokens.open(token, [userId]);
+      if (seq === undefined) throw invalidPageToken('id');
+      return seq;
+    },
+  };
+}
+
+function invalidPageToken(scope: string): Fault {
+  const description = `must be a next_page_token of a call with the same ${scope}`;
   return invalid([{ field: 'page_token', description }], 'INVALID_PAGE_TOKEN');
 }

@@ -153,6 +153,10 @@ export function parseListUsers(request: unknown): ListUsersRequest {
 
 function parsePageSize(pageSize: number): number {
   if (pageSize < 0) throw invalid([{ field: 'page_size', description: 'must not be negative' }]);
+  return pageSizeOf(pageSize);
+}
+
+function pageSizeOf(pageSize: number): number {
   return pageSize === 0 ? pageSizeDefault : Math.min(pageSize, pageSizeMax);
 }
 
@@ -162,6 +166,24 @@ function parseQuery(query: string): string[] {
   if (query.includes('\0') || !query.isWellFormed()) throw invalidQuery('must be well-formed Unicode without U+0000');
   return [...new Set(query.split(/\s+/u).filter((word) => word !== ''))];
 }
+
+export interface ListUserChangesRequest {
+  id: string;
+  pageSize: number;
+  /** Still sealed; empty for the first page. */
+  pageToken: string;
+}
+
+export const parseListUserChanges = parserOf<ListUserChangesRequest>(
+  z.object({
+    id: idSchema,
+    pageSize: z
+      .int()
+      .min(0, 'must not be negative')
+      .transform((size) => pageSizeOf(size)),
+    pageToken: z.string(),
+  }),
+);
 
 export interface WatchUsersRequest {
   /** The starting point, or undefined to start now. */

@@ -6,10 +6,12 @@
  */
 import { createLimiter } from '../concurrency/limiter.js';
 import type { Database } from '../database/database.js';
+import type { ChangeAuthor } from '../model/change-author.js';
 import type { ImportPart, ImportReport } from '../model/import-request.js';
-import { createPageTokens } from '../model/page-token.js';
+import { createChangePageTokens, createPageTokens } from '../model/page-token.js';
 import type {
   ExportUsersRequest,
+  ListUserChangesRequest,
   ListUsersRequest,
   ResolveUsersRequest,
   WatchUsersRequest,
@@ -22,6 +24,7 @@ import { createChangeFeed } from './change-feed.js';
 import { divideConnections, limitConnections } from './connection-budget.js';
 import { createExportTokens, type ExportedUsers, exportUsers } from './export-users.js';
 import { importUsers } from './import-users.js';
+import { type ChangePage, changePage } from './list-changes.js';
 import { listPage, type UserPage } from './list-page.js';
 import { createUserReads, type UserReads } from './read-users.js';
 import { createResolver, type ResolvedUsers } from './resolve-users.js';
@@ -32,8 +35,10 @@ import { createUserWrites, type UserWrites } from './write-users.js';
 export interface Directory extends UserReads, UserWrites {
   /** Throws INVALID_PAGE_TOKEN. */
   listUsers(request: ListUsersRequest, signal: AbortSignal): Promise<UserPage>;
+  /** Throws INVALID_PAGE_TOKEN. */
+  listUserChanges(request: ListUserChangesRequest, signal: AbortSignal): Promise<ChangePage>;
   /** Writes at the end of `parts`, or not at all. Throws IMPORT_INCOMPLETE, and the errors of `parts`. */
-  importUsers(parts: AsyncIterable<ImportPart>, signal: AbortSignal): Promise<ImportReport>;
+  importUsers(parts: AsyncIterable<ImportPart>, signal: AbortSignal, author?: ChangeAuthor): Promise<ImportReport>;
   /** Runs until the signal is aborted. Throws RESUME_TOKEN_EXPIRED. */
   watchUsers(request: WatchUsersRequest, signal: AbortSignal): AsyncGenerator<WatchMessage, void, undefined>;
   /** Throws INVALID_RESUME_TOKEN, SNAPSHOT_TOO_OLD. */
@@ -128,6 +133,7 @@ export function createDirectory(options: DirectoryOptions): Directory {
   const watches = { database: streamReads, feed, sessions, catchUps, snapshotTimeoutMs };
   const resolver = createResolver({ database: streamReads, statementsMax: connections.streams });
   const pageTokens = createPageTokens(secret);
+  const changePageTokens = createChangePageTokens(secret);
 
   return {
     ...reads.calls,
@@ -136,7 +142,9 @@ export function createDirectory(options: DirectoryOptions): Directory {
       const list = () => lists.run('', () => listPage(database, indexes, pageTokens, request, signal), signal);
       return readsTable(request, indexes.known) ? slowLists.run('', list, signal) : list();
     },
-    importUsers: (parts, signal) => sessions.run('', () => importUsers(database, imports, parts, signal), signal),
+    listUserChanges: (request, signal) => lists.run('', () => changePage(database, changePageTokens, request), signal),
+    importUsers: (parts, signal, author) =>
+      sessions.run('', () => importUsers(database, imports, parts, signal, author), signal),
     watchUsers: (request, signal) => watchUsers(watches, request, signal),
     exportUsers: (request, signal) => exportUsers(exports, request, signal),
     resolveUsers: (requests, signal) => resolver.resolve(requests, signal),

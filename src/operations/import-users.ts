@@ -6,6 +6,7 @@
 import { settlesWithin } from '../concurrency/abort.js';
 import { createPause } from '../concurrency/event-loop.js';
 import type { Database } from '../database/database.js';
+import type { ChangeAuthor } from '../model/change-author.js';
 import { emailTakenText, Fault, invalid } from '../model/fault.js';
 import {
   type ImportError,
@@ -34,8 +35,9 @@ export async function importUsers(
   { stallTimeoutMs, onWritten, metrics }: ImportLimits,
   parts: AsyncIterable<ImportPart>,
   signal: AbortSignal,
+  author?: ChangeAuthor,
 ): Promise<ImportReport> {
-  await using staging = await openStaging(database, { takenRowsMax: importErrorsMax, onWritten }, signal);
+  await using staging = await openStaging(database, { takenRowsMax: importErrorsMax, author, onWritten }, signal);
   const { options, rejected, errors } = await stageAll(staging, parts, stallTimeoutMs);
   const { onConflict, keepGoing, validateOnly } = options;
   const isRefused = rejected > 0 && !keepGoing;

@@ -11,7 +11,7 @@ export interface UpdateUserSteps {
   /** Throws USER_NOT_FOUND. */
   read(id: string): Promise<User>;
   /** Throws USER_NOT_FOUND, ETAG_MISMATCH, EMAIL_TAKEN, or the reason if the call was cancelled. */
-  write(update: UserUpdate): Promise<User>;
+  write(update: Omit<UserUpdate, 'author'>): Promise<User>;
 }
 
 /** Whether an update depends on the current user, and must read it before it writes. */

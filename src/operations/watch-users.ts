@@ -34,6 +34,8 @@ export interface WatchedChange {
   readonly attributesBytes?: number;
   /** For an existing user, the time of the last change. */
   readonly changeTime: Date;
+  readonly actor?: string | undefined;
+  readonly requestId?: string | undefined;
 }
 
 export interface WatchUsersOptions {
@@ -166,9 +168,11 @@ function existing(user: StoredUser): WatchedChange {
   return { type: 'existing', userId: storedId(user), user, changeTime: storedTime(user, storedCells.updateTime) };
 }
 
-function changeBytesMax({ user, attributesBytes = 0 }: WatchedChange): number {
-  if (user === undefined) return 100;
-  return isStored(user) ? storedUserBytesMax(user) : userBytesMax(user, attributesBytes);
+function changeBytesMax({ user, attributesBytes = 0, actor = '', requestId = '' }: WatchedChange): number {
+  // Both are ASCII.
+  const authorBytes = actor.length + requestId.length;
+  if (user === undefined) return 100 + authorBytes;
+  return authorBytes + (isStored(user) ? storedUserBytesMax(user) : userBytesMax(user, attributesBytes));
 }
 
 function messageAt(changes: readonly WatchedChange[], position: WatchPosition | undefined): WatchMessage {

@@ -3,6 +3,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { createLimiter, type Limiter } from '../concurrency/limiter.js';
 import { decodeStoredUser } from '../database/columns.js';
 import type { Database } from '../database/database.js';
+import type { ChangeAuthor } from '../model/change-author.js';
 import { userNotFound } from '../model/fault.js';
 import type { BatchCreateUsersRequest, CreateUserRequest, DeleteUserRequest } from '../model/requests.js';
 import type { AnyUser } from '../model/stored-user.js';
@@ -22,15 +23,16 @@ import { createRequestKeys } from './request-keys.js';
 import { readsFirst, updateUser } from './update-user.js';
 import { createRowIds, createUserId } from './user-ids.js';
 
+/** Without an author, the change log does not say who made a change. */
 export interface UserWrites {
   /** Throws EMAIL_TAKEN, REQUEST_ID_REUSED, and USER_NOT_FOUND if the user of a repeated call was deleted since. */
-  createUser(request: CreateUserRequest, signal: AbortSignal): Promise<User>;
+  createUser(request: CreateUserRequest, signal: AbortSignal, author?: ChangeAuthor): Promise<User>;
   /** Throws EMAIL_TAKEN with a violation for each taken email, REQUEST_ID_REUSED, USER_NOT_FOUND. */
-  batchCreateUsers(request: BatchCreateUsersRequest, signal: AbortSignal): Promise<AnyUser[]>;
+  batchCreateUsers(request: BatchCreateUsersRequest, signal: AbortSignal, author?: ChangeAuthor): Promise<AnyUser[]>;
   /** Throws USER_NOT_FOUND, ETAG_MISMATCH, EMAIL_TAKEN, INVALID_FIELD. */
-  updateUser(request: UpdateUserRequest, signal: AbortSignal): Promise<User>;
+  updateUser(request: UpdateUserRequest, signal: AbortSignal, author?: ChangeAuthor): Promise<User>;
   /** Throws USER_NOT_FOUND, ETAG_MISMATCH. */
-  deleteUser(request: DeleteUserRequest, signal: AbortSignal): Promise<void>;
+  deleteUser(request: DeleteUserRequest, signal: AbortSignal, author?: ChangeAuthor): Promise<void>;
 }
 
 export interface UserWritesOptions {
@@ -78,40 +80,48 @@ export function createUserWrites(options: UserWritesOptions) {
   });
 
   const calls: UserWrites = {
-    async createUser({ fields, requestId }, signal) {
+    async createUser({ fields, requestId }, signal, author) {
       const request = requestId === undefined ? undefined : requestKeys.keyOf(requestId, [fields]);
-      const outcome = orThrow(await creates.write({ id: createUserId(), fields, request }, signal));
-      if (!('repeatedUserIds' in outcome)) return outcome;
-      const [id] = outcome.repeatedUserIds;
-      if (id === undefined) throw userNotFound();
-      return decodeStoredUser(await reads.getUser(id, signal));
+      const id = createUserId();
+      author?.onUsers?.([id]);
+      const outcome = await creates.write({ id, fields, request, author }, signal);
+      if (typeof outcome !== 'string' && !('repeatedUserIds' in outcome)) return outcome;
+      author?.onUsers?.([]);
+      const [firstId] = orThrow(outcome).repeatedUserIds;
+      if (firstId === undefined) throw userNotFound();
+      return decodeStoredUser(await reads.getUser(firstId, signal));
     },
 
-    async batchCreateUsers({ users, requestId }, signal) {
+    async batchCreateUsers({ users, requestId }, signal, author) {
       if (users.length === 0) return [];
       const request = requestId === undefined ? undefined : requestKeys.keyOf(requestId, users);
       // The digest of a large batch takes about as long as its statement. Other calls run between the two.
       if (request !== undefined) await nextTurn();
       const idOf = createRowIds();
       const rows = users.map((fields, row) => ({ id: idOf(row), fields }));
-      const insertAll = () => written(insertAllUsers(database, rows, request));
-      const outcome = orThrow(await batchCalls.run('', insertAll, signal));
-      if ('takenIndexes' in outcome) throw emailsTaken(outcome.takenIndexes);
-      if (!('repeatedUserIds' in outcome)) return outcome;
-      return (await reads.batchGetUsers(outcome.repeatedUserIds, signal)).map(foundUser);
+      const insertAll = () => written(insertAllUsers(database, rows, request, author));
+      author?.onUsers?.(rows.map(({ id }) => id));
+      const outcome = await batchCalls.run('', insertAll, signal);
+      if (Array.isArray(outcome)) return outcome;
+      author?.onUsers?.([]);
+      const refusal = orThrow(outcome);
+      if ('takenIndexes' in refusal) throw emailsTaken(refusal.takenIndexes);
+      return (await reads.batchGetUsers(refusal.repeatedUserIds, signal)).map(foundUser);
     },
 
-    async updateUser(request, signal) {
+    async updateUser(request, signal, author) {
+      author?.onUsers?.([request.id]);
       const run = () =>
         updateUser(request, {
           read: async (id) => decodeStoredUser(await reads.getUser(id, signal)),
-          write: async (change) => orThrow(await updates.write(change, signal)),
+          write: async (change) => orThrow(await updates.write({ ...change, author }, signal)),
         });
       return readsFirst(request) ? readingUpdates.run(request.id, run, signal) : run();
     },
 
-    async deleteUser({ id, version, allowMissing }, signal) {
-      const outcome = await deletions.write({ id, version }, signal);
+    async deleteUser({ id, version, allowMissing }, signal, author) {
+      author?.onUsers?.([id]);
+      const outcome = await deletions.write({ id, version, author }, signal);
       if (!(allowMissing && outcome === 'USER_NOT_FOUND')) orThrow(outcome);
     },
   };

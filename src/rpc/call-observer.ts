@@ -9,11 +9,15 @@ import { ServerError, Status } from 'nice-grpc';
 import { CallError, type CallErrorCause } from '../grpc-server/call-error.js';
 import type { CallInfo, CallObserver, CallStatus } from '../grpc-server/observer.js';
 import { fieldOf } from '../grpc-server/stream.js';
+import type { ChangeAuthor } from '../model/change-author.js';
 import { Fault, type FaultReason, invalid, invalidRequest, serverStopping } from '../model/fault.js';
 import { requestBytesMax } from '../model/method-limits.js';
+import type { AuditDetails, AuditLog } from '../telemetry/audit-log.js';
 import type { Log } from '../telemetry/log.js';
 import { type Metrics, otherMethod } from '../telemetry/metrics.js';
 import type { CallSpan, Tracing } from '../telemetry/tracing.js';
+import { recordBegin, recordCall } from './call-audit.js';
+import { callerOf, callerOfCall } from './caller-gate.js';
 import { boundMessage, encodeErrorStatus, errorDetailsKey } from './error-status.js';
 import { requestTooLarge, responseTooLarge } from './wire-definition.js';
 
@@ -35,9 +39,16 @@ const causeLineEveryMs = 1000;
 
 export type CreateObserver = (call: CallInfo) => CallObserver;
 
-export function createCallObserver(log: Log, metrics?: Pick<Metrics, 'call'>, tracing?: Tracing): CreateObserver {
+export interface CallObserverOptions {
+  readonly log: Log;
+  readonly metrics?: Pick<Metrics, 'call'> | undefined;
+  readonly tracing?: Tracing | undefined;
+  readonly audit?: AuditLog | undefined;
+}
+
+export function createCallObserver({ log, metrics, tracing, audit }: CallObserverOptions): CreateObserver {
   const requestIdOf = createRequestIds();
-  const telemetry = { log, metrics, logCause: createCauseLog(log) };
+  const telemetry = { log, metrics, audit, logCause: createCauseLog(log) };
   const observe: CreateObserver = (call) =>
     new ObservedCall(call, requestIdOf(fieldOf(call.fields, requestIdKey)), telemetry);
   if (tracing === undefined) return observe;
@@ -48,6 +59,33 @@ export function createCallObserver(log: Log, metrics?: Pick<Metrics, 'call'>, tr
     const span = tracing.startCall(method, (name) => fieldOf(call.fields, name));
     return new TracedCall(call, requestIdOf(fieldOf(call.fields, requestIdKey)), telemetry, span);
   };
+}
+
+/** Returns who makes the call that a handler serves, for the changes that it makes. */
+export function authorOf(context: object): ChangeAuthor {
+  return observedCall(context) ?? { actor: callerOf(context).actor, requestId: '' };
+}
+
+/** Adds to the audit log's record of the call that a handler serves. */
+export function addToRecord(context: object, details: AuditDetails): void {
+  observedCall(context)?.addDetails(details);
+}
+
+/**
+ * Passes the messages of a stream on. The audit log records when the stream begins, and at its end the sum of what
+ * `count` returns.
+ */
+export function recorded<T>(
+  context: object,
+  messages: AsyncGenerator<T, void, undefined>,
+  count: (message: T) => number,
+): AsyncGenerator<T, void, undefined> {
+  const call = observedCall(context);
+  return call?.isAudited ? call.recordStream(messages, count) : messages;
+}
+
+function observedCall(context: object): ObservedCall | undefined {
+  return 'observer' in context && context.observer instanceof ObservedCall ? context.observer : undefined;
 }
 
 type LogCause = (fault: Fault, method: string, requestId: string) => void;
@@ -65,19 +103,49 @@ function createCauseLog(log: Log): LogCause {
 interface Telemetry {
   readonly log: Log;
   readonly metrics: Pick<Metrics, 'call'> | undefined;
+  readonly audit: AuditLog | undefined;
   readonly logCause: LogCause;
 }
 
-class ObservedCall implements CallObserver {
+class ObservedCall implements CallObserver, ChangeAuthor {
   readonly fields: readonly string[];
+  readonly onUsers: ChangeAuthor['onUsers'];
+  #details: AuditDetails | undefined;
   #reason: FaultReason | undefined;
 
   constructor(
     private readonly call: CallInfo,
-    private readonly requestId: string,
+    readonly requestId: string,
     private readonly telemetry: Telemetry,
   ) {
     this.fields = [requestIdKey, requestId];
+    if (telemetry.audit !== undefined) this.onUsers = (ids) => this.addDetails({ ids });
+  }
+
+  get isAudited(): boolean {
+    return this.telemetry.audit !== undefined;
+  }
+
+  addDetails(details: AuditDetails): void {
+    this.#details = { ...this.#details, ...details };
+  }
+
+  async *recordStream<T>(
+    messages: AsyncGenerator<T, void, undefined>,
+    count: (message: T) => number,
+  ): AsyncGenerator<T, void, undefined> {
+    if (this.telemetry.audit !== undefined) recordBegin(this.telemetry.audit, this.call, this.#method, this.requestId);
+    let sent = 0;
+    this.addDetails({ phase: 'end', sent });
+    for await (const message of messages) {
+      sent += count(message);
+      this.addDetails({ sent });
+      yield message;
+    }
+  }
+
+  get actor(): string {
+    return callerOfCall(this.call)?.actor ?? '';
   }
 
   statusOf(error: unknown): CallStatus {
@@ -112,7 +180,7 @@ class ObservedCall implements CallObserver {
 
   protected recordEnd(status: string, durationMs: number, traceId?: string): void {
     const { isKnownMethod, path, peer, timeoutMs } = this.call;
-    const { log, metrics } = this.telemetry;
+    const { log, metrics, audit } = this.telemetry;
     const method = this.#method;
     metrics?.call(isKnownMethod ? method : otherMethod, status, durationMs);
     const deadlineMs = timeoutMs === undefined ? undefined : Math.round(timeoutMs);
@@ -120,6 +188,10 @@ class ObservedCall implements CallObserver {
     const level = path.startsWith('/grpc.') ? 'debug' : undefined;
     const { requestId, reason } = this;
     log.call({ method, status, durationMs, peer, requestId, deadlineMs, reason, traceId }, level);
+    if (audit !== undefined) {
+      const end = { method: isKnownMethod ? method : otherMethod, status, reason, requestId, durationMs };
+      recordCall(audit, this.call, end, this.#details);
+    }
   }
 
   protected get reason(): FaultReason | undefined {

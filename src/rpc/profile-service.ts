@@ -7,6 +7,7 @@ import { ProfileServiceDefinition } from '../../generated/profileservice/profile
 import { Fault } from '../model/fault.js';
 import { parseCreateProfile } from '../model/requests.js';
 import type { Directory } from '../operations/directory.js';
+import { authorOf } from './call-observer.js';
 import { profileRequests } from './request-shapes.js';
 import { wireDefinition } from './wire-definition.js';
 
@@ -14,9 +15,10 @@ export const profileServiceDefinition = wireDefinition(ProfileServiceDefinition,
 
 export function createProfileService(directory: Directory): ServiceImplementation<typeof profileServiceDefinition> {
   return {
-    async createProfile(request, { signal }) {
+    async createProfile(request, context) {
       try {
-        await directory.createUser({ fields: parseCreateProfile(request), requestId: undefined }, signal);
+        const fields = parseCreateProfile(request);
+        await directory.createUser({ fields, requestId: undefined }, context.signal, authorOf(context));
         return { status: 200, msg: 'profile created', error: '' };
       } catch (fault) {
         // All other faults become gRPC statuses, as in other services.

@@ -18,6 +18,7 @@ import { type Address, formatAddress } from '../net/address.js';
 import { listenError, listenOnHost } from '../net/listen.js';
 import type { Directory } from '../operations/directory.js';
 import { anyone } from '../policy/method-roles.js';
+import type { AuditLog } from '../telemetry/audit-log.js';
 import type { Log } from '../telemetry/log.js';
 import { type Metrics, otherMethod } from '../telemetry/metrics.js';
 import type { Tracing } from '../telemetry/tracing.js';
@@ -44,6 +45,7 @@ export interface RpcServerOptions {
   readonly log: Log;
   readonly metrics?: Pick<Metrics, 'call' | 'limited' | 'observe'>;
   readonly tracing?: Tracing;
+  readonly audit?: AuditLog;
   readonly grpc: {
     /** localhost means 127.0.0.1 and ::1. Port 0 picks a free port. */
     readonly address: Address;
@@ -145,7 +147,8 @@ export async function startServer(options: RpcServerOptions): Promise<RpcServer>
 }
 
 function serverOptions(options: RpcServerOptions, stopping: AbortSignal): ServerOptions {
-  const { log, metrics, tracing, grpc, stallTimeoutMs, budget, access, callerLimits, openEndpoints = [] } = options;
+  const { log, metrics, tracing, audit, grpc, stallTimeoutMs, budget, access, callerLimits, openEndpoints = [] } =
+    options;
   const openServices = Object.entries(endpointServices).flatMap(([service, endpoint]) =>
     openEndpoints.includes(endpoint) ? service : [],
   );
@@ -164,7 +167,7 @@ function serverOptions(options: RpcServerOptions, stopping: AbortSignal): Server
       keepaliveMs: grpc.keepaliveTimeMs,
       keepaliveTimeoutMs: grpc.keepaliveTimeoutMs,
     },
-    observe: createCallObserver(log, metrics, tracing),
+    observe: createCallObserver({ log, metrics, tracing, audit }),
     admit: (call) => (call.responseStream && stopping.aborted ? serverStopping() : gate(call)),
   };
 }

@@ -9,6 +9,7 @@ import { Fault } from '../model/fault.js';
 import { type AnyUser, isStored, type StoredUser } from '../model/stored-user.js';
 import { displayName, etagOf, type JsonObject, messageBytesMax, type User } from '../model/user.js';
 import type { ExportedUsers } from '../operations/export-users.js';
+import type { ChangePage } from '../operations/list-changes.js';
 import type { UserPage } from '../operations/list-page.js';
 import type { WatchedChange, WatchMessage } from '../operations/watch-users.js';
 import { beginMessage, encodeWith, endMessage, putEncoded, putNumber, putText } from './message-writer.js';
@@ -37,6 +38,10 @@ export const userResponses = {
     putTextUnlessEmpty(3, watchToken);
   }),
   watchUsers: encodeWatchMessage,
+  listUserChanges: encoder(({ changes, nextPageToken }: ChangePage) => {
+    for (const change of changes) putChange(1, { ...change, user: undefined });
+    putTextUnlessEmpty(2, nextPageToken);
+  }),
   resolveUsers: encoder(({ tag, users, missingIds, missingEmails }: ResolvedMessage) => {
     putTextUnlessEmpty(1, tag);
     putUsers(2, users);
@@ -163,17 +168,19 @@ function writeWatchMessage({ changes, resumeToken, caughtUp }: WatchMessage): vo
   if (caughtUp) putNumber(3, 1);
 }
 
-function putChange(field: number, { type, userId, user, changeTime }: WatchedChange): void {
+function putChange(field: number, { type, userId, user, changeTime, actor, requestId }: WatchedChange): void {
   const mark = beginMessage(field, userBytesGuess);
   putNumber(1, changeTypes[type]);
   if (user !== undefined) putUser(2, user);
   else {
-    // A deleted user has only its id.
-    const deleted = beginMessage(2);
+    // Only the id: the user has been deleted, or was not requested.
+    const onlyId = beginMessage(2);
     putText(1, userId);
-    endMessage(deleted);
+    endMessage(onlyId);
   }
   putTime(3, changeTime.getTime());
+  if (actor !== undefined) putText(4, actor);
+  if (requestId !== undefined) putText(5, requestId);
   endMessage(mark);
 }
 

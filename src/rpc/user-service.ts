@@ -12,6 +12,7 @@ import {
   parseExportUsers,
   parseGetUser,
   parseGetUserByEmail,
+  parseListUserChanges,
   parseListUsers,
   parseResolveUsers,
   parseWatchUsers,
@@ -19,6 +20,7 @@ import {
 import { parseUpdateUser } from '../model/update-request.js';
 import { displayName, messageBytesMax, type UserFields } from '../model/user.js';
 import type { Directory } from '../operations/directory.js';
+import { addToRecord, authorOf, recorded } from './call-observer.js';
 import { callerOf } from './caller-gate.js';
 import { userRequests } from './request-shapes.js';
 import { encodeLargeUsers, userResponses } from './user-codec.js';
@@ -28,8 +30,8 @@ export const userServiceDefinition = wireDefinition(UserServiceDefinition, userR
 
 export function createUserService(directory: Directory): ServiceImplementation<typeof userServiceDefinition> {
   return {
-    async createUser(request, { signal }) {
-      return { user: await directory.createUser(parseCreateUser(request), signal) };
+    async createUser(request, context) {
+      return { user: await directory.createUser(parseCreateUser(request), context.signal, authorOf(context)) };
     },
 
     async getUser(request, { signal }) {
@@ -40,12 +42,12 @@ export function createUserService(directory: Directory): ServiceImplementation<t
       return { user: await directory.getUserByEmail(parseGetUserByEmail(request).email, signal) };
     },
 
-    async updateUser(request, { signal }) {
-      return { user: await directory.updateUser(parseUpdateUser(request), signal) };
+    async updateUser(request, context) {
+      return { user: await directory.updateUser(parseUpdateUser(request), context.signal, authorOf(context)) };
     },
 
-    async deleteUser(request, { signal }) {
-      await directory.deleteUser(parseDeleteUser(request), signal);
+    async deleteUser(request, context) {
+      await directory.deleteUser(parseDeleteUser(request), context.signal, authorOf(context));
       return {};
     },
 
@@ -62,31 +64,35 @@ export function createUserService(directory: Directory): ServiceImplementation<t
       };
     },
 
-    async batchCreateUsers(request, { signal }) {
+    async batchCreateUsers(request, context) {
       const largeBytes = bytesOf(request);
       // A large batch takes long to decode, check and write. Other calls run in between.
       if (largeBytes !== undefined) await yieldToEventLoop();
       const parsed = parseBatchCreateUsers(request);
       validateResponseSize(largeBytes, parsed.users);
       if (largeBytes !== undefined) await yieldToEventLoop();
-      return { users: await directory.batchCreateUsers(parsed, signal) };
+      return { users: await directory.batchCreateUsers(parsed, context.signal, authorOf(context)) };
     },
 
-    async importUsers(requests, { signal }) {
-      const { errors, ...report } = await directory.importUsers(mapEach(requests, createImportParser()), signal);
+    async importUsers(requests, context) {
+      const parts = mapEach(requests, createImportParser());
+      const { errors, ...report } = await directory.importUsers(parts, context.signal, authorOf(context));
+      addToRecord(context, report);
       return { ...report, errors: [...errors] };
     },
 
-    exportUsers(request, { signal }) {
-      return directory.exportUsers(parseExportUsers(request), signal);
+    exportUsers(request, context) {
+      const messages = directory.exportUsers(parseExportUsers(request), context.signal);
+      return recorded(context, messages, ({ users }) => users.length);
     },
 
-    watchUsers(request, { signal }) {
-      return directory.watchUsers(parseWatchUsers(request), signal);
+    watchUsers(request, context) {
+      const messages = directory.watchUsers(parseWatchUsers(request), context.signal);
+      return recorded(context, messages, ({ changes }) => changes.length);
     },
 
-    async listUserChanges(): Promise<never> {
-      throw new Fault('INTERNAL', 'This method is not built yet.');
+    listUserChanges(request, { signal }) {
+      return directory.listUserChanges(parseListUserChanges(request), signal);
     },
 
     async getCaller(_request, context) {

@@ -62,7 +62,10 @@ export function copyText(id: string, fields: UserInput): string {
 
 function copyValue(value: UserInput[keyof UserInput]): string {
   if (value === undefined) return '{}';
-  const text = typeof value === 'string' ? value : JSON.stringify(value);
+  return escapeCopy(typeof value === 'string' ? value : JSON.stringify(value));
+}
+
+export function escapeCopy(text: string): string {
   return /[\\\t\n\r]/.test(text) ? text.replaceAll(/[\\\t\n\r]/g, (character) => copyEscapes[character] ?? '') : text;
 }
 

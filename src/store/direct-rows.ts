@@ -5,7 +5,8 @@
  * returns the rows, which it has kept (docs/decisions/0032-small-imports-skip-the-staging.md).
  */
 import { fieldColumnNames } from '../database/columns.js';
-import { createdLine, createdTarget } from './changes.js';
+import type { ChangeAuthor } from '../model/change-author.js';
+import { createdLines, createdTarget } from './changes.js';
 import { CopyPieces, copyText } from './copy-pieces.js';
 import type { StagedRow, StagedRows } from './staged-rows.js';
 
@@ -28,11 +29,15 @@ export class DirectRows implements Disposable {
   private keptBytes = 0;
   private readonly pieces = new CopyPieces((piece) => this.send(piece));
   private timer: NodeJS.Timeout | undefined;
+  private readonly createdLine: (id: string) => string;
 
   constructor(
     private readonly rows: Pick<StagedRows, 'copy' | 'query'>,
     private readonly openMs: number,
-  ) {}
+    author: ChangeAuthor | undefined,
+  ) {
+    this.createdLine = createdLines(author);
+  }
 
   /** Resolves when more rows can be added, with false if it has given up. */
   async add(rows: readonly StagedRow[]): Promise<boolean> {
@@ -72,7 +77,7 @@ export class DirectRows implements Disposable {
     try {
       if (this.state === 'new') await this.begin();
       await this.rows.copy(usersTarget, piece);
-      await this.rows.copy(createdTarget, Buffer.from(idsOf(piece).map(createdLine).join('')));
+      await this.rows.copy(createdTarget, Buffer.from(idsOf(piece).map(this.createdLine).join('')));
     } catch {
       // Fails if the connection is lost or the call has been cancelled. Staged rows cause every other error again.
       await this.rollBack();

@@ -4,7 +4,7 @@
  * They are hand-written because TypeORM does not support COPY and would send one statement for each row.
  */
 import { type Column, fieldColumnNames, fieldList } from '../database/columns.js';
-import { logChanges } from './changes.js';
+import { logChanges, oneAuthor } from './changes.js';
 import { timeAfter } from './update-users.js';
 
 // The value of a field that a row does not set, by the type of the column.
@@ -52,7 +52,7 @@ const insertStatement = (onTaken: string) => `
     insert into users (id, ${fieldColumnNames})
     select id, ${fieldColumnNames} from staged_users order by key, row ${onTaken}
     returning id, create_time
-  ), logged as (${logChanges('created', 'inserted')})
+  ), logged as (${logChanges('created', 'inserted', oneAuthor(1))})
   select count(*)::integer from inserted`;
 
 export const insertStagedUsersSkippingTaken = insertStatement('on conflict (email_key(email)) do nothing');
@@ -138,6 +138,6 @@ export const upsertStagedUsers = `
     select id, create_time from upserted where is_new
   ), updated as (
     select id, update_time from upserted where not is_new
-  ), logged_created as (${logChanges('created', 'created')}
-  ), logged_updated as (${logChanges('updated', 'updated')})
+  ), logged_created as (${logChanges('created', 'created', oneAuthor(2))}
+  ), logged_updated as (${logChanges('updated', 'updated', oneAuthor(2))})
   select (select count(*)::integer from created), (select count(*)::integer from updated)`;

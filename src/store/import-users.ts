@@ -6,8 +6,10 @@
 import type { Row } from '../database/columns.js';
 import type { Database } from '../database/database.js';
 import { isConnectionLost, isEmailTaken, lostRace } from '../database/errors.js';
+import type { ChangeAuthor } from '../model/change-author.js';
 import { Fault } from '../model/fault.js';
 import type { OnConflict } from '../model/import-request.js';
+import { oneAuthorValues } from './changes.js';
 import { DirectRows, openMsMax } from './direct-rows.js';
 import {
   analyzeStagedUsers,
@@ -37,6 +39,7 @@ export interface MergeCounts {
 
 export interface StagingOptions {
   takenRowsMax: number;
+  author?: ChangeAuthor;
   /** Called when users have been written, or may have been. */
   onWritten(): void;
 }
@@ -72,7 +75,7 @@ export class Staging implements AsyncDisposable {
    * an import that creates all of its rows or none.
    */
   writeDirectly(openMs = openMsMax): void {
-    this.direct = new DirectRows(this.rows, openMs);
+    this.direct = new DirectRows(this.rows, openMs, this.options.author);
   }
 
   /** Stages the rows that have been written directly, and all later ones. Call it before a row is left out. */
@@ -162,7 +165,7 @@ export class Staging implements AsyncDisposable {
   /** With `insertsAll`, throws EMAIL_TAKEN if a row cannot be inserted. */
   private async insert(onConflict: OnConflict, insertsAll: boolean): Promise<MergeCounts> {
     const statement = insertsAll ? insertStagedUsers : insertStagedUsersSkippingTaken;
-    const [created] = (await this.queryFirst(statement)) as [number];
+    const [created] = (await this.queryFirst(statement, oneAuthorValues(this.options.author))) as [number];
     const taken = this.rows.count - created;
     if (onConflict === 'skip' || taken === 0) return this.counts({ created });
     const rows = await this.rows.query(findRowsNotInserted, [this.options.takenRowsMax]);
@@ -173,9 +176,13 @@ export class Staging implements AsyncDisposable {
   private async upsert(): Promise<MergeCounts | undefined> {
     await this.rows.query(lockExistingUsers);
     const [stepsCreated, stepsUpdated] = (await this.queryFirst(countSteps)) as [number, number];
-    const [repeatedCreated] = (await this.queryFirst(upsertStagedUsers, [true])) as [number, number];
+    const author = oneAuthorValues(this.options.author);
+    const [repeatedCreated] = (await this.queryFirst(upsertStagedUsers, [true, ...author])) as [number, number];
     if (repeatedCreated !== stepsCreated) return undefined;
-    const [singleCreated, singleUpdated] = (await this.queryFirst(upsertStagedUsers, [false])) as [number, number];
+    const [singleCreated, singleUpdated] = (await this.queryFirst(upsertStagedUsers, [false, ...author])) as [
+      number,
+      number,
+    ];
     return this.counts({ created: stepsCreated + singleCreated, updated: stepsUpdated + singleUpdated });
   }
 

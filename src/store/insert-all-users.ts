@@ -7,8 +7,9 @@
 import { arrayParameter, fieldArrays, fieldColumnNames, fieldValues } from '../database/columns.js';
 import type { Database, Statement } from '../database/database.js';
 import { isEmailTaken } from '../database/errors.js';
+import type { ChangeAuthor } from '../model/change-author.js';
 import type { User } from '../model/user.js';
-import { logChanges } from './changes.js';
+import { logChanges, oneAuthor, oneAuthorValues } from './changes.js';
 import { type NewUser, newUser } from './insert-users.js';
 import { findRequests, type RepeatOutcome, type RequestKey, rememberRequest, requestAge } from './request-ids.js';
 
@@ -26,11 +27,11 @@ const insertStatement: Statement = {
     ), inserted as (
       insert into users (id, ${fieldColumnNames})
       select id, ${fieldColumnNames}
-      from unnest(${arrayParameter(1, 'uuid')}, ${fieldArrays(4)}) as input(id, ${fieldColumnNames})
+      from unnest(${arrayParameter(1, 'uuid')}, ${fieldArrays(6)}) as input(id, ${fieldColumnNames})
       where not exists (select from known)
       order by email_key(email) collate "C"
       returning id, create_time
-    ), logged as (${logChanges('created', 'inserted')})
+    ), logged as (${logChanges('created', 'inserted', oneAuthor(4))})
     select create_time from inserted`,
 };
 
@@ -54,13 +55,15 @@ export interface TakenEmails {
 
 export async function insertAllUsers(
   database: Database,
-  users: readonly Omit<NewUser, 'request'>[],
+  users: readonly Pick<NewUser, 'id' | 'fields'>[],
   request: RequestKey | undefined,
+  author?: ChangeAuthor,
 ): Promise<User[] | RepeatOutcome | TakenEmails> {
   const values = [
     users.map((user) => user.id),
     request?.id ?? null,
     request?.digest ?? null,
+    ...oneAuthorValues(author),
     ...fieldValues(users.map((user) => user.fields)),
   ];
   const requests = request === undefined ? [] : [request];

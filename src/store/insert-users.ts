@@ -7,9 +7,10 @@
  */
 import { arrayParameter, fieldArrays, fieldColumnNames, fieldValues } from '../database/columns.js';
 import type { Database } from '../database/database.js';
+import type { ChangeAuthor } from '../model/change-author.js';
 import { Fault } from '../model/fault.js';
 import type { User, UserFields } from '../model/user.js';
-import { logChanges } from './changes.js';
+import { authorArrays, authorColumns, authorValues, logChanges } from './changes.js';
 import { type Locking, type locked, outcomesOrLocked, statementsFor } from './locking.js';
 import {
   findRequests,
@@ -24,6 +25,7 @@ export interface NewUser {
   id: string;
   fields: UserFields;
   request: RequestKey | undefined;
+  author?: ChangeAuthor;
 }
 
 /** Adds the rows whose email is free. */
@@ -35,10 +37,11 @@ const insertFree = (rows: string) => `
       returning id, create_time`;
 
 const insertStatements = statementsFor('insert-users', () => {
-  const input = `unnest(${arrayParameter(1, 'uuid')}, ${fieldArrays(2)}) with ordinality as input(id, ${fieldColumnNames}, ord)`;
+  const input = `unnest(${arrayParameter(1, 'uuid')}, ${fieldArrays(4)}) with ordinality as input(id, ${fieldColumnNames}, ord)`;
+  const authors = `unnest(${arrayParameter(1, 'uuid')}, ${authorArrays(2)}) as authors(id, ${authorColumns})`;
   return `
     inserted as (${insertFree(`${input} cross join lock_setting`)}
-    ), logged as (${logChanges('created', 'inserted')})
+    ), logged as (${logChanges('created', `inserted join ${authors} using (id)`, authorColumns)})
     select id, create_time from inserted`;
 });
 
@@ -46,8 +49,8 @@ const insertOnceStatements = statementsFor('insert-users-once', () => {
   const unknown = 'input cross join lock_setting where not exists (select from known where known.id = input.id)';
   return `
     input as (
-      select * from unnest(${arrayParameter(1, 'uuid')}, ${arrayParameter(2, 'uuid')}, ${arrayParameter(3, 'bytea')}, ${fieldArrays(4)})
-        with ordinality as input(id, request_id, digest, ${fieldColumnNames}, ord)
+      select * from unnest(${arrayParameter(1, 'uuid')}, ${authorArrays(2)}, ${arrayParameter(4, 'uuid')}, ${arrayParameter(5, 'bytea')}, ${fieldArrays(6)})
+        with ordinality as input(id, ${authorColumns}, request_id, digest, ${fieldColumnNames}, ord)
     ), known as (
       select input.id, stored.digest = input.digest as same, stored.user_ids from input cross join ${storedRequest('input')}
     ), inserted as (${insertFree(unknown)}
@@ -57,7 +60,7 @@ const insertOnceStatements = statementsFor('insert-users-once', () => {
       from inserted join input using (id) where input.request_id is not null
       order by input.request_id
       ${rememberRequest}
-    ), logged as (${logChanges('created', 'inserted')})
+    ), logged as (${logChanges('created', 'inserted join input using (id)', authorColumns)})
     select input.id, inserted.create_time, known.same, known.user_ids
     from input left join inserted using (id) left join known using (id)`;
 });
@@ -82,6 +85,7 @@ async function insertPlain(
 ): Promise<(InsertOutcome | Fault)[]> {
   const rows = await database.run(insertStatements[locking], [
     users.map((user) => user.id),
+    ...authorValues(users),
     ...fieldValues(users.map((user) => user.fields)),
   ]);
   const times = new Map(rows.map((row) => [row[0] as string, row[1] as Date]));
@@ -98,6 +102,7 @@ async function insertOnce(
 ): Promise<(InsertOutcome | Fault)[]> {
   const rows = await database.run(insertOnceStatements[locking], [
     users.map((user) => user.id),
+    ...authorValues(users),
     users.map((user) => user.request?.id ?? null),
     users.map((user) => user.request?.digest ?? null),
     ...fieldValues(users.map((user) => user.fields)),
@@ -124,6 +129,6 @@ async function insertOnce(
 }
 
 /** A user as it is in the table after its insert. */
-export function newUser({ id, fields }: Omit<NewUser, 'request'>, createTime: Date): User {
+export function newUser({ id, fields }: Pick<NewUser, 'id' | 'fields'>, createTime: Date): User {
   return { id, ...fields, createTime, updateTime: createTime, version: 1 };
 }

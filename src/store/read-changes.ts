@@ -13,7 +13,7 @@ import type { Database, Statement } from '../database/database.js';
 import { Fault } from '../model/fault.js';
 import type { User } from '../model/user.js';
 import { snapshotOf, type WatchPosition } from '../model/watch-token.js';
-import { type ChangeType, changeTypes } from './changes.js';
+import { type ChangeType, changeTypeOf } from './changes.js';
 import { isSnapshotDurable, makeSnapshotsDurable } from './durable-snapshots.js';
 
 export interface Change {
@@ -24,6 +24,10 @@ export interface Change {
   /** The size of the user's attributes as Postgres' JSON text; undefined without a user. */
   readonly attributesBytes?: number;
   readonly changeTime: Date;
+  /** Undefined if the server did not know the caller, or is too old to record it. */
+  readonly actor: string | undefined;
+  /** The x-request-id of the call. Undefined if the server was too old to record it. */
+  readonly requestId: string | undefined;
   /** The transaction of the change. */
   readonly xid: bigint;
   /** The position of the change in the log. */
@@ -39,10 +43,6 @@ export interface ChangesPage {
   readonly position: WatchPosition;
 }
 
-const typeNames = new Map<number, ChangeType>(
-  (Object.keys(changeTypes) as ChangeType[]).map((name) => [changeTypes[name], name]),
-);
-
 // The cells of a row of `pageOf`: an entry, the columns of its user, and the feed. An empty page has one row.
 type EntryCells = readonly [
   seq: string,
@@ -50,14 +50,17 @@ type EntryCells = readonly [
   type: number,
   userId: string,
   changeTime: Date,
+  actor: string | null,
+  requestId: string | null,
   foundId: string | null,
 ];
-const userStart = 5;
+const userStart = 7;
 type FeedCells = [until: string, feedId: string, trimmedXid: string, nextXid: string, isDurable: boolean];
 
 // limit 1, because with a plain join the planner reads all users for one page unless there are very many.
 const pageOf = (entries: string, until: string): string => `
-    select page.seq, page.xid::text, page.type, page.user_id, page.change_time, ${userColumnsOf('users')},
+    select page.seq, page.xid::text, page.type, page.user_id, page.change_time, page.actor, page.request_id,
+      ${userColumnsOf('users')},
       ${until}::text, feed.id, feed.trimmed_xid::text, pg_snapshot_xmax(pg_current_snapshot())::text, feed.is_durable
     from (select *, ${isSnapshotDurable} as is_durable from change_feed) as feed
       left join lateral (${entries}) as page on true
@@ -70,7 +73,7 @@ const openWindow: Statement = {
   // Without a name, it is planned again each time. A generic plan would expect a third of the log to be new.
   name: '',
   text: pageOf(
-    `select seq, xid, type, user_id, change_time from changes
+    `select seq, xid, type, user_id, change_time, actor, request_id from changes
      where (xid >= $1::xid8 or xid = any($2::xid8[]))
      order by seq + 0 limit $3`,
     'pg_current_snapshot()',
@@ -80,7 +83,7 @@ const openWindow: Statement = {
 const continueWindow: Statement = {
   name: 'continue-changes',
   text: pageOf(
-    `select seq, xid, type, user_id, change_time from changes
+    `select seq, xid, type, user_id, change_time, actor, request_id from changes
      where seq > $1::bigint
        and pg_visible_in_snapshot(xid, $2::pg_snapshot) and not pg_visible_in_snapshot(xid, $3::pg_snapshot)
      order by seq limit $4`,
@@ -132,21 +135,16 @@ export async function readChanges(database: Database, position: WatchPosition, r
 }
 
 function changeOf(row: Row, feedId: string, snapshot: string, until: string): Change {
-  const [seq, xid, type, userId, changeTime, foundId] = row as EntryCells;
-  const typeName = typeNames.get(type);
-  if (typeName === undefined) {
-    throw new Fault(
-      'DATABASE_UNAVAILABLE',
-      'The change log has entries from a newer version of Roster. Use a server of that version.',
-    );
-  }
+  const [seq, xid, type, userId, changeTime, actor, requestId, foundId] = row as EntryCells;
   return {
-    type: typeName,
+    type: changeTypeOf(type),
     userId,
     ...(foundId === null
       ? { user: undefined }
       : { user: decodeUser(row, userStart), attributesBytes: attributesText(row, userStart).length }),
     changeTime,
+    actor: actor ?? undefined,
+    requestId: requestId ?? undefined,
     xid: BigInt(xid),
     position: { feedId, snapshot, window: { until, seq: BigInt(seq) } },
   };

@@ -18,8 +18,9 @@ import {
 } from '../database/columns.js';
 import type { Database } from '../database/database.js';
 import { isEmailTaken } from '../database/errors.js';
+import type { ChangeAuthor } from '../model/change-author.js';
 import type { User, UserFields } from '../model/user.js';
-import { logChanges } from './changes.js';
+import { authorArrays, authorColumns, authorValues, logChanges } from './changes.js';
 import { forUpdate, type Locking, locked, outcomesOrLocked, statementsFor } from './locking.js';
 
 /** The changes to one user; undefined leaves a field unchanged. */
@@ -28,6 +29,7 @@ export interface UserUpdate {
   /** The required version; undefined accepts any version. */
   version: number | undefined;
   fields: Partial<UserFields>;
+  author?: ChangeAuthor;
 }
 
 const nextValue = (name: string) => `coalesce(input.${name}, found.${name})`;
@@ -43,7 +45,7 @@ const updateStatements = statementsFor(
   'update-users',
   (locking) => `
     input as (
-      select * from unnest(${arrayParameter(1, 'uuid')}, ${arrayParameter(2, 'integer')}, ${fieldArrays(3)}) as input(id, version, ${fieldColumnNames})
+      select * from unnest(${arrayParameter(1, 'uuid')}, ${arrayParameter(2, 'integer')}, ${authorArrays(3)}, ${fieldArrays(5)}) as input(id, version, ${authorColumns}, ${fieldColumnNames})
     ), found as (
       select ${userColumnsOf('users')} from users join input using (id) cross join lock_setting order by users.id
       ${forUpdate[locking]}
@@ -62,7 +64,7 @@ const updateStatements = statementsFor(
       from next
       where users.id = next.id and next.changed and not next.stale and not next.taken
       returning ${userColumnsOf('users')}
-    ), logged as (${logChanges('updated', 'updated')})
+    ), logged as (${logChanges('updated', 'updated join input using (id)', authorColumns)})
     select input.id, next.id is not null, next.stale, next.taken, ${userColumns.map(({ name }) => `coalesce(updated.${name}, next.${name})`).join(', ')}
     from input join users using (id) left join next using (id) left join updated using (id)`,
 );
@@ -81,6 +83,7 @@ export function updateUsers(
   const values = [
     updates.map((update) => update.id),
     updates.map((update) => update.version ?? null),
+    ...authorValues(updates),
     ...fieldValues(updates.map((update) => update.fields)),
   ];
   return outcomesOrLocked(locking, updates, async () => {

@@ -17,6 +17,7 @@ export interface MetricSources {
   readonly heldBytes: () => { readonly total: number; readonly max: number };
   /** When the server's certificate expires, in seconds since 1970. */
   readonly certificateExpiry: () => number;
+  readonly auditLog: { readonly failures: number };
   /** The number of workers that have exited unexpectedly. */
   readonly workerExits: () => number;
 }
@@ -58,6 +59,11 @@ export function addSourceMetrics(registry: Registry, sources: () => Partial<Metr
     help: 'When the certificate expires, in seconds since 1970; the earliest of all processes.',
     aggregator: 'min',
     read: () => sources().certificateExpiry?.(),
+  });
+  addCounter(registry, {
+    name: 'roster_audit_log_failures_total',
+    help: 'Failed attempts to write the audit log (AUDIT_LOG), one a second while it cannot be written.',
+    read: () => sources().auditLog?.failures,
   });
   addCounter(registry, {
     name: 'roster_worker_exits_total',

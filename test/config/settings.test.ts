@@ -100,6 +100,7 @@ describe('the configuration of a server', () => {
       tls: undefined,
       workers: 1,
       log: { level: 'info', format: 'auto' },
+      auditLog: 'off',
       shutdown: { delayMs: 0, timeoutMs: 10_000 },
     });
   });
@@ -118,6 +119,7 @@ describe('the configuration of a server', () => {
       LOG_LEVEL: 'SILENT',
       LOG_FORMAT: ' json\n',
       TLS_CLIENT_AUTH: 'Optional',
+      AUDIT_LOG: 'stdout',
       INSECURE: '1',
       AUTH: 'on',
       ACCESS_FILE: 'access.yaml',
@@ -181,6 +183,7 @@ describe('the configuration of a server', () => {
       tls: { cert: file('cert.pem'), key: file('key.pem'), clientCa: file('ca.pem'), requiresClientCert: false },
       workers: 3,
       log: { level: 'silent', format: 'json' },
+      auditLog: 'stdout',
       shutdown: { delayMs: 11, timeoutMs: 12 },
     });
   });
@@ -203,6 +206,7 @@ describe('the configuration of a server', () => {
       if (name === 'AUTH') return [given, 'on'];
       if (name === 'ACCESS_FILE') return [given, file('access.yaml')];
       if (name === 'OPEN_ENDPOINTS') return [given, 'none'];
+      if (name === 'AUDIT_LOG') return [given, 'stdout'];
       if (name === 'LIST_INDEXES') return [given, 'none'];
       if (name === 'INSECURE' || name === 'SEARCH_INDEX') return [given];
       if (name === 'PREPARED_STATEMENTS') return ['--no-prepared-statements'];

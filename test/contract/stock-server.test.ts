@@ -15,7 +15,7 @@ import { presentIndexes } from '../support/open-database.js';
 import { describeStreams } from './streams.js';
 import { describeContract } from './suite.js';
 
-const observe = createCallObserver(createLog({ level: 'silent', format: 'json' }));
+const observe = createCallObserver({ log: createLog({ level: 'silent', format: 'json' }) });
 
 class Unreadable {
   constructor(readonly error: unknown) {}

@@ -31,6 +31,7 @@ export function directoryOf(methods: Partial<Directory>): Directory {
     updateUser: absent,
     deleteUser: absent,
     listUsers: absent,
+    listUserChanges: absent,
     importUsers: absent,
     exportUsers: absentStream,
     watchUsers: absentStream,

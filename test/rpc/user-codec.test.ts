@@ -223,12 +223,14 @@ describe('a response', () => {
 
   it('of a watch has each type of change, is encoded once, and survives the next encoding', () => {
     const { id: userId, updateTime: changeTime } = someUser;
+    const author = { actor: 'key:billing', requestId: 'request-1' };
     const message = {
       changes: (['existing', 'created', 'updated', 'deleted'] as const).map((type) => ({
         type,
         userId,
         user: type === 'deleted' ? undefined : someUser,
         changeTime,
+        ...(type === 'existing' ? {} : author),
       })),
       resumeToken: 'here',
       caughtUp: true,
@@ -248,6 +250,7 @@ describe('a response', () => {
         type,
         user: type === UserChange_Type.TYPE_DELETED ? UserMessage.fromPartial({ id: userId }) : messageOf(someUser),
         changeTime,
+        ...(type === UserChange_Type.TYPE_EXISTING ? { actor: '', requestId: '' } : author),
       })),
     });
   });

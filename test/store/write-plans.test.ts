@@ -102,6 +102,8 @@ async function ormPlans(name: string, work: () => Promise<unknown>): Promise<[na
   return plans;
 }
 
+const author = ['key:billing', 'request-1'];
+
 /** The plans of an import of 20,000 rows, half of them with a taken email, and 1000 emails twice. */
 async function importPlans(session: Session): Promise<[name: string, shape: string][]> {
   const plans: [string, string][] = [];
@@ -113,8 +115,8 @@ async function importPlans(session: Session): Promise<[name: string, shape: stri
     insert into staged_users (row, id, ${fieldColumnNames})
     select n, gen_random_uuid(), 'Ada', 'Lovelace', 'user' || 40000 + n % 19000 || '@example.com', '', '{}'
     from generate_series(1, 20000) as n`);
-  await add('import, insert all', insertStagedUsers);
-  await add('import, insert free', insertStagedUsersSkippingTaken);
+  await add('import, insert all', insertStagedUsers, author);
+  await add('import, insert free', insertStagedUsersSkippingTaken, author);
   await add('import, rows not inserted', findRowsNotInserted, [100]);
   await session.query(analyzeStagedUsers);
   await add('import, taken rows', findTakenRows, [100]);
@@ -126,7 +128,7 @@ async function importPlans(session: Session): Promise<[name: string, shape: stri
   await session.query(joinRepeatedRows);
   await add('import, lock users', lockExistingUsers);
   await add('import, count steps', countSteps);
-  await add('import, upsert', upsertStagedUsers, [false]);
+  await add('import, upsert', upsertStagedUsers, [false, ...author]);
   return plans;
 }
 

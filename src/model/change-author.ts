@@ -1,0 +1,9 @@
+/** Who changes users, and in which call. The change log keeps both, without personal data. */
+export interface ChangeAuthor {
+  /** `Caller.actor`; empty if the server is open to everyone. */
+  readonly actor: string;
+  /** The call's x-request-id. */
+  readonly requestId: string;
+  /** Receives the ids of the users before a call writes them, and again if it has written others or none. */
+  onUsers?(ids: readonly string[]): void;
+}

@@ -42,6 +42,7 @@ export class Session {
   #caller: Caller = nobody;
   #needsSignIn = false;
   #isBusy = false;
+  #ending = '';
   #problem = '';
   #hasSignedIn = false;
   #renewal: Promise<boolean> | undefined;
@@ -66,7 +67,11 @@ export class Session {
   get isBusy(): boolean {
     return this.#isBusy;
   }
-  /** Why the last sign-in failed or the session ended; empty if there is nothing to say. */
+  /** Why the session ended; empty if it did not. */
+  get ending(): string {
+    return this.#ending;
+  }
+  /** Why the last sign-in failed; empty if it did not. */
   get problem(): string {
     return this.#problem;
   }
@@ -111,7 +116,8 @@ export class Session {
     if (canRenew && this.#credential?.refreshToken !== undefined && (await this.#renew())) return;
     if (token !== this.#credential?.token) return;
     if (this.#issuer === undefined) void this.#load();
-    this.#set({ needsSignIn: true, isBusy: false, problem: this.#hasSignedIn ? endedText(reason) : '' });
+    this.#ending = this.#hasSignedIn ? endingText(reason) : '';
+    this.#set({ needsSignIn: true, isBusy: false, problem: '' });
   }
 
   /** Call this if the server denied a call. The caller's rights may have changed. */
@@ -327,7 +333,7 @@ function keep(attempt: SignInAttempt): void {
   }
 }
 
-function endedText(reason: string): string {
+function endingText(reason: string): string {
   return reason === 'CREDENTIALS_EXPIRED'
     ? 'Your session has expired. Sign in again to continue where you were.'
     : 'The directory no longer accepts your sign-in. Sign in again to continue where you were.';

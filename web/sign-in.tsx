@@ -12,7 +12,7 @@ export function SignIn({ session }: { session: Session }) {
     // Closing the dialog before its removal restores the focus to that form.
     return () => element?.close();
   }, []);
-  const { issuerHost, problem, isBusy } = session;
+  const { issuerHost, ending, problem, isBusy } = session;
   return (
     <dialog
       ref={dialog}
@@ -24,19 +24,19 @@ export function SignIn({ session }: { session: Session }) {
     >
       <div class="stack">
         <div class="stack tight">
-          <h1 id="sign-in">Sign in</h1>
-          <p class="soft">
-            {issuerHost === undefined ? 'This directory requires a token.' : 'This directory knows its users.'}
+          <h1 id="sign-in">{ending === '' ? 'Sign in' : 'Sign in again'}</h1>
+          <p class="soft" role="status">
+            {ending || (issuerHost === undefined ? needsToken : 'Sign in to see this directory.')}
           </p>
         </div>
-        {issuerHost !== undefined && <IssuerButton session={session} host={issuerHost} />}
         {issuerHost === undefined ? (
           <TokenForm session={session} isOnly />
         ) : (
           <>
-            <p class={problem === '' ? '' : 'notice danger'} role="alert">
+            <p class="notice danger" role="alert">
               {problem}
             </p>
+            <IssuerButton session={session} host={issuerHost} />
             <details class="other-way">
               <summary>Use an API key or token</summary>
               <TokenForm session={session} isOnly={false} />
@@ -50,6 +50,8 @@ export function SignIn({ session }: { session: Session }) {
     </dialog>
   );
 }
+
+const needsToken = 'This directory requires an API key or a token.';
 
 /** The page stays if there was a session, because it may contain something that the user typed. */
 function IssuerButton({ session, host }: { session: Session; host: string }) {

@@ -65,7 +65,8 @@ export function ListView({ list, version, route, go, caller, onOpen }: ListViewP
   }, [choice, version]);
 
   const isFilterInvalid = queryError?.reason === 'INVALID_FILTER';
-  const problem = pageError ?? (isFilterInvalid && list.generation > 0 ? undefined : queryError);
+  // The error of the query is newer than that of a page of the previous one.
+  const problem = (isFilterInvalid && list.generation > 0 ? undefined : queryError) ?? pageError;
   const isEmpty = list.generation > 0 && rows === 0 && !list.hasMore;
   const showArrivals = () => {
     if (list.query.orderBy !== 'create_time desc') go({ orderBy: 'create_time desc' });

@@ -1,7 +1,7 @@
 /** A real OpenID Connect issuer for tests: the package oidc-provider on a loopback port, with its own sign-in page. */
 import { generateKeyPairSync } from 'node:crypto';
 import { once } from 'node:events';
-import Provider from 'oidc-provider';
+import { Provider } from 'oidc-provider';
 import type { Page } from 'playwright-core';
 import { freePort } from '../../src/embedded-postgres/process.js';
 

@@ -2,7 +2,7 @@
 declare module 'oidc-provider' {
   import type { Server } from 'node:http';
 
-  export default class Provider {
+  export class Provider {
     constructor(issuer: string, configuration: Readonly<Record<string, unknown>>);
     readonly Grant: new (
       grant: Readonly<Record<string, unknown>>,

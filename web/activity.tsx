@@ -4,6 +4,7 @@
  */
 import { useEffect, useMemo, useState } from 'preact/hooks';
 import { Chart, type Line } from './chart.js';
+import type { Directory } from './directory.js';
 import { IndexTable } from './index-table.js';
 import { type Activity, activityBetween, type Metrics, parseMetrics } from './metrics.js';
 
@@ -19,9 +20,10 @@ const tableEveryMs = 10_000;
 const statementsMax = 4;
 
 /** Returns the metrics, or a message for the user if they cannot be read. */
-async function readMetrics(address: string): Promise<Metrics | string> {
+async function readMetrics(directory: Directory, path: string): Promise<Metrics | string> {
   try {
-    const response = await fetch(address, { cache: 'no-store', signal: AbortSignal.timeout(responseMsMax) });
+    const response = await directory.fetch(path, responseMsMax);
+    if (response.status === 401 || response.status === 403) return 'You may not see the server’s metrics.';
     if (!response.ok) return `The server returned no metrics (HTTP ${response.status}).`;
     // A proxy may send a page of its own, such as a sign-in page.
     const type = response.headers.get('content-type') ?? '';
@@ -38,7 +40,7 @@ interface State {
   readonly problem: string;
 }
 
-function useActivity(address: string): State {
+function useActivity(directory: Directory, path: string): State {
   const [state, setState] = useState<State>({ samples: [], problem: '' });
   useEffect(() => {
     let timer: ReturnType<typeof setTimeout> | undefined;
@@ -46,10 +48,13 @@ function useActivity(address: string): State {
     let isUnmounted = false;
 
     async function poll(): Promise<void> {
-      const metrics = await readMetrics(address);
+      const metrics = await readMetrics(directory, path);
       if (isUnmounted) return;
       if (typeof metrics === 'string') {
-        setState(({ samples }) => ({ samples, problem: `${metrics} The charts show older data.` }));
+        setState(({ samples }) => ({
+          samples,
+          problem: samples.length === 0 ? metrics : `${metrics} The charts show older data.`,
+        }));
       } else {
         const last = before;
         const now = { metrics, atMs: Date.now() };
@@ -80,7 +85,7 @@ function useActivity(address: string): State {
       clearTimeout(timer);
       document.removeEventListener('visibilitychange', onVisibility);
     };
-  }, [address]);
+  }, [directory, path]);
   return state;
 }
 
@@ -100,13 +105,8 @@ function formatMebibytes(bytes: number): string {
   return `${plain.format(bytes / mebibyte)} MiB`;
 }
 
-export interface ActivityViewProps {
-  /** The path of the metrics. */
-  readonly address?: string;
-}
-
-export function ActivityView({ address = '/metrics' }: ActivityViewProps) {
-  const { samples, problem } = useActivity(address);
+export function ActivityView({ directory }: { directory: Directory }) {
+  const { samples, problem } = useActivity(directory, '/metrics');
   const times = samples.map(({ atMs }) => atMs);
   const last = samples.at(-1);
   const line = (label: string, read: (sample: Activity) => number | undefined): Line => ({

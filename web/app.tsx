@@ -11,14 +11,13 @@ import { Header } from './header.js';
 import { ImportDialog } from './import-dialog.js';
 import { isSameQuery, selectsAll } from './list-query.js';
 import { ListView } from './list-view.js';
+import { NoAccess } from './no-access.js';
 import { type ChangeListeners, OpenUser } from './open-user.js';
 import { listQueryOf, readRoute, useRoute } from './route.js';
+import type { Session } from './session.js';
 import { SignIn } from './sign-in.js';
 import { type FeedState, UserFeed } from './user-feed.js';
 import { UserList } from './user-list.js';
-
-/** If the server rejects a token later than this, the token was valid and has expired. */
-const refusedWithinMs = 10_000;
 
 export function App({ directory }: { directory: Directory }) {
   const [route, go] = useRoute();
@@ -54,7 +53,10 @@ export function App({ directory }: { directory: Directory }) {
     if (!isSameQuery(query, list.requestedQuery)) list.request(query);
   }, [route, list]);
 
-  const { signIns, wasRefused } = useSignIns(directory, () => list.retry());
+  const session = useSession(directory, list);
+  const { caller } = session;
+  // Until the session is known, the list shows that it is loading.
+  const mayList = !session.isKnown || caller.may('listUsers');
   const open = useCallback((id: string) => go({ user: id }), [go]);
   const close = useCallback(() => go({ user: '', dialog: '' }, { replace: true }), [go]);
   // If another user has been opened before the response arrives, that user's form stays open.
@@ -65,6 +67,7 @@ export function App({ directory }: { directory: Directory }) {
   return (
     <div class="page">
       <Header
+        session={session}
         route={route}
         go={go}
         feedState={feedState}
@@ -72,9 +75,14 @@ export function App({ directory }: { directory: Directory }) {
         rows={list.rows}
         isSearch={!selectsAll(list.query)}
       />
-      {route.view === 'list' && <ListView list={list} version={version} route={route} go={go} onOpen={open} />}
-      {route.view === 'activity' && <ActivityView />}
-      {route.user !== '' && (
+      {route.view === 'list' &&
+        (mayList ? (
+          <ListView list={list} version={version} route={route} go={go} caller={caller} onOpen={open} />
+        ) : (
+          <NoAccess caller={caller} />
+        ))}
+      {route.view === 'activity' && <ActivityView directory={directory} />}
+      {route.user !== '' && (route.user !== 'new' || !session.isKnown || caller.may('createUser')) && (
         <OpenUser
           key={route.user}
           directory={directory}
@@ -93,39 +101,28 @@ export function App({ directory }: { directory: Directory }) {
           }}
         />
       )}
-      {route.dialog === 'import' && (
+      {route.dialog === 'import' && caller.may('batchCreateUsers') && (
         <ImportDialog directory={directory} onClose={close} onImported={(newest) => list.refresh(newest)} />
       )}
-      {route.dialog === 'export' && (
+      {route.dialog === 'export' && caller.may('exportUsers') && (
         <ExportDialog directory={directory} selection={listQueryOf(route)} onClose={close} />
       )}
       {/* If the back button opens another dialog, a new key mounts this one again, on top of it. */}
-      {directory.needsSignIn && (
-        <SignIn key={`${signIns} ${route.user} ${route.dialog}`} directory={directory} wasRefused={wasRefused} />
-      )}
+      {session.needsSignIn && <SignIn key={`${route.user} ${route.dialog}`} session={session} />}
     </div>
   );
 }
 
-/** Counts the requests for a token, and says whether the server rejected the last token. */
-function useSignIns(directory: Directory, onSignedIn: () => void) {
-  const [signIns, setSignIns] = useState(directory.needsSignIn ? 1 : 0);
-  const [wasRefused, setRefused] = useState(false);
-  const signedInAt = useRef(Number.NEGATIVE_INFINITY);
+/** Renders again after each change of the session. Reads the list again if somebody else has signed in. */
+function useSession({ session }: Directory, list: UserList): Session {
   const [, redraw] = useReducer<number, void>((before) => before + 1, 0);
-  useEffect(
-    () =>
-      directory.onSignIn(() => {
-        if (directory.needsSignIn) {
-          setSignIns((before) => before + 1);
-          setRefused(performance.now() - signedInAt.current < refusedWithinMs);
-        } else {
-          signedInAt.current = performance.now();
-          onSignedIn();
-        }
-        redraw();
-      }),
-    [directory],
-  );
-  return { signIns, wasRefused };
+  useEffect(() => session.onChange(() => redraw()), [session]);
+  const { actor } = session.caller;
+  const shownTo = useRef('');
+  useEffect(() => {
+    if (actor === '' || actor === shownTo.current) return;
+    if (shownTo.current !== '') list.refresh();
+    shownTo.current = actor;
+  }, [actor, list]);
+  return session;
 }

@@ -16,10 +16,14 @@ export interface AttributesEditorProps {
   readonly problems: ReadonlyMap<number, AttributeProblem>;
   /** The server's violation for the attributes as a whole. */
   readonly problem?: string | undefined;
+  readonly isReadOnly: boolean;
+  /** The keys that the caller may not write. */
+  readonly protectedKeys: ReadonlySet<string>;
   onChange(rows: readonly AttributeRow[]): void;
 }
 
-export function AttributesEditor({ rows, problems, problem, onChange }: AttributesEditorProps) {
+export function AttributesEditor(props: AttributesEditorProps) {
+  const { rows, problems, problem, isReadOnly, protectedKeys, onChange } = props;
   const groupRef = useRef<HTMLFieldSetElement>(null);
   const addRef = useRef<HTMLButtonElement>(null);
   const problemId = useId();
@@ -55,13 +59,18 @@ export function AttributesEditor({ rows, problems, problem, onChange }: Attribut
           row={row}
           number={index + 1}
           problem={problems.get(row.id)}
+          isReadOnly={isReadOnly || (row.untouched !== undefined && protectedKeys.has(row.key))}
           onChange={replace}
           onRemove={() => remove(row)}
         />
       ))}
-      <button ref={addRef} type="button" class="button small" onClick={add}>
-        Add attribute
-      </button>
+      {isReadOnly ? (
+        rows.length === 0 && <p class="hint">None</p>
+      ) : (
+        <button ref={addRef} type="button" class="button small" onClick={add}>
+          Add attribute
+        </button>
+      )}
       {problem === undefined ? null : (
         <p class="error" id={problemId}>
           Attributes {problem}
@@ -75,11 +84,12 @@ interface AttributeFieldsProps {
   readonly row: AttributeRow;
   readonly number: number;
   readonly problem: AttributeProblem | undefined;
+  readonly isReadOnly: boolean;
   onChange(row: AttributeRow): void;
   onRemove(): void;
 }
 
-function AttributeFields({ row, number, problem, onChange, onRemove }: AttributeFieldsProps) {
+function AttributeFields({ row, number, problem, isReadOnly, onChange, onRemove }: AttributeFieldsProps) {
   const problemId = useId();
   const name = row.key === '' ? `attribute ${number}` : row.key;
   const described = (part: AttributeProblem['part']) =>
@@ -89,6 +99,7 @@ function AttributeFields({ row, number, problem, onChange, onRemove }: Attribute
     'aria-label': `Value of ${name}`,
     ...described('value'),
     value: row.text,
+    readOnly: isReadOnly,
   };
   const onText = (event: { currentTarget: { value: string } }) => onChange(withText(row, event.currentTarget.value));
 
@@ -103,6 +114,7 @@ function AttributeFields({ row, number, problem, onChange, onRemove }: Attribute
         autocapitalize="none"
         spellcheck={false}
         value={row.key}
+        readOnly={isReadOnly}
         {...described('key')}
         onInput={(event) => onChange({ ...row, key: event.currentTarget.value })}
       />
@@ -110,6 +122,7 @@ function AttributeFields({ row, number, problem, onChange, onRemove }: Attribute
         class="input"
         aria-label={`Type of ${name}`}
         value={row.type}
+        disabled={isReadOnly}
         onChange={(event) => onChange(withType(row, event.currentTarget.value as AttributeType))}
       >
         {Object.entries(attributeTypes).map(([type, label]) => (
@@ -122,7 +135,7 @@ function AttributeFields({ row, number, problem, onChange, onRemove }: Attribute
         {row.type === 'number' ? (
           <input {...value} inputMode="decimal" autocomplete="off" onInput={onText} />
         ) : row.type === 'boolean' ? (
-          <select {...value} value={row.text === 'true' ? 'true' : 'false'} onChange={onText}>
+          <select {...value} disabled={isReadOnly} value={row.text === 'true' ? 'true' : 'false'} onChange={onText}>
             <option value="true">true</option>
             <option value="false">false</option>
           </select>
@@ -145,11 +158,13 @@ function AttributeFields({ row, number, problem, onChange, onRemove }: Attribute
           />
         )}
       </div>
-      <button type="button" class="button quiet icon" aria-label={`Remove ${name}`} onClick={onRemove}>
-        <svg viewBox="0 0 16 16" width="16" height="16" aria-hidden="true">
-          <path d="M3.5 8h9" fill="none" stroke="currentColor" stroke-width="1.6" stroke-linecap="round" />
-        </svg>
-      </button>
+      {isReadOnly ? null : (
+        <button type="button" class="button quiet icon" aria-label={`Remove ${name}`} onClick={onRemove}>
+          <svg viewBox="0 0 16 16" width="16" height="16" aria-hidden="true">
+            <path d="M3.5 8h9" fill="none" stroke="currentColor" stroke-width="1.6" stroke-linecap="round" />
+          </svg>
+        </button>
+      )}
       {problem === undefined ? null : (
         <p class="error" id={problemId}>
           {problem.message}

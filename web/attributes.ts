@@ -110,16 +110,22 @@ function jsonProblem(text: string): string {
   }
 }
 
-/** Returns the attributes, or the problems by the id of the row. Ignores rows that were added but not filled in. */
+/**
+ * Returns the attributes, or the problems by the id of the row. Ignores rows that were added but not filled in. Only rows
+ * that were not edited may have a protected key.
+ */
 export function readAttributes(
   rows: readonly AttributeRow[],
+  protectedKeys: ReadonlySet<string> = new Set(),
 ): { attributes: JsonObject; problems?: undefined } | { problems: ReadonlyMap<number, AttributeProblem> } {
   const problems = new Map<number, AttributeProblem>();
   const values = new Map<string, JsonValue>();
   for (const row of rows) {
     if (isBlank(row)) continue;
     const result = readValue(row);
-    if (values.has(row.key)) problems.set(row.id, { part: 'key', message: 'This key already exists.' });
+    const isForbidden = row.untouched === undefined && protectedKeys.has(row.key);
+    if (isForbidden) problems.set(row.id, { part: 'key', message: 'You may not write this attribute.' });
+    else if (values.has(row.key)) problems.set(row.id, { part: 'key', message: 'This key already exists.' });
     else if ('problem' in result) problems.set(row.id, { part: 'value', message: result.problem });
     values.set(row.key, 'problem' in result ? null : result.value);
   }

@@ -1,6 +1,6 @@
 /**
- * The page's client. It sends gRPC-Web calls to the server that the page came from, and reports every failure as a
- * CallError. It keeps the token only in memory, and never retries a call.
+ * The page's client. It sends gRPC-Web calls to the server that the page came from, with the session's token, and reports
+ * every failure as a CallError. It retries a call only if the server refused its token and the session has another one.
  */
 import { errorDetailsClientMiddleware } from 'nice-grpc-error-details';
 import {
@@ -13,46 +13,23 @@ import {
   Status,
 } from 'nice-grpc-web';
 import { UserServiceDefinition as definition, type UserServiceDefinition } from '../generated/users/v1/user_service.js';
-import { detailsOf, type FieldViolation, type StatusName, statusName } from '../src/client/error-details.js';
+import { detailsOf, type StatusName, statusName } from '../src/client/error-details.js';
+import type { AuthResponse } from './auth-response.js';
+import { CallError } from './call-error.js';
+import { type Caller, callerOf, type MethodName } from './caller.js';
+import { Session } from './session.js';
 
-/** The error of every failed call. A call that the caller aborts fails with an AbortError instead (`isAborted`). */
-export class CallError extends Error {
-  override readonly name = 'CallError';
-  /**
-   * UNAVAILABLE also if the server cannot be reached or the connection broke. DEADLINE_EXCEEDED also if the page's own
-   * deadline has passed.
-   */
-  readonly code: StatusName;
-  /** The server's stable reason, such as 'EMAIL_TAKEN'; empty if the response is not from Roster. */
-  readonly reason: string;
-  readonly violations: readonly FieldViolation[];
-  readonly metadata: Readonly<Record<string, string>>;
-
-  constructor(
-    code: StatusName,
-    message: string,
-    details: Partial<Pick<CallError, 'reason' | 'violations' | 'metadata'>> = {},
-  ) {
-    super(message === '' ? code : message);
-    this.code = code;
-    this.reason = details.reason ?? '';
-    this.violations = details.violations ?? [];
-    this.metadata = details.metadata ?? {};
-  }
+interface SendOptions {
+  readonly deadlineMs?: number;
+  readonly token?: string | undefined;
 }
 
-/** Whether the caller aborted the call. */
-export function isAborted(error: unknown): boolean {
-  return error instanceof Error && error.name === 'AbortError';
+interface CallOptions extends SendOptions {
+  /** Sends this token instead of the session's, and does not touch the session. */
+  readonly candidate?: { readonly token: string | undefined };
 }
 
-/** Throws any other error. It is a bug in this page, and then appears on the console. */
-export function callErrorOf(error: unknown): CallError {
-  if (error instanceof CallError) return error;
-  throw error;
-}
-
-type Service = Client<UserServiceDefinition, { deadlineMs?: number }>;
+type Service = Client<UserServiceDefinition, CallOptions>;
 
 /**
  * The calls of nice-grpc-web: `request, { signal, deadlineMs }`. They reject with a CallError, or with an AbortError if
@@ -69,75 +46,71 @@ export interface Directory
     | 'batchCreateUsers'
     | 'exportUsers'
     | 'watchUsers'
+    | 'listUserChanges'
   > {
-  /** Sends this token with every later call; undefined removes it. */
-  signIn(token: string | undefined): void;
-  /** Whether the server has rejected a call without a valid token since the last signIn. */
-  readonly needsSignIn: boolean;
-  /** Calls the listener after each change of needsSignIn. Returns a function that removes the listener. */
-  onSignIn(listener: () => void): () => void;
+  readonly session: Session;
+  readonly caller: Caller;
+  may(method: MethodName): boolean;
+  /** Fetches a file of the server with the session's token. */
+  fetch(path: string, timeoutMs: number): Promise<Response>;
 }
 
 // The server's own STATEMENT_TIMEOUT_MS is shorter. This deadline is for a response that is lost in the network.
 const deadlineMsDefault = 15_000;
 
-/** The default address is the server that the page came from. */
-export function createDirectory(address: string = location.origin): Directory {
-  let token: string | undefined;
-  let needsSignIn = false;
-  const listeners = new Set<() => void>();
-  const setNeedsSignIn = (needs: boolean) => {
-    if (needs === needsSignIn) return;
-    needsSignIn = needs;
-    for (const listener of listeners) listener();
-  };
+export interface DirectoryOptions {
+  /** The default is the server that the page came from. */
+  readonly origin?: string;
+  /** The issuer's response in the page's address. */
+  readonly authResponse?: AuthResponse | undefined;
+}
 
-  const middleware: ClientMiddleware<{ deadlineMs?: number }> = async function* (call, { deadlineMs, ...options }) {
-    const limitMs = deadlineMs ?? (call.responseStream ? 0 : deadlineMsDefault);
-    const controller = new AbortController();
-    const abort = () => controller.abort();
-    if (options.signal?.aborted) abort();
-    options.signal?.addEventListener('abort', abort);
-    let isTimedOut = false;
-    const timer =
-      limitMs === 0
-        ? undefined
-        : setTimeout(() => {
-            isTimedOut = true;
-            abort();
-          }, limitMs);
-    const metadata = Metadata(options.metadata);
-    if (limitMs !== 0) metadata.set('grpc-timeout', `${Math.ceil(limitMs)}m`);
-    const received: Received = { contentType: undefined, hasStatus: false };
-    const onHeader = (header: Metadata) => {
-      received.contentType = header.get('content-type');
-      options.onHeader?.(header);
-    };
-    const onTrailer = (trailer: Metadata) => {
-      received.hasStatus = true;
-      options.onTrailer?.(trailer);
-    };
-    const usedToken = token;
-    if (usedToken !== undefined) metadata.set('authorization', `Bearer ${usedToken}`);
+export function createDirectory({ origin = location.origin, authResponse }: DirectoryOptions = {}): Directory {
+  const withSession: ClientMiddleware<Pick<CallOptions, 'candidate'>, SendOptions> = async function* (
+    call,
+    { candidate, ...options },
+  ) {
+    const send = (token: string | undefined) => call.next(call.request, { ...options, token });
+    if (candidate !== undefined) return yield* send(candidate.token);
+    const { signal } = options;
+    const token = await session.token(signal);
+    const { actor } = session.caller;
     try {
-      return yield* call.next(call.request, { ...options, metadata, onHeader, onTrailer, signal: controller.signal });
+      return yield* send(token);
     } catch (error) {
-      if (isTimedOut) throw new CallError('DEADLINE_EXCEEDED', 'The server did not respond in time.');
-      if (!(error instanceof ClientError)) throw error;
-      const failure = toCallError(error, received);
-      // If the token has changed since the call began, the error does not concern the new one.
-      if (failure.code === 'UNAUTHENTICATED' && usedToken === token) setNeedsSignIn(true);
-      throw failure;
-    } finally {
-      clearTimeout(timer);
-      options.signal?.removeEventListener('abort', abort);
+      if (!(error instanceof CallError)) throw error;
+      if (error.reason === 'ACCESS_DENIED') void session.rereadCaller();
+      if (error.code !== 'UNAUTHENTICATED') throw error;
+      await session.refused(token, error.reason);
+      // A stream may have sent messages before this.
+      if (call.requestStream || call.responseStream) throw error;
+      await session.token(signal);
+      // Somebody else has signed in, who did not ask for this.
+      if (actor !== '' && session.caller.actor !== actor) throw error;
+    }
+    // The server had refused the call before it read the request.
+    const newer = await session.token(signal);
+    try {
+      return yield* send(newer);
+    } catch (error) {
+      if (error instanceof CallError && error.code === 'UNAUTHENTICATED') {
+        await session.refused(newer, error.reason, { canRenew: false });
+      }
+      throw error;
     }
   };
 
   const service: Service = createClientFactory()
     .use(errorDetailsClientMiddleware)
-    .use(middleware)
-    .create(definition, createChannel(address));
+    .use(sendOnce)
+    .use(withSession)
+    .create(definition, createChannel(origin));
+
+  const session = new Session({
+    origin,
+    authResponse,
+    readCaller: async (token, name) => callerOf(await service.getCaller({}, { candidate: { token } }), name),
+  });
 
   return {
     createUser: service.createUser,
@@ -148,19 +121,66 @@ export function createDirectory(address: string = location.origin): Directory {
     batchCreateUsers: service.batchCreateUsers,
     exportUsers: service.exportUsers,
     watchUsers: service.watchUsers,
-    signIn(newToken) {
-      token = newToken;
-      setNeedsSignIn(false);
+    listUserChanges: service.listUserChanges,
+    session,
+    get caller() {
+      return session.caller;
     },
-    get needsSignIn() {
-      return needsSignIn;
-    },
-    onSignIn(listener) {
-      listeners.add(listener);
-      return () => listeners.delete(listener);
+    may: (method) => session.caller.may(method),
+    async fetch(path, timeoutMs) {
+      const token = await session.token();
+      const response = await fetch(origin + path, {
+        cache: 'no-store',
+        headers: authorization(token),
+        signal: AbortSignal.timeout(timeoutMs),
+      });
+      if (response.status === 401 && session.caller.actor !== '') void session.refused(token, '');
+      return response;
     },
   };
 }
+
+function authorization(token: string | undefined): Record<string, string> {
+  return token === undefined ? {} : { authorization: `Bearer ${token}` };
+}
+
+/** Sends the call once, with a deadline. */
+const sendOnce: ClientMiddleware<SendOptions> = async function* (call, { token, deadlineMs, ...options }) {
+  const limitMs = deadlineMs ?? (call.responseStream ? 0 : deadlineMsDefault);
+  const controller = new AbortController();
+  const abort = () => controller.abort();
+  if (options.signal?.aborted) abort();
+  options.signal?.addEventListener('abort', abort);
+  let isTimedOut = false;
+  const timer =
+    limitMs === 0
+      ? undefined
+      : setTimeout(() => {
+          isTimedOut = true;
+          abort();
+        }, limitMs);
+  const metadata = Metadata(options.metadata);
+  if (limitMs !== 0) metadata.set('grpc-timeout', `${Math.ceil(limitMs)}m`);
+  for (const [name, value] of Object.entries(authorization(token))) metadata.set(name, value);
+  const received: Received = { contentType: undefined, hasStatus: false };
+  const onHeader = (header: Metadata) => {
+    received.contentType = header.get('content-type');
+    options.onHeader?.(header);
+  };
+  const onTrailer = (trailer: Metadata) => {
+    received.hasStatus = true;
+    options.onTrailer?.(trailer);
+  };
+  try {
+    return yield* call.next(call.request, { ...options, metadata, onHeader, onTrailer, signal: controller.signal });
+  } catch (error) {
+    if (isTimedOut) throw new CallError('DEADLINE_EXCEEDED', 'The server did not respond in time.');
+    throw error instanceof ClientError ? toCallError(error, received) : error;
+  } finally {
+    clearTimeout(timer);
+    options.signal?.removeEventListener('abort', abort);
+  }
+};
 
 /** The parts of the response that arrived before the call failed. */
 interface Received {

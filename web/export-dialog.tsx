@@ -1,7 +1,8 @@
 /** Exports the users in the list as CSV, and shows the progress. */
 import { useEffect, useId, useState } from 'preact/hooks';
+import { isAborted } from './call-error.js';
 import { Dialog } from './dialog.js';
-import { type Directory, isAborted } from './directory.js';
+import type { Directory } from './directory.js';
 import { download, openSink, readUsers, type Selection, writeUsers } from './export-users.js';
 import { formatCount } from './format.js';
 import { describeFailure } from './save-user.js';

@@ -4,8 +4,9 @@
  */
 import type { User } from '../generated/users/v1/user.js';
 import { createBlobWriter } from './blob-writer.js';
+import { CallError } from './call-error.js';
 import { csvHeader, formatCsvUsers } from './csv.js';
-import { CallError, type Directory } from './directory.js';
+import type { Directory } from './directory.js';
 import { isUnclear } from './save-user.js';
 
 // A message holds about 200 of the largest users. The server sends fewer than requested if more do not fit.
@@ -50,7 +51,9 @@ export async function* readUsers(
       token = nextPageToken;
       if (token === '') return;
     } catch (error) {
-      const canRetry = isUnclear(error) || (error instanceof CallError && error.reason === 'OVERLOADED');
+      // The next call waits until the session has a valid token again.
+      const isExpired = error instanceof CallError && error.code === 'UNAUTHENTICATED';
+      const canRetry = isExpired || isUnclear(error) || (error instanceof CallError && error.reason === 'OVERLOADED');
       if (!canRetry || ++failures >= failuresMax) throw error;
       await new Promise((resolve) => setTimeout(resolve, backoffMs * 2 ** failures));
       signal.throwIfAborted();

@@ -1,14 +1,28 @@
 /** The top of every view: the name, the number of users, the state of the live feed, and the actions. */
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
+import type { Caller } from './caller.js';
 import { formatCount } from './format.js';
-import { ActivityIcon, ExportIcon, ImportIcon, MenuIcon, MoonIcon, PlusIcon, SunIcon, UsersIcon } from './icons.js';
+import {
+  ActivityIcon,
+  ExportIcon,
+  ImportIcon,
+  MenuIcon,
+  MoonIcon,
+  PersonIcon,
+  PlusIcon,
+  SignOutIcon,
+  SunIcon,
+  UsersIcon,
+} from './icons.js';
 import type { Go, Route } from './route.js';
+import type { Session } from './session.js';
 import { useTheme } from './theme.js';
 import type { Total } from './user-count.js';
 import type { FeedState } from './user-feed.js';
 
 export interface HeaderProps {
+  readonly session: Session;
   readonly route: Route;
   readonly go: Go;
   readonly feedState: FeedState;
@@ -18,8 +32,9 @@ export interface HeaderProps {
   readonly isSearch: boolean;
 }
 
-export function Header({ route, go, feedState, total, rows, isSearch }: HeaderProps) {
+export function Header({ session, route, go, feedState, total, rows, isSearch }: HeaderProps) {
   const [theme, setTheme] = useTheme();
+  const { caller } = session;
   const isActivity = route.view === 'activity';
   const otherTheme = theme === 'dark' ? 'light' : 'dark';
   return (
@@ -52,10 +67,15 @@ export function Header({ route, go, feedState, total, rows, isSearch }: HeaderPr
           Activity
         </button>
       </nav>
+      <AccountName caller={caller} />
       <Menu
         items={[
-          { label: 'Import from CSV', icon: <ImportIcon />, run: () => go({ dialog: 'import' }) },
-          { label: 'Export as CSV', icon: <ExportIcon />, run: () => go({ dialog: 'export' }) },
+          ...(caller.may('batchCreateUsers')
+            ? [{ label: 'Import from CSV', icon: <ImportIcon />, run: () => go({ dialog: 'import' }) }]
+            : []),
+          ...(caller.may('exportUsers')
+            ? [{ label: 'Export as CSV', icon: <ExportIcon />, run: () => go({ dialog: 'export' }) }]
+            : []),
           isActivity
             ? { label: 'People', icon: <UsersIcon />, isNarrow: true, run: () => go({ view: 'list' }) }
             : { label: 'Activity', icon: <ActivityIcon />, isNarrow: true, run: () => go({ view: 'activity' }) },
@@ -64,13 +84,43 @@ export function Header({ route, go, feedState, total, rows, isSearch }: HeaderPr
             icon: theme === 'dark' ? <SunIcon /> : <MoonIcon />,
             run: () => setTheme(otherTheme),
           },
+          ...(session.canSignOut
+            ? [{ label: 'Sign out', icon: <SignOutIcon />, run: () => void session.signOut() }]
+            : []),
         ]}
+        head={caller.actor === '' ? undefined : <MenuAccount caller={caller} />}
       />
-      <button type="button" class="button primary new-user" onClick={() => go({ user: 'new' })}>
-        <PlusIcon />
-        <span>New user</span>
-      </button>
+      {caller.may('createUser') && (
+        <button type="button" class="button primary new-user" onClick={() => go({ user: 'new' })}>
+          <PlusIcon />
+          <span>New user</span>
+        </button>
+      )}
     </header>
+  );
+}
+
+/** Who is signed in. On a phone it is only in the menu. */
+function AccountName({ caller: { actor, name, roles } }: { caller: Caller }) {
+  if (actor === '') return null;
+  return (
+    <p class="soft truncate account" title={`${actor}${roles.length === 0 ? '' : ` (${roles.join(', ')})`}`}>
+      <PersonIcon />
+      <span class="visually-hidden">Signed in as </span>
+      <bdi>{name ?? actor}</bdi>
+    </p>
+  );
+}
+
+function MenuAccount({ caller: { actor, name, roles } }: { caller: Caller }) {
+  return (
+    <div class="menu-account">
+      <strong>
+        <bdi>{name ?? actor}</bdi>
+      </strong>
+      {name === undefined ? null : <bdi class="faint">{actor}</bdi>}
+      <span class="faint">{roles.length === 0 ? 'No role' : roles.join(', ')}</span>
+    </div>
   );
 }
 
@@ -94,6 +144,7 @@ const statusTexts: Readonly<Record<FeedState, { text: string; explanation: strin
   live: { text: 'Live', explanation: 'Changes by others appear immediately' },
   reconnecting: { text: 'Reconnecting', explanation: 'The connection was lost; trying again' },
   offline: { text: 'Offline', explanation: 'Changes by others do not arrive; the page may be out of date' },
+  periodic: { text: 'Every minute', explanation: 'Changes by others appear within a minute' },
   paused: { text: 'Paused', explanation: 'Changes arrive again when this page is visible' },
 };
 
@@ -115,7 +166,7 @@ interface MenuItem {
   run(): void;
 }
 
-function Menu({ items }: { items: readonly MenuItem[] }) {
+function Menu({ items, head }: { items: readonly MenuItem[]; head: ComponentChildren }) {
   const [isOpen, setOpen] = useState(false);
   const box = useRef<HTMLDivElement>(null);
   const opener = useRef<HTMLButtonElement>(null);
@@ -164,23 +215,26 @@ function Menu({ items }: { items: readonly MenuItem[] }) {
         <MenuIcon />
       </button>
       {isOpen && (
-        <div class="menu" role="menu" aria-label="More">
-          {items.map(({ label, icon, isNarrow = false, run }) => (
-            <button
-              key={label}
-              type="button"
-              role="menuitem"
-              tabIndex={-1}
-              class={isNarrow ? 'is-narrow' : ''}
-              onClick={() => {
-                close('back');
-                run();
-              }}
-            >
-              {icon}
-              {label}
-            </button>
-          ))}
+        <div class="menu">
+          {head}
+          <div role="menu" aria-label="More">
+            {items.map(({ label, icon, isNarrow = false, run }) => (
+              <button
+                key={label}
+                type="button"
+                role="menuitem"
+                tabIndex={-1}
+                class={isNarrow ? 'is-narrow' : ''}
+                onClick={() => {
+                  close('back');
+                  run();
+                }}
+              >
+                {icon}
+                {label}
+              </button>
+            ))}
+          </div>
         </div>
       )}
     </div>

@@ -85,3 +85,14 @@ export const ArrowDownIcon = () => (
     <path d="M8 3.5v9M4.5 9 8 12.5 11.5 9" />
   </Icon>
 );
+export const PersonIcon = () => (
+  <Icon>
+    <circle cx="8" cy="5.5" r="2.8" />
+    <path d="M2.5 13.5c.5-2.6 2.7-4 5.5-4s5 1.4 5.5 4" />
+  </Icon>
+);
+export const SignOutIcon = () => (
+  <Icon>
+    <path d="M6.5 2.5h-4v11h4M6.5 8h7M11 5.5 13.5 8 11 10.5" />
+  </Icon>
+);

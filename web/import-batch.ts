@@ -4,7 +4,8 @@
  * Repeats a batch with the same request id until the server responds, so that no row creates two users.
  */
 import type { RowProblem } from '../src/user-files/columns.js';
-import { CallError, type Directory } from './directory.js';
+import { CallError } from './call-error.js';
+import type { Directory } from './directory.js';
 import { hasReason, isUnclear, newRequestId } from './save-user.js';
 
 const deadlineMs = 30_000;

@@ -1,5 +1,6 @@
 /** The list with its search, its button for new users, and its texts for an empty list. */
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import type { Caller } from './caller.js';
 import { formatCount } from './format.js';
 import { ImportIcon, PlusIcon, UsersIcon } from './icons.js';
 import { isSameQuery, type ListQuery, selectsAll } from './list-query.js';
@@ -14,6 +15,7 @@ export interface ListViewProps {
   readonly version: number;
   readonly route: Route;
   readonly go: Go;
+  readonly caller: Caller;
   onOpen(id: string): void;
 }
 
@@ -25,7 +27,7 @@ interface PendingChoice {
   readonly opens: boolean;
 }
 
-export function ListView({ list, version, route, go, onOpen }: ListViewProps) {
+export function ListView({ list, version, route, go, caller, onOpen }: ListViewProps) {
   const search = useRef<HTMLInputElement>(null);
   const focusGrid = useRef<(row?: number) => void>(undefined);
   const [choice, setChoice] = useState<PendingChoice>();
@@ -34,13 +36,13 @@ export function ListView({ list, version, route, go, onOpen }: ListViewProps) {
       if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
       if (document.querySelector('dialog[open]') !== null || isEditable(event.target)) return;
       if (event.key === '/') search.current?.select();
-      else if (event.key === 'n') go({ user: 'new' });
+      else if (event.key === 'n' && caller.may('createUser')) go({ user: 'new' });
       else return;
       event.preventDefault();
     };
     document.addEventListener('keydown', onKeyDown);
     return () => document.removeEventListener('keydown', onKeyDown);
-  }, [go]);
+  }, [go, caller]);
 
   const { rows, arrivals, queryError, pageError, isRequesting } = list;
   const isSearch = !selectsAll(list.query);
@@ -63,7 +65,8 @@ export function ListView({ list, version, route, go, onOpen }: ListViewProps) {
   }, [choice, version]);
 
   const isFilterInvalid = queryError?.reason === 'INVALID_FILTER';
-  const problem = pageError ?? (isFilterInvalid && list.generation > 0 ? undefined : queryError);
+  // The error of the query is newer than that of a page of the previous one.
+  const problem = (isFilterInvalid && list.generation > 0 ? undefined : queryError) ?? pageError;
   const isEmpty = list.generation > 0 && rows === 0 && !list.hasMore;
   const showArrivals = () => {
     if (list.query.orderBy !== 'create_time desc') go({ orderBy: 'create_time desc' });
@@ -99,7 +102,7 @@ export function ListView({ list, version, route, go, onOpen }: ListViewProps) {
           </button>
         )}
         {isEmpty ? (
-          <Empty query={list.query} go={go} />
+          <Empty query={list.query} go={go} caller={caller} />
         ) : list.generation === 0 && problem !== undefined ? (
           <div class="empty" role="alert">
             <h2>{isFilterInvalid ? 'This filter is invalid' : 'Cannot load the list'}</h2>
@@ -137,7 +140,7 @@ function resultText({ total, rows, hasMore }: UserList, isSearch: boolean): stri
   return hasMore ? `More than ${formatCount(Math.min(rows, pageSize))} ${noun}` : `${formatCount(rows)} ${noun}`;
 }
 
-function Empty({ query, go }: { query: ListQuery; go: Go }) {
+function Empty({ query, go, caller }: { query: ListQuery; go: Go; caller: Caller }) {
   if (!selectsAll(query)) {
     return (
       <div class="empty">
@@ -155,16 +158,22 @@ function Empty({ query, go }: { query: ListQuery; go: Go }) {
         <UsersIcon />
       </span>
       <h2>No users yet</h2>
-      <p class="soft">Add the first user by hand, or import many users from a CSV file.</p>
+      {caller.may('createUser') && (
+        <p class="soft">Add the first user by hand, or import many users from a CSV file.</p>
+      )}
       <div class="line wrap">
-        <button type="button" class="button primary" onClick={() => go({ user: 'new' })}>
-          <PlusIcon />
-          New user
-        </button>
-        <button type="button" class="button" onClick={() => go({ dialog: 'import' })}>
-          <ImportIcon />
-          Import from CSV
-        </button>
+        {caller.may('createUser') && (
+          <button type="button" class="button primary" onClick={() => go({ user: 'new' })}>
+            <PlusIcon />
+            New user
+          </button>
+        )}
+        {caller.may('batchCreateUsers') && (
+          <button type="button" class="button" onClick={() => go({ dialog: 'import' })}>
+            <ImportIcon />
+            Import from CSV
+          </button>
+        )}
       </div>
     </div>
   );

@@ -1,8 +1,24 @@
 /** The page's entry point. */
 import { render } from 'preact';
 import { App } from './app.js';
+import { type AuthResponse, handOver, takeAuthResponse } from './auth-response.js';
 import { createDirectory } from './directory.js';
 import './styles/index.css';
 
+/** So that a server that answers at once never shows a page that it then corrects. */
+const settingsMsMax = 1_000;
+
 const page = document.getElementById('page');
-if (page !== null) render(<App directory={createDirectory()} />, page);
+const response = takeAuthResponse();
+if (page !== null) void start(page, response);
+
+async function start(root: HTMLElement, authResponse: AuthResponse | undefined): Promise<void> {
+  if (authResponse?.attempt === undefined && authResponse !== undefined && (await handOver(authResponse.parameters))) {
+    render(<p class="window-end">You can close this window and continue in the other one.</p>, root);
+    window.close();
+    return;
+  }
+  const directory = createDirectory({ authResponse });
+  await Promise.race([directory.session.loaded, new Promise((resolve) => setTimeout(resolve, settingsMsMax))]);
+  render(<App directory={directory} />, root);
+}

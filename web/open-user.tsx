@@ -49,15 +49,9 @@ export function OpenUser({ directory, id, known, changeListeners, onClose, onSav
     changeListeners.add(onChanges);
     if (user === undefined) void read(setUser, setProblem);
     else void read(setLatest, () => {});
-    const endSignIn = directory.onSignIn(() => {
-      if (directory.needsSignIn) return;
-      setProblem('');
-      setTries((before) => before + 1);
-    });
     return () => {
       isUnmounted = true;
       changeListeners.delete(onChanges);
-      endSignIn();
     };
   }, [directory, id, changeListeners, tries]);
 
@@ -73,8 +67,7 @@ export function OpenUser({ directory, id, known, changeListeners, onClose, onSav
       />
     );
   }
-  // If a token is needed, the sign-in dialog asks for it.
-  if (user === undefined && (problem === '' || directory.needsSignIn)) return null;
+  if (user === undefined && problem === '') return null;
   return (
     <Dialog
       title={user === 'gone' ? 'User not found' : 'Cannot show this user'}

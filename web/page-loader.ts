@@ -1,6 +1,7 @@
 /** Loads the pages of the list for one query: those in view, and some around them before they come into view. */
 import type { User } from '../generated/users/v1/user.js';
-import { type CallError, callErrorOf, type Directory, isAborted } from './directory.js';
+import { type CallError, callErrorOf, isAborted } from './call-error.js';
+import type { Directory } from './directory.js';
 import type { ListQuery } from './list-query.js';
 import { type Page, UserPages } from './user-pages.js';
 
@@ -55,7 +56,7 @@ export function createPageLoader(options: PageLoaderOptions): PageLoader {
   const isWanted = (page: Page) => (page.users === undefined || stale.has(page)) && !requests.has(page);
 
   function load(): void {
-    if (isClosed || failure !== undefined || options.isPaused() || directory.needsSignIn) return;
+    if (isClosed || failure !== undefined || options.isPaused()) return;
     for (const page of pagesAround(pages, view)) {
       if (requests.size >= loadsMax) return;
       if (isWanted(page)) void loadPage(page);

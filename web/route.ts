@@ -52,6 +52,11 @@ function writeRoute(route: Route): string {
   return parameters.size === 0 ? '' : `#${parameters}`;
 }
 
+/** Returns the hash with the parts that this page knows, and nothing else. */
+export function ownHash(hash: string): string {
+  return writeRoute(readRoute(hash));
+}
+
 export function listQueryOf({ query, filter, orderBy }: Route): ListQuery {
   return { query, filter, orderBy };
 }

@@ -4,7 +4,8 @@
  */
 import type { User } from '../generated/users/v1/user.js';
 import type { StatusName } from '../src/client/error-details.js';
-import { CallError, type Directory } from './directory.js';
+import { CallError } from './call-error.js';
+import type { Directory } from './directory.js';
 import { differences, fieldsOf, noFields, type UserFields, withValues } from './user-fields.js';
 
 // After these errors the call may have succeeded, because it may be that only its response was lost.

@@ -2,7 +2,7 @@
 import { Fragment } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { filterFields } from '../src/fields.js';
-import type { CallError } from './directory.js';
+import type { CallError } from './call-error.js';
 import { CloseIcon, FilterIcon, SearchIcon } from './icons.js';
 import type { Go, Route } from './route.js';
 

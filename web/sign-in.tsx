@@ -1,24 +1,18 @@
-/** Asks for a token. The page keeps it in memory only, so it asks again after a reload. */
+/** Asks the user to sign in, at the issuer or with a token. The page keeps tokens in memory only. */
 import { useLayoutEffect, useRef, useState } from 'preact/hooks';
-import type { Directory } from './directory.js';
+import type { Session } from './session.js';
 
-export interface SignInProps {
-  readonly directory: Directory;
-  /** Whether the server rejected the previous token. */
-  readonly wasRefused: boolean;
-}
-
-export function SignIn({ directory, wasRefused }: SignInProps) {
-  const [token, setToken] = useState('');
-  const isRefused = wasRefused && token === '';
+export function SignIn({ session }: { session: Session }) {
   const dialog = useRef<HTMLDialogElement>(null);
   // The dialog is shown over any other dialog, so that a form in that one keeps its input.
   useLayoutEffect(() => {
     const element = dialog.current;
     element?.showModal();
+    element?.querySelector<HTMLElement>('[data-focus]')?.focus();
     // Closing the dialog before its removal restores the focus to that form.
     return () => element?.close();
   }, []);
+  const { issuerHost, ending, problem, isBusy } = session;
   return (
     <dialog
       ref={dialog}
@@ -28,45 +22,105 @@ export function SignIn({ directory, wasRefused }: SignInProps) {
       // In browsers a second Escape closes it anyway.
       onClose={() => dialog.current?.showModal()}
     >
-      <form
-        class="stack"
-        onSubmit={(event) => {
-          event.preventDefault();
-          const given = token.trim();
-          if (given !== '') directory.signIn(given);
+      <div class="stack">
+        <div class="stack tight">
+          <h1 id="sign-in">{ending === '' ? 'Sign in' : 'Sign in again'}</h1>
+          <p class="soft" role="status">
+            {ending || (issuerHost === undefined ? needsToken : 'Sign in to see this directory.')}
+          </p>
+        </div>
+        {issuerHost === undefined ? (
+          <TokenForm session={session} isOnly />
+        ) : (
+          <>
+            <p class="notice danger" role="alert">
+              {problem}
+            </p>
+            <IssuerButton session={session} host={issuerHost} />
+            <details class="other-way">
+              <summary>Use an API key or token</summary>
+              <TokenForm session={session} isOnly={false} />
+            </details>
+          </>
+        )}
+        <p class="visually-hidden" role="status">
+          {isBusy ? 'Signing in…' : ''}
+        </p>
+      </div>
+    </dialog>
+  );
+}
+
+const needsToken = 'This directory requires an API key or a token.';
+
+/** The page stays if there was a session, because it may contain something that the user typed. */
+function IssuerButton({ session, host }: { session: Session; host: string }) {
+  const [hasWindow, setHasWindow] = useState(false);
+  const isWaiting = session.isBusy && hasWindow;
+  return (
+    <div class="stack tight">
+      <button
+        type="button"
+        class="button primary"
+        data-focus
+        onClick={() => {
+          setHasWindow(session.hasSignedIn);
+          void (session.hasSignedIn ? session.signInByWindow() : session.signInByLeaving());
         }}
       >
-        <div class="stack tight">
-          <h1 id="sign-in">Sign in</h1>
-          <p class="soft">This directory requires a token.</p>
-        </div>
-        <div class="field">
-          <label for="token">Token</label>
-          <input
-            id="token"
-            class="input mono"
-            type="password"
-            autocomplete="off"
-            autofocus
-            value={token}
-            aria-invalid={isRefused}
-            aria-describedby={isRefused ? 'token-error' : 'token-hint'}
-            onInput={(event) => setToken(event.currentTarget.value)}
-          />
-          {isRefused ? (
-            <p class="error" id="token-error" role="alert">
-              The server rejected this token.
-            </p>
-          ) : (
-            <p class="hint" id="token-hint">
-              The page forgets the token when you close or reload it.
-            </p>
-          )}
-        </div>
-        <button type="submit" class="button primary">
-          Sign in
-        </button>
-      </form>
-    </dialog>
+        <span class="truncate">Sign in with {host}</span>
+      </button>
+      {isWaiting ? (
+        <p class="hint">Continue in the other window. If you have closed it, click the button again.</p>
+      ) : session.hasSignedIn ? (
+        <p class="hint">Opens a window. This page and what you typed stay as they are.</p>
+      ) : null}
+    </div>
+  );
+}
+
+/** `isOnly`: there is no other way to sign in. */
+function TokenForm({ session, isOnly }: { session: Session; isOnly: boolean }) {
+  const [token, setToken] = useState('');
+  const [sent, setSent] = useState('');
+  const isRefused = isOnly && session.problem !== '' && token === sent;
+  return (
+    <form
+      class="stack"
+      onSubmit={(event) => {
+        event.preventDefault();
+        const given = token.trim();
+        if (given === '') return;
+        setSent(token);
+        void session.signInWithToken(given);
+      }}
+    >
+      <div class="field">
+        <label for="token">API key or token</label>
+        <input
+          id="token"
+          class="input mono"
+          type="password"
+          autocomplete="off"
+          data-focus={isOnly ? true : undefined}
+          value={token}
+          aria-invalid={isRefused}
+          aria-describedby={isRefused ? 'token-error' : 'token-hint'}
+          onInput={(event) => setToken(event.currentTarget.value)}
+        />
+        {isRefused ? (
+          <p class="error" id="token-error" role="alert">
+            {session.problem}
+          </p>
+        ) : (
+          <p class="hint" id="token-hint">
+            The page forgets it when you close or reload it.
+          </p>
+        )}
+      </div>
+      <button type="submit" class={isOnly ? 'button primary' : 'button'} aria-disabled={session.isBusy}>
+        {session.isBusy ? 'Signing in…' : 'Sign in'}
+      </button>
+    </form>
   );
 }

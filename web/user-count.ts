@@ -2,7 +2,8 @@
  * The number of users that match the list's query. A separate call counts them, because the server must read all
  * matches to do so.
  */
-import { type Directory, isAborted } from './directory.js';
+import { isAborted } from './call-error.js';
+import type { Directory } from './directory.js';
 import type { ListQuery } from './list-query.js';
 
 /** The number of matching users, if it is known. */

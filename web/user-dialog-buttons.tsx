@@ -25,13 +25,16 @@ export interface UserDialogButtonsProps {
   readonly isNew: boolean;
   readonly name: string;
   readonly isBusy: boolean;
+  readonly maySave: boolean;
+  readonly mayDelete: boolean;
   onClose(): void;
   onBack(): void;
   onDelete(): void;
 }
 
 /** Busy buttons have aria-disabled instead of disabled, because a disabled button loses the focus. */
-export function UserDialogButtons({ view, isNew, name, isBusy, onClose, onBack, onDelete }: UserDialogButtonsProps) {
+export function UserDialogButtons(props: UserDialogButtonsProps) {
+  const { view, isNew, name, isBusy, maySave, mayDelete, onClose, onBack, onDelete } = props;
   const backRef = useRef<HTMLButtonElement>(null);
   // Focus the safe button.
   useLayoutEffect(() => {
@@ -47,17 +50,19 @@ export function UserDialogButtons({ view, isNew, name, isBusy, onClose, onBack, 
   if (view === 'form') {
     return (
       <>
-        {isNew ? null : (
+        {isNew || !mayDelete ? null : (
           <button type="button" class="button quiet danger-text start" onClick={onDelete}>
             Delete…
           </button>
         )}
         <button type="button" class="button" onClick={onClose}>
-          Cancel
+          {maySave ? 'Cancel' : 'Close'}
         </button>
-        <button type="submit" class="button primary" aria-disabled={isBusy}>
-          {isNew ? (isBusy ? 'Creating…' : 'Create') : isBusy ? 'Saving…' : 'Save'}
-        </button>
+        {maySave && (
+          <button type="submit" class="button primary" aria-disabled={isBusy}>
+            {isNew ? (isBusy ? 'Creating…' : 'Create') : isBusy ? 'Saving…' : 'Save'}
+          </button>
+        )}
       </>
     );
   }

@@ -11,6 +11,7 @@ import { Conflict, Labels } from './conflict.js';
 import { Dialog } from './dialog.js';
 import type { Directory } from './directory.js';
 import { useUnsavedGuard } from './unsaved-guard.js';
+import { UserChanges } from './user-changes.js';
 import { UserDetails } from './user-details.js';
 import { DiscardQuestion, UserDialogButtons } from './user-dialog-buttons.js';
 import { differences, fieldsOf } from './user-fields.js';
@@ -30,7 +31,8 @@ export interface UserDialogProps {
 }
 
 export function UserDialog({ directory, user, latest, onClose, onSaved, onDeleted }: UserDialogProps) {
-  const form = useUserForm(user);
+  const maySave = directory.may(user === undefined ? 'createUser' : 'updateUser');
+  const form = useUserForm(user, directory.caller.protectedAttributes);
   const { base, isDirty } = form;
   const [view, setView] = useState<View>({ kind: 'form' });
   const discard = useDiscardQuestion();
@@ -65,8 +67,9 @@ export function UserDialog({ directory, user, latest, onClose, onSaved, onDelete
       onClose={close}
       onSubmit={() => {
         if (isBusy || isGone) return;
-        if (view.kind === 'form') writes.save();
-        else if (view.kind === 'conflict') writes.saveResolved(view);
+        if (view.kind === 'form') {
+          if (maySave) writes.save();
+        } else if (view.kind === 'conflict') writes.saveResolved(view);
         else if (view.kind === 'delete') writes.erase(view);
       }}
       footer={
@@ -78,6 +81,8 @@ export function UserDialog({ directory, user, latest, onClose, onSaved, onDelete
             isNew={base === undefined}
             name={name}
             isBusy={isBusy}
+            maySave={maySave}
+            mayDelete={directory.may('deleteUser')}
             onClose={close}
             onBack={backToForm}
             onDelete={() => {
@@ -105,8 +110,11 @@ export function UserDialog({ directory, user, latest, onClose, onSaved, onDelete
         ) : (
           <>
             {isGone ? null : <ChangedByOthers newer={newer} isUpdated={isUpdated} form={form} writes={writes} />}
-            <UserFormFields form={form} />
+            <UserFormFields form={form} isReadOnly={!maySave} />
             {base === undefined ? null : <UserDetails user={base} />}
+            {base === undefined || !directory.may('listUserChanges') ? null : (
+              <UserChanges directory={directory} id={base.id} etag={base.etag} />
+            )}
           </>
         )}
       </div>

@@ -1,15 +1,20 @@
 /**
  * Watches the directory's changes. Resumes the watch from its last token if it ends, and calls `onGap` if that is
- * impossible.
+ * impossible. Calls it every minute if the caller may not watch.
  *
  * Stops while the page is hidden, because all tabs of a browser share six connections to a host.
  */
 import type { UserChange } from '../generated/users/v1/user.js';
 import type { WatchUsersResponse } from '../generated/users/v1/user_service.js';
-import { callErrorOf, type Directory, isAborted } from './directory.js';
+import type { StatusName } from '../src/client/error-details.js';
+import { callErrorOf, isAborted } from './call-error.js';
+import type { Directory } from './directory.js';
 
-/** `offline`: several attempts to reconnect failed. `paused`: the page is hidden. */
-export type FeedState = 'connecting' | 'live' | 'reconnecting' | 'offline' | 'paused';
+/**
+ * `offline`: several attempts to reconnect failed. `paused`: the page is hidden. `periodic`: the caller may not watch, so
+ * the page reads the list again from time to time.
+ */
+export type FeedState = 'connecting' | 'live' | 'reconnecting' | 'offline' | 'paused' | 'periodic';
 
 export interface UserFeedOptions {
   readonly directory: Directory;
@@ -28,6 +33,10 @@ const waitMsFirst = 500;
 const waitMsMax = 15_000;
 /** After more failures in a row, the state is `offline`. A restart of the server causes fewer. */
 const reconnectFailuresMax = 3;
+/** Each read of the list also counts all users. */
+const readEveryMs = 60_000;
+/** Read at once if the page becomes visible after more than this time. */
+const readMsMin = 10_000;
 /** The time after which the processing of changes pauses, so that the browser can do other work. */
 const sliceMs = 8;
 
@@ -38,6 +47,10 @@ export class UserFeed {
   #resumeToken = '';
   #connection: AbortController | undefined;
   #isHidden = false;
+  /** The server has denied a watch, although it listed the method. */
+  #isDenied = false;
+  #readAt = 0;
+  #wasHidden = false;
   #isClosed = false;
   #wake: () => void = () => {};
   #hiddenTimer: ReturnType<typeof setTimeout> | undefined;
@@ -48,10 +61,14 @@ export class UserFeed {
     document.addEventListener('visibilitychange', () => this.#onVisibility(), { signal });
     window.addEventListener('offline', () => this.#connection?.abort(), { signal });
     window.addEventListener('online', () => this.#wake(), { signal });
-    const endSignIn = options.directory.onSignIn(() => {
-      if (!options.directory.needsSignIn) this.#wake();
-    });
-    signal.addEventListener('abort', endSignIn);
+    const { session } = options.directory;
+    signal.addEventListener(
+      'abort',
+      session.onChange(() => {
+        this.#isDenied = false;
+        if (!session.needsSignIn) this.#wake();
+      }),
+    );
     this.#onVisibility();
     void this.#run();
   }
@@ -75,6 +92,7 @@ export class UserFeed {
     if (document.visibilityState === 'hidden') {
       this.#hiddenTimer = setTimeout(() => {
         this.#isHidden = true;
+        this.#wasHidden = true;
         this.#connection?.abort();
       }, hiddenMs);
     } else {
@@ -97,15 +115,30 @@ export class UserFeed {
   async #run(): Promise<void> {
     let failures = 0;
     while (!this.#isClosed) {
-      if (this.#isHidden || this.#options.directory.needsSignIn || !navigator.onLine) {
-        this.#setState(this.#isHidden ? 'paused' : 'offline');
+      const { session } = this.#options.directory;
+      if (this.#isHidden || session.needsSignIn || !session.isKnown || !navigator.onLine) {
+        const isStarting = !session.isKnown && navigator.onLine;
+        this.#setState(this.#isHidden ? 'paused' : isStarting ? 'connecting' : 'offline');
         await this.#sleep(Number.POSITIVE_INFINITY);
         continue;
       }
-      await this.#watch(() => {
+      if (this.#isDenied || !session.caller.may('watchUsers')) {
+        await this.#readAgain();
+        continue;
+      }
+      const end = await this.#watch(() => {
         failures = 0;
       });
       if (this.#isClosed || this.#isHidden) continue;
+      // The token of the stream has expired, but the session has a new one.
+      if (end === 'UNAUTHENTICATED' && failures === 0 && !session.needsSignIn) {
+        failures++;
+        continue;
+      }
+      if (end === 'PERMISSION_DENIED') {
+        this.#isDenied = true;
+        continue;
+      }
       failures++;
       this.#setState(failures > reconnectFailuresMax || !navigator.onLine ? 'offline' : 'reconnecting');
       const waitMs = Math.min(waitMsMax, waitMsFirst * 2 ** (failures - 1));
@@ -114,8 +147,21 @@ export class UserFeed {
     }
   }
 
-  /** Delivers changes until the connection ends. */
-  async #watch(onMessage: () => void): Promise<void> {
+  /** Instead of a watch: waits, and then reports that changes may have been missed. */
+  async #readAgain(): Promise<void> {
+    if (this.#state !== 'periodic' && this.#readAt === 0) this.#readAt = performance.now();
+    this.#setState('periodic');
+    const passedMs = performance.now() - this.#readAt;
+    const isBack = this.#wasHidden && passedMs > readMsMin;
+    this.#wasHidden = false;
+    if (passedMs >= readEveryMs || isBack) {
+      this.#readAt = performance.now();
+      this.#options.onGap();
+    } else await this.#sleep(readEveryMs - passedMs);
+  }
+
+  /** Delivers changes until the connection ends. Returns the status of the call, or undefined if this page ended it. */
+  async #watch(onMessage: () => void): Promise<StatusName | undefined> {
     const connection = new AbortController();
     this.#connection = connection;
     let silence = setTimeout(() => connection.abort(), silenceTimeoutMs);
@@ -133,13 +179,16 @@ export class UserFeed {
         }
       }
     } catch (error) {
-      if (isAborted(error)) return;
+      if (isAborted(error)) return undefined;
+      const { code, reason } = callErrorOf(error);
       // The log was trimmed past the token, or this is a different directory now.
-      if (/^(?:RESUME_TOKEN_EXPIRED|INVALID_RESUME_TOKEN)$/.test(callErrorOf(error).reason)) this.#resumeToken = '';
+      if (/^(?:RESUME_TOKEN_EXPIRED|INVALID_RESUME_TOKEN)$/.test(reason)) this.#resumeToken = '';
+      return code;
     } finally {
       clearTimeout(silence);
       this.#connection = undefined;
     }
+    return undefined;
   }
 
   #deliver({ resumeToken, changes }: WatchUsersResponse): void {

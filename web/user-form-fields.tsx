@@ -4,7 +4,7 @@ import { textFields } from '../src/fields.js';
 import { AttributesEditor } from './attributes-editor.js';
 import type { UserForm } from './user-form.js';
 
-export function UserFormFields({ form }: { form: UserForm }) {
+export function UserFormFields({ form, isReadOnly }: { form: UserForm; isReadOnly: boolean }) {
   const textField = (field: (typeof textFields)[number]) => (
     <TextField
       key={field.path}
@@ -14,6 +14,7 @@ export function UserFormFields({ form }: { form: UserForm }) {
       value={form.texts[field.name]}
       problem={form.violations[field.path]}
       isFirst={field === textFields[0] && form.base === undefined}
+      isReadOnly={isReadOnly}
       onInput={(text) => form.setText(field, text)}
     />
   );
@@ -25,6 +26,8 @@ export function UserFormFields({ form }: { form: UserForm }) {
         rows={form.rows}
         problems={form.rowProblems}
         problem={form.violations.attributes}
+        isReadOnly={isReadOnly}
+        protectedKeys={form.protectedKeys}
         onChange={form.setRows}
       />
     </>
@@ -38,10 +41,11 @@ interface TextFieldProps {
   readonly value: string;
   readonly problem: string | undefined;
   readonly isFirst: boolean;
+  readonly isReadOnly: boolean;
   onInput(value: string): void;
 }
 
-function TextField({ path, label, input, value, problem, isFirst, onInput }: TextFieldProps) {
+function TextField({ path, label, input, value, problem, isFirst, isReadOnly, onInput }: TextFieldProps) {
   const id = useId();
   const link = input === 'url' ? linkOf(value) : undefined;
   return (
@@ -58,6 +62,7 @@ function TextField({ path, label, input, value, problem, isFirst, onInput }: Tex
           dir={input === 'name' ? 'auto' : undefined}
           spellcheck={false}
           value={value}
+          readOnly={isReadOnly}
           data-field={path}
           data-focus={isFirst ? true : undefined}
           aria-invalid={problem !== undefined}

@@ -3,7 +3,7 @@ import { useState } from 'preact/hooks';
 import type { User } from '../generated/users/v1/user.js';
 import { textFields } from '../src/fields.js';
 import { type AttributeProblem, type AttributeRow, attributeRowsOf, readAttributes } from './attributes.js';
-import { CallError } from './directory.js';
+import { CallError } from './call-error.js';
 import { differences, fieldsOf, noFields, textsOf, type UserFields, type UserTexts } from './user-fields.js';
 
 export interface UserForm {
@@ -12,6 +12,8 @@ export interface UserForm {
   readonly baseFields: UserFields;
   readonly texts: UserTexts;
   readonly rows: readonly AttributeRow[];
+  /** The keys of attributes that the caller may not write. */
+  readonly protectedKeys: ReadonlySet<string>;
   /** The contents of the form; undefined if a row of the attributes is invalid. */
   readonly fields: UserFields | undefined;
   readonly isDirty: boolean;
@@ -32,7 +34,7 @@ export interface UserForm {
 }
 
 /** Later values of `user` are ignored. */
-export function useUserForm(user: User | undefined): UserForm {
+export function useUserForm(user: User | undefined, protectedKeys: ReadonlySet<string>): UserForm {
   const [base, setBase] = useState(user);
   const baseFields = base === undefined ? noFields : fieldsOf(base);
   const [texts, setTexts] = useState<UserTexts>(() => textsOf(baseFields));
@@ -40,7 +42,7 @@ export function useUserForm(user: User | undefined): UserForm {
   const [invalidRowIds, setInvalidRowIds] = useState<ReadonlySet<number>>(new Set());
   const [violations, setViolations] = useState<Readonly<Record<string, string>>>({});
   const [failedSaves, setFailedSaves] = useState(0);
-  const read = readAttributes(rows);
+  const read = readAttributes(rows, protectedKeys);
   const fields = read.problems === undefined ? { ...texts, attributes: read.attributes } : undefined;
 
   const countFailedSave = () => setFailedSaves((before) => before + 1);
@@ -52,6 +54,7 @@ export function useUserForm(user: User | undefined): UserForm {
     baseFields,
     texts,
     rows,
+    protectedKeys,
     fields,
     isDirty: fields === undefined || differences(baseFields, fields).length > 0,
     rowProblems: new Map([...(read.problems ?? [])].filter(([id]) => invalidRowIds.has(id))),

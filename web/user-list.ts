@@ -5,7 +5,8 @@
  * counted until the user asks for them. Changes are applied once per frame.
  */
 import { type User, type UserChange, UserChange_Type } from '../generated/users/v1/user.js';
-import { type CallError, callErrorOf, type Directory, isAborted } from './directory.js';
+import { type CallError, callErrorOf, isAborted } from './call-error.js';
+import type { Directory } from './directory.js';
 import { hasWords, isSameQuery, type ListQuery, selectsAll } from './list-query.js';
 import { createPageLoader, type PageLoader, pageSize } from './page-loader.js';
 import { createRowMarks, type RowMarks } from './row-marks.js';

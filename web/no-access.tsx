@@ -1,0 +1,24 @@
+/** What a caller sees who may not read the list. */
+import type { Caller } from './caller.js';
+import { PersonIcon } from './icons.js';
+
+export function NoAccess({ caller: { actor, name } }: { caller: Caller }) {
+  return (
+    <main class="list-view" aria-label="People">
+      <div class="grid-frame">
+        <div class="empty">
+          <span class="empty-sign">
+            <PersonIcon />
+          </span>
+          <h2>You may not see the list</h2>
+          <p class="soft">
+            You are signed in as <bdi>{name ?? actor}</bdi>, but no role of yours includes the list of users.
+          </p>
+          <p class="soft">
+            Ask the administrator of this directory for the role reader, and give this name: <code>{actor}</code>
+          </p>
+        </div>
+      </div>
+    </main>
+  );
+}

@@ -55,6 +55,7 @@ export async function openGrpcConnection(
   address: string,
   path: string,
   headers: Readonly<Record<string, string>> = {},
+  localAddress?: string,
 ): Promise<GrpcConnection> {
   const waiting = new Set<Call>();
   const block = headerBlock(address, path, headers);
@@ -68,13 +69,13 @@ export async function openGrpcConnection(
   const onLost = () => {
     lost++;
     session = undefined;
-    void openSession(address, block, openWaiting, onLost).then((another) => {
+    void openSession({ address, localAddress, block }, openWaiting, onLost).then((another) => {
       session = another;
       openWaiting();
     });
   };
   let lost = 0;
-  let session: Session | undefined = await openSession(address, block, openWaiting, onLost);
+  let session: Session | undefined = await openSession({ address, localAddress, block }, openWaiting, onLost);
 
   return {
     get lost() {
@@ -92,9 +93,13 @@ export async function openGrpcConnection(
 }
 
 /** Calls `onRoom` when waiting calls may fit, and `onLost` when the server has closed the connection. */
-async function openSession(address: string, block: Buffer, onRoom: () => void, onLost: () => void): Promise<Session> {
+async function openSession(
+  { address, localAddress, block }: { address: string; localAddress: string | undefined; block: Buffer },
+  onRoom: () => void,
+  onLost: () => void,
+): Promise<Session> {
   const [, host = '', port = ''] = /^(.*):(\d+)$/.exec(address) ?? [];
-  const socket = connect({ host: host.replace(/^\[(.*)\]$/, '$1'), port: Number(port), noDelay: true });
+  const socket = connect({ host: host.replace(/^\[(.*)\]$/, '$1'), port: Number(port), localAddress, noDelay: true });
   await once(socket, 'connect');
 
   const calls = new Map<number, CallListener>();

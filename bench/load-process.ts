@@ -120,7 +120,7 @@ const headers: Record<string, string> = work.deadlineMs === undefined ? {} : { '
 const connections = await Promise.all(
   Array.from({ length: work.connections }, () =>
     work.protocol === undefined
-      ? openGrpcConnection(work.address, op.path, headers)
+      ? openGrpcConnection(work.address, op.path, headers, work.localAddress)
       : openHttpConnection(work.address, op.path, work.protocol, headers),
   ),
 );

@@ -13,6 +13,8 @@ export interface Work {
   /** Default: gRPC over HTTP/2. */
   readonly protocol?: WebProtocol;
   readonly connections: number;
+  /** The address to connect from, so that an open server sees another caller. Only for gRPC. */
+  readonly localAddress?: string;
   readonly op:
     | 'get'
     | 'get-by-email'

@@ -19,6 +19,7 @@ import {
 } from './scenario.js';
 import { batchRows } from './scenarios/batch-rows.js';
 import { batching } from './scenarios/batching.js';
+import { callers } from './scenarios/callers.js';
 import { concurrency } from './scenarios/concurrency.js';
 import { fairness } from './scenarios/fairness.js';
 import { floors } from './scenarios/floors.js';
@@ -44,6 +45,7 @@ const scenarios: readonly Scenario[] = [
   pages,
   overload,
   fairness,
+  callers,
   watchers,
   gateway,
   worstRequests,

@@ -1,5 +1,6 @@
 /**
- * Packs the service and the client into dist/packages/roster.tgz and client.tgz, which `npm install` accepts.
+ * Packs the service and the client into dist/packages/roster.tgz and client.tgz, which `npm install` accepts, and lists the
+ * packages that the service installs in sbom.cdx.json.
  *
  * The client is a package of its own, because the service's package installs a database driver, an ORM and a web server.
  * Its files are those that src/client/index.ts imports, and its dependencies those that these files import, in the ranges
@@ -9,6 +10,7 @@ import { execFileSync } from 'node:child_process';
 import * as fs from 'node:fs';
 import { builtinModules } from 'node:module';
 import path from 'node:path';
+import { createSbom } from './sbom.mjs';
 
 const root = path.resolve(import.meta.dirname, '..');
 const packages = path.join(root, 'dist', 'packages');
@@ -23,6 +25,9 @@ fs.copyFileSync(path.join(root, 'scripts', 'client', 'README.md'), path.join(cli
 fs.copyFileSync(path.join(root, 'LICENSE'), path.join(client, 'LICENSE'));
 pack(root, 'roster.tgz');
 pack(client, 'client.tgz');
+const sbom = createSbom();
+fs.writeFileSync(path.join(packages, 'sbom.cdx.json'), `${JSON.stringify(sbom, undefined, 2)}\n`);
+console.log(`dist/packages/sbom.cdx.json: ${sbom.components.length} packages`);
 
 function clientManifest() {
   const { version, license } = service;

@@ -1,5 +1,4 @@
 /** `roster cert`: makes an authority, and certificates of servers and clients, for development. */
-import { webcrypto } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { hostname } from 'node:os';
@@ -129,7 +128,7 @@ async function issue(
     const text = `Created an authority for development in ${relative('', base)}. Anybody who can read ca-key.pem can call as anybody.\n`;
     await print(terminal.stderr, text);
   }
-  const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
+  const keys = await crypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
   const certificate = await x509.X509CertificateGenerator.create({
     issuer: authority.certificate.subject,
     subject: [{ CN: [subject] }],
@@ -160,10 +159,10 @@ async function prepareAuthority(folder: string) {
   if (pem !== undefined) {
     const cert = await readFile(certFile, 'utf8');
     const der = x509.PemConverter.decodeFirst(pem);
-    const key = await webcrypto.subtle.importKey('pkcs8', der, algorithm, false, ['sign']);
+    const key = await crypto.subtle.importKey('pkcs8', der, algorithm, false, ['sign']);
     return { certificate: new x509.X509Certificate(cert), key, isNew: false };
   }
-  const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
+  const keys = await crypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
   const certificate: X509Certificate = await x509.X509CertificateGenerator.createSelfSigned({
     name: `CN=Roster development authority on ${hostname().replace(/[^\w.-]/g, '')}`,
     keys,
@@ -186,9 +185,9 @@ function validity(days: number): { notBefore: Date; notAfter: Date } {
   return { notBefore: new Date(Date.now() - 300_000), notAfter: new Date(Date.now() + days * dayMs) };
 }
 
-async function pemOfKey(key: webcrypto.CryptoKey): Promise<string> {
+async function pemOfKey(key: Parameters<typeof crypto.subtle.exportKey>[1]): Promise<string> {
   const { PemConverter } = await loadX509();
-  return `${PemConverter.encode(await webcrypto.subtle.exportKey('pkcs8', key), PemConverter.PrivateKeyTag)}\n`;
+  return `${PemConverter.encode(await crypto.subtle.exportKey('pkcs8', key), PemConverter.PrivateKeyTag)}\n`;
 }
 
 async function write(file: string, content: string, force: boolean | undefined): Promise<void> {

@@ -2,9 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import { type Client, createClient, RosterError, type StatusName } from '../client/index.js';
+import { clientSettings } from '../config/client-settings.js';
 import type { ClientConfig, Environment } from '../config/parse.js';
 import { type SettingRow, settingRows } from '../config/setting.js';
-import { clientSettings } from '../config/settings.js';
 import { diagnose, type TlsIdentity } from './diagnose.js';
 import { ConnectionFailed, UsageError } from './failure.js';
 import { type ConnectionFlags, connectionConfig } from './saved-contexts.js';

@@ -6,9 +6,9 @@
  */
 import { mkdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, isAbsolute, join } from 'node:path';
+import { clientSettings } from '../config/client-settings.js';
 import { type ClientConfig, ConfigError, parseClientConfig } from '../config/parse.js';
 import { optionOf, type SettingRow, settingRows } from '../config/setting.js';
-import { clientSettings } from '../config/settings.js';
 import { isObject } from '../user-files/read-json.js';
 import { UsageError } from './failure.js';
 import { replaceFile } from './saved-file.js';

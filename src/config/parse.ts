@@ -7,9 +7,10 @@
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { type Address, isLoopback } from '../net/address.js';
 import { completePostgresUrl, type PostgresPart, PostgresUrlError, parsePostgresUrl } from '../postgres-url.js';
+import { clientSettings } from './client-settings.js';
 import { type OtlpConfig, readOtlp } from './otlp.js';
 import { flagOf, isSetting, optionOf, type Setting, type SettingTable, type ValuesOf } from './setting.js';
-import { clientSettings, gatewaySettings, serverSettings } from './settings.js';
+import { gatewaySettings, serverSettings } from './settings.js';
 import {
   type CallerTlsFiles,
   checkCallerTls,

@@ -147,8 +147,18 @@ export async function startServer(options: RpcServerOptions): Promise<RpcServer>
 }
 
 function serverOptions(options: RpcServerOptions, stopping: AbortSignal): ServerOptions {
-  const { log, metrics, tracing, audit, grpc, stallTimeoutMs, budget, access, callerLimits, openEndpoints = [] } =
-    options;
+  const {
+    log,
+    metrics,
+    tracing,
+    audit,
+    grpc,
+    stallTimeoutMs,
+    budget,
+    access,
+    callerLimits,
+    openEndpoints = [],
+  } = options;
   const openServices = Object.entries(endpointServices).flatMap(([service, endpoint]) =>
     openEndpoints.includes(endpoint) ? service : [],
   );

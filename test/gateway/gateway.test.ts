@@ -206,7 +206,10 @@ describe('an answer', () => {
     const details = [
       { type: 'google.rpc.ErrorInfo', value: info },
       { type: 'google.rpc.BadRequest', value: badRequest },
-      { type: 'google.rpc.RetryInfo', value: RetryInfo.encode(RetryInfo.fromPartial({ retryDelay: { seconds: 1, nanos: 5e8 } })).finish() },
+      {
+        type: 'google.rpc.RetryInfo',
+        value: RetryInfo.encode(RetryInfo.fromPartial({ retryDelay: { seconds: 1, nanos: 5e8 } })).finish(),
+      },
       { type: 'echo.Note', value: encodeNote({ text: 'own' }) },
       { type: 'other.Unknown', value: Uint8Array.of(8, 1) },
       // Not a valid ErrorInfo.

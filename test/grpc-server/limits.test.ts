@@ -242,7 +242,12 @@ it('a stream that waits for its next response holds nothing', async () => {
   );
   const network = open(connectRaw(port), 'Tell').resume();
   const header = [':method', 'POST', ':path', '/echo.Echo/Tell', 'content-type', 'application/grpc'];
-  const inProcess = server.call(header, { peer: 'in process', host: 'in process', certificate: () => undefined, heldBytes: 0 });
+  const inProcess = server.call(header, {
+    peer: 'in process',
+    host: 'in process',
+    certificate: () => undefined,
+    heldBytes: 0,
+  });
   await inProcess.send(text);
   inProcess.endRequest();
   await Promise.all([inProcess.read(), once(network, 'data')]);

@@ -26,7 +26,8 @@ import { startHousekeeping } from './operations/housekeeping.js';
 import { startIndexKeeper } from './operations/index-keeper.js';
 import { createTableSizes } from './operations/table-sizes.js';
 import { type RpcServer, startServer } from './rpc/server.js';
-import { checkSessions, readIdentity } from './store/identity.js';
+import { logAccess, signInOf, startAccess } from './start-access.js';
+import { checkSessions, type DirectoryIdentity, readIdentity } from './store/identity.js';
 import {
   forbiddenBuilds,
   type ListIndexName,
@@ -73,6 +74,7 @@ export interface StartOptions {
 export async function startApp(config: ServerConfig, { signal, logTo }: StartOptions = {}): Promise<App> {
   const log = createLog({ ...config.log, destination: logTo });
   for (const warning of config.warnings) log.warn({}, warning);
+  logAccess(config, log);
   const metrics = createMetrics();
   const otlp = await startOtlp(config.otlp, { log, metrics });
   let isServing = false;
@@ -148,10 +150,11 @@ export async function startServing(config: ServerConfig, options: ServingOptions
   const cleanups = createCleanups(() => log.warn({}, 'the database did not respond in time; exiting without it'));
   if (embedded !== undefined) cleanups.add(() => embedded.stop());
   try {
-    const { database, directory } = await openDirectory(config, options, cleanups).catch((error: unknown) => {
+    const opened = await openDirectory(config, options, cleanups).catch((error: unknown) => {
       throw explained(error, url);
     });
-    const { server, http } = await startServers(config, options, directory, cleanups);
+    const { database } = opened;
+    const { server, http } = await startServers(config, options, opened, cleanups);
     let closing: Promise<void> | undefined;
     let { delayMs } = config.shutdown;
     let isServing = false;
@@ -221,12 +224,18 @@ function createOutageLog(log: Log, url: string): (error: unknown, isNew: boolean
   };
 }
 
+interface OpenDirectory {
+  readonly database: Database;
+  readonly directory: Directory;
+  readonly identity: DirectoryIdentity;
+}
+
 /** Connects to the database, and starts the directory and its housekeeping. */
 async function openDirectory(
   config: ServerConfig,
   { log, metrics, tracing, database: prepared, signal, siblings }: ServingOptions,
   cleanups: Cleanups,
-): Promise<{ database: Database; directory: Directory }> {
+): Promise<OpenDirectory> {
   // The database is already usable, but a worker or a pooler at DATABASE_URL may connect later than the migrations did.
   const database = await whenUsable({ log, metrics, signal }, () => explaining(config, prepared, openDatabase));
   cleanups.addWithDeadline(() => database.close());
@@ -279,20 +288,21 @@ async function openDirectory(
   metrics.observe({ housekeeping, indexes, tables });
   const backgroundParts = [housekeeping, indexes, tables];
   cleanups.addWithDeadline(async () => void (await Promise.all(backgroundParts.map((part) => part.close()))));
-  return { database, directory };
+  return { database, directory, identity };
 }
 
 /** Serves the directory over gRPC, and through a gateway also over HTTP. */
 async function startServers(
   config: ServerConfig,
   { log, metrics, tracing, openHttp: serveHttp }: ServingOptions,
-  directory: Directory,
+  { database, directory, identity }: OpenDirectory,
   cleanups: Cleanups,
 ): Promise<{ server: RpcServer; http: HttpServer | undefined }> {
   const descriptors = await readFile(descriptorsPath());
   const budget = createByteBudget(config.bufferedBytesMax);
   const tls = config.tls && (await readTls(config.tls));
   const audit = openAudit(config.auditLog, log, metrics, cleanups);
+  const access = startAccess(config, { log, database, directory: identity, cleanups });
   const server = await startServer({
     directory,
     log,
@@ -302,6 +312,8 @@ async function startServers(
     grpc: config.grpc,
     stallTimeoutMs: config.streams.stallTimeoutMs,
     budget,
+    access: access?.identity,
+    openEndpoints: config.auth.openEndpoints,
     callerLimits: config.callers,
     tls,
     descriptors,
@@ -333,7 +345,7 @@ async function startServers(
     onError: (error) => log.error({ error }, 'the gateway has failed'),
   });
   cleanups.add(async () => gateway.close());
-  const signIn = () => ({ isRequired: config.auth.isRequired });
+  const signIn = () => signInOf(access?.policy());
   http = await serveHttp({ gateway, files: await loadOwnFiles(), grpcPort: server.port, signIn });
   return { server, http };
 }

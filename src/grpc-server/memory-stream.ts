@@ -42,6 +42,7 @@ class MemoryStream implements TransportStream, ClientStream {
   #isClosed = false;
   #isReset = false;
   #isPaused = false;
+  #isEndDue = false;
   #wakeReader: (() => void) | undefined;
   #wakeSender: (() => void) | undefined;
 
@@ -65,11 +66,15 @@ class MemoryStream implements TransportStream, ClientStream {
         this.#wakeSender = resolve;
       });
     }
+    this.#wakeSender = undefined;
     if (!this.#isClosed) this.#receiver?.onData(bytes);
+    if (this.#isEndDue) this.endRequest();
   }
 
   endRequest(): void {
-    if (!this.#isClosed) this.#receiver?.onEnd();
+    // The last data waits until the server can take it.
+    this.#isEndDue = this.#wakeSender !== undefined;
+    if (!this.#isClosed && !this.#isEndDue) this.#receiver?.onEnd();
   }
 
   cancel(): void {

@@ -7,6 +7,7 @@ import type { ServerConfig } from '../config/parse.js';
 import { watchDatabase } from '../database/health.js';
 import { httpAddressOf, openHttp } from '../gateway/open-http.js';
 import { findPort, ListenError } from '../net/listen.js';
+import { logAccess } from '../start-access.js';
 import { createLog, type Log } from '../telemetry/log.js';
 import { createMetrics } from '../telemetry/metrics.js';
 import { flushTimeoutMs, startOtlp } from '../telemetry/start-otlp.js';
@@ -25,6 +26,7 @@ const startAttemptsMax = 3;
 export async function startWorkers(config: ServerConfig, { signal }: Pick<StartOptions, 'signal'> = {}): Promise<App> {
   const log = createLog(config.log);
   for (const warning of config.warnings) log.warn({}, warning);
+  logAccess(config, log);
   const metrics = createMetrics();
   // Each worker exports its own metrics and traces.
   const otlp = await startOtlp({ metrics: config.otlp?.metrics }, { log, metrics });

@@ -1,0 +1,137 @@
+/** The whole application with an access file: from a token to a user, with reloads, client certificates and workers. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { type ClientOptions, createClient, RosterError } from '../../src/client/index.js';
+import { createAuthority } from '../certificates.js';
+import { startTestApp } from '../support/app.js';
+import { startIssuer, type TestIssuer } from './issuer.js';
+
+const margaret = { user: { firstName: 'Margaret', email: 'margaret@example.com' } };
+
+function createFolder(): string {
+  const folder = mkdtempSync(path.join(tmpdir(), 'roster-access-'));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  return folder;
+}
+
+function accessText({ url }: Pick<TestIssuer, 'url'>, callers = ''): string {
+  return `issuers:
+  - name: corp
+    issuer: ${url}
+    audience: roster
+callers:
+  - { issuer: corp, claims: { group: hr }, role: writer }
+${callers}`;
+}
+
+function clientFor(address: string, options: ClientOptions) {
+  const client = createClient({ address, ...options });
+  onTestFinished(() => client.close());
+  return client;
+}
+
+async function reasonOf(call: Promise<unknown>): Promise<string | undefined> {
+  return call.then(
+    () => 'OK',
+    (error: unknown) => (error instanceof RosterError ? error.reason : String(error)),
+  );
+}
+
+describe('a server with an access file', () => {
+  it('gives each token its roles, also over HTTP, and uses a changed file', async () => {
+    const issuer = await startIssuer();
+    const file = path.join(createFolder(), 'access.yaml');
+    writeFileSync(file, accessText(issuer));
+    await using app = await startTestApp({ ACCESS_FILE: file });
+    const writer = clientFor(app.address, { token: await issuer.sign({ group: 'hr' }) });
+    const stranger = clientFor(app.address, { token: await issuer.sign({ group: 'sales' }) });
+
+    expect(await reasonOf(app.client.createUser(margaret))).toBe('CREDENTIALS_MISSING');
+    expect(await reasonOf(stranger.createUser(margaret))).toBe('ACCESS_DENIED');
+    expect(await reasonOf(writer.createUser(margaret))).toBe('OK');
+    expect((await writer.getCaller({})).actor).toBe('corp:4711');
+    const json = async (token?: string) => {
+      const headers = { 'content-type': 'application/json', ...(token && { authorization: `Bearer ${token}` }) };
+      const url = `${app.http}/users.v1.UserService/ListUsers`;
+      return (await fetch(url, { method: 'POST', headers, body: '{}' })).status;
+    };
+    expect(await json()).toBe(401);
+    expect(await json(await issuer.sign({ group: 'hr' }))).toBe(200);
+
+    writeFileSync(file, 'issuers: 7');
+    await expect.poll(() => app.lines.filter(({ level }) => level === 'error').length, { timeout: 15_000 }).toBe(1);
+    expect(await reasonOf(writer.listUsers({}))).toBe('OK');
+    writeFileSync(file, accessText(issuer, '  - { issuer: corp, claims: { group: sales }, role: reader }'));
+    await expect.poll(() => reasonOf(stranger.listUsers({})), { timeout: 15_000 }).toBe('OK');
+    const texts = app.lines.map(({ msg }) => msg);
+    expect(texts).toContain('every call needs credentials');
+    expect(texts).toContain('the access file cannot be used; the previous version stays in use');
+    expect(texts).toContain('the new version of the access file is in use');
+  });
+
+  it('ends a stream whose caller lost its role', async () => {
+    const issuer = await startIssuer();
+    const file = path.join(createFolder(), 'access.yaml');
+    writeFileSync(file, accessText(issuer, '  - { issuer: corp, claims: { group: watch }, role: bulk }'));
+    await using app = await startTestApp({ ACCESS_FILE: file });
+    const watcher = clientFor(app.address, { token: await issuer.sign({ group: 'watch' }) });
+    const watching = watcher.watchUsers({})[Symbol.asyncIterator]();
+    await watching.next();
+    writeFileSync(file, accessText(issuer));
+    const ended = (async () => {
+      while (!(await watching.next()).done);
+    })();
+    expect(await reasonOf(ended)).toBe('CREDENTIALS_EXPIRED');
+  });
+
+  it('takes tokens and client certificates on one port', async () => {
+    const issuer = await startIssuer();
+    const folder = createFolder();
+    const authority = createAuthority();
+    const foreign = createAuthority('Another authority');
+    const write = (name: string, text: string) => {
+      writeFileSync(path.join(folder, name), text);
+      return path.join(folder, name);
+    };
+    const own = authority.issue('server');
+    const file = write('access.yaml', accessText(issuer, '  - { certificate: "subject:CN=billing", role: reader }'));
+    await using app = await startTestApp({
+      ACCESS_FILE: file,
+      TLS_CERT: write('server.pem', own.cert),
+      TLS_KEY: write('server.key', own.key),
+      TLS_CLIENT_CA: write('ca.pem', authority.cert),
+      TLS_CLIENT_AUTH: 'optional',
+    });
+    const ca = Buffer.from(authority.cert);
+    const withCertificate = (name: string, from = authority) => {
+      const { cert, key } = from.issue(name);
+      return { ca, cert: Buffer.from(cert), key: Buffer.from(key) };
+    };
+    const list = (options: ClientOptions) => reasonOf(clientFor(app.address, options).listUsers({}));
+    const token = await issuer.sign({ group: 'hr' });
+    expect(await list({ tls: { ca } })).toBe('CREDENTIALS_MISSING');
+    expect(await list({ tls: { ca }, token })).toBe('OK');
+    expect(await list({ tls: withCertificate('billing') })).toBe('OK');
+    expect(await list({ tls: withCertificate('somebody') })).toBe('ACCESS_DENIED');
+    expect(await list({ tls: withCertificate('billing', foreign) })).toBe('CREDENTIALS_MISSING');
+    // A bad token is not replaced by the certificate.
+    expect(await list({ tls: withCertificate('billing'), token: `${token}x` })).toBe('CREDENTIALS_INVALID');
+  });
+
+  it('does not start with an invalid file', async () => {
+    const file = path.join(createFolder(), 'access.yaml');
+    writeFileSync(file, 'issuers: 7');
+    await expect(startTestApp({ ACCESS_FILE: file })).rejects.toThrow(/issuers/);
+  });
+});
+
+describe('a server on loopback without settings', () => {
+  it('says that it is open', async () => {
+    await using app = await startTestApp();
+    expect(app.lines.map(({ msg }) => msg)).toContain(
+      'every program on this machine may read and change all users; AUTH=on requires credentials',
+    );
+  });
+});

@@ -31,6 +31,8 @@ export interface IdentityOptions {
   onIssuerRecovered(issuer: string): void;
   /** Shortens the waits of tests. */
   readonly timeScale?: number;
+  /** The clock of tests. */
+  readonly nowMs?: () => number;
 }
 
 export interface Identity {
@@ -86,7 +88,7 @@ class CallerIdentity implements Identity {
     if (authorization instanceof Fault) return authorization;
     if (authorization !== undefined) {
       const known = this.#tokens.get(authorization);
-      if (known !== undefined) return isPast(known.expiresMs) ? expiredCredentials(expiredText) : known.caller;
+      if (known !== undefined) return this.#isPast(known.expiresMs) ? expiredCredentials(expiredText) : known.caller;
       const token = bearerOf(authorization);
       if (token instanceof Fault) return token;
       if (token !== undefined) return isApiKey(token) ? this.#byKey(token) : this.#byToken(authorization, token, peer);
@@ -110,7 +112,7 @@ class CallerIdentity implements Identity {
       this.#certificates.set(certificate, subject);
       this.#certificates.set(connection, subject);
     }
-    return isPast(subject.expiresMs) ? expiredCredentials(expiredText) : this.#callerOf(subject);
+    return this.#isPast(subject.expiresMs) ? expiredCredentials(expiredText) : this.#callerOf(subject);
   }
 
   /** Calls with the same token share one verification. */
@@ -152,7 +154,7 @@ class CallerIdentity implements Identity {
     const origin = this.#origins.get(caller);
     if (origin === undefined) return undefined;
     const { subject, issuer, rules } = origin;
-    if (isPast(subject.expiresMs)) return expiredCredentials(expiredText);
+    if (this.#isPast(subject.expiresMs)) return expiredCredentials(expiredText);
     if (subject.kind === 'key' && !this.options.apiKeys.isCurrent(subject)) {
       return invalidCredentials('The API key was revoked or changed.');
     }
@@ -161,6 +163,10 @@ class CallerIdentity implements Identity {
     if (!isSameIssuer || !hasSamePermissions(caller, this.#callerOf(subject))) return expiredCredentials(changedText);
     origin.rules = this.#rules;
     return undefined;
+  }
+
+  #isPast(expiresMs: number | undefined): boolean {
+    return expiresMs !== undefined && expiresMs <= (this.options.nowMs ?? Date.now)();
   }
 
   setPolicy(policy: Policy): void {
@@ -202,10 +208,6 @@ class CallerIdentity implements Identity {
 function issuerOf(subject: Subject, { issuers }: Rules): IssuerConfig | undefined {
   if (subject.kind !== 'token') return undefined;
   return issuers.find(({ config }) => config.name === subject.issuer)?.config;
-}
-
-function isPast(expiresMs: number | undefined): boolean {
-  return expiresMs !== undefined && expiresMs <= Date.now();
 }
 
 /** Conditions cannot be compared, so a caller with conditions counts as changed. */

@@ -6,8 +6,7 @@ import { unlessAborted } from './concurrency/abort.js';
 import { type Cleanups, createCleanups } from './concurrency/cleanups.js';
 import { createLimiter } from './concurrency/limiter.js';
 import type { ServerConfig } from './config/parse.js';
-import { certificateExpiry, readTls } from './config/tls.js';
-import { watchTls } from './config/tls-reload.js';
+import { readTls } from './config/tls.js';
 import { type Database, openDatabase } from './database/database.js';
 import { explain, explained } from './database/explain.js';
 import { watchDatabase } from './database/health.js';
@@ -18,6 +17,7 @@ import { createGateway } from './gateway/gateway.js';
 import type { HttpServer } from './gateway/http.js';
 import { httpAddressOf, openHttp } from './gateway/open-http.js';
 import { descriptorsPath, loadOwnFiles } from './gateway/own-files.js';
+import { reloadTls } from './gateway/reload-tls.js';
 import type { ServedParts } from './gateway/router.js';
 import { createByteBudget } from './grpc-server/byte-budget.js';
 import { changeIndexes, type IndexChange } from './operations/change-indexes.js';
@@ -321,17 +321,7 @@ async function startServers(
   metrics.observe({ heldBytes: budget.held });
   let http: HttpServer | undefined;
   if (config.tls !== undefined && tls !== undefined) {
-    let { cert } = tls;
-    metrics.observe({ certificateExpiry: () => certificateExpiry(cert) });
-    const stop = watchTls(config.tls, tls, {
-      onChange(renewed) {
-        server.setTls(renewed);
-        http?.setTls(renewed);
-        ({ cert } = renewed);
-        log.info({}, 'new connections use the new certificate');
-      },
-      onError: (error) => log.warn({ error }, 'the files of TLS have changed, but cannot be used'),
-    });
+    const stop = reloadTls(config.tls, tls, { log, metrics, servers: () => [server, http] });
     cleanups.add(async () => stop());
   }
   if (config.http === undefined) return { server, http };

@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { GatewayConfig } from '../config/parse.js';
-import { certificateExpiry, readTls } from '../config/tls.js';
+import { readTls } from '../config/tls.js';
 import { createByteBudget } from '../grpc-server/byte-budget.js';
 import { formatAddress } from '../net/address.js';
 import { keepHealthFile } from '../telemetry/health-file.js';
@@ -15,6 +15,7 @@ import { callRecorder } from './call-recorder.js';
 import { createGateway, type Gateway } from './gateway.js';
 import { startHttp } from './http.js';
 import { descriptorsPath, loadOwnFiles } from './own-files.js';
+import { reloadTls } from './reload-tls.js';
 import { noFiles } from './web-files.js';
 
 export interface RunningGateway {
@@ -35,7 +36,7 @@ const rosterService = 'users.v1.UserService';
 /** Resolves when it listens, even if it cannot reach the target. Throws ListenError and DescriptorsError. */
 export async function startGateway(
   config: GatewayConfig,
-  { logTo }: { readonly logTo?: LogDestination } = {},
+  { logTo, tlsReloadMs }: { readonly logTo?: LogDestination; readonly tlsReloadMs?: number } = {},
 ): Promise<RunningGateway> {
   const log = createLog({ ...config.log, destination: logTo });
   for (const warning of config.warnings) log.warn({}, warning);
@@ -45,7 +46,6 @@ export async function startGateway(
   let isClosing = false;
   const isReady = async () => !isClosing && (await gateway.isReachable());
   const tls = config.tls && (await readTls(config.tls));
-  if (tls !== undefined) metrics.observe({ certificateExpiry: () => certificateExpiry(tls.cert) });
   const http = await startHttp({
     address: config.http.address,
     corsOrigins: config.http.corsOrigins,
@@ -55,6 +55,8 @@ export async function startGateway(
     isReady,
     onError: (error) => log.error({ error }, 'HTTP has failed'),
   });
+  const stopReload =
+    config.tls && tls && reloadTls(config.tls, tls, { log, metrics, servers: () => [http], intervalMs: tlsReloadMs });
   // The target knows whether calls need credentials. The page asks for them when a call fails.
   const page = { files: await loadOwnFiles(), signIn: () => ({ isRequired: false }) };
   http.serve({ gateway, ...(gateway.serviceNames.has(rosterService) ? page : { files: noFiles }) });
@@ -64,6 +66,7 @@ export async function startGateway(
     http: { host: config.http.address.host, port: http.port },
     async close() {
       isClosing = true;
+      stopReload?.();
       log.info({}, 'stopping');
       await sleep(config.shutdown.delayMs);
       await http.stopAccepting();

@@ -221,6 +221,7 @@ describe('a call whose admission is pending', () => {
 });
 
 describe('a call within the process whose admission is pending', () => {
+  const connection = { peer: '127.0.0.1:1', host: '127.0.0.1', certificate: () => undefined, heldBytes: 0 };
   const fields = (method: string) => [
     ':method',
     'POST',
@@ -232,7 +233,7 @@ describe('a call within the process whose admission is pending', () => {
 
   it.each(['Say', 'Gather'])('of %s waits with its request', async (method) => {
     const { server, settle, handled } = await startPending();
-    const stream = server.call(fields(method), '127.0.0.1');
+    const stream = server.call(fields(method), connection);
     void stream.send(prefixed('hello'));
     stream.endRequest();
     await settle();
@@ -245,7 +246,7 @@ describe('a call within the process whose admission is pending', () => {
   it('never reaches the handler if it is refused or cancelled', async () => {
     const { server, settle, handled, codes } = await startPending();
     const [first, second] = [0, 1].map(() => {
-      const stream = server.call(fields('Say'), '127.0.0.1');
+      const stream = server.call(fields('Say'), connection);
       void stream.send(prefixed('hello'));
       stream.endRequest();
       return stream;

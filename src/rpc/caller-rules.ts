@@ -149,7 +149,7 @@ const onConflictUpdate = 2;
 
 /**
  * Returns undefined if the caller may make this request whatever its users are, and otherwise the conditions on users,
- * of which one must hold. Throws ACCESS_DENIED if there are none.
+ * of which one must hold. Throws ACCESS_DENIED if the caller has no such condition.
  */
 function remainingConditions(
   { method, conditions }: RestrictedCall,

@@ -78,10 +78,13 @@ export class Fault extends Error {
 
 /** An INVALID_ARGUMENT with all invalid fields of a request. */
 export function invalid(violations: readonly Violation[], reason: FaultReason = 'INVALID_FIELD'): Fault {
+  return new Fault(reason, messageFor(violations), violations);
+}
+
+function messageFor(violations: readonly Violation[]): string {
   const [first] = violations;
   const more = violations.length > 1 ? ` (and ${violations.length - 1} more)` : '';
-  const message = first === undefined ? 'The request is invalid.' : `${first.field}: ${first.description}${more}`;
-  return new Fault(reason, message, violations);
+  return first === undefined ? 'The request is invalid.' : `${first.field}: ${first.description}${more}`;
 }
 
 /** An INVALID_ARGUMENT for a request whose invalid field is unknown. The empty path is the request itself. */
@@ -121,7 +124,13 @@ export function credentialsMissing(): Fault {
   return new Fault('CREDENTIALS_MISSING', 'This server requires a token, an API key or a client certificate.');
 }
 
-/** The caller may not call this method, or not with this request. */
-export function accessDenied(): Fault {
-  return new Fault('ACCESS_DENIED', 'The caller may not do this.');
+/** The caller may not call this method, or not with this request. `field` is the part of the request, such as `users[3]`. */
+export function accessDenied(field?: string): Fault {
+  const violations = field === undefined ? [] : [{ field, description: 'must be a user that the caller may write' }];
+  return new Fault('ACCESS_DENIED', 'The caller may not do this.', violations);
+}
+
+/** The caller may not read or write these fields. */
+export function fieldForbidden(violations: readonly Violation[]): Fault {
+  return new Fault('FIELD_FORBIDDEN', messageFor(violations), violations);
 }

@@ -153,7 +153,7 @@ function countValues(json: Uint8Array, from: number, to: number): number {
 }
 
 /** The offset of the quote that ends the string that begins at `at`. */
-function stringEnd(json: Uint8Array, at: number): number {
+export function stringEnd(json: Uint8Array, at: number): number {
   let end = at + 1;
   while (json[end] !== quote) end += json[end] === backslash ? 2 : 1;
   return end;

@@ -37,7 +37,10 @@ export async function updateUser(request: UpdateUserRequest, { read, write }: Up
 }
 
 /** Applies the patch to the current user. Throws INVALID_FIELD. */
-function fieldsToWrite({ patch, emailViolation, violations }: UpdateUserRequest, user: User): Partial<UserFields> {
+export function fieldsToWrite(
+  { patch, emailViolation, violations }: UpdateUserRequest,
+  user: User,
+): Partial<UserFields> {
   const { attributeKeys, ...fields } = patch;
   // The first contract allowed any text as an email, so an unchanged email is accepted.
   if (emailViolation !== undefined && patch.email !== user.email) throw invalid([...violations, emailViolation]);

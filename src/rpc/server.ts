@@ -25,6 +25,7 @@ import type { Tracing } from '../telemetry/tracing.js';
 import { createCallObserver } from './call-observer.js';
 import { type CallerAccess, callerOfCall, createCallerGate } from './caller-gate.js';
 import { type CallerLimits, createCallerLimiter } from './caller-limits.js';
+import { withCallerRules } from './caller-rules.js';
 import { createHealth, type Health, healthServiceDefinition, healthServiceName } from './health-service.js';
 import { createProfileService, profileServiceDefinition } from './profile-service.js';
 import { createReflectionService, reflectionServiceDefinitions, reflectionServiceNames } from './reflection-service.js';
@@ -201,8 +202,8 @@ function addServices(
   health: Health,
   serviceNames: readonly string[],
 ): void {
-  server.add(userServiceDefinition, createUserService(directory));
-  server.add(profileServiceDefinition, createProfileService(directory));
+  server.add(userServiceDefinition, withCallerRules(userServiceDefinition, directory, createUserService));
+  server.add(profileServiceDefinition, withCallerRules(profileServiceDefinition, directory, createProfileService));
   server.add(healthServiceDefinition, health.service);
   const names = [...serviceNames, healthServiceName, ...reflectionServiceNames];
   const reflection = createReflectionService(descriptors, names);

@@ -1,0 +1,107 @@
+/** Refuses requests that read or write attributes which their caller must not read or write. */
+import { isDeepStrictEqual } from 'node:util';
+import type { Permissions } from '../model/caller.js';
+import { Fault, fieldForbidden, type Violation } from '../model/fault.js';
+import { type Filter, parseFilter } from '../model/filter.js';
+import { hiddenKeyIn } from '../model/hidden-attributes.js';
+import type { User } from '../model/user.js';
+import type { UserToCreate } from './request-shapes.js';
+
+// More violations than this do not fit into a status.
+const violationsMax = 100;
+
+const readText = 'which the caller may not read';
+const writeText = 'must not be written by the caller';
+
+/** Throws FIELD_FORBIDDEN. A filter could otherwise find out the values of a hidden key, one comparison at a time. */
+export function checkFilter(filter: string, { hiddenAttributes }: Permissions): void {
+  if (hiddenAttributes.size === 0) return;
+  const parsed = parsedFilter(filter);
+  const key = parsed && hiddenKeyIn(parsed, hiddenAttributes);
+  if (key === undefined) return;
+  throw fieldForbidden([{ field: 'filter', description: `must not use the attribute ${key}, ${readText}` }]);
+}
+
+/** Undefined for an invalid filter, because the handler reports it with all other violations. */
+function parsedFilter(filter: string): Filter | undefined {
+  try {
+    return parseFilter(filter);
+  } catch (error) {
+    if (error instanceof Fault) return undefined;
+    throw error;
+  }
+}
+
+/** Throws FIELD_FORBIDDEN. `pathOf` returns the path of a user in the request, such as `users[3]`. */
+export function checkNewUsers(
+  users: readonly (Pick<UserToCreate, 'attributes'> | undefined)[],
+  { protectedAttributes }: Permissions,
+  pathOf: (index: number) => string,
+): void {
+  const violations: Violation[] = [];
+  for (const [index, user] of users.entries()) {
+    if (user?.attributes === undefined) continue;
+    for (const key of Object.keys(user.attributes)) {
+      if (!protectedAttributes.has(key)) continue;
+      violations.push({ field: `${pathOf(index)}.attributes.${key}`, description: writeText });
+    }
+    if (violations.length >= violationsMax) break;
+  }
+  if (violations.length > 0) throw fieldForbidden(violations);
+}
+
+/** Rows that update existing users replace all their attributes, and nobody has checked what these users have. */
+export function checkUpdatingRows(users: readonly Pick<UserToCreate, 'attributes'>[]): void {
+  const violations = users.flatMap(({ attributes = {} }, index) =>
+    Object.keys(attributes).length === 0
+      ? []
+      : [{ field: `users[${index}].attributes`, description: 'must not be replaced as a whole by the caller' }],
+  );
+  if (violations.length > 0) throw fieldForbidden(violations.slice(0, violationsMax));
+}
+
+export interface RawUpdate {
+  readonly user: Pick<UserToCreate, 'attributes'> | undefined;
+  readonly updateMask: readonly string[];
+}
+
+const attributePrefix = 'attributes.';
+
+/**
+ * Throws FIELD_FORBIDDEN if the mask names a protected key, or if the update replaces all attributes, some of which the
+ * caller cannot see. Returns whether the update replaces all attributes, so that `checkReplaced` must compare them.
+ */
+export function checkUpdate({ user, updateMask }: RawUpdate, permissions: Permissions): boolean {
+  const { hiddenAttributes, protectedAttributes } = permissions;
+  const violations: Violation[] = [];
+  for (const [index, path] of updateMask.entries()) {
+    const key = path.startsWith(attributePrefix) ? path.slice(attributePrefix.length) : undefined;
+    if (key !== undefined && protectedAttributes.has(key)) {
+      violations.push({ field: `update_mask.paths[${index}]`, description: writeText });
+    }
+  }
+  const attributes = user?.attributes ?? {};
+  const replaces =
+    updateMask.length === 0
+      ? Object.keys(attributes).length > 0
+      : updateMask.includes('attributes') || updateMask.includes('*');
+  if (replaces && hiddenAttributes.size > 0) {
+    const description =
+      'must name single keys, as in attributes.department, because the user may have attributes that the caller may not read';
+    violations.push({ field: 'update_mask', description });
+  }
+  if (violations.length > 0) throw fieldForbidden(violations.slice(0, violationsMax));
+  return replaces;
+}
+
+/** Throws FIELD_FORBIDDEN if an update would change a protected key. */
+export function checkReplaced(before: User, after: User, { protectedAttributes }: Permissions): void {
+  const violations = [...protectedAttributes]
+    .filter((key) => !isDeepStrictEqual(attributeOf(before, key), attributeOf(after, key)))
+    .map((key): Violation => ({ field: `user.attributes.${key}`, description: writeText }));
+  if (violations.length > 0) throw fieldForbidden(violations);
+}
+
+function attributeOf({ attributes }: User, key: string): unknown {
+  return Object.hasOwn(attributes, key) ? attributes[key] : undefined;
+}

@@ -6,6 +6,7 @@ import { migrationStatus } from './database/migrate.js';
 import { explaining, findDatabase } from './find-database.js';
 import { type CreatedApiKey, createApiKey, type NewApiKey } from './operations/api-keys.js';
 import { type ApiKey, listKeys, revokeKey } from './store/api-keys.js';
+import { type EmailSearch, findEmail } from './store/find-email.js';
 import type { LogDestination } from './telemetry/line-writer.js';
 import { createLog } from './telemetry/log.js';
 
@@ -65,4 +66,9 @@ export function revokeKeyNamed(
     await options.confirm(key);
     return (await revokeKey(database, key.id)) ? key : undefined;
   });
+}
+
+/** Runs `roster erasure-check`. */
+export function searchForEmail(config: ServerConfig, email: string, options: MaintenanceOptions): Promise<EmailSearch> {
+  return withDatabase(config, options, (database) => findEmail(database, email, options.signal));
 }

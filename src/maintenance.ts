@@ -1,11 +1,15 @@
 /** Runs the commands of an operator on the database that `roster serve` would use, also while it serves. */
 import { unlessAborted } from './concurrency/abort.js';
-import type { ServerConfig } from './config/parse.js';
+import { ConfigError, type ServerConfig } from './config/parse.js';
 import { type Database, openDatabase } from './database/database.js';
 import { migrationStatus } from './database/migrate.js';
 import { explaining, findDatabase } from './find-database.js';
+import { builtInRoles } from './model/caller.js';
 import { type CreatedApiKey, createApiKey, type NewApiKey } from './operations/api-keys.js';
+import { AccessFileError, readAccessFile } from './policy/access-file.js';
 import { type ApiKey, listKeys, revokeKey } from './store/api-keys.js';
+import { type EmailSearch, findEmail } from './store/find-email.js';
+import { type AuditRecord, openAuditLog, recordOnce } from './telemetry/audit-log.js';
 import type { LogDestination } from './telemetry/line-writer.js';
 import { createLog } from './telemetry/log.js';
 
@@ -39,13 +43,33 @@ async function withDatabase<T>(
   }
 }
 
+/** The roles that an API key can have. Throws ConfigError if the access file is invalid. */
+export function knownRoles({ auth }: ServerConfig): string[] {
+  try {
+    return [...builtInRoles, ...(auth.accessFile === undefined ? [] : readAccessFile(auth.accessFile).roles.keys())];
+  } catch (error) {
+    throw error instanceof AccessFileError ? new ConfigError(error.problems) : error;
+  }
+}
+
 /** Runs `roster key create`. */
 export function createKey(
   config: ServerConfig,
   key: NewApiKey,
   options: MaintenanceOptions,
 ): Promise<CreatedApiKey | 'NAME_TAKEN' | 'TOO_MANY_KEYS'> {
-  return withDatabase(config, options, (database) => createApiKey(database, key));
+  return withDatabase(config, options, async (database) => {
+    const created = await createApiKey(database, key);
+    if (typeof created === 'string') return created;
+    try {
+      await recordKeyChange(config, 'key create', created, options);
+    } catch (error) {
+      // Nobody has seen the key.
+      await revokeKey(database, created.id);
+      throw error;
+    }
+    return created;
+  });
 }
 
 /** Runs `roster key list`. */
@@ -63,6 +87,31 @@ export function revokeKeyNamed(
     const key = (await listKeys(database)).find((listed) => listed.name === name && listed.revokeTime === null);
     if (key === undefined) return undefined;
     await options.confirm(key);
-    return (await revokeKey(database, key.id)) ? key : undefined;
+    if (!(await revokeKey(database, key.id))) return undefined;
+    await recordKeyChange(config, 'key revoke', key, options);
+    return key;
   });
+}
+
+async function recordKeyChange(
+  { auditLog }: ServerConfig,
+  method: string,
+  { id }: ApiKey,
+  { logTo }: MaintenanceOptions,
+): Promise<void> {
+  const record: AuditRecord = {
+    event: 'key',
+    actor: '',
+    method: `roster ${method}`,
+    status: 'OK',
+    details: { key: id },
+  };
+  // The standard output has only the result.
+  if (auditLog === 'stdout') openAuditLog(auditLog, { destination: logTo })?.record(record);
+  else await recordOnce(auditLog, record);
+}
+
+/** Runs `roster erasure-check`. */
+export function searchForEmail(config: ServerConfig, email: string, options: MaintenanceOptions): Promise<EmailSearch> {
+  return withDatabase(config, options, (database) => findEmail(database, email, options.signal));
 }

@@ -83,7 +83,7 @@ describe('the documentation', () => {
   it('names only commands of roster that exist', () => {
     const run = read('src/cli/run.ts');
     const named = files.flatMap((file) =>
-      [...read(file).matchAll(/(?<![\w.])\.\/roster ([a-z]+)/g)].map(([, name]) => name),
+      [...read(file).matchAll(/(?<![\w.])\.\/roster ([a-z][a-z-]*)/g)].map(([, name]) => name),
     );
     expect(named).toContain('create');
     expect([...new Set(named)].filter((name) => !run.includes(`'./${name}.js'`))).toEqual([]);
@@ -91,9 +91,13 @@ describe('the documentation', () => {
 
   it('lists every command of roster in the README', () => {
     const { stdout } = spawnSync(process.execPath, ['dist/src/main.js', '--help'], { cwd: root, encoding: 'utf8' });
-    const commands = [...(stdout.split('\nCommands:\n')[1] ?? '').matchAll(/^ {2}([a-z]+)/gm)].map(([, name]) => name);
+    const commands = [...(stdout.split('\nCommands:\n')[1] ?? '').matchAll(/^ {2}([a-z][a-z-]*)/gm)].map(
+      ([, name]) => name,
+    );
     const [, table = ''] = /\n\| Commands \|[^\n]*\n((?:\|[^\n]*\n)+)/.exec(read('README.md')) ?? [];
-    const listed = [...table.matchAll(/^\|([^|]*)\|/gm)].flatMap(([, cell = '']) => [...cell.matchAll(/`([a-z]+)`/g)]);
+    const listed = [...table.matchAll(/^\|([^|]*)\|/gm)].flatMap(([, cell = '']) => [
+      ...cell.matchAll(/`([a-z][a-z-]*)`/g),
+    ]);
     expect(listed.map(([, name]) => name).sort()).toEqual(commands.filter((name) => name !== 'help').sort());
   });
 

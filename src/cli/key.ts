@@ -81,8 +81,7 @@ async function createKeyFor({ terminal, signal }: Context, flags: CreateFlags & 
   if (name === undefined) throw new UsageError('Pass the name of the key with --name.');
   if (roles.length === 0) throw new UsageError('Pass at least one role with --role.');
   const { config, maintenance, options } = await open({ terminal, signal }, flags);
-  const { readRoleNames } = await import('../policy/role-names.js');
-  const known = await readRoleNames(config.auth.accessFile);
+  const known = maintenance.knownRoles(config);
   const unknown = roles.find((role) => !known.includes(role));
   if (unknown !== undefined) {
     throw new UsageError(`The role ${safeText(unknown)} does not exist. The roles are ${known.join(', ')}.`);

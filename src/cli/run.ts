@@ -10,6 +10,7 @@ import { createCountCommand } from './count.js';
 import { createCreateCommand } from './create.js';
 import { createDeleteCommand } from './delete.js';
 import { createEditCommand } from './edit.js';
+import { createErasureCheckCommand } from './erasure-check.js';
 import { createExportCommand } from './export.js';
 import { exitCodeOf, exitCodes, exitCodesHelp } from './failure.js';
 import { createGatewayCommand } from './gateway.js';
@@ -114,6 +115,7 @@ function createProgram(context: Context): Command {
     createMigrateCommand(context),
     createIndexesCommand(context),
     createKeyCommand(context),
+    createErasureCheckCommand(context),
     createGatewayCommand(context),
     ...clientCommands,
     createContextCommand(context),

@@ -60,7 +60,7 @@ export function copyText(id: string, fields: UserInput): string {
   return text;
 }
 
-function copyValue(value: UserInput[keyof UserInput]): string {
+export function copyValue(value: UserInput[keyof UserInput]): string {
   if (value === undefined) return '{}';
   return escapeCopy(typeof value === 'string' ? value : JSON.stringify(value));
 }

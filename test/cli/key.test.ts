@@ -1,5 +1,5 @@
 /** `roster key` on its own database, as operators and scripts use it. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -70,7 +70,35 @@ describe('roster key create', () => {
       err: 'error: The role HR does not exist. The roles are reader, writer, bulk, admin, hr.\n',
     });
     await writeFile(path, '{');
-    expect(await key('create --name hr-2 --role hr', withFile)).toMatchObject({ code: 1, out: '' });
+    expect(await key('create --name hr-2 --role hr', withFile)).toMatchObject({ code: 2, out: '' });
+  });
+
+  it('is recorded in the audit log, and so is a revocation', async () => {
+    const path = join(folder, 'audit.log');
+    const world = { env: { AUDIT_LOG: path } };
+    const token = (await key('create --name audited --role reader', world)).out.trim();
+    expect(await key('revoke audited --yes', world)).toMatchObject({ code: 0 });
+    const text = await readFile(path, 'utf8');
+    const [, id] = token.split('_');
+    expect(
+      text
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line)),
+    ).toMatchObject([
+      { event: 'key', method: 'roster key create', key: id },
+      { event: 'key', method: 'roster key revoke', key: id },
+    ]);
+    expect(text).not.toContain(token.slice(-43));
+    const toOutput = await key('create --name audited --role reader', { env: { AUDIT_LOG: 'stdout' } });
+    expect(toOutput.out).toMatch(/^roster_\S+\n$/);
+    expect(toOutput.err).toContain('"event":"key"');
+  });
+
+  it('leaves no key if the audit log cannot be written', async () => {
+    const failed = await key('create --name unaudited --role reader', { env: { AUDIT_LOG: '/dev/full' } });
+    expect(failed).toMatchObject({ code: 1, out: '' });
+    expect((await key('list')).out).toMatch(/^unaudited .* 20\S+ \d\d:\d\d$/m);
   });
 
   it('refuses invalid names and times, and missing ones', async () => {

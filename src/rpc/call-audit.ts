@@ -6,7 +6,7 @@ import { callerOfCall } from './caller-gate.js';
 type RecordedEvent = Exclude<AuditRecord['event'], 'key' | 'refused'>;
 
 /** The methods that are recorded. Reads of single users and of lists are not. */
-const eventsOfMethods: Readonly<Record<string, RecordedEvent>> = {
+export const eventsOfMethods: Readonly<Record<string, RecordedEvent>> = {
   '/users.v1.UserService/CreateUser': 'write',
   '/users.v1.UserService/UpdateUser': 'write',
   '/users.v1.UserService/DeleteUser': 'write',

@@ -353,3 +353,32 @@ describe('every call', () => {
     }
   });
 });
+
+describe('roster changes', () => {
+  it('shows who changed a user, by id also after the deletion', async () => {
+    const { id, email } = await createAda();
+    const table = await call(['changes', email]);
+    expect(table).toMatchObject({ code: 0, err: '' });
+    expect(table.out).toMatch(/^TIME +CHANGE +ACTOR +REQUEST ID *\n\d{4}-\S+Z +created +\S+ *\n$/);
+    await call(['delete', id, '--yes']);
+    const { out } = await call(['changes', id, '--json']);
+    const lines = out.split('\n').slice(0, -1);
+    expect(lines.map((line) => JSON.parse(line))).toEqual(
+      ['TYPE_DELETED', 'TYPE_CREATED'].map((type) => ({
+        type,
+        changeTime: expect.any(String),
+        actor: '',
+        requestId: expect.stringMatching(/./),
+      })),
+    );
+    expect(await call(['changes', id, '--limit', '1'])).toMatchObject({
+      err: 'There are more. Pass --limit 0 to show all.\n',
+    });
+    expect(await call(['changes', email])).toMatchObject({ code: 3 });
+  });
+
+  it('says that there are none, and what is not an id', async () => {
+    expect(await call(['changes', randomUUID()])).toEqual({ code: 0, out: '', err: 'No changes.\n' });
+    expect(await call(['changes', 'ada'])).toMatchObject({ code: 2, out: '' });
+  });
+});

@@ -150,3 +150,21 @@ it('ends if the token is invalid, or if its reader closes the output', async () 
   const nowhere = join(folder, 'none', 'token');
   expect(await roster(['watch', '--state', nowhere], { env })).toMatchObject({ code: 2, out: '' });
 });
+
+it('shows who made a change, if the server knows', async () => {
+  const server = await startTestServer({
+    async *watchUsers(_request, signal) {
+      const change = { type: 'updated', user: ada, userId: ada.id, changeTime: ada.updateTime } as const;
+      yield { changes: [{ ...change, actor: 'key:billing', requestId: 'job-7' }], resumeToken: 'new', caughtUp: true };
+      await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+    },
+  });
+  for (const flags of [[], ['--json']]) {
+    const watching = start(['watch', ...flags], { env: { ROSTER_ADDRESS: server.target } });
+    await eventually(() => watching.output().out).toContain(
+      flags.length === 0 ? '<ada@example.com>  by key:billing\n' : '"actor":"key:billing","requestId":"job-7"}\n',
+    );
+    watching.signals.emit('SIGINT');
+    await watching.ended;
+  }
+});

@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import type { User } from '../../src/client/index.js';
+import { type User, UserChange_Type } from '../../src/client/index.js';
 import type { CallingClient } from '../support/gateway-client.js';
 
 const nobody = '01890000-0000-7000-8000-000000000000';
@@ -360,6 +360,46 @@ export function describeContract(transport: string, client: () => CallingClient)
         });
         await client().deleteUser({ id: user.id, etag: 'whatever', allowMissing: true });
         expect((await create({ email: user.email })).id).not.toBe(user.id);
+      });
+    });
+
+    describe('ListUserChanges', () => {
+      const changesOf = async (id: string, pageSize = 0, pageToken = '') =>
+        client().listUserChanges({ id, pageSize, pageToken });
+
+      it('returns the changes, the newest first, with the id of the user and of the call', async () => {
+        const { id } = await create();
+        await client().updateUser({ user: { id, lastName: 'King' }, updateMask: ['last_name'] });
+        await client().deleteUser({ id });
+        const { changes } = await changesOf(id);
+        expect(changes.map(({ type }) => UserChange_Type[type])).toEqual([
+          'TYPE_DELETED',
+          'TYPE_UPDATED',
+          'TYPE_CREATED',
+        ]);
+        for (const change of changes) {
+          expect(change.user).toMatchObject({ id, email: '', firstName: '' });
+          expect(change.changeTime?.getTime()).toBeGreaterThan(0);
+          expect(change.requestId).not.toBe('');
+          // The server is open to everyone.
+          expect(change.actor).toBe('');
+        }
+        expect(new Set(changes.map(({ requestId }) => requestId)).size).toBe(3);
+      });
+
+      it('returns pages, and an empty list for an unknown user', async () => {
+        const { id } = await create();
+        await client().updateUser({ user: { id, lastName: 'King' }, updateMask: ['last_name'] });
+        const first = await changesOf(id, 1);
+        expect(first.changes).toMatchObject([{ type: UserChange_Type.TYPE_UPDATED }]);
+        const last = await changesOf(id, 1, first.nextPageToken);
+        expect(last).toMatchObject({ changes: [{ type: UserChange_Type.TYPE_CREATED }], nextPageToken: '' });
+        expect(await changesOf(nobody)).toMatchObject({ changes: [], nextPageToken: '' });
+      });
+
+      it('refuses invalid requests', async () => {
+        expect(await refusal(changesOf('x', -1))).toMatchObject({ fields: ['id', 'page_size'] });
+        expect(await refusal(changesOf(nobody, 0, 'x'))).toMatchObject({ reason: 'INVALID_PAGE_TOKEN' });
       });
     });
 

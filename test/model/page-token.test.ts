@@ -3,7 +3,12 @@ import { randomBytes } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Fault } from '../../src/model/fault.js';
-import { createPageTokens, type PagePosition, type PageScope } from '../../src/model/page-token.js';
+import {
+  createChangePageTokens,
+  createPageTokens,
+  type PagePosition,
+  type PageScope,
+} from '../../src/model/page-token.js';
 
 const secret = randomBytes(32);
 const tokens = createPageTokens(secret);
@@ -132,5 +137,23 @@ describe('a page token', () => {
       id: position.id,
     };
     expect(tokens.open(tokens.seal(long, scope), scope)).toEqual(long);
+  });
+});
+
+describe("a page token of a user's changes", () => {
+  const changeTokens = createChangePageTokens(secret);
+  const userId = position.id;
+
+  it('opens only for the same user', () => {
+    const token = changeTokens.seal('9223372036854775806', userId);
+    expect(changeTokens.open(token, userId)).toBe('9223372036854775806');
+    const other = '0190a5b0-1234-7abc-8def-0123456789ac';
+    expect(() => changeTokens.open(token, other)).toThrow('must be a next_page_token of a call with the same id');
+  });
+
+  it('is not a page token of a list, and the other way round', () => {
+    const token = tokens.seal(position, { filter: userId, query: '', orderBy: '' });
+    expect(() => changeTokens.open(token, userId)).toThrow(Fault);
+    expectRefused(changeTokens.seal('1', userId), { filter: userId, query: '', orderBy: '' });
   });
 });

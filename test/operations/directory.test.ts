@@ -8,7 +8,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Database, openDatabase } from '../../src/database/database.js';
 import { Fault } from '../../src/model/fault.js';
-import { parseDeleteUser, parseListUsers } from '../../src/model/requests.js';
+import { parseDeleteUser, parseListUserChanges, parseListUsers } from '../../src/model/requests.js';
 import { parseUpdateUser } from '../../src/model/update-request.js';
 import { etagOf, type JsonObject, noFields, type User, type UserFields } from '../../src/model/user.js';
 import { createDirectory, type Directory } from '../../src/operations/directory.js';
@@ -407,5 +407,56 @@ describe('close', () => {
     await closed;
     await process.database.close();
     for (const user of await Promise.all(calls)) expect(user.version).toBe(1);
+  });
+});
+
+describe('the changes to a user', () => {
+  const list = (id: string, more: { pageSize?: number; pageToken?: string } = {}, by = directory) =>
+    by.listUserChanges(parseListUserChanges({ id, pageSize: 0, pageToken: '', ...more }), never);
+
+  it('are listed in pages, by any process, also after the deletion', async () => {
+    const author = { actor: 'key:billing', requestId: 'first' };
+    const { id } = await directory.createUser({ fields: someFields(), requestId: undefined }, never, author);
+    for (const lastName of ['a', 'b']) await update({ id, lastName }, ['last_name']);
+    await remove(id);
+    const first = await list(id.toUpperCase(), { pageSize: 3 });
+    expect(first.changes.map(({ type }) => type)).toEqual(['deleted', 'updated', 'updated']);
+    const second = await list(id, { pageSize: 3, pageToken: first.nextPageToken }, another.directory);
+    expect(second).toMatchObject({ changes: [{ type: 'created', ...author }], nextPageToken: '' });
+    expect((await list(id, { pageSize: 4 })).nextPageToken).toBe('');
+  });
+
+  it('of an id that no user ever had are an empty list', async () => {
+    expect(await list(randomUUID())).toEqual({ changes: [], nextPageToken: '' });
+  });
+
+  it('refuse a page token of another user, and a negative page size', async () => {
+    const [ada, bob] = [await create(), await create()];
+    await update({ id: ada.id, lastName: 'a' }, ['last_name']);
+    const { nextPageToken: pageToken } = await list(ada.id, { pageSize: 1 });
+    expect(await faultOf(list(bob.id, { pageToken }))).toMatchObject({ reason: 'INVALID_PAGE_TOKEN' });
+    expect(() => list(ada.id, { pageSize: -1 })).toThrow('page_size: must not be negative');
+  });
+});
+
+describe('the author of a write', () => {
+  it('learns the ids before the write, and that a repeated or refused create has written none', async () => {
+    const calls: (readonly string[])[] = [];
+    const author = { actor: '', requestId: '', onUsers: (ids: readonly string[]) => void calls.push(ids) };
+    const requestId = randomUUID();
+    const fields = someFields();
+    const { id } = await directory.createUser({ fields, requestId }, never, author);
+    expect(calls.splice(0)).toEqual([[id]]);
+    await directory.createUser({ fields, requestId }, never, author);
+    expect(calls.splice(0).at(-1)).toEqual([]);
+    await faultOf(directory.createUser({ fields, requestId: undefined }, never, author));
+    expect(calls.splice(0).at(-1)).toEqual([]);
+    const users = await directory.batchCreateUsers({ users: [someFields()], requestId: undefined }, never, author);
+    expect(calls.splice(0)).toEqual([users.map((user) => ('id' in user ? user.id : ''))]);
+    await faultOf(directory.batchCreateUsers({ users: [fields], requestId: undefined }, never, author));
+    expect(calls.splice(0).at(-1)).toEqual([]);
+    const gone = AbortSignal.abort(new Fault('DEADLINE_PASSED', 'late'));
+    await faultOf(directory.deleteUser({ id, version: undefined, allowMissing: false }, gone, author));
+    expect(calls).toEqual([[id]]);
   });
 });

@@ -48,7 +48,13 @@ describe.skipIf(browserMissing !== undefined)('signing in', () => {
     await row(page, 'Ada Lovelace').waitFor();
   }
 
-  /** The token that the page sends. */
+  /** Waits until the server no longer accepts a token. */
+  async function expired(token: string | undefined): Promise<void> {
+    const headers = { authorization: `Bearer ${token}` };
+    await expect.poll(async () => (await fetch(`${app.http}/metrics`, { headers })).status, pollTimeout).toBe(401);
+  }
+
+  /** The tokens that the page sends. */
   function tokensOf(page: Page): Set<string> {
     const tokens = new Set<string>();
     page.on('request', (request) => {
@@ -202,13 +208,14 @@ describe.skipIf(browserMissing !== undefined)('signing in', () => {
     it('continues a save in the same form', async () => {
       issuer.tokens.seconds = 4;
       const { page, expectAccessible } = await open();
+      const tokens = tokensOf(page);
       await signIn(page, 'writer');
       await page.getByRole('banner').getByRole('button', { name: 'New user' }).click();
       await page.getByRole('textbox', { name: 'First name' }).fill('Grace');
       await page.getByRole('textbox', { name: 'Email' }).fill(`grace${++count}@example.com`);
       const save = page.getByRole('dialog', { name: 'New user' }).getByRole('button', { name: 'Create' });
       // The writer has no live feed, so the page learns of the end by its next call.
-      await page.waitForTimeout(4_500);
+      await expired([...tokens].at(-1));
       await save.click();
       await page.getByText('Your session has expired.').waitFor();
       await expectAccessible();
@@ -250,10 +257,11 @@ describe.skipIf(browserMissing !== undefined)('signing in', () => {
     it('does not continue a save if somebody else signs in', async () => {
       issuer.tokens.seconds = 4;
       const { page } = await open();
+      const tokens = tokensOf(page);
       await signIn(page, 'writer');
       await page.getByRole('banner').getByRole('button', { name: 'New user' }).click();
       await page.getByRole('textbox', { name: 'Email' }).fill(`other${++count}@example.com`);
-      await page.waitForTimeout(4_500);
+      await expired([...tokens].at(-1));
       await page.getByRole('dialog', { name: 'New user' }).getByRole('button', { name: 'Create' }).click();
       await page.getByText('Use an API key or token').click();
       await page.getByLabel('API key or token').fill(await app.addKey(`other-${count}`, ['writer']));

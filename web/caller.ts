@@ -13,6 +13,8 @@ export interface Caller {
   readonly protectedAttributes: ReadonlySet<string>;
   /** Whether the caller may call the method, at least for some requests. */
   may(method: MethodName): boolean;
+  /** The same for a method's path, such as `/users.v1.UserService/GetUser`. */
+  mayCall(path: string): boolean;
 }
 
 /** The caller of a server that is open to everyone. */
@@ -22,10 +24,11 @@ export const anyone: Caller = {
   roles: [],
   protectedAttributes: new Set(),
   may: () => true,
+  mayCall: () => true,
 };
 
 /** The caller before the server has told who it is. */
-export const nobody: Caller = { ...anyone, may: () => false };
+export const nobody: Caller = { ...anyone, may: () => false, mayCall: () => false };
 
 export function callerOf(response: GetCallerResponse, name: string | undefined): Caller {
   const { actor, roles, hiddenAttributes, protectedAttributes } = response;
@@ -38,5 +41,6 @@ export function callerOf(response: GetCallerResponse, name: string | undefined):
     roles,
     protectedAttributes: new Set([...hiddenAttributes, ...protectedAttributes]),
     may: (method) => methods.has(`${definition.fullName}/${definition.methods[method].name}`),
+    mayCall: (path) => methods.has(path.slice(1)),
   };
 }

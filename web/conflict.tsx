@@ -1,14 +1,32 @@
 /** Shows two versions of a user side by side, and lets the user choose one for each field that differs. */
 import { Fragment } from 'preact';
 import { useId } from 'preact/hooks';
-import { differences, isEqual, type JsonValue, labelOf, type UserFields, valueAt, withValues } from './user-fields.js';
+import {
+  differences,
+  isEqual,
+  isProtected,
+  type JsonValue,
+  labelOf,
+  type UserFields,
+  valueAt,
+  withValues,
+} from './user-fields.js';
 
 export type Choices = Readonly<Record<string, 'mine' | 'theirs' | undefined>>;
 
-/** Returns the initial choices. If only one side changed a field, it is chosen. If both did, the user must choose. */
-export function firstChoices(base: UserFields, mine: UserFields, theirs: UserFields): Choices {
+/**
+ * Returns the initial choices. If only one side changed a field, it is chosen. If both did, the user must choose. There
+ * is no choice for an attribute that the user may not write.
+ */
+export function firstChoices(
+  base: UserFields,
+  mine: UserFields,
+  theirs: UserFields,
+  protectedKeys: ReadonlySet<string>,
+): Choices {
+  const paths = differences(mine, theirs).filter((path) => !isProtected(path, protectedKeys));
   return Object.fromEntries(
-    differences(mine, theirs).map((path) => {
+    paths.map((path) => {
       if (isEqual(valueAt(base, path), valueAt(mine, path))) return [path, 'theirs'];
       return [path, isEqual(valueAt(base, path), valueAt(theirs, path)) ? 'mine' : undefined];
     }),

@@ -75,6 +75,10 @@ export function createDirectory({ origin = location.origin, authResponse }: Dire
     const { signal } = options;
     const token = await session.token(signal);
     const { actor } = session.caller;
+    if (!session.caller.mayCall(call.method.path)) {
+      void session.rereadCaller();
+      throw new CallError('PERMISSION_DENIED', notAllowed, { reason: 'ACCESS_DENIED' });
+    }
     try {
       return yield* send(token);
     } catch (error) {

@@ -123,7 +123,7 @@ export class Session {
   /** Call this if the server denied a call. The caller's rights may have changed. */
   async rereadCaller(): Promise<void> {
     const { token, name } = this.#credential ?? {};
-    if (this.#caller === anyone || performance.now() - this.#rereadAt < rereadMs) return;
+    if (performance.now() - this.#rereadAt < rereadMs) return;
     this.#rereadAt = performance.now();
     const caller = await this.#options.readCaller(token, name).catch(() => undefined);
     if (caller !== undefined && token === this.#credential?.token) this.#set({ caller });

@@ -94,6 +94,7 @@ export class UserFeed {
         this.#isHidden = true;
         this.#wasHidden = true;
         this.#connection?.abort();
+        this.#wake();
       }, hiddenMs);
     } else {
       this.#isHidden = false;

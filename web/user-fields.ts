@@ -36,6 +36,10 @@ export function labelOf(path: string): string {
   return textFieldAt(path)?.label ?? path.slice(attributePrefix.length);
 }
 
+export function isProtected(path: string, protectedKeys: ReadonlySet<string>): boolean {
+  return path.startsWith(attributePrefix) && protectedKeys.has(path.slice(attributePrefix.length));
+}
+
 /** Returns undefined for a missing attribute. */
 export function valueAt(fields: UserFields, path: string): JsonValue | undefined {
   const known = textFieldAt(path);

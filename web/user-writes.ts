@@ -77,7 +77,7 @@ export function useUserWrites(options: UserWritesOptions): UserWrites {
 
   function openConflict(read: User, fields: UserFields, theirs: User): void {
     onBegin();
-    const choices = firstChoices(fieldsOf(read), fields, fieldsOf(theirs));
+    const choices = firstChoices(fieldsOf(read), fields, fieldsOf(theirs), form.protectedKeys);
     setView({ kind: 'conflict', mine: fields, theirs, choices });
   }
 

@@ -14,12 +14,13 @@ export interface UserChangeEntry {
   readonly requestId: string | undefined;
 }
 
+// The order is by the column. A bare `seq` would be the text of the same name in the result, by which 9 is after 10.
 const listStatement: Statement = {
   name: 'list-user-changes',
   text: `
     select seq::text, type, change_time, actor, request_id from changes
     where user_id = $1::uuid and seq < $2::bigint
-    order by seq desc limit $3`,
+    order by changes.seq desc limit $3`,
 };
 
 // The largest bigint.

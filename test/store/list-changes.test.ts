@@ -123,4 +123,21 @@ describe('listChanges', () => {
       order by seq desc limit 51`);
     expect(JSON.stringify(plan)).toContain('changes_user_id');
   });
+
+  it('orders changes by number, also where the numbers get longer', async () => {
+    const userId = uuidv7();
+    await testDatabase.query(
+      `insert into changes (user_id, type, change_time, request_id)
+       select $1, 3, now(), number::text from generate_series(1, 101) number`,
+      [userId],
+    );
+    const read: (string | undefined)[] = [];
+    for (let before: string | undefined; ; ) {
+      const page = await listChanges(database, { userId, before, rowsMax: 40 });
+      if (page.length === 0) break;
+      read.push(...page.map(({ requestId }) => requestId));
+      before = page.at(-1)?.seq;
+    }
+    expect(read).toEqual(Array.from({ length: 101 }, (_, index) => String(101 - index)));
+  });
 });

@@ -37,6 +37,8 @@ export interface OpenOptions {
   readonly width?: number;
   readonly height?: number;
   readonly context?: BrowserContextOptions;
+  /** Another origin that the page may send requests to. */
+  readonly mayRequest?: string;
 }
 
 export interface TestPage {
@@ -52,7 +54,7 @@ export interface TestPage {
 export async function startBrowser(): Promise<TestBrowser> {
   const browser: Browser = await chromium.launch({ executablePath: executable, headless: true, args: flags });
   return {
-    async open(url, { theme = 'light', width = 1280, height = 800, context = {} } = {}) {
+    async open(url, { theme = 'light', width = 1280, height = 800, context = {}, mayRequest } = {}) {
       const own = await browser.newContext({
         viewport: { width, height },
         colorScheme: theme,
@@ -67,7 +69,9 @@ export async function startBrowser(): Promise<TestBrowser> {
       });
       page.on('pageerror', (error) => faults.push(error.stack ?? String(error)));
       page.on('request', (request) => {
-        if (new URL(request.url()).origin !== new URL(url).origin && !/^(?:data|blob):/.test(request.url()))
+        const { origin } = new URL(request.url());
+        const isForeign = origin !== new URL(url).origin && origin !== mayRequest;
+        if (isForeign && !/^(?:data|blob):/.test(request.url()))
           faults.push(`A request to another host: ${request.url()}`);
       });
       await page.goto(url);

@@ -1,0 +1,233 @@
+/** Tests what the page shows to callers with different roles, in a real browser, against the whole application. */
+import type { Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { createClient, type User } from '../../src/client/index.js';
+import type { BuiltInRole } from '../../src/model/caller.js';
+import { browserMissing, type OpenOptions, startBrowser, type TestBrowser, type TestPage } from './browser.js';
+import { type GuardedApp, startGuardedApp } from './guarded-app.js';
+import { startIssuer, type TestIssuer } from './issuer.js';
+
+const pollTimeout = { timeout: 30_000 };
+
+const dialog = (page: Page) => page.getByRole('dialog');
+const textbox = (page: Page, name: string) => dialog(page).getByRole('textbox', { name, exact: true });
+const button = (page: Page, name: string) => dialog(page).getByRole('button', { name, exact: true });
+const row = (page: Page, name: string) => page.locator('[data-id]', { hasText: name });
+const sign = (page: Page) => page.locator('.sign').getAttribute('data-state');
+const changes = (page: Page) => page.getByRole('region', { name: 'Recent changes' });
+
+describe.skipIf(browserMissing !== undefined)('the page of a caller', () => {
+  let browser: TestBrowser;
+  let issuer: TestIssuer;
+  let app: GuardedApp;
+  let ada: User;
+  let count = 0;
+
+  beforeAll(async () => {
+    browser = await startBrowser();
+    issuer = await startIssuer();
+    app = await startGuardedApp(issuer);
+    const attributes = { level: 3, salary: 100, team: 'ops' };
+    const { user } = await app.client.createUser({
+      user: { firstName: 'Ada', lastName: 'Lovelace', email: 'ada@example.com', attributes },
+    });
+    if (user === undefined) throw new Error('There is no user in the answer.');
+    ada = user;
+  });
+  afterAll(async () => {
+    await browser?.[Symbol.asyncDispose]();
+    await app?.[Symbol.asyncDispose]();
+    await issuer?.[Symbol.asyncDispose]();
+  });
+
+  /** Opens the page and signs in with a new API key. */
+  async function open(roles: readonly BuiltInRole[], hash = '', options?: OpenOptions) {
+    const calls: string[] = [];
+    const opened = await browser.open(`${app.http}/`, options);
+    const { page } = opened;
+    onTestFinished(() => page.context().close());
+    page.on('request', (request) => calls.push(new URL(request.url()).pathname.replace('/users.v1.UserService/', '')));
+    if (hash !== '') await page.goto(`${app.http}/${hash}`);
+    const name = `test-${++count}`;
+    await page.getByText('Use an API key or token').click();
+    const key = await app.addKey(name, roles);
+    await page.getByLabel('API key or token').fill(key);
+    await page.keyboard.press('Enter');
+    await page.getByRole('dialog', { name: 'Sign in' }).waitFor({ state: 'detached' });
+    return { ...opened, calls, name, key } satisfies TestPage & Record<string, unknown>;
+  }
+
+  describe('who may only read', () => {
+    it('offers nothing that would fail', async () => {
+      const { page, calls, expectAccessible, expectNoFaults } = await open(['reader']);
+      await row(page, 'Ada Lovelace').waitFor();
+      expect(await page.getByRole('button', { name: 'New user' }).count()).toBe(0);
+      await page.getByRole('button', { name: 'More' }).click();
+      const items = await page.getByRole('menuitem').allTextContents();
+      expect(items.filter((item) => /CSV/.test(item))).toEqual([]);
+      await expectAccessible();
+      await page.keyboard.press('Escape');
+      await page.keyboard.press('n');
+      await page.keyboard.press('/');
+      expect(await dialog(page).count()).toBe(0);
+      // It does not watch, and so nothing is refused.
+      await expect.poll(() => sign(page), pollTimeout).toBe('periodic');
+      expect(calls).not.toContain('WatchUsers');
+      expectNoFaults();
+    });
+
+    it.each(['#user=new', '#dialog=import', '#dialog=export'])('opens no dialog for %s', async (hash) => {
+      const { page } = await open(['reader'], hash);
+      await row(page, 'Ada Lovelace').waitFor();
+      expect(await dialog(page).count()).toBe(0);
+    });
+
+    it.each([
+      { theme: 'light', width: 1280 },
+      { theme: 'dark', width: 390 },
+    ] as const)('shows a user without fields to edit, accessible, $theme and $width px wide', async (options) => {
+      const { page, expectAccessible, expectNoFaults } = await open(['reader'], `#user=${ada.id}`, options);
+      await textbox(page, 'First name').waitFor();
+      expect(await textbox(page, 'First name').isEditable()).toBe(false);
+      expect(await textbox(page, 'Value of team').isEditable()).toBe(false);
+      expect(
+        await dialog(page)
+          .getByRole('combobox')
+          .evaluateAll((lists) => lists.every((list) => list.matches(':disabled'))),
+      ).toBe(true);
+      await changes(page).waitFor();
+      const buttons = await dialog(page).getByRole('button').allTextContents();
+      expect(buttons.filter((text) => /Save|Delete|Add|Remove/.test(text))).toEqual([]);
+      // An attribute that only others may read.
+      expect(await page.getByLabel('Value of salary').count()).toBe(0);
+      await textbox(page, 'First name').press('Enter');
+      await expectAccessible();
+      await button(page, 'Close').last().click();
+      await dialog(page).waitFor({ state: 'detached' });
+      expectNoFaults();
+    });
+
+    it('is up to date when the page becomes visible again', async () => {
+      const { page } = await open(['reader']);
+      await row(page, 'Ada Lovelace').waitFor();
+      await expect.poll(() => sign(page), pollTimeout).toBe('periodic');
+      await page.clock.install();
+      const { user } = await app.client.createUser({
+        user: { firstName: 'Later', email: `later${++count}@example.com` },
+      });
+      onTestFinished(async () => void (await app.client.deleteUser({ id: user?.id ?? '' })));
+      const show = (state: 'hidden' | 'visible') =>
+        page.evaluate((visibilityState) => {
+          Object.defineProperty(document, 'visibilityState', { value: visibilityState, configurable: true });
+          document.dispatchEvent(new Event('visibilitychange'));
+        }, state);
+      await show('hidden');
+      await page.clock.runFor(20_000);
+      await expect.poll(() => sign(page), pollTimeout).toBe('paused');
+      await show('visible');
+      await page.clock.runFor(1_000);
+      await row(page, 'Later').waitFor();
+    });
+  });
+
+  describe('who may write', () => {
+    it('can edit only the attributes that it may write, and sends only those', async () => {
+      const { page, calls, expectAccessible, expectNoFaults } = await open(['reader', 'writer'], `#user=${ada.id}`);
+      const level = page.getByLabel('Value of level');
+      await level.waitFor();
+      expect(await level.isEditable()).toBe(false);
+      expect(await page.getByRole('button', { name: 'Remove level' }).count()).toBe(0);
+      await textbox(page, 'Value of team').fill('dev');
+      await button(page, 'Add attribute').click();
+      await dialog(page)
+        .getByRole('textbox', { name: /^Key of/ })
+        .last()
+        .fill('salary');
+      await button(page, 'Save').click();
+      await page.getByText('You may not write this attribute.').waitFor();
+      await expectAccessible();
+      await page.getByRole('button', { name: 'Remove salary' }).click();
+      await button(page, 'Save').click();
+      await dialog(page).waitFor({ state: 'detached' });
+      const { user } = await app.client.getUser({ id: ada.id });
+      expect(user?.attributes).toEqual({ level: 3, salary: 100, team: 'dev' });
+      expect(calls.filter((call) => call === 'UpdateUser')).toHaveLength(1);
+      expectNoFaults();
+    });
+
+    it('is asked only about the fields that it may write if somebody else was faster', async () => {
+      const { user } = await app.client.createUser({
+        user: { firstName: 'Grace', email: `grace${++count}@example.com`, attributes: { level: 1, team: 'ops' } },
+      });
+      const { page } = await open(['reader', 'writer'], `#user=${user?.id}`);
+      await textbox(page, 'Value of team').fill('dev');
+      await app.client.updateUser({
+        user: { id: user?.id, attributes: { level: 2, team: 'sales' } },
+        updateMask: ['attributes'],
+      });
+      await button(page, 'Save').click();
+      await page.getByText('Both versions').or(page.getByText('For each field that differs')).waitFor();
+      expect(await dialog(page).getByRole('group').allTextContents()).toEqual([expect.stringContaining('team')]);
+      await button(page, 'Keep all of mine').click();
+      await button(page, 'Save').click();
+      await dialog(page).waitFor({ state: 'detached' });
+      const now = await app.client.getUser({ id: user?.id ?? '' });
+      expect(now.user?.attributes).toEqual({ level: 2, team: 'dev' });
+    });
+  });
+
+  it('without a role says whom to ask', async () => {
+    const { page, calls, expectAccessible } = await open([]);
+    await page.getByText('You may not see the list').waitFor();
+    await page.getByText('key:test-').last().waitFor();
+    await expectAccessible();
+    expect(calls.filter((call) => !/GetCaller|\.|^\/$/.test(call))).toEqual([]);
+  });
+
+  it('that learns of other rights by a refused call hides the rest', async () => {
+    const { page, name } = await open(['reader', 'writer'], `#user=${ada.id}`);
+    await textbox(page, 'Last name').fill('King');
+    await app.database.query(`update api_keys set roles = '{reader}' where name = $1`, [name]);
+    await expect
+      .poll(async () => {
+        await button(page, 'Save')
+          .click({ timeout: 1_000 })
+          .catch(() => {});
+        return await button(page, 'Save').count();
+      }, pollTimeout)
+      .toBe(0);
+    expect(await textbox(page, 'Last name').inputValue()).toBe('King');
+  });
+
+  it('reads the metrics with its token', async () => {
+    const { page, expectNoFaults } = await open(['admin'], '#view=activity');
+    await page.getByText('Calls per second').waitFor();
+    expectNoFaults();
+  });
+
+  it('shows who has changed a user, the newest first', async () => {
+    const email = `hedy${++count}@example.com`;
+    const { user: { id = '' } = {} } = await app.client.createUser({ user: { firstName: 'Hedy', email } });
+    const { page, expectAccessible } = await open(['admin'], `#user=${id}`);
+    const items = () => changes(page).getByRole('listitem').allTextContents();
+    await expect.poll(items, pollTimeout).toEqual([expect.stringMatching(/^Created by key:test\d+ /)]);
+    await textbox(page, 'Last name').fill('Lamarr');
+    await button(page, 'Save').click();
+    await dialog(page).waitFor({ state: 'detached' });
+    await page.goto(`${app.http}/#user=${id}`);
+    await expect
+      .poll(items, pollTimeout)
+      .toEqual([expect.stringMatching(/^Updated by you/), expect.stringMatching(/^Created/)]);
+    // While the dialog is open, it follows.
+    for (const lastName of ['a', 'b', 'c', 'd', 'e']) {
+      await app.client.updateUser({ user: { id, lastName }, updateMask: ['last_name'] });
+    }
+    const updates = Array.from({ length: 5 }, () => expect.stringMatching(/^Updated by key:test\d+ /));
+    await expect.poll(items, pollTimeout).toEqual(updates);
+    await changes(page).getByRole('button', { name: 'Show more' }).click();
+    await expect
+      .poll(items, pollTimeout)
+      .toEqual([...updates, expect.stringMatching(/^Updated by you/), expect.stringMatching(/^Created/)]);
+    await expectAccessible();
+  });
+});

@@ -1,0 +1,349 @@
+/** Tests signing in and out in a real browser, against the whole application and a real issuer. */
+import type { Page } from 'playwright-core';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { browserMissing, type OpenOptions, startBrowser, type TestBrowser, type TestPage } from './browser.js';
+import { type GuardedApp, startGuardedApp } from './guarded-app.js';
+import { audience, signInAtIssuer, startIssuer, type TestIssuer } from './issuer.js';
+
+const pollTimeout = { timeout: 30_000 };
+
+const dialog = (page: Page) => page.getByRole('dialog', { name: 'Sign in' });
+const issuerButton = (page: Page) => page.getByRole('button', { name: /^Sign in with/ });
+const row = (page: Page, name: string) => page.locator('[data-id]', { hasText: name });
+const account = (page: Page) => page.locator('.account');
+const sign = (page: Page) => page.locator('.sign').getAttribute('data-state');
+const menuItem = (page: Page, name: string) => page.getByRole('menuitem', { name });
+
+describe.skipIf(browserMissing !== undefined)('signing in', () => {
+  let browser: TestBrowser;
+  let issuer: TestIssuer;
+  let app: GuardedApp;
+  let count = 0;
+
+  beforeAll(async () => {
+    browser = await startBrowser();
+    issuer = await startIssuer();
+    app = await startGuardedApp(issuer);
+    await app.client.createUser({ user: { firstName: 'Ada', lastName: 'Lovelace', email: 'ada@example.com' } });
+  });
+  afterAll(async () => {
+    await browser?.[Symbol.asyncDispose]();
+    await app?.[Symbol.asyncDispose]();
+    await issuer?.[Symbol.asyncDispose]();
+  });
+  beforeEach(() => {
+    Object.assign(issuer.tokens, { seconds: 3600, audience, canRefresh: false });
+    issuer.grants.length = 0;
+  });
+
+  async function open(rest = '', options?: OpenOptions): Promise<TestPage> {
+    const opened = await browser.open(`${app.http}/${rest}`, { ...options, mayRequest: issuer.url });
+    onTestFinished(() => opened.page.context().close());
+    return opened;
+  }
+
+  async function signIn(page: Page, login: string): Promise<void> {
+    await issuerButton(page).click();
+    await signInAtIssuer(page, login);
+    await row(page, 'Ada Lovelace').waitFor();
+  }
+
+  /** Waits until the server no longer accepts a token. */
+  async function expired(token: string | undefined): Promise<void> {
+    const headers = { authorization: `Bearer ${token}` };
+    await expect.poll(async () => (await fetch(`${app.http}/metrics`, { headers })).status, pollTimeout).toBe(401);
+  }
+
+  /** The tokens that the page sends. */
+  function tokensOf(page: Page): Set<string> {
+    const tokens = new Set<string>();
+    page.on('request', (request) => {
+      const { authorization = '' } = request.headers();
+      if (authorization !== '') tokens.add(authorization.replace('Bearer ', ''));
+    });
+    return tokens;
+  }
+
+  /** Where a token must not be: storage, cookies, the history, attributes and texts of the document. */
+  async function tracesOf(page: Page): Promise<string> {
+    const inBrowser = await page.evaluate(() =>
+      JSON.stringify([
+        { ...localStorage },
+        { ...sessionStorage },
+        document.cookie,
+        window.navigation?.entries().map(({ url }) => url),
+        document.documentElement.outerHTML,
+      ]),
+    );
+    return inBrowser;
+  }
+
+  it('is asked for at once, before any call', async () => {
+    const calls: string[] = [];
+    const { page, expectAccessible, expectNoFaults } = await open('#query=ada');
+    page.on('request', (request) => calls.push(new URL(request.url()).pathname));
+    await page.reload();
+    await issuerButton(page).waitFor();
+    expect(await issuerButton(page).evaluate((button) => button === document.activeElement)).toBe(true);
+    await expectAccessible();
+    await page.getByText('Use an API key or token').click();
+    await expectAccessible();
+    expect(calls.filter((path) => path.startsWith('/users.v1.'))).toEqual([]);
+    expect(await page.getByRole('alert').allTextContents()).toEqual(['']);
+    expectNoFaults();
+  });
+
+  it.each([
+    { theme: 'dark', width: 1280 },
+    { theme: 'light', width: 390 },
+    { theme: 'dark', width: 390 },
+  ] as const)('is accessible, $theme and $width px wide', async (options) => {
+    const { page, expectAccessible } = await open('', options);
+    await issuerButton(page).waitFor();
+    await page.getByText('Use an API key or token').click();
+    await expectAccessible();
+    expect(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth)).toBe(true);
+  });
+
+  it('returns to the same place, and leaves no token or code behind', async () => {
+    const { page, expectNoFaults, expectAccessible } = await open('#query=ada&order_by=email');
+    const tokens = tokensOf(page);
+    await signIn(page, 'admin');
+    expect(page.url()).toBe(`${app.http}/#query=ada&order_by=email`);
+    await expect.poll(() => account(page).textContent(), pollTimeout).toContain('Admin');
+    expect(await account(page).getAttribute('title')).toContain('corp:admin');
+    await expect.poll(() => sign(page), pollTimeout).toBe('live');
+    const traces = await tracesOf(page);
+    expect(tokens.size).toBe(1);
+    for (const token of tokens) expect(traces).not.toContain(token);
+    expect(traces).not.toMatch(/[?&]code=|verifier/);
+    await page.getByRole('button', { name: 'More' }).click();
+    await expectAccessible();
+    expectNoFaults(atIssuer);
+  });
+
+  it('restores only the parts of the address that the page knows', async () => {
+    const { page } = await open('#user=new&evil=https://evil.example/');
+    await issuerButton(page).click();
+    await signInAtIssuer(page, 'admin');
+    await page.getByRole('dialog', { name: 'New user' }).waitFor();
+    expect(page.url()).toBe(`${app.http}/#user=new`);
+  });
+
+  it('can be cancelled at the issuer, and tried again', async () => {
+    const { page, expectAccessible } = await open('#query=ada');
+    await issuerButton(page).click();
+    await page.getByText('Cancel').click();
+    await page.getByText(`${issuer.host} did not let you in, or you cancelled the sign-in.`).waitFor();
+    expect(page.url()).toBe(`${app.http}/#query=ada`);
+    await expectAccessible();
+    await signIn(page, 'reader');
+  });
+
+  it('says if the directory does not accept the token of the issuer', async () => {
+    issuer.tokens.audience = 'https://other.example';
+    const { page } = await open();
+    await issuerButton(page).click();
+    await signInAtIssuer(page, 'reader');
+    await page.getByText('the directory does not accept its token, which may be for another audience').waitFor();
+    issuer.tokens.audience = audience;
+    await issuerButton(page).click();
+    await row(page, 'Ada Lovelace').waitFor();
+  });
+
+  it('says if it cannot reach the issuer', async () => {
+    const { page } = await open();
+    await issuerButton(page).waitFor();
+    await issuer.stop();
+    await issuerButton(page).click();
+    await page.getByText(`Cannot reach ${issuer.host}.`).waitFor();
+    await issuer.start();
+    await signIn(page, 'reader');
+  });
+
+  it('says if the clock of the computer is wrong', async () => {
+    const { page } = await open();
+    await page.addInitScript(() => {
+      const now = Date.now.bind(Date);
+      Date.now = () => now() + 2 * 3_600_000;
+    });
+    await issuerButton(page).click();
+    await signInAtIssuer(page, 'reader');
+    await page.getByText('This computer’s clock differs from the clock of').waitFor();
+  });
+
+  it.each(['?code=stolen&state=guessed', '?error=access_denied&state=guessed'])(
+    'ignores a response that it did not ask for: %s',
+    async (response) => {
+      const { page } = await open(`${response}&iss=${encodeURIComponent(issuer.url)}#query=ada`);
+      await page.getByText('This page did not begin the sign-in that has just ended.').waitFor();
+      expect(page.url()).toBe(`${app.http}/#query=ada`);
+      expect(issuer.grants).toEqual([]);
+      await signIn(page, 'reader');
+    },
+  );
+
+  it('is not finished twice with one response', async () => {
+    const { page } = await open();
+    const responses: string[] = [];
+    page.on('framenavigated', (frame) => responses.push(frame.url()));
+    await signIn(page, 'reader');
+    const response = responses.find((url) => url.includes('code='));
+    await page.goto(response ?? 'about:blank');
+    await page.getByText('This page did not begin the sign-in that has just ended.').waitFor();
+    expect(issuer.grants).toEqual(['authorization_code']);
+  });
+
+  it('is needed again after a reload, because the page keeps tokens in memory only', async () => {
+    const { page } = await open();
+    await signIn(page, 'reader');
+    await page.reload();
+    // The issuer still knows the person.
+    await issuerButton(page).click();
+    await row(page, 'Ada Lovelace').waitFor();
+    await expect.poll(() => account(page).textContent(), pollTimeout).toContain('Reader');
+  });
+
+  describe('again, after the token has expired', () => {
+    it('continues a save in the same form', async () => {
+      issuer.tokens.seconds = 4;
+      const { page, expectAccessible } = await open();
+      const tokens = tokensOf(page);
+      await signIn(page, 'writer');
+      await page.getByRole('banner').getByRole('button', { name: 'New user' }).click();
+      await page.getByRole('textbox', { name: 'First name' }).fill('Grace');
+      await page.getByRole('textbox', { name: 'Email' }).fill(`grace${++count}@example.com`);
+      const save = page.getByRole('dialog', { name: 'New user' }).getByRole('button', { name: 'Create' });
+      // The writer has no live feed, so the page learns of the end by its next call.
+      await expired([...tokens].at(-1));
+      await save.click();
+      await page.getByText('Your session has expired.').waitFor();
+      await expectAccessible();
+      issuer.tokens.seconds = 3600;
+      const opened = page.waitForEvent('popup');
+      await issuerButton(page).click();
+      const popup = await opened;
+      await popup.waitForEvent('close');
+      await row(page, 'Grace').first().waitFor();
+      expect(await page.getByRole('dialog').count()).toBe(0);
+      const { users } = await app.client.listUsers({ query: `grace${count}@example.com` });
+      expect(users).toHaveLength(1);
+    });
+
+    it('appears over a form by itself if there is a live feed, and keeps the typed text', async () => {
+      issuer.tokens.seconds = 4;
+      const { page } = await open();
+      await signIn(page, 'admin');
+      await page.getByRole('banner').getByRole('button', { name: 'New user' }).click();
+      await page.getByRole('textbox', { name: 'First name' }).fill('Half a na');
+      await page.getByText('Your session has expired.').waitFor();
+      issuer.tokens.seconds = 3600;
+      // A blocked window, and then one that opens.
+      await page.evaluate(() => {
+        const open = window.open.bind(window);
+        window.open = () => {
+          window.open = open;
+          return null;
+        };
+      });
+      await issuerButton(page).click();
+      await page.getByText('The browser did not open the window.').waitFor();
+      await issuerButton(page).click();
+      await dialog(page).waitFor({ state: 'detached' });
+      expect(await page.getByRole('textbox', { name: 'First name' }).inputValue()).toBe('Half a na');
+      await expect.poll(() => sign(page), pollTimeout).toBe('live');
+    });
+
+    it('does not continue a save if somebody else signs in', async () => {
+      issuer.tokens.seconds = 4;
+      const { page } = await open();
+      const tokens = tokensOf(page);
+      await signIn(page, 'writer');
+      await page.getByRole('banner').getByRole('button', { name: 'New user' }).click();
+      await page.getByRole('textbox', { name: 'Email' }).fill(`other${++count}@example.com`);
+      await expired([...tokens].at(-1));
+      await page.getByRole('dialog', { name: 'New user' }).getByRole('button', { name: 'Create' }).click();
+      await page.getByText('Use an API key or token').click();
+      await page.getByLabel('API key or token').fill(await app.addKey(`other-${count}`, ['writer']));
+      await page.keyboard.press('Enter');
+      await page.getByText('Your input is still here.').waitFor();
+      expect(await page.getByRole('textbox', { name: 'Email' }).inputValue()).toBe(`other${count}@example.com`);
+      expect((await app.client.listUsers({ query: `other${count}@example.com` })).users).toEqual([]);
+    });
+  });
+
+  it('renews the token without a question if the issuer allows it', async () => {
+    Object.assign(issuer.tokens, { seconds: 6, canRefresh: true });
+    const { page, expectNoFaults } = await open();
+    const tokens = tokensOf(page);
+    await signIn(page, 'admin');
+    await expect.poll(() => issuer.grants.filter((grant) => grant === 'refresh_token').length, pollTimeout).toBe(3);
+    // One renewal at a time, and no token is used after its end.
+    await app.client.createUser({ user: { firstName: 'Late', email: `late${++count}@example.com` } });
+    await row(page, 'Late').first().waitFor();
+    expect(await dialog(page).count()).toBe(0);
+    expect(tokens.size).toBeGreaterThan(2);
+    const traces = await tracesOf(page);
+    for (const token of tokens) expect(traces).not.toContain(token);
+    // The issuer ends the session.
+    await issuer.stop();
+    await page.getByText('Your session has expired.').waitFor();
+    await issuer.start();
+    expectNoFaults(atIssuer);
+  });
+
+  it('ends with a sign-out, also at the issuer', async () => {
+    issuer.tokens.canRefresh = true;
+    const { page } = await open('#query=ada');
+    await signIn(page, 'reader');
+    const revocation = page.waitForRequest((request) => request.url().includes('/token/revocation'));
+    await page.getByRole('button', { name: 'More' }).click();
+    await menuItem(page, 'Sign out').click();
+    await revocation;
+    await page.getByRole('button', { name: 'Yes, sign me out' }).click();
+    await issuerButton(page).waitFor();
+    expect(page.url()).toBe(`${app.http}/`);
+    expect(await page.getByText('Lovelace').count()).toBe(0);
+    await issuerButton(page).click();
+    await page.getByPlaceholder('Enter any login').waitFor();
+  });
+
+  describe('with an API key', () => {
+    async function useKey(page: Page, key: string): Promise<void> {
+      await page.getByText('Use an API key or token').click();
+      await page.getByLabel('API key or token').fill(key);
+      await page.getByRole('button', { name: 'Sign in', exact: true }).click();
+    }
+
+    it('shows its name, and signs out without the issuer', async () => {
+      const { page, expectNoFaults } = await open();
+      await useKey(page, await app.addKey('billing', ['reader']));
+      await row(page, 'Ada Lovelace').waitFor();
+      await expect.poll(() => account(page).textContent(), pollTimeout).toContain('key:billing');
+      await page.getByRole('button', { name: 'More' }).click();
+      await menuItem(page, 'Sign out').click();
+      await issuerButton(page).waitFor();
+      expect(page.url()).toBe(`${app.http}/`);
+      expectNoFaults();
+    });
+
+    it('refuses an unknown key, and keeps the field', async () => {
+      const { page, expectAccessible } = await open();
+      await useKey(page, `roster_abcdefghijkl_${'x'.repeat(43)}`);
+      await page.getByText('The server rejected this token.').waitFor();
+      await expectAccessible();
+      expect(await row(page, 'Ada Lovelace').count()).toBe(0);
+    });
+
+    it('asks again when the key is revoked', async () => {
+      const { page } = await open();
+      await useKey(page, await app.addKey('revoked', ['admin']));
+      await expect.poll(() => sign(page), pollTimeout).toBe('live');
+      await app.revokeKey('revoked');
+      await page.getByText('The directory no longer accepts your sign-in.').waitFor();
+    });
+  });
+});
+
+/** What the issuer's own page reports. */
+const atIssuer = /fonts\.googleapis|Failed to load resource/;

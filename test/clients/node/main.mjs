@@ -13,7 +13,8 @@ const cancelledCalls = 250;
 const ageWorkers = 16;
 
 const channel = createChannel(process.env.ROSTER_ADDRESS);
-const client = createClient(UserServiceDefinition, channel);
+const metadata = Metadata({ authorization: `Bearer ${process.env.ROSTER_TOKEN}` });
+const client = createClient(UserServiceDefinition, channel, { '*': { metadata } });
 
 const userOf = (name) => ({ firstName: name, email: `${name}@node.example` });
 const numbers = (count) => Array.from({ length: count }, (_, number) => number);

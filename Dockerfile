@@ -1,7 +1,7 @@
 # Roster as a service. It needs a Postgres, because the image has no embedded one.
 #
 #   docker build -t roster .
-#   docker run -e DATABASE_URL=postgres://… -e INSECURE=true -p 127.0.0.1:50051:50051 roster
+#   docker run -e DATABASE_URL=postgres://… -e INSECURE=true -e AUTH=on -p 127.0.0.1:50051:50051 roster
 #
 # For a build that can be repeated, give the digest: --build-arg NODE_IMAGE=node:24-slim@sha256:…
 ARG NODE_IMAGE=node:24-slim
@@ -28,7 +28,7 @@ LABEL org.opencontainers.image.title="Roster" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-# Every address of the container. Without TLS, Roster refuses them unless INSECURE=true.
+# Every address of the container. Without TLS, Roster refuses them unless INSECURE=true. With TLS, calls need credentials.
 # /dev/shm is writable even if the root is read-only.
 ENV NODE_ENV=production \
     GRPC_ADDRESS=0.0.0.0:50051 \

@@ -2,7 +2,8 @@
  * Runs each example that has a check.mjs, one after the other, in a copy outside the repository. It starts a separate Roster,
  * so it never changes the user's database.
  *
- * A check receives ROSTER_ADDRESS (gRPC), ROSTER_HTTP (the gateway) and ROSTER_REPO. It exits with 0, or with 75 and a line
+ * A check receives ROSTER_ADDRESS (gRPC), ROSTER_HTTP (the gateway), ROSTER_TOKEN (an API key, which each call needs) and
+ * ROSTER_REPO. It exits with 0, or with 75 and a line
  * on its standard output that names the missing toolchain. Arguments are names of examples, such as `clients/go`;
  * `--minutes-max` is the time limit of each.
  */
@@ -14,6 +15,7 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { createKey } from './create-key.mjs';
 
 const root = path.resolve(import.meta.dirname, '..');
 const examples = path.join(root, 'examples');
@@ -68,16 +70,18 @@ function namesToRun() {
 
 /** Uses a new embedded Postgres, and ignores DATABASE_URL of this process. */
 async function startRoster() {
+  const env = {
+    PATH: process.env.PATH,
+    HOME: process.env.HOME,
+    DATA_DIR: path.join(temporary, 'data'),
+    GRPC_ADDRESS: 'localhost:0',
+    HTTP_ADDRESS: 'localhost:0',
+    LOG_FORMAT: 'json',
+    AUTH: 'on',
+  };
   const child = spawn(process.execPath, ['dist/src/main.js', 'serve'], {
     cwd: root,
-    env: {
-      PATH: process.env.PATH,
-      HOME: process.env.HOME,
-      DATA_DIR: path.join(temporary, 'data'),
-      GRPC_ADDRESS: 'localhost:0',
-      HTTP_ADDRESS: 'localhost:0',
-      LOG_FORMAT: 'json',
-    },
+    env,
     // Ctrl-C reaches the whole process group, but the database must outlive the check.
     detached: true,
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -96,6 +100,7 @@ async function startRoster() {
     env: {
       ROSTER_ADDRESS: addresses.address,
       ROSTER_HTTP: `http://${addresses.http}`,
+      ROSTER_TOKEN: createKey(env, 'writer', 'bulk'),
       ROSTER_REPO: root,
     },
     async stop() {

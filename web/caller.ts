@@ -1,4 +1,4 @@
-/** Who uses the page, and what the server allows this caller to do. */
+/** Describes who uses the page, and what the server allows this caller to do. */
 import type { GetCallerResponse, UserServiceDefinition } from '../generated/users/v1/user_service.js';
 import { UserServiceDefinition as definition } from '../generated/users/v1/user_service.js';
 

@@ -100,7 +100,7 @@ export function Header({ session, route, go, feedState, total, rows, isSearch }:
   );
 }
 
-/** Who is signed in. On a phone it is only in the menu. */
+/** The name of the person who is signed in. On a phone it is only in the menu. */
 function AccountName({ caller: { actor, name, roles } }: { caller: Caller }) {
   if (actor === '') return null;
   return (

@@ -1,4 +1,4 @@
-/** What a caller sees who may not read the list. */
+/** Tells a caller that it may not read the list. */
 import type { Caller } from './caller.js';
 import { PersonIcon } from './icons.js';
 

@@ -30,7 +30,7 @@ run('npm', ['run', '--silent', 'build']);
 run('npm', ['run', '--silent', 'check:types']);
 console.log('Built the shop.');
 
-const roster = createClient({ address: ROSTER_ADDRESS });
+const roster = createClient({ address: ROSTER_ADDRESS, token: process.env.ROSTER_TOKEN });
 const proxy = await openProxy(ROSTER_ADDRESS);
 const shop = spawn(process.execPath, ['start.ts'], {
   cwd: folder,

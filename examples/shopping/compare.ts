@@ -30,7 +30,7 @@ type Way = 'grpc' | 'json';
 
 const ends = new DisposableStack();
 await using services = createServices();
-const { ROSTER_ADDRESS, ROSTER_HTTP } = process.env;
+const { ROSTER_ADDRESS, ROSTER_HTTP, ROSTER_TOKEN: token } = process.env;
 const directory =
   ROSTER_ADDRESS !== undefined && ROSTER_HTTP !== undefined
     ? { address: ROSTER_ADDRESS, http: ROSTER_HTTP }
@@ -83,13 +83,13 @@ console.table(rows);
 ends.dispose();
 
 function grpcSources({ productInfo, roster }: Addresses): Sources {
-  const client = ends.use(createClient({ address: roster }));
+  const client = ends.use(createClient({ address: roster, token }));
   const products = createProducts(ends.use(connectToProductInfo(productInfo)));
   return { getProduct: products, getSellers: ends.use(createSellers(client)).get };
 }
 
 function jsonSources({ productInfo, roster }: Addresses): Sources {
-  return ends.use(createJsonSources(productInfo, roster));
+  return ends.use(createJsonSources(productInfo, roster, token));
 }
 
 function answer(sources: Sources) {
@@ -211,7 +211,7 @@ function bytesRow(grpc: Wire, json: Wire): object {
 
 /** Creates sellers in the directory, and products with texts of ordinary length. */
 async function fill(): Promise<Product[]> {
-  using client = createClient({ address: addresses.grpc.roster });
+  using client = createClient({ address: addresses.grpc.roster, token });
   using productInfo = connectToProductInfo(addresses.grpc.productInfo);
   const sellerIds: string[] = [];
   for (let number = 0; number < sellerCount; number++) {

@@ -21,12 +21,13 @@ interface UsersJson {
 // HTTP/1.1 has one request on each connection at a time.
 const connectionsMax = 64;
 
-export function createJsonSources(productInfo: string, roster: string): Sources & Disposable {
+export function createJsonSources(productInfo: string, roster: string, token?: string): Sources & Disposable {
   const agent = new Agent({ keepAlive: true, maxSockets: connectionsMax });
 
   // Uses node:http, which costs least in Node.
-  async function get<T>(url: string, call: Call, body?: string): Promise<T> {
+  async function get<T>(url: string, call: Call, body?: string, authorization?: string): Promise<T> {
     const headers = {
+      ...(authorization !== undefined && { authorization }),
       'content-type': 'application/json',
       traceparent: call.traceparent,
       'connect-timeout-ms': String(Math.ceil(leftMs(call))),
@@ -56,7 +57,7 @@ export function createJsonSources(productInfo: string, roster: string): Sources 
 
     async getSellers(ids, call) {
       const url = `http://${roster}/users.v1.UserService/BatchGetUsers`;
-      const { users = [] } = await get<UsersJson>(url, call, JSON.stringify({ ids }));
+      const { users = [] } = await get<UsersJson>(url, call, JSON.stringify({ ids }), token && `Bearer ${token}`);
       return users.map(({ id, displayName }) => ({ id, displayName }));
     },
 

@@ -40,7 +40,7 @@ const aggregator = await services.start('the aggregator', process.execPath, ['ag
   PRODUCT_INFO_ADDRESS: productInfoAddress,
 });
 
-using roster = createClient({ address: directory.address });
+using roster = createClient({ address: directory.address, token: process.env.ROSTER_TOKEN });
 using productInfo = connectToProductInfo(productInfoAddress);
 const productIds = await fillShop(roster, productInfo);
 

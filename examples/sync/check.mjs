@@ -32,7 +32,10 @@ async function startInSync() {
 }
 
 try {
-  using client = createClient({ address: process.env.ROSTER_ADDRESS ?? 'localhost:50051' });
+  using client = createClient({
+    address: process.env.ROSTER_ADDRESS ?? 'localhost:50051',
+    token: process.env.ROSTER_TOKEN,
+  });
   // Uses a unique name because others use the same Roster.
   const tag = `sync${Date.now()}`;
   const email = `${tag}@example.com`;

@@ -2,13 +2,13 @@
 import { createClient, UserChange_Type } from '@roster-directory/client';
 import { openIndex } from './search-index.ts';
 
-const { ROSTER_ADDRESS: address = 'localhost:50051', INDEX_FILE: file = 'users.db' } = process.env;
+const { ROSTER_ADDRESS: address = 'localhost:50051', ROSTER_TOKEN: token, INDEX_FILE: file = 'users.db' } = process.env;
 
 const stop = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort());
 
 using index = openIndex(file);
-using client = createClient({ address });
+using client = createClient({ address, token });
 
 let isInSync = false;
 if (index.token === '') {

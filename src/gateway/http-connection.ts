@@ -1,4 +1,4 @@
-/** What the gRPC server of this process has to know about a connection over HTTP. */
+/** Describes a connection over HTTP to the gRPC server of this process. */
 import { TLSSocket } from 'node:tls';
 import type { Connection } from '../grpc-server/stream.js';
 import type { HttpRequest } from './gateway.js';

@@ -16,7 +16,7 @@ export interface RouterOptions {
   readonly address: Address;
   /** Other origins whose pages may send calls, such as `https://app.example.com`. `*` allows all. */
   readonly corsOrigins: readonly string[];
-  /** What needs no credentials. */
+  /** The endpoints that need no credentials. */
   readonly openEndpoints: readonly OpenEndpoint[];
   readonly metrics: {
     readonly contentType: string;

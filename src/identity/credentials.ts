@@ -10,7 +10,7 @@ const bearerForm = /^bearer +([\w.~+/-]+=*) *$/i;
 const bearerPrefix = /^bearer(?: |$)/i;
 const keyPrefix = 'roster_';
 
-/** Returns the value of the field, undefined if there is none, or a Fault if there are several. */
+/** Returns the value of the field, undefined without the field, or a Fault if it is there several times. */
 export function authorizationOf(fields: HeaderFields): string | undefined | Fault {
   let found: string | undefined;
   for (let index = 0; index < fields.length; index += 2) {

@@ -165,7 +165,7 @@ async function fetchKeys(source: KeySource, signal: AbortSignal): Promise<Fetche
   return fetchJson(found.jwks_uri, { ...options, allowsLoopback });
 }
 
-/** Returns the public keys for signatures that are neither too weak nor too large. Throws if there is none. */
+/** Returns the public keys for signatures that are neither too weak nor too large. Throws without any. */
 function usableKeys(body: unknown): JWK[] {
   if (!isObject(body) || !Array.isArray(body.keys)) throw new Error('The document is not a JSON Web Key Set.');
   const keys = body.keys.slice(0, keysMax).flatMap(publicKeyOf);

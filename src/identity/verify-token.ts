@@ -1,7 +1,7 @@
 /**
  * Verifies a token of an issuer, a JSON Web Token.
  *
- * What costs little is checked before the signature, so that rubbish tokens cost little. Nothing of a token is used
+ * Cheap checks come before the signature, so that invalid tokens use little CPU. Nothing of a token is used
  * before jose has verified its signature and its claims.
  */
 import {

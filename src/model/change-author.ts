@@ -1,4 +1,4 @@
-/** Who changes users, and in which call. The change log keeps both, without personal data. */
+/** Describes who changes users, and in which call. The change log keeps both, without personal data. */
 export interface ChangeAuthor {
   /** `Caller.actor`; empty if the server is open to everyone. */
   readonly actor: string;

@@ -1,4 +1,4 @@
-/** What the access file becomes: whose tokens are accepted, and what each verified credential may do. */
+/** The access file in use: whose tokens are accepted, and what each verified credential may do. */
 import type { Caller, Subject } from '../model/caller.js';
 
 export interface Policy {

@@ -26,7 +26,7 @@ const uncertainStatuses: ReadonlySet<string> = new Set([
   'UNKNOWN',
 ]);
 
-/** What the record of a call says about its end. */
+/** The part of a call's record that describes its end. */
 export type CallEnd = Pick<AuditRecord, 'method' | 'reason' | 'requestId' | 'durationMs'> & { readonly status: string };
 
 /** Records the end of a call. `details` are what its handler has done so far. */

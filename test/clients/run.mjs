@@ -2,7 +2,8 @@
  * Runs the same checks with one of the gRPC libraries of other projects: `node test/clients/run.mjs rust`. Each client is a
  * small program that uses stubs of its language's usual tool, and prints a line for each check that has passed.
  *
- * The server ends every connection about two seconds after its start, and no call may fail because of that.
+ * The server requires credentials, and the clients send an API key (ROSTER_TOKEN). It ends every connection about two seconds
+ * after its start, and no call may fail because of that.
  */
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
@@ -12,6 +13,7 @@ import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
+import { createKey } from '../../scripts/create-key.mjs';
 
 const root = resolve(import.meta.dirname, '../..');
 const proto = join(root, 'proto');
@@ -69,7 +71,7 @@ try {
   for (const command of build) await start(command, { cwd: folder, timeout: buildMsMax });
   roster = await startRoster();
   const relay = await startRelay(roster.address);
-  const output = await start(run, { cwd: folder, timeout: runMsMax, address: relay.address });
+  const output = await start(run, { cwd: folder, timeout: runMsMax, address: relay.address, token: roster.token });
   const lines = output.trimEnd().split('\n');
   for (const [index, pattern] of checks.entries()) assert.match(lines[index] ?? '', pattern);
   assert.equal(lines.length, checks.length);
@@ -82,11 +84,12 @@ try {
 }
 
 /** Runs a program, prints its output, and returns it. Throws if the program fails. */
-async function start([program, ...args], { cwd, timeout, address = '' }) {
+async function start([program, ...args], { cwd, timeout, address = '', token = '' }) {
   const env = {
     ...process.env,
     PATH: [programs, process.env.PATH].join(delimiter),
     ROSTER_ADDRESS: address,
+    ROSTER_TOKEN: token,
     ROSTER_PROTO: proto,
   };
   const child = spawn(program, args, { cwd, env, timeout, stdio: ['ignore', 'pipe', 'inherit'] });
@@ -101,17 +104,19 @@ async function start([program, ...args], { cwd, timeout, address = '' }) {
 }
 
 async function startRoster() {
+  const env = {
+    PATH: process.env.PATH,
+    HOME: process.env.HOME,
+    DATA_DIR: join(temporary, 'data'),
+    GRPC_ADDRESS: 'localhost:0',
+    HTTP_ADDRESS: 'localhost:0',
+    LOG_FORMAT: 'json',
+    AUTH: 'on',
+    CONNECTION_AGE_MS_MAX: '2000',
+  };
   const child = spawn(process.execPath, ['dist/src/main.js', 'serve'], {
     cwd: root,
-    env: {
-      PATH: process.env.PATH,
-      HOME: process.env.HOME,
-      DATA_DIR: join(temporary, 'data'),
-      GRPC_ADDRESS: 'localhost:0',
-      HTTP_ADDRESS: 'localhost:0',
-      LOG_FORMAT: 'json',
-      CONNECTION_AGE_MS_MAX: '2000',
-    },
+    env,
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const exited = once(child, 'exit');
@@ -125,6 +130,7 @@ async function startRoster() {
   assert.ok(address, 'Roster did not start.');
   return {
     address,
+    token: createKey(env, 'writer', 'bulk'),
     async stop() {
       child.kill('SIGTERM');
       await exited;

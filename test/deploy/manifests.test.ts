@@ -23,7 +23,7 @@ function variablesOf(text: string): Record<string, string> {
 
 const settings: [string, Record<string, string>][] = [
   ['deploy/kubernetes/base/settings.env', variablesOf(read('kubernetes/base/settings.env'))],
-  ["the chart's values", { ...values.settings, INSECURE: 'true' }],
+  ["the chart's values", { ...values.settings, INSECURE: 'true', ACCESS_FILE: '/etc/roster/access/access.yaml' }],
 ];
 
 describe.each(settings)('the settings in %s', (_file, variables) => {
@@ -34,7 +34,17 @@ describe.each(settings)('the settings in %s', (_file, variables) => {
 
   it('exist and are valid', () => {
     expect(Object.keys(variables).filter((name) => !known.includes(name))).toEqual([]);
-    expect(config.warnings).toEqual([]);
+    expect(config.warnings).toEqual([
+      'INSECURE is set and other machines can reach the server: others can read the traffic, including tokens, unless a proxy in front of Roster uses TLS.',
+    ]);
+  });
+
+  it('require credentials for everything but what the probes, Prometheus and the page need', () => {
+    expect(config.auth).toEqual({
+      isRequired: true,
+      accessFile: '/etc/roster/access/access.yaml',
+      openEndpoints: ['health', 'metrics', 'openapi', 'page'],
+    });
   });
 
   it('give a pod the time to stop that docs/configuration.md demands', () => {

@@ -1,7 +1,7 @@
 /** Renders the kustomizations and the Helm chart, and compares them. */
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
-import { parseAllDocuments } from 'yaml';
+import { parse, parseAllDocuments } from 'yaml';
 
 export const deploy = join(import.meta.dirname, '..', '..', 'deploy');
 export const chart = join(deploy, 'helm', 'roster');
@@ -38,6 +38,12 @@ export function objectsOf(yaml) {
   return Object.fromEntries(objects.sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
+function normalizeField(name, value) {
+  if (name === 'image') return value.replace(/:.*/, '');
+  // Its comments differ.
+  return name === 'access.yaml' ? parse(value) : normalize(value);
+}
+
 function normalize(value) {
   if (Array.isArray(value)) return value.map(normalize);
   // kustomize adds a hash to the name of the settings.
@@ -45,7 +51,7 @@ function normalize(value) {
   if (typeof value !== 'object' || value === null) return value;
   const entries = Object.entries(value)
     .filter(([name]) => !ownLabels.includes(name) && !isOwnAnnotation(name) && name !== 'imagePullPolicy')
-    .map(([name, one]) => [name, name === 'image' ? one.replace(/:.*/, '') : normalize(one)])
+    .map(([name, one]) => [name, normalizeField(name, one)])
     .filter(([name, one]) => name !== 'annotations' || Object.keys(one).length > 0)
     .filter(([name]) => name !== 'namespace');
   return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)));

@@ -36,6 +36,8 @@ const variants = [
           '--set',
           'networkPolicy.extraEgress[0].ports[0].port=4318,networkPolicy.extraIngress[0].from[0].podSelector=',
         ],
+        ...['--set', 'access.callers[0].key=billing,access.callers[0].role=bulk,serviceAccount.mountToken=true'],
+        ...['--set-json', 'accessFiles={"jwks.json":"{\\"keys\\":[]}"}'],
       ),
   ],
 ];
@@ -43,6 +45,8 @@ const invalidValues = [
   'autoscalling.enabled=false',
   'settings.WORKERS=2',
   'settings.workers=two',
+  'settings.AUTH=false',
+  'access.caller=x',
   'image.digest=latest',
 ];
 

@@ -23,7 +23,7 @@ const timeout = { timeout: 600_000, interval: 50 };
 const untilShown = { timeout: 240_000, interval: 50 };
 
 /** Commands that run until the reader ends them. They end with the last page. */
-const staysOpen = /^(?:npm run serve$|\.\/roster gateway )/;
+const staysOpen = /^(?:npm run serve$|(?:[A-Z_]+=\S+\s+(?:\\\n\s+)?)*\.\/roster (?:gateway |serve$))/;
 
 /** npm's record of the packages that it has installed. */
 const npmRecord = '.package-lock.json';

@@ -21,7 +21,7 @@ const stopMsMax = 2_000;
 const write = (line: object) => process.stdout.write(`${JSON.stringify(line)}\n`);
 const trace = createTrace('aggregator', statusOf, (span) => write({ msg: 'span', ...span }));
 
-using roster = createClient({ address: ROSTER_ADDRESS });
+using roster = createClient({ address: ROSTER_ADDRESS, token: process.env.ROSTER_TOKEN });
 using sellers = createSellers(roster);
 using productInfo = connectToProductInfo(PRODUCT_INFO_ADDRESS);
 const sources: Sources = {

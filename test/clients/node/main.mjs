@@ -13,7 +13,8 @@ const cancelledCalls = 250;
 const ageWorkers = 16;
 
 const channel = createChannel(process.env.ROSTER_ADDRESS);
-const client = createClient(UserServiceDefinition, channel);
+const bearer = { authorization: `Bearer ${process.env.ROSTER_TOKEN}` };
+const client = createClient(UserServiceDefinition, channel, { '*': { metadata: Metadata(bearer) } });
 
 const userOf = (name) => ({ firstName: name, email: `${name}@node.example` });
 const numbers = (count) => Array.from({ length: count }, (_, number) => number);
@@ -91,7 +92,7 @@ await Promise.all([...numbers(cancelledCalls).map(cancelOne), ...numbers(cancell
 console.log(`cancellation: ${cancelledCalls} calls next to ${cancelledCalls} others`);
 
 try {
-  for await (const _ of client.watchUsers({}, { metadata: Metadata({ 'grpc-timeout': '500m' }) }));
+  for await (const _ of client.watchUsers({}, { metadata: Metadata({ ...bearer, 'grpc-timeout': '500m' }) }));
   assert.fail('The watch has ended.');
 } catch (error) {
   if (!(error instanceof ClientError)) throw error;

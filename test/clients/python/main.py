@@ -25,7 +25,9 @@ def user_of(name, **fields):
 
 
 def main():
-    with grpc.insecure_channel(os.environ["ROSTER_ADDRESS"]) as channel:
+    token = grpc.access_token_call_credentials(os.environ["ROSTER_TOKEN"])
+    credentials = grpc.composite_channel_credentials(grpc.local_channel_credentials(), token)
+    with grpc.secure_channel(os.environ["ROSTER_ADDRESS"], credentials) as channel:
         users = UserServiceStub(channel)
         large(users)
         ada = users.CreateUser(api.CreateUserRequest(user=user_of("ada"))).user

@@ -41,6 +41,7 @@ app.kubernetes.io/component: server
 {{- else -}}
 {{- $settings = dict "INSECURE" "true" -}}
 {{- end -}}
+{{- $_ := set $settings "ACCESS_FILE" "/etc/roster/access/access.yaml" -}}
 {{- toYaml (merge (deepCopy .Values.settings) $settings) -}}
 {{- end -}}
 

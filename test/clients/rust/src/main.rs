@@ -7,6 +7,8 @@ use futures::future::try_join_all;
 use futures::stream;
 use prost_types::{Struct, Value, value::Kind};
 use tokio_stream::wrappers::UnboundedReceiverStream;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::{Interceptor, interceptor::InterceptedService};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
 use users::user_service_client::UserServiceClient;
@@ -20,7 +22,7 @@ mod users {
     tonic::include_proto!("users.v1");
 }
 
-type Client = UserServiceClient<Channel>;
+type Client = UserServiceClient<InterceptedService<Channel, Bearer>>;
 type Answer<T> = std::result::Result<T, Status>;
 type Result<T = ()> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -33,11 +35,23 @@ const QUESTIONS: usize = 1000;
 const CANCELLED_CALLS: usize = 250;
 const AGE_WORKERS: usize = 16;
 
+/// Sends a token with each call.
+#[derive(Clone)]
+struct Bearer(MetadataValue<Ascii>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Answer<Request<()>> {
+        request.metadata_mut().insert("authorization", self.0.clone());
+        Ok(request)
+    }
+}
+
 #[tokio::main]
 async fn main() -> Result {
     let address = std::env::var("ROSTER_ADDRESS")?;
     let channel = Endpoint::from_shared(format!("http://{address}"))?.connect().await?;
-    let client = UserServiceClient::new(channel);
+    let bearer = Bearer(format!("Bearer {}", std::env::var("ROSTER_TOKEN")?).parse()?);
+    let client = UserServiceClient::with_interceptor(channel, bearer);
     large(client.clone()).await?;
     let ada = create(client.clone(), "ada").await?;
     parallel(&client, &ada).await?;

@@ -6,8 +6,10 @@ import com.google.protobuf.Struct;
 import com.google.protobuf.Value;
 import io.grpc.Grpc;
 import io.grpc.InsecureChannelCredentials;
+import io.grpc.Metadata;
 import io.grpc.Status;
 import io.grpc.StatusException;
+import io.grpc.stub.MetadataUtils;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Callable;
@@ -50,9 +52,13 @@ final class Main {
 
   public static void main(String[] arguments) throws Exception {
     var address = System.getenv("ROSTER_ADDRESS");
+    var headers = new Metadata();
+    headers.put(
+        Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER), "Bearer " + System.getenv("ROSTER_TOKEN"));
     // grpc-java repeats a call that a closing connection has not received only if its request fits into these buffers.
     var channel =
         Grpc.newChannelBuilder(address, InsecureChannelCredentials.create())
+            .intercept(MetadataUtils.newAttachHeadersInterceptor(headers))
             .perRpcBufferLimit(8 << 20)
             .retryBufferSize(64 << 20)
             .build();

@@ -7,17 +7,24 @@ import { quantile } from '../service.js';
 const ops = { GetUser: 'get', CreateUser: 'create', 'ListUsers(50)': 'list' } as const;
 const deadlineMs = 1000;
 const inFlight = 8;
-const floodConnections = 256;
+const floodConnections = [32, 256];
 const factor = 3;
 
-type Flood = Pick<Work, 'perSecond' | 'inFlight' | 'deadlineMs'>;
+type Flood = Pick<Work, 'connections' | 'perSecond' | 'inFlight' | 'deadlineMs'>;
 
 /** Given the peak rate. */
-const floods: Record<string, (peak: number) => Flood | undefined> = {
-  none: () => undefined,
-  [`${factor} times the peak`]: (peak) => ({ perSecond: factor * peak, deadlineMs }),
-  '16 callers on each connection': () => ({ inFlight: 16 * floodConnections }),
-};
+const floods: Readonly<Record<string, (peak: number) => Flood>> = Object.fromEntries(
+  floodConnections.flatMap((connections): [string, (peak: number) => Flood][] => [
+    [
+      `${factor} times the peak over ${connections} connections`,
+      (peak) => ({ connections, perSecond: factor * peak, deadlineMs }),
+    ],
+    [
+      `${16 * connections} calls at a time over ${connections} connections`,
+      () => ({ connections, inFlight: 16 * connections }),
+    ],
+  ]),
+);
 
 const [ok, deadlineExceeded, resourceExhausted] = [0, 4, 8];
 
@@ -26,18 +33,17 @@ export const callers: Scenario = {
   title: 'Two callers',
   about:
     `One caller makes ${inFlight} calls at a time over 4 connections, each with a deadline of ${deadlineMs} ms, alone and while another caller floods the ` +
-    `server over ${floodConnections} connections. The server knows the callers by their addresses. Loads, service and Postgres share the machine.`,
+    'server. The server knows the callers by their addresses. Loads, service and Postgres share the machine.',
 
   async open(bench) {
     const directory = await openDirectory(bench, 'callers', bench.users);
     const host = directory.address.replace('localhost', '127.0.0.1');
     const common = { address: host, users: directory.users, pageTokens: directory.pageTokens };
 
-    async function measure(op: (typeof ops)[keyof typeof ops], floodOf: (peak: number) => Flood | undefined) {
+    async function measure(op: (typeof ops)[keyof typeof ops], floodOf: ((peak: number) => Flood) | undefined) {
       const peak = (await measureLoad(directory, { op, inFlight: 64 }, bench.times)).perSecond ?? Number.NaN;
-      const flood = floodOf(peak);
-      const work = { ...common, op, connections: floodConnections, localAddress: '127.0.0.2', ...flood };
-      await using other = flood && (await startLoad(work));
+      const flood = floodOf?.(peak);
+      await using other = flood && (await startLoad({ ...common, op, localAddress: '127.0.0.2', ...flood }));
       await sleep(deadlineMs + 500);
       await using load = await startLoad({ ...common, op, connections: 4, inFlight, deadlineMs });
       await sleep(bench.times.warmUpMs);
@@ -46,6 +52,9 @@ export const callers: Scenario = {
       await sleep(bench.times.measureMs);
       const [result, flooded] = await Promise.all([load.stop(), other?.stop()]);
       await directory.truncateLog?.();
+      await other?.[Symbol.asyncDispose]();
+      // The limits of a busy server end after five seconds.
+      if (flood !== undefined) await sleep(6000);
       const rate = (status: number) => result.status.filter((code) => code === status).length / result.seconds;
       const useful = result.latencyMs.filter((_, index) => result.status[index] === ok);
       const floodRate = (status: number) =>
@@ -68,7 +77,7 @@ export const callers: Scenario = {
 
     return {
       cases: Object.entries(ops).flatMap(([call, op]) =>
-        Object.entries(floods).map(([flood, floodOf]) => ({
+        Object.entries({ none: undefined, ...floods }).map(([flood, floodOf]) => ({
           labels: { call, flood },
           measure: () => measure(op, floodOf),
         })),

@@ -186,15 +186,18 @@ export function hasExpiredToken(error: unknown): error is RosterError {
 }
 
 /**
- * Waits until the next attempt. Throws `error` if it is not UNAVAILABLE or an expired token, if `attemptsMax` is reached, or if the wait
- * would pass the deadline, because `error` says more than DEADLINE_EXCEEDED would.
+ * Waits until the next attempt. Throws `error` if it is not UNAVAILABLE, RATE_LIMITED or an expired token, if
+ * `attemptsMax` is reached, or if the wait would pass the deadline, because `error` says more than DEADLINE_EXCEEDED
+ * would.
  */
 export async function waitToRetry(error: unknown, failures: number, retries: Retries): Promise<void> {
   const { attemptsMax, deadline, signal, waitMsMax, renewsToken } = retries;
-  const isTransient =
-    (error instanceof RosterError && error.code === 'UNAVAILABLE') || (renewsToken === true && hasExpiredToken(error));
-  if (failures >= attemptsMax || !isTransient) throw error;
-  const waitMs = backoffAfter(failures, waitMsMax);
+  if (failures >= attemptsMax || !(error instanceof RosterError)) throw error;
+  const isTransient = error.code === 'UNAVAILABLE' || error.reason === 'RATE_LIMITED';
+  if (!isTransient && !(renewsToken === true && hasExpiredToken(error))) throw error;
+  // The random part keeps the calls that the server has refused together from returning together.
+  const askedMs = (error.retryDelayMs ?? 0) * (1 + Math.random() / 4);
+  const waitMs = Math.max(askedMs, backoffAfter(failures, waitMsMax));
   if (deadline !== undefined && performance.now() + waitMs >= deadline.atMs) throw error;
   await pause(waitMs, signal);
 }

@@ -41,7 +41,7 @@ export interface ClientOptions {
   deadlineMs?: number;
 
   /**
-   * The maximum number of attempts of a unary call that fails with UNAVAILABLE, including the first. Default: 3; 1 disables
+   * The maximum number of attempts of a unary call that fails with UNAVAILABLE or RATE_LIMITED, including the first. Default: 3; 1 disables
    * retries. Only calls that may run twice are retried: reads, deletes with `allowMissing`, and creates, which are safe
    * because of their request id. The client adds a request id if the caller sets none, unless this is 1.
    */

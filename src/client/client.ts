@@ -79,7 +79,9 @@ export interface Client extends UserServiceClient<CallLimits>, Disposable {
    * The directory's changes, until the caller leaves the loop or aborts the `signal`. The client reconnects by itself, also
    * to another address, and resumes after the last token. It does so after UNAVAILABLE, CANCELLED, DEADLINE_EXCEEDED,
    * WATCHER_TOO_SLOW, OVERLOADED, RATE_LIMITED, an INTERNAL or UNKNOWN that is not from the directory, the end of the
-   * stream, and silence. If the client's token expires during the stream, it reconnects once with the next token. It waits at most 10 s before each attempt, and never gives up. Other errors are thrown because a retry cannot fix them:
+   * stream, and silence. If the client's token expires during the stream, it reconnects once with the next token. It waits
+   * at most 10 s before each attempt, or longer if the server asks for it, and never gives up. Other errors are thrown
+   * because a retry cannot fix them:
    * INVALID_ARGUMENT, UNAUTHENTICATED, PERMISSION_DENIED, UNIMPLEMENTED, the directory's own INTERNAL, and so on.
    *
    * After a reconnect, changes after the last message may repeat, and none is missed. If the token has expired, or if the

@@ -2,7 +2,13 @@
  * Reads the details of an error from the server. The web page uses this file too, so it must not import Node modules.
  */
 import { type ClientError, Status } from 'nice-grpc-common';
-import { type BadRequest, type ErrorInfo, type RequestInfo, RichClientError } from 'nice-grpc-error-details';
+import {
+  type BadRequest,
+  type ErrorInfo,
+  type RequestInfo,
+  type RetryInfo,
+  RichClientError,
+} from 'nice-grpc-error-details';
 
 /** The name of a gRPC status other than OK, such as 'NOT_FOUND'. */
 export type StatusName = Exclude<keyof typeof Status, 'OK'>;
@@ -18,6 +24,7 @@ export interface ServerErrorDetails {
   violations?: readonly FieldViolation[];
   metadata?: Readonly<Record<string, string>>;
   requestId?: string;
+  retryDelayMs?: number;
 }
 
 /** A field is unset if the error does not contain it. */
@@ -31,6 +38,8 @@ export function detailsOf(error: ClientError): ServerErrorDetails {
       details.violations = detail.fieldViolations.map(({ field, description }) => ({ field, description }));
     } else if (isDetail<RequestInfo>(detail, 'google.rpc.RequestInfo')) {
       details.requestId = detail.requestId;
+    } else if (isDetail<RetryInfo>(detail, 'google.rpc.RetryInfo') && detail.retryDelay !== undefined) {
+      details.retryDelayMs = detail.retryDelay.seconds * 1000 + detail.retryDelay.nanos / 1e6;
     }
   }
   return details;

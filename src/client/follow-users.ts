@@ -110,7 +110,7 @@ export async function* followUsers(
       startedOver = true;
     }
     begun = false;
-    const waitMs = backoffAfter(++failures, waitMsMax);
+    const waitMs = Math.max(failure.retryDelayMs ?? 0, backoffAfter(++failures, waitMsMax));
     onDisconnect?.(failure, Math.round(waitMs));
     await pause(waitMs, following.signal);
   }

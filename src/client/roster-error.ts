@@ -30,6 +30,9 @@ export class RosterError extends Error {
   /** The server's id of this call, which its log contains too. */
   readonly requestId: string | undefined;
 
+  /** How long the server asks to wait before the next attempt, for example after RATE_LIMITED. */
+  readonly retryDelayMs: number | undefined;
+
   /** The called method, such as 'users.v1.UserService/GetUser'. */
   readonly method: string;
 
@@ -42,6 +45,7 @@ export class RosterError extends Error {
     this.violations = details.violations ?? [];
     this.metadata = details.metadata ?? {};
     this.requestId = details.requestId;
+    this.retryDelayMs = details.retryDelayMs;
   }
 }
 

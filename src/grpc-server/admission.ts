@@ -1,21 +1,31 @@
 /**
- * Decides at the header of a call whether it can be answered in time, and how many calls a client may have open.
+ * Decides at the header of a call whether it can be answered in time, how many calls of a caller run at once, and how many
+ * a client may have open.
  *
  * By Little's law, a new call waits for about the number of calls in flight divided by the rate at which they end. A
  * refusal costs almost half of a short call with node:http2, so a server that receives several times what it can answer
- * could spend all its time on refusals. Therefore the connections share a number of open calls. Further calls wait in
- * the clients, where they cost nothing.
+ * could spend all its time on refusals. Therefore callers, and then the connections of each, share a number of open
+ * calls. Further calls wait in the clients, where they cost nothing. If several callers call a busy server, each has the
+ * same share of the calls that run, so that a call waits for few calls of the others
+ * (docs/decisions/0040-callers-have-equal-shares.md).
  */
+import { UnaryCalls, type WaitingCall } from './caller-share.js';
 
 export interface AdmissionOptions {
-  /** The number of calls that all connections of a busy server may have open together. */
+  /** The number of calls that all callers of a busy server may have open together. */
   readonly openCallsMax: number;
-  /** The maximum for one connection. */
-  readonly perConnectionMax: number;
-  /** The number of connections with open calls. */
-  connections(): number;
-  /** Called when the number of calls that a connection may have open changes. It is `perConnectionMax` at the start. */
-  onLimit(perConnection: number): void;
+  /**
+   * Called in each interval with the number of calls that each caller may have open, or with undefined if the server is
+   * not busy.
+   */
+  onShare(perCaller: number | undefined): void;
+  /** The calls of this caller take the time of the server without being answered. Called at most once in an interval. */
+  onWaste(caller: UnaryCalls): void;
+}
+
+interface Ended {
+  readonly hasRun: boolean;
+  readonly isAnswered: boolean;
 }
 
 /** How often `measure` should be called. */
@@ -26,34 +36,83 @@ const decay = 0.98;
 const admittedMin = 1024;
 // The longest wait of a call without a deadline, or with a later one.
 const waitMsMax = 10_000;
-const perConnectionMin = 16;
 // The limits end when the server has not been busy for this many intervals.
 const calmIntervals = 50;
+// A caller without calls has no share after this many intervals.
+const activeIntervals = 10;
+// The calls of all callers that run at once should end within this time, because a new call waits for them.
+const runningMs = 10;
+// Fewer would leave connections to Postgres idle.
+const runningMin = 8;
+// Ordinary clients cancel some calls.
+const wasteMin = 32;
 
 export class Admission {
   #inFlight = 0;
   #ended = 0;
   #endedPerMs = 0;
   #measuredMs = performance.now();
+  #interval = 0;
   #calm = calmIntervals;
-  #perConnection: number;
+  #runningMax = Number.POSITIVE_INFINITY;
+  readonly #callers = new Set<UnaryCalls>();
+  /** Of callers that nobody counts. */
+  readonly #others = new UnaryCalls();
 
-  constructor(private readonly options: AdmissionOptions) {
-    this.#perConnection = options.perConnectionMax;
-  }
+  constructor(private readonly options: AdmissionOptions) {}
 
-  /** Counts the call if it can probably be answered before its deadline. */
-  admit(timeoutMs = waitMsMax): boolean {
-    const expectedMs = this.#inFlight / this.#endedPerMs;
-    if (this.#inFlight >= admittedMin && expectedMs > Math.min(timeoutMs, waitMsMax)) return false;
+  /** Counts the call if it can probably be answered before its deadline. Returns what counts it. */
+  admit(timeoutMs = waitMsMax, caller = this.#others): UnaryCalls | undefined {
+    const previous = Math.min(this.#inFlight, caller.inFlight * this.#callers.size);
+    const isLate = previous / this.#endedPerMs > Math.min(timeoutMs, waitMsMax);
+    if (this.#inFlight >= admittedMin && isLate) {
+      this.#waste(caller);
+      return undefined;
+    }
     this.#inFlight++;
-    return true;
+    caller.inFlight++;
+    if (caller.latest === Number.NEGATIVE_INFINITY) this.#callers.add(caller);
+    caller.latest = this.#interval;
+    return caller;
   }
 
-  /** An admitted call has ended. */
-  release(): void {
+  /** Returns whether an admitted call may run now. If not, it runs later. */
+  start(caller: UnaryCalls, call: WaitingCall): boolean {
+    if (caller.running < this.#runningMax) {
+      caller.running++;
+      return true;
+    }
+    caller.waiting.add(call);
+    return false;
+  }
+
+  /** An admitted call has ended. `isAnswered` is false if its client did not wait for the answer. */
+  release(caller: UnaryCalls, call: WaitingCall, { hasRun, isAnswered }: Ended): void {
     this.#inFlight--;
-    this.#ended++;
+    caller.inFlight--;
+    if (!isAnswered) this.#waste(caller);
+    if (!hasRun) {
+      caller.waiting.delete(call);
+      return;
+    }
+    caller.running--;
+    if (isAnswered) this.#ended++;
+    if (caller.waiting.size > 0) this.#runWaiting(caller);
+  }
+
+  #waste(caller: UnaryCalls): void {
+    const hadLeft = caller.wasteLeft > 0;
+    caller.wasteLeft--;
+    if (hadLeft && caller.wasteLeft <= 0) this.options.onWaste(caller);
+  }
+
+  #runWaiting(caller: UnaryCalls): void {
+    for (const call of caller.waiting) {
+      if (caller.running >= this.#runningMax) return;
+      caller.waiting.delete(call);
+      caller.running++;
+      call.run();
+    }
   }
 
   measure(): void {
@@ -61,14 +120,35 @@ export class Admission {
     this.#endedPerMs = Math.max(this.#endedPerMs * decay, this.#ended / (nowMs - this.#measuredMs));
     this.#measuredMs = nowMs;
     this.#ended = 0;
-    const { openCallsMax, perConnectionMax, connections, onLimit } = this.options;
-    this.#calm = this.#inFlight >= openCallsMax / 2 ? 0 : this.#calm + 1;
-    // A power of two, so that it rarely changes.
-    const share = 2 ** Math.floor(Math.log2(openCallsMax / Math.max(1, connections())));
-    const limit = this.#calm < calmIntervals ? Math.max(perConnectionMin, share) : perConnectionMax;
-    const wanted = Math.min(limit, perConnectionMax);
-    if (wanted === this.#perConnection) return;
-    this.#perConnection = wanted;
-    onLimit(wanted);
+    this.#interval++;
+    this.#forgetInactive();
+    const { openCallsMax, onShare } = this.options;
+    const callers = Math.max(1, this.#callers.size);
+    const share = openCallsMax / callers;
+    this.#calm = this.#isBusy(share) ? 0 : this.#calm + 1;
+    const isLimited = this.#calm < calmIntervals;
+    const running = Math.max(runningMin, (this.#endedPerMs * runningMs) / callers);
+    this.#runningMax = isLimited && callers > 1 ? running : Number.POSITIVE_INFINITY;
+    for (const caller of this.#callers) this.#runWaiting(caller);
+    onShare(isLimited ? share : undefined);
+    const answers = (this.#endedPerMs * measureMs) / callers;
+    const waste = isLimited ? Math.max(wasteMin, answers / 2) : Number.POSITIVE_INFINITY;
+    for (const caller of this.#callers) caller.wasteLeft = waste;
+  }
+
+  /** While the limits apply, a caller that uses half of its share would probably use more without them. */
+  #isBusy(share: number): boolean {
+    if (this.#inFlight >= this.options.openCallsMax / 2) return true;
+    if (this.#calm >= calmIntervals) return false;
+    for (const { inFlight } of this.#callers) if (inFlight >= share / 2) return true;
+    return false;
+  }
+
+  #forgetInactive(): void {
+    for (const caller of this.#callers) {
+      if (caller.inFlight > 0 || this.#interval - caller.latest <= activeIntervals) continue;
+      this.#callers.delete(caller);
+      caller.latest = Number.NEGATIVE_INFINITY;
+    }
   }
 }

@@ -50,3 +50,8 @@ export function callError(cause: CallErrorCause, message: string): CallError {
     Error.stackTraceLimit = stackTraceLimit;
   }
 }
+
+/** Whether the client has waited for this status, so that it shows what the server can answer. */
+export function isAnswer(code: Status): boolean {
+  return code !== Status.CANCELLED && code !== Status.DEADLINE_EXCEEDED;
+}

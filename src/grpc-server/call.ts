@@ -1,9 +1,10 @@
 /** One call: reads its requests, runs its handler, and sends its responses and its status. */
 import { Status } from 'nice-grpc-common';
-import { callError } from './call-error.js';
+import { CallBase } from './call-base.js';
+import { callError, isAnswer } from './call-error.js';
 import { headerError } from './call-header.js';
 import { CallResponse, type ResponseStatus } from './call-response.js';
-import type { CallerShare } from './caller-share.js';
+import type { UnaryCalls, WaitingCall } from './caller-share.js';
 import { decompress, type Frame } from './framing.js';
 import { HeldBytes } from './held-bytes.js';
 import { LazyMetadata } from './lazy-metadata.js';
@@ -11,14 +12,7 @@ import type { CallInfo, CallObserver } from './observer.js';
 import { parseTimeout } from './protocol.js';
 import { RequestQueue } from './request-queue.js';
 import type { CallLimits, ServedMethod, ServerCallContext } from './served-method.js';
-import {
-  type Connection,
-  cancelled,
-  fieldOf,
-  type HeaderFields,
-  type StreamReceiver,
-  type TransportStream,
-} from './stream.js';
+import { cancelled, fieldOf, type HeaderFields, type StreamReceiver, type TransportStream } from './stream.js';
 
 // The transport's own objects for a call take as much, and are not counted either.
 const uncountedBytesMax = 4096;
@@ -31,11 +25,7 @@ const lastReadMsMin = 10_000;
 // The client's deadline passes earlier than ours, by the time that the request took to arrive.
 const deadlineSlackMs = 20;
 
-export class ServerCall implements StreamReceiver, CallInfo {
-  readonly startedMs = performance.now();
-  timeoutMs: number | undefined;
-  caller: unknown;
-  share: CallerShare | undefined;
+export class ServerCall extends CallBase implements StreamReceiver, WaitingCall {
   readonly #requests: RequestQueue;
   readonly #held: HeldBytes;
   readonly #response: CallResponse;
@@ -46,7 +36,10 @@ export class ServerCall implements StreamReceiver, CallInfo {
   #status: Status | undefined;
   #durationMs = 0;
   #isEndReported = false;
-  #isAdmitted = false;
+  /** Counts the call if it is unary, until its status is decided. */
+  #unary: UnaryCalls | undefined;
+  #mayRun = false;
+  #isOpenStream = false;
   /** Whether it is not known yet if the call is refused. */
   #isPending = false;
   #isRequestEnded = false;
@@ -56,36 +49,17 @@ export class ServerCall implements StreamReceiver, CallInfo {
   #progressMs = this.startedMs;
 
   constructor(
-    private readonly stream: TransportStream,
-    readonly path: string,
-    readonly fields: HeaderFields,
-    private readonly method: ServedMethod | undefined,
+    stream: TransportStream,
+    path: string,
+    fields: HeaderFields,
+    method: ServedMethod | undefined,
     private readonly limits: CallLimits,
     private readonly onClosed: (call: ServerCall) => void,
   ) {
+    super(stream, path, fields, method);
     this.#requests = new RequestQueue(stream, method?.requestBytesMax ?? 0);
     this.#response = new CallResponse(stream, fields, limits);
     this.#held = new HeldBytes(this, limits, (error) => this.#giveUp(error));
-  }
-
-  get isKnownMethod(): boolean {
-    return this.method !== undefined;
-  }
-
-  get responseStream(): boolean {
-    return this.method?.responseStream === true;
-  }
-
-  get isStream(): boolean {
-    return this.method?.requestStream === true || this.responseStream;
-  }
-
-  get peer(): string {
-    return this.stream.connection.peer;
-  }
-
-  get connection(): Connection {
-    return this.stream.connection;
   }
 
   /** Starts the handler, or the wait for its request. `admit` may return an error to refuse the call. */
@@ -144,10 +118,16 @@ export class ServerCall implements StreamReceiver, CallInfo {
 
   /** Streams are not counted, because their duration does not show how long a call waits. */
   #admit(): unknown {
-    if (this.method?.requestStream !== false || this.method.responseStream) return undefined;
-    if (!this.limits.admission.admit(this.timeoutMs)) return callError('OVERLOADED', 'Too many calls are in flight.');
-    this.#isAdmitted = true;
-    return undefined;
+    const { share } = this;
+    const { use } = this.connection;
+    if (this.isStream) {
+      if (use !== undefined) use.openStreams++;
+      this.#isOpenStream = true;
+      return undefined;
+    }
+    if (use !== undefined) use.caller = share?.unary;
+    this.#unary = this.limits.admission.admit(this.timeoutMs, share?.unary);
+    return this.#unary === undefined ? callError('OVERLOADED', 'Too many calls are in flight.') : undefined;
   }
 
   /** Ends the call with the status of an error, whatever its handler does. Has no effect on a call that has ended. */
@@ -193,6 +173,8 @@ export class ServerCall implements StreamReceiver, CallInfo {
     const { method } = this;
     const requests = this.#requests;
     if (this.#status !== undefined || method === undefined || method.requestStream) return;
+    this.#mayRun ||= this.#unary === undefined || this.limits.admission.start(this.#unary, this);
+    if (!this.#mayRun) return;
     const only = requests.take();
     if (requests.error !== undefined) this.end(requests.error);
     else if (only === undefined) this.end(callError('MESSAGE_COUNT', 'This method takes exactly one message.'));
@@ -200,6 +182,11 @@ export class ServerCall implements StreamReceiver, CallInfo {
       this.#updateHold();
       this.#observe(() => void this.#runUnary(method, only));
     }
+  }
+
+  run(): void {
+    this.#mayRun = true;
+    this.#takeOnly();
   }
 
   onSent(): void {
@@ -221,6 +208,8 @@ export class ServerCall implements StreamReceiver, CallInfo {
     }
     this.#stopHandler();
     this.#held.release();
+    const { use } = this.connection;
+    if (this.#isOpenStream && use !== undefined) use.openStreams--;
     this.#reportEnd(code);
     this.onClosed(this);
   }
@@ -352,12 +341,14 @@ export class ServerCall implements StreamReceiver, CallInfo {
   }
 
   #settle(code: Status): void {
-    if (this.#isAdmitted) this.limits.admission.release();
-    this.#isAdmitted = false;
+    const unary = this.#unary;
+    this.#unary = undefined;
     this.#status = code;
     this.#durationMs = performance.now() - this.startedMs;
     this.#requests.close();
     this.#wakeWriter?.();
+    if (unary === undefined) return;
+    this.limits.admission.release(unary, this, { hasRun: this.#mayRun, isAnswered: isAnswer(code) });
   }
 
   #updateHold(): void {

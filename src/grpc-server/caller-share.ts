@@ -5,10 +5,28 @@ export interface CallerShare {
   /** The bytes that the process holds for its calls. */
   heldBytes: number;
   readonly heldBytesMax: number;
+  readonly unary: UnaryCalls;
   /** Returns the error of a call that exceeds `heldBytesMax`. */
   tooManyBytes(call: CallInfo): unknown;
-  /** The number of its unary calls that are in flight. */
-  callsInFlight: number;
   /** Called once when the call has closed and holds nothing any more. */
   release(call: CallInfo): void;
+}
+
+export interface WaitingCall {
+  run(): void;
+}
+
+/** The unary calls of one caller that were admitted and that have not ended. */
+export class UnaryCalls {
+  inFlight = 0;
+  running = 0;
+  /** They run in the order of their arrival. */
+  readonly waiting = new Set<WaitingCall>();
+  /** How many more may be cancelled or refused in this interval before its connections are read in turns. */
+  wasteLeft = Number.POSITIVE_INFINITY;
+  /** How many of its connections are read at a time, and the first of them. */
+  readersMax = Number.POSITIVE_INFINITY;
+  turn = 0;
+  /** The interval of `Admission` in which the latest one arrived. */
+  latest = Number.NEGATIVE_INFINITY;
 }

@@ -11,8 +11,10 @@ import {
 } from 'node:http2';
 import { Server as NetServer, type Socket } from 'node:net';
 import { type PeerCertificate, TLSSocket } from 'node:tls';
+import type { LimitedConnection } from './connection-share.js';
 import { Http2Stream } from './http2-stream.js';
-import type { Connection, StreamAcceptor } from './stream.js';
+import { setReading } from './socket-reading.js';
+import type { Connection, ConnectionUse, StreamAcceptor } from './stream.js';
 
 /** PEM. With clientCa, clients are asked for a certificate that this CA has signed. */
 export interface ServerTls {
@@ -59,10 +61,11 @@ export class Http2Listener {
   readonly #sockets = new Set<Socket>();
   readonly #connections = new Set<Http2Connection>();
   readonly #sweep: NodeJS.Timeout;
-  #callsMax: number;
+  /** What new connections may have open. */
+  callsMax: number;
 
   constructor(accept: StreamAcceptor, options: ConnectionOptions, tls: ServerTls | undefined) {
-    this.#callsMax = options.concurrentCallsMax;
+    this.callsMax = options.concurrentCallsMax;
     const all = { ...settings, settings: { maxConcurrentStreams: options.concurrentCallsMax, enablePush: false } };
     this.#server =
       tls === undefined
@@ -76,7 +79,7 @@ export class Http2Listener {
     this.#server.on('session', (session: ServerHttp2Session) => {
       const connection = new Http2Connection(session, accept, options);
       this.#connections.add(connection);
-      if (this.#callsMax !== options.concurrentCallsMax) connection.limitCalls(this.#callsMax);
+      connection.limitCalls(this.callsMax);
       session.once('close', () => this.#connections.delete(connection));
       // The client was in its handshake when the server stopped accepting connections.
       if (!this.#server.listening) connection.drain();
@@ -102,16 +105,8 @@ export class Http2Listener {
     return typeof address === 'object' ? (address?.port ?? 0) : 0;
   }
 
-  get activeConnections(): number {
-    let count = 0;
-    for (const connection of this.#connections) if (connection.isActive) count++;
-    return count;
-  }
-
-  /** Tells clients how many calls they may have open on a connection, instead of `concurrentCallsMax`. */
-  limitCalls(perConnection: number): void {
-    this.#callsMax = perConnection;
-    for (const connection of this.#connections) connection.limitCalls(perConnection);
+  get connections(): Iterable<LimitedConnection> {
+    return this.#connections;
   }
 
   /** Uses another certificate for new connections. */
@@ -146,15 +141,18 @@ export class Http2Listener {
   }
 }
 
-class Http2Connection implements Connection {
+class Http2Connection implements Connection, LimitedConnection {
   readonly peer: string;
   readonly host: string;
   heldBytes = 0;
+  readonly use: ConnectionUse = { openStreams: 0, caller: undefined };
+  #callsMax: number;
   readonly #streams = new Set<Http2Stream>();
   readonly #timers = new Set<NodeJS.Timeout>();
   readonly #socket: Socket;
   readonly #startedMs = performance.now();
   #hasSettings = false;
+  #isReading = true;
   #activeMs = this.#startedMs;
 
   constructor(
@@ -162,6 +160,7 @@ class Http2Connection implements Connection {
     accept: StreamAcceptor,
     private readonly options: ConnectionOptions,
   ) {
+    this.#callsMax = options.concurrentCallsMax;
     this.#socket = session.socket;
     this.host = session.socket.remoteAddress ?? '';
     this.peer = `${this.host}:${session.socket.remotePort}`;
@@ -195,9 +194,16 @@ class Http2Connection implements Connection {
     return this.#streams.size > 0;
   }
 
-  limitCalls(perConnection: number): void {
-    if (this.session.closed || this.session.destroyed) return;
-    this.session.settings({ maxConcurrentStreams: perConnection });
+  limitCalls(callsMax: number): void {
+    if (callsMax === this.#callsMax || this.session.closed || this.session.destroyed) return;
+    this.#callsMax = callsMax;
+    this.session.settings({ maxConcurrentStreams: callsMax });
+  }
+
+  setReading(reads: boolean): void {
+    if (reads === this.#isReading || this.session.destroyed) return;
+    this.#isReading = reads;
+    setReading(this.#socket, reads);
   }
 
   certificate(): PeerCertificate | undefined {

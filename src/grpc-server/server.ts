@@ -8,6 +8,7 @@ import { Admission, measureMs } from './admission.js';
 import type { ByteBudget } from './byte-budget.js';
 import { ServerCall } from './call.js';
 import { callError } from './call-error.js';
+import { type LimitedConnection, shareCalls, stopReading } from './connection-share.js';
 import { servedMethods } from './handlers.js';
 import { type ConnectionOptions, Http2Listener, type ServerTls } from './http2-listener.js';
 import { type ClientStream, openMemoryStream } from './memory-stream.js';
@@ -28,7 +29,7 @@ export interface ServerOptions {
   /** The time in which a client must send the next part of a message, or read the next part of a response. */
   readonly stallTimeoutMs?: number;
   readonly connections?: Partial<ConnectionOptions>;
-  /** The number of calls that all connections of a busy server may have open together. The default is 512. */
+  /** The number of calls that all callers of a busy server may have open together. The default is 512. */
   readonly openCallsMax?: number;
   /** Called at the header of each call. */
   readonly observe?: (call: CallInfo) => CallObserver;
@@ -70,6 +71,8 @@ export interface GrpcServer<Ext = PeerContext> extends ServerAddBuilder<Ext> {
 }
 
 const mib = 1024 * 1024;
+// On a busy server, until its share is known.
+const newConnectionCallsMax = 16;
 
 const defaultConnections: ConnectionOptions = {
   concurrentCallsMax: 4096,
@@ -124,6 +127,7 @@ class CallServer {
   readonly #limits: CallLimits;
   readonly #connections: ConnectionOptions;
   readonly #timers: readonly NodeJS.Timeout[];
+  #isShared = false;
   #emptied: (() => void) | undefined;
 
   constructor(private readonly options: ServerOptions) {
@@ -150,12 +154,22 @@ class CallServer {
   #createAdmission(): Admission {
     return new Admission({
       openCallsMax: this.options.openCallsMax ?? 512,
-      perConnectionMax: this.#connections.concurrentCallsMax,
-      connections: () => this.#listeners.reduce((sum, listener) => sum + listener.activeConnections, 0),
-      onLimit: (perConnection) => {
-        for (const listener of this.#listeners) listener.limitCalls(perConnection);
-      },
+      onShare: (perCaller) => this.#shareCalls(perCaller),
+      onWaste: (caller) => stopReading(this.#allConnections, caller),
     });
+  }
+
+  get #allConnections(): LimitedConnection[] {
+    return this.#listeners.flatMap((listener) => [...listener.connections]);
+  }
+
+  #shareCalls(perCaller: number | undefined): void {
+    if (perCaller === undefined && !this.#isShared) return;
+    this.#isShared = perCaller !== undefined;
+    const { concurrentCallsMax } = this.#connections;
+    shareCalls(this.#allConnections, perCaller, concurrentCallsMax);
+    const newMax = perCaller === undefined ? concurrentCallsMax : Math.min(concurrentCallsMax, newConnectionCallsMax);
+    for (const listener of this.#listeners) listener.callsMax = newMax;
   }
 
   get openCalls(): number {

@@ -3,6 +3,7 @@
  * backpressure, and trailers, as HTTP/2 has them.
  */
 import type { PeerCertificate } from 'node:tls';
+import type { UnaryCalls } from './caller-share.js';
 
 /** Names in lower case, each followed by its value, as in `['te', 'trailers', 'grpc-timeout', '1S']`. */
 export type HeaderFields = readonly string[];
@@ -20,6 +21,15 @@ export interface Connection {
   certificate(): PeerCertificate | undefined;
   /** The bytes that the process holds for the calls of this connection. */
   heldBytes: number;
+  /** Undefined if the server does not limit how many calls its client may have open. */
+  readonly use?: ConnectionUse;
+}
+
+export interface ConnectionUse {
+  /** The number of open calls that are streams. */
+  openStreams: number;
+  /** The caller of the latest unary call. */
+  caller: UnaryCalls | undefined;
 }
 
 /** The server's side of one stream. Calls after the stream has closed have no effect. */

@@ -3,7 +3,7 @@
  * by its name or, on a server that is open to everyone, by its address.
  */
 import { type Rate, TokenBucket } from '../concurrency/token-bucket.js';
-import type { CallerShare } from '../grpc-server/caller-share.js';
+import { type CallerShare, UnaryCalls } from '../grpc-server/caller-share.js';
 import type { CallInfo } from '../grpc-server/observer.js';
 import type { Caller } from '../model/caller.js';
 import type { Fault } from '../model/fault.js';
@@ -94,7 +94,7 @@ interface Rules {
 
 class Share implements CallerShare {
   heldBytes = 0;
-  callsInFlight = 0;
+  readonly unary = new UnaryCalls();
   #calls = 0;
   #streams = 0;
   #watches = 0;

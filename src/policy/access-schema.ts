@@ -68,7 +68,7 @@ export function accessFileSchema(content: unknown, folder: string): z.ZodType<Ac
         .refine((name) => !builtInRoles.some((role) => role === name), 'must not be the name of a built-in role'),
       oneOrMore(oneOf(builtInRoles, 'a built-in role')),
     ),
-    callers: list(callerSchema(issuer, roles)).default([]),
+    callers: list(callerSchema(issuer, roles, known.writingRoles)).default([]),
     attributes: mapOf(text(), attributeSchema(roles)),
     sign_in: object({
       issuer,
@@ -84,11 +84,25 @@ export function accessFileSchema(content: unknown, folder: string): z.ZodType<Ac
   });
 }
 
-/** The names that a file defines, also if other parts of it are wrong. */
-function namesIn(content: unknown): { readonly roles: readonly string[]; readonly issuers: readonly string[] } {
-  const { roles, issuers } = isMapping(content) ? content : {};
+interface KnownNames {
+  readonly roles: readonly string[];
+  /** Those that a condition on `user` can give, because they contain writes. */
+  readonly writingRoles: readonly string[];
+  readonly issuers: readonly string[];
+}
+
+/** The names that a file defines, even if other parts of it are wrong. */
+function namesIn(content: unknown): KnownNames {
+  const { roles: own, issuers } = isMapping(content) ? content : {};
+  const roles = isMapping(own) ? own : {};
+  const writingRoles = builtInRoles.filter((role) => role !== 'reader');
+  const writes = (value: unknown) => writingRoles.some((role) => role === value);
   return {
-    roles: isMapping(roles) ? Object.keys(roles) : [],
+    roles: Object.keys(roles),
+    writingRoles: [
+      ...writingRoles,
+      ...Object.keys(roles).filter((name) => [roles[name]].flat().some((role) => writes(role))),
+    ],
     issuers: (Array.isArray(issuers) ? issuers : []).flatMap((issuer) =>
       isMapping(issuer) && typeof issuer.name === 'string' ? [issuer.name] : [],
     ),
@@ -161,7 +175,7 @@ function isCertificatePattern(pattern: string): boolean {
   return /^(?:spiffe:\/\/[a-z0-9._-]+(?:\/[\w.-]+)*|dns:[\w.-]+|subject:[^*]+)$/.test(name);
 }
 
-function callerSchema(issuer: z.ZodType<string>, roles: z.ZodType<string[]>) {
+function callerSchema(issuer: z.ZodType<string>, roles: z.ZodType<string[]>, writingRoles: readonly string[]) {
   return object({
     issuer: issuer.optional(),
     claims: mapOf(text(), z.union([z.string(), z.number(), z.boolean()], 'must be a text, a number, true or false')),
@@ -172,12 +186,16 @@ function callerSchema(issuer: z.ZodType<string>, roles: z.ZodType<string[]>) {
     role: roles,
     when: text().transform(toCondition).optional(),
   })
-    .superRefine(({ issuer: name, certificate, key, claims }, context) => {
+    .superRefine(({ issuer: name, certificate, key, claims, role, when }, context) => {
       if ([name, certificate, key].filter((value) => value !== undefined).length !== 1) {
         context.addIssue({ code: 'custom', message: 'must have exactly one of issuer, certificate and key' });
       }
       if (claims.size > 0 && name === undefined) {
         context.addIssue({ code: 'custom', path: ['claims'], message: 'must be set only together with issuer' });
+      }
+      if (when?.readsUser && !role.some((given) => writingRoles.includes(given))) {
+        const message = 'must not read user, because none of these roles writes users, and reads do not check the user';
+        context.addIssue({ code: 'custom', path: ['when'], message });
       }
     })
     .transform(({ issuer: name = '', claims, certificate, key, role, when: condition }): CallerEntry => {

@@ -198,6 +198,16 @@ sign_in: {issuer: corp}
     expect(problemsOf(text).join('\n')).toContain(problem);
   });
 
+  it('refuses a condition on user for roles that only read', () => {
+    const withRole = (role: string) =>
+      problemsOf(`
+roles: {hr: [reader], own: writer}
+callers: [{key: x, role: ${role}, when: user.email == "x"}]`).join();
+    for (const role of ['reader', '[reader, hr]'])
+      expect(withRole(role)).toContain('callers[0].when must not read user');
+    for (const role of ['writer', 'own', '[reader, bulk]']) expect(withRole(role)).toBe('');
+  });
+
   it('has at most 1 MiB, and at most 50 problems are listed', () => {
     const folder = folderWith({ large: ' '.repeat(1024 * 1024 + 1) });
     expect(() => readAccessFile(path.join(folder, 'large'))).toThrow(/more than 1048576 bytes/);

@@ -408,6 +408,14 @@ describe('a hidden attribute', () => {
     expect(await all('hr')).toEqual(Array.from({ length: 11 }, () => attributes));
   });
 
+  it('is left out of large batches, which are encoded in steps', async () => {
+    const { as } = await startServer();
+    const large = await addUser({ ...attributes, text: 'x'.repeat(15_000) });
+    const { users } = await as('read').batchGetUsers({ ids: Array.from({ length: 40 }, () => large.id) });
+    expect(users).toHaveLength(40);
+    for (const user of users) expect(Object.keys(user.attributes ?? {}).sort()).toEqual(['team', 'text', 'title']);
+  });
+
   it('is left out of a repeated create', async () => {
     const { as } = await startServer();
     const request = { user: someFields({ attributes: { team: 'a' } }), requestId: randomUUID() };
@@ -495,6 +503,11 @@ describe('a hidden attribute', () => {
     await expectForbidden(load(withSalary, update), 'users[1].attributes.salary');
     await expectForbidden(load(someFields({ attributes: { team: 'b' } }), update), 'users[1].attributes');
     expect(await load(someFields(), update)).toMatchObject({ created: 2 });
+    const later = async function* () {
+      yield { options: { onConflict: update } };
+      yield { users: [someFields({ attributes: { team: 'b' } })], totalRows: 1 };
+    };
+    await expectForbidden(client.importUsers(later()), 'users[0].attributes');
 
     const change = (value: JsonObject, ...updateMask: string[]) =>
       client.updateUser({ user: { id, attributes: value }, updateMask });

@@ -92,7 +92,7 @@ function redactQuoted(message: string): string {
 }
 
 /**
- * Removes connection strings, passwords and emails that a text contains by accident, and control characters that a
+ * Removes connection strings, passwords, API keys, tokens and emails that a text contains by accident, and control characters that a
  * terminal would interpret.
  */
 export function redact(text: string): string {
@@ -100,6 +100,8 @@ export function redact(text: string): string {
     .slice(0, textCharactersMax)
     .replace(/postgres(?:ql)?:\/\/\S+/gi, 'postgres://…')
     .replace(/\bpassword=\S+/gi, 'password=…')
+    .replace(/\broster_[a-z0-9]{12}_[\w-]+/g, 'roster_…')
+    .replace(/(?<![\w-])eyJ[\w-]+(?:\.[\w-]*)+/g, 'eyJ…')
     .replace(/[^\s"'<>()@:/]{1,64}@[\p{L}\p{N}.-]{1,253}\.\p{L}{2,}/giu, '…@…')
     .replace(/(?![\n\t])\p{Cc}/gu, '\u{fffd}');
 }

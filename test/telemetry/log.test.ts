@@ -136,7 +136,10 @@ describe('the log', () => {
     const url = 'postgres://ada:hunter2@db.example/roster';
     log.info({ url, dsn: 'host=h password=hunter2' }, `connecting to ${url} for <${secret}>`);
     log.error({ error: new Error(`no ${url}`, { cause: new Error(`no ${secret}`) }) }, 'failed');
-    expect(written.join()).not.toMatch(/hunter2|ada[:@]/);
+    const key = `roster_0123456789ab_${'s'.repeat(43)}`;
+    const token = 'eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiI0NzExIn0.c2lnbmVk';
+    log.error({ error: new Error(`no ${key}`), header: `Bearer ${token}` }, `refused ${token}`);
+    expect(written.join()).not.toMatch(/hunter2|ada[:@]|sss|c2ln|NDcx|0NzEx/);
     expect(written[0]).toContain('connecting to postgres://… for <…@…>');
   });
 

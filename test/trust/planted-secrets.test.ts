@@ -103,6 +103,9 @@ callers:
     ...[created.id, 'planted', digestOf(created.secret)],
     ['admin'],
   ]);
+  const otlp = { OTEL_EXPORTER_OTLP_ENDPOINT: collector.url, OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json' };
+  // The library that exports reads the environment itself.
+  for (const [name, value] of Object.entries(otlp)) vi.stubEnv(name, value);
   const config = parseServerConfig({
     DATABASE_URL: proxy.url,
     GRPC_ADDRESS: 'localhost:0',
@@ -112,14 +115,14 @@ callers:
     AUTH: 'on',
     ACCESS_FILE: accessFile,
     AUDIT_LOG: auditFile,
-    OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
-    OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json',
+    ...otlp,
   });
   app = await startApp(config, { logTo: { write: (text) => void lines.push(text) } });
   http = `http://localhost:${app.http?.port}`;
   secrets.push(key, key.slice(-43), jwt, jwt.split('.')[2] ?? '', new URL(database.url).password);
 }, 60_000);
 afterAll(async () => {
+  vi.unstubAllEnvs();
   await app.close();
   await proxy[Symbol.asyncDispose]();
   await collector[Symbol.asyncDispose]();
@@ -289,6 +292,18 @@ describe('planted personal data and secrets', () => {
       await inFlight;
     }
     await useStreams();
+    proxy.pause();
+    const isDown = () => lines.some((line) => line.includes('cannot reach the database'));
+    await vi.waitUntil(async () => {
+      const calls = Object.values(protocols).flatMap((open) =>
+        [key, jwt, apiKeyText(newApiKey())].map((token) =>
+          open()('createUser', { user: newPerson() }, `Bearer ${token}`),
+        ),
+      );
+      await Promise.all(calls);
+      return isDown();
+    }, waitOptions);
+    proxy.resume();
     const send = protocols.JSON?.();
     // The first calls find dead connections.
     await vi.waitUntil(async () => (await send?.('listUsers', {}, `Bearer ${key}`)) !== undefined, waitOptions);
@@ -301,7 +316,14 @@ describe('planted personal data and secrets', () => {
     expect(all.log).toContain('GetUserByEmail');
     expect(all.metrics).toContain('GetUserByEmail');
     expect(all.audit).toContain('"refused"');
-    for (const reason of ['EMAIL_TAKEN', 'INVALID_FILTER', 'INTERNAL', 'CREDENTIALS_INVALID', 'CREDENTIALS_MISSING']) {
+    for (const reason of [
+      'EMAIL_TAKEN',
+      'INVALID_FILTER',
+      'INTERNAL',
+      'DATABASE_UNAVAILABLE',
+      'CREDENTIALS_INVALID',
+      'CREDENTIALS_MISSING',
+    ]) {
       expect(all.errors).toContain(reason);
       expect(all.log).toContain(reason);
     }

@@ -4,8 +4,8 @@ import type { MigrationInterface, QueryRunner } from 'typeorm';
  * Adds API keys, and who made each change.
  *
  * Nothing is rewritten: the new columns have no default. Servers of the previous version still write changes, without
- * an actor. The index serves the list of one user's changes. Imports pay little for it, because the ids of new users
- * ascend.
+ * an actor. The index serves the list of one user's changes. Writes pay little for it, because the ids of new users
+ * ascend, and imports log them in that order.
  */
 export class AddTrust1795800000000 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {

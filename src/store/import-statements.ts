@@ -45,6 +45,10 @@ export const analyzeStagedUsers = 'analyze staged_users (row, id, key, repeated)
 const existingUser = (rows: string, columns: string) =>
   `lateral (select ${columns} from users where email_key(users.email) = ${rows}.key limit 1) as existing`;
 
+// The ids of new users ascend, so their entries go to the end of the index changes_user_id. In the order of the keys, each
+// would go to another page of it (docs/decisions/0039-the-audit-log-does-not-stop-the-service.md).
+const inIdOrder = (rows: string) => `${rows} order by id`;
+
 // Inserts in the order of the keys, as single creates do, to avoid deadlocks with them. If several rows have the same
 // key, the first one is inserted.
 const insertStatement = (onTaken: string) => `
@@ -52,7 +56,7 @@ const insertStatement = (onTaken: string) => `
     insert into users (id, ${fieldColumnNames})
     select id, ${fieldColumnNames} from staged_users order by key, row ${onTaken}
     returning id, create_time
-  ), logged as (${logChanges('created', 'inserted', oneAuthor(1))})
+  ), logged as (${logChanges('created', inIdOrder('inserted'), oneAuthor(1))})
   select count(*)::integer from inserted`;
 
 export const insertStagedUsersSkippingTaken = insertStatement('on conflict (email_key(email)) do nothing');
@@ -138,6 +142,6 @@ export const upsertStagedUsers = `
     select id, create_time from upserted where is_new
   ), updated as (
     select id, update_time from upserted where not is_new
-  ), logged_created as (${logChanges('created', 'created', oneAuthor(2))}
+  ), logged_created as (${logChanges('created', inIdOrder('created'), oneAuthor(2))}
   ), logged_updated as (${logChanges('updated', 'updated', oneAuthor(2))})
   select (select count(*)::integer from created), (select count(*)::integer from updated)`;

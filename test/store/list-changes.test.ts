@@ -1,4 +1,4 @@
-/** Who made each change: every statement that writes users logs its author, and one user's changes can be listed. */
+/** Tests that every statement that writes users logs its author, and lists the changes to one user. */
 import { v7 as uuidv7 } from 'uuid';
 import { describe, expect, it } from 'vitest';
 import { deleteUsers } from '../../src/store/delete-users.js';
@@ -87,13 +87,12 @@ describe('every statement that writes users', () => {
     // Like every start, because this database is a clone.
     await renewChangeFeed(database);
     const start = await readFeedPosition(database);
-    const ada = newUser();
-    await insertUsers(database, [{ ...ada, author: by('a') }, newUser()]);
+    const [ada, bob] = [newUser(), newUser()];
+    await insertUsers(database, [{ ...ada, author: by('a') }, bob]);
     const { changes } = await readChanges(database, start, 10);
-    expect(changes.map(({ actor, requestId }) => [actor, requestId])).toEqual([
-      ['a', 'of-a'],
-      [undefined, undefined],
-    ]);
+    const authors = new Map(changes.map(({ userId, actor, requestId }) => [userId, [actor, requestId]]));
+    expect(authors.get(ada.id)).toEqual(['a', 'of-a']);
+    expect(authors.get(bob.id)).toEqual([undefined, undefined]);
   });
 });
 

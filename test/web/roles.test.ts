@@ -1,7 +1,7 @@
 /** Tests what the page shows to callers with different roles, in a real browser, against the whole application. */
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import type { User } from '../../src/client/index.js';
+import { createClient, type User } from '../../src/client/index.js';
 import type { BuiltInRole } from '../../src/model/caller.js';
 import { browserMissing, type OpenOptions, startBrowser, type TestBrowser, type TestPage } from './browser.js';
 import { type GuardedApp, startGuardedApp } from './guarded-app.js';

@@ -70,6 +70,8 @@ export function useRoute(): readonly [Route, Go] {
     const read = () => setRoute(readRoute(location.hash));
     window.addEventListener('popstate', read);
     window.addEventListener('hashchange', read);
+    // The hash may have changed since the first render.
+    if (ownHash(location.hash) !== writeRoute(route)) read();
     return () => {
       window.removeEventListener('popstate', read);
       window.removeEventListener('hashchange', read);

@@ -19,14 +19,16 @@ export interface SessionOptions {
   readCaller(token: string | undefined, name: string | undefined): Promise<Caller>;
 }
 
-/** A token that the user entered has only this. */
-type Credential = Pick<Grant, 'token'> & Partial<Grant>;
+/** A token that the user entered is not from the issuer, as far as the page knows. */
+type Credential = Grant & { readonly isFromIssuer: boolean };
 
 /** Renew the token this long before it expires, or after two thirds of a short life. */
 const renewMsBefore = 60_000;
 const renewRetryMs = 5_000;
 /** A token that expires within this time may have expired when the call arrives. */
 const callMs = 2_000;
+/** The issuer may be unreachable. */
+const signOutMsMax = 3_000;
 /** Re-read the rights at most this often after the server has denied a call. */
 const rereadMs = 10_000;
 
@@ -133,7 +135,13 @@ export class Session {
   async signInWithToken(token: string): Promise<void> {
     this.#attempt?.abort();
     this.#set({ isBusy: true, problem: '' });
-    await this.#adopt({ token });
+    await this.#adopt({
+      token,
+      expiresMs: undefined,
+      refreshToken: undefined,
+      name: undefined,
+      isFromIssuer: false,
+    });
   }
 
   /** Leaves the page for the issuer's sign-in page. */
@@ -165,7 +173,8 @@ export class Session {
         opened.close();
         throw error;
       }
-      await this.#adopt(await issuer.finish(attempt, await awaitResponse(attempt.state, signal)), issuer.host);
+      const grant = await issuer.finish(attempt, await awaitResponse(attempt.state, signal));
+      await this.#adopt({ ...grant, isFromIssuer: true });
     });
   }
 
@@ -173,14 +182,17 @@ export class Session {
   async signOut(): Promise<void> {
     const credential = this.#credential;
     this.#forget();
-    const address =
-      credential?.refreshToken !== undefined || credential?.expiresMs !== undefined
-        ? await this.#issuer
-            ?.signOut({ expiresMs: undefined, refreshToken: undefined, name: undefined, ...credential })
-            .catch(() => undefined)
-        : undefined;
+    this.#ending = '';
+    // Covers the page until it is left, and holds back its calls.
+    this.#set({ needsSignIn: true, isBusy: true, problem: '' });
+    const address = credential?.isFromIssuer ? await this.#endAtIssuer(credential) : undefined;
     if (address === undefined) location.reload();
     else location.assign(address);
+  }
+
+  async #endAtIssuer(grant: Grant): Promise<string | undefined> {
+    const ended = this.#issuer?.signOut(grant).catch(() => undefined);
+    return await Promise.race([ended, new Promise<undefined>((resolve) => setTimeout(resolve, signOutMsMax))]);
   }
 
   #set(change: { caller?: Caller; needsSignIn?: boolean; isBusy?: boolean; problem?: string }): void {
@@ -238,7 +250,7 @@ export class Session {
           isFinal: true,
         });
       }
-      await this.#adopt(await issuer.finish(attempt, parameters), issuer.host);
+      await this.#adopt({ ...(await issuer.finish(attempt, parameters)), isFromIssuer: true });
     });
   }
 
@@ -258,13 +270,17 @@ export class Session {
   }
 
   /** Uses the credential if the server accepts it. */
-  async #adopt(credential: Credential, host?: string): Promise<void> {
+  async #adopt(credential: Credential): Promise<void> {
     let caller: Caller;
     try {
       caller = await this.#options.readCaller(credential.token, credential.name);
     } catch (error) {
       if (!(error instanceof CallError)) throw error;
-      this.#set({ needsSignIn: true, isBusy: false, problem: refusedText(error, host) });
+      this.#set({
+        needsSignIn: true,
+        isBusy: false,
+        problem: refusedText(error, credential.isFromIssuer ? this.#issuer?.host : undefined),
+      });
       return;
     }
     this.#hasSignedIn = true;
@@ -305,11 +321,10 @@ export class Session {
   async #renewOnce(): Promise<boolean> {
     const credential = this.#credential;
     if (credential?.refreshToken === undefined || this.#issuer === undefined) return false;
-    const grant = { expiresMs: undefined, refreshToken: undefined, name: undefined, ...credential };
     try {
-      const renewed = await this.#issuer.refresh(grant);
+      const renewed = await this.#issuer.refresh(credential);
       if (this.#credential !== credential) return false;
-      this.#use(renewed);
+      this.#use({ ...renewed, isFromIssuer: true });
       if (this.#needsSignIn) this.#set({ needsSignIn: false, isBusy: false, problem: '' });
       return true;
     } catch (error) {

@@ -276,12 +276,17 @@ function statusOf(block: Buffer): number {
   throw new Error('A call ended without grpc-status.');
 }
 
+/** An integer with a prefix of 7 bits (RFC 7541, 5.1). */
+function hpackLength(length: number): Buffer {
+  if (length < 127) return Buffer.from([length]);
+  const bytes = [127];
+  let rest = length - 127;
+  for (; rest >= 128; rest >>= 7) bytes.push((rest & 127) | 128);
+  return Buffer.from([...bytes, rest]);
+}
+
 function headerBlock(authority: string, path: string, headers: Readonly<Record<string, string>>): Buffer {
-  const text = (value: string) => {
-    // Longer lengths need another encoding.
-    if (value.length > 126) throw new RangeError('A header is longer than 126 characters.');
-    return Buffer.concat([Buffer.from([value.length]), Buffer.from(value, 'latin1')]);
-  };
+  const text = (value: string) => Buffer.concat([hpackLength(value.length), Buffer.from(value, 'latin1')]);
   const fields = { 'content-type': 'application/grpc', te: 'trailers', ...headers };
   return Buffer.concat([
     // The static table's `:method: POST`, `:scheme: http`, and the names `:path` and `:authority`.

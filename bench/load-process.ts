@@ -116,7 +116,10 @@ const statusDeadlineExceeded = 4;
 const statusDataLoss = 15;
 const sampleEvery = 64;
 
-const headers: Record<string, string> = work.deadlineMs === undefined ? {} : { 'grpc-timeout': `${work.deadlineMs}m` };
+const headers: Record<string, string> = {
+  ...(work.deadlineMs !== undefined && { 'grpc-timeout': `${work.deadlineMs}m` }),
+  ...(work.token !== undefined && { authorization: `Bearer ${work.token}` }),
+};
 const connections = await Promise.all(
   Array.from({ length: work.connections }, () =>
     work.protocol === undefined

@@ -30,6 +30,8 @@ export interface Work {
   /** Instead of `inFlight`: calls per second, whether or not earlier calls have ended. */
   readonly perSecond?: number;
   readonly deadlineMs?: number;
+  /** Sent with each call. */
+  readonly token?: string;
   /** The number of users to pick from. */
   readonly users: number;
   /** Rows in one batch call. */

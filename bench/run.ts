@@ -30,6 +30,7 @@ import { micro } from './scenarios/micro.js';
 import { overload } from './scenarios/overload.js';
 import { pages } from './scenarios/pages.js';
 import { start } from './scenarios/start.js';
+import { tokens } from './scenarios/tokens.js';
 import { watchers } from './scenarios/watchers.js';
 import { workers } from './scenarios/workers.js';
 import { worstRequests } from './scenarios/worst-requests.js';
@@ -46,6 +47,7 @@ const scenarios: readonly Scenario[] = [
   overload,
   fairness,
   callers,
+  tokens,
   watchers,
   gateway,
   worstRequests,

@@ -45,8 +45,8 @@ export interface Identity {
   close(): void;
 }
 
-// A verification takes a tenth of a millisecond, on the thread pool of libuv, which has four threads.
-const verifications = { concurrencyMax: 8, queuedPerKeyMax: 64, queuedMax: 2048 };
+// A verification takes a tenth of a millisecond. Two of the four threads of libuv remain for other work.
+const verifications = { concurrencyMax: 2, queuedPerKeyMax: 64, queuedMax: 2048 };
 const expiredText = 'The credentials have expired.';
 const changedText = 'The rights of the caller have changed. Call again.';
 

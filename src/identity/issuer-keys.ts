@@ -44,6 +44,7 @@ type FindKeys = ReturnType<typeof createLocalJWKSet>;
 
 export class IssuerKeys {
   #find: FindKeys | undefined;
+  #ids: ReadonlySet<string | undefined> = new Set();
   /** The keys of `#find` as text, to see changes. */
   #keys: readonly string[] = [];
   #fetching: Promise<boolean> | undefined;
@@ -88,7 +89,8 @@ export class IssuerKeys {
   }
 
   async #findKnown(header: JWTHeaderParameters): Promise<readonly CryptoKey[]> {
-    if (this.#find === undefined) return [];
+    // An unknown id is common in rubbish tokens, and jose would throw an error with a stack.
+    if (this.#find === undefined || (header.kid !== undefined && !this.#ids.has(header.kid))) return [];
     try {
       return [await this.#find(header)];
     } catch (error) {
@@ -138,6 +140,7 @@ export class IssuerKeys {
     const isRemoved = this.#keys.some((text) => !texts.includes(text));
     if (this.#find !== undefined && !isRemoved && texts.length === this.#keys.length) return;
     this.#find = createLocalJWKSet({ keys: [...keys] });
+    this.#ids = new Set(keys.map(({ kid }) => kid));
     this.#keys = texts;
     if (isRemoved) this.options.onRemoved();
   }

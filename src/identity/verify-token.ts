@@ -67,7 +67,7 @@ interface Unverified {
 }
 
 function readUnverified(token: string): Unverified | undefined {
-  if (!tokenForm.test(token)) return undefined;
+  if (!tokenForm.test(token) || !token.split('.').every(isCanonical)) return undefined;
   try {
     const { typ, alg, kid } = decodeProtectedHeader(token);
     for (const text of [typ, alg, kid]) if (text !== undefined && typeof text !== 'string') return undefined;
@@ -75,6 +75,11 @@ function readUnverified(token: string): Unverified | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** Whether a text of base64url is the only one for its bytes, so that a changed token is never accepted. */
+function isCanonical(text: string): boolean {
+  return Buffer.from(text, 'base64url').toString('base64url') === text;
 }
 
 function isFor({ aud }: JWTPayload, audiences: readonly string[]): boolean {

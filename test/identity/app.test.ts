@@ -6,6 +6,8 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { type ClientOptions, createClient, RosterError } from '../../src/client/index.js';
 import { createAuthority } from '../certificates.js';
 import { startTestApp } from '../support/app.js';
+import { createTestDatabase } from '../support/database.js';
+import { serve } from '../support/served.js';
 import { startIssuer, type TestIssuer } from './issuer.js';
 
 const margaret = { user: { firstName: 'Margaret', email: 'margaret@example.com' } };
@@ -118,6 +120,24 @@ describe('a server with an access file', () => {
     expect(await list({ tls: withCertificate('billing', foreign) })).toBe('CREDENTIALS_MISSING');
     // A bad token is not replaced by the certificate.
     expect(await list({ tls: withCertificate('billing'), token: `${token}x` })).toBe('CREDENTIALS_INVALID');
+  });
+
+  it('knows its callers in every worker', async () => {
+    const issuer = await startIssuer();
+    const file = path.join(createFolder(), 'access.yaml');
+    writeFileSync(file, accessText(issuer));
+    const database = await createTestDatabase();
+    onTestFinished(() => database[Symbol.asyncDispose]());
+    const served = await serve({ DATABASE_URL: database.url, WORKERS: '2', ACCESS_FILE: file });
+    onTestFinished(async () => void (await served.end('SIGTERM')));
+    expect(served.lines.filter(({ msg }) => msg === 'every call needs credentials')).toHaveLength(1);
+    const token = await issuer.sign({ group: 'hr' });
+    // Each client has a connection of its own, so both workers serve some of them.
+    for (let count = 0; count < 8; count++) {
+      expect(await reasonOf(clientFor(served.address, { token }).listUsers({}))).toBe('OK');
+      expect(await reasonOf(clientFor(served.address, {}).listUsers({}))).toBe('CREDENTIALS_MISSING');
+    }
+    expect(issuer.requests.length).toBeGreaterThanOrEqual(2);
   });
 
   it('does not start with an invalid file', async () => {

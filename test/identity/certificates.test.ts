@@ -1,4 +1,4 @@
-/** The names in client certificates. Whoever chooses a name in a certificate must not be able to choose another one. */
+/** The names in client certificates. A client that may choose one of its names must not get another one by it. */
 import 'reflect-metadata';
 import { X509Certificate } from 'node:crypto';
 import type { PeerCertificate } from 'node:tls';

@@ -40,6 +40,15 @@ describe('a token that was changed', () => {
     );
   });
 
+  it('is refused with another text for the same signature', async () => {
+    const { valid, outcomeOf } = await setUp();
+    const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
+    const variants = [...alphabet].map((last) => valid.slice(0, -1) + last).filter((token) => token !== valid);
+    const signatureOf = (token: string) => Buffer.from(token.split('.')[2] ?? '', 'base64url');
+    expect(variants.some((token) => signatureOf(token).equals(signatureOf(valid)))).toBe(true);
+    for (const token of variants) expect(await outcomeOf(token)).toBe('CREDENTIALS_INVALID');
+  });
+
   it('is refused with any header and any claims', async () => {
     const { issuer, valid, outcomeOf } = await setUp();
     const [header = '', payload = '', signature = ''] = valid.split('.');

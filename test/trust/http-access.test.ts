@@ -330,3 +330,33 @@ describe('a connection', () => {
     expect(String(error)).toMatch(/no.renegotiation/i);
   });
 });
+
+describe('the body of a request', () => {
+  it.each(['application/json', 'application/connect+proto', 'application/grpc-web+proto'])(
+    'of %s is not awaited if the credentials are not accepted',
+    async (type) => {
+      const { http } = await start();
+      const name = type.includes('connect+') ? 'ExportUsers' : 'GetUser';
+      const headers = { 'content-type': type, 'content-length': '1000000', ...headersOf('rubbish') };
+      const answer = await new Promise<number | undefined>((resolve, reject) => {
+        const files = trust.clients.get('');
+        const options = {
+          host: '127.0.0.1',
+          port: http?.port,
+          servername: 'localhost',
+          method: 'POST',
+          headers,
+          ...files,
+        };
+        const sent = request({ ...options, path: `/users.v1.UserService/${name}`, agent: false }, (response) => {
+          resolve(response.statusCode);
+          sent.destroy();
+        });
+        sent.on('error', reject);
+        // The rest never follows.
+        sent.write('{');
+      });
+      expect(answer).toBe(type === 'application/json' ? 401 : 200);
+    },
+  );
+});

@@ -216,7 +216,9 @@ export function parseGatewayConfig(env: Environment, flags: Flags = {}): Gateway
   const warnings: string[] = [];
   if (targetTls?.cert !== undefined && tls?.clientCa === undefined && !isLoopback(values.http.address.host)) {
     const label = problems.label(gatewaySettings.targetTls.cert);
-    warnings.push(`${label} is set: everybody who reaches the gateway has the rights of that certificate at the target.`);
+    warnings.push(
+      `${label} is set: everybody who reaches the gateway has the rights of that certificate at the target.`,
+    );
   }
   return freezeOrThrow(problems, { ...values, otlp: readOtlp(env, warnings), warnings, tls, targetTls });
 }

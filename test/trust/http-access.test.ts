@@ -206,6 +206,14 @@ describe('a standalone gateway', () => {
     expect((await get(http.port, '/metrics', { headers: headersOf('key of a reader') })).status).toBe(200);
   });
 
+  it('warns if everybody who reaches it could use its certificate', () => {
+    const own = { TARGET_CERT: trust.settings.TLS_CERT ?? '', TARGET_KEY: trust.settings.TLS_KEY ?? '' };
+    const warningsAt = (address: string) =>
+      parseGatewayConfig({ ...own, HTTP_ADDRESS: address, INSECURE: 'true' }).warnings.join();
+    expect(warningsAt('0.0.0.0:8080')).toContain('TARGET_CERT');
+    expect(warningsAt('localhost:8080')).toBe('');
+  });
+
   it('is open like its target', async () => {
     const config = parseServerConfig({ DATABASE_URL: database.url, ...listening });
     const app = await startApp(config, { logTo });

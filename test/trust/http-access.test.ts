@@ -1,4 +1,4 @@
-/** What a server answers over HTTP without credentials, and how it answers those who lack them. */
+/** The answers over HTTP to requests without valid credentials, and what such requests can see. */
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { Agent, type RequestOptions, request } from 'node:https';
 import { tmpdir } from 'node:os';

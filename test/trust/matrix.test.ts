@@ -206,7 +206,7 @@ describe.each(places.map(([protocol, place]) => ({ protocol, place, name: protoc
   },
 );
 
-/** What a client sees, without what differs between any two answers. */
+/** Returns the parts of an answer that a client sees, without the date. */
 function visible({ headers, ...answer }: Answer): object {
   const { date, ...others } = headers;
   return { ...answer, headers: others };

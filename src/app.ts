@@ -328,6 +328,7 @@ async function startServers(
   const gateway = createGateway({
     descriptors,
     call: server.callInProcess,
+    knowsCaller: server.knowsCaller,
     stallTimeoutMs: config.streams.stallTimeoutMs,
     budget,
     onUnforwarded: callRecorder(log, metrics),

@@ -214,6 +214,12 @@ export function parseGatewayConfig(env: Environment, flags: Flags = {}): Gateway
   checkListening([[gatewaySettings.http.address, values.http.address]], values.tls, problems);
   const targetTls = checkCallerTls(gatewaySettings.targetTls, values.targetTls, problems);
   const warnings: string[] = [];
+  if (targetTls?.cert !== undefined && tls?.clientCa === undefined && !isLoopback(values.http.address.host)) {
+    const label = problems.label(gatewaySettings.targetTls.cert);
+    warnings.push(
+      `${label} is set: everybody who reaches the gateway has the rights of that certificate at the target.`,
+    );
+  }
   return freezeOrThrow(problems, { ...values, otlp: readOtlp(env, warnings), warnings, tls, targetTls });
 }
 

@@ -15,6 +15,7 @@ import { Fault, overloaded } from '../model/fault.js';
 import { type CallerCheck, createCallerCheck } from './caller-check.js';
 import { callKey, createHandlers } from './forward.js';
 import { type ByteRequest, fromWebText, isWebText, toWebText } from './grpc-web-text.js';
+import { requestMetadataFields } from './metadata.js';
 import { type CallOptions, type OpenCall, openCall } from './open-call.js';
 import { paceRequest, paceResponse } from './pace.js';
 import { ProtocolError, toConnectError } from './refusal.js';
@@ -76,12 +77,17 @@ export function createGateway(options: GatewayOptions): Gateway {
   async function* readRequest(
     method: DescMethod,
     { header, body }: { header: Headers; body: AsyncIterable<Uint8Array> },
-    { call, pace }: OpenCall,
+    { request, call, pace }: OpenCall,
   ): AsyncGenerator<Uint8Array> {
     const format = requestFormat(method, header);
     try {
       if (!budget.admits()) throw overloaded();
       checkHeaders(header);
+      // The server refuses the call, and gets no message.
+      if (!(await upstream.knowsCaller(requestMetadataFields(request.headers), call.connection))) {
+        yield format.isEnveloped ? emptyEnvelope : noBytes;
+        return;
+      }
       for await (const bytes of readMessages(body, format, pace.hold, registry)) {
         call.messages.push(bytes);
         yield format.isEnveloped ? emptyEnvelope : noBytes;

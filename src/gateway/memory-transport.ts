@@ -12,6 +12,8 @@ import { type Connection, fieldOf, type HeaderFields } from '../grpc-server/stre
 export interface OwnServer {
   /** Starts a call on the gRPC server of this process. May throw a Fault. */
   readonly call: GrpcServer['call'];
+  /** Whether the server accepts the credentials in these fields, or on this connection. The default is that it does. */
+  knowsCaller?(fields: HeaderFields, connection: Connection): boolean | Promise<boolean>;
 }
 
 // connect needs a URL, of which only the path is used.

@@ -91,12 +91,15 @@ async function forward(
   if (!budget.admits()) throw overloaded();
   checkHeaders(header);
   if (format.announcedBytes > format.bytesMax) throw requestTooLarge(format.bytesMax);
-  const body = await readPaced(request, format.bytesMax, pace);
-  const message = await readOnlyMessage(body, format, pace.hold, registry);
+  const metadata = requestMetadataFields(request.headers);
+  let message: Uint8Array | undefined;
+  if (await upstream.knowsCaller(metadata, call.connection)) {
+    const body = await readPaced(request, format.bytesMax, pace);
+    message = await readOnlyMessage(body, format, pace.hold, registry);
+  }
   const timeoutMs = remainingMs(connectTimeoutMs(header), startMs);
   if (timeoutMs !== undefined && timeoutMs <= 0) throw new Fault('DEADLINE_PASSED', 'The deadline has passed.');
   if (response.destroyed || response.closed) throw new Disconnected();
-  const metadata = requestMetadataFields(request.headers);
   const exchange = upstream.unary({ method, path, connection: call.connection, metadata, timeoutMs, message });
   call.isForwarded = true;
   response.once('close', exchange.cancel);

@@ -15,7 +15,8 @@ export interface UnaryRequest {
   readonly connection: Connection;
   readonly metadata: HeaderFields;
   readonly timeoutMs: number | undefined;
-  readonly message: Uint8Array;
+  /** Undefined for a call that the server refuses at its header. */
+  readonly message: Uint8Array | undefined;
 }
 
 export interface UnaryAnswer {
@@ -41,8 +42,8 @@ export function ownRequestFields({ path, metadata, timeoutMs }: UnaryRequest): H
 }
 
 /** Sends the request, and reads the answer. */
-export async function exchangeOwn(stream: ClientStream, message: Uint8Array): Promise<UnaryAnswer> {
-  void stream.send(frame(message));
+export async function exchangeOwn(stream: ClientStream, message: Uint8Array | undefined): Promise<UnaryAnswer> {
+  if (message !== undefined) void stream.send(frame(message));
   stream.endRequest();
   let header: HeaderFields = [];
   try {
@@ -107,7 +108,13 @@ export async function exchangeOver(
   let header: Headers | undefined;
   let trailer: Headers | undefined;
   try {
-    const response = await transport.stream(asStream, signal, timeoutMs, headers, just(toOpaque(message)));
+    const response = await transport.stream(
+      asStream,
+      signal,
+      timeoutMs,
+      headers,
+      just(toOpaque(message ?? new Uint8Array())),
+    );
     ({ header, trailer } = response);
     const messages: Message[] = [];
     for await (const each of response.message) messages.push(each);

@@ -7,7 +7,7 @@ import type { ClientSessionOptions, SecureClientSessionOptions } from 'node:http
 import { ConnectError, type Transport } from '@connectrpc/connect';
 import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
 import type { ClientStream } from '../grpc-server/memory-stream.js';
-import type { Connection } from '../grpc-server/stream.js';
+import type { Connection, HeaderFields } from '../grpc-server/stream.js';
 import { sessionMegabytesMax } from '../net/connections.js';
 import { createMemoryTransport, type OwnServer } from './memory-transport.js';
 import {
@@ -24,6 +24,11 @@ export interface Upstream {
    * and the server cannot know the certificate.
    */
   readonly carriesConnection: boolean;
+  /**
+   * Whether the server may accept the credentials. If not, it refuses the call at its header, so the gateway need not read
+   * the request.
+   */
+  knowsCaller(fields: HeaderFields, connection: Connection): boolean | Promise<boolean>;
   /**
    * Lends a transport for a call of the client with this connection. The caller must call `release` at the end, with
    * whether the answer was complete.
@@ -62,10 +67,11 @@ export function createUpstream(options: UpstreamOptions): Upstream {
   return 'call' in options ? createOwnUpstream(options) : createNetworkUpstream(options);
 }
 
-function createOwnUpstream({ call }: OwnServer): Upstream {
+function createOwnUpstream({ call, knowsCaller = () => true }: OwnServer): Upstream {
   const open = new Set<ClientStream>();
   return {
     carriesConnection: true,
+    knowsCaller,
     lend(connection) {
       const streams: ClientStream[] = [];
       const tracked: OwnServer['call'] = (...header) => {
@@ -137,6 +143,7 @@ function createNetworkUpstream({ url, session: sessionOptions }: NetworkTarget):
 
   return {
     carriesConnection: false,
+    knowsCaller: () => true,
     lend,
     unary(request) {
       const { transport, release } = lend();

@@ -11,7 +11,7 @@ import type { CallerLimiter } from './caller-limits.js';
 /** Knows the callers. */
 export interface CallerAccess {
   /** Returns who calls, or why the credentials are not accepted. Rejects only because of bugs. */
-  identify(call: CallInfo): Caller | Fault | Promise<Caller | Fault>;
+  identify(call: Pick<CallInfo, 'fields' | 'connection' | 'peer'>): Caller | Fault | Promise<Caller | Fault>;
   /** Returns why the caller's streams must end now: its credential has expired or was revoked. */
   endOf(caller: Caller): Fault | undefined;
 }

@@ -11,7 +11,8 @@ import type { ByteBudget } from '../grpc-server/byte-budget.js';
 import type { ServerTls } from '../grpc-server/http2-listener.js';
 import type { CallInfo } from '../grpc-server/observer.js';
 import { createServer, type GrpcServer, type ServerOptions } from '../grpc-server/server.js';
-import { serverStopping } from '../model/fault.js';
+import type { Connection, HeaderFields } from '../grpc-server/stream.js';
+import { Fault, serverStopping } from '../model/fault.js';
 import { requestBytesMax } from '../model/method-limits.js';
 import { messageBytesMax } from '../model/user.js';
 import { type Address, formatAddress } from '../net/address.js';
@@ -83,6 +84,8 @@ export interface RpcServer {
   readonly addresses: readonly string[];
   /** Starts a call within this process, for the gateway. */
   readonly callInProcess: GrpcServer['call'];
+  /** Whether a call with these fields on this connection has credentials that are accepted. */
+  knowsCaller(fields: HeaderFields, connection: Connection): boolean | Promise<boolean>;
   /** Uses another certificate for new connections. */
   setTls(tls: NonNullable<RpcServerOptions['tls']>): void;
   /** Sets the health of all services, which is initially true. Has no effect after close() has begun. */
@@ -126,6 +129,10 @@ export async function startServer(options: RpcServerOptions): Promise<RpcServer>
     port: listeners[0]?.port ?? 0,
     addresses: listeners.map(({ address }) => address),
     callInProcess: server.call,
+    knowsCaller(fields, connection) {
+      const found = options.access?.identify({ fields, connection, peer: connection.peer });
+      return found instanceof Promise ? found.then((late) => !(late instanceof Fault)) : !(found instanceof Fault);
+    },
     setTls: server.setTls,
     setServing(serving) {
       if (closing === undefined) health.setServing(serving);

@@ -28,6 +28,8 @@ const contained: Readonly<Record<BuiltInRole, readonly string[]>> = {
   admin: ['reader', 'writer', 'bulk', 'admin'],
 };
 const concurrentCalls = 8;
+// Longer than the slowest machine needs.
+const timeout = 300_000;
 const unary = protocols.filter(({ name }) => ['Connect', 'JSON', 'Connect GET'].includes(name));
 
 let folder: string;
@@ -50,7 +52,7 @@ beforeAll(async () => {
   const address = { HTTP_ADDRESS: '127.0.0.1:0', LOG_FORMAT: 'json' };
   standalone = await startGateway(parseGatewayConfig({ ...address, ...target, ...tls }), { logTo });
   existing = await createExisting();
-}, 60_000);
+}, timeout);
 
 afterAll(async () => {
   for (const session of sessions.values()) session.destroy();
@@ -169,7 +171,7 @@ it('knows a request for every method of the contract', () => {
 describe.each(places.map(([protocol, place]) => ({ protocol, place, name: protocol.name })))(
   '$name at the $place',
   ({ protocol, place }) => {
-    it('refuses every method to every caller without the right, before the handler runs', async () => {
+    it('refuses every method to every caller without the right, before the handler runs', { timeout }, async () => {
       const wrong: string[] = [];
       const before = await stateOfDatabase();
       const refused = cellsOf(place, protocol).filter(({ refusal }) => refusal !== undefined);
@@ -190,7 +192,7 @@ describe.each(places.map(([protocol, place]) => ({ protocol, place, name: protoc
       expect(await stateOfDatabase()).toEqual(before);
     });
 
-    it('runs every method for every caller with the right', async () => {
+    it('runs every method for every caller with the right', { timeout }, async () => {
       const wrong: string[] = [];
       const allowed = cellsOf(place, protocol).filter(({ refusal }) => refusal === undefined);
       await forEach(allowed, async (cell) => {
@@ -204,7 +206,7 @@ describe.each(places.map(([protocol, place]) => ({ protocol, place, name: protoc
   },
 );
 
-/** What a client sees, without what differs between any two answers. */
+/** Returns the parts of an answer that a client sees, without the date. */
 function visible({ headers, ...answer }: Answer): object {
   const { date, ...others } = headers;
   return { ...answer, headers: others };

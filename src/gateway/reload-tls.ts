@@ -9,7 +9,7 @@ type Tls = Awaited<ReturnType<typeof readTls>>;
 interface TlsReload {
   readonly log: Log;
   readonly metrics: Metrics;
-  /** What uses the certificate. */
+  /** The servers that use the certificate. */
   servers(): readonly ({ setTls(tls: Tls): void } | undefined)[];
   /** How often the files are read. */
   readonly intervalMs?: number;

@@ -377,7 +377,7 @@ describe('roster changes', () => {
     expect(await call(['changes', email])).toMatchObject({ code: 3 });
   });
 
-  it('says that there are none, and what is not an id', async () => {
+  it('says that a user has no changes, and refuses what is not an id', async () => {
     expect(await call(['changes', randomUUID()])).toEqual({ code: 0, out: '', err: 'No changes.\n' });
     expect(await call(['changes', 'ada'])).toMatchObject({ code: 2, out: '' });
   });

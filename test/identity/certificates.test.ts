@@ -1,4 +1,4 @@
-/** The names in client certificates. Whoever chooses a name in a certificate must not be able to choose another one. */
+/** The names in client certificates. A client that may choose one name must not be able to claim another one. */
 import 'reflect-metadata';
 import { X509Certificate } from 'node:crypto';
 import type { PeerCertificate } from 'node:tls';

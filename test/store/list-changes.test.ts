@@ -1,4 +1,4 @@
-/** Who made each change: every statement that writes users logs its author, and one user's changes can be listed. */
+/** The author of each change: every statement that writes users logs its author, and one user's changes can be listed. */
 import { v7 as uuidv7 } from 'uuid';
 import { describe, expect, it } from 'vitest';
 import { deleteUsers } from '../../src/store/delete-users.js';

@@ -204,7 +204,7 @@ describe.each(places.map(([protocol, place]) => ({ protocol, place, name: protoc
   },
 );
 
-/** What a client sees, without what differs between any two answers. */
+/** The answer that a client sees, without the parts that differ between any two answers. */
 function visible({ headers, ...answer }: Answer): object {
   const { date, ...others } = headers;
   return { ...answer, headers: others };

@@ -345,5 +345,5 @@ describe.skipIf(browserMissing !== undefined)('signing in', () => {
   });
 });
 
-/** What the issuer's own page reports. */
+/** The reports of the issuer's own page. */
 const atIssuer = /fonts\.googleapis|Failed to load resource/;

@@ -120,14 +120,16 @@ async function startRoster() {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const exited = once(child, 'exit');
+  const log = [];
   const listening = new Promise((resolve) => {
     createInterface(child.stdout).on('line', (line) => {
+      if (log.length < 20) log.push(line);
       const { msg, address } = JSON.parse(line);
       if (msg === 'listening') resolve(address);
     });
   });
   const address = await Promise.race([listening, exited.then(() => undefined)]);
-  assert.ok(address, 'Roster did not start.');
+  assert.ok(address, `Roster did not start.\n${log.join('\n')}`);
   return {
     address,
     token: createKey(env, 'writer', 'bulk'),

@@ -1,4 +1,4 @@
-/** What the header of a call says, and who makes it. */
+/** The header of a call, and its caller. */
 import type { CallerShare } from './caller-share.js';
 import type { CallInfo } from './observer.js';
 import type { ServedMethod } from './served-method.js';

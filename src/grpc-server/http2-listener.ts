@@ -61,7 +61,7 @@ export class Http2Listener {
   readonly #sockets = new Set<Socket>();
   readonly #connections = new Set<Http2Connection>();
   readonly #sweep: NodeJS.Timeout;
-  /** What new connections may have open. */
+  /** The number of calls that a new connection may have open. */
   callsMax: number;
 
   constructor(accept: StreamAcceptor, options: ConnectionOptions, tls: ServerTls | undefined) {

@@ -94,7 +94,9 @@ export function startAccess(
       identity.setPolicy(policy);
       log.info({}, 'the new version of the access file is in use');
     } catch (error) {
-      log.error({ error }, 'the access file cannot be used; the previous version stays in use');
+      // The stack of an invalid file would say nothing.
+      const fields = error instanceof ConfigError ? { problems: error.message } : { error };
+      log.error(fields, 'the access file cannot be used; the previous version stays in use');
     }
   };
   const timer = setInterval(reload, reloadMs).unref();

@@ -140,6 +140,7 @@ export function connect(
     return createClient({ address: addresses, tls: identity, token, deadlineMs });
   } catch (error) {
     // All options come from the command line or the environment, so this is a usage error.
-    throw new UsageError(error instanceof Error ? error.message : String(error));
+    const message = error instanceof Error ? error.message : String(error);
+    throw new UsageError(message.replace('Set tls or insecureToken.', 'Pass --tls, or --ca for a private authority.'));
   }
 }

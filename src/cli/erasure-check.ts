@@ -6,7 +6,7 @@ import { serverSettings } from '../config/settings.js';
 import { validateLegacyEmail } from '../model/email.js';
 import { safeJson } from '../safe-text.js';
 import type { Context } from './client-command.js';
-import { UsageError } from './failure.js';
+import { CommandFailure, exitCodes, UsageError } from './failure.js';
 import { createSettingsCommand } from './settings-command.js';
 import { print } from './terminal.js';
 import { createTable } from './text.js';
@@ -71,7 +71,7 @@ async function check({ terminal, signal }: Context, argument: string, flags: Che
     await print(stdout, table([...rows, ['(statistics)', seesStatistics ? String(statistics) : 'not visible', '']]));
     await print(stdout, `\nNot searched:\n${notSearched.map((place) => `- ${place}\n`).join('')}`);
   }
-  if (!isClean) throw new Error(adviceOn(found.map(({ table }) => table)));
+  if (!isClean) throw new CommandFailure(adviceOn(found.map(({ table }) => table)), exitCodes.unexpected);
 }
 
 function adviceOn(tables: readonly string[]): string {

@@ -93,7 +93,9 @@ async function createKeyFor({ terminal, signal }: Context, flags: CreateFlags & 
       exitCodes.conflict,
     );
   }
-  if (created === 'TOO_MANY_KEYS') throw new Error('There are too many keys. Revoke some of them first.');
+  if (created === 'TOO_MANY_KEYS') {
+    throw new CommandFailure('There are too many keys. Revoke some of them first.', exitCodes.unexpected);
+  }
   if (wantsJson(flags)) {
     await print(terminal.stdout, `${safeJson({ ...jsonOf(created), key: created.key })}\n`);
     return;
@@ -152,7 +154,9 @@ async function revokeKey({ terminal, signal }: Context, name: string, flags: Rev
     if (flags.yes) return;
     const use = lastUseTime === null ? 'never used' : `last used at ${lastUseTime.toISOString()}`;
     await print(terminal.stderr, `${name}: id ${id}, role ${roles.join(', ')}, ${use}\n`);
-    if (!(await confirm(terminal, 'Revoke this key?', signal))) throw new Error('Nothing was revoked.');
+    if (!(await confirm(terminal, 'Revoke this key?', signal))) {
+      throw new CommandFailure('Nothing was revoked.', exitCodes.unexpected);
+    }
   };
   const revoked = await maintenance.revokeKeyNamed(config, name, { ...options, confirm: confirmKey });
   if (revoked === undefined) {

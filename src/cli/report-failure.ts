@@ -1,6 +1,6 @@
 /** Writes why a command failed: as text, as JSON, or as lines of the log if the command has a log in JSON. */
 import type { Context } from './client-command.js';
-import { describeFailure, exitCodeOf, exitCodes, failureTexts } from './failure.js';
+import { CommandFailure, describeFailure, exitCodeOf, exitCodes, failureTexts } from './failure.js';
 import { wantsJson } from './output.js';
 import { print, type Terminal } from './terminal.js';
 
@@ -46,8 +46,9 @@ async function logLines(error: unknown): Promise<string> {
   // A failed start is logged at every level, even at `silent`: it is the only line of that process.
   const log = createLog({ level: 'fatal', format: 'json', destination: { write: (line) => void lines.push(line) } });
   const exitCode = exitCodeOf(error);
-  // The text of a usage error says everything. Other failures may be bugs, which need the stack.
-  const fields = exitCode === exitCodes.usage ? { exitCode } : { exitCode, error };
+  // The texts of these errors say everything. Other failures may be bugs, which need the stack.
+  const isExpected = exitCode === exitCodes.usage || error instanceof CommandFailure;
+  const fields = isExpected ? { exitCode } : { exitCode, error };
   for (const text of failureTexts(error)) log.fatal(fields, text);
   return lines.join('');
 }

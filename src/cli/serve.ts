@@ -41,20 +41,22 @@ async function serve({ terminal, signal, onKill }: Context, flags: Flags): Promi
   }
 }
 
-async function printAddress({ grpc, http, log }: App, { tls }: ServerConfig, terminal: Terminal): Promise<void> {
+async function printAddress({ grpc, http, log }: App, { tls, auth }: ServerConfig, terminal: Terminal): Promise<void> {
   const { host, port } = grpc;
   const address = formatAddress(grpc);
   const reachable = host === '0.0.0.0' || host === '::' ? `localhost:${port}` : address;
   const flags = `${reachable === 'localhost:50051' ? '' : ` --address ${reachable}`}${tls ? ' --tls' : ''}`;
+  const createKey = auth.isRequired ? `${commandName()} key create --name NAME --role admin` : undefined;
   if (log.pretty) {
     const page = http && `The page is at ${tls ? 'https' : 'http'}://${formatAddress(http)}/\n`;
     // A user that no page of the docs creates: after this command, all of their samples still work.
-    const command = `${commandName()} create --first-name Margaret --email margaret@example.com${flags}`;
-    const text = `Roster listens on ${address}. ${page ?? ''}Try:\n  ${command}\n`;
+    const createUser = `${commandName()} create --first-name Margaret --email margaret@example.com${flags}`;
+    const text = `Roster listens on ${address}. ${page ?? ''}${createKey ? 'For an API key' : 'Try'}:\n  ${createKey ?? createUser}\n`;
     // The server continues even if nobody reads this.
     await print(terminal.stdout, text).catch(() => {});
   } else {
     // As a log line, because the output is JSON. The command differs, because logs have no emails.
-    log.info({ address, http: http && formatAddress(http), try: `${commandName()} list${flags}` }, 'listening');
+    const hint = createKey ?? `${commandName()} list${flags}`;
+    log.info({ address, http: http && formatAddress(http), try: hint }, 'listening');
   }
 }

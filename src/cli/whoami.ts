@@ -19,7 +19,7 @@ export function createWhoamiCommand(context: Context): Command {
         const lines = [
           ['Caller', actor === '' ? 'anyone (the server is open to everyone)' : actor],
           ['Roles', roles.join(', ') || 'none'],
-          ['Methods', methods.map(shortName).join(', ') || 'none'],
+          ['Methods', methods.map(shortName).sort().join(', ') || 'none'],
           ['Hidden attributes', hiddenAttributes.join(', ')],
           ['Protected attributes', protectedAttributes.join(', ')],
           ['Expires', expireTime?.toISOString() ?? ''],

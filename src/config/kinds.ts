@@ -158,9 +158,9 @@ export const databasePassword: Kind<string> = {
 };
 
 export const token: Kind<string> = {
-  form: 'at most 4096 ASCII characters without spaces',
+  form: 'at most 16,000 ASCII characters without spaces',
   placeholder: '<token>',
   secret: true,
   // These characters need no quotes in an HTTP header (RFC 6750's b64token and a few more).
-  parse: (text) => (/^[\x21-\x7e]{1,4096}$/.test(text) ? text : undefined),
+  parse: (text) => (/^[\x21-\x7e]{1,16000}$/.test(text) ? text : undefined),
 };

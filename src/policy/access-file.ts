@@ -78,7 +78,7 @@ function accessFileError(problems: readonly string[]): AccessFileError {
 
 function problemOf(issue: z.core.$ZodIssue): string {
   const where = pathOf(issue.path);
-  return where === '' ? issue.message : `${where} ${issue.message}`;
+  return `${where === '' ? 'the top level' : where} ${issue.message}`;
 }
 
 /** As in `callers[1].when`. */

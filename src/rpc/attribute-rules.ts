@@ -77,7 +77,8 @@ export function checkUpdate({ user, updateMask }: RawUpdate, permissions: Permis
   for (const [index, path] of updateMask.entries()) {
     const key = path.startsWith(attributePrefix) ? path.slice(attributePrefix.length) : undefined;
     if (key !== undefined && protectedAttributes.has(key)) {
-      violations.push({ field: `update_mask.paths[${index}]`, description: writeText });
+      const description = `must not name the attribute ${key}, which the caller may not write`;
+      violations.push({ field: `update_mask.paths[${index}]`, description });
     }
   }
   const attributes = user?.attributes ?? {};

@@ -112,6 +112,7 @@ class ObservedCall implements CallObserver, ChangeAuthor {
   readonly onUsers: ChangeAuthor['onUsers'];
   #details: AuditDetails | undefined;
   #reason: FaultReason | undefined;
+  #problem: string | undefined;
 
   constructor(
     private readonly call: CallInfo,
@@ -153,6 +154,8 @@ class ObservedCall implements CallObserver, ChangeAuthor {
     if (fault instanceof ServerError) return { code: fault.code, message: fault.details };
     const { reason, violations, retryMs } = fault;
     this.#reason = reason;
+    // Several causes have one reason, and the operator must find the cause without the caller's help.
+    if (fault.code === 'UNAUTHENTICATED') this.#problem = fault.message;
     if (fault.cause !== undefined) this.telemetry.logCause(fault, this.#method, this.requestId);
     const code = Status[fault.code];
     const message = boundMessage(fault.message);
@@ -187,7 +190,10 @@ class ObservedCall implements CallObserver, ChangeAuthor {
     // Several probers check the health every few seconds.
     const level = path.startsWith('/grpc.') ? 'debug' : undefined;
     const { requestId, reason } = this;
-    log.call({ method, status, durationMs, peer, requestId, deadlineMs, reason, traceId }, level);
+    log.call(
+      { method, status, durationMs, peer, requestId, deadlineMs, reason, problem: this.#problem, traceId },
+      level,
+    );
     if (audit !== undefined) {
       const end = { method: isKnownMethod ? method : otherMethod, status, reason, requestId, durationMs };
       recordCall(audit, this.call, end, this.#details);

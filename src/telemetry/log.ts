@@ -35,6 +35,8 @@ export interface CallLine {
   readonly deadlineMs?: number;
   /** The fault's stable reason, if the call failed with a fault. */
   readonly reason?: string;
+  /** Why credentials were refused, without anything that the caller sent. */
+  readonly problem?: string;
   /** If traces are exported. */
   readonly traceId?: string;
 }
@@ -92,10 +94,11 @@ export function createLog({ level, format, worker, destination }: LogOptions): L
     error: logAt('error'),
     fatal: logAt('fatal'),
     call(line, level = levelOfStatus(line.status)) {
-      const { method, status, durationMs, peer, requestId, deadlineMs, reason, traceId } = line;
+      const { method, status, durationMs, peer, requestId, deadlineMs, reason, problem, traceId } = line;
       const rounded = Math.round(durationMs * 100) / 100;
       // No redaction, because Roster makes or checks each of these strings.
-      logger[level]({ method, status, durationMs: rounded, peer, requestId, deadlineMs, reason, traceId }, 'call');
+      const fields = { method, status, durationMs: rounded, peer, requestId, deadlineMs, reason, problem, traceId };
+      logger[level](fields, 'call');
     },
   };
 }

@@ -347,6 +347,9 @@ describe('every call', () => {
       const refused = await roster(['list', '--token-file', file, '--address', 'roster.example:1']);
       expect(refused.code).toBe(2);
       expect(refused.err).not.toContain('secret');
+      expect(refused.err).toBe(
+        'error: A token cannot be sent to another machine without TLS. Pass --tls, or --ca for a private authority.\n',
+      );
       expect(await call(['list', '--token-file', join(folder, 'missing')])).toMatchObject({ code: 2 });
     } finally {
       await rm(folder, { recursive: true });

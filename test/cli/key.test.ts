@@ -55,6 +55,15 @@ describe('roster key create', () => {
     });
   });
 
+  it('has no stack in its log if the name is taken', async () => {
+    const world = { env: { LOG_FORMAT: 'json' } };
+    await key('create --name stackless --role reader', world);
+    const { code, out, err } = await key('create --name stackless --role reader', world);
+    expect({ code, out }).toEqual({ code: 4, out: '' });
+    const msg = expect.stringMatching(/^The key stackless exists\. /);
+    expect(JSON.parse(err)).toEqual({ level: 'fatal', time: expect.any(String), exitCode: 4, msg });
+  });
+
   it('accepts the roles of the access file, and no others', async () => {
     const path = join(folder, 'access.yaml');
     await writeFile(path, 'roles:\n  hr: [reader, writer]\n');

@@ -1,13 +1,14 @@
 /**
  * Builds the image, starts docker-compose.yml and uses it from outside, through the published ports. Kills its containers,
- * takes it down and up, and serves TLS with client certificates.
+ * takes it down and up, requires credentials, and serves TLS
+ * with client certificates.
  *
  * Everything has a name and ports of its own, and is removed at the end, also after Ctrl-C. Exits with 77 and the reason if
  * no container engine can run here.
  */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -213,6 +214,28 @@ async function checkStop() {
   assert.match(await docker('logs', '--tail', '1', id), /"msg":"stopped"/);
 }
 
+/** As roster.env describes it. The container's own check needs no credentials. */
+async function checkCredentials() {
+  const settings = join(work, 'credentials.env');
+  const { ROSTER_ENV_FILE: before } = env;
+  const lines = readFileSync(before, 'utf8').match(/^# (?:AUTH|OPEN_ENDPOINTS)=.*$/gm) ?? [];
+  assert.equal(lines.length, 2);
+  writeFileSync(settings, lines.map((line) => `${line.slice(2)}\n`).join(''));
+  env.ROSTER_ENV_FILE = settings;
+  await compose('up', '-d');
+  await healthy('roster');
+  const token = await exec('roster', 'roster', 'key', 'create', '--name', 'check', '--role', 'reader');
+  const email = 'ada@example.com';
+  await withClient({ address, token }, (client) => client.getUserByEmail({ email }));
+  await withClient({ address, token }, (client) =>
+    assert.rejects(client.deleteUser({ id: '01a202f3-3534-751a-83af-cc0fa8e38a96' }), { reason: 'ACCESS_DENIED' }),
+  );
+  await assert.rejects(exists(email), { reason: 'CREDENTIALS_MISSING' });
+  assert.equal((await fetch(`${http}/metrics`)).status, 200);
+  assert.equal((await fetch(`${http}/sign-in.json`).then((answer) => answer.json())).required, true);
+  env.ROSTER_ENV_FILE = before;
+}
+
 async function checkTls() {
   const files = writeTlsFiles(work, { tlsPort, gatewayPort });
   env.ROSTER_ENV_FILE = files.envFile;
@@ -283,6 +306,7 @@ async function checkAll() {
     for (const name of ['ada', 'grace', 'alan']) await exists(`${name}@example.com`);
   });
   await step('SIGTERM ends it with 0', checkStop);
+  await step('AUTH=on and an API key', checkCredentials);
   await step('TLS with client certificates, two workers, another port, and a gateway', checkTls);
 }
 

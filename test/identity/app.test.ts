@@ -69,7 +69,11 @@ describe('a server with an access file', () => {
     await expect.poll(() => reasonOf(stranger.listUsers({})), { timeout: 15_000 }).toBe('OK');
     const texts = app.lines.map(({ msg }) => msg);
     expect(texts).toContain('every call needs credentials');
-    expect(texts).toContain('the access file cannot be used; the previous version stays in use');
+    const refusal = { reason: 'CREDENTIALS_MISSING', problem: expect.stringContaining('requires a token') };
+    expect(app.lines).toContainEqual(expect.objectContaining(refusal));
+    const invalid = app.lines.find(({ level }) => level === 'error');
+    expect(invalid).toMatchObject({ problems: 'In the access file, issuers must be a list.' });
+    expect(invalid).not.toHaveProperty('error');
     expect(texts).toContain('the new version of the access file is in use');
   });
 

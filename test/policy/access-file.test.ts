@@ -163,6 +163,12 @@ sign_in: {issuer: corp}
     ]);
   });
 
+  it('names the top level', () => {
+    expect(problemsOf('issuer: corp')).toEqual([
+      'In the access file, the top level must not have the key "issuer"; allowed are issuers, roles, callers, attributes, sign_in.',
+    ]);
+  });
+
   it.each([
     ['key', 'issuers[0].name must not be'],
     ['spiffe', 'issuers[0].name must not be'],

@@ -68,6 +68,9 @@ await inTemporaryFolder((work) => {
   assert.deepEqual(objectsOf(helm(work)), objectsOf(kustomize(work, 'base')));
   console.log('The chart and the base create the same objects.');
 
+  assert.match(helm(work), /^ {2}ACCESS_FILE: /m);
+  assert.doesNotMatch(helm(work, '--set', 'settings.AUTH=off'), /ACCESS_FILE/);
+
   execFileSync(join(work, 'helm'), ['lint', '--strict', chart], { stdio: 'inherit' });
   for (const values of invalidValues) assert.throws(() => helm(work, '--set', values), /don't meet the specifications/);
   console.log(`The chart refuses ${invalidValues.join(', ')}.`);

@@ -41,7 +41,10 @@ app.kubernetes.io/component: server
 {{- else -}}
 {{- $settings = dict "INSECURE" "true" -}}
 {{- end -}}
+{{- /* A server with AUTH=off does not start with an access file. */ -}}
+{{- if ne (.Values.settings.AUTH | default "auto") "off" -}}
 {{- $_ := set $settings "ACCESS_FILE" "/etc/roster/access/access.yaml" -}}
+{{- end -}}
 {{- toYaml (merge (deepCopy .Values.settings) $settings) -}}
 {{- end -}}
 

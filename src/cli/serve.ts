@@ -46,7 +46,9 @@ async function printAddress({ grpc, http, log }: App, { tls, auth }: ServerConfi
   const address = formatAddress(grpc);
   const reachable = host === '0.0.0.0' || host === '::' ? `localhost:${port}` : address;
   const flags = `${reachable === 'localhost:50051' ? '' : ` --address ${reachable}`}${tls ? ' --tls' : ''}`;
-  const createKey = auth.isRequired ? `${commandName()} key create --name NAME --role admin` : undefined;
+  // With client certificates, a key may not be enough.
+  const needsKey = auth.isRequired && tls?.clientCa === undefined;
+  const createKey = needsKey ? `${commandName()} key create --name NAME --role admin` : undefined;
   if (log.pretty) {
     const page = http && `The page is at ${tls ? 'https' : 'http'}://${formatAddress(http)}/\n`;
     // A user that no page of the docs creates: after this command, all of their samples still work.

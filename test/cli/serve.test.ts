@@ -45,6 +45,14 @@ describe('roster serve', () => {
     expect(await roster(['list', '--address', server.address])).toMatchObject({ code: 5 });
   });
 
+  it('prints how to create an API key if calls need credentials', async () => {
+    const started = start(['serve', '--grpc-address', 'localhost:0'], { env: { ...env, AUTH: 'on' } });
+    const hint = /\nFor an API key:\n {2}\.\/roster key create --name NAME --role admin\n/;
+    await expect.poll(() => started.output().out, { timeout: 30_000 }).toMatch(hint);
+    started.signals.emit('SIGTERM', 'SIGTERM');
+    expect(await started.ended).toMatchObject({ code: 0, err: '' });
+  });
+
   it('ends the process at the second signal', async () => {
     const server = await serve();
     server.signals.emit('SIGTERM', 'SIGTERM');

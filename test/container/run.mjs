@@ -1,7 +1,6 @@
 /**
  * Builds the image, starts docker-compose.yml and uses it from outside, through the published ports. Kills its containers,
- * takes it down and up, requires credentials, and serves TLS
- * with client certificates.
+ * takes it down and up, requires credentials, and serves TLS with client certificates.
  *
  * Everything has a name and ports of its own, and is removed at the end, also after Ctrl-C. Exits with 77 and the reason if
  * no container engine can run here.

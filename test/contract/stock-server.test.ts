@@ -35,27 +35,27 @@ const definition: typeof userServiceDefinition = Object.fromEntries(
   }),
 ) as never;
 
-/** Converts errors as our server does. */
-const statuses: ServerMiddleware = async function* convertErrors(call, context) {
+/** Observes calls and converts errors as our server does. */
+const observed: ServerMiddleware = async function* observeCall(call, context) {
+  const { path, responseStream } = call.method;
+  const observer = observe({
+    path,
+    responseStream,
+    isStream: responseStream,
+    isKnownMethod: true,
+    peer: '',
+    fields: [],
+    startedMs: 0,
+    timeoutMs: undefined,
+    connection: { peer: '', host: '', certificate: () => undefined, heldBytes: 0 },
+    caller: undefined,
+    share: undefined,
+  });
   try {
     if (!call.requestStream && call.request instanceof Unreadable) throw call.request.error;
-    return yield* call.next(call.request, context);
+    return yield* call.next(call.request, Object.assign(context, { observer }));
   } catch (error) {
-    const { path, responseStream } = call.method;
-    const info = {
-      path,
-      responseStream,
-      isStream: responseStream,
-      isKnownMethod: true,
-      peer: '',
-      fields: [],
-      startedMs: 0,
-      timeoutMs: undefined,
-      connection: { peer: '', host: '', certificate: () => undefined, heldBytes: 0 },
-      caller: undefined,
-      share: undefined,
-    };
-    const { code, message, fields = [] } = observe(info).statusOf(error);
+    const { code, message, fields = [] } = observer.statusOf(error);
     for (let index = 0; index < fields.length; index += 2) {
       context.trailer.set(`${fields[index]}`, Buffer.from(fields[index + 1] ?? '', 'base64'));
     }
@@ -63,7 +63,7 @@ const statuses: ServerMiddleware = async function* convertErrors(call, context) 
   }
 };
 
-const server = createServer().use(statuses);
+const server = createServer().use(observed);
 let testDatabase: TestDatabase;
 let database: Database;
 let directory: Directory;

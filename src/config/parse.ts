@@ -118,7 +118,7 @@ export function parseServerConfig(env: Environment, flags: Flags = {}, { serves 
 function checkAuth(
   { mode, accessFile, openEndpoints }: ValuesOf<typeof serverSettings.auth>,
   listening: readonly (readonly [Setting, Address])[],
-  { clientCa, insecure }: ValuesOf<typeof serverSettings.tls>,
+  { cert, clientCa, insecure }: ValuesOf<typeof serverSettings.tls>,
   { serves, problems, warnings }: { serves: boolean; problems: Problems; warnings: string[] },
 ): ServerConfig['auth'] {
   const { auth, tls } = serverSettings;
@@ -135,7 +135,8 @@ function checkAuth(
   if (mode === 'off' && accessFile !== undefined) {
     problems.list.push(`${problems.label(auth.accessFile)} needs ${auth.mode.name}=on`);
   }
-  if (isReachable && insecure) {
+  // With TLS and credentials, INSECURE changes nothing.
+  if (isReachable && insecure && !(isRequired && cert !== undefined)) {
     const risk = isRequired
       ? 'others can read the traffic, including tokens, unless a proxy in front of Roster uses TLS'
       : 'EVERYBODY who reaches it can read, change and erase all users';

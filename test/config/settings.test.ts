@@ -179,7 +179,7 @@ describe('the configuration of a server', () => {
       callers: { callsPerSecondMax: 18, callsBurst: 19, streamsMax: 20, watchesMax: 21, bytesMax: 22_000 },
       changes: { keptHours: 16, keptMax: 17_000 },
       listIndexes: 'all',
-      warnings: [openToReaders('INSECURE')],
+      warnings: [],
       auth: { isRequired: true, accessFile: resolve('access.yaml'), openEndpoints: ['metrics', 'reflection'] },
       grpc: {
         address: { host: '0.0.0.0', port: 0 },
@@ -382,6 +382,12 @@ describe('the configuration of a server', () => {
         () => ({ ...reachable, ...insecure, ...access }),
         true,
         [openToReaders('INSECURE')],
+      ],
+      [
+        'yes, with INSECURE, TLS and an access file',
+        () => ({ ...reachable, ...tls(), ...insecure, ...access }),
+        true,
+        [],
       ],
     ] as const)('with AUTH=auto: %s', (_, env, isRequired, warnings) => {
       for (const AUTH of ['auto', '']) {

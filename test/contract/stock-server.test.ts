@@ -6,6 +6,7 @@ import { parseServerConfig } from '../../src/config/parse.js';
 import { type Database, openDatabase } from '../../src/database/database.js';
 import { migrateUp } from '../../src/database/migrate.js';
 import { createDirectory, type Directory } from '../../src/operations/directory.js';
+import { anyone } from '../../src/policy/method-roles.js';
 import { createCallObserver } from '../../src/rpc/call-observer.js';
 import { createUserService, userServiceDefinition } from '../../src/rpc/user-service.js';
 import { readIdentity } from '../../src/store/identity.js';
@@ -35,27 +36,27 @@ const definition: typeof userServiceDefinition = Object.fromEntries(
   }),
 ) as never;
 
-/** Converts errors as our server does. */
-const statuses: ServerMiddleware = async function* convertErrors(call, context) {
+/** Converts errors and records authors as our server does. */
+const observed: ServerMiddleware = async function* observeCall(call, context) {
+  const { path, responseStream } = call.method;
+  const observer = observe({
+    path,
+    responseStream,
+    isStream: responseStream,
+    isKnownMethod: true,
+    peer: '',
+    fields: [],
+    startedMs: 0,
+    timeoutMs: undefined,
+    connection: { peer: '', host: '', certificate: () => undefined, heldBytes: 0 },
+    caller: anyone,
+    share: undefined,
+  });
   try {
     if (!call.requestStream && call.request instanceof Unreadable) throw call.request.error;
-    return yield* call.next(call.request, context);
+    return yield* call.next(call.request, Object.assign(context, { observer, caller: anyone }));
   } catch (error) {
-    const { path, responseStream } = call.method;
-    const info = {
-      path,
-      responseStream,
-      isStream: responseStream,
-      isKnownMethod: true,
-      peer: '',
-      fields: [],
-      startedMs: 0,
-      timeoutMs: undefined,
-      connection: { peer: '', host: '', certificate: () => undefined, heldBytes: 0 },
-      caller: undefined,
-      share: undefined,
-    };
-    const { code, message, fields = [] } = observe(info).statusOf(error);
+    const { code, message, fields = [] } = observer.statusOf(error);
     for (let index = 0; index < fields.length; index += 2) {
       context.trailer.set(`${fields[index]}`, Buffer.from(fields[index + 1] ?? '', 'base64'));
     }
@@ -63,7 +64,7 @@ const statuses: ServerMiddleware = async function* convertErrors(call, context) 
   }
 };
 
-const server = createServer().use(statuses);
+const server = createServer().use(observed);
 let testDatabase: TestDatabase;
 let database: Database;
 let directory: Directory;

@@ -42,6 +42,10 @@ callers:
     claims: {may: keep-name}
     role: writer
     when: method == "UpdateUser" && user.first_name == request.user.first_name
+  - issuer: corp
+    claims: {may: keep-email}
+    role: writer
+    when: size(request.update_mask) > 0 && !("*" in request.update_mask) && !("email" in request.update_mask)
   - {issuer: corp, claims: {may: write-profiles}, role: writer, when: user.email.endsWith("@profiles.example")}
   - issuer: corp
     claims: {may: small-lists}
@@ -137,6 +141,17 @@ describe('a condition on the request', () => {
     for (const request of [{}, { pageSize: 11 }]) expect(await refusalOf(client.listUsers(request))).toEqual(denied);
     expect(await refusalOf(client.getUser({ id: missingId }))).toEqual(denied);
     expect(await refusalOf(client.updateUser({ user: { id: missingId } }))).toEqual(denied);
+  });
+
+  it('can keep a caller from changing a field, as docs/access.md says', async () => {
+    const { as } = await startServer();
+    const { id, email } = await addUser({});
+    const update = (...updateMask: string[]) =>
+      as('keep-email').updateUser({ user: { id, firstName: 'New', email: 'new@example.com' }, updateMask });
+    expect((await update('first_name')).user).toMatchObject({ firstName: 'New', email });
+    for (const mask of [[], ['*'], ['email'], ['first_name', 'email'], ['*', 'first_name']]) {
+      expect(await refusalOf(update(...mask))).toEqual(denied);
+    }
   });
 
   it('must hold for each message of a stream', async () => {

@@ -190,6 +190,7 @@ sign_in: {issuer: corp}
   it.each([
     ['a key that is there twice', 'roles: {a: reader}\nroles: {b: reader}', 'line 2: Map keys must be unique'],
     ['__proto__', 'attributes: {__proto__: {read: admin}}', 'the key __proto__ is not allowed'],
+    ['a number as a key', 'attributes: {007: {read: admin}}', 'the key 007 needs quotes'],
     ['aliases', 'roles: {a: &x [reader], b: *x}', 'aliases (*name) are not allowed'],
     ['a text', 'hello', 'must be a mapping with some of the keys issuers'],
     ['invalid YAML', 'a: [', 'line 1'],

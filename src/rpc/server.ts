@@ -193,7 +193,7 @@ function serverOptions(options: RpcServerOptions, stopping: AbortSignal): Server
 /** Ends the streams whose caller's credential has expired or was revoked. */
 function watchCredentials(server: GrpcServer, access: CallerAccess): NodeJS.Timeout {
   const errorOf = (call: CallInfo) => {
-    const caller = call.responseStream ? callerOfCall(call) : undefined;
+    const caller = call.isStream ? callerOfCall(call) : undefined;
     return caller === undefined || caller === anyone ? undefined : access.endOf(caller);
   };
   return setInterval(() => server.endCalls(errorOf), credentialsCheckMs).unref();

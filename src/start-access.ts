@@ -101,7 +101,11 @@ export function startAccess(
       log.info({}, 'the new version of the access file is in use');
     } catch (error) {
       used = latest;
-      log.error({ error }, 'the access file cannot be used; the previous version stays in use');
+      const problems = error instanceof ConfigError ? error.problems.join(' ') : undefined;
+      log.error(
+        { problems, error: problems === undefined ? error : undefined },
+        'the access file cannot be used; the previous version stays in use',
+      );
     }
   };
   const timer = setInterval(reload, reloadMs).unref();

@@ -49,9 +49,10 @@ function isHealth(path: string): boolean {
   return path.startsWith('/grpc.health.');
 }
 
-/** Returns who makes the call that a handler serves. */
+/** Returns who makes the call that a handler serves. Throws if nobody has checked it. */
 export function callerOf(context: object): Caller {
-  return 'caller' in context && context.caller !== undefined ? (context.caller as Caller) : anyone;
+  if ('caller' in context && context.caller !== undefined) return context.caller as Caller;
+  throw accessDenied();
 }
 
 /** Returns the caller of an open call, or undefined if it is not known yet. */

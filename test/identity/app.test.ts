@@ -65,6 +65,9 @@ describe('a server with an access file', () => {
 
     writeFileSync(file, 'issuers: 7');
     await expect.poll(() => app.lines.filter(({ level }) => level === 'error').length, { timeout: 15_000 }).toBe(1);
+    expect(app.lines.find(({ level }) => level === 'error')?.problems).toBe(
+      'In the access file, issuers must be a list.',
+    );
     expect(await reasonOf(writer.listUsers({}))).toBe('OK');
     writeFileSync(file, accessText(issuer, '  - { issuer: corp, claims: { group: sales }, role: reader }'));
     await expect.poll(() => reasonOf(stranger.listUsers({})), { timeout: 15_000 }).toBe('OK');

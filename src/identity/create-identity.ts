@@ -38,7 +38,7 @@ export interface IdentityOptions {
 export interface Identity {
   /** Returns who calls, or why the credentials are not accepted. */
   identify(call: Pick<CallInfo, 'fields' | 'connection' | 'peer'>): Found<Caller>;
-  /** Returns why a caller that was known is not accepted any more, or undefined. */
+  /** Returns why the streams of a caller that was known must end, or undefined. */
   endOf(caller: Caller): Fault | undefined;
   /** Uses another policy from now on. */
   setPolicy(policy: Policy): void;

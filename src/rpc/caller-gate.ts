@@ -12,7 +12,7 @@ import type { CallerLimiter } from './caller-limits.js';
 export interface CallerAccess {
   /** Returns who calls, or why the credentials are not accepted. Rejects only because of bugs. */
   identify(call: Pick<CallInfo, 'fields' | 'connection' | 'peer'>): Caller | Fault | Promise<Caller | Fault>;
-  /** Returns why the caller's streams must end now: its credential has expired or was revoked. */
+  /** Returns why the caller's streams must end now: its credential is not valid any more, or its rights changed. */
   endOf(caller: Caller): Fault | undefined;
 }
 

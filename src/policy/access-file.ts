@@ -54,7 +54,10 @@ export function parseAccessFile(text: string, folder: string): AccessFile {
   } catch {
     throw accessFileError(['aliases (*name) are not allowed']);
   }
-  const result = accessFileSchema(content ?? {}, folder).safeParse(content ?? {});
+  // A file that was cut off would otherwise show all attributes to everybody.
+  if (content === null)
+    throw new AccessFileError(['The access file must not be empty. Write {} for a file without rules.']);
+  const result = accessFileSchema(content, folder).safeParse(content);
   if (result.success) return result.data;
   throw accessFileError(result.error.issues.map(problemOf));
 }

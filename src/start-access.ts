@@ -27,7 +27,8 @@ interface AccessParts {
   readonly cleanups: Cleanups;
 }
 
-const reloadMs = 3000;
+// A changed file is read when it has not changed again for this time.
+const reloadMs = 1500;
 
 /** Logs who may call. Throws ConfigError if the access file is invalid. */
 export function logAccess(config: ServerConfig, log: Log): void {
@@ -64,7 +65,8 @@ export function startAccess(
   if (!auth.isRequired) return undefined;
   const { accessFile } = auth;
   // Before the file is read, so that no change is missed.
-  let version = accessFile && versionOf(accessFile);
+  let used = accessFile && versionOf(accessFile);
+  let latest = used;
   const read = (): Policy => {
     const file = accessFile === undefined ? undefined : checkedFile(accessFile);
     return createPolicy(file, { actorSecret: directory.secret });
@@ -86,17 +88,24 @@ export function startAccess(
   });
   cleanups.add(async () => identity.close());
   const reload = () => {
-    const current = accessFile && versionOf(accessFile);
-    if (current === version) return;
-    version = current;
+    const previous = latest;
+    latest = accessFile && versionOf(accessFile);
+    // A file that is still being written could be valid without its last rules.
+    if (latest === used || latest !== previous) return;
     try {
-      policy = read();
+      const next = read();
+      if (accessFile && versionOf(accessFile) !== latest) return;
+      used = latest;
+      policy = next;
       identity.setPolicy(policy);
       log.info({}, 'the new version of the access file is in use');
     } catch (error) {
-      // The stack of an invalid file would say nothing.
-      const fields = error instanceof ConfigError ? { problems: error.message } : { error };
-      log.error(fields, 'the access file cannot be used; the previous version stays in use');
+      used = latest;
+      const problems = error instanceof ConfigError ? error.problems.join(' ') : undefined;
+      log.error(
+        { problems, error: problems === undefined ? error : undefined },
+        'the access file cannot be used; the previous version stays in use',
+      );
     }
   };
   const timer = setInterval(reload, reloadMs).unref();

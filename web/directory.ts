@@ -83,7 +83,7 @@ export function createDirectory({ origin = location.origin, authResponse }: Dire
       return yield* send(token);
     } catch (error) {
       if (!(error instanceof CallError)) throw error;
-      if (error.reason === 'ACCESS_DENIED') void session.rereadCaller();
+      if (error.reason === 'ACCESS_DENIED' || error.reason === 'ACCESS_CHANGED') void session.rereadCaller();
       if (error.code !== 'UNAUTHENTICATED') throw error;
       await session.refused(token, error.reason);
       // A stream may have sent messages before this.

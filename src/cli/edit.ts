@@ -14,7 +14,7 @@ import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import type { Command } from 'commander';
 import { type Client, RosterError, type User } from '../client/index.js';
-import { writableFields } from '../fields.js';
+import { textFields, writableFields } from '../fields.js';
 import { isObject } from '../user-files/read-json.js';
 import { type ClientCommandOptions, type Context, createClientCommand, withClient } from './client-command.js';
 import { UsageError } from './failure.js';
@@ -126,26 +126,34 @@ function parseFields(text: string): Fields {
   return value;
 }
 
-/** A field that is missing or null in the file is cleared. */
+/**
+ * A field that is missing or null in the file is cleared. Attributes are changed key by key, because the user may have some
+ * that the caller cannot see.
+ */
 function changesOf(user: User, edited: Fields): { changes: Partial<User>; updateMask: string[] } {
-  const before = fieldsOf(user);
-  const changed = writableFields.filter(({ name }) => {
-    const empty = name === 'attributes' ? {} : '';
-    return !isDeepStrictEqual(edited[name] ?? empty, before[name]);
-  });
-  const entries = changed.map(({ name }) => [name, edited[name] ?? (name === 'attributes' ? {} : '')]);
-  return { changes: Object.fromEntries(entries), updateMask: changed.map(({ path }) => path) };
+  const changed = textFields.filter(({ name }) => (edited[name] ?? '') !== user[name]);
+  const texts = changed.map(({ name }) => [name, edited[name] ?? '']);
+  const keys = changedKeys(attributesOf(user), attributesOf(edited));
+  const attributes = Object.entries(attributesOf(edited)).filter(([key]) => keys.includes(key));
+  return {
+    changes: { ...Object.fromEntries(texts), attributes: Object.fromEntries(attributes) },
+    updateMask: [...changed.map(({ path }) => path), ...keys.map((key) => `attributes.${key}`)],
+  };
 }
 
 function attributesOf({ attributes }: { readonly attributes?: unknown }): Fields {
   return isObject(attributes) ? attributes : {};
 }
 
+function changedKeys(before: Fields, edited: Fields): string[] {
+  const keys = new Set([...Object.keys(before), ...Object.keys(edited)]);
+  return [...keys].filter((key) => !isDeepStrictEqual(before[key], edited[key]));
+}
+
 /** Returns the current attributes with the keys that were edited. */
 function mergeAttributes(before: Fields, edited: Fields, current: Fields): Fields {
   const merged = new Map(Object.entries(current));
-  for (const key of new Set([...Object.keys(before), ...Object.keys(edited)])) {
-    if (isDeepStrictEqual(before[key], edited[key])) continue;
+  for (const key of changedKeys(before, edited)) {
     if (Object.hasOwn(edited, key)) merged.set(key, edited[key]);
     else merged.delete(key);
   }
@@ -155,7 +163,9 @@ function mergeAttributes(before: Fields, edited: Fields, current: Fields): Field
 /** Rethrows errors that another edit cannot correct. */
 function problemsOf(error: unknown): string[] {
   if (error instanceof InvalidYaml) return [`error: ${error.message}`];
-  const isCorrectable = error instanceof RosterError && ['INVALID_ARGUMENT', 'ALREADY_EXISTS'].includes(error.code);
+  const isCorrectable =
+    error instanceof RosterError &&
+    (['INVALID_ARGUMENT', 'ALREADY_EXISTS'].includes(error.code) || error.reason === 'FIELD_FORBIDDEN');
   if (!isCorrectable) throw error;
   const { message, violations } = error;
   if (violations.length === 0) return [`error: ${message}`];

@@ -169,9 +169,7 @@ function joinAuthorization({ headers, rawHeaders }: HttpRequest): void {
   if (headers.authorization === undefined) return;
   const isName = (index: number) => index % 2 === 0 && rawHeaders[index]?.toLowerCase() === 'authorization';
   const values = rawHeaders.filter((_, index) => isName(index - 1));
-  if (values.length < 2) return;
-  const isBearer = (value: string) => /^bearer\b/i.test(value);
-  headers.authorization = [...values.filter(isBearer), ...values.filter((value) => !isBearer(value))].join(', ');
+  headers.authorization = values.join(', ');
 }
 
 export function respond(response: HttpResponse, { status, body, headers }: ResponseContent): void {

@@ -12,7 +12,8 @@ const nameLengthMax = 512;
  * with a comma, a quote or a control character as JSON does. Such a value is no valid name, so it is skipped.
  */
 const alternativeName = /(?:^|, )([A-Za-z ]+):(?:"(?:[^"\\]|\\.)*"|([^",\\]*))(?=, |$)/y;
-const uriForm = /^[a-z][a-z0-9+.-]*:\/\/[\x21-\x7e]+$/;
+// https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE-ID.md. Dots as in a relative path are not allowed.
+const spiffeForm = /^spiffe:\/\/[a-z0-9._-]+(?:\/(?!\.{1,2}(?:\/|$))[\w.-]+)*$/;
 const dnsForm = /^(?:\*\.)?[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?$/;
 // Without the characters that have a meaning in the text of a subject.
 const commonNameForm = /^[^\p{C}\p{Zl}\p{Zp}",+;<>\\=#\s][^\p{C}\p{Zl}\p{Zp}",+;<>\\=#]*$/u;
@@ -24,14 +25,16 @@ export function certificateSubject(certificate: PeerCertificate): CertificateSub
 
 function namesOf({ subjectaltname, subject }: PeerCertificate): string[] {
   const alternatives = alternativeNames(subjectaltname ?? '');
-  const uris = alternatives.filter(([kind, value]) => kind === 'URI' && uriForm.test(value)).map(([, value]) => value);
+  const ids = alternatives
+    .filter(([kind, value]) => kind === 'URI' && spiffeForm.test(value))
+    .map(([, value]) => value);
   const hosts = alternatives
     .filter(([kind, value]) => kind === 'DNS' && dnsForm.test(value.toLowerCase()))
     .map(([, value]) => `dns:${value.toLowerCase()}`);
   // Several common names are an array.
   const commonName: unknown = subject?.CN;
   const isUsable = typeof commonName === 'string' && commonNameForm.test(commonName);
-  const names = [...uris, ...hosts, ...(isUsable ? [`subject:CN=${commonName}`] : [])];
+  const names = [...ids, ...hosts, ...(isUsable ? [`subject:CN=${commonName}`] : [])];
   return [...new Set(names)].filter((name) => name.length <= nameLengthMax).slice(0, namesMax);
 }
 

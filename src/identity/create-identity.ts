@@ -38,7 +38,7 @@ export interface IdentityOptions {
 export interface Identity {
   /** Returns who calls, or why the credentials are not accepted. */
   identify(call: Pick<CallInfo, 'fields' | 'connection' | 'peer'>): Found<Caller>;
-  /** Returns why a caller that was known is not accepted any more, or undefined. */
+  /** Returns why the streams of a caller that was known must end, or undefined. */
   endOf(caller: Caller): Fault | undefined;
   /** Uses another policy from now on. */
   setPolicy(policy: Policy): void;
@@ -48,7 +48,6 @@ export interface Identity {
 // A verification takes a tenth of a millisecond. Two of the four threads of libuv remain for other work.
 const verifications = { concurrencyMax: 2, queuedPerKeyMax: 64, queuedMax: 2048 };
 const expiredText = 'The credentials have expired.';
-const changedText = 'The rights of the caller have changed. Call again.';
 
 export function createIdentity(options: IdentityOptions): Identity {
   return new CallerIdentity(options);
@@ -67,6 +66,8 @@ interface Origin {
   readonly subject: Subject;
   readonly issuer: IssuerConfig | undefined;
   rules: Rules;
+  /** Whether the API key, or the key that signed the token, is still in use. */
+  isCurrent(): boolean;
 }
 
 class CallerIdentity implements Identity {
@@ -88,7 +89,7 @@ class CallerIdentity implements Identity {
     if (authorization instanceof Fault) return authorization;
     if (authorization !== undefined) {
       const known = this.#tokens.get(authorization);
-      if (known !== undefined) return this.#isPast(known.expiresMs) ? expiredCredentials(expiredText) : known.caller;
+      if (known?.isCurrent()) return this.#isPast(known.expiresMs) ? expiredCredentials(expiredText) : known.caller;
       const token = bearerOf(authorization);
       if (token instanceof Fault) return token;
       if (token !== undefined) return isApiKey(token) ? this.#byKey(token) : this.#byToken(authorization, token, peer);
@@ -97,8 +98,10 @@ class CallerIdentity implements Identity {
   }
 
   #byKey(token: string): Found<Caller> {
-    const settle = (found: Subject | Fault) => (found instanceof Fault ? found : this.#callerOf(found));
-    const found = this.options.apiKeys.find(token);
+    const { apiKeys } = this.options;
+    const settle = (found: SubjectOf<'key'> | Fault) =>
+      found instanceof Fault ? found : this.#callerOf(found, () => apiKeys.isCurrent(found));
+    const found = apiKeys.find(token);
     return found instanceof Promise ? found.then(settle) : settle(found);
   }
 
@@ -134,19 +137,19 @@ class CallerIdentity implements Identity {
     // The policy has changed meanwhile.
     if (rules !== this.#rules) return this.#verify(authorization, token, peer);
     if (found instanceof Fault) return found;
-    const { expiresMs } = found;
-    const caller = this.#callerOf(found);
-    this.#tokens.add(authorization, { caller, expiresMs });
+    const { subject, isCurrent } = found;
+    const caller = this.#callerOf(subject, isCurrent);
+    this.#tokens.add(authorization, { caller, expiresMs: subject.expiresMs, isCurrent });
     return caller;
   }
 
-  #callerOf(subject: Subject): Caller {
+  #callerOf(subject: Subject, isCurrent = () => true): Caller {
     const rules = this.#rules;
     const before = rules.callers.get(subject);
     if (before !== undefined) return before;
     const caller = rules.policy.callerOf(subject);
     rules.callers.set(subject, caller);
-    this.#origins.set(caller, { subject, issuer: issuerOf(subject, rules), rules });
+    this.#origins.set(caller, { subject, issuer: issuerOf(subject, rules), rules, isCurrent });
     return caller;
   }
 
@@ -155,12 +158,10 @@ class CallerIdentity implements Identity {
     if (origin === undefined) return undefined;
     const { subject, issuer, rules } = origin;
     if (this.#isPast(subject.expiresMs)) return expiredCredentials(expiredText);
-    if (subject.kind === 'key' && !this.options.apiKeys.isCurrent(subject)) {
-      return invalidCredentials('The API key was revoked or changed.');
-    }
+    if (!origin.isCurrent()) return invalidCredentials('The credentials were revoked or changed.');
     if (rules === this.#rules) return undefined;
     const isSameIssuer = JSON.stringify(issuerOf(subject, this.#rules)) === JSON.stringify(issuer);
-    if (!isSameIssuer || !hasSamePermissions(caller, this.#callerOf(subject))) return expiredCredentials(changedText);
+    if (!isSameIssuer || !hasSamePermissions(caller, this.#callerOf(subject, origin.isCurrent))) return accessChanged();
     origin.rules = this.#rules;
     return undefined;
   }
@@ -199,10 +200,13 @@ class CallerIdentity implements Identity {
       timeScale,
       onError: (error, hasKeys) => onIssuerError(error, issuer, hasKeys),
       onRecovered: () => onIssuerRecovered(issuer),
-      // Tokens that a removed key has signed must be verified again, and fail.
-      onRemoved: () => this.#tokens.clear(),
     };
   }
+}
+
+/** The next call tells the client what it may still do. */
+function accessChanged(): Fault {
+  return new Fault('ACCESS_CHANGED', 'The rights of the caller have changed. Call again.');
 }
 
 function issuerOf(subject: Subject, { issuers }: Rules): IssuerConfig | undefined {

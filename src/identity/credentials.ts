@@ -7,7 +7,8 @@ export const tokenBytesMax = 16 * 1024;
 
 // RFC 6750, 2.1: one space, then characters of base64 and some others.
 const bearerForm = /^bearer +([\w.~+/-]+=*) *$/i;
-const bearerPrefix = /^bearer(?: |$)/i;
+// Also in a list of several values, as proxies join them.
+const hasBearer = /(?:^|[\s,])bearer(?:[\s,]|$)/i;
 const keyPrefix = 'roster_';
 
 /** Returns the value of the field, undefined without the field, or a Fault if it is there several times. */
@@ -28,7 +29,7 @@ export function bearerOf(authorization: string): string | undefined | Fault {
   }
   const [, token] = bearerForm.exec(authorization) ?? [];
   if (token !== undefined) return token;
-  if (!bearerPrefix.test(authorization)) return undefined;
+  if (!hasBearer.test(authorization)) return undefined;
   return invalidCredentials('The authorization field must be "Bearer", a space and one token.');
 }
 

@@ -5,7 +5,7 @@
  * outage of the issuer does not stop Roster. A token with an unknown key causes a fetch, at most one in ten seconds.
  */
 import { readFile } from 'node:fs/promises';
-import { type CryptoKey, createLocalJWKSet, errors, type JWK, type JWTHeaderParameters } from 'jose';
+import { type CryptoKey, createLocalJWKSet, type JWK, type JWTHeaderParameters } from 'jose';
 import { Fault } from '../model/fault.js';
 import type { IssuerConfig } from '../policy/policy.js';
 import { type FetchedJson, fetchJson, isLoopbackUrl } from './fetch-json.js';
@@ -17,8 +17,6 @@ export interface IssuerKeysOptions {
   onError(error: unknown, hasKeys: boolean): void;
   /** Keys were fetched after a failure. */
   onRecovered(): void;
-  /** A key that was in use is not in the set any more. */
-  onRemoved(): void;
   /** Shortens the waits of tests. The default is 1. */
   readonly timeScale?: number;
 }
@@ -40,13 +38,23 @@ const modulusBitsMax = 8192;
 // A token without a key id is checked with each key that fits.
 const candidatesMax = 4;
 
-type FindKeys = ReturnType<typeof createLocalJWKSet>;
+/** A key that the issuer has published. It remains the same object until the issuer removes it. */
+interface PublishedKey {
+  readonly jwk: JWK;
+  /** Imports the key for an algorithm. */
+  readonly import: ReturnType<typeof createLocalJWKSet>;
+}
+
+/** A key that may have signed a token. */
+export interface Candidate {
+  readonly key: CryptoKey;
+  /** Whether the issuer still publishes the key. */
+  isCurrent(): boolean;
+}
 
 export class IssuerKeys {
-  #find: FindKeys | undefined;
-  #ids: ReadonlySet<string | undefined> = new Set();
-  /** The keys of `#find` as text, to see changes. */
-  #keys: readonly string[] = [];
+  /** By their text. Empty until the first fetch succeeds. */
+  #keys: ReadonlyMap<string, PublishedKey> = new Map();
   #fetching: Promise<boolean> | undefined;
   #waiters = 0;
   #failures = 0;
@@ -67,12 +75,12 @@ export class IssuerKeys {
   }
 
   /** Returns the keys that may have signed a token with this header: none if the issuer does not have the key. */
-  async find(header: JWTHeaderParameters): Promise<readonly CryptoKey[] | Fault> {
+  async find(header: JWTHeaderParameters): Promise<readonly Candidate[] | Fault> {
     const known = await this.#findKnown(header);
     if (known.length > 0) return known;
     const scale = this.options.timeScale ?? 1;
     // A URL is fetched only when its last attempt is long enough ago. Files are read again anyway.
-    const waitMs = this.#failures > 0 ? retryMs(this.#failures) : this.#find === undefined ? 0 : coolDownMs;
+    const waitMs = this.#failures > 0 ? retryMs(this.#failures) : this.#keys.size === 0 ? 0 : coolDownMs;
     const isDue = this.#fetching !== undefined || performance.now() - this.#attemptMs >= waitMs * scale;
     if (!isDue) return this.#failures > 0 ? this.#unavailable() : [];
     if (this.#waiters >= waitersMax) return this.#unavailable();
@@ -88,20 +96,16 @@ export class IssuerKeys {
     );
   }
 
-  async #findKnown(header: JWTHeaderParameters): Promise<readonly CryptoKey[]> {
-    // An unknown id is common in rubbish tokens, and jose would throw an error with a stack.
-    if (this.#find === undefined || (header.kid !== undefined && !this.#ids.has(header.kid))) return [];
-    try {
-      return [await this.#find(header)];
-    } catch (error) {
-      if (!(error instanceof errors.JWKSMultipleMatchingKeys)) return [];
-      const candidates: CryptoKey[] = [];
-      for await (const key of error) {
-        candidates.push(key);
-        if (candidates.length === candidatesMax) break;
-      }
-      return candidates;
+  async #findKnown(header: JWTHeaderParameters): Promise<readonly Candidate[]> {
+    const found: Candidate[] = [];
+    for (const [text, published] of this.#keys) {
+      if (found.length === candidatesMax) break;
+      if (!mayHaveSigned(published.jwk, header)) continue;
+      // A key of another curve does not fit.
+      const key = await published.import(header).catch(() => undefined);
+      if (key !== undefined) found.push({ key, isCurrent: () => this.#keys.get(text) === published });
     }
+    return found;
   }
 
   /** Returns whether the keys were fetched. All callers share one fetch. */
@@ -123,7 +127,7 @@ export class IssuerKeys {
       this.#failures = 0;
       return true;
     } catch (error) {
-      if (this.#failures === 0 && !this.#closed.signal.aborted) this.options.onError(error, this.#find !== undefined);
+      if (this.#failures === 0 && !this.#closed.signal.aborted) this.options.onError(error, this.#keys.size > 0);
       this.#failures++;
       nextMs = retryMs(this.#failures);
       return false;
@@ -136,14 +140,19 @@ export class IssuerKeys {
   }
 
   #use(keys: readonly JWK[]): void {
-    const texts = keys.map((key) => JSON.stringify(key));
-    const isRemoved = this.#keys.some((text) => !texts.includes(text));
-    if (this.#find !== undefined && !isRemoved && texts.length === this.#keys.length) return;
-    this.#find = createLocalJWKSet({ keys: [...keys] });
-    this.#ids = new Set(keys.map(({ kid }) => kid));
-    this.#keys = texts;
-    if (isRemoved) this.options.onRemoved();
+    this.#keys = new Map(
+      keys.map((jwk): [string, PublishedKey] => {
+        const text = JSON.stringify(jwk);
+        return [text, this.#keys.get(text) ?? { jwk, import: createLocalJWKSet({ keys: [jwk] }) }];
+      }),
+    );
   }
+}
+
+/** Excludes most keys before jose would, which throws errors with a stack. */
+function mayHaveSigned(jwk: JWK, { kid, alg }: JWTHeaderParameters): boolean {
+  const kty = alg.startsWith('ES') ? 'EC' : alg.startsWith('Ed') ? 'OKP' : 'RSA';
+  return jwk.kty === kty && (kid === undefined || jwk.kid === kid) && (jwk.alg === undefined || jwk.alg === alg);
 }
 
 function retryMs(failures: number): number {

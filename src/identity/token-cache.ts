@@ -4,6 +4,8 @@ import type { Caller } from '../model/caller.js';
 export interface KnownToken {
   readonly caller: Caller;
   readonly expiresMs: number;
+  /** Whether the key that signed the token is still in use. */
+  isCurrent(): boolean;
 }
 
 // Two generations. When the younger is full, it replaces the older, whose unused tokens are forgotten.
@@ -15,7 +17,7 @@ export class TokenCache {
   #old = new Map<string, KnownToken>();
   #youngText = 0;
 
-  /** Returns what is known about this text of `authorization`. It may have expired meanwhile. */
+  /** Returns what is known about this text of `authorization`. It may not be valid any more. */
   get(authorization: string): KnownToken | undefined {
     const found = this.#young.get(authorization);
     if (found !== undefined) return found;

@@ -4,26 +4,24 @@
  * Cheap checks come before the signature, so that invalid tokens use little CPU. Nothing of a token is used
  * before jose has verified its signature and its claims.
  */
-import {
-  type CryptoKey,
-  decodeJwt,
-  decodeProtectedHeader,
-  errors,
-  type JWTPayload,
-  type JWTVerifyOptions,
-  jwtVerify,
-} from 'jose';
+import { decodeJwt, decodeProtectedHeader, errors, type JWTPayload, type JWTVerifyOptions, jwtVerify } from 'jose';
 import type { Subject } from '../model/caller.js';
-import type { Fault } from '../model/fault.js';
+import { Fault } from '../model/fault.js';
 import type { IssuerConfig } from '../policy/policy.js';
 import { expiredCredentials, invalidCredentials } from './credentials.js';
-import type { IssuerKeys } from './issuer-keys.js';
+import type { Candidate, IssuerKeys } from './issuer-keys.js';
 
 export type TokenSubject = Subject & { readonly kind: 'token' };
 
 export interface Issuer {
   readonly config: IssuerConfig;
   readonly keys: IssuerKeys;
+}
+
+export interface VerifiedToken {
+  readonly subject: TokenSubject;
+  /** Whether the issuer still publishes the key that signed the token. */
+  isCurrent(): boolean;
 }
 
 /** Runs the verification of a signature when it is this caller's turn. */
@@ -40,25 +38,25 @@ export async function verifyToken(
   token: string,
   issuers: readonly Issuer[],
   run: RunVerification,
-): Promise<TokenSubject | Fault> {
+): Promise<VerifiedToken | Fault> {
   const read = readUnverified(token);
   if (read === undefined) return invalidCredentials('The token is not a JSON Web Token.');
   const { header, claims } = read;
   const { typ, alg } = header;
   if (typ !== undefined && !types.has(typ.toLowerCase())) return invalidCredentials('The token has a wrong type.');
-  const ofIssuer = issuers.filter(({ config }) => config.issuer === claims.iss);
-  if (ofIssuer.length === 0) return invalidCredentials('The token is from an issuer that is not accepted.');
-  const issuer = ofIssuer.find(({ config }) => isFor(claims, config.audiences));
-  if (issuer === undefined) return invalidCredentials('The token is for another audience.');
-  const { algorithms, clockSkewSeconds } = issuer.config;
+  // The access file has each issuer once.
+  const issuer = issuers.find(({ config }) => config.issuer === claims.iss);
+  if (issuer === undefined) return invalidCredentials('The token is from an issuer that is not accepted.');
+  const { audiences, algorithms, clockSkewSeconds } = issuer.config;
+  if (!isFor(claims, audiences)) return invalidCredentials('The token is for another audience.');
   if (alg === undefined || !algorithms.includes(alg)) return invalidCredentials('The token has a wrong algorithm.');
   const { exp } = claims;
   if (typeof exp !== 'number' || !(exp <= expirySecondsMax)) return invalidCredentials('The token has no valid exp.');
   if (exp + clockSkewSeconds <= Date.now() / 1000) return expiredCredentials(expiredText);
-  const keys = await issuer.keys.find({ ...header, alg });
-  if (!Array.isArray(keys)) return keys as Fault;
-  if (keys.length === 0) return invalidCredentials('The token is signed with an unknown key.');
-  return run(() => verifySignature(token, keys, issuer.config));
+  const candidates = await issuer.keys.find({ ...header, alg });
+  if (candidates instanceof Fault) return candidates;
+  if (candidates.length === 0) return invalidCredentials('The token is signed with an unknown key.');
+  return run(() => verifySignature(token, candidates, issuer.config));
 }
 
 interface Unverified {
@@ -89,9 +87,9 @@ function isFor({ aud }: JWTPayload, audiences: readonly string[]): boolean {
 
 async function verifySignature(
   token: string,
-  keys: readonly CryptoKey[],
+  candidates: readonly Candidate[],
   { name, issuer, audiences, algorithms, clockSkewSeconds }: IssuerConfig,
-): Promise<TokenSubject | Fault> {
+): Promise<VerifiedToken | Fault> {
   const options: JWTVerifyOptions = {
     issuer,
     audience: [...audiences],
@@ -100,15 +98,11 @@ async function verifySignature(
     requiredClaims: ['exp'],
   };
   let found: Fault = invalidCredentials('The signature of the token is invalid.');
-  for (const key of keys) {
+  for (const { key, isCurrent } of candidates) {
     try {
-      const { payload } = await jwtVerify(token, key, options);
-      return {
-        kind: 'token',
-        issuer: name,
-        claims: payload,
-        expiresMs: ((payload.exp ?? 0) + clockSkewSeconds) * 1000,
-      };
+      const { payload: claims } = await jwtVerify(token, key, options);
+      const expiresMs = ((claims.exp ?? 0) + clockSkewSeconds) * 1000;
+      return { subject: { kind: 'token', issuer: name, claims, expiresMs }, isCurrent };
     } catch (error) {
       if (error instanceof errors.JWTExpired) return expiredCredentials(expiredText);
       if (error instanceof errors.JWTClaimValidationFailed) {

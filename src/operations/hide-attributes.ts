@@ -28,11 +28,12 @@ export function hideAttributes(directory: Directory, hidden: ReadonlySet<string>
     ),
   });
 
+  // Lists every operation, so that a new one does not compile before somebody has decided what it hides.
   return {
-    ...directory,
     createUser: async (...args) => visible(await directory.createUser(...args)),
     batchCreateUsers: async (...args) => allVisible(await directory.batchCreateUsers(...args)),
     updateUser: async (...args) => visible(await directory.updateUser(...args)),
+    deleteUser: (...args) => directory.deleteUser(...args),
     getUser: async (...args) => visible(await directory.getUser(...args)),
     getUserByEmail: async (...args) => visible(await directory.getUserByEmail(...args)),
     batchGetUsers: async (...args) => allVisible(await directory.batchGetUsers(...args)),
@@ -40,6 +41,9 @@ export function hideAttributes(directory: Directory, hidden: ReadonlySet<string>
       const page = await directory.listUsers(...args);
       return { ...page, users: await allVisible(page.users) };
     },
+    // Both return ids and counts, but no users.
+    listUserChanges: (...args) => directory.listUserChanges(...args),
+    importUsers: (...args) => directory.importUsers(...args),
     async *exportUsers(...args) {
       for await (const message of directory.exportUsers(...args)) {
         yield { ...message, users: await allVisible(message.users) };
@@ -53,5 +57,6 @@ export function hideAttributes(directory: Directory, hidden: ReadonlySet<string>
         yield { request, byId: await allVisible(byId), byEmail: await allVisible(byEmail) };
       }
     },
+    close: () => directory.close(),
   };
 }

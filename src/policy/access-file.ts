@@ -4,7 +4,7 @@
  */
 import { closeSync, openSync, readSync } from 'node:fs';
 import path from 'node:path';
-import { LineCounter, parseDocument, visit } from 'yaml';
+import { isScalar, LineCounter, parseDocument, visit } from 'yaml';
 import type { z } from 'zod';
 import { type AccessFile, accessFileSchema } from './access-schema.js';
 
@@ -36,10 +36,14 @@ export function parseAccessFile(text: string, folder: string): AccessFile {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, strict: true });
   const problems = document.errors.map(({ message, pos }) => `line ${lines.linePos(pos[0]).line}: ${message}`);
-  // Objects in JavaScript would lose this key, and the rule with it.
   visit(document, {
     Pair(_, { key }) {
+      // Objects in JavaScript would lose this key, and the rule with it.
       if (String(key) === '__proto__') problems.push('the key __proto__ is not allowed');
+      // YAML reads 007 as 7, and the rule would be for another key.
+      if (isScalar(key) && typeof key.value !== 'string') {
+        problems.push(`the key ${key.source ?? ''} needs quotes, because it is not a text without them`);
+      }
     },
   });
   if (problems.length > 0) throw accessFileError(problems);
@@ -50,7 +54,10 @@ export function parseAccessFile(text: string, folder: string): AccessFile {
   } catch {
     throw accessFileError(['aliases (*name) are not allowed']);
   }
-  const result = accessFileSchema(content ?? {}, folder).safeParse(content ?? {});
+  // A file that was cut off would otherwise show all attributes to everybody.
+  if (content === null)
+    throw new AccessFileError(['The access file must not be empty. Write {} for a file without rules.']);
+  const result = accessFileSchema(content, folder).safeParse(content);
   if (result.success) return result.data;
   throw accessFileError(result.error.issues.map(problemOf));
 }

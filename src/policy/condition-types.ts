@@ -78,20 +78,19 @@ function typeOf(expr: Expr, reader: Reader): ValueType {
   throw new ConditionProblem(`must be a condition; ${allowed}`, expr);
 }
 
+const constantTypes: Readonly<Record<string, ValueType>> = {
+  stringValue: 'string',
+  int64Value: 'number',
+  uint64Value: 'number',
+  doubleValue: 'number',
+  boolValue: 'boolean',
+  nullValue: 'null',
+};
+
 function typeOfConstant(expr: Expr): ValueType {
   const constant = expr.exprKind.case === 'constExpr' ? expr.exprKind.value.constantKind.case : undefined;
-  switch (constant) {
-    case 'stringValue':
-      return 'string';
-    case 'int64Value':
-    case 'uint64Value':
-    case 'doubleValue':
-      return 'number';
-    case 'boolValue':
-      return 'boolean';
-    case 'nullValue':
-      return 'null';
-  }
+  const type = constant && constantTypes[constant];
+  if (type !== undefined) return type;
   throw new ConditionProblem('must have only strings, numbers, true, false and null as constants', expr);
 }
 

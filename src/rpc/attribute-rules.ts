@@ -7,9 +7,6 @@ import { hiddenKeyIn } from '../model/hidden-attributes.js';
 import type { User } from '../model/user.js';
 import type { UserToCreate } from './request-shapes.js';
 
-// More violations than this do not fit into a status.
-const violationsMax = 100;
-
 const readText = 'which the caller may not read';
 const writeText = 'must not be written by the caller';
 
@@ -45,7 +42,6 @@ export function checkNewUsers(
       if (!protectedAttributes.has(key)) continue;
       violations.push({ field: `${pathOf(index)}.attributes.${key}`, description: writeText });
     }
-    if (violations.length >= violationsMax) break;
   }
   if (violations.length > 0) throw fieldForbidden(violations);
 }
@@ -57,7 +53,7 @@ export function checkUpdatingRows(users: readonly Pick<UserToCreate, 'attributes
       ? []
       : [{ field: `users[${index}].attributes`, description: 'must not be replaced as a whole by the caller' }],
   );
-  if (violations.length > 0) throw fieldForbidden(violations.slice(0, violationsMax));
+  if (violations.length > 0) throw fieldForbidden(violations);
 }
 
 export interface RawUpdate {
@@ -91,7 +87,7 @@ export function checkUpdate({ user, updateMask }: RawUpdate, permissions: Permis
       'must name single keys, as in attributes.department, because the user may have attributes that the caller may not read';
     violations.push({ field: 'update_mask', description });
   }
-  if (violations.length > 0) throw fieldForbidden(violations.slice(0, violationsMax));
+  if (violations.length > 0) throw fieldForbidden(violations);
   return replaces;
 }
 

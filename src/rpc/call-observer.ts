@@ -17,7 +17,7 @@ import type { Log } from '../telemetry/log.js';
 import { type Metrics, otherMethod } from '../telemetry/metrics.js';
 import type { CallSpan, Tracing } from '../telemetry/tracing.js';
 import { recordBegin, recordCall } from './call-audit.js';
-import { callerOf, callerOfCall } from './caller-gate.js';
+import { callerOfCall } from './caller-gate.js';
 import { boundMessage, encodeErrorStatus, errorDetailsKey } from './error-status.js';
 import { requestTooLarge, responseTooLarge } from './wire-definition.js';
 
@@ -63,7 +63,7 @@ export function createCallObserver({ log, metrics, tracing, audit }: CallObserve
 
 /** Returns who makes the call that a handler serves, for the changes that it makes. */
 export function authorOf(context: object): ChangeAuthor {
-  return observedCall(context) ?? { actor: callerOf(context).actor, requestId: '' };
+  return observedCall(context) ?? { actor: '', requestId: '' };
 }
 
 /** Adds to the audit log's record of the call that a handler serves. */

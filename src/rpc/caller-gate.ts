@@ -12,7 +12,7 @@ import type { CallerLimiter } from './caller-limits.js';
 export interface CallerAccess {
   /** Returns who calls, or why the credentials are not accepted. Rejects only because of bugs. */
   identify(call: Pick<CallInfo, 'fields' | 'connection' | 'peer'>): Caller | Fault | Promise<Caller | Fault>;
-  /** Returns why the caller's streams must end now: its credential has expired or was revoked. */
+  /** Returns why the caller's streams must end now: its credential is not valid any more, or its rights changed. */
   endOf(caller: Caller): Fault | undefined;
 }
 
@@ -49,9 +49,10 @@ function isHealth(path: string): boolean {
   return path.startsWith('/grpc.health.');
 }
 
-/** Returns who makes the call that a handler serves. */
+/** Returns who makes the call that a handler serves. Throws if nobody has checked it. */
 export function callerOf(context: object): Caller {
-  return 'caller' in context && context.caller !== undefined ? (context.caller as Caller) : anyone;
+  if ('caller' in context && context.caller !== undefined) return context.caller as Caller;
+  throw accessDenied();
 }
 
 /** Returns the caller of an open call, or undefined if it is not known yet. */

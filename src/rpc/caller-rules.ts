@@ -86,11 +86,8 @@ function checkRequest(call: RestrictedCall, request: RawRequest): WriteGuard | u
   const { method, caller } = call;
   const { permissions } = caller;
   const conditions = remainingConditions(call, request);
+  if (request.filter !== undefined) checkFilter(request.filter, permissions);
   switch (method) {
-    case 'ListUsers':
-    case 'ExportUsers':
-      checkFilter(request.filter ?? '', permissions);
-      break;
     case 'CreateUser':
       if (conditions !== undefined) checkRow(call, conditions, request, request.user);
       checkNewUsers([request.user], permissions, () => 'user');

@@ -190,10 +190,10 @@ function serverOptions(options: RpcServerOptions, stopping: AbortSignal): Server
   };
 }
 
-/** Ends the streams whose caller's credential has expired or was revoked. */
+/** Ends the streams whose caller's credential is not valid any more, or whose rights have changed. */
 function watchCredentials(server: GrpcServer, access: CallerAccess): NodeJS.Timeout {
   const errorOf = (call: CallInfo) => {
-    const caller = call.responseStream ? callerOfCall(call) : undefined;
+    const caller = call.isStream ? callerOfCall(call) : undefined;
     return caller === undefined || caller === anyone ? undefined : access.endOf(caller);
   };
   return setInterval(() => server.endCalls(errorOf), credentialsCheckMs).unref();

@@ -3,9 +3,12 @@ import { randomUUID } from 'node:crypto';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { Status } from 'nice-grpc';
+import { ErrorInfo, RichServerError } from 'nice-grpc-error-details';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import type { User } from '../../src/client/index.js';
+import { startScriptedServer } from '../client/scripted-server.js';
 import { startTestApp, type TestApp } from '../support/app.js';
 import { type Started, start } from './command-line.js';
 
@@ -110,6 +113,28 @@ describe('roster edit', () => {
     expect(seen(2)).toMatch(reason);
     expect(timesOpened()).toBe(2);
     expect((await current())?.etag).toBe(user.etag);
+  });
+
+  it('changes single attributes, and opens the file again if the caller may not change one', async () => {
+    const requests: { user?: { attributes?: unknown } | undefined; updateMask?: string[] | undefined }[] = [];
+    await using server = await startScriptedServer({
+      getUser: async () => ({ user }),
+      async updateUser(request) {
+        requests.push(request);
+        if (requests.length > 1) return { user };
+        const reason = ErrorInfo.fromPartial({ reason: 'FIELD_FORBIDDEN', domain: 'users.v1' });
+        throw new RichServerError(Status.PERMISSION_DENIED, 'The text of the server.', [reason]);
+      },
+    });
+    const steps = ['sed -i "s/floor: 3/floor: 4/; s/tags:/labels:/" "$1"', 'sed -i "s/floor: 4/floor: 3/" "$1"'];
+    const { code } = await edit(steps, [user.id, '--address', server.address]).ended;
+    expect(code).toBe(0);
+    expect(seen(2)).toMatch(/^# error: The text of the server\.\n/);
+    expect(requests).toMatchObject([
+      { updateMask: ['attributes.floor', 'attributes.tags', 'attributes.labels'] },
+      { updateMask: ['attributes.tags', 'attributes.labels'] },
+    ]);
+    expect(requests[1]?.user?.attributes).toEqual({ labels: ['a'] });
   });
 
   it('cancels if an editor without a user writes the same invalid text again', async () => {

@@ -6,6 +6,7 @@ import { parseServerConfig } from '../../src/config/parse.js';
 import { type Database, openDatabase } from '../../src/database/database.js';
 import { migrateUp } from '../../src/database/migrate.js';
 import { createDirectory, type Directory } from '../../src/operations/directory.js';
+import { anyone } from '../../src/policy/method-roles.js';
 import { createCallObserver } from '../../src/rpc/call-observer.js';
 import { createUserService, userServiceDefinition } from '../../src/rpc/user-service.js';
 import { readIdentity } from '../../src/store/identity.js';
@@ -35,7 +36,7 @@ const definition: typeof userServiceDefinition = Object.fromEntries(
   }),
 ) as never;
 
-/** Observes calls and converts errors as our server does. */
+/** Converts errors and records authors as our server does. */
 const observed: ServerMiddleware = async function* observeCall(call, context) {
   const { path, responseStream } = call.method;
   const observer = observe({
@@ -48,12 +49,12 @@ const observed: ServerMiddleware = async function* observeCall(call, context) {
     startedMs: 0,
     timeoutMs: undefined,
     connection: { peer: '', host: '', certificate: () => undefined, heldBytes: 0 },
-    caller: undefined,
+    caller: anyone,
     share: undefined,
   });
   try {
     if (!call.requestStream && call.request instanceof Unreadable) throw call.request.error;
-    return yield* call.next(call.request, Object.assign(context, { observer }));
+    return yield* call.next(call.request, Object.assign(context, { observer, caller: anyone }));
   } catch (error) {
     const { code, message, fields = [] } = observer.statusOf(error);
     for (let index = 0; index < fields.length; index += 2) {

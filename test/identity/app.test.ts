@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { type ClientOptions, createClient, RosterError } from '../../src/client/index.js';
 import { createAuthority } from '../certificates.js';
@@ -64,6 +65,9 @@ describe('a server with an access file', () => {
 
     writeFileSync(file, 'issuers: 7');
     await expect.poll(() => app.lines.filter(({ level }) => level === 'error').length, { timeout: 15_000 }).toBe(1);
+    expect(app.lines.find(({ level }) => level === 'error')?.problems).toBe(
+      'In the access file, issuers must be a list.',
+    );
     expect(await reasonOf(writer.listUsers({}))).toBe('OK');
     writeFileSync(file, accessText(issuer, '  - { issuer: corp, claims: { group: sales }, role: reader }'));
     await expect.poll(() => reasonOf(stranger.listUsers({})), { timeout: 15_000 }).toBe('OK');
@@ -89,7 +93,26 @@ describe('a server with an access file', () => {
     const ended = (async () => {
       while (!(await watching.next()).done);
     })();
-    expect(await reasonOf(ended)).toBe('CREDENTIALS_EXPIRED');
+    expect(await reasonOf(ended)).toBe('ACCESS_CHANGED');
+  });
+
+  it('ends an import whose caller lost its role, and writes nothing', async () => {
+    const issuer = await startIssuer();
+    const file = path.join(createFolder(), 'access.yaml');
+    writeFileSync(file, accessText(issuer, '  - { issuer: corp, claims: { group: import }, role: bulk }'));
+    await using app = await startTestApp({ ACCESS_FILE: file });
+    const importer = clientFor(app.address, { token: await issuer.sign({ group: 'import' }) });
+    const writer = clientFor(app.address, { token: await issuer.sign({ group: 'hr' }) });
+    let isEnded = false;
+    async function* rows() {
+      yield { users: [margaret.user] };
+      writeFileSync(file, accessText(issuer));
+      while (!isEnded) await setTimeout(50);
+    }
+    const failure = reasonOf(importer.importUsers(rows()));
+    expect(await failure).toBe('ACCESS_CHANGED');
+    isEnded = true;
+    expect((await writer.listUsers({})).users).toEqual([]);
   });
 
   it('takes tokens and client certificates on one port', async () => {

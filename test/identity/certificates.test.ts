@@ -50,6 +50,15 @@ describe('a client certificate', () => {
     expect(await namesOf(names, ['billing'])).toEqual([spiffe, 'dns:billing.example.com', 'subject:CN=billing']);
   });
 
+  it('has no other URI than a SPIFFE ID', async () => {
+    const values = ['https://example.com/a', 'spiffe://example.com/a/../b', 'spiffe://example.com/./b', 'spiffe://A/b'];
+    const names = values.map((value): Names => ({ type: 'url', value }));
+    expect(await namesOf([...names, { type: 'url', value: 'spiffe://example.com/..a/b.' }], ['billing'])).toEqual([
+      'spiffe://example.com/..a/b.',
+      'subject:CN=billing',
+    ]);
+  });
+
   it('expires', async () => {
     const certificate = await certificateOf([], ['billing'], new Date('2030-01-01T00:00:00Z'));
     expect(certificateSubject(certificate).expiresMs).toBe(Date.parse('2030-01-01T00:00:00Z'));

@@ -5,6 +5,9 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import type { Identity } from '../../src/identity/create-identity.js';
+import type { Caller } from '../../src/model/caller.js';
+import { Fault } from '../../src/model/fault.js';
 import { createAuthority } from '../certificates.js';
 import { createKey, identify, issuerConfig, policyOf, reasonOf, startIdentity, startIssuer } from './issuer.js';
 
@@ -15,6 +18,14 @@ function createFolder(): string {
   const folder = mkdtempSync(path.join(tmpdir(), 'roster-keys-'));
   onTestFinished(() => rmSync(folder, { recursive: true }));
   return folder;
+}
+
+/** Waits until the key of the token is known. */
+async function callerOf(identity: Identity, token: string): Promise<Caller> {
+  await expect.poll(async () => reasonOf(await identify(identity, `Bearer ${token}`))).toBe('accepted');
+  const caller = await identify(identity, `Bearer ${token}`);
+  if (caller instanceof Fault) throw caller;
+  return caller;
 }
 
 describe('the keys of an issuer', () => {
@@ -42,6 +53,20 @@ describe('the keys of an issuer', () => {
     await expect.poll(async () => reasonOf(await identify(identity, newest))).toBe('accepted');
     expect(reasonOf(await identify(identity, old))).toBe('CREDENTIALS_INVALID');
     expect(reasonOf(await identify(identity, rotated))).toBe('CREDENTIALS_INVALID');
+  });
+
+  it('end only the streams of tokens that a removed key has signed', async () => {
+    const issuer = await startIssuer();
+    const { identity } = startIdentity(policyOf(issuer.config()), { timeScale });
+    const removed = await callerOf(identity, await issuer.sign({ sub: 'removed' }));
+    issuer.keys.push(await createKey());
+    const kept = await callerOf(identity, await issuer.sign({ sub: 'kept' }));
+    expect(identity.endOf(removed)).toBeUndefined();
+    issuer.keys.shift();
+    issuer.keys.push(await createKey());
+    await callerOf(identity, await issuer.sign({ sub: 'new' }));
+    expect(identity.endOf(removed)?.reason).toBe('CREDENTIALS_INVALID');
+    expect(identity.endOf(kept)).toBeUndefined();
   });
 
   it('are fetched at most once in ten seconds for unknown keys', async () => {

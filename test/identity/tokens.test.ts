@@ -46,6 +46,10 @@ describe('the field authorization', () => {
     ['an empty token', ['Bearer '], 'CREDENTIALS_INVALID'],
     ['only the scheme', ['bearer'], 'CREDENTIALS_INVALID'],
     ['two tokens in a field', ['Bearer a.b.c, Bearer a.b.c'], 'CREDENTIALS_INVALID'],
+    ['a token after another scheme', ['Basic dXNlcjpwYXNz, Bearer a.b.c'], 'CREDENTIALS_INVALID'],
+    ['a tab after the scheme', ['Bearer\ta.b.c'], 'CREDENTIALS_INVALID'],
+    ['a space before the scheme', [' Bearer a.b.c'], 'CREDENTIALS_INVALID'],
+    ['a comma after the scheme', ['Bearer, a.b.c'], 'CREDENTIALS_INVALID'],
     ['two fields', ['Bearer a.b.c', 'Basic abc'], 'CREDENTIALS_INVALID'],
     ['a large token', [`Bearer ${'a'.repeat(16 * 1024)}`], 'CREDENTIALS_INVALID'],
     ['a token with other characters', ['Bearer a.b.ü'], 'CREDENTIALS_INVALID'],
@@ -137,14 +141,6 @@ describe('a token', () => {
     }
     const foreign = await issuer.sign({}, { kid: undefined }, await createKey());
     expect(reasonOf(await identify(identity, `Bearer ${foreign}`))).toBe('CREDENTIALS_INVALID');
-  });
-
-  it('is of the issuer whose audience it names', async () => {
-    const issuer = await startIssuer();
-    const configs = ['one', 'two'].map((name) => issuer.config({ name, audiences: [name] }));
-    const { identity } = startIdentity(policyOf(...configs));
-    const found = await identify(identity, `Bearer ${await issuer.sign({ aud: 'two' })}`);
-    expect(found instanceof Fault ? found : found.actor).toBe('two:4711');
   });
 
   it('of one issuer is not accepted from another', async () => {

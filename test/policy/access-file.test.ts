@@ -114,8 +114,9 @@ sign_in: { issuer: corp, client_id: roster-page, audience: roster }
     expect(file.signIn).toEqual({ issuer: 'corp', clientId: 'roster-page', scope: 'openid', audience: 'roster' });
   });
 
-  it('may be empty or JSON', () => {
-    expect(parseAccessFile('', tmpdir())).toMatchObject({ issuers: [], callers: [], attributes: new Map() });
+  it('may have no rules, and may be JSON, but must not be empty', () => {
+    for (const text of ['', '# a comment', '---']) expect(problemsOf(text).join()).toContain('must not be empty');
+    expect(parseAccessFile('{}', tmpdir())).toMatchObject({ issuers: [], callers: [], attributes: new Map() });
     expect(parseAccessFile('{"callers": [{"key": "a", "role": "reader"}]}', tmpdir()).callers).toHaveLength(1);
   });
 
@@ -151,7 +152,7 @@ sign_in: {issuer: corp}
       'In the access file, roles.own[0] must be a built-in role: reader, writer, bulk, admin.',
       'In the access file, callers[0].issuer must be the name of an issuer: corp, Corp!.',
       'In the access file, callers[0].role[0] must be a role: reader, writer, bulk, admin, own.',
-      'In the access file, callers[1].certificate must be spiffe://TRUST-DOMAIN/PATH, dns:NAME or subject:NAME; only a path of spiffe may end with /*.',
+      'In the access file, callers[1].certificate must be spiffe://TRUST-DOMAIN/PATH, dns:NAME or subject:CN=NAME; only a path of spiffe may end with /*.',
       'In the access file, callers[1] must have exactly one of issuer, certificate and key.',
       'In the access file, callers[2].when must be a CEL expression, as in user.attributes.department == "sales".',
       'In the access file, callers[3].when must not compare a string with a number (at character 15).',
@@ -167,6 +168,20 @@ sign_in: {issuer: corp}
     expect(problemsOf('issuer: corp')).toEqual([
       'In the access file, the top level must not have the key "issuer"; allowed are issuers, roles, callers, attributes, sign_in.',
     ]);
+  });
+
+  it.each([
+    'spiffe://*',
+    'spiffe:///*',
+    'spiffe://example.com/*/a',
+    'spiffe://Example.com/a',
+    'dns:*.example.com',
+    'subject:billing',
+    'subject:O=billing',
+    'subject:CN=*',
+    'https://example.com/a',
+  ])('refuses the certificate %j, which would match everything or nothing', (name) => {
+    expect(problemsOf(`callers: [{certificate: "${name}", role: reader}]`).join()).toContain('must be spiffe://');
   });
 
   it.each([
@@ -196,6 +211,7 @@ sign_in: {issuer: corp}
   it.each([
     ['a key that is there twice', 'roles: {a: reader}\nroles: {b: reader}', 'line 2: Map keys must be unique'],
     ['__proto__', 'attributes: {__proto__: {read: admin}}', 'the key __proto__ is not allowed'],
+    ['a number as a key', 'attributes: {007: {read: admin}}', 'the key 007 needs quotes'],
     ['aliases', 'roles: {a: &x [reader], b: *x}', 'aliases (*name) are not allowed'],
     ['a text', 'hello', 'must be a mapping with some of the keys issuers'],
     ['invalid YAML', 'a: [', 'line 1'],

@@ -18,7 +18,10 @@ import { SignIn } from './sign-in.js';
 import { type FeedState, UserFeed } from './user-feed.js';
 import { UserList } from './user-list.js';
 
-/** Renders again after each change of the session. Begins anew, without the previous person's data, with a new generation. */
+/**
+ * Renders after each change of the session. A new generation of the session replaces the whole page, so that nothing of the
+ * previous caller stays.
+ */
 export function Page({ directory }: { directory: Directory }) {
   const { session } = directory;
   const [, redraw] = useReducer<number, void>((before) => before + 1, 0);

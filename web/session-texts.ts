@@ -1,4 +1,4 @@
-/** What the page says about the end of a session, and about a failed sign-in. */
+/** The texts about the end of a session, and about a failed sign-in. */
 import type { CallError } from './call-error.js';
 import type { Caller } from './caller.js';
 

@@ -3,7 +3,7 @@
  * memory, so a reload ends the session; an issuer that still knows the person signs in again without a question.
  *
  * Renews the token before it expires if the issuer gave a refresh token. A sign-out also signs out the other tabs of the
- * same person.
+ * same caller.
  */
 import { type AuthResponse, awaitResponse, keepAttempt } from './auth-response.js';
 import { CallError } from './call-error.js';

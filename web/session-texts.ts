@@ -8,7 +8,8 @@ export const noIssuer = 'The directory no longer allows this way to sign in.';
 export function endingText(reason: string, { name, actor }: Caller): string {
   const isExpired = reason === 'CREDENTIALS_EXPIRED';
   const cause = isExpired ? 'Your session has expired.' : 'The directory no longer accepts your sign-in.';
-  return `${cause} Sign in again as ${name ?? actor} to continue where you were.`;
+  const who = name ?? actor;
+  return `${cause} Sign in again${who === '' ? '' : ` as ${who}`} to continue where you were.`;
 }
 
 /** Why the server refused a new token. `host` is the issuer's, undefined for a token that the user entered. */

@@ -5,7 +5,7 @@
  * Renews the token before it expires if the issuer gave a refresh token. A sign-out also signs out the other tabs of the
  * same caller.
  */
-import { type AuthResponse, awaitResponse, keepAttempt } from './auth-response.js';
+import { type AuthResponse, awaitResponse, dropAttempt, keepAttempt } from './auth-response.js';
 import { CallError } from './call-error.js';
 import { anyone, type Caller, nobody } from './caller.js';
 import { createIssuer, type Grant, type Issuer, IssuerError, newSignInAttempt, type SignInAttempt } from './issuer.js';
@@ -177,7 +177,7 @@ export class Session {
     const opened = window.open('about:blank', '', 'popup,width=500,height=700');
     await this.#atIssuer(async (issuer, signal) => {
       if (opened === null) {
-        throw new IssuerError('The browser did not open the window. Allow windows of this page and try again.', {
+        throw new IssuerError('The browser did not open the window. Allow pop-ups for this site and try again.', {
           isFinal: false,
         });
       }
@@ -202,7 +202,6 @@ export class Session {
   async signOut(): Promise<void> {
     this.#signOuts.postMessage(this.#caller.actor);
     const credential = this.#forget('');
-    this.#set({ isBusy: true });
     const address = credential?.isFromIssuer ? await this.#endAtIssuer(credential) : undefined;
     if (address === undefined) location.reload();
     else location.assign(address);
@@ -339,6 +338,7 @@ export class Session {
     clearTimeout(this.#renewalTimer);
     this.#credential = undefined;
     this.#hasSignedIn = false;
+    dropAttempt();
     this.#ending = ending;
     this.#clearPage();
     this.#set({ caller: nobody, needsSignIn: true, isBusy: false, problem: '' });

@@ -12,13 +12,13 @@ export function SignIn({ session }: { session: Session }) {
     // Closing the dialog before its removal restores the focus to that form.
     return () => element?.close();
   }, []);
-  // The last way that the user tried, where its problem appears.
+  // Whether the user tried a token last, and so sees the progress and the problem in its form.
   const [isToken, setIsToken] = useState(false);
   const { issuerHost, ending, problem, isBusy } = session;
   const tokenForm = (isOnly: boolean) => (
     <TokenForm
       isOnly={isOnly}
-      isBusy={isBusy}
+      isBusy={isBusy && (isToken || isOnly)}
       problem={isToken || isOnly ? problem : ''}
       onToken={(token) => {
         setIsToken(true);

@@ -3,7 +3,7 @@
  *
  * The URL's hash determines what is open (route.ts). Browsers do not send it to servers.
  */
-import { useCallback, useEffect, useReducer, useRef, useState } from 'preact/hooks';
+import { useCallback, useEffect, useLayoutEffect, useReducer, useState } from 'preact/hooks';
 import { ActivityView } from './activity.js';
 import type { Directory } from './directory.js';
 import { ExportDialog } from './export-dialog.js';
@@ -14,12 +14,22 @@ import { ListView } from './list-view.js';
 import { NoAccess } from './no-access.js';
 import { type ChangeListeners, OpenUser } from './open-user.js';
 import { listQueryOf, readRoute, useRoute } from './route.js';
-import type { Session } from './session.js';
 import { SignIn } from './sign-in.js';
 import { type FeedState, UserFeed } from './user-feed.js';
 import { UserList } from './user-list.js';
 
-export function App({ directory }: { directory: Directory }) {
+/**
+ * Renders after each change of the session. A new generation of the session replaces the whole page, so that nothing of the
+ * previous caller stays.
+ */
+export function Page({ directory }: { directory: Directory }) {
+  const { session } = directory;
+  const [, redraw] = useReducer<number, void>((before) => before + 1, 0);
+  useLayoutEffect(() => session.onChange(() => redraw()), [session]);
+  return <App key={session.generation} directory={directory} />;
+}
+
+function App({ directory }: { directory: Directory }) {
   const [route, go] = useRoute();
   const [list] = useState(() => new UserList(directory, listQueryOf(route)));
   const [version, redraw] = useReducer<number, void>((before) => before + 1, 0);
@@ -27,6 +37,7 @@ export function App({ directory }: { directory: Directory }) {
   const [feedState, setFeedState] = useState<FeedState>('connecting');
 
   useEffect(() => list.onChange(() => redraw()), [list]);
+  useEffect(() => () => list.close(), [list]);
   useEffect(() => {
     let hasFailed = false;
     const feed = new UserFeed({
@@ -53,7 +64,7 @@ export function App({ directory }: { directory: Directory }) {
     if (!isSameQuery(query, list.requestedQuery)) list.request(query);
   }, [route, list]);
 
-  const session = useSession(directory, list);
+  const { session } = directory;
   const { caller } = session;
   // Until the session is known, the list shows that it is loading.
   const mayList = !session.isKnown || caller.may('listUsers');
@@ -111,18 +122,4 @@ export function App({ directory }: { directory: Directory }) {
       {session.needsSignIn && <SignIn key={`${route.user} ${route.dialog}`} session={session} />}
     </div>
   );
-}
-
-/** Renders again after each change of the session. Reads the list again if somebody else has signed in. */
-function useSession({ session }: Directory, list: UserList): Session {
-  const [, redraw] = useReducer<number, void>((before) => before + 1, 0);
-  useEffect(() => session.onChange(() => redraw()), [session]);
-  const { actor } = session.caller;
-  const shownTo = useRef('');
-  useEffect(() => {
-    if (actor === '' || actor === shownTo.current) return;
-    if (shownTo.current !== '') list.refresh();
-    shownTo.current = actor;
-  }, [actor, list]);
-  return session;
 }

@@ -35,7 +35,7 @@ export function takeAuthResponse(): AuthResponse | undefined {
   if (state === null || !(parameters.has('code') || parameters.has('error'))) return undefined;
   const stored = readAttempt();
   const attempt = stored?.state === state ? stored : undefined;
-  if (attempt !== undefined) sessionStorage.removeItem(key);
+  if (attempt !== undefined) dropAttempt();
   history.replaceState(null, '', location.pathname + ownHash(attempt?.hash ?? location.hash));
   return { parameters, attempt };
 }
@@ -43,6 +43,15 @@ export function takeAuthResponse(): AuthResponse | undefined {
 /** Stores the attempt in this tab until the issuer's response arrives. */
 export function keepAttempt(attempt: SignInAttempt): void {
   sessionStorage.setItem(key, JSON.stringify({ ...attempt, hash: location.hash } satisfies LeftFor));
+}
+
+/** Removes the attempt, which contains the page's state. */
+export function dropAttempt(): void {
+  try {
+    sessionStorage.removeItem(key);
+  } catch {
+    // The browser allows no storage, so there is nothing to remove.
+  }
 }
 
 function readAttempt(): LeftFor | undefined {

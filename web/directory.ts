@@ -73,8 +73,16 @@ export function createDirectory({ origin = location.origin, authResponse }: Dire
     const send = (token: string | undefined) => call.next(call.request, { ...options, token });
     if (candidate !== undefined) return yield* send(candidate.token);
     const { signal } = options;
-    const token = await session.token(signal);
     const { actor } = session.caller;
+    /** Waits while the user must sign in. If somebody else then signs in, that person did not ask for this call. */
+    const nextToken = async () => {
+      const next = await session.token(signal);
+      if (actor !== '' && session.caller.actor !== actor) {
+        throw new CallError('UNAUTHENTICATED', 'Somebody else has signed in.');
+      }
+      return next;
+    };
+    const token = await nextToken();
     if (!session.caller.mayCall(call.method.path)) {
       void session.rereadCaller();
       throw new CallError('PERMISSION_DENIED', notAllowed, { reason: 'ACCESS_DENIED' });
@@ -88,12 +96,9 @@ export function createDirectory({ origin = location.origin, authResponse }: Dire
       await session.refused(token, error.reason);
       // A stream may have sent messages before this.
       if (call.requestStream || call.responseStream) throw error;
-      await session.token(signal);
-      // Somebody else has signed in, who did not ask for this.
-      if (actor !== '' && session.caller.actor !== actor) throw error;
     }
     // The server had refused the call before it read the request.
-    const newer = await session.token(signal);
+    const newer = await nextToken();
     try {
       return yield* send(newer);
     } catch (error) {

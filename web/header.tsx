@@ -46,7 +46,7 @@ export function Header({ session, route, go, feedState, total, rows, isSearch }:
       <p class="soft numeric truncate total" aria-live="polite" aria-atomic="true">
         {total !== undefined && <TotalText total={total} rows={rows} isSearch={isSearch} />}
       </p>
-      <FeedStatus state={feedState} />
+      {(!session.isKnown || caller.may('listUsers')) && <FeedStatus state={feedState} />}
       <nav class="line views" aria-label="Views">
         <button
           type="button"

@@ -1,6 +1,6 @@
 /** The page's entry point. */
 import { render } from 'preact';
-import { App } from './app.js';
+import { Page } from './app.js';
 import { type AuthResponse, handOver, takeAuthResponse } from './auth-response.js';
 import { createDirectory } from './directory.js';
 import './styles/index.css';
@@ -20,5 +20,5 @@ async function start(root: HTMLElement, authResponse: AuthResponse | undefined):
   }
   const directory = createDirectory({ authResponse });
   await Promise.race([directory.session.loaded, new Promise((resolve) => setTimeout(resolve, settingsMsMax))]);
-  render(<App directory={directory} />, root);
+  render(<Page directory={directory} />, root);
 }

@@ -12,7 +12,7 @@ export function NoAccess({ caller: { actor, name } }: { caller: Caller }) {
           </span>
           <h2>You may not see the list</h2>
           <p class="soft">
-            You are signed in as <bdi>{name ?? actor}</bdi>, but no role of yours includes the list of users.
+            You are signed in as <bdi>{name ?? actor}</bdi>, but none of your roles may list users.
           </p>
           <p class="soft">
             Ask the administrator of this directory for the role reader, and give this name: <code>{actor}</code>

@@ -2,12 +2,14 @@
  * The session of the page: who is signed in, with which token, and whether the user must sign in. Keeps tokens only in
  * memory, so a reload ends the session; an issuer that still knows the person signs in again without a question.
  *
- * Renews the token before it expires if the issuer gave a refresh token.
+ * Renews the token before it expires if the issuer gave a refresh token. A sign-out also signs out the other tabs of the
+ * same caller.
  */
-import { type AuthResponse, awaitResponse, keepAttempt } from './auth-response.js';
+import { type AuthResponse, awaitResponse, dropAttempt, keepAttempt } from './auth-response.js';
 import { CallError } from './call-error.js';
 import { anyone, type Caller, nobody } from './caller.js';
 import { createIssuer, type Grant, type Issuer, IssuerError, newSignInAttempt, type SignInAttempt } from './issuer.js';
+import { endingText, noIssuer, refusedText } from './session-texts.js';
 import { loadSignInSettings } from './sign-in-settings.js';
 
 export interface SessionOptions {
@@ -32,6 +34,8 @@ const signOutMsMax = 3_000;
 /** Re-read the rights at most this often after the server has denied a call. */
 const rereadMs = 10_000;
 
+const signOutChannelName = 'roster-sign-out';
+
 export class Session {
   readonly #options: SessionOptions;
   readonly #listeners = new Set<() => void>();
@@ -51,6 +55,9 @@ export class Session {
   #renewalTimer: ReturnType<typeof setTimeout> | undefined;
   #attempt: AbortController | undefined;
   #rereadAt = Number.NEGATIVE_INFINITY;
+  #generation = 0;
+  /** Carries the actor who has signed out in one tab. */
+  readonly #signOuts = new BroadcastChannel(signOutChannelName);
 
   constructor(options: SessionOptions) {
     this.#options = options;
@@ -59,6 +66,11 @@ export class Session {
     this.#begun = settings.then((isRequired) => this.#begin(isRequired));
     // After going back from the issuer, browsers may show the page as it was when it was left.
     window.addEventListener('pageshow', ({ persisted }) => persisted && this.#set({ isBusy: false }));
+    this.#signOuts.onmessage = ({ data }: MessageEvent<unknown>) => {
+      if (!this.canSignOut || data !== this.#caller.actor) return;
+      const credential = this.#forget('You have signed out in another tab.');
+      if (credential?.isFromIssuer) void this.#endAtIssuer(credential);
+    };
   }
 
   /** Whether no call can succeed until the user signs in. */
@@ -84,6 +96,10 @@ export class Session {
   get isKnown(): boolean {
     return this.#caller !== nobody;
   }
+  /** Differs after a sign-out, and after somebody else has signed in. The page must then forget what it shows. */
+  get generation(): number {
+    return this.#generation;
+  }
   /** The host of the issuer; undefined if the user can sign in only with a token. */
   get issuerHost(): string | undefined {
     return this.#issuer?.host;
@@ -95,6 +111,11 @@ export class Session {
   /** Whether the page has a token that it can forget. A client certificate belongs to the browser. */
   get canSignOut(): boolean {
     return this.#credential !== undefined;
+  }
+
+  /** Whether the user has signed in with a token or an API key, and not at the issuer. */
+  get hasOwnToken(): boolean {
+    return this.#credential?.isFromIssuer === false;
   }
 
   onChange(listener: () => void): () => void {
@@ -118,7 +139,7 @@ export class Session {
     if (canRenew && this.#credential?.refreshToken !== undefined && (await this.#renew())) return;
     if (token !== this.#credential?.token) return;
     if (this.#issuer === undefined) void this.#load();
-    this.#ending = this.#hasSignedIn ? endingText(reason) : '';
+    this.#ending = this.#hasSignedIn ? endingText(reason, this.#caller) : '';
     this.#set({ needsSignIn: true, isBusy: false, problem: '' });
   }
 
@@ -133,22 +154,16 @@ export class Session {
 
   /** Signs in with a token or an API key. */
   async signInWithToken(token: string): Promise<void> {
-    this.#attempt?.abort();
-    this.#set({ isBusy: true, problem: '' });
-    await this.#adopt({
-      token,
-      expiresMs: undefined,
-      refreshToken: undefined,
-      name: undefined,
-      isFromIssuer: false,
-    });
+    const none = { expiresMs: undefined, refreshToken: undefined, name: undefined };
+    await this.#adopt({ token, ...none, isFromIssuer: false }, this.#newAttempt());
   }
 
   /** Leaves the page for the issuer's sign-in page. */
   async signInByLeaving(): Promise<void> {
-    await this.#atIssuer(async (issuer) => {
+    await this.#atIssuer(async (issuer, signal) => {
       const attempt = newSignInAttempt();
       const address = await issuer.begin(attempt);
+      signal.throwIfAborted();
       keep(attempt);
       location.assign(address);
       // Until the browser shows the issuer's page.
@@ -162,29 +177,31 @@ export class Session {
     const opened = window.open('about:blank', '', 'popup,width=500,height=700');
     await this.#atIssuer(async (issuer, signal) => {
       if (opened === null) {
-        throw new IssuerError('The browser did not open the window. Allow windows of this page and try again.', {
+        throw new IssuerError('The browser did not open the window. Allow pop-ups for this site and try again.', {
           isFinal: false,
         });
       }
       const attempt = newSignInAttempt();
       try {
-        opened.location.replace(await issuer.begin(attempt));
+        const address = await issuer.begin(attempt);
+        signal.throwIfAborted();
+        opened.location.replace(address);
       } catch (error) {
         opened.close();
         throw error;
       }
       const grant = await issuer.finish(attempt, await awaitResponse(attempt.state, signal));
-      await this.#adopt({ ...grant, isFromIssuer: true });
+      await this.#adopt({ ...grant, isFromIssuer: true }, signal);
     });
   }
 
-  /** Forgets the tokens and everything on the page. Also ends the session at the issuer if it offers that. */
+  /**
+   * Forgets the tokens and everything on the page, also in the other tabs of this person. Also ends the session at the
+   * issuer if it offers that.
+   */
   async signOut(): Promise<void> {
-    const credential = this.#credential;
-    this.#forget();
-    this.#ending = '';
-    // Covers the page until it is left, and holds back its calls.
-    this.#set({ needsSignIn: true, isBusy: true, problem: '' });
+    this.#signOuts.postMessage(this.#caller.actor);
+    const credential = this.#forget('');
     const address = credential?.isFromIssuer ? await this.#endAtIssuer(credential) : undefined;
     if (address === undefined) location.reload();
     else location.assign(address);
@@ -234,7 +251,7 @@ export class Session {
     // A server that does not say may be behind a proxy that requires a token. Its first answer will tell.
     if (!isRequired) return this.#set({ caller: anyone });
     if (authResponse !== undefined) return await this.#finish(authResponse);
-    // Only over TLS the browser may have a client certificate, by which the server knows the caller.
+    // Over TLS, the server may know the caller by a client certificate, or by a token that a proxy adds.
     const caller =
       location.protocol === 'https:' ? await readCaller(undefined, undefined).catch(() => undefined) : undefined;
     if (caller === undefined) this.#set({ needsSignIn: true });
@@ -244,37 +261,45 @@ export class Session {
   /** Continues the sign-in for which the page was left. */
   async #finish({ parameters, attempt }: AuthResponse): Promise<void> {
     this.#set({ needsSignIn: attempt === undefined, isBusy: true });
-    await this.#atIssuer(async (issuer) => {
+    await this.#atIssuer(async (issuer, signal) => {
       if (attempt === undefined) {
         throw new IssuerError('This page did not begin the sign-in that has just ended. Sign in again.', {
           isFinal: true,
         });
       }
-      await this.#adopt({ ...(await issuer.finish(attempt, parameters)), isFromIssuer: true });
+      await this.#adopt({ ...(await issuer.finish(attempt, parameters)), isFromIssuer: true }, signal);
     });
   }
 
-  /** Starts a sign-in at the issuer, and ends the previous one. Says why it fails. */
-  async #atIssuer(work: (issuer: Issuer, signal: AbortSignal) => Promise<void>): Promise<void> {
+  /** Starts a sign-in, and ends the previous one. */
+  #newAttempt(): AbortSignal {
     this.#attempt?.abort();
-    const attempt = new AbortController();
-    this.#attempt = attempt;
+    this.#attempt = new AbortController();
     this.#set({ isBusy: true, problem: '' });
+    return this.#attempt.signal;
+  }
+
+  /** Signs in at the issuer, or says why that fails. */
+  async #atIssuer(work: (issuer: Issuer, signal: AbortSignal) => Promise<void>): Promise<void> {
+    const signal = this.#newAttempt();
     try {
-      if (this.#issuer !== undefined) await work(this.#issuer, attempt.signal);
+      if (this.#issuer === undefined) throw new IssuerError(noIssuer, { isFinal: true });
+      await work(this.#issuer, signal);
     } catch (error) {
-      if (attempt.signal.aborted) return;
+      if (signal.aborted) return;
       if (!(error instanceof IssuerError)) throw error;
       this.#set({ needsSignIn: true, isBusy: false, problem: error.message });
     }
   }
 
-  /** Uses the credential if the server accepts it. */
-  async #adopt(credential: Credential): Promise<void> {
+  /** Uses the credential if the server accepts it, unless another sign-in has begun. */
+  async #adopt(credential: Credential, signal: AbortSignal): Promise<void> {
     let caller: Caller;
     try {
       caller = await this.#options.readCaller(credential.token, credential.name);
+      if (signal.aborted) return;
     } catch (error) {
+      if (signal.aborted) return;
       if (!(error instanceof CallError)) throw error;
       this.#set({
         needsSignIn: true,
@@ -283,6 +308,8 @@ export class Session {
       });
       return;
     }
+    const { actor } = this.#caller;
+    if (actor !== '' && actor !== caller.actor) this.#clearPage();
     this.#hasSignedIn = true;
     this.#use(credential);
     this.#set({ caller, needsSignIn: false, isBusy: false, problem: '' });
@@ -304,10 +331,24 @@ export class Session {
     this.#renewalTimer = setTimeout(() => void this.#renew(), Math.min(waitMs, 2 ** 31 - 1));
   }
 
-  #forget(): void {
+  /** Returns the credential that it has forgotten. */
+  #forget(ending: string): Credential | undefined {
+    const credential = this.#credential;
     this.#attempt?.abort();
     clearTimeout(this.#renewalTimer);
     this.#credential = undefined;
+    this.#hasSignedIn = false;
+    dropAttempt();
+    this.#ending = ending;
+    this.#clearPage();
+    this.#set({ caller: nobody, needsSignIn: true, isBusy: false, problem: '' });
+    return credential;
+  }
+
+  #clearPage(): void {
+    this.#generation++;
+    // The address contains the search and the open dialog.
+    history.replaceState(null, '', location.pathname);
   }
 
   /** Renews the token, once for all callers. Returns whether it is new. */
@@ -346,25 +387,4 @@ function keep(attempt: SignInAttempt): void {
       isFinal: true,
     });
   }
-}
-
-function endingText(reason: string): string {
-  return reason === 'CREDENTIALS_EXPIRED'
-    ? 'Your session has expired. Sign in again to continue where you were.'
-    : 'The directory no longer accepts your sign-in. Sign in again to continue where you were.';
-}
-
-/** Why the server refused a new token. `host` is the issuer's, undefined for a token that the user entered. */
-function refusedText({ code, reason, message }: CallError, host: string | undefined): string {
-  if (code !== 'UNAUTHENTICATED') return message;
-  if (host === undefined) {
-    return reason === 'CREDENTIALS_EXPIRED' ? 'This token has expired.' : 'The server rejected this token.';
-  }
-  if (reason === 'CREDENTIALS_EXPIRED') {
-    return `The sign-in at ${host} has already expired. Compare the clocks of ${host} and of the directory’s server.`;
-  }
-  return (
-    `You have signed in at ${host}, but the directory does not accept its token, which may be for another audience. ` +
-    'Ask the administrator of this directory.'
-  );
 }

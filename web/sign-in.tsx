@@ -12,7 +12,20 @@ export function SignIn({ session }: { session: Session }) {
     // Closing the dialog before its removal restores the focus to that form.
     return () => element?.close();
   }, []);
+  // Whether the user tried a token last, and so sees the progress and the problem in its form.
+  const [isToken, setIsToken] = useState(false);
   const { issuerHost, ending, problem, isBusy } = session;
+  const tokenForm = (isOnly: boolean) => (
+    <TokenForm
+      isOnly={isOnly}
+      isBusy={isBusy && (isToken || isOnly)}
+      problem={isToken || isOnly ? problem : ''}
+      onToken={(token) => {
+        setIsToken(true);
+        void session.signInWithToken(token);
+      }}
+    />
+  );
   return (
     <dialog
       ref={dialog}
@@ -24,22 +37,22 @@ export function SignIn({ session }: { session: Session }) {
     >
       <div class="stack">
         <div class="stack tight">
-          <h1 id="sign-in">{ending === '' ? 'Sign in' : 'Sign in again'}</h1>
+          <h1 id="sign-in">{ending === '' ? 'Sign in to Roster' : 'Sign in again'}</h1>
           <p class="soft" role="status">
-            {ending || (issuerHost === undefined ? needsToken : 'Sign in to see this directory.')}
+            {ending || (issuerHost === undefined ? needsToken : '')}
           </p>
         </div>
         {issuerHost === undefined ? (
-          <TokenForm session={session} isOnly />
+          tokenForm(true)
         ) : (
           <>
             <p class="notice danger" role="alert">
-              {problem}
+              {isToken ? '' : problem}
             </p>
-            <IssuerButton session={session} host={issuerHost} />
-            <details class="other-way">
+            <IssuerButton session={session} host={issuerHost} onClick={() => setIsToken(false)} />
+            <details class="other-way" open={session.hasOwnToken}>
               <summary>Use an API key or token</summary>
-              <TokenForm session={session} isOnly={false} />
+              {tokenForm(false)}
             </details>
           </>
         )}
@@ -54,7 +67,7 @@ export function SignIn({ session }: { session: Session }) {
 const needsToken = 'This directory requires an API key or a token.';
 
 /** The page stays if there was a session, because it may contain something that the user typed. */
-function IssuerButton({ session, host }: { session: Session; host: string }) {
+function IssuerButton({ session, host, onClick }: { session: Session; host: string; onClick(): void }) {
   const [hasWindow, setHasWindow] = useState(false);
   const isWaiting = session.isBusy && hasWindow;
   return (
@@ -64,6 +77,7 @@ function IssuerButton({ session, host }: { session: Session; host: string }) {
         class="button primary"
         data-focus
         onClick={() => {
+          onClick();
           setHasWindow(session.hasSignedIn);
           void (session.hasSignedIn ? session.signInByWindow() : session.signInByLeaving());
         }}
@@ -79,11 +93,19 @@ function IssuerButton({ session, host }: { session: Session; host: string }) {
   );
 }
 
-/** `isOnly`: there is no other way to sign in. */
-function TokenForm({ session, isOnly }: { session: Session; isOnly: boolean }) {
+interface TokenFormProps {
+  /** Whether there is no other way to sign in. */
+  readonly isOnly: boolean;
+  readonly isBusy: boolean;
+  /** Why the last token was refused; empty if it was not. */
+  readonly problem: string;
+  onToken(token: string): void;
+}
+
+function TokenForm({ isOnly, isBusy, problem, onToken }: TokenFormProps) {
   const [token, setToken] = useState('');
   const [sent, setSent] = useState('');
-  const isRefused = isOnly && session.problem !== '' && token === sent;
+  const isRefused = problem !== '' && token === sent;
   return (
     <form
       class="stack"
@@ -92,7 +114,7 @@ function TokenForm({ session, isOnly }: { session: Session; isOnly: boolean }) {
         const given = token.trim();
         if (given === '') return;
         setSent(token);
-        void session.signInWithToken(given);
+        onToken(given);
       }}
     >
       <div class="field">
@@ -110,7 +132,7 @@ function TokenForm({ session, isOnly }: { session: Session; isOnly: boolean }) {
         />
         {isRefused ? (
           <p class="error" id="token-error" role="alert">
-            {session.problem}
+            {problem}
           </p>
         ) : (
           <p class="hint" id="token-hint">
@@ -118,8 +140,8 @@ function TokenForm({ session, isOnly }: { session: Session; isOnly: boolean }) {
           </p>
         )}
       </div>
-      <button type="submit" class={isOnly ? 'button primary' : 'button'} aria-disabled={session.isBusy}>
-        {session.isBusy ? 'Signing in…' : 'Sign in'}
+      <button type="submit" class={isOnly ? 'button primary' : 'button'} aria-disabled={isBusy}>
+        {isBusy ? 'Signing in…' : 'Sign in'}
       </button>
     </form>
   );

@@ -36,7 +36,9 @@ export function UserChanges({ directory, id, etag }: UserChangesProps) {
         pageToken: before?.nextPageToken ?? '',
       });
       if (!isCurrent()) return;
-      setShown({ changes: [...(before?.changes ?? []), ...changes], nextPageToken });
+      const next = { changes: [...(before?.changes ?? []), ...changes], nextPageToken };
+      // The user may have changed while this loaded more of the earlier list.
+      setShown((now) => (before === undefined || now === before ? next : now));
       setProblem('');
     } catch (error) {
       // A server before this call existed.
@@ -60,7 +62,7 @@ export function UserChanges({ directory, id, etag }: UserChangesProps) {
   return (
     <section class="changes" aria-labelledby="changes-title">
       <h3 id="changes-title">Recent changes</h3>
-      {shown?.changes.length === 0 ? <p class="hint">None that the directory remembers.</p> : null}
+      {shown?.changes.length === 0 ? <p class="hint">The change log contains no change of this user.</p> : null}
       <ol>
         {shown?.changes.map((change, index) => (
           <Change key={index} change={change} own={directory.caller.actor} />

@@ -561,6 +561,7 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
       await page.getByRole('button', { name: 'New user' }).click();
       await page.getByRole('textbox', { name: 'First name' }).fill('Half a na');
       proxy.require('newer');
+      await page.getByText('Sign in again to continue where you were.').waitFor();
       await page.getByLabel('Token').fill('newer');
       await page.getByRole('button', { name: 'Sign in' }).click();
       await expect.poll(() => sign(page), pollTimeout).toBe('live');

@@ -180,6 +180,7 @@ describe.skipIf(browserMissing !== undefined)('the page of a caller', () => {
     const { page, calls, expectAccessible } = await open([]);
     await page.getByText('You may not see the list').waitFor();
     await page.getByText('key:test-').last().waitFor();
+    expect(await page.locator('.sign').count()).toBe(0);
     await expectAccessible();
     expect(calls.filter((call) => !/GetCaller|\.|^\/$/.test(call))).toEqual([]);
   });

@@ -1,6 +1,6 @@
 /** Tests signing in and out in a real browser, against the whole application and a real issuer. */
-import type { Page } from 'playwright-core';
-import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import type { Page, Route } from 'playwright-core';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { browserMissing, type OpenOptions, startBrowser, type TestBrowser, type TestPage } from './browser.js';
 import { type GuardedApp, startGuardedApp } from './guarded-app.js';
 import { audience, signInAtIssuer, startIssuer, type TestIssuer } from './issuer.js';
@@ -48,10 +48,23 @@ describe.skipIf(browserMissing !== undefined)('signing in', () => {
     await row(page, 'Ada Lovelace').waitFor();
   }
 
-  /** Waits until the server no longer accepts a token. */
-  async function expired(token: string | undefined): Promise<void> {
-    const headers = { authorization: `Bearer ${token}` };
-    await expect.poll(async () => (await fetch(`${app.http}/metrics`, { headers })).status, pollTimeout).toBe(401);
+  /**
+   * Lets the clock of the server and of the issuer pass the end of a token of 50 seconds. Browsers tolerate a difference of
+   * a minute.
+   */
+  function expireToken(): void {
+    vi.useFakeTimers({ toFake: ['Date'], shouldAdvanceTime: true, now: Date.now() + 55_000 });
+    onTestFinished(() => void vi.useRealTimers());
+  }
+
+  async function useKey(page: Page, key: string): Promise<void> {
+    const field = page.getByLabel('API key or token');
+    const opener = page.getByText('Use an API key or token');
+    await opener.waitFor();
+    // Open already if a session with a key has ended.
+    if (!(await field.isVisible())) await opener.click();
+    await field.fill(key);
+    await field.press('Enter');
   }
 
   /** The tokens that the page sends. */
@@ -206,16 +219,15 @@ describe.skipIf(browserMissing !== undefined)('signing in', () => {
 
   describe('again, after the token has expired', () => {
     it('continues a save in the same form', async () => {
-      issuer.tokens.seconds = 4;
+      issuer.tokens.seconds = 50;
       const { page, expectAccessible } = await open();
-      const tokens = tokensOf(page);
       await signIn(page, 'writer');
       await page.getByRole('banner').getByRole('button', { name: 'New user' }).click();
       await page.getByRole('textbox', { name: 'First name' }).fill('Grace');
       await page.getByRole('textbox', { name: 'Email' }).fill(`grace${++count}@example.com`);
       const save = page.getByRole('dialog', { name: 'New user' }).getByRole('button', { name: 'Create' });
       // The writer has no live feed, so the page learns of the end by its next call.
-      await expired([...tokens].at(-1));
+      expireToken();
       await save.click();
       await page.getByText('Your session has expired.').waitFor();
       await expectAccessible();
@@ -231,11 +243,13 @@ describe.skipIf(browserMissing !== undefined)('signing in', () => {
     });
 
     it('appears over a form by itself if there is a live feed, and keeps the typed text', async () => {
-      issuer.tokens.seconds = 4;
+      issuer.tokens.seconds = 50;
       const { page } = await open();
       await signIn(page, 'admin');
       await page.getByRole('banner').getByRole('button', { name: 'New user' }).click();
       await page.getByRole('textbox', { name: 'First name' }).fill('Half a na');
+      await expect.poll(() => sign(page), pollTimeout).toBe('live');
+      expireToken();
       await page.getByText('Your session has expired.').waitFor();
       issuer.tokens.seconds = 3600;
       // A blocked window, and then one that opens.
@@ -254,30 +268,30 @@ describe.skipIf(browserMissing !== undefined)('signing in', () => {
       await expect.poll(() => sign(page), pollTimeout).toBe('live');
     });
 
-    it('does not continue a save if somebody else signs in', async () => {
-      issuer.tokens.seconds = 4;
+    it('does not continue a save if somebody else signs in, and forgets what was typed', async () => {
+      issuer.tokens.seconds = 50;
       const { page } = await open();
-      const tokens = tokensOf(page);
       await signIn(page, 'writer');
       await page.getByRole('banner').getByRole('button', { name: 'New user' }).click();
       await page.getByRole('textbox', { name: 'Email' }).fill(`other${++count}@example.com`);
-      await expired([...tokens].at(-1));
+      expireToken();
       await page.getByRole('dialog', { name: 'New user' }).getByRole('button', { name: 'Create' }).click();
-      await page.getByText('Use an API key or token').click();
-      await page.getByLabel('API key or token').fill(await app.addKey(`other-${count}`, ['writer']));
-      await page.keyboard.press('Enter');
-      await page.getByText('Your input is still here.').waitFor();
-      expect(await page.getByRole('textbox', { name: 'Email' }).inputValue()).toBe(`other${count}@example.com`);
+      await page.getByText('Sign in again as Writer to continue where you were.').waitFor();
+      await useKey(page, await app.addKey(`other-${count}`, ['reader', 'writer']));
+      await expect.poll(() => account(page).textContent(), pollTimeout).toContain(`key:other-${count}`);
+      await page.getByRole('dialog').waitFor({ state: 'detached' });
+      await row(page, 'Ada Lovelace').waitFor();
+      expect(await tracesOf(page)).not.toContain(`other${count}@example.com`);
       expect((await app.client.listUsers({ query: `other${count}@example.com` })).users).toEqual([]);
     });
   });
 
   it('renews the token without a question if the issuer allows it', async () => {
-    Object.assign(issuer.tokens, { seconds: 6, canRefresh: true });
+    Object.assign(issuer.tokens, { seconds: 10, canRefresh: true });
     const { page, expectNoFaults } = await open();
     const tokens = tokensOf(page);
     await signIn(page, 'admin');
-    await expect.poll(() => issuer.grants.filter((grant) => grant === 'refresh_token').length, pollTimeout).toBe(3);
+    await expect.poll(() => issuer.grants.filter((grant) => grant === 'refresh_token').length, pollTimeout).toBe(2);
     // One renewal at a time, and no token is used after its end.
     await app.client.createUser({ user: { firstName: 'Late', email: `late${++count}@example.com` } });
     await row(page, 'Late').first().waitFor();
@@ -308,15 +322,55 @@ describe.skipIf(browserMissing !== undefined)('signing in', () => {
     await page.getByPlaceholder('Enter any login').waitFor();
   });
 
-  describe('with an API key', () => {
-    async function useKey(page: Page, key: string): Promise<void> {
-      await page.getByText('Use an API key or token').click();
-      await page.getByLabel('API key or token').fill(key);
-      await page.getByRole('button', { name: 'Sign in', exact: true }).click();
-    }
+  it('ends in the other tabs of the same person', async () => {
+    const { page } = await open();
+    await signIn(page, 'writer');
+    const other = await page.context().newPage();
+    await other.goto(`${app.http}/#query=ada`);
+    await issuerButton(other).click();
+    await row(other, 'Ada Lovelace').waitFor();
+    const third = await page.context().newPage();
+    await third.goto(`${app.http}/`);
+    await useKey(third, await app.addKey(`third-${++count}`, ['reader']));
+    await row(third, 'Ada Lovelace').waitFor();
+    await page.getByRole('button', { name: 'More' }).click();
+    await menuItem(page, 'Sign out').click();
+    await other.getByText('You have signed out in another tab.').waitFor();
+    await row(other, 'Ada Lovelace').waitFor({ state: 'detached' });
+    expect(await account(other).count()).toBe(0);
+    expect(other.url()).toBe(`${app.http}/`);
+    // Somebody else is signed in there.
+    expect(await row(third, 'Ada Lovelace').count()).toBe(1);
+  });
 
+  it('with a key is not replaced by a slower sign-in at the issuer', async () => {
+    const { page } = await open();
+    const held: Route[] = [];
+    const discovery = '**/.well-known/openid-configuration';
+    await page.route(discovery, (route) => void held.push(route));
+    // The request must not end earlier on a slow machine.
+    await page.evaluate(() => {
+      AbortSignal.timeout = () => new AbortController().signal;
+    });
+    await issuerButton(page).click();
+    await expect.poll(() => held.length, pollTimeout).toBe(1);
+    await useKey(page, await app.addKey(`quick-${++count}`, ['reader']));
+    await row(page, 'Ada Lovelace').waitFor();
+    const ended = page.waitForEvent('requestfinished', (request) => request.url().includes('/.well-known/'));
+    await held[0]?.continue();
+    await ended;
+    // Fails if the page leaves for the issuer meanwhile.
+    await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 1_000)));
+    expect(await row(page, 'Ada Lovelace').count()).toBe(1);
+  });
+
+  describe('with an API key', () => {
     it('shows its name, and signs out without the issuer', async () => {
-      const { page, expectNoFaults } = await open();
+      const { page, expectNoFaults } = await open('#query=ada');
+      // A sign-in that the user gives up has left the search in the session storage.
+      await issuerButton(page).click();
+      await page.getByPlaceholder('Enter any login').waitFor();
+      await page.goBack();
       await useKey(page, await app.addKey('billing', ['reader']));
       await row(page, 'Ada Lovelace').waitFor();
       await expect.poll(() => account(page).textContent(), pollTimeout).toContain('key:billing');
@@ -324,7 +378,8 @@ describe.skipIf(browserMissing !== undefined)('signing in', () => {
       await menuItem(page, 'Sign out').click();
       await issuerButton(page).waitFor();
       expect(page.url()).toBe(`${app.http}/`);
-      expectNoFaults();
+      expect(await page.evaluate(() => sessionStorage.length)).toBe(0);
+      expectNoFaults(atIssuer);
     });
 
     it('refuses an unknown key, and keeps the field', async () => {
@@ -333,6 +388,54 @@ describe.skipIf(browserMissing !== undefined)('signing in', () => {
       await page.getByText('The server rejected this token.').waitFor();
       await expectAccessible();
       expect(await row(page, 'Ada Lovelace').count()).toBe(0);
+    });
+
+    it('of somebody else shows nothing of what the first person saw', async () => {
+      const attributes = { salary: 'secret-salary' };
+      const { user: { id = '' } = {} } = await app.client.createUser({
+        user: { firstName: 'Paid', email: 'paid@example.com', attributes },
+      });
+      const { page } = await open(`#user=${id}`);
+      await useKey(page, await app.addKey('boss', ['admin']));
+      await page.getByLabel('Value of salary').waitFor();
+      await expect.poll(() => sign(page), pollTimeout).toBe('live');
+      await app.revokeKey('boss');
+      await page.getByText('Sign in again as key:boss to continue where you were.').waitFor();
+      await useKey(page, await app.addKey('temp', ['reader']));
+      await row(page, 'paid@example.com').waitFor();
+      expect(page.url()).toBe(`${app.http}/`);
+      expect(await page.getByRole('dialog').count()).toBe(0);
+      await row(page, 'paid@example.com').click();
+      await page.getByRole('textbox', { name: 'First name' }).waitFor();
+      expect(await page.getByLabel('Value of salary').count()).toBe(0);
+      expect(await tracesOf(page)).not.toContain('secret-salary');
+      await app.client.deleteUser({ id });
+    });
+
+    it('of somebody else does not continue an import', async () => {
+      const { page } = await open();
+      await useKey(page, await app.addKey('importer', ['admin']));
+      await expect.poll(() => sign(page), pollTimeout).toBe('live');
+      await page.clock.install();
+      const senders: (string | undefined)[] = [];
+      await page.route('**/BatchCreateUsers', async (route) => {
+        senders.push(route.request().headers().authorization);
+        await route.abort();
+      });
+      await page.goto(`${app.http}/#dialog=import`);
+      const buffer = Buffer.from('first_name,email\nAda,imported@example.com\n');
+      await page.locator('input[type=file]').setInputFiles({ name: 'users.csv', mimeType: 'text/csv', buffer });
+      await page.getByRole('button', { name: 'Import', exact: true }).click();
+      await expect.poll(() => senders.length, pollTimeout).toBeGreaterThan(0);
+      await app.revokeKey('importer');
+      await page.getByText('Sign in again as key:importer to continue where you were.').waitFor();
+      // Now the import repeats the batch, and this call waits for the sign-in.
+      await page.clock.runFor(10_000);
+      const other = await app.addKey('other-importer', ['admin']);
+      await useKey(page, other);
+      await expect.poll(() => account(page).textContent(), pollTimeout).toContain('key:other-importer');
+      await expect.poll(() => sign(page), pollTimeout).toBe('live');
+      expect(senders).not.toContain(`Bearer ${other}`);
     });
 
     it('asks again when the key is revoked', async () => {

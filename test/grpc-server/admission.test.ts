@@ -180,7 +180,7 @@ describe('the connections of a busy server', () => {
 });
 
 describe('the counts of calls', () => {
-  it('stay right and bounded, and no call waits for ever, whatever the callers do', () => {
+  it('stay right and bounded, and each call runs at last, whatever the callers do', () => {
     const step = fc.record({
       caller: fc.nat({ max: 3 }),
       action: fc.constantFrom('call', 'call', 'call', 'answer', 'cancel', 'measure'),

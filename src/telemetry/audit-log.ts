@@ -42,8 +42,10 @@ export interface AuditDetails {
   readonly skipped?: number;
   readonly rejected?: number;
   readonly committed?: boolean;
-  /** The id of an API key. */
+  /** The id of an API key, its name, and the roles of a new one. */
   readonly key?: string;
+  readonly name?: string;
+  readonly roles?: readonly string[];
   /** A stream is recorded when it begins and when it ends. */
   readonly phase?: 'begin' | 'end';
 }

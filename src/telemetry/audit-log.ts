@@ -1,8 +1,9 @@
 /**
  * The audit log: one JSON line for each write, import, export, watch, change of an API key, and refused call.
  *
- * It contains no personal data: ids of users, names of callers without personal data, and closed lists. If it cannot be
- * written, the server goes on (docs/decisions/0039-the-audit-log-does-not-stop-the-service.md).
+ * It contains no data of users except ids. Apart from the names and addresses of callers, and the request ids that clients
+ * choose, its values are from closed lists. If it cannot be written, the server goes on
+ * (docs/decisions/0039-the-audit-log-does-not-stop-the-service.md).
  */
 import { AppendFile } from './append-file.js';
 import { type LogDestination, standardOutput } from './line-writer.js';

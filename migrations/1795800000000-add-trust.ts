@@ -9,6 +9,7 @@ import type { MigrationInterface, QueryRunner } from 'typeorm';
  */
 export class AddTrust1795800000000 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {
+    await lockChanges(runner);
     await runner.query('alter table changes add column actor text, add column request_id text');
     await runner.query('create index changes_user_id on changes (user_id, seq)');
     await runner.query(`
@@ -26,8 +27,29 @@ export class AddTrust1795800000000 implements MigrationInterface {
   }
 
   async down(runner: QueryRunner): Promise<void> {
+    await lockChanges(runner);
     await runner.query('drop table api_keys');
     await runner.query('drop index changes_user_id');
     await runner.query('alter table changes drop column actor, drop column request_id');
   }
+}
+
+/**
+ * Locks the change log. A backup may read it for hours. While a statement waits for this lock, all writes of users and all
+ * watches wait for that statement, so it gives up after a second and tries again later.
+ */
+async function lockChanges(runner: QueryRunner): Promise<void> {
+  await runner.query(`
+    do $$ begin
+      loop
+        begin
+          set local lock_timeout = '1s';
+          lock table changes in access exclusive mode;
+          set local lock_timeout = 0;
+          return;
+        exception when lock_not_available then
+          perform pg_sleep(4);
+        end;
+      end loop;
+    end $$`);
 }

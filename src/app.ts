@@ -11,6 +11,7 @@ import { type Database, openDatabase } from './database/database.js';
 import { explain, explained } from './database/explain.js';
 import { watchDatabase } from './database/health.js';
 import { type MigrationResult, migrateDown, migrateUp, migrationStatus } from './database/migrate.js';
+import { migrations } from './database/migrations.js';
 import { explaining, findDatabase, logDatabase, type PreparedDatabase, whenUsable } from './find-database.js';
 import { callRecorder } from './gateway/call-recorder.js';
 import { createGateway } from './gateway/gateway.js';
@@ -119,7 +120,7 @@ export async function prepareDatabase(
   logDatabase(log, database);
   try {
     const { changed } = await whenUsable({ log, metrics, signal }, () =>
-      explaining(config, database, (options) => migrateUp(options)),
+      explaining(config, database, (options) => migrateUp(options, migrations, config.auth.isRequired)),
     );
     for (const migration of changed) log.info({ migration }, 'migrated');
     signal?.throwIfAborted();

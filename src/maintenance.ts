@@ -9,7 +9,7 @@ import { type CreatedApiKey, createApiKey, type NewApiKey } from './operations/a
 import { AccessFileError, readAccessFile } from './policy/access-file.js';
 import { type ApiKey, listKeys, revokeKey } from './store/api-keys.js';
 import { type EmailSearch, findEmail } from './store/find-email.js';
-import { type AuditRecord, openAuditLog, recordOnce } from './telemetry/audit-log.js';
+import { type AuditDetails, type AuditRecord, openAuditLog, recordOnce } from './telemetry/audit-log.js';
 import type { LogDestination } from './telemetry/line-writer.js';
 import { createLog } from './telemetry/log.js';
 
@@ -62,11 +62,16 @@ export function createKey(
     const created = await createApiKey(database, key);
     if (typeof created === 'string') return created;
     try {
-      await recordKeyChange(config, 'key create', created, options);
+      await recordKeyChange(
+        config,
+        'key create',
+        { key: created.id, name: created.name, roles: created.roles },
+        options,
+      );
     } catch (error) {
       // Nobody has seen the key.
       await revokeKey(database, created.id);
-      throw error;
+      throw auditFailure('The key was not created, because', error);
     }
     return created;
   });
@@ -88,7 +93,11 @@ export function revokeKeyNamed(
     if (key === undefined) return undefined;
     await options.confirm(key);
     if (!(await revokeKey(database, key.id))) return undefined;
-    await recordKeyChange(config, 'key revoke', key, options);
+    try {
+      await recordKeyChange(config, 'key revoke', { key: key.id, name }, options);
+    } catch (error) {
+      throw auditFailure('The key was revoked, but', error);
+    }
     return key;
   });
 }
@@ -96,19 +105,18 @@ export function revokeKeyNamed(
 async function recordKeyChange(
   { auditLog }: ServerConfig,
   method: string,
-  { id }: ApiKey,
+  details: AuditDetails,
   { logTo }: MaintenanceOptions,
 ): Promise<void> {
-  const record: AuditRecord = {
-    event: 'key',
-    actor: '',
-    method: `roster ${method}`,
-    status: 'OK',
-    details: { key: id },
-  };
+  const record: AuditRecord = { event: 'key', actor: '', method: `roster ${method}`, status: 'OK', details };
   // The standard output has only the result.
   if (auditLog === 'stdout') openAuditLog(auditLog, { destination: logTo })?.record(record);
   else await recordOnce(auditLog, record);
+}
+
+function auditFailure(beginning: string, cause: unknown): Error {
+  const why = cause instanceof Error ? cause.message : String(cause);
+  return new Error(`${beginning} the audit log cannot be written: ${why}`, { cause });
 }
 
 /** Runs `roster erasure-check`. */

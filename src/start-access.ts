@@ -75,6 +75,7 @@ export function startAccess(
   const apiKeys = createApiKeys({
     database,
     onError: (error) => log.warn({ error }, 'API keys cannot be read; the known ones go on working'),
+    onUseError: (error) => log.warn({ error }, 'the times of the last use of API keys cannot be written'),
   });
   cleanups.addWithDeadline(() => apiKeys.close());
   const identity = createIdentity({

@@ -22,7 +22,9 @@ const notSearched = [
   'the space of deleted and replaced rows, until a vacuum removes them',
   'backups, and copies of the database',
   'temporary tables and files of other sessions, such as of a running import',
+  'other schemas and databases, and large objects',
   'values that are encrypted, compressed or hashed',
+  'names and other data of the person without the email',
 ];
 
 const help = `

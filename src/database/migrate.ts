@@ -51,12 +51,13 @@ function numberOf(migration: string): number {
 const lockKey = 0x726f_7374_6572;
 
 /**
- * Applies all pending migrations, and checks that the role may use all tables. Throws UnknownMigrationsError and
- * UnusableDatabaseError.
+ * Applies all pending migrations, and checks that the role may use all tables, except that of the API keys without
+ * `usesApiKeys`. Throws UnknownMigrationsError and UnusableDatabaseError.
  */
 export function migrateUp(
   options: DatabaseOptions,
   known: readonly Migration[] = migrations,
+  usesApiKeys = true,
 ): Promise<MigrationResult> {
   return withLock(options, known, async (executor, runner) => {
     const { applied, pending } = await checkedStatus(runner, known);
@@ -67,7 +68,7 @@ export function migrateUp(
         : await executor.executePendingMigrations().catch((error: unknown) => {
             throw isDenied(error) ? forbidden : error;
           });
-    await checkMayServe(runner);
+    await checkMayServe(runner, usesApiKeys);
     return { ...(await readStatus(runner, known)), changed: changed.map((migration) => migration.name) };
   });
 }

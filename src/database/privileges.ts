@@ -3,6 +3,8 @@ import type { QueryRunner } from 'typeorm';
 import { StandbyFault, sqlName, UnusableDatabaseError } from './connection.js';
 import { migrationsTableName } from './migrations.js';
 
+const apiKeysTable = 'api_keys';
+
 /** The privileges that serving needs. docs/operations.md has the GRANTs. */
 const needed: Readonly<Record<string, readonly string[]>> = {
   users: ['SELECT', 'INSERT', 'UPDATE', 'DELETE'],
@@ -10,8 +12,7 @@ const needed: Readonly<Record<string, readonly string[]>> = {
   changes: ['SELECT', 'INSERT', 'DELETE'],
   change_feed: ['SELECT', 'UPDATE'],
   directory: ['SELECT'],
-  // UPDATE is only for the times of the last use, and `roster key` also inserts.
-  api_keys: ['SELECT'],
+  [apiKeysTable]: ['SELECT'],
   [migrationsTableName]: ['SELECT'],
 };
 
@@ -68,12 +69,16 @@ export async function checkMayMigrate(runner: QueryRunner, applied: number): Pro
   return forbidden;
 }
 
-/** Throws if the server accepts no writes, or if the role may not read and write all tables. */
-export async function checkMayServe(runner: QueryRunner): Promise<void> {
+/**
+ * Throws if the server accepts no writes, or if the role may not read and write all tables. Without `usesApiKeys`, it
+ * does not need their table.
+ */
+export async function checkMayServe(runner: QueryRunner, usesApiKeys: boolean): Promise<void> {
   const [setting] = await runner.query('show transaction_read_only');
   if (setting.transaction_read_only === 'on') throw new StandbyFault(false);
-  const lacking = (await readTables(runner)).find(({ name, privileges }) =>
-    needed[name]?.some((privilege) => !privileges.includes(privilege)),
+  const lacking = (await readTables(runner)).find(
+    ({ name, privileges }) =>
+      (usesApiKeys || name !== apiKeysTable) && needed[name]?.some((privilege) => !privileges.includes(privilege)),
   );
   if (lacking !== undefined) throw await missingPrivileges(runner, lacking.owner);
 }
@@ -81,10 +86,12 @@ export async function checkMayServe(runner: QueryRunner): Promise<void> {
 async function missingPrivileges(runner: QueryRunner, owner: string): Promise<UnusableDatabaseError> {
   const { role, database, schema } = await readAccess(runner);
   const prefix = schema === 'public' ? '' : `${sqlName(schema)}.`;
-  const own = tables.filter((name) => name !== migrationsTableName).map((name) => `${prefix}${name}`);
+  const written = tables.filter((name) => name !== migrationsTableName && name !== apiKeysTable);
   return new UnusableDatabaseError(
     `The role "${role}" may not use all of Roster's tables in the database "${database}". Run as their owner "${owner}": ` +
-      `GRANT SELECT, INSERT, UPDATE, DELETE ON ${own.join(', ')} TO ${sqlName(role)}; ` +
+      `GRANT SELECT, INSERT, UPDATE, DELETE ON ${written.map((name) => `${prefix}${name}`).join(', ')} TO ${sqlName(role)}; ` +
+      // A server must not be able to create keys.
+      `GRANT SELECT, UPDATE (last_use_time) ON ${prefix}${apiKeysTable} TO ${sqlName(role)}; ` +
       `GRANT SELECT ON ${prefix}${migrationsTableName} TO ${sqlName(role)}.`,
   );
 }

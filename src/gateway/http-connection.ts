@@ -1,5 +1,5 @@
 /** Describes a connection over HTTP to the gRPC server of this process. */
-import { TLSSocket } from 'node:tls';
+import { type PeerCertificate, TLSSocket } from 'node:tls';
 import type { Connection } from '../grpc-server/stream.js';
 import type { HttpRequest } from './gateway.js';
 
@@ -14,13 +14,15 @@ export function connectionOf(request: HttpRequest): Connection {
   if (known !== undefined) return known;
   const socket = session?.socket ?? request.socket;
   const host = request.socket.remoteAddress ?? 'unknown';
+  let certificate: PeerCertificate | undefined;
   const connection: Connection = {
     peer: host,
     host,
     certificate() {
       // Node's session.socket throws after the end of the connection.
-      if (session?.destroyed === true || !(socket instanceof TLSSocket)) return undefined;
-      return socket.authorized ? socket.getPeerCertificate() : undefined;
+      if (session?.destroyed === true || !(socket instanceof TLSSocket) || !socket.authorized) return undefined;
+      certificate ??= socket.getPeerCertificate();
+      return certificate;
     },
     heldBytes: 0,
   };

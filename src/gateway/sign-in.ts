@@ -33,7 +33,7 @@ export function signInContent({ isRequired, oidc }: SignIn): ResponseContent {
 }
 
 // Other characters, such as a semicolon, could add directives to the page's policy.
-const originForm = /^https?:\/\/[\w.-]+(?::\d+)?$/;
+const originForm = /^https?:\/\/(?:[\w.-]+|\[[\da-f:]+\])(?::\d+)?$/;
 
 /** The origins that the page may send requests to, in addition to its own. */
 export function signInOrigins({ oidc }: SignIn): string[] {

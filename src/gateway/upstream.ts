@@ -67,8 +67,10 @@ export function createUpstream(options: UpstreamOptions): Upstream {
   return 'call' in options ? createOwnUpstream(options) : createNetworkUpstream(options);
 }
 
-function createOwnUpstream({ call, knowsCaller = () => true }: OwnServer): Upstream {
+function createOwnUpstream({ call: callServer, knowsCaller = () => true }: OwnServer): Upstream {
   const open = new Set<ClientStream>();
+  // Each call counts its own bytes, because the clients of a proxy may share one connection over HTTP/2.
+  const call: OwnServer['call'] = (fields, connection) => callServer(fields, { ...connection, heldBytes: 0 });
   return {
     carriesConnection: true,
     knowsCaller,

@@ -80,7 +80,7 @@ export async function loadWebFiles(
       const file = files.get(name);
       if (file === undefined) return undefined;
       const { bytes } = file;
-      const headers = file.isPage ? { ...file.headers, 'content-security-policy': pagePolicy(origins) } : file.headers;
+      const headers = file.isPage ? withPolicy(file.headers, pagePolicy(origins)) : file.headers;
       if (known.includes(headers.etag ?? '')) return { status: 304, body: '', headers };
       if (!/\bgzip\b/.test(String(accepted))) return { status: 200, body: bytes, headers };
       file.gzipped ??= gzipSync(bytes, { level: 9 });
@@ -89,13 +89,22 @@ export async function loadWebFiles(
   };
 }
 
+/** A browser that has the page with another policy must not keep it, so the policy is part of the ETag. */
+function withPolicy(headers: WebFile['headers'], policy: string): WebFile['headers'] {
+  return { ...headers, etag: etagOf(`${headers.etag} ${policy}`), 'content-security-policy': policy };
+}
+
+function etagOf(content: string | Buffer): string {
+  return `"${createHash('sha256').update(content).digest('base64url').slice(0, 22)}"`;
+}
+
 async function loadFile(name: string, filePath: string): Promise<WebFile> {
   const bytes = await readFile(filePath);
   const isPage = path.extname(filePath) === '.html';
   const headers = {
     'content-type': contentTypes[path.extname(filePath)] ?? 'application/octet-stream',
     'cache-control': name.startsWith(immutableFolder) ? 'public, max-age=31536000, immutable' : 'no-cache',
-    etag: `"${createHash('sha256').update(bytes).digest('base64url').slice(0, 22)}"`,
+    etag: etagOf(bytes),
     vary: 'origin, accept-encoding',
     'referrer-policy': 'no-referrer',
     ...(isPage ? { 'cross-origin-opener-policy': 'same-origin' } : {}),

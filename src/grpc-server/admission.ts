@@ -56,14 +56,14 @@ export class Admission {
   #calm = calmIntervals;
   #runningMax = Number.POSITIVE_INFINITY;
   readonly #callers = new Set<UnaryCalls>();
-  /** Of callers that nobody counts. */
+  /** Calls without a caller, such as health checks. They have no share and do not wait. */
   readonly #others = new UnaryCalls();
 
   constructor(private readonly options: AdmissionOptions) {}
 
   /** Counts the call if it can probably be answered before its deadline. Returns what counts it. */
   admit(timeoutMs = waitMsMax, caller = this.#others): UnaryCalls | undefined {
-    const previous = Math.min(this.#inFlight, caller.inFlight * this.#callers.size);
+    const previous = Math.min(this.#inFlight, caller.inFlight * Math.max(1, this.#callers.size));
     const isLate = previous / this.#endedPerMs > Math.min(timeoutMs, waitMsMax);
     if (this.#inFlight >= admittedMin && isLate) {
       this.#waste(caller);
@@ -71,14 +71,14 @@ export class Admission {
     }
     this.#inFlight++;
     caller.inFlight++;
-    if (caller.latest === Number.NEGATIVE_INFINITY) this.#callers.add(caller);
+    if (caller !== this.#others && caller.latest === Number.NEGATIVE_INFINITY) this.#callers.add(caller);
     caller.latest = this.#interval;
     return caller;
   }
 
   /** Returns whether an admitted call may run now. If not, it runs later. */
   start(caller: UnaryCalls, call: WaitingCall): boolean {
-    if (caller.running < this.#runningMax) {
+    if (caller.running < this.#runningMax || caller === this.#others) {
       caller.running++;
       return true;
     }
@@ -107,11 +107,18 @@ export class Admission {
   }
 
   #runWaiting(caller: UnaryCalls): void {
-    for (const call of caller.waiting) {
-      if (caller.running >= this.#runningMax) return;
-      caller.waiting.delete(call);
-      caller.running++;
-      call.run();
+    // A call may end while it starts, and release() would come back here: a level deeper for each such call.
+    if (caller.isStarting) return;
+    caller.isStarting = true;
+    try {
+      for (const call of caller.waiting) {
+        if (caller.running >= this.#runningMax) return;
+        caller.waiting.delete(call);
+        caller.running++;
+        call.run();
+      }
+    } finally {
+      caller.isStarting = false;
     }
   }
 

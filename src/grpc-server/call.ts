@@ -4,7 +4,7 @@ import { CallBase } from './call-base.js';
 import { callError, isAnswer } from './call-error.js';
 import { headerError } from './call-header.js';
 import { CallResponse, type ResponseStatus } from './call-response.js';
-import type { UnaryCalls, WaitingCall } from './caller-share.js';
+import { noteCaller, type UnaryCalls, type WaitingCall } from './caller-share.js';
 import { decompress, type Frame } from './framing.js';
 import { HeldBytes } from './held-bytes.js';
 import { LazyMetadata } from './lazy-metadata.js';
@@ -125,7 +125,7 @@ export class ServerCall extends CallBase implements StreamReceiver, WaitingCall 
       this.#isOpenStream = true;
       return undefined;
     }
-    if (use !== undefined) use.caller = share?.unary;
+    noteCaller(use, share?.unary);
     this.#unary = this.limits.admission.admit(this.timeoutMs, share?.unary);
     return this.#unary === undefined ? callError('OVERLOADED', 'Too many calls are in flight.') : undefined;
   }

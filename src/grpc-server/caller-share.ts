@@ -1,5 +1,6 @@
 /** Counts the calls and the bytes of one caller, over all its connections. */
 import type { CallInfo } from './observer.js';
+import type { ConnectionUse } from './stream.js';
 
 export interface CallerShare {
   /** The bytes that the process holds for its calls. */
@@ -22,11 +23,18 @@ export class UnaryCalls {
   running = 0;
   /** They run in the order of their arrival. */
   readonly waiting = new Set<WaitingCall>();
-  /** How many more may be cancelled or refused in this interval before its connections are read in turns. */
+  isStarting = false;
+  /** How many more may be cancelled or refused in this interval before the caller may start no more calls. */
   wasteLeft = Number.POSITIVE_INFINITY;
-  /** How many of its connections are read at a time, and the first of them. */
-  readersMax = Number.POSITIVE_INFINITY;
+  /** On how many of its connections it may start calls at a time, and the first of them. */
+  turnsMax = Number.POSITIVE_INFINITY;
   turn = 0;
   /** The interval of `Admission` in which the latest one arrived. */
   latest = Number.NEGATIVE_INFINITY;
+}
+
+/** Notes whose unary call a connection carries. */
+export function noteCaller(use: ConnectionUse | undefined, caller: UnaryCalls | undefined): void {
+  if (use === undefined || caller === undefined || use.caller === caller) return;
+  use.caller = use.caller === undefined ? caller : 'several';
 }

@@ -13,7 +13,6 @@ import { Server as NetServer, type Socket } from 'node:net';
 import { type PeerCertificate, TLSSocket } from 'node:tls';
 import type { LimitedConnection } from './connection-share.js';
 import { Http2Stream } from './http2-stream.js';
-import { setReading } from './socket-reading.js';
 import type { Connection, ConnectionUse, StreamAcceptor } from './stream.js';
 
 /** PEM. With clientCa, clients are asked for a certificate that this CA has signed. */
@@ -152,7 +151,6 @@ class Http2Connection implements Connection, LimitedConnection {
   readonly #socket: Socket;
   readonly #startedMs = performance.now();
   #hasSettings = false;
-  #isReading = true;
   #activeMs = this.#startedMs;
 
   constructor(
@@ -198,12 +196,6 @@ class Http2Connection implements Connection, LimitedConnection {
     if (callsMax === this.#callsMax || this.session.closed || this.session.destroyed) return;
     this.#callsMax = callsMax;
     this.session.settings({ maxConcurrentStreams: callsMax });
-  }
-
-  setReading(reads: boolean): void {
-    if (reads === this.#isReading || this.session.destroyed) return;
-    this.#isReading = reads;
-    setReading(this.#socket, reads);
   }
 
   certificate(): PeerCertificate | undefined {

@@ -8,7 +8,7 @@ import { Admission, measureMs } from './admission.js';
 import type { ByteBudget } from './byte-budget.js';
 import { ServerCall } from './call.js';
 import { callError } from './call-error.js';
-import { type LimitedConnection, shareCalls, stopReading } from './connection-share.js';
+import { type LimitedConnection, shareCalls, stopCalls } from './connection-share.js';
 import { servedMethods } from './handlers.js';
 import { type ConnectionOptions, Http2Listener, type ServerTls } from './http2-listener.js';
 import { type ClientStream, openMemoryStream } from './memory-stream.js';
@@ -153,10 +153,14 @@ class CallServer {
 
   #createAdmission(): Admission {
     return new Admission({
-      openCallsMax: this.options.openCallsMax ?? 512,
+      openCallsMax: this.#openCallsMax,
       onShare: (perCaller) => this.#shareCalls(perCaller),
-      onWaste: (caller) => stopReading(this.#allConnections, caller),
+      onWaste: (caller) => stopCalls(this.#allConnections, caller),
     });
+  }
+
+  get #openCallsMax(): number {
+    return this.options.openCallsMax ?? 512;
   }
 
   get #allConnections(): LimitedConnection[] {
@@ -167,7 +171,9 @@ class CallServer {
     if (perCaller === undefined && !this.#isShared) return;
     this.#isShared = perCaller !== undefined;
     const { concurrentCallsMax } = this.#connections;
-    shareCalls(this.#allConnections, perCaller, concurrentCallsMax);
+    const connections = this.#allConnections;
+    if (perCaller === undefined) for (const connection of connections) connection.limitCalls(concurrentCallsMax);
+    else shareCalls(connections, { total: this.#openCallsMax, perCaller }, concurrentCallsMax);
     const newMax = perCaller === undefined ? concurrentCallsMax : Math.min(concurrentCallsMax, newConnectionCallsMax);
     for (const listener of this.#listeners) listener.callsMax = newMax;
   }

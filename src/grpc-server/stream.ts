@@ -28,8 +28,8 @@ export interface Connection {
 export interface ConnectionUse {
   /** The number of open calls that are streams. */
   openStreams: number;
-  /** The caller of the latest unary call. */
-  caller: UnaryCalls | undefined;
+  /** The caller of its unary calls. Undefined before the first one of a caller that is counted. */
+  caller: UnaryCalls | 'several' | undefined;
 }
 
 /** The server's side of one stream. Calls after the stream has closed have no effect. */

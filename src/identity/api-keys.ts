@@ -27,6 +27,8 @@ export interface ApiKeysOptions {
   readonly database: Pick<Database, 'run'>;
   /** Called when the keys can no longer be read, and again only after they could be read in between. */
   onError(error: unknown): void;
+  /** The same for writing when keys were last used. */
+  onUseError(error: unknown): void;
 }
 
 interface Entry extends LiveKey {
@@ -44,12 +46,13 @@ const noteUseEveryMs = 60_000;
 const waitersMax = 1_000;
 
 /** Reads the keys for the first time in the background. Until then, calls wait. */
-export function createApiKeys({ database, onError }: ApiKeysOptions): ApiKeys {
+export function createApiKeys({ database, onError, onUseError }: ApiKeysOptions): ApiKeys {
   let entries: ReadonlyMap<string, Entry> = new Map();
   let subjects: ReadonlySet<KeySubject> = new Set();
   let used = new Set<string>();
   let reading: Promise<void> | undefined;
   let isFailing = false;
+  let isUseFailing = false;
   let readForUnknownAtMs = Number.NEGATIVE_INFINITY;
   let waiters = 0;
   let isClosed = false;
@@ -71,8 +74,15 @@ export function createApiKeys({ database, onError }: ApiKeysOptions): ApiKeys {
   async function writeUses(): Promise<void> {
     const ids = [...used];
     used = new Set();
-    // A role that may not write to this table, or an outage, only makes the times of the last use older.
-    if (ids.length > 0) await noteKeyUses(database.run, ids).catch(() => {});
+    if (ids.length === 0) return;
+    try {
+      await noteKeyUses(database.run, ids);
+      isUseFailing = false;
+    } catch (error) {
+      // The calls are served, but an operator may believe that a key is unused.
+      if (!isUseFailing && !isClosed) onUseError(error);
+      isUseFailing = true;
+    }
   }
 
   let refreshing: Promise<unknown> = Promise.resolve();

@@ -5,7 +5,9 @@ import { type CompiledCondition, ConditionError, compileCondition } from './cond
 import type { IssuerConfig, SignInConfig } from './policy.js';
 import {
   httpsForm,
+  httpsOriginForm,
   isHttps,
+  isHttpsOrigin,
   isMapping,
   list,
   mapOf,
@@ -75,12 +77,13 @@ export function accessFileSchema(content: unknown, folder: string): z.ZodType<Ac
       client_id: text(),
       scope: text().default('openid'),
       audience: text().optional(),
+      connect_origins: list(text().refine(isHttpsOrigin, httpsOriginForm)).default([]),
     }).optional(),
   });
   return schema.transform(({ sign_in: signIn, ...rest }): AccessFile => {
     if (signIn === undefined) return rest;
-    const { client_id: clientId, audience, ...others } = signIn;
-    return { ...rest, signIn: { ...others, clientId, ...(audience !== undefined && { audience }) } };
+    const { client_id: clientId, audience, connect_origins: connectOrigins, ...others } = signIn;
+    return { ...rest, signIn: { ...others, clientId, connectOrigins, ...(audience !== undefined && { audience }) } };
   });
 }
 

@@ -37,4 +37,6 @@ export interface SignInConfig {
   readonly clientId: string;
   readonly scope: string;
   readonly audience?: string;
+  /** Origins other than the issuer's that the page has to reach, such as that of the token endpoint. */
+  readonly connectOrigins: readonly string[];
 }

@@ -81,6 +81,13 @@ export function isHttps(url: string): boolean {
   );
 }
 
+export const httpsOriginForm = 'must be the origin of an https URL, such as https://oauth2.example.com';
+
+/** Whether the text is only the origin of such a URL: no path, and nothing that could add to a header. */
+export function isHttpsOrigin(text: string): boolean {
+  return isHttps(text) && new URL(text).origin === text && /^[\w.:/[\]-]+$/.test(text);
+}
+
 export function isMapping(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -29,8 +29,9 @@ export function createCallerGate({ access, isOpen, limiter }: CallerGateOptions)
   const settle = (call: CallInfo, found: Caller | Fault): Fault | undefined => {
     if (found instanceof Fault) return found;
     call.caller = found;
-    if (!isSystemMethod(call.path) && !found.permissions.methods.has(call.path)) return accessDenied();
-    return isHealth(call.path) ? undefined : limiter?.admit(call, found);
+    const limited = isHealth(call.path) ? undefined : limiter?.admit(call, found);
+    if (limited !== undefined) return limited;
+    return isSystemMethod(call.path) || found.permissions.methods.has(call.path) ? undefined : accessDenied();
   };
   return (call) => {
     if (access === undefined || isOpen(call.path)) return settle(call, anyone);

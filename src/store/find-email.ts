@@ -95,15 +95,17 @@ const createNeedles = `
 
 type TableRow = [table: string, name: string, cells: string | null, deadRows: number];
 
+// The first schema of the search path can be an empty one.
+const ofRoster = `relnamespace = (select relnamespace from pg_class where oid = 'users'::regclass)`;
+
 const tablesStatement = `
-  select pg_class.relname::text, format('%I.%I', current_schema(), pg_class.relname),
+  select pg_class.relname::text, format('%I.%I', relnamespace::regnamespace::text, pg_class.relname),
     string_agg(format(case typname when 'bytea' then '(encode(%I, ''escape'') collate "C")' else '(%I::text collate "C")' end, attname), ', ')
       filter (where typname <> all($1)),
     coalesce(pg_stat_get_dead_tuples(pg_class.oid), 0)::float8
   from pg_class join pg_attribute on attrelid = pg_class.oid join pg_type on pg_type.oid = atttypid
-  where relnamespace = (select oid from pg_namespace where nspname = current_schema())
-    and relkind in ('r', 'm') and attnum > 0 and not attisdropped
-  group by pg_class.oid, pg_class.relname
+  where ${ofRoster} and relkind in ('r', 'm', 'f') and attnum > 0 and not attisdropped
+  group by pg_class.oid, pg_class.relname, relnamespace
   order by pg_class.relname`;
 
 /** `cells` are rows of VALUES with one text each. */
@@ -123,9 +125,11 @@ function statisticsStatement(hasAt: boolean): string {
   const cells = ['most_common_vals', 'histogram_bounds', 'most_common_elems']
     .map((name) => `(${name}::text collate "C")`)
     .join(', ');
-  return `select count(*)::float8 from pg_stats where schemaname = current_schema() and ${matches(cells, hasAt)}`;
+  return `select count(*)::float8 from pg_stats
+    where schemaname = (select nspname from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+        where pg_class.oid = 'users'::regclass)
+      and ${matches(cells, hasAt)}`;
 }
 
 const ownerStatement = `
-  select bool_and(pg_has_role(relowner, 'USAGE')) from pg_class
-  where relnamespace = (select oid from pg_namespace where nspname = current_schema()) and relkind in ('r', 'm')`;
+  select bool_and(pg_has_role(relowner, 'USAGE')) from pg_class where ${ofRoster} and relkind in ('r', 'm', 'f')`;

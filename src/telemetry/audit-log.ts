@@ -1,8 +1,9 @@
 /**
  * The audit log: one JSON line for each write, import, export, watch, change of an API key, and refused call.
  *
- * It contains no personal data: ids of users, names of callers without personal data, and closed lists. If it cannot be
- * written, the server goes on (docs/decisions/0039-the-audit-log-does-not-stop-the-service.md).
+ * It contains no data of users except ids. Apart from the names and addresses of callers, and the request ids that clients
+ * choose, its values are from closed lists. If it cannot be written, the server goes on
+ * (docs/decisions/0039-the-audit-log-does-not-stop-the-service.md).
  */
 import { AppendFile } from './append-file.js';
 import { type LogDestination, standardOutput } from './line-writer.js';
@@ -42,8 +43,10 @@ export interface AuditDetails {
   readonly skipped?: number;
   readonly rejected?: number;
   readonly committed?: boolean;
-  /** The id of an API key. */
+  /** The id of an API key, its name, and the roles of a new one. */
   readonly key?: string;
+  readonly name?: string;
+  readonly roles?: readonly string[];
   /** A stream is recorded when it begins and when it ends. */
   readonly phase?: 'begin' | 'end';
 }
@@ -65,9 +68,11 @@ export interface AuditLogOptions {
 }
 
 const idsMax = 100;
-// An attacker without credentials must not fill the disk: this is about 2 KB a second for each kind of caller.
+// An attacker without credentials must not fill the disk: this is about 2 KB a second.
 const refusalsMax = 50;
 const refusalsEveryMs = 10_000;
+// Known callers beyond these share a bound.
+const boundedActorsMax = 20;
 
 /** Returns undefined if nothing is recorded. */
 export function openAuditLog(target: AuditTarget, options: AuditLogOptions = {}): AuditLog | undefined {
@@ -117,35 +122,54 @@ export async function recordOnce(target: AuditTarget, record: AuditRecord): Prom
 function createAuditLog(destination: LogDestination, close: () => Promise<void>): AuditLog {
   const write = (line: object) => destination.write(lineOf(line));
   const record = (each: AuditRecord) => write(fieldsOf(each));
-  // So that a flood without credentials does not hide what a known caller tried.
-  const refusals = { known: boundRefusals(write, 'known'), unknown: boundRefusals(write, 'unknown') };
+  const refusals = boundRefusals(write);
   return {
     record,
     recordRefusal(refusal) {
-      if (refusals[refusal.credential === undefined ? 'unknown' : 'known'].isDue()) record(refusal);
+      if (refusals.isDue(refusal)) record(refusal);
     },
     async close() {
-      for (const refusal of Object.values(refusals)) refusal.flush();
+      refusals.flush();
       await close();
     },
   };
 }
 
-/** Allows `refusalsMax` records in `refusalsEveryMs`, and then writes how many more there were. */
-function boundRefusals(write: (line: object) => void, callers: 'known' | 'unknown') {
-  let count = 0;
+/**
+ * Allows `refusalsMax` records in `refusalsEveryMs`, and then writes how many more there were. A flood of one caller, or of
+ * calls without valid credentials, does not hide what another caller tried.
+ */
+function boundRefusals(write: (line: object) => void) {
+  interface Count {
+    readonly callers: object;
+    calls: number;
+  }
+  const counts = new Map<string, Count>();
   let timer: NodeJS.Timeout | undefined;
+  const countOf = (key: string, callers: object): Count => {
+    const found = counts.get(key);
+    if (found !== undefined) return found;
+    const count = { callers, calls: 0 };
+    counts.set(key, count);
+    return count;
+  };
   const flush = () => {
     clearTimeout(timer);
     timer = undefined;
-    const omitted = count - refusalsMax;
-    count = 0;
-    if (omitted > 0) write({ event: 'omitted', reason: 'TOO_MANY_REFUSALS', callers, records: omitted });
+    for (const { callers, calls } of counts.values()) {
+      const records = calls - refusalsMax;
+      if (records > 0) write({ event: 'omitted', reason: 'TOO_MANY_REFUSALS', ...callers, records });
+    }
+    counts.clear();
   };
   return {
-    isDue(): boolean {
+    isDue({ credential, actor }: AuditRecord): boolean {
       timer ??= setTimeout(flush, refusalsEveryMs).unref();
-      return ++count <= refusalsMax;
+      // No actor begins with a space.
+      if (credential === undefined) return ++countOf(' unknown', { callers: 'unknown' }).calls <= refusalsMax;
+      const isOwn = counts.has(actor) || counts.size < boundedActorsMax;
+      const count = isOwn ? countOf(actor, { callers: 'known', actor }) : countOf(' known', { callers: 'known' });
+      return ++count.calls <= refusalsMax;
     },
     flush,
   };

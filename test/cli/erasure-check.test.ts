@@ -58,6 +58,21 @@ describe('roster erasure-check', () => {
     expect(out).toContain('- backups');
   });
 
+  it('searches the schema of the users, even if the search path begins with an empty one', async () => {
+    const email = uniqueEmail();
+    await app.client.createUser({ user: { firstName: 'Ada', email } });
+    await app.database.query('create schema "empty first"');
+    try {
+      const url = new URL(app.database.url);
+      url.searchParams.set('options', '-c search_path="empty\\ first",public');
+      const { code, out } = await roster(['erasure-check', email], { env: { ...env, DATABASE_URL: url.href } });
+      expect(code).toBe(1);
+      expect(out).toMatch(/^users +1 /m);
+    } finally {
+      await app.database.query('drop schema "empty first"');
+    }
+  });
+
   it('reads the email from the standard input', async () => {
     const email = uniqueEmail();
     await app.client.createUser({ user: { firstName: 'Ada', email } });

@@ -18,7 +18,7 @@ let env: Record<string, string>;
 beforeAll(async () => {
   testDatabase = await createTestDatabase();
   database = await openDatabase(databaseOptions(testDatabase.url));
-  keys = createApiKeys({ database, onError: () => {} });
+  keys = createApiKeys({ database, onError: () => {}, onUseError: () => {} });
   folder = await mkdtemp(join(tmpdir(), 'roster-key-'));
   env = { DATABASE_URL: testDatabase.url, LOG_FORMAT: 'pretty' };
 });
@@ -95,8 +95,8 @@ describe('roster key create', () => {
         .split('\n')
         .map((line) => JSON.parse(line)),
     ).toMatchObject([
-      { event: 'key', method: 'roster key create', key: id },
-      { event: 'key', method: 'roster key revoke', key: id },
+      { event: 'key', method: 'roster key create', key: id, name: 'audited', roles: ['reader'] },
+      { event: 'key', method: 'roster key revoke', key: id, name: 'audited' },
     ]);
     expect(text).not.toContain(token.slice(-43));
     const toOutput = await key('create --name audited --role reader', { env: { AUDIT_LOG: 'stdout' } });
@@ -107,7 +107,16 @@ describe('roster key create', () => {
   it('leaves no key if the audit log cannot be written', async () => {
     const failed = await key('create --name unaudited --role reader', { env: { AUDIT_LOG: '/dev/full' } });
     expect(failed).toMatchObject({ code: 1, out: '' });
+    expect(failed.err).toContain('The key was not created, because the audit log cannot be written: ');
     expect((await key('list')).out).toMatch(/^unaudited .* 20\S+ \d\d:\d\d$/m);
+  });
+
+  it('says that a key was revoked if the audit log cannot be written', async () => {
+    expect(await key('create --name leaked --role reader')).toMatchObject({ code: 0 });
+    const revoked = await key('revoke leaked --yes', { env: { AUDIT_LOG: '/dev/full' } });
+    expect(revoked).toMatchObject({ code: 1, out: '' });
+    expect(revoked.err).toContain('The key was revoked, but the audit log cannot be written: ');
+    expect((await key('list')).out).toMatch(/^leaked .* 20\S+ \d\d:\d\d$/m);
   });
 
   it('refuses invalid names and times, and missing ones', async () => {

@@ -99,7 +99,7 @@ it('goes to the standard output of several workers, or to one file, as whole lin
     const lines = target === path ? await records(path) : served.lines.filter(({ log }) => log === 'audit');
     expect(lines.filter(({ event, status }) => event === 'write' && status === 'OK')).toHaveLength(40);
   }
-});
+}, 180_000);
 
 it('must be a file that can be appended to', async () => {
   await expect(startTestApp({ AUDIT_LOG: folder })).rejects.toThrow(

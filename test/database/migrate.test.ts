@@ -5,6 +5,7 @@ import pg from 'pg';
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 import { describe, expect, it } from 'vitest';
 import { DropNameIndexes1795781000000 } from '../../migrations/1795781000000-drop-name-indexes.js';
+import { AddTrust1795800000000 } from '../../migrations/1795800000000-add-trust.js';
 import { migrateDown, migrateUp, migrationStatus, UnknownMigrationsError } from '../../src/database/migrate.js';
 import { migrations, migrationsTableName } from '../../src/database/migrations.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
@@ -29,6 +30,45 @@ async function onDatabase(work: (database: TestDatabase) => Promise<void>, empty
 const onEmptyDatabase = (work: (database: TestDatabase) => Promise<void>) => onDatabase(work, true);
 
 describe('migrations', () => {
+  it('let writes go on while a backup reads the change log', () =>
+    onEmptyDatabase(async (database) => {
+      const previous = migrations.slice(0, names.indexOf(AddTrust1795800000000.name));
+      await migrateUp(databaseOptions(database.url), previous, false);
+      const backup = new pg.Client({ connectionString: database.url });
+      await backup.connect();
+      try {
+        await backup.query('begin; select from changes');
+        const migrating = migrateUp(databaseOptions(database.url));
+        await expect
+          .poll(() => database.query(`select from pg_locks where not granted and relation = 'changes'::regclass`))
+          .toHaveLength(1);
+        // Without a limit, this waits for the migration, and the migration for the backup.
+        await database.query('insert into changes (user_id, type, change_time) values (gen_random_uuid(), 2, now())');
+        await backup.query('commit');
+        expect((await migrating).changed).toEqual([AddTrust1795800000000.name]);
+      } finally {
+        await backup.end();
+      }
+    }));
+
+  it('need no right to use API keys on a server that does not use them', () =>
+    onDatabase(async (database) => {
+      const role = `roster_test_${randomBytes(6).toString('hex')}`;
+      await database.query(`create role ${role} login password 'roster'`);
+      try {
+        await database.query(`grant select, insert, update, delete on all tables in schema public to ${role}`);
+        await database.query(`revoke all on api_keys from ${role}`);
+        const url = Object.assign(new URL(database.url), { username: role, password: 'roster' }).href;
+        await expect(migrateUp(databaseOptions(url))).rejects.toThrow(
+          `; GRANT SELECT, UPDATE (last_use_time) ON api_keys TO ${role}; `,
+        );
+        expect((await migrateUp(databaseOptions(url), migrations, false)).changed).toEqual([]);
+      } finally {
+        await database.query(`drop owned by ${role}`);
+        await database.query(`drop role ${role}`);
+      }
+    }));
+
   it('are all in the list, in the order of their numbers', async () => {
     const files = (await readdir(new URL('../../migrations', import.meta.url))).filter((file) => file.endsWith('.ts'));
     // 1-create-tables.ts contains CreateTables1.

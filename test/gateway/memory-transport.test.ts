@@ -6,6 +6,7 @@ import { type CallContext, ServerError, Status } from 'nice-grpc-common';
 import { ErrorInfo } from 'nice-grpc-error-details';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { createMemoryTransport } from '../../src/gateway/memory-transport.js';
+import { createUpstream } from '../../src/gateway/upstream.js';
 import { createServer, type GrpcServer } from '../../src/grpc-server/server.js';
 import { Fault } from '../../src/model/fault.js';
 import {
@@ -257,6 +258,22 @@ describe('a call within the process', () => {
     expect([error.code, error.rawMessage]).toEqual([Code.InvalidArgument, 'invalid']);
     await ended;
   });
+});
+
+it('limits the bytes of each call, and not those of a connection that a proxy uses for all its clients', async () => {
+  const server = startOwnEcho(echoing, { connectionBytesMax: 1.5 * megabyte });
+  const upstream = createUpstream({ call: server.call });
+  const connection = { peer: '192.0.2.1', host: '192.0.2.1', certificate: () => undefined, heldBytes: 0 };
+  const chat = echo.methods.find(({ name }) => name === 'Chat') as DescMethodBiDiStreaming;
+  const start = async () => {
+    const sent = messagesOf([{ text: 'x'.repeat(megabyte) }]);
+    const { message } = await upstream.lend(connection).transport.stream(chat, undefined, undefined, {}, sent as never);
+    return message as AsyncIterable<unknown> as AsyncIterable<Note>;
+  };
+  // No answer is read before all calls hold one.
+  const answers = await Promise.all([start(), start(), start()]);
+  await nextTurn();
+  for (const notes of answers) expect((await textsOf(notes)).join('')).toHaveLength(megabyte);
 });
 
 describe('the gateway of the process', () => {

@@ -1,7 +1,9 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Admission } from '../../src/grpc-server/admission.js';
-import { UnaryCalls } from '../../src/grpc-server/caller-share.js';
-import { type LimitedConnection, shareCalls, stopReading } from '../../src/grpc-server/connection-share.js';
+import { noteCaller, UnaryCalls } from '../../src/grpc-server/caller-share.js';
+import { type LimitedConnection, shareCalls, stopCalls } from '../../src/grpc-server/connection-share.js';
+import type { ConnectionUse } from '../../src/grpc-server/stream.js';
 
 interface TestCall {
   readonly caller: UnaryCalls;
@@ -114,62 +116,149 @@ describe('a busy server', () => {
 });
 
 class TestConnection implements LimitedConnection {
-  readonly use;
+  readonly use: ConnectionUse;
   readonly isActive = true;
   callsMax = 4096;
-  isRead = true;
 
-  constructor(caller: UnaryCalls, openStreams = 0) {
+  constructor(caller: ConnectionUse['caller'], openStreams = 0) {
     this.use = { caller, openStreams };
   }
 
   limitCalls(callsMax: number): void {
     this.callsMax = callsMax;
   }
-
-  setReading(reads: boolean): void {
-    this.isRead = reads;
-  }
 }
 
 describe('the connections of a busy server', () => {
   const flood = new UnaryCalls();
   const other = new UnaryCalls();
+  const open = { total: 512, perCaller: 256 };
 
   it('share the open calls of their caller, and keep their streams and one more call', () => {
     const floods = Array.from({ length: 300 }, () => new TestConnection(flood));
     const others = [new TestConnection(other), new TestConnection(other, 3)];
-    shareCalls([...floods, ...others], 256, 4096);
+    shareCalls([...floods, ...others], open, 4096);
     expect(floods[0]?.callsMax).toBe(1);
     expect(others.map(({ callsMax }) => callsMax)).toEqual([128, 131]);
-    shareCalls([...floods, ...others], undefined, 4096);
-    expect(new Set([...floods, ...others].map(({ callsMax }) => callsMax))).toEqual(new Set([4096]));
   });
 
-  it('are read in turns while their caller wastes calls, and all again afterwards', () => {
-    const floods = Array.from({ length: 64 }, () => new TestConnection(flood));
+  it('share all open calls if each carries the calls of several callers, as those of a proxy do', () => {
+    const [first, second] = [new TestConnection(undefined), new TestConnection(undefined)];
+    for (const _ of many) for (const { use } of [first, second]) noteCaller(use, new UnaryCalls());
+    shareCalls([first, second], { total: 512, perCaller: 512 / 80 }, 4096);
+    expect([first.callsMax, second.callsMax]).toEqual([256, 256]);
+  });
+
+  it('stay those of their caller if health is checked on them', () => {
+    const { use } = new TestConnection(undefined);
+    noteCaller(use, flood);
+    noteCaller(use, undefined);
+    noteCaller(use, flood);
+    expect(use.caller).toBe(flood);
+  });
+
+  it('take turns while their caller wastes calls, and may all start calls again afterwards', () => {
+    const floods = Array.from({ length: 64 }, (_, index) => new TestConnection(flood, index % 2));
     const all = [...floods, new TestConnection(other)];
-    const readIndexes = () => floods.flatMap(({ isRead }, index) => (isRead ? [index] : []));
-    stopReading(all, flood);
-    expect(readIndexes()).toEqual([]);
-    expect(all.at(-1)?.isRead).toBe(true);
+    const mayStart = () =>
+      floods.flatMap(({ callsMax, use: { openStreams } }, index) => (callsMax > openStreams ? [index] : []));
+    stopCalls(all, flood);
+    expect(mayStart()).toEqual([]);
+    expect(all.at(-1)?.callsMax).toBe(4096);
     flood.wasteLeft = 0;
-    shareCalls(all, 256, 4096);
-    expect(readIndexes()).toEqual(Array.from({ length: 16 }, (_, index) => index));
-    shareCalls(all, 256, 4096);
-    expect(readIndexes()).toEqual(Array.from({ length: 4 }, (_, index) => 16 + index));
+    shareCalls(all, open, 4096);
+    expect(mayStart()).toEqual(Array.from({ length: 16 }, (_, index) => index));
+    shareCalls(all, open, 4096);
+    expect(mayStart()).toEqual(Array.from({ length: 4 }, (_, index) => 16 + index));
     flood.wasteLeft = 1;
     const counts = Array.from({ length: 4 }, () => {
-      shareCalls(all, 256, 4096);
-      return readIndexes().length;
+      shareCalls(all, open, 4096);
+      return mayStart().length;
     });
     expect(counts).toEqual([8, 16, 32, 64]);
   });
+});
 
-  it('are all read when the server is not busy any more', () => {
-    const floods = Array.from({ length: 8 }, () => new TestConnection(flood));
-    stopReading(floods, flood);
-    shareCalls(floods, undefined, 4096);
-    expect(floods.every(({ isRead }) => isRead)).toBe(true);
+describe('the counts of calls', () => {
+  it('stay right and bounded, and each call runs at last, whatever the callers do', () => {
+    const step = fc.record({
+      caller: fc.nat({ max: 3 }),
+      action: fc.constantFrom('call', 'call', 'call', 'answer', 'cancel', 'measure'),
+      times: fc.integer({ min: 1, max: 60 }),
+    });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
+        const { admission, call, end } = createBusyServer();
+        const callers = Array.from({ length: 4 }, () => new UnaryCalls());
+        const calls = callers.map((): TestCall[] => []);
+        const check = () => {
+          for (const [index, caller] of callers.entries()) {
+            const running = calls[index]?.filter(({ hasRun }) => hasRun).length ?? 0;
+            expect(caller.running).toBe(running);
+            expect(caller.inFlight).toBe(calls[index]?.length);
+            expect(caller.waiting.size).toBe(caller.inFlight - running);
+            // A call waits only for running calls of its own caller.
+            if (caller.waiting.size > 0) expect(running).toBeGreaterThanOrEqual(8);
+          }
+        };
+        for (const { caller: index, action, times } of steps) {
+          const [caller, own] = [callers[index], calls[index]];
+          if (caller === undefined || own === undefined) continue;
+          for (let count = 0; count < times; count++) {
+            if (action === 'call') own.push(call(caller));
+            else if (action === 'measure') admission.measure();
+            else {
+              // Any call may be cancelled, but only one that runs is answered.
+              const at = action === 'cancel' ? own.length - 1 : own.findIndex(({ hasRun }) => hasRun);
+              const [one] = at < 0 ? [] : own.splice(at, 1);
+              if (one !== undefined) end(one, action === 'answer');
+            }
+          }
+          check();
+        }
+        for (const own of calls) while (own.length > 0) for (const one of own.splice(0)) end(one, one.hasRun);
+        check();
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  it('stay right if thousands of waiting calls each end as soon as they start', () => {
+    const { admission, call, end } = createBusyServer();
+    const [flood, other] = [new UnaryCalls(), new UnaryCalls()];
+    // The server is fast enough to admit so many calls.
+    for (let count = 0; count < 10_000; count++) end(call(flood));
+    const before = many.map(() => call(flood));
+    call(other);
+    admission.measure();
+    const calls = Array.from({ length: 30_000 }, () => {
+      const one = {
+        hasRun: false,
+        caller: flood,
+        run() {
+          one.hasRun = true;
+          end(one);
+        },
+      };
+      expect(admission.admit(undefined, flood)).toBeDefined();
+      one.hasRun = admission.start(flood, one);
+      return one;
+    });
+    expect(flood.waiting.size).toBeGreaterThan(5000);
+    for (const one of [...before, ...calls.filter(({ hasRun }) => hasRun)]) end(one);
+    expect(calls.every(({ hasRun }) => hasRun)).toBe(true);
+    expect([flood.inFlight, flood.running, flood.waiting.size]).toEqual([0, 0, 0]);
+  });
+
+  it('leave out health checks, which have no share and never wait', () => {
+    const { admission, call, shares } = createBusyServer();
+    const flood = new UnaryCalls();
+    for (const _ of many) call(flood);
+    for (let count = 0; count < 20; count++) {
+      const health = admission.admit();
+      expect(health !== undefined && admission.start(health, { run() {} })).toBe(true);
+    }
+    admission.measure();
+    expect(shares).toEqual([100]);
   });
 });

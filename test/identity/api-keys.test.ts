@@ -1,4 +1,5 @@
 /** API keys as every server process checks them, against a real table. */
+import { randomBytes } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { type Database, openDatabase } from '../../src/database/database.js';
 import { type ApiKeys, createApiKeys } from '../../src/identity/api-keys.js';
@@ -28,20 +29,26 @@ afterEach(async () => {
 interface Opened extends ApiKeys {
   reads(): number;
   readonly errors: unknown[];
+  readonly useErrors: unknown[];
 }
 
 /** Opens the keys as one process does. While `isDown`, its statements fail before they are sent. */
-function open({ isDown = () => false }: { isDown?: () => boolean } = {}): Opened {
+function open({ isDown = () => false, via = database }: { isDown?: () => boolean; via?: Database } = {}): Opened {
   let reads = 0;
   const errors: unknown[] = [];
+  const useErrors: unknown[] = [];
   const run: Database['run'] = async (statement, values) => {
     if (statement.name === 'live-keys') reads++;
     if (isDown()) throw new Error('The database is down.');
-    return database.run(statement, values);
+    return via.run(statement, values);
   };
-  const keys = createApiKeys({ database: { run }, onError: (error) => errors.push(error) });
+  const keys = createApiKeys({
+    database: { run },
+    onError: (error) => errors.push(error),
+    onUseError: (error) => useErrors.push(error),
+  });
   opened.push(keys);
-  return { ...keys, reads: () => reads, errors };
+  return { ...keys, reads: () => reads, errors, useErrors };
 }
 
 let count = 0;
@@ -215,6 +222,28 @@ describe('the last use', () => {
     await later.find(token);
     await later.close();
     expect((await lastUse(id))?.getTime()).toBeGreaterThanOrEqual(first?.getTime() ?? 0);
+  });
+
+  it('is reported once if the role may not write it, because the key then looks unused', async () => {
+    const [first, second] = [await create(), await create()];
+    const role = `roster_test_${randomBytes(6).toString('hex')}`;
+    await testDatabase.query(`create role ${role} login password 'roster'`);
+    await testDatabase.query(`grant select on api_keys to ${role}`);
+    const url = Object.assign(new URL(testDatabase.url), { username: role, password: 'roster' }).href;
+    const limited = await openDatabase(databaseOptions(url));
+    try {
+      const keys = open({ via: limited });
+      expect(await keys.find(first.token)).toMatchObject({ kind: 'key' });
+      await vi.waitUntil(() => keys.useErrors.length > 0, { timeout: 20_000 });
+      expect(await keys.find(second.token)).toMatchObject({ kind: 'key' });
+      await keys.close();
+      expect(keys.useErrors).toHaveLength(1);
+      expect(keys.errors).toEqual([]);
+    } finally {
+      await limited.close();
+      await testDatabase.query(`drop owned by ${role}`);
+      await testDatabase.query(`drop role ${role}`);
+    }
   });
 
   it('is not recorded for a wrong secret', async () => {

@@ -56,7 +56,8 @@ callers:
 attributes:
   salary: { read: [hr, admin], write: hr }
   cost center: { write: admin }
-sign_in: { issuer: corp, client_id: roster-page, audience: roster }
+sign_in:
+  { issuer: corp, client_id: roster-page, audience: roster, connect_origins: [https://token.example.com] }
 `;
     const file = parseAccessFile(text, folder);
     expect(file.issuers).toEqual([
@@ -111,7 +112,13 @@ sign_in: { issuer: corp, client_id: roster-page, audience: roster }
         ['cost center', { write: ['admin'] }],
       ]),
     );
-    expect(file.signIn).toEqual({ issuer: 'corp', clientId: 'roster-page', scope: 'openid', audience: 'roster' });
+    expect(file.signIn).toEqual({
+      issuer: 'corp',
+      clientId: 'roster-page',
+      scope: 'openid',
+      audience: 'roster',
+      connectOrigins: ['https://token.example.com'],
+    });
   });
 
   it('may have no rules, and may be JSON, but must not be empty', () => {
@@ -206,6 +213,20 @@ sign_in: {issuer: corp}
       expect(withUrl(url)).toEqual([]);
     }
     expect(problemsOf('issuers: [{name: a, issuer: "http://a/", audience: a}]').join()).toContain('issuers[0].issuer');
+  });
+
+  it('lets the page reach origins only, and by HTTPS only', () => {
+    const withOrigin = (origin: string) =>
+      problemsOf(
+        `issuers: [${issuer}]\nsign_in: {issuer: corp, client_id: page, connect_origins: [${JSON.stringify(origin)}]}`,
+      );
+    for (const origin of ['https://token.example.com', 'https://a:8443', 'http://localhost:9000', 'http://[::1]:90']) {
+      expect(withOrigin(origin)).toEqual([]);
+    }
+    const forms = ['*', 'https:', 'https://*.example.com', 'http://a', 'https://a/', 'https://a/token', 'https://a;b'];
+    for (const origin of [...forms, 'https://user@a', 'https://A', "'unsafe-eval'", 'https://a:443']) {
+      expect(withOrigin(origin).join(), origin).toContain('sign_in.connect_origins[0] must be the origin');
+    }
   });
 
   it.each([

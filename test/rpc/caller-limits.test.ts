@@ -1,9 +1,11 @@
+import { connect, type IncomingHttpHeaders } from 'node:http2';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Metadata } from '@grpc/grpc-js';
 import { createChannel, createClientFactory, Metadata as NiceMetadata } from 'nice-grpc';
 import { errorDetailsClientMiddleware, type RetryInfo } from 'nice-grpc-error-details';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { UserServiceDefinition } from '../../generated/users/v1/user_service.js';
+import { createClient } from '../../src/client/index.js';
 import { fieldOf } from '../../src/grpc-server/stream.js';
 import { allPermissions } from '../../src/policy/method-roles.js';
 import type { CallerAccess } from '../../src/rpc/caller-gate.js';
@@ -82,6 +84,22 @@ describe('a limit of calls a second', () => {
     await client.getUser({ id });
   });
 
+  it('counts calls that the caller may not make', async () => {
+    const nothing = { ...allPermissions, methods: new Map() };
+    const caller = { actor: 'key:one', kind: 'key' as const, roles: new Set<string>(), permissions: nothing };
+    const server = await startTestServer(
+      {},
+      {
+        access: { identify: () => caller, endOf: () => undefined },
+        callerLimits: { ...unlimited, callsPerSecondMax: 1 },
+      },
+    );
+    const client = clientOf('key:one', server);
+    const reasons = [];
+    for (const _ of [1, 2]) reasons.push(detailOf(await failureOf(client.getUser({ id })), 'ErrorInfo')?.reason);
+    expect(reasons).toEqual(['ACCESS_DENIED', 'RATE_LIMITED']);
+  });
+
   it('never refuses a health check', async () => {
     const server = await serve({ callsPerSecondMax: 1 });
     const metadata = new Metadata();
@@ -99,6 +117,21 @@ describe('a limit of calls a second', () => {
     );
     await clientOf('one', server).getUser({ id });
     expect((await failureOf(clientOf('two', server).getUser({ id }))).details).toMatch(/CALLS_PER_SECOND/);
+  });
+});
+
+describe('the client', () => {
+  it('waits as long as RetryInfo says after RATE_LIMITED, and calls again', async () => {
+    const server = await serve({ callsPerSecondMax: 1, callsBurst: 1 });
+    const client = createClient({ address: server.target });
+    onTestFinished(() => client.close());
+    await client.getUser({ id });
+    const refused = await client.getUser({ id }, { attemptsMax: 1 }).catch((error: unknown) => error);
+    expect(refused).toMatchObject({ code: 'RESOURCE_EXHAUSTED', reason: 'RATE_LIMITED' });
+    // A backoff without RetryInfo would make the three attempts within 300 ms.
+    expect((await client.getUser({ id }, { attemptsMax: 3 })).user?.id).toBe(id);
+    const tooShort = client.getUser({ id }, { deadlineMs: 100 });
+    await expect(tooShort).rejects.toMatchObject({ reason: 'RATE_LIMITED' });
   });
 });
 
@@ -152,5 +185,82 @@ describe('the limits of open streams', () => {
     const stop = new AbortController();
     await clientOf('key:one', server).watchUsers({}, { signal: stop.signal })[Symbol.asyncIterator]().next();
     stop.abort();
+  });
+});
+
+describe('the limit of bytes', () => {
+  const bytesMax = 100_000;
+  const message = `A caller may hold ${bytesMax} bytes in unread responses and unfinished requests (CALLER_BYTES_MAX).`;
+
+  it('counts the unfinished requests of a caller over all its connections, until they have ended', async () => {
+    const server = await serve({ bytesMax });
+    /** Sends the first 60,000 bytes of a larger message. */
+    const beginRequest = (caller: string) => {
+      const session = connect(`http://${server.target}`);
+      onTestFinished(() => session.destroy());
+      const stream = session.request({
+        ':method': 'POST',
+        ':path': '/users.v1.UserService/BatchCreateUsers',
+        'content-type': 'application/grpc',
+        te: 'trailers',
+        caller,
+      });
+      stream.on('error', () => {});
+      const bytes = Buffer.alloc(60_000);
+      bytes.writeUInt32BE(200_000, 1);
+      stream.write(bytes);
+      const ended = new Promise<IncomingHttpHeaders>((resolve) => stream.once('response', resolve));
+      return { stream, ended };
+    };
+    const first = beginRequest('key:one');
+    beginRequest('key:two');
+    const { ended } = beginRequest('key:one');
+    const status = await Promise.race([ended, first.ended]);
+    expect(status['grpc-status']).toBe('8');
+    expect(decodeURIComponent(String(status['grpc-message']))).toBe(message);
+    await clientOf('key:one', server).getUser({ id });
+    first.stream.close();
+    await expect
+      .poll(
+        async () => {
+          const next = beginRequest('key:one');
+          const outcome = await Promise.race([next.ended.then(() => 'refused'), sleep(300).then(() => 'held')]);
+          if (outcome === 'refused') next.stream.close();
+          return outcome;
+        },
+        { timeout: 10_000 },
+      )
+      .toBe('held');
+  });
+
+  it('counts the unread responses of calls from the gateway', async () => {
+    const server = await serve(
+      { bytesMax },
+      {
+        async *watchUsers() {
+          for (;;) yield { changes: [], resumeToken: 'x'.repeat(10_000) };
+        },
+      },
+    );
+    const watch = (caller: string) => {
+      const host = '127.0.0.1';
+      const connection = { peer: `${host}:1`, host, certificate: () => undefined, heldBytes: 0 };
+      const fields = [':method', 'POST', ':path', '/users.v1.UserService/WatchUsers'];
+      const stream = server.callInProcess(
+        [...fields, 'content-type', 'application/grpc', 'caller', caller],
+        connection,
+      );
+      onTestFinished(() => stream.cancel());
+      void stream.send(Buffer.alloc(5));
+      stream.endRequest();
+      return stream;
+    };
+    // Each holds 64 KiB, so that the second one of the same caller is too much.
+    for (const caller of ['key:one', 'key:two', 'key:one']) watch(caller);
+    const reasons = () => server.callLines('warn').map(({ reason }) => reason);
+    await expect.poll(reasons, { timeout: 10_000 }).toEqual(['RATE_LIMITED']);
+    expect(server.lines.flatMap(({ setting, caller }) => (setting === undefined ? [] : [[setting, caller]]))).toEqual([
+      ['CALLER_BYTES_MAX', 'key:one'],
+    ]);
   });
 });

@@ -73,6 +73,22 @@ describe('the audit log', () => {
     expect(lines).toHaveLength(50 + 1 + 1 + 1);
   });
 
+  it('keeps the refused calls of known callers apart, up to a number of callers', async () => {
+    const audit = opened();
+    const known = (actor: string) => audit.recordRefusal({ ...refusal, actor, credential: 'key' });
+    for (let n = 0; n < 60; n++) known('key:busy');
+    known('key:curious');
+    for (let n = 0; n < 1000; n++) known(`corp:${n}`);
+    await audit.close();
+    const lines = await linesOf();
+    expect(lines.filter(({ actor, event }) => event === 'refused' && actor === 'key:curious')).toHaveLength(1);
+    expect(lines.filter(({ event }) => event === 'omitted')).toMatchObject([
+      { callers: 'known', actor: 'key:busy', records: 10 },
+      { callers: 'known', records: 1000 - 18 - 50 },
+    ]);
+    expect(lines).toHaveLength(50 + 1 + 18 + 50 + 2);
+  });
+
   it('counts the refused calls of its last seconds when it is closed', async () => {
     const audit = opened();
     for (let n = 0; n < 60; n++) audit.recordRefusal(refusal);

@@ -264,6 +264,21 @@ describe('the sign-in', () => {
     expect(connect).toBe("'self' https://login.example.com");
   });
 
+  it('lets the page reach the other origins of the issuer, which the file does not name', async () => {
+    const oidc = { issuer: 'https://login.example.com', clientId: 'roster-page', scope: 'openid' };
+    const connectOrigins = ['https://token.example.com', 'http://[::1]:9000'];
+    const { file, connect } = await page({ isRequired: true, oidc: { ...oidc, connectOrigins } });
+    expect(await file.text()).not.toContain('token.example.com');
+    expect(connect).toBe("'self' https://login.example.com https://token.example.com http://[::1]:9000");
+  });
+
+  it('sends the page again to browsers that have it with another policy', async () => {
+    const files = await loadOwnFiles();
+    const { headers } = files.find('/', {}) ?? {};
+    expect(files.find('/', { 'if-none-match': headers?.etag })?.status).toBe(304);
+    expect(files.find('/', { 'if-none-match': headers?.etag }, ['https://login.example.com'])?.status).toBe(200);
+  });
+
   it('lets the page reach nothing else without an issuer, and adds no directives', async () => {
     expect((await page({ isRequired: true })).connect).toBe("'self'");
     const oidc = { issuer: 'https://a;script-src', clientId: 'x', scope: 'openid' };

@@ -248,25 +248,38 @@ export function openSession(port: number, files: ClientFiles): ClientHttp2Sessio
   return connect(`https://127.0.0.1:${port}`, options);
 }
 
-/** Sends a call with more headers, and a text that is added to the URL. */
+interface SendOptions {
+  readonly fields?: Fields;
+  /** Added to the URL. */
+  readonly query?: string;
+  /** Sends the body only after the answer. */
+  readonly withholdsBody?: boolean;
+}
+
 export async function send(
   session: ClientHttp2Session,
   protocol: Protocol,
   method: DescMethod,
   message: JsonObject,
-  { fields = [], query = '' }: { readonly fields?: Fields; readonly query?: string } = {},
+  { fields = [], query = '', withholdsBody }: SendOptions = {},
 ): Promise<Answer> {
   const { verb = 'POST', path = pathOf(method), fields: own = [], body } = protocol.encode(method, message);
   const url = query === '' ? path : `${path}${path.includes('?') ? '&' : '?'}${query}`;
   const header = [':method', verb, ':path', url, ':scheme', 'https', ':authority', 'localhost'];
   // The same id for all, so that equal answers have equal sizes.
-  const response = await exchange(session, [...header, ...own, 'x-request-id', 'matrix', ...fields], body);
+  const sent = [...header, ...own, 'x-request-id', 'matrix', ...fields];
+  const response = await exchange(session, sent, body, withholdsBody);
   const { httpStatus, headers } = response;
   return { httpStatus, headers, size: response.body.length, ...protocol.decode(response) };
 }
 
 /** Sends a request over HTTP/2. */
-export function exchange(session: ClientHttp2Session, fields: Fields, body?: Uint8Array): Promise<Response> {
+export function exchange(
+  session: ClientHttp2Session,
+  fields: Fields,
+  body?: Uint8Array,
+  withholdsBody = false,
+): Promise<Response> {
   return new Promise((resolve, reject) => {
     const stream = session.request([...fields] as never);
     const headers: Record<string, string> = {};
@@ -280,6 +293,7 @@ export function exchange(session: ClientHttp2Session, fields: Fields, body?: Uin
     stream.on('close', () => {
       resolve({ httpStatus: Number(headers[':status']), headers, body: Buffer.concat(chunks) });
     });
-    stream.end(body);
+    if (withholdsBody) stream.on('end', () => stream.end(body));
+    else stream.end(body);
   });
 }

@@ -385,6 +385,7 @@ describe('a start', () => {
     await expect
       .poll(() => lines)
       .toMatchObject([
+        { msg: expect.stringContaining('AUTH=on requires credentials') },
         { msg: 'using the database', database: `${cluster.address}/roster` },
         { level: 'warn', msg: 'waiting for the database', help },
       ]);

@@ -296,7 +296,7 @@ describe.skipIf(browserMissing !== undefined)('signing in', () => {
     await app.client.createUser({ user: { firstName: 'Late', email: `late${++count}@example.com` } });
     await row(page, 'Late').first().waitFor();
     expect(await dialog(page).count()).toBe(0);
-    expect(tokens.size).toBeGreaterThan(2);
+    expect(tokens.size).toBeGreaterThan(1);
     const traces = await tracesOf(page);
     for (const token of tokens) expect(traces).not.toContain(token);
     // The issuer ends the session.
@@ -402,8 +402,9 @@ describe.skipIf(browserMissing !== undefined)('signing in', () => {
       await app.revokeKey('boss');
       await page.getByText('Sign in again as key:boss to continue where you were.').waitFor();
       await useKey(page, await app.addKey('temp', ['reader']));
+      // Until the server has named the caller, the first person's list may still be there.
+      await expect.poll(() => page.url(), pollTimeout).toBe(`${app.http}/`);
       await row(page, 'paid@example.com').waitFor();
-      expect(page.url()).toBe(`${app.http}/`);
       expect(await page.getByRole('dialog').count()).toBe(0);
       await row(page, 'paid@example.com').click();
       await page.getByRole('textbox', { name: 'First name' }).waitFor();

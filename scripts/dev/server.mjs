@@ -13,6 +13,8 @@ const started = once(process, 'message');
 // Before the start, the signal has no handler.
 process.once('disconnect', () => process.emit('SIGTERM', 'SIGTERM') || process.exit());
 const { dependencies } = createRequire(import.meta.url)('../../package.json');
+// A dependency of @peculiar/x509 requires that it is there.
+await import('reflect-metadata');
 await Promise.all(Object.keys(dependencies).map((name) => import(name)));
 // The database's address, which is not known earlier.
 const [settings] = await started;

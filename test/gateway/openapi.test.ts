@@ -1,6 +1,6 @@
 /** Compares generated/openapi.json with the contract's descriptors, without the generator. */
 import { readFileSync } from 'node:fs';
-import { createFileRegistry, type DescMessage, fromBinary, ScalarType } from '@bufbuild/protobuf';
+import { createFileRegistry, type DescEnum, type DescMessage, fromBinary, ScalarType } from '@bufbuild/protobuf';
 import { FileDescriptorSetSchema, MethodOptions_IdempotencyLevel } from '@bufbuild/protobuf/wkt';
 import { describe, expect, it } from 'vitest';
 
@@ -39,7 +39,7 @@ const methods = [...registry]
 const unary = methods.filter((method) => method.methodKind === 'unary');
 const streams = methods.filter((method) => method.methodKind !== 'unary');
 const schemas = document.components.schemas;
-const refOf = (message: DescMessage) => ({ $ref: `#/components/schemas/${message.typeName}` });
+const refOf = (message: DescMessage | DescEnum) => ({ $ref: `#/components/schemas/${message.typeName}` });
 
 /** The types that the contract uses so far. */
 const jsonTypes = new Map<ScalarType, string>([
@@ -112,7 +112,12 @@ describe('the OpenAPI document', () => {
         const where = `${message.typeName}.${field.name}`;
         if (field.fieldKind === 'list') expect(property?.type, where).toBe('array');
         if (field.message !== undefined) expect(single, where).toMatchObject(refOf(field.message));
-        // For an enum, a map or another scalar, add a line here and check the document.
+        else if (field.enum !== undefined) {
+          expect(single, where).toMatchObject(refOf(field.enum));
+          const names = field.enum.values.map((value) => value.name);
+          expect(schemas[field.enum.typeName], where).toMatchObject({ type: 'string', enum: names });
+        }
+        // For a map or another scalar, add a line here and check the document.
         else expect(single?.type, where).toBe(field.scalar === undefined ? 'unknown' : jsonTypes.get(field.scalar));
       }
     }

@@ -13,7 +13,9 @@ beforeEach(() => {
   root = fs.mkdtempSync(path.join(tmpdir(), 'roster-examples-test-'));
   onTestFinished(() => fs.rmSync(root, { recursive: true, force: true }));
   fs.mkdirSync(path.join(root, 'scripts'));
-  fs.copyFileSync(path.join(repository, 'scripts/examples.mjs'), path.join(root, 'scripts/examples.mjs'));
+  for (const name of ['examples.mjs', 'create-key.mjs']) {
+    fs.copyFileSync(path.join(repository, 'scripts', name), path.join(root, 'scripts', name));
+  }
   for (const name of ['package.json', 'dist', 'node_modules']) {
     fs.symlinkSync(path.join(repository, name), path.join(root, name));
   }
@@ -58,7 +60,7 @@ describe('npm run examples', () => {
     add(
       'calls',
       `import { createClient } from '@roster-directory/client';
-       using client = createClient({ address: process.env.ROSTER_ADDRESS });
+       using client = createClient({ address: process.env.ROSTER_ADDRESS, token: process.env.ROSTER_TOKEN });
        const { user } = await client.createUser({ user: { firstName: 'Ada', email: 'ada@example.com' } });
        const ready = await fetch(process.env.ROSTER_HTTP + '/readyz');
        console.log(import.meta.dirname, process.env.ROSTER_REPO, user.firstName, ready.status);`,

@@ -44,7 +44,8 @@ const http = await startHttp({
   tls: config.useTls
     ? { cert: Buffer.from(config.serverCreds.cert), key: Buffer.from(config.serverCreds.key), clientCa }
     : undefined,
-  openEndpoints: [],
+  // Unknown paths then get 404, as the suite expects.
+  openEndpoints: ['page'],
   corsOrigins: [],
   metrics: { contentType: 'text/plain', text: async () => '' },
   isReady: () => true,

@@ -108,6 +108,11 @@ describe('a busy server', () => {
     for (const _ of many) call(flood);
     admission.measure();
     for (const one of many.map(() => call(flood))) end(one, false);
+    // Nobody else calls.
+    expect(wasteful).toEqual([]);
+    call(new UnaryCalls());
+    admission.measure();
+    for (const one of many.map(() => call(flood))) end(one, false);
     expect(wasteful).toEqual([flood]);
     admission.measure();
     for (const one of many.map(() => call(flood))) end(one, false);

@@ -2,13 +2,14 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { apiKeyText, digestOf, newApiKey } from '../../src/model/api-key.js';
 import type { BuiltInRole } from '../../src/model/caller.js';
 import { startTestApp, type TestApp } from '../support/app.js';
 import { audience, clientId, type TestIssuer } from './issuer.js';
 
 export interface GuardedApp extends TestApp {
-  /** Returns the text of a new API key. */
+  /** Returns the text of a new API key, once the server knows it. */
   addKey(name: string, roles: readonly BuiltInRole[]): Promise<string>;
   revokeKey(name: string): Promise<void>;
 }
@@ -44,7 +45,10 @@ export async function startGuardedApp(issuer: TestIssuer): Promise<GuardedApp> {
     async addKey(name, keyRoles) {
       const key = newApiKey();
       await insert(key, name, keyRoles);
-      return apiKeyText(key);
+      const token = apiKeyText(key);
+      // A server looks for unknown keys at most once a second, so it may learn of this one a little later.
+      while (!(await isKnown(app.http, token))) await sleep(100);
+      return token;
     },
     async revokeKey(name) {
       await app.database.query('update api_keys set revoke_time = now() where name = $1', [name]);
@@ -54,4 +58,10 @@ export async function startGuardedApp(issuer: TestIssuer): Promise<GuardedApp> {
       rmSync(folder, { recursive: true });
     },
   };
+}
+
+async function isKnown(http: string, token: string): Promise<boolean> {
+  const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
+  const { ok } = await fetch(`${http}/users.v1.UserService/GetCaller`, { method: 'POST', headers, body: '{}' });
+  return ok;
 }

@@ -139,8 +139,8 @@ export class Admission {
     for (const caller of this.#callers) this.#runWaiting(caller);
     onShare(isLimited ? share : undefined);
     const answers = (this.#endedPerMs * measureMs) / callers;
-    // A single caller takes nothing from others. Node refuses calls that cross a lower limit on their way, so that it would
-    // only see more errors.
+    // A single caller takes nothing from others. It would only see more errors, because Node refuses the calls that it has sent
+    // before it received the lower limit.
     const isLimitedByWaste = isLimited && callers > 1;
     const waste = isLimitedByWaste ? Math.max(wasteMin, answers / 2) : Number.POSITIVE_INFINITY;
     for (const caller of this.#callers) caller.wasteLeft = waste;

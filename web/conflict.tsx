@@ -15,8 +15,8 @@ import {
 export type Choices = Readonly<Record<string, 'mine' | 'theirs' | undefined>>;
 
 /**
- * Returns the initial choices. If only one side changed a field, it is chosen. If both did, the user must choose. There
- * is no choice for an attribute that the user may not write.
+ * Returns the initial choices. If only one side changed a field, it is chosen. If both did, the user must choose. The
+ * user cannot choose for attributes that they may not write.
  */
 export function firstChoices(
   base: UserFields,

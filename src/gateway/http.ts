@@ -1,9 +1,9 @@
 /** The HTTP server: listens for connections, limits how long they may be idle, and shuts down. */
-import { constants } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import { createSecureServer, type Http2SecureServer } from 'node:http2';
 import { settlesWithin } from '../concurrency/abort.js';
+import { type ServerTls, secureContext } from '../grpc-server/server-tls.js';
 import type { Address } from '../net/address.js';
 import { type Connections, sessionMegabytesMax, trackConnections } from '../net/connections.js';
 import { listenError, listenOnHost } from '../net/listen.js';
@@ -11,24 +11,15 @@ import type { HttpRequest, HttpResponse } from './gateway.js';
 import { createRouter, internalError, type RouterOptions, respond, type ServedParts } from './router.js';
 
 export interface HttpOptions extends RouterOptions {
-  readonly tls?: HttpTls;
+  readonly tls?: ServerTls;
   /** Called with errors that belong in the server's log. */
   onError(error: unknown): void;
-}
-
-/** PEM. With clientCa, clients are asked for a certificate that this CA has signed. */
-export interface HttpTls {
-  readonly cert: Buffer;
-  readonly key: Buffer;
-  readonly clientCa?: Buffer;
-  /** Whether clients without such a certificate are refused. The default is true. */
-  readonly requiresClientCert?: boolean;
 }
 
 export interface HttpServer {
   readonly port: number;
   /** Uses another certificate for new connections. */
-  setTls(tls: HttpTls): void;
+  setTls(tls: ServerTls): void;
   /** Starts serving the parts. Until then, every request except open probes and metrics gets a 503. */
   serve(parts: ServedParts): void;
   /**
@@ -138,12 +129,4 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
       for (const socket of openSockets()) socket.destroy();
     },
   };
-}
-
-function secureContext({ cert, key, clientCa, requiresClientCert = true }: HttpTls) {
-  const requestCert = clientCa !== undefined;
-  const rejectUnauthorized = requestCert && requiresClientCert;
-  // With TLS 1.2, a client could otherwise exchange its verified certificate for one that nobody has signed.
-  const secureOptions = constants.SSL_OP_NO_RENEGOTIATION;
-  return { cert, key, ca: clientCa, requestCert, rejectUnauthorized, secureOptions, minVersion: 'TLSv1.2' as const };
 }

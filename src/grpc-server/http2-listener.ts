@@ -1,5 +1,4 @@
 /** Carries the streams of gRPC over node:http2: listens, and manages the connections and their end. */
-import { constants as cryptoConstants } from 'node:crypto';
 import { once } from 'node:events';
 import {
   constants,
@@ -13,16 +12,8 @@ import { Server as NetServer, type Socket } from 'node:net';
 import { type PeerCertificate, TLSSocket } from 'node:tls';
 import type { LimitedConnection } from './connection-share.js';
 import { Http2Stream } from './http2-stream.js';
+import { type ServerTls, secureContext } from './server-tls.js';
 import type { Connection, ConnectionUse, StreamAcceptor } from './stream.js';
-
-/** PEM. With clientCa, clients are asked for a certificate that this CA has signed. */
-export interface ServerTls {
-  readonly cert: Buffer;
-  readonly key: Buffer;
-  readonly clientCa?: Buffer;
-  /** Whether clients without such a certificate are refused. The default is true. */
-  readonly requiresClientCert?: boolean;
-}
 
 export interface ConnectionOptions {
   /** The number of calls that a client may have open on a connection. Further ones wait in the client. */
@@ -242,12 +233,4 @@ class Http2Connection implements Connection, LimitedConnection {
     this.#timers.add(timer);
     return timer;
   }
-}
-
-function secureContext({ cert, key, clientCa, requiresClientCert = true }: ServerTls) {
-  const requestCert = clientCa !== undefined;
-  const rejectUnauthorized = requestCert && requiresClientCert;
-  // With TLS 1.2, a client could otherwise exchange its verified certificate for one that nobody has signed.
-  const secureOptions = cryptoConstants.SSL_OP_NO_RENEGOTIATION;
-  return { cert, key, ca: clientCa, requestCert, rejectUnauthorized, secureOptions, minVersion: 'TLSv1.2' as const };
 }

@@ -10,10 +10,11 @@ import { ServerCall } from './call.js';
 import { callError } from './call-error.js';
 import { type LimitedConnection, shareCalls, stopCalls } from './connection-share.js';
 import { servedMethods } from './handlers.js';
-import { type ConnectionOptions, Http2Listener, type ServerTls } from './http2-listener.js';
+import { type ConnectionOptions, Http2Listener } from './http2-listener.js';
 import { type ClientStream, openMemoryStream } from './memory-stream.js';
 import { type CallInfo, type CallObserver, plainObserver } from './observer.js';
 import type { CallLimits, PeerContext, ServedMethod } from './served-method.js';
+import type { ServerTls } from './server-tls.js';
 import { type Connection, fieldOf, type HeaderFields, type StreamReceiver, type TransportStream } from './stream.js';
 
 export interface ServerOptions {

@@ -9,7 +9,7 @@ const nameLengthMax = 512;
 
 /**
  * Node writes the alternative names as one text, such as `DNS:a.example, URI:spiffe://example.com/a`. It quotes a value
- * with a comma, a quote or a control character as JSON does. Such a value is no valid name, so it is skipped.
+ * with a comma, a quote or a control character as JSON does. Such a value is not a valid name, so it is ignored.
  */
 const alternativeName = /(?:^|, )([A-Za-z ]+):(?:"(?:[^"\\]|\\.)*"|([^",\\]*))(?=, |$)/y;
 // https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE-ID.md. Dots as in a relative path are not allowed.

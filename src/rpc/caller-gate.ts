@@ -41,7 +41,7 @@ export function createCallerGate({ access, isOpen, limiter }: CallerGateOptions)
 }
 
 /** Health and reflection need no role: if they are not open, every known caller may use them. */
-export function isSystemMethod(path: string): boolean {
+function isSystemMethod(path: string): boolean {
   return path.startsWith('/grpc.');
 }
 

@@ -8,9 +8,9 @@ import { ProfileServiceDefinition } from '../../generated/profileservice/profile
 import { UserServiceDefinition } from '../../generated/users/v1/user_service.js';
 import { settlesWithin } from '../concurrency/abort.js';
 import type { ByteBudget } from '../grpc-server/byte-budget.js';
-import type { ServerTls } from '../grpc-server/http2-listener.js';
 import type { CallInfo } from '../grpc-server/observer.js';
 import { createServer, type GrpcServer, type ServerOptions } from '../grpc-server/server.js';
+import type { ServerTls } from '../grpc-server/server-tls.js';
 import type { Connection, HeaderFields } from '../grpc-server/stream.js';
 import { Fault, serverStopping } from '../model/fault.js';
 import { requestBytesMax } from '../model/method-limits.js';

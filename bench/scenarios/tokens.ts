@@ -16,8 +16,8 @@ export const tokens: Scenario = {
   name: 'tokens',
   title: 'Tokens',
   about:
-    `GetUser with ${inFlight} calls in flight over 4 connections: of a server that is open, and of one that requires a token. The ` +
-    'token was verified before, so that a call only looks it up. Then calls that are refused: without a token, and with a token that has a wrong signature.',
+    `GetUser with ${inFlight} calls in flight over 4 connections: of a server that is open, of the same server if the client sends a ` +
+    'token that the server ignores, and of a server that requires the token. The token was verified before, so that a call only looks it up. Then calls that are refused: without a token, and with a token that has a wrong signature.',
 
   async open(bench) {
     await using cleanUp = new AsyncDisposableStack();
@@ -68,6 +68,10 @@ export const tokens: Scenario = {
         {
           labels: { server: 'open', call: 'GetUser' },
           measure: () => measureLoad(open, { op: 'get', inFlight }, bench.times),
+        },
+        {
+          labels: { server: 'open, ignores the token', call: 'GetUser' },
+          measure: () => measureLoad(open, { op: 'get', inFlight, token }, bench.times),
         },
         {
           labels: { server: 'requires a token', call: 'GetUser' },

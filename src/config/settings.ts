@@ -42,6 +42,13 @@ export const serverSettings = {
       description:
         "The maximum number of calls in flight on one client's connection, including watches. Further calls wait in the client. If many clients are busy, each may have fewer.",
     },
+    http2: {
+      name: 'HTTP2_SERVER',
+      kind: choice('own', 'node'),
+      default: 'own',
+      description:
+        "Which implementation of HTTP/2 serves gRPC: Roster's own, or Node's, which needs about twice the CPU. Use node only to rule out a fault of the other one, and report that fault.",
+    },
     connectionAgeMsMax: {
       name: 'CONNECTION_AGE_MS_MAX',
       kind: wholeNumber(1000, dayMs),

@@ -10,13 +10,16 @@ export interface ByteBudget {
    * end. In that case it first gives up the holds of slow clients, so that they cannot keep other clients out.
    */
   admits(): boolean;
-  /** Counts the bytes of one call. `onGiveUp` must close its connection or stream, so that its bytes are freed. */
-  open(onGiveUp: () => void): ByteHold;
+  /**
+   * Counts the bytes of one call or connection. `onGiveUp` must close its connection or stream, so that its bytes are
+   * freed. It is called only while at least `bytesMin` are held. The default is 1.
+   */
+  open(onGiveUp: () => void, bytesMin?: number): ByteHold;
   /** The bytes that all calls hold together, and their limit. */
   held(): { readonly total: number; readonly max: number };
 }
 
-/** The bytes of one call. After the hold is released or given up, it counts nothing. */
+/** The bytes of one call or connection. After the hold is released or given up, it counts nothing. */
 export interface ByteHold {
   /** Adds held bytes. If the budget is exceeded, this may give up holds, including this one. */
   add(bytes: number): void;
@@ -40,6 +43,7 @@ interface Held {
   transferred: number;
   readonly sinceMs: number;
   readonly onGiveUp: () => void;
+  readonly bytesMin: number;
 }
 
 export function createByteBudget(bytesMax: number): ByteBudget {
@@ -56,7 +60,7 @@ export function createByteBudget(bytesMax: number): ByteBudget {
   function giveUp(targetBytes: number, bytesPerMsMax = Number.POSITIVE_INFINITY): void {
     const nowMs = performance.now();
     const rate = ({ transferred, sinceMs }: Held) => transferred / (nowMs - sinceMs + 1);
-    const holders = [...all].filter((held) => held.bytes > 0 && rate(held) < bytesPerMsMax);
+    const holders = [...all].filter((held) => held.bytes >= held.bytesMin && rate(held) < bytesPerMsMax);
     for (const held of holders.sort((one, other) => rate(one) - rate(other))) {
       if (total <= targetBytes) return;
       if (drop(held)) held.onGiveUp();
@@ -69,8 +73,8 @@ export function createByteBudget(bytesMax: number): ByteBudget {
       return total <= bytesMax * admittedShare;
     },
     held: () => ({ total, max: bytesMax }),
-    open(onGiveUp) {
-      const held: Held = { bytes: 0, transferred: transferredAtStart, sinceMs: performance.now(), onGiveUp };
+    open(onGiveUp, bytesMin = 1) {
+      const held: Held = { bytes: 0, transferred: transferredAtStart, sinceMs: performance.now(), onGiveUp, bytesMin };
       all.add(held);
       return {
         add(bytes) {

@@ -10,7 +10,7 @@ import { ServerCall } from './call.js';
 import { callError } from './call-error.js';
 import { type LimitedConnection, shareCalls, stopCalls } from './connection-share.js';
 import { servedMethods } from './handlers.js';
-import { type ConnectionOptions, Http2Listener } from './http2-listener.js';
+import { type ConnectionOptions, createListener, type Http2Implementation, type Listener } from './listener.js';
 import { type ClientStream, openMemoryStream } from './memory-stream.js';
 import { type CallInfo, type CallObserver, plainObserver } from './observer.js';
 import type { CallLimits, PeerContext, ServedMethod } from './served-method.js';
@@ -30,6 +30,8 @@ export interface ServerOptions {
   /** The time in which a client must send the next part of a message, or read the next part of a response. */
   readonly stallTimeoutMs?: number;
   readonly connections?: Partial<ConnectionOptions>;
+  /** Which implementation of HTTP/2 listens. The default is src/http2. */
+  readonly http2?: Http2Implementation;
   /** The number of calls that all callers of a busy server may have open together. The default is 512. */
   readonly openCallsMax?: number;
   /** Called at the header of each call. */
@@ -123,7 +125,7 @@ function compose<Ext, More>(
 
 class CallServer {
   readonly #methods = new Map<string, ServedMethod>();
-  readonly #listeners: Http2Listener[] = [];
+  readonly #listeners: Listener[] = [];
   readonly #calls = new Set<ServerCall>();
   readonly #limits: CallLimits;
   readonly #connections: ConnectionOptions;
@@ -201,7 +203,8 @@ class CallServer {
 
   async listen(address: string, tls: ServerTls | undefined): Promise<number> {
     const { host, port } = parseAddress(address);
-    const listener = new Http2Listener(this.#accept, this.#connections, tls);
+    const { http2 = 'own', budget } = this.options;
+    const listener = createListener(http2, this.#accept, { connections: this.#connections, tls, budget });
     const listened = await listener.listen(host, port);
     this.#listeners.push(listener);
     return listened;

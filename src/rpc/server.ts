@@ -51,6 +51,7 @@ export interface RpcServerOptions {
   readonly grpc: {
     /** localhost means 127.0.0.1 and ::1. Port 0 picks a free port. */
     readonly address: Address;
+    readonly http2?: 'own' | 'node';
     readonly concurrentStreamsMax: number;
     readonly connectionAgeMsMax: number;
     readonly connectionAgeGraceMs: number;
@@ -178,6 +179,7 @@ function serverOptions(options: RpcServerOptions, stopping: AbortSignal): Server
     responseBytesMax: messageBytesMax,
     budget,
     stallTimeoutMs,
+    http2: grpc.http2,
     connections: {
       concurrentCallsMax: grpc.concurrentStreamsMax,
       ageMsMax: grpc.connectionAgeMsMax,

@@ -58,12 +58,15 @@ export interface TestServer {
   readonly port: number;
 }
 
+/** Which implementation of HTTP/2 the tests run on: `HTTP2_SERVER=node npx vitest run test/grpc-server`. */
+export const http2UnderTest = process.env.HTTP2_SERVER === 'node' ? 'node' : 'own';
+
 /** Starts our server, and stops it at the end of the test. */
 export async function startEcho(
   handlers: Partial<EchoHandlers> = {},
   options: ServerOptions = {},
 ): Promise<TestServer> {
-  const server = createServer(options);
+  const server = createServer({ http2: http2UnderTest, ...options });
   server.add(echoDefinition, { ...echoHandlers, ...handlers });
   const port = await server.listen('127.0.0.1:0');
   onTestFinished(() => server.forceShutdown());

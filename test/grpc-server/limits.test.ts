@@ -22,8 +22,8 @@ function measuredBudget(bytesMax: number) {
   const budget: ByteBudget = {
     admits: () => inner.admits(),
     held: () => inner.held(),
-    open(onGiveUp) {
-      const hold = inner.open(onGiveUp);
+    open(...args) {
+      const hold = inner.open(...args);
       holds.add(hold);
       return {
         ...hold,

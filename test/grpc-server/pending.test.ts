@@ -203,7 +203,7 @@ describe('a call whose admission is pending', () => {
     expect((await response).trailers['grpc-status']).toBe('10');
   });
 
-  it('holds none of its request', async () => {
+  it('holds at most the first window of its request', async () => {
     const budget = createByteBudget(64 * mib);
     const { session, pending, settle } = await startPending({ budget });
     const message = prefixed('x'.repeat(mib));
@@ -213,7 +213,7 @@ describe('a call whose admission is pending', () => {
     await expect.poll(() => pending.length).toBe(8);
     // The clients have sent what fits into their windows.
     await expect.poll(() => streams.every(({ writableLength }) => writableLength > 0)).toBe(true);
-    expect(budget.held().total).toBe(0);
+    expect(budget.held().total).toBeLessThanOrEqual(8 * 64 * 1024);
     for (const _ of streams) await settle();
     for (const response of responses) expect((await response).body.equals(message)).toBe(true);
     await expect.poll(() => budget.held().total).toBe(0);

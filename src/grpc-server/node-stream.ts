@@ -16,7 +16,7 @@ const stopSendingMs = 100;
 // Node reports only that a whole write was sent. A client that reads a large message slowly would seem to have stalled.
 const pieceBytes = 64 * 1024;
 
-export class Http2Stream implements TransportStream {
+export class NodeStream implements TransportStream {
   #trailers: HeaderFields | undefined;
   #receiver: StreamReceiver | undefined;
   /** The part of the last data that was not written yet. */

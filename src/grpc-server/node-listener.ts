@@ -11,25 +11,10 @@ import {
 import { Server as NetServer, type Socket } from 'node:net';
 import { type PeerCertificate, TLSSocket } from 'node:tls';
 import type { LimitedConnection } from './connection-share.js';
-import { Http2Stream } from './http2-stream.js';
+import type { ConnectionOptions, Listener } from './listener.js';
+import { NodeStream } from './node-stream.js';
 import { type ServerTls, secureContext } from './server-tls.js';
 import type { Connection, ConnectionUse, StreamAcceptor } from './stream.js';
-
-export interface ConnectionOptions {
-  /** The number of calls that a client may have open on a connection. Further ones wait in the client. */
-  readonly concurrentCallsMax: number;
-  /** After this time, plus or minus a tenth, the client is asked to open a new connection. 0 means never. */
-  readonly ageMsMax: number;
-  /** How long its calls may continue after that. */
-  readonly ageGraceMs: number;
-  /** The interval of pings, and the time for their acknowledgement. */
-  readonly keepaliveMs: number;
-  readonly keepaliveTimeoutMs: number;
-  /** A connection without calls is closed after this time. */
-  readonly idleMsMax: number;
-  /** The time for TLS and for the client's first frames. */
-  readonly handshakeMs: number;
-}
 
 // Connections are limited by the bytes that their calls hold, not by Node's estimate of their memory.
 const sessionMegabytesMax = 65_536;
@@ -46,10 +31,10 @@ const settings = {
   streamResetRate: Number.MAX_SAFE_INTEGER,
 };
 
-export class Http2Listener {
+export class NodeListener implements Listener {
   readonly #server: Http2Server | Http2SecureServer;
   readonly #sockets = new Set<Socket>();
-  readonly #connections = new Set<Http2Connection>();
+  readonly #connections = new Set<NodeConnection>();
   readonly #sweep: NodeJS.Timeout;
   /** The number of calls that new connections may have open. */
   callsMax: number;
@@ -67,7 +52,7 @@ export class Http2Listener {
       socket.once('close', () => this.#sockets.delete(socket));
     });
     this.#server.on('session', (session: ServerHttp2Session) => {
-      const connection = new Http2Connection(session, accept, options);
+      const connection = new NodeConnection(session, accept, options);
       this.#connections.add(connection);
       connection.limitCalls(this.callsMax);
       session.once('close', () => this.#connections.delete(connection));
@@ -131,13 +116,13 @@ export class Http2Listener {
   }
 }
 
-class Http2Connection implements Connection, LimitedConnection {
+class NodeConnection implements Connection, LimitedConnection {
   readonly peer: string;
   readonly host: string;
   heldBytes = 0;
   readonly use: ConnectionUse = { openStreams: 0, caller: undefined };
   #callsMax: number;
-  readonly #streams = new Set<Http2Stream>();
+  readonly #streams = new Set<NodeStream>();
   readonly #timers = new Set<NodeJS.Timeout>();
   readonly #socket: Socket;
   readonly #startedMs = performance.now();
@@ -160,7 +145,7 @@ class Http2Connection implements Connection, LimitedConnection {
     session.setLocalWindowSize(connectionWindowBytes);
     session.on('stream', (http2Stream, _headers, flags, fields) => {
       this.#activeMs = performance.now();
-      const stream = new Http2Stream(http2Stream, this, (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0);
+      const stream = new NodeStream(http2Stream, this, (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0);
       this.#streams.add(stream);
       stream.start(accept, fields, () => {
         this.#streams.delete(stream);

@@ -1,0 +1,56 @@
+/** Listens for the clients of a gRPC server, with the HTTP/2 of this repository or with that of Node. */
+import type { ByteBudget } from './byte-budget.js';
+import type { LimitedConnection } from './connection-share.js';
+import { NodeListener } from './node-listener.js';
+import { OwnListener } from './own-listener.js';
+import type { ServerTls } from './server-tls.js';
+import type { StreamAcceptor } from './stream.js';
+
+export interface ConnectionOptions {
+  /** The number of calls that a client may have open on a connection. Further ones wait in the client. */
+  readonly concurrentCallsMax: number;
+  /** After this time, plus or minus a tenth, the client is asked to open a new connection. 0 means never. */
+  readonly ageMsMax: number;
+  /** How long its calls may continue after that. */
+  readonly ageGraceMs: number;
+  /** A client that sends nothing for this time gets a ping. */
+  readonly keepaliveMs: number;
+  /** How long it may take to respond to the ping. */
+  readonly keepaliveTimeoutMs: number;
+  /** A connection without calls is closed after this time. */
+  readonly idleMsMax: number;
+  /** The time for TLS and for the client's first frames. */
+  readonly handshakeMs: number;
+}
+
+export interface Listener {
+  /** The number of calls that new connections may have open. */
+  callsMax: number;
+  readonly connections: Iterable<LimitedConnection>;
+  /** Returns the port. */
+  listen(host: string, port: number): Promise<number>;
+  /** Uses another certificate for new connections. */
+  setTls(tls: ServerTls): void;
+  /** Refuses new connections, and closes each connection when its calls have ended. */
+  stopAccepting(): void;
+  /** As stopAccepting, and closes connections whose client has sent nothing. Resolves when all are closed. */
+  shutdown(): Promise<void>;
+  /** Resolves when all present connections are closed. */
+  closed(): Promise<void>;
+  destroy(): void;
+}
+
+export type Http2Implementation = 'own' | 'node';
+
+export interface ListenerOptions {
+  readonly connections: ConnectionOptions;
+  readonly tls: ServerTls | undefined;
+  /** Counts what own connections hold. */
+  readonly budget: ByteBudget | undefined;
+}
+
+export function createListener(http2: Http2Implementation, accept: StreamAcceptor, options: ListenerOptions): Listener {
+  return http2 === 'own'
+    ? new OwnListener(accept, options)
+    : new NodeListener(accept, options.connections, options.tls);
+}

@@ -1,0 +1,91 @@
+/** Carries the streams of gRPC over src/http2. */
+import type { PeerCertificate } from 'node:tls';
+import type { Http2Connection } from '../http2/connection.js';
+import { Http2Server } from '../http2/server.js';
+import type { LimitedConnection } from './connection-share.js';
+import type { Listener, ListenerOptions } from './listener.js';
+import { type ServerTls, secureContext } from './server-tls.js';
+import type { Connection, ConnectionUse, StreamAcceptor } from './stream.js';
+
+// A connection that holds fewer bytes than this beside its calls is not worth closing for them.
+const closedBytesMin = 64 * 1024;
+
+export class OwnListener implements Listener {
+  readonly #server: Http2Server<OwnConnection>;
+
+  constructor(accept: StreamAcceptor, { connections, tls, budget }: ListenerOptions) {
+    const application = {
+      onConnection: (connection: Http2Connection<OwnConnection>) => new OwnConnection(connection),
+      onStream: accept,
+    };
+    const options = {
+      ...connections,
+      streamsMax: connections.concurrentCallsMax,
+      ...(budget && { countBytes: (giveUp: () => void) => budget.open(giveUp, closedBytesMin) }),
+    };
+    this.#server = new Http2Server<OwnConnection>(application, options, tls && secureContext(tls));
+  }
+
+  get callsMax(): number {
+    return this.#server.streamsMax;
+  }
+
+  set callsMax(callsMax: number) {
+    this.#server.streamsMax = callsMax;
+  }
+
+  get connections(): Iterable<LimitedConnection> {
+    return [...this.#server.connections].map(({ context }) => context);
+  }
+
+  listen(host: string, port: number): Promise<number> {
+    return this.#server.listen(host, port);
+  }
+
+  setTls(tls: ServerTls): void {
+    this.#server.setTls(secureContext(tls));
+  }
+
+  stopAccepting(): void {
+    this.#server.stopAccepting();
+  }
+
+  shutdown(): Promise<void> {
+    return this.#server.shutdown();
+  }
+
+  closed(): Promise<void> {
+    return this.#server.closed();
+  }
+
+  destroy(): void {
+    this.#server.destroy();
+  }
+}
+
+class OwnConnection implements Connection, LimitedConnection {
+  heldBytes = 0;
+  readonly use: ConnectionUse = { openStreams: 0, caller: undefined };
+
+  constructor(private readonly http2: Http2Connection<OwnConnection>) {}
+
+  get peer(): string {
+    return this.http2.peer;
+  }
+
+  get host(): string {
+    return this.http2.host;
+  }
+
+  get isActive(): boolean {
+    return this.http2.isActive;
+  }
+
+  certificate(): PeerCertificate | undefined {
+    return this.http2.certificate();
+  }
+
+  limitCalls(callsMax: number): void {
+    this.http2.limitStreams(callsMax);
+  }
+}

@@ -1,0 +1,101 @@
+/** Divides the bytes of a connection into frames (RFC 9113, sections 3.4 and 4.1). */
+import { ConnectionError, errorCode, frameHeaderBytes, payloadBytesMax } from './frames.js';
+
+/** The payload is in `bytes` between `from` and `to`. The handler may keep parts of `bytes`. */
+export type FrameHandler = (
+  type: number,
+  flags: number,
+  streamId: number,
+  bytes: Buffer,
+  from: number,
+  to: number,
+) => void;
+
+const preface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
+
+export class FrameParser {
+  #prefaceRead = 0;
+  /** A frame that has not arrived completely. */
+  #partial: Buffer | undefined;
+  #partialEnd = 0;
+  #isStopped = false;
+
+  constructor(private readonly onFrame: FrameHandler) {}
+
+  /** The bytes that this holds. */
+  get bufferedBytes(): number {
+    return this.#partial?.length ?? 0;
+  }
+
+  /** Whether the client has begun a frame, or its first bytes, and has not finished it. */
+  get isInFrame(): boolean {
+    return this.#partial !== undefined || this.#prefaceRead < preface.length;
+  }
+
+  /** Throws a ConnectionError, or what the handler throws. */
+  push(chunk: Buffer): void {
+    let at = this.#readPreface(chunk);
+    if (this.#partial !== undefined) at = this.#complete(this.#partial, chunk, at);
+    while (chunk.length - at >= frameHeaderBytes && !this.#isStopped) {
+      const next = at + frameHeaderBytes + payloadBytesAt(chunk, at);
+      if (next > chunk.length) break;
+      this.#handle(chunk, at, next);
+      at = next;
+    }
+    if (at < chunk.length && !this.#isStopped) this.#keep(chunk, at);
+  }
+
+  /** Ignores everything that follows. */
+  stop(): void {
+    this.#isStopped = true;
+    this.#partial = undefined;
+  }
+
+  #readPreface(chunk: Buffer): number {
+    const rest = Math.min(preface.length - this.#prefaceRead, chunk.length);
+    if (rest === 0) return 0;
+    if (preface.compare(chunk, 0, rest, this.#prefaceRead, this.#prefaceRead + rest) !== 0) {
+      throw new ConnectionError(errorCode.protocolError, 'The client does not speak HTTP/2.');
+    }
+    this.#prefaceRead += rest;
+    return rest;
+  }
+
+  #handle(bytes: Buffer, at: number, end: number): void {
+    const streamId = bytes.readUInt32BE(at + 5) & 0x7fff_ffff;
+    this.onFrame(bytes[at + 3] ?? 0, bytes[at + 4] ?? 0, streamId, bytes, at + frameHeaderBytes, end);
+  }
+
+  /** Keeps the beginning of a frame in a buffer that has room for exactly this frame. */
+  #keep(chunk: Buffer, at: number): void {
+    const isHeaderKnown = chunk.length - at >= frameHeaderBytes;
+    const bytes = Buffer.allocUnsafeSlow(frameHeaderBytes + (isHeaderKnown ? payloadBytesAt(chunk, at) : 0));
+    this.#partialEnd = chunk.copy(bytes, 0, at);
+    this.#partial = bytes;
+  }
+
+  /** Returns where the next frame begins. */
+  #complete(partial: Buffer, chunk: Buffer, from: number): number {
+    const copied = chunk.copy(partial, this.#partialEnd, from);
+    this.#partialEnd += copied;
+    if (this.#partialEnd < partial.length) return from + copied;
+    const frameBytes = frameHeaderBytes + payloadBytesAt(partial, 0);
+    if (frameBytes > partial.length) {
+      // Only the frame's header was known to fit.
+      const larger = Buffer.allocUnsafeSlow(frameBytes);
+      partial.copy(larger);
+      this.#partial = larger;
+      return this.#complete(larger, chunk, from + copied);
+    }
+    this.#partial = undefined;
+    this.#handle(partial, 0, frameBytes);
+    return from + copied;
+  }
+}
+
+/** Returns the length of the payload of the frame at an offset. */
+function payloadBytesAt(bytes: Buffer, at: number): number {
+  const length = bytes.readUInt32BE(at) >>> 8;
+  if (length > payloadBytesMax) throw new ConnectionError(errorCode.frameSizeError, 'A frame is too large.');
+  return length;
+}

@@ -1,0 +1,161 @@
+/** Writes frames to a socket. Everything that is written in one turn of the event loop becomes one write of the socket. */
+import type { Socket } from 'node:net';
+import { frameFlag, frameHeaderBytes, frameType, payloadBytesMax } from './frames.js';
+import type { HeaderFields } from './header-decoder.js';
+import { encodedBytesMax, encodeFields } from './header-encoder.js';
+
+const bufferBytes = 64 * 1024;
+const spareBuffersMax = 32;
+// All connections share the buffers that no socket is sending.
+const spareBuffers: Buffer[] = [];
+const unflushed: FrameWriter[] = [];
+// Most responses begin with the same fields, in the same array.
+let lastFields: HeaderFields = [];
+let lastBlock: Buffer = Buffer.alloc(0);
+
+function flushAll(): void {
+  const writers = unflushed.splice(0);
+  for (const writer of writers) writer.flush();
+}
+
+export class FrameWriter {
+  #buffer: Buffer | undefined;
+  #end = 0;
+  #isFlushDue = false;
+  #isClosed = false;
+
+  /** `onWritable` is called when the socket has sent what it had not sent at once. */
+  constructor(
+    private readonly socket: Socket,
+    private readonly onWritable: () => void,
+  ) {}
+
+  /** The bytes that the socket could not send yet. */
+  get unsentBytes(): number {
+    return this.socket.writableLength + this.#end;
+  }
+
+  /** Whether the client or its network is slower than the server. Data should wait then. */
+  get isBlocked(): boolean {
+    return this.socket.writableLength > 0;
+  }
+
+  /** Sends what was written. Without this call, that happens at the end of the turn. */
+  flush(): void {
+    this.#isFlushDue = false;
+    const buffer = this.#buffer;
+    if (buffer === undefined) return;
+    this.#buffer = undefined;
+    const bytes = buffer.subarray(0, this.#end);
+    this.#end = 0;
+    if (this.#isClosed || !this.socket.writable) {
+      keep(buffer);
+      return;
+    }
+    this.socket.write(bytes, () => {
+      keep(buffer);
+      if (!this.isBlocked) this.onWritable();
+    });
+  }
+
+  /** Drops what was not flushed, and everything that follows. */
+  close(): void {
+    this.#isClosed = true;
+    this.flush();
+  }
+
+  writeFrame(type: number, flags: number, streamId: number, payload: Uint8Array): void {
+    const buffer = this.#reserve(frameHeaderBytes + payload.length);
+    this.#putHeader(payload.length, type, flags, streamId);
+    buffer.set(payload, this.#end);
+    this.#end += payload.length;
+  }
+
+  /** Writes a frame whose payload is a number of 32 bits. */
+  writeNumber(type: number, streamId: number, value: number): void {
+    const buffer = this.#reserve(frameHeaderBytes + 4);
+    this.#putHeader(4, type, 0, streamId);
+    this.#end = buffer.writeUInt32BE(value, this.#end);
+  }
+
+  /** Writes settings as pairs of an id and a value (RFC 9113, section 6.5.1). */
+  writeSettings(settings: readonly (readonly [id: number, value: number])[]): void {
+    const buffer = this.#reserve(frameHeaderBytes + 6 * settings.length);
+    this.#putHeader(6 * settings.length, frameType.settings, 0, 0);
+    for (const [id, value] of settings) {
+      this.#end = buffer.writeUInt16BE(id, this.#end);
+      this.#end = buffer.writeUInt32BE(value, this.#end);
+    }
+  }
+
+  writeGoaway(lastStreamId: number, code: number, message: string): void {
+    const payload = Buffer.alloc(8 + message.length);
+    payload.writeUInt32BE(lastStreamId, 0);
+    payload.writeUInt32BE(code, 4);
+    payload.write(message, 8, 'latin1');
+    this.writeFrame(frameType.goaway, 0, 0, payload);
+  }
+
+  /** Writes the fields that begin a response. The array must not change any more. */
+  writeResponseHeaders(fields: HeaderFields, streamId: number): void {
+    if (fields !== lastFields) {
+      lastFields = fields;
+      lastBlock = Buffer.allocUnsafeSlow(encodedBytesMax(fields));
+      lastBlock = lastBlock.subarray(0, encodeFields(fields, lastBlock, 0));
+    }
+    this.#writeBlock(lastBlock, streamId, 0);
+  }
+
+  /** Writes the fields that end a response. */
+  writeTrailers(fields: HeaderFields, streamId: number): void {
+    const blockBytesMax = encodedBytesMax(fields);
+    if (blockBytesMax > payloadBytesMax) {
+      const block = Buffer.allocUnsafe(blockBytesMax);
+      this.#writeBlock(block.subarray(0, encodeFields(fields, block, 0)), streamId, frameFlag.endStream);
+      return;
+    }
+    const buffer = this.#reserve(frameHeaderBytes + blockBytesMax);
+    const start = this.#end;
+    const end = encodeFields(fields, buffer, start + frameHeaderBytes);
+    const flags = frameFlag.endHeaders | frameFlag.endStream;
+    this.#putHeader(end - start - frameHeaderBytes, frameType.headers, flags, streamId);
+    this.#end = end;
+  }
+
+  /** Writes a header block, in several frames if it is large (RFC 9113, section 4.3). */
+  #writeBlock(block: Buffer, streamId: number, firstFlags: number): void {
+    let at = 0;
+    do {
+      const part = block.length <= payloadBytesMax ? block : block.subarray(at, at + payloadBytesMax);
+      const endHeaders = at + part.length === block.length ? frameFlag.endHeaders : 0;
+      if (at === 0) this.writeFrame(frameType.headers, firstFlags | endHeaders, streamId, part);
+      else this.writeFrame(frameType.continuation, endHeaders, streamId, part);
+      at += part.length;
+    } while (at < block.length);
+  }
+
+  /** Returns a buffer with room for a number of bytes, at most `bufferBytes`. */
+  #reserve(bytes: number): Buffer {
+    if (this.#buffer !== undefined && this.#end + bytes > bufferBytes) this.flush();
+    if (!this.#isFlushDue) {
+      this.#isFlushDue = true;
+      if (unflushed.push(this) === 1) setImmediate(flushAll);
+    }
+    this.#buffer ??= spareBuffers.pop() ?? Buffer.allocUnsafeSlow(bufferBytes);
+    return this.#buffer;
+  }
+
+  #putHeader(length: number, type: number, flags: number, streamId: number): void {
+    const buffer = this.#buffer;
+    if (buffer === undefined) return;
+    const at = this.#end;
+    buffer.writeUInt32BE(length * 256 + type, at);
+    buffer[at + 4] = flags;
+    buffer.writeUInt32BE(streamId, at + 5);
+    this.#end = at + frameHeaderBytes;
+  }
+}
+
+function keep(buffer: Buffer): void {
+  if (spareBuffers.length < spareBuffersMax) spareBuffers.push(buffer);
+}

@@ -1,0 +1,71 @@
+/** The frames of HTTP/2: their types, flags, settings and error codes (RFC 9113, sections 4, 6 and 7). */
+
+export const frameHeaderBytes = 9;
+/** The largest payload that this side accepts and sends, which is the smallest that the RFC allows. */
+export const payloadBytesMax = 16_384;
+export const windowBytesDefault = 65_535;
+export const windowBytesMax = 2 ** 31 - 1;
+export const streamIdMax = 2 ** 31 - 1;
+
+export const frameType = {
+  data: 0,
+  headers: 1,
+  priority: 2,
+  resetStream: 3,
+  settings: 4,
+  pushPromise: 5,
+  ping: 6,
+  goaway: 7,
+  windowUpdate: 8,
+  continuation: 9,
+} as const;
+
+export const frameFlag = { endStream: 0x1, ack: 0x1, endHeaders: 0x4, padded: 0x8, priority: 0x20 } as const;
+
+export const settingId = {
+  headerTableSize: 1,
+  enablePush: 2,
+  maxConcurrentStreams: 3,
+  initialWindowSize: 4,
+  maxFrameSize: 5,
+  maxHeaderListSize: 6,
+} as const;
+
+export const errorCode = {
+  noError: 0,
+  protocolError: 1,
+  internalError: 2,
+  flowControlError: 3,
+  settingsTimeout: 4,
+  streamClosed: 5,
+  frameSizeError: 6,
+  refusedStream: 7,
+  cancel: 8,
+  compressionError: 9,
+  enhanceYourCalm: 11,
+} as const;
+
+/** Ends the whole connection, with a GOAWAY that carries the code and the message (RFC 9113, section 5.4.1). */
+export class ConnectionError extends Error {
+  override readonly name = 'ConnectionError';
+
+  constructor(
+    readonly code: number,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+/**
+ * Returns the end of a payload without its padding (RFC 9113, section 6.1). Its data begins one byte later if the frame is
+ * padded.
+ */
+export function endWithoutPadding(flags: number, bytes: Buffer, from: number, to: number): number {
+  if ((flags & frameFlag.padded) === 0) return to;
+  const end = to - (bytes[from] ?? 0);
+  if (from >= to || end <= from) {
+    throw new ConnectionError(errorCode.protocolError, 'The padding is longer than the frame.');
+  }
+  return end;
+}

@@ -1,0 +1,87 @@
+/** Checks the fields of requests (RFC 9113, sections 8.1 to 8.3). */
+import type { HeaderFields } from './header-decoder.js';
+
+const [method, scheme, path, authority] = [1, 2, 4, 8] as const;
+const requiredFields = method | scheme | path;
+// A name of RFC 9110 in lower case.
+const validName = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
+// Control characters would let a value end its field in HTTP/1.1.
+const validValue = /^(?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?$/;
+// Names that were valid before. The common names are few.
+const knownNames = new Set<string>();
+const knownNamesMax = 1000;
+
+export interface RequestFields {
+  readonly isValid: boolean;
+  /** The value of content-length. Undefined if the request has none. */
+  readonly contentLength: number | undefined;
+}
+
+const invalid: RequestFields = { isValid: false, contentLength: undefined };
+const valid: RequestFields = { isValid: true, contentLength: undefined };
+
+export function checkRequest(fields: HeaderFields): RequestFields {
+  let seen = 0;
+  let isAfterPseudoFields = false;
+  let contentLength: number | undefined;
+  for (let index = 0; index < fields.length; index += 2) {
+    const name = fields[index] ?? '';
+    const value = fields[index + 1] ?? '';
+    if (!validValue.test(value)) return invalid;
+    if (name.startsWith(':')) {
+      const pseudoField = pseudoFieldOf(name);
+      if (pseudoField === 0 || isAfterPseudoFields || (seen & pseudoField) !== 0 || value === '') return invalid;
+      seen |= pseudoField;
+      continue;
+    }
+    isAfterPseudoFields = true;
+    if (!isValidName(name)) return invalid;
+    if (name === 'te' && value !== 'trailers') return invalid;
+    if (name === 'content-length') {
+      if (!/^\d{1,15}$/.test(value) || (contentLength ?? Number(value)) !== Number(value)) return invalid;
+      contentLength = Number(value);
+    }
+  }
+  if ((seen & requiredFields) !== requiredFields) return invalid;
+  return contentLength === undefined ? valid : { isValid: true, contentLength };
+}
+
+export function areValidTrailers(fields: HeaderFields): boolean {
+  for (let index = 0; index < fields.length; index += 2) {
+    if (!isValidName(fields[index] ?? '') || !validValue.test(fields[index + 1] ?? '')) return false;
+  }
+  return true;
+}
+
+/** Returns 0 if no request may have the field. */
+function pseudoFieldOf(name: string): number {
+  switch (name) {
+    case ':method':
+      return method;
+    case ':scheme':
+      return scheme;
+    case ':path':
+      return path;
+    case ':authority':
+      return authority;
+    default:
+      return 0;
+  }
+}
+
+function isValidName(name: string): boolean {
+  switch (name) {
+    // Fields of one connection of HTTP/1.1 (section 8.2.2).
+    case 'connection':
+    case 'keep-alive':
+    case 'proxy-connection':
+    case 'transfer-encoding':
+    case 'upgrade':
+      return false;
+    default:
+  }
+  if (knownNames.has(name)) return true;
+  if (!validName.test(name)) return false;
+  if (knownNames.size < knownNamesMax) knownNames.add(name);
+  return true;
+}

@@ -2,8 +2,7 @@
 import type { PeerCertificate } from 'node:tls';
 import type { Http2Connection } from '../http2/connection.js';
 import { Http2Server } from '../http2/server.js';
-import type { LimitedConnection } from './connection-share.js';
-import type { Listener, ListenerOptions } from './listener.js';
+import type { Listener, ListenerConnection, ListenerOptions } from './listener.js';
 import { type ServerTls, secureContext } from './server-tls.js';
 import type { Connection, ConnectionUse, StreamAcceptor } from './stream.js';
 
@@ -26,15 +25,7 @@ export class OwnListener implements Listener {
     this.#server = new Http2Server<OwnConnection>(application, options, tls && secureContext(tls));
   }
 
-  get callsMax(): number {
-    return this.#server.streamsMax;
-  }
-
-  set callsMax(callsMax: number) {
-    this.#server.streamsMax = callsMax;
-  }
-
-  get connections(): Iterable<LimitedConnection> {
+  get connections(): Iterable<ListenerConnection> {
     return [...this.#server.connections].map(({ context }) => context);
   }
 
@@ -63,9 +54,9 @@ export class OwnListener implements Listener {
   }
 }
 
-class OwnConnection implements Connection, LimitedConnection {
+class OwnConnection implements Connection, ListenerConnection {
   heldBytes = 0;
-  readonly use: ConnectionUse = { openStreams: 0, caller: undefined };
+  readonly use: ConnectionUse = { caller: undefined };
 
   constructor(private readonly http2: Http2Connection<OwnConnection>) {}
 
@@ -77,15 +68,15 @@ class OwnConnection implements Connection, LimitedConnection {
     return this.http2.host;
   }
 
-  get isActive(): boolean {
-    return this.http2.isActive;
-  }
-
   certificate(): PeerCertificate | undefined {
     return this.http2.certificate();
   }
 
-  limitCalls(callsMax: number): void {
-    this.http2.limitStreams(callsMax);
+  pauseReading(): void {
+    this.http2.pauseReading();
+  }
+
+  resumeReading(): void {
+    this.http2.resumeReading();
   }
 }

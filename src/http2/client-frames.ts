@@ -192,7 +192,6 @@ export class ClientFrames<Connection> {
     if (id !== 0) throw protocolError('SETTINGS must not be on a stream.');
     if ((flags & frameFlag.ack) !== 0) {
       if (to > from) throw frameSizeError('An acknowledgement of SETTINGS must be empty.');
-      connection.streams.noteAcknowledged();
       return;
     }
     if (this.hasSettings) connection.guard.spend();

@@ -34,13 +34,14 @@ export class Http2Connection<Connection> implements Timed {
   readonly #clock: ConnectionClock;
   #drain: 'none' | 'announced' | 'final' = 'none';
   #isClosed = false;
+  #isReadingPaused = false;
   readonly #bufferedBytes: BufferedBytes | undefined;
   #countedBytes = 0;
 
   constructor(
     private readonly socket: Socket,
     application: Application<Connection>,
-    private readonly options: ConnectionOptions,
+    options: ConnectionOptions,
   ) {
     this.host = socket.remoteAddress ?? '';
     this.peer = `${this.host}:${socket.remotePort}`;
@@ -58,7 +59,6 @@ export class Http2Connection<Connection> implements Timed {
       [settingId.maxConcurrentStreams, options.streamsMax],
       [settingId.maxHeaderListSize, headerListBytesMax],
     ]);
-    this.streams.noteAnnounced(options.streamsMax);
     this.writer.writeNumber(frameType.windowUpdate, 0, connectionWindowBytes - windowBytesDefault);
   }
 
@@ -84,8 +84,15 @@ export class Http2Connection<Connection> implements Timed {
     return this.socket instanceof TLSSocket && this.socket.authorized ? this.socket.getPeerCertificate() : undefined;
   }
 
-  limitStreams(streamsMax: number): void {
-    if (!this.#isClosed) this.streams.limit(streamsMax);
+  /** What the client sends waits in the client. A long pause ends the connection, because no ping is acknowledged. */
+  pauseReading(): void {
+    this.#isReadingPaused = true;
+    this.socket.pause();
+  }
+
+  resumeReading(): void {
+    this.#isReadingPaused = false;
+    if (!this.#isClosed && this.socket.writableLength <= unsentBytesMax) this.socket.resume();
   }
 
   /**
@@ -116,9 +123,7 @@ export class Http2Connection<Connection> implements Timed {
   }
 
   checkTime(nowMs: number): void {
-    if (this.streams.unacknowledgedMs(nowMs) > this.options.keepaliveTimeoutMs) {
-      this.#fail(new ConnectionError(errorCode.settingsTimeout, 'The client does not acknowledge SETTINGS.'));
-    } else this.#clock.check(nowMs);
+    this.#clock.check(nowMs);
   }
 
   destroy(): void {
@@ -149,7 +154,7 @@ export class Http2Connection<Connection> implements Timed {
 
   #onWritable(): void {
     if (this.#isClosed) return;
-    this.socket.resume();
+    if (!this.#isReadingPaused) this.socket.resume();
     this.sender.sendWaiting();
     this.#countBytes();
   }

@@ -9,9 +9,8 @@ const spareBuffersMax = 32;
 // All connections share the buffers that no socket is sending.
 const spareBuffers: Buffer[] = [];
 const unflushed: FrameWriter[] = [];
-// Most responses begin with the same fields, in the same array.
-let lastFields: HeaderFields = [];
-let lastBlock: Buffer = Buffer.alloc(0);
+/** The blocks of frozen fields, such as the header of most responses. */
+const constantBlocks = new WeakMap<HeaderFields, Buffer>();
 
 function flushAll(): void {
   const writers = unflushed.splice(0);
@@ -96,29 +95,18 @@ export class FrameWriter {
     this.writeFrame(frameType.goaway, 0, 0, payload);
   }
 
-  /** Writes the fields that begin a response. The array must not change any more. */
-  writeResponseHeaders(fields: HeaderFields, streamId: number): void {
-    if (fields !== lastFields) {
-      lastFields = fields;
-      lastBlock = Buffer.allocUnsafeSlow(encodedBytesMax(fields));
-      lastBlock = lastBlock.subarray(0, encodeFields(fields, lastBlock, 0));
-    }
-    this.#writeBlock(lastBlock, streamId, 0);
-  }
-
-  /** Writes the fields that end a response. */
-  writeTrailers(fields: HeaderFields, streamId: number): void {
+  /** Writes the fields that begin or end a response. The encoding of a frozen array is kept for the next time. */
+  writeHeaders(fields: HeaderFields, streamId: number, isEndOfStream: boolean): void {
+    const endStream = isEndOfStream ? frameFlag.endStream : 0;
     const blockBytesMax = encodedBytesMax(fields);
-    if (blockBytesMax > payloadBytesMax) {
-      const block = Buffer.allocUnsafe(blockBytesMax);
-      this.#writeBlock(block.subarray(0, encodeFields(fields, block, 0)), streamId, frameFlag.endStream);
+    if (blockBytesMax > payloadBytesMax || Object.isFrozen(fields)) {
+      this.#writeBlock(blockOf(fields), streamId, endStream);
       return;
     }
     const buffer = this.#reserve(frameHeaderBytes + blockBytesMax);
     const start = this.#end;
     const end = encodeFields(fields, buffer, start + frameHeaderBytes);
-    const flags = frameFlag.endHeaders | frameFlag.endStream;
-    this.#putHeader(end - start - frameHeaderBytes, frameType.headers, flags, streamId);
+    this.#putHeader(end - start - frameHeaderBytes, frameType.headers, frameFlag.endHeaders | endStream, streamId);
     this.#end = end;
   }
 
@@ -158,4 +146,13 @@ export class FrameWriter {
 
 function keep(buffer: Buffer): void {
   if (spareBuffers.length < spareBuffersMax) spareBuffers.push(buffer);
+}
+
+function blockOf(fields: HeaderFields): Buffer {
+  const known = constantBlocks.get(fields);
+  if (known !== undefined) return known;
+  const bytes = Buffer.allocUnsafeSlow(encodedBytesMax(fields));
+  const block = bytes.subarray(0, encodeFields(fields, bytes, 0));
+  if (Object.isFrozen(fields)) constantBlocks.set(fields, block);
+  return block;
 }

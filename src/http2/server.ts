@@ -11,8 +11,6 @@ export class Http2Server<Connection> {
   readonly #sockets = new Set<Socket>();
   readonly #connections = new Set<Http2Connection<Connection>>();
   readonly #sweep: NodeJS.Timeout;
-  /** The number of streams that new connections may have open. */
-  streamsMax: number;
 
   /** Without `tls`, clients must use HTTP/2 with prior knowledge (RFC 9113, section 3.3). */
   constructor(
@@ -20,7 +18,6 @@ export class Http2Server<Connection> {
     private readonly options: ConnectionOptions,
     tls: TlsOptions | undefined,
   ) {
-    this.streamsMax = options.streamsMax;
     this.#server = tls === undefined ? createServer() : createTlsServer(tlsOptions(tls, options));
     this.#server.on('connection', (socket: Socket) => {
       socket.setNoDelay(true);
@@ -93,7 +90,6 @@ export class Http2Server<Connection> {
       this.#connections.delete(connection);
       if (this.#connections.size === 0 && !this.#server.listening) clearInterval(this.#sweep);
     });
-    connection.limitStreams(this.streamsMax);
     // The client was in its handshake when the server stopped accepting connections.
     if (!this.#server.listening) connection.drain();
   }

@@ -51,11 +51,11 @@ export class Http2Stream<Connection> {
 
   // The application calls these methods.
 
-  /** Has no effect after the first header, and after the end of the stream. The array must not change any more. */
+  /** Has no effect after the first header, and after the end of the stream. */
   sendHeaders(fields: HeaderFields): void {
     if (this.#isHeaderSent || this.#isClosed) return;
     this.#isHeaderSent = true;
-    this.http2.writer.writeResponseHeaders(fields, this.id);
+    this.http2.writer.writeHeaders(fields, this.id, false);
   }
 
   /** Keeps the bytes until they are sent. Returns false if `onDrain` follows when less data waits. */
@@ -182,7 +182,7 @@ export class Http2Stream<Connection> {
   }
 
   #end(trailers: HeaderFields): void {
-    this.http2.writer.writeTrailers(trailers, this.id);
+    this.http2.writer.writeHeaders(trailers, this.id, true);
     this.http2.guard.earn();
     this.#isAnswered = true;
     // Tells the client to stop sending (section 8.1).

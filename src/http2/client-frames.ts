@@ -113,9 +113,15 @@ export class ClientFrames<Connection> {
 
   /** A frame is for a stream that is not open. Throws unless the server has reset the stream. */
   #checkClosed(id: number, name: string): void {
-    if (id > this.connection.streams.lastId) throw protocolError(`${name} on a stream that was not opened.`);
-    if (this.connection.streams.wasReset(id)) this.connection.guard.spend();
+    if (this.#isIdle(id)) throw protocolError(`${name} on a stream that was not opened.`);
+    const { streams } = this.connection;
+    if (id > streams.lastId || streams.wasReset(id)) this.connection.guard.spend();
     else throw new ConnectionError(errorCode.streamClosed, `${name} on a closed stream.`);
+  }
+
+  /** Streams above the last GOAWAY are not idle, because the client may have opened them before it received that. */
+  #isIdle(id: number): boolean {
+    return id > this.connection.streams.lastId && !this.connection.ignoresNewStreams;
   }
 
   /** A complete header block, which always changes the decoder's table. */
@@ -141,7 +147,7 @@ export class ClientFrames<Connection> {
       return;
     }
     const { isValid, contentLength } = checkRequest(fields);
-    if (!isValid) {
+    if (!isValid || (isEndOfStream && (contentLength ?? 0) > 0)) {
       this.#refuse(id, errorCode.protocolError);
       return;
     }
@@ -181,7 +187,7 @@ export class ClientFrames<Connection> {
   #onReset(id: number, from: number, to: number): void {
     if (id === 0) throw protocolError('RST_STREAM must be on a stream.');
     if (to - from !== 4) throw frameSizeError('RST_STREAM must have four bytes.');
-    if (id > this.connection.streams.lastId) throw protocolError('RST_STREAM on a stream that was not opened.');
+    if (this.#isIdle(id)) throw protocolError('RST_STREAM on a stream that was not opened.');
     this.connection.guard.spend();
     this.connection.streams.get(id)?.abandon();
   }
@@ -242,7 +248,7 @@ export class ClientFrames<Connection> {
     }
     const stream = connection.streams.get(id);
     if (stream === undefined) {
-      if (id > connection.streams.lastId) throw protocolError('WINDOW_UPDATE on a stream that was not opened.');
+      if (this.#isIdle(id)) throw protocolError('WINDOW_UPDATE on a stream that was not opened.');
       return;
     }
     stream.sendWindow += change;

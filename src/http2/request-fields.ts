@@ -7,9 +7,10 @@ const requiredFields = method | scheme | path;
 const validName = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
 // Control characters would let a value end its field in HTTP/1.1.
 const validValue = /^(?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?$/;
-// Names that were valid before. The common names are few.
+// Names that were valid before. The common names are few and short.
 const knownNames = new Set<string>();
 const knownNamesMax = 1000;
+const knownNameLengthMax = 64;
 
 export interface RequestFields {
   readonly isValid: boolean;
@@ -82,6 +83,6 @@ function isValidName(name: string): boolean {
   }
   if (knownNames.has(name)) return true;
   if (!validName.test(name)) return false;
-  if (knownNames.size < knownNamesMax) knownNames.add(name);
+  if (name.length <= knownNameLengthMax && knownNames.size < knownNamesMax) knownNames.add(name);
   return true;
 }

@@ -194,6 +194,7 @@ export class Http2Stream<Connection> {
     this.#isClosed = true;
     this.#unsent.length = 0;
     this.unsentBytes = 0;
+    this.#trailers = undefined;
     this.http2.removeStream(this);
     const receiver = this.#receiver;
     this.#receiver = undefined;

@@ -2,14 +2,21 @@
 import type { Application } from './application.js';
 import type { Http2Connection } from './connection.js';
 import { FrameParser } from './frame-parser.js';
-import { ConnectionError, endWithoutPadding, errorCode, frameFlag, frameType, windowBytesMax } from './frames.js';
+import {
+  ConnectionError,
+  endWithoutPadding,
+  errorCode,
+  frameFlag,
+  frameType,
+  headerListBytesMax,
+  windowBytesMax,
+} from './frames.js';
 import { HeaderBlockReader } from './header-block-reader.js';
 import { HeaderDecoder, type HeaderFields } from './header-decoder.js';
 import { readInitialWindow } from './peer-settings.js';
 import { areValidTrailers, checkRequest } from './request-fields.js';
 import { Http2Stream } from './stream.js';
 
-export const headerListBytesMax = 64 * 1024;
 // The data of all streams is handed to the application at once, so this window limits only what is sent in one round trip.
 export const connectionWindowBytes = 1024 * 1024;
 

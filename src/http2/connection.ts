@@ -2,12 +2,12 @@
 import type { Socket } from 'node:net';
 import { type PeerCertificate, TLSSocket } from 'node:tls';
 import type { Application, BufferedBytes } from './application.js';
-import { ClientFrames, connectionWindowBytes, headerListBytesMax } from './client-frames.js';
+import { ClientFrames, connectionWindowBytes } from './client-frames.js';
 import { ConnectionClock, type ConnectionOptions, type Timed } from './connection-clock.js';
 import { DataSender } from './data-sender.js';
 import { FloodGuard } from './flood-guard.js';
 import { FrameWriter } from './frame-writer.js';
-import { ConnectionError, errorCode, frameType, settingId, streamIdMax, windowBytesDefault } from './frames.js';
+import { ConnectionError, errorCode, frameType, streamIdMax, windowBytesDefault } from './frames.js';
 import type { Http2Stream } from './stream.js';
 import { StreamTable } from './stream-table.js';
 
@@ -41,6 +41,7 @@ export class Http2Connection<Connection> implements Timed {
     private readonly socket: Socket,
     application: Application<Connection>,
     private readonly options: ConnectionOptions,
+    streamsMax: number,
   ) {
     this.host = socket.remoteAddress ?? '';
     this.peer = `${this.host}:${socket.remotePort}`;
@@ -54,11 +55,7 @@ export class Http2Connection<Connection> implements Timed {
     socket.on('data', (chunk: Buffer) => this.#onBytes(chunk));
     socket.on('error', () => {});
     socket.once('close', () => this.#close());
-    this.writer.writeSettings([
-      [settingId.maxConcurrentStreams, options.streamsMax],
-      [settingId.maxHeaderListSize, headerListBytesMax],
-    ]);
-    this.streams.noteAnnounced(options.streamsMax);
+    this.streams.limit(streamsMax);
     this.writer.writeNumber(frameType.windowUpdate, 0, connectionWindowBytes - windowBytesDefault);
   }
 
@@ -81,7 +78,9 @@ export class Http2Connection<Connection> implements Timed {
 
   /** The certificate that the client has presented and that a CA of the server has signed. */
   certificate(): PeerCertificate | undefined {
-    return this.socket instanceof TLSSocket && this.socket.authorized ? this.socket.getPeerCertificate() : undefined;
+    const { socket } = this;
+    const isKnown = socket instanceof TLSSocket && socket.authorized && !socket.destroyed;
+    return isKnown ? socket.getPeerCertificate() : undefined;
   }
 
   limitStreams(streamsMax: number): void {

@@ -12,6 +12,8 @@ const unflushed: FrameWriter[] = [];
 // Most responses begin with the same fields, in the same array.
 let lastFields: HeaderFields = [];
 let lastBlock: Buffer = Buffer.alloc(0);
+// Changes the size of the table to 0 (RFC 7541, section 6.3). A client that allows only a small table waits for this.
+const noTable = Buffer.from([0x20]);
 
 function flushAll(): void {
   const writers = unflushed.splice(0);
@@ -22,6 +24,7 @@ export class FrameWriter {
   #buffer: Buffer | undefined;
   #end = 0;
   #isFlushDue = false;
+  #hasSentBlock = false;
   #isClosed = false;
 
   /** `onWritable` is called when the socket has sent what it had not sent at once. */
@@ -109,7 +112,7 @@ export class FrameWriter {
   /** Writes the fields that end a response. */
   writeTrailers(fields: HeaderFields, streamId: number): void {
     const blockBytesMax = encodedBytesMax(fields);
-    if (blockBytesMax > payloadBytesMax) {
+    if (blockBytesMax > payloadBytesMax || !this.#hasSentBlock) {
       const block = Buffer.allocUnsafe(blockBytesMax);
       this.#writeBlock(block.subarray(0, encodeFields(fields, block, 0)), streamId, frameFlag.endStream);
       return;
@@ -123,7 +126,9 @@ export class FrameWriter {
   }
 
   /** Writes a header block, in several frames if it is large (RFC 9113, section 4.3). */
-  #writeBlock(block: Buffer, streamId: number, firstFlags: number): void {
+  #writeBlock(fieldBlock: Buffer, streamId: number, firstFlags: number): void {
+    const block = this.#hasSentBlock ? fieldBlock : Buffer.concat([noTable, fieldBlock]);
+    this.#hasSentBlock = true;
     let at = 0;
     do {
       const part = block.length <= payloadBytesMax ? block : block.subarray(at, at + payloadBytesMax);

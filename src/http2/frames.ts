@@ -6,6 +6,8 @@ export const payloadBytesMax = 16_384;
 export const windowBytesDefault = 65_535;
 export const windowBytesMax = 2 ** 31 - 1;
 export const streamIdMax = 2 ** 31 - 1;
+/** The largest header list that this side accepts, as RFC 9113 counts it in section 6.5.2. */
+export const headerListBytesMax = 64 * 1024;
 
 export const frameType = {
   data: 0,

@@ -1,7 +1,13 @@
 /** Accepts HTTP/2 connections, with or without TLS, and ends them. */
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
-import { createServer as createTlsServer, type SecureContextOptions, type TLSSocket, type TlsOptions } from 'node:tls';
+import {
+  createServer as createTlsServer,
+  type SecureContextOptions,
+  type TLSSocket,
+  type TlsOptions,
+  Server as TlsServer,
+} from 'node:tls';
 import type { Application } from './application.js';
 import { Http2Connection } from './connection.js';
 import { type ConnectionOptions, checkIntervalMs } from './connection-clock.js';
@@ -38,6 +44,7 @@ export class Http2Server<Connection> {
       if (error.code === 'ERR_TLS_HANDSHAKE_TIMEOUT') socket.destroy();
     });
     this.#sweep = setInterval(() => this.#checkTimes(), checkIntervalMs(options)).unref();
+    this.#server.on('close', () => clearInterval(this.#sweep));
   }
 
   /** Returns the port. */
@@ -56,14 +63,12 @@ export class Http2Server<Connection> {
 
   /** Uses another certificate for new connections. */
   setTls(tls: SecureContextOptions): void {
-    if ('setSecureContext' in this.#server && typeof this.#server.setSecureContext === 'function') {
-      this.#server.setSecureContext(tls);
-    }
+    if (this.#server instanceof TlsServer) this.#server.setSecureContext(tls);
   }
 
   /** Refuses new connections, and closes each connection when its streams have ended. */
   stopAccepting(): void {
-    if (this.#server.listening) this.#server.close();
+    this.#server.close();
     for (const connection of this.#connections) connection.drain();
   }
 
@@ -80,20 +85,15 @@ export class Http2Server<Connection> {
   }
 
   destroy(): void {
-    if (this.#server.listening) this.#server.close();
+    this.#server.close();
     for (const connection of this.#connections) connection.destroy();
     for (const socket of this.#sockets) socket.destroy();
-    clearInterval(this.#sweep);
   }
 
   #open(socket: Socket): void {
-    const connection = new Http2Connection(socket, this.application, this.options);
+    const connection = new Http2Connection(socket, this.application, this.options, this.streamsMax);
     this.#connections.add(connection);
-    socket.once('close', () => {
-      this.#connections.delete(connection);
-      if (this.#connections.size === 0 && !this.#server.listening) clearInterval(this.#sweep);
-    });
-    connection.limitStreams(this.streamsMax);
+    socket.once('close', () => this.#connections.delete(connection));
     // The client was in its handshake when the server stopped accepting connections.
     if (!this.#server.listening) connection.drain();
   }

@@ -1,6 +1,6 @@
 /** The streams of one connection, and how many its client may open (RFC 9113, sections 5.1.1 and 5.1.2). */
 import type { FrameWriter } from './frame-writer.js';
-import { frameType, settingId } from './frames.js';
+import { frameType, headerListBytesMax, settingId } from './frames.js';
 import type { Http2Stream } from './stream.js';
 
 // More than a client can have open, and so than it can still send frames to.
@@ -12,24 +12,23 @@ export class StreamTable<Connection> {
   readonly #open = new Map<number, Http2Stream<Connection>>();
   /** The last streams that the server has reset, because their client may not know it yet. */
   readonly #resetIds = new Set<number>();
-  #openMax: number;
-  /** The limits that were announced and that the client has not acknowledged. */
-  readonly #announced: number[] = [];
+  #announced = -1;
+  #wanted = -1;
+  /** When the limit was announced. 0 if the client has acknowledged it. */
   #announcedMs = 0;
 
+  /** `openMax` holds until the client has acknowledged a limit. */
   constructor(
     private readonly writer: FrameWriter,
-    openMax: number,
-  ) {
-    this.#openMax = openMax;
-  }
+    private openMax: number,
+  ) {}
 
   get size(): number {
     return this.#open.size;
   }
 
   get isFull(): boolean {
-    return this.#open.size >= this.#openMax;
+    return this.#open.size >= this.openMax;
   }
 
   get(id: number): Http2Stream<Connection> | undefined {
@@ -62,25 +61,30 @@ export class StreamTable<Connection> {
     return this.#resetIds.has(id);
   }
 
-  /** Announces another limit. Until the client acknowledges it, the previous one holds. */
+  /** Announces a limit, after the client has acknowledged the previous one. */
   limit(openMax: number): void {
-    if (openMax === (this.#announced.at(-1) ?? this.#openMax)) return;
-    this.writer.writeSettings([[settingId.maxConcurrentStreams, openMax]]);
-    this.noteAnnounced(openMax);
-  }
-
-  noteAnnounced(openMax: number): void {
-    if (this.#announced.length === 0) this.#announcedMs = performance.now();
-    this.#announced.push(openMax);
+    this.#wanted = openMax;
+    if (this.#announcedMs === 0) this.#announce();
   }
 
   noteAcknowledged(): void {
-    this.#openMax = this.#announced.shift() ?? this.#openMax;
-    this.#announcedMs = performance.now();
+    this.openMax = this.#announced;
+    this.#announcedMs = 0;
+    this.#announce();
   }
 
-  /** How long the client has not acknowledged the oldest limit. */
+  /** How long the client has not acknowledged the limit. */
   unacknowledgedMs(nowMs: number): number {
-    return this.#announced.length === 0 ? 0 : nowMs - this.#announcedMs;
+    return this.#announcedMs === 0 ? 0 : nowMs - this.#announcedMs;
+  }
+
+  #announce(): void {
+    if (this.#wanted === this.#announced) return;
+    this.#announced = this.#wanted;
+    this.#announcedMs = performance.now();
+    this.writer.writeSettings([
+      [settingId.maxConcurrentStreams, this.#announced],
+      [settingId.maxHeaderListSize, headerListBytesMax],
+    ]);
   }
 }

@@ -169,8 +169,7 @@ export class Http2Stream<Connection> {
   }
 
   onProgress(): void {
-    this.#endIfSent();
-    if (this.#isClosed) return;
+    if (!this.#isClosed) this.#endIfSent();
     this.#receiver?.onSent();
     if (!this.#mustDrain || this.unsentBytes >= unsentBytesMax) return;
     this.#mustDrain = false;

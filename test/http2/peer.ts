@@ -18,7 +18,8 @@ const preface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
 export const ok: HeaderFields = [':status', '200'];
 export const done: HeaderFields = ['grpc-status', '0'];
 
-export type OnStream = (stream: Http2Stream<undefined>, fields: HeaderFields) => Partial<StreamReceiver> | undefined;
+export type TestStream = Http2Stream<undefined>;
+export type OnStream = (stream: TestStream, fields: HeaderFields) => Partial<StreamReceiver> | undefined;
 
 const defaults: ConnectionOptions = {
   streamsMax: 100,
@@ -45,7 +46,7 @@ export async function startServer(
   const authority = isSecure ? createAuthority() : undefined;
   const application = {
     onConnection: () => undefined,
-    onStream(stream: Http2Stream<undefined>, fields: HeaderFields): StreamReceiver | undefined {
+    onStream(stream: TestStream, fields: HeaderFields): StreamReceiver | undefined {
       const receiver = onStream(stream, fields);
       const nothing = () => {};
       return (

@@ -1,22 +1,15 @@
 /** Accepts HTTP/2 connections, with or without TLS, and ends them. */
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
-import {
-  createServer as createTlsServer,
-  type SecureContextOptions,
-  type TLSSocket,
-  type TlsOptions,
-  Server as TlsServer,
-} from 'node:tls';
+import { createServer as createTlsServer, type TLSSocket, type TlsOptions, type Server as TlsServer } from 'node:tls';
 import type { Application } from './application.js';
 import { Http2Connection } from './connection.js';
 import { type ConnectionOptions, checkIntervalMs } from './connection-clock.js';
 
 export class Http2Server<Connection> {
-  readonly #server: Server;
+  readonly #server: Server | TlsServer;
   readonly #sockets = new Set<Socket>();
   readonly #connections = new Set<Http2Connection<Connection>>();
-  readonly #sweep: NodeJS.Timeout;
   /** The number of streams that new connections may have open. */
   streamsMax: number;
 
@@ -27,7 +20,8 @@ export class Http2Server<Connection> {
     tls: TlsOptions | undefined,
   ) {
     this.streamsMax = options.streamsMax;
-    this.#server = tls === undefined ? createServer() : createTlsServer(tlsOptions(tls, options));
+    const secure = { ...tls, ALPNProtocols: ['h2'], handshakeTimeout: options.handshakeMs };
+    this.#server = tls === undefined ? createServer() : createTlsServer(secure);
     this.#server.on('connection', (socket: Socket) => {
       socket.setNoDelay(true);
       this.#sockets.add(socket);
@@ -43,8 +37,11 @@ export class Http2Server<Connection> {
       // Node closes the socket after other errors.
       if (error.code === 'ERR_TLS_HANDSHAKE_TIMEOUT') socket.destroy();
     });
-    this.#sweep = setInterval(() => this.#checkTimes(), checkIntervalMs(options)).unref();
-    this.#server.on('close', () => clearInterval(this.#sweep));
+    const sweep = setInterval(() => {
+      const nowMs = performance.now();
+      for (const connection of [...this.#connections]) connection.checkTime(nowMs);
+    }, checkIntervalMs(options)).unref();
+    this.#server.on('close', () => clearInterval(sweep));
   }
 
   /** Returns the port. */
@@ -62,8 +59,8 @@ export class Http2Server<Connection> {
   }
 
   /** Uses another certificate for new connections. */
-  setTls(tls: SecureContextOptions): void {
-    if (this.#server instanceof TlsServer) this.#server.setSecureContext(tls);
+  setTls(tls: TlsOptions): void {
+    if ('setSecureContext' in this.#server) this.#server.setSecureContext(tls);
   }
 
   /** Refuses new connections, and closes each connection when its streams have ended. */
@@ -97,13 +94,4 @@ export class Http2Server<Connection> {
     // The client was in its handshake when the server stopped accepting connections.
     if (!this.#server.listening) connection.drain();
   }
-
-  #checkTimes(): void {
-    const nowMs = performance.now();
-    for (const connection of [...this.#connections]) connection.checkTime(nowMs);
-  }
-}
-
-function tlsOptions(tls: TlsOptions, { handshakeMs }: ConnectionOptions): TlsOptions {
-  return { ...tls, ALPNProtocols: ['h2'], handshakeTimeout: handshakeMs };
 }

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import { type PeerCertificate, TLSSocket } from 'node:tls';
 import type { Application, BufferedBytes } from './application.js';
 import { ClientFrames, connectionWindowBytes } from './client-frames.js';
-import { ConnectionClock, type ConnectionOptions, type Timed } from './connection-clock.js';
+import { ConnectionClock, type ConnectionOptions } from './connection-clock.js';
 import { DataSender } from './data-sender.js';
 import { FloodGuard } from './flood-guard.js';
 import { FrameWriter } from './frame-writer.js';
@@ -13,12 +13,14 @@ import { StreamTable } from './stream-table.js';
 
 // While more waits for the client to read it, nothing is read from the client.
 const unsentBytesMax = 1024 * 1024;
+// Node would read up to 32 chunks of this size before other connections.
+const turnBytesMax = 64 * 1024;
 // How long the client has to read the reason after an error.
 const lastReadMs = 500;
 const drainPing = Buffer.from('draining');
 const keepalivePing = Buffer.from('keepaliv');
 
-export class Http2Connection<Connection> implements Timed {
+export class Http2Connection<Connection> {
   readonly context: Connection;
   /** The client's address, as in `127.0.0.1:40312`. */
   readonly peer: string;
@@ -50,7 +52,7 @@ export class Http2Connection<Connection> implements Timed {
     this.sender = new DataSender(this.writer, this.guard);
     this.streams = new StreamTable(this.writer, options.streamsMax);
     this.#frames = new ClientFrames(this, application);
-    this.#clock = new ConnectionClock(this, options);
+    this.#clock = new ConnectionClock(this, this.#frames, options);
     this.#bufferedBytes = options.countBytes?.(() => this.destroy());
     socket.on('data', (chunk: Buffer) => this.#onBytes(chunk));
     socket.on('error', () => {});
@@ -61,14 +63,6 @@ export class Http2Connection<Connection> implements Timed {
 
   get isActive(): boolean {
     return this.streams.size > 0;
-  }
-
-  get hasSettings(): boolean {
-    return this.#frames.hasSettings;
-  }
-
-  get isInFrame(): boolean {
-    return this.#frames.isInFrame;
   }
 
   /** The client knows from the last GOAWAY that these streams are not processed. */
@@ -135,20 +129,31 @@ export class Http2Connection<Connection> implements Timed {
 
   #onBytes(chunk: Buffer): void {
     if (this.#isClosed) return;
+    let bytes = 0;
     try {
-      this.#frames.read(chunk);
+      bytes = this.#frames.read(chunk);
     } catch (error) {
       this.#fail(error);
       return;
     }
     this.#clock.noteReceived();
-    if (this.socket.writableLength > unsentBytesMax) this.socket.pause();
+    const isRead = bytes === chunk.length;
+    if (!isRead) this.socket.unshift(chunk.subarray(bytes));
+    if (!isRead || chunk.length >= turnBytesMax) {
+      // The other connections have their turn before the rest.
+      this.socket.pause();
+      setImmediate(() => this.#resume());
+    } else if (this.socket.writableLength > unsentBytesMax) this.socket.pause();
     this.#countBytes();
+  }
+
+  #resume(): void {
+    if (this.socket.writableLength <= unsentBytesMax) this.socket.resume();
   }
 
   #onWritable(): void {
     if (this.#isClosed) return;
-    this.socket.resume();
+    this.#resume();
     this.sender.sendWaiting();
     this.#countBytes();
   }

@@ -11,7 +11,7 @@ export class StreamTable<Connection> {
   lastId = 0;
   readonly #open = new Map<number, Http2Stream<Connection>>();
   /** The last streams that the server has reset, because their client may not know it yet. */
-  readonly #resetIds = new Set<number>();
+  readonly #resetIds: number[] = [];
   #announced = -1;
   #wanted = -1;
   /** When the limit was announced. 0 if the client has acknowledged it. */
@@ -49,16 +49,12 @@ export class StreamTable<Connection> {
 
   /** Sends RST_STREAM. Frames that the client sends before it arrives are ignored. */
   reset(id: number, code: number): void {
-    this.#resetIds.add(id);
-    if (this.#resetIds.size > resetIdsMax) {
-      const [oldest] = this.#resetIds;
-      if (oldest !== undefined) this.#resetIds.delete(oldest);
-    }
+    if (this.#resetIds.push(id) > resetIdsMax) this.#resetIds.shift();
     this.writer.writeNumber(frameType.resetStream, id, code);
   }
 
   wasReset(id: number): boolean {
-    return this.#resetIds.has(id);
+    return this.#resetIds.includes(id);
   }
 
   /** Announces a limit, after the client has acknowledged the previous one. */

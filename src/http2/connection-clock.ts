@@ -1,5 +1,7 @@
 /** The time limits of a connection. They are checked from time to time, so that idle connections have no timers. */
 import type { BufferedBytes } from './application.js';
+import type { ClientFrames } from './client-frames.js';
+import type { Http2Connection } from './connection.js';
 
 export interface ConnectionOptions {
   /** The number of streams that a client may have open on a connection. Further ones wait in the client. */
@@ -23,18 +25,6 @@ export interface ConnectionOptions {
   readonly countBytes?: (giveUp: () => void) => BufferedBytes;
 }
 
-export interface Timed {
-  readonly hasSettings: boolean;
-  readonly isActive: boolean;
-  /** Whether a frame or a header block has begun and is not complete. */
-  readonly isInFrame: boolean;
-  ping(): void;
-  drain(): void;
-  /** Continues a drain whose ping the client has not acknowledged. */
-  finishDrain(): void;
-  destroy(): void;
-}
-
 // A client learns of a drain within one round trip.
 const drainMsMax = 1000;
 // After the connection has ended, the client must close it or read what is left.
@@ -45,6 +35,7 @@ export class ConnectionClock {
   readonly #ageMsMax: number;
   #receivedMs = this.#startedMs;
   #activeMs = this.#startedMs;
+  #openFrame = 0;
   #frameMs = 0;
   #pingMs = 0;
   #drainMs = 0;
@@ -52,7 +43,8 @@ export class ConnectionClock {
   #endedMs = 0;
 
   constructor(
-    private readonly connection: Timed,
+    private readonly connection: Http2Connection<unknown>,
+    private readonly frames: ClientFrames<unknown>,
     private readonly options: ConnectionOptions,
   ) {
     const { ageMsMax } = options;
@@ -63,8 +55,10 @@ export class ConnectionClock {
   noteReceived(): void {
     this.#receivedMs = performance.now();
     this.#pingMs = 0;
-    if (!this.connection.isInFrame) this.#frameMs = 0;
-    else if (this.#frameMs === 0) this.#frameMs = this.#receivedMs;
+    const { openFrame } = this.frames;
+    if (openFrame === this.#openFrame) return;
+    this.#openFrame = openFrame;
+    this.#frameMs = openFrame === 0 ? 0 : this.#receivedMs;
   }
 
   noteStream(): void {
@@ -80,10 +74,10 @@ export class ConnectionClock {
   }
 
   check(nowMs: number): void {
-    const { connection, options } = this;
+    const { connection, frames, options } = this;
     const isLate = (sinceMs: number, msMax: number) => sinceMs > 0 && nowMs - sinceMs > msMax;
     if (
-      (!connection.hasSettings && isLate(this.#startedMs, options.handshakeMs)) ||
+      (!frames.hasSettings && isLate(this.#startedMs, options.handshakeMs)) ||
       isLate(this.#frameMs, options.handshakeMs) ||
       isLate(this.#pingMs, options.keepaliveTimeoutMs) ||
       isLate(this.#agedMs, options.ageGraceMs) ||
@@ -100,7 +94,7 @@ export class ConnectionClock {
       this.#agedMs = nowMs;
       connection.drain();
     }
-    if (connection.hasSettings && !connection.isActive && isLate(this.#activeMs, options.idleMsMax)) connection.drain();
+    if (frames.hasSettings && !connection.isActive && isLate(this.#activeMs, options.idleMsMax)) connection.drain();
     if (isLate(this.#drainMs, drainMsMax)) connection.finishDrain();
   }
 }

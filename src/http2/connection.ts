@@ -2,23 +2,33 @@
 import type { Socket } from 'node:net';
 import { type PeerCertificate, TLSSocket } from 'node:tls';
 import type { Application, BufferedBytes } from './application.js';
-import { ClientFrames, connectionWindowBytes, headerListBytesMax } from './client-frames.js';
-import { ConnectionClock, type ConnectionOptions, type Timed } from './connection-clock.js';
+import { ClientFrames, connectionWindowBytes } from './client-frames.js';
+import { ConnectionClock, type ConnectionOptions } from './connection-clock.js';
 import { DataSender } from './data-sender.js';
 import { FloodGuard } from './flood-guard.js';
 import { FrameWriter } from './frame-writer.js';
-import { ConnectionError, errorCode, frameType, settingId, streamIdMax, windowBytesDefault } from './frames.js';
+import {
+  ConnectionError,
+  errorCode,
+  frameType,
+  headerListBytesMax,
+  settingId,
+  streamIdMax,
+  windowBytesDefault,
+} from './frames.js';
 import type { Http2Stream } from './stream.js';
 import { StreamTable } from './stream-table.js';
 
 // While more waits for the client to read it, nothing is read from the client.
 const unsentBytesMax = 1024 * 1024;
+// Node would read up to 32 chunks of this size before other connections.
+const turnBytesMax = 64 * 1024;
 // How long the client has to read the reason after an error.
 const lastReadMs = 500;
 const drainPing = Buffer.from('draining');
 const keepalivePing = Buffer.from('keepaliv');
 
-export class Http2Connection<Connection> implements Timed {
+export class Http2Connection<Connection> {
   readonly context: Connection;
   /** The client's address, as in `127.0.0.1:40312`. */
   readonly peer: string;
@@ -50,7 +60,7 @@ export class Http2Connection<Connection> implements Timed {
     this.sender = new DataSender(this.writer, this.guard);
     this.streams = new StreamTable(this.writer, options.streamsMax);
     this.#frames = new ClientFrames(this, application);
-    this.#clock = new ConnectionClock(this, options);
+    this.#clock = new ConnectionClock(this, this.#frames, options);
     this.#bufferedBytes = options.countBytes?.(() => this.destroy());
     socket.on('data', (chunk: Buffer) => this.#onBytes(chunk));
     socket.on('error', () => {});
@@ -66,14 +76,6 @@ export class Http2Connection<Connection> implements Timed {
     return this.streams.size > 0;
   }
 
-  get hasSettings(): boolean {
-    return this.#frames.hasSettings;
-  }
-
-  get isInFrame(): boolean {
-    return this.#frames.isInFrame;
-  }
-
   /** The client knows from the last GOAWAY that these streams are not processed. */
   get ignoresNewStreams(): boolean {
     return this.#drain === 'final';
@@ -81,7 +83,9 @@ export class Http2Connection<Connection> implements Timed {
 
   /** The certificate that the client has presented and that a CA of the server has signed. */
   certificate(): PeerCertificate | undefined {
-    return this.socket instanceof TLSSocket && this.socket.authorized ? this.socket.getPeerCertificate() : undefined;
+    const { socket } = this;
+    const isKnown = socket instanceof TLSSocket && socket.authorized && !socket.destroyed;
+    return isKnown ? socket.getPeerCertificate() : undefined;
   }
 
   /** What the client sends waits in the client. A long pause ends the connection, because no ping is acknowledged. */
@@ -92,7 +96,7 @@ export class Http2Connection<Connection> implements Timed {
 
   resumeReading(): void {
     this.#isReadingPaused = false;
-    if (!this.#isClosed && this.socket.writableLength <= unsentBytesMax) this.socket.resume();
+    this.#resume();
   }
 
   /**
@@ -141,20 +145,31 @@ export class Http2Connection<Connection> implements Timed {
 
   #onBytes(chunk: Buffer): void {
     if (this.#isClosed) return;
+    let bytes = 0;
     try {
-      this.#frames.read(chunk);
+      bytes = this.#frames.read(chunk);
     } catch (error) {
       this.#fail(error);
       return;
     }
     this.#clock.noteReceived();
-    if (this.socket.writableLength > unsentBytesMax) this.socket.pause();
+    const isRead = bytes === chunk.length;
+    if (!isRead) this.socket.unshift(chunk.subarray(bytes));
+    if (!isRead || chunk.length >= turnBytesMax) {
+      // The other connections have their turn before the rest.
+      this.socket.pause();
+      setImmediate(() => this.#resume());
+    } else if (this.socket.writableLength > unsentBytesMax) this.socket.pause();
     this.#countBytes();
+  }
+
+  #resume(): void {
+    if (!this.#isReadingPaused && this.socket.writableLength <= unsentBytesMax) this.socket.resume();
   }
 
   #onWritable(): void {
     if (this.#isClosed) return;
-    if (!this.#isReadingPaused) this.socket.resume();
+    this.#resume();
     this.sender.sendWaiting();
     this.#countBytes();
   }

@@ -11,6 +11,8 @@ export type FrameHandler = (
   to: number,
 ) => void;
 
+// The smallest frames would let one connection keep the process from all others for a tenth of a second.
+const framesMax = 100;
 const preface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
 
 export class FrameParser {
@@ -32,17 +34,19 @@ export class FrameParser {
     return this.#partial !== undefined || this.#prefaceRead < preface.length;
   }
 
-  /** Throws a ConnectionError, or what the handler throws. */
-  push(chunk: Buffer): void {
+  /** Returns how many bytes it has read, which is fewer after many frames. Throws a ConnectionError, or what the handler throws. */
+  push(chunk: Buffer): number {
     let at = this.#readPreface(chunk);
     if (this.#partial !== undefined) at = this.#complete(this.#partial, chunk, at);
-    while (chunk.length - at >= frameHeaderBytes && !this.#isStopped) {
+    for (let frames = 0; chunk.length - at >= frameHeaderBytes && !this.#isStopped; frames++) {
+      if (frames === framesMax) return at;
       const next = at + frameHeaderBytes + payloadBytesAt(chunk, at);
       if (next > chunk.length) break;
       this.#handle(chunk, at, next);
       at = next;
     }
     if (at < chunk.length && !this.#isStopped) this.#keep(chunk, at);
+    return chunk.length;
   }
 
   /** Ignores everything that follows. */

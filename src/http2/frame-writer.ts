@@ -11,16 +11,19 @@ const spareBuffers: Buffer[] = [];
 const unflushed: FrameWriter[] = [];
 /** The blocks of frozen fields, such as the header of most responses. */
 const constantBlocks = new WeakMap<HeaderFields, Buffer>();
+// Changes the size of the table to 0 (RFC 7541, section 6.3). A client that allows only a small table waits for this.
+const noTable = Buffer.from([0x20]);
 
 function flushAll(): void {
   const writers = unflushed.splice(0);
-  for (const writer of writers) writer.flush();
+  for (const writer of writers) writer.flushIfWritable();
 }
 
 export class FrameWriter {
   #buffer: Buffer | undefined;
   #end = 0;
   #isFlushDue = false;
+  #hasSentBlock = false;
   #isClosed = false;
 
   /** `onWritable` is called when the socket has sent what it had not sent at once. */
@@ -39,9 +42,14 @@ export class FrameWriter {
     return this.socket.writableLength > 0;
   }
 
-  /** Sends what was written. Without this call, that happens at the end of the turn. */
-  flush(): void {
+  /** While the client does not read, further frames share a buffer. Otherwise small ones could hold a large buffer each. */
+  flushIfWritable(): void {
     this.#isFlushDue = false;
+    if (!this.isBlocked) this.flush();
+  }
+
+  /** Sends what was written. Without this call, that happens at the end of the turn, or when the socket is writable. */
+  flush(): void {
     const buffer = this.#buffer;
     if (buffer === undefined) return;
     this.#buffer = undefined;
@@ -53,7 +61,9 @@ export class FrameWriter {
     }
     this.socket.write(bytes, () => {
       keep(buffer);
-      if (!this.isBlocked) this.onWritable();
+      if (this.isBlocked) return;
+      this.flush();
+      this.onWritable();
     });
   }
 
@@ -64,23 +74,19 @@ export class FrameWriter {
   }
 
   writeFrame(type: number, flags: number, streamId: number, payload: Uint8Array): void {
-    const buffer = this.#reserve(frameHeaderBytes + payload.length);
-    this.#putHeader(payload.length, type, flags, streamId);
-    buffer.set(payload, this.#end);
+    this.#begin(payload.length, type, flags, streamId).set(payload, this.#end);
     this.#end += payload.length;
   }
 
   /** Writes a frame whose payload is a number of 32 bits. */
   writeNumber(type: number, streamId: number, value: number): void {
-    const buffer = this.#reserve(frameHeaderBytes + 4);
-    this.#putHeader(4, type, 0, streamId);
+    const buffer = this.#begin(4, type, 0, streamId);
     this.#end = buffer.writeUInt32BE(value, this.#end);
   }
 
   /** Writes settings as pairs of an id and a value (RFC 9113, section 6.5.1). */
   writeSettings(settings: readonly (readonly [id: number, value: number])[]): void {
-    const buffer = this.#reserve(frameHeaderBytes + 6 * settings.length);
-    this.#putHeader(6 * settings.length, frameType.settings, 0, 0);
+    const buffer = this.#begin(6 * settings.length, frameType.settings, 0, 0);
     for (const [id, value] of settings) {
       this.#end = buffer.writeUInt16BE(id, this.#end);
       this.#end = buffer.writeUInt32BE(value, this.#end);
@@ -99,19 +105,20 @@ export class FrameWriter {
   writeHeaders(fields: HeaderFields, streamId: number, isEndOfStream: boolean): void {
     const endStream = isEndOfStream ? frameFlag.endStream : 0;
     const blockBytesMax = encodedBytesMax(fields);
-    if (blockBytesMax > payloadBytesMax || Object.isFrozen(fields)) {
+    if (blockBytesMax > payloadBytesMax || !this.#hasSentBlock || Object.isFrozen(fields)) {
       this.#writeBlock(blockOf(fields), streamId, endStream);
       return;
     }
-    const buffer = this.#reserve(frameHeaderBytes + blockBytesMax);
+    const buffer = this.#begin(blockBytesMax, frameType.headers, frameFlag.endHeaders | endStream, streamId);
     const start = this.#end;
-    const end = encodeFields(fields, buffer, start + frameHeaderBytes);
-    this.#putHeader(end - start - frameHeaderBytes, frameType.headers, frameFlag.endHeaders | endStream, streamId);
-    this.#end = end;
+    this.#end = encodeFields(fields, buffer, start);
+    buffer.writeUIntBE(this.#end - start, start - frameHeaderBytes, 3);
   }
 
   /** Writes a header block, in several frames if it is large (RFC 9113, section 4.3). */
-  #writeBlock(block: Buffer, streamId: number, firstFlags: number): void {
+  #writeBlock(fieldBlock: Buffer, streamId: number, firstFlags: number): void {
+    const block = this.#hasSentBlock ? fieldBlock : Buffer.concat([noTable, fieldBlock]);
+    this.#hasSentBlock = true;
     let at = 0;
     do {
       const part = block.length <= payloadBytesMax ? block : block.subarray(at, at + payloadBytesMax);
@@ -122,25 +129,18 @@ export class FrameWriter {
     } while (at < block.length);
   }
 
-  /** Returns a buffer with room for a number of bytes, at most `bufferBytes`. */
-  #reserve(bytes: number): Buffer {
-    if (this.#buffer !== undefined && this.#end + bytes > bufferBytes) this.flush();
+  /** Writes the header of a frame. Returns a buffer with room for its payload at `#end`. */
+  #begin(payloadBytes: number, type: number, flags: number, streamId: number): Buffer {
+    if (this.#end + frameHeaderBytes + payloadBytes > bufferBytes) this.flush();
     if (!this.#isFlushDue) {
       this.#isFlushDue = true;
       if (unflushed.push(this) === 1) setImmediate(flushAll);
     }
     this.#buffer ??= spareBuffers.pop() ?? Buffer.allocUnsafeSlow(bufferBytes);
+    this.#buffer.writeUInt32BE(payloadBytes * 256 + type, this.#end);
+    this.#buffer[this.#end + 4] = flags;
+    this.#end = this.#buffer.writeUInt32BE(streamId, this.#end + 5);
     return this.#buffer;
-  }
-
-  #putHeader(length: number, type: number, flags: number, streamId: number): void {
-    const buffer = this.#buffer;
-    if (buffer === undefined) return;
-    const at = this.#end;
-    buffer.writeUInt32BE(length * 256 + type, at);
-    buffer[at + 4] = flags;
-    buffer.writeUInt32BE(streamId, at + 5);
-    this.#end = at + frameHeaderBytes;
   }
 }
 

@@ -1,5 +1,5 @@
 /** Collects header blocks from HEADERS and CONTINUATION frames (RFC 9113, sections 6.2 and 6.10). */
-import { ConnectionError, endWithoutPadding, errorCode, frameFlag } from './frames.js';
+import { ConnectionError, endWithoutPadding, errorCode, frameFlag, frameSizeError, protocolError } from './frames.js';
 
 export type BlockHandler = (streamId: number, isEndOfStream: boolean, bytes: Buffer, from: number, to: number) => void;
 
@@ -32,7 +32,7 @@ export class HeaderBlockReader {
     const end = endWithoutPadding(flags, bytes, from, to);
     let start = (flags & frameFlag.padded) === 0 ? from : from + 1;
     if ((flags & frameFlag.priority) !== 0) {
-      if (end - start < priorityBytes) throw new ConnectionError(errorCode.frameSizeError, 'HEADERS are too short.');
+      if (end - start < priorityBytes) throw frameSizeError('HEADERS are too short.');
       if ((bytes.readUInt32BE(start) & 0x7fff_ffff) === streamId) throw protocolError('A stream depends on itself.');
       start += priorityBytes;
     }
@@ -64,8 +64,4 @@ export class HeaderBlockReader {
       throw new ConnectionError(errorCode.enhanceYourCalm, 'A header block is too large.');
     }
   }
-}
-
-function protocolError(message: string): ConnectionError {
-  return new ConnectionError(errorCode.protocolError, message);
 }

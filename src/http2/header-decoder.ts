@@ -9,6 +9,8 @@ const fieldBytes = 32;
 const tableBytesMax = 4096;
 // Shorter values are decoded in less time than a comparison takes.
 const rememberedBytesMin = 64;
+// Each connection holds one of them.
+const rememberedBytesMax = 4096;
 
 /** Names and values in turn. */
 export type HeaderFields = readonly string[];
@@ -114,7 +116,7 @@ export class HeaderDecoder {
     if (known?.length === end - start && known.compare(this.#bytes, start, end) === 0) return this.#rememberedValue;
     this.#at = start;
     const value = this.#readText();
-    if (end - from >= rememberedBytesMin) {
+    if (end - from >= rememberedBytesMin && end - from <= rememberedBytesMax) {
       this.#rememberedBytes = Buffer.from(this.#bytes.subarray(start, end));
       this.#rememberedValue = value;
     }

@@ -8,6 +8,7 @@ import type { HeaderFields } from './header-decoder.js';
 const unsentBytesMax = 64 * 1024;
 // The window of a stream grows after the application has read a part of the request.
 const grownWindowBytes = 256 * 1024;
+const noBytes = Buffer.alloc(0);
 
 /** `Connection` is what the application keeps for the connection. */
 export class Http2Stream<Connection> {
@@ -99,7 +100,7 @@ export class Http2Stream<Connection> {
     this.#close();
   }
 
-  /** The client soon stops sending, because its window is not extended. The application still receives the data that was sent before. */
+  /** Does not extend the window. The application still receives what the window permits. */
   pause(): void {
     this.#isPaused = true;
   }
@@ -113,38 +114,24 @@ export class Http2Stream<Connection> {
 
   /** `frameBytes` includes padding, which counts in the window. */
   receiveData(bytes: Buffer, frameBytes: number, isEndOfStream: boolean): void {
-    if (this.isRequestEnded) {
-      this.fail(errorCode.streamClosed);
-      return;
-    }
     this.#receivedBytes += frameBytes;
-    if (this.#receivedBytes > this.#windowBytes) {
-      this.fail(errorCode.flowControlError);
-      return;
-    }
-    if (this.missingBytes !== undefined) {
-      this.missingBytes -= bytes.length;
-      if (this.missingBytes < 0) {
-        this.fail(errorCode.protocolError);
-        return;
-      }
-    }
-    if (bytes.length > 0) this.#receiver?.onData(bytes);
+    if (this.missingBytes !== undefined) this.missingBytes -= bytes.length;
+    if (this.isRequestEnded) this.fail(errorCode.streamClosed);
+    else if (this.#receivedBytes > this.#windowBytes) this.fail(errorCode.flowControlError);
+    else if ((this.missingBytes ?? 0) < 0) this.fail(errorCode.protocolError);
+    else if (bytes.length > 0) this.#receiver?.onData(bytes);
     if (isEndOfStream) this.receiveEnd();
     else this.#extendWindow();
   }
 
   receiveEnd(): void {
-    if (this.isRequestEnded) {
-      this.fail(errorCode.streamClosed);
-      return;
+    if (this.#isClosed) return;
+    if (this.isRequestEnded) this.fail(errorCode.streamClosed);
+    else if ((this.missingBytes ?? 0) > 0) this.fail(errorCode.protocolError);
+    else {
+      this.isRequestEnded = true;
+      this.#receiver?.onEnd();
     }
-    if (this.missingBytes !== undefined && this.missingBytes > 0) {
-      this.fail(errorCode.protocolError);
-      return;
-    }
-    this.isRequestEnded = true;
-    this.#receiver?.onEnd();
   }
 
   /** The client has broken a rule of the protocol that concerns only this stream (section 5.4.2). */
@@ -159,18 +146,16 @@ export class Http2Stream<Connection> {
   }
 
   take(bytesMax: number): Uint8Array {
-    const [first] = this.#unsent;
-    if (first === undefined) return new Uint8Array();
-    if (first.length <= bytesMax) this.#unsent.shift();
-    else this.#unsent[0] = first.subarray(bytesMax);
-    const taken = first.length <= bytesMax ? first : first.subarray(0, bytesMax);
+    const [first = noBytes] = this.#unsent;
+    const taken = first.subarray(0, bytesMax);
+    if (first.length > bytesMax) this.#unsent[0] = first.subarray(bytesMax);
+    else this.#unsent.shift();
     this.unsentBytes -= taken.length;
     return taken;
   }
 
   onProgress(): void {
-    this.#endIfSent();
-    if (this.#isClosed) return;
+    if (!this.#isClosed) this.#endIfSent();
     this.#receiver?.onSent();
     if (!this.#mustDrain || this.unsentBytes >= unsentBytesMax) return;
     this.#mustDrain = false;
@@ -194,6 +179,7 @@ export class Http2Stream<Connection> {
     this.#isClosed = true;
     this.#unsent.length = 0;
     this.unsentBytes = 0;
+    this.#trailers = undefined;
     this.http2.removeStream(this);
     const receiver = this.#receiver;
     this.#receiver = undefined;

@@ -24,7 +24,7 @@ export interface ConnectionOptions {
 
 export interface ListenerConnection {
   readonly use: ConnectionUse;
-  /** What the client sends waits in the client. Has no effect with node:http2, which has only a private method for it. */
+  /** The client keeps what it sends meanwhile. Has no effect with node:http2, which has only a private method for it. */
   pauseReading(): void;
   resumeReading(): void;
 }

@@ -88,7 +88,7 @@ export class Http2Connection<Connection> {
     return isKnown ? socket.getPeerCertificate() : undefined;
   }
 
-  /** What the client sends waits in the client. A long pause ends the connection, because no ping is acknowledged. */
+  /** The client keeps what it sends meanwhile. A long pause ends the connection, because no ping is acknowledged. */
   pauseReading(): void {
     this.#isReadingPaused = true;
     this.socket.pause();

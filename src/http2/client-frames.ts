@@ -96,7 +96,7 @@ export class ClientFrames<Connection> {
     const isEndOfStream = (flags & frameFlag.endStream) !== 0;
     if (start === end && !isEndOfStream) this.connection.guard.spend();
     this.#extendWindow(to - from);
-    const stream = this.connection.streams.get(id);
+    const stream = this.connection.streams.open.get(id);
     if (stream === undefined) this.#checkClosed(id, 'DATA');
     else stream.receiveData(bytes.subarray(start, end), to - from, isEndOfStream);
   }
@@ -127,7 +127,7 @@ export class ClientFrames<Connection> {
   #onBlock(id: number, isEndOfStream: boolean, bytes: Buffer, from: number, to: number): void {
     const list = this.#decoder.decode(bytes, from, to);
     const { streams, ignoresNewStreams } = this.connection;
-    const stream = streams.get(id);
+    const stream = streams.open.get(id);
     if (stream !== undefined) {
       const areTrailers = isEndOfStream && !list.isTooLarge && areValidTrailers(list.fields);
       if (areTrailers) stream.receiveEnd();
@@ -149,7 +149,7 @@ export class ClientFrames<Connection> {
       return;
     }
     const stream = new Http2Stream(id, connection, isEndOfStream, contentLength);
-    connection.streams.add(stream);
+    connection.streams.open.set(id, stream);
     if (isTooLarge) {
       // Many large fields cost few bytes as references to a table (CVE-2016-6581). They were not kept.
       connection.guard.spend();
@@ -160,7 +160,7 @@ export class ClientFrames<Connection> {
   /** Resets a stream, which costs the client credit (CVE-2025-8671). */
   #fail(id: number, code: number): void {
     this.connection.guard.spend();
-    const stream = this.connection.streams.get(id);
+    const stream = this.connection.streams.open.get(id);
     if (stream !== undefined) stream.reset(code);
     else this.connection.streams.reset(id, code);
   }
@@ -179,7 +179,7 @@ export class ClientFrames<Connection> {
     if (to - from !== 4) throw frameSizeError('RST_STREAM must have four bytes.');
     if (this.#isIdle(id)) throw protocolError('RST_STREAM on a stream that was not opened.');
     this.connection.guard.spend();
-    this.connection.streams.get(id)?.abandon();
+    this.connection.streams.open.get(id)?.close();
   }
 
   /** Section 6.5. */
@@ -199,7 +199,7 @@ export class ClientFrames<Connection> {
     if (initialWindow === undefined) return;
     const change = initialWindow - connection.initialSendWindow;
     connection.initialSendWindow = initialWindow;
-    for (const stream of connection.streams) {
+    for (const stream of connection.streams.open.values()) {
       stream.sendWindow += change;
       if (stream.sendWindow > windowBytesMax) throw flowControlError('The window of a stream is too large.');
       connection.sender.resume(stream);
@@ -237,7 +237,7 @@ export class ClientFrames<Connection> {
       connection.sender.widen(change);
       return;
     }
-    const stream = connection.streams.get(id);
+    const stream = connection.streams.open.get(id);
     if (stream === undefined) {
       if (this.#isIdle(id)) throw protocolError('WINDOW_UPDATE on a stream that was not opened.');
       return;

@@ -33,14 +33,16 @@ const lingerMsMax = 10_000;
 export class ConnectionClock {
   readonly #startedMs = performance.now();
   readonly #ageMsMax: number;
+  /** When the last stream ended. */
+  activeMs = this.#startedMs;
+  drainMs = 0;
+  /** When the connection ended. The client may still read what is left. */
+  endedMs = 0;
   #receivedMs = this.#startedMs;
-  #activeMs = this.#startedMs;
   #openFrame = 0;
   #frameMs = 0;
   #pingMs = 0;
-  #drainMs = 0;
   #agedMs = 0;
-  #endedMs = 0;
 
   constructor(
     private readonly connection: Http2Connection<unknown>,
@@ -61,18 +63,6 @@ export class ConnectionClock {
     this.#frameMs = openFrame === 0 ? 0 : this.#receivedMs;
   }
 
-  noteStream(): void {
-    this.#activeMs = performance.now();
-  }
-
-  noteDrain(): void {
-    this.#drainMs = performance.now();
-  }
-
-  noteEnd(): void {
-    this.#endedMs = performance.now();
-  }
-
   check(nowMs: number): void {
     const { connection, frames, options } = this;
     const isLate = (sinceMs: number, msMax: number) => sinceMs > 0 && nowMs - sinceMs > msMax;
@@ -81,7 +71,7 @@ export class ConnectionClock {
       isLate(this.#frameMs, options.handshakeMs) ||
       isLate(this.#pingMs, options.keepaliveTimeoutMs) ||
       isLate(this.#agedMs, options.ageGraceMs) ||
-      isLate(this.#endedMs, lingerMsMax)
+      isLate(this.endedMs, lingerMsMax)
     ) {
       connection.destroy();
       return;
@@ -94,8 +84,8 @@ export class ConnectionClock {
       this.#agedMs = nowMs;
       connection.drain();
     }
-    if (frames.hasSettings && !connection.isActive && isLate(this.#activeMs, options.idleMsMax)) connection.drain();
-    if (isLate(this.#drainMs, drainMsMax)) connection.finishDrain();
+    if (frames.hasSettings && !connection.isActive && isLate(this.activeMs, options.idleMsMax)) connection.drain();
+    if (isLate(this.drainMs, drainMsMax)) connection.finishDrain();
   }
 }
 

@@ -62,7 +62,7 @@ export class Http2Connection<Connection> {
   }
 
   get isActive(): boolean {
-    return this.streams.size > 0;
+    return this.streams.open.size > 0;
   }
 
   /** The client knows from the last GOAWAY that these streams are not processed. */
@@ -88,7 +88,7 @@ export class Http2Connection<Connection> {
   drain(): void {
     if (this.#drain !== 'none' || this.#isClosed) return;
     this.#drain = 'announced';
-    this.#clock.noteDrain();
+    this.#clock.drainMs = performance.now();
     this.writer.writeGoaway(streamIdMax, errorCode.noError, '');
     this.writer.writeFrame(frameType.ping, 0, 0, drainPing);
   }
@@ -121,9 +121,9 @@ export class Http2Connection<Connection> {
 
   /** A stream has ended. */
   removeStream(stream: Http2Stream<Connection>): void {
-    this.streams.remove(stream.id);
+    this.streams.open.delete(stream.id);
     this.sender.remove(stream);
-    this.#clock.noteStream();
+    this.#clock.activeMs = performance.now();
     this.#endIfDrained();
   }
 
@@ -188,14 +188,14 @@ export class Http2Connection<Connection> {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#frames.stop();
-    for (const stream of [...this.streams]) stream.abandon();
+    for (const stream of [...this.streams.open.values()]) stream.close();
     this.writer.close();
     this.#bufferedBytes?.release();
   }
 
   #endIfDrained(): void {
     if (this.#drain !== 'final' || this.isActive || this.#isClosed) return;
-    this.#clock.noteEnd();
+    this.#clock.endedMs = performance.now();
     this.writer.flush();
     this.socket.end();
   }

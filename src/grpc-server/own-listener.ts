@@ -1,7 +1,9 @@
 /** Carries the streams of gRPC over src/http2. */
 import type { PeerCertificate } from 'node:tls';
+import type { BufferedBytes } from '../http2/application.js';
 import type { Http2Connection } from '../http2/connection.js';
 import { Http2Server } from '../http2/server.js';
+import type { ByteHold } from './byte-budget.js';
 import type { LimitedConnection } from './connection-share.js';
 import type { Listener, ListenerOptions } from './listener.js';
 import { type ServerTls, secureContext } from './server-tls.js';
@@ -21,7 +23,7 @@ export class OwnListener implements Listener {
     const options = {
       ...connections,
       streamsMax: connections.concurrentCallsMax,
-      ...(budget && { countBytes: (giveUp: () => void) => budget.open(giveUp, closedBytesMin) }),
+      ...(budget && { countBytes: (giveUp: () => void) => bufferedBytes(budget.open(giveUp, closedBytesMin)) }),
     };
     this.#server = new Http2Server<OwnConnection>(application, options, tls && secureContext(tls));
   }
@@ -63,6 +65,20 @@ export class OwnListener implements Listener {
   }
 }
 
+function bufferedBytes(hold: ByteHold): BufferedBytes {
+  return {
+    set(bytes) {
+      const change = bytes - hold.bytes();
+      if (change > 0) hold.add(change);
+      else if (change < 0) {
+        hold.remove(-change);
+        hold.recordTransfer(-change);
+      }
+    },
+    release: () => hold.release(),
+  };
+}
+
 class OwnConnection implements Connection, LimitedConnection {
   heldBytes = 0;
   readonly use: ConnectionUse = { openStreams: 0, caller: undefined };
@@ -86,6 +102,6 @@ class OwnConnection implements Connection, LimitedConnection {
   }
 
   limitCalls(callsMax: number): void {
-    this.http2.limitStreams(callsMax);
+    this.http2.streams.limit(callsMax);
   }
 }

@@ -26,6 +26,7 @@ export const connectionWindowBytes = 1024 * 1024;
 // A change of the windows concerns all streams. Clients that measure the network change them a few times.
 const settingsCost = 50;
 const settingBytes = 6;
+export const drainPing = Buffer.from('draining');
 const frameSizeMax = 2 ** 24 - 1;
 const noBytes = Buffer.alloc(0);
 const tooLarge: HeaderFields = [':status', '431'];
@@ -33,7 +34,7 @@ const tooLarge: HeaderFields = [':status', '431'];
 export class ClientFrames<Connection> {
   hasSettings = false;
   readonly #decoder = new HeaderDecoder(headerListBytesMax);
-  readonly #parser = new FrameParser((...frame) => {
+  readonly parser = new FrameParser((...frame) => {
     this.#onFrame(...frame);
     if (this.#blocks.openStreamId === 0) this.#completed++;
   });
@@ -50,21 +51,11 @@ export class ClientFrames<Connection> {
 
   /** The number of the frame or of the header block that has begun and is not complete. Otherwise 0. */
   get openFrame(): number {
-    return this.#parser.isInFrame || this.#blocks.openStreamId !== 0 ? this.#completed + 1 : 0;
+    return this.parser.isInFrame || this.#blocks.openStreamId !== 0 ? this.#completed + 1 : 0;
   }
 
   get bufferedBytes(): number {
-    return this.#parser.bufferedBytes + this.#blocks.bufferedBytes;
-  }
-
-  /** Returns how many bytes it has read. Throws a ConnectionError. */
-  read(chunk: Buffer): number {
-    return this.#parser.push(chunk);
-  }
-
-  /** Ignores everything that follows. */
-  stop(): void {
-    this.#parser.stop();
+    return this.parser.bufferedBytes + this.#blocks.bufferedBytes;
   }
 
   #onFrame(type: number, flags: number, id: number, bytes: Buffer, from: number, to: number): void {
@@ -202,7 +193,7 @@ export class ClientFrames<Connection> {
     for (const stream of connection.streams.open.values()) {
       stream.sendWindow += change;
       if (stream.sendWindow > windowBytesMax) throw flowControlError('The window of a stream is too large.');
-      connection.sender.resume(stream);
+      connection.sender.add(stream);
     }
     connection.sender.sendWaiting();
   }
@@ -214,7 +205,7 @@ export class ClientFrames<Connection> {
     this.connection.guard.spend();
     const payload = bytes.subarray(from, to);
     if ((flags & frameFlag.ack) === 0) this.connection.writer.writeFrame(frameType.ping, frameFlag.ack, 0, payload);
-    else this.connection.onPingAcknowledged(payload);
+    else if (payload.equals(drainPing)) this.connection.finishDrain();
   }
 
   /** Section 6.8. A client that sends GOAWAY starts no more streams. */
@@ -245,7 +236,10 @@ export class ClientFrames<Connection> {
     stream.sendWindow += change;
     if (change === 0) this.#fail(id, errorCode.protocolError);
     else if (stream.sendWindow > windowBytesMax) this.#fail(id, errorCode.flowControlError);
-    else if (connection.sender.resume(stream)) connection.sender.sendWaiting();
+    else {
+      connection.sender.add(stream);
+      connection.sender.sendWaiting();
+    }
   }
 }
 

@@ -2,7 +2,7 @@
 import type { Socket } from 'node:net';
 import { type PeerCertificate, TLSSocket } from 'node:tls';
 import type { Application, BufferedBytes } from './application.js';
-import { ClientFrames, connectionWindowBytes } from './client-frames.js';
+import { ClientFrames, connectionWindowBytes, drainPing } from './client-frames.js';
 import { ConnectionClock, type ConnectionOptions } from './connection-clock.js';
 import { DataSender } from './data-sender.js';
 import { FloodGuard } from './flood-guard.js';
@@ -17,7 +17,6 @@ const unsentBytesMax = 1024 * 1024;
 const turnBytesMax = 64 * 1024;
 // How long the client has to read the reason after an error.
 const lastReadMs = 500;
-const drainPing = Buffer.from('draining');
 const keepalivePing = Buffer.from('keepaliv');
 
 export class Http2Connection<Connection> {
@@ -37,7 +36,6 @@ export class Http2Connection<Connection> {
   #drain: 'none' | 'announced' | 'final' = 'none';
   #isClosed = false;
   readonly #bufferedBytes: BufferedBytes | undefined;
-  #countedBytes = 0;
 
   constructor(
     private readonly socket: Socket,
@@ -77,10 +75,6 @@ export class Http2Connection<Connection> {
     return isKnown ? socket.getPeerCertificate() : undefined;
   }
 
-  limitStreams(streamsMax: number): void {
-    if (!this.#isClosed) this.streams.limit(streamsMax);
-  }
-
   /**
    * Closes the connection when its streams have ended, in two steps (RFC 9113, section 6.8): the client first learns that
    * it should start no more streams. Those that it has sent before are still served.
@@ -104,14 +98,11 @@ export class Http2Connection<Connection> {
     this.writer.writeFrame(frameType.ping, 0, 0, keepalivePing);
   }
 
-  onPingAcknowledged(payload: Buffer): void {
-    if (payload.equals(drainPing)) this.finishDrain();
-  }
-
   checkTime(nowMs: number): void {
     if (this.streams.unacknowledgedMs(nowMs) > this.options.keepaliveTimeoutMs) {
       this.#fail(new ConnectionError(errorCode.settingsTimeout, 'The client does not acknowledge SETTINGS.'));
     } else this.#clock.check(nowMs);
+    this.#countBytes();
   }
 
   destroy(): void {
@@ -131,7 +122,7 @@ export class Http2Connection<Connection> {
     if (this.#isClosed) return;
     let bytes = 0;
     try {
-      bytes = this.#frames.read(chunk);
+      bytes = this.#frames.parser.push(chunk);
     } catch (error) {
       this.#fail(error);
       return;
@@ -159,15 +150,7 @@ export class Http2Connection<Connection> {
   }
 
   #countBytes(): void {
-    if (this.#bufferedBytes === undefined) return;
-    const bytes = this.writer.unsentBytes + this.#frames.bufferedBytes;
-    const change = bytes - this.#countedBytes;
-    this.#countedBytes = bytes;
-    if (change > 0) this.#bufferedBytes.add(change);
-    else if (change < 0) {
-      this.#bufferedBytes.remove(-change);
-      this.#bufferedBytes.recordTransfer(-change);
-    }
+    this.#bufferedBytes?.set(this.writer.unsentBytes + this.#frames.bufferedBytes);
   }
 
   #fail(error: unknown): void {
@@ -176,8 +159,8 @@ export class Http2Connection<Connection> {
     const code = isKnown ? error.code : errorCode.internalError;
     this.writer.writeGoaway(this.streams.lastId, code, isKnown ? error.message : '');
     this.writer.flush();
-    this.#close();
     this.socket.end();
+    this.#close();
     // If bytes that arrive later were not read, the system would drop the GOAWAY.
     this.socket.resume();
     setTimeout(() => this.socket.destroy(), lastReadMs).unref();
@@ -187,9 +170,8 @@ export class Http2Connection<Connection> {
   #close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#frames.stop();
+    this.#frames.parser.stop();
     for (const stream of [...this.streams.open.values()]) stream.close();
-    this.writer.close();
     this.#bufferedBytes?.release();
   }
 

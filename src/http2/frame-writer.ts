@@ -16,8 +16,7 @@ let lastBlock: Buffer = Buffer.alloc(0);
 const noTable = Buffer.from([0x20]);
 
 function flushAll(): void {
-  const writers = unflushed.splice(0);
-  for (const writer of writers) writer.flushIfWritable();
+  for (const writer of unflushed.splice(0)) writer.flushIfWritable();
 }
 
 export class FrameWriter {
@@ -25,7 +24,6 @@ export class FrameWriter {
   #end = 0;
   #isFlushDue = false;
   #hasSentBlock = false;
-  #isClosed = false;
 
   /** `onWritable` is called when the socket has sent what it had not sent at once. */
   constructor(
@@ -56,22 +54,16 @@ export class FrameWriter {
     this.#buffer = undefined;
     const bytes = buffer.subarray(0, this.#end);
     this.#end = 0;
-    if (this.#isClosed || !this.socket.writable) {
-      keep(buffer);
-      return;
-    }
-    this.socket.write(bytes, () => {
-      keep(buffer);
-      if (this.isBlocked) return;
-      this.flush();
-      this.onWritable();
-    });
+    // After the end of the connection, nothing is sent.
+    if (!this.socket.writable) keep(buffer);
+    else this.socket.write(bytes, () => this.#onSent(buffer));
   }
 
-  /** Drops what was not flushed, and everything that follows. */
-  close(): void {
-    this.#isClosed = true;
+  #onSent(buffer: Buffer): void {
+    keep(buffer);
+    if (this.isBlocked) return;
     this.flush();
+    this.onWritable();
   }
 
   writeFrame(type: number, flags: number, streamId: number, payload: Uint8Array): void {

@@ -41,7 +41,6 @@ export const errorCode = {
   streamClosed: 5,
   frameSizeError: 6,
   refusedStream: 7,
-  cancel: 8,
   compressionError: 9,
   enhanceYourCalm: 11,
 } as const;
@@ -60,6 +59,7 @@ export class ConnectionError extends Error {
 
 export const protocolError = (message: string) => new ConnectionError(errorCode.protocolError, message);
 export const frameSizeError = (message: string) => new ConnectionError(errorCode.frameSizeError, message);
+export const compressionError = (message: string) => new ConnectionError(errorCode.compressionError, message);
 export const flowControlError = (message: string) => new ConnectionError(errorCode.flowControlError, message);
 
 /**

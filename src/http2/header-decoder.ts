@@ -1,6 +1,6 @@
 /** Decodes header blocks (HPACK, RFC 7541). */
-import { ConnectionError, errorCode } from './frames.js';
-import { decodeHuffman, HuffmanError } from './huffman.js';
+import { compressionError } from './frames.js';
+import { decodeHuffman } from './huffman.js';
 import { type Field, staticTable } from './static-table.js';
 
 // SETTINGS_HEADER_TABLE_SIZE of this side, which is its default.
@@ -42,9 +42,6 @@ export class HeaderDecoder {
     this.#end = to;
     try {
       return this.#readList();
-    } catch (error) {
-      if (error instanceof HuffmanError) throw compressionError(error.message);
-      throw error;
     } finally {
       this.#bytes = noBytes;
     }
@@ -150,8 +147,4 @@ export class HeaderDecoder {
 /** The bytes of a field in the table and in a list (section 4.1). */
 function bytesOf([name, value]: Field = ['', '']): number {
   return name.length + value.length + 32;
-}
-
-function compressionError(message: string): ConnectionError {
-  return new ConnectionError(errorCode.compressionError, message);
 }

@@ -326,7 +326,7 @@ describe('the number of streams', () => {
     const peer = await connectPeer(testServer);
     await peer.sync();
     for (const connection of testServer.server.connections) {
-      for (let streams = 20; streams > 2; streams--) connection.limitStreams(streams);
+      for (let streams = 20; streams > 2; streams--) connection.streams.limit(streams);
     }
     await peer.sync();
     expect(limitsOf(peer)).toEqual([7]);
@@ -339,7 +339,7 @@ describe('the number of streams', () => {
     const { server, ...rest } = await startServer(() => ({}));
     const peer = await connectPeer({ server, ...rest }, frame(type.settings, flag.ack, 0), open(1));
     await peer.sync();
-    for (const connection of server.connections) connection.limitStreams(2);
+    for (const connection of server.connections) connection.streams.limit(2);
     await peer.sync();
     peer.send(open(3), open(5), frame(type.settings, flag.ack, 0), open(7));
     await peer.sync();

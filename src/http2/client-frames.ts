@@ -130,7 +130,7 @@ export class ClientFrames<Connection> {
   #open(id: number, isEndOfStream: boolean, { fields, isTooLarge }: HeaderList): void {
     const { connection } = this;
     connection.streams.lastId = id;
-    if (connection.streams.isFull) {
+    if (connection.streams.open.size >= connection.streams.openMax) {
       this.#fail(id, errorCode.refusedStream);
       return;
     }

@@ -2,6 +2,7 @@
 import type { BufferedBytes } from './application.js';
 import type { ClientFrames } from './client-frames.js';
 import type { Http2Connection } from './connection.js';
+import { frameType } from './frames.js';
 
 export interface ConnectionOptions {
   /** The number of streams that a client may have open on a connection. Further ones wait in the client. */
@@ -12,7 +13,7 @@ export interface ConnectionOptions {
   readonly ageGraceMs: number;
   /** A client that has sent nothing for this time gets a ping. */
   readonly keepaliveMs: number;
-  /** How long it may take to send anything after the ping. */
+  /** How long it may take to send anything after the ping, and to acknowledge SETTINGS. */
   readonly keepaliveTimeoutMs: number;
   /** A connection without streams is closed after this time. */
   readonly idleMsMax: number;
@@ -29,6 +30,7 @@ export interface ConnectionOptions {
 const drainMsMax = 1000;
 // After the connection has ended, the client must close it or read what is left.
 const lingerMsMax = 10_000;
+const keepalivePing = Buffer.from('keepaliv');
 
 export class ConnectionClock {
   readonly #startedMs = performance.now();
@@ -70,6 +72,7 @@ export class ConnectionClock {
       (!frames.hasSettings && isLate(this.#startedMs, options.handshakeMs)) ||
       isLate(this.#frameMs, options.handshakeMs) ||
       isLate(this.#pingMs, options.keepaliveTimeoutMs) ||
+      isLate(connection.streams.announcedMs, options.keepaliveTimeoutMs) ||
       isLate(this.#agedMs, options.ageGraceMs) ||
       isLate(this.endedMs, lingerMsMax)
     ) {
@@ -78,7 +81,7 @@ export class ConnectionClock {
     }
     if (isLate(this.#receivedMs, options.keepaliveMs) && this.#pingMs === 0) {
       this.#pingMs = nowMs;
-      connection.ping();
+      connection.writer.writeFrame(frameType.ping, 0, 0, keepalivePing);
     }
     if (this.#agedMs === 0 && isLate(this.#startedMs, this.#ageMsMax)) {
       this.#agedMs = nowMs;

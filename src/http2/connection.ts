@@ -17,7 +17,6 @@ const unsentBytesMax = 1024 * 1024;
 const turnBytesMax = 64 * 1024;
 // How long the client has to read the reason after an error.
 const lastReadMs = 500;
-const keepalivePing = Buffer.from('keepaliv');
 
 export class Http2Connection<Connection> {
   readonly context: Connection;
@@ -40,7 +39,7 @@ export class Http2Connection<Connection> {
   constructor(
     private readonly socket: Socket,
     application: Application<Connection>,
-    private readonly options: ConnectionOptions,
+    options: ConnectionOptions,
     streamsMax: number,
   ) {
     this.host = socket.remoteAddress ?? '';
@@ -94,14 +93,8 @@ export class Http2Connection<Connection> {
     this.#endIfDrained();
   }
 
-  ping(): void {
-    this.writer.writeFrame(frameType.ping, 0, 0, keepalivePing);
-  }
-
   checkTime(nowMs: number): void {
-    if (this.streams.unacknowledgedMs(nowMs) > this.options.keepaliveTimeoutMs) {
-      this.#fail(new ConnectionError(errorCode.settingsTimeout, 'The client does not acknowledge SETTINGS.'));
-    } else this.#clock.check(nowMs);
+    this.#clock.check(nowMs);
     this.#countBytes();
   }
 

@@ -55,15 +55,13 @@ export class FrameWriter {
     const bytes = buffer.subarray(0, this.#end);
     this.#end = 0;
     // After the end of the connection, nothing is sent.
-    if (!this.socket.writable) keep(buffer);
-    else this.socket.write(bytes, () => this.#onSent(buffer));
-  }
-
-  #onSent(buffer: Buffer): void {
-    keep(buffer);
-    if (this.isBlocked) return;
-    this.flush();
-    this.onWritable();
+    if (!this.socket.writable) return;
+    this.socket.write(bytes, () => {
+      if (spareBuffers.length < spareBuffersMax) spareBuffers.push(buffer);
+      if (this.isBlocked) return;
+      this.flush();
+      this.onWritable();
+    });
   }
 
   writeFrame(type: number, flags: number, streamId: number, payload: Uint8Array): void {
@@ -145,8 +143,4 @@ export class FrameWriter {
     this.#end = this.#buffer.writeUInt32BE(streamId, this.#end + 5);
     return this.#buffer;
   }
-}
-
-function keep(buffer: Buffer): void {
-  if (spareBuffers.length < spareBuffersMax) spareBuffers.push(buffer);
 }

@@ -40,14 +40,6 @@ export class HeaderDecoder {
     this.#bytes = bytes;
     this.#at = from;
     this.#end = to;
-    try {
-      return this.#readList();
-    } finally {
-      this.#bytes = noBytes;
-    }
-  }
-
-  #readList(): HeaderList {
     const fields: string[] = [];
     let listBytes = 0;
     while (this.#at < this.#end) {
@@ -56,8 +48,7 @@ export class HeaderDecoder {
         // A change of the table's size (section 6.3) comes before all fields.
         if (listBytes > 0) throw compressionError('The size of the table changes after a field.');
         this.#tableBytesMax = this.#readInteger(0x1f);
-        if (this.#tableBytesMax > tableBytesMax)
-          throw compressionError('The table would be larger than the server allows.');
+        if (this.#tableBytesMax > tableBytesMax) throw compressionError('The size of the table is not allowed.');
         this.#evict();
         continue;
       }
@@ -65,6 +56,8 @@ export class HeaderDecoder {
       listBytes += bytesOf(field);
       if (listBytes <= this.listBytesMax) fields.push(field[0], field[1]);
     }
+    // Otherwise each connection would keep a chunk of its socket.
+    this.#bytes = noBytes;
     return { fields, isTooLarge: listBytes > this.listBytesMax };
   }
 

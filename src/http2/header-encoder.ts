@@ -16,7 +16,6 @@ for (const [position, [name, value]] of staticTable.entries()) {
   const prefix = Buffer.alloc(integerBytes);
   if (!namePrefixes.has(name)) namePrefixes.set(name, prefix.subarray(0, writeInteger(position + 1, 0x0f, prefix, 0)));
 }
-const firstNames = namePrefixes.size;
 // Handlers may choose names. Most use few.
 const namesMax = 1000;
 
@@ -54,7 +53,7 @@ function prefixOf(name: string): Buffer {
   if (known !== undefined) return known;
   const bytes = Buffer.alloc(1 + integerBytes + name.length);
   const prefix = bytes.subarray(0, writeText(name, bytes, 1));
-  if (namePrefixes.size < firstNames + namesMax) namePrefixes.set(name, prefix);
+  if (namePrefixes.size < namesMax) namePrefixes.set(name, prefix);
   return prefix;
 }
 

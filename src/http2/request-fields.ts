@@ -15,16 +15,11 @@ const knownNames = new Set<string>();
 const knownNamesMax = 1000;
 const knownNameLengthMax = 64;
 
-export interface RequestFields {
-  readonly isValid: boolean;
-  /** The value of content-length. Undefined if the request has none. */
-  readonly contentLength: number | undefined;
-}
+const invalid = { isValid: false };
+const valid = { isValid: true };
 
-const invalid: RequestFields = { isValid: false, contentLength: undefined };
-const valid: RequestFields = { isValid: true, contentLength: undefined };
-
-export function checkRequest(fields: HeaderFields): RequestFields {
+/** `contentLength` is undefined if the request does not have it. */
+export function checkRequest(fields: HeaderFields): { isValid: boolean; contentLength?: number } {
   let seen = 0;
   let isAfterPseudoFields = false;
   let contentLength: number | undefined;

@@ -3,7 +3,7 @@ import type { FrameWriter } from './frame-writer.js';
 import { frameType, headerListBytesMax, settingId } from './frames.js';
 import type { Http2Stream } from './stream.js';
 
-// More than a client can have open, and so than it can still send frames to.
+// Of more streams, a client can hardly have frames on the way.
 const resetIdsMax = 4096;
 
 export class StreamTable<Connection> {
@@ -12,20 +12,17 @@ export class StreamTable<Connection> {
   readonly open = new Map<number, Http2Stream<Connection>>();
   /** The last streams that the server has reset, because their client may not know it yet. */
   readonly #resetIds: number[] = [];
+  /** The limit that the client has received last, and the one that it should get. */
   #announced = -1;
   #wanted = -1;
   /** When the limit was announced. 0 if the client has acknowledged it. */
-  #announcedMs = 0;
+  announcedMs = 0;
 
-  /** `openMax` holds until the client has acknowledged a limit. */
+  /** `openMax` is the limit that the client has acknowledged, or the first one. */
   constructor(
     private readonly writer: FrameWriter,
-    private openMax: number,
+    public openMax: number,
   ) {}
-
-  get isFull(): boolean {
-    return this.open.size >= this.openMax;
-  }
 
   /** Sends RST_STREAM. Frames that the client sends before it arrives are ignored. */
   reset(id: number, code: number): void {
@@ -37,27 +34,22 @@ export class StreamTable<Connection> {
     return this.#resetIds.includes(id);
   }
 
-  /** Announces a limit, after the client has acknowledged the previous one. */
+  /** Announces a limit when the client has acknowledged the previous one. */
   limit(openMax: number): void {
     this.#wanted = openMax;
-    if (this.#announcedMs === 0) this.#announce();
+    if (this.announcedMs === 0) this.#announce();
   }
 
   noteAcknowledged(): void {
     this.openMax = this.#announced;
-    this.#announcedMs = 0;
+    this.announcedMs = 0;
     this.#announce();
-  }
-
-  /** How long the client has not acknowledged the limit. */
-  unacknowledgedMs(nowMs: number): number {
-    return this.#announcedMs === 0 ? 0 : nowMs - this.#announcedMs;
   }
 
   #announce(): void {
     if (this.#wanted === this.#announced) return;
     this.#announced = this.#wanted;
-    this.#announcedMs = performance.now();
+    this.announcedMs = performance.now();
     this.writer.writeSettings([
       [settingId.maxConcurrentStreams, this.#announced],
       [settingId.maxHeaderListSize, headerListBytesMax],

@@ -10,7 +10,6 @@ const unsentBytesMax = 64 * 1024;
 const grownWindowBytes = 256 * 1024;
 const noBytes = Buffer.alloc(0);
 
-/** `Connection` is what the application keeps for the connection. */
 export class Http2Stream<Connection> {
   readonly connection: Connection;
   sendWindow: number;

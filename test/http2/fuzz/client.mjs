@@ -3,12 +3,12 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
 import { HeaderDecoder } from '../../../dist/src/http2/header-decoder.js';
-import { flag, frame, number, setting, type } from './sequence.mjs';
+import { flag, plainFrame as frame, number, setting, type } from './sequence.mjs';
 
 // Nothing waits for these times unless the server is stuck.
 const stuckMs = 60_000;
 // After this time without progress, the client permits everything.
-const stalledMs = 50;
+const stalledMs = 20;
 const windowBytesDefault = 65_535;
 const goaway = 7;
 
@@ -17,7 +17,8 @@ export async function runSequence(port, sequence, random) {
   const connection = new Connection(connect(port, '127.0.0.1'), random);
   try {
     await connection.send(sequence.steps);
-    await connection.until(() => connection.hasAnswered(sequence), 'an answer');
+    await connection.until(() => connection.hasAnswered(sequence), 'all answers');
+    if (random(2) === 0) await connection.end();
     return connection.streams;
   } finally {
     connection.socket.destroy();
@@ -36,6 +37,8 @@ class Connection {
   #initialWindow = windowBytesDefault;
   #hasPermittedAll = false;
   #error;
+  #isEnding = false;
+  #isClosed = false;
 
   constructor(socket, random) {
     this.socket = socket;
@@ -52,7 +55,8 @@ class Connection {
       this.#error ??= error;
     });
     socket.on('close', () => {
-      this.#error ??= new Error('The server has closed the connection.');
+      this.#isClosed = true;
+      if (!this.#isEnding) this.#error ??= new Error('The server has closed the connection.');
     });
   }
 
@@ -85,6 +89,13 @@ class Connection {
     await flush();
   }
 
+  /** Asks the server to close the connection, which it does when no stream is open. */
+  async end() {
+    this.#isEnding = true;
+    this.socket.write(frame(goaway, 0, 0, Buffer.alloc(8)));
+    await this.until(() => this.#isClosed, 'the end of the connection');
+  }
+
   async #write(bytes) {
     const cuts = Array.from({ length: this.random(6) }, () => this.random(bytes.length + 1)).sort((a, b) => a - b);
     let at = 0;
@@ -101,7 +112,7 @@ class Connection {
     while (!condition()) {
       if (this.#error !== undefined) throw this.#error;
       const waitedMs = performance.now() - startedMs;
-      if (waitedMs > stuckMs) throw new Error(`The client got no ${what}: ${this.#summary()}`);
+      if (waitedMs > stuckMs) throw new Error(`The client did not get ${what}: ${this.#summary()}`);
       if (waitedMs > stalledMs) this.#permitAll();
       if (this.#control.length > 0) this.socket.write(Buffer.concat(this.#control.splice(0)));
       await delay(1);
@@ -175,6 +186,7 @@ class Connection {
         else this.#control.push(frame(type.ping, flag.ack, 0, payload));
         break;
       case goaway:
+        if (this.#isEnding && payload.readUInt32BE(4) === 0) break;
         throw new Error(`The server sends GOAWAY with code ${payload.readUInt32BE(4)} ${payload.subarray(8)}`);
       case type.windowUpdate:
         if (id === 0) this.#window += payload.readUInt32BE();

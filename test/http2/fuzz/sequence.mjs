@@ -15,7 +15,7 @@ export const type = {
 const cancel = 8;
 const payloadBytesMax = 16_384;
 
-export function frame(type, flags, id, payload = Buffer.alloc(0)) {
+export function plainFrame(type, flags, id, payload = Buffer.alloc(0)) {
   const bytes = Buffer.alloc(9 + payload.length);
   bytes.writeUIntBE(payload.length, 0, 3);
   bytes.writeUIntBE(type * 256 + flags, 3, 2);
@@ -23,6 +23,18 @@ export function frame(type, flags, id, payload = Buffer.alloc(0)) {
   payload.copy(bytes, 9);
   return bytes;
 }
+
+/** Flags that a type of frame does not define, which receivers ignore (RFC 9113, section 4.1). */
+const undefinedFlags = {
+  [type.data]: 0xf6,
+  [type.headers]: 0xd2,
+  [type.priority]: 0xff,
+  [type.reset]: 0xff,
+  [type.settings]: 0xfe,
+  [type.ping]: 0xfe,
+  [type.windowUpdate]: 0xff,
+  [type.continuation]: 0xfb,
+};
 
 export function number(value) {
   const bytes = Buffer.alloc(4);
@@ -55,6 +67,10 @@ const malformed = [
  * DATA its size. A call has the answer that it must get; undefined means any.
  */
 export function createSequence(random, callsMax) {
+  const frame = (type, flags, id, payload) => {
+    const more = random(4) === 0 ? random(256) & (undefinedFlags[type] ?? 0) : 0;
+    return plainFrame(type, flags | more, id, payload);
+  };
   const encoder = new RandomEncoder(random);
   const steps = [];
   const calls = [];
@@ -160,8 +176,8 @@ export function createSequence(random, callsMax) {
         // Empty and padded DATA is valid and counts in the window.
         if (open.length > 0) {
           const { flags, padded } = pad(Buffer.alloc(0));
-          const bytes = frame(type.data, flags, pick(open).id, padded);
-          steps.push({ bytes, id: bytes.readUInt32BE(5), dataBytes: padded.length });
+          const call = pick(open);
+          steps.push({ bytes: frame(type.data, flags, call.id, padded), id: call.id, dataBytes: padded.length });
         }
     }
   }
@@ -181,7 +197,9 @@ export function createSequence(random, callsMax) {
 
 function createCall(random) {
   const text = (most) => 'abcdefghij klmnop '.repeat(most).slice(0, random(most));
-  const field = text(random(10) === 0 ? 3000 : 30).trim();
+  const letters = (length) => String.fromCharCode(...Array.from({ length }, () => 0x61 + random(26)));
+  // Long values of one length, which differ in a few letters or not at all.
+  const field = random(3) === 0 ? `${'long'.repeat(20)}${random(3)}` : letters(random(random(10) === 0 ? 3000 : 30));
   const fieldsOf = (path, contentType = 'application/grpc') => [
     ...[
       [':method', 'POST'],
@@ -228,7 +246,7 @@ function createCall(random) {
     }
     case 3: {
       const change = malformed[random(malformed.length)];
-      return { fields: change(fieldsOf('/echo.Echo/Say')), body: body([first]), expected: 'reset' };
+      return { fields: change(fieldsOf('/echo.Echo/Say')), body: body(texts.slice(0, 1)), expected: 'reset' };
     }
     case 4:
     case 5:

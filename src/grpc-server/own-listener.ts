@@ -1,7 +1,9 @@
 /** Carries the streams of gRPC over src/http2. */
 import type { PeerCertificate } from 'node:tls';
+import type { BufferedBytes } from '../http2/application.js';
 import type { Http2Connection } from '../http2/connection.js';
 import { Http2Server } from '../http2/server.js';
+import type { ByteHold } from './byte-budget.js';
 import type { Listener, ListenerConnection, ListenerOptions } from './listener.js';
 import { type ServerTls, secureContext } from './server-tls.js';
 import type { Connection, ConnectionUse, StreamAcceptor } from './stream.js';
@@ -20,7 +22,7 @@ export class OwnListener implements Listener {
     const options = {
       ...connections,
       streamsMax: connections.concurrentCallsMax,
-      ...(budget && { countBytes: (giveUp: () => void) => budget.open(giveUp, closedBytesMin) }),
+      ...(budget && { countBytes: (giveUp: () => void) => bufferedBytes(budget.open(giveUp, closedBytesMin)) }),
     };
     this.#server = new Http2Server<OwnConnection>(application, options, tls && secureContext(tls));
   }
@@ -52,6 +54,20 @@ export class OwnListener implements Listener {
   destroy(): void {
     this.#server.destroy();
   }
+}
+
+function bufferedBytes(hold: ByteHold): BufferedBytes {
+  return {
+    set(bytes) {
+      const change = bytes - hold.bytes();
+      if (change > 0) hold.add(change);
+      else if (change < 0) {
+        hold.remove(-change);
+        hold.recordTransfer(-change);
+      }
+    },
+    release: () => hold.release(),
+  };
 }
 
 class OwnConnection implements Connection, ListenerConnection {

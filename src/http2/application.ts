@@ -25,9 +25,6 @@ export interface StreamReceiver {
 
 /** Counts the bytes that the process holds for one connection. */
 export interface BufferedBytes {
-  add(bytes: number): void;
-  remove(bytes: number): void;
-  /** The client has read or sent this many of the bytes. */
-  recordTransfer(bytes: number): void;
+  set(bytes: number): void;
   release(): void;
 }

@@ -26,6 +26,7 @@ export const connectionWindowBytes = 1024 * 1024;
 // A change of the windows concerns all streams. Clients that measure the network change them a few times.
 const settingsCost = 50;
 const settingBytes = 6;
+export const drainPing = Buffer.from('draining');
 const frameSizeMax = 2 ** 24 - 1;
 const noBytes = Buffer.alloc(0);
 const tooLarge: HeaderFields = [':status', '431'];
@@ -33,7 +34,7 @@ const tooLarge: HeaderFields = [':status', '431'];
 export class ClientFrames<Connection> {
   hasSettings = false;
   readonly #decoder = new HeaderDecoder(headerListBytesMax);
-  readonly #parser = new FrameParser((...frame) => {
+  readonly parser = new FrameParser((...frame) => {
     this.#onFrame(...frame);
     if (this.#blocks.openStreamId === 0) this.#completed++;
   });
@@ -50,21 +51,11 @@ export class ClientFrames<Connection> {
 
   /** The number of the frame or of the header block that has begun and is not complete. Otherwise 0. */
   get openFrame(): number {
-    return this.#parser.isInFrame || this.#blocks.openStreamId !== 0 ? this.#completed + 1 : 0;
+    return this.parser.isInFrame || this.#blocks.openStreamId !== 0 ? this.#completed + 1 : 0;
   }
 
   get bufferedBytes(): number {
-    return this.#parser.bufferedBytes + this.#blocks.bufferedBytes;
-  }
-
-  /** Returns how many bytes it has read. Throws a ConnectionError. */
-  read(chunk: Buffer): number {
-    return this.#parser.push(chunk);
-  }
-
-  /** Ignores everything that follows. */
-  stop(): void {
-    this.#parser.stop();
+    return this.parser.bufferedBytes + this.#blocks.bufferedBytes;
   }
 
   #onFrame(type: number, flags: number, id: number, bytes: Buffer, from: number, to: number): void {
@@ -96,7 +87,7 @@ export class ClientFrames<Connection> {
     const isEndOfStream = (flags & frameFlag.endStream) !== 0;
     if (start === end && !isEndOfStream) this.connection.guard.spend();
     this.#extendWindow(to - from);
-    const stream = this.connection.streams.get(id);
+    const stream = this.connection.streams.open.get(id);
     if (stream === undefined) this.#checkClosed(id, 'DATA');
     else stream.receiveData(bytes.subarray(start, end), to - from, isEndOfStream);
   }
@@ -127,7 +118,7 @@ export class ClientFrames<Connection> {
   #onBlock(id: number, isEndOfStream: boolean, bytes: Buffer, from: number, to: number): void {
     const list = this.#decoder.decode(bytes, from, to);
     const { streams, ignoresNewStreams } = this.connection;
-    const stream = streams.get(id);
+    const stream = streams.open.get(id);
     if (stream !== undefined) {
       const areTrailers = isEndOfStream && !list.isTooLarge && areValidTrailers(list.fields);
       if (areTrailers) stream.receiveEnd();
@@ -139,7 +130,7 @@ export class ClientFrames<Connection> {
   #open(id: number, isEndOfStream: boolean, { fields, isTooLarge }: HeaderList): void {
     const { connection } = this;
     connection.streams.lastId = id;
-    if (connection.streams.isFull) {
+    if (connection.streams.open.size >= connection.streams.openMax) {
       this.#fail(id, errorCode.refusedStream);
       return;
     }
@@ -149,7 +140,7 @@ export class ClientFrames<Connection> {
       return;
     }
     const stream = new Http2Stream(id, connection, isEndOfStream, contentLength);
-    connection.streams.add(stream);
+    connection.streams.open.set(id, stream);
     if (isTooLarge) {
       // Many large fields cost few bytes as references to a table (CVE-2016-6581). They were not kept.
       connection.guard.spend();
@@ -160,7 +151,7 @@ export class ClientFrames<Connection> {
   /** Resets a stream, which costs the client credit (CVE-2025-8671). */
   #fail(id: number, code: number): void {
     this.connection.guard.spend();
-    const stream = this.connection.streams.get(id);
+    const stream = this.connection.streams.open.get(id);
     if (stream !== undefined) stream.reset(code);
     else this.connection.streams.reset(id, code);
   }
@@ -179,7 +170,7 @@ export class ClientFrames<Connection> {
     if (to - from !== 4) throw frameSizeError('RST_STREAM must have four bytes.');
     if (this.#isIdle(id)) throw protocolError('RST_STREAM on a stream that was not opened.');
     this.connection.guard.spend();
-    this.connection.streams.get(id)?.abandon();
+    this.connection.streams.open.get(id)?.close();
   }
 
   /** Section 6.5. */
@@ -198,10 +189,10 @@ export class ClientFrames<Connection> {
     if (initialWindow === undefined) return;
     const change = initialWindow - connection.initialSendWindow;
     connection.initialSendWindow = initialWindow;
-    for (const stream of connection.streams) {
+    for (const stream of connection.streams.open.values()) {
       stream.sendWindow += change;
       if (stream.sendWindow > windowBytesMax) throw flowControlError('The window of a stream is too large.');
-      connection.sender.resume(stream);
+      connection.sender.add(stream);
     }
     connection.sender.sendWaiting();
   }
@@ -213,7 +204,7 @@ export class ClientFrames<Connection> {
     this.connection.guard.spend();
     const payload = bytes.subarray(from, to);
     if ((flags & frameFlag.ack) === 0) this.connection.writer.writeFrame(frameType.ping, frameFlag.ack, 0, payload);
-    else this.connection.onPingAcknowledged(payload);
+    else if (payload.equals(drainPing)) this.connection.finishDrain();
   }
 
   /** Section 6.8. A client that sends GOAWAY starts no more streams. */
@@ -236,7 +227,7 @@ export class ClientFrames<Connection> {
       connection.sender.widen(change);
       return;
     }
-    const stream = connection.streams.get(id);
+    const stream = connection.streams.open.get(id);
     if (stream === undefined) {
       if (this.#isIdle(id)) throw protocolError('WINDOW_UPDATE on a stream that was not opened.');
       return;
@@ -244,7 +235,10 @@ export class ClientFrames<Connection> {
     stream.sendWindow += change;
     if (change === 0) this.#fail(id, errorCode.protocolError);
     else if (stream.sendWindow > windowBytesMax) this.#fail(id, errorCode.flowControlError);
-    else if (connection.sender.resume(stream)) connection.sender.sendWaiting();
+    else {
+      connection.sender.add(stream);
+      connection.sender.sendWaiting();
+    }
   }
 }
 

@@ -2,6 +2,7 @@
 import type { BufferedBytes } from './application.js';
 import type { ClientFrames } from './client-frames.js';
 import type { Http2Connection } from './connection.js';
+import { frameType } from './frames.js';
 
 export interface ConnectionOptions {
   /** The number of streams that a client may have open on a connection. Further ones wait in the client. */
@@ -12,7 +13,7 @@ export interface ConnectionOptions {
   readonly ageGraceMs: number;
   /** A client that has sent nothing for this time gets a ping. */
   readonly keepaliveMs: number;
-  /** How long it may take to send anything after the ping. */
+  /** How long it may take to send anything after the ping, and to acknowledge SETTINGS. */
   readonly keepaliveTimeoutMs: number;
   /** A connection without streams is closed after this time. */
   readonly idleMsMax: number;
@@ -29,18 +30,21 @@ export interface ConnectionOptions {
 const drainMsMax = 1000;
 // After the connection has ended, the client must close it or read what is left.
 const lingerMsMax = 10_000;
+const keepalivePing = Buffer.from('keepaliv');
 
 export class ConnectionClock {
   readonly #startedMs = performance.now();
   readonly #ageMsMax: number;
+  /** When the last stream ended. */
+  activeMs = this.#startedMs;
+  drainMs = 0;
+  /** When the connection ended. The client may still read what is left. */
+  endedMs = 0;
   #receivedMs = this.#startedMs;
-  #activeMs = this.#startedMs;
   #openFrame = 0;
   #frameMs = 0;
   #pingMs = 0;
-  #drainMs = 0;
   #agedMs = 0;
-  #endedMs = 0;
 
   constructor(
     private readonly connection: Http2Connection<unknown>,
@@ -61,18 +65,6 @@ export class ConnectionClock {
     this.#frameMs = openFrame === 0 ? 0 : this.#receivedMs;
   }
 
-  noteStream(): void {
-    this.#activeMs = performance.now();
-  }
-
-  noteDrain(): void {
-    this.#drainMs = performance.now();
-  }
-
-  noteEnd(): void {
-    this.#endedMs = performance.now();
-  }
-
   check(nowMs: number): void {
     const { connection, frames, options } = this;
     const isLate = (sinceMs: number, msMax: number) => sinceMs > 0 && nowMs - sinceMs > msMax;
@@ -81,21 +73,21 @@ export class ConnectionClock {
       isLate(this.#frameMs, options.handshakeMs) ||
       isLate(this.#pingMs, options.keepaliveTimeoutMs) ||
       isLate(this.#agedMs, options.ageGraceMs) ||
-      isLate(this.#endedMs, lingerMsMax)
+      isLate(this.endedMs, lingerMsMax)
     ) {
       connection.destroy();
       return;
     }
     if (isLate(this.#receivedMs, options.keepaliveMs) && this.#pingMs === 0) {
       this.#pingMs = nowMs;
-      connection.ping();
+      connection.writer.writeFrame(frameType.ping, 0, 0, keepalivePing);
     }
     if (this.#agedMs === 0 && isLate(this.#startedMs, this.#ageMsMax)) {
       this.#agedMs = nowMs;
       connection.drain();
     }
-    if (frames.hasSettings && !connection.isActive && isLate(this.#activeMs, options.idleMsMax)) connection.drain();
-    if (isLate(this.#drainMs, drainMsMax)) connection.finishDrain();
+    if (frames.hasSettings && !connection.isActive && isLate(this.activeMs, options.idleMsMax)) connection.drain();
+    if (isLate(this.drainMs, drainMsMax)) connection.finishDrain();
   }
 }
 

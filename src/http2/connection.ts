@@ -2,7 +2,7 @@
 import type { Socket } from 'node:net';
 import { type PeerCertificate, TLSSocket } from 'node:tls';
 import type { Application, BufferedBytes } from './application.js';
-import { ClientFrames, connectionWindowBytes } from './client-frames.js';
+import { ClientFrames, connectionWindowBytes, drainPing } from './client-frames.js';
 import { ConnectionClock, type ConnectionOptions } from './connection-clock.js';
 import { DataSender } from './data-sender.js';
 import { FloodGuard } from './flood-guard.js';
@@ -25,8 +25,6 @@ const unsentBytesMax = 1024 * 1024;
 const turnBytesMax = 64 * 1024;
 // How long the client has to read the reason after an error.
 const lastReadMs = 500;
-const drainPing = Buffer.from('draining');
-const keepalivePing = Buffer.from('keepaliv');
 
 export class Http2Connection<Connection> {
   readonly context: Connection;
@@ -46,7 +44,6 @@ export class Http2Connection<Connection> {
   #isClosed = false;
   #isReadingPaused = false;
   readonly #bufferedBytes: BufferedBytes | undefined;
-  #countedBytes = 0;
 
   constructor(
     private readonly socket: Socket,
@@ -73,7 +70,7 @@ export class Http2Connection<Connection> {
   }
 
   get isActive(): boolean {
-    return this.streams.size > 0;
+    return this.streams.open.size > 0;
   }
 
   /** The client knows from the last GOAWAY that these streams are not processed. */
@@ -106,7 +103,7 @@ export class Http2Connection<Connection> {
   drain(): void {
     if (this.#drain !== 'none' || this.#isClosed) return;
     this.#drain = 'announced';
-    this.#clock.noteDrain();
+    this.#clock.drainMs = performance.now();
     this.writer.writeGoaway(streamIdMax, errorCode.noError, '');
     this.writer.writeFrame(frameType.ping, 0, 0, drainPing);
   }
@@ -118,16 +115,9 @@ export class Http2Connection<Connection> {
     this.#endIfDrained();
   }
 
-  ping(): void {
-    this.writer.writeFrame(frameType.ping, 0, 0, keepalivePing);
-  }
-
-  onPingAcknowledged(payload: Buffer): void {
-    if (payload.equals(drainPing)) this.finishDrain();
-  }
-
   checkTime(nowMs: number): void {
     this.#clock.check(nowMs);
+    this.#countBytes();
   }
 
   destroy(): void {
@@ -137,9 +127,9 @@ export class Http2Connection<Connection> {
 
   /** A stream has ended. */
   removeStream(stream: Http2Stream<Connection>): void {
-    this.streams.remove(stream.id);
+    this.streams.open.delete(stream.id);
     this.sender.remove(stream);
-    this.#clock.noteStream();
+    this.#clock.activeMs = performance.now();
     this.#endIfDrained();
   }
 
@@ -147,7 +137,7 @@ export class Http2Connection<Connection> {
     if (this.#isClosed) return;
     let bytes = 0;
     try {
-      bytes = this.#frames.read(chunk);
+      bytes = this.#frames.parser.push(chunk);
     } catch (error) {
       this.#fail(error);
       return;
@@ -175,15 +165,7 @@ export class Http2Connection<Connection> {
   }
 
   #countBytes(): void {
-    if (this.#bufferedBytes === undefined) return;
-    const bytes = this.writer.unsentBytes + this.#frames.bufferedBytes;
-    const change = bytes - this.#countedBytes;
-    this.#countedBytes = bytes;
-    if (change > 0) this.#bufferedBytes.add(change);
-    else if (change < 0) {
-      this.#bufferedBytes.remove(-change);
-      this.#bufferedBytes.recordTransfer(-change);
-    }
+    this.#bufferedBytes?.set(this.writer.unsentBytes + this.#frames.bufferedBytes);
   }
 
   #fail(error: unknown): void {
@@ -192,8 +174,8 @@ export class Http2Connection<Connection> {
     const code = isKnown ? error.code : errorCode.internalError;
     this.writer.writeGoaway(this.streams.lastId, code, isKnown ? error.message : '');
     this.writer.flush();
-    this.#close();
     this.socket.end();
+    this.#close();
     // If bytes that arrive later were not read, the system would drop the GOAWAY.
     this.socket.resume();
     setTimeout(() => this.socket.destroy(), lastReadMs).unref();
@@ -203,15 +185,14 @@ export class Http2Connection<Connection> {
   #close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#frames.stop();
-    for (const stream of [...this.streams]) stream.abandon();
-    this.writer.close();
+    this.#frames.parser.stop();
+    for (const stream of [...this.streams.open.values()]) stream.close();
     this.#bufferedBytes?.release();
   }
 
   #endIfDrained(): void {
     if (this.#drain !== 'final' || this.isActive || this.#isClosed) return;
-    this.#clock.noteEnd();
+    this.#clock.endedMs = performance.now();
     this.writer.flush();
     this.socket.end();
   }

@@ -20,37 +20,34 @@ export class DataSender {
   ) {}
 
   /** Whether a number of bytes can be sent now, in one frame. */
-  permits(source: Http2Stream<unknown>, bytes: number): boolean {
+  permits(stream: Http2Stream<unknown>, bytes: number): boolean {
     // Responses of a client that does not read must wait in their streams, where the application counts them.
     if (this.writer.unsentBytes > unsentBytesMax) return false;
-    return bytes <= Math.min(source.sendWindow, this.#window, payloadBytesMax);
+    return bytes <= Math.min(stream.sendWindow, this.#window, payloadBytesMax);
   }
 
   /** Sends one frame. It must be permitted. */
-  sendFrame(source: Http2Stream<unknown>, bytes: Uint8Array): void {
-    source.sendWindow -= bytes.length;
+  sendFrame(stream: Http2Stream<unknown>, bytes: Uint8Array): void {
+    stream.sendWindow -= bytes.length;
     this.#window -= bytes.length;
-    this.writer.writeFrame(frameType.data, 0, source.id, bytes);
+    this.writer.writeFrame(frameType.data, 0, stream.id, bytes);
     // Clients may measure the network with a PING for each frame, also for small messages.
-    if (bytes.length >= usefulBytes || source.unsentBytes === 0) this.guard.earn();
+    if (bytes.length >= usefulBytes || stream.unsentBytes === 0) this.guard.earn();
   }
 
   /** Sends what can be sent of a stream. The rest waits. */
-  send(source: Http2Stream<unknown>): void {
-    while (this.#mayWrite && canSend(source)) this.#sendNext(source);
-    this.resume(source);
+  send(stream: Http2Stream<unknown>): void {
+    while (canSend(stream) && this.#mayWrite) this.#sendNext(stream);
+    this.add(stream);
   }
 
-  /** Returns whether the stream waits only for the connection. */
-  resume(source: Http2Stream<unknown>): boolean {
-    if (!canSend(source)) return false;
-    this.#waiting.add(source);
-    return true;
+  /** The stream waits for the connection, unless its own window is empty. */
+  add(stream: Http2Stream<unknown>): void {
+    if (canSend(stream)) this.#waiting.add(stream);
   }
 
-  /** The data of a stream does not wait any more. */
-  remove(source: Http2Stream<unknown>): void {
-    this.#waiting.delete(source);
+  remove(stream: Http2Stream<unknown>): void {
+    this.#waiting.delete(stream);
   }
 
   /** The client permits more bytes on the connection. Throws a ConnectionError. */
@@ -64,27 +61,27 @@ export class DataSender {
   sendWaiting(): void {
     if (this.#waiting.size === 0) return;
     const progressed = new Set<Http2Stream<unknown>>();
-    for (const source of this.#waiting) {
+    for (const stream of this.#waiting) {
       if (!this.#mayWrite) break;
       // The loop reaches the stream again after the others.
-      this.#waiting.delete(source);
-      if (!canSend(source)) continue;
-      this.#sendNext(source);
-      this.resume(source);
-      progressed.add(source);
+      this.#waiting.delete(stream);
+      if (!canSend(stream)) continue;
+      this.#sendNext(stream);
+      this.add(stream);
+      progressed.add(stream);
     }
-    for (const source of progressed) source.onProgress();
+    for (const stream of progressed) stream.onProgress();
   }
 
   get #mayWrite(): boolean {
     return this.#window > 0 && !this.writer.isBlocked;
   }
 
-  #sendNext(source: Http2Stream<unknown>): void {
-    this.sendFrame(source, source.take(Math.min(payloadBytesMax, source.sendWindow, this.#window)));
+  #sendNext(stream: Http2Stream<unknown>): void {
+    this.sendFrame(stream, stream.take(Math.min(payloadBytesMax, stream.sendWindow, this.#window)));
   }
 }
 
-function canSend(source: Http2Stream<unknown>): boolean {
-  return source.unsentBytes > 0 && source.sendWindow > 0;
+function canSend(stream: Http2Stream<unknown>): boolean {
+  return stream.unsentBytes > 0 && stream.sendWindow > 0;
 }

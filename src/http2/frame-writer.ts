@@ -15,8 +15,7 @@ const constantBlocks = new WeakMap<HeaderFields, Buffer>();
 const noTable = Buffer.from([0x20]);
 
 function flushAll(): void {
-  const writers = unflushed.splice(0);
-  for (const writer of writers) writer.flushIfWritable();
+  for (const writer of unflushed.splice(0)) writer.flushIfWritable();
 }
 
 export class FrameWriter {
@@ -24,7 +23,6 @@ export class FrameWriter {
   #end = 0;
   #isFlushDue = false;
   #hasSentBlock = false;
-  #isClosed = false;
 
   /** `onWritable` is called when the socket has sent what it had not sent at once. */
   constructor(
@@ -55,22 +53,14 @@ export class FrameWriter {
     this.#buffer = undefined;
     const bytes = buffer.subarray(0, this.#end);
     this.#end = 0;
-    if (this.#isClosed || !this.socket.writable) {
-      keep(buffer);
-      return;
-    }
+    // After the end of the connection, nothing is sent.
+    if (!this.socket.writable) return;
     this.socket.write(bytes, () => {
-      keep(buffer);
+      if (spareBuffers.length < spareBuffersMax) spareBuffers.push(buffer);
       if (this.isBlocked) return;
       this.flush();
       this.onWritable();
     });
-  }
-
-  /** Drops what was not flushed, and everything that follows. */
-  close(): void {
-    this.#isClosed = true;
-    this.flush();
   }
 
   writeFrame(type: number, flags: number, streamId: number, payload: Uint8Array): void {
@@ -142,10 +132,6 @@ export class FrameWriter {
     this.#end = this.#buffer.writeUInt32BE(streamId, this.#end + 5);
     return this.#buffer;
   }
-}
-
-function keep(buffer: Buffer): void {
-  if (spareBuffers.length < spareBuffersMax) spareBuffers.push(buffer);
 }
 
 function blockOf(fields: HeaderFields): Buffer {

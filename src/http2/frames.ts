@@ -25,7 +25,6 @@ export const frameType = {
 export const frameFlag = { endStream: 0x1, ack: 0x1, endHeaders: 0x4, padded: 0x8, priority: 0x20 } as const;
 
 export const settingId = {
-  headerTableSize: 1,
   enablePush: 2,
   maxConcurrentStreams: 3,
   initialWindowSize: 4,
@@ -41,7 +40,6 @@ export const errorCode = {
   streamClosed: 5,
   frameSizeError: 6,
   refusedStream: 7,
-  cancel: 8,
   compressionError: 9,
   enhanceYourCalm: 11,
 } as const;
@@ -60,6 +58,7 @@ export class ConnectionError extends Error {
 
 export const protocolError = (message: string) => new ConnectionError(errorCode.protocolError, message);
 export const frameSizeError = (message: string) => new ConnectionError(errorCode.frameSizeError, message);
+export const compressionError = (message: string) => new ConnectionError(errorCode.compressionError, message);
 export const flowControlError = (message: string) => new ConnectionError(errorCode.flowControlError, message);
 
 /**

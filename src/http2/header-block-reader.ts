@@ -10,21 +10,13 @@ const framesMax = 64;
 const priorityBytes = 5;
 
 export class HeaderBlockReader {
+  /** The stream of a block that has begun and is not complete. Otherwise 0. No other frame may come in between. */
+  openStreamId = 0;
+  bufferedBytes = 0;
   #parts: Buffer[] = [];
-  #bytes = 0;
-  #streamId = 0;
   #isEndOfStream = false;
 
   constructor(private readonly onBlock: BlockHandler) {}
-
-  /** The stream of a block that has begun and is not complete. Otherwise 0. No other frame may come in between. */
-  get openStreamId(): number {
-    return this.#streamId;
-  }
-
-  get bufferedBytes(): number {
-    return this.#bytes;
-  }
 
   readHeaders(flags: number, streamId: number, bytes: Buffer, from: number, to: number): void {
     // Streams of clients have odd numbers (section 5.1.1).
@@ -41,26 +33,26 @@ export class HeaderBlockReader {
       this.onBlock(streamId, isEndOfStream, bytes, start, end);
       return;
     }
-    this.#streamId = streamId;
+    this.openStreamId = streamId;
     this.#isEndOfStream = isEndOfStream;
     this.#append(bytes, start, end);
   }
 
   readContinuation(flags: number, streamId: number, bytes: Buffer, from: number, to: number): void {
-    if (streamId === 0 || streamId !== this.#streamId) throw protocolError('CONTINUATION must follow HEADERS.');
+    if (streamId === 0 || streamId !== this.openStreamId) throw protocolError('CONTINUATION must follow HEADERS.');
     this.#append(bytes, from, to);
     if ((flags & frameFlag.endHeaders) === 0) return;
     const block = Buffer.concat(this.#parts);
     this.#parts = [];
-    this.#bytes = 0;
-    this.#streamId = 0;
+    this.bufferedBytes = 0;
+    this.openStreamId = 0;
     this.onBlock(streamId, this.#isEndOfStream, block, 0, block.length);
   }
 
   #append(bytes: Buffer, from: number, to: number): void {
     this.#parts.push(Buffer.from(bytes.subarray(from, to)));
-    this.#bytes += to - from;
-    if (this.#bytes > blockBytesMax || this.#parts.length > framesMax) {
+    this.bufferedBytes += to - from;
+    if (this.bufferedBytes > blockBytesMax || this.#parts.length > framesMax) {
       throw new ConnectionError(errorCode.enhanceYourCalm, 'A header block is too large.');
     }
   }

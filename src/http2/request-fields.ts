@@ -1,14 +1,9 @@
 /** Checks the fields of requests (RFC 9113, sections 8.1 to 8.3). */
 import type { HeaderFields } from './header-decoder.js';
 
-// Bits, to see which ones a request has.
-const pseudoFields = new Map([
-  [':method', 1],
-  [':scheme', 2],
-  [':path', 4],
-  [':authority', 8],
-]);
-const requiredFields = 1 | 2 | 4;
+const pseudoFields = [':method', ':scheme', ':path', ':authority'];
+// Bits, in the same order. A request need not have the last one.
+const requiredFields = 0b0111;
 // A name of RFC 9110 in lower case.
 const validName = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
 // Fields of one connection of HTTP/1.1 (section 8.2.2).
@@ -20,16 +15,11 @@ const knownNames = new Set<string>();
 const knownNamesMax = 1000;
 const knownNameLengthMax = 64;
 
-export interface RequestFields {
-  readonly isValid: boolean;
-  /** The value of content-length. Undefined if the request has none. */
-  readonly contentLength: number | undefined;
-}
+const invalid = { isValid: false };
+const valid = { isValid: true };
 
-const invalid: RequestFields = { isValid: false, contentLength: undefined };
-const valid: RequestFields = { isValid: true, contentLength: undefined };
-
-export function checkRequest(fields: HeaderFields): RequestFields {
+/** `contentLength` is undefined if the request does not have it. */
+export function checkRequest(fields: HeaderFields): { isValid: boolean; contentLength?: number } {
   let seen = 0;
   let isAfterPseudoFields = false;
   let contentLength: number | undefined;
@@ -38,10 +28,10 @@ export function checkRequest(fields: HeaderFields): RequestFields {
     const value = fields[index + 1] ?? '';
     if (!validValue.test(value)) return invalid;
     if (name.startsWith(':')) {
-      const pseudoField = pseudoFields.get(name);
-      if (pseudoField === undefined || isAfterPseudoFields || (seen & pseudoField) !== 0 || value === '')
-        return invalid;
-      seen |= pseudoField;
+      const position = pseudoFields.indexOf(name);
+      const isRepeated = ((seen >> position) & 1) === 1;
+      if (position < 0 || isAfterPseudoFields || isRepeated || value === '') return invalid;
+      seen |= 1 << position;
       continue;
     }
     isAfterPseudoFields = true;

@@ -9,7 +9,7 @@ import { type ConnectionOptions, checkIntervalMs } from './connection-clock.js';
 export class Http2Server<Connection> {
   readonly #server: Server | TlsServer;
   readonly #sockets = new Set<Socket>();
-  readonly #connections = new Set<Http2Connection<Connection>>();
+  readonly connections = new Set<Http2Connection<Connection>>();
 
   /** Without `tls`, clients must use HTTP/2 with prior knowledge (RFC 9113, section 3.3). */
   constructor(
@@ -36,7 +36,7 @@ export class Http2Server<Connection> {
     });
     const sweep = setInterval(() => {
       const nowMs = performance.now();
-      for (const connection of [...this.#connections]) connection.checkTime(nowMs);
+      for (const connection of [...this.connections]) connection.checkTime(nowMs);
     }, checkIntervalMs(options)).unref();
     this.#server.on('close', () => clearInterval(sweep));
   }
@@ -51,10 +51,6 @@ export class Http2Server<Connection> {
     return typeof address === 'object' ? (address?.port ?? 0) : 0;
   }
 
-  get connections(): Iterable<Http2Connection<Connection>> {
-    return this.#connections;
-  }
-
   /** Uses another certificate for new connections. */
   setTls(tls: TlsOptions): void {
     if ('setSecureContext' in this.#server) this.#server.setSecureContext(tls);
@@ -63,7 +59,7 @@ export class Http2Server<Connection> {
   /** Refuses new connections, and closes each connection when its streams have ended. */
   stopAccepting(): void {
     this.#server.close();
-    for (const connection of this.#connections) connection.drain();
+    for (const connection of this.connections) connection.drain();
   }
 
   /** As stopAccepting, and closes connections whose client has sent nothing. Resolves when all are closed. */
@@ -80,14 +76,14 @@ export class Http2Server<Connection> {
 
   destroy(): void {
     this.#server.close();
-    for (const connection of this.#connections) connection.destroy();
+    for (const connection of this.connections) connection.destroy();
     for (const socket of this.#sockets) socket.destroy();
   }
 
   #open(socket: Socket): void {
     const connection = new Http2Connection(socket, this.application, this.options);
-    this.#connections.add(connection);
-    socket.once('close', () => this.#connections.delete(connection));
+    this.connections.add(connection);
+    socket.once('close', () => this.connections.delete(connection));
     // The client was in its handshake when the server stopped accepting connections.
     if (!this.#server.listening) connection.drain();
   }

@@ -3,44 +3,20 @@ import type { FrameWriter } from './frame-writer.js';
 import { frameType } from './frames.js';
 import type { Http2Stream } from './stream.js';
 
-// More than a client can have open, and so than it can still send frames to.
+// Of more streams, a client can hardly have frames on the way.
 const resetIdsMax = 4096;
 
 export class StreamTable<Connection> {
   /** The highest id that the client has used. Ids above it are idle. */
   lastId = 0;
-  readonly #open = new Map<number, Http2Stream<Connection>>();
+  readonly open = new Map<number, Http2Stream<Connection>>();
   /** The last streams that the server has reset, because their client may not know it yet. */
   readonly #resetIds = new Set<number>();
 
   constructor(
     private readonly writer: FrameWriter,
-    private readonly openMax: number,
+    readonly openMax: number,
   ) {}
-
-  get size(): number {
-    return this.#open.size;
-  }
-
-  get isFull(): boolean {
-    return this.#open.size >= this.openMax;
-  }
-
-  get(id: number): Http2Stream<Connection> | undefined {
-    return this.#open.get(id);
-  }
-
-  [Symbol.iterator](): IterableIterator<Http2Stream<Connection>> {
-    return this.#open.values();
-  }
-
-  add(stream: Http2Stream<Connection>): void {
-    this.#open.set(stream.id, stream);
-  }
-
-  remove(id: number): void {
-    this.#open.delete(id);
-  }
 
   /** Sends RST_STREAM. Frames that the client sends before it arrives are ignored. */
   reset(id: number, code: number): void {

@@ -10,7 +10,6 @@ const unsentBytesMax = 64 * 1024;
 const grownWindowBytes = 256 * 1024;
 const noBytes = Buffer.alloc(0);
 
-/** `Connection` is what the application keeps for the connection. */
 export class Http2Stream<Connection> {
   readonly connection: Connection;
   sendWindow: number;
@@ -97,7 +96,7 @@ export class Http2Stream<Connection> {
   reset(code: number): void {
     if (this.#isClosed) return;
     this.http2.streams.reset(this.id, code);
-    this.#close();
+    this.close();
   }
 
   /** Does not extend the window. The application still receives what the window permits. */
@@ -116,9 +115,9 @@ export class Http2Stream<Connection> {
   receiveData(bytes: Buffer, frameBytes: number, isEndOfStream: boolean): void {
     this.#receivedBytes += frameBytes;
     if (this.missingBytes !== undefined) this.missingBytes -= bytes.length;
-    if (this.isRequestEnded) this.fail(errorCode.streamClosed);
-    else if (this.#receivedBytes > this.#windowBytes) this.fail(errorCode.flowControlError);
-    else if ((this.missingBytes ?? 0) < 0) this.fail(errorCode.protocolError);
+    if (this.isRequestEnded) this.#fail(errorCode.streamClosed);
+    else if (this.#receivedBytes > this.#windowBytes) this.#fail(errorCode.flowControlError);
+    else if ((this.missingBytes ?? 0) < 0) this.#fail(errorCode.protocolError);
     else if (bytes.length > 0) this.#receiver?.onData(bytes);
     if (isEndOfStream) this.receiveEnd();
     else this.#extendWindow();
@@ -126,23 +125,25 @@ export class Http2Stream<Connection> {
 
   receiveEnd(): void {
     if (this.#isClosed) return;
-    if (this.isRequestEnded) this.fail(errorCode.streamClosed);
-    else if ((this.missingBytes ?? 0) > 0) this.fail(errorCode.protocolError);
+    if (this.isRequestEnded) this.#fail(errorCode.streamClosed);
+    else if ((this.missingBytes ?? 0) > 0) this.#fail(errorCode.protocolError);
     else {
       this.isRequestEnded = true;
       this.#receiver?.onEnd();
     }
   }
 
-  /** The client has broken a rule of the protocol that concerns only this stream (section 5.4.2). */
-  fail(code: number): void {
-    this.http2.guard.spend();
-    this.reset(code);
-  }
-
-  /** The client has reset the stream, or the connection has ended. */
-  abandon(): void {
-    if (!this.#isClosed) this.#close();
+  /** Ends the stream without a frame, because the client has reset it or the connection has ended. */
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#unsent.length = 0;
+    this.unsentBytes = 0;
+    this.#trailers = undefined;
+    this.http2.removeStream(this);
+    const receiver = this.#receiver;
+    this.#receiver = undefined;
+    receiver?.onClose(this.#isAnswered);
   }
 
   take(bytesMax: number): Uint8Array {
@@ -155,7 +156,7 @@ export class Http2Stream<Connection> {
   }
 
   onProgress(): void {
-    if (!this.#isClosed) this.#endIfSent();
+    this.#endIfSent();
     this.#receiver?.onSent();
     if (!this.#mustDrain || this.unsentBytes >= unsentBytesMax) return;
     this.#mustDrain = false;
@@ -172,18 +173,13 @@ export class Http2Stream<Connection> {
     this.#isAnswered = true;
     // Tells the client to stop sending (section 8.1).
     if (!this.isRequestEnded) this.http2.streams.reset(this.id, errorCode.noError);
-    this.#close();
+    this.close();
   }
 
-  #close(): void {
-    this.#isClosed = true;
-    this.#unsent.length = 0;
-    this.unsentBytes = 0;
-    this.#trailers = undefined;
-    this.http2.removeStream(this);
-    const receiver = this.#receiver;
-    this.#receiver = undefined;
-    receiver?.onClose(this.#isAnswered);
+  /** The client has broken a rule of the protocol that concerns only this stream (section 5.4.2). */
+  #fail(code: number): void {
+    this.http2.guard.spend();
+    this.reset(code);
   }
 
   /** Lets the client send as much again as it has sent, in few frames. */

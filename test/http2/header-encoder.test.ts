@@ -1,4 +1,4 @@
-/** Encoding of header blocks (HPACK, RFC 7541), read back with our decoder. `npm run fuzz` reads them with Go's. */
+/** Encoding of header blocks (HPACK, RFC 7541), read back with our decoder. hpack.mjs reads them with Go's. */
 import { expect, it } from 'vitest';
 import { HeaderDecoder } from '../../src/http2/header-decoder.js';
 import { encodedBytesMax, encodeFields } from '../../src/http2/header-encoder.js';

@@ -1,6 +1,7 @@
 /** The Huffman code of HPACK (RFC 7541, section 5.2 and appendix B). */
 import { describe, expect, it } from 'vitest';
-import { decodeHuffman, HuffmanError } from '../../src/http2/huffman.js';
+import { ConnectionError } from '../../src/http2/frames.js';
+import { decodeHuffman } from '../../src/http2/huffman.js';
 import { huffmanCodes } from './rfc7541-tables.js';
 
 const endOfString = 256;
@@ -53,7 +54,7 @@ describe('Huffman', () => {
     const texts = ['', 'a', '0', '&', 'X', '\0'].map(bytesOf);
     for (const text of texts) {
       for (const more of [[0xff], [0xff, 0xff], [0xff, 0xff, 0xff]]) {
-        expect(() => decode(Buffer.concat([encode(text), Buffer.from(more)]))).toThrow(HuffmanError);
+        expect(() => decode(Buffer.concat([encode(text), Buffer.from(more)]))).toThrow(ConnectionError);
       }
     }
   });
@@ -62,15 +63,15 @@ describe('Huffman', () => {
     for (let byte = 0; byte < 256; byte++) {
       const { bits } = huffmanCodes[byte] ?? { bits: 0 };
       // Padding of five zeros or more is the code of a character.
-      if (bits % 8 > 3) expect(() => decode(encode([byte], '0')), `byte ${byte}`).toThrow(HuffmanError);
+      if (bits % 8 > 3) expect(() => decode(encode([byte], '0')), `byte ${byte}`).toThrow(ConnectionError);
     }
     // Of seven bits of padding after a code of nine or more bits, six are ones.
-    expect(() => decode(Buffer.of(0x1f, 0b1111_1110))).toThrow(HuffmanError);
+    expect(() => decode(Buffer.of(0x1f, 0b1111_1110))).toThrow(ConnectionError);
   });
 
   it('refuses the end of string as a symbol', () => {
     for (const symbols of [[endOfString], [0x61, endOfString], [endOfString, 0x3f], [0, endOfString, endOfString]]) {
-      expect(() => decode(encode(symbols))).toThrow(HuffmanError);
+      expect(() => decode(encode(symbols))).toThrow(ConnectionError);
     }
   });
 
@@ -79,7 +80,7 @@ describe('Huffman', () => {
       const whole = encode([byte]);
       if (whole.length === 1) continue;
       // The first bytes of a long code are a part of the code, or padding that is too long.
-      expect(() => decode(whole.subarray(0, -1)), `byte ${byte}`).toThrow(HuffmanError);
+      expect(() => decode(whole.subarray(0, -1)), `byte ${byte}`).toThrow(ConnectionError);
     }
   });
 });

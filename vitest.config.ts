@@ -1,14 +1,24 @@
 /** How the tests run: against one real Postgres that global-setup brings, each file in a process of its own. */
 import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
+import { BaseSequencer, type TestSpecification } from 'vitest/node';
+
+/** Begins with the file that takes longest and would otherwise run last, alone, because it is short. */
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const isLongest = ({ moduleId }: TestSpecification) => moduleId.endsWith('/test/docs-examples.test.ts');
+    const sorted = await super.sort(files);
+    return [...sorted.filter(isLongest), ...sorted.filter((file) => !isLongest(file))];
+  }
+}
 
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
     environment: 'node',
     pool: 'forks',
-    // Vitest's own choice but on two processors, where that is one: files wait more than they compute.
-    maxWorkers: Math.max(2, availableParallelism() - 1),
+    // Files wait more than they compute.
+    maxWorkers: availableParallelism() + 1,
+    sequence: { sequencer: LongestFirst },
     // Programs that tests start must not colour their output, because tests read it. CI may ask for colours.
     env: { FORCE_COLOR: '0' },
     globalSetup: ['test/support/global-setup.ts'],
@@ -16,5 +26,21 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 120_000,
     teardownTimeout: 60_000,
+    projects: [
+      { extends: true, test: { name: 'roster', include: ['test/**/*.test.ts'] } },
+      {
+        extends: true,
+        test: {
+          name: 'on node:http2',
+          env: { HTTP2_SERVER: 'node' },
+          // The files that depend most on the implementation of HTTP/2.
+          include: [
+            'test/grpc-server/**/*.test.ts',
+            'test/contract/{grpc,wire,workers}.test.ts',
+            'test/rpc/{full-connection,server,watch-users}.test.ts',
+          ],
+        },
+      },
+    ],
   },
 });

@@ -44,8 +44,8 @@ export function createKeyCommand(context: Context): Command {
   return command.addHelpText(
     'after',
     `
-The commands work on the database that "roster serve" would use, also while it serves. A server knows a new key within two
-seconds, and refuses a revoked one within two seconds.
+The commands work on the database that "roster serve" would use, also while it serves. A server accepts a new key at once,
+and refuses a revoked one within two seconds.
 
 Examples:
   roster key create --name billing --role reader --expires 90d

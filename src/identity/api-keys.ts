@@ -3,6 +3,7 @@
  * within two seconds.
  */
 import { timingSafeEqual } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Database } from '../database/database.js';
 import { digestOf, parseApiKey } from '../model/api-key.js';
 import type { Subject } from '../model/caller.js';
@@ -15,7 +16,7 @@ export interface ApiKeys {
   /**
    * Returns the subject of a key, or why the key is not accepted. Call it for every call: it also records when the key
    * was last used. Returns the same subject as long as the key is unchanged. Returns a promise only if no key has this
-   * id, because the key may be new. Never rejects.
+   * id, because the key may be new: the promise waits up to about a second for a read. Never rejects.
    */
   find(token: string): KeySubject | Fault | Promise<KeySubject | Fault>;
   /** Whether the key of a subject is neither revoked nor changed. It may have expired: see `expiresMs`. */
@@ -42,20 +43,23 @@ const refreshMs = 1_500;
 // Unknown ids cause at most one read in this time, however many calls have them.
 const readForUnknownMs = 1_000;
 const noteUseEveryMs = 60_000;
-// Of calls with unknown ids. They wait only while the first read or a read for an unknown id is running.
+// Of calls with unknown ids.
 const waitersMax = 1_000;
 
 /** Reads the keys for the first time in the background. Until then, calls wait. */
 export function createApiKeys({ database, onError, onUseError }: ApiKeysOptions): ApiKeys {
   let entries: ReadonlyMap<string, Entry> = new Map();
   let subjects: ReadonlySet<KeySubject> = new Set();
-  let used = new Set<string>();
   let reading: Promise<void> | undefined;
   let isFailing = false;
-  let isUseFailing = false;
+  let nextReadForUnknown: Promise<void> | undefined;
   let readForUnknownAtMs = Number.NEGATIVE_INFINITY;
   let waiters = 0;
   let isClosed = false;
+  const closing = new AbortController();
+  const uses = createUses(database, (error) => {
+    if (!isClosed) onUseError(error);
+  });
 
   async function read(): Promise<void> {
     try {
@@ -71,24 +75,10 @@ export function createApiKeys({ database, onError, onUseError }: ApiKeysOptions)
     reading = undefined;
   }
 
-  async function writeUses(): Promise<void> {
-    const ids = [...used];
-    used = new Set();
-    if (ids.length === 0) return;
-    try {
-      await noteKeyUses(database.run, ids);
-      isUseFailing = false;
-    } catch (error) {
-      // The calls are served, but an operator may believe that a key is unused.
-      if (!isUseFailing && !isClosed) onUseError(error);
-      isUseFailing = true;
-    }
-  }
-
   let refreshing: Promise<unknown> = Promise.resolve();
   const refresh = () => {
     reading ??= read();
-    refreshing = Promise.all([reading, isFailing ? undefined : writeUses()]);
+    refreshing = Promise.all([reading, isFailing ? undefined : uses.write()]);
   };
   refresh();
   const timer = setInterval(refresh, refreshMs).unref();
@@ -100,21 +90,33 @@ export function createApiKeys({ database, onError, onUseError }: ApiKeysOptions)
     if (expiresMs !== undefined && expiresMs <= Date.now()) {
       return new Fault('CREDENTIALS_EXPIRED', 'The API key has expired.');
     }
-    const nowMs = performance.now();
-    if (nowMs >= entry.noteUseMs) {
-      entry.noteUseMs = nowMs + noteUseEveryMs;
-      used.add(entry.id);
-    }
+    uses.note(entry);
     return entry.subject;
   }
 
-  async function findAfter(pending: Promise<void>, id: string, secret: string): Promise<KeySubject | Fault> {
+  /** Waits until a read for unknown ids is allowed again. All calls that arrive before the read begins share it. */
+  async function readForUnknown(): Promise<void> {
+    const waitMs = Math.max(0, readForUnknownAtMs + readForUnknownMs - performance.now());
+    await sleep(waitMs, undefined, { ref: false, signal: closing.signal }).catch(() => {});
+    await reading;
+    nextReadForUnknown = undefined;
+    if (isClosed) return;
+    readForUnknownAtMs = performance.now();
+    reading ??= read();
+    await reading;
+  }
+
+  /** A read that began before the call may miss a key that was created before the call. */
+  async function findNew(id: string, secret: string): Promise<KeySubject | Fault> {
     waiters++;
-    await pending;
+    nextReadForUnknown ??= readForUnknown();
+    const next = nextReadForUnknown;
+    await reading;
+    if (!entries.has(id)) await next;
     waiters--;
     const entry = entries.get(id);
     if (entry !== undefined) return check(entry, secret);
-    return isFailing ? cannotCheck() : invalidKey();
+    return isFailing || isClosed ? cannotCheck() : invalidKey();
   }
 
   return {
@@ -124,22 +126,45 @@ export function createApiKeys({ database, onError, onUseError }: ApiKeysOptions)
       const entry = entries.get(key.id);
       if (entry !== undefined) return check(entry, key.secret);
       if (isFailing || isClosed || waiters >= waitersMax) return cannotCheck();
-      const nowMs = performance.now();
-      if (reading === undefined && nowMs - readForUnknownAtMs >= readForUnknownMs) {
-        readForUnknownAtMs = nowMs;
-        reading = read();
-      }
-      return reading === undefined ? invalidKey() : findAfter(reading, key.id, key.secret);
+      return findNew(key.id, key.secret);
     },
 
     isCurrent: (subject) => subjects.has(subject),
 
     async close() {
       isClosed = true;
+      closing.abort();
       clearInterval(timer);
       await reading;
       await refreshing;
-      if (!isFailing) await writeUses();
+      if (!isFailing) await uses.write();
+    },
+  };
+}
+
+/** Notes the uses of keys, and writes them together. */
+function createUses(database: ApiKeysOptions['database'], onError: (error: unknown) => void) {
+  let used = new Set<string>();
+  let isFailing = false;
+  return {
+    note(entry: Entry): void {
+      const nowMs = performance.now();
+      if (nowMs < entry.noteUseMs) return;
+      entry.noteUseMs = nowMs + noteUseEveryMs;
+      used.add(entry.id);
+    },
+    async write(): Promise<void> {
+      const ids = [...used];
+      used = new Set();
+      if (ids.length === 0) return;
+      try {
+        await noteKeyUses(database.run, ids);
+        isFailing = false;
+      } catch (error) {
+        // The calls are served, but an operator may believe that a key is unused.
+        if (!isFailing) onError(error);
+        isFailing = true;
+      }
     },
   };
 }

@@ -32,15 +32,24 @@ interface Opened extends ApiKeys {
   readonly useErrors: unknown[];
 }
 
+interface Opening {
+  readonly isDown?: () => boolean;
+  readonly via?: Database;
+  /** Awaited after each read of the keys, before its answer arrives. */
+  readonly delay?: () => Promise<void> | undefined;
+}
+
 /** Opens the keys as one process does. While `isDown`, its statements fail before they are sent. */
-function open({ isDown = () => false, via = database }: { isDown?: () => boolean; via?: Database } = {}): Opened {
+function open({ isDown = () => false, via = database, delay }: Opening = {}): Opened {
   let reads = 0;
   const errors: unknown[] = [];
   const useErrors: unknown[] = [];
   const run: Database['run'] = async (statement, values) => {
     if (statement.name === 'live-keys') reads++;
     if (isDown()) throw new Error('The database is down.');
-    return via.run(statement, values);
+    const rows = await via.run(statement, values);
+    if (statement.name === 'live-keys') await delay?.();
+    return rows;
   };
   const keys = createApiKeys({
     database: { run },
@@ -104,13 +113,29 @@ describe('an API key', () => {
     }
   });
 
-  it('that another process has just created works at once', async () => {
+  it('that another process has just created works, also right after a read for an unknown id', async () => {
     const keys = open();
     expect(await keys.find(apiKeyText(newApiKey()))).toEqual(invalid);
-    await vi.waitFor(async () => {
-      const { token } = await create();
-      expect(await keys.find(token)).toMatchObject({ kind: 'key' });
+    const { token } = await create();
+    expect(await keys.find(token)).toMatchObject({ kind: 'key' });
+  });
+
+  it('that was created during a read works, although the read does not have it', async () => {
+    let held: PromiseWithResolvers<void> | undefined;
+    let hasRead = false;
+    const keys = open({
+      delay: () => {
+        hasRead = held !== undefined;
+        return held?.promise;
+      },
     });
+    await keys.find(apiKeyText(newApiKey()));
+    held = Promise.withResolvers<void>();
+    await vi.waitUntil(() => hasRead, { timeout: 20_000 });
+    const { token } = await create();
+    const found = keys.find(token);
+    held.resolve();
+    expect(await found).toMatchObject({ kind: 'key' });
   });
 
   it('that is revoked stops working in every process, within two seconds', async () => {
@@ -165,7 +190,10 @@ describe('unknown ids', () => {
     await keys.find(apiKeyText(newApiKey()));
     const startMs = performance.now();
     const before = keys.reads();
-    for (let call = 0; call < 3_000; call++) expect(await keys.find(apiKeyText(newApiKey()))).toEqual(invalid);
+    for (let round = 0; round < 3; round++) {
+      const calls = Array.from({ length: 900 }, async () => keys.find(apiKeyText(newApiKey())));
+      expect(await Promise.all(calls)).toEqual(calls.map(() => invalid));
+    }
     const seconds = (performance.now() - startMs) / 1_000;
     // One each second for unknown ids, and one each 1.5 seconds for all keys.
     expect(keys.reads() - before).toBeLessThanOrEqual(Math.ceil(seconds) + Math.ceil(seconds / 1.5));
@@ -176,6 +204,26 @@ describe('unknown ids', () => {
     const found = open().find(token);
     expect(found).toBeInstanceOf(Promise);
     expect(await found).toMatchObject({ kind: 'key' });
+  });
+
+  it('wait in a limited number of calls, of which each gets its answer', async () => {
+    const keys = open();
+    await keys.find(apiKeyText(newApiKey()));
+    const waiting = Array.from({ length: 1_000 }, () => keys.find(apiKeyText(newApiKey())));
+    expect(keys.find(apiKeyText(newApiKey()))).toMatchObject({ reason: 'DATABASE_UNAVAILABLE' });
+    expect(await Promise.all(waiting)).toEqual(waiting.map(() => invalid));
+    expect(await keys.find(apiKeyText(newApiKey()))).toEqual(invalid);
+  });
+
+  it('do not delay the end of a process', async () => {
+    const keys = open();
+    await keys.find(apiKeyText(newApiKey()));
+    const found = keys.find(apiKeyText(newApiKey()));
+    expect(found).toBeInstanceOf(Promise);
+    const reads = keys.reads();
+    await keys.close();
+    expect(await found).toMatchObject({ reason: 'DATABASE_UNAVAILABLE' });
+    expect(keys.reads()).toBe(reads);
   });
 });
 

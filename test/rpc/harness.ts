@@ -98,6 +98,7 @@ export async function startTestServer(
       connectionAgeGraceMs: 60_000,
       keepaliveTimeMs: 600_000,
       keepaliveTimeoutMs: 20_000,
+      http2: process.env.HTTP2_SERVER === 'node' ? 'node' : 'own',
       ...grpc,
     },
     stallTimeoutMs: 600_000,

@@ -27,6 +27,7 @@ export async function startTestApp(
     GRPC_ADDRESS: 'localhost:0',
     HTTP_ADDRESS: 'localhost:0',
     LOG_FORMAT: 'json',
+    HTTP2_SERVER: process.env.HTTP2_SERVER,
     ...settings,
   });
   const logTo = { write: (text: string) => void lines.push(JSON.parse(text)) };

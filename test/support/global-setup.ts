@@ -40,6 +40,7 @@ export async function setup(project: TestProject): Promise<void> {
   } else {
     embedded = await startEmbeddedPostgres({ dataDir, log: (message) => console.error(message) });
     adminUrl = embedded.url;
+    await withAdmin(forgoDurability);
   }
   const seconds = Math.floor(Date.now() / 1000);
   prefix = `roster_test_${seconds}_${randomBytes(4).toString('hex')}`;
@@ -65,6 +66,12 @@ export async function setup(project: TestProject): Promise<void> {
 function compile(): void {
   const { status } = spawnSync(process.execPath, ['scripts/setup.mjs', 'prepare'], { cwd: root, stdio: 'inherit' });
   if (status !== 0) throw new Error('The sources do not compile. See the messages above.');
+}
+
+/** Nothing here must survive a crash of the machine. Otherwise each test that drops a database waits for the disk. */
+async function forgoDurability(admin: pg.Client): Promise<void> {
+  for (const name of ['fsync', 'full_page_writes']) await admin.query(`ALTER SYSTEM SET ${name} = off`);
+  await admin.query('SELECT pg_reload_conf()');
 }
 
 export async function teardown(): Promise<void> {

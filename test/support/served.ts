@@ -38,6 +38,7 @@ function run(settings: Record<string, string>, { isGroup = false, isByNpm = fals
       GRPC_ADDRESS: 'localhost:0',
       HTTP_ADDRESS: 'localhost:0',
       LOG_FORMAT: 'json',
+      HTTP2_SERVER: process.env.HTTP2_SERVER,
       ...settings,
     },
     detached: isGroup,

@@ -27,7 +27,8 @@ const contained: Readonly<Record<BuiltInRole, readonly string[]>> = {
   bulk: ['bulk'],
   admin: ['reader', 'writer', 'bulk', 'admin'],
 };
-const concurrentCalls = 8;
+// A call with an unknown key waits up to a second.
+const concurrentCalls = 32;
 // Longer than the slowest machine needs.
 const timeout = 300_000;
 // Ends a watch that should have been refused, and a call that waits for its request.

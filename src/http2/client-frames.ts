@@ -101,11 +101,13 @@ export class ClientFrames<Connection> {
     this.#receivedBytes = 0;
   }
 
-  /** A frame is for a stream that is not open. Throws unless the server has reset the stream. */
+  /** A frame is for a stream that is not open. */
   #checkClosed(id: number, name: string): void {
     if (this.#isIdle(id)) throw protocolError(`${name} on a stream that was not opened.`);
     const { streams } = this.connection;
     if (id > streams.lastId || streams.wasReset(id)) this.connection.guard.spend();
+    // grpc-java sends DATA after RST_STREAM if a call is cancelled early. Only the stream is at fault then.
+    else if (name === 'DATA') this.#fail(id, errorCode.streamClosed);
     else throw new ConnectionError(errorCode.streamClosed, `${name} on a closed stream.`);
   }
 

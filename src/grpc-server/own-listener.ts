@@ -1,5 +1,5 @@
 /** Carries the streams of gRPC over src/http2. */
-import type { PeerCertificate } from 'node:tls';
+import { type PeerCertificate, TLSSocket } from 'node:tls';
 import type { BufferedBytes } from '../http2/application.js';
 import type { Http2Connection } from '../http2/connection.js';
 import { Http2Server } from '../http2/server.js';
@@ -83,22 +83,22 @@ class OwnConnection implements Connection, LimitedConnection {
   heldBytes = 0;
   readonly use: ConnectionUse = { openStreams: 0, caller: undefined };
 
-  constructor(private readonly http2: Http2Connection<OwnConnection>) {}
+  readonly host: string;
+  readonly peer: string;
 
-  get peer(): string {
-    return this.http2.peer;
-  }
-
-  get host(): string {
-    return this.http2.host;
+  constructor(private readonly http2: Http2Connection<OwnConnection>) {
+    this.host = http2.socket.remoteAddress ?? '';
+    this.peer = `${this.host}:${http2.socket.remotePort}`;
   }
 
   get isActive(): boolean {
-    return this.http2.isActive;
+    return this.http2.streams.open.size > 0;
   }
 
   certificate(): PeerCertificate | undefined {
-    return this.http2.certificate();
+    const { socket } = this.http2;
+    const isKnown = socket instanceof TLSSocket && socket.authorized && !socket.destroyed;
+    return isKnown ? socket.getPeerCertificate() : undefined;
   }
 
   limitCalls(callsMax: number): void {

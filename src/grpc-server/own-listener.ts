@@ -1,5 +1,5 @@
 /** Carries the streams of gRPC over src/http2. */
-import type { PeerCertificate } from 'node:tls';
+import { type PeerCertificate, TLSSocket } from 'node:tls';
 import type { BufferedBytes } from '../http2/application.js';
 import type { Http2Connection } from '../http2/connection.js';
 import { Http2Server } from '../http2/server.js';
@@ -74,18 +74,18 @@ class OwnConnection implements Connection, ListenerConnection {
   heldBytes = 0;
   readonly use: ConnectionUse = { caller: undefined };
 
-  constructor(private readonly http2: Http2Connection<OwnConnection>) {}
+  readonly host: string;
+  readonly peer: string;
 
-  get peer(): string {
-    return this.http2.peer;
-  }
-
-  get host(): string {
-    return this.http2.host;
+  constructor(private readonly http2: Http2Connection<OwnConnection>) {
+    this.host = http2.socket.remoteAddress ?? '';
+    this.peer = `${this.host}:${http2.socket.remotePort}`;
   }
 
   certificate(): PeerCertificate | undefined {
-    return this.http2.certificate();
+    const { socket } = this.http2;
+    const isKnown = socket instanceof TLSSocket && socket.authorized && !socket.destroyed;
+    return isKnown ? socket.getPeerCertificate() : undefined;
   }
 
   pauseReading(): void {

@@ -1,5 +1,4 @@
 /** The interface of an application that handles the streams of a server. */
-
 import type { Http2Connection } from './connection.js';
 import type { HeaderFields } from './header-decoder.js';
 import type { Http2Stream } from './stream.js';

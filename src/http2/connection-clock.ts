@@ -86,7 +86,8 @@ export class ConnectionClock {
       this.#agedMs = nowMs;
       connection.drain();
     }
-    if (frames.hasSettings && !connection.isActive && isLate(this.activeMs, options.idleMsMax)) connection.drain();
+    const isIdle = frames.hasSettings && connection.streams.open.size === 0;
+    if (isIdle && isLate(this.activeMs, options.idleMsMax)) connection.drain();
     if (isLate(this.drainMs, drainMsMax)) connection.finishDrain();
   }
 }

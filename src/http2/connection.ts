@@ -1,6 +1,5 @@
 /** One connection of a server: its socket, its limits and its end. */
 import type { Socket } from 'node:net';
-import { type PeerCertificate, TLSSocket } from 'node:tls';
 import type { Application, BufferedBytes } from './application.js';
 import { ClientFrames, connectionWindowBytes, drainPing } from './client-frames.js';
 import { ConnectionClock, type ConnectionOptions } from './connection-clock.js';
@@ -28,10 +27,6 @@ const lastReadMs = 500;
 
 export class Http2Connection<Connection> {
   readonly context: Connection;
-  /** The client's address, as in `127.0.0.1:40312`. */
-  readonly peer: string;
-  /** The IP address in it. */
-  readonly host: string;
   readonly writer: FrameWriter;
   readonly sender: DataSender;
   readonly guard = new FloodGuard();
@@ -46,12 +41,10 @@ export class Http2Connection<Connection> {
   readonly #bufferedBytes: BufferedBytes | undefined;
 
   constructor(
-    private readonly socket: Socket,
+    readonly socket: Socket,
     application: Application<Connection>,
     options: ConnectionOptions,
   ) {
-    this.host = socket.remoteAddress ?? '';
-    this.peer = `${this.host}:${socket.remotePort}`;
     this.context = application.onConnection(this);
     this.writer = new FrameWriter(socket, () => this.#onWritable());
     this.sender = new DataSender(this.writer, this.guard);
@@ -69,20 +62,9 @@ export class Http2Connection<Connection> {
     this.writer.writeNumber(frameType.windowUpdate, 0, connectionWindowBytes - windowBytesDefault);
   }
 
-  get isActive(): boolean {
-    return this.streams.open.size > 0;
-  }
-
   /** The client knows from the last GOAWAY that these streams are not processed. */
   get ignoresNewStreams(): boolean {
     return this.#drain === 'final';
-  }
-
-  /** The certificate that the client has presented and that a CA of the server has signed. */
-  certificate(): PeerCertificate | undefined {
-    const { socket } = this;
-    const isKnown = socket instanceof TLSSocket && socket.authorized && !socket.destroyed;
-    return isKnown ? socket.getPeerCertificate() : undefined;
   }
 
   /** The client keeps what it sends meanwhile. A long pause ends the connection, because no ping is acknowledged. */
@@ -191,7 +173,7 @@ export class Http2Connection<Connection> {
   }
 
   #endIfDrained(): void {
-    if (this.#drain !== 'final' || this.isActive || this.#isClosed) return;
+    if (this.#drain !== 'final' || this.streams.open.size > 0 || this.#isClosed) return;
     this.#clock.endedMs = performance.now();
     this.writer.flush();
     this.socket.end();

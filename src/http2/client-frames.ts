@@ -136,11 +136,10 @@ export class ClientFrames<Connection> {
       else open.receiveEnd();
       return;
     }
-    if (id <= streams.lastId) {
+    if (id <= streams.lastId || connection.ignoresNewStreams) {
       this.#checkClosed(id, 'HEADERS');
       return;
     }
-    if (connection.ignoresNewStreams) return;
     streams.lastId = id;
     if (streams.isFull) {
       this.#refuse(id, errorCode.refusedStream);

@@ -1,24 +1,14 @@
 /**
- * Decides at the header of a call whether it can be answered in time, how many calls of a caller run at once, and how many
- * a client may have open.
+ * Decides at the header of a call whether it can be answered in time, and how many calls of a caller run at once.
  *
- * By Little's law, a new call waits for about the number of calls in flight divided by the rate at which they end. A
- * refusal costs almost half of a short call with node:http2, so a server that receives several times what it can answer
- * could spend all its time on refusals. Therefore callers, and then the connections of each, share a number of open
- * calls. Further calls wait in the clients, where they cost nothing. If several callers call a busy server, each has the
- * same share of the calls that run, so that a call waits for few calls of the others
- * (docs/decisions/0040-callers-have-equal-shares.md).
+ * By Little's law, a new call waits for about the number of calls in flight divided by the rate at which they end. If that
+ * is too long, the server refuses the call at once, for a tenth of what it would cost to answer it. If several callers call
+ * a busy server, each has the same share of the calls that run, so that a call waits for few calls of the others
+ * (docs/decisions/0043-excess-calls-are-refused.md).
  */
 import { UnaryCalls, type WaitingCall } from './caller-share.js';
 
 export interface AdmissionOptions {
-  /** The number of calls that all callers of a busy server may have open together. */
-  readonly openCallsMax: number;
-  /**
-   * Called in each interval with the number of calls that each caller may have open, or with undefined if the server is
-   * not busy.
-   */
-  onShare(perCaller: number | undefined): void;
   /** The calls of this caller take the time of the server without being answered. Called at most once in an interval. */
   onWaste(caller: UnaryCalls): void;
 }
@@ -30,12 +20,16 @@ interface Ended {
 
 /** How often `measure` should be called. */
 export const measureMs = 100;
-// The highest rate of the recent past counts, because the rate also falls if clients call less or the database pauses.
+// The highest rate of the recent past counts, because the rate also falls while the database pauses.
 const decay = 0.98;
-// This many calls in flight are always admitted: enough for large batches and for a pause of the database.
-const admittedMin = 1024;
-// The longest wait of a call without a deadline, or with a later one.
-const waitMsMax = 10_000;
+// Until the server has been busy, it is assumed to answer this many calls a millisecond.
+const endedPerMsFirst = 5;
+// With this many calls in flight, the server is busy. Fewer are always admitted: enough for a pause of the database.
+const busyCalls = 256;
+// A deadline that is later, or missing, counts as this one.
+const deadlineMsMax = 10_000;
+// The wait should end long before the deadline, because it is only estimated, and answers after the deadline are wasted.
+const waitShare = 1 / 4;
 // The limits end when the server has not been busy for this many intervals.
 const calmIntervals = 50;
 // A caller without calls has no share after this many intervals.
@@ -46,11 +40,13 @@ const runningMs = 10;
 const runningMin = 8;
 // Ordinary clients cancel some calls.
 const wasteMin = 32;
+// A caller may have this part of what it could have had answered cancelled or refused.
+const wasteShare = 1 / 4;
 
 export class Admission {
   #inFlight = 0;
   #ended = 0;
-  #endedPerMs = 0;
+  #endedPerMs = endedPerMsFirst;
   #measuredMs = performance.now();
   #interval = 0;
   #calm = calmIntervals;
@@ -61,14 +57,18 @@ export class Admission {
 
   constructor(private readonly options: AdmissionOptions) {}
 
-  /** Counts the call if it can probably be answered before its deadline. Returns what counts it. */
-  admit(timeoutMs = waitMsMax, caller = this.#others): UnaryCalls | undefined {
+  /** Whether a call must be refused, because it can probably not be answered in time or because its caller wastes time. */
+  refuses(timeoutMs = deadlineMsMax, caller = this.#others): boolean {
     const previous = Math.min(this.#inFlight, caller.inFlight * Math.max(1, this.#callers.size));
-    const isLate = previous / this.#endedPerMs > Math.min(timeoutMs, waitMsMax);
-    if (this.#inFlight >= admittedMin && isLate) {
-      this.#waste(caller);
-      return undefined;
-    }
+    const isLate = previous / this.#endedPerMs > Math.min(timeoutMs, deadlineMsMax) * waitShare;
+    const mustRefuse = caller.wasteLeft <= 0 || (isLate && this.#inFlight >= busyCalls);
+    if (mustRefuse) this.#waste(caller);
+    return mustRefuse;
+  }
+
+  /** Counts the call if it is not refused. Returns what counts it. */
+  admit(timeoutMs?: number, caller = this.#others): UnaryCalls | undefined {
+    if (this.refuses(timeoutMs, caller)) return undefined;
     this.#inFlight++;
     caller.inFlight++;
     if (caller !== this.#others && caller.latest === Number.NEGATIVE_INFINITY) this.#callers.add(caller);
@@ -124,32 +124,30 @@ export class Admission {
 
   measure(): void {
     const nowMs = performance.now();
-    this.#endedPerMs = Math.max(this.#endedPerMs * decay, this.#ended / (nowMs - this.#measuredMs));
+    // A server that is not busy shows only what its clients want.
+    const past = this.#inFlight >= busyCalls ? this.#endedPerMs * decay : this.#endedPerMs;
+    this.#endedPerMs = Math.max(past, this.#ended / (nowMs - this.#measuredMs));
     this.#measuredMs = nowMs;
     this.#ended = 0;
     this.#interval++;
     this.#forgetInactive();
-    const { openCallsMax, onShare } = this.options;
     const callers = Math.max(1, this.#callers.size);
-    const share = openCallsMax / callers;
-    this.#calm = this.#isBusy(share) ? 0 : this.#calm + 1;
-    const isLimited = this.#calm < calmIntervals;
+    this.#calm = this.#isBusy() ? 0 : this.#calm + 1;
+    // A single caller takes nothing from others.
+    const isShared = this.#calm < calmIntervals && callers > 1;
     const running = Math.max(runningMin, (this.#endedPerMs * runningMs) / callers);
-    this.#runningMax = isLimited && callers > 1 ? running : Number.POSITIVE_INFINITY;
+    this.#runningMax = isShared ? running : Number.POSITIVE_INFINITY;
     for (const caller of this.#callers) this.#runWaiting(caller);
-    onShare(isLimited ? share : undefined);
     const answers = (this.#endedPerMs * measureMs) / callers;
-    // A single caller takes nothing from others. It would only see more errors, because Node refuses the calls that it has sent
-    // before it received the lower limit.
-    const isLimitedByWaste = isLimited && callers > 1;
-    const waste = isLimitedByWaste ? Math.max(wasteMin, answers / 2) : Number.POSITIVE_INFINITY;
+    const waste = isShared ? Math.max(wasteMin, answers * wasteShare) : Number.POSITIVE_INFINITY;
     for (const caller of this.#callers) caller.wasteLeft = waste;
   }
 
-  /** While the limits apply, a caller that uses half of its share would probably use more without them. */
-  #isBusy(share: number): boolean {
-    if (this.#inFlight >= this.options.openCallsMax / 2) return true;
+  /** While calls are shared, a caller that uses half of its share would probably use more without that. */
+  #isBusy(): boolean {
+    if (this.#inFlight >= busyCalls) return true;
     if (this.#calm >= calmIntervals) return false;
+    const share = (2 * busyCalls) / Math.max(1, this.#callers.size);
     for (const { inFlight } of this.#callers) if (inFlight >= share / 2) return true;
     return false;
   }

@@ -3,18 +3,19 @@ import type { Status } from 'nice-grpc-common';
 import { callError } from './call-error.js';
 import { acceptedEncodings, compress, frame } from './framing.js';
 import { LazyMetadata } from './lazy-metadata.js';
+import type { CallStatus } from './observer.js';
 import { appendMetadata, encodeMessage } from './protocol.js';
 import type { CallLimits } from './served-method.js';
 import { fieldOf, type HeaderFields, type TransportStream } from './stream.js';
 
-const responseHeader: HeaderFields = [
+const responseHeader: HeaderFields = Object.freeze([
   ':status',
   '200',
   'content-type',
   'application/grpc+proto',
   'grpc-accept-encoding',
   acceptedEncodings,
-];
+]);
 // Smaller responses would hardly become smaller.
 const compressedBytesMin = 1024;
 
@@ -112,4 +113,10 @@ export class CallResponse {
     fields.push(...added);
     return fields;
   }
+}
+
+/** Returns the fields of a response that has only a status. They are frozen, because their encoding can be kept. */
+export function statusResponse({ code, message, fields = [] }: CallStatus): HeaderFields {
+  const status = ['grpc-status', String(code), 'grpc-message', encodeMessage(message)];
+  return Object.freeze([...responseHeader, ...status, ...fields]);
 }

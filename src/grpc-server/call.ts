@@ -39,7 +39,6 @@ export class ServerCall extends CallBase implements StreamReceiver, WaitingCall 
   /** Counts the call if it is unary, until its status is decided. */
   #unary: UnaryCalls | undefined;
   #mayRun = false;
-  #isOpenStream = false;
   /** Whether it is not known yet if the call is refused. */
   #isPending = false;
   #isRequestEnded = false;
@@ -120,11 +119,7 @@ export class ServerCall extends CallBase implements StreamReceiver, WaitingCall 
   #admit(): unknown {
     const { share } = this;
     const { use } = this.connection;
-    if (this.isStream) {
-      if (use !== undefined) use.openStreams++;
-      this.#isOpenStream = true;
-      return undefined;
-    }
+    if (this.isStream) return undefined;
     noteCaller(use, share?.unary);
     this.#unary = this.limits.admission.admit(this.timeoutMs, share?.unary);
     return this.#unary === undefined ? callError('OVERLOADED', 'Too many calls are in flight.') : undefined;
@@ -208,8 +203,6 @@ export class ServerCall extends CallBase implements StreamReceiver, WaitingCall 
     }
     this.#stopHandler();
     this.#held.release();
-    const { use } = this.connection;
-    if (this.#isOpenStream && use !== undefined) use.openStreams--;
     this.#reportEnd(code);
     this.onClosed(this);
   }

@@ -24,11 +24,8 @@ export class UnaryCalls {
   /** They run in the order of their arrival. */
   readonly waiting = new Set<WaitingCall>();
   isStarting = false;
-  /** How many more may be cancelled or refused in this interval before the caller may start no more calls. */
+  /** How many more may be cancelled or refused in this interval before all are refused. */
   wasteLeft = Number.POSITIVE_INFINITY;
-  /** On how many of its connections it may start calls at a time, and the first of them. */
-  turnsMax = Number.POSITIVE_INFINITY;
-  turn = 0;
   /** The interval of `Admission` in which the latest one arrived. */
   latest = Number.NEGATIVE_INFINITY;
 }

@@ -1,10 +1,9 @@
 /** Listens for the clients of a gRPC server, with the HTTP/2 of this repository or with that of Node. */
 import type { ByteBudget } from './byte-budget.js';
-import type { LimitedConnection } from './connection-share.js';
 import { NodeListener } from './node-listener.js';
 import { OwnListener } from './own-listener.js';
 import type { ServerTls } from './server-tls.js';
-import type { StreamAcceptor } from './stream.js';
+import type { ConnectionUse, StreamAcceptor } from './stream.js';
 
 export interface ConnectionOptions {
   /** The number of calls that a client may have open on a connection. Further ones wait in the client. */
@@ -23,10 +22,15 @@ export interface ConnectionOptions {
   readonly handshakeMs: number;
 }
 
+export interface ListenerConnection {
+  readonly use: ConnectionUse;
+  /** The client keeps what it sends meanwhile. Has no effect with node:http2, which has only a private method for it. */
+  pauseReading(): void;
+  resumeReading(): void;
+}
+
 export interface Listener {
-  /** The number of calls that new connections may have open. */
-  callsMax: number;
-  readonly connections: Iterable<LimitedConnection>;
+  readonly connections: Iterable<ListenerConnection>;
   /** Returns the port. */
   listen(host: string, port: number): Promise<number>;
   /** Uses another certificate for new connections. */

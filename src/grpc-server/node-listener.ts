@@ -10,8 +10,7 @@ import {
 } from 'node:http2';
 import { Server as NetServer, type Socket } from 'node:net';
 import { type PeerCertificate, TLSSocket } from 'node:tls';
-import type { LimitedConnection } from './connection-share.js';
-import type { ConnectionOptions, Listener } from './listener.js';
+import type { ConnectionOptions, Listener, ListenerConnection } from './listener.js';
 import { NodeStream } from './node-stream.js';
 import { type ServerTls, secureContext } from './server-tls.js';
 import type { Connection, ConnectionUse, StreamAcceptor } from './stream.js';
@@ -22,8 +21,6 @@ const sessionMegabytesMax = 65_536;
 const connectionWindowBytes = 16 * 1024 * 1024;
 const settings = {
   maxSessionMemory: sessionMegabytesMax,
-  // The limits of a busy client change before it acknowledges earlier ones.
-  maxOutstandingSettings: 1000,
   // Node would end a connection after it has refused a hundred calls on it.
   maxSessionRejectedStreams: 2 ** 31 - 1,
   // Node would end a connection whose client cancels more than 33 calls a second for a while.
@@ -36,11 +33,8 @@ export class NodeListener implements Listener {
   readonly #sockets = new Set<Socket>();
   readonly #connections = new Set<NodeConnection>();
   readonly #sweep: NodeJS.Timeout;
-  /** The number of calls that new connections may have open. */
-  callsMax: number;
 
   constructor(accept: StreamAcceptor, options: ConnectionOptions, tls: ServerTls | undefined) {
-    this.callsMax = options.concurrentCallsMax;
     const all = { ...settings, settings: { maxConcurrentStreams: options.concurrentCallsMax, enablePush: false } };
     this.#server =
       tls === undefined
@@ -54,7 +48,6 @@ export class NodeListener implements Listener {
     this.#server.on('session', (session: ServerHttp2Session) => {
       const connection = new NodeConnection(session, accept, options);
       this.#connections.add(connection);
-      connection.limitCalls(this.callsMax);
       session.once('close', () => this.#connections.delete(connection));
       // The client was in its handshake when the server stopped accepting connections.
       if (!this.#server.listening) connection.drain();
@@ -80,7 +73,7 @@ export class NodeListener implements Listener {
     return typeof address === 'object' ? (address?.port ?? 0) : 0;
   }
 
-  get connections(): Iterable<LimitedConnection> {
+  get connections(): Iterable<ListenerConnection> {
     return this.#connections;
   }
 
@@ -116,12 +109,11 @@ export class NodeListener implements Listener {
   }
 }
 
-class NodeConnection implements Connection, LimitedConnection {
+class NodeConnection implements Connection, ListenerConnection {
   readonly peer: string;
   readonly host: string;
   heldBytes = 0;
-  readonly use: ConnectionUse = { openStreams: 0, caller: undefined };
-  #callsMax: number;
+  readonly use: ConnectionUse = { caller: undefined };
   readonly #streams = new Set<NodeStream>();
   readonly #timers = new Set<NodeJS.Timeout>();
   readonly #socket: Socket;
@@ -134,7 +126,6 @@ class NodeConnection implements Connection, LimitedConnection {
     accept: StreamAcceptor,
     private readonly options: ConnectionOptions,
   ) {
-    this.#callsMax = options.concurrentCallsMax;
     this.#socket = session.socket;
     this.host = session.socket.remoteAddress ?? '';
     this.peer = `${this.host}:${session.socket.remotePort}`;
@@ -164,15 +155,9 @@ class NodeConnection implements Connection, LimitedConnection {
     });
   }
 
-  get isActive(): boolean {
-    return this.#streams.size > 0;
-  }
+  pauseReading(): void {}
 
-  limitCalls(callsMax: number): void {
-    if (callsMax === this.#callsMax || this.session.closed || this.session.destroyed) return;
-    this.#callsMax = callsMax;
-    this.session.settings({ maxConcurrentStreams: callsMax });
-  }
+  resumeReading(): void {}
 
   certificate(): PeerCertificate | undefined {
     // Node's session.socket throws after the end of the connection.

@@ -1,9 +1,10 @@
 /** Carries the streams of gRPC over src/http2. */
-import type { PeerCertificate } from 'node:tls';
+import { type PeerCertificate, TLSSocket } from 'node:tls';
+import type { BufferedBytes } from '../http2/application.js';
 import type { Http2Connection } from '../http2/connection.js';
 import { Http2Server } from '../http2/server.js';
-import type { LimitedConnection } from './connection-share.js';
-import type { Listener, ListenerOptions } from './listener.js';
+import type { ByteHold } from './byte-budget.js';
+import type { Listener, ListenerConnection, ListenerOptions } from './listener.js';
 import { type ServerTls, secureContext } from './server-tls.js';
 import type { Connection, ConnectionUse, StreamAcceptor } from './stream.js';
 
@@ -21,20 +22,12 @@ export class OwnListener implements Listener {
     const options = {
       ...connections,
       streamsMax: connections.concurrentCallsMax,
-      ...(budget && { countBytes: (giveUp: () => void) => budget.open(giveUp, closedBytesMin) }),
+      ...(budget && { countBytes: (giveUp: () => void) => bufferedBytes(budget.open(giveUp, closedBytesMin)) }),
     };
     this.#server = new Http2Server<OwnConnection>(application, options, tls && secureContext(tls));
   }
 
-  get callsMax(): number {
-    return this.#server.streamsMax;
-  }
-
-  set callsMax(callsMax: number) {
-    this.#server.streamsMax = callsMax;
-  }
-
-  get connections(): Iterable<LimitedConnection> {
+  get connections(): Iterable<ListenerConnection> {
     return [...this.#server.connections].map(({ context }) => context);
   }
 
@@ -63,29 +56,43 @@ export class OwnListener implements Listener {
   }
 }
 
-class OwnConnection implements Connection, LimitedConnection {
+function bufferedBytes(hold: ByteHold): BufferedBytes {
+  return {
+    set(bytes) {
+      const change = bytes - hold.bytes();
+      if (change > 0) hold.add(change);
+      else if (change < 0) {
+        hold.remove(-change);
+        hold.recordTransfer(-change);
+      }
+    },
+    release: () => hold.release(),
+  };
+}
+
+class OwnConnection implements Connection, ListenerConnection {
   heldBytes = 0;
-  readonly use: ConnectionUse = { openStreams: 0, caller: undefined };
+  readonly use: ConnectionUse = { caller: undefined };
 
-  constructor(private readonly http2: Http2Connection<OwnConnection>) {}
+  readonly host: string;
+  readonly peer: string;
 
-  get peer(): string {
-    return this.http2.peer;
-  }
-
-  get host(): string {
-    return this.http2.host;
-  }
-
-  get isActive(): boolean {
-    return this.http2.isActive;
+  constructor(private readonly http2: Http2Connection<OwnConnection>) {
+    this.host = http2.socket.remoteAddress ?? '';
+    this.peer = `${this.host}:${http2.socket.remotePort}`;
   }
 
   certificate(): PeerCertificate | undefined {
-    return this.http2.certificate();
+    const { socket } = this.http2;
+    const isKnown = socket instanceof TLSSocket && socket.authorized && !socket.destroyed;
+    return isKnown ? socket.getPeerCertificate() : undefined;
   }
 
-  limitCalls(callsMax: number): void {
-    this.http2.limitStreams(callsMax);
+  pauseReading(): void {
+    this.http2.pauseReading();
+  }
+
+  resumeReading(): void {
+    this.http2.resumeReading();
   }
 }

@@ -3,16 +3,24 @@
  * definitions. It has no dependency on the rest of Roster.
  */
 import type { CompatServiceDefinition, ServerAddBuilder } from 'nice-grpc';
-import { composeServerMiddleware, type ServerMiddleware } from 'nice-grpc-common';
+import { composeServerMiddleware, type ServerMiddleware, Status } from 'nice-grpc-common';
 import { Admission, measureMs } from './admission.js';
 import type { ByteBudget } from './byte-budget.js';
 import { ServerCall } from './call.js';
 import { callError } from './call-error.js';
-import { type LimitedConnection, shareCalls, stopCalls } from './connection-share.js';
+import { statusResponse } from './call-response.js';
+import type { UnaryCalls } from './caller-share.js';
 import { servedMethods } from './handlers.js';
-import { type ConnectionOptions, createListener, type Http2Implementation, type Listener } from './listener.js';
+import {
+  type ConnectionOptions,
+  createListener,
+  type Http2Implementation,
+  type Listener,
+  type ListenerConnection,
+} from './listener.js';
 import { type ClientStream, openMemoryStream } from './memory-stream.js';
-import { type CallInfo, type CallObserver, plainObserver } from './observer.js';
+import { type CallInfo, type CallObserver, type CallStatus, plainObserver } from './observer.js';
+import { parseTimeout } from './protocol.js';
 import type { CallLimits, PeerContext, ServedMethod } from './served-method.js';
 import type { ServerTls } from './server-tls.js';
 import { type Connection, fieldOf, type HeaderFields, type StreamReceiver, type TransportStream } from './stream.js';
@@ -30,10 +38,9 @@ export interface ServerOptions {
   /** The time in which a client must send the next part of a message, or read the next part of a response. */
   readonly stallTimeoutMs?: number;
   readonly connections?: Partial<ConnectionOptions>;
+  readonly overload?: Overload;
   /** Which implementation of HTTP/2 listens. The default is src/http2. */
   readonly http2?: Http2Implementation;
-  /** The number of calls that all callers of a busy server may have open together. The default is 512. */
-  readonly openCallsMax?: number;
   /** Called at the header of each call. */
   readonly observe?: (call: CallInfo) => CallObserver;
   /**
@@ -41,6 +48,14 @@ export interface ServerOptions {
    * that the client sends meanwhile wait.
    */
   readonly admit?: (call: CallInfo) => unknown;
+}
+
+/** Calls beyond what the server can answer in time. They are refused before anything else, and are not observed. */
+export interface Overload {
+  readonly status: CallStatus;
+  /** Whether calls to a path may be refused. */
+  applies(path: string): boolean;
+  onRefused(path: string): void;
 }
 
 /** `add` adds a service. `with` adds middleware only to the services that are added to its result. */
@@ -74,8 +89,6 @@ export interface GrpcServer<Ext = PeerContext> extends ServerAddBuilder<Ext> {
 }
 
 const mib = 1024 * 1024;
-// On a busy server, until its share is known.
-const newConnectionCallsMax = 16;
 
 const defaultConnections: ConnectionOptions = {
   concurrentCallsMax: 4096,
@@ -85,6 +98,12 @@ const defaultConnections: ConnectionOptions = {
   keepaliveTimeoutMs: 20_000,
   idleMsMax: 3_600_000,
   handshakeMs: 10_000,
+};
+
+const plainOverload: Overload = {
+  status: { code: Status.RESOURCE_EXHAUSTED, message: 'Too many calls are in flight.' },
+  applies: () => true,
+  onRefused() {},
 };
 
 export function createServer(options: ServerOptions = {}): GrpcServer {
@@ -130,11 +149,15 @@ class CallServer {
   readonly #limits: CallLimits;
   readonly #connections: ConnectionOptions;
   readonly #timers: readonly NodeJS.Timeout[];
-  #isShared = false;
+  readonly #overload: Overload;
+  readonly #excessResponse: HeaderFields;
+  #paused: ListenerConnection[] = [];
   #emptied: (() => void) | undefined;
 
   constructor(private readonly options: ServerOptions) {
     this.#connections = { ...defaultConnections, ...options.connections };
+    this.#overload = options.overload ?? plainOverload;
+    this.#excessResponse = statusResponse(this.#overload.status);
     const { responseBytesMax, compressResponses, stallTimeoutMs, connectionBytesMax, budget } = options;
     this.#limits = {
       responseBytesMax: responseBytesMax ?? 4 * mib,
@@ -142,7 +165,7 @@ class CallServer {
       stallTimeoutMs: stallTimeoutMs ?? 60_000,
       connectionBytesMax: connectionBytesMax ?? 64 * mib,
       budget,
-      admission: this.#createAdmission(),
+      admission: new Admission({ onWaste: (caller) => this.#pause(caller) }),
     };
     const checkProgress = () => {
       const nowMs = performance.now();
@@ -150,35 +173,22 @@ class CallServer {
     };
     this.#timers = [
       setInterval(checkProgress, this.#limits.stallTimeoutMs / 4).unref(),
-      setInterval(() => this.#limits.admission.measure(), measureMs).unref(),
+      setInterval(() => this.#measure(), measureMs).unref(),
     ];
   }
 
-  #createAdmission(): Admission {
-    return new Admission({
-      openCallsMax: this.#openCallsMax,
-      onShare: (perCaller) => this.#shareCalls(perCaller),
-      onWaste: (caller) => stopCalls(this.#allConnections, caller),
-    });
+  #measure(): void {
+    this.#limits.admission.measure();
+    for (const connection of this.#paused.splice(0)) connection.resumeReading();
   }
 
-  get #openCallsMax(): number {
-    return this.options.openCallsMax ?? 512;
-  }
-
-  get #allConnections(): LimitedConnection[] {
-    return this.#listeners.flatMap((listener) => [...listener.connections]);
-  }
-
-  #shareCalls(perCaller: number | undefined): void {
-    if (perCaller === undefined && !this.#isShared) return;
-    this.#isShared = perCaller !== undefined;
-    const { concurrentCallsMax } = this.#connections;
-    const connections = this.#allConnections;
-    if (perCaller === undefined) for (const connection of connections) connection.limitCalls(concurrentCallsMax);
-    else shareCalls(connections, { total: this.#openCallsMax, perCaller }, concurrentCallsMax);
-    const newMax = perCaller === undefined ? concurrentCallsMax : Math.min(concurrentCallsMax, newConnectionCallsMax);
-    for (const listener of this.#listeners) listener.callsMax = newMax;
+  /** In the rest of the interval, the caller's clients cost nothing: what they send waits in them. */
+  #pause(caller: UnaryCalls): void {
+    for (const connection of this.#listeners.flatMap((listener) => [...listener.connections])) {
+      if (connection.use.caller !== caller) continue;
+      connection.pauseReading();
+      this.#paused.push(connection);
+    }
   }
 
   get openCalls(): number {
@@ -253,8 +263,14 @@ class CallServer {
 
   readonly #accept = (stream: TransportStream, fields: HeaderFields): StreamReceiver | undefined => {
     const path = fieldOf(fields, ':path') ?? '';
-    const call = new ServerCall(stream, path, fields, this.#methods.get(path), this.#limits, this.#onClosed);
+    const method = this.#methods.get(path);
     const httpStatus = httpStatusOf(fields);
+    if (httpStatus === undefined && method !== undefined && this.#isExcess(method, stream.connection, fields)) {
+      stream.sendOnly(this.#excessResponse);
+      this.#overload.onRefused(path);
+      return undefined;
+    }
+    const call = new ServerCall(stream, path, fields, method, this.#limits, this.#onClosed);
     if (httpStatus !== undefined) {
       stream.sendOnly([':status', String(httpStatus)]);
       this.options.observe?.(call).onNotGrpc?.(httpStatus);
@@ -264,6 +280,15 @@ class CallServer {
     call.start(this.options.observe ?? plainObserver, this.#admit);
     return call;
   };
+
+  /** Whether to refuse a unary call before its caller is checked, which was the caller of all calls of the connection. */
+  #isExcess(method: ServedMethod, { use }: Connection, fields: HeaderFields): boolean {
+    const caller = use?.caller;
+    if (caller === undefined || caller === 'several' || !this.#overload.applies(method.path)) return false;
+    if (method.requestStream || method.responseStream) return false;
+    const timeout = fieldOf(fields, 'grpc-timeout');
+    return this.#limits.admission.refuses(timeout === undefined ? undefined : parseTimeout(timeout), caller);
+  }
 
   readonly #admit = (call: CallInfo): unknown => {
     const { budget, admit } = this.options;

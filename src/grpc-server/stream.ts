@@ -21,13 +21,11 @@ export interface Connection {
   certificate(): PeerCertificate | undefined;
   /** The bytes that the process holds for the calls of this connection. */
   heldBytes: number;
-  /** Undefined if the server does not limit how many calls its client may have open. */
+  /** Undefined if the connection is not one over gRPC. */
   readonly use?: ConnectionUse;
 }
 
 export interface ConnectionUse {
-  /** The number of open calls that are streams. */
-  openStreams: number;
   /** The caller of its unary calls. Undefined before the first one of a caller that is counted. */
   caller: UnaryCalls | 'several' | undefined;
 }

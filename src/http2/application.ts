@@ -1,5 +1,4 @@
 /** The interface of an application that handles the streams of a server. */
-
 import type { Http2Connection } from './connection.js';
 import type { HeaderFields } from './header-decoder.js';
 import type { Http2Stream } from './stream.js';
@@ -25,9 +24,6 @@ export interface StreamReceiver {
 
 /** Counts the bytes that the process holds for one connection. */
 export interface BufferedBytes {
-  add(bytes: number): void;
-  remove(bytes: number): void;
-  /** The client has read or sent this many of the bytes. */
-  recordTransfer(bytes: number): void;
+  set(bytes: number): void;
   release(): void;
 }

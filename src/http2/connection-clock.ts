@@ -1,5 +1,8 @@
 /** The time limits of a connection. They are checked from time to time, so that idle connections have no timers. */
 import type { BufferedBytes } from './application.js';
+import type { ClientFrames } from './client-frames.js';
+import type { Http2Connection } from './connection.js';
+import { frameType } from './frames.js';
 
 export interface ConnectionOptions {
   /** The number of streams that a client may have open on a connection. Further ones wait in the client. */
@@ -10,7 +13,7 @@ export interface ConnectionOptions {
   readonly ageGraceMs: number;
   /** A client that has sent nothing for this time gets a ping. */
   readonly keepaliveMs: number;
-  /** How long it may take to send anything after the ping. */
+  /** How long it may take to send anything after the ping, and to acknowledge SETTINGS. */
   readonly keepaliveTimeoutMs: number;
   /** A connection without streams is closed after this time. */
   readonly idleMsMax: number;
@@ -23,36 +26,29 @@ export interface ConnectionOptions {
   readonly countBytes?: (giveUp: () => void) => BufferedBytes;
 }
 
-export interface Timed {
-  readonly hasSettings: boolean;
-  readonly isActive: boolean;
-  /** Whether a frame or a header block has begun and is not complete. */
-  readonly isInFrame: boolean;
-  ping(): void;
-  drain(): void;
-  /** Continues a drain whose ping the client has not acknowledged. */
-  finishDrain(): void;
-  destroy(): void;
-}
-
 // A client learns of a drain within one round trip.
 const drainMsMax = 1000;
 // After the connection has ended, the client must close it or read what is left.
 const lingerMsMax = 10_000;
+const keepalivePing = Buffer.from('keepaliv');
 
 export class ConnectionClock {
   readonly #startedMs = performance.now();
   readonly #ageMsMax: number;
+  /** When the last stream ended. */
+  activeMs = this.#startedMs;
+  drainMs = 0;
+  /** When the connection ended. The client may still read what is left. */
+  endedMs = 0;
   #receivedMs = this.#startedMs;
-  #activeMs = this.#startedMs;
+  #openFrame = 0;
   #frameMs = 0;
   #pingMs = 0;
-  #drainMs = 0;
   #agedMs = 0;
-  #endedMs = 0;
 
   constructor(
-    private readonly connection: Timed,
+    private readonly connection: Http2Connection<unknown>,
+    private readonly frames: ClientFrames<unknown>,
     private readonly options: ConnectionOptions,
   ) {
     const { ageMsMax } = options;
@@ -63,45 +59,36 @@ export class ConnectionClock {
   noteReceived(): void {
     this.#receivedMs = performance.now();
     this.#pingMs = 0;
-    if (!this.connection.isInFrame) this.#frameMs = 0;
-    else if (this.#frameMs === 0) this.#frameMs = this.#receivedMs;
-  }
-
-  noteStream(): void {
-    this.#activeMs = performance.now();
-  }
-
-  noteDrain(): void {
-    this.#drainMs = performance.now();
-  }
-
-  noteEnd(): void {
-    this.#endedMs = performance.now();
+    const { openFrame } = this.frames;
+    if (openFrame === this.#openFrame) return;
+    this.#openFrame = openFrame;
+    this.#frameMs = openFrame === 0 ? 0 : this.#receivedMs;
   }
 
   check(nowMs: number): void {
-    const { connection, options } = this;
+    const { connection, frames, options } = this;
     const isLate = (sinceMs: number, msMax: number) => sinceMs > 0 && nowMs - sinceMs > msMax;
     if (
-      (!connection.hasSettings && isLate(this.#startedMs, options.handshakeMs)) ||
+      (!frames.hasSettings && isLate(this.#startedMs, options.handshakeMs)) ||
       isLate(this.#frameMs, options.handshakeMs) ||
       isLate(this.#pingMs, options.keepaliveTimeoutMs) ||
       isLate(this.#agedMs, options.ageGraceMs) ||
-      isLate(this.#endedMs, lingerMsMax)
+      isLate(this.endedMs, lingerMsMax)
     ) {
       connection.destroy();
       return;
     }
     if (isLate(this.#receivedMs, options.keepaliveMs) && this.#pingMs === 0) {
       this.#pingMs = nowMs;
-      connection.ping();
+      connection.writer.writeFrame(frameType.ping, 0, 0, keepalivePing);
     }
     if (this.#agedMs === 0 && isLate(this.#startedMs, this.#ageMsMax)) {
       this.#agedMs = nowMs;
       connection.drain();
     }
-    if (connection.hasSettings && !connection.isActive && isLate(this.#activeMs, options.idleMsMax)) connection.drain();
-    if (isLate(this.#drainMs, drainMsMax)) connection.finishDrain();
+    const isIdle = frames.hasSettings && connection.streams.open.size === 0;
+    if (isIdle && isLate(this.activeMs, options.idleMsMax)) connection.drain();
+    if (isLate(this.drainMs, drainMsMax)) connection.finishDrain();
   }
 }
 

@@ -1,29 +1,32 @@
 /** One connection of a server: its socket, its limits and its end. */
 import type { Socket } from 'node:net';
-import { type PeerCertificate, TLSSocket } from 'node:tls';
 import type { Application, BufferedBytes } from './application.js';
-import { ClientFrames, connectionWindowBytes, headerListBytesMax } from './client-frames.js';
-import { ConnectionClock, type ConnectionOptions, type Timed } from './connection-clock.js';
+import { ClientFrames, connectionWindowBytes, drainPing } from './client-frames.js';
+import { ConnectionClock, type ConnectionOptions } from './connection-clock.js';
 import { DataSender } from './data-sender.js';
 import { FloodGuard } from './flood-guard.js';
 import { FrameWriter } from './frame-writer.js';
-import { ConnectionError, errorCode, frameType, settingId, streamIdMax, windowBytesDefault } from './frames.js';
+import {
+  ConnectionError,
+  errorCode,
+  frameType,
+  headerListBytesMax,
+  settingId,
+  streamIdMax,
+  windowBytesDefault,
+} from './frames.js';
 import type { Http2Stream } from './stream.js';
 import { StreamTable } from './stream-table.js';
 
 // While more waits for the client to read it, nothing is read from the client.
 const unsentBytesMax = 1024 * 1024;
+// Node would read up to 32 chunks of this size before other connections.
+const turnBytesMax = 64 * 1024;
 // How long the client has to read the reason after an error.
 const lastReadMs = 500;
-const drainPing = Buffer.from('draining');
-const keepalivePing = Buffer.from('keepaliv');
 
-export class Http2Connection<Connection> implements Timed {
+export class Http2Connection<Connection> {
   readonly context: Connection;
-  /** The client's address, as in `127.0.0.1:40312`. */
-  readonly peer: string;
-  /** The IP address in it. */
-  readonly host: string;
   readonly writer: FrameWriter;
   readonly sender: DataSender;
   readonly guard = new FloodGuard();
@@ -34,22 +37,20 @@ export class Http2Connection<Connection> implements Timed {
   readonly #clock: ConnectionClock;
   #drain: 'none' | 'announced' | 'final' = 'none';
   #isClosed = false;
+  #isReadingPaused = false;
   readonly #bufferedBytes: BufferedBytes | undefined;
-  #countedBytes = 0;
 
   constructor(
-    private readonly socket: Socket,
+    readonly socket: Socket,
     application: Application<Connection>,
-    private readonly options: ConnectionOptions,
+    options: ConnectionOptions,
   ) {
-    this.host = socket.remoteAddress ?? '';
-    this.peer = `${this.host}:${socket.remotePort}`;
     this.context = application.onConnection(this);
     this.writer = new FrameWriter(socket, () => this.#onWritable());
     this.sender = new DataSender(this.writer, this.guard);
     this.streams = new StreamTable(this.writer, options.streamsMax);
     this.#frames = new ClientFrames(this, application);
-    this.#clock = new ConnectionClock(this, options);
+    this.#clock = new ConnectionClock(this, this.#frames, options);
     this.#bufferedBytes = options.countBytes?.(() => this.destroy());
     socket.on('data', (chunk: Buffer) => this.#onBytes(chunk));
     socket.on('error', () => {});
@@ -58,20 +59,7 @@ export class Http2Connection<Connection> implements Timed {
       [settingId.maxConcurrentStreams, options.streamsMax],
       [settingId.maxHeaderListSize, headerListBytesMax],
     ]);
-    this.streams.noteAnnounced(options.streamsMax);
     this.writer.writeNumber(frameType.windowUpdate, 0, connectionWindowBytes - windowBytesDefault);
-  }
-
-  get isActive(): boolean {
-    return this.streams.size > 0;
-  }
-
-  get hasSettings(): boolean {
-    return this.#frames.hasSettings;
-  }
-
-  get isInFrame(): boolean {
-    return this.#frames.isInFrame;
   }
 
   /** The client knows from the last GOAWAY that these streams are not processed. */
@@ -79,13 +67,15 @@ export class Http2Connection<Connection> implements Timed {
     return this.#drain === 'final';
   }
 
-  /** The certificate that the client has presented and that a CA of the server has signed. */
-  certificate(): PeerCertificate | undefined {
-    return this.socket instanceof TLSSocket && this.socket.authorized ? this.socket.getPeerCertificate() : undefined;
+  /** The client keeps what it sends meanwhile. A long pause ends the connection, because no ping is acknowledged. */
+  pauseReading(): void {
+    this.#isReadingPaused = true;
+    this.socket.pause();
   }
 
-  limitStreams(streamsMax: number): void {
-    if (!this.#isClosed) this.streams.limit(streamsMax);
+  resumeReading(): void {
+    this.#isReadingPaused = false;
+    this.#resume();
   }
 
   /**
@@ -95,7 +85,7 @@ export class Http2Connection<Connection> implements Timed {
   drain(): void {
     if (this.#drain !== 'none' || this.#isClosed) return;
     this.#drain = 'announced';
-    this.#clock.noteDrain();
+    this.#clock.drainMs = performance.now();
     this.writer.writeGoaway(streamIdMax, errorCode.noError, '');
     this.writer.writeFrame(frameType.ping, 0, 0, drainPing);
   }
@@ -107,18 +97,9 @@ export class Http2Connection<Connection> implements Timed {
     this.#endIfDrained();
   }
 
-  ping(): void {
-    this.writer.writeFrame(frameType.ping, 0, 0, keepalivePing);
-  }
-
-  onPingAcknowledged(payload: Buffer): void {
-    if (payload.equals(drainPing)) this.finishDrain();
-  }
-
   checkTime(nowMs: number): void {
-    if (this.streams.unacknowledgedMs(nowMs) > this.options.keepaliveTimeoutMs) {
-      this.#fail(new ConnectionError(errorCode.settingsTimeout, 'The client does not acknowledge SETTINGS.'));
-    } else this.#clock.check(nowMs);
+    this.#clock.check(nowMs);
+    this.#countBytes();
   }
 
   destroy(): void {
@@ -128,42 +109,45 @@ export class Http2Connection<Connection> implements Timed {
 
   /** A stream has ended. */
   removeStream(stream: Http2Stream<Connection>): void {
-    this.streams.remove(stream.id);
+    this.streams.open.delete(stream.id);
     this.sender.remove(stream);
-    this.#clock.noteStream();
+    this.#clock.activeMs = performance.now();
     this.#endIfDrained();
   }
 
   #onBytes(chunk: Buffer): void {
     if (this.#isClosed) return;
+    let bytes = 0;
     try {
-      this.#frames.read(chunk);
+      bytes = this.#frames.parser.push(chunk);
     } catch (error) {
       this.#fail(error);
       return;
     }
     this.#clock.noteReceived();
-    if (this.socket.writableLength > unsentBytesMax) this.socket.pause();
+    const isRead = bytes === chunk.length;
+    if (!isRead) this.socket.unshift(chunk.subarray(bytes));
+    if (!isRead || chunk.length >= turnBytesMax) {
+      // The other connections have their turn before the rest.
+      this.socket.pause();
+      setImmediate(() => this.#resume());
+    } else if (this.socket.writableLength > unsentBytesMax) this.socket.pause();
     this.#countBytes();
+  }
+
+  #resume(): void {
+    if (!this.#isReadingPaused && this.socket.writableLength <= unsentBytesMax) this.socket.resume();
   }
 
   #onWritable(): void {
     if (this.#isClosed) return;
-    this.socket.resume();
+    this.#resume();
     this.sender.sendWaiting();
     this.#countBytes();
   }
 
   #countBytes(): void {
-    if (this.#bufferedBytes === undefined) return;
-    const bytes = this.writer.unsentBytes + this.#frames.bufferedBytes;
-    const change = bytes - this.#countedBytes;
-    this.#countedBytes = bytes;
-    if (change > 0) this.#bufferedBytes.add(change);
-    else if (change < 0) {
-      this.#bufferedBytes.remove(-change);
-      this.#bufferedBytes.recordTransfer(-change);
-    }
+    this.#bufferedBytes?.set(this.writer.unsentBytes + this.#frames.bufferedBytes);
   }
 
   #fail(error: unknown): void {
@@ -172,8 +156,8 @@ export class Http2Connection<Connection> implements Timed {
     const code = isKnown ? error.code : errorCode.internalError;
     this.writer.writeGoaway(this.streams.lastId, code, isKnown ? error.message : '');
     this.writer.flush();
-    this.#close();
     this.socket.end();
+    this.#close();
     // If bytes that arrive later were not read, the system would drop the GOAWAY.
     this.socket.resume();
     setTimeout(() => this.socket.destroy(), lastReadMs).unref();
@@ -183,15 +167,14 @@ export class Http2Connection<Connection> implements Timed {
   #close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#frames.stop();
-    for (const stream of [...this.streams]) stream.abandon();
-    this.writer.close();
+    this.#frames.parser.stop();
+    for (const stream of [...this.streams.open.values()]) stream.close();
     this.#bufferedBytes?.release();
   }
 
   #endIfDrained(): void {
-    if (this.#drain !== 'final' || this.isActive || this.#isClosed) return;
-    this.#clock.noteEnd();
+    if (this.#drain !== 'final' || this.streams.open.size > 0 || this.#isClosed) return;
+    this.#clock.endedMs = performance.now();
     this.writer.flush();
     this.socket.end();
   }

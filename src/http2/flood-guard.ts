@@ -16,13 +16,14 @@ const creditPerAnswer = 5;
 
 export class FloodGuard {
   #credit = creditMax;
-  #refilledMs = 0;
+  #refilledMs = performance.now();
 
   /** Throws a ConnectionError if the client has no credit left. */
-  spend(): void {
-    if (--this.#credit >= 0) return;
+  spend(credit = 1): void {
+    this.#credit -= credit;
+    if (this.#credit >= 0) return;
     const nowMs = performance.now();
-    this.#credit = Math.min(creditMax, (nowMs - this.#refilledMs) * creditPerMs) - 1;
+    this.#credit = Math.min(creditMax, this.#credit + (nowMs - this.#refilledMs) * creditPerMs);
     this.#refilledMs = nowMs;
     if (this.#credit < 0) throw new ConnectionError(errorCode.enhanceYourCalm, 'The client sends too many frames.');
   }

@@ -1,16 +1,11 @@
 /** Divides the bytes of a connection into frames (RFC 9113, sections 3.4 and 4.1). */
-import { ConnectionError, errorCode, frameHeaderBytes, payloadBytesMax } from './frames.js';
+import { frameHeaderBytes, frameSizeError, payloadBytesMax, protocolError } from './frames.js';
 
 /** The payload is in `bytes` between `from` and `to`. The handler may keep parts of `bytes`. */
-export type FrameHandler = (
-  type: number,
-  flags: number,
-  streamId: number,
-  bytes: Buffer,
-  from: number,
-  to: number,
-) => void;
+export type FrameHandler = (type: number, flags: number, id: number, bytes: Buffer, from: number, to: number) => void;
 
+// The smallest frames would let one connection keep the process from all others for a tenth of a second.
+const framesMax = 100;
 const preface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
 
 export class FrameParser {
@@ -32,17 +27,19 @@ export class FrameParser {
     return this.#partial !== undefined || this.#prefaceRead < preface.length;
   }
 
-  /** Throws a ConnectionError, or what the handler throws. */
-  push(chunk: Buffer): void {
+  /** Returns how many bytes it has read, which is fewer after many frames. Throws a ConnectionError, or what the handler throws. */
+  push(chunk: Buffer): number {
     let at = this.#readPreface(chunk);
     if (this.#partial !== undefined) at = this.#complete(this.#partial, chunk, at);
-    while (chunk.length - at >= frameHeaderBytes && !this.#isStopped) {
+    for (let frames = 0; chunk.length - at >= frameHeaderBytes && !this.#isStopped; frames++) {
+      if (frames === framesMax) return at;
       const next = at + frameHeaderBytes + payloadBytesAt(chunk, at);
       if (next > chunk.length) break;
       this.#handle(chunk, at, next);
       at = next;
     }
     if (at < chunk.length && !this.#isStopped) this.#keep(chunk, at);
+    return chunk.length;
   }
 
   /** Ignores everything that follows. */
@@ -55,7 +52,7 @@ export class FrameParser {
     const rest = Math.min(preface.length - this.#prefaceRead, chunk.length);
     if (rest === 0) return 0;
     if (preface.compare(chunk, 0, rest, this.#prefaceRead, this.#prefaceRead + rest) !== 0) {
-      throw new ConnectionError(errorCode.protocolError, 'The client does not speak HTTP/2.');
+      throw protocolError('The client does not speak HTTP/2.');
     }
     this.#prefaceRead += rest;
     return rest;
@@ -66,12 +63,11 @@ export class FrameParser {
     this.onFrame(bytes[at + 3] ?? 0, bytes[at + 4] ?? 0, streamId, bytes, at + frameHeaderBytes, end);
   }
 
-  /** Keeps the beginning of a frame in a buffer that has room for exactly this frame. */
+  /** Keeps the beginning of a frame in a buffer that has room for exactly this frame, or for its header. */
   #keep(chunk: Buffer, at: number): void {
     const isHeaderKnown = chunk.length - at >= frameHeaderBytes;
-    const bytes = Buffer.allocUnsafeSlow(frameHeaderBytes + (isHeaderKnown ? payloadBytesAt(chunk, at) : 0));
-    this.#partialEnd = chunk.copy(bytes, 0, at);
-    this.#partial = bytes;
+    this.#partial = Buffer.allocUnsafeSlow(frameHeaderBytes + (isHeaderKnown ? payloadBytesAt(chunk, at) : 0));
+    this.#partialEnd = chunk.copy(this.#partial, 0, at);
   }
 
   /** Returns where the next frame begins. */
@@ -81,11 +77,8 @@ export class FrameParser {
     if (this.#partialEnd < partial.length) return from + copied;
     const frameBytes = frameHeaderBytes + payloadBytesAt(partial, 0);
     if (frameBytes > partial.length) {
-      // Only the frame's header was known to fit.
-      const larger = Buffer.allocUnsafeSlow(frameBytes);
-      partial.copy(larger);
-      this.#partial = larger;
-      return this.#complete(larger, chunk, from + copied);
+      this.#keep(partial, 0);
+      return this.#complete(this.#partial ?? partial, chunk, from + copied);
     }
     this.#partial = undefined;
     this.#handle(partial, 0, frameBytes);
@@ -96,6 +89,6 @@ export class FrameParser {
 /** Returns the length of the payload of the frame at an offset. */
 function payloadBytesAt(bytes: Buffer, at: number): number {
   const length = bytes.readUInt32BE(at) >>> 8;
-  if (length > payloadBytesMax) throw new ConnectionError(errorCode.frameSizeError, 'A frame is too large.');
+  if (length > payloadBytesMax) throw frameSizeError('A frame is too large.');
   return length;
 }

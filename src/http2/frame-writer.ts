@@ -9,20 +9,20 @@ const spareBuffersMax = 32;
 // All connections share the buffers that no socket is sending.
 const spareBuffers: Buffer[] = [];
 const unflushed: FrameWriter[] = [];
-// Most responses begin with the same fields, in the same array.
-let lastFields: HeaderFields = [];
-let lastBlock: Buffer = Buffer.alloc(0);
+/** The blocks of frozen fields, such as the header of most responses. */
+const constantBlocks = new WeakMap<HeaderFields, Buffer>();
+// Changes the size of the table to 0 (RFC 7541, section 6.3). A client that allows only a small table waits for this.
+const noTable = Buffer.from([0x20]);
 
 function flushAll(): void {
-  const writers = unflushed.splice(0);
-  for (const writer of writers) writer.flush();
+  for (const writer of unflushed.splice(0)) writer.flushIfWritable();
 }
 
 export class FrameWriter {
   #buffer: Buffer | undefined;
   #end = 0;
   #isFlushDue = false;
-  #isClosed = false;
+  #hasSentBlock = false;
 
   /** `onWritable` is called when the socket has sent what it had not sent at once. */
   constructor(
@@ -40,48 +40,43 @@ export class FrameWriter {
     return this.socket.writableLength > 0;
   }
 
-  /** Sends what was written. Without this call, that happens at the end of the turn. */
-  flush(): void {
+  /** While the client does not read, further frames share a buffer. Otherwise small ones could hold a large buffer each. */
+  flushIfWritable(): void {
     this.#isFlushDue = false;
+    if (!this.isBlocked) this.flush();
+  }
+
+  /** Sends what was written. Without this call, that happens at the end of the turn, or when the socket is writable. */
+  flush(): void {
     const buffer = this.#buffer;
     if (buffer === undefined) return;
     this.#buffer = undefined;
     const bytes = buffer.subarray(0, this.#end);
     this.#end = 0;
-    if (this.#isClosed || !this.socket.writable) {
-      keep(buffer);
-      return;
-    }
+    // After the end of the connection, nothing is sent.
+    if (!this.socket.writable) return;
     this.socket.write(bytes, () => {
-      keep(buffer);
-      if (!this.isBlocked) this.onWritable();
+      if (spareBuffers.length < spareBuffersMax) spareBuffers.push(buffer);
+      if (this.isBlocked) return;
+      this.flush();
+      this.onWritable();
     });
   }
 
-  /** Drops what was not flushed, and everything that follows. */
-  close(): void {
-    this.#isClosed = true;
-    this.flush();
-  }
-
   writeFrame(type: number, flags: number, streamId: number, payload: Uint8Array): void {
-    const buffer = this.#reserve(frameHeaderBytes + payload.length);
-    this.#putHeader(payload.length, type, flags, streamId);
-    buffer.set(payload, this.#end);
+    this.#begin(payload.length, type, flags, streamId).set(payload, this.#end);
     this.#end += payload.length;
   }
 
   /** Writes a frame whose payload is a number of 32 bits. */
   writeNumber(type: number, streamId: number, value: number): void {
-    const buffer = this.#reserve(frameHeaderBytes + 4);
-    this.#putHeader(4, type, 0, streamId);
+    const buffer = this.#begin(4, type, 0, streamId);
     this.#end = buffer.writeUInt32BE(value, this.#end);
   }
 
   /** Writes settings as pairs of an id and a value (RFC 9113, section 6.5.1). */
   writeSettings(settings: readonly (readonly [id: number, value: number])[]): void {
-    const buffer = this.#reserve(frameHeaderBytes + 6 * settings.length);
-    this.#putHeader(6 * settings.length, frameType.settings, 0, 0);
+    const buffer = this.#begin(6 * settings.length, frameType.settings, 0, 0);
     for (const [id, value] of settings) {
       this.#end = buffer.writeUInt16BE(id, this.#end);
       this.#end = buffer.writeUInt32BE(value, this.#end);
@@ -96,34 +91,24 @@ export class FrameWriter {
     this.writeFrame(frameType.goaway, 0, 0, payload);
   }
 
-  /** Writes the fields that begin a response. The array must not change any more. */
-  writeResponseHeaders(fields: HeaderFields, streamId: number): void {
-    if (fields !== lastFields) {
-      lastFields = fields;
-      lastBlock = Buffer.allocUnsafeSlow(encodedBytesMax(fields));
-      lastBlock = lastBlock.subarray(0, encodeFields(fields, lastBlock, 0));
-    }
-    this.#writeBlock(lastBlock, streamId, 0);
-  }
-
-  /** Writes the fields that end a response. */
-  writeTrailers(fields: HeaderFields, streamId: number): void {
+  /** Writes the fields that begin or end a response. The encoding of a frozen array is kept for the next time. */
+  writeHeaders(fields: HeaderFields, streamId: number, isEndOfStream: boolean): void {
+    const endStream = isEndOfStream ? frameFlag.endStream : 0;
     const blockBytesMax = encodedBytesMax(fields);
-    if (blockBytesMax > payloadBytesMax) {
-      const block = Buffer.allocUnsafe(blockBytesMax);
-      this.#writeBlock(block.subarray(0, encodeFields(fields, block, 0)), streamId, frameFlag.endStream);
+    if (blockBytesMax > payloadBytesMax || !this.#hasSentBlock || Object.isFrozen(fields)) {
+      this.#writeBlock(blockOf(fields), streamId, endStream);
       return;
     }
-    const buffer = this.#reserve(frameHeaderBytes + blockBytesMax);
+    const buffer = this.#begin(blockBytesMax, frameType.headers, frameFlag.endHeaders | endStream, streamId);
     const start = this.#end;
-    const end = encodeFields(fields, buffer, start + frameHeaderBytes);
-    const flags = frameFlag.endHeaders | frameFlag.endStream;
-    this.#putHeader(end - start - frameHeaderBytes, frameType.headers, flags, streamId);
-    this.#end = end;
+    this.#end = encodeFields(fields, buffer, start);
+    buffer.writeUIntBE(this.#end - start, start - frameHeaderBytes, 3);
   }
 
   /** Writes a header block, in several frames if it is large (RFC 9113, section 4.3). */
-  #writeBlock(block: Buffer, streamId: number, firstFlags: number): void {
+  #writeBlock(fieldBlock: Buffer, streamId: number, firstFlags: number): void {
+    const block = this.#hasSentBlock ? fieldBlock : Buffer.concat([noTable, fieldBlock]);
+    this.#hasSentBlock = true;
     let at = 0;
     do {
       const part = block.length <= payloadBytesMax ? block : block.subarray(at, at + payloadBytesMax);
@@ -134,28 +119,26 @@ export class FrameWriter {
     } while (at < block.length);
   }
 
-  /** Returns a buffer with room for a number of bytes, at most `bufferBytes`. */
-  #reserve(bytes: number): Buffer {
-    if (this.#buffer !== undefined && this.#end + bytes > bufferBytes) this.flush();
+  /** Writes the header of a frame. Returns a buffer with room for its payload at `#end`. */
+  #begin(payloadBytes: number, type: number, flags: number, streamId: number): Buffer {
+    if (this.#end + frameHeaderBytes + payloadBytes > bufferBytes) this.flush();
     if (!this.#isFlushDue) {
       this.#isFlushDue = true;
       if (unflushed.push(this) === 1) setImmediate(flushAll);
     }
     this.#buffer ??= spareBuffers.pop() ?? Buffer.allocUnsafeSlow(bufferBytes);
+    this.#buffer.writeUInt32BE(payloadBytes * 256 + type, this.#end);
+    this.#buffer[this.#end + 4] = flags;
+    this.#end = this.#buffer.writeUInt32BE(streamId, this.#end + 5);
     return this.#buffer;
-  }
-
-  #putHeader(length: number, type: number, flags: number, streamId: number): void {
-    const buffer = this.#buffer;
-    if (buffer === undefined) return;
-    const at = this.#end;
-    buffer.writeUInt32BE(length * 256 + type, at);
-    buffer[at + 4] = flags;
-    buffer.writeUInt32BE(streamId, at + 5);
-    this.#end = at + frameHeaderBytes;
   }
 }
 
-function keep(buffer: Buffer): void {
-  if (spareBuffers.length < spareBuffersMax) spareBuffers.push(buffer);
+function blockOf(fields: HeaderFields): Buffer {
+  const known = constantBlocks.get(fields);
+  if (known !== undefined) return known;
+  const bytes = Buffer.allocUnsafeSlow(encodedBytesMax(fields));
+  const block = bytes.subarray(0, encodeFields(fields, bytes, 0));
+  if (Object.isFrozen(fields)) constantBlocks.set(fields, block);
+  return block;
 }

@@ -1,11 +1,13 @@
 /** The frames of HTTP/2: their types, flags, settings and error codes (RFC 9113, sections 4, 6 and 7). */
 
 export const frameHeaderBytes = 9;
-/** The largest payload that this side accepts and sends, which is the smallest that the RFC allows. */
+/** The largest payload that this side accepts and sends, which is the smallest limit that the RFC allows. */
 export const payloadBytesMax = 16_384;
 export const windowBytesDefault = 65_535;
 export const windowBytesMax = 2 ** 31 - 1;
 export const streamIdMax = 2 ** 31 - 1;
+/** The largest header list that this side accepts, as RFC 9113 counts it in section 6.5.2. */
+export const headerListBytesMax = 64 * 1024;
 
 export const frameType = {
   data: 0,
@@ -23,7 +25,6 @@ export const frameType = {
 export const frameFlag = { endStream: 0x1, ack: 0x1, endHeaders: 0x4, padded: 0x8, priority: 0x20 } as const;
 
 export const settingId = {
-  headerTableSize: 1,
   enablePush: 2,
   maxConcurrentStreams: 3,
   initialWindowSize: 4,
@@ -36,11 +37,9 @@ export const errorCode = {
   protocolError: 1,
   internalError: 2,
   flowControlError: 3,
-  settingsTimeout: 4,
   streamClosed: 5,
   frameSizeError: 6,
   refusedStream: 7,
-  cancel: 8,
   compressionError: 9,
   enhanceYourCalm: 11,
 } as const;
@@ -57,6 +56,11 @@ export class ConnectionError extends Error {
   }
 }
 
+export const protocolError = (message: string) => new ConnectionError(errorCode.protocolError, message);
+export const frameSizeError = (message: string) => new ConnectionError(errorCode.frameSizeError, message);
+export const compressionError = (message: string) => new ConnectionError(errorCode.compressionError, message);
+export const flowControlError = (message: string) => new ConnectionError(errorCode.flowControlError, message);
+
 /**
  * Returns the end of a payload without its padding (RFC 9113, section 6.1). Its data begins one byte later if the frame is
  * padded.
@@ -64,8 +68,6 @@ export class ConnectionError extends Error {
 export function endWithoutPadding(flags: number, bytes: Buffer, from: number, to: number): number {
   if ((flags & frameFlag.padded) === 0) return to;
   const end = to - (bytes[from] ?? 0);
-  if (from >= to || end <= from) {
-    throw new ConnectionError(errorCode.protocolError, 'The padding is longer than the frame.');
-  }
+  if (from >= to || end <= from) throw protocolError('The padding is longer than the frame.');
   return end;
 }

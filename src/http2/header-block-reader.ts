@@ -1,5 +1,5 @@
 /** Collects header blocks from HEADERS and CONTINUATION frames (RFC 9113, sections 6.2 and 6.10). */
-import { ConnectionError, endWithoutPadding, errorCode, frameFlag } from './frames.js';
+import { ConnectionError, endWithoutPadding, errorCode, frameFlag, frameSizeError, protocolError } from './frames.js';
 
 export type BlockHandler = (streamId: number, isEndOfStream: boolean, bytes: Buffer, from: number, to: number) => void;
 
@@ -10,21 +10,13 @@ const framesMax = 64;
 const priorityBytes = 5;
 
 export class HeaderBlockReader {
+  /** The stream of a block that has begun and is not complete. Otherwise 0. No other frame may come in between. */
+  openStreamId = 0;
+  bufferedBytes = 0;
   #parts: Buffer[] = [];
-  #bytes = 0;
-  #streamId = 0;
   #isEndOfStream = false;
 
   constructor(private readonly onBlock: BlockHandler) {}
-
-  /** The stream of a block that has begun and is not complete. Otherwise 0. No other frame may come in between. */
-  get openStreamId(): number {
-    return this.#streamId;
-  }
-
-  get bufferedBytes(): number {
-    return this.#bytes;
-  }
 
   readHeaders(flags: number, streamId: number, bytes: Buffer, from: number, to: number): void {
     // Streams of clients have odd numbers (section 5.1.1).
@@ -32,7 +24,7 @@ export class HeaderBlockReader {
     const end = endWithoutPadding(flags, bytes, from, to);
     let start = (flags & frameFlag.padded) === 0 ? from : from + 1;
     if ((flags & frameFlag.priority) !== 0) {
-      if (end - start < priorityBytes) throw new ConnectionError(errorCode.frameSizeError, 'HEADERS are too short.');
+      if (end - start < priorityBytes) throw frameSizeError('HEADERS are too short.');
       if ((bytes.readUInt32BE(start) & 0x7fff_ffff) === streamId) throw protocolError('A stream depends on itself.');
       start += priorityBytes;
     }
@@ -41,31 +33,27 @@ export class HeaderBlockReader {
       this.onBlock(streamId, isEndOfStream, bytes, start, end);
       return;
     }
-    this.#streamId = streamId;
+    this.openStreamId = streamId;
     this.#isEndOfStream = isEndOfStream;
     this.#append(bytes, start, end);
   }
 
   readContinuation(flags: number, streamId: number, bytes: Buffer, from: number, to: number): void {
-    if (streamId === 0 || streamId !== this.#streamId) throw protocolError('CONTINUATION must follow HEADERS.');
+    if (streamId === 0 || streamId !== this.openStreamId) throw protocolError('CONTINUATION must follow HEADERS.');
     this.#append(bytes, from, to);
     if ((flags & frameFlag.endHeaders) === 0) return;
     const block = Buffer.concat(this.#parts);
     this.#parts = [];
-    this.#bytes = 0;
-    this.#streamId = 0;
+    this.bufferedBytes = 0;
+    this.openStreamId = 0;
     this.onBlock(streamId, this.#isEndOfStream, block, 0, block.length);
   }
 
   #append(bytes: Buffer, from: number, to: number): void {
     this.#parts.push(Buffer.from(bytes.subarray(from, to)));
-    this.#bytes += to - from;
-    if (this.#bytes > blockBytesMax || this.#parts.length > framesMax) {
+    this.bufferedBytes += to - from;
+    if (this.bufferedBytes > blockBytesMax || this.#parts.length > framesMax) {
       throw new ConnectionError(errorCode.enhanceYourCalm, 'A header block is too large.');
     }
   }
-}
-
-function protocolError(message: string): ConnectionError {
-  return new ConnectionError(errorCode.protocolError, message);
 }

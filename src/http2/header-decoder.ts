@@ -1,14 +1,15 @@
 /** Decodes header blocks (HPACK, RFC 7541). */
-import { ConnectionError, errorCode } from './frames.js';
-import { decodeHuffman, HuffmanError } from './huffman.js';
-import { staticTable } from './static-table.js';
+import { compressionError } from './frames.js';
+import { decodeHuffman } from './huffman.js';
+import { type Field, staticTable } from './static-table.js';
 
-/** Each field counts as this many bytes more, in the dynamic table and in a list (RFC 7541, section 4.1). */
-const fieldBytes = 32;
 // SETTINGS_HEADER_TABLE_SIZE of this side, which is its default.
 const tableBytesMax = 4096;
 // Shorter values are decoded in less time than a comparison takes.
 const rememberedBytesMin = 64;
+// Each connection holds one of them.
+const rememberedBytesMax = 4096;
+const noBytes = Buffer.alloc(0);
 
 /** Names and values in turn. */
 export type HeaderFields = readonly string[];
@@ -22,11 +23,9 @@ export interface HeaderList {
 export class HeaderDecoder {
   #tableBytesMax = tableBytesMax;
   #tableBytes = 0;
-  // The dynamic table. The newest entry is the last one. Those before the first one have been evicted.
-  readonly #names: string[] = [];
-  readonly #values: string[] = [];
-  #firstEntry = 0;
-  #bytes: Buffer = Buffer.alloc(0);
+  /** The dynamic table. The newest entry is the first one. */
+  readonly #entries: Field[] = [];
+  #bytes: Buffer = noBytes;
   #at = 0;
   #end = 0;
   /** The last long value that was not indexed, as it was encoded and decoded. */
@@ -41,17 +40,6 @@ export class HeaderDecoder {
     this.#bytes = bytes;
     this.#at = from;
     this.#end = to;
-    try {
-      return this.#readList();
-    } catch (error) {
-      if (error instanceof HuffmanError) throw compressionError(error.message);
-      throw error;
-    } finally {
-      this.#bytes = noBytes;
-    }
-  }
-
-  #readList(): HeaderList {
     const fields: string[] = [];
     let listBytes = 0;
     while (this.#at < this.#end) {
@@ -59,26 +47,31 @@ export class HeaderDecoder {
       if (first >= 0x20 && first < 0x40) {
         // A change of the table's size (section 6.3) comes before all fields.
         if (listBytes > 0) throw compressionError('The size of the table changes after a field.');
-        this.#resizeTable(this.#readInteger(0x1f));
+        this.#tableBytesMax = this.#readInteger(0x1f);
+        if (this.#tableBytesMax > tableBytesMax) throw compressionError('The size of the table is not allowed.');
+        this.#evict();
         continue;
       }
-      let name: string;
-      let value: string;
-      if (first >= 0x80) {
-        const index = this.#readInteger(0x7f);
-        name = this.#nameOf(index);
-        value = this.#valueOf(index);
-      } else {
-        const isIndexed = first >= 0x40;
-        const index = this.#readInteger(isIndexed ? 0x3f : 0x0f);
-        name = index === 0 ? this.#readText() : this.#nameOf(index);
-        value = isIndexed ? this.#readText() : this.#readRepeatedText();
-        if (isIndexed) this.#add(name, value);
-      }
-      listBytes += name.length + value.length + fieldBytes;
-      if (listBytes <= this.listBytesMax) fields.push(name, value);
+      const field = first >= 0x80 ? this.#fieldAt(this.#readInteger(0x7f)) : this.#readLiteral(first >= 0x40);
+      listBytes += bytesOf(field);
+      if (listBytes <= this.listBytesMax) fields.push(field[0], field[1]);
     }
+    // Otherwise each connection would keep a chunk of its socket.
+    this.#bytes = noBytes;
     return { fields, isTooLarge: listBytes > this.listBytesMax };
+  }
+
+  /** Reads a field that is not in a table (section 6.2). Its name may be. */
+  #readLiteral(isIndexed: boolean): Field {
+    const index = this.#readInteger(isIndexed ? 0x3f : 0x0f);
+    const name = index === 0 ? this.#readText() : this.#fieldAt(index)[0];
+    const field: Field = [name, isIndexed ? this.#readText() : this.#readRepeatedText()];
+    if (isIndexed) {
+      this.#entries.unshift(field);
+      this.#tableBytes += bytesOf(field);
+      this.#evict();
+    }
+    return field;
   }
 
   /** Reads an integer whose first bits are those of `mask` in the next byte (section 5.1). */
@@ -114,7 +107,7 @@ export class HeaderDecoder {
     if (known?.length === end - start && known.compare(this.#bytes, start, end) === 0) return this.#rememberedValue;
     this.#at = start;
     const value = this.#readText();
-    if (end - from >= rememberedBytesMin) {
+    if (end - from >= rememberedBytesMin && end - from <= rememberedBytesMax) {
       this.#rememberedBytes = Buffer.from(this.#bytes.subarray(start, end));
       this.#rememberedValue = value;
     }
@@ -131,53 +124,20 @@ export class HeaderDecoder {
     return from;
   }
 
-  #nameOf(index: number): string {
-    return staticTable[index - 1]?.[0] ?? this.#names[this.#entryAt(index)] ?? '';
-  }
-
-  #valueOf(index: number): string {
-    return staticTable[index - 1]?.[1] ?? this.#values[this.#entryAt(index)] ?? '';
-  }
-
-  /** Returns the position of an entry of the dynamic table, whose indexes follow those of the static table. */
-  #entryAt(index: number): number {
-    const entry = this.#names.length - (index - staticTable.length);
-    if (entry < this.#firstEntry || entry >= this.#names.length)
-      throw compressionError('An index is not in the table.');
-    return entry;
-  }
-
-  #add(name: string, value: string): void {
-    this.#names.push(name);
-    this.#values.push(value);
-    this.#tableBytes += name.length + value.length + fieldBytes;
-    this.#evict();
-  }
-
-  #resizeTable(bytes: number): void {
-    if (bytes > tableBytesMax) throw compressionError('The table would be larger than the server allows.');
-    this.#tableBytesMax = bytes;
-    this.#evict();
+  /** The indexes of the dynamic table follow those of the static table (section 2.3.3). */
+  #fieldAt(index: number): Field {
+    const field = staticTable[index - 1] ?? this.#entries[index - 1 - staticTable.length];
+    if (field === undefined) throw compressionError('An index is not in the table.');
+    return field;
   }
 
   /** Removes the oldest entries (section 4.3). */
   #evict(): void {
-    while (this.#tableBytes > this.#tableBytesMax) {
-      const entry = this.#firstEntry++;
-      this.#tableBytes -= (this.#names[entry]?.length ?? 0) + (this.#values[entry]?.length ?? 0) + fieldBytes;
-      this.#names[entry] = '';
-      this.#values[entry] = '';
-    }
-    // Each entry has at least 32 bytes, so that the table has at most 128 of them.
-    if (this.#firstEntry < 256) return;
-    this.#names.splice(0, this.#firstEntry);
-    this.#values.splice(0, this.#firstEntry);
-    this.#firstEntry = 0;
+    while (this.#tableBytes > this.#tableBytesMax) this.#tableBytes -= bytesOf(this.#entries.pop());
   }
 }
 
-const noBytes = Buffer.alloc(0);
-
-function compressionError(message: string): ConnectionError {
-  return new ConnectionError(errorCode.compressionError, message);
+/** The bytes of a field in the table and in a list (section 4.1). */
+function bytesOf([name, value]: Field = ['', '']): number {
+  return name.length + value.length + 32;
 }

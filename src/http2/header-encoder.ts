@@ -13,9 +13,9 @@ const indexedFields = new Map<string, number>();
 const namePrefixes = new Map<string, Buffer>();
 for (const [position, [name, value]] of staticTable.entries()) {
   if (value !== '') indexedFields.set(`${name}\0${value}`, position + 1);
-  if (!namePrefixes.has(name)) namePrefixes.set(name, integer(position + 1, 0x0f, 0));
+  const prefix = Buffer.alloc(integerBytes);
+  if (!namePrefixes.has(name)) namePrefixes.set(name, prefix.subarray(0, writeInteger(position + 1, 0x0f, prefix, 0)));
 }
-const firstNames = namePrefixes.size;
 // Handlers may choose names. Most use few.
 const namesMax = 1000;
 
@@ -51,36 +51,27 @@ export function encodeFields(fields: HeaderFields, bytes: Buffer, from: number):
 function prefixOf(name: string): Buffer {
   const known = namePrefixes.get(name);
   if (known !== undefined) return known;
-  const prefix = Buffer.alloc(1 + integerBytes + name.length);
-  const end = writeText(name, prefix, 1);
-  if (namePrefixes.size >= firstNames + namesMax) return prefix.subarray(0, end);
-  namePrefixes.set(name, prefix.subarray(0, end));
-  return prefix.subarray(0, end);
+  const bytes = Buffer.alloc(1 + integerBytes + name.length);
+  const prefix = bytes.subarray(0, writeText(name, bytes, 1));
+  if (namePrefixes.size < namesMax) namePrefixes.set(name, prefix);
+  return prefix;
 }
 
 function writeText(text: string, bytes: Buffer, from: number): number {
-  let at = writeInteger(text.length, 0x7f, 0, bytes, from);
+  let at = writeInteger(text.length, 0x7f, bytes, from);
   // A call into the runtime costs more than a short loop.
   if (text.length > 32) return at + bytes.write(text, at, 'latin1');
   for (let index = 0; index < text.length; index++) bytes[at++] = text.charCodeAt(index);
   return at;
 }
 
-/** Writes an integer into the bits of `mask` and further bytes (section 5.1). `high` are the other bits of the first one. */
-function writeInteger(value: number, mask: number, high: number, bytes: Buffer, from: number): number {
+/** Writes an integer into the bits of `mask` and further bytes (section 5.1). The other bits of the first byte are 0. */
+function writeInteger(value: number, mask: number, bytes: Buffer, from: number): number {
   let at = from;
-  if (value < mask) {
-    bytes[at++] = high | value;
-    return at;
-  }
-  bytes[at++] = high | mask;
+  bytes[at++] = Math.min(value, mask);
+  if (value < mask) return at;
   let rest = value - mask;
   for (; rest > 0x7f; rest >>>= 7) bytes[at++] = (rest & 0x7f) | 0x80;
   bytes[at++] = rest;
   return at;
-}
-
-function integer(value: number, mask: number, high: number): Buffer {
-  const bytes = Buffer.alloc(integerBytes);
-  return bytes.subarray(0, writeInteger(value, mask, high, bytes, 0));
 }

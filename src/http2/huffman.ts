@@ -1,8 +1,5 @@
 /** The Huffman code of HPACK (RFC 7541, section 5.2 and appendix B). */
-
-export class HuffmanError extends Error {
-  override readonly name = 'HuffmanError';
-}
+import { compressionError } from './frames.js';
 
 // The lengths of the codes of all bytes. The codes follow from them, because codes of one length are successive numbers in
 // the order of the bytes, and shorter codes come first.
@@ -49,7 +46,7 @@ for (let length = 1; length <= longestCode; length++) {
 const bytesPerByteMax = 8 / 5;
 let decoded = Buffer.allocUnsafeSlow(4096);
 
-/** Decodes the bytes between two offsets, each to one character. Throws a HuffmanError. */
+/** Decodes the bytes between two offsets, each to one character. Throws a ConnectionError. */
 export function decodeHuffman(bytes: Buffer, from: number, to: number): string {
   const bytesMax = Math.ceil((to - from) * bytesPerByteMax);
   if (decoded.length < bytesMax) decoded = Buffer.allocUnsafeSlow(bytesMax);
@@ -62,7 +59,7 @@ export function decodeHuffman(bytes: Buffer, from: number, to: number): string {
     bitCount += 8;
     while (bitCount >= 8) {
       const entry = table[(bits >>> (bitCount - 8)) & 0xff] ?? 0;
-      if (entry === 0) throw new HuffmanError('The bits are not a code.');
+      if (entry === 0) throw compressionError('The bits are not a code.');
       if (entry < 0) {
         bitCount -= 8;
         table = tables[-entry] ?? rootTable;
@@ -84,6 +81,6 @@ export function decodeHuffman(bytes: Buffer, from: number, to: number): string {
   }
   // The padding is the beginning of the code of the end of string: ones.
   const padding = (1 << bitCount) - 1;
-  if (table !== rootTable || (bits & padding) !== padding) throw new HuffmanError('The padding is not valid.');
+  if (table !== rootTable || (bits & padding) !== padding) throw compressionError('The padding is not valid.');
   return decoded.toString('latin1', 0, length);
 }

@@ -1,26 +1,25 @@
 /** Checks the fields of requests (RFC 9113, sections 8.1 to 8.3). */
 import type { HeaderFields } from './header-decoder.js';
 
-const [method, scheme, path, authority] = [1, 2, 4, 8] as const;
-const requiredFields = method | scheme | path;
+const pseudoFields = [':method', ':scheme', ':path', ':authority'];
+// Bits, in the same order. A request need not have the last one.
+const requiredFields = 0b0111;
 // A name of RFC 9110 in lower case.
 const validName = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
+// Fields of one connection of HTTP/1.1 (section 8.2.2).
+const hopFields = new Set(['connection', 'keep-alive', 'proxy-connection', 'transfer-encoding', 'upgrade']);
 // Control characters would let a value end its field in HTTP/1.1.
 const validValue = /^(?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?$/;
-// Names that were valid before. The common names are few.
+// Names that were valid before. The common names are few and short.
 const knownNames = new Set<string>();
 const knownNamesMax = 1000;
+const knownNameLengthMax = 64;
 
-export interface RequestFields {
-  readonly isValid: boolean;
-  /** The value of content-length. Undefined if the request has none. */
-  readonly contentLength: number | undefined;
-}
+const invalid = { isValid: false };
+const valid = { isValid: true };
 
-const invalid: RequestFields = { isValid: false, contentLength: undefined };
-const valid: RequestFields = { isValid: true, contentLength: undefined };
-
-export function checkRequest(fields: HeaderFields): RequestFields {
+/** `contentLength` is undefined if the request does not have it. */
+export function checkRequest(fields: HeaderFields): { isValid: boolean; contentLength?: number } {
   let seen = 0;
   let isAfterPseudoFields = false;
   let contentLength: number | undefined;
@@ -29,9 +28,10 @@ export function checkRequest(fields: HeaderFields): RequestFields {
     const value = fields[index + 1] ?? '';
     if (!validValue.test(value)) return invalid;
     if (name.startsWith(':')) {
-      const pseudoField = pseudoFieldOf(name);
-      if (pseudoField === 0 || isAfterPseudoFields || (seen & pseudoField) !== 0 || value === '') return invalid;
-      seen |= pseudoField;
+      const position = pseudoFields.indexOf(name);
+      const isRepeated = ((seen >> position) & 1) === 1;
+      if (position < 0 || isAfterPseudoFields || isRepeated || value === '') return invalid;
+      seen |= 1 << position;
       continue;
     }
     isAfterPseudoFields = true;
@@ -53,35 +53,9 @@ export function areValidTrailers(fields: HeaderFields): boolean {
   return true;
 }
 
-/** Returns 0 if no request may have the field. */
-function pseudoFieldOf(name: string): number {
-  switch (name) {
-    case ':method':
-      return method;
-    case ':scheme':
-      return scheme;
-    case ':path':
-      return path;
-    case ':authority':
-      return authority;
-    default:
-      return 0;
-  }
-}
-
 function isValidName(name: string): boolean {
-  switch (name) {
-    // Fields of one connection of HTTP/1.1 (section 8.2.2).
-    case 'connection':
-    case 'keep-alive':
-    case 'proxy-connection':
-    case 'transfer-encoding':
-    case 'upgrade':
-      return false;
-    default:
-  }
   if (knownNames.has(name)) return true;
-  if (!validName.test(name)) return false;
-  if (knownNames.size < knownNamesMax) knownNames.add(name);
+  if (!validName.test(name) || hopFields.has(name)) return false;
+  if (name.length <= knownNameLengthMax && knownNames.size < knownNamesMax) knownNames.add(name);
   return true;
 }

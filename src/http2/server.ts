@@ -1,18 +1,15 @@
 /** Accepts HTTP/2 connections, with or without TLS, and ends them. */
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
-import { createServer as createTlsServer, type SecureContextOptions, type TLSSocket, type TlsOptions } from 'node:tls';
+import { createServer as createTlsServer, type TLSSocket, type TlsOptions, type Server as TlsServer } from 'node:tls';
 import type { Application } from './application.js';
 import { Http2Connection } from './connection.js';
 import { type ConnectionOptions, checkIntervalMs } from './connection-clock.js';
 
 export class Http2Server<Connection> {
-  readonly #server: Server;
+  readonly #server: Server | TlsServer;
   readonly #sockets = new Set<Socket>();
-  readonly #connections = new Set<Http2Connection<Connection>>();
-  readonly #sweep: NodeJS.Timeout;
-  /** The number of streams that new connections may have open. */
-  streamsMax: number;
+  readonly connections = new Set<Http2Connection<Connection>>();
 
   /** Without `tls`, clients must use HTTP/2 with prior knowledge (RFC 9113, section 3.3). */
   constructor(
@@ -20,8 +17,8 @@ export class Http2Server<Connection> {
     private readonly options: ConnectionOptions,
     tls: TlsOptions | undefined,
   ) {
-    this.streamsMax = options.streamsMax;
-    this.#server = tls === undefined ? createServer() : createTlsServer(tlsOptions(tls, options));
+    const secure = { ...tls, ALPNProtocols: ['h2'], handshakeTimeout: options.handshakeMs };
+    this.#server = tls === undefined ? createServer() : createTlsServer(secure);
     this.#server.on('connection', (socket: Socket) => {
       socket.setNoDelay(true);
       this.#sockets.add(socket);
@@ -37,7 +34,11 @@ export class Http2Server<Connection> {
       // Node closes the socket after other errors.
       if (error.code === 'ERR_TLS_HANDSHAKE_TIMEOUT') socket.destroy();
     });
-    this.#sweep = setInterval(() => this.#checkTimes(), checkIntervalMs(options)).unref();
+    const sweep = setInterval(() => {
+      const nowMs = performance.now();
+      for (const connection of [...this.connections]) connection.checkTime(nowMs);
+    }, checkIntervalMs(options)).unref();
+    this.#server.on('close', () => clearInterval(sweep));
   }
 
   /** Returns the port. */
@@ -50,21 +51,15 @@ export class Http2Server<Connection> {
     return typeof address === 'object' ? (address?.port ?? 0) : 0;
   }
 
-  get connections(): Iterable<Http2Connection<Connection>> {
-    return this.#connections;
-  }
-
   /** Uses another certificate for new connections. */
-  setTls(tls: SecureContextOptions): void {
-    if ('setSecureContext' in this.#server && typeof this.#server.setSecureContext === 'function') {
-      this.#server.setSecureContext(tls);
-    }
+  setTls(tls: TlsOptions): void {
+    if ('setSecureContext' in this.#server) this.#server.setSecureContext(tls);
   }
 
   /** Refuses new connections, and closes each connection when its streams have ended. */
   stopAccepting(): void {
-    if (this.#server.listening) this.#server.close();
-    for (const connection of this.#connections) connection.drain();
+    this.#server.close();
+    for (const connection of this.connections) connection.drain();
   }
 
   /** As stopAccepting, and closes connections whose client has sent nothing. Resolves when all are closed. */
@@ -80,30 +75,16 @@ export class Http2Server<Connection> {
   }
 
   destroy(): void {
-    if (this.#server.listening) this.#server.close();
-    for (const connection of this.#connections) connection.destroy();
+    this.#server.close();
+    for (const connection of this.connections) connection.destroy();
     for (const socket of this.#sockets) socket.destroy();
-    clearInterval(this.#sweep);
   }
 
   #open(socket: Socket): void {
     const connection = new Http2Connection(socket, this.application, this.options);
-    this.#connections.add(connection);
-    socket.once('close', () => {
-      this.#connections.delete(connection);
-      if (this.#connections.size === 0 && !this.#server.listening) clearInterval(this.#sweep);
-    });
-    connection.limitStreams(this.streamsMax);
+    this.connections.add(connection);
+    socket.once('close', () => this.connections.delete(connection));
     // The client was in its handshake when the server stopped accepting connections.
     if (!this.#server.listening) connection.drain();
   }
-
-  #checkTimes(): void {
-    const nowMs = performance.now();
-    for (const connection of [...this.#connections]) connection.checkTime(nowMs);
-  }
-}
-
-function tlsOptions(tls: TlsOptions, { handshakeMs }: ConnectionOptions): TlsOptions {
-  return { ...tls, ALPNProtocols: ['h2'], handshakeTimeout: handshakeMs };
 }

@@ -12,7 +12,9 @@ const entries = `
   strict-transport-security | transfer-encoding | user-agent | vary | via | www-authenticate
 `;
 
-export const staticTable: readonly (readonly [name: string, value: string])[] = entries
+export type Field = readonly [name: string, value: string];
+
+export const staticTable: readonly Field[] = entries
   .split('|')
   .map((entry) => entry.trim().split('='))
   .map(([name = '', value = '']) => [name, value]);

@@ -1,52 +1,22 @@
 /** The streams of one connection, and how many its client may open (RFC 9113, sections 5.1.1 and 5.1.2). */
 import type { FrameWriter } from './frame-writer.js';
-import { frameType, settingId } from './frames.js';
+import { frameType } from './frames.js';
 import type { Http2Stream } from './stream.js';
 
-// More than a client can have open, and so than it can still send frames to.
+// Of more streams, a client can hardly have frames on the way.
 const resetIdsMax = 4096;
 
 export class StreamTable<Connection> {
   /** The highest id that the client has used. Ids above it are idle. */
   lastId = 0;
-  readonly #open = new Map<number, Http2Stream<Connection>>();
+  readonly open = new Map<number, Http2Stream<Connection>>();
   /** The last streams that the server has reset, because their client may not know it yet. */
   readonly #resetIds = new Set<number>();
-  #openMax: number;
-  /** The limits that were announced and that the client has not acknowledged. */
-  readonly #announced: number[] = [];
-  #announcedMs = 0;
 
   constructor(
     private readonly writer: FrameWriter,
-    openMax: number,
-  ) {
-    this.#openMax = openMax;
-  }
-
-  get size(): number {
-    return this.#open.size;
-  }
-
-  get isFull(): boolean {
-    return this.#open.size >= this.#openMax;
-  }
-
-  get(id: number): Http2Stream<Connection> | undefined {
-    return this.#open.get(id);
-  }
-
-  [Symbol.iterator](): IterableIterator<Http2Stream<Connection>> {
-    return this.#open.values();
-  }
-
-  add(stream: Http2Stream<Connection>): void {
-    this.#open.set(stream.id, stream);
-  }
-
-  remove(id: number): void {
-    this.#open.delete(id);
-  }
+    readonly openMax: number,
+  ) {}
 
   /** Sends RST_STREAM. Frames that the client sends before it arrives are ignored. */
   reset(id: number, code: number): void {
@@ -60,27 +30,5 @@ export class StreamTable<Connection> {
 
   wasReset(id: number): boolean {
     return this.#resetIds.has(id);
-  }
-
-  /** Announces another limit. Until the client acknowledges it, the previous one holds. */
-  limit(openMax: number): void {
-    if (openMax === (this.#announced.at(-1) ?? this.#openMax)) return;
-    this.writer.writeSettings([[settingId.maxConcurrentStreams, openMax]]);
-    this.noteAnnounced(openMax);
-  }
-
-  noteAnnounced(openMax: number): void {
-    if (this.#announced.length === 0) this.#announcedMs = performance.now();
-    this.#announced.push(openMax);
-  }
-
-  noteAcknowledged(): void {
-    this.#openMax = this.#announced.shift() ?? this.#openMax;
-    this.#announcedMs = performance.now();
-  }
-
-  /** How long the client has not acknowledged the oldest limit. */
-  unacknowledgedMs(nowMs: number): number {
-    return this.#announced.length === 0 ? 0 : nowMs - this.#announcedMs;
   }
 }

@@ -8,8 +8,8 @@ import type { HeaderFields } from './header-decoder.js';
 const unsentBytesMax = 64 * 1024;
 // The window of a stream grows after the application has read a part of the request.
 const grownWindowBytes = 256 * 1024;
+const noBytes = Buffer.alloc(0);
 
-/** `Connection` is what the application keeps for the connection. */
 export class Http2Stream<Connection> {
   readonly connection: Connection;
   sendWindow: number;
@@ -51,11 +51,11 @@ export class Http2Stream<Connection> {
 
   // The application calls these methods.
 
-  /** Has no effect after the first header, and after the end of the stream. The array must not change any more. */
+  /** Has no effect after the first header, and after the end of the stream. */
   sendHeaders(fields: HeaderFields): void {
     if (this.#isHeaderSent || this.#isClosed) return;
     this.#isHeaderSent = true;
-    this.http2.writer.writeResponseHeaders(fields, this.id);
+    this.http2.writer.writeHeaders(fields, this.id, false);
   }
 
   /** Keeps the bytes until they are sent. Returns false if `onDrain` follows when less data waits. */
@@ -96,10 +96,10 @@ export class Http2Stream<Connection> {
   reset(code: number): void {
     if (this.#isClosed) return;
     this.http2.streams.reset(this.id, code);
-    this.#close();
+    this.close();
   }
 
-  /** The client soon stops sending, because its window is not extended. The application still receives the data that was sent before. */
+  /** Does not extend the window. The application still receives what the window permits. */
   pause(): void {
     this.#isPaused = true;
   }
@@ -113,64 +113,50 @@ export class Http2Stream<Connection> {
 
   /** `frameBytes` includes padding, which counts in the window. */
   receiveData(bytes: Buffer, frameBytes: number, isEndOfStream: boolean): void {
-    if (this.isRequestEnded) {
-      this.fail(errorCode.streamClosed);
-      return;
-    }
     this.#receivedBytes += frameBytes;
-    if (this.#receivedBytes > this.#windowBytes) {
-      this.fail(errorCode.flowControlError);
-      return;
-    }
-    if (this.missingBytes !== undefined) {
-      this.missingBytes -= bytes.length;
-      if (this.missingBytes < 0) {
-        this.fail(errorCode.protocolError);
-        return;
-      }
-    }
-    if (bytes.length > 0) this.#receiver?.onData(bytes);
+    if (this.missingBytes !== undefined) this.missingBytes -= bytes.length;
+    if (this.isRequestEnded) this.#fail(errorCode.streamClosed);
+    else if (this.#receivedBytes > this.#windowBytes) this.#fail(errorCode.flowControlError);
+    else if ((this.missingBytes ?? 0) < 0) this.#fail(errorCode.protocolError);
+    else if (bytes.length > 0) this.#receiver?.onData(bytes);
     if (isEndOfStream) this.receiveEnd();
     else this.#extendWindow();
   }
 
   receiveEnd(): void {
-    if (this.isRequestEnded) {
-      this.fail(errorCode.streamClosed);
-      return;
+    if (this.#isClosed) return;
+    if (this.isRequestEnded) this.#fail(errorCode.streamClosed);
+    else if ((this.missingBytes ?? 0) > 0) this.#fail(errorCode.protocolError);
+    else {
+      this.isRequestEnded = true;
+      this.#receiver?.onEnd();
     }
-    if (this.missingBytes !== undefined && this.missingBytes > 0) {
-      this.fail(errorCode.protocolError);
-      return;
-    }
-    this.isRequestEnded = true;
-    this.#receiver?.onEnd();
   }
 
-  /** The client has broken a rule of the protocol that concerns only this stream (section 5.4.2). */
-  fail(code: number): void {
-    this.http2.guard.spend();
-    this.reset(code);
-  }
-
-  /** The client has reset the stream, or the connection has ended. */
-  abandon(): void {
-    if (!this.#isClosed) this.#close();
+  /** Ends the stream without a frame, because the client has reset it or the connection has ended. */
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#unsent.length = 0;
+    this.unsentBytes = 0;
+    this.#trailers = undefined;
+    this.http2.removeStream(this);
+    const receiver = this.#receiver;
+    this.#receiver = undefined;
+    receiver?.onClose(this.#isAnswered);
   }
 
   take(bytesMax: number): Uint8Array {
-    const [first] = this.#unsent;
-    if (first === undefined) return new Uint8Array();
-    if (first.length <= bytesMax) this.#unsent.shift();
-    else this.#unsent[0] = first.subarray(bytesMax);
-    const taken = first.length <= bytesMax ? first : first.subarray(0, bytesMax);
+    const [first = noBytes] = this.#unsent;
+    const taken = first.subarray(0, bytesMax);
+    if (first.length > bytesMax) this.#unsent[0] = first.subarray(bytesMax);
+    else this.#unsent.shift();
     this.unsentBytes -= taken.length;
     return taken;
   }
 
   onProgress(): void {
     this.#endIfSent();
-    if (this.#isClosed) return;
     this.#receiver?.onSent();
     if (!this.#mustDrain || this.unsentBytes >= unsentBytesMax) return;
     this.#mustDrain = false;
@@ -182,22 +168,18 @@ export class Http2Stream<Connection> {
   }
 
   #end(trailers: HeaderFields): void {
-    this.http2.writer.writeTrailers(trailers, this.id);
+    this.http2.writer.writeHeaders(trailers, this.id, true);
     this.http2.guard.earn();
     this.#isAnswered = true;
     // Tells the client to stop sending (section 8.1).
     if (!this.isRequestEnded) this.http2.streams.reset(this.id, errorCode.noError);
-    this.#close();
+    this.close();
   }
 
-  #close(): void {
-    this.#isClosed = true;
-    this.#unsent.length = 0;
-    this.unsentBytes = 0;
-    this.http2.removeStream(this);
-    const receiver = this.#receiver;
-    this.#receiver = undefined;
-    receiver?.onClose(this.#isAnswered);
+  /** The client has broken a rule of the protocol that concerns only this stream (section 5.4.2). */
+  #fail(code: number): void {
+    this.http2.guard.spend();
+    this.reset(code);
   }
 
   /** Lets the client send as much again as it has sent, in few frames. */

@@ -8,9 +8,10 @@ import { randomBytes } from 'node:crypto';
 import { ServerError, Status } from 'nice-grpc';
 import { CallError, type CallErrorCause } from '../grpc-server/call-error.js';
 import type { CallInfo, CallObserver, CallStatus } from '../grpc-server/observer.js';
+import type { Overload } from '../grpc-server/server.js';
 import { fieldOf } from '../grpc-server/stream.js';
 import type { ChangeAuthor } from '../model/change-author.js';
-import { Fault, type FaultReason, invalid, invalidRequest, serverStopping } from '../model/fault.js';
+import { Fault, type FaultReason, invalid, invalidRequest, overloaded, serverStopping } from '../model/fault.js';
 import { requestBytesMax } from '../model/method-limits.js';
 import type { AuditDetails, AuditLog } from '../telemetry/audit-log.js';
 import type { Log } from '../telemetry/log.js';
@@ -58,6 +59,31 @@ export function createCallObserver({ log, metrics, tracing, audit }: CallObserve
     const method = call.isKnownMethod ? call.path.slice(1) : otherMethod;
     const span = tracing.startCall(method, (name) => fieldOf(call.fields, name));
     return new TracedCall(call, requestIdOf(fieldOf(call.fields, requestIdKey)), telemetry, span);
+  };
+}
+
+/** Counts and logs the calls that are refused because the server is overloaded: too many for a line each. */
+export function createOverload({ log, metrics }: Pick<CallObserverOptions, 'log' | 'metrics'>): Overload {
+  const { code, reason, message, retryMs } = overloaded();
+  const details = encodeErrorStatus({ code: Status[code], message, reason, requestId: '', retryMs });
+  let refused = 0;
+  let loggedMs = Number.NEGATIVE_INFINITY;
+  return {
+    status: {
+      code: Status[code],
+      message,
+      fields: [errorDetailsKey, Buffer.from(details).toString('base64')],
+    },
+    applies: (path) => !path.startsWith('/grpc.'),
+    onRefused(path) {
+      metrics?.call(path.slice(1), code, 0);
+      refused++;
+      const nowMs = performance.now();
+      if (nowMs - loggedMs < causeLineEveryMs) return;
+      loggedMs = nowMs;
+      log.warn({ refused }, 'calls were refused because the server is overloaded');
+      refused = 0;
+    },
   };
 }
 

@@ -20,6 +20,7 @@ export interface ErrorStatus {
   readonly code: Status;
   readonly message: string;
   readonly reason: FaultReason;
+  /** Empty if the call has none. */
   readonly requestId: string;
   readonly violations?: readonly Violation[];
   /** After how long the client may try again. */
@@ -63,10 +64,10 @@ export function errorDetails({
     const value = RetryInfo.encode(RetryInfo.fromPartial({ retryDelay: durationOf(retryMs) })).finish();
     details.push({ type: RetryInfo.$type, value });
   }
-  details.push({
-    type: RequestInfo.$type,
-    value: RequestInfo.encode(RequestInfo.fromPartial({ requestId })).finish(),
-  });
+  if (requestId !== '') {
+    const value = RequestInfo.encode(RequestInfo.fromPartial({ requestId })).finish();
+    details.push({ type: RequestInfo.$type, value });
+  }
   return details;
 }
 

@@ -23,7 +23,7 @@ import type { AuditLog } from '../telemetry/audit-log.js';
 import type { Log } from '../telemetry/log.js';
 import { type Metrics, otherMethod } from '../telemetry/metrics.js';
 import type { Tracing } from '../telemetry/tracing.js';
-import { createCallObserver } from './call-observer.js';
+import { createCallObserver, createOverload } from './call-observer.js';
 import { type CallerAccess, callerOfCall, createCallerGate } from './caller-gate.js';
 import { type CallerLimits, createCallerLimiter } from './caller-limits.js';
 import { withCallerRules } from './caller-rules.js';
@@ -180,6 +180,7 @@ function serverOptions(options: RpcServerOptions, stopping: AbortSignal): Server
     budget,
     stallTimeoutMs,
     http2: grpc.http2,
+    overload: createOverload({ log, metrics }),
     connections: {
       concurrentCallsMax: grpc.concurrentStreamsMax,
       ageMsMax: grpc.connectionAgeMsMax,

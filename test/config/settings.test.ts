@@ -98,6 +98,7 @@ describe('the configuration of a server', () => {
       auth: { isRequired: false, accessFile: undefined, openEndpoints: ['health', 'openapi', 'page'] },
       grpc: {
         address: { host: 'localhost', port: 50_051 },
+        http2: 'own',
         concurrentStreamsMax: 4096,
         connectionAgeMsMax: 1_800_000,
         connectionAgeGraceMs: 300_000,
@@ -152,6 +153,7 @@ describe('the configuration of a server', () => {
       CHANGES_KEPT_HOURS: '16',
       CHANGES_KEPT_MAX: '17000',
       LIST_INDEXES: 'ALL',
+      HTTP2_SERVER: 'node',
       CONCURRENT_STREAMS_MAX: '7',
       CONNECTION_AGE_MS_MAX: '8000',
       CONNECTION_AGE_GRACE_MS: '0',
@@ -183,6 +185,7 @@ describe('the configuration of a server', () => {
       auth: { isRequired: true, accessFile: resolve('access.yaml'), openEndpoints: ['metrics', 'reflection'] },
       grpc: {
         address: { host: '0.0.0.0', port: 0 },
+        http2: 'node',
         concurrentStreamsMax: 7,
         connectionAgeMsMax: 8000,
         connectionAgeGraceMs: 0,
@@ -756,7 +759,7 @@ describe('the description of the settings', () => {
   it('has each name once, with units and bounds last', () => {
     const names = [...serverRows, ...clientRows].map(({ name }) => name);
     expect(new Set(names).size).toBe(names.length);
-    for (const name of names) expect(name).toMatch(/^[A-Z]+(_[A-Z]+)*$/);
+    for (const name of names) expect(name).toMatch(/^[A-Z][A-Z0-9]*(_[A-Z]+)*$/);
     for (const name of names.filter((name) => /TIME|DELAY|GRACE|DEADLINE|AGE/.test(name)))
       expect(name).toMatch(/_MS(_MAX)?$/);
   });

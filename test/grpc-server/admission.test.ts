@@ -2,8 +2,6 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Admission } from '../../src/grpc-server/admission.js';
 import { noteCaller, UnaryCalls } from '../../src/grpc-server/caller-share.js';
-import { type LimitedConnection, shareCalls, stopCalls } from '../../src/grpc-server/connection-share.js';
-import type { ConnectionUse } from '../../src/grpc-server/stream.js';
 
 interface TestCall {
   readonly caller: UnaryCalls;
@@ -12,16 +10,10 @@ interface TestCall {
 }
 
 function createBusyServer() {
-  const shares: (number | undefined)[] = [];
   const wasteful: UnaryCalls[] = [];
-  const admission = new Admission({
-    openCallsMax: 100,
-    onShare: (perCaller) => shares.push(perCaller),
-    onWaste: (caller) => wasteful.push(caller),
-  });
+  const admission = new Admission({ onWaste: (caller) => wasteful.push(caller) });
   return {
     admission,
-    shares,
     wasteful,
     call(caller: UnaryCalls): TestCall {
       const call: TestCall = {
@@ -41,37 +33,56 @@ function createBusyServer() {
   };
 }
 
-const many = Array.from({ length: 80 });
+// More than a server that is not busy has in flight.
+const many = Array.from({ length: 256 });
 
 describe('a server that is not busy', () => {
   it('runs all calls at once', () => {
-    const { admission, call, shares } = createBusyServer();
+    const { admission, call } = createBusyServer();
     const [one, two] = [new UnaryCalls(), new UnaryCalls()];
-    for (let count = 0; count < 40; count++) call(one);
+    for (let count = 0; count < 200; count++) call(one);
     call(two);
     admission.measure();
-    expect(shares).toEqual([undefined]);
     expect(many.slice(0, 40).every(() => call(one).hasRun)).toBe(true);
+  });
+
+  it('admits a burst after a long silence', () => {
+    const { admission } = createBusyServer();
+    for (let interval = 0; interval < 10_000; interval++) admission.measure();
+    const one = new UnaryCalls();
+    for (let count = 0; count < 1000; count++) expect(admission.admit(1000, one)).toBe(one);
   });
 });
 
 describe('a busy server', () => {
-  it('lets a single caller run and open as many calls as before', () => {
-    const { admission, call, shares } = createBusyServer();
+  it('refuses calls that would wait for more than a quarter of their deadline', () => {
+    const { admission } = createBusyServer();
+    const one = new UnaryCalls();
+    // By the first estimate, 1000 calls take 200 ms.
+    for (let count = 0; count < 1000; count++) admission.admit(10_000, one);
+    expect(admission.refuses(1000, one)).toBe(false);
+    expect(admission.refuses(500, one)).toBe(true);
+    expect(admission.admit(500, one)).toBeUndefined();
+    // A caller with few calls waits only for its share.
+    const other = new UnaryCalls();
+    expect(admission.admit(500, other)).toBe(other);
+    expect([one.inFlight, other.inFlight]).toEqual([1000, 1]);
+  });
+
+  it('lets a single caller run all its calls', () => {
+    const { admission, call } = createBusyServer();
     const one = new UnaryCalls();
     for (const _ of many) call(one);
     admission.measure();
-    expect(shares).toEqual([100]);
     expect(call(one).hasRun).toBe(true);
   });
 
-  it('divides the open calls and the running calls among its callers', () => {
-    const { admission, call, shares } = createBusyServer();
+  it('divides the running calls among its callers', () => {
+    const { admission, call } = createBusyServer();
     const [flood, other] = [new UnaryCalls(), new UnaryCalls()];
     for (const _ of many) call(flood);
     call(other);
     admission.measure();
-    expect(shares).toEqual([50]);
     expect(call(flood).hasRun).toBe(false);
     expect(call(other).hasRun).toBe(true);
   });
@@ -85,102 +96,59 @@ describe('a busy server', () => {
     const waiting = [call(flood), call(flood)];
     for (const one of others) end(one);
     expect(waiting.map(({ hasRun }) => hasRun)).toEqual([false, false]);
-    // Eight may run.
-    for (const one of running.slice(0, 73)) end(one);
+    // Two callers may run as many calls as the server answers in 10 ms.
+    for (const one of running.slice(0, many.length - 24)) end(one);
     expect(waiting.map(({ hasRun }) => hasRun)).toEqual([true, false]);
   });
 
   it('shares with a caller for a second after its last call, and until nothing is in flight', () => {
-    const { admission, call, end, shares } = createBusyServer();
+    const { admission, call, end } = createBusyServer();
     const [flood, other] = [new UnaryCalls(), new UnaryCalls()];
     for (const _ of many) call(flood);
     end(call(other));
+    admission.measure();
+    expect(call(flood).hasRun).toBe(false);
     for (let interval = 0; interval < 12; interval++) admission.measure();
-    expect(shares[0]).toBe(50);
-    expect(shares.at(-1)).toBe(100);
+    expect(call(flood).hasRun).toBe(true);
   });
 
-  it('reports a caller once in an interval if its calls end without an answer', () => {
+  it('refuses a caller for the rest of an interval if too many of its calls end without an answer', () => {
     const { admission, call, end, wasteful } = createBusyServer();
     const flood = new UnaryCalls();
-    for (const one of many.map(() => call(flood))) end(one, false);
-    expect(wasteful).toEqual([]);
     for (const _ of many) call(flood);
     admission.measure();
-    for (const one of many.map(() => call(flood))) end(one, false);
+    const waste = () => {
+      for (let count = 0; count < 200; count++) {
+        if (admission.admit(1000, flood) === undefined) return;
+        end({ caller: flood, hasRun: true, run() {} }, false);
+        flood.running++;
+      }
+    };
+    waste();
     // Nobody else calls.
     expect(wasteful).toEqual([]);
-    call(new UnaryCalls());
+    const other = new UnaryCalls();
+    call(other);
     admission.measure();
-    for (const one of many.map(() => call(flood))) end(one, false);
+    waste();
     expect(wasteful).toEqual([flood]);
+    expect([admission.refuses(10_000, flood), admission.refuses(10_000, other)]).toEqual([true, false]);
     admission.measure();
-    for (const one of many.map(() => call(flood))) end(one, false);
+    expect(admission.refuses(10_000, flood)).toBe(false);
+    waste();
     expect(wasteful).toEqual([flood, flood]);
   });
 });
 
-class TestConnection implements LimitedConnection {
-  readonly use: ConnectionUse;
-  readonly isActive = true;
-  callsMax = 4096;
-
-  constructor(caller: ConnectionUse['caller'], openStreams = 0) {
-    this.use = { caller, openStreams };
-  }
-
-  limitCalls(callsMax: number): void {
-    this.callsMax = callsMax;
-  }
-}
-
-describe('the connections of a busy server', () => {
-  const flood = new UnaryCalls();
-  const other = new UnaryCalls();
-  const open = { total: 512, perCaller: 256 };
-
-  it('share the open calls of their caller, and keep their streams and one more call', () => {
-    const floods = Array.from({ length: 300 }, () => new TestConnection(flood));
-    const others = [new TestConnection(other), new TestConnection(other, 3)];
-    shareCalls([...floods, ...others], open, 4096);
-    expect(floods[0]?.callsMax).toBe(1);
-    expect(others.map(({ callsMax }) => callsMax)).toEqual([128, 131]);
-  });
-
-  it('share all open calls if each carries the calls of several callers, as those of a proxy do', () => {
-    const [first, second] = [new TestConnection(undefined), new TestConnection(undefined)];
-    for (const _ of many) for (const { use } of [first, second]) noteCaller(use, new UnaryCalls());
-    shareCalls([first, second], { total: 512, perCaller: 512 / 80 }, 4096);
-    expect([first.callsMax, second.callsMax]).toEqual([256, 256]);
-  });
-
-  it('stay those of their caller if health is checked on them', () => {
-    const { use } = new TestConnection(undefined);
-    noteCaller(use, flood);
-    noteCaller(use, undefined);
-    noteCaller(use, flood);
-    expect(use.caller).toBe(flood);
-  });
-
-  it('take turns while their caller wastes calls, and may all start calls again afterwards', () => {
-    const floods = Array.from({ length: 64 }, (_, index) => new TestConnection(flood, index % 2));
-    const all = [...floods, new TestConnection(other)];
-    const mayStart = () =>
-      floods.flatMap(({ callsMax, use: { openStreams } }, index) => (callsMax > openStreams ? [index] : []));
-    stopCalls(all, flood);
-    expect(mayStart()).toEqual([]);
-    expect(all.at(-1)?.callsMax).toBe(4096);
-    flood.wasteLeft = 0;
-    shareCalls(all, open, 4096);
-    expect(mayStart()).toEqual(Array.from({ length: 16 }, (_, index) => index));
-    shareCalls(all, open, 4096);
-    expect(mayStart()).toEqual(Array.from({ length: 4 }, (_, index) => 16 + index));
-    flood.wasteLeft = 1;
-    const counts = Array.from({ length: 4 }, () => {
-      shareCalls(all, open, 4096);
-      return mayStart().length;
-    });
-    expect(counts).toEqual([8, 16, 32, 64]);
+describe('a connection', () => {
+  it('belongs to the caller of its calls, or to several', () => {
+    const use: { caller: UnaryCalls | 'several' | undefined } = { caller: undefined };
+    const [one, other] = [new UnaryCalls(), new UnaryCalls()];
+    for (const caller of [undefined, one, undefined, one]) noteCaller(use, caller);
+    expect(use.caller).toBe(one);
+    noteCaller(use, other);
+    noteCaller(use, one);
+    expect(use.caller).toBe('several');
   });
 });
 
@@ -231,12 +199,10 @@ describe('the counts of calls', () => {
   it('stay right if thousands of waiting calls each end as soon as they start', () => {
     const { admission, call, end } = createBusyServer();
     const [flood, other] = [new UnaryCalls(), new UnaryCalls()];
-    // The server is fast enough to admit so many calls.
-    for (let count = 0; count < 10_000; count++) end(call(flood));
     const before = many.map(() => call(flood));
     call(other);
     admission.measure();
-    const calls = Array.from({ length: 30_000 }, () => {
+    const calls = Array.from({ length: 8000 }, () => {
       const one = {
         hasRun: false,
         caller: flood,
@@ -256,14 +222,12 @@ describe('the counts of calls', () => {
   });
 
   it('leave out health checks, which have no share and never wait', () => {
-    const { admission, call, shares } = createBusyServer();
+    const { admission, call } = createBusyServer();
     const flood = new UnaryCalls();
     for (const _ of many) call(flood);
     for (let count = 0; count < 20; count++) {
       const health = admission.admit();
       expect(health !== undefined && admission.start(health, { run() {} })).toBe(true);
     }
-    admission.measure();
-    expect(shares).toEqual([100]);
   });
 });

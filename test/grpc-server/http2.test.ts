@@ -54,12 +54,17 @@ function http2Frame(type: number, flags: number, stream: number, payload: number
   return Buffer.from([0, 0, payload.length, type, flags, 0, 0, 0, stream, ...payload]);
 }
 
-/** The first bytes of a connection, with the header of a call. */
-function openStream(settings: number[] = []): Buffer {
+/** The header of a call. */
+function callHeaders(stream: number): Buffer {
   const header = Object.entries(headerFields).flatMap((field) => field.map((text) => Buffer.from(text)));
   const fieldBlock = header.flatMap((text, index) => [...(index % 2 === 0 ? [0] : []), text.length, ...text]);
+  return http2Frame(1, 4, stream, fieldBlock);
+}
+
+/** The first bytes of a connection, with the header of a call. */
+function openStream(settings: number[] = []): Buffer {
   const preface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
-  return Buffer.concat([preface, http2Frame(4, 0, 0, settings), http2Frame(1, 4, 1, fieldBlock)]);
+  return Buffer.concat([preface, http2Frame(4, 0, 0, settings), callHeaders(1)]);
 }
 
 const rstStream = http2Frame(3, 0, 1, [0, 0, 0, constants.NGHTTP2_CANCEL]);
@@ -203,4 +208,25 @@ test('A call ends if its client resets it with NO_ERROR while responses are unse
   await Promise.all([isAborted.promise, isReturned.promise]);
   await expect.poll(() => server.openCalls).toBe(0);
   expect(socket.destroyed).toBe(false);
+});
+
+test('Data that follows the cancellation of its call does not concern the other calls', async () => {
+  const port = await startServer(async function* (requests) {
+    yield* requests;
+  });
+  const socket = connectSocket(port, '127.0.0.1');
+  onTestFinished(() => void socket.destroy());
+  const ended = new Promise<string>((resolve) => {
+    socket.on('close', () => resolve('The connection has ended.'));
+    socket.on(
+      'data',
+      frameParser(({ type, stream, isEndOfStream }) => {
+        if (type === 'GOAWAY' || (stream === 3 && isEndOfStream)) resolve(`${type} on stream ${stream}`);
+      }),
+    );
+  });
+  const lastData = (stream: number) => http2Frame(0, 1, stream, oneByteMessage);
+  // grpc-java sends these frames if a call is cancelled soon after its start.
+  socket.write(Buffer.concat([openStream(), rstStream, lastData(1), callHeaders(3), lastData(3)]));
+  expect(await ended).toBe('HEADERS on stream 3');
 });

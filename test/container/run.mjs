@@ -7,6 +7,7 @@
  */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -94,17 +95,21 @@ const create = (firstName) =>
     client.createUser({ user: { firstName, email: `${firstName.toLowerCase()}@example.com` } }),
   );
 
+/** Below the ports that the system gives to connections and to port 0, because the image is built before they are used. */
 async function freePorts(count) {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer();
-      await new Promise((listening) => server.listen(0, '127.0.0.1', listening));
-      return server;
-    }),
-  );
-  const ports = servers.map((server) => server.address().port);
-  await Promise.all(servers.map((server) => new Promise((closed) => server.close(closed))));
-  return ports;
+  const ports = new Set();
+  while (ports.size < count) {
+    const port = randomInt(20_000, 30_000);
+    if (await isFree(port)) ports.add(port);
+  }
+  return [...ports];
+}
+
+function isFree(port) {
+  return new Promise((resolve) => {
+    const server = createServer().once('error', () => resolve(false));
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+  });
 }
 
 /** The size of what Roster adds to the image of Node, and whether the list of packages is complete. */
@@ -183,7 +188,7 @@ async function checkModules() {
 
 async function checkContract() {
   const url = `postgres://roster:${encodeURIComponent(password)}@localhost:${postgresPort}/roster`;
-  const args = [join(root, 'node_modules/vitest/vitest.mjs'), 'run', 'test/contract'];
+  const args = [join(root, 'node_modules/vitest/vitest.mjs'), 'run', '--project', 'roster', 'test/contract'];
   const settings = { DATABASE_URL: url };
   const { status, stdout, stderr } = await start(join(root, 'node_modules/.bin/node'), args, { settings });
   assert.equal(status, 0, `${stdout.slice(-3000)}${stderr.slice(-3000)}`);

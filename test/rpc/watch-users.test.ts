@@ -229,7 +229,8 @@ describe('a watcher that reads existing users slowly', () => {
 
 describe('a watcher that does not read', () => {
   it('ends with a reason after the messages already sent, and other watchers miss nothing', async () => {
-    await using small = await startTestApp({ STREAM_STALL_TIMEOUT_MS: '1000' });
+    // Longer than the other watcher pauses on a slow machine.
+    await using small = await startTestApp({ STREAM_STALL_TIMEOUT_MS: '5000' });
     using reading = await watch({}, small.client);
     using sleeper = createClient({ address: small.address });
     const stream = sleeper.watchUsers({})[Symbol.asyncIterator]();
@@ -241,7 +242,7 @@ describe('a watcher that does not read', () => {
     while (lines().length === 0) {
       const users = Array.from({ length: 100 }, () => ({ ...someFields(), attributes }));
       created += (await small.client.batchCreateUsers({ users })).users.length;
-      await sleep(20);
+      await sleep(200);
     }
     await expect.poll(() => reading.changes().length, waitOptions).toBe(created);
     const end = (async () => {

@@ -8,7 +8,9 @@ import { createRequire } from 'node:module';
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
 import { expect } from 'vitest';
 
-const executable = process.env.CHROMIUM ?? '/usr/bin/chromium';
+// Debian's package of Chromium without windows. It renders pages as the other one does, in half the time.
+const headlessShell = '/usr/bin/chromium-headless-shell';
+const executable = process.env.CHROMIUM ?? (existsSync(headlessShell) ? headlessShell : '/usr/bin/chromium');
 
 /** Why tests of the page cannot run, or undefined: `describe.skipIf(browserMissing !== undefined)`. */
 export const browserMissing: string | undefined = existsSync(executable)

@@ -145,7 +145,9 @@ describe('npm run dev', () => {
     await using browser = await startBrowser();
     const [, address = ''] = /(http:\/\/localhost:\d+\/) {2}with hot reload/.exec(output) ?? [];
     const { page } = await browser.open(address);
-    await client.createUser({ user: { firstName: 'Ada', lastName: 'Lovelace', email: 'ada@example.com' } });
+    // The server may be starting again, with the code of the test before.
+    const user = { firstName: 'Ada', lastName: 'Lovelace', email: 'ada@example.com' };
+    await vi.waitFor(() => client.createUser({ user }), patient);
     // From the server, through Vite.
     await page.locator('[data-id]', { hasText: 'Ada Lovelace' }).waitFor(patient);
     const search = page.getByRole('searchbox', { name: 'Search' });

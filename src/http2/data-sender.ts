@@ -5,7 +5,7 @@ import { flowControlError, frameType, payloadBytesMax, windowBytesDefault, windo
 import type { Http2Stream } from './stream.js';
 
 // A client that permits fewer bytes at a time makes the server work for little (CVE-2019-9511).
-const usefulBytes = 256;
+export const usefulBytes = 256;
 
 export class DataSender {
   /** The bytes that the client permits on all streams together. */

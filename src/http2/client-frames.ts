@@ -125,8 +125,8 @@ export class ClientFrames<Connection> {
       const areTrailers = isEndOfStream && !list.isTooLarge && areValidTrailers(list.fields);
       if (areTrailers) stream.receiveEnd();
       else this.#fail(id, errorCode.protocolError);
-    } else if (id <= streams.lastId) this.#checkClosed(id, 'HEADERS');
-    else if (!ignoresNewStreams) this.#open(id, isEndOfStream, list);
+    } else if (id <= streams.lastId || ignoresNewStreams) this.#checkClosed(id, 'HEADERS');
+    else this.#open(id, isEndOfStream, list);
   }
 
   #open(id: number, isEndOfStream: boolean, { fields, isTooLarge }: HeaderList): void {

@@ -1,6 +1,7 @@
 /** Handles the frames of the client of one connection (RFC 9113, sections 5 and 6). */
 import type { Application } from './application.js';
 import type { Http2Connection } from './connection.js';
+import { usefulBytes } from './data-sender.js';
 import { FrameParser } from './frame-parser.js';
 import {
   ConnectionError,
@@ -23,8 +24,8 @@ import { Http2Stream } from './stream.js';
 
 // The data of all streams is handed to the application at once, so this window limits only what is sent in one round trip.
 export const connectionWindowBytes = 1024 * 1024;
-// A change of the windows concerns all streams. Clients that measure the network change them a few times.
-const settingsCost = 50;
+// The cost of frames that make the server work longer: a large header, and a change of the windows of all streams.
+const largeCost = 50;
 const settingBytes = 6;
 export const drainPing = Buffer.from('draining');
 const frameSizeMax = 2 ** 24 - 1;
@@ -119,14 +120,16 @@ export class ClientFrames<Connection> {
   /** A complete header block. It is decoded in any case, because it changes the decoder's table. */
   #onBlock(id: number, isEndOfStream: boolean, bytes: Buffer, from: number, to: number): void {
     const list = this.#decoder.decode(bytes, from, to);
+    // Many large fields cost few bytes as references to a table (CVE-2016-6581). They were not kept.
+    if (list.isTooLarge) this.connection.guard.spend(largeCost);
     const { streams, ignoresNewStreams } = this.connection;
     const stream = streams.open.get(id);
     if (stream !== undefined) {
       const areTrailers = isEndOfStream && !list.isTooLarge && areValidTrailers(list.fields);
       if (areTrailers) stream.receiveEnd();
       else this.#fail(id, errorCode.protocolError);
-    } else if (id <= streams.lastId) this.#checkClosed(id, 'HEADERS');
-    else if (!ignoresNewStreams) this.#open(id, isEndOfStream, list);
+    } else if (id <= streams.lastId || ignoresNewStreams) this.#checkClosed(id, 'HEADERS');
+    else this.#open(id, isEndOfStream, list);
   }
 
   #open(id: number, isEndOfStream: boolean, { fields, isTooLarge }: HeaderList): void {
@@ -143,11 +146,8 @@ export class ClientFrames<Connection> {
     }
     const stream = new Http2Stream(id, connection, isEndOfStream, contentLength);
     connection.streams.open.set(id, stream);
-    if (isTooLarge) {
-      // Many large fields cost few bytes as references to a table (CVE-2016-6581). They were not kept.
-      connection.guard.spend();
-      stream.sendOnly(tooLarge);
-    } else stream.start(this.application, fields);
+    if (isTooLarge) stream.sendOnly(tooLarge);
+    else stream.start(this.application, fields);
   }
 
   /** Resets a stream, which costs the client credit (CVE-2025-8671). */
@@ -184,7 +184,7 @@ export class ClientFrames<Connection> {
       connection.guard.spend();
       return;
     }
-    connection.guard.spend(settingsCost);
+    connection.guard.spend(largeCost);
     this.hasSettings = true;
     const initialWindow = readInitialWindow(bytes, from, to);
     connection.writer.writeFrame(frameType.settings, frameFlag.ack, 0, noBytes);
@@ -222,8 +222,8 @@ export class ClientFrames<Connection> {
   #onWindowUpdate(id: number, bytes: Buffer, from: number, to: number): void {
     if (to - from !== 4) throw frameSizeError('WINDOW_UPDATE must have four bytes.');
     const { connection } = this;
-    connection.guard.spend();
     const change = bytes.readUInt32BE(from) & windowBytesMax;
+    if (change < usefulBytes) connection.guard.spend();
     if (id === 0) {
       if (change === 0) throw protocolError('WINDOW_UPDATE must not be 0.');
       connection.sender.widen(change);

@@ -22,6 +22,8 @@ import { StreamTable } from './stream-table.js';
 const unsentBytesMax = 1024 * 1024;
 // Node would read up to 32 chunks of this size before other connections.
 const turnBytesMax = 64 * 1024;
+// The application needs time for each stream of a connection that is closed.
+const streamsPerTurn = 100;
 // How long the client has to read the reason after an error.
 const lastReadMs = 500;
 
@@ -38,6 +40,7 @@ export class Http2Connection<Connection> {
   #drain: 'none' | 'announced' | 'final' = 'none';
   #isClosed = false;
   #isReadingPaused = false;
+  #isTurnOver = false;
   readonly #bufferedBytes: BufferedBytes | undefined;
 
   constructor(
@@ -125,18 +128,25 @@ export class Http2Connection<Connection> {
       return;
     }
     this.#clock.noteReceived();
-    const isRead = bytes === chunk.length;
-    if (!isRead) this.socket.unshift(chunk.subarray(bytes));
-    if (!isRead || chunk.length >= turnBytesMax) {
-      // The other connections have their turn before the rest.
-      this.socket.pause();
-      setImmediate(() => this.#resume());
-    } else if (this.socket.writableLength > unsentBytesMax) this.socket.pause();
+    if (bytes < chunk.length || chunk.length >= turnBytesMax) this.#endTurn();
+    if (this.socket.writableLength > unsentBytesMax) this.socket.pause();
+    if (bytes < chunk.length) this.socket.unshift(chunk.subarray(bytes));
     this.#countBytes();
   }
 
+  /** Reads on after the other connections have been served. */
+  #endTurn(): void {
+    this.#isTurnOver = true;
+    this.socket.pause();
+    setImmediate(() => {
+      this.#isTurnOver = false;
+      this.#resume();
+    });
+  }
+
   #resume(): void {
-    if (!this.#isReadingPaused && this.socket.writableLength <= unsentBytesMax) this.socket.resume();
+    if (this.#isTurnOver || this.#isReadingPaused || this.socket.writableLength > unsentBytesMax) return;
+    this.socket.resume();
   }
 
   #onWritable(): void {
@@ -168,8 +178,13 @@ export class Http2Connection<Connection> {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#frames.parser.stop();
-    for (const stream of [...this.streams.open.values()]) stream.close();
     this.#bufferedBytes?.release();
+    this.#closeStreams();
+  }
+
+  #closeStreams(): void {
+    for (const stream of [...this.streams.open.values()].slice(0, streamsPerTurn)) stream.close();
+    if (this.streams.open.size > 0) setImmediate(() => this.#closeStreams());
   }
 
   #endIfDrained(): void {

@@ -5,8 +5,7 @@ import { flowControlError, frameType, payloadBytesMax, windowBytesDefault, windo
 import type { Http2Stream } from './stream.js';
 
 // A client that permits fewer bytes at a time makes the server work for little (CVE-2019-9511).
-const usefulBytes = 256;
-const unsentBytesMax = 64 * 1024;
+export const usefulBytes = 256;
 
 export class DataSender {
   /** The bytes that the client permits on all streams together. */
@@ -18,22 +17,6 @@ export class DataSender {
     private readonly writer: FrameWriter,
     private readonly guard: FloodGuard,
   ) {}
-
-  /** Whether a number of bytes can be sent now, in one frame. */
-  permits(stream: Http2Stream<unknown>, bytes: number): boolean {
-    // Responses of a client that does not read must wait in their streams, where the application counts them.
-    if (this.writer.unsentBytes > unsentBytesMax) return false;
-    return bytes <= Math.min(stream.sendWindow, this.#window, payloadBytesMax);
-  }
-
-  /** Sends one frame. It must be permitted. */
-  sendFrame(stream: Http2Stream<unknown>, bytes: Uint8Array): void {
-    stream.sendWindow -= bytes.length;
-    this.#window -= bytes.length;
-    this.writer.writeFrame(frameType.data, 0, stream.id, bytes);
-    // Clients may measure the network with a PING for each frame, also for small messages.
-    if (bytes.length >= usefulBytes || stream.unsentBytes === 0) this.guard.earn();
-  }
 
   /** Sends what can be sent of a stream. The rest waits. */
   send(stream: Http2Stream<unknown>): void {
@@ -77,8 +60,14 @@ export class DataSender {
     return this.#window > 0 && !this.writer.isBlocked;
   }
 
+  /** Sends one frame. */
   #sendNext(stream: Http2Stream<unknown>): void {
-    this.sendFrame(stream, stream.take(Math.min(payloadBytesMax, stream.sendWindow, this.#window)));
+    const bytes = stream.take(Math.min(payloadBytesMax, stream.sendWindow, this.#window));
+    stream.sendWindow -= bytes.length;
+    this.#window -= bytes.length;
+    this.writer.writeFrame(frameType.data, 0, stream.id, bytes);
+    // Clients may measure the network with a PING for each frame, also for small messages.
+    if (bytes.length >= usefulBytes || stream.unsentBytes === 0) this.guard.earn();
   }
 }
 

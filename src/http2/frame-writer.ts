@@ -35,15 +35,15 @@ export class FrameWriter {
     return this.socket.writableLength + this.#end;
   }
 
-  /** Whether the client or its network is slower than the server. Data should wait then. */
+  /** Whether the client or its network is slower than the server. Data waits in its stream then, and is counted there. */
   get isBlocked(): boolean {
-    return this.socket.writableLength > 0;
+    return this.unsentBytes > bufferBytes;
   }
 
   /** While the client does not read, further frames share a buffer. Otherwise small ones could hold a large buffer each. */
   flushIfWritable(): void {
     this.#isFlushDue = false;
-    if (!this.isBlocked) this.flush();
+    if (this.socket.writableLength === 0) this.flush();
   }
 
   /** Sends what was written. Without this call, that happens at the end of the turn, or when the socket is writable. */
@@ -57,7 +57,7 @@ export class FrameWriter {
     if (!this.socket.writable) return;
     this.socket.write(bytes, () => {
       if (spareBuffers.length < spareBuffersMax) spareBuffers.push(buffer);
-      if (this.isBlocked) return;
+      if (this.socket.writableLength > 0) return;
       this.flush();
       this.onWritable();
     });

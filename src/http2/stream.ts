@@ -77,11 +77,8 @@ export class Http2Stream<Connection> {
 
   /** Sends a whole response. */
   sendResponse(header: HeaderFields, data: Uint8Array, trailers: HeaderFields): void {
-    const { sender } = this.http2;
     this.sendHeaders(header);
-    if (this.#isClosed) return;
-    if (this.unsentBytes === 0 && sender.permits(this, data.length)) sender.sendFrame(this, data);
-    else this.sendData(data);
+    this.sendData(data);
     this.sendTrailers(trailers);
   }
 
@@ -148,7 +145,7 @@ export class Http2Stream<Connection> {
 
   take(bytesMax: number): Uint8Array {
     const [first = noBytes] = this.#unsent;
-    const taken = first.subarray(0, bytesMax);
+    const taken = first.length > bytesMax ? first.subarray(0, bytesMax) : first;
     if (first.length > bytesMax) this.#unsent[0] = first.subarray(bytesMax);
     else this.#unsent.shift();
     this.unsentBytes -= taken.length;

@@ -6,18 +6,13 @@
  * after its start, and no call may fail because of that.
  */
 import assert from 'node:assert/strict';
-import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, cpSync, mkdtempSync, rmSync } from 'node:fs';
+import { cpSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
-import { tmpdir } from 'node:os';
-import { delimiter, join, resolve } from 'node:path';
-import { createInterface } from 'node:readline';
-import { createKey } from '../../scripts/create-key.mjs';
+import { join } from 'node:path';
+import { assertPassed } from './checks.mjs';
+import { proto, run, startRoster, withFolder } from './roster.mjs';
 
-const root = resolve(import.meta.dirname, '../..');
-const proto = join(root, 'proto');
-const programs = join(root, 'node_modules/.bin');
 const buildMsMax = 600_000;
 const runMsMax = 120_000;
 
@@ -43,102 +38,28 @@ const clients = {
   rust: { build: [['cargo', 'build', '--quiet', '--locked']], run: ['target/debug/roster-client-check'] },
 };
 
-const checks = [
-  /^large messages: 250 users$/,
-  /^parallel: 500 calls$/,
-  /^import: 3000 users$/,
-  /^export: 3000 users$/,
-  /^resolve: 1000 answers$/,
-  /^watch: ada King$/,
-  /^cancellation: 250 calls next to 250 others$/,
-  /^deadline: passed$/,
-  /^connection age: \d+ calls$/,
-];
-
 const [name = ''] = process.argv.slice(2);
 if (!Object.hasOwn(clients, name)) {
   console.error(`Unknown client "${name}". The clients are: ${Object.keys(clients).join(', ')}.`);
   process.exit(2);
 }
-execFileSync(process.execPath, ['scripts/setup.mjs'], { cwd: root, stdio: 'inherit' });
-const temporary = mkdtempSync(join(tmpdir(), 'roster-clients-'));
-// For root, Postgres runs as another account, which must be able to enter the folder.
-chmodSync(temporary, 0o711);
-let roster;
-try {
-  const { build, run, folder = join(temporary, name) } = clients[name];
+await withFolder(async (temporary) => {
+  const { build, run: command, folder = join(temporary, name) } = clients[name];
   if (build.length > 0) cpSync(join(import.meta.dirname, name), folder, { recursive: true });
-  for (const command of build) await start(command, { cwd: folder, timeout: buildMsMax });
-  roster = await startRoster();
-  const relay = await startRelay(roster.address);
-  const output = await start(run, { cwd: folder, timeout: runMsMax, address: relay.address, token: roster.token });
-  const lines = output.trimEnd().split('\n');
-  for (const [index, pattern] of checks.entries()) assert.match(lines[index] ?? '', pattern);
-  assert.equal(lines.length, checks.length);
-  assert.ok(relay.connections() > 2, `The client has opened only ${relay.connections()} connections.`);
-  console.log(`${relay.connections()} connections`);
-  relay.close();
-} finally {
-  await roster?.stop();
-  rmSync(temporary, { recursive: true, force: true });
-}
-
-/** Runs a program, prints its output, and returns it. Throws if the program fails. */
-async function start([program, ...args], { cwd, timeout, address = '', token = '' }) {
-  const env = {
-    ...process.env,
-    PATH: [programs, process.env.PATH].join(delimiter),
-    ROSTER_ADDRESS: address,
-    ROSTER_TOKEN: token,
-    ROSTER_PROTO: proto,
-  };
-  const child = spawn(program, args, { cwd, env, timeout, stdio: ['ignore', 'pipe', 'inherit'] });
-  let output = '';
-  child.stdout.setEncoding('utf8').on('data', (text) => {
-    process.stdout.write(text);
-    output += text;
-  });
-  const [code, signal] = await once(child, 'close');
-  assert.equal(code, 0, `${program} ended with ${signal ?? code}.`);
-  return output;
-}
-
-async function startRoster() {
-  const env = {
-    PATH: process.env.PATH,
-    HOME: process.env.HOME,
-    DATA_DIR: join(temporary, 'data'),
-    GRPC_ADDRESS: 'localhost:0',
-    HTTP_ADDRESS: 'localhost:0',
-    LOG_FORMAT: 'json',
-    AUTH: 'on',
-    CONNECTION_AGE_MS_MAX: '2000',
-  };
-  const child = spawn(process.execPath, ['dist/src/main.js', 'serve'], {
-    cwd: root,
-    env,
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const exited = once(child, 'exit');
-  const log = [];
-  const listening = new Promise((resolve) => {
-    createInterface(child.stdout).on('line', (line) => {
-      if (log.length < 20) log.push(line);
-      const { msg, address } = JSON.parse(line);
-      if (msg === 'listening') resolve(address);
-    });
-  });
-  const address = await Promise.race([listening, exited.then(() => undefined)]);
-  assert.ok(address, `Roster did not start.\n${log.join('\n')}`);
-  return {
-    address,
-    token: createKey(env, 'writer', 'bulk'),
-    async stop() {
-      child.kill('SIGTERM');
-      await exited;
-    },
-  };
-}
+  const settings = { ROSTER_PROTO: proto };
+  for (const step of build) await run(step, { cwd: folder, timeout: buildMsMax, settings });
+  const roster = await startRoster(temporary, { CONNECTION_AGE_MS_MAX: '2000' });
+  try {
+    const relay = await startRelay(roster.address);
+    const address = { ROSTER_ADDRESS: relay.address, ROSTER_TOKEN: roster.createToken() };
+    assertPassed(await run(command, { cwd: folder, timeout: runMsMax, settings: { ...settings, ...address } }));
+    assert.ok(relay.connections() > 2, `The client has opened only ${relay.connections()} connections.`);
+    console.log(`${relay.connections()} connections`);
+    relay.close();
+  } finally {
+    await roster.stop();
+  }
+});
 
 /** Counts the connections to a server. */
 async function startRelay(address) {

@@ -220,6 +220,7 @@ describe('the configuration of a server', () => {
       if (name === 'LOG_LEVEL') return [given, 'warn'];
       if (name === 'LOG_FORMAT') return [given, 'pretty'];
       if (name === 'TLS_CLIENT_AUTH') return [given, 'optional'];
+      if (name === 'HTTP2_SERVER') return [given, 'node'];
       if (name === 'AUTH') return [given, 'on'];
       if (name === 'ACCESS_FILE') return [given, file('access.yaml')];
       if (name === 'OPEN_ENDPOINTS') return [given, 'none'];

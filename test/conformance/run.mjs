@@ -4,7 +4,7 @@
  * - gateway.yaml: the Connect and gRPC-Web cases, on the built gateway. They run twice: in front of the suite's reference
  *   server, and in front of the suite's service on src/grpc-server in the same process.
  * - grpc.yaml: the gRPC cases, on the suite's service on the built src/grpc-server. Cases whose names have
- *   "(grpc client impl)" use grpc-go's client.
+ *   "(grpc client impl)" use grpc-go's client. They run on our HTTP/2, on it with two workers, and on that of Node.
  *
  * It needs Go, and installs the suite on each run.
  */
@@ -12,7 +12,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { installGo, inTemporaryFolder } from './go.mjs';
 
-// Ten times as long as an idle machine needs. It ends a run that hangs.
+// At least ten times as long as an idle machine needs for one run. It ends a run that hangs.
 const timeoutMs = 300_000;
 
 const here = import.meta.dirname;
@@ -36,7 +36,10 @@ await inTemporaryFolder((work) => {
     if (signal !== null) console.error(`The suite was ended by ${signal}.`);
     if (status !== 0) process.exitCode = status ?? 1;
   };
-  run('The gateway in front of the reference server', 'gateway.yaml', 'server.mjs', join(work, 'referenceserver'));
+  const referenceServer = [join(work, 'referenceserver'), '--port', '0'];
+  run('The gateway in front of the reference server', 'gateway.yaml', 'server.mjs', ...referenceServer);
   run('The gateway in front of a service in its process', 'gateway.yaml', 'server.mjs');
-  run('The gRPC server', 'grpc.yaml', 'grpc-server.mjs');
+  run('The gRPC server', 'grpc.yaml', 'grpc-server.mjs', 'own', '0');
+  run('The gRPC server with two workers', 'grpc.yaml', 'grpc-server.mjs', 'own', '2');
+  run('The gRPC server on the HTTP/2 of Node', 'grpc.yaml', 'grpc-server.mjs', 'node', '0');
 });

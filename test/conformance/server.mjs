@@ -1,7 +1,8 @@
 /**
  * The server under test of the Connect and gRPC-Web cases: the built gateway. It is in front of the gRPC server that the
- * second argument names, or else of the suite's service in the same process. The suite starts one process for each kind
- * of connection, sends its request to the standard input, and reads the address from the standard output.
+ * command in the further arguments starts, or else of the suite's service in the same process. The suite starts one
+ * process for each kind of connection, sends its request to the standard input, and reads the address from the standard
+ * output.
  */
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -13,7 +14,7 @@ import { readRegistry } from './definition.mjs';
 import { readMessage, writeMessage } from './pipe.mjs';
 import { addConformanceService } from './service.mjs';
 
-const [descriptorsPath, serverPath] = process.argv.slice(2);
+const [descriptorsPath, ...serverCommand] = process.argv.slice(2);
 const descriptors = readFileSync(descriptorsPath);
 const registry = readRegistry(descriptorsPath);
 const requestSchema = registry.getMessage('connectrpc.conformance.v1.ServerCompatRequest');
@@ -31,7 +32,7 @@ function numberOf(type, name) {
 const config = await readMessage(process.stdin, requestSchema);
 
 const gateway = createGateway({
-  ...(serverPath === undefined ? ownServer() : { url: await startServer(serverPath) }),
+  ...(serverCommand.length === 0 ? ownServer() : { url: await startServer(serverCommand) }),
   budget: createByteBudget(Number.POSITIVE_INFINITY),
   onUnforwarded: () => {},
   descriptors,
@@ -62,8 +63,8 @@ writeMessage(process.stdout, responseSchema, {
 process.once('SIGTERM', () => process.exit());
 
 /** Starts a gRPC server of the suite. Returns its URL. */
-async function startServer(path) {
-  const server = spawn(path, ['--port', '0'], { stdio: ['pipe', 'pipe', 'inherit'] });
+async function startServer([program, ...args]) {
+  const server = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] });
   process.on('exit', () => server.kill());
   writeMessage(server.stdin, requestSchema, {
     ...config,

@@ -50,7 +50,9 @@ async function compare(round) {
   const sequence = createSequence(randomFrom(sequenceSeed), callsMax);
   counts.calls += sequence.calls.length;
   for (const { name, port } of servers) {
-    const streams = await runSequence(port, sequence, randomFrom(sequenceSeed));
+    const streams = await runSequence(port, sequence, randomFrom(sequenceSeed)).catch((cause) => {
+      throw new Error(`The sequence ${sequenceSeed} fails with the server ${name}.`, { cause });
+    });
     for (const { id, fields, expected } of sequence.calls) {
       if (expected === undefined) continue;
       const answer = answerOf(streams.get(id));

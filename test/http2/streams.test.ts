@@ -97,6 +97,14 @@ it('keeps the table of HPACK in step with streams that it ignores', async () => 
   expect(await frames()).toEqual(['GOAWAY 0 0', 'GOAWAY 0 0', 'HEADERS 1']);
 });
 
+it('ends a connection whose client floods it with streams that it ignores', async () => {
+  const { send, seen } = await connectTo();
+  send(open(1));
+  send(frame(7, 0, 0, Buffer.concat([number(0), number(0)])));
+  for (let id = 3; id < 200_000; id += 2) send(open(id));
+  await expect.poll(() => seen, { timeout: 50_000 }).toContain('GOAWAY 0 11');
+});
+
 it('sends nothing on a stream that the progress of another one has reset', async () => {
   const streams: Http2Stream<undefined>[] = [];
   const { send, frames } = await connectTo((stream) => {

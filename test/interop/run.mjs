@@ -1,18 +1,15 @@
 /**
- * Runs grpc-go's interoperability client against gRPC's test service on the built src/grpc-server, without and with TLS.
- * Every case must pass. The client's other cases need credentials of Google Cloud. It has no cases for compression,
+ * Runs grpc-go's interoperability client against gRPC's test service on the built src/grpc-server, without and with TLS:
+ * on our HTTP/2, on it with two workers, and on that of Node. Every case must pass. The client's other cases need credentials of Google Cloud. It has no cases for compression,
  * which `npm run conformance` tests.
  *
  * It needs Go, and installs the client on each run.
  */
-import { execFile, execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { execFile, execFileSync, fork } from 'node:child_process';
+import { once } from 'node:events';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { createServer } from '../../dist/src/grpc-server/server.js';
-import { definitionOf, readRegistry } from '../conformance/definition.mjs';
 import { installGo, inTemporaryFolder } from '../conformance/go.mjs';
-import { testServices } from './service.mjs';
 
 // A hundred times as long as an idle machine needs.
 const caseTimeoutMs = 120_000;
@@ -46,46 +43,54 @@ const cases = [
   ['channel_soak', ...patient, '--soak_iterations=20'],
 ];
 
+/** The kinds of server: which implementation of HTTP/2, and the number of workers. */
+const servers = [
+  ['on our HTTP/2', 'own', 0],
+  ['with two workers', 'own', 2],
+  ['on the HTTP/2 of Node', 'node', 0],
+];
+
 await inTemporaryFolder(async (work) => {
   const source = installGo(work, 'google.golang.org/grpc', 'v1.85.0', ['interop/client']);
+  const certificates = join(source, 'testdata');
   const descriptors = join(work, 'descriptors.binpb');
   execFileSync('buf', ['build', join(import.meta.dirname, 'proto'), '-o', descriptors], { stdio: 'inherit' });
-  const registry = readRegistry(descriptors);
-
-  const server = createServer();
-  const { test, orca } = testServices(registry);
-  server.add(definitionOf(registry.getService('grpc.testing.TestService'), test), test);
-  server.add(definitionOf(registry.getService('xds.service.orca.v3.OpenRcaService'), orca), orca);
-  const pem = (name) => readFileSync(join(source, 'testdata', name));
-  const tls = { cert: pem('server1.pem'), key: pem('server1.key') };
-  const ports = { plain: await server.listen('127.0.0.1:0'), tls: await server.listen('127.0.0.1:0', tls) };
   const withTls = [
-    ...['--use_tls', '--use_test_ca', `--ca_file=${join(source, 'testdata', 'ca.pem')}`],
+    ...['--use_tls', '--use_test_ca', `--ca_file=${join(certificates, 'ca.pem')}`],
     '--server_host_override=foo.test.google.fr',
   ];
-  const kinds = [
-    ['without TLS', [`--server_port=${ports.plain}`]],
-    ['with TLS', [`--server_port=${ports.tls}`, ...withTls]],
-  ];
 
+  let passed = 0;
   let failed = 0;
-  for (const [kind, connection] of kinds) {
-    for (const [name, ...args] of cases) {
-      const title = `${name} ${kind}${args.includes(largest[0]) ? ', 4 MiB' : ''}`;
-      try {
-        await promisify(execFile)(
-          join(work, 'client'),
-          ['--server_host=127.0.0.1', ...connection, `--test_case=${name}`, ...args],
-          { timeout: caseTimeoutMs },
-        );
-        console.log(`passed: ${title}`);
-      } catch (error) {
-        failed += 1;
-        console.log(`FAILED: ${title}\n${error.stderr || error.message}`);
+  const runCase = async (title, args) => {
+    try {
+      await promisify(execFile)(join(work, 'client'), args, { timeout: caseTimeoutMs });
+      passed += 1;
+      console.log(`passed: ${title}`);
+    } catch (error) {
+      failed += 1;
+      console.log(`FAILED: ${title}\n${error.stderr || error.message}`);
+    }
+  };
+
+  /** Runs the cases in turn, because a server has only one load to report. */
+  const runCases = async ([kind, http2, workers]) => {
+    const server = fork(join(import.meta.dirname, 'server.mjs'), [descriptors, certificates, http2, String(workers)]);
+    const [ports] = await once(server, 'message');
+    const connections = [
+      ['without TLS', [`--server_port=${ports.plain}`]],
+      ['with TLS', [`--server_port=${ports.tls}`, ...withTls]],
+    ];
+    for (const [connection, connectionArgs] of connections) {
+      for (const [name, ...args] of cases) {
+        const title = `${name} ${connection}, ${kind}${args.includes(largest[0]) ? ', 4 MiB' : ''}`;
+        await runCase(title, ['--server_host=127.0.0.1', ...connectionArgs, `--test_case=${name}`, ...args]);
       }
     }
-  }
-  server.forceShutdown();
-  console.log(`${kinds.length * cases.length - failed} passed, ${failed} failed`);
+    server.disconnect();
+  };
+  // Most of the time of a case is waiting.
+  await Promise.all(servers.map(runCases));
+  console.log(`${passed} passed, ${failed} failed`);
   if (failed > 0) process.exitCode = 1;
 });

@@ -36,6 +36,10 @@ class Connection {
   #window = windowBytesDefault;
   #initialWindow = windowBytesDefault;
   #hasPermittedAll = false;
+  // What the server may send. A changed window holds for it when it acknowledges SETTINGS.
+  #permitted = windowBytesDefault;
+  #permittedInitially = windowBytesDefault;
+  #sentSettings = [];
   #error;
   #isEnding = false;
   #isClosed = false;
@@ -84,6 +88,8 @@ class Connection {
         this.#window -= step.dataBytes;
       }
       bytes.push(step.bytes);
+      if (step.settings !== undefined) this.#sentSettings.push(step.settings);
+      if (step.permitted !== undefined) this.#permit(step.permitted);
       if (this.random(4) === 0) await flush();
     }
     await flush();
@@ -109,24 +115,43 @@ class Connection {
   /** Waits for a condition. Meanwhile only whole frames are sent. */
   async until(condition, what) {
     const startedMs = performance.now();
+    let hasPermittedAll = false;
     while (!condition()) {
       if (this.#error !== undefined) throw this.#error;
       const waitedMs = performance.now() - startedMs;
       if (waitedMs > stuckMs) throw new Error(`The client did not get ${what}: ${this.#summary()}`);
-      if (waitedMs > stalledMs) this.#permitAll();
+      // Earlier permission may have ended with a later SETTINGS frame of the sequence.
+      if (waitedMs > stalledMs && !hasPermittedAll) this.#permitAll();
+      hasPermittedAll ||= waitedMs > stalledMs;
       if (this.#control.length > 0) this.socket.write(Buffer.concat(this.#control.splice(0)));
       await delay(1);
     }
   }
 
   #permitAll() {
+    this.acknowledged--;
+    this.#control.push(frame(type.settings, 0, 0, setting(4, 2 ** 24)));
+    this.#sentSettings.push({ initialWindow: 2 ** 24 });
     if (this.#hasPermittedAll) return;
     this.#hasPermittedAll = true;
-    this.acknowledged--;
-    this.#control.push(
-      frame(type.settings, 0, 0, setting(4, 2 ** 24)),
-      frame(type.windowUpdate, 0, 0, number(2 ** 28)),
-    );
+    this.#control.push(frame(type.windowUpdate, 0, 0, number(2 ** 28)));
+    this.#permit({ id: 0, bytes: 2 ** 28 });
+  }
+
+  #permit({ id, bytes }) {
+    if (id === 0) this.#permitted += bytes;
+    else this.stream(id).permitted += bytes;
+  }
+
+  #onData(id, payload) {
+    const stream = this.stream(id);
+    stream.permitted -= payload.length;
+    this.#permitted -= payload.length;
+    const initially = Math.max(this.#permittedInitially, ...this.#sentSettings.map((sent) => sent.initialWindow ?? 0));
+    if (payload.length > 0 && (this.#permitted < 0 || stream.permitted + initially < 0)) {
+      throw new Error(`The server sends more data than a window permits on stream ${id}.`);
+    }
+    stream.body.push(payload);
   }
 
   hasAnswered({ calls, pings, settings }) {
@@ -138,7 +163,7 @@ class Connection {
   stream(id) {
     let stream = this.streams.get(id);
     if (stream === undefined) {
-      stream = { window: this.#initialWindow, lists: [], body: [], isEnded: false };
+      stream = { window: this.#initialWindow, permitted: 0, lists: [], body: [], isEnded: false };
       this.streams.set(id, stream);
     }
     return stream;
@@ -165,7 +190,7 @@ class Connection {
     if ((this.#block !== undefined) !== (kind === type.continuation)) throw new Error('A header block is interrupted.');
     switch (kind) {
       case type.data:
-        this.stream(id).body.push(payload);
+        this.#onData(id, payload);
         if ((flags & flag.endStream) !== 0) this.#end(id);
         break;
       case type.headers:
@@ -209,6 +234,7 @@ class Connection {
   #onSettings(flags, payload) {
     if ((flags & flag.ack) !== 0) {
       this.acknowledged++;
+      this.#permittedInitially = this.#sentSettings.shift()?.initialWindow ?? this.#permittedInitially;
       return;
     }
     for (let at = 0; at < payload.length; at += 6) {

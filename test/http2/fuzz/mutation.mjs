@@ -7,13 +7,13 @@ const prefaceBytes = 24;
 
 /** Divides whole frames from each other. The preface belongs to the first one. */
 function framesOf(steps) {
+  const all = Buffer.concat(steps.map(({ bytes }) => bytes));
   const frames = [];
-  for (const [index, { bytes }] of steps.entries()) {
-    for (let at = index === 0 ? prefaceBytes : 0; at < bytes.length; ) {
-      const end = at + headBytes + bytes.readUIntBE(at, 3);
-      frames.push(Buffer.from(bytes.subarray(index === 0 ? 0 : at, end)));
-      at = end;
-    }
+  for (let at = 0; at < all.length; ) {
+    const head = at === 0 ? prefaceBytes : at;
+    const end = head + headBytes + all.readUIntBE(head, 3);
+    frames.push(all.subarray(at, end));
+    at = end;
   }
   return frames;
 }
@@ -21,7 +21,8 @@ function framesOf(steps) {
 function damageFrames(frames, random) {
   const at = random(frames.length);
   const other = random(frames.length);
-  const [first, second] = [frames[at], frames[other]];
+  const [first, second] = [Buffer.from(frames[at]), frames[other]];
+  frames[at] = first;
   const head = first.subarray(0, 3).toString() === 'PRI' ? prefaceBytes : 0;
   // An earlier change has cut the frame off.
   if (first.length < head + headBytes) return;

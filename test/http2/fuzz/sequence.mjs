@@ -12,6 +12,7 @@ export const type = {
   windowUpdate: 8,
   continuation: 9,
 };
+const preface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
 const cancel = 8;
 const payloadBytesMax = 16_384;
 
@@ -63,8 +64,8 @@ const malformed = [
 ];
 
 /**
- * Returns the steps of a client and the calls that they contain. A step is the bytes that nothing may interrupt, and for
- * DATA its size. A call has the answer that it must get; undefined means any.
+ * Returns the steps of a client and the calls that they contain. A step is the bytes that nothing may interrupt, and what
+ * they change for the windows of both sides. A call has the answer that it must get; undefined means any.
  */
 export function createSequence(random, callsMax) {
   const frame = (type, flags, id, payload) => {
@@ -77,7 +78,10 @@ export function createSequence(random, callsMax) {
   const pings = [];
   let settings = 0;
   const pick = (list) => list[random(list.length)];
-  const waiting = Array.from({ length: 1 + random(callsMax) }, () => createCall(random));
+  // More than the windows that a client permits at first.
+  const isLarge = random(5) === 0;
+  const waiting = Array.from({ length: 1 + random(callsMax) }, () => createCall(random, isLarge));
+
   const open = [];
 
   const padding = () => (random(3) === 0 ? random(pick([1, 10, 256])) : undefined);
@@ -141,6 +145,16 @@ export function createSequence(random, callsMax) {
     if (endsStream) end();
   }
 
+  function pushSettings(all, initialWindow) {
+    settings++;
+    steps.push({ bytes: frame(type.settings, 0, 0, Buffer.concat(all)), settings: { initialWindow } });
+  }
+
+  function pushWindow(id) {
+    const bytes = 1 + random(50_000);
+    steps.push({ bytes: frame(type.windowUpdate, 0, id, number(bytes)), permitted: { id, bytes } });
+  }
+
   function disturb() {
     const id = 2 * random(calls.length) + 1;
     switch (random(7)) {
@@ -155,8 +169,7 @@ export function createSequence(random, callsMax) {
         const all = [setting(4, window), setting(1, random(4097)), setting(5, 16_384 + random(10_000))];
         all.push(setting(2, 0), setting(3, random(1000)), setting(99, random(1000)));
         const chosen = all.filter(() => random(3) === 0);
-        settings++;
-        steps.push({ bytes: frame(type.settings, 0, 0, Buffer.concat(chosen)) });
+        pushSettings(chosen, chosen.includes(all[0]) ? window : undefined);
         break;
       }
       case 2:
@@ -164,10 +177,10 @@ export function createSequence(random, callsMax) {
         break;
       case 3:
         // Also for streams that are closed.
-        if (calls.length > 0) steps.push({ bytes: frame(type.windowUpdate, 0, id, number(1 + random(50_000))) });
+        if (calls.length > 0) pushWindow(id);
         break;
       case 4:
-        steps.push({ bytes: frame(type.windowUpdate, 0, 0, number(1 + random(50_000))) });
+        pushWindow(0);
         break;
       case 5:
         steps.push({ bytes: frame(0x20 + random(100), random(256), pick([0, id]), Buffer.alloc(random(100))) });
@@ -182,11 +195,9 @@ export function createSequence(random, callsMax) {
     }
   }
 
-  const first = random(2) === 0 ? Buffer.alloc(0) : setting(4, pick([0, 1, 1000, 65_535, 1_000_000]));
-  steps.push({
-    bytes: Buffer.concat([Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), frame(type.settings, 0, 0, first)]),
-  });
-  settings++;
+  const firstWindow = random(2) === 0 ? undefined : pick([0, 1, 1000, 65_535, 1_000_000]);
+  pushSettings(firstWindow === undefined ? [] : [setting(4, firstWindow)], firstWindow);
+  steps[0].bytes = Buffer.concat([preface, steps[0].bytes]);
   while (waiting.length + open.length > 0) {
     if (random(5) === 0) disturb();
     else if (open.length === 0 || (waiting.length > 0 && random(3) === 0)) start(waiting.pop());
@@ -195,7 +206,7 @@ export function createSequence(random, callsMax) {
   return { steps, calls, pings, settings };
 }
 
-function createCall(random) {
+function createCall(random, isLarge) {
   const text = (most) => 'abcdefghij klmnop '.repeat(most).slice(0, random(most));
   const letters = (length) => String.fromCharCode(...Array.from({ length }, () => 0x61 + random(26)));
   // Long values of one length, which differ in a few letters or not at all.
@@ -214,7 +225,7 @@ function createCall(random) {
     ],
     ['x-echo', field],
   ];
-  const textBytes = () => (random(20) === 0 ? 40_000 : random(5) === 0 ? 3000 : 60);
+  const textBytes = () => (isLarge || random(20) === 0 ? 40_000 : random(5) === 0 ? 3000 : 60);
   const texts = Array.from({ length: random(6) }, () => text(textBytes()));
   const body = (all) => Buffer.concat(all.map(messageOf));
   const answer = (status, all = [], message) => ({

@@ -36,7 +36,7 @@ class Connection {
   #window = windowBytesDefault;
   #initialWindow = windowBytesDefault;
   #hasPermittedAll = false;
-  // What the server may send. A changed window holds for it when it acknowledges SETTINGS.
+  // The server may send this many bytes. A changed window holds for it when it acknowledges SETTINGS.
   #permitted = windowBytesDefault;
   #permittedInitially = windowBytesDefault;
   #sentSettings = [];

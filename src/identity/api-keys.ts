@@ -57,9 +57,7 @@ export function createApiKeys({ database, onError, onUseError }: ApiKeysOptions)
   let waiters = 0;
   let isClosed = false;
   const closing = new AbortController();
-  const uses = createUses(database, (error) => {
-    if (!isClosed) onUseError(error);
-  });
+  const uses = createUses(database, (error) => void (isClosed || onUseError(error)));
 
   async function read(): Promise<void> {
     try {
@@ -109,10 +107,12 @@ export function createApiKeys({ database, onError, onUseError }: ApiKeysOptions)
   /** A read that began before the call may miss a key that was created before the call. */
   async function findNew(id: string, secret: string): Promise<KeySubject | Fault> {
     waiters++;
-    nextReadForUnknown ??= readForUnknown();
     const next = nextReadForUnknown;
     await reading;
-    if (!entries.has(id)) await next;
+    if (!entries.has(id)) {
+      nextReadForUnknown ??= readForUnknown();
+      await (next ?? nextReadForUnknown);
+    }
     waiters--;
     const entry = entries.get(id);
     if (entry !== undefined) return check(entry, secret);

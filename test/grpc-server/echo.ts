@@ -58,7 +58,7 @@ export interface TestServer {
   readonly port: number;
 }
 
-/** Which implementation of HTTP/2 the tests run on: `HTTP2_SERVER=node npx vitest run test/grpc-server`. */
+/** Which implementation of HTTP/2 the tests run on. vitest.config.ts runs them on both. */
 export const http2UnderTest = process.env.HTTP2_SERVER === 'node' ? 'node' : 'own';
 
 /** Starts our server, and stops it at the end of the test. */

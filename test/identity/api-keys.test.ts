@@ -115,7 +115,8 @@ describe('an API key', () => {
 
   it('that another process has just created works, also right after a read for an unknown id', async () => {
     const keys = open();
-    expect(await keys.find(apiKeyText(newApiKey()))).toEqual(invalid);
+    // The first one may be answered by the first read.
+    for (let call = 0; call < 2; call++) expect(await keys.find(apiKeyText(newApiKey()))).toEqual(invalid);
     const { token } = await create();
     expect(await keys.find(token)).toMatchObject({ kind: 'key' });
   });

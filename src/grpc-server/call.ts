@@ -2,7 +2,7 @@
 import { Status } from 'nice-grpc-common';
 import { CallBase } from './call-base.js';
 import { callError, isAnswer } from './call-error.js';
-import { headerError } from './call-header.js';
+import { headerBytesOf, headerError } from './call-header.js';
 import { CallResponse, type ResponseStatus } from './call-response.js';
 import { noteCaller, type UnaryCalls, type WaitingCall } from './caller-share.js';
 import { decompress, type Frame } from './framing.js';
@@ -26,6 +26,8 @@ const lastReadMsMin = 10_000;
 const deadlineSlackMs = 20;
 
 export class ServerCall extends CallBase implements StreamReceiver, WaitingCall {
+  /** 0 if they are few. Large headers of many calls could fill the memory as their messages could. */
+  readonly #headerBytes: number;
   readonly #requests: RequestQueue;
   readonly #held: HeldBytes;
   readonly #response: CallResponse;
@@ -56,6 +58,8 @@ export class ServerCall extends CallBase implements StreamReceiver, WaitingCall 
     private readonly onClosed: (call: ServerCall) => void,
   ) {
     super(stream, path, fields, method);
+    const headerBytes = headerBytesOf(fields);
+    this.#headerBytes = headerBytes > uncountedBytesMax ? headerBytes : 0;
     this.#requests = new RequestQueue(stream, method?.requestBytesMax ?? 0);
     this.#response = new CallResponse(stream, fields, limits);
     this.#held = new HeldBytes(this, limits, (error) => this.#giveUp(error));
@@ -66,6 +70,8 @@ export class ServerCall extends CallBase implements StreamReceiver, WaitingCall 
     const sentTimeout = fieldOf(this.fields, 'grpc-timeout');
     if (sentTimeout !== undefined) this.timeoutMs = parseTimeout(sentTimeout);
     this.#observer = observe(this);
+    if (this.#headerBytes > 0) this.#updateHold();
+    if (this.#status !== undefined) return;
     try {
       const refusal = headerError(this) ?? admit(this);
       if (refusal instanceof Promise) this.#waitFor(refusal);
@@ -345,7 +351,7 @@ export class ServerCall extends CallBase implements StreamReceiver, WaitingCall 
   }
 
   #updateHold(): void {
-    const bytes = this.#requests.heldBytes + this.stream.unsentBytes;
+    const bytes = this.#headerBytes + this.#requests.heldBytes + this.stream.unsentBytes;
     this.#held.set(bytes > uncountedBytesMax ? bytes : 0);
   }
 

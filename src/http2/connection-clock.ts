@@ -13,7 +13,7 @@ export interface ConnectionOptions {
   readonly ageGraceMs: number;
   /** A client that has sent nothing for this time gets a ping. */
   readonly keepaliveMs: number;
-  /** How long it may take to send anything after the ping, and to acknowledge SETTINGS. */
+  /** How long it may take to send anything after the ping. */
   readonly keepaliveTimeoutMs: number;
   /** A connection without streams is closed after this time. */
   readonly idleMsMax: number;

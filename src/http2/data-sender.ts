@@ -66,8 +66,7 @@ export class DataSender {
     stream.sendWindow -= bytes.length;
     this.#window -= bytes.length;
     this.writer.writeFrame(frameType.data, 0, stream.id, bytes);
-    // Clients may measure the network with a PING for each frame, also for small messages.
-    if (bytes.length >= usefulBytes || stream.unsentBytes === 0) this.guard.earn();
+    if (bytes.length >= usefulBytes) this.guard.earn();
   }
 }
 

@@ -147,7 +147,11 @@ export class Http2Stream<Connection> {
     const [first = noBytes] = this.#unsent;
     const taken = first.length > bytesMax ? first.subarray(0, bytesMax) : first;
     if (first.length > bytesMax) this.#unsent[0] = first.subarray(bytesMax);
-    else this.#unsent.shift();
+    else {
+      this.#unsent.shift();
+      // Clients measure the network with a PING in each round trip, also while they receive small messages.
+      this.http2.guard.earn();
+    }
     this.unsentBytes -= taken.length;
     return taken;
   }

@@ -38,6 +38,10 @@ export function createRequestIds(): (sent: unknown) => string {
 // If the server cannot reach the database, every call fails. One line a second is enough then.
 const causeLineEveryMs = 1000;
 
+// Clients can cancel thousands of calls a second (CVE-2023-44487), or send as many requests that are not gRPC.
+const discardedLinesMax = 100;
+const discardedLinesEveryMs = 1000;
+
 export type CreateObserver = (call: CallInfo) => CallObserver;
 
 export interface CallObserverOptions {
@@ -49,7 +53,7 @@ export interface CallObserverOptions {
 
 export function createCallObserver({ log, metrics, tracing, audit }: CallObserverOptions): CreateObserver {
   const requestIdOf = createRequestIds();
-  const telemetry = { log, metrics, audit, logCause: createCauseLog(log) };
+  const telemetry = { log, metrics, audit, logCause: createCauseLog(log), isFlood: createFloodCheck(log) };
   const observe: CreateObserver = (call) =>
     new ObservedCall(call, requestIdOf(fieldOf(call.fields, requestIdKey)), telemetry);
   if (tracing === undefined) return observe;
@@ -126,11 +130,36 @@ function createCauseLog(log: Log): LogCause {
   };
 }
 
+/** Returns whether the log already has enough lines of such calls. */
+type FloodCheck = (status: string) => boolean;
+
+function createFloodCheck(log: Log): FloodCheck {
+  let sinceMs = 0;
+  let lines = 0;
+  return (status) => {
+    if (status !== 'CANCELLED' && !status.startsWith('HTTP_')) return false;
+    const nowMs = performance.now();
+    if (nowMs - sinceMs >= discardedLinesEveryMs) {
+      sinceMs = nowMs;
+      lines = 0;
+    }
+    lines++;
+    if (lines === discardedLinesMax + 1) {
+      log.warn(
+        {},
+        'clients cancel many calls or send many requests that are not gRPC; only the metrics count all of them',
+      );
+    }
+    return lines > discardedLinesMax;
+  };
+}
+
 interface Telemetry {
   readonly log: Log;
   readonly metrics: Pick<Metrics, 'call'> | undefined;
   readonly audit: AuditLog | undefined;
   readonly logCause: LogCause;
+  readonly isFlood: FloodCheck;
 }
 
 class ObservedCall implements CallObserver, ChangeAuthor {
@@ -214,7 +243,7 @@ class ObservedCall implements CallObserver, ChangeAuthor {
     metrics?.call(isKnownMethod ? method : otherMethod, status, durationMs);
     const deadlineMs = timeoutMs === undefined ? undefined : Math.round(timeoutMs);
     // Several probers check the health every few seconds.
-    const level = path.startsWith('/grpc.') ? 'debug' : undefined;
+    const level = path.startsWith('/grpc.') || this.telemetry.isFlood(status) ? 'debug' : undefined;
     const { requestId, reason } = this;
     log.call(
       { method, status, durationMs, peer, requestId, deadlineMs, reason, problem: this.#problem, traceId },

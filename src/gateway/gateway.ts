@@ -109,7 +109,10 @@ export function createGateway(options: GatewayOptions): Gateway {
     const values = createContextValues().set(callKey, call);
     const universal = universalRequestFromNodeRequest(request, response, undefined, values);
     const isText = isWebText(universal.header);
-    const received = { ...universal, body: paceRequest(request, streamsRequests(method), pace) };
+    const body = paceRequest(request, streamsRequests(method), pace);
+    // Otherwise the rest of a request that is refused early would stop the next one on its connection.
+    response.once('finish', () => void body.return(undefined).then(() => request.resume(), onError));
+    const received = { ...universal, body };
     const sent = isText ? fromWebText(received) : asPost(received, method);
     call.isJson = isJsonRequest(sent.header);
     const handled = await handler({
@@ -118,9 +121,9 @@ export function createGateway(options: GatewayOptions): Gateway {
       body: readRequest(method, sent, open),
     });
     const binaryOrJson = call.isJson ? { ...handled, header: jsonHeaders(handled.header) } : handled;
-    const { body, ...head } = isText ? toWebText(binaryOrJson) : binaryOrJson;
+    const { body: answer, ...head } = isText ? toWebText(binaryOrJson) : binaryOrJson;
     const isStream = method.methodKind === 'server_streaming' || method.methodKind === 'bidi_streaming';
-    const paced = body && paceResponse(body, response, isStream, { ...pace, hold: open.answerHold });
+    const paced = answer && paceResponse(answer, response, isStream, { ...pace, hold: open.answerHold });
     await universalResponseToNodeResponse({ ...head, body: paced }, response);
   }
 

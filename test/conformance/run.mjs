@@ -1,8 +1,8 @@
 /**
  * Runs the Connect project's conformance suite with its reference clients. Every case must pass.
  *
- * - gateway.yaml: the Connect and gRPC-Web cases, on the built gateway. They run twice: in front of the suite's reference
- *   server, and in front of the suite's service on src/grpc-server in the same process.
+ * - gateway.yaml: the Connect and gRPC-Web cases, on the built gateway. They run with the suite's reference server behind
+ *   it, and with the suite's service on src/grpc-server, in the same process and in another one.
  * - grpc.yaml: the gRPC cases, on the suite's service on the built src/grpc-server. Cases whose names have
  *   "(grpc client impl)" use grpc-go's client. They run on our HTTP/2, on it with two workers, and on that of Node.
  *
@@ -39,6 +39,8 @@ await inTemporaryFolder((work) => {
   const referenceServer = [join(work, 'referenceserver'), '--port', '0'];
   run('The gateway in front of the reference server', 'gateway.yaml', 'server.mjs', ...referenceServer);
   run('The gateway in front of a service in its process', 'gateway.yaml', 'server.mjs');
+  const ownServer = [process.execPath, join(here, 'grpc-server.mjs'), descriptors, 'own', '0'];
+  run('The gateway in front of a service in another process', 'gateway.yaml', 'server.mjs', ...ownServer);
   run('The gRPC server', 'grpc.yaml', 'grpc-server.mjs', 'own', '0');
   run('The gRPC server with two workers', 'grpc.yaml', 'grpc-server.mjs', 'own', '2');
   run('The gRPC server on the HTTP/2 of Node', 'grpc.yaml', 'grpc-server.mjs', 'node', '0');

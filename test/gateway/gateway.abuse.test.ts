@@ -285,6 +285,25 @@ describe('a body that is refused while the client sends it', () => {
     expect(await send('{"text":"x"}')).toBe(200);
     expect(ports[1]).toBe(ports[0]);
   });
+
+  it('is discarded too if the service answers before it has read the stream', async () => {
+    const { url } = await start({ Say: say, Gather: (_, answer) => answer({ code: 8 }) });
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    onTestFinished(() => agent.destroy());
+    const send = async (name: string, headers: Record<string, string>, body: Buffer) => {
+      const request = startRequest(`${url}/echo.Echo/${name}`, { method: 'POST', headers, agent });
+      const answer = answerOf(request);
+      request.end(body);
+      const response = await answer;
+      const { localPort } = response.socket;
+      await buffer(response);
+      return [response.statusCode, localPort];
+    };
+    const notes = Buffer.concat(Array.from({ length: 8 }, () => enveloped(Buffer.alloc(megabyte))));
+    const [status, port] = await send('Gather', connectStream, notes);
+    expect(status).toBe(200);
+    expect(await send('Say', json, Buffer.from('{"text":"x"}'))).toEqual([200, port]);
+  });
 });
 
 describe('a client that is too slow', () => {

@@ -89,8 +89,10 @@ export class ClientFrames<Connection> {
     if (start === end && !isEndOfStream) this.connection.guard.spend();
     this.#extendWindow(to - from);
     const stream = this.connection.streams.open.get(id);
-    if (stream === undefined) this.#checkClosed(id, 'DATA');
-    else stream.receiveData(bytes.subarray(start, end), to - from, isEndOfStream);
+    if (stream === undefined) {
+      this.#checkClosed(id, 'DATA');
+      if (!isEndOfStream) this.connection.streams.stopSending(id);
+    } else stream.receiveData(bytes.subarray(start, end), to - from, isEndOfStream);
   }
 
   /** Lets the client send as much again as it has sent on all streams, in few frames (section 6.9.1). */
@@ -106,7 +108,7 @@ export class ClientFrames<Connection> {
   #checkClosed(id: number, name: string): void {
     if (this.#isIdle(id)) throw protocolError(`${name} on a stream that was not opened.`);
     const { streams } = this.connection;
-    if (id > streams.lastId || streams.wasReset(id)) this.connection.guard.spend();
+    if (id > streams.lastId || streams.wasEnded(id)) this.connection.guard.spend();
     // grpc-java sends DATA after RST_STREAM if a call is cancelled early. Only the stream is at fault then.
     else if (name === 'DATA') this.#fail(id, errorCode.streamClosed);
     else throw new ConnectionError(errorCode.streamClosed, `${name} on a closed stream.`);

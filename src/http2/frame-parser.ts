@@ -4,8 +4,25 @@ import { frameHeaderBytes, frameSizeError, payloadBytesMax, protocolError } from
 /** The payload is in `bytes` between `from` and `to`. The handler may keep parts of `bytes`. */
 export type FrameHandler = (type: number, flags: number, id: number, bytes: Buffer, from: number, to: number) => void;
 
-// The smallest frames would let one connection keep the process from all others for a tenth of a second.
-const framesMax = 100;
+// In one turn of the event loop, the connections share this time for reading, so that answers are sent soon. If they were
+// read more slowly, requests would grow old in the system's buffers.
+const turnMs = 10;
+// After its part of the time, a connection may still send this many frames.
+const framesMin = 16;
+let readersBefore = 1;
+let readers = 0;
+
+/** Returns when the turn of a connection ends. Connections that were read in the previous turn are probably read in this one. */
+function turnEndMs(): number {
+  if (readers++ === 0) {
+    setImmediate(() => {
+      readersBefore = readers;
+      readers = 0;
+    });
+  }
+  return performance.now() + turnMs / readersBefore;
+}
+
 const preface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
 
 export class FrameParser {
@@ -27,12 +44,13 @@ export class FrameParser {
     return this.#partial !== undefined || this.#prefaceRead < preface.length;
   }
 
-  /** Returns how many bytes it has read, which is fewer after many frames. Throws a ConnectionError, or what the handler throws. */
+  /** Returns how many bytes it has read, which may be fewer if that took long. Throws a ConnectionError, or what the handler throws. */
   push(chunk: Buffer): number {
     let at = this.#readPreface(chunk);
     if (this.#partial !== undefined) at = this.#complete(this.#partial, chunk, at);
-    for (let frames = 0; chunk.length - at >= frameHeaderBytes && !this.#isStopped; frames++) {
-      if (frames === framesMax) return at;
+    const endMs = turnEndMs();
+    for (let frames = 1; chunk.length - at >= frameHeaderBytes && !this.#isStopped; frames++) {
+      if (frames % framesMin === 0 && performance.now() > endMs) return at;
       const next = at + frameHeaderBytes + payloadBytesAt(chunk, at);
       if (next > chunk.length) break;
       this.#handle(chunk, at, next);

@@ -1,17 +1,17 @@
 /** The streams of one connection, and how many its client may open (RFC 9113, sections 5.1.1 and 5.1.2). */
 import type { FrameWriter } from './frame-writer.js';
-import { frameType } from './frames.js';
+import { errorCode, frameType } from './frames.js';
 import type { Http2Stream } from './stream.js';
 
 // Of more streams, a client can hardly have frames on the way.
-const resetIdsMax = 4096;
+const endedIdsMax = 4096;
 
 export class StreamTable<Connection> {
   /** The highest id that the client has used. Ids above it are idle. */
   lastId = 0;
   readonly open = new Map<number, Http2Stream<Connection>>();
-  /** The last streams that the server has reset, because their client may not know it yet. */
-  readonly #resetIds = new Set<number>();
+  /** The last streams that ended before the client knew it, and whether they were reset. */
+  readonly #endedIds = new Map<number, boolean>();
 
   constructor(
     private readonly writer: FrameWriter,
@@ -20,15 +20,28 @@ export class StreamTable<Connection> {
 
   /** Sends RST_STREAM. Frames that the client sends before it arrives are ignored. */
   reset(id: number, code: number): void {
-    this.#resetIds.add(id);
-    if (this.#resetIds.size > resetIdsMax) {
-      const [oldest] = this.#resetIds;
-      if (oldest !== undefined) this.#resetIds.delete(oldest);
-    }
+    this.#noteEnded(id, true);
     this.writer.writeNumber(frameType.resetStream, id, code);
   }
 
-  wasReset(id: number): boolean {
-    return this.#resetIds.has(id);
+  /** A complete response was sent before the end of the request. Most clients stop sending then. */
+  noteAnswered(id: number): void {
+    this.#noteEnded(id, false);
+  }
+
+  wasEnded(id: number): boolean {
+    return this.#endedIds.has(id);
+  }
+
+  /** The client goes on sending after the response (RFC 9113, section 8.1). */
+  stopSending(id: number): void {
+    if (this.#endedIds.get(id) === false) this.reset(id, errorCode.noError);
+  }
+
+  #noteEnded(id: number, isReset: boolean): void {
+    this.#endedIds.set(id, isReset);
+    if (this.#endedIds.size <= endedIdsMax) return;
+    const [oldest] = this.#endedIds.keys();
+    if (oldest !== undefined) this.#endedIds.delete(oldest);
   }
 }

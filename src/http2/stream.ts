@@ -172,8 +172,7 @@ export class Http2Stream<Connection> {
     this.http2.writer.writeHeaders(trailers, this.id, true);
     this.http2.guard.earn();
     this.#isAnswered = true;
-    // Tells the client to stop sending (section 8.1).
-    if (!this.isRequestEnded) this.http2.streams.reset(this.id, errorCode.noError);
+    if (!this.isRequestEnded) this.http2.streams.noteAnswered(this.id);
     this.close();
   }
 

@@ -36,11 +36,9 @@ export const serverSettings = {
     concurrentStreamsMax: {
       name: 'CONCURRENT_STREAMS_MAX',
       kind: wholeNumber(1, 1_000_000),
-      // Far more than a client needs. Node refuses calls of a client at its limit that cancels calls and at once starts
-      // others.
       default: 4096,
       description:
-        "The maximum number of calls in flight on one client's connection, including watches. Further calls wait in the client. If many clients are busy, each may have fewer.",
+        "The maximum number of calls in flight on one client's connection, including watches. Further calls wait in the client.",
     },
     http2: {
       name: 'HTTP2_SERVER',

@@ -19,10 +19,7 @@ export interface ConnectionOptions {
   readonly idleMsMax: number;
   /** The time for TLS, for the client's first frames, and for each frame from its first byte to its last. */
   readonly handshakeMs: number;
-  /**
-   * Starts to count the bytes that a connection holds beside those of its streams. `giveUp` closes the connection. It may
-   * be called while bytes are added.
-   */
+  /** Starts to count the bytes of a connection beside those of its streams. `giveUp` closes it, also while bytes are added. */
   readonly countBytes?: (giveUp: () => void) => BufferedBytes;
 }
 

@@ -4,8 +4,7 @@ import { frameHeaderBytes, frameSizeError, payloadBytesMax, protocolError } from
 /** The payload is in `bytes` between `from` and `to`. The handler may keep parts of `bytes`. */
 export type FrameHandler = (type: number, flags: number, id: number, bytes: Buffer, from: number, to: number) => void;
 
-// In one turn of the event loop, the connections share this time for reading, so that answers are sent soon. If they were
-// read more slowly, requests would grow old in the system's buffers.
+// The connections share this time for reading in a turn of the event loop. Otherwise one of them could stop the others.
 const turnMs = 10;
 // After its part of the time, a connection may still send this many frames.
 const framesMin = 16;

@@ -95,10 +95,7 @@ export class HeaderDecoder {
     return isHuffman ? decodeHuffman(this.#bytes, from, this.#at) : this.#bytes.toString('latin1', from, this.#at);
   }
 
-  /**
-   * Reads a string that the client does not index, such as a token. Clients repeat it in each request, so a comparison with
-   * the last one is faster than decoding it again, and returns the same string.
-   */
+  /** Reads a string that the client does not index, such as a token. It is usually the last one, and need not be decoded. */
   #readRepeatedText(): string {
     const start = this.#at;
     const from = this.#readLength();

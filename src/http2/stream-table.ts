@@ -20,13 +20,8 @@ export class StreamTable<Connection> {
 
   /** Sends RST_STREAM. Frames that the client sends before it arrives are ignored. */
   reset(id: number, code: number): void {
-    this.#noteEnded(id, true);
+    this.noteEnded(id, true);
     this.writer.writeNumber(frameType.resetStream, id, code);
-  }
-
-  /** A complete response was sent before the end of the request. Most clients stop sending then. */
-  noteAnswered(id: number): void {
-    this.#noteEnded(id, false);
   }
 
   wasEnded(id: number): boolean {
@@ -38,7 +33,8 @@ export class StreamTable<Connection> {
     if (this.#endedIds.get(id) === false) this.reset(id, errorCode.noError);
   }
 
-  #noteEnded(id: number, isReset: boolean): void {
+  /** The server has ended a stream before the end of the request. After a complete response, most clients stop sending. */
+  noteEnded(id: number, isReset: boolean): void {
     this.#endedIds.set(id, isReset);
     if (this.#endedIds.size <= endedIdsMax) return;
     const [oldest] = this.#endedIds.keys();

@@ -5,21 +5,23 @@ import { frameHeaderBytes, frameSizeError, payloadBytesMax, protocolError } from
 export type FrameHandler = (type: number, flags: number, id: number, bytes: Buffer, from: number, to: number) => void;
 
 // The connections share this time for reading in a turn of the event loop. Otherwise one of them could stop the others.
-const turnMs = 10;
+const [readingMsMin, readingMsMax] = [10, 25];
 // After its part of the time, a connection may still send this many frames.
 const framesMin = 16;
-let readersBefore = 1;
-let readers = 0;
+let turn = { beganMs: performance.now(), readingMs: readingMsMin, readers: 0, readersBefore: 1 };
 
-/** Returns when the turn of a connection ends. Connections that were read in the previous turn are probably read in this one. */
-function turnEndMs(): number {
-  if (readers++ === 0) {
+/** Returns when the turn of a connection ends. The previous turn shows how many connections are read, and how long it takes. */
+function readingEndMs(): number {
+  const nowMs = performance.now();
+  if (turn.readers++ === 0) {
+    // If reading had less than half of the time, requests would grow old in the system's buffers.
+    turn.readingMs = Math.min(readingMsMax, Math.max(readingMsMin, (nowMs - turn.beganMs) / 2));
+    turn.beganMs = nowMs;
     setImmediate(() => {
-      readersBefore = readers;
-      readers = 0;
+      turn = { ...turn, readers: 0, readersBefore: turn.readers };
     });
   }
-  return performance.now() + turnMs / readersBefore;
+  return nowMs + turn.readingMs / turn.readersBefore;
 }
 
 const preface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
@@ -47,7 +49,7 @@ export class FrameParser {
   push(chunk: Buffer): number {
     let at = this.#readPreface(chunk);
     if (this.#partial !== undefined) at = this.#complete(this.#partial, chunk, at);
-    const endMs = turnEndMs();
+    const endMs = readingEndMs();
     for (let frames = 1; chunk.length - at >= frameHeaderBytes && !this.#isStopped; frames++) {
       if (frames % framesMin === 0 && performance.now() > endMs) return at;
       const next = at + frameHeaderBytes + payloadBytesAt(chunk, at);

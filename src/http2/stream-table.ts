@@ -36,8 +36,6 @@ export class StreamTable<Connection> {
   /** The server has ended a stream before the end of the request. After a complete response, most clients stop sending. */
   noteEnded(id: number, isReset: boolean): void {
     this.#endedIds.set(id, isReset);
-    if (this.#endedIds.size <= endedIdsMax) return;
-    const [oldest] = this.#endedIds.keys();
-    if (oldest !== undefined) this.#endedIds.delete(oldest);
+    if (this.#endedIds.size > endedIdsMax) this.#endedIds.delete(this.#endedIds.keys().next().value ?? 0);
   }
 }

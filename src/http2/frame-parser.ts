@@ -4,8 +4,9 @@ import { frameHeaderBytes, frameSizeError, payloadBytesMax, protocolError } from
 /** The payload is in `bytes` between `from` and `to`. The handler may keep parts of `bytes`. */
 export type FrameHandler = (type: number, flags: number, id: number, bytes: Buffer, from: number, to: number) => void;
 
-// The connections share this time for reading in a turn of the event loop. Otherwise one of them could stop the others.
-const [readingMsMin, readingMsMax] = [10, 25];
+// The connections share this time for reading in a turn of the event loop, and each has at most a part of it. Otherwise one
+// of them could stop the others.
+const [readingMsMin, readingMsMax, connectionMsMax] = [10, 25, 1];
 // After its part of the time, a connection may still send this many frames.
 const framesMin = 16;
 let turn = { beganMs: performance.now(), readingMs: readingMsMin, readers: 0, readersBefore: 1 };
@@ -21,7 +22,7 @@ function readingEndMs(): number {
       turn = { ...turn, readers: 0, readersBefore: turn.readers };
     });
   }
-  return nowMs + turn.readingMs / turn.readersBefore;
+  return nowMs + Math.min(connectionMsMax, turn.readingMs / turn.readersBefore);
 }
 
 const preface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');

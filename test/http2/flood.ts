@@ -175,7 +175,7 @@ const longestMs = 30_000;
 const quietMsMin = 10;
 const timesQuiet = 5;
 // The CPU time that the server may use before it serves other connections.
-const turnMsMax = 40;
+const turnMsMax = 100;
 
 /**
  * Runs an attack again and again for a second, and until the server has ended one of its connections. Returns them.

@@ -365,8 +365,8 @@ describe('what a server serves does not disturb others', () => {
       attacker.socket.destroy();
     });
     expect(calls).toBeGreaterThan(0);
-    // Those of the connection before may not be closed yet.
-    expect(calls).toBeLessThan(9000);
+    // A connection has at most 4096. Those of a few connections before may not be closed yet.
+    expect(calls).toBeLessThan(5 * 4096);
   });
 
   it.each([

@@ -40,6 +40,7 @@ export class ClientFrames<Connection> {
     if (this.#blocks.openStreamId === 0) this.#completed++;
   });
   readonly #blocks = new HeaderBlockReader((...block) => this.#onBlock(...block));
+  readonly #known = { value: '' };
   /** The bytes of data that the client may not send again yet. */
   #receivedBytes = 0;
   /** The frames, of which a header block is one. */
@@ -141,7 +142,7 @@ export class ClientFrames<Connection> {
       this.#fail(id, errorCode.refusedStream);
       return;
     }
-    const { isValid, contentLength } = checkRequest(fields);
+    const { isValid, contentLength } = checkRequest(fields, this.#known);
     if (!isValid || (isEndOfStream && (contentLength ?? 0) > 0)) {
       this.#fail(id, errorCode.protocolError);
       return;
@@ -246,10 +247,7 @@ export class ClientFrames<Connection> {
   }
 }
 
-/**
- * Returns the last SETTINGS_INITIAL_WINDOW_SIZE. Throws a ConnectionError if a value is not allowed. Other settings do not
- * change what the server sends: its header blocks use no table, and its frames are small so that they do not delay others.
- */
+/** Returns the last SETTINGS_INITIAL_WINDOW_SIZE. Other settings do not change what the server sends. */
 function readInitialWindow(bytes: Buffer, from: number, to: number): number | undefined {
   if ((to - from) % settingBytes !== 0) throw frameSizeError('The length of SETTINGS is not a multiple of six.');
   let initialWindow: number | undefined;

@@ -92,7 +92,7 @@ export class ClientFrames<Connection> {
     const stream = this.connection.streams.open.get(id);
     if (stream === undefined) {
       this.#checkClosed(id, 'DATA');
-      if (!isEndOfStream) this.connection.streams.stopSending(id);
+      if (isEndOfStream) this.connection.streams.noteEnded(id, true);
     } else stream.receiveData(bytes.subarray(start, end), to - from, isEndOfStream);
   }
 

@@ -4,8 +4,7 @@ import { frameHeaderBytes, frameSizeError, payloadBytesMax, protocolError } from
 /** The payload is in `bytes` between `from` and `to`. The handler may keep parts of `bytes`. */
 export type FrameHandler = (type: number, flags: number, id: number, bytes: Buffer, from: number, to: number) => void;
 
-// The connections share this time for reading in a turn of the event loop, and each has at most a part of it. Otherwise one
-// of them could stop the others.
+// The connections share this time for reading in a turn of the event loop, so that none of them stops the others.
 const [readingMsMin, readingMsMax, connectionMsMax] = [10, 25, 1];
 // After its part of the time, a connection may still send this many frames.
 const framesMin = 16;

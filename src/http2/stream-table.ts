@@ -10,7 +10,7 @@ export class StreamTable<Connection> {
   /** The highest id that the client has used. Ids above it are idle. */
   lastId = 0;
   readonly open = new Map<number, Http2Stream<Connection>>();
-  /** The last streams that ended before the client knew it, and whether they were reset. */
+  /** The last streams that the server ended before the client did, and whether the client knows it. */
   readonly #endedIds = new Map<number, boolean>();
 
   constructor(
@@ -28,14 +28,15 @@ export class StreamTable<Connection> {
     return this.#endedIds.has(id);
   }
 
-  /** The client goes on sending after the response (RFC 9113, section 8.1). */
-  stopSending(id: number): void {
-    if (this.#endedIds.get(id) === false) this.reset(id, errorCode.noError);
+  /** A response was complete before its request. Tells the client to stop, unless the rest arrives in this turn (section 8.1). */
+  noteAnswered(id: number): void {
+    this.noteEnded(id, false);
+    setImmediate(() => this.#endedIds.get(id) === false && this.reset(id, errorCode.noError));
   }
 
-  /** The server has ended a stream before the end of the request. After a complete response, most clients stop sending. */
-  noteEnded(id: number, isReset: boolean): void {
-    this.#endedIds.set(id, isReset);
+  /** `isKnown` tells whether the client has ended the stream too, or was told to. */
+  noteEnded(id: number, isKnown: boolean): void {
+    this.#endedIds.set(id, isKnown);
     if (this.#endedIds.size > endedIdsMax) this.#endedIds.delete(this.#endedIds.keys().next().value ?? 0);
   }
 }

@@ -172,7 +172,7 @@ export class Http2Stream<Connection> {
     this.http2.writer.writeHeaders(trailers, this.id, true);
     this.http2.guard.earn();
     this.#isAnswered = true;
-    if (!this.isRequestEnded) this.http2.streams.noteEnded(this.id, false);
+    if (!this.isRequestEnded) this.http2.streams.noteAnswered(this.id);
     this.close();
   }
 

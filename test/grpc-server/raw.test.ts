@@ -215,7 +215,8 @@ describe('the frames of a response', () => {
     const stream = openRaw(connectRaw(tap.port), 'Missing');
     stream.end(text);
     await readRaw(stream);
-    expect(tap.ofStream(1)).toEqual(['HEADERS END_STREAM']);
+    // The client may be told to stop sending.
+    expect(tap.ofStream(1).filter((frame) => frame !== 'RST_STREAM')).toEqual(['HEADERS END_STREAM']);
   });
 
   it('are header, data and trailers', async () => {

@@ -16,8 +16,8 @@ export default defineConfig({
   test: {
     environment: 'node',
     pool: 'forks',
-    // Files wait more than they compute.
-    maxWorkers: availableParallelism() + 1,
+    // The other checks of .ci/run need processors too.
+    maxWorkers: availableParallelism(),
     sequence: { sequencer: LongestFirst },
     // Programs that tests start must not colour their output, because tests read it. CI may ask for colours.
     env: { FORCE_COLOR: '0' },

@@ -2,7 +2,7 @@
  * Decides at the header of a call whether it can be answered in time, and how many calls of a caller run at once.
  *
  * By Little's law, a new call waits for about the number of calls in flight divided by the rate at which they end. If that
- * is too long, the server refuses the call at once, for a tenth of what it would cost to answer it. If several callers call
+ * is too long, the server refuses the call at once, for a fraction of what it would cost to answer it. If several callers call
  * a busy server, each has the same share of the calls that run, so that a call waits for few calls of the others
  * (docs/decisions/0043-excess-calls-are-refused.md).
  */

@@ -1,5 +1,6 @@
 /** One call: reads its requests, runs its handler, and sends its responses and its status. */
 import { Status } from 'nice-grpc-common';
+import type { StreamReceiver } from '../http2/application.js';
 import { CallBase } from './call-base.js';
 import { callError, isAnswer } from './call-error.js';
 import { headerBytesOf, headerError } from './call-header.js';
@@ -12,7 +13,7 @@ import type { CallInfo, CallObserver } from './observer.js';
 import { parseTimeout } from './protocol.js';
 import { RequestQueue } from './request-queue.js';
 import type { CallLimits, ServedMethod, ServerCallContext } from './served-method.js';
-import { cancelled, fieldOf, type HeaderFields, type StreamReceiver, type TransportStream } from './stream.js';
+import { cancelled, fieldOf, type HeaderFields, type TransportStream } from './stream.js';
 
 // The transport's own objects for a call take as much, and are not counted either.
 const uncountedBytesMax = 4096;

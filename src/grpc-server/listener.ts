@@ -1,25 +1,15 @@
 /** Listens for the clients of a gRPC server, with the HTTP/2 of this repository or with that of Node. */
+import type { ConnectionOptions as Http2Options } from '../http2/connection-clock.js';
 import type { ByteBudget } from './byte-budget.js';
 import { NodeListener } from './node-listener.js';
 import { OwnListener } from './own-listener.js';
 import type { ServerTls } from './server-tls.js';
 import type { ConnectionUse, StreamAcceptor } from './stream.js';
 
-export interface ConnectionOptions {
+/** The limits of connections, with calls instead of streams. */
+export interface ConnectionOptions extends Omit<Http2Options, 'streamsMax' | 'countBytes'> {
   /** The number of calls that a client may have open on a connection. Further ones wait in the client. */
   readonly concurrentCallsMax: number;
-  /** After this time, plus or minus a tenth, the client is asked to open a new connection. 0 means never. */
-  readonly ageMsMax: number;
-  /** How long its calls may continue after that. */
-  readonly ageGraceMs: number;
-  /** A client that sends nothing for this time gets a ping. */
-  readonly keepaliveMs: number;
-  /** How long it may take to respond to the ping. */
-  readonly keepaliveTimeoutMs: number;
-  /** A connection without calls is closed after this time. */
-  readonly idleMsMax: number;
-  /** The time for TLS and for the client's first frames. */
-  readonly handshakeMs: number;
 }
 
 export interface ListenerConnection {

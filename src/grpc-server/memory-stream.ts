@@ -1,5 +1,6 @@
 /** Streams within this process: a client calls the server without a socket. */
-import type { Connection, HeaderFields, StreamAcceptor, StreamReceiver, TransportStream } from './stream.js';
+import type { StreamReceiver } from '../http2/application.js';
+import type { Connection, HeaderFields, StreamAcceptor, TransportStream } from './stream.js';
 
 // As much as HTTP/2 has in flight with its default window.
 const unsentBytesMax = 64 * 1024;

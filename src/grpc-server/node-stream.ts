@@ -1,13 +1,7 @@
 /** One stream of node:http2 as a stream of gRPC. */
 import type { OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2';
-import {
-  type Connection,
-  type HeaderFields,
-  noError,
-  type StreamAcceptor,
-  type StreamReceiver,
-  type TransportStream,
-} from './stream.js';
+import type { StreamReceiver } from '../http2/application.js';
+import { type Connection, type HeaderFields, noError, type StreamAcceptor, type TransportStream } from './stream.js';
 
 const withTrailers = { waitForTrailers: true, sendDate: false };
 const headerOnly = { endStream: true, sendDate: false };

@@ -4,6 +4,7 @@
  */
 import type { CompatServiceDefinition, ServerAddBuilder } from 'nice-grpc';
 import { composeServerMiddleware, type ServerMiddleware, Status } from 'nice-grpc-common';
+import type { StreamReceiver } from '../http2/application.js';
 import { Admission, measureMs } from './admission.js';
 import type { ByteBudget } from './byte-budget.js';
 import { ServerCall } from './call.js';
@@ -23,7 +24,7 @@ import { type CallInfo, type CallObserver, type CallStatus, plainObserver } from
 import { parseTimeout } from './protocol.js';
 import type { CallLimits, PeerContext, ServedMethod } from './served-method.js';
 import type { ServerTls } from './server-tls.js';
-import { type Connection, fieldOf, type HeaderFields, type StreamReceiver, type TransportStream } from './stream.js';
+import { type Connection, fieldOf, type HeaderFields, type TransportStream } from './stream.js';
 
 export interface ServerOptions {
   /** The maximum size of a request message of each method. The default is 4 MiB. */

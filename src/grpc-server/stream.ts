@@ -3,6 +3,7 @@
  * backpressure, and trailers, as HTTP/2 has them.
  */
 import type { PeerCertificate } from 'node:tls';
+import type { StreamReceiver } from '../http2/application.js';
 import type { UnaryCalls } from './caller-share.js';
 
 /** Names in lower case, each followed by its value, as in `['te', 'trailers', 'grpc-timeout', '1S']`. */
@@ -49,18 +50,6 @@ export interface TransportStream {
   /** Stops delivering data, so that the client soon stops sending. */
   pause(): void;
   resume(): void;
-}
-
-/** The transport calls this with the events of a stream. */
-export interface StreamReceiver {
-  onData(bytes: Buffer): void;
-  /** The client sends no more. */
-  onEnd(): void;
-  /** `unsentBytes` has become smaller after `sendData`. */
-  onSent(): void;
-  onDrain(): void;
-  /** The stream has ended. `isComplete` tells whether everything was sent. Nothing follows. */
-  onClose(isComplete: boolean): void;
 }
 
 /** Called at the header of each request. Returns undefined if it has already answered. */

@@ -68,19 +68,14 @@ export function createCallObserver({ log, metrics, tracing, audit }: CallObserve
 
 /** Counts and logs the calls that are refused because the server is overloaded: too many for a line each. */
 export function createOverload({ log, metrics }: Pick<CallObserverOptions, 'log' | 'metrics'>): Overload {
-  const { code, reason, message, retryMs } = overloaded();
-  const details = encodeErrorStatus({ code: Status[code], message, reason, requestId: '', retryMs });
+  const fault = overloaded();
   let refused = 0;
   let loggedMs = Number.NEGATIVE_INFINITY;
   return {
-    status: {
-      code: Status[code],
-      message,
-      fields: [errorDetailsKey, Buffer.from(details).toString('base64')],
-    },
+    status: statusOfFault(fault, ''),
     applies: (path) => !path.startsWith('/grpc.'),
     onRefused(path) {
-      metrics?.call(path.slice(1), code, 0);
+      metrics?.call(path.slice(1), fault.code, 0);
       refused++;
       const nowMs = performance.now();
       if (nowMs - loggedMs < causeLineEveryMs) return;
@@ -207,15 +202,11 @@ class ObservedCall implements CallObserver, ChangeAuthor {
   statusOf(error: unknown): CallStatus {
     const fault = this.#faultOf(error);
     if (fault instanceof ServerError) return { code: fault.code, message: fault.details };
-    const { reason, violations, retryMs } = fault;
-    this.#reason = reason;
+    this.#reason = fault.reason;
     // Several causes have one reason, and the operator must find the cause without the caller's help.
     if (fault.code === 'UNAUTHENTICATED') this.#problem = fault.message;
     if (fault.cause !== undefined) this.telemetry.logCause(fault, this.#method, this.requestId);
-    const code = Status[fault.code];
-    const message = boundMessage(fault.message);
-    const details = encodeErrorStatus({ code, message, reason, requestId: this.requestId, violations, retryMs });
-    return { code, message, fields: [errorDetailsKey, Buffer.from(details).toString('base64')] };
+    return statusOfFault(fault, this.requestId);
   }
 
   onLateError(error: unknown): void {
@@ -274,6 +265,14 @@ class ObservedCall implements CallObserver, ChangeAuthor {
   #logBug(error: unknown): void {
     this.telemetry.log.error({ error, method: this.#method, requestId: this.requestId }, 'a call failed with a bug');
   }
+}
+
+function statusOfFault(fault: Fault, requestId: string): CallStatus {
+  const { reason, violations, retryMs } = fault;
+  const code = Status[fault.code];
+  const message = boundMessage(fault.message);
+  const details = encodeErrorStatus({ code, message, reason, requestId, violations, retryMs });
+  return { code, message, fields: [errorDetailsKey, Buffer.from(details).toString('base64')] };
 }
 
 class TracedCall extends ObservedCall {

@@ -8,6 +8,7 @@ import { ProfileServiceDefinition } from '../../generated/profileservice/profile
 import { UserServiceDefinition } from '../../generated/users/v1/user_service.js';
 import { settlesWithin } from '../concurrency/abort.js';
 import type { ByteBudget } from '../grpc-server/byte-budget.js';
+import type { Http2Implementation } from '../grpc-server/listener.js';
 import type { CallInfo } from '../grpc-server/observer.js';
 import { createServer, type GrpcServer, type ServerOptions } from '../grpc-server/server.js';
 import type { ServerTls } from '../grpc-server/server-tls.js';
@@ -51,7 +52,7 @@ export interface RpcServerOptions {
   readonly grpc: {
     /** localhost means 127.0.0.1 and ::1. Port 0 picks a free port. */
     readonly address: Address;
-    readonly http2?: 'own' | 'node';
+    readonly http2?: Http2Implementation;
     readonly concurrentStreamsMax: number;
     readonly connectionAgeMsMax: number;
     readonly connectionAgeGraceMs: number;

@@ -4,12 +4,11 @@ import { connect } from 'node:http2';
 import { connect as connectSocket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { frame, number } from './frame-bytes.js';
 import {
   connectPeer,
   done,
   flag,
-  frame,
-  number,
   type OnStream,
   ok,
   open,

@@ -1,4 +1,5 @@
 /** Builds the bytes of HTTP/2 frames, also of invalid ones. */
+import { frame, number } from './frame-bytes.js';
 
 export const type = {
   data: 0,
@@ -14,23 +15,6 @@ export const type = {
 
 export const flag = { endStream: 1, ack: 1, endHeaders: 4, padded: 8 } as const;
 
-export const preface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
-
-export function frame(frameType: number, flags: number, stream: number, payload: Buffer = Buffer.alloc(0)): Buffer {
-  const header = Buffer.alloc(9);
-  header.writeUIntBE(payload.length, 0, 3);
-  header.writeUInt8(frameType, 3);
-  header.writeUInt8(flags, 4);
-  header.writeUInt32BE(stream, 5);
-  return Buffer.concat([header, payload]);
-}
-
-export function number32(value: number): Buffer {
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32BE(value);
-  return bytes;
-}
-
 export function settings(...pairs: (readonly [id: number, value: number])[]): Buffer {
   const payload = Buffer.alloc(6 * pairs.length);
   for (const [index, [id, value]] of pairs.entries()) {
@@ -44,11 +28,11 @@ export const settingsAck = frame(type.settings, flag.ack, 0);
 export const ping = frame(type.ping, 0, 0, Buffer.alloc(8));
 
 export function windowUpdate(stream: number, bytes: number): Buffer {
-  return frame(type.windowUpdate, 0, stream, number32(bytes));
+  return frame(type.windowUpdate, 0, stream, number(bytes));
 }
 
 export function resetStream(stream: number): Buffer {
-  return frame(type.resetStream, 0, stream, number32(8));
+  return frame(type.resetStream, 0, stream, number(8));
 }
 
 /** The block that the fields would have without indexes. `kind` is the first byte: 0 for a literal that no table keeps. */

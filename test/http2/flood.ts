@@ -6,7 +6,8 @@ import path from 'node:path';
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import { expect, onTestFinished } from 'vitest';
 import { type Frame, frameParser } from '../grpc-server/frames.js';
-import { preface, settings } from './flood-frames.js';
+import { settings } from './flood-frames.js';
+import { preface } from './frame-bytes.js';
 
 const mib = 1024 * 1024;
 

@@ -13,11 +13,9 @@ import {
 } from './flood.js';
 import {
   flag,
-  frame,
   headers,
   literal,
   message,
-  number32,
   ping,
   requestBlock,
   resetStream,
@@ -26,6 +24,7 @@ import {
   type,
   windowUpdate,
 } from './flood-frames.js';
+import { frame, number } from './frame-bytes.js';
 
 const mib = 1024 * 1024;
 const initialWindow = 4;
@@ -126,7 +125,7 @@ describe('frames that make the server reset a stream (CVE-2025-8671) end the con
     ['PRIORITY of a wrong length', resetBy((stream) => frame(type.priority, 0, stream, Buffer.alloc(4)))],
     [
       'PRIORITY on itself',
-      resetBy((stream) => frame(type.priority, 0, stream, Buffer.concat([number32(stream), Buffer.of(0)]))),
+      resetBy((stream) => frame(type.priority, 0, stream, Buffer.concat([number(stream), Buffer.of(0)]))),
     ],
     ['DATA after the end', afterEnd((stream) => message(stream, text))],
     ['HEADERS after the end', afterEnd((stream) => headers(stream, literal('x', 'y'), flag.endStream))],
@@ -201,7 +200,7 @@ describe('frames that concern no call end the connection', () => {
       'PRIORITY (CVE-2019-9513)',
       floodOf((attacker) => () => {
         const stream = 2 * (attacker.nextStream() % 1000) + 1;
-        return frame(type.priority, 0, stream, Buffer.concat([number32(stream + 2), Buffer.of(16)]));
+        return frame(type.priority, 0, stream, Buffer.concat([number(stream + 2), Buffer.of(16)]));
       }),
     ],
     ['WINDOW_UPDATE of the connection', same(windowUpdate(0, 1))],

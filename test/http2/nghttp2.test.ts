@@ -4,16 +4,7 @@ import { connect, type IncomingHttpHeaders, type OutgoingHttpHeaders, sensitiveH
 import fc from 'fast-check';
 import { expect, it, onTestFinished } from 'vitest';
 import { Http2Server } from '../../src/http2/server.js';
-
-const options = {
-  streamsMax: 100,
-  ageMsMax: 0,
-  ageGraceMs: 60_000,
-  keepaliveMs: 60_000,
-  keepaliveTimeoutMs: 60_000,
-  idleMsMax: 60_000,
-  handshakeMs: 60_000,
-};
+import { connectionOptions } from './peer.js';
 
 // Few names and values, so that some are in nghttp2's table, and others that evict them.
 const name = fc.oneof(
@@ -37,7 +28,7 @@ it('receives and sends the same fields', { timeout: 120_000 }, async () => {
         return undefined;
       },
     },
-    options,
+    connectionOptions,
     undefined,
   );
   const client = connect(`http://127.0.0.1:${await server.listen('127.0.0.1', 0)}`, { maxSendHeaderBlockLength: 1e6 });

@@ -10,10 +10,10 @@ import { Http2Server } from '../../src/http2/server.js';
 import type { Http2Stream } from '../../src/http2/stream.js';
 import { createAuthority } from '../certificates.js';
 import { type Frame, frameParser } from '../grpc-server/frames.js';
+import { frame, number, preface } from './frame-bytes.js';
 
 export const type = { data: 0, headers: 1, reset: 3, settings: 4, ping: 6, goaway: 7, windowUpdate: 8 };
 export const flag = { none: 0, endStream: 1, ack: 1, endHeaders: 4, padded: 8 };
-const preface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
 
 export const ok: HeaderFields = [':status', '200'];
 export const done: HeaderFields = ['grpc-status', '0'];
@@ -21,7 +21,7 @@ export const done: HeaderFields = ['grpc-status', '0'];
 export type TestStream = Http2Stream<undefined>;
 export type OnStream = (stream: TestStream, fields: HeaderFields) => Partial<StreamReceiver> | undefined;
 
-const defaults: ConnectionOptions = {
+export const connectionOptions: ConnectionOptions = {
   streamsMax: 100,
   ageMsMax: 0,
   ageGraceMs: 60_000,
@@ -61,25 +61,13 @@ export async function startServer(
       );
     },
   };
-  const server = new Http2Server<undefined>(application, { ...defaults, ...options }, authority?.issue('localhost'));
+  const server = new Http2Server<undefined>(
+    application,
+    { ...connectionOptions, ...options },
+    authority?.issue('localhost'),
+  );
   onTestFinished(() => server.destroy());
   return { server, port: await server.listen('127.0.0.1', 0), ca: authority?.cert };
-}
-
-export function frame(frameType: number, flags: number, stream: number, payload: Uint8Array = Buffer.alloc(0)): Buffer {
-  const head = Buffer.alloc(9);
-  head.writeUIntBE(payload.length, 0, 3);
-  head.writeUInt8(frameType, 3);
-  head.writeUInt8(flags, 4);
-  head.writeUInt32BE(stream, 5);
-  return Buffer.concat([head, payload]);
-}
-
-/** A payload of 32 bits. */
-export function number(value: number): Buffer {
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32BE(value);
-  return bytes;
 }
 
 export function settings(...pairs: readonly (readonly [id: number, value: number])[]): Buffer {

@@ -4,17 +4,16 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { type Attacker, expectReleased, type FloodedServer, openAttacker, startFloodedServer } from './flood.js';
 import {
   flag,
-  frame,
   headers,
   message,
   ping,
-  preface,
   requestBlock,
   resetStream,
   settings,
   type,
   windowUpdate,
 } from './flood-frames.js';
+import { frame, preface } from './frame-bytes.js';
 
 const mib = 1024 * 1024;
 const initialWindow = 4;

@@ -7,16 +7,7 @@ import { Http2Server } from '../../src/http2/server.js';
 import type { Http2Stream } from '../../src/http2/stream.js';
 import { frameParser } from '../grpc-server/frames.js';
 import { frame, number, preface, requestBlock } from './frame-bytes.js';
-
-const options = {
-  streamsMax: 100,
-  ageMsMax: 0,
-  ageGraceMs: 60_000,
-  keepaliveMs: 60_000,
-  keepaliveTimeoutMs: 60_000,
-  idleMsMax: 60_000,
-  handshakeMs: 60_000,
-};
+import { connectionOptions } from './peer.js';
 
 type OnStream = Application<undefined>['onStream'];
 
@@ -36,7 +27,7 @@ const countBytes: OnStream = (stream) => {
 
 /** Connects to a server, and records the frames that it sends, such as `HEADERS 1`, after its first SETTINGS. */
 async function connectTo(onStream: OnStream = countBytes) {
-  const server = new Http2Server<undefined>({ onConnection: () => undefined, onStream }, options, undefined);
+  const server = new Http2Server<undefined>({ onConnection: () => undefined, onStream }, connectionOptions, undefined);
   const socket = connect(await server.listen('127.0.0.1', 0), '127.0.0.1');
   onTestFinished(() => {
     socket.destroy();

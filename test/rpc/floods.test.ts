@@ -1,7 +1,8 @@
 /** Roster logs little while a client floods it. */
 import { expect, it, onTestFinished } from 'vitest';
 import { openAttacker } from '../http2/flood.js';
-import { flag, frame, headers, literal, ping, resetStream, settings, type } from '../http2/flood-frames.js';
+import { flag, headers, literal, ping, resetStream, settings, type } from '../http2/flood-frames.js';
+import { frame } from '../http2/frame-bytes.js';
 import { startTestServer } from './harness.js';
 
 const call = Buffer.concat([

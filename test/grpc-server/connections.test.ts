@@ -83,6 +83,26 @@ describe('calls on a connection', () => {
   });
 });
 
+/** Shuts a server down while it serves a call, and starts another call before the client knows it. */
+async function shutDownDuringCall() {
+  const proceed = Promise.withResolvers<void>();
+  const { port, server } = await startEcho({
+    async gather() {
+      await proceed.promise;
+      return { text: 'late' };
+    },
+  });
+  const tap = await startFrameTap(port);
+  const session = connectRaw(tap.port);
+  const early = openRaw(session, 'Gather');
+  early.end(text);
+  await expect.poll(() => server.openCalls).toBe(1);
+  const shutdown = server.shutdown();
+  const late = openRaw(session, 'Say');
+  late.end(text);
+  return { proceed, tap, session, early, late, shutdown };
+}
+
 describe('the end of a connection', () => {
   it('by age makes a client reconnect without a failed call', async () => {
     // grpc-js repeats a refused call once, so a connection must live longer than a busy machine pauses.
@@ -109,21 +129,7 @@ describe('the end of a connection', () => {
   });
 
   it.skipIf(http2UnderTest === 'node')('at a shutdown serves calls that the client sent before it knew', async () => {
-    const proceed = Promise.withResolvers<void>();
-    const { port, server } = await startEcho({
-      async gather() {
-        await proceed.promise;
-        return { text: 'late' };
-      },
-    });
-    const tap = await startFrameTap(port);
-    const session = connectRaw(tap.port);
-    const early = openRaw(session, 'Gather');
-    early.end(text);
-    await expect.poll(() => server.openCalls).toBe(1);
-    const shutdown = server.shutdown();
-    const late = openRaw(session, 'Say');
-    late.end(text);
+    const { proceed, tap, session, early, late, shutdown } = await shutDownDuringCall();
     const lateResponse = await readRaw(late);
     proceed.resolve();
     const earlyResponse = await readRaw(early);
@@ -134,21 +140,7 @@ describe('the end of a connection', () => {
   });
 
   it.skipIf(http2UnderTest === 'own')('at a shutdown reports later calls as not processed', async () => {
-    const proceed = Promise.withResolvers<void>();
-    const { port, server } = await startEcho({
-      async gather() {
-        await proceed.promise;
-        return { text: 'late' };
-      },
-    });
-    const tap = await startFrameTap(port);
-    const session = connectRaw(tap.port);
-    const early = openRaw(session, 'Gather');
-    early.end(text);
-    await expect.poll(() => server.openCalls).toBe(1);
-    const shutdown = server.shutdown();
-    const late = openRaw(session, 'Say');
-    late.end(text);
+    const { proceed, tap, session, early, late, shutdown } = await shutDownDuringCall();
     late.once('close', () => proceed.resolve());
     const [earlyResponse] = await Promise.all([readRaw(early), once(late, 'error')]);
     expect(late.rstCode).toBe(constants.NGHTTP2_REFUSED_STREAM);

@@ -51,18 +51,28 @@ export class Admission {
   #interval = 0;
   #calm = calmIntervals;
   #runningMax = Number.POSITIVE_INFINITY;
+  #isShared = false;
   readonly #callers = new Set<UnaryCalls>();
   /** Calls without a caller, such as health checks. They have no share and do not wait. */
   readonly #others = new UnaryCalls();
 
   constructor(private readonly options: AdmissionOptions) {}
 
-  /** Whether a call must be refused, because it can probably not be answered in time or because its caller wastes time. */
-  refuses(timeoutMs = deadlineMsMax, caller = this.#others): boolean {
+  /** Whether calls of a caller may have to be refused. */
+  mayRefuse(caller: UnaryCalls, behindMs = 0): boolean {
+    return caller.wasteLeft <= 0 || this.#inFlight >= busyCalls || behindMs > 0;
+  }
+
+  /**
+   * Whether a call must be refused, because it can probably not be answered in time or because its caller wastes time.
+   * `behindMs` is how long it may have waited before it was read.
+   */
+  refuses(timeoutMs = deadlineMsMax, caller = this.#others, behindMs = 0): boolean {
     const previous = Math.min(this.#inFlight, caller.inFlight * Math.max(1, this.#callers.size));
-    const isLate = previous / this.#endedPerMs > Math.min(timeoutMs, deadlineMsMax) * waitShare;
-    const mustRefuse = caller.wasteLeft <= 0 || (isLate && this.#inFlight >= busyCalls);
-    if (mustRefuse) this.#waste(caller);
+    const waitMs = behindMs + (this.#inFlight < busyCalls ? 0 : previous / this.#endedPerMs);
+    const mustRefuse = caller.wasteLeft <= 0 || waitMs > Math.min(timeoutMs, deadlineMsMax) * waitShare;
+    // A refusal takes time from other callers only.
+    if (mustRefuse && this.#isShared) this.#waste(caller);
     return mustRefuse;
   }
 
@@ -103,7 +113,7 @@ export class Admission {
   #waste(caller: UnaryCalls): void {
     const hadLeft = caller.wasteLeft > 0;
     caller.wasteLeft--;
-    if (hadLeft && caller.wasteLeft <= 0) this.options.onWaste(caller);
+    if (hadLeft && caller.wasteLeft <= 0 && this.#isShared) this.options.onWaste(caller);
   }
 
   #runWaiting(caller: UnaryCalls): void {
@@ -133,13 +143,14 @@ export class Admission {
     this.#forgetInactive();
     const callers = Math.max(1, this.#callers.size);
     this.#calm = this.#isBusy() ? 0 : this.#calm + 1;
+    const wasBusy = this.#calm < calmIntervals;
     // A single caller takes nothing from others.
-    const isShared = this.#calm < calmIntervals && callers > 1;
+    this.#isShared = wasBusy && callers > 1;
     const running = Math.max(runningMin, (this.#endedPerMs * runningMs) / callers);
-    this.#runningMax = isShared ? running : Number.POSITIVE_INFINITY;
+    this.#runningMax = this.#isShared ? running : Number.POSITIVE_INFINITY;
     for (const caller of this.#callers) this.#runWaiting(caller);
     const answers = (this.#endedPerMs * measureMs) / callers;
-    const waste = isShared ? Math.max(wasteMin, answers * wasteShare) : Number.POSITIVE_INFINITY;
+    const waste = wasBusy ? Math.max(wasteMin, answers * wasteShare) : Number.POSITIVE_INFINITY;
     for (const caller of this.#callers) caller.wasteLeft = waste;
   }
 

@@ -43,8 +43,12 @@ export interface ListenerOptions {
   readonly budget: ByteBudget | undefined;
 }
 
-export function createListener(http2: Http2Implementation, accept: StreamAcceptor, options: ListenerOptions): Listener {
+export function createListener(
+  http2: Http2Implementation,
+  acceptor: StreamAcceptor,
+  options: ListenerOptions,
+): Listener {
   return http2 === 'own'
-    ? new OwnListener(accept, options)
-    : new NodeListener(accept, options.connections, options.tls);
+    ? new OwnListener(acceptor, options)
+    : new NodeListener(acceptor, options.connections, options.tls);
 }

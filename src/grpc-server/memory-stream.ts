@@ -27,9 +27,13 @@ export class StreamReset extends Error {
 }
 
 /** Starts a call. `fields` is its header, including `:path` and `:method`. */
-export function openMemoryStream(accept: StreamAcceptor, fields: HeaderFields, connection: Connection): ClientStream {
+export function openMemoryStream(
+  acceptor: Pick<StreamAcceptor, 'accept'>,
+  fields: HeaderFields,
+  connection: Connection,
+): ClientStream {
   const stream = new MemoryStream(connection);
-  stream.accept(accept(stream, fields));
+  stream.accept(acceptor.accept(stream, fields));
   return stream;
 }
 

@@ -34,7 +34,7 @@ export class NodeListener implements Listener {
   readonly #connections = new Set<NodeConnection>();
   readonly #sweep: NodeJS.Timeout;
 
-  constructor(accept: StreamAcceptor, options: ConnectionOptions, tls: ServerTls | undefined) {
+  constructor(acceptor: StreamAcceptor, options: ConnectionOptions, tls: ServerTls | undefined) {
     const all = { ...settings, settings: { maxConcurrentStreams: options.concurrentCallsMax, enablePush: false } };
     this.#server =
       tls === undefined
@@ -46,7 +46,7 @@ export class NodeListener implements Listener {
       socket.once('close', () => this.#sockets.delete(socket));
     });
     this.#server.on('session', (session: ServerHttp2Session) => {
-      const connection = new NodeConnection(session, accept, options);
+      const connection = new NodeConnection(session, acceptor, options);
       this.#connections.add(connection);
       session.once('close', () => this.#connections.delete(connection));
       // The client was in its handshake when the server stopped accepting connections.
@@ -123,7 +123,7 @@ class NodeConnection implements Connection, ListenerConnection {
 
   constructor(
     private readonly session: ServerHttp2Session,
-    accept: StreamAcceptor,
+    acceptor: StreamAcceptor,
     private readonly options: ConnectionOptions,
   ) {
     this.#socket = session.socket;
@@ -138,7 +138,7 @@ class NodeConnection implements Connection, ListenerConnection {
       this.#activeMs = performance.now();
       const stream = new NodeStream(http2Stream, this, (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0);
       this.#streams.add(stream);
-      stream.start(accept, fields, () => {
+      stream.start(acceptor, fields, () => {
         this.#streams.delete(stream);
         this.#activeMs = performance.now();
       });

@@ -30,13 +30,15 @@ export class NodeStream implements TransportStream {
     return this.stream.writableLength + (this.#rest?.length ?? 0);
   }
 
-  start(accept: StreamAcceptor, fields: HeaderFields, onClosed: () => void): void {
+  start(acceptor: StreamAcceptor, fields: HeaderFields, onClosed: () => void): void {
     const { stream } = this;
     stream.on('error', ignore);
     // Otherwise Node keeps the stream if the client has reset it with NO_ERROR, until all its data is sent: never.
     stream.on('aborted', () => stream.destroy());
     stream.on('wantTrailers', () => this.#sendTrailers());
-    const receiver = accept(this, fields);
+    const refusal = acceptor.refusal(this.connection, fields);
+    if (refusal !== undefined) this.sendOnly(refusal);
+    const receiver = refusal === undefined ? acceptor.accept(this, fields) : undefined;
     stream.on('close', () => {
       this.#rest = undefined;
       // A stream whose response was sent completely has the code of its request's end, which may be any.

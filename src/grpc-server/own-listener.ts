@@ -1,6 +1,6 @@
 /** Carries the streams of gRPC over src/http2. */
 import { type PeerCertificate, TLSSocket } from 'node:tls';
-import type { BufferedBytes } from '../http2/application.js';
+import type { Application, BufferedBytes } from '../http2/application.js';
 import type { Http2Connection } from '../http2/connection.js';
 import { Http2Server } from '../http2/server.js';
 import type { ByteHold } from './byte-budget.js';
@@ -14,10 +14,11 @@ const closedBytesMin = 64 * 1024;
 export class OwnListener implements Listener {
   readonly #server: Http2Server<OwnConnection>;
 
-  constructor(accept: StreamAcceptor, { connections, tls, budget }: ListenerOptions) {
-    const application = {
-      onConnection: (connection: Http2Connection<OwnConnection>) => new OwnConnection(connection),
-      onStream: accept,
+  constructor(acceptor: StreamAcceptor, { connections, tls, budget }: ListenerOptions) {
+    const application: Application<OwnConnection> = {
+      onConnection: (connection) => new OwnConnection(connection),
+      refusal: (connection, fields) => acceptor.refusal(connection, fields),
+      onStream: (stream, fields) => acceptor.accept(stream, fields),
     };
     const options = {
       ...connections,
@@ -86,6 +87,10 @@ class OwnConnection implements Connection, ListenerConnection {
     const { socket } = this.http2;
     const isKnown = socket instanceof TLSSocket && socket.authorized && !socket.destroyed;
     return isKnown ? socket.getPeerCertificate() : undefined;
+  }
+
+  get behindMs(): number {
+    return Math.max(0, performance.now() - this.http2.behindSinceMs);
   }
 
   pauseReading(): void {

@@ -24,7 +24,7 @@ import { type CallInfo, type CallObserver, type CallStatus, plainObserver } from
 import { parseTimeout } from './protocol.js';
 import type { CallLimits, PeerContext, ServedMethod } from './served-method.js';
 import type { ServerTls } from './server-tls.js';
-import { type Connection, fieldOf, type HeaderFields, type TransportStream } from './stream.js';
+import { type Connection, fieldOf, type HeaderFields, type StreamAcceptor, type TransportStream } from './stream.js';
 
 export interface ServerOptions {
   /** The maximum size of a request message of each method. The default is 4 MiB. */
@@ -143,7 +143,7 @@ function compose<Ext, More>(
   return first === undefined ? (next as never) : composeServerMiddleware(first, next);
 }
 
-class CallServer {
+class CallServer implements StreamAcceptor {
   readonly #methods = new Map<string, ServedMethod>();
   readonly #listeners: Listener[] = [];
   readonly #calls = new Set<ServerCall>();
@@ -215,7 +215,7 @@ class CallServer {
   async listen(address: string, tls: ServerTls | undefined): Promise<number> {
     const { host, port } = parseAddress(address);
     const { http2 = 'own', budget } = this.options;
-    const listener = createListener(http2, this.#accept, { connections: this.#connections, tls, budget });
+    const listener = createListener(http2, this, { connections: this.#connections, tls, budget });
     const listened = await listener.listen(host, port);
     this.#listeners.push(listener);
     return listened;
@@ -226,7 +226,7 @@ class CallServer {
   }
 
   call(fields: HeaderFields, connection: Connection): ClientStream {
-    return openMemoryStream(this.#accept, fields, connection);
+    return openMemoryStream(this, fields, connection);
   }
 
   async stopAccepting(): Promise<void> {
@@ -262,16 +262,26 @@ class CallServer {
     for (const listener of this.#listeners.splice(0)) listener.destroy();
   }
 
-  readonly #accept = (stream: TransportStream, fields: HeaderFields): StreamReceiver | undefined => {
+  /** Refuses a unary call before its caller is checked, which was the caller of all calls of the connection. */
+  refusal({ use, behindMs }: Connection, fields: HeaderFields): HeaderFields | undefined {
+    const { admission } = this.#limits;
+    const caller = use?.caller;
+    if (caller === undefined || caller === 'several' || !admission.mayRefuse(caller, behindMs)) return undefined;
     const path = fieldOf(fields, ':path') ?? '';
     const method = this.#methods.get(path);
+    const isUnary = method !== undefined && !method.requestStream && !method.responseStream;
+    if (!isUnary || !this.#overload.applies(path) || httpStatusOf(fields) !== undefined) return undefined;
+    const timeout = fieldOf(fields, 'grpc-timeout');
+    const timeoutMs = timeout === undefined ? undefined : parseTimeout(timeout);
+    if (!admission.refuses(timeoutMs, caller, behindMs)) return undefined;
+    this.#overload.onRefused(path);
+    return this.#excessResponse;
+  }
+
+  accept(stream: TransportStream, fields: HeaderFields): StreamReceiver | undefined {
+    const path = fieldOf(fields, ':path') ?? '';
+    const call = new ServerCall(stream, path, fields, this.#methods.get(path), this.#limits, this.#onClosed);
     const httpStatus = httpStatusOf(fields);
-    if (httpStatus === undefined && method !== undefined && this.#isExcess(method, stream.connection, fields)) {
-      stream.sendOnly(this.#excessResponse);
-      this.#overload.onRefused(path);
-      return undefined;
-    }
-    const call = new ServerCall(stream, path, fields, method, this.#limits, this.#onClosed);
     if (httpStatus !== undefined) {
       stream.sendOnly([':status', String(httpStatus)]);
       this.options.observe?.(call).onNotGrpc?.(httpStatus);
@@ -280,15 +290,6 @@ class CallServer {
     this.#calls.add(call);
     call.start(this.options.observe ?? plainObserver, this.#admit);
     return call;
-  };
-
-  /** Whether to refuse a unary call before its caller is checked, which was the caller of all calls of the connection. */
-  #isExcess(method: ServedMethod, { use }: Connection, fields: HeaderFields): boolean {
-    const caller = use?.caller;
-    if (caller === undefined || caller === 'several' || !this.#overload.applies(method.path)) return false;
-    if (method.requestStream || method.responseStream) return false;
-    const timeout = fieldOf(fields, 'grpc-timeout');
-    return this.#limits.admission.refuses(timeout === undefined ? undefined : parseTimeout(timeout), caller);
   }
 
   readonly #admit = (call: CallInfo): unknown => {

@@ -22,6 +22,8 @@ export interface Connection {
   certificate(): PeerCertificate | undefined;
   /** The bytes that the process holds for the calls of this connection. */
   heldBytes: number;
+  /** How long the last bytes of the client may have waited to be read. */
+  readonly behindMs?: number;
   /** Undefined if the connection is not one over gRPC. */
   readonly use?: ConnectionUse;
 }
@@ -52,8 +54,13 @@ export interface TransportStream {
   resume(): void;
 }
 
-/** Called at the header of each request. Returns undefined if it has already answered. */
-export type StreamAcceptor = (stream: TransportStream, fields: HeaderFields) => StreamReceiver | undefined;
+/** Takes the calls of clients. */
+export interface StreamAcceptor {
+  /** Returns the whole response of a call that is refused before anything is created for it. */
+  refusal(connection: Connection, fields: HeaderFields): HeaderFields | undefined;
+  /** Called at the header of each other call. Returns undefined if it has already answered. */
+  accept(stream: TransportStream, fields: HeaderFields): StreamReceiver | undefined;
+}
 
 /** Returns the first value of a header field. */
 export function fieldOf(fields: HeaderFields, name: string): string | undefined {

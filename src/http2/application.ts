@@ -6,7 +6,9 @@ import type { Http2Stream } from './stream.js';
 /** `Connection` is what the application keeps for a connection. */
 export interface Application<Connection> {
   onConnection(connection: Http2Connection<Connection>): Connection;
-  /** Called at the header of each request. Returns undefined if the application has already answered or reset the stream. */
+  /** Called at the header of each request. Returns a whole response to refuse it before there is a stream. */
+  refusal?(connection: Connection, fields: HeaderFields): HeaderFields | undefined;
+  /** Called at the header of each other request. Returns undefined if the application has already answered or reset the stream. */
   onStream(stream: Http2Stream<Connection>, fields: HeaderFields): StreamReceiver | undefined;
 }
 

@@ -40,7 +40,6 @@ export class ClientFrames<Connection> {
     if (this.#blocks.openStreamId === 0) this.#completed++;
   });
   readonly #blocks = new HeaderBlockReader((...block) => this.#onBlock(...block));
-  readonly #known = { value: '' };
   /** The bytes of data that the client may not send again yet. */
   #receivedBytes = 0;
   /** The frames, of which a header block is one. */
@@ -92,7 +91,7 @@ export class ClientFrames<Connection> {
     const stream = this.connection.streams.open.get(id);
     if (stream === undefined) {
       this.#checkClosed(id, 'DATA');
-      if (isEndOfStream) this.connection.streams.noteEnded(id, true);
+      if (isEndOfStream) this.connection.streams.incompleteIds.delete(id);
     } else stream.receiveData(bytes.subarray(start, end), to - from, isEndOfStream);
   }
 
@@ -135,22 +134,29 @@ export class ClientFrames<Connection> {
     else this.#open(id, isEndOfStream, list);
   }
 
-  #open(id: number, isEndOfStream: boolean, { fields, isTooLarge }: HeaderList): void {
-    const { connection } = this;
+  #open(id: number, isEndOfStream: boolean, list: HeaderList): void {
+    const { connection, application } = this;
     connection.streams.lastId = id;
     if (connection.streams.open.size >= connection.streams.openMax) {
       this.#fail(id, errorCode.refusedStream);
       return;
     }
-    const { isValid, contentLength } = checkRequest(fields, this.#known);
+    list.check ??= checkRequest(list.fields);
+    const { isValid, contentLength } = list.check;
     if (!isValid || (isEndOfStream && (contentLength ?? 0) > 0)) {
       this.#fail(id, errorCode.protocolError);
       return;
     }
+    const refusal = list.isTooLarge ? tooLarge : application.refusal?.(connection.context, list.fields);
+    if (refusal !== undefined) {
+      connection.writer.writeHeaders(refusal, id, true);
+      connection.guard.earn();
+      if (!isEndOfStream) connection.streams.noteAnswered(id);
+      return;
+    }
     const stream = new Http2Stream(id, connection, isEndOfStream, contentLength);
     connection.streams.open.set(id, stream);
-    if (isTooLarge) stream.sendOnly(tooLarge);
-    else stream.start(this.application, fields);
+    stream.start(application, list.fields);
   }
 
   /** Resets a stream, which costs the client credit (CVE-2025-8671). */

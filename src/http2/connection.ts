@@ -35,6 +35,8 @@ export class Http2Connection<Connection> {
   readonly streams: StreamTable<Connection>;
   /** The bytes that the client permits on each new stream. */
   initialSendWindow = windowBytesDefault;
+  /** Since when the client has always sent more than was read. What is read now may have waited so long. */
+  behindSinceMs = Number.POSITIVE_INFINITY;
   readonly #frames: ClientFrames<Connection>;
   readonly #clock: ConnectionClock;
   #drain: 'none' | 'announced' | 'final' = 'none';
@@ -81,10 +83,7 @@ export class Http2Connection<Connection> {
     this.#resume();
   }
 
-  /**
-   * Closes the connection when its streams have ended, in two steps (RFC 9113, section 6.8): the client first learns that
-   * it should start no more streams. Those that it has sent before are still served.
-   */
+  /** Closes the connection when its streams have ended. The client first learns to start no more (RFC 9113, section 6.8). */
   drain(): void {
     if (this.#drain !== 'none' || this.#isClosed) return;
     this.#drain = 'announced';
@@ -110,7 +109,6 @@ export class Http2Connection<Connection> {
     this.#close();
   }
 
-  /** A stream has ended. */
   removeStream(stream: Http2Stream<Connection>): void {
     this.streams.open.delete(stream.id);
     this.sender.remove(stream);
@@ -128,7 +126,10 @@ export class Http2Connection<Connection> {
       return;
     }
     this.#clock.noteReceived();
-    if (bytes < chunk.length || chunk.length >= turnBytesMax) this.#endTurn();
+    if (bytes < chunk.length || chunk.length >= turnBytesMax) {
+      this.behindSinceMs = Math.min(this.behindSinceMs, performance.now());
+      this.#endTurn();
+    } else this.behindSinceMs = Number.POSITIVE_INFINITY;
     if (this.socket.writableLength > unsentBytesMax) this.socket.pause();
     if (bytes < chunk.length) this.socket.unshift(chunk.subarray(bytes));
     this.#countBytes();

@@ -60,7 +60,6 @@ export class DataSender {
     return this.#window > 0 && !this.writer.isBlocked;
   }
 
-  /** Sends one frame. */
   #sendNext(stream: Http2Stream<unknown>): void {
     const bytes = stream.take(Math.min(payloadBytesMax, stream.sendWindow, this.#window));
     stream.sendWindow -= bytes.length;

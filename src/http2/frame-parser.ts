@@ -35,7 +35,6 @@ export class FrameParser {
 
   constructor(private readonly onFrame: FrameHandler) {}
 
-  /** The bytes that this holds. */
   get bufferedBytes(): number {
     return this.#partial?.length ?? 0;
   }

@@ -61,10 +61,7 @@ export const frameSizeError = (message: string) => new ConnectionError(errorCode
 export const compressionError = (message: string) => new ConnectionError(errorCode.compressionError, message);
 export const flowControlError = (message: string) => new ConnectionError(errorCode.flowControlError, message);
 
-/**
- * Returns the end of a payload without its padding (RFC 9113, section 6.1). Its data begins one byte later if the frame is
- * padded.
- */
+/** Returns the end of a payload without its padding (section 6.1). The data of a padded frame begins one byte later. */
 export function endWithoutPadding(flags: number, bytes: Buffer, from: number, to: number): number {
   if ((flags & frameFlag.padded) === 0) return to;
   const end = to - (bytes[from] ?? 0);

@@ -1,14 +1,14 @@
 /** Decodes header blocks (HPACK, RFC 7541). */
 import { compressionError } from './frames.js';
 import { decodeHuffman } from './huffman.js';
+import type { RequestCheck } from './request-fields.js';
 import { type Field, staticTable } from './static-table.js';
 
 // SETTINGS_HEADER_TABLE_SIZE of this side, which is its default.
 const tableBytesMax = 4096;
-// Shorter values are decoded in less time than a comparison takes.
-const rememberedBytesMin = 64;
-// Each connection holds one of them.
-const rememberedBytesMax = 4096;
+// A client that calls several methods repeats several blocks. Each connection keeps at most this many, of this size.
+const knownBlocksMax = 4;
+const knownBytesMax = 2048;
 const noBytes = Buffer.alloc(0);
 
 /** Names and values in turn. */
@@ -18,6 +18,8 @@ export interface HeaderList {
   readonly fields: string[];
   /** Whether fields were left out because the list has too many bytes. */
   readonly isTooLarge: boolean;
+  /** Set when the list has been checked as that of a request. */
+  check?: RequestCheck;
 }
 
 export class HeaderDecoder {
@@ -28,15 +30,31 @@ export class HeaderDecoder {
   #bytes: Buffer = noBytes;
   #at = 0;
   #end = 0;
-  /** The last long value that was not indexed, as it was encoded and decoded. */
-  #rememberedBytes: Buffer | undefined;
-  #rememberedValue = '';
+  #isTableChanged = false;
+  /** The last blocks that left the table as it is now, by their length. Most clients repeat few blocks. */
+  #known: ({ buffer: Buffer; bytes: number; list: HeaderList } | undefined)[] = [];
 
   /** `listBytesMax` limits a decoded list. The fields beyond it are decoded and dropped, because they change the table. */
   constructor(private readonly listBytesMax: number) {}
 
-  /** Throws a ConnectionError. The table is not usable after that. */
+  /** Throws a ConnectionError. The table is not usable after that. Equal blocks may have the same list. */
   decode(bytes: Buffer, from: number, to: number): HeaderList {
+    const known = this.#known[(to - from) % knownBlocksMax];
+    const isKnown = known?.bytes === to - from && known.buffer.compare(bytes, from, to, 0, known.bytes) === 0;
+    if (isKnown) return known.list;
+    const list = this.#decode(bytes, from, to);
+    if (this.#isTableChanged) this.#known = [];
+    else if (to - from <= knownBytesMax && !list.isTooLarge) {
+      const hasRoom = known !== undefined && known.buffer.length >= to - from;
+      const buffer = hasRoom ? known.buffer : Buffer.allocUnsafeSlow(to - from);
+      bytes.copy(buffer, 0, from, to);
+      this.#known[(to - from) % knownBlocksMax] = { buffer, bytes: to - from, list };
+    }
+    return list;
+  }
+
+  #decode(bytes: Buffer, from: number, to: number): HeaderList {
+    this.#isTableChanged = false;
     this.#bytes = bytes;
     this.#at = from;
     this.#end = to;
@@ -49,6 +67,7 @@ export class HeaderDecoder {
         if (listBytes > 0) throw compressionError('The size of the table changes after a field.');
         this.#tableBytesMax = this.#readInteger(0x1f);
         if (this.#tableBytesMax > tableBytesMax) throw compressionError('The size of the table is not allowed.');
+        this.#isTableChanged = true;
         this.#evict();
         continue;
       }
@@ -65,8 +84,9 @@ export class HeaderDecoder {
   #readLiteral(isIndexed: boolean): Field {
     const index = this.#readInteger(isIndexed ? 0x3f : 0x0f);
     const name = index === 0 ? this.#readText() : this.#fieldAt(index)[0];
-    const field: Field = [name, isIndexed ? this.#readText() : this.#readRepeatedText()];
+    const field: Field = [name, this.#readText()];
     if (isIndexed) {
+      this.#isTableChanged = true;
       this.#entries.unshift(field);
       this.#tableBytes += bytesOf(field);
       this.#evict();
@@ -90,35 +110,13 @@ export class HeaderDecoder {
 
   /** Reads a string (section 5.2). */
   #readText(): string {
-    const isHuffman = (this.#bytes[this.#at] ?? 0) >= 0x80;
-    const from = this.#readLength();
-    return isHuffman ? decodeHuffman(this.#bytes, from, this.#at) : this.#bytes.toString('latin1', from, this.#at);
-  }
-
-  /** Reads a string that the client does not index, such as a token. It is usually the last one, and need not be decoded. */
-  #readRepeatedText(): string {
-    const start = this.#at;
-    const from = this.#readLength();
-    const end = this.#at;
-    const known = this.#rememberedBytes;
-    if (known?.length === end - start && known.compare(this.#bytes, start, end) === 0) return this.#rememberedValue;
-    this.#at = start;
-    const value = this.#readText();
-    if (end - from >= rememberedBytesMin && end - from <= rememberedBytesMax) {
-      this.#rememberedBytes = Buffer.from(this.#bytes.subarray(start, end));
-      this.#rememberedValue = value;
-    }
-    return value;
-  }
-
-  /** Reads the length of a string and skips the string. Returns where it begins. */
-  #readLength(): number {
     if (this.#at >= this.#end) throw compressionError('A string is missing.');
+    const isHuffman = (this.#bytes[this.#at] ?? 0) >= 0x80;
     const length = this.#readInteger(0x7f);
     const from = this.#at;
     this.#at += length;
     if (this.#at > this.#end) throw compressionError('A string is cut off.');
-    return from;
+    return isHuffman ? decodeHuffman(this.#bytes, from, this.#at) : this.#bytes.toString('latin1', from, this.#at);
   }
 
   /** The indexes of the dynamic table follow those of the static table (section 2.3.3). */

@@ -1,7 +1,4 @@
-/**
- * Encodes header blocks (HPACK, RFC 7541) without the dynamic table, so that a block means the same on each connection and
- * an encoder has no state.
- */
+/** Encodes header blocks (HPACK, RFC 7541) without the dynamic table, so that a block means the same on each connection. */
 import type { HeaderFields } from './header-decoder.js';
 import { staticTable } from './static-table.js';
 

@@ -41,15 +41,12 @@ export class Http2Stream<Connection> {
 
   start(application: Application<Connection>, fields: HeaderFields): void {
     const receiver = application.onStream(this, fields);
-    // It may have ended already.
     if (this.#isClosed) receiver?.onClose(this.#isAnswered);
     else {
       this.#receiver = receiver;
       if (this.isRequestEnded) receiver?.onEnd();
     }
   }
-
-  // The application calls these methods.
 
   /** Has no effect after the first header, and after the end of the stream. */
   sendHeaders(fields: HeaderFields): void {
@@ -75,7 +72,6 @@ export class Http2Stream<Connection> {
     this.#endIfSent();
   }
 
-  /** Sends a whole response. */
   sendResponse(header: HeaderFields, data: Uint8Array, trailers: HeaderFields): void {
     this.sendHeaders(header);
     this.sendData(data);
@@ -105,8 +101,6 @@ export class Http2Stream<Connection> {
     this.#isPaused = false;
     this.#extendWindow();
   }
-
-  // The connection calls these methods.
 
   /** `frameBytes` includes padding, which counts in the window. */
   receiveData(bytes: Buffer, frameBytes: number, isEndOfStream: boolean): void {

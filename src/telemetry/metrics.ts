@@ -5,12 +5,13 @@
  * other values are read on each scrape. docs/decisions/0036-metrics-follow-opentelemetry.md explains the names.
  */
 import { AggregatorRegistry, Counter, Histogram, Registry } from 'prom-client';
+import { CallDurations } from './call-durations.js';
 import { addProcessMetrics } from './process-metrics.js';
 import { addSourceMetrics, type MetricSources } from './source-metrics.js';
 
 export interface Metrics {
-  /** Counts an ended call. Method and status must come from closed lists. */
-  call(method: string, status: string, durationMs: number): void;
+  /** Counts an ended call, or several. Method and status must come from closed lists. */
+  call(method: string, status: string, durationMs: number, count?: number): void;
   /** Counts a statement that `rows` calls shared. */
   batch(statement: string, rows: number): void;
   /** Counts the duration of a shared statement, whether it failed or not. */
@@ -57,12 +58,16 @@ export function createMetrics(): Metrics {
   let sources: Partial<MetricSources> = {};
   const registry = new Registry();
   const registers = [registry];
-  const calls = new Histogram<string>({
+  const calls = new CallDurations({
     name: 'rpc_server_call_duration_seconds',
     help: 'Duration of ended calls. For a stream, how long it was open.',
-    labelNames: ['rpc_system_name', 'rpc_method', 'rpc_response_status_code', 'error_type'],
-    buckets: secondsBounds,
-    registers,
+    secondsBounds,
+    labelsOf: (method, status) => ({
+      rpc_system_name: 'grpc',
+      rpc_method: method,
+      rpc_response_status_code: status,
+      ...(isServerError(status) && { error_type: status }),
+    }),
   });
   const batches = new Histogram({
     name: 'roster_batch_rows',
@@ -93,10 +98,7 @@ export function createMetrics(): Metrics {
   addSourceMetrics(registry, () => sources);
   addProcessMetrics(registry);
   return {
-    call(method, status, durationMs) {
-      const labels = { rpc_system_name: 'grpc', rpc_method: method, rpc_response_status_code: status };
-      calls.observe(isServerError(status) ? { ...labels, error_type: status } : labels, durationMs / 1000);
-    },
+    call: (method, status, durationMs, count) => calls.observe(method, status, durationMs, count),
     batch: (statement, rows) => batches.observe({ statement }, rows),
     statement: (statement, durationMs) => statements.observe({ statement }, durationMs / 1000),
     imported: (outcome, rows) => importedRows.inc({ outcome }, rows),
@@ -104,7 +106,7 @@ export function createMetrics(): Metrics {
     observe(more) {
       sources = { ...sources, ...more };
     },
-    snapshot: () => registry.getMetricsAsJSON(),
+    snapshot: async () => [await calls.snapshot(), ...(await registry.getMetricsAsJSON())],
   };
 }
 

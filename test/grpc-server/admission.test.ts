@@ -69,6 +69,25 @@ describe('a busy server', () => {
     expect([one.inFlight, other.inFlight]).toEqual([1000, 1]);
   });
 
+  it('refuses calls that may have waited too long before they were read', () => {
+    const { admission } = createBusyServer();
+    const one = new UnaryCalls();
+    for (const behindMs of [0, 200]) expect(admission.refuses(1000, one, behindMs)).toBe(false);
+    expect([admission.refuses(1000, one, 300), admission.refuses(500, one, 200)]).toEqual([true, true]);
+    expect([admission.refuses(undefined, one, 2000), admission.refuses(undefined, one, 3000)]).toEqual([false, true]);
+    for (let count = 0; count < 1000; count++) admission.admit(10_000, one);
+    expect(admission.refuses(1000, one, 100)).toBe(true);
+  });
+
+  it('does not count refused calls against a single caller', () => {
+    const { admission, call } = createBusyServer();
+    const one = new UnaryCalls();
+    for (const _ of many) call(one);
+    admission.measure();
+    for (let count = 0; count < 10_000; count++) expect(admission.admit(1, one)).toBeUndefined();
+    expect(admission.admit(10_000, one)).toBe(one);
+  });
+
   it('lets a single caller run all its calls', () => {
     const { admission, call } = createBusyServer();
     const one = new UnaryCalls();
@@ -124,9 +143,10 @@ describe('a busy server', () => {
         flood.running++;
       }
     };
+    // Nobody else calls: the connections of the only caller are read, so that its calls do not grow older.
     waste();
-    // Nobody else calls.
     expect(wasteful).toEqual([]);
+    expect(admission.refuses(10_000, flood)).toBe(true);
     const other = new UnaryCalls();
     call(other);
     admission.measure();

@@ -277,7 +277,45 @@ describe('strings', () => {
   });
 });
 
-describe('the last long value', () => {
+describe('a block that repeats', () => {
+  const block = Uint8Array.from([...literal('a', '1'), ...literal('b', 'x'.repeat(200))]);
+
+  it('has the same list, also among other blocks', () => {
+    const decode = decoder();
+    const first = decode(block);
+    for (const length of [1, 2, 3]) decode(Uint8Array.from([...block, ...literal('c', 'y'.repeat(length))]));
+    expect(decode(block)).toBe(first);
+  });
+
+  it('has a new list if the table has changed', () => {
+    const decode = decoder();
+    const first = decode(block);
+    decode(Uint8Array.from(literal('c', 'y', indexed)));
+    expect(decode(block)).not.toBe(first);
+    expect(decode(block).fields).toEqual(first.fields);
+  });
+
+  it('means what the table means now', () => {
+    const [newest, older] = [Uint8Array.of(0xbe), Uint8Array.of(0xbf)];
+    const insert = (value: string) => Uint8Array.from(literal('c', value, indexed));
+    expect(decodeAll([insert('1'), newest, insert('2'), newest, older, '20 3fe11f'])).toEqual([
+      ...[['c', '1'], ['c', '1'], ['c', '2'], ['c', '2'], ['c', '1'], []],
+    ]);
+    refused(insert('1'), newest, '20 3fe11f', newest);
+  });
+
+  it('is decoded again if it changes the table', () => {
+    const insert = literal('c', '1', indexed);
+    expect(decodeAll([...Array.from({ length: 3 }, () => Uint8Array.from(insert)), 'c0'])[3]).toEqual(['c', '1']);
+  });
+
+  it('has too many bytes again', () => {
+    const decode = decoder(100);
+    for (let round = 0; round < 2; round++) expect(decode(block).isTooLarge).toBe(true);
+  });
+});
+
+describe('a long value', () => {
   /** Encodes zeros, whose code is five zeros, and other bytes without Huffman. */
   const huffmanZeros = (count: number) => {
     expect(huffmanCodes[0x30]).toEqual({ code: 0, bits: 5 });

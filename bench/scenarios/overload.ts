@@ -11,8 +11,7 @@ const ops = { GetUser: 'get', CreateUser: 'create', UpdateUser: 'update', 'ListU
 const factor = 3;
 // A plausible client deadline; the service itself has no default.
 const deadlineMs = 1000;
-// Few connections and many. A busy service limits the calls of each connection.
-const connectionCounts = [4, 32];
+const connectionCounts = [4, 32, 256];
 const bucketMs = 250;
 const calmMs = 50;
 const recoveryMsMax = 60_000;
@@ -39,7 +38,12 @@ export const overload: Scenario = {
       for (;;) {
         const beganMs = performance.now();
         const times = { warmUpMs: 0, measureMs: 250 };
-        const { p99Ms = Number.NaN } = await measureLoad(directory, { op: 'get', inFlight: 1, connections: 1 }, times);
+        // While calls are refused, the measurement fails.
+        const { p99Ms = Number.NaN } = await measureLoad(
+          directory,
+          { op: 'get', inFlight: 1, connections: 1 },
+          times,
+        ).catch((): Numbers => ({}));
         if (p99Ms < calmMs || beganMs - sinceMs > recoveryMsMax) return beganMs - sinceMs;
       }
     }
@@ -133,7 +137,7 @@ export const overload: Scenario = {
         sentences: Object.keys(ops).flatMap((call) =>
           connectionCounts.map((connections) => {
             const share = formatNumber(results.median(labelsOf(call, connections), 'share'));
-            return `${call} over ${connections} connections: ${share} % of the peak remains useful (target: at least 80 %).`;
+            return `${call} over ${connections} connections: ${share} % of the peak remains useful (target: at least 85 %).`;
           }),
         ),
         plots: {

@@ -4,19 +4,22 @@
  * The URL's hash determines what is open (route.ts). Browsers do not send it to servers.
  */
 import { useCallback, useEffect, useLayoutEffect, useReducer, useState } from 'preact/hooks';
-import { ActivityView } from './activity.js';
 import type { Directory } from './directory.js';
-import { ExportDialog } from './export-dialog.js';
 import { Header } from './header.js';
-import { ImportDialog } from './import-dialog.js';
+import { lazyDialog, lazyView } from './lazy.js';
 import { isSameQuery, selectsAll } from './list-query.js';
 import { ListView } from './list-view.js';
 import { NoAccess } from './no-access.js';
-import { type ChangeListeners, OpenUser } from './open-user.js';
+import type { ChangeListeners } from './open-user.js';
 import { listQueryOf, readRoute, useRoute } from './route.js';
 import { SignIn } from './sign-in.js';
 import { type FeedState, UserFeed } from './user-feed.js';
 import { UserList } from './user-list.js';
+
+const ActivityView = lazyView('Activity', async () => (await import('./activity.js')).ActivityView);
+const OpenUser = lazyDialog('User', async () => (await import('./open-user.js')).OpenUser);
+const ImportDialog = lazyDialog('Import from CSV', async () => (await import('./import-dialog.js')).ImportDialog);
+const ExportDialog = lazyDialog('Export as CSV', async () => (await import('./export-dialog.js')).ExportDialog);
 
 /**
  * Renders after each change of the session. A new generation of the session replaces the whole page, so that nothing of the

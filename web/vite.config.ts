@@ -1,6 +1,6 @@
 /**
- * Builds the page into dist/web: one script and one style sheet, nothing inline, and file names that change with the
- * content.
+ * Builds the page into dist/web: a script for what it shows first, one for each part that it loads later, and one style
+ * sheet. Nothing is inline, and file names change with the content.
  */
 import prefresh from '@prefresh/vite';
 import { defineConfig, type UserConfig } from 'vite';
@@ -22,7 +22,7 @@ export default defineConfig(
       modulePreload: false,
       sourcemap: false,
       // Without the hint about slow plugins, which appears on busy machines only.
-      rolldownOptions: { output: { codeSplitting: false }, checks: { pluginTimings: false } },
+      rolldownOptions: { checks: { pluginTimings: false } },
     },
     oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
     // For `npm run dev`: replaces changed components in the browser and keeps their state.

@@ -1,0 +1,37 @@
+/** Loads a part of the page's code when it is needed, and says in plain words why that failed. */
+
+export class PartError extends Error {
+  override readonly name = 'PartError';
+  /** Whether a new version of the page may have replaced the file, so that only a reload can help. */
+  readonly needsReload: boolean;
+
+  constructor(message: string, { needsReload }: { needsReload: boolean }) {
+    super(message);
+    this.needsReload = needsReload;
+  }
+}
+
+// The question below is small, and the user waits for its answer.
+const checkMsMax = 5_000;
+
+/** Awaits an `import()`. Rejects with a PartError only. */
+export async function loadPart<T>(load: () => Promise<T>): Promise<T> {
+  try {
+    return await load();
+  } catch (error) {
+    // For developers: browsers do not tell the page why a file cannot be loaded.
+    console.warn(error);
+    throw await explain();
+  }
+}
+
+/** If the server answers, the file is missing there: its name contains a hash, and a newer version has other names. */
+async function explain(): Promise<PartError> {
+  const signal = AbortSignal.timeout(checkMsMax);
+  const response = await fetch(location.pathname, { method: 'HEAD', cache: 'no-store', signal }).catch(() => undefined);
+  return response?.ok === true
+    ? new PartError('Roster was probably updated after you opened this page. Reload the page to continue.', {
+        needsReload: true,
+      })
+    : new PartError('Cannot load this part of the page, because the server cannot be reached.', { needsReload: false });
+}

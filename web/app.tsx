@@ -121,8 +121,7 @@ function App({ directory }: { directory: Directory }) {
       {route.dialog === 'export' && caller.may('exportUsers') && (
         <ExportDialog directory={directory} selection={listQueryOf(route)} onClose={close} />
       )}
-      {/* If the back button opens another dialog, a new key mounts this one again, on top of it. */}
-      {session.needsSignIn && <SignIn key={`${route.user} ${route.dialog}`} session={session} />}
+      {session.needsSignIn && <SignIn session={session} />}
     </div>
   );
 }

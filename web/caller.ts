@@ -1,8 +1,12 @@
 /** Describes who uses the page, and what the server allows this caller to do. */
 import type { GetCallerResponse, UserServiceDefinition } from '../generated/users/v1/user_service.js';
-import { UserServiceDefinition as definition } from '../generated/users/v1/user_service.js';
 
 export type MethodName = keyof UserServiceDefinition['methods'];
+
+/** Such as `/users.v1.UserService/GetUser`. The definition of the service would bring the code of every message. */
+export function methodPath(method: MethodName): string {
+  return `/users.v1.UserService/${method.charAt(0).toUpperCase()}${method.slice(1)}`;
+}
 
 export interface Caller {
   /** As in UserChange.actor. Empty if the server does not know its callers. */
@@ -40,7 +44,7 @@ export function callerOf(response: GetCallerResponse, name: string | undefined):
     name,
     roles,
     protectedAttributes: new Set([...hiddenAttributes, ...protectedAttributes]),
-    may: (method) => methods.has(`${definition.fullName}/${definition.methods[method].name}`),
+    may: (method) => methods.has(methodPath(method).slice(1)),
     mayCall: (path) => methods.has(path.slice(1)),
   };
 }

@@ -8,6 +8,16 @@ import type { ComponentChildren } from 'preact';
 import { useId, useLayoutEffect, useRef } from 'preact/hooks';
 import { CloseIcon } from './icons.js';
 
+type Listener = () => void;
+
+const shownListeners = new Set<Listener>();
+
+/** Calls the listener whenever another dialog covers the ones before it. */
+export function onDialogShown(listener: Listener): () => void {
+  shownListeners.add(listener);
+  return () => shownListeners.delete(listener);
+}
+
 export interface DialogProps {
   readonly title: ComponentChildren;
   /** `wide` is for tables. */
@@ -31,6 +41,7 @@ export function Dialog({ title, size = 'narrow', onClose, footer, onSubmit, chil
     dialog.showModal();
     // Otherwise the browser may focus the button that closes the dialog.
     (dialog.querySelector<HTMLElement>('[data-focus]') ?? dialog.querySelector('h2'))?.focus();
+    for (const listener of shownListeners) listener();
     // An open dialog that is removed from the document does not restore the focus.
     return () => dialog.close();
   }, []);

@@ -1,5 +1,6 @@
 /** Asks the user to sign in, at the issuer or with a token. The page keeps tokens in memory only. */
 import { useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { onDialogShown } from './dialog.js';
 import type { Session } from './session.js';
 
 export function SignIn({ session }: { session: Session }) {
@@ -7,10 +8,21 @@ export function SignIn({ session }: { session: Session }) {
   // The dialog is shown over any other dialog, so that a form in that one keeps its input.
   useLayoutEffect(() => {
     const element = dialog.current;
-    element?.showModal();
-    element?.querySelector<HTMLElement>('[data-focus]')?.focus();
-    // Closing the dialog before its removal restores the focus to that form.
-    return () => element?.close();
+    const show = () => {
+      const focused = document.activeElement;
+      // Showing it again moves it over dialogs that were opened after it.
+      element?.close();
+      element?.showModal();
+      const isOwn = focused instanceof HTMLElement && element?.contains(focused) === true;
+      (isOwn ? focused : element?.querySelector<HTMLElement>('[data-focus]'))?.focus();
+    };
+    show();
+    const forget = onDialogShown(show);
+    return () => {
+      forget();
+      // Closing the dialog before its removal restores the focus to that form.
+      element?.close();
+    };
   }, []);
   // Whether the user tried a token last, and so sees the progress and the problem in its form.
   const [isToken, setIsToken] = useState(false);
@@ -33,7 +45,7 @@ export function SignIn({ session }: { session: Session }) {
       aria-labelledby="sign-in"
       onCancel={(event) => event.preventDefault()}
       // In browsers a second Escape closes it anyway.
-      onClose={() => dialog.current?.showModal()}
+      onClose={() => dialog.current?.open === false && dialog.current.showModal()}
     >
       <div class="stack">
         <div class="stack tight">

@@ -1,6 +1,4 @@
-/**
- * Reads the details of an error from the server. The web page uses this file too, so it must not import Node modules.
- */
+/** Reads the details of an error from the server. */
 import { type ClientError, Status } from 'nice-grpc-common';
 import {
   type BadRequest,

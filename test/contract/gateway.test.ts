@@ -1,4 +1,4 @@
-/** The contract through the gateway in gRPC-Web, with a program's client and with the page's client. */
+/** The contract through the gateway in gRPC-Web, with a program's client and with nice-grpc-web, which browsers can use. */
 import { createGrpcWebTransport } from '@connectrpc/connect-node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startTestApp, type TestApp } from '../support/app.js';
@@ -7,18 +7,18 @@ import { describeStreams } from './streams.js';
 import { describeContract } from './suite.js';
 
 let app: TestApp;
-let ofPage: CallingClient;
+let ofBrowser: CallingClient;
 beforeAll(async () => {
   app = await startTestApp();
-  ofPage = createWebClient(app.http);
+  ofBrowser = createWebClient(app.http);
 });
 afterAll(() => app[Symbol.asyncDispose]());
 
 const ofProgram = createGatewayClient(() => createGrpcWebTransport({ baseUrl: app.http, httpVersion: '1.1' }));
 describeContract('gRPC-Web', () => ofProgram);
 describeStreams('gRPC-Web', () => ofProgram, { requests: true, both: false });
-describeContract('nice-grpc-web', () => ofPage);
-describeStreams('nice-grpc-web', () => ofPage, { requests: false, both: false });
+describeContract('nice-grpc-web', () => ofBrowser);
+describeStreams('nice-grpc-web', () => ofBrowser, { requests: false, both: false });
 
 describe('the log', () => {
   it('names the peer of every call as over gRPC, and has no personal data', () => {

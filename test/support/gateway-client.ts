@@ -46,7 +46,7 @@ export function createGatewayClient(createTransport: () => Transport): CallingCl
   return withAllPages(Object.fromEntries(methods) as UserServiceClient);
 }
 
-/** Uses gRPC-Web, as the page does. */
+/** Uses gRPC-Web with nice-grpc-web. */
 export function createWebClient(address: string): CallingClient {
   const rosterErrors: ClientMiddleware = async function* (call, options) {
     try {

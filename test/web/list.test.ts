@@ -330,7 +330,7 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
       const { page } = await open();
       await expect.poll(() => names(page), pollTimeout).toEqual(newestFirst);
       const html = '<!doctype html><title>Error</title><h1>Something of a proxy</h1>';
-      const grpc = 'application/grpc-web+proto';
+      const json = 'application/json';
       const cases = [
         [{ status: 500, body: html }, 'The server returned an error (HTTP 500).'],
         [{ status: 502, body: html }, 'The server is not available at the moment (HTTP 502).'],
@@ -341,23 +341,21 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
         [{ status: 404, body: html }, 'The server does not support this call (HTTP 404). Reload the page.'],
         [{ status: 405, body: html }, 'The request was refused (HTTP 405).'],
         [{ status: 200, contentType: 'text/html', body: html }, 'not from Roster'],
-        [{ status: 200, contentType: 'application/json', body: '{"users": [' }, 'not from Roster'],
+        [{ status: 200, contentType: json, body: '{"users": [' }, 'not from Roster'],
         [
-          { status: 200, contentType: grpc, body: '\0\0\0\0\x02\x0a\x7f' },
+          { status: 502, contentType: json, body: '{"message": "upstream <b>"}' },
+          'not available at the moment (HTTP 502).',
+        ],
+        [
+          { status: 200, contentType: 'application/proto', body: '\x0a\x7f' },
           'The page cannot read the server’s response.',
         ],
-        [{ status: 200, contentType: grpc, body: '\0\0\0' }, 'Cannot reach the server.'],
         [
-          {
-            status: 200,
-            contentType: grpc,
-            body: '',
-            headers: { 'grpc-status': '13', 'grpc-message': 'upstream <b>' },
-          },
-          'The server returned an error.',
+          { status: 500, contentType: json, body: '{"code": "internal", "message": "upstream <b>"}' },
+          'returned an error.',
         ],
         [
-          { status: 200, contentType: grpc, body: '', headers: { 'grpc-status': '14', 'grpc-message': 'upstream' } },
+          { status: 503, contentType: json, body: '{"code": "unavailable", "message": "upstream"}' },
           'Cannot reach the server.',
         ],
       ] as const;

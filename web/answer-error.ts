@@ -1,4 +1,4 @@
-/** The errors of answers: those of Roster, and those of a proxy or a sign-in page in front of it. */
+/** The errors of answers, from Roster, from a proxy or from a sign-in page. */
 import type { FieldViolation, StatusName } from '../src/client/error-details.js';
 import { CallError } from './call-error.js';
 

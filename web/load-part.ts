@@ -29,7 +29,7 @@ export async function loadPart<T>(load: () => Promise<T>): Promise<T> {
 async function explain(): Promise<PartError> {
   const signal = AbortSignal.timeout(checkMsMax);
   const response = await fetch(location.pathname, { method: 'HEAD', cache: 'no-store', signal }).catch(() => undefined);
-  return response?.ok === true
+  return response !== undefined && response.status < 500
     ? new PartError('Roster was probably updated after you opened this page. Reload the page to continue.', {
         needsReload: true,
       })

@@ -8,7 +8,8 @@
 import { type AuthResponse, awaitResponse, dropAttempt, keepAttempt } from './auth-response.js';
 import { CallError } from './call-error.js';
 import { anyone, type Caller, nobody } from './caller.js';
-import { createIssuer, type Grant, type Issuer, IssuerError, newSignInAttempt, type SignInAttempt } from './issuer.js';
+import { type Grant, type Issuer, IssuerError, newSignInAttempt, type SignInAttempt } from './issuer.js';
+import { createIssuer } from './load-issuer.js';
 import { endingText, noIssuer, refusedText } from './session-texts.js';
 import { loadSignInSettings } from './sign-in-settings.js';
 

@@ -13,6 +13,7 @@ import { NoAccess } from './no-access.js';
 import type { ChangeListeners } from './open-user.js';
 import { listQueryOf, readRoute, useRoute } from './route.js';
 import { SignIn } from './sign-in.js';
+import { useSelection } from './use-selection.js';
 import { type FeedState, UserFeed } from './user-feed.js';
 import { UserList } from './user-list.js';
 
@@ -37,6 +38,7 @@ function App({ directory }: { directory: Directory }) {
   const [list] = useState(() => new UserList(directory, listQueryOf(route)));
   const [version, redraw] = useReducer<number, void>((before) => before + 1, 0);
   const [changeListeners] = useState<ChangeListeners>(() => new Set());
+  const selection = useSelection(route, changeListeners);
   const [feedState, setFeedState] = useState<FeedState>('connecting');
 
   useEffect(() => list.onChange(() => redraw()), [list]);
@@ -91,7 +93,7 @@ function App({ directory }: { directory: Directory }) {
       />
       {route.view === 'list' &&
         (mayList ? (
-          <ListView list={list} version={version} route={route} go={go} caller={caller} onOpen={open} />
+          <ListView {...{ list, version, route, go, caller, selection }} onOpen={open} />
         ) : (
           <NoAccess caller={caller} />
         ))}

@@ -12,6 +12,20 @@ export function formatTime(time: Date | undefined): string {
   return time.toDateString() === new Date().toDateString() ? clock.format(time) : day.format(time);
 }
 
+const calendarDay = new Intl.DateTimeFormat(undefined, {
+  day: 'numeric',
+  month: 'short',
+  year: 'numeric',
+  timeZone: 'UTC',
+});
+
+/** Formats a text such as 2026-01-31, and returns undefined for every other text. */
+export function formatDay(text: string): string | undefined {
+  if (!/^\d{4}-\d\d-\d\d$/.test(text)) return undefined;
+  const day = new Date(`${text}T00:00:00Z`);
+  return Number.isNaN(day.getTime()) ? undefined : calendarDay.format(day);
+}
+
 export function formatWholeTime(time: Date | undefined): string {
   return time === undefined ? '' : whole.format(time);
 }

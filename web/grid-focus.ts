@@ -17,6 +17,7 @@ export function useGridFocus(
   version: number,
   { scrollerRef, first, last, rowsInView, reveal }: GridScroll,
   onOpen: (id: string) => void,
+  onSelectKey: (event: KeyboardEvent, active: number) => number | undefined,
 ): GridFocus {
   const [wanted, activate] = useState(0);
   // If the active row was removed, another one must take its place in the tab order.
@@ -64,11 +65,12 @@ export function useGridFocus(
   }, []);
 
   const onKeyDown = (event: KeyboardEvent) => {
+    if (event.defaultPrevented) return;
     const focused = rowAround(event.target);
-    if (focused === null || event.altKey || event.metaKey) return;
-    const target = rowAfterKey(event.key, active, rowsInView, list.rows);
+    if (focused === null || event.altKey) return;
+    const target = onSelectKey(event, active) ?? rowAfterKey(event, active, rowsInView, list.rows);
     if (target !== undefined) focus(target);
-    else if (event.key === 'Enter' || event.key === ' ') {
+    else if ((event.key === 'Enter' || event.key === ' ') && !event.metaKey) {
       // Open the user on the screen, even if the list has changed since the last render.
       const { id } = focused.dataset;
       if (id !== undefined) onOpen(id);
@@ -79,7 +81,13 @@ export function useGridFocus(
   return { active, activate, focus, onFocus, onKeyDown };
 }
 
-function rowAfterKey(key: string, active: number, rowsInView: number, rows: number): number | undefined {
+function rowAfterKey(
+  { key, metaKey }: KeyboardEvent,
+  active: number,
+  rowsInView: number,
+  rows: number,
+): number | undefined {
+  if (metaKey) return undefined;
   const rowsByKey: Record<string, number> = {
     ArrowDown: active + 1,
     ArrowUp: active - 1,

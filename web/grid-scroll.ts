@@ -16,6 +16,8 @@ export interface GridScroll {
   readonly rowsShown: number;
   readonly first: number;
   readonly last: number;
+  /** The width of the view. */
+  readonly widthPx: number;
   /** The number of rows that fit into the view, at least 1. */
   readonly rowsInView: number;
   onScroll(): void;
@@ -28,6 +30,7 @@ export function useGridScroll(list: UserList, version: number, rowPx: number): G
   const headRef = useRef<HTMLDivElement>(null);
   const [map] = useState(createScrollMap);
   const [viewPx, setViewPx] = useState(600);
+  const [widthPx, setWidthPx] = useState(0);
   const [topPx, setTopPx] = useState(0);
 
   const rowsShown = list.rows + (list.hasMore ? placeholderRows : 0);
@@ -45,7 +48,10 @@ export function useGridScroll(list: UserList, version: number, rowPx: number): G
   useLayoutEffect(() => {
     const scroller = scrollerRef.current;
     if (scroller === null) return;
-    const measure = () => setViewPx(scroller.clientHeight - (headRef.current?.offsetHeight ?? 0));
+    const measure = () => {
+      setViewPx(scroller.clientHeight - (headRef.current?.offsetHeight ?? 0));
+      setWidthPx(scroller.clientWidth);
+    };
     const observer = new ResizeObserver(measure);
     observer.observe(scroller);
     measure();
@@ -61,6 +67,7 @@ export function useGridScroll(list: UserList, version: number, rowPx: number): G
     rowsShown,
     first,
     last,
+    widthPx,
     rowsInView: Math.max(1, Math.floor(viewPx / rowPx) - 1),
     onScroll() {
       const scroller = scrollerRef.current;

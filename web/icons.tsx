@@ -96,3 +96,13 @@ export const SignOutIcon = () => (
     <path d="M6.5 2.5h-4v11h4M6.5 8h7M11 5.5 13.5 8 11 10.5" />
   </Icon>
 );
+export const ChevronIcon = () => (
+  <Icon>
+    <path d="m4.5 6.5 3.5 3.5 3.5-3.5" />
+  </Icon>
+);
+export const ColumnsIcon = () => (
+  <Icon>
+    <path d="M2.5 3h11v10h-11zM6.2 3v10M9.8 3v10" />
+  </Icon>
+);

@@ -2,11 +2,14 @@
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { Caller } from './caller.js';
 import { formatCount } from './format.js';
+import { createGridSettings } from './grid-settings.js';
 import { ImportIcon, PlusIcon, UsersIcon } from './icons.js';
 import { isSameQuery, type ListQuery, selectsAll } from './list-query.js';
 import { pageSize } from './page-loader.js';
 import { type Go, listQueryOf, type Route } from './route.js';
 import { SearchBar } from './search-bar.js';
+import type { Selection } from './selection.js';
+import { SelectionBar } from './selection-bar.js';
 import { UserGrid } from './user-grid.js';
 import type { UserList } from './user-list.js';
 
@@ -16,6 +19,7 @@ export interface ListViewProps {
   readonly route: Route;
   readonly go: Go;
   readonly caller: Caller;
+  readonly selection: Selection;
   onOpen(id: string): void;
 }
 
@@ -27,7 +31,8 @@ interface PendingChoice {
   readonly opens: boolean;
 }
 
-export function ListView({ list, version, route, go, caller, onOpen }: ListViewProps) {
+export function ListView({ list, version, route, go, caller, selection, onOpen }: ListViewProps) {
+  const [settings] = useState(createGridSettings);
   const search = useRef<HTMLInputElement>(null);
   const focusGrid = useRef<(row?: number) => void>(undefined);
   const [choice, setChoice] = useState<PendingChoice>();
@@ -118,11 +123,14 @@ export function ListView({ list, version, route, go, caller, onOpen }: ListViewP
             list={list}
             version={version}
             isDimmed={isRequesting}
+            settings={settings}
+            selection={selection}
             onOpen={onOpen}
             onOrder={(orderBy) => go({ orderBy })}
             focusRef={focusGrid}
           />
         )}
+        <SelectionBar selection={selection} total={list.total.kind === 'exact' ? list.total.count : undefined} />
       </div>
     </main>
   );
@@ -185,11 +193,12 @@ function Loading() {
     <div class="grid" aria-hidden="true">
       {Array.from({ length: 12 }, (_, row) => (
         <div key={row} class="grid-row skeleton still">
+          <div class="cell-select" />
           <div class="cell-name">
             <span class="avatar" />
             <span class="bar" />
           </div>
-          <div class="cell-2">
+          <div class="cell">
             <span class="bar" />
           </div>
         </div>

@@ -96,6 +96,10 @@ export class UserList {
     return this.#pages.userAt(row);
   }
 
+  loadedUsers(): Iterable<User> {
+    return this.#pages.users();
+  }
+
   /** Returns -1 if the user is not in memory. */
   rowOf(id: string): number {
     return this.#pages.rowOf(id);

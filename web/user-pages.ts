@@ -51,6 +51,11 @@ export class UserPages {
     return this.#pages.at(-1)?.users === undefined && this.#pages.at(-1)?.count === 0;
   }
 
+  /** The users in memory, in their order. */
+  *users(): Iterable<User> {
+    for (const { users = [] } of this.#pages) yield* users;
+  }
+
   get loadedPages(): number {
     return this.#loaded.length;
   }

@@ -111,20 +111,18 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
     });
 
     it.each([
-      ['First name', ['Ada', 'Alan', 'Barbara', 'Grace'], 'ascending'],
-      ['Last name', ['Grace', 'Barbara', 'Ada', 'Alan'], 'ascending'],
+      ['Name', ['Ada', 'Alan', 'Barbara', 'Grace'], 'ascending'],
       ['Email', ['Ada', 'Alan', 'Barbara', 'Grace'], 'ascending'],
-      ['Updated', ['Barbara', 'Alan', 'Grace', 'Ada'], 'descending'],
     ])('is sorted by %s, in both directions', async (column, expected, direction) => {
       const { page, expectNoFaults } = await open('#order_by=create_time');
       await expect.poll(() => names(page), pollTimeout).toEqual([...newestFirst].reverse());
       const head = page.getByRole('columnheader', { name: column });
       const firstNames = async () => (await names(page)).map((name) => name.split(' ')[0]);
       expect(await head.getAttribute('aria-sort')).toBe('none');
-      await head.getByRole('button').click();
+      await head.getByRole('button', { name: column, exact: true }).click();
       await expect.poll(firstNames, pollTimeout).toEqual(expected);
       expect(await head.getAttribute('aria-sort')).toBe(direction);
-      await head.getByRole('button').click();
+      await head.getByRole('button', { name: column, exact: true }).click();
       await expect.poll(firstNames, pollTimeout).toEqual([...expected].reverse());
       await page.goBack();
       await expect.poll(firstNames, pollTimeout).toEqual(expected);
@@ -310,8 +308,8 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
     it('begins at the first row again if the focused list is replaced', async () => {
       const { page, expectNoFaults } = await open('#order_by=email');
       await expect.poll(async () => (await names(page)).at(0), pollTimeout).toBe('Ada Lovelace');
-      await page.getByRole('columnheader', { name: 'First name' }).getByRole('button').click();
-      await page.getByRole('columnheader', { name: 'First name' }).getByRole('button').click();
+      await page.getByRole('button', { name: 'Name', exact: true }).click();
+      await page.getByRole('button', { name: 'Name', exact: true }).click();
       await expect.poll(async () => (await names(page)).at(0), pollTimeout).toBe('Grace Hopper');
       await search(page).press('ArrowDown');
       await page.keyboard.press('End');

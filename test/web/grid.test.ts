@@ -1,0 +1,228 @@
+/** Tests the grid in a real browser: its columns, its order, its density, and the selection of users. */
+import type { Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { startTestApp, type TestApp } from '../support/app.js';
+import { browserMissing, type OpenOptions, startBrowser, type TestBrowser, type TestPage } from './browser.js';
+
+const pollTimeout = { timeout: 30_000 };
+
+const names = (page: Page) => page.locator('[data-id] .cell-name a').allTextContents();
+const heads = async (page: Page) =>
+  page.locator('[role=columnheader] .head-label').evaluateAll((labels) => labels.map((label) => label.textContent));
+const head = (page: Page, label: string) => page.locator('.head-cell', { has: page.getByText(label, { exact: true }) });
+const widthOf = (page: Page, label: string) => head(page, label).evaluate((cell) => cell.getBoundingClientRect().width);
+const box = (page: Page, name: string) => page.getByRole('checkbox', { name: `Select ${name}` });
+const bar = (page: Page) => page.getByRole('region', { name: 'Selection' });
+const selected = (page: Page) => page.locator('[aria-selected=true] .cell-name a').allTextContents();
+const columnButton = (page: Page) => page.getByRole('button', { name: 'Columns and density' });
+
+async function chooseInMenu(page: Page, column: string, item: string | RegExp): Promise<void> {
+  await page.getByRole('button', { name: `Options of the column ${column}` }).click();
+  await page.getByRole('menu').getByRole('menuitem', { name: item }).click();
+}
+
+describe.skipIf(browserMissing !== undefined)('the grid', () => {
+  let browser: TestBrowser;
+  let app: TestApp;
+  const people = ['Ada Lovelace', 'Grace Hopper', 'Alan Turing', 'Barbara Liskov', 'Edsger Dijkstra'];
+
+  beforeAll(async () => {
+    browser = await startBrowser();
+    app = await startTestApp();
+    for (const [index, name] of people.entries()) {
+      const [firstName = '', lastName = ''] = name.split(' ');
+      const attributes = { team: `Team ${index}`, joined: '2026-01-31', remote: index === 0, tags: ['a', 'b'] };
+      await app.client.createUser({
+        user: { firstName, lastName, email: `${firstName}@example.com`.toLowerCase(), attributes },
+      });
+    }
+  });
+  afterAll(async () => {
+    await browser?.[Symbol.asyncDispose]();
+    await app?.[Symbol.asyncDispose]();
+  });
+
+  async function open(hash = '#order_by=email', options?: OpenOptions): Promise<TestPage> {
+    const opened = await browser.open(`${app.http}/${hash}`, options);
+    onTestFinished(() => opened.page.context().close());
+    await expect.poll(async () => (await names(opened.page)).length, pollTimeout).toBeGreaterThan(0);
+    return opened;
+  }
+  const byEmail = ['Ada Lovelace', 'Alan Turing', 'Barbara Liskov', 'Edsger Dijkstra', 'Grace Hopper'];
+
+  it('shows attributes as columns, more of them in a wide window', async () => {
+    const { page, expectNoFaults } = await open('#order_by=email', { width: 1920 });
+    await expect
+      .poll(() => heads(page), pollTimeout)
+      .toEqual(['Name', 'Email', 'joined', 'remote', 'team', 'tags', 'Created']);
+    const cells = await page.locator('[data-id]').first().locator('.cell').allTextContents();
+    expect(cells.slice(0, 5)).toEqual(['ada@example.com', '31 Jan 2026', 'Yes', 'Team 0', 'a, b']);
+    expect(await page.getByRole('grid').getAttribute('aria-colcount')).toBe('8');
+    await page.setViewportSize({ width: 800, height: 800 });
+    await expect.poll(async () => (await heads(page)).length, pollTimeout).toBeLessThan(5);
+    expectNoFaults();
+  });
+
+  it('shows the chosen columns in the chosen order, also after a reload', async () => {
+    const { page, expectAccessible, expectNoFaults } = await open();
+    await columnButton(page).click();
+    const panel = page.getByRole('dialog', { name: 'Columns and density' });
+    await panel.getByLabel('Updated').check();
+    await panel.getByLabel('remote', { exact: true }).uncheck();
+    await expectAccessible();
+    const up = panel.getByRole('button', { name: 'Move Updated up' });
+    await up.click();
+    // The button keeps the focus although its row has moved.
+    await expect.poll(() => up.evaluate((button) => button === document.activeElement), pollTimeout).toBe(true);
+    await page.keyboard.press('Escape');
+    await panel.waitFor({ state: 'hidden' });
+    const expected = ['Name', 'Email', 'joined', 'team', 'Updated', 'Created'];
+    await expect.poll(() => heads(page), pollTimeout).toEqual(expected);
+    await page.reload();
+    await expect.poll(() => heads(page), pollTimeout).toEqual(expected);
+    await chooseInMenu(page, 'joined', 'Hide');
+    await expect.poll(() => heads(page), pollTimeout).not.toContain('joined');
+    await columnButton(page).click();
+    await panel.getByRole('button', { name: 'Choose columns automatically' }).click();
+    await expect.poll(() => heads(page), pollTimeout).toContain('joined');
+    expectNoFaults();
+  });
+
+  it('moves and resizes columns with the mouse, also after a reload', async () => {
+    const { page, expectNoFaults } = await open();
+    const [, , third = ''] = await heads(page);
+    await expect.poll(() => heads(page), pollTimeout).toContain('Email');
+    await head(page, third ?? '').dragTo(head(page, 'Email'), { targetPosition: { x: 4, y: 10 } });
+    await expect.poll(async () => (await heads(page)).slice(0, 3), pollTimeout).toEqual(['Name', third, 'Email']);
+    // The drag did not sort.
+    expect(new URL(page.url()).hash).toBe('#order_by=email');
+    const before = await widthOf(page, 'Email');
+    const handle = await head(page, 'Email').locator('.resizer').boundingBox();
+    if (handle === null) throw new Error('There is no handle.');
+    await page.mouse.move(handle.x + 4, handle.y + 10);
+    await page.mouse.down();
+    await page.mouse.move(handle.x + 64, handle.y + 10, { steps: 4 });
+    await page.mouse.up();
+    await expect.poll(() => widthOf(page, 'Email'), pollTimeout).toBeCloseTo(before + 60, -1);
+    const after = await widthOf(page, 'Email');
+    await page.reload();
+    await expect.poll(() => widthOf(page, 'Email'), pollTimeout).toBe(after);
+    expect((await heads(page))[1]).toBe(third);
+    await head(page, 'Email').locator('.resizer').dblclick();
+    await expect.poll(() => widthOf(page, 'Email'), pollTimeout).not.toBe(after);
+    expectNoFaults();
+  });
+
+  it('moves, resizes and sorts columns with the keyboard', async () => {
+    const { page, expectAccessible, expectNoFaults } = await open();
+    const email = page.getByRole('button', { name: 'Email', exact: true });
+    const before = await widthOf(page, 'Email');
+    await email.focus();
+    await page.keyboard.press('Shift+ArrowRight');
+    await expect.poll(() => widthOf(page, 'Email'), pollTimeout).toBe(Math.round(before) + 16);
+    await page.keyboard.press('Control+Shift+ArrowRight');
+    await expect.poll(async () => (await heads(page)).indexOf('Email'), pollTimeout).toBe(2);
+    await page.keyboard.press('Control+Shift+ArrowLeft');
+    await expect.poll(async () => (await heads(page)).indexOf('Email'), pollTimeout).toBe(1);
+    // To the menu of the name, which is before the email.
+    await email.focus();
+    await page.keyboard.press('ArrowLeft');
+    await page.keyboard.press('Enter');
+    await page.getByRole('menu').waitFor();
+    await expectAccessible();
+    await page.keyboard.press('ArrowDown');
+    await page.keyboard.press('ArrowDown');
+    await page.keyboard.press('Enter');
+    await expect
+      .poll(() => names(page), pollTimeout)
+      .toEqual(['Edsger Dijkstra', 'Grace Hopper', 'Barbara Liskov', 'Ada Lovelace', 'Alan Turing']);
+    expect(await page.locator('.kind-name[aria-sort]').getAttribute('aria-sort')).toBe('ascending');
+    expect(await page.locator('.kind-name .head-label').textContent()).toBe('Name · last name');
+    expect(await email.evaluate((button) => button.closest('[aria-sort]')?.getAttribute('aria-sort'))).toBe('none');
+    expectNoFaults();
+  });
+
+  it('keeps the density', async () => {
+    const { page } = await open();
+    const height = () =>
+      page
+        .locator('[data-id]')
+        .first()
+        .evaluate((row) => row.getBoundingClientRect().height);
+    expect(await height()).toBe(48);
+    await columnButton(page).click();
+    await page.getByRole('radio', { name: 'Compact' }).press('Space');
+    await expect.poll(height, pollTimeout).toBe(36);
+    await page.reload();
+    await expect.poll(height, pollTimeout).toBe(36);
+  });
+
+  it('selects users with the mouse, and does not open them', async () => {
+    const { page, expectAccessible, expectNoFaults } = await open();
+    await box(page, 'Ada Lovelace').click();
+    await expect.poll(() => selected(page), pollTimeout).toEqual(['Ada Lovelace']);
+    await box(page, 'Edsger Dijkstra').click({ modifiers: ['Shift'] });
+    await expect.poll(() => selected(page), pollTimeout).toEqual(byEmail.slice(0, 4));
+    await expect.poll(() => bar(page).textContent(), pollTimeout).toContain('4 selected');
+    await expectAccessible();
+    await box(page, 'Alan Turing').click();
+    await expect.poll(() => selected(page), pollTimeout).not.toContain('Alan Turing');
+    await box(page, 'Edsger Dijkstra').click({ modifiers: ['Shift'] });
+    await expect.poll(() => selected(page), pollTimeout).toEqual(['Ada Lovelace']);
+    await bar(page).getByRole('button', { name: 'Select all 5' }).click();
+    await expect.poll(() => bar(page).textContent(), pollTimeout).toContain('All 5 selected');
+    await box(page, 'Ada Lovelace').click();
+    await expect.poll(() => bar(page).textContent(), pollTimeout).toContain('4 selected');
+    await bar(page).getByRole('button', { name: 'Clear the selection' }).click();
+    await expect.poll(() => selected(page), pollTimeout).toEqual([]);
+    expect(await bar(page).count()).toBe(0);
+    expect(new URL(page.url()).hash).toBe('#order_by=email');
+    expectNoFaults();
+  });
+
+  it('selects users with the keyboard', async () => {
+    const { page, expectNoFaults } = await open();
+    await page.locator('[data-id]').first().focus();
+    await page.keyboard.press('x');
+    await expect.poll(() => selected(page), pollTimeout).toEqual(byEmail.slice(0, 1));
+    await page.keyboard.press('Shift+ArrowDown');
+    await page.keyboard.press('Shift+ArrowDown');
+    await expect.poll(() => selected(page), pollTimeout).toEqual(byEmail.slice(0, 3));
+    await page.keyboard.press('x');
+    await expect.poll(() => selected(page), pollTimeout).toEqual(byEmail.slice(0, 2));
+    await page.keyboard.press('Control+a');
+    await expect.poll(() => selected(page), pollTimeout).toEqual(byEmail);
+    await page.keyboard.press('Escape');
+    await expect.poll(() => selected(page), pollTimeout).toEqual([]);
+    await page.getByRole('checkbox', { name: 'Select all 5' }).press('Space');
+    await expect.poll(() => selected(page), pollTimeout).toEqual(byEmail);
+    expectNoFaults();
+  });
+
+  it('forgets the selection with another search, and deleted users', async () => {
+    const { page } = await open();
+    const email = 'short@example.com';
+    const { user } = await app.client.createUser({ user: { firstName: 'Short', email } });
+    await box(page, 'Short').click();
+    await box(page, 'Ada Lovelace').click();
+    await app.client.deleteUser({ id: user?.id ?? '' });
+    await expect.poll(() => bar(page).textContent(), pollTimeout).toContain('1 selected');
+    await page.getByRole('searchbox').fill('ada');
+    await expect.poll(() => bar(page).count(), pollTimeout).toBe(0);
+  });
+
+  it.each([
+    ['in light', { theme: 'light' }],
+    ['in dark', { theme: 'dark', width: 1920, height: 1080 }],
+    ['in forced colours', { context: { forcedColors: 'active' } }],
+    ['on a phone', { width: 390, height: 844 }],
+  ] as const)('is accessible with a selection, %s', async (_, options) => {
+    const { page, expectAccessible, expectNoFaults } = await open('#order_by=email', options);
+    await box(page, 'Ada Lovelace').check({ force: true });
+    await expect.poll(() => selected(page), pollTimeout).toEqual(['Ada Lovelace']);
+    await expectAccessible();
+    const { width = 0 } = page.viewportSize() ?? {};
+    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(width);
+    expectNoFaults();
+  });
+});

@@ -1,0 +1,53 @@
+/** Tests which users are selected. */
+import { describe, expect, it } from 'vitest';
+import { createSelection } from '../../web/selection.js';
+
+describe('a selection', () => {
+  it('has the users that were toggled, and notifies its listeners', () => {
+    const selection = createSelection();
+    let calls = 0;
+    const end = selection.subscribe(() => calls++);
+    selection.toggle('a');
+    selection.toggleRange(['b', 'c', 'a'], true);
+    selection.toggle('b');
+    expect([[...selection.ids], selection.isAll, selection.count(undefined), calls]).toEqual([['a', 'c'], false, 2, 3]);
+    expect([selection.has('a'), selection.has('b'), selection.isEmpty]).toEqual([true, false, false]);
+    selection.toggleRange(['a', 'c'], false);
+    expect([selection.isEmpty, calls]).toEqual([true, 4]);
+    selection.clear();
+    end();
+    selection.toggle('a');
+    expect(calls).toBe(4);
+  });
+
+  it('has all users that match, except those that were toggled', () => {
+    const selection = createSelection();
+    selection.toggle('a');
+    selection.selectAll();
+    expect([selection.has('x'), selection.ids.size, selection.count(10), selection.count(undefined)]).toEqual([
+      true,
+      0,
+      10,
+      undefined,
+    ]);
+    selection.toggle('b');
+    selection.toggleRange(['c', 'd'], false);
+    selection.toggleRange(['d'], true);
+    expect([[...selection.excluded], selection.has('b'), selection.count(10)]).toEqual([['b', 'c'], false, 8]);
+    selection.selectAll();
+    expect([selection.has('b'), selection.excluded.size]).toEqual([true, 0]);
+    selection.clear();
+    expect([selection.isEmpty, selection.has('x')]).toEqual([true, false]);
+  });
+
+  it.each([false, true])('forgets deleted users (all selected: %s), and does not change earlier sets', (all) => {
+    const selection = createSelection();
+    if (all) selection.selectAll();
+    selection.toggle('a');
+    selection.toggle('b');
+    const before = all ? selection.excluded : selection.ids;
+    selection.forget(['a', 'x']);
+    expect([...(all ? selection.excluded : selection.ids)]).toEqual(['b']);
+    expect([...before]).toEqual(['a', 'b']);
+  });
+});

@@ -1,0 +1,153 @@
+/** The columns of the list: which there are, what a cell shows, how wide a column is, and how it is sorted. */
+import type { User } from '../generated/users/v1/user.js';
+import type { OrderField } from '../src/fields.js';
+import { formatDay, formatTime, formatWholeTime } from './format.js';
+import type { JsonValue } from './user-fields.js';
+
+export interface Column {
+  readonly id: string;
+  readonly label: string;
+  /** The fields that sort the list by this column. The first one is the main one. */
+  readonly orders: readonly { readonly field: OrderField; readonly label: string }[];
+  readonly kind: 'name' | 'text' | 'time' | 'attribute';
+  readonly minPx: number;
+  /** The column's share of the remaining width. */
+  readonly share: number;
+  textOf(user: User): string;
+  /** The whole text, for a tooltip. */
+  wholeTextOf(user: User): string;
+}
+
+const ownColumns: readonly Column[] = [
+  {
+    ...textColumn('name', 'Name', ({ displayName }) => displayName),
+    kind: 'name',
+    minPx: 180,
+    share: 1.5,
+    orders: [
+      { field: 'first_name', label: 'first name' },
+      { field: 'last_name', label: 'last name' },
+    ],
+  },
+  {
+    ...textColumn('email', 'Email', ({ email }) => email),
+    minPx: 160,
+    share: 1.5,
+    orders: [{ field: 'email', label: '' }],
+  },
+  {
+    ...textColumn('first_name', 'First name', ({ firstName }) => firstName),
+    orders: [{ field: 'first_name', label: '' }],
+  },
+  { ...textColumn('last_name', 'Last name', ({ lastName }) => lastName), orders: [{ field: 'last_name', label: '' }] },
+  { ...textColumn('id', 'Id', ({ id }) => id), minPx: 160, share: 1.5 },
+  timeColumn('create_time', 'Created', ({ createTime }) => createTime),
+  timeColumn('update_time', 'Updated', ({ updateTime }) => updateTime),
+];
+const columnsById = new Map(ownColumns.map((column) => [column.id, column]));
+export const ownColumnIds: readonly string[] = [...columnsById.keys()];
+
+const attributePrefix = 'attributes.';
+export const attributeColumnId = (key: string) => attributePrefix + key;
+
+/** Columns of attributes are created when they are first needed, and stay the same object. */
+export function columnOf(id: string): Column | undefined {
+  const known = columnsById.get(id);
+  if (known !== undefined || !id.startsWith(attributePrefix)) return known;
+  const key = id.slice(attributePrefix.length);
+  const attributeOf = ({ attributes = {} }: User): JsonValue | undefined =>
+    Object.hasOwn(attributes, key) ? attributes[key] : undefined;
+  const column: Column = {
+    ...textColumn(id, key, (user) => attributeText(attributeOf(user))),
+    kind: 'attribute',
+    wholeTextOf: (user) => wholeAttributeText(attributeOf(user)),
+  };
+  columnsById.set(id, column);
+  return column;
+}
+
+function textColumn(id: string, label: string, textOf: (user: User) => string): Column {
+  return { id, label, kind: 'text', orders: [], minPx: 112, share: 1, textOf, wholeTextOf: textOf };
+}
+
+function timeColumn(
+  id: 'create_time' | 'update_time',
+  label: string,
+  timeOf: (user: User) => Date | undefined,
+): Column {
+  return {
+    ...textColumn(id, label, (user) => formatTime(timeOf(user))),
+    kind: 'time',
+    orders: [{ field: id, label: '' }],
+    minPx: 104,
+    share: 0,
+    wholeTextOf: (user) => formatWholeTime(timeOf(user)),
+  };
+}
+
+const textMax = 200;
+
+/** Short, for a cell. */
+export function attributeText(value: JsonValue | undefined): string {
+  if (value === undefined || value === null) return '';
+  if (typeof value === 'boolean') return value ? 'Yes' : 'No';
+  if (typeof value === 'string') return formatDay(value) ?? value.slice(0, textMax);
+  if (typeof value === 'number') return String(value);
+  if (Array.isArray(value)) return value.map(attributeText).join(', ').slice(0, textMax);
+  return JSON.stringify(value).slice(0, textMax);
+}
+
+function wholeAttributeText(value: JsonValue | undefined): string {
+  if (value === undefined || value === null) return '';
+  return typeof value === 'string' ? value : JSON.stringify(value);
+}
+
+/** Returns the attribute keys that occur, the most frequent first. Keys with objects, which make poor columns, are last. */
+export function keysOf(users: Iterable<User>): string[] {
+  const counts = new Map<string, number>();
+  for (const { attributes = {} } of users) {
+    for (const [key, value] of Object.entries(attributes)) {
+      const weight = typeof value === 'object' ? 0.001 : 1;
+      counts.set(key, (counts.get(key) ?? 0) + weight);
+    }
+  }
+  return [...counts].sort(([a, many], [b, few]) => few - many || (a < b ? -1 : 1)).map(([key]) => key);
+}
+
+export const selectPx = 20;
+export const gapPx = 16;
+/** The space at both ends of a row. The button for the columns is in the space at the end. */
+export const endsPx = 20 + 52;
+
+const attributesMax = 8;
+/** Wide enough for most values without truncation. */
+const attributePx = 150;
+
+/** The columns that the page chooses if the person has chosen none: as many attributes as fit. */
+export function defaultColumns(keys: readonly string[], widthPx: number): string[] {
+  const fixed = ['name', 'email', 'create_time'];
+  const room =
+    widthPx -
+    minWidthOf(
+      fixed.flatMap((id) => columnOf(id) ?? []),
+      {},
+    );
+  if (room < 0) return ['name', 'email'];
+  const count = Math.min(attributesMax, Math.floor(room / (attributePx + gapPx)));
+  return ['name', 'email', ...keys.slice(0, count).map(attributeColumnId), 'create_time'];
+}
+
+export function minWidthOf(columns: readonly Column[], widths: Readonly<Record<string, number>>): number {
+  const cells = columns.map(({ id, minPx }) => gapPx + (widths[id] ?? minPx));
+  return cells.reduce((sum, px) => sum + px, endsPx + selectPx);
+}
+
+/** The value of grid-template-columns. */
+export function templateOf(columns: readonly Column[], widths: Readonly<Record<string, number>>): string {
+  const tracks = columns.map(({ id, minPx, share }) => {
+    const px = widths[id];
+    if (px !== undefined) return `${px}px`;
+    return share === 0 ? `${minPx}px` : `minmax(${minPx}px, ${share}fr)`;
+  });
+  return [`${selectPx}px`, ...tracks].join(' ');
+}

@@ -1,0 +1,156 @@
+/** One row of the grid: a user, or a placeholder while the user is loading. On a phone it looks like a card. */
+import { useMemo } from 'preact/hooks';
+import type { User } from '../generated/users/v1/user.js';
+import { Avatar } from './avatar.js';
+import type { Column } from './columns.js';
+
+export interface RowProps {
+  readonly row: number;
+  readonly user: User | undefined;
+  readonly columns: readonly Column[];
+  readonly yPx: number;
+  readonly isActive: boolean;
+  readonly isSelected: boolean;
+  readonly isLeaving: boolean;
+  readonly flashedAt: number;
+  onOpen(id: string): void;
+  onActivate(row: number): void;
+  /** `isRange` if all rows from the last selected one to this one change. */
+  onSelect(row: number, isRange: boolean): void;
+  onFocus(row: number, from: EventTarget | null): void;
+}
+
+/** Returns the same element if nothing has changed, so that Preact does not compare it. */
+export function Row(props: RowProps) {
+  const { row, user, columns, yPx, isActive, isSelected, isLeaving, flashedAt } = props;
+  const { onOpen, onActivate, onSelect, onFocus } = props;
+  return useMemo(() => {
+    const shared = {
+      role: 'row',
+      'aria-rowindex': row + 2,
+      'aria-selected': user === undefined ? undefined : isSelected,
+      'data-row': row,
+      'data-active': isActive ? '' : undefined,
+      tabIndex: isActive ? 0 : -1,
+      style: { transform: `translateY(${yPx}px)` },
+      onFocus: (event: FocusEvent) => onFocus(row, event.relatedTarget),
+    } as const;
+    if (user === undefined) return <Placeholder shared={shared} columns={columns} />;
+    const { id } = user;
+    // The class alternates with each change, which restarts the animation.
+    const flash = flashedAt === 0 ? '' : Math.round(flashedAt) % 2 === 0 ? ' flash-even' : ' flash-odd';
+    return (
+      <div
+        {...shared}
+        class={`grid-row${flash}${isLeaving ? ' leaving' : ''}`}
+        data-id={id}
+        onClick={(event) => {
+          // The browser handles clicks with a modifier key.
+          if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+          // Otherwise the link would discard the search.
+          event.preventDefault();
+          // The user is selecting text.
+          if (getSelection()?.isCollapsed === false) return;
+          onActivate(row);
+          onOpen(id);
+        }}
+      >
+        <SelectCell user={user} isSelected={isSelected} onSelect={(isRange) => onSelect(row, isRange)} />
+        {columns.map((column, index) => (
+          <Cell key={column.id} column={column} index={index + 2} user={user} isLeaving={isLeaving} />
+        ))}
+      </div>
+    );
+  }, [row, user, columns, yPx, isActive, isSelected, isLeaving, flashedAt, onOpen, onActivate, onSelect, onFocus]);
+}
+
+interface SelectCellProps {
+  readonly user: User;
+  readonly isSelected: boolean;
+  onSelect(isRange: boolean): void;
+}
+
+function SelectCell({ user, isSelected, onSelect }: SelectCellProps) {
+  return (
+    <div
+      role="gridcell"
+      class="cell-select"
+      aria-colindex={1}
+      // A click beside the box must not open the user.
+      onClick={(event) => event.stopPropagation()}
+    >
+      <label class="check">
+        <input
+          type="checkbox"
+          tabIndex={-1}
+          aria-label={`Select ${user.displayName}`}
+          checked={isSelected}
+          onClick={(event) => onSelect(event.shiftKey)}
+        />
+      </label>
+    </div>
+  );
+}
+
+interface CellProps {
+  readonly column: Column;
+  readonly index: number;
+  readonly user: User;
+  readonly isLeaving: boolean;
+}
+
+function Cell({ column: { kind, id, textOf, wholeTextOf }, index, user, isLeaving }: CellProps) {
+  const text = textOf(user);
+  if (kind === 'name') {
+    return (
+      <div role="gridcell" class="cell-name" aria-colindex={index}>
+        <Avatar user={user} />
+        {/* Without the text's direction, the browser would truncate its beginning. */}
+        <a href={`#user=${user.id}`} tabIndex={-1} title={text}>
+          <span class="truncate" dir="auto">
+            {text}
+          </span>
+        </a>
+        {isLeaving && <span class="badge danger">Deleted</span>}
+      </div>
+    );
+  }
+  const isTime = kind === 'time';
+  return (
+    <div
+      role="gridcell"
+      class={`cell truncate kind-${kind} cell-${id.startsWith('attributes.') ? 'attribute' : id}${isTime ? ' numeric' : ''}`}
+      aria-colindex={index}
+      title={wholeTextOf(user)}
+      dir={isTime ? undefined : 'auto'}
+    >
+      {text}
+    </div>
+  );
+}
+
+interface PlaceholderProps {
+  readonly shared: Readonly<Record<string, unknown>>;
+  readonly columns: readonly Column[];
+}
+
+function Placeholder({ shared, columns }: PlaceholderProps) {
+  return (
+    <div {...shared} class="grid-row skeleton" aria-busy="true">
+      <div role="gridcell" class="cell-select" aria-colindex={1} />
+      {columns.map(({ id, kind }, index) =>
+        kind === 'name' ? (
+          <div key={id} role="gridcell" class="cell-name" aria-colindex={index + 2}>
+            <span class="avatar" />
+            <span class="bar" />
+            <span class="visually-hidden">Loading</span>
+          </div>
+        ) : (
+          <div key={id} role="gridcell" class={`cell cell-${id.split('.', 1)[0]}`} aria-colindex={index + 2}>
+            <span class="bar" />
+          </div>
+        ),
+      )}
+    </div>
+  );
+}

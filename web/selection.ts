@@ -1,0 +1,83 @@
+/** Which users of the list are selected: single users, or all users that match the list's query except some. */
+
+export interface Selection {
+  /** The selected users. Empty if all users that match are selected. */
+  readonly ids: ReadonlySet<string>;
+  /** Whether all users that match the list's query are selected, loaded or not, except those in `excluded`. */
+  readonly isAll: boolean;
+  /** Empty unless `isAll`. */
+  readonly excluded: ReadonlySet<string>;
+  readonly isEmpty: boolean;
+  has(id: string): boolean;
+  /** The number of selected users, or undefined if `total`, the number of users that match, is needed but unknown. */
+  count(total: number | undefined): number | undefined;
+  toggle(id: string): void;
+  /** Gives all these users the state of `isSelected`. */
+  toggleRange(ids: Iterable<string>, isSelected: boolean): void;
+  selectAll(): void;
+  clear(): void;
+  /** Call this after users were deleted. */
+  forget(ids: Iterable<string>): void;
+  /** Returns a function that ends the subscription. */
+  subscribe(listener: () => void): () => void;
+}
+
+export function createSelection(): Selection {
+  let isAll = false;
+  /** Those whose state differs from `isAll`. */
+  let different = new Set<string>();
+  const none: ReadonlySet<string> = new Set();
+  const listeners = new Set<() => void>();
+
+  const changed = () => {
+    for (const listener of listeners) listener();
+  };
+  const restart = (all: boolean) => {
+    if (isAll === all && different.size === 0) return;
+    isAll = all;
+    different = new Set();
+    changed();
+  };
+  /** Replaces the set, so that a reader can keep the previous one. */
+  const write = (ids: Iterable<string>, isDifferent: (id: string) => boolean) => {
+    const next = new Set(different);
+    for (const id of ids) {
+      if (isDifferent(id)) next.add(id);
+      else next.delete(id);
+    }
+    different = next;
+    changed();
+  };
+
+  return {
+    get ids() {
+      return isAll ? none : different;
+    },
+    get isAll() {
+      return isAll;
+    },
+    get excluded() {
+      return isAll ? different : none;
+    },
+    get isEmpty() {
+      return !isAll && different.size === 0;
+    },
+    has: (id) => different.has(id) !== isAll,
+    count(total) {
+      if (!isAll) return different.size;
+      return total === undefined ? undefined : Math.max(0, total - different.size);
+    },
+    toggle: (id) => write([id], () => !different.has(id)),
+    toggleRange: (ids, isSelected) => write(ids, () => isSelected !== isAll),
+    selectAll: () => restart(true),
+    clear: () => restart(false),
+    forget(ids) {
+      const known = [...ids].filter((id) => different.has(id));
+      if (known.length > 0) write(known, () => false);
+    },
+    subscribe(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+  };
+}

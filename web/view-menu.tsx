@@ -1,0 +1,140 @@
+/** The panel that chooses the columns of the list, their order, and the density. */
+import { useState } from 'preact/hooks';
+import { attributeColumnId, columnOf, ownColumnIds } from './columns.js';
+import { type Density, densities } from './grid-settings.js';
+import { ArrowDownIcon, ArrowUpIcon, ColumnsIcon } from './icons.js';
+import { Popup } from './popup.js';
+
+export interface ViewMenuProps {
+  readonly columnIds: readonly string[];
+  readonly density: Density;
+  /** Returns the attribute keys that occur in the loaded rows. */
+  keys(): readonly string[];
+  onColumns(ids: readonly string[] | undefined): void;
+  onDensity(density: Density): void;
+}
+
+export function ViewMenu(props: ViewMenuProps) {
+  return (
+    <Popup
+      label="Columns and density"
+      role="dialog"
+      buttonClass="button quiet icon view-button"
+      face={<ColumnsIcon />}
+      widthPx={296}
+    >
+      {() => <ViewPanel {...props} />}
+    </Popup>
+  );
+}
+
+/** The keys of a large directory with many different attributes would not be readable. */
+const keysMax = 200;
+
+function ViewPanel({ columnIds, density, keys, onColumns, onDensity }: ViewMenuProps) {
+  // The rows stay where they are while the panel is open, so that the focus does.
+  const [known] = useState(() => {
+    const ids = [...columnIds, ...ownColumnIds, ...keys().slice(0, keysMax).map(attributeColumnId)];
+    return [...new Set(ids)];
+  });
+  const shown = known.filter((id) => columnIds.includes(id));
+  const move = (id: string, step: number) => {
+    const at = columnIds.indexOf(id);
+    const next = columnIds.filter((other) => other !== id);
+    next.splice(at + step, 0, id);
+    onColumns(next);
+  };
+  const toggle = (id: string) =>
+    onColumns(columnIds.includes(id) ? columnIds.filter((other) => other !== id) : [...columnIds, id]);
+  const ordered = [...columnIds.filter((id) => shown.includes(id)), ...known.filter((id) => !columnIds.includes(id))];
+  return (
+    <>
+      <fieldset class="segments">
+        <legend>Density</legend>
+        {Object.entries(densities).map(([value, label]) => (
+          <label key={value}>
+            <input
+              type="radio"
+              name="density"
+              checked={density === value}
+              onChange={() => onDensity(value === 'compact' ? 'compact' : 'comfortable')}
+            />
+            <span>{label}</span>
+          </label>
+        ))}
+      </fieldset>
+      <fieldset class="column-list">
+        <legend>Columns</legend>
+        {ordered.map((id) => (
+          <ColumnChoice
+            key={id}
+            id={id}
+            at={columnIds.indexOf(id)}
+            isLast={columnIds.at(-1) === id}
+            onToggle={() => toggle(id)}
+            onMove={(step) => move(id, step)}
+          />
+        ))}
+      </fieldset>
+      <button type="button" class="button quiet small" onClick={() => onColumns(undefined)}>
+        Choose columns automatically
+      </button>
+    </>
+  );
+}
+
+interface ColumnChoiceProps {
+  readonly id: string;
+  /** The column's place; -1 if it is hidden. */
+  readonly at: number;
+  readonly isLast: boolean;
+  onToggle(): void;
+  onMove(step: number): void;
+}
+
+function ColumnChoice({ id, at, isLast, onToggle, onMove }: ColumnChoiceProps) {
+  const label = columnOf(id)?.label ?? id;
+  return (
+    <div class="column-choice">
+      <label class="grow">
+        <input type="checkbox" checked={at >= 0} disabled={id === 'name'} onChange={onToggle} />
+        <span class="truncate">{label}</span>
+      </label>
+      {at >= 0 && (
+        <>
+          <MoveButton label={`Move ${label} up`} isDisabled={at === 0} onClick={() => onMove(-1)}>
+            <ArrowUpIcon />
+          </MoveButton>
+          <MoveButton label={`Move ${label} down`} isDisabled={isLast} onClick={() => onMove(1)}>
+            <ArrowDownIcon />
+          </MoveButton>
+        </>
+      )}
+    </div>
+  );
+}
+
+interface MoveButtonProps {
+  readonly label: string;
+  readonly isDisabled: boolean;
+  readonly children: preact.ComponentChildren;
+  onClick(): void;
+}
+
+/** Stays focusable at the end, so that repeated presses do not lose the focus. */
+function MoveButton({ label, isDisabled, children, onClick }: MoveButtonProps) {
+  return (
+    <button
+      type="button"
+      class="button quiet icon tiny"
+      aria-label={label}
+      title={label}
+      aria-disabled={isDisabled}
+      onClick={() => {
+        if (!isDisabled) onClick();
+      }}
+    >
+      {children}
+    </button>
+  );
+}

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Fault } from '../../src/model/fault.js';
 import { parseFilter } from '../../src/model/filter.js';
+import { CallError } from '../../web/call-error.js';
 import { quoted, stringValue, tokensOf } from '../../web/cel-tokens.js';
 import {
   type Chip,
@@ -12,6 +13,7 @@ import {
   writeChip,
   writeChips,
 } from '../../web/filter-chips.js';
+import { mistakeOf } from '../../web/filter-mistake.js';
 import { readChips } from '../../web/read-chips.js';
 
 const texts = fc.oneof(
@@ -214,5 +216,35 @@ describe('tokens', () => {
     fc.assert(fc.property(texts, (text) => void expect(stringValue(quoted(text))).toBe(text)));
     expect(stringValue(String.raw`"\x41\u0041\U0001F600\101\?"`)).toBe('AA😀A?');
     expect(stringValue(String.raw`"\q"`)).toBeUndefined();
+  });
+});
+
+describe('a mistake in a filter', () => {
+  /** The mistake for the server's own error about this filter. */
+  function mistakeIn(filter: string): { text: string; marked: string } {
+    try {
+      parseFilter(filter);
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error;
+      const { violations } = error;
+      const found = mistakeOf(new CallError('INVALID_ARGUMENT', error.message, { violations }), filter);
+      return { text: found?.text ?? '', marked: found?.at === undefined ? '' : filter.slice(found.at) };
+    }
+    throw new Error('The filter is valid.');
+  }
+
+  it.each([
+    ['last_name = "x"', 'Write == instead of =.', '= "x"'],
+    ['last_name == "x" and email == "y"', 'Write && instead of and.', 'and email == "y"'],
+    ['last_name == "x', 'A quote is missing at the end of this text.', '"x'],
+    ["last_name == '", 'A quote is missing at the end of this text.', "'"],
+    ['last_name ==', 'The expression is not complete. Something is missing at the end.', '=='],
+    ['(last_name == "x"', 'The closing ) is missing.', '(last_name == "x"'],
+    ['last_name == "x")', 'Nothing is open that this ) could close.', ')'],
+    ['last_name == "x" "y"', 'The expression cannot be read at the marked place.', '"y"'],
+    ['last_name == 7', 'The filter must not compare a string with a number.', '7'],
+    ['"😀" == last_name && id == "x"', 'The filter must compare id with a UUID.', '"x"'],
+  ])('is explained and marked in %s', (filter, text, marked) => {
+    expect(mistakeIn(filter)).toEqual({ text, marked });
   });
 });

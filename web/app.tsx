@@ -87,7 +87,7 @@ function App({ directory }: { directory: Directory }) {
         route={route}
         go={go}
         feedState={feedState}
-        total={list.generation === 0 ? undefined : list.total}
+        total={list.generation === 0 || list.isOutdated ? undefined : list.total}
         rows={list.rows}
         isSearch={!selectsAll(list.query)}
       />

@@ -80,16 +80,18 @@ export function ListView({ list, version, route, go, caller, selection, onOpen }
   return (
     <main class="list-view" aria-label="People">
       <SearchBar
+        directory={list.directory}
         route={route}
         go={go}
         isRequesting={isRequesting && list.generation > 0}
-        queryError={queryError}
+        queryError={isRequesting ? undefined : queryError}
+        isOutdated={list.generation > 0 && list.isOutdated}
         searchRef={search}
         onChoose={onChoose}
         onCancel={onCancelChoice}
       />
       <p class="visually-hidden" role="status">
-        {list.generation > 0 && !isRequesting ? resultText(list, isSearch) : ''}
+        {list.isShowing(list.requestedQuery) ? resultText(list, isSearch) : ''}
       </p>
       {problem !== undefined && list.generation > 0 && (
         <div class="notice danger problem" role="alert">
@@ -99,7 +101,7 @@ export function ListView({ list, version, route, go, caller, selection, onOpen }
           </button>
         </div>
       )}
-      <div class="grid-frame">
+      <div class={`grid-frame${list.isOutdated ? ' outdated' : ''}`}>
         {arrivals.count > 0 && (
           <button type="button" class="button arrivals" onClick={showArrivals}>
             {formatCount(arrivals.count)}

@@ -1,17 +1,30 @@
-/** The list's controls: search words, a filter that marks the position of its error, and on a phone the order. */
-import { Fragment } from 'preact';
+/** The list's controls: search words, a filter, and on a phone the order. */
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { filterFields } from '../src/fields.js';
 import type { CallError } from './call-error.js';
-import { CloseIcon, FilterIcon, SearchIcon } from './icons.js';
+import type { Directory } from './directory.js';
+import { FilterIcon, SearchIcon } from './icons.js';
+import { lazy, PendingButton, PendingText } from './lazy.js';
 import type { Go, Route } from './route.js';
 
+const FilterBar = lazy(
+  async () => (await import('./filter-bar.js')).FilterBar,
+  ({ failure, retry }) => (
+    <div class="line filter-bar">
+      <PendingText failure={failure} />
+      {failure !== undefined && <PendingButton failure={failure} retry={retry} />}
+    </div>
+  ),
+);
+
 export interface SearchBarProps {
+  readonly directory: Directory;
   readonly route: Route;
   readonly go: Go;
   readonly isRequesting: boolean;
-  /** Why the server rejected the last query. */
+  /** Why the server refused the query of the route. */
   readonly queryError: CallError | undefined;
+  /** Whether the list shows the result of another query. */
+  readonly isOutdated: boolean;
   readonly searchRef: { current: HTMLInputElement | null };
   /** Called if the user moves from the search to the list, or opens a match with Enter. */
   onChoose(query: string, key: 'ArrowDown' | 'Enter'): void;
@@ -21,8 +34,6 @@ export interface SearchBarProps {
 
 /** Too short to notice, but long enough to type most of a word. */
 const searchAfterMs = 150;
-/** Longer, because an incomplete filter is usually invalid. */
-const filterAfterMs = 600;
 
 const orders = [
   ['create_time desc', 'Newest first'],
@@ -37,18 +48,15 @@ const orders = [
   ['email desc', 'Email Z–A'],
 ] as const;
 
-export function SearchBar({ route, go, isRequesting, queryError, searchRef, onChoose, onCancel }: SearchBarProps) {
-  const [isOpen, setOpen] = useState(route.filter !== '');
-  // The back button may restore a filter.
-  useEffect(() => {
-    if (route.filter !== '') setOpen(true);
-  }, [route.filter]);
+export function SearchBar(props: SearchBarProps) {
+  const { directory, route, go, isRequesting, queryError, isOutdated, searchRef, onChoose, onCancel } = props;
+  /** How often the button was pressed since the bar appeared. */
+  const [presses, setPresses] = useState(0);
+  const filterButton = useRef<HTMLButtonElement>(null);
   const search = useDraft(route.query, searchAfterMs, (query) => {
     // The first letter adds an entry to the history, and the next ones replace it.
     go({ query }, { replace: route.query !== '' });
   });
-  const filter = useDraft(route.filter, filterAfterMs, (text) => go({ filter: text }));
-  const filterField = useRef<HTMLInputElement>(null);
 
   return (
     <search class="search-bar">
@@ -96,13 +104,10 @@ export function SearchBar({ route, go, isRequesting, queryError, searchRef, onCh
         <button
           type="button"
           class="button"
-          aria-expanded={isOpen}
-          aria-controls="filter"
-          onClick={() => {
-            setOpen(!isOpen);
-            if (isOpen) filter.submitNow('');
-            else requestAnimationFrame(() => filterField.current?.focus());
-          }}
+          ref={filterButton}
+          aria-haspopup="dialog"
+          onPointerEnter={() => void FilterBar.preload()}
+          onClick={() => setPresses(presses + 1)}
         >
           <FilterIcon />
           Filter
@@ -118,111 +123,19 @@ export function SearchBar({ route, go, isRequesting, queryError, searchRef, onCh
           </select>
         </label>
       </div>
-      {isOpen && (
-        <FilterField
-          inputRef={filterField}
-          draft={filter.draft}
-          onWrite={filter.write}
-          onEnter={filter.submitNow}
-          // The error concerns the filter that was sent, not a newer draft.
-          mistake={filter.draft === route.filter ? mistakeOf(queryError) : undefined}
+      {(route.filter !== '' || presses > 0) && (
+        <FilterBar
+          directory={directory}
+          filter={route.filter}
+          queryError={queryError}
+          isOutdated={isOutdated}
+          opener={{ button: filterButton.current, presses }}
+          onFilter={(filter) => go({ filter })}
+          onEmpty={() => setPresses(0)}
         />
       )}
     </search>
   );
-}
-
-interface FilterFieldProps {
-  readonly inputRef: { current: HTMLInputElement | null };
-  readonly draft: string;
-  readonly mistake: Mistake | undefined;
-  onWrite(text: string): void;
-  onEnter(text: string): void;
-}
-
-function FilterField({ inputRef, draft, mistake, onWrite, onEnter }: FilterFieldProps) {
-  const mark = useRef<HTMLDivElement>(null);
-  // Keeps the mark under its character if a long filter is scrolled in its field.
-  const follow = () => {
-    const { scrollLeft = 0 } = inputRef.current ?? {};
-    if (mark.current !== null) mark.current.style.transform = `translateX(${-scrollLeft}px)`;
-  };
-  useEffect(follow);
-  return (
-    <div class="field filter-field" id="filter">
-      <label for="filter-text" class="visually-hidden">
-        Filter
-      </label>
-      <div class="filter-box">
-        <input
-          id="filter-text"
-          ref={inputRef}
-          class="input mono"
-          placeholder={'last_name == "Lovelace" && attributes.department == "ops"'}
-          maxLength={2048}
-          autocomplete="off"
-          autocapitalize="off"
-          spellcheck={false}
-          value={draft}
-          aria-invalid={mistake !== undefined}
-          aria-describedby={mistake === undefined ? 'filter-hint' : 'filter-mistake'}
-          onInput={(event) => onWrite(event.currentTarget.value)}
-          onScroll={follow}
-          onKeyDown={(event) => {
-            if (event.isComposing) return;
-            if (event.key === 'Enter') onEnter(event.currentTarget.value);
-            else if (event.key === 'Escape') onEnter('');
-            else return;
-            event.preventDefault();
-          }}
-        />
-        {draft !== '' && (
-          <button type="button" class="button quiet icon" aria-label="Clear the filter" onClick={() => onEnter('')}>
-            <CloseIcon />
-          </button>
-        )}
-      </div>
-      {mistake?.character !== undefined && (
-        <div class="filter-mark mono" aria-hidden="true">
-          <div ref={mark}>
-            <span class="ghost">{[...draft].slice(0, mistake.character - 1).join('')}</span>
-            <span class="caret">▲</span>
-          </div>
-        </div>
-      )}
-      {mistake === undefined ? (
-        <p class="hint" id="filter-hint">
-          Compare{' '}
-          {Object.keys(filterFields).map((field) => (
-            <Fragment key={field}>
-              <code>{field}</code>,{' '}
-            </Fragment>
-          ))}
-          or <code>attributes.KEY</code>; also <code>contains</code>, <code>startsWith</code>, <code>in [..]</code>,{' '}
-          <code>has()</code>.
-        </p>
-      ) : (
-        <p class="error" id="filter-mistake" role="alert">
-          {mistake.text}
-        </p>
-      )}
-    </div>
-  );
-}
-
-interface Mistake {
-  readonly text: string;
-  /** Counted from 1 in Unicode code points. */
-  readonly character: number | undefined;
-}
-
-/** Reads the position of the error from the server's text. */
-function mistakeOf(queryError: CallError | undefined): Mistake | undefined {
-  const violation = queryError?.violations.find(({ field }) => field === 'filter');
-  if (violation === undefined) return undefined;
-  const { description } = violation;
-  const [, character] = /at character (\d+)/.exec(description) ?? [];
-  return { text: `The filter ${description}.`, character: character === undefined ? undefined : Number(character) };
 }
 
 /** A text that is submitted after a pause or with Enter. A new `value` from outside replaces it. */

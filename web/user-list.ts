@@ -15,7 +15,7 @@ import { createUserCount, type Total, type UserCount } from './user-count.js';
 const arrivalsMax = 5_000;
 
 export class UserList {
-  readonly #directory: Directory;
+  readonly directory: Directory;
   readonly #count: UserCount;
   readonly #marks: RowMarks = createRowMarks(() => this.#changeSoon());
   readonly #listeners = new Set<() => void>();
@@ -41,7 +41,7 @@ export class UserList {
   #isClosed = false;
 
   constructor(directory: Directory, query: ListQuery) {
-    this.#directory = directory;
+    this.directory = directory;
     this.#query = query;
     this.#requestedQuery = query;
     this.#loader = this.#createLoader();
@@ -118,6 +118,11 @@ export class UserList {
   isShowing(query: ListQuery): boolean {
     const isLast = isSameQuery(query, this.#query) && isSameQuery(query, this.#requestedQuery);
     return this.#generation > 0 && !this.isRequesting && isLast;
+  }
+
+  /** Whether the last query failed, so the rows and the count are those of the previous one. */
+  get isOutdated(): boolean {
+    return !this.isRequesting && !isSameQuery(this.#query, this.#requestedQuery);
   }
 
   onChange(listener: () => void): () => void {
@@ -240,7 +245,7 @@ export class UserList {
     const sentAt = performance.now();
     try {
       const { signal } = controller;
-      const { users, nextPageToken } = await this.#directory.listUsers({ ...query, pageSize }, { signal });
+      const { users, nextPageToken } = await this.directory.listUsers({ ...query, pageSize }, { signal });
       if (this.#request === controller) this.#request = undefined;
       this.#showResult(query, users, nextPageToken);
       this.#recountArrivals(sentAt);
@@ -276,7 +281,7 @@ export class UserList {
 
   #createLoader(): PageLoader {
     return createPageLoader({
-      directory: this.#directory,
+      directory: this.directory,
       query: this.#query,
       // A pending query will replace these pages. If it fails, they are loaded afterwards.
       isPaused: () => this.isRequesting,

@@ -17,7 +17,6 @@ const row = (page: Page, name: string) => page.locator('[data-id]', { hasText: n
 const total = (page: Page) => page.locator('.total').textContent();
 const sign = (page: Page) => page.locator('.sign').getAttribute('data-state');
 const search = (page: Page) => page.getByRole('searchbox', { name: 'Search' });
-const filter = (page: Page) => page.getByRole('textbox', { name: 'Filter' });
 
 describe.skipIf(browserMissing !== undefined)('the list', () => {
   let browser: TestBrowser;
@@ -126,35 +125,6 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
       await expect.poll(firstNames, pollTimeout).toEqual([...expected].reverse());
       await page.goBack();
       await expect.poll(firstNames, pollTimeout).toEqual(expected);
-      expectNoFaults();
-    });
-
-    it('is filtered, and marks the error in a filter while the list stays the same', async () => {
-      const { page, expectAccessible, expectNoFaults } = await open();
-      await page.getByRole('button', { name: 'Filter' }).click();
-      await filter(page).fill('attributes.department == "Mathematics"');
-      await filter(page).press('Enter');
-      await expect.poll(() => names(page), pollTimeout).toEqual(['Alan Turing', 'Ada Lovelace']);
-      await filter(page).fill('last_name == 7');
-      await filter(page).press('Enter');
-      await page.getByRole('alert').waitFor();
-      expect(await page.getByRole('alert').textContent()).toMatch(/^The filter .* \(at character \d+\)\.$/);
-      expect(await filter(page).getAttribute('aria-invalid')).toBe('true');
-      expect(await names(page)).toEqual(['Alan Turing', 'Ada Lovelace']);
-      await expectAccessible();
-
-      // The mark is under the character that the text names, even if the field is scrolled.
-      const right = 'email == "a" || '.repeat(20);
-      await filter(page).fill(`${right}nonsense == 1`);
-      await filter(page).press('Enter');
-      await expect
-        .poll(() => page.getByRole('alert').textContent(), pollTimeout)
-        .toContain(`(at character ${right.length + 1})`);
-      const mark = await page.locator('.filter-mark .ghost').textContent();
-      expect(mark).toBe(right);
-
-      await filter(page).press('Escape');
-      await expect.poll(() => names(page), pollTimeout).toEqual(newestFirst);
       expectNoFaults();
     });
 

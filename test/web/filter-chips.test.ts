@@ -1,0 +1,250 @@
+/** Tests that a filter of chips is valid for the server, and is read back as the same chips. */
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { Fault } from '../../src/model/fault.js';
+import { parseFilter } from '../../src/model/filter.js';
+import { CallError } from '../../web/call-error.js';
+import { quoted, stringValue, tokensOf } from '../../web/cel-tokens.js';
+import {
+  type Chip,
+  type ChipValue,
+  type FieldPath,
+  type Operator,
+  writeChip,
+  writeChips,
+} from '../../web/filter-chips.js';
+import { mistakeOf } from '../../web/filter-mistake.js';
+import { readChips } from '../../web/read-chips.js';
+
+const texts = fc.oneof(
+  fc.string({ unit: 'binary', maxLength: 20 }).map((text) => text.replaceAll('\0', '')),
+  fc.constantFrom(
+    '',
+    '"',
+    "'",
+    '\\',
+    '\\"',
+    '" || true || "',
+    'O’Brien',
+    '\u202e',
+    '\r\n',
+    '"""',
+    '// no comment',
+    '👩‍🔬',
+  ),
+);
+const notEmpty = texts.filter((text) => text !== '');
+const numbers = fc.oneof(
+  fc.integer(),
+  fc.double({ noNaN: true, noDefaultInfinity: true }).filter((value) => !Object.is(value, -0)),
+  fc.constantFrom(0, 1e20, -1e20, 1e21, 2 ** 63, -(2 ** 63), 2 ** 64, 5e-324),
+);
+const keys = fc.oneof(fc.constantFrom('department', 'in', 'for', 'null', 'a key', '__proto__', 'x"y', '7'), notEmpty);
+const attributes = fc.array(keys, { minLength: 1, maxLength: 3 }).map((path): FieldPath => ['attributes', ...path]);
+const columns = fc
+  .constantFrom('first_name', 'last_name', 'display_name', 'email', 'profile_image_url')
+  .map((name) => [name]);
+const ids = fc.uuid().map((id): Chip => ({ path: ['id'], operator: 'is', values: [id] }));
+const times = fc.date({ min: new Date('1970-01-01'), max: new Date('2099-12-31'), noInvalidDate: true });
+const days = times.map((time) => time.toISOString().slice(0, 10));
+
+const chip = (path: FieldPath, operator: Operator, ...values: readonly ChipValue[]): Chip => ({
+  path,
+  operator,
+  values,
+});
+const several = (values: fc.Arbitrary<ChipValue>) => fc.array(values, { minLength: 1, maxLength: 4 });
+const fields = fc.oneof(columns, attributes);
+const timeColumns = fc.constantFrom(['create_time'], ['update_time']);
+const operators = (...names: Operator[]) => fc.constantFrom(...names);
+
+const chips: fc.Arbitrary<Chip> = fc.oneof(
+  ids,
+  fc.tuple(columns, operators('is', 'isNot'), several(notEmpty)).map(([p, o, v]) => chip(p, o, ...v)),
+  fc
+    .tuple(
+      attributes,
+      operators('is', 'isNot', 'includes', 'includesNot'),
+      several(fc.oneof(texts, numbers, fc.boolean())),
+    )
+    .map(([p, o, v]) => chip(p, o, ...v)),
+  fc
+    .tuple(fields, operators('contains', 'containsNot', 'startsWith', 'endsWith'), notEmpty)
+    .map(([p, o, v]) => chip(p, o, v)),
+  fc
+    .tuple(
+      fc.uniqueArray(attributes, { minLength: 2, maxLength: 3, selector: (path) => JSON.stringify(path) }),
+      notEmpty,
+    )
+    .map(([[path = [], ...others], text]): Chip => ({ path, others, operator: 'contains', values: [text] })),
+  fc.tuple(fields, operators('isEmpty', 'isNotEmpty')).map(([p, o]) => chip(p, o)),
+  fc.tuple(attributes, operators('atLeast', 'atMost', 'more', 'less'), numbers).map(([p, o, v]) => chip(p, o, v)),
+  fc.tuple(attributes, numbers, numbers).map(([p, a, b]) => chip(p, 'between', a, b)),
+  fc.tuple(timeColumns, operators('before', 'since'), times).map(([p, o, t]) => chip(p, o, t.toISOString())),
+  fc.tuple(timeColumns, times, times).map(([p, a, b]) => chip(p, 'within', a.toISOString(), b.toISOString())),
+  fc.tuple(attributes, operators('before', 'since'), days).map(([p, o, day]) => chip(p, o, day)),
+  fc.tuple(attributes, days, days).map(([p, a, b]) => chip(p, 'within', a, b)),
+);
+
+/** The filter as the server understands it. */
+function meaningOf(text: string): unknown {
+  try {
+    return parseFilter(text);
+  } catch (error) {
+    if (error instanceof Fault) return error.message.replace(/ \(at character \d+\)/, '');
+    throw error;
+  }
+}
+
+describe('chips', () => {
+  it('are read back from the filter that they are', () => {
+    fc.assert(
+      fc.property(fc.array(chips, { maxLength: 4 }), (before) => {
+        expect(readChips(writeChips(before))).toEqual(before);
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  it('are a filter that the server accepts, with the same values', () => {
+    fc.assert(
+      fc.property(chips, (before) => {
+        const text = writeChip(before);
+        fc.pre([...text].length <= 2048);
+        const constants = JSON.stringify(parseFilter(text));
+        if (before.operator === 'is' && before.path[0] === 'attributes') {
+          for (const value of before.values) expect(constants).toContain(JSON.stringify(value));
+        }
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  it('are written as short as somebody would write them', () => {
+    expect(
+      writeChips([
+        chip(['attributes', 'department'], 'is', 'ops'),
+        chip(['attributes', 'cost center'], 'is', 'a', 'b'),
+        chip(['last_name'], 'isNot', 'O"Brien'),
+        chip(['attributes', 'vip'], 'is', true),
+        chip(['attributes', 'tags'], 'includes', 'new'),
+        chip(['create_time'], 'since', '2026-01-01T00:00:00.000Z'),
+      ]),
+    ).toBe(
+      [
+        'attributes.department == "ops"',
+        'attributes["cost center"] in ["a", "b"]',
+        'last_name != "O\\"Brien"',
+        'attributes.vip == true',
+        '"new" in attributes.tags',
+        'create_time >= timestamp("2026-01-01T00:00:00.000Z")',
+      ].join(' && '),
+    );
+  });
+
+  it('are read from other spellings of the same', () => {
+    expect(readChips(" ( attributes['department']=='ops' )\n&& !('a' in attributes.tags)")).toEqual([
+      chip(['attributes', 'department'], 'is', 'ops'),
+      chip(['attributes', 'tags'], 'includesNot', 'a'),
+    ]);
+    expect(readChips('last_name == ""')).toEqual([chip(['last_name'], 'isEmpty')]);
+    expect(readChips(' \n')).toEqual([]);
+  });
+
+  it.each([
+    'attributes.a == 1 || attributes.b == 2',
+    'attributes.a != "x"',
+    'attributes.retired',
+    'last_name >= "M"',
+    'create_time == timestamp("2026-01-01T00:00:00Z")',
+    'attributes.a == null',
+    'attributes.a == attributes.b',
+    '"a" == attributes.b',
+    'nonsense == "x"',
+    'attributes == "x"',
+    'last_name.first == "x"',
+    'last_name == r"x"',
+    'last_name == "x" // a comment',
+    'last_name == "x" &&',
+    'last_name == "x',
+    'attributes.a in []',
+    'attributes.a.contains("x") || attributes.b.contains("y")',
+    'attributes.a.b("x")',
+  ])('are not read from a text with another shape: %s', (text) => {
+    expect(readChips(text)).toBeUndefined();
+  });
+
+  it('are not read from a text with deep nesting', () => {
+    expect(readChips(`${'('.repeat(2_000)}true`)).toBeUndefined();
+    expect(readChips('!'.repeat(2_000))).toBeUndefined();
+  });
+
+  it('never read more into a text than the server does', () => {
+    const damages = fc.tuple(fc.nat(), fc.nat(), fc.constantFrom('remove', 'repeat', 'replace'));
+    fc.assert(
+      fc.property(chips, chips, damages, (one, other, [at, from, damage]) => {
+        const tokens = tokensOf(writeChips([one, other])).map((token) => token.text);
+        const source = tokens[from % tokens.length] ?? '';
+        const damaged = tokens.flatMap((token, index) => {
+          if (index !== at % tokens.length) return [token];
+          return damage === 'remove' ? [] : damage === 'repeat' ? [token, token] : [source];
+        });
+        const text = damaged.join('');
+        const found = readChips(text);
+        fc.pre(found !== undefined && [...text].length < 1_500);
+        expect(meaningOf(writeChips(found ?? []))).toEqual(meaningOf(text));
+      }),
+      { numRuns: 500 },
+    );
+  });
+});
+
+describe('tokens', () => {
+  it('are the whole text, whatever it is', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary' }), (text) => {
+        expect(
+          tokensOf(text)
+            .map((token) => token.text)
+            .join(''),
+        ).toBe(text);
+      }),
+    );
+  });
+
+  it('of strings have the value that was quoted', () => {
+    fc.assert(fc.property(texts, (text) => void expect(stringValue(quoted(text))).toBe(text)));
+    expect(stringValue(String.raw`"\x41\u0041\U0001F600\101\?"`)).toBe('AA😀A?');
+    expect(stringValue(String.raw`"\q"`)).toBeUndefined();
+  });
+});
+
+describe('a mistake in a filter', () => {
+  /** The mistake for the server's own error about this filter. */
+  function mistakeIn(filter: string): { text: string; marked: string } {
+    try {
+      parseFilter(filter);
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error;
+      const { violations } = error;
+      const found = mistakeOf(new CallError('INVALID_ARGUMENT', error.message, { violations }), filter);
+      return { text: found?.text ?? '', marked: found?.at === undefined ? '' : filter.slice(found.at) };
+    }
+    throw new Error('The filter is valid.');
+  }
+
+  it.each([
+    ['last_name = "x"', 'Write == instead of =.', '= "x"'],
+    ['last_name == "x" and email == "y"', 'Write && instead of and.', 'and email == "y"'],
+    ['last_name == "x', 'A quote is missing at the end of this text.', '"x'],
+    ["last_name == '", 'A quote is missing at the end of this text.', "'"],
+    ['last_name ==', 'The expression is not complete. Something is missing at the end.', '=='],
+    ['(last_name == "x"', 'The closing ) is missing.', '(last_name == "x"'],
+    ['last_name == "x")', 'Nothing is open that this ) could close.', ')'],
+    ['last_name == "x" "y"', 'The expression cannot be read at the marked place.', '"y"'],
+    ['last_name == 7', 'The filter must not compare a string with a number.', '7'],
+    ['"😀" == last_name && id == "x"', 'The filter must compare id with a UUID.', '"x"'],
+  ])('is explained and marked in %s', (filter, text, marked) => {
+    expect(mistakeIn(filter)).toEqual({ text, marked });
+  });
+});

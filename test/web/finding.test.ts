@@ -1,0 +1,307 @@
+/** Tests the filter of the list in a real browser: chips, suggestions, the expression, and errors. */
+import type { Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { startTestApp, type TestApp } from '../support/app.js';
+import { browserMissing, type OpenOptions, startBrowser, type TestBrowser, type TestPage } from './browser.js';
+
+const pollTimeout = { timeout: 30_000 };
+
+const names = async (page: Page) =>
+  (await page.locator('[data-id] .cell-name a').allTextContents()).map((name) => name.trim()).sort();
+const total = (page: Page) => page.locator('.total').textContent();
+const filterOf = (page: Page) => new URLSearchParams(new URL(page.url()).hash.slice(1)).get('filter') ?? '';
+const chips = (page: Page) => page.getByRole('list', { name: 'Filters' }).getByRole('listitem');
+const chipTexts = async (page: Page) =>
+  (await chips(page).allTextContents()).map((text) => text.replaceAll(/\s+/g, ' ').trim());
+const options = (page: Page) => page.locator('[role=option]');
+const option = (page: Page, name: string | RegExp) => page.getByRole('option', { name });
+const filterButton = (page: Page) => page.getByRole('button', { name: 'Filter', exact: true });
+const popover = (page: Page) => page.getByRole('dialog', { name: /filter/i });
+const editor = (page: Page) => page.getByRole('textbox', { name: 'Filter as an expression' });
+const alert = (page: Page) => page.locator('.filter-bar').getByRole('alert');
+
+const everyone = ['Ada Lovelace', 'Alan Turing', 'Barbara Liskov', 'Grace Hopper', 'Seán O’Brien'];
+
+describe.skipIf(browserMissing !== undefined)('finding people', () => {
+  let browser: TestBrowser;
+  let app: TestApp;
+
+  beforeAll(async () => {
+    browser = await startBrowser();
+    app = await startTestApp();
+    const people: [string, Record<string, unknown>][] = [
+      ['Ada Lovelace', { department: 'Maths', level: 7, vip: true, tags: ['new', 'remote'], started: '2026-02-01' }],
+      ['Alan Turing', { department: 'Maths', level: 5, vip: false, tags: ['remote'], started: '2026-03-01' }],
+      ['Grace Hopper', { department: 'Navy "A"', level: 9, 'cost center': 'N-1', started: '2025-12-31' }],
+      ['Barbara Liskov', { department: '', address: { city: 'Boston' } }],
+      ['Seán O’Brien', {}],
+    ];
+    for (const [name, attributes] of people) {
+      const [firstName = '', lastName = ''] = name.split(' ');
+      await app.client.createUser({ user: { firstName, lastName, email: `${firstName}@example.com`, attributes } });
+    }
+  });
+  afterAll(async () => {
+    await browser?.[Symbol.asyncDispose]();
+    await app?.[Symbol.asyncDispose]();
+  });
+
+  async function open(hash = '', opening?: OpenOptions): Promise<TestPage> {
+    const opened = await browser.open(`${app.http}/${hash}`, opening);
+    onTestFinished(() => opened.page.context().close());
+    return opened;
+  }
+
+  /** Chooses the field of a new chip. */
+  async function startChip(page: Page, field: string): Promise<void> {
+    await filterButton(page).click();
+    await page.getByRole('combobox', { name: 'Filter by' }).fill(field);
+    await option(page, new RegExp(`^${field}`))
+      .first()
+      .waitFor();
+    await page.keyboard.press('Enter');
+    await popover(page).getByRole('button', { name: 'Add filter' }).waitFor();
+  }
+  const operator = (page: Page) => page.getByRole('combobox', { name: 'Operator' });
+  const value = (page: Page) => page.getByRole('textbox', { name: 'Value', exact: true });
+  const add = (page: Page) => popover(page).getByRole('button', { name: 'Add filter' }).click();
+
+  it('suggests the attributes that occur and their most frequent values, with the keyboard only', async () => {
+    const { page, expectAccessible, expectNoFaults } = await open();
+    await expect.poll(() => names(page), pollTimeout).toEqual(everyone);
+    await filterButton(page).focus();
+    await page.keyboard.press('Enter');
+    await option(page, /^department/).waitFor();
+    await expectAccessible();
+    await page.keyboard.type('depart');
+    await expect.poll(() => options(page).first().textContent(), pollTimeout).toContain('department');
+    await page.keyboard.press('Enter');
+    await option(page, /^Maths/).waitFor();
+    expect(await options(page).first().textContent()).toBe('Maths40%');
+    await expectAccessible();
+    await page.keyboard.press('ArrowDown');
+    await page.keyboard.press('Space');
+    await page.keyboard.press('ArrowDown');
+    await page.keyboard.press('Enter');
+    await expect.poll(() => names(page), pollTimeout).toEqual(['Ada Lovelace', 'Alan Turing', 'Grace Hopper']);
+    expect(filterOf(page)).toBe('attributes.department in ["Maths", "Navy \\"A\\""]');
+    expect(await chipTexts(page)).toEqual(['department is one of Maths, Navy "A"']);
+    expect(await filterButton(page).evaluate((button) => button === document.activeElement)).toBe(true);
+
+    // The chip can be edited and removed.
+    await page.keyboard.press('Tab');
+    await page.keyboard.press('Enter');
+    await page.getByRole('button', { name: 'Remove Maths' }).press('Enter');
+    await page.getByRole('combobox', { name: 'Values' }).press('Enter');
+    await expect.poll(() => names(page), pollTimeout).toEqual(['Grace Hopper']);
+    await expect.poll(() => total(page), pollTimeout).toBe('1 match');
+    await page.keyboard.press('Delete');
+    await expect.poll(() => names(page), pollTimeout).toEqual(everyone);
+    expect(await chips(page).count()).toBe(0);
+    await page.goBack();
+    await expect.poll(() => names(page), pollTimeout).toEqual(['Grace Hopper']);
+    expectNoFaults();
+  });
+
+  it('closes the popover on Escape, and returns to the button', async () => {
+    const { page, expectNoFaults } = await open();
+    await filterButton(page).click();
+    await option(page, /^department/).waitFor();
+    // Keys of the list do nothing here.
+    await page.keyboard.type('n/');
+    await page.keyboard.press('Escape');
+    await popover(page).waitFor({ state: 'detached' });
+    expect(page.url()).not.toContain('user=');
+    expect(await filterButton(page).evaluate((button) => button === document.activeElement)).toBe(true);
+    expectNoFaults();
+  });
+
+  it.each<[string, string, (page: Page) => Promise<void>, string[], string]>([
+    [
+      'department',
+      'isNot',
+      async (page) => {
+        await page.getByRole('combobox', { name: 'Values' }).fill('Maths');
+      },
+      ['Barbara Liskov', 'Grace Hopper', 'Seán O’Brien'],
+      'department is not Maths',
+    ],
+    ['department', 'isEmpty', async () => {}, ['Barbara Liskov', 'Seán O’Brien'], 'department is empty'],
+    [
+      'department',
+      'contains',
+      (page) => value(page).fill('mATHS'),
+      ['Ada Lovelace', 'Alan Turing'],
+      'department contains mATHS',
+    ],
+    ['tags', 'includesNot', (page) => option(page, /^new/).click(), everyone.slice(1), 'tags does not include new'],
+    ['level', 'more', (page) => value(page).fill('6'), ['Ada Lovelace', 'Grace Hopper'], 'level is more than 6'],
+    ['vip', 'is', (page) => option(page, /^true/).click(), ['Ada Lovelace'], 'vip is true'],
+    [
+      'started',
+      'within',
+      async (page) => {
+        await page.getByLabel('From', { exact: true }).fill('2025-12-31');
+        await page.getByLabel('To', { exact: true }).fill('2026-02-01');
+      },
+      ['Ada Lovelace', 'Grace Hopper'],
+      'started is from 31 Dec 2025 to 1 Feb 2026',
+    ],
+    ['Name', 'endsWith', (page) => value(page).fill('’Brien'), ['Seán O’Brien'], 'Name ends with ’Brien'],
+    ['Email', 'contains', (page) => value(page).fill('GRACE@'), ['Grace Hopper'], 'Email contains GRACE@'],
+    ['Created', 'before', (page) => page.getByLabel('Day').fill('2020-01-01'), [], 'Created is before 1 Jan 2020'],
+    ['address › city', 'is', (page) => option(page, /^Boston/).click(), ['Barbara Liskov'], 'address › city is Boston'],
+  ])('filters by %s with %s', async (field, by, enter, expected, text) => {
+    const { page, expectNoFaults } = await open();
+    await expect.poll(() => names(page), pollTimeout).toEqual(everyone);
+    await startChip(page, field);
+    await operator(page).selectOption(by);
+    await enter(page);
+    await add(page);
+    await expect.poll(() => names(page), pollTimeout).toEqual(expected);
+    expect(await chipTexts(page)).toEqual([text]);
+    // The chip is in the page's address, and opens with what was entered.
+    await page.reload();
+    await expect.poll(() => chipTexts(page), pollTimeout).toEqual([text]);
+    const before = filterOf(page);
+    await chips(page).getByRole('button').first().click();
+    expect(await operator(page).inputValue()).toBe(by);
+    await popover(page).getByRole('button', { name: 'Apply' }).click();
+    await popover(page).waitFor({ state: 'detached' });
+    expect(filterOf(page)).toBe(before);
+    expectNoFaults();
+  });
+
+  it('says what is missing from a chip', async () => {
+    const { page, expectAccessible, expectNoFaults } = await open();
+    await startChip(page, 'level');
+    await operator(page).selectOption('between');
+    await page.getByRole('textbox', { name: 'From' }).fill('many');
+    await add(page);
+    await page.getByText('Enter a number.').waitFor();
+    await expectAccessible();
+    await page.getByRole('textbox', { name: 'From' }).fill('8,5');
+    await page.getByRole('textbox', { name: 'To' }).fill('5');
+    await page.keyboard.press('Enter');
+    await expect.poll(() => names(page), pollTimeout).toEqual(['Ada Lovelace', 'Alan Turing']);
+    expectNoFaults();
+  });
+
+  it('finds a text in any of several attributes', async () => {
+    const { page, expectNoFaults } = await open();
+    await startChip(page, 'Text in any attribute');
+    await value(page).fill('REMOTE');
+    await page.keyboard.press('Enter');
+    await expect.poll(() => names(page), pollTimeout).toEqual(['Ada Lovelace', 'Alan Turing']);
+    await chips(page).getByRole('button').first().click();
+    await page.getByRole('checkbox', { name: 'tags' }).uncheck();
+    await popover(page).getByRole('button', { name: 'Apply' }).click();
+    await expect.poll(() => names(page), pollTimeout).toEqual([]);
+    expectNoFaults();
+  });
+
+  it('never shows the numbers of the previous filter as those of a refused one', async () => {
+    const { page, expectAccessible, expectNoFaults } = await open('#filter=id == "x"');
+    await alert(page).waitFor({ state: 'attached' });
+    expect(await alert(page).textContent()).toContain('The filter must compare id with a UUID.');
+    expect(await total(page)).toBe('');
+    await page.getByRole('button', { name: 'Clear' }).click();
+    await expect.poll(() => total(page), pollTimeout).toBe('5 users');
+    await page.goto(`${app.http}/#filter=id == "x"`);
+    await page.getByText('The list below still shows the result before this filter.').waitFor();
+    expect(await total(page)).toBe('');
+    expect(await names(page)).toEqual(everyone);
+    expect(await page.locator('.grid-frame.outdated').count()).toBe(1);
+    expect(await page.locator('.chip.invalid').count()).toBe(1);
+    await expectAccessible();
+    expectNoFaults();
+  });
+
+  describe('with an expression', () => {
+    it('completes fields, functions and values, and marks the error', async () => {
+      const { page, expectAccessible, expectNoFaults } = await open();
+      await filterButton(page).click();
+      await page.getByRole('button', { name: 'Write an expression' }).click();
+      await editor(page).waitFor();
+      await expect.poll(() => editor(page).evaluate((field) => field.matches(':focus')), pollTimeout).toBe(true);
+      await page.keyboard.type('attributes.dep');
+      await option(page, 'attributes.department').waitFor();
+      await page.keyboard.press('Enter');
+      await page.keyboard.type(' == ');
+      await page.keyboard.press('Control+Space');
+      await option(page, /^"Maths"/).waitFor();
+      await page.keyboard.press('Enter');
+      await expect.poll(() => editor(page).textContent(), pollTimeout).toBe('attributes.department == "Maths"');
+      await page.keyboard.press('Enter');
+      await expect.poll(() => names(page), pollTimeout).toEqual(['Ada Lovelace', 'Alan Turing']);
+      await expectAccessible();
+
+      await page.keyboard.type(' && last_name == 7');
+      await page.keyboard.press('Enter');
+      await alert(page).waitFor();
+      expect(await alert(page).textContent()).toContain('The filter must not compare a string with a number.');
+      expect(await page.locator('.cm-lintRange-error').textContent()).toBe('7');
+      expect(await editor(page).getAttribute('aria-invalid')).toBe('true');
+      await expectAccessible();
+
+      await page.keyboard.press('Backspace');
+      await page.keyboard.type('"Turing');
+      await page.keyboard.press('Enter');
+      await expect.poll(() => names(page), pollTimeout).toEqual(['Alan Turing']);
+      await page.getByRole('button', { name: 'Chips' }).click();
+      expect(await chipTexts(page)).toEqual(['department is Maths', 'Last name is Turing']);
+      expectNoFaults();
+    });
+
+    it('says that an expression is not complete, and keeps what is no chip as a text', async () => {
+      const { page, expectNoFaults } = await open('#filter=attributes.level > 5 || attributes.vip == true');
+      await expect.poll(() => names(page), pollTimeout).toEqual(['Ada Lovelace', 'Grace Hopper']);
+      await editor(page).waitFor();
+      expect(await page.getByRole('button', { name: 'Chips' }).isDisabled()).toBe(true);
+      await editor(page).click();
+      await page.keyboard.press('Control+End');
+      await page.keyboard.type(' ||');
+      await page.keyboard.press('Enter');
+      await expect
+        .poll(() => alert(page).textContent(), pollTimeout)
+        .toContain('The expression is not complete. Something is missing at the end.');
+      // A new chip must match in addition.
+      await page.keyboard.press('Backspace');
+      await page.keyboard.press('Backspace');
+      await page.keyboard.press('Enter');
+      await startChip(page, 'Last name');
+      await page.getByRole('combobox', { name: 'Values' }).fill('Hopper');
+      await add(page);
+      await expect.poll(() => names(page), pollTimeout).toEqual(['Grace Hopper']);
+      expectNoFaults();
+    });
+  });
+
+  it.each([
+    { theme: 'light', width: 390 },
+    { theme: 'dark', width: 390 },
+    { theme: 'dark', width: 1280 },
+  ] as const)('is accessible and fits: $theme, $width px', async ({ theme, width }) => {
+    const filter = [
+      'attributes.department == "Maths"',
+      'attributes.level >= 5',
+      '"remote" in attributes.tags',
+      'last_name != "A very long last name that no screen of a phone can show on one line"',
+    ].join(' && ');
+    const { page, expectAccessible, expectNoFaults } = await open(`#filter=${encodeURIComponent(filter)}`, {
+      theme,
+      width,
+      context: { forcedColors: theme === 'light' ? 'active' : 'none' },
+    });
+    await expect.poll(() => names(page), pollTimeout).toEqual(['Ada Lovelace', 'Alan Turing']);
+    await expect.poll(() => chips(page).count(), pollTimeout).toBe(4);
+    await expectAccessible();
+    await chips(page).last().getByRole('button').first().click();
+    await operator(page).waitFor();
+    await expectAccessible();
+    const box = await popover(page).boundingBox();
+    expect((box?.x ?? -1) >= 0 && (box?.x ?? 0) + (box?.width ?? 0) <= width).toBe(true);
+    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(width);
+    expectNoFaults();
+  });
+});

@@ -1,0 +1,206 @@
+/** The second step of a chip: its operator and its values. Enter applies them. */
+import { useState } from 'preact/hooks';
+import { type ChipDraft, chipOf, withOperator } from './chip-draft.js';
+import { type Chip, type FieldPath, isSamePath, type Operator } from './filter-chips.js';
+import { labelOfField, operatorsOf, operatorText, valuesOf } from './filter-fields.js';
+import type { SampledValue, UserSample } from './user-sample.js';
+import { DayField, recentDays, SeveralValues, TextValue } from './value-fields.js';
+
+export interface ChipEditorProps {
+  readonly start: ChipDraft;
+  readonly isNew: boolean;
+  readonly sample: UserSample | undefined;
+  onApply(chip: Chip): void;
+  onCancel(): void;
+}
+
+export function ChipEditor({ start, isNew, sample, onApply, onCancel }: ChipEditorProps) {
+  const [draft, setDraft] = useState(start);
+  const [problem, setProblem] = useState('');
+  const change = (next: ChipDraft) => {
+    setDraft(next);
+    setProblem('');
+  };
+  const apply = (next = draft) => {
+    const result = chipOf(next);
+    if ('chip' in result) onApply(result.chip);
+    else setProblem(result.problem);
+  };
+  const { path, kind, operator } = draft;
+  const isSearch = start.others.length > 0;
+  const label = isSearch ? 'Text in any attribute' : labelOfField(path);
+  return (
+    <form
+      class="chip-editor"
+      noValidate
+      onSubmit={(event) => {
+        event.preventDefault();
+        apply();
+      }}
+    >
+      <div class="chip-editor-head">
+        <strong class="truncate">
+          <bdi>{label}</bdi>
+        </strong>
+        {!isSearch && (
+          <select
+            class="input"
+            aria-label="Operator"
+            value={operator}
+            onChange={(event) => {
+              const { value } = event.currentTarget;
+              const chosen = operatorsOf(kind, operator).find((known) => known === value);
+              if (chosen !== undefined) change(withOperator(draft, chosen));
+            }}
+          >
+            {operatorsOf(kind, operator).map((name) => (
+              <option key={name} value={name}>
+                {operatorText(name)}
+              </option>
+            ))}
+          </select>
+        )}
+      </div>
+      <DraftValues draft={draft} sample={sample} onChange={change} onApply={apply} />
+      {isSearch && <SearchedAttributes draft={draft} all={[start.path, ...start.others]} onChange={change} />}
+      {problem !== '' && (
+        <p class="error" role="alert">
+          {problem}
+        </p>
+      )}
+      <div class="popover-foot">
+        <span class="hint grow">{hintOf(draft)}</span>
+        <button type="button" class="button quiet small" onClick={onCancel}>
+          Cancel
+        </button>
+        <button type="submit" class="button primary small">
+          {isNew ? 'Add filter' : 'Apply'}
+        </button>
+      </div>
+    </form>
+  );
+}
+
+function hintOf({ operator, kind }: ChipDraft): string {
+  if (operator === 'startsWith' || operator === 'endsWith' || operator === 'containsExactly') {
+    return kind === 'email' ? '' : 'Capital letters matter.';
+  }
+  return valuesOf(operator) === 'several' && kind !== 'id' ? 'Space selects several.' : '';
+}
+
+interface DraftValuesProps {
+  readonly draft: ChipDraft;
+  readonly sample: UserSample | undefined;
+  onChange(draft: ChipDraft): void;
+  onApply(draft?: ChipDraft): void;
+}
+
+function DraftValues({ draft, sample, onChange, onApply }: DraftValuesProps) {
+  const { kind, operator, values, texts } = draft;
+  const [first, second] = texts;
+  const setFirst = (text: string) => onChange({ ...draft, texts: [text, second] });
+  const setSecond = (text: string) => onChange({ ...draft, texts: [first, text] });
+  const apply = () => onApply();
+  if (isDate(operator)) {
+    const isRange = operator === 'within';
+    return (
+      <>
+        <div class="two-values">
+          <DayField
+            label={isRange ? 'From' : 'Day'}
+            day={first}
+            isLabelShown={isRange}
+            onDay={setFirst}
+            onApply={apply}
+          />
+          {isRange && <DayField label="To" day={second} isLabelShown onDay={setSecond} onApply={apply} />}
+        </div>
+        {operator === 'since' && (
+          <div class="line wrap">
+            {recentDays(new Date()).map(({ label, day }) => (
+              <button
+                key={label}
+                type="button"
+                class="button small"
+                onClick={() => onApply({ ...draft, texts: [day, ''] })}
+              >
+                {label}
+              </button>
+            ))}
+          </div>
+        )}
+      </>
+    );
+  }
+  switch (valuesOf(operator)) {
+    case 'none':
+      return null;
+    case 'several':
+      return (
+        <SeveralValues
+          label="Values"
+          kind={kind}
+          values={values}
+          suggestions={suggestionsFor(draft, sample)}
+          sample={sample}
+          text={first}
+          onText={setFirst}
+          onValues={(next) => onChange({ ...draft, values: next, texts: ['', second] })}
+          onApply={(next = values) =>
+            onApply({ ...draft, values: next, texts: next === values ? texts : ['', second] })
+          }
+        />
+      );
+    case 'one':
+      return <TextValue label="Value" kind={kind} text={first} onText={setFirst} onApply={apply} />;
+    case 'two':
+      return (
+        <div class="two-values">
+          <TextValue label="From" kind={kind} text={first} onText={setFirst} onApply={apply} />
+          <TextValue label="To" kind={kind} text={second} onText={setSecond} onApply={apply} />
+        </div>
+      );
+  }
+}
+
+const isDate = (operator: Operator) => operator === 'before' || operator === 'since' || operator === 'within';
+
+function suggestionsFor({ path, kind }: ChipDraft, sample: UserSample | undefined): readonly SampledValue[] {
+  // Hardly any two users share an email or an id.
+  if (kind === 'email' || kind === 'id') return [];
+  return sample?.fields.find((field) => isSamePath(field.path, path))?.values ?? [];
+}
+
+interface SearchedAttributesProps {
+  readonly draft: ChipDraft;
+  readonly all: readonly FieldPath[];
+  onChange(draft: ChipDraft): void;
+}
+
+/** Chooses the attributes whose values are searched. At least one stays. */
+function SearchedAttributes({ draft, all, onChange }: SearchedAttributesProps) {
+  const chosen = [draft.path, ...draft.others];
+  return (
+    <fieldset class="choices searched">
+      <legend class="faint">Search in</legend>
+      {all.map((path) => {
+        const isChosen = chosen.some((each) => isSamePath(each, path));
+        return (
+          <label key={JSON.stringify(path)}>
+            <input
+              type="checkbox"
+              checked={isChosen}
+              disabled={isChosen && chosen.length === 1}
+              onChange={() => {
+                const next = all.filter((each) => isSamePath(each, path) !== chosen.some((c) => isSamePath(c, each)));
+                const [first, ...others] = next;
+                if (first !== undefined) onChange({ ...draft, path: first, others });
+              }}
+            />
+            <bdi class="truncate">{labelOfField(path)}</bdi>
+          </label>
+        );
+      })}
+    </fieldset>
+  );
+}

@@ -1,0 +1,92 @@
+/** The filter as an expression in CEL, in an editor that is loaded with this file's first use. */
+import { useEffect, useRef, useState } from 'preact/hooks';
+import type { CelEditor } from './cel-editor.js';
+import type { Mistake } from './filter-mistake.js';
+import type { UserSample } from './user-sample.js';
+
+export interface ExpressionFieldProps {
+  readonly filter: string;
+  readonly mistake: Mistake | undefined;
+  readonly canBeChips: boolean;
+  readSample(): Promise<UserSample>;
+  onFilter(filter: string): void;
+  onChips(): void;
+}
+
+/** Longer than for the search, because an incomplete filter is usually invalid. */
+const filterAfterMs = 800;
+
+export function ExpressionField({ filter, mistake, canBeChips, readSample, onFilter, onChips }: ExpressionFieldProps) {
+  const host = useRef<HTMLDivElement>(null);
+  const editor = useRef<CelEditor>(undefined);
+  const [draft, setDraft] = useState(filter);
+  const [isFailed, setFailed] = useState(false);
+  const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
+  const sent = useRef(filter);
+  const send = (text: string) => {
+    clearTimeout(timer.current);
+    setDraft(text);
+    if (text === sent.current) return;
+    sent.current = text;
+    onFilter(text);
+  };
+  const write = (text: string) => {
+    setDraft(text);
+    clearTimeout(timer.current);
+    timer.current = setTimeout(() => latest.current.send(text), filterAfterMs);
+  };
+  const latest = useRef({ send, write, onChips, readSample });
+  latest.current = { send, write, onChips, readSample };
+
+  useEffect(() => {
+    let isUnmounted = false;
+    void import('./cel-editor.js').then(
+      ({ createCelEditor }) => {
+        if (isUnmounted || host.current === null) return;
+        editor.current = createCelEditor(host.current, {
+          text: sent.current,
+          onText: (text) => latest.current.write(text),
+          onEnter: (text) => latest.current.send(text),
+          onEscape: () => latest.current.onChips(),
+          readSample: () => latest.current.readSample(),
+        });
+        editor.current.focus();
+      },
+      () => setFailed(true),
+    );
+    return () => {
+      isUnmounted = true;
+      clearTimeout(timer.current);
+      editor.current?.close();
+    };
+  }, []);
+  useEffect(() => {
+    if (filter === sent.current) return;
+    clearTimeout(timer.current);
+    sent.current = filter;
+    setDraft(filter);
+    editor.current?.setText(filter);
+  }, [filter]);
+  // The error is about the filter that was sent, not about a newer text.
+  const shown = draft === filter ? mistake : undefined;
+  useEffect(() => editor.current?.setMistake(shown), [shown?.text, shown?.at]);
+
+  return (
+    <div class="expression">
+      <div class="expression-line">
+        <div class={`expression-box${shown === undefined ? '' : ' invalid'}`} ref={host} />
+        <button type="button" class="button quiet small" disabled={!canBeChips} onClick={onChips}>
+          Chips
+        </button>
+      </div>
+      {isFailed && <p class="error">The editor could not be loaded. Reload the page.</p>}
+      {mistake === undefined && (
+        <p class="hint">
+          {canBeChips
+            ? 'Enter applies the expression. Ctrl+Space lists fields and functions.'
+            : 'This filter cannot be shown as chips.'}
+        </p>
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,245 @@
+/**
+ * The filter under the search: its chips, or its text as an expression. Loaded when there is a filter, or when somebody
+ * starts one.
+ */
+import type { RefObject } from 'preact';
+import { useEffect, useRef, useState } from 'preact/hooks';
+import type { CallError } from './call-error.js';
+import { type ChipDraft, draftOf, newDraft } from './chip-draft.js';
+import { ChipEditor } from './chip-editor.js';
+import type { Directory } from './directory.js';
+import { ExpressionField } from './expression-field.js';
+import { FieldPicker } from './field-picker.js';
+import { type Chip, isSamePath, writeChip, writeChips } from './filter-chips.js';
+import { chipTexts, labelOfField } from './filter-fields.js';
+import { chipAt, mistakeOf } from './filter-mistake.js';
+import { CloseIcon } from './icons.js';
+import { Popover, type PopoverProps } from './popover.js';
+import { readChips } from './read-chips.js';
+import { createUserSampler, type UserSample } from './user-sample.js';
+
+export interface FilterBarProps {
+  readonly filter: string;
+  readonly directory: Directory;
+  /** Why the server refused this filter. */
+  readonly queryError: CallError | undefined;
+  /** Whether the list shows the result of another query. */
+  readonly isOutdated: boolean;
+  /** The button that starts a new chip, and how often it was pressed. */
+  readonly opener: { readonly button: HTMLElement | null; readonly presses: number };
+  onFilter(filter: string): void;
+  /** Called when nothing is left to show. */
+  onEmpty(): void;
+}
+
+/** What is edited: a field for a new chip, a new chip, or the chip at an index. */
+type Editing =
+  | { readonly step: 'field' }
+  | { readonly step: 'chip'; readonly at: number | 'new'; readonly draft: ChipDraft };
+
+export function FilterBar({ directory, filter, queryError, isOutdated, opener, onFilter, onEmpty }: FilterBarProps) {
+  const chips = readChips(filter);
+  const mistake = mistakeOf(queryError, filter);
+  const [readSample] = useState(() => createUserSampler(directory));
+  const [prefersText, setPrefersText] = useState(false);
+  const [editing, setEditing] = useState<Editing | undefined>(opener.presses > 0 ? { step: 'field' } : undefined);
+  const handledPresses = useRef(opener.presses);
+  const [sample, setSample] = useState<UserSample>();
+  const list = useRef<HTMLUListElement>(null);
+  const isText = prefersText || chips === undefined;
+  const chipButton = (at: number) => list.current?.querySelector<HTMLElement>(`[data-chip="${at}"]`) ?? null;
+
+  const load = () => void readSample().then(setSample);
+  useEffect(() => {
+    if (opener.presses > 0) load();
+    if (opener.presses === handledPresses.current) return;
+    handledPresses.current = opener.presses;
+    setEditing((before) => (before === undefined ? { step: 'field' } : undefined));
+  }, [opener.presses]);
+  useEffect(() => {
+    if (filter === '' && editing === undefined && !prefersText) onEmpty();
+  }, [filter, editing, prefersText]);
+
+  const open = (at: number, chip: Chip) => {
+    load();
+    const kind = sample?.fields.find(({ path }) => isSamePath(path, chip.path))?.kind;
+    setEditing({ step: 'chip', at, draft: draftOf(chip, kind) });
+  };
+  const close = ({ keepsFocus }: { keepsFocus: boolean }) => {
+    setEditing(undefined);
+    if (!keepsFocus) anchorOf(editing)?.focus();
+  };
+  const anchorOf = (edited: Editing | undefined) =>
+    edited?.step === 'chip' && edited.at !== 'new' ? chipButton(edited.at) : opener.button;
+  const apply = (chip: Chip) => {
+    close({ keepsFocus: false });
+    const at = editing?.step === 'chip' ? editing.at : 'new';
+    if (chips === undefined) onFilter(`(${filter}\n) && ${writeChip(chip)}`);
+    else onFilter(writeChips(at === 'new' ? [...chips, chip] : chips.with(at, chip)));
+  };
+  const remove = (at: number) => {
+    onFilter(writeChips((chips ?? []).filter((_, index) => index !== at)));
+    requestAnimationFrame(() => (chipButton(Math.max(0, at - 1)) ?? opener.button)?.focus());
+  };
+
+  return (
+    <div class="filter-bar">
+      {isText ? (
+        <ExpressionField
+          filter={filter}
+          mistake={mistake}
+          canBeChips={chips !== undefined}
+          readSample={readSample}
+          onFilter={onFilter}
+          onChips={() => {
+            setPrefersText(false);
+            opener.button?.focus();
+          }}
+        />
+      ) : (
+        <ChipsLine
+          chips={chips}
+          listRef={list}
+          invalidAt={chipAt(chips, filter, mistake?.at)}
+          openAt={editing?.step === 'chip' ? editing.at : undefined}
+          onOpen={open}
+          onRemove={remove}
+          onClear={() => onFilter('')}
+          onAdvanced={() => setPrefersText(true)}
+        />
+      )}
+      {mistake !== undefined && (
+        <p class="error" role="alert">
+          {mistake.text}{' '}
+          {isOutdated && <span class="hint">The list below still shows the result before this filter.</span>}
+        </p>
+      )}
+      <EditPopover
+        editing={editing}
+        anchor={anchorOf(editing)}
+        sample={sample}
+        onEdit={setEditing}
+        onApply={apply}
+        onAdvanced={() => {
+          setEditing(undefined);
+          setPrefersText(true);
+        }}
+        onClose={close}
+      />
+    </div>
+  );
+}
+
+interface EditPopoverProps {
+  readonly editing: Editing | undefined;
+  readonly anchor: HTMLElement | null;
+  readonly sample: UserSample | undefined;
+  onEdit(editing: Editing): void;
+  onApply(chip: Chip): void;
+  onAdvanced(): void;
+  onClose: PopoverProps['onClose'];
+}
+
+function EditPopover({ editing, anchor, sample, onEdit, onApply, onAdvanced, onClose }: EditPopoverProps) {
+  if (editing === undefined) return null;
+  if (editing.step === 'field') {
+    return (
+      <Popover key="field" label="Add a filter" anchor={anchor} onClose={onClose}>
+        <FieldPicker
+          sample={sample}
+          onPick={(...picked) => onEdit({ step: 'chip', at: 'new', draft: newDraft(...picked) })}
+          onAdvanced={onAdvanced}
+        />
+      </Popover>
+    );
+  }
+  const { at, draft } = editing;
+  return (
+    <Popover key="chip" label={`Filter by ${labelOfField(draft.path)}`} anchor={anchor} onClose={onClose}>
+      <ChipEditor
+        start={draft}
+        isNew={at === 'new'}
+        sample={sample}
+        onApply={onApply}
+        onCancel={() => onClose({ keepsFocus: false })}
+      />
+    </Popover>
+  );
+}
+
+interface ChipsLineProps {
+  readonly chips: readonly Chip[];
+  readonly listRef: RefObject<HTMLUListElement | null>;
+  readonly invalidAt: number;
+  readonly openAt: number | 'new' | undefined;
+  onOpen(at: number, chip: Chip): void;
+  onRemove(at: number): void;
+  onClear(): void;
+  onAdvanced(): void;
+}
+
+function ChipsLine({ chips, listRef, invalidAt, openAt, onOpen, onRemove, onClear, onAdvanced }: ChipsLineProps) {
+  if (chips.length === 0) return null;
+  return (
+    <div class="chips-line">
+      <ul class="chips" aria-label="Filters" ref={listRef}>
+        {chips.map((chip, at) => (
+          <ChipButton
+            // A chip that is edited stays the same element, and keeps the focus.
+            key={`chip ${at}`}
+            chip={chip}
+            at={at}
+            isInvalid={at === invalidAt}
+            isOpen={at === openAt}
+            onOpen={() => onOpen(at, chip)}
+            onRemove={() => onRemove(at)}
+          />
+        ))}
+      </ul>
+      <button type="button" class="button quiet small" onClick={onClear}>
+        Clear
+      </button>
+      <button type="button" class="button quiet small" onClick={onAdvanced}>
+        Advanced
+      </button>
+    </div>
+  );
+}
+
+interface ChipButtonProps {
+  readonly chip: Chip;
+  readonly at: number;
+  readonly isInvalid: boolean;
+  readonly isOpen: boolean;
+  onOpen(): void;
+  onRemove(): void;
+}
+
+function ChipButton({ chip, at, isInvalid, isOpen, onOpen, onRemove }: ChipButtonProps) {
+  const { field, operator, values } = chipTexts(chip);
+  const text = `${field} ${operator} ${values}`.trim();
+  return (
+    <li class={`chip${isInvalid ? ' invalid' : ''}`}>
+      <button
+        type="button"
+        class="chip-edit"
+        data-chip={at}
+        aria-haspopup="dialog"
+        aria-expanded={isOpen}
+        title={text}
+        onClick={onOpen}
+        onKeyDown={(event) => {
+          if (event.key !== 'Delete' && event.key !== 'Backspace') return;
+          event.preventDefault();
+          onRemove();
+        }}
+      >
+        <bdi class="chip-field">{field}</bdi> <span class="chip-operator">{operator}</span>{' '}
+        {values !== '' && <bdi class="chip-values truncate">{values}</bdi>}
+      </button>
+      <button type="button" class="chip-remove" aria-label={`Remove: ${text}`} onClick={onRemove}>
+        <CloseIcon />
+      </button>
+    </li>
+  );
+}

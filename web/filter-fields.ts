@@ -1,0 +1,164 @@
+/** What the page calls the fields and operators of a filter, and which operators and values each kind of field has. */
+import { type Chip, type ChipValue, columnKind, type FieldPath, type Operator } from './filter-chips.js';
+import { formatCount } from './format.js';
+
+/** A `date` is an attribute with texts such as `2026-01-31`, and a `time` is a time of the server. */
+export type FieldKind = 'id' | 'text' | 'email' | 'time' | 'number' | 'boolean' | 'date' | 'list';
+
+export interface FilterFieldInfo {
+  readonly path: FieldPath;
+  readonly kind: FieldKind;
+}
+
+const columnLabels: Readonly<Record<string, string>> = {
+  display_name: 'Name',
+  email: 'Email',
+  create_time: 'Created',
+  update_time: 'Updated',
+  first_name: 'First name',
+  last_name: 'Last name',
+  profile_image_url: 'Image URL',
+  id: 'Id',
+};
+
+/** The fields of every user, in the order of the menu. */
+const columnFields: readonly FilterFieldInfo[] = Object.keys(columnLabels).map((name) => ({
+  path: [name],
+  kind: kindOfColumn([name]) ?? 'text',
+}));
+/** Those that the menu has before the attributes, and after them. */
+export const firstFields = columnFields.slice(0, 4);
+export const otherFields = columnFields.slice(4);
+
+function kindOfColumn(path: FieldPath): FieldKind | undefined {
+  const kind = columnKind(path);
+  return kind === 'timestamp' ? 'time' : kind;
+}
+
+export function labelOfField([name = '', ...keys]: FieldPath): string {
+  return name === 'attributes' ? keys.join(' › ') : (columnLabels[name] ?? name);
+}
+
+const operatorTexts: Readonly<Record<Operator, string>> = {
+  is: 'is',
+  isNot: 'is not',
+  contains: 'contains',
+  containsNot: 'does not contain',
+  containsExactly: 'contains exactly',
+  startsWith: 'starts with',
+  endsWith: 'ends with',
+  isEmpty: 'is empty',
+  isNotEmpty: 'is not empty',
+  includes: 'includes',
+  includesNot: 'does not include',
+  atLeast: 'is at least',
+  atMost: 'is at most',
+  more: 'is more than',
+  less: 'is less than',
+  between: 'is between',
+  before: 'is before',
+  since: 'is on or after',
+  within: 'is from … to …',
+};
+
+export const operatorText = (operator: Operator): string => operatorTexts[operator];
+
+const emptiness = ['isEmpty', 'isNotEmpty'] as const;
+const dates = ['since', 'before', 'within'] as const;
+
+const operatorsByKind: Readonly<Record<FieldKind, readonly Operator[]>> = {
+  id: ['is', 'isNot'],
+  text: ['is', 'isNot', 'contains', 'containsNot', 'startsWith', 'endsWith', ...emptiness],
+  email: ['contains', 'containsNot', 'is', 'isNot', 'startsWith', 'endsWith'],
+  time: dates,
+  number: ['is', 'isNot', 'atLeast', 'atMost', 'more', 'less', 'between', ...emptiness],
+  boolean: ['is', 'isNot', ...emptiness],
+  date: [...dates, 'is', 'isNot', ...emptiness],
+  list: ['includes', 'includesNot', ...emptiness],
+};
+
+/** The operators to offer. Those of a chip that was written by hand may be others. */
+export function operatorsOf(kind: FieldKind, current?: Operator): readonly Operator[] {
+  const usual = operatorsByKind[kind];
+  return current === undefined || usual.includes(current) ? usual : [...usual, current];
+}
+
+/** The values that an operator takes. */
+export function valuesOf(operator: Operator): 'none' | 'several' | 'one' | 'two' {
+  switch (operator) {
+    case 'isEmpty':
+    case 'isNotEmpty':
+      return 'none';
+    case 'is':
+    case 'isNot':
+    case 'includes':
+    case 'includesNot':
+      return 'several';
+    case 'between':
+    case 'within':
+      return 'two';
+    default:
+      return 'one';
+  }
+}
+
+/** The kind of a field that is in no sampled user, from the chip's operator and value. */
+export function kindOfChip({ path, operator, values: [value] }: Chip): FieldKind {
+  const column = kindOfColumn(path);
+  if (column !== undefined) return column;
+  if (operator === 'includes' || operator === 'includesNot') return 'list';
+  if (operator === 'before' || operator === 'since' || operator === 'within') return 'date';
+  return typeof value === 'number' ? 'number' : typeof value === 'boolean' ? 'boolean' : 'text';
+}
+
+const day = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short', year: 'numeric' });
+const dayAndTime = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
+
+/** `isEnd`: a range ends just before this time or day, so the last day of the range is the previous one. */
+export function dateText(value: ChipValue, isEnd = false): string {
+  const text = String(value);
+  const isDay = /^\d{4}-\d\d-\d\d$/.test(text);
+  const time = isDay ? new Date(`${text}T00:00:00`) : new Date(text);
+  if (Number.isNaN(time.getTime())) return text;
+  const isMidnight = time.getHours() + time.getMinutes() + time.getSeconds() + time.getMilliseconds() === 0;
+  if (!isMidnight) return dayAndTime.format(time);
+  return day.format(isEnd ? addDays(time, -1) : time);
+}
+
+/** Also across a change of the clocks. */
+export function addDays(time: Date, days: number): Date {
+  return new Date(time.getFullYear(), time.getMonth(), time.getDate() + days);
+}
+
+export function valueText(value: ChipValue): string {
+  if (typeof value === 'boolean') return value ? 'true' : 'false';
+  if (value === '') return 'an empty text';
+  return String(value);
+}
+
+/** The chip in words, in three parts: `Department`, `is one of`, `ops, sales`. */
+export function chipTexts(chip: Chip): { readonly field: string; readonly operator: string; readonly values: string } {
+  const { path, others = [], operator, values } = chip;
+  const [first = '', second = ''] = values;
+  const field = others.length === 0 ? labelOfField(path) : `Any of ${formatCount(others.length + 1)} attributes`;
+  const plain = operatorTexts[operator];
+  if (operator === 'within') {
+    const [from, to] = [dateText(first), dateText(second, true)];
+    return from === to
+      ? { field, operator: 'is on', values: from }
+      : { field, operator: 'is from', values: `${from} to ${to}` };
+  }
+  if (operator === 'before' || operator === 'since') return { field, operator: plain, values: dateText(first) };
+  if (operator === 'between') return { field, operator: plain, values: `${first} and ${second}` };
+  const many = {
+    is: 'is one of',
+    isNot: 'is not one of',
+    includes: 'includes one of',
+    includesNot: 'includes none of',
+  };
+  const isMany = values.length > 1;
+  const text = isMany ? (Object.entries(many).find(([name]) => name === operator)?.[1] ?? plain) : plain;
+  const shown = values.slice(0, 3).map(valueText).join(', ');
+  const rest = values.length > 3 ? ` and ${formatCount(values.length - 3)} more` : '';
+  return { field, operator: text, values: shown + rest };
+}

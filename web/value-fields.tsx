@@ -1,0 +1,193 @@
+/** The fields in which the values of a chip are entered: suggestions to choose from, a text, numbers, or days. */
+import { useEffect, useId, useRef, useState } from 'preact/hooks';
+import type { ChipValue } from './filter-chips.js';
+import { addDays, type FieldKind, valueText } from './filter-fields.js';
+import { CloseIcon } from './icons.js';
+import { OptionField } from './listbox.js';
+import { type SampledValue, shareText, type UserSample } from './user-sample.js';
+
+const idForm = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/i;
+
+/** Returns undefined if the text is not a value of this kind. */
+export function parseValue(kind: FieldKind, text: string): ChipValue | undefined {
+  const trimmed = text.trim();
+  if (trimmed === '') return undefined;
+  if (kind === 'number') {
+    // A decimal comma, as many languages write it.
+    const number = trimmed.replace(/^(-?\d+),(\d+)$/, '$1.$2');
+    return /^-?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i.test(number) && Number.isFinite(Number(number))
+      ? Number(number)
+      : undefined;
+  }
+  if (kind === 'boolean') return trimmed === 'true' ? true : trimmed === 'false' ? false : undefined;
+  if (kind === 'id') return idForm.test(trimmed) ? trimmed.toLowerCase() : undefined;
+  // A filter can contain neither U+0000 nor half of a character.
+  return trimmed.replaceAll('\0', '').toWellFormed();
+}
+
+const shownMax = 50;
+
+export interface SeveralValuesProps {
+  readonly label: string;
+  readonly kind: FieldKind;
+  readonly values: readonly ChipValue[];
+  readonly suggestions: readonly SampledValue[];
+  readonly sample: UserSample | undefined;
+  /** The text that was typed but not added yet. */
+  readonly text: string;
+  onText(text: string): void;
+  onValues(values: readonly ChipValue[]): void;
+  /** Applies these values, or those that are selected. */
+  onApply(values?: readonly ChipValue[]): void;
+}
+
+export function SeveralValues(props: SeveralValuesProps) {
+  const { label, kind, values, suggestions, sample, text, onText, onValues, onApply } = props;
+  const typed = text.trim().toLowerCase();
+  const isKnown = (value: ChipValue) => suggestions.some((suggestion) => suggestion.value === value);
+  const known = kind === 'boolean' ? withBoth(suggestions) : suggestions;
+  const options = [...values.filter((value) => !isKnown(value)).map((value) => ({ value, count: 0 })), ...known]
+    .filter(({ value }, index, all) => all.findIndex((other) => other.value === value) === index)
+    .filter(({ value }) => valueText(value).toLowerCase().includes(typed))
+    .slice(0, shownMax);
+  const keyOf = (value: ChipValue) => JSON.stringify(value);
+  const toggled = (value: ChipValue) =>
+    values.includes(value) ? values.filter((other) => other !== value) : [...values, value];
+
+  return (
+    <>
+      {values.length > 0 && (
+        <ul class="value-tokens" aria-label="Selected values">
+          {values.map((value) => (
+            <li key={keyOf(value)} class="badge">
+              <span class="truncate" dir="auto">
+                {valueText(value)}
+              </span>
+              <button
+                type="button"
+                class="token-remove"
+                aria-label={`Remove ${valueText(value)}`}
+                onClick={() => onValues(toggled(value))}
+              >
+                <CloseIcon />
+              </button>
+            </li>
+          ))}
+        </ul>
+      )}
+      <OptionField
+        label={label}
+        placeholder={options.length > 0 ? 'Type or choose values' : 'Type a value'}
+        text={text}
+        options={options.map(({ value, count }) => ({
+          key: keyOf(value),
+          label: <bdi>{valueText(value)}</bdi>,
+          isSelected: values.includes(value),
+          ...(count === 0 ? {} : { detail: shareText(count, sample) }),
+        }))}
+        isMultiple
+        inputMode={kind === 'number' ? 'decimal' : 'text'}
+        onText={onText}
+        onChoose={(key, how) => {
+          const chosen = options.find(({ value }) => keyOf(value) === key)?.value;
+          if (chosen === undefined) return;
+          onText('');
+          if (how === 'toggle') onValues(toggled(chosen));
+          else onApply(values.includes(chosen) ? values : [...values, chosen]);
+        }}
+        onEnter={() => onApply()}
+        onBackspace={() => onValues(values.slice(0, -1))}
+      />
+    </>
+  );
+}
+
+function withBoth(suggestions: readonly SampledValue[]): readonly SampledValue[] {
+  return [true, false].map((value) => suggestions.find((known) => known.value === value) ?? { value, count: 0 });
+}
+
+export interface TextValueProps {
+  readonly label: string;
+  readonly kind: FieldKind;
+  readonly text: string;
+  onText(text: string): void;
+  onApply(): void;
+}
+
+export function TextValue({ label, kind, text, onText, onApply }: TextValueProps) {
+  return (
+    <input
+      class="input"
+      aria-label={label}
+      placeholder={kind === 'number' ? 'A number' : 'A text'}
+      inputMode={kind === 'number' ? 'decimal' : 'text'}
+      dir="auto"
+      autocomplete="off"
+      autocapitalize="off"
+      spellcheck={false}
+      value={text}
+      onInput={(event) => onText(event.currentTarget.value)}
+      onKeyDown={(event) => {
+        if (event.key !== 'Enter' || event.isComposing) return;
+        event.preventDefault();
+        onApply();
+      }}
+    />
+  );
+}
+
+export interface DayFieldProps {
+  readonly label: string;
+  /** `2026-01-31`, or empty. */
+  readonly day: string;
+  readonly isLabelShown?: boolean;
+  onDay(day: string): void;
+  onApply(): void;
+}
+
+/** Uncontrolled, because a browser reports an incomplete date as an empty one, and would then clear what was typed. */
+export function DayField({ label, day, isLabelShown = false, onDay, onApply }: DayFieldProps) {
+  const id = useId();
+  const field = useRef<HTMLInputElement>(null);
+  const [first] = useState(day);
+  useEffect(() => {
+    if (field.current !== null && day !== '' && field.current.value !== day) field.current.value = day;
+  }, [day]);
+  return (
+    <div class="field">
+      <label for={id} class={isLabelShown ? 'faint' : 'visually-hidden'}>
+        {label}
+      </label>
+      <input
+        id={id}
+        ref={field}
+        class="input"
+        type="date"
+        defaultValue={first}
+        onInput={(event) => onDay(event.currentTarget.value)}
+        onKeyDown={(event) => {
+          if (event.key !== 'Enter') return;
+          event.preventDefault();
+          onApply();
+        }}
+      />
+    </div>
+  );
+}
+
+/** The local day of a time, as a date field has it. */
+export function dayOf(time: Date): string {
+  if (Number.isNaN(time.getTime())) return '';
+  const two = (number: number) => String(number).padStart(2, '0');
+  return `${String(time.getFullYear()).padStart(4, '0')}-${two(time.getMonth() + 1)}-${two(time.getDate())}`;
+}
+
+/** Days to choose from with one click. */
+export function recentDays(now: Date): readonly { readonly label: string; readonly day: string }[] {
+  return [
+    { label: 'Today', day: dayOf(now) },
+    { label: 'Last 7 days', day: dayOf(addDays(now, -6)) },
+    { label: 'Last 30 days', day: dayOf(addDays(now, -29)) },
+    { label: 'This year', day: `${dayOf(now).slice(0, 4)}-01-01` },
+  ];
+}

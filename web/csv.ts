@@ -8,7 +8,7 @@ import {
   type Row,
   type RowProblem,
 } from '../src/user-files/columns.js';
-import { type CsvRecord, separatorLine } from '../src/user-files/csv.js';
+import { separatorLine } from '../src/user-files/csv.js';
 import { type DecodedText, decodeText } from '../src/user-files/file-text.js';
 import { type Column, findDuplicate, missingFields, targetsOf } from '../src/user-files/header.js';
 
@@ -48,7 +48,10 @@ export function refuseColumns(columns: readonly Column[]): string | undefined {
 }
 
 /** Converts each record to a user. */
-export function fileRowsOf(records: readonly CsvRecord[], columns: readonly Column[]): Row[] {
+export function fileRowsOf(
+  records: readonly { readonly cells: readonly string[]; readonly line: number }[],
+  columns: readonly Column[],
+): Row[] {
   const targets = targetsOf(columns);
   return records.map(({ cells, line }) => ({ line, original: cells, ...draftOf(cells, targets) }));
 }

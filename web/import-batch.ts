@@ -1,11 +1,14 @@
 /**
- * Creates the users of an import's batches. If the server rejects rows, sends the batch again without them.
+ * Writes the users of an import's batches. If the server rejects rows, sends the batch again without them.
  *
- * Repeats a batch with the same request id until the server responds, so that no row creates two users.
+ * Repeats a batch with the same request id until the server responds, so that no row creates two users. A batch that also
+ * updates users has no request id: if it is repeated, rows that are already written count as skipped.
  */
 import type { RowProblem } from '../src/user-files/columns.js';
 import { CallError } from './call-error.js';
 import type { Directory } from './directory.js';
+import { createImportBody, type OnTaken, sendImport } from './import-call.js';
+import { pause } from './pause.js';
 import { hasReason, isUnclear, newRequestId } from './save-user.js';
 
 const deadlineMs = 30_000;
@@ -23,23 +26,22 @@ export interface BatchRow {
   readonly problem?: RowProblem | undefined;
 }
 
-/** How to treat a row whose email is taken, in the directory or earlier in the file. */
-export type OnTaken = 'reject' | 'skip';
-
 export interface BatchState {
   readonly created: number;
+  readonly updated: number;
   readonly skipped: number;
   readonly rejected: number;
   /** Whether the import waits for an unavailable server. */
   readonly isWaiting: boolean;
   /** The rows that may or may not be in the directory, because the response was lost. */
   readonly unclear: { readonly from: number; readonly to: number } | undefined;
-  /** When the last user of this import was created; undefined if none was created. */
+  /** When the last user of this import was created, as far as the server returned it. */
   readonly newest: Date | undefined;
 }
 
 export const initialState: BatchState = {
   created: 0,
+  updated: 0,
   skipped: 0,
   rejected: 0,
   isWaiting: false,
@@ -50,18 +52,23 @@ export const initialState: BatchState = {
 export interface BatchSenderOptions {
   readonly directory: Directory;
   readonly onTaken: OnTaken;
+  /** The counts so far, if this continues an import. */
+  readonly initial?: BatchState;
   /** Ends the import after the current batch, so that it is known which users were created. */
   readonly signal: AbortSignal;
   onChange(): void;
   onRejected(row: BatchRow, problem: RowProblem): void;
+  /** The row is in the directory, or was skipped. */
+  onAccepted?(row: BatchRow): void;
 }
 
 export class BatchSender {
   readonly #options: BatchSenderOptions;
-  #state = initialState;
+  #state: BatchState;
 
   constructor(options: BatchSenderOptions) {
     this.#options = options;
+    this.#state = options.initial ?? initialState;
   }
 
   get state(): BatchState {
@@ -79,13 +86,18 @@ export class BatchSender {
     let isAccepted = true;
     try {
       while (rest.length > 0) {
-        const problems = await this.#create(rest);
-        if (problems === undefined) break;
+        const problems = await this.#write(rest);
+        if (problems === undefined) {
+          for (const row of rest) this.#options.onAccepted?.(row);
+          break;
+        }
         isAccepted = false;
         for (const [index, row] of rest.entries()) {
           const problem = problems.get(index);
-          if (problem === 'skip') this.#set({ skipped: this.#state.skipped + 1 });
-          else if (problem !== undefined) rejected.set(row, problem);
+          if (problem === 'skip') {
+            this.#set({ skipped: this.#state.skipped + 1 });
+            this.#options.onAccepted?.(row);
+          } else if (problem !== undefined) rejected.set(row, problem);
         }
         rest = rest.filter((_, index) => !problems.has(index));
       }
@@ -100,20 +112,23 @@ export class BatchSender {
     return isAccepted;
   }
 
-  /** Creates all users, or creates none and returns the problems of some rows by index. */
-  async #create(rows: readonly BatchRow[]): Promise<Problems | undefined> {
-    const { directory, onTaken, signal } = this.#options;
-    const request = { users: rows.map(({ user }) => user ?? {}), requestId: newRequestId() };
+  /** Writes all users, or writes nothing and returns the problems of some rows by index. */
+  async #write(rows: readonly BatchRow[]): Promise<Problems | undefined> {
+    const { onTaken, signal } = this.#options;
+    const send = onTaken === 'update' ? this.#updater(rows) : this.#creator(rows);
     let isRepeated = false;
     for (let failures = 0, internalErrors = 0; ; failures++) {
       signal.throwIfAborted();
       try {
-        const { users } = await directory.batchCreateUsers(request, { deadlineMs });
-        this.#set({ newest: users.at(-1)?.createTime ?? this.#state.newest });
-        break;
+        const problems = await send();
+        this.#set({ isWaiting: false, unclear: undefined });
+        return problems;
       } catch (error) {
         // The batch succeeded, its response was lost, and somebody has deleted one of its users since then.
-        if (isRepeated && hasReason(error, 'USER_NOT_FOUND')) break;
+        if (isRepeated && hasReason(error, 'USER_NOT_FOUND')) {
+          this.#set({ isWaiting: false, unclear: undefined, created: this.#state.created + rows.length });
+          return undefined;
+        }
         if (isInternal(error)) internalErrors++;
         const canRetry = isUnclear(error) || hasReason(error, 'OVERLOADED');
         if (isUnclear(error)) {
@@ -131,8 +146,32 @@ export class BatchSender {
       this.#options.onChange();
       await pause(Math.min(backoffMsMax, backoffMs * 2 ** failures), signal);
     }
-    this.#set({ isWaiting: false, unclear: undefined, created: this.#state.created + rows.length });
-    return undefined;
+  }
+
+  #creator(rows: readonly BatchRow[]): () => Promise<undefined> {
+    const request = { users: rows.map(({ user }) => user ?? {}), requestId: newRequestId() };
+    return async () => {
+      const { users } = await this.#options.directory.batchCreateUsers(request, { deadlineMs });
+      const { created, newest } = this.#state;
+      this.#set({ created: created + rows.length, newest: users.at(-1)?.createTime ?? newest });
+    };
+  }
+
+  #updater(rows: readonly BatchRow[]): () => Promise<Problems | undefined> {
+    const body = createImportBody('update');
+    for (const { user } of rows) body.add(user ?? {});
+    const file = body.finish();
+    return async () => {
+      const response = await sendImport(this.#options.directory, file);
+      if (!response.committed) return new Map(response.errors.map(({ row, ...problem }) => [row, problem]));
+      const { created, updated, skipped } = this.#state;
+      this.#set({
+        created: created + response.created,
+        updated: updated + response.updated,
+        skipped: skipped + response.skipped,
+      });
+      return undefined;
+    };
   }
 }
 
@@ -154,17 +193,4 @@ function problemsOf(error: unknown, onTaken: OnTaken): Problems {
     problems.set(Number(index), isSkipped ? 'skip' : { field, reason: error.reason, message });
   }
   return problems;
-}
-
-async function pause(waitMs: number, signal: AbortSignal): Promise<void> {
-  await new Promise<void>((resolve) => {
-    const end = () => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', end);
-      resolve();
-    };
-    const timer = setTimeout(end, waitMs);
-    signal.addEventListener('abort', end);
-  });
-  signal.throwIfAborted();
 }

@@ -1,35 +1,34 @@
-/** Imports a CSV file: the user chooses it, checks a preview, and sees the progress and then the rejected rows. */
-import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
-import { UnreadableFile, WrongEncoding } from '../src/user-files/file-text.js';
+/**
+ * Imports a CSV file: the user chooses it, checks the fields of its columns and the result of a check of all rows, sees
+ * the progress, and then corrects the rejected rows.
+ */
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { Dialog } from './dialog.js';
 import type { Directory } from './directory.js';
 import { download } from './export-users.js';
-import { initialState, type OnTaken } from './import-batch.js';
-import { type ChooseProblem, ImportChooser } from './import-chooser.js';
-import { describeFault, type FilePreview, readPreview, validatePreview } from './import-file.js';
+import { formatCount } from './format.js';
+import type { OnTaken } from './import-call.js';
+import { ImportChooser } from './import-chooser.js';
+import { validatePreview } from './import-file.js';
 import { ImportPreview } from './import-preview.js';
-import { ImportResult, ImportRunning } from './import-report.js';
-import { type ImportProgress, type ImportReport, importUsers } from './import-users.js';
+import { ImportCheck, ImportChecking, ImportResult, ImportRunning } from './import-report.js';
+import { rejectedFileOf } from './import-users.js';
 import { useUnsavedGuard } from './unsaved-guard.js';
+import { corrected, type ImportStep, useImport } from './use-import.js';
 
 export interface ImportDialogProps {
   readonly directory: Directory;
   onClose(): void;
-  /** Called after an import that created users, with the time at which the last one was created. */
+  /** Called after an import that wrote users, with the time at which the last new one was created. */
   onImported(newest: Date): void;
 }
 
-type Step =
-  | { readonly kind: 'choose'; readonly problem?: ChooseProblem }
-  | { readonly kind: 'reading'; readonly file: File }
-  | { readonly kind: 'preview'; readonly preview: FilePreview }
-  | { readonly kind: 'running'; readonly file: File; readonly begunMs: number; readonly progress: ImportProgress }
-  | { readonly kind: 'report'; readonly file: File; readonly report: ImportReport };
-
 export function ImportDialog({ directory, onClose, onImported }: ImportDialogProps) {
   const [onTaken, setOnTaken] = useState<OnTaken>('reject');
-  const { step, setStep, choose, run, stop, isStopping } = useImport(directory, onTaken, onImported);
+  const steps = useImport({ directory, onTaken, onImported });
+  const { step } = steps;
   const bodyRef = useRef<HTMLDivElement>(null);
+  const mayCheck = directory.may('importUsers');
 
   // Focus the start of the next step, because the button that led there was removed.
   useLayoutEffect(() => {
@@ -39,140 +38,154 @@ export function ImportDialog({ directory, onClose, onImported }: ImportDialogPro
   // A blocked step back does nothing, because the Stop button ends the import and then shows the report.
   useUnsavedGuard(step.kind === 'running', () => {});
 
-  const close = step.kind === 'running' ? stop : onClose;
   const problem = step.kind === 'preview' ? validatePreview(step.preview) : undefined;
+  const close = step.kind === 'running' ? steps.stop : onClose;
   return (
     <Dialog
       title="Import users"
       size={step.kind === 'choose' || step.kind === 'reading' ? 'narrow' : 'wide'}
       onClose={close}
       onSubmit={() => {
-        if (step.kind === 'preview' && problem === undefined) void run(step.preview);
+        if (step.kind === 'preview' && problem === undefined) {
+          void (mayCheck ? steps.check(step.preview) : steps.run(step.preview));
+        } else if (step.kind === 'checked') void steps.run(step.preview);
+        else if (step.kind === 'report') void steps.retry(step.report, step.corrections);
       }}
-      footer={<Buttons step={step} isBlocked={problem !== undefined} isStopping={isStopping} onClose={close} />}
+      footer={<Buttons steps={steps} isBlocked={problem !== undefined} mayCheck={mayCheck} onClose={close} />}
     >
       <div ref={bodyRef} class="stack">
-        {step.kind === 'choose' ? (
-          <ImportChooser problem={step.problem} onChoose={(file, encoding) => void choose(file, encoding)} />
-        ) : step.kind === 'reading' ? (
-          <p class="line" role="status" tabIndex={-1} data-first>
-            Reading {step.file.name}…
-          </p>
-        ) : step.kind === 'preview' ? (
+        {step.kind === 'preview' ? (
           <ImportPreview
             preview={step.preview}
             problem={problem}
             onTaken={onTaken}
-            onOther={() => setStep({ kind: 'choose' })}
-            onEncoding={(encoding) => void choose(step.preview.file, encoding)}
-            onColumns={(columns) => setStep({ kind: 'preview', preview: { ...step.preview, columns } })}
+            mayUpdate={mayCheck}
+            onOther={() => steps.setStep({ kind: 'choose' })}
+            onEncoding={(encoding) => void steps.choose(step.preview.file, encoding)}
+            onColumns={(columns) => steps.setStep({ kind: 'preview', preview: { ...step.preview, columns } })}
             onTakenChange={setOnTaken}
           />
-        ) : step.kind === 'running' ? (
-          <ImportRunning fileName={step.file.name} begunMs={step.begunMs} progress={step.progress} />
         ) : (
-          <ImportResult report={step.report} />
+          <Content step={step} onChoose={steps.choose} />
         )}
       </div>
     </Dialog>
   );
 }
 
-/** The step of the import, and the functions that lead to the next one. */
-function useImport(directory: Directory, onTaken: OnTaken, onImported: (newest: Date) => void) {
-  const [step, setStep] = useState<Step>({ kind: 'choose' });
-  const [stopping, setStopping] = useState<AbortController>();
-  const readingRef = useRef<AbortController>(undefined);
+type Steps = ReturnType<typeof useImport>;
 
-  // Send no more rows after the dialog is removed.
-  useEffect(() => () => stopping?.abort(), [stopping]);
-  useEffect(() => () => readingRef.current?.abort(), []);
+interface ContentProps {
+  readonly step: Exclude<ImportStep, { kind: 'preview' }>;
+  readonly onChoose: Steps['choose'];
+}
 
-  async function choose(file: File | undefined, encoding = ''): Promise<void> {
-    if (file === undefined) return;
-    readingRef.current?.abort();
-    const reading = new AbortController();
-    readingRef.current = reading;
-    // A preview, and its focus, stays until the next one is ready.
-    if (step.kind !== 'preview') setStep({ kind: 'reading', file });
-    let next: Step;
-    try {
-      next = { kind: 'preview', preview: await readPreview(file, encoding, reading.signal) };
-    } catch (error) {
-      const text = error instanceof UnreadableFile ? describeFault(error) : 'The file cannot be read.';
-      const retry = error instanceof WrongEncoding ? { file, encoding } : undefined;
-      next = { kind: 'choose', problem: { text, retry } };
-    }
-    if (!reading.signal.aborted) setStep(next);
+function Content({ step, onChoose }: ContentProps) {
+  switch (step.kind) {
+    case 'choose':
+      return <ImportChooser problem={step.problem} onChoose={(file, encoding) => void onChoose(file, encoding)} />;
+    case 'reading':
+      return (
+        <p class="line" role="status" tabIndex={-1} data-first>
+          Reading {step.file.name}…
+        </p>
+      );
+    case 'checking':
+      return <ImportChecking fileName={step.preview.file.name} rows={step.rows} share={step.share} />;
+    case 'checked':
+      return <ImportCheck check={step.check} />;
+    case 'running':
+      return <ImportRunning fileName={step.file.name} begunMs={step.begunMs} progress={step.progress} />;
+    case 'report':
+      return <ImportResult report={step.report} corrections={step.corrections} />;
   }
-
-  async function run({ file, delimiter, encoding, columns }: FilePreview): Promise<void> {
-    const controller = new AbortController();
-    const begunMs = performance.now();
-    setStopping(controller);
-    setStep({ kind: 'running', file, begunMs, progress: { ...initialState, share: 0 } });
-    const report = await importUsers(directory, file, {
-      delimiter,
-      encoding: encoding || undefined,
-      columns,
-      onTaken,
-      signal: controller.signal,
-      onProgress: (progress) => setStep({ kind: 'running', file, begunMs, progress }),
-    });
-    setStep({ kind: 'report', file, report });
-    if (report.newest !== undefined) onImported(report.newest);
-  }
-
-  const isStopping = stopping?.signal.aborted === true;
-  return { step, setStep, choose, run, stop: () => stopping?.abort(), isStopping };
 }
 
 interface ButtonsProps {
-  readonly step: Step;
+  readonly steps: Steps;
   /** Whether the preview has a problem. */
   readonly isBlocked: boolean;
-  readonly isStopping: boolean;
+  readonly mayCheck: boolean;
   onClose(): void;
 }
 
-function Buttons({ step, isBlocked, isStopping, onClose }: ButtonsProps) {
-  if (step.kind === 'running') {
-    return (
-      <button type="button" class="button" aria-disabled={isStopping} onClick={onClose}>
-        {isStopping ? 'Stopping…' : 'Stop'}
-      </button>
-    );
-  }
-  if (step.kind === 'report') {
-    const { file, report } = step;
-    const { rejectedFile } = report;
-    return (
-      <>
-        {rejectedFile === undefined ? null : (
-          <button
-            type="button"
-            class="button start"
-            onClick={() => download(rejectedFile, `${file.name.replace(/\.csv$/i, '')}-rejected.csv`)}
-          >
-            Download rejected rows
-          </button>
-        )}
-        <button type="button" class="button primary" onClick={onClose}>
-          Close
+function Buttons({ steps, isBlocked, mayCheck, onClose }: ButtonsProps) {
+  const { step } = steps;
+  switch (step.kind) {
+    case 'running':
+      return (
+        <button type="button" class="button" aria-disabled={steps.isStopping} onClick={steps.stop}>
+          {steps.isStopping ? 'Stopping…' : 'Stop'}
         </button>
-      </>
+      );
+    case 'report':
+      return <ReportButtons step={step} onClose={onClose} />;
+    case 'checking':
+      return (
+        <button type="button" class="button" onClick={() => steps.stopCheck(step.preview)}>
+          Stop
+        </button>
+      );
+    case 'checked':
+      return (
+        <>
+          <button type="button" class="button" onClick={() => steps.stopCheck(step.preview)}>
+            Back
+          </button>
+          <button type="submit" class="button primary">
+            {importText(step.check.created + step.check.updated)}
+          </button>
+        </>
+      );
+    default:
+      return (
+        <>
+          <button type="button" class="button" onClick={onClose}>
+            Cancel
+          </button>
+          {step.kind === 'preview' ? (
+            <button type="submit" class="button primary" aria-disabled={isBlocked}>
+              {mayCheck ? 'Check' : 'Import'}
+            </button>
+          ) : null}
+        </>
+      );
+  }
+}
+
+function importText(users: number): string {
+  if (users === 0) return 'Import';
+  return users === 1 ? 'Import 1 user' : `Import ${formatCount(users)} users`;
+}
+
+function ReportButtons({ step, onClose }: { step: Extract<ImportStep, { kind: 'report' }>; onClose(): void }) {
+  const { report, corrections } = step;
+  const { file } = report.source;
+  if (report.rejected === 0) {
+    return (
+      <button type="button" class="button primary" onClick={onClose}>
+        Close
+      </button>
     );
   }
   return (
     <>
-      <button type="button" class="button" onClick={onClose}>
-        Cancel
+      <button
+        type="button"
+        class="button start"
+        onClick={() => {
+          const rejected = rejectedFileOf(corrected(report, corrections));
+          if (rejected !== undefined) download(rejected, `${file.name.replace(/\.csv$/i, '')}-rejected.csv`);
+        }}
+      >
+        Download rejected rows
       </button>
-      {step.kind === 'preview' ? (
-        <button type="submit" class="button primary" aria-disabled={isBlocked}>
-          Import
-        </button>
-      ) : null}
+      <button type="button" class="button" onClick={onClose}>
+        Close
+      </button>
+      <button type="submit" class="button primary">
+        Send again
+      </button>
     </>
   );
 }

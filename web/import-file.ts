@@ -57,3 +57,20 @@ export function describeFault(fault: UnreadableFile): string {
   if (!(fault instanceof WrongEncoding)) return fault.message;
   return `${fault.message} Choose the encoding that it was saved in, such as ${labelOfEncoding(fault.suggestion)}.`;
 }
+
+/** The key of an attribute that is named as the column is. */
+export function attributeKeyOf({ name }: Column): string {
+  return name.replace(/^attributes\./, '');
+}
+
+/** Imports the columns that match no field as attributes, except those without a name or with one that is taken. */
+export function withAttributes(columns: readonly Column[]): Column[] {
+  const taken = new Set(columns.map(({ field }) => field));
+  return columns.map((column) => {
+    const key = attributeKeyOf(column);
+    const field = `attributes.${key}`;
+    if (column.field !== '' || column.isIgnored || key === '' || taken.has(field)) return column;
+    taken.add(field);
+    return { ...column, field };
+  });
+}

@@ -1,20 +1,26 @@
 /** The second step of an import: the user checks the file's columns before the page sends anything. */
-import { useId } from 'preact/hooks';
+import { useId, useState } from 'preact/hooks';
 import { writablePaths } from '../src/fields.js';
 import { delimiterNames } from '../src/user-files/csv.js';
 import { WrongEncoding } from '../src/user-files/file-text.js';
 import type { Column } from '../src/user-files/header.js';
 import { EncodingSelect } from './encoding-select.js';
 import { formatBytes, formatCount } from './format.js';
-import type { OnTaken } from './import-batch.js';
-import type { FilePreview } from './import-file.js';
+import type { OnTaken } from './import-call.js';
+import { attributeKeyOf, type FilePreview, withAttributes } from './import-file.js';
 import { labelOf } from './user-fields.js';
+
+const attributePrefix = 'attributes.';
+/** The value of the option that opens a field for the key. No field has this name. */
+const otherKey = ' ';
 
 export interface ImportPreviewProps {
   readonly preview: FilePreview;
   /** Why the file cannot be imported. */
   readonly problem: string | undefined;
   readonly onTaken: OnTaken;
+  /** Whether the caller may let an import update users. */
+  readonly mayUpdate: boolean;
   onOther(): void;
   onEncoding(encoding: string): void;
   onColumns(columns: readonly Column[]): void;
@@ -22,7 +28,7 @@ export interface ImportPreviewProps {
 }
 
 export function ImportPreview(props: ImportPreviewProps) {
-  const { preview, problem, onTaken, onOther, onEncoding, onColumns, onTakenChange } = props;
+  const { preview, problem, onTaken, mayUpdate, onOther, onEncoding, onColumns, onTakenChange } = props;
   const { file, delimiter, encoding, encodingFound, rows, fault } = preview;
   return (
     <>
@@ -46,12 +52,29 @@ export function ImportPreview(props: ImportPreviewProps) {
       {fault === undefined || fault instanceof WrongEncoding ? null : (
         <p class="notice danger">{fault.message} Only the rows before that line can be imported.</p>
       )}
+      <AddAttributes columns={preview.columns} onColumns={onColumns} />
       <ColumnTable preview={preview} onColumns={onColumns} />
-      <TakenChoice onTaken={onTaken} onChange={onTakenChange} />
+      <TakenChoice onTaken={onTaken} mayUpdate={mayUpdate} onChange={onTakenChange} />
       <p class="hint">
-        Valid rows are created even if others are rejected. Created users stay, even if you stop the import.
+        Valid rows are written even if others are rejected. Users that were written stay, even if you stop the import.
       </p>
     </>
+  );
+}
+
+/** The user can import all columns that match no field as attributes at once, or ignore them again. */
+function AddAttributes({ columns, onColumns }: Pick<FilePreview, 'columns'> & Pick<ImportPreviewProps, 'onColumns'>) {
+  const next = withAttributes(columns);
+  const added = columns.filter((column, index) => column !== next[index]);
+  if (added.length === 0) return null;
+  const text = added.length === 1 ? '1 column matches no field' : `${added.length} columns match no field`;
+  return (
+    <p class="line wrap">
+      <span class="grow soft">{text} and will be ignored.</span>
+      <button type="button" class="button small" onClick={() => onColumns(next)}>
+        {added.length === 1 ? 'Add it as an attribute' : 'Add them as attributes'}
+      </button>
+    </p>
   );
 }
 
@@ -96,13 +119,22 @@ function ColumnTable({ preview: { columns, samples }, onColumns }: Pick<ImportPr
 }
 
 function ColumnSelect({ column, onChange }: { column: Column; onChange(field: string): void }) {
-  const key = column.name.replace(/^attributes\./, '');
+  const [isRenaming, setRenaming] = useState(false);
+  const key = attributeKeyOf(column);
+  const chosenKey = column.field.startsWith(attributePrefix) ? column.field.slice(attributePrefix.length) : undefined;
+  if (isRenaming) {
+    return <KeyField column={column} value={chosenKey ?? key} onChange={onChange} onDone={() => setRenaming(false)} />;
+  }
   return (
     <select
       class="input"
       aria-label={`Field of ${column.name}`}
       value={column.field}
-      onChange={(event) => onChange(event.currentTarget.value)}
+      onChange={(event) => {
+        const { value } = event.currentTarget;
+        if (value === otherKey) setRenaming(true);
+        else onChange(value);
+      }}
     >
       <option value="">Ignore</option>
       {writablePaths.map((field) => (
@@ -110,24 +142,78 @@ function ColumnSelect({ column, onChange }: { column: Column; onChange(field: st
           {field === 'attributes' ? 'Attributes, as JSON' : labelOf(field)}
         </option>
       ))}
-      {key === '' ? null : <option value={`attributes.${key}`}>Attribute “{key}”</option>}
+      {key === '' ? null : <option value={attributePrefix + key}>Attribute “{key}”</option>}
+      {chosenKey === undefined || chosenKey === key ? null : (
+        <option value={column.field}>Attribute “{chosenKey}”</option>
+      )}
+      <option value={otherKey}>Attribute with another name…</option>
     </select>
   );
 }
 
-function TakenChoice({ onTaken, onChange }: { onTaken: OnTaken; onChange(onTaken: OnTaken): void }) {
+interface KeyFieldProps {
+  readonly column: Column;
+  readonly value: string;
+  onChange(field: string): void;
+  onDone(): void;
+}
+
+/** The user enters the key of the attribute. */
+function KeyField({ column, value, onChange, onDone }: KeyFieldProps) {
+  return (
+    <input
+      class="input"
+      aria-label={`Attribute for ${column.name}`}
+      placeholder="Name of the attribute"
+      value={value}
+      ref={(input) => {
+        if (document.activeElement !== input) input?.focus();
+      }}
+      onKeyDown={(event) => {
+        if (event.isComposing || (event.key !== 'Enter' && event.key !== 'Escape')) return;
+        // Otherwise the keys would submit or close the dialog.
+        event.preventDefault();
+        event.stopPropagation();
+        if (event.key === 'Enter') event.currentTarget.blur();
+        else onDone();
+      }}
+      onBlur={(event) => {
+        const key = event.currentTarget.value.trim();
+        if (key !== '') onChange(attributePrefix + key);
+        onDone();
+      }}
+    />
+  );
+}
+
+const takenTexts: readonly (readonly [OnTaken, string])[] = [
+  ['reject', 'Reject the row'],
+  ['skip', 'Skip the row'],
+  ['update', 'Update the user who has the email'],
+];
+
+interface TakenChoiceProps {
+  readonly onTaken: OnTaken;
+  readonly mayUpdate: boolean;
+  onChange(onTaken: OnTaken): void;
+}
+
+function TakenChoice({ onTaken, mayUpdate, onChange }: TakenChoiceProps) {
   const name = useId();
   return (
     <fieldset class="choices">
-      <legend>Rows whose email is taken</legend>
-      <label>
-        <input type="radio" name={name} checked={onTaken === 'reject'} onChange={() => onChange('reject')} />
-        Report as rejected
-      </label>
-      <label>
-        <input type="radio" name={name} checked={onTaken === 'skip'} onChange={() => onChange('skip')} />
-        Skip silently
-      </label>
+      <legend>If an email is already in the directory</legend>
+      {takenTexts.map(([value, text]) =>
+        value === 'update' && !mayUpdate ? null : (
+          <label key={value}>
+            <input type="radio" name={name} checked={onTaken === value} onChange={() => onChange(value)} />
+            {text}
+          </label>
+        ),
+      )}
+      {onTaken === 'update' ? (
+        <p class="hint">An update sets the fields that the row has. Empty cells change nothing.</p>
+      ) : null}
     </fieldset>
   );
 }

@@ -1,7 +1,75 @@
-/** The last steps of an import: its progress, and at the end the rows that are not in the directory. */
+/** The last steps of an import: the result of its check, its progress, and the rows that are not in the directory. */
 import { useId } from 'preact/hooks';
 import { formatCount } from './format.js';
+import type { CheckReport } from './import-check.js';
 import type { ImportProgress, ImportReport } from './import-users.js';
+import { type Corrections, ProblemText, RejectedRows } from './rejected-rows.js';
+
+export interface ImportCheckingProps {
+  readonly fileName: string;
+  readonly rows: number;
+  readonly share: number;
+}
+
+export function ImportChecking({ fileName, rows, share }: ImportCheckingProps) {
+  const id = useId();
+  return (
+    <>
+      <p id={id} role="status" tabIndex={-1} data-first>
+        Checking <strong>{fileName}</strong>. Nothing is written yet.
+      </p>
+      {/* Nobody knows how long the server takes after it has all rows. */}
+      <progress class="progress" aria-labelledby={id} {...(share < 1 && { max: 1, value: share })} />
+      <p class="numeric">{rows === 0 ? '' : `${formatCount(rows)} rows read`}</p>
+    </>
+  );
+}
+
+export function ImportCheck({ check }: { check: CheckReport }) {
+  const { created, updated, skipped, rejected, reasons, problem } = check;
+  const named = reasons.reduce((sum, { rows }) => sum + rows, 0);
+  const isGood = rejected === 0 && problem === undefined;
+  return (
+    <>
+      <p class={isGood ? 'notice success' : 'notice warning'} role="status" tabIndex={-1} data-first>
+        {isGood ? 'All rows can be imported.' : summarizeCheck(check)} Nothing is written yet.
+      </p>
+      {problem === undefined || problem === '' ? null : <p class="notice danger">{problem}</p>}
+      <Counts counts={{ 'To create': created, 'To update': updated, 'To skip': skipped, 'To reject': rejected }} />
+      {reasons.length === 0 ? null : (
+        <table class="table reasons">
+          <thead>
+            <tr>
+              <th scope="col">Why rows would be rejected</th>
+              <th scope="col">Rows</th>
+              <th scope="col">First row</th>
+            </tr>
+          </thead>
+          <tbody>
+            {reasons.map((reason) => (
+              <tr key={`${reason.field} ${reason.message}`}>
+                <td>
+                  <ProblemText problem={reason} />
+                </td>
+                <td class="numeric">{formatCount(reason.rows)}</td>
+                <td class="numeric">{formatCount(reason.firstRow)}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      )}
+      {rejected > named ? (
+        <p class="hint">The server named the problems of {formatCount(named)} of these rows.</p>
+      ) : null}
+    </>
+  );
+}
+
+function summarizeCheck({ created, updated, skipped, rejected }: CheckReport): string {
+  if (created + updated + skipped + rejected === 0) return 'The rows could not be checked.';
+  if (rejected === 0) return 'The rows that can be read can be imported.';
+  return `${rowsText(rejected)} would be rejected. You can correct ${rejected === 1 ? 'it' : 'them'} after the import.`;
+}
 
 export interface ImportRunningProps {
   readonly fileName: string;
@@ -23,7 +91,7 @@ export function ImportRunning({ fileName, begunMs, progress }: ImportRunningProp
         {formatCount(done)} rows done
         {seconds > 1 && done > 0 ? `, ${formatCount(Math.round(done / seconds))} per second` : ''}
       </p>
-      <Counts {...progress} />
+      <Counts counts={countsOf(progress)} />
       {progress.isWaiting ? (
         <p class="notice warning" role="status">
           The server does not accept rows at the moment. The import continues when it does. No row is created twice.
@@ -33,7 +101,7 @@ export function ImportRunning({ fileName, begunMs, progress }: ImportRunningProp
   );
 }
 
-export function ImportResult({ report }: { report: ImportReport }) {
+export function ImportResult({ report, corrections }: { report: ImportReport; corrections: Corrections }) {
   const { isWhole, rejected, problem, unclear } = report;
   return (
     <>
@@ -47,8 +115,8 @@ export function ImportResult({ report }: { report: ImportReport }) {
           be in the directory. To find out, import again and skip taken emails.
         </p>
       )}
-      <Counts {...report} />
-      {report.rejectedFile === undefined ? null : <RejectedRows report={report} />}
+      <Counts counts={countsOf(report)} />
+      {rejected === 0 ? null : <RejectedRows report={report} corrections={corrections} />}
     </>
   );
 }
@@ -61,58 +129,30 @@ function summarize(report: ImportReport): string {
     return `The import is complete, but ${rows} rejected.`;
   }
   const end = problem === '' ? 'Stopped' : 'Ended early';
-  return `${end}: ${formatCount(doneOf(report))} rows are done, and the others were not sent. Created users stay in the directory.`;
+  return `${end}: ${formatCount(doneOf(report))} rows are done, and the others were not sent. Users that were written stay in the directory.`;
 }
 
-function doneOf({ created, skipped, rejected }: ImportProgress): number {
-  return created + skipped + rejected;
+function doneOf({ created, updated, skipped, rejected }: ImportProgress): number {
+  return created + updated + skipped + rejected;
 }
 
-function Counts({ created, skipped, rejected }: ImportProgress) {
+function countsOf({ created, updated, skipped, rejected }: ImportProgress) {
+  return { Created: created, Updated: updated, Skipped: skipped, Rejected: rejected };
+}
+
+function rowsText(rows: number): string {
+  return rows === 1 ? 'One row' : `${formatCount(rows)} rows`;
+}
+
+function Counts({ counts }: { counts: Readonly<Record<string, number>> }) {
   return (
     <dl class="counts">
-      {Object.entries({ Created: created, Skipped: skipped, Rejected: rejected }).map(([label, count]) => (
+      {Object.entries(counts).map(([label, count]) => (
         <div key={label}>
           <dt>{label}</dt>
           <dd class="numeric">{formatCount(count)}</dd>
         </div>
       ))}
     </dl>
-  );
-}
-
-function RejectedRows({ report: { rejected, rejectedRows } }: { report: ImportReport }) {
-  return (
-    <>
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: keyboard users must be able to scroll it */}
-      <section class="rejected" tabIndex={0} aria-label="Rejected rows">
-        <table class="table">
-          <thead>
-            <tr>
-              <th scope="col">Row</th>
-              <th scope="col">Field</th>
-              <th scope="col">Problem</th>
-            </tr>
-          </thead>
-          <tbody>
-            {rejectedRows.map(({ row, line, field, message }) => (
-              <tr key={row}>
-                <td class="numeric">
-                  {formatCount(row)} <span class="faint">(line {formatCount(line)})</span>
-                </td>
-                <td>{field}</td>
-                <td>{message}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </section>
-      {rejected > rejectedRows.length ? (
-        <p class="hint">
-          These are the first {rejectedRows.length}. The file of rejected rows has all {formatCount(rejected)}.
-        </p>
-      ) : null}
-      <p class="hint">Download the rejected rows with their problems, correct them and import the file again.</p>
-    </>
   );
 }

@@ -3,42 +3,12 @@ import type { ImportUsersResponse } from '../client/index.js';
 import { safeJson, safeText } from '../safe-text.js';
 import type { RowProblem } from '../user-files/columns.js';
 import type { Column } from '../user-files/header.js';
+import type { Place } from '../user-files/places.js';
 import { count } from './progress.js';
 
 // The server names at most this many in a response.
 const rejectedRowsMax = 100;
 const rejectedLinesMax = 20;
-
-/** A place in the file. Rows count from 0, lines from 1. */
-interface Place {
-  row: number;
-  line: number;
-}
-
-/**
- * Finds the place in the file of the n-th row that was sent. The two differ because some rows are not sent, and some have
- * several lines.
- *
- * It stores only the places at which this difference changes, which are few in most files.
- */
-export function createPlaces() {
-  const runs: (Place & { index: number })[] = [];
-  let sent = 0;
-  return {
-    add(place: Place): void {
-      const last = runs.at(-1);
-      const index = sent++;
-      const isInRun =
-        last && place.row - index === last.row - last.index && place.line - index === last.line - last.index;
-      if (!isInRun) runs.push({ index, ...place });
-    },
-    find(index: number): Place {
-      const run = runs.findLast((each) => each.index <= index);
-      if (run === undefined || index >= sent) throw new Error('The server named a row that was not sent.');
-      return { row: run.row + index - run.index, line: run.line + index - run.index };
-    },
-  };
-}
 
 export type ImportReport = ReturnType<typeof createImportReport>;
 

@@ -5,8 +5,9 @@
 import { type Client, type DeepPartial, RosterError, type StatusName, type User } from '../client/index.js';
 import type { Row, RowProblem } from '../user-files/columns.js';
 import { UnreadableFile } from '../user-files/file-text.js';
+import { createPlaces } from '../user-files/places.js';
 import { RowsRejected } from './failure.js';
-import { createImportReport, createPlaces, type ImportReport } from './import-report.js';
+import { createImportReport, type ImportReport } from './import-report.js';
 import { count } from './progress.js';
 import type { RejectedFile } from './rejected-file.js';
 import type { UserFile } from './user-file.js';

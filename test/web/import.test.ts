@@ -15,6 +15,14 @@ const connectionLost = /Failed to load resource|ERR_/;
 const dialog = (page: Page): Locator => page.getByRole('dialog');
 const button = (page: Page, name: string): Locator => dialog(page).getByRole('button', { name, exact: true });
 
+/** Checks the rows of the chosen file, and imports them after the check. */
+async function importChecked(page: Page): Promise<void> {
+  await button(page, 'Check').click();
+  await dialog(page)
+    .getByRole('button', { name: /^Import/ })
+    .click();
+}
+
 async function counts(page: Page): Promise<Record<string, string>> {
   const names = await dialog(page).locator('.counts dt').allTextContents();
   const values = await dialog(page).locator('.counts dd').allTextContents();
@@ -76,12 +84,12 @@ describe.skipIf(browserMissing !== undefined)('files of users', () => {
     await dialog(page).getByText('Choose a column for first_name and for email').waitFor();
     await dialog(page).getByText('Éva', { exact: true }).waitFor();
     await dialog(page).getByText('ignored: only the server sets it').waitFor();
-    await button(page, 'Import').click({ force: true });
+    await button(page, 'Check').click({ force: true });
     await dialog(page).getByLabel('Field of Rufname').selectOption('First name');
     await dialog(page).getByLabel('Field of Adresse').selectOption('Email');
     await dialog(page).getByLabel('Field of Team').selectOption('Attribute “Team”');
     expect(calls.filter((url) => url.includes('BatchCreateUsers'))).toEqual([]);
-    await button(page, 'Import').click();
+    await importChecked(page);
     await dialog(page).getByText('The import is complete.').waitFor();
     expect(await all()).toEqual([
       {
@@ -132,7 +140,7 @@ describe.skipIf(browserMissing !== undefined)('files of users', () => {
       'last_name',
       'email',
     ]);
-    await button(page, 'Import').click();
+    await importChecked(page);
     await dialog(page).getByText('The import is complete.').waitFor();
     expect(await all()).toMatchObject([{ firstName: 'Jürgen', lastName: 'Groß', email: 'jg@example.com' }]);
     expectNoFaults();
@@ -143,12 +151,12 @@ describe.skipIf(browserMissing !== undefined)('files of users', () => {
     await choose(page, Buffer.from('First name;Mail\r\nAda;ada@example.com\r\nJ\xfcrgen;nobody\r\n', 'latin1'));
     await dialog(page).getByText('from line 3 on: it is not UTF-8. Choose the encoding').waitFor();
     await expectAccessible();
-    await button(page, 'Import').click({ force: true });
+    await button(page, 'Check').click({ force: true });
     await dialog(page).getByLabel('Encoding').selectOption('Western European (windows-1252)');
     await dialog(page).getByText('Jürgen', { exact: true }).waitFor();
-    await button(page, 'Import').click();
+    await importChecked(page);
     await dialog(page).getByText('but one row was rejected').waitFor();
-    expect(await counts(page)).toEqual({ Created: '1', Skipped: '0', Rejected: '1' });
+    expect(await counts(page)).toEqual({ Created: '1', Updated: '0', Skipped: '0', Rejected: '1' });
     const text = await saved(page, () => button(page, 'Download rejected rows').click());
     expect(text).toMatch(/^\ufefferror_field;.*\n.*;Jürgen;nobody\n$/);
     expectNoFaults();
@@ -166,12 +174,12 @@ describe.skipIf(browserMissing !== undefined)('files of users', () => {
     const { page, expectNoFaults } = await open('dialog=import');
     await choose(page, 'first_name,email\nAda,ada@example.com\nBad,nope\n"Eve,eve@example.com\nBob,bob@example.com\n');
     await dialog(page).getByText('from line 4 on: a quote is opened and never closed. Only the rows before').waitFor();
-    await button(page, 'Import').click();
+    await importChecked(page);
     await dialog(page)
       .getByText(/^Ended early: 2 rows are done/)
       .waitFor();
     await dialog(page).getByText('The file cannot be read from line 4 on').waitFor();
-    expect(await counts(page)).toEqual({ Created: '1', Skipped: '0', Rejected: '1' });
+    expect(await counts(page)).toEqual({ Created: '1', Updated: '0', Skipped: '0', Rejected: '1' });
     expectNoFaults();
   });
 
@@ -180,7 +188,7 @@ describe.skipIf(browserMissing !== undefined)('files of users', () => {
     await choose(page, 'first_name,mail,EmailAddress\nAda,ada@example.com,ada@example.com\n');
     await dialog(page).getByText('Two columns are email: “mail” (column 2) and “EmailAddress” (column 3).').waitFor();
     await dialog(page).getByLabel('Field of mail').selectOption('Ignore');
-    await button(page, 'Import').click();
+    await importChecked(page);
     await dialog(page).getByText('The import is complete.').waitFor();
   });
 
@@ -194,9 +202,9 @@ describe.skipIf(browserMissing !== undefined)('files of users', () => {
     rows[90] = 'Taken,THERE@example.com,';
     rows[120] = 'Twice,u0@example.com,';
     await choose(page, `first_name,email,attributes\n${rows.join('\n')}\n`);
-    await button(page, 'Import').click();
+    await importChecked(page);
     await dialog(page).getByText('but 5 rows were rejected').waitFor();
-    expect(await counts(page)).toEqual({ Created: '125', Skipped: '0', Rejected: '5' });
+    expect(await counts(page)).toEqual({ Created: '125', Updated: '0', Skipped: '0', Rejected: '5' });
     await expectAccessible();
     const cells = await dialog(page).locator('.rejected tbody tr').allTextContents();
     expect(cells.map((text) => /^\d+/.exec(text)?.[0])).toEqual(['4', '6', '8', '91', '121']);
@@ -221,11 +229,11 @@ describe.skipIf(browserMissing !== undefined)('files of users', () => {
     const { page } = await open('dialog=import');
     const rows = Array.from({ length: 300 }, (_, at) => `U${at},u${at % 200}@example.com`);
     await choose(page, `first_name,email\n${rows.join('\n')}\n`);
-    await dialog(page).getByLabel('Skip silently').check();
-    await button(page, 'Import').click();
+    await dialog(page).getByLabel('Skip the row').check();
+    await importChecked(page);
     await dialog(page).getByText('The import is complete.').waitFor();
     // More than fit into one answer.
-    expect(await counts(page)).toEqual({ Created: '200', Skipped: '100', Rejected: '0' });
+    expect(await counts(page)).toEqual({ Created: '200', Updated: '0', Skipped: '100', Rejected: '0' });
   });
 
   it('create no user twice if answers are lost, and continue automatically', async () => {
@@ -240,9 +248,9 @@ describe.skipIf(browserMissing !== undefined)('files of users', () => {
       page,
       `first_name,email\n${Array.from({ length: 700 }, (_, at) => `U,u${at}@example.com`).join('\n')}\n`,
     );
-    await button(page, 'Import').click();
+    await importChecked(page);
     await dialog(page).getByText('The import is complete.').waitFor();
-    expect(await counts(page)).toEqual({ Created: '700', Skipped: '0', Rejected: '0' });
+    expect(await counts(page)).toEqual({ Created: '700', Updated: '0', Skipped: '0', Rejected: '0' });
     expect(await all()).toHaveLength(700);
     expectNoFaults(connectionLost);
   });
@@ -253,7 +261,7 @@ describe.skipIf(browserMissing !== undefined)('files of users', () => {
       page,
       `first_name,email\n${Array.from({ length: 20_000 }, (_, at) => `U,u${at}@example.com`).join('\n')}\n`,
     );
-    await button(page, 'Import').click();
+    await importChecked(page);
     await expect
       .poll(
         () =>
@@ -343,7 +351,7 @@ describe.skipIf(browserMissing !== undefined)('files of users', () => {
     await expectAccessible();
     expect(await fits()).toBe(true);
     await dialog(page).getByLabel('Field of Login').selectOption('Email');
-    await button(page, 'Import').click();
+    await importChecked(page);
     await dialog(page).getByText('but one row was rejected').waitFor();
     await expectAccessible();
     expect(await fits()).toBe(true);

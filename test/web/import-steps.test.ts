@@ -1,0 +1,202 @@
+/** Tests the check before an import, updates, attributes from columns, and the correction of rejected rows. */
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import type { Locator, Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { startTestApp, type TestApp } from '../support/app.js';
+import { browserMissing, type OpenOptions, startBrowser, type TestBrowser, type TestPage } from './browser.js';
+
+const dialog = (page: Page): Locator => page.getByRole('dialog');
+const button = (page: Page, name: string): Locator => dialog(page).getByRole('button', { name, exact: true });
+const cell = (page: Page, name: string): Locator => dialog(page).getByRole('textbox', { name, exact: true });
+
+async function counts(page: Page): Promise<Record<string, string>> {
+  const names = await dialog(page).locator('.counts dt').allTextContents();
+  const values = await dialog(page).locator('.counts dd').allTextContents();
+  return Object.fromEntries(names.map((name, at) => [name, values[at] ?? '']));
+}
+
+describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
+  let browser: TestBrowser;
+  let app: TestApp;
+  let folder: string;
+
+  beforeAll(async () => {
+    browser = await startBrowser();
+    folder = await mkdtemp(path.join(tmpdir(), 'roster-web-'));
+  });
+  afterAll(async () => {
+    await browser?.[Symbol.asyncDispose]();
+    await rm(folder, { recursive: true, force: true });
+  });
+  beforeEach(async () => {
+    app = await startTestApp();
+  });
+  afterEach(async () => {
+    await app?.[Symbol.asyncDispose]();
+  });
+
+  async function open(options?: OpenOptions): Promise<TestPage> {
+    const opened = await browser.open(`${app.http}/#dialog=import`, options);
+    onTestFinished(() => opened.page.context().close());
+    await dialog(opened.page).waitFor();
+    return opened;
+  }
+
+  async function choose(page: Page, text: string): Promise<void> {
+    const file = path.join(folder, 'people.csv');
+    await writeFile(file, text);
+    await dialog(page).getByLabel('CSV file').setInputFiles(file);
+  }
+
+  async function all(): Promise<Record<string, unknown>[]> {
+    const users = await Array.fromAsync(app.client.exportAllUsers());
+    return users.map(({ firstName, email, attributes }) => ({ firstName, email, attributes }));
+  }
+
+  it('is checked first, with counts and reasons, and writes nothing before it is confirmed', async () => {
+    await app.client.createUser({ user: { firstName: 'There', email: 'there@example.com' } });
+    const { page, expectAccessible, expectNoFaults } = await open();
+    await choose(page, 'first_name,email\nA,a@example.com\nB,nope\nC,THERE@example.com\nD,wrong\nE,a@example.com\n');
+    await button(page, 'Check').click();
+    await dialog(page).getByText('4 rows would be rejected').waitFor();
+    expect(await counts(page)).toEqual({ 'To create': '1', 'To update': '0', 'To skip': '0', 'To reject': '4' });
+    const reasons = await dialog(page).locator('.reasons tbody tr').allTextContents();
+    expect(reasons).toHaveLength(2);
+    expect(reasons.join('\n')).toMatch(/^Email: .*22\nEmail: .*23$/s);
+    await expectAccessible();
+    expect(await all()).toHaveLength(1);
+
+    await button(page, 'Back').click();
+    await dialog(page).getByLabel('Update the user who has the email').check();
+    await button(page, 'Check').click();
+    await dialog(page).getByText('2 rows would be rejected').waitFor();
+    expect(await counts(page)).toEqual({ 'To create': '1', 'To update': '2', 'To skip': '0', 'To reject': '2' });
+    expect(await all()).toHaveLength(1);
+    await button(page, 'Import 3 users').click();
+    await dialog(page).getByText('but 2 rows were rejected').waitFor();
+    expect(await counts(page)).toEqual({ Created: '1', Updated: '2', Skipped: '0', Rejected: '2' });
+    expect((await all()).map(({ firstName }) => firstName)).toEqual(['C', 'E']);
+    expectNoFaults();
+  });
+
+  it('adds the columns that match no field as attributes, also under other names', async () => {
+    const { page, expectNoFaults } = await open();
+    await choose(page, 'First name,E-Mail,Team,Cost centre,id\nAda,ada@example.com,ops,7,x\n');
+    await dialog(page).getByText('2 columns match no field and will be ignored.').waitFor();
+    await button(page, 'Add them as attributes').click();
+    await dialog(page).getByText('match no field').waitFor({ state: 'detached' });
+    const field = dialog(page).getByLabel('Field of Cost centre');
+    expect(await field.inputValue()).toBe('attributes.Cost centre');
+    await field.selectOption('Attribute with another name…');
+    await dialog(page).getByLabel('Attribute for Cost centre').fill('costCentre');
+    await page.keyboard.press('Enter');
+    expect(await field.inputValue()).toBe('attributes.costCentre');
+    await button(page, 'Check').click();
+    await button(page, 'Import 1 user').click();
+    await dialog(page).getByText('The import is complete.').waitFor();
+    expect(await all()).toEqual([
+      { firstName: 'Ada', email: 'ada@example.com', attributes: { Team: 'ops', costCentre: '7' } },
+    ]);
+    expectNoFaults();
+  });
+
+  it('shows its rejected rows, which are corrected in place and sent again, or downloaded with the corrections', async () => {
+    const { page, expectAccessible, expectNoFaults } = await open();
+    await choose(page, 'first_name,email,Note\nA,a@example.com,\nB,nope,\n,c@example.com,\nD,d@example.com,x,y\n');
+    await button(page, 'Add it as an attribute').click();
+    await button(page, 'Check').click();
+    await button(page, 'Import 1 user').click();
+    await dialog(page).getByText('but 3 rows were rejected').waitFor();
+    await expectAccessible();
+    expect(await cell(page, 'email in row 2').getAttribute('aria-invalid')).toBe('true');
+    expect(await cell(page, 'first_name in row 2').getAttribute('aria-invalid')).toBe('false');
+    await cell(page, 'email in row 2').fill('b@example.com');
+    await cell(page, 'first_name in row 3').fill('C');
+    await cell(page, 'email in row 3').fill('still wrong');
+    const [download] = await Promise.all([
+      page.waitForEvent('download'),
+      button(page, 'Download rejected rows').click(),
+    ]);
+    const lines = (await readFile(await download.path(), 'utf8')).split('\n');
+    expect(lines[0]).toBe('error_field,error_reason,error_message,first_name,email,Note');
+    expect(lines[1]).toMatch(/^email,INVALID_FIELD,.*,B,b@example.com,$/);
+    expect(lines[3]).toMatch(/^,INVALID_ROW,.*,D,d@example.com,x,y$/);
+
+    await button(page, 'Send again').click();
+    await dialog(page).getByText('but 2 rows were rejected').waitFor();
+    expect(await counts(page)).toEqual({ Created: '2', Updated: '0', Skipped: '0', Rejected: '2' });
+    expect(await cell(page, 'first_name in row 3').inputValue()).toBe('C');
+    await cell(page, 'email in row 3').fill('c@example.com');
+    await cell(page, 'Note in row 4').fill('x; y');
+    await page.keyboard.press('Enter');
+    await dialog(page).getByText('The import is complete.').waitFor();
+    expect(await counts(page)).toEqual({ Created: '4', Updated: '0', Skipped: '0', Rejected: '0' });
+    expect((await all()).map(({ firstName }) => firstName).sort()).toEqual(['A', 'B', 'C', 'D']);
+    await button(page, 'Close').last().click();
+    await dialog(page).waitFor({ state: 'detached' });
+    expectNoFaults();
+  });
+
+  it('of 30,000 rows is checked in one call and imported with updates in batches', async () => {
+    const row = (at: number) => `U${at},u${at}@example.com,${at % 7}`;
+    await app.client.importAllUsers(
+      Array.from({ length: 1_000 }, (_, at) => ({ firstName: 'Old', email: `u${at}@example.com` })),
+    );
+    const { page, expectNoFaults } = await open();
+    const calls: string[] = [];
+    page.on('request', (request) => calls.push(request.url()));
+    await choose(page, `first_name,email,floor\n${Array.from({ length: 30_000 }, (_, at) => row(at)).join('\n')}\n`);
+    await dialog(page).getByLabel('Update the user who has the email').check();
+    await button(page, 'Check').click();
+    await button(page, 'Import 30,000 users').waitFor({ timeout: 120_000 });
+    expect(calls.filter((url) => url.endsWith('/ImportUsers'))).toHaveLength(1);
+    await button(page, 'Import 30,000 users').click();
+    await dialog(page).getByText('The import is complete.').waitFor({ timeout: 240_000 });
+    expect(await counts(page)).toEqual({ Created: '29,000', Updated: '1,000', Skipped: '0', Rejected: '0' });
+    expectNoFaults();
+  }, 400_000);
+
+  it('that only checks can be stopped, and reports an unreachable server', async () => {
+    const { page } = await open();
+    await choose(page, 'first_name,email\nA,a@example.com\n');
+    let release = () => {};
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    await page.route('**/ImportUsers', async (route) => {
+      await held;
+      await route.abort('connectionreset').catch(() => {});
+    });
+    await button(page, 'Check').click();
+    await dialog(page).getByText('Nothing is written yet').waitFor();
+    await button(page, 'Stop').click();
+    await button(page, 'Check').click();
+    release();
+    await dialog(page).getByText('The rows could not be checked.').waitFor();
+    await dialog(page).getByText('Cannot reach the server.').waitFor();
+  });
+
+  it.each([
+    ['light', 1280],
+    ['dark', 390],
+  ] as const)('is accessible and fits in each step, %s and %i px wide', async (theme, width) => {
+    const { page, expectAccessible, expectNoFaults } = await open({ theme, width });
+    const expectGood = async () => {
+      await expectAccessible();
+      expect(await dialog(page).evaluate((element) => element.scrollWidth <= element.clientWidth)).toBe(true);
+      expect(await dialog(page).evaluate((element) => element.contains(document.activeElement))).toBe(true);
+    };
+    await choose(page, 'first_name,email,Team\nA,a@example.com,\nB,nope,ops\n');
+    await button(page, 'Add it as an attribute').waitFor();
+    await expectGood();
+    await button(page, 'Check').click();
+    await dialog(page).getByText('would be rejected').first().waitFor();
+    await expectGood();
+    await button(page, 'Import 1 user').click();
+    await dialog(page).getByText('but one row was rejected').waitFor();
+    await expectGood();
+    expectNoFaults();
+  });
+});

@@ -1,0 +1,91 @@
+/** Checks all rows of a file in one ImportUsers call that writes nothing, as `roster import --dry-run` does. */
+import type { RowProblem } from '../src/user-files/columns.js';
+import { createPlaces } from '../src/user-files/places.js';
+import type { Directory } from './directory.js';
+import { createImportBody, type OnTaken, sendImport } from './import-call.js';
+import { type ImportFile, openFile, problemOf, readRows } from './import-users.js';
+
+export interface CheckReport {
+  readonly created: number;
+  readonly updated: number;
+  readonly skipped: number;
+  readonly rejected: number;
+  /** The server names only the first 100 rows that it would reject, so these may be fewer than `rejected`. */
+  readonly reasons: readonly RejectReason[];
+  /** Why the check ended early; empty if the user stopped it, undefined if it checked the whole file. */
+  readonly problem: string | undefined;
+}
+
+export interface RejectReason {
+  readonly field: string;
+  readonly message: string;
+  readonly rows: number;
+  /** The number in the file of the first such row, from 1. */
+  readonly firstRow: number;
+}
+
+export interface CheckOptions {
+  readonly onTaken: OnTaken;
+  readonly signal: AbortSignal;
+  /** `share` is the share of the file that was read. After that, the page waits for the server. */
+  onProgress(progress: { readonly rows: number; readonly share: number }): void;
+}
+
+// Often enough for a progress bar.
+const rowsPerProgress = 1_000;
+
+/** Never rejects. */
+export async function checkImport(
+  directory: Directory,
+  source: ImportFile,
+  { onTaken, signal, onProgress }: CheckOptions,
+): Promise<CheckReport> {
+  const { decoded, share } = openFile(source);
+  const body = createImportBody(onTaken, { keepGoing: true, validateOnly: true });
+  const places = createPlaces();
+  const reasons = createReasons();
+  let rows = 0;
+  let result = { created: 0, updated: 0, skipped: 0, rejected: 0 };
+  let unreadable: unknown;
+  const problem = await problemOf(signal, async () => {
+    try {
+      for await (const { row, line, user, problem: rowProblem } of readRows(decoded.text, source)) {
+        signal.throwIfAborted();
+        if (++rows % rowsPerProgress === 0) onProgress({ rows, share: share() });
+        if (user === undefined) {
+          reasons.add(row, rowProblem);
+          continue;
+        }
+        places.add({ row, line });
+        body.add(user);
+      }
+    } catch (error) {
+      signal.throwIfAborted();
+      // Check the rows before the error too.
+      unreadable = error;
+    }
+    onProgress({ rows, share: 1 });
+    const { created, updated, skipped, rejected, errors } = await sendImport(directory, body.finish(), signal);
+    result = { created, updated, skipped, rejected: rejected + reasons.rows() };
+    for (const error of errors) reasons.add(places.find(error.row).row, error);
+    if (unreadable !== undefined) throw unreadable;
+  });
+  return { ...result, reasons: reasons.list(), problem };
+}
+
+/** Counts the rows of each reason. */
+function createReasons() {
+  const reasons = new Map<string, RejectReason>();
+  let rows = 0;
+  return {
+    add(row: number, { field, message }: Pick<RowProblem, 'field' | 'message'>): void {
+      rows++;
+      const key = `${field}\n${message}`;
+      const before = reasons.get(key) ?? { field, message, rows: 0, firstRow: row };
+      reasons.set(key, { ...before, rows: before.rows + 1, firstRow: Math.min(before.firstRow, row) });
+    },
+    rows: () => rows,
+    /** The most frequent first. */
+    list: () => [...reasons.values()].sort((a, b) => b.rows - a.rows || a.firstRow - b.firstRow),
+  };
+}

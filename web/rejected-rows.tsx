@@ -1,0 +1,114 @@
+/** The rejected rows of an import in a table, in which the user corrects them. */
+import { useId } from 'preact/hooks';
+import type { RowProblem } from '../src/user-files/columns.js';
+import { fieldNamed } from '../src/user-files/header.js';
+import { formatCount } from './format.js';
+import type { ImportReport, RejectedRow } from './import-users.js';
+import { labelOf } from './user-fields.js';
+
+/** The cells of the corrected rows, by the number of the row. */
+export type Corrections = Map<number, readonly string[]>;
+
+export interface RejectedRowsProps {
+  readonly report: ImportReport;
+  /** The table writes into it. */
+  readonly corrections: Corrections;
+}
+
+export function RejectedRows({ report: { source, rejected, rejectedRows }, corrections }: RejectedRowsProps) {
+  const { columns } = source;
+  const shown = [...columns.keys()].filter((index) => columns[index]?.field !== '');
+  const onEdit = ({ row, cells }: RejectedRow, index: number, text: string) => {
+    const before = corrections.get(row) ?? columns.map((_, at) => cells[at] ?? '');
+    corrections.set(row, before.with(index, text));
+  };
+  return (
+    <>
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: keyboard users must be able to scroll it */}
+      <section class="rejected" tabIndex={0} aria-label="Rejected rows">
+        <table class="table">
+          <thead>
+            <tr>
+              <th scope="col">Row</th>
+              <th scope="col">Problem</th>
+              {shown.map((index) => (
+                <th key={index} scope="col">
+                  {columns[index]?.name}
+                </th>
+              ))}
+            </tr>
+          </thead>
+          <tbody>
+            {rejectedRows.map((rejectedRow) => (
+              <Row
+                key={`${rejectedRow.row} ${rejectedRow.problem.message}`}
+                rejectedRow={rejectedRow}
+                columns={shown.map((index) => ({ index, name: columns[index]?.name ?? '', ...columns[index] }))}
+                onEdit={(index, text) => onEdit(rejectedRow, index, text)}
+              />
+            ))}
+          </tbody>
+        </table>
+      </section>
+      <p class="hint">
+        {rejected > rejectedRows.length
+          ? `These are the first ${rejectedRows.length}. The file of rejected rows has all ${formatCount(rejected)}. `
+          : ''}
+        Correct the rows here and send them again, or download them with their problems and import the file later.
+      </p>
+    </>
+  );
+}
+
+interface RowProps {
+  readonly rejectedRow: RejectedRow;
+  readonly columns: readonly { readonly index: number; readonly name: string; readonly field?: string }[];
+  onEdit(index: number, text: string): void;
+}
+
+function Row({ rejectedRow: { row, line, cells, problem }, columns, onEdit }: RowProps) {
+  const id = useId();
+  return (
+    <tr>
+      <th scope="row" class="numeric">
+        {formatCount(row)} <span class="faint">(line {formatCount(line)})</span>
+      </th>
+      <td id={id} class="why">
+        <ProblemText problem={problem} />
+      </td>
+      {columns.map(({ index, name, field = '' }) => {
+        const isInvalid = isAt(problem.field, field);
+        return (
+          <td key={index}>
+            <input
+              class="input"
+              aria-label={`${name} in row ${row}`}
+              aria-invalid={isInvalid}
+              {...(isInvalid && { 'aria-describedby': id })}
+              dir="auto"
+              defaultValue={cells[index] ?? ''}
+              // The browser offers values of other rows.
+              autocomplete="off"
+              onInput={(event) => onEdit(index, event.currentTarget.value)}
+            />
+          </td>
+        );
+      })}
+    </tr>
+  );
+}
+
+export function ProblemText({ problem: { field, message } }: { problem: Pick<RowProblem, 'field' | 'message'> }) {
+  if (field === '') return <>{message}</>;
+  const label = fieldNamed(field) === 'attributes' ? 'Attributes' : labelOf(field) || field;
+  return (
+    <>
+      <strong>{label}</strong>: {message}
+    </>
+  );
+}
+
+/** Whether a column for `field` has the invalid value. A path such as attributes.tags.0 is in a value. */
+function isAt(problemField: string, field: string): boolean {
+  return problemField === field || problemField.startsWith(`${field}.`);
+}

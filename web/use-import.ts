@@ -1,0 +1,122 @@
+/** The steps of an import, and the functions that lead from one to the next. */
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { UnreadableFile, WrongEncoding } from '../src/user-files/file-text.js';
+import type { Directory } from './directory.js';
+import { initialState } from './import-batch.js';
+import type { OnTaken } from './import-call.js';
+import { type CheckReport, checkImport } from './import-check.js';
+import type { ChooseProblem } from './import-chooser.js';
+import { describeFault, type FilePreview, readPreview } from './import-file.js';
+import { type ImportFile, type ImportProgress, type ImportReport, importUsers, retryRejected } from './import-users.js';
+import type { Corrections } from './rejected-rows.js';
+
+export type ImportStep =
+  | { readonly kind: 'choose'; readonly problem?: ChooseProblem }
+  | { readonly kind: 'reading'; readonly file: File }
+  | { readonly kind: 'preview'; readonly preview: FilePreview }
+  | { readonly kind: 'checking'; readonly preview: FilePreview; readonly rows: number; readonly share: number }
+  | { readonly kind: 'checked'; readonly preview: FilePreview; readonly check: CheckReport }
+  | { readonly kind: 'running'; readonly file: File; readonly begunMs: number; readonly progress: ImportProgress }
+  | { readonly kind: 'report'; readonly report: ImportReport; readonly corrections: Corrections };
+
+export interface ImportOptions {
+  readonly directory: Directory;
+  readonly onTaken: OnTaken;
+  /** Called after an import that wrote users, with the time at which the last new one was created. */
+  onImported(newest: Date): void;
+}
+
+export function useImport({ directory, onTaken, onImported }: ImportOptions) {
+  const [step, setStep] = useState<ImportStep>({ kind: 'choose' });
+  const [stopping, setStopping] = useState<AbortController>();
+  const readingRef = useRef<AbortController>(undefined);
+
+  // Send no more rows after the dialog is removed.
+  useEffect(() => () => stopping?.abort(), [stopping]);
+  useEffect(() => () => readingRef.current?.abort(), []);
+
+  const startReading = () => {
+    readingRef.current?.abort();
+    readingRef.current = new AbortController();
+    return readingRef.current.signal;
+  };
+
+  async function choose(file: File | undefined, encoding = ''): Promise<void> {
+    if (file === undefined) return;
+    const signal = startReading();
+    // A preview, and its focus, stays until the next one is ready.
+    if (step.kind !== 'preview') setStep({ kind: 'reading', file });
+    let next: ImportStep;
+    try {
+      next = { kind: 'preview', preview: await readPreview(file, encoding, signal) };
+    } catch (error) {
+      const text = error instanceof UnreadableFile ? describeFault(error) : 'The file cannot be read.';
+      const retry = error instanceof WrongEncoding ? { file, encoding } : undefined;
+      next = { kind: 'choose', problem: { text, retry } };
+    }
+    if (!signal.aborted) setStep(next);
+  }
+
+  async function check(preview: FilePreview): Promise<void> {
+    const signal = startReading();
+    setStep({ kind: 'checking', preview, rows: 0, share: 0 });
+    const report = await checkImport(directory, fileOf(preview), {
+      onTaken,
+      signal,
+      onProgress: (progress) => {
+        if (!signal.aborted) setStep({ kind: 'checking', preview, ...progress });
+      },
+    });
+    if (!signal.aborted) setStep({ kind: 'checked', preview, check: report });
+  }
+
+  /** Shows the progress, and then the report. */
+  async function run(file: File, start: (options: Parameters<typeof importUsers>[2]) => Promise<ImportReport>) {
+    const { signal } = startStopping();
+    const begunMs = performance.now();
+    const onProgress = (progress: ImportProgress) => setStep({ kind: 'running', file, begunMs, progress });
+    onProgress({ ...initialState, share: 0 });
+    const report = await start({ onTaken, signal, onProgress });
+    setStep({ kind: 'report', report, corrections: new Map() });
+    if (report.created + report.updated > 0) onImported(report.newest ?? (await newestTime(directory)));
+  }
+
+  function startStopping(): AbortController {
+    const controller = new AbortController();
+    setStopping(controller);
+    return controller;
+  }
+
+  return {
+    step,
+    setStep,
+    choose,
+    check,
+    stopCheck(preview: FilePreview) {
+      readingRef.current?.abort();
+      setStep({ kind: 'preview', preview });
+    },
+    run: (preview: FilePreview) => run(preview.file, (options) => importUsers(directory, fileOf(preview), options)),
+    retry: (report: ImportReport, corrections: Corrections) =>
+      run(report.source.file, (options) => retryRejected(directory, corrected(report, corrections), options)),
+    stop: () => stopping?.abort(),
+    isStopping: stopping?.signal.aborted === true,
+  };
+}
+
+function fileOf({ file, delimiter, encoding, columns }: FilePreview): ImportFile {
+  return { file, delimiter, encoding: encoding || undefined, columns };
+}
+
+export function corrected(report: ImportReport, corrections: Corrections): ImportReport {
+  const rejectedRows = report.rejectedRows.map((row) => ({ ...row, cells: corrections.get(row.row) ?? row.cells }));
+  return { ...report, rejectedRows };
+}
+
+/** An import that also updates users does not return them. */
+async function newestTime(directory: Directory): Promise<Date> {
+  const { users } = await directory
+    .listUsers({ pageSize: 1, orderBy: 'create_time desc' })
+    .catch(() => ({ users: [] }));
+  return users[0]?.createTime ?? new Date(0);
+}

@@ -19,8 +19,8 @@ import { UserList } from './user-list.js';
 
 const ActivityView = lazyView('Activity', async () => (await import('./activity.js')).ActivityView);
 const OpenUser = lazyDialog('User', async () => (await import('./open-user.js')).OpenUser);
-const ImportDialog = lazyDialog('Import from CSV', async () => (await import('./import-dialog.js')).ImportDialog);
-const ExportDialog = lazyDialog('Export as CSV', async () => (await import('./export-dialog.js')).ExportDialog);
+const ImportDialog = lazyDialog('Import users', async () => (await import('./import-dialog.js')).ImportDialog);
+const ExportDialog = lazyDialog('Export users', async () => (await import('./export-dialog.js')).ExportDialog);
 
 /**
  * Renders after each change of the session. A new generation of the session replaces the whole page, so that nothing of the

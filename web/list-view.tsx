@@ -119,7 +119,7 @@ export function ListView({ list, version, route, go, caller, selection, onOpen }
             </button>
           </div>
         ) : list.generation === 0 ? (
-          <Loading />
+          <div class="grid shell-rows" aria-hidden="true" />
         ) : (
           <UserGrid
             list={list}
@@ -185,26 +185,6 @@ function Empty({ query, go, caller }: { query: ListQuery; go: Go; caller: Caller
           </button>
         )}
       </div>
-    </div>
-  );
-}
-
-/** A placeholder before the first response, in the shape of the rows. */
-function Loading() {
-  return (
-    <div class="grid" aria-hidden="true">
-      {Array.from({ length: 12 }, (_, row) => (
-        <div key={row} class="grid-row skeleton still">
-          <div class="cell-select" />
-          <div class="cell-name">
-            <span class="avatar" />
-            <span class="bar" />
-          </div>
-          <div class="cell">
-            <span class="bar" />
-          </div>
-        </div>
-      ))}
     </div>
   );
 }

@@ -1,4 +1,4 @@
-/** The page's entry point. */
+/** The page's entry point. Replaces the shell of index.html. */
 import { render } from 'preact';
 import { Page } from './app.js';
 import { type AuthResponse, handOver, takeAuthResponse } from './auth-response.js';
@@ -14,11 +14,13 @@ if (page !== null) void start(page, response);
 
 async function start(root: HTMLElement, authResponse: AuthResponse | undefined): Promise<void> {
   if (authResponse?.attempt === undefined && authResponse !== undefined && (await handOver(authResponse.parameters))) {
+    root.replaceChildren();
     render(<p class="window-end">You can close this window and continue in the other one.</p>, root);
     window.close();
     return;
   }
   const directory = createDirectory({ authResponse });
   await Promise.race([directory.session.loaded, new Promise((resolve) => setTimeout(resolve, settingsMsMax))]);
+  root.replaceChildren();
   render(<Page directory={directory} />, root);
 }

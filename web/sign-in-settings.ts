@@ -14,7 +14,7 @@ const requestMsMax = 10_000;
 export async function loadSignInSettings(origin: string): Promise<SignInSettings | undefined> {
   try {
     const response = await fetch(`${origin}/sign-in.json`, {
-      cache: 'no-store',
+      // With the request of index.html, which began earlier. The server forbids keeping the answer.
       signal: AbortSignal.timeout(requestMsMax),
     });
     return response.ok ? readSettings(await response.json()) : undefined;

@@ -2,8 +2,26 @@
  * Builds the page into dist/web: a script for what it shows first, one for each part that it loads later, and one style
  * sheet. Nothing is inline, and file names change with the content.
  */
+import path from 'node:path';
 import prefresh from '@prefresh/vite';
-import { defineConfig, type UserConfig } from 'vite';
+import { defineConfig, type Plugin, type UserConfig } from 'vite';
+
+const at = (file: string) => path.join(import.meta.dirname, file);
+
+/** Loads early.ts before the page is first drawn. Vite's own scripts are modules, which run later. */
+function earlyScript(): Plugin {
+  return {
+    name: 'early-script',
+    transformIndexHtml: {
+      order: 'post',
+      handler: (_, { bundle }) => {
+        const built = Object.values(bundle ?? {}).find((file) => file.type === 'chunk' && file.name === 'early');
+        const attrs = built === undefined ? { type: 'module', src: './early.ts' } : { src: `./${built.fileName}` };
+        return [{ tag: 'script', attrs, injectTo: 'head-prepend' }];
+      },
+    },
+  };
+}
 
 export default defineConfig(
   async ({ command }): Promise<UserConfig> => ({
@@ -19,13 +37,14 @@ export default defineConfig(
       target: ['chrome123', 'edge123', 'firefox120', 'safari17.5'],
       assetsInlineLimit: 0,
       cssCodeSplit: false,
-      modulePreload: false,
+      // The files of a part are loaded at the same time. All browsers above know the links for that.
+      modulePreload: { polyfill: false },
       sourcemap: false,
       // Without the hint about slow plugins, which appears on busy machines only.
-      rolldownOptions: { checks: { pluginTimings: false } },
+      rolldownOptions: { input: [at('index.html'), at('early.ts')], checks: { pluginTimings: false } },
     },
     oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
     // For `npm run dev`: replaces changed components in the browser and keeps their state.
-    plugins: command === 'serve' ? [await prefresh()] : [],
+    plugins: [earlyScript(), ...(command === 'serve' ? [await prefresh()] : [])],
   }),
 );

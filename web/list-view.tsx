@@ -12,6 +12,7 @@ import type { Selection } from './selection.js';
 import { SelectionBar } from './selection-bar.js';
 import { UserGrid } from './user-grid.js';
 import type { UserList } from './user-list.js';
+import { useViewSettings, ViewsButton } from './views-button.js';
 
 export interface ListViewProps {
   readonly list: UserList;
@@ -32,7 +33,8 @@ interface PendingChoice {
 }
 
 export function ListView({ list, version, route, go, caller, selection, onOpen }: ListViewProps) {
-  const [settings] = useState(createGridSettings);
+  const [ownSettings] = useState(createGridSettings);
+  const settings = useViewSettings(ownSettings, route, go);
   const search = useRef<HTMLInputElement>(null);
   const focusGrid = useRef<(row?: number) => void>(undefined);
   const [choice, setChoice] = useState<PendingChoice>();
@@ -87,6 +89,7 @@ export function ListView({ list, version, route, go, caller, selection, onOpen }
         queryError={isRequesting ? undefined : queryError}
         isOutdated={list.generation > 0 && list.isOutdated}
         searchRef={search}
+        start={<ViewsButton session={list.directory.session} route={route} go={go} settings={settings} />}
         onChoose={onChoose}
         onCancel={onCancelChoice}
       />
@@ -156,7 +159,7 @@ function Empty({ query, go, caller }: { query: ListQuery; go: Go; caller: Caller
       <div class="empty">
         <h2>No matches</h2>
         {query.query !== '' && <p class="soft">Every word must occur in a name or in the email.</p>}
-        <button type="button" class="button" onClick={() => go({ query: '', filter: '' })}>
+        <button type="button" class="button" onClick={() => go({ name: '', query: '', filter: '' })}>
           Show all users
         </button>
       </div>

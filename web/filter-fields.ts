@@ -1,4 +1,4 @@
-/** What the page calls the fields and operators of a filter, and which operators and values each kind of field has. */
+/** The names of a filter’s fields and operators on the page, and the operators and values of each kind of field. */
 import { type Chip, type ChipValue, columnKind, type FieldPath, type Operator } from './filter-chips.js';
 import { formatCount } from './format.js';
 

@@ -90,6 +90,7 @@ export function ListView({ list, version, route, go, caller, selection, onOpen }
         isOutdated={list.generation > 0 && list.isOutdated}
         searchRef={search}
         start={<ViewsButton session={list.directory.session} route={route} go={go} settings={settings} />}
+        hasNoMatches={isEmpty && list.isShowing(listQueryOf(route))}
         onChoose={onChoose}
         onCancel={onCancelChoice}
       />
@@ -159,7 +160,7 @@ function Empty({ query, go, caller }: { query: ListQuery; go: Go; caller: Caller
       <div class="empty">
         <h2>No matches</h2>
         {query.query !== '' && <p class="soft">Every word must occur in a name or in the email.</p>}
-        <button type="button" class="button" onClick={() => go({ name: '', query: '', filter: '' })}>
+        <button type="button" class="button" onClick={() => go({ query: '', filter: '' })}>
           Show all users
         </button>
       </div>

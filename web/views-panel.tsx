@@ -7,7 +7,7 @@ import { type SavedView, type SavedViews, viewNameMax } from './saved-views.js';
 
 export interface ViewsPanelProps {
   readonly saved: SavedViews;
-  /** What the page shows, under the name of the view that was opened. */
+  /** The current search, filter, order and columns, under the name of the view that was opened. */
   readonly current: SavedView;
   /** Whether the saved view with this name is different. */
   readonly isEdited: boolean;

@@ -24,7 +24,7 @@ export function AttributeSearch({ directory, route: { query, filter }, go }: Att
     }
   };
   return (
-    <div class="line wrap filter-bar attribute-search">
+    <div class="line wrap attribute-search">
       <button type="button" class="button small" onClick={() => void search()}>
         <SearchIcon />
         <span class="truncate">

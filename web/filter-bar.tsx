@@ -88,6 +88,7 @@ export function FilterBar({ directory, filter, queryError, isOutdated, opener, o
           filter={filter}
           mistake={mistake}
           canBeChips={chips !== undefined}
+          takesFocus={prefersText}
           readSample={readSample}
           onFilter={onFilter}
           onChips={() => {

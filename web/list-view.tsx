@@ -74,7 +74,7 @@ export function ListView({ list, version, route, go, caller, selection, onOpen }
   const isFilterInvalid = queryError?.reason === 'INVALID_FILTER';
   // The error of the query is newer than that of a page of the previous one.
   const problem = (isFilterInvalid && list.generation > 0 ? undefined : queryError) ?? pageError;
-  const isEmpty = list.generation > 0 && rows === 0 && !list.hasMore;
+  const isEmpty = list.generation > 0 && rows === 0 && !list.hasMore && !list.isOutdated;
   const showArrivals = () => {
     if (list.query.orderBy !== 'create_time desc') go({ orderBy: 'create_time desc' });
     else list.request(list.query);

@@ -265,6 +265,14 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
       expectNoFaults();
     });
 
+    it('is marked where the error is, also after a reload', async () => {
+      const { page, expectNoFaults } = await open('#filter=last_name = "Turing"');
+      await page.locator('.cm-lintRange-error').waitFor();
+      expect(await page.locator('.cm-lintRange-error').textContent()).toBe('=');
+      expect(await alert(page).textContent()).toContain('Write == instead of =.');
+      expectNoFaults(/status of 400/);
+    });
+
     it('says that an expression is not complete, and keeps what is no chip as a text', async () => {
       const { page, expectNoFaults } = await open('#filter=attributes.level > 5 || attributes.vip == true');
       await expect.poll(() => names(page), pollTimeout).toEqual(['Ada Lovelace', 'Grace Hopper']);

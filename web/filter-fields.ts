@@ -120,12 +120,16 @@ export function dateText(value: ChipValue, isEnd = false): string {
   const isDay = /^\d{4}-\d\d-\d\d$/.test(text);
   const time = isDay ? new Date(`${text}T00:00:00`) : new Date(text);
   if (Number.isNaN(time.getTime())) return text;
-  const isMidnight = time.getHours() + time.getMinutes() + time.getSeconds() + time.getMilliseconds() === 0;
-  if (!isMidnight) return dayAndTime.format(time);
+  if (!isDayStart(time)) return dayAndTime.format(time);
   return day.format(isEnd ? addDays(time, -1) : time);
 }
 
-/** Also across a change of the clocks. */
+/** Not always at midnight: in some countries the clocks change then. */
+export function isDayStart(time: Date): boolean {
+  return time.getTime() === addDays(time, 0).getTime();
+}
+
+/** Returns the beginning of the day that is so many days later, also across a change of the clocks. */
 export function addDays(time: Date, days: number): Date {
   return new Date(time.getFullYear(), time.getMonth(), time.getDate() + days);
 }

@@ -5,6 +5,8 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import { readColumns, writeColumns } from '../../web/saved-views.js';
 import { startTestApp, type TestApp } from '../support/app.js';
 import { browserMissing, type OpenOptions, startBrowser, type TestBrowser, type TestPage } from './browser.js';
+import { startGuardedApp } from './guarded-app.js';
+import { startIssuer } from './issuer.js';
 
 const pollTimeout = { timeout: 30_000 };
 
@@ -158,6 +160,44 @@ describe.skipIf(browserMissing !== undefined)('saved views', () => {
     await button(page, 'Shared, edited').click();
     await inPanel(page, 'All people').click();
     await expect.poll(() => heads(page), pollTimeout).toEqual(own);
+    expectNoFaults();
+  });
+
+  it('are those of the person who signed in', async () => {
+    const issuer = await startIssuer();
+    onTestFinished(() => issuer[Symbol.asyncDispose]());
+    const guarded = await startGuardedApp(issuer);
+    onTestFinished(() => guarded[Symbol.asyncDispose]());
+    for (const firstName of ['Ada', 'Grace']) {
+      const attributes = { department: firstName === 'Ada' ? 'Maths' : 'Navy' };
+      await guarded.client.createUser({ user: { firstName, email: `${firstName}@example.com`, attributes } });
+    }
+    const [one, other] = [await guarded.addKey('one', ['reader']), await guarded.addKey('other', ['reader'])];
+    const { page, expectNoFaults } = await browser.open(`${guarded.http}/${navy}`);
+    onTestFinished(() => page.context().close());
+    const signIn = async (key: string) => {
+      await page.getByText('Use an API key or token').click();
+      await page.getByLabel('API key or token').fill(key);
+      await page.keyboard.press('Enter');
+      await page.getByRole('dialog', { name: 'Sign in' }).waitFor({ state: 'detached' });
+      await page.locator('[data-id]').first().waitFor();
+    };
+    await signIn(one);
+    await save(page, 'Sailors');
+    await button(page, 'Sailors').click();
+    await inPanel(page, 'Start with Sailors').click();
+    for (const [key, expected] of [
+      [other, ['Ada', 'Grace']],
+      [one, ['Grace']],
+    ] as const) {
+      await page.goto('about:blank');
+      await page.goto(`${guarded.http}/`);
+      await signIn(key);
+      await expect.poll(() => names(page), pollTimeout).toEqual(expected);
+      await page.getByRole('button', { name: /^View: / }).click();
+      await inPanel(page, 'All people').waitFor();
+      expect(await inPanel(page, 'Sailors').count()).toBe(key === one ? 1 : 0);
+    }
     expectNoFaults();
   });
 

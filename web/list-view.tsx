@@ -87,7 +87,7 @@ export function ListView({ list, version, route, go, caller, selection, onOpen }
         go={go}
         isRequesting={isRequesting && list.generation > 0}
         queryError={isRequesting ? undefined : queryError}
-        isOutdated={list.generation > 0 && list.isOutdated}
+        isOutdated={rows > 0 && list.isOutdated}
         searchRef={search}
         start={<ViewsButton session={list.directory.session} route={route} go={go} settings={settings} />}
         hasNoMatches={isEmpty && list.isShowing(listQueryOf(route))}

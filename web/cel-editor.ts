@@ -217,7 +217,12 @@ function valueOptions({ values }: SampledField): Completion[] {
 const look = EditorView.theme({
   '&': { fontSize: 'inherit', backgroundColor: 'transparent', color: 'var(--text)' },
   '&.cm-focused': { outline: 'none' },
-  '.cm-content': { fontFamily: 'var(--font-mono)', padding: '7px 0', caretColor: 'var(--text)', lineHeight: '20px' },
+  '.cm-content': {
+    fontFamily: 'var(--font-mono)',
+    padding: 'calc((var(--control) - 22px) / 2) 0',
+    caretColor: 'var(--text)',
+    lineHeight: '20px',
+  },
   '.cm-line': { padding: '0 10px' },
   '.cm-scroller': { fontFamily: 'inherit', lineHeight: '20px', maxHeight: '160px' },
   '.cm-placeholder': { color: 'var(--text-faint)' },

@@ -1,7 +1,8 @@
 /** A chip while somebody edits it: what was typed, and the chip that it becomes. */
+
+import { dayOf, parseValue } from './chip-values.js';
 import type { Chip, ChipValue, FieldPath, Operator } from './filter-chips.js';
-import { addDays, type FieldKind, kindOfChip, operatorsOf, valuesOf } from './filter-fields.js';
-import { dayOf, parseValue } from './value-fields.js';
+import { addDays, type FieldKind, isDayStart, kindOfChip, operatorsOf, valuesOf } from './filter-fields.js';
 
 export interface ChipDraft {
   readonly path: FieldPath;
@@ -36,8 +37,7 @@ const isDate = (operator: Operator) => operator === 'before' || operator === 'si
 
 function dayOfValue(value: string, isEnd: boolean): string {
   const time = localTime(value);
-  const isMidnight = time.getHours() === 0 && time.getMinutes() === 0;
-  return dayOf(isEnd && isMidnight ? addDays(time, -1) : time);
+  return dayOf(isEnd && isDayStart(time) ? addDays(time, -1) : time);
 }
 
 /** Keeps what was typed if the new operator can use it. */

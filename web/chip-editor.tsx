@@ -1,10 +1,11 @@
 /** The second step of a chip: its operator and its values. Enter applies them. */
 import { useState } from 'preact/hooks';
 import { type ChipDraft, chipOf, withOperator } from './chip-draft.js';
+import { recentDays } from './chip-values.js';
 import { type Chip, type FieldPath, isSamePath, type Operator } from './filter-chips.js';
 import { labelOfField, operatorsOf, operatorText, valuesOf } from './filter-fields.js';
 import type { SampledValue, UserSample } from './user-sample.js';
-import { DayField, recentDays, SeveralValues, TextValue } from './value-fields.js';
+import { DayField, SeveralValues, TextValue } from './value-fields.js';
 
 export interface ChipEditorProps {
   readonly start: ChipDraft;

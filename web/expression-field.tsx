@@ -8,6 +8,8 @@ export interface ExpressionFieldProps {
   readonly filter: string;
   readonly mistake: Mistake | undefined;
   readonly canBeChips: boolean;
+  /** Whether somebody asked for it, and not only the address of the page. */
+  readonly takesFocus: boolean;
   readSample(): Promise<UserSample>;
   onFilter(filter: string): void;
   onChips(): void;
@@ -16,7 +18,8 @@ export interface ExpressionFieldProps {
 /** Longer than for the search, because an incomplete filter is usually invalid. */
 const filterAfterMs = 800;
 
-export function ExpressionField({ filter, mistake, canBeChips, readSample, onFilter, onChips }: ExpressionFieldProps) {
+export function ExpressionField(props: ExpressionFieldProps) {
+  const { filter, mistake, canBeChips, takesFocus, readSample, onFilter, onChips } = props;
   const host = useRef<HTMLDivElement>(null);
   const editor = useRef<CelEditor>(undefined);
   const [draft, setDraft] = useState(filter);
@@ -35,8 +38,10 @@ export function ExpressionField({ filter, mistake, canBeChips, readSample, onFil
     clearTimeout(timer.current);
     timer.current = setTimeout(() => latest.current.send(text), filterAfterMs);
   };
-  const latest = useRef({ send, write, onChips, readSample });
-  latest.current = { send, write, onChips, readSample };
+  // The error is about the filter that was sent, not about a newer text.
+  const shown = draft === filter ? mistake : undefined;
+  const latest = useRef({ send, write, onChips, readSample, shown });
+  latest.current = { send, write, onChips, readSample, shown };
 
   useEffect(() => {
     let isUnmounted = false;
@@ -50,7 +55,8 @@ export function ExpressionField({ filter, mistake, canBeChips, readSample, onFil
           onEscape: () => latest.current.onChips(),
           readSample: () => latest.current.readSample(),
         });
-        editor.current.focus();
+        editor.current.setMistake(latest.current.shown);
+        if (takesFocus) editor.current.focus();
       },
       () => setFailed(true),
     );
@@ -67,8 +73,6 @@ export function ExpressionField({ filter, mistake, canBeChips, readSample, onFil
     setDraft(filter);
     editor.current?.setText(filter);
   }, [filter]);
-  // The error is about the filter that was sent, not about a newer text.
-  const shown = draft === filter ? mistake : undefined;
   useEffect(() => editor.current?.setMistake(shown), [shown?.text, shown?.at]);
 
   return (

@@ -4,7 +4,7 @@ import type { FieldPath } from './filter-chips.js';
 import { type FieldKind, type FilterFieldInfo, firstFields, labelOfField, otherFields } from './filter-fields.js';
 import { foldText } from './fold-text.js';
 import { type Option, OptionField } from './listbox.js';
-import { type SampledField, shareText, type UserSample } from './user-sample.js';
+import { type SampledField, searchedPaths, shareText, type UserSample } from './user-sample.js';
 
 export interface FieldPickerProps {
   readonly sample: UserSample | undefined;
@@ -15,9 +15,6 @@ export interface FieldPickerProps {
 interface Choice extends Option {
   pick(): void;
 }
-
-/** As many as the search compares quickly: each attribute is compared in up to five spellings. */
-const searchedMax = 6;
 
 export function FieldPicker({ sample, onPick, onAdvanced }: FieldPickerProps) {
   const [text, setText] = useState('');
@@ -62,8 +59,7 @@ export function FieldPicker({ sample, onPick, onAdvanced }: FieldPickerProps) {
 /** A text in any of the most frequent attributes. */
 function searchChoice(attributes: readonly SampledField[], text: string, onPick: FieldPickerProps['onPick']): Choice[] {
   const label = 'Text in any attribute';
-  const texts = attributes.filter(({ kind }) => kind === 'text' || kind === 'list').slice(0, searchedMax);
-  const [first, ...others] = texts.map(({ path }) => path);
+  const [first, ...others] = searchedPaths(attributes);
   if (first === undefined || others.length === 0 || !foldText(label).includes(foldText(text))) return [];
   return [{ key: 'any', label, group: 'Attributes', pick: () => onPick(first, 'text', others) }];
 }

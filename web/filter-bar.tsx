@@ -10,12 +10,12 @@ import { ChipEditor } from './chip-editor.js';
 import type { Directory } from './directory.js';
 import { ExpressionField } from './expression-field.js';
 import { FieldPicker } from './field-picker.js';
-import { type Chip, isSamePath, writeChip, writeChips } from './filter-chips.js';
+import { type Chip, isSamePath, writeChips } from './filter-chips.js';
 import { chipTexts, labelOfField } from './filter-fields.js';
 import { chipAt, mistakeOf } from './filter-mistake.js';
 import { CloseIcon } from './icons.js';
 import { Popover, type PopoverProps } from './popover.js';
-import { readChips } from './read-chips.js';
+import { readChips, withChip } from './read-chips.js';
 import { createUserSampler, type UserSample } from './user-sample.js';
 
 export interface FilterBarProps {
@@ -32,7 +32,7 @@ export interface FilterBarProps {
   onEmpty(): void;
 }
 
-/** What is edited: a field for a new chip, a new chip, or the chip at an index. */
+/** Somebody chooses the field of a new chip, or edits a new chip or the one at an index. */
 type Editing =
   | { readonly step: 'field' }
   | { readonly step: 'chip'; readonly at: number | 'new'; readonly draft: ChipDraft };
@@ -74,8 +74,7 @@ export function FilterBar({ directory, filter, queryError, isOutdated, opener, o
   const apply = (chip: Chip) => {
     close({ keepsFocus: false });
     const at = editing?.step === 'chip' ? editing.at : 'new';
-    if (chips === undefined) onFilter(`(${filter}\n) && ${writeChip(chip)}`);
-    else onFilter(writeChips(at === 'new' ? [...chips, chip] : chips.with(at, chip)));
+    onFilter(at === 'new' || chips === undefined ? withChip(filter, chip) : writeChips(chips.with(at, chip)));
   };
   const remove = (at: number) => {
     onFilter(writeChips((chips ?? []).filter((_, index) => index !== at)));
@@ -89,6 +88,7 @@ export function FilterBar({ directory, filter, queryError, isOutdated, opener, o
           filter={filter}
           mistake={mistake}
           canBeChips={chips !== undefined}
+          takesFocus={prefersText}
           readSample={readSample}
           onFilter={onFilter}
           onChips={() => {

@@ -1,4 +1,4 @@
-/** What the page calls the fields and operators of a filter, and which operators and values each kind of field has. */
+/** The names of a filter’s fields and operators on the page, and the operators and values of each kind of field. */
 import { type Chip, type ChipValue, columnKind, type FieldPath, type Operator } from './filter-chips.js';
 import { formatCount } from './format.js';
 
@@ -120,12 +120,16 @@ export function dateText(value: ChipValue, isEnd = false): string {
   const isDay = /^\d{4}-\d\d-\d\d$/.test(text);
   const time = isDay ? new Date(`${text}T00:00:00`) : new Date(text);
   if (Number.isNaN(time.getTime())) return text;
-  const isMidnight = time.getHours() + time.getMinutes() + time.getSeconds() + time.getMilliseconds() === 0;
-  if (!isMidnight) return dayAndTime.format(time);
+  if (!isDayStart(time)) return dayAndTime.format(time);
   return day.format(isEnd ? addDays(time, -1) : time);
 }
 
-/** Also across a change of the clocks. */
+/** Not always at midnight: in some countries the clocks change then. */
+export function isDayStart(time: Date): boolean {
+  return time.getTime() === addDays(time, 0).getTime();
+}
+
+/** Returns the beginning of the day that is so many days later, also across a change of the clocks. */
 export function addDays(time: Date, days: number): Date {
   return new Date(time.getFullYear(), time.getMonth(), time.getDate() + days);
 }

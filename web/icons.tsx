@@ -28,6 +28,21 @@ export const FilterIcon = () => (
     <path d="M2 4h12M4.5 8h7M7 12h2" />
   </Icon>
 );
+export const HomeIcon = () => (
+  <Icon>
+    <path d="M2.5 7.5 8 3l5.5 4.5M4 6.5v6.5h8V6.5" />
+  </Icon>
+);
+export const RenameIcon = () => (
+  <Icon>
+    <path d="m3 13 .6-2.8 7-7 2.2 2.2-7 7L3 13Z" />
+  </Icon>
+);
+export const BinIcon = () => (
+  <Icon>
+    <path d="M3 4.5h10M6.5 4V2.5h3V4M4.5 4.5l.6 8.5h5.8l.6-8.5" />
+  </Icon>
+);
 export const PlusIcon = () => (
   <Icon>
     <path d="M8 3v10M3 8h10" />

@@ -12,6 +12,7 @@ import type { Selection } from './selection.js';
 import { SelectionBar } from './selection-bar.js';
 import { UserGrid } from './user-grid.js';
 import type { UserList } from './user-list.js';
+import { useViewSettings, ViewsButton } from './views-button.js';
 
 export interface ListViewProps {
   readonly list: UserList;
@@ -32,7 +33,8 @@ interface PendingChoice {
 }
 
 export function ListView({ list, version, route, go, caller, selection, onOpen }: ListViewProps) {
-  const [settings] = useState(createGridSettings);
+  const [ownSettings] = useState(createGridSettings);
+  const settings = useViewSettings(ownSettings, route, go);
   const search = useRef<HTMLInputElement>(null);
   const focusGrid = useRef<(row?: number) => void>(undefined);
   const [choice, setChoice] = useState<PendingChoice>();
@@ -72,7 +74,7 @@ export function ListView({ list, version, route, go, caller, selection, onOpen }
   const isFilterInvalid = queryError?.reason === 'INVALID_FILTER';
   // The error of the query is newer than that of a page of the previous one.
   const problem = (isFilterInvalid && list.generation > 0 ? undefined : queryError) ?? pageError;
-  const isEmpty = list.generation > 0 && rows === 0 && !list.hasMore;
+  const isEmpty = list.generation > 0 && rows === 0 && !list.hasMore && !list.isOutdated;
   const showArrivals = () => {
     if (list.query.orderBy !== 'create_time desc') go({ orderBy: 'create_time desc' });
     else list.request(list.query);
@@ -85,8 +87,10 @@ export function ListView({ list, version, route, go, caller, selection, onOpen }
         go={go}
         isRequesting={isRequesting && list.generation > 0}
         queryError={isRequesting ? undefined : queryError}
-        isOutdated={list.generation > 0 && list.isOutdated}
+        isOutdated={rows > 0 && list.isOutdated}
         searchRef={search}
+        start={<ViewsButton session={list.directory.session} route={route} go={go} settings={settings} />}
+        hasNoMatches={isEmpty && list.isShowing(listQueryOf(route))}
         onChoose={onChoose}
         onCancel={onCancelChoice}
       />

@@ -11,6 +11,7 @@ import {
   isAttribute,
   spellingsOf,
   writeChip,
+  writeChips,
 } from './filter-chips.js';
 
 /** Returns no chips for a blank text, and undefined for a text that is not made of chips. */
@@ -20,6 +21,13 @@ export function readChips(text: string): readonly Chip[] | undefined {
   if (root === undefined) return undefined;
   const chips = (root.kind === 'and' ? root.terms : [root]).map(readChip);
   return chips.every((chip) => chip !== undefined) ? chips : undefined;
+}
+
+/** Returns a filter that also requires the chip. */
+export function withChip(filter: string, chip: Chip): string {
+  const chips = readChips(filter);
+  // The line break ends a comment.
+  return chips === undefined ? `(${filter}\n) && ${writeChip(chip)}` : writeChips([...chips, chip]);
 }
 
 function readChip(node: CelNode): Chip | undefined {

@@ -14,15 +14,40 @@ export interface Route {
   readonly filter: string;
   /** As in ListUsers: a field, optionally followed by ` desc`. */
   readonly orderBy: string;
+  /** The columns of a saved view, as saved-views.ts writes them. Empty if the list has the person's own columns. */
+  readonly columns: string;
+  /** The name of the saved view that is open; empty for all people. */
+  readonly name: string;
   /** The id of the open user, or `new`; empty if no user is open. */
   readonly user: string;
   readonly dialog: '' | 'import' | 'export';
 }
 
 /** The order is newest first, so that a new user is at the top. */
-const start: Route = { view: 'list', query: '', filter: '', orderBy: 'create_time desc', user: '', dialog: '' };
+const start: Route = {
+  view: 'list',
+  name: '',
+  query: '',
+  filter: '',
+  orderBy: 'create_time desc',
+  columns: '',
+  user: '',
+  dialog: '',
+};
 
-const names = { view: 'view', query: 'query', filter: 'filter', orderBy: 'order_by', user: 'user', dialog: 'dialog' };
+/** The list without a search, a filter or a saved view. */
+export const allPeople = { name: '', query: '', filter: '', orderBy: start.orderBy, columns: '' } as const;
+
+const names = {
+  view: 'view',
+  name: 'name',
+  query: 'query',
+  filter: 'filter',
+  orderBy: 'order_by',
+  columns: 'columns',
+  user: 'user',
+  dialog: 'dialog',
+};
 
 const dialogs = ['import', 'export'] as const;
 
@@ -35,8 +60,10 @@ export function readRoute(hash: string): Route {
   const orderBy = text('orderBy');
   return {
     view: text('view') === 'activity' ? 'activity' : 'list',
+    name: text('name'),
     query: text('query'),
     filter: text('filter'),
+    columns: text('columns'),
     orderBy: orderForm.test(orderBy) ? orderBy : start.orderBy,
     user: text('user'),
     dialog: dialogs.find((dialog) => dialog === text('dialog')) ?? '',

@@ -1,5 +1,7 @@
 /** The list's controls: search words, a filter, and on a phone the order. */
+import type { ComponentChildren } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
+import { AttributeSearch } from './attribute-search.js';
 import type { CallError } from './call-error.js';
 import type { Directory } from './directory.js';
 import { FilterIcon, SearchIcon } from './icons.js';
@@ -25,6 +27,10 @@ export interface SearchBarProps {
   readonly queryError: CallError | undefined;
   /** Whether the list shows the result of another query. */
   readonly isOutdated: boolean;
+  /** Whether the list shows that nobody matches. */
+  readonly hasNoMatches: boolean;
+  /** Shown before the search. */
+  readonly start: ComponentChildren;
   readonly searchRef: { current: HTMLInputElement | null };
   /** Called if the user moves from the search to the list, or opens a match with Enter. */
   onChoose(query: string, key: 'ArrowDown' | 'Enter'): void;
@@ -49,7 +55,19 @@ const orders = [
 ] as const;
 
 export function SearchBar(props: SearchBarProps) {
-  const { directory, route, go, isRequesting, queryError, isOutdated, searchRef, onChoose, onCancel } = props;
+  const {
+    directory,
+    route,
+    go,
+    isRequesting,
+    queryError,
+    isOutdated,
+    hasNoMatches,
+    start,
+    searchRef,
+    onChoose,
+    onCancel,
+  } = props;
   /** How often the button was pressed since the bar appeared. */
   const [presses, setPresses] = useState(0);
   const filterButton = useRef<HTMLButtonElement>(null);
@@ -61,6 +79,7 @@ export function SearchBar(props: SearchBarProps) {
   return (
     <search class="search-bar">
       <div class="line search-line">
+        {start}
         <div class="search-field grow">
           <SearchIcon />
           <input
@@ -123,6 +142,7 @@ export function SearchBar(props: SearchBarProps) {
           </select>
         </label>
       </div>
+      {hasNoMatches && route.query !== '' && <AttributeSearch directory={directory} route={route} go={go} />}
       {(route.filter !== '' || presses > 0) && (
         <FilterBar
           directory={directory}

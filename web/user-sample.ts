@@ -34,6 +34,15 @@ export function shareText(count: number, sample: UserSample | undefined): string
   return percent === 0 ? 'rare' : `${percent}%`;
 }
 
+/** As many as the server compares quickly: each is compared in up to five spellings. */
+const searchedMax = 6;
+
+/** The attributes in which a text is searched: those with texts that most users have. */
+export function searchedPaths(fields: readonly SampledField[]): readonly FieldPath[] {
+  const searched = fields.filter(({ path, kind }) => isAttribute(path) && (kind === 'text' || kind === 'list'));
+  return searched.slice(0, searchedMax).map(({ path }) => path);
+}
+
 export const noSample: UserSample = { size: 0, fields: [] };
 
 /** One page of ListUsers: about 100 KB, and a few milliseconds for the server. */

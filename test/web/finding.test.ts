@@ -200,6 +200,18 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
     expectNoFaults();
   });
 
+  it('offers to search the attributes if no name has the words', async () => {
+    const { page, expectAccessible, expectNoFaults } = await open('#filter=attributes.level > 6');
+    await page.getByRole('searchbox').fill('navy');
+    await page.getByText('No matches').waitFor();
+    await expectAccessible();
+    await page.getByRole('button', { name: 'Search attributes for “navy”' }).click();
+    await expect.poll(() => names(page), pollTimeout).toEqual(['Grace Hopper']);
+    expect(await page.getByRole('searchbox').inputValue()).toBe('');
+    expect(await chipTexts(page)).toEqual(['level is more than 6', 'Any of 4 attributes contains navy']);
+    expectNoFaults();
+  });
+
   it('never shows the numbers of the previous filter as those of a refused one', async () => {
     const { page, expectAccessible, expectNoFaults } = await open('#filter=id == "x"');
     await alert(page).waitFor({ state: 'attached' });
@@ -251,6 +263,14 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
       await page.getByRole('button', { name: 'Chips' }).click();
       expect(await chipTexts(page)).toEqual(['department is Maths', 'Last name is Turing']);
       expectNoFaults();
+    });
+
+    it('is marked where the error is, also after a reload', async () => {
+      const { page, expectNoFaults } = await open('#filter=last_name = "Turing"');
+      await page.locator('.cm-lintRange-error').waitFor();
+      expect(await page.locator('.cm-lintRange-error').textContent()).toBe('=');
+      expect(await alert(page).textContent()).toContain('Write == instead of =.');
+      expectNoFaults(/status of 400/);
     });
 
     it('says that an expression is not complete, and keeps what is no chip as a text', async () => {

@@ -1,0 +1,219 @@
+/** Tests saved views in a real browser: saving, opening, renaming, deleting, the first view, and the columns of a view. */
+import fc from 'fast-check';
+import type { Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { readColumns, writeColumns } from '../../web/saved-views.js';
+import { startTestApp, type TestApp } from '../support/app.js';
+import { browserMissing, type OpenOptions, startBrowser, type TestBrowser, type TestPage } from './browser.js';
+import { startGuardedApp } from './guarded-app.js';
+import { startIssuer } from './issuer.js';
+
+const pollTimeout = { timeout: 30_000 };
+
+const names = async (page: Page) =>
+  (await page.locator('[data-id] .cell-name a').allTextContents()).map((name) => name.trim()).sort();
+const hash = (page: Page) => new URLSearchParams(new URL(page.url()).hash.slice(1));
+const button = (page: Page, view: string) => page.getByRole('button', { name: `View: ${view}`, exact: true });
+const panel = (page: Page) => page.getByRole('dialog', { name: /^View: / });
+const inPanel = (page: Page, name: string) => panel(page).getByRole('button', { name, exact: true });
+const heads = async (page: Page) =>
+  (await page
+    .locator('[role=columnheader][data-column]')
+    .evaluateAll((all) => all.map((head) => head.getAttribute('data-column')))) as string[];
+
+const everyone = ['Ada Lovelace', 'Grace Hopper'];
+const filter = 'attributes.department == "Navy"';
+const navy = `#filter=${encodeURIComponent(filter)}`;
+
+describe('the columns in the address', () => {
+  it('are read back, whatever the keys of attributes are', () => {
+    fc.assert(
+      fc.property(fc.array(fc.string({ unit: 'binary', minLength: 1 }), { minLength: 1 }), (ids) => {
+        expect(readColumns(writeColumns(ids))).toEqual(ids);
+      }),
+    );
+    expect(readColumns(writeColumns(['attributes.a,b', 'attributes.100%2C']))).toEqual([
+      'attributes.a,b',
+      'attributes.100%2C',
+    ]);
+    expect(readColumns(writeColumns(undefined))).toBeUndefined();
+  });
+});
+
+describe.skipIf(browserMissing !== undefined)('saved views', () => {
+  let browser: TestBrowser;
+  let app: TestApp;
+
+  beforeAll(async () => {
+    browser = await startBrowser();
+    app = await startTestApp();
+    for (const [name, department] of [
+      ['Ada Lovelace', 'Maths'],
+      ['Grace Hopper', 'Navy'],
+    ]) {
+      const [firstName = '', lastName = ''] = name?.split(' ') ?? [];
+      await app.client.createUser({
+        user: { firstName, lastName, email: `${firstName}@example.com`, attributes: { department } },
+      });
+    }
+  });
+  afterAll(async () => {
+    await browser?.[Symbol.asyncDispose]();
+    await app?.[Symbol.asyncDispose]();
+  });
+
+  async function open(start = '', opening?: OpenOptions): Promise<TestPage> {
+    const opened = await browser.open(`${app.http}/${start}`, opening);
+    onTestFinished(() => opened.page.context().close());
+    await opened.page.locator('[data-id]').first().waitFor();
+    return opened;
+  }
+
+  async function save(page: Page, name: string): Promise<void> {
+    await page.getByRole('button', { name: /^View: / }).click();
+    await page.getByRole('textbox', { name: 'Save as a new view' }).fill(name);
+    await page.keyboard.press('Enter');
+    await button(page, name).waitFor();
+  }
+
+  it('are saved, changed, restored, renamed and deleted', async () => {
+    const { page, expectAccessible, expectNoFaults } = await open(`${navy}&order_by=email`);
+    await save(page, 'Sailors');
+    expect(Object.fromEntries(hash(page))).toEqual({ name: 'Sailors', filter, order_by: 'email' });
+
+    await page.getByRole('searchbox').fill('ada');
+    await button(page, 'Sailors, edited').waitFor();
+    await button(page, 'Sailors, edited').click();
+    await expectAccessible();
+    await inPanel(page, 'Discard changes').click();
+    await expect.poll(() => names(page), pollTimeout).toEqual(['Grace Hopper']);
+
+    await page.getByRole('button', { name: 'Clear' }).click();
+    await expect.poll(() => names(page), pollTimeout).toEqual(everyone);
+    await button(page, 'Sailors, edited').click();
+    await inPanel(page, 'Save changes').click();
+    await button(page, 'Sailors').click();
+    await inPanel(page, 'All people').click();
+    await button(page, 'All people').waitFor();
+    expect(hash(page).size).toBe(0);
+
+    await button(page, 'All people').click();
+    await inPanel(page, 'Rename Sailors').click();
+    await page.getByRole('textbox', { name: 'New name of Sailors' }).fill('Crew');
+    await page.keyboard.press('Enter');
+    await inPanel(page, 'Crew').click();
+    expect(Object.fromEntries(hash(page))).toEqual({ name: 'Crew', order_by: 'email' });
+    await page.reload();
+    await button(page, 'Crew').click();
+    await inPanel(page, 'Delete Crew…').click();
+    await inPanel(page, 'Delete Crew').click();
+    await expect.poll(() => inPanel(page, 'Crew').count(), pollTimeout).toBe(0);
+    await page.keyboard.press('Escape');
+    expectNoFaults();
+  });
+
+  it('can be the first thing that the page shows, unless its address names another', async () => {
+    const { page, expectNoFaults } = await open(navy);
+    await save(page, 'Sailors');
+    await button(page, 'Sailors').click();
+    await inPanel(page, 'Start with Sailors').click();
+    await page.goto('about:blank');
+    await page.goto(`${app.http}/`);
+    await expect.poll(() => names(page), pollTimeout).toEqual(['Grace Hopper']);
+    await button(page, 'Sailors').waitFor();
+    await button(page, 'Sailors').click();
+    await inPanel(page, 'All people').click();
+    await expect.poll(() => names(page), pollTimeout).toEqual(everyone);
+    // Not again, after a look at another part of the page.
+    await page.getByRole('button', { name: 'Activity' }).click();
+    await page.getByRole('button', { name: 'People', exact: true }).click();
+    await button(page, 'All people').waitFor();
+    await page.goto('about:blank');
+    await page.goto(`${app.http}/#query=ada`);
+    await expect.poll(() => names(page), pollTimeout).toEqual(['Ada Lovelace']);
+    expectNoFaults();
+  });
+
+  it('have their own columns, and a link to a view has all of it', async () => {
+    const { page, expectNoFaults } = await open(`${navy}&name=Shared&columns=name,attributes.department`);
+    await button(page, 'Shared').waitFor();
+    await expect.poll(() => heads(page), pollTimeout).toEqual(['name', 'attributes.department']);
+    // The name of a link that is not saved is offered.
+    await button(page, 'Shared').click();
+    await page.getByRole('textbox', { name: 'Save as a new view' }).press('Enter');
+    await button(page, 'Shared').click();
+    await inPanel(page, 'Shared').waitFor();
+    await inPanel(page, 'All people').click();
+    await expect.poll(() => names(page), pollTimeout).toEqual(everyone);
+    const own = await heads(page);
+    expect(own.length).toBeGreaterThan(2);
+
+    await button(page, 'All people').click();
+    await inPanel(page, 'Shared').click();
+    await expect.poll(() => heads(page), pollTimeout).toEqual(['name', 'attributes.department']);
+    // A changed column is a change of the view, and not of the list of all people.
+    await page.getByRole('button', { name: 'Columns and density' }).click();
+    await page.getByRole('checkbox', { name: 'Email', exact: true }).check();
+    await page.keyboard.press('Escape');
+    await button(page, 'Shared, edited').waitFor();
+    expect(hash(page).get('columns')).toBe('name,attributes.department,email');
+    await button(page, 'Shared, edited').click();
+    await inPanel(page, 'All people').click();
+    await expect.poll(() => heads(page), pollTimeout).toEqual(own);
+    expectNoFaults();
+  });
+
+  it('are those of the person who signed in', async () => {
+    const issuer = await startIssuer();
+    onTestFinished(() => issuer[Symbol.asyncDispose]());
+    const guarded = await startGuardedApp(issuer);
+    onTestFinished(() => guarded[Symbol.asyncDispose]());
+    for (const firstName of ['Ada', 'Grace']) {
+      const attributes = { department: firstName === 'Ada' ? 'Maths' : 'Navy' };
+      await guarded.client.createUser({ user: { firstName, email: `${firstName}@example.com`, attributes } });
+    }
+    const [one, other] = [await guarded.addKey('one', ['reader']), await guarded.addKey('other', ['reader'])];
+    const { page, expectNoFaults } = await browser.open(`${guarded.http}/${navy}`);
+    onTestFinished(() => page.context().close());
+    const signIn = async (key: string) => {
+      await page.getByText('Use an API key or token').click();
+      await page.getByLabel('API key or token').fill(key);
+      await page.keyboard.press('Enter');
+      await page.getByRole('dialog', { name: 'Sign in' }).waitFor({ state: 'detached' });
+      await page.locator('[data-id]').first().waitFor();
+    };
+    await signIn(one);
+    await save(page, 'Sailors');
+    await button(page, 'Sailors').click();
+    await inPanel(page, 'Start with Sailors').click();
+    for (const [key, expected] of [
+      [other, ['Ada', 'Grace']],
+      [one, ['Grace']],
+    ] as const) {
+      await page.goto('about:blank');
+      await page.goto(`${guarded.http}/`);
+      await signIn(key);
+      await expect.poll(() => names(page), pollTimeout).toEqual(expected);
+      await page.getByRole('button', { name: /^View: / }).click();
+      await inPanel(page, 'All people').waitFor();
+      expect(await inPanel(page, 'Sailors').count()).toBe(key === one ? 1 : 0);
+    }
+    expectNoFaults();
+  });
+
+  it.each([
+    { theme: 'light', width: 390 },
+    { theme: 'dark', width: 1280 },
+  ] as const)('are accessible: $theme, $width px', async ({ theme, width }) => {
+    const { page, expectAccessible, expectNoFaults } = await open(navy, { theme, width });
+    await save(page, 'A view with quite a long name that does not fit anywhere');
+    await page.getByRole('button', { name: /^View: / }).click();
+    await inPanel(page, 'All people').waitFor();
+    await expectAccessible();
+    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(width);
+    await page.getByRole('textbox', { name: 'Save as a new view' }).fill('  ');
+    await page.keyboard.press('Enter');
+    await page.getByText('Enter a name.').waitFor();
+    expectNoFaults();
+  });
+});

@@ -1,0 +1,108 @@
+/** The button that names the current view and opens the saved views. A view's columns are in the address. */
+import { useEffect, useMemo, useRef } from 'preact/hooks';
+import type { GridSettings } from './grid-settings.js';
+import { ChevronIcon } from './icons.js';
+import { lazy, PendingButton, PendingText } from './lazy.js';
+import { Popup } from './popup.js';
+import type { Go, Route } from './route.js';
+import { createSavedViews, isSameView, readColumns, viewRoute, writeColumns } from './saved-views.js';
+import type { Session } from './session.js';
+import { useStore } from './use-store.js';
+
+const ViewsPanel = lazy(
+  async () => (await import('./views-panel.js')).ViewsPanel,
+  ({ failure, retry }) => (
+    <>
+      <PendingText failure={failure} />
+      {failure !== undefined && <PendingButton failure={failure} retry={retry} />}
+    </>
+  ),
+);
+
+export interface ViewsButtonProps {
+  readonly session: Session;
+  readonly route: Route;
+  readonly go: Go;
+  /** With the columns of the view, if it has some. */
+  readonly settings: GridSettings;
+}
+
+// Only a page that was opened without a view starts with the chosen one. "All people" has an empty hash, too.
+let mayStart = location.hash === '';
+
+export function ViewsButton({ session, route, go, settings }: ViewsButtonProps) {
+  const { actor } = session.caller;
+  const saved = useMemo(() => createSavedViews(actor), [actor]);
+  useStore(saved);
+  useStore(settings);
+  useEffect(() => {
+    if (!session.isKnown || !mayStart) return;
+    mayStart = false;
+    const start = saved.views.find(({ name }) => name === saved.startName);
+    if (start !== undefined && location.hash === '') go(viewRoute(start), { replace: true });
+  }, [saved, session.isKnown]);
+
+  const shown = { ...route, columns: writeColumns(settings.look.columns) };
+  const known = saved.views.find(({ name }) => name === route.name);
+  const isEdited = known !== undefined && !isSameView(known, route);
+  const name = route.name === '' ? 'All people' : route.name;
+  return (
+    <Popup
+      label={`View: ${name}${isEdited ? ', edited' : ''}`}
+      buttonClass="button views-button"
+      role="dialog"
+      widthPx={320}
+      face={
+        <>
+          <bdi class="truncate">{name}</bdi>
+          {isEdited && <span class="edited-dot" aria-hidden="true" />}
+          <ChevronIcon />
+        </>
+      }
+    >
+      {(close) => (
+        <ViewsPanel
+          saved={saved}
+          current={shown}
+          isEdited={isEdited}
+          onOpen={(view) => {
+            close();
+            go(viewRoute(view));
+          }}
+          onRename={(from, to) => {
+            saved.rename(from, to);
+            if (route.name === from) go({ name: to }, { replace: true });
+          }}
+          onSave={(view) => {
+            close();
+            saved.save(view);
+            go(viewRoute(view), { replace: true });
+          }}
+        />
+      )}
+    </Popup>
+  );
+}
+
+/** The settings of the grid, with the columns of the view. Changes of a view's columns go to the address. */
+export function useViewSettings(settings: GridSettings, { name, columns }: Route, go: Go): GridSettings {
+  const inView = useMemo<GridSettings>(() => {
+    if (name === '' && columns === '') return settings;
+    return {
+      get look() {
+        return { ...settings.look, columns: readColumns(columns) ?? settings.look.columns };
+      },
+      change({ columns: ids, ...others }) {
+        if (ids !== undefined) latestGo.current({ columns: writeColumns(ids) }, { replace: true });
+        // The page then chooses them, or the list has the person's own columns.
+        else if (columns !== '' && Object.keys(others).length === 0)
+          latestGo.current({ columns: '' }, { replace: true });
+        if (Object.keys(others).length > 0) settings.change(others);
+      },
+      subscribe: (listener) => settings.subscribe(listener),
+    };
+  }, [settings, name, columns]);
+  const latestGo = useRef(go);
+  latestGo.current = go;
+  return inView;
+}

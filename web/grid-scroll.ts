@@ -4,7 +4,7 @@ import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { createScrollMap, type ScrollMap } from './scroll-map.js';
 import type { UserList } from './user-list.js';
 
-/** The number of placeholder rows at the end while the list has more rows. */
+/** The number of placeholder rows at the end while nobody knows how many rows follow. */
 const placeholderRows = 30;
 
 export interface GridScroll {
@@ -33,7 +33,7 @@ export function useGridScroll(list: UserList, version: number, rowPx: number): G
   const [widthPx, setWidthPx] = useState(0);
   const [topPx, setTopPx] = useState(0);
 
-  const rowsShown = list.rows + (list.hasMore ? placeholderRows : 0);
+  const rowsShown = list.rows + (list.hasMore && list.total.kind !== 'exact' ? placeholderRows : 0);
   map.resize(rowsShown * rowPx, viewPx);
   const first = Math.min(Math.floor(topPx / rowPx), Math.max(0, rowsShown - 1));
   const last = Math.min(Math.ceil((topPx + viewPx) / rowPx), rowsShown) - 1;

@@ -233,6 +233,9 @@ export class UserList {
     const changes = this.#pendingChanges;
     this.#pendingChanges = [];
     if (changes.length > 0) this.#applyNow(changes);
+    // New users that are not shown have no rows.
+    const { total } = this;
+    this.#pages.expect(total.kind === 'exact' ? total.count - this.#arrivals.size : undefined);
     for (const listener of this.#listeners) listener();
   }
 

@@ -9,6 +9,7 @@ import { type CallError, callErrorOf, isAborted } from './call-error.js';
 import type { Directory } from './directory.js';
 import { hasWords, isSameQuery, type ListQuery, selectsAll } from './list-query.js';
 import { createPageLoader, type PageLoader, pageSize } from './page-loader.js';
+import { restoreRow } from './page-restore.js';
 import { createRowMarks, type RowMarks } from './row-marks.js';
 import { createUserCount, type Total, type UserCount } from './user-count.js';
 
@@ -149,6 +150,10 @@ export class UserList {
     this.#loader.show(first, last);
   }
 
+  restore(row: number, id: string): Promise<boolean> {
+    return restoreRow(this.#directory, this.#pages, row, id).finally(() => this.#changeSoon());
+  }
+
   /** Repeats the requests that failed. */
   retry(): void {
     const canSucceed = this.#queryError !== undefined && this.#queryError.code !== 'INVALID_ARGUMENT';
@@ -233,7 +238,6 @@ export class UserList {
     const changes = this.#pendingChanges;
     this.#pendingChanges = [];
     if (changes.length > 0) this.#applyNow(changes);
-    // New users that are not shown have no rows.
     const { total } = this;
     this.#pages.expect(total.kind === 'exact' ? total.count - this.#arrivals.size : undefined);
     for (const listener of this.#listeners) listener();

@@ -96,6 +96,16 @@ export class UserPages {
     this.#countRows();
   }
 
+  /** Makes a user's position the row, if it is not known yet. Returns false if the user must be before known ones. */
+  place(user: User, row: number): boolean {
+    const gap = this.pageOf(row);
+    const key = this.#order.keyOf(user);
+    const low = gap && this.lowerEnd(gap);
+    if (gap === undefined || low === undefined || this.#order.compare(key, low) <= 0) return false;
+    if (gap.isGap) this.split(gap, row, key);
+    return true;
+  }
+
   /** The users in memory, in their order. */
   *users(): Iterable<User> {
     for (const { users = [] } of this.#pages) yield* users;

@@ -30,6 +30,8 @@ const jumpAfterMs = 100;
 /** How far a jump may miss, as a part of the gap, and at least in rows. */
 const missPart = 0.01;
 const missRows = 40;
+/** The server accepts 2048 characters, and a jump adds conditions. With a longer filter, the page loads all rows in between. */
+const filterMax = 800;
 
 export function createJumper({ directory, query, pages, pageSize, onMissed, onEnd }: JumperOptions): Jumper {
   let jump: { readonly row: number; readonly controller: AbortController } | undefined;
@@ -45,7 +47,10 @@ export function createJumper({ directory, query, pages, pageSize, onMissed, onEn
     const tolerance = isNear ? missRows : Math.max(missRows, count * missPart);
     const wanted = Math.min(count - 1, fromEnd + (isNear ? missRows : 0));
     const high = pages.upperEnd(gap);
-    const place = await seek({ directory, query, low, high, count, fromEnd: wanted, tolerance, signal });
+    const place =
+      query.filter.length > filterMax
+        ? undefined
+        : await seek({ directory, query, low, high, count, fromEnd: wanted, tolerance, signal });
     if (signal.aborted) return;
     if (place === undefined) onMissed(gap);
     else pages.split(gap, isNear ? gap.start + gap.count - place.fromEnd : row, place.key);

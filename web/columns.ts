@@ -142,12 +142,21 @@ export function minWidthOf(columns: readonly Column[], widths: Readonly<Record<s
   return cells.reduce((sum, px) => sum + px, endsPx + selectPx);
 }
 
-/** The value of grid-template-columns. */
-export function templateOf(columns: readonly Column[], widths: Readonly<Record<string, number>>): string {
-  const tracks = columns.map(({ id, minPx, share }) => {
-    const px = widths[id];
-    if (px !== undefined) return `${px}px`;
-    return share === 0 ? `${minPx}px` : `minmax(${minPx}px, ${share}fr)`;
+/**
+ * The value of grid-template-columns. Divides the width that remains among the columns, in pixels, because browsers would
+ * otherwise divide it again for each row.
+ */
+export function templateOf(
+  columns: readonly Column[],
+  widths: Readonly<Record<string, number>>,
+  widthPx: number,
+): string {
+  const free = Math.max(0, widthPx - minWidthOf(columns, widths));
+  const shareOf = ({ id, share }: Column) => (widths[id] === undefined ? share : 0);
+  const shares = columns.reduce((sum, column) => sum + shareOf(column), 0);
+  const tracks = columns.map((column) => {
+    const own = widths[column.id] ?? column.minPx;
+    return `${Math.floor(own + (shares === 0 ? 0 : (free * shareOf(column)) / shares))}px`;
   });
   return [`${selectPx}px`, ...tracks].join(' ');
 }

@@ -1,11 +1,14 @@
 /** The grid's scroll position: which rows are in view, and where they are. */
 import type { RefObject } from 'preact';
-import { useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { createScrollMap, type ScrollMap } from './scroll-map.js';
+import { rememberedRow, rememberRow } from './scroll-memory.js';
 import type { UserList } from './user-list.js';
 
-/** The number of placeholder rows at the end while the list has more rows. */
+/** The number of placeholder rows at the end while nobody knows how many rows follow. */
 const placeholderRows = 30;
+
+const rememberAfterMs = 300;
 
 export interface GridScroll {
   /** The element that scrolls, and its header, which does not. */
@@ -33,7 +36,7 @@ export function useGridScroll(list: UserList, version: number, rowPx: number): G
   const [widthPx, setWidthPx] = useState(0);
   const [topPx, setTopPx] = useState(0);
 
-  const rowsShown = list.rows + (list.hasMore ? placeholderRows : 0);
+  const rowsShown = list.rows + (list.hasMore && list.total.kind !== 'exact' ? placeholderRows : 0);
   map.resize(rowsShown * rowPx, viewPx);
   const first = Math.min(Math.floor(topPx / rowPx), Math.max(0, rowsShown - 1));
   const last = Math.min(Math.ceil((topPx + viewPx) / rowPx), rowsShown) - 1;
@@ -58,7 +61,8 @@ export function useGridScroll(list: UserList, version: number, rowPx: number): G
     return () => observer.disconnect();
   }, []);
 
-  useAnchor({ list, version, rowPx, topPx, first, last, scrollTo });
+  const view = { list, version, rowPx, topPx, first, last, scrollTo };
+  useAnchor(view, useMemory(view));
 
   return {
     scrollerRef,
@@ -93,12 +97,38 @@ interface View {
   scrollTo(px: number): void;
 }
 
-/** If rows are inserted or removed above the view, keeps the rows in it in place. Scrolls a new result to its top. */
-function useAnchor({ list, version, rowPx, topPx, first, last, scrollTo }: View): void {
+/** Scrolls a new result to the row that was in view when the person left it, or to its top. Returns what does so. */
+function useMemory({ list, rowPx, first, scrollTo }: View): () => void {
+  /** The row to scroll to as soon as it exists. */
+  const goal = useRef<number>(undefined);
+  useLayoutEffect(() => {
+    if (goal.current === undefined || goal.current >= list.rows) return;
+    scrollTo(goal.current * rowPx);
+    goal.current = undefined;
+  });
+  const id = list.userAt(first)?.id;
+  useEffect(() => {
+    if (goal.current !== undefined || id === undefined) return;
+    const timer = setTimeout(() => rememberRow(list.query, { row: first, id }), rememberAfterMs);
+    return () => clearTimeout(timer);
+  }, [list, list.generation, first, id]);
+  return () => {
+    const remembered = rememberedRow(list.query);
+    goal.current = remembered?.row;
+    scrollTo(0);
+    if (remembered === undefined) return;
+    void list.restore(remembered.row, remembered.id).then((isFound) => {
+      if (!isFound) goal.current = undefined;
+    });
+  };
+}
+
+/** If rows are inserted or removed above the view, keeps the rows in it in place. */
+function useAnchor({ list, version, rowPx, topPx, first, last, scrollTo }: View, onNew: () => void): void {
   const anchor = useRef({ generation: 0, rowPx, topPx: 0, first: 0, ids: [] as string[] });
   useLayoutEffect(() => {
     const was = anchor.current;
-    if (was.generation !== list.generation) scrollTo(0);
+    if (was.generation !== list.generation) onNew();
     else if (was.rowPx !== rowPx) scrollTo(was.first * rowPx);
     else if (topPx > 0 && was.topPx === topPx) {
       // The first row that still exists stays in place.

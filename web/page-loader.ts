@@ -3,6 +3,8 @@ import type { User } from '../generated/users/v1/user.js';
 import { type CallError, callErrorOf, isAborted } from './call-error.js';
 import type { Directory } from './directory.js';
 import type { ListQuery } from './list-query.js';
+import { conditionFrom, withCondition } from './order-keys.js';
+import { createJumper } from './page-jump.js';
 import { type Page, UserPages } from './user-pages.js';
 
 /** A screen shows 15 to 40 rows, and 200 users take 2 to 4 ms to decode. */
@@ -12,6 +14,8 @@ const pagesMax = 20;
 /** The number of rows to load before they come into view, in each direction. */
 const rowsPreloaded = 150;
 const loadsMax = 2;
+/** Rows before those in view that are loaded early although they are in a gap. */
+const rowsJumped = 60;
 
 export interface PageLoader {
   readonly pages: UserPages;
@@ -52,27 +56,28 @@ export function createPageLoader(options: PageLoaderOptions): PageLoader {
   let view = { first: 0, last: 0 };
   let failure: CallError | undefined;
   let isClosed = false;
-
-  const isWanted = (page: Page) => (page.users === undefined || stale.has(page)) && !requests.has(page);
-
   function load(): void {
     if (isClosed || failure !== undefined || options.isPaused()) return;
-    for (const page of pagesAround(pages, view)) {
-      if (requests.size >= loadsMax) return;
-      if (isWanted(page)) void loadPage(page);
+    for (const [page, row] of pagesAround(pages, view)) {
+      // The beginning of a gap is the next page of the users before it.
+      const isDeep = page.isGap && row - page.start >= pageSize;
+      if (isDeep && page.start + page.count > view.first - rowsJumped) jumper.jumpTo(page, row);
+      else if (!isDeep && (page.users === undefined || stale.has(page))) void loadPage(page);
     }
   }
 
+  const jumper = createJumper({ directory, query, pages, pageSize, onMissed: loadPage, onEnd: settle });
+
   async function loadPage(page: Page): Promise<void> {
+    if (requests.has(page) || requests.size >= loadsMax) return;
     const controller = new AbortController();
-    const { signal } = controller;
     requests.set(page, controller);
     const sentAt = performance.now();
+    let problem: unknown;
     try {
-      const { users, nextPageToken } = await directory.listUsers(
-        { ...query, pageSize, pageToken: page.token },
-        { signal },
-      );
+      const { users, nextPageToken } = await directory.listUsers(requestFor(page, query), {
+        signal: controller.signal,
+      });
       if (!isClosed) {
         pages.fill(page, users, nextPageToken);
         stale.delete(page);
@@ -80,34 +85,27 @@ export function createPageLoader(options: PageLoaderOptions): PageLoader {
         pages.keep(view.first, view.last);
       }
     } catch (error) {
-      if (!isAborted(error) && !isClosed) fail(error);
-    } finally {
-      if (requests.get(page) === controller) requests.delete(page);
-      if (!isClosed) {
-        options.onSettled();
-        load();
-      }
+      problem = error;
     }
+    if (requests.get(page) === controller) requests.delete(page);
+    settle(problem);
   }
 
-  function fail(error: unknown): void {
-    const problem = callErrorOf(error);
-    if (problem.reason === 'INVALID_PAGE_TOKEN') options.onExpired();
-    else failure = problem;
+  function settle(error: unknown): void {
+    if (isClosed) return;
+    if (error !== undefined && !isAborted(error)) {
+      const problem = callErrorOf(error);
+      if (problem.reason === 'INVALID_PAGE_TOKEN') options.onExpired();
+      else failure = problem;
+    }
+    options.onSettled();
+    load();
   }
 
   function abort(): void {
     for (const request of requests.values()) request.abort();
     requests.clear();
-  }
-
-  function rowsInView(): number[] {
-    return Array.from({ length: view.last - view.first + 1 }, (_, index) => view.first + index);
-  }
-
-  function retry(): void {
-    failure = undefined;
-    load();
+    jumper.abort();
   }
 
   return {
@@ -116,9 +114,9 @@ export function createPageLoader(options: PageLoaderOptions): PageLoader {
       return failure;
     },
     get isLoading() {
-      return requests.size > 0;
+      return requests.size > 0 || jumper.isJumping;
     },
-    usersInView: () => rowsInView().flatMap((row) => pages.userAt(row) ?? []),
+    usersInView: () => rowsOf(view).flatMap((row) => pages.userAt(row) ?? []),
     show(first, last) {
       if (view.first === first && view.last === last && requests.size > 0) return;
       view = { first, last };
@@ -126,15 +124,19 @@ export function createPageLoader(options: PageLoaderOptions): PageLoader {
       load();
     },
     load,
-    retry,
+    retry() {
+      failure = undefined;
+      load();
+    },
     reload() {
       abort();
       pages.keepOnly(view.first, view.last);
-      for (const row of rowsInView()) {
+      for (const row of rowsOf(view)) {
         const page = pages.pageOf(row);
         if (page?.users !== undefined) stale.add(page);
       }
-      retry();
+      failure = undefined;
+      load();
     },
     isUnread(user) {
       const page = pages.pageFor(user);
@@ -147,9 +149,18 @@ export function createPageLoader(options: PageLoaderOptions): PageLoader {
   };
 }
 
-/** The pages in view, then those below, then those above. */
-function pagesAround(pages: UserPages, { first, last }: { first: number; last: number }): Set<Page> {
-  const found = new Set<Page>();
+function requestFor({ token, from }: Page, query: ListQuery) {
+  const filter = from === undefined ? query.filter : withCondition(query.filter, conditionFrom(query.orderBy, from));
+  return { ...query, filter, pageSize, pageToken: token };
+}
+
+function rowsOf({ first, last }: { first: number; last: number }): number[] {
+  return Array.from({ length: last - first + 1 }, (_, index) => first + index);
+}
+
+/** The pages in view, then those below, then those above, each with its first wanted row. */
+function pagesAround(pages: UserPages, { first, last }: { first: number; last: number }): Map<Page, number> {
+  const found = new Map<Page, number>();
   for (const [from, to] of [
     [first, last],
     [last + 1, last + rowsPreloaded],
@@ -158,8 +169,9 @@ function pagesAround(pages: UserPages, { first, last }: { first: number; last: n
     for (let row = Math.max(0, from); row <= to; ) {
       const page = pages.pageOf(row);
       if (page === undefined) break;
-      found.add(page);
-      if (page.count === 0) break;
+      if (!found.has(page)) found.set(page, row);
+      // The rows after a gap at the end belong to the gap.
+      if (page.start + page.count <= row) break;
       row = page.start + page.count;
     }
   }

@@ -112,7 +112,7 @@ export function useRoute(): readonly [Route, Go] {
     // needed, so replace it.
     const isDuplicate = history.state?.from === writeRoute(now);
     if (replace || isDuplicate) history.replaceState(history.state, '', url);
-    else history.pushState({ from: writeRoute(now) }, '', url);
+    else history.pushState({ ...history.state, from: writeRoute(now) }, '', url);
     setRoute(next);
   }, []);
   return [route, go];

@@ -62,6 +62,7 @@ export function UserGrid(props: UserGridProps) {
     settings.change({ widths: px === undefined ? others : { ...others, [id]: px } });
   };
   const total = list.total.kind === 'exact' ? list.total.count : undefined;
+  const widthPxMin = minWidthOf(columns, widths);
   const now = performance.now();
   return (
     <>
@@ -82,11 +83,12 @@ export function UserGrid(props: UserGridProps) {
         aria-busy={isDimmed}
         data-dimmed={isDimmed}
         data-density={density}
+        data-wide={!isCards && widthPxMin > scroll.widthPx}
         data-selecting={!selection.isEmpty}
         style={{
-          '--columns': templateOf(columns, widths),
+          '--columns': templateOf(columns, widths, scroll.widthPx),
           '--row': `${heightPx}px`,
-          '--width': isCards ? '0px' : `${minWidthOf(columns, widths)}px`,
+          '--width': isCards ? '0px' : `${widthPxMin}px`,
         }}
         ref={scroll.scrollerRef}
         onScroll={scroll.onScroll}

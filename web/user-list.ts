@@ -5,14 +5,14 @@
  * counted until the user asks for them. Changes are applied once per frame.
  */
 import { type User, type UserChange, UserChange_Type } from '../generated/users/v1/user.js';
+import { createArrivals } from './arrivals.js';
 import { type CallError, callErrorOf, isAborted } from './call-error.js';
 import type { Directory } from './directory.js';
 import { hasWords, isSameQuery, type ListQuery, selectsAll } from './list-query.js';
 import { createPageLoader, type PageLoader, pageSize } from './page-loader.js';
+import { restoreRow } from './page-restore.js';
 import { createRowMarks, type RowMarks } from './row-marks.js';
 import { createUserCount, type Total, type UserCount } from './user-count.js';
-
-const arrivalsMax = 5_000;
 
 export class UserList {
   readonly directory: Directory;
@@ -27,8 +27,8 @@ export class UserList {
   #generation = 0;
   #loader: PageLoader;
 
-  #arrivals = new Set<string>();
-  #hasManyArrivals = false;
+  /** New users that match, as far as the page can tell. */
+  readonly arrivals = createArrivals();
   /** Users created up to this time are rows of the list, loaded or not, because they existed when it was read. */
   #readUpTo = 0;
   /** Users deleted by this page. The feed will deliver these changes again. */
@@ -83,10 +83,6 @@ export class UserList {
   }
   get total(): Total {
     return this.#count.total;
-  }
-  /** New users that match, as far as the page can tell; `isMany` if there are more than it counts. */
-  get arrivals(): { readonly count: number; readonly isMany: boolean } {
-    return { count: this.#arrivals.size, isMany: this.#hasManyArrivals };
   }
   get #pages() {
     return this.#loader.pages;
@@ -149,6 +145,10 @@ export class UserList {
     this.#loader.show(first, last);
   }
 
+  restore(row: number, id: string): Promise<boolean> {
+    return restoreRow(this.directory, this.#pages, row, id).finally(() => this.#changeSoon());
+  }
+
   /** Repeats the requests that failed. */
   retry(): void {
     const canSucceed = this.#queryError !== undefined && this.#queryError.code !== 'INVALID_ARGUMENT';
@@ -174,7 +174,7 @@ export class UserList {
     // The pending response may have been read too early.
     this.#mustRefresh = this.isRequesting;
     if (this.#mustRefresh) return;
-    this.#clearArrivals();
+    this.arrivals.clear();
     this.#loader.reload();
     this.#count.count();
     this.#changeSoon();
@@ -195,7 +195,7 @@ export class UserList {
     else if (this.#pages.insert(user)) {
       this.#marks.markChanged(user.id);
       // If the feed was faster than the response, the user is already counted.
-      const isCounted = this.#arrivals.delete(user.id);
+      const isCounted = this.arrivals.delete(user.id);
       // The page shows a user that it has just created even if it does not match; then the total stays the same.
       if (this.#query.filter !== '') this.#count.countSoon();
       else if (!isCounted && hasWords(user, this.#query.query)) this.#addToTotal(1);
@@ -233,6 +233,8 @@ export class UserList {
     const changes = this.#pendingChanges;
     this.#pendingChanges = [];
     if (changes.length > 0) this.#applyNow(changes);
+    const { total } = this;
+    this.#pages.expect(total.kind === 'exact' ? total.count - this.arrivals.count : undefined);
     for (const listener of this.#listeners) listener();
   }
 
@@ -266,7 +268,7 @@ export class UserList {
     this.#query = query;
     this.#generation++;
     this.#queryError = undefined;
-    this.#clearArrivals();
+    this.arrivals.clear();
     this.#marks.endAllLeaving();
     this.#loader.close();
     this.#loader = this.#createLoader();
@@ -286,7 +288,7 @@ export class UserList {
       // A pending query will replace these pages. If it fails, they are loaded afterwards.
       isPaused: () => this.isRequesting,
       onLoaded: (users, sentAt) => {
-        for (const { id } of users) this.#arrivals.delete(id);
+        for (const { id } of users) this.arrivals.delete(id);
         this.#applyRecentChanges(sentAt);
       },
       onExpired: () => {
@@ -301,11 +303,6 @@ export class UserList {
 
   get #isReading(): boolean {
     return this.isRequesting || this.#loader.isLoading;
-  }
-
-  #clearArrivals(): void {
-    this.#arrivals.clear();
-    this.#hasManyArrivals = false;
   }
 
   /** Applies the changes since the request to the users that were just read. */
@@ -325,7 +322,7 @@ export class UserList {
       if (at < sentAt) continue;
       const { type, user } = change;
       if (type === UserChange_Type.TYPE_CREATED && user?.email) this.#addArrival(user);
-      else if (type === UserChange_Type.TYPE_DELETED && user !== undefined) this.#arrivals.delete(user.id);
+      else if (type === UserChange_Type.TYPE_DELETED && user !== undefined) this.arrivals.delete(user.id);
       // The server's count may or may not include this change.
       this.#count.countSoon();
     }
@@ -347,7 +344,7 @@ export class UserList {
         this.#update(user);
         if (!isWhole) this.#count.countSoon();
       } else if (type === UserChange_Type.TYPE_DELETED) {
-        const isNew = this.#arrivals.delete(user.id);
+        const isNew = this.arrivals.delete(user.id);
         if (this.#dropped.delete(user.id)) continue;
         if (this.#pages.has(user.id)) gone.add(user.id);
         if (isWhole || isNew || gone.has(user.id)) this.#addToTotal(-1);
@@ -371,7 +368,7 @@ export class UserList {
 
   #addArrival(user: User): void {
     const { query, filter } = this.#query;
-    if (this.#arrivals.has(user.id) || this.#pages.has(user.id)) return;
+    if (this.arrivals.has(user.id) || this.#pages.has(user.id)) return;
     // The user will be loaded when its position scrolls into view.
     const isRow = (user.createTime?.getTime() ?? 0) <= this.#readUpTo && this.#loader.isUnread(user);
     // Only the server evaluates filters.
@@ -383,13 +380,12 @@ export class UserList {
     this.#addToTotal(1);
     // In a list of one or two screens, inserting a row does not lose the user's place.
     if (!this.hasMore && this.rows < pageSize && this.#pages.insert(user)) this.#marks.markChanged(user.id);
-    else if (this.#arrivals.size >= arrivalsMax) this.#hasManyArrivals = true;
-    else this.#arrivals.add(user.id);
+    else this.arrivals.add(user.id);
   }
 
   #addToTotal(difference: number): void {
     this.#count.add(difference);
-    if (this.#hasManyArrivals) this.#count.countSoon();
+    if (this.arrivals.isMany) this.#count.countSoon();
   }
 
   #removeRows(ids: ReadonlySet<string>): void {

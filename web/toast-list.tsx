@@ -1,0 +1,118 @@
+/** Shows the toasts in a corner of the page, and announces them to screen readers. */
+import { useEffect, useLayoutEffect, useReducer, useRef, useState } from 'preact/hooks';
+import { CloseIcon } from './icons.js';
+import {
+  closeAllToasts,
+  closeToast,
+  onToastsChange,
+  type ShownToast,
+  shownToasts,
+  toastMs,
+  undoToast,
+} from './toasts.js';
+
+export function ToastList() {
+  const [, redraw] = useReducer<number, void>((before) => before + 1, 0);
+  const [isPointed, setPointed] = useState(false);
+  const [isFocused, setFocused] = useState(false);
+  // The element to focus again if the toast with the focus disappears.
+  const beforeRef = useRef<EventTarget | null>(null);
+  useLayoutEffect(() => onToastsChange(() => redraw()), []);
+  useEffect(() => closeAllToasts, []);
+  useEffect(() => {
+    document.addEventListener('keydown', onUndoKey);
+    return () => document.removeEventListener('keydown', onUndoKey);
+  }, []);
+
+  const toasts = shownToasts();
+  const isEmpty = toasts.length === 0;
+  // A removed element sends no event about the pointer or the focus that was on it.
+  useLayoutEffect(() => {
+    if (!isEmpty) return;
+    setPointed(false);
+    setFocused(false);
+  }, [isEmpty]);
+  const leave = () => {
+    if (beforeRef.current instanceof HTMLElement) beforeRef.current.focus();
+  };
+  return (
+    <section
+      class="toasts"
+      aria-label="Notifications"
+      aria-live="polite"
+      onPointerEnter={() => setPointed(true)}
+      onPointerLeave={() => setPointed(false)}
+      onFocusIn={({ currentTarget, relatedTarget }) => {
+        if (!(relatedTarget instanceof Node && currentTarget.contains(relatedTarget)))
+          beforeRef.current = relatedTarget;
+        setFocused(true);
+      }}
+      onFocusOut={({ currentTarget, relatedTarget }) => {
+        setFocused(relatedTarget instanceof Node && currentTarget.contains(relatedTarget));
+      }}
+      onKeyDown={(event) => {
+        if (event.key !== 'Escape') return;
+        event.stopPropagation();
+        leave();
+        closeAllToasts();
+      }}
+    >
+      {toasts.map((toast) => (
+        <ToastItem key={toast.id} toast={toast} isPaused={isPointed || isFocused} onLeave={leave} />
+      ))}
+    </section>
+  );
+}
+
+/** Ctrl+Z and ⌘Z undo as the button of the newest toast does. In a text field, they undo the typing. */
+function onUndoKey(event: KeyboardEvent): void {
+  if (event.key.toLowerCase() !== 'z' || !(event.ctrlKey || event.metaKey) || event.shiftKey || event.altKey) return;
+  if (event.defaultPrevented || document.querySelector('dialog[open]') !== null) return;
+  const { target } = event;
+  if (target instanceof HTMLElement && target.closest('input, textarea, [contenteditable]') !== null) return;
+  undoToast();
+}
+
+interface ToastItemProps {
+  readonly toast: ShownToast;
+  readonly isPaused: boolean;
+  /** Moves the focus out of the toasts. */
+  onLeave(): void;
+}
+
+function ToastItem({ toast, isPaused, onLeave }: ToastItemProps) {
+  const { id, text, undo, tone = 'neutral', isUndoing } = toast;
+  const leftMs = useRef(toastMs);
+  const isTimed = tone !== 'danger' && !isPaused && !isUndoing;
+  useEffect(() => {
+    if (!isTimed) return;
+    const startedAt = performance.now();
+    const timer = setTimeout(() => closeToast(id), leftMs.current);
+    return () => {
+      clearTimeout(timer);
+      leftMs.current -= performance.now() - startedAt;
+    };
+  }, [id, isTimed]);
+  const withFocus = (act: () => void) => () => {
+    onLeave();
+    act();
+  };
+  return (
+    <div class="toast" data-tone={tone}>
+      <p dir="auto">{text}</p>
+      {undo === undefined ? null : (
+        <button type="button" class="button small" aria-disabled={isUndoing} onClick={withFocus(() => undoToast(id))}>
+          {isUndoing ? 'Undoing…' : 'Undo'}
+        </button>
+      )}
+      <button
+        type="button"
+        class="button quiet icon"
+        aria-label="Close the notification"
+        onClick={withFocus(() => closeToast(id))}
+      >
+        <CloseIcon />
+      </button>
+    </div>
+  );
+}

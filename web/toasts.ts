@@ -1,0 +1,74 @@
+/**
+ * The toasts: short texts that confirm what the user has just done, some with an undo. The component in toast-list.tsx
+ * shows them.
+ */
+
+export interface Toast {
+  /** One sentence, such as "Saved Ada Lovelace." */
+  readonly text: string;
+  /** Reverts the action. If it rejects with an Error, another toast shows the error's message. */
+  readonly undo?: (() => Promise<void>) | undefined;
+  /** A toast about a failure stays until the user closes it. */
+  readonly tone?: 'neutral' | 'success' | 'danger';
+}
+
+export interface ShownToast extends Toast {
+  readonly id: number;
+  readonly isUndoing: boolean;
+}
+
+/** How long a toast stays, not counting the time in which the user points at the toasts or has the focus in them. */
+export const toastMs = 10_000;
+
+const shownMax = 3;
+
+let toasts: readonly ShownToast[] = [];
+let idLast = 0;
+const listeners = new Set<() => void>();
+
+function change(next: readonly ShownToast[]): void {
+  toasts = next;
+  for (const listener of listeners) listener();
+}
+
+export function shownToasts(): readonly ShownToast[] {
+  return toasts;
+}
+
+export function onToastsChange(listener: () => void): () => void {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
+
+export function showToast(toast: Toast): void {
+  const shown = { ...toast, id: ++idLast, isUndoing: false };
+  change([...toasts, shown].slice(-shownMax));
+}
+
+export function closeToast(id: number): void {
+  change(toasts.filter((toast) => toast.id !== id));
+}
+
+/** Call this before somebody else uses the page, because toasts name users. */
+export function closeAllToasts(): void {
+  change([]);
+}
+
+/** Reverts the action of the toast, once. Without an id, it is the newest toast that has an undo. */
+export function undoToast(id?: number): void {
+  const toast = toasts.findLast(({ undo, ...other }) => undo !== undefined && (id === undefined || other.id === id));
+  if (toast?.undo !== undefined && !toast.isUndoing) void undo(toast.id, toast.undo);
+}
+
+async function undo(id: number, revert: () => Promise<void>): Promise<void> {
+  change(toasts.map((toast) => (toast.id === id ? { ...toast, isUndoing: true } : toast)));
+  try {
+    await revert();
+    showToast({ text: 'Undone.' });
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : 'Something unexpected went wrong on this page.';
+    showToast({ text: `Not undone. ${reason}`, tone: 'danger' });
+  } finally {
+    closeToast(id);
+  }
+}

@@ -1,7 +1,7 @@
 /** Applies the user's own changes of one person to the list at once, and confirms them in a toast with an undo. */
 import type { User } from '../generated/users/v1/user.js';
 import type { Directory } from './directory.js';
-import { hasReason, readUser, updateUser } from './save-user.js';
+import { hasReason, isUnclear, readUser, updateUser } from './save-user.js';
 import { showToast } from './toasts.js';
 import { differences, fieldsOf } from './user-fields.js';
 import type { UserList } from './user-list.js';
@@ -41,10 +41,11 @@ async function revert(directory: Directory, saved: User, before: User): Promise<
     return await updateUser(directory, saved, fields);
   } catch (error) {
     if (hasReason(error, 'USER_NOT_FOUND')) throw new Error(`Somebody has deleted ${saved.displayName}.`);
-    if (!hasReason(error, 'ETAG_MISMATCH')) throw error;
+    const isOld = hasReason(error, 'ETAG_MISMATCH');
+    if (!isOld && !isUnclear(error)) throw error;
+    // The update may have succeeded even if its response was lost.
     const now = await readUser(directory, saved.id);
-    // This may be the result of an undo whose response was lost.
     if (now !== undefined && differences(fieldsOf(now), fields).length === 0) return now;
-    throw new Error(`Somebody has changed ${saved.displayName} since then.`);
+    throw isOld ? new Error(`Somebody has changed ${saved.displayName} since then.`) : error;
   }
 }

@@ -18,7 +18,7 @@ export function AttributeInput({ row, label, invalid, onChange }: AttributeInput
     case 'boolean': {
       const isYes = row.text === 'true';
       return (
-        <label class="check">
+        <label class="yes-no">
           <input
             {...shared}
             type="checkbox"

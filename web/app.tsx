@@ -73,6 +73,12 @@ function App({ directory }: { directory: Directory }) {
     if (!isSameQuery(query, list.requestedQuery)) list.request(query);
   }, [route, list]);
 
+  const hasResult = list.generation > 0;
+  useEffect(() => {
+    // So that the first person opens at once.
+    if (hasResult) void OpenUser.preload();
+  }, [hasResult]);
+
   const { session } = directory;
   const { caller } = session;
   // Until the session is known, the list shows that it is loading.

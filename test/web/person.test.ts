@@ -147,6 +147,7 @@ describe.skipIf(browserMissing !== undefined)('a person', () => {
     const [, b, a] = await createThree('guard');
     const { page, expectNoFaults } = await open('#query=guard.example');
     await row(page, a.id).click();
+    await button(page, 'Edit').waitFor();
     await page.keyboard.press('e');
     await field(page, 'Last name').fill('Typed');
     await row(page, b.id).click();

@@ -4,6 +4,11 @@ import { useEffect, useRef } from 'preact/hooks';
 /** By the key. A key without a function does nothing. */
 export type PanelKeys = Readonly<Partial<Record<'e' | 'j' | 'k', (() => void) | undefined>>>;
 
+/** Whether a dialog or a menu is open, which then gets the keys. */
+export function isCovered(): boolean {
+  return document.querySelector('dialog[open], :popover-open') !== null;
+}
+
 export function usePanelKeys(keys: PanelKeys): void {
   const current = useRef(keys);
   current.current = keys;
@@ -12,7 +17,7 @@ export function usePanelKeys(keys: PanelKeys): void {
       const { key, target } = event;
       if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
       if (key !== 'e' && key !== 'j' && key !== 'k') return;
-      if (!(target instanceof Element) || document.querySelector('dialog[open]') !== null) return;
+      if (!(target instanceof Element) || isCovered()) return;
       if (target.closest('input, textarea, select, [contenteditable], [role=menu], [role=listbox]') !== null) return;
       const act = current.current[key];
       if (act === undefined) return;

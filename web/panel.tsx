@@ -8,6 +8,7 @@ import type { ComponentChildren, RefObject } from 'preact';
 import { useEffect, useId, useLayoutEffect, useRef } from 'preact/hooks';
 import { isField } from './dialog.js';
 import { CloseIcon } from './icons.js';
+import { isCovered } from './panel-keys.js';
 
 export interface PanelProps {
   readonly title: ComponentChildren;
@@ -109,7 +110,7 @@ function useEscape(ref: RefObject<HTMLElement | null>, onEscape: () => void): vo
     const onKeyDown = (event: KeyboardEvent) => {
       if (event.key !== 'Escape' || event.defaultPrevented || event.isComposing) return;
       const { target } = event;
-      if (!(target instanceof Element) || document.querySelector('dialog[open]') !== null) return;
+      if (!(target instanceof Element) || isCovered()) return;
       const isInPanel = ref.current?.contains(target) === true;
       if (!isInPanel && target !== document.body && target.closest('[role=grid]') === null) return;
       event.preventDefault();

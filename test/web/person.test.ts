@@ -130,6 +130,18 @@ describe.skipIf(browserMissing !== undefined)('a person', () => {
     await panel(page).waitFor({ state: 'detached' });
     await expect.poll(() => hasFocus(row(page, c.id)), pollTimeout).toBe(true);
 
+    // Escape closes a menu of the list before the panel.
+    await page.keyboard.press('Enter');
+    await panel(page).getByText('3 of 3').waitFor();
+    await page.getByRole('button', { name: 'Options of the column Email' }).click();
+    await page.getByRole('menu').waitFor();
+    await page.keyboard.press('Escape');
+    await page.getByRole('menu').waitFor({ state: 'hidden' });
+    expect(await panel(page).count()).toBe(1);
+    await button(page, 'Close').click();
+    await panel(page).waitFor({ state: 'detached' });
+    await expect.poll(() => hasFocus(row(page, c.id)), pollTimeout).toBe(true);
+
     // The list answers to the mouse and to the keyboard beside the panel.
     await page.keyboard.press('Enter');
     await panel(page).getByText('3 of 3').waitFor();

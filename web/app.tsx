@@ -3,24 +3,25 @@
  *
  * The URL's hash determines what is open (route.ts). Browsers do not send it to servers.
  */
-import { useCallback, useEffect, useLayoutEffect, useMemo, useReducer, useState } from 'preact/hooks';
+import { useCallback, useEffect, useLayoutEffect, useMemo, useReducer, useRef, useState } from 'preact/hooks';
 import { targetOfAll } from './bulk-target.js';
 import type { Directory } from './directory.js';
 import { Header } from './header.js';
-import { lazyDialog, lazyView } from './lazy.js';
+import { lazyDialog, lazyPanel, lazyView } from './lazy.js';
 import { isSameQuery, selectsAll } from './list-query.js';
 import { ListView } from './list-view.js';
 import { NoAccess } from './no-access.js';
 import type { ChangeListeners } from './open-user.js';
-import { listQueryOf, readRoute, useRoute } from './route.js';
+import { type Go, listQueryOf, readRoute, useRoute } from './route.js';
 import { SignIn } from './sign-in.js';
 import { ToastList } from './toast-list.js';
 import { useSelection } from './use-selection.js';
 import { type FeedState, UserFeed } from './user-feed.js';
 import { UserList } from './user-list.js';
+import type { LeaveGuard } from './user-panel.js';
 
 const ActivityView = lazyView('Activity', async () => (await import('./activity.js')).ActivityView);
-const OpenUser = lazyDialog('User', async () => (await import('./open-user.js')).OpenUser);
+const OpenUser = lazyPanel('User', async () => (await import('./open-user.js')).OpenUser);
 const ImportDialog = lazyDialog('Import users', async () => (await import('./import-dialog.js')).ImportDialog);
 const ExportDialog = lazyDialog('Export users', async () => (await import('./export-dialog.js')).ExportDialog);
 
@@ -36,7 +37,9 @@ export function Page({ directory }: { directory: Directory }) {
 }
 
 function App({ directory }: { directory: Directory }) {
-  const [route, go] = useRoute();
+  const [route, goNow] = useRoute();
+  const leaveGuard: LeaveGuard = useRef(undefined);
+  const go = useGuardedGo(goNow, leaveGuard);
   const [list] = useState(() => new UserList(directory, listQueryOf(route)));
   const [version, redraw] = useReducer<number, void>((before) => before + 1, 0);
   const [changeListeners] = useState<ChangeListeners>(() => new Set());
@@ -73,16 +76,19 @@ function App({ directory }: { directory: Directory }) {
 
   const { query, filter, orderBy } = route;
   const wholeTarget = useMemo(() => targetOfAll({ query, filter, orderBy }), [query, filter, orderBy]);
+  const hasResult = list.generation > 0;
+  useEffect(() => {
+    // So that the first person opens at once.
+    if (hasResult) void OpenUser.preload();
+  }, [hasResult]);
+
   const { session } = directory;
   const { caller } = session;
   // Until the session is known, the list shows that it is loading.
   const mayList = !session.isKnown || caller.may('listUsers');
   const open = useCallback((id: string) => go({ user: id }), [go]);
-  const close = useCallback(() => go({ user: '', dialog: '' }, { replace: true }), [go]);
-  // If another user has been opened before the response arrives, that user's form stays open.
-  const closeUser = () => {
-    if (readRoute(location.hash).user === route.user) close();
-  };
+  const closeUser = useCallback(() => goNow({ user: '' }, { replace: true }), [goNow]);
+  const closeDialog = useCallback(() => go({ dialog: '' }, { replace: true }), [go]);
 
   return (
     <div class="page">
@@ -95,40 +101,48 @@ function App({ directory }: { directory: Directory }) {
         rows={list.rows}
         isSearch={!selectsAll(list.query)}
       />
-      {route.view === 'list' &&
-        (mayList ? (
-          <ListView {...{ list, version, route, go, caller, selection }} onOpen={open} />
-        ) : (
-          <NoAccess caller={caller} />
-        ))}
-      {route.view === 'activity' && <ActivityView directory={directory} />}
-      {route.user !== '' && (route.user !== 'new' || !session.isKnown || caller.may('createUser')) && (
-        <OpenUser
-          key={route.user}
-          directory={directory}
-          id={route.user}
-          known={list.userAt(list.rowOf(route.user))}
-          changeListeners={changeListeners}
-          onClose={close}
-          onSaved={(user) => {
-            if (route.user === 'new') list.add(user);
-            else list.put(user);
-            closeUser();
-          }}
-          onDeleted={({ id }) => {
-            list.drop(id);
-            closeUser();
-          }}
-        />
-      )}
+      <div class="workspace">
+        {route.view === 'list' &&
+          (mayList ? (
+            <ListView {...{ list, version, route, go, caller, selection }} onOpen={open} />
+          ) : (
+            <NoAccess caller={caller} />
+          ))}
+        {route.view === 'activity' && <ActivityView directory={directory} />}
+        {route.user !== '' && (route.user !== 'new' || !session.isKnown || caller.may('createUser')) && (
+          <OpenUser
+            directory={directory}
+            list={list}
+            id={route.user}
+            isInList={route.view === 'list' && mayList}
+            changeListeners={changeListeners}
+            leaveGuard={leaveGuard}
+            go={go}
+            goNow={goNow}
+            onClose={closeUser}
+          />
+        )}
+      </div>
       {route.dialog === 'import' && caller.may('batchCreateUsers') && (
-        <ImportDialog directory={directory} onClose={close} onImported={(newest) => list.refresh(newest)} />
+        <ImportDialog directory={directory} onClose={closeDialog} onImported={(newest) => list.refresh(newest)} />
       )}
       {route.dialog === 'export' && caller.may('exportUsers') && (
-        <ExportDialog directory={directory} target={wholeTarget} onClose={close} />
+        <ExportDialog directory={directory} target={wholeTarget} onClose={closeDialog} />
       )}
       <ToastList />
       {session.needsSignIn && <SignIn session={session} />}
     </div>
+  );
+}
+
+/** Asks before another user replaces one with edits. */
+function useGuardedGo(goNow: Go, leaveGuard: LeaveGuard): Go {
+  return useCallback<Go>(
+    (change, how) => {
+      const isOther = change.user !== undefined && change.user !== readRoute(location.hash).user;
+      if (isOther && leaveGuard.current !== undefined) leaveGuard.current(() => goNow(change, how));
+      else goNow(change, how);
+    },
+    [goNow, leaveGuard],
   );
 }

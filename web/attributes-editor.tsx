@@ -1,12 +1,13 @@
 /** The rows in which a user edits attributes. It keeps no state, and passes each change to its parent. */
 import { useId, useRef } from 'preact/hooks';
+import { AttributeInput } from './attribute-input.js';
+import { AttributeValue } from './attribute-value.js';
 import {
   type AttributeProblem,
   type AttributeRow,
   type AttributeType,
   attributeTypes,
   newRow,
-  withText,
   withType,
 } from './attributes.js';
 
@@ -48,7 +49,7 @@ export function AttributesEditor(props: AttributesEditorProps) {
   return (
     <fieldset
       ref={groupRef}
-      class="attributes"
+      class="attributes facts"
       data-field="attributes"
       aria-describedby={problem === undefined ? undefined : problemId}
     >
@@ -64,21 +65,31 @@ export function AttributesEditor(props: AttributesEditorProps) {
           onRemove={() => remove(row)}
         />
       ))}
-      {isReadOnly ? (
-        rows.length === 0 && <p class="hint">None</p>
-      ) : (
-        <button ref={addRef} type="button" class="button small" onClick={add}>
-          Add attribute
-        </button>
-      )}
       {problem === undefined ? null : (
         <p class="error" id={problemId}>
           Attributes {problem}
         </p>
       )}
+      {isReadOnly ? null : (
+        <button ref={addRef} type="button" class="button small quiet add" onClick={add}>
+          Add attribute
+        </button>
+      )}
     </fieldset>
   );
 }
+
+/** Stand for the types in the narrow list of types. The list itself has their names. */
+const typeSigns: Readonly<Record<AttributeType, string>> = {
+  text: 'Aa',
+  number: '12',
+  boolean: '✓',
+  date: '31',
+  link: '↗',
+  list: '≡',
+  null: '∅',
+  json: '{}',
+};
 
 interface AttributeFieldsProps {
   readonly row: AttributeRow;
@@ -94,76 +105,55 @@ function AttributeFields({ row, number, problem, isReadOnly, onChange, onRemove 
   const name = row.key === '' ? `attribute ${number}` : row.key;
   const described = (part: AttributeProblem['part']) =>
     problem?.part === part ? { 'aria-invalid': true, 'aria-describedby': problemId } : {};
-  const value = {
-    class: row.type === 'number' || row.type === 'json' ? 'input mono' : 'input',
-    'aria-label': `Value of ${name}`,
-    ...described('value'),
-    value: row.text,
-    readOnly: isReadOnly,
-  };
-  const onText = (event: { currentTarget: { value: string } }) => onChange(withText(row, event.currentTarget.value));
-
   return (
     <div class="attribute">
-      <input
-        class="input"
-        aria-label={`Key of attribute ${number}`}
-        placeholder="key"
-        dir="auto"
-        autocomplete="off"
-        autocapitalize="none"
-        spellcheck={false}
-        value={row.key}
-        readOnly={isReadOnly}
-        {...described('key')}
-        onInput={(event) => onChange({ ...row, key: event.currentTarget.value })}
-      />
-      <select
-        class="input"
-        aria-label={`Type of ${name}`}
-        value={row.type}
-        disabled={isReadOnly}
-        onChange={(event) => onChange(withType(row, event.currentTarget.value as AttributeType))}
-      >
-        {Object.entries(attributeTypes).map(([type, label]) => (
-          <option key={type} value={type}>
-            {label}
-          </option>
-        ))}
-      </select>
-      <div class="attribute-value">
-        {row.type === 'number' ? (
-          <input {...value} inputMode="decimal" autocomplete="off" onInput={onText} />
-        ) : row.type === 'boolean' ? (
-          <select {...value} disabled={isReadOnly} value={row.text === 'true' ? 'true' : 'false'} onChange={onText}>
-            <option value="true">true</option>
-            <option value="false">false</option>
-          </select>
-        ) : row.type === 'null' ? (
-          <span class="attribute-null">null</span>
-        ) : (
-          // An <input> would drop line breaks.
-          <textarea
-            {...value}
-            rows={1}
-            dir={row.type === 'text' ? 'auto' : undefined}
-            spellcheck={row.type === 'text'}
-            onInput={onText}
-            onKeyDown={(event) => {
-              if (row.type !== 'text' || !isPlainEnter(event) || row.text.includes('\n')) return;
-              // Enter submits a text of one line, as in every other field.
-              event.preventDefault();
-              event.currentTarget.form?.requestSubmit();
-            }}
-          />
-        )}
-      </div>
-      {isReadOnly ? null : (
-        <button type="button" class="button quiet icon" aria-label={`Remove ${name}`} onClick={onRemove}>
-          <svg viewBox="0 0 16 16" width="16" height="16" aria-hidden="true">
-            <path d="M3.5 8h9" fill="none" stroke="currentColor" stroke-width="1.6" stroke-linecap="round" />
-          </svg>
-        </button>
+      {row.isNew === true ? (
+        <input
+          class="input"
+          aria-label={`Key of attribute ${number}`}
+          placeholder="key"
+          dir="auto"
+          autocomplete="off"
+          autocapitalize="none"
+          spellcheck={false}
+          value={row.key}
+          {...described('key')}
+          onInput={(event) => onChange({ ...row, key: event.currentTarget.value })}
+        />
+      ) : (
+        <span class="attribute-key" dir="auto">
+          {row.key === '' ? <em>(empty key)</em> : row.key}
+        </span>
+      )}
+      {isReadOnly ? (
+        <div class="attribute-value is-read">
+          {row.untouched === undefined ? row.text : <AttributeValue value={row.untouched.value} />}
+        </div>
+      ) : (
+        <>
+          <div class="attribute-value">
+            <AttributeInput row={row} label={`Value of ${name}`} invalid={described('value')} onChange={onChange} />
+          </div>
+          <span class="attribute-type" title={attributeTypes[row.type]}>
+            <span aria-hidden="true">{typeSigns[row.type]}</span>
+            <select
+              aria-label={`Type of ${name}`}
+              value={row.type}
+              onChange={(event) => onChange(withType(row, event.currentTarget.value as AttributeType))}
+            >
+              {Object.entries(attributeTypes).map(([type, label]) => (
+                <option key={type} value={type}>
+                  {label}
+                </option>
+              ))}
+            </select>
+          </span>
+          <button type="button" class="button quiet icon" aria-label={`Remove ${name}`} onClick={onRemove}>
+            <svg viewBox="0 0 16 16" width="16" height="16" aria-hidden="true">
+              <path d="M3.5 8h9" fill="none" stroke="currentColor" stroke-width="1.6" stroke-linecap="round" />
+            </svg>
+          </button>
+        </>
       )}
       {problem === undefined ? null : (
         <p class="error" id={problemId}>
@@ -172,9 +162,4 @@ function AttributeFields({ row, number, problem, isReadOnly, onChange, onRemove 
       )}
     </div>
   );
-}
-
-/** Shift+Enter inserts a line break, and input methods use Enter themselves. */
-function isPlainEnter({ key, shiftKey, ctrlKey, metaKey, altKey, isComposing }: KeyboardEvent): boolean {
-  return key === 'Enter' && !shiftKey && !ctrlKey && !metaKey && !altKey && !isComposing;
 }

@@ -9,8 +9,11 @@ import type { JsonObject, JsonValue } from './user-fields.js';
 export const attributeTypes = {
   text: 'Text',
   number: 'Number',
-  boolean: 'True or false',
-  null: 'Null',
+  boolean: 'Yes or no',
+  date: 'Date',
+  link: 'Link',
+  list: 'List',
+  null: 'No value',
   json: 'JSON',
 } as const;
 export type AttributeType = keyof typeof attributeTypes;
@@ -35,12 +38,19 @@ export interface AttributeProblem {
 
 let idLast = 0;
 
+const keyOrder = new Intl.Collator(undefined, { numeric: true });
+
 export function newRow(): AttributeRow {
   return { id: ++idLast, key: '', type: 'text', text: '', isNew: true };
 }
 
+/** Attributes have no order on the wire, so the page orders them. */
+export function sortedByKey(attributes: JsonObject): [string, JsonValue][] {
+  return Object.entries(attributes).sort(([a], [b]) => keyOrder.compare(a, b));
+}
+
 export function attributeRowsOf(attributes: JsonObject): AttributeRow[] {
-  return Object.entries(attributes).map(([key, value]) => ({
+  return sortedByKey(attributes).map(([key, value]) => ({
     id: ++idLast,
     key,
     type: typeOf(value),
@@ -51,25 +61,48 @@ export function attributeRowsOf(attributes: JsonObject): AttributeRow[] {
 
 function typeOf(value: JsonValue): AttributeType {
   if (value === null) return 'null';
-  if (typeof value === 'string') return 'text';
+  if (typeof value === 'string') return isDate(value) ? 'date' : isLink(value) ? 'link' : 'text';
+  if (Array.isArray(value)) return isListOfLines(value) ? 'list' : 'json';
   if (typeof value === 'object') return 'json';
   return typeof value === 'number' ? 'number' : 'boolean';
 }
 
+/** Whether the text is a day that exists, such as 2026-02-28. */
+export function isDate(text: string): boolean {
+  return /^\d{4}-\d{2}-\d{2}$/.test(text) && new Date(`${text}T00:00:00Z`).toJSON()?.startsWith(text) === true;
+}
+
+/** Whether the text is the URL of a web page. Another URL could run a script. */
+export function isLink(text: string): boolean {
+  return /^https?:\/\/\S+$/.test(text) && URL.canParse(text);
+}
+
+/** Whether each item of the list can be one line of a text field, which changes line breaks and ignores empty lines. */
+function isListOfLines(list: readonly JsonValue[]): list is string[] {
+  return list.every((item) => typeof item === 'string' && item.trim() !== '' && !/[\r\n]/.test(item));
+}
+
+function linesOf(text: string): string[] {
+  return text.split('\n').filter((line) => line.trim() !== '');
+}
+
 function textOf(value: JsonValue): string {
-  return typeof value === 'string' ? value : JSON.stringify(value, null, 2);
+  if (typeof value === 'string') return value;
+  return Array.isArray(value) && isListOfLines(value) ? value.join('\n') : JSON.stringify(value, null, 2);
 }
 
 /** Changes the type of a row. The text stays, even if the type does not use it, so that changing back restores it. */
 export function withType(row: AttributeRow, type: AttributeType): AttributeRow {
   const { untouched: _, ...rest } = row;
   // The text stays readable: a plain text becomes a JSON string, and a JSON string becomes plain text.
-  if (type === 'json') {
-    const isText = row.type === 'text' && row.text !== '';
-    return { ...rest, type, text: isText ? JSON.stringify(row.text) : row.text };
+  if (type === 'json' && row.type !== 'json') {
+    const isText = row.type === 'text' || row.type === 'date' || row.type === 'link' || row.type === 'list';
+    const value = row.type === 'list' ? linesOf(row.text) : row.text;
+    return { ...rest, type, text: isText && row.text !== '' ? JSON.stringify(value, null, 2) : row.text };
   }
   const value = row.type === 'json' ? readJson(row.text) : undefined;
-  return { ...rest, type, text: typeof value === 'string' ? value : row.text };
+  const isPlain = typeof value === 'string' || (type === 'list' && Array.isArray(value));
+  return { ...rest, type, text: isPlain ? textOf(value as JsonValue) : row.text };
 }
 
 export function withText(row: AttributeRow, text: string): AttributeRow {
@@ -82,6 +115,12 @@ function readValue({ type, text, untouched }: AttributeRow): { value: JsonValue 
   switch (type) {
     case 'text':
       return { value: text };
+    case 'date':
+      return isDate(text) ? { value: text } : { problem: 'Choose a day.' };
+    case 'link':
+      return isLink(text) ? { value: text } : { problem: 'Enter a web address, such as https://example.com.' };
+    case 'list':
+      return { value: linesOf(text) };
     case 'boolean':
       return { value: text === 'true' };
     case 'null':

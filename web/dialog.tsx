@@ -105,7 +105,9 @@ export function Dialog({ title, size = 'narrow', onClose, footer, onSubmit, chil
 }
 
 /** Whether Ctrl+Enter in this element submits the form. In a button, Enter clicks the button. */
-function isField(target: EventTarget | null): target is HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement {
+export function isField(
+  target: EventTarget | null,
+): target is HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement {
   return (
     target instanceof HTMLInputElement || target instanceof HTMLTextAreaElement || target instanceof HTMLSelectElement
   );

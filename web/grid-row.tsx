@@ -11,6 +11,8 @@ export interface RowProps {
   readonly yPx: number;
   readonly isActive: boolean;
   readonly isSelected: boolean;
+  /** Whether the panel beside the list shows this user. */
+  readonly isOpen: boolean;
   readonly isLeaving: boolean;
   readonly flashedAt: number;
   onOpen(id: string): void;
@@ -22,7 +24,7 @@ export interface RowProps {
 
 /** Returns the same element if nothing has changed, so that Preact does not compare it. */
 export function Row(props: RowProps) {
-  const { row, user, columns, yPx, isActive, isSelected, isLeaving, flashedAt } = props;
+  const { row, user, columns, yPx, isActive, isSelected, isOpen, isLeaving, flashedAt } = props;
   const { onOpen, onActivate, onSelect, onFocus } = props;
   return useMemo(() => {
     const shared = {
@@ -31,6 +33,7 @@ export function Row(props: RowProps) {
       'aria-selected': user === undefined ? undefined : isSelected,
       'data-row': row,
       'data-active': isActive ? '' : undefined,
+      'aria-current': isOpen ? 'true' : undefined,
       tabIndex: isActive ? 0 : -1,
       style: { transform: `translateY(${yPx}px)` },
       onFocus: (event: FocusEvent) => onFocus(row, event.relatedTarget),
@@ -61,7 +64,21 @@ export function Row(props: RowProps) {
         ))}
       </div>
     );
-  }, [row, user, columns, yPx, isActive, isSelected, isLeaving, flashedAt, onOpen, onActivate, onSelect, onFocus]);
+  }, [
+    row,
+    user,
+    columns,
+    yPx,
+    isActive,
+    isSelected,
+    isOpen,
+    isLeaving,
+    flashedAt,
+    onOpen,
+    onActivate,
+    onSelect,
+    onFocus,
+  ]);
 }
 
 interface SelectCellProps {

@@ -121,3 +121,8 @@ export const ColumnsIcon = () => (
     <path d="M2.5 3h11v10h-11zM6.2 3v10M9.8 3v10" />
   </Icon>
 );
+export const CopyIcon = () => (
+  <Icon>
+    <path d="M5.5 5.5h8v8h-8zM10.5 5.5v-3h-8v8h3" />
+  </Icon>
+);

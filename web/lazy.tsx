@@ -2,12 +2,13 @@
  * Components whose code the page loads when it first shows them. Until then they show that they are loading. If the code
  * cannot be loaded, they say why and offer to try again or to reload the page.
  *
- * Use `lazyDialog` for a dialog and `lazyView` for a part of the page. `lazy` is for other shapes.
+ * Use `lazyDialog` for a dialog, `lazyPanel` for a panel and `lazyView` for a part of the page. `lazy` is for other shapes.
  */
 import type { ComponentChildren, FunctionComponent } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { Dialog } from './dialog.js';
 import { loadPart, PartError } from './load-part.js';
+import { Panel } from './panel.js';
 
 export interface Lazy<Props> extends FunctionComponent<Props> {
   /** Loads the code before it is needed. Ignores failures, because showing the component reports them. */
@@ -89,6 +90,19 @@ export function lazyDialog<Props extends { onClose(): void }>(title: string, loa
     >
       <PendingText failure={failure} />
     </Dialog>
+  ));
+}
+
+/** A panel with this title until the code is there. */
+export function lazyPanel<Props extends { onClose(): void }>(title: string, load: Loader<Props>): Lazy<Props> {
+  return lazy(load, ({ failure, retry }, { onClose }) => (
+    <Panel
+      title={title}
+      onClose={onClose}
+      footer={failure === undefined ? undefined : <PendingButton failure={failure} retry={retry} />}
+    >
+      <PendingText failure={failure} />
+    </Panel>
   ));
 }
 

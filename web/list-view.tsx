@@ -134,6 +134,7 @@ export function ListView({ list, version, route, go, caller, selection, onOpen }
           <UserGrid
             list={list}
             version={version}
+            openId={route.user}
             isDimmed={isRequesting}
             settings={settings}
             selection={selection}

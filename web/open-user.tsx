@@ -1,27 +1,105 @@
-/** The dialog of the user in the URL. Shows changes to the user that the feed delivers while it is open. */
-import { useEffect, useState } from 'preact/hooks';
+/** The panel of the user in the URL. Shows changes to the user that the feed delivers while it is open. */
+import { useEffect, useMemo, useState } from 'preact/hooks';
 import type { User, UserChange } from '../generated/users/v1/user.js';
-import { Dialog } from './dialog.js';
 import type { Directory } from './directory.js';
+import { createOwnChanges } from './own-changes.js';
+import { Panel } from './panel.js';
+import { type Go, readRoute } from './route.js';
 import { describeFailure, readUser } from './save-user.js';
-import { UserDialog } from './user-dialog.js';
+import type { UserList } from './user-list.js';
+import { type LeaveGuard, UserPanel } from './user-panel.js';
+import type { Place } from './user-panel-buttons.js';
 
 /** Called with every change, and with an empty list if changes may have been missed. */
 export type ChangeListeners = Set<(changes: readonly UserChange[]) => void>;
 
 export interface OpenUserProps {
   readonly directory: Directory;
+  readonly list: UserList;
   /** `new` to create a user. */
+  readonly id: string;
+  /** Whether the list is beside the panel. */
+  readonly isInList: boolean;
+  readonly changeListeners: ChangeListeners;
+  readonly leaveGuard: LeaveGuard;
+  readonly go: Go;
+  /** The same, but without a question about edits. */
+  readonly goNow: Go;
+  onClose(): void;
+}
+
+export function OpenUser(props: OpenUserProps) {
+  const { directory, list, id, isInList, changeListeners, leaveGuard, go, goNow, onClose } = props;
+  /** The user that this page has created last, which the list may not contain. */
+  const [created, setCreated] = useState<User>();
+  const own = useMemo(
+    () =>
+      createOwnChanges(directory, list, () => {
+        for (const onChanges of changeListeners) onChanges([]);
+      }),
+    [directory, list, changeListeners],
+  );
+  // If another user has been opened before the response arrives, that one stays open.
+  const isOpen = (other: string) => readRoute(location.hash).user === other;
+  return (
+    <OneUser
+      key={id}
+      directory={directory}
+      id={id}
+      known={list.userAt(list.rowOf(id)) ?? (created?.id === id ? created : undefined)}
+      changeListeners={changeListeners}
+      place={isInList ? placeOf(list, id, go) : undefined}
+      leaveGuard={leaveGuard}
+      onClose={onClose}
+      onSaved={(user, before) => {
+        if (before !== undefined) return own.updated(user, before);
+        own.created(user);
+        setCreated(user);
+        if (isOpen('new')) goNow({ user: user.id }, { replace: true });
+      }}
+      onDeleted={(user) => {
+        own.deleted(user);
+        if (isOpen(user.id)) onClose();
+      }}
+    />
+  );
+}
+
+/** Where the user is in the list; undefined if the page has not loaded its row. */
+function placeOf(list: UserList, id: string, go: Go): Place | undefined {
+  const row = list.rowOf(id);
+  if (row < 0) return undefined;
+  const goTo = (other: number) => {
+    const user = list.userAt(other);
+    // The rows around the open one are about to be loaded.
+    if (user !== undefined) go({ user: user.id }, { replace: true });
+  };
+  const { total, rows, hasMore } = list;
+  return {
+    row,
+    total: total.kind === 'exact' ? total.count : undefined,
+    onPrevious: row === 0 ? undefined : () => goTo(row - 1),
+    onNext: row + 1 >= rows && !hasMore ? undefined : () => goTo(row + 1),
+  };
+}
+
+interface OneUserProps {
+  readonly directory: Directory;
   readonly id: string;
   /** The user from the list, to show without waiting for the server. */
   readonly known: User | undefined;
   readonly changeListeners: ChangeListeners;
+  /** Undefined if the list does not contain the user. */
+  readonly place: Place | undefined;
+  readonly leaveGuard: LeaveGuard;
   onClose(): void;
-  onSaved(user: User): void;
+  /** `before` is the version that was updated; undefined after a creation. */
+  onSaved(user: User, before: User | undefined): void;
   onDeleted(user: User): void;
 }
 
-export function OpenUser({ directory, id, known, changeListeners, onClose, onSaved, onDeleted }: OpenUserProps) {
+function OneUser(props: OneUserProps) {
+  const { directory, id, known, changeListeners, place, leaveGuard, onClose, onSaved, onDeleted } = props;
   const [user, setUser] = useState<User | 'gone' | undefined>(known);
   const [latest, setLatest] = useState<User | 'gone'>();
   const [problem, setProblem] = useState('');
@@ -57,19 +135,30 @@ export function OpenUser({ directory, id, known, changeListeners, onClose, onSav
 
   if (id === 'new' || (user !== undefined && user !== 'gone')) {
     return (
-      <UserDialog
+      <UserPanel
         directory={directory}
         user={user === 'gone' ? undefined : user}
         latest={latest}
+        place={place}
+        leaveGuard={leaveGuard}
         onClose={onClose}
         onSaved={onSaved}
         onDeleted={onDeleted}
       />
     );
   }
-  if (user === undefined && problem === '') return null;
+  if (user === undefined && problem === '') {
+    return (
+      <Panel title="User" onClose={onClose}>
+        <p class="line soft" role="status">
+          <span class="spinner" aria-hidden="true" />
+          Loading…
+        </p>
+      </Panel>
+    );
+  }
   return (
-    <Dialog
+    <Panel
       title={user === 'gone' ? 'User not found' : 'Cannot show this user'}
       onClose={onClose}
       onSubmit={() => {
@@ -84,6 +173,6 @@ export function OpenUser({ directory, id, known, changeListeners, onClose, onSav
       }
     >
       <p role="status">{user === 'gone' ? 'No user has this id. It may have been deleted.' : problem}</p>
-    </Dialog>
+    </Panel>
   );
 }

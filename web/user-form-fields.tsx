@@ -1,6 +1,7 @@
 /** The fields of a user's form. */
 import { useId } from 'preact/hooks';
 import { textFields } from '../src/fields.js';
+import { isLink } from './attributes.js';
 import { AttributesEditor } from './attributes-editor.js';
 import type { UserForm } from './user-form.js';
 
@@ -13,15 +14,15 @@ export function UserFormFields({ form, isReadOnly }: { form: UserForm; isReadOnl
       input={field.input}
       value={form.texts[field.name]}
       problem={form.violations[field.path]}
-      isFirst={field === textFields[0] && form.base === undefined}
+      isFirst={field === textFields[0]}
+      isNew={form.base === undefined}
       isReadOnly={isReadOnly}
       onInput={(text) => form.setText(field, text)}
     />
   );
   return (
     <>
-      <div class="names">{textFields.filter(({ input }) => input === 'name').map(textField)}</div>
-      {textFields.filter(({ input }) => input !== 'name').map(textField)}
+      <div class="facts">{textFields.map(textField)}</div>
       <AttributesEditor
         rows={form.rows}
         problems={form.rowProblems}
@@ -41,15 +42,16 @@ interface TextFieldProps {
   readonly value: string;
   readonly problem: string | undefined;
   readonly isFirst: boolean;
+  readonly isNew: boolean;
   readonly isReadOnly: boolean;
   onInput(value: string): void;
 }
 
-function TextField({ path, label, input, value, problem, isFirst, isReadOnly, onInput }: TextFieldProps) {
+function TextField({ path, label, input, value, problem, isFirst, isNew, isReadOnly, onInput }: TextFieldProps) {
   const id = useId();
-  const link = input === 'url' ? linkOf(value) : undefined;
+  const link = input === 'url' && isLink(value) ? value : undefined;
   return (
-    <div class="field">
+    <div>
       <label for={id}>{label}</label>
       <div class="line">
         <input
@@ -64,13 +66,14 @@ function TextField({ path, label, input, value, problem, isFirst, isReadOnly, on
           value={value}
           readOnly={isReadOnly}
           data-field={path}
-          data-focus={isFirst ? true : undefined}
+          data-first={isFirst ? true : undefined}
+          data-focus={isFirst && isNew ? true : undefined}
           aria-invalid={problem !== undefined}
           aria-describedby={problem === undefined ? undefined : `${id}-problem`}
           onInput={(event) => onInput(event.currentTarget.value)}
         />
         {link === undefined ? null : (
-          <a class="button" href={link} target="_blank" rel="noopener noreferrer">
+          <a class="button small" href={link} target="_blank" rel="noopener noreferrer">
             Open<span class="visually-hidden"> the image in a new tab</span>
           </a>
         )}
@@ -82,9 +85,4 @@ function TextField({ path, label, input, value, problem, isFirst, isReadOnly, on
       )}
     </div>
   );
-}
-
-/** Returns the text if it is the URL of a web page. Another URL could run a script. */
-function linkOf(text: string): string | undefined {
-  return URL.canParse(text) && /^https?:$/.test(new URL(text).protocol) ? text : undefined;
 }

@@ -22,6 +22,8 @@ export interface UserGridProps {
   readonly list: UserList;
   /** Differs after each change of the list. */
   readonly version: number;
+  /** The id of the user whose panel is open; empty if there is no panel. */
+  readonly openId: string;
   readonly isDimmed: boolean;
   readonly settings: GridSettings;
   readonly selection: Selection;
@@ -39,7 +41,7 @@ const rowsAround = 8;
 const largeTotal = 20_000;
 
 export function UserGrid(props: UserGridProps) {
-  const { list, version, isDimmed, settings, selection, onOpen, onOrder, focusRef } = props;
+  const { list, version, openId, isDimmed, settings, selection, onOpen, onOrder, focusRef } = props;
   useStore(settings);
   const isCards = useMedia('(max-width: 639px)');
   const { density, widths } = settings.look;
@@ -48,6 +50,7 @@ export function UserGrid(props: UserGridProps) {
   const { onSelect, onSelectKey } = useRowSelection(list, selection);
   const { active, activate, focus, onFocus, onKeyDown } = useGridFocus(list, version, scroll, onOpen, onSelectKey);
   focusRef.current = focus;
+  useOpenRow(list.rowOf(openId), openId, activate, scroll.reveal);
   const columnIds = useColumnIds(list, settings, scroll.widthPx, isCards);
   const columns = useMemo(() => columnIds.flatMap((id) => columnOf(id) ?? []), [columnIds]);
 
@@ -119,6 +122,7 @@ export function UserGrid(props: UserGridProps) {
                 columns={columns}
                 yPx={row * heightPx - map.offsetPx}
                 isActive={row === active}
+                isOpen={id !== '' && id === openId}
                 isSelected={user !== undefined && selection.has(id)}
                 isLeaving={list.isLeaving(id)}
                 flashedAt={now - changedAt < flashMs ? changedAt : 0}
@@ -133,6 +137,15 @@ export function UserGrid(props: UserGridProps) {
       </div>
     </>
   );
+}
+
+/** Makes the row of a user active and shows it when the user's panel opens. */
+function useOpenRow(row: number, openId: string, activate: (row: number) => void, reveal: (row: number) => void): void {
+  useEffect(() => {
+    if (row < 0) return;
+    activate(row);
+    reveal(row);
+  }, [openId]);
 }
 
 const cardColumns = ['name', 'email', 'create_time'];

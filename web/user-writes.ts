@@ -1,4 +1,4 @@
-/** Saves and deletes the user of a dialog. Shows a conflict instead of overwriting somebody else's change. */
+/** Saves and deletes the user of a panel. Shows a conflict instead of overwriting somebody else's change. */
 import { useMemo, useState } from 'preact/hooks';
 import type { User } from '../generated/users/v1/user.js';
 import { type Choices, firstChoices, resolve } from './conflict.js';
@@ -7,8 +7,12 @@ import { createCreator, deleteUser, describeFailure, hasReason, isUnclear, readU
 import { differences, fieldsOf, type UserFields } from './user-fields.js';
 import type { UserForm } from './user-form.js';
 
-/** The views of the dialog. */
-export type View = FormView | ConflictView | DeleteView | GoneView;
+/** The views of the panel. */
+export type View = ReadView | FormView | ConflictView | DeleteView | GoneView;
+
+interface ReadView {
+  readonly kind: 'read';
+}
 
 interface FormView {
   readonly kind: 'form';
@@ -55,13 +59,13 @@ export interface UserWritesOptions {
   setView(view: View): void;
   /** Called when a write begins or a conflict is shown. */
   onBegin(): void;
-  onClose(): void;
-  onSaved(user: User): void;
+  /** Called with the saved version and with the one before it. Without edits, they are the same. */
+  onSaved(user: User, before: User | undefined): void;
   onDeleted(user: User): void;
 }
 
 export function useUserWrites(options: UserWritesOptions): UserWrites {
-  const { directory, form, view, setView, onBegin, onClose, onSaved, onDeleted } = options;
+  const { directory, form, view, setView, onBegin, onSaved, onDeleted } = options;
   const { base } = form;
   const { isBusy, failure, setFailure, whileBusy } = useBusy(onBegin, (error) => {
     if (!hasReason(error, 'USER_NOT_FOUND') || base === undefined) return sayFailure(error, view.kind === 'delete');
@@ -85,14 +89,14 @@ export function useUserWrites(options: UserWritesOptions): UserWrites {
   async function resolveConflict(read: User, fields: UserFields): Promise<void> {
     const theirs = await readUser(directory, read.id);
     if (theirs === undefined) setView({ kind: 'gone' });
-    // This may be the dialog's own update whose response was lost.
-    else if (differences(fields, fieldsOf(theirs)).length === 0) onSaved(theirs);
+    // This may be the panel's own update whose response was lost.
+    else if (differences(fields, fieldsOf(theirs)).length === 0) onSaved(theirs, read);
     else openConflict(read, fields, theirs);
   }
 
   async function saveFields(fields: UserFields): Promise<void> {
     try {
-      onSaved(base === undefined ? await create(fields) : await updateUser(directory, base, fields));
+      onSaved(base === undefined ? await create(fields) : await updateUser(directory, base, fields), base);
     } catch (error) {
       if (base !== undefined && hasReason(error, 'ETAG_MISMATCH')) await resolveConflict(base, fields);
       else if (!form.showViolations(error)) throw error;
@@ -101,7 +105,7 @@ export function useUserWrites(options: UserWritesOptions): UserWrites {
 
   async function saveOver(theirs: User, fields: UserFields): Promise<void> {
     try {
-      onSaved(await updateUser(directory, theirs, fields));
+      onSaved(await updateUser(directory, theirs, fields), theirs);
     } catch (error) {
       if (hasReason(error, 'ETAG_MISMATCH')) return await resolveConflict(theirs, fields);
       // All other errors concern fields, so show the form.
@@ -119,7 +123,6 @@ export function useUserWrites(options: UserWritesOptions): UserWrites {
       if (!hasReason(error, 'ETAG_MISMATCH')) throw error;
       const theirs = await readUser(directory, user.id);
       if (theirs === undefined) return onDeleted(user);
-      // The form keeps its edits in case the user decides not to delete.
       setView({ kind: 'delete', user: theirs, changed: differences(fieldsOf(user), fieldsOf(theirs)) });
     }
   }
@@ -140,7 +143,7 @@ export function useUserWrites(options: UserWritesOptions): UserWrites {
         return;
       }
       form.clearViolations();
-      if (base !== undefined && !form.isDirty) onClose();
+      if (base !== undefined && !form.isDirty) onSaved(base, base);
       else whileBusy(() => saveFields(fields));
     },
     saveResolved({ mine, theirs, choices }) {

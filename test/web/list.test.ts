@@ -174,7 +174,8 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
       };
     }
 
-    const heading = (page: Page, name: string) => page.getByRole('dialog').getByRole('heading', { name });
+    const panel = (page: Page) => page.getByRole('complementary');
+    const heading = (page: Page, name: string) => panel(page).getByRole('heading', { name });
 
     it.each([
       ['first', ['ArrowDown', 'Enter'], 'Grace Hopper'],
@@ -187,7 +188,7 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
       await page.keyboard.type('ra');
       for (const key of keys) await page.keyboard.press(key);
       await expect.poll(answers.read, pollTimeout).toBeGreaterThan(0);
-      expect(await page.getByRole('dialog').count()).toBe(0);
+      expect(await panel(page).count()).toBe(0);
       await answers.release();
       await heading(page, expected).waitFor();
       expectNoFaults();
@@ -211,7 +212,7 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
         await answers.release();
         await search(page).fill('hopper');
         await expect.poll(() => names(page), pollTimeout).toEqual(['Grace Hopper']);
-        expect(await page.getByRole('dialog').count()).toBe(0);
+        expect(await panel(page).count()).toBe(0);
       }
       await page.route('**/ListUsers', (route) => route.fulfill({ status: 500, body: 'no' }));
       await search(page).fill('');
@@ -219,7 +220,7 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
       await page.keyboard.press('ArrowDown');
       await page.keyboard.press('Enter');
       await page.getByRole('alert').waitFor();
-      expect(await page.getByRole('dialog').count()).toBe(0);
+      expect(await panel(page).count()).toBe(0);
     });
 
     it('opens the only match of a search by Enter, and no user if there are several', async () => {
@@ -234,7 +235,7 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
       await page.keyboard.press('Enter');
       await heading(page, 'Grace Hopper').waitFor();
       await page.keyboard.press('Escape');
-      await page.getByRole('dialog').waitFor({ state: 'detached' });
+      await panel(page).waitFor({ state: 'detached' });
       await page.keyboard.press('Enter');
       await heading(page, 'Grace Hopper').waitFor();
       expectNoFaults();
@@ -255,11 +256,11 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
       await expect.poll(() => focusedName(page), pollTimeout).toBe('Alan Turing');
       await page.keyboard.press('Enter');
       await heading(page, 'Alan Turing').waitFor();
-      // The focus returns to the user, whose row has moved while the dialog was open.
+      // The focus returns to the user, whose row has moved while the panel was open.
       await app.client.deleteUser({ id });
       await expect.poll(() => names(page), pollTimeout).toEqual(newestFirst);
       await page.keyboard.press('Escape');
-      await page.getByRole('dialog').waitFor({ state: 'detached' });
+      await panel(page).waitFor({ state: 'detached' });
       await expect.poll(() => focusedName(page), pollTimeout).toBe('Alan Turing');
       expectNoFaults();
     });
@@ -477,9 +478,9 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
       const lengths: number[] = [];
       for (const name of ['Ada Lovelace', 'Grace Hopper', 'Alan Turing']) {
         await row(page, name).click();
-        await page.getByRole('dialog').getByRole('heading', { name }).waitFor();
+        await panel(page).getByRole('heading', { name }).waitFor();
         await page.keyboard.press('Escape');
-        await page.getByRole('dialog').waitFor({ state: 'detached' });
+        await panel(page).waitFor({ state: 'detached' });
         lengths.push(await page.evaluate(() => history.length));
       }
       expect(new Set(lengths).size).toBe(1);
@@ -542,8 +543,8 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
       const { page } = await open(`#user=${users[0]?.id}`, {}, proxy.url);
       await page.getByLabel('Token').fill('secret');
       await page.getByLabel('Token').press('Enter');
-      await page.getByRole('dialog').getByRole('heading', { name: 'Ada Lovelace' }).waitFor();
-      expect(await page.getByRole('dialog').count()).toBe(1);
+      await panel(page).getByRole('heading', { name: 'Ada Lovelace' }).waitFor();
+      expect(await panel(page).count()).toBe(1);
     });
   });
 
@@ -563,7 +564,9 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
     afterEach(() => own?.[Symbol.asyncDispose]());
 
     const pill = (page: Page) => page.getByRole('button', { name: /new · show$/ });
-    const submit = (page: Page, name: string) => page.getByRole('dialog').getByRole('button', { name, exact: true });
+    const panel = (page: Page) => page.getByRole('complementary');
+    const submit = (page: Page, name: string) =>
+      panel(page).or(page.getByRole('dialog')).getByRole('button', { name, exact: true });
 
     async function openOwn(hash: string): Promise<TestPage> {
       const opened = await open(hash, {}, `${own.http}/`);
@@ -586,9 +589,10 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
       const { users } = await own.client.listUsers({ orderBy: 'email', pageSize: 1 });
       const { page, expectNoFaults } = await openOwn(`#order_by=email desc&user=${users[0]?.id}`);
       await expect.poll(() => total(page), pollTimeout).toBe('300 users');
-      await page.getByRole('dialog').getByRole('textbox', { name: 'Last name' }).fill('Edited');
+      await submit(page, 'Edit').click();
+      await panel(page).getByRole('textbox', { name: 'Last name' }).fill('Edited');
       await submit(page, 'Save').click();
-      await page.getByRole('dialog').waitFor({ state: 'detached' });
+      await submit(page, 'Edit').waitFor();
       await expectOnlyNew(page, usersFew);
       expectNoFaults();
     });
@@ -601,10 +605,10 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
         await pill(page).waitFor({ state: 'attached' });
         await route.fulfill({ response });
       });
-      await page.getByRole('dialog').getByRole('textbox', { name: 'First name' }).fill('Own');
-      await page.getByRole('dialog').getByRole('textbox', { name: 'Email' }).fill('own@example.com');
+      await panel(page).getByRole('textbox', { name: 'First name' }).fill('Own');
+      await panel(page).getByRole('textbox', { name: 'Email' }).fill('own@example.com');
       await submit(page, 'Create').click();
-      await page.getByRole('dialog').waitFor({ state: 'detached' });
+      await submit(page, 'Edit').waitFor();
       await expect.poll(async () => (await names(page)).at(0), pollTimeout).toBe('Own');
       expect(await pill(page).count()).toBe(0);
       await expectOnlyNew(page, usersFew + 1);

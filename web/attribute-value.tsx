@@ -1,0 +1,91 @@
+/** Shows the value of an attribute to be read: links, days and times in the user's language, nested values folded. */
+import { useState } from 'preact/hooks';
+import { isDate, isLink } from './attributes.js';
+import { formatCount } from './format.js';
+import type { JsonValue } from './user-fields.js';
+
+/** A longer text is cut until the user asks for the rest. */
+const shortTextMax = 280;
+
+const dayFormat = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeZone: 'UTC' });
+const timeFormat = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
+const timestampForm = /^\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)$/;
+
+export function AttributeValue({ value }: { value: JsonValue }) {
+  if (value === null) return <em class="faint">No value</em>;
+  if (typeof value === 'boolean') return <>{value ? 'Yes' : 'No'}</>;
+  if (typeof value === 'number') return <span class="numeric">{value}</span>;
+  if (typeof value === 'string') return <TextValue text={value} />;
+  if (Array.isArray(value) && value.every((item) => typeof item !== 'object')) return <ListValue items={value} />;
+  return <NestedValue value={value} />;
+}
+
+function TextValue({ text }: { text: string }) {
+  const [isWhole, setWhole] = useState(false);
+  if (text === '') return <em class="faint">Empty</em>;
+  if (isLink(text)) {
+    return (
+      <a href={text} target="_blank" rel="noopener noreferrer">
+        {text.replace(/^https?:\/\//, '')}
+      </a>
+    );
+  }
+  const isTime = timestampForm.test(text) && !Number.isNaN(Date.parse(text));
+  if (isTime || isDate(text)) {
+    return (
+      <time class="numeric" dateTime={text} title={text}>
+        {(isTime ? timeFormat : dayFormat).format(new Date(text))}
+      </time>
+    );
+  }
+  const isCut = !isWhole && text.length > shortTextMax;
+  return (
+    <span class="value-text" dir="auto">
+      {isCut ? `${[...text.slice(0, shortTextMax)].slice(0, -1).join('')}…` : text}
+      {isCut && (
+        <button type="button" class="button small" onClick={() => setWhole(true)}>
+          Show all
+        </button>
+      )}
+    </span>
+  );
+}
+
+function ListValue({ items }: { items: readonly JsonValue[] }) {
+  if (items.length === 0) return <em class="faint">Empty list</em>;
+  return (
+    <ul class="value-list">
+      {items.map((item, index) => (
+        <li key={index} class="badge">
+          <span class="truncate" dir="auto" title={String(item)}>
+            {item === '' ? <em>Empty</em> : <AttributeValue value={item} />}
+          </span>
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+function NestedValue({ value }: { value: JsonValue[] | { [key: string]: JsonValue } }) {
+  const entries = Object.entries(value);
+  if (entries.length === 0) return <em class="faint">Empty</em>;
+  const noun = Array.isArray(value) ? 'item' : 'field';
+  return (
+    <details class="nested">
+      <summary>
+        {formatCount(entries.length)} {noun}
+        {entries.length === 1 ? '' : 's'}
+      </summary>
+      <dl class="facts">
+        {entries.map(([key, item]) => (
+          <div key={key}>
+            <dt dir="auto">{Array.isArray(value) ? Number(key) + 1 : key}</dt>
+            <dd>
+              <AttributeValue value={item} />
+            </dd>
+          </div>
+        ))}
+      </dl>
+    </details>
+  );
+}

@@ -1,0 +1,137 @@
+/** The buttons of a user's panel, and the question whether to discard the edits. */
+import { useLayoutEffect, useRef } from 'preact/hooks';
+import { formatCount } from './format.js';
+import { ArrowDownIcon, ArrowUpIcon } from './icons.js';
+import type { View } from './user-writes.js';
+
+export function DiscardQuestion({ onKeep, onDiscard }: { onKeep(): void; onDiscard(): void }) {
+  const ref = useRef<HTMLButtonElement>(null);
+  useLayoutEffect(() => ref.current?.focus(), []);
+  return (
+    <>
+      <p class="grow" role="alert">
+        Discard your changes?
+      </p>
+      <button ref={ref} type="button" class="button" onClick={onKeep}>
+        Keep editing
+      </button>
+      <button type="button" class="button danger" onClick={onDiscard}>
+        Discard
+      </button>
+    </>
+  );
+}
+
+/** The place of the person in the list, and the ways to the previous and the next one. */
+export interface Place {
+  /** From 0. */
+  readonly row: number;
+  /** Undefined if the list does not know it. */
+  readonly total: number | undefined;
+  /** Undefined at the end of the list. */
+  readonly onPrevious: (() => void) | undefined;
+  readonly onNext: (() => void) | undefined;
+}
+
+export interface UserPanelToolsProps {
+  readonly place: Place | undefined;
+  /** A button without a function is not shown. */
+  readonly onEdit: (() => void) | undefined;
+  readonly onDelete: (() => void) | undefined;
+}
+
+/** The buttons above the name. */
+export function UserPanelTools({ place, onEdit, onDelete }: UserPanelToolsProps) {
+  return (
+    <>
+      {place === undefined ? null : <PlaceButtons place={place} />}
+      <span class="grow" />
+      {onEdit === undefined ? null : (
+        <button type="button" class="button small" title="Edit (e)" onClick={onEdit}>
+          Edit
+        </button>
+      )}
+      {onDelete === undefined ? null : (
+        <button type="button" class="button small quiet danger-text" onClick={onDelete}>
+          Delete…
+        </button>
+      )}
+    </>
+  );
+}
+
+/** They use aria-disabled because a disabled button loses the focus. */
+function PlaceButtons({ place: { row, total, onPrevious, onNext } }: { place: Place }) {
+  return (
+    <>
+      <button
+        type="button"
+        class="button quiet icon"
+        aria-label="Previous person"
+        title="Previous person (k)"
+        aria-disabled={onPrevious === undefined}
+        onClick={onPrevious}
+      >
+        <ArrowUpIcon />
+      </button>
+      <button
+        type="button"
+        class="button quiet icon"
+        aria-label="Next person"
+        title="Next person (j)"
+        aria-disabled={onNext === undefined}
+        onClick={onNext}
+      >
+        <ArrowDownIcon />
+      </button>
+      <span class="place faint numeric">
+        {formatCount(row + 1)}
+        {total === undefined ? null : ` of ${formatCount(total)}`}
+      </span>
+    </>
+  );
+}
+
+export interface UserPanelButtonsProps {
+  readonly view: Exclude<View['kind'], 'read'>;
+  readonly isNew: boolean;
+  readonly name: string;
+  readonly isBusy: boolean;
+  readonly maySave: boolean;
+  onClose(): void;
+  /** Leaves this step. */
+  onBack(): void;
+}
+
+/** Busy buttons have aria-disabled instead of disabled, because a disabled button loses the focus. */
+export function UserPanelButtons({ view, isNew, name, isBusy, maySave, onClose, onBack }: UserPanelButtonsProps) {
+  const backRef = useRef<HTMLButtonElement>(null);
+  // Focus the safe button.
+  useLayoutEffect(() => {
+    if (view === 'delete') backRef.current?.focus();
+  }, [view]);
+  if (view === 'gone') {
+    return (
+      <button type="button" class="button primary" onClick={onClose}>
+        Close
+      </button>
+    );
+  }
+  const back = view === 'form' ? 'Cancel' : view === 'delete' ? 'Keep' : 'Back';
+  return (
+    <>
+      <button ref={backRef} type="button" class="button" onClick={onBack}>
+        {back}
+      </button>
+      {view === 'delete' ? (
+        <button type="submit" class="button danger" aria-disabled={isBusy}>
+          <span class="truncate">{isBusy ? 'Deleting…' : ['Delete ', <bdi key="name">{name}</bdi>]}</span>
+        </button>
+      ) : maySave ? (
+        <button type="submit" class="button primary" aria-disabled={isBusy}>
+          {isNew ? (isBusy ? 'Creating…' : 'Create') : isBusy ? 'Saving…' : 'Save'}
+        </button>
+      ) : null}
+    </>
+  );
+}

@@ -1,0 +1,84 @@
+/** A user to be read: the email, the attributes, the times and the recent changes. */
+import type { ComponentChildren } from 'preact';
+import type { User } from '../generated/users/v1/user.js';
+import { AttributeValue } from './attribute-value.js';
+import { sortedByKey } from './attributes.js';
+import { CopyButton } from './copy-button.js';
+import type { Directory } from './directory.js';
+import { UserChanges } from './user-changes.js';
+
+export interface UserProfileProps {
+  readonly directory: Directory;
+  readonly user: User;
+}
+
+export function UserProfile({ directory, user }: UserProfileProps) {
+  const attributes = sortedByKey(user.attributes ?? {});
+  return (
+    <div class="stack">
+      <dl class="facts">
+        <Fact label="Email">
+          <a href={mailLinkOf(user.email)}>{user.email}</a>
+          <CopyButton text={user.email} what="the email" />
+        </Fact>
+        {user.profileImageUrl === '' ? null : (
+          <Fact label="Image URL">
+            <AttributeValue value={user.profileImageUrl} />
+          </Fact>
+        )}
+      </dl>
+      <section aria-labelledby="attributes-title">
+        <h3 id="attributes-title">Attributes</h3>
+        {attributes.length === 0 ? <p class="hint">This user has no attributes.</p> : null}
+        <dl class="facts">
+          {attributes.map(([key, value]) => (
+            <Fact key={key} label={key === '' ? <em>(empty key)</em> : key}>
+              <AttributeValue value={value} />
+            </Fact>
+          ))}
+        </dl>
+      </section>
+      <section aria-labelledby="details-title">
+        <h3 id="details-title">Details</h3>
+        <dl class="facts">
+          <Fact label="ID">
+            <code>{user.id}</code>
+            <CopyButton text={user.id} what="the ID" />
+          </Fact>
+          <Fact label="Created">
+            <Moment at={user.createTime} />
+          </Fact>
+          <Fact label="Updated">
+            <Moment at={user.updateTime} />
+          </Fact>
+        </dl>
+      </section>
+      {directory.may('listUserChanges') && <UserChanges directory={directory} id={user.id} etag={user.etag} />}
+    </div>
+  );
+}
+
+function Fact({ label, children }: { label: ComponentChildren; children: ComponentChildren }) {
+  return (
+    <div>
+      <dt dir="auto">{label}</dt>
+      <dd>{children}</dd>
+    </div>
+  );
+}
+
+const momentFormat = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
+const wholeFormat = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'long' });
+
+function Moment({ at }: { at: Date | undefined }) {
+  if (at === undefined) return null;
+  return (
+    <time class="numeric" dateTime={at.toISOString()} title={wholeFormat.format(at)}>
+      {momentFormat.format(at)}
+    </time>
+  );
+}
+
+function mailLinkOf(email: string): string {
+  return `mailto:${encodeURIComponent(email).replaceAll('%40', '@')}`;
+}

@@ -11,6 +11,8 @@ import { isSameQuery, selectsAll } from './list-query.js';
 import { ListView } from './list-view.js';
 import { NoAccess } from './no-access.js';
 import type { ChangeListeners } from './open-user.js';
+import { usePageOverlay } from './page-overlay.js';
+import { usePageTitle } from './page-title.js';
 import { listQueryOf, readRoute, useRoute } from './route.js';
 import { SignIn } from './sign-in.js';
 import { useSelection } from './use-selection.js';
@@ -21,6 +23,8 @@ const ActivityView = lazyView('Activity', async () => (await import('./activity.
 const OpenUser = lazyDialog('User', async () => (await import('./open-user.js')).OpenUser);
 const ImportDialog = lazyDialog('Import from CSV', async () => (await import('./import-dialog.js')).ImportDialog);
 const ExportDialog = lazyDialog('Export as CSV', async () => (await import('./export-dialog.js')).ExportDialog);
+
+const dialogTitles = { '': '', import: 'Import from CSV', export: 'Export as CSV' };
 
 /**
  * Renders after each change of the session. A new generation of the session replaces the whole page, so that nothing of the
@@ -80,6 +84,10 @@ function App({ directory }: { directory: Directory }) {
     if (readRoute(location.hash).user === route.user) close();
   };
 
+  const { commands, overlay } = usePageOverlay({ directory, view: route.view, go, onOpenUser: open });
+  usePageTitle('view', route.view === 'activity' ? 'Activity' : 'People');
+  usePageTitle('open', dialogTitles[route.dialog]);
+
   return (
     <div class="page">
       <Header
@@ -90,6 +98,7 @@ function App({ directory }: { directory: Directory }) {
         total={list.generation === 0 || list.isOutdated ? undefined : list.total}
         rows={list.rows}
         isSearch={!selectsAll(list.query)}
+        commands={commands}
       />
       {route.view === 'list' &&
         (mayList ? (
@@ -123,6 +132,7 @@ function App({ directory }: { directory: Directory }) {
       {route.dialog === 'export' && caller.may('exportUsers') && (
         <ExportDialog directory={directory} selection={listQueryOf(route)} onClose={close} />
       )}
+      {overlay}
       {session.needsSignIn && <SignIn session={session} />}
     </div>
   );

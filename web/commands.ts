@@ -2,6 +2,7 @@
  * The commands that the page offers at the moment, for the command palette. Each part of the page adds its own while it
  * is shown.
  */
+import type { FunctionComponent } from 'preact';
 import { useEffect } from 'preact/hooks';
 
 export interface Command {
@@ -11,8 +12,9 @@ export interface Command {
   readonly label: string;
   /** More words that find the command, such as "add create". */
   readonly words?: string;
-  /** The key that also runs it, as in keys.ts, such as `n`. */
+  /** The key that also runs it: as in KeyboardEvent.key, without Ctrl. Add it to keys.ts, too. */
   readonly key?: string;
+  readonly icon?: FunctionComponent;
   run(): void;
 }
 

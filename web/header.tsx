@@ -2,22 +2,12 @@
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { Caller } from './caller.js';
+import type { Command } from './commands.js';
 import { formatCount } from './format.js';
-import {
-  ActivityIcon,
-  ExportIcon,
-  ImportIcon,
-  MenuIcon,
-  MoonIcon,
-  PersonIcon,
-  PlusIcon,
-  SignOutIcon,
-  SunIcon,
-  UsersIcon,
-} from './icons.js';
+import { ActivityIcon, MenuIcon, PersonIcon, PlusIcon, UsersIcon } from './icons.js';
+import { keyText } from './key-text.js';
 import type { Go, Route } from './route.js';
 import type { Session } from './session.js';
-import { useTheme } from './theme.js';
 import type { Total } from './user-count.js';
 import type { FeedState } from './user-feed.js';
 
@@ -30,13 +20,13 @@ export interface HeaderProps {
   readonly total: Total | undefined;
   readonly rows: number;
   readonly isSearch: boolean;
+  /** The commands of the menu. */
+  readonly commands: readonly Command[];
 }
 
-export function Header({ session, route, go, feedState, total, rows, isSearch }: HeaderProps) {
-  const [theme, setTheme] = useTheme();
+export function Header({ session, route, go, feedState, total, rows, isSearch, commands }: HeaderProps) {
   const { caller } = session;
   const isActivity = route.view === 'activity';
-  const otherTheme = theme === 'dark' ? 'light' : 'dark';
   return (
     <header class="header">
       <h1 class="line brand">
@@ -68,28 +58,7 @@ export function Header({ session, route, go, feedState, total, rows, isSearch }:
         </button>
       </nav>
       <AccountName caller={caller} />
-      <Menu
-        items={[
-          ...(caller.may('batchCreateUsers')
-            ? [{ label: 'Import from CSV', icon: <ImportIcon />, run: () => go({ dialog: 'import' }) }]
-            : []),
-          ...(caller.may('exportUsers')
-            ? [{ label: 'Export as CSV', icon: <ExportIcon />, run: () => go({ dialog: 'export' }) }]
-            : []),
-          isActivity
-            ? { label: 'People', icon: <UsersIcon />, isNarrow: true, run: () => go({ view: 'list' }) }
-            : { label: 'Activity', icon: <ActivityIcon />, isNarrow: true, run: () => go({ view: 'activity' }) },
-          {
-            label: theme === 'dark' ? 'Light theme' : 'Dark theme',
-            icon: theme === 'dark' ? <SunIcon /> : <MoonIcon />,
-            run: () => setTheme(otherTheme),
-          },
-          ...(session.canSignOut
-            ? [{ label: 'Sign out', icon: <SignOutIcon />, run: () => void session.signOut() }]
-            : []),
-        ]}
-        head={caller.actor === '' ? undefined : <MenuAccount caller={caller} />}
-      />
+      <Menu commands={commands} head={caller.actor === '' ? undefined : <MenuAccount caller={caller} />} />
       {caller.may('createUser') && (
         <button type="button" class="button primary new-user" onClick={() => go({ user: 'new' })}>
           <PlusIcon />
@@ -158,15 +127,15 @@ function FeedStatus({ state }: { state: FeedState }) {
   );
 }
 
-interface MenuItem {
-  readonly label: string;
-  readonly icon: ComponentChildren;
-  /** Whether the item is shown only if the page is narrow. */
-  readonly isNarrow?: boolean;
-  run(): void;
+/** The wide page has buttons for them. */
+const narrowCommands: readonly string[] = ['people', 'activity'];
+
+interface MenuProps {
+  readonly commands: readonly Command[];
+  readonly head: ComponentChildren;
 }
 
-function Menu({ items, head }: { items: readonly MenuItem[]; head: ComponentChildren }) {
+function Menu({ commands, head }: MenuProps) {
   const [isOpen, setOpen] = useState(false);
   const box = useRef<HTMLDivElement>(null);
   const opener = useRef<HTMLButtonElement>(null);
@@ -218,20 +187,25 @@ function Menu({ items, head }: { items: readonly MenuItem[]; head: ComponentChil
         <div class="menu">
           {head}
           <div role="menu" aria-label="More">
-            {items.map(({ label, icon, isNarrow = false, run }) => (
+            {commands.map(({ id, label, key, icon: Icon, run }) => (
               <button
-                key={label}
+                key={id}
                 type="button"
                 role="menuitem"
                 tabIndex={-1}
-                class={isNarrow ? 'is-narrow' : ''}
+                class={narrowCommands.includes(id) ? 'is-narrow' : ''}
                 onClick={() => {
                   close('back');
                   run();
                 }}
               >
-                {icon}
+                {Icon !== undefined && <Icon />}
                 {label}
+                {key !== undefined && (
+                  <span class="key" aria-hidden="true">
+                    {keyText(key)}
+                  </span>
+                )}
               </button>
             ))}
           </div>

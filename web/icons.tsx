@@ -106,3 +106,30 @@ export const ColumnsIcon = () => (
     <path d="M2.5 3h11v10h-11zM6.2 3v10M9.8 3v10" />
   </Icon>
 );
+export const KeyboardIcon = () => (
+  <Icon>
+    <rect x="1.5" y="4" width="13" height="8.5" rx="1.5" />
+    <path d="M4 6.7v.1M6.7 6.7v.1M9.3 6.7v.1M12 6.7v.1M4.5 9.9h7" />
+  </Icon>
+);
+export const CommandIcon = () => (
+  <Icon>
+    <path d="m3 5 3 3-3 3M8 11.5h5" />
+  </Icon>
+);
+export const OfflineIcon = () => (
+  <Icon>
+    <path d="M2 6.2a8.5 8.5 0 0 1 12 0M4.4 8.8a5 5 0 0 1 7.2 0M8 12v.1M2.5 2.5l11 11" />
+  </Icon>
+);
+export const WarningIcon = () => (
+  <Icon>
+    <path d="M8 2.2 14.3 13.3H1.7ZM8 6.3v3.2M8 11.4v.1" />
+  </Icon>
+);
+export const LockIcon = () => (
+  <Icon>
+    <rect x="3" y="7" width="10" height="6.5" rx="1.5" />
+    <path d="M5.3 7V5.2a2.7 2.7 0 0 1 5.4 0V7" />
+  </Icon>
+);

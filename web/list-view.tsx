@@ -1,9 +1,10 @@
 /** The list with its search, its button for new users, and its texts for an empty list. */
-import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { Caller } from './caller.js';
+import { useCommands } from './commands.js';
 import { formatCount } from './format.js';
 import { createGridSettings } from './grid-settings.js';
-import { ImportIcon, PlusIcon, UsersIcon } from './icons.js';
+import { ImportIcon, PlusIcon, SearchIcon, UsersIcon } from './icons.js';
 import { isSameQuery, type ListQuery, selectsAll } from './list-query.js';
 import { pageSize } from './page-loader.js';
 import { type Go, listQueryOf, type Route } from './route.js';
@@ -36,18 +37,19 @@ export function ListView({ list, version, route, go, caller, selection, onOpen }
   const search = useRef<HTMLInputElement>(null);
   const focusGrid = useRef<(row?: number) => void>(undefined);
   const [choice, setChoice] = useState<PendingChoice>();
-  useEffect(() => {
-    const onKeyDown = (event: KeyboardEvent) => {
-      if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
-      if (document.querySelector('dialog[open]') !== null || isEditable(event.target)) return;
-      if (event.key === '/') search.current?.select();
-      else if (event.key === 'n' && caller.may('createUser')) go({ user: 'new' });
-      else return;
-      event.preventDefault();
-    };
-    document.addEventListener('keydown', onKeyDown);
-    return () => document.removeEventListener('keydown', onKeyDown);
-  }, [go, caller]);
+  useCommands(
+    () => [
+      {
+        id: 'search',
+        label: 'Search the list',
+        words: 'find people users',
+        key: '/',
+        icon: SearchIcon,
+        run: () => search.current?.select(),
+      },
+    ],
+    [],
+  );
 
   const { rows, arrivals, queryError, pageError, isRequesting } = list;
   const isSearch = !selectsAll(list.query);
@@ -207,8 +209,4 @@ function Loading() {
       ))}
     </div>
   );
-}
-
-function isEditable(target: EventTarget | null): boolean {
-  return target instanceof HTMLElement && target.closest('input, textarea, select, [contenteditable]') !== null;
 }

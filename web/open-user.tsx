@@ -3,6 +3,7 @@ import { useEffect, useState } from 'preact/hooks';
 import type { User, UserChange } from '../generated/users/v1/user.js';
 import { Dialog } from './dialog.js';
 import type { Directory } from './directory.js';
+import { usePageTitle } from './page-title.js';
 import { describeFailure, readUser } from './save-user.js';
 import { UserDialog } from './user-dialog.js';
 
@@ -55,6 +56,7 @@ export function OpenUser({ directory, id, known, changeListeners, onClose, onSav
     };
   }, [directory, id, changeListeners, tries]);
 
+  usePageTitle('open', id === 'new' ? 'New user' : user === undefined || user === 'gone' ? '' : user.displayName);
   if (id === 'new' || (user !== undefined && user !== 'gone')) {
     return (
       <UserDialog

@@ -1,23 +1,21 @@
 /**
- * The whole page: its header, the current view and the open dialog. Owns the list and the feed.
+ * The whole page: its header, the current view and the open dialog.
  *
  * The URL's hash determines what is open (route.ts). Browsers do not send it to servers.
  */
-import { useCallback, useEffect, useLayoutEffect, useReducer, useState } from 'preact/hooks';
+import { useCallback, useLayoutEffect, useReducer } from 'preact/hooks';
 import type { Directory } from './directory.js';
 import { Header } from './header.js';
 import { lazyDialog, lazyView } from './lazy.js';
-import { isSameQuery, selectsAll } from './list-query.js';
+import { selectsAll } from './list-query.js';
 import { ListView } from './list-view.js';
+import { useLiveList } from './live-list.js';
 import { NoAccess } from './no-access.js';
-import type { ChangeListeners } from './open-user.js';
 import { usePageOverlay } from './page-overlay.js';
 import { usePageTitle } from './page-title.js';
 import { listQueryOf, readRoute, useRoute } from './route.js';
 import { SignIn } from './sign-in.js';
 import { useSelection } from './use-selection.js';
-import { type FeedState, UserFeed } from './user-feed.js';
-import { UserList } from './user-list.js';
 
 const ActivityView = lazyView('Activity', async () => (await import('./activity.js')).ActivityView);
 const OpenUser = lazyDialog('User', async () => (await import('./open-user.js')).OpenUser);
@@ -39,40 +37,8 @@ export function Page({ directory }: { directory: Directory }) {
 
 function App({ directory }: { directory: Directory }) {
   const [route, go] = useRoute();
-  const [list] = useState(() => new UserList(directory, listQueryOf(route)));
-  const [version, redraw] = useReducer<number, void>((before) => before + 1, 0);
-  const [changeListeners] = useState<ChangeListeners>(() => new Set());
+  const { list, version, feedState, changeListeners } = useLiveList(directory, listQueryOf(route));
   const selection = useSelection(route, changeListeners);
-  const [feedState, setFeedState] = useState<FeedState>('connecting');
-
-  useEffect(() => list.onChange(() => redraw()), [list]);
-  useEffect(() => () => list.close(), [list]);
-  useEffect(() => {
-    let hasFailed = false;
-    const feed = new UserFeed({
-      directory,
-      onChanges(changes) {
-        list.apply(changes);
-        for (const onChanges of changeListeners) onChanges(changes);
-      },
-      onGap() {
-        list.refresh();
-        for (const onChanges of changeListeners) onChanges([]);
-      },
-      onState(state) {
-        setFeedState(state);
-        if (state === 'live' && hasFailed) list.resume();
-        hasFailed = state === 'reconnecting' || state === 'offline' || (hasFailed && state !== 'live');
-      },
-    });
-    return () => feed.close();
-  }, [directory, list, changeListeners]);
-
-  useEffect(() => {
-    const query = listQueryOf(route);
-    if (!isSameQuery(query, list.requestedQuery)) list.request(query);
-  }, [route, list]);
-
   const { session } = directory;
   const { caller } = session;
   // Until the session is known, the list shows that it is loading.
@@ -102,7 +68,11 @@ function App({ directory }: { directory: Directory }) {
       />
       {route.view === 'list' &&
         (mayList ? (
-          <ListView {...{ list, version, route, go, caller, selection }} onOpen={open} />
+          <ListView
+            {...{ list, version, route, go, caller, selection }}
+            isOffline={feedState === 'offline'}
+            onOpen={open}
+          />
         ) : (
           <NoAccess caller={caller} />
         ))}

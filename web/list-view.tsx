@@ -4,8 +4,9 @@ import type { Caller } from './caller.js';
 import { useCommands } from './commands.js';
 import { formatCount } from './format.js';
 import { createGridSettings } from './grid-settings.js';
-import { ImportIcon, PlusIcon, SearchIcon, UsersIcon } from './icons.js';
+import { SearchIcon, WarningIcon } from './icons.js';
 import { isSameQuery, type ListQuery, selectsAll } from './list-query.js';
+import { EmptyList, FailedList, LoadingList, OfflineNotice } from './list-states.js';
 import { pageSize } from './page-loader.js';
 import { type Go, listQueryOf, type Route } from './route.js';
 import { SearchBar } from './search-bar.js';
@@ -21,6 +22,8 @@ export interface ListViewProps {
   readonly go: Go;
   readonly caller: Caller;
   readonly selection: Selection;
+  /** Whether the server cannot be reached, so that the rows may be old. */
+  readonly isOffline: boolean;
   onOpen(id: string): void;
 }
 
@@ -32,7 +35,7 @@ interface PendingChoice {
   readonly opens: boolean;
 }
 
-export function ListView({ list, version, route, go, caller, selection, onOpen }: ListViewProps) {
+export function ListView({ list, version, route, go, caller, selection, isOffline, onOpen }: ListViewProps) {
   const [settings] = useState(createGridSettings);
   const search = useRef<HTMLInputElement>(null);
   const focusGrid = useRef<(row?: number) => void>(undefined);
@@ -93,12 +96,14 @@ export function ListView({ list, version, route, go, caller, selection, onOpen }
         onCancel={onCancelChoice}
       />
       <p class="visually-hidden" role="status">
-        {list.isShowing(list.requestedQuery) ? resultText(list, isSearch) : ''}
+        {statusText(list, isSearch)}
       </p>
-      {problem !== undefined && list.generation > 0 && (
+      {isOffline && list.generation > 0 && <OfflineNotice onRetry={() => list.retry()} />}
+      {problem !== undefined && !isOffline && list.generation > 0 && (
         <div class="notice danger problem" role="alert">
+          <WarningIcon />
           <span class="grow">{problem.message}</span>
-          <button type="button" class="button" onClick={() => list.retry()}>
+          <button type="button" class="button small" onClick={() => list.retry()}>
             Try again
           </button>
         </div>
@@ -111,17 +116,11 @@ export function ListView({ list, version, route, go, caller, selection, onOpen }
           </button>
         )}
         {isEmpty ? (
-          <Empty query={list.query} go={go} caller={caller} />
+          <EmptyList query={list.query} go={go} caller={caller} />
         ) : list.generation === 0 && problem !== undefined ? (
-          <div class="empty" role="alert">
-            <h2>{isFilterInvalid ? 'This filter is invalid' : 'Cannot load the list'}</h2>
-            <p class="soft">{isFilterInvalid ? 'The error is shown below the filter.' : problem.message}</p>
-            <button type="button" class="button" onClick={() => (isFilterInvalid ? go({ filter: '' }) : list.retry())}>
-              {isFilterInvalid ? 'Show all users' : 'Try again'}
-            </button>
-          </div>
+          <FailedList error={problem} go={go} onRetry={() => list.retry()} />
         ) : list.generation === 0 ? (
-          <Loading />
+          <LoadingList />
         ) : (
           <UserGrid
             list={list}
@@ -146,67 +145,13 @@ function nextChoice(before: PendingChoice | undefined, query: ListQuery, key: 'A
   return { query, row: row === 'only' ? 0 : row + 1, opens: false };
 }
 
+function statusText(list: UserList, isSearch: boolean): string {
+  if (list.generation === 0) return list.isRequesting ? 'Loading the list' : '';
+  return list.isShowing(list.requestedQuery) ? resultText(list, isSearch) : '';
+}
+
 function resultText({ total, rows, hasMore }: UserList, isSearch: boolean): string {
   const noun = isSearch ? 'matches' : 'users';
   if (total.kind === 'exact') return total.count === 1 ? '1 result' : `${formatCount(total.count)} ${noun}`;
   return hasMore ? `More than ${formatCount(Math.min(rows, pageSize))} ${noun}` : `${formatCount(rows)} ${noun}`;
-}
-
-function Empty({ query, go, caller }: { query: ListQuery; go: Go; caller: Caller }) {
-  if (!selectsAll(query)) {
-    return (
-      <div class="empty">
-        <h2>No matches</h2>
-        {query.query !== '' && <p class="soft">Every word must occur in a name or in the email.</p>}
-        <button type="button" class="button" onClick={() => go({ query: '', filter: '' })}>
-          Show all users
-        </button>
-      </div>
-    );
-  }
-  return (
-    <div class="empty">
-      <span class="empty-sign">
-        <UsersIcon />
-      </span>
-      <h2>No users yet</h2>
-      {caller.may('createUser') && (
-        <p class="soft">Add the first user by hand, or import many users from a CSV file.</p>
-      )}
-      <div class="line wrap">
-        {caller.may('createUser') && (
-          <button type="button" class="button primary" onClick={() => go({ user: 'new' })}>
-            <PlusIcon />
-            New user
-          </button>
-        )}
-        {caller.may('batchCreateUsers') && (
-          <button type="button" class="button" onClick={() => go({ dialog: 'import' })}>
-            <ImportIcon />
-            Import from CSV
-          </button>
-        )}
-      </div>
-    </div>
-  );
-}
-
-/** A placeholder before the first response, in the shape of the rows. */
-function Loading() {
-  return (
-    <div class="grid" aria-hidden="true">
-      {Array.from({ length: 12 }, (_, row) => (
-        <div key={row} class="grid-row skeleton still">
-          <div class="cell-select" />
-          <div class="cell-name">
-            <span class="avatar" />
-            <span class="bar" />
-          </div>
-          <div class="cell">
-            <span class="bar" />
-          </div>
-        </div>
-      ))}
-    </div>
-  );
 }

@@ -119,7 +119,7 @@ export const CommandIcon = () => (
 );
 export const OfflineIcon = () => (
   <Icon>
-    <path d="M2 6.2a8.5 8.5 0 0 1 12 0M4.4 8.8a5 5 0 0 1 7.2 0M8 12v.1M2.5 2.5l11 11" />
+    <path d="M4.8 12.5a3 3 0 0 1-.4-6 3.7 3.7 0 0 1 1-1.9M7.6 3.5a3.7 3.7 0 0 1 4 3 3 3 0 0 1 1.8 4.7M2.5 2.5l11 11M4.8 12.5h6" />
   </Icon>
 );
 export const WarningIcon = () => (

@@ -14,20 +14,20 @@ export interface Key {
 export type Place = 'Anywhere' | 'List' | 'Search' | 'Form';
 
 export const keys: readonly Key[] = [
-  { place: 'Anywhere', keys: ['Mod+K'], effect: 'Opens the commands, which also find people' },
-  { place: 'Anywhere', keys: ['?'], effect: 'Shows this list of keys' },
-  { place: 'Anywhere', keys: ['/'], effect: 'Goes to the search' },
-  { place: 'Anywhere', keys: ['n'], effect: 'Creates a new user' },
-  { place: 'Search', keys: ['Enter'], effect: 'Opens the match, if there is only one' },
-  { place: 'Search', keys: ['↓'], effect: 'Goes to the first match; with Enter after it, opens that match' },
-  { place: 'List', keys: ['↑', '↓', 'PageUp', 'PageDown', 'Home', 'End'], effect: 'Moves through the rows' },
-  { place: 'List', keys: ['Enter', 'Space'], effect: 'Opens the user of the row' },
-  { place: 'Form', keys: ['Enter'], effect: 'Saves, from a field or an attribute of one line' },
+  { place: 'Anywhere', keys: ['Mod+K'], effect: 'Open the commands, which also find people' },
+  { place: 'Anywhere', keys: ['n'], effect: 'Create a user' },
+  { place: 'Anywhere', keys: ['?'], effect: 'Show this list of keys' },
+  { place: 'List', keys: ['/'], effect: 'Go to the search' },
+  { place: 'List', keys: ['↑', '↓', 'PageUp', 'PageDown', 'Home', 'End'], effect: 'Move through the rows' },
+  { place: 'List', keys: ['Enter', 'Space'], effect: 'Open the user of the row' },
+  { place: 'Search', keys: ['Enter'], effect: 'Open the match, if there is only one' },
+  { place: 'Search', keys: ['↓'], effect: 'Go to the first match; with Enter after it, open it' },
+  { place: 'Form', keys: ['Enter'], effect: 'Save, from a field or an attribute of one line' },
   {
     place: 'Form',
     keys: ['Shift+Enter'],
-    effect: 'Breaks the line in an attribute; Enter also does so if the attribute has several lines',
+    effect: 'Break the line in an attribute; Enter does so after the first line',
   },
-  { place: 'Form', keys: ['Mod+Enter'], effect: 'Saves, from every field' },
-  { place: 'Form', keys: ['Escape'], effect: 'Closes, but asks first if you typed something' },
+  { place: 'Form', keys: ['Mod+Enter'], effect: 'Save, from every field' },
+  { place: 'Form', keys: ['Escape'], effect: 'Close, after a question if you typed something' },
 ];

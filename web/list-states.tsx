@@ -1,4 +1,4 @@
-/** What the list shows instead of rows: that it loads, that it is empty, or why it cannot be shown. */
+/** Shows, instead of rows, that the list loads, that it is empty, or why it cannot be shown. */
 import type { CallError } from './call-error.js';
 import type { Caller } from './caller.js';
 import { EmptyState } from './empty-state.js';

@@ -173,12 +173,14 @@ function Note({ found, isEmpty }: { found: FoundPeople; isEmpty: boolean }) {
 /** The commands that have all words of the query. */
 function commandOptions(query: string): Option[] {
   const words = foldText(query).split(/\s+/);
-  return commandsNow()
-    .filter(({ label, words: more = '' }) => {
-      const texts = foldText(`${label} ${more}`).split(' ');
-      return words.every((word) => texts.some((text) => text.startsWith(word)));
-    })
-    .map(({ id, label, key, icon: Icon, run }) => ({
+  const hasWords = (text: string) => {
+    const texts = foldText(text).split(' ');
+    return words.every((word) => texts.some((part) => part.startsWith(word)));
+  };
+  const found = commandsNow().filter(({ label, words: more = '' }) => hasWords(`${label} ${more}`));
+  // Those with the words in their names first.
+  return [...found.filter(({ label }) => hasWords(label)), ...found.filter(({ label }) => !hasWords(label))].map(
+    ({ id, label, key, icon: Icon, run }) => ({
       id: `command-${id}`,
       content: (
         <>
@@ -188,7 +190,8 @@ function commandOptions(query: string): Option[] {
         </>
       ),
       run,
-    }));
+    }),
+  );
 }
 
 function peopleOptions({ people }: FoundPeople, onOpenUser: (id: string) => void): Option[] {

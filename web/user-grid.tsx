@@ -118,7 +118,7 @@ export function UserGrid(props: UserGridProps) {
                 yPx={row * heightPx - map.offsetPx}
                 isActive={row === active}
                 isSelected={user !== undefined && selection.has(id)}
-                isLeaving={list.isLeaving(id)}
+                leaving={list.leavingReason(id)}
                 flashedAt={now - changedAt < flashMs ? changedAt : 0}
                 onOpen={onOpen}
                 onActivate={activate}

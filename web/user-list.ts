@@ -5,20 +5,21 @@
  * counted until the user asks for them. Changes are applied once per frame.
  */
 import { type User, type UserChange, UserChange_Type } from '../generated/users/v1/user.js';
+import { type Arrivals, createArrivals } from './arrivals.js';
 import { type CallError, callErrorOf, isAborted } from './call-error.js';
 import type { Directory } from './directory.js';
+import { createLeavingRows, type LeavingRows } from './leaving-rows.js';
 import { hasWords, isSameQuery, type ListQuery, selectsAll } from './list-query.js';
 import { createPageLoader, type PageLoader, pageSize } from './page-loader.js';
-import { createRowMarks, type RowMarks } from './row-marks.js';
+import { createRowMarks, type LeavingReason, type RowMarks } from './row-marks.js';
 import { createUserCount, type Total, type UserCount } from './user-count.js';
-
-const arrivalsMax = 5_000;
 
 export class UserList {
   readonly directory: Directory;
   readonly #count: UserCount;
   readonly #marks: RowMarks = createRowMarks(() => this.#changeSoon());
   readonly #listeners = new Set<() => void>();
+  readonly #leaving: LeavingRows;
 
   #query: ListQuery;
   #requestedQuery: ListQuery;
@@ -27,8 +28,7 @@ export class UserList {
   #generation = 0;
   #loader: PageLoader;
 
-  #arrivals = new Set<string>();
-  #hasManyArrivals = false;
+  readonly #arrivals = createArrivals();
   /** Users created up to this time are rows of the list, loaded or not, because they existed when it was read. */
   #readUpTo = 0;
   /** Users deleted by this page. The feed will deliver these changes again. */
@@ -50,6 +50,15 @@ export class UserList {
       () => this.#query,
       () => this.#changeSoon(),
     );
+    this.#leaving = createLeavingRows({
+      directory,
+      marks: this.#marks,
+      queryNow: () => this.#query,
+      pagesNow: () => this.#pages,
+      usersInView: () => this.#loader.usersInView(),
+      addToTotal: (difference) => this.#addToTotal(difference),
+      onChange: () => this.#changeSoon(),
+    });
     this.request(query);
   }
 
@@ -84,9 +93,9 @@ export class UserList {
   get total(): Total {
     return this.#count.total;
   }
-  /** New users that match, as far as the page can tell; `isMany` if there are more than it counts. */
-  get arrivals(): { readonly count: number; readonly isMany: boolean } {
-    return { count: this.#arrivals.size, isMany: this.#hasManyArrivals };
+  /** New users that match, as far as the page can tell. */
+  get arrivals(): Pick<Arrivals, 'count' | 'isMany'> {
+    return this.#arrivals;
   }
   get #pages() {
     return this.#loader.pages;
@@ -110,8 +119,9 @@ export class UserList {
     return this.#marks.changedAt(id);
   }
 
-  isLeaving(id: string): boolean {
-    return this.#marks.isLeaving(id);
+  /** Why the user's row is about to disappear; undefined if it is not. */
+  leavingReason(id: string): LeavingReason | undefined {
+    return this.#marks.leavingReason(id);
   }
 
   /** Whether the rows are those of this query, and no other one is pending. */
@@ -134,6 +144,7 @@ export class UserList {
     this.#isClosed = true;
     cancelAnimationFrame(this.#frame);
     this.#count.close();
+    this.#leaving.matches.cancel();
     this.#marks.close();
     this.#request?.abort();
     this.#loader.close();
@@ -174,7 +185,7 @@ export class UserList {
     // The pending response may have been read too early.
     this.#mustRefresh = this.isRequesting;
     if (this.#mustRefresh) return;
-    this.#clearArrivals();
+    this.#arrivals.clear();
     this.#loader.reload();
     this.#count.count();
     this.#changeSoon();
@@ -191,23 +202,24 @@ export class UserList {
 
   /** Adds a user that this page has just created. */
   add(user: User): void {
+    const isCounted = this.#arrivals.addOwn(user.id);
     if (this.#pages.has(user.id)) this.#update(user);
-    else if (this.#pages.insert(user)) {
-      this.#marks.markChanged(user.id);
-      // If the feed was faster than the response, the user is already counted.
-      const isCounted = this.#arrivals.delete(user.id);
+    else {
+      if (this.#pages.insert(user)) this.#marks.markChanged(user.id);
       // The page shows a user that it has just created even if it does not match; then the total stays the same.
       if (this.#query.filter !== '') this.#count.countSoon();
       else if (!isCounted && hasWords(user, this.#query.query)) this.#addToTotal(1);
-    } else this.#addArrival(user);
+    }
     this.#changeSoon();
   }
 
   /** Replaces a user that this page has just changed. */
   put(user: User): void {
+    this.#leaving.expect(user.id);
     this.#update(user);
     // The user may match now, or no longer match.
     if (!selectsAll(this.#query)) this.#count.countSoon();
+    this.#leaving.matches.check(user.id);
     this.#changeSoon();
   }
 
@@ -266,8 +278,9 @@ export class UserList {
     this.#query = query;
     this.#generation++;
     this.#queryError = undefined;
-    this.#clearArrivals();
+    this.#arrivals.clear();
     this.#marks.endAllLeaving();
+    this.#leaving.matches.cancel();
     this.#loader.close();
     this.#loader = this.#createLoader();
     const page = this.#pages.pageOf(0);
@@ -286,7 +299,7 @@ export class UserList {
       // A pending query will replace these pages. If it fails, they are loaded afterwards.
       isPaused: () => this.isRequesting,
       onLoaded: (users, sentAt) => {
-        for (const { id } of users) this.#arrivals.delete(id);
+        for (const { id } of users) this.#arrivals.remove(id);
         this.#applyRecentChanges(sentAt);
       },
       onExpired: () => {
@@ -301,11 +314,6 @@ export class UserList {
 
   get #isReading(): boolean {
     return this.isRequesting || this.#loader.isLoading;
-  }
-
-  #clearArrivals(): void {
-    this.#arrivals.clear();
-    this.#hasManyArrivals = false;
   }
 
   /** Applies the changes since the request to the users that were just read. */
@@ -325,7 +333,7 @@ export class UserList {
       if (at < sentAt) continue;
       const { type, user } = change;
       if (type === UserChange_Type.TYPE_CREATED && user?.email) this.#addArrival(user);
-      else if (type === UserChange_Type.TYPE_DELETED && user !== undefined) this.#arrivals.delete(user.id);
+      else if (type === UserChange_Type.TYPE_DELETED && user !== undefined) this.#arrivals.remove(user.id);
       // The server's count may or may not include this change.
       this.#count.countSoon();
     }
@@ -337,6 +345,7 @@ export class UserList {
 
   #applyNow(changes: readonly UserChange[]): void {
     const isWhole = selectsAll(this.#query);
+    const inView = new Set(isWhole ? [] : this.#loader.usersInView().map(({ id }) => id));
     const gone = new Set<string>();
     for (const { type, user } of changes) {
       if (user === undefined) continue;
@@ -345,15 +354,19 @@ export class UserList {
       if (type === UserChange_Type.TYPE_CREATED && isStored) this.#addArrival(user);
       else if (type === UserChange_Type.TYPE_UPDATED && isStored) {
         this.#update(user);
-        if (!isWhole) this.#count.countSoon();
+        if (!isWhole) {
+          this.#count.countSoon();
+          if (inView.has(user.id)) this.#leaving.matches.checkSoon(user.id);
+        }
       } else if (type === UserChange_Type.TYPE_DELETED) {
-        const isNew = this.#arrivals.delete(user.id);
+        const isNew = this.#arrivals.remove(user.id);
         if (this.#dropped.delete(user.id)) continue;
+        const isCounted = this.leavingReason(user.id) !== 'unmatched';
         if (this.#pages.has(user.id)) gone.add(user.id);
-        if (isWhole || isNew || gone.has(user.id)) this.#addToTotal(-1);
+        if ((isWhole || isNew || gone.has(user.id)) && isCounted) this.#addToTotal(-1);
       }
     }
-    this.#removeRows(gone);
+    this.#leaving.removeDeleted(gone);
     this.#marks.endHighlights();
   }
 
@@ -371,7 +384,7 @@ export class UserList {
 
   #addArrival(user: User): void {
     const { query, filter } = this.#query;
-    if (this.#arrivals.has(user.id) || this.#pages.has(user.id)) return;
+    if (this.#arrivals.isKnown(user.id) || this.#pages.has(user.id)) return;
     // The user will be loaded when its position scrolls into view.
     const isRow = (user.createTime?.getTime() ?? 0) <= this.#readUpTo && this.#loader.isUnread(user);
     // Only the server evaluates filters.
@@ -383,24 +396,11 @@ export class UserList {
     this.#addToTotal(1);
     // In a list of one or two screens, inserting a row does not lose the user's place.
     if (!this.hasMore && this.rows < pageSize && this.#pages.insert(user)) this.#marks.markChanged(user.id);
-    else if (this.#arrivals.size >= arrivalsMax) this.#hasManyArrivals = true;
     else this.#arrivals.add(user.id);
   }
 
   #addToTotal(difference: number): void {
     this.#count.add(difference);
-    if (this.#hasManyArrivals) this.#count.countSoon();
-  }
-
-  #removeRows(ids: ReadonlySet<string>): void {
-    if (ids.size === 0) return;
-    const inView = this.#loader.usersInView().map(({ id }) => id);
-    const visible = new Set(inView.filter((id) => ids.has(id)));
-    this.#pages.remove(new Set([...ids].filter((id) => !visible.has(id))));
-    if (visible.size === 0) return;
-    this.#marks.markLeaving(visible, () => {
-      this.#pages.remove(visible);
-      this.#changeSoon();
-    });
+    if (this.#arrivals.isMany) this.#count.countSoon();
   }
 }

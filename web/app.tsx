@@ -19,10 +19,10 @@ import { useSelection } from './use-selection.js';
 
 const ActivityView = lazyView('Activity', async () => (await import('./activity.js')).ActivityView);
 const OpenUser = lazyDialog('User', async () => (await import('./open-user.js')).OpenUser);
-const ImportDialog = lazyDialog('Import from CSV', async () => (await import('./import-dialog.js')).ImportDialog);
-const ExportDialog = lazyDialog('Export as CSV', async () => (await import('./export-dialog.js')).ExportDialog);
+const ImportDialog = lazyDialog('Import users', async () => (await import('./import-dialog.js')).ImportDialog);
+const ExportDialog = lazyDialog('Export users', async () => (await import('./export-dialog.js')).ExportDialog);
 
-const dialogTitles = { '': '', import: 'Import from CSV', export: 'Export as CSV' };
+const dialogTitles = { '': '', import: 'Import users', export: 'Export users' };
 
 /**
  * Renders after each change of the session. A new generation of the session replaces the whole page, so that nothing of the
@@ -51,7 +51,7 @@ function App({ directory }: { directory: Directory }) {
   };
 
   const { commands, overlay } = usePageOverlay({ directory, view: route.view, go, onOpenUser: open });
-  usePageTitle('view', route.view === 'activity' ? 'Activity' : 'People');
+  usePageTitle('view', route.view === 'activity' ? 'Activity' : 'Users');
   usePageTitle('open', dialogTitles[route.dialog]);
 
   return (

@@ -2,12 +2,14 @@
 import { useEffect } from 'preact/hooks';
 import { commandsNow } from './commands.js';
 
-export function useCommandKeys(openPalette: () => void): void {
+/** `preload` is called when a key is pressed that may begin Ctrl+K, so that the palette is there for the next keys. */
+export function useCommandKeys(openPalette: () => void, preload: () => void): void {
   useEffect(() => {
     const onKeyDown = (event: KeyboardEvent) => {
       // A dialog has its own keys, and may contain something unsaved.
       if (event.defaultPrevented || event.isComposing || document.querySelector(':modal') !== null) return;
       if (event.altKey) return;
+      if (event.key === 'Control' || event.key === 'Meta') preload();
       if (event.ctrlKey || event.metaKey) {
         if (event.key.toLowerCase() !== 'k' || event.shiftKey) return;
         event.preventDefault();
@@ -22,7 +24,7 @@ export function useCommandKeys(openPalette: () => void): void {
     };
     document.addEventListener('keydown', onKeyDown);
     return () => document.removeEventListener('keydown', onKeyDown);
-  }, [openPalette]);
+  }, [openPalette, preload]);
 }
 
 function isEditable(target: EventTarget | null): boolean {

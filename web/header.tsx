@@ -45,7 +45,7 @@ export function Header({ session, route, go, feedState, total, rows, isSearch, c
           onClick={() => go({ view: 'list' })}
         >
           <UsersIcon />
-          People
+          Users
         </button>
         <button
           type="button"
@@ -128,7 +128,7 @@ function FeedStatus({ state }: { state: FeedState }) {
 }
 
 /** The wide page has buttons for them. */
-const narrowCommands: readonly string[] = ['people', 'activity'];
+const narrowCommands: readonly string[] = ['users', 'activity'];
 
 interface MenuProps {
   readonly commands: readonly Command[];

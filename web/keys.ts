@@ -14,7 +14,7 @@ export interface Key {
 export type Place = 'Anywhere' | 'List' | 'Search' | 'Form';
 
 export const keys: readonly Key[] = [
-  { place: 'Anywhere', keys: ['Mod+K'], effect: 'Open the commands, which also find people' },
+  { place: 'Anywhere', keys: ['Mod+K'], effect: 'Open the commands, which also find users' },
   { place: 'Anywhere', keys: ['n'], effect: 'Create a user' },
   { place: 'Anywhere', keys: ['?'], effect: 'Show this list of keys' },
   { place: 'List', keys: ['/'], effect: 'Go to the search' },

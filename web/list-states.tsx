@@ -35,7 +35,7 @@ function NoUsers({ go, caller }: Omit<EmptyListProps, 'query'>) {
             {mayImport && (
               <button type="button" class="button" onClick={() => go({ dialog: 'import' })}>
                 <ImportIcon />
-                Import from CSV
+                Import users
               </button>
             )}
           </>

@@ -83,7 +83,7 @@ export function ListView({ list, version, route, go, caller, selection, isOfflin
     else list.request(list.query);
   };
   return (
-    <main class="list-view" aria-label="People">
+    <main class="list-view" aria-label="Users">
       <SearchBar
         directory={list.directory}
         route={route}
@@ -135,6 +135,7 @@ export function ListView({ list, version, route, go, caller, selection, isOfflin
         )}
         <SelectionBar selection={selection} total={list.total.kind === 'exact' ? list.total.count : undefined} />
       </div>
+      <p class="print-note">These are the rows that were on the screen. Export the users to get all of them.</p>
     </main>
   );
 }

@@ -5,7 +5,7 @@ import { LockIcon } from './icons.js';
 
 export function NoAccess({ caller: { actor, name } }: { caller: Caller }) {
   return (
-    <main class="list-view" aria-label="People">
+    <main class="list-view" aria-label="Users">
       <div class="grid-frame">
         <EmptyState icon={LockIcon} title="You may not see the list">
           <p class="soft">

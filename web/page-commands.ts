@@ -38,20 +38,20 @@ export function pageCommands({ session, view, theme, go, setTheme, openKeys }: P
     },
     caller.may('batchCreateUsers') && {
       id: 'import',
-      label: 'Import from CSV',
-      words: 'upload add many file',
+      label: 'Import users',
+      words: 'upload add many file csv',
       icon: ImportIcon,
       run: () => go({ dialog: 'import' }),
     },
     caller.may('exportUsers') && {
       id: 'export',
-      label: 'Export as CSV',
-      words: 'download file',
+      label: 'Export users',
+      words: 'download file csv',
       icon: ExportIcon,
       run: () => go({ dialog: 'export' }),
     },
     view === 'activity'
-      ? { id: 'people', label: 'People', words: 'list users go', icon: UsersIcon, run: () => go({ view: 'list' }) }
+      ? { id: 'users', label: 'Users', words: 'list people go', icon: UsersIcon, run: () => go({ view: 'list' }) }
       : {
           id: 'activity',
           label: 'Activity',

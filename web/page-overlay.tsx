@@ -12,6 +12,7 @@ import { useTheme } from './theme.js';
 
 const Palette = lazyDialog('Commands', async () => (await import('./palette.js')).Palette);
 const KeyboardHelp = lazyDialog('Keyboard shortcuts', async () => (await import('./keyboard-help.js')).KeyboardHelp);
+const preloadPalette = () => void Palette.preload();
 
 export interface PageOverlayOptions {
   readonly directory: Directory;
@@ -36,7 +37,7 @@ export function usePageOverlay({ directory, view, go, onOpenUser }: PageOverlayO
 
   const commands = pageCommands({ session, view, theme, go, setTheme, openKeys });
   useCommands(() => commands, [session.caller, session.canSignOut, view, theme, go]);
-  useCommandKeys(openPalette);
+  useCommandKeys(openPalette, preloadPalette);
   const inMenu = commands.filter(({ id }) => id !== 'new-user');
   return {
     commands: [...inMenu, { id: 'palette', label: 'All commands', key: 'Mod+K', icon: CommandIcon, run: openPalette }],

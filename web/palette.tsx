@@ -1,5 +1,5 @@
 /**
- * The command palette: a field that finds commands and people, and runs or opens the chosen one. The field keeps the
+ * The command palette: a field that finds commands and users, and runs or opens the chosen one. The field keeps the
  * focus, as in the combobox of the ARIA Authoring Practices.
  */
 import type { ComponentChildren } from 'preact';
@@ -8,6 +8,7 @@ import { Avatar } from './avatar.js';
 import { commandsNow } from './commands.js';
 import type { Directory } from './directory.js';
 import { foldText } from './fold-text.js';
+import { formatCount } from './format.js';
 import { SearchIcon } from './icons.js';
 import { keyText } from './key-text.js';
 import { type FoundPeople, usePeople } from './palette-people.js';
@@ -42,7 +43,7 @@ export function Palette({ directory, onClose, onOpenUser, onSearch }: PalettePro
   const found = usePeople(directory, mayList ? query : '');
   const groups = [
     { title: 'Commands', options: commandOptions(query) },
-    { title: 'People', options: peopleOptions(found, onOpenUser) },
+    { title: 'Users', options: peopleOptions(found, onOpenUser) },
     { title: 'Search', options: query !== '' && mayList ? [searchOption(query, onSearch)] : [] },
   ].filter(({ options }) => options.length > 0);
   const options = groups.flatMap((group) => group.options);
@@ -96,8 +97,8 @@ export function Palette({ directory, onClose, onOpenUser, onSearch }: PalettePro
         <input
           type="text"
           role="combobox"
-          aria-label="Find a command or a person"
-          placeholder={mayList ? 'Find a command or a person' : 'Find a command'}
+          aria-label="Find a command or a user"
+          placeholder={mayList ? 'Find a command or a user' : 'Find a command'}
           aria-expanded={options.length > 0}
           aria-controls={options.length > 0 ? listId : undefined}
           aria-activedescendant={active?.id}
@@ -129,7 +130,7 @@ interface OptionListProps {
 
 function OptionList({ groups, activeId, onPoint, onRun }: OptionListProps) {
   return (
-    <div class="palette-list" role="listbox" id={listId} aria-label="Commands and people">
+    <div class="palette-list" role="listbox" id={listId} aria-label="Commands and users">
       {groups.map(({ title, options }) => (
         <fieldset key={title} aria-label={title}>
           <div class="palette-title" aria-hidden="true">
@@ -159,12 +160,18 @@ function OptionList({ groups, activeId, onPoint, onRun }: OptionListProps) {
 
 function Note({ found, isEmpty }: { found: FoundPeople; isEmpty: boolean }) {
   const { problem, isSearching, people } = found;
-  const text = problem !== '' ? `Cannot search for people. ${problem}` : isEmpty ? 'No command has this name.' : '';
+  const text = problem !== '' ? `Cannot search for users. ${problem}` : isEmpty ? 'No command has this name.' : '';
   return (
     <>
       {text !== '' && <p class={`palette-note ${problem === '' ? 'soft' : 'error'}`}>{text}</p>}
       <p class="visually-hidden" role="status">
-        {isSearching ? '' : people.length === 1 ? '1 person' : people.length > 1 ? `${people.length} people` : text}
+        {isSearching
+          ? ''
+          : people.length === 1
+            ? '1 user'
+            : people.length > 1
+              ? `${formatCount(people.length)} users`
+              : text}
       </p>
     </>
   );

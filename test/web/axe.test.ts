@@ -44,6 +44,10 @@ const press = async (page: Page, key: string) => {
   await grid(page);
   await page.keyboard.press(key);
 };
+const openPalette = async (page: Page) => {
+  await press(page, 'Control+k');
+  await page.getByRole('combobox').waitFor();
+};
 
 const emptyDirectory: State = { name: 'empty-directory', enter: (page) => page.getByText('No users yet').waitFor() };
 
@@ -78,7 +82,7 @@ const states: readonly State[] = [
   {
     name: 'palette',
     async enter(page) {
-      await press(page, 'Control+k');
+      await openPalette(page);
       await page.keyboard.type('a');
       await dialog(page).getByText('Ada Lovelace').waitFor();
     },
@@ -86,7 +90,7 @@ const states: readonly State[] = [
   {
     name: 'palette-without-matches',
     async enter(page) {
-      await press(page, 'Control+k');
+      await openPalette(page);
       await page.keyboard.type('zzz');
       await dialog(page).getByText('Search the list for').waitFor();
     },

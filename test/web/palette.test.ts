@@ -51,7 +51,7 @@ describe.skipIf(browserMissing !== undefined)('the command palette', () => {
     await page.keyboard.press('/');
     await openPalette(page);
     expect(await options(page)).toEqual(
-      expect.arrayContaining(['New usern', 'Import from CSV', 'Export as CSV', 'Activity', 'Search the list/']),
+      expect.arrayContaining(['New usern', 'Import users', 'Export users', 'Activity', 'Search the list/']),
     );
     await expectAccessible();
     await page.keyboard.press('ArrowUp');
@@ -73,7 +73,7 @@ describe.skipIf(browserMissing !== undefined)('the command palette', () => {
     await expect.poll(() => hash(page), pollTimeout).toBe(`#user=${adaId}`);
     await expect.poll(() => page.title(), pollTimeout).toBe('Ada Lovelace · Roster');
     await page.goBack();
-    await expect.poll(() => page.title(), pollTimeout).toBe('People · Roster');
+    await expect.poll(() => page.title(), pollTimeout).toBe('Users · Roster');
     expectNoFaults();
   });
 
@@ -98,7 +98,7 @@ describe.skipIf(browserMissing !== undefined)('the command palette', () => {
     await page.keyboard.type('download');
     await page.keyboard.press('Enter');
     await page.getByRole('dialog', { name: /Export/ }).waitFor();
-    expect(await page.title()).toBe('Export as CSV · Roster');
+    expect(await page.title()).toBe('Export users · Roster');
     // The dialog may contain something unsaved, so the palette does not open over it.
     await page.keyboard.press('Control+k');
     expect(await palette(page).count()).toBe(0);
@@ -118,12 +118,12 @@ describe.skipIf(browserMissing !== undefined)('the command palette', () => {
     await expect.poll(() => page.evaluate(() => document.activeElement?.getAttribute('type'))).toBe('search');
   });
 
-  it('says if the search for people fails', async () => {
+  it('says if the search for users fails', async () => {
     const { page, expectAccessible } = await open();
     await page.route('**/ListUsers', (route) => route.abort());
     await openPalette(page);
     await page.keyboard.type('zzz');
-    await palette(page).getByText('Cannot search for people').first().waitFor();
+    await palette(page).getByText('Cannot search for users').first().waitFor();
     await expectAccessible();
   });
 

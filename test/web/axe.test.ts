@@ -11,6 +11,7 @@ import { startTestApp, type TestApp } from '../support/app.js';
 import { browserMissing, startBrowser, type TestBrowser, type TestPage } from './browser.js';
 import { type GuardedApp, startGuardedApp } from './guarded-app.js';
 import { startIssuer, type TestIssuer } from './issuer.js';
+import { emptyDirectory, type State, states } from './page-states.js';
 
 const looks = [
   { name: 'light', colorScheme: 'light', forcedColors: 'none' },
@@ -22,102 +23,7 @@ const widths = [390, 1280];
 // The browser reports the failures that the tests cause.
 const caused = /Failed to load resource|ERR_/;
 
-const rows = (page: Page) => page.locator('[data-id]');
-const dialog = (page: Page) => page.getByRole('dialog');
-const grid = (page: Page) => page.locator('[data-id]').first().waitFor();
-
 type Open = (hash?: string, prepare?: (page: Page) => Promise<unknown>) => Promise<TestPage>;
-
-interface State {
-  readonly name: string;
-  readonly hash?: string;
-  /** Prepares the page before it loads. */
-  prepare?(page: Page): Promise<unknown>;
-  /** Brings the page into the state, and waits for it. */
-  enter(page: Page): Promise<unknown>;
-}
-
-const holdList = (page: Page) => page.route('**/ListUsers', () => {});
-const failList = (page: Page) => page.route('**/ListUsers', (route) => route.fulfill({ status: 500 }));
-const loseList = (page: Page) => page.route('**/ListUsers', (route) => route.abort());
-const press = async (page: Page, key: string) => {
-  await grid(page);
-  await page.keyboard.press(key);
-};
-const openPalette = async (page: Page) => {
-  await press(page, 'Control+k');
-  await page.getByRole('combobox').waitFor();
-};
-
-const emptyDirectory: State = { name: 'empty-directory', enter: (page) => page.getByText('No users yet').waitFor() };
-
-const states: readonly State[] = [
-  { name: 'list', enter: grid },
-  { name: 'no-match', hash: '#query=zzz', enter: (page) => page.getByText('No matches').waitFor() },
-  {
-    name: 'no-match-of-filter',
-    hash: `#query=ada&filter=${encodeURIComponent('last_name == "zzz"')}`,
-    enter: (page) => page.getByText('No matches').waitFor(),
-  },
-  { name: 'invalid-filter', hash: '#filter=nonsense', enter: (page) => page.getByText('filter is invalid').waitFor() },
-  { name: 'loading', prepare: holdList, enter: (page) => page.getByText('Loading the list').waitFor() },
-  { name: 'error', prepare: failList, enter: (page) => page.getByText('Cannot load the list').waitFor() },
-  { name: 'unreachable', prepare: loseList, enter: (page) => page.getByText('Cannot reach the server').waitFor() },
-  {
-    name: 'offline',
-    async enter(page) {
-      await grid(page);
-      await page.context().setOffline(true);
-      await page.getByText('The list may be out of date').waitFor();
-    },
-  },
-  {
-    name: 'menu',
-    async enter(page) {
-      await grid(page);
-      await page.getByRole('button', { name: 'More', exact: true }).click();
-      await page.getByRole('menuitem').first().waitFor();
-    },
-  },
-  {
-    name: 'palette',
-    async enter(page) {
-      await openPalette(page);
-      await page.keyboard.type('a');
-      await dialog(page).getByText('Ada Lovelace').waitFor();
-    },
-  },
-  {
-    name: 'palette-without-matches',
-    async enter(page) {
-      await openPalette(page);
-      await page.keyboard.type('zzz');
-      await dialog(page).getByText('Search the list for').waitFor();
-    },
-  },
-  { name: 'keys', enter: (page) => press(page, '?').then(() => dialog(page).getByText('Anywhere').waitFor()) },
-  { name: 'new-user', hash: '#user=new', enter: (page) => dialog(page).getByLabel('Email').waitFor() },
-  { name: 'unknown-user', hash: '#user=zzz', enter: (page) => page.getByText('User not found').waitFor() },
-  { name: 'import', hash: '#dialog=import', enter: (page) => dialog(page).getByText(/CSV/).first().waitFor() },
-  { name: 'export', hash: '#dialog=export', enter: (page) => dialog(page).getByText(/CSV/).first().waitFor() },
-  {
-    name: 'activity',
-    hash: '#view=activity',
-    enter: (page) => page.getByRole('heading', { name: 'Calls per second' }).waitFor(),
-  },
-  {
-    name: 'activity-loading',
-    hash: '#view=activity',
-    prepare: (page) => page.route('**/metrics', () => {}),
-    enter: (page) => page.getByText('Waiting for the first metrics').waitFor(),
-  },
-  {
-    name: 'activity-error',
-    hash: '#view=activity',
-    prepare: (page) => page.route('**/metrics', (route) => route.fulfill({ status: 503 })),
-    enter: (page) => page.getByText('The server returned no metrics').waitFor(),
-  },
-];
 
 /** Checks the page in all looks and widths. */
 async function expectAccessible({ page, expectAccessible, expectNoFaults }: TestPage, name: string): Promise<void> {
@@ -235,7 +141,7 @@ describe.skipIf(browserMissing !== undefined)('axe finds no violations', () => {
       const opened = await open();
       await signIn(opened, 'reader', ['reader']);
       await opened.page.getByText('No users yet').waitFor();
-      expect(await rows(opened.page).count()).toBe(0);
+      expect(await opened.page.locator('[data-id]').count()).toBe(0);
       await expectAccessible(opened, 'empty-for-reader');
     });
   });

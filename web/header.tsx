@@ -109,12 +109,12 @@ function TotalText({ total, rows, isSearch }: { total: Total; rows: number; isSe
 }
 
 const statusTexts: Readonly<Record<FeedState, { text: string; explanation: string }>> = {
-  connecting: { text: 'Connecting', explanation: 'Connecting to the live feed' },
-  live: { text: 'Live', explanation: 'Changes by others appear immediately' },
-  reconnecting: { text: 'Reconnecting', explanation: 'The connection was lost; trying again' },
-  offline: { text: 'Offline', explanation: 'Changes by others do not arrive; the page may be out of date' },
-  periodic: { text: 'Every minute', explanation: 'Changes by others appear within a minute' },
-  paused: { text: 'Paused', explanation: 'Changes arrive again when this page is visible' },
+  connecting: { text: 'Connecting', explanation: 'The page connects to the server to receive changes by others.' },
+  live: { text: 'Live', explanation: 'Changes by others appear at once.' },
+  reconnecting: { text: 'Reconnecting', explanation: 'The connection was lost. The page tries again.' },
+  offline: { text: 'Offline', explanation: 'The page receives no changes, and may be out of date.' },
+  periodic: { text: 'Every minute', explanation: 'Changes by others appear within a minute.' },
+  paused: { text: 'Paused', explanation: 'The page receives changes again when it is visible.' },
 };
 
 function FeedStatus({ state }: { state: FeedState }) {

@@ -111,8 +111,8 @@ export function ListView({ list, version, route, go, caller, selection, isOfflin
       <div class={`grid-frame${list.isOutdated ? ' outdated' : ''}`}>
         {arrivals.count > 0 && (
           <button type="button" class="button arrivals" onClick={showArrivals}>
-            {formatCount(arrivals.count)}
-            {arrivals.isMany && '+'} new · show
+            Show {formatCount(arrivals.count)}
+            {arrivals.isMany && '+'} new {arrivals.count === 1 ? 'user' : 'users'}
           </button>
         )}
         {isEmpty ? (

@@ -9,10 +9,11 @@ export function NoAccess({ caller: { actor, name } }: { caller: Caller }) {
       <div class="grid-frame">
         <EmptyState icon={LockIcon} title="You may not see the list">
           <p class="soft">
-            You are signed in as <bdi>{name ?? actor}</bdi>, but none of your roles may list users.
+            You are signed in as <bdi>{name ?? actor}</bdi>. None of your roles lets you see users.
           </p>
           <p class="soft">
-            Ask the administrator of this directory for the role reader, and give this name: <code>{actor}</code>
+            Ask the administrator of this directory for the role <code>reader</code>. Give this name:{' '}
+            <code>{actor}</code>
           </p>
         </EmptyState>
       </div>

@@ -18,24 +18,19 @@ const looks = [
   { name: 'dark', colorScheme: 'dark', forcedColors: 'none' },
   { name: 'forced', colorScheme: 'dark', forcedColors: 'active' },
 ] as const;
-const widths = [390, 1280];
+const widths = [390, 1280] as const;
 
 // The browser reports the failures that the tests cause.
 const caused = /Failed to load resource|ERR_/;
 
-type Open = (hash?: string, prepare?: (page: Page) => Promise<unknown>) => Promise<TestPage>;
-
-/** Checks the page in all looks and widths. */
+/** Checks the page in all looks. */
 async function expectAccessible({ page, expectAccessible, expectNoFaults }: TestPage, name: string): Promise<void> {
   const folder = process.env.SHOTS ?? '';
   if (folder !== '') mkdirSync(folder, { recursive: true });
-  for (const width of widths) {
-    await page.setViewportSize({ width, height: 800 });
-    for (const { name: look, ...media } of looks) {
-      await page.emulateMedia(media);
-      await expectAccessible();
-      if (folder !== '') await page.screenshot({ path: path.join(folder, `${name}-${width}-${look}.png`) });
-    }
+  for (const { name: look, ...media } of looks) {
+    await page.emulateMedia(media);
+    await expectAccessible();
+    if (folder !== '') await page.screenshot({ path: path.join(folder, `${name}-${look}.png`) });
   }
   expectNoFaults(caused);
 }
@@ -50,15 +45,18 @@ describe.skipIf(browserMissing !== undefined)('axe finds no violations', () => {
     await browser?.[Symbol.asyncDispose]();
   });
 
-  const opener =
-    (url: () => string): Open =>
-    async (hash = '', prepare) => {
-      const opened = await browser.open('about:blank', { mayRequest: new URL(url()).origin });
+  /** Opens the page in each width, and checks the state. */
+  async function check(url: string, { name, hash = '', isWide = false, prepare, enter }: State): Promise<void> {
+    for (const width of widths) {
+      if (isWide && width < 640) continue;
+      const opened = await browser.open('about:blank', { width, mayRequest: new URL(url).origin });
       onTestFinished(() => opened.page.context().close());
       await prepare?.(opened.page);
-      await opened.page.goto(`${url()}${hash}`);
-      return opened;
-    };
+      await opened.page.goto(`${url}${hash}`);
+      await enter(opened.page, width);
+      await expectAccessible(opened, `${name}-${width}`);
+    }
+  }
 
   describe('in a directory for everyone', () => {
     let app: TestApp;
@@ -69,15 +67,7 @@ describe.skipIf(browserMissing !== undefined)('axe finds no violations', () => {
     afterAll(async () => {
       await app?.[Symbol.asyncDispose]();
     });
-    const open = opener(() => `${app.http}/`);
-
-    const check = async ({ name, hash, prepare, enter }: State) => {
-      const opened = await open(hash, prepare);
-      await enter(opened.page);
-      await expectAccessible(opened, name);
-    };
-
-    it('that is empty', () => check(emptyDirectory));
+    it('that is empty', () => check(`${app.http}/`, emptyDirectory));
 
     describe('with users', () => {
       beforeAll(async () => {
@@ -93,14 +83,19 @@ describe.skipIf(browserMissing !== undefined)('axe finds no violations', () => {
         adaId = created.users.find(({ firstName }) => firstName === 'Ada')?.id ?? '';
       });
 
-      it.each(states.map((state) => [state.name, state] as const))('in the state %s', (_, state) => check(state));
+      it.each(states.map((state) => [state.name, state] as const))('in the state %s', (_, state) =>
+        check(`${app.http}/`, state),
+      );
 
-      it('in the state person', async () => {
-        const opened = await open(`#user=${adaId}`);
-        await opened.page.getByText('ada.lovelace@example.com').last().waitFor();
-        await expect.poll(() => opened.page.title(), { timeout: 30_000 }).toBe('Ada Lovelace · Roster');
-        await expectAccessible(opened, 'person');
-      });
+      it('in the state person', () =>
+        check(`${app.http}/`, {
+          name: 'person',
+          hash: `#user=${adaId}`,
+          async enter(page) {
+            await page.getByText('ada.lovelace@example.com').last().waitFor();
+            await expect.poll(() => page.title(), { timeout: 30_000 }).toBe('Ada Lovelace · Roster');
+          },
+        }));
     });
   });
 
@@ -115,34 +110,35 @@ describe.skipIf(browserMissing !== undefined)('axe finds no violations', () => {
       await app?.[Symbol.asyncDispose]();
       await issuer?.[Symbol.asyncDispose]();
     });
-    const open = opener(() => `${app.http}/`);
-
-    async function signIn({ page }: TestPage, name: string, roles: readonly BuiltInRole[]): Promise<void> {
+    async function signIn(page: Page, name: string, roles: readonly BuiltInRole[]): Promise<void> {
       await page.getByText('Use an API key or token').click();
       await page.getByLabel('API key or token').fill(await app.addKey(name, roles));
       await page.keyboard.press('Enter');
       await page.getByRole('dialog', { name: 'Sign in' }).waitFor({ state: 'detached' });
     }
 
-    it('in the state sign-in', async () => {
-      const opened = await open();
-      await opened.page.getByText('Use an API key or token').waitFor();
-      await expectAccessible(opened, 'sign-in');
-    });
+    it('in the state sign-in', () =>
+      check(`${app.http}/`, {
+        name: 'sign-in',
+        enter: (page) => page.getByText('Use an API key or token').waitFor(),
+      }));
 
-    it('in the state no-permission', async () => {
-      const opened = await open();
-      await signIn(opened, 'no-role', []);
-      await opened.page.getByText('You may not see the list').waitFor();
-      await expectAccessible(opened, 'no-permission');
-    });
+    it('in the state no-permission', () =>
+      check(`${app.http}/`, {
+        name: 'no-permission',
+        async enter(page, width) {
+          await signIn(page, `no-role-${width}`, []);
+          await page.getByText('You may not see the list').waitFor();
+        },
+      }));
 
-    it('in the state empty-for-reader', async () => {
-      const opened = await open();
-      await signIn(opened, 'reader', ['reader']);
-      await opened.page.getByText('No users yet').waitFor();
-      expect(await opened.page.locator('[data-id]').count()).toBe(0);
-      await expectAccessible(opened, 'empty-for-reader');
-    });
+    it('in the state empty-for-reader', () =>
+      check(`${app.http}/`, {
+        name: 'empty-for-reader',
+        async enter(page, width) {
+          await signIn(page, `reader-${width}`, ['reader']);
+          await page.getByText('No users yet').waitFor();
+        },
+      }));
   });
 });

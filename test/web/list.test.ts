@@ -562,7 +562,7 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
     });
     afterEach(() => own?.[Symbol.asyncDispose]());
 
-    const pill = (page: Page) => page.getByRole('button', { name: /new · show$/ });
+    const pill = (page: Page) => page.getByRole('button', { name: /^Show .* new users?$/ });
     const submit = (page: Page, name: string) => page.getByRole('dialog').getByRole('button', { name, exact: true });
 
     async function openOwn(hash: string): Promise<TestPage> {
@@ -578,7 +578,7 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
       const id = (await rows(page).first().getAttribute('data-id')) ?? '';
       await own.client.updateUser({ user: { id, lastName: 'Heard' }, updateMask: ['last_name'] });
       await row(page, 'Heard').waitFor();
-      expect(await pill(page).textContent()).toBe('1 new · show');
+      expect(await pill(page).textContent()).toBe('Show 1 new user');
       await expect.poll(() => total(page), pollTimeout).toBe(`${(users + 1).toLocaleString('en')} users`);
     }
 
@@ -705,7 +705,7 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
         const { user } = await own.client.createUser({ user: { firstName: name, email: `zz-${name}@example.com` } });
         if (user !== undefined) added.push(user);
       }
-      const pill = page.getByRole('button', { name: '2 new · show' });
+      const pill = page.getByRole('button', { name: 'Show 2 new users' });
       await pill.waitFor();
       await expect.poll(() => total(page), pollTimeout).toBe('20,002 users');
       await pill.click();

@@ -7,10 +7,12 @@ const grid = (page: Page) => page.locator('[data-id]').first().waitFor();
 export interface State {
   readonly name: string;
   readonly hash?: string;
+  /** Whether a phone does not have it. */
+  readonly isWide?: boolean;
   /** Prepares the page before it loads. */
   prepare?(page: Page): Promise<unknown>;
   /** Brings the page into the state, and waits for it. */
-  enter(page: Page): Promise<unknown>;
+  enter(page: Page, width: number): Promise<unknown>;
 }
 
 const holdList = (page: Page) => page.route('**/ListUsers', () => {});
@@ -116,12 +118,16 @@ export const states: readonly State[] = [
     name: 'selection',
     async enter(page) {
       await grid(page);
-      await page.getByRole('checkbox', { name: 'Select Ada Lovelace' }).check();
+      await page.keyboard.press('/');
+      await page.keyboard.press('ArrowDown');
+      await page.locator('[data-id]:focus').waitFor();
+      await page.keyboard.press('x');
       await page.getByRole('region', { name: 'Selection' }).waitFor();
     },
   },
   {
     name: 'columns',
+    isWide: true,
     async enter(page) {
       await grid(page);
       await page.getByRole('button', { name: 'Columns and density' }).click();

@@ -24,7 +24,7 @@ const press = async (page: Page, key: string) => {
 };
 const openPalette = async (page: Page) => {
   await press(page, 'Control+k');
-  await page.getByRole('combobox').waitFor();
+  await dialog(page).getByRole('combobox').waitFor();
 };
 
 export const emptyDirectory: State = {

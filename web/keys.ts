@@ -18,6 +18,7 @@ export const keys: readonly Key[] = [
   { place: 'Anywhere', keys: ['n'], effect: 'Create a user' },
   { place: 'Anywhere', keys: ['?'], effect: 'Show this list of keys' },
   { place: 'List', keys: ['/'], effect: 'Go to the search' },
+  { place: 'List', keys: ['f'], effect: 'Add a filter' },
   { place: 'List', keys: ['↑', '↓', 'PageUp', 'PageDown', 'Home', 'End'], effect: 'Move through the rows' },
   { place: 'List', keys: ['Enter', 'Space'], effect: 'Open the user of the row' },
   { place: 'Search', keys: ['Enter'], effect: 'Open the match, if there is only one' },

@@ -1,6 +1,7 @@
 /** The list's controls: search words, a filter, and on a phone the order. */
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { CallError } from './call-error.js';
+import { useCommands } from './commands.js';
 import type { Directory } from './directory.js';
 import { FilterIcon, SearchIcon } from './icons.js';
 import { lazy, PendingButton, PendingText } from './lazy.js';
@@ -57,6 +58,19 @@ export function SearchBar(props: SearchBarProps) {
     // The first letter adds an entry to the history, and the next ones replace it.
     go({ query }, { replace: route.query !== '' });
   });
+  useCommands(
+    () => [
+      {
+        id: 'filter',
+        label: 'Filter the list',
+        words: 'chips expression where',
+        key: 'f',
+        icon: FilterIcon,
+        run: () => setPresses((before) => before + 1),
+      },
+    ],
+    [],
+  );
 
   return (
     <search class="search-bar">

@@ -118,6 +118,20 @@ describe.skipIf(browserMissing !== undefined)('the command palette', () => {
     await expect.poll(() => page.evaluate(() => document.activeElement?.getAttribute('type'))).toBe('search');
   });
 
+  it('starts a filter, also with f', async () => {
+    const { page, expectNoFaults } = await open();
+    const fields = page.getByRole('dialog', { name: 'Add a filter' });
+    await openPalette(page);
+    await page.keyboard.type('filter');
+    await page.keyboard.press('Enter');
+    await fields.waitFor();
+    await page.keyboard.press('Escape');
+    await fields.waitFor({ state: 'detached' });
+    await page.keyboard.press('f');
+    await fields.waitFor();
+    expectNoFaults();
+  });
+
   it('says if the search for users fails', async () => {
     const { page, expectAccessible } = await open();
     await page.route('**/ListUsers', (route) => route.abort());

@@ -743,8 +743,8 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
         })(),
       );
       await expect.poll(() => total(page), pollTimeout).toBe('40,000 users');
-      await page.getByRole('button', { name: /^5,000\+ new/ }).waitFor();
-      await page.getByRole('button', { name: /^5,000\+ new/ }).click();
+      await page.getByRole('button', { name: /^Show 5,000\+ new/ }).waitFor();
+      await page.getByRole('button', { name: /^Show 5,000\+ new/ }).click();
       await row(page, 'New').first().waitFor();
       expectNoFaults();
     });

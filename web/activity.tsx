@@ -145,7 +145,7 @@ export function ActivityView({ directory }: { directory: Directory }) {
             <Chart
               {...chart}
               title="Calls per second"
-              lines={[line('All', (s) => s.callsPerSecond), line('Not OK', (s) => s.failedPerSecond)]}
+              lines={[line('All', (s) => s.callsPerSecond), line('Failed', (s) => s.failedPerSecond)]}
               format={formatNumber}
             />
             <Chart
@@ -225,7 +225,7 @@ function MetricsTable({ samples }: { samples: readonly Activity[] }) {
               {[
                 'Time',
                 'Calls/s',
-                'Not OK/s',
+                'Failed/s',
                 'p50',
                 'p95',
                 'Calls per statement',

@@ -1,29 +1,31 @@
 /**
- * The whole page: its header, the current view and the open dialog. Owns the list and the feed.
+ * The whole page: its header, the current view and the open dialog.
  *
  * The URL's hash determines what is open (route.ts). Browsers do not send it to servers.
  */
-import { useCallback, useEffect, useLayoutEffect, useMemo, useReducer, useRef, useState } from 'preact/hooks';
+import { useCallback, useEffect, useLayoutEffect, useMemo, useReducer, useRef } from 'preact/hooks';
 import { targetOfAll } from './bulk-target.js';
 import type { Directory } from './directory.js';
 import { Header } from './header.js';
 import { lazyDialog, lazyPanel, lazyView } from './lazy.js';
-import { isSameQuery, selectsAll } from './list-query.js';
+import { selectsAll } from './list-query.js';
 import { ListView } from './list-view.js';
+import { useLiveList } from './live-list.js';
 import { NoAccess } from './no-access.js';
-import type { ChangeListeners } from './open-user.js';
+import { usePageOverlay } from './page-overlay.js';
+import { usePageTitle } from './page-title.js';
 import { type Go, listQueryOf, readRoute, useRoute } from './route.js';
 import { SignIn } from './sign-in.js';
 import { ToastList } from './toast-list.js';
 import { useSelection } from './use-selection.js';
-import { type FeedState, UserFeed } from './user-feed.js';
-import { UserList } from './user-list.js';
 import type { LeaveGuard } from './user-panel.js';
 
 const ActivityView = lazyView('Activity', async () => (await import('./activity.js')).ActivityView);
 const OpenUser = lazyPanel('User', async () => (await import('./open-user.js')).OpenUser);
 const ImportDialog = lazyDialog('Import users', async () => (await import('./import-dialog.js')).ImportDialog);
 const ExportDialog = lazyDialog('Export users', async () => (await import('./export-dialog.js')).ExportDialog);
+
+const dialogTitles = { '': '', import: 'Import users', export: 'Export users' };
 
 /**
  * Renders after each change of the session. A new generation of the session replaces the whole page, so that nothing of the
@@ -40,40 +42,8 @@ function App({ directory }: { directory: Directory }) {
   const [route, goNow] = useRoute();
   const leaveGuard: LeaveGuard = useRef(undefined);
   const go = useGuardedGo(goNow, leaveGuard);
-  const [list] = useState(() => new UserList(directory, listQueryOf(route)));
-  const [version, redraw] = useReducer<number, void>((before) => before + 1, 0);
-  const [changeListeners] = useState<ChangeListeners>(() => new Set());
+  const { list, version, feedState, changeListeners } = useLiveList(directory, listQueryOf(route));
   const selection = useSelection(route, changeListeners);
-  const [feedState, setFeedState] = useState<FeedState>('connecting');
-
-  useEffect(() => list.onChange(() => redraw()), [list]);
-  useEffect(() => () => list.close(), [list]);
-  useEffect(() => {
-    let hasFailed = false;
-    const feed = new UserFeed({
-      directory,
-      onChanges(changes) {
-        list.apply(changes);
-        for (const onChanges of changeListeners) onChanges(changes);
-      },
-      onGap() {
-        list.refresh();
-        for (const onChanges of changeListeners) onChanges([]);
-      },
-      onState(state) {
-        setFeedState(state);
-        if (state === 'live' && hasFailed) list.resume();
-        hasFailed = state === 'reconnecting' || state === 'offline' || (hasFailed && state !== 'live');
-      },
-    });
-    return () => feed.close();
-  }, [directory, list, changeListeners]);
-
-  useEffect(() => {
-    const query = listQueryOf(route);
-    if (!isSameQuery(query, list.requestedQuery)) list.request(query);
-  }, [route, list]);
-
   const { query, filter, orderBy } = route;
   const wholeTarget = useMemo(() => targetOfAll({ query, filter, orderBy }), [query, filter, orderBy]);
   const hasResult = list.generation > 0;
@@ -81,7 +51,6 @@ function App({ directory }: { directory: Directory }) {
     // So that the first person opens at once.
     if (hasResult) void OpenUser.preload();
   }, [hasResult]);
-
   const { session } = directory;
   const { caller } = session;
   // Until the session is known, the list shows that it is loading.
@@ -89,6 +58,10 @@ function App({ directory }: { directory: Directory }) {
   const open = useCallback((id: string) => go({ user: id }), [go]);
   const closeUser = useCallback(() => goNow({ user: '' }, { replace: true }), [goNow]);
   const closeDialog = useCallback(() => go({ dialog: '' }, { replace: true }), [go]);
+
+  const { commands, overlay } = usePageOverlay({ directory, view: route.view, go, onOpenUser: open });
+  usePageTitle('view', route.view === 'activity' ? 'Activity' : 'Users');
+  usePageTitle('open', dialogTitles[route.dialog]);
 
   return (
     <div class="page">
@@ -100,11 +73,16 @@ function App({ directory }: { directory: Directory }) {
         total={list.generation === 0 || list.isOutdated ? undefined : list.total}
         rows={list.rows}
         isSearch={!selectsAll(list.query)}
+        commands={commands}
       />
       <div class="workspace">
         {route.view === 'list' &&
           (mayList ? (
-            <ListView {...{ list, version, route, go, caller, selection }} onOpen={open} />
+            <ListView
+              {...{ list, version, route, go, caller, selection }}
+              isOffline={feedState === 'offline'}
+              onOpen={open}
+            />
           ) : (
             <NoAccess caller={caller} />
           ))}
@@ -130,6 +108,7 @@ function App({ directory }: { directory: Directory }) {
         <ExportDialog directory={directory} target={wholeTarget} onClose={closeDialog} />
       )}
       <ToastList />
+      {overlay}
       {session.needsSignIn && <SignIn session={session} />}
     </div>
   );

@@ -1,21 +1,24 @@
-/** New users that the list does not show yet. */
-
-/** More are not counted one by one. */
-const arrivalsMax = 5_000;
+/** The users that others have created since the list was read, and which have no rows yet. */
 
 export interface Arrivals {
   readonly count: number;
-  /** Whether there are more than `count`. */
+  /** Whether there are more than it counts. */
   readonly isMany: boolean;
-  has(id: string): boolean;
+  /** Whether the user is not new to this page: already counted, or created by the page itself. */
+  isKnown(id: string): boolean;
   add(id: string): void;
-  /** Returns whether the user was new. */
-  delete(id: string): boolean;
+  /** Returns whether the user was counted. */
+  remove(id: string): boolean;
+  /** The page has created this user itself. Returns whether the user was counted, because the feed was faster. */
+  addOwn(id: string): boolean;
   clear(): void;
 }
 
+const countMax = 5_000;
+
 export function createArrivals(): Arrivals {
   const ids = new Set<string>();
+  const own = new Set<string>();
   let isMany = false;
   return {
     get count() {
@@ -24,12 +27,16 @@ export function createArrivals(): Arrivals {
     get isMany() {
       return isMany;
     },
-    has: (id) => ids.has(id),
+    isKnown: (id) => ids.has(id) || own.has(id),
     add(id) {
-      if (ids.size < arrivalsMax) ids.add(id);
-      else isMany = true;
+      if (ids.size >= countMax) isMany = true;
+      else ids.add(id);
     },
-    delete: (id) => ids.delete(id),
+    remove: (id) => ids.delete(id),
+    addOwn(id) {
+      own.add(id);
+      return ids.delete(id);
+    },
     clear() {
       ids.clear();
       isMany = false;

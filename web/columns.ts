@@ -40,7 +40,7 @@ const ownColumns: readonly Column[] = [
     orders: [{ field: 'first_name', label: '' }],
   },
   { ...textColumn('last_name', 'Last name', ({ lastName }) => lastName), orders: [{ field: 'last_name', label: '' }] },
-  { ...textColumn('id', 'Id', ({ id }) => id), minPx: 160, share: 1.5 },
+  { ...textColumn('id', 'ID', ({ id }) => id), minPx: 160, share: 1.5 },
   timeColumn('create_time', 'Created', ({ createTime }) => createTime),
   timeColumn('update_time', 'Updated', ({ updateTime }) => updateTime),
 ];

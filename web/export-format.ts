@@ -84,7 +84,7 @@ function attributeKeyOf(column: string): string | undefined {
 }
 
 const labels: Readonly<Record<string, string>> = {
-  id: 'Id',
+  id: 'ID',
   attributes: 'All attributes, as JSON',
   display_name: 'Display name',
   create_time: 'Created',

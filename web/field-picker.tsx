@@ -29,7 +29,7 @@ export function FieldPicker({ sample, onPick, onAdvanced }: FieldPickerProps) {
   const folded = foldText(text);
   const isWanted = ({ path }: FilterFieldInfo) => foldText(labelOfField(path)).includes(folded);
   const choices = [
-    ...firstFields.filter(isWanted).map((field) => fromField(field, 'Person')),
+    ...firstFields.filter(isWanted).map((field) => fromField(field, 'User')),
     ...attributes.filter(isWanted).map((field) => fromField(field, 'Attributes', shareText(field.count, sample))),
     ...searchChoice(attributes, text, onPick),
     ...otherFields.filter(isWanted).map((field) => fromField(field, 'Other fields')),

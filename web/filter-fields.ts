@@ -18,7 +18,7 @@ const columnLabels: Readonly<Record<string, string>> = {
   first_name: 'First name',
   last_name: 'Last name',
   profile_image_url: 'Image URL',
-  id: 'Id',
+  id: 'ID',
 };
 
 /** The fields of every user, in the order of the menu. */

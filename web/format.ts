@@ -4,6 +4,7 @@ const day = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short',
 const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
 const whole = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'medium' });
 const plain = new Intl.NumberFormat();
+const percent = new Intl.NumberFormat(undefined, { style: 'percent' });
 const oneDecimal = new Intl.NumberFormat(undefined, { maximumFractionDigits: 1 });
 
 /** Formats only the time if it is today, otherwise only the day. */
@@ -32,6 +33,10 @@ export function formatWholeTime(time: Date | undefined): string {
 
 export function formatCount(count: number): string {
   return plain.format(count);
+}
+
+export function formatPercent(share: number): string {
+  return percent.format(share);
 }
 
 export function formatBytes(bytes: number): string {

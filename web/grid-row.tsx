@@ -3,6 +3,7 @@ import { useMemo } from 'preact/hooks';
 import type { User } from '../generated/users/v1/user.js';
 import { Avatar } from './avatar.js';
 import type { Column } from './columns.js';
+import type { LeavingReason } from './row-marks.js';
 
 export interface RowProps {
   readonly row: number;
@@ -13,7 +14,7 @@ export interface RowProps {
   readonly isSelected: boolean;
   /** Whether the panel beside the list shows this user. */
   readonly isOpen: boolean;
-  readonly isLeaving: boolean;
+  readonly leaving: LeavingReason | undefined;
   readonly flashedAt: number;
   onOpen(id: string): void;
   onActivate(row: number): void;
@@ -24,7 +25,7 @@ export interface RowProps {
 
 /** Returns the same element if nothing has changed, so that Preact does not compare it. */
 export function Row(props: RowProps) {
-  const { row, user, columns, yPx, isActive, isSelected, isOpen, isLeaving, flashedAt } = props;
+  const { row, user, columns, yPx, isActive, isSelected, isOpen, leaving, flashedAt } = props;
   const { onOpen, onActivate, onSelect, onFocus } = props;
   return useMemo(() => {
     const shared = {
@@ -35,7 +36,7 @@ export function Row(props: RowProps) {
       'data-active': isActive ? '' : undefined,
       'aria-current': isOpen ? 'true' : undefined,
       tabIndex: isActive ? 0 : -1,
-      style: { transform: `translateY(${yPx}px)` },
+      style: { '--y': `${yPx}px` },
       onFocus: (event: FocusEvent) => onFocus(row, event.relatedTarget),
     } as const;
     if (user === undefined) return <Placeholder shared={shared} columns={columns} />;
@@ -45,7 +46,7 @@ export function Row(props: RowProps) {
     return (
       <div
         {...shared}
-        class={`grid-row${flash}${isLeaving ? ' leaving' : ''}`}
+        class={`grid-row${flash}${leaving === undefined ? '' : ` leaving ${leaving}`}`}
         data-id={id}
         onClick={(event) => {
           // The browser handles clicks with a modifier key.
@@ -60,7 +61,7 @@ export function Row(props: RowProps) {
       >
         <SelectCell user={user} isSelected={isSelected} onSelect={(isRange) => onSelect(row, isRange)} />
         {columns.map((column, index) => (
-          <Cell key={column.id} column={column} index={index + 2} user={user} isLeaving={isLeaving} />
+          <Cell key={column.id} column={column} index={index + 2} user={user} leaving={leaving} />
         ))}
       </div>
     );
@@ -72,7 +73,7 @@ export function Row(props: RowProps) {
     isActive,
     isSelected,
     isOpen,
-    isLeaving,
+    leaving,
     flashedAt,
     onOpen,
     onActivate,
@@ -113,10 +114,10 @@ interface CellProps {
   readonly column: Column;
   readonly index: number;
   readonly user: User;
-  readonly isLeaving: boolean;
+  readonly leaving: LeavingReason | undefined;
 }
 
-function Cell({ column: { kind, id, textOf, wholeTextOf }, index, user, isLeaving }: CellProps) {
+function Cell({ column: { kind, id, textOf, wholeTextOf }, index, user, leaving }: CellProps) {
   const text = textOf(user);
   if (kind === 'name') {
     return (
@@ -128,7 +129,8 @@ function Cell({ column: { kind, id, textOf, wholeTextOf }, index, user, isLeavin
             {text}
           </span>
         </a>
-        {isLeaving && <span class="badge danger">Deleted</span>}
+        {leaving === 'deleted' && <span class="badge danger">Deleted</span>}
+        {leaving === 'unmatched' && <span class="badge">No longer matches</span>}
       </div>
     );
   }

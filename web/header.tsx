@@ -2,22 +2,12 @@
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { Caller } from './caller.js';
+import type { Command } from './commands.js';
 import { formatCount } from './format.js';
-import {
-  ActivityIcon,
-  ExportIcon,
-  ImportIcon,
-  MenuIcon,
-  MoonIcon,
-  PersonIcon,
-  PlusIcon,
-  SignOutIcon,
-  SunIcon,
-  UsersIcon,
-} from './icons.js';
+import { ActivityIcon, MenuIcon, PersonIcon, PlusIcon, UsersIcon } from './icons.js';
+import { keyText } from './key-text.js';
 import type { Go, Route } from './route.js';
 import type { Session } from './session.js';
-import { useTheme } from './theme.js';
 import type { Total } from './user-count.js';
 import type { FeedState } from './user-feed.js';
 
@@ -30,13 +20,13 @@ export interface HeaderProps {
   readonly total: Total | undefined;
   readonly rows: number;
   readonly isSearch: boolean;
+  /** The commands of the menu. */
+  readonly commands: readonly Command[];
 }
 
-export function Header({ session, route, go, feedState, total, rows, isSearch }: HeaderProps) {
-  const [theme, setTheme] = useTheme();
+export function Header({ session, route, go, feedState, total, rows, isSearch, commands }: HeaderProps) {
   const { caller } = session;
   const isActivity = route.view === 'activity';
-  const otherTheme = theme === 'dark' ? 'light' : 'dark';
   return (
     <header class="header">
       <h1 class="line brand">
@@ -55,7 +45,7 @@ export function Header({ session, route, go, feedState, total, rows, isSearch }:
           onClick={() => go({ view: 'list' })}
         >
           <UsersIcon />
-          People
+          Users
         </button>
         <button
           type="button"
@@ -68,28 +58,7 @@ export function Header({ session, route, go, feedState, total, rows, isSearch }:
         </button>
       </nav>
       <AccountName caller={caller} />
-      <Menu
-        items={[
-          ...(caller.may('batchCreateUsers')
-            ? [{ label: 'Import from CSV', icon: <ImportIcon />, run: () => go({ dialog: 'import' }) }]
-            : []),
-          ...(caller.may('exportUsers')
-            ? [{ label: 'Export as CSV', icon: <ExportIcon />, run: () => go({ dialog: 'export' }) }]
-            : []),
-          isActivity
-            ? { label: 'People', icon: <UsersIcon />, isNarrow: true, run: () => go({ view: 'list' }) }
-            : { label: 'Activity', icon: <ActivityIcon />, isNarrow: true, run: () => go({ view: 'activity' }) },
-          {
-            label: theme === 'dark' ? 'Light theme' : 'Dark theme',
-            icon: theme === 'dark' ? <SunIcon /> : <MoonIcon />,
-            run: () => setTheme(otherTheme),
-          },
-          ...(session.canSignOut
-            ? [{ label: 'Sign out', icon: <SignOutIcon />, run: () => void session.signOut() }]
-            : []),
-        ]}
-        head={caller.actor === '' ? undefined : <MenuAccount caller={caller} />}
-      />
+      <Menu commands={commands} head={caller.actor === '' ? undefined : <MenuAccount caller={caller} />} />
       {caller.may('createUser') && (
         <button type="button" class="button primary new-user" onClick={() => go({ user: 'new' })}>
           <PlusIcon />
@@ -140,12 +109,12 @@ function TotalText({ total, rows, isSearch }: { total: Total; rows: number; isSe
 }
 
 const statusTexts: Readonly<Record<FeedState, { text: string; explanation: string }>> = {
-  connecting: { text: 'Connecting', explanation: 'Connecting to the live feed' },
-  live: { text: 'Live', explanation: 'Changes by others appear immediately' },
-  reconnecting: { text: 'Reconnecting', explanation: 'The connection was lost; trying again' },
-  offline: { text: 'Offline', explanation: 'Changes by others do not arrive; the page may be out of date' },
-  periodic: { text: 'Every minute', explanation: 'Changes by others appear within a minute' },
-  paused: { text: 'Paused', explanation: 'Changes arrive again when this page is visible' },
+  connecting: { text: 'Connecting', explanation: 'The page connects to the server to receive changes by others.' },
+  live: { text: 'Live', explanation: 'Changes by others appear at once.' },
+  reconnecting: { text: 'Reconnecting', explanation: 'The connection was lost. The page tries again.' },
+  offline: { text: 'Offline', explanation: 'The page receives no changes, and may be out of date.' },
+  periodic: { text: 'Every minute', explanation: 'Changes by others appear within a minute.' },
+  paused: { text: 'Paused', explanation: 'The page receives changes again when it is visible.' },
 };
 
 function FeedStatus({ state }: { state: FeedState }) {
@@ -158,15 +127,15 @@ function FeedStatus({ state }: { state: FeedState }) {
   );
 }
 
-interface MenuItem {
-  readonly label: string;
-  readonly icon: ComponentChildren;
-  /** Whether the item is shown only if the page is narrow. */
-  readonly isNarrow?: boolean;
-  run(): void;
+/** The wide page has buttons for them. */
+const narrowCommands: readonly string[] = ['users', 'activity'];
+
+interface MenuProps {
+  readonly commands: readonly Command[];
+  readonly head: ComponentChildren;
 }
 
-function Menu({ items, head }: { items: readonly MenuItem[]; head: ComponentChildren }) {
+function Menu({ commands, head }: MenuProps) {
   const [isOpen, setOpen] = useState(false);
   const box = useRef<HTMLDivElement>(null);
   const opener = useRef<HTMLButtonElement>(null);
@@ -218,20 +187,25 @@ function Menu({ items, head }: { items: readonly MenuItem[]; head: ComponentChil
         <div class="menu">
           {head}
           <div role="menu" aria-label="More">
-            {items.map(({ label, icon, isNarrow = false, run }) => (
+            {commands.map(({ id, label, key, icon: Icon, run }) => (
               <button
-                key={label}
+                key={id}
                 type="button"
                 role="menuitem"
                 tabIndex={-1}
-                class={isNarrow ? 'is-narrow' : ''}
+                class={narrowCommands.includes(id) ? 'is-narrow' : ''}
                 onClick={() => {
                   close('back');
                   run();
                 }}
               >
-                {icon}
+                {Icon !== undefined && <Icon />}
                 {label}
+                {key !== undefined && (
+                  <span class="key" aria-hidden="true">
+                    {keyText(key)}
+                  </span>
+                )}
               </button>
             ))}
           </div>

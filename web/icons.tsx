@@ -126,3 +126,30 @@ export const CopyIcon = () => (
     <path d="M5.5 5.5h8v8h-8zM10.5 5.5v-3h-8v8h3" />
   </Icon>
 );
+export const KeyboardIcon = () => (
+  <Icon>
+    <rect x="1.5" y="4" width="13" height="8.5" rx="1.5" />
+    <path d="M4 6.7v.1M6.7 6.7v.1M9.3 6.7v.1M12 6.7v.1M4.5 9.9h7" />
+  </Icon>
+);
+export const CommandIcon = () => (
+  <Icon>
+    <path d="m3 5 3 3-3 3M8 11.5h5" />
+  </Icon>
+);
+export const OfflineIcon = () => (
+  <Icon>
+    <path d="M4.8 12.5a3 3 0 0 1-.4-6 3.7 3.7 0 0 1 1-1.9M7.6 3.5a3.7 3.7 0 0 1 4 3 3 3 0 0 1 1.8 4.7M2.5 2.5l11 11M4.8 12.5h6" />
+  </Icon>
+);
+export const WarningIcon = () => (
+  <Icon>
+    <path d="M8 2.2 14.3 13.3H1.7ZM8 6.3v3.2M8 11.4v.1" />
+  </Icon>
+);
+export const LockIcon = () => (
+  <Icon>
+    <rect x="3" y="7" width="10" height="6.5" rx="1.5" />
+    <path d="M5.3 7V5.2a2.7 2.7 0 0 1 5.4 0V7" />
+  </Icon>
+);

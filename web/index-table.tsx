@@ -1,5 +1,5 @@
 /** Shows the indexes for lists by name and for searches: which exist, their size and their use. */
-import { formatBytes, formatCount } from './format.js';
+import { formatBytes, formatCount, formatPercent } from './format.js';
 import type { ListIndexActivity } from './metrics.js';
 
 const serves: Readonly<Record<string, string>> = {
@@ -9,7 +9,7 @@ const serves: Readonly<Record<string, string>> = {
 };
 
 function stateOf({ bytes, built }: ListIndexActivity): string {
-  if (built !== undefined) return `Being built, ${Math.floor(built * 100)} %`;
+  if (built !== undefined) return `Being built, ${formatPercent(Math.floor(built * 100) / 100)}`;
   return bytes > 0 ? 'Exists' : 'Missing';
 }
 
@@ -20,7 +20,7 @@ export function IndexTable({ indexes }: { indexes: readonly ListIndexActivity[] 
       <table class="table numeric">
         <thead>
           <tr>
-            {['Index', 'State', 'Size', 'Scans'].map((title) => (
+            {['Index', 'State', 'Size', 'Uses'].map((title) => (
               <th key={title} scope="col">
                 {title}
               </th>

@@ -1,11 +1,13 @@
 /** The list with its search, its button for new users, and its texts for an empty list. */
-import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { useBulkActions } from './bulk-actions.js';
 import type { Caller } from './caller.js';
+import { useCommands } from './commands.js';
 import { formatCount } from './format.js';
 import { createGridSettings } from './grid-settings.js';
-import { ImportIcon, PlusIcon, UsersIcon } from './icons.js';
+import { SearchIcon } from './icons.js';
 import { isSameQuery, type ListQuery, selectsAll } from './list-query.js';
+import { EmptyList, FailedList, OfflineNotice, ProblemNotice } from './list-states.js';
 import { pageSize } from './page-loader.js';
 import { type Go, listQueryOf, type Route } from './route.js';
 import { SearchBar } from './search-bar.js';
@@ -22,6 +24,8 @@ export interface ListViewProps {
   readonly go: Go;
   readonly caller: Caller;
   readonly selection: Selection;
+  /** Whether the server cannot be reached, so that the rows may be old. */
+  readonly isOffline: boolean;
   onOpen(id: string): void;
 }
 
@@ -33,24 +37,13 @@ interface PendingChoice {
   readonly opens: boolean;
 }
 
-export function ListView({ list, version, route, go, caller, selection, onOpen }: ListViewProps) {
+export function ListView({ list, version, route, go, caller, selection, isOffline, onOpen }: ListViewProps) {
   const [ownSettings] = useState(createGridSettings);
   const settings = useViewSettings(ownSettings, route, go);
   const search = useRef<HTMLInputElement>(null);
   const focusGrid = useRef<(row?: number) => void>(undefined);
   const [choice, setChoice] = useState<PendingChoice>();
-  useEffect(() => {
-    const onKeyDown = (event: KeyboardEvent) => {
-      if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
-      if (document.querySelector('dialog[open]') !== null || isEditable(event.target)) return;
-      if (event.key === '/') search.current?.select();
-      else if (event.key === 'n' && caller.may('createUser')) go({ user: 'new' });
-      else return;
-      event.preventDefault();
-    };
-    document.addEventListener('keydown', onKeyDown);
-    return () => document.removeEventListener('keydown', onKeyDown);
-  }, [go, caller]);
+  useSearchCommand(search);
 
   const { rows, arrivals, queryError, pageError, isRequesting } = list;
   const isSearch = !selectsAll(list.query);
@@ -86,7 +79,7 @@ export function ListView({ list, version, route, go, caller, selection, onOpen }
     else list.request(list.query);
   };
   return (
-    <main class="list-view" aria-label="People">
+    <main class="list-view" aria-label="Users">
       <SearchBar
         directory={list.directory}
         route={route}
@@ -101,33 +94,23 @@ export function ListView({ list, version, route, go, caller, selection, onOpen }
         onCancel={onCancelChoice}
       />
       <p class="visually-hidden" role="status">
-        {list.isShowing(list.requestedQuery) ? resultText(list, isSearch) : ''}
+        {statusText(list, isSearch)}
       </p>
-      {problem !== undefined && list.generation > 0 && (
-        <div class="notice danger problem" role="alert">
-          <span class="grow">{problem.message}</span>
-          <button type="button" class="button" onClick={() => list.retry()}>
-            Try again
-          </button>
-        </div>
+      {isOffline && list.generation > 0 && <OfflineNotice onRetry={() => list.retry()} />}
+      {problem !== undefined && !isOffline && list.generation > 0 && (
+        <ProblemNotice text={problem.message} onRetry={() => list.retry()} />
       )}
       <div class={`grid-frame${list.isOutdated ? ' outdated' : ''}`}>
         {arrivals.count > 0 && (
           <button type="button" class="button arrivals" onClick={showArrivals}>
-            {formatCount(arrivals.count)}
-            {arrivals.isMany && '+'} new · show
+            Show {formatCount(arrivals.count)}
+            {arrivals.isMany && '+'} new {arrivals.count === 1 ? 'user' : 'users'}
           </button>
         )}
         {isEmpty ? (
-          <Empty query={list.query} go={go} caller={caller} />
+          <EmptyList query={list.query} go={go} caller={caller} />
         ) : list.generation === 0 && problem !== undefined ? (
-          <div class="empty" role="alert">
-            <h2>{isFilterInvalid ? 'This filter is invalid' : 'Cannot load the list'}</h2>
-            <p class="soft">{isFilterInvalid ? 'The error is shown below the filter.' : problem.message}</p>
-            <button type="button" class="button" onClick={() => (isFilterInvalid ? go({ filter: '' }) : list.retry())}>
-              {isFilterInvalid ? 'Show all users' : 'Try again'}
-            </button>
-          </div>
+          <FailedList error={problem} go={go} onRetry={() => list.retry()} />
         ) : list.generation === 0 ? (
           <div class="grid shell-rows" aria-hidden="true" />
         ) : (
@@ -148,7 +131,24 @@ export function ListView({ list, version, route, go, caller, selection, onOpen }
         </SelectionBar>
         {bulk.dialog}
       </div>
+      <p class="print-note">These are the rows that were on the screen. Export the users to get all of them.</p>
     </main>
+  );
+}
+
+function useSearchCommand(search: { readonly current: HTMLInputElement | null }): void {
+  useCommands(
+    () => [
+      {
+        id: 'search',
+        label: 'Search the list',
+        words: 'find people users',
+        key: '/',
+        icon: SearchIcon,
+        run: () => search.current?.select(),
+      },
+    ],
+    [],
   );
 }
 
@@ -158,51 +158,13 @@ function nextChoice(before: PendingChoice | undefined, query: ListQuery, key: 'A
   return { query, row: row === 'only' ? 0 : row + 1, opens: false };
 }
 
+function statusText(list: UserList, isSearch: boolean): string {
+  if (list.generation === 0) return list.isRequesting ? 'Loading the list' : '';
+  return list.isShowing(list.requestedQuery) ? resultText(list, isSearch) : '';
+}
+
 function resultText({ total, rows, hasMore }: UserList, isSearch: boolean): string {
   const noun = isSearch ? 'matches' : 'users';
   if (total.kind === 'exact') return total.count === 1 ? '1 result' : `${formatCount(total.count)} ${noun}`;
   return hasMore ? `More than ${formatCount(Math.min(rows, pageSize))} ${noun}` : `${formatCount(rows)} ${noun}`;
-}
-
-function Empty({ query, go, caller }: { query: ListQuery; go: Go; caller: Caller }) {
-  if (!selectsAll(query)) {
-    return (
-      <div class="empty">
-        <h2>No matches</h2>
-        {query.query !== '' && <p class="soft">Every word must occur in a name or in the email.</p>}
-        <button type="button" class="button" onClick={() => go({ query: '', filter: '' })}>
-          Show all users
-        </button>
-      </div>
-    );
-  }
-  return (
-    <div class="empty">
-      <span class="empty-sign">
-        <UsersIcon />
-      </span>
-      <h2>No users yet</h2>
-      {caller.may('createUser') && (
-        <p class="soft">Add the first user by hand, or import many users from a CSV file.</p>
-      )}
-      <div class="line wrap">
-        {caller.may('createUser') && (
-          <button type="button" class="button primary" onClick={() => go({ user: 'new' })}>
-            <PlusIcon />
-            New user
-          </button>
-        )}
-        {caller.may('batchCreateUsers') && (
-          <button type="button" class="button" onClick={() => go({ dialog: 'import' })}>
-            <ImportIcon />
-            Import from CSV
-          </button>
-        )}
-      </div>
-    </div>
-  );
-}
-
-function isEditable(target: EventTarget | null): boolean {
-  return target instanceof HTMLElement && target.closest('input, textarea, select, [contenteditable]') !== null;
 }

@@ -1,23 +1,21 @@
 /** Tells a caller that it may not read the list. */
 import type { Caller } from './caller.js';
-import { PersonIcon } from './icons.js';
+import { EmptyState } from './empty-state.js';
+import { LockIcon } from './icons.js';
 
 export function NoAccess({ caller: { actor, name } }: { caller: Caller }) {
   return (
-    <main class="list-view" aria-label="People">
+    <main class="list-view" aria-label="Users">
       <div class="grid-frame">
-        <div class="empty">
-          <span class="empty-sign">
-            <PersonIcon />
-          </span>
-          <h2>You may not see the list</h2>
+        <EmptyState icon={LockIcon} title="You may not see the list">
           <p class="soft">
-            You are signed in as <bdi>{name ?? actor}</bdi>, but none of your roles may list users.
+            You are signed in as <bdi>{name ?? actor}</bdi>. None of your roles lets you see users.
           </p>
           <p class="soft">
-            Ask the administrator of this directory for the role reader, and give this name: <code>{actor}</code>
+            Ask the administrator of this directory for the role <code>reader</code>. Give this name:{' '}
+            <code>{actor}</code>
           </p>
-        </div>
+        </EmptyState>
       </div>
     </main>
   );

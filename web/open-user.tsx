@@ -3,6 +3,7 @@ import { useEffect, useMemo, useState } from 'preact/hooks';
 import type { User, UserChange } from '../generated/users/v1/user.js';
 import type { Directory } from './directory.js';
 import { createOwnChanges } from './own-changes.js';
+import { usePageTitle } from './page-title.js';
 import { Panel } from './panel.js';
 import { type Go, readRoute } from './route.js';
 import { describeFailure, readUser } from './save-user.js';
@@ -133,6 +134,7 @@ function OneUser(props: OneUserProps) {
     };
   }, [directory, id, changeListeners, tries]);
 
+  usePageTitle('open', id === 'new' ? 'New user' : user === undefined || user === 'gone' ? '' : user.displayName);
   if (id === 'new' || (user !== undefined && user !== 'gone')) {
     return (
       <UserPanel

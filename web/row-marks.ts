@@ -1,16 +1,20 @@
-/** Marks rows for a short time: changed users are highlighted, and deleted users stay before they disappear. */
+/** Marks rows for a short time: changed users are highlighted, and users that leave the list stay for a moment. */
 
 /** How long a changed row is highlighted. */
 export const flashMs = 2_000;
 const leavingMs = 1_200;
 const forgetMs = 5_000;
 
+/** Whether a user was deleted, or no longer matches the query. */
+export type LeavingReason = 'deleted' | 'unmatched';
+
 export interface RowMarks {
   /** When a user was last changed, as in performance.now(); 0 if that is long ago. */
   changedAt(id: string): number;
-  isLeaving(id: string): boolean;
+  leavingReason(id: string): LeavingReason | undefined;
   markChanged(id: string): void;
-  markLeaving(ids: ReadonlySet<string>, onGone: () => void): void;
+  /** Calls `onGone` later with the users that are still marked. */
+  markLeaving(ids: ReadonlySet<string>, reason: LeavingReason, onGone: (gone: ReadonlySet<string>) => void): void;
   /** Returns false if the user was not marked. */
   endLeaving(id: string): boolean;
   endAllLeaving(): void;
@@ -21,20 +25,17 @@ export interface RowMarks {
 
 export function createRowMarks(onHighlightsEnd: () => void): RowMarks {
   const changed = new Map<string, number>();
-  const leaving = new Set<string>();
+  const leaving = new Map<string, LeavingReason>();
   let timer: ReturnType<typeof setTimeout> | undefined;
   return {
     changedAt: (id) => changed.get(id) ?? 0,
-    isLeaving: (id) => leaving.has(id),
+    leavingReason: (id) => leaving.get(id),
     markChanged(id) {
       changed.set(id, performance.now());
     },
-    markLeaving(ids, onGone) {
-      for (const id of ids) leaving.add(id);
-      setTimeout(() => {
-        for (const id of ids) leaving.delete(id);
-        onGone();
-      }, leavingMs);
+    markLeaving(ids, reason, onGone) {
+      for (const id of ids) leaving.set(id, reason);
+      setTimeout(() => onGone(new Set([...ids].filter((id) => leaving.delete(id)))), leavingMs);
     },
     endLeaving: (id) => leaving.delete(id),
     endAllLeaving: () => leaving.clear(),

@@ -3,6 +3,7 @@ import type { ComponentChildren } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { AttributeSearch } from './attribute-search.js';
 import type { CallError } from './call-error.js';
+import { useCommands } from './commands.js';
 import type { Directory } from './directory.js';
 import { FilterIcon, SearchIcon } from './icons.js';
 import { lazy, PendingButton, PendingText } from './lazy.js';
@@ -75,6 +76,7 @@ export function SearchBar(props: SearchBarProps) {
     // The first letter adds an entry to the history, and the next ones replace it.
     go({ query }, { replace: route.query !== '' });
   });
+  useFilterCommand(() => setPresses((before) => before + 1));
 
   return (
     <search class="search-bar">
@@ -155,6 +157,23 @@ export function SearchBar(props: SearchBarProps) {
         />
       )}
     </search>
+  );
+}
+
+/** `run` must not depend on the render. */
+function useFilterCommand(run: () => void): void {
+  useCommands(
+    () => [
+      {
+        id: 'filter',
+        label: 'Filter the list',
+        words: 'chips expression where',
+        key: 'f',
+        icon: FilterIcon,
+        run,
+      },
+    ],
+    [],
   );
 }
 

@@ -148,7 +148,7 @@ function TokenForm({ isOnly, isBusy, problem, onToken }: TokenFormProps) {
           </p>
         ) : (
           <p class="hint" id="token-hint">
-            The page forgets it when you close or reload it.
+            The page keeps it until you reload or close this tab.
           </p>
         )}
       </div>

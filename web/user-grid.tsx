@@ -54,10 +54,7 @@ export function UserGrid(props: UserGridProps) {
   const columnIds = useColumnIds(list, settings, scroll.widthPx, isCards);
   const columns = useMemo(() => columnIds.flatMap((id) => columnOf(id) ?? []), [columnIds]);
 
-  const { first, last, map } = scroll;
-  useEffect(() => {
-    if (list.generation > 0) list.show(first, Math.max(first, last));
-  }, [list, first, last, version]);
+  useLoadedRows(list, scroll, version);
 
   const onColumns = (ids: readonly string[] | undefined) => settings.change({ columns: ids });
   const onWidth = (id: string, px: number | undefined) => {
@@ -109,7 +106,7 @@ export function UserGrid(props: UserGridProps) {
             onWidth={onWidth}
           />
         </div>
-        <div role="rowgroup" class="grid-canvas" style={{ height: `${map.heightPx}px` }}>
+        <div role="rowgroup" class="grid-canvas" style={{ height: `${scroll.map.heightPx}px` }}>
           {rowsInDocument(scroll, list.rows, active).map((row) => {
             const user = list.userAt(row);
             const id = user?.id ?? '';
@@ -120,11 +117,11 @@ export function UserGrid(props: UserGridProps) {
                 row={row}
                 user={user}
                 columns={columns}
-                yPx={row * heightPx - map.offsetPx}
+                yPx={row * heightPx - scroll.map.offsetPx}
                 isActive={row === active}
                 isOpen={id !== '' && id === openId}
                 isSelected={user !== undefined && selection.has(id)}
-                isLeaving={list.isLeaving(id)}
+                leaving={list.leavingReason(id)}
                 flashedAt={now - changedAt < flashMs ? changedAt : 0}
                 onOpen={onOpen}
                 onActivate={activate}
@@ -137,6 +134,13 @@ export function UserGrid(props: UserGridProps) {
       </div>
     </>
   );
+}
+
+/** Loads the rows in view. */
+function useLoadedRows(list: UserList, { first, last }: GridScroll, version: number): void {
+  useEffect(() => {
+    if (list.generation > 0) list.show(first, Math.max(first, last));
+  }, [list, first, last, version]);
 }
 
 /** Makes the row of a user active and shows it when the user's panel opens. */

@@ -8,10 +8,11 @@ import { type User, type UserChange, UserChange_Type } from '../generated/users/
 import { createArrivals } from './arrivals.js';
 import { type CallError, callErrorOf, isAborted } from './call-error.js';
 import type { Directory } from './directory.js';
+import { createLeavingRows, type LeavingRows } from './leaving-rows.js';
 import { hasWords, isSameQuery, type ListQuery, selectsAll } from './list-query.js';
 import { createPageLoader, type PageLoader, pageSize } from './page-loader.js';
 import { restoreRow } from './page-restore.js';
-import { createRowMarks, type RowMarks } from './row-marks.js';
+import { createRowMarks, type LeavingReason, type RowMarks } from './row-marks.js';
 import { createUserCount, type Total, type UserCount } from './user-count.js';
 
 export class UserList {
@@ -19,6 +20,7 @@ export class UserList {
   readonly #count: UserCount;
   readonly #marks: RowMarks = createRowMarks(() => this.#changeSoon());
   readonly #listeners = new Set<() => void>();
+  readonly #leaving: LeavingRows;
 
   #query: ListQuery;
   #requestedQuery: ListQuery;
@@ -50,6 +52,15 @@ export class UserList {
       () => this.#query,
       () => this.#changeSoon(),
     );
+    this.#leaving = createLeavingRows({
+      directory,
+      marks: this.#marks,
+      queryNow: () => this.#query,
+      pagesNow: () => this.#pages,
+      usersInView: () => this.#loader.usersInView(),
+      addToTotal: (difference) => this.#addToTotal(difference),
+      onChange: () => this.#changeSoon(),
+    });
     this.request(query);
   }
 
@@ -106,8 +117,9 @@ export class UserList {
     return this.#marks.changedAt(id);
   }
 
-  isLeaving(id: string): boolean {
-    return this.#marks.isLeaving(id);
+  /** Why the user's row is about to disappear; undefined if it is not. */
+  leavingReason(id: string): LeavingReason | undefined {
+    return this.#marks.leavingReason(id);
   }
 
   /** Whether the rows are those of this query, and no other one is pending. */
@@ -130,6 +142,7 @@ export class UserList {
     this.#isClosed = true;
     cancelAnimationFrame(this.#frame);
     this.#count.close();
+    this.#leaving.matches.cancel();
     this.#marks.close();
     this.#request?.abort();
     this.#loader.close();
@@ -191,15 +204,14 @@ export class UserList {
 
   /** Adds a user that this page has just created. */
   add(user: User): void {
+    const isCounted = this.arrivals.addOwn(user.id);
     if (this.#pages.has(user.id)) this.#update(user);
-    else if (this.#pages.insert(user)) {
-      this.#marks.markChanged(user.id);
-      // If the feed was faster than the response, the user is already counted.
-      const isCounted = this.arrivals.delete(user.id);
+    else {
+      if (this.#pages.insert(user)) this.#marks.markChanged(user.id);
       // The page shows a user that it has just created even if it does not match; then the total stays the same.
       if (this.#query.filter !== '') this.#count.countSoon();
       else if (!isCounted && hasWords(user, this.#query.query)) this.#addToTotal(1);
-    } else this.#addArrival(user);
+    }
     this.#changeSoon();
   }
 
@@ -208,20 +220,19 @@ export class UserList {
     this.#update(user);
     // The user may match now, or no longer match.
     if (!selectsAll(this.#query)) this.#count.countSoon();
+    this.#leaving.checkOwn(user.id);
     this.#changeSoon();
   }
 
   /** Removes a user that this page has just deleted. */
   drop(id: string): void {
-    if (this.#pages.has(id)) {
-      this.#pages.remove(new Set([id]));
-      // If the row was marked already, the feed was faster.
-      if (!this.#marks.endLeaving(id)) {
-        this.#dropped.add(id);
-        this.#addToTotal(-1);
-      }
-    }
     this.#changeSoon();
+    if (!this.#pages.has(id)) return;
+    this.#pages.remove(new Set([id]));
+    // If the row was marked already, the feed was faster.
+    if (this.#marks.endLeaving(id)) return;
+    this.#dropped.add(id);
+    this.#addToTotal(-1);
   }
 
   #changeSoon(): void {
@@ -270,6 +281,7 @@ export class UserList {
     this.#queryError = undefined;
     this.arrivals.clear();
     this.#marks.endAllLeaving();
+    this.#leaving.matches.cancel();
     this.#loader.close();
     this.#loader = this.#createLoader();
     const page = this.#pages.pageOf(0);
@@ -288,7 +300,7 @@ export class UserList {
       // A pending query will replace these pages. If it fails, they are loaded afterwards.
       isPaused: () => this.isRequesting,
       onLoaded: (users, sentAt) => {
-        for (const { id } of users) this.arrivals.delete(id);
+        for (const { id } of users) this.arrivals.remove(id);
         this.#applyRecentChanges(sentAt);
       },
       onExpired: () => {
@@ -322,7 +334,7 @@ export class UserList {
       if (at < sentAt) continue;
       const { type, user } = change;
       if (type === UserChange_Type.TYPE_CREATED && user?.email) this.#addArrival(user);
-      else if (type === UserChange_Type.TYPE_DELETED && user !== undefined) this.arrivals.delete(user.id);
+      else if (type === UserChange_Type.TYPE_DELETED && user !== undefined) this.arrivals.remove(user.id);
       // The server's count may or may not include this change.
       this.#count.countSoon();
     }
@@ -334,6 +346,7 @@ export class UserList {
 
   #applyNow(changes: readonly UserChange[]): void {
     const isWhole = selectsAll(this.#query);
+    const inView = new Set(isWhole ? [] : this.#loader.usersInView().map(({ id }) => id));
     const gone = new Set<string>();
     for (const { type, user } of changes) {
       if (user === undefined) continue;
@@ -342,15 +355,19 @@ export class UserList {
       if (type === UserChange_Type.TYPE_CREATED && isStored) this.#addArrival(user);
       else if (type === UserChange_Type.TYPE_UPDATED && isStored) {
         this.#update(user);
-        if (!isWhole) this.#count.countSoon();
+        if (!isWhole) {
+          this.#count.countSoon();
+          if (inView.has(user.id)) this.#leaving.matches.checkSoon(user.id);
+        }
       } else if (type === UserChange_Type.TYPE_DELETED) {
-        const isNew = this.arrivals.delete(user.id);
+        const isNew = this.arrivals.remove(user.id);
         if (this.#dropped.delete(user.id)) continue;
         if (this.#pages.has(user.id)) gone.add(user.id);
-        if (isWhole || isNew || gone.has(user.id)) this.#addToTotal(-1);
+        const isCounted = isWhole || isNew || gone.has(user.id);
+        if (isCounted && this.leavingReason(user.id) !== 'unmatched') this.#addToTotal(-1);
       }
     }
-    this.#removeRows(gone);
+    this.#leaving.removeDeleted(gone);
     this.#marks.endHighlights();
   }
 
@@ -368,7 +385,7 @@ export class UserList {
 
   #addArrival(user: User): void {
     const { query, filter } = this.#query;
-    if (this.arrivals.has(user.id) || this.#pages.has(user.id)) return;
+    if (this.arrivals.isKnown(user.id) || this.#pages.has(user.id)) return;
     // The user will be loaded when its position scrolls into view.
     const isRow = (user.createTime?.getTime() ?? 0) <= this.#readUpTo && this.#loader.isUnread(user);
     // Only the server evaluates filters.
@@ -386,17 +403,5 @@ export class UserList {
   #addToTotal(difference: number): void {
     this.#count.add(difference);
     if (this.arrivals.isMany) this.#count.countSoon();
-  }
-
-  #removeRows(ids: ReadonlySet<string>): void {
-    if (ids.size === 0) return;
-    const inView = this.#loader.usersInView().map(({ id }) => id);
-    const visible = new Set(inView.filter((id) => ids.has(id)));
-    this.#pages.remove(new Set([...ids].filter((id) => !visible.has(id))));
-    if (visible.size === 0) return;
-    this.#marks.markLeaving(visible, () => {
-      this.#pages.remove(visible);
-      this.#changeSoon();
-    });
   }
 }

@@ -6,6 +6,7 @@ import type { User } from '../generated/users/v1/user.js';
 import type { Directory } from './directory.js';
 import { type ChipValue, type FieldPath, isAttribute } from './filter-chips.js';
 import type { FieldKind, FilterFieldInfo } from './filter-fields.js';
+import { formatPercent } from './format.js';
 import type { JsonValue } from './user-fields.js';
 
 export interface SampledValue {
@@ -31,7 +32,7 @@ export interface UserSample {
 /** The part of the sampled users with something, as a rounded percentage. */
 export function shareText(count: number, sample: UserSample | undefined): string {
   const percent = Math.round((100 * count) / Math.max(1, sample?.size ?? 1));
-  return percent === 0 ? 'rare' : `${percent}%`;
+  return percent === 0 ? 'rare' : formatPercent(percent / 100);
 }
 
 /** As many as the server compares quickly: each is compared in up to five spellings. */

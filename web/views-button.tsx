@@ -27,7 +27,7 @@ export interface ViewsButtonProps {
   readonly settings: GridSettings;
 }
 
-// Only a page that was opened without a view starts with the chosen one. "All people" has an empty hash, too.
+// Only a page that was opened without a view starts with the chosen one. "All users" has an empty hash, too.
 let mayStart = location.hash === '';
 
 export function ViewsButton({ session, route, go, settings }: ViewsButtonProps) {
@@ -45,7 +45,7 @@ export function ViewsButton({ session, route, go, settings }: ViewsButtonProps) 
   const shown = { ...route, columns: writeColumns(settings.look.columns) };
   const known = saved.views.find(({ name }) => name === route.name);
   const isEdited = known !== undefined && !isSameView(known, route);
-  const name = route.name === '' ? 'All people' : route.name;
+  const name = route.name === '' ? 'All users' : route.name;
   return (
     <Popup
       label={`View: ${name}${isEdited ? ', edited' : ''}`}

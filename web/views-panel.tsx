@@ -71,14 +71,14 @@ interface ViewRowProps {
   readonly names: readonly string[];
   onOpen(view: SavedView): void;
   onStart(name: string): void;
-  /** All people can be neither renamed nor deleted. */
+  /** All users can be neither renamed nor deleted. */
   onRename?(to: string): void;
   onRemove?(): void;
 }
 
 function ViewRow({ view, startName, currentName, names, onOpen, onStart, onRename, onRemove }: ViewRowProps) {
   const [step, setStep] = useState<'rename' | 'remove'>();
-  const label = view.name === '' ? 'All people' : view.name;
+  const label = view.name === '' ? 'All users' : view.name;
   if (step === 'rename') {
     return (
       <li>

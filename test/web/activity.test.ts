@@ -40,7 +40,7 @@ describe.skipIf(browserMissing !== undefined)('activity', () => {
     const { page, expectNoFaults } = await open();
     const calls = page.getByRole('img', { name: /^Calls per second/ });
     const now = async () =>
-      /now All ([\d.,]+), Not OK ([\d.,]+)/.exec((await calls.getAttribute('aria-label', pollTimeout)) ?? '');
+      /now All ([\d.,]+), Failed ([\d.,]+)/.exec((await calls.getAttribute('aria-label', pollTimeout)) ?? '');
     await expect.poll(async () => Number((await now())?.[1]), pollTimeout).toBeGreaterThan(3);
     await expect.poll(async () => Number((await now())?.[2]), pollTimeout).toBeGreaterThan(0);
     await expect

@@ -154,7 +154,7 @@ describe('npm run dev', () => {
     await search.fill('love');
     let loads = 0;
     page.on('load', () => loads++);
-    change('web/header.tsx', /^( +)People$/m, '$1Persons');
+    change('web/header.tsx', /^( +)Users$/m, '$1Persons');
     await page.getByRole('button', { name: 'Persons' }).waitFor(patient);
     change('web/styles/base.css', /^/, 'h1 { letter-spacing: 7px !important; }\n');
     const spacing = () => page.locator('h1').evaluate((heading) => getComputedStyle(heading).letterSpacing);

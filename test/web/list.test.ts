@@ -563,7 +563,7 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
     });
     afterEach(() => own?.[Symbol.asyncDispose]());
 
-    const pill = (page: Page) => page.getByRole('button', { name: /new · show$/ });
+    const pill = (page: Page) => page.getByRole('button', { name: /^Show .* new users?$/ });
     const panel = (page: Page) => page.getByRole('complementary');
     const submit = (page: Page, name: string) =>
       panel(page).or(page.getByRole('dialog')).getByRole('button', { name, exact: true });
@@ -581,7 +581,7 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
       const id = (await rows(page).first().getAttribute('data-id')) ?? '';
       await own.client.updateUser({ user: { id, lastName: 'Heard' }, updateMask: ['last_name'] });
       await row(page, 'Heard').waitFor();
-      expect(await pill(page).textContent()).toBe('1 new · show');
+      expect(await pill(page).textContent()).toBe('Show 1 new user');
       await expect.poll(() => total(page), pollTimeout).toBe(`${(users + 1).toLocaleString('en')} users`);
     }
 
@@ -686,7 +686,7 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
         const { user } = await own.client.createUser({ user: { firstName: name, email: `zz-${name}@example.com` } });
         if (user !== undefined) added.push(user);
       }
-      const pill = page.getByRole('button', { name: '2 new · show' });
+      const pill = page.getByRole('button', { name: 'Show 2 new users' });
       await pill.waitFor();
       await expect.poll(() => total(page), pollTimeout).toBe('20,002 users');
       await pill.click();
@@ -724,8 +724,8 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
         })(),
       );
       await expect.poll(() => total(page), pollTimeout).toBe('40,000 users');
-      await page.getByRole('button', { name: /^5,000\+ new/ }).waitFor();
-      await page.getByRole('button', { name: /^5,000\+ new/ }).click();
+      await page.getByRole('button', { name: /^Show 5,000\+ new/ }).waitFor();
+      await page.getByRole('button', { name: /^Show 5,000\+ new/ }).click();
       await row(page, 'New').first().waitFor();
       expectNoFaults();
     });

@@ -249,7 +249,7 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     await box(page, 'U3 Test').check();
     await bar(page).getByRole('button', { name: 'Export…' }).click();
     await dialog(page).getByRole('checkbox', { name: 'team', exact: true }).waitFor();
-    for (const name of ['Id', 'Image URL', 'All attributes, as JSON', 'Display name', 'Created', 'Updated', 'Etag'])
+    for (const name of ['ID', 'Image URL', 'All attributes, as JSON', 'Display name', 'Created', 'Updated', 'Etag'])
       await dialog(page).getByRole('checkbox', { name, exact: true }).uncheck();
     await dialog(page).getByRole('checkbox', { name: 'team', exact: true }).check();
     await dialog(page).getByLabel('Format').selectOption('CSV for Excel');

@@ -93,11 +93,11 @@ describe.skipIf(browserMissing !== undefined)('saved views', () => {
     await button(page, 'Sailors, edited').click();
     await inPanel(page, 'Save changes').click();
     await button(page, 'Sailors').click();
-    await inPanel(page, 'All people').click();
-    await button(page, 'All people').waitFor();
+    await inPanel(page, 'All users').click();
+    await button(page, 'All users').waitFor();
     expect(hash(page).size).toBe(0);
 
-    await button(page, 'All people').click();
+    await button(page, 'All users').click();
     await inPanel(page, 'Rename Sailors').click();
     await page.getByRole('textbox', { name: 'New name of Sailors' }).fill('Crew');
     await page.keyboard.press('Enter');
@@ -122,12 +122,12 @@ describe.skipIf(browserMissing !== undefined)('saved views', () => {
     await expect.poll(() => names(page), pollTimeout).toEqual(['Grace Hopper']);
     await button(page, 'Sailors').waitFor();
     await button(page, 'Sailors').click();
-    await inPanel(page, 'All people').click();
+    await inPanel(page, 'All users').click();
     await expect.poll(() => names(page), pollTimeout).toEqual(everyone);
     // Not again, after a look at another part of the page.
     await page.getByRole('button', { name: 'Activity' }).click();
     await page.getByRole('button', { name: 'People', exact: true }).click();
-    await button(page, 'All people').waitFor();
+    await button(page, 'All users').waitFor();
     await page.goto('about:blank');
     await page.goto(`${app.http}/#query=ada`);
     await expect.poll(() => names(page), pollTimeout).toEqual(['Ada Lovelace']);
@@ -143,12 +143,12 @@ describe.skipIf(browserMissing !== undefined)('saved views', () => {
     await page.getByRole('textbox', { name: 'Save as a new view' }).press('Enter');
     await button(page, 'Shared').click();
     await inPanel(page, 'Shared').waitFor();
-    await inPanel(page, 'All people').click();
+    await inPanel(page, 'All users').click();
     await expect.poll(() => names(page), pollTimeout).toEqual(everyone);
     const own = await heads(page);
     expect(own.length).toBeGreaterThan(2);
 
-    await button(page, 'All people').click();
+    await button(page, 'All users').click();
     await inPanel(page, 'Shared').click();
     await expect.poll(() => heads(page), pollTimeout).toEqual(['name', 'attributes.department']);
     // A changed column is a change of the view, and not of the list of all people.
@@ -158,7 +158,7 @@ describe.skipIf(browserMissing !== undefined)('saved views', () => {
     await button(page, 'Shared, edited').waitFor();
     expect(hash(page).get('columns')).toBe('name,attributes.department,email');
     await button(page, 'Shared, edited').click();
-    await inPanel(page, 'All people').click();
+    await inPanel(page, 'All users').click();
     await expect.poll(() => heads(page), pollTimeout).toEqual(own);
     expectNoFaults();
   });
@@ -195,7 +195,7 @@ describe.skipIf(browserMissing !== undefined)('saved views', () => {
       await signIn(key);
       await expect.poll(() => names(page), pollTimeout).toEqual(expected);
       await page.getByRole('button', { name: /^View: / }).click();
-      await inPanel(page, 'All people').waitFor();
+      await inPanel(page, 'All users').waitFor();
       expect(await inPanel(page, 'Sailors').count()).toBe(key === one ? 1 : 0);
     }
     expectNoFaults();
@@ -208,7 +208,7 @@ describe.skipIf(browserMissing !== undefined)('saved views', () => {
     const { page, expectAccessible, expectNoFaults } = await open(navy, { theme, width });
     await save(page, 'A view with quite a long name that does not fit anywhere');
     await page.getByRole('button', { name: /^View: / }).click();
-    await inPanel(page, 'All people').waitFor();
+    await inPanel(page, 'All users').waitFor();
     await expectAccessible();
     expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(width);
     await page.getByRole('textbox', { name: 'Save as a new view' }).fill('  ');

@@ -1,0 +1,170 @@
+/** Tests the command palette, the keyboard help and the tab's title in a real browser, against the whole application. */
+import type { Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { keys } from '../../web/keys.js';
+import { startTestApp, type TestApp } from '../support/app.js';
+import { browserMissing, type OpenOptions, startBrowser, type TestBrowser, type TestPage } from './browser.js';
+
+const pollTimeout = { timeout: 30_000 };
+
+const palette = (page: Page) => page.getByRole('dialog', { name: 'Commands' });
+const field = (page: Page) => palette(page).getByRole('combobox');
+const options = (page: Page) => palette(page).getByRole('option').allTextContents();
+const active = (page: Page) => palette(page).locator('[aria-selected=true]').textContent();
+const hash = (page: Page) => new URL(page.url()).hash;
+
+describe.skipIf(browserMissing !== undefined)('the command palette', () => {
+  let browser: TestBrowser;
+  let app: TestApp;
+  let adaId: string;
+
+  beforeAll(async () => {
+    browser = await startBrowser();
+    app = await startTestApp();
+    const create = async (firstName: string, lastName: string) => {
+      const email = `${firstName}@example.com`.toLowerCase();
+      const { user } = await app.client.createUser({ user: { firstName, lastName, email } });
+      return user?.id ?? '';
+    };
+    adaId = await create('Ada', 'Lovelace');
+    await create('Grace', 'Hopper');
+  });
+  afterAll(async () => {
+    await browser?.[Symbol.asyncDispose]();
+    await app?.[Symbol.asyncDispose]();
+  });
+
+  async function open(at = '', openOptions?: OpenOptions): Promise<TestPage> {
+    const opened = await browser.open(`${app.http}/${at}`, openOptions);
+    onTestFinished(() => opened.page.context().close());
+    await opened.page.getByRole('main').waitFor();
+    return opened;
+  }
+
+  async function openPalette(page: Page): Promise<void> {
+    await page.keyboard.press('Control+k');
+    await field(page).waitFor();
+  }
+
+  it('opens with Ctrl+K, lists the commands, and gives the focus back', async () => {
+    const { page, expectAccessible, expectNoFaults } = await open();
+    await page.keyboard.press('/');
+    await openPalette(page);
+    expect(await options(page)).toEqual(
+      expect.arrayContaining(['New usern', 'Import users', 'Export users', 'Activity', 'Search the list/']),
+    );
+    await expectAccessible();
+    await page.keyboard.press('ArrowUp');
+    const last = (await options(page)).at(-1);
+    expect(await active(page)).toBe(last);
+    await page.keyboard.press('Escape');
+    await palette(page).waitFor({ state: 'detached' });
+    expect(await page.evaluate(() => document.activeElement?.getAttribute('type'))).toBe('search');
+    expectNoFaults();
+  });
+
+  it('finds a person while typing, and opens the person with Enter', async () => {
+    const { page, expectAccessible, expectNoFaults } = await open();
+    await openPalette(page);
+    await page.keyboard.type('lovel');
+    await expect.poll(() => active(page), pollTimeout).toContain('Ada Lovelace');
+    await expectAccessible();
+    await page.keyboard.press('Enter');
+    await expect.poll(() => hash(page), pollTimeout).toBe(`#user=${adaId}`);
+    await expect.poll(() => page.title(), pollTimeout).toBe('Ada Lovelace · Roster');
+    await page.goBack();
+    await expect.poll(() => page.title(), pollTimeout).toBe('Users · Roster');
+    expectNoFaults();
+  });
+
+  it('searches the list for the words', async () => {
+    const { page } = await open('#view=activity');
+    await openPalette(page);
+    await page.keyboard.type('hopper');
+    await expect.poll(() => options(page), pollTimeout).toHaveLength(2);
+    await page.keyboard.press('ArrowUp');
+    await page.keyboard.press('Enter');
+    await expect.poll(() => hash(page), pollTimeout).toBe('#query=hopper');
+    await page.locator('[data-id]', { hasText: 'Grace' }).waitFor();
+  });
+
+  it('runs commands that their words find', async () => {
+    const { page, expectNoFaults } = await open();
+    await openPalette(page);
+    await page.keyboard.type('dark');
+    await page.keyboard.press('Enter');
+    await expect.poll(() => page.evaluate(() => document.documentElement.dataset.theme)).toBe('dark');
+    await openPalette(page);
+    await page.keyboard.type('download');
+    await page.keyboard.press('Enter');
+    await page.getByRole('dialog', { name: /Export/ }).waitFor();
+    expect(await page.title()).toBe('Export users · Roster');
+    // The dialog may contain something unsaved, so the palette does not open over it.
+    await page.keyboard.press('Control+k');
+    expect(await palette(page).count()).toBe(0);
+    await page.keyboard.press('Escape');
+    await openPalette(page);
+    await page.keyboard.type('activity');
+    await page.keyboard.press('Enter');
+    await expect.poll(() => page.title(), pollTimeout).toBe('Activity · Roster');
+    expectNoFaults();
+  });
+
+  it('focuses the search', async () => {
+    const { page } = await open();
+    await openPalette(page);
+    await page.keyboard.type('search');
+    await page.keyboard.press('Enter');
+    await expect.poll(() => page.evaluate(() => document.activeElement?.getAttribute('type'))).toBe('search');
+  });
+
+  it('starts a filter, also with f', async () => {
+    const { page, expectNoFaults } = await open();
+    const fields = page.getByRole('dialog', { name: 'Add a filter' });
+    await openPalette(page);
+    await page.keyboard.type('filter');
+    await page.keyboard.press('Enter');
+    await fields.waitFor();
+    await page.keyboard.press('Escape');
+    await fields.waitFor({ state: 'detached' });
+    await page.keyboard.press('f');
+    await fields.waitFor();
+    expectNoFaults();
+  });
+
+  it('says if the search for users fails', async () => {
+    const { page, expectAccessible } = await open();
+    await page.route('**/ListUsers', (route) => route.abort());
+    await openPalette(page);
+    await page.keyboard.type('zzz');
+    await palette(page).getByText('Cannot search for users').first().waitFor();
+    await expectAccessible();
+  });
+
+  it('opens from the menu on a phone', async () => {
+    const { page, expectAccessible, expectNoFaults } = await open('', { width: 390, height: 800 });
+    await page.getByRole('button', { name: 'More' }).click();
+    await page.getByRole('menuitem', { name: 'All commands' }).click();
+    await field(page).waitFor();
+    await expectAccessible();
+    await palette(page).getByRole('option', { name: 'New user' }).click();
+    await expect.poll(() => hash(page), pollTimeout).toBe('#user=new');
+    await expect.poll(() => page.title(), pollTimeout).toBe('New user · Roster');
+    expectNoFaults();
+  });
+
+  it('shows every key on ?', async () => {
+    const { page, expectAccessible, expectNoFaults } = await open();
+    await page.keyboard.press('?');
+    const help = page.getByRole('dialog', { name: 'Keyboard shortcuts' });
+    await help.waitFor();
+    expect(await help.getByRole('term').allTextContents()).toEqual(
+      expect.arrayContaining(keys.map(({ effect }) => effect)),
+    );
+    expect(await help.getByText('Ctrl+K').count()).toBe(1);
+    await expectAccessible();
+    await page.keyboard.press('Escape');
+    await help.waitFor({ state: 'detached' });
+    expectNoFaults();
+  });
+});

@@ -1,0 +1,82 @@
+/** Tests what the page prints, and that it writes numbers and dates as the browser's language does. */
+import type { Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { startTestApp, type TestApp } from '../support/app.js';
+import { browserMissing, type OpenOptions, startBrowser, type TestBrowser, type TestPage } from './browser.js';
+
+const pollTimeout = { timeout: 30_000 };
+const usersMany = 1_234;
+
+const rows = (page: Page) => page.locator('[data-id]');
+const total = (page: Page) => page.locator('.total').textContent();
+
+describe.skipIf(browserMissing !== undefined)('the page', () => {
+  let browser: TestBrowser;
+  let app: TestApp;
+
+  beforeAll(async () => {
+    browser = await startBrowser();
+    app = await startTestApp();
+    await app.client.importAllUsers(
+      (function* () {
+        for (let index = 0; index < usersMany; index++)
+          yield {
+            firstName: 'User',
+            lastName: `${index}`,
+            email: `u${index}@example.com`,
+            attributes: { team: 'ops' },
+          };
+      })(),
+    );
+    await app.database.query("update users set create_time = '2026-03-05T12:00:00Z'");
+  });
+  afterAll(async () => {
+    await browser?.[Symbol.asyncDispose]();
+    await app?.[Symbol.asyncDispose]();
+  });
+
+  async function open(hash = '', openOptions?: OpenOptions): Promise<TestPage> {
+    const opened = await browser.open(`${app.http}/${hash}`, openOptions);
+    onTestFinished(() => opened.page.context().close());
+    await rows(opened.page).first().waitFor();
+    return opened;
+  }
+
+  it.each(['light', 'dark'] as const)(
+    'prints the rows on the screen without controls, in the %s theme',
+    async (theme) => {
+      const { page, expectNoFaults } = await open('#order_by=email', { theme });
+      const shown = await rows(page).count();
+      await page.emulateMedia({ media: 'print' });
+      expect(await page.getByRole('button', { name: 'New user' }).isVisible()).toBe(false);
+      expect(await page.getByRole('searchbox').isVisible()).toBe(false);
+      expect(await page.getByText('Export the users to get all of them').isVisible()).toBe(true);
+      // In one call, because the list shows more rows when it has more room. A printer gives it no time for that.
+      const { boxes, heightPx, color } = await page.evaluate(() => ({
+        boxes: [...document.querySelectorAll('[data-id]')].map((element) => {
+          const { top, bottom } = element.getBoundingClientRect();
+          return { top, bottom };
+        }),
+        heightPx: document.documentElement.scrollHeight,
+        color: getComputedStyle(document.documentElement).color,
+      }));
+      expect(boxes.length).toBeGreaterThanOrEqual(shown);
+      // Each row is under the previous one.
+      for (const [index, { top }] of boxes.entries()) expect(top).toBeGreaterThanOrEqual(boxes[index - 1]?.bottom ?? 0);
+      expect(heightPx).toBeLessThan((boxes.at(-1)?.bottom ?? 0) + 200);
+      expect(color).toBe('rgb(22, 26, 34)');
+      expectNoFaults();
+    },
+  );
+
+  it.each([
+    ['en-GB', '1,234 users', '5 Mar 2026'],
+    ['de-DE', '1.234 users', '5. März 2026'],
+    ['hi-IN', '1,234 users', '5 मार्च 2026'],
+  ])('writes numbers and dates as in %s', async (locale, count, day) => {
+    const { page, expectNoFaults } = await open('', { context: { locale } });
+    await expect.poll(() => total(page), pollTimeout).toBe(count);
+    expect(await page.locator('.cell-create_time').first().textContent()).toBe(day);
+    expectNoFaults();
+  });
+});

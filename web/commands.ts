@@ -1,0 +1,38 @@
+/**
+ * The commands that the page offers at the moment, for the command palette. Each part of the page adds its own while it
+ * is shown.
+ */
+import type { FunctionComponent } from 'preact';
+import { useEffect } from 'preact/hooks';
+
+export interface Command {
+  /** Unique among the commands, such as `new-user`. */
+  readonly id: string;
+  /** Says what the command does, such as "New user". */
+  readonly label: string;
+  /** More words that find the command, such as "add create". */
+  readonly words?: string;
+  /** The key that also runs it: as in KeyboardEvent.key, without Ctrl. Add it to keys.ts, too. */
+  readonly key?: string;
+  readonly icon?: FunctionComponent;
+  run(): void;
+}
+
+const commands = new Set<Command>();
+
+/** Returns a function that removes the commands again. */
+export function addCommands(added: readonly Command[]): () => void {
+  for (const command of added) commands.add(command);
+  return () => {
+    for (const command of added) commands.delete(command);
+  };
+}
+
+export function commandsNow(): readonly Command[] {
+  return [...commands];
+}
+
+/** Adds commands while the component is shown. As with useEffect, they are replaced if one of `inputs` changes. */
+export function useCommands(read: () => readonly Command[], inputs: readonly unknown[]): void {
+  useEffect(() => addCommands(read()), inputs);
+}

@@ -1,0 +1,33 @@
+/** Shows the keys of the page. */
+import { Dialog } from './dialog.js';
+import { keyText } from './key-text.js';
+import { keys } from './keys.js';
+
+export function KeyboardHelp({ onClose }: { onClose(): void }) {
+  const places = [...new Set(keys.map(({ place }) => place))];
+  return (
+    <Dialog title="Keyboard shortcuts" onClose={onClose}>
+      {places.map((place) => (
+        <section key={place} class="keys" aria-labelledby={`keys-${place.replace(' ', '-')}`}>
+          <h3 id={`keys-${place.replace(' ', '-')}`}>{place}</h3>
+          <dl>
+            {keys
+              .filter((key) => key.place === place)
+              .map(({ keys, effect }) => (
+                <div key={effect}>
+                  <dt>{effect}</dt>
+                  <dd>
+                    {keys.map((key) => (
+                      <kbd key={key} class="key">
+                        {keyText(key)}
+                      </kbd>
+                    ))}
+                  </dd>
+                </div>
+              ))}
+          </dl>
+        </section>
+      ))}
+    </Dialog>
+  );
+}

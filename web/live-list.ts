@@ -1,0 +1,49 @@
+/** The page's list, which follows the query in the URL, and the feed that keeps it up to date. */
+import { useEffect, useReducer, useState } from 'preact/hooks';
+import type { Directory } from './directory.js';
+import { isSameQuery, type ListQuery } from './list-query.js';
+import type { ChangeListeners } from './open-user.js';
+import { type FeedState, UserFeed } from './user-feed.js';
+import { UserList } from './user-list.js';
+
+export interface LiveList {
+  readonly list: UserList;
+  /** Differs after each change of the list. */
+  readonly version: number;
+  readonly feedState: FeedState;
+  readonly changeListeners: ChangeListeners;
+}
+
+export function useLiveList(directory: Directory, query: ListQuery): LiveList {
+  const [list] = useState(() => new UserList(directory, query));
+  const [version, redraw] = useReducer<number, void>((before) => before + 1, 0);
+  const [changeListeners] = useState<ChangeListeners>(() => new Set());
+  const [feedState, setFeedState] = useState<FeedState>('connecting');
+
+  useEffect(() => list.onChange(() => redraw()), [list]);
+  useEffect(() => () => list.close(), [list]);
+  useEffect(() => {
+    let hasFailed = false;
+    const feed = new UserFeed({
+      directory,
+      onChanges(changes) {
+        list.apply(changes);
+        for (const onChanges of changeListeners) onChanges(changes);
+      },
+      onGap() {
+        list.refresh();
+        for (const onChanges of changeListeners) onChanges([]);
+      },
+      onState(state) {
+        setFeedState(state);
+        if (state === 'live' && hasFailed) list.resume();
+        hasFailed = state === 'reconnecting' || state === 'offline' || (hasFailed && state !== 'live');
+      },
+    });
+    return () => feed.close();
+  }, [directory, list, changeListeners]);
+  useEffect(() => {
+    if (!isSameQuery(query, list.requestedQuery)) list.request(query);
+  }, [query.query, query.filter, query.orderBy, list]);
+  return { list, version, feedState, changeListeners };
+}

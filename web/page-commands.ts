@@ -1,0 +1,86 @@
+/** The commands of the whole page. The header's menu shows most of them, too. */
+import type { Command } from './commands.js';
+import {
+  ActivityIcon,
+  ExportIcon,
+  ImportIcon,
+  KeyboardIcon,
+  MoonIcon,
+  PlusIcon,
+  SignOutIcon,
+  SunIcon,
+  UsersIcon,
+} from './icons.js';
+import type { Go, Route } from './route.js';
+import type { Session } from './session.js';
+import type { Theme } from './theme.js';
+
+export interface PageCommandsOptions {
+  readonly session: Session;
+  readonly view: Route['view'];
+  readonly theme: Theme;
+  readonly go: Go;
+  setTheme(theme: Theme): void;
+  openKeys(): void;
+}
+
+export function pageCommands({ session, view, theme, go, setTheme, openKeys }: PageCommandsOptions): Command[] {
+  const { caller } = session;
+  const isDark = theme === 'dark';
+  const offered: readonly (Command | false)[] = [
+    caller.may('createUser') && {
+      id: 'new-user',
+      label: 'New user',
+      words: 'add create person',
+      key: 'n',
+      icon: PlusIcon,
+      run: () => go({ user: 'new' }),
+    },
+    caller.may('batchCreateUsers') && {
+      id: 'import',
+      label: 'Import users',
+      words: 'upload add many file csv',
+      icon: ImportIcon,
+      run: () => go({ dialog: 'import' }),
+    },
+    caller.may('exportUsers') && {
+      id: 'export',
+      label: 'Export users',
+      words: 'download file csv',
+      icon: ExportIcon,
+      run: () => go({ dialog: 'export' }),
+    },
+    view === 'activity'
+      ? { id: 'users', label: 'Users', words: 'list people go', icon: UsersIcon, run: () => go({ view: 'list' }) }
+      : {
+          id: 'activity',
+          label: 'Activity',
+          words: 'metrics charts go',
+          icon: ActivityIcon,
+          run: () => go({ view: 'activity' }),
+        },
+    {
+      id: 'theme',
+      label: isDark ? 'Light theme' : 'Dark theme',
+      words: 'light dark colours mode',
+      icon: isDark ? SunIcon : MoonIcon,
+      run: () => setTheme(isDark ? 'light' : 'dark'),
+    },
+    {
+      id: 'keys',
+      label: 'Keyboard shortcuts',
+      words: 'keys help',
+      key: '?',
+      icon: KeyboardIcon,
+      run: openKeys,
+    },
+    session.canSignOut && {
+      id: 'sign-out',
+      label: 'Sign out',
+      words: 'log out leave',
+      icon: SignOutIcon,
+      run: () => void session.signOut(),
+    },
+  ];
+  return offered.filter((command) => command !== false);
+}

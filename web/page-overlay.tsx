@@ -1,0 +1,58 @@
+/** The commands of the whole page, and what they open over it: the palette and the keyboard help. */
+import type { ComponentChildren } from 'preact';
+import { useCallback, useState } from 'preact/hooks';
+import { useCommandKeys } from './command-keys.js';
+import { type Command, useCommands } from './commands.js';
+import type { Directory } from './directory.js';
+import { CommandIcon } from './icons.js';
+import { lazyDialog } from './lazy.js';
+import { pageCommands } from './page-commands.js';
+import type { Go, Route } from './route.js';
+import { useTheme } from './theme.js';
+
+const Palette = lazyDialog('Commands', async () => (await import('./palette.js')).Palette);
+const KeyboardHelp = lazyDialog('Keyboard shortcuts', async () => (await import('./keyboard-help.js')).KeyboardHelp);
+const preloadPalette = () => void Palette.preload();
+
+export interface PageOverlayOptions {
+  readonly directory: Directory;
+  readonly view: Route['view'];
+  readonly go: Go;
+  onOpenUser(id: string): void;
+}
+
+export interface PageOverlay {
+  /** The commands of the header's menu. */
+  readonly commands: readonly Command[];
+  readonly overlay: ComponentChildren;
+}
+
+export function usePageOverlay({ directory, view, go, onOpenUser }: PageOverlayOptions): PageOverlay {
+  const { session } = directory;
+  const [theme, setTheme] = useTheme();
+  const [shown, setShown] = useState<'' | 'palette' | 'keys'>('');
+  const close = () => setShown('');
+  const openKeys = useCallback(() => setShown('keys'), []);
+  const openPalette = useCallback(() => setShown('palette'), []);
+
+  const commands = pageCommands({ session, view, theme, go, setTheme, openKeys });
+  useCommands(() => commands, [session.caller, session.canSignOut, view, theme, go]);
+  useCommandKeys(openPalette, preloadPalette);
+  const inMenu = commands.filter(({ id }) => id !== 'new-user');
+  return {
+    commands: [...inMenu, { id: 'palette', label: 'All commands', key: 'Mod+K', icon: CommandIcon, run: openPalette }],
+    overlay: (
+      <>
+        {shown === 'palette' && (
+          <Palette
+            directory={directory}
+            onClose={close}
+            onOpenUser={onOpenUser}
+            onSearch={(query) => go({ view: 'list', query })}
+          />
+        )}
+        {shown === 'keys' && <KeyboardHelp onClose={close} />}
+      </>
+    ),
+  };
+}

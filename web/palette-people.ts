@@ -1,0 +1,41 @@
+/** Finds people for the palette while the user types. */
+import { useEffect, useState } from 'preact/hooks';
+import type { User } from '../generated/users/v1/user.js';
+import { callErrorOf, isAborted } from './call-error.js';
+import type { Directory } from './directory.js';
+
+/** Too short to notice, but long enough to type most of a word. */
+const searchAfterMs = 150;
+const peopleMax = 6;
+
+export interface FoundPeople {
+  readonly people: readonly User[];
+  readonly isSearching: boolean;
+  /** Why the search failed; empty if it did not. */
+  readonly problem: string;
+}
+
+const nothing: FoundPeople = { people: [], isSearching: false, problem: '' };
+
+export function usePeople(directory: Directory, query: string): FoundPeople {
+  const [found, setFound] = useState(nothing);
+  useEffect(() => {
+    if (query === '') return setFound(nothing);
+    const controller = new AbortController();
+    // The people of the previous query stay until the answer arrives.
+    setFound(({ people }) => ({ people, isSearching: true, problem: '' }));
+    const timer = setTimeout(async () => {
+      try {
+        const { users } = await directory.listUsers({ query, pageSize: peopleMax }, { signal: controller.signal });
+        setFound({ people: users, isSearching: false, problem: '' });
+      } catch (error) {
+        if (!isAborted(error)) setFound({ people: [], isSearching: false, problem: callErrorOf(error).message });
+      }
+    }, searchAfterMs);
+    return () => {
+      clearTimeout(timer);
+      controller.abort();
+    };
+  }, [directory, query]);
+  return found;
+}

@@ -3,7 +3,12 @@ import { Dialog } from './dialog.js';
 import { keyText } from './key-text.js';
 import { keys } from './keys.js';
 
-export function KeyboardHelp({ onClose }: { onClose(): void }) {
+export interface KeyboardHelpProps {
+  onClose(): void;
+  onCommands(): void;
+}
+
+export function KeyboardHelp({ onClose, onCommands }: KeyboardHelpProps) {
   const places = [...new Set(keys.map(({ place }) => place))];
   return (
     <Dialog title="Keyboard shortcuts" onClose={onClose}>
@@ -28,6 +33,10 @@ export function KeyboardHelp({ onClose }: { onClose(): void }) {
           </dl>
         </section>
       ))}
+      {/* Inside the part that scrolls, so that the keyboard reaches it. */}
+      <button type="button" class="button small keys-more" onClick={onCommands}>
+        Show all commands
+      </button>
     </Dialog>
   );
 }

@@ -51,7 +51,7 @@ export function usePageOverlay({ directory, view, go, onOpenUser }: PageOverlayO
             onSearch={(query) => go({ view: 'list', query })}
           />
         )}
-        {shown === 'keys' && <KeyboardHelp onClose={close} />}
+        {shown === 'keys' && <KeyboardHelp onClose={close} onCommands={openPalette} />}
       </>
     ),
   };

@@ -126,7 +126,7 @@ describe.skipIf(browserMissing !== undefined)('the command palette', () => {
     await page.keyboard.press('Enter');
     await fields.waitFor();
     await page.keyboard.press('Escape');
-    await fields.waitFor({ state: 'detached' });
+    await page.locator('.filter-bar').waitFor({ state: 'detached' });
     await page.keyboard.press('f');
     await fields.waitFor();
     expectNoFaults();

@@ -84,7 +84,11 @@ export const states: readonly State[] = [
     },
   },
   { name: 'keys', enter: (page) => press(page, '?').then(() => dialog(page).getByText('Anywhere').waitFor()) },
-  { name: 'new-user', hash: '#user=new', enter: (page) => dialog(page).getByLabel('Email').waitFor() },
+  {
+    name: 'new-user',
+    hash: '#user=new',
+    enter: (page) => page.getByRole('complementary').getByRole('textbox', { name: 'Email' }).waitFor(),
+  },
   { name: 'unknown-user', hash: '#user=zzz', enter: (page) => page.getByText('User not found').waitFor() },
   { name: 'import', hash: '#dialog=import', enter: (page) => dialog(page).getByText(/CSV/).first().waitFor() },
   { name: 'export', hash: '#dialog=export', enter: (page) => dialog(page).getByText(/CSV/).first().waitFor() },

@@ -133,8 +133,10 @@ describe.skipIf(browserMissing !== undefined)('a person', () => {
     // Escape closes a menu of the list before the panel.
     await page.keyboard.press('Enter');
     await panel(page).getByText('3 of 3').waitFor();
-    await page.getByRole('button', { name: 'Options of the column Email' }).click();
+    const options = page.getByRole('button', { name: 'Options of the column Email' });
+    await options.click();
     await page.getByRole('menu').waitFor();
+    await options.focus();
     await page.keyboard.press('Escape');
     await page.getByRole('menu').waitFor({ state: 'hidden' });
     expect(await panel(page).count()).toBe(1);

@@ -26,7 +26,7 @@ export interface SendOptions extends CallOptions {
   readonly token: string | undefined;
 }
 
-type Bytes = Uint8Array<ArrayBuffer>;
+export type Bytes = Uint8Array<ArrayBuffer>;
 
 export async function sendUnary<Request, Response>(
   origin: string,
@@ -72,6 +72,44 @@ export async function* sendStream<Request, Response>(
   }
 }
 
+/**
+ * Sends all messages of a client stream in one body, because browsers cannot stream a request over HTTP/1.1. A Blob can be
+ * on disk.
+ */
+export async function sendMessages<Response>(
+  origin: string,
+  { path, response }: Omit<Method<never, Response>, 'request'>,
+  messages: Blob,
+  options: SendOptions,
+): Promise<Response> {
+  const call = new Call(options);
+  try {
+    return await call.run(async () => {
+      const headers = { 'connect-accept-encoding': 'gzip' };
+      const answer = await call.post(origin + path, 'application/connect+proto', messages, headers);
+      if (answer.body === null) throw incompleteAnswer();
+      const frames = framesOf(answer.body);
+      const bytes = await nextMessage(frames);
+      if (bytes === undefined) throw unreadableAnswer();
+      // The status follows the message.
+      await nextMessage(frames);
+      return decode(response, bytes);
+    });
+  } finally {
+    call.close();
+  }
+}
+
+/** Joins the parts of a message to the message of a stream. */
+export function framedBlob(parts: readonly Bytes[]): Blob {
+  const prefix = new DataView(new ArrayBuffer(prefixBytes));
+  prefix.setUint32(
+    1,
+    parts.reduce((sum, { length }) => sum + length, 0),
+  );
+  return new Blob([prefix, ...parts]);
+}
+
 /** One request, with its deadline. */
 class Call {
   readonly #options: SendOptions;
@@ -111,7 +149,7 @@ class Call {
   }
 
   /** Resolves if the response has the content type of the request. */
-  async post(url: string, contentType: string, body: Bytes, headers: Record<string, string>): Promise<Response> {
+  async post(url: string, contentType: string, body: Bytes | Blob, headers: Record<string, string>): Promise<Response> {
     const { token, deadlineMs } = this.#options;
     const response = await fetch(url, {
       method: 'POST',
@@ -137,7 +175,7 @@ export function authorization(token: string | undefined): Record<string, string>
   return token === undefined ? {} : { authorization: `Bearer ${token}` };
 }
 
-function bytesOf<T>(type: MessageFns<T>, message: DeepPartial<T>): Bytes {
+export function bytesOf<T>(type: MessageFns<T>, message: DeepPartial<T>): Bytes {
   return new Uint8Array(type.encode(type.fromPartial(message)).finish());
 }
 

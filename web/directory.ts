@@ -14,6 +14,7 @@ import {
   GetCallerResponse,
   GetUserRequest,
   GetUserResponse,
+  ImportUsersResponse,
   ListUserChangesRequest,
   ListUserChangesResponse,
   ListUsersRequest,
@@ -27,7 +28,7 @@ import type { AuthResponse } from './auth-response.js';
 import { type Caller, callerOf, type MethodName, methodPath } from './caller.js';
 import { authorization, sendUnary } from './connect.js';
 import { Session } from './session.js';
-import { createCalls, deadlineMsDefault, type ServerStream, type Unary } from './session-calls.js';
+import { type ClientStream, createCalls, deadlineMsDefault, type ServerStream, type Unary } from './session-calls.js';
 
 /**
  * The calls reject with a CallError, or with an AbortError if the signal was aborted. The default deadline is 15 s for a
@@ -41,6 +42,8 @@ export interface Directory {
   readonly listUsers: Unary<ListUsersRequest, ListUsersResponse>;
   readonly batchGetUsers: Unary<BatchGetUsersRequest, BatchGetUsersResponse>;
   readonly batchCreateUsers: Unary<BatchCreateUsersRequest, BatchCreateUsersResponse>;
+  /** The messages come from createImportMessages(). */
+  readonly importUsers: ClientStream<ImportUsersResponse>;
   readonly exportUsers: ServerStream<ExportUsersRequest, ExportUsersResponse>;
   readonly watchUsers: ServerStream<WatchUsersRequest, WatchUsersResponse>;
   readonly listUserChanges: Unary<ListUserChangesRequest, ListUserChangesResponse>;
@@ -66,7 +69,7 @@ export function createDirectory({ origin = location.origin, authResponse }: Dire
     readCaller: async (token, name) =>
       callerOf(await sendUnary(origin, getCaller, {}, { deadlineMs: deadlineMsDefault, token }), name),
   });
-  const { unary, stream } = createCalls(origin, session);
+  const { unary, stream, clientStream } = createCalls(origin, session);
 
   return {
     createUser: unary('createUser', CreateUserRequest, CreateUserResponse),
@@ -76,6 +79,7 @@ export function createDirectory({ origin = location.origin, authResponse }: Dire
     listUsers: unary('listUsers', ListUsersRequest, ListUsersResponse),
     batchGetUsers: unary('batchGetUsers', BatchGetUsersRequest, BatchGetUsersResponse),
     batchCreateUsers: unary('batchCreateUsers', BatchCreateUsersRequest, BatchCreateUsersResponse),
+    importUsers: clientStream('importUsers', ImportUsersResponse),
     exportUsers: stream('exportUsers', ExportUsersRequest, ExportUsersResponse),
     watchUsers: stream('watchUsers', WatchUsersRequest, WatchUsersResponse),
     listUserChanges: unary('listUserChanges', ListUserChangesRequest, ListUserChangesResponse),

@@ -7,7 +7,7 @@
 import type { RowProblem } from '../src/user-files/columns.js';
 import { CallError } from './call-error.js';
 import type { Directory } from './directory.js';
-import { createImportBody, type OnTaken, sendImport } from './import-call.js';
+import { createImportMessages, type OnTaken } from './import-messages.js';
 import { pause } from './pause.js';
 import { hasReason, isUnclear, newRequestId } from './save-user.js';
 
@@ -158,11 +158,11 @@ export class BatchSender {
   }
 
   #updater(rows: readonly BatchRow[]): () => Promise<Problems | undefined> {
-    const body = createImportBody('update');
-    for (const { user } of rows) body.add(user ?? {});
-    const file = body.finish();
+    const { add, finish } = createImportMessages('update');
+    for (const { user } of rows) add(user ?? {});
+    const messages = finish();
     return async () => {
-      const response = await sendImport(this.#options.directory, file);
+      const response = await this.#options.directory.importUsers(messages);
       if (!response.committed) return new Map(response.errors.map(({ row, ...problem }) => [row, problem]));
       const { created, updated, skipped } = this.#state;
       this.#set({

@@ -2,7 +2,7 @@
 import type { RowProblem } from '../src/user-files/columns.js';
 import { createPlaces } from '../src/user-files/places.js';
 import type { Directory } from './directory.js';
-import { createImportBody, type OnTaken, sendImport } from './import-call.js';
+import { createImportMessages, type OnTaken } from './import-messages.js';
 import { type ImportFile, openFile, problemOf, readRows } from './import-users.js';
 
 export interface CheckReport {
@@ -41,7 +41,7 @@ export async function checkImport(
   { onTaken, signal, onProgress }: CheckOptions,
 ): Promise<CheckReport> {
   const { decoded, share } = openFile(source);
-  const body = createImportBody(onTaken, { keepGoing: true, validateOnly: true });
+  const messages = createImportMessages(onTaken, { keepGoing: true, validateOnly: true });
   const places = createPlaces();
   const reasons = createReasons();
   let rows = 0;
@@ -57,7 +57,7 @@ export async function checkImport(
           continue;
         }
         places.add({ row, line });
-        body.add(user);
+        messages.add(user);
       }
     } catch (error) {
       signal.throwIfAborted();
@@ -65,7 +65,7 @@ export async function checkImport(
       unreadable = error;
     }
     onProgress({ rows, share: 1 });
-    const { created, updated, skipped, rejected, errors } = await sendImport(directory, body.finish(), signal);
+    const { created, updated, skipped, rejected, errors } = await directory.importUsers(messages.finish(), { signal });
     result = { created, updated, skipped, rejected: rejected + reasons.rows() };
     for (const error of errors) reasons.add(places.find(error.row).row, error);
     if (unreadable !== undefined) throw unreadable;

@@ -1,13 +1,13 @@
 /** The second step of an import: the user checks the file's columns before the page sends anything. */
-import { useId, useState } from 'preact/hooks';
+import { useState } from 'preact/hooks';
 import { writablePaths } from '../src/fields.js';
 import { delimiterNames } from '../src/user-files/csv.js';
 import { WrongEncoding } from '../src/user-files/file-text.js';
 import type { Column } from '../src/user-files/header.js';
 import { EncodingSelect } from './encoding-select.js';
 import { formatBytes, formatCount } from './format.js';
-import type { OnTaken } from './import-call.js';
 import { attributeKeyOf, type FilePreview, withAttributes } from './import-file.js';
+import type { OnTaken } from './import-messages.js';
 import { labelOf } from './user-fields.js';
 
 const attributePrefix = 'attributes.';
@@ -45,7 +45,10 @@ export function ImportPreview(props: ImportPreviewProps) {
           Another file
         </button>
       </p>
-      <EncodingSelect encoding={encoding} found={encodingFound} onChange={onEncoding} />
+      <div class="choices">
+        <EncodingSelect encoding={encoding} found={encodingFound} onChange={onEncoding} />
+        <TakenChoice onTaken={onTaken} mayUpdate={mayUpdate} onChange={onTakenChange} />
+      </div>
       <p class="notice warning" role="status">
         {problem}
       </p>
@@ -54,9 +57,9 @@ export function ImportPreview(props: ImportPreviewProps) {
       )}
       <AddAttributes columns={preview.columns} onColumns={onColumns} />
       <ColumnTable preview={preview} onColumns={onColumns} />
-      <TakenChoice onTaken={onTaken} mayUpdate={mayUpdate} onChange={onTakenChange} />
       <p class="hint">
         Valid rows are written even if others are rejected. Users that were written stay, even if you stop the import.
+        {onTaken === 'update' ? ' An update sets the fields that the row has. Empty cells change nothing.' : ''}
       </p>
     </>
   );
@@ -199,21 +202,22 @@ interface TakenChoiceProps {
 }
 
 function TakenChoice({ onTaken, mayUpdate, onChange }: TakenChoiceProps) {
-  const name = useId();
+  const choose = (text: string) => {
+    const [value = onTaken] = takenTexts.find(([each]) => each === text) ?? [];
+    onChange(value);
+  };
   return (
-    <fieldset class="choices">
-      <legend>If an email is already in the directory</legend>
-      {takenTexts.map(([value, text]) =>
-        value === 'update' && !mayUpdate ? null : (
-          <label key={value}>
-            <input type="radio" name={name} checked={onTaken === value} onChange={() => onChange(value)} />
-            {text}
-          </label>
-        ),
-      )}
-      {onTaken === 'update' ? (
-        <p class="hint">An update sets the fields that the row has. Empty cells change nothing.</p>
-      ) : null}
-    </fieldset>
+    <label class="encoding">
+      If an email is taken
+      <select class="input" value={onTaken} onChange={(event) => choose(event.currentTarget.value)}>
+        {takenTexts.map(([value, text]) =>
+          value === 'update' && !mayUpdate ? null : (
+            <option key={value} value={value}>
+              {text}
+            </option>
+          ),
+        )}
+      </select>
+    </label>
   );
 }

@@ -10,7 +10,7 @@ import { createBlobWriter } from './blob-writer.js';
 import { createRejectedCsv, fileRowsOf, readText } from './csv.js';
 import type { Directory } from './directory.js';
 import { type BatchRow, BatchSender, type BatchState } from './import-batch.js';
-import type { OnTaken } from './import-call.js';
+import type { OnTaken } from './import-messages.js';
 
 // Throughput by batch size is in docs/benchmarks.md. A response lists about 30 invalid rows, and the batch is sent
 // again to find more, so smaller batches are faster if many rows are invalid.

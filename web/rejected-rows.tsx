@@ -79,7 +79,7 @@ function Row({ rejectedRow: { row, line, cells, problem }, columns, onEdit }: Ro
       {columns.map(({ index, name, field = '' }) => {
         const isInvalid = isAt(problem.field, field);
         return (
-          <td key={index}>
+          <td key={index} data-label={name}>
             <input
               class="input"
               aria-label={`${name} in row ${row}`}

@@ -6,7 +6,7 @@ import type { DeepPartial, MessageFns } from '../generated/users/v1/user_service
 import { notAllowed } from './answer-error.js';
 import { CallError } from './call-error.js';
 import { type MethodName, methodPath } from './caller.js';
-import { type CallOptions, sendStream, sendUnary } from './connect.js';
+import { type CallOptions, type SendOptions, sendMessages, sendStream, sendUnary } from './connect.js';
 import type { Session } from './session.js';
 
 export type Unary<Request, Response> = (request: DeepPartial<Request>, options?: CallOptions) => Promise<Response>;
@@ -14,6 +14,9 @@ export type ServerStream<Request, Response> = (
   request: DeepPartial<Request>,
   options?: CallOptions,
 ) => AsyncGenerator<Response, void>;
+
+/** `messages` are those of a client stream, each with its length. */
+export type ClientStream<Response> = (messages: Blob, options?: CallOptions) => Promise<Response>;
 
 // The server's own STATEMENT_TIMEOUT_MS is shorter. This deadline is for a response that is lost in the network.
 export const deadlineMsDefault = 15_000;
@@ -53,25 +56,39 @@ export function createCalls(origin: string, session: Session) {
     response: MessageFns<Response>,
   ): Unary<Request, Response> {
     const method = { path: methodPath(name), request, response };
-    return async (message, { signal, deadlineMs = deadlineMsDefault } = {}) => {
-      const send = (token: string | undefined) => sendUnary(origin, method, message, { signal, deadlineMs, token });
-      const { token, nextToken } = await begin(method, signal);
-      try {
-        return await send(token);
-      } catch (error) {
-        await learn(error, token);
+    return (message, options) =>
+      sendWithToken(method.path, { deadlineMs: deadlineMsDefault, ...options }, (send) =>
+        sendUnary(origin, method, message, send),
+      );
+  }
+
+  function clientStream<Response>(name: MethodName, response: MessageFns<Response>): ClientStream<Response> {
+    const method = { path: methodPath(name), response };
+    return (messages, options) =>
+      sendWithToken(method.path, { deadlineMs: 0, ...options }, (send) => sendMessages(origin, method, messages, send));
+  }
+
+  async function sendWithToken<Response>(
+    path: string,
+    { signal, deadlineMs = 0 }: CallOptions,
+    send: (options: SendOptions) => Promise<Response>,
+  ): Promise<Response> {
+    const { token, nextToken } = await begin({ path }, signal);
+    try {
+      return await send({ signal, deadlineMs, token });
+    } catch (error) {
+      await learn(error, token);
+    }
+    // The server had refused the call before it read the request.
+    const newer = await nextToken();
+    try {
+      return await send({ signal, deadlineMs, token: newer });
+    } catch (error) {
+      if (error instanceof CallError && error.code === 'UNAUTHENTICATED') {
+        await session.refused(newer, error.reason, { canRenew: false });
       }
-      // The server had refused the call before it read the request.
-      const newer = await nextToken();
-      try {
-        return await send(newer);
-      } catch (error) {
-        if (error instanceof CallError && error.code === 'UNAUTHENTICATED') {
-          await session.refused(newer, error.reason, { canRenew: false });
-        }
-        throw error;
-      }
-    };
+      throw error;
+    }
   }
 
   function stream<Request, Response>(
@@ -92,5 +109,5 @@ export function createCalls(origin: string, session: Session) {
     };
   }
 
-  return { unary, stream };
+  return { unary, stream, clientStream };
 }

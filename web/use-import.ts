@@ -3,10 +3,10 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { UnreadableFile, WrongEncoding } from '../src/user-files/file-text.js';
 import type { Directory } from './directory.js';
 import { initialState } from './import-batch.js';
-import type { OnTaken } from './import-call.js';
 import { type CheckReport, checkImport } from './import-check.js';
 import type { ChooseProblem } from './import-chooser.js';
 import { describeFault, type FilePreview, readPreview } from './import-file.js';
+import type { OnTaken } from './import-messages.js';
 import { type ImportFile, type ImportProgress, type ImportReport, importUsers, retryRejected } from './import-users.js';
 import type { Corrections } from './rejected-rows.js';
 

@@ -69,7 +69,7 @@ describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
     expect(await all()).toHaveLength(1);
 
     await button(page, 'Back').click();
-    await dialog(page).getByLabel('Update the user who has the email').check();
+    await dialog(page).getByLabel('If an email is taken').selectOption('Update the user who has the email');
     await button(page, 'Check').click();
     await dialog(page).getByText('2 rows would be rejected').waitFor();
     expect(await counts(page)).toEqual({ 'To create': '1', 'To update': '2', 'To skip': '0', 'To reject': '2' });
@@ -148,7 +148,7 @@ describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
     const calls: string[] = [];
     page.on('request', (request) => calls.push(request.url()));
     await choose(page, `first_name,email,floor\n${Array.from({ length: 30_000 }, (_, at) => row(at)).join('\n')}\n`);
-    await dialog(page).getByLabel('Update the user who has the email').check();
+    await dialog(page).getByLabel('If an email is taken').selectOption('Update the user who has the email');
     await button(page, 'Check').click();
     await button(page, 'Import 30,000 users').waitFor({ timeout: 120_000 });
     expect(calls.filter((url) => url.endsWith('/ImportUsers'))).toHaveLength(1);

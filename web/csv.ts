@@ -1,13 +1,5 @@
 /** Reads and writes CSV files of users, in the same format as the command line. The server validates the fields. */
-import type { User } from '../generated/users/v1/user.js';
-import {
-  draftOf,
-  errorColumns,
-  exportCells,
-  exportColumns,
-  type Row,
-  type RowProblem,
-} from '../src/user-files/columns.js';
+import { draftOf, errorColumns, type Row, type RowProblem } from '../src/user-files/columns.js';
 import { separatorLine } from '../src/user-files/csv.js';
 import { type DecodedText, decodeText } from '../src/user-files/file-text.js';
 import { type Column, findDuplicate, missingFields, targetsOf } from '../src/user-files/header.js';
@@ -66,14 +58,8 @@ export function createRejectedCsv(header: readonly string[], delimiter: string) 
   };
 }
 
-export const csvHeader = formatLine(exportColumns);
-
-/** As in the CLI, no cell is escaped for spreadsheets, because an import must create the same users. */
-export function formatCsvUsers(users: readonly User[]): string {
-  return users.map((user) => formatLine(exportCells(user))).join('');
-}
-
-function formatLine(cells: readonly string[], delimiter = ','): string {
+/** As in the command line, no cell is escaped for spreadsheets, because an import must create the same users. */
+export function formatLine(cells: readonly string[], delimiter = ','): string {
   const line = cells.map((cell) =>
     /["\r\n]/.test(cell) || cell.includes(delimiter) ? `"${cell.replaceAll('"', '""')}"` : cell,
   );

@@ -1,15 +1,19 @@
-/** Exports the users in the list as CSV, and shows the progress. */
+/** Exports users to a file whose format and columns the user chooses, and shows the progress. */
 import { useEffect, useId, useState } from 'preact/hooks';
+import { type BulkTarget, describeTarget } from './bulk-target.js';
 import { isAborted } from './call-error.js';
 import { Dialog } from './dialog.js';
 import type { Directory } from './directory.js';
-import { download, openSink, readUsers, type Selection, writeUsers } from './export-users.js';
+import { createExportFile, type ExportFormat, exportFields, exportFormats } from './export-format.js';
+import { download, openSink, readUsers, writeUsers } from './export-users.js';
 import { formatCount } from './format.js';
+import { selectsAll } from './list-query.js';
 import { describeFailure } from './save-user.js';
+import { useAttributeKeys } from './use-attribute-keys.js';
 
 export interface ExportDialogProps {
   readonly directory: Directory;
-  readonly selection: Selection;
+  readonly target: BulkTarget;
   onClose(): void;
 }
 
@@ -19,50 +23,31 @@ type Step =
   | { readonly kind: 'done'; readonly rows: number }
   | { readonly kind: 'failed'; readonly rows: number; readonly problem: string };
 
-export function ExportDialog({ directory, selection, onClose }: ExportDialogProps) {
-  const [step, setStep] = useState<Step>({ kind: 'ready' });
-  const [stopping, setStopping] = useState<AbortController>();
+const allFields: ReadonlySet<string> = new Set(exportFields.map(([path]) => path));
+
+export function ExportDialog({ directory, target, onClose }: ExportDialogProps) {
+  const { step, run, stop } = useExport(directory, target);
+  const [format, setFormat] = useState<ExportFormat>('csv');
+  const [chosen, setChosen] = useState(allFields);
+  const keys = useAttributeKeys(directory, target);
   const id = useId();
-
-  useEffect(() => () => stopping?.abort(), [stopping]);
-
-  async function run(): Promise<void> {
-    if (step.kind === 'running') return;
-    const name = `roster-${new Date().toISOString().slice(0, 10)}.csv`;
-    const controller = new AbortController();
-    let rows = 0;
-    try {
-      const sink = await openSink(name);
-      if (sink === undefined) return;
-      setStopping(controller);
-      setStep({ kind: 'running', rows });
-      const file = await writeUsers(sink, readUsers(directory, selection, controller.signal), (count) => {
-        rows = count;
-        setStep({ kind: 'running', rows });
-      });
-      if (file !== undefined) download(file, name);
-      setStep({ kind: 'done', rows });
-    } catch (error) {
-      const problem = isAborted(error) ? '' : describeFailure(error);
-      setStep({ kind: 'failed', rows, problem });
-    }
-  }
-
-  const { query, filter } = selection;
+  const columns = [...exportFields.map(([path]) => path), ...keys.map((key) => `attributes.${key}`)];
+  const canRun = step.kind !== 'running' && chosen.size > 0;
   return (
     <Dialog
-      title="Export users"
-      onClose={() => {
-        if (step.kind === 'running') stopping?.abort();
-        else onClose();
-      }}
+      title={`Export ${describeTarget(target)}`}
+      onClose={step.kind === 'running' ? stop : onClose}
       onSubmit={() => {
         if (step.kind === 'done') onClose();
-        else void run();
+        else if (canRun)
+          void run(
+            format,
+            columns.filter((column) => chosen.has(column)),
+          );
       }}
       footer={
         step.kind === 'running' ? (
-          <button type="button" class="button" onClick={() => stopping?.abort()}>
+          <button type="button" class="button" onClick={stop}>
             Stop
           </button>
         ) : step.kind === 'done' ? (
@@ -74,7 +59,7 @@ export function ExportDialog({ directory, selection, onClose }: ExportDialogProp
             <button type="button" class="button" onClick={onClose}>
               Cancel
             </button>
-            <button type="submit" class="button primary" data-focus>
+            <button type="submit" class="button primary" data-focus aria-disabled={!canRun}>
               {step.kind === 'failed' ? 'Try again' : 'Export'}
             </button>
           </>
@@ -82,36 +67,35 @@ export function ExportDialog({ directory, selection, onClose }: ExportDialogProp
       }
     >
       <div class="stack">
-        <p id={id}>
-          Export {query === '' && filter === '' ? 'all users' : 'the users in the list'} as CSV, for a later import.
-        </p>
-        {query === '' && filter === '' ? null : (
-          <dl class="details">
-            {query === '' ? null : (
-              <div>
-                <dt>Search</dt>
-                <dd dir="auto">{query}</dd>
-              </div>
-            )}
-            {filter === '' ? null : (
-              <div>
-                <dt>Filter</dt>
-                <dd>
-                  <code>{filter}</code>
-                </dd>
-              </div>
-            )}
-          </dl>
-        )}
-        {step.kind === 'ready' ? (
-          <p class="hint">
-            {query === ''
-              ? 'The file is one snapshot, ordered by id.'
-              : 'Changes that others make during the export may be missing from the file.'}{' '}
-            Cells are not escaped. A spreadsheet may run a cell that begins with =, +, - or @ as a formula, so import
-            such columns as text.
-          </p>
+        <QueryDetails target={target} />
+        {step.kind === 'ready' || step.kind === 'failed' ? (
+          <>
+            <label class="field">
+              <span class="label">Format</span>
+              <select
+                class="input"
+                value={format}
+                onChange={(event) => {
+                  const { value } = event.currentTarget;
+                  setFormat(exportFormats.find(([name]) => name === value)?.[0] ?? format);
+                }}
+              >
+                {exportFormats.map(([name, label]) => (
+                  <option key={name} value={name}>
+                    {label}
+                  </option>
+                ))}
+              </select>
+            </label>
+            <ColumnChoice keys={keys} chosen={chosen} onChange={setChosen} />
+            <p class="hint">
+              {hintOf(target)} {formatHints[format]}
+            </p>
+          </>
         ) : null}
+        <span id={id} class="visually-hidden">
+          Progress of the export
+        </span>
         {step.kind === 'running' ? <progress class="progress" aria-labelledby={id} /> : null}
         {step.kind === 'ready' ? null : (
           <p class={noticeClass(step.kind)} role="status">
@@ -120,6 +104,109 @@ export function ExportDialog({ directory, selection, onClose }: ExportDialogProp
         )}
       </div>
     </Dialog>
+  );
+}
+
+const formatHints: Readonly<Record<ExportFormat, string>> = {
+  csv: 'Cells are not escaped. A spreadsheet may run a cell that begins with =, +, - or @ as a formula.',
+  excel: 'A cell that a spreadsheet would run as a formula begins with an apostrophe.',
+  json: 'The file is one list, with one user on each line.',
+};
+
+function hintOf({ isAll, query }: BulkTarget): string {
+  if (!isAll) return '';
+  return query.query === ''
+    ? 'The file is one snapshot, ordered by id.'
+    : 'Changes that others make during the export may be missing from the file.';
+}
+
+function useExport(directory: Directory, target: BulkTarget) {
+  const [step, setStep] = useState<Step>({ kind: 'ready' });
+  const [stopping, setStopping] = useState<AbortController>();
+  useEffect(() => () => stopping?.abort(), [stopping]);
+
+  async function run(format: ExportFormat, columns: readonly string[]): Promise<void> {
+    const file = createExportFile(format, columns);
+    const name = `roster-${new Date().toISOString().slice(0, 10)}.${file.extension}`;
+    const controller = new AbortController();
+    let rows = 0;
+    try {
+      const sink = await openSink(name, file);
+      if (sink === undefined) return;
+      setStopping(controller);
+      setStep({ kind: 'running', rows });
+      const blob = await writeUsers(sink, file, readUsers(directory, target, controller.signal), (count) => {
+        rows = count;
+        setStep({ kind: 'running', rows });
+      });
+      if (blob !== undefined) download(blob, name);
+      setStep({ kind: 'done', rows });
+    } catch (error) {
+      const problem = isAborted(error) ? '' : describeFailure(error);
+      setStep({ kind: 'failed', rows, problem });
+    }
+  }
+  return { step, run, stop: () => stopping?.abort() };
+}
+
+/** What the list is searched and filtered by, if all users that match are exported. */
+function QueryDetails({ target: { isAll, query } }: { target: BulkTarget }) {
+  if (!isAll || selectsAll(query)) return null;
+  return (
+    <dl class="details">
+      {query.query === '' ? null : (
+        <div>
+          <dt>Search</dt>
+          <dd dir="auto">{query.query}</dd>
+        </div>
+      )}
+      {query.filter === '' ? null : (
+        <div>
+          <dt>Filter</dt>
+          <dd>
+            <code>{query.filter}</code>
+          </dd>
+        </div>
+      )}
+    </dl>
+  );
+}
+
+interface ColumnChoiceProps {
+  readonly keys: readonly string[];
+  readonly chosen: ReadonlySet<string>;
+  onChange(chosen: ReadonlySet<string>): void;
+}
+
+function ColumnChoice({ keys, chosen, onChange }: ColumnChoiceProps) {
+  const box = (column: string, label: string) => (
+    <label key={column}>
+      <input
+        type="checkbox"
+        checked={chosen.has(column)}
+        onChange={(event) => {
+          const next = new Set(chosen);
+          if (event.currentTarget.checked) next.add(column);
+          else next.delete(column);
+          onChange(next);
+        }}
+      />
+      <span class="truncate" dir="auto">
+        {label}
+      </span>
+    </label>
+  );
+  return (
+    <fieldset class="export-columns">
+      <legend>Columns</legend>
+      <div>{exportFields.map(([path, label]) => box(path, label))}</div>
+      {keys.length === 0 ? null : (
+        <>
+          <p class="soft">Attributes as columns of their own</p>
+          <div>{keys.map((key) => box(`attributes.${key}`, key))}</div>
+        </>
+      )}
+    </fieldset>
   );
 }
 

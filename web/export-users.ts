@@ -1,12 +1,16 @@
 /**
- * Exports users to a CSV file that `roster import` accepts. Reads them from one snapshot, or page by page if there are
- * search words. If the browser can write to a file, they are not all in memory at the same time.
+ * Exports users to a file. Reads all that match a filter from one snapshot, or page by page if there are search words. If
+ * the browser can write to a file, they are not all in memory at the same time.
  */
 import type { User } from '../generated/users/v1/user.js';
 import { createBlobWriter } from './blob-writer.js';
+import { type BulkTarget, readTarget } from './bulk-target.js';
 import { CallError } from './call-error.js';
-import { csvHeader, formatCsvUsers } from './csv.js';
 import type { Directory } from './directory.js';
+import type { ExportFile } from './export-format.js';
+import type { ListQuery } from './list-query.js';
+import { pause } from './pause.js';
+import { retried } from './retry.js';
 import { isUnclear } from './save-user.js';
 
 // A message holds about 200 of the largest users. The server sends fewer than requested if more do not fit.
@@ -15,48 +19,60 @@ const pageSize = 500;
 const failuresMax = 5;
 const backoffMs = 250;
 
-export interface Selection {
-  readonly filter: string;
-  readonly query: string;
-  readonly orderBy: string;
-}
-
 /**
  * Yields the users in parts. With a query, they are in the order of the list. Without one, they are ordered by id, from
- * one snapshot. If the connection breaks, it resumes after the last part.
+ * one snapshot. Chosen users are in the order in which they were chosen.
  */
 export async function* readUsers(
   directory: Directory,
-  { filter, query, orderBy }: Selection,
+  target: BulkTarget,
+  signal: AbortSignal,
+): AsyncGenerator<readonly User[]> {
+  if (!target.isAll) {
+    yield* readTarget(directory, target, { signal });
+    return;
+  }
+  const { query } = target;
+  const parts = query.query === '' ? readSnapshot(directory, query, signal) : readPages(directory, query, signal);
+  for await (const users of parts) yield users.filter(({ id }) => !target.excluded.has(id));
+}
+
+async function* readPages(
+  directory: Directory,
+  { filter, query, orderBy }: ListQuery,
+  signal: AbortSignal,
+): AsyncGenerator<readonly User[]> {
+  let pageToken = '';
+  do {
+    const request = { filter, query, orderBy, pageSize, pageToken };
+    const page = await retried(() => directory.listUsers(request, { signal }), { signal });
+    yield page.users;
+    pageToken = page.nextPageToken;
+  } while (pageToken !== '');
+}
+
+/** If the connection breaks, it resumes after the last part. */
+async function* readSnapshot(
+  directory: Directory,
+  { filter }: ListQuery,
   signal: AbortSignal,
 ): AsyncGenerator<readonly User[]> {
   let token = '';
   let failures = 0;
   for (;;) {
     try {
-      if (query === '') {
-        for await (const { users, resumeToken } of directory.exportUsers({ filter, resumeToken: token }, { signal })) {
-          yield users;
-          token = resumeToken;
-          failures = 0;
-        }
-        return;
+      for await (const { users, resumeToken } of directory.exportUsers({ filter, resumeToken: token }, { signal })) {
+        yield users;
+        token = resumeToken;
+        failures = 0;
       }
-      const { users, nextPageToken } = await directory.listUsers(
-        { filter, query, orderBy, pageSize, pageToken: token },
-        { signal },
-      );
-      yield users;
-      failures = 0;
-      token = nextPageToken;
-      if (token === '') return;
+      return;
     } catch (error) {
       // The next call waits until the session has a valid token again.
       const isExpired = error instanceof CallError && error.code === 'UNAUTHENTICATED';
       const canRetry = isExpired || isUnclear(error) || (error instanceof CallError && error.reason === 'OVERLOADED');
       if (!canRetry || ++failures >= failuresMax) throw error;
-      await new Promise((resolve) => setTimeout(resolve, backoffMs * 2 ** failures));
-      signal.throwIfAborted();
+      await pause(backoffMs * 2 ** failures, signal);
     }
   }
 }
@@ -78,14 +94,17 @@ type SavePicker = (options: {
  * Opens a file that the user chooses, and returns undefined if the user cancels. If the browser cannot write to files,
  * collects the text for a download.
  */
-export async function openSink(suggestedName: string): Promise<Sink | undefined> {
+export async function openSink(
+  suggestedName: string,
+  { type, extension }: Pick<ExportFile, 'type' | 'extension'>,
+): Promise<Sink | undefined> {
   const { showSaveFilePicker } = window as unknown as { showSaveFilePicker?: SavePicker };
   if (showSaveFilePicker === undefined) {
-    const file = createBlobWriter('text/csv');
+    const file = createBlobWriter(type);
     return { write: async (text) => file.write(text), close: async () => file.blob(), abort: async () => {} };
   }
   try {
-    const handle = await showSaveFilePicker({ suggestedName, types: [{ accept: { 'text/csv': ['.csv'] } }] });
+    const handle = await showSaveFilePicker({ suggestedName, types: [{ accept: { [type]: [`.${extension}`] } }] });
     const stream = await handle.createWritable();
     return {
       write: (text) => stream.write(text),
@@ -101,17 +120,19 @@ export async function openSink(suggestedName: string): Promise<Sink | undefined>
 /** Writes all users and reports the count so far to `onRows`. Returns the file if the page must still download it. */
 export async function writeUsers(
   sink: Sink,
+  file: ExportFile,
   parts: AsyncIterable<readonly User[]>,
   onRows: (rows: number) => void,
 ): Promise<Blob | undefined> {
   try {
-    await sink.write(csvHeader);
+    await sink.write(file.header);
     let rows = 0;
     for await (const users of parts) {
-      await sink.write(formatCsvUsers(users));
+      await sink.write(file.format(users));
       rows += users.length;
       onRows(rows);
     }
+    await sink.write(file.footer);
     return await sink.close();
   } catch (error) {
     await sink.abort().catch(() => {});

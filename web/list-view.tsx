@@ -1,5 +1,6 @@
 /** The list with its search, its button for new users, and its texts for an empty list. */
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { useBulkActions } from './bulk-actions.js';
 import type { Caller } from './caller.js';
 import { formatCount } from './format.js';
 import { createGridSettings } from './grid-settings.js';
@@ -69,6 +70,11 @@ export function ListView({ list, version, route, go, caller, selection, onOpen }
     if (choice.opens && user !== undefined) onOpen(user.id);
   }, [choice, version]);
 
+  const total = list.total.kind === 'exact' ? list.total.count : undefined;
+  const bulk = useBulkActions({
+    ...{ directory: list.directory, caller, selection, query: list.query, total },
+    onChanged: () => list.refresh(),
+  });
   const isFilterInvalid = queryError?.reason === 'INVALID_FILTER';
   // The error of the query is newer than that of a page of the previous one.
   const problem = (isFilterInvalid && list.generation > 0 ? undefined : queryError) ?? pageError;
@@ -132,7 +138,10 @@ export function ListView({ list, version, route, go, caller, selection, onOpen }
             focusRef={focusGrid}
           />
         )}
-        <SelectionBar selection={selection} total={list.total.kind === 'exact' ? list.total.count : undefined} />
+        <SelectionBar selection={selection} total={total}>
+          {bulk.buttons}
+        </SelectionBar>
+        {bulk.dialog}
       </div>
     </main>
   );

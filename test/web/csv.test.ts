@@ -6,8 +6,9 @@ import { User } from '../../src/client/index.js';
 import type { Row } from '../../src/user-files/columns.js';
 import { parseEncoding } from '../../src/user-files/file-text.js';
 import { type Column, matchHeader } from '../../src/user-files/header.js';
-import { createRejectedCsv, csvHeader, fileRowsOf, formatCsvUsers, readText, refuseColumns } from '../../web/csv.js';
+import { createRejectedCsv, fileRowsOf, readText, refuseColumns } from '../../web/csv.js';
 import { encodings } from '../../web/encodings.js';
+import { createExportFile, exportFields } from '../../web/export-format.js';
 
 // As in the page, which Vite builds with csv-parse's build for browsers. The command line above has the default build.
 vi.resetModules();
@@ -60,6 +61,12 @@ const cell = fc.oneof(
 function quote(text: string, isQuoted: boolean): string {
   return isQuoted || /[",;\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
+
+const exportFile = () =>
+  createExportFile(
+    'csv',
+    exportFields.map(([path]) => path),
+  );
 
 describe('the rows of a file', () => {
   it('are those that roster import reads, with any line ends and any pieces of the file', async () => {
@@ -165,7 +172,7 @@ describe('the written file', () => {
   const text = fc.string({ unit: fc.constantFrom('a', 'é', '😀', ' ', ',', '"', '=', '@', '\u202e') });
 
   it('has the bytes of roster export', () => {
-    expect(csvHeader).toBe(headerOfCli);
+    expect(exportFile().header).toBe(headerOfCli);
     const user = fc.record({
       firstName: text,
       lastName: text,
@@ -177,7 +184,7 @@ describe('the written file', () => {
         const messages = users.map((fields) =>
           User.fromPartial({ ...fields, attributes: fields.attributes ?? undefined, createTime: new Date(0) }),
         );
-        expect(formatCsvUsers(messages)).toBe(formatAsCli(messages));
+        expect(exportFile().format(messages)).toBe(formatAsCli(messages));
       }),
     );
   });

@@ -1,0 +1,293 @@
+/** Tests the actions on many selected users in a real browser, against the whole application. */
+import { readFile } from 'node:fs/promises';
+import type { Locator, Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import type { User } from '../../src/client/index.js';
+import { startTestApp, type TestApp } from '../support/app.js';
+import { browserMissing, type OpenOptions, startBrowser, type TestBrowser, type TestPage } from './browser.js';
+
+const pollTimeout = { timeout: 30_000 };
+const connectionLost = /Failed to load resource|ERR_/;
+
+const dialog = (page: Page): Locator => page.getByRole('dialog');
+const button = (page: Page, name: string | RegExp): Locator =>
+  dialog(page).getByRole('button', { name, exact: typeof name === 'string' });
+const bar = (page: Page): Locator => page.getByRole('region', { name: 'Selection' });
+const box = (page: Page, name: string): Locator => page.getByRole('row', { name }).getByRole('checkbox');
+
+describe.skipIf(browserMissing !== undefined)('many selected users', () => {
+  let browser: TestBrowser;
+  let app: TestApp;
+
+  beforeAll(async () => {
+    browser = await startBrowser();
+  });
+  afterAll(async () => {
+    await browser?.[Symbol.asyncDispose]();
+  });
+  beforeEach(async () => {
+    app = await startTestApp();
+  });
+  afterEach(async () => {
+    await app?.[Symbol.asyncDispose]();
+  });
+
+  async function create(count: number): Promise<void> {
+    await app.client.importAllUsers(
+      Array.from({ length: count }, (_, at) => ({
+        firstName: `U${at}`,
+        lastName: at === 2 ? '=1+1' : 'Test',
+        email: `u${at}@example.com`,
+        attributes: { team: at % 2 === 0 ? 'ops' : 'dev', floor: at },
+      })),
+    );
+  }
+
+  async function all(): Promise<User[]> {
+    return await Array.fromAsync(app.client.exportAllUsers());
+  }
+
+  /** The number of users with each value of an attribute. */
+  async function valuesOf(key: string): Promise<Record<string, number>> {
+    const counts: Record<string, number> = {};
+    for (const { attributes } of await all()) {
+      const value = String(attributes?.[key]);
+      counts[value] = (counts[value] ?? 0) + 1;
+    }
+    return counts;
+  }
+
+  async function open(hash = '', options?: OpenOptions): Promise<TestPage> {
+    const opened = await browser.open(`${app.http}/${hash}`, options);
+    onTestFinished(() => opened.page.context().close());
+    await opened.page.evaluate(() => Object.defineProperty(window, 'showSaveFilePicker', { value: undefined }));
+    await opened.page.getByRole('row').nth(1).waitFor();
+    return opened;
+  }
+
+  /** Selects all users that match. */
+  async function selectAll(page: Page, row: string): Promise<void> {
+    await box(page, row).check();
+    await bar(page)
+      .getByRole('button', { name: /^Select all/ })
+      .click();
+    await bar(page)
+      .getByText(/^All .*selected$/)
+      .waitFor();
+  }
+
+  async function saved(page: Page, act: () => Promise<void>): Promise<{ name: string; text: string }> {
+    const [download] = await Promise.all([page.waitForEvent('download'), act()]);
+    return { name: download.suggestedFilename(), text: await readFile(await download.path(), 'utf8') };
+  }
+
+  async function setTeam(page: Page, value: string): Promise<void> {
+    await bar(page).getByRole('button', { name: 'Change attribute…' }).click();
+    await dialog(page).getByLabel('Attribute', { exact: true }).fill('team');
+    await dialog(page).getByLabel('Value').fill(value);
+  }
+
+  it('get an attribute, all that match with 8 calls at a time, and lose it again by the undo', async () => {
+    await create(1_200);
+    const { page, expectAccessible, expectNoFaults } = await open(
+      `#filter=${encodeURIComponent('attributes.team == "ops"')}`,
+    );
+    let inFlight = 0;
+    let most = 0;
+    page.on('request', (request) => {
+      if (request.url().endsWith('/UpdateUser')) most = Math.max(most, ++inFlight);
+    });
+    page.on('requestfinished', (request) => {
+      if (request.url().endsWith('/UpdateUser')) inFlight--;
+    });
+    await selectAll(page, 'U0 Test');
+    await setTeam(page, 'sales');
+    await expectAccessible();
+    await button(page, 'Set for 600 users').click();
+    await page.getByText('Set “team” for 600 users.').waitFor({ timeout: 120_000 });
+    await dialog(page).waitFor({ state: 'detached' });
+    expect(await valuesOf('team')).toEqual({ sales: 600, dev: 600 });
+    expect(most).toBeGreaterThan(1);
+    expect(most).toBeLessThanOrEqual(8);
+    await page.getByRole('button', { name: 'Undo' }).click();
+    await expect.poll(() => valuesOf('team'), { timeout: 120_000 }).toEqual({ ops: 600, dev: 600 });
+    await page.getByText('Undone.').waitFor({ timeout: 120_000 });
+    expectNoFaults();
+  }, 300_000);
+
+  it('get an attribute of another type, or lose one, and only the chosen ones', async () => {
+    await create(4);
+    const { page, expectNoFaults } = await open();
+    await box(page, 'U1 Test').check();
+    await box(page, 'U3 Test').check();
+    await bar(page).getByRole('button', { name: 'Change attribute…' }).click();
+    await button(page, 'Set for 2 users').click();
+    await dialog(page).getByText('Enter the name of the attribute.').waitFor();
+    await dialog(page).getByLabel('Attribute', { exact: true }).fill('floor');
+    await dialog(page).getByLabel('Type').selectOption('Number');
+    await dialog(page).getByLabel('Value').fill('seven');
+    await button(page, 'Set for 2 users').click();
+    await dialog(page).getByText('Enter a number').waitFor();
+    await dialog(page).getByLabel('Value').fill('7');
+    await page.keyboard.press('Enter');
+    await page.getByText('Set “floor” for 2 users.').waitFor();
+    expect(await valuesOf('floor')).toEqual({ 0: 1, 2: 1, 7: 2 });
+    await bar(page).getByRole('button', { name: 'Change attribute…' }).click();
+    await dialog(page).getByLabel('Action').selectOption('Remove the attribute');
+    await dialog(page).getByLabel('Attribute', { exact: true }).fill('floor');
+    await button(page, 'Remove for 2 users').click();
+    await page.getByText('Removed “floor” from 2 users.').waitFor();
+    expect(await valuesOf('floor')).toEqual({ 0: 1, 2: 1, undefined: 2 });
+    expectNoFaults();
+  });
+
+  it('are written once if answers are lost', async () => {
+    await create(3);
+    const { page, expectNoFaults } = await open();
+    let lost = 0;
+    await page.route('**/UpdateUser', async (route) => {
+      if (++lost > 2) return route.continue();
+      await route.fetch();
+      await route.abort('connectionreset');
+    });
+    await selectAll(page, 'U0 Test');
+    await setTeam(page, 'sales');
+    const before = await all();
+    await button(page, 'Set for 3 users').click();
+    await page.getByText('Set “team” for 3 users.').waitFor({ timeout: 60_000 });
+    expect(await valuesOf('team')).toEqual({ sales: 3 });
+    const changes = await Promise.all(before.map(({ id }) => app.client.listUserChanges({ id })));
+    // Each was created and updated once.
+    expect(changes.map((response) => response.changes.length)).toEqual([2, 2, 2]);
+    expectNoFaults(connectionLost);
+  });
+
+  it('keep what others write at the same time, and fail if others write the same attribute', async () => {
+    await create(3);
+    const { page } = await open();
+    const [first, second] = await all();
+    let isFirst = true;
+    let release = () => {};
+    const written = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    await page.route('**/UpdateUser', async (route) => {
+      if (isFirst) {
+        isFirst = false;
+        await app.client.updateUser({ user: { id: first?.id ?? '', lastName: 'Kept' }, updateMask: ['last_name'] });
+        const user = { id: second?.id ?? '', attributes: { team: 'theirs' } };
+        await app.client.updateUser({ user, updateMask: ['attributes.team'] });
+        release();
+      }
+      await written;
+      await route.continue();
+    });
+    await selectAll(page, 'U0 Test');
+    await setTeam(page, 'sales');
+    await button(page, 'Set for 3 users').click();
+    await dialog(page).getByText('2 users changed, 1 failed.').waitFor({ timeout: 60_000 });
+    await dialog(page).getByText('Somebody else has changed this attribute meanwhile.').waitFor();
+    expect(await valuesOf('team')).toEqual({ sales: 2, theirs: 1 });
+    const { user } = await app.client.getUser({ id: first?.id ?? '' });
+    expect(user).toMatchObject({ lastName: 'Kept', attributes: { team: 'sales' } });
+    await button(page, 'Try again').click();
+    await page.getByText('Set “team” for 1 user.').waitFor({ timeout: 60_000 });
+    expect(await valuesOf('team')).toEqual({ sales: 3 });
+  });
+
+  it('are deleted after their number was typed, except those that somebody has changed meanwhile', async () => {
+    await create(40);
+    const { page, expectAccessible, expectNoFaults } = await open();
+    await selectAll(page, 'U0 Test');
+    await box(page, 'U7 Test').uncheck();
+    await bar(page).getByRole('button', { name: 'Delete…' }).click();
+    const field = dialog(page).getByLabel('Type 39 to delete 39 users');
+    await field.fill('40');
+    await button(page, 'Delete 39 users').click({ force: true });
+    await expectAccessible();
+    const [changed] = await all();
+    await app.client.updateUser({ user: { id: changed?.id ?? '', lastName: 'Changed' }, updateMask: ['last_name'] });
+    await field.fill('39');
+    await button(page, 'Delete 39 users').click();
+    await dialog(page).getByText('38 users deleted, 1 failed.').waitFor({ timeout: 60_000 });
+    await dialog(page).getByText('somebody has changed this user meanwhile').waitFor();
+    await expectAccessible();
+    const { text } = await saved(page, () => button(page, 'Download as CSV').click());
+    expect(text).toMatch(/^id,name,email,problem\n.*,U\d+ \S+,u\d+@example.com,".*somebody.*"\n$/);
+    expect(await all()).toHaveLength(2);
+    await button(page, 'Close').last().click();
+    await expect.poll(() => page.getByRole('row').count(), pollTimeout).toBe(3);
+    expectNoFaults();
+  });
+
+  it('stop being changed with the button, and the report says how many were', async () => {
+    await create(300);
+    const { page } = await open();
+    let calls = 0;
+    let release = () => {};
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    await page.route('**/UpdateUser', async (route) => {
+      if (++calls > 20) await held;
+      await route.continue();
+    });
+    await selectAll(page, 'U0 Test');
+    await setTeam(page, 'sales');
+    await button(page, 'Set for 300 users').click();
+    await expect.poll(() => calls, pollTimeout).toBe(28);
+    await button(page, 'Stop').click();
+    release();
+    await dialog(page).getByText('Ended early. 28 users changed.').waitFor({ timeout: 60_000 });
+    expect((await valuesOf('team')).sales).toBe(28);
+  });
+
+  it('are exported with the chosen columns, for Excel and as JSON', async () => {
+    await create(5);
+    const { page, expectAccessible, expectNoFaults } = await open();
+    await box(page, 'U2 =1+1').check();
+    await box(page, 'U3 Test').check();
+    await bar(page).getByRole('button', { name: 'Export…' }).click();
+    await dialog(page).getByRole('checkbox', { name: 'team', exact: true }).waitFor();
+    for (const name of ['Id', 'Image URL', 'All attributes, as JSON', 'Display name', 'Created', 'Updated', 'Etag'])
+      await dialog(page).getByRole('checkbox', { name, exact: true }).uncheck();
+    await dialog(page).getByRole('checkbox', { name: 'team', exact: true }).check();
+    await dialog(page).getByLabel('Format').selectOption('CSV for Excel');
+    await expectAccessible();
+    const excel = await saved(page, () => button(page, 'Export').click());
+    expect(excel.name).toMatch(/\.csv$/);
+    expect(excel.text.split('\n').toSorted()).toEqual([
+      '',
+      "U2,'=1+1,u2@example.com,ops",
+      'U3,Test,u3@example.com,dev',
+      '\ufefffirst_name,last_name,email,attributes.team',
+    ]);
+    await button(page, 'Close').last().click();
+    await bar(page).getByRole('button', { name: 'Export…' }).click();
+    await dialog(page).getByLabel('Format').selectOption('JSON');
+    const json = await saved(page, () => button(page, 'Export').click());
+    expect(json.name).toMatch(/\.json$/);
+    const users: { email: string; attributes: object }[] = JSON.parse(json.text);
+    expect(users.map(({ email }) => email).toSorted()).toEqual(['u2@example.com', 'u3@example.com']);
+    expect(users[0]?.attributes).toHaveProperty('team');
+    expectNoFaults();
+  });
+
+  it.each([
+    ['light', 1280],
+    ['dark', 390],
+  ] as const)('have dialogs that are accessible and fit, %s and %i px wide', async (theme, width) => {
+    await create(8);
+    const { page, expectAccessible, expectNoFaults } = await open('', { theme, width });
+    await box(page, 'U1 Test').check();
+    for (const name of ['Export…', 'Change attribute…', 'Delete…']) {
+      await bar(page).getByRole('button', { name }).click();
+      await dialog(page).locator('input, select').first().waitFor();
+      await expectAccessible();
+      expect(await dialog(page).evaluate((element) => element.scrollWidth <= element.clientWidth)).toBe(true);
+      await page.keyboard.press('Escape');
+      await dialog(page).waitFor({ state: 'detached' });
+    }
+    expectNoFaults();
+  });
+});

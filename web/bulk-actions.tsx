@@ -1,0 +1,66 @@
+/** The actions for the selected users: their buttons in the selection bar, and the dialog of the chosen one. */
+import { useState } from 'preact/hooks';
+import { type BulkTarget, targetOf } from './bulk-target.js';
+import type { Caller } from './caller.js';
+import type { Directory } from './directory.js';
+import { lazyDialog } from './lazy.js';
+import type { ListQuery } from './list-query.js';
+import type { Selection } from './selection.js';
+
+const ExportDialog = lazyDialog('Export', async () => (await import('./export-dialog.js')).ExportDialog);
+const AttributeDialog = lazyDialog(
+  'Change an attribute',
+  async () => (await import('./bulk-attribute.js')).BulkAttributeDialog,
+);
+const DeleteDialog = lazyDialog('Delete', async () => (await import('./bulk-delete.js')).BulkDeleteDialog);
+
+type Action = 'export' | 'attribute' | 'delete';
+
+export interface BulkActionsProps {
+  readonly directory: Directory;
+  readonly caller: Caller;
+  readonly selection: Selection;
+  readonly query: ListQuery;
+  /** The number of users that match; undefined if it is not known. */
+  readonly total: number | undefined;
+  /** Called after users were changed or deleted. */
+  onChanged(): void;
+}
+
+/** The dialog is not in the selection bar, because the bar disappears with the selection. */
+export function useBulkActions({ directory, caller, selection, query, total, onChanged }: BulkActionsProps) {
+  const [open, setOpen] = useState<{ readonly action: Action; readonly target: BulkTarget }>();
+  const button = (action: Action, label: string) => (
+    <button
+      type="button"
+      class={action === 'delete' ? 'button small danger-text' : 'button small'}
+      onClick={() => setOpen({ action, target: targetOf(selection, query, total) })}
+    >
+      {label}
+    </button>
+  );
+  const props = open && { directory, target: open.target, onClose: () => setOpen(undefined) };
+  const buttons = (
+    <>
+      {caller.may('exportUsers') && button('export', 'Export…')}
+      {caller.may('updateUser') && button('attribute', 'Change attribute…')}
+      {caller.may('deleteUser') && button('delete', 'Delete…')}
+    </>
+  );
+  const dialog = (
+    <>
+      {props !== undefined && open?.action === 'export' && <ExportDialog {...props} />}
+      {props !== undefined && open?.action === 'attribute' && <AttributeDialog {...props} onChanged={onChanged} />}
+      {props !== undefined && open?.action === 'delete' && (
+        <DeleteDialog
+          {...props}
+          onChanged={() => {
+            selection.clear();
+            onChanged();
+          }}
+        />
+      )}
+    </>
+  );
+  return { buttons, dialog };
+}

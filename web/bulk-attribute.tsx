@@ -1,0 +1,269 @@
+/** Sets or removes one attribute of many users. The toast after it can undo that. */
+import { useId, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import {
+  type AttributeRow,
+  type AttributeType,
+  attributeTypes,
+  newRow,
+  readAttributes,
+  withText,
+  withType,
+} from './attributes.js';
+import { BulkResult, BulkRunning } from './bulk-report.js';
+import { runBulk } from './bulk-run.js';
+import { type BulkTarget, describeTarget, readTarget, targetOfIds, usersText } from './bulk-target.js';
+import { type AttributeChange, type Changed, writeAttribute } from './bulk-writes.js';
+import { Dialog } from './dialog.js';
+import type { Directory } from './directory.js';
+import { showToast } from './toasts.js';
+import { useAttributeKeys } from './use-attribute-keys.js';
+import { useBulk } from './use-bulk.js';
+
+export interface BulkDialogProps {
+  readonly directory: Directory;
+  readonly target: BulkTarget;
+  onClose(): void;
+  /** Called after users were changed or deleted. */
+  onChanged(): void;
+}
+
+// The page keeps the old values of this many users for an undo.
+const undoMax = 100_000;
+
+export function BulkAttributeDialog({ directory, target, onClose, onChanged }: BulkDialogProps) {
+  const keys = useAttributeKeys(directory, target);
+  const [row, setRow] = useState<AttributeRow>(newRow);
+  const [removes, setRemoves] = useState(false);
+  const [problem, setProblem] = useState<ReturnType<typeof readChange>['problem']>();
+  const { step, start, stop, isStopping } = useBulk();
+  const bodyRef = useRef<HTMLDivElement>(null);
+  useLayoutEffect(() => {
+    bodyRef.current?.querySelector<HTMLElement>('[data-first]')?.focus();
+  }, [step.kind]);
+
+  async function run(users: BulkTarget, change: AttributeChange): Promise<void> {
+    const changed: Changed[] = [];
+    const report = await start(({ signal, onProgress, onWaiting }) =>
+      runBulk({
+        users: readTarget(directory, users, { signal, onWaiting }),
+        signal,
+        onProgress,
+        act: (user) =>
+          writeAttribute(directory, user, change, {
+            signal,
+            onWaiting,
+            onChanged: (each) => void (changed.length < undoMax && changed.push(each)),
+          }),
+      }),
+    );
+    if (report.changed > 0) onChanged();
+    const verb = change.value === undefined ? 'Removed' : 'Set';
+    const text = `${verb} “${change.key}” ${change.value === undefined ? 'from' : 'for'} ${usersText(report.changed)}.`;
+    const canUndo = report.changed > 0 && report.changed <= undoMax;
+    showToast({ text, undo: canUndo ? () => undo(directory, change.key, changed, onChanged) : undefined });
+    if (report.isWhole && report.failed === 0) onClose();
+  }
+
+  const submit = () => {
+    if (step.kind === 'running') return;
+    const { change, problem: found } = readChange(row, removes, directory.caller.protectedAttributes);
+    setProblem(found);
+    if (change === undefined) return;
+    const users =
+      step.kind === 'report' && step.report.isWhole
+        ? targetOfIds(
+            step.report.failures.map(({ id }) => id),
+            target,
+          )
+        : target;
+    void run(users, change);
+  };
+  const verb = removes ? 'Remove' : 'Set';
+  return (
+    <Dialog
+      title={`Change an attribute of ${describeTarget(target)}`}
+      onClose={step.kind === 'running' ? stop : onClose}
+      onSubmit={submit}
+      footer={
+        step.kind === 'running' ? (
+          <button type="button" class="button" aria-disabled={isStopping} onClick={stop}>
+            {isStopping ? 'Stopping…' : 'Stop'}
+          </button>
+        ) : (
+          <>
+            <button type="button" class="button" onClick={onClose}>
+              {step.kind === 'report' ? 'Close' : 'Cancel'}
+            </button>
+            <button type="submit" class="button primary">
+              {step.kind === 'report' ? 'Try again' : `${verb} for ${describeTarget(target)}`}
+            </button>
+          </>
+        )
+      }
+    >
+      <div class="stack" ref={bodyRef}>
+        {step.kind === 'form' ? (
+          <Form {...{ row, removes, problem, keys }} onRow={setRow} onRemoves={setRemoves} />
+        ) : step.kind === 'running' ? (
+          <BulkRunning activity={`${removes ? 'Removing' : 'Setting'} “${row.key}”`} count={target.count} {...step} />
+        ) : (
+          <BulkResult report={step.report} participle="changed" />
+        )}
+      </div>
+    </Dialog>
+  );
+}
+
+interface ChangeProblem {
+  readonly part: 'key' | 'value';
+  readonly message: string;
+}
+
+function readChange(
+  row: AttributeRow,
+  removes: boolean,
+  protectedKeys: ReadonlySet<string>,
+): { change?: AttributeChange; problem?: ChangeProblem } {
+  const key = row.key.trim();
+  if (key === '') return { problem: { part: 'key', message: 'Enter the name of the attribute.' } };
+  if (protectedKeys.has(key)) return { problem: { part: 'key', message: 'You may not write this attribute.' } };
+  if (removes) return { change: { key, value: undefined } };
+  const result = readAttributes([{ ...row, key }]);
+  if (result.problems === undefined) return { change: { key, value: result.attributes[key] } };
+  const [problem] = result.problems.values();
+  return problem === undefined ? {} : { problem };
+}
+
+interface FormProps {
+  readonly row: AttributeRow;
+  readonly removes: boolean;
+  readonly problem: ChangeProblem | undefined;
+  readonly keys: readonly string[];
+  onRow(row: AttributeRow): void;
+  onRemoves(removes: boolean): void;
+}
+
+function Form({ row, removes, problem, keys, onRow, onRemoves }: FormProps) {
+  const id = useId();
+  const invalid = (part: ChangeProblem['part']) =>
+    problem?.part === part ? { 'aria-invalid': true, 'aria-describedby': `${id}-problem` } : {};
+  return (
+    <>
+      <div class="field">
+        <label for={`${id}-action`}>Action</label>
+        <select
+          id={`${id}-action`}
+          class="input"
+          value={removes ? 'remove' : 'set'}
+          onChange={(event) => onRemoves(event.currentTarget.value === 'remove')}
+        >
+          <option value="set">Set the attribute</option>
+          <option value="remove">Remove the attribute</option>
+        </select>
+      </div>
+      <div class="field">
+        <label for={`${id}-key`}>Attribute</label>
+        <input
+          id={`${id}-key`}
+          class="input"
+          list={`${id}-keys`}
+          autocomplete="off"
+          data-focus
+          value={row.key}
+          onInput={(event) => onRow({ ...row, key: event.currentTarget.value })}
+          {...invalid('key')}
+        />
+        <datalist id={`${id}-keys`}>
+          {keys.map((key) => (
+            <option key={key} value={key} />
+          ))}
+        </datalist>
+      </div>
+      {removes ? null : <ValueFields row={row} id={id} invalid={invalid('value')} onRow={onRow} />}
+      <p class="error" id={`${id}-problem`} role="alert">
+        {problem?.message}
+      </p>
+      <p class="hint">
+        {removes ? 'Users without the attribute stay as they are. ' : ''}You can undo this for ten seconds after it is
+        done.
+      </p>
+    </>
+  );
+}
+
+interface ValueFieldsProps {
+  readonly row: AttributeRow;
+  readonly id: string;
+  readonly invalid: Record<string, unknown>;
+  onRow(row: AttributeRow): void;
+}
+
+function ValueFields({ row, id, invalid, onRow }: ValueFieldsProps) {
+  const onText = (event: { currentTarget: { value: string } }) => onRow(withText(row, event.currentTarget.value));
+  const field = { id: `${id}-value`, class: 'input', value: row.text, ...invalid };
+  const types = Object.entries(attributeTypes) as [AttributeType, string][];
+  return (
+    <>
+      <div class="field">
+        <label for={`${id}-type`}>Type</label>
+        <select
+          id={`${id}-type`}
+          class="input"
+          value={row.type}
+          onChange={(event) => {
+            const type = types.find(([name]) => name === event.currentTarget.value)?.[0] ?? row.type;
+            onRow(withType(row, type));
+          }}
+        >
+          {types.map(([type, label]) => (
+            <option key={type} value={type}>
+              {label}
+            </option>
+          ))}
+        </select>
+      </div>
+      {row.type === 'null' ? null : (
+        <div class="field">
+          <label for={`${id}-value`}>Value</label>
+          {row.type === 'boolean' ? (
+            <select {...field} value={row.text === 'true' ? 'true' : 'false'} onChange={onText}>
+              <option value="true">True</option>
+              <option value="false">False</option>
+            </select>
+          ) : row.type === 'json' ? (
+            <textarea {...field} class="input mono" rows={3} onInput={onText} />
+          ) : (
+            <input
+              {...field}
+              inputMode={row.type === 'number' ? 'decimal' : 'text'}
+              autocomplete="off"
+              onInput={onText}
+            />
+          )}
+        </div>
+      )}
+    </>
+  );
+}
+
+/** Restores the values before the change, except where somebody else has changed the attribute since then. */
+async function undo(
+  directory: Directory,
+  key: string,
+  changed: readonly Changed[],
+  onChanged: () => void,
+): Promise<void> {
+  const { signal } = new AbortController();
+  const before = new Map(changed.map((each) => [each.user.id, each.before]));
+  const report = await runBulk({
+    users: [changed.map(({ user }) => user)],
+    signal,
+    onProgress: () => {},
+    act: (user) =>
+      writeAttribute(directory, user, { key, value: before.get(user.id) }, { signal, onChanged: () => {} }),
+  });
+  onChanged();
+  if (report.problem !== '') throw new Error(report.problem);
+  if (report.failed > 0)
+    throw new Error(`${usersText(report.failed)} kept the new value. ${report.failures[0]?.reason}`);
+}

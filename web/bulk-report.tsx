@@ -1,0 +1,106 @@
+/** The progress of an action on many users, and at its end the users for whom it failed. */
+import { useId } from 'preact/hooks';
+import type { BulkFailure, BulkProgress, BulkReport } from './bulk-run.js';
+import { usersText } from './bulk-target.js';
+import { formatLine } from './csv.js';
+import { download } from './export-users.js';
+import { formatCount } from './format.js';
+
+export interface BulkRunningProps {
+  /** Such as “Deleting”. */
+  readonly activity: string;
+  readonly progress: BulkProgress;
+  /** Undefined if it is not known. */
+  readonly count: number | undefined;
+  readonly isWaiting: boolean;
+}
+
+export function BulkRunning({
+  activity,
+  progress: { changed, unchanged, failed },
+  count,
+  isWaiting,
+}: BulkRunningProps) {
+  const id = useId();
+  const done = changed + unchanged + failed;
+  return (
+    <>
+      <p id={id} class="numeric" tabIndex={-1} data-first>
+        {activity}: {formatCount(done)}
+        {count === undefined ? '' : ` of ${formatCount(count)}`} done
+        {failed === 0 ? '' : `, ${formatCount(failed)} failed`}
+      </p>
+      <progress class="progress" aria-labelledby={id} {...(count !== undefined && { max: count, value: done })} />
+      <p class={isWaiting ? 'notice warning' : 'notice'} role="status">
+        {isWaiting ? 'The server does not accept changes at the moment. The work continues when it does.' : ''}
+      </p>
+    </>
+  );
+}
+
+export interface BulkResultProps {
+  readonly report: BulkReport;
+  /** Such as “deleted”. */
+  readonly participle: string;
+}
+
+// The file has all.
+const shownMax = 100;
+
+export function BulkResult({ report, participle }: BulkResultProps) {
+  const { changed, unchanged, failures, isWhole, problem } = report;
+  const isGood = isWhole && failures.length === 0;
+  return (
+    <>
+      <p class={isGood ? 'notice success' : 'notice warning'} role="status" tabIndex={-1} data-first>
+        {isWhole ? '' : 'Ended early. '}
+        {usersText(changed)} {participle}
+        {unchanged === 0 ? '' : `, ${formatCount(unchanged)} unchanged`}
+        {failures.length === 0 ? '' : `, ${formatCount(failures.length)} failed`}.
+      </p>
+      {problem === '' ? null : <p class="notice danger">{problem}</p>}
+      {failures.length === 0 ? null : <Failures failures={failures} />}
+    </>
+  );
+}
+
+function Failures({ failures }: { failures: readonly BulkFailure[] }) {
+  return (
+    <>
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: keyboard users must be able to scroll it */}
+      <section class="failures" tabIndex={0} aria-label="Failed users">
+        <table class="table">
+          <thead>
+            <tr>
+              <th scope="col">User</th>
+              <th scope="col">Problem</th>
+            </tr>
+          </thead>
+          <tbody>
+            {failures.slice(0, shownMax).map(({ id, name, email, reason }) => (
+              <tr key={id}>
+                <td dir="auto">
+                  {name} <span class="soft">{email}</span>
+                </td>
+                <td>{reason}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </section>
+      <p class="line wrap">
+        <span class="hint grow">
+          {failures.length > shownMax ? `These are the first ${shownMax} of ${formatCount(failures.length)}.` : ''}
+        </span>
+        <button type="button" class="button small" onClick={() => download(fileOf(failures), 'roster-failed.csv')}>
+          Download as CSV
+        </button>
+      </p>
+    </>
+  );
+}
+
+function fileOf(failures: readonly BulkFailure[]): Blob {
+  const lines = failures.map(({ id, name, email, reason }) => formatLine([id, name, email, reason]));
+  return new Blob([formatLine(['id', 'name', 'email', 'problem']), ...lines], { type: 'text/csv' });
+}

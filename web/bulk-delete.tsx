@@ -129,7 +129,7 @@ function Confirmation({ users, typed, onTyped }: ConfirmationProps) {
         This erases {users.length === 1 ? 'this user' : 'these users'}. It cannot be undone. Users that somebody changes
         from now on are not deleted.
       </p>
-      <ul class="names">
+      <ul class="to-delete">
         {users.slice(0, namesMax).map(({ id: userId, displayName, email }) => (
           <li key={userId} class="truncate" dir="auto">
             {displayName} <span class="soft">{email}</span>

@@ -13,7 +13,7 @@ export interface AttributeChange {
   readonly value: JsonValue | undefined;
 }
 
-/** What an undo needs to know about a user that was changed. */
+/** A changed user, with the value that an undo restores. */
 export interface Changed {
   /** As after the change. */
   readonly user: User;

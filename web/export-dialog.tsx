@@ -149,7 +149,7 @@ function useExport(directory: Directory, target: BulkTarget) {
   return { step, run, stop: () => stopping?.abort() };
 }
 
-/** What the list is searched and filtered by, if all users that match are exported. */
+/** Shows the search and the filter if all users that match are exported. */
 function QueryDetails({ target: { isAll, query } }: { target: BulkTarget }) {
   if (!isAll || selectsAll(query)) return null;
   return (

@@ -96,7 +96,13 @@ export function ExportDialog({ directory, target, onClose }: ExportDialogProps) 
         <span id={id} class="visually-hidden">
           Progress of the export
         </span>
-        {step.kind === 'running' ? <progress class="progress" aria-labelledby={id} /> : null}
+        {step.kind === 'running' ? (
+          <progress
+            class="progress"
+            aria-labelledby={id}
+            {...(target.count !== undefined && { max: target.count, value: step.rows })}
+          />
+        ) : null}
         {step.kind === 'ready' ? null : (
           <p class={noticeClass(step.kind)} role="status">
             <span class="numeric">{describeStep(step)}</span>

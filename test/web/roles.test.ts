@@ -131,6 +131,23 @@ describe.skipIf(browserMissing !== undefined)('the page of a caller', () => {
   });
 
   describe('who may write', () => {
+    it('imports without a check and without updates, because both need ImportUsers', async () => {
+      const { page, calls, expectNoFaults } = await open(['reader', 'writer'], '#dialog=import');
+      await dialog(page)
+        .getByLabel('CSV file')
+        .setInputFiles({
+          name: 'people.csv',
+          mimeType: 'text/csv',
+          buffer: Buffer.from('first_name,email\nGrace,grace@example.com\n'),
+        });
+      const choices = await dialog(page).getByLabel('If an email is taken').locator('option').allTextContents();
+      expect(choices).toEqual(['Reject the row', 'Skip the row']);
+      await button(page, 'Import').click();
+      await dialog(page).getByText('The import is complete.').waitFor();
+      expect(calls).not.toContain('ImportUsers');
+      expectNoFaults();
+    });
+
     it('can edit only the attributes that it may write, and sends only those', async () => {
       const { page, calls, expectAccessible, expectNoFaults } = await open(['reader', 'writer'], `#user=${ada.id}`);
       const level = page.getByLabel('Value of level');

@@ -427,7 +427,8 @@ describe.skipIf(browserMissing !== undefined)('signing in', () => {
       await page.goto(`${app.http}/#dialog=import`);
       const buffer = Buffer.from('first_name,email\nAda,imported@example.com\n');
       await page.locator('input[type=file]').setInputFiles({ name: 'users.csv', mimeType: 'text/csv', buffer });
-      await page.getByRole('button', { name: 'Import', exact: true }).click();
+      await page.getByRole('button', { name: 'Check', exact: true }).click();
+      await page.getByRole('button', { name: 'Import 1 user' }).click();
       await expect.poll(() => senders.length, pollTimeout).toBeGreaterThan(0);
       await app.revokeKey('importer');
       await page.getByText('Sign in again as key:importer to continue where you were.').waitFor();

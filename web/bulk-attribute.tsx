@@ -9,7 +9,7 @@ import {
   withText,
   withType,
 } from './attributes.js';
-import { BulkResult, BulkRunning } from './bulk-report.js';
+import { BulkResult, BulkRunning, StopButton } from './bulk-report.js';
 import { runBulk } from './bulk-run.js';
 import { type BulkTarget, describeTarget, readTarget, targetOfIds, usersText } from './bulk-target.js';
 import { type AttributeChange, type Changed, writeAttribute } from './bulk-writes.js';
@@ -86,9 +86,7 @@ export function BulkAttributeDialog({ directory, target, onClose, onChanged }: B
       onSubmit={submit}
       footer={
         step.kind === 'running' ? (
-          <button type="button" class="button" aria-disabled={isStopping} onClick={stop}>
-            {isStopping ? 'Stopping…' : 'Stop'}
-          </button>
+          <StopButton isStopping={isStopping} onStop={stop} />
         ) : (
           <>
             <button type="button" class="button" onClick={onClose}>

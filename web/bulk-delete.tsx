@@ -1,7 +1,7 @@
 /** Deletes many users, after the user of the page has typed how many. */
 import { useEffect, useId, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { BulkDialogProps } from './bulk-attribute.js';
-import { BulkResult, BulkRunning } from './bulk-report.js';
+import { BulkResult, BulkRunning, StopButton } from './bulk-report.js';
 import { runBulk } from './bulk-run.js';
 import { describeTarget, type KnownUser, readEtags, usersText } from './bulk-target.js';
 import { deleteKnown } from './bulk-writes.js';
@@ -45,9 +45,7 @@ export function BulkDeleteDialog({ directory, target, onClose, onChanged }: Bulk
       onSubmit={() => void run()}
       footer={
         step.kind === 'running' ? (
-          <button type="button" class="button" aria-disabled={isStopping} onClick={stop}>
-            {isStopping ? 'Stopping…' : 'Stop'}
-          </button>
+          <StopButton isStopping={isStopping} onStop={stop} />
         ) : (
           <>
             <button type="button" class="button" onClick={onClose}>

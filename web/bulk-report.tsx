@@ -2,7 +2,7 @@
 import { useId } from 'preact/hooks';
 import type { BulkFailure, BulkProgress, BulkReport } from './bulk-run.js';
 import { usersText } from './bulk-target.js';
-import { formatLine } from './csv.js';
+import { formatLine } from './csv-line.js';
 import { download } from './export-users.js';
 import { formatCount } from './format.js';
 
@@ -35,6 +35,14 @@ export function BulkRunning({
         {isWaiting ? 'The server does not accept changes at the moment. The work continues when it does.' : ''}
       </p>
     </>
+  );
+}
+
+export function StopButton({ isStopping, onStop }: { isStopping: boolean; onStop(): void }) {
+  return (
+    <button type="button" class="button" aria-disabled={isStopping} onClick={onStop}>
+      {isStopping ? 'Stopping…' : 'Stop'}
+    </button>
   );
 }
 

@@ -1,8 +1,12 @@
-/** Reads and writes CSV files of users, in the same format as the command line. The server validates the fields. */
+/**
+ * Reads CSV files of users and writes their rejected rows, in the same format as the command line. The server validates
+ * the fields.
+ */
 import { draftOf, errorColumns, type Row, type RowProblem } from '../src/user-files/columns.js';
 import { separatorLine } from '../src/user-files/csv.js';
 import { type DecodedText, decodeText } from '../src/user-files/file-text.js';
 import { type Column, findDuplicate, missingFields, targetsOf } from '../src/user-files/header.js';
+import { formatLine } from './csv-line.js';
 
 /** Reads a file as text and reports the progress to `onBytes`. `encoding` is for a file without a byte order mark. */
 export function readText(
@@ -56,12 +60,4 @@ export function createRejectedCsv(header: readonly string[], delimiter: string) 
     format: (cells: readonly string[], { field, reason, message }: RowProblem) =>
       formatLine([field, reason, message, ...cells.filter(isOriginal)], delimiter),
   };
-}
-
-/** As in the command line, no cell is escaped for spreadsheets, because an import must create the same users. */
-export function formatLine(cells: readonly string[], delimiter = ','): string {
-  const line = cells.map((cell) =>
-    /["\r\n]/.test(cell) || cell.includes(delimiter) ? `"${cell.replaceAll('"', '""')}"` : cell,
-  );
-  return `${line.join(delimiter)}\n`;
 }

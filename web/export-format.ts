@@ -2,7 +2,7 @@
 import type { User } from '../generated/users/v1/user.js';
 import { userFields } from '../src/fields.js';
 import { exportCells, exportColumns } from '../src/user-files/columns.js';
-import { formatLine } from './csv.js';
+import { formatLine } from './csv-line.js';
 
 export type ExportFormat = 'csv' | 'excel' | 'json';
 

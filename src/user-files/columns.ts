@@ -8,7 +8,6 @@ import type { DeepPartial, User } from '../client/index.js';
 import { userFields, writableFields, writablePaths } from '../fields.js';
 import { inexactNumberText } from '../json.js';
 import { safeJson } from '../safe-text.js';
-import { isBlank } from './csv.js';
 import { hasInfinity, isObject, readJson } from './read-json.js';
 
 /** The reason why a row was rejected. `field` is empty if the whole row is invalid. */
@@ -133,6 +132,11 @@ export function exportCells(user: User): string[] {
     if (value instanceof Date) return value.toISOString();
     return typeof value === 'string' ? value : safeJson(value);
   });
+}
+
+/** Spreadsheets write rows of empty cells after the last used row. */
+export function isBlank(cells: readonly string[]): boolean {
+  return cells.every((cell) => cell.trim() === '');
 }
 
 /** Builds a user from the cells of a row. Blank cells after the last column are ignored. */

@@ -5,6 +5,7 @@
  * modules.
  */
 import { CsvError, parse } from 'csv-parse';
+import { isBlank } from './columns.js';
 import { UnreadableFile, WrongEncoding } from './file-text.js';
 
 /** The fields of a user have at most about 20 KB. This limit stops the parser early if a quote is never closed. */
@@ -21,11 +22,6 @@ export interface CsvRecord {
   readonly cells: string[];
   /** The line where the record begins, counted from 1. */
   readonly line: number;
-}
-
-/** Spreadsheets write rows of empty cells after the last used row. */
-export function isBlank(cells: readonly string[]): boolean {
-  return cells.every((cell) => cell.trim() === '');
 }
 
 export const delimiterNames: Readonly<Record<string, string>> = {

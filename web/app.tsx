@@ -3,8 +3,7 @@
  *
  * The URL's hash determines what is open (route.ts). Browsers do not send it to servers.
  */
-import { useCallback, useEffect, useLayoutEffect, useMemo, useReducer, useState } from 'preact/hooks';
-import { targetOfAll } from './bulk-target.js';
+import { useCallback, useEffect, useLayoutEffect, useReducer, useState } from 'preact/hooks';
 import type { Directory } from './directory.js';
 import { Header } from './header.js';
 import { lazyDialog, lazyView } from './lazy.js';
@@ -71,8 +70,6 @@ function App({ directory }: { directory: Directory }) {
     if (!isSameQuery(query, list.requestedQuery)) list.request(query);
   }, [route, list]);
 
-  const { query, filter, orderBy } = route;
-  const wholeTarget = useMemo(() => targetOfAll({ query, filter, orderBy }), [query, filter, orderBy]);
   const { session } = directory;
   const { caller } = session;
   // Until the session is known, the list shows that it is loading.
@@ -125,7 +122,7 @@ function App({ directory }: { directory: Directory }) {
         <ImportDialog directory={directory} onClose={close} onImported={(newest) => list.refresh(newest)} />
       )}
       {route.dialog === 'export' && caller.may('exportUsers') && (
-        <ExportDialog directory={directory} target={wholeTarget} onClose={close} />
+        <ExportDialog directory={directory} selection={listQueryOf(route)} onClose={close} />
       )}
       <ToastList />
       {session.needsSignIn && <SignIn session={session} />}

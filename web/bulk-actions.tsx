@@ -7,7 +7,7 @@ import { lazyDialog } from './lazy.js';
 import type { ListQuery } from './list-query.js';
 import type { Selection } from './selection.js';
 
-const ExportDialog = lazyDialog('Export', async () => (await import('./export-dialog.js')).ExportDialog);
+const ExportDialog = lazyDialog('Export', async () => (await import('./export-dialog.js')).ExportTargetDialog);
 const AttributeDialog = lazyDialog(
   'Change an attribute',
   async () => (await import('./bulk-attribute.js')).BulkAttributeDialog,

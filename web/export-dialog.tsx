@@ -1,17 +1,29 @@
 /** Exports users to a file whose format and columns the user chooses, and shows the progress. */
-import { useEffect, useId, useState } from 'preact/hooks';
-import { type BulkTarget, describeTarget } from './bulk-target.js';
+import { useEffect, useId, useMemo, useState } from 'preact/hooks';
+import { type BulkTarget, describeTarget, targetOfAll } from './bulk-target.js';
 import { isAborted } from './call-error.js';
 import { Dialog } from './dialog.js';
 import type { Directory } from './directory.js';
 import { createExportFile, type ExportFormat, exportFields, exportFormats } from './export-format.js';
 import { download, openSink, readUsers, writeUsers } from './export-users.js';
 import { formatCount } from './format.js';
-import { selectsAll } from './list-query.js';
+import { type ListQuery, selectsAll } from './list-query.js';
 import { describeFailure } from './save-user.js';
 import { useAttributeKeys } from './use-attribute-keys.js';
 
 export interface ExportDialogProps {
+  readonly directory: Directory;
+  readonly selection: ListQuery;
+  onClose(): void;
+}
+
+/** Exports all users that match a query. */
+export function ExportDialog({ directory, selection: { query, filter, orderBy }, onClose }: ExportDialogProps) {
+  const target = useMemo(() => targetOfAll({ query, filter, orderBy }), [query, filter, orderBy]);
+  return <ExportTargetDialog directory={directory} target={target} onClose={onClose} />;
+}
+
+export interface ExportTargetDialogProps {
   readonly directory: Directory;
   readonly target: BulkTarget;
   onClose(): void;
@@ -25,7 +37,7 @@ type Step =
 
 const allFields: ReadonlySet<string> = new Set(exportFields.map(([path]) => path));
 
-export function ExportDialog({ directory, target, onClose }: ExportDialogProps) {
+export function ExportTargetDialog({ directory, target, onClose }: ExportTargetDialogProps) {
   const { step, run, stop } = useExport(directory, target);
   const [format, setFormat] = useState<ExportFormat>('csv');
   const [chosen, setChosen] = useState(allFields);

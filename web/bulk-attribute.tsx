@@ -10,14 +10,14 @@ import {
   withType,
 } from './attributes.js';
 import { BulkResult, BulkRunning, StopButton } from './bulk-report.js';
-import { runBulk } from './bulk-run.js';
+import { type BulkReport, runBulk } from './bulk-run.js';
 import { type BulkTarget, describeTarget, readTarget, targetOfIds, usersText } from './bulk-target.js';
 import { type AttributeChange, type Changed, writeAttribute } from './bulk-writes.js';
 import { Dialog } from './dialog.js';
 import type { Directory } from './directory.js';
 import { showToast } from './toasts.js';
 import { useAttributeKeys } from './use-attribute-keys.js';
-import { useBulk } from './use-bulk.js';
+import { type RunOptions, useBulk } from './use-bulk.js';
 
 export interface BulkDialogProps {
   readonly directory: Directory;
@@ -34,6 +34,8 @@ export function BulkAttributeDialog({ directory, target, onClose, onChanged }: B
   const keys = useAttributeKeys(directory, target);
   const [row, setRow] = useState<AttributeRow>(newRow);
   const [removes, setRemoves] = useState(false);
+  // A second try has only the users for whom the first one failed.
+  const [current, setCurrent] = useState(target);
   const [problem, setProblem] = useState<ReturnType<typeof readChange>['problem']>();
   const { step, start, stop, isStopping } = useBulk();
   const bodyRef = useRef<HTMLDivElement>(null);
@@ -43,19 +45,8 @@ export function BulkAttributeDialog({ directory, target, onClose, onChanged }: B
 
   async function run(users: BulkTarget, change: AttributeChange): Promise<void> {
     const changed: Changed[] = [];
-    const report = await start(({ signal, onProgress, onWaiting }) =>
-      runBulk({
-        users: readTarget(directory, users, { signal, onWaiting }),
-        signal,
-        onProgress,
-        act: (user) =>
-          writeAttribute(directory, user, change, {
-            signal,
-            onWaiting,
-            onChanged: (each) => void (changed.length < undoMax && changed.push(each)),
-          }),
-      }),
-    );
+    setCurrent(users);
+    const report = await start((options) => changeAll({ directory, users, change, changed, ...options }));
     if (report.changed > 0) onChanged();
     const verb = change.value === undefined ? 'Removed' : 'Set';
     const text = `${verb} “${change.key}” ${change.value === undefined ? 'from' : 'for'} ${usersText(report.changed)}.`;
@@ -69,14 +60,9 @@ export function BulkAttributeDialog({ directory, target, onClose, onChanged }: B
     const { change, problem: found } = readChange(row, removes, directory.caller.protectedAttributes);
     setProblem(found);
     if (change === undefined) return;
-    const users =
-      step.kind === 'report' && step.report.isWhole
-        ? targetOfIds(
-            step.report.failures.map(({ id }) => id),
-            target,
-          )
-        : target;
-    void run(users, change);
+    const failedIds =
+      step.kind === 'report' && step.report.isWhole ? step.report.failures.map(({ id }) => id) : undefined;
+    void run(failedIds === undefined ? target : targetOfIds(failedIds, target), change);
   };
   const verb = removes ? 'Remove' : 'Set';
   return (
@@ -103,13 +89,34 @@ export function BulkAttributeDialog({ directory, target, onClose, onChanged }: B
         {step.kind === 'form' ? (
           <Form {...{ row, removes, problem, keys }} onRow={setRow} onRemoves={setRemoves} />
         ) : step.kind === 'running' ? (
-          <BulkRunning activity={`${removes ? 'Removing' : 'Setting'} “${row.key}”`} count={target.count} {...step} />
+          <BulkRunning activity={`${removes ? 'Removing' : 'Setting'} “${row.key}”`} count={current.count} {...step} />
         ) : (
           <BulkResult report={step.report} participle="changed" />
         )}
       </div>
     </Dialog>
   );
+}
+
+interface ChangeAllOptions extends RunOptions {
+  readonly directory: Directory;
+  readonly users: BulkTarget;
+  readonly change: AttributeChange;
+  /** Receives the users that were changed, for the undo. */
+  readonly changed: Changed[];
+}
+
+function changeAll(options: ChangeAllOptions): Promise<BulkReport> {
+  const { directory, users, change, changed, signal, onProgress, onWaiting } = options;
+  const onChanged = (each: Changed) => {
+    if (changed.length < undoMax) changed.push(each);
+  };
+  return runBulk({
+    users: readTarget(directory, users, { signal, onWaiting }),
+    signal,
+    onProgress,
+    act: (user) => writeAttribute(directory, user, change, { signal, onWaiting, onChanged }),
+  });
 }
 
 interface ChangeProblem {

@@ -45,26 +45,7 @@ export function ExportDialog({ directory, target, onClose }: ExportDialogProps) 
             columns.filter((column) => chosen.has(column)),
           );
       }}
-      footer={
-        step.kind === 'running' ? (
-          <button type="button" class="button" onClick={stop}>
-            Stop
-          </button>
-        ) : step.kind === 'done' ? (
-          <button type="submit" class="button primary">
-            Close
-          </button>
-        ) : (
-          <>
-            <button type="button" class="button" onClick={onClose}>
-              Cancel
-            </button>
-            <button type="submit" class="button primary" data-focus aria-disabled={!canRun}>
-              {step.kind === 'failed' ? 'Try again' : 'Export'}
-            </button>
-          </>
-        )
-      }
+      footer={<Buttons kind={step.kind} canRun={canRun} onStop={stop} onClose={onClose} />}
     >
       <div class="stack">
         <QueryDetails target={target} />
@@ -110,6 +91,40 @@ export function ExportDialog({ directory, target, onClose }: ExportDialogProps) 
         )}
       </div>
     </Dialog>
+  );
+}
+
+interface ButtonsProps {
+  readonly kind: Step['kind'];
+  readonly canRun: boolean;
+  onStop(): void;
+  onClose(): void;
+}
+
+function Buttons({ kind, canRun, onStop, onClose }: ButtonsProps) {
+  if (kind === 'running') {
+    return (
+      <button type="button" class="button" onClick={onStop}>
+        Stop
+      </button>
+    );
+  }
+  if (kind === 'done') {
+    return (
+      <button type="submit" class="button primary">
+        Close
+      </button>
+    );
+  }
+  return (
+    <>
+      <button type="button" class="button" onClick={onClose}>
+        Cancel
+      </button>
+      <button type="submit" class="button primary" data-focus aria-disabled={!canRun}>
+        {kind === 'failed' ? 'Try again' : 'Export'}
+      </button>
+    </>
   );
 }
 

@@ -21,8 +21,8 @@ export type ClientStream<Response> = (messages: Blob, options?: CallOptions) => 
 // The server's own STATEMENT_TIMEOUT_MS is shorter. This deadline is for a response that is lost in the network.
 export const deadlineMsDefault = 15_000;
 
-/** Returns functions that create the call of a method. */
-export function createCalls(origin: string, session: Session) {
+/** Gets tokens for calls, and reports refused ones. */
+function createTokens(session: Session) {
   /** Resolves with a function that waits for a token, once the call may be sent. */
   async function begin({ path }: { path: string }, signal: AbortSignal | undefined) {
     const { actor } = session.caller;
@@ -49,6 +49,13 @@ export function createCalls(origin: string, session: Session) {
     if (error.code !== 'UNAUTHENTICATED') throw error;
     await session.refused(token, error.reason);
   }
+
+  return { begin, learn };
+}
+
+/** Returns functions that create the call of a method. */
+export function createCalls(origin: string, session: Session) {
+  const { begin, learn } = createTokens(session);
 
   function unary<Request, Response>(
     name: MethodName,

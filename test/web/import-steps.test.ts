@@ -179,24 +179,28 @@ describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
   });
 
   it.each([
-    ['light', 1280],
-    ['dark', 390],
-  ] as const)('is accessible and fits in each step, %s and %i px wide', async (theme, width) => {
-    const { page, expectAccessible, expectNoFaults } = await open({ theme, width });
-    const expectGood = async () => {
-      await expectAccessible();
-      expect(await dialog(page).evaluate((element) => element.scrollWidth <= element.clientWidth)).toBe(true);
-      expect(await dialog(page).evaluate((element) => element.contains(document.activeElement))).toBe(true);
-    };
-    await choose(page, 'first_name,email,Team\nA,a@example.com,\nB,nope,ops\n');
-    await button(page, 'Add it as an attribute').waitFor();
-    await expectGood();
-    await button(page, 'Check').click();
-    await dialog(page).getByText('would be rejected').first().waitFor();
-    await expectGood();
-    await button(page, 'Import 1 user').click();
-    await dialog(page).getByText('but one row was rejected').waitFor();
-    await expectGood();
-    expectNoFaults();
-  });
+    ['light', 1280, 'none'],
+    ['dark', 390, 'none'],
+    ['dark', 1280, 'active'],
+  ] as const)(
+    'is accessible and fits in each step, %s, %i px wide, forced colours %s',
+    async (theme, width, forcedColors) => {
+      const { page, expectAccessible, expectNoFaults } = await open({ theme, width, context: { forcedColors } });
+      const expectGood = async () => {
+        await expectAccessible();
+        expect(await dialog(page).evaluate((element) => element.scrollWidth <= element.clientWidth)).toBe(true);
+        expect(await dialog(page).evaluate((element) => element.contains(document.activeElement))).toBe(true);
+      };
+      await choose(page, 'first_name,email,Team\nA,a@example.com,\nB,nope,ops\n');
+      await button(page, 'Add it as an attribute').waitFor();
+      await expectGood();
+      await button(page, 'Check').click();
+      await dialog(page).getByText('would be rejected').first().waitFor();
+      await expectGood();
+      await button(page, 'Import 1 user').click();
+      await dialog(page).getByText('but one row was rejected').waitFor();
+      await expectGood();
+      expectNoFaults();
+    },
+  );
 });

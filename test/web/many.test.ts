@@ -274,20 +274,25 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
   });
 
   it.each([
-    ['light', 1280],
-    ['dark', 390],
-  ] as const)('have dialogs that are accessible and fit, %s and %i px wide', async (theme, width) => {
-    await create(8);
-    const { page, expectAccessible, expectNoFaults } = await open('', { theme, width });
-    await box(page, 'U1 Test').check();
-    for (const name of ['Export…', 'Change attribute…', 'Delete…']) {
-      await bar(page).getByRole('button', { name }).click();
-      await dialog(page).locator('input, select').first().waitFor();
-      await expectAccessible();
-      expect(await dialog(page).evaluate((element) => element.scrollWidth <= element.clientWidth)).toBe(true);
-      await page.keyboard.press('Escape');
-      await dialog(page).waitFor({ state: 'detached' });
-    }
-    expectNoFaults();
-  });
+    ['light', 1280, 'none'],
+    ['dark', 1280, 'none'],
+    ['dark', 390, 'none'],
+    ['light', 390, 'active'],
+  ] as const)(
+    'have dialogs that are accessible and fit, %s, %i px wide, forced colours %s',
+    async (theme, width, forcedColors) => {
+      await create(8);
+      const { page, expectAccessible, expectNoFaults } = await open('', { theme, width, context: { forcedColors } });
+      await box(page, 'U1 Test').check();
+      for (const name of ['Export…', 'Change attribute…', 'Delete…']) {
+        await bar(page).getByRole('button', { name }).click();
+        await dialog(page).locator('input, select').first().waitFor();
+        await expectAccessible();
+        expect(await dialog(page).evaluate((element) => element.scrollWidth <= element.clientWidth)).toBe(true);
+        await page.keyboard.press('Escape');
+        await dialog(page).waitFor({ state: 'detached' });
+      }
+      expectNoFaults();
+    },
+  );
 });

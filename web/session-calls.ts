@@ -51,10 +51,15 @@ export function createCalls(origin: string, session: Session) {
     name: MethodName,
     request: MessageFns<Request>,
     response: MessageFns<Response>,
+    /** Returns the query for a call that may be a GET. */
+    queryOf: (message: DeepPartial<Request>) => string | undefined = () => undefined,
   ): Unary<Request, Response> {
     const method = { path: methodPath(name), request, response };
     return async (message, { signal, deadlineMs = deadlineMsDefault } = {}) => {
-      const send = (token: string | undefined) => sendUnary(origin, method, message, { signal, deadlineMs, token });
+      const send = (token: string | undefined) => {
+        const query = token === undefined ? queryOf(message) : undefined;
+        return sendUnary(origin, method, message, { signal, deadlineMs, token, query });
+      };
       const { token, nextToken } = await begin(method, signal);
       try {
         return await send(token);

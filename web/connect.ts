@@ -26,19 +26,28 @@ export interface SendOptions extends CallOptions {
   readonly token: string | undefined;
 }
 
+export interface UnaryOptions extends SendOptions {
+  /** Sends the message in this query of the address, by GET. */
+  readonly query?: string | undefined;
+}
+
 export type Bytes = Uint8Array<ArrayBuffer>;
 
 export async function sendUnary<Request, Response>(
   origin: string,
   { path, request, response }: Method<Request, Response>,
   message: DeepPartial<Request>,
-  options: SendOptions,
+  { query, ...options }: UnaryOptions,
 ): Promise<Response> {
   const body = bytesOf(request, message);
   const call = new Call(options);
   try {
     return await call.run(async () => {
-      const answer = await call.post(origin + path, 'application/proto', body, {});
+      const type = 'application/proto';
+      const answer =
+        query === undefined
+          ? await call.post(origin + path, type, body, {})
+          : await call.fetch(origin + path + query, type, {});
       return decode(response, new Uint8Array(await answer.arrayBuffer()));
     });
   } finally {
@@ -148,10 +157,9 @@ class Call {
     }
   }
 
-  /** Resolves if the response has the content type of the request. */
-  async post(url: string, contentType: string, body: Bytes | Blob, headers: Record<string, string>): Promise<Response> {
+  post(url: string, contentType: string, body: Bytes | Blob, headers: Record<string, string>): Promise<Response> {
     const { token, deadlineMs } = this.#options;
-    const response = await fetch(url, {
+    return this.fetch(url, contentType, {
       method: 'POST',
       cache: 'no-store',
       headers: {
@@ -162,8 +170,12 @@ class Call {
         'content-type': contentType,
       },
       body,
-      signal: this.#controller.signal,
     });
+  }
+
+  /** Resolves if the response has this content type. */
+  async fetch(url: string, contentType: string, init: RequestInit): Promise<Response> {
+    const response = await fetch(url, { ...init, signal: this.#controller.signal });
     const type = response.headers.get('content-type') ?? '';
     if (response.status === 200 && type === contentType) return response;
     const isJson = type.startsWith('application/json');

@@ -6,6 +6,7 @@ import {
   BatchGetUsersResponse,
   CreateUserRequest,
   CreateUserResponse,
+  type DeepPartial,
   DeleteUserRequest,
   DeleteUserResponse,
   ExportUsersRequest,
@@ -27,6 +28,7 @@ import {
 import type { AuthResponse } from './auth-response.js';
 import { type Caller, callerOf, type MethodName, methodPath } from './caller.js';
 import { authorization, sendUnary } from './connect.js';
+import { firstUsersQuery } from './first-users.js';
 import { Session } from './session.js';
 import { type ClientStream, createCalls, deadlineMsDefault, type ServerStream, type Unary } from './session-calls.js';
 
@@ -70,13 +72,19 @@ export function createDirectory({ origin = location.origin, authResponse }: Dire
       callerOf(await sendUnary(origin, getCaller, {}, { deadlineMs: deadlineMsDefault, token }), name),
   });
   const { unary, stream, clientStream } = createCalls(origin, session);
+  let isFirstList = true;
+  const queryOfFirst = (request: DeepPartial<ListUsersRequest>) => {
+    const query = isFirstList ? firstUsersQuery(request) : undefined;
+    isFirstList = false;
+    return query;
+  };
 
   return {
     createUser: unary('createUser', CreateUserRequest, CreateUserResponse),
     getUser: unary('getUser', GetUserRequest, GetUserResponse),
     updateUser: unary('updateUser', UpdateUserRequest, UpdateUserResponse),
     deleteUser: unary('deleteUser', DeleteUserRequest, DeleteUserResponse),
-    listUsers: unary('listUsers', ListUsersRequest, ListUsersResponse),
+    listUsers: unary('listUsers', ListUsersRequest, ListUsersResponse, queryOfFirst),
     batchGetUsers: unary('batchGetUsers', BatchGetUsersRequest, BatchGetUsersResponse),
     batchCreateUsers: unary('batchCreateUsers', BatchCreateUsersRequest, BatchCreateUsersResponse),
     importUsers: clientStream('importUsers', ImportUsersResponse),

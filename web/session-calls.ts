@@ -61,11 +61,16 @@ export function createCalls(origin: string, session: Session) {
     name: MethodName,
     request: MessageFns<Request>,
     response: MessageFns<Response>,
+    /** Returns the query for a call that may be a GET. */
+    queryOf: (message: DeepPartial<Request>) => string | undefined = () => undefined,
   ): Unary<Request, Response> {
     const method = { path: methodPath(name), request, response };
     return (message, options) =>
       sendWithToken(method.path, { deadlineMs: deadlineMsDefault, ...options }, (send) =>
-        sendUnary(origin, method, message, send),
+        sendUnary(origin, method, message, {
+          ...send,
+          query: send.token === undefined ? queryOf(message) : undefined,
+        }),
       );
   }
 

@@ -43,7 +43,8 @@ export default defineConfig(
       // Without the hint about slow plugins, which appears on busy machines only.
       rolldownOptions: { input: [at('index.html'), at('early.ts')], checks: { pluginTimings: false } },
     },
-    oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
+    // Tests build the page with NODE_ENV=test, which would add file names and line numbers.
+    oxc: { jsx: { runtime: 'automatic', importSource: 'preact', development: false } },
     // For `npm run dev`: replaces changed components in the browser and keeps their state.
     plugins: [earlyScript(), ...(command === 'serve' ? [await prefresh()] : [])],
   }),

@@ -54,6 +54,11 @@ const endpoints: Readonly<Record<string, OpenEndpoint>> = {
   '/openapi.json': 'openapi',
 };
 
+const listUsersPath = '/users.v1.UserService/ListUsers';
+// The first call of the page (web/first-users.ts). The browser sends it before it has loaded the page's script.
+const firstUsersPath = `${listUsersPath}?connect=v1&encoding=proto&base64=1&message=CMgBKhBjcmVhdGVfdGltZSBkZXNj`;
+const firstUsersLink = `<${firstUsersPath}>; rel=preload; as=fetch; crossorigin`;
+
 // How long a browser may cache the response to a preflight request. This is Chromium's maximum.
 const preflightSeconds = 7200;
 
@@ -114,12 +119,16 @@ export function createRouter(options: RouterOptions): Router {
     return served === undefined ? notServing : served.gateway.checkCaller(request);
   }
 
-  function fileOf(path: string, { headers }: HttpRequest, { files, signIn }: ServedParts): ResponseContent | undefined {
+  function fileOf(path: string, request: HttpRequest, parts: ServedParts): ResponseContent | undefined {
+    const { files, signIn } = parts;
     if (path === signInPath) return signIn && signInContent(signIn());
-    const file = files.find(path, headers, signIn && signInOrigins(signIn()));
-    if (file === undefined || isOpen(path)) return file;
+    const file = files.find(path, request.headers, signIn && signInOrigins(signIn()));
+    if (file === undefined) return undefined;
+    const headers: Record<string, string> = { ...file.headers };
+    if (path === '/' && showsUsersAtOnce(parts)) headers.link = firstUsersLink;
     // Otherwise a proxy might keep it for others.
-    return { ...file, headers: { ...file.headers, 'cache-control': 'private, no-cache' } };
+    if (!isOpen(path)) headers['cache-control'] = 'private, no-cache';
+    return { ...file, headers };
   }
 
   return {
@@ -159,6 +168,11 @@ export function createRouter(options: RouterOptions): Router {
       served = newParts;
     },
   };
+}
+
+/** Whether the page needs no credentials to list users. A gateway does not know that about its target. */
+function showsUsersAtOnce({ gateway, grpcPort, signIn }: ServedParts): boolean {
+  return grpcPort !== undefined && gateway.serves(listUsersPath) && signIn?.().isRequired === false;
 }
 
 /**

@@ -21,7 +21,8 @@ export async function startProxy(target: string): Promise<TestProxy> {
   async function start(): Promise<void> {
     server = createServer((incoming, response) => {
       const { url = '', method, headers } = incoming;
-      if (wanted !== undefined && method === 'POST' && headers.authorization !== `Bearer ${wanted}`) {
+      const isCall = url.startsWith('/users.v1.');
+      if (wanted !== undefined && isCall && headers.authorization !== `Bearer ${wanted}`) {
         response.writeHead(401).end('no');
         return;
       }

@@ -1,7 +1,8 @@
 /** Tests how much the page loads and when, and what it shows if a part of it cannot be loaded. */
-import { readdirSync, readFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, request, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { gzipSync } from 'node:zlib';
 import type { Page } from 'playwright-core';
@@ -101,23 +102,42 @@ describe.skipIf(browserMissing !== undefined)('the weight of the page', () => {
     expectNoFaults();
   });
 
-  it('reads the settings for the sign-in once, before its script', async () => {
+  it('requests the settings for the sign-in and the first users before its script runs, and once', async () => {
     const { page, expectNoFaults } = await openBlank();
-    let reads = 0;
+    const requests: string[] = [];
     page.on('request', (sent) => {
-      if (sent.url().endsWith('/sign-in.json')) reads++;
+      const { pathname } = new URL(sent.url());
+      if (/^\/(?:sign-in|users)/.test(pathname)) requests.push(`${sent.method()} ${pathname}`);
     });
+    // Without the feed, nothing reads the list again.
+    await page.route('**/WatchUsers', (route) => route.abort());
     const heldScript = Promise.withResolvers<void>();
     await page.route('**/index-*.js', async (route) => {
       await heldScript.promise;
       await route.continue();
     });
     await page.goto(`${app.http}/`, { waitUntil: 'commit' });
-    await expect.poll(() => reads, pollTimeout).toBe(1);
+    const early = ['GET /sign-in.json', 'GET /users.v1.UserService/ListUsers'];
+    await expect.poll(() => requests.toSorted(), pollTimeout).toEqual(early);
     heldScript.resolve();
     await rows(page).first().waitFor();
-    expect(reads).toBe(1);
-    expectNoFaults();
+    expect(requests.filter((sent) => sent.startsWith('GET')).length).toBe(2);
+    // The only other call counts the users.
+    expect(requests.filter((sent) => sent.endsWith('ListUsers')).length).toBeLessThanOrEqual(2);
+    expectNoFaults(/WatchUsers|ERR_FAILED/);
+  });
+
+  it('requests no users early if the server requires credentials', async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'roster-weight-'));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const accessFile = path.join(folder, 'access.yaml');
+    writeFileSync(accessFile, 'callers:\n  - key: nobody\n    role: reader\n');
+    await using guarded = await startTestApp({ AUTH: 'on', ACCESS_FILE: accessFile });
+    const response = await fetch(`${guarded.http}/`);
+    expect(response.status).toBe(200);
+    expect(response.headers.get('link')).toBeNull();
+    const open = await fetch(`${app.http}/`);
+    expect(open.headers.get('link')).toContain('/users.v1.UserService/ListUsers?');
   });
 
   it.each([

@@ -79,8 +79,8 @@ export class UserPages {
     return this.#pages[this.#indexOf(page) + 1]?.from;
   }
 
-  #indexOf({ start, token, from }: Page): number {
-    return this.#pages.findIndex((stored) => stored.start === start && stored.token === token && stored.from === from);
+  #indexOf({ token, from }: Page): number {
+    return this.#pages.findIndex((stored) => stored.token === token && stored.from === from);
   }
 
   /** Divides a gap, so that a user's position becomes the beginning of the page that begins at the row. */

@@ -2,6 +2,7 @@
 import { useRef } from 'preact/hooks';
 import { ColumnMenu } from './column-menu.js';
 import type { Column } from './columns.js';
+import { formatCount } from './format.js';
 import { widthPxMax, widthPxMin } from './grid-settings.js';
 import { ArrowDownIcon, ArrowUpIcon } from './icons.js';
 import type { Selection } from './selection.js';
@@ -111,7 +112,7 @@ function SelectAll({ selection, total }: { selection: Selection; total: number |
     <label class="check">
       <input
         type="checkbox"
-        aria-label={total === undefined ? 'Select all that match' : `Select all ${total}`}
+        aria-label={total === undefined ? 'Select all that match' : `Select all ${formatCount(total)}`}
         checked={isWhole}
         indeterminate={!isWhole && !selection.isEmpty}
         onChange={() => (selection.isEmpty ? selection.selectAll() : selection.clear())}

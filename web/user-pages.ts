@@ -74,9 +74,9 @@ export class UserPages {
     return this.#pages[this.#indexOf(page) - 1]?.upTo;
   }
 
-  /** Returns the first position after a page; undefined if the list may end with it. */
+  /** Returns the last position that belongs to a page; undefined if the list may end with it. */
   upperEnd(page: Page): OrderKey | undefined {
-    return this.#pages[this.#indexOf(page) + 1]?.from;
+    return this.#pages[this.#indexOf(page)]?.upTo;
   }
 
   #indexOf({ token, from }: Page): number {

@@ -622,7 +622,8 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
           mimeType: 'text/csv',
           buffer: Buffer.from(`first_name,email\n${rows.join('\n')}`),
         });
-        await submit(page, 'Import').click();
+        await submit(page, 'Check').click();
+        await submit(page, 'Import 1,200 users').click();
         await page.getByText('The import is complete.').waitFor();
         await page.getByRole('dialog').getByRole('button', { name: 'Close' }).last().click();
         await expect.poll(async () => (await names(page)).at(0), pollTimeout).toBe('Imported');

@@ -34,11 +34,16 @@ export interface Place {
   readonly key: OrderKey;
   /** The number of users from this place to the end of the part. */
   readonly fromEnd: number;
+  /** False for an estimate. */
+  readonly isCounted: boolean;
 }
 
+/** As in the contract of ListUsers. */
+const pageMax = 1000;
 /** So few users before the end of the part are read instead of counted. */
 const nearMax = 500;
 const guessesMax = 24;
+const guessesBeforeWalk = 7;
 /** From this guess on, every second one assumes that many users have the same value. */
 const guessesPlain = 2;
 const clockDifferenceMs = 60_000;
@@ -49,8 +54,8 @@ export async function seek(options: SeekOptions): Promise<Place | undefined> {
   const order = createUserOrder(query.orderBy);
   const near = fromEnd <= nearMax ? await placeBeforeEnd(options, order) : undefined;
   if (near !== undefined) return near;
-  let low: Place = { key: options.low, fromEnd: options.count };
-  let high: Place = { key: options.high ?? (await lastKey(options, order)) ?? low.key, fromEnd: 0 };
+  let low: Place = { key: options.low, fromEnd: options.count, isCounted: false };
+  let high: Place = { key: options.high ?? (await lastKey(options, order)) ?? low.key, fromEnd: 0, isCounted: true };
   let best: Place | undefined;
   /** How many guesses in a row were on the same side: positive if too near to the end. */
   let run = 0;
@@ -65,6 +70,9 @@ export async function seek(options: SeekOptions): Promise<Place | undefined> {
     // No user is between a guess and the first user after it.
     if (isBeyond) high = { ...place, key: guess };
     else low = place;
+    // The ids of one import can be so close together that guesses do not separate them.
+    const walkMax = guesses < guessesBeforeWalk ? pageMax : 10 * pageMax;
+    if (low.isCounted && low.fromEnd - fromEnd < walkMax) return walkFrom(options, low, order);
   }
   return best;
 }
@@ -101,7 +109,7 @@ async function placeBeforeEnd(options: SeekOptions, order: UserOrder): Promise<P
   // Ids ascend in both orders, so users with the last value may be missing.
   const lastValue = keys.length < fromEnd ? undefined : keys.at(-1)?.value;
   const complete = keys.filter(({ value }) => value !== lastValue).sort(order.compare);
-  return complete[0] && { key: complete[0], fromEnd: complete.length };
+  return complete[0] && { key: complete[0], fromEnd: complete.length, isCounted: true };
 }
 
 /** The greatest id that a user with the value can have. */
@@ -113,14 +121,36 @@ function idAfter({ value, id }: OrderKey): string {
 /** Reads the first user from a key on, and counts the users from there to the end of the part. */
 async function placeFrom(options: SeekOptions, key: OrderKey, order: UserOrder): Promise<Place> {
   const { directory, query, high, signal } = options;
-  const from = conditionFrom(query.orderBy, key);
-  const part = high === undefined ? from : `${from} && ${conditionBefore(query.orderBy, high)}`;
   const { users, totalSize } = await directory.listUsers(
-    { ...query, filter: withCondition(query.filter, part), pageSize: 1, includeTotalSize: true },
+    { ...query, filter: filterFrom(key, query, high), pageSize: 1, includeTotalSize: true },
     { signal },
   );
-  const [user] = users;
-  return user === undefined ? { key, fromEnd: 0 } : { key: order.keyOf(user), fromEnd: Number(totalSize ?? 0) };
+  const fromEnd = users.length === 0 ? 0 : Number(totalSize ?? 0);
+  return { key: users[0] === undefined ? key : order.keyOf(users[0]), fromEnd, isCounted: true };
+}
+
+/** Reads the users after a place, up to the wanted one. */
+async function walkFrom(options: SeekOptions, start: Place, order: UserOrder): Promise<Place> {
+  const { directory, query, high, fromEnd, signal } = options;
+  let place = start;
+  while (place.fromEnd > fromEnd) {
+    const pageSize = Math.min(pageMax, place.fromEnd - fromEnd + 1);
+    const { users } = await directory.listUsers(
+      { ...query, filter: filterFrom(place.key, query, high), pageSize },
+      { signal },
+    );
+    const last = users.at(-1);
+    // The first user is the place itself. Without others, users were deleted meanwhile.
+    if (last === undefined || users.length === 1) break;
+    place = { ...place, key: order.keyOf(last), fromEnd: place.fromEnd - users.length + 1 };
+  }
+  return place;
+}
+
+/** The filter for the users of the part from a key on. */
+function filterFrom(key: OrderKey, { filter, orderBy }: ListQuery, high: OrderKey | undefined): string {
+  const from = conditionFrom(orderBy, key);
+  return withCondition(filter, high === undefined ? from : `${from} && ${conditionBefore(orderBy, high)}`);
 }
 
 /** A key that is not before any user. */

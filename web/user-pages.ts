@@ -74,13 +74,13 @@ export class UserPages {
     return this.#pages[this.#indexOf(page) - 1]?.upTo;
   }
 
-  /** Returns the first position after a page; undefined if the list may end with it. */
+  /** Returns the last position that belongs to a page; undefined if the list may end with it. */
   upperEnd(page: Page): OrderKey | undefined {
-    return this.#pages[this.#indexOf(page) + 1]?.from;
+    return this.#pages[this.#indexOf(page)]?.upTo;
   }
 
-  #indexOf({ start, token, from }: Page): number {
-    return this.#pages.findIndex((stored) => stored.start === start && stored.token === token && stored.from === from);
+  #indexOf({ token, from }: Page): number {
+    return this.#pages.findIndex((stored) => stored.token === token && stored.from === from);
   }
 
   /** Divides a gap, so that a user's position becomes the beginning of the page that begins at the row. */

@@ -35,7 +35,7 @@ export class Http2Connection<Connection> {
   readonly streams: StreamTable<Connection>;
   /** The bytes that the client permits on each new stream. */
   initialSendWindow = windowBytesDefault;
-  /** Since when the client has always sent more than was read. What is read now may have waited so long. */
+  /** Since when the client has always sent more than was read. Its bytes may have waited that long. */
   behindSinceMs = Number.POSITIVE_INFINITY;
   readonly #frames: ClientFrames<Connection>;
   readonly #clock: ConnectionClock;

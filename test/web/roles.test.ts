@@ -138,7 +138,7 @@ describe.skipIf(browserMissing !== undefined)('the page of a caller', () => {
         });
       const choices = await dialog(page).getByLabel('If an email is taken').locator('option').allTextContents();
       expect(choices).toEqual(['Reject the row', 'Skip the row']);
-      await button(page, 'Import').click();
+      await dialog(page).getByRole('button', { name: 'Import', exact: true }).click();
       await dialog(page).getByText('The import is complete.').waitFor();
       expect(calls).not.toContain('ImportUsers');
       expectNoFaults();

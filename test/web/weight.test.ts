@@ -94,7 +94,7 @@ describe.skipIf(browserMissing !== undefined)('the weight of the page', () => {
     await page.evaluate(() => Object.defineProperty(window, 'showSaveFilePicker', { value: undefined }));
     const [download] = await Promise.all([
       page.waitForEvent('download'),
-      dialog(page, 'Export users').getByRole('button', { name: 'Export', exact: true }).click(),
+      dialog(page, 'Export all users').getByRole('button', { name: 'Export', exact: true }).click(),
     ]);
     expect(readFileSync(await download.path(), 'utf8').match(/person-\d+@/g)?.length).toBe(userCount);
     const exported = answers.get('/users.v1.UserService/ExportUsers') ?? {};
@@ -189,7 +189,7 @@ describe.skipIf(browserMissing !== undefined)('the weight of the page', () => {
     await expectAccessible();
     await page.unroute('**/export-dialog-*.js');
     await failed.getByRole('button', { name: 'Reload the page' }).click();
-    await dialog(page, 'Export users').getByRole('button', { name: 'Export', exact: true }).waitFor();
+    await dialog(page, 'Export all users').getByRole('button', { name: 'Export', exact: true }).waitFor();
   });
 
   it('loads a part again after the connection was lost', async () => {
@@ -213,7 +213,7 @@ describe.skipIf(browserMissing !== undefined)('the weight of the page', () => {
     const { page, expectNoFaults } = await open(`${proxy.url}/people/`);
     await rows(page).first().waitFor();
     await page.goto(`${proxy.url}/people/#dialog=export`);
-    await dialog(page, 'Export users').getByRole('button', { name: 'Export', exact: true }).waitFor();
+    await dialog(page, 'Export all users').getByRole('button', { name: 'Export', exact: true }).waitFor();
     expectNoFaults();
   });
 });

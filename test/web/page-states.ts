@@ -15,9 +15,9 @@ export interface State {
   enter(page: Page, width: number): Promise<unknown>;
 }
 
-const holdList = (page: Page) => page.route('**/ListUsers', () => {});
-const failList = (page: Page) => page.route('**/ListUsers', (route) => route.fulfill({ status: 500 }));
-const loseList = (page: Page) => page.route('**/ListUsers', (route) => route.abort());
+const holdList = (page: Page) => page.route('**/ListUsers*', () => {});
+const failList = (page: Page) => page.route('**/ListUsers*', (route) => route.fulfill({ status: 500 }));
+const loseList = (page: Page) => page.route('**/ListUsers*', (route) => route.abort());
 const press = async (page: Page, key: string) => {
   await grid(page);
   await page.keyboard.press(key);
@@ -91,7 +91,7 @@ export const states: readonly State[] = [
   },
   { name: 'unknown-user', hash: '#user=zzz', enter: (page) => page.getByText('User not found').waitFor() },
   { name: 'import', hash: '#dialog=import', enter: (page) => dialog(page).getByText(/CSV/).first().waitFor() },
-  { name: 'export', hash: '#dialog=export', enter: (page) => dialog(page).getByText(/CSV/).first().waitFor() },
+  { name: 'export', hash: '#dialog=export', enter: (page) => dialog(page).getByLabel('Format').waitFor() },
   {
     name: 'filter-fields',
     async enter(page) {

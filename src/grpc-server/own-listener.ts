@@ -90,7 +90,8 @@ class OwnConnection implements Connection, ListenerConnection {
   }
 
   get behindMs(): number {
-    return Math.max(0, performance.now() - this.http2.behindSinceMs);
+    const { behindSinceMs } = this.http2;
+    return behindSinceMs === Number.POSITIVE_INFINITY ? 0 : performance.now() - behindSinceMs;
   }
 
   pauseReading(): void {

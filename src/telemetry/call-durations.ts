@@ -25,13 +25,12 @@ export class CallDurations {
 
   constructor(private readonly options: CallDurationsOptions) {}
 
-  /** Counts `count` calls that took equally long. */
-  observe(method: string, status: string, durationMs: number, count = 1): void {
+  observe(method: string, status: string, durationMs: number): void {
     const series = this.#series.get(method)?.get(status) ?? this.#open(method, status);
-    series.count += count;
-    series.sumMs += durationMs * count;
+    series.count++;
+    series.sumMs += durationMs;
     const index = this.options.secondsBounds.findIndex((bound) => durationMs <= bound * 1000);
-    if (index >= 0) series.counts[index] = (series.counts[index] ?? 0) + count;
+    if (index >= 0) series.counts[index] = (series.counts[index] ?? 0) + 1;
   }
 
   #open(method: string, status: string): Series {

@@ -10,8 +10,8 @@ import { addProcessMetrics } from './process-metrics.js';
 import { addSourceMetrics, type MetricSources } from './source-metrics.js';
 
 export interface Metrics {
-  /** Counts an ended call, or several. Method and status must come from closed lists. */
-  call(method: string, status: string, durationMs: number, count?: number): void;
+  /** Counts an ended call. Method and status must come from closed lists. */
+  call(method: string, status: string, durationMs: number): void;
   /** Counts a statement that `rows` calls shared. */
   batch(statement: string, rows: number): void;
   /** Counts the duration of a shared statement, whether it failed or not. */
@@ -98,7 +98,7 @@ export function createMetrics(): Metrics {
   addSourceMetrics(registry, () => sources);
   addProcessMetrics(registry);
   return {
-    call: (method, status, durationMs, count) => calls.observe(method, status, durationMs, count),
+    call: (method, status, durationMs) => calls.observe(method, status, durationMs),
     batch: (statement, rows) => batches.observe({ statement }, rows),
     statement: (statement, durationMs) => statements.observe({ statement }, durationMs / 1000),
     imported: (outcome, rows) => importedRows.inc({ outcome }, rows),

@@ -7,6 +7,7 @@ import { Chart, type Line } from './chart.js';
 import type { Directory } from './directory.js';
 import { IndexTable } from './index-table.js';
 import { type Activity, activityBetween, type Metrics, parseMetrics } from './metrics.js';
+import { ScrollRegion } from './scroll-region.js';
 
 const pollEveryMs = 2_000;
 const spanMs = 300_000;
@@ -217,8 +218,7 @@ function MetricsTable({ samples }: { samples: readonly Activity[] }) {
   return (
     <details class="metrics" onToggle={(event) => setOpen(event.currentTarget.open)}>
       <summary>Show as a table</summary>
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: keyboard users must be able to scroll it */}
-      <section class="metrics-table" tabIndex={0} aria-label="Activity as a table">
+      <ScrollRegion class="metrics-table" label="Activity as a table">
         <table class="table numeric">
           <thead>
             <tr>
@@ -261,7 +261,7 @@ function MetricsTable({ samples }: { samples: readonly Activity[] }) {
             ))}
           </tbody>
         </table>
-      </section>
+      </ScrollRegion>
     </details>
   );
 }

@@ -5,6 +5,7 @@ import { usersText } from './bulk-target.js';
 import { formatLine } from './csv-line.js';
 import { download } from './export-users.js';
 import { formatCount } from './format.js';
+import { ScrollRegion } from './scroll-region.js';
 
 export interface BulkRunningProps {
   /** Such as “Deleting”. */
@@ -75,8 +76,7 @@ export function BulkResult({ report, participle }: BulkResultProps) {
 function Failures({ failures }: { failures: readonly BulkFailure[] }) {
   return (
     <>
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: keyboard users must be able to scroll it */}
-      <section class="failures" tabIndex={0} aria-label="Failed users">
+      <ScrollRegion class="failures" label="Failed users">
         <table class="table">
           <thead>
             <tr>
@@ -95,7 +95,7 @@ function Failures({ failures }: { failures: readonly BulkFailure[] }) {
             ))}
           </tbody>
         </table>
-      </section>
+      </ScrollRegion>
       <p class="line wrap">
         <span class="hint grow">
           {failures.length > shownMax ? `These are the first ${shownMax} of ${formatCount(failures.length)}.` : ''}

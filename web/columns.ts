@@ -88,7 +88,7 @@ function timeColumn(
 const textMax = 200;
 
 /** Short, for a cell. */
-export function attributeText(value: JsonValue | undefined): string {
+function attributeText(value: JsonValue | undefined): string {
   if (value === undefined || value === null) return '';
   if (typeof value === 'boolean') return value ? 'Yes' : 'No';
   if (typeof value === 'string') return formatDay(value) ?? value.slice(0, textMax);
@@ -114,10 +114,10 @@ export function keysOf(users: Iterable<User>): string[] {
   return [...counts].sort(([a, many], [b, few]) => few - many || (a < b ? -1 : 1)).map(([key]) => key);
 }
 
-export const selectPx = 20;
+const selectPx = 20;
 export const gapPx = 16;
 /** The space at both ends of a row. The button for the columns is in the space at the end. */
-export const endsPx = 20 + 52;
+const endsPx = 20 + 52;
 
 const attributesMax = 8;
 /** Wide enough for most values without truncation. */

@@ -21,7 +21,7 @@ export interface Command {
 const commands = new Set<Command>();
 
 /** Returns a function that removes the commands again. */
-export function addCommands(added: readonly Command[]): () => void {
+function addCommands(added: readonly Command[]): () => void {
   for (const command of added) commands.add(command);
   return () => {
     for (const command of added) commands.delete(command);

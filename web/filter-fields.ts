@@ -115,7 +115,7 @@ const day = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short',
 const dayAndTime = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
 
 /** `isEnd`: a range ends just before this time or day, so the last day of the range is the previous one. */
-export function dateText(value: ChipValue, isEnd = false): string {
+function dateText(value: ChipValue, isEnd = false): string {
   const text = String(value);
   const isDay = /^\d{4}-\d\d-\d\d$/.test(text);
   const time = isDay ? new Date(`${text}T00:00:00`) : new Date(text);

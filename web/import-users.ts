@@ -20,7 +20,7 @@ const batchRowsMin = 50;
 const batchLengthMax = 1_000_000;
 
 /** The page shows these rows for correction. Further rejected rows are only in the file for download. */
-export const rejectedKeptMax = 100;
+const rejectedKeptMax = 100;
 
 /** How to read a file. */
 export interface ImportFile {

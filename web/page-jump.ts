@@ -24,7 +24,7 @@ export interface JumperOptions {
 }
 
 /** Rows before the wanted one that a jump also finds. */
-export const rowsBeforeJump = 100;
+const rowsBeforeJump = 100;
 /** A scroll bar that is dragged passes many places. */
 const jumpAfterMs = 100;
 /** How far a jump may miss, as a part of the gap, and at least in rows. */

@@ -4,6 +4,7 @@ import type { RowProblem } from '../src/user-files/columns.js';
 import { fieldNamed } from '../src/user-files/header.js';
 import { formatCount } from './format.js';
 import type { ImportReport, RejectedRow } from './import-users.js';
+import { ScrollRegion } from './scroll-region.js';
 import { labelOf } from './user-fields.js';
 
 /** The cells of the corrected rows, by the number of the row. */
@@ -24,8 +25,7 @@ export function RejectedRows({ report: { source, rejected, rejectedRows }, corre
   };
   return (
     <>
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: keyboard users must be able to scroll it */}
-      <section class="rejected" tabIndex={0} aria-label="Rejected rows">
+      <ScrollRegion class="rejected" label="Rejected rows">
         <table class="table">
           <thead>
             <tr>
@@ -49,7 +49,7 @@ export function RejectedRows({ report: { source, rejected, rejectedRows }, corre
             ))}
           </tbody>
         </table>
-      </section>
+      </ScrollRegion>
       <p class="hint">
         {rejected > rejectedRows.length
           ? `These are the first ${rejectedRows.length}. The file of rejected rows has all ${formatCount(rejected)}. `

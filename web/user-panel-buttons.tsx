@@ -1,4 +1,5 @@
 /** The buttons of a user's panel, and the question whether to discard the edits. */
+import type { ComponentChildren } from 'preact';
 import { useLayoutEffect, useRef } from 'preact/hooks';
 import { formatCount } from './format.js';
 import { ArrowDownIcon, ArrowUpIcon } from './icons.js';
@@ -60,30 +61,38 @@ export function UserPanelTools({ place, onEdit, onDelete }: UserPanelToolsProps)
   );
 }
 
-/** They use aria-disabled because a disabled button loses the focus. */
+interface StepButtonProps {
+  readonly label: string;
+  readonly keyName: string;
+  readonly onStep: (() => void) | undefined;
+  readonly children: ComponentChildren;
+}
+
+/** It uses aria-disabled because a disabled button loses the focus. */
+function StepButton({ label, keyName, onStep, children }: StepButtonProps) {
+  return (
+    <button
+      type="button"
+      class="button quiet icon"
+      aria-label={label}
+      title={`${label} (${keyName})`}
+      aria-disabled={onStep === undefined}
+      onClick={onStep}
+    >
+      {children}
+    </button>
+  );
+}
+
 function PlaceButtons({ place: { row, total, onPrevious, onNext } }: { place: Place }) {
   return (
     <>
-      <button
-        type="button"
-        class="button quiet icon"
-        aria-label="Previous person"
-        title="Previous person (k)"
-        aria-disabled={onPrevious === undefined}
-        onClick={onPrevious}
-      >
+      <StepButton label="Previous person" keyName="k" onStep={onPrevious}>
         <ArrowUpIcon />
-      </button>
-      <button
-        type="button"
-        class="button quiet icon"
-        aria-label="Next person"
-        title="Next person (j)"
-        aria-disabled={onNext === undefined}
-        onClick={onNext}
-      >
+      </StepButton>
+      <StepButton label="Next person" keyName="j" onStep={onNext}>
         <ArrowDownIcon />
-      </button>
+      </StepButton>
       <span class="place faint numeric">
         {formatCount(row + 1)}
         {total === undefined ? null : ` of ${formatCount(total)}`}

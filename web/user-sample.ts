@@ -44,7 +44,7 @@ export function searchedPaths(fields: readonly SampledField[]): readonly FieldPa
   return searched.slice(0, searchedMax).map(({ path }) => path);
 }
 
-export const noSample: UserSample = { size: 0, fields: [] };
+const noSample: UserSample = { size: 0, fields: [] };
 
 /** One page of ListUsers: about 100 KB, and a few milliseconds for the server. */
 const usersMax = 300;

@@ -273,7 +273,7 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
       expectNoFaults(/status of 400/);
     });
 
-    it('says that an expression is not complete, and keeps what is no chip as a text', async () => {
+    it('says that an expression is not complete, and keeps a text that is not a chip', async () => {
       const { page, expectNoFaults } = await open('#filter=attributes.level > 5 || attributes.vip == true');
       await expect.poll(() => names(page), pollTimeout).toEqual(['Ada Lovelace', 'Grace Hopper']);
       await editor(page).waitFor();

@@ -6,16 +6,9 @@ import type { Locator, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { startTestApp, type TestApp } from '../support/app.js';
 import { browserMissing, type OpenOptions, startBrowser, type TestBrowser, type TestPage } from './browser.js';
+import { button, counts, dialog } from './import-dialog.js';
 
-const dialog = (page: Page): Locator => page.getByRole('dialog');
-const button = (page: Page, name: string): Locator => dialog(page).getByRole('button', { name, exact: true });
 const cell = (page: Page, name: string): Locator => dialog(page).getByRole('textbox', { name, exact: true });
-
-async function counts(page: Page): Promise<Record<string, string>> {
-  const names = await dialog(page).locator('.counts dt').allTextContents();
-  const values = await dialog(page).locator('.counts dd').allTextContents();
-  return Object.fromEntries(names.map((name, at) => [name, values[at] ?? '']));
-}
 
 describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
   let browser: TestBrowser;

@@ -2,18 +2,16 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import type { Locator, Page } from 'playwright-core';
+import type { Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { roster } from '../cli/command-line.js';
 import { startTestApp, type TestApp } from '../support/app.js';
 import { browserMissing, type OpenOptions, startBrowser, type TestBrowser, type TestPage } from './browser.js';
+import { button, counts, dialog } from './import-dialog.js';
 
 const pollTimeout = { timeout: 30_000 };
 // The browser's own console messages about broken connections.
 const connectionLost = /Failed to load resource|ERR_/;
-
-const dialog = (page: Page): Locator => page.getByRole('dialog');
-const button = (page: Page, name: string): Locator => dialog(page).getByRole('button', { name, exact: true });
 
 /** Checks the rows of the chosen file, and imports them after the check. */
 async function importChecked(page: Page): Promise<void> {
@@ -21,12 +19,6 @@ async function importChecked(page: Page): Promise<void> {
   await dialog(page)
     .getByRole('button', { name: /^Import/ })
     .click();
-}
-
-async function counts(page: Page): Promise<Record<string, string>> {
-  const names = await dialog(page).locator('.counts dt').allTextContents();
-  const values = await dialog(page).locator('.counts dd').allTextContents();
-  return Object.fromEntries(names.map((name, at) => [name, values[at] ?? '']));
 }
 
 describe.skipIf(browserMissing !== undefined)('files of users', () => {

@@ -4,12 +4,10 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import type { User } from '../../src/client/index.js';
 import { startTestApp, type TestApp } from '../support/app.js';
 import { browserMissing, type OpenOptions, startBrowser, type TestBrowser, type TestPage } from './browser.js';
+import { button, createAda, field, panel } from './panel.js';
 
 const pollTimeout = { timeout: 30_000 };
 
-const panel = (page: Page): Locator => page.getByRole('complementary');
-const field = (page: Page, label: string): Locator => panel(page).getByRole('textbox', { name: label, exact: true });
-const button = (page: Page, name: string): Locator => panel(page).getByRole('button', { name, exact: true });
 const toasts = (page: Page): Locator => page.getByRole('region', { name: 'Notifications' });
 const row = (page: Page, id: string): Locator => page.locator(`[role=row][data-id="${id}"]`);
 const fact = (page: Page, label: string): Locator =>
@@ -28,7 +26,6 @@ async function hasFocus(locator: Locator): Promise<boolean> {
 describe.skipIf(browserMissing !== undefined)('a person', () => {
   let browser: TestBrowser;
   let app: TestApp;
-  let count = 0;
 
   beforeAll(async () => {
     browser = await startBrowser();
@@ -45,14 +42,7 @@ describe.skipIf(browserMissing !== undefined)('a person', () => {
     return opened;
   }
 
-  async function create(changes: Partial<User> = {}): Promise<User> {
-    const email = `ada${++count}@example.com`;
-    const { user } = await app.client.createUser({
-      user: { firstName: 'Ada', lastName: 'Lovelace', email, ...changes },
-    });
-    if (user === undefined) throw new Error('There is no user in the answer.');
-    return user;
-  }
+  const create = (changes?: Partial<User>): Promise<User> => createAda(app, changes);
 
   /** Three people whose emails only this search finds. The list has the newest, which is the last, first. */
   async function createThree(word: string): Promise<[User, User, User]> {

@@ -4,14 +4,11 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import type { User } from '../../src/client/index.js';
 import { startTestApp, type TestApp } from '../support/app.js';
 import { browserMissing, type OpenOptions, startBrowser, type TestBrowser, type TestPage } from './browser.js';
+import { button, createAda, field, panel } from './panel.js';
 
 const pollTimeout = { timeout: 30_000 };
 // The browser's own console messages about broken connections.
 const connectionLost = /Failed to load resource|ERR_/;
-
-const panel = (page: Page): Locator => page.getByRole('complementary');
-const field = (page: Page, label: string): Locator => panel(page).getByRole('textbox', { name: label, exact: true });
-const button = (page: Page, name: string): Locator => panel(page).getByRole('button', { name, exact: true });
 
 /** Adds two attributes with the key a, the first of them of the type JSON. */
 async function addTwoAttributesWithOneKey(page: Page): Promise<void> {
@@ -28,7 +25,6 @@ async function addTwoAttributesWithOneKey(page: Page): Promise<void> {
 describe.skipIf(browserMissing !== undefined)('the panel of a user', () => {
   let browser: TestBrowser;
   let app: TestApp;
-  let count = 0;
 
   beforeAll(async () => {
     browser = await startBrowser();
@@ -55,14 +51,7 @@ describe.skipIf(browserMissing !== undefined)('the panel of a user', () => {
     return opened;
   }
 
-  async function create(changes: Partial<User> = {}): Promise<User> {
-    const email = `ada${++count}@example.com`;
-    const { user } = await app.client.createUser({
-      user: { firstName: 'Ada', lastName: 'Lovelace', email, ...changes },
-    });
-    if (user === undefined) throw new Error('There is no user in the answer.');
-    return user;
-  }
+  const create = (changes?: Partial<User>): Promise<User> => createAda(app, changes);
 
   async function read(id: string): Promise<User | undefined> {
     return (await app.client.getUser({ id })).user;

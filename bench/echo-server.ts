@@ -1,14 +1,15 @@
 /**
- * A server that answers GetUser with a constant user, over one of three stacks. It shows the cost of a call without
- * Roster.
+ * A server that answers GetUser with a constant user, over one of four stacks. It shows the cost of a call without
+ * Roster's directory.
  *
- *     node dist/bench/echo-server.js nice-grpc|grpc-js|http2
+ *     node dist/bench/echo-server.js roster|nice-grpc|grpc-js|http2
  */
 import { createServer as createHttp2Server } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import * as grpc from '@grpc/grpc-js';
-import { createServer } from 'nice-grpc';
+import { createServer as createNiceServer } from 'nice-grpc';
 import { GetUserRequest, GetUserResponse, UserServiceDefinition } from '../generated/users/v1/user_service.js';
+import { createServer } from '../src/grpc-server/server.js';
 import { userEmail, userId } from './load.js';
 
 const answer = GetUserResponse.fromPartial({
@@ -27,13 +28,19 @@ const answer = GetUserResponse.fromPartial({
 });
 const path = '/users.v1.UserService/GetUser';
 
+const { name, fullName, methods } = UserServiceDefinition;
+const definition = { name, fullName, methods: { getUser: methods.getUser } };
+const implementation = { getUser: async ({ id }: GetUserRequest) => ({ user: answer.user && { ...answer.user, id } }) };
+
+function startRoster(): Promise<number> {
+  const server = createServer();
+  server.add(definition, implementation);
+  return server.listen('127.0.0.1:0');
+}
+
 function startNiceGrpc(): Promise<number> {
-  const server = createServer({ 'grpc.enable_channelz': 0 });
-  const { getUser } = UserServiceDefinition.methods;
-  server.add(
-    { name: UserServiceDefinition.name, fullName: UserServiceDefinition.fullName, methods: { getUser } },
-    { getUser: async () => answer },
-  );
+  const server = createNiceServer({ 'grpc.enable_channelz': 0 });
+  server.add(definition, implementation);
   return server.listen('127.0.0.1:0');
 }
 
@@ -80,6 +87,7 @@ function startHttp2(): Promise<number> {
 }
 
 const starts: Record<string, () => Promise<number>> = {
+  roster: startRoster,
   'nice-grpc': startNiceGrpc,
   'grpc-js': startGrpcJs,
   http2: startHttp2,

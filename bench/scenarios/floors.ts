@@ -4,13 +4,18 @@ import { measureLoad, type Target, type Work } from '../load.js';
 import { loadColumns, type Scenario } from '../scenario.js';
 import { startServer } from '../service.js';
 
-const echoes = { http2: 'node:http2', 'grpc-js': '@grpc/grpc-js', 'nice-grpc': 'nice-grpc' };
+const echoes = {
+  roster: "Roster's gRPC server",
+  http2: 'node:http2',
+  'grpc-js': '@grpc/grpc-js',
+  'nice-grpc': 'nice-grpc',
+};
 
 export const floors: Scenario = {
   name: 'floors',
   title: 'Floors',
   about:
-    'Servers that echo messages of the size of GetUser, each in a separate process: over node:http2 with hand-made frames, over bare ' +
+    "Servers that echo messages of the size of GetUser, each in a separate process: over Roster's gRPC server with ts-proto, over node:http2 with hand-made frames, over bare " +
     'grpc-js, and over nice-grpc with ts-proto. Then Roster: Health.Check, which does not use the directory, GetUser ' +
     'and CreateUser. 64 calls in flight over 4 connections; CPU is for each call.',
 

@@ -1,7 +1,7 @@
 /** The columns of the list: which there are, what a cell shows, how wide a column is, and how it is sorted. */
 import type { User } from '../generated/users/v1/user.js';
 import type { OrderField } from '../src/fields.js';
-import { formatDay, formatTime, formatWholeTime } from './format.js';
+import { formatCount, formatDay, formatTime, formatWholeTime } from './format.js';
 import type { JsonValue } from './user-fields.js';
 
 export interface Column {
@@ -93,13 +93,22 @@ function attributeText(value: JsonValue | undefined): string {
   if (typeof value === 'boolean') return value ? 'Yes' : 'No';
   if (typeof value === 'string') return formatDay(value) ?? value.slice(0, textMax);
   if (typeof value === 'number') return String(value);
-  if (Array.isArray(value)) return value.map(attributeText).join(', ').slice(0, textMax);
-  return JSON.stringify(value).slice(0, textMax);
+  if (Array.isArray(value)) return value.map(nestedText).join(', ').slice(0, textMax);
+  const parts = Object.entries(value).map(([key, item]) => `${key}: ${nestedText(item)}`);
+  return parts.join(', ').slice(0, textMax);
+}
+
+/** Objects and lists inside others are only counted. The panel of the user shows what they contain. */
+function nestedText(value: JsonValue): string {
+  if (typeof value !== 'object' || value === null) return attributeText(value);
+  const count = Object.keys(value).length;
+  const noun = Array.isArray(value) ? 'item' : 'field';
+  return `(${formatCount(count)} ${noun}${count === 1 ? '' : 's'})`;
 }
 
 function wholeAttributeText(value: JsonValue | undefined): string {
   if (value === undefined || value === null) return '';
-  return typeof value === 'string' ? value : JSON.stringify(value);
+  return typeof value === 'string' ? value : JSON.stringify(value, null, 2);
 }
 
 /** Returns the attribute keys that occur, the most frequent first. Keys with objects, which make poor columns, are last. */
@@ -122,18 +131,16 @@ const endsPx = 20 + 52;
 const attributesMax = 8;
 /** Wide enough for most values without truncation. */
 const attributePx = 150;
+const namePx = 200;
+const emailPx = 240;
 
 /** The columns that the page chooses if the person has chosen none: as many attributes as fit. */
 export function defaultColumns(keys: readonly string[], widthPx: number): string[] {
   const fixed = ['name', 'email', 'create_time'];
-  const room =
-    widthPx -
-    minWidthOf(
-      fixed.flatMap((id) => columnOf(id) ?? []),
-      {},
-    );
-  if (room < 0) return ['name', 'email'];
-  const count = Math.min(attributesMax, Math.floor(room / (attributePx + gapPx)));
+  const columns = fixed.flatMap((id) => columnOf(id) ?? []);
+  if (widthPx < minWidthOf(columns, {})) return ['name', 'email'];
+  const room = widthPx - minWidthOf(columns, { name: namePx, email: emailPx });
+  const count = Math.max(0, Math.min(attributesMax, Math.floor(room / (attributePx + gapPx))));
   return ['name', 'email', ...keys.slice(0, count).map(attributeColumnId), 'create_time'];
 }
 

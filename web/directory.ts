@@ -56,6 +56,9 @@ export interface Directory {
   fetch(path: string, timeoutMs: number): Promise<Response>;
 }
 
+/** What reads pages of the list. */
+export type UserReader = Pick<Directory, 'listUsers'>;
+
 export interface DirectoryOptions {
   /** The default is the server that the page came from. */
   readonly origin?: string;

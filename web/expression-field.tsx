@@ -80,7 +80,7 @@ export function ExpressionField(props: ExpressionFieldProps) {
       <div class="expression-line">
         <div class={`expression-box${shown === undefined ? '' : ' invalid'}`} ref={host} />
         <button type="button" class="button quiet small" disabled={!canBeChips} onClick={onChips}>
-          Chips
+          Back to chips
         </button>
       </div>
       {isFailed && <p class="error">The editor could not be loaded. Reload the page.</p>}

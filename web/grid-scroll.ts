@@ -1,8 +1,10 @@
 /** The grid's scroll position: which rows are in view, and where they are. */
 import type { RefObject } from 'preact';
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { listCover } from './cover.js';
 import { createScrollMap, type ScrollMap } from './scroll-map.js';
 import { rememberedRow, rememberRow } from './scroll-memory.js';
+import { useStore } from './use-store.js';
 import type { UserList } from './user-list.js';
 
 /** The number of placeholder rows at the end while nobody knows how many rows follow. */
@@ -36,8 +38,10 @@ export function useGridScroll(list: UserList, version: number, rowPx: number): G
   const [widthPx, setWidthPx] = useState(0);
   const [topPx, setTopPx] = useState(0);
 
+  useStore(listCover);
   const rowsShown = list.rows + (list.hasMore && list.total.kind !== 'exact' ? placeholderRows : 0);
-  map.resize(rowsShown * rowPx, viewPx);
+  const listPx = rowsShown * rowPx + listCover.px;
+  map.resize(listPx, viewPx);
   const first = Math.min(Math.floor(topPx / rowPx), Math.max(0, rowsShown - 1));
   const last = Math.min(Math.ceil((topPx + viewPx) / rowPx), rowsShown) - 1;
 
@@ -45,7 +49,7 @@ export function useGridScroll(list: UserList, version: number, rowPx: number): G
     const scroller = scrollerRef.current;
     if (scroller === null) return;
     scroller.scrollTop = map.goTo(px);
-    setTopPx(Math.max(0, Math.min(px, rowsShown * rowPx - viewPx)));
+    setTopPx(Math.max(0, Math.min(px, listPx - viewPx)));
   };
 
   useLayoutEffect(() => {
@@ -82,7 +86,7 @@ export function useGridScroll(list: UserList, version: number, rowPx: number): G
     },
     reveal(row) {
       if (row * rowPx < topPx) scrollTo(row * rowPx);
-      else if ((row + 1) * rowPx > topPx + viewPx) scrollTo((row + 1) * rowPx - viewPx);
+      else if ((row + 1) * rowPx > topPx + viewPx - listCover.px) scrollTo((row + 1) * rowPx + listCover.px - viewPx);
     },
   };
 }

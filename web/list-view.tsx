@@ -1,4 +1,5 @@
 /** The list with its search, its button for new users, and its texts for an empty list. */
+import type { RefObject } from 'preact';
 import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { useBulkActions } from './bulk-actions.js';
 import type { Caller } from './caller.js';
@@ -13,6 +14,7 @@ import { type Go, listQueryOf, type Route } from './route.js';
 import { SearchBar } from './search-bar.js';
 import type { Selection } from './selection.js';
 import { SelectionBar } from './selection-bar.js';
+import { useStore } from './use-store.js';
 import { UserGrid } from './user-grid.js';
 import type { UserList } from './user-list.js';
 import { useViewSettings, ViewsButton } from './views-button.js';
@@ -44,6 +46,9 @@ export function ListView({ list, version, route, go, caller, selection, isOfflin
   const focusGrid = useRef<(row?: number) => void>(undefined);
   const [choice, setChoice] = useState<PendingChoice>();
   useSearchCommand(search);
+
+  useStore(selection);
+  const frame = useKeptFocus(() => (list.rows > 0 ? focusGrid.current?.() : search.current?.focus()));
 
   const { rows, arrivals, queryError, pageError, isRequesting } = list;
   const isSearch = !selectsAll(list.query);
@@ -100,7 +105,7 @@ export function ListView({ list, version, route, go, caller, selection, isOfflin
       {problem !== undefined && !isOffline && list.generation > 0 && (
         <ProblemNotice text={problem.message} onRetry={() => list.retry()} />
       )}
-      <div class={`grid-frame${list.isOutdated ? ' outdated' : ''}`}>
+      <div ref={frame} class={`grid-frame${list.isOutdated ? ' outdated' : ''}`}>
         {arrivals.count > 0 && (
           <button type="button" class="button arrivals" onClick={showArrivals}>
             Show {formatCount(arrivals.count)}
@@ -134,6 +139,19 @@ export function ListView({ list, version, route, go, caller, selection, isOfflin
       <p class="print-note">These are the rows that were on the screen. Export the users to get all of them.</p>
     </main>
   );
+}
+
+/**
+ * Calls `moveFocus` if the element with the focus was removed from the frame: the bar of the selection, the dialog of an
+ * action whose button has disappeared, or the grid.
+ */
+function useKeptFocus(moveFocus: () => void): RefObject<HTMLDivElement | null> {
+  const frame = useRef<HTMLDivElement>(null);
+  const hadFocus = frame.current?.contains(document.activeElement) === true;
+  useLayoutEffect(() => {
+    if (hadFocus && document.activeElement === document.body) moveFocus();
+  });
+  return frame;
 }
 
 function useSearchCommand(search: { readonly current: HTMLInputElement | null }): void {

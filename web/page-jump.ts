@@ -1,5 +1,5 @@
 /** Jumps into the middle of a gap of the list, where no page token leads. */
-import type { Directory } from './directory.js';
+import type { UserReader } from './directory.js';
 import type { ListQuery } from './list-query.js';
 import { seek } from './seek.js';
 import type { Page, UserPages } from './user-pages.js';
@@ -12,7 +12,7 @@ export interface Jumper {
 }
 
 export interface JumperOptions {
-  readonly directory: Directory;
+  readonly directory: UserReader;
   readonly query: ListQuery;
   readonly pages: UserPages;
   /** The beginning of a gap of this size can be loaded by its token, so there is no jump to it. */
@@ -39,7 +39,9 @@ export function createJumper({ directory, query, pages, pageSize, onMissed, onEn
   async function split(gap: Page, row: number, signal: AbortSignal): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, jumpAfterMs));
     const low = pages.lowerEnd(gap);
-    if (signal.aborted || low === undefined) return;
+    // A response in the meantime may have filled the beginning of the gap. The rest of it is another page then.
+    const isInGap = gap.isGap && row > gap.start && row < gap.start + gap.count;
+    if (signal.aborted || low === undefined || !isInGap) return;
     const { count } = gap;
     const fromEnd = gap.start + count - row;
     // Rows near others that are loaded will be connected with them, so their number matters.

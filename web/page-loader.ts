@@ -1,7 +1,7 @@
 /** Loads the pages of the list for one query: those in view, and some around them before they come into view. */
 import type { User } from '../generated/users/v1/user.js';
 import { type CallError, callErrorOf, isAborted } from './call-error.js';
-import type { Directory } from './directory.js';
+import type { UserReader } from './directory.js';
 import type { ListQuery } from './list-query.js';
 import { conditionFrom, withCondition } from './order-keys.js';
 import { createJumper } from './page-jump.js';
@@ -36,7 +36,7 @@ export interface PageLoader {
 }
 
 export interface PageLoaderOptions {
-  readonly directory: Directory;
+  readonly directory: UserReader;
   readonly query: ListQuery;
   isPaused(): boolean;
   /** Called with the users of a loaded page, and the time at which its request was sent. */

@@ -5,7 +5,7 @@
 import type { ComponentChildren } from 'preact';
 import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { Avatar } from './avatar.js';
-import { commandsNow } from './commands.js';
+import { type Command, commandsNow } from './commands.js';
 import type { Directory } from './directory.js';
 import { foldText } from './fold-text.js';
 import { formatCount } from './format.js';
@@ -42,7 +42,8 @@ export function Palette({ directory, onClose, onOpenUser, onSearch }: PalettePro
   const mayList = directory.may('listUsers');
   const found = usePeople(directory, mayList ? query : '');
   const groups = [
-    { title: 'Commands', options: commandOptions(query) },
+    { title: 'Commands', options: commandOptions(query, undefined) },
+    { title: 'Views', options: commandOptions(query, 'Views') },
     { title: 'Users', options: peopleOptions(found, onOpenUser) },
     { title: 'Search', options: query !== '' && mayList ? [searchOption(query, onSearch)] : [] },
   ].filter(({ options }) => options.length > 0);
@@ -177,14 +178,16 @@ function Note({ found, isEmpty }: { found: FoundPeople; isEmpty: boolean }) {
   );
 }
 
-/** The commands that have all words of the query. */
-function commandOptions(query: string): Option[] {
+/** The commands of a group that have all words of the query. */
+function commandOptions(query: string, wanted: Command['group']): Option[] {
   const words = foldText(query).split(/\s+/);
   const hasWords = (text: string) => {
     const texts = foldText(text).split(' ');
     return words.every((word) => texts.some((part) => part.startsWith(word)));
   };
-  const found = commandsNow().filter(({ label, words: more = '' }) => hasWords(`${label} ${more}`));
+  const found = commandsNow().filter(
+    ({ label, words: more = '', group }) => group === wanted && hasWords(`${label} ${more}`),
+  );
   // Those with the words in their names first.
   return [...found.filter(({ label }) => hasWords(label)), ...found.filter(({ label }) => !hasWords(label))].map(
     ({ id, label, key, icon: Icon, run }) => ({
@@ -192,7 +195,7 @@ function commandOptions(query: string): Option[] {
       content: (
         <>
           <span class="palette-sign">{Icon !== undefined && <Icon />}</span>
-          <span class="grow">{label}</span>
+          <bdi class="grow truncate">{label}</bdi>
           {key !== undefined && <kbd class="key">{keyText(key)}</kbd>}
         </>
       ),

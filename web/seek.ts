@@ -2,7 +2,7 @@
  * Finds a user far away in the list. The server has no pages by number, so this guesses a key between two known ones,
  * counts the users after it, and guesses again.
  */
-import type { Directory } from './directory.js';
+import type { UserReader } from './directory.js';
 import type { ListQuery } from './list-query.js';
 import {
   conditionBefore,
@@ -16,7 +16,7 @@ import {
 import { createUserOrder, type OrderKey, type UserOrder } from './user-order.js';
 
 export interface SeekOptions {
-  readonly directory: Directory;
+  readonly directory: UserReader;
   readonly query: ListQuery;
   /** The part of the list in which to search. It begins after `low`, and ends before `high` or with the list. */
   readonly low: OrderKey;

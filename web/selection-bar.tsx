@@ -1,5 +1,7 @@
 /** Says how many users are selected, and has the actions for them. */
 import type { ComponentChildren } from 'preact';
+import { useRef } from 'preact/hooks';
+import { useListCover } from './cover.js';
 import { formatCount } from './format.js';
 import { CloseIcon } from './icons.js';
 import type { Selection } from './selection.js';
@@ -23,7 +25,7 @@ export function SelectionBar({ selection, total, children }: SelectionBarProps) 
         {selection.isEmpty ? '' : `${countText(selection, count)} selected`}
       </p>
       {!selection.isEmpty && (
-        <section class="selection-bar" aria-label="Selection">
+        <Bar>
           <strong class="numeric" aria-hidden="true">
             {countText(selection, count)} selected
           </strong>
@@ -42,9 +44,19 @@ export function SelectionBar({ selection, total, children }: SelectionBarProps) 
           >
             <CloseIcon />
           </button>
-        </section>
+        </Bar>
       )}
     </>
+  );
+}
+
+function Bar({ children }: { children: ComponentChildren }) {
+  const element = useRef<HTMLElement>(null);
+  useListCover('selection', element);
+  return (
+    <section class="selection-bar" aria-label="Selection" ref={element}>
+      {children}
+    </section>
   );
 }
 

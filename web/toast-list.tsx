@@ -1,5 +1,6 @@
 /** Shows the toasts in a corner of the page, and announces them to screen readers. */
 import { useEffect, useLayoutEffect, useReducer, useRef, useState } from 'preact/hooks';
+import { useListCover } from './cover.js';
 import { CloseIcon } from './icons.js';
 import {
   closeAllToasts,
@@ -17,6 +18,8 @@ export function ToastList() {
   const [isFocused, setFocused] = useState(false);
   // The element to focus again if the toast with the focus disappears.
   const beforeRef = useRef<EventTarget | null>(null);
+  const sectionRef = useRef<HTMLElement>(null);
+  useListCover('toasts', sectionRef);
   useLayoutEffect(() => onToastsChange(() => redraw()), []);
   useEffect(() => closeAllToasts, []);
   useEffect(() => {
@@ -37,6 +40,7 @@ export function ToastList() {
   };
   return (
     <section
+      ref={sectionRef}
       class="toasts"
       aria-label="Notifications"
       aria-live="polite"

@@ -87,8 +87,9 @@ export class UserPages {
   split(gap: Page, row: number, key: OrderKey): void {
     const index = this.#indexOf(gap);
     const page = this.#pages[index];
-    const countBefore = row - gap.start;
-    if (page === undefined || !page.isGap || countBefore < 1) return;
+    if (page === undefined || !page.isGap) return;
+    // The gap may begin later by now. Without a division, a jump would be repeated for ever.
+    const countBefore = Math.max(1, row - gap.start);
     const after = newPage({ token: '', from: key }, page.upTo);
     this.#pages.splice(index + 1, 0, { ...after, count: Math.max(1, page.count - countBefore) });
     page.count = countBefore;
@@ -102,7 +103,7 @@ export class UserPages {
     const key = this.#order.keyOf(user);
     const low = gap && this.lowerEnd(gap);
     if (gap === undefined || low === undefined || this.#order.compare(key, low) <= 0) return false;
-    if (gap.isGap) this.split(gap, row, key);
+    if (gap.isGap && row > gap.start) this.split(gap, row, key);
     return true;
   }
 

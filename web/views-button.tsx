@@ -1,11 +1,12 @@
 /** The button that names the current view and opens the saved views. A view's columns are in the address. */
 import { useEffect, useMemo, useRef } from 'preact/hooks';
+import { type Command, useCommands } from './commands.js';
 import type { GridSettings } from './grid-settings.js';
-import { ChevronIcon } from './icons.js';
+import { ChevronIcon, UsersIcon } from './icons.js';
 import { lazy, PendingButton, PendingText } from './lazy.js';
 import { Popup } from './popup.js';
-import type { Go, Route } from './route.js';
-import { createSavedViews, isSameView, readColumns, viewRoute, writeColumns } from './saved-views.js';
+import { allPeople, type Go, type Route } from './route.js';
+import { createSavedViews, isSameView, readColumns, type SavedView, viewRoute, writeColumns } from './saved-views.js';
 import type { Session } from './session.js';
 import { useStore } from './use-store.js';
 
@@ -34,6 +35,7 @@ export function ViewsButton({ session, route, go, settings }: ViewsButtonProps) 
   const { actor } = session.caller;
   const saved = useMemo(() => createSavedViews(actor), [actor]);
   useStore(saved);
+  useCommands(() => viewCommands(saved.views, go), [saved.views, go]);
   useStore(settings);
   useEffect(() => {
     if (!session.isKnown || !mayStart) return;
@@ -82,6 +84,19 @@ export function ViewsButton({ session, route, go, settings }: ViewsButtonProps) 
       )}
     </Popup>
   );
+}
+
+/** The commands that open the saved views, and "All users" if there are some. */
+function viewCommands(views: readonly SavedView[], go: Go): Command[] {
+  if (views.length === 0) return [];
+  return [allPeople, ...views].map((view, index) => ({
+    id: `view-${index}`,
+    label: view.name === '' ? 'All users' : view.name,
+    group: 'Views',
+    words: 'view open',
+    icon: UsersIcon,
+    run: () => go(viewRoute(view)),
+  }));
 }
 
 /** The settings of the grid, with the columns of the view. Changes of a view's columns go to the address. */

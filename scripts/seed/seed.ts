@@ -2,10 +2,11 @@
 import { Command, InvalidArgumentError } from 'commander';
 import { addClientFlags, type ClientCommandOptions, withClient } from '../../src/cli/client-command.js';
 import { describeFailure, exitCodeOf, UsageError } from '../../src/cli/failure.js';
-import { count, showProgress } from '../../src/cli/progress.js';
+import { showProgress } from '../../src/cli/progress.js';
 import { Interrupted, type Terminal } from '../../src/cli/terminal.js';
 import type { Client, ImportUsersResponse } from '../../src/client/index.js';
 import { makePeople } from './people.js';
+import { seedReport } from './seed-report.js';
 
 interface SeedOptions extends ClientCommandOptions {
   seed: number;
@@ -47,9 +48,9 @@ function requireFlags(): void {
 async function seed(total: number, options: SeedOptions): Promise<void> {
   const startMs = performance.now();
   await withClient({ terminal, signal: stop.signal }, options, async (client) => {
-    const { created, skipped } = await addPeople(client, total, options.seed);
+    const response = await addPeople(client, total, options.seed);
     const ms = performance.now() - startMs;
-    report({ created: Number(created), skipped: Number(skipped), seed: options.seed, ms }, options.json === true);
+    stdout.write(seedReport(response, { seed: options.seed, ms, json: options.json === true }));
   });
 }
 
@@ -63,19 +64,6 @@ async function addPeople(client: Client, total: number, seed: number): Promise<I
       rows = sent;
     },
   });
-}
-
-function report(done: { created: number; skipped: number; seed: number; ms: number }, json: boolean): void {
-  const { created, skipped, seed, ms } = done;
-  if (json) {
-    stdout.write(`${JSON.stringify({ created, skipped, seed, seconds: ms / 1000 })}\n`);
-    return;
-  }
-  const rate = count(Math.round((created + skipped) / (ms / 1000)));
-  stdout.write(`Added ${count(created)} people in ${(ms / 1000).toFixed(1)} s (${rate}/s).\n`);
-  if (skipped === 0) return;
-  const hint = `For other people, use another seed, such as --seed ${seed + 1}.`;
-  stdout.write(`Skipped ${count(skipped)}, because the directory has their emails already. ${hint}\n`);
 }
 
 function wholeNumber(text: string): number {

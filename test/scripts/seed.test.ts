@@ -5,6 +5,7 @@ import path from 'node:path';
 import { text } from 'node:stream/consumers';
 import { describe, expect, it } from 'vitest';
 import { makePeople } from '../../scripts/seed/people.js';
+import { seedReport } from '../../scripts/seed/seed-report.js';
 import { startTestApp } from '../support/app.js';
 
 const root = path.resolve(import.meta.dirname, '../..');
@@ -63,6 +64,16 @@ describe('npm run seed', () => {
     const [stderr, [status]] = await Promise.all([text(ran.stderr), once(ran, 'close')]);
     expect(stderr).toMatch(/^error: npm did not pass --address on\. Write -- before/);
     expect(status).toBe(2);
+    expect((await app.client.listUsers({})).users).toEqual([]);
+  });
+
+  it('fails if the server rejects a person, because it then adds nobody', async () => {
+    await using app = await startTestApp();
+    const [person] = makePeople(1, 1);
+    const response = await app.client.importAllUsers([person ?? {}, { ...person, email: 'nonsense' }]);
+    expect(() => seedReport(response, { seed: 1, ms: 1000, json: false })).toThrow(
+      /^The server rejected 1 of the people, so it wrote nobody\. Person 2: email: \S/,
+    );
     expect((await app.client.listUsers({})).users).toEqual([]);
   });
 

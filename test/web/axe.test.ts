@@ -117,6 +117,12 @@ describe.skipIf(browserMissing !== undefined)('axe finds no violations', () => {
       await page.getByRole('dialog', { name: 'Sign in' }).waitFor({ state: 'detached' });
     }
 
+    it('in the state sign-in', () =>
+      check(`${app.http}/`, {
+        name: 'sign-in',
+        enter: (page) => page.getByText('Use an API key or token').waitFor(),
+      }));
+
     it('in the state no-permission', () =>
       check(`${app.http}/`, {
         name: 'no-permission',

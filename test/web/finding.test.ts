@@ -105,8 +105,11 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
 
   it('closes the popover on Escape, and returns to the button', async () => {
     const { page, expectNoFaults } = await open();
+    const listTop = () => page.getByRole('grid').evaluate((grid) => grid.getBoundingClientRect().top);
+    const before = await listTop();
     await filterButton(page).click();
     await option(page, /^department/).waitFor();
+    expect(await listTop()).toBe(before);
     // Keys of the list do nothing here.
     await page.keyboard.type('n/');
     await page.keyboard.press('Escape');

@@ -98,6 +98,7 @@ describe.skipIf(browserMissing !== undefined)('a jump in a long list', () => {
     ['create_time desc', false],
     ['create_time', false],
     ['email', false],
+    ['email desc', true],
     ['first_name', false],
     ['last_name', false],
     ['last_name desc', true],

@@ -217,6 +217,34 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     expect(await all()).toHaveLength(2);
     await button(page, 'Close').last().click();
     await expect.poll(() => page.getByRole('row').count(), pollTimeout).toBe(3);
+    // The button that opened the dialog has disappeared.
+    const focused = () => page.evaluate(() => document.activeElement?.getAttribute('role'));
+    await expect.poll(focused, pollTimeout).toBe('row');
+    await selectAll(page, 'U7 Test');
+    await bar(page).getByRole('button', { name: 'Delete…' }).click();
+    await dialog(page).getByLabel('Type 2 to delete 2 users').fill('2');
+    await button(page, 'Delete 2 users').click();
+    await page.getByText('No users yet').waitFor();
+    await expect.poll(() => page.evaluate(() => document.activeElement?.getAttribute('type'))).toBe('search');
+    expectNoFaults();
+  });
+
+  it('do not hide the last row on a phone, neither with their bar nor with a toast', async () => {
+    await create(30);
+    const { page, expectNoFaults } = await open('', { width: 390, height: 800 });
+    const last = page.locator('[data-row="29"]');
+    /** How far the last row is above an element, after scrolling to the end. */
+    const gapAbove = async (cover: Locator) => {
+      await page.locator('[role=grid]').evaluate((grid) => grid.scrollTo(0, grid.scrollHeight));
+      const [row, covering] = [await last.boundingBox(), await cover.boundingBox()];
+      return (covering?.y ?? 0) - ((row?.y ?? 0) + (row?.height ?? 0));
+    };
+    await box(page, 'U0 Test').check();
+    await expect.poll(() => gapAbove(bar(page)), pollTimeout).toBeGreaterThanOrEqual(0);
+    await setTeam(page, 'sales');
+    await button(page, 'Set for 1 user').click();
+    await page.getByText('Set “team” for 1 user.').waitFor();
+    await expect.poll(() => gapAbove(page.locator('.toast')), pollTimeout).toBeGreaterThanOrEqual(0);
     expectNoFaults();
   });
 

@@ -76,6 +76,25 @@ describe.skipIf(browserMissing !== undefined)('saved views', () => {
     await button(page, name).waitFor();
   }
 
+  it('are opened from the command palette', async () => {
+    const { page, expectAccessible, expectNoFaults } = await open(navy);
+    await save(page, 'Sailors');
+    await page.keyboard.press('Control+k');
+    const palette = page.getByRole('dialog', { name: 'Commands' });
+    const options = palette.getByRole('group', { name: 'Views' }).getByRole('option');
+    await options.first().waitFor();
+    expect(await options.allTextContents()).toEqual(['All users', 'Sailors']);
+    await expectAccessible();
+    await options.first().click();
+    await expect.poll(() => names(page), pollTimeout).toEqual(everyone);
+    await page.keyboard.press('Control+k');
+    await page.keyboard.type('sail');
+    await page.keyboard.press('Enter');
+    await expect.poll(() => names(page), pollTimeout).toEqual(['Grace Hopper']);
+    expect(Object.fromEntries(hash(page))).toEqual({ name: 'Sailors', filter });
+    expectNoFaults();
+  });
+
   it('are saved, changed, restored, renamed and deleted', async () => {
     const { page, expectAccessible, expectNoFaults } = await open(`${navy}&order_by=email`);
     await save(page, 'Sailors');

@@ -12,7 +12,9 @@ import { type OrderTerm, parseOrderBy } from './order-by.js';
 import { hasAtMost, validateStorable } from './text.js';
 import {
   noFields,
+  parseEtag,
   parseWith,
+  type RequiredVersion,
   storableTextSchema,
   textSchema,
   textSchemas,
@@ -20,7 +22,6 @@ import {
   userFieldsSchema,
   uuidForm,
   validateUuid,
-  versionOf,
 } from './user.js';
 import { parseWatchToken, type WatchPosition } from './watch-token.js';
 
@@ -86,17 +87,15 @@ export const parseBatchGetUsers = parserOf(
   }),
 );
 
-export interface DeleteUserRequest {
+export interface DeleteUserRequest extends RequiredVersion {
   id: string;
-  /** The version in the etag, or undefined if there is no etag to check. */
-  version: number | undefined;
   allowMissing: boolean;
 }
 
 export const parseDeleteUser = parserOf(
   z
     .object({ id: idSchema, etag: storableTextSchema, allowMissing: z.boolean() })
-    .transform(({ id, etag, allowMissing }): DeleteUserRequest => ({ id, version: versionOf(etag), allowMissing })),
+    .transform(({ id, etag, allowMissing }): DeleteUserRequest => ({ id, ...parseEtag(etag), allowMissing })),
 );
 
 export interface ListUsersRequest {

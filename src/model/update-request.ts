@@ -13,13 +13,14 @@ import {
   attributesSchema,
   type JsonObject,
   type JsonValue,
+  parseEtag,
   parseWith,
+  type RequiredVersion,
   textSchemas,
   type User,
   type UserFields,
   validateAttributes,
   validateUuid,
-  versionOf,
 } from './user.js';
 
 /** The new values of an update. An undefined field does not change. */
@@ -30,9 +31,8 @@ export interface UserPatch extends Partial<UserFields> {
   attributeKeys?: ReadonlyMap<string, JsonValue | undefined>;
 }
 
-export interface UpdateUserRequest {
+export interface UpdateUserRequest extends RequiredVersion {
   id: string;
-  version: number | undefined;
   patch: UserPatch;
   /** The violation of the new email. It does not count if the user already has exactly this email. */
   emailViolation: Violation | undefined;
@@ -92,7 +92,7 @@ export function parseUpdateUser(request: unknown): UpdateUserRequest {
   if (violations.length > 0 && (emailViolation === undefined || idViolation !== undefined)) {
     throw invalid(emailViolation === undefined ? violations : [...violations, emailViolation]);
   }
-  return { id: user.id.toLowerCase(), version: versionOf(user.etag), patch, emailViolation, violations };
+  return { id: user.id.toLowerCase(), ...parseEtag(user.etag), patch, emailViolation, violations };
 }
 
 /** Returns the fields and the keys of attributes to write. */

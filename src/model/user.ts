@@ -23,7 +23,7 @@ export interface User extends UserFields {
   id: string;
   createTime: Date;
   updateTime: Date;
-  /** 1 for a new user. Every change adds 1. The etag is derived from it. */
+  /** 1 for a new user. Every change adds 1. The etag contains it. */
   version: number;
 }
 
@@ -46,17 +46,41 @@ export function displayName(user: Pick<User, 'firstName' | 'lastName'>): string 
   return user.lastName === '' ? user.firstName : `${user.firstName} ${user.lastName}`;
 }
 
-/** The etag contains the version. No code outside this file depends on that. */
-export function etagOf(user: Pick<User, 'version'>): string {
-  return `v${user.version.toString(36)}`;
+/**
+ * The etag contains the version, and the time of the update that made it. After a failover that lost updates, the same
+ * version may be made again with other values, but at another time. Only rpc/etag-writer.ts also depends on the form.
+ */
+export function etagOf({ version, updateTime }: Pick<User, 'version' | 'updateTime'>): string {
+  return `v${version.toString(36)}.${updateTime.getTime().toString(36)}`;
 }
 
-/** The version in an etag: undefined if the etag is empty, and 0, which no user has, if it is malformed. */
-export function versionOf(etag: string): number | undefined {
-  if (etag === '') return undefined;
-  const version = /^v[1-9a-z][0-9a-z]{0,5}$/.test(etag) ? Number.parseInt(etag.slice(1), 36) : 0;
+/** The version of a user that an etag requires. */
+export interface RequiredVersion {
+  /** Undefined accepts every version. */
+  readonly version: number | undefined;
+  /** Undefined accepts every time, because the etags of earlier servers contain only the version. */
+  readonly updateTime?: Date | undefined;
+}
+
+const etagForm = /^v([1-9a-z][0-9a-z]{0,5})(?:\.(0|-?[1-9a-z][0-9a-z]{0,8}))?$/;
+
+/** An empty etag requires nothing. A malformed one requires version 0, which no user has. */
+export function parseEtag(etag: string): RequiredVersion {
+  if (etag === '') return { version: undefined };
+  const [, versionDigits, timeDigits] = etagForm.exec(etag) ?? [];
+  const version = versionDigits === undefined ? 0 : Number.parseInt(versionDigits, 36);
   // The column is an integer of 32 bits.
-  return version <= 0x7fff_ffff ? version : 0;
+  if (version > 0x7fff_ffff) return { version: 0 };
+  return timeDigits === undefined ? { version } : { version, updateTime: new Date(Number.parseInt(timeDigits, 36)) };
+}
+
+/** Whether a user is the version that a write requires. */
+export function isRequiredVersion(
+  user: Pick<User, 'version' | 'updateTime'>,
+  { version, updateTime }: RequiredVersion,
+): boolean {
+  if (version === undefined) return true;
+  return version === user.version && (updateTime === undefined || updateTime.getTime() === user.updateTime.getTime());
 }
 
 const onlyInvisible = new RegExp(`^[\\s\\p{M}${invisible}]*$`, 'u');

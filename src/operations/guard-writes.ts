@@ -6,7 +6,7 @@ import { createLimiter } from '../concurrency/limiter.js';
 import { decodeStoredUser } from '../database/columns.js';
 import { accessDenied, etagMismatch, Fault, type FaultReason } from '../model/fault.js';
 import { type AnyUser, isStored } from '../model/stored-user.js';
-import type { User } from '../model/user.js';
+import { isRequiredVersion, type RequiredVersion, type User } from '../model/user.js';
 import type { Directory } from './directory.js';
 import { fieldsToWrite } from './update-user.js';
 
@@ -47,21 +47,22 @@ export function createWriteGuards(directory: Directory): GuardWrites {
     },
 
     updateUser(request, signal, ...rest) {
-      const update = async (before: User, version: number) => {
+      const update = async (before: User) => {
         const admitResult = guard.admit(before);
-        validateVersion(request, before);
+        if (!isRequiredVersion(before, request)) throw etagMismatch();
         admitResult({ ...before, ...fieldsToWrite(request, before) });
-        return found(directory.updateUser({ ...request, version }, signal, ...rest), guard);
+        return found(directory.updateUser({ ...request, ...onlyVersion(before) }, signal, ...rest), guard);
       };
       return writes.run(request.id, () => writeUnchanged(directory, guard, request, signal, update), signal);
     },
 
     deleteUser(request, signal, ...rest) {
       const { allowMissing } = request;
-      const remove = async (before: User, version: number) => {
+      const remove = async (before: User) => {
         guard.admit(before);
-        validateVersion(request, before);
-        await found(directory.deleteUser({ ...request, version, allowMissing: false }, signal, ...rest), guard);
+        if (!isRequiredVersion(before, request)) throw etagMismatch();
+        const deletion = { ...request, ...onlyVersion(before), allowMissing: false };
+        await found(directory.deleteUser(deletion, signal, ...rest), guard);
       };
       const run = async () => {
         try {
@@ -75,10 +76,9 @@ export function createWriteGuards(directory: Directory): GuardWrites {
   });
 }
 
-interface WrittenUser {
+/** `version` is the one that the client requires. */
+interface WrittenUser extends RequiredVersion {
   readonly id: string;
-  /** The version that the client requires. */
-  readonly version: number | undefined;
 }
 
 /** Reads the user, and writes only this version of it. Starts again if another write came first. */
@@ -87,21 +87,21 @@ async function writeUnchanged<T>(
   guard: WriteGuard,
   { id, version }: WrittenUser,
   signal: AbortSignal,
-  write: (before: User, version: number) => Promise<T>,
+  write: (before: User) => Promise<T>,
 ): Promise<T> {
   // An attempt fails only if another write has succeeded. The call's deadline ends the loop.
   for (;;) {
     const before = decoded(await found(directory.getUser(id, signal), guard));
     try {
-      return await write(before, before.version);
+      return await write(before);
     } catch (error) {
       if (version !== undefined || !isFault(error, 'ETAG_MISMATCH')) throw error;
     }
   }
 }
 
-function validateVersion({ version }: WrittenUser, before: User): void {
-  if (version !== undefined && version !== before.version) throw etagMismatch();
+function onlyVersion({ version, updateTime }: User): RequiredVersion {
+  return { version, updateTime };
 }
 
 /** Hides that a user is missing, from a caller that must not learn it. */

@@ -4,7 +4,7 @@
  */
 import { etagMismatch, Fault, invalid } from '../model/fault.js';
 import { patchAttributes, type UpdateUserRequest } from '../model/update-request.js';
-import type { User, UserFields } from '../model/user.js';
+import { isRequiredVersion, type User, type UserFields } from '../model/user.js';
 import type { UserUpdate } from '../store/update-users.js';
 
 export interface UpdateUserSteps {
@@ -20,15 +20,16 @@ export function readsFirst({ patch, emailViolation }: UpdateUserRequest): boolea
 }
 
 export async function updateUser(request: UpdateUserRequest, { read, write }: UpdateUserSteps): Promise<User> {
-  const { id, version, patch } = request;
-  if (!readsFirst(request)) return write({ id, version, fields: patch });
+  const { id, version, updateTime, patch } = request;
+  if (!readsFirst(request)) return write({ id, version, updateTime, fields: patch });
 
   // An attempt fails only if another update has succeeded. The call's deadline ends the loop.
   for (;;) {
     const user = await read(id);
-    if (version !== undefined && version !== user.version) throw etagMismatch();
+    if (!isRequiredVersion(user, request)) throw etagMismatch();
     try {
-      return await write({ id, version: user.version, fields: fieldsToWrite(request, user) });
+      const fields = fieldsToWrite(request, user);
+      return await write({ id, version: user.version, updateTime: user.updateTime, fields });
     } catch (error) {
       if (version === undefined && error instanceof Fault && error.reason === 'ETAG_MISMATCH') continue;
       throw error;

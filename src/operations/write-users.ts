@@ -119,9 +119,9 @@ export function createUserWrites(options: UserWritesOptions) {
       return readsFirst(request) ? readingUpdates.run(request.id, run, signal) : run();
     },
 
-    async deleteUser({ id, version, allowMissing }, signal, author) {
+    async deleteUser({ id, version, updateTime, allowMissing }, signal, author) {
       author?.onUsers?.([id]);
-      const outcome = await deletions.write({ id, version, author }, signal);
+      const outcome = await deletions.write({ id, version, updateTime, author }, signal);
       if (!(allowMissing && outcome === 'USER_NOT_FOUND')) orThrow(outcome);
     },
   };

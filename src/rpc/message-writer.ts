@@ -124,6 +124,33 @@ export function appendSlice(source: Buffer, from: number, to: number): void {
   end = next;
 }
 
+/** Appends a byte to the nested message that has begun. */
+export function appendByte(byte: number): void {
+  reserve(1);
+  buffer[end++] = byte;
+}
+
+const digits = Buffer.from('0123456789abcdefghijklmnopqrstuvwxyz');
+const minus = 0x2d;
+// The digits of 2 ** 53 and a sign.
+const base36BytesMax = 12;
+
+/** Appends a whole number in base 36, as `toString(36)` writes it, to the nested message that has begun. */
+export function appendBase36(value: number): void {
+  reserve(base36BytesMax);
+  if (value < 0) buffer[end++] = minus;
+  let rest = Math.abs(value);
+  for (let limit = 36; limit <= rest; limit *= 36) end++;
+  let at = end++;
+  while (rest > 0x7fff_ffff) {
+    const next = Math.floor(rest / 36);
+    buffer[at--] = digits[rest - 36 * next] ?? 0;
+    rest = next;
+  }
+  for (; rest > 35; rest = (rest / 36) | 0) buffer[at--] = digits[rest % 36] ?? 0;
+  buffer[at] = digits[rest] ?? 0;
+}
+
 /** Writes the text of a UUID from its 16 bytes. */
 export function putUuid(field: number, source: Uint8Array, from: number): void {
   reserve(2 + uuidCharacters);

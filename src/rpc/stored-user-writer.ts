@@ -1,7 +1,7 @@
 /** Writes a user as a users.v1.User directly from the row that Postgres sent. */
 import { jsonbVersionBytes, lengthBytes, millisecondsAt, readInt32, type StoredUser } from '../model/stored-user.js';
-import { etagOf } from '../model/user.js';
-import { appendSlice, beginMessage, endMessage, putSlice, putText, putUuid } from './message-writer.js';
+import { putEtag } from './etag-writer.js';
+import { appendSlice, beginMessage, endMessage, putSlice, putUuid } from './message-writer.js';
 import { putStructFromJson, putTime } from './well-known-writer.js';
 
 const uuidBytes = 16;
@@ -35,8 +35,9 @@ export function putStoredUser({ bytes, start }: StoredUser): void {
   putAttributes(bytes, attributes + jsonbVersionBytes, attributesEnd);
   putDisplayName(bytes, firstName, firstNameEnd, lastName, lastNameEnd);
   putTime(8, millisecondsAt(bytes, createTime));
-  putTime(9, millisecondsAt(bytes, updateTime));
-  putText(10, etagOf({ version: readInt32(bytes, version) }));
+  const updateMs = millisecondsAt(bytes, updateTime);
+  putTime(9, updateMs);
+  putEtag(10, readInt32(bytes, version), updateMs);
 }
 
 function putUnlessEmpty(field: number, bytes: Buffer, from: number, to: number): void {

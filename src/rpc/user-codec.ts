@@ -7,11 +7,12 @@ import { createPause } from '../concurrency/event-loop.js';
 import type { TextName } from '../fields.js';
 import { Fault } from '../model/fault.js';
 import { type AnyUser, isStored, type StoredUser } from '../model/stored-user.js';
-import { displayName, etagOf, type JsonObject, messageBytesMax, type User } from '../model/user.js';
+import { displayName, type JsonObject, messageBytesMax, type User } from '../model/user.js';
 import type { ExportedUsers } from '../operations/export-users.js';
 import type { ChangePage } from '../operations/list-changes.js';
 import type { UserPage } from '../operations/list-page.js';
 import type { WatchedChange, WatchMessage } from '../operations/watch-users.js';
+import { putEtag } from './etag-writer.js';
 import { beginMessage, encodeWith, endMessage, putEncoded, putNumber, putText } from './message-writer.js';
 import { putStoredUser } from './stored-user-writer.js';
 import { putStruct, putTime } from './well-known-writer.js';
@@ -140,7 +141,7 @@ function putDecodedUser(user: User): void {
   putTextUnlessEmpty(7, displayName(user));
   putTime(8, user.createTime.getTime());
   putTime(9, user.updateTime.getTime());
-  putText(10, etagOf(user));
+  putEtag(10, user.version, user.updateTime.getTime());
 }
 
 function putTextUnlessEmpty(field: number, text: string): void {

@@ -7,13 +7,13 @@
 import { arrayParameter } from '../database/columns.js';
 import type { Database } from '../database/database.js';
 import type { ChangeAuthor } from '../model/change-author.js';
+import type { RequiredVersion } from '../model/user.js';
 import { authorArrays, authorColumns, authorValues, logChanges } from './changes.js';
 import { forUpdate, type Locking, locked, outcomesOrLocked, statementsFor } from './locking.js';
+import { isRequired, requiredArrays, requiredColumns, requiredValues } from './required-version.js';
 
-export interface UserDeletion {
+export interface UserDeletion extends RequiredVersion {
   id: string;
-  /** The required version; undefined accepts any version. */
-  version: number | undefined;
   author?: ChangeAuthor;
 }
 
@@ -21,13 +21,13 @@ const deleteStatements = statementsFor(
   'delete-users',
   (locking) => `
     input as (
-      select * from unnest(${arrayParameter(1, 'uuid')}, ${arrayParameter(2, 'integer')}, ${authorArrays(3)}) as input(id, version, ${authorColumns})
+      select * from unnest(${arrayParameter(1, 'uuid')}, ${requiredArrays(2)}, ${authorArrays(4)}) as input(id, ${requiredColumns}, ${authorColumns})
     ), found as (
-      select users.id, users.version from users join input using (id) cross join lock_setting order by users.id
+      select users.id, users.version, users.update_time from users join input using (id) cross join lock_setting order by users.id
       ${forUpdate[locking]}
     ), deleted as (
       delete from users using found join input using (id)
-      where users.id = found.id and (input.version is null or input.version = found.version)
+      where users.id = found.id and ${isRequired}
       returning users.id
     ), logged as (${logChanges('deleted', 'deleted join input using (id)', authorColumns)})
     select input.id, found.id is not null, deleted.id is not null
@@ -45,7 +45,7 @@ export function deleteUsers(
   return outcomesOrLocked(locking, deletions, async () => {
     const rows = await database.run(deleteStatements[locking], [
       deletions.map((deletion) => deletion.id),
-      deletions.map((deletion) => deletion.version ?? null),
+      ...requiredValues(deletions),
       ...authorValues(deletions),
     ]);
     const outcomes = new Map<string, DeletionOutcome>();

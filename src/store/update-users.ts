@@ -19,15 +19,14 @@ import {
 import type { Database } from '../database/database.js';
 import { isEmailTaken } from '../database/errors.js';
 import type { ChangeAuthor } from '../model/change-author.js';
-import type { User, UserFields } from '../model/user.js';
+import type { RequiredVersion, User, UserFields } from '../model/user.js';
 import { authorArrays, authorColumns, authorValues, logChanges } from './changes.js';
 import { forUpdate, type Locking, locked, outcomesOrLocked, statementsFor } from './locking.js';
+import { isRequired, requiredArrays, requiredColumns, requiredValues } from './required-version.js';
 
 /** The changes to one user; undefined leaves a field unchanged. */
-export interface UserUpdate {
+export interface UserUpdate extends RequiredVersion {
   id: string;
-  /** The required version; undefined accepts any version. */
-  version: number | undefined;
   fields: Partial<UserFields>;
   author?: ChangeAuthor;
 }
@@ -45,13 +44,13 @@ const updateStatements = statementsFor(
   'update-users',
   (locking) => `
     input as (
-      select * from unnest(${arrayParameter(1, 'uuid')}, ${arrayParameter(2, 'integer')}, ${authorArrays(3)}, ${fieldArrays(5)}) as input(id, version, ${authorColumns}, ${fieldColumnNames})
+      select * from unnest(${arrayParameter(1, 'uuid')}, ${requiredArrays(2)}, ${authorArrays(4)}, ${fieldArrays(6)}) as input(id, ${requiredColumns}, ${authorColumns}, ${fieldColumnNames})
     ), found as (
       select ${userColumnsOf('users')} from users join input using (id) cross join lock_setting order by users.id
       ${forUpdate[locking]}
     ), next as (
       select found.id, found.create_time, found.update_time, found.version,
-        input.version is not null and input.version <> found.version as stale,
+        not ${isRequired} as stale,
         input.email is not null and email_key(input.email) <> email_key(found.email) and exists (
           select from users as other where email_key(other.email) = email_key(input.email) and other.id <> found.id
         ) as taken,
@@ -82,7 +81,7 @@ export function updateUsers(
 ): Promise<UpdateOutcome[]> {
   const values = [
     updates.map((update) => update.id),
-    updates.map((update) => update.version ?? null),
+    ...requiredValues(updates),
     ...authorValues(updates),
     ...fieldValues(updates.map((update) => update.fields)),
   ];

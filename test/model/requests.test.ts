@@ -227,6 +227,7 @@ describe('parseDeleteUser', () => {
     const parse = (etag: string) => parseDeleteUser({ id, etag, allowMissing: true });
     expect(parse('')).toEqual({ id, version: undefined, allowMissing: true });
     expect(parse('vz')).toEqual({ id, version: 35, allowMissing: true });
+    expect(parse('vz.rs')).toEqual({ id, version: 35, updateTime: new Date(1000), allowMissing: true });
     expect(parse('anything else')).toEqual({ id, version: 0, allowMissing: true });
   });
 
@@ -242,7 +243,8 @@ describe('parseUpdateUser', () => {
   const empty = { ...noFields, attributes: undefined };
 
   it('reads the etag', () => {
-    expect(parse({ etag: 'v1' }).version).toBe(1);
+    expect(parse({ etag: 'v1' })).toMatchObject({ version: 1 });
+    expect(parse({ etag: 'v1.rs' })).toMatchObject({ version: 1, updateTime: new Date(1000) });
     expect(parse({ etag: '' }).version).toBeUndefined();
     expect(parse({ etag: 'W/"1"' }).version).toBe(0);
   });

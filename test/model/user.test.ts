@@ -10,10 +10,11 @@ import {
   attributesSchema,
   displayName,
   etagOf,
+  isRequiredVersion,
+  parseEtag,
   parseWith,
   textSchemas,
   validateAttributes,
-  versionOf,
 } from '../../src/model/user.js';
 
 const { firstName: firstNameSchema, lastName: lastNameSchema, profileImageUrl: profileImageUrlSchema } = textSchemas;
@@ -540,16 +541,35 @@ describe('attributes', () => {
 });
 
 describe('an etag', () => {
-  it('contains its version', () => {
+  const versions = fc.integer({ min: 1, max: 2 ** 31 - 1 });
+  const times = fc.date({ min: new Date('1900-01-01'), max: new Date('5000-01-01'), noInvalidDate: true });
+
+  it('contains the version and its time', () => {
     fc.assert(
-      fc.property(fc.integer({ min: 1, max: 2 ** 31 - 1 }), (version) => {
-        expect(versionOf(etagOf({ version }))).toBe(version);
+      fc.property(versions, times, (version, updateTime) => {
+        expect(parseEtag(etagOf({ version, updateTime }))).toEqual({ version, updateTime });
       }),
     );
   });
 
+  it('of an earlier server contains only the version', () => {
+    expect(parseEtag('v1')).toEqual({ version: 1 });
+    expect(parseEtag('vz')).toEqual({ version: 35 });
+  });
+
   it('that is empty has no version', () => {
-    expect(versionOf('')).toBeUndefined();
+    expect(parseEtag('')).toEqual({ version: undefined });
+  });
+
+  it('requires its version and, if it contains one, its time', () => {
+    const user = { version: 6, updateTime: new Date(1_790_000_000_001) };
+    const lost = { version: 6, updateTime: new Date(1_790_000_000_000) };
+    expect(isRequiredVersion(user, parseEtag(etagOf(user)))).toBe(true);
+    expect(isRequiredVersion(user, parseEtag(etagOf(lost)))).toBe(false);
+    expect(isRequiredVersion(user, parseEtag(etagOf({ ...user, version: 5 })))).toBe(false);
+    expect(isRequiredVersion(user, parseEtag('v6'))).toBe(true);
+    expect(isRequiredVersion(user, parseEtag('v7'))).toBe(false);
+    expect(isRequiredVersion(user, parseEtag(''))).toBe(true);
   });
 
   it.each([
@@ -561,7 +581,13 @@ describe('an etag', () => {
     'v1 ',
     ' v1',
     'v-1',
-    'v1.5',
+    'v1.',
+    'v1.05',
+    'v1.-0',
+    'v1.--5',
+    'v1.5.5',
+    'v1.5 ',
+    'v1.zzzzzzzzzz',
     'vé',
     'W/"v1"',
     'v1\n',
@@ -569,6 +595,6 @@ describe('an etag', () => {
     'v10000000',
     'x'.repeat(100_000),
   ])('that is malformed has a version that no user has (case %#)', (etag) => {
-    expect(versionOf(etag)).toBe(0);
+    expect(parseEtag(etag)).toEqual({ version: 0 });
   });
 });

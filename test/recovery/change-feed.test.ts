@@ -447,7 +447,9 @@ describe('the change feed of two processes that are killed, and whose connection
     expect(unexpected).toEqual([]);
     expect(services.flatMap(({ bugs }) => bugs)).toEqual([]);
     expect(faultsInLog(log, users)).toEqual([]);
-    const truth = users.map((user) => [user.id, etagOf(user)]).sort();
+    const truth = users
+      .map(({ id, version, updateTimeMs }) => [id, etagOf({ version, updateTime: new Date(updateTimeMs) })])
+      .sort();
     for (const { recording, copy, isFull } of watchers) {
       expect.soft(faultsOf(recording, log).slice(0, 3), recording.name).toEqual([]);
       if (!isFull) continue;

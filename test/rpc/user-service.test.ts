@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { noFields } from '../../src/model/user.js';
+import { etagOf, noFields } from '../../src/model/user.js';
 import { storedUser } from '../support/stored-users.js';
 import { ada, startTestServer, storedAda, typedClient } from './harness.js';
 
@@ -17,7 +17,7 @@ describe('the user service', () => {
       displayName: 'Ada Lovelace',
       createTime: ada.createTime,
       updateTime: ada.updateTime,
-      etag: 'v11',
+      etag: etagOf(ada),
     });
   });
 

@@ -19,6 +19,13 @@ describe('deleteUsers', () => {
     expect(await deleteUsers(database, [])).toEqual([]);
   });
 
+  it('deletes only the version of the required time, if one is required', async () => {
+    const { id, updateTime } = await created();
+    const lost = new Date(updateTime.getTime() - 1);
+    expect(await deleteUsers(database, [{ id, version: 1, updateTime: lost }])).toEqual(['ETAG_MISMATCH']);
+    expect(await deleteUsers(database, [{ id, version: 1, updateTime }])).toEqual(['deleted']);
+  });
+
   it('frees the email', async () => {
     const user = await created();
     await deleteUsers(database, [{ id: user.id, version: undefined }]);

@@ -383,7 +383,7 @@ describe('a page of large users', () => {
       const { users: more, nextPageToken } = await page(database, { pageSize: 1000, pageToken });
       const message = ListUsersResponse.encode(
         ListUsersResponse.fromPartial({
-          users: more.map((user) => ({ ...user, displayName: displayName(user), etag: 'v'.repeat(7) })),
+          users: more.map((user) => ({ ...user, displayName: displayName(user), etag: 'v'.repeat(17) })),
           nextPageToken,
           totalSize: Number.MAX_SAFE_INTEGER,
         }),

@@ -4,7 +4,7 @@ import pg from 'pg';
 import { v7 as uuidv7 } from 'uuid';
 import { describe, expect, it } from 'vitest';
 import type { Database } from '../../src/database/database.js';
-import type { UserFields } from '../../src/model/user.js';
+import type { RequiredVersion, UserFields } from '../../src/model/user.js';
 import { deleteUsers } from '../../src/store/delete-users.js';
 import { type UserUpdate, updateUsers } from '../../src/store/update-users.js';
 import { selectUsers } from '../support/stored-users.js';
@@ -70,6 +70,18 @@ describe('updateUsers', () => {
     expect(said(await update(user.id, {}, 0))).toBe('ETAG_MISMATCH');
     expect(said(await update(user.id, { lastName: 'x' }, 1))).toBe('made');
     expect(said(await update(user.id, { lastName: 'y' }, 1))).toBe('ETAG_MISMATCH');
+  });
+
+  it('writes only the version of the required time, if one is required', async () => {
+    const { id, updateTime } = await created();
+    const write = async (required: RequiredVersion) => {
+      const [outcome] = await updateUsers(database, [{ id, fields: { lastName: 'x' }, ...required }]);
+      return said(outcome);
+    };
+    const lost = new Date(updateTime.getTime() - 1);
+    expect(await write({ version: 1, updateTime: lost })).toBe('ETAG_MISMATCH');
+    expect(await write({ version: 2, updateTime })).toBe('ETAG_MISMATCH');
+    expect(await write({ version: 1, updateTime })).toBe('made');
   });
 
   it('returns an outcome for each row by its index', async () => {

@@ -5,6 +5,8 @@ const changing: readonly RegExp[] = [
   /[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/,
   /\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{1,3}Z/,
   /\d{4}-\d\d-\d\d(?!\d)/,
+  // The time in an etag.
+  /\.[0-9a-z]{8}\b/,
   /\[\d\d:\d\d:\d\d\.\d{3}\]/,
   /\b[0-9a-f]{8}-[0-9a-z]{1,4}\b/,
   /[\w-]{40,}/,

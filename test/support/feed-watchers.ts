@@ -10,7 +10,7 @@ import {
   UserChange_Type,
   type UserFeedMessage,
 } from '../../src/client/index.js';
-import { versionOf } from '../../src/model/user.js';
+import { parseEtag } from '../../src/model/user.js';
 import { parseWatchToken } from '../../src/model/watch-token.js';
 import type { TestDatabase } from './database.js';
 import { loggedTypes, type Recording, type Seen, type SeenType } from './feed-checker.js';
@@ -169,7 +169,7 @@ function seenOf({ type, user, changeTime }: UserChange): Seen {
     userId: user?.id ?? '',
     type: UserChange_Type[type].slice('TYPE_'.length).toLowerCase() as SeenType,
     timeMs: changeTime?.getTime() ?? 0,
-    version: user?.email === '' ? 0 : versionOf(user?.etag ?? ''),
+    version: user?.email === '' ? 0 : parseEtag(user?.etag ?? '').version,
   };
 }
 

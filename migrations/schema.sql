@@ -189,6 +189,15 @@ create table roster_migrations (
   constraint "PK_1abf5edc4ab94a466f8c4c93e2f" PRIMARY KEY (id)
 );
 
+create table timelines (
+  seq integer not null,
+  id uuid not null default gen_random_uuid(),
+  timeline bigint not null,
+  fork_lsn pg_lsn,
+  notice_time timestamp(3) with time zone not null default now(),
+  constraint timelines_pkey PRIMARY KEY (seq)
+);
+
 create table users (
   id uuid not null,
   first_name text collate "C" not null,

@@ -8,7 +8,7 @@ import { createLimiter } from './concurrency/limiter.js';
 import type { ServerConfig } from './config/parse.js';
 import { readTls } from './config/tls.js';
 import { type Database, openDatabase } from './database/database.js';
-import { explain, explained } from './database/explain.js';
+import { explained } from './database/explain.js';
 import { watchDatabase } from './database/health.js';
 import { type MigrationResult, migrateDown, migrateUp, migrationStatus } from './database/migrate.js';
 import { migrations } from './database/migrations.js';
@@ -25,7 +25,9 @@ import { changeIndexes, type IndexChange } from './operations/change-indexes.js'
 import { createDirectory, type Directory, type Siblings } from './operations/directory.js';
 import { startHousekeeping } from './operations/housekeeping.js';
 import { startIndexKeeper } from './operations/index-keeper.js';
+import { createOutageLog } from './operations/outage-log.js';
 import { createTableSizes } from './operations/table-sizes.js';
+import { createTimelineLog, type TimelineLog } from './operations/timeline-log.js';
 import { type RpcServer, startServer } from './rpc/server.js';
 import { logAccess, signInOf, startAccess } from './start-access.js';
 import { checkSessions, type DirectoryIdentity, readIdentity } from './store/identity.js';
@@ -154,7 +156,7 @@ export async function startServing(config: ServerConfig, options: ServingOptions
     const opened = await openDirectory(config, options, cleanups).catch((error: unknown) => {
       throw explained(error, url);
     });
-    const { database } = opened;
+    const { database, timelines } = opened;
     const { server, http } = await startServers(config, options, opened, cleanups);
     let closing: Promise<void> | undefined;
     let { delayMs } = config.shutdown;
@@ -173,8 +175,10 @@ export async function startServing(config: ServerConfig, options: ServingOptions
         connection.isUp = isConnected;
         server.setServing(isConnected);
         if (closing === undefined) onServing(isConnected);
-        if (isConnected) log.info({}, 'connected to the database');
-        else logOutage(error, true);
+        if (isConnected) {
+          log.info({}, 'connected to the database');
+          timelines.check().catch((reason: unknown) => log.warn({ error: reason }, 'could not check the timeline'));
+        } else logOutage(error, true);
       },
       onStillUnusable: (error) => logOutage(error, false),
       onOutdated: (mode) => database.renewConnections(mode),
@@ -213,22 +217,11 @@ export async function startServing(config: ServerConfig, options: ServingOptions
   }
 }
 
-/** Logs an outage when it begins, and again when it has another reason, such as a server that refuses connections. */
-function createOutageLog(log: Log, url: string): (error: unknown, isNew: boolean) => void {
-  const reasons = new Set<string | undefined>();
-  return (error, isNew) => {
-    const help = explain(error, url)?.text;
-    if (isNew) reasons.clear();
-    else if (help === undefined || reasons.has(help)) return;
-    reasons.add(help);
-    log.error({ error, help }, 'cannot reach the database');
-  };
-}
-
 interface OpenDirectory {
   readonly database: Database;
   readonly directory: Directory;
   readonly identity: DirectoryIdentity;
+  readonly timelines: TimelineLog;
 }
 
 /** Connects to the database, and starts the directory and its housekeeping. */
@@ -244,6 +237,8 @@ async function openDirectory(
   if (await renewChangeFeed(database)) {
     log.warn({}, 'the database was restored from a dump, or cloned: its watchers start over');
   }
+  const timelines = createTimelineLog(database, log);
+  await timelines.check();
   if (config.database.directUrl !== undefined) {
     await checkSessions(database, signal ?? new AbortController().signal);
   }
@@ -289,7 +284,7 @@ async function openDirectory(
   metrics.observe({ housekeeping, indexes, tables });
   const backgroundParts = [housekeeping, indexes, tables];
   cleanups.addWithDeadline(async () => void (await Promise.all(backgroundParts.map((part) => part.close()))));
-  return { database, directory, identity };
+  return { database, directory, identity, timelines };
 }
 
 /** Serves the directory over gRPC, and through a gateway also over HTTP. */

@@ -86,7 +86,7 @@ export function isReadOnly(error: unknown): boolean {
 /** Whether a standby rejected a function that reads the WAL position, for example after a pooler switched to it. */
 function isInRecovery(error: unknown): boolean {
   // 55000 has many meanings, and the server's texts are localized, so this checks the routine.
-  return sqlState(error) === '55000' && /^pg_current_wal_/.test((error as DatabaseError).routine ?? '');
+  return sqlState(error) === '55000' && /^pg_(?:current_wal|walfile)_/.test((error as DatabaseError).routine ?? '');
 }
 
 /** Whether a statement names a table that does not exist. */

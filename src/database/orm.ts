@@ -13,6 +13,7 @@ import { ChangeRow } from './entities/change-row.js';
 import { DirectoryRow } from './entities/directory-row.js';
 import { unlistedTypes } from './entities/postgres-types.js';
 import { RequestIdRow } from './entities/request-id-row.js';
+import { TimelineRow } from './entities/timeline-row.js';
 import { UserRow } from './entities/user-row.js';
 import { type Migration, migrations, migrationsTableName } from './migrations.js';
 
@@ -21,7 +22,7 @@ export function createDataSource(pool: pg.Pool, known: readonly Migration[] = mi
   const dataSource = new DataSource({
     type: 'postgres',
     driver: { Pool: poolClassOf(pool) },
-    entities: [UserRow, RequestIdRow, DirectoryRow, ChangeRow, ChangeFeedRow, ApiKeyRow],
+    entities: [UserRow, RequestIdRow, DirectoryRow, ChangeRow, ChangeFeedRow, TimelineRow, ApiKeyRow],
     migrations: [...known],
     migrationsTableName,
     installExtensions: false,

@@ -11,6 +11,7 @@ const needed: Readonly<Record<string, readonly string[]>> = {
   request_ids: ['SELECT', 'INSERT', 'UPDATE', 'DELETE'],
   changes: ['SELECT', 'INSERT', 'DELETE'],
   change_feed: ['SELECT', 'UPDATE'],
+  timelines: ['SELECT', 'INSERT'],
   directory: ['SELECT'],
   [apiKeysTable]: ['SELECT'],
   [migrationsTableName]: ['SELECT'],

@@ -18,20 +18,36 @@ export interface WatchPosition {
   /** The id of the change log. */
   readonly feedId: string;
   readonly snapshot: string;
+  /** The database still has what is before this position if it still has the WAL before it. Unset by earlier servers. */
+  readonly wal?: WalPosition | undefined;
   /** Set only inside a window, the changes between two snapshots (store/read-changes.ts). */
   readonly window?: { readonly until: string; readonly seq: bigint };
+}
+
+/**
+ * A position in Postgres' write-ahead log. Every transaction that the snapshots of the same WatchPosition count as finished
+ * ended before it.
+ */
+export interface WalPosition {
+  /** The row of the table `timelines`. */
+  readonly timelineId: string;
+  /** In Postgres' text format, such as 0/1A2B3C4D. */
+  readonly lsn: string;
 }
 
 // A snapshot lists the open transactions, about as many as there are connections. This length is enough for thousands.
 // Longer snapshots would be expensive for Postgres.
 const tokenCharactersMax = 131_072;
 const checksumBytes = 6;
-const version = '1';
+const version = '2';
+// Tokens of earlier servers have no WAL position.
+const versionWithoutWal = '1';
 
 const snapshotForm = /^\d{1,20}:\d{1,20}:(?:\d{1,20}(?:,\d{1,20})*)?$/;
 
-export function watchTokenOf({ feedId, snapshot, window }: WatchPosition): string {
-  const parts = [version, feedId, snapshot, ...(window === undefined ? [] : [window.until, window.seq])];
+export function watchTokenOf({ feedId, snapshot, wal, window }: WatchPosition): string {
+  const head = wal === undefined ? [versionWithoutWal] : [version, wal.timelineId, wal.lsn];
+  const parts = [...head, feedId, snapshot, ...(window === undefined ? [] : [window.until, window.seq])];
   const text = Buffer.from(parts.join(' '));
   return Buffer.concat([checksumOf(text), text]).toString('base64url');
 }
@@ -45,13 +61,32 @@ export function parseWatchToken(token: string): WatchPosition {
   if (bytes.toString('base64url') !== token || !checksumOf(text).equals(bytes.subarray(0, checksumBytes))) {
     throw invalidResumeToken();
   }
-  const [given, feedId = '', snapshot = '', until, seq, ...rest] = text.toString().split(' ');
-  if (given !== version || rest.length > 0 || !uuidForm.test(feedId) || !isSnapshot(snapshot))
-    throw invalidResumeToken();
+  const parts = text.toString().split(' ');
+  const given = parts.shift();
+  if (given === versionWithoutWal) return parsePosition(parts);
+  const [timelineId = '', lsn = '', ...rest] = parts;
+  if (given !== version || !uuidForm.test(timelineId) || !lsnForm.test(lsn)) throw invalidResumeToken();
+  return { ...parsePosition(rest), wal: { timelineId, lsn } };
+}
+
+function parsePosition([feedId = '', snapshot = '', until, seq, ...rest]: readonly string[]): WatchPosition {
+  if (rest.length > 0 || !uuidForm.test(feedId) || !isSnapshot(snapshot)) throw invalidResumeToken();
   if (until === undefined) return { feedId, snapshot };
   if (!isSnapshot(until) || seq === undefined || !/^\d{1,19}$/.test(seq) || BigInt(seq) > seqMax)
     throw invalidResumeToken();
   return { feedId, snapshot, window: { until, seq: BigInt(seq) } };
+}
+
+const lsnForm = /^[\dA-F]{1,8}\/[\dA-F]{1,8}$/;
+
+/** Whether the position `lsn` of a timeline is at or after another one of the same timeline. */
+export function hasReached(lsn: string, other: string): boolean {
+  return bytesOf(lsn) >= bytesOf(other);
+}
+
+function bytesOf(lsn: string): bigint {
+  const [high, low] = lsn.split('/');
+  return (BigInt(`0x${high}`) << 32n) | BigInt(`0x${low}`);
 }
 
 // The maximum of Postgres' bigint.

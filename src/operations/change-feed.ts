@@ -2,8 +2,9 @@
  * Reads the change log once for all watchers of the process, and gives each page to every watcher.
  *
  * It reads only while there are watchers: immediately after this process writes, and every 150 ms for writes of other
- * processes. It drops a watcher with too many queued changes, which then reads on its own (watch-users.ts). NOTIFY in
- * the transaction of a write was rejected, because it takes a lock on the whole database at commit.
+ * processes. It drops a watcher with too many queued changes, and all watchers after a failover of Postgres. They then
+ * read on their own (watch-users.ts). NOTIFY in the transaction of a write was rejected, because it takes a lock on the
+ * whole database at commit.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { settlesWithin, unlessAborted } from '../concurrency/abort.js';
@@ -31,8 +32,8 @@ export interface Subscription extends Disposable {
   /** There is no change between the last page taken, or the start, and this position. */
   readonly position: WatchPosition;
   /**
-   * Waits for changes and returns them in pages. Returns undefined if the feed has dropped the watcher because too many
-   * changes were queued. Rejects with the error that ended reading, or with the signal's reason.
+   * Waits for changes and returns them in pages. Returns undefined if the feed has dropped the watcher, which must then
+   * read on its own. Rejects with the error that ended reading, or with the signal's reason.
    */
   take(signal: AbortSignal): Promise<ChangesPage[] | undefined>;
 }
@@ -132,8 +133,11 @@ class FeedReader implements ChangeFeed {
       } catch (error) {
         const nowMs = performance.now();
         failingSinceMs ??= nowMs;
-        const mayRecover = error instanceof Fault && error.reason !== 'RESUME_TOKEN_EXPIRED';
-        if (mayRecover && nowMs - failingSinceMs < outageMsMax) {
+        if (error instanceof Fault && error.reason === 'RESUME_TOKEN_EXPIRED') {
+          this.dropAll();
+          continue;
+        }
+        if (error instanceof Fault && nowMs - failingSinceMs < outageMsMax) {
           await sleep(retryEveryMs);
           continue;
         }
@@ -163,6 +167,7 @@ class FeedReader implements ChangeFeed {
       return;
     }
     const page = await readChanges(this.options.database, this.position, pageChangesMax);
+    if (page.position.wal?.timelineId !== this.position.wal?.timelineId) return this.dropAll();
     this.position = page.position;
     this.deliver(page);
     if (page.position.window !== undefined) return this.waitForWatchers();
@@ -176,6 +181,15 @@ class FeedReader implements ChangeFeed {
       watcher.push(page);
       if (watcher.isLagging) this.lagging.add(watcher);
     }
+  }
+
+  /**
+   * Drops all watchers, after the log was trimmed past the feed's position or Postgres has switched to a new timeline.
+   * Each watcher then reads on its own. Some may be at a position after the feed's that is no longer valid.
+   */
+  private dropAll(): void {
+    for (const watcher of this.watchers) watcher.end();
+    this.position = undefined;
   }
 
   private failAll(error: unknown): void {

@@ -29,6 +29,8 @@ const positionSchema = z.object({
   feedId: z.string(),
   /** The snapshot of the first of the resumed exports, because all changes during any of them come after it. */
   snapshot: z.string(),
+  /** Absent in tokens of earlier servers. */
+  wal: z.object({ timelineId: z.string(), lsn: z.string() }).optional(),
 });
 type ExportPosition = z.infer<typeof positionSchema>;
 
@@ -55,8 +57,7 @@ export async function* exportUsers(
 ): AsyncGenerator<ExportedUsers, void, undefined> {
   const scope = [filterText];
   const messageOf = (users: StoredUser[], position: ExportPosition): ExportedUsers => {
-    const { after, feedId, snapshot } = position;
-    const watchToken = after === undefined ? watchTokenOf({ feedId, snapshot }) : '';
+    const watchToken = position.after === undefined ? watchTokenOf(position) : '';
     return { users, resumeToken: tokens.seal(position, scope), watchToken };
   };
   const resumed = resumeToken === '' ? undefined : tokens.open(resumeToken, scope);
@@ -86,14 +87,14 @@ export async function* exportUsers(
 
   try {
     usersSnapshot = await openUsersSnapshot(database, { filter, after: resumed?.after }, ended);
-    const { feedId, snapshot } = resumed ?? usersSnapshot;
-    if (feedId !== usersSnapshot.feedId) throw invalidToken();
+    const { feedId, snapshot, wal } = resumed ?? usersSnapshot.position;
+    if (feedId !== usersSnapshot.position.feedId) throw invalidToken();
     for await (const { users, isLast } of usersSnapshot.pieces()) {
       if (isLast) await close();
       const parts = users.length === 0 ? [[]] : cutByBytes(users, storedUserBytesMax);
       for (const [index, part] of parts.entries()) {
         const last = isLast && index === parts.length - 1 ? undefined : part.at(-1);
-        yield messageOf(part, { after: last && storedId(last), feedId, snapshot });
+        yield messageOf(part, { after: last && storedId(last), feedId, snapshot, wal });
         ended.throwIfAborted();
       }
     }

@@ -114,7 +114,7 @@ async function* messagesFor(
       for (const part of cutByBytes(changes, changeBytesMax)) yield messageAt(part, undefined);
       if (performance.now() > endMs) throw watcherTooSlow();
     }
-    progress.position = { feedId: snapshot.feedId, snapshot: snapshot.snapshot };
+    progress.position = snapshot.position;
   }
 
   // Whether the client has not yet received a message with `caughtUp` and a resume token.

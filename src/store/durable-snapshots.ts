@@ -8,11 +8,10 @@
 import type { Database, Statement } from '../database/database.js';
 
 /**
- * SQL for whether the snapshot of the statement with this expression is safe to put into a token. Postgres takes the
- * snapshot before it evaluates the expression. Always false with synchronous standbys, because only a commit waits
- * until they have received the WAL.
+ * SQL for whether the snapshot of a statement with `walPosition` (timelines.ts) is safe to put into a token. Always false
+ * with synchronous standbys, because only a commit waits until they have received the WAL.
  */
-export const isSnapshotDurable = `(pg_current_wal_flush_lsn() >= pg_current_wal_insert_lsn()
+export const isSnapshotDurable = `(pg_current_wal_flush_lsn() >= wal_position.lsn
       and current_setting('synchronous_standby_names') = '')`;
 
 // Writes about 100 bytes of WAL and no row, and needs no privileges. The commit waits for the disk, and for synchronous

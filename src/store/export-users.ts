@@ -8,11 +8,14 @@ import { openPortal } from '../database/binary-query.js';
 import { userColumnsOf } from '../database/columns.js';
 import type { Database } from '../database/database.js';
 import { faultOf } from '../database/errors.js';
+import type { Session } from '../database/session.js';
 import type { Filter } from '../model/filter.js';
 import type { StoredUser } from '../model/stored-user.js';
+import type { WatchPosition } from '../model/watch-token.js';
 import { nextRows } from './cursor-rows.js';
 import { isSnapshotDurable, makeSnapshotsDurable } from './durable-snapshots.js';
 import { createBinder, filterSql, whereOf } from './filter-sql.js';
+import { noteTimelineText, runOnNotedTimeline, type WalCells, walCells, walPosition } from './timelines.js';
 
 export interface SnapshotPiece {
   /** In ascending order of ids. */
@@ -22,10 +25,8 @@ export interface SnapshotPiece {
 }
 
 export interface UsersSnapshot extends AsyncDisposable {
-  /** Postgres' text of the snapshot: a position in the change log. Safe to put into a token (durable-snapshots.ts). */
-  readonly snapshot: string;
-  /** The change log that the position belongs to. */
-  readonly feedId: string;
+  /** The position of the snapshot in the change log. Safe to put into a token (durable-snapshots.ts). */
+  readonly position: WatchPosition;
   /**
    * Can be called once. Throws the signal's reason after an abort, and Faults of the database. A caller that stops
    * early must dispose of the snapshot.
@@ -84,27 +85,43 @@ export async function openUsersSnapshot(
   }
 
   try {
-    await session.query('begin isolation level repeatable read, read only');
+    const position = await takeSnapshot(database, session);
     // Overrides timeouts of the server and the role, because the caller may be slow and a filter may match few users.
     await session.query('set local statement_timeout = 0');
     await session.query('set local idle_in_transaction_session_timeout = 0');
     // Postgres starts no workers for a portal that is read in pieces, so a plan that relies on them would be slow.
     await session.query('set local max_parallel_workers_per_gather = 0');
-    // The first statement that reads takes the snapshot.
-    const [head] = await session.query(`select pg_current_snapshot()::text, id, ${isSnapshotDurable} from change_feed`);
-    const [snapshot, feedId, isDurable] = head as [string, string, boolean];
-    if (!isDurable) await makeSnapshotsDurable(database);
     const { bind, values } = createBinder();
     const conditions = [
       ...(after === undefined ? [] : [`u.id > cast(${bind(after)} as uuid)`]),
       ...(filter === undefined ? [] : [filterSql(filter, bind)]),
     ];
     await onConnection((client) => openPortal(client, portal, snapshotSql(conditions), values));
-    return { snapshot, feedId, pieces, [Symbol.asyncDispose]: () => session[Symbol.asyncDispose]() };
+    return { position, pieces, [Symbol.asyncDispose]: () => session[Symbol.asyncDispose]() };
   } catch (error) {
     await session[Symbol.asyncDispose]();
     throw error;
   }
+}
+
+const positionText = `
+    select pg_current_snapshot()::text, id, ${isSnapshotDurable}, ${walCells('wal_position')}
+    from change_feed cross join ${walPosition}`;
+
+/** Begins a transaction. Its first statement that reads takes the snapshot. */
+async function takeSnapshot(database: Database, session: Session): Promise<WatchPosition> {
+  const begin = async () => {
+    await session.query('begin isolation level repeatable read, read only');
+    return session.query(positionText);
+  };
+  const note = async () => {
+    await session.query('rollback');
+    await session.query(noteTimelineText);
+  };
+  const [head] = await runOnNotedTimeline(begin, note);
+  const [snapshot, feedId, isDurable, lsn, timelineId] = head as [string, string, boolean, ...WalCells];
+  if (!isDurable) await makeSnapshotsDurable(database);
+  return { feedId, snapshot, wal: { timelineId: timelineId ?? '', lsn } };
 }
 
 /**

@@ -12,9 +12,10 @@ import { attributesText, decodeUser, type Row, userColumnsOf } from '../database
 import type { Database, Statement } from '../database/database.js';
 import { Fault } from '../model/fault.js';
 import type { User } from '../model/user.js';
-import { snapshotOf, type WatchPosition } from '../model/watch-token.js';
+import { snapshotOf, type WalPosition, type WatchPosition } from '../model/watch-token.js';
 import { type ChangeType, changeTypeOf } from './changes.js';
 import { isSnapshotDurable, makeSnapshotsDurable } from './durable-snapshots.js';
+import { isKept, noteTimeline, runOnNotedTimeline, type WalCells, walCells, walPosition } from './timelines.js';
 
 export interface Change {
   readonly type: ChangeType;
@@ -55,14 +56,18 @@ type EntryCells = readonly [
   foundId: string | null,
 ];
 const userStart = 7;
-type FeedCells = [until: string, feedId: string, trimmedXid: string, nextXid: string, isDurable: boolean];
+type FeedCells = [until: string, feedId: string, trimmedXid: string, nextXid: string, isDurable: boolean, ...WalCells];
+const feedCellCount = 8;
 
 // limit 1, because with a plain join the planner reads all users for one page unless there are very many.
 const pageOf = (entries: string, until: string): string => `
     select page.seq, page.xid::text, page.type, page.user_id, page.change_time, page.actor, page.request_id,
       ${userColumnsOf('users')},
-      ${until}::text, feed.id, feed.trimmed_xid::text, pg_snapshot_xmax(pg_current_snapshot())::text, feed.is_durable
-    from (select *, ${isSnapshotDurable} as is_durable from change_feed) as feed
+      ${until}::text, feed.id, feed.trimmed_xid::text, pg_snapshot_xmax(pg_current_snapshot())::text, feed.is_durable,
+      ${walCells('feed')}
+    from (
+      select change_feed.*, wal_position.*, ${isSnapshotDurable} as is_durable from change_feed cross join ${walPosition}
+    ) as feed
       left join lateral (${entries}) as page on true
       left join lateral (select ${userColumnsOf('users')} from users where id = page.user_id limit 1) as users on true
     order by page.seq`;
@@ -104,37 +109,57 @@ const renewAfterTransactions = 10_000n;
 export async function readChanges(database: Database, position: WatchPosition, rowsMax: number): Promise<ChangesPage> {
   const { snapshot, window } = position;
   const from = snapshotOf(snapshot);
-  const rows = window
-    ? await database.run(continueWindow, [window.seq, window.until, snapshot, rowsMax])
-    : await database.run(openWindow, [from.xmax, from.inProgress.map(String), rowsMax]);
+  const rows = await runOnNotedTimeline(
+    () =>
+      window
+        ? database.run(continueWindow, [window.seq, window.until, snapshot, rowsMax])
+        : database.run(openWindow, [from.xmax, from.inProgress.map(String), rowsMax]),
+    () => noteTimeline(database),
+  );
   const [first] = rows;
-  if (first === undefined) throw new Error('The table "change_feed" is empty. Was the database only partly restored?');
-  const [end, feedId, trimmedXid, nextXid, isDurable] = first.slice(-5) as FeedCells;
-  // The last condition is true if the database failed over to a standby without the most recent transactions.
-  if (feedId !== position.feedId || BigInt(trimmedXid) >= from.xmin || BigInt(nextXid) < from.xmax) {
-    throw new Fault(
-      'RESUME_TOKEN_EXPIRED',
-      'The change log no longer has all changes after this token, or the token is from a different database. Start again with include_existing.',
-    );
+  if (first === undefined) throw emptyFeed();
+  const [end, feedId, trimmedXid, nextXid, isDurable, lsn, timelineId] = first.slice(-feedCellCount) as FeedCells;
+  const now: WalPosition = { timelineId: timelineId ?? '', lsn };
+  // The third condition is true if a copy of the data from before the token was restored.
+  if (
+    feedId !== position.feedId ||
+    BigInt(trimmedXid) >= from.xmin ||
+    BigInt(nextXid) < from.xmax ||
+    !(await isKept(database, position.wal, now))
+  ) {
+    throw tokenExpired();
   }
+  // A position of an earlier timeline that is still valid is also a position of this one.
+  const kept: WatchPosition = position.wal ? { ...position, wal: { ...now, lsn: position.wal.lsn } } : position;
+  const until: WatchPosition = { feedId, snapshot: end, wal: window ? (kept.wal ?? now) : now };
   const changes: Change[] = [];
   const pause = createPause();
   for (const row of first[0] === null ? [] : rows) {
-    changes.push(changeOf(row, feedId, snapshot, end));
+    changes.push(changeOf(row, snapshot, until));
     await pause();
   }
   // The end of a continued window was made durable for its first page.
-  if (window === undefined && !isDurable) {
-    if (changes.length === 0 && BigInt(nextXid) - from.xmax < renewAfterTransactions) return { changes, position };
-    await makeSnapshotsDurable(database);
+  if (window === undefined && changes.length === 0) {
+    // With the older WAL position, the position stays valid if a standby without the newest WAL is promoted.
+    if (end === snapshot && kept.wal) return { changes, position: kept };
+    if (!isDurable && BigInt(nextXid) - from.xmax < renewAfterTransactions) return { changes, position: kept };
   }
-  return {
-    changes,
-    position: changes.length < rowsMax ? { feedId, snapshot: end } : (changes.at(-1) ?? { position }).position,
-  };
+  if (window === undefined && !isDurable) await makeSnapshotsDurable(database);
+  return { changes, position: changes.length < rowsMax ? until : (changes.at(-1) ?? { position }).position };
 }
 
-function changeOf(row: Row, feedId: string, snapshot: string, until: string): Change {
+function tokenExpired(): Fault {
+  return new Fault(
+    'RESUME_TOKEN_EXPIRED',
+    'The change log no longer has all changes after this token, the database has lost changes before it, or the token is from a different database. Start again with include_existing.',
+  );
+}
+
+function emptyFeed(): Error {
+  return new Error('The table "change_feed" is empty. Was the database only partly restored?');
+}
+
+function changeOf(row: Row, snapshot: string, { feedId, snapshot: until, wal }: WatchPosition): Change {
   const [seq, xid, type, userId, changeTime, actor, requestId, foundId] = row as EntryCells;
   return {
     type: changeTypeOf(type),
@@ -146,19 +171,25 @@ function changeOf(row: Row, feedId: string, snapshot: string, until: string): Ch
     actor: actor ?? undefined,
     requestId: requestId ?? undefined,
     xid: BigInt(xid),
-    position: { feedId, snapshot, window: { until, seq: BigInt(seq) } },
+    position: { feedId, snapshot, wal, window: { until, seq: BigInt(seq) } },
   };
 }
 
 const positionStatement: Statement = {
   name: 'change-feed-position',
-  text: `select id, pg_current_snapshot()::text, ${isSnapshotDurable} from change_feed`,
+  text: `
+    select id, pg_current_snapshot()::text, ${isSnapshotDurable}, ${walCells('wal_position')}
+    from change_feed cross join ${walPosition}`,
 };
 
 /** Returns the current end of the log, as a position that is safe to put into a token (durable-snapshots.ts). */
 export async function readFeedPosition(database: Database): Promise<WatchPosition> {
-  const [row] = await database.run(positionStatement, []);
-  const [feedId, snapshot, isDurable] = row as [string, string, boolean];
+  const [row] = await runOnNotedTimeline(
+    () => database.run(positionStatement, []),
+    () => noteTimeline(database),
+  );
+  if (row === undefined) throw emptyFeed();
+  const [feedId, snapshot, isDurable, lsn, timelineId] = row as [string, string, boolean, ...WalCells];
   if (!isDurable) await makeSnapshotsDurable(database);
-  return { feedId, snapshot };
+  return { feedId, snapshot, wal: { timelineId: timelineId ?? '', lsn } };
 }

@@ -145,7 +145,7 @@ describe('a walk over a snapshot', () => {
         const seen = await testDatabase.query<{ id: string; version: number }>(
           `select user_id as id, count(*)::integer as version from changes
            where pg_visible_in_snapshot(xid, $1::pg_snapshot) group by user_id having not bool_or(type = 4)`,
-          [snapshot.snapshot],
+          [snapshot.position.snapshot],
         );
         expect(walked).toEqual(new Map(seen.map(({ id, version }) => [id, version])));
       }
@@ -158,7 +158,7 @@ describe('a walk over a snapshot', () => {
   it('names the change log that its snapshot belongs to', async () => {
     const [feed] = await testDatabase.query<{ id: string }>('select id from change_feed');
     await using snapshot = await openUsersSnapshot(database, {}, never);
-    expect(snapshot.feedId).toBe(feed?.id);
+    expect(snapshot.position.feedId).toBe(feed?.id);
   });
 
   it('reads fewer users at once if they are large', async () => {

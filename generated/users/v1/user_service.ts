@@ -2689,8 +2689,8 @@ export const UserServiceDefinition = {
      *
      * Errors:
      * - INVALID_ARGUMENT (INVALID_RESUME_TOKEN) if the token is malformed.
-     * - OUT_OF_RANGE (RESUME_TOKEN_EXPIRED) if the change log has been trimmed past the token, or if the token is from a
-     *   different database. Start again with include_existing.
+     * - OUT_OF_RANGE (RESUME_TOKEN_EXPIRED) if the change log has been trimmed past the token, if the token is from a
+     *   different database, or if the database has lost changes before the token. Start again with include_existing.
      * - RESOURCE_EXHAUSTED (WATCHER_TOO_SLOW) if the client reads too slowly. Resume from the last token. If the call has
      *   not sent a token yet, export the users, and watch from the export's watch_token.
      * - UNAVAILABLE (SERVER_STOPPING) if the server is shutting down. Resume from the last token.
@@ -2824,8 +2824,8 @@ export interface UserServiceImplementation<CallContextExt = {}> {
    *
    * Errors:
    * - INVALID_ARGUMENT (INVALID_RESUME_TOKEN) if the token is malformed.
-   * - OUT_OF_RANGE (RESUME_TOKEN_EXPIRED) if the change log has been trimmed past the token, or if the token is from a
-   *   different database. Start again with include_existing.
+   * - OUT_OF_RANGE (RESUME_TOKEN_EXPIRED) if the change log has been trimmed past the token, if the token is from a
+   *   different database, or if the database has lost changes before the token. Start again with include_existing.
    * - RESOURCE_EXHAUSTED (WATCHER_TOO_SLOW) if the client reads too slowly. Resume from the last token. If the call has
    *   not sent a token yet, export the users, and watch from the export's watch_token.
    * - UNAVAILABLE (SERVER_STOPPING) if the server is shutting down. Resume from the last token.
@@ -2939,8 +2939,8 @@ export interface UserServiceClient<CallOptionsExt = {}> {
    *
    * Errors:
    * - INVALID_ARGUMENT (INVALID_RESUME_TOKEN) if the token is malformed.
-   * - OUT_OF_RANGE (RESUME_TOKEN_EXPIRED) if the change log has been trimmed past the token, or if the token is from a
-   *   different database. Start again with include_existing.
+   * - OUT_OF_RANGE (RESUME_TOKEN_EXPIRED) if the change log has been trimmed past the token, if the token is from a
+   *   different database, or if the database has lost changes before the token. Start again with include_existing.
    * - RESOURCE_EXHAUSTED (WATCHER_TOO_SLOW) if the client reads too slowly. Resume from the last token. If the call has
    *   not sent a token yet, export the users, and watch from the export's watch_token.
    * - UNAVAILABLE (SERVER_STOPPING) if the server is shutting down. Resume from the last token.

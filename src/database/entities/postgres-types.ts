@@ -7,5 +7,8 @@ export const xid8 = 'xid8' as string as ColumnType;
 /** The id of an object in Postgres' catalogs. */
 export const oid = 'oid' as string as ColumnType;
 
+/** A position in the write-ahead log. The driver returns it as text. */
+export const pgLsn = 'pg_lsn' as string as ColumnType;
+
 /** For `driver.supportedDataTypes`, because TypeORM rejects other types. */
-export const unlistedTypes: readonly ColumnType[] = [xid8, oid];
+export const unlistedTypes: readonly ColumnType[] = [xid8, oid, pgLsn];

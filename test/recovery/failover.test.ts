@@ -1,11 +1,19 @@
 /** A whole server, with its clients, whose primary is replaced by a standby. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { v7 as uuidv7 } from 'uuid';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startApp } from '../../src/app.js';
 import { type Client, createClient, type RosterError, type User } from '../../src/client/index.js';
+import { createLimiter } from '../../src/concurrency/limiter.js';
 import { parseServerConfig } from '../../src/config/parse.js';
+import { type Database, openDatabase } from '../../src/database/database.js';
 import { migrateUp } from '../../src/database/migrate.js';
-import { databaseOptions } from '../support/open-database.js';
+import type { WatchPosition } from '../../src/model/watch-token.js';
+import { createChangeFeed } from '../../src/operations/change-feed.js';
+import { watchUsers } from '../../src/operations/watch-users.js';
+import { insertUsers } from '../../src/store/insert-users.js';
+import { readFeedPosition } from '../../src/store/read-changes.js';
+import { databaseOptions, someFields } from '../support/open-database.js';
 import { createPostgresServers, type PostgresServer, type PostgresServers } from '../support/postgres-servers.js';
 
 const waitOptions = { timeout: 60_000 };
@@ -26,20 +34,33 @@ interface Scene extends AsyncDisposable {
   readonly lines: readonly Record<string, unknown>[];
 }
 
-/** A server of Roster with both servers of Postgres in its DATABASE_URL. */
-async function open({ isSynchronous = false } = {}): Promise<Scene> {
+async function startPair(): Promise<[primary: PostgresServer, standby: PostgresServer]> {
   const primary = await servers.empty.copy();
   const standby = await primary.copyAsStandby();
   await primary.start();
   await standby.start();
   await standby.catchUp(primary);
+  return [primary, standby];
+}
+
+const urlOfBoth = (primary: PostgresServer, standby: PostgresServer) =>
+  `postgres://roster@127.0.0.1:${primary.port},127.0.0.1:${standby.port}/roster`;
+
+async function openBoth(primary: PostgresServer, standby: PostgresServer): Promise<Database & AsyncDisposable> {
+  const database = await openDatabase(databaseOptions(urlOfBoth(primary, standby)));
+  return { ...database, [Symbol.asyncDispose]: () => database.close() };
+}
+
+/** A server of Roster with both servers of Postgres in its DATABASE_URL. */
+async function open({ isSynchronous = false } = {}): Promise<Scene> {
+  const [primary, standby] = await startPair();
   if (isSynchronous) {
     await primary.query(`alter system set synchronous_standby_names = '*'`);
     await primary.query('select pg_reload_conf()');
   }
   const lines: Record<string, unknown>[] = [];
   const config = parseServerConfig({
-    DATABASE_URL: `postgres://roster@127.0.0.1:${primary.port},127.0.0.1:${standby.port}/roster`,
+    DATABASE_URL: urlOfBoth(primary, standby),
     GRPC_ADDRESS: 'localhost:0',
     HTTP_ADDRESS: 'localhost:0',
     LOG_FORMAT: 'json',
@@ -185,6 +206,55 @@ describe('a promotion of an asynchronous standby that lost writes', () => {
     await standby.promote();
     await expect.poll(() => [...copy.progress.names.values()], waitOptions).toEqual(['Ada']);
     expect(copy.progress.startsOver).toBe(1);
+  });
+});
+
+describe('a watch that has read lost changes on its own', () => {
+  it('ends, although the feed has not read them', async () => {
+    const [primary, standby] = await startPair();
+    await using database = await openBoth(primary, standby);
+    let held: Promise<void> | undefined;
+    let feedReads = 0;
+    const feedDatabase: Database = {
+      ...database,
+      async run(statement, values) {
+        await held;
+        feedReads++;
+        return database.run(statement, values).finally(() => feedReads--);
+      },
+    };
+    const feed = createChangeFeed({ database: feedDatabase, onError: () => {} });
+    const limiter = createLimiter({ concurrencyMax: 4, queuedMax: 100 });
+    const options = { database, feed, sessions: limiter, catchUps: limiter, snapshotTimeoutMs: 60_000 };
+    const stopping = new AbortController();
+    const watch = (position?: WatchPosition) =>
+      watchUsers(options, { position, includeExisting: false, heartbeatMs: 60_000 }, stopping.signal);
+    const insert = (id: string) => insertUsers(database, [{ id, fields: someFields(), request: undefined }]);
+
+    const start = await readFeedPosition(database);
+    const other = watch();
+    await other.next();
+    const holding = Promise.withResolvers<void>();
+    held = holding.promise;
+    await expect.poll(() => feedReads).toBe(0);
+    await standby.catchUp(primary);
+    await standby.disconnect();
+    const [lostId, newId] = [uuidv7(), uuidv7()];
+    await insert(lostId);
+    const watching = watch(start);
+    expect((await watching.next()).value?.changes).toMatchObject([{ userId: lostId }]);
+    const ended = watching.next();
+    ended.catch(() => {});
+    await primary.kill();
+    await standby.promote();
+    holding.resolve();
+    await expect(ended).rejects.toMatchObject({ reason: 'RESUME_TOKEN_EXPIRED' });
+
+    await insert(newId);
+    feed.wake();
+    expect((await other.next()).value?.changes).toMatchObject([{ userId: newId }]);
+    stopping.abort();
+    await feed.close();
   });
 });
 

@@ -223,6 +223,18 @@ describe('a position', () => {
     expect(await latestOf(third)).toMatchObject({ timeline: 3, forkLsn: undefined });
   });
 
+  it('is refused if the promoted server has crashed before Roster reached it', async () => {
+    const [first, second] = await startPair();
+    const position = await addUser(first);
+    await first.stop();
+    await second.promote();
+    await second.kill();
+    // The recovery from the crash replays the WAL of the new timeline.
+    await second.start();
+    expect(await changesAfter(second, position)).toBe(expired);
+    expect(await latestOf(second)).toMatchObject({ timeline: 2, forkLsn: undefined });
+  });
+
   it('of an earlier server is valid until the first fork', async () => {
     const [primary, standby] = await startPair();
     const { feedId, snapshot } = await addUser(primary);

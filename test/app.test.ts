@@ -167,6 +167,8 @@ describe('a shutdown', () => {
     await holder.query('begin; lock table users in access exclusive mode');
     const held = client.createUser({ user: { firstName: 'Ada', email: 'held@example.com' } }).catch((error) => error);
     const sessions = await vi.waitUntil(async () => {
+      // Otherwise the transaction sees the sessions of its first query only.
+      await holder.query('select pg_stat_clear_snapshot()');
       const { rows } = await holder.query<{ pid: number; wait: string }>(
         `select pid, wait_event_type as wait from pg_stat_activity
          where backend_type = 'client backend' and pid <> pg_backend_pid()`,

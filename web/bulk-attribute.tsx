@@ -48,10 +48,11 @@ export function BulkAttributeDialog({ directory, target, onClose, onChanged }: B
     setCurrent(users);
     const report = await start((options) => changeAll({ directory, users, change, changed, ...options }));
     if (report.changed > 0) onChanged();
-    const verb = change.value === undefined ? 'Removed' : 'Set';
-    const text = `${verb} “${change.key}” ${change.value === undefined ? 'from' : 'for'} ${usersText(report.changed)}.`;
     const canUndo = report.changed > 0 && report.changed <= undoMax;
-    showToast({ text, undo: canUndo ? () => undo(directory, change.key, changed, onChanged) : undefined });
+    showToast({
+      text: resultText(change, report),
+      undo: canUndo ? () => undo(directory, change.key, changed, onChanged) : undefined,
+    });
     if (report.isWhole && report.failed === 0) onClose();
   }
 
@@ -117,6 +118,14 @@ function changeAll(options: ChangeAllOptions): Promise<BulkReport> {
     onProgress,
     act: (user) => writeAttribute(directory, user, change, { signal, onWaiting, onChanged }),
   });
+}
+
+function resultText({ key, value }: AttributeChange, { changed, failed, isWhole }: BulkReport): string {
+  if (changed === 0 && failed === 0 && isWhole)
+    return value === undefined ? `Nobody had “${key}”.` : `“${key}” already had this value.`;
+  return value === undefined
+    ? `Removed “${key}” from ${usersText(changed)}.`
+    : `Set “${key}” for ${usersText(changed)}.`;
 }
 
 interface ChangeProblem {

@@ -61,14 +61,12 @@ export function Chart({ title, lines, times, spanMs, format, unit = 1, children 
         >
           <path class="chart-grid" d={`M0 ${height / 2}H${width}M0 0.5H${width}M0 ${height - 0.5}H${width}`} />
           {lines.map(({ label, values }, index) =>
-            segmentsOf(values).map((segment) => (
+            segmentsOf(times, values).map((points) => (
               <polyline
-                key={`${label} ${times[segment.from]}`}
+                key={`${label} ${points[0]?.atMs}`}
                 class="chart-line"
                 data-line={index}
-                points={segment.values
-                  .map((value, at) => `${x(times[segment.from + at] ?? 0).toFixed(1)},${y(value).toFixed(1)}`)
-                  .join(' ')}
+                points={points.map(({ atMs, value }) => `${x(atMs).toFixed(1)},${y(value).toFixed(1)}`).join(' ')}
               />
             )),
           )}
@@ -87,24 +85,21 @@ function formatPeriod(ms: number): string {
   return ms < 120_000 ? `${Math.round(ms / 1000)} seconds` : `${Math.round(ms / 60_000)} minutes`;
 }
 
-/** Splits the values at the gaps. A single value is repeated, because a line with round ends draws it as a dot. */
-function segmentsOf(values: readonly (number | undefined)[]): { from: number; values: number[] }[] {
-  const segments: { from: number; values: number[] }[] = [];
-  let open: { from: number; values: number[] } | undefined;
+interface Point {
+  readonly atMs: number;
+  readonly value: number;
+}
+
+/** Splits the values at the gaps. A single point is repeated, because a line with round ends draws it as a dot. */
+function segmentsOf(times: readonly number[], values: readonly (number | undefined)[]): Point[][] {
+  const segments: Point[][] = [[]];
   values.forEach((value, at) => {
-    if (value === undefined) {
-      open = undefined;
-      return;
-    }
-    if (open === undefined) {
-      open = { from: at, values: [] };
-      segments.push(open);
-    }
-    open.values.push(value);
+    if (value === undefined) segments.push([]);
+    else segments.at(-1)?.push({ atMs: times[at] ?? 0, value });
   });
-  return segments.map((segment) =>
-    segment.values.length > 1 ? segment : { ...segment, values: [...segment.values, ...segment.values] },
-  );
+  return segments
+    .filter((points) => points.length > 0)
+    .map((points) => (points.length > 1 ? points : [...points, ...points]));
 }
 
 /** Rounds up to 1, 2 or 5 times a power of ten, so that the scale does not change with each value. */

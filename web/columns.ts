@@ -32,7 +32,8 @@ const ownColumns: readonly Column[] = [
   {
     ...textColumn('email', 'Email', ({ email }) => email),
     minPx: 160,
-    share: 1.5,
+    // Emails are longer than most names and values.
+    share: 2.5,
     orders: [{ field: 'email', label: '' }],
   },
   {

@@ -1,4 +1,4 @@
-/** What covers the end of the list, such as toasts and the bar of the selection, so that the list can end above it. */
+/** Knows how much of the list's end toasts and the bar of the selection cover, so that the list can end above them. */
 import type { RefObject } from 'preact';
 import { useLayoutEffect } from 'preact/hooks';
 

@@ -56,7 +56,7 @@ export interface Directory {
   fetch(path: string, timeoutMs: number): Promise<Response>;
 }
 
-/** What reads pages of the list. */
+/** Reads pages of the list. */
 export type UserReader = Pick<Directory, 'listUsers'>;
 
 export interface DirectoryOptions {

@@ -127,7 +127,7 @@ function OptionRow({ id, option, isMultiple, isActive, heading, onChoose }: Opti
         onPointerDown={(event) => event.preventDefault()}
         onClick={onChoose}
       >
-        {isMultiple && <span class="check" aria-hidden="true" />}
+        {isMultiple && <span class="option-check" aria-hidden="true" />}
         <span class="truncate grow">{option.label}</span>
         {option.detail !== undefined && <span class="faint">{option.detail}</span>}
       </div>

@@ -195,7 +195,9 @@ function commandOptions(query: string, wanted: Command['group']): Option[] {
       content: (
         <>
           <span class="palette-sign">{Icon !== undefined && <Icon />}</span>
-          <bdi class="grow truncate">{label}</bdi>
+          <span class="grow truncate">
+            <bdi>{label}</bdi>
+          </span>
           {key !== undefined && <kbd class="key">{keyText(key)}</kbd>}
         </>
       ),

@@ -88,7 +88,7 @@ export class UserPages {
     const index = this.#indexOf(gap);
     const page = this.#pages[index];
     if (page === undefined || !page.isGap) return;
-    // The gap may begin later by now. Without a division, a jump would be repeated for ever.
+    // The gap may begin later by now. Without a division, a jump would be repeated forever.
     const countBefore = Math.max(1, row - gap.start);
     const after = newPage({ token: '', from: key }, page.upTo);
     this.#pages.splice(index + 1, 0, { ...after, count: Math.max(1, page.count - countBefore) });

@@ -58,6 +58,24 @@ describe.skipIf(browserMissing !== undefined)('activity', () => {
     expectNoFaults();
   });
 
+  it('draws the first values inside of their charts', async () => {
+    const { page, expectNoFaults } = await browser.open('about:blank', { mayRequest: app.http });
+    onTestFinished(() => page.context().close());
+    let calls = 0;
+    // Two responses make one value for each line.
+    await page.route('**/metrics', async (route) => {
+      if (++calls <= 2) await route.continue();
+    });
+    await page.goto(`${app.http}/#view=activity`);
+    const lines = page.locator('polyline');
+    await lines.first().waitFor({ state: 'attached' });
+    const points = await lines.evaluateAll((all) => all.map((line) => line.getAttribute('points') ?? ''));
+    const places = points.flatMap((text) => text.split(' ').map((point) => Number(point.split(',')[0])));
+    expect(Math.min(...places)).toBeGreaterThanOrEqual(0);
+    expect(Math.max(...places)).toBeLessThanOrEqual(300);
+    expectNoFaults();
+  });
+
   it('shows the indexes for lists, and how often they are used', async () => {
     const { page, expectNoFaults } = await open();
     const row = page.getByRole('row', { name: /users_last_name_id/ });

@@ -3,10 +3,12 @@ import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
-/** Begins with the file that takes longest and would otherwise run last, alone, because it is short. */
+// The files that take longest and would otherwise run last, alone, because they are short.
+const longest = ['docs-examples', 'web/dev', 'web/axe'].map((name) => `/test/${name}.test.ts`);
+
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
-    const isLongest = ({ moduleId }: TestSpecification) => moduleId.endsWith('/test/docs-examples.test.ts');
+    const isLongest = ({ moduleId }: TestSpecification) => longest.some((end) => moduleId.endsWith(end));
     const sorted = await super.sort(files);
     return [...sorted.filter(isLongest), ...sorted.filter((file) => !isLongest(file))];
   }

@@ -1,8 +1,8 @@
 /** Tests the filter of the list in a real browser: chips, suggestions, the expression, and errors. */
 import type { Page } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { startTestApp, type TestApp } from '../support/app.js';
-import { browserMissing, type OpenOptions, startBrowser, type TestBrowser, type TestPage } from './browser.js';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { browserMissing } from './browser.js';
+import { useSite } from './site.js';
 
 const pollTimeout = { timeout: 30_000 };
 
@@ -23,12 +23,10 @@ const alert = (page: Page) => page.locator('.filter-bar').getByRole('alert');
 const everyone = ['Ada Lovelace', 'Alan Turing', 'Barbara Liskov', 'Grace Hopper', 'Seán O’Brien'];
 
 describe.skipIf(browserMissing !== undefined)('finding people', () => {
-  let browser: TestBrowser;
-  let app: TestApp;
+  const site = useSite();
+  const { open } = site;
 
   beforeAll(async () => {
-    browser = await startBrowser();
-    app = await startTestApp();
     const people: [string, Record<string, unknown>][] = [
       ['Ada Lovelace', { department: 'Maths', level: 7, vip: true, tags: ['new', 'remote'], started: '2026-02-01' }],
       ['Alan Turing', { department: 'Maths', level: 5, vip: false, tags: ['remote'], started: '2026-03-01' }],
@@ -38,19 +36,11 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
     ];
     for (const [name, attributes] of people) {
       const [firstName = '', lastName = ''] = name.split(' ');
-      await app.client.createUser({ user: { firstName, lastName, email: `${firstName}@example.com`, attributes } });
+      await site.app.client.createUser({
+        user: { firstName, lastName, email: `${firstName}@example.com`, attributes },
+      });
     }
   });
-  afterAll(async () => {
-    await browser?.[Symbol.asyncDispose]();
-    await app?.[Symbol.asyncDispose]();
-  });
-
-  async function open(hash = '', opening?: OpenOptions): Promise<TestPage> {
-    const opened = await browser.open(`${app.http}/${hash}`, opening);
-    onTestFinished(() => opened.page.context().close());
-    return opened;
-  }
 
   /** Chooses the field of a new chip. */
   async function startChip(page: Page, field: string): Promise<void> {
@@ -222,7 +212,7 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
     expect(await total(page)).toBe('');
     await page.getByRole('button', { name: 'Clear' }).click();
     await expect.poll(() => total(page), pollTimeout).toBe('5 users');
-    await page.goto(`${app.http}/#filter=id == "x"`);
+    await page.goto(`${site.app.http}/#filter=id == "x"`);
     await page.getByText('The list below still shows the result before this filter.').waitFor();
     expect(await total(page)).toBe('');
     expect(await names(page)).toEqual(everyone);
@@ -298,33 +288,5 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
       await expect.poll(() => names(page), pollTimeout).toEqual(['Grace Hopper']);
       expectNoFaults();
     });
-  });
-
-  it.each([
-    { theme: 'light', width: 390 },
-    { theme: 'dark', width: 390 },
-    { theme: 'dark', width: 1280 },
-  ] as const)('is accessible and fits: $theme, $width px', async ({ theme, width }) => {
-    const filter = [
-      'attributes.department == "Maths"',
-      'attributes.level >= 5',
-      '"remote" in attributes.tags',
-      'last_name != "A very long last name that no screen of a phone can show on one line"',
-    ].join(' && ');
-    const { page, expectAccessible, expectNoFaults } = await open(`#filter=${encodeURIComponent(filter)}`, {
-      theme,
-      width,
-      context: { forcedColors: theme === 'light' ? 'active' : 'none' },
-    });
-    await expect.poll(() => names(page), pollTimeout).toEqual(['Ada Lovelace', 'Alan Turing']);
-    await expect.poll(() => chips(page).count(), pollTimeout).toBe(4);
-    await expectAccessible();
-    await chips(page).last().getByRole('button').first().click();
-    await operator(page).waitFor();
-    await expectAccessible();
-    const box = await popover(page).boundingBox();
-    expect((box?.x ?? -1) >= 0 && (box?.x ?? 0) + (box?.width ?? 0) <= width).toBe(true);
-    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(width);
-    expectNoFaults();
   });
 });

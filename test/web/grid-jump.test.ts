@@ -1,8 +1,8 @@
 /** Tests jumps to rows of a long list that were not loaded, in a real browser and against the whole application. */
 import type { Page } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { startTestApp, type TestApp } from '../support/app.js';
-import { browserMissing, startBrowser, type TestBrowser, type TestPage } from './browser.js';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { browserMissing, type TestPage } from './browser.js';
+import { useSite } from './site.js';
 
 const pollTimeout = { timeout: 60_000 };
 const usersMany = 20_000;
@@ -54,14 +54,11 @@ const scrollBy = (page: Page, rows: number) =>
 const numberOf = ({ name }: Shown) => Number(/\d+/.exec(name)?.[0]);
 
 describe.skipIf(browserMissing !== undefined)('a jump in a long list', () => {
-  let browser: TestBrowser;
-  let app: TestApp;
+  const site = useSite();
 
   beforeAll(async () => {
-    browser = await startBrowser();
-    app = await startTestApp();
     // All of them have the same create_time, and only 100 different last names.
-    await app.client.importAllUsers(
+    await site.app.client.importAllUsers(
       (function* () {
         for (let index = 0; index < usersMany; index++) {
           const number = String(index).padStart(5, '0');
@@ -74,14 +71,9 @@ describe.skipIf(browserMissing !== undefined)('a jump in a long list', () => {
       })(),
     );
   });
-  afterAll(async () => {
-    await browser?.[Symbol.asyncDispose]();
-    await app?.[Symbol.asyncDispose]();
-  });
 
   async function open(hash: string): Promise<TestPage & { calls(): number }> {
-    const opened = await browser.open(`${app.http}/${hash}`);
-    onTestFinished(() => opened.page.context().close());
+    const opened = await site.open(hash);
     const { page } = opened;
     let calls = 0;
     page.on('request', (request) => {

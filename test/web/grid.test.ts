@@ -1,8 +1,8 @@
 /** Tests the grid in a real browser: its columns, its order, its density, and the selection of users. */
 import type { Page } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { startTestApp, type TestApp } from '../support/app.js';
-import { browserMissing, type OpenOptions, startBrowser, type TestBrowser, type TestPage } from './browser.js';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { browserMissing, type OpenOptions, type TestPage } from './browser.js';
+import { useSite } from './site.js';
 
 const pollTimeout = { timeout: 30_000 };
 
@@ -22,29 +22,21 @@ async function chooseInMenu(page: Page, column: string, item: string | RegExp): 
 }
 
 describe.skipIf(browserMissing !== undefined)('the grid', () => {
-  let browser: TestBrowser;
-  let app: TestApp;
+  const site = useSite();
   const people = ['Ada Lovelace', 'Grace Hopper', 'Alan Turing', 'Barbara Liskov', 'Edsger Dijkstra'];
 
   beforeAll(async () => {
-    browser = await startBrowser();
-    app = await startTestApp();
     for (const [index, name] of people.entries()) {
       const [firstName = '', lastName = ''] = name.split(' ');
       const attributes = { team: `Team ${index}`, joined: '2026-01-31', remote: index === 0, tags: ['a', 'b'] };
-      await app.client.createUser({
+      await site.app.client.createUser({
         user: { firstName, lastName, email: `${firstName}@example.com`.toLowerCase(), attributes },
       });
     }
   });
-  afterAll(async () => {
-    await browser?.[Symbol.asyncDispose]();
-    await app?.[Symbol.asyncDispose]();
-  });
 
   async function open(hash = '#order_by=email', options?: OpenOptions): Promise<TestPage> {
-    const opened = await browser.open(`${app.http}/${hash}`, options);
-    onTestFinished(() => opened.page.context().close());
+    const opened = await site.open(hash, options);
     await expect.poll(async () => (await names(opened.page)).length, pollTimeout).toBeGreaterThan(0);
     return opened;
   }
@@ -202,27 +194,12 @@ describe.skipIf(browserMissing !== undefined)('the grid', () => {
   it('forgets the selection with another search, and deleted users', async () => {
     const { page } = await open();
     const email = 'short@example.com';
-    const { user } = await app.client.createUser({ user: { firstName: 'Short', email } });
+    const { user } = await site.app.client.createUser({ user: { firstName: 'Short', email } });
     await box(page, 'Short').click();
     await box(page, 'Ada Lovelace').click();
-    await app.client.deleteUser({ id: user?.id ?? '' });
+    await site.app.client.deleteUser({ id: user?.id ?? '' });
     await expect.poll(() => bar(page).textContent(), pollTimeout).toContain('1 selected');
     await page.getByRole('searchbox').fill('ada');
     await expect.poll(() => bar(page).count(), pollTimeout).toBe(0);
-  });
-
-  it.each([
-    ['in light', { theme: 'light' }],
-    ['in dark', { theme: 'dark', width: 1920, height: 1080 }],
-    ['in forced colours', { context: { forcedColors: 'active' } }],
-    ['on a phone', { width: 390, height: 844 }],
-  ] as const)('is accessible with a selection, %s', async (_, options) => {
-    const { page, expectAccessible, expectNoFaults } = await open('#order_by=email', options);
-    await box(page, 'Ada Lovelace').check({ force: true });
-    await expect.poll(() => selected(page), pollTimeout).toEqual(['Ada Lovelace']);
-    await expectAccessible();
-    const { width = 0 } = page.viewportSize() ?? {};
-    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(width);
-    expectNoFaults();
   });
 });

@@ -1,20 +1,22 @@
-/** Starts a server that knows its callers: by API keys, and by the tokens of a test issuer. */
+/** Starts a server that knows its callers, by API keys and by the tokens of a test issuer, and this issuer. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { apiKeyText, digestOf, newApiKey } from '../../src/model/api-key.js';
 import type { BuiltInRole } from '../../src/model/caller.js';
 import { startTestApp, type TestApp } from '../support/app.js';
-import { audience, clientId, type TestIssuer } from './issuer.js';
+import { audience, clientId, startIssuer, type TestIssuer } from './issuer.js';
 
 export interface GuardedApp extends TestApp {
+  readonly issuer: TestIssuer;
   /** Returns the text of a new API key. */
   addKey(name: string, roles: readonly BuiltInRole[]): Promise<string>;
   revokeKey(name: string): Promise<void>;
 }
 
 /** The logins `reader`, `writer`, `bulk` and `admin` have these roles. All others have none. */
-export async function startGuardedApp(issuer: TestIssuer): Promise<GuardedApp> {
+export async function startGuardedApp(): Promise<GuardedApp> {
+  const issuer = await startIssuer();
   const folder = mkdtempSync(path.join(tmpdir(), 'roster-access-'));
   const accessFile = path.join(folder, 'access.json');
   const roles = ['reader', 'writer', 'bulk', 'admin'];
@@ -41,6 +43,7 @@ export async function startGuardedApp(issuer: TestIssuer): Promise<GuardedApp> {
   await issuer.allow(`${app.http}/`);
   return {
     ...app,
+    issuer,
     async addKey(name, keyRoles) {
       const key = newApiKey();
       await insert(key, name, keyRoles);
@@ -51,6 +54,7 @@ export async function startGuardedApp(issuer: TestIssuer): Promise<GuardedApp> {
     },
     async [Symbol.asyncDispose]() {
       await app[Symbol.asyncDispose]();
+      await issuer[Symbol.asyncDispose]();
       rmSync(folder, { recursive: true });
     },
   };

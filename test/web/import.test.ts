@@ -3,11 +3,12 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Page } from 'playwright-core';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { roster } from '../cli/command-line.js';
-import { startTestApp, type TestApp } from '../support/app.js';
-import { browserMissing, type OpenOptions, startBrowser, type TestBrowser, type TestPage } from './browser.js';
+import { startTestApp } from '../support/app.js';
+import { browserMissing, type OpenOptions, type TestPage } from './browser.js';
 import { button, counts, dialog } from './import-dialog.js';
+import { useSite } from './site.js';
 
 const pollTimeout = { timeout: 30_000 };
 // The browser's own console messages about broken connections.
@@ -22,28 +23,19 @@ async function importChecked(page: Page): Promise<void> {
 }
 
 describe.skipIf(browserMissing !== undefined)('files of users', () => {
-  let browser: TestBrowser;
-  let app: TestApp;
+  const site = useSite();
   let folder: string;
 
   beforeAll(async () => {
-    browser = await startBrowser();
     folder = await mkdtemp(path.join(tmpdir(), 'roster-web-'));
   });
   afterAll(async () => {
-    await browser?.[Symbol.asyncDispose]();
     await rm(folder, { recursive: true, force: true });
   });
-  beforeEach(async () => {
-    app = await startTestApp();
-  });
-  afterEach(async () => {
-    await app?.[Symbol.asyncDispose]();
-  });
+  beforeEach(site.clear);
 
   async function open(hash: string, options?: OpenOptions): Promise<TestPage> {
-    const opened = await browser.open(`${app.http}/#${hash}`, options);
-    onTestFinished(() => opened.page.context().close());
+    const opened = await site.open(`#${hash}`, options);
     // A test cannot operate the system's file dialog. Without it, the page downloads the file.
     await opened.page.evaluate(() => Object.defineProperty(window, 'showSaveFilePicker', { value: undefined }));
     await dialog(opened.page).waitFor();
@@ -62,7 +54,7 @@ describe.skipIf(browserMissing !== undefined)('files of users', () => {
   }
 
   async function all(): Promise<Record<string, unknown>[]> {
-    const users = await Array.fromAsync(app.client.exportAllUsers());
+    const users = await Array.fromAsync(site.app.client.exportAllUsers());
     return users.map(({ firstName, lastName, email, profileImageUrl, attributes }) => {
       return { firstName, lastName, email, profileImageUrl, attributes };
     });
@@ -185,7 +177,7 @@ describe.skipIf(browserMissing !== undefined)('files of users', () => {
   });
 
   it('are imported except for invalid rows, which come back as a file with the errors', async () => {
-    await app.client.createUser({ user: { firstName: 'There', email: 'there@example.com' } });
+    await site.app.client.createUser({ user: { firstName: 'There', email: 'there@example.com' } });
     const { page, expectAccessible, expectNoFaults } = await open('dialog=import');
     const rows = Array.from({ length: 130 }, (_, at) => `U${at},u${at}@example.com,`);
     rows[3] = 'Bad,nope,';
@@ -286,15 +278,15 @@ describe.skipIf(browserMissing !== undefined)('files of users', () => {
     ];
 
     it('have the bytes that roster export writes, and create the same users elsewhere', async () => {
-      await app.client.batchCreateUsers({ users: odd });
-      await app.client.importAllUsers(
+      await site.app.client.batchCreateUsers({ users: odd });
+      await site.app.client.importAllUsers(
         Array.from({ length: 2_000 }, (_, at) => ({ firstName: 'U', email: `u${at}@example.com` })),
       );
       const { page, expectAccessible, expectNoFaults } = await open('dialog=export');
       await expectAccessible();
       const text = await saved(page, () => button(page, 'Export').click());
       await dialog(page).getByText('2,002 users exported.').waitFor();
-      const address = ['--address', app.address];
+      const address = ['--address', site.app.address];
       const cli = await roster(['export', '-', '--format', 'csv', '--no-progress', ...address]);
       expect(text).toBe(cli.out);
 
@@ -311,7 +303,7 @@ describe.skipIf(browserMissing !== undefined)('files of users', () => {
     });
 
     it('are those of the list, searched or filtered', async () => {
-      await app.client.batchCreateUsers({ users: odd });
+      await site.app.client.batchCreateUsers({ users: odd });
       const filtered = await open(`dialog=export&filter=${encodeURIComponent('has(attributes.a)')}`);
       const text = await saved(filtered.page, () => button(filtered.page, 'Export').click());
       expect(text.trimEnd().split('\n')).toHaveLength(2);
@@ -326,27 +318,5 @@ describe.skipIf(browserMissing !== undefined)('files of users', () => {
       await button(page, 'Export').click();
       await dialog(page).getByText('No file was written').waitFor();
     });
-  });
-
-  it.each([
-    ['light', 1280],
-    ['dark', 1280],
-    ['light', 360],
-    ['dark', 360],
-  ] as const)('have dialogs that are accessible, %s and %i px wide', async (theme, width) => {
-    const { page, expectAccessible, expectNoFaults } = await open('dialog=import', { theme, width });
-    const fits = () => dialog(page).evaluate((element) => element.scrollWidth <= element.clientWidth);
-    await expectAccessible();
-    expect(await fits()).toBe(true);
-    await choose(page, 'first_name,Login,Team\nAda,ada@example.com,ops\nBad,nope,ops\n');
-    await dialog(page).getByText('Choose a column for email').waitFor();
-    await expectAccessible();
-    expect(await fits()).toBe(true);
-    await dialog(page).getByLabel('Field of Login').selectOption('Email');
-    await importChecked(page);
-    await dialog(page).getByText('but one row was rejected').waitFor();
-    await expectAccessible();
-    expect(await fits()).toBe(true);
-    expectNoFaults();
   });
 });

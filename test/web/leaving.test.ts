@@ -1,9 +1,9 @@
 /** Tests how rows leave the list that no longer match, and which users count as new, in a real browser. */
 import type { Page } from 'playwright-core';
-import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import type { User } from '../../src/client/index.js';
-import { startTestApp, type TestApp } from '../support/app.js';
-import { browserMissing, type OpenOptions, startBrowser, type TestBrowser, type TestPage } from './browser.js';
+import { browserMissing, type OpenOptions, type TestPage } from './browser.js';
+import { useSite } from './site.js';
 
 const pollTimeout = { timeout: 30_000 };
 const filter = `#filter=${encodeURIComponent('last_name == "Lovelace"')}`;
@@ -14,40 +14,29 @@ const total = (page: Page) => page.locator('.total').textContent();
 const sign = (page: Page) => page.locator('.sign').getAttribute('data-state');
 
 describe.skipIf(browserMissing !== undefined)('the list', () => {
-  let browser: TestBrowser;
-  let app: TestApp;
+  const site = useSite();
   let ada: User;
 
-  beforeAll(async () => {
-    browser = await startBrowser();
-    app = await startTestApp();
-  });
-  afterAll(async () => {
-    await browser?.[Symbol.asyncDispose]();
-    await app?.[Symbol.asyncDispose]();
-  });
-
   async function create(firstName: string, lastName: string, email: string): Promise<User> {
-    const { user } = await app.client.createUser({ user: { firstName, lastName, email } });
+    const { user } = await site.app.client.createUser({ user: { firstName, lastName, email } });
     if (user === undefined) throw new Error('There is no user in the answer.');
     return user;
   }
 
   async function open(hash = '', openOptions?: OpenOptions): Promise<TestPage> {
-    const opened = await browser.open(`${app.http}/${hash}`, openOptions);
-    onTestFinished(() => opened.page.context().close());
+    const opened = await site.open(hash, openOptions);
     await rows(opened.page).first().waitFor();
     await expect.poll(() => sign(opened.page), pollTimeout).toBe('live');
     return opened;
   }
 
   const rename = (id: string, lastName: string) =>
-    app.client.updateUser({ user: { id, lastName }, updateMask: ['last_name'] });
+    site.app.client.updateUser({ user: { id, lastName }, updateMask: ['last_name'] });
 
   describe('with a filter', () => {
     beforeEach(async () => {
-      const { users } = await app.client.listUsers({});
-      for (const { id } of users) await app.client.deleteUser({ id });
+      const { users } = await site.app.client.listUsers({});
+      for (const { id } of users) await site.app.client.deleteUser({ id });
       ada = await create('Ada', 'Lovelace', 'ada@example.com');
       await create('Byron', 'Lovelace', 'byron@example.com');
     });
@@ -67,10 +56,10 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
 
     it('keeps a row that an edit leaves in the filter', async () => {
       const { page, expectNoFaults } = await open(filter);
-      await app.client.updateUser({ user: { id: ada.id, firstName: 'Augusta' }, updateMask: ['first_name'] });
+      await site.app.client.updateUser({ user: { id: ada.id, firstName: 'Augusta' }, updateMask: ['first_name'] });
       await row(page, 'Augusta').waitFor();
       // The answer to this change comes after the answer to the previous one.
-      const { user } = await app.client.getUserByEmail({ email: 'byron@example.com' });
+      const { user } = await site.app.client.getUserByEmail({ email: 'byron@example.com' });
       await rename(user?.id ?? '', 'King');
       await row(page, 'Byron').waitFor({ state: 'detached' });
       expect(await rows(page).count()).toBe(1);
@@ -102,7 +91,7 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
 
   describe('in another order', () => {
     it('does not count a user as new that this page has created', async () => {
-      await app.client.batchCreateUsers({
+      await site.app.client.batchCreateUsers({
         users: Array.from({ length: 300 }, (_, index) => ({ firstName: `U${index}`, email: `u${index}@example.com` })),
       });
       const { page, expectNoFaults } = await open('#order_by=email');

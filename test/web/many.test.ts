@@ -1,10 +1,10 @@
 /** Tests the actions on many selected users in a real browser, against the whole application. */
 import { readFile } from 'node:fs/promises';
 import type { Locator, Page } from 'playwright-core';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import type { User } from '../../src/client/index.js';
-import { startTestApp, type TestApp } from '../support/app.js';
-import { browserMissing, type OpenOptions, startBrowser, type TestBrowser, type TestPage } from './browser.js';
+import { browserMissing, type OpenOptions, type TestPage } from './browser.js';
+import { useSite } from './site.js';
 
 const pollTimeout = { timeout: 30_000 };
 const connectionLost = /Failed to load resource|ERR_/;
@@ -16,24 +16,11 @@ const bar = (page: Page): Locator => page.getByRole('region', { name: 'Selection
 const box = (page: Page, name: string): Locator => page.getByRole('row', { name }).getByRole('checkbox');
 
 describe.skipIf(browserMissing !== undefined)('many selected users', () => {
-  let browser: TestBrowser;
-  let app: TestApp;
-
-  beforeAll(async () => {
-    browser = await startBrowser();
-  });
-  afterAll(async () => {
-    await browser?.[Symbol.asyncDispose]();
-  });
-  beforeEach(async () => {
-    app = await startTestApp();
-  });
-  afterEach(async () => {
-    await app?.[Symbol.asyncDispose]();
-  });
+  const site = useSite();
+  beforeEach(site.clear);
 
   async function create(count: number): Promise<void> {
-    await app.client.importAllUsers(
+    await site.app.client.importAllUsers(
       Array.from({ length: count }, (_, at) => ({
         firstName: `U${at}`,
         lastName: at === 2 ? '=1+1' : 'Test',
@@ -44,7 +31,7 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
   }
 
   async function all(): Promise<User[]> {
-    return await Array.fromAsync(app.client.exportAllUsers());
+    return await Array.fromAsync(site.app.client.exportAllUsers());
   }
 
   /** The number of users with each value of an attribute. */
@@ -58,8 +45,7 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
   }
 
   async function open(hash = '', options?: OpenOptions): Promise<TestPage> {
-    const opened = await browser.open(`${app.http}/${hash}`, options);
-    onTestFinished(() => opened.page.context().close());
+    const opened = await site.open(`${hash}`, options);
     await opened.page.evaluate(() => Object.defineProperty(window, 'showSaveFilePicker', { value: undefined }));
     await opened.page.getByRole('row').nth(1).waitFor();
     return opened;
@@ -156,7 +142,7 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     await button(page, 'Set for 3 users').click();
     await page.getByText('Set “team” for 3 users.').waitFor({ timeout: 60_000 });
     expect(await valuesOf('team')).toEqual({ sales: 3 });
-    const changes = await Promise.all(before.map(({ id }) => app.client.listUserChanges({ id })));
+    const changes = await Promise.all(before.map(({ id }) => site.app.client.listUserChanges({ id })));
     // Each was created and updated once.
     expect(changes.map((response) => response.changes.length)).toEqual([2, 2, 2]);
     expectNoFaults(connectionLost);
@@ -174,9 +160,12 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     await page.route('**/UpdateUser', async (route) => {
       if (isFirst) {
         isFirst = false;
-        await app.client.updateUser({ user: { id: first?.id ?? '', lastName: 'Kept' }, updateMask: ['last_name'] });
+        await site.app.client.updateUser({
+          user: { id: first?.id ?? '', lastName: 'Kept' },
+          updateMask: ['last_name'],
+        });
         const user = { id: second?.id ?? '', attributes: { team: 'theirs' } };
-        await app.client.updateUser({ user, updateMask: ['attributes.team'] });
+        await site.app.client.updateUser({ user, updateMask: ['attributes.team'] });
         release();
       }
       await written;
@@ -188,7 +177,7 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     await dialog(page).getByText('2 users changed, 1 failed.').waitFor({ timeout: 60_000 });
     await dialog(page).getByText('Somebody else has changed this attribute meanwhile.').waitFor();
     expect(await valuesOf('team')).toEqual({ sales: 2, theirs: 1 });
-    const { user } = await app.client.getUser({ id: first?.id ?? '' });
+    const { user } = await site.app.client.getUser({ id: first?.id ?? '' });
     expect(user).toMatchObject({ lastName: 'Kept', attributes: { team: 'sales' } });
     await button(page, 'Try again').click();
     await page.getByText('Set “team” for 1 user.').waitFor({ timeout: 60_000 });
@@ -206,7 +195,10 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     await button(page, 'Delete 39 users').click({ force: true });
     await expectAccessible();
     const [changed] = await all();
-    await app.client.updateUser({ user: { id: changed?.id ?? '', lastName: 'Changed' }, updateMask: ['last_name'] });
+    await site.app.client.updateUser({
+      user: { id: changed?.id ?? '', lastName: 'Changed' },
+      updateMask: ['last_name'],
+    });
     await field.fill('39');
     await button(page, 'Delete 39 users').click();
     await dialog(page).getByText('38 users deleted, 1 failed.').waitFor({ timeout: 60_000 });
@@ -300,27 +292,4 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     expect(users[0]?.attributes).toHaveProperty('team');
     expectNoFaults();
   });
-
-  it.each([
-    ['light', 1280, 'none'],
-    ['dark', 1280, 'none'],
-    ['dark', 390, 'none'],
-    ['light', 390, 'active'],
-  ] as const)(
-    'have dialogs that are accessible and fit, %s, %i px wide, forced colours %s',
-    async (theme, width, forcedColors) => {
-      await create(8);
-      const { page, expectAccessible, expectNoFaults } = await open('', { theme, width, context: { forcedColors } });
-      await box(page, 'U1 Test').check();
-      for (const name of ['Export…', 'Change attribute…', 'Delete…']) {
-        await bar(page).getByRole('button', { name }).click();
-        await dialog(page).locator('input, select').first().waitFor();
-        await expectAccessible();
-        expect(await dialog(page).evaluate((element) => element.scrollWidth <= element.clientWidth)).toBe(true);
-        await page.keyboard.press('Escape');
-        await dialog(page).waitFor({ state: 'detached' });
-      }
-      expectNoFaults();
-    },
-  );
 });

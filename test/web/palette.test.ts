@@ -1,9 +1,9 @@
 /** Tests the command palette, the keyboard help and the tab's title in a real browser, against the whole application. */
 import type { Page } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { keys } from '../../web/keys.js';
-import { startTestApp, type TestApp } from '../support/app.js';
-import { browserMissing, type OpenOptions, startBrowser, type TestBrowser, type TestPage } from './browser.js';
+import { browserMissing, type OpenOptions, type TestPage } from './browser.js';
+import { useSite } from './site.js';
 
 const pollTimeout = { timeout: 30_000 };
 
@@ -14,29 +14,21 @@ const active = (page: Page) => palette(page).locator('[aria-selected=true]').tex
 const hash = (page: Page) => new URL(page.url()).hash;
 
 describe.skipIf(browserMissing !== undefined)('the command palette', () => {
-  let browser: TestBrowser;
-  let app: TestApp;
+  const site = useSite();
   let adaId: string;
 
   beforeAll(async () => {
-    browser = await startBrowser();
-    app = await startTestApp();
     const create = async (firstName: string, lastName: string) => {
       const email = `${firstName}@example.com`.toLowerCase();
-      const { user } = await app.client.createUser({ user: { firstName, lastName, email } });
+      const { user } = await site.app.client.createUser({ user: { firstName, lastName, email } });
       return user?.id ?? '';
     };
     adaId = await create('Ada', 'Lovelace');
     await create('Grace', 'Hopper');
   });
-  afterAll(async () => {
-    await browser?.[Symbol.asyncDispose]();
-    await app?.[Symbol.asyncDispose]();
-  });
 
   async function open(at = '', openOptions?: OpenOptions): Promise<TestPage> {
-    const opened = await browser.open(`${app.http}/${at}`, openOptions);
-    onTestFinished(() => opened.page.context().close());
+    const opened = await site.open(at, openOptions);
     await opened.page.getByRole('main').waitFor();
     return opened;
   }

@@ -1,10 +1,10 @@
 /** Tests reading a person beside the list, going to others, typed inputs, and undoing, in a real browser. */
 import type { Locator, Page } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { User } from '../../src/client/index.js';
-import { startTestApp, type TestApp } from '../support/app.js';
-import { browserMissing, type OpenOptions, startBrowser, type TestBrowser, type TestPage } from './browser.js';
+import { browserMissing } from './browser.js';
 import { button, createAda, field, panel } from './panel.js';
+import { useSite } from './site.js';
 
 const pollTimeout = { timeout: 30_000 };
 
@@ -24,25 +24,10 @@ async function hasFocus(locator: Locator): Promise<boolean> {
 }
 
 describe.skipIf(browserMissing !== undefined)('a person', () => {
-  let browser: TestBrowser;
-  let app: TestApp;
+  const site = useSite();
+  const { open } = site;
 
-  beforeAll(async () => {
-    browser = await startBrowser();
-    app = await startTestApp();
-  });
-  afterAll(async () => {
-    await browser?.[Symbol.asyncDispose]();
-    await app?.[Symbol.asyncDispose]();
-  });
-
-  async function open(hash: string, options?: OpenOptions): Promise<TestPage> {
-    const opened = await browser.open(`${app.http}/${hash}`, options);
-    onTestFinished(() => opened.page.context().close());
-    return opened;
-  }
-
-  const create = (changes?: Partial<User>): Promise<User> => createAda(app, changes);
+  const create = (changes?: Partial<User>): Promise<User> => createAda(site.app, changes);
 
   /** Three people whose emails only this search finds. The list has the newest, which is the last, first. */
   async function createThree(word: string): Promise<[User, User, User]> {
@@ -52,7 +37,7 @@ describe.skipIf(browserMissing !== undefined)('a person', () => {
   }
 
   async function read(id: string): Promise<User | undefined> {
-    return (await app.client.getUser({ id })).user;
+    return (await site.app.client.getUser({ id })).user;
   }
 
   it('is shown to be read, with values that suit their types', async () => {
@@ -253,7 +238,7 @@ describe.skipIf(browserMissing !== undefined)('a person', () => {
     const { page, expectNoFaults } = await open(`#user=${id}`);
     await button(page, 'Edit').waitFor();
     await saveLastName(page, 'King');
-    await app.client.updateUser({ user: { id, firstName: 'Augusta' }, updateMask: ['first_name'] });
+    await site.app.client.updateUser({ user: { id, firstName: 'Augusta' }, updateMask: ['first_name'] });
     await toasts(page).getByRole('button', { name: 'Undo' }).click();
     await toasts(page).getByText('Not undone. Somebody has changed Ada King since then.').waitFor();
     expect(await read(id)).toMatchObject({ firstName: 'Augusta', lastName: 'King' });
@@ -333,40 +318,6 @@ describe.skipIf(browserMissing !== undefined)('a person', () => {
     await button(page, 'Close').click();
     await panel(page).waitFor({ state: 'detached' });
     await row(page, id).waitFor();
-    expectNoFaults();
-  });
-
-  it.each([
-    { theme: 'light', width: 1280 },
-    { theme: 'dark', width: 1280 },
-    { theme: 'light', width: 390 },
-    { theme: 'dark', width: 390 },
-    { theme: 'light', width: 1280, context: { forcedColors: 'active' } },
-  ] as const)('is accessible to read and to edit: %o', async (options) => {
-    const { id } = await create({
-      attributes: {
-        a: 'https://example.com',
-        b: '2024-03-01',
-        c: true,
-        d: 3,
-        e: ['x', 'y'],
-        f: { g: [{ h: null }] },
-        i: null,
-        j: '',
-      },
-    });
-    const { page, expectAccessible, expectNoFaults } = await open(`#user=${id}`, options);
-    await button(page, 'Edit').waitFor();
-    await panel(page).locator('summary').first().click();
-    await button(page, 'Copy the ID').click();
-    await expectAccessible();
-    await page.keyboard.press('e');
-    await field(page, 'First name').waitFor();
-    await button(page, 'Add attribute').click();
-    await expectAccessible();
-    expect(await panel(page).evaluate((element) => element.scrollWidth <= element.clientWidth)).toBe(true);
-    await button(page, 'Cancel').click();
-    await panel(page).getByRole('heading', { name: 'Recent changes' }).waitFor();
     expectNoFaults();
   });
 });

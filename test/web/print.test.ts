@@ -1,8 +1,8 @@
 /** Tests what the page prints, and that it writes numbers and dates as the browser's language does. */
 import type { Page } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { startTestApp, type TestApp } from '../support/app.js';
-import { browserMissing, type OpenOptions, startBrowser, type TestBrowser, type TestPage } from './browser.js';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { browserMissing, type OpenOptions, type TestPage } from './browser.js';
+import { useSite } from './site.js';
 
 const pollTimeout = { timeout: 30_000 };
 const usersMany = 1_234;
@@ -11,13 +11,10 @@ const rows = (page: Page) => page.locator('[data-id]');
 const total = (page: Page) => page.locator('.total').textContent();
 
 describe.skipIf(browserMissing !== undefined)('the page', () => {
-  let browser: TestBrowser;
-  let app: TestApp;
+  const site = useSite();
 
   beforeAll(async () => {
-    browser = await startBrowser();
-    app = await startTestApp();
-    await app.client.importAllUsers(
+    await site.app.client.importAllUsers(
       (function* () {
         for (let index = 0; index < usersMany; index++)
           yield {
@@ -28,16 +25,11 @@ describe.skipIf(browserMissing !== undefined)('the page', () => {
           };
       })(),
     );
-    await app.database.query("update users set create_time = '2026-03-05T12:00:00Z'");
-  });
-  afterAll(async () => {
-    await browser?.[Symbol.asyncDispose]();
-    await app?.[Symbol.asyncDispose]();
+    await site.app.database.query("update users set create_time = '2026-03-05T12:00:00Z'");
   });
 
   async function open(hash = '', openOptions?: OpenOptions): Promise<TestPage> {
-    const opened = await browser.open(`${app.http}/${hash}`, openOptions);
-    onTestFinished(() => opened.page.context().close());
+    const opened = await site.open(hash, openOptions);
     await rows(opened.page).first().waitFor();
     return opened;
   }

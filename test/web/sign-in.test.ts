@@ -1,9 +1,10 @@
 /** Tests signing in and out in a real browser, against the whole application and a real issuer. */
 import type { Page, Route } from 'playwright-core';
-import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
-import { browserMissing, type OpenOptions, startBrowser, type TestBrowser, type TestPage } from './browser.js';
-import { type GuardedApp, startGuardedApp } from './guarded-app.js';
-import { audience, signInAtIssuer, startIssuer, type TestIssuer } from './issuer.js';
+import { beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { browserMissing, type OpenOptions } from './browser.js';
+import { startGuardedApp } from './guarded-app.js';
+import { audience, signInAtIssuer } from './issuer.js';
+import { useSite } from './site.js';
 
 const pollTimeout = { timeout: 30_000 };
 
@@ -15,32 +16,18 @@ const sign = (page: Page) => page.locator('.sign').getAttribute('data-state');
 const menuItem = (page: Page, name: string) => page.getByRole('menuitem', { name });
 
 describe.skipIf(browserMissing !== undefined)('signing in', () => {
-  let browser: TestBrowser;
-  let issuer: TestIssuer;
-  let app: GuardedApp;
+  const site = useSite(startGuardedApp);
   let count = 0;
 
   beforeAll(async () => {
-    browser = await startBrowser();
-    issuer = await startIssuer();
-    app = await startGuardedApp(issuer);
-    await app.client.createUser({ user: { firstName: 'Ada', lastName: 'Lovelace', email: 'ada@example.com' } });
-  });
-  afterAll(async () => {
-    await browser?.[Symbol.asyncDispose]();
-    await app?.[Symbol.asyncDispose]();
-    await issuer?.[Symbol.asyncDispose]();
+    await site.app.client.createUser({ user: { firstName: 'Ada', lastName: 'Lovelace', email: 'ada@example.com' } });
   });
   beforeEach(() => {
-    Object.assign(issuer.tokens, { seconds: 3600, audience, canRefresh: false });
-    issuer.grants.length = 0;
+    Object.assign(site.app.issuer.tokens, { seconds: 3600, audience, canRefresh: false });
+    site.app.issuer.grants.length = 0;
   });
 
-  async function open(rest = '', options?: OpenOptions): Promise<TestPage> {
-    const opened = await browser.open(`${app.http}/${rest}`, { ...options, mayRequest: issuer.url });
-    onTestFinished(() => opened.page.context().close());
-    return opened;
-  }
+  const open = (rest = '', options?: OpenOptions) => site.open(rest, { ...options, mayRequest: site.app.issuer.url });
 
   async function signIn(page: Page, login: string): Promise<void> {
     await issuerButton(page).click();
@@ -106,23 +93,11 @@ describe.skipIf(browserMissing !== undefined)('signing in', () => {
     expectNoFaults();
   });
 
-  it.each([
-    { theme: 'dark', width: 1280 },
-    { theme: 'light', width: 390 },
-    { theme: 'dark', width: 390 },
-  ] as const)('is accessible, $theme and $width px wide', async (options) => {
-    const { page, expectAccessible } = await open('', options);
-    await issuerButton(page).waitFor();
-    await page.getByText('Use an API key or token').click();
-    await expectAccessible();
-    expect(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth)).toBe(true);
-  });
-
   it('returns to the same place, and leaves no token or code behind', async () => {
     const { page, expectNoFaults, expectAccessible } = await open('#query=ada&order_by=email');
     const tokens = tokensOf(page);
     await signIn(page, 'admin');
-    expect(page.url()).toBe(`${app.http}/#query=ada&order_by=email`);
+    expect(page.url()).toBe(`${site.app.http}/#query=ada&order_by=email`);
     await expect.poll(() => account(page).textContent(), pollTimeout).toContain('Admin');
     expect(await account(page).getAttribute('title')).toContain('corp:admin');
     await expect.poll(() => sign(page), pollTimeout).toBe('live');
@@ -140,26 +115,26 @@ describe.skipIf(browserMissing !== undefined)('signing in', () => {
     await issuerButton(page).click();
     await signInAtIssuer(page, 'admin');
     await page.getByRole('complementary', { name: 'New user' }).waitFor();
-    expect(page.url()).toBe(`${app.http}/#user=new`);
+    expect(page.url()).toBe(`${site.app.http}/#user=new`);
   });
 
   it('can be cancelled at the issuer, and tried again', async () => {
     const { page, expectAccessible } = await open('#query=ada');
     await issuerButton(page).click();
     await page.getByText('Cancel').click();
-    await page.getByText(`${issuer.host} did not let you in, or you cancelled the sign-in.`).waitFor();
-    expect(page.url()).toBe(`${app.http}/#query=ada`);
+    await page.getByText(`${site.app.issuer.host} did not let you in, or you cancelled the sign-in.`).waitFor();
+    expect(page.url()).toBe(`${site.app.http}/#query=ada`);
     await expectAccessible();
     await signIn(page, 'reader');
   });
 
   it('says if the directory does not accept the token of the issuer', async () => {
-    issuer.tokens.audience = 'https://other.example';
+    site.app.issuer.tokens.audience = 'https://other.example';
     const { page } = await open();
     await issuerButton(page).click();
     await signInAtIssuer(page, 'reader');
     await page.getByText('the directory does not accept its token, which may be for another audience').waitFor();
-    issuer.tokens.audience = audience;
+    site.app.issuer.tokens.audience = audience;
     await issuerButton(page).click();
     await row(page, 'Ada Lovelace').waitFor();
   });
@@ -167,10 +142,10 @@ describe.skipIf(browserMissing !== undefined)('signing in', () => {
   it('says if it cannot reach the issuer', async () => {
     const { page } = await open();
     await issuerButton(page).waitFor();
-    await issuer.stop();
+    await site.app.issuer.stop();
     await issuerButton(page).click();
-    await page.getByText(`Cannot reach ${issuer.host}.`).waitFor();
-    await issuer.start();
+    await page.getByText(`Cannot reach ${site.app.issuer.host}.`).waitFor();
+    await site.app.issuer.start();
     await signIn(page, 'reader');
   });
 
@@ -188,10 +163,10 @@ describe.skipIf(browserMissing !== undefined)('signing in', () => {
   it.each(['?code=stolen&state=guessed', '?error=access_denied&state=guessed'])(
     'ignores a response that it did not ask for: %s',
     async (response) => {
-      const { page } = await open(`${response}&iss=${encodeURIComponent(issuer.url)}#query=ada`);
+      const { page } = await open(`${response}&iss=${encodeURIComponent(site.app.issuer.url)}#query=ada`);
       await page.getByText('This page did not begin the sign-in that has just ended.').waitFor();
-      expect(page.url()).toBe(`${app.http}/#query=ada`);
-      expect(issuer.grants).toEqual([]);
+      expect(page.url()).toBe(`${site.app.http}/#query=ada`);
+      expect(site.app.issuer.grants).toEqual([]);
       await signIn(page, 'reader');
     },
   );
@@ -204,7 +179,7 @@ describe.skipIf(browserMissing !== undefined)('signing in', () => {
     const response = responses.find((url) => url.includes('code='));
     await page.goto(response ?? 'about:blank');
     await page.getByText('This page did not begin the sign-in that has just ended.').waitFor();
-    expect(issuer.grants).toEqual(['authorization_code']);
+    expect(site.app.issuer.grants).toEqual(['authorization_code']);
   });
 
   it('is needed again after a reload, because the page keeps tokens in memory only', async () => {
@@ -219,7 +194,7 @@ describe.skipIf(browserMissing !== undefined)('signing in', () => {
 
   describe('again, after the token has expired', () => {
     it('continues a save in the same form', async () => {
-      issuer.tokens.seconds = 50;
+      site.app.issuer.tokens.seconds = 50;
       const { page, expectAccessible } = await open();
       await signIn(page, 'writer');
       await page.getByRole('banner').getByRole('button', { name: 'New user' }).click();
@@ -231,7 +206,7 @@ describe.skipIf(browserMissing !== undefined)('signing in', () => {
       await save.click();
       await page.getByText('Your session has expired.').waitFor();
       await expectAccessible();
-      issuer.tokens.seconds = 3600;
+      site.app.issuer.tokens.seconds = 3600;
       const opened = page.waitForEvent('popup');
       await issuerButton(page).click();
       const popup = await opened;
@@ -239,12 +214,12 @@ describe.skipIf(browserMissing !== undefined)('signing in', () => {
       if (!popup.isClosed()) await popup.waitForEvent('close');
       await row(page, 'Grace').first().waitFor();
       await page.getByRole('complementary', { name: 'Grace' }).waitFor();
-      const { users } = await app.client.listUsers({ query: `grace${count}@example.com` });
+      const { users } = await site.app.client.listUsers({ query: `grace${count}@example.com` });
       expect(users).toHaveLength(1);
     });
 
     it('appears over a form by itself if there is a live feed, and keeps the typed text', async () => {
-      issuer.tokens.seconds = 50;
+      site.app.issuer.tokens.seconds = 50;
       const { page } = await open();
       await signIn(page, 'admin');
       await page.getByRole('banner').getByRole('button', { name: 'New user' }).click();
@@ -252,7 +227,7 @@ describe.skipIf(browserMissing !== undefined)('signing in', () => {
       await expect.poll(() => sign(page), pollTimeout).toBe('live');
       expireToken();
       await page.getByText('Your session has expired.').waitFor();
-      issuer.tokens.seconds = 3600;
+      site.app.issuer.tokens.seconds = 3600;
       // A blocked window, and then one that opens.
       await page.evaluate(() => {
         const open = window.open.bind(window);
@@ -270,7 +245,7 @@ describe.skipIf(browserMissing !== undefined)('signing in', () => {
     });
 
     it('does not continue a save if somebody else signs in, and forgets what was typed', async () => {
-      issuer.tokens.seconds = 50;
+      site.app.issuer.tokens.seconds = 50;
       const { page } = await open();
       await signIn(page, 'writer');
       await page.getByRole('banner').getByRole('button', { name: 'New user' }).click();
@@ -278,37 +253,39 @@ describe.skipIf(browserMissing !== undefined)('signing in', () => {
       expireToken();
       await page.getByRole('complementary', { name: 'New user' }).getByRole('button', { name: 'Create' }).click();
       await page.getByText('Sign in again as Writer to continue where you were.').waitFor();
-      await useKey(page, await app.addKey(`other-${count}`, ['reader', 'writer']));
+      await useKey(page, await site.app.addKey(`other-${count}`, ['reader', 'writer']));
       await expect.poll(() => account(page).textContent(), pollTimeout).toContain(`key:other-${count}`);
       await page.getByRole('dialog').waitFor({ state: 'detached' });
       await row(page, 'Ada Lovelace').waitFor();
       expect(await tracesOf(page)).not.toContain(`other${count}@example.com`);
-      expect((await app.client.listUsers({ query: `other${count}@example.com` })).users).toEqual([]);
+      expect((await site.app.client.listUsers({ query: `other${count}@example.com` })).users).toEqual([]);
     });
   });
 
   it('renews the token without a question if the issuer allows it', async () => {
-    Object.assign(issuer.tokens, { seconds: 10, canRefresh: true });
+    Object.assign(site.app.issuer.tokens, { seconds: 10, canRefresh: true });
     const { page, expectNoFaults } = await open();
     const tokens = tokensOf(page);
     await signIn(page, 'admin');
-    await expect.poll(() => issuer.grants.filter((grant) => grant === 'refresh_token').length, pollTimeout).toBe(2);
+    await expect
+      .poll(() => site.app.issuer.grants.filter((grant) => grant === 'refresh_token').length, pollTimeout)
+      .toBe(2);
     // One renewal at a time, and no token is used after its end.
-    await app.client.createUser({ user: { firstName: 'Late', email: `late${++count}@example.com` } });
+    await site.app.client.createUser({ user: { firstName: 'Late', email: `late${++count}@example.com` } });
     await row(page, 'Late').first().waitFor();
     expect(await dialog(page).count()).toBe(0);
     expect(tokens.size).toBeGreaterThan(1);
     const traces = await tracesOf(page);
     for (const token of tokens) expect(traces).not.toContain(token);
     // The issuer ends the session.
-    await issuer.stop();
+    await site.app.issuer.stop();
     await page.getByText('Your session has expired.').waitFor();
-    await issuer.start();
+    await site.app.issuer.start();
     expectNoFaults(atIssuer);
   });
 
   it('ends with a sign-out, also at the issuer', async () => {
-    issuer.tokens.canRefresh = true;
+    site.app.issuer.tokens.canRefresh = true;
     const { page } = await open('#query=ada');
     await signIn(page, 'reader');
     const revocation = page.waitForRequest((request) => request.url().includes('/token/revocation'));
@@ -317,7 +294,7 @@ describe.skipIf(browserMissing !== undefined)('signing in', () => {
     await revocation;
     await page.getByRole('button', { name: 'Yes, sign me out' }).click();
     await issuerButton(page).waitFor();
-    expect(page.url()).toBe(`${app.http}/`);
+    expect(page.url()).toBe(`${site.app.http}/`);
     expect(await page.getByText('Lovelace').count()).toBe(0);
     await issuerButton(page).click();
     await page.getByPlaceholder('Enter any login').waitFor();
@@ -327,19 +304,19 @@ describe.skipIf(browserMissing !== undefined)('signing in', () => {
     const { page } = await open();
     await signIn(page, 'writer');
     const other = await page.context().newPage();
-    await other.goto(`${app.http}/#query=ada`);
+    await other.goto(`${site.app.http}/#query=ada`);
     await issuerButton(other).click();
     await row(other, 'Ada Lovelace').waitFor();
     const third = await page.context().newPage();
-    await third.goto(`${app.http}/`);
-    await useKey(third, await app.addKey(`third-${++count}`, ['reader']));
+    await third.goto(`${site.app.http}/`);
+    await useKey(third, await site.app.addKey(`third-${++count}`, ['reader']));
     await row(third, 'Ada Lovelace').waitFor();
     await page.getByRole('button', { name: 'More' }).click();
     await menuItem(page, 'Sign out').click();
     await other.getByText('You have signed out in another tab.').waitFor();
     await row(other, 'Ada Lovelace').waitFor({ state: 'detached' });
     expect(await account(other).count()).toBe(0);
-    expect(other.url()).toBe(`${app.http}/`);
+    expect(other.url()).toBe(`${site.app.http}/`);
     // Somebody else is signed in there.
     expect(await row(third, 'Ada Lovelace').count()).toBe(1);
   });
@@ -355,7 +332,7 @@ describe.skipIf(browserMissing !== undefined)('signing in', () => {
     });
     await issuerButton(page).click();
     await expect.poll(() => held.length, pollTimeout).toBe(1);
-    await useKey(page, await app.addKey(`quick-${++count}`, ['reader']));
+    await useKey(page, await site.app.addKey(`quick-${++count}`, ['reader']));
     await row(page, 'Ada Lovelace').waitFor();
     const ended = page.waitForEvent('requestfinished', (request) => request.url().includes('/.well-known/'));
     await held[0]?.continue();
@@ -372,13 +349,13 @@ describe.skipIf(browserMissing !== undefined)('signing in', () => {
       await issuerButton(page).click();
       await page.getByPlaceholder('Enter any login').waitFor();
       await page.goBack();
-      await useKey(page, await app.addKey('billing', ['reader']));
+      await useKey(page, await site.app.addKey('billing', ['reader']));
       await row(page, 'Ada Lovelace').waitFor();
       await expect.poll(() => account(page).textContent(), pollTimeout).toContain('key:billing');
       await page.getByRole('button', { name: 'More' }).click();
       await menuItem(page, 'Sign out').click();
       await issuerButton(page).waitFor();
-      expect(page.url()).toBe(`${app.http}/`);
+      expect(page.url()).toBe(`${site.app.http}/`);
       expect(await page.evaluate(() => sessionStorage.length)).toBe(0);
       expectNoFaults(atIssuer);
     });
@@ -393,31 +370,31 @@ describe.skipIf(browserMissing !== undefined)('signing in', () => {
 
     it('of somebody else shows nothing of what the first person saw', async () => {
       const attributes = { salary: 'secret-salary' };
-      const { user: { id = '' } = {} } = await app.client.createUser({
+      const { user: { id = '' } = {} } = await site.app.client.createUser({
         user: { firstName: 'Paid', email: 'paid@example.com', attributes },
       });
       const { page } = await open(`#user=${id}`);
-      await useKey(page, await app.addKey('boss', ['admin']));
+      await useKey(page, await site.app.addKey('boss', ['admin']));
       const panel = page.getByRole('complementary');
       await panel.getByText('salary', { exact: true }).waitFor();
       await expect.poll(() => sign(page), pollTimeout).toBe('live');
-      await app.revokeKey('boss');
+      await site.app.revokeKey('boss');
       await page.getByText('Sign in again as key:boss to continue where you were.').waitFor();
-      await useKey(page, await app.addKey('temp', ['reader']));
+      await useKey(page, await site.app.addKey('temp', ['reader']));
       // Until the server has named the caller, the first person's list may still be there.
-      await expect.poll(() => page.url(), pollTimeout).toBe(`${app.http}/`);
+      await expect.poll(() => page.url(), pollTimeout).toBe(`${site.app.http}/`);
       await row(page, 'paid@example.com').waitFor();
       expect(await page.getByRole('dialog').or(panel).count()).toBe(0);
       await row(page, 'paid@example.com').click();
       await panel.getByRole('heading', { name: 'Attributes' }).waitFor();
       expect(await panel.getByText('salary').count()).toBe(0);
       expect(await tracesOf(page)).not.toContain('secret-salary');
-      await app.client.deleteUser({ id });
+      await site.app.client.deleteUser({ id });
     });
 
     it('of somebody else does not continue an import', async () => {
       const { page } = await open();
-      await useKey(page, await app.addKey('importer', ['admin']));
+      await useKey(page, await site.app.addKey('importer', ['admin']));
       await expect.poll(() => sign(page), pollTimeout).toBe('live');
       await page.clock.install();
       const senders: (string | undefined)[] = [];
@@ -425,17 +402,17 @@ describe.skipIf(browserMissing !== undefined)('signing in', () => {
         senders.push(route.request().headers().authorization);
         await route.abort();
       });
-      await page.goto(`${app.http}/#dialog=import`);
+      await page.goto(`${site.app.http}/#dialog=import`);
       const buffer = Buffer.from('first_name,email\nAda,imported@example.com\n');
       await page.locator('input[type=file]').setInputFiles({ name: 'users.csv', mimeType: 'text/csv', buffer });
       await page.getByRole('button', { name: 'Check', exact: true }).click();
       await page.getByRole('button', { name: 'Import 1 user' }).click();
       await expect.poll(() => senders.length, pollTimeout).toBeGreaterThan(0);
-      await app.revokeKey('importer');
+      await site.app.revokeKey('importer');
       await page.getByText('Sign in again as key:importer to continue where you were.').waitFor();
       // Now the import repeats the batch, and this call waits for the sign-in.
       await page.clock.runFor(10_000);
-      const other = await app.addKey('other-importer', ['admin']);
+      const other = await site.app.addKey('other-importer', ['admin']);
       await useKey(page, other);
       await expect.poll(() => account(page).textContent(), pollTimeout).toContain('key:other-importer');
       await expect.poll(() => sign(page), pollTimeout).toBe('live');
@@ -444,9 +421,9 @@ describe.skipIf(browserMissing !== undefined)('signing in', () => {
 
     it('asks again when the key is revoked', async () => {
       const { page } = await open();
-      await useKey(page, await app.addKey('revoked', ['admin']));
+      await useKey(page, await site.app.addKey('revoked', ['admin']));
       await expect.poll(() => sign(page), pollTimeout).toBe('live');
-      await app.revokeKey('revoked');
+      await site.app.revokeKey('revoked');
       await page.getByText('The directory no longer accepts your sign-in.').waitFor();
     });
   });

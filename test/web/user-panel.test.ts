@@ -1,10 +1,10 @@
 /** Tests creating, editing and deleting a user in a real browser, against the whole application. */
 import type { Locator, Page } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { User } from '../../src/client/index.js';
-import { startTestApp, type TestApp } from '../support/app.js';
-import { browserMissing, type OpenOptions, startBrowser, type TestBrowser, type TestPage } from './browser.js';
+import { browserMissing, type OpenOptions, type TestPage } from './browser.js';
 import { button, createAda, field, panel } from './panel.js';
+import { useSite } from './site.js';
 
 const pollTimeout = { timeout: 30_000 };
 // The browser's own console messages about broken connections.
@@ -23,22 +23,11 @@ async function addTwoAttributesWithOneKey(page: Page): Promise<void> {
 }
 
 describe.skipIf(browserMissing !== undefined)('the panel of a user', () => {
-  let browser: TestBrowser;
-  let app: TestApp;
-
-  beforeAll(async () => {
-    browser = await startBrowser();
-    app = await startTestApp();
-  });
-  afterAll(async () => {
-    await browser?.[Symbol.asyncDispose]();
-    await app?.[Symbol.asyncDispose]();
-  });
+  const site = useSite();
 
   /** Opens a user to be read, or the form of a new one. */
   async function open(user: string, options?: OpenOptions): Promise<TestPage> {
-    const opened = await browser.open(`${app.http}/#user=${user}`, options);
-    onTestFinished(() => opened.page.context().close());
+    const opened = await site.open(`#user=${user}`, options);
     await panel(opened.page).waitFor();
     return opened;
   }
@@ -51,14 +40,14 @@ describe.skipIf(browserMissing !== undefined)('the panel of a user', () => {
     return opened;
   }
 
-  const create = (changes?: Partial<User>): Promise<User> => createAda(app, changes);
+  const create = (changes?: Partial<User>): Promise<User> => createAda(site.app, changes);
 
   async function read(id: string): Promise<User | undefined> {
-    return (await app.client.getUser({ id })).user;
+    return (await site.app.client.getUser({ id })).user;
   }
 
   async function withEmail(email: string): Promise<User[]> {
-    return (await app.client.listUsers({ query: email })).users;
+    return (await site.app.client.listUsers({ query: email })).users;
   }
 
   /** Records the page's UpdateUser requests. Their bytes contain the paths of the mask, which the server does not log. */
@@ -71,8 +60,7 @@ describe.skipIf(browserMissing !== undefined)('the panel of a user', () => {
   }
 
   it('creates a user with the keyboard only, with attributes of all types', async () => {
-    const { page, expectNoFaults } = await browser.open(`${app.http}/`);
-    onTestFinished(() => page.context().close());
+    const { page, expectNoFaults } = await site.open();
     // An empty list has another button with this name.
     const opener = page.getByRole('banner').getByRole('button', { name: 'New user' });
     await opener.focus();
@@ -120,7 +108,7 @@ describe.skipIf(browserMissing !== undefined)('the panel of a user', () => {
     await button(page, 'Edit').waitFor();
     // The panel shows the new person.
     await panel(page).getByRole('heading', { name: 'Grace Hopper' }).waitFor();
-    const { users } = await app.client.listUsers({ query: 'hopper' });
+    const { users } = await site.app.client.listUsers({ query: 'hopper' });
     expect(users).toHaveLength(1);
     expect(users[0]).toMatchObject({ firstName: 'Grace', lastName: 'Hopper', email: 'ǵrace@münchen.example' });
     expect(users[0]?.attributes).toEqual({
@@ -312,8 +300,7 @@ describe.skipIf(browserMissing !== undefined)('the panel of a user', () => {
   it('does not mention edits if a user cannot be read', async () => {
     const { id } = await create();
     // The user is not in the list, so the page reads it.
-    const opened = await browser.open(`${app.http}/#query=nobody-at-all`);
-    onTestFinished(() => opened.page.context().close());
+    const opened = await site.open('#query=nobody-at-all');
     const { page } = opened;
     await page.getByText('No matches').waitFor();
     await page.route('**/GetUser', (route) => route.fulfill({ status: 500, body: 'no' }));
@@ -361,7 +348,7 @@ describe.skipIf(browserMissing !== undefined)('the panel of a user', () => {
       await button(page, 'Edit').click();
       await fits();
       await field(page, 'Image URL').fill('https://example.com/mine');
-      await app.client.updateUser({
+      await site.app.client.updateUser({
         user: { id, profileImageUrl: `https://example.com/${width}`, attributes: { [key]: String(width) } },
         updateMask: ['profile_image_url', `attributes.${key}`],
       });
@@ -469,7 +456,7 @@ describe.skipIf(browserMissing !== undefined)('the panel of a user', () => {
     await field(page, 'First name').fill('Mine');
     await field(page, 'Last name').fill('Mine too');
     await panel(page).getByRole('textbox', { name: 'Value of team' }).fill('mine');
-    await app.client.updateUser({
+    await site.app.client.updateUser({
       user: {
         id,
         firstName: 'Theirs',
@@ -527,7 +514,7 @@ describe.skipIf(browserMissing !== undefined)('the panel of a user', () => {
     const { page } = await edit(id);
     // The feed delivers only changes after its start.
     await expect.poll(() => page.locator('.sign').getAttribute('data-state'), pollTimeout).toBe('live');
-    await app.client.updateUser({ user: { id, firstName: 'Renewed' }, updateMask: ['first_name'] });
+    await site.app.client.updateUser({ user: { id, firstName: 'Renewed' }, updateMask: ['first_name'] });
     await expect.poll(() => field(page, 'First name').inputValue(), pollTimeout).toBe('Renewed');
     await panel(page).getByText('The form shows the newest version.').waitFor();
     await field(page, 'Last name').fill('Since');
@@ -542,7 +529,7 @@ describe.skipIf(browserMissing !== undefined)('the panel of a user', () => {
     await button(page, 'Delete…').click();
     await page.getByRole('heading', { name: `Delete ${displayName}?` }).waitFor();
     expect(await button(page, 'Keep').evaluate((element) => element === document.activeElement)).toBe(true);
-    await app.client.updateUser({ user: { id, lastName: 'Byron' }, updateMask: ['last_name'] });
+    await site.app.client.updateUser({ user: { id, lastName: 'Byron' }, updateMask: ['last_name'] });
     await button(page, `Delete ${displayName}`).click();
     await panel(page).getByText('Not deleted yet').waitFor();
     expect(await read(id)).toBeDefined();
@@ -556,7 +543,7 @@ describe.skipIf(browserMissing !== undefined)('the panel of a user', () => {
     const { id } = await create();
     const { page } = await edit(id);
     await field(page, 'First name').fill('Late');
-    await app.client.deleteUser({ id });
+    await site.app.client.deleteUser({ id });
     await panel(page).getByText('is no longer in the directory').waitFor();
     await button(page, 'Close').last().click();
     await panel(page).waitFor({ state: 'detached' });
@@ -569,7 +556,7 @@ describe.skipIf(browserMissing !== undefined)('the panel of a user', () => {
     const { page, expectNoFaults } = await open(id);
     await expect.poll(() => page.locator('.sign').getAttribute('data-state'), pollTimeout).toBe('live');
     await button(page, 'Delete…').click();
-    await app.client.deleteUser({ id });
+    await site.app.client.deleteUser({ id });
     await panel(page).getByText('is no longer in the directory').waitFor();
     expect(await panel(page).getByText('This erases').count()).toBe(0);
     await button(page, 'Close').last().click();
@@ -598,32 +585,5 @@ describe.skipIf(browserMissing !== undefined)('the panel of a user', () => {
     expect(await link.getAttribute('rel')).toContain('noopener');
     await field(page, 'Image URL').fill('javascript:alert(1)');
     expect(await link.count()).toBe(0);
-  });
-
-  it.each([
-    ['light', 1280],
-    ['dark', 1280],
-    ['light', 360],
-    ['dark', 360],
-  ] as const)('is accessible, %s and %i px wide, in each of its steps', async (theme, width) => {
-    const { id } = await create({ attributes: { team: 'ops', floor: 3, tags: ['a'], none: null, yes: true } });
-    const { page, expectAccessible, expectNoFaults } = await open(id, { theme, width });
-    await expectAccessible();
-    expect(await panel(page).evaluate((element) => element.scrollWidth <= element.clientWidth)).toBe(true);
-    await button(page, 'Delete…').click();
-    await expectAccessible();
-    await button(page, 'Keep').click();
-    await button(page, 'Edit').click();
-    await expectAccessible();
-    await field(page, 'First name').fill('Mine');
-    await page.keyboard.press('Escape');
-    await expectAccessible();
-    await page.keyboard.press('Escape');
-    await app.client.updateUser({ user: { id, firstName: 'Theirs' }, updateMask: ['first_name'] });
-    await button(page, 'Save').click();
-    await page.getByRole('heading', { name: 'Conflicting changes' }).waitFor();
-    await expectAccessible();
-    expect(await panel(page).evaluate((element) => element.scrollWidth <= element.clientWidth)).toBe(true);
-    expectNoFaults();
   });
 });

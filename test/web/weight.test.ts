@@ -6,9 +6,10 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { gzipSync } from 'node:zlib';
 import type { Page } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { startTestApp, type TestApp } from '../support/app.js';
-import { browserMissing, type OpenOptions, startBrowser, type TestBrowser, type TestPage } from './browser.js';
+import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { startTestApp } from '../support/app.js';
+import { browserMissing, type OpenOptions } from './browser.js';
+import { useSite } from './site.js';
 
 const pollTimeout = { timeout: 30_000 };
 const built = path.resolve(import.meta.dirname, '../../dist/web');
@@ -49,32 +50,19 @@ describe('the built page', () => {
 });
 
 describe.skipIf(browserMissing !== undefined)('the weight of the page', () => {
-  let browser: TestBrowser;
-  let app: TestApp;
+  const site = useSite();
 
   beforeAll(async () => {
-    browser = await startBrowser();
-    app = await startTestApp();
     const users = Array.from({ length: userCount }, (_, index) => ({
       firstName: 'Person',
       lastName: `Number ${index}`,
       email: `person-${index}@example.com`,
     }));
-    await app.client.importAllUsers(users);
+    await site.app.client.importAllUsers(users);
   });
-  afterAll(async () => {
-    await browser?.[Symbol.asyncDispose]();
-    await app?.[Symbol.asyncDispose]();
-  });
-
-  async function open(url = `${app.http}/`, options?: OpenOptions): Promise<TestPage> {
-    const opened = await browser.open(url, options);
-    onTestFinished(() => opened.page.context().close());
-    return opened;
-  }
 
   /** Opens an empty page first, so that the test can prepare the requests of the real one. */
-  const openBlank = (options?: OpenOptions) => open(`${app.http}/openapi.json`, options);
+  const openBlank = (options?: OpenOptions) => site.open('openapi.json', options);
 
   it('receives compressed answers, also in streams', async () => {
     const { page, expectNoFaults } = await openBlank();
@@ -84,12 +72,12 @@ describe.skipIf(browserMissing !== undefined)('the weight of the page', () => {
       const headers = await response.allHeaders().catch(() => ({}));
       if (!answers.has(pathname)) answers.set(pathname, headers);
     });
-    await page.goto(`${app.http}/`);
+    await page.goto(`${site.app.http}/`);
     await rows(page).first().waitFor();
     const list = answers.get('/users.v1.UserService/ListUsers') ?? {};
     expect(list['content-encoding']).toBe('gzip');
     expect(Number(list['content-length'])).toBeLessThan(10_000);
-    await page.goto(`${app.http}/#dialog=export`);
+    await page.goto(`${site.app.http}/#dialog=export`);
     // A test cannot operate the system's file dialog. Without it, the page downloads the file.
     await page.evaluate(() => Object.defineProperty(window, 'showSaveFilePicker', { value: undefined }));
     const [download] = await Promise.all([
@@ -116,7 +104,7 @@ describe.skipIf(browserMissing !== undefined)('the weight of the page', () => {
       await heldScript.promise;
       await route.continue();
     });
-    await page.goto(`${app.http}/`, { waitUntil: 'commit' });
+    await page.goto(`${site.app.http}/`, { waitUntil: 'commit' });
     const early = ['GET /sign-in.json', 'GET /users.v1.UserService/ListUsers'];
     await expect.poll(() => requests.toSorted(), pollTimeout).toEqual(early);
     heldScript.resolve();
@@ -136,7 +124,7 @@ describe.skipIf(browserMissing !== undefined)('the weight of the page', () => {
     const response = await fetch(`${guarded.http}/`);
     expect(response.status).toBe(200);
     expect(response.headers.get('link')).toBeNull();
-    const open = await fetch(`${app.http}/`);
+    const open = await fetch(`${site.app.http}/`);
     expect(open.headers.get('link')).toContain('/users.v1.UserService/ListUsers?');
   });
 
@@ -153,7 +141,7 @@ describe.skipIf(browserMissing !== undefined)('the weight of the page', () => {
       await heldScript.promise;
       await route.continue();
     });
-    await page.goto(`${app.http}/`, { waitUntil: 'commit' });
+    await page.goto(`${site.app.http}/`, { waitUntil: 'commit' });
     await page.locator('.shell-rows').waitFor();
     const look = () =>
       page.evaluate(() => ({
@@ -176,14 +164,14 @@ describe.skipIf(browserMissing !== undefined)('the weight of the page', () => {
   it('says so if its script cannot be loaded', async () => {
     const { page } = await openBlank();
     await page.route('**/index-*.js', (route) => route.abort());
-    await page.goto(`${app.http}/`, { waitUntil: 'commit' });
+    await page.goto(`${site.app.http}/`, { waitUntil: 'commit' });
     await page.getByText('Cannot load the page. Check your connection, and reload it.').waitFor();
   });
 
   it('offers to reload the page if an update has replaced a part of it', async () => {
     const { page, expectAccessible } = await openBlank();
     await page.route('**/export-dialog-*.js', (route) => route.fulfill({ status: 404, body: 'not found' }));
-    await page.goto(`${app.http}/#dialog=export`);
+    await page.goto(`${site.app.http}/#dialog=export`);
     const failed = dialog(page, 'Export users');
     await failed.getByText('Roster was probably updated after you opened this page.').waitFor();
     await expectAccessible();
@@ -194,7 +182,7 @@ describe.skipIf(browserMissing !== undefined)('the weight of the page', () => {
 
   it('loads a part again after the connection was lost', async () => {
     const { page, expectAccessible } = await openBlank();
-    await page.goto(`${app.http}/`);
+    await page.goto(`${site.app.http}/`);
     await rows(page).first().waitFor();
     await page.context().setOffline(true);
     await page.evaluate(() => {
@@ -208,9 +196,9 @@ describe.skipIf(browserMissing !== undefined)('the weight of the page', () => {
   });
 
   it('loads its parts below a path of a proxy', async () => {
-    const proxy = await startPathProxy(app.http, '/people');
+    const proxy = await startPathProxy(site.app.http, '/people');
     onTestFinished(() => void proxy.server.close().closeAllConnections());
-    const { page, expectNoFaults } = await open(`${proxy.url}/people/`);
+    const { page, expectNoFaults } = await site.browser.open(`${proxy.url}/people/`);
     await rows(page).first().waitFor();
     await page.goto(`${proxy.url}/people/#dialog=export`);
     await dialog(page, 'Export all users').getByRole('button', { name: 'Export', exact: true }).waitFor();

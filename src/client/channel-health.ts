@@ -54,7 +54,7 @@ export function notingFailures(note: () => void): ClientMiddleware {
   };
 }
 
-/** What a failed health check says. Only a server that answers can refuse the check itself. */
+/** Whether the server may serve although the check failed. Only a server that answers can refuse the check itself. */
 export function mayServe(error: unknown): boolean {
   return error instanceof RosterError && !['UNAVAILABLE', 'DEADLINE_EXCEEDED', 'CANCELLED'].includes(error.code);
 }

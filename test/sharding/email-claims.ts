@@ -17,7 +17,7 @@ interface UserRow {
   claimId: number;
 }
 
-/** What one database holds: claims of the emails that it owns, and users that it owns. */
+/** One database, with claims of the emails that it owns, and the users that it owns. */
 interface Shard {
   readonly claims: Map<string, Claim>;
   readonly users: Map<string, UserRow>;

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ChannelCredentials, createChannel, createClient as createStockClient } from 'nice-grpc';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { UserServiceDefinition } from '../../generated/users/v1/user_service.js';
 import { type Client, createClient } from '../../src/client/index.js';
 import { startTestApp, type TestApp } from '../support/app.js';
@@ -80,6 +80,10 @@ describe('a restart of three servers, one after the other, under load', () => {
   it('fails no call, also without a retry policy, and a watch misses no change', { timeout: 240_000 }, async () => {
     const settings = { DATABASE_URL: database.url };
     const servers = await Promise.all([serve(settings), serve(settings), serve(settings)]);
+    onTestFinished(() => {
+      // Has no effect on those that have ended.
+      for (const server of servers) server.process.kill('SIGKILL');
+    });
     using typed = createClient({ address: servers.map(({ address }) => address) });
     const plain = createPlainClient(servers);
     const watch = collectIds(typed);

@@ -29,6 +29,7 @@ import { memory } from './scenarios/memory.js';
 import { micro } from './scenarios/micro.js';
 import { overload } from './scenarios/overload.js';
 import { pages } from './scenarios/pages.js';
+import { pgbouncer } from './scenarios/pgbouncer.js';
 import { start } from './scenarios/start.js';
 import { tokens } from './scenarios/tokens.js';
 import { watchers } from './scenarios/watchers.js';
@@ -42,6 +43,7 @@ const scenarios: readonly Scenario[] = [
   batching,
   batchRows,
   workers,
+  pgbouncer,
   growth,
   pages,
   overload,

@@ -4,7 +4,7 @@
  * Callers of this file decide which methods may run twice.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ClientError, type ClientMiddleware, Metadata } from 'nice-grpc';
+import { ClientError, type ClientMiddleware, Metadata, Status } from 'nice-grpc';
 import { methodOf, RosterError, toRosterError } from './roster-error.js';
 
 // Above 2^31 - 1 ms, Node's timers fire at once. So does a grpc-timeout in a grpc-js server, which uses 32 bits.
@@ -16,6 +16,9 @@ const backoffMs = 100;
 const backoffMsMax = 1_000;
 
 const requestIdKey = 'x-request-id';
+
+/** Errors of calls that certainly did not run, because no server has accepted them. */
+const unsentErrors = new WeakSet<RosterError>();
 
 /** When a call must end, on the clock of performance.now(), and the timeout that it had at its start. */
 export interface Deadline {
@@ -60,6 +63,7 @@ export function createAttempts(token: Token | undefined, closing: AbortSignal): 
     const linked = linkDeadline(deadline, options.signal, streamClosing);
     // The server uses the caller's request id if it is valid; the trailer has the id that it used.
     let requestId = options.metadata?.get(requestIdKey);
+    let isAnswered = false;
     try {
       const metadata = Metadata(options.metadata);
       if (token !== undefined && !metadata.has('authorization')) {
@@ -71,7 +75,12 @@ export function createAttempts(token: Token | undefined, closing: AbortSignal): 
         ...options,
         metadata,
         signal: linked.signal,
+        onHeader: (header) => {
+          isAnswered = true;
+          options.onHeader?.(header);
+        },
         onTrailer: (trailer) => {
+          isAnswered ||= [...trailer].length > 0;
           requestId = trailer.get(requestIdKey) ?? requestId;
           options.onTrailer?.(trailer);
         },
@@ -84,11 +93,22 @@ export function createAttempts(token: Token | undefined, closing: AbortSignal): 
         const message = `The call did not finish within ${deadline?.totalMs} ms.`;
         throw new RosterError(method, 'DEADLINE_EXCEEDED', message, { requestId });
       }
-      throw error instanceof ClientError ? toRosterError(error, requestId) : error;
+      if (!(error instanceof ClientError)) throw error;
+      const rosterError = toRosterError(error, requestId);
+      if (!isAnswered && isUnsent(error)) unsentErrors.add(rosterError);
+      throw rosterError;
     } finally {
       linked.release();
     }
   };
+}
+
+/**
+ * grpc-js says so only in its text: there was no connection, or the server refused the stream before it read the call
+ * (RFC 9113, section 8.7), as a server that stops does.
+ */
+function isUnsent({ code, details }: ClientError): boolean {
+  return code === Status.UNAVAILABLE && /\bNo connection established\b|^Stream refused by server$/.test(details);
 }
 
 async function readToken(token: Token, method: string): Promise<string> {
@@ -171,6 +191,8 @@ export async function pause(waitMs: number, signal: AbortSignal | undefined): Pr
 }
 
 export interface Retries {
+  /** Whether the call may run twice. Default: true. A call that certainly did not run is repeated anyway. */
+  mayRunTwice?: boolean;
   /** The number of failures in a row after which the last failure is thrown. */
   attemptsMax: number;
   deadline: Deadline | undefined;
@@ -186,13 +208,14 @@ export function hasExpiredToken(error: unknown): error is RosterError {
 }
 
 /**
- * Waits until the next attempt. Throws `error` if it is not UNAVAILABLE, RATE_LIMITED or an expired token, if
- * `attemptsMax` is reached, or if the wait would pass the deadline, because `error` says more than DEADLINE_EXCEEDED
- * would.
+ * Waits until the next attempt. Throws `error` if the call must not be repeated, if the error is not UNAVAILABLE,
+ * RATE_LIMITED or an expired token, if `attemptsMax` is reached, or if the wait would pass the deadline, because `error`
+ * says more than DEADLINE_EXCEEDED would.
  */
 export async function waitToRetry(error: unknown, failures: number, retries: Retries): Promise<void> {
-  const { attemptsMax, deadline, signal, waitMsMax, renewsToken } = retries;
+  const { mayRunTwice = true, attemptsMax, deadline, signal, waitMsMax, renewsToken } = retries;
   if (failures >= attemptsMax || !(error instanceof RosterError)) throw error;
+  if (!mayRunTwice && !unsentErrors.has(error)) throw error;
   const isTransient = error.code === 'UNAVAILABLE' || error.reason === 'RATE_LIMITED';
   if (!isTransient && !(renewsToken === true && hasExpiredToken(error))) throw error;
   // The random part keeps the calls that the server has refused together from returning together.

@@ -50,6 +50,8 @@ export function openChannel(
     // With gRPC's defaults, 1 s and 2 min, a client reconnects long after its server is back.
     'grpc.initial_reconnect_backoff_ms': 200,
     'grpc.max_reconnect_backoff_ms': 5_000,
+    // With gRPC's default, 30 s, a client may find none of its servers if all have got new addresses, as in a rolling update.
+    'grpc.dns_min_time_between_resolutions_ms': 5_000,
     // channelz costs CPU in every call and is not used.
     'grpc.enable_channelz': 0,
     // gRPC uses http_proxy, but localhost means another machine to a proxy.
@@ -65,10 +67,13 @@ export function openChannel(
 /**
  * Returns the next channel in rotation. `avoid` is the channel on which the same call just failed.
  *
- * Connected channels come first, and channels that could not connect come last. Each call also makes idle channels connect,
- * so a recovered address is used again.
+ * Connected channels come first, then those whose server is doubtful, and channels that could not connect come last. Each
+ * call also makes idle channels connect, so a recovered address is used again.
  */
-export function createRotation(channels: readonly Channel[]): (avoid?: number) => number {
+export function createRotation(
+  channels: readonly Channel[],
+  isDoubtful: (channel: number) => boolean,
+): (avoid?: number) => number {
   let calls = 0;
   return (avoid) => {
     if (channels.length === 1) return 0;
@@ -77,7 +82,8 @@ export function createRotation(channels: readonly Channel[]): (avoid?: number) =
     let bestRank = Number.POSITIVE_INFINITY;
     for (let step = 0; step < channels.length; step++) {
       const index = (start + step) % channels.length;
-      const rank = rankOf(channels[index]?.getConnectivityState(true), index === avoid);
+      const isAvoided = index === avoid;
+      const rank = rankOf(channels[index]?.getConnectivityState(true), { isAvoided, isDoubtful: isDoubtful(index) });
       if (rank < bestRank) {
         best = index;
         bestRank = rank;
@@ -87,8 +93,12 @@ export function createRotation(channels: readonly Channel[]): (avoid?: number) =
   };
 }
 
-function rankOf(state: connectivityState | undefined, avoided: boolean): number {
-  if (state === connectivityState.TRANSIENT_FAILURE) return 3;
-  if (avoided) return 2;
+function rankOf(
+  state: connectivityState | undefined,
+  { isAvoided, isDoubtful }: { isAvoided: boolean; isDoubtful: boolean },
+): number {
+  if (state === connectivityState.TRANSIENT_FAILURE) return 4;
+  if (isAvoided) return 3;
+  if (isDoubtful) return 2;
   return state === connectivityState.READY ? 0 : 1;
 }

@@ -16,8 +16,9 @@ export interface TlsOptions {
 export interface ClientOptions {
   /**
    * `host:port` (the default port is 50051), or a gRPC target such as `dns:///host:port` or `unix:/path`.
-   * Default: `localhost:50051`. Calls rotate over several addresses, and over the addresses of one name; unreachable
-   * addresses come last.
+   * Default: `localhost:50051`. Calls rotate over several addresses, and over the addresses of one name. Unreachable
+   * addresses come last. Of several addresses, the client also avoids one that has just failed a call, until the health
+   * service of its server says SERVING.
    */
   address?: string | readonly string[];
 
@@ -41,9 +42,10 @@ export interface ClientOptions {
   deadlineMs?: number;
 
   /**
-   * The maximum number of attempts of a unary call that fails with UNAVAILABLE or RATE_LIMITED, including the first. Default: 3; 1 disables
-   * retries. Only calls that may run twice are retried: reads, deletes with `allowMissing`, and creates, which are safe
-   * because of their request id. The client adds a request id if the caller sets none, unless this is 1.
+   * The maximum number of attempts of a unary call that fails with UNAVAILABLE or RATE_LIMITED, including the first.
+   * Default: 3; 1 disables retries. Only calls that may run twice are retried: reads, deletes with `allowMissing`, and
+   * creates, which are safe because of their request id. Other calls are retried if they certainly did not run, because
+   * no server has accepted them. The client adds a request id if the caller sets none, unless this is 1.
    */
   attemptsMax?: number;
 }

@@ -17,6 +17,7 @@ import type {
 } from '../../generated/users/v1/user_service.js';
 import { createAttempts, deadlineIn, parseAttemptsMax } from './call.js';
 import { openChannel, parseAddress } from './channel.js';
+import { createChannelHealth, mayServe } from './channel-health.js';
 import type { CallLimits, CallOptions, ClientOptions } from './client-options.js';
 import { type ExportedUsers, exportAllUsers } from './export-all-users.js';
 import { type FollowUsersOptions, followUsers, type UserFeedMessage } from './follow-users.js';
@@ -29,6 +30,8 @@ const attemptsMaxDefault = 3;
 
 // SERVING of grpc.health.v1.HealthCheckResponse.ServingStatus, which the package does not export.
 const healthServing = 1;
+// Of the client's own health checks. A server that takes longer is not better than one that refuses calls.
+const healthDeadlineMs = 1_000;
 
 // 200 users with fields of the maximum length take about 4 MiB, the maximum size of a message.
 const allUsersPageSize = 200;
@@ -131,15 +134,21 @@ export function createClient(options: ClientOptions = {}): Client {
   const channels = openChannels(options);
   const closing = new AbortController();
   const factory = createClientFactory().use(errorDetailsClientMiddleware).use(createAttempts(token, closing.signal));
-  const calls = createServiceCalls(channels, factory, { deadlineMs: deadlineMsOfClient, attemptsMax });
   const healths = channels.map((channel) => factory.create(HealthDefinition, channel));
+  const channelHealth = createChannelHealth((index) => serves(index).catch(mayServe), closing.signal);
+  const limits = { deadlineMs: deadlineMsOfClient, attemptsMax };
+  const calls = createServiceCalls(channels, factory, limits, channelHealth);
   const { attemptsAt, attemptsMaxOf } = calls;
   const methods = calls.methods();
 
-  async function isServing({ deadlineMs = deadlineMsOfClient, attemptsMax: _, ...rest }: CallOptions = {}) {
-    const health = healths[calls.nextChannel()] as (typeof healths)[number];
+  async function serves(channel: number, { deadlineMs = healthDeadlineMs, ...rest }: CallOptions = {}) {
+    const health = healths[channel] as (typeof healths)[number];
     const { status } = await health.check({ service: '' }, { ...rest, deadline: deadlineIn(deadlineMs) });
     return status === healthServing;
+  }
+
+  async function isServing({ deadlineMs = deadlineMsOfClient, attemptsMax: _, ...rest }: CallOptions = {}) {
+    return serves(calls.nextChannel(), { ...rest, deadlineMs });
   }
 
   function close(): void {
@@ -151,7 +160,7 @@ export function createClient(options: ClientOptions = {}): Client {
   return {
     ...methods,
     ...createUserCreators(calls),
-    // updateUser is not retried: a second run could undo another caller's update, or fail because the first changed the etag.
+    // updateUser is not retried if it may have run: a second run could undo another caller's update, or fail because the first changed the etag.
     deleteUser: calls.unary(
       (service) => service.deleteUser,
       (request) => request.allowMissing === true,

@@ -7,6 +7,7 @@ import type { ClientFactory, CallOptions as NiceCallOptions } from 'nice-grpc';
 import { type UserServiceClient, UserServiceDefinition } from '../../generated/users/v1/user_service.js';
 import { type AttemptOptions, deadlineIn, parseAttemptsMax, withRetries } from './call.js';
 import { createRotation } from './channel.js';
+import { type ChannelHealth, notingFailures } from './channel-health.js';
 import type { CallLimits, CallOptions } from './client-options.js';
 
 type Service = UserServiceClient<AttemptOptions>;
@@ -20,7 +21,7 @@ export interface ServiceCalls {
   attemptsMaxOf(limits: CallLimits | undefined): number;
   /** A function that makes the attempts of one call. If there are several channels, each attempt uses another one than the last. */
   attemptsAt<Request, Result>(method: Method<Request, Result>): Call<Request, Result>;
-  /** A unary method with the client's deadline and retries. Only requests that `mayRunTwice` are retried. */
+  /** A unary method with the client's deadline and retries. Only calls that `mayRunTwice`, or that did not run, are retried. */
   unary<Request, Response>(
     method: Method<Request, Promise<Response>>,
     mayRunTwice: (request: Request) => boolean,
@@ -33,9 +34,14 @@ export function createServiceCalls(
   channels: readonly Channel[],
   factory: ClientFactory<AttemptOptions>,
   limits: Required<CallLimits>,
+  health: ChannelHealth,
 ): ServiceCalls {
-  const services = channels.map((channel): Service => factory.create(UserServiceDefinition, channel));
-  const nextChannel = createRotation(channels);
+  const services = channels.map((channel, index): Service => {
+    // With one channel there is no choice.
+    const own = channels.length === 1 ? factory : factory.use(notingFailures(() => health.noteFailure(index)));
+    return own.create(UserServiceDefinition, channel);
+  });
+  const nextChannel = createRotation(channels, health.isDoubtful);
 
   function attemptsMaxOf(ofCall: CallLimits | undefined): number {
     return ofCall?.attemptsMax === undefined ? limits.attemptsMax : parseAttemptsMax(ofCall.attemptsMax);
@@ -55,7 +61,7 @@ export function createServiceCalls(
   ) {
     return async (request: Request, { deadlineMs, attemptsMax, ...rest }: CallOptions = {}): Promise<Response> => {
       const deadline = deadlineIn(deadlineMs ?? limits.deadlineMs);
-      const retries = { attemptsMax: mayRunTwice(request) ? attemptsMaxOf({ attemptsMax }) : 1, deadline };
+      const retries = { mayRunTwice: mayRunTwice(request), attemptsMax: attemptsMaxOf({ attemptsMax }), deadline };
       const attempt = attemptsAt(method);
       return withRetries({ ...retries, signal: rest.signal }, () => attempt(request, { ...rest, deadline }));
     };

@@ -1,4 +1,5 @@
 /** Addresses, and clients with several servers. */
+import { ServerError, Status } from 'nice-grpc';
 import { describe, expect, it, vi } from 'vitest';
 import { parseAddress } from '../../src/client/channel.js';
 import { createClient } from '../../src/client/index.js';
@@ -77,6 +78,51 @@ describe('several servers', () => {
     // The client now knows the dead server, so calls that must not run twice avoid it.
     for (let call = 0; call < 4; call++) await client.updateUser({});
     expect(server.calls).toHaveLength(5);
+  });
+
+  it('share the attempts of a call that must not run twice, if it found no connection', async () => {
+    const unavailable = await startScriptedServer({});
+    await unavailable[Symbol.asyncDispose]();
+    await using server = await startScriptedServer(answer);
+    using client = createClient({ address: [unavailable.address, server.address] });
+    for (let call = 0; call < 4; call++) await client.updateUser({});
+    expect(server.calls).toHaveLength(4);
+  });
+
+  it('do not share the attempts of a call that must not run twice, if a server has received it', async () => {
+    const refuse = async () => {
+      throw new ServerError(Status.UNAVAILABLE, 'No connection established, says a server.');
+    };
+    await using refusing = await startScriptedServer({ updateUser: refuse });
+    await using other = await startScriptedServer({ updateUser: refuse });
+    using client = createClient({ address: [refusing.address, other.address] });
+    await expect(client.updateUser({})).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    expect(refusing.calls.length + other.calls.length).toBe(1);
+  });
+
+  it('are avoided after a failed call, until they serve', async () => {
+    let refuses = true;
+    const refusing = await startScriptedServer({
+      updateUser: async () => {
+        if (refuses) throw new ServerError(Status.UNAVAILABLE, 'Refused.');
+        return {};
+      },
+    });
+    await using _refusing = refusing;
+    await using steady = await startScriptedServer(answer);
+    using client = createClient({ address: [refusing.address, steady.address], attemptsMax: 1 });
+    await vi.waitFor(async () => {
+      await expect(client.updateUser({})).rejects.toThrow('Refused.');
+    }, waitOptions);
+    const before = refusing.calls.length;
+    for (let call = 0; call < 10; call++) await client.updateUser({});
+    expect(refusing.calls).toHaveLength(before);
+    refuses = false;
+    // It has no health service, so it is no longer avoided after the first check.
+    await vi.waitFor(async () => {
+      await client.updateUser({});
+      expect(refusing.calls.length).toBeGreaterThan(before);
+    }, waitOptions);
   });
 
   it('get calls again after they are back', async () => {

@@ -1,12 +1,12 @@
 /** Roster with a connection pooler, with and without a direct URL. */
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { noPgBouncer, type PgBouncer, startPgBouncer } from '../../bench/pgbouncer.js';
 import { type Client, createClient } from '../../src/client/index.js';
 import { describeStreams } from '../contract/streams.js';
 import { describeContract } from '../contract/suite.js';
 import { startTestApp, type TestApp } from '../support/app.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
-import { noPgBouncer, type PgBouncer, startPgBouncer } from '../support/pgbouncer.js';
 
 const waitOptions = { timeout: 30_000 };
 const domain = () => `${randomUUID()}.example.com`;

@@ -1,4 +1,4 @@
-/** Runs Debian's PgBouncer between Roster and a database, with an operator's configuration. */
+/** Runs the installed PgBouncer between Roster and a database, with an operator's configuration, for tests and measurements. */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -13,14 +13,30 @@ const program = programs.find((name) => spawnSync(name, ['--version']).status ==
 /** Why PgBouncer is missing, for the names of skipped tests; undefined if it is installed. */
 export const noPgBouncer = program === undefined ? 'PgBouncer is not installed (apt-get install pgbouncer)' : undefined;
 
+/** For example `1.18.0`. */
+export function pgBouncerVersion(): string {
+  if (program === undefined) throw new Error(noPgBouncer);
+  const { stdout } = spawnSync(program, ['--version'], { encoding: 'utf8' });
+  return /\d+(?:\.\d+)+/.exec(stdout)?.[0] ?? '';
+}
+
 export interface PgBouncer extends AsyncDisposable {
   /** The given URL, through the pooler. */
   readonly url: string;
+  readonly pid: number;
+}
+
+export interface PgBouncerOptions {
+  readonly mode: 'transaction' | 'session';
+  /** The maximum number of connections to Postgres. */
+  readonly connections?: number;
+  /** Needs PgBouncer 1.21. */
+  readonly preparedStatementsMax?: number;
 }
 
 export async function startPgBouncer(
   url: string,
-  { mode, connections = 4 }: { mode: 'transaction' | 'session'; connections?: number },
+  { mode, connections = 4, preparedStatementsMax }: PgBouncerOptions,
 ): Promise<PgBouncer> {
   if (program === undefined) throw new Error(noPgBouncer);
   const { hostname, port, username, password, pathname } = new URL(url);
@@ -45,6 +61,8 @@ unix_socket_dir =
 auth_type = any
 pool_mode = ${mode}
 default_pool_size = ${connections}
+max_client_conn = 1000
+${preparedStatementsMax === undefined ? '' : `max_prepared_statements = ${preparedStatementsMax}`}
 ignore_startup_parameters = statement_timeout, lock_timeout, idle_in_transaction_session_timeout
 `,
   );
@@ -59,6 +77,7 @@ ignore_startup_parameters = statement_timeout, lock_timeout, idle_in_transaction
   own.host = `127.0.0.1:${ownPort}`;
   return {
     url: own.href,
+    pid: child.pid ?? Number.NaN,
     async [Symbol.asyncDispose]() {
       child.kill('SIGKILL');
       await exited;

@@ -130,7 +130,9 @@ export function createClient(options: ClientOptions = {}): Client {
   deadlineIn(deadlineMsOfClient);
   const channels = openChannels(options);
   const closing = new AbortController();
-  const factory = createClientFactory().use(errorDetailsClientMiddleware).use(createAttempts(token, closing.signal));
+  const { consistency = { token: '' } } = options;
+  const attempts = createAttempts(token, closing.signal, consistency === false ? undefined : consistency);
+  const factory = createClientFactory().use(errorDetailsClientMiddleware).use(attempts);
   const calls = createServiceCalls(channels, factory, { deadlineMs: deadlineMsOfClient, attemptsMax });
   const healths = channels.map((channel) => factory.create(HealthDefinition, channel));
   const { attemptsAt, attemptsMaxOf } = calls;

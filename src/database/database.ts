@@ -5,6 +5,7 @@
  */
 import type pg from 'pg';
 import type { DataSource, EntityManager } from 'typeorm';
+import { logPosition } from '../model/consistency-token.js';
 import { runBinary } from './binary-query.js';
 import type { Row } from './columns.js';
 import { type AcceptedServer, cancelStatement, cutConnection, processIdOf } from './connection.js';
@@ -47,6 +48,7 @@ export type RunBinary = Run<RowMessage>;
 
 export interface RowsAtPosition {
   readonly rows: Row[];
+  /** As logPosition() makes it. */
   readonly position: bigint | undefined;
 }
 
@@ -190,7 +192,9 @@ const binaryQuery: Query<RowMessage> = (options, client, { name, text }, values)
 // commit is acknowledged when its record is on disk, so the position includes it.
 const positionStatement: Statement = {
   name: 'wal-position',
-  text: `select pg_wal_lsn_diff(pg_current_wal_flush_lsn(), '0/0')::text`,
+  text: `
+    select left(pg_walfile_name(flushed), 8), pg_wal_lsn_diff(flushed, '0/0')::text
+    from pg_current_wal_flush_lsn() as flushed`,
 };
 
 const queryWithPosition: Send<RowsAtPosition> = async (options, client, statement, values) => {
@@ -201,7 +205,9 @@ const queryWithPosition: Send<RowsAtPosition> = async (options, client, statemen
 };
 
 function positionOf([row]: readonly Row[]): bigint | undefined {
-  return row === undefined ? undefined : BigInt(row[0] as string);
+  if (row === undefined) return undefined;
+  const [timeline, byte] = row as [string, string];
+  return logPosition(timeline, BigInt(byte));
 }
 
 /** Reads a position of the write-ahead log that includes everything that is committed. */

@@ -3,7 +3,7 @@
  * there, and a primary has written it.
  */
 import pg from 'pg';
-import type { LogOrigin } from '../model/consistency-token.js';
+import { type LogOrigin, logPosition } from '../model/consistency-token.js';
 import { keepAlive } from './connection.js';
 import { createServers } from './servers.js';
 
@@ -11,7 +11,10 @@ export interface ServerState extends LogOrigin {
   /** When the server started, as Postgres' text of seconds. Another server has another time. */
   readonly startTime: string;
   readonly isStandby: boolean;
+  /** The byte of the log. */
   readonly position: bigint;
+  /** As logPosition() makes it. The timeline of a standby may be an older one than it has reached, but not a later one. */
+  readonly logPosition: bigint;
 }
 
 export interface ServerProbe {
@@ -25,6 +28,12 @@ interface Connection {
   readonly server: LogOrigin & Pick<ServerState, 'startTime'>;
 }
 
+interface PositionRow {
+  readonly isStandby: boolean;
+  readonly position: string;
+  readonly timeline: string;
+}
+
 // Every name is qualified, because the role's search path may put another schema before pg_catalog.
 const serverText = `
   select system_identifier::pg_catalog.text as "systemId",
@@ -34,10 +43,15 @@ const serverText = `
   from pg_catalog.pg_control_system()`;
 
 // pg_last_wal_replay_lsn() keeps its last value after a promotion. The flush position is the last one that a standby can get.
+// A standby writes its timeline into its control file from time to time.
 const positionText = `
   select is_standby as "isStandby", pg_catalog.pg_wal_lsn_diff(
     case when is_standby then coalesce(pg_catalog.pg_last_wal_replay_lsn(), '0/0')
-      else pg_catalog.pg_current_wal_flush_lsn() end, '0/0')::pg_catalog.text as position
+      else pg_catalog.pg_current_wal_flush_lsn() end, '0/0')::pg_catalog.text as position,
+    case when is_standby then (
+        select pg_catalog.to_hex(greatest(min_recovery_end_timeline, timeline_id))
+        from pg_catalog.pg_control_recovery(), pg_catalog.pg_control_checkpoint()
+      ) else pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_flush_lsn()), 1, 8) end as timeline
   from pg_catalog.pg_is_in_recovery() as is_standby`;
 
 /** `timeoutMs` limits each statement, and the time to connect. */
@@ -80,10 +94,11 @@ export function createServerProbe(url: string, timeoutMs: number): ServerProbe {
     connection ??= await connect();
     const { client, server } = connection;
     try {
-      const { rows } = await client.query<{ isStandby: boolean; position: string }>(positionText);
+      const { rows } = await client.query<PositionRow>(positionText);
       const [row] = rows;
       if (row === undefined) throw new Error('The database returned no row.');
-      return { ...server, isStandby: row.isStandby, position: BigInt(row.position) };
+      const position = BigInt(row.position);
+      return { ...server, isStandby: row.isStandby, position, logPosition: logPosition(row.timeline, position) };
     } catch (error) {
       connection = undefined;
       end(client);

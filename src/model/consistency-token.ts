@@ -3,6 +3,9 @@
  *
  * A token is a position in Postgres' write-ahead log (WAL), and names the server whose log that is. Tokens of one server
  * have one length, so the greater text is the newer token (docs/decisions/0046-reads-may-go-to-replicas.md).
+ *
+ * After a failover the log continues on a new timeline, and a server may still have the rest of the old one. So a position
+ * is the timeline, and then the byte in it.
  */
 import { createHash } from 'node:crypto';
 
@@ -23,10 +26,17 @@ export interface LogOrigin {
 }
 
 const version = '1';
-const hexDigits = 16;
+const originDigits = 16;
+// 32 bits of the timeline, and 64 of the byte.
+const positionDigits = 24;
 // Clients and proxies may join several tokens with commas. More than these are not read.
 const charactersMax = 1000;
-const form = new RegExp(`^${version}\\.([0-9a-f]{${hexDigits}})\\.([0-9a-f]{${hexDigits}})$`);
+const form = new RegExp(`^${version}\\.([0-9a-f]{${originDigits}})\\.([0-9a-f]{${positionDigits}})$`);
+
+/** `timeline` is in hexadecimal digits, as at the start of the name of a file of the log. */
+export function logPosition(timeline: string, byte: bigint): bigint {
+  return (BigInt(`0x${timeline}`) << 64n) | byte;
+}
 
 export interface ConsistencyTokens {
   tokenOf(position: bigint): string;
@@ -39,7 +49,7 @@ export interface ConsistencyTokens {
 
 export function createConsistencyTokens({ systemId, databaseOid }: LogOrigin): ConsistencyTokens {
   // Hashed, because clients need not know the server's identifiers.
-  const origin = createHash('sha256').update(`${systemId} ${databaseOid}`).digest('hex').slice(0, hexDigits);
+  const origin = createHash('sha256').update(`${systemId} ${databaseOid}`).digest('hex').slice(0, originDigits);
 
   function readOne(token: string): bigint | undefined {
     const [matches, from, position] = form.exec(token) ?? [];
@@ -47,7 +57,7 @@ export function createConsistencyTokens({ systemId, databaseOid }: LogOrigin): C
   }
 
   return {
-    tokenOf: (position) => `${version}.${origin}.${position.toString(16).padStart(hexDigits, '0')}`,
+    tokenOf: (position) => `${version}.${origin}.${position.toString(16).padStart(positionDigits, '0')}`,
 
     positionOf(text) {
       if (text.length > charactersMax) return undefined;

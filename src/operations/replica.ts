@@ -43,19 +43,22 @@ const answersMin = 2;
 export class Replica<Reads extends ServerReads> {
   /** Set while reads may use it. */
   reads: Reads | undefined;
-  position = 0n;
+  /** As logPosition() makes it. */
+  logPosition = 0n;
+  #position = 0n;
   /** The age of its data at the last check. Infinity if that is not known yet. */
   lagMs = Number.POSITIVE_INFINITY;
-  /** Changes if the server was restarted, which may take `position` back. */
+  /** Changes if the server was restarted, which may take its position back. */
   generation = 0;
   readonly #createdMs = performance.now();
-  /** When `position` was read. */
+  /** When the position was read. */
   #readMs = Number.NEGATIVE_INFINITY;
   #startTime: string | undefined;
   #opened: { readonly database: Database; readonly reads: Reads } | undefined;
   #reason: UnusedReason | undefined | 'new' = 'new';
   #answers = answersMin - 1;
   #isAhead = false;
+  #isStandby = true;
   #severalUntilMs = Number.NEGATIVE_INFINITY;
   #isClosed = false;
 
@@ -72,7 +75,7 @@ export class Replica<Reads extends ServerReads> {
   /** How many bytes of the primary's log it has not replayed. */
   get lagBytes(): number {
     const { last } = this.rules.primary;
-    return last === undefined || last <= this.position ? 0 : Number(last - this.position);
+    return last === undefined || last <= this.#position ? 0 : Number(last - this.#position);
   }
 
   /** Reads its position, and decides whether reads may use it. Never rejects. */
@@ -88,9 +91,11 @@ export class Replica<Reads extends ServerReads> {
     }
   }
 
-  /** The primary had this position at a time, when the replica must not have had more. */
-  compare(primary: bigint, atMs: number): void {
-    if (this.#readMs < atMs) this.#isAhead = this.position > primary;
+  /** Compares it with a primary that was read from `atMs` on. It must not have had more before. */
+  compare({ position, startTime }: ServerState, atMs: number): void {
+    if (this.#readMs >= atMs) return;
+    // A server that accepts writes and is not the primary has a log of its own, such as an old primary.
+    this.#isAhead = this.#position > position || (!this.#isStandby && this.#startTime !== startTime);
   }
 
   /** A read has failed on the replica. Reads stop using it if its server is the reason. */
@@ -114,14 +119,16 @@ export class Replica<Reads extends ServerReads> {
     await opened.database.close();
   }
 
-  #note({ position, startTime }: ServerState): void {
+  #note({ position, logPosition, startTime, isStandby }: ServerState): void {
     if (this.#startTime !== startTime) {
       this.generation++;
       // They lead to a server that has ended.
       this.#opened?.database.renewConnections('cut');
     }
     this.#startTime = startTime;
-    this.position = position;
+    this.#isStandby = isStandby;
+    this.#position = position;
+    this.logPosition = logPosition;
     this.#readMs = performance.now();
     this.lagMs = this.rules.primary.lagMsOf(position);
   }

@@ -167,7 +167,7 @@ class ReplicaSet<Reads extends ServerReads> implements Replicas<Reads> {
     const start = this.#next++;
     for (let step = 0; step < count; step++) {
       const replica = this.#replicas[(start + step) % count];
-      if (replica?.reads !== undefined && replica.position >= position) return replica;
+      if (replica?.reads !== undefined && replica.logPosition >= position) return replica;
     }
     return undefined;
   }
@@ -175,17 +175,17 @@ class ReplicaSet<Reads extends ServerReads> implements Replicas<Reads> {
   async #check(replica: Replica<Reads>): Promise<void> {
     await replica.check();
     if (replica.reads === undefined) return;
-    for (const waiter of this.#waiters) if (replica.position >= waiter.position) waiter.resolve(replica);
+    for (const waiter of this.#waiters) if (replica.logPosition >= waiter.position) waiter.resolve(replica);
   }
 
   async #checkPrimary(): Promise<void> {
     const startMs = performance.now();
     try {
-      const { position, isStandby } = await this.#options.primary.read();
+      const state = await this.#options.primary.read();
       // The address may lead to another server soon, which a new connection reaches.
-      if (isStandby) return;
-      this.#positions.add(position, performance.now());
-      for (const replica of this.#replicas) replica.compare(position, startMs);
+      if (state.isStandby) return;
+      this.#positions.add(state.position, performance.now());
+      for (const replica of this.#replicas) replica.compare(state, startMs);
     } catch {
       // The database watch reports it. Until then, the lag is that at the last known position.
     }

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { createConsistencyTokens } from '../../src/model/consistency-token.js';
+import { createConsistencyTokens, logPosition } from '../../src/model/consistency-token.js';
 
 const tokens = createConsistencyTokens({ systemId: '7650000000000000001', databaseOid: '16384' });
 const others = createConsistencyTokens({ systemId: '7650000000000000002', databaseOid: '16384' });
-const largest = 2n ** 64n - 1n;
+const largest = logPosition('ffffffff', 2n ** 64n - 1n);
 
 describe('a consistency token', () => {
   it.each([0n, 1n, 0x16b3748n, largest])('has the position %d', (position) => {
@@ -11,7 +11,8 @@ describe('a consistency token', () => {
   });
 
   it('is greater as a text if it is newer', () => {
-    const positions = [0n, 9n, 10n, 255n, 256n, 2n ** 40n, largest];
+    const bytes = [0n, 9n, 10n, 255n, 256n, 2n ** 40n];
+    const positions = [...bytes, ...bytes.map((byte) => logPosition('0000000A', byte)), largest];
     const texts = positions.map(tokens.tokenOf);
     expect(texts.toSorted()).toEqual(texts);
     expect(new Set(texts.map(({ length }) => length)).size).toBe(1);
@@ -19,7 +20,7 @@ describe('a consistency token', () => {
 
   it('is short, and does not contain the identifiers of the server', () => {
     const token = tokens.tokenOf(largest);
-    expect(token).toMatch(/^[\w.]{1,40}$/);
+    expect(token).toMatch(/^[\w.]{1,50}$/);
     expect(token).not.toContain('7650000000000000001');
   });
 

@@ -87,7 +87,7 @@ export class Replica<Reads extends ServerReads> {
       this.#answers++;
       this.#decide(this.#isOfPrimary(state) ? undefined : 'not a replica');
     } catch (error) {
-      this.#lose('unreachable', error);
+      this.noteFailure(error, true);
     }
   }
 
@@ -98,7 +98,7 @@ export class Replica<Reads extends ServerReads> {
     this.#isAhead = this.#position > position || (!this.#isStandby && this.#startTime !== startTime);
   }
 
-  /** A read has failed on the replica. Reads stop using it if its server is the reason. */
+  /** A check or a read has failed. Reads stop using the replica if its server is the reason. */
   noteFailure(error: unknown, isServerLost: boolean): void {
     if (error instanceof OtherServerFault) {
       this.#severalUntilMs = performance.now() + severalServersMs;

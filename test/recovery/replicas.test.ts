@@ -1,11 +1,14 @@
 /** Roster with a read replica whose replay is paused, so that it is known what it lacks. */
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { Metadata } from 'nice-grpc';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { type App, startApp } from '../../src/app.js';
 import { type Client, type ClientOptions, createClient, RosterError } from '../../src/client/index.js';
 import { parseServerConfig } from '../../src/config/parse.js';
 import { startReplication, type TestReplication } from '../support/replication.js';
+import { startTcpProxy } from '../support/tcp-proxy.js';
 
 const waitOptions = { timeout: 60_000, interval: 50 };
 const key = 'x-roster-consistency';
@@ -92,7 +95,7 @@ describe('a read replica', () => {
     expect((await client.batchGetUsers({ ids: [id] })).users).toEqual([user]);
     const page = await client.listUsers({ query: email, includeTotalSize: true });
     expect(page).toMatchObject({ users: [user], totalSize: 1 });
-    for await (const { users } of client.resolveUsers(once({ ids: [id], emails: [email] }))) {
+    for await (const { users } of client.resolveUsers(just({ ids: [id], emails: [email] }))) {
       expect(users).toEqual([user, user]);
     }
     const exported = [];
@@ -123,7 +126,7 @@ describe('a read replica', () => {
     expect((await writer.getUserByEmail({ email: added?.email })).user).toEqual(added);
     expect((await writer.batchGetUsers({ ids: [id, added?.id ?? ''] })).users).toEqual([changed, added]);
     expect((await writer.listUsers({ query: added?.email })).users).toEqual([added]);
-    for await (const { users } of writer.resolveUsers(once({ ids: [added?.id ?? ''] }))) expect(users).toEqual([added]);
+    for await (const { users } of writer.resolveUsers(just({ ids: [added?.id ?? ''] }))) expect(users).toEqual([added]);
     expect((await readsOf(http)).behind).toBeGreaterThan(0);
 
     await servers.replica.resume();
@@ -291,7 +294,7 @@ describe('the consistency token', () => {
   });
 });
 
-async function* once<T>(message: T): AsyncGenerator<T> {
+async function* just<T>(message: T): AsyncGenerator<T> {
   yield message;
 }
 
@@ -341,6 +344,63 @@ describe('a replica that cannot be used', () => {
     await isUsed(http);
     isRunning = false;
     await Promise.all(load);
+  });
+
+  it('costs no call if it no longer answers, and only the first reads wait for it', async () => {
+    await using proxy = await startTcpProxy(servers.replica.url);
+    const own: Record<string, unknown>[] = [];
+    const remote = await start({ DATABASE_REPLICA_URLS: proxy.url }, own);
+    onTestFinished(() => remote.close());
+    await isUsed(`http://localhost:${remote.http?.port}`);
+    const client = clientOf(remote, { attemptsMax: 1 });
+    const { user } = await client.createUser({ user: newUser() });
+    await servers.replica.catchUp();
+    proxy.pause();
+    const found = await Promise.all(Array.from({ length: 10 }, () => client.getUser({ id: user?.id })));
+    expect(found.map((each) => each.user)).toEqual(found.map(() => user));
+    await vi.waitUntil(() => latest(own)?.reason === 'unreachable', waitOptions);
+    expect((await client.getUser({ id: user?.id })).user).toEqual(user);
+    proxy.resume();
+    await isUsed(`http://localhost:${remote.http?.port}`);
+  });
+
+  it('is not used if its address leads to several servers', async () => {
+    const ports = [servers.replica, servers.primary].map(({ url }) => Number(new URL(url).port));
+    let connections = 0;
+    const balancer = createServer((near) => {
+      const far = connect({ port: ports[connections++ % ports.length] ?? 0, host: '127.0.0.1' });
+      near.on('error', () => far.destroy()).pipe(far);
+      far.on('error', () => near.destroy()).pipe(near);
+    });
+    await once(balancer.listen(0, '127.0.0.1'), 'listening');
+    onTestFinished(() => void balancer.close());
+    const url = new URL(servers.replica.url);
+    url.port = String((balancer.address() as AddressInfo).port);
+    const own: Record<string, unknown>[] = [];
+    const balanced = await start({ DATABASE_REPLICA_URLS: url.href }, own);
+    onTestFinished(() => balanced.close());
+    const client = clientOf(balanced, { attemptsMax: 1 });
+    const { user } = await client.createUser({ user: newUser() });
+    await vi.waitUntil(() => latest(own)?.reason === 'several servers', waitOptions);
+    expect((await client.getUser({ id: user?.id })).user).toEqual(user);
+  });
+
+  it('needs a role that may read the tables, and no more', async () => {
+    await servers.primary.query(`create role reader login password 'reader'`);
+    await servers.primary.query('grant select on all tables in schema public to reader');
+    await servers.replica.catchUp();
+    const url = new URL(servers.replica.url);
+    [url.username, url.password] = ['reader', 'reader'];
+    const limited = await start({ DATABASE_REPLICA_URLS: url.href });
+    onTestFinished(() => limited.close());
+    await isUsed(`http://localhost:${limited.http?.port}`);
+    const client = clientOf(limited);
+    const { user } = await client.createUser({ user: newUser() });
+    await servers.replica.catchUp();
+    expect((await client.getUser({ id: user?.id })).user).toEqual(user);
+    expect((await client.listUsers({ query: user?.email, includeTotalSize: true })).totalSize).toBe(1);
+    for await (const each of client.exportAllUsers({ filter: `email == "${user?.email}"` })) expect(each).toEqual(user);
+    expect(await readsOf(`http://localhost:${limited.http?.port}`)).toMatchObject({ replica: 3, failed: 0 });
   });
 
   it('is refused if it is not a replica of the database', async () => {

@@ -21,6 +21,7 @@ import { descriptorsPath, loadOwnFiles } from './gateway/own-files.js';
 import { reloadTls } from './gateway/reload-tls.js';
 import type { ServedParts } from './gateway/router.js';
 import { createByteBudget } from './grpc-server/byte-budget.js';
+import { openReplicas } from './open-replicas.js';
 import { changeIndexes, type IndexChange } from './operations/change-indexes.js';
 import { createDirectory, type Directory, type Siblings } from './operations/directory.js';
 import { startHousekeeping } from './operations/housekeeping.js';
@@ -257,10 +258,12 @@ async function openDirectory(
         'lists are slow because Roster may not build their index',
       ),
   });
+  const replicas = await openReplicas(config, prepared, { database, log });
   const directory = createDirectory({
     database,
     identity,
     indexes,
+    replicas,
     batchRowsMax: config.batch.rowsMax,
     queueRowsMax: config.batch.queueRowsMax,
     streams: config.streams,
@@ -270,6 +273,7 @@ async function openDirectory(
     tracing,
   });
   cleanups.addWithDeadline(() => directory.close());
+  await replicas?.ready;
   const housekeeping = startHousekeeping({
     database,
     changes: config.changes,

@@ -133,6 +133,16 @@ export function completePostgresUrl(url: string, parts: Readonly<Partial<Record<
   return `${url}${url.includes('?') ? '&' : '?'}${added.join('&')}`;
 }
 
+/** Returns a URL for each host of a valid URL. */
+export function urlsOfHosts(url: string): string[] {
+  const { hosts } = parsePostgresUrl(url);
+  const { values } = partsOf(url);
+  return hosts.map(({ host, port }) => {
+    const parts = [...new Map([...values, ['host', host], ['port', String(port)]])];
+    return `postgres://?${parts.map(([name, value]) => `${name}=${encodeURIComponent(value)}`).join('&')}`;
+  });
+}
+
 /** The hosts and the database without secrets, for people: `db.example:5432/roster`. */
 export function describeTarget({ hosts, database }: PostgresTarget): string {
   return `${hosts.map(describeHost).join(',')}/${database}`;

@@ -167,6 +167,8 @@ class Call {
         ...authorization(token),
         ...(deadlineMs === 0 ? {} : { 'connect-timeout-ms': String(Math.ceil(deadlineMs)) }),
         'connect-protocol-version': '1',
+        // The page compares what it reads with the changes that it watches, which replicas of the database may lack.
+        'x-roster-consistency': 'latest',
         'content-type': contentType,
       },
       body,

@@ -5,6 +5,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ClientError, type ClientMiddleware, Metadata, Status } from 'nice-grpc';
+import { type Consistency, rememberToken, sendToken } from './consistency.js';
 import { methodOf, RosterError, toRosterError } from './roster-error.js';
 
 // Above 2^31 - 1 ms, Node's timers fire at once. So does a grpc-timeout in a grpc-js server, which uses 32 bits.
@@ -56,7 +57,11 @@ export type Token = string | (() => string | Promise<string>);
  * Wraps every attempt of every call. `closing` ends streams, because a closed channel keeps them open until the server ends
  * them.
  */
-export function createAttempts(token: Token | undefined, closing: AbortSignal): ClientMiddleware<AttemptOptions> {
+export function createAttempts(
+  token: Token | undefined,
+  closing: AbortSignal,
+  consistency?: Consistency,
+): ClientMiddleware<AttemptOptions> {
   return async function* attempt(call, { deadline, ...options }) {
     const method = methodOf(call.method.path);
     const streamClosing = call.requestStream || call.responseStream ? closing : undefined;
@@ -69,6 +74,7 @@ export function createAttempts(token: Token | undefined, closing: AbortSignal): 
       if (token !== undefined && !metadata.has('authorization')) {
         metadata.set('authorization', `Bearer ${await linked.race(readToken(token, method))}`);
       }
+      if (consistency !== undefined) sendToken(consistency, metadata);
       if (closing.aborted) throw new RosterError(method, 'CANCELLED', 'This client is closed.');
       if (deadline !== undefined) metadata.set('grpc-timeout', grpcTimeout(deadline.atMs - performance.now()));
       return yield* call.next(call.request, {
@@ -82,6 +88,7 @@ export function createAttempts(token: Token | undefined, closing: AbortSignal): 
         onTrailer: (trailer) => {
           isAnswered ||= [...trailer].length > 0;
           requestId = trailer.get(requestIdKey) ?? requestId;
+          if (consistency !== undefined) rememberToken(consistency, trailer);
           options.onTrailer?.(trailer);
         },
       });

@@ -1,6 +1,7 @@
 /** The options of a client, and the limits of a single call. */
 import type { CallOptions as NiceCallOptions } from 'nice-grpc';
 import type { Token } from './call.js';
+import type { Consistency } from './consistency.js';
 
 export interface TlsOptions {
   /** PEM, not a path. The authorities that may sign the server's certificate. Default: the system's authorities. */
@@ -48,6 +49,13 @@ export interface ClientOptions {
    * no server has accepted them. The client adds a request id if the caller sets none, unless this is 1.
    */
   attemptsMax?: number;
+
+  /**
+   * The reads of a client see all of its earlier writes, even if the server reads from replicas of the database. Pass one
+   * object to several clients, and their reads see the writes of all of them: `const consistency = { token: '' }`. To see
+   * them in another process, too, pass `{ token }` there. `false` turns this off: reads may then be slightly older.
+   */
+  consistency?: Consistency | false;
 }
 
 /** Limits of one call. They override the client's. */

@@ -133,7 +133,9 @@ export function createClient(options: ClientOptions = {}): Client {
   deadlineIn(deadlineMsOfClient);
   const channels = openChannels(options);
   const closing = new AbortController();
-  const factory = createClientFactory().use(errorDetailsClientMiddleware).use(createAttempts(token, closing.signal));
+  const { consistency = { token: '' } } = options;
+  const attempts = createAttempts(token, closing.signal, consistency === false ? undefined : consistency);
+  const factory = createClientFactory().use(errorDetailsClientMiddleware).use(attempts);
   const healths = channels.map((channel) => factory.create(HealthDefinition, channel));
   const channelHealth = createChannelHealth((index) => serves(index).catch(mayServe), closing.signal);
   const limits = { deadlineMs: deadlineMsOfClient, attemptsMax };

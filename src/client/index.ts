@@ -5,6 +5,7 @@ export { User, UserChange, UserChange_Type } from '../../generated/users/v1/user
 export * from '../../generated/users/v1/user_service.js';
 export { type Client, createClient } from './client.js';
 export type { CallLimits, CallOptions, ClientOptions, TlsOptions } from './client-options.js';
+export type { Consistency } from './consistency.js';
 export type { FieldViolation, StatusName } from './error-details.js';
 export type { ExportedUsers } from './export-all-users.js';
 export type { FollowUsersOptions, UserFeedMessage } from './follow-users.js';

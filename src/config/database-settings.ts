@@ -6,6 +6,7 @@ import {
   databasePassword,
   databaseText,
   databaseUrl,
+  databaseUrls,
   dayMs,
   folder,
   hourMs,
@@ -116,6 +117,19 @@ export const databaseSettings = {
     unset: 'DATABASE_URL',
     description:
       'The same database without the connection pooler, for work that needs a session: imports, exports, watches that begin with existing users, migrations and building indexes.',
+  },
+  replicaUrls: {
+    name: 'DATABASE_REPLICA_URLS',
+    kind: databaseUrls,
+    unset: 'all reads use DATABASE_URL',
+    description:
+      'Streaming replicas of the database, for reads that may be slightly stale (docs/operations.md#read-replicas). Each host is a replica; a comma in a URL separates two hosts. The PG… variables except PGHOST and PGTARGETSESSIONATTRS are the parts that the URLs leave out.',
+  },
+  replicaLagMsMax: {
+    name: 'DATABASE_REPLICA_LAG_MS_MAX',
+    kind: wholeNumber(1000, hourMs),
+    default: 10_000,
+    description: 'Reads do not use a replica whose data are older. Measured to half a second.',
   },
   dataDir: {
     name: 'DATA_DIR',

@@ -134,6 +134,28 @@ export const databaseUrl: Kind<string> = {
   problem: databaseUrlProblem,
 };
 
+/** URLs separated by commas or spaces. A comma in a URL is between two of its hosts. */
+export const databaseUrls: Kind<readonly string[]> = {
+  form: `URLs separated by commas or spaces, each ${postgresUrlForm}`,
+  placeholder: '<url,...>',
+  secret: true,
+  parse: (text) => (databaseUrlsProblem(text) === undefined ? splitUrls(text) : undefined),
+  problem: databaseUrlsProblem,
+};
+
+function splitUrls(text: string): string[] {
+  return text.split(/[\s,]+(?=postgres(?:ql)?:\/\/)|[\s,]+$/i).filter((url) => url !== '');
+}
+
+/** Names the URL by its number, because it may contain a password. */
+function databaseUrlsProblem(text: string): string | undefined {
+  for (const [index, url] of splitUrls(text).entries()) {
+    const problem = databaseUrlProblem(url);
+    if (problem !== undefined) return `has an invalid URL ${index + 1}, which ${problem}`;
+  }
+  return undefined;
+}
+
 function databaseUrlProblem(text: string): string | undefined {
   try {
     parsePostgresUrl(text);

@@ -6,7 +6,13 @@
  */
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { type Address, isLoopback } from '../net/address.js';
-import { completePostgresUrl, type PostgresPart, PostgresUrlError, parsePostgresUrl } from '../postgres-url.js';
+import {
+  completePostgresUrl,
+  type PostgresPart,
+  PostgresUrlError,
+  parsePostgresUrl,
+  urlsOfHosts,
+} from '../postgres-url.js';
 import { clientSettings } from './client-settings.js';
 import { type OtlpConfig, readOtlp } from './otlp.js';
 import { flagOf, isSetting, optionOf, type Setting, type SettingTable, type ValuesOf } from './setting.js';
@@ -29,7 +35,10 @@ export type Flags = Readonly<Record<string, unknown>>;
 export interface ServerConfig
   extends Omit<ValuesOf<typeof serverSettings>, 'database' | 'http' | 'tls' | 'auth' | 'searchIndex'> {
   /** Its URLs are complete. Without a URL, it is the embedded Postgres. */
-  readonly database: Omit<ValuesOf<typeof serverSettings.database>, 'parts' | 'urlFile'>;
+  readonly database: Omit<ValuesOf<typeof serverSettings.database>, 'parts' | 'urlFile' | 'replicaUrls'> & {
+    /** One for each host. */
+    readonly replicaUrls: readonly string[];
+  };
   /** Settings that are deprecated or ignored, and what to do about them, for the log. */
   readonly warnings: readonly string[];
   /** Undefined if nothing is exported to an OpenTelemetry collector. */
@@ -147,7 +156,7 @@ function checkAuth(
 
 /** Completes the URLs with the parts, or makes a URL of the parts. */
 function checkDatabase(
-  { parts, url: ownUrl, urlFile, directUrl, ...others }: ValuesOf<typeof serverSettings.database>,
+  { parts, url: ownUrl, urlFile, directUrl, replicaUrls = [], ...others }: ValuesOf<typeof serverSettings.database>,
   problems: Problems,
   warnings: string[],
 ): ServerConfig['database'] {
@@ -161,10 +170,10 @@ function checkDatabase(
       'PGHOST is ignored and the embedded Postgres is used, because PGDATABASE and DATABASE_URL are not set.',
     );
   }
-  const complete = (setting: Setting, text: string | undefined): string | undefined => {
+  const complete = (setting: Setting, text: string | undefined, texts = textsOf(parts)): string | undefined => {
     if (text === undefined) return undefined;
     try {
-      const url = completePostgresUrl(text, textsOf(parts));
+      const url = completePostgresUrl(text, texts);
       parsePostgresUrl(url);
       return url;
     } catch (error) {
@@ -176,10 +185,21 @@ function checkDatabase(
   const urlSetting = isFromFile ? database.urlFile : database.url;
   const [first, text] = givenUrl === undefined ? [database.parts.host, 'postgres://'] : [urlSetting, givenUrl];
   const url = complete(first, givenUrl === undefined && !isGiven ? undefined : text);
-  if (directUrl !== undefined && url === undefined && problems.list.length === 0) {
-    problems.list.push(`${problems.label(database.directUrl)} needs ${database.url.name}`);
+  const needing = [directUrl && database.directUrl, replicaUrls.length > 0 && database.replicaUrls];
+  for (const setting of url === undefined && problems.list.length === 0 ? needing : []) {
+    if (setting) problems.list.push(`${problems.label(setting)} needs ${database.url.name}`);
   }
-  return { ...others, url, directUrl: complete(database.directUrl, directUrl) };
+  // A replica has its own host, and may be read-only.
+  const replicaParts = { ...textsOf(parts), host: undefined, target_session_attrs: 'any' };
+  const completeReplicas = replicaUrls.flatMap(
+    (replica) => complete(database.replicaUrls, replica, replicaParts) ?? [],
+  );
+  return {
+    ...others,
+    url,
+    directUrl: complete(database.directUrl, directUrl),
+    replicaUrls: completeReplicas.flatMap(urlsOfHosts),
+  };
 }
 
 /** Fails at the start if the file cannot be appended to. Later, the server goes on without it. */

@@ -46,6 +46,7 @@ const prepareText = (settings: readonly string[]) => `
     pg_catalog.current_setting('server_version_num')::pg_catalog.int4 as version,
     pg_catalog.current_setting('server_encoding') as encoding,
     pg_catalog.pg_backend_pid() as backend_pid,
+    extract(epoch from pg_catalog.pg_postmaster_start_time())::pg_catalog.text as start_time,
     schemas.names as schemas,
     case when schemas.names is not null then
       pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', schemas.names, 'pg_temp'), false)
@@ -68,6 +69,7 @@ interface PreparedRow {
   version: number;
   encoding: string;
   backend_pid: number;
+  start_time: string;
   schemas: string | null;
 }
 
@@ -77,6 +79,21 @@ export class StandbyFault extends Fault {
     const what = isStandby ? 'The database is a standby, which accepts no writes.' : 'The database accepts no writes.';
     super('DATABASE_UNAVAILABLE', what);
   }
+}
+
+/** Thrown by prepareConnection if the address of a replica leads to another server than before. */
+export class OtherServerFault extends Fault {
+  constructor() {
+    super('DATABASE_UNAVAILABLE', 'The address of the replica leads to several servers, or its server has restarted.');
+  }
+}
+
+/** The servers that prepareConnection accepts. */
+export interface AcceptedServer {
+  /** Whether the server may be a standby, which accepts no writes. */
+  readonly acceptsStandby?: boolean;
+  /** Returns when the server started, as Postgres' text of seconds. Undefined accepts any server. */
+  expectedStart?(): string | undefined;
 }
 
 /** The database can be reached, but Roster cannot use it. Its message says what to do. */
@@ -109,6 +126,7 @@ export async function prepareConnection(
   client: pg.ClientBase,
   { target, connectTimeoutMs: timeoutMs }: Servers,
   settings: readonly string[] = [],
+  { acceptsStandby = false, expectedStart }: AcceptedServer = {},
 ): Promise<number> {
   // Without a listener, the error of a connection that breaks while it is lent out would end the process.
   client.on('error', () => {});
@@ -118,9 +136,10 @@ export async function prepareConnection(
   const [row] = rows;
   if (row === undefined) throw new Error('The database returned no row.');
   checkVersion(row.version);
-  if (row.is_standby || (row.is_read_only && target.sessionAttributes === 'read-write')) {
-    throw new StandbyFault(row.is_standby);
-  }
+  const isReadOnly = row.is_standby || (row.is_read_only && target.sessionAttributes === 'read-write');
+  if (isReadOnly && !acceptsStandby) throw new StandbyFault(row.is_standby);
+  const start = expectedStart?.();
+  if (start !== undefined && start !== row.start_time) throw new OtherServerFault();
   if (row.encoding !== 'UTF8') {
     throw new UnusableDatabaseError(
       `The database's encoding is ${row.encoding}, but Roster needs UTF8. Create another one: ` +

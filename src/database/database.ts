@@ -5,9 +5,10 @@
  */
 import type pg from 'pg';
 import type { DataSource, EntityManager } from 'typeorm';
+import { logPosition } from '../model/consistency-token.js';
 import { runBinary } from './binary-query.js';
 import type { Row } from './columns.js';
-import { cancelStatement, cutConnection, processIdOf } from './connection.js';
+import { type AcceptedServer, cancelStatement, cutConnection, processIdOf } from './connection.js';
 import { faultOf } from './errors.js';
 import { createDataSource } from './orm.js';
 import { createConnectionPool } from './pool.js';
@@ -16,7 +17,7 @@ import type { RowMessage } from './row-messages.js';
 import { createServers, type Servers } from './servers.js';
 import { openSession, type Session, type SessionOptions } from './session.js';
 
-export interface DatabaseOptions {
+export interface DatabaseOptions extends AcceptedServer {
   url: string;
   /** For sessions and migrations, if `url` leads to a pooler. */
   directUrl?: string | undefined;
@@ -45,6 +46,12 @@ export type RunStatement = Run<Row>;
 /** Returns the rows as Postgres sends them, in the binary format. */
 export type RunBinary = Run<RowMessage>;
 
+export interface RowsAtPosition {
+  readonly rows: Row[];
+  /** As logPosition() makes it. */
+  readonly position: bigint | undefined;
+}
+
 export interface Database {
   /** How many statements may run at once. */
   readonly connectionsMax: number;
@@ -54,6 +61,11 @@ export interface Database {
   readonly run: RunStatement;
   /** As `run`, but does not parse the rows. */
   readonly runBinary: RunBinary;
+  /**
+   * As `run`, and also returns a position of the write-ahead log at or after the statement's commit. It is undefined if
+   * it could not be read. The server gets both statements in one round trip.
+   */
+  runWithPosition(statement: Statement, values: readonly unknown[]): Promise<RowsAtPosition>;
   /** For building queries with TypeORM. `orm` runs them. */
   readonly dataSource: DataSource;
   /** Runs `work` with TypeORM's entity manager, for statements that are not frequent. Throws Faults. */
@@ -92,7 +104,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
     throw faultOf(error);
   }
 
-  async function runOnce<R>(send: Query<R>, statement: Statement, values: readonly unknown[]): Promise<R[]> {
+  async function runOnce<R>(send: Send<R>, statement: Statement, values: readonly unknown[]): Promise<R> {
     try {
       return await lend((client) => send(options, client, statement, values));
     } catch (error) {
@@ -113,6 +125,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
 
     run: (statement, values) => runOnce(query, statement, values),
     runBinary: (statement, values) => runOnce(binaryQuery, statement, values),
+    runWithPosition: (statement, values) => runOnce(queryWithPosition, statement, values),
 
     async orm(work) {
       try {
@@ -153,12 +166,14 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
   };
 }
 
-type Query<R> = (
+type Send<R> = (
   options: DatabaseOptions,
   client: pg.PoolClient,
   statement: Statement,
   values: readonly unknown[],
-) => Promise<R[]>;
+) => Promise<R>;
+
+type Query<R> = Send<R[]>;
 
 const query: Query<Row> = async (options, client, { name, text }, values) => {
   const { rows } = await client.query<unknown[]>({
@@ -172,6 +187,33 @@ const query: Query<Row> = async (options, client, { name, text }, values) => {
 
 const binaryQuery: Query<RowMessage> = (options, client, { name, text }, values) =>
   runBinary(client, { name: options.preparedStatements ? name : '', text }, values);
+
+// The flush position, and not the insert position: all of it has been sent to standbys, so an idle standby reaches it. A
+// commit is acknowledged when its record is on disk, so the position includes it.
+const positionStatement: Statement = {
+  name: 'wal-position',
+  text: `
+    select left(pg_walfile_name(flushed), 8), pg_wal_lsn_diff(flushed, '0/0')::text
+    from pg_current_wal_flush_lsn() as flushed`,
+};
+
+const queryWithPosition: Send<RowsAtPosition> = async (options, client, statement, values) => {
+  const sent = query(options, client, statement, values);
+  const [rows, position] = await Promise.allSettled([sent, query(options, client, positionStatement, [])]);
+  if (rows.status === 'rejected') throw rows.reason;
+  return { rows: rows.value, position: position.status === 'fulfilled' ? positionOf(position.value) : undefined };
+};
+
+function positionOf([row]: readonly Row[]): bigint | undefined {
+  if (row === undefined) return undefined;
+  const [timeline, byte] = row as [string, string];
+  return logPosition(timeline, BigInt(byte));
+}
+
+/** Reads a position of the write-ahead log that includes everything that is committed. */
+export async function readLogPosition(database: Pick<Database, 'run'>): Promise<bigint> {
+  return positionOf(await database.run(positionStatement, [])) ?? 0n;
+}
 
 /**
  * Runs a statement that may have to read a whole table, which named statements must not do. All three statements are

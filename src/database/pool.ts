@@ -134,7 +134,7 @@ export function createConnectionPool(
 
   async function prepare(client: pg.ClientBase): Promise<void> {
     try {
-      await prepareConnection(client, servers, options.preparedStatements ? plannerSettings : []);
+      await prepareConnection(client, servers, options.preparedStatements ? plannerSettings : [], options);
     } catch (error) {
       if (error instanceof StandbyFault) renewAfterReadOnly();
       throw error;

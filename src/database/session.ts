@@ -106,7 +106,7 @@ class PostgresSession implements Session {
 
   async #prepare(options: DatabaseOptions, keepsState: boolean): Promise<void> {
     const { connectTimeoutMs } = this.#servers;
-    this.backendPid = await prepareConnection(this.client, this.#servers);
+    this.backendPid = await prepareConnection(this.client, this.#servers, [], options);
     // Poolers send their clients invented process ids.
     const isPooled = this.backendPid !== processIdOf(this.client);
     const openAnother = () => createClient(options, this.#servers.configLike(this.client), connectTimeoutMs).connect();

@@ -5,6 +5,7 @@
  */
 import { cors } from '@connectrpc/connect';
 import type { OpenEndpoint } from '../config/parse.js';
+import { consistencyKey, latestToken } from '../model/consistency-token.js';
 import type { Address } from '../net/address.js';
 import { grpcPortHeader } from '../net/ports.js';
 import type { Gateway, HttpRequest, HttpResponse } from './gateway.js';
@@ -55,14 +56,19 @@ const endpoints: Readonly<Record<string, OpenEndpoint>> = {
 };
 
 const listUsersPath = '/users.v1.UserService/ListUsers';
-// The first call of the page (web/first-users.ts). The browser sends it before it has loaded the page's script.
+// The first call of the page (web/first-users.ts). The browser sends it before it has loaded the page's script, and so
+// without the header with which the page reads the current state.
 const firstUsersPath = `${listUsersPath}?connect=v1&encoding=proto&base64=1&message=CMgBKhBjcmVhdGVfdGltZSBkZXNj`;
 const firstUsersLink = `<${firstUsersPath}>; rel=preload; as=fetch; crossorigin`;
 
 // How long a browser may cache the response to a preflight request. This is Chromium's maximum.
 const preflightSeconds = 7200;
 
-const exposedHeaders = ['*', ...cors.exposedHeaders, 'retry-after', 'www-authenticate'].join(', ');
+// A Connect client finds the trailers of a unary call in headers with this prefix.
+const consistencyHeaders = [consistencyKey, `trailer-${consistencyKey}`];
+const exposedHeaders = ['*', ...cors.exposedHeaders, 'retry-after', 'www-authenticate', ...consistencyHeaders].join(
+  ', ',
+);
 
 /** The content of a response. */
 export interface ResponseContent {
@@ -155,6 +161,7 @@ export function createRouter(options: RouterOptions): Router {
       }
       if (served === undefined) return respond(response, notServing);
       if (isCall) {
+        if (request.url === firstUsersPath) request.headers[consistencyKey] ??= latestToken;
         // Also for GET, because responses contain personal data.
         response.setHeader('cache-control', 'no-store');
         return served.gateway.handle(request, response);

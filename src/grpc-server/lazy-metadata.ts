@@ -30,11 +30,11 @@ export class LazyMetadata implements Metadata {
   }
 
   get<Key extends string>(key: Key): MetadataValue<Key> | undefined {
-    return this.#all.get(key);
+    return this.#lacks(key) ? undefined : this.#all.get(key);
   }
 
   getAll<Key extends string>(key: Key): MetadataValue<Key>[] {
-    return this.#all.getAll(key);
+    return this.#lacks(key) ? [] : this.#all.getAll(key);
   }
 
   has(key: string): boolean {
@@ -43,6 +43,11 @@ export class LazyMetadata implements Metadata {
 
   [Symbol.iterator](): IterableIterator<[string, (string | Uint8Array)[]]> {
     return this.#all[Symbol.iterator]();
+  }
+
+  /** Whether the header certainly has no such field. Reading all of its fields takes longer. */
+  #lacks(key: string): boolean {
+    return this.#created === undefined && !this.fields.includes(key.toLowerCase());
   }
 
   get #all(): Metadata {

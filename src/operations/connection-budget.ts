@@ -59,6 +59,12 @@ export function divideConnections(connectionsMax: number): ConnectionBudget {
   return budget;
 }
 
+/** The maximum number of connections to a replica, which serves only reads. */
+export function replicaConnections(connectionsMax: number): number {
+  const { lookups, streams, lists, batchCalls } = divideConnections(connectionsMax);
+  return lookups + streams + lists + batchCalls;
+}
+
 function sumOf(budget: ConnectionBudget): number {
   return Object.values(budget).reduce((sum, connections) => sum + connections);
 }

@@ -7,6 +7,7 @@
 import { createLimiter } from '../concurrency/limiter.js';
 import type { Database } from '../database/database.js';
 import type { ChangeAuthor } from '../model/change-author.js';
+import type { MayLag } from '../model/consistency-token.js';
 import type { ImportPart, ImportReport } from '../model/import-request.js';
 import { createChangePageTokens, createPageTokens } from '../model/page-token.js';
 import type {
@@ -16,25 +17,47 @@ import type {
   ResolveUsersRequest,
   WatchUsersRequest,
 } from '../model/requests.js';
+import type { StoredUser } from '../model/stored-user.js';
 import type { DirectoryIdentity } from '../store/identity.js';
-import { type ListIndexLookup, readsTable } from '../store/list-users.js';
+import type { ListIndexLookup } from '../store/list-users.js';
 import type { Metrics } from '../telemetry/metrics.js';
+import type { MetricSources } from '../telemetry/source-metrics.js';
 import type { Tracing } from '../telemetry/tracing.js';
 import { createChangeFeed } from './change-feed.js';
-import { divideConnections, limitConnections } from './connection-budget.js';
-import { createExportTokens, type ExportedUsers, exportUsers } from './export-users.js';
+import { divideConnections } from './connection-budget.js';
+import { createDirectoryReads, createServerShares, type DirectoryReads, type ServerShares } from './directory-reads.js';
+import { createExportTokens, type ExportedUsers, type ExportOptions, exportUsers } from './export-users.js';
 import { importUsers } from './import-users.js';
 import { type ChangePage, changePage } from './list-changes.js';
-import { listPage, type UserPage } from './list-page.js';
-import { createUserReads, type UserReads } from './read-users.js';
-import { createResolver, type ResolvedUsers } from './resolve-users.js';
+import type { UserPage } from './list-page.js';
+import { openOnReplica } from './replica-exports.js';
+import { createReadRouter, type ReadRouter } from './replica-reads.js';
+import type { Replicas } from './replicas.js';
+import type { ResolvedUsers } from './resolve-users.js';
 import { type WatchMessage, watchUsers } from './watch-users.js';
+import { createWritePositions } from './write-positions.js';
 import { createUserWrites, type UserWrites } from './write-users.js';
 
-/** `signal` is aborted when the call is cancelled or its deadline has passed. */
-export interface Directory extends UserReads, UserWrites {
+/** Reads that may use a replica with `mayLag`. Without it, they return the current state. */
+export interface LaggingReads {
+  /** Throws USER_NOT_FOUND. */
+  getUser(id: string, signal: AbortSignal, mayLag?: MayLag): Promise<StoredUser>;
+  /** Throws USER_NOT_FOUND. */
+  getUserByEmail(email: string, signal: AbortSignal, mayLag?: MayLag): Promise<StoredUser>;
+  /** Returns the users in the order of the ids, with undefined for each id that no user has. */
+  batchGetUsers(ids: readonly string[], signal: AbortSignal, mayLag?: MayLag): Promise<(StoredUser | undefined)[]>;
   /** Throws INVALID_PAGE_TOKEN. */
-  listUsers(request: ListUsersRequest, signal: AbortSignal): Promise<UserPage>;
+  listUsers(request: ListUsersRequest, signal: AbortSignal, mayLag?: MayLag): Promise<UserPage>;
+  /** Yields results in the order of the requests, and then throws the error of `requests`, if there is one. */
+  resolveUsers(
+    requests: AsyncIterable<ResolveUsersRequest>,
+    signal: AbortSignal,
+    mayLag?: MayLag,
+  ): AsyncGenerator<ResolvedUsers, void, undefined>;
+}
+
+/** `signal` is aborted when the call is cancelled or its deadline has passed. */
+export interface Directory extends LaggingReads, UserWrites {
   /** Throws INVALID_PAGE_TOKEN. */
   listUserChanges(request: ListUserChangesRequest, signal: AbortSignal): Promise<ChangePage>;
   /** Writes at the end of `parts`, or not at all. Throws IMPORT_INCOMPLETE, and the errors of `parts`. */
@@ -43,11 +66,6 @@ export interface Directory extends UserReads, UserWrites {
   watchUsers(request: WatchUsersRequest, signal: AbortSignal): AsyncGenerator<WatchMessage, void, undefined>;
   /** Throws INVALID_RESUME_TOKEN, SNAPSHOT_TOO_OLD. */
   exportUsers(request: ExportUsersRequest, signal: AbortSignal): AsyncGenerator<ExportedUsers, void, undefined>;
-  /** Yields results in the order of the requests, and then throws the error of `requests`, if there is one. */
-  resolveUsers(
-    requests: AsyncIterable<ResolveUsersRequest>,
-    signal: AbortSignal,
-  ): AsyncGenerator<ResolvedUsers, void, undefined>;
   /** Call this after the last call has ended. Resolves when all background work has ended. */
   close(): Promise<void>;
 }
@@ -61,6 +79,8 @@ export interface DirectoryOptions {
   streams: StreamLimits;
   /** Receives errors of background work. */
   onError(error: unknown): void;
+  /** Set if reads may use replicas. The directory closes it. */
+  readonly replicas?: Replicas<DirectoryReads> | undefined;
   readonly siblings?: Siblings;
   readonly metrics?: Metrics;
   readonly tracing?: Tracing;
@@ -83,73 +103,119 @@ export interface StreamLimits {
   snapshotTimeoutMs: number;
 }
 
-// A compromise. 64 clients paged through lists: with 100 ms, one call in a hundred waited 1.6 s, and the others 20 ms.
-// With 500 ms, all calls with a deadline of 1 s failed under overload.
-const newestFirstAfterMs = 250;
-
 export function createDirectory(options: DirectoryOptions): Directory {
-  const { database, identity, indexes, batchRowsMax, queueRowsMax, onError, siblings, metrics, tracing } = options;
+  const { database, identity, indexes, batchRowsMax, queueRowsMax, replicas, metrics, tracing } = options;
   const connections = divideConnections(database.connectionsMax);
-  const streamReads = limitConnections(database, connections.streams);
-  const lists = createLimiter({ concurrencyMax: connections.lists, queuedMax: queueRowsMax, newestFirstAfterMs });
-  // Lists that sort or search all users leave a connection to the others.
-  const slowListsMax = Math.max(1, connections.lists - 1);
-  const slowLists = createLimiter({ concurrencyMax: slowListsMax, queuedMax: queueRowsMax, newestFirstAfterMs });
-  const batchCalls = createLimiter({
-    concurrencyMax: connections.batchCalls,
-    queuedMax: queueRowsMax,
-    newestFirstAfterMs,
-  });
-
-  const feed = createChangeFeed({ database: streamReads, onError, onWatched: siblings?.notifyWatched });
-  siblings?.onWrite(() => feed.wake());
-  /** Notifies the watchers of all processes immediately, instead of at the next poll. */
-  function notifyWatchers(): void {
-    feed.wake();
-    siblings?.notifyWrite();
-  }
-
   const limits = { batchRowsMax, queueRowsMax, metrics, tracing };
-  const reads = createUserReads({ database, connections, batchCalls, limits });
   const { secret } = identity;
+  const pageTokens = createPageTokens(secret);
+  const readsOf = (server: Database, shares: ServerShares) =>
+    createDirectoryReads({ database: server, shares, limits, indexes, pageTokens });
+  const shares = createServerShares(database, connections, queueRowsMax);
+  const { lists, batchCalls, streamReads } = shares;
+  const reads = readsOf(database, shares);
+  replicas?.begin((replica) => readsOf(replica, createServerShares(replica, connections, queueRowsMax)));
+  const router = replicas && createReadRouter(reads, replicas);
+
+  const { feed, notifyWatchers } = createFeed(streamReads, options);
+  const runWrite = replicas && createWritePositions(database, replicas.tokens.tokenOf);
   const writes = createUserWrites({
-    database,
-    connections,
-    batchCalls,
-    limits,
-    secret,
-    reads: reads.calls,
+    ...{ database, connections, batchCalls, limits, secret, runWrite },
+    reads,
     onWritten: notifyWatchers,
   });
   const batchers = { ...reads.batchers, ...writes.batchers };
-  metrics?.observe({ queues: batchers, feed });
+  metrics?.observe({ queues: { ...batchers, ...sumOfQueues(reads, replicas) }, feed });
+  if (replicas && router) metrics?.observe({ replicas: { status: replicas.status, reads: router.counts } });
 
   const { connectionsMax, stallTimeoutMs, snapshotTimeoutMs } = options.streams;
   // These use separate connections outside the pool.
   const sessions = createLimiter({ concurrencyMax: connectionsMax, queuedMax: queueRowsMax });
   const catchUps = createLimiter({ concurrencyMax: connections.streams, queuedMax: queueRowsMax });
   const imports = { stallTimeoutMs, onWritten: notifyWatchers, metrics };
-  const exports = { database: streamReads, tokens: createExportTokens(secret), sessions, snapshotTimeoutMs };
+  const exports = {
+    ...{ database: streamReads, tokens: createExportTokens(secret), sessions, snapshotTimeoutMs },
+    openOnReplica: replicas && router && createReplicaExports(streamReads, replicas, router),
+  } satisfies ExportOptions;
   const watches = { database: streamReads, feed, sessions, catchUps, snapshotTimeoutMs };
-  const resolver = createResolver({ database: streamReads, statementsMax: connections.streams });
-  const pageTokens = createPageTokens(secret);
   const changePageTokens = createChangePageTokens(secret);
 
   return {
-    ...reads.calls,
+    ...laggingReads(reads, router),
     ...writes.calls,
-    async listUsers(request, signal) {
-      const list = () => lists.run('', () => listPage(database, indexes, pageTokens, request, signal), signal);
-      return readsTable(request, indexes.known) ? slowLists.run('', list, signal) : list();
-    },
     listUserChanges: (request, signal) => lists.run('', () => changePage(database, changePageTokens, request), signal),
-    importUsers: (parts, signal, author) =>
-      sessions.run('', () => importUsers(database, imports, parts, signal, author), signal),
+    async importUsers(parts, signal, author) {
+      const importing = (to: Database) => importUsers(to, imports, parts, signal, author);
+      return sessions.run(
+        '',
+        () => (runWrite === undefined ? importing(database) : runWrite([{ author }], importing)),
+        signal,
+      );
+    },
     watchUsers: (request, signal) => watchUsers(watches, request, signal),
     exportUsers: (request, signal) => exportUsers(exports, request, signal),
-    resolveUsers: (requests, signal) => resolver.resolve(requests, signal),
     async close() {
-      await Promise.all([...Object.values(batchers), resolver, feed].map((part) => part.close()));
+      await Promise.all([...Object.values(writes.batchers), reads, feed, replicas].map((part) => part?.close()));
     },
   };
+}
+
+function createReplicaExports(
+  primary: Database,
+  replicas: Replicas<DirectoryReads>,
+  { counts }: ReadRouter,
+): ExportOptions['openOnReplica'] {
+  return (query, signal) => openOnReplica({ primary, replicas, counts }, query, signal);
+}
+
+function createFeed(database: Database, { onError, siblings }: DirectoryOptions) {
+  const feed = createChangeFeed({ database, onError, onWatched: siblings?.notifyWatched });
+  siblings?.onWrite(() => feed.wake());
+  /** Notifies the watchers of all processes immediately, instead of at the next poll. */
+  const notifyWatchers = () => {
+    feed.wake();
+    siblings?.notifyWrite();
+  };
+  return { feed, notifyWatchers };
+}
+
+/** The reads of the directory. `router` sends them to replicas. */
+function laggingReads(reads: DirectoryReads, router: ReadRouter | undefined): LaggingReads {
+  const { getUser, getUserByEmail, batchGetUsers, listUsers, resolver } = reads;
+  if (router === undefined) {
+    const resolveUsers: LaggingReads['resolveUsers'] = (requests, signal) => resolver.resolve(requests, signal);
+    return { getUser, getUserByEmail, batchGetUsers, listUsers, resolveUsers };
+  }
+  const { route } = router;
+  return {
+    getUser: (id, signal, mayLag) => route(mayLag, signal, (from) => from.getUser(id, signal)),
+    getUserByEmail: (email, signal, mayLag) => route(mayLag, signal, (from) => from.getUserByEmail(email, signal)),
+    batchGetUsers: (ids, signal, mayLag) => route(mayLag, signal, (from) => from.batchGetUsers(ids, signal)),
+    listUsers: (request, signal, mayLag) => route(mayLag, signal, (from) => from.listUsers(request, signal)),
+    resolveUsers: (requests, signal, mayLag) =>
+      resolver.resolve(requests, signal, (request, ofRequest) =>
+        route(mayLag, ofRequest, (from) => from.resolver.lookUp(request, ofRequest)),
+      ),
+  };
+}
+
+/** The lookups of all servers together, by statement. */
+function sumOfQueues(primary: DirectoryReads, replicas: Replicas<DirectoryReads> | undefined): MetricSources['queues'] {
+  if (replicas === undefined) return {};
+  const statements = Object.keys(primary.batchers) as (keyof DirectoryReads['batchers'])[];
+  const sum = (count: 'queued' | 'inFlight', statement: keyof DirectoryReads['batchers']) =>
+    [primary, ...replicas.all()].reduce((total, { batchers }) => total + batchers[statement][count], 0);
+  return Object.fromEntries(
+    statements.map((statement) => [
+      statement,
+      {
+        get queued() {
+          return sum('queued', statement);
+        },
+        get inFlight() {
+          return sum('inFlight', statement);
+        },
+      },
+    ]),
+  );
 }

@@ -12,7 +12,7 @@ import type { ExportUsersRequest } from '../model/requests.js';
 import { createSealedTokens, type SealedTokens } from '../model/sealed-token.js';
 import { type StoredUser, storedId } from '../model/stored-user.js';
 import { watchTokenOf } from '../model/watch-token.js';
-import { openUsersSnapshot, type UsersSnapshot } from '../store/export-users.js';
+import { openUsersSnapshot, type UsersQuery, type UsersSnapshot } from '../store/export-users.js';
 import { cutByBytes, storedUserBytesMax } from './message-bytes.js';
 
 export interface ExportedUsers {
@@ -47,11 +47,13 @@ export interface ExportOptions {
   /** Limits connections outside the pool. */
   sessions: Limiter;
   snapshotTimeoutMs: number;
+  /** Opens a snapshot on a replica. Returns undefined if the primary must serve the export. */
+  openOnReplica?(query: UsersQuery, signal: AbortSignal): Promise<UsersSnapshot | undefined>;
 }
 
 /** Throws INVALID_RESUME_TOKEN, SNAPSHOT_TOO_OLD, OVERLOADED. */
 export async function* exportUsers(
-  { database, tokens, sessions, snapshotTimeoutMs }: ExportOptions,
+  { database, tokens, sessions, snapshotTimeoutMs, openOnReplica }: ExportOptions,
   { filter, filterText, resumeToken }: ExportUsersRequest,
   signal: AbortSignal,
 ): AsyncGenerator<ExportedUsers, void, undefined> {
@@ -86,7 +88,10 @@ export async function* exportUsers(
   }, snapshotTimeoutMs).unref();
 
   try {
-    usersSnapshot = await openUsersSnapshot(database, { filter, after: resumed?.after }, ended);
+    const query = { filter, after: resumed?.after };
+    // A resumed export uses the primary, because a replica may have ended its snapshot, and would do so again.
+    if (resumed === undefined) usersSnapshot = await openOnReplica?.(query, ended);
+    usersSnapshot ??= await openUsersSnapshot(database, query, ended);
     const { feedId, snapshot, wal } = resumed ?? usersSnapshot.position;
     if (feedId !== usersSnapshot.position.feedId) throw invalidToken();
     for await (const { users, isLast } of usersSnapshot.pieces()) {

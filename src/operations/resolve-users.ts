@@ -19,9 +19,20 @@ export interface ResolvedUsers {
   byEmail: readonly (StoredUser | undefined)[];
 }
 
+export type LookUp = (request: ResolveUsersRequest, signal: AbortSignal) => Promise<ResolvedUsers>;
+
 export interface Resolver {
-  /** Throws an error of `requests` after the results of earlier requests. */
-  resolve(requests: AsyncIterable<ResolveUsersRequest>, signal: AbortSignal): AsyncGenerator<ResolvedUsers, void>;
+  /**
+   * Throws an error of `requests` after the results of earlier requests. `through` is called instead of `lookUp`, for
+   * requests that other resolvers may serve.
+   */
+  resolve(
+    requests: AsyncIterable<ResolveUsersRequest>,
+    signal: AbortSignal,
+    through?: LookUp,
+  ): AsyncGenerator<ResolvedUsers, void>;
+  /** Resolves one request. */
+  readonly lookUp: LookUp;
   close(): Promise<void>;
 }
 
@@ -47,16 +58,18 @@ export function createResolver({ database, statementsMax }: ResolverOptions): Re
   const byId = createLookups((ids) => selectUsers(database, ids), statementsMax);
   const byEmail = createLookups((emails) => selectUsersByEmail(database, emails), statementsMax);
 
-  async function lookUp(request: ResolveUsersRequest, signal: AbortSignal): Promise<ResolvedUsers> {
+  const lookUp: LookUp = async (request, signal) => {
     const [users, usersByEmail] = await Promise.all([
       byId.find(request.ids, signal),
       byEmail.find(request.emails, signal),
     ]);
     return { request, byId: users, byEmail: usersByEmail };
-  }
+  };
 
   return {
-    async *resolve(requests, signal) {
+    lookUp,
+
+    async *resolve(requests, signal, through = lookUp) {
       const iterator = requests[Symbol.asyncIterator]();
       // In the order of the requests. If reading requests fails, the error is the last one.
       const results: { readonly promise: Promise<ResolvedUsers>; readonly usersMax: number }[] = [];
@@ -74,7 +87,7 @@ export function createResolver({ database, statementsMax }: ResolverOptions): Re
         try {
           const { done, value } = await iterator.next();
           if (done) ended = true;
-          else add(lookUp(value, signal), value.ids.length + value.emails.length);
+          else add(through(value, signal), value.ids.length + value.emails.length);
         } catch (error) {
           ended = true;
           add(Promise.reject(error), 0);

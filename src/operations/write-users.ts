@@ -22,6 +22,7 @@ import { emailsTaken, orThrow } from './refusals.js';
 import { createRequestKeys } from './request-keys.js';
 import { readsFirst, updateUser } from './update-user.js';
 import { createRowIds, createUserId } from './user-ids.js';
+import type { Authored, RunWrite } from './write-positions.js';
 
 /** Without an author, the change log does not say who made a change. */
 export interface UserWrites {
@@ -45,36 +46,38 @@ export interface UserWritesOptions {
   readonly reads: UserReads;
   /** Called after each commit. */
   onWritten(): void;
+  /** Runs each write, if callers get consistency tokens. */
+  readonly runWrite?: RunWrite | undefined;
 }
 
 export function createUserWrites(options: UserWritesOptions) {
-  const { database, reads, batchCalls, limits, onWritten } = options;
+  const { database, reads, batchCalls, limits, onWritten, runWrite } = options;
   const requestKeys = createRequestKeys(options.secret);
   const contendedWrite = createContendedWrites(options.connections, limits);
   // Updates of one user that read it first run one at a time. Otherwise, all but one would fail and read it again.
   const readingUpdates = createLimiter({ concurrencyMax: 1, queuedMax: limits.queueRowsMax });
 
-  async function written<T>(write: Promise<T>): Promise<T> {
-    const outcome = await write;
+  async function written<T>(rows: readonly Authored[], write: (to: Database) => Promise<T>): Promise<T> {
+    const outcome = await (runWrite === undefined ? write(database) : runWrite(rows, write));
     onWritten();
     return outcome;
   }
 
   const creates = contendedWrite<NewUser, Exclude<InsertOutcome, typeof locked>>({
     name: 'create',
-    run: (users, locking) => written(insertUsers(database, users, locking)),
+    run: (users, locking) => written(users, (to) => insertUsers(to, users, locking)),
     keyOf: ({ request }) => request?.id,
     lockOf: ({ fields }) => fields.email.toLowerCase(),
   });
   const updates = contendedWrite<UserUpdate, Exclude<UpdateOutcome, typeof locked>>({
     name: 'update',
-    run: (changes, locking) => written(updateUsers(database, changes, locking)),
+    run: (changes, locking) => written(changes, (to) => updateUsers(to, changes, locking)),
     keyOf: ({ id }) => id,
     lockOf: ({ id }) => id,
   });
   const deletions = contendedWrite<UserDeletion, Exclude<DeletionOutcome, typeof locked>>({
     name: 'delete',
-    run: (users, locking) => written(deleteUsers(database, users, locking)),
+    run: (users, locking) => written(users, (to) => deleteUsers(to, users, locking)),
     keyOf: ({ id }) => id,
     lockOf: ({ id }) => id,
   });
@@ -99,7 +102,7 @@ export function createUserWrites(options: UserWritesOptions) {
       if (request !== undefined) await nextTurn();
       const idOf = createRowIds();
       const rows = users.map((fields, row) => ({ id: idOf(row), fields }));
-      const insertAll = () => written(insertAllUsers(database, rows, request, author));
+      const insertAll = () => written([{ author }], (to) => insertAllUsers(to, rows, request, author));
       author?.onUsers?.(rows.map(({ id }) => id));
       const outcome = await batchCalls.run('', insertAll, signal);
       if (Array.isArray(outcome)) return outcome;

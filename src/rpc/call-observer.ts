@@ -11,6 +11,7 @@ import type { CallInfo, CallObserver, CallStatus } from '../grpc-server/observer
 import type { Overload } from '../grpc-server/server.js';
 import { fieldOf } from '../grpc-server/stream.js';
 import type { ChangeAuthor } from '../model/change-author.js';
+import { consistencyKey } from '../model/consistency-token.js';
 import { Fault, type FaultReason, invalid, invalidRequest, overloaded, serverStopping } from '../model/fault.js';
 import { requestBytesMax } from '../model/method-limits.js';
 import type { AuditDetails, AuditLog } from '../telemetry/audit-log.js';
@@ -158,7 +159,7 @@ interface Telemetry {
 }
 
 class ObservedCall implements CallObserver, ChangeAuthor {
-  readonly fields: readonly string[];
+  fields: readonly string[];
   readonly onUsers: ChangeAuthor['onUsers'];
   #details: AuditDetails | undefined;
   #reason: FaultReason | undefined;
@@ -171,6 +172,10 @@ class ObservedCall implements CallObserver, ChangeAuthor {
   ) {
     this.fields = [requestIdKey, requestId];
     if (telemetry.audit !== undefined) this.onUsers = (ids) => this.addDetails({ ids });
+  }
+
+  onCommitted(token: string): void {
+    this.fields = [requestIdKey, this.requestId, consistencyKey, token];
   }
 
   get isAudited(): boolean {

@@ -1,7 +1,8 @@
 /** The handlers of users.v1.UserService. They parse requests and call the directory. The observer handles faults. */
 import { setImmediate as yieldToEventLoop } from 'node:timers/promises';
-import type { ServiceImplementation } from 'nice-grpc';
+import type { CallContext, ServiceImplementation } from 'nice-grpc';
 import { UserServiceDefinition } from '../../generated/users/v1/user_service.js';
+import { consistencyKey, type MayLag } from '../model/consistency-token.js';
 import { Fault } from '../model/fault.js';
 import { createImportParser } from '../model/import-request.js';
 import {
@@ -34,12 +35,13 @@ export function createUserService(directory: Directory): ServiceImplementation<t
       return { user: await directory.createUser(parseCreateUser(request), context.signal, authorOf(context)) };
     },
 
-    async getUser(request, { signal }) {
-      return { user: await directory.getUser(parseGetUser(request).id, signal) };
+    async getUser(request, context) {
+      return { user: await directory.getUser(parseGetUser(request).id, context.signal, mayLag(context)) };
     },
 
-    async getUserByEmail(request, { signal }) {
-      return { user: await directory.getUserByEmail(parseGetUserByEmail(request).email, signal) };
+    async getUserByEmail(request, context) {
+      const { email } = parseGetUserByEmail(request);
+      return { user: await directory.getUserByEmail(email, context.signal, mayLag(context)) };
     },
 
     async updateUser(request, context) {
@@ -51,12 +53,13 @@ export function createUserService(directory: Directory): ServiceImplementation<t
       return {};
     },
 
-    listUsers(request, { signal }) {
-      return directory.listUsers(parseListUsers(request), signal);
+    listUsers(request, context) {
+      return directory.listUsers(parseListUsers(request), context.signal, mayLag(context));
     },
 
-    async batchGetUsers(request, { signal }) {
-      const users = await directory.batchGetUsers(parseBatchGetUsers(request).ids, signal);
+    async batchGetUsers(request, context) {
+      const { ids } = parseBatchGetUsers(request);
+      const users = await directory.batchGetUsers(ids, context.signal, mayLag(context));
       // Exactly as in the request, and as often, so that clients can match them.
       return {
         users: await encodeLargeUsers(1, users),
@@ -107,9 +110,10 @@ export function createUserService(directory: Directory): ServiceImplementation<t
       };
     },
 
-    async *resolveUsers(requests, { signal }) {
+    async *resolveUsers(requests, context) {
       const parsed = mapEach(requests, parseResolveUsers);
-      for await (const { request, byId, byEmail } of directory.resolveUsers(parsed, signal)) {
+      const results = directory.resolveUsers(parsed, context.signal, mayLag(context));
+      for await (const { request, byId, byEmail } of results) {
         yield {
           tag: request.tag,
           users: await encodeLargeUsers(2, [...byId, ...byEmail]),
@@ -119,6 +123,11 @@ export function createUserService(directory: Directory): ServiceImplementation<t
       }
     },
   };
+}
+
+/** Lets a read use a replica that is not older than the tokens in the call's metadata. */
+function mayLag({ metadata }: Pick<CallContext, 'metadata'>): MayLag {
+  return () => metadata.getAll(consistencyKey).join();
 }
 
 async function* mapEach<T, R>(items: AsyncIterable<T>, map: (item: T) => R): AsyncGenerator<R, void, undefined> {

@@ -24,6 +24,12 @@ export interface SnapshotPiece {
   isLast: boolean;
 }
 
+export interface UsersQuery {
+  readonly filter?: Filter | undefined;
+  /** Only users with a greater id. */
+  readonly after?: string | undefined;
+}
+
 export interface UsersSnapshot extends AsyncDisposable {
   /** The position of the snapshot in the change log. Safe to put into a token (durable-snapshots.ts). */
   readonly position: WatchPosition;
@@ -44,12 +50,14 @@ const pieceBytes = 256 * 1024;
 const portal = 'users';
 
 /**
- * Opens a snapshot of the users, optionally only of those with an id after `after`. Disposal or an abort of the signal
- * closes the connection. Only an abort cancels a running statement.
+ * Opens a snapshot of the users. Disposal or an abort of the signal closes the connection. Only an abort cancels a running
+ * statement.
+ *
+ * A standby has no position of its own. For it, `position` is a position of the primary that it has replayed.
  */
 export async function openUsersSnapshot(
   database: Database,
-  { filter, after }: { filter?: Filter | undefined; after?: string | undefined },
+  { filter, after, position: replayed }: UsersQuery & { readonly position?: WatchPosition },
   signal: AbortSignal,
 ): Promise<UsersSnapshot> {
   const session = await database.openSession(signal);
@@ -85,7 +93,8 @@ export async function openUsersSnapshot(
   }
 
   try {
-    const position = await takeSnapshot(database, session);
+    if (replayed !== undefined) await session.query(beginText);
+    const position = replayed ?? (await takeSnapshot(database, session));
     // Overrides timeouts of the server and the role, because the caller may be slow and a filter may match few users.
     await session.query('set local statement_timeout = 0');
     await session.query('set local idle_in_transaction_session_timeout = 0');
@@ -104,6 +113,8 @@ export async function openUsersSnapshot(
   }
 }
 
+const beginText = 'begin isolation level repeatable read, read only';
+
 const positionText = `
     select pg_current_snapshot()::text, id, ${isSnapshotDurable}, ${walCells('wal_position')}
     from change_feed cross join ${walPosition}`;
@@ -111,7 +122,7 @@ const positionText = `
 /** Begins a transaction. Its first statement that reads takes the snapshot. */
 async function takeSnapshot(database: Database, session: Session): Promise<WatchPosition> {
   const begin = async () => {
-    await session.query('begin isolation level repeatable read, read only');
+    await session.query(beginText);
     return session.query(positionText);
   };
   const note = async () => {

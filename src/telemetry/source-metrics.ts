@@ -10,6 +10,10 @@ export interface MetricSources {
   /** The connections of the database pool. */
   readonly connections: () => Readonly<Record<'total' | 'idle' | 'waiting' | 'max', number>>;
   readonly database: { readonly isUp: boolean };
+  readonly replicas: {
+    readonly status: () => readonly ReplicaMetrics[];
+    readonly reads: Readonly<Record<string, number>>;
+  };
   readonly feed: { readonly watcherCount: number; readonly lagMs: number };
   readonly housekeeping: { readonly trimBlockerSeconds: number };
   readonly indexes: { status(): readonly ListIndexMetrics[] };
@@ -20,6 +24,13 @@ export interface MetricSources {
   readonly auditLog: { readonly failures: number };
   /** The number of workers that have exited unexpectedly. */
   readonly workerExits: () => number;
+}
+
+export interface ReplicaMetrics {
+  readonly replica: string;
+  readonly isUsed: boolean;
+  readonly lagMs: number | undefined;
+  readonly lagBytes: number;
 }
 
 export interface ListIndexMetrics {
@@ -41,6 +52,7 @@ const indexStates = ['exists', 'missing', 'building', 'unusable'];
 export function addSourceMetrics(registry: Registry, sources: () => Partial<MetricSources>): void {
   addCallMetrics(registry, sources);
   addPoolMetrics(registry, sources);
+  addReplicaMetrics(registry, () => sources().replicas);
   addChangeLogMetrics(registry, sources);
   addTableMetrics(registry, () => sources().tables?.sizes());
   addListIndexMetrics(registry, () => sources().indexes?.status());
@@ -124,6 +136,43 @@ function addPoolMetrics(registry: Registry, sources: () => Partial<MetricSources
     name: 'roster_pool_waiting_statements',
     help: 'Statements that wait for a connection.',
     read: () => sources().connections?.().waiting,
+  });
+}
+
+function addReplicaMetrics(registry: Registry, replicas: () => MetricSources['replicas'] | undefined): void {
+  const byReplica = (read: (replica: ReplicaMetrics) => number | undefined) => () =>
+    Object.fromEntries(
+      (replicas()?.status() ?? []).flatMap((status) => {
+        const value = read(status);
+        return value === undefined ? [] : [[status.replica, value]];
+      }),
+    );
+  addGauge(registry, {
+    name: 'roster_replica_used',
+    help: 'Whether reads use the replica: 1, or 0 if one of the processes does not.',
+    label: 'replica',
+    aggregator: 'min',
+    read: byReplica(({ isUsed }) => Number(isUsed)),
+  });
+  addGauge(registry, {
+    name: 'roster_replica_lag_seconds',
+    help: "Age of the replica's data at the last check. 0 if it had replayed the whole log of the primary.",
+    label: 'replica',
+    aggregator: 'max',
+    read: byReplica(({ lagMs }) => lagMs && lagMs / 1000),
+  });
+  addGauge(registry, {
+    name: 'roster_replica_lag_bytes',
+    help: "Bytes of the primary's log that the replica has not replayed.",
+    label: 'replica',
+    aggregator: 'max',
+    read: byReplica(({ lagBytes }) => lagBytes),
+  });
+  addCounter(registry, {
+    name: 'roster_replica_reads_total',
+    help: 'Reads that may use a replica, by what served them: a replica, or the primary for one of the reasons.',
+    label: 'outcome',
+    read: () => replicas()?.reads,
   });
 }
 

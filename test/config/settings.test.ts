@@ -12,7 +12,7 @@ import { ConfigError, type Flags, parseClientConfig, parseServerConfig } from '.
 import { settingRows } from '../../src/config/setting.js';
 import { gatewaySettings, serverSettings } from '../../src/config/settings.js';
 import { formatAddress, isLoopback } from '../../src/net/address.js';
-import { parsePostgresUrl } from '../../src/postgres-url.js';
+import { describeHost, parsePostgresUrl } from '../../src/postgres-url.js';
 import { createAuthority } from '../certificates.js';
 
 const root = resolve(import.meta.dirname, '..', '..');
@@ -74,6 +74,8 @@ describe('the configuration of a server', () => {
       database: {
         url: undefined,
         directUrl: undefined,
+        replicaUrls: [],
+        replicaLagMsMax: 10_000,
         dataDir: join(root, '.roster'),
         connectionsMax: 18,
         connectTimeoutMs: 5000,
@@ -120,6 +122,8 @@ describe('the configuration of a server', () => {
       ...tls,
       DATABASE_URL: 'postgresql://ada:p%23w@db.example:5433/roster?application_name=roster',
       DATABASE_DIRECT_URL: 'postgres://db.example/roster',
+      DATABASE_REPLICA_URLS: 'postgres://db2.example/roster',
+      DATABASE_REPLICA_LAG_MS_MAX: '1001',
       DATA_DIR: 'some/where',
       GRPC_ADDRESS: '0.0.0.0:0',
       HTTP_ADDRESS: '[::]:80',
@@ -167,6 +171,8 @@ describe('the configuration of a server', () => {
       database: {
         url: 'postgresql://ada:p%23w@db.example:5433/roster?application_name=roster',
         directUrl: 'postgres://db.example/roster',
+        replicaUrls: ['postgres://?dbname=roster&target_session_attrs=any&host=db2.example&port=5432'],
+        replicaLagMsMax: 1001,
         dataDir: resolve('some/where'),
         connectionsMax: 8,
         connectTimeoutMs: 1,
@@ -207,7 +213,7 @@ describe('the configuration of a server', () => {
 
   it('also takes every setting from a flag, and flags win', () => {
     const args = serverRows.flatMap(({ name, flag: given }) => {
-      if (name === 'DATABASE_URL' || name === 'DATABASE_DIRECT_URL') return [given, 'postgres:///roster'];
+      if (/^DATABASE_.*URLS?$/.test(name)) return [given, 'postgres:///roster'];
       if (name === 'PGSSLMODE') return [given, 'require'];
       if (name === 'PGSSLNEGOTIATION') return [given, 'direct'];
       if (name === 'PGTARGETSESSIONATTRS') return [given, 'primary'];
@@ -244,6 +250,46 @@ describe('the configuration of a server', () => {
     expect(config.auth).toEqual({ isRequired: true, accessFile: file('access.yaml'), openEndpoints: [] });
     // auto means one for each core.
     expect(config.workers).toBe(availableParallelism());
+  });
+
+  it('reads URLs of replicas, of which each host is one', () => {
+    const DATABASE_URL = 'postgres://db1/roster';
+    const replicasOf = (text: string, env: Record<string, string> = {}) =>
+      parseServer({ DATABASE_URL, DATABASE_REPLICA_URLS: text, ...env }).database.replicaUrls.map((url) => {
+        const { hosts, user, password, database, sessionAttributes } = parsePostgresUrl(url);
+        return { hosts: hosts.map(describeHost).join(), user, password, database, sessionAttributes };
+      });
+    const own = { user: 'ada', password: 'p@ss, w/+%', database: 'roster', sessionAttributes: 'any' };
+    const login = `ada:${encodeURIComponent(own.password)}`;
+    const [first, second, third] = [
+      `postgres://${login}@db2/roster`,
+      'db3:5433,[::1]',
+      `postgresql://${login}@db4/roster`,
+    ];
+    const expected = ['db2:5432', 'db3:5433', '[::1]:5432', 'db4:5432'].map((hosts) => ({ hosts, ...own }));
+    for (const separator of [',', ' ', ', ', '\n', ' ,\t']) {
+      const text = [first, `postgres://${login}@${second}/roster`, third].join(separator);
+      expect(replicasOf(`${text}${separator}`)).toEqual(expected);
+    }
+    const parts = { PGHOST: 'db1', PGTARGETSESSIONATTRS: 'primary', PGUSER: 'ada', PGPASSWORD: own.password };
+    expect(replicasOf('postgres://db2,db4', { ...parts, PGDATABASE: 'roster' })).toEqual([expected[0], expected[3]]);
+    expect(parseServer({ DATABASE_URL }).database.replicaUrls).toEqual([]);
+  });
+
+  it('rejects invalid URLs of replicas without repeating them', () => {
+    const DATABASE_URL = 'postgres://db1/roster';
+    const problemOf = (text: string) => serverProblems({ DATABASE_URL, DATABASE_REPLICA_URLS: text }).join();
+    expect(problemOf(`postgres://ada:${secret}@db2/roster postgres://ada:${secret}@db3:x/roster`)).toMatch(
+      /^DATABASE_REPLICA_URLS has an invalid URL 2, which must be a URL like/,
+    );
+    expect(problemOf(`db2,ada:${secret}@db3`)).toMatch(/^DATABASE_REPLICA_URLS has an invalid URL 1/);
+    expect(problemOf('postgres://db2/roster?sslmode=perhaps')).toMatch(/which has an invalid sslmode/);
+    expect(problemOf(`postgres://ada:${secret}@db2/a b`)).not.toContain(secret);
+    expect(problemOf(`db2,ada:${secret}@db3`)).not.toContain(secret);
+    expect(serverProblems({ DATABASE_REPLICA_URLS: 'postgres://db2/roster' })).toEqual([
+      'DATABASE_REPLICA_URLS needs DATABASE_URL',
+    ]);
+    expect(serverProblems({ DATABASE_REPLICA_LAG_MS_MAX: '999' })).toHaveLength(1);
   });
 
   it('uses the last of two equal flags, and accepts both forms of a switch', () => {

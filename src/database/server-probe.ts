@@ -1,0 +1,126 @@
+/**
+ * Reads how far a server has got in the write-ahead log (WAL), on a connection of its own. A standby has replayed it up to
+ * there, and a primary has written it.
+ */
+import pg from 'pg';
+import { type LogOrigin, logPosition } from '../model/consistency-token.js';
+import { keepAlive } from './connection.js';
+import { createServers } from './servers.js';
+
+export interface ServerState extends LogOrigin {
+  /** When the server started, as Postgres' text of seconds. Another server has another time. */
+  readonly startTime: string;
+  readonly isStandby: boolean;
+  /** The byte of the log. */
+  readonly position: bigint;
+  /** As logPosition() makes it. The timeline of a standby may be an older one than it has reached, but not a later one. */
+  readonly logPosition: bigint;
+}
+
+export interface ServerProbe {
+  /** Concurrent calls share one statement. Throws the driver's errors; the next call connects again. */
+  read(): Promise<ServerState>;
+  close(): void;
+}
+
+interface Connection {
+  readonly client: pg.Client;
+  readonly server: LogOrigin & Pick<ServerState, 'startTime'>;
+}
+
+interface PositionRow {
+  readonly isStandby: boolean;
+  readonly position: string;
+  readonly timeline: string;
+}
+
+// Every name is qualified, because the role's search path may put another schema before pg_catalog.
+const serverText = `
+  select system_identifier::pg_catalog.text as "systemId",
+    (select oid::pg_catalog.text from pg_catalog.pg_database where datname = pg_catalog.current_database())
+      as "databaseOid",
+    extract(epoch from pg_catalog.pg_postmaster_start_time())::pg_catalog.text as "startTime"
+  from pg_catalog.pg_control_system()`;
+
+// pg_last_wal_replay_lsn() keeps its last value after a promotion. The flush position is the last one that a standby can get.
+// A standby writes its timeline into its control file from time to time.
+const positionText = `
+  select is_standby as "isStandby", pg_catalog.pg_wal_lsn_diff(
+    case when is_standby then coalesce(pg_catalog.pg_last_wal_replay_lsn(), '0/0')
+      else pg_catalog.pg_current_wal_flush_lsn() end, '0/0')::pg_catalog.text as position,
+    case when is_standby then (
+        select pg_catalog.to_hex(greatest(min_recovery_end_timeline, timeline_id))
+        from pg_catalog.pg_control_recovery(), pg_catalog.pg_control_checkpoint()
+      ) else pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_flush_lsn()), 1, 8) end as timeline
+  from pg_catalog.pg_is_in_recovery() as is_standby`;
+
+/** `timeoutMs` limits each statement, and the time to connect. */
+export function createServerProbe(url: string, timeoutMs: number): ServerProbe {
+  const servers = createServers(url, timeoutMs);
+  const clients = new Set<pg.Client>();
+  let connection: Connection | undefined;
+  let reading: Promise<ServerState> | undefined;
+  let isClosed = false;
+
+  function createClient(config: pg.ClientConfig): pg.Client {
+    const client = new pg.Client({
+      application_name: 'roster-watch',
+      query_timeout: timeoutMs,
+      ...keepAlive,
+      ...config,
+    });
+    // The next statement on the connection fails.
+    client.on('error', () => {});
+    client.once('end', () => clients.delete(client));
+    clients.add(client);
+    return client;
+  }
+
+  async function connect(): Promise<Connection> {
+    const client = await servers.connect(createClient);
+    try {
+      const { rows } = await client.query<Connection['server']>(serverText);
+      const [server] = rows;
+      if (server === undefined || isClosed) throw new Error('The connection was closed.');
+      return { client, server };
+    } catch (error) {
+      end(client);
+      throw error;
+    }
+  }
+
+  async function readOnce(): Promise<ServerState> {
+    if (isClosed) throw new Error('The connection was closed.');
+    connection ??= await connect();
+    const { client, server } = connection;
+    try {
+      const { rows } = await client.query<PositionRow>(positionText);
+      const [row] = rows;
+      if (row === undefined) throw new Error('The database returned no row.');
+      const position = BigInt(row.position);
+      return { ...server, isStandby: row.isStandby, position, logPosition: logPosition(row.timeline, position) };
+    } catch (error) {
+      connection = undefined;
+      end(client);
+      throw error;
+    }
+  }
+
+  return {
+    read() {
+      reading ??= readOnce().finally(() => {
+        reading = undefined;
+      });
+      return reading;
+    },
+    close() {
+      isClosed = true;
+      for (const client of clients) end(client);
+    },
+  };
+}
+
+function end(client: pg.Client): void {
+  // Not awaited, because a server that does not respond would delay it.
+  client.end().catch(() => {});
+}

@@ -10,7 +10,8 @@ export interface Fault {
   readonly what: string;
   /** Whether an asynchronous cluster must lose acknowledged writes, so that the test sees how Roster reports it. */
   readonly mustLose?: boolean;
-  inject(nodes: readonly PostgresNode[], mode: Mode): Promise<Injected>;
+  /** `writeUnsent` makes writes that an asynchronous cluster must lose. */
+  inject(nodes: readonly PostgresNode[], mode: Mode, writeUnsent: () => Promise<void>): Promise<Injected>;
 }
 
 export interface Injected {
@@ -31,13 +32,13 @@ export const faults: readonly Fault[] = [
     name: 'kill-postgres',
     what: "kill -9 of the primary's Postgres",
     mustLose: true,
-    async inject(nodes, mode) {
+    async inject(nodes, mode, writeUnsent) {
       const { leader } = await findLeader(nodes);
       const postmaster = leader.postmasterPid();
       const senders = mode === 'async' ? walSenders(postmaster) : [];
       // The primary acknowledges writes that no standby has received, as if the network between them were slow.
       for (const pid of senders) process.kill(pid, 'SIGSTOP');
-      if (senders.length > 0) await sleep(unsentMs);
+      if (mode === 'async') await Promise.all([sleep(unsentMs), writeUnsent()]);
       const atMs = Date.now();
       process.kill(postmaster, 'SIGKILL');
       // Postgres' other processes end by themselves, but stopped ones do not.

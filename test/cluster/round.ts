@@ -9,6 +9,7 @@ import { startLoad } from './load.js';
 import { poll } from './poll.js';
 import { type Mode, type PostgresNode, readMembers, waitUntilComplete } from './start-patroni.js';
 import { startTokenKeeper, startWatchers } from './watchers.js';
+import { createWitness } from './witness.js';
 
 // The load before the fault, and after the first writes on the new leader.
 const beforeMs = 3_000;
@@ -35,10 +36,13 @@ export async function runRound(cluster: Cluster, fault: Fault): Promise<RoundRes
   cleanUp.defer(() => watchers.stop());
   const keeper = await startTokenKeeper(addresses);
   cleanUp.defer(async () => void (await keeper.stop()));
+  const witness = await createWitness(addresses, watchers, keeper);
+  cleanUp.defer(() => witness.close());
+  earlier.add(witness.userId);
   const load = startLoad(addresses, history);
   cleanUp.defer(() => load.stop());
   await sleep(beforeMs);
-  const { atMs, leader, repair } = await fault.inject(nodes, mode);
+  const { atMs, leader, repair } = await fault.inject(nodes, mode, witness.writeUnsent);
   const token = await keeper.stop();
   try {
     await waitForWrites(cluster, history, leader);
@@ -61,7 +65,10 @@ export async function runRound(cluster: Cluster, fault: Fault): Promise<RoundRes
     resumeSeconds: secondsUntilWrites(history, atMs),
     startsOver: watchers.startsOver(),
   };
-  return { ...round, problems: await findProblems(cluster, { fault, round, state: { log, users }, watchers, token }) };
+  return {
+    ...round,
+    problems: await findProblems(cluster, { fault, round, state: { log, users }, watchers, witness, token }),
+  };
 }
 
 async function waitForWrites({ nodes }: Cluster, { writes }: History, oldLeader: string): Promise<void> {

@@ -64,6 +64,7 @@ export function faultsOfWatchers({ all }: RoundWatchers, { log, users }: Directo
 }
 
 export interface TokenKeeper {
+  hasSeen(userId: string): boolean;
   /** Stops the watch, and returns the token of its last message. */
   stop(): Promise<string>;
 }
@@ -73,10 +74,12 @@ export async function startTokenKeeper(addresses: readonly string[]): Promise<To
   const client = createClient({ address: addresses });
   const stopping = new AbortController();
   const begun = Promise.withResolvers<void>();
+  const seen = new Set<string>();
   let token = '';
   const watch = async () => {
-    for await (const { resumeToken } of client.followUsers({ heartbeatMs: 100, signal: stopping.signal })) {
+    for await (const { changes, resumeToken } of client.followUsers({ heartbeatMs: 100, signal: stopping.signal })) {
       if (stopping.signal.aborted || resumeToken === '') continue;
+      for (const { user } of changes) seen.add(user?.id ?? '');
       token = resumeToken;
       begun.resolve();
     }
@@ -86,6 +89,7 @@ export async function startTokenKeeper(addresses: readonly string[]): Promise<To
   });
   await begun.promise;
   return {
+    hasSeen: (userId) => seen.has(userId),
     async stop() {
       stopping.abort();
       await watching;

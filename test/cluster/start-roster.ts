@@ -22,7 +22,11 @@ export async function createDatabase(): Promise<void> {
   const admin = await poll('HAProxy leads to the primary', 60_000, async () => {
     const client = new pg.Client({ connectionString: `postgres://postgres@127.0.0.1:${primaryPort}/postgres` });
     await client.connect();
-    return client;
+    // HAProxy uses every node until its first check has ended.
+    const { rows } = await client.query<{ is_standby: boolean }>('select pg_is_in_recovery() as is_standby');
+    if (rows[0]?.is_standby === false) return client;
+    await client.end();
+    return undefined;
   });
   // Through PgBouncer, Roster's timeouts come from the role (docs/operations.md).
   const statements = [

@@ -12,7 +12,7 @@ export interface Write {
   readonly outcome: Outcome;
   /** The status of a call that failed. */
   readonly code?: string;
-  /** What the response contains; only in acknowledged creates and updates. */
+  /** Copied from the response; only in acknowledged creates and updates. */
   readonly version?: number;
   readonly timeMs?: number;
   readonly etag?: string;

@@ -24,7 +24,7 @@ export interface Load {
   stop(): Promise<void>;
 }
 
-/** What a writer knows about a user. */
+/** A user, as its writer knows it. */
 interface Known {
   readonly id: string;
   etag: string;

@@ -245,8 +245,11 @@ function fingerprint(files) {
   return hash.digest('hex');
 }
 
+/** A file counts as a folder with only itself, because tsconfig.build.json also names files. */
 function listFiles(folder) {
-  if (!fs.existsSync(folder)) return [];
+  const found = fs.statSync(folder, { throwIfNoEntry: false });
+  if (found === undefined) return [];
+  if (found.isFile()) return [folder];
   return fs
     .readdirSync(folder, { withFileTypes: true })
     .flatMap((entry) =>

@@ -20,6 +20,7 @@ const digest = `sha256:${'0'.repeat(64)}`;
 const variants = [
   ['the base', (bin) => kustomize(bin, 'base')],
   ['the overlay with TLS', (bin) => kustomize(bin, 'overlays/tls')],
+  ['the overlay with CloudNativePG', (bin) => kustomize(bin, 'overlays/cloudnative-pg')],
   ['the chart', (bin) => helm(bin)],
   [
     'the chart with other values',
@@ -41,6 +42,8 @@ const variants = [
       ),
   ],
 ];
+// The objects of CloudNativePG, whose schemas are not among those of Kubernetes.
+const skipped = ['-skip', 'Cluster,Pooler'];
 const invalidValues = [
   'autoscalling.enabled=false',
   'settings.WORKERS=2',
@@ -57,7 +60,7 @@ await inTemporaryFolder((work) => {
   for (const [title, render] of variants) {
     const yaml = render(work);
     for (const version of kubernetesVersions) {
-      const options = ['-strict', '-summary', '-kubernetes-version', version, '-schema-location', schemas];
+      const options = ['-strict', '-summary', '-kubernetes-version', version, '-schema-location', schemas, ...skipped];
       const summary = execFileSync(join(work, 'kubeconform'), options, { input: yaml, encoding: 'utf8' });
       console.log(`${title}, Kubernetes ${version}: ${summary.trim()}`);
     }

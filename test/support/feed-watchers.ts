@@ -3,6 +3,7 @@
  * not.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import type pg from 'pg';
 import {
   type Client,
   type User,
@@ -12,7 +13,6 @@ import {
 } from '../../src/client/index.js';
 import { parseEtag } from '../../src/model/user.js';
 import { parseWatchToken } from '../../src/model/watch-token.js';
-import type { TestDatabase } from './database.js';
 import { loggedTypes, type Recording, type Seen, type SeenType } from './feed-checker.js';
 
 export interface WatcherOptions {
@@ -173,6 +173,10 @@ function seenOf({ type, user, changeTime }: UserChange): Seen {
   };
 }
 
+interface Queries {
+  query<R extends pg.QueryResultRow>(sql: string, values?: readonly unknown[]): Promise<R[]>;
+}
+
 export interface MutantReader {
   readonly recording: Recording;
   look(): Promise<void>;
@@ -188,7 +192,7 @@ interface MutantRow {
 
 function mutantReader(
   name: string,
-  database: TestDatabase,
+  database: Queries,
   condition: string,
   nextFrom: (last: MutantRow) => string,
 ): MutantReader {
@@ -219,7 +223,7 @@ function mutantReader(
 }
 
 /** The incorrect cursors of docs/decisions/0013, from the beginning of the log. */
-export function mutantReaders(database: TestDatabase): [MutantReader, MutantReader, MutantReader] {
+export function mutantReaders(database: Queries): [MutantReader, MutantReader, MutantReader] {
   const settled = 'xid >= $1::xid8 and xid < pg_snapshot_xmin(pg_current_snapshot())';
   return [
     // Misses a transaction that commits later with a lower seq.

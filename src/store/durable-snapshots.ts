@@ -6,6 +6,8 @@
  * docs/decisions/0021-tokens-outlive-a-crash.md explains why.
  */
 import type { Database, Statement } from '../database/database.js';
+import { Fault } from '../model/fault.js';
+import { type WalCells, walCells, walPosition } from './timelines.js';
 
 /**
  * SQL for whether the snapshot of a statement with `walPosition` (timelines.ts) is safe to put into a token. Always false
@@ -21,10 +23,18 @@ const flushStatement: Statement = {
   text: `
     select pg_logical_emit_message(true, 'roster', ''), set_config('synchronous_commit',
       case current_setting('synchronous_commit') when 'off' then 'local' else current_setting('synchronous_commit') end,
-      true)`,
+      true), ${walCells('wal_position')}
+    from ${walPosition}`,
 };
 
-/** Makes all snapshots that were taken before this call safe to put into a token. */
-export async function makeSnapshotsDurable(database: Database): Promise<void> {
-  await database.run(flushStatement, []);
+/**
+ * Makes all snapshots of a timeline that were taken before this call safe to put into a token. Throws
+ * DATABASE_UNAVAILABLE if a failover came between them and this call, because the commit then says nothing about the
+ * server that took them.
+ */
+export async function makeSnapshotsDurable(database: Database, timelineId: string | null): Promise<void> {
+  const [row] = await database.run(flushStatement, []);
+  const [, , , flushedId, isCurrent] = row as [null, string, ...WalCells];
+  if (isCurrent && flushedId === timelineId) return;
+  throw new Fault('DATABASE_UNAVAILABLE', 'The database is switching to another server. Try again later.');
 }

@@ -131,7 +131,7 @@ async function takeSnapshot(database: Database, session: Session): Promise<Watch
   };
   const [head] = await runOnNotedTimeline(begin, note);
   const [snapshot, feedId, isDurable, lsn, timelineId] = head as [string, string, boolean, ...WalCells];
-  if (!isDurable) await makeSnapshotsDurable(database);
+  if (!isDurable) await makeSnapshotsDurable(database, timelineId);
   return { feedId, snapshot, wal: { timelineId: timelineId ?? '', lsn } };
 }
 

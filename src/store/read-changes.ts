@@ -144,7 +144,7 @@ export async function readChanges(database: Database, position: WatchPosition, r
     if (end === snapshot && kept.wal) return { changes, position: kept };
     if (!isDurable && BigInt(nextXid) - from.xmax < renewAfterTransactions) return { changes, position: kept };
   }
-  if (window === undefined && !isDurable) await makeSnapshotsDurable(database);
+  if (window === undefined && !isDurable) await makeSnapshotsDurable(database, timelineId);
   return { changes, position: changes.length < rowsMax ? until : (changes.at(-1) ?? { position }).position };
 }
 
@@ -190,6 +190,6 @@ export async function readFeedPosition(database: Database): Promise<WatchPositio
   );
   if (row === undefined) throw emptyFeed();
   const [feedId, snapshot, isDurable, lsn, timelineId] = row as [string, string, boolean, ...WalCells];
-  if (!isDurable) await makeSnapshotsDurable(database);
+  if (!isDurable) await makeSnapshotsDurable(database, timelineId);
   return { feedId, snapshot, wal: { timelineId: timelineId ?? '', lsn } };
 }

@@ -62,14 +62,13 @@ describe.skipIf(browserMissing !== undefined)('activity', () => {
   });
 
   it('draws the first values inside of their charts', async () => {
-    const { page, expectNoFaults } = await browser.open('about:blank', { mayRequest: app.http });
-    onTestFinished(() => page.context().close());
+    const { page, expectNoFaults } = await site.open('openapi.json');
     let calls = 0;
     // Two responses make one value for each line.
     await page.route('**/metrics', async (route) => {
       if (++calls <= 2) await route.continue();
     });
-    await page.goto(`${app.http}/#view=activity`);
+    await page.goto(`${site.app.http}/#view=activity`);
     const lines = page.locator('polyline');
     await lines.first().waitFor({ state: 'attached' });
     const points = await lines.evaluateAll((all) => all.map((line) => line.getAttribute('points') ?? ''));

@@ -27,7 +27,6 @@ const leftOut: readonly { readonly page: string; readonly step: string; readonly
   { page: 'docs/operations.md', step: 'select collversion', why: 'It follows an upgrade of ICU.' },
   { page: 'docs/operations.md', step: 'pg_dump', why: 'The same.' },
   { page: 'docs/operations.md', step: 'pg_restore', why: 'The same.' },
-  { page: 'docs/operations.md', step: 'update change_feed', why: 'docs/watch.md has the same statement.' },
   { page: 'docs/operations.md', step: 'DATABASE_URL=postgres://roster@db1', why: 'There are no replicas here.' },
   { page: 'docs/operations.md', step: 'DATABASE_URL=postgres://roster@pooler', why: 'There is no pooler here.' },
   { page: 'docs/operations.md', step: 'alter role', why: 'There is no pooler here.' },

@@ -49,7 +49,7 @@ export async function openReplicas(
   );
   return createReplicas<DirectoryReads>({
     servers,
-    primary: createServerProbe(url, timeoutMs),
+    primary: createServerProbe(url, timeoutMs, true),
     origin: await readLogOrigin(database),
     lagMsMax: replicaLagMsMax,
     onChange(replica, reason, error) {

@@ -54,8 +54,8 @@ const positionText = `
       ) else pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_flush_lsn()), 1, 8) end as timeline
   from pg_catalog.pg_is_in_recovery() as is_standby`;
 
-/** `timeoutMs` limits each statement, and the time to connect. */
-export function createServerProbe(url: string, timeoutMs: number): ServerProbe {
+/** `timeoutMs` limits each statement, and the time to connect. With `mustBePrimary`, it leaves a server that is a standby. */
+export function createServerProbe(url: string, timeoutMs: number, mustBePrimary = false): ServerProbe {
   const servers = createServers(url, timeoutMs);
   const clients = new Set<pg.Client>();
   let connection: Connection | undefined;
@@ -97,6 +97,8 @@ export function createServerProbe(url: string, timeoutMs: number): ServerProbe {
       const { rows } = await client.query<PositionRow>(positionText);
       const [row] = rows;
       if (row === undefined) throw new Error('The database returned no row.');
+      // This ends the connection. A new one may lead to the new primary.
+      if (mustBePrimary && row.isStandby) throw new Error('The server is a standby.');
       const position = BigInt(row.position);
       return { ...server, isStandby: row.isStandby, position, logPosition: logPosition(row.timeline, position) };
     } catch (error) {

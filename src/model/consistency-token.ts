@@ -38,6 +38,10 @@ export function logPosition(timeline: string, byte: bigint): bigint {
   return (BigInt(`0x${timeline}`) << 64n) | byte;
 }
 
+export function timelineOf(position: bigint): bigint {
+  return position >> 64n;
+}
+
 export interface ConsistencyTokens {
   tokenOf(position: bigint): string;
   /**

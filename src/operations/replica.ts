@@ -55,6 +55,7 @@ export class Replica<Reads extends ServerReads> {
   #readMs = Number.NEGATIVE_INFINITY;
   #startTime: string | undefined;
   #opened: { readonly database: Database; readonly reads: Reads } | undefined;
+  #opening: Promise<void> | undefined;
   #reason: UnusedReason | undefined | 'new' = 'new';
   #answers = answersMin - 1;
   #isAhead = false;
@@ -83,7 +84,13 @@ export class Replica<Reads extends ServerReads> {
     try {
       const state = await this.server.probe.read();
       this.#note(state);
-      if (this.#opened === undefined && this.#isOfPrimary(state)) await this.#open();
+      if (this.#opened === undefined && this.#isOfPrimary(state)) {
+        // Two checks may overlap.
+        this.#opening ??= this.#open().finally(() => {
+          this.#opening = undefined;
+        });
+        await this.#opening;
+      }
       this.#answers++;
       this.#decide(this.#isOfPrimary(state) ? undefined : 'not a replica');
     } catch (error) {

@@ -13,6 +13,7 @@ import {
   createConsistencyTokens,
   type LogOrigin,
   latestToken,
+  timelineOf,
 } from '../model/consistency-token.js';
 import { createLogPositions, type LogPositions } from './log-positions.js';
 import { Replica, type ReplicaRules, type ReplicaServer, type ServerReads } from './replica.js';
@@ -127,7 +128,11 @@ class ReplicaSet<Reads extends ServerReads> implements Replicas<Reads> {
     if (found !== undefined) return found;
     const used = this.#replicas.filter(({ reads }) => reads !== undefined);
     if (used.length === 0) return 'no_replica';
-    const near = used.filter(({ lagMs }) => lagMs <= Math.max(nearLagMsMax, waitMs));
+    // After a failover, a standby may show the old timeline for minutes.
+    const near = used.filter(
+      ({ lagMs, logPosition }) =>
+        lagMs <= Math.max(nearLagMsMax, waitMs) && timelineOf(logPosition) >= timelineOf(position),
+    );
     if (near.length === 0) return 'behind';
     const { promise, resolve } = Promise.withResolvers<Choice<Reads>>();
     const waiter = { position, resolve };
@@ -182,8 +187,6 @@ class ReplicaSet<Reads extends ServerReads> implements Replicas<Reads> {
     const startMs = performance.now();
     try {
       const state = await this.#options.primary.read();
-      // The address may lead to another server soon, which a new connection reaches.
-      if (state.isStandby) return;
       this.#positions.add(state.position, performance.now());
       for (const replica of this.#replicas) replica.compare(state, startMs);
     } catch {

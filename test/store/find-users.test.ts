@@ -82,7 +82,7 @@ describe('a statement that Postgres has planned once', () => {
         [
           `"select-users"('{${user.id}}')`,
           `"select-users-by-email"('{${user.email}}')`,
-          `"update-users-wait"('{${user.id}}', '{null}', '{null}', '{null}', ${arrays.join(', ')})`,
+          `"update-users-wait"('{${user.id}}', '{null}', '{null}', '{null}', '{null}', ${arrays.join(', ')})`,
         ].map((statement) => one.run({ name: '', text: `explain (verbose) execute ${statement}` }, [])),
       );
       for (const plan of plans) {

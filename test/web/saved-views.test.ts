@@ -1,6 +1,6 @@
 /** Tests saved views in a real browser: saving, opening, renaming, deleting, the first view, and the columns of a view. */
 import fc from 'fast-check';
-import type { Page } from 'playwright-core';
+import type { Locator, Page } from 'playwright-core';
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { readColumns, writeColumns } from '../../web/saved-views.js';
 import { browserMissing, type OpenOptions, type TestPage } from './browser.js';
@@ -39,6 +39,12 @@ describe('the columns in the address', () => {
   });
 });
 
+/** The panel may still be taking the focus, so the key goes to the field itself. */
+async function enter(field: Locator, text: string): Promise<void> {
+  await field.fill(text);
+  await field.press('Enter');
+}
+
 describe.skipIf(browserMissing !== undefined)('saved views', () => {
   const site = useSite();
 
@@ -62,8 +68,7 @@ describe.skipIf(browserMissing !== undefined)('saved views', () => {
 
   async function save(page: Page, name: string): Promise<void> {
     await page.getByRole('button', { name: /^View: / }).click();
-    await page.getByRole('textbox', { name: 'Save as a new view' }).fill(name);
-    await page.keyboard.press('Enter');
+    await enter(page.getByRole('textbox', { name: 'Save as a new view' }), name);
     await button(page, name).waitFor();
   }
 
@@ -92,8 +97,7 @@ describe.skipIf(browserMissing !== undefined)('saved views', () => {
     expect(Object.fromEntries(hash(page))).toEqual({ name: 'Sailors', filter, order_by: 'email' });
 
     await button(page, 'Sailors').click();
-    await page.getByRole('textbox', { name: 'Save as a new view' }).fill('  ');
-    await page.keyboard.press('Enter');
+    await enter(page.getByRole('textbox', { name: 'Save as a new view' }), '  ');
     await page.getByText('Enter a name.').waitFor();
     await page.keyboard.press('Escape');
     await panel(page).waitFor({ state: 'hidden' });
@@ -116,8 +120,7 @@ describe.skipIf(browserMissing !== undefined)('saved views', () => {
 
     await button(page, 'All users').click();
     await inPanel(page, 'Rename Sailors').click();
-    await page.getByRole('textbox', { name: 'New name of Sailors' }).fill('Crew');
-    await page.keyboard.press('Enter');
+    await enter(page.getByRole('textbox', { name: 'New name of Sailors' }), 'Crew');
     await inPanel(page, 'Crew').click();
     expect(Object.fromEntries(hash(page))).toEqual({ name: 'Crew', order_by: 'email' });
     await page.reload();
@@ -191,8 +194,7 @@ describe.skipIf(browserMissing !== undefined)('saved views', () => {
     const { page, expectNoFaults } = await site.browser.open(`${guarded.http}/${navy}`);
     const signIn = async (key: string) => {
       await page.getByText('Use an API key or token').click();
-      await page.getByLabel('API key or token').fill(key);
-      await page.keyboard.press('Enter');
+      await enter(page.getByLabel('API key or token'), key);
       await page.getByRole('dialog', { name: 'Sign in' }).waitFor({ state: 'detached' });
       await page.locator('[data-id]').first().waitFor();
     };

@@ -21,8 +21,9 @@ export const primaryUrl = urlOf(`127.0.0.1:${primaryPort}`);
 export async function createDatabase(): Promise<void> {
   const admin = await poll('HAProxy leads to the primary', 60_000, async () => {
     const client = new pg.Client({ connectionString: `postgres://postgres@127.0.0.1:${primaryPort}/postgres` });
+    // HAProxy uses every node until its first check has ended, and then cuts the connections to standbys.
+    client.on('error', () => {});
     await client.connect();
-    // HAProxy uses every node until its first check has ended.
     const { rows } = await client.query<{ is_standby: boolean }>('select pg_is_in_recovery() as is_standby');
     if (rows[0]?.is_standby === false) return client;
     await client.end();

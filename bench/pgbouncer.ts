@@ -2,10 +2,11 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { type AddressInfo, connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { freePort } from '../src/embedded-postgres/process.js';
 
 const programs = [process.env.PGBOUNCER ?? '/usr/sbin/pgbouncer', 'pgbouncer'];
 const program = programs.find((name) => spawnSync(name, ['--version']).status === 0);
@@ -41,7 +42,7 @@ export async function startPgBouncer(
   if (program === undefined) throw new Error(noPgBouncer);
   const { hostname, port, username, password, pathname } = new URL(url);
   const name = pathname.slice(1);
-  const ownPort = await freePort();
+  const ownPort = await freePort(0);
   const folder = mkdtempSync(join(tmpdir(), 'roster-pgbouncer-'));
   // As root it runs as another user, who must be able to enter the folder.
   chmodSync(folder, 0o755);
@@ -84,15 +85,6 @@ ignore_startup_parameters = statement_timeout, lock_timeout, idle_in_transaction
       rmSync(folder, { recursive: true });
     },
   };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 async function answers(port: number): Promise<boolean> {

@@ -5,12 +5,12 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { chownSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { createClient } from '../src/client/index.js';
+import { freePort } from '../src/embedded-postgres/process.js';
 import { expectStartFailure, serve } from './support/served.js';
 
 const root = path.resolve(import.meta.dirname, '..');
@@ -50,7 +50,7 @@ describe.skipIf(isMissing)('the roles of docs/operations.md (needs Debian’s Po
     if (uid !== undefined && gid !== undefined) chownSync(folder, uid, gid);
     const account = { uid, gid, cwd: folder };
     execFileSync(path.join(programs, 'initdb'), ['-D', 'data', '-A', 'trust', '-U', 'admin'], account);
-    port = await freePort();
+    port = await freePort(0);
     const args = ['-D', 'data', '-p', String(port), '-k', folder, '-c', 'listen_addresses=127.0.0.1'];
     const server = spawn(path.join(programs, 'postgres'), args, { ...account, stdio: 'ignore' });
     const exited = once(server, 'exit');
@@ -168,12 +168,4 @@ async function useEverything(client: Client) {
 async function firstChange<T extends { resumeToken: string }>(stream: AsyncIterable<T>): Promise<T> {
   for await (const message of stream) if (message.resumeToken !== '') return message;
   throw new Error('The stream ended.');
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  return typeof address === 'object' && address !== null ? address.port : 0;
 }

@@ -13,9 +13,9 @@ import type { Filter } from '../model/filter.js';
 import type { StoredUser } from '../model/stored-user.js';
 import type { WatchPosition } from '../model/watch-token.js';
 import { nextRows } from './cursor-rows.js';
-import { isSnapshotDurable, makeSnapshotsDurable } from './durable-snapshots.js';
 import { createBinder, filterSql, whereOf } from './filter-sql.js';
-import { noteTimelineText, runOnNotedTimeline, type WalCells, walCells, walPosition } from './timelines.js';
+import { feedPositionText, safePosition } from './read-changes.js';
+import { noteTimelineText, runOnNotedTimeline } from './timelines.js';
 
 export interface SnapshotPiece {
   /** In ascending order of ids. */
@@ -115,24 +115,17 @@ export async function openUsersSnapshot(
 
 const beginText = 'begin isolation level repeatable read, read only';
 
-const positionText = `
-    select pg_current_snapshot()::text, id, ${isSnapshotDurable}, ${walCells('wal_position')}
-    from change_feed cross join ${walPosition}`;
-
 /** Begins a transaction. Its first statement that reads takes the snapshot. */
 async function takeSnapshot(database: Database, session: Session): Promise<WatchPosition> {
   const begin = async () => {
     await session.query(beginText);
-    return session.query(positionText);
+    return session.query(feedPositionText);
   };
   const note = async () => {
     await session.query('rollback');
     await session.query(noteTimelineText);
   };
-  const [head] = await runOnNotedTimeline(begin, note);
-  const [snapshot, feedId, isDurable, lsn, timelineId] = head as [string, string, boolean, ...WalCells];
-  if (!isDurable) await makeSnapshotsDurable(database, timelineId);
-  return { feedId, snapshot, wal: { timelineId: timelineId ?? '', lsn } };
+  return safePosition(database, await runOnNotedTimeline(begin, note));
 }
 
 /**

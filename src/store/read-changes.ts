@@ -175,19 +175,24 @@ function changeOf(row: Row, snapshot: string, { feedId, snapshot: until, wal }: 
   };
 }
 
-const positionStatement: Statement = {
-  name: 'change-feed-position',
-  text: `
+/** Reads the end of the log, for safePosition(). */
+export const feedPositionText = `
     select id, pg_current_snapshot()::text, ${isSnapshotDurable}, ${walCells('wal_position')}
-    from change_feed cross join ${walPosition}`,
-};
+    from change_feed cross join ${walPosition}`;
+
+const positionStatement: Statement = { name: 'change-feed-position', text: feedPositionText };
 
 /** Returns the current end of the log, as a position that is safe to put into a token (durable-snapshots.ts). */
 export async function readFeedPosition(database: Database): Promise<WatchPosition> {
-  const [row] = await runOnNotedTimeline(
+  const rows = await runOnNotedTimeline(
     () => database.run(positionStatement, []),
     () => noteTimeline(database),
   );
+  return safePosition(database, rows);
+}
+
+/** The position in the rows of `feedPositionText`, after it has been made safe to put into a token. */
+export async function safePosition(database: Database, [row]: readonly Row[]): Promise<WatchPosition> {
   if (row === undefined) throw emptyFeed();
   const [feedId, snapshot, isDurable, lsn, timelineId] = row as [string, string, boolean, ...WalCells];
   if (!isDurable) await makeSnapshotsDurable(database, timelineId);

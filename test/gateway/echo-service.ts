@@ -2,8 +2,7 @@
  * A gRPC service, on bare grpc-js or on the server of this process, and a gateway that forwards to it. The service is
  * not Roster's, because the gateway works for any service. Each test defines its methods.
  */
-import { once } from 'node:events';
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { brotliCompressSync, constants } from 'node:zlib';
 import {
   create,
@@ -228,16 +227,6 @@ export async function startEchoGateway(
   onTestFinished(close);
   const scheme = options.tls === undefined ? 'http' : 'https';
   return { url: `${scheme}://127.0.0.1:${http.port}`, port: http.port, gateway, errors, lines, connections, close };
-}
-
-/** A port that nothing listens on. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 /** A message with its five-byte header, as in gRPC-Web and Connect streams. */

@@ -8,6 +8,7 @@ import { brotliDecompressSync, gunzipSync, gzipSync } from 'node:zlib';
 import { Metadata, type ServerUnaryCall, status } from '@grpc/grpc-js';
 import { BadRequest, ErrorInfo, RetryInfo } from 'nice-grpc-error-details';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { freePort } from '../../src/embedded-postgres/process.js';
 import { createAuthority } from '../certificates.js';
 import {
   type EchoMethods,
@@ -15,7 +16,6 @@ import {
   encodeNote,
   enveloped,
   fastBrotli,
-  freePort,
   type Note,
   startEcho,
   startEchoGateway,
@@ -643,7 +643,7 @@ describe('gRPC-Web as text', () => {
 
 describe('the server behind', () => {
   it('can be unreachable, and is used again when it is back', async () => {
-    const port = await freePort();
+    const port = await freePort(0);
     const { url } = await startEchoGateway({ port });
     const away = await say(url);
     expect([away.status, jsonOf(away).code]).toEqual([503, 'unavailable']);

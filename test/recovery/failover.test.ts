@@ -7,23 +7,19 @@ import { type Client, createClient, type RosterError, type User } from '../../sr
 import { createLimiter } from '../../src/concurrency/limiter.js';
 import { parseServerConfig } from '../../src/config/parse.js';
 import { type Database, openDatabase } from '../../src/database/database.js';
-import { migrateUp } from '../../src/database/migrate.js';
 import type { WatchPosition } from '../../src/model/watch-token.js';
 import { createChangeFeed } from '../../src/operations/change-feed.js';
 import { watchUsers } from '../../src/operations/watch-users.js';
 import { insertUsers } from '../../src/store/insert-users.js';
 import { readFeedPosition } from '../../src/store/read-changes.js';
 import { databaseOptions, someFields } from '../support/open-database.js';
-import { createPostgresServers, type PostgresServer, type PostgresServers } from '../support/postgres-servers.js';
+import { createRosterServers, type PostgresServer, type PostgresServers } from '../support/postgres-servers.js';
 
 const waitOptions = { timeout: 60_000 };
 
 let servers: PostgresServers;
 beforeAll(async () => {
-  servers = await createPostgresServers();
-  await servers.empty.start();
-  await migrateUp(databaseOptions(servers.empty.url));
-  await servers.empty.stop();
+  servers = await createRosterServers();
 });
 afterAll(() => servers?.[Symbol.asyncDispose]());
 

@@ -3,21 +3,17 @@
 import { v7 as uuidv7 } from 'uuid';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Database, openDatabase } from '../../src/database/database.js';
-import { migrateUp } from '../../src/database/migrate.js';
 import type { WatchPosition } from '../../src/model/watch-token.js';
 import { openUsersSnapshot } from '../../src/store/export-users.js';
 import { insertUsers } from '../../src/store/insert-users.js';
 import { readChanges, readFeedPosition } from '../../src/store/read-changes.js';
 import { readLatestTimeline } from '../../src/store/timelines.js';
 import { databaseOptions, someFields } from '../support/open-database.js';
-import { createPostgresServers, type PostgresServer, type PostgresServers } from '../support/postgres-servers.js';
+import { createRosterServers, type PostgresServer, type PostgresServers } from '../support/postgres-servers.js';
 
 let servers: PostgresServers;
 beforeAll(async () => {
-  servers = await createPostgresServers();
-  await servers.empty.start();
-  await migrateUp(databaseOptions(servers.empty.url));
-  await servers.empty.stop();
+  servers = await createRosterServers();
 });
 afterAll(() => servers?.[Symbol.asyncDispose]());
 

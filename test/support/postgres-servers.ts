@@ -17,9 +17,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
 import { vi } from 'vitest';
+import { migrateUp } from '../../src/database/migrate.js';
 import { findPrograms, installedPostgres } from '../../src/embedded-postgres/binaries.js';
 import { chownTo, locateCluster, programsEnvironment, runAs } from '../../src/embedded-postgres/location.js';
 import { freePort } from '../../src/embedded-postgres/process.js';
+import { databaseOptions } from './open-database.js';
 
 export interface PostgresServer {
   readonly port: number;
@@ -65,7 +67,16 @@ const settings = {
   autovacuum: 'off',
 };
 
-export async function createPostgresServers(): Promise<PostgresServers> {
+/** Servers whose empty one has Roster's tables. */
+export async function createRosterServers(): Promise<PostgresServers> {
+  const servers = await createPostgresServers();
+  await servers.empty.start();
+  await migrateUp(databaseOptions(servers.empty.url));
+  await servers.empty.stop();
+  return servers;
+}
+
+async function createPostgresServers(): Promise<PostgresServers> {
   const folder = mkdtempSync(join(tmpdir(), 'roster-servers-'));
   // If the tests run as root, the servers run as another user, who must be able to enter the folder.
   chmodSync(folder, 0o755);

@@ -28,6 +28,7 @@ import { growth } from './scenarios/growth.js';
 import { memory } from './scenarios/memory.js';
 import { micro } from './scenarios/micro.js';
 import { overload } from './scenarios/overload.js';
+import { page } from './scenarios/page.js';
 import { pages } from './scenarios/pages.js';
 import { pgbouncer } from './scenarios/pgbouncer.js';
 import { start } from './scenarios/start.js';
@@ -46,6 +47,7 @@ const scenarios: readonly Scenario[] = [
   pgbouncer,
   growth,
   pages,
+  page,
   overload,
   fairness,
   callers,

@@ -5,10 +5,12 @@
  */
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 const roundTripMs = 150;
 const downBitsPerSecond = 1_600_000;
 const upBitsPerSecond = 750_000;
+const packetBytes = 1460;
 
 export interface SlowNetwork extends AsyncDisposable {
   /** host:port; connections to it reach the target. */
@@ -28,9 +30,9 @@ export async function startSlowNetwork(target: string): Promise<SlowNetwork> {
       socket.on('close', () => sockets.delete(socket));
       socket.on('error', () => {});
     }
-    const connectedMs = performance.now() + roundTripMs;
-    forward(client, service, up, connectedMs);
-    forward(service, client, down, connectedMs);
+    const connected = sleep(roundTripMs);
+    forward(client, service, up, connected);
+    forward(service, client, down, connected);
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -43,25 +45,56 @@ export async function startSlowNetwork(target: string): Promise<SlowNetwork> {
   };
 }
 
-/** Returns when the last of the bytes leaves the link. */
-type Link = (bytes: number, earliestMs: number) => number;
+/** Sends packets one after the other, and takes them from its connections in turn. */
+interface Link {
+  /** Sends the bytes of one connection and then calls `deliver` for each packet, in order, when it arrives. */
+  send(connection: Socket, bytes: Buffer, deliver: (packet: Buffer) => void): void;
+}
+
+interface Packet {
+  readonly bytes: Buffer;
+  deliver(packet: Buffer): void;
+}
 
 function createLink(bitsPerSecond: number): Link {
+  const queues = new Map<Socket, Packet[]>();
   let freeMs = 0;
-  return (bytes, earliestMs) => {
-    freeMs = Math.max(freeMs, earliestMs) + (bytes * 8000) / bitsPerSecond;
-    return freeMs;
+  let isSending = false;
+  let arrivals = Promise.resolve();
+
+  function sendNext(): void {
+    const [next] = queues;
+    isSending = next !== undefined;
+    if (next === undefined) return;
+    const [connection, packets] = next;
+    // The connection's next packet waits until all others have sent one.
+    queues.delete(connection);
+    const [{ bytes, deliver }, ...others] = packets as [Packet, ...Packet[]];
+    if (others.length > 0) queues.set(connection, others);
+    freeMs = Math.max(freeMs, performance.now()) + (bytes.length * 8000) / bitsPerSecond;
+    const arrivesMs = freeMs + roundTripMs / 2;
+    // Timers alone could overtake each other.
+    arrivals = arrivals.then(() => sleepUntil(arrivesMs)).then(() => deliver(bytes));
+    setTimeout(sendNext, Math.max(0, freeMs - performance.now()));
+  }
+
+  return {
+    send(connection, bytes, deliver) {
+      const packets: Packet[] = queues.get(connection) ?? [];
+      for (let start = 0; start === 0 || start < bytes.length; start += packetBytes) {
+        packets.push({ bytes: bytes.subarray(start, start + packetBytes), deliver });
+      }
+      queues.set(connection, packets);
+      if (!isSending) sendNext();
+    },
   };
 }
 
-function forward(from: Socket, to: Socket, link: Link, connectedMs: number): void {
-  const later = (arrivesMs: number, deliver: () => void) => setTimeout(deliver, arrivesMs - performance.now());
-  from.on('data', (chunk) => {
-    const leavesMs = link(chunk.length, Math.max(performance.now(), connectedMs));
-    later(leavesMs + roundTripMs / 2, () => to.write(chunk));
-  });
-  from.on('close', () => {
-    const leavesMs = link(0, Math.max(performance.now(), connectedMs));
-    later(leavesMs + roundTripMs / 2, () => to.destroy());
-  });
+function forward(from: Socket, to: Socket, link: Link, connected: Promise<void>): void {
+  from.on('data', (bytes) => connected.then(() => link.send(from, bytes, (packet) => to.write(packet))));
+  from.on('close', () => connected.then(() => link.send(from, Buffer.alloc(0), () => to.destroy())));
+}
+
+async function sleepUntil(timeMs: number): Promise<void> {
+  await sleep(Math.max(0, timeMs - performance.now()));
 }

@@ -1,6 +1,6 @@
 /** The grid's scroll position: which rows are in view, and where they are. */
 import type { RefObject } from 'preact';
-import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useReducer, useRef, useState } from 'preact/hooks';
 import { listCover } from './cover.js';
 import { createScrollMap, type ScrollMap } from './scroll-map.js';
 import { rememberedRow, rememberRow } from './scroll-memory.js';
@@ -9,6 +9,11 @@ import type { UserList } from './user-list.js';
 
 /** The number of placeholder rows at the end while nobody knows how many rows follow. */
 const placeholderRows = 30;
+
+/** The number of rows in the document before and after those in view. */
+const rowsAround = 8;
+/** Without scrolling for this time, the list is at rest. */
+const restMs = 50;
 
 const rememberAfterMs = 300;
 
@@ -21,6 +26,8 @@ export interface GridScroll {
   readonly rowsShown: number;
   readonly first: number;
   readonly last: number;
+  /** The number of rows to render before `first` and after `last`. */
+  readonly around: number;
   /** The width of the view. */
   readonly widthPx: number;
   /** The number of rows that fit into the view, at least 1. */
@@ -65,6 +72,8 @@ export function useGridScroll(list: UserList, version: number, rowPx: number): G
     return () => observer.disconnect();
   }, []);
 
+  const rowsInView = Math.max(1, Math.floor(viewPx / rowPx) - 1);
+  const around = useRowsAround(list.rows > 0, first, rowsInView);
   const view = { list, version, rowPx, topPx, first, last, scrollTo };
   useAnchor(view, useMemory(view));
 
@@ -75,8 +84,9 @@ export function useGridScroll(list: UserList, version: number, rowPx: number): G
     rowsShown,
     first,
     last,
+    around,
     widthPx,
-    rowsInView: Math.max(1, Math.floor(viewPx / rowPx) - 1),
+    rowsInView,
     onScroll() {
       const scroller = scrollerRef.current;
       if (scroller === null) return;
@@ -146,4 +156,22 @@ function useAnchor({ list, version, rowPx, topPx, first, last, scrollTo }: View,
     for (let row = first; row <= last; row++) ids.push(list.userAt(row)?.id ?? '');
     anchor.current = { generation: list.generation, rowPx, topPx, first, ids };
   });
+}
+
+/**
+ * Returns 0 while all rows in view are new: when the first rows are shown, after a jump, and while the list scrolls by more
+ * than its height with each frame. With fewer rows, the browser paints them sooner.
+ */
+function useRowsAround(hasRows: boolean, first: number, rowsInView: number): number {
+  const painted = useRef<number>(undefined);
+  const [, redraw] = useReducer<number, void>((before) => before + 1, 0);
+  const areNew = painted.current === undefined || Math.abs(first - painted.current) >= rowsInView;
+  useEffect(() => {
+    if (!hasRows) return;
+    painted.current = first;
+    if (!areNew) return;
+    const timer = setTimeout(() => redraw(), restMs);
+    return () => clearTimeout(timer);
+  });
+  return areNew ? 0 : rowsAround;
 }

@@ -22,7 +22,10 @@ export function useLiveList(directory: Directory, query: ListQuery): LiveList {
 
   useEffect(() => list.onChange(() => redraw()), [list]);
   useEffect(() => () => list.close(), [list]);
+  // The first rows are more urgent. The list is read again when the feed is connected.
+  const isFirstRead = list.generation === 0 && list.queryError === undefined;
   useEffect(() => {
+    if (isFirstRead) return;
     let hasFailed = false;
     const feed = new UserFeed({
       directory,
@@ -41,7 +44,7 @@ export function useLiveList(directory: Directory, query: ListQuery): LiveList {
       },
     });
     return () => feed.close();
-  }, [directory, list, changeListeners]);
+  }, [directory, list, changeListeners, isFirstRead]);
   useEffect(() => {
     if (!isSameQuery(query, list.requestedQuery)) list.request(query);
   }, [query.query, query.filter, query.orderBy, list]);

@@ -35,8 +35,6 @@ export interface UserGridProps {
 
 const rowPx = { comfortable: 48, compact: 36 } as const;
 const cardPx = 68;
-/** The number of rows in the document before and after those in view. */
-const rowsAround = 8;
 /** As for the indexes of lists (docs/lists.md). */
 const largeTotal = 20_000;
 
@@ -169,9 +167,9 @@ function useColumnIds(list: UserList, settings: GridSettings, widthPx: number, i
 }
 
 /** The rows in view, some around them, and the active row, which stays in the document even if it is out of view. */
-function rowsInDocument({ first, last, rowsShown }: GridScroll, rowsKnown: number, active: number): number[] {
-  const from = Math.max(0, first - rowsAround);
-  const to = Math.min(last + rowsAround, rowsShown - 1);
+function rowsInDocument({ first, last, around, rowsShown }: GridScroll, rowsKnown: number, active: number): number[] {
+  const from = Math.max(0, first - around);
+  const to = Math.min(last + around, rowsShown - 1);
   const rows = Array.from({ length: Math.max(0, to - from + 1) }, (_, index) => from + index);
   // Insert it in order, because screen readers follow the order of the document.
   if (active < rowsKnown && active < (rows[0] ?? 0)) rows.unshift(active);

@@ -40,8 +40,13 @@ export default defineConfig(
       // The files of a part are loaded at the same time. All browsers above know the links for that.
       modulePreload: { polyfill: false },
       sourcemap: false,
-      // Without the hint about slow plugins, which appears on busy machines only.
-      rolldownOptions: { input: [at('index.html'), at('early.ts')], checks: { pluginTimings: false } },
+      rolldownOptions: {
+        input: [at('index.html'), at('early.ts')],
+        // One script for what the page shows first: each further one costs a connection, and so a round trip.
+        output: { codeSplitting: { groups: [{ name: 'page', tags: ['$initial'], test: /^(?!.*early\.ts)/ }] } },
+        // Without the hint about slow plugins, which appears on busy machines only.
+        checks: { pluginTimings: false },
+      },
     },
     // Tests build the page with NODE_ENV=test, which would add file names and line numbers.
     oxc: { jsx: { runtime: 'automatic', importSource: 'preact', development: false } },

@@ -131,7 +131,7 @@ export function createRouter(options: RouterOptions): Router {
     const file = files.find(path, request.headers, signIn && signInOrigins(signIn()));
     if (file === undefined) return undefined;
     const headers: Record<string, string> = { ...file.headers };
-    if (path === '/' && showsUsersAtOnce(parts)) headers.link = firstUsersLink;
+    if (path === '/' && showsUsersAtOnce(parts)) headers.link = `${headers.link}, ${firstUsersLink}`;
     // Otherwise a proxy might keep it for others.
     if (!isOpen(path)) headers['cache-control'] = 'private, no-cache';
     return { ...file, headers };

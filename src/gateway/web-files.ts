@@ -107,7 +107,16 @@ async function loadFile(name: string, filePath: string): Promise<WebFile> {
     etag: etagOf(bytes),
     vary: 'origin, accept-encoding',
     'referrer-policy': 'no-referrer',
-    ...(isPage ? { 'cross-origin-opener-policy': 'same-origin' } : {}),
+    ...(isPage ? { 'cross-origin-opener-policy': 'same-origin', link: scriptLink(bytes.toString()) } : {}),
   };
   return { bytes, isPage, headers };
+}
+
+/**
+ * A Link header for the page's script. Because it comes before all other links, the browser requests the script on the
+ * connection that it already has, and waits a round trip less for it than for a new connection.
+ */
+function scriptLink(html: string): string {
+  const [, script] = /<script type="module"[^>]* src="([^"]+)"/.exec(html) ?? [];
+  return script === undefined ? '' : `<${script}>; rel=modulepreload; crossorigin`;
 }

@@ -1,4 +1,4 @@
-/** Tests that the server's Link header names the page's first call. */
+/** Tests that the server's Link header names the page's script and its first call. */
 import { expect, it } from 'vitest';
 import { ListUsersResponse } from '../../generated/users/v1/user_service.js';
 import { firstUsersQuery } from '../../web/first-users.js';
@@ -6,13 +6,18 @@ import { pageSize } from '../../web/page-loader.js';
 import { allPeople } from '../../web/route.js';
 import { startTestApp } from '../support/app.js';
 
-it('the server names the call that the page sends first, so that the browser sends it early', async () => {
+it('the server names the script and the call that the page needs first, so that the browser requests them early', async () => {
   await using app = await startTestApp();
   await app.client.createUser({ user: { firstName: 'First', lastName: 'User', email: 'first@example.com' } });
   const { query, filter, orderBy } = allPeople;
   const path = `/users.v1.UserService/ListUsers${firstUsersQuery({ query, filter, orderBy, pageSize })}`;
   const page = await fetch(app.http);
-  expect(page.headers.get('link')).toBe(`<${path}>; rel=preload; as=fetch; crossorigin`);
+  const [, script = ''] = /<script type="module"[^>]+src="([^"]+)"/.exec(await page.text()) ?? [];
+  // The first one gets the connection that the browser already has.
+  expect(page.headers.get('link')).toBe(
+    `<${script}>; rel=modulepreload; crossorigin, <${path}>; rel=preload; as=fetch; crossorigin`,
+  );
+  expect((await fetch(new URL(script, app.http))).headers.get('content-type')).toMatch('javascript');
   const answer = await fetch(app.http + path);
   const { users } = ListUsersResponse.decode(new Uint8Array(await answer.arrayBuffer()));
   expect(users.map(({ email }) => email)).toEqual(['first@example.com']);

@@ -1,5 +1,5 @@
 /** The page's list, which follows the query in the URL, and the feed that keeps it up to date. */
-import { useEffect, useReducer, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useReducer, useState } from 'preact/hooks';
 import type { Directory } from './directory.js';
 import { isSameQuery, type ListQuery } from './list-query.js';
 import type { ChangeListeners } from './open-user.js';
@@ -20,7 +20,8 @@ export function useLiveList(directory: Directory, query: ListQuery): LiveList {
   const [changeListeners] = useState<ChangeListeners>(() => new Set());
   const [feedState, setFeedState] = useState<FeedState>('connecting');
 
-  useEffect(() => list.onChange(() => redraw()), [list]);
+  // An effect after the paint would miss an answer that comes before it.
+  useLayoutEffect(() => list.onChange(() => redraw()), [list]);
   useEffect(() => () => list.close(), [list]);
   // The first rows are more urgent. The list is read again when the feed is connected.
   const isFirstRead = list.generation === 0 && list.queryError === undefined;

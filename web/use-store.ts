@@ -1,5 +1,5 @@
 /** Renders a component again after each change of a store. */
-import { useEffect, useReducer } from 'preact/hooks';
+import { useLayoutEffect, useReducer } from 'preact/hooks';
 
 export interface Store {
   /** Returns a function that ends the subscription. */
@@ -9,6 +9,7 @@ export interface Store {
 /** Returns a number that differs after each change. */
 export function useStore(store: Store): number {
   const [version, redraw] = useReducer<number, void>((before) => before + 1, 0);
-  useEffect(() => store.subscribe(() => redraw()), [store]);
+  // An effect after the paint would miss a change that comes before it.
+  useLayoutEffect(() => store.subscribe(() => redraw()), [store]);
   return version;
 }

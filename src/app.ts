@@ -9,7 +9,6 @@ import type { ServerConfig } from './config/parse.js';
 import { readTls } from './config/tls.js';
 import { type Database, openDatabase } from './database/database.js';
 import { explained } from './database/explain.js';
-import { watchDatabase } from './database/health.js';
 import { type MigrationResult, migrateDown, migrateUp, migrationStatus } from './database/migrate.js';
 import { migrations } from './database/migrations.js';
 import { explaining, findDatabase, logDatabase, type PreparedDatabase, whenUsable } from './find-database.js';
@@ -24,12 +23,15 @@ import { createByteBudget } from './grpc-server/byte-budget.js';
 import { openReplicas } from './open-replicas.js';
 import { changeIndexes, type IndexChange } from './operations/change-indexes.js';
 import { createDirectory, type Directory, type Siblings } from './operations/directory.js';
+import type { DirectoryReads } from './operations/directory-reads.js';
 import { startHousekeeping } from './operations/housekeeping.js';
 import { startIndexKeeper } from './operations/index-keeper.js';
-import { createOutageLog } from './operations/outage-log.js';
+import type { Replicas } from './operations/replicas.js';
 import { createTableSizes } from './operations/table-sizes.js';
 import { createTimelineLog, type TimelineLog } from './operations/timeline-log.js';
+import type { Serving } from './rpc/health-service.js';
 import { type RpcServer, startServer } from './rpc/server.js';
+import { createServingState, type ServingState } from './serving-state.js';
 import { logAccess, signInOf, startAccess } from './start-access.js';
 import { checkSessions, type DirectoryIdentity, readIdentity } from './store/identity.js';
 import {
@@ -81,15 +83,15 @@ export async function startApp(config: ServerConfig, { signal, logTo }: StartOpt
   logAccess(config, log);
   const metrics = createMetrics();
   const otlp = await startOtlp(config.otlp, { log, metrics });
-  let isServing = false;
+  let serving: Serving = 'nothing';
   const http = await openHttp(config, log, {
     text: async () => metricsText([await metrics.snapshot()]),
-    isReady: () => isServing,
+    serving: () => serving,
   });
   try {
     const database = await prepareDatabase(config, { log, metrics, signal });
-    const onServing = (now: boolean) => {
-      isServing = now;
+    const onServing = (now: Serving) => {
+      serving = now;
     };
     const app = await startServing(config, {
       log,
@@ -143,8 +145,8 @@ export interface ServingOptions {
   openHttp(parts: ServedParts): Promise<HttpServer | undefined>;
   readonly signal?: AbortSignal;
   readonly siblings?: Siblings;
-  /** Called when the server starts or stops serving calls. */
-  onServing?(isServing: boolean): void;
+  /** Called when the server starts or stops serving calls, or a kind of calls. */
+  onServing?(serving: Serving): void;
 }
 
 /** Starts everything except the database. If there are several workers, each of them does this. */
@@ -154,41 +156,31 @@ export async function startServing(config: ServerConfig, options: ServingOptions
   const cleanups = createCleanups(() => log.warn({}, 'the database did not respond in time; exiting without it'));
   if (embedded !== undefined) cleanups.add(() => embedded.stop());
   try {
-    const opened = await openDirectory(config, options, cleanups).catch((error: unknown) => {
+    const state = createServingState(log);
+    const opened = await openDirectory(config, { ...options, state }, cleanups).catch((error: unknown) => {
       throw explained(error, url);
     });
-    const { database, timelines } = opened;
     const { server, http } = await startServers(config, options, opened, cleanups);
     let closing: Promise<void> | undefined;
     let { delayMs } = config.shutdown;
-    let isServing = false;
-    const onServing = (now: boolean) => {
-      isServing = now;
+    let serving: Serving = 'nothing';
+    const onServing = (now: Serving) => {
+      serving = now;
       options.onServing?.(now);
     };
-    onServing(true);
-    const logOutage = createOutageLog(log, url);
-    const connection = { isUp: false };
-    options.metrics.observe({ database: connection });
-    const watch = watchDatabase({
-      url,
-      onChange(isConnected, error) {
-        connection.isUp = isConnected;
-        server.setServing(isConnected);
-        if (closing === undefined) onServing(isConnected);
-        if (isConnected) {
-          log.info({}, 'connected to the database');
-          timelines.check().catch((reason: unknown) => log.warn({ error: reason }, 'could not check the timeline'));
-        } else logOutage(error, true);
+    onServing('all');
+    const watch = state.watch(prepared, {
+      ...opened,
+      metrics: options.metrics,
+      onChange(now) {
+        server.setServing(now);
+        if (closing === undefined) onServing(now);
       },
-      onStillUnusable: (error) => logOutage(error, false),
-      onOutdated: (mode) => database.renewConnections(mode),
-      restart: embedded && (() => embedded.ensureRunning()),
     });
     cleanups.addWithDeadline(() => watch.close());
     const onDelayed = async () => http?.stopAccepting();
     cleanups.add(() => server.close({ delayMs, timeoutMs: config.shutdown.timeoutMs, onDelayed }));
-    cleanups.add(keepHealthFile(config.healthFile, () => isServing, log));
+    cleanups.add(keepHealthFile(config.healthFile, () => serving !== 'nothing', log));
     signal?.throwIfAborted();
 
     return {
@@ -200,7 +192,7 @@ export async function startServing(config: ServerConfig, options: ServingOptions
       close(closeOptions) {
         closing ??= (async () => {
           log.info({}, 'stopping');
-          onServing(false);
+          onServing('nothing');
           delayMs = closeOptions?.delayMs ?? delayMs;
           await cleanups.run(delayMs + config.shutdown.timeoutMs);
           log.info({}, 'stopped');
@@ -223,12 +215,13 @@ interface OpenDirectory {
   readonly directory: Directory;
   readonly identity: DirectoryIdentity;
   readonly timelines: TimelineLog;
+  readonly replicas: Replicas<DirectoryReads> | undefined;
 }
 
 /** Connects to the database, and starts the directory and its housekeeping. */
 async function openDirectory(
   config: ServerConfig,
-  { log, metrics, tracing, database: prepared, signal, siblings }: ServingOptions,
+  { log, metrics, tracing, database: prepared, signal, siblings, state }: ServingOptions & { state: ServingState },
   cleanups: Cleanups,
 ): Promise<OpenDirectory> {
   // The database is already usable, but a worker or a pooler at DATABASE_URL may connect later than the migrations did.
@@ -258,7 +251,7 @@ async function openDirectory(
         'lists are slow because Roster may not build their index',
       ),
   });
-  const replicas = await openReplicas(config, prepared, { database, log });
+  const replicas = await openReplicas(config, prepared, { database, log, onChange: state.update });
   const directory = createDirectory({
     database,
     identity,
@@ -288,7 +281,7 @@ async function openDirectory(
   metrics.observe({ housekeeping, indexes, tables });
   const backgroundParts = [housekeeping, indexes, tables];
   cleanups.addWithDeadline(async () => void (await Promise.all(backgroundParts.map((part) => part.close()))));
-  return { database, directory, identity, timelines };
+  return { database, directory, identity, timelines, replicas };
 }
 
 /** Serves the directory over gRPC, and through a gateway also over HTTP. */

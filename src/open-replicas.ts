@@ -23,11 +23,11 @@ const helpOf: Readonly<Record<UnusedReason, string>> = {
   'several servers': 'Its address leads to several servers. Name each of them in DATABASE_REPLICA_URLS.',
 };
 
-/** Returns undefined if there are no replicas. */
+/** Returns undefined if there are no replicas. Calls `onChange` after reads begin or cease to use one. */
 export async function openReplicas(
   { database: options }: ServerConfig,
   { url }: PreparedDatabase,
-  { database, log }: { readonly database: Database; readonly log: Log },
+  { database, log, onChange }: { readonly database: Database; readonly log: Log; onChange(): void },
 ): Promise<Replicas<DirectoryReads> | undefined> {
   const { replicaUrls, replicaLagMsMax, connectTimeoutMs } = options;
   if (replicaUrls.length === 0) return undefined;
@@ -55,6 +55,7 @@ export async function openReplicas(
     onChange(replica, reason, error) {
       if (reason === undefined) log.info({ replica }, 'reads use the replica');
       else log[reason === 'not a replica' ? 'error' : 'warn']({ replica, reason, help: helpOf[reason], error }, unused);
+      onChange();
     },
   });
 }

@@ -28,7 +28,7 @@ const shutdownMs = '500';
 const httpAddress = process.env.HTTP_ADDRESS || 'localhost:8080';
 const httpUrl = `${process.env.TLS_CERT ? 'https' : 'http'}://${httpAddress}/`;
 // The page sends these requests to the server. The pattern must not match web/metrics.ts or web/sign-in.tsx.
-const apiPattern = '^/(?:users\\.v1\\.|(?:metrics|healthz|readyz|(?:openapi|sign-in)\\.json)(?:\\?|$))';
+const apiPattern = '^/(?:users\\.v1\\.|(?:metrics|healthz|readyz(?:/writes)?|(?:openapi|sign-in)\\.json)(?:\\?|$))';
 
 const startedAtMs = performance.now();
 const changed = { contract: false, sources: true };

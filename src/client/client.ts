@@ -17,7 +17,7 @@ import type {
 } from '../../generated/users/v1/user_service.js';
 import { createAttempts, deadlineIn, parseAttemptsMax } from './call.js';
 import { openChannel, parseAddress } from './channel.js';
-import { createChannelHealth, mayServe } from './channel-health.js';
+import { createChannelHealth, type HealthName, mayServe } from './channel-health.js';
 import type { CallLimits, CallOptions, ClientOptions } from './client-options.js';
 import { type ExportedUsers, exportAllUsers } from './export-all-users.js';
 import { type FollowUsersOptions, followUsers, type UserFeedMessage } from './follow-users.js';
@@ -111,8 +111,8 @@ export interface Client extends UserServiceClient<CallLimits>, Disposable {
   followUsers(options?: FollowUsersOptions): AsyncIterable<UserFeedMessage>;
 
   /**
-   * The server's grpc.health.v1 status: false while it cannot reach its database and while it is stopping. Throws UNAVAILABLE
-   * if no server answers.
+   * The server's grpc.health.v1 status: false while it cannot reach its database and while it is stopping. It is true while
+   * the server can serve only reads, from replicas. Throws UNAVAILABLE if no server answers.
    */
   isServing(options?: CallOptions): Promise<boolean>;
 
@@ -137,20 +137,34 @@ export function createClient(options: ClientOptions = {}): Client {
   const attempts = createAttempts(token, closing.signal, consistency === false ? undefined : consistency);
   const factory = createClientFactory().use(errorDetailsClientMiddleware).use(attempts);
   const healths = channels.map((channel) => factory.create(HealthDefinition, channel));
-  const channelHealth = createChannelHealth((index) => serves(index).catch(mayServe), closing.signal);
+  const channelHealth = createChannelHealth(mayServeAgain, closing.signal);
   const limits = { deadlineMs: deadlineMsOfClient, attemptsMax };
   const calls = createServiceCalls(channels, factory, limits, channelHealth);
   const { attemptsAt, attemptsMaxOf } = calls;
   const methods = calls.methods();
 
-  async function serves(channel: number, { deadlineMs = healthDeadlineMs, ...rest }: CallOptions = {}) {
+  async function serves(
+    channel: number,
+    service: HealthName,
+    { deadlineMs = healthDeadlineMs, ...rest }: CallOptions = {},
+  ) {
     const health = healths[channel] as (typeof healths)[number];
-    const { status } = await health.check({ service: '' }, { ...rest, deadline: deadlineIn(deadlineMs) });
+    const { status } = await health.check({ service }, { ...rest, deadline: deadlineIn(deadlineMs) });
     return status === healthServing;
   }
 
+  async function mayServeAgain(channel: number, service: HealthName): Promise<boolean> {
+    try {
+      return await serves(channel, service);
+    } catch (error) {
+      // Older servers do not know `writes`.
+      const isUnknown = service !== '' && error instanceof RosterError && error.code === 'NOT_FOUND';
+      return isUnknown ? mayServeAgain(channel, '') : mayServe(error);
+    }
+  }
+
   async function isServing({ deadlineMs = deadlineMsOfClient, attemptsMax: _, ...rest }: CallOptions = {}) {
-    return serves(calls.nextChannel(), { ...rest, deadlineMs });
+    return serves(calls.nextChannel(), '', { ...rest, deadlineMs });
   }
 
   function close(): void {

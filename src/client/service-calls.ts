@@ -38,7 +38,8 @@ export function createServiceCalls(
 ): ServiceCalls {
   const services = channels.map((channel, index): Service => {
     // With one channel there is no choice.
-    const own = channels.length === 1 ? factory : factory.use(notingFailures(() => health.noteFailure(index)));
+    const own =
+      channels.length === 1 ? factory : factory.use(notingFailures((name) => health.noteFailure(index, name)));
     return own.create(UserServiceDefinition, channel);
   });
   const nextChannel = createRotation(channels, health.isDoubtful);

@@ -3,6 +3,7 @@ import type { ServerConfig } from '../config/parse.js';
 import { readTls } from '../config/tls.js';
 import { type Address, formatAddress } from '../net/address.js';
 import { ListenError } from '../net/listen.js';
+import type { Serving } from '../rpc/health-service.js';
 import type { Log } from '../telemetry/log.js';
 import { metricsContentType } from '../telemetry/metrics.js';
 import { type HttpServer, startHttp } from './http.js';
@@ -15,7 +16,7 @@ import { allEndpoints, type ServedParts } from './router.js';
 export async function openHttp(
   { http, tls, auth }: ServerConfig,
   log: Log,
-  { text, isReady, parts }: { text(): Promise<string>; isReady(): boolean; parts?: ServedParts },
+  { text, serving, parts }: { text(): Promise<string>; serving(): Serving; parts?: ServedParts },
 ): Promise<HttpServer | undefined> {
   if (http === undefined) return undefined;
   const { address, isDefault, corsOrigins } = http;
@@ -26,7 +27,7 @@ export async function openHttp(
       corsOrigins,
       openEndpoints: auth.isRequired ? auth.openEndpoints : allEndpoints,
       metrics: { contentType: metricsContentType, text },
-      isReady,
+      serving,
       parts,
       onError: (error) => log.error({ error }, 'HTTP has failed'),
     });

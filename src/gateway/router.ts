@@ -8,6 +8,7 @@ import type { OpenEndpoint } from '../config/parse.js';
 import { consistencyKey, latestToken } from '../model/consistency-token.js';
 import type { Address } from '../net/address.js';
 import { grpcPortHeader } from '../net/ports.js';
+import type { Serving } from '../rpc/health-service.js';
 import type { Gateway, HttpRequest, HttpResponse } from './gateway.js';
 import { createOriginRule, isNavigation } from './origins.js';
 import { type SignIn, signInContent, signInOrigins, signInPath } from './sign-in.js';
@@ -23,8 +24,8 @@ export interface RouterOptions {
     readonly contentType: string;
     text(): Promise<string>;
   };
-  /** Whether calls are served now. */
-  isReady(): boolean | Promise<boolean>;
+  /** Returns which calls the server serves now. */
+  serving(): Serving | Promise<Serving>;
   /** The same as calling serve() at the start. */
   readonly parts?: ServedParts;
 }
@@ -51,6 +52,7 @@ export const allEndpoints: readonly OpenEndpoint[] = ['health', 'reflection', 'm
 const endpoints: Readonly<Record<string, OpenEndpoint>> = {
   '/healthz': 'health',
   '/readyz': 'health',
+  '/readyz/writes': 'health',
   '/metrics': 'metrics',
   '/openapi.json': 'openapi',
 };
@@ -98,7 +100,7 @@ const foreignOrigin: ResponseContent = {
 };
 
 export function createRouter(options: RouterOptions): Router {
-  const { address, corsOrigins, openEndpoints, metrics, isReady, parts } = options;
+  const { address, corsOrigins, openEndpoints, metrics, serving, parts } = options;
   const originOf = createOriginRule(address.host, corsOrigins);
   let served = parts;
   const open = new Set(openEndpoints);
@@ -110,8 +112,8 @@ export function createRouter(options: RouterOptions): Router {
       body: 'running\n',
       headers: { [grpcPortHeader]: String(served?.grpcPort ?? '') },
     }),
-    '/readyz': async () =>
-      (await isReady()) ? { status: 200, body: 'serving\n' } : { status: 503, body: 'not serving\n' },
+    '/readyz': async () => readinessOf(await serving(), 'reads'),
+    '/readyz/writes': async () => readinessOf(await serving(), 'writes'),
     '/metrics': async () => ({
       status: 200,
       body: await metrics.text(),
@@ -175,6 +177,17 @@ export function createRouter(options: RouterOptions): Router {
       served = newParts;
     },
   };
+}
+
+const servingTexts: Readonly<Record<Serving, string>> = {
+  all: 'serving\n',
+  reads: 'serving only reads\n',
+  nothing: 'not serving\n',
+};
+
+function readinessOf(serving: Serving, needed: 'reads' | 'writes'): ResponseContent {
+  const isReady = serving === 'all' || (serving === 'reads' && needed === 'reads');
+  return { status: isReady ? 200 : 503, body: servingTexts[serving] };
 }
 
 /** Whether the page needs no credentials to list users. A gateway does not know that about its target. */

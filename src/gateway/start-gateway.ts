@@ -44,7 +44,7 @@ export async function startGateway(
   const otlp = await startOtlp(config.otlp, { log, metrics });
   const gateway = await openGateway(config, log, metrics, otlp.tracing);
   let isClosing = false;
-  const isReady = async () => !isClosing && (await gateway.isReachable());
+  const serving = async () => (!isClosing && (await gateway.isReachable()) ? 'all' : 'nothing');
   const tls = config.tls && (await readTls(config.tls));
   const http = await startHttp({
     address: config.http.address,
@@ -52,7 +52,7 @@ export async function startGateway(
     openEndpoints: config.openEndpoints,
     tls,
     metrics: { contentType: metricsContentType, text: async () => metricsText([await metrics.snapshot()]) },
-    isReady,
+    serving,
     onError: (error) => log.error({ error }, 'HTTP has failed'),
   });
   const stopReload =
@@ -60,7 +60,7 @@ export async function startGateway(
   // The target knows whether calls need credentials. The page asks for them when a call fails.
   const page = { files: await loadOwnFiles(), signIn: () => ({ isRequired: false }) };
   http.serve({ gateway, ...(gateway.serviceNames.has(rosterService) ? page : { files: noFiles }) });
-  const removeHealthFile = keepHealthFile(config.healthFile, isReady, log);
+  const removeHealthFile = keepHealthFile(config.healthFile, async () => (await serving()) === 'all', log);
   return {
     log,
     http: { host: config.http.address.host, port: http.port },

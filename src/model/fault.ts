@@ -121,6 +121,13 @@ export function serverStopping(): Fault {
   return new Fault('SERVER_STOPPING', 'The server is stopping.');
 }
 
+/** Of a write. The server knows that it cannot reach the primary, so it does not try. */
+export function servesOnlyReads(): Fault {
+  const message =
+    'The server serves only reads, because it cannot reach the primary database. Nothing was written. Try again later.';
+  return new Fault('DATABASE_UNAVAILABLE', message);
+}
+
 export function credentialsMissing(): Fault {
   return new Fault('CREDENTIALS_MISSING', 'This server requires a token, an API key or a client certificate.');
 }

@@ -22,16 +22,24 @@ export interface CallerGateOptions {
   /** Whether calls to this path need no credentials, such as health checks. */
   isOpen(path: string): boolean;
   readonly limiter?: CallerLimiter;
+  /** Returns why the server cannot serve a call that its caller may make. */
+  refusalOf(path: string): Fault | undefined;
 }
 
 /** Returns why a call is refused, or undefined. Stores the caller in the call. */
-export function createCallerGate({ access, isOpen, limiter }: CallerGateOptions): (call: CallInfo) => unknown {
+export function createCallerGate({
+  access,
+  isOpen,
+  limiter,
+  refusalOf,
+}: CallerGateOptions): (call: CallInfo) => unknown {
   const settle = (call: CallInfo, found: Caller | Fault): Fault | undefined => {
     if (found instanceof Fault) return found;
     call.caller = found;
     const limited = isHealth(call.path) ? undefined : limiter?.admit(call, found);
     if (limited !== undefined) return limited;
-    return isSystemMethod(call.path) || found.permissions.methods.has(call.path) ? undefined : accessDenied();
+    const isAllowed = isSystemMethod(call.path) || found.permissions.methods.has(call.path);
+    return isAllowed ? refusalOf(call.path) : accessDenied();
   };
   return (call) => {
     if (access === undefined || isOpen(call.path)) return settle(call, anyone);

@@ -1,4 +1,4 @@
-/** Serves grpc.health.v1.Health. All services of this server have the same status. */
+/** Serves grpc.health.v1.Health. A service that needs writes is not serving while the server serves only reads. */
 import { EventEmitter, once } from 'node:events';
 import { ServerError, type ServiceImplementation, Status } from 'nice-grpc';
 import { shape, text } from './message-reader.js';
@@ -9,6 +9,12 @@ export const healthServiceName = 'grpc.health.v1.Health';
 
 /** grpc.health.v1.HealthCheckResponse.ServingStatus */
 const servingStatus = { serving: 1, notServing: 2, serviceUnknown: 3 } as const;
+
+/** Which calls a server serves: only reads if it can reach a replica and not the primary. */
+export type Serving = 'all' | 'reads' | 'nothing';
+
+/** By the name of each service, what it must serve to be healthy. The empty name is the whole server. */
+export type ServiceNeeds = Readonly<Record<string, 'reads' | 'writes'>>;
 
 interface CheckResponse {
   readonly status: number;
@@ -55,25 +61,25 @@ export const healthServiceDefinition = {
 
 export interface Health {
   readonly service: ServiceImplementation<typeof healthServiceDefinition>;
-  setServing(serving: boolean): void;
+  setServing(serving: Serving): void;
 }
 
-/** The service with the empty name is the whole server. */
-export function createHealth(serviceNames: readonly string[]): Health {
-  const names = new Set(['', ...serviceNames]);
+export function createHealth(needs: ServiceNeeds): Health {
+  const names = new Set(Object.keys(needs));
   const changes = new EventEmitter();
   // One listener for each watcher.
   changes.setMaxListeners(0);
-  let isServing = true;
+  let serving: Serving = 'all';
 
   const statusOf = (service: string): number => {
     if (!names.has(service)) return servingStatus.serviceUnknown;
+    const isServing = serving === 'all' || (serving === 'reads' && needs[service] === 'reads');
     return isServing ? servingStatus.serving : servingStatus.notServing;
   };
 
   return {
-    setServing(serving) {
-      isServing = serving;
+    setServing(now) {
+      serving = now;
       changes.emit('change');
     },
     service: {

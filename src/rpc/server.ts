@@ -13,7 +13,7 @@ import type { CallInfo } from '../grpc-server/observer.js';
 import { createServer, type GrpcServer, type ServerOptions } from '../grpc-server/server.js';
 import type { ServerTls } from '../grpc-server/server-tls.js';
 import type { Connection, HeaderFields } from '../grpc-server/stream.js';
-import { Fault, serverStopping } from '../model/fault.js';
+import { Fault, serverStopping, servesOnlyReads } from '../model/fault.js';
 import { requestBytesMax } from '../model/method-limits.js';
 import { messageBytesMax } from '../model/user.js';
 import { type Address, formatAddress } from '../net/address.js';
@@ -24,11 +24,19 @@ import type { AuditLog } from '../telemetry/audit-log.js';
 import type { Log } from '../telemetry/log.js';
 import { type Metrics, otherMethod } from '../telemetry/metrics.js';
 import type { Tracing } from '../telemetry/tracing.js';
+import { eventsOfMethods } from './call-audit.js';
 import { createCallObserver, createOverload } from './call-observer.js';
 import { type CallerAccess, callerOfCall, createCallerGate } from './caller-gate.js';
 import { type CallerLimits, createCallerLimiter } from './caller-limits.js';
 import { withCallerRules } from './caller-rules.js';
-import { createHealth, type Health, healthServiceDefinition, healthServiceName } from './health-service.js';
+import {
+  createHealth,
+  type Health,
+  healthServiceDefinition,
+  healthServiceName,
+  type ServiceNeeds,
+  type Serving,
+} from './health-service.js';
 import { createProfileService, profileServiceDefinition } from './profile-service.js';
 import { createReflectionService, reflectionServiceDefinitions, reflectionServiceNames } from './reflection-service.js';
 import { createUserService, userServiceDefinition } from './user-service.js';
@@ -42,6 +50,14 @@ const credentialsCheckMs = 1000;
 
 /** The endpoints of OPEN_ENDPOINTS that are services of gRPC. */
 const endpointServices = { '/grpc.health.': 'health', '/grpc.reflection.': 'reflection' } as const;
+
+// `writes` is for clients and balancers that need a server which accepts writes. List names it, too.
+const serviceNeeds: ServiceNeeds = {
+  '': 'reads',
+  writes: 'writes',
+  [UserServiceDefinition.fullName]: 'reads',
+  [ProfileServiceDefinition.fullName]: 'writes',
+};
 
 export interface RpcServerOptions {
   readonly directory: Directory;
@@ -90,8 +106,11 @@ export interface RpcServer {
   knowsCaller(fields: HeaderFields, connection: Connection): boolean | Promise<boolean>;
   /** Uses another certificate for new connections. */
   setTls(tls: NonNullable<RpcServerOptions['tls']>): void;
-  /** Sets the health of all services, which is initially true. Has no effect after close() has begun. */
-  setServing(serving: boolean): void;
+  /**
+   * Sets the health of all services, which is initially `all`. With `reads`, writes fail at once. Has no effect after
+   * close() has begun.
+   */
+  setServing(serving: Serving): void;
   /**
    * Sets health to NOT_SERVING, waits `delayMs`, awaits `onDelayed` and accepts no more calls. Then it ends streams of
    * responses with UNAVAILABLE (SERVER_STOPPING), and lets other calls finish for up to `timeoutMs` before it ends
@@ -106,9 +125,11 @@ export interface RpcServer {
 export async function startServer(options: RpcServerOptions): Promise<RpcServer> {
   const { grpc, tls } = options;
   const serviceNames = [UserServiceDefinition.fullName, ProfileServiceDefinition.fullName];
-  const health = createHealth(serviceNames);
+  const health = createHealth(serviceNeeds);
   const stopping = new AbortController();
-  const server = createServer(serverOptions(options, stopping.signal));
+  let serving: Serving = 'all';
+  const refusalOf = (path: string) => (serving === 'reads' && isWrite(path) ? servesOnlyReads() : undefined);
+  const server = createServer(serverOptions(options, { stopping: stopping.signal, refusalOf }));
   addServices(server, options, health, serviceNames);
   options.metrics?.observe({ callsInFlight: () => callsInFlight(server) });
   const credentials = options.access && watchCredentials(server, options.access);
@@ -136,8 +157,10 @@ export async function startServer(options: RpcServerOptions): Promise<RpcServer>
       return found instanceof Promise ? found.then((late) => !(late instanceof Fault)) : !(found instanceof Fault);
     },
     setTls: server.setTls,
-    setServing(serving) {
-      if (closing === undefined) health.setServing(serving);
+    setServing(now) {
+      if (closing !== undefined) return;
+      serving = now;
+      health.setServing(now);
     },
     close(closeOptions) {
       closing ??= closeServer({ health, server, stopping, killed: killed.signal }, closeOptions).finally(() =>
@@ -156,7 +179,14 @@ export async function startServer(options: RpcServerOptions): Promise<RpcServer>
   };
 }
 
-function serverOptions(options: RpcServerOptions, stopping: AbortSignal): ServerOptions {
+function isWrite(path: string): boolean {
+  return ['write', 'import'].includes(eventsOfMethods[path] ?? '');
+}
+
+function serverOptions(
+  options: RpcServerOptions,
+  { stopping, refusalOf }: { stopping: AbortSignal; refusalOf(path: string): Fault | undefined },
+): ServerOptions {
   const {
     log,
     metrics,
@@ -174,7 +204,7 @@ function serverOptions(options: RpcServerOptions, stopping: AbortSignal): Server
   );
   const isOpen = (path: string) => openServices.some((service) => path.startsWith(service));
   const limiter = callerLimits && createCallerLimiter({ limits: callerLimits, log, metrics });
-  const gate = createCallerGate({ access, isOpen, limiter });
+  const gate = createCallerGate({ access, isOpen, limiter, refusalOf });
   return {
     requestBytesMax: (path) => requestBytesMax[path] ?? 0,
     responseBytesMax: messageBytesMax,
@@ -233,7 +263,7 @@ async function closeServer(
   { health, server, stopping, killed }: ServerParts,
   { delayMs, timeoutMs, onDelayed }: CloseOptions,
 ): Promise<void> {
-  health.setServing(false);
+  health.setServing('nothing');
   await sleep(delayMs, undefined, { signal: killed }).catch(() => {});
   await onDelayed?.();
   const disconnected = server.stopAccepting();

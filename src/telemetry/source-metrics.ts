@@ -10,6 +10,8 @@ export interface MetricSources {
   /** The connections of the database pool. */
   readonly connections: () => Readonly<Record<'total' | 'idle' | 'waiting' | 'max', number>>;
   readonly database: { readonly isUp: boolean };
+  /** Set only if there are replicas. */
+  readonly servesOnlyReads: (() => boolean) | undefined;
   readonly replicas: {
     readonly status: () => readonly ReplicaMetrics[];
     readonly reads: Readonly<Record<string, number>>;
@@ -116,6 +118,15 @@ function addPoolMetrics(registry: Registry, sources: () => Partial<MetricSources
     read() {
       const { database } = sources();
       return database && Number(database.isUp);
+    },
+  });
+  addGauge(registry, {
+    name: 'roster_serves_only_reads',
+    help: 'Whether one of the processes serves only reads, because it cannot reach the primary: 1 or 0.',
+    aggregator: 'max',
+    read() {
+      const serves = sources().servesOnlyReads?.();
+      return serves === undefined ? undefined : Number(serves);
     },
   });
   addGauge(registry, {

@@ -32,7 +32,7 @@ export async function startWorkers(config: ServerConfig, { signal }: Pick<StartO
   const otlp = await startOtlp({ metrics: config.otlp?.metrics }, { log, metrics });
   const totals = createTotals(metrics);
   // Responds to probes until the workers listen on the address.
-  const http = await openHttp(config, log, { text: () => totals.text(), isReady: () => false });
+  const http = await openHttp(config, log, { text: () => totals.text(), serving: () => 'nothing' });
   const { url, embedded } = await prepareDatabase(config, { log, metrics, signal }).finally(() => http?.close());
   // From here on, the workers report it.
   metrics.observe({ database: undefined });

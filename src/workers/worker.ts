@@ -7,6 +7,7 @@
 import cluster from 'node:cluster';
 import type { App, CloseOptions } from '../app.js';
 import type { ServerConfig } from '../config/parse.js';
+import type { Serving } from '../rpc/health-service.js';
 import { describeError } from '../telemetry/error-description.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import type { FromWorker, ToWorker } from './messages.js';
@@ -49,7 +50,7 @@ async function start(config: ServerConfig, worker: number): Promise<App> {
   const otlp = await startOtlp(config.otlp, { log, metrics });
   const { url } = config.database;
   if (url === undefined) throw new Error('A worker needs the URL of the database.');
-  let isServing = false;
+  let serving: Serving = 'nothing';
   let http: Awaited<ReturnType<typeof openHttp>>;
   const app = await startServing(config, {
     log,
@@ -58,13 +59,13 @@ async function start(config: ServerConfig, worker: number): Promise<App> {
     database: { url },
     // Not earlier: a worker that listens gets a share of the connections, and this one could not serve it yet.
     async openHttp(parts) {
-      http = await openHttp(config, log, { text: totals.request, isReady: () => isServing, parts });
+      http = await openHttp(config, log, { text: totals.request, serving: () => serving, parts });
       return http;
     },
     signal: stop.signal,
     siblings,
     onServing(now) {
-      isServing = now;
+      serving = now;
     },
   });
   return { ...app, close: (closing) => app.close(closing).finally(() => Promise.all([http?.close(), otlp.close()])) };

@@ -311,7 +311,7 @@ describe('roster health', () => {
     const server = await startTestServer();
     const health = (...flags: string[]) => roster(['health', '--address', server.target, ...flags]);
     expect(await health('--json')).toEqual({ code: 0, out: '{"status":"SERVING"}\n', err: '' });
-    server.setServing(false);
+    server.setServing('nothing');
     const ran = await health();
     expect(ran).toMatchObject({ code: 5, out: '' });
     expect(ran.err).toContain('NOT_SERVING');

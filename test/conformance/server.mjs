@@ -49,7 +49,7 @@ const http = await startHttp({
   openEndpoints: ['page'],
   corsOrigins: [],
   metrics: { contentType: 'text/plain', text: async () => '' },
-  isReady: () => true,
+  serving: () => 'all',
   onError: (error) => console.error(error),
 });
 http.serve({ gateway, files: { find: () => undefined } });

@@ -215,7 +215,7 @@ export async function startEchoGateway(
     corsOrigins: [],
     openEndpoints: allEndpoints,
     metrics: { contentType: 'text/plain', text: async () => '' },
-    isReady: () => true,
+    serving: () => 'all',
     onError,
     ...options,
   });

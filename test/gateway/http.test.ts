@@ -220,7 +220,7 @@ describe('the server', () => {
       openEndpoints: allEndpoints,
       address: { host: 'localhost', port: 0 },
       metrics: failing,
-      isReady: () => false,
+      serving: () => 'nothing',
       onError: (error) => errors.push(error),
     });
     onTestFinished(() => server.close());
@@ -250,7 +250,7 @@ describe('the server', () => {
       address: { host: '127.0.0.1', port: 0 },
       tls: { cert: Buffer.from(cert), key: Buffer.from(key) },
       metrics,
-      isReady: () => true,
+      serving: () => 'all',
       onError: () => {},
     });
     onTestFinished(() => server.close());
@@ -274,7 +274,7 @@ describe('the server', () => {
       address,
       tls,
       metrics,
-      isReady: () => true,
+      serving: () => 'all',
       onError: () => {},
     });
     onTestFinished(() => server.close());

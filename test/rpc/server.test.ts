@@ -156,7 +156,7 @@ describe('health', () => {
   it('is available for each service, and changes reach a watcher', async () => {
     const server = await startTestServer();
     const client = healthClient(server.target);
-    const services = ['', 'users.v1.UserService', 'profileservice.ProfileService'];
+    const services = ['', 'writes', 'users.v1.UserService', 'profileservice.ProfileService'];
     for (const service of services) expect(await client.check({ service })).toEqual({ status: 1 });
     await expect(client.check({ service: 'nobody' })).rejects.toMatchObject({ code: 5 });
     // SERVICE_UNKNOWN without an end, because the service may be added later.
@@ -165,10 +165,10 @@ describe('health', () => {
 
     const watch = client.watch({ service: 'users.v1.UserService' })[Symbol.asyncIterator]();
     expect((await watch.next()).value).toEqual({ status: 1 });
-    server.setServing(false);
+    server.setServing('nothing');
     expect((await watch.next()).value).toEqual({ status: 2 });
     for (const service of services) expect(await client.check({ service })).toEqual({ status: 2 });
-    server.setServing(true);
+    server.setServing('all');
     expect((await watch.next()).value).toEqual({ status: 1 });
   });
 });
@@ -179,15 +179,21 @@ describe('the list of health', () => {
     const type = registry.getMessage('grpc.health.v1.HealthListResponse');
     if (type === undefined) throw new Error('There is no HealthListResponse.');
     const server = await startTestServer();
-    for (const status of ['SERVING', 'NOT_SERVING']) {
-      server.setServing(status === 'SERVING');
+    const expected = [
+      ['all', 'SERVING', 'SERVING'],
+      ['reads', 'SERVING', 'NOT_SERVING'],
+      ['nothing', 'NOT_SERVING', 'NOT_SERVING'],
+    ] as const;
+    for (const [serving, status, writes] of expected) {
+      server.setServing(serving);
       const { code, response } = await server.call('/grpc.health.v1.Health/List', Buffer.alloc(0));
       expect(code).toBe('OK');
       expect(toJson(type, fromBinary(type, response ?? Buffer.alloc(0)))).toEqual({
         statuses: {
           '': { status },
+          writes: { status: writes },
           'users.v1.UserService': { status },
-          'profileservice.ProfileService': { status },
+          'profileservice.ProfileService': { status: writes },
         },
       });
     }
@@ -310,7 +316,7 @@ describe('a shutdown', () => {
     const closed = server.close({ delayMs: 3_600_000, timeoutMs: 0 });
     expect((await watch.next()).value).toEqual({ status: 2 });
     // The health check of the database must not undo it.
-    server.setServing(true);
+    server.setServing('all');
     expect(await healthClient(server.target).check({ service: '' })).toEqual({ status: 2 });
     expect((await server.call(path, request)).code).toBe('OK');
     server.kill();

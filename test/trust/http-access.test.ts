@@ -87,7 +87,7 @@ async function allPaths(): Promise<string[]> {
   const names = files
     .filter((entry) => entry.isFile())
     .map((entry) => `/${path.relative(pageFolder, path.join(entry.parentPath, entry.name))}`);
-  const own = ['/', '/sign-in.json', '/openapi.json', '/metrics', '/healthz', '/readyz'];
+  const own = ['/', '/sign-in.json', '/openapi.json', '/metrics', '/healthz', '/readyz', '/readyz/writes'];
   return [...own, ...names.filter((name) => name !== '/index.html'), ...methods.map(pathOf)];
 }
 
@@ -103,7 +103,7 @@ async function openPaths(port: number | undefined, options: Options = {}): Promi
 }
 
 describe('a path that is not a call', () => {
-  const isProbe = (name: string) => name === '/healthz' || name === '/readyz';
+  const isProbe = (name: string) => ['/healthz', '/readyz', '/readyz/writes'].includes(name);
   const isFile = (name: string) => !isProbe(name) && name !== '/metrics' && !name.includes('Service/');
 
   it('is open without a token only if OPEN_ENDPOINTS lists it', async () => {
@@ -170,7 +170,7 @@ describe('a path that is not a call', () => {
       corsOrigins: [],
       openEndpoints: ['health'],
       metrics: { contentType: 'text/plain', text: async () => 'metrics' },
-      isReady: () => true,
+      serving: () => 'all',
       onError() {},
     });
     onTestFinished(() => open.close());
@@ -241,7 +241,7 @@ describe('the sign-in', () => {
       corsOrigins: [],
       openEndpoints: ['page'],
       metrics: { contentType: 'text/plain', text: async () => '' },
-      isReady: () => true,
+      serving: () => 'all',
       onError() {},
     });
     onTestFinished(() => http.close());

@@ -21,6 +21,7 @@ import { batchRows } from './scenarios/batch-rows.js';
 import { batching } from './scenarios/batching.js';
 import { callers } from './scenarios/callers.js';
 import { concurrency } from './scenarios/concurrency.js';
+import { consistency } from './scenarios/consistency.js';
 import { fairness } from './scenarios/fairness.js';
 import { floors } from './scenarios/floors.js';
 import { gateway } from './scenarios/gateway.js';
@@ -52,6 +53,7 @@ const scenarios: readonly Scenario[] = [
   fairness,
   callers,
   tokens,
+  consistency,
   watchers,
   gateway,
   worstRequests,

@@ -1,5 +1,5 @@
 /** Starts the cluster, runs the rounds, and prints a table with one line for each fault. */
-import { checkHistory } from './check-history.js';
+import { checkHistory, type ReadFindings } from './check-history.js';
 import { readDirectory } from './directory-state.js';
 import type { Fault } from './faults.js';
 import type { RoundResult } from './judge-round.js';
@@ -42,9 +42,12 @@ async function startCluster(folder: string, options: Options): Promise<Cluster> 
   await startHaproxy(folder, nodes);
   await createDatabase();
   if (options.route === 'pgbouncer') await startPgbouncer(folder);
-  const addresses = await startRoster(folder, options.route, nodes);
+  const addresses = await startRoster(folder, options, nodes);
   console.log(`The cluster serves after ${((Date.now() - startMs) / 1000).toFixed(1)} s.`);
-  return { nodes, mode: options.mode, addresses, earlier: new Set() };
+  const { mode, hasReplicas, route, ttl } = options;
+  // HAProxy leaves a primary whose Patroni does not answer. By the addresses alone, Roster would keep to it.
+  const watchdogMs = route === 'hosts' ? ttl * 1000 : undefined;
+  return { nodes, mode, hasReplicas, addresses, watchdogMs, earlier: new Set() };
 }
 
 async function runCounted(cluster: Cluster, row: Row, title: string): Promise<void> {
@@ -57,7 +60,8 @@ async function runCounted(cluster: Cluster, row: Row, title: string): Promise<vo
     console.log(
       `${problems.length === 0 ? 'passed' : 'FAILED'}: ${title} (${seconds} s): ${acknowledged} acknowledged, ` +
         `${unknown} unknown, ${lost.length} lost, ${doubled} doubled, writes after ${resumeSeconds.toFixed(1)} s, ` +
-        `${result.failedReads} of ${result.reads} reads failed, ${startsOver} watchers started over`,
+        `${describeReads(result.reads)} reads and ${describeReads(result.readsWithoutToken)} without a token failed, ` +
+        `${startsOver} watchers started over`,
     );
     for (const problem of problems) console.log(`  ${problem}`);
   } catch (error) {
@@ -65,6 +69,8 @@ async function runCounted(cluster: Cluster, row: Row, title: string): Promise<vo
     console.log(`FAILED: ${title}:`, error);
   }
 }
+
+const describeReads = ({ all, failed }: ReadFindings) => `${failed} of ${all}`;
 
 /** Checks once more at the end, because a later fault may lose the writes of an earlier round. */
 async function countLaterLosses({ mode }: Options, rounds: readonly RoundResult[]): Promise<number> {
@@ -76,9 +82,15 @@ async function countLaterLosses({ mode }: Options, rounds: readonly RoundResult[
 }
 
 function tableOf({ mode }: Options, rows: readonly Row[]): string {
-  const titles = ['Fault', 'Rounds', 'Acknowledged', 'Lost', 'Doubled', 'Writes resume after', 'Failed reads'];
+  const titles = [
+    ...['Fault', 'Rounds', 'Acknowledged', 'Lost', 'Doubled', 'Writes resume after'],
+    ...['Failed reads', 'Failed reads without a token', 'Older reads without a token'],
+  ];
   const lines = rows.map(({ fault, rounds }) => {
     const sum = (of: (round: RoundResult) => number) => rounds.reduce((total, round) => total + of(round), 0);
+    const failedOf = (of: (round: RoundResult) => ReadFindings) =>
+      `${count(sum((round) => of(round).failed))} of ${count(sum((round) => of(round).all))}`;
+    const olderMs = Math.max(0, ...rounds.map(({ readsWithoutToken }) => readsWithoutToken.staleMsMax));
     const seconds = rounds.map(({ resumeSeconds }) => resumeSeconds);
     return [
       `${fault.what} (${mode})`,
@@ -87,7 +99,9 @@ function tableOf({ mode }: Options, rows: readonly Row[]): string {
       count(sum(({ lost }) => lost.length)),
       count(sum(({ doubled }) => doubled)),
       seconds.length === 0 ? '' : `${Math.min(...seconds).toFixed(1)} to ${Math.max(...seconds).toFixed(1)} s`,
-      `${count(sum(({ failedReads }) => failedReads))} of ${count(sum(({ reads }) => reads))}`,
+      failedOf(({ reads }) => reads),
+      failedOf(({ readsWithoutToken }) => readsWithoutToken),
+      `${count(sum(({ readsWithoutToken }) => readsWithoutToken.stale))}, by up to ${(olderMs / 1000).toFixed(1)} s`,
     ];
   });
   return [titles, titles.map(() => '---'), ...lines].map((cells) => `| ${cells.join(' | ')} |`).join('\n');

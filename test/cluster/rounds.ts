@@ -60,8 +60,7 @@ async function runCounted(cluster: Cluster, row: Row, title: string): Promise<vo
     console.log(
       `${problems.length === 0 ? 'passed' : 'FAILED'}: ${title} (${seconds} s): ${acknowledged} acknowledged, ` +
         `${unknown} unknown, ${lost.length} lost, ${doubled} doubled, writes after ${resumeSeconds.toFixed(1)} s, ` +
-        `${describeReads(result.reads)} reads and ${describeReads(result.readsWithoutToken)} without a token failed, ` +
-        `${startsOver} watchers started over`,
+        `${failedOf([result.reads, result.readsWithoutToken])} reads failed, ${startsOver} watchers started over`,
     );
     for (const problem of problems) console.log(`  ${problem}`);
   } catch (error) {
@@ -69,8 +68,6 @@ async function runCounted(cluster: Cluster, row: Row, title: string): Promise<vo
     console.log(`FAILED: ${title}:`, error);
   }
 }
-
-const describeReads = ({ all, failed }: ReadFindings) => `${failed} of ${all}`;
 
 /** Checks once more at the end, because a later fault may lose the writes of an earlier round. */
 async function countLaterLosses({ mode }: Options, rounds: readonly RoundResult[]): Promise<number> {
@@ -81,16 +78,17 @@ async function countLaterLosses({ mode }: Options, rounds: readonly RoundResult[
   return losses.length;
 }
 
-function tableOf({ mode }: Options, rows: readonly Row[]): string {
+function tableOf({ mode, hasReplicas }: Options, rows: readonly Row[]): string {
   const titles = [
-    ...['Fault', 'Rounds', 'Acknowledged', 'Lost', 'Doubled', 'Writes resume after'],
-    ...['Failed reads', 'Failed reads without a token', 'Older reads without a token'],
+    ...['Fault', 'Rounds', 'Acknowledged', 'Lost', 'Doubled', 'Writes resume after', 'Failed reads'],
+    ...(hasReplicas ? ['Failed reads without a token', 'Older reads without a token'] : []),
   ];
   const lines = rows.map(({ fault, rounds }) => {
     const sum = (of: (round: RoundResult) => number) => rounds.reduce((total, round) => total + of(round), 0);
-    const failedOf = (of: (round: RoundResult) => ReadFindings) =>
-      `${count(sum((round) => of(round).failed))} of ${count(sum((round) => of(round).all))}`;
-    const olderMs = Math.max(0, ...rounds.map(({ readsWithoutToken }) => readsWithoutToken.staleMsMax));
+    const reads = rounds.map((round) => round.reads);
+    const others = rounds.map(({ readsWithoutToken }) => readsWithoutToken);
+    const older = sum(({ readsWithoutToken }) => readsWithoutToken.stale);
+    const olderSeconds = (Math.max(0, ...others.map(({ staleMsMax }) => staleMsMax)) / 1000).toFixed(1);
     const seconds = rounds.map(({ resumeSeconds }) => resumeSeconds);
     return [
       `${fault.what} (${mode})`,
@@ -99,12 +97,17 @@ function tableOf({ mode }: Options, rows: readonly Row[]): string {
       count(sum(({ lost }) => lost.length)),
       count(sum(({ doubled }) => doubled)),
       seconds.length === 0 ? '' : `${Math.min(...seconds).toFixed(1)} to ${Math.max(...seconds).toFixed(1)} s`,
-      failedOf(({ reads }) => reads),
-      failedOf(({ readsWithoutToken }) => readsWithoutToken),
-      `${count(sum(({ readsWithoutToken }) => readsWithoutToken.stale))}, by up to ${(olderMs / 1000).toFixed(1)} s`,
+      ...(hasReplicas
+        ? [failedOf(reads), failedOf(others), `${count(older)}, by up to ${olderSeconds} s`]
+        : [failedOf([...reads, ...others])]),
     ];
   });
   return [titles, titles.map(() => '---'), ...lines].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
+}
+
+function failedOf(reads: readonly ReadFindings[]): string {
+  const sum = (of: (reads: ReadFindings) => number) => count(reads.reduce((total, each) => total + of(each), 0));
+  return `${sum(({ failed }) => failed)} of ${sum(({ all }) => all)}`;
 }
 
 const count = (number: number) => number.toLocaleString('en');

@@ -133,7 +133,8 @@ async function sizeOfRow(connection: pg.Client, table: string): Promise<number> 
 type Call = (id: string, index: number) => Promise<unknown>;
 
 function callsOf(on: Client): Record<string, Call> {
-  // Emails and names of real users are in no order, so each write goes to other pages of the indexes.
+  // Real emails and names are in no order. These begin with hexadecimal digits, so creates still share pages of the indexes
+  // (docs/sizing.md).
   const newEmail = () => `${randomUUID()}@example.com`;
   const newUser = () => ({
     firstName: randomUUID().slice(0, 8),

@@ -4,15 +4,22 @@
  *
  * Roster ends every connection of the proxy about two seconds after its start, restarts its workers, and then restarts
  * itself. No call may fail because of that, except that calls must be retried while nothing listens on the port.
+ *
+ * At last Roster crashes with a call in flight that it has received. The proxy must not refuse that call: gRPC libraries
+ * repeat refused calls, also updates, because they expect that no server has run them.
  */
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { connect as connectHttp2, constants } from 'node:http2';
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import pg from 'pg';
+import { UpdateUserRequest } from '../../dist/generated/users/v1/user_service.js';
 import { createClient, RosterError } from '../../dist/src/client/index.js';
+import { startEmbeddedPostgres } from '../../dist/src/embedded-postgres/cluster.js';
 import { createAuthority } from '../certificates.ts';
 import { assertPassed } from './checks.mjs';
 import { root, run, startRoster, withFolder } from './roster.mjs';
@@ -60,6 +67,7 @@ await withFolder(async (folder) => {
   for (const hasTls of [false, true]) {
     console.log(`== ${hasTls ? 'with' : 'without'} TLS between ${name} and Roster`);
     await checkProxy(join(folder, hasTls ? 'tls' : 'plaintext'), files, hasTls);
+    await checkCrash(join(folder, hasTls ? 'crash-tls' : 'crash-plaintext'), files, hasTls);
   }
 });
 
@@ -109,6 +117,91 @@ async function checkProxy(folder, files, hasTls) {
   }
 }
 
+/** Kills Roster while an update waits for a lock in Postgres, which runs the statement although Roster is gone. */
+async function checkCrash(folder, files, hasTls) {
+  mkdirSync(folder);
+  await using cleanUp = new AsyncDisposableStack();
+  const postgres = await startEmbeddedPostgres({ dataDir: join(folder, 'data') });
+  cleanUp.defer(() => postgres.stop());
+  const [serverPort, proxyPort] = await freePorts(2);
+  const roster = await startRoster(folder, {
+    ...(hasTls && { TLS_CERT: files.cert, TLS_KEY: files.key }),
+    GRPC_ADDRESS: `127.0.0.1:${serverPort}`,
+    DATABASE_URL: postgres.url,
+  });
+  cleanUp.defer(() => roster.stop());
+  cleanUp.defer(await startProxy(folder, files, { serverPort, proxyPort, hasTls }));
+  const token = roster.createToken();
+  const ca = readFileSync(files.ca);
+  const options = { address: `localhost:${proxyPort}`, tls: { ca }, token, deadlineMs: callMsMax };
+  const { user } = await withClient(options, (client) =>
+    client.createUser({ user: { firstName: 'Before', email: 'crash@proxy.example' } }),
+  );
+
+  const database = new pg.Client({ connectionString: postgres.url });
+  await database.connect();
+  cleanUp.defer(() => database.end());
+  await database.query('begin');
+  await database.query('select from users where id = $1 for update', [user.id]);
+  const session = connectHttp2(`https://${options.address}`, { ca });
+  cleanUp.defer(() => session.destroy());
+  const call = sendUpdate(session, token, { user: { id: user.id, firstName: 'After' }, updateMask: ['first_name'] });
+  await poll('the update waits for the lock', async () => {
+    const { rows } = await database.query("select from pg_stat_activity where wait_event_type = 'Lock'");
+    return rows.length > 0;
+  });
+  roster.signal('SIGKILL');
+  const outcome = await call;
+  await database.query('commit');
+  await poll('the update is made', async () => {
+    const { rows } = await database.query('select first_name from users where id = $1', [user.id]);
+    return rows[0].first_name === 'After';
+  });
+  assert.ok(
+    !outcome.isRefused,
+    `${name} refused a call that Roster had received and that Postgres has run: gRPC repeats it.`,
+  );
+  console.log(`crash during a call: ${outcome.description}`);
+}
+
+/** Resolves with the end of the call. It is refused if gRPC libraries may repeat it, whatever it does. */
+async function sendUpdate(session, token, request) {
+  let isRefused = false;
+  const ends = [];
+  session.on('error', ({ code }) => ends.push(code));
+  const stream = session.request({
+    ':method': 'POST',
+    ':path': '/users.v1.UserService/UpdateUser',
+    'content-type': 'application/grpc',
+    te: 'trailers',
+    authorization: `Bearer ${token}`,
+  });
+  session.on('goaway', (code, lastStream) => {
+    if (lastStream < stream.id) isRefused = true;
+    ends.push(`GOAWAY ${code}`);
+  });
+  stream.on('response', (headers) => ends.push(`status ${headers[':status']}, grpc-status ${headers['grpc-status']}`));
+  stream.on('error', () => {}).resume();
+  const message = UpdateUserRequest.encode(UpdateUserRequest.fromPartial(request)).finish();
+  const prefix = Buffer.alloc(5);
+  prefix.writeUInt32BE(message.length, 1);
+  stream.end(Buffer.concat([prefix, message]));
+  await new Promise((resolve) => {
+    stream.once('close', resolve);
+  });
+  if (stream.rstCode === constants.NGHTTP2_REFUSED_STREAM) isRefused = true;
+  if (stream.rstCode !== 0) ends.push(`code ${stream.rstCode}`);
+  return { isRefused, description: ends.join('; ') || 'the connection ended' };
+}
+
+async function poll(what, isDone) {
+  const endMs = performance.now() + callMsMax;
+  while (!(await isDone())) {
+    assert.ok(performance.now() < endMs, `Not in time: ${what}.`);
+    await sleep(50);
+  }
+}
+
 /** Makes the checks of test/clients/run.mjs with grpc-js. */
 async function runClient({ address, token, ca }) {
   const command = [process.execPath, join(import.meta.dirname, 'node/main.mjs')];
@@ -123,7 +216,7 @@ async function runClient({ address, token, ca }) {
 async function withClient(options, use) {
   const client = createClient(options);
   try {
-    await use(client);
+    return await use(client);
   } finally {
     client.close();
   }

@@ -1,6 +1,6 @@
 /** Compares the history of a round with the change log and the table at its end. It is pure and reads no data. */
 import type { Logged } from '../support/feed-checker.js';
-import type { History, Write } from './history.js';
+import type { History, Read, Write } from './history.js';
 
 export interface Findings {
   readonly acknowledged: number;
@@ -11,9 +11,18 @@ export interface Findings {
   readonly doubled: number;
   /** Refused writes that must succeed if nothing is lost. */
   readonly wronglyRefused: readonly Write[];
-  readonly reads: number;
-  readonly failedReads: number;
-  readonly staleReads: number;
+  readonly reads: ReadFindings;
+  /** Those that sent no consistency token. */
+  readonly readsWithoutToken: ReadFindings;
+}
+
+export interface ReadFindings {
+  readonly all: number;
+  readonly failed: number;
+  /** Reads that were older than an acknowledged write. */
+  readonly stale: number;
+  /** How long the missing write had been acknowledged at the start of the read, at most. */
+  readonly staleMsMax: number;
 }
 
 /** `log` contains the changes of the users of this round, in order of seq. */
@@ -26,9 +35,28 @@ export function checkHistory({ writes, reads }: History, log: ReadonlyMap<string
     lost: findLost(acknowledged, log),
     doubled: countDoubled(writes, log),
     wronglyRefused: writes.filter(({ outcome, isCertain }) => outcome === 'refused' && isCertain),
-    reads: reads.length,
-    failedReads: reads.filter(({ code }) => code !== undefined).length,
-    staleReads: reads.filter(({ isStale }) => isStale).length,
+    reads: checkReads(
+      reads.filter(({ hasToken }) => hasToken),
+      acknowledged,
+    ),
+    readsWithoutToken: checkReads(
+      reads.filter(({ hasToken }) => !hasToken),
+      acknowledged,
+    ),
+  };
+}
+
+function checkReads(reads: readonly Read[], acknowledged: readonly Write[]): ReadFindings {
+  const ages = reads.flatMap(({ stale, startMs }) => {
+    if (stale === undefined) return [];
+    const isMissing = ({ userId, version = 0 }: Write) => userId === stale.userId && version > stale.version;
+    return startMs - (acknowledged.find(isMissing)?.endMs ?? startMs);
+  });
+  return {
+    all: reads.length,
+    failed: reads.filter(({ code }) => code !== undefined).length,
+    stale: ages.length,
+    staleMsMax: Math.max(0, ...ages),
   };
 }
 

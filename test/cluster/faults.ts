@@ -11,7 +11,14 @@ export interface Fault {
   /** Whether an asynchronous cluster must lose acknowledged writes, so that the test sees how Roster reports it. */
   readonly mustLose?: boolean;
   /** `writeUnsent` makes writes that an asynchronous cluster must lose. */
-  inject(nodes: readonly PostgresNode[], mode: Mode, writeUnsent: () => Promise<void>): Promise<Injected>;
+  inject(target: FaultTarget, writeUnsent: () => Promise<void>): Promise<Injected>;
+}
+
+export interface FaultTarget {
+  readonly nodes: readonly PostgresNode[];
+  readonly mode: Mode;
+  /** After this time without Patroni, a watchdog stops the machine of the primary. Undefined if there is no watchdog. */
+  readonly watchdogMs: number | undefined;
 }
 
 export interface Injected {
@@ -32,7 +39,7 @@ export const faults: readonly Fault[] = [
     name: 'kill-postgres',
     what: "kill -9 of the primary's Postgres",
     mustLose: true,
-    async inject(nodes, mode, writeUnsent) {
+    async inject({ nodes, mode }, writeUnsent) {
       const { leader } = await findLeader(nodes);
       const postmaster = leader.postmasterPid();
       const senders = mode === 'async' ? walSenders(postmaster) : [];
@@ -49,17 +56,26 @@ export const faults: readonly Fault[] = [
   {
     name: 'kill-patroni',
     what: "kill -9 of the primary's Patroni, while its Postgres continues",
-    async inject(nodes) {
+    async inject({ nodes, watchdogMs }) {
       const { leader } = await findLeader(nodes);
       const atMs = Date.now();
       process.kill(leader.patroniPid(), 'SIGKILL');
-      return { leader: leader.machine.name, atMs, repair: () => leader.startPatroni() };
+      // A watchdog resets the machine. Killing its Postgres looks the same to the others.
+      const watchdog = watchdogMs && setTimeout(() => process.kill(leader.postmasterPid(), 'SIGKILL'), watchdogMs);
+      return {
+        leader: leader.machine.name,
+        atMs,
+        repair() {
+          clearTimeout(watchdog);
+          leader.startPatroni();
+        },
+      };
     },
   },
   {
     name: 'partition',
     what: "disconnection of the primary's machine from all others",
-    async inject(nodes) {
+    async inject({ nodes }) {
       const { leader } = await findLeader(nodes);
       const atMs = Date.now();
       leader.machine.cut();
@@ -69,7 +85,7 @@ export const faults: readonly Fault[] = [
   {
     name: 'switchover',
     what: 'patronictl switchover',
-    async inject(nodes) {
+    async inject({ nodes }) {
       const { leader, standby } = await findLeader(nodes);
       const args = [
         '-c',

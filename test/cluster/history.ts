@@ -25,12 +25,14 @@ export interface Write {
   readonly endMs: number;
 }
 
+/** A lookup of one user, or a list. */
 export interface Read {
-  readonly userId: string;
+  /** Whether it sent the consistency token of the writes before it. */
+  readonly hasToken: boolean;
   /** The status of a call that failed. NOT_FOUND is a successful read. */
   readonly code?: string;
-  /** Whether it returned an older version than one that was acknowledged before the read began. */
-  readonly isStale: boolean;
+  /** A user of whom it returned an older version than one that was acknowledged before the read began. */
+  readonly stale?: { readonly userId: string; readonly version: number };
   readonly startMs: number;
   readonly endMs: number;
 }

@@ -55,12 +55,14 @@ function examples(what: string, faults: readonly string[]): string[] {
 }
 
 /** Nothing that was acknowledged may be lost, so nothing may be refused either. */
-async function problemsOfSync({ addresses }: Cluster, { round, token }: Evidence): Promise<string[]> {
+async function problemsOfSync({ addresses, hasReplicas }: Cluster, { round, token }: Evidence): Promise<string[]> {
   const problems = [
     ...examples('acknowledged writes were lost', round.lost.map(describeWrite)),
     ...examples('writes were refused', round.wronglyRefused.map(describeWrite)),
   ];
-  if (round.staleReads > 0) problems.push(`${round.staleReads} reads were older than an acknowledged write`);
+  // A read of a replica may be older, unless it sends a token.
+  const stale = round.reads.stale + (hasReplicas ? 0 : round.readsWithoutToken.stale);
+  if (stale > 0) problems.push(`${stale} reads were older than an acknowledged write`);
   if (round.startsOver > 0) problems.push(`watchers started over ${round.startsOver} times`);
   if (await isTokenExpired(addresses, token)) problems.push('a token from before the fault was refused');
   return problems;

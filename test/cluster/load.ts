@@ -9,8 +9,11 @@ import { type Client, createClient, RosterError } from '../../src/client/index.j
 import { type History, type Outcome, versionIn, type WriteKind } from './history.js';
 
 const writers = 8;
-const readers = 3;
+/** Of each kind: with and without a consistency token. */
+const readers = 2;
 const usersAtStart = 5;
+const listShare = 0.2;
+const listedUsers = 20;
 // Keeps the rate at a few hundred calls a second, because the three databases may share two cores.
 const pauseMs = 25;
 // A call fails soon, so that its writer tries again as soon as writes are possible.
@@ -46,6 +49,7 @@ interface Context {
 
 export function startLoad(addresses: readonly string[], history: History): Load {
   const client = createClient({ address: addresses, deadlineMs });
+  const clientWithoutToken = createClient({ address: addresses, deadlineMs, consistency: false });
   const stopping = new AbortController();
   const abandoned = new AbortController();
   const context: Context = {
@@ -57,7 +61,8 @@ export function startLoad(addresses: readonly string[], history: History): Load 
   };
   const clients = Promise.all([
     ...Array.from({ length: writers }, () => write(context)),
-    ...Array.from({ length: readers }, () => read(context)),
+    ...Array.from({ length: readers }, () => read(context, client, true)),
+    ...Array.from({ length: readers }, () => read(context, clientWithoutToken, false)),
   ]);
   clients.catch(() => {});
   return {
@@ -70,6 +75,7 @@ export function startLoad(addresses: readonly string[], history: History): Load 
       } finally {
         clearTimeout(timer);
         client.close();
+        clientWithoutToken.close();
       }
     },
   };
@@ -174,29 +180,48 @@ async function reread({ client, abandoned }: Context, users: Known[], user: Know
   }
 }
 
-async function read(context: Context): Promise<void> {
-  const { client, history, acknowledged, stopping } = context;
+async function read(context: Context, client: Client, hasToken: boolean): Promise<void> {
+  const { history, acknowledged, stopping } = context;
   while (!stopping.aborted) {
     await sleep(pauseMs * (0.5 + Math.random()));
-    const ids = [...acknowledged.keys()];
+    const before = new Map(acknowledged);
+    const ids = [...before.keys()];
     const userId = ids[Math.floor(Math.random() * ids.length)];
     if (userId === undefined) continue;
-    const version = acknowledged.get(userId) ?? 0;
     const startMs = Date.now();
-    const { code, found } = await readOnce(client, userId);
-    // The user may have been deleted during the read.
-    const isStale = (code === undefined || code === 'NOT_FOUND') && found < version && acknowledged.has(userId);
-    const failure = code === undefined || code === 'NOT_FOUND' ? {} : { code };
-    history.reads.push({ userId, ...failure, isStale, startMs, endMs: Date.now() });
+    const { code, versions } = await readOnce(() =>
+      Math.random() < listShare ? list(client) : lookUp(client, userId),
+    );
+    // A user may have been deleted during the read.
+    const found = versions.find(([id, version]) => version < (before.get(id) ?? 0) && acknowledged.has(id));
+    const stale = found && { stale: { userId: found[0], version: found[1] } };
+    history.reads.push({ hasToken, ...(code && { code }), ...stale, startMs, endMs: Date.now() });
   }
 }
 
-async function readOnce(client: Client, id: string): Promise<{ code?: string; found: number }> {
+/** The id and the version of each user that was read. The version is 0 if the user was not found. */
+type Versions = [string, number][];
+
+async function readOnce(send: () => Promise<Versions>): Promise<{ code?: string; versions: Versions }> {
   try {
-    const { user } = await client.getUser({ id });
-    return { found: versionIn(user?.etag ?? '') };
+    return { versions: await send() };
   } catch (error) {
     if (!(error instanceof RosterError)) throw error;
-    return { code: error.code, found: 0 };
+    return { code: error.code, versions: [] };
   }
+}
+
+async function lookUp(client: Client, id: string): Promise<Versions> {
+  try {
+    const { user } = await client.getUser({ id });
+    return [[id, versionIn(user?.etag ?? '')]];
+  } catch (error) {
+    if (error instanceof RosterError && error.code === 'NOT_FOUND') return [[id, 0]];
+    throw error;
+  }
+}
+
+async function list(client: Client): Promise<Versions> {
+  const { users } = await client.listUsers({ orderBy: 'create_time desc', pageSize: listedUsers });
+  return users.map(({ id, etag }) => [id, versionIn(etag)]);
 }

@@ -9,6 +9,7 @@ export interface Options {
   readonly faults: readonly Fault[];
   readonly mode: Mode;
   readonly route: Route;
+  readonly hasReplicas: boolean;
   readonly ttl: number;
   readonly keepsLogs: boolean;
 }
@@ -24,6 +25,7 @@ export const helpText = `npm run test:cluster -- [options]
   --fault NAME    only this fault; may be repeated: ${names.join(', ')}
   --mode MODE     sync, or async, which loses acknowledged writes on purpose (sync)
   --route ROUTE   how Roster reaches the primary: ${routes.join(', ')} (pgbouncer)
+  --replicas      let Roster read from all nodes (DATABASE_REPLICA_URLS)
   --ttl SECONDS   the leader's lease; Patroni 3.1 and later need at least 20 (8)
   --keep-logs     keep the logs, even if every round passes`;
 
@@ -38,6 +40,7 @@ export function optionsOf(args: string[]): Options | undefined {
     faults: faults.filter(({ name }) => values.fault?.includes(name) ?? true),
     mode: parseChoice('--mode', values.mode, modes),
     route: parseChoice('--route', values.route, routes),
+    hasReplicas: values.replicas,
     // Patroni needs a ttl of at least loop_wait and twice retry_timeout.
     ttl: parseNumber('--ttl', values.ttl, 7),
     keepsLogs: values['keep-logs'],
@@ -53,6 +56,7 @@ function parse(args: string[]) {
         fault: { type: 'string', multiple: true },
         mode: { type: 'string', default: 'sync' },
         route: { type: 'string', default: 'pgbouncer' },
+        replicas: { type: 'boolean', default: false },
         ttl: { type: 'string', default: '8' },
         'keep-logs': { type: 'boolean', default: false },
         help: { type: 'boolean', default: false },

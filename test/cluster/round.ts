@@ -2,12 +2,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { checkHistory } from './check-history.js';
 import { readDirectory } from './directory-state.js';
-import type { Fault } from './faults.js';
+import type { Fault, FaultTarget } from './faults.js';
 import { createHistory, type History, secondsUntilWrites } from './history.js';
 import { findProblems, type RoundResult } from './judge-round.js';
 import { startLoad } from './load.js';
 import { poll } from './poll.js';
-import { type Mode, type PostgresNode, readMembers, waitUntilComplete } from './start-patroni.js';
+import { readMembers, waitUntilComplete } from './start-patroni.js';
 import { startTokenKeeper, startWatchers } from './watchers.js';
 import { createWitness } from './witness.js';
 
@@ -18,9 +18,9 @@ const afterMs = 4_000;
 // Writes on the new leader after which the load counts as running again.
 const writesMin = 20;
 
-export interface Cluster {
-  readonly nodes: readonly PostgresNode[];
-  readonly mode: Mode;
+export interface Cluster extends FaultTarget {
+  /** Whether Roster's reads use all nodes. */
+  readonly hasReplicas: boolean;
   /** The addresses of Roster's replicas. */
   readonly addresses: readonly string[];
   /** The users of earlier rounds. */
@@ -30,6 +30,7 @@ export interface Cluster {
 export async function runRound(cluster: Cluster, fault: Fault): Promise<RoundResult> {
   const { nodes, mode, addresses, earlier } = cluster;
   await waitUntilComplete(nodes, mode);
+  for (const id of (await readDirectory()).log.keys()) earlier.add(id);
   await using cleanUp = new AsyncDisposableStack();
   const history = createHistory();
   const watchers = await startWatchers(addresses);
@@ -42,7 +43,7 @@ export async function runRound(cluster: Cluster, fault: Fault): Promise<RoundRes
   const load = startLoad(addresses, history);
   cleanUp.defer(() => load.stop());
   await sleep(beforeMs);
-  const { atMs, leader, repair } = await fault.inject(nodes, mode, witness.writeUnsent);
+  const { atMs, leader, repair } = await fault.inject(cluster, witness.writeUnsent);
   const token = await keeper.stop();
   try {
     await waitForWrites(cluster, history, leader);
@@ -57,7 +58,6 @@ export async function runRound(cluster: Cluster, fault: Fault): Promise<RoundRes
   await watchers.stop();
 
   const logOfRound = new Map([...log].filter(([id]) => !earlier.has(id)));
-  for (const id of log.keys()) earlier.add(id);
   const findings = checkHistory(history, logOfRound);
   const round = {
     ...findings,

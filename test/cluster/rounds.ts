@@ -1,5 +1,5 @@
 /** Starts the cluster, runs the rounds, and prints a table with one line for each fault. */
-import { checkHistory } from './check-history.js';
+import { checkHistory, type ReadFindings } from './check-history.js';
 import { readDirectory } from './directory-state.js';
 import type { Fault } from './faults.js';
 import type { RoundResult } from './judge-round.js';
@@ -42,9 +42,12 @@ async function startCluster(folder: string, options: Options): Promise<Cluster> 
   await startHaproxy(folder, nodes);
   await createDatabase();
   if (options.route === 'pgbouncer') await startPgbouncer(folder);
-  const addresses = await startRoster(folder, options.route, nodes);
+  const addresses = await startRoster(folder, options, nodes);
   console.log(`The cluster serves after ${((Date.now() - startMs) / 1000).toFixed(1)} s.`);
-  return { nodes, mode: options.mode, addresses, earlier: new Set() };
+  const { mode, hasReplicas, route, ttl } = options;
+  // HAProxy leaves a primary whose Patroni does not answer. By the addresses alone, Roster would keep to it.
+  const watchdogMs = route === 'hosts' ? ttl * 1000 : undefined;
+  return { nodes, mode, hasReplicas, addresses, watchdogMs, earlier: new Set() };
 }
 
 async function runCounted(cluster: Cluster, row: Row, title: string): Promise<void> {
@@ -57,7 +60,7 @@ async function runCounted(cluster: Cluster, row: Row, title: string): Promise<vo
     console.log(
       `${problems.length === 0 ? 'passed' : 'FAILED'}: ${title} (${seconds} s): ${acknowledged} acknowledged, ` +
         `${unknown} unknown, ${lost.length} lost, ${doubled} doubled, writes after ${resumeSeconds.toFixed(1)} s, ` +
-        `${result.failedReads} of ${result.reads} reads failed, ${startsOver} watchers started over`,
+        `${failedOf([result.reads, result.readsWithoutToken])} reads failed, ${startsOver} watchers started over`,
     );
     for (const problem of problems) console.log(`  ${problem}`);
   } catch (error) {
@@ -75,10 +78,17 @@ async function countLaterLosses({ mode }: Options, rounds: readonly RoundResult[
   return losses.length;
 }
 
-function tableOf({ mode }: Options, rows: readonly Row[]): string {
-  const titles = ['Fault', 'Rounds', 'Acknowledged', 'Lost', 'Doubled', 'Writes resume after', 'Failed reads'];
+function tableOf({ mode, hasReplicas }: Options, rows: readonly Row[]): string {
+  const titles = [
+    ...['Fault', 'Rounds', 'Acknowledged', 'Lost', 'Doubled', 'Writes resume after', 'Failed reads'],
+    ...(hasReplicas ? ['Failed reads without a token', 'Older reads without a token'] : []),
+  ];
   const lines = rows.map(({ fault, rounds }) => {
     const sum = (of: (round: RoundResult) => number) => rounds.reduce((total, round) => total + of(round), 0);
+    const reads = rounds.map((round) => round.reads);
+    const others = rounds.map(({ readsWithoutToken }) => readsWithoutToken);
+    const older = sum(({ readsWithoutToken }) => readsWithoutToken.stale);
+    const olderSeconds = (Math.max(0, ...others.map(({ staleMsMax }) => staleMsMax)) / 1000).toFixed(1);
     const seconds = rounds.map(({ resumeSeconds }) => resumeSeconds);
     return [
       `${fault.what} (${mode})`,
@@ -87,10 +97,17 @@ function tableOf({ mode }: Options, rows: readonly Row[]): string {
       count(sum(({ lost }) => lost.length)),
       count(sum(({ doubled }) => doubled)),
       seconds.length === 0 ? '' : `${Math.min(...seconds).toFixed(1)} to ${Math.max(...seconds).toFixed(1)} s`,
-      `${count(sum(({ failedReads }) => failedReads))} of ${count(sum(({ reads }) => reads))}`,
+      ...(hasReplicas
+        ? [failedOf(reads), failedOf(others), `${count(older)}, by up to ${olderSeconds} s`]
+        : [failedOf([...reads, ...others])]),
     ];
   });
   return [titles, titles.map(() => '---'), ...lines].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
+}
+
+function failedOf(reads: readonly ReadFindings[]): string {
+  const sum = (of: (reads: ReadFindings) => number) => count(reads.reduce((total, each) => total + of(each), 0));
+  return `${sum(({ failed }) => failed)} of ${sum(({ all }) => all)}`;
 }
 
 const count = (number: number) => number.toLocaleString('en');

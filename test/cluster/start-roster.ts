@@ -40,20 +40,33 @@ export async function createDatabase(): Promise<void> {
   await admin.end();
 }
 
-function databaseSettings(route: Route, nodes: readonly PostgresNode[]): Record<string, string> {
-  const pooled = urlOf(`127.0.0.1:${pgbouncerPort}`);
+export interface RosterOptions {
+  readonly route: Route;
+  readonly hasReplicas: boolean;
+}
+
+function databaseSettings(options: RosterOptions, nodes: readonly PostgresNode[]): Record<string, string> {
   const hosts = urlOf(nodes.map(({ machine }) => `${machine.address}:5432`).join(','));
+  return { ...primarySettings(options.route, hosts), ...(options.hasReplicas && { DATABASE_REPLICA_URLS: hosts }) };
+}
+
+function primarySettings(route: Route, hosts: string): Record<string, string> {
+  const pooled = urlOf(`127.0.0.1:${pgbouncerPort}`);
   if (route === 'haproxy') return { DATABASE_URL: primaryUrl };
   if (route === 'hosts') return { DATABASE_URL: `${hosts}?target_session_attrs=read-write&connect_timeout=2` };
   return { DATABASE_URL: pooled, DATABASE_DIRECT_URL: primaryUrl, PREPARED_STATEMENTS: 'false' };
 }
 
 /** Resolves with the addresses when all three serve. */
-export async function startRoster(folder: string, route: Route, nodes: readonly PostgresNode[]): Promise<string[]> {
+export async function startRoster(
+  folder: string,
+  options: RosterOptions,
+  nodes: readonly PostgresNode[],
+): Promise<string[]> {
   const addresses = [0, 1, 2].map((index) => `127.0.0.1:${portStart + index}`);
   for (const [index, address] of addresses.entries()) {
     startLogged(folder, `roster${index + 1}`, [process.execPath, '--enable-source-maps', main, 'serve'], {
-      ...databaseSettings(route, nodes),
+      ...databaseSettings(options, nodes),
       GRPC_ADDRESS: address,
       HTTP_ADDRESS: `127.0.0.1:${8080 + index}`,
       LOG_FORMAT: 'json',

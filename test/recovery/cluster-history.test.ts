@@ -1,7 +1,7 @@
 /** The checker of the cluster test finds what it must find. The cluster itself runs with `npm run test:cluster`. */
 import { describe, expect, it } from 'vitest';
 import { checkHistory } from '../cluster/check-history.js';
-import { createHistory, type History, secondsUntilWrites, type Write } from '../cluster/history.js';
+import { createHistory, type History, type Read, secondsUntilWrites, type Write } from '../cluster/history.js';
 import type { Logged } from '../support/feed-checker.js';
 
 const write = (fields: Partial<Write> & Pick<Write, 'kind' | 'outcome'>): Write => ({
@@ -54,6 +54,21 @@ describe('the check of a history', () => {
     expect(check([created, refused], entry('created', 10)).wronglyRefused).toEqual([refused]);
     const uncertain = { ...refused, isCertain: false };
     expect(check([created, uncertain], entry('created', 10)).wronglyRefused).toEqual([]);
+  });
+
+  it('counts failed and older reads, with and without a token, and says how old a missing write was', () => {
+    const read = (fields: Partial<Read>): Read => ({ hasToken: true, startMs: 50, endMs: 60, ...fields });
+    const stale = { userId: 'ada', version: 1 };
+    const reads = [
+      read({}),
+      read({ code: 'UNAVAILABLE' }),
+      read({ hasToken: false, stale }),
+      read({ hasToken: false, stale, startMs: 45 }),
+    ];
+    const writes = [created, { ...updated, endMs: 20 }, { ...updated, version: 3, endMs: 30 }];
+    const findings = checkHistory({ writes, reads }, logOf());
+    expect(findings.reads).toEqual({ all: 2, failed: 1, stale: 0, staleMsMax: 0 });
+    expect(findings.readsWithoutToken).toEqual({ all: 2, failed: 0, stale: 2, staleMsMax: 30 });
   });
 });
 

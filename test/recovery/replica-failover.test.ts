@@ -1,7 +1,5 @@
 /** Roster with a primary and a replica in both settings, while the primary is lost and the replica is promoted. */
 import { randomUUID } from 'node:crypto';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it, onTestFinished, vi } from 'vitest';
 import { type App, startApp } from '../../src/app.js';
 import { createClient } from '../../src/client/index.js';
@@ -16,8 +14,7 @@ const lines: Record<string, unknown>[] = [];
 
 beforeAll(async () => {
   servers = await startReplication();
-  const url = new URL(servers.primary.url);
-  const both = `postgres://${url.username}:${url.password}@${url.host},${new URL(servers.replica.url).host}/roster`;
+  const both = `postgres://roster@127.0.0.1:${servers.primary.port},127.0.0.1:${servers.replica.port}/roster`;
   const config = parseServerConfig({
     DATABASE_URL: both,
     DATABASE_REPLICA_URLS: both,
@@ -63,13 +60,12 @@ it('serves reads while there is no primary, and sees all later writes after a pr
       reads++;
     }
   });
-  const { dataDir } = servers.primary.postgres;
-  process.kill(Number.parseInt(readFileSync(join(dataDir, 'pgdata/postmaster.pid'), 'utf8'), 10), 'SIGKILL');
+  await servers.primary.kill();
   await vi.waitUntil(() => latestLines()(oldHost ?? '')?.reason === 'unreachable', waitOptions);
   const readsThen = reads;
   await vi.waitUntil(() => reads > readsThen + 20, waitOptions);
 
-  await servers.replica.query('select pg_promote()');
+  await servers.replica.promote();
   await vi.waitUntil(
     () =>
       client.createUser({ user: newUser() }, { attemptsMax: 1 }).then(
@@ -87,7 +83,7 @@ it('serves reads while there is no primary, and sees all later writes after a pr
   expect(latestLines()(newHost ?? '')?.msg).toBe('reads use the replica');
 
   // The old primary returns with a log of its own.
-  await servers.primary.postgres.ensureRunning();
+  await servers.primary.start();
   const [old] = await servers.primary.query<{ is_standby: boolean }>('select pg_is_in_recovery() as is_standby');
   expect(old?.is_standby).toBe(false);
   await vi.waitUntil(

@@ -28,6 +28,8 @@ export interface PostgresServer {
   /** The URL of the database `roster`, as a superuser without a password. */
   readonly url: string;
   readonly pgdata: string;
+  /** Opens a connection for a transaction. */
+  open(): Promise<pg.Client>;
   query<R extends pg.QueryResultRow>(sql: string): Promise<R[]>;
   /** Resolves when the server accepts connections. */
   start(): Promise<void>;
@@ -129,6 +131,7 @@ async function createPostgresServers(): Promise<PostgresServers> {
       port,
       url: urlOf('roster'),
       pgdata,
+      open: () => connect('roster'),
       async query<R extends pg.QueryResultRow>(sql: string) {
         const client = await connect('roster');
         try {

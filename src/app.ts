@@ -28,7 +28,7 @@ import { startHousekeeping } from './operations/housekeeping.js';
 import { startIndexKeeper } from './operations/index-keeper.js';
 import { createOutageLog } from './operations/outage-log.js';
 import { createTableSizes } from './operations/table-sizes.js';
-import { createTimelineLog, type TimelineLog } from './operations/timeline-log.js';
+import { startTimelineLog, type TimelineLog } from './operations/timeline-log.js';
 import { type RpcServer, startServer } from './rpc/server.js';
 import { logAccess, signInOf, startAccess } from './start-access.js';
 import { checkSessions, type DirectoryIdentity, readIdentity } from './store/identity.js';
@@ -178,7 +178,7 @@ export async function startServing(config: ServerConfig, options: ServingOptions
         if (closing === undefined) onServing(isConnected);
         if (isConnected) {
           log.info({}, 'connected to the database');
-          timelines.check().catch((reason: unknown) => log.warn({ error: reason }, 'could not check the timeline'));
+          void timelines.check();
         } else logOutage(error, true);
       },
       onStillUnusable: (error) => logOutage(error, false),
@@ -238,8 +238,8 @@ async function openDirectory(
   if (await renewChangeFeed(database)) {
     log.warn({}, 'the database was restored from a dump, or cloned: its watchers start over');
   }
-  const timelines = createTimelineLog(database, log);
-  await timelines.check();
+  const timelines = await startTimelineLog(database, log);
+  cleanups.addWithDeadline(() => timelines.close());
   if (config.database.directUrl !== undefined) {
     await checkSessions(database, signal ?? new AbortController().signal);
   }
@@ -285,7 +285,7 @@ async function openDirectory(
     },
   });
   const tables = createTableSizes(database, background);
-  metrics.observe({ housekeeping, indexes, tables });
+  metrics.observe({ housekeeping, indexes, tables, timelines });
   const backgroundParts = [housekeeping, indexes, tables];
   cleanups.addWithDeadline(async () => void (await Promise.all(backgroundParts.map((part) => part.close()))));
   return { database, directory, identity, timelines };

@@ -10,6 +10,7 @@ export interface MetricSources {
   /** The connections of the database pool. */
   readonly connections: () => Readonly<Record<'total' | 'idle' | 'waiting' | 'max', number>>;
   readonly database: { readonly isUp: boolean };
+  readonly timelines: { readonly timeline: number };
   readonly replicas: {
     readonly status: () => readonly ReplicaMetrics[];
     readonly reads: Readonly<Record<string, number>>;
@@ -117,6 +118,12 @@ function addPoolMetrics(registry: Registry, sources: () => Partial<MetricSources
       const { database } = sources();
       return database && Number(database.isUp);
     },
+  });
+  addGauge(registry, {
+    name: 'roster_database_timeline',
+    help: "Number of Postgres' timeline, which increases with each promotion of a standby.",
+    aggregator: 'max',
+    read: () => sources().timelines?.timeline,
   });
   addGauge(registry, {
     name: 'roster_pool_connections',

@@ -28,7 +28,7 @@ import { startHousekeeping } from './operations/housekeeping.js';
 import { startIndexKeeper } from './operations/index-keeper.js';
 import type { Replicas } from './operations/replicas.js';
 import { createTableSizes } from './operations/table-sizes.js';
-import { createTimelineLog, type TimelineLog } from './operations/timeline-log.js';
+import { startTimelineLog, type TimelineLog } from './operations/timeline-log.js';
 import type { Serving } from './rpc/health-service.js';
 import { type RpcServer, startServer } from './rpc/server.js';
 import { createServingState, type ServingState } from './serving-state.js';
@@ -231,8 +231,8 @@ async function openDirectory(
   if (await renewChangeFeed(database)) {
     log.warn({}, 'the database was restored from a dump, or cloned: its watchers start over');
   }
-  const timelines = createTimelineLog(database, log);
-  await timelines.check();
+  const timelines = await startTimelineLog(database, log);
+  cleanups.addWithDeadline(() => timelines.close());
   if (config.database.directUrl !== undefined) {
     await checkSessions(database, signal ?? new AbortController().signal);
   }
@@ -278,7 +278,7 @@ async function openDirectory(
     },
   });
   const tables = createTableSizes(database, background);
-  metrics.observe({ housekeeping, indexes, tables });
+  metrics.observe({ housekeeping, indexes, tables, timelines });
   const backgroundParts = [housekeeping, indexes, tables];
   cleanups.addWithDeadline(async () => void (await Promise.all(backgroundParts.map((part) => part.close()))));
   return { database, directory, identity, timelines, replicas };

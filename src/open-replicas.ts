@@ -36,14 +36,14 @@ export async function openReplicas(
     (replicaUrl): ReplicaServer => ({
       name: describeTarget(parsePostgresUrl(replicaUrl)),
       probe: createServerProbe(replicaUrl, timeoutMs),
-      open: (expectedStart) =>
+      open: (expectedRun) =>
         openDatabase({
           ...options,
           url: replicaUrl,
           directUrl: undefined,
           connectionsMax: replicaConnections(options.connectionsMax),
           acceptsStandby: true,
-          expectedStart,
+          expectedRun,
         }),
     }),
   );

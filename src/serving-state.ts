@@ -61,7 +61,7 @@ export function createServingState(log: Log): ServingState {
           isConnected = isUp;
           if (isUp) {
             log.info({}, 'connected to the database');
-            timelines.check().catch((reason: unknown) => log.warn({ error: reason }, 'could not check the timeline'));
+            void timelines.check();
           } else logOutage(error, true);
           update();
         },

@@ -6,6 +6,7 @@
  */
 import pg from 'pg';
 import { Fault } from '../model/fault.js';
+import { serverRun } from './server-run.js';
 import type { Servers } from './servers.js';
 
 export const applicationName = 'roster';
@@ -46,7 +47,7 @@ const prepareText = (settings: readonly string[]) => `
     pg_catalog.current_setting('server_version_num')::pg_catalog.int4 as version,
     pg_catalog.current_setting('server_encoding') as encoding,
     pg_catalog.pg_backend_pid() as backend_pid,
-    extract(epoch from pg_catalog.pg_postmaster_start_time())::pg_catalog.text as start_time,
+    ${serverRun} as run,
     schemas.names as schemas,
     case when schemas.names is not null then
       pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', schemas.names, 'pg_temp'), false)
@@ -69,7 +70,7 @@ interface PreparedRow {
   version: number;
   encoding: string;
   backend_pid: number;
-  start_time: string;
+  run: string;
   schemas: string | null;
 }
 
@@ -92,8 +93,8 @@ export class OtherServerFault extends Fault {
 export interface AcceptedServer {
   /** Whether the server may be a standby, which accepts no writes. */
   readonly acceptsStandby?: boolean;
-  /** Returns when the server started, as Postgres' text of seconds. Undefined accepts any server. */
-  expectedStart?(): string | undefined;
+  /** Returns the only run of a server that is accepted, as serverRun. Undefined accepts any server. */
+  expectedRun?(): string | undefined;
 }
 
 /** The database can be reached, but Roster cannot use it. Its message says what to do. */
@@ -126,7 +127,7 @@ export async function prepareConnection(
   client: pg.ClientBase,
   { target, connectTimeoutMs: timeoutMs }: Servers,
   settings: readonly string[] = [],
-  { acceptsStandby = false, expectedStart }: AcceptedServer = {},
+  { acceptsStandby = false, expectedRun }: AcceptedServer = {},
 ): Promise<number> {
   // Without a listener, the error of a connection that breaks while it is lent out would end the process.
   client.on('error', () => {});
@@ -138,8 +139,8 @@ export async function prepareConnection(
   checkVersion(row.version);
   const isReadOnly = row.is_standby || (row.is_read_only && target.sessionAttributes === 'read-write');
   if (isReadOnly && !acceptsStandby) throw new StandbyFault(row.is_standby);
-  const start = expectedStart?.();
-  if (start !== undefined && start !== row.start_time) throw new OtherServerFault();
+  const run = expectedRun?.();
+  if (run !== undefined && run !== row.run) throw new OtherServerFault();
   if (row.encoding !== 'UTF8') {
     throw new UnusableDatabaseError(
       `The database's encoding is ${row.encoding}, but Roster needs UTF8. Create another one: ` +

@@ -5,11 +5,12 @@
 import pg from 'pg';
 import { type LogOrigin, logPosition } from '../model/consistency-token.js';
 import { keepAlive } from './connection.js';
+import { serverRun } from './server-run.js';
 import { createServers } from './servers.js';
 
 export interface ServerState extends LogOrigin {
-  /** When the server started, as Postgres' text of seconds. Another server has another time. */
-  readonly startTime: string;
+  /** As serverRun. */
+  readonly run: string;
   readonly isStandby: boolean;
   /** The byte of the log. */
   readonly position: bigint;
@@ -25,27 +26,27 @@ export interface ServerProbe {
 
 interface Connection {
   readonly client: pg.Client;
-  readonly server: LogOrigin & Pick<ServerState, 'startTime'>;
+  readonly origin: LogOrigin;
 }
 
 interface PositionRow {
+  readonly run: string;
   readonly isStandby: boolean;
   readonly position: string;
   readonly timeline: string;
 }
 
 // Every name is qualified, because the role's search path may put another schema before pg_catalog.
-const serverText = `
+const originText = `
   select system_identifier::pg_catalog.text as "systemId",
     (select oid::pg_catalog.text from pg_catalog.pg_database where datname = pg_catalog.current_database())
-      as "databaseOid",
-    extract(epoch from pg_catalog.pg_postmaster_start_time())::pg_catalog.text as "startTime"
+      as "databaseOid"
   from pg_catalog.pg_control_system()`;
 
 // pg_last_wal_replay_lsn() keeps its last value after a promotion. The flush position is the last one that a standby can get.
 // A standby writes its timeline into its control file from time to time.
 const positionText = `
-  select is_standby as "isStandby", pg_catalog.pg_wal_lsn_diff(
+  select ${serverRun} as run, is_standby as "isStandby", pg_catalog.pg_wal_lsn_diff(
     case when is_standby then coalesce(pg_catalog.pg_last_wal_replay_lsn(), '0/0')
       else pg_catalog.pg_current_wal_flush_lsn() end, '0/0')::pg_catalog.text as position,
     case when is_standby then (
@@ -79,10 +80,10 @@ export function createServerProbe(url: string, timeoutMs: number, mustBePrimary 
   async function connect(): Promise<Connection> {
     const client = await servers.connect(createClient);
     try {
-      const { rows } = await client.query<Connection['server']>(serverText);
-      const [server] = rows;
-      if (server === undefined || isClosed) throw new Error('The connection was closed.');
-      return { client, server };
+      const { rows } = await client.query<LogOrigin>(originText);
+      const [origin] = rows;
+      if (origin === undefined || isClosed) throw new Error('The connection was closed.');
+      return { client, origin };
     } catch (error) {
       end(client);
       throw error;
@@ -92,15 +93,16 @@ export function createServerProbe(url: string, timeoutMs: number, mustBePrimary 
   async function readOnce(): Promise<ServerState> {
     if (isClosed) throw new Error('The connection was closed.');
     connection ??= await connect();
-    const { client, server } = connection;
+    const { client, origin } = connection;
     try {
       const { rows } = await client.query<PositionRow>(positionText);
       const [row] = rows;
       if (row === undefined) throw new Error('The database returned no row.');
       // This ends the connection. A new one may lead to the new primary.
       if (mustBePrimary && row.isStandby) throw new Error('The server is a standby.');
+      const { run, isStandby, timeline } = row;
       const position = BigInt(row.position);
-      return { ...server, isStandby: row.isStandby, position, logPosition: logPosition(row.timeline, position) };
+      return { ...origin, run, isStandby, position, logPosition: logPosition(timeline, position) };
     } catch (error) {
       connection = undefined;
       end(client);

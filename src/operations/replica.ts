@@ -18,8 +18,8 @@ export interface ReplicaServer {
   /** As in `db2:5432/roster`, without secrets. */
   readonly name: string;
   readonly probe: ServerProbe;
-  /** Opens the pool. `expectedStart` is as in AcceptedServer. */
-  open(expectedStart: () => string | undefined): Promise<Database>;
+  /** Opens the pool. `expectedRun` is as in AcceptedServer. */
+  open(expectedRun: () => string | undefined): Promise<Database>;
 }
 
 export interface ReplicaRules {
@@ -35,6 +35,12 @@ export interface ServerReads {
   close(): Promise<void>;
 }
 
+/** A read has reached another run of a server than the last check, which was of `run`. */
+interface Doubt {
+  readonly run: string | undefined;
+  readonly error: OtherServerFault;
+}
+
 // After this, an address that led to several servers is tried again.
 const severalServersMs = 60_000;
 // A replica that has failed must answer this often before reads use it again, so that the log is not flooded.
@@ -48,12 +54,12 @@ export class Replica<Reads extends ServerReads> {
   #position = 0n;
   /** The age of its data at the last check. Infinity if that is not known yet. */
   lagMs = Number.POSITIVE_INFINITY;
-  /** Changes if the server was restarted, which may take its position back. */
+  /** Changes if the server has restarted or recovered from a crash, which may take its position back. */
   generation = 0;
   readonly #createdMs = performance.now();
   /** When the position was read. */
   #readMs = Number.NEGATIVE_INFINITY;
-  #startTime: string | undefined;
+  #run: string | undefined;
   #opened: { readonly database: Database; readonly reads: Reads } | undefined;
   #opening: Promise<void> | undefined;
   #reason: UnusedReason | undefined | 'new' = 'new';
@@ -61,6 +67,7 @@ export class Replica<Reads extends ServerReads> {
   #isAhead = false;
   #isStandby = true;
   #severalUntilMs = Number.NEGATIVE_INFINITY;
+  #doubt: Doubt | undefined;
   #isClosed = false;
 
   constructor(
@@ -81,9 +88,11 @@ export class Replica<Reads extends ServerReads> {
 
   /** Reads its position, and decides whether reads may use it. Never rejects. */
   async check(): Promise<void> {
+    const doubt = this.#doubt;
     try {
       const state = await this.server.probe.read();
       this.#note(state);
+      if (doubt !== undefined) this.#settle(doubt, state);
       if (this.#opened === undefined && this.#isOfPrimary(state)) {
         // Two checks may overlap.
         this.#opening ??= this.#open().finally(() => {
@@ -99,17 +108,17 @@ export class Replica<Reads extends ServerReads> {
   }
 
   /** Compares it with a primary that was read from `atMs` on. It must not have had more before. */
-  compare({ position, startTime }: ServerState, atMs: number): void {
+  compare({ position, run }: ServerState, atMs: number): void {
     if (this.#readMs >= atMs) return;
     // A server that accepts writes and is not the primary has a log of its own, such as an old primary.
-    this.#isAhead = this.#position > position || (!this.#isStandby && this.#startTime !== startTime);
+    this.#isAhead = this.#position > position || (!this.#isStandby && this.#run !== run);
   }
 
   /** A check or a read has failed. Reads stop using the replica if its server is the reason. */
   noteFailure(error: unknown, isServerLost: boolean): void {
     if (error instanceof OtherServerFault) {
-      this.#severalUntilMs = performance.now() + severalServersMs;
-      this.#lose('several servers', error);
+      this.#doubt ??= { run: this.#run, error };
+      this.#stop();
     } else if (isServerLost) this.#lose('unreachable', error);
   }
 
@@ -126,18 +135,26 @@ export class Replica<Reads extends ServerReads> {
     await opened.database.close();
   }
 
-  #note({ position, logPosition, startTime, isStandby }: ServerState): void {
-    if (this.#startTime !== startTime) {
+  #note({ position, logPosition, run, isStandby }: ServerState): void {
+    if (this.#run !== run) {
       this.generation++;
       // They lead to a server that has ended.
       this.#opened?.database.renewConnections('cut');
     }
-    this.#startTime = startTime;
+    this.#run = run;
     this.#isStandby = isStandby;
     this.#position = position;
     this.logPosition = logPosition;
     this.#readMs = performance.now();
     this.lagMs = this.rules.primary.lagMsOf(position);
+  }
+
+  /** If the checked run still goes on, the read has reached another server. Otherwise the server has restarted. */
+  #settle(doubt: Doubt, { run }: ServerState): void {
+    this.#doubt = undefined;
+    if (run !== doubt.run) return;
+    this.#severalUntilMs = performance.now() + severalServersMs;
+    this.#lose('several servers', doubt.error);
   }
 
   #isOfPrimary({ systemId, databaseOid }: ServerState): boolean {
@@ -146,7 +163,7 @@ export class Replica<Reads extends ServerReads> {
   }
 
   async #open(): Promise<void> {
-    const database = await this.server.open(() => this.#startTime);
+    const database = await this.server.open(() => this.#run);
     if (this.#isClosed) return database.close();
     this.#opened = { database, reads: this.createReads(database) };
   }
@@ -164,9 +181,15 @@ export class Replica<Reads extends ServerReads> {
   }
 
   #lose(reason: UnusedReason, error: unknown): void {
+    this.#stop();
+    this.#set(reason, error);
+  }
+
+  /** Reads do not use it until it has answered again. */
+  #stop(): void {
     this.#answers = 0;
     this.#opened?.database.renewConnections('cut');
-    this.#set(reason, error);
+    this.reads = undefined;
   }
 
   #set(reason: UnusedReason | undefined, error?: unknown): void {

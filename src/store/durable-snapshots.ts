@@ -7,6 +7,7 @@
  */
 import type { Database, Statement } from '../database/database.js';
 import { Fault } from '../model/fault.js';
+import { hasReached } from '../model/watch-token.js';
 import { type WalCells, walCells, walPosition } from './timelines.js';
 
 /**
@@ -28,13 +29,12 @@ const flushStatement: Statement = {
 };
 
 /**
- * Makes all snapshots of a timeline that were taken before this call safe to put into a token. Throws
- * DATABASE_UNAVAILABLE if a failover came between them and this call, because the commit then says nothing about the
- * server that took them.
+ * Makes a snapshot safe to put into a token, and all earlier ones of the same run of the server. Throws DATABASE_UNAVAILABLE
+ * if a failover or a crash came between the snapshot and this call: the commit then says nothing about the WAL from before.
  */
-export async function makeSnapshotsDurable(database: Database, timelineId: string | null): Promise<void> {
+export async function makeSnapshotDurable(database: Database, [lsn, timelineId, run]: WalCells): Promise<void> {
   const [row] = await database.run(flushStatement, []);
-  const [, , , flushedId, isCurrent] = row as [null, string, ...WalCells];
-  if (isCurrent && flushedId === timelineId) return;
+  const [, , now, nowId, nowRun, isCurrent] = row as [null, string, ...WalCells];
+  if (isCurrent && nowId === timelineId && nowRun === run && hasReached(now, lsn)) return;
   throw new Fault('DATABASE_UNAVAILABLE', 'The database is switching to another server. Try again later.');
 }

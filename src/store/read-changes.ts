@@ -14,8 +14,16 @@ import { Fault } from '../model/fault.js';
 import type { User } from '../model/user.js';
 import { snapshotOf, type WalPosition, type WatchPosition } from '../model/watch-token.js';
 import { type ChangeType, changeTypeOf } from './changes.js';
-import { isSnapshotDurable, makeSnapshotsDurable } from './durable-snapshots.js';
-import { isKept, noteTimeline, runOnNotedTimeline, type WalCells, walCells, walPosition } from './timelines.js';
+import { isSnapshotDurable, makeSnapshotDurable } from './durable-snapshots.js';
+import {
+  isKept,
+  noteTimeline,
+  runOnNotedTimeline,
+  type WalCells,
+  walCellCount,
+  walCells,
+  walPosition,
+} from './timelines.js';
 
 export interface Change {
   readonly type: ChangeType;
@@ -56,8 +64,8 @@ type EntryCells = readonly [
   foundId: string | null,
 ];
 const userStart = 7;
-type FeedCells = [until: string, feedId: string, trimmedXid: string, nextXid: string, isDurable: boolean, ...WalCells];
-const feedCellCount = 8;
+type FeedCells = [until: string, feedId: string, trimmedXid: string, nextXid: string, isDurable: boolean];
+const feedCellCount = 5;
 
 // limit 1, because with a plain join the planner reads all users for one page unless there are very many.
 const pageOf = (entries: string, until: string): string => `
@@ -118,7 +126,9 @@ export async function readChanges(database: Database, position: WatchPosition, r
   );
   const [first] = rows;
   if (first === undefined) throw emptyFeed();
-  const [end, feedId, trimmedXid, nextXid, isDurable, lsn, timelineId] = first.slice(-feedCellCount) as FeedCells;
+  const cells = first.slice(-walCellCount) as WalCells;
+  const [end, feedId, trimmedXid, nextXid, isDurable] = first.slice(-feedCellCount - walCellCount) as FeedCells;
+  const [lsn, timelineId] = cells;
   const now: WalPosition = { timelineId: timelineId ?? '', lsn };
   // The third condition is true if a copy of the data from before the token was restored.
   if (
@@ -144,7 +154,7 @@ export async function readChanges(database: Database, position: WatchPosition, r
     if (end === snapshot && kept.wal) return { changes, position: kept };
     if (!isDurable && BigInt(nextXid) - from.xmax < renewAfterTransactions) return { changes, position: kept };
   }
-  if (window === undefined && !isDurable) await makeSnapshotsDurable(database, timelineId);
+  if (window === undefined && !isDurable) await makeSnapshotDurable(database, cells);
   return { changes, position: changes.length < rowsMax ? until : (changes.at(-1) ?? { position }).position };
 }
 
@@ -194,7 +204,8 @@ export async function readFeedPosition(database: Database): Promise<WatchPositio
 /** The position in the rows of `feedPositionText`, after it has been made safe to put into a token. */
 export async function safePosition(database: Database, [row]: readonly Row[]): Promise<WatchPosition> {
   if (row === undefined) throw emptyFeed();
-  const [feedId, snapshot, isDurable, lsn, timelineId] = row as [string, string, boolean, ...WalCells];
-  if (!isDurable) await makeSnapshotsDurable(database, timelineId);
+  const [feedId, snapshot, isDurable, ...cells] = row as [string, string, boolean, ...WalCells];
+  const [lsn, timelineId] = cells;
+  if (!isDurable) await makeSnapshotDurable(database, cells);
   return { feedId, snapshot, wal: { timelineId: timelineId ?? '', lsn } };
 }

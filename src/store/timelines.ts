@@ -6,6 +6,7 @@
  */
 import type { Row } from '../database/columns.js';
 import type { Database, Statement } from '../database/database.js';
+import { serverRun } from '../database/server-run.js';
 import { Fault } from '../model/fault.js';
 import { hasReached, type WalPosition } from '../model/watch-token.js';
 
@@ -13,19 +14,22 @@ import { hasReached, type WalPosition } from '../model/watch-token.js';
 const timelineAt = (lsn: string) => `('x' || left(pg_walfile_name(${lsn}), 8))::bit(32)::bigint`;
 
 /**
- * For the FROM list of a statement that takes a snapshot: the end of the WAL (`lsn`), and the timeline that Roster noticed
- * last (`timeline_id`, `is_current`). Postgres takes the snapshot before it evaluates this, so everything that the snapshot
+ * For the FROM list of a statement that takes a snapshot: the end of the WAL (`lsn`), the run of the server (`run`), and the
+ * timeline that Roster noticed last (`timeline_id`, `is_current`). Postgres takes the snapshot before it evaluates this, so everything that the snapshot
  * counts as finished is before `lsn`. It evaluates `lsn` once, because the function is volatile.
  */
 export const walPosition = `(
-      select wal.lsn, latest.id as timeline_id, coalesce(latest.timeline = ${timelineAt('wal.lsn')}, false) as is_current
+      select wal.lsn, latest.id as timeline_id, ${serverRun} as run,
+        coalesce(latest.timeline = ${timelineAt('wal.lsn')}, false) as is_current
       from (select pg_current_wal_insert_lsn() as lsn) as wal
         left join (select id, timeline from timelines order by seq desc limit 1) as latest on true
     ) as wal_position`;
 
 /** The last cells of each row of a statement with `walPosition`. */
-export const walCells = (table: string) => `${table}.lsn::text, ${table}.timeline_id, ${table}.is_current`;
-export type WalCells = [lsn: string, timelineId: string | null, isCurrent: boolean];
+export const walCells = (table: string) =>
+  `${table}.lsn::text, ${table}.timeline_id, ${table}.run, ${table}.is_current`;
+export type WalCells = [lsn: string, timelineId: string | null, run: string, isCurrent: boolean];
+export const walCellCount = 4;
 
 // A server that was promoted from a standby knows where the replay of the old timeline ended, until it restarts. After a
 // restart, pg_last_wal_replay_lsn() may be the end of a recovery from a crash. In this case, the server has received no

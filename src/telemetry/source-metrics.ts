@@ -12,6 +12,7 @@ export interface MetricSources {
   readonly database: { readonly isUp: boolean };
   /** Set only if there are replicas. */
   readonly servesOnlyReads: (() => boolean) | undefined;
+  readonly timelines: { readonly timeline: number };
   readonly replicas: {
     readonly status: () => readonly ReplicaMetrics[];
     readonly reads: Readonly<Record<string, number>>;
@@ -128,6 +129,12 @@ function addPoolMetrics(registry: Registry, sources: () => Partial<MetricSources
       const serves = sources().servesOnlyReads?.();
       return serves === undefined ? undefined : Number(serves);
     },
+  });
+  addGauge(registry, {
+    name: 'roster_database_timeline',
+    help: "Number of Postgres' timeline, which increases with each promotion of a standby.",
+    aggregator: 'max',
+    read: () => sources().timelines?.timeline,
   });
   addGauge(registry, {
     name: 'roster_pool_connections',

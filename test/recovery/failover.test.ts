@@ -205,6 +205,15 @@ describe('a promotion of an asynchronous standby that lost writes', () => {
   });
 });
 
+it('a timeline is noted within seconds although nobody watches and no statement fails', async () => {
+  await using scene = await open();
+  // As if another server had noticed a later timeline.
+  await scene.primary.query('insert into timelines (seq, timeline) values (2, 2)');
+  const noted = () => scene.lines.filter(({ msg }) => msg === 'the database is on a new timeline');
+  await expect.poll(noted, waitOptions).toMatchObject([{ timeline: 1, tokens: 'all expire' }]);
+  expect(await scene.primary.query('select max(seq)::integer as seq from timelines')).toEqual([{ seq: 3 }]);
+});
+
 describe('a watch that has read lost changes on its own', () => {
   it('ends, although the feed has not read them', async () => {
     const [primary, standby] = await startPair();

@@ -8,6 +8,7 @@ import { type App, startApp } from '../../src/app.js';
 import { type Client, type ClientOptions, createClient, RosterError } from '../../src/client/index.js';
 import { parseServerConfig } from '../../src/config/parse.js';
 import { startReplication, type TestReplication } from '../support/replication.js';
+import { serve } from '../support/served.js';
 import { startTcpProxy } from '../support/tcp-proxy.js';
 
 const waitOptions = { timeout: 60_000, interval: 50 };
@@ -291,6 +292,46 @@ describe('the consistency token', () => {
     const profile = { first_name: 'Ada', last_name: 'Lovelace', email: newUser().email };
     const ofProfile = await post('profileservice.ProfileService/CreateProfile', profile);
     expect(ofProfile.headers.get(`trailer-${key}`)).toMatch(/^1\./);
+  });
+});
+
+describe('several workers', () => {
+  it('each use the replica, see the writes of the others with a token, and survive its loss', async () => {
+    const service = await serve({
+      DATABASE_URL: servers.primary.url,
+      DATABASE_REPLICA_URLS: servers.replica.url,
+      DATABASE_REPLICA_LAG_MS_MAX: String(hourMs),
+      WORKERS: '2',
+    });
+    onTestFinished(async () => {
+      await service.end('SIGTERM');
+      await servers.replica.postgres.ensureRunning();
+    });
+    const workersWith = (fields: Record<string, unknown>) =>
+      new Set(
+        service.lines
+          .filter((line) => Object.entries(fields).every(([name, value]) => line[name] === value))
+          .map(({ worker }) => worker),
+      );
+    await vi.waitUntil(() => workersWith({ msg: 'reads use the replica' }).size === 2, waitOptions);
+    // Several connections, which lead to both workers.
+    const address = Array.from({ length: 4 }, () => service.address);
+    const client = createClient({ address, attemptsMax: 1 });
+    onTestFinished(() => client.close());
+    const writeAndRead = async () => {
+      const { user } = await client.createUser({ user: newUser() });
+      const found = await Promise.all(address.map(() => client.getUser({ id: user?.id })));
+      expect(found.map((each) => each.user)).toEqual(address.map(() => user));
+    };
+    for (let turn = 0; turn < 10; turn++) await writeAndRead();
+    await servers.replica.pause();
+    for (let turn = 0; turn < 10; turn++) await writeAndRead();
+    expect(workersWith({ method: 'users.v1.UserService/GetUser', status: 'OK' })).toEqual(new Set([1, 2]));
+
+    await servers.replica.postgres.stop();
+    await writeAndRead();
+    await vi.waitUntil(() => workersWith({ reason: 'unreachable' }).size === 2, waitOptions);
+    await writeAndRead();
   });
 });
 

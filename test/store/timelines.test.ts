@@ -1,8 +1,9 @@
 /** Positions in the change log after promotions, recoveries and copies of real servers. */
 
 import { v7 as uuidv7 } from 'uuid';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { type Database, openDatabase } from '../../src/database/database.js';
+import { Fault } from '../../src/model/fault.js';
 import type { WatchPosition } from '../../src/model/watch-token.js';
 import { openUsersSnapshot } from '../../src/store/export-users.js';
 import { insertUsers } from '../../src/store/insert-users.js';
@@ -248,6 +249,48 @@ describe('a position', () => {
     await standby.promote();
     const read = () => withDatabase(standby, async (database) => (await readChanges(database, position, 10)).position);
     expect((await read()).wal?.timelineId).toBe((await latestOf(standby)).id);
+  });
+});
+
+describe.each(['crash', 'kill'] as const)('after a %s of the server between a snapshot and its commit', (end) => {
+  it('no position counts a transaction as finished whose number is used again', async () => {
+    const server = await servers.empty.copy();
+    await server.start();
+    // Otherwise the server writes the records of failed transactions to disk within 0.2 s.
+    await server.query('alter system set wal_writer_delay = 10000');
+    await server.query('select pg_reload_conf()');
+    const database = await openDatabase(databaseOptions(server.url));
+    onTestFinished(() => database.close());
+    const before = await readFeedPosition(database);
+    const change = 'insert into changes (user_id, type) select gen_random_uuid(), 2 from generate_series(1, 3)';
+    for (let count = 0; count < 5; count++) await server.query(`begin; ${change}; rollback`);
+
+    let isHeld = true;
+    const holding: Database = {
+      ...database,
+      async run(statement, values) {
+        if (statement.name === 'flush-wal' && isHeld) {
+          isHeld = false;
+          await server[end]();
+          if (end === 'kill') await server.start();
+          // More WAL and more transactions than before.
+          for (let count = 0; count < 10; count++) await server.query(change);
+        }
+        for (;;) {
+          try {
+            return await database.run(statement, values);
+          } catch (error) {
+            // The pool's connections have broken.
+            if (!(error instanceof Fault) || error.cause === undefined) throw error;
+          }
+        }
+      },
+    };
+    const outcome = await readFeedPosition(holding).catch((error: Fault) => error.reason);
+    expect(isHeld).toBe(false);
+    expect(outcome).toBe('DATABASE_UNAVAILABLE');
+    expect((await readChanges(database, await readFeedPosition(database), 100)).changes).toEqual([]);
+    expect((await readChanges(database, before, 100)).changes).toHaveLength(30);
   });
 });
 

@@ -36,6 +36,8 @@ export interface PostgresServer {
   /** A fast shutdown, as for a planned switch: standbys receive everything first. */
   stop(): Promise<void>;
   kill(): Promise<void>;
+  /** Kills one server process, so that the server recovers from a crash without a new start. */
+  crash(): Promise<void>;
   /** Copies the folder of a stopped server. */
   copy(): Promise<PostgresServer>;
   /** Copies this stopped server as a standby of it. */
@@ -115,6 +117,14 @@ async function createPostgresServers(): Promise<PostgresServers> {
       return client;
     }
 
+    async function isReady(): Promise<boolean> {
+      if (hasExited()) throw new Error(`Postgres has stopped: ${readFileSync(join(serverFolder, 'log'), 'utf8')}`);
+      return connect('postgres').then(
+        (client) => client.end().then(() => true),
+        () => false,
+      );
+    }
+
     async function end(name: NodeJS.Signals): Promise<void> {
       child?.kill(name);
       await vi.waitUntil(hasExited, waitOptions);
@@ -152,17 +162,20 @@ async function createPostgresServers(): Promise<PostgresServers> {
         child = started;
         running.add(started);
         started.once('exit', () => running.delete(started));
-        const isReady = async () => {
-          if (hasExited()) throw new Error(`Postgres has stopped: ${readFileSync(join(serverFolder, 'log'), 'utf8')}`);
-          return connect('postgres').then(
-            (client) => client.end().then(() => true),
-            () => false,
-          );
-        };
         await vi.waitUntil(isReady, waitOptions);
       },
       stop: () => end('SIGINT'),
       kill: () => end('SIGKILL'),
+      async crash() {
+        const [victim, other] = [await connect('postgres'), await connect('postgres')];
+        const ended = Promise.all(
+          [victim, other].map((client) => new Promise((resolve) => client.once('end', resolve))),
+        );
+        const { rows } = await victim.query<{ pid: number }>('select pg_backend_pid() as pid');
+        process.kill(rows[0]?.pid ?? 0, 'SIGKILL');
+        await ended;
+        await vi.waitUntil(isReady, waitOptions);
+      },
       async copy() {
         const target = newFolder();
         execFileSync('cp', ['-a', pgdata, target]);

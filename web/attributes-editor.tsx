@@ -10,6 +10,7 @@ import {
   newRow,
   withType,
 } from './attributes.js';
+import { violationText } from './user-fields.js';
 
 export interface AttributesEditorProps {
   readonly rows: readonly AttributeRow[];
@@ -67,7 +68,7 @@ export function AttributesEditor(props: AttributesEditorProps) {
       ))}
       {problem === undefined ? null : (
         <p class="error" id={problemId}>
-          Attributes {problem}
+          {violationText('Attributes', problem)}
         </p>
       )}
       {isReadOnly ? null : (

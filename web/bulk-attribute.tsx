@@ -31,8 +31,10 @@ export interface BulkDialogProps {
 const undoMax = 100_000;
 
 export function BulkAttributeDialog({ directory, target, onClose, onChanged }: BulkDialogProps) {
-  const known = useAttributeTypes(directory, target);
+  const known = useAttributeTypes(directory, target, { includesNewest: true });
   const [row, setRow] = useState<AttributeRow>(newRow);
+  // The attributes may be known only after the key was typed.
+  useEffect(() => setRow((before) => withKey(before, before.key, known)), [known]);
   const [removes, setRemoves] = useState(false);
   // A second try has only the users for whom the first one failed.
   const [current, setCurrent] = useState(target);
@@ -66,6 +68,7 @@ export function BulkAttributeDialog({ directory, target, onClose, onChanged }: B
     void run(failedIds === undefined ? target : targetOfIds(failedIds, target), change);
   };
   const verb = removes ? 'Remove' : 'Set';
+  const wasStopped = step.kind === 'report' && !step.report.isWhole && step.report.problem === '';
   return (
     <Dialog
       title={`Change an attribute of ${describeTarget(target)}`}
@@ -80,7 +83,7 @@ export function BulkAttributeDialog({ directory, target, onClose, onChanged }: B
               {step.kind === 'report' ? 'Close' : 'Cancel'}
             </button>
             <button type="submit" class="button primary">
-              {step.kind === 'report' ? 'Try again' : `${verb} for ${describeTarget(target)}`}
+              {step.kind === 'form' ? `${verb} for ${describeTarget(target)}` : wasStopped ? 'Continue' : 'Try again'}
             </button>
           </>
         )
@@ -160,13 +163,6 @@ interface FormProps {
 function Form({ row, removes, problem, known, onRow, onRemoves }: FormProps) {
   const id = useId();
   const keyProblem = problem?.part === 'key' ? problem : undefined;
-  const setKey = (key: string) => {
-    const type = known.get(key) ?? row.type;
-    // A value of another type than before would break what reads the attribute. The type can still be changed.
-    onRow({ ...(type === row.type || type === 'null' ? row : withType(row, type)), key });
-  };
-  // The attributes may be known only after the key was typed.
-  useEffect(() => setKey(row.key), [known]);
   return (
     <>
       <div class="field">
@@ -190,7 +186,7 @@ function Form({ row, removes, problem, known, onRow, onRemoves }: FormProps) {
           autocomplete="off"
           data-focus
           value={row.key}
-          onInput={(event) => setKey(event.currentTarget.value)}
+          onInput={(event) => onRow(withKey(row, event.currentTarget.value, known))}
           {...invalidIf(keyProblem, id)}
         />
         <datalist id={`${id}-keys`}>
@@ -207,6 +203,12 @@ function Form({ row, removes, problem, known, onRow, onRemoves }: FormProps) {
       </p>
     </>
   );
+}
+
+/** A value of another type than before would break what reads the attribute. The type can still be changed. */
+function withKey(row: AttributeRow, key: string, known: KnownAttributes): AttributeRow {
+  const type = known.get(key) ?? row.type;
+  return { ...(type === row.type || type === 'null' ? row : withType(row, type)), key };
 }
 
 function invalidIf(problem: ChangeProblem | undefined, id: string) {

@@ -212,7 +212,7 @@ function ColumnChoice({ keys, chosen, onChange }: ColumnChoiceProps) {
           onChange(next);
         }}
       />
-      <span class="truncate" dir="auto">
+      <span class="truncate" dir="auto" title={label}>
         {label}
       </span>
     </label>

@@ -109,6 +109,9 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     await bar(page).getByRole('button', { name: 'Change attribute…' }).click();
     await button(page, 'Set for 2 users').click();
     await dialog(page).getByText('Enter the name of the attribute.').waitFor();
+    const problem = await dialog(page).getByText('Enter the name of the attribute.').boundingBox();
+    const type = await dialog(page).getByLabel('Type').boundingBox();
+    expect(problem?.y).toBeLessThan(type?.y ?? 0);
     await dialog(page).getByLabel('Attribute', { exact: true }).fill('floor');
     // The users have numbers, so the page does not write a text.
     await expect.poll(() => dialog(page).getByLabel('Type').inputValue(), pollTimeout).toBe('number');
@@ -126,6 +129,9 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     await page.getByText('Removed “floor” from 2 users.').waitFor();
     expect(await valuesOf('floor')).toEqual({ 0: 1, 2: 1, undefined: 2 });
     await bar(page).getByRole('button', { name: 'Change attribute…' }).click();
+    // Only the other users have numbers there now.
+    await dialog(page).getByLabel('Attribute', { exact: true }).fill('floor');
+    await expect.poll(() => dialog(page).getByLabel('Type').inputValue(), pollTimeout).toBe('number');
     await dialog(page).getByLabel('Attribute', { exact: true }).fill('tags');
     await dialog(page).getByLabel('Type').selectOption('List');
     await dialog(page).getByLabel('Value').fill('on call\nparking');
@@ -271,7 +277,7 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     await expect.poll(() => calls, pollTimeout).toBe(28);
     await button(page, 'Stop').click();
     release();
-    await dialog(page).getByText('Ended early. 28 users changed.').waitFor({ timeout: 60_000 });
+    await dialog(page).getByText('Stopped. 28 users changed.').waitFor({ timeout: 60_000 });
     expect((await valuesOf('team')).sales).toBe(28);
   });
 
@@ -282,7 +288,7 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     await box(page, 'U3 Test').check();
     await bar(page).getByRole('button', { name: 'Export…' }).click();
     await dialog(page).getByRole('checkbox', { name: 'team', exact: true }).waitFor();
-    for (const name of ['ID', 'Image URL', 'All attributes, as JSON', 'Display name', 'Created', 'Updated', 'Etag'])
+    for (const name of ['ID', 'Image URL', 'Attributes, as JSON', 'Display name', 'Created', 'Updated', 'Etag'])
       await dialog(page).getByRole('checkbox', { name, exact: true }).uncheck();
     await dialog(page).getByRole('checkbox', { name: 'team', exact: true }).check();
     await dialog(page).getByLabel('Format').selectOption('CSV for Excel');

@@ -79,6 +79,19 @@ export function ExpressionField(props: ExpressionFieldProps) {
     <div class="expression">
       <div class="expression-line">
         <div class={`expression-box${shown === undefined ? '' : ' invalid'}`} ref={host} />
+        {draft !== '' && (
+          <button
+            type="button"
+            class="button quiet small"
+            onClick={() => {
+              editor.current?.setText('');
+              send('');
+              editor.current?.focus();
+            }}
+          >
+            Clear
+          </button>
+        )}
         <button type="button" class="button quiet small" disabled={!canBeChips} onClick={onChips}>
           Back to conditions
         </button>

@@ -286,6 +286,9 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
       await page.getByRole('combobox', { name: 'Values' }).fill('Hopper');
       await add(page);
       await expect.poll(() => names(page), pollTimeout).toEqual(['Grace Hopper']);
+      await page.getByRole('button', { name: 'Clear', exact: true }).click();
+      await expect.poll(() => names(page), pollTimeout).toEqual(everyone);
+      expect(filterOf(page)).toBe('');
       expectNoFaults();
     });
   });

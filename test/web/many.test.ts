@@ -121,6 +121,8 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     await dialog(page).getByLabel('Value').fill('7');
     await page.keyboard.press('Enter');
     await page.getByText('Set “floor” for 2 users.').waitFor();
+    const toast = await page.locator('.toast').boundingBox();
+    expect((toast?.y ?? 0) + (toast?.height ?? 0)).toBeLessThan((await bar(page).boundingBox())?.y ?? 0);
     expect(await valuesOf('floor')).toEqual({ 0: 1, 2: 1, 7: 2 });
     await bar(page).getByRole('button', { name: 'Change attribute…' }).click();
     await dialog(page).getByLabel('Action').selectOption('Remove the attribute');
